@@ -1,0 +1,13 @@
+"""`python -m benchmarks [name ...] [--rounds N] [--list]`: the versions that run, then a table for each workload."""
+
+import sys
+
+from benchmarks.timing import main
+from benchmarks.workloads import WORKLOADS, float64_in_jax, versions
+
+if __name__ == "__main__":
+    if not {"--list", "-h", "--help"} & set(sys.argv[1:]):
+        print(versions(), end="\n\n")
+    with float64_in_jax():
+        status = main(sys.argv[1:], WORKLOADS)
+    raise SystemExit(status)

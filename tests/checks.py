@@ -1,0 +1,378 @@
+"""What every op must satisfy, as functions of one op on one sample; `test_registry.py` runs them over the registry, and
+a family's own tests may run them on further samples.
+
+The truth is never the rule under test: forward derivatives are held against central differences of NumPy's values,
+reverse ones against forward ones by the dot-product identity, batching against a loop.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import tracegrad as tg
+from tracegrad.check import check
+from tracegrad.op import OPS, Op, Sample
+from tracegrad.trace import bind
+from tracegrad.transforms.linear import transposed_vjp
+from tracegrad.types import PYTHON_SCALARS, ArrayType, type_of
+
+KIND_OF = {
+    "float64": "f",
+    "float32": "f",
+    "float16": "f",
+    "complex128": "c",
+    "complex64": "c",
+    "int64": "i",
+    "uint8": "u",
+    "bool": "b",
+}
+
+
+class Case(NamedTuple):
+    """One op on inputs of one dtype."""
+
+    op: Op
+    inputs: tuple[Any, ...]
+    params: dict[str, Any]
+
+    def __call__(self, *inputs: Any) -> tuple[Any, ...]:
+        """The outputs, always as a tuple, for these inputs in place of the case's own."""
+        out = bind(self.op, inputs, self.params)
+        return out if self.op.several else (out,)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Cases: the ops' samples, in every dtype that they take.
+
+
+def recast(x: Any, dtype: str, seed: int) -> Any:
+    """A float input in another dtype: with an imaginary part, or rounded away from zero. Others stay as they are."""
+    if type(x) is not float and type_of(x).dtype != np.float64:
+        return x
+    kind = KIND_OF[dtype]
+    x = np.asarray(x)
+    if kind == "c":
+        x = x + 0.3j * np.random.default_rng(seed).uniform(-1, 1, x.shape)
+    elif kind in "iu":
+        x = np.where(x < 0, np.floor(x), np.ceil(x))
+        x = np.abs(x) if kind == "u" else x
+    elif kind == "b":
+        x = x > np.mean(x) if x.size else x
+    return x.astype(dtype)[()]
+
+
+def cases(op: Op, dtype: str) -> Iterator[tuple[int, Case]]:
+    """The op's samples in this dtype, numbered.
+
+    Floats are recast. An op with complex samples of its own has no other complex ones made (its inputs have structure
+    that a random imaginary part would break). A Python float next to arrays stays one, since it is weak.
+    """
+    kind = KIND_OF[dtype]
+    if kind not in op.kinds:
+        return
+    samples = list(enumerate(op.samples()))
+    own_complex = any(_is_complex(s) for _, s in samples)
+    for number, sample in samples:
+        floats = [x for x in sample.inputs if type(x) is float or type_of(x).dtype.kind in "fc"]
+        if kind != "f" and not floats and dtype not in ("int64", "complex128"):
+            continue
+        if _is_complex(sample):
+            if dtype == "complex128":
+                yield number, Case(op, tuple(sample.inputs), dict(sample.params))
+            elif dtype == "complex64":
+                cast = [
+                    x.astype({"c": dtype, "f": "float32"}[x.dtype.kind]) if _kind(x) in "fc" else x for x in sample.inputs
+                ]
+                yield number, Case(op, tuple(cast), dict(sample.params))
+        elif not (kind == "c" and own_complex):
+            arrays = any(type(x) is not float for x in floats)
+            inputs = [
+                x if type(x) is float and (arrays or dtype == "float64") and kind in "fc" else recast(x, dtype, i)
+                for i, x in enumerate(sample.inputs)
+            ]
+            yield number, Case(op, tuple(inputs), dict(sample.params))
+
+
+def _kind(x: Any) -> str:
+    return type_of(x).dtype.kind
+
+
+def _is_complex(sample: Sample) -> bool:
+    return any(_kind(x) == "c" for x in sample.inputs)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Tools.
+
+
+def as_tuple(x: Any) -> tuple[Any, ...]:
+    return x if isinstance(x, tuple) else (x,)
+
+
+def same_bits(a: Any, b: Any, what: str) -> None:
+    a, b = np.asarray(a), np.asarray(b)
+    assert (a.shape, a.dtype) == (b.shape, b.dtype), f"{what}: {type_of(a)} against {type_of(b)}"
+    assert np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes(), f"{what}:\n{a}\nagainst\n{b}"
+
+
+def close(a: Any, b: Any, what: str, tolerance: float) -> None:
+    """Equal to within `tolerance` of the larger of 1 and the largest entry."""
+    a, b = np.asarray(a), np.asarray(b)
+    assert a.shape == b.shape, f"{what}: shapes {a.shape} and {b.shape}"
+    scale = max(1.0, np.max(np.abs(b), initial=0.0))
+    np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * scale, err_msg=what)
+
+
+def directions(case: Case, seed: int) -> list[Any]:
+    """A random tangent of at most unit size for each differentiable input, None for the others."""
+    rng = np.random.default_rng(seed)
+    return [random_like(x, rng) if _kind(x) in "fc" else None for x in case.inputs]
+
+
+def random_like(x: Any, rng: np.random.Generator) -> Any:
+    found = type_of(x)
+    t = rng.uniform(-1, 1, found.shape)
+    if found.dtype.kind == "c":
+        t = t + 1j * rng.uniform(-1, 1, found.shape)
+    return np.asarray(t).astype(found.dtype)[()]
+
+
+def active(case: Case) -> list[int]:
+    """The positions of the differentiable inputs."""
+    return [i for i, x in enumerate(case.inputs) if _kind(x) in "fc"]
+
+
+def of_active(case: Case) -> Callable[..., tuple[Any, ...]]:
+    """The case as a function of its differentiable inputs, with its differentiable outputs."""
+    positions = active(case)
+
+    def function(*xs: Any) -> tuple[Any, ...]:
+        inputs = list(case.inputs)
+        for i, x in zip(positions, xs, strict=True):
+            inputs[i] = x
+        return tuple([o for o in case(*inputs) if _kind(o) in "fc"])
+
+    return function
+
+
+def differences(function: Callable[..., Sequence[Any]], xs: Sequence[Any], ts: Sequence[Any]) -> list[Any]:
+    """The derivative of `function` at `xs` along `ts` by five-point central differences."""
+    h = 1e-3
+    at = [function(*[x + k * h * t for x, t in zip(xs, ts, strict=True)]) for k in (-2, -1, 1, 2)]
+    return [(a - 8 * b + 8 * c - d) / (12 * h) for a, b, c, d in zip(*at, strict=True)]
+
+
+def pairing(cts: Sequence[Any], ys: Sequence[Any]) -> float:
+    """sum(ct * y), real part, nothing conjugated: the pairing under which a reverse rule is the transpose of the forward
+    one, for maps linear over the reals only as well."""
+    return float(sum(np.real(np.sum(np.multiply(c, y))) for c, y in zip(cts, ys, strict=True)))
+
+
+def push(function: Callable[..., Any], xs: Sequence[Any], ts: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(tg.jvp(function, tuple(xs), tuple(ts))[1])
+
+
+def check_transpose(function: Callable[..., Any], xs: Sequence[Any], seed: int, what: str, tolerance: float = 1e-9) -> None:
+    """The dot-product identity between the function's two derivatives, for both real and imaginary cotangents."""
+    rng = np.random.default_rng(seed)
+    ts = [random_like(x, rng) for x in xs]
+    outs, pull = tg.vjp(function, *xs)
+    tangents = push(function, xs, ts)
+    for turn in (1, 1j) if any(_kind(o) == "c" for o in outs) else (1,):
+        cts = tuple([random_like(o, rng) * (turn if _kind(o) == "c" else 1) for o in outs])
+        close(pairing(pull(cts), ts), pairing(cts, tangents), what, tolerance)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The checks.
+
+
+def check_types(case: Case) -> None:
+    """The type rule says what evaluation gives; a trace gives the same bits; its Graph is well-formed, with the same
+    types where values are unknown; params are plain, hashable data; inputs are left alone."""
+    op, inputs, params = case
+    hash(tuple(sorted(params.items())))
+    before = [np.array(x) for x in inputs]
+    plain = case(*inputs)
+    for x, b in zip(inputs, before, strict=True):
+        same_bits(x, b, f"{op.name} wrote into an input")
+    types = [type_of(x) for x in inputs]
+    inferred = as_tuple(op.infer(types, params))
+    got = tuple([type_of(o) for o in plain])
+    assert inferred == got, f"{op.name} of {types}: the type rule says {inferred}, evaluation gives {got}"
+
+    graph = tg.make_graph(case)(*inputs)
+    check(graph)
+    assert [e.op for e in graph.eqns] == [op]
+    traced = graph(*inputs)
+    for a, b in zip(traced, plain, strict=True):
+        same_bits(a, b, f"{op.name}: Graph against plain evaluation")
+    assert graph.out_types == inferred, f"{op.name}: {graph.out_types} against {inferred}"
+    hash(graph)
+    str(graph)
+
+    strong = [ArrayType(t.shape, t.dtype) for t in types]
+    abstract = tg.make_graph(case)(*[tg.ShapeDtypeStruct(t.shape, t.dtype) for t in types])
+    check(abstract)
+    assert abstract.out_types == as_tuple(op.infer(strong, params))
+
+
+def check_refused_alike(case: Case) -> None:
+    """For dtypes that evaluation may refuse: if it does, the type rule does too, with an error of the same kind."""
+    types = [type_of(x) for x in case.inputs]
+    try:
+        case(*case.inputs)
+    except TypeError:
+        try:
+            inferred = case.op.infer(types, case.params)
+        except TypeError:
+            return
+        raise AssertionError(f"{case.op.name} refuses {types}, but the type rule says {inferred}") from None
+    check_types(case)
+
+
+def check_first_order(case: Case) -> None:
+    """jvp against differences; vjp against jvp; linearity of the forward rule in the tangents, None being zero."""
+    function, positions = of_active(case), active(case)
+    xs = [case.inputs[i] for i in positions]
+    outs = function(*xs)
+    if not positions or not outs:
+        return
+    name = case.op.name
+    one, two = directions(case, 1), directions(case, 2)
+    ts = [one[i] for i in positions]
+    tangents = push(function, xs, ts)
+    for t, d, o in zip(tangents, differences(function, xs, ts), outs, strict=True):
+        assert type_of(t).dtype == type_of(o).dtype, f"{name}: the tangent of {type_of(o)} is {type_of(t)}"
+        close(t, d, f"{name}: jvp against differences", 1e-7)
+    check_transpose(function, xs, 3, f"{name}: vjp against jvp")
+
+    def forward(tangents: Sequence[Any]) -> tuple[Any, ...]:
+        plain = case(*case.inputs)
+        wanted = tuple([i for i, t in enumerate(tangents) if t is not None])
+        out = plain if case.op.several else plain[0]
+        if case.op.jvp is None:
+            found = transposed_vjp(case.op, wanted, tangents, out, case.inputs, case.params)
+        else:
+            found = case.op.jvp(case.inputs, tangents, out, case.params)
+        found = found if case.op.several else (found,)
+        pairs = zip(found, plain, strict=True)
+        return tuple([np.zeros(type_of(o).shape) if t is None else t for t, o in pairs if _kind(o) in "fc"])
+
+    both = forward([None if a is None else a + b for a, b in zip(one, two, strict=True)])
+    for a, b, c in zip(forward(one), forward(two), both, strict=True):
+        close(a + b, c, f"{name}: jvp is not additive in the tangents", 1e-9)
+    if len(positions) > 1:
+        for i in positions:
+            alone = [t if j == i else None for j, t in enumerate(one)]
+            zeros = [None if t is None else t if j == i else 0 * t for j, t in enumerate(one)]
+            for a, b in zip(forward(alone), forward(zeros), strict=True):
+                close(a, b, f"{name}: a tangent of None is not as one of zeros", 1e-9)
+
+
+def check_second_order(case: Case) -> None:
+    """The reverse rule is differentiable: forward over reverse against differences, reverse over reverse against that."""
+    function, positions = of_active(case), active(case)
+    xs = [case.inputs[i] for i in positions]
+    outs = function(*xs)
+    if not positions or not outs:
+        return
+    count = len(xs)
+
+    def reverse(*both: Any) -> tuple[Any, ...]:
+        return tg.vjp(function, *both[:count])[1](tuple(both[count:]))
+
+    rng = np.random.default_rng(4)
+    points = [*xs, *[random_like(o, rng) for o in outs]]
+    ts = [random_like(p, rng) for p in points]
+    for t, d in zip(push(reverse, points, ts), differences(reverse, points, ts), strict=True):
+        close(t, d, f"{case.op.name}: jvp of the vjp against differences of the vjp", 1e-6)
+    check_transpose(reverse, points, 5, f"{case.op.name}: vjp of the vjp against its jvp", 1e-8)
+
+
+def check_derivative_types(case: Case) -> None:
+    """Derivatives keep shapes and dtypes: tangents those of the output, cotangents those of their input."""
+    function, positions = of_active(case), active(case)
+    xs = [case.inputs[i] for i in positions]
+    if not positions or not function(*xs):
+        return
+    ts = [directions(case, 1)[i] for i in positions]
+    outs, tangents = tg.jvp(function, tuple(xs), tuple(ts))
+    for o, t in zip(outs, tangents, strict=True):
+        assert (t.shape, t.dtype) == (o.shape, o.dtype), f"{case.op.name}: the tangent of {type_of(o)} is {type_of(t)}"
+    out, pull = tg.vjp(function, *xs)
+    rng = np.random.default_rng(6)
+    for x, g in zip(xs, pull(tuple([random_like(o, rng) for o in out])), strict=True):
+        found = type_of(x)
+        assert (g.shape, g.dtype) == (found.shape, found.dtype), (
+            f"{case.op.name}: the cotangent of {found} is {type_of(g)}"
+        )
+        assert np.all(np.isfinite(g)), f"{case.op.name}: cotangent {g}"
+
+
+def check_batch(case: Case) -> None:
+    """The batching rule against a loop, for every choice of batched inputs; batches of one and of none; `vmap`."""
+    op, inputs, params = case
+    count = len(inputs)
+    if op.batch is None:
+        raise AssertionError(f"{op.name} has no batching rule")
+    examples = [tuple([varied(x, k) for x in inputs]) for k in range(3)]
+    for batched in choices(count):
+        rows = [tuple([e if b else x for e, b, x in zip(es, batched, inputs, strict=True)]) for es in examples]
+        loop = [case(*row) for row in rows]
+        given = tuple([np.stack([r[i] for r in rows]) if b else inputs[i] for i, b in enumerate(batched)])
+        compare_batch(op, as_tuple(op.batch(3, list(batched), given, params)), stacked(loop), f"batched {batched}")
+    everything = (True,) * count
+    one = tuple([np.asarray(x)[None] for x in inputs])
+    compare_batch(op, as_tuple(op.batch(1, everything, one, params)), stacked([strong_case(case)]), "a batch of one")
+    none = tuple([x[:0] for x in one])
+    for o, p in zip(as_tuple(op.batch(0, everything, none, params)), strong_case(case), strict=True):
+        assert (o.shape, o.dtype) == ((0, *np.shape(p)), p.dtype), f"{op.name}: a batch of none is {type_of(o)}"
+    moved = tuple([np.moveaxis(np.stack([e[i] for e in examples]), 0, -1) for i in range(count)])
+    loop = [case(*[np.asarray(x)[()] for x in row]) for row in examples]
+    compare_batch(op, tg.vmap(case, in_axes=-1)(*moved), stacked(loop), "vmap over the last axis")
+
+
+def strong_case(case: Case) -> tuple[Any, ...]:
+    """The outputs, with NumPy scalars in place of Python ones."""
+    return case(*[np.asarray(x)[()] for x in case.inputs])
+
+
+def varied(x: Any, k: int) -> Any:
+    """The k-th of a batch of similar inputs: floats scaled a little, integers and booleans rolled along."""
+    kind = _kind(x)
+    if k == 0 or type_of(x).size == 0:
+        return x if type(x) not in PYTHON_SCALARS else np.asarray(x)[()]
+    if kind in "fc":
+        return (np.asarray(x) * (1 + 0.02 * k)).astype(type_of(x).dtype)[()]
+    return np.roll(np.asarray(x), k)[()]
+
+
+def choices(count: int) -> list[tuple[bool, ...]]:
+    """Which inputs are batched: every choice but none of them, of up to four; of more, each alone and all."""
+    if count <= 4:
+        return [c for c in itertools.product([True, False], repeat=count) if any(c)]
+    return [tuple([i == j for j in range(count)]) for i in range(count)] + [(True,) * count]
+
+
+def stacked(loop: list[tuple[Any, ...]]) -> list[Any]:
+    return [np.stack(column) for column in zip(*loop, strict=True)]
+
+
+def compare_batch(op: Op, batch: Sequence[Any], loop: Sequence[Any], what: str) -> None:
+    assert len(batch) == len(loop)
+    for a, b in zip(batch, loop, strict=True):
+        assert (np.shape(a), a.dtype) == (b.shape, b.dtype), (
+            f"{op.name}, {what}: {type_of(a)} where a loop gives {type_of(b)}"
+        )
+        if b.dtype.kind in "fc":
+            close(a, b, f"{op.name}, {what}", 1e-10)
+        else:
+            np.testing.assert_array_equal(a, b, err_msg=f"{op.name}, {what}")
+
+
+__all__ = [name for name in dir() if name.startswith("check_")] + ["KIND_OF", "OPS", "Case", "cases"]

@@ -1,0 +1,40 @@
+"""The examples run from start to end with fewer steps, and hold what they assert."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+def load(name: str) -> ModuleType:
+    """The example as a module of its own; `examples` is a folder of programs, not a package."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_train_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for needed in ("matplotlib", "rich", "sklearn"):
+        pytest.importorskip(needed)
+    monkeypatch.chdir(tmp_path)
+    example = load("train_digits")
+
+    assert example.main(["--epochs", "4", "--expect", "0.93"]) >= 0.93
+
+    (picture,) = tmp_path.iterdir()  # nothing else is left behind
+    assert picture.name == "digits.png"
+    assert picture.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    printed = capsys.readouterr().out
+    assert "of 360 held-out digits read rightly; the picture is in digits.png" in printed
+
+    with pytest.raises(AssertionError, match=r"expected an accuracy of at least 1\.01, got 0"):
+        example.main(["--epochs", "1", "--expect", "1.01", "--out", str(tmp_path / "new" / "curves.png")])
+    assert (tmp_path / "new" / "curves.png").exists()

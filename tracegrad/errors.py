@@ -1,0 +1,118 @@
+"""What users see when something is wrong, and the source lines that every such text names."""
+
+from __future__ import annotations
+
+import threading
+from itertools import islice
+from pathlib import Path
+from sys import _getframe
+from types import CodeType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class ShapeError(ValueError):
+    """Shapes, axes or indices that do not fit together."""
+
+
+class DtypeError(TypeError):
+    """A dtype that an operation or a transform cannot take."""
+
+
+class DifferentiationError(TypeError):
+    """Something that cannot be differentiated as asked: a non-scalar output, an integer input, a missing rule."""
+
+
+class ConcretizationTypeError(TypeError):
+    """A value was needed (`if`, `float()`, a shape) where there is only a type, or where taking it loses a derivative."""
+
+
+class TracerArrayConversionError(TypeError):
+    """NumPy wanted to turn a tracer into a plain array, which would cut it off from the derivative."""
+
+
+class UnexpectedTracerError(RuntimeError):
+    """A tracer was used after the transform that made it had returned: it leaked."""
+
+
+class UnsupportedFunctionError(TypeError):
+    """A NumPy function, or a way of calling it, that tracegrad does not trace."""
+
+
+class GraphError(ValueError):
+    """A Graph that is not well-formed or not well-typed."""
+
+
+class Source(NamedTuple):
+    """A place in the user's code."""
+
+    file: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} (in {self.function})"
+
+    @property
+    def short(self) -> str:
+        return f"{Path(self.file).name}:{self.line}"
+
+
+# What is kept for each recorded op: a code object and an offset into it. Finding the line waits until somebody asks.
+RawSource = tuple[CodeType, int]
+
+
+class _Replay(threading.local):
+    """While an interpreter replays an op's rule, the source of that op: what the rule records belongs to that line."""
+
+    source: RawSource | None = None
+
+
+replay = _Replay()
+
+_HIDDEN = (str(Path(__file__).parent), str(Path(np.__file__).parent))
+_internal: dict[str, bool] = {}
+
+
+def _is_internal(filename: str) -> bool:
+    answer = _internal[filename] = filename.startswith(_HIDDEN)
+    return answer
+
+
+def user_source() -> RawSource:
+    """The innermost frame that is neither tracegrad's nor NumPy's, unless an interpreter is replaying another line."""
+    if replay.source is not None:
+        return replay.source
+    frame = _getframe(2)
+    known = _internal.get
+    while True:
+        filename = frame.f_code.co_filename
+        hidden = known(filename)
+        if hidden is None:
+            hidden = _is_internal(filename)
+        if not hidden or frame.f_back is None:
+            return frame.f_code, frame.f_lasti
+        frame = frame.f_back
+
+
+def resolve(raw: RawSource | int | None) -> Source | None:
+    """The file, line and function behind a raw source; None for a trace's input, which is known by its number."""
+    if raw is None or isinstance(raw, int):
+        return None
+    code, offset = raw
+    position = next(islice(code.co_positions(), offset // 2, None), (None,))
+    return Source(code.co_filename, position[0] or code.co_firstlineno, code.co_name)
+
+
+def at(raw: RawSource | int | None) -> str:
+    """` at file:line (in f)`, or nothing where no line is known."""
+    source = resolve(raw)
+    return "" if source is None else f" at {source}"
+
+
+def described(function: Any) -> str:
+    """A user's function by name and the line where it is defined."""
+    name = getattr(function, "__qualname__", None) or type(function).__name__
+    code = getattr(function, "__code__", None)
+    return f"{name!r}" if code is None else f"{name!r} ({code.co_filename}:{code.co_firstlineno})"

@@ -1,0 +1,224 @@
+"""The Graph: typed equations in order, and the interpreter that evaluates them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tracegrad.errors import RawSource, Source, replay, resolve
+from tracegrad.op import Op, Params
+from tracegrad.trace import Equation, Trace, Tracer, bind, tracer_inputs
+from tracegrad.types import ArrayType, type_of
+
+
+class Var:
+    """A variable: its type, and for an input the key path that the user knows it by. Equal only to itself."""
+
+    __slots__ = ("name", "type")
+
+    def __init__(self, type: ArrayType, name: str | None = None) -> None:
+        self.type = type
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<var {self.name or ''}:{self.type}>"
+
+
+class Literal:
+    """A scalar written into the graph."""
+
+    __slots__ = ("type", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.type = type_of(value)
+
+    def __repr__(self) -> str:
+        return f"<literal {self.value!r}>"
+
+
+Atom = Var | Literal
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Eqn:
+    """`outputs = op[params] inputs`, and where in the user's code it comes from."""
+
+    op: Op
+    inputs: tuple[Atom, ...]
+    params: Params
+    outputs: tuple[Var, ...]
+    raw_source: RawSource | None = None
+
+    @property
+    def source(self) -> Source | None:
+        return resolve(self.raw_source)
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A pure function of arrays: `inputs` and `consts` in, `eqns` one after the other, `outputs` out.
+
+    `consts` maps variables to the arrays (or, inside an enclosing transform, tracers) that the traced function closed
+    over. Two graphs are equal if they have the same structure and hold the same constant objects.
+
+    A Graph can be called with one array for each input, and returns a tuple with one for each output.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> graph = tg.make_graph(lambda x: np.sin(x) * 2.0)(np.ones(3))
+    >>> len(graph.eqns)
+    2
+    """
+
+    inputs: tuple[Var, ...]
+    eqns: tuple[Eqn, ...]
+    outputs: tuple[Atom, ...]
+    consts: Mapping[Var, Any]
+    name: str = "f"
+
+    @property
+    def in_types(self) -> tuple[ArrayType, ...]:
+        return tuple([v.type for v in self.inputs])
+
+    @property
+    def out_types(self) -> tuple[ArrayType, ...]:
+        return tuple([v.type for v in self.outputs])
+
+    @cached_property
+    def structure(self) -> tuple[Any, ...]:
+        """What equality compares: variables by number, ops, params and types."""
+        numbers: dict[Var, int] = {}
+
+        def number(atom: Atom) -> Any:
+            if isinstance(atom, Literal):
+                return repr(atom.value), atom.type
+            return numbers.setdefault(atom, len(numbers))
+
+        heads = [(number(v), v.type) for v in (*self.inputs, *self.consts)]
+        eqns = [
+            (e.op.name, tuple(map(number, e.inputs)), tuple(sorted(e.params.items())), tuple(map(number, e.outputs)))
+            for e in self.eqns
+        ]
+        return tuple(heads), tuple(eqns), tuple(map(number, self.outputs)), tuple(map(id, self.consts.values()))
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Graph) and self.structure == other.structure)
+
+    def __hash__(self) -> int:
+        return hash(self.structure)
+
+    def __call__(self, *arrays: Any) -> tuple[Any, ...]:
+        if len(arrays) != len(self.inputs):
+            raise TypeError(f"graph {self.name!r} takes {len(self.inputs)} arrays, got {len(arrays)}")
+        return tuple(evaluate(self, arrays))
+
+
+def evaluate(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
+    """Run the equations on arrays, or on tracers, which records them in their trace."""
+    return interpret(graph, inputs, lambda op, values, params: bind(op, values, params))
+
+
+def interpret(graph: Graph, inputs: Sequence[Any], apply: Callable[[Op, tuple[Any, ...], Params], Any]) -> list[Any]:
+    """Walk a graph, applying each op in the caller's own way to whatever flows along its variables.
+
+    A value is dropped after its last use. Whatever an op's rule records carries the source line of that equation.
+    """
+    last = last_uses(graph)
+    env: dict[Var, Any] = dict(zip(graph.inputs, inputs, strict=True))
+    env.update(graph.consts)
+    outer = replay.source
+    try:
+        for i, eqn in enumerate(graph.eqns):
+            replay.source = eqn.raw_source
+            out = apply(eqn.op, tuple([env[a] if type(a) is Var else a.value for a in eqn.inputs]), eqn.params)
+            if eqn.op.several:
+                env.update(zip(eqn.outputs, out, strict=True))
+            else:
+                env[eqn.outputs[0]] = out
+            for v in last.get(i, ()):
+                del env[v]
+    finally:
+        replay.source = outer
+    return [env[a] if type(a) is Var else a.value for a in graph.outputs]
+
+
+def last_uses(graph: Graph) -> dict[int, list[Var]]:
+    """For each equation, the variables that nothing after it reads."""
+    seen: set[Any] = {a for a in graph.outputs if type(a) is Var}
+    uses: dict[int, list[Var]] = {}
+    for i in range(len(graph.eqns) - 1, -1, -1):
+        for a in (*graph.eqns[i].outputs, *graph.eqns[i].inputs):
+            if type(a) is Var and a not in seen:
+                seen.add(a)
+                uses.setdefault(i, []).append(a)
+    return uses
+
+
+def needed(eqns: Sequence[Equation], outputs: Sequence[Any], trace: Trace) -> Iterator[Equation]:
+    """The recorded equations that the outputs depend on, in order."""
+    live = {id(x) for x in outputs}
+    kept = []
+    for eqn in reversed(eqns):
+        op, inputs, _, _, out, wanted = eqn
+        if (any(id(o) in live for o in out)) if op.several else id(out) in live:
+            kept.append(eqn)
+            live.update([id(inputs[i]) for i in wanted])
+    return reversed(kept)
+
+
+def graph_of(trace: Trace, eqns: Sequence[Equation], inputs: Sequence[Tracer], outputs: Sequence[Any], name: str) -> Graph:
+    """The Graph of a finished trace: what its outputs need, with everything from outside as literals or consts."""
+    variables: dict[int, Var] = {}
+    consts: dict[int, tuple[Var, Any]] = {}
+
+    def variable(tracer: Tracer) -> Var:
+        found = variables[id(tracer)] = Var(tracer.type, tracer.name)
+        return found
+
+    def atom(x: Any) -> Atom:
+        if type(x) is Tracer and x.origin is trace:
+            return variables[id(x)]
+        if type(x) is not Tracer and not isinstance(x, np.ndarray):
+            return Literal(x)
+        if id(x) not in consts:
+            consts[id(x)] = Var(type_of(x)), x
+        return consts[id(x)][0]
+
+    heads = tuple([variable(x) for x in inputs])
+    body = []
+    for op, ins, _, params, out, _ in needed(eqns, outputs, trace):
+        atoms = tuple([atom(x) for x in ins])
+        outs = out if op.several else (out,)
+        body.append(Eqn(op, atoms, params, tuple([variable(o) for o in outs]), outs[0].source))
+    tails = tuple([atom(x) for x in outputs])
+    return Graph(heads, tuple(body), tails, dict(consts.values()), name)
+
+
+def trace_graph(
+    function: Callable[..., Sequence[Any]],
+    inputs: Sequence[Any],
+    *,
+    transform: str,
+    user_function: Any = None,
+    names: Callable[[int], str] | None = None,
+) -> Graph:
+    """The Graph of a function from flat arrays to a flat sequence of arrays.
+
+    `inputs` are arrays, whose values ride along, or ArrayTypes, for a trace of types only (all of one kind).
+    """
+    abstract = bool(inputs) and type(inputs[0]) is ArrayType
+    user_function = function if user_function is None else user_function
+    trace = Trace(transform, user_function, abstract=abstract)
+    if names is not None:
+        trace.names = names
+    try:
+        tracers = tracer_inputs(trace, inputs)
+        outputs = list(function(*tracers))
+    finally:
+        eqns = trace.finish()
+        trace.end()
+    return graph_of(trace, eqns, tracers, outputs, getattr(user_function, "__name__", "f"))

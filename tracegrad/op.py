@@ -1,0 +1,112 @@
+"""The Op record and the registry: everything the library knows of an operation, in one place.
+
+An op is declared once (in `tracegrad/ops/`), found by name, and never tested for by identity outside its own block: what
+differs between ops is a field here. Every generic test runs over `OPS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tracegrad.types import ArrayType
+
+Params = Mapping[str, Any]
+Wanted = tuple[int, ...]
+
+# Type rule: (input types, params) -> the output's type, or a tuple of types for an op with several outputs.
+TypeRule = Callable[[Sequence[ArrayType], Params], "ArrayType | tuple[ArrayType, ...]"]
+# (primals, tangents, out, params) -> tangent of out. A tangent is None where it is a structural zero.
+JvpRule = Callable[[Sequence[Any], Sequence[Any], Any, Params], Any]
+# (wanted, cotangent, out, primals, params) -> one cotangent for each wanted input position, None for a zero.
+VjpRule = Callable[[Wanted, Any, Any, Sequence[Any], Params], Sequence[Any]]
+# (size, batched, inputs, params) -> out. Batched inputs and all outputs carry the batch on axis 0.
+BatchRule = Callable[[int, Sequence[bool], Sequence[Any], Params], Any]
+
+EVERY: frozenset[int] = frozenset(range(1 << 10))
+
+
+class Sample(NamedTuple):
+    """Inputs on which the generic tests try an op. Float inputs are float64; the tests recast them."""
+
+    inputs: tuple[Any, ...]
+    params: Params = {}
+
+
+class Op:
+    """One operation: name, type rule, evaluation, derivative, batching, samples.
+
+    Rules see plain arrays or tracers and are written in NumPy calls and ops, so that a derivative can be differentiated.
+
+    name       how listings print it and how the registry finds it
+    evaluate   (*arrays, **params) -> array or tuple of arrays: plain NumPy, free to branch on values
+    infer      the type rule
+    jvp, vjp   forward and reverse derivative; either may be None and is then derived from the other by transposition
+    linear     groups of input positions in which the op is jointly linear: add ({0, 1},), multiply ({0}, {1})
+    batch      the batching rule
+    several    whether there is a tuple of outputs
+    weak       whether Python scalars in give a Python scalar out (arithmetic does, `sin` does not, as in NumPy)
+    samples    a function that makes inputs for the generic tests
+    kinds      dtype kinds that inputs may have, of "biufc"
+    """
+
+    __slots__ = (
+        "batch",
+        "evaluate",
+        "infer",
+        "jvp",
+        "keeps_inputs",
+        "kinds",
+        "linear",
+        "name",
+        "samples",
+        "several",
+        "vjp",
+        "weak",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        evaluate: Callable[..., Any],
+        infer: TypeRule,
+        jvp: JvpRule | None = None,
+        vjp: VjpRule | None = None,
+        linear: Iterable[Iterable[int]] = (),
+        batch: BatchRule | None = None,
+        several: bool = False,
+        weak: bool = False,
+        samples: Callable[[], Iterable[Sample]] = tuple,
+        kinds: str = "fc",
+    ) -> None:
+        self.name = name
+        self.evaluate = evaluate
+        self.infer = infer
+        self.jvp = jvp
+        self.vjp = vjp
+        self.linear = tuple(frozenset(group) for group in linear)
+        self.batch = batch
+        self.several = several
+        self.weak = weak
+        self.samples = samples
+        self.kinds = kinds
+        # A derivative of an op that is linear in all inputs together never looks at their values.
+        self.keeps_inputs = EVERY not in self.linear
+        if name in OPS:
+            raise ValueError(f"an op named {name!r} is registered already; choose another name")
+        OPS[name] = self
+
+    def is_linear_in(self, positions: Iterable[int]) -> bool:
+        """Whether the op is a linear map of these inputs, jointly, with the others held fixed."""
+        chosen = frozenset(positions)
+        return any(chosen <= group for group in self.linear)
+
+    def __repr__(self) -> str:
+        return f"Op({self.name})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OPS.__getitem__, (self.name,)
+
+
+OPS: dict[str, Op] = {}

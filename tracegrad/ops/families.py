@@ -1,0 +1,349 @@
+"""How ops are declared: one function for each common kind, so that most ops are one call with their derivative in it.
+
+`elementwise`   gives for each input a function `(d, out, *inputs)` that multiplies `d` by the partial derivative. The
+                same function serves tangents and cotangents: a diagonal map is its own transpose.
+`linear`        gives the transpose with respect to its one array input.
+`multilinear`   gives one transpose for each input.
+`declare`       anything else: the Op record itself, with a jvp or vjp rule.
+
+Rules are written in NumPy calls: these reach arrays directly, and tracers through NumPy's protocols.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tracegrad.errors import DtypeError, ShapeError
+from tracegrad.op import EVERY, BatchRule, Op, Params, Sample, TypeRule, Wanted
+from tracegrad.trace import FUNCTIONS, UFUNCS, Tracer, bind, contains_tracer, unsupported
+from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, type_of
+
+# A partial derivative, as the map that multiplies by it: (d, out, *inputs) -> d * partial.
+Partial = Callable[..., Any]
+declare = Op
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Broadcasting and dtypes, which elementwise rules undo.
+
+
+def shape_of(x: Any) -> Shape:
+    """The shape of an array, tracer or Python scalar."""
+    return () if type(x) in PYTHON_SCALARS else x.shape
+
+
+def broadcast_shapes(name: str, types: Sequence[ArrayType]) -> Shape:
+    """NumPy's broadcasting of the input shapes, with an error that shows the types."""
+    shapes = {t.shape for t in types}
+    if len(shapes) == 1:
+        return shapes.pop()
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise ShapeError(
+            f"{name}: shapes {', '.join([str(t) for t in types])} do not broadcast together; trailing dimensions must be "
+            "equal or 1 (write x[:, None] or np.expand_dims to line them up)"
+        ) from None
+
+
+def unbroadcast(d: Any, shape: Shape) -> Any:
+    """Sum `d` over the axes along which an array of this shape was broadcast."""
+    extra = len(d.shape) - len(shape)
+    axes = tuple([i for i in range(len(d.shape)) if i < extra or (shape[i - extra] == 1 and d.shape[i] != 1)])
+    if axes:
+        d = np.add.reduce(d, axes, keepdims=True)
+    return d if d.shape == shape else np.reshape(d, shape)
+
+
+def conform(d: Any, x: Any) -> Any:
+    """A cotangent of `x`: of its shape, where x was broadcast, and its dtype, where x was promoted. None stays None, a
+    structural zero, and is what an integer gets."""
+    if d is None:
+        return None
+    if type(x) in PYTHON_SCALARS:
+        shape: Shape = ()
+        dtype = PYTHON_SCALARS[type(x)]
+    else:
+        shape = x.shape
+        dtype = x.dtype
+    if d.shape != shape:
+        d = unbroadcast(d, shape)
+    if d.dtype is not dtype and d.dtype != dtype:
+        return cast(d, dtype) if dtype.kind in "fc" else None
+    return d
+
+
+def cast(d: Any, dtype: np.dtype[Any]) -> Any:
+    """To another float dtype; a complex value loses its imaginary part on the way to a real one."""
+    if d.dtype == dtype:
+        return d
+    if d.dtype.kind == "c" and dtype.kind != "c":
+        d = np.real(d)
+    return d if d.dtype == dtype else d.astype(dtype)
+
+
+def spread(t: Any, out: Any) -> Any:
+    """A tangent of `out`: broadcast to its shape and promoted to its dtype."""
+    shape = shape_of(out)
+    if shape_of(t) != shape:
+        t = np.broadcast_to(t, shape)
+    return cast(t, PYTHON_SCALARS[type(out)] if type(out) in PYTHON_SCALARS else out.dtype)
+
+
+def _no_partial(*_: Any, **__: Any) -> None:
+    return None
+
+
+def add_tangents(terms: Iterable[Any]) -> Any:
+    """The sum of the terms that are not structural zeros."""
+    total = None
+    for t in terms:
+        if t is not None:
+            total = t if total is None else total + t
+    return total
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Elementwise.
+
+
+def ufunc_type(ufunc: np.ufunc, weak: bool) -> TypeRule:
+    """The type rule of a ufunc: broadcast shapes, and NumPy's own dtype resolution, Python scalars weak."""
+    name = ufunc.__name__
+
+    def infer(types: Sequence[ArrayType], params: Params) -> Any:
+        shape = broadcast_shapes(name, types)
+        try:
+            dtypes = ufunc.resolve_dtypes((*[t.promotion for t in types], *[None] * ufunc.nout))[ufunc.nin :]
+        except TypeError:
+            raise DtypeError(f"{name} takes no inputs of types {', '.join([str(t) for t in types])}") from None
+        is_weak = weak and all(t.weak for t in types)
+        outs = tuple([ArrayType(shape, dtype, is_weak) for dtype in dtypes])
+        return outs if ufunc.nout > 1 else outs[0]
+
+    return infer
+
+
+def elementwise_batch(op: Callable[[], Op]) -> BatchRule:
+    """Batched inputs carry the batch in front; those of fewer dimensions get axes behind it to broadcast as before."""
+
+    def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+        ndims = [len(shape_of(x)) - b for x, b in zip(inputs, batched, strict=True)]
+        ndim = max(ndims)
+        lined_up = [
+            np.reshape(x, (x.shape[0], *(1,) * (ndim - n), *x.shape[1:])) if b and n < ndim else x
+            for x, b, n in zip(inputs, batched, ndims, strict=True)
+        ]
+        return bind(op(), tuple(lined_up), params)
+
+    return batch
+
+
+def elementwise(
+    name: str,
+    evaluate: Callable[..., Any],
+    *partials: Partial | None,
+    infer: TypeRule | None = None,
+    linear: Iterable[Iterable[int]] = (),
+    weak: bool = False,
+    kinds: str = "fc",
+    samples: Callable[[], Iterable[Sample]] = tuple,
+) -> Op:
+    """Declare an op that acts on each element alone, its inputs broadcast as NumPy's are.
+
+    `partials` are as many as the inputs, or none at all for an op without a derivative (its value is locally constant);
+    None for an input stands for a zero derivative.
+    """
+    several = isinstance(evaluate, np.ufunc) and evaluate.nout > 1
+
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+        total = None
+        if type_of(out).dtype.kind not in "fc":
+            return None
+        for partial, t in zip(partials, tangents, strict=True):
+            if t is not None and partial is not None:
+                term = partial(t, out, *primals, **params)
+                if term is None:
+                    continue
+                term = spread(term, out)
+                total = term if total is None else total + term
+        return total
+
+    rules = [partial or _no_partial for partial in partials]
+
+    def vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+        if len(primals) == 1:
+            x = primals[0]
+            d = rules[0](ct, out, x, **params)
+            if type(x) is np.ndarray and type(d) is np.ndarray and d.dtype is x.dtype:
+                return (d,)  # the usual case, short: nothing was broadcast or promoted
+            return (conform(d, x),)
+        return [conform(rules[i](ct, out, *primals, **params), primals[i]) for i in wanted]
+
+    def no_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+        return [None] * len(wanted)
+
+    def no_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+        return (None,) * len(out) if several else None
+
+    if infer is None:
+        assert isinstance(evaluate, np.ufunc)
+        infer = ufunc_type(evaluate, weak)
+    op = Op(
+        name,
+        evaluate=evaluate,
+        infer=infer,
+        jvp=jvp if partials else no_jvp,
+        vjp=vjp if partials else no_vjp,
+        linear=linear,
+        batch=elementwise_batch(lambda: op),
+        several=several,
+        weak=weak,
+        kinds=kinds,
+        samples=samples,
+    )
+    if isinstance(evaluate, np.ufunc):
+        UFUNCS[evaluate] = op
+    return op
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Linear and multilinear.
+
+
+def linear(
+    name: str,
+    evaluate: Callable[..., Any],
+    transpose: Callable[..., Any],
+    *,
+    infer: TypeRule,
+    batch: BatchRule,
+    kinds: str = "fc",
+    samples: Callable[[], Iterable[Sample]] = tuple,
+) -> Op:
+    """Declare an op that is linear in its first input; further inputs are integers (indices).
+
+    `transpose(ct, x, *others, **params)` maps a cotangent of the output to one of `x`, of which it may use the shape
+    and dtype only.
+    """
+
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+        return None if tangents[0] is None else bind(op, (tangents[0], *primals[1:]), params)
+
+    def vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+        if wanted == (0,):
+            return (transpose(ct, *primals, **params),)
+        return [transpose(ct, *primals, **params) if i == 0 else None for i in wanted]
+
+    op = Op(
+        name, evaluate=evaluate, infer=infer, jvp=jvp, vjp=vjp, linear=(EVERY,), batch=batch, kinds=kinds, samples=samples
+    )
+    return op
+
+
+def multilinear(
+    name: str,
+    evaluate: Callable[..., Any],
+    transposes: Callable[[int], Callable[..., Any]],
+    *,
+    infer: TypeRule,
+    batch: BatchRule,
+    kinds: str = "fc",
+    samples: Callable[[], Iterable[Sample]] = tuple,
+    inputs: int = 2,
+) -> Op:
+    """Declare an op that is linear in each input separately, such as a contraction.
+
+    `transposes(i)` is a function `(ct, *inputs, **params)` from a cotangent of the output to one of input i.
+    """
+
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+        terms = []
+        for i, t in enumerate(tangents):
+            if t is not None:
+                term = bind(op, (*primals[:i], t, *primals[i + 1 :]), params)
+                terms.append(term if term.dtype == out.dtype else cast(term, out.dtype))
+        return add_tangents(terms)
+
+    def vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+        return [conform(transposes(i)(ct, *primals, **params), primals[i]) for i in wanted]
+
+    op = Op(
+        name,
+        evaluate=evaluate,
+        infer=infer,
+        jvp=jvp,
+        vjp=vjp,
+        linear=[{i} for i in range(inputs)],
+        batch=batch,
+        kinds=kinds,
+        samples=samples,
+    )
+    return op
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Small tools for the type rules and functions of the ops.
+
+
+_ALL_AXES = [tuple(range(ndim)) for ndim in range(65)]
+
+
+def normalize_axes(axis: Any, ndim: int, name: str) -> tuple[int, ...]:
+    """An axis argument (None, an int, a tuple) as a sorted tuple of axes counted from the front."""
+    if axis is None:
+        return _ALL_AXES[ndim]
+    axes = []
+    for a in axis if isinstance(axis, tuple | list) else (axis,):
+        a = a.__index__()
+        if not -ndim <= a < ndim:
+            raise np.exceptions.AxisError(a, ndim, f"{name}")
+        axes.append(a % ndim)
+    if len(set(axes)) != len(axes):
+        raise ShapeError(f"{name}: an axis is named twice in {axis}")
+    return tuple(sorted(axes))
+
+
+def normalize_axis(axis: int, ndim: int, name: str) -> int:
+    """One axis, counted from the front."""
+    return normalize_axes(axis, ndim, name)[0]
+
+
+def is_tracer(*values: Any) -> bool:
+    """Whether any of the values is a tracer."""
+    return any([type(v) is Tracer for v in values])
+
+
+def implements(*numpy_functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function as what these NumPy functions do to tracers.
+
+    Returns the public function of `tracegrad.numpy`: on plain arrays it is NumPy's own, to the last keyword; on tracers,
+    or lists that hold tracers, ours.
+    """
+
+    def register(traced: Callable[..., Any]) -> Callable[..., Any]:
+        for f in numpy_functions:
+            FUNCTIONS[f] = traced
+        plain = numpy_functions[0]
+
+        @functools.wraps(traced)
+        def public(*args: Any, **kwargs: Any) -> Any:
+            for x in (*args, *kwargs.values()) if kwargs else args:
+                if type(x) is Tracer or ((type(x) is list or type(x) is tuple) and contains_tracer(x)):
+                    return traced(*args, **kwargs)
+            return plain(*args, **kwargs)
+
+        return public
+
+    return register
+
+
+def reject(function: Any, **given: Any) -> None:
+    """Raise for keywords of a NumPy function that are not traced, wherever one was given (is not None)."""
+    names = [name for name, value in given.items() if value is not None]
+    if names:
+        raise unsupported(function, f" with {', '.join(f'{n}=' for n in names)}")

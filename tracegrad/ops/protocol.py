@@ -1,0 +1,83 @@
+"""What a tracer does with a ufunc beyond the plain call: methods (`reduce`, `accumulate`, `outer`) and keywords."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tracegrad.errors import TracerArrayConversionError, at, user_source
+from tracegrad.ops.elementwise import astype
+from tracegrad.ops.families import implements, shape_of
+from tracegrad.trace import FUNCTIONS, UFUNCS, Tracer, as_array, bind, unsupported
+
+_REDUCE = {
+    np.add: np.sum,
+    np.multiply: np.prod,
+    np.maximum: np.max,
+    np.minimum: np.min,
+    np.logical_and: np.all,
+    np.logical_or: np.any,
+}
+_ACCUMULATE = {np.add: np.cumsum, np.multiply: np.cumprod}
+# Keywords that say how NumPy should go about it rather than what to compute.
+_WITHOUT_EFFECT = frozenset(["casting", "order", "subok"])
+
+
+@implements(np.ufunc)
+def apply_ufunc(ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+    """`ufunc.method(*inputs, **kwargs)` where some input is a tracer, or raise naming what is not traced."""
+    out = kwargs.pop("out", None)
+    if out is not None and any([o is not None for o in (out if isinstance(out, tuple) else (out,))]):
+        _refuse_out(ufunc, method, inputs)
+    for keyword in _WITHOUT_EFFECT & kwargs.keys():
+        del kwargs[keyword]
+    if method == "__call__":
+        return _call(ufunc, inputs, kwargs)
+    if method == "reduce" and ufunc in _REDUCE:
+        x, axis, *rest = (*inputs, *(0,) * (len(inputs) == 1))
+        if rest and rest[0] is not None:
+            kwargs["dtype"] = rest[0]
+        return FUNCTIONS[_REDUCE[ufunc]](x, **{"axis": axis, **_given(kwargs)})
+    if method == "accumulate" and ufunc in _ACCUMULATE:
+        x, axis, *_ = (*inputs, 0)
+        return FUNCTIONS[_ACCUMULATE[ufunc]](x, **{"axis": axis, **_given(kwargs)})
+    if method == "outer" and not kwargs and len(inputs) == 2:
+        x, y = [as_array(v) for v in inputs]
+        column = np.reshape(x, (*shape_of(x), *(1,) * len(shape_of(y))))
+        return _call(ufunc, (column, y), {})
+    raise unsupported(ufunc, f".{method}")
+
+
+def _given(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Keywords that were really given: ufunc methods hand on some of their defaults."""
+    defaults = {"dtype": None, "where": True, "keepdims": False}
+    return {k: v for k, v in kwargs.items() if not (k in defaults and v is defaults[k])}
+
+
+def _call(ufunc: np.ufunc, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    dtype = kwargs.pop("dtype", None)
+    if dtype is not None:
+        inputs = tuple([astype(as_array(x), dtype) for x in inputs])
+    if kwargs.get("where") is True:
+        del kwargs["where"]
+    op = UFUNCS.get(ufunc)
+    if op is not None and not kwargs:
+        return bind(op, inputs)
+    function = FUNCTIONS.get(ufunc)
+    if function is None:
+        raise unsupported(ufunc)
+    if "where" in kwargs or (op is not None and kwargs):
+        raise unsupported(ufunc, f" with {', '.join(f'{k}=' for k in kwargs)}")
+    return function(*inputs, **kwargs)
+
+
+def _refuse_out(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...]) -> None:
+    traced = next((x for x in inputs if type(x) is Tracer), None)
+    what = traced.described() if traced is not None else "plain arrays"
+    name = ufunc.__name__
+    raise TracerArrayConversionError(
+        f"np.{name}{'' if method == '__call__' else '.' + method} with out= (or an in-place operator such as `y += x`) "
+        f"would write {what} into an existing array{at(user_source())}.\n"
+        f"  In place of `y += x` write `y = y + x`; of `np.{name}(..., out=y)` write `y = np.{name}(...)`."
+    )

@@ -1,0 +1,84 @@
+"""A Graph as text. The grammar, in which `{...}` repeats and `[...]` may be missing:
+
+    graph   = "graph" name "(" [input {"," input}] ")" "{" newline
+              {const} {eqn} "return" [atom {"," atom}] newline "}"
+    input   = var ":" type  ["=" path]                  path: the argument's key path, where it is not the name itself
+    const   = "const" var ":" type ["=" value]          value: printed where it is small
+    eqn     = var ":" type {"," var ":" type} "=" op [params] {atom} ["#" file ":" line]
+    params  = "[" name "=" value {"," name "=" value} "]"
+    atom    = var | number
+    type    = dtype ["~"] "[" [size {"," size}] "]"     "~": weak, a Python scalar
+    dtype   = "bool" | ("i" | "u" | "f" | "c") bits
+    var     = letters: a, b, ..., z, aa, ab, ...        in order of definition
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tracegrad.graph import Atom, Eqn, Graph, Literal, Var
+
+
+def letters(number: int) -> str:
+    """0 -> a, 25 -> z, 26 -> aa: the names of variables."""
+    text = ""
+    number += 1
+    while number:
+        number, digit = divmod(number - 1, 26)
+        text = chr(ord("a") + digit) + text
+    return text
+
+
+class Names:
+    """Names for variables, in order of first mention."""
+
+    def __init__(self) -> None:
+        self.known: dict[Var, str] = {}
+
+    def __call__(self, atom: Atom) -> str:
+        if isinstance(atom, Literal):
+            return repr(atom.value.item() if isinstance(atom.value, np.generic) else atom.value)
+        if atom not in self.known:
+            self.known[atom] = letters(len(self.known))
+        return self.known[atom]
+
+    def typed(self, var: Var) -> str:
+        return f"{self(var)}:{var.type}"
+
+
+def param_text(value: Any) -> str:
+    if isinstance(value, np.dtype):
+        return value.name
+    if callable(value) and hasattr(value, "__name__"):
+        return str(value.__name__)
+    return str(value) if isinstance(value, Graph) else repr(value)
+
+
+def eqn_text(eqn: Eqn, name: Names) -> str:
+    """One equation, without its source."""
+    inputs = " ".join([name(a) for a in eqn.inputs])
+    outputs = ", ".join([name.typed(v) for v in eqn.outputs])
+    params = ", ".join([f"{k}={param_text(v)}" for k, v in eqn.params.items()])
+    return f"{outputs} = {eqn.op.name}{f'[{params}]' if params else ''} {inputs}".rstrip()
+
+
+def listing(graph: Graph) -> str:
+    """The whole graph in the grammar of this module."""
+    name = Names()
+    heads = [name.typed(v) + (f"={v.name}" if v.name and v.name != name(v) else "") for v in graph.inputs]
+    lines = [f"graph {graph.name}({', '.join(heads)}) {{"]
+    for var, value in graph.consts.items():
+        shown = f" = {value.tolist()}" if isinstance(value, np.ndarray) and value.size <= 4 else ""
+        lines.append(f"  const {name.typed(var)}{shown}")
+    body = [(eqn_text(e, name), e.source) for e in graph.eqns]
+    width = min(max((len(text) for text, _ in body), default=0), 60)
+    for text, source in body:
+        lines.append(f"  {text:<{width}}  # {source.short}" if source else f"  {text}")
+    lines.append(f"  return {', '.join([name(a) for a in graph.outputs])}".rstrip())
+    return "\n".join([*lines, "}"])
+
+
+# A Graph prints itself; the assignment stands here so that graph.py need not import what is built on it.
+Graph.__str__ = Graph.__repr__ = listing  # type: ignore[method-assign]

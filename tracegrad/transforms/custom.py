@@ -1,0 +1,355 @@
+"""Derivatives that the user gives: `custom_jvp` and `custom_vjp`.
+
+A call is one op in the trace, `custom_call`, whose params hold the function and its rules. It evaluates by running the
+function, so outside derivatives it is that function. Where one mode's rule is missing, `linear.py` transposes the other.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tracegrad import tree
+from tracegrad.errors import DifferentiationError, ShapeError, UnexpectedTracerError, at, described, user_source
+from tracegrad.graph import trace_graph
+from tracegrad.op import Op, Params, Wanted
+from tracegrad.trace import Tracer, as_array, bind
+from tracegrad.transforms.batch import batch_graph, with_batch
+from tracegrad.transforms.linear import transposed_jvp, transposed_vjp
+from tracegrad.types import ArrayType, type_of
+
+
+class Rules:
+    """A function of flat arrays with its derivative rules, hashed by identity: the params of one `custom_call`.
+
+    call(*arrays) -> list of arrays
+    jvp(primals, tangents) -> list of output tangents, or None where only a vjp is given
+    vjp(primals, cts) -> one cotangent for each input (None: zero), or None where only a jvp is given
+    """
+
+    __slots__ = ("call", "jvp", "name", "vjp")
+
+    def __init__(
+        self,
+        name: str,
+        call: Callable[..., Sequence[Any]],
+        jvp: Callable[..., Sequence[Any]] | None = None,
+        vjp: Callable[..., Sequence[Any]] | None = None,
+    ) -> None:
+        self.name = name
+        self.call = call
+        self.jvp = jvp
+        self.vjp = vjp
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def _evaluate(*arrays: Any, rules: Rules) -> tuple[Any, ...]:
+    outputs = tuple(rules.call(*arrays))
+    for o in outputs:
+        if type(o) is Tracer and not any(type(a) is Tracer and a.origin.level >= o.origin.level for a in arrays):
+            raise UnexpectedTracerError(
+                f"the function {rules.name!r} with custom derivatives uses {o.described()} from outside; pass it as an "
+                "argument, since its derivative rule knows only of arguments"
+            )
+    return outputs
+
+
+def _infer(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
+    rules: Rules = params["rules"]
+    graph = trace_graph(rules.call, list(types), transform="custom_call", user_function=rules.call)
+    return graph.out_types
+
+
+def _jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    rules: Rules = params["rules"]
+    if rules.jvp is None:
+        active = tuple([i for i, t in enumerate(tangents) if t is not None])
+        return transposed_vjp(_custom, active, tangents, out, primals, params)
+    return rules.jvp(primals, [_zeros(p) if t is None else t for p, t in zip(primals, tangents, strict=True)])
+
+
+def _vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    rules: Rules = params["rules"]
+    if rules.vjp is None:
+        return transposed_jvp(_custom, wanted, ct, out, primals, params)
+    found = rules.vjp(primals, [_zeros(o) if c is None else c for o, c in zip(out, ct, strict=True)])
+    return [found[i] for i in wanted]
+
+
+def _zeros(x: Any) -> Any:
+    found = type_of(x)
+    return np.zeros(found.shape, found.dtype)[()]
+
+
+def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+    """The same call on batches: function and rules are each batched, and an input that all examples share gets the
+    sum of their cotangents."""
+    rules: Rules = params["rules"]
+    types = [_example_type(x, b) for x, b in zip(inputs, batched, strict=True)]
+
+    def over_batch(function: Callable[..., Sequence[Any]], types: list[ArrayType], batched: list[bool]) -> Callable[..., Any]:
+        def run(*arrays: Any) -> list[Any]:
+            graph = trace_graph(function, types, transform="vmap", user_function=rules.call)
+            return [with_batch(r, size) for r in batch_graph(graph, size, arrays, batched)]
+
+        return run
+
+    flags = list(batched)
+    count = len(types)
+    call = over_batch(rules.call, types, flags)
+    outs = trace_graph(rules.call, types, transform="vmap", user_function=rules.call).out_types
+    jvp = vjp = None
+    if rules.jvp is not None:
+        given_jvp = rules.jvp
+
+        def flat_jvp(*arrays: Any) -> Sequence[Any]:
+            return given_jvp(arrays[:count], arrays[count:])
+
+        def jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> Sequence[Any]:
+            return over_batch(flat_jvp, types * 2, flags * 2)(*primals, *tangents)
+
+    if rules.vjp is not None:
+        given_vjp = rules.vjp
+
+        def flat_vjp(*arrays: Any) -> Sequence[Any]:
+            found = given_vjp(arrays[:count], arrays[count:])
+            return [_zeros(p) if c is None else c for p, c in zip(arrays, found, strict=False)]
+
+        def vjp(primals: Sequence[Any], cts: Sequence[Any]) -> Sequence[Any]:
+            rows = over_batch(flat_vjp, [*types, *outs], flags + [True] * len(outs))(*primals, *cts)
+            return [r if b else np.sum(r, axis=0) for r, b in zip(rows, flags, strict=True)]
+
+    return bind(_custom, tuple(inputs), {"rules": Rules(rules.name, call, jvp, vjp)})
+
+
+def _example_type(x: Any, batched: bool) -> ArrayType:
+    found = type_of(x)
+    return ArrayType(found.shape[1:], found.dtype) if batched else found
+
+
+_custom = Op("custom_call", evaluate=_evaluate, infer=_infer, jvp=_jvp, vjp=_vjp, batch=_batch, several=True, kinds="")
+
+
+class _CustomFunction:
+    """What both decorators share: binding arguments, leaving the nondiff ones out, flattening the rest."""
+
+    def __init__(self, fun: Callable[..., Any], nondiff_argnums: Sequence[int] = ()) -> None:
+        if not callable(fun):
+            raise TypeError(f"{type(self).__name__} takes a function, got {fun!r}")
+        self.fun = fun
+        self.nondiff_argnums = tuple(nondiff_argnums)
+        functools.update_wrapper(self, fun)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def _positional(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """All arguments by position, with defaults, as the rules expect them."""
+        if not kwargs:
+            try:
+                signature = inspect.signature(self.fun)
+            except (ValueError, TypeError):
+                return args
+            bound = signature.bind(*args)
+        else:
+            bound = inspect.signature(self.fun).bind(*args, **kwargs)
+        bound.apply_defaults()
+        if bound.kwargs:
+            raise TypeError(
+                f"{described(self.fun)} has custom derivatives and so takes positional arguments only; "
+                f"keyword-only: {', '.join(bound.kwargs)}"
+            )
+        return bound.args
+
+    def _split(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], list[Any], Any, Callable[..., tuple[Any, ...]]]:
+        """The nondiff arguments, the flat differentiable leaves, their tree, and how to put all together again."""
+        args = self._positional(args, kwargs)
+        count = len(args)
+        fixed = {i % count: args[i] for i in self.nondiff_argnums}
+        for i, x in fixed.items():
+            if any(type(leaf) is Tracer for leaf in tree.tree_leaves(x)):
+                raise UnexpectedTracerError(
+                    f"{described(self.fun)}: argument {i} is in nondiff_argnums but is traced{at(user_source())}; "
+                    "take it out of nondiff_argnums and return zeros for its derivative"
+                )
+        leaves, in_tree = tree.tree_flatten(tuple([x for i, x in enumerate(args) if i not in fixed]))
+
+        def join(flat: Sequence[Any]) -> tuple[Any, ...]:
+            rest = iter(tree.tree_unflatten(in_tree, list(flat)))
+            return tuple([fixed[i] if i in fixed else next(rest) for i in range(count)])
+
+        return list(fixed.values()), [as_array(x) for x in leaves], in_tree, join
+
+
+def _checked(found: Any, primals: Sequence[Any], name: str, rule: str, paths: Sequence[str]) -> list[Any]:
+    """What a rule returned for one leaf after the other, each against the type of what it belongs to."""
+    checked: list[Any] = []
+    for x, primal, path in zip(found, primals, paths, strict=True):
+        expected = type_of(primal)
+        if x is None or expected.dtype.kind not in "fc":
+            checked.append(None)
+            continue
+        x = as_array(x)
+        got = type_of(x)
+        if got.shape != expected.shape:
+            raise ShapeError(f"the {rule} rule of {name} returned {got} for {path or 'a value'} of type {expected}; shapes must agree")
+        checked.append(x if got.dtype == expected.dtype else np.astype(np.asarray(x) if got.weak and type(x) is not Tracer else x, expected.dtype))
+    return checked
+
+
+class custom_jvp(_CustomFunction):
+    """A function with a forward derivative rule of its own. Reverse mode follows by transposing the rule.
+
+    Args:
+        fun: the function, of arrays and pytrees of them.
+        nondiff_argnums: positions of arguments that are handed to the rules first, as they are.
+
+    Give the rule with `defjvp(rule)`, where `rule(*nondiff, primals, tangents)` returns `(out, tangent_out)` and is
+    linear in the tangents; or with `defjvps(*rules)`, one `rule(tangent, out, *primals)` for each argument (None: zero).
+
+    >>> import numpy as np, tracegrad as tg
+    >>> @tg.custom_jvp
+    ... def log1pexp(x):
+    ...     return np.log1p(np.exp(x))
+    >>> @log1pexp.defjvp
+    ... def _(primals, tangents):
+    ...     (x,), (t,) = primals, tangents
+    ...     return log1pexp(x), t / (1 + np.exp(-x))
+    >>> float(tg.grad(log1pexp)(100.0))
+    1.0
+    """
+
+    def __init__(self, fun: Callable[..., Any], nondiff_argnums: Sequence[int] = ()) -> None:
+        super().__init__(fun, nondiff_argnums)
+        self.rule: Callable[..., Any] | None = None
+
+    def defjvp(self, rule: Callable[..., Any], symbolic_zeros: bool = False) -> Callable[..., Any]:
+        """Set the rule `(*nondiff, primals, tangents) -> (out, tangent_out)`. Usable as a decorator."""
+        self.rule = rule
+        return rule
+
+    def defjvps(self, *rules: Callable[..., Any] | None) -> None:
+        """Set one rule `(tangent, out, *primals) -> tangent_out` for each argument, None for a zero derivative."""
+
+        def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
+            out = self(*primals)
+            total = None
+            for r, t in zip(rules, tangents, strict=True):
+                if r is not None:
+                    term = r(t, out, *primals)
+                    total = term if total is None else tree.tree_map(lambda a, b: a + b, total, term)
+            return out, tree.tree_map(lambda o: np.zeros_like(o), out) if total is None else total
+
+        self.rule = rule
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        fixed, leaves, in_tree, join = self._split(args, kwargs)
+        if not any([type(x) is Tracer for x in leaves]):
+            return self.fun(*join(leaves))
+        if self.rule is None:
+            raise DifferentiationError(f"{described(self.fun)} has no rule yet; give one with .defjvp(rule)")
+        rule = self.rule
+        out_tree: Any = None
+
+        def call(*flat: Any) -> list[Any]:
+            nonlocal out_tree
+            outputs, out_tree = tree.tree_flatten(self.fun(*join(flat)))
+            return [as_array(o) for o in outputs]
+
+        def jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
+            result = rule(*fixed, tree.tree_unflatten(in_tree, list(primals)), tree.tree_unflatten(in_tree, list(tangents)))
+            if not isinstance(result, tuple | list) or len(result) != 2:
+                raise DifferentiationError(f"the jvp rule of {described(self.fun)} must return a pair (out, tangent_out)")
+            out_leaves, got_tree = tree.tree_flatten(result[0])
+            tangent_leaves, tangent_tree = tree.tree_flatten(result[1])
+            if tangent_tree != got_tree:
+                raise ShapeError(
+                    f"the jvp rule of {described(self.fun)} returned an output of structure {got_tree} with a tangent of "
+                    f"structure {tangent_tree}"
+                )
+            paths = [f"output{tree.keystr(p)}" for p, _ in tree.tree_leaves_with_path(result[0])]
+            return _checked(tangent_leaves, out_leaves, described(self.fun), "jvp", paths)
+
+        name = getattr(self.fun, "__name__", "f")
+        outputs = bind(_custom, tuple(leaves), {"rules": Rules(name, call, jvp=jvp)})
+        return tree.tree_unflatten(out_tree, list(outputs))
+
+
+class custom_vjp(_CustomFunction):
+    """A function with a reverse derivative rule of its own. Forward mode follows by transposing the rule.
+
+    Args:
+        fun: the function, of arrays and pytrees of them.
+        nondiff_argnums: positions of arguments that `bwd` gets first, as they are.
+
+    Give the rules with `defvjp(fwd, bwd)`: `fwd(*args)` returns `(out, residuals)`, `bwd(*nondiff, residuals, ct)` a
+    tuple of cotangents, one for each differentiable argument (None: zero).
+
+    >>> import numpy as np, tracegrad as tg
+    >>> @tg.custom_vjp
+    ... def clip_gradient(x):
+    ...     return x
+    >>> clip_gradient.defvjp(lambda x: (x, None), lambda _, ct: (np.clip(ct, -1.0, 1.0),))
+    >>> float(tg.grad(lambda x: 10.0 * clip_gradient(x))(2.0))
+    1.0
+    """
+
+    def __init__(self, fun: Callable[..., Any], nondiff_argnums: Sequence[int] = ()) -> None:
+        super().__init__(fun, nondiff_argnums)
+        self.fwd: Callable[..., Any] | None = None
+        self.bwd: Callable[..., Any] | None = None
+
+    def defvjp(self, fwd: Callable[..., Any], bwd: Callable[..., Any], symbolic_zeros: bool = False) -> None:
+        """Set the rules; see the class."""
+        self.fwd, self.bwd = fwd, bwd
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        fixed, leaves, in_tree, join = self._split(args, kwargs)
+        if not any([type(x) is Tracer for x in leaves]):
+            return self.fun(*join(leaves))
+        if self.fwd is None or self.bwd is None:
+            raise DifferentiationError(f"{described(self.fun)} has no rules yet; give them with .defvjp(fwd, bwd)")
+        fwd, bwd = self.fwd, self.bwd
+        out_tree: Any = None
+
+        def call(*flat: Any) -> list[Any]:
+            nonlocal out_tree
+            outputs, out_tree = tree.tree_flatten(self.fun(*join(flat)))
+            return [as_array(o) for o in outputs]
+
+        def vjp(primals: Sequence[Any], cts: Sequence[Any]) -> list[Any]:
+            result = fwd(*join(primals))
+            if not isinstance(result, tuple | list) or len(result) != 2:
+                raise DifferentiationError(f"fwd of {described(self.fun)} must return a pair (out, residuals)")
+            found = bwd(*fixed, result[1], tree.tree_unflatten(tree.tree_structure(result[0]), list(cts)))
+            arguments = tree.tree_unflatten(in_tree, list(primals))
+            if not isinstance(found, tuple | list) or len(found) != len(arguments):
+                raise DifferentiationError(
+                    f"bwd of {described(self.fun)} must return a tuple with one cotangent for each of its "
+                    f"{len(arguments)} differentiable arguments, got {found if found is None else type(found).__name__}"
+                    + (f" of {len(found)}" if isinstance(found, tuple | list) else "")
+                )
+            flat: list[Any] = []
+            for i, (ct, argument) in enumerate(zip(found, arguments, strict=True)):
+                structure = tree.tree_structure(argument)
+                if ct is None:
+                    flat.extend([None] * structure.num_leaves)
+                elif tree.tree_structure(ct) != structure:
+                    raise ShapeError(
+                        f"bwd of {described(self.fun)} returned a cotangent of structure {tree.tree_structure(ct)} for "
+                        f"argument {i}, which has {structure}"
+                    )
+                else:
+                    flat.extend(tree.tree_leaves(ct))
+            paths = [f"argument{tree.keystr(p)}" for p, _ in tree.tree_leaves_with_path(arguments)]
+            return _checked(flat, primals, described(self.fun), "vjp", paths)
+
+        name = getattr(self.fun, "__name__", "f")
+        outputs = bind(_custom, tuple(leaves), {"rules": Rules(name, call, vjp=vjp)})
+        return tree.tree_unflatten(out_tree, list(outputs))

@@ -1,0 +1,512 @@
+"""grad, vjp, jvp, linearize and what follows from them: each traces its function once, with values, and walks the
+equations with one of the two interpreters of `linear.py`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tracegrad import tree
+from tracegrad.errors import DifferentiationError, DtypeError, ShapeError, at, described, user_source
+from tracegrad.graph import Graph, evaluate, trace_graph
+from tracegrad.ops.structural import stop_gradient_op
+from tracegrad.trace import Equation, Trace, Tracer, as_array, leaf_names, tracer_inputs
+from tracegrad.transforms.batch import batch_graph
+from tracegrad.transforms.linear import backward, pull_back, pushforward, require_linear, strong
+from tracegrad.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, float0, type_of
+
+Argnums = int | Sequence[int]
+# The cotangent to start from, for the scalar types that most functions return.
+_ONES = {t: t(1) for t in (np.float64, np.float32, np.float16)}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Reverse mode.
+
+
+def value_and_grad(
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+) -> Callable[..., Any]:
+    """A function that returns both the value of `fun` and its gradient.
+
+    Args:
+        fun: a function that returns a real scalar (an array of shape (), or a Python number).
+        argnums: which positional argument to differentiate, or a tuple of several; arguments may be pytrees.
+        has_aux: `fun` returns `(value, aux)`; aux is handed through untouched.
+        holomorphic: `fun` is complex-differentiable, with complex inputs and a complex output.
+        allow_int: integer leaves among the differentiated arguments get float0 zeros rather than an error.
+
+    Returns:
+        A function of the arguments of `fun` (keywords are handed on and not differentiated) that returns
+        `(value, gradient)`, or `((value, aux), gradient)`. The gradient has the structure, shapes and dtypes of the
+        argument; with a tuple of argnums it is a tuple. For complex arguments it follows JAX: the conjugate of the
+        direction of steepest ascent.
+
+    Raises:
+        DifferentiationError: an output that is not a real scalar; an argnum out of range.
+        DtypeError: an argument that is not of a floating dtype.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> value, gradient = tg.value_and_grad(lambda x: np.sum(x**2))(np.array([1.0, 2.0]))
+    >>> float(value), gradient.tolist()
+    (5.0, [2.0, 4.0])
+
+    Source: reverse accumulation; Griewank and Walther, Evaluating Derivatives, 2nd ed., section 3.2.
+    """
+    return _gradient(fun, argnums, has_aux, holomorphic, allow_int, with_value=True)
+
+
+def grad(
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+) -> Callable[..., Any]:
+    """A function that returns the gradient of `fun`, a real scalar function. Arguments as for `value_and_grad`.
+
+    Returns:
+        A function of the arguments of `fun` that returns the gradient, or `(gradient, aux)` with `has_aux=True`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> tg.grad(lambda x: np.sum(np.sin(x)))(np.zeros(2)).tolist()
+    [1.0, 1.0]
+    >>> float(tg.grad(tg.grad(np.tanh))(0.0))
+    -0.0
+    """
+    return _gradient(fun, argnums, has_aux, holomorphic, allow_int, with_value=False)
+
+
+def _gradient(
+    fun: Callable[..., Any], argnums: Argnums, has_aux: bool, holomorphic: bool, allow_int: bool, with_value: bool
+) -> Callable[..., Any]:
+    transform = "value_and_grad" if with_value else "grad"
+    if not callable(fun):
+        raise TypeError(f"{transform} takes a function, got {fun!r}; write tg.{transform}(f)(x), not tg.{transform}(f(x))")
+    several = not isinstance(argnums, int)
+    positions = tuple(argnums) if isinstance(argnums, Sequence) else (argnums,)
+    if not all(isinstance(i, int) for i in positions):
+        raise TypeError(f"argnums must be an int or a sequence of ints, got {argnums!r}")
+
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        trace = Trace(transform, fun)
+        try:
+            leaves, treedef, call = _traced_arguments(trace, args, positions, several)
+            for x in leaves:
+                if holomorphic or x.dtype.kind != "f":
+                    _check_input(x, transform, holomorphic, allow_int)
+            out = fun(*call, **kwargs)
+            aux = None
+            if has_aux:
+                out, aux = _split_aux(out, fun, transform)
+            value, seed = _scalar_output(out, trace, transform, holomorphic)
+            eqns = trace.finish()
+            cotangents = {} if seed is None else backward(eqns, {id(out): seed})
+        finally:
+            trace.end()
+        grads = [_input_cotangent(cotangents.get(id(x)), x) for x in leaves]
+        _own(grads)
+        result: Any = grads
+        if treedef is not None:
+            result = tree.tree_unflatten(treedef, grads)
+        if not several:
+            result = result[0]
+        if has_aux:
+            aux = tree.tree_map(lambda x: _lowered(x, trace), aux)
+            return ((value, aux), result) if with_value else (result, aux)
+        return (value, result) if with_value else result
+
+    return _wraps(gradient, fun, transform)
+
+
+def _wraps(wrapper: Callable[..., Any], fun: Callable[..., Any], transform: str) -> Callable[..., Any]:
+    """Name and document the transformed function after the original one."""
+    functools.update_wrapper(wrapper, fun)
+    name = getattr(fun, "__name__", "f")
+    wrapper.__name__ = f"{transform}({name})"
+    wrapper.__doc__ = f"{transform} of {name}. {getattr(fun, '__doc__', None) or ''}".rstrip()
+    return wrapper
+
+
+def _traced_arguments(
+    trace: Trace, args: tuple[Any, ...], positions: tuple[int, ...], several: bool
+) -> tuple[list[Tracer], Any, list[Any]]:
+    """The tracers for the leaves at `positions`, their tree (None for one bare array), and the arguments to call with."""
+    call = list(args)
+    count = len(args)
+    if not several and -count <= positions[0] < count:
+        x = args[positions[0]]
+        if type(x) is np.ndarray or type(x) is Tracer or type(x) is float:
+            tracer = call[positions[0]] = Tracer(trace, x, positions[0] % count)
+            return [tracer], None, call
+    for i in positions:
+        if not -count <= i < count:
+            raise DifferentiationError(
+                f"argnums={i} asks for positional argument {i}, but {described(trace.function)} was called with "
+                f"{count} positional argument{'s' * (count != 1)}{at(user_source())}; pass the argument by position "
+                "(keyword arguments are not differentiated) or correct argnums"
+            )
+    normal = [i % count for i in positions]
+    if len(set(normal)) != len(normal):
+        raise DifferentiationError(f"argnums={positions} names an argument twice")
+    leaves, in_tree = tree.tree_flatten(tuple([args[i] for i in normal]))
+    trace.names = leaf_names(trace.function, in_tree, normal)
+    tracers = tracer_inputs(trace, _arrays(leaves, trace.names))
+    for i, part in zip(normal, tree.tree_unflatten(in_tree, tracers), strict=True):
+        call[i] = part
+    return tracers, in_tree, call
+
+
+def _arrays(leaves: Sequence[Any], names: Callable[[int], str]) -> list[Any]:
+    """The leaves of arguments as arrays, or an error that names the one that is none."""
+    arrays = []
+    for i, x in enumerate(leaves):
+        try:
+            arrays.append(as_array(x))
+        except TypeError as error:
+            raise DtypeError(f"{names(i)}: {error}") from None
+    return arrays
+
+
+def _check_input(x: Tracer, transform: str, holomorphic: bool, allow_int: bool) -> None:
+    kind = x.dtype.kind
+    if holomorphic and kind != "c":
+        raise DtypeError(
+            f"{transform} with holomorphic=True needs complex inputs, but {x.name} is {x.type}; write x.astype(complex)"
+        )
+    if kind not in "fc" and not allow_int:
+        raise DtypeError(
+            f"{transform} needs inputs of a floating dtype, but {x.name} is {x.type}{at(user_source())}. Derivatives "
+            f"with respect to {x.dtype} do not exist: pass floats (x.astype(float), 3.0 for 3), choose other arguments "
+            "with argnums, or pass allow_int=True"
+        )
+
+
+def _split_aux(out: Any, fun: Any, transform: str) -> tuple[Any, Any]:
+    if not isinstance(out, tuple) or len(out) != 2:
+        raise DifferentiationError(
+            f"{transform} with has_aux=True needs a function that returns a pair (value, aux), but {described(fun)} "
+            f"returned {type(out).__name__}"
+        )
+    return out
+
+
+def _scalar_output(out: Any, trace: Trace, transform: str, holomorphic: bool) -> tuple[Any, Any]:
+    """The output's value one level down and the cotangent to start from, None if it does not depend on the inputs."""
+    traced = type(out) is Tracer and out.origin is trace
+    value = out.value if traced else out
+    one = _ONES.get(type(value))
+    if one is not None and traced and not holomorphic:
+        return value, one
+    try:
+        found = type_of(value)
+    except TypeError:
+        hint = " (with more results, return (value, aux) and pass has_aux=True)" if isinstance(out, tuple | list) else ""
+        raise DifferentiationError(
+            f"{transform} needs a function that returns a scalar, but {described(trace.function)} returned a "
+            f"{type(out).__name__}{hint}"
+        ) from None
+    if found.shape != ():
+        raise DifferentiationError(
+            f"{transform} needs a function that returns a scalar, but {described(trace.function)} returned {found}"
+            f"{at(out.source) if traced else ''}. Return np.sum(...) or np.mean(...) of it, or use tg.jacrev for "
+            "all derivatives, or tg.vjp for a product with them"
+        )
+    kind = found.dtype.kind
+    if kind == "c" and not holomorphic:
+        raise DifferentiationError(
+            f"{transform} needs a real output, but {described(trace.function)} returned {found}; return its real part "
+            "or abs, pass holomorphic=True if the function is complex-differentiable, or use tg.vjp"
+        )
+    if holomorphic and kind != "c":
+        raise DifferentiationError(
+            f"{transform} with holomorphic=True needs a complex output, but {described(trace.function)} returned {found}"
+        )
+    if kind not in "fc":
+        raise DifferentiationError(
+            f"{transform} needs an output of a floating dtype, but {described(trace.function)} returned {found}; the "
+            "derivative of an integer or boolean is zero everywhere"
+        )
+    if not traced:
+        return value, None
+    return value, found.dtype.type(1)
+
+
+def _lowered(x: Any, trace: Trace) -> Any:
+    """A result of the traced function as the caller, one level down, may see it."""
+    return x.value if type(x) is Tracer and x.origin is trace else x
+
+
+def _input_cotangent(ct: Any, x: Tracer) -> Any:
+    """What the caller gets: an array for every leaf, zeros where nothing arrived."""
+    if ct is None:
+        found = x.type
+        return np.zeros(found.shape, found.dtype if found.dtype.kind in "fc" else float0)[()]
+    return ct
+
+
+def _own(results: list[Any], given: Sequence[Any] = ()) -> None:
+    """Make results the caller's own: writeable, sharing memory neither with each other nor with what was given."""
+    seen = {id(g) for g in given} if given else set()
+    for i, r in enumerate(results):
+        if type(r) is np.ndarray:
+            if r.base is not None or id(r) in seen or not r.flags.writeable:
+                results[i] = r = r.copy()
+            seen.add(id(r))
+
+
+def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
+    """The value of `fun` and a function that multiplies cotangents by its transposed Jacobian.
+
+    Args:
+        fun: any function of arrays and pytrees of them.
+        *primals: its arguments, all differentiated.
+        has_aux: `fun` returns `(out, aux)`.
+
+    Returns:
+        `(out, vjp_fun)` or `(out, vjp_fun, aux)`. `vjp_fun(cotangent)` takes a pytree like `out` and returns a tuple
+        with one cotangent for each of the primals (float0 zeros for integers). It may be called any number of times,
+        and does not change if the arrays in `primals` are written to later.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> out, pull = tg.vjp(np.sin, np.zeros(2))
+    >>> pull(np.array([1.0, 3.0]))[0].tolist()
+    [1.0, 3.0]
+    """
+    trace, eqns, inputs, outputs, in_tree, out_tree, aux = _trace_call("vjp", fun, primals, has_aux)
+    out = tree.tree_unflatten(out_tree, [_lowered(o, trace) for o in outputs])
+    out_types = [type_of(o) for o in outputs]
+
+    def vjp_fun(cotangent: Any) -> tuple[Any, ...]:
+        cts = _matching(cotangent, out_tree, out_types, "vjp", "cotangent", "output")
+        found = pull_back(trace, eqns, inputs, outputs, cts)
+        results = [_input_cotangent(c, x) for c, x in zip(found, inputs, strict=True)]
+        _own(results, cts)
+        return tree.tree_unflatten(in_tree, results)
+
+    return (out, vjp_fun, aux) if has_aux else (out, vjp_fun)
+
+
+def _trace_call(transform: str, fun: Callable[..., Any], primals: tuple[Any, ...], has_aux: bool) -> tuple[Any, ...]:
+    """Trace `fun(*primals)` with values, for a derivative that is applied later: the values are ours to keep."""
+    if not callable(fun):
+        raise TypeError(f"{transform} takes a function and its arguments, got {fun!r}")
+    leaves, in_tree = tree.tree_flatten(primals)
+    trace = Trace(transform, fun)
+    trace.names = leaf_names(fun, in_tree)
+    try:
+        inputs = tracer_inputs(trace, [_kept(x) for x in _arrays(leaves, trace.names)])
+        out = fun(*tree.tree_unflatten(in_tree, inputs))
+        aux = None
+        if has_aux:
+            out, aux = _split_aux(out, fun, transform)
+            aux = tree.tree_map(lambda x: _lowered(x, trace), aux)
+        outputs, out_tree = tree.tree_flatten(out)
+        outputs = [_output(o, fun) for o in outputs]
+    finally:
+        eqns = trace.finish()
+        kept = {id(a): a.copy() for a in trace.locked}
+        trace.end()
+    if kept:
+        eqns = [
+            (op, ins, [kept.get(id(v), v) for v in values] if op.keeps_inputs else values, params, o, wanted)
+            for op, ins, values, params, o, wanted in eqns
+        ]
+    return trace, eqns, inputs, outputs, in_tree, out_tree, aux
+
+
+def _kept(x: Any) -> Any:
+    return x.copy() if type(x) is np.ndarray else x
+
+
+def _output(out: Any, fun: Any) -> Any:
+    try:
+        return as_array(out)
+    except TypeError as error:
+        raise DtypeError(f"{described(fun)} returned something that is not an array: {error}") from None
+
+
+def _matching(given: Any, expected_tree: Any, types: Sequence[ArrayType], transform: str, what: str, of: str) -> list[Any]:
+    """Flatten tangents or cotangents and check each against the type of what it belongs to; float0 becomes None."""
+    leaves, given_tree = tree.tree_flatten(given)
+    if given_tree != expected_tree:
+        raise ShapeError(
+            f"{transform}: the {what} has structure {given_tree}, but the {of} has {expected_tree}; pass a pytree like the {of}"
+        )
+    checked = []
+    for i, (x, expected) in enumerate(zip(leaves, types, strict=True)):
+        x = as_array(x)
+        found = type_of(x)
+        if found.shape == expected.shape and found.dtype == expected.dtype and expected.dtype.kind in "fc" and not found.weak:
+            checked.append(x)
+            continue
+        path = tree.keystr(tree.tree_leaves_with_path(given)[i][0])
+        if expected.dtype.kind not in "fc":
+            if found.dtype != float0 and not (type(x) is not Tracer and not np.any(x)):
+                raise DtypeError(
+                    f"{transform}: the {of}{path} is {expected}, so its {what} must be a zero of dtype float0 "
+                    f"(np.zeros({expected.shape}, tg.float0)), got {found}"
+                )
+            checked.append(None)
+            continue
+        if found.shape != expected.shape:
+            raise ShapeError(f"{transform}: the {what}{path} is {found}, but the {of}{path} is {expected}; shapes must agree")
+        if found.dtype != expected.dtype:
+            if not found.weak:
+                raise DtypeError(
+                    f"{transform}: the {what}{path} is {found}, but the {of}{path} is {expected}; write "
+                    f".astype({expected.dtype.name!r})"
+                )
+        checked.append(expected.dtype.type(x) if type(x) in PYTHON_SCALARS else x)
+    return checked
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Forward mode.
+
+
+def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False) -> tuple[Any, ...]:
+    """The value of `fun` and its directional derivative, the Jacobian times the tangents.
+
+    Args:
+        fun: any function of arrays and pytrees of them.
+        primals: tuple or list of its arguments.
+        tangents: as `primals`, leaf by leaf of the same shapes and dtypes (float0 for integers).
+        has_aux: `fun` returns `(out, aux)`.
+
+    Returns:
+        `(out, tangent_out)` or `(out, tangent_out, aux)`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> out, tangent = tg.jvp(np.sin, (0.0,), (2.0,))
+    >>> float(out), float(tangent)
+    (0.0, 2.0)
+
+    Source: forward accumulation; Griewank and Walther, section 3.1.
+    """
+    if not isinstance(primals, tuple | list) or not isinstance(tangents, tuple | list):
+        raise TypeError(
+            f"jvp takes primals and tangents as tuples, got {type(primals).__name__} and {type(tangents).__name__}; "
+            "write tg.jvp(f, (x,), (t,))"
+        )
+    trace, eqns, inputs, outputs, in_tree, out_tree, aux = _trace_call("jvp", fun, tuple(primals), has_aux)
+    given = _matching(tuple(tangents), in_tree, [x.type for x in inputs], "jvp", "tangents", "primals")
+    out = tree.tree_unflatten(out_tree, [_lowered(o, trace) for o in outputs])
+    found = _push(trace, eqns, inputs, outputs, given)
+    _own(found, given)
+    tangent = tree.tree_unflatten(out_tree, found)
+    return (out, tangent, aux) if has_aux else (out, tangent)
+
+
+def _push(
+    trace: Trace, eqns: Sequence[Equation], inputs: Sequence[Tracer], outputs: Sequence[Any], tangents: Sequence[Any]
+) -> list[Any]:
+    """Tangents of the outputs, as arrays."""
+    found = pushforward(eqns, {id(x): t for x, t in zip(inputs, tangents, strict=True) if t is not None})
+    results = []
+    for out in outputs:
+        t = found.get(id(out)) if type(out) is Tracer and out.origin is trace else None
+        if t is None:
+            kind = type_of(out)
+            t = np.zeros(kind.shape, kind.dtype if kind.dtype.kind in "fc" else float0)[()]
+        results.append(t)
+    return results
+
+
+def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
+    """The value of `fun` and its derivative at `primals` as a linear function of tangents, computed once.
+
+    Args as for `vjp`. Returns `(out, jvp_fun)` or `(out, jvp_fun, aux)`; `jvp_fun(*tangents)` replays a linear Graph
+    in which all that depends on the primals alone has become constants.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> out, push = tg.linearize(np.sin, 0.0)
+    >>> float(push(3.0))
+    3.0
+    """
+    trace, eqns, inputs, outputs, in_tree, out_tree, aux = _trace_call("linearize", fun, primals, has_aux)
+    out = tree.tree_unflatten(out_tree, [_lowered(o, trace) for o in outputs])
+    types = [x.type for x in inputs]
+    active = [i for i, t in enumerate(types) if t.dtype.kind in "fc"]
+    graph = _linear_graph(trace, eqns, inputs, outputs, active, fun)
+
+    def jvp_fun(*tangents: Any) -> Any:
+        given = _matching(tangents, in_tree, types, "linearize", "tangents", "primals")
+        results = evaluate(graph, [given[i] for i in active])
+        _own(results, [*given, *graph.consts.values()])
+        return tree.tree_unflatten(out_tree, results)
+
+    return (out, jvp_fun, aux) if has_aux else (out, jvp_fun)
+
+
+def _linear_graph(
+    trace: Trace,
+    eqns: Sequence[Equation],
+    inputs: Sequence[Tracer],
+    outputs: Sequence[Any],
+    active: Sequence[int],
+    fun: Any,
+) -> Graph:
+    """The pushforward as a Graph of the tangents of the active inputs."""
+
+    def push(*tangents: Any) -> list[Any]:
+        full: list[Any] = [None] * len(inputs)
+        for i, t in zip(active, tangents, strict=True):
+            full[i] = t
+        return _push(trace, eqns, inputs, outputs, full)
+
+    types = [strong(inputs[i].type) for i in active]
+    return trace_graph(push, types, transform="linearize", user_function=fun)
+
+
+def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], tuple[Any, ...]]:
+    """The transpose of a linear function.
+
+    Args:
+        fun: a function that is linear in all its arguments.
+        *primals: arguments like those it will be applied to: arrays, or `ShapeDtypeStruct`s. Values are not used.
+
+    Returns:
+        A function from cotangents shaped like the output to a tuple of cotangents, one for each argument. Nothing is
+        conjugated: it is the transpose, not the adjoint.
+
+    Raises:
+        DifferentiationError: at an operation that is not linear, with its line.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> tg.linear_transpose(lambda x: 2.0 * np.sum(x), np.zeros(3))(1.0)[0].tolist()
+    [2.0, 2.0, 2.0]
+    """
+    leaves, in_tree = tree.tree_flatten(primals)
+    types = [_declared_type(x) for x in leaves]
+    trace = Trace("linear_transpose", fun, abstract=True)
+    trace.names = leaf_names(fun, in_tree)
+    try:
+        inputs = tracer_inputs(trace, types)
+        outputs, out_tree = tree.tree_flatten(fun(*tree.tree_unflatten(in_tree, inputs)))
+        outputs = [_output(o, fun) for o in outputs]
+    finally:
+        eqns = trace.finish()
+        trace.end()
+    require_linear(eqns)
+    out_types = [type_of(o) for o in outputs]
+
+    def transposed(cotangent: Any) -> tuple[Any, ...]:
+        cts = _matching(cotangent, out_tree, out_types, "linear_transpose", "cotangent", "output")
+        found = pull_back(trace, eqns, inputs, outputs, cts)
+        results = [_input_cotangent(c, x) for c, x in zip(found, inputs, strict=True)]
+        _own(results, cts)
+        return tree.tree_unflatten(in_tree, results)
+
+    return transposed
+
+
+def _declared_type(x: Any) -> ArrayType:
+    return strong(x.type if isinstance(x, ShapeDtypeStruct) else type_of(as_array(x)))

@@ -1,0 +1,182 @@
+"""The two derivative interpreters. Both walk the equations of a finished trace: `pushforward` onward with tangents,
+`backward` in reverse with cotangents. On arrays they compute; on tracers of an enclosing transform they are recorded.
+
+A rule that an op does not give is found here by transposition: reverse mode is the transpose of the forward rule, a
+linear map of the tangents, and the other way round (Radul et al., "You Only Linearize Once", POPL 2023).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tracegrad.errors import DifferentiationError, at, replay
+from tracegrad.op import Op, Params, Wanted
+from tracegrad.trace import Equation, Trace, Tracer, tracer_inputs
+from tracegrad.types import ArrayType, type_of
+
+
+def backward(eqns: Sequence[Equation], cotangents: dict[int, Any]) -> dict[int, Any]:
+    """Pull cotangents, keyed by the id of the tracer they belong to, back through the equations.
+
+    What is left in the dict belongs to the trace's inputs. A missing entry is a structural zero: rules are never called
+    for it, and a sum starts from its first term.
+    """
+    take = cotangents.pop
+    get = cotangents.get
+    outer = replay.source
+    try:
+        for op, inputs, values, params, out, wanted in reversed(eqns):
+            if op.several:
+                ct: Any = [take(id(o), None) for o in out]
+                if all(c is None for c in ct):
+                    continue
+                primal_out: Any = tuple([o.value for o in out])
+                replay.source = out[0].source
+            else:
+                ct = take(id(out), None)
+                if ct is None:
+                    continue
+                primal_out = out.value
+                replay.source = out.source
+            rule = op.vjp
+            grads = (
+                transposed_jvp(op, wanted, ct, primal_out, values, params)
+                if rule is None
+                else rule(wanted, ct, primal_out, values, params)
+            )
+            if len(grads) != len(wanted):
+                raise DifferentiationError(f"{op.name}: {len(grads)} cotangents for {len(wanted)} inputs")
+            for i, grad in zip(wanted, grads):  # noqa: B905 (strict=True costs a tenth of this loop)
+                if grad is not None:
+                    key = id(inputs[i])
+                    prior = get(key)
+                    cotangents[key] = grad if prior is None else prior + grad
+    finally:
+        replay.source = outer
+    return cotangents
+
+
+def pushforward(eqns: Sequence[Equation], tangents: dict[int, Any]) -> dict[int, Any]:
+    """Push tangents, keyed by the id of the tracer they belong to, through the equations. Missing means zero."""
+    get = tangents.get
+    outer = replay.source
+    try:
+        for op, inputs, values, params, out, wanted in eqns:
+            incoming: list[Any] = [None] * len(inputs)
+            for i in wanted:
+                incoming[i] = get(id(inputs[i]))
+            active = tuple([i for i in wanted if incoming[i] is not None])
+            if not active:
+                continue
+            outs = out if op.several else (out,)
+            replay.source = outs[0].source
+            primal_out = tuple([o.value for o in outs]) if op.several else out.value
+            result = (
+                transposed_vjp(op, active, incoming, primal_out, values, params)
+                if op.jvp is None
+                else op.jvp(values, incoming, primal_out, params)
+            )
+            for o, tangent in zip(outs, result if op.several else (result,), strict=True):
+                if tangent is not None:
+                    tangents[id(o)] = tangent
+    finally:
+        replay.source = outer
+    return tangents
+
+
+def transpose(
+    linear: Callable[..., Sequence[Any]], types: Sequence[ArrayType], cotangents: Sequence[Any], what: str
+) -> list[Any]:
+    """Apply the transpose of a linear function, given by its input types, to cotangents of its outputs (None: zero)."""
+    trace = Trace(what, linear, abstract=True)
+    try:
+        inputs = tracer_inputs(trace, types)
+        outputs = linear(*inputs)
+    finally:
+        eqns = trace.finish()
+        trace.end()
+    return pull_back(trace, eqns, inputs, outputs, cotangents)
+
+
+def pull_back(
+    trace: Trace, eqns: Sequence[Equation], inputs: Sequence[Tracer], outputs: Sequence[Any], cotangents: Sequence[Any]
+) -> list[Any]:
+    """`backward` from a trace's outputs to its inputs."""
+    if trace.abstract:
+        require_linear(eqns)
+    gathered: dict[int, Any] = {}
+    for out, ct in zip(outputs, cotangents, strict=True):
+        if ct is not None and type(out) is Tracer and out.origin is trace:
+            prior = gathered.get(id(out))
+            gathered[id(out)] = ct if prior is None else prior + ct
+    backward(eqns, gathered)
+    return [gathered.get(id(x)) for x in inputs]
+
+
+def require_linear(eqns: Sequence[Equation]) -> None:
+    """In a trace of types only, an op that is not linear in what is traced has no values to differentiate at."""
+    for op, inputs, _, _, out, wanted in eqns:
+        if not op.is_linear_in(wanted):
+            source = (out[0] if op.several else out).source
+            types = ", ".join([str(type_of(x)) for x in inputs])
+            raise DifferentiationError(
+                f"linear_transpose needs a linear function, but {op.name} of {types}{at(source)} is not linear in the "
+                "inputs; use tg.vjp for functions that are not linear"
+            )
+
+
+def transposed_jvp(op: Op, wanted: Wanted, ct: Any, out: Any, values: Sequence[Any], params: Params) -> list[Any]:
+    """An op's reverse rule as the transpose of its forward rule."""
+    if op.jvp is None:
+        raise DifferentiationError(f"{op.name}{at(replay.source)} has no derivative")
+    jvp = op.jvp
+    differentiable = [i for i in wanted if type_of(values[i]).dtype.kind in "fc"]
+
+    def linear(*tangents: Any) -> Sequence[Any]:
+        spread: list[Any] = [None] * len(values)
+        for i, t in zip(differentiable, tangents, strict=True):
+            spread[i] = t
+        result = jvp(values, spread, out, params)
+        return result if op.several else (result,)
+
+    types = [strong(type_of(values[i])) for i in differentiable]
+    found = transpose(linear, types, ct if op.several else (ct,), f"the derivative of {op.name}")
+    by_position = dict(zip(differentiable, found, strict=True))
+    return [by_position.get(i) for i in wanted]
+
+
+def transposed_vjp(
+    op: Op, active: Wanted, tangents: Sequence[Any], out: Any, values: Sequence[Any], params: Params
+) -> Any:
+    """An op's forward rule as the transpose of its reverse rule."""
+    if op.vjp is None:
+        raise DifferentiationError(f"{op.name}{at(replay.source)} has no derivative")
+    vjp = op.vjp
+    outs = out if op.several else (out,)
+    types = [strong(type_of(o)) for o in outs]
+    differentiable = [i for i, t in enumerate(types) if t.dtype.kind in "fc"]
+
+    def linear(*cts: Any) -> Sequence[Any]:
+        spread: list[Any] = [None] * len(outs)
+        for i, c in zip(differentiable, cts, strict=True):
+            spread[i] = c
+        return vjp(active, spread if op.several else spread[0], out, values, params)
+
+    found = transpose(
+        linear, [types[i] for i in differentiable], [tangents[i] for i in active], f"the derivative of {op.name}"
+    )
+    by_position = dict(zip(differentiable, found, strict=True))
+    full = [by_position.get(i) for i in range(len(outs))]
+    return full if op.several else full[0]
+
+
+def strong(type: ArrayType) -> ArrayType:
+    """Tangents and cotangents are never weak."""
+    return ArrayType(type.shape, type.dtype) if type.weak else type
+
+
+def zeros_like_type(type: ArrayType) -> Any:
+    return np.zeros(type.shape, type.dtype)[()]

@@ -1,0 +1,898 @@
+"""Trees of containers (pytrees): taken apart into a list of leaves and a structure, and put together again.
+
+A tree is a dict, list, tuple, namedtuple, None, OrderedDict, defaultdict or registered type whose children are trees;
+everything else is a leaf. Names, order of leaves (dict keys sorted) and None as a tree without leaves are as in
+`jax.tree_util`. `tg.tree.map`, `tg.tree.leaves` and their kin are the aliases at the end of the file.
+
+Inside, a structure is a nest of plain tuples, `(type, data, *children)` with None for a leaf, so that comparing and
+hashing structures, which every call of a jitted function does, never leaves C.
+"""
+
+import builtins
+import contextlib
+import dataclasses
+import functools
+import operator
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+C = TypeVar("C", bound=type)
+T = TypeVar("T")
+KeyPath = tuple[Any, ...]
+IsLeaf = Callable[..., bool | None]
+_Spec = tuple[Any, ...] | None
+_Apart = tuple[Iterable[Any], Any]  # a node taken apart: its children (or pairs of key and child), and its data
+_MISSING: Any = object()
+
+# -- Key paths. The keys are values; `frozen` would triple the time to make one, and every `grad` makes some.
+
+
+@dataclasses.dataclass(slots=True, unsafe_hash=True)
+class DictKey:
+    """A step of a key path into a dict: `['name']`."""
+
+    key: Hashable
+
+    def __str__(self) -> str:
+        return f"[{self.key!r}]"
+
+
+@dataclasses.dataclass(slots=True, unsafe_hash=True)
+class SequenceKey:
+    """A step of a key path into a list or tuple: `[0]`."""
+
+    idx: int
+
+    def __str__(self) -> str:
+        return f"[{self.idx}]"
+
+
+@dataclasses.dataclass(slots=True, unsafe_hash=True)
+class GetAttrKey:
+    """A step of a key path into a namedtuple or dataclass: `.name`."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f".{self.name}"
+
+
+@dataclasses.dataclass(slots=True, unsafe_hash=True)
+class FlattenedIndexKey:
+    """A step of a key path into a type that was registered without keys: the number of the child."""
+
+    key: int
+
+    def __str__(self) -> str:
+        return f"[<flat index {self.key}>]"
+
+
+def keystr(keys: KeyPath, *, simple: bool = False, separator: str = "") -> str:
+    """A key path as text: as one would index (`['a'][0].x`), or with `simple=True` the bare names.
+
+    >>> path = (DictKey("layer"), SequenceKey(0))
+    >>> keystr(path), keystr(path, simple=True, separator="/")
+    ("['layer'][0]", 'layer/0')
+    """
+
+    def bare(key: Any) -> str:
+        match key:
+            case DictKey(name) | SequenceKey(name) | GetAttrKey(name) | FlattenedIndexKey(name):
+                return str(name)
+        return str(key)
+
+    return separator.join([bare(key) if simple else str(key) for key in keys])
+
+
+# -- The registry: how each type is taken apart
+
+
+@dataclasses.dataclass(slots=True)
+class _Node:
+    """`flatten(x) -> (children, data)`, `unflatten(data, children) -> x`, `keyed(x) -> ([(key, child), ...], data)`."""
+
+    flatten: Callable[[Any], _Apart]
+    unflatten: Callable[[Any, tuple[Any, ...]], Any]
+    keyed: Callable[[Any], _Apart]
+
+
+class _Kinds(dict[type, Any]):
+    """The `_Node` of every type met so far, None for a type of leaves: what a walk asks about each value."""
+
+    def __missing__(self, cls: Any) -> _Node | None:
+        node = _REGISTERED.get(cls)
+        if node is None and issubclass(cls, tuple) and hasattr(cls, "_fields"):
+            node = _Node(lambda x: (x, None), lambda _, xs: cls(*xs), lambda x: (_named(cls._fields, x), None))
+        if len(self) >= 10_000:  # types made in a loop must not pile up for ever
+            self.clear()
+        self[cls] = node
+        return node
+
+
+def _named(names: Iterable[str], children: Iterable[Any]) -> list[tuple[GetAttrKey, Any]]:
+    return [(GetAttrKey(name), child) for name, child in zip(names, children, strict=True)]
+
+
+def _sorted_keys(mapping: dict[Any, Any]) -> list[Any]:
+    try:
+        return sorted(mapping)
+    except Exception as why:
+        raise _Fault(
+            f"its keys cannot be sorted: {_clip(list(mapping))} ({why}). Leaves stand in the order of their sorted"
+            " keys. Use keys of one type, or an OrderedDict, which keeps its own order"
+        ) from None
+
+
+def _keyed_mapping(d: dict[Any, Any], keys: Iterable[Any]) -> _Apart:
+    keys = tuple(keys)
+    return [(DictKey(k), d[k]) for k in keys], keys
+
+
+def _keyed_sequence(xs: Sequence[Any]) -> _Apart:
+    return [(SequenceKey(i), x) for i, x in enumerate(xs)], None
+
+
+def _keyed_defaultdict(d: defaultdict[Any, Any]) -> _Apart:
+    items, keys = _keyed_mapping(d, _sorted_keys(d))
+    return items, (d.default_factory, keys)
+
+
+def _with_keys(flatten: Callable[[Any], _Apart]) -> Callable[[Any], _Apart]:
+    def keyed(x: Any) -> _Apart:
+        children, data = _checked(type(x), flatten(x))
+        return [(FlattenedIndexKey(i), child) for i, child in enumerate(children)], data
+
+    return keyed
+
+
+def _without_keys(keyed: Callable[[Any], _Apart]) -> Callable[[Any], _Apart]:
+    def flatten(x: Any) -> _Apart:
+        items, data = _checked(type(x), keyed(x))
+        return [child for _, child in items], data
+
+    return flatten
+
+
+def _checked(cls: type, apart: Any) -> _Apart:
+    if type(apart) is tuple and len(apart) == 2:
+        return apart
+    raise _Fault(f"the flatten function of {cls.__name__} must return (children, aux_data), it returned {_clip(apart)}")
+
+
+# -- Walks, each one recursion over the tree
+
+
+class _Fault(ValueError):
+    """What is wrong at one node. A walk notes the number of the child at each level that it leaves, innermost first."""
+
+    def __init__(self, *texts: str) -> None:
+        super().__init__(*texts)
+        self.indices: list[int] = []
+
+    def refused(self, tree: Any) -> ValueError:
+        return ValueError(f"cannot flatten the tree, at tree{self.path(tree)}: {self.args[0]}.")
+
+    def mismatch(self, who: str, ours: str, theirs: str, advice: str, tree: Any) -> ValueError:
+        if len(self.args) == 1:
+            return self.refused(tree)
+        mine, other, hint = self.args
+        return ValueError(
+            f"{who}: the structures differ at {ours}{self.path(tree)}\n"
+            f"  {ours} has {mine}\n  {theirs} has {other}\n{hint}{advice}"
+        )
+
+    def path(self, tree: Any) -> str:
+        path: KeyPath = ()
+        for i in reversed(self.indices):
+            key, tree = [*_KINDS[type(tree)].keyed(tree)[0]][i]
+            path = (*path, key)
+        return keystr(path)
+
+
+def _stops(is_leaf: IsLeaf, *args: Any) -> bool:
+    answer = is_leaf(*args)
+    if answer is not None and type(answer) is not bool:
+        raise _Fault(f"is_leaf must return True or False, it returned {_clip(answer)}; wrap its result in bool()")
+    return answer is True
+
+
+def _take_apart(x: Any, cls: type, leaves: list[Any], is_leaf: IsLeaf | None) -> _Spec:
+    children: Iterable[Any]
+    if cls is tuple or cls is list:
+        children, data = x, None
+    elif cls is dict:
+        data = tuple(_sorted_keys(x))
+        children = [x[k] for k in data]
+    else:
+        children, data = _checked(cls, _KINDS[cls].flatten(x))
+    spec = [cls, data]
+    try:
+        for child in children:
+            kind = type(child)
+            if (is_leaf is not None and _stops(is_leaf, child)) or _KINDS[kind] is None:
+                leaves.append(child)
+                spec.append(None)
+            else:
+                spec.append(_take_apart(child, kind, leaves, is_leaf))
+    except _Fault as fault:
+        fault.indices.append(len(spec) - 2)
+        raise
+    return tuple(spec)
+
+
+def _take_apart_with_path(x: Any, path: KeyPath, leaves: list[tuple[KeyPath, Any]], is_leaf: IsLeaf | None) -> _Spec:
+    cls = type(x)
+    if (is_leaf is not None and _stops(is_leaf, path, x)) or (node := _KINDS[cls]) is None:
+        leaves.append((path, x))
+        return None
+    items, data = _checked(cls, node.keyed(x))
+    spec = [cls, data]
+    try:
+        for key, child in items:
+            spec.append(_take_apart_with_path(child, (*path, key), leaves, is_leaf))
+    except _Fault as fault:
+        fault.indices.append(len(spec) - 2)
+        raise
+    return tuple(spec)
+
+
+def _put_together(spec: _Spec, leaves: Iterator[Any]) -> Any:
+    if spec is None:
+        return next(leaves)
+    children = []
+    for child in spec[2:]:
+        children.append(next(leaves) if child is None else _put_together(child, leaves))
+    cls = spec[0]
+    if cls is tuple:
+        return tuple(children)
+    if cls is list:
+        return children
+    if cls is dict:
+        return dict(zip(spec[1], children, strict=True))
+    if (node := _KINDS[cls]) is None:  # the structure was unpickled where its type is unknown
+        raise TypeError(f"{_name(cls)} is no tree node in this process; first import the module that registers it")
+    return node.unflatten(spec[1], tuple(children))
+
+
+def _cut(spec: tuple[Any, ...], x: Any, subtrees: list[Any]) -> None:
+    """The subtrees of `x` that stand where `spec` has leaves."""
+    cls, data = spec[:2]
+    children: Any = x
+    if same := type(x) is cls:
+        if cls is dict:
+            children = [x[k] for k in data if k in x]
+            same = len(children) == len(x)
+        elif cls is not tuple and cls is not list:
+            children, theirs = _checked(cls, _KINDS[cls].flatten(x))
+            children = tuple(children)
+            same = _equal(data, theirs)
+    if not same or len(children) != len(spec) - 2:
+        raise _differ(spec, None, x)
+    i = 2
+    try:
+        for child in children:
+            if spec[i] is None:
+                subtrees.append(child)
+            else:
+                _cut(spec[i], child, subtrees)
+            i += 1
+    except _Fault as fault:
+        fault.indices.append(i - 2)
+        raise
+
+
+def _spread(prefix: _Spec, full: _Spec, leaves: Iterator[Any], out: list[Any]) -> None:
+    """Each leaf of `prefix` as many times as there are leaves of `full` under it."""
+    if prefix is None:
+        out.extend([next(leaves)] * _count(full)[0])
+        return
+    if full is None or len(full) != len(prefix) or not _equal(prefix[:2], full[:2]):
+        raise _differ(prefix, full)
+    for i in range(2, len(prefix)):
+        try:
+            _spread(prefix[i], full[i], leaves, out)
+        except _Fault as fault:
+            fault.indices.append(i - 2)
+            raise
+
+
+def _count(spec: _Spec) -> tuple[int, int]:
+    """How many leaves there are, and how many nodes, leaves among them."""
+    leaves = nodes = 0
+    stack: list[_Spec] = [spec]
+    while stack:
+        top = stack.pop()
+        nodes += 1
+        leaves += top is None
+        stack.extend((top or ())[2:])
+    return leaves, nodes
+
+
+def _equal(a: Any, b: Any) -> bool:
+    try:
+        return bool(a == b)
+    except ValueError as why:
+        raise ValueError(
+            f"the aux data of two tree nodes cannot be compared ({why}). Aux data (meta_fields) must be hashable and"
+            " compare to a bool: an array there belongs among the children (data_fields)."
+        ) from None
+
+
+# -- How structures are shown
+
+
+def _show(spec: _Spec) -> str:
+    if spec is None:
+        return "*"
+    cls, data = spec[:2]
+    texts = []
+    for child in spec[2:]:  # no comprehension: its frame would halve the depth that can be shown
+        texts.append(_show(child))
+    inside = ", ".join(texts)
+    if cls is dict:
+        return "{" + ", ".join([f"{key!r}: {text}" for key, text in zip(data, texts, strict=True)]) + "}"
+    if cls is tuple:
+        return f"({inside},)" if len(texts) == 1 else f"({inside})"
+    if cls is list:
+        return f"[{inside}]"
+    if cls is type(None):
+        return "None"
+    label = f"{cls.__name__}[{data}]" if cls in _REGISTERED else f"namedtuple[{cls.__name__}]"
+    return f"CustomNode({label}, [{inside}])"
+
+
+def _clip(x: Any, show: Callable[[Any], str] = repr) -> str:
+    text = show(x)
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+def _name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _side(spec: _Spec, value: Any) -> str:
+    if spec is not None:
+        shown = "an empty tree" if spec[0] is type(None) else _clip(spec, _show)
+        return f"{spec[0].__name__} of {len(spec) - 2}: {shown}"
+    if value is _MISSING:
+        return "a leaf"
+    shape = f" of shape {value.shape}" if hasattr(value, "shape") else ""
+    return f"{'a leaf, ' if _KINDS[type(value)] is None else ''}{type(value).__name__}{shape}"
+
+
+def _differ(mine: tuple[Any, ...], other: _Spec, value: Any = _MISSING) -> _Fault:
+    if value is not _MISSING:
+        with contextlib.suppress(ValueError):  # what is wrong further down is not what this error is about
+            other = tree_structure(value)._spec
+    hint = ""
+    if mine[0] is type(None):
+        hint = "To have None as a leaf, pass is_leaf=lambda x: x is None. "
+    elif mine[0] is dict and other is not None and other[0] is dict:
+        hint = f"Missing keys: {_clip([k for k in mine[1] if k not in other[1]])}; "
+        hint += f"unexpected keys: {_clip([k for k in other[1] if k not in mine[1]])}. "
+    return _Fault(_side(mine, _MISSING), _side(other, value), hint)
+
+
+# -- The structure
+
+
+class PyTreeDef:
+    """The structure of a tree, without its leaves. Immutable, equal and hashable by structure, picklable.
+
+    `hash` raises TypeError where the aux data of a registered type are not hashable.
+
+    >>> tree_structure({"b": (1, 2), "a": 3.0})
+    PyTreeDef({'a': *, 'b': (*, *)})
+    """
+
+    __slots__ = ("_num_leaves", "_spec")
+
+    def __init__(self, spec: _Spec, num_leaves: int) -> None:
+        self._spec = spec
+        self._num_leaves = num_leaves
+
+    @property
+    def num_leaves(self) -> int:
+        return self._num_leaves
+
+    @property
+    def num_nodes(self) -> int:
+        """The number of containers, Nones and leaves together."""
+        return _count(self._spec)[1]
+
+    def unflatten(self, leaves: Iterable[Any]) -> Any:
+        """The tree of this structure with these leaves; ValueError if they are too few or too many."""
+        leaves = list(leaves)
+        if len(leaves) != self._num_leaves:
+            raise ValueError(
+                f"Too {'few' if len(leaves) < self._num_leaves else 'many'} leaves for {_clip(self)}; expected"
+                f" {self._num_leaves}, got {len(leaves)}. Pass one for each *, in the order of tree_leaves."
+            )
+        return _put_together(self._spec, iter(leaves))
+
+    def flatten_up_to(self, tree: Any) -> list[Any]:
+        """The subtrees of `tree` that stand where this structure has leaves; ValueError if `tree` differs above."""
+        return _subtrees(self._spec, tree, "flatten_up_to", "treedef", "tree")
+
+    def children(self) -> list["PyTreeDef"]:
+        """The structures of the root's children."""
+        return [PyTreeDef(child, _count(child)[0]) for child in (self._spec or ())[2:]]
+
+    def __eq__(self, other: object) -> bool:
+        return _equal(self._spec, other._spec) if isinstance(other, PyTreeDef) else NotImplemented
+
+    def __hash__(self) -> int:
+        try:
+            return hash(self._spec)
+        except TypeError as why:
+            raise TypeError(
+                f"{_clip(self)} cannot be hashed ({why}): aux data (meta_fields) of registered types must be hashable,"
+                " for they tell one compiled function from another. Use a tuple for a list."
+            ) from None
+
+    def __repr__(self) -> str:
+        return f"PyTreeDef({_show(self._spec)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PyTreeDef, (self._spec, self._num_leaves)
+
+
+_LEAF = PyTreeDef(None, 1)
+
+
+def _subtrees(spec: _Spec, tree: Any, who: str, ours: str, theirs: str) -> list[Any]:
+    if spec is None:
+        return [tree]
+    found: list[Any] = []
+    try:
+        _cut(spec, tree, found)
+    except _Fault as fault:
+        advice = f"{theirs} must have the containers of {ours}; where {ours} has a leaf, it may have any subtree."
+        raise fault.mismatch(who, ours, theirs, advice, tree) from None
+    return found
+
+
+def treedef_is_leaf(treedef: PyTreeDef) -> bool:
+    """Whether the structure is a single node: a leaf or, as in jax, an empty container.
+
+    >>> treedef_is_leaf(tree_structure(1)), treedef_is_leaf(tree_structure([1]))
+    (True, False)
+    """
+    return treedef.num_nodes == 1
+
+
+def treedef_children(treedef: PyTreeDef) -> list[PyTreeDef]:
+    """The structures of the root's children.
+
+    >>> treedef_children(tree_structure([(1, 2), 3]))
+    [PyTreeDef((*, *)), PyTreeDef(*)]
+    """
+    return treedef.children()
+
+
+def treedef_tuple(treedefs: Iterable[PyTreeDef]) -> PyTreeDef:
+    """The structure of a tuple of trees of these structures.
+
+    >>> treedef_tuple([tree_structure(1), tree_structure([2, 3])])
+    PyTreeDef((*, [*, *]))
+    """
+    parts = list(treedefs)
+    return PyTreeDef((tuple, None, *[part._spec for part in parts]), sum([part.num_leaves for part in parts]))
+
+
+# -- Flatten, unflatten, map
+
+
+def tree_flatten(tree: Any, is_leaf: IsLeaf | None = None) -> tuple[list[Any], PyTreeDef]:
+    """The leaves of a tree, and its structure.
+
+    `is_leaf(x)` is asked about every value from the root down; where it says True, what stands there is one leaf.
+    ValueError, with the key path, if dict keys cannot be sorted or a flatten function returns something else.
+
+    >>> tree_flatten({"b": [1, None], "a": 2.0})
+    ([2.0, 1], PyTreeDef({'a': *, 'b': [*, None]}))
+    """
+    cls = type(tree)
+    leaves: list[Any] = []
+    try:
+        if (is_leaf is not None and _stops(is_leaf, tree)) or _KINDS[cls] is None:
+            return [tree], _LEAF
+        spec = _take_apart(tree, cls, leaves, is_leaf)
+    except _Fault as fault:
+        raise fault.refused(tree) from None
+    except RecursionError:
+        raise RecursionError("the tree is deeper than Python's recursion limit, or contains itself") from None
+    return leaves, PyTreeDef(spec, len(leaves))
+
+
+def tree_unflatten(treedef: PyTreeDef, leaves: Iterable[Any]) -> Any:
+    """The tree of this structure with these leaves; ValueError if they are too few or too many.
+
+    >>> tree_unflatten(tree_structure({"a": 0, "b": (0, 0)}), [1, 2, 3])
+    {'a': 1, 'b': (2, 3)}
+    """
+    if not isinstance(treedef, PyTreeDef):
+        raise TypeError(f"tree_unflatten(treedef, leaves) takes a PyTreeDef first, got {type(treedef).__name__}")
+    return treedef.unflatten(leaves)
+
+
+def tree_leaves(tree: Any, is_leaf: IsLeaf | None = None) -> list[Any]:
+    """The leaves of a tree, in the order of `tree_flatten`.
+
+    >>> tree_leaves({"b": [1, None], "a": 2.0})
+    [2.0, 1]
+    """
+    return tree_flatten(tree, is_leaf)[0]
+
+
+def tree_structure(tree: Any, is_leaf: IsLeaf | None = None) -> PyTreeDef:
+    """The structure of a tree.
+
+    >>> tree_structure([1, (2,)])
+    PyTreeDef([*, (*,)])
+    """
+    return tree_flatten(tree, is_leaf)[1]
+
+
+def all_leaves(iterable: Iterable[Any], is_leaf: IsLeaf | None = None) -> bool:
+    """Whether every element is a leaf.
+
+    >>> all_leaves([1, 2.0]), all_leaves([1, [2.0]])
+    (True, False)
+    """
+    return builtins.all(tree_structure(x, is_leaf) is _LEAF for x in iterable)
+
+
+def tree_map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf | None = None) -> Any:
+    """A tree like `tree` of `f(leaf, *others)`, where `others` are the subtrees of `rest` at the place of the leaf.
+
+    ValueError, with the key path, if a tree of `rest` differs in structure above the leaves of `tree`.
+
+    >>> tree_map(lambda x, y: x + y, {"a": 1, "b": (2, 3)}, {"a": 10, "b": (20, 30)})
+    {'a': 11, 'b': (22, 33)}
+    """
+    leaves, treedef = tree_flatten(tree, is_leaf)
+    spec = treedef._spec
+    if not rest:
+        return _put_together(spec, iter([f(x) for x in leaves]))
+    columns = [_subtrees(spec, r, "tree_map", "tree", f"rest[{i}]") for i, r in enumerate(rest)]
+    return _put_together(spec, iter([f(*xs) for xs in zip(leaves, *columns, strict=True)]))
+
+
+def tree_reduce(
+    function: Callable[[T, Any], T], tree: Any, initializer: T = _MISSING, is_leaf: IsLeaf | None = None
+) -> T:
+    """`functools.reduce` over the leaves; TypeError if there are none and no `initializer`.
+
+    >>> tree_reduce(lambda total, x: total + x, {"a": 1, "b": (2, 3)}, 0)
+    6
+    """
+    start = () if initializer is _MISSING else (initializer,)
+    return functools.reduce(function, tree_leaves(tree, is_leaf), *start)
+
+
+def tree_all(tree: Any, *, is_leaf: IsLeaf | None = None) -> bool:
+    """Whether every leaf is true.
+
+    >>> tree_all({"a": True, "b": [True, False]})
+    False
+    """
+    return builtins.all(tree_leaves(tree, is_leaf))
+
+
+def tree_transpose(outer_treedef: PyTreeDef, inner_treedef: PyTreeDef | None, pytree_to_transpose: Any) -> Any:
+    """A tree of trees turned inside out; `inner_treedef=None` takes the structure of the first inner tree.
+
+    TypeError unless a tree of `inner_treedef` is at each leaf of `outer_treedef` (jax compares the numbers of leaves).
+
+    >>> tree_transpose(tree_structure([0, 0]), tree_structure({"a": 0}), [{"a": 1}, {"a": 2}])
+    {'a': [1, 2]}
+    """
+    who = "tree_transpose"
+    try:
+        rows = _subtrees(outer_treedef._spec, pytree_to_transpose, who, "outer_treedef", "tree")
+        if inner_treedef is None and not rows:
+            raise ValueError(f"{who}: outer_treedef has no leaves to take the inner structure from; pass inner_treedef")
+        inner = inner_treedef or tree_structure(rows[0])
+        table = [_subtrees(inner._spec, row, who, "inner_treedef", f"inner tree {i}") for i, row in enumerate(rows)]
+    except ValueError as why:
+        raise TypeError(str(why)) from None
+    return inner.unflatten([outer_treedef.unflatten(column) for column in zip(*table, strict=True)])
+
+
+def tree_flatten_with_path(
+    tree: Any, is_leaf: IsLeaf | None = None, is_leaf_takes_path: bool = False
+) -> tuple[list[tuple[KeyPath, Any]], PyTreeDef]:
+    """`tree_flatten` with each leaf as `(key path, leaf)`; `is_leaf_takes_path` calls `is_leaf(path, x)`.
+
+    >>> [(keystr(path), leaf) for path, leaf in tree_flatten_with_path({"a": [1, 2]})[0]]
+    [("['a'][0]", 1), ("['a'][1]", 2)]
+    """
+    ask = is_leaf if is_leaf is None or is_leaf_takes_path else lambda _, x: is_leaf(x)
+    leaves: list[tuple[KeyPath, Any]] = []
+    try:
+        spec = _take_apart_with_path(tree, (), leaves, ask)
+    except _Fault as fault:
+        raise fault.refused(tree) from None
+    return leaves, PyTreeDef(spec, len(leaves))
+
+
+def tree_leaves_with_path(
+    tree: Any, is_leaf: IsLeaf | None = None, is_leaf_takes_path: bool = False
+) -> list[tuple[KeyPath, Any]]:
+    """The pairs `(key path, leaf)` of a tree.
+
+    >>> tree_leaves_with_path([7.0])
+    [((SequenceKey(idx=0),), 7.0)]
+    """
+    return tree_flatten_with_path(tree, is_leaf, is_leaf_takes_path)[0]
+
+
+def tree_map_with_path(
+    f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf | None = None, is_leaf_takes_path: bool = False
+) -> Any:
+    """`tree_map` of an `f(path, leaf, *others)`.
+
+    >>> tree_map_with_path(lambda path, x: f"{keystr(path)} = {x}", {"a": [1]})
+    {'a': ["['a'][0] = 1"]}
+    """
+    pairs, treedef = tree_flatten_with_path(tree, is_leaf, is_leaf_takes_path)
+    columns = [_subtrees(treedef._spec, r, "tree_map_with_path", "tree", f"rest[{i}]") for i, r in enumerate(rest)]
+    return treedef.unflatten([f(*pair, *xs) for pair, *xs in zip(pairs, *columns, strict=True)])
+
+
+# -- Prefixes: trees whose leaves stand for whole subtrees
+
+
+def _broadcast(name: str, prefix_tree: Any, value: str, full: PyTreeDef, is_leaf: IsLeaf | None) -> list[Any]:
+    leaves, prefix = tree_flatten(prefix_tree, is_leaf)
+    out: list[Any] = []
+    try:
+        _spread(prefix._spec, full._spec, iter(leaves), out)
+    except _Fault as fault:
+        advice = f"{name} must have the containers of {value} down to its leaves, each of which stands for all below."
+        if type(prefix_tree) is not tuple and full == treedef_tuple(full.children()) and len(full.children()) == 1:
+            advice += f" For the one element of that tuple, write ({_clip(prefix_tree)},)."
+        raise fault.mismatch(f"{name} does not fit {value}", name, value, advice, prefix_tree) from None
+    return out
+
+
+def broadcast_prefix(prefix_tree: Any, full_tree: Any, is_leaf: IsLeaf | None = None) -> list[Any]:
+    """The leaves of a prefix, each once for every leaf of `full_tree` below it; `is_leaf` is asked of the prefix.
+
+    ValueError, with the key path, if `prefix_tree` is not a prefix of `full_tree`.
+
+    >>> broadcast_prefix((1, 2), (0, {"a": 0, "b": 0}))
+    [1, 2, 2]
+    """
+    return _broadcast("prefix_tree", prefix_tree, "full_tree", tree_structure(full_tree), is_leaf)
+
+
+def tree_broadcast(prefix_tree: Any, full_tree: Any, is_leaf: IsLeaf | None = None) -> Any:
+    """`broadcast_prefix` as a tree of the structure of `full_tree`.
+
+    >>> tree_broadcast((1, 2), (0, {"a": 0, "b": 0}))
+    (1, {'a': 2, 'b': 2})
+    """
+    return tree_structure(full_tree).unflatten(broadcast_prefix(prefix_tree, full_tree, is_leaf))
+
+
+def flatten_axes(name: str, treedef: PyTreeDef, axes_prefix: Any) -> list[Any]:
+    """A prefix like `in_axes`, in which None is a leaf, spread over the leaves of a structure; errors call it `name`.
+
+    ValueError, with the key path, if `axes_prefix` is not a prefix.
+
+    >>> flatten_axes("in_axes", tree_structure(({"w": 1, "b": 2}, 3)), (0, None))
+    [0, 0, None]
+    """
+    return _broadcast(name, axes_prefix, "the value", treedef, lambda x: x is None)
+
+
+# -- Own types as nodes
+
+
+def _register(cls: type, node: _Node) -> None:
+    if not isinstance(cls, type):
+        raise TypeError(f"only a class can be registered as a tree node, got {_clip(cls)}")
+    if cls in _REGISTERED:
+        raise ValueError(
+            f"{_name(cls)} is registered as a tree node already, and each class is so only once: drop this"
+            " registration, or register a subclass."
+        )
+    _REGISTERED[cls] = _KINDS[cls] = node
+
+
+def register_pytree_node(
+    nodetype: type[T],
+    flatten_func: Callable[[T], _Apart],
+    unflatten_func: Callable[[Any, Any], T],
+    flatten_with_keys_func: Callable[[T], _Apart] | None = None,
+) -> None:
+    """Make a class a tree node: `flatten_func(x) -> (children, aux_data)`, `unflatten_func(aux_data, children) -> x`.
+
+    `aux_data` is static: part of the structure, to be hashable and comparable. `unflatten_func` is given any objects as
+    children, so it must not check or convert them. Subclasses are not registered along. ValueError on a second time.
+
+    >>> class Interval:
+    ...     def __init__(self, low, high):
+    ...         self.low, self.high = low, high
+    >>> register_pytree_node(Interval, lambda x: ((x.low, x.high), None), lambda _, xs: Interval(*xs))
+    >>> tree_leaves([Interval(1.0, 2.0)])
+    [1.0, 2.0]
+    """
+    _register(nodetype, _Node(flatten_func, unflatten_func, flatten_with_keys_func or _with_keys(flatten_func)))
+
+
+def register_pytree_with_keys(
+    nodetype: type[T],
+    flatten_with_keys: Callable[[T], _Apart],
+    unflatten_func: Callable[[Any, Any], T],
+    flatten_func: Callable[[T], _Apart] | None = None,
+) -> None:
+    """`register_pytree_node` with names for the children: `flatten_with_keys(x) -> ([(key, child), ...], aux_data)`.
+
+    >>> class Box:
+    ...     def __init__(self, x): self.x = x
+    >>> register_pytree_with_keys(Box, lambda b: ([(GetAttrKey("x"), b.x)], None), lambda _, xs: Box(*xs))
+    >>> keystr(tree_leaves_with_path([Box(3)])[0][0])
+    '[0].x'
+    """
+    _register(nodetype, _Node(flatten_func or _without_keys(flatten_with_keys), unflatten_func, flatten_with_keys))
+
+
+def register_pytree_node_class(cls: C) -> C:
+    """`register_pytree_node` as a decorator: by the methods `tree_flatten()`, and `tree_unflatten(cls, aux, children)`.
+
+    >>> @register_pytree_node_class
+    ... class Box:
+    ...     def __init__(self, x): self.x = x
+    ...     def tree_flatten(self): return (self.x,), None
+    ...     @classmethod
+    ...     def tree_unflatten(cls, aux_data, children): return cls(*children)
+    >>> tree_leaves(Box(3))
+    [3]
+    """
+    methods: Any = cls
+    register_pytree_node(cls, operator.methodcaller("tree_flatten"), methods.tree_unflatten)
+    return cls
+
+
+def register_pytree_with_keys_class(cls: C) -> C:
+    """The same by `tree_flatten_with_keys()` and `tree_unflatten`, and for speed `tree_flatten()` if it is there.
+
+    >>> @register_pytree_with_keys_class
+    ... class Box:
+    ...     def __init__(self, x): self.x = x
+    ...     def tree_flatten_with_keys(self): return [(GetAttrKey("x"), self.x)], None
+    ...     @classmethod
+    ...     def tree_unflatten(cls, aux_data, children): return cls(*children)
+    >>> keystr(tree_leaves_with_path(Box(3))[0][0])
+    '.x'
+    """
+    methods: Any = cls
+    plain = operator.methodcaller("tree_flatten") if hasattr(cls, "tree_flatten") else None
+    keyed = operator.methodcaller("tree_flatten_with_keys")
+    register_pytree_with_keys(cls, keyed, methods.tree_unflatten, plain)
+    return cls
+
+
+def register_dataclass(
+    nodetype: C,
+    data_fields: Sequence[str] | None = None,
+    meta_fields: Sequence[str] | None = None,
+    drop_fields: Sequence[str] = (),
+) -> C:
+    """Make a dataclass a tree node with the children `data_fields` and static `meta_fields`; also as a decorator.
+
+    With neither given, every field is data but those with `metadata={"static": True}`. What `drop_fields` names is not
+    kept: the constructor must fill it in. A class that is no dataclass needs both, and a constructor by keywords.
+    TypeError if one is given without the other; ValueError if they overlap or are not what the constructor takes.
+
+    >>> @register_dataclass
+    ... @dataclasses.dataclass
+    ... class Layer:
+    ...     w: float
+    ...     name: str = dataclasses.field(metadata={"static": True})
+    >>> tree_flatten(Layer(1.5, "dense"))
+    ([1.5], PyTreeDef(CustomNode(Layer[('dense',)], [*])))
+    """
+    is_dataclass = dataclasses.is_dataclass(nodetype)
+    fields = [f for f in dataclasses.fields(nodetype) if f.name not in drop_fields] if is_dataclass else []
+    if data_fields is None and meta_fields is None and is_dataclass:
+        data_fields = [f.name for f in fields if not f.metadata.get("static", False)]
+        meta_fields = [f.name for f in fields if f.metadata.get("static", False)]
+    if data_fields is None or meta_fields is None:
+        raise TypeError(
+            "register_dataclass needs data_fields and meta_fields, or neither of them and a dataclass; for"
+            f" {nodetype!r} it got {data_fields=}, {meta_fields=}."
+        )
+    data, meta = tuple(data_fields), tuple(meta_fields)
+    if both := sorted({*data} & {*meta}):
+        raise ValueError(f"register_dataclass: {both} are in data_fields and in meta_fields; leave each in one.")
+    needed = {f.name for f in fields if f.init}
+    if is_dataclass and {*data, *meta} != needed:
+        raise ValueError(
+            f"register_dataclass: data_fields and meta_fields must be the fields of {nodetype.__name__} with init=True;"
+            f" missing {sorted(needed - {*data, *meta})}, unexpected {sorted({*data, *meta} - needed)}. Name in"
+            " drop_fields those that its constructor fills in."
+        )
+
+    def flatten(x: Any) -> _Apart:
+        return [getattr(x, name) for name in data], tuple([getattr(x, name) for name in meta])
+
+    def flatten_with_keys(x: Any) -> _Apart:
+        children, aux = flatten(x)
+        return _named(data, children), aux
+
+    def unflatten(aux: Any, children: Any) -> Any:
+        return nodetype(**dict(zip(meta + data, (*aux, *children), strict=True)))
+
+    _register(nodetype, _Node(flatten, unflatten, flatten_with_keys))
+    return nodetype
+
+
+def register_static(cls: C) -> C:
+    """Make the instances of a class, as a decorator, trees without leaves: part of the structure, to be hashable.
+
+    >>> @register_static
+    ... class Mode(str): pass
+    >>> tree_flatten([1, Mode("train")])
+    ([1], PyTreeDef([*, CustomNode(Mode[train], [])]))
+    """
+    register_pytree_node(cls, lambda x: ((), x), lambda x, _: x)
+    return cls
+
+
+class Partial(functools.partial[Any]):
+    """A `functools.partial` that is a tree: the bound arguments are children, the function is static.
+
+    >>> scale = Partial(lambda factor, x: factor * x, 3.0)
+    >>> tree_map(lambda leaf: leaf + 1, scale)(10.0)
+    40.0
+    """
+
+    def __new__(cls, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Partial":
+        self = super().__new__(cls, func, *args, **kwargs)
+        # functools has merged into this one a func that is a partial, but its arguments are not to be leaves: undo.
+        self.__setstate__((func, args, kwargs, None))  # type: ignore[attr-defined]
+        return self
+
+
+_REGISTERED: dict[type, _Node] = {
+    type(None): _Node(lambda _: ((), None), lambda *_: None, lambda _: ((), None)),
+    tuple: _Node(lambda xs: (xs, None), lambda _, xs: xs, _keyed_sequence),
+    list: _Node(lambda xs: (xs, None), lambda _, xs: list(xs), _keyed_sequence),
+    dict: _Node(
+        _without_keys(lambda d: _keyed_mapping(d, _sorted_keys(d))),
+        lambda keys, xs: dict(zip(keys, xs, strict=True)),
+        lambda d: _keyed_mapping(d, _sorted_keys(d)),
+    ),
+    OrderedDict: _Node(
+        lambda d: (d.values(), tuple(d)),
+        lambda keys, xs: OrderedDict(zip(keys, xs, strict=True)),
+        lambda d: _keyed_mapping(d, d),
+    ),
+    defaultdict: _Node(
+        _without_keys(_keyed_defaultdict),
+        lambda data, xs: defaultdict(data[0], zip(data[1], xs, strict=True)),
+        _keyed_defaultdict,
+    ),
+}
+_KINDS = _Kinds()
+register_pytree_node(Partial, lambda p: ((p.args, p.keywords), p.func), lambda f, xs: Partial(f, *xs[0], **xs[1]))
+
+# -- Short names, tg.tree.map as jax.tree.map. From here on `map` and `all` are not the builtins, in all of this file.
+
+flatten = tree_flatten
+unflatten = tree_unflatten
+leaves = tree_leaves
+structure = tree_structure
+map = tree_map
+reduce = tree_reduce
+all = tree_all
+transpose = tree_transpose
+broadcast = tree_broadcast
+flatten_with_path = tree_flatten_with_path
+leaves_with_path = tree_leaves_with_path
+map_with_path = tree_map_with_path

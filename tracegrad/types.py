@@ -1,0 +1,133 @@
+"""The types that variables of a Graph have: shape, dtype, and whether a Python scalar's weak dtype rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+Shape = tuple[int, ...]
+
+# The tangent dtype of integers and booleans, as jax.dtypes.float0: a type with one value, zero, and no bytes.
+float0 = np.dtype([("float0", np.void, 0)])
+
+# A Python scalar is weak: next to an array it takes the array's dtype (NumPy 2's promotion, NEP 50).
+PYTHON_SCALARS: dict[type, np.dtype[Any]] = {
+    bool: np.dtype(np.bool_),
+    int: np.dtype(np.int64),
+    float: np.dtype(np.float64),
+    complex: np.dtype(np.complex128),
+}
+_SCALAR_OF_KIND = {"b": bool, "i": int, "u": int, "f": float, "c": complex}
+
+
+class ArrayType:
+    """The type of an array: `shape`, `dtype`, and `weak` where it stands for a Python scalar.
+
+    >>> import numpy as np
+    >>> ArrayType((3, 4), np.dtype("float32"))
+    f32[3,4]
+    """
+
+    __slots__ = ("dtype", "shape", "weak")
+    shape: Shape
+    dtype: np.dtype[Any]
+    weak: bool
+
+    def __init__(self, shape: Shape, dtype: np.dtype[Any], weak: bool = False) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self.weak = weak
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        total = 1
+        for n in self.shape:
+            total *= n
+        return total
+
+    @property
+    def promotion(self) -> Any:
+        """What NumPy's dtype resolution takes for this type: the dtype, or the Python type of a weak scalar."""
+        return _SCALAR_OF_KIND[self.dtype.kind] if self.weak else self.dtype
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ArrayType):
+            return NotImplemented
+        return self.shape == other.shape and self.dtype == other.dtype and self.weak == other.weak
+
+    def __hash__(self) -> int:
+        return hash((self.shape, self.dtype, self.weak))
+
+    def __repr__(self) -> str:
+        return f"{dtype_name(self.dtype)}{'~' if self.weak else ''}[{','.join(map(str, self.shape))}]"
+
+
+_SHORT = {"b": "bool", "i": "i", "u": "u", "f": "f", "c": "c"}
+
+
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """`f64`, `c128`, `i32`, `bool`: how dtypes are written in listings and errors."""
+    short = _SHORT.get(dtype.kind)
+    if short is None or dtype.kind == "b":
+        return short or ("float0" if dtype == float0 else dtype.name)
+    return f"{short}{dtype.itemsize * 8}"
+
+
+def type_of(value: Any) -> ArrayType:
+    """The type of an array, NumPy scalar, Python scalar or tracer; TypeError for anything else."""
+    weak_dtype = PYTHON_SCALARS.get(type(value))
+    if weak_dtype is not None:
+        return ArrayType((), weak_dtype, True)
+    if isinstance(value, np.ndarray | np.generic):
+        return ArrayType(value.shape, value.dtype)
+    try:
+        found = value.type
+    except AttributeError:
+        found = None
+    if isinstance(found, ArrayType):
+        return found
+    raise TypeError(f"a value of type {type(value).__name__} is not an array: {value!r}")
+
+
+class ShapeDtypeStruct:
+    """A shape and a dtype without values, for `eval_shape`, `make_graph` and `linear_transpose` (as in jax).
+
+    >>> ShapeDtypeStruct((2, 3), "float32").shape
+    (2, 3)
+    """
+
+    __slots__ = ("dtype", "shape")
+    shape: Shape
+    dtype: np.dtype[Any]
+
+    def __init__(self, shape: Sequence[int] | int, dtype: DTypeLike) -> None:
+        self.shape = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
+        self.dtype = np.dtype(dtype)
+
+    @property
+    def type(self) -> ArrayType:
+        return ArrayType(self.shape, self.dtype)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return self.type.size
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ShapeDtypeStruct) and self.type == other.type
+
+    def __hash__(self) -> int:
+        return hash(self.type)
+
+    def __repr__(self) -> str:
+        return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype.name})"
