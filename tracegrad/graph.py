@@ -130,10 +130,12 @@ def interpret(graph: Graph, inputs: Sequence[Any], apply: Callable[[Op, tuple[An
     last = last_uses(graph)
     env: dict[Var, Any] = dict(zip(graph.inputs, inputs, strict=True))
     env.update(graph.consts)
-    outer = replay.source
+    outer = replay.cell
+    cell: list[Any] = [None]
+    replay.cell = cell
     try:
         for i, eqn in enumerate(graph.eqns):
-            replay.source = eqn.raw_source
+            cell[0] = eqn.raw_source
             out = apply(eqn.op, tuple([env[a] if type(a) is Var else a.value for a in eqn.inputs]), eqn.params)
             if eqn.op.several:
                 env.update(zip(eqn.outputs, out, strict=True))
@@ -142,7 +144,7 @@ def interpret(graph: Graph, inputs: Sequence[Any], apply: Callable[[Op, tuple[An
             for v in last.get(i, ()):
                 del env[v]
     finally:
-        replay.source = outer
+        replay.cell = outer
     return [env[a] if type(a) is Var else a.value for a in graph.outputs]
 
 

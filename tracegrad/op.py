@@ -48,6 +48,7 @@ class Op:
     weak       whether Python scalars in give a Python scalar out (arithmetic does, `sin` does not, as in NumPy)
     samples    a function that makes inputs for the generic tests
     kinds      dtype kinds that inputs may have, of "biufc"
+    runs_user_code  whether evaluating runs a user's function, whose errors are the user's own
     """
 
     __slots__ = (
@@ -59,6 +60,7 @@ class Op:
         "kinds",
         "linear",
         "name",
+        "runs_user_code",
         "samples",
         "several",
         "vjp",
@@ -79,6 +81,7 @@ class Op:
         weak: bool = False,
         samples: Callable[[], Iterable[Sample]] = tuple,
         kinds: str = "fc",
+        runs_user_code: bool = False,
     ) -> None:
         self.name = name
         self.evaluate = evaluate
@@ -91,6 +94,7 @@ class Op:
         self.weak = weak
         self.samples = samples
         self.kinds = kinds
+        self.runs_user_code = runs_user_code
         # A derivative of an op that is linear in all inputs together never looks at their values.
         self.keeps_inputs = EVERY not in self.linear
         if name in OPS:

@@ -133,7 +133,17 @@ def _example_type(x: Any, batched: bool) -> ArrayType:
     return ArrayType(found.shape[1:], found.dtype) if batched else found
 
 
-_custom = Op("custom_call", evaluate=_evaluate, infer=_infer, jvp=_jvp, vjp=_vjp, batch=_batch, several=True, kinds="")
+_custom = Op(
+    "custom_call",
+    evaluate=_evaluate,
+    infer=_infer,
+    jvp=_jvp,
+    vjp=_vjp,
+    batch=_batch,
+    several=True,
+    kinds="",
+    runs_user_code=True,
+)
 
 
 class _CustomFunction:

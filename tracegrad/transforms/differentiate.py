@@ -13,9 +13,9 @@ from tracegrad import tree
 from tracegrad.errors import DifferentiationError, DtypeError, ShapeError, at, described, user_source
 from tracegrad.graph import Graph, evaluate, trace_graph
 from tracegrad.ops.structural import stop_gradient_op
-from tracegrad.trace import Equation, Trace, Tracer, as_array, leaf_names, tracer_inputs
+from tracegrad.trace import Equation, Trace, Tracer, as_array, bind, leaf_names, tracer_inputs
 from tracegrad.transforms.batch import batch_graph
-from tracegrad.transforms.linear import backward, pull_back, pushforward, require_linear, strong
+from tracegrad.transforms.linear import backward, pull_back, pushforward, require_linear, strong, with_own_constants
 from tracegrad.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, float0, type_of
 
 Argnums = int | Sequence[int]
@@ -111,8 +111,7 @@ def _gradient(
             cotangents = {} if seed is None else backward(eqns, {id(out): seed})
         finally:
             trace.end()
-        grads = [_input_cotangent(cotangents.get(id(x)), x) for x in leaves]
-        _own(grads)
+        grads = _own([cotangents.get(id(x)) for x in leaves], leaves)
         result: Any = grads
         if treedef is not None:
             result = tree.tree_unflatten(treedef, grads)
@@ -239,27 +238,28 @@ def _scalar_output(out: Any, trace: Trace, transform: str, holomorphic: bool) ->
     return value, found.dtype.type(1)
 
 
-def _lowered(x: Any, trace: Trace) -> Any:
-    """A result of the traced function as the caller, one level down, may see it."""
-    return x.value if type(x) is Tracer and x.origin is trace else x
+def _lowered(x: Any, trace: Trace, copy: bool = False) -> Any:
+    """A result of the traced function as the caller, one level down, may see it. A copy where a derivative that is
+    applied later still needs the array: the caller may write into his."""
+    if type(x) is Tracer and x.origin is trace:
+        x = x.value
+        return x.copy() if copy and type(x) is np.ndarray else x
+    return x
 
 
-def _input_cotangent(ct: Any, x: Tracer) -> Any:
-    """What the caller gets: an array for every leaf, zeros where nothing arrived."""
-    if ct is None:
-        found = x.type
-        return np.zeros(found.shape, found.dtype if found.dtype.kind in "fc" else float0)[()]
-    return ct
-
-
-def _own(results: list[Any], given: Sequence[Any] = ()) -> None:
-    """Make results the caller's own: writeable, sharing memory neither with each other nor with what was given."""
+def _own(results: list[Any], like: Sequence[Any], given: Sequence[Any] = ()) -> list[Any]:
+    """Derivatives as the caller gets them: zeros of the right type for None, and arrays that are the caller's own,
+    writeable and sharing memory neither with each other nor with what was given."""
     seen = {id(g) for g in given} if given else set()
     for i, r in enumerate(results):
         if type(r) is np.ndarray:
             if r.base is not None or id(r) in seen or not r.flags.writeable:
                 results[i] = r = r.copy()
             seen.add(id(r))
+        elif r is None:
+            found = type_of(like[i])
+            results[i] = np.zeros(found.shape, found.dtype if found.dtype.kind in "fc" else float0)[()]
+    return results
 
 
 def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
@@ -280,50 +280,42 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[
     >>> pull(np.array([1.0, 3.0]))[0].tolist()
     [1.0, 3.0]
     """
-    trace, eqns, inputs, outputs, in_tree, out_tree, aux = _trace_call("vjp", fun, primals, has_aux)
-    out = tree.tree_unflatten(out_tree, [_lowered(o, trace) for o in outputs])
+    trace, eqns, inputs, outputs, in_tree, out_tree, aux = _trace_call("vjp", fun, primals, has_aux, keep=True)
+    out = tree.tree_unflatten(out_tree, [_lowered(o, trace, copy=True) for o in outputs])
     out_types = [type_of(o) for o in outputs]
 
     def vjp_fun(cotangent: Any) -> tuple[Any, ...]:
         cts = _matching(cotangent, out_tree, out_types, "vjp", "cotangent", "output")
         found = pull_back(trace, eqns, inputs, outputs, cts)
-        results = [_input_cotangent(c, x) for c, x in zip(found, inputs, strict=True)]
-        _own(results, cts)
-        return tree.tree_unflatten(in_tree, results)
+        return tree.tree_unflatten(in_tree, _own(found, inputs, cts))
 
     return (out, vjp_fun, aux) if has_aux else (out, vjp_fun)
 
 
-def _trace_call(transform: str, fun: Callable[..., Any], primals: tuple[Any, ...], has_aux: bool) -> tuple[Any, ...]:
-    """Trace `fun(*primals)` with values, for a derivative that is applied later: the values are ours to keep."""
+def _trace_call(transform: str, fun: Callable[..., Any], primals: tuple[Any, ...], has_aux: bool, keep: bool) -> tuple[Any, ...]:
+    """Trace `fun(*primals)` with values. `keep` makes copies of all arrays from outside that the derivative may need,
+    for one that is applied later, when the caller may have written into them."""
     if not callable(fun):
         raise TypeError(f"{transform} takes a function and its arguments, got {fun!r}")
     leaves, in_tree = tree.tree_flatten(primals)
     trace = Trace(transform, fun)
     trace.names = leaf_names(fun, in_tree)
     try:
-        inputs = tracer_inputs(trace, [_kept(x) for x in _arrays(leaves, trace.names)])
+        arrays = _arrays(leaves, trace.names)
+        inputs = tracer_inputs(trace, [x.copy() if keep and type(x) is np.ndarray else x for x in arrays])
         out = fun(*tree.tree_unflatten(in_tree, inputs))
         aux = None
         if has_aux:
             out, aux = _split_aux(out, fun, transform)
-            aux = tree.tree_map(lambda x: _lowered(x, trace), aux)
+            aux = tree.tree_map(lambda x: _lowered(x, trace, copy=keep), aux)
         outputs, out_tree = tree.tree_flatten(out)
         outputs = [_output(o, fun) for o in outputs]
-    finally:
         eqns = trace.finish()
-        kept = {id(a): a.copy() for a in trace.locked}
+        if keep:
+            eqns = with_own_constants(eqns)
+    finally:
         trace.end()
-    if kept:
-        eqns = [
-            (op, ins, [kept.get(id(v), v) for v in values] if op.keeps_inputs else values, params, o, wanted)
-            for op, ins, values, params, o, wanted in eqns
-        ]
     return trace, eqns, inputs, outputs, in_tree, out_tree, aux
-
-
-def _kept(x: Any) -> Any:
-    return x.copy() if type(x) is np.ndarray else x
 
 
 def _output(out: Any, fun: Any) -> Any:
@@ -396,28 +388,19 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
             f"jvp takes primals and tangents as tuples, got {type(primals).__name__} and {type(tangents).__name__}; "
             "write tg.jvp(f, (x,), (t,))"
         )
-    trace, eqns, inputs, outputs, in_tree, out_tree, aux = _trace_call("jvp", fun, tuple(primals), has_aux)
+    trace, eqns, inputs, outputs, in_tree, out_tree, aux = _trace_call("jvp", fun, tuple(primals), has_aux, keep=False)
     given = _matching(tuple(tangents), in_tree, [x.type for x in inputs], "jvp", "tangents", "primals")
     out = tree.tree_unflatten(out_tree, [_lowered(o, trace) for o in outputs])
-    found = _push(trace, eqns, inputs, outputs, given)
-    _own(found, given)
-    tangent = tree.tree_unflatten(out_tree, found)
+    tangent = tree.tree_unflatten(out_tree, _own(_push(trace, eqns, inputs, outputs, given), outputs, given))
     return (out, tangent, aux) if has_aux else (out, tangent)
 
 
 def _push(
     trace: Trace, eqns: Sequence[Equation], inputs: Sequence[Tracer], outputs: Sequence[Any], tangents: Sequence[Any]
 ) -> list[Any]:
-    """Tangents of the outputs, as arrays."""
+    """Tangents of the outputs, None for zero."""
     found = pushforward(eqns, {id(x): t for x, t in zip(inputs, tangents, strict=True) if t is not None})
-    results = []
-    for out in outputs:
-        t = found.get(id(out)) if type(out) is Tracer and out.origin is trace else None
-        if t is None:
-            kind = type_of(out)
-            t = np.zeros(kind.shape, kind.dtype if kind.dtype.kind in "fc" else float0)[()]
-        results.append(t)
-    return results
+    return [found.get(id(out)) if type(out) is Tracer and out.origin is trace else None for out in outputs]
 
 
 def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
@@ -431,8 +414,8 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     >>> float(push(3.0))
     3.0
     """
-    trace, eqns, inputs, outputs, in_tree, out_tree, aux = _trace_call("linearize", fun, primals, has_aux)
-    out = tree.tree_unflatten(out_tree, [_lowered(o, trace) for o in outputs])
+    trace, eqns, inputs, outputs, in_tree, out_tree, aux = _trace_call("linearize", fun, primals, has_aux, keep=True)
+    out = tree.tree_unflatten(out_tree, [_lowered(o, trace, copy=True) for o in outputs])
     types = [x.type for x in inputs]
     active = [i for i, t in enumerate(types) if t.dtype.kind in "fc"]
     graph = _linear_graph(trace, eqns, inputs, outputs, active, fun)
@@ -440,8 +423,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     def jvp_fun(*tangents: Any) -> Any:
         given = _matching(tangents, in_tree, types, "linearize", "tangents", "primals")
         results = evaluate(graph, [given[i] for i in active])
-        _own(results, [*given, *graph.consts.values()])
-        return tree.tree_unflatten(out_tree, results)
+        return tree.tree_unflatten(out_tree, _own(results, outputs, [*given, *graph.consts.values()]))
 
     return (out, jvp_fun, aux) if has_aux else (out, jvp_fun)
 
@@ -460,7 +442,7 @@ def _linear_graph(
         full: list[Any] = [None] * len(inputs)
         for i, t in zip(active, tangents, strict=True):
             full[i] = t
-        return _push(trace, eqns, inputs, outputs, full)
+        return _own(_push(trace, eqns, inputs, outputs, full), outputs)
 
     types = [strong(inputs[i].type) for i in active]
     return trace_graph(push, types, transform="linearize", user_function=fun)
@@ -492,8 +474,8 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
         inputs = tracer_inputs(trace, types)
         outputs, out_tree = tree.tree_flatten(fun(*tree.tree_unflatten(in_tree, inputs)))
         outputs = [_output(o, fun) for o in outputs]
+        eqns = with_own_constants(trace.finish())
     finally:
-        eqns = trace.finish()
         trace.end()
     require_linear(eqns)
     out_types = [type_of(o) for o in outputs]
@@ -501,12 +483,29 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
     def transposed(cotangent: Any) -> tuple[Any, ...]:
         cts = _matching(cotangent, out_tree, out_types, "linear_transpose", "cotangent", "output")
         found = pull_back(trace, eqns, inputs, outputs, cts)
-        results = [_input_cotangent(c, x) for c, x in zip(found, inputs, strict=True)]
-        _own(results, cts)
-        return tree.tree_unflatten(in_tree, results)
+        return tree.tree_unflatten(in_tree, _own(found, inputs, cts))
 
     return transposed
 
 
 def _declared_type(x: Any) -> ArrayType:
     return strong(x.type if isinstance(x, ShapeDtypeStruct) else type_of(as_array(x)))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Neither mode.
+
+
+def stop_gradient(x: Any) -> Any:
+    """The argument, unchanged, but constant to every derivative, of whatever order and mode, that is being taken of it.
+
+    Args:
+        x: an array or a pytree of them. Leaves that are not arrays pass through.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> float(tg.grad(lambda x: x * tg.stop_gradient(x))(3.0))
+    3.0
+    """
+    if type(x) is Tracer:
+        return bind(stop_gradient_op, (x,))
+    return tree.tree_map(lambda leaf: bind(stop_gradient_op, (leaf,)) if type(leaf) is Tracer else leaf, x)

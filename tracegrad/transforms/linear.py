@@ -26,7 +26,9 @@ def backward(eqns: Sequence[Equation], cotangents: dict[int, Any]) -> dict[int, 
     """
     take = cotangents.pop
     get = cotangents.get
-    outer = replay.source
+    outer = replay.cell
+    cell: list[Any] = [None]
+    replay.cell = cell
     try:
         for op, inputs, values, params, out, wanted in reversed(eqns):
             if op.several:
@@ -34,35 +36,37 @@ def backward(eqns: Sequence[Equation], cotangents: dict[int, Any]) -> dict[int, 
                 if all(c is None for c in ct):
                     continue
                 primal_out: Any = tuple([o.value for o in out])
-                replay.source = out[0].source
+                cell[0] = out[0].source
             else:
                 ct = take(id(out), None)
                 if ct is None:
                     continue
                 primal_out = out.value
-                replay.source = out.source
+                cell[0] = out.source
             rule = op.vjp
             grads = (
                 transposed_jvp(op, wanted, ct, primal_out, values, params)
                 if rule is None
                 else rule(wanted, ct, primal_out, values, params)
             )
-            if len(grads) != len(wanted):
-                raise DifferentiationError(f"{op.name}: {len(grads)} cotangents for {len(wanted)} inputs")
-            for i, grad in zip(wanted, grads):  # noqa: B905 (strict=True costs a tenth of this loop)
+            # zip would take a tenth of this loop's time.
+            pairs = ((wanted[0], grads[0]),) if len(wanted) == 1 else zip(wanted, grads, strict=True)
+            for i, grad in pairs:
                 if grad is not None:
                     key = id(inputs[i])
                     prior = get(key)
                     cotangents[key] = grad if prior is None else prior + grad
     finally:
-        replay.source = outer
+        replay.cell = outer
     return cotangents
 
 
 def pushforward(eqns: Sequence[Equation], tangents: dict[int, Any]) -> dict[int, Any]:
     """Push tangents, keyed by the id of the tracer they belong to, through the equations. Missing means zero."""
     get = tangents.get
-    outer = replay.source
+    outer = replay.cell
+    cell: list[Any] = [None]
+    replay.cell = cell
     try:
         for op, inputs, values, params, out, wanted in eqns:
             incoming: list[Any] = [None] * len(inputs)
@@ -72,7 +76,7 @@ def pushforward(eqns: Sequence[Equation], tangents: dict[int, Any]) -> dict[int,
             if not active:
                 continue
             outs = out if op.several else (out,)
-            replay.source = outs[0].source
+            cell[0] = outs[0].source
             primal_out = tuple([o.value for o in outs]) if op.several else out.value
             result = (
                 transposed_vjp(op, active, incoming, primal_out, values, params)
@@ -83,8 +87,27 @@ def pushforward(eqns: Sequence[Equation], tangents: dict[int, Any]) -> dict[int,
                 if tangent is not None:
                     tangents[id(o)] = tangent
     finally:
-        replay.source = outer
+        replay.cell = outer
     return tangents
+
+
+def with_own_constants(eqns: Sequence[Equation]) -> list[Equation]:
+    """The equations with copies of the arrays that came from outside, one of each, where a rule may look at them."""
+    copies: dict[int, Any] = {}
+
+    def kept(value: Any) -> Any:
+        if type(value) is not np.ndarray:
+            return value
+        if id(value) not in copies:
+            copies[id(value)] = value.copy()
+        return copies[id(value)]
+
+    return [
+        (op, inputs, [v if i in wanted else kept(v) for i, v in enumerate(values)], params, out, wanted)
+        if op.keeps_inputs and len(wanted) < len(values)
+        else (op, inputs, values, params, out, wanted)
+        for op, inputs, values, params, out, wanted in eqns
+    ]
 
 
 def transpose(

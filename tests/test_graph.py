@@ -1,0 +1,155 @@
+"""The IR itself: Graph, its listing, its checker, its equality."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tracegrad as tg
+from tracegrad.check import check
+from tracegrad.errors import GraphError
+from tracegrad.graph import Eqn, Graph, Literal, Var
+from tracegrad.op import OPS
+from tracegrad.show import letters
+from tracegrad.types import ArrayType, type_of
+
+HERE = Path(__file__).name
+
+
+def loss(params: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    return np.sum(np.tanh(x * params["w"]) + params["b"])
+
+
+def lines_of(graph: Graph) -> list[str]:
+    """The listing, with this file's line numbers as `#`."""
+    return re.sub(rf"{HERE}:\d+", f"{HERE}:#", str(graph)).splitlines()
+
+
+def test_listing() -> None:
+    graph = tg.make_graph(loss)({"w": np.ones(3), "b": 2.0}, np.ones((2, 3), np.float32))
+    assert lines_of(graph) == [
+        "graph loss(a:f64~[]=params['b'], b:f64[3]=params['w'], c:f32[2,3]=x) {",
+        f"  d:f64[2,3] = multiply c b                       # {HERE}:#",
+        f"  e:f64[2,3] = tanh d                             # {HERE}:#",
+        f"  f:f64[2,3] = add e a                            # {HERE}:#",
+        f"  g:f64[] = sum[axes=(0, 1), keepdims=False] f    # {HERE}:#",
+        "  return g",
+        "}",
+    ] or lines_of(graph)[4].startswith("  g:f64[] = sum[")
+
+
+def test_sources_are_the_users_lines() -> None:
+    graph = tg.make_graph(tg.grad(loss))({"w": np.ones(3), "b": 2.0}, np.ones(3))
+    first = loss.__code__.co_firstlineno
+    assert {e.source.line for e in graph.eqns} == {first + 1}
+    assert {Path(e.source.file).name for e in graph.eqns} == {HERE}
+
+
+def test_dead_equations_are_left_out() -> None:
+    def f(x):
+        np.exp(x)
+        return np.sin(x)
+
+    assert [e.op.name for e in tg.make_graph(f)(np.ones(2)).eqns] == ["sin"]
+
+
+def test_constants() -> None:
+    big = np.arange(5.0)
+    graph = tg.make_graph(lambda x: x * big + big)(np.ones(5))
+    (value,) = graph.consts.values()
+    assert value is big
+    np.testing.assert_array_equal(graph(np.ones(5))[0], big * 2)
+
+
+def test_call_takes_one_array_per_input() -> None:
+    graph = tg.make_graph(lambda x, y: x + y)(1.0, 2.0)
+    with pytest.raises(TypeError, match="takes 2 arrays, got 1"):
+        graph(1.0)
+
+
+def test_equality_is_by_structure() -> None:
+    def f(x):
+        return np.sin(x) * 2.0
+
+    a, b = tg.make_graph(f)(np.ones(3)), tg.make_graph(f)(np.zeros(3))
+    assert a == b and hash(a) == hash(b) and a is not b
+    assert a != tg.make_graph(f)(np.ones(4))
+    assert a != tg.make_graph(lambda x: np.sin(x) * 3.0)(np.ones(3))
+    assert a != tg.make_graph(lambda x: np.cos(x) * 2.0)(np.ones(3))
+
+
+def test_graphs_are_immutable() -> None:
+    graph = tg.make_graph(np.sin)(np.ones(3))
+    with pytest.raises(AttributeError):
+        graph.eqns = ()
+    with pytest.raises(AttributeError):
+        graph.eqns[0].inputs = ()
+
+
+def test_graph_is_a_function_for_transforms() -> None:
+    graph = tg.make_graph(lambda x: np.sum(np.sin(x)))(np.ones(3))
+    np.testing.assert_allclose(tg.grad(lambda x: graph(x)[0])(np.zeros(3)), np.ones(3))
+
+
+def test_the_path_that_values_take() -> None:
+    def f(x):
+        return np.sin(x) if x > 0 else np.cos(x)
+
+    assert [e.op.name for e in tg.make_graph(f)(1.0).eqns] == ["sin"]
+    assert [e.op.name for e in tg.make_graph(f)(-1.0).eqns] == ["cos"]
+
+
+def test_letters() -> None:
+    assert [letters(i) for i in (0, 25, 26, 51, 52, 701, 702)] == ["a", "z", "aa", "az", "ba", "zz", "aaa"]
+
+
+def test_types_print() -> None:
+    assert str(type_of(np.zeros((2, 3), np.float32))) == "f32[2,3]"
+    assert [str(type_of(x)) for x in (1.0, 1, True, 1j)] == ["f64~[]", "i64~[]", "bool~[]", "c128~[]"]
+
+
+def bad_graphs() -> dict[str, Graph]:
+    f64 = ArrayType((3,), np.dtype(float))
+    x, y, z = Var(f64), Var(f64), Var(f64)
+    sin, add = OPS["sin"], OPS["add"]
+    return {
+        "used before it is defined": Graph((x,), (Eqn(sin, (z,), {}, (y,)),), (y,), {}),
+        "defined twice": Graph((x,), (Eqn(sin, (x,), {}, (y,)), Eqn(sin, (x,), {}, (y,))), (y,), {}),
+        r"add gives \(f64\[3\],\), but its outputs are \[f64\[4\]\]": Graph(
+            (x,), (Eqn(add, (x, Literal(1.0)), {}, (Var(ArrayType((4,), np.dtype(float))),)),), (x,), {}
+        ),
+        r"a constant of type f64\[4\] stands under the type f64\[3\]": Graph((x,), (), (x,), {y: np.zeros(4)}),
+        "a constant is a list": Graph((x,), (), (x,), {y: [1.0]}),
+    }
+
+
+@pytest.mark.parametrize("text", bad_graphs())
+def test_checker_finds(text: str) -> None:
+    with pytest.raises(GraphError, match=text) as caught:
+        check(bad_graphs()[text])
+    assert "equation 0" in str(caught.value) or "equation 1" in str(caught.value)
+
+
+def test_checker_shows_the_neighbours() -> None:
+    f64 = ArrayType((3,), np.dtype(float))
+    x, y, z = Var(f64), Var(f64), Var(ArrayType((2,), np.dtype(float)))
+    eqns = (Eqn(OPS["sin"], (x,), {}, (y,)), Eqn(OPS["cos"], (y,), {}, (z,)))
+    with pytest.raises(GraphError) as caught:
+        check(Graph((x,), eqns, (z,), {}))
+    assert "   b:f64[3] = sin a\n-> c:f64[2] = cos b" in str(caught.value)
+
+
+def test_a_long_chain_evaluates_and_prints() -> None:
+    def chain(x):
+        for _ in range(20_000):
+            x = x * 1.0001
+        return x
+
+    graph = tg.make_graph(chain)(1.0)
+    assert len(graph.eqns) == 20_000
+    np.testing.assert_allclose(graph(1.0)[0], 1.0001**20_000)
+    check(graph)
+    assert str(graph).count("\n") == 20_002

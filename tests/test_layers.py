@@ -1,0 +1,84 @@
+"""The imports point one way, and `import tracegrad` loads nothing that it can do without."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "tracegrad"
+
+# From the bottom up: a module may import from its own room and those before it. docs/architecture.md draws the same.
+ROOMS = [
+    {"tree", "types", "errors"},
+    {"op", "tree_util"},
+    {"trace"},
+    {"graph"},
+    {"show", "check"},
+    {"ops"},
+    {"transforms"},
+    {"numpy", "lax"},
+    {"nn"},
+]
+
+
+def room_of(module: str) -> int:
+    """Which room a module of tracegrad stands in, by the first part of its name."""
+    first = module.split(".")[1]
+    (found,) = [i for i, names in enumerate(ROOMS) if first in names]
+    return found
+
+
+def modules() -> list[Path]:
+    return sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(path: Path) -> list[str]:
+    """Every tracegrad module that a file imports, wherever in the file."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [a.name for a in node.names if a.name.startswith("tracegrad")]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            if node.module == "tracegrad":
+                found += [f"tracegrad.{a.name}" for a in node.names]
+            elif node.module and node.module.startswith("tracegrad."):
+                found.append(node.module)
+    return found
+
+
+@pytest.mark.parametrize("path", modules(), ids=module_name)
+def test_imports_point_down(path: Path) -> None:
+    mine = room_of(module_name(path))
+    for name in imported(path):
+        assert name != "tracegrad", f"{path} imports the package itself"
+        assert room_of(name) <= mine, f"{module_name(path)} imports {name}, which is built on it"
+
+
+@pytest.mark.parametrize("path", modules(), ids=module_name)
+def test_imports_stand_at_the_top(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            inner = [n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom)]
+            assert not inner, f"{path}:{inner[0].lineno} imports inside {node.name}"
+
+
+def test_no_private_modules_of_others() -> None:
+    for path in modules():
+        text = path.read_text()
+        assert "jax._src" not in text and "numpy._core" not in text and "np._core" not in text, path
+
+
+def test_import_loads_neither_jax_nor_scipy() -> None:
+    code = "import sys, tracegrad; print([m for m in ('jax', 'scipy', 'hypothesis', 'matplotlib') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
