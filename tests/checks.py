@@ -20,6 +20,9 @@ from tracegrad.trace import bind
 from tracegrad.transforms.linear import transposed_vjp
 from tracegrad.types import PYTHON_SCALARS, ArrayType, type_of
 
+# Ops whose derivative is by decree zero, though the value moves.
+OVERRULED = {"stop_gradient"}
+
 KIND_OF = {
     "float64": "f",
     "float32": "f",
@@ -85,7 +88,8 @@ def cases(op: Op, dtype: str) -> Iterator[tuple[int, Case]]:
                 yield number, Case(op, tuple(sample.inputs), dict(sample.params))
             elif dtype == "complex64":
                 cast = [
-                    x.astype({"c": dtype, "f": "float32"}[x.dtype.kind]) if _kind(x) in "fc" else x for x in sample.inputs
+                    x.astype({"c": dtype, "f": "float32"}[x.dtype.kind]) if _kind(x) in "fc" else x
+                    for x in sample.inputs
                 ]
                 yield number, Case(op, tuple(cast), dict(sample.params))
         elif not (kind == "c" and own_complex):
@@ -166,9 +170,14 @@ def differences(function: Callable[..., Sequence[Any]], xs: Sequence[Any], ts: S
     return [(a - 8 * b + 8 * c - d) / (12 * h) for a, b, c, d in zip(*at, strict=True)]
 
 
+def slack(outs: Sequence[Any]) -> float:
+    """How much less is asked where an output is of low precision (a cast)."""
+    return 1e4 if any(type_of(o).dtype.char not in "dD" for o in outs) else 1.0
+
+
 def pairing(cts: Sequence[Any], ys: Sequence[Any]) -> float:
-    """sum(ct * y), real part, nothing conjugated: the pairing under which a reverse rule is the transpose of the forward
-    one, for maps linear over the reals only as well."""
+    """sum(ct * y), real part, nothing conjugated: the pairing under which a reverse rule is the transpose of the
+    forward one, for maps linear over the reals only as well."""
     return float(sum(np.real(np.sum(np.multiply(c, y))) for c, y in zip(cts, ys, strict=True)))
 
 
@@ -176,7 +185,7 @@ def push(function: Callable[..., Any], xs: Sequence[Any], ts: Sequence[Any]) -> 
     return tuple(tg.jvp(function, tuple(xs), tuple(ts))[1])
 
 
-def check_transpose(function: Callable[..., Any], xs: Sequence[Any], seed: int, what: str, tolerance: float = 1e-9) -> None:
+def check_transpose(function: Callable[..., Any], xs: Sequence[Any], seed: int, what: str, tolerance: float) -> None:
     """The dot-product identity between the function's two derivatives, for both real and imaginary cotangents."""
     rng = np.random.default_rng(seed)
     ts = [random_like(x, rng) for x in xs]
@@ -248,8 +257,10 @@ def check_first_order(case: Case) -> None:
     tangents = push(function, xs, ts)
     for t, d, o in zip(tangents, differences(function, xs, ts), outs, strict=True):
         assert type_of(t).dtype == type_of(o).dtype, f"{name}: the tangent of {type_of(o)} is {type_of(t)}"
-        close(t, d, f"{name}: jvp against differences", 1e-7)
-    check_transpose(function, xs, 3, f"{name}: vjp against jvp")
+        if name in OVERRULED:
+            d = 0 * d
+        close(t, d, f"{name}: jvp against differences", 1e-7 * slack(outs))
+    check_transpose(function, xs, 3, f"{name}: vjp against jvp", 1e-9 * slack(outs))
 
     def forward(tangents: Sequence[Any]) -> tuple[Any, ...]:
         plain = case(*case.inputs)
@@ -265,7 +276,7 @@ def check_first_order(case: Case) -> None:
 
     both = forward([None if a is None else a + b for a, b in zip(one, two, strict=True)])
     for a, b, c in zip(forward(one), forward(two), both, strict=True):
-        close(a + b, c, f"{name}: jvp is not additive in the tangents", 1e-9)
+        close(a + b, c, f"{name}: jvp is not additive in the tangents", 1e-9 * slack(outs))
     if len(positions) > 1:
         for i in positions:
             alone = [t if j == i else None for j, t in enumerate(one)]
@@ -275,7 +286,7 @@ def check_first_order(case: Case) -> None:
 
 
 def check_second_order(case: Case) -> None:
-    """The reverse rule is differentiable: forward over reverse against differences, reverse over reverse against that."""
+    """The reverse rule has derivatives: forward over reverse against differences, reverse over reverse against that."""
     function, positions = of_active(case), active(case)
     xs = [case.inputs[i] for i in positions]
     outs = function(*xs)
@@ -290,8 +301,8 @@ def check_second_order(case: Case) -> None:
     points = [*xs, *[random_like(o, rng) for o in outs]]
     ts = [random_like(p, rng) for p in points]
     for t, d in zip(push(reverse, points, ts), differences(reverse, points, ts), strict=True):
-        close(t, d, f"{case.op.name}: jvp of the vjp against differences of the vjp", 1e-6)
-    check_transpose(reverse, points, 5, f"{case.op.name}: vjp of the vjp against its jvp", 1e-8)
+        close(t, d, f"{case.op.name}: jvp of the vjp against differences of the vjp", 1e-6 * slack(outs))
+    check_transpose(reverse, points, 5, f"{case.op.name}: vjp of the vjp against its jvp", 1e-8 * slack(outs))
 
 
 def check_derivative_types(case: Case) -> None:
@@ -303,12 +314,15 @@ def check_derivative_types(case: Case) -> None:
     ts = [directions(case, 1)[i] for i in positions]
     outs, tangents = tg.jvp(function, tuple(xs), tuple(ts))
     for o, t in zip(outs, tangents, strict=True):
-        assert (t.shape, t.dtype) == (o.shape, o.dtype), f"{case.op.name}: the tangent of {type_of(o)} is {type_of(t)}"
+        found = type_of(o)
+        assert (np.shape(t), type_of(t).dtype) == (found.shape, found.dtype), (
+            f"{case.op.name}: the tangent of {found} is {type_of(t)}"
+        )
     out, pull = tg.vjp(function, *xs)
     rng = np.random.default_rng(6)
     for x, g in zip(xs, pull(tuple([random_like(o, rng) for o in out])), strict=True):
         found = type_of(x)
-        assert (g.shape, g.dtype) == (found.shape, found.dtype), (
+        assert (np.shape(g), type_of(g).dtype) == (found.shape, found.dtype), (
             f"{case.op.name}: the cotangent of {found} is {type_of(g)}"
         )
         assert np.all(np.isfinite(g)), f"{case.op.name}: cotangent {g}"

@@ -1,4 +1,4 @@
-"""Every op in the registry, on its own samples: declared is tested. `pytest tests/test_registry.py -k 'sin-'` runs one."""
+"""Every op in the registry on its own samples: declared is tested. `pytest tests/test_registry.py -k sin-` is one."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ from tracegrad.op import OPS
 WITHOUT_SAMPLES = {"custom_call"}
 
 
-def parameters(*dtypes: str) -> list[Any]:
-    """`op-sample-dtype` for every case; an op whose samples cannot even be made is one failing case."""
+def parameters(*dtypes: str, only: str = "biufc") -> list[Any]:
+    """`op-sample-dtype` for every case of the ops that take these kinds only; an op whose samples cannot even be made is
+    one failing case."""
     found = []
     for op in OPS.values():
+        if not set(op.kinds) <= set(only):
+            continue
         for dtype in dtypes:
             try:
                 found += [pytest.param(case, id=f"{op.name}-{number}-{dtype}") for number, case in cases(op, dtype)]
@@ -51,7 +54,9 @@ def test_ops_have_samples_and_rules() -> None:
     assert without_kinds == WITHOUT_SAMPLES & OPS.keys()
     for op in OPS.values():
         assert set(op.kinds) <= set("biufc"), op.name
-        assert op.jvp is not None or op.vjp is not None or op.name in WITHOUT_SAMPLES, f"{op.name} has no derivative rule"
+        assert op.jvp is not None or op.vjp is not None or op.name in WITHOUT_SAMPLES, (
+            f"{op.name} has no derivative rule"
+        )
         assert op.batch is not None or op.name in WITHOUT_SAMPLES, f"{op.name} has no batching rule"
 
 
@@ -87,6 +92,8 @@ def test_derivative_types(case: Any) -> None:
     check_derivative_types(sound(case))
 
 
-@pytest.mark.parametrize("case", parameters("float64", "complex128", "int64"))
+# The batching rule of an op of floats is tried on floats only: integers made of them would lose what the sample promises
+# when they are varied (an order, no zeros).
+@pytest.mark.parametrize("case", [*parameters("float64", "complex128"), *parameters("int64", only="biu")])
 def test_batch(case: Any) -> None:
     check_batch(sound(case))

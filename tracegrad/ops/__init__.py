@@ -1,5 +1,31 @@
 """The op library. Importing it fills the registry."""
 
-from tracegrad.ops import elementwise, protocol, reduce, structural
+from tracegrad.ops import (
+    contract,
+    create,
+    cumulative,
+    elementwise,
+    index,
+    protocol,
+    reduce,
+    rounding_and_logic,
+    shape,
+    sort,
+    special,
+    structural,
+)
 
-__all__ = ["elementwise", "protocol", "reduce", "structural"]
+__all__ = [
+    "contract",
+    "create",
+    "cumulative",
+    "elementwise",
+    "index",
+    "protocol",
+    "reduce",
+    "rounding_and_logic",
+    "shape",
+    "sort",
+    "special",
+    "structural",
+]

@@ -1,13 +1,16 @@
 """NumPy's elementwise functions. Each op is one call: its ufunc, then for each input the map that multiplies by the
-partial derivative, `(d, out, *inputs) -> d * partial`.
+partial derivative, `(d, out, *inputs) -> d * partial`. Rounding, comparisons and logic are next door, in
+`rounding_and_logic.py`.
 
-Conventions at kinks and singular points: ties and kinks are JAX's (abs at 0 has derivative 0, max of equals gives half
-to each). Where a partial is infinite but what it multiplies is exactly zero, the product is zero (`safe_divide`): the
-branch that `where` did not take adds nothing, not NaN.
+Conventions at kinks and singular points: ties and kinks are JAX's (abs has derivative 1 at 0, max of equals gives half
+to each). Where a partial is infinite but what it multiplies is exactly zero, the product is zero (`safe_divide`,
+`safe_multiply`): the branch that `where` did not take adds nothing, not NaN. Outside of a function's domain, where
+evaluation has warned of its NaN, the derivative does not warn again.
 """
 
 from __future__ import annotations
 
+import cmath
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -15,16 +18,16 @@ from typing import Any
 import numpy as np
 
 from tracegrad.errors import DtypeError
-from tracegrad.op import Op, Params, Sample
-from tracegrad.ops.families import broadcast_shapes, elementwise, implements
-from tracegrad.trace import FUNCTIONS, bind
-from tracegrad.types import ArrayType, type_of
+from tracegrad.op import Op, Params, Sample, Wanted
+from tracegrad.ops.families import broadcast_shapes, declare, elementwise, elementwise_batch, implements, ufunc_type
+from tracegrad.trace import FUNCTIONS, UFUNCS, as_array, bind
+from tracegrad.types import PYTHON_SCALARS, ArrayType, type_of
 
 LN2 = math.log(2.0)
 LN10 = math.log(10.0)
 
 
-def _values(low: float, high: float, *, seed: int = 0) -> Callable[[], Iterable[Sample]]:
+def unary_samples(low: float, high: float, *, seed: int = 0) -> Callable[[], Iterable[Sample]]:
     """Samples of one input: a matrix, a scalar, an empty array, with values in (low, high)."""
 
     def samples() -> Iterable[Sample]:
@@ -36,7 +39,9 @@ def _values(low: float, high: float, *, seed: int = 0) -> Callable[[], Iterable[
     return samples
 
 
-def _pairs(low: float, high: float, low2: float | None = None, high2: float | None = None) -> Callable[[], Iterable[Sample]]:
+def binary_samples(
+    low: float, high: float, low2: float | None = None, high2: float | None = None
+) -> Callable[[], Iterable[Sample]]:
     """Samples of two inputs, with every way of broadcasting, the second in (low2, high2)."""
     low2 = low if low2 is None else low2
     high2 = high if high2 is None else high2
@@ -49,7 +54,7 @@ def _pairs(low: float, high: float, low2: float | None = None, high2: float | No
     return samples
 
 
-def _integers(inputs: int, low: int = 0, high: int = 6) -> Callable[[], Iterable[Sample]]:
+def integer_samples(inputs: int, low: int = 0, high: int = 6) -> Callable[[], Iterable[Sample]]:
     """Samples of integer inputs."""
 
     def samples() -> Iterable[Sample]:
@@ -62,7 +67,7 @@ def _integers(inputs: int, low: int = 0, high: int = 6) -> Callable[[], Iterable
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# A quotient that keeps zeros: for partials that are infinite where nothing flows.
+# A quotient and a product that keep zeros: for partials that are infinite where nothing flows.
 
 
 def _divide_keeping_zeros(d: Any, y: Any) -> Any:
@@ -80,16 +85,49 @@ _safe_divide = elementwise(
     "safe_divide",
     _divide_keeping_zeros,
     lambda d, out, x, y: safe_divide(d, y),
-    lambda d, out, x, y: -safe_divide(d * out, y),
+    lambda d, out, x, y: -safe_divide(safe_multiply(out, d), y),
     infer=_divide_type,
     linear=[{0}],
-    samples=_pairs(0.5, 2.0),
+    samples=binary_samples(0.5, 2.0),
 )
 
 
 def safe_divide(d: Any, y: Any) -> Any:
     """`d / y`, but zero wherever `d` is zero, whatever `y` is there."""
     return bind(_safe_divide, (d, y))
+
+
+def _multiply_keeping_zeros(d: Any, y: Any) -> Any:
+    # Either test will do; which one is cheaper depends on the size.
+    if np.all(np.isfinite(y)) if np.size(y) > 4096 else np.count_nonzero(d) == np.size(d):
+        return np.multiply(d, y)
+    return np.multiply(d, np.where(np.equal(d, 0), 0, y))
+
+
+def _multiply_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    dtype = np.multiply.resolve_dtypes((*[t.promotion for t in types], None))[-1]
+    return ArrayType(broadcast_shapes("safe_multiply", types), dtype)
+
+
+_safe_multiply = elementwise(
+    "safe_multiply",
+    _multiply_keeping_zeros,
+    lambda d, out, x, y: safe_multiply(d, y),
+    lambda d, out, x, y: safe_multiply(x, d),
+    infer=_multiply_type,
+    linear=[{0}, {1}],
+    samples=binary_samples(0.5, 2.0),
+)
+
+
+def safe_multiply(d: Any, y: Any) -> Any:
+    """`d * y`, but zero wherever `d` is zero, even if `y` has overflowed there."""
+    return bind(_safe_multiply, (d, y))
+
+
+def _domain(x: Any, outside: Any) -> Any:
+    """`x` with NaN where `outside` holds: the argument of a root or logarithm, which then does not warn."""
+    return np.where(outside, math.nan, x)
 
 
 def _real_dtype(x: Any) -> bool:
@@ -101,168 +139,299 @@ def _real_dtype(x: Any) -> bool:
 
 add = elementwise(
     "add", np.add, lambda d, out, x, y: d, lambda d, out, x, y: d,
-    linear=[{0, 1}], weak=True, kinds="biufc", samples=_pairs(-2, 2),
+    linear=[{0, 1}], weak=True, kinds="biufc", samples=binary_samples(-2, 2),
 )  # fmt: skip
 subtract = elementwise(
     "subtract", np.subtract, lambda d, out, x, y: d, lambda d, out, x, y: -d,
-    linear=[{0, 1}], weak=True, kinds="iufc", samples=_pairs(-2, 2),
+    linear=[{0, 1}], weak=True, kinds="iufc", samples=binary_samples(-2, 2),
 )  # fmt: skip
 multiply = elementwise(
     "multiply", np.multiply, lambda d, out, x, y: d * y, lambda d, out, x, y: d * x,
-    linear=[{0}, {1}], weak=True, kinds="biufc", samples=_pairs(-2, 2),
+    linear=[{0}, {1}], weak=True, kinds="biufc", samples=binary_samples(-2, 2),
 )  # fmt: skip
 divide = elementwise(
-    "divide", np.divide, lambda d, out, x, y: safe_divide(d, y), lambda d, out, x, y: -safe_divide(d * out, y),
-    linear=[{0}], weak=True, kinds="iufc", samples=_pairs(0.5, 2),
+    "divide", np.divide,
+    lambda d, out, x, y: safe_divide(d, y), lambda d, out, x, y: -safe_divide(safe_multiply(d, out), y),
+    linear=[{0}], weak=True, kinds="iufc", samples=binary_samples(0.5, 2),
 )  # fmt: skip
 negative = elementwise(
-    "negative", np.negative, lambda d, out, x: -d, linear=[{0}], weak=True, kinds="iufc", samples=_values(-2, 2)
+    "negative", np.negative, lambda d, out, x: -d, linear=[{0}], weak=True, kinds="iufc", samples=unary_samples(-2, 2)
 )
 positive = elementwise(
-    "positive", np.positive, lambda d, out, x: d, linear=[{0}], weak=True, kinds="iufc", samples=_values(-2, 2)
+    "positive", np.positive, lambda d, out, x: d, linear=[{0}], weak=True, kinds="iufc", samples=unary_samples(-2, 2)
 )
-reciprocal = elementwise("reciprocal", np.reciprocal, lambda d, out, x: -safe_divide(d * out, x), samples=_values(0.5, 2))
-square = elementwise("square", np.square, lambda d, out, x: 2 * d * x, kinds="iufc", samples=_values(-2, 2))
-floor_divide = elementwise("floor_divide", np.floor_divide, weak=True, kinds="iuf", samples=_pairs(1.1, 1.9, 0.6, 0.8))
+reciprocal = elementwise(
+    "reciprocal", np.reciprocal, lambda d, out, x: -safe_divide(safe_multiply(d, out), x), samples=unary_samples(0.5, 2)
+)
+square = elementwise("square", np.square, lambda d, out, x: 2 * d * x, kinds="iufc", samples=unary_samples(-2, 2))
+floor_divide = elementwise(
+    "floor_divide", np.floor_divide, weak=True, kinds="iuf", samples=binary_samples(1.3, 1.4, 0.55, 0.6)
+)
 remainder = elementwise(
-    "remainder", np.remainder, lambda d, out, x, y: d, lambda d, out, x, y: -d * np.floor_divide(x, y),
-    weak=True, kinds="iuf", samples=_pairs(1.1, 1.9, 0.6, 0.8),
+    "remainder", np.remainder,
+    lambda d, out, x, y: d, lambda d, out, x, y: -d * np.floor_divide(x, np.where(np.equal(d, 0), 1, y)),
+    weak=True, kinds="iuf", samples=binary_samples(1.3, 1.4, 0.55, 0.6),
 )  # fmt: skip
 fmod = elementwise(
-    "fmod", np.fmod, lambda d, out, x, y: d, lambda d, out, x, y: -d * np.trunc(x / y),
-    kinds="iuf", samples=_pairs(1.1, 1.9, -0.8, -0.6),
+    "fmod", np.fmod,
+    lambda d, out, x, y: d, lambda d, out, x, y: -d * np.trunc(x / np.where(np.equal(d, 0), 1, y)),
+    kinds="iuf", samples=binary_samples(1.3, 1.4, -0.6, -0.55),
 )  # fmt: skip
 
 
 def _power_base(d: Any, out: Any, x: Any, p: Any) -> Any:
-    """d * p * x**(p-1), which needs no guard for a Python exponent that keeps the power finite at x = 0."""
+    """d * p * x**(p-1), which needs no guard for a Python exponent that keeps the power finite for all x."""
     if type(p) is int or type(p) is float:
         if p == 2:
             return 2 * d * x
-        if p >= 1 or p == 0:
-            return d * p if p in (0, 1) else d * (p * x ** (p - 1))
+        if p == 0:
+            return None
+        if p >= 1 and p == int(p):
+            return d if p == 1 else d * (p * x ** (p - 1))
     # A base of zero where nothing flows, or where p = 0, must not make inf * 0.
     idle = np.logical_or(np.equal(d, 0), np.equal(p, 0))
-    return d * p * np.power(np.where(idle, np.ones((), type_of(x).dtype), x), p - 1)
+    return d * p * np.power(np.where(idle, 1, x), p - 1)
 
 
 def _power_exponent(d: Any, out: Any, x: Any, p: Any) -> Any:
     """d * x**p * log(x); zero at x = 0, as is the limit for p > 0."""
-    return d * out * np.log(np.where(np.equal(x, 0), np.ones((), type_of(x).dtype), x))
+    if type(x) in PYTHON_SCALARS:
+        return d * out * _log_of_scalar(x) if x != 0 else None
+    idle = np.logical_or(np.equal(d, 0), np.equal(x, 0))
+    base = np.where(idle, 1, x)
+    return safe_multiply(d, out) * np.log(_domain(base, np.less(base, 0)) if _real_dtype(x) else base)
 
 
-power = elementwise("power", np.power, _power_base, _power_exponent, weak=True, kinds="iufc", samples=_pairs(0.5, 2))
-float_power = elementwise("float_power", np.float_power, _power_base, _power_exponent, samples=_pairs(0.5, 2))
+def _log_of_scalar(x: complex) -> complex:
+    """The logarithm as a Python scalar, which leaves dtypes alone; NaN for a negative number."""
+    if isinstance(x, complex):
+        return cmath.log(x)
+    return math.log(x) if x > 0 else math.nan
+
+
+power = elementwise(
+    "power", np.power, _power_base, _power_exponent, weak=True, kinds="iufc", samples=binary_samples(0.5, 2)
+)
+float_power = elementwise("float_power", np.float_power, _power_base, _power_exponent, samples=binary_samples(0.5, 2))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Exponentials, logarithms, roots.
 
-exp = elementwise("exp", np.exp, lambda d, out, x: d * out, samples=_values(-2, 2))
-exp2 = elementwise("exp2", np.exp2, lambda d, out, x: d * (out * LN2), samples=_values(-2, 2))
-expm1 = elementwise("expm1", np.expm1, lambda d, out, x: d * (out + 1), samples=_values(-2, 2))
-log = elementwise("log", np.log, lambda d, out, x: safe_divide(d, x), samples=_values(0.3, 3))
-log2 = elementwise("log2", np.log2, lambda d, out, x: safe_divide(d, x * LN2), samples=_values(0.3, 3))
-log10 = elementwise("log10", np.log10, lambda d, out, x: safe_divide(d, x * LN10), samples=_values(0.3, 3))
-log1p = elementwise("log1p", np.log1p, lambda d, out, x: safe_divide(d, x + 1), samples=_values(-0.5, 2))
-sqrt = elementwise("sqrt", np.sqrt, lambda d, out, x: safe_divide(d, 2 * out), samples=_values(0.3, 3))
-cbrt = elementwise("cbrt", np.cbrt, lambda d, out, x: safe_divide(d, 3 * out * out), kinds="f", samples=_values(0.3, 3))
+exp = elementwise("exp", np.exp, lambda d, out, x: safe_multiply(d, out), samples=unary_samples(-2, 2))
+exp2 = elementwise("exp2", np.exp2, lambda d, out, x: safe_multiply(d, out * LN2), samples=unary_samples(-2, 2))
+expm1 = elementwise("expm1", np.expm1, lambda d, out, x: safe_multiply(d, out + 1), samples=unary_samples(-2, 2))
+log = elementwise("log", np.log, lambda d, out, x: safe_divide(d, x), samples=unary_samples(0.3, 3))
+log2 = elementwise("log2", np.log2, lambda d, out, x: safe_divide(d, x * LN2), samples=unary_samples(0.3, 3))
+log10 = elementwise("log10", np.log10, lambda d, out, x: safe_divide(d, x * LN10), samples=unary_samples(0.3, 3))
+log1p = elementwise("log1p", np.log1p, lambda d, out, x: safe_divide(d, x + 1), samples=unary_samples(-0.5, 2))
+sqrt = elementwise("sqrt", np.sqrt, lambda d, out, x: safe_divide(d, 2 * out), samples=unary_samples(0.3, 3))
+cbrt = elementwise(
+    "cbrt", np.cbrt, lambda d, out, x: safe_divide(d, 3 * out * out), kinds="f", samples=unary_samples(0.3, 3)
+)
 
 
-def _softmax_partial(i: int, base: float) -> Callable[..., Any]:
-    """base**(x_i - out), the share of the i-th term; an infinite term that is all of the sum has share 1."""
+def _share(i: int, exp: np.ufunc) -> Callable[..., Any]:
+    """The partial of logaddexp: exp(x_i - out), the share of the i-th term in the sum.
+
+    An infinite term that is all of the sum has share 1, and so has each of two: inf - inf counts as 0, as in JAX.
+    """
 
     def partial(d: Any, out: Any, *inputs: Any) -> Any:
-        difference = inputs[i] - np.where(np.isinf(out), 0, out)
-        share = np.exp(difference * LN2 if base == 2 else np.where(np.isposinf(difference), 0, difference))
-        return d * share
+        same = np.equal(inputs[i], out)
+        return d * exp(np.where(same, 0, inputs[i] - np.where(same, 0, out)))
 
     return partial
 
 
 logaddexp = elementwise(
-    "logaddexp", np.logaddexp, _softmax_partial(0, math.e), _softmax_partial(1, math.e), kinds="f", samples=_pairs(-2, 2)
+    "logaddexp", np.logaddexp, _share(0, np.exp), _share(1, np.exp), kinds="f", samples=binary_samples(-2, 2)
 )
 logaddexp2 = elementwise(
-    "logaddexp2", np.logaddexp2, _softmax_partial(0, 2), _softmax_partial(1, 2), kinds="f", samples=_pairs(-2, 2)
+    "logaddexp2", np.logaddexp2, _share(0, np.exp2), _share(1, np.exp2), kinds="f", samples=binary_samples(-2, 2)
 )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Trigonometric and hyperbolic functions and their inverses.
 
-sin = elementwise("sin", np.sin, lambda d, out, x: d * np.cos(x), samples=_values(-2, 2))
-cos = elementwise("cos", np.cos, lambda d, out, x: -d * np.sin(x), samples=_values(-2, 2))
-tan = elementwise("tan", np.tan, lambda d, out, x: d * (1 + out * out), samples=_values(-1.2, 1.2))
-sinh = elementwise("sinh", np.sinh, lambda d, out, x: d * np.cosh(x), samples=_values(-2, 2))
-cosh = elementwise("cosh", np.cosh, lambda d, out, x: d * np.sinh(x), samples=_values(-2, 2))
-tanh = elementwise("tanh", np.tanh, lambda d, out, x: d * (1 - out * out), samples=_values(-2, 2))
+sin = elementwise("sin", np.sin, lambda d, out, x: d * np.cos(x), samples=unary_samples(-2, 2))
+cos = elementwise("cos", np.cos, lambda d, out, x: -d * np.sin(x), samples=unary_samples(-2, 2))
+tan = elementwise("tan", np.tan, lambda d, out, x: d * (1 + out * out), samples=unary_samples(-1.2, 1.2))
+sinh = elementwise("sinh", np.sinh, lambda d, out, x: safe_multiply(d, np.cosh(x)), samples=unary_samples(-2, 2))
+cosh = elementwise("cosh", np.cosh, lambda d, out, x: safe_multiply(d, np.sinh(x)), samples=unary_samples(-2, 2))
+tanh = elementwise("tanh", np.tanh, lambda d, out, x: d * (1 - out * out), samples=unary_samples(-2, 2))
+
+
+def _root_of_one_minus_square(x: Any) -> Any:
+    """sqrt(1 - x**2), the derivative of the inverse sine's denominator."""
+    if _real_dtype(x):
+        x = _domain(x, np.greater(np.abs(x), 1))
+    return np.sqrt((1 - x) * (1 + x))
+
+
+def _root_of_square_minus_one(x: Any) -> Any:
+    """sqrt(x**2 - 1) on the branch where x = cosh(y) gives sinh(y)."""
+    if _real_dtype(x):
+        x = _domain(x, np.less(x, 1))
+    return np.sqrt(x - 1) * np.sqrt(x + 1)
+
+
+def _arctan_partial(d: Any, out: Any, x: Any) -> Any:
+    """d / (1 + x**2), for real x without the overflow of its square."""
+    if not _real_dtype(x):
+        return safe_divide(d, 1 + x * x)
+    length = np.hypot(x, 1)
+    return d / length / length
+
+
+def _arctan2_partial(d: Any, x: Any, y: Any) -> Any:
+    """d * x / (x**2 + y**2), without overflow or underflow of the squares; zero at the origin."""
+    length = np.hypot(x, y)
+    return safe_divide(safe_multiply(d, safe_divide(x, length)), length)
+
+
 arcsin = elementwise(
-    "arcsin", np.arcsin, lambda d, out, x: safe_divide(d, np.sqrt((1 - x) * (1 + x))), samples=_values(-0.9, 0.9)
+    "arcsin",
+    np.arcsin,
+    lambda d, out, x: safe_divide(d, _root_of_one_minus_square(x)),
+    samples=unary_samples(-0.9, 0.9),
 )
 arccos = elementwise(
-    "arccos", np.arccos, lambda d, out, x: -safe_divide(d, np.sqrt((1 - x) * (1 + x))), samples=_values(-0.9, 0.9)
+    "arccos",
+    np.arccos,
+    lambda d, out, x: -safe_divide(d, _root_of_one_minus_square(x)),
+    samples=unary_samples(-0.9, 0.9),
 )
-arctan = elementwise("arctan", np.arctan, lambda d, out, x: d / (1 + x * x), samples=_values(-2, 2))
+arctan = elementwise("arctan", np.arctan, _arctan_partial, samples=unary_samples(-2, 2))
 arcsinh = elementwise(
     "arcsinh", np.arcsinh,
-    lambda d, out, x: d / (np.hypot(x, 1) if _real_dtype(x) else np.sqrt(x * x + 1)),
-    samples=_values(-2, 2),
+    lambda d, out, x: d / np.hypot(x, 1) if _real_dtype(x) else safe_divide(d, np.sqrt(x * x + 1)),
+    samples=unary_samples(-2, 2),
 )  # fmt: skip
 arccosh = elementwise(
-    "arccosh", np.arccosh, lambda d, out, x: safe_divide(d, np.sqrt(x - 1) * np.sqrt(x + 1)), samples=_values(1.2, 3)
+    "arccosh", np.arccosh, lambda d, out, x: safe_divide(d, _root_of_square_minus_one(x)), samples=unary_samples(1.2, 3)
 )
 arctanh = elementwise(
-    "arctanh", np.arctanh, lambda d, out, x: safe_divide(d, (1 - x) * (1 + x)), samples=_values(-0.9, 0.9)
+    "arctanh", np.arctanh, lambda d, out, x: safe_divide(d, (1 - x) * (1 + x)), samples=unary_samples(-0.9, 0.9)
 )
 arctan2 = elementwise(
     "arctan2", np.arctan2,
-    lambda d, out, y, x: safe_divide(d * x, x * x + y * y), lambda d, out, y, x: -safe_divide(d * y, x * x + y * y),
-    kinds="f", samples=_pairs(0.3, 2, -2, -0.3),
+    lambda d, out, y, x: _arctan2_partial(d, x, y), lambda d, out, y, x: -_arctan2_partial(d, y, x),
+    kinds="f", samples=binary_samples(0.3, 2, -2, -0.3),
 )  # fmt: skip
 hypot = elementwise(
-    "hypot", np.hypot, lambda d, out, x, y: safe_divide(d * x, out), lambda d, out, x, y: safe_divide(d * y, out),
-    kinds="f", samples=_pairs(0.3, 2, -2, -0.3),
+    "hypot", np.hypot,
+    lambda d, out, x, y: d * safe_divide(x, out), lambda d, out, x, y: d * safe_divide(y, out),
+    kinds="f", samples=binary_samples(0.3, 2, -2, -0.3),
 )  # fmt: skip
-deg2rad = elementwise("deg2rad", np.deg2rad, lambda d, out, x: d * (math.pi / 180), linear=[{0}], kinds="f", samples=_values(-2, 2))
-rad2deg = elementwise("rad2deg", np.rad2deg, lambda d, out, x: d * (180 / math.pi), linear=[{0}], kinds="f", samples=_values(-2, 2))
-radians = elementwise("radians", np.radians, lambda d, out, x: d * (math.pi / 180), linear=[{0}], kinds="f", samples=_values(-2, 2))
-degrees = elementwise("degrees", np.degrees, lambda d, out, x: d * (180 / math.pi), linear=[{0}], kinds="f", samples=_values(-2, 2))
+
+
+def _scaled(factor: float) -> Callable[..., Any]:
+    return lambda d, out, x: d * factor
+
+
+deg2rad = elementwise(
+    "deg2rad", np.deg2rad, _scaled(math.pi / 180), linear=[{0}], kinds="f", samples=unary_samples(-2, 2)
+)
+rad2deg = elementwise(
+    "rad2deg", np.rad2deg, _scaled(180 / math.pi), linear=[{0}], kinds="f", samples=unary_samples(-2, 2)
+)
+radians = elementwise(
+    "radians", np.radians, _scaled(math.pi / 180), linear=[{0}], kinds="f", samples=unary_samples(-2, 2)
+)
+degrees = elementwise(
+    "degrees", np.degrees, _scaled(180 / math.pi), linear=[{0}], kinds="f", samples=unary_samples(-2, 2)
+)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Size, sign, complex parts. On complex numbers these are linear over the reals only; the family takes the real part of
 # a tangent wherever the output is real, which makes each map below the right one in both directions.
 
+
+def _absolute_partial(d: Any, out: Any, x: Any) -> Any:
+    """d times 1 or -1; at a real zero 1, at a complex zero 0, as in JAX."""
+    if _real_dtype(x):
+        return np.where(np.greater_equal(x, 0), d, -d)
+    return d * safe_divide(np.conjugate(x), out)
+
+
+def _sign_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    """Constant on the reals. A complex z / |z| turns with z: (t - out**2 conj(t)) / 2|z|, and zero at zero."""
+    (z,), (t,) = primals, tangents
+    if _real_dtype(out):
+        return None
+    return safe_divide(t - out * out * np.conjugate(t), 2 * _modulus_or_infinity(z))
+
+
+def _sign_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    if _real_dtype(out):
+        return [None]
+    return [safe_divide(ct - np.conjugate(out * out * ct), 2 * _modulus_or_infinity(primals[0]))]
+
+
+def _modulus_or_infinity(z: Any) -> Any:
+    return np.abs(np.where(np.equal(z, 0), math.inf, z))
+
+
 absolute = elementwise(
-    "absolute", np.absolute,
-    lambda d, out, x: d * np.sign(x) if _real_dtype(x) else safe_divide(d * np.conjugate(x), out),
-    weak=True, kinds="iufc", samples=_values(0.3, 2),
+    "absolute", np.absolute, _absolute_partial, weak=True, kinds="iufc", samples=unary_samples(0.3, 2)
+)
+fabs = elementwise("fabs", np.fabs, _absolute_partial, kinds="f", samples=unary_samples(-2, -0.3))
+sign: Op = declare(
+    "sign", evaluate=np.sign, infer=ufunc_type(np.sign, weak=False), jvp=_sign_jvp, vjp=_sign_vjp,
+    batch=elementwise_batch(lambda: sign), kinds="iufc", samples=unary_samples(0.3, 2),
 )  # fmt: skip
-fabs = elementwise("fabs", np.fabs, lambda d, out, x: d * np.sign(x), kinds="f", samples=_values(-2, -0.3))
-sign = elementwise("sign", np.sign, kinds="iufc", samples=_values(0.3, 2))
-signbit = elementwise("signbit", np.signbit, kinds="f", samples=_values(0.3, 2))
+UFUNCS[np.sign] = sign
 conjugate = elementwise(
-    "conjugate", np.conjugate, lambda d, out, x: np.conjugate(d), linear=[{0}], kinds="iufc", samples=_values(-2, 2)
+    "conjugate",
+    np.conjugate,
+    lambda d, out, x: np.conjugate(d),
+    linear=[{0}],
+    kinds="iufc",
+    samples=unary_samples(-2, 2),
 )
 
 
-def _real_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+def _part_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     (t,) = types
     return ArrayType(t.shape, np.zeros((), t.dtype).real.dtype)
 
 
-real = elementwise(
-    "real", np.real, lambda d, out, x: d, infer=_real_type, linear=[{0}], kinds="iufc", samples=_values(-2, 2)
-)
-imag = elementwise(
-    "imag", lambda x: np.imag(x) + 0, lambda d, out, x: None if _real_dtype(x) else d * -1j,
-    infer=_real_type, linear=[{0}], kinds="iufc", samples=_values(-2, 2),
+real_op = elementwise(
+    "real", lambda x: np.asarray(x).real[()], lambda d, out, x: d,
+    infer=_part_type, linear=[{0}], kinds="iufc", samples=unary_samples(-2, 2),
 )  # fmt: skip
+imag_op = elementwise(
+    "imag", lambda x: np.asarray(x).imag + 0, lambda d, out, x: None if _real_dtype(x) else d * -1j,
+    infer=_part_type, linear=[{0}], kinds="iufc", samples=unary_samples(-2, 2),
+)  # fmt: skip
+
+
+@implements(np.real)
+def real(val: Any) -> Any:
+    """The real part; a real array is its own."""
+    val = as_array(val)
+    return val if _real_dtype(val) else bind(real_op, (val,))
+
+
+@implements(np.imag)
+def imag(val: Any) -> Any:
+    """The imaginary part; zeros for a real array."""
+    return bind(imag_op, (as_array(val),))
+
+
+@implements(np.angle)
+def angle(z: Any, deg: bool = False) -> Any:
+    """The argument of complex numbers, in (-pi, pi], or in degrees. Its derivative at zero is zero."""
+    result = np.arctan2(np.imag(z), np.real(z))
+    return np.rad2deg(result) if deg else result
+
+
 copysign = elementwise(
-    "copysign", np.copysign,
-    lambda d, out, x, y: np.where(np.equal(np.signbit(x), np.signbit(y)), d, -d), lambda d, out, x, y: d * 0,
-    kinds="f", samples=_pairs(0.3, 2, -2, -0.3),
+    "copysign", np.copysign, lambda d, out, x, y: np.where(np.equal(np.less(x, 0), np.signbit(y)), d, -d), None,
+    kinds="f", samples=binary_samples(0.3, 2, -2, -0.3),
 )  # fmt: skip
 
 
@@ -280,18 +449,21 @@ def _chosen(better: np.ufunc) -> tuple[Callable[..., Any], Callable[..., Any]]:
 
 
 def _chosen_ignoring_nan(better: np.ufunc) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The same for fmax and fmin, where a NaN loses."""
+    """The same for fmax and fmin, where a NaN loses; of two equals, as in JAX, it is y that was chosen."""
 
-    def first(d: Any, out: Any, x: Any, y: Any) -> Any:
-        return np.where(np.logical_or(better(x, y), np.isnan(y)), d, np.where(np.equal(x, y), 0.5 * d, 0))
+    def takes_x(x: Any, y: Any) -> Any:
+        return np.logical_or(better(x, y), np.isnan(y))
 
-    return first, lambda d, out, x, y: first(d, out, y, x)
+    return (
+        lambda d, out, x, y: np.where(takes_x(x, y), d, 0),
+        lambda d, out, x, y: np.where(takes_x(x, y), 0, d),
+    )
 
 
-maximum = elementwise("maximum", np.maximum, *_chosen(np.greater), kinds="biuf", samples=_pairs(-2, 2))
-minimum = elementwise("minimum", np.minimum, *_chosen(np.less), kinds="biuf", samples=_pairs(-2, 2))
-fmax = elementwise("fmax", np.fmax, *_chosen_ignoring_nan(np.greater), kinds="biuf", samples=_pairs(-2, 2))
-fmin = elementwise("fmin", np.fmin, *_chosen_ignoring_nan(np.less), kinds="biuf", samples=_pairs(-2, 2))
+maximum = elementwise("maximum", np.maximum, *_chosen(np.greater), kinds="biuf", samples=binary_samples(-2, 2))
+minimum = elementwise("minimum", np.minimum, *_chosen(np.less), kinds="biuf", samples=binary_samples(-2, 2))
+fmax = elementwise("fmax", np.fmax, *_chosen_ignoring_nan(np.greater), kinds="biuf", samples=binary_samples(-2, 2))
+fmin = elementwise("fmin", np.fmin, *_chosen_ignoring_nan(np.less), kinds="biuf", samples=binary_samples(-2, 2))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -346,7 +518,13 @@ def _astype(x: Any, dtype: np.dtype[Any]) -> Any:
 
 
 astype_op = elementwise(
-    "astype", _astype, lambda d, out, x, dtype: d, infer=_astype_type, linear=[{0}], kinds="biufc", samples=_astype_samples
+    "astype",
+    _astype,
+    lambda d, out, x, dtype: d,
+    infer=_astype_type,
+    linear=[{0}],
+    kinds="biufc",
+    samples=_astype_samples,
 )
 
 
@@ -361,42 +539,4 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> A
     return bind(astype_op, (x,), {"dtype": dtype})
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Locally constant functions: rounding, comparisons, logic, bits. No derivative, or rather zero.
-
-
-def _constant(ufunc: np.ufunc, samples: Callable[[], Iterable[Sample]], kinds: str) -> Op:
-    return elementwise(ufunc.__name__, ufunc, kinds=kinds, samples=samples)
-
-
-floor, ceil, trunc, rint, spacing = [
-    _constant(f, _values(0.6, 0.9), "f") for f in (np.floor, np.ceil, np.trunc, np.rint, np.spacing)
-]
-isnan, isinf, isfinite = [_constant(f, _values(-2, 2), "fc") for f in (np.isnan, np.isinf, np.isfinite)]
-equal, not_equal = [_constant(f, _pairs(-2, 2), "biufc") for f in (np.equal, np.not_equal)]
-less, less_equal, greater, greater_equal = [
-    _constant(f, _pairs(-2, 2), "biuf") for f in (np.less, np.less_equal, np.greater, np.greater_equal)
-]
-logical_and, logical_or, logical_xor = [
-    _constant(f, _pairs(-2, 2), "biufc") for f in (np.logical_and, np.logical_or, np.logical_xor)
-]
-logical_not = _constant(np.logical_not, _values(-2, 2), "biufc")
-bitwise_and, bitwise_or, bitwise_xor, left_shift, right_shift, gcd, lcm = [
-    _constant(f, _integers(2), "iu")
-    for f in (np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.left_shift, np.right_shift, np.gcd, np.lcm)
-]
-invert, bitwise_count = [_constant(f, _integers(1), "iu") for f in (np.invert, np.bitwise_count)]
-heaviside, nextafter = [_constant(f, _pairs(0.3, 2), "f") for f in (np.heaviside, np.nextafter)]
-
-
-def _ldexp_samples() -> Iterable[Sample]:
-    yield Sample((np.array([[0.5, -1.5], [2.0, 3.0]]), np.array([1, -2])))
-
-
-ldexp = elementwise(
-    "ldexp", np.ldexp, lambda d, out, x, n: np.ldexp(d, n), None, linear=[{0}], kinds="f", samples=_ldexp_samples
-)
-
-
-# What np.astype does to a tracer; plain arrays reach the function above through NumPy itself.
 FUNCTIONS[np.astype] = astype

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from tracegrad.errors import DtypeError, ShapeError
 from tracegrad.op import EVERY, BatchRule, Op, Params, Sample, TypeRule, Wanted
@@ -176,11 +177,12 @@ def elementwise(
     rules = [partial or _no_partial for partial in partials]
 
     def vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
-        if len(primals) == 1:
-            x = primals[0]
-            d = rules[0](ct, out, x, **params)
-            if type(x) is np.ndarray and type(d) is np.ndarray and d.dtype is x.dtype:
-                return (d,)  # the usual case, short: nothing was broadcast or promoted
+        if len(wanted) == 1:
+            i = wanted[0]
+            x = primals[i]
+            d = rules[i](ct, out, *primals, **params) if params else rules[i](ct, out, *primals)
+            if type(x) is ndarray and type(d) is ndarray and d.dtype is x.dtype and d.shape == x.shape:
+                return (d,)  # the usual case, without a call
             return (conform(d, x),)
         return [conform(rules[i](ct, out, *primals, **params), primals[i]) for i in wanted]
 
@@ -222,10 +224,12 @@ def linear(
     *,
     infer: TypeRule,
     batch: BatchRule,
+    linear: Iterable[Iterable[int]] = (EVERY,),
     kinds: str = "fc",
     samples: Callable[[], Iterable[Sample]] = tuple,
 ) -> Op:
-    """Declare an op that is linear in its first input; further inputs are integers (indices).
+    """Declare an op that is linear in its first input. Further inputs are integers (indices), whose values a derivative
+    needs: such an op says `linear=[{0}]`.
 
     `transpose(ct, x, *others, **params)` maps a cotangent of the output to one of `x`, of which it may use the shape
     and dtype only.
@@ -240,7 +244,7 @@ def linear(
         return [transpose(ct, *primals, **params) if i == 0 else None for i in wanted]
 
     op = Op(
-        name, evaluate=evaluate, infer=infer, jvp=jvp, vjp=vjp, linear=(EVERY,), batch=batch, kinds=kinds, samples=samples
+        name, evaluate=evaluate, infer=infer, jvp=jvp, vjp=vjp, linear=linear, batch=batch, kinds=kinds, samples=samples
     )
     return op
 

@@ -1,16 +1,40 @@
-"""Reductions over axes."""
+"""Reductions over axes: sums, products, extremes, logic; then what is made of them: means, variances, covariances.
+
+The ops take `axes`, a sorted tuple counted from the front, and `keepdims`. Conventions: equal extremes share the
+derivative equally, as in JAX; a product has its exact derivative at zeros; a standard deviation of zero has derivative
+zero.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from tracegrad.op import Params, Sample
-from tracegrad.ops.families import implements, linear, normalize_axes
-from tracegrad.trace import bind
-from tracegrad.types import ArrayType, Shape
+from tracegrad.errors import DtypeError, ShapeError
+from tracegrad.op import BatchRule, Op, Params, Sample, TypeRule, Wanted
+from tracegrad.ops.cumulative import product_of_others, without_nan
+from tracegrad.ops.elementwise import astype, safe_divide
+from tracegrad.ops.families import (
+    cast,
+    declare,
+    elementwise,
+    implements,
+    linear,
+    normalize_axes,
+    normalize_axis,
+    reject,
+    shape_of,
+    ufunc_type,
+)
+from tracegrad.ops.structural import stop_gradient_op
+from tracegrad.trace import Tracer, as_array, bind
+from tracegrad.types import ArrayType, Shape, type_of
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Tools.
 
 
 def reduced_shape(shape: Shape, axes: Sequence[int], keepdims: bool) -> Shape:
@@ -32,39 +56,834 @@ def broadcast_view(d: Any, shape: Shape) -> Any:
     return np.broadcast_to(d, shape)
 
 
-def _sum_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
-    (t,) = types
-    dtype = t.dtype if t.dtype.kind in "fc" else np.add.reduce(np.zeros(0, t.dtype)).dtype
-    return ArrayType(reduced_shape(t.shape, params["axes"], params["keepdims"]), dtype)
+def reduction_type(dtype: Callable[[np.dtype[Any]], np.dtype[Any]]) -> TypeRule:
+    """The type rule of a reduction, given how it changes the dtype."""
+
+    def infer(types: Sequence[ArrayType], params: Params) -> ArrayType:
+        (t,) = types
+        return ArrayType(reduced_shape(t.shape, params["axes"], params["keepdims"]), dtype(t.dtype))
+
+    return infer
 
 
-def _sum(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
-    return np.add.reduce(x, axes, keepdims=keepdims)
+def promoted_by(ufunc: np.ufunc) -> Callable[[np.dtype[Any]], np.dtype[Any]]:
+    """The dtype that NumPy adds or multiplies up in: small integers become int64 or uint64."""
+    return lambda dtype: dtype if dtype.kind in "fc" else ufunc.reduce(np.zeros(0, dtype)).dtype
 
 
-def _sum_transpose(ct: Any, x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
-    return broadcast_view(expand_reduced(ct, x.shape, axes, keepdims), x.shape)
+def axes_batch(op: Callable[[], Op]) -> BatchRule:
+    """The batching rule of a reduction: the axes lie one further back."""
 
+    def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+        return bind(op(), tuple(inputs), {**params, "axes": tuple([a + 1 for a in params["axes"]])})
 
-def _sum_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-    axes = tuple([a + 1 for a in params["axes"]])
-    return bind(sum_op, tuple(inputs), {"axes": axes, "keepdims": params["keepdims"]})
+    return batch
 
 
 def axis_samples() -> Iterable[Sample]:
     """One array with every kind of axis argument."""
     x = np.random.default_rng(0).uniform(0.5, 2.0, (2, 3, 2))
-    for axes in [(0, 1, 2), (1,), (0, 2)]:
+    for axes in [(0, 1, 2), (1,), (0, 2), ()]:
         for keepdims in (False, True):
             yield Sample((x,), {"axes": axes, "keepdims": keepdims})
+    yield Sample((1.5,), {"axes": (), "keepdims": False})
 
 
-sum_op = linear(
-    "sum", _sum, _sum_transpose, infer=_sum_type, batch=_sum_batch, kinds="biufc", samples=axis_samples
+def _no_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    return None
+
+
+def _no_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    return [None] * len(wanted)
+
+
+def locally_constant(
+    name: str,
+    evaluate: Callable[..., Any],
+    *,
+    infer: TypeRule,
+    batch: BatchRule,
+    kinds: str = "biufc",
+    samples: Callable[[], Iterable[Sample]],
+    several: bool = False,
+) -> Op:
+    """Declare an op without a derivative: its outputs are integers or booleans."""
+    return declare(
+        name,
+        evaluate=evaluate,
+        infer=infer,
+        jvp=_no_jvp,
+        vjp=_no_vjp,
+        batch=batch,
+        kinds=kinds,
+        samples=samples,
+        several=several,
+    )
+
+
+# Multiplies by the partial derivative: (d, out, x, axes) -> d * d out / d x, with d and out broadcast against x.
+Scale = Callable[[Any, Any, Any, tuple[int, ...]], Any]
+
+
+def reduction(
+    name: str,
+    evaluate: Callable[..., Any],
+    scale: Scale,
+    *,
+    infer: TypeRule,
+    kinds: str = "fc",
+    samples: Callable[[], Iterable[Sample]] = axis_samples,
+) -> Op:
+    """Declare a reduction by its partial derivatives, one for each element of the input.
+
+    `scale` serves both directions: a tangent is scaled and then summed, a cotangent broadcast and then scaled.
+    """
+
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+        (x,), (t,) = primals, tangents
+        out = expand_reduced(out, shape_of(x), params["axes"], params["keepdims"])
+        return bind(sum_op, (scale(t, out, x, params["axes"]),), params)
+
+    def vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+        (x,) = primals
+        ct, out = [expand_reduced(d, shape_of(x), params["axes"], params["keepdims"]) for d in (ct, out)]
+        return (scale(ct, out, x, params["axes"]),)
+
+    op = declare(
+        name,
+        evaluate=evaluate,
+        infer=infer,
+        jvp=jvp,
+        vjp=vjp,
+        batch=axes_batch(lambda: op),
+        kinds=kinds,
+        samples=samples,
+    )
+    return op
+
+
+def _prepared(function: Any, a: Any, dtype: Any, out: Any, where: Any, neutral: Any) -> Any:
+    """The array that is left to reduce: cast, and with the neutral element where `where` does not hold."""
+    reject(function, out=out)
+    a = as_array(a)
+    if dtype is not None:
+        a = astype(a, dtype)
+    return _masked(function.__name__, a, where, neutral)
+
+
+def _masked(name: str, a: Any, where: Any, neutral: Any) -> Any:
+    if where is None or where is True:
+        return a
+    _check_mask(name, a, where)
+    return np.where(where, a, neutral)
+
+
+def _check_mask(name: str, a: Any, where: Any) -> None:
+    shape = shape_of(a)
+    mask = np.shape(where) if type(where) is not Tracer else where.shape
+    if len(mask) > len(shape) or any_of([m not in (1, n) for m, n in zip(mask[::-1], shape[::-1], strict=False)]):
+        raise ShapeError(f"{name}: where, of shape {mask}, does not broadcast to {type_of(a)}")
+
+
+def any_of(flags: Sequence[bool]) -> bool:
+    """Python's `any`, whose name NumPy's has here."""
+    return True in flags
+
+
+def _reduce(op: Op, a: Any, axis: Any, keepdims: Any) -> Any:
+    axes = normalize_axes(axis, len(shape_of(a)), op.name)
+    return bind(op, (a,), {"axes": axes, "keepdims": bool(keepdims)})
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sums.
+
+
+def _sum(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    return np.add.reduce(x, axes, keepdims=keepdims)  # type: ignore[call-overload]
+
+
+def _sum_transpose(ct: Any, x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    shape = shape_of(x)
+    return broadcast_view(expand_reduced(ct, shape, axes, keepdims), shape)
+
+
+sum_op: Op = linear(
+    "sum",
+    _sum,
+    _sum_transpose,
+    infer=reduction_type(promoted_by(np.add)),
+    batch=axes_batch(lambda: sum_op),
+    kinds="biufc",
+    samples=axis_samples,
 )
 
 
 @implements(np.sum)
-def sum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = None) -> Any:
-    axes = normalize_axes(axis, len(a.shape), "sum")
-    return bind(sum_op, (a,), {"axes": axes, "keepdims": bool(keepdims)})
+def sum(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = False,
+    initial: Any = None,
+    where: Any = None,
+) -> Any:
+    """The sum over the axes (None: all of them), plus `initial`, of the elements where `where` holds."""
+    if dtype is out is initial is where is None and type(a) is Tracer:
+        axes = normalize_axes(axis, len(a.shape), "sum")
+        return bind(sum_op, (a,), {"axes": axes, "keepdims": bool(keepdims)})
+    return _accumulated(sum_op, np.add, _prepared(np.sum, a, dtype, out, where, 0), axis, dtype, keepdims, initial)
+
+
+def _accumulated(op: Op, ufunc: np.ufunc, a: Any, axis: Any, dtype: Any, keepdims: Any, initial: Any) -> Any:
+    """A sum or product with NumPy's further keywords."""
+    total = _reduce(op, a, axis, keepdims)
+    if dtype is not None:
+        total = astype(total, dtype)  # the op promoted small integers
+    return total if initial is None else ufunc(total, astype(as_array(initial), total.dtype))
+
+
+@implements(np.nansum)
+def nansum(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = False,
+    initial: Any = None,
+    where: Any = None,
+) -> Any:
+    """`sum` with NaN taken for 0."""
+    a = _prepared(np.nansum, without_nan(a, 0), dtype, out, where, 0)
+    return _accumulated(sum_op, np.add, a, axis, dtype, keepdims, initial)
+
+
+@implements(np.count_nonzero)
+def count_nonzero(a: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
+    """How many elements are not zero."""
+    a = as_array(a)
+    return _reduce(sum_op, a if type_of(a).dtype.kind == "b" else np.not_equal(a, 0), axis, keepdims)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Products. The partial derivative is the product of all the others, found without dividing.
+
+
+def _scale_prod(d: Any, out: Any, x: Any, axes: tuple[int, ...]) -> Any:
+    shape = shape_of(x)
+    if not axes:
+        return d
+    if len(axes) == 1:
+        return d * product_of_others(x, axes[0])
+    kept = tuple([i for i in range(len(shape)) if i not in axes])
+    order = (*kept, *axes)
+    merged = np.reshape(np.transpose(x, order), (*[shape[i] for i in kept], math.prod([shape[i] for i in axes])))
+    others = np.reshape(product_of_others(merged, len(kept)), tuple([shape[i] for i in order]))
+    return d * np.transpose(others, tuple(np.argsort(order).tolist()))
+
+
+def _prod_samples() -> Iterable[Sample]:
+    yield from axis_samples()
+    zeros = np.array([[0.5, 0.0, -2.0], [0.0, 1.5, 0.0], [0.7, 0.0, 1.1]])
+    for axes in [(0,), (1,), (0, 1)]:
+        yield Sample((zeros,), {"axes": axes, "keepdims": False})
+    yield Sample((np.zeros((2, 0)),), {"axes": (1,), "keepdims": False})
+
+
+prod_op = reduction(
+    "prod",
+    lambda x, axes, keepdims: np.multiply.reduce(x, axes, keepdims=keepdims),
+    _scale_prod,
+    infer=reduction_type(promoted_by(np.multiply)),
+    kinds="biufc",
+    samples=_prod_samples,
+)
+
+
+@implements(np.prod)
+def prod(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = False,
+    initial: Any = None,
+    where: Any = None,
+) -> Any:
+    """The product over the axes. Derivatives of all orders are exact, however many factors are zero."""
+    a = _prepared(np.prod, a, dtype, out, where, 1)
+    return _accumulated(prod_op, np.multiply, a, axis, dtype, keepdims, initial)
+
+
+@implements(np.nanprod)
+def nanprod(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = False,
+    initial: Any = None,
+    where: Any = None,
+) -> Any:
+    """`prod` with NaN taken for 1."""
+    a = _prepared(np.nanprod, without_nan(a, 1), dtype, out, where, 1)
+    return _accumulated(prod_op, np.multiply, a, axis, dtype, keepdims, initial)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Extremes. Equal extremes share the derivative equally.
+
+
+def _extreme(name: str, better: np.ufunc, loses: np.ufunc, kinds: str) -> Op:
+    """The largest or smallest. `loses(x, out)` tells the elements that are not the extreme; if that is NaN, since a
+    comparison with NaN is false, all elements share the derivative."""
+
+    def scale(d: Any, out: Any, x: Any, axes: tuple[int, ...]) -> Any:
+        lost = loses(x, out)
+        shape = shape_of(x)
+        winners = math.prod([shape[a] for a in axes]) - bind(sum_op, (lost,), {"axes": axes, "keepdims": True})
+        # None wins where `loses` is "differs" and the extreme is NaN.
+        return np.where(lost, 0, d / cast(np.maximum(winners, 1), type_of(d).dtype))
+
+    return reduction(
+        name,
+        lambda x, axes, keepdims: better.reduce(x, axes, keepdims=keepdims),
+        scale,
+        infer=reduction_type(lambda dtype: dtype),
+        kinds=kinds,
+    )
+
+
+max_op = _extreme("max", np.maximum, np.less, "biufc")
+min_op = _extreme("min", np.minimum, np.greater, "biufc")
+nanmax_op = _extreme("nanmax", np.fmax, np.not_equal, "fc")
+nanmin_op = _extreme("nanmin", np.fmin, np.not_equal, "fc")
+
+
+def _extreme_of(
+    op: Op, ufunc: np.ufunc, function: Any, a: Any, axis: Any, out: Any, keepdims: Any, initial: Any, where: Any
+) -> Any:
+    reject(function, out=out)
+    a = as_array(a)
+    found = type_of(a)
+    if initial is not None:
+        initial = astype(as_array(initial), found.dtype)
+    elif where is not None and where is not True:
+        raise ValueError(f"{function.__name__} with where= needs initial=, the value where nothing is left; give both")
+    a = _masked(function.__name__, a, where, initial)
+    axes = normalize_axes(axis, len(found.shape), op.name)
+    empty = 0 in [found.shape[i] for i in axes]
+    if empty and initial is None:
+        raise ShapeError(
+            f"{op.name} of {found} over axes {axes}: there is no largest or smallest of nothing; give initial="
+        )
+    if empty:
+        return np.broadcast_to(initial, reduced_shape(found.shape, axes, bool(keepdims)))
+    value = bind(op, (a,), {"axes": axes, "keepdims": bool(keepdims)})
+    return value if initial is None else ufunc(value, initial)
+
+
+@implements(np.max, np.amax)
+def max(
+    a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = None
+) -> Any:
+    """The largest over the axes, or `initial` if that is larger. Equal largest share the derivative, as in JAX."""
+    return _extreme_of(max_op, np.maximum, np.max, a, axis, out, keepdims, initial, where)
+
+
+@implements(np.min, np.amin)
+def min(
+    a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = None
+) -> Any:
+    """The smallest over the axes, or `initial` if that is smaller. Equal smallest share the derivative, as in JAX."""
+    return _extreme_of(min_op, np.minimum, np.min, a, axis, out, keepdims, initial, where)
+
+
+amax = max
+amin = min
+
+
+@implements(np.nanmax, np.fmax.reduce)
+def nanmax(
+    a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = None
+) -> Any:
+    """`max` that passes over NaN; NaN where there is nothing else."""
+    op = nanmax_op if type_of(as_array(a)).dtype.kind in "fc" else max_op
+    return _extreme_of(op, np.fmax, np.nanmax, a, axis, out, keepdims, initial, where)
+
+
+@implements(np.nanmin, np.fmin.reduce)
+def nanmin(
+    a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = None
+) -> Any:
+    """`min` that passes over NaN; NaN where there is nothing else."""
+    op = nanmin_op if type_of(as_array(a)).dtype.kind in "fc" else min_op
+    return _extreme_of(op, np.fmin, np.nanmin, a, axis, out, keepdims, initial, where)
+
+
+@implements(np.ptp)
+def ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
+    """The largest less the smallest ("peak to peak")."""
+    reject(np.ptp, out=out)
+    return np.max(a, axis, keepdims=keepdims) - np.min(a, axis, keepdims=keepdims)
+
+
+def _position_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    return ArrayType(reduced_shape(types[0].shape, (params["axis"],), False), np.dtype(np.intp))
+
+
+def _position_samples() -> Iterable[Sample]:
+    x = np.random.default_rng(3).uniform(-1, 1, (2, 3, 2))
+    for axis in range(3):
+        yield Sample((x,), {"axis": axis})
+
+
+def _position(function: Any) -> Op:
+    """The op of a function that finds where along an axis an extreme is: the first of equals."""
+
+    def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+        return bind(op, tuple(inputs), {"axis": params["axis"] + 1})
+
+    op = locally_constant(
+        function.__name__,
+        lambda x, axis: function(x, axis),
+        infer=_position_type,
+        batch=batch,
+        samples=_position_samples,
+    )
+    return op
+
+
+argmax_op, argmin_op, nanargmax_op, nanargmin_op = [
+    _position(f) for f in (np.argmax, np.argmin, np.nanargmax, np.nanargmin)
+]
+
+
+def _position_of(op: Op, function: Any, a: Any, axis: int | None, out: Any, keepdims: Any) -> Any:
+    reject(function, out=out)
+    a = as_array(a)
+    shape = shape_of(a)
+    if axis is None:
+        found = bind(op, (np.reshape(a, -1),), {"axis": 0})
+        return np.reshape(found, (1,) * len(shape)) if keepdims else found
+    axis = normalize_axis(axis, len(shape), op.name)
+    if shape[axis] == 0:
+        raise ShapeError(f"{op.name} of {type_of(a)} over axis {axis}: there is nothing to find a place in")
+    found = bind(op, (a,), {"axis": axis})
+    return np.expand_dims(found, axis) if keepdims else found
+
+
+@implements(np.argmax)
+def argmax(a: Any, axis: int | None = None, out: Any = None, *, keepdims: Any = False) -> Any:
+    """The place of the largest along the axis (None: in the flattened array), the first of equals."""
+    return _position_of(argmax_op, np.argmax, a, axis, out, keepdims)
+
+
+@implements(np.argmin)
+def argmin(a: Any, axis: int | None = None, out: Any = None, *, keepdims: Any = False) -> Any:
+    """The place of the smallest along the axis (None: in the flattened array), the first of equals."""
+    return _position_of(argmin_op, np.argmin, a, axis, out, keepdims)
+
+
+@implements(np.nanargmax)
+def nanargmax(a: Any, axis: int | None = None, out: Any = None, *, keepdims: Any = False) -> Any:
+    """`argmax` that passes over NaN; ValueError where there is nothing else."""
+    return _position_of(nanargmax_op, np.nanargmax, a, axis, out, keepdims)
+
+
+@implements(np.nanargmin)
+def nanargmin(a: Any, axis: int | None = None, out: Any = None, *, keepdims: Any = False) -> Any:
+    """`argmin` that passes over NaN; ValueError where there is nothing else."""
+    return _position_of(nanargmin_op, np.nanargmin, a, axis, out, keepdims)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Logic.
+
+
+def _logic(name: str, ufunc: np.ufunc) -> Op:
+    op = locally_constant(
+        name,
+        lambda x, axes, keepdims: ufunc.reduce(x, axes, keepdims=keepdims),
+        infer=reduction_type(lambda dtype: np.dtype(np.bool_)),
+        batch=axes_batch(lambda: op),
+        samples=axis_samples,
+    )
+    return op
+
+
+any_op = _logic("any", np.logical_or)
+all_op = _logic("all", np.logical_and)
+
+
+@implements(np.any)
+def any(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = None) -> Any:
+    """Whether some element along the axes is not zero."""
+    return _reduce(any_op, _prepared(np.any, a, None, out, where, 0), axis, keepdims)
+
+
+@implements(np.all)
+def all(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = None) -> Any:
+    """Whether all elements along the axes are not zero."""
+    return _reduce(all_op, _prepared(np.all, a, None, out, where, 1), axis, keepdims)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Means and variances.
+
+
+def _root(d: Any, out: Any, x: Any) -> Any:
+    # 1 / (2 sqrt(x)) as sqrt(x) / x / 2: zero over zero is zero, in derivatives of every order.
+    return d * (0.5 * safe_divide(out, x))
+
+
+safe_sqrt_op = elementwise(
+    "safe_sqrt",
+    lambda x: np.sqrt(x),
+    _root,
+    infer=ufunc_type(np.sqrt, weak=False),
+    samples=lambda: [Sample((np.array([[0.3, 1.0, 2.5]]),)), Sample((0.7,))],
+)
+
+
+def safe_sqrt(x: Any) -> Any:
+    """`sqrt(x)` with derivative zero at zero: the smallest of the subgradients of a norm at its kink."""
+    return bind(safe_sqrt_op, (x,))
+
+
+def _float_dtype(a: Any, dtype: Any) -> np.dtype[Any]:
+    """The dtype in which a mean is taken: the one asked for, else float64 for integers."""
+    if dtype is not None:
+        return np.dtype(dtype)
+    found = type_of(a).dtype
+    return found if found.kind in "fc" else np.dtype(np.float64)
+
+
+def _count(name: str, a: Any, axes: tuple[int, ...], keepdims: Any, where: Any) -> Any:
+    """How many elements each mean is over: a number, or an array where a mask decides."""
+    shape = shape_of(a)
+    if where is None or where is True:
+        return np.int64(math.prod([shape[i] for i in axes]))
+    _check_mask(name, a, where)
+    return np.sum(np.broadcast_to(where, shape), axes, keepdims=bool(keepdims))
+
+
+def _over(total: Any, count: Any) -> Any:
+    """The total divided by a count, in the total's own precision."""
+    dtype = type_of(total).dtype
+    if isinstance(count, np.generic) and dtype != np.float16:
+        return total / count.item()
+    return astype(total / count, dtype)
+
+
+@implements(np.mean)
+def mean(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = None
+) -> Any:
+    """The mean over the axes, of the elements where `where` holds. Integers have a float64 mean; float16 is summed in
+    float32, as in NumPy."""
+    reject(np.mean, out=out)
+    a = as_array(a)
+    axes = normalize_axes(axis, len(shape_of(a)), "mean")
+    result = _float_dtype(a, dtype)
+    a = astype(a, np.float32 if dtype is None and result == np.float16 else result)
+    total = _reduce(sum_op, _masked("mean", a, where, 0), axes, keepdims)
+    return astype(_over(total, _count("mean", a, axes, keepdims, where)), result)
+
+
+@implements(np.average)
+def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = False) -> Any:
+    """The mean weighted by `weights`, of the shape of `a` or of its axes; with `returned` also the sum of weights."""
+    a = as_array(a)
+    shape = shape_of(a)
+    axes = normalize_axes(axis, len(shape), "average")
+    if weights is None:
+        value = np.mean(a, axes, keepdims=keepdims)
+        total: Any = np.full(value.shape, math.prod([shape[i] for i in axes]), value.dtype)[()]
+        return (value, total) if returned else value
+    weights = as_array(weights)
+    if shape_of(weights) != shape:
+        given = axes if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        order = [i % len(shape) for i in given]
+        if axis is None or shape_of(weights) != tuple([shape[i] for i in order]):
+            raise ShapeError(
+                f"average of {type_of(a)} over axis {axis} with weights of {type_of(weights)}: the weights must have "
+                "the shape of the array, or of its axes that are averaged over"
+            )
+        weights = np.transpose(weights, tuple(np.argsort(order).tolist()))
+        weights = np.reshape(weights, tuple([n if i in axes else 1 for i, n in enumerate(shape)]))
+    dtype = np.result_type(type_of(a).dtype, type_of(weights).dtype)
+    if type_of(a).dtype.kind in "biu":
+        dtype = np.result_type(dtype, np.float64)
+    a, weights = astype(a, dtype), astype(weights, dtype)
+    total = np.sum(weights, axes, keepdims=keepdims)
+    value = np.sum(a * weights, axes, keepdims=keepdims) / total
+    return (value, np.broadcast_to(total, value.shape)) if returned else value
+
+
+def _squares(x: Any) -> Any:
+    return np.square(x) if type_of(x).dtype.kind != "c" else np.square(np.real(x)) + np.square(np.imag(x))
+
+
+def _degrees(ddof: Any, correction: Any) -> Any:
+    if correction is None:
+        return ddof
+    if ddof != 0:
+        raise ValueError("ddof and correction are two names for one thing; give one of them")
+    return correction
+
+
+@implements(np.var)
+def var(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: Any = 0,
+    keepdims: Any = False,
+    *,
+    where: Any = None,
+    mean: Any = None,
+    correction: Any = None,
+) -> Any:
+    """The variance over the axes: squared distances from the mean, summed and divided by `n - ddof`."""
+    reject(np.var, out=out)
+    a = as_array(a)
+    axes = normalize_axes(axis, len(shape_of(a)), "var")
+    a = astype(a, _float_dtype(a, dtype))
+    if mean is None:
+        total = _reduce(sum_op, _masked("var", a, where, 0), axes, True)
+        mean = _over(total, _count("var", a, axes, True, where))
+    squares = _masked("var", _squares(a - mean), where, 0)
+    count = _count("var", a, axes, keepdims, where)
+    return _over(_reduce(sum_op, squares, axes, keepdims), np.maximum(count - _degrees(ddof, correction), 0))
+
+
+@implements(np.std)
+def std(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: Any = 0,
+    keepdims: Any = False,
+    *,
+    where: Any = None,
+    mean: Any = None,
+    correction: Any = None,
+) -> Any:
+    """The standard deviation over the axes: the square root of `var`, its derivative zero where all are equal."""
+    reject(np.std, out=out)
+    return safe_sqrt(
+        np.var(a, axis, dtype, None, ddof, keepdims, **_given(where=where, mean=mean, correction=correction))
+    )
+
+
+def _given(**keywords: Any) -> dict[str, Any]:
+    return {k: v for k, v in keywords.items() if v is not None}
+
+
+def _present(a: Any, where: Any) -> Any:
+    """A mask of the elements that count: those that are not NaN, and where `where` holds."""
+    mask = np.logical_not(np.isnan(a))
+    return mask if where is None or where is True else np.logical_and(mask, where)
+
+
+@implements(np.nanmean)
+def nanmean(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = None
+) -> Any:
+    """The mean of the elements that are not NaN; NaN where there are none."""
+    reject(np.nanmean, out=out)
+    a = as_array(a)
+    if type_of(a).dtype.kind not in "fc":
+        return np.mean(a, axis, dtype, keepdims=keepdims, **_given(where=where))
+    axes = normalize_axes(axis, len(shape_of(a)), "nanmean")
+    a = astype(a, _float_dtype(a, dtype))
+    present = _present(a, where)
+    count = np.sum(present, axes, keepdims=keepdims)
+    return _over(_reduce(sum_op, np.where(present, a, 0), axes, keepdims), np.where(np.equal(count, 0), np.nan, count))
+
+
+@implements(np.nanvar)
+def nanvar(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: Any = 0,
+    keepdims: Any = False,
+    *,
+    where: Any = None,
+    mean: Any = None,
+    correction: Any = None,
+) -> Any:
+    """The variance of the elements that are not NaN; NaN where no more than `ddof` are left."""
+    reject(np.nanvar, out=out)
+    a = as_array(a)
+    more = _given(where=where, mean=mean, correction=correction)
+    if type_of(a).dtype.kind not in "fc":
+        return np.var(a, axis, dtype, None, ddof, keepdims, **more)
+    axes = normalize_axes(axis, len(shape_of(a)), "nanvar")
+    a = astype(a, _float_dtype(a, dtype))
+    present = _present(a, where)
+    known = np.where(present, a, 0)
+    count = np.sum(present, axes, keepdims=True)
+    if mean is None:
+        mean = _over(_reduce(sum_op, known, axes, True), np.maximum(count, 1))
+    squares = _reduce(sum_op, np.where(present, _squares(known - mean), 0), axes, keepdims)
+    left = count - _degrees(ddof, correction)
+    left = np.where(np.greater(left, 0), left, np.nan)
+    return _over(squares, left if keepdims else np.reshape(left, squares.shape))
+
+
+@implements(np.nanstd)
+def nanstd(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: Any = 0,
+    keepdims: Any = False,
+    *,
+    where: Any = None,
+    mean: Any = None,
+    correction: Any = None,
+) -> Any:
+    """The standard deviation of the elements that are not NaN."""
+    reject(np.nanstd, out=out)
+    more = _given(where=where, mean=mean, correction=correction)
+    return safe_sqrt(np.nanvar(a, axis, dtype, None, ddof, keepdims, **more))
+
+
+@implements(np.cov)
+def cov(
+    m: Any,
+    y: Any = None,
+    rowvar: bool = True,
+    bias: bool = False,
+    ddof: int | None = None,
+    fweights: Any = None,
+    aweights: Any = None,
+    *,
+    dtype: Any = None,
+) -> Any:
+    """The covariance matrix of variables in rows (`rowvar`) or columns, with those of `y` if given.
+
+    Observations count `fweights` times (integers) and weigh `aweights`.
+    """
+    if ddof is not None and int(ddof) != ddof:
+        raise ValueError(f"cov: ddof must be an integer, got {ddof}")
+    sets = [as_array(s) for s in (m, y) if s is not None]
+    if True in [len(shape_of(s)) > 2 for s in sets]:
+        raise ShapeError(f"cov: {', '.join([str(type_of(s)) for s in sets])} must have one or two dimensions")
+    dtype = np.result_type(*[type_of(s).dtype for s in sets], np.float64) if dtype is None else np.dtype(dtype)
+    rows = []
+    for k, s in enumerate(sets):
+        shape = shape_of(s)
+        s = astype(s, dtype)
+        s = s if len(shape) == 2 else np.reshape(s, (1, *(shape or (1,))))
+        rows.append(s if rowvar or (s.shape[0] == 1 and (k or len(shape) < 2)) else np.transpose(s))
+    x = rows[0] if len(rows) == 1 else np.concatenate(rows, 0)
+    if ddof is None:
+        ddof = 0 if bias else 1
+    w = None
+    for name, weights in (("fweights", fweights), ("aweights", aweights)):
+        if weights is not None:
+            weights = as_array(weights)
+            if shape_of(weights) != x.shape[1:]:
+                raise ShapeError(
+                    f"cov: {name} is {type_of(weights)}; it needs one number for each of {x.shape[1]} observations"
+                )
+            w = weights if w is None else w * weights
+    if w is None:
+        total: Any = x.shape[1]
+        centred = x - np.mean(x, 1, keepdims=True)
+        weighted = centred
+        left: Any = total - ddof
+    else:
+        total = np.sum(w)
+        centred = x - np.sum(x * w, 1, keepdims=True) / total
+        weighted = centred * w
+        left = total - ddof if aweights is None else total if ddof == 0 else total - ddof * np.sum(w * aweights) / total
+    return np.squeeze(np.matmul(centred, np.conjugate(np.transpose(weighted))) / left)
+
+
+@implements(np.corrcoef)
+def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Any:
+    """The matrix of Pearson's correlation coefficients of the variables that `cov` describes."""
+    c = cov(x, y, rowvar, dtype=dtype)
+    if c.shape == ():
+        return c / c
+    deviations = np.sqrt(np.real(np.diagonal(c)))
+    c = c / deviations[:, None] / deviations[None, :]
+    # Rounding may lead a little beyond 1.
+    if c.dtype.kind != "c":
+        return np.clip(c, -1, 1)
+    return np.clip(np.real(c), -1, 1) + 1j * np.clip(np.imag(c), -1, 1)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The logarithm of a sum of exponentials.
+
+
+def _logsumexp(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    largest = np.maximum.reduce(x, axes, keepdims=True, initial=-np.inf)
+    level = np.where(np.isfinite(largest), largest, 0)
+    with np.errstate(divide="ignore"):
+        out = np.log(np.add.reduce(np.exp(x - level), axes, keepdims=True)) + level
+    return out if keepdims else np.reshape(out, reduced_shape(np.shape(x), axes, False))[()]
+
+
+def _scale_logsumexp(d: Any, out: Any, x: Any, axes: tuple[int, ...]) -> Any:
+    # Where all terms are zero (x = -inf) they stay so.
+    return d * np.exp(x - np.where(np.isneginf(out), 0, out))
+
+
+logsumexp_op = reduction(
+    "logsumexp",
+    _logsumexp,
+    _scale_logsumexp,
+    infer=reduction_type(lambda dtype: dtype),
+    kinds="f",
+)
+
+
+def logsumexp(
+    a: Any, axis: Any = None, b: Any = None, keepdims: Any = False, return_sign: bool = False, where: Any = None
+) -> Any:
+    """`log(sum(b * exp(a)))` over the axes without overflow, as `jax.nn.logsumexp` and `scipy.special.logsumexp`.
+
+    Where all of `a` is -inf so is the result, with derivative zero. With `return_sign` the result is the pair of the
+    logarithm of the absolute value and the sign; without it, a negative sum gives NaN. `where` chooses elements.
+
+    >>> float(logsumexp(np.array([1000.0, 1000.0]))) == 1000 + np.log(2)
+    True
+    """
+    a = as_array(a)
+    dtype = type_of(a).dtype
+    if dtype.kind == "c":
+        raise DtypeError(f"logsumexp of {type_of(a)}: complex numbers are not taken; write np.log(np.sum(np.exp(a)))")
+    if dtype.kind != "f":
+        a = astype(a, np.float64)
+    a = _masked("logsumexp", a, where, -np.inf)
+    if b is None:
+        value = _reduce(logsumexp_op, a, axis, keepdims)
+        return (value, np.where(np.isneginf(value), 0, np.ones((), value.dtype))) if return_sign else value
+    a, b = np.broadcast_arrays(a, as_array(b))
+    axes = normalize_axes(axis, len(a.shape), "logsumexp")
+    idle = np.equal(b, 0)
+    largest = np.max(np.where(idle, -np.inf, a), axes, keepdims=True, initial=-np.inf)
+    level = bind(stop_gradient_op, (np.where(np.isfinite(largest), largest, 0),))
+    above = a - level
+    # A term without weight may be larger than all that count: it must not overflow.
+    terms = b * np.exp(np.where(np.logical_and(idle, np.greater(above, 0)), -np.inf, above))
+    total = np.sum(terms, axes, keepdims=True)
+    none = np.equal(total, 0)
+    size = np.abs(total) if return_sign else total
+    value = np.where(none, -np.inf, np.log(np.where(none, 1, size)) + level)
+    sign = np.sign(total)
+    if not keepdims:
+        value, sign = [np.reshape(v, reduced_shape(a.shape, axes, False)) for v in (value, sign)]
+    return (value, sign) if return_sign else value

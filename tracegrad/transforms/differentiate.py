@@ -95,13 +95,21 @@ def _gradient(
     if not all(isinstance(i, int) for i in positions):
         raise TypeError(f"argnums must be an int or a sequence of ints, got {argnums!r}")
 
+    first = -1 if several else positions[0]
+
     def gradient(*args: Any, **kwargs: Any) -> Any:
         trace = Trace(transform, fun)
         try:
-            leaves, treedef, call = _traced_arguments(trace, args, positions, several)
-            for x in leaves:
-                if holomorphic or x.dtype.kind != "f":
-                    _check_input(x, transform, holomorphic, allow_int)
+            x = args[first] if 0 <= first < len(args) else None
+            if type(x) is np.ndarray and x.dtype.kind == "f" and not holomorphic:
+                # One array is so common, and often so small, that it is spared the way through a tree.
+                leaf = Tracer(trace, x, first)
+                leaves, in_tree = [leaf], None
+                call = list(args)
+                call[first] = leaf
+            else:
+                leaves, in_tree, call = _traced_arguments(trace, args, positions)
+                _check_inputs(leaves, transform, holomorphic, allow_int)
             out = fun(*call, **kwargs)
             aux = None
             if has_aux:
@@ -112,13 +120,11 @@ def _gradient(
         finally:
             trace.end()
         grads = _own([cotangents.get(id(x)) for x in leaves], leaves)
-        result: Any = grads
-        if treedef is not None:
-            result = tree.tree_unflatten(treedef, grads)
+        result = grads if in_tree is None else tree.tree_unflatten(in_tree, grads)
         if not several:
             result = result[0]
         if has_aux:
-            aux = tree.tree_map(lambda x: _lowered(x, trace), aux)
+            aux = _lowered_tree(aux, trace)
             return ((value, aux), result) if with_value else (result, aux)
         return (value, result) if with_value else result
 
@@ -135,16 +141,11 @@ def _wraps(wrapper: Callable[..., Any], fun: Callable[..., Any], transform: str)
 
 
 def _traced_arguments(
-    trace: Trace, args: tuple[Any, ...], positions: tuple[int, ...], several: bool
+    trace: Trace, args: tuple[Any, ...], positions: tuple[int, ...]
 ) -> tuple[list[Tracer], Any, list[Any]]:
-    """The tracers for the leaves at `positions`, their tree (None for one bare array), and the arguments to call with."""
+    """Tracers for the leaves of the arguments at `positions`, their tree, and all arguments to call with."""
     call = list(args)
     count = len(args)
-    if not several and -count <= positions[0] < count:
-        x = args[positions[0]]
-        if type(x) is np.ndarray or type(x) is Tracer or type(x) is float:
-            tracer = call[positions[0]] = Tracer(trace, x, positions[0] % count)
-            return [tracer], None, call
     for i in positions:
         if not -count <= i < count:
             raise DifferentiationError(
@@ -174,18 +175,20 @@ def _arrays(leaves: Sequence[Any], names: Callable[[int], str]) -> list[Any]:
     return arrays
 
 
-def _check_input(x: Tracer, transform: str, holomorphic: bool, allow_int: bool) -> None:
-    kind = x.dtype.kind
-    if holomorphic and kind != "c":
-        raise DtypeError(
-            f"{transform} with holomorphic=True needs complex inputs, but {x.name} is {x.type}; write x.astype(complex)"
-        )
-    if kind not in "fc" and not allow_int:
-        raise DtypeError(
-            f"{transform} needs inputs of a floating dtype, but {x.name} is {x.type}{at(user_source())}. Derivatives "
-            f"with respect to {x.dtype} do not exist: pass floats (x.astype(float), 3.0 for 3), choose other arguments "
-            "with argnums, or pass allow_int=True"
-        )
+def _check_inputs(leaves: Sequence[Tracer], transform: str, holomorphic: bool, allow_int: bool) -> None:
+    for x in leaves:
+        kind = x.dtype.kind
+        if holomorphic and kind != "c":
+            raise DtypeError(
+                f"{transform} with holomorphic=True needs complex inputs, but {x.name} is {x.type}; "
+                "write x.astype(complex)"
+            )
+        if kind not in "fc" and not allow_int:
+            raise DtypeError(
+                f"{transform} needs inputs of a floating dtype, but {x.name} is {x.type}{at(user_source())}. Derivatives "
+                f"with respect to {x.dtype} do not exist: pass floats (x.astype(float), 3.0 for 3), choose other "
+                "arguments with argnums, or pass allow_int=True"
+            )
 
 
 def _split_aux(out: Any, fun: Any, transform: str) -> tuple[Any, Any]:
@@ -245,6 +248,11 @@ def _lowered(x: Any, trace: Trace, copy: bool = False) -> Any:
         x = x.value
         return x.copy() if copy and type(x) is np.ndarray else x
     return x
+
+
+def _lowered_tree(x: Any, trace: Trace, copy: bool = False) -> Any:
+    """The same for each leaf of a tree."""
+    return tree.tree_map(lambda leaf: _lowered(leaf, trace, copy), x)
 
 
 def _own(results: list[Any], like: Sequence[Any], given: Sequence[Any] = ()) -> list[Any]:
@@ -307,7 +315,7 @@ def _trace_call(transform: str, fun: Callable[..., Any], primals: tuple[Any, ...
         aux = None
         if has_aux:
             out, aux = _split_aux(out, fun, transform)
-            aux = tree.tree_map(lambda x: _lowered(x, trace, copy=keep), aux)
+            aux = _lowered_tree(aux, trace, copy=keep)
         outputs, out_tree = tree.tree_flatten(out)
         outputs = [_output(o, fun) for o in outputs]
         eqns = trace.finish()

@@ -1,0 +1,343 @@
+"""Activations and what goes with them, with jax.nn's names, arguments and values. All take plain arrays or traced ones,
+and keep float32 in float32."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from tracegrad.errors import DtypeError, ShapeError
+from tracegrad.ops import special
+from tracegrad.transforms.differentiate import stop_gradient
+
+Axis = int | Sequence[int] | None
+
+
+def identity(x: ArrayLike) -> Any:
+    """The argument, unchanged."""
+    return x
+
+
+def relu(x: ArrayLike) -> Any:
+    """Rectified linear unit, max(x, 0), with derivative 0 at 0.
+
+    >>> import numpy as np
+    >>> relu(np.array([-1.0, 0.0, 2.0])).tolist()
+    [0.0, 0.0, 2.0]
+    """
+    return special.relu(x)
+
+
+def relu6(x: ArrayLike) -> Any:
+    """min(max(x, 0), 6), with derivative 0 at 0 and at 6."""
+    return special.relu6(x)
+
+
+def leaky_relu(x: ArrayLike, negative_slope: ArrayLike = 1e-2) -> Any:
+    """x where x >= 0, else negative_slope * x."""
+    return np.where(np.greater_equal(x, 0), x, np.multiply(negative_slope, x))
+
+
+def elu(x: ArrayLike, alpha: ArrayLike = 1.0) -> Any:
+    """Exponential linear unit: x where x > 0, else alpha * (exp(x) - 1).
+
+    Source: Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by ELUs", ICLR 2016.
+    """
+    positive = np.greater(x, 0)
+    return np.where(positive, x, alpha * np.expm1(np.where(positive, 0, x)))
+
+
+def selu(x: ArrayLike) -> Any:
+    """Scaled ELU, with the scales that keep activations at mean 0 and variance 1.
+
+    Source: Klambauer et al., "Self-Normalizing Neural Networks", NeurIPS 2017.
+    """
+    return 1.0507009873554805 * elu(x, 1.6732632423543772)
+
+
+def celu(x: ArrayLike, alpha: ArrayLike = 1.0) -> Any:
+    """Continuously differentiable ELU: x where x > 0, else alpha * (exp(x / alpha) - 1).
+
+    Source: Barron, "Continuously Differentiable Exponential Linear Units", 2017, arXiv:1704.07483.
+    """
+    return np.maximum(x, 0.0) + alpha * np.expm1(np.minimum(x, 0.0) / alpha)
+
+
+def gelu(x: ArrayLike, approximate: bool = True) -> Any:
+    """Gaussian error linear unit, x times the normal distribution's probability below x.
+
+    Args:
+        x: array of real numbers.
+        approximate: with tanh in place of the error function, x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x**3))).
+
+    >>> round(float(gelu(1.0)), 4), round(float(gelu(1.0, approximate=False)), 4)
+    (0.8412, 0.8413)
+
+    Source: Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016, arXiv:1606.08415, section 2.
+    """
+    if approximate:
+        # (1 + tanh(u)) / 2 = logistic(2u), which does not cancel on the left.
+        slope = 2 * math.sqrt(2 / math.pi)
+        return x * special.logistic(x * (slope + (slope * 0.044715) * np.square(x)))
+    return 0.5 * x * special.erfc(-math.sqrt(0.5) * x)
+
+
+def sigmoid(x: ArrayLike) -> Any:
+    """The logistic function 1 / (1 + exp(-x)).
+
+    >>> sigmoid(np.array([-1000.0, 0.0, 1000.0])).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    return special.logistic(x)
+
+
+def log_sigmoid(x: ArrayLike) -> Any:
+    """log(sigmoid(x)), accurate where sigmoid underflows: -softplus(-x)."""
+    return -np.logaddexp(np.negative(x), 0)
+
+
+def softplus(x: ArrayLike) -> Any:
+    """log(1 + exp(x)), which for large x is x rather than an overflow."""
+    return np.logaddexp(x, 0)
+
+
+def silu(x: ArrayLike) -> Any:
+    """x * sigmoid(x), also known as swish.
+
+    Source: Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units", 2017, arXiv:1702.03118.
+    """
+    return x * special.logistic(x)
+
+
+swish = silu
+
+
+def mish(x: ArrayLike) -> Any:
+    """x * tanh(softplus(x)).
+
+    Source: Misra, "Mish: A Self Regularized Non-Monotonic Activation Function", 2019, arXiv:1908.08681.
+    """
+    return x * np.tanh(softplus(x))
+
+
+def squareplus(x: ArrayLike, b: ArrayLike = 4) -> Any:
+    """(x + sqrt(x**2 + b)) / 2.
+
+    Source: Barron, "Squareplus: A Softplus-Like Algebraic Rectifier", 2021, arXiv:2112.11687.
+    """
+    return (x + np.sqrt(np.square(x) + b)) / 2
+
+
+def sparse_plus(x: ArrayLike) -> Any:
+    """0 for x <= -1, (x + 1)**2 / 4 between, x for x >= 1: softplus's twin with a true zero."""
+    return np.where(np.less_equal(x, -1), 0, np.where(np.greater_equal(x, 1), x, np.square(np.add(x, 1.0)) / 4))
+
+
+def sparse_sigmoid(x: ArrayLike) -> Any:
+    """(x + 1) / 2 clipped to [0, 1]: the derivative of `sparse_plus`."""
+    return 0.5 * np.minimum(np.maximum(np.add(x, 1.0), 0.0), 2.0)
+
+
+def soft_sign(x: ArrayLike) -> Any:
+    """x / (|x| + 1)."""
+    return x / (np.absolute(x) + 1)
+
+
+def tanh(x: ArrayLike) -> Any:
+    """The hyperbolic tangent."""
+    return np.tanh(x)
+
+
+def hard_tanh(x: ArrayLike) -> Any:
+    """x clipped to [-1, 1], with derivative 1 at the ends."""
+    return np.where(np.greater(x, 1), 1, np.where(np.less(x, -1), -1, x))
+
+
+def hard_sigmoid(x: ArrayLike) -> Any:
+    """relu6(x + 3) / 6."""
+    return special.relu6(np.add(x, 3.0)) / 6.0
+
+
+def hard_silu(x: ArrayLike) -> Any:
+    """x * hard_sigmoid(x), also known as hard_swish.
+
+    Source: Howard et al., "Searching for MobileNetV3", ICCV 2019.
+    """
+    return x * hard_sigmoid(x)
+
+
+hard_swish = hard_silu
+
+
+def glu(x: ArrayLike, axis: int = -1) -> Any:
+    """Gated linear unit: the first half of `x` along `axis` times the sigmoid of the second half.
+
+    Raises:
+        ShapeError: an axis of odd size.
+
+    >>> glu(np.array([1.0, 2.0, 0.0, 0.0])).tolist()
+    [0.5, 1.0]
+    """
+    size = np.shape(x)[axis]
+    if size % 2:
+        raise ShapeError(f"glu halves axis {axis}, which must be of even size; the shape is {np.shape(x)}")
+    first, second = np.split(x, 2, axis)
+    return first * special.logistic(second)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Over axes.
+
+
+def softmax(x: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None) -> Any:
+    """exp(x) / sum(exp(x)) over `axis` (an int, a tuple, None for all), for entries of any size.
+
+    Args:
+        x: array of real numbers; an entry of -inf gets probability 0, and a derivative of 0.
+        axis: the axes over which the result sums to 1.
+        where: mask of the entries to include, of a shape that broadcasts to that of `x`; the others give 0.
+
+    >>> softmax(np.array([1000.0, 1000.0, -np.inf])).tolist()
+    [0.5, 0.5, 0.0]
+    """
+    if where is None:
+        return special.softmax(x, axis)
+    return np.where(where, special.softmax(np.where(where, x, -np.inf), axis), 0)
+
+
+def log_softmax(x: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None) -> Any:
+    """The logarithm of `softmax`, accurate where that underflows. Entries that `where` leaves out give -inf.
+
+    >>> log_softmax(np.array([0.0, -1000.0])).tolist()
+    [0.0, -1000.0]
+    """
+    if where is None:
+        return special.log_softmax(x, axis)
+    return np.where(where, special.log_softmax(np.where(where, x, -np.inf), axis), -np.inf)
+
+
+def logsumexp(
+    a: ArrayLike,
+    axis: Axis = None,
+    b: ArrayLike | None = None,
+    keepdims: bool = False,
+    return_sign: bool = False,
+    where: ArrayLike | None = None,
+) -> Any:
+    """log(sum(b * exp(a))) over `axis`, for entries of any size.
+
+    Args:
+        a: array of real numbers.
+        axis: the axes to sum over; None for all.
+        b: factors of the terms, of a shape that broadcasts to that of `a`; 1 where not given.
+        keepdims: keep the axes that are summed over, with size 1.
+        return_sign: return `(log(|sum|), sign(sum))`; without it a negative sum gives NaN.
+        where: mask of the entries to include.
+
+    >>> float(logsumexp(np.array([1000.0, 1000.0]))) - 1000.0 == float(np.log(2.0))
+    True
+    """
+    if where is not None:
+        a = np.where(where, a, -np.inf)
+    if b is not None:
+        a = np.where(np.not_equal(b, 0), a, -np.inf)
+    largest = np.max(stop_gradient(a), axis, keepdims=True)
+    largest = np.where(np.isfinite(largest), largest, 0)
+    terms = np.exp(np.subtract(a, largest))
+    total = np.sum(terms if b is None else b * terms, axis, keepdims=True)
+    with np.errstate(divide="ignore"):  # the logarithm of an empty or cancelling sum is -inf
+        out = np.log(np.absolute(total)) + largest
+    if not keepdims:
+        total, out = np.squeeze(total, axis), np.squeeze(out, axis)
+    if return_sign:
+        return out, np.sign(total)
+    return out if b is None else np.where(np.less(total, 0), np.nan, out)
+
+
+def logmeanexp(x: ArrayLike, axis: Axis = None, where: ArrayLike | None = None, keepdims: bool = False) -> Any:
+    """log(mean(exp(x))) over `axis`, for entries of any size.
+
+    >>> float(logmeanexp(np.array([1000.0, 1000.0])))
+    1000.0
+    """
+    out = logsumexp(x, axis, keepdims=keepdims, where=where)
+    return out - np.log(_count(x, axis, where, keepdims)).astype(out.dtype)
+
+
+def standardize(
+    x: ArrayLike,
+    axis: Axis = -1,
+    mean: ArrayLike | None = None,
+    variance: ArrayLike | None = None,
+    epsilon: ArrayLike = 1e-5,
+    where: ArrayLike | None = None,
+    *,
+    algorithm: str = "stable",
+) -> Any:
+    """(x - mean) / sqrt(variance + epsilon) over `axis`.
+
+    Args:
+        x: array of real numbers.
+        axis: the axes over which mean and variance are taken; None for all.
+        mean: taken as given rather than computed, if not None. It broadcasts against `x`.
+        variance: likewise.
+        epsilon: added to the variance.
+        where: mask of the entries that count for mean and variance.
+        algorithm: "stable" for mean((x - mean)**2); "fast", jax's default, for mean(x**2) - mean**2, which cancels
+            where the mean is large next to the deviation.
+
+    >>> np.round(standardize(np.array([1.0, 2.0, 3.0])), 3).tolist()
+    [-1.225, 0.0, 1.225]
+    """
+    if algorithm not in ("stable", "fast"):
+        raise ValueError(f'standardize: algorithm is "stable" or "fast", not {algorithm!r}')
+    if mean is None:
+        mean = _mean(x, axis, where)
+    if variance is None:
+        if algorithm == "stable":
+            variance = _mean(np.square(np.subtract(x, mean)), axis, where)
+        else:
+            variance = np.maximum(_mean(np.square(x), axis, where) - np.square(mean), 0)
+    return np.subtract(x, mean) / np.sqrt(np.add(variance, epsilon))
+
+
+def _mean(x: Any, axis: Axis, where: Any) -> Any:
+    """The mean over axes, which stay with size 1, of the entries that a mask includes."""
+    if where is None:
+        return np.mean(x, axis, keepdims=True)
+    total = np.sum(np.where(where, x, 0), axis, keepdims=True)
+    return total / _count(x, axis, where, True).astype(total.dtype)
+
+
+def _count(x: Any, axis: Axis, where: Any, keepdims: bool) -> Any:
+    """How many entries a reduction takes in."""
+    return np.sum(np.broadcast_to(True if where is None else where, np.shape(x)), axis, keepdims=keepdims)
+
+
+def one_hot(x: ArrayLike, num_classes: int, *, dtype: DTypeLike | None = None, axis: int = -1) -> Any:
+    """Each integer of `x` as a vector of zeros with a one at that index; all zeros if it is outside [0, num_classes).
+
+    Args:
+        x: array of integers.
+        num_classes: length of the new axis.
+        dtype: of the result; float64 where not given.
+        axis: where the new axis goes in the result.
+
+    Raises:
+        DtypeError: `x` does not hold integers.
+
+    >>> one_hot(np.array([0, 2, -1]), 3).tolist()
+    [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
+    """
+    x = np.add(x, 0)
+    if x.dtype.kind not in "iu":
+        raise DtypeError(f"one_hot takes integers, got {x.dtype.name}; write x.astype(int)")
+    ndim = x.ndim + 1
+    if not -ndim <= axis < ndim:
+        raise ShapeError(f"one_hot: axis {axis} is out of range for a result of {ndim} dimensions")
+    classes = np.arange(num_classes).reshape([-1 if i == axis % ndim else 1 for i in range(ndim)])
+    return np.equal(np.expand_dims(x, axis), classes).astype(np.dtype(float if dtype is None else dtype))

@@ -1,0 +1,585 @@
+"""Products that sum over shared axes. Two ops carry all of them: `matmul`, and `einsum` for whatever is not a matrix
+product with broadcast batches; the other functions say which of these they are.
+
+Both are linear in each input, so their forward rule is themselves, applied to each tangent in turn. Nothing is
+conjugated in a derivative (JAX's convention); `vdot`, `vecdot` and `vecmat` conjugate their first argument themselves.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import string
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from tracegrad.errors import DtypeError, ShapeError
+from tracegrad.op import Params, Sample, Wanted
+from tracegrad.ops.elementwise import astype
+from tracegrad.ops.families import conform, implements, multilinear, normalize_axis, reject, shape_of
+from tracegrad.trace import UFUNCS, Tracer, as_array, bind
+from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, type_of
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Matrix products.
+
+
+def _matmul(x: Any, y: Any) -> Any:
+    """np.matmul, with a copy of what BLAS cannot read: it takes 30 times longer on a broadcast view (a cotangent that
+    comes from a sum is one)."""
+    if 0 in x.strides[-2:]:
+        x = x.copy()
+    if 0 in y.strides[-2:]:
+        y = y.copy()
+    return np.matmul(x, y)
+
+
+def _matmul_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    x, y = types
+    if not x.shape or not y.shape:
+        raise ShapeError(f"matmul: {x} and {y} must both have axes; write x * y to multiply by a scalar")
+    if x.shape[-1] != y.shape[-2:][0]:
+        raise ShapeError(
+            f"matmul: the last axis of {x} and the {'only' if y.ndim == 1 else 'last but one'} axis of {y} must be of the "
+            "same size; write x.T, y.T or np.swapaxes(x, -1, -2) to line them up"
+        )
+    try:
+        batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    except ValueError:
+        raise ShapeError(f"matmul: the leading axes of {x} and {y} do not broadcast together") from None
+    try:
+        dtype = np.matmul.resolve_dtypes((x.dtype, y.dtype, None))[-1]
+    except TypeError:
+        raise DtypeError(f"matmul takes no inputs of types {x}, {y}") from None
+    return ArrayType((*batch, *x.shape[-2:-1], *(y.shape[-1:] if y.ndim > 1 else ())), dtype)
+
+
+def _transposed(x: Any) -> Any:
+    """A matrix or each of a batch of matrices, transposed."""
+    return x.T if len(x.shape) == 2 else np.swapaxes(x, -1, -2)
+
+
+def _column(x: Any) -> Any:
+    return np.reshape(x, (*x.shape, 1))
+
+
+def _rows(x: Any) -> Any:
+    """All rows of a batch of matrices as one matrix."""
+    return np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+
+
+def _flat_batch(x: Any) -> Any:
+    """A batch of matrices with one batch axis."""
+    return np.reshape(x, (math.prod(x.shape[:-2]), *x.shape[-2:]))
+
+
+def _matmul_left(ct: Any, x: Any, y: Any) -> Any:
+    """The cotangent of x, up to a sum over axes along which x was broadcast."""
+    if len(x.shape) == 2 and len(y.shape) == 2:
+        return np.matmul(ct, y.T)
+    if len(y.shape) == 1:
+        return ct * y if len(x.shape) == 1 else _column(ct) * y
+    if len(x.shape) == 1:
+        return np.matmul(y, ct) if len(y.shape) == 2 else np.reshape(np.matmul(y, _column(ct)), y.shape[:-1])
+    if len(x.shape) == 2:  # one matrix product over the whole batch
+        return bind(einsum_op, (_flat_batch(ct), _flat_batch(y)), {"subscripts": "bmn,bkn->mk"})
+    return np.matmul(ct, _transposed(y))
+
+
+def _matmul_right(ct: Any, x: Any, y: Any) -> Any:
+    """The cotangent of y, likewise."""
+    if len(x.shape) == 2 and len(y.shape) == 2:
+        return np.matmul(x.T, ct)
+    if len(x.shape) == 1:
+        return ct * x if len(y.shape) == 1 else _column(x) * np.reshape(ct, (*ct.shape[:-1], 1, ct.shape[-1]))
+    if len(y.shape) == 1:
+        return np.matmul(np.reshape(ct, (math.prod(ct.shape),)), _rows(x))
+    if len(y.shape) == 2:
+        return np.matmul(_rows(x).T, _rows(ct))
+    return np.matmul(_transposed(x), ct)
+
+
+def _matmul_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+    x, y = inputs
+    x_ndim, y_ndim = [len(shape_of(v)) - b for v, b in zip(inputs, batched, strict=True)]
+    if batched[0] and not batched[1] and y_ndim <= 2:
+        if x_ndim < 2 or y_ndim < 2:
+            return np.matmul(x, y)
+        return np.reshape(np.matmul(_rows(x), y), (*x.shape[:-1], y.shape[-1]))  # one product of large matrices
+    if batched[1] and not batched[0] and y_ndim == 1 and x_ndim <= 2:
+        return np.matmul(y, _transposed(x)) if x_ndim == 2 else np.matmul(y, x)
+    # As matrices on both sides, their leading axes lined up behind the batch.
+    if x_ndim == 1:
+        x = np.reshape(x, (*x.shape[:-1], 1, x.shape[-1]))
+    if y_ndim == 1:
+        y = _column(y)
+    ndim = max(x_ndim, y_ndim, 2)
+    x, y = [
+        np.reshape(v, (v.shape[0], *(1,) * (ndim + 1 - len(v.shape)), *v.shape[1:])) if b and len(v.shape) < ndim + 1 else v
+        for v, b in zip((x, y), batched, strict=True)
+    ]
+    out = np.matmul(x, y)
+    kept = (*out.shape[:-2], *(out.shape[-2:-1] if x_ndim > 1 else ()), *(out.shape[-1:] if y_ndim > 1 else ()))
+    return out if kept == out.shape else np.reshape(out, kept)
+
+
+def _matmul_samples() -> Iterable[Sample]:
+    rng = np.random.default_rng(0)
+    for left, right in [
+        ((2, 3), (3, 4)),
+        ((3,), (3,)),
+        ((2, 3), (3,)),
+        ((3,), (3, 2)),
+        ((2, 2, 3), (3,)),
+        ((3,), (2, 3, 2)),
+        ((2, 2, 3), (3, 2)),
+        ((2, 3), (2, 3, 2)),
+        ((2, 1, 2, 3), (3, 3, 2)),
+        ((2, 0), (0, 3)),
+        ((0, 2), (2, 2)),
+    ]:
+        yield Sample((rng.uniform(-1, 1, left), rng.uniform(-1, 1, right)))
+
+
+matmul_op = multilinear(
+    "matmul", _matmul, lambda i: _matmul_right if i else _matmul_left,
+    infer=_matmul_type, batch=_matmul_batch, kinds="biufc", samples=_matmul_samples,
+)  # fmt: skip
+UFUNCS[np.matmul] = matmul_op
+
+
+@implements(np.matmul, np.linalg.matmul)
+def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> Any:
+    """Matrix product, `x1 @ x2`: (..., m, k) by (..., k, n) gives (..., m, n), leading axes broadcast. A 1-d x1 is a row,
+    a 1-d x2 a column, and that axis is gone from the result."""
+    if out is not None or dtype is not None:
+        reject(np.matmul, out=out)
+        x1, x2 = [astype(as_array(x), dtype) for x in (x1, x2)]
+    return bind(matmul_op, (x1, x2))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Einstein summation. The op's subscripts are explicit: no "...", no blanks, the output named.
+
+
+_LETTERS = string.ascii_uppercase + string.ascii_lowercase
+
+
+@lru_cache(maxsize=1024)
+def explicit_subscripts(subscripts: str, ndims: tuple[int, ...]) -> str:
+    """Subscripts in any of NumPy's forms as explicit ones, for operands of so many dimensions.
+
+    >>> explicit_subscripts("...i,ij", (2, 2))
+    'Zi,ij->Zj'
+    """
+
+    def refuse(why: str) -> ShapeError:
+        return ShapeError(f"einsum: {why}, in {subscripts!r} for operands of {', '.join(map(str, ndims))} dimensions")
+
+    text = subscripts.replace(" ", "")
+    inputs, arrow, output = text.partition("->")
+    terms = inputs.split(",")
+    if len(terms) != len(ndims):
+        raise refuse(f"{len(terms)} terms for {len(ndims)} operands; write one, separated by commas, for each")
+    letters = [term.replace("...", "", 1) for term in (*terms, output)]
+    if not all(c in _LETTERS for c in "".join(letters)):
+        raise refuse("subscripts may hold letters, one '...' a term, ',' and '->' only")
+    for term, own, ndim in zip(terms, letters, ndims, strict=False):
+        if len(own) > ndim or (len(own) < ndim and term == own):
+            raise refuse(f"the term {term!r} does not fit {ndim} dimensions; write '...' for those without a letter")
+    widths = [ndim - len(own) for own, ndim in zip(letters, ndims, strict=False)]
+    rank = max(widths, default=0)
+    unused = [c for c in reversed(_LETTERS[:26]) if c not in text] + [c for c in _LETTERS[26:] if c not in text]
+    if rank > len(unused):
+        raise refuse("more than 52 different axes")
+    dots = "".join(reversed(unused[:rank]))
+    every = "".join(letters[:-1])
+    if not arrow:
+        output = "..." + "".join(sorted(c for c in every if every.count(c) == 1))
+    elif len(set(letters[-1])) != len(letters[-1]):
+        raise refuse("the output names an axis twice")
+    elif not set(letters[-1]) <= set(every):
+        raise refuse("the output names an axis that no operand has")
+    elif rank and "..." not in output:
+        raise refuse("the axes of '...' are missing from the output; write '...' there too")
+    expanded = [term.replace("...", dots[rank - width :]) for term, width in zip(terms, widths, strict=True)]
+    return ",".join(expanded) + "->" + output.replace("...", dots)
+
+
+def _split(subscripts: str) -> tuple[list[str], str]:
+    inputs, _, output = subscripts.partition("->")
+    return inputs.split(","), output
+
+
+def _axis_sizes(terms: Sequence[str], shapes: Sequence[Shape]) -> dict[str, int]:
+    """The size of each named axis: sizes are equal, or 1 and broadcast."""
+    sizes: dict[str, int] = {}
+    for term, shape in zip(terms, shapes, strict=True):
+        here: dict[str, int] = {}
+        for c, n in zip(term, shape, strict=True):
+            if here.setdefault(c, n) != n or sizes.get(c, n) not in (n, 1) and n != 1:
+                raise ShapeError(c)
+            if sizes.get(c, 1) == 1:
+                sizes[c] = n
+    return sizes
+
+
+def _einsum_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    subscripts = params["subscripts"]
+    terms, output = _split(subscripts)
+    try:
+        sizes = _axis_sizes(terms, [t.shape for t in types])
+    except ShapeError as error:
+        raise ShapeError(
+            f"einsum {subscripts!r} of {', '.join(map(str, types))}: the sizes of axis {error.args[0]!r} differ"
+        ) from None
+    return ArrayType(tuple([sizes[c] for c in output]), np.result_type(*[t.dtype for t in types]))
+
+
+@lru_cache(maxsize=1024)
+def _path(subscripts: str, shapes: tuple[Shape, ...]) -> Any:
+    """How np.einsum should go about it: False for its own loop, else a path of products of two, made by BLAS.
+
+    Up to some thousand multiplications the loop is done before BLAS has begun.
+    """
+    terms, _ = _split(subscripts)
+    if len(terms) == 1 or math.prod(_axis_sizes(terms, shapes).values()) < 4096:
+        return False
+    return np.einsum_path(subscripts, *[np.broadcast_to(0.0, s) for s in shapes], optimize="greedy")[0]
+
+
+def _einsum(*operands: Any, subscripts: str) -> Any:
+    return np.einsum(subscripts, *operands, optimize=_path(subscripts, tuple([np.shape(x) for x in operands])))
+
+
+def _einsum_transpose(i: int) -> Callable[..., Any]:
+    def transpose(ct: Any, *operands: Any, subscripts: str) -> Any:
+        """The cotangent of operand i: the sum of products of the other operands and `ct` over the axes it has not.
+
+        Axes that it alone has were summed over: its cotangent is constant along them. Of a repeated axis, only the
+        diagonal took part.
+        """
+        terms, output = _split(subscripts)
+        shapes = [shape_of(x) for x in operands]
+        sizes = _axis_sizes(terms, shapes)
+        own, shape = terms[i], shapes[i]
+        others = [j for j in range(len(operands)) if j != i]
+        known = set(output).union(*[terms[j] for j in others])
+        first = {c: p for p, c in reversed(list(enumerate(own)))}
+        kept = "".join([c for c, p in sorted(first.items(), key=lambda cp: cp[1]) if c in known and shape[p] == sizes[c]])
+        formula = ",".join([output, *[terms[j] for j in others]]) + "->" + kept
+        d = bind(einsum_op, (ct, *[operands[j] for j in others]), {"subscripts": formula})
+        if kept == own and d.shape == shape:
+            return d
+        found = dict(zip(kept, d.shape, strict=True))
+        d = np.reshape(d, tuple([found.get(c, 1) if first[c] == p else 1 for p, c in enumerate(own)]))
+        on_diagonal: Any = True
+        for p, c in enumerate(own):
+            if first[c] != p:
+                at_p, at_first = [np.arange(shape[p]).reshape((-1,) + (1,) * (len(own) - 1 - q)) for q in (p, first[c])]
+                on_diagonal = np.logical_and(on_diagonal, at_p == at_first)
+        if on_diagonal is not True:
+            d = np.where(on_diagonal, d, 0)
+        return d if d.shape == shape else np.broadcast_to(d, shape)
+
+    return transpose
+
+
+def _einsum_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+    subscripts = params["subscripts"]
+    terms, output = _split(subscripts)
+    batch = next((c for c in reversed(_LETTERS) if c not in subscripts), None)
+    if batch is None:
+        raise ShapeError(f"einsum {subscripts!r} uses all 52 letters, which leaves none for the batch axis of vmap")
+    terms = [batch + term if b else term for term, b in zip(terms, batched, strict=True)]
+    return bind(einsum_op, tuple(inputs), {"subscripts": f"{','.join(terms)}->{batch}{output}"})
+
+
+def _einsum_samples() -> Iterable[Sample]:
+    rng = np.random.default_rng(0)
+    for subscripts, *shapes in [
+        ("ij,jk->ik", (2, 3), (3, 2)),
+        ("ij,jk->ki", (17, 18), (18, 16)),
+        ("bij,bjk->bik", (2, 2, 3), (2, 3, 2)),
+        ("i,j->ji", (2,), (3,)),
+        ("i,i->", (3,), (3,)),
+        ("ij->ji", (2, 3)),
+        ("ij->", (2, 3)),
+        ("ij->j", (2, 3)),
+        ("ii->", (3, 3)),
+        ("ii->i", (3, 3)),
+        ("iij->ji", (3, 3, 2)),
+        ("iji->ij", (2, 3, 2)),
+        ("ii,i->i", (3, 3), (3,)),
+        ("ij,i->", (2, 3), (2,)),
+        ("i,i->i", (1,), (3,)),
+        ("ij,ij->i", (2, 1), (2, 3)),
+        ("i,i->", (3,), (1,)),
+        ("ij,jk,kl->il", (2, 3), (3, 2), (2, 2)),
+        (",i->i", (), (3,)),
+        ("->", ()),
+        ("ij,jk->ik", (2, 0), (0, 3)),
+    ]:
+        yield Sample(tuple([rng.uniform(-1, 1, s) for s in shapes]), {"subscripts": subscripts})
+
+
+einsum_op = multilinear(
+    "einsum", _einsum, _einsum_transpose,
+    infer=_einsum_type, batch=_einsum_batch, kinds="biufc", samples=_einsum_samples, inputs=32,
+)  # fmt: skip
+
+
+def _einsum_operands(operands: Sequence[Any]) -> tuple[str, list[Any]]:
+    """Subscripts as text, and the arrays, of either way to call einsum."""
+    if not operands:
+        raise ShapeError("einsum takes subscripts and operands, such as np.einsum('ij,jk->ik', a, b)")
+    if isinstance(operands[0], str):
+        return operands[0], [as_array(x) for x in operands[1:]]
+    named = [
+        "".join(["..." if c is Ellipsis else _LETTERS[operator.index(c)] for c in axes])
+        for axes in (*operands[1::2], *(operands[-1:] if len(operands) % 2 else ()))
+    ]
+    arrays = [as_array(x) for x in operands[: len(operands) // 2 * 2 : 2]]
+    inputs = ",".join(named[: len(arrays)])
+    return f"{inputs}->{named[-1]}" if len(operands) % 2 else inputs, arrays
+
+
+@implements(np.einsum)
+def einsum(
+    *operands: Any,
+    out: Any = None,
+    dtype: Any = None,
+    order: Any = "K",
+    casting: Any = "safe",
+    optimize: Any = False,
+) -> Any:
+    """Sums of products over named axes, in all of NumPy's forms: implicit and explicit output, '...', repeated letters,
+    and arrays interleaved with lists of axis numbers. The order of the products is chosen here: `optimize` and `order`
+    have no effect on the result.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> tg.grad(lambda a: np.einsum("ii", a))(np.ones((2, 2))).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    reject(np.einsum, out=out)
+    subscripts, arrays = _einsum_operands(operands)
+    if dtype is not None:
+        for x in arrays:
+            if not np.can_cast(x.dtype if hasattr(x, "dtype") else type_of(x).dtype, dtype, casting):
+                raise DtypeError(f"einsum: {type_of(x)} does not become {np.dtype(dtype)} by the rule {casting!r}")
+        arrays = [astype(x, dtype) for x in arrays]
+    return _bind_einsum(subscripts, *arrays)
+
+
+def _bind_einsum(subscripts: str, *arrays: Any) -> Any:
+    found = explicit_subscripts(subscripts, tuple([len(shape_of(x)) for x in arrays]))
+    return bind(einsum_op, arrays, {"subscripts": found})
+
+
+@implements(np.einsum_path)
+def einsum_path(*operands: Any, optimize: Any = "greedy", einsum_call: bool = False) -> Any:
+    """What NumPy would do, which depends on shapes only."""
+    subscripts, arrays = _einsum_operands(operands)
+    return np.einsum_path(subscripts, *[np.broadcast_to(0.0, shape_of(x)) for x in arrays], optimize=optimize)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The other products.
+
+
+def _strong(x: Any) -> Any:
+    """An array or tracer; a Python scalar becomes float64 or int64, as in NumPy's products, where scalars are not weak."""
+    x = as_array(x)
+    if type(x) in PYTHON_SCALARS:
+        return np.asarray(x)[()]
+    return astype(x, x.dtype) if type(x) is Tracer and x.type.weak else x
+
+
+def _conjugate(x: Any) -> Any:
+    return np.conjugate(x) if x.dtype.kind == "c" else x
+
+
+def _flat(x: Any) -> Any:
+    return x if len(x.shape) == 1 else np.reshape(x, (math.prod(x.shape),))
+
+
+@implements(np.dot)
+def dot(a: Any, b: Any, out: Any = None) -> Any:
+    """The sum of products over the last axis of `a` and the last but one of `b` (its only one, if 1-d); the product, if
+    either is a scalar."""
+    reject(np.dot, out=out)
+    a, b = _strong(a), _strong(b)
+    if a.shape == () or b.shape == ():
+        return np.multiply(a, b)
+    if len(b.shape) < 3:
+        return bind(matmul_op, (a, b))
+    return tensordot(a, b, (-1, -2))
+
+
+@implements(np.vdot)
+def vdot(a: Any, b: Any, /) -> Any:
+    """The sum of conj(a) * b over all elements of arrays of the same size."""
+    a, b = _strong(a), _strong(b)
+    return bind(matmul_op, (_flat(_conjugate(a)), _flat(b)))
+
+
+@implements(np.inner)
+def inner(a: Any, b: Any, /) -> Any:
+    """The sum of products over the last axes; the product, if either is a scalar."""
+    a, b = _strong(a), _strong(b)
+    if a.shape == () or b.shape == ():
+        return np.multiply(a, b)
+    return bind(matmul_op, (a, b)) if len(b.shape) == 1 else tensordot(a, b, (-1, -1))
+
+
+@implements(np.outer)
+def outer(a: Any, b: Any, out: Any = None) -> Any:
+    """All products of an element of `a` and one of `b`: m and n elements give (m, n)."""
+    reject(np.outer, out=out)
+    a, b = _strong(a), _strong(b)
+    return np.multiply(_column(_flat(a)), _flat(b))
+
+
+@implements(np.linalg.outer)
+def linalg_outer(x1: Any, x2: Any, /) -> Any:
+    """As `np.outer`, of 1-d arrays only."""
+    x1, x2 = as_array(x1), as_array(x2)
+    if len(shape_of(x1)) != 1 or len(shape_of(x2)) != 1:
+        raise ShapeError(f"np.linalg.outer takes 1-d arrays, got {type_of(x1)} and {type_of(x2)}; np.outer flattens")
+    return outer(x1, x2)
+
+
+@implements(np.kron)
+def kron(a: Any, b: Any) -> Any:
+    """The Kronecker product: an array of blocks `a[i, j] * b`; shapes multiply, axis by axis."""
+    a, b = _strong(a), _strong(b)
+    ndim = max(len(a.shape), len(b.shape))
+    left = (1,) * (ndim - len(a.shape)) + a.shape
+    right = (1,) * (ndim - len(b.shape)) + b.shape
+    blocks = np.multiply(
+        np.reshape(a, tuple([n for size in left for n in (size, 1)])),
+        np.reshape(b, tuple([n for size in right for n in (1, size)])),
+    )
+    return np.reshape(blocks, tuple([m * n for m, n in zip(left, right, strict=True)]))
+
+
+@implements(np.tensordot, np.linalg.tensordot)
+def tensordot(a: Any, b: Any, /, axes: Any = 2) -> Any:
+    """The sum of products over the last `axes` axes of `a` and the first of `b`, or over the axes in a pair of axes or of
+    lists of axes. The axes that are left are those of `a`, then those of `b`."""
+    a, b = _strong(a), _strong(b)
+    a_ndim, b_ndim = len(a.shape), len(b.shape)
+    if hasattr(axes, "__iter__"):
+        a_axes, b_axes = [
+            [normalize_axis(i, ndim, "tensordot") for i in (chosen if hasattr(chosen, "__iter__") else (chosen,))]
+            for chosen, ndim in zip(axes, (a_ndim, b_ndim), strict=True)
+        ]
+    else:
+        count = operator.index(axes)
+        if count > min(a_ndim, b_ndim):
+            raise ShapeError(f"tensordot: {type_of(a)} and {type_of(b)} have no {count} axes each to sum over")
+        a_axes, b_axes = list(range(a_ndim - count, a_ndim)), list(range(count))
+    if len(a_axes) != len(b_axes) or [a.shape[i] for i in a_axes] != [b.shape[i] for i in b_axes]:
+        raise ShapeError(
+            f"tensordot: axes {a_axes} of {type_of(a)} and axes {b_axes} of {type_of(b)} must match in number and sizes"
+        )
+    left = string.ascii_lowercase[:a_ndim]
+    names = dict(zip(b_axes, [left[i] for i in a_axes], strict=True))
+    right = "".join([names.get(i, _LETTERS[i]) for i in range(b_ndim)])
+    free = [left[i] for i in range(a_ndim) if i not in a_axes] + [right[i] for i in range(b_ndim) if i not in b_axes]
+    return bind(einsum_op, (a, b), {"subscripts": f"{left},{right}->{''.join(free)}"})
+
+
+def _vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    """The sum of conj(x1) * x2 over one axis, the others broadcast."""
+    x1, x2 = _conjugate(_strong(x1)), _strong(x2)
+    if axis != -1:
+        x1, x2 = np.moveaxis(x1, axis, -1), np.moveaxis(x2, axis, -1)
+    return _bind_einsum("...i,...i->...", x1, x2)
+
+
+vecdot = implements(np.vecdot, np.linalg.vecdot)(_vecdot)
+if hasattr(np, "matvec"):  # since NumPy 2.2
+
+    @implements(np.matvec)
+    def matvec(x1: Any, x2: Any, /) -> Any:
+        """Matrices times vectors: (..., m, n) by (..., n) gives (..., m), leading axes broadcast."""
+        return _bind_einsum("...mn,...n->...m", _strong(x1), _strong(x2))
+
+    @implements(np.vecmat)
+    def vecmat(x1: Any, x2: Any, /) -> Any:
+        """Conjugated vectors times matrices: (..., m) by (..., m, n) gives (..., n), leading axes broadcast."""
+        return _bind_einsum("...m,...mn->...n", _conjugate(_strong(x1)), _strong(x2))
+
+
+@implements(np.cross)
+def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
+    """The cross product of vectors of three components along one axis, the others broadcast. A vector of two components
+    lies in the plane; of two such, only the third component of the product is returned."""
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    a, b = [np.moveaxis(_strong(x), i, -1) if i != -1 else _strong(x) for x, i in ((a, axisa), (b, axisb))]
+    sizes = (a.shape[-1], b.shape[-1])
+    if not {2, 3} >= set(sizes):
+        raise ShapeError(f"cross: vectors have 2 or 3 components, got {type_of(a)} and {type_of(b)}")
+    a, b = [x if n == 3 else np.concatenate([x, np.zeros((*x.shape[:-1], 1), x.dtype)], -1) for x, n in zip((a, b), sizes, strict=True)]
+    onward, back = [1, 2, 0], [2, 0, 1]
+    out = np.take(a, onward, -1) * np.take(b, back, -1) - np.take(a, back, -1) * np.take(b, onward, -1)
+    if sizes == (2, 2):
+        return out[..., 2]
+    return out if axisc == -1 else np.moveaxis(out, -1, axisc)
+
+
+@implements(np.linalg.cross)
+def linalg_cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    """The cross product of vectors of three components along `axis`, the others broadcast."""
+    x1, x2 = as_array(x1), as_array(x2)
+    if shape_of(x1)[axis] != 3 or shape_of(x2)[axis] != 3:
+        raise ShapeError(f"np.linalg.cross takes vectors of 3 components, got {type_of(x1)} and {type_of(x2)} (axis {axis})")
+    return cross(x1, x2, axis=axis)
+
+
+@implements(np.linalg.matrix_transpose)
+def matrix_transpose(x: Any, /) -> Any:
+    """Each matrix transposed: (..., m, n) gives (..., n, m)."""
+    if len(shape_of(x)) < 2:
+        raise ShapeError(f"matrix_transpose takes matrices, got {type_of(x)}")
+    return np.swapaxes(x, -1, -2)
+
+
+@implements(np.linalg.multi_dot)
+def multi_dot(arrays: Sequence[Any], *, out: Any = None) -> Any:
+    """The matrix product of all arrays, in the order that takes the fewest multiplications. The first and the last may be
+    1-d, a row and a column.
+
+    Source: Cormen, Leiserson, Rivest, Stein, Introduction to Algorithms, section 15.2.
+    """
+    reject(np.linalg.multi_dot, out=out)
+    factors = [as_array(x) for x in arrays]
+    count = len(factors)
+    if count < 2:
+        raise ShapeError("multi_dot takes two arrays or more")
+    shapes = [shape_of(x) for x in factors]
+    if any([len(s) != 2 for s in shapes[1:-1]]) or any([len(s) not in (1, 2) for s in (shapes[0], shapes[-1])]):
+        raise ShapeError(f"multi_dot takes 2-d arrays, the first and last also 1-d, got {[type_of(x) for x in factors]}")
+    first = shapes[0] if len(shapes[0]) == 2 else (1, *shapes[0])
+    sizes = [*first, *[s[1] if len(s) == 2 else 1 for s in shapes[1:]]]
+    cost = {(i, i): 0 for i in range(count)}
+    split: dict[tuple[int, int], int] = {}
+    for length in range(1, count):
+        for i in range(count - length):
+            j = i + length
+            cost[i, j], split[i, j] = min(
+                [(cost[i, k] + cost[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j)]
+            )
+
+    def product(i: int, j: int) -> Any:
+        if i == j:
+            return factors[i]
+        k = split[i, j]
+        return bind(matmul_op, (product(i, k), product(k + 1, j)))
+
+    return product(0, count - 1)

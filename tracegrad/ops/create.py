@@ -1,0 +1,313 @@
+"""Making arrays: from nested lists that hold tracers, of a tracer's shape and dtype, from ranges. And what is asked of
+an array's type alone: shape, size, promotion."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tracegrad.errors import DtypeError, ShapeError, at, user_source
+from tracegrad.ops.elementwise import astype
+from tracegrad.ops.families import implements, is_tracer, normalize_axis, reject, shape_of
+from tracegrad.trace import FUNCTIONS, Tracer, as_array, concrete, contains_tracer
+from tracegrad.types import ArrayType, type_of
+
+# Of numbers alone, so NumPy's own.
+empty, eye, identity, ones, zeros = np.empty, np.eye, np.identity, np.ones, np.zeros
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Arrays from what is given.
+
+
+@implements(np.array)
+def array(
+    object: Any,
+    dtype: Any = None,
+    *,
+    copy: Any = True,
+    order: Any = "K",
+    subok: bool = False,
+    ndmin: int = 0,
+    like: Any = None,
+) -> Any:
+    """An array of nested lists, tuples, arrays, numbers and traced values: lists are stacked along new leading axes.
+
+    >>> import numpy as np, tracegrad as tg, tracegrad.numpy as tnp
+    >>> tg.grad(lambda x: np.sum(tnp.array([x, 2.0 * x, 1.0])))(1.0)
+    np.float64(3.0)
+    """
+    reject(np.array, like=like)
+    result = _stacked(object)
+    if dtype is not None:
+        result = astype(result, dtype)
+    missing = ndmin - len(shape_of(result))
+    return np.reshape(result, (1,) * missing + shape_of(result)) if missing > 0 else result
+
+
+def _stacked(x: Any) -> Any:
+    if not isinstance(x, list | tuple) or not contains_tracer(x):
+        return as_array(x)
+    parts = [_stacked(item) for item in x]
+    shapes = [shape_of(p) for p in parts]
+    if len(set(shapes)) > 1:
+        raise ShapeError(
+            f"array: the items of a list have different shapes, {', '.join([str(type_of(p)) for p in parts])}"
+            f"{at(user_source())}; an array has one shape"
+        )
+    return np.stack(parts)
+
+
+@implements(np.asarray)
+def asarray(
+    a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: Any = None, like: Any = None
+) -> Any:
+    """`a` as an array: a tracer as it is, nested lists that hold tracers stacked (as `array` does)."""
+    return array(a, dtype, like=like)
+
+
+@implements(np.ascontiguousarray, np.asfortranarray)
+def ascontiguousarray(a: Any, dtype: Any = None, *, like: Any = None) -> Any:
+    """`a` as an array; how it lies in memory is not a traced array's concern."""
+    result = array(a, dtype, like=like)
+    return np.reshape(result, (1,)) if shape_of(result) == () else result
+
+
+FUNCTIONS[np.asanyarray] = asarray
+
+
+@implements(np.copy)
+def copy(a: Any, order: Any = "K", subok: bool = False) -> Any:
+    """`a` itself: traced arrays do not change."""
+    return array(a)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Arrays filled with one value.
+
+
+@implements(np.full)
+def full(
+    shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C", *, device: Any = None, like: Any = None
+) -> Any:
+    """An array of this shape filled with a value, which broadcasts against it."""
+    return np.broadcast_to(array(fill_value, dtype, like=like), _as_shape(shape))
+
+
+def _as_shape(shape: Any) -> tuple[int, ...]:
+    return tuple([n.__index__() for n in shape]) if isinstance(shape, tuple | list) else (shape.__index__(),)
+
+
+def _like(a: Any, dtype: Any, shape: Any) -> ArrayType:
+    """The shape and dtype of a new array like `a`."""
+    found = type_of(array(a))
+    return ArrayType(
+        found.shape if shape is None else _as_shape(shape), found.dtype if dtype is None else np.dtype(dtype)
+    )
+
+
+@implements(np.zeros_like)
+def zeros_like(
+    a: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *, device: Any = None
+) -> Any:
+    """A plain array of zeros of the shape and dtype of `a`."""
+    new = _like(a, dtype, shape)
+    return np.zeros(new.shape, new.dtype)
+
+
+@implements(np.ones_like)
+def ones_like(
+    a: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *, device: Any = None
+) -> Any:
+    """A plain array of ones of the shape and dtype of `a`."""
+    new = _like(a, dtype, shape)
+    return np.ones(new.shape, new.dtype)
+
+
+@implements(np.empty_like)
+def empty_like(
+    prototype: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *, device: Any = None
+) -> Any:
+    """A plain array of the shape and dtype of `prototype`, with any values. Tracers cannot be written into it."""
+    new = _like(prototype, dtype, shape)
+    return np.empty(new.shape, new.dtype)
+
+
+@implements(np.full_like)
+def full_like(
+    a: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    order: Any = "K",
+    subok: bool = True,
+    shape: Any = None,
+    *,
+    device: Any = None,
+) -> Any:
+    """An array of the shape and dtype of `a` filled with a value, which may be traced."""
+    new = _like(a, dtype, shape)
+    if is_tracer(fill_value) or contains_tracer(fill_value):
+        return np.broadcast_to(array(fill_value, new.dtype), new.shape)
+    return np.full(new.shape, fill_value, new.dtype)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Ranges and grids.
+
+
+@implements(np.arange)
+def arange(*args: Any, dtype: Any = None, **kwargs: Any) -> Any:
+    """`np.arange`. Its length depends on its arguments, so traced ones must be integers of known value."""
+    for x in args:
+        if type(x) is Tracer and x.dtype.kind not in "iu":
+            raise DtypeError(
+                f"arange: {x.described()} is not an integer{at(user_source())}, and the result would lose its "
+                "derivative; write start + step * np.arange(n), or tnp.linspace(start, stop, n)"
+            )
+    known = [concrete(x, "np.arange", "pass the number as a static argument") for x in args]
+    return np.arange(*known, dtype=dtype, **kwargs)
+
+
+@implements(np.linspace)
+def linspace(
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None,
+    axis: int = 0, *, device: Any = None,
+) -> Any:  # fmt: skip
+    """`num` evenly spaced values from `start` to `stop` (without it, if not `endpoint`), along a new axis.
+
+    Differentiable in both ends. With `retstep` also returns the step.
+    """
+    start, stop = _stacked(start), _stacked(stop)
+    num = num.__index__()
+    if num < 0:
+        raise ValueError(f"linspace: number of samples, {num}, must be non-negative")
+    kind = np.result_type(_promotable(start), _promotable(stop), float(num))
+    start, stop = astype(start, kind), astype(stop, kind)
+    difference = stop - start
+    count = num - 1 if endpoint else num
+    step = difference / count if count > 0 else math.nan + 0 * difference
+    steps = np.arange(num, dtype=kind).reshape((-1, *(1,) * len(shape_of(difference))))
+    values = start + steps * step if count > 0 else start + steps * difference
+    if endpoint and num > 1:
+        values = np.where(np.equal(steps, count), stop, values)  # exactly, whatever the rounding
+    if axis != 0:
+        values = np.moveaxis(values, 0, normalize_axis(axis, len(shape_of(values)), "linspace"))
+    if dtype is not None:
+        values = astype(np.floor(values) if np.dtype(dtype).kind in "iu" else values, dtype)
+    return (values, step) if retstep else values
+
+
+@implements(np.logspace)
+def logspace(
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0
+) -> Any:
+    """`base ** linspace(start, stop, num)`, differentiable in start, stop and base."""
+    exponents = np.linspace(start, stop, num, endpoint, axis=axis) if is_tracer(start, stop) else None
+    if exponents is None:
+        exponents = linspace(start, stop, num, endpoint, axis=axis)
+    if len(shape_of(array(base))):
+        base = np.expand_dims(array(base), axis)
+    values = np.power(base, exponents)
+    return values if dtype is None else astype(values, dtype)
+
+
+@implements(np.geomspace)
+def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
+    """`num` values from `start` to `stop` in geometric progression, both of one sign; differentiable in both."""
+    start, stop = _stacked(start), _stacked(stop)
+    num = num.__index__()
+    kind = np.result_type(_promotable(start), _promotable(stop), float(num))
+    start, stop = astype(start, kind), astype(stop, kind)
+    ratio = stop / start
+    count = num - 1 if endpoint else num
+    steps = np.arange(num).reshape((-1, *(1,) * len(shape_of(ratio))))
+    fractions = (steps / max(count, 1)).astype(np.zeros(0, kind).real.dtype)
+    values = start * ratio**fractions
+    if num:
+        values = np.where(np.equal(steps, 0), start, values)
+    if endpoint and num > 1:
+        values = np.where(np.equal(steps, count), stop, values)
+    if axis != 0:
+        values = np.moveaxis(values, 0, normalize_axis(axis, len(shape_of(values)), "geomspace"))
+    return values if dtype is None else astype(values, dtype)
+
+
+@implements(np.meshgrid)
+def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Any, ...]:
+    """Grids of coordinates from vectors: result i varies along axis i only (axes 0 and 1 swapped for "xy")."""
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"meshgrid: indexing must be 'xy' or 'ij', not {indexing!r}")
+    ndim = len(xi)
+    axes = list(range(ndim))
+    if indexing == "xy" and ndim > 1:
+        axes[0], axes[1] = 1, 0
+    vectors = [np.reshape(array(x), (-1,)) for x in xi]
+    lined_up = [
+        np.reshape(v, tuple([-1 if j == a else 1 for j in range(ndim)])) for v, a in zip(vectors, axes, strict=True)
+    ]
+    if sparse:
+        return tuple(lined_up)
+    shape = np.broadcast_shapes(*[shape_of(v) for v in lined_up])
+    return tuple([np.broadcast_to(v, shape) for v in lined_up])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Questions about types, answered with plain values.
+
+
+def _promotable(x: Any) -> Any:
+    """What np.result_type takes for a value: its dtype, or a Python scalar for a weak one."""
+    found = type_of(x)
+    return found.promotion() if found.weak else found.dtype
+
+
+def _typed(x: Any) -> Any:
+    return _promotable(x) if type(x) is Tracer else x
+
+
+@implements(np.result_type)
+def result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:
+    """The dtype that NumPy's promotion gives these arrays, dtypes and numbers."""
+    return np.result_type(*[_typed(x) for x in arrays_and_dtypes])
+
+
+@implements(np.can_cast)
+def can_cast(from_: Any, to: Any, casting: Any = "safe") -> bool:
+    """Whether the dtype of an array can be cast to another."""
+    return np.can_cast(type_of(from_).dtype if type(from_) is Tracer else from_, to, casting)
+
+
+@implements(np.min_scalar_type)
+def min_scalar_type(a: Any) -> np.dtype[Any]:
+    """The dtype of a traced array: the smallest one that holds its values would depend on them."""
+    return type_of(as_array(a)).dtype
+
+
+@implements(np.common_type)
+def common_type(*arrays: Any) -> Any:
+    """The inexact scalar type that all the arrays can be cast to."""
+    return np.common_type(*[np.zeros(0, type_of(as_array(a)).dtype) for a in arrays])
+
+
+@implements(np.shape)
+def shape(a: Any) -> tuple[int, ...]:
+    """The shape, a tuple of plain integers."""
+    return shape_of(array(a))
+
+
+@implements(np.ndim)
+def ndim(a: Any) -> int:
+    """The number of axes."""
+    return len(shape_of(array(a)))
+
+
+@implements(np.size)
+def size(a: Any, axis: Any = None) -> int:
+    """The number of elements, or of those along the given axis or axes."""
+    found = shape_of(array(a))
+    if axis is None:
+        return math.prod(found)
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    return math.prod([found[normalize_axis(i, len(found), "size")] for i in axes])

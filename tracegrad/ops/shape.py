@@ -1,0 +1,337 @@
+"""Ops that move elements without computing: reshaping, permuting, repeating, joining and cutting arrays.
+
+All are linear, and most are views in NumPy. They come in pairs, each the transpose of the other: reshape and reshape,
+transpose and transpose, broadcast_to and sum, concatenate and split, stack and unstack, roll and roll.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from tracegrad.errors import ShapeError
+from tracegrad.op import EVERY, Op, Params, Sample, Wanted
+from tracegrad.ops.families import (
+    conform,
+    implements,
+    linear,
+    normalize_axes,
+    normalize_axis,
+    reject,
+    shape_of,
+    unbroadcast,
+)
+from tracegrad.trace import FUNCTIONS, Tracer, as_array, bind, concrete
+from tracegrad.types import ArrayType, Shape, type_of
+
+
+def shape_tuple(shape: Any) -> Shape:
+    """A shape argument (an int or a sequence of them) as a tuple of ints."""
+    if type(shape) is not tuple:
+        shape = (shape,) if np.ndim(shape) == 0 else tuple(shape)
+    for n in shape:
+        if type(n) is not int:
+            return tuple([n.__index__() for n in shape])
+    return shape
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Reshape.
+
+
+def _reshape(x: Any, shape: Shape) -> Any:
+    return x.reshape(shape) if type(x) is np.ndarray else np.reshape(x, shape)
+
+
+def _reshape_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    t, shape = types[0], params["shape"]
+    if t.size != math.prod(shape):
+        raise ShapeError(f"reshape: {t} has {t.size} elements, the shape {shape} has {math.prod(shape)}")
+    return ArrayType(shape, t.dtype)
+
+
+def _reshape_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+    return bind(reshape_op, tuple(inputs), {"shape": (size, *params["shape"])})
+
+
+def _reshape_samples() -> Iterable[Sample]:
+    x = np.random.default_rng(0).uniform(-1, 1, (2, 3, 2))
+    for shape in [(12,), (4, 3), (1, 2, 3, 1, 2)]:
+        yield Sample((x,), {"shape": shape})
+    yield Sample((np.array(0.5),), {"shape": (1, 1)})
+    yield Sample((0.5,), {"shape": (1,)})
+    yield Sample((np.zeros((0, 3)),), {"shape": (3, 0, 2)})
+
+
+reshape_op = linear(
+    "reshape", _reshape, lambda ct, x, shape: ct.reshape(shape_of(x)),
+    infer=_reshape_type, batch=_reshape_batch, kinds="biufc", samples=_reshape_samples,
+)  # fmt: skip
+
+
+@implements(np.reshape)
+def reshape(a: Any, /, shape: Any, order: str = "C", *, copy: bool | None = None) -> Any:
+    """`a` in another shape; one size may be -1 and is then found from the others."""
+    shape = shape_tuple(shape)
+    old = shape_of(a)
+    if order == "F" or (order == "A" and _fortran(a)):
+        if len(shape) > 1 or len(old) > 1:
+            return np.transpose(np.reshape(np.transpose(a), shape[::-1]))
+    elif order not in ("C", "A"):
+        raise ValueError(f"reshape: order must be 'C', 'F' or 'A', got {order!r}")
+    if -1 in shape:
+        shape = _without_unknown(shape, type_of(a))
+    if shape == old and type(a) is Tracer and not a.type.weak:
+        return a
+    return bind(reshape_op, (a,), {"shape": shape})
+
+
+def _fortran(a: Any) -> bool:
+    """Whether order="A" means "F": that depends on the memory layout, which a traced array does not have."""
+    if type(a) is Tracer and len(a.shape) > 1:
+        raise ValueError("reshape: order='A' depends on memory layout, which a traced array has not; write 'C' or 'F'")
+    return False
+
+
+def _without_unknown(shape: Shape, found: ArrayType) -> Shape:
+    rest = math.prod([n for n in shape if n != -1])
+    if shape.count(-1) > 1 or rest == 0 or found.size % rest:
+        raise ShapeError(f"reshape: {found} has {found.size} elements, which do not fit the shape {shape}")
+    return tuple([found.size // rest if n == -1 else n for n in shape])
+
+
+@implements(np.ravel)
+def ravel(a: Any, order: str = "C") -> Any:
+    """All elements in one dimension."""
+    return np.reshape(a, (-1,), order="C" if order == "K" else order)
+
+
+@implements(np.expand_dims)
+def expand_dims(a: Any, axis: Any) -> Any:
+    """`a` with axes of size 1 inserted, which lie at `axis` in the result."""
+    shape = a.shape
+    ndim = len(shape) + (len(axis) if isinstance(axis, tuple | list) else 1)
+    new = normalize_axes(axis, ndim, "expand_dims")
+    old = iter(shape)
+    return np.reshape(a, tuple([1 if i in new else next(old) for i in range(ndim)]))
+
+
+@implements(np.squeeze)
+def squeeze(a: Any, axis: Any = None) -> Any:
+    """`a` without its axes of size 1, or without those in `axis`."""
+    shape = a.shape
+    if axis is None:
+        return np.reshape(a, tuple([n for n in shape if n != 1]))
+    axes = normalize_axes(axis, len(shape), "squeeze")
+    for i in axes:
+        if shape[i] != 1:
+            raise ShapeError(f"squeeze: axis {i} of {a.type} has size {shape[i]}; only axes of size 1 can go")
+    return np.reshape(a, tuple([n for i, n in enumerate(shape) if i not in axes]))
+
+
+def _at_least(function: Callable[..., Any], arrays: Sequence[Any], enlarged: Callable[[Shape], Shape]) -> Any:
+    found = []
+    for x in map(as_array, arrays):
+        found.append(np.reshape(x, enlarged(shape_of(x))) if type(x) is Tracer else function(x))
+    return found[0] if len(found) == 1 else tuple(found)
+
+
+@implements(np.atleast_1d)
+def atleast_1d(*arys: Any) -> Any:
+    """Scalars become arrays of one element."""
+    return _at_least(np.atleast_1d, arys, lambda s: s or (1,))
+
+
+@implements(np.atleast_2d)
+def atleast_2d(*arys: Any) -> Any:
+    """Axes of size 1 go in front until there are two."""
+    return _at_least(np.atleast_2d, arys, lambda s: (1,) * (2 - len(s)) + s)
+
+
+@implements(np.atleast_3d)
+def atleast_3d(*arys: Any) -> Any:
+    """Vectors become `(1, n, 1)`, matrices `(n, m, 1)`."""
+    return _at_least(
+        np.atleast_3d, arys, lambda s: (1, *(s or (1,)), 1) if len(s) < 2 else (*s, 1) if len(s) == 2 else s
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Transpose.
+
+
+def _transpose(x: Any, axes: tuple[int, ...]) -> Any:
+    return x.transpose(axes)
+
+
+@lru_cache(maxsize=1024)
+def inverse_permutation(axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The permutation that undoes this one."""
+    return tuple(sorted(range(len(axes)), key=axes.__getitem__))
+
+
+def _transpose_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    (t,), axes = types, params["axes"]
+    if sorted(axes) != list(range(t.ndim)):
+        raise ShapeError(f"transpose: axes {axes} do not name each axis of {t} once")
+    return ArrayType(tuple([t.shape[i] for i in axes]), t.dtype)
+
+
+def _transpose_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+    return bind(transpose_op, tuple(inputs), {"axes": (0, *[a + 1 for a in params["axes"]])})
+
+
+def _transpose_samples() -> Iterable[Sample]:
+    yield Sample((np.random.default_rng(0).uniform(-1, 1, (2, 3, 4)),), {"axes": (2, 0, 1)})
+    yield Sample((np.random.default_rng(0).uniform(-1, 1, (2, 3)),), {"axes": (1, 0)})
+    yield Sample((np.zeros((2, 0)),), {"axes": (1, 0)})
+
+
+transpose_op = linear(
+    "transpose", _transpose, lambda ct, x, axes: ct.transpose(inverse_permutation(axes)),
+    infer=_transpose_type, batch=_transpose_batch, kinds="biufc", samples=_transpose_samples,
+)  # fmt: skip
+
+
+@implements(np.transpose)
+def transpose(a: Any, axes: Any = None) -> Any:
+    """`a` with its axes reversed, or in the order `axes`."""
+    a = as_array(a)
+    ndim = len(a.shape)
+    if axes is None:
+        if ndim < 2:
+            return a
+        return bind(transpose_op, (a,), {"axes": (1, 0) if ndim == 2 else tuple(range(ndim - 1, -1, -1))})
+    axes = shape_tuple(axes)
+    if len(axes) != ndim:
+        raise ShapeError(f"transpose: axes {axes} do not name each axis of {type_of(a)} once")
+    for i in axes:
+        if i < 0:
+            axes = tuple([i + ndim if -ndim <= i < 0 else i for i in axes])
+            break
+    if axes == tuple(range(ndim)):
+        return a
+    return bind(transpose_op, (a,), {"axes": axes})
+
+
+permute_dims = transpose
+
+
+@implements(np.moveaxis)
+def moveaxis(a: Any, source: Any, destination: Any) -> Any:
+    """`a` with the axes `source` moved to the places `destination`, the others in their order."""
+    ndim = len(a.shape)
+    source = _axis_list(source, ndim, "moveaxis")
+    destination = _axis_list(destination, ndim, "moveaxis")
+    if len(source) != len(destination):
+        raise ShapeError(f"moveaxis: {len(source)} axes cannot go to {len(destination)} places")
+    order = [i for i in range(ndim) if i not in source]
+    for to, axis in sorted(zip(destination, source, strict=True)):
+        order.insert(to, axis)
+    return np.transpose(a, tuple(order))
+
+
+def _axis_list(axes: Any, ndim: int, name: str) -> list[int]:
+    """Axes counted from the front, in the order given."""
+    found = [normalize_axis(i, ndim, name) for i in (axes if isinstance(axes, tuple | list) else (axes,))]
+    if len(set(found)) != len(found):
+        raise ShapeError(f"{name}: an axis is named twice in {axes}")
+    return found
+
+
+@implements(np.swapaxes)
+def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
+    """`a` with two axes exchanged."""
+    ndim = len(a.shape)
+    order = list(range(ndim))
+    i, j = normalize_axis(axis1, ndim, "swapaxes"), normalize_axis(axis2, ndim, "swapaxes")
+    order[i], order[j] = j, i
+    return np.transpose(a, tuple(order))
+
+
+@implements(np.rollaxis)
+def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
+    """`a` with one axis moved to before `start`; np.moveaxis says it more plainly."""
+    ndim = len(a.shape)
+    axis = normalize_axis(axis, ndim, "rollaxis")
+    start = normalize_axis(start, ndim + 1, "rollaxis") if start >= 0 else normalize_axis(start, ndim, "rollaxis")
+    return np.moveaxis(a, axis, start - (start > axis))
+
+
+@implements(np.matrix_transpose)
+def matrix_transpose(x: Any, /) -> Any:
+    """`x` with its last two axes exchanged."""
+    if len(x.shape) < 2:
+        raise ShapeError(f"matrix_transpose needs at least two dimensions, got {type_of(x)}")
+    return np.swapaxes(x, -1, -2)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Broadcast.
+
+
+def _broadcast_to(x: Any, shape: Shape) -> Any:
+    """np.broadcast_to, a read-only view, in a quarter of its 2 us for what lies contiguous in memory."""
+    if type(x) is np.ndarray and not x.flags.c_contiguous:
+        return np.broadcast_to(x, shape)
+    x = np.asarray(x)
+    old = x.shape
+    extra = len(shape) - len(old)
+    if extra < 0 or any([n != m and n != 1 for n, m in zip(old, shape[extra:], strict=True)]):
+        return np.broadcast_to(x, shape)  # NumPy's error
+    strides = [s if n == m else 0 for s, n, m in zip(x.strides, old, shape[extra:], strict=True)]
+    view = np.ndarray(shape, x.dtype, x, 0, (0,) * extra + tuple(strides)) if x.size else np.broadcast_to(x, shape)
+    view.flags.writeable = False
+    return view
+
+
+def _broadcast_to_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    (t,), shape = types, params["shape"]
+    extra = len(shape) - t.ndim
+    if extra < 0 or any([n != m and n != 1 for n, m in zip(t.shape, shape[extra:], strict=True)]):
+        raise ShapeError(
+            f"broadcast_to: {t} does not broadcast to the shape {shape}; trailing sizes must be equal or 1 (write "
+            "x[:, None] or np.expand_dims to line them up)"
+        )
+    return ArrayType(shape, t.dtype)
+
+
+def _broadcast_to_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+    (x,), shape = inputs, params["shape"]
+    lined_up = np.reshape(x, (size, *(1,) * (len(shape) + 1 - len(x.shape)), *x.shape[1:]))
+    return bind(broadcast_to_op, (lined_up,), {"shape": (size, *shape)})
+
+
+def _broadcast_to_samples() -> Iterable[Sample]:
+    rng = np.random.default_rng(0)
+    for old, new in [((3,), (2, 3)), ((2, 1), (2, 3)), ((1, 3, 1), (4, 2, 3, 2)), ((), (2, 2)), ((1,), (0,))]:
+        yield Sample((rng.uniform(-1, 1, old),), {"shape": new})
+    yield Sample((rng.uniform(-1, 1, (4, 1)).T,), {"shape": (3, 4)})
+    yield Sample((0.5,), {"shape": (3,)})
+
+
+broadcast_to_op = linear(
+    "broadcast_to", _broadcast_to, lambda ct, x, shape: unbroadcast(ct, shape_of(x)),
+    infer=_broadcast_to_type, batch=_broadcast_to_batch, kinds="biufc", samples=_broadcast_to_samples,
+)  # fmt: skip
+
+
+@implements(np.broadcast_to)
+def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
+    """`array` repeated along new axes and those of size 1, as if of this shape. A view: nothing is copied."""
+    shape = shape_tuple(shape)
+    if type(array) is Tracer and array.shape == shape and not array.type.weak:
+        return array
+    return bind(broadcast_to_op, (array,), {"shape": shape})
+
+
+@implements(np.broadcast_arrays)
+def broadcast_arrays(*args: Any, subok: bool = False) -> Any:
+    """All arrays, broadcast against each other."""
+    arrays = [as_array(x) for x in args]
+    shape = np.broadcast_shapes(*[shape_of(x) for x in arrays])
+    return tuple([np.broadcast_to(x, shape) for x in arrays])

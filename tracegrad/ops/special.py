@@ -1,0 +1,383 @@
+"""Functions that NumPy lacks and networks need: the logistic function, rectifiers, the error function, softmax.
+
+Each is one op because the composition would overflow, cancel, or make NaN where the answer is finite.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tracegrad.errors import DtypeError
+from tracegrad.op import Op, Params, Sample, Wanted
+from tracegrad.ops.families import declare, elementwise, normalize_axes, shape_of, ufunc_type
+from tracegrad.trace import bind
+from tracegrad.types import ArrayType, type_of
+
+TWO_OVER_SQRT_PI = 2 / math.sqrt(math.pi)
+
+
+def _values(low: float, high: float) -> Callable[[], Iterable[Sample]]:
+    def samples() -> Iterable[Sample]:
+        rng = np.random.default_rng(0)
+        yield Sample((rng.uniform(low, high, (2, 3)),))
+        yield Sample((rng.uniform(low, high),))
+        yield Sample((np.zeros((0, 2)),))
+
+    return samples
+
+
+def _as_float(x: Any) -> Any:
+    """Integers as NumPy's own elementwise functions take them: in the smallest float dtype that holds them."""
+    x = np.asarray(x)
+    return x if x.dtype.kind in "fc" else x.astype(np.exp.resolve_dtypes((x.dtype, None))[1])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The logistic function.
+
+
+def _logistic(x: Any) -> Any:
+    if type(x) is not np.ndarray or x.dtype.kind not in "fc":
+        x = _as_float(x)
+    if x.dtype.kind == "c":
+        right = x.real >= 0
+        e = np.exp(np.where(right, -x, x))
+    else:
+        right = x >= 0
+        e = np.exp(-np.abs(x))  # never above one, whatever the sign
+    return np.where(right, 1, e) / (1 + e)
+
+
+_logistic_op = elementwise(
+    "logistic", _logistic, lambda d, out, x: d * (out * (1 - out)),
+    infer=ufunc_type(np.exp, False), kinds="fc", samples=_values(-3, 3),
+)  # fmt: skip
+
+
+def logistic(x: Any) -> Any:
+    """1 / (1 + exp(-x)), without overflow at either end.
+
+    >>> logistic(np.array([-1000.0, 0.0, 1000.0])).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    return bind(_logistic_op, (x,))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Rectifiers, whose derivative at a kink is zero (half is what np.maximum would give).
+
+
+def _clamped(low: int, high: int | None) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Evaluation and partial of clamping to an interval, with derivative zero at its ends; NaN stays NaN."""
+
+    def evaluate(x: Any) -> Any:
+        return np.maximum(x, low) if high is None else np.minimum(np.maximum(x, low), high)
+
+    def partial(d: Any, out: Any, x: Any) -> Any:
+        inside = x > low if high is None else np.logical_and(x > low, x < high)
+        return np.where(inside, d, 0)
+
+    return evaluate, partial
+
+
+def _clamped_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    dtype = np.maximum.resolve_dtypes((types[0].dtype, int, None))[-1]
+    return ArrayType(types[0].shape, dtype)
+
+
+_relu_op = elementwise("relu", *_clamped(0, None), infer=_clamped_type, kinds="iuf", samples=_values(0.3, 2))
+_relu6_op = elementwise("relu6", *_clamped(0, 6), infer=_clamped_type, kinds="iuf", samples=_values(0.3, 5))
+
+
+def relu(x: Any) -> Any:
+    """max(x, 0), with derivative 0 at 0.
+
+    >>> relu(np.array([-1.0, 0.0, 2.0])).tolist()
+    [0.0, 0.0, 2.0]
+    """
+    return bind(_relu_op, (x,))
+
+
+def relu6(x: Any) -> Any:
+    """min(max(x, 0), 6), with derivative 0 at 0 and at 6.
+
+    >>> relu6(np.array([-1.0, 2.0, 8.0])).tolist()
+    [0.0, 2.0, 6.0]
+    """
+    return bind(_relu6_op, (x,))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The error function. Two expansions, both computed with mpmath to 50 digits as Chebyshev interpolants and written out
+# in powers: near zero erf(x)/x in x**2 on [0, 1]; beyond 1/2 the smooth factor x*exp(x**2)*erfc(x) in t = (x-3)/(x+3),
+# which maps the half-line to an interval (Shepherd and Laframboise, "Chebyshev approximation of (1+2x)exp(x**2)erfc(x)
+# in 0 <= x < inf", Math. Comp. 36 (1981)). Both are within about two units in the last place.
+
+_ERF_SERIES = (
+    -4.230945824295338e-12, 8.709045129053106e-11, -1.216456005728345e-09, 1.4792401209404813e-08,
+    -1.6364642158167616e-07, 1.6462045441468418e-06, -1.4925647567519332e-05, 0.00012055332902888736,
+    -0.000854832702193483, 0.0052239776254232985, -0.02686617064512984, 0.1128379167095512,
+    -0.37612638903183754, 1.1283791670955126,
+)  # fmt: skip
+_ERFC_FACTOR = (
+    1.913598221263382e-09, -4.84592589702951e-09, -1.0215023958806485e-08, 2.7510841955788583e-08,
+    5.534641755847608e-08, -9.801275689361173e-08, -3.259461893698987e-07, 2.9883078151603863e-07,
+    1.8846358915689215e-06, -9.934964888053778e-07, -1.1110704011365503e-05, 6.464263883945614e-06,
+    6.898000377888295e-05, -8.46082659032283e-05, -0.00041254379538380274, 0.0012428761643295178,
+    0.0009108226894199897, -0.014019825626440937, 0.04635026333128135, -0.0954697503066208,
+    0.13988054760177007, -0.14658304803289107, 0.09530622695922802, 0.5370034535441699,
+)  # fmt: skip
+_BLOCK = 8192  # so that the many passes of a polynomial stay in the cache
+
+
+def _polynomial(coefficients: tuple[float, ...], x: Any) -> Any:
+    """Horner's rule, the coefficients from the highest power down."""
+    y = np.full_like(x, coefficients[0])
+    for c in coefficients[1:]:
+        y *= x
+        y += c
+    return y
+
+
+def _erf_near(x: Any) -> Any:
+    return x * _polynomial(_ERF_SERIES, x * x)
+
+
+def _erfc_far(x: Any) -> Any:
+    """erfc of x >= 1/2. The square is taken in two parts: an error in it would be multiplied by its size."""
+    x = np.minimum(x, 28.0)  # where the function has long been zero
+    high = x.astype(np.float32).astype(np.float64)
+    gauss = np.exp(-high * high) * np.exp((high - x) * (high + x))
+    return gauss * _polynomial(_ERFC_FACTOR, (x - 3.0) / (x + 3.0)) / x
+
+
+def _by_distance(
+    edge: float, near: Callable[[Any], Any], far: Callable[[Any], Any], scalar: Callable[[float], float]
+) -> Callable[[Any], Any]:
+    """An evaluation that applies `near` where |x| < edge and `far` elsewhere, in float64 and block by block."""
+
+    def block(x: Any) -> Any:
+        is_near = np.abs(x) < edge
+        count = np.count_nonzero(is_near)
+        if count == x.size:
+            return near(x)
+        if count == 0:
+            return far(x)
+        out = np.empty_like(x)
+        out[is_near] = near(x[is_near])
+        is_far = ~is_near
+        out[is_far] = far(x[is_far])
+        return out
+
+    def evaluate(x: Any) -> Any:
+        x = _as_float(x)
+        if x.ndim == 0:
+            return x.dtype.type(scalar(float(x)))
+        flat = x.astype(np.float64).ravel()
+        for start in range(0, flat.size, _BLOCK):
+            flat[start : start + _BLOCK] = block(flat[start : start + _BLOCK])
+        return flat.reshape(x.shape).astype(x.dtype, copy=False)
+
+    return evaluate
+
+
+_erf_op = elementwise(
+    "erf",
+    _by_distance(1.0, _erf_near, lambda x: np.copysign(1 - _erfc_far(np.abs(x)), x), math.erf),
+    lambda d, out, x: d * (TWO_OVER_SQRT_PI * np.exp(-x * x)),
+    infer=ufunc_type(np.exp, False),
+    kinds="f",
+    samples=_values(-2, 2),
+)
+_erfc_op = elementwise(
+    "erfc",
+    _by_distance(
+        0.5,
+        lambda x: 1 - _erf_near(x),
+        lambda x: np.where(np.signbit(x), 2 - _erfc_far(np.abs(x)), _erfc_far(np.abs(x))),
+        math.erfc,
+    ),
+    lambda d, out, x: d * (-TWO_OVER_SQRT_PI * np.exp(-x * x)),
+    infer=ufunc_type(np.exp, False),
+    kinds="f",
+    samples=_values(-2, 2),
+)
+
+
+def erf(x: Any) -> Any:
+    """The error function, 2/sqrt(pi) times the integral of exp(-t**2) from 0 to x.
+
+    >>> float(erf(0.0)), float(erf(np.inf))
+    (0.0, 1.0)
+    """
+    return bind(_erf_op, (x,))
+
+
+def erfc(x: Any) -> Any:
+    """1 - erf(x), accurate also where that difference is tiny.
+
+    >>> bool(1e-46 < erfc(10.0) < 1e-44)
+    True
+    """
+    return bind(_erfc_op, (x,))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A product that keeps zeros, and the cross-entropy of one logit.
+
+
+def _multiply_keeping_zeros(x: Any, y: Any) -> Any:
+    with np.errstate(invalid="ignore"):
+        return np.where(np.equal(x, 0), 0, np.multiply(x, y))
+
+
+_multiply_keeping_zeros_op = elementwise(
+    "multiply_keeping_zeros",
+    _multiply_keeping_zeros,
+    lambda d, out, x, y: d * np.where(np.logical_and(np.equal(x, 0), np.isinf(y)), 0, y),
+    lambda d, out, x, y: d * x,
+    infer=ufunc_type(np.multiply, False),
+    linear=[{1}],
+    samples=lambda: [
+        Sample((np.array([[0.5], [0.0]]), np.array([1.0, -2.0, 0.3]))),
+        Sample((0.5, np.array([1.0, 2.0]))),
+    ],
+)
+
+
+def multiply_keeping_zeros(x: Any, y: Any) -> Any:
+    """`x * y`, but zero wherever `x` is zero, also where `y` is infinite: 0 log 0 = 0.
+
+    >>> multiply_keeping_zeros(np.array([0.0, 0.5]), np.array([-np.inf, 2.0])).tolist()
+    [0.0, 1.0]
+    """
+    return bind(_multiply_keeping_zeros_op, (x, y))
+
+
+def _binary_cross_entropy(x: Any, p: Any) -> Any:
+    x, p = np.asarray(x), np.asarray(p)
+    size = np.abs(x)
+    return _multiply_keeping_zeros(np.where(x >= 0, 1 - p, p), size) + np.log1p(np.exp(-size))
+
+
+_binary_cross_entropy_op = elementwise(
+    "binary_cross_entropy",
+    _binary_cross_entropy,
+    lambda d, out, x, p: d * (logistic(x) - p),
+    lambda d, out, x, p: -d * x,
+    infer=ufunc_type(np.logaddexp, False),
+    linear=[{1}],
+    kinds="f",
+    samples=lambda: [Sample((np.array([[-1.5], [2.0]]), np.array([0.0, 0.3, 1.0])))],
+)
+
+
+def binary_cross_entropy(x: Any, p: Any) -> Any:
+    """-p log(logistic(x)) - (1-p) log(1 - logistic(x)), exact to rounding for certain p and far-out x alike.
+
+    >>> float(binary_cross_entropy(np.array(1000.0), np.array(1.0)))
+    0.0
+    """
+    return bind(_binary_cross_entropy_op, (x, p))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Softmax and its logarithm over some axes. Their inputs may hold -inf: such an entry has no share, and is at rest.
+
+
+def _float_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    (t,) = types
+    return ArrayType(t.shape, np.exp.resolve_dtypes((t.dtype, None))[1])
+
+
+def _shifted(x: Any, axes: tuple[int, ...]) -> Any:
+    """x minus its largest, so that exp cannot overflow. NaN where all is -inf, as in jax."""
+    x = _as_float(x)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return x - np.maximum.reduce(x, axes, keepdims=True, initial=-np.inf)
+
+
+def _softmax(x: Any, axes: tuple[int, ...]) -> Any:
+    e = np.exp(_shifted(x, axes))
+    return e / np.add.reduce(e, axes, keepdims=True)
+
+
+def _log_softmax(x: Any, axes: tuple[int, ...]) -> Any:
+    shifted = _shifted(x, axes)
+    return shifted - np.log(np.add.reduce(np.exp(shifted), axes, keepdims=True))
+
+
+def _total(d: Any, params: Params) -> Any:
+    return np.add.reduce(d, params["axes"], keepdims=True)
+
+
+def _over_axes(
+    name: str,
+    evaluate: Callable[..., Any],
+    tangent: Callable[[Any, Any, Params], Any],
+    cotangent: Callable[[Any, Any, Params], Any],
+) -> Op:
+    """Declare an op of one input over `axes`, its derivative and the transpose of that written from the output."""
+
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+        return None if tangents[0] is None else tangent(tangents[0], out, params)
+
+    def vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+        return (cotangent(ct, out, params),) if type_of(primals[0]).dtype.kind == "f" else (None,)
+
+    def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+        return bind(op, tuple(inputs), {"axes": tuple([a + 1 for a in params["axes"]])})
+
+    op = declare(
+        name, evaluate=evaluate, infer=_float_type, jvp=jvp, vjp=vjp, batch=batch, kinds="f", samples=_axes_samples
+    )
+    return op
+
+
+def _axes_samples() -> Iterable[Sample]:
+    x = np.random.default_rng(4).normal(0, 2, (2, 3, 2))
+    for axes in [(2,), (0, 1), (0, 1, 2)]:
+        yield Sample((x,), {"axes": axes})
+
+
+_softmax_op = _over_axes(
+    "softmax",
+    _softmax,
+    lambda t, out, params: out * (t - _total(out * t, params)),
+    lambda ct, out, params: out * (ct - _total(out * ct, params)),
+)
+_log_softmax_op = _over_axes(
+    "log_softmax",
+    _log_softmax,
+    lambda t, out, params: t - _total(np.exp(out) * t, params),
+    lambda ct, out, params: ct - np.exp(out) * _total(ct, params),
+)
+
+
+def softmax(x: Any, axis: int | Sequence[int] | None = -1) -> Any:
+    """exp(x) / sum(exp(x)) over `axis`, for entries of any size.
+
+    >>> softmax(np.array([1000.0, 1000.0, -np.inf])).tolist()
+    [0.5, 0.5, 0.0]
+    """
+    return bind(_softmax_op, (x,), {"axes": normalize_axes(axis, len(_shape(x, "softmax")), "softmax")})
+
+
+def log_softmax(x: Any, axis: int | Sequence[int] | None = -1) -> Any:
+    """The logarithm of `softmax`, accurate where that underflows.
+
+    >>> log_softmax(np.array([0.0, -1000.0])).tolist()
+    [0.0, -1000.0]
+    """
+    return bind(_log_softmax_op, (x,), {"axes": normalize_axes(axis, len(_shape(x, "log_softmax")), "log_softmax")})
+
+
+def _shape(x: Any, name: str) -> tuple[int, ...]:
+    found = type_of(x) if not isinstance(x, list | tuple) else type_of(np.asarray(x))
+    if found.dtype.kind not in "biuf":
+        raise DtypeError(f"{name} takes real numbers, got {found}")
+    return shape_of(x) if not isinstance(x, list | tuple) else found.shape
