@@ -87,9 +87,10 @@ def test_activations_keep_their_dtype(name: str) -> None:
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_nan_propagates(name: str) -> None:
-    assert np.isnan(getattr(nn, name)(np.array([np.nan]))).all() == np.isnan(
-        getattr(jax.nn, name)(np.array([np.nan]))
-    ).all()
+    assert (
+        np.isnan(getattr(nn, name)(np.array([np.nan]))).all()
+        == np.isnan(getattr(jax.nn, name)(np.array([np.nan]))).all()
+    )
 
 
 @pytest.mark.parametrize("name", [n for n in nn.__all__ if hasattr(jax.nn, n)])
@@ -167,7 +168,10 @@ def test_reductions_keep_their_dtype(name: str) -> None:
         x = MATRIX.astype(dtype)
         for where in (None, MASK):
             assert getattr(nn, name)(x, where=where).dtype == dtype
-            assert tg.grad(lambda x: np.sum(getattr(nn, name)(x, where=MASK), where=MASK) * 0 + np.sum(x))(x).dtype == dtype
+            assert (
+                tg.grad(lambda x: np.sum(getattr(nn, name)(x, where=MASK), where=MASK) * 0 + np.sum(x))(x).dtype
+                == dtype
+            )
 
 
 def test_softmax_far_out() -> None:
@@ -418,7 +422,11 @@ def test_losses_under_vmap_and_as_tracers() -> None:
 
 
 def test_losses_say_what_they_take() -> None:
-    for loss in (nn.softmax_cross_entropy, nn.softmax_cross_entropy_with_integer_labels, nn.sigmoid_binary_cross_entropy):
+    for loss in (
+        nn.softmax_cross_entropy,
+        nn.softmax_cross_entropy_with_integer_labels,
+        nn.sigmoid_binary_cross_entropy,
+    ):
         with pytest.raises(DtypeError, match=rf"{loss.__name__} takes logits of a floating dtype, got int64; write"):
             loss(np.array([1, 2]), np.array(0))
     with pytest.raises(DtypeError, match="takes labels of an integer dtype, got float64"):

@@ -76,7 +76,9 @@ def agrees(f: Callable[..., Any], *args: Any, rtol: float = 1e-10, second: bool 
     for i in range(len(args)):
         np.testing.assert_allclose(tg.grad(ours, i)(*args), jax.grad(theirs, i)(*args), rtol=rtol, atol=rtol)
         if second:
-            np.testing.assert_allclose(tg.hessian(ours, i)(*args), jax.hessian(theirs, i)(*args), rtol=rtol, atol=10 * rtol)
+            np.testing.assert_allclose(
+                tg.hessian(ours, i)(*args), jax.hessian(theirs, i)(*args), rtol=rtol, atol=10 * rtol
+            )
         tangents = [np.cos(np.arange(np.size(x))).reshape(np.shape(x)) for x in args]
         found = tg.jvp(ours, args, tuple(tangents))[1]
         np.testing.assert_allclose(found, jax.jvp(theirs, args, tuple(tangents))[1], rtol=rtol, atol=rtol)
@@ -97,8 +99,12 @@ def test_against_jax(name: str, axis: Any, keepdims: bool) -> None:
     agrees(lambda xp, x: getattr(xp, name)(x, axis=axis, keepdims=keepdims), x, rtol=1e-9)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "complex64", "complex128", "int8", "uint8", "int64", "bool"])
-@pytest.mark.parametrize("name", [*SMOOTH, *EXTREMES, "any", "all", "argmax", "argmin", "count_nonzero", "cumsum", "cumprod"])
+@pytest.mark.parametrize(
+    "dtype", ["float16", "float32", "float64", "complex64", "complex128", "int8", "uint8", "int64", "bool"]
+)
+@pytest.mark.parametrize(
+    "name", [*SMOOTH, *EXTREMES, "any", "all", "argmax", "argmin", "count_nonzero", "cumsum", "cumprod"]
+)
 def test_values_and_dtypes_are_numpys(name: str, dtype: str) -> None:
     function = getattr(np, name)
     if (name, dtype) in {("ptp", "bool")}:
@@ -174,7 +180,20 @@ def test_gradients_of_keywords() -> None:
 
 def test_refused() -> None:
     x = np.ones((2, 3))
-    for f in (np.sum, np.prod, np.max, np.mean, np.var, np.std, np.argmax, np.any, np.cumsum, np.nanmax, np.nanmean, np.ptp):
+    for f in (
+        np.sum,
+        np.prod,
+        np.max,
+        np.mean,
+        np.var,
+        np.std,
+        np.argmax,
+        np.any,
+        np.cumsum,
+        np.nanmax,
+        np.nanmean,
+        np.ptp,
+    ):
         with pytest.raises(UnsupportedFunctionError, match="out="):
             tg.grad(lambda x, f=f: f(x, out=np.zeros(())))(x)
     with pytest.raises(np.exceptions.AxisError):
@@ -319,7 +338,12 @@ def test_without_nan() -> None:
     x[1, 0, 1] = 0.5
     for name in ("nansum", "nanprod", "nanmax", "nanmin", "nanmean", "nanvar", "nanstd"):
         for axis in (None, 0, 1, (0, 2)):
-            agrees(lambda xp, x, name=name, axis=axis: getattr(xp, name)(x, axis=axis), x, second=name != "nanstd", rtol=1e-9)
+            agrees(
+                lambda xp, x, name=name, axis=axis: getattr(xp, name)(x, axis=axis),
+                x,
+                second=name != "nanstd",
+                rtol=1e-9,
+            )
     for name in ("nancumsum", "nancumprod"):
         agrees(lambda xp, x, name=name: getattr(xp, name)(x, axis=1), x)
     for name in ("nanargmax", "nanargmin"):
@@ -483,7 +507,13 @@ def test_cumulative_values() -> None:
     same(traced(lambda x: np.cumprod(x, 0), small), np.cumprod(small, 0))
 
 
-LAX = {"cummax": np.maximum, "cummin": np.minimum, "cumlogsumexp": np.logaddexp, "cumsum": np.add, "cumprod": np.multiply}
+LAX = {
+    "cummax": np.maximum,
+    "cummin": np.minimum,
+    "cumlogsumexp": np.logaddexp,
+    "cumsum": np.add,
+    "cumprod": np.multiply,
+}
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -499,7 +529,8 @@ def test_running_extremes(name: str, axis: int, reverse: bool) -> None:
 def test_running_extremes_of_ties_and_infinities() -> None:
     x = np.array([1.0, 3.0, 3.0, 2.0, 5.0])
     np.testing.assert_array_equal(
-        tg.jacrev(cumulative.cummax)(x), [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 1]]
+        tg.jacrev(cumulative.cummax)(x),
+        [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 1]],
     )
     np.testing.assert_array_equal(traced(np.maximum.accumulate, x), np.maximum.accumulate(x))
     y = np.array([-np.inf, -np.inf, 0.0, 1.0])
@@ -540,7 +571,10 @@ def test_diff() -> None:
         agrees(lambda xp, x, k=keywords: xp.diff(x, **k), X)
     flags = X > 0
     same(traced(np.diff, flags), np.diff(flags))
-    same(traced(lambda x: np.diff(x, prepend=1), np.arange(4, dtype=np.uint8)), np.diff(np.arange(4, dtype=np.uint8), prepend=1))
+    same(
+        traced(lambda x: np.diff(x, prepend=1), np.arange(4, dtype=np.uint8)),
+        np.diff(np.arange(4, dtype=np.uint8), prepend=1),
+    )
     with pytest.raises(ValueError, match="negative"):
         tg.grad(lambda x: np.diff(x, -1))(X)
 
@@ -612,4 +646,6 @@ def test_vmap_of_composites() -> None:
               lambda x: np.gradient(x)[1], lambda x: np.trapezoid(x), reduce.logsumexp, np.cov, lambda x: np.average(x, 1)):  # fmt: skip
         np.testing.assert_allclose(tg.vmap(f)(X), np.stack([f(x) for x in X]), rtol=1e-13)
         gradients = tg.vmap(tg.grad(lambda x, f=f: np.sum(f(x) * 1.0)))(X)
-        np.testing.assert_allclose(gradients, np.stack([tg.grad(lambda x, f=f: np.sum(f(x) * 1.0))(x) for x in X]), rtol=1e-10, atol=1e-14)
+        np.testing.assert_allclose(
+            gradients, np.stack([tg.grad(lambda x, f=f: np.sum(f(x) * 1.0))(x) for x in X]), rtol=1e-10, atol=1e-14
+        )

@@ -539,7 +539,11 @@ def test_holomorphic_functions() -> None:
     same(tg.grad(f, holomorphic=True)(Z), np.asarray(jax.grad(jax_f, holomorphic=True)(Z)))
     same(tg.grad(lambda z: z**3, holomorphic=True)(1.0 + 1.0j), np.complex128(3 * (1 + 1j) ** 2))
     for ours, theirs in ((tg.jacfwd, jax.jacfwd), (tg.jacrev, jax.jacrev), (tg.hessian, jax.hessian)):
-        same(ours(lambda z: np.sin(z) * z, holomorphic=True)(Z), np.asarray(theirs(lambda z: jnp.sin(z) * z, holomorphic=True)(Z)), 1e-10)
+        same(
+            ours(lambda z: np.sin(z) * z, holomorphic=True)(Z),
+            np.asarray(theirs(lambda z: jnp.sin(z) * z, holomorphic=True)(Z)),
+            1e-10,
+        )
     second = tg.grad(tg.grad(np.exp, holomorphic=True), holomorphic=True)(0.5 + 0.1j)
     same(second, np.exp(0.5 + 0.1j))
 
@@ -1102,9 +1106,15 @@ def test_vmap_nested_and_mixed() -> None:
     x, y = np.arange(6.0).reshape(2, 3), np.arange(4.0)
     outer = tg.vmap(tg.vmap(lambda a, b: a * np.sin(b), (None, 0)), (0, None))
     same(outer(x.ravel(), y), np.outer(x.ravel(), np.sin(y)))
-    same(tg.grad(lambda x: np.sum(tg.vmap(lambda r: np.prod(r))(x)))(x + 1), jax.grad(lambda x: jnp.sum(jnp.prod(x, 1)))(x + 1))
+    same(
+        tg.grad(lambda x: np.sum(tg.vmap(lambda r: np.prod(r))(x)))(x + 1),
+        jax.grad(lambda x: jnp.sum(jnp.prod(x, 1)))(x + 1),
+    )
     per_example = tg.vmap(tg.grad(lambda w, x: np.sum(np.tanh(w * x))), (None, 0))
-    same(per_example(X, np.stack([X, 2 * X])), np.stack([X * (1 - np.tanh(X * X) ** 2), 2 * X * (1 - np.tanh(2 * X * X) ** 2)]))
+    same(
+        per_example(X, np.stack([X, 2 * X])),
+        np.stack([X * (1 - np.tanh(X * X) ** 2), 2 * X * (1 - np.tanh(2 * X * X) ** 2)]),
+    )
     same(tg.vmap(lambda x: 3.0)(X), np.full(3, 3.0))
     same(tg.vmap(lambda x: x, out_axes=0)(np.zeros((0, 2))), np.zeros((0, 2)))
 

@@ -172,7 +172,9 @@ def needed(eqns: Sequence[Equation], outputs: Sequence[Any], trace: Trace) -> It
     return reversed(kept)
 
 
-def graph_of(trace: Trace, eqns: Sequence[Equation], inputs: Sequence[Tracer], outputs: Sequence[Any], name: str) -> Graph:
+def graph_of(
+    trace: Trace, eqns: Sequence[Equation], inputs: Sequence[Tracer], outputs: Sequence[Any], name: str
+) -> Graph:
     """The Graph of a finished trace: what its outputs need, with everything from outside as literals or consts."""
     variables: dict[int, Var] = {}
     consts: dict[int, tuple[Var, Any]] = {}

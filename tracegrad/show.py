@@ -1,15 +1,15 @@
 """A Graph as text. The grammar, in which `{...}` repeats and `[...]` may be missing:
 
-    graph   = "graph" name "(" [input {"," input}] ")" "{" newline
-              {const} {eqn} "return" [atom {"," atom}] newline "}"
-    input   = var ":" type  ["=" path]                  path: the argument's key path, where it is not the name itself
-    const   = "const" var ":" type ["=" value]          value: printed where it is small
-    eqn     = var ":" type {"," var ":" type} "=" op [params] {atom} ["#" file ":" line]
-    params  = "[" name "=" value {"," name "=" value} "]"
-    atom    = var | number
-    type    = dtype ["~"] "[" [size {"," size}] "]"     "~": weak, a Python scalar
-    dtype   = "bool" | ("i" | "u" | "f" | "c") bits
-    var     = letters: a, b, ..., z, aa, ab, ...        in order of definition
+graph   = "graph" name "(" [input {"," input}] ")" "{" newline
+          {const} {eqn} "return" [atom {"," atom}] newline "}"
+input   = var ":" type  ["=" path]                  path: the argument's key path, where it is not the name itself
+const   = "const" var ":" type ["=" value]          value: printed where it is small
+eqn     = var ":" type {"," var ":" type} "=" op [params] {atom} ["#" file ":" line]
+params  = "[" name "=" value {"," name "=" value} "]"
+atom    = var | number
+type    = dtype ["~"] "[" [size {"," size}] "]"     "~": weak, a Python scalar
+dtype   = "bool" | ("i" | "u" | "f" | "c") bits
+var     = letters: a, b, ..., z, aa, ab, ...        in order of definition
 """
 
 from __future__ import annotations

@@ -160,7 +160,9 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
         # There are no values: equations hold the tracers themselves, which have at least their types.
         values = inputs
         types = op.infer([type_of(x) for x in inputs], params)
-        out = tuple([Tracer(trace, None, source, t) for t in types]) if op.several else Tracer(trace, None, source, types)
+        out = (
+            tuple([Tracer(trace, None, source, t) for t in types]) if op.several else Tracer(trace, None, source, types)
+        )
     else:
         try:
             if nested:
@@ -462,7 +464,7 @@ class Tracer:
     all, any = _method(np.all), _method(np.any)
     argmax, argmin, argsort = _method(np.argmax), _method(np.argmin), _method(np.argsort)
     clip, conj, conjugate, copy = _method(np.clip), _method(np.conjugate), _method(np.conjugate), _method(np.copy)
-    compress = lambda self, condition, axis=None: FUNCTIONS[np.compress](condition, self, axis)  # noqa: E731
+    compress = lambda self, condition, axis=None: FUNCTIONS[np.compress](condition, self, axis)
     cumprod, cumsum = _method(np.cumprod), _method(np.cumsum)
     diagonal, trace = _method(np.diagonal), _method(np.trace)
     dot, max, min = _method(np.dot), _method(np.max), _method(np.min)
@@ -487,7 +489,9 @@ class Tracer:
         return FUNCTIONS[np.astype](self, dtype)
 
     def sort(self, *_: Any, **__: Any) -> NoReturn:
-        raise TypeError(f"x.sort() sorts in place, which a traced array cannot{at(user_source())}; write `x = np.sort(x)`")
+        raise TypeError(
+            f"x.sort() sorts in place, which a traced array cannot{at(user_source())}; write `x = np.sort(x)`"
+        )
 
     @property
     def T(self) -> Any:
@@ -516,7 +520,11 @@ class Tracer:
         return self
 
     def __getattr__(self, name: str) -> NoReturn:
-        hint = f"; an ndarray has it, but it is not traced: see whether `tnp.{name}` serves" if hasattr(np.ndarray, name) else ""
+        hint = (
+            f"; an ndarray has it, but it is not traced: see whether `tnp.{name}` serves"
+            if hasattr(np.ndarray, name)
+            else ""
+        )
         raise AttributeError(f"{self.described()} has no attribute {name!r}{hint}")
 
     # What a tracer tells of itself.
@@ -576,7 +584,9 @@ def tracer_inputs(trace: Trace, values: Sequence[Any]) -> list[Tracer]:
     return [Tracer(trace, v, i) for i, v in enumerate(values)]
 
 
-def leaf_names(function: Any, arguments: tree.PyTreeDef, positions: Sequence[int] | None = None) -> Callable[[int], str]:
+def leaf_names(
+    function: Any, arguments: tree.PyTreeDef, positions: Sequence[int] | None = None
+) -> Callable[[int], str]:
     """How to name the leaves of a tuple of arguments: parameter and key path, found out when somebody asks.
 
     `positions` says which positional arguments of the function the tuple holds, if not all from the first on.

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from tracegrad.errors import DtypeError, ShapeError
-from tracegrad.op import Params, Sample, Wanted
+from tracegrad.op import Params, Sample
 from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import conform, implements, multilinear, normalize_axis, reject, shape_of
+from tracegrad.ops.families import implements, multilinear, normalize_axis, reject, shape_of
 from tracegrad.trace import UFUNCS, Tracer, as_array, bind
 from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, type_of
 
@@ -57,12 +57,12 @@ def _matmul_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     return ArrayType((*batch, *x.shape[-2:-1], *(y.shape[-1:] if y.ndim > 1 else ())), dtype)
 
 
-def _transposed(x: Any) -> Any:
+def transposed(x: Any) -> Any:
     """A matrix or each of a batch of matrices, transposed."""
     return x.T if len(x.shape) == 2 else np.swapaxes(x, -1, -2)
 
 
-def _column(x: Any) -> Any:
+def column(x: Any) -> Any:
     return np.reshape(x, (*x.shape, 1))
 
 
@@ -81,12 +81,12 @@ def _matmul_left(ct: Any, x: Any, y: Any) -> Any:
     if len(x.shape) == 2 and len(y.shape) == 2:
         return np.matmul(ct, y.T)
     if len(y.shape) == 1:
-        return ct * y if len(x.shape) == 1 else _column(ct) * y
+        return ct * y if len(x.shape) == 1 else column(ct) * y
     if len(x.shape) == 1:
-        return np.matmul(y, ct) if len(y.shape) == 2 else np.reshape(np.matmul(y, _column(ct)), y.shape[:-1])
+        return np.matmul(y, ct) if len(y.shape) == 2 else np.reshape(np.matmul(y, column(ct)), y.shape[:-1])
     if len(x.shape) == 2:  # one matrix product over the whole batch
         return bind(einsum_op, (_flat_batch(ct), _flat_batch(y)), {"subscripts": "bmn,bkn->mk"})
-    return np.matmul(ct, _transposed(y))
+    return np.matmul(ct, transposed(y))
 
 
 def _matmul_right(ct: Any, x: Any, y: Any) -> Any:
@@ -94,12 +94,12 @@ def _matmul_right(ct: Any, x: Any, y: Any) -> Any:
     if len(x.shape) == 2 and len(y.shape) == 2:
         return np.matmul(x.T, ct)
     if len(x.shape) == 1:
-        return ct * x if len(y.shape) == 1 else _column(x) * np.reshape(ct, (*ct.shape[:-1], 1, ct.shape[-1]))
+        return ct * x if len(y.shape) == 1 else column(x) * np.reshape(ct, (*ct.shape[:-1], 1, ct.shape[-1]))
     if len(y.shape) == 1:
         return np.matmul(np.reshape(ct, (math.prod(ct.shape),)), _rows(x))
     if len(y.shape) == 2:
         return np.matmul(_rows(x).T, _rows(ct))
-    return np.matmul(_transposed(x), ct)
+    return np.matmul(transposed(x), ct)
 
 
 def _matmul_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
@@ -110,15 +110,17 @@ def _matmul_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], par
             return np.matmul(x, y)
         return np.reshape(np.matmul(_rows(x), y), (*x.shape[:-1], y.shape[-1]))  # one product of large matrices
     if batched[1] and not batched[0] and y_ndim == 1 and x_ndim <= 2:
-        return np.matmul(y, _transposed(x)) if x_ndim == 2 else np.matmul(y, x)
+        return np.matmul(y, transposed(x)) if x_ndim == 2 else np.matmul(y, x)
     # As matrices on both sides, their leading axes lined up behind the batch.
     if x_ndim == 1:
         x = np.reshape(x, (*x.shape[:-1], 1, x.shape[-1]))
     if y_ndim == 1:
-        y = _column(y)
+        y = column(y)
     ndim = max(x_ndim, y_ndim, 2)
     x, y = [
-        np.reshape(v, (v.shape[0], *(1,) * (ndim + 1 - len(v.shape)), *v.shape[1:])) if b and len(v.shape) < ndim + 1 else v
+        np.reshape(v, (v.shape[0], *(1,) * (ndim + 1 - len(v.shape)), *v.shape[1:]))
+        if b and len(v.shape) < ndim + 1
+        else v
         for v, b in zip((x, y), batched, strict=True)
     ]
     out = np.matmul(x, y)
@@ -165,7 +167,7 @@ def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> Any:
 # Einstein summation. The op's subscripts are explicit: no "...", no blanks, the output named.
 
 
-_LETTERS = string.ascii_uppercase + string.ascii_lowercase
+LETTERS = string.ascii_uppercase + string.ascii_lowercase
 
 
 @lru_cache(maxsize=1024)
@@ -185,14 +187,14 @@ def explicit_subscripts(subscripts: str, ndims: tuple[int, ...]) -> str:
     if len(terms) != len(ndims):
         raise refuse(f"{len(terms)} terms for {len(ndims)} operands; write one, separated by commas, for each")
     letters = [term.replace("...", "", 1) for term in (*terms, output)]
-    if not all(c in _LETTERS for c in "".join(letters)):
+    if not all(c in LETTERS for c in "".join(letters)):
         raise refuse("subscripts may hold letters, one '...' a term, ',' and '->' only")
     for term, own, ndim in zip(terms, letters, ndims, strict=False):
         if len(own) > ndim or (len(own) < ndim and term == own):
             raise refuse(f"the term {term!r} does not fit {ndim} dimensions; write '...' for those without a letter")
     widths = [ndim - len(own) for own, ndim in zip(letters, ndims, strict=False)]
     rank = max(widths, default=0)
-    unused = [c for c in reversed(_LETTERS[:26]) if c not in text] + [c for c in _LETTERS[26:] if c not in text]
+    unused = [c for c in reversed(LETTERS[:26]) if c not in text] + [c for c in LETTERS[26:] if c not in text]
     if rank > len(unused):
         raise refuse("more than 52 different axes")
     dots = "".join(reversed(unused[:rank]))
@@ -220,7 +222,7 @@ def _axis_sizes(terms: Sequence[str], shapes: Sequence[Shape]) -> dict[str, int]
     for term, shape in zip(terms, shapes, strict=True):
         here: dict[str, int] = {}
         for c, n in zip(term, shape, strict=True):
-            if here.setdefault(c, n) != n or sizes.get(c, n) not in (n, 1) and n != 1:
+            if here.setdefault(c, n) != n or (sizes.get(c, n) not in (n, 1) and n != 1):
                 raise ShapeError(c)
             if sizes.get(c, 1) == 1:
                 sizes[c] = n
@@ -269,7 +271,9 @@ def _einsum_transpose(i: int) -> Callable[..., Any]:
         others = [j for j in range(len(operands)) if j != i]
         known = set(output).union(*[terms[j] for j in others])
         first = {c: p for p, c in reversed(list(enumerate(own)))}
-        kept = "".join([c for c, p in sorted(first.items(), key=lambda cp: cp[1]) if c in known and shape[p] == sizes[c]])
+        kept = "".join(
+            [c for c, p in sorted(first.items(), key=lambda cp: cp[1]) if c in known and shape[p] == sizes[c]]
+        )
         formula = ",".join([output, *[terms[j] for j in others]]) + "->" + kept
         d = bind(einsum_op, (ct, *[operands[j] for j in others]), {"subscripts": formula})
         if kept == own and d.shape == shape:
@@ -291,7 +295,7 @@ def _einsum_transpose(i: int) -> Callable[..., Any]:
 def _einsum_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
     subscripts = params["subscripts"]
     terms, output = _split(subscripts)
-    batch = next((c for c in reversed(_LETTERS) if c not in subscripts), None)
+    batch = next((c for c in reversed(LETTERS) if c not in subscripts), None)
     if batch is None:
         raise ShapeError(f"einsum {subscripts!r} uses all 52 letters, which leaves none for the batch axis of vmap")
     terms = [batch + term if b else term for term, b in zip(terms, batched, strict=True)]
@@ -339,7 +343,7 @@ def _einsum_operands(operands: Sequence[Any]) -> tuple[str, list[Any]]:
     if isinstance(operands[0], str):
         return operands[0], [as_array(x) for x in operands[1:]]
     named = [
-        "".join(["..." if c is Ellipsis else _LETTERS[operator.index(c)] for c in axes])
+        "".join(["..." if c is Ellipsis else LETTERS[operator.index(c)] for c in axes])
         for axes in (*operands[1::2], *(operands[-1:] if len(operands) % 2 else ()))
     ]
     arrays = [as_array(x) for x in operands[: len(operands) // 2 * 2 : 2]]
@@ -398,7 +402,7 @@ def _strong(x: Any) -> Any:
     return astype(x, x.dtype) if type(x) is Tracer and x.type.weak else x
 
 
-def _conjugate(x: Any) -> Any:
+def conjugate_of_complex(x: Any) -> Any:
     return np.conjugate(x) if x.dtype.kind == "c" else x
 
 
@@ -423,7 +427,7 @@ def dot(a: Any, b: Any, out: Any = None) -> Any:
 def vdot(a: Any, b: Any, /) -> Any:
     """The sum of conj(a) * b over all elements of arrays of the same size."""
     a, b = _strong(a), _strong(b)
-    return bind(matmul_op, (_flat(_conjugate(a)), _flat(b)))
+    return bind(matmul_op, (_flat(conjugate_of_complex(a)), _flat(b)))
 
 
 @implements(np.inner)
@@ -440,7 +444,7 @@ def outer(a: Any, b: Any, out: Any = None) -> Any:
     """All products of an element of `a` and one of `b`: m and n elements give (m, n)."""
     reject(np.outer, out=out)
     a, b = _strong(a), _strong(b)
-    return np.multiply(_column(_flat(a)), _flat(b))
+    return np.multiply(column(_flat(a)), _flat(b))
 
 
 @implements(np.linalg.outer)
@@ -488,14 +492,14 @@ def tensordot(a: Any, b: Any, /, axes: Any = 2) -> Any:
         )
     left = string.ascii_lowercase[:a_ndim]
     names = dict(zip(b_axes, [left[i] for i in a_axes], strict=True))
-    right = "".join([names.get(i, _LETTERS[i]) for i in range(b_ndim)])
+    right = "".join([names.get(i, LETTERS[i]) for i in range(b_ndim)])
     free = [left[i] for i in range(a_ndim) if i not in a_axes] + [right[i] for i in range(b_ndim) if i not in b_axes]
     return bind(einsum_op, (a, b), {"subscripts": f"{left},{right}->{''.join(free)}"})
 
 
 def _vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
     """The sum of conj(x1) * x2 over one axis, the others broadcast."""
-    x1, x2 = _conjugate(_strong(x1)), _strong(x2)
+    x1, x2 = conjugate_of_complex(_strong(x1)), _strong(x2)
     if axis != -1:
         x1, x2 = np.moveaxis(x1, axis, -1), np.moveaxis(x2, axis, -1)
     return _bind_einsum("...i,...i->...", x1, x2)
@@ -512,7 +516,7 @@ if hasattr(np, "matvec"):  # since NumPy 2.2
     @implements(np.vecmat)
     def vecmat(x1: Any, x2: Any, /) -> Any:
         """Conjugated vectors times matrices: (..., m) by (..., m, n) gives (..., n), leading axes broadcast."""
-        return _bind_einsum("...m,...mn->...n", _conjugate(_strong(x1)), _strong(x2))
+        return _bind_einsum("...m,...mn->...n", conjugate_of_complex(_strong(x1)), _strong(x2))
 
 
 @implements(np.cross)
@@ -525,7 +529,10 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     sizes = (a.shape[-1], b.shape[-1])
     if not {2, 3} >= set(sizes):
         raise ShapeError(f"cross: vectors have 2 or 3 components, got {type_of(a)} and {type_of(b)}")
-    a, b = [x if n == 3 else np.concatenate([x, np.zeros((*x.shape[:-1], 1), x.dtype)], -1) for x, n in zip((a, b), sizes, strict=True)]
+    a, b = [
+        x if n == 3 else np.concatenate([x, np.zeros((*x.shape[:-1], 1), x.dtype)], -1)
+        for x, n in zip((a, b), sizes, strict=True)
+    ]
     onward, back = [1, 2, 0], [2, 0, 1]
     out = np.take(a, onward, -1) * np.take(b, back, -1) - np.take(a, back, -1) * np.take(b, onward, -1)
     if sizes == (2, 2):
@@ -538,7 +545,9 @@ def linalg_cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
     """The cross product of vectors of three components along `axis`, the others broadcast."""
     x1, x2 = as_array(x1), as_array(x2)
     if shape_of(x1)[axis] != 3 or shape_of(x2)[axis] != 3:
-        raise ShapeError(f"np.linalg.cross takes vectors of 3 components, got {type_of(x1)} and {type_of(x2)} (axis {axis})")
+        raise ShapeError(
+            f"np.linalg.cross takes vectors of 3 components, got {type_of(x1)} and {type_of(x2)} (axis {axis})"
+        )
     return cross(x1, x2, axis=axis)
 
 
@@ -564,7 +573,9 @@ def multi_dot(arrays: Sequence[Any], *, out: Any = None) -> Any:
         raise ShapeError("multi_dot takes two arrays or more")
     shapes = [shape_of(x) for x in factors]
     if any([len(s) != 2 for s in shapes[1:-1]]) or any([len(s) not in (1, 2) for s in (shapes[0], shapes[-1])]):
-        raise ShapeError(f"multi_dot takes 2-d arrays, the first and last also 1-d, got {[type_of(x) for x in factors]}")
+        raise ShapeError(
+            f"multi_dot takes 2-d arrays, the first and last also 1-d, got {[type_of(x) for x in factors]}"
+        )
     first = shapes[0] if len(shapes[0]) == 2 else (1, *shapes[0])
     sizes = [*first, *[s[1] if len(s) == 2 else 1 for s in shapes[1:]]]
     cost = {(i, i): 0 for i in range(count)}

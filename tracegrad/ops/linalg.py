@@ -17,42 +17,1229 @@ Sources, named by the functions below:
 """
 
 from __future__ import annotations
+# What NumPy's namedtuples are made of is private to NumPy; the tuples themselves are not.
+EigResult: Any = type(np.linalg.eig(np.eye(1)))
+EighResult: Any = type(np.linalg.eigh(np.eye(1)))
+QRResult: Any = type(np.linalg.qr(np.eye(1)))
+SlogdetResult: Any = type(np.linalg.slogdet(np.eye(1)))
+SVDResult: Any = type(np.linalg.svd(np.eye(1)))
 
-import math
-import operator
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
-import numpy as np
-from numpy.linalg import LinAlgError
+# ---------------------------------------------------------------------------------------------------------------------
+# Tools. A matrix is the last two axes of an array.
 
-from tracegrad.errors import ConcretizationTypeError, DtypeError
-from tracegrad.op import BatchRule, Op, Params, Sample, Wanted
-from tracegrad.ops.contract import (
-    column,
-    conjugate_of_complex,
-    linalg_cross,
-    linalg_outer,
-    matmul,
-    matrix_transpose,
-    multi_dot,
-    tensordot,
-    transposed,
-    vecdot,
+
+def adjoint(x: Any) -> Any:
+    """Each matrix transposed and conjugated."""
+    return transposed(conjugate_of_complex(x))
+
+
+def diagonals(x: Any) -> Any:
+    """The main diagonal of each matrix, (..., m, m) to (..., m)."""
+    return np.einsum("...ii->...i", x)
+
+
+def row(x: Any) -> Any:
+    """Vectors as matrices of one row."""
+    return np.reshape(x, (*x.shape[:-1], 1, x.shape[-1]))
+
+
+def _hermitian(x: Any) -> Any:
+    """The Hermitian part of each matrix."""
+    return 0.5 * (x + adjoint(x))
+
+
+def _reciprocal(x: Any) -> Any:
+    """1 / x, but 0 where x is 0: a gap between equal values, which a derivative leaves out."""
+    zero = np.equal(x, 0)
+    return np.where(zero, 0, 1 / np.where(zero, 1, x))
+
+
+def linalg_dtype(name: str, *types: ArrayType) -> np.dtype[Any]:
+    """The dtype in which LAPACK works on these: float32, float64 or their complex kin."""
+    for t in types:
+        if t.dtype.kind in "fc" and t.dtype.char not in "fdFD":
+            raise DtypeError(f"{name}: {t} is unsupported in linalg; write x.astype(np.float32) or np.float64")
+    single = all(t.dtype.char in "fF" for t in types)
+    if any(t.dtype.kind == "c" for t in types):
+        return np.dtype(np.complex64 if single else np.complex128)
+    return np.dtype(np.float32 if single else np.float64)
+
+
+def real_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype of real and imaginary parts."""
+    return dtype if dtype.kind != "c" else np.dtype(np.float32 if dtype.char == "F" else np.float64)
+
+
+def _require_matrices(name: str, t: ArrayType) -> None:
+    if t.ndim < 2:
+        raise LinAlgError(f"{name} takes a matrix or a batch of them, (..., m, n), got {t}")
+
+
+def _require_square(name: str, t: ArrayType) -> None:
+    _require_matrices(name, t)
+    if t.shape[-1] != t.shape[-2]:
+        raise LinAlgError(f"{name} takes a square matrix or a batch of them, (..., m, m), got {t}")
+
+
+def _leading_batch(op: Callable[[], Op]) -> BatchRule:
+    """The batching rule of a function of one array of matrices: NumPy maps over leading axes itself."""
+
+    def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+        return bind(op(), tuple(inputs), params)
+
+    return batch
+
+
+def _matrices(seed: int, *shape: int) -> Any:
+    return np.random.default_rng(seed).uniform(-1, 1, shape)
+
+
+def _dominant(seed: int, *shape: int) -> Any:
+    """Matrices far from singular, with eigenvalues far apart."""
+    return _matrices(seed, *shape) + np.diag(np.arange(1.0, shape[-1] + 1) * 1.5)
+
+
+def _square_samples() -> Iterable[Sample]:
+    yield Sample((_dominant(0, 3, 3),))
+    yield Sample((_dominant(1, 2, 2, 2),))
+    yield Sample((np.zeros((0, 0)),))
+
+
+def _symmetric_samples() -> Iterable[Sample]:
+    yield Sample((_hermitian(_dominant(0, 3, 3)) + np.eye(3),))
+    yield Sample((_hermitian(_dominant(1, 2, 2, 2)) + np.eye(2),))
+    yield Sample((np.zeros((0, 0)),))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Linear systems and inverses.
+
+
+def _solve_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    a, b = types
+    _require_square("solve", a)
+    dtype = linalg_dtype("solve", a, b)
+    if b.ndim == 0 or b.shape[-1 if b.ndim == 1 else -2] != a.shape[-1]:
+        raise LinAlgError(
+            f"solve: {b} does not fit {a}, whose right-hand sides are vectors of {a.shape[-1]}, or the columns of matrices "
+            f"(..., {a.shape[-1]}, k); a batch of vectors is written b[..., None]"
+        )
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2]) if _fits(a.shape[:-2], b.shape[:-2]) else None
+    if batch is None:
+        raise LinAlgError(f"solve: the leading axes of {a} and {b} do not broadcast together")
+    return ArrayType((*batch, *b.shape[-2:]), dtype)
+
+
+def _fits(left: tuple[int, ...], right: tuple[int, ...]) -> bool:
+    return all(m == n or 1 in (m, n) for m, n in zip(reversed(left), reversed(right), strict=False))
+
+
+def _solve_columns(a: Any, b: Any, vectors: bool) -> Any:
+    """a^-1 b, where b is a batch of vectors or of matrices."""
+    return np.reshape(np.linalg.solve(a, column(b)), b.shape) if vectors else np.linalg.solve(a, b)
+
+
+def _solve_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    a, b = primals
+    da, db = tangents
+    vectors = len(b.shape) == 1
+    if da is None:
+        return bind(solve_op, (a, db))
+    x = column(out) if vectors else out
+    change = -np.matmul(da, x)
+    if db is not None:
+        change = (column(db) if vectors else db) + change
+    return cast(np.reshape(np.linalg.solve(a, change), out.shape), out.dtype)
+
+
+def _solve_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    a, b = primals
+    vectors = len(b.shape) == 1
+    db = _solve_columns(transposed(a), ct, vectors)
+    if wanted == (1,):
+        return (conform(db, b),)
+    da = -(column(db) * row(out) if vectors else np.matmul(db, transposed(out)))
+    return [conform(db, b) if i else conform(da, a) for i in wanted]
+
+
+def _solve_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+    a, b = inputs
+    vectors = len(b.shape) - batched[1] == 1
+    if batched == [True, False] and (vectors or len(b.shape) == 2):
+        return bind(solve_op, (a, b))
+    if vectors:
+        b = column(b) if batched[1] else np.reshape(b, (*b.shape, 1))
+    if not batched[0] and len(a.shape) == 2:
+        # One factorisation for all right-hand sides, as columns of one matrix.
+        columns = np.moveaxis(b, -2, 0)
+        found = np.linalg.solve(a, np.reshape(columns, (columns.shape[0], math.prod(columns.shape[1:]))))
+        out = np.moveaxis(np.reshape(found, columns.shape), 0, -2)
+    else:
+        ndim = max(len(a.shape) - batched[0], len(b.shape) - batched[1]) + 1
+        a, b = [
+            np.reshape(x, (x.shape[0], *(1,) * (ndim - len(x.shape)), *x.shape[1:])) if yes and len(x.shape) < ndim else x
+            for x, yes in zip((a, b), batched, strict=True)
+        ]
+        out = np.linalg.solve(a, b)
+    return np.reshape(out, out.shape[:-1]) if vectors else out
+
+
+def _solve_samples() -> Iterable[Sample]:
+    for left, right in [
+        ((3, 3), (3,)),
+        ((3, 3), (3, 2)),
+        ((2, 3, 3), (3,)),
+        ((2, 3, 3), (3, 2)),
+        ((3, 3), (2, 3, 2)),
+        ((2, 1, 2, 2), (3, 2, 1)),
+        ((3, 3), (3, 0)),
+    ]:
+        yield Sample((_dominant(0, *left), _matrices(1, *right)))
+
+
+solve_op = Op(
+    "solve",
+    evaluate=np.linalg.solve,
+    infer=_solve_type,
+    jvp=_solve_jvp,
+    vjp=_solve_vjp,
+    linear=[{1}],
+    batch=_solve_batch,
+    samples=_solve_samples,
 )
-from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import (
-    broadcast_shapes,
-    cast,
-    conform,
-    implements,
-    linear,
-    normalize_axes,
-    normalize_axis,
-    reject,
-    safe_divide,
-    shape_of,
+
+
+@implements(np.linalg.solve)
+def solve(a: Any, b: Any) -> Any:
+    """The x with `a @ x == b`: (..., m, m) and (m,) or (..., m, k). Only a 1-d b is a vector, as in NumPy 2.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> tg.grad(lambda b: np.sum(np.linalg.solve(np.diag([1.0, 4.0]), b)))(np.ones(2)).tolist()
+    [1.0, 0.25]
+
+    Source: Giles, section 2.3.1.
+    """
+    return bind(solve_op, (a, b))
+
+
+def _inv_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    (t,) = types
+    _require_square("inv", t)
+    return ArrayType(t.shape, linalg_dtype("inv", t))
+
+
+def _inv_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    return -np.matmul(np.matmul(out, tangents[0]), out)
+
+
+def _inv_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    t = transposed(out)
+    return (conform(-np.matmul(np.matmul(t, ct), t), primals[0]),)
+
+
+inv_op = Op(
+    "inv",
+    evaluate=np.linalg.inv,
+    infer=_inv_type,
+    jvp=_inv_jvp,
+    vjp=_inv_vjp,
+    batch=_leading_batch(lambda: inv_op),
+    samples=_square_samples,
 )
-from tracegrad.ops.reduce import expand_reduced, reduced_shape
-from tracegrad.trace import as_array, bind, concrete
-from tracegrad.types import ArrayType, type_of
+
+
+@implements(np.linalg.inv)
+def inv(a: Any) -> Any:
+    """The inverse of each square matrix. `solve` is faster and more accurate where the inverse is to be multiplied.
+
+    Source: Giles, section 2.2.3.
+    """
+    return bind(inv_op, (a,))
+
+
+@implements(np.linalg.tensorsolve)
+def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
+    """The x with `np.tensordot(a, x, x.ndim) == b`; `axes` of `a` are moved to its end first."""
+    a, b = as_array(a), as_array(b)
+    if axes is not None:
+        order = [i for i in range(len(a.shape)) if i not in axes]
+        a = np.transpose(a, (*order, *axes))
+    sizes = a.shape[len(shape_of(b)) :]
+    size = math.prod(sizes)
+    if math.prod(a.shape) != size**2:
+        raise LinAlgError(
+            f"tensorsolve: the axes of {type_of(a)} beyond those of {type_of(b)} have {size} elements, so it should have "
+            f"{size**2}"
+        )
+    return np.reshape(np.linalg.solve(np.reshape(a, (size, size)), np.reshape(b, (size,))), sizes)
+
+
+@implements(np.linalg.tensorinv)
+def tensorinv(a: Any, ind: int = 2) -> Any:
+    """The inverse of `np.tensordot(a, ., ind)`: axes from `ind` on come first."""
+    a = as_array(a)
+    if ind <= 0:
+        raise ValueError("tensorinv: ind is the number of axes that belong to the result's end, 1 or more")
+    shape = a.shape[ind:] + a.shape[:ind]
+    size = math.prod(a.shape[ind:])
+    return np.reshape(np.linalg.inv(np.reshape(a, (size, math.prod(a.shape[:ind])))), shape)
+
+
+@implements(np.linalg.matrix_power)
+def matrix_power(a: Any, n: int) -> Any:
+    """`a @ a @ ... @ a`, n times, by repeated squaring; the inverse's power for negative n."""
+    a = as_array(a)
+    _require_square("matrix_power", type_of(a))
+    n = operator.index(n)
+    if n == 0:
+        return np.broadcast_to(np.eye(a.shape[-1], dtype=a.dtype), a.shape).copy()
+    square = np.linalg.inv(a) if n < 0 else a
+    result = None
+    for k, bit in enumerate(reversed(bin(abs(n))[2:])):
+        if k:
+            square = np.matmul(square, square)
+        if bit == "1":
+            result = square if result is None else np.matmul(result, square)
+    return result
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Determinants. The derivative of the determinant is the transposed adjugate, which exists for singular matrices too.
+
+
+def _products_of_others(s: Any) -> Any:
+    """For each entry along the last axis the product of all others, without a division."""
+    ones = np.ones_like(s[..., :1])
+    before = np.cumprod(np.concatenate([ones, s[..., :-1]], -1), -1)
+    after = np.cumprod(np.concatenate([ones, s[..., :0:-1]], -1), -1)[..., ::-1]
+    return before * after if s.shape[-1] else s
+
+
+def _adjugate(a: Any) -> Any:
+    """det(a) inv(a) where that loses no accuracy, else from the singular values, which need not differ from zero:
+    adj(U S V^H) = det(U V^H) V adj(S) U^H."""
+    try:
+        inverse = np.linalg.inv(a)
+        condition = np.linalg.norm(a, 1, (-2, -1)) * np.linalg.norm(inverse, 1, (-2, -1)) if a.size else 0
+        if np.all(condition < 1e3):
+            return np.linalg.det(a)[..., None, None] * inverse
+    except LinAlgError:
+        pass
+    u, s, vh = np.linalg.svd(a)
+    phase = np.linalg.det(u @ vh)[..., None, None]
+    return phase * adjoint(vh) @ (_products_of_others(s)[..., None] * adjoint(u))
+
+
+def _adjugate_tangent(a: Any, t: Any) -> Any:
+    """The derivative of adj(a) along t. With a = U S V^H and F = U^H t V it is det(U V^H) V G U^H, where
+    G_ii = sum over k != i of F_kk p_ik, G_ij = -F_ij p_ij, and p_ij is the product of the singular values but i and j."""
+    u, s, vh = np.linalg.svd(a)
+    n = s.shape[-1]
+    p = _products_of_others(np.where(np.eye(n, dtype=bool), 1, s[..., None, :]))
+    p = np.where(np.eye(n, dtype=bool), 0, p)
+    f = adjoint(u) @ t @ adjoint(vh)
+    on_diagonal = np.einsum("...ik,...kk->...i", p, f)
+    g = np.where(np.eye(n, dtype=bool), on_diagonal[..., None], -f * p)
+    return np.linalg.det(u @ vh)[..., None, None] * (adjoint(vh) @ g @ adjoint(u))
+
+
+def _adjugate_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    (t,) = types
+    _require_square("adjugate", t)
+    return ArrayType(t.shape, linalg_dtype("adjugate", t))
+
+
+def _adjugate_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    return bind(adjugate_tangent_op, (primals[0], tangents[0]))
+
+
+def _adjugate_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    (a,) = primals
+    return (conform(transposed(bind(adjugate_tangent_op, (a, transposed(ct)))), a),)
+
+
+adjugate_op = Op(
+    "adjugate",
+    evaluate=_adjugate,
+    infer=_adjugate_type,
+    jvp=_adjugate_jvp,
+    vjp=_adjugate_vjp,
+    batch=_leading_batch(lambda: adjugate_op),
+    samples=_square_samples,
+)
+
+
+def _adjugate_tangent_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    a, t = types
+    _require_square("adjugate", a)
+    return ArrayType(broadcast_shapes("adjugate", types), linalg_dtype("adjugate", a, t))
+
+
+def _adjugate_tangent_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    """The derivative by t is the op again: the second derivative of the determinant is symmetric. That by a is its third,
+    here by way of the inverse, so for regular matrices only."""
+    a, f = primals
+    g = transposed(ct)
+    found: list[Any] = []
+    for i in wanted:
+        if i == 1:
+            d = bind(adjugate_tangent_op, (a, g))
+        else:
+            b = np.linalg.inv(a)
+            bf, bg = np.matmul(b, f), np.matmul(b, g)
+            tf, tg, tfg = [_as_scalar_matrix(np.einsum("...ii->...", x)) for x in (bf, bg, np.matmul(bf, bg))]
+            inner = (tf * tg - tfg) * b + np.matmul(
+                np.matmul(bf, bg) + np.matmul(bg, bf) - tf * bg - tg * bf, b
+            )
+            d = _as_scalar_matrix(np.linalg.det(a)) * inner
+        found.append(conform(transposed(d), primals[i]))
+    return found
+
+
+def _as_scalar_matrix(x: Any) -> Any:
+    """Numbers as matrices of one element, which broadcast against matrices."""
+    return np.reshape(x, (*x.shape, 1, 1))
+
+
+def _adjugate_tangent_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+    return bind(adjugate_tangent_op, tuple(inputs))
+
+
+def _adjugate_tangent_samples() -> Iterable[Sample]:
+    yield Sample((_dominant(0, 3, 3), _matrices(1, 3, 3)))
+    yield Sample((_dominant(0, 2, 2, 2), _matrices(1, 2, 2, 2)))
+
+
+adjugate_tangent_op = Op(
+    "adjugate_tangent",
+    evaluate=_adjugate_tangent,
+    infer=_adjugate_tangent_type,
+    vjp=_adjugate_tangent_vjp,
+    linear=[{1}],
+    batch=_adjugate_tangent_batch,
+    samples=_adjugate_tangent_samples,
+)
+
+
+def _det_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    (t,) = types
+    _require_square("det", t)
+    return ArrayType(t.shape[:-2], linalg_dtype("det", t))
+
+
+def _det_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    (a,) = primals
+    return (conform(_as_scalar_matrix(ct) * transposed(bind(adjugate_op, (a,))), a),)
+
+
+det_op = Op(
+    "det",
+    evaluate=np.linalg.det,
+    infer=_det_type,
+    vjp=_det_vjp,
+    batch=_leading_batch(lambda: det_op),
+    samples=_square_samples,
+)
+
+
+@implements(np.linalg.det)
+def det(a: Any) -> Any:
+    """The determinant of each square matrix. First and second derivatives are exact for singular matrices as well; from
+    the third on they need the inverse.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> tg.grad(np.linalg.det)(np.array([[1.0, 2.0], [2.0, 4.0]])).round(9).tolist()
+    [[4.0, -2.0], [-2.0, 1.0]]
+
+    Source: Jacobi's formula; Magnus and Neudecker, Matrix Differential Calculus, section 8.3.
+    """
+    return bind(det_op, (a,))
+
+
+def _slogdet_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
+    (t,) = types
+    _require_square("slogdet", t)
+    dtype = linalg_dtype("slogdet", t)
+    return ArrayType(t.shape[:-2], dtype), ArrayType(t.shape[:-2], real_dtype(dtype))
+
+
+def _slogdet_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> tuple[Any, ...]:
+    t = np.einsum("...ij,...ji->...", np.linalg.inv(primals[0]), tangents[0])
+    if t.dtype.kind != "c":
+        return None, t
+    return out[0] * (1j * np.imag(t)), np.real(t)
+
+
+slogdet_op = Op(
+    "slogdet",
+    evaluate=lambda a: tuple(np.linalg.slogdet(a)),
+    infer=_slogdet_type,
+    jvp=_slogdet_jvp,
+    batch=_leading_batch(lambda: slogdet_op),
+    several=True,
+    samples=_square_samples,
+)
+
+
+@implements(np.linalg.slogdet)
+def slogdet(a: Any) -> Any:
+    """`(sign, logabsdet)`: the determinant's sign (phase, if complex) and the logarithm of its size.
+
+    Source: Giles, section 2.2.4.
+    """
+    return SlogdetResult(*bind(slogdet_op, (a,)))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Hermitian matrices. LAPACK reads one triangle only. A matrix that is Hermitian is taken as a whole, so that its
+# cotangent is Hermitian too (as in jax); of one that is not, NumPy's documented meaning holds: the other triangle does
+# not count, neither for the value nor for the derivative.
+
+
+def _triangle_completed(t: Any, lower: bool) -> Any:
+    """The Hermitian matrices that have this triangle."""
+    strict = np.tril(t, -1) if lower else np.triu(t, 1)
+    return strict + adjoint(strict) + np.where(np.eye(t.shape[-1], dtype=bool), t.real, 0)
+
+
+def _triangle_completed_transpose(ct: Any, lower: bool) -> Any:
+    both = ct + adjoint(ct)
+    strict = np.tril(both, -1) if lower else np.triu(both, 1)
+    return strict + np.where(np.eye(ct.shape[-1], dtype=bool), ct.real, 0)
+
+
+def _from_triangle(a: Any, t: Any, lower: bool, transpose: bool) -> Any:
+    differ = np.abs(a - adjoint(a)).max((-2, -1), keepdims=True, initial=0)
+    scale = np.abs(a).max((-2, -1), keepdims=True, initial=0)
+    whole = differ <= 100 * np.finfo(a.dtype).eps * scale if a.dtype.kind in "fc" else differ == 0
+    if whole.all():
+        return np.broadcast_to(t, np.broadcast_shapes(a.shape, t.shape)).astype(np.result_type(a, t))
+    completed = _triangle_completed_transpose(t, lower) if transpose else _triangle_completed(t, lower)
+    return np.where(whole, t, completed).astype(np.result_type(a, t), copy=False)
+
+
+def _from_triangle_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    for t in types:
+        _require_square("a function of Hermitian matrices", t)
+    return ArrayType(broadcast_shapes("from_triangle", types), np.result_type(*[t.dtype for t in types]))
+
+
+def _from_triangle_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    return None if tangents[1] is None else cast(bind(from_triangle_op, (primals[0], tangents[1]), params), out.dtype)
+
+
+def _from_triangle_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    flipped = {**params, "transpose": not params["transpose"]}
+    return [conform(bind(from_triangle_op, (primals[0], ct), flipped), primals[1]) if i else None for i in wanted]
+
+
+def _from_triangle_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+    return bind(from_triangle_op, tuple(inputs), params)
+
+
+def _from_triangle_samples() -> Iterable[Sample]:
+    a = np.array([[2.0, 9.0], [0.5, 3.0]])
+    for lower in (True, False):
+        for transpose in (False, True):
+            yield Sample((a, _matrices(0, 2, 2)), {"lower": lower, "transpose": transpose})
+    yield Sample((np.stack([a, a.T]), _matrices(0, 2, 2, 2)), {"lower": True, "transpose": False})
+
+
+# from_triangle(a, t) is t where a is Hermitian, else t completed from one triangle; from_triangle(a, a) is what LAPACK
+# sees. The decision is a's alone, so that the op is linear in t.
+from_triangle_op = Op(
+    "from_triangle",
+    evaluate=_from_triangle,
+    infer=_from_triangle_type,
+    jvp=_from_triangle_jvp,
+    vjp=_from_triangle_vjp,
+    linear=[{1}],
+    batch=_from_triangle_batch,
+    samples=_from_triangle_samples,
+)
+
+
+def from_triangle(a: Any, lower: bool) -> Any:
+    """Matrices as LAPACK reads them: as they are, if Hermitian, else completed from the lower or upper triangle."""
+    return bind(from_triangle_op, (a, a), {"lower": lower, "transpose": False})
+
+
+def _cholesky_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    (t,) = types
+    _require_square("cholesky", t)
+    return ArrayType(t.shape, linalg_dtype("cholesky", t))
+
+
+def _cholesky_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    n = out.shape[-1]
+    inverse = np.linalg.inv(out)
+    middle = np.matmul(np.matmul(inverse, _hermitian(tangents[0])), adjoint(inverse))
+    halved = (np.tri(n) - 0.5 * np.eye(n)).astype(real_dtype(out.dtype))
+    return np.matmul(out, middle * halved)
+
+
+cholesky_op = Op(
+    "cholesky",
+    evaluate=lambda a: np.linalg.cholesky(_hermitian(a)),
+    infer=_cholesky_type,
+    jvp=_cholesky_jvp,
+    batch=_leading_batch(lambda: cholesky_op),
+    samples=_symmetric_samples,
+)
+
+
+@implements(np.linalg.cholesky)
+def cholesky(a: Any, /, *, upper: bool = False) -> Any:
+    """The lower triangular L with `L @ L^H == a` of Hermitian positive definite matrices, or with `upper` its L^H.
+
+    Source: Murray, section 3.1 (the forward rule).
+    """
+    a = from_triangle(a, not upper)
+    found = bind(cholesky_op, (a,))
+    return adjoint(found) if upper else found
+
+
+def _eigh_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
+    (t,) = types
+    _require_square("eigh", t)
+    dtype = linalg_dtype("eigh", t)
+    return ArrayType(t.shape[:-1], real_dtype(dtype)), ArrayType(t.shape, dtype)
+
+
+def _eigh_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> tuple[Any, ...]:
+    w, v = out
+    rotated = np.matmul(np.matmul(adjoint(v), _hermitian(tangents[0])), v)
+    gaps = _reciprocal(row(w) - column(w))
+    return np.real(diagonals(rotated)), np.matmul(v, gaps * rotated)
+
+
+def _complex_number(samples: Callable[[], Iterable[Sample]], **params: Any) -> Callable[[], Iterable[Sample]]:
+    """Complex samples of one element, for decompositions of which the phases are arbitrary: LAPACK's and the derivative's
+    differ, so that larger ones cannot be held against differences of values. Tests of functions that do not depend on
+    the phase are in tests/test_linalg.py."""
+
+    def both() -> Iterable[Sample]:
+        yield from samples()
+        yield Sample((np.array([[2.0 + 0j]]),), params)
+
+    return both
+
+
+eigh_op = Op(
+    "eigh",
+    evaluate=lambda a: tuple(np.linalg.eigh(_hermitian(a))),
+    infer=_eigh_type,
+    jvp=_eigh_jvp,
+    batch=_leading_batch(lambda: eigh_op),
+    several=True,
+    samples=_complex_number(_symmetric_samples),
+)
+
+
+def _eigvalsh_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    (t,) = types
+    _require_square("eigvalsh", t)
+    return ArrayType(t.shape[:-1], real_dtype(linalg_dtype("eigvalsh", t)))
+
+
+def _eigvalsh_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    _, v = bind(eigh_op, (primals[0],))
+    t = _hermitian(tangents[0])
+    return np.real(np.sum(conjugate_of_complex(v) * np.matmul(t, v), -2))
+
+
+eigvalsh_op = Op(
+    "eigvalsh",
+    evaluate=lambda a: np.linalg.eigvalsh(_hermitian(a)),
+    infer=_eigvalsh_type,
+    jvp=_eigvalsh_jvp,
+    batch=_leading_batch(lambda: eigvalsh_op),
+    samples=_symmetric_samples,
+)
+
+
+def _is_lower(uplo: str, name: str) -> bool:
+    if str(uplo).upper() not in ("L", "U"):
+        raise ValueError(f"{name}: UPLO must be 'L' or 'U', got {uplo!r}")
+    return str(uplo).upper() == "L"
+
+
+@implements(np.linalg.eigh)
+def eigh(a: Any, UPLO: str = "L") -> Any:
+    """`(eigenvalues, eigenvectors)` of Hermitian matrices, in ascending order, the vectors as columns.
+
+    Source: Giles, section 3.1; for complex matrices the phases stay as they are, as in jax.
+    """
+    return EighResult(*bind(eigh_op, (from_triangle(a, _is_lower(UPLO, "eigh")),)))
+
+
+@implements(np.linalg.eigvalsh)
+def eigvalsh(a: Any, UPLO: str = "L") -> Any:
+    """The eigenvalues of Hermitian matrices in ascending order.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> tg.grad(lambda a: np.linalg.eigvalsh(a)[-1])(np.diag([1.0, 2.0])).tolist()
+    [[0.0, 0.0], [0.0, 1.0]]
+    """
+    return bind(eigvalsh_op, (from_triangle(a, _is_lower(UPLO, "eigvalsh")),))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# General square matrices.
+
+
+def _to_complex(x: Any) -> Any:
+    return x.astype(np.result_type(x.dtype, np.complex64), copy=False)
+
+
+def _eig_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
+    (t,) = types
+    _require_square("eig", t)
+    dtype = np.result_type(linalg_dtype("eig", t), np.complex64)
+    return ArrayType(t.shape[:-1], dtype), ArrayType(t.shape, dtype)
+
+
+def _eig_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> tuple[Any, ...]:
+    w, v = out
+    rotated = np.linalg.solve(v, np.matmul(tangents[0], v))
+    u = np.matmul(v, rotated * _reciprocal(row(w) - column(w)))
+    # LAPACK makes each vector of unit length, its largest component real: u moves along v to keep it so.
+    n = v.shape[-1]
+    if n == 0:
+        return diagonals(rotated), u
+    largest = np.equal(np.arange(n)[:, None], row(np.argmax(np.abs(v), -2)))
+    at_largest = np.sum(np.where(largest, u, 0), -2), np.sum(np.where(largest, v, 0), -2)
+    length = np.real(np.sum(np.conjugate(v) * u, -2))
+    phase = np.imag(at_largest[0]) / np.real(at_largest[1])
+    return diagonals(rotated), u - v * row(length + 1j * phase)
+
+
+def _eig_samples() -> Iterable[Sample]:
+    yield Sample((_dominant(0, 3, 3),))
+    yield Sample((np.array([[1.0, -2.0, 0.3], [1.5, 1.0, 0.1], [0.2, 0.4, 4.0]]),))
+    yield Sample((_dominant(1, 2, 2, 2),))
+    yield Sample((np.zeros((0, 0)),))
+
+
+eig_op = Op(
+    "eig",
+    evaluate=lambda a: tuple([_to_complex(x) for x in np.linalg.eig(a)]),
+    infer=_eig_type,
+    jvp=_eig_jvp,
+    batch=_leading_batch(lambda: eig_op),
+    several=True,
+    samples=_eig_samples,
+)
+
+
+def _eigvals_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    return _eig_type(types, params)[0]
+
+
+def _eigvals_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    _, v = bind(eig_op, (primals[0],))
+    return np.sum(transposed(np.linalg.inv(v)) * np.matmul(tangents[0], v), -2)
+
+
+eigvals_op = Op(
+    "eigvals",
+    evaluate=lambda a: _to_complex(np.linalg.eigvals(a)),
+    infer=_eigvals_type,
+    jvp=_eigvals_jvp,
+    batch=_leading_batch(lambda: eigvals_op),
+    samples=_eig_samples,
+)
+
+
+@implements(np.linalg.eig)
+def eig(a: Any) -> Any:
+    """`(eigenvalues, eigenvectors)` of square matrices, always complex (NumPy's are real where they happen to be). The
+    vectors' derivative needs distinct eigenvalues, and keeps LAPACK's choice: unit length, the largest component real.
+
+    Source: Giles, section 3.1; Magnus, "On Differentiating Eigenvalues and Eigenvectors", 1985.
+    """
+    return EigResult(*bind(eig_op, (a,)))
+
+
+@implements(np.linalg.eigvals)
+def eigvals(a: Any) -> Any:
+    """The eigenvalues of square matrices, always complex (NumPy's are real where they happen to be)."""
+    return bind(eigvals_op, (a,))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# QR.
+
+
+def _qr_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
+    (t,) = types
+    _require_matrices("qr", t)
+    m, n = t.shape[-2:]
+    k = m if params["complete"] else min(m, n)
+    dtype = linalg_dtype("qr", t)
+    return ArrayType((*t.shape[:-1], k), dtype), ArrayType((*t.shape[:-2], k, n), dtype)
+
+
+def _qr(a: Any, complete: bool) -> tuple[Any, ...]:
+    return tuple(np.linalg.qr(a, "complete" if complete else "reduced"))
+
+
+def _qr_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> tuple[Any, ...]:
+    """Q and R of the first k = min(m, n) columns, then what follows from them: the other columns of R, and in a complete
+    Q the others, which are there to be orthogonal."""
+    (a,), (t,) = primals, tangents
+    q, r = out
+    m, n = a.shape[-2:]
+    k = min(m, n)
+    q1 = q if q.shape[-1] == k else q[..., :k]
+    r1 = r if r.shape[-2:] == (k, k) else r[..., :k, :k]
+    t1 = t if n == k else t[..., :k]
+    moved = transposed(np.linalg.solve(transposed(r1), transposed(t1)))  # t1 r1^-1
+    inside = np.matmul(adjoint(q1), moved)
+    lower = np.where(np.tri(k, k=-1, dtype=bool), inside, 0)
+    turn = lower - adjoint(lower)
+    if turn.dtype.kind == "c":  # the diagonal of R is real
+        turn = turn + np.where(np.eye(k, dtype=bool), 1j * np.imag(inside), 0)
+    dq = np.matmul(q1, turn - inside) + moved
+    if n == k:
+        dr = np.matmul(inside - turn, r1)
+    else:
+        dr = np.where(np.tri(k, n, -1, dtype=bool), 0, np.matmul(adjoint(dq), a) + np.matmul(adjoint(q1), t))
+    if q.shape[-1] > k:
+        q2 = q[..., k:]
+        dq = np.concatenate([dq, -np.matmul(q1, np.matmul(adjoint(dq), q2))], -1)
+        dr = np.concatenate([dr, np.zeros((*dr.shape[:-2], m - k, n), dr.dtype)], -2)
+    return dq, dr
+
+
+def _qr_samples() -> Iterable[Sample]:
+    for complete in (False, True):
+        yield Sample((_dominant(0, 3, 3),), {"complete": complete})
+        yield Sample((_dominant(0, 2, 2)[:, [0, 1, 0]] + _matrices(3, 2, 2, 3) / 4,), {"complete": complete})
+    yield Sample((_dominant(0, 4, 4)[:, :2],), {"complete": False})
+    yield Sample((np.zeros((3, 0)),), {"complete": False})
+
+
+qr_op = Op(
+    "qr",
+    evaluate=_qr,
+    infer=_qr_type,
+    jvp=_qr_jvp,
+    batch=_leading_batch(lambda: qr_op),
+    several=True,
+    samples=_qr_samples,
+)
+
+
+@implements(np.linalg.qr)
+def qr(a: Any, mode: str = "reduced") -> Any:
+    """`(Q, R)` with Q's columns orthonormal and R upper triangular; only R for mode "r". The first min(m, n) columns of
+    `a` must be independent for a derivative. Of the columns that mode "complete" adds to a tall matrix's Q, only what
+    does not depend on how they were chosen, such as the space that they span, has a derivative.
+
+    Source: Walter, section 3.3; for wide matrices from the derivative of the leading columns.
+    """
+    if mode not in ("reduced", "complete", "r"):
+        raise ValueError(f"qr: mode {mode!r} is not traced; modes 'reduced', 'complete' and 'r' are")
+    q, r = bind(qr_op, (a,), {"complete": mode == "complete"})
+    return r if mode == "r" else QRResult(q, r)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Singular values.
+
+
+def _svd_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
+    (t,) = types
+    _require_matrices("svd", t)
+    dtype = linalg_dtype("svd", t)
+    batch, (m, n) = t.shape[:-2], t.shape[-2:]
+    k = min(m, n)
+    columns, rows = (m, n) if params["full_matrices"] else (k, k)
+    return (
+        ArrayType((*batch, m, columns), dtype),
+        ArrayType((*batch, k), real_dtype(dtype)),
+        ArrayType((*batch, rows, n), dtype),
+    )
+
+
+def _svd(a: Any, full_matrices: bool) -> tuple[Any, ...]:
+    return tuple(np.linalg.svd(a, full_matrices))
+
+
+def _svd_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> tuple[Any, ...]:
+    (a,), (t,) = primals, tangents
+    u, s, vh = out
+    m, n = a.shape[-2:]
+    k = min(m, n)
+    u1 = u if u.shape[-1] == k else u[..., :k]
+    v = adjoint(vh)
+    v1 = v if v.shape[-1] == k else v[..., :k]
+    seen = np.matmul(np.matmul(adjoint(u1), t), v1)
+    gaps = _reciprocal((row(s) - column(s)) * (row(s) + column(s)))
+    by_column, by_row = seen * row(s), column(s) * seen
+    turn = gaps * (by_column + adjoint(by_column))
+    inverse = _reciprocal(s)
+    if turn.dtype.kind == "c":  # u and v turn in phase against each other: all of it is given to u
+        turn = turn + np.where(np.eye(k, dtype=bool), row(inverse) * (1j * np.imag(seen)), 0)
+    du = np.matmul(u1, turn)
+    dv = np.matmul(v1, gaps * (by_row + adjoint(by_row)))
+    if m > k:
+        du = du + _outside(u1, np.matmul(t, v1)) * row(inverse)
+    if n > k:
+        dv = dv + _outside(v1, np.matmul(adjoint(t), u1)) * row(inverse)
+    if u.shape[-1] > k:
+        du = np.concatenate([du, -np.matmul(u1, np.matmul(adjoint(du), u[..., k:]))], -1)
+    if v.shape[-1] > k:
+        dv = np.concatenate([dv, -np.matmul(v1, np.matmul(adjoint(dv), v[..., k:]))], -1)
+    return du, np.real(diagonals(seen)), adjoint(dv)
+
+
+def _outside(basis: Any, x: Any) -> Any:
+    """What of the columns of x is not in the space of an orthonormal basis."""
+    return x - np.matmul(basis, np.matmul(adjoint(basis), x))
+
+
+def _svd_samples() -> Iterable[Sample]:
+    for full_matrices in (False, True):
+        yield Sample((_dominant(0, 3, 3),), {"full_matrices": full_matrices})
+    yield Sample((_dominant(0, 2, 4, 4)[..., :2],), {"full_matrices": False})
+    yield Sample((_dominant(0, 3, 3)[:2],), {"full_matrices": False})
+    yield Sample((np.zeros((0, 2)),), {"full_matrices": False})
+
+
+svd_op = Op(
+    "svd",
+    evaluate=_svd,
+    infer=_svd_type,
+    jvp=_svd_jvp,
+    batch=_leading_batch(lambda: svd_op),
+    several=True,
+    samples=_complex_number(_svd_samples, full_matrices=False),
+)
+
+
+def _svdvals_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    (t,) = types
+    _require_matrices("svd", t)
+    return ArrayType((*t.shape[:-2], min(t.shape[-2:])), real_dtype(linalg_dtype("svd", t)))
+
+
+def _svdvals_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    u, _, vh = bind(svd_op, (primals[0],), {"full_matrices": False})
+    seen = np.matmul(adjoint(u), tangents[0])
+    return np.real(np.sum(seen * conjugate_of_complex(vh), -1))
+
+
+def _svdvals_samples() -> Iterable[Sample]:
+    for sample in _svd_samples():
+        if not sample.params["full_matrices"]:
+            yield Sample(sample.inputs)
+
+
+svdvals_op = Op(
+    "svdvals",
+    evaluate=lambda a: np.linalg.svd(a, compute_uv=False),
+    infer=_svdvals_type,
+    jvp=_svdvals_jvp,
+    batch=_leading_batch(lambda: svdvals_op),
+    samples=_svdvals_samples,
+)
+
+
+@implements(np.linalg.svd)
+def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
+    """`(U, S, Vh)` with `a == U * S @ Vh`, the singular values S in descending order; S alone without `compute_uv`. Of
+    the vectors that `full_matrices` adds, only what does not depend on how they were chosen, such as the space that they
+    span, has a derivative.
+
+    Source: Townsend; for complex matrices the phases are divided as in jax.
+    """
+    a = as_array(a)
+    if not hermitian:
+        if not compute_uv:
+            return bind(svdvals_op, (a,))
+        return SVDResult(*bind(svd_op, (a,), {"full_matrices": bool(full_matrices)}))
+    if not compute_uv:
+        return -np.sort(-np.abs(np.linalg.eigvalsh(a)), -1)
+    w, v = np.linalg.eigh(a)
+    order = np.argsort(-np.abs(w), -1)
+    w, v = np.take_along_axis(w, order, -1), np.take_along_axis(v, row(order), -1)
+    return SVDResult(v, np.abs(w), adjoint(v * row(np.sign(w))))
+
+
+@implements(np.linalg.svdvals)
+def svdvals(x: Any, /) -> Any:
+    """The singular values in descending order."""
+    return bind(svdvals_op, (x,))
+
+
+def _pinv_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    (t,) = types
+    _require_matrices("pinv", t)
+    return ArrayType((*t.shape[:-2], t.shape[-1], t.shape[-2]), linalg_dtype("pinv", t))
+
+
+def _pinv_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    (a,), (t,), p = primals, tangents, out
+    th, ph = adjoint(t), adjoint(p)
+    left = np.matmul(np.matmul(p, ph), th)
+    right = np.matmul(th, np.matmul(ph, p))
+    outside_columns = left - np.matmul(np.matmul(left, a), p)
+    outside_rows = right - np.matmul(p, np.matmul(a, right))
+    return outside_columns + outside_rows - np.matmul(np.matmul(p, t), p)
+
+
+def _pinv(a: Any, rcond: float) -> Any:
+    return np.linalg.pinv(a, rcond)
+
+
+def _pinv_samples() -> Iterable[Sample]:
+    for a in (_dominant(0, 3, 3), _dominant(0, 3, 3)[:, :2], _dominant(0, 2, 3, 3)[:, :2], np.zeros((0, 2))):
+        yield Sample((a,), {"rcond": 1e-15})
+
+
+pinv_op = Op(
+    "pinv",
+    evaluate=_pinv,
+    infer=_pinv_type,
+    jvp=_pinv_jvp,
+    batch=_leading_batch(lambda: pinv_op),
+    samples=_pinv_samples,
+)
+
+
+@implements(np.linalg.pinv)
+def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._NoValue) -> Any:
+    """The pseudo-inverse, (..., m, n) to (..., n, m). Singular values below `rcond` (or `rtol`) times the largest count as
+    zero. The derivative takes the rank as constant: across a change of rank the pseudo-inverse is not continuous.
+
+    Source: Golub, equation 4.12.
+    """
+    a = as_array(a)
+    _require_matrices("pinv", type_of(a))
+    if rcond is not None and rtol is not np._NoValue:
+        raise ValueError("pinv: rtol and rcond are two names of one argument; give one of them")
+    if rcond is None:
+        rcond = 1e-15 if rtol is np._NoValue else rtol
+    if rcond is None:
+        rcond = max(a.shape[-2:]) * _epsilon(a)
+    if hermitian:
+        a = from_triangle(a, True)
+    return bind(pinv_op, (a,), {"rcond": _static_number(rcond, "pinv's rcond")})
+
+
+def _static_number(x: Any, what: str) -> float:
+    return float(concrete(x, what, "give it as a Python number"))
+
+
+def _epsilon(x: Any) -> float:
+    return float(np.finfo(linalg_dtype("finfo", type_of(x))).eps)
+
+
+@implements(np.linalg.lstsq)
+def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple[Any, Any, Any, Any]:
+    """`(x, residuals, rank, s)`: the x of least length among those that make |b - a x| least, (m, n) and (m,) or (m, k);
+    the squares of what is left, one for each column of b (none unless m > n and the rank is n; where the rank is not known
+    while tracing, it is taken to be n); the rank of `a` and its singular values.
+
+    By way of `pinv`, which gives the derivative (the rank held constant).
+    """
+    a, b = as_array(a), as_array(b)
+    if len(shape_of(a)) != 2 or len(shape_of(b)) not in (1, 2) or a.shape[0] != b.shape[0]:
+        raise LinAlgError(f"lstsq takes matrices (m, n) and (m, k), or a vector (m,), got {type_of(a)} and {type_of(b)}")
+    m, n = a.shape
+    rcond = max(m, n) * _epsilon(a) if rcond is None else _static_number(rcond, "lstsq's rcond")
+    s = bind(svdvals_op, (a,))
+    rank = np.sum(s > rcond * s[0]) if min(m, n) else np.zeros((), np.int64)[()]
+    x = np.matmul(bind(pinv_op, (a,), {"rcond": rcond}), b)
+    left = b - np.matmul(a, x)
+    try:
+        full = int(concrete(rank, "the rank")) == n
+    except ConcretizationTypeError:
+        full = True
+    size = np.sum(np.real(conjugate_of_complex(left) * left), 0, keepdims=len(b.shape) == 1)
+    residuals = size if full and m > n else np.zeros(0, size.dtype)
+    return x, residuals, rank, s
+
+
+@implements(np.linalg.matrix_rank)
+def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
+    """How many singular values exceed `tol`, or `rtol` (by default the rounding error) times the largest."""
+    A = as_array(A)
+    if len(shape_of(A)) < 2:
+        return astype(np.any(np.not_equal(A, 0)), np.int64)
+    if tol is not None and rtol is not None:
+        raise ValueError("matrix_rank: give one of tol and rtol")
+    s = np.linalg.svd(A, compute_uv=False, hermitian=hermitian)
+    if tol is None:
+        rtol = max(A.shape[-2:]) * _epsilon(A) if rtol is None else np.expand_dims(as_array(rtol), -1)
+        tol = np.max(s, -1, keepdims=True) * rtol
+    else:
+        tol = np.expand_dims(as_array(tol), -1)
+    return np.sum(s > tol, -1)
+
+
+@implements(np.linalg.cond)
+def cond(x: Any, p: Any = None) -> Any:
+    """The condition number: the norm of `x` times that of its inverse, or the quotient of its extreme singular values."""
+    x = as_array(x)
+    _require_matrices("cond", type_of(x))
+    if math.prod(x.shape) == 0:
+        raise LinAlgError(f"cond is not defined on empty arrays, got {type_of(x)}")
+    if p is None or p in (2, -2):
+        s = np.linalg.svd(x, compute_uv=False)
+        return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
+    return norm(x, p, (-2, -1)) * norm(np.linalg.inv(x), p, (-2, -1))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Norms. Every one is continuous, with a kink at zero: there the derivative is taken to be zero.
+
+
+def _square_root_of_sum(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    squares = x.real * x.real + x.imag * x.imag if x.dtype.kind == "c" else x * x
+    return np.sqrt(np.add.reduce(squares, axes, keepdims=keepdims))
+
+
+def _euclidean_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    (t,) = types
+    return ArrayType(reduced_shape(t.shape, params["axes"], params["keepdims"]), np.zeros((), t.dtype).real.dtype)
+
+
+def _euclidean_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    (x,) = primals
+    ct, size = [expand_reduced(d, x.shape, params["axes"], params["keepdims"]) for d in (ct, out)]
+    return (ct * conjugate_of_complex(x) * _reciprocal(size),)
+
+
+def _euclidean_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+    return bind(norm_op, tuple(inputs), {**params, "axes": tuple([a + 1 for a in params["axes"]])})
+
+
+def _norm_samples() -> Iterable[Sample]:
+    x = _matrices(0, 2, 3, 2)
+    for axes in ((0, 1, 2), (1,), (0, 2)):
+        for keepdims in (False, True):
+            yield Sample((x,), {"axes": axes, "keepdims": keepdims})
+    yield Sample((np.zeros((0, 2)),), {"axes": (1,), "keepdims": False})
+
+
+norm_op = Op(
+    "norm",
+    evaluate=_square_root_of_sum,
+    infer=_euclidean_type,
+    vjp=_euclidean_vjp,
+    batch=_euclidean_batch,
+    samples=_norm_samples,
+)
+
+
+def _floating(x: Any) -> Any:
+    x = as_array(x)
+    found = type_of(x)
+    return astype(x, found.dtype if found.dtype.kind in "fc" else np.float64)
+
+
+def _vector_norm(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    """The norm of the elements along all these axes."""
+    if order is None or order == 2:
+        return bind(norm_op, (x,), {"axes": axes, "keepdims": keepdims})
+    if isinstance(order, str):
+        raise ValueError(f"Invalid norm order {order!r} for vectors")
+    if order == 0:
+        return np.sum(astype(np.not_equal(x, 0), real_dtype_of(x)), axes, keepdims=keepdims)
+    sizes = np.abs(x)
+    if order == np.inf:
+        return np.max(sizes, axes, keepdims=keepdims)
+    if order == -np.inf:
+        return np.min(sizes, axes, keepdims=keepdims)
+    if order == 1:
+        return np.sum(sizes, axes, keepdims=keepdims)
+    order = _static_number(order, "the order of a norm")
+    return _power(np.sum(_power(sizes, order), axes, keepdims=keepdims), 1 / order)
+
+
+def _power(x: Any, p: float) -> Any:
+    """x**p of numbers that are not negative, with derivative zero at x = 0."""
+    zero = np.equal(x, 0)
+    return np.where(zero, 0.0 if p > 0 else np.inf, np.where(zero, 1, x) ** p)
+
+
+def real_dtype_of(x: Any) -> np.dtype[Any]:
+    """The dtype of the absolute values of an array or tracer of floats."""
+    return np.zeros((), x.dtype).real.dtype
+
+
+def _matrix_norm(x: Any, order: Any, axes: tuple[int, int], keepdims: bool) -> Any:
+    """The norm of the matrices that lie along a pair of axes, rows along the first."""
+    if order in (None, "fro", "f"):
+        return bind(norm_op, (x,), {"axes": tuple(sorted(axes)), "keepdims": keepdims})
+    if order in (2, -2, "nuc"):
+        s = np.linalg.svd(np.moveaxis(x, axes, (-2, -1)), compute_uv=False)
+        s = np.where(np.equal(s, 0), 0, s)
+        found = {2: np.max, -2: np.min, "nuc": np.sum}[order](s, -1)
+    elif order in (1, -1, np.inf, -np.inf):
+        summed, other = axes if abs(order) == 1 else reversed(axes)
+        sums = np.sum(np.abs(x), summed, keepdims=True)
+        found = np.squeeze((np.max if order > 0 else np.min)(sums, other, keepdims=True), axes)
+    else:
+        raise ValueError(f"Invalid norm order {order!r} for matrices.")
+    return np.expand_dims(found, tuple(sorted(axes))) if keepdims else found
+
+
+@implements(np.linalg.norm)
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    """The norm of all elements, of vectors along one axis or of matrices along two, of any of NumPy's orders. Its
+    derivative at zero is zero.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> tg.grad(np.linalg.norm)(np.array([3.0, 4.0])).tolist(), tg.grad(np.linalg.norm)(np.zeros(2)).tolist()
+    ([0.6, 0.8], [0.0, 0.0])
+    """
+    x = _floating(x)
+    ndim = len(x.shape)
+    if axis is None:
+        axes = tuple(range(ndim))
+        if ord is None or (ord in ("f", "fro") and ndim == 2) or (ndim == 1 and not isinstance(ord, str)):
+            return _vector_norm(x, ord, axes, bool(keepdims))
+    else:
+        axes = tuple([normalize_axis(a, ndim, "norm") for a in (axis if isinstance(axis, tuple) else (axis,))])
+    if len(axes) == 1:
+        return _vector_norm(x, ord, axes, bool(keepdims))
+    if len(axes) != 2:
+        raise ValueError(f"Improper number of dimensions to norm: order {ord!r} takes one axis or two, got {type_of(x)}")
+    if axes[0] == axes[1]:
+        raise ValueError("Duplicate axes given.")
+    return _matrix_norm(x, ord, (axes[0], axes[1]), bool(keepdims))
+
+
+@implements(np.linalg.matrix_norm)
+def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
+    """The norm of each matrix, (..., m, n) to (...)."""
+    _require_matrices("matrix_norm", type_of(as_array(x)))
+    return norm(x, ord, (-2, -1), keepdims)
+
+
+@implements(np.linalg.vector_norm)
+def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
+    """The norm of all elements along one axis, several or all, as one vector."""
+    x = _floating(x)
+    return _vector_norm(x, ord, normalize_axes(axis, len(x.shape), "vector_norm"), bool(keepdims))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Parts of matrices.
+
+
+@implements(np.linalg.diagonal)
+def diagonal(x: Any, /, *, offset: int = 0) -> Any:
+    """The diagonal of each matrix."""
+    return np.diagonal(x, offset, -2, -1)
+
+
+@implements(np.linalg.trace)
+def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
+    """The sum of the diagonal of each matrix."""
+    return np.trace(x, offset, -2, -1, dtype)

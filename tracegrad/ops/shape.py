@@ -14,18 +14,16 @@ from typing import Any
 import numpy as np
 
 from tracegrad.errors import ShapeError
-from tracegrad.op import EVERY, Op, Params, Sample, Wanted
+from tracegrad.op import Params, Sample
 from tracegrad.ops.families import (
-    conform,
     implements,
     linear,
     normalize_axes,
     normalize_axis,
-    reject,
     shape_of,
     unbroadcast,
 )
-from tracegrad.trace import FUNCTIONS, Tracer, as_array, bind, concrete
+from tracegrad.trace import Tracer, as_array, bind
 from tracegrad.types import ArrayType, Shape, type_of
 
 

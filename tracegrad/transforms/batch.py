@@ -73,7 +73,9 @@ def vmap(fun: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callab
 
     def mapped(*args: Any, **kwargs: Any) -> Any:
         if isinstance(in_axes, tuple) and len(in_axes) != len(args):
-            raise ShapeError(f"vmap: in_axes has {len(in_axes)} entries, but {described(fun)} got {len(args)} arguments")
+            raise ShapeError(
+                f"vmap: in_axes has {len(in_axes)} entries, but {described(fun)} got {len(args)} arguments"
+            )
         found, in_tree = tree.tree_flatten_with_path((args, kwargs))
         leaves = [as_array(x) for _, x in found]
         names = [tree.keystr(path[1:]) for path, _ in found]
@@ -107,7 +109,9 @@ def vmap(fun: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callab
             outputs, out_tree = tree.tree_flatten(fun(*call_args, **call_kwargs))
             return [as_array(o) for o in outputs]
 
-        graph = trace_graph(flat, types, transform="vmap", user_function=fun, names=[f"args{n}" for n in names].__getitem__)
+        graph = trace_graph(
+            flat, types, transform="vmap", user_function=fun, names=[f"args{n}" for n in names].__getitem__
+        )
         results = batch_graph(graph, size, fronted, [a is not None for a in axes])
         skeleton = tree.tree_unflatten(out_tree, results)
         targets = tree.broadcast_prefix(out_axes, skeleton, is_leaf=lambda x: x is None)

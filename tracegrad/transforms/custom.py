@@ -93,7 +93,9 @@ def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Pa
     rules: Rules = params["rules"]
     types = [_example_type(x, b) for x, b in zip(inputs, batched, strict=True)]
 
-    def over_batch(function: Callable[..., Sequence[Any]], types: list[ArrayType], batched: list[bool]) -> Callable[..., Any]:
+    def over_batch(
+        function: Callable[..., Sequence[Any]], types: list[ArrayType], batched: list[bool]
+    ) -> Callable[..., Any]:
         def run(*arrays: Any) -> list[Any]:
             graph = trace_graph(function, types, transform="vmap", user_function=rules.call)
             return [with_batch(r, size) for r in batch_graph(graph, size, arrays, batched)]
@@ -177,7 +179,9 @@ class _CustomFunction:
             )
         return bound.args
 
-    def _split(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], list[Any], Any, Callable[..., tuple[Any, ...]]]:
+    def _split(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[list[Any], list[Any], Any, Callable[..., tuple[Any, ...]]]:
         """The nondiff arguments, the flat differentiable leaves, their tree, and how to put all together again."""
         args = self._positional(args, kwargs)
         count = len(args)
@@ -208,8 +212,14 @@ def _checked(found: Any, primals: Sequence[Any], name: str, rule: str, paths: Se
         x = as_array(x)
         got = type_of(x)
         if got.shape != expected.shape:
-            raise ShapeError(f"the {rule} rule of {name} returned {got} for {path or 'a value'} of type {expected}; shapes must agree")
-        checked.append(x if got.dtype == expected.dtype else np.astype(np.asarray(x) if got.weak and type(x) is not Tracer else x, expected.dtype))
+            raise ShapeError(
+                f"the {rule} rule of {name} returned {got} for {path or 'a value'} of type {expected}; shapes must agree"
+            )
+        checked.append(
+            x
+            if got.dtype == expected.dtype
+            else np.astype(np.asarray(x) if got.weak and type(x) is not Tracer else x, expected.dtype)
+        )
     return checked
 
 
@@ -273,9 +283,13 @@ class custom_jvp(_CustomFunction):
             return [as_array(o) for o in outputs]
 
         def jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
-            result = rule(*fixed, tree.tree_unflatten(in_tree, list(primals)), tree.tree_unflatten(in_tree, list(tangents)))
+            result = rule(
+                *fixed, tree.tree_unflatten(in_tree, list(primals)), tree.tree_unflatten(in_tree, list(tangents))
+            )
             if not isinstance(result, tuple | list) or len(result) != 2:
-                raise DifferentiationError(f"the jvp rule of {described(self.fun)} must return a pair (out, tangent_out)")
+                raise DifferentiationError(
+                    f"the jvp rule of {described(self.fun)} must return a pair (out, tangent_out)"
+                )
             out_leaves, got_tree = tree.tree_flatten(result[0])
             tangent_leaves, tangent_tree = tree.tree_flatten(result[1])
             if tangent_tree != got_tree:

@@ -14,7 +14,6 @@ from tracegrad.errors import DifferentiationError, DtypeError, ShapeError, at, d
 from tracegrad.graph import Graph, evaluate, trace_graph
 from tracegrad.ops.structural import stop_gradient_op
 from tracegrad.trace import Equation, Trace, Tracer, as_array, bind, leaf_names, tracer_inputs
-from tracegrad.transforms.batch import batch_graph
 from tracegrad.transforms.linear import backward, pull_back, pushforward, require_linear, strong, with_own_constants
 from tracegrad.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, float0, type_of
 
@@ -89,7 +88,9 @@ def _gradient(
 ) -> Callable[..., Any]:
     transform = "value_and_grad" if with_value else "grad"
     if not callable(fun):
-        raise TypeError(f"{transform} takes a function, got {fun!r}; write tg.{transform}(f)(x), not tg.{transform}(f(x))")
+        raise TypeError(
+            f"{transform} takes a function, got {fun!r}; write tg.{transform}(f)(x), not tg.{transform}(f(x))"
+        )
     several = not isinstance(argnums, int)
     positions = tuple(argnums) if isinstance(argnums, Sequence) else (argnums,)
     if not all(isinstance(i, int) for i in positions):
@@ -210,7 +211,9 @@ def _scalar_output(out: Any, trace: Trace, transform: str, holomorphic: bool) ->
     try:
         found = type_of(value)
     except TypeError:
-        hint = " (with more results, return (value, aux) and pass has_aux=True)" if isinstance(out, tuple | list) else ""
+        hint = (
+            " (with more results, return (value, aux) and pass has_aux=True)" if isinstance(out, tuple | list) else ""
+        )
         raise DifferentiationError(
             f"{transform} needs a function that returns a scalar, but {described(trace.function)} returned a "
             f"{type(out).__name__}{hint}"
@@ -300,7 +303,9 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[
     return (out, vjp_fun, aux) if has_aux else (out, vjp_fun)
 
 
-def _trace_call(transform: str, fun: Callable[..., Any], primals: tuple[Any, ...], has_aux: bool, keep: bool) -> tuple[Any, ...]:
+def _trace_call(
+    transform: str, fun: Callable[..., Any], primals: tuple[Any, ...], has_aux: bool, keep: bool
+) -> tuple[Any, ...]:
     """Trace `fun(*primals)` with values. `keep` makes copies of all arrays from outside that the derivative may need,
     for one that is applied later, when the caller may have written into them."""
     if not callable(fun):
@@ -333,7 +338,9 @@ def _output(out: Any, fun: Any) -> Any:
         raise DtypeError(f"{described(fun)} returned something that is not an array: {error}") from None
 
 
-def _matching(given: Any, expected_tree: Any, types: Sequence[ArrayType], transform: str, what: str, of: str) -> list[Any]:
+def _matching(
+    given: Any, expected_tree: Any, types: Sequence[ArrayType], transform: str, what: str, of: str
+) -> list[Any]:
     """Flatten tangents or cotangents and check each against the type of what it belongs to; float0 becomes None."""
     leaves, given_tree = tree.tree_flatten(given)
     if given_tree != expected_tree:
@@ -344,7 +351,12 @@ def _matching(given: Any, expected_tree: Any, types: Sequence[ArrayType], transf
     for i, (x, expected) in enumerate(zip(leaves, types, strict=True)):
         x = as_array(x)
         found = type_of(x)
-        if found.shape == expected.shape and found.dtype == expected.dtype and expected.dtype.kind in "fc" and not found.weak:
+        if (
+            found.shape == expected.shape
+            and found.dtype == expected.dtype
+            and expected.dtype.kind in "fc"
+            and not found.weak
+        ):
             checked.append(x)
             continue
         path = tree.keystr(tree.tree_leaves_with_path(given)[i][0])
@@ -357,7 +369,9 @@ def _matching(given: Any, expected_tree: Any, types: Sequence[ArrayType], transf
             checked.append(None)
             continue
         if found.shape != expected.shape:
-            raise ShapeError(f"{transform}: the {what}{path} is {found}, but the {of}{path} is {expected}; shapes must agree")
+            raise ShapeError(
+                f"{transform}: the {what}{path} is {found}, but the {of}{path} is {expected}; shapes must agree"
+            )
         if found.dtype != expected.dtype:
             if not found.weak:
                 raise DtypeError(
@@ -372,7 +386,9 @@ def _matching(given: Any, expected_tree: Any, types: Sequence[ArrayType], transf
 # Forward mode.
 
 
-def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False) -> tuple[Any, ...]:
+def jvp(
+    fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False
+) -> tuple[Any, ...]:
     """The value of `fun` and its directional derivative, the Jacobian times the tangents.
 
     Args:

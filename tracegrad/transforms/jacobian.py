@@ -49,7 +49,11 @@ def _check_real(leaves: Sequence[Any], names: Sequence[str], transform: str, hol
             fix = "needs complex" if holomorphic else "needs real floating"
             raise DtypeError(
                 f"{transform} {fix} {what}s, but {what}{name} is {found}; "
-                + ("pass holomorphic=False" if holomorphic else "write .astype(float), or pass holomorphic=True for complex")
+                + (
+                    "pass holomorphic=False"
+                    if holomorphic
+                    else "write .astype(float), or pass holomorphic=True for complex"
+                )
             )
 
 
@@ -110,7 +114,10 @@ def jacfwd(
         _check_real(out_leaves, [""] * len(out_leaves), "jacfwd", holomorphic, "output")
         types = [strong(type_of(x)) for x in leaves]
         graph = trace_graph(
-            lambda *ts: tree.tree_leaves(push(*tree.tree_unflatten(in_tree, ts))), types, transform="jacfwd", user_function=fun
+            lambda *ts: tree.tree_leaves(push(*tree.tree_unflatten(in_tree, ts))),
+            types,
+            transform="jacfwd",
+            user_function=fun,
         )
         rows = [_cut(np.moveaxis(r, 0, -1), types, -1) for r in _rows(graph, types)]
         result = tree.tree_unflatten(out_tree, [_argument_tree(in_tree, r, argnums) for r in rows])
@@ -145,7 +152,10 @@ def jacrev(
         _check_real(out_leaves, [""] * len(out_leaves), "jacrev", holomorphic, "output")
         types = [strong(type_of(x)) for x in out_leaves]
         graph = trace_graph(
-            lambda *cts: tree.tree_leaves(pull(tree.tree_unflatten(out_tree, cts))), types, transform="jacrev", user_function=fun
+            lambda *cts: tree.tree_leaves(pull(tree.tree_unflatten(out_tree, cts))),
+            types,
+            transform="jacrev",
+            user_function=fun,
         )
         # For each argument leaf, one array over all output elements; cut by output, then regrouped output first.
         columns = [_cut(r, types, 0) for r in _rows(graph, types)]
