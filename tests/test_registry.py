@@ -26,7 +26,7 @@ WITHOUT_SAMPLES = {"custom_call"}
 
 
 def parameters(*dtypes: str, only: str = "biufc") -> list[Any]:
-    """`op-sample-dtype` for every case of the ops that take these kinds only; an op whose samples cannot even be made is
+    """`op-sample-dtype` for every case of the ops that take `only` these kinds; an op whose samples cannot be made is
     one failing case."""
     found = []
     for op in OPS.values():
@@ -92,7 +92,7 @@ def test_derivative_types(case: Any) -> None:
     check_derivative_types(sound(case))
 
 
-# The batching rule of an op of floats is tried on floats only: integers made of them would lose what the sample promises
+# The batching rule of an op of floats is tried on floats only: integers made of them lose what the sample promises
 # when they are varied (an order, no zeros).
 @pytest.mark.parametrize("case", [*parameters("float64", "complex128"), *parameters("int64", only="biu")])
 def test_batch(case: Any) -> None:

@@ -1401,7 +1401,7 @@ def test_a_failed_derivative_leaves_no_trace() -> None:
     for f, error in ((fails, RuntimeError), (wrong_shape, ValueError), (lambda x: x, DifferentiationError)):
         for transform in (tg.grad, tg.value_and_grad, tg.hessian):
             with pytest.raises(error):
-                transform(f)(X) if f is not wrong_shape or transform is not tg.hessian else transform(f)(X)
+                transform(f)(X)
         same(tg.grad(lambda x: np.sum(x**2))(X), 2 * X)
     with pytest.raises(DtypeError):
         tg.grad(lambda x: x * 2.0)(3)

@@ -89,7 +89,7 @@ def user_source() -> RawSource:
     """The innermost frame that is neither tracegrad's nor NumPy's, unless an interpreter is replaying another line."""
     cell = replay.cell
     if cell is not None and cell[0] is not None:
-        return cell[0]  # type: ignore[no-any-return]
+        return cell[0]
     frame = _getframe(2)
     known = _internal.get
     while True:

@@ -136,7 +136,7 @@ def interpret(graph: Graph, inputs: Sequence[Any], apply: Callable[[Op, tuple[An
     try:
         for i, eqn in enumerate(graph.eqns):
             cell[0] = eqn.raw_source
-            out = apply(eqn.op, tuple([env[a] if type(a) is Var else a.value for a in eqn.inputs]), eqn.params)
+            out = apply(eqn.op, tuple([env[a] if isinstance(a, Var) else a.value for a in eqn.inputs]), eqn.params)
             if eqn.op.several:
                 env.update(zip(eqn.outputs, out, strict=True))
             else:
@@ -145,7 +145,7 @@ def interpret(graph: Graph, inputs: Sequence[Any], apply: Callable[[Op, tuple[An
                 del env[v]
     finally:
         replay.cell = outer
-    return [env[a] if type(a) is Var else a.value for a in graph.outputs]
+    return [env[a] if isinstance(a, Var) else a.value for a in graph.outputs]
 
 
 def last_uses(graph: Graph) -> dict[int, list[Var]]:

@@ -7,6 +7,7 @@ differs between ops is a field here. Every generic test runs over `OPS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tracegrad.types import ArrayType
@@ -30,7 +31,7 @@ class Sample(NamedTuple):
     """Inputs on which the generic tests try an op. Float inputs are float64; the tests recast them."""
 
     inputs: tuple[Any, ...]
-    params: Params = {}
+    params: Params = MappingProxyType({})
 
 
 class Op:

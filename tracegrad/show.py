@@ -81,4 +81,4 @@ def listing(graph: Graph) -> str:
 
 
 # A Graph prints itself; the assignment stands here so that graph.py need not import what is built on it.
-Graph.__str__ = Graph.__repr__ = listing  # type: ignore[method-assign]
+Graph.__str__ = Graph.__repr__ = listing  # type: ignore[method-assign, assignment]

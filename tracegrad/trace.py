@@ -118,6 +118,7 @@ def _leaked(eqn: Equation) -> NoReturn:
 
 def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
     """Apply an op: evaluate it on arrays, or record it in the highest trace among its inputs."""
+    trace: Any  # a Trace; not declared as an optional one, which the type checker would have us ask about again
     if len(inputs) == 1 and type(inputs[0]) is Tracer:  # the commonest case, shorter by a fifth
         trace, value = inputs[0].origin, inputs[0].value
         nested = type(value) is Tracer
@@ -159,7 +160,7 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
     if trace.abstract:
         # There are no values: equations hold the tracers themselves, which have at least their types.
         values = inputs
-        types = op.infer([type_of(x) for x in inputs], params)
+        types: Any = op.infer([type_of(x) for x in inputs], params)
         out = (
             tuple([Tracer(trace, None, source, t) for t in types]) if op.several else Tracer(trace, None, source, types)
         )
@@ -414,8 +415,8 @@ class Tracer:
     __xor__, __rxor__ = _operator("bitwise_xor"), _operator("bitwise_xor", True)
     __lshift__, __rlshift__ = _operator("left_shift"), _operator("left_shift", True)
     __rshift__, __rrshift__ = _operator("right_shift"), _operator("right_shift", True)
-    __eq__ = _operator("equal")  # type: ignore[assignment]
-    __ne__ = _operator("not_equal")  # type: ignore[assignment]
+    __eq__ = _operator("equal")
+    __ne__ = _operator("not_equal")
     __lt__, __le__ = _operator("less"), _operator("less_equal")
     __gt__, __ge__ = _operator("greater"), _operator("greater_equal")
 

@@ -17,12 +17,50 @@ Sources, named by the functions below:
 """
 
 from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.linalg import LinAlgError
+
+from tracegrad.errors import ConcretizationTypeError, DtypeError
+from tracegrad.op import BatchRule, Op, Params, Sample, Wanted
+from tracegrad.ops.contract import (
+    column,
+    conjugate_of_complex,
+    linalg_cross,
+    linalg_outer,
+    matmul,
+    matrix_transpose,
+    multi_dot,
+    tensordot,
+    transposed,
+    vecdot,
+)
+from tracegrad.ops.elementwise import astype
+from tracegrad.ops.families import broadcast_shapes, cast, conform, implements, normalize_axes, normalize_axis, shape_of
+from tracegrad.ops.reduce import expand_reduced, reduced_shape
+from tracegrad.trace import as_array, bind, concrete
+from tracegrad.types import ArrayType, type_of
+
+cross, outer = linalg_cross, linalg_outer
+__all__ = [
+    "cholesky", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh", "inv", "lstsq", "matmul",
+    "matrix_norm", "matrix_power", "matrix_rank", "matrix_transpose", "multi_dot", "norm", "outer", "pinv", "qr",
+    "slogdet", "solve", "svd", "svdvals", "tensordot", "tensorinv", "tensorsolve", "trace", "vecdot", "vector_norm",
+]  # fmt: skip
+
 # What NumPy's namedtuples are made of is private to NumPy; the tuples themselves are not.
 EigResult: Any = type(np.linalg.eig(np.eye(1)))
 EighResult: Any = type(np.linalg.eigh(np.eye(1)))
 QRResult: Any = type(np.linalg.qr(np.eye(1)))
 SlogdetResult: Any = type(np.linalg.slogdet(np.eye(1)))
 SVDResult: Any = type(np.linalg.svd(np.eye(1)))
+
+_NOT_GIVEN: Any = object()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -178,7 +216,9 @@ def _solve_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], para
     else:
         ndim = max(len(a.shape) - batched[0], len(b.shape) - batched[1]) + 1
         a, b = [
-            np.reshape(x, (x.shape[0], *(1,) * (ndim - len(x.shape)), *x.shape[1:])) if yes and len(x.shape) < ndim else x
+            np.reshape(x, (x.shape[0], *(1,) * (ndim - len(x.shape)), *x.shape[1:]))
+            if yes and len(x.shape) < ndim
+            else x
             for x, yes in zip((a, b), batched, strict=True)
         ]
         out = np.linalg.solve(a, b)
@@ -389,9 +429,7 @@ def _adjugate_tangent_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[A
             b = np.linalg.inv(a)
             bf, bg = np.matmul(b, f), np.matmul(b, g)
             tf, tg, tfg = [_as_scalar_matrix(np.einsum("...ii->...", x)) for x in (bf, bg, np.matmul(bf, bg))]
-            inner = (tf * tg - tfg) * b + np.matmul(
-                np.matmul(bf, bg) + np.matmul(bg, bf) - tf * bg - tg * bf, b
-            )
+            inner = (tf * tg - tfg) * b + np.matmul(np.matmul(bf, bg) + np.matmul(bg, bf) - tf * bg - tg * bf, b)
             d = _as_scalar_matrix(np.linalg.det(a)) * inner
         found.append(conform(transposed(d), primals[i]))
     return found
@@ -1011,7 +1049,7 @@ pinv_op = Op(
 
 
 @implements(np.linalg.pinv)
-def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._NoValue) -> Any:
+def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = _NOT_GIVEN) -> Any:
     """The pseudo-inverse, (..., m, n) to (..., n, m). Singular values below `rcond` (or `rtol`) times the largest count as
     zero. The derivative takes the rank as constant: across a change of rank the pseudo-inverse is not continuous.
 
@@ -1019,10 +1057,10 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._
     """
     a = as_array(a)
     _require_matrices("pinv", type_of(a))
-    if rcond is not None and rtol is not np._NoValue:
+    if rcond is not None and rtol is not _NOT_GIVEN:
         raise ValueError("pinv: rtol and rcond are two names of one argument; give one of them")
     if rcond is None:
-        rcond = 1e-15 if rtol is np._NoValue else rtol
+        rcond = 1e-15 if rtol is _NOT_GIVEN else rtol
     if rcond is None:
         rcond = max(a.shape[-2:]) * _epsilon(a)
     if hermitian:
@@ -1048,7 +1086,9 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple[Any, Any, Any, Any]:
     """
     a, b = as_array(a), as_array(b)
     if len(shape_of(a)) != 2 or len(shape_of(b)) not in (1, 2) or a.shape[0] != b.shape[0]:
-        raise LinAlgError(f"lstsq takes matrices (m, n) and (m, k), or a vector (m,), got {type_of(a)} and {type_of(b)}")
+        raise LinAlgError(
+            f"lstsq takes matrices (m, n) and (m, k), or a vector (m,), got {type_of(a)} and {type_of(b)}"
+        )
     m, n = a.shape
     rcond = max(m, n) * _epsilon(a) if rcond is None else _static_number(rcond, "lstsq's rcond")
     s = bind(svdvals_op, (a,))
@@ -1209,7 +1249,9 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     if len(axes) == 1:
         return _vector_norm(x, ord, axes, bool(keepdims))
     if len(axes) != 2:
-        raise ValueError(f"Improper number of dimensions to norm: order {ord!r} takes one axis or two, got {type_of(x)}")
+        raise ValueError(
+            f"Improper number of dimensions to norm: order {ord!r} takes one axis or two, got {type_of(x)}"
+        )
     if axes[0] == axes[1]:
         raise ValueError("Duplicate axes given.")
     return _matrix_norm(x, ord, (axes[0], axes[1]), bool(keepdims))

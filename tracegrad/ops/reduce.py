@@ -200,7 +200,7 @@ def _reduce(op: Op, a: Any, axis: Any, keepdims: Any) -> Any:
 
 
 def _sum(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
-    return np.add.reduce(x, axes, keepdims=keepdims)  # type: ignore[call-overload]
+    return np.add.reduce(x, axes, keepdims=keepdims)
 
 
 def _sum_transpose(ct: Any, x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:

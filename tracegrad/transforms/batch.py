@@ -101,7 +101,7 @@ def vmap(fun: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callab
             types.append(ArrayType((*shape[: axis % len(shape)], *shape[axis % len(shape) + 1 :]), x.dtype))
         if size is None:
             raise ShapeError("vmap: no argument is mapped (in_axes has only None); map at least one")
-        out_tree = None
+        out_tree: Any = None
 
         def flat(*tracers: Any) -> list[Any]:
             nonlocal out_tree

@@ -156,10 +156,12 @@ class _CustomFunction:
             raise TypeError(f"{type(self).__name__} takes a function, got {fun!r}")
         self.fun = fun
         self.nondiff_argnums = tuple(nondiff_argnums)
-        functools.update_wrapper(self, fun)
+        wrapper: Any = self
+        functools.update_wrapper(wrapper, fun)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else functools.partial(self, instance)
+        wrapper: Any = self
+        return self if instance is None else functools.partial(wrapper, instance)
 
     def _positional(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """All arguments by position, with defaults, as the rules expect them."""

@@ -372,12 +372,11 @@ def _matching(
             raise ShapeError(
                 f"{transform}: the {what}{path} is {found}, but the {of}{path} is {expected}; shapes must agree"
             )
-        if found.dtype != expected.dtype:
-            if not found.weak:
-                raise DtypeError(
-                    f"{transform}: the {what}{path} is {found}, but the {of}{path} is {expected}; write "
-                    f".astype({expected.dtype.name!r})"
-                )
+        if found.dtype != expected.dtype and not found.weak:
+            raise DtypeError(
+                f"{transform}: the {what}{path} is {found}, but the {of}{path} is {expected}; write "
+                f".astype({expected.dtype.name!r})"
+            )
         checked.append(expected.dtype.type(x) if type(x) in PYTHON_SCALARS else x)
     return checked
 

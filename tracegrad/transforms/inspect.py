@@ -67,7 +67,7 @@ def _graph_and_tree(
     leaves, in_tree = tree.tree_flatten(args)
     abstract = any(isinstance(x, ShapeDtypeStruct) for x in leaves)
     inputs = [_type(x) if abstract else as_array(x) for x in leaves]
-    out_tree = None
+    out_tree: Any = None
 
     def flat(*tracers: Any) -> list[Any]:
         nonlocal out_tree
