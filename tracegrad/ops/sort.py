@@ -579,6 +579,7 @@ bincount_op: Op = linear(
     lambda ct, weights, x, length: astype(np.take(ct, x), weights.dtype),
     infer=_bincount_type,
     batch=_bincount_batch,
+    linear=[{0}],
     kinds="biuf",
     samples=_bincount_samples,
 )

@@ -14,7 +14,15 @@ from tracegrad.errors import DifferentiationError, DtypeError, ShapeError, at, d
 from tracegrad.graph import Graph, evaluate, trace_graph
 from tracegrad.ops.structural import stop_gradient_op
 from tracegrad.trace import Equation, Trace, Tracer, as_array, bind, leaf_names, tracer_inputs
-from tracegrad.transforms.linear import backward, pull_back, pushforward, require_linear, strong, with_own_constants
+from tracegrad.transforms.linear import (
+    backward,
+    pull_back,
+    pushforward,
+    require_linear,
+    require_no_offset,
+    strong,
+    with_own_constants,
+)
 from tracegrad.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, float0, type_of
 
 Argnums = int | Sequence[int]
@@ -501,6 +509,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
     finally:
         trace.end()
     require_linear(eqns)
+    require_no_offset(eqns, [o.value if type(o) is Tracer and o.origin is not trace else o for o in outputs])
     out_types = [type_of(o) for o in outputs]
 
     def transposed(cotangent: Any) -> tuple[Any, ...]:

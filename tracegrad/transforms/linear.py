@@ -129,7 +129,7 @@ def pull_back(
 ) -> list[Any]:
     """`backward` from a trace's outputs to its inputs."""
     if trace.abstract:
-        require_linear(eqns)
+        require_linear(eqns, trace.transform)
     gathered: dict[int, Any] = {}
     for out, ct in zip(outputs, cotangents, strict=True):
         if ct is not None and type(out) is Tracer and out.origin is trace:
@@ -139,16 +139,48 @@ def pull_back(
     return [gathered.get(id(x)) for x in inputs]
 
 
-def require_linear(eqns: Sequence[Equation]) -> None:
+def require_linear(eqns: Sequence[Equation], transform: str = "linear_transpose") -> None:
     """In a trace of types only, an op that is not linear in what is traced has no values to differentiate at."""
     for op, inputs, _, _, out, wanted in eqns:
         if not op.is_linear_in(wanted):
-            source = (out[0] if op.several else out).source
-            types = ", ".join([str(type_of(x)) for x in inputs])
+            fix = "use tg.vjp for functions that are not linear"
+            if transform != "linear_transpose":
+                fix = "a rule must be linear in its tangents or cotangents"
             raise DifferentiationError(
-                f"linear_transpose needs a linear function, but {op.name} of {types}{at(source)} is not linear in the "
-                "inputs; use tg.vjp for functions that are not linear"
+                f"{transform} needs a linear function, but {_placed(op, inputs, out)} is not linear in what is "
+                f"transposed; {fix}"
             )
+
+
+def require_no_offset(eqns: Sequence[Equation], outputs: Sequence[Any]) -> None:
+    """Where an op is linear in several inputs together (a sum), those that are not traced must be zero: `x + 1` is
+    affine, and its transpose would silently be that of `x`."""
+    for op, inputs, _, _, out, wanted in eqns:
+        beside = [[x for i, x in enumerate(inputs) if i in group and i not in wanted] for group in op.linear]
+        fits = [all(map(_is_zero, b)) for b, group in zip(beside, op.linear, strict=True) if group.issuperset(wanted)]
+        if not any(fits):
+            raise DifferentiationError(
+                f"linear_transpose needs a linear function, but {_placed(op, inputs, out)} brings in a constant that is "
+                "not zero, which makes the function affine; leave the constant out, or use tg.vjp"
+            )
+    for i, x in enumerate(outputs):
+        if type(x) is not Tracer and not _is_zero(x):
+            raise DifferentiationError(
+                f"linear_transpose needs a linear function, but its output {i}, {type_of(x)}, is a constant that is not "
+                "zero; leave it out, or use tg.vjp"
+            )
+
+
+def _is_zero(x: Any) -> bool:
+    """Whether a constant is known to be zero."""
+    while type(x) is Tracer:
+        x = x.value
+    return x is not None and not np.any(x)
+
+
+def _placed(op: Op, inputs: Sequence[Any], out: Any) -> str:
+    source = (out[0] if op.several else out).source
+    return f"{op.name} of {', '.join([str(type_of(x)) for x in inputs])}{at(source)}"
 
 
 def transposed_jvp(op: Op, wanted: Wanted, ct: Any, out: Any, values: Sequence[Any], params: Params) -> list[Any]:
@@ -166,7 +198,7 @@ def transposed_jvp(op: Op, wanted: Wanted, ct: Any, out: Any, values: Sequence[A
         return result if op.several else (result,)
 
     types = [strong(type_of(values[i])) for i in differentiable]
-    found = transpose(linear, types, ct if op.several else (ct,), f"the derivative of {op.name}")
+    found = transpose(linear, types, ct if op.several else (ct,), _transposed(op, params))
     by_position = dict(zip(differentiable, found, strict=True))
     return [by_position.get(i) for i in wanted]
 
@@ -189,11 +221,16 @@ def transposed_vjp(
         return vjp(active, spread if op.several else spread[0], out, values, params)
 
     found = transpose(
-        linear, [types[i] for i in differentiable], [tangents[i] for i in active], f"the derivative of {op.name}"
+        linear, [types[i] for i in differentiable], [tangents[i] for i in active], _transposed(op, params)
     )
     by_position = dict(zip(differentiable, found, strict=True))
     full = [by_position.get(i) for i in range(len(outs))]
     return full if op.several else full[0]
+
+
+def _transposed(op: Op, params: Params) -> str:
+    name = repr(str(params["rules"])) if op.runs_user_code else op.name
+    return f"the transpose of the derivative rule of {name}"
 
 
 def strong(type: ArrayType) -> ArrayType:
