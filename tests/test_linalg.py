@@ -237,7 +237,14 @@ def test_float32_stays(name: str) -> None:
 
 def test_integers_become_floats() -> None:
     counts = np.array([[4, 1], [1, 3]])
-    for function in (np.linalg.inv, np.linalg.det, np.linalg.cholesky, np.linalg.eigvalsh, np.linalg.norm, np.linalg.pinv):
+    for function in (
+        np.linalg.inv,
+        np.linalg.det,
+        np.linalg.cholesky,
+        np.linalg.eigvalsh,
+        np.linalg.norm,
+        np.linalg.pinv,
+    ):
         for x in (counts, counts.astype(np.uint8), counts > 1):
             out = tg.vjp(function, x)[0]
             assert out.dtype == np.float64
@@ -248,7 +255,14 @@ def test_integers_become_floats() -> None:
 @pytest.mark.parametrize("shape", [(0, 0), (2, 0, 0), (0, 3, 3)])
 def test_empty_matrices(shape: tuple[int, ...]) -> None:
     a = np.zeros(shape)
-    for function in (np.linalg.inv, np.linalg.det, np.linalg.pinv, np.linalg.cholesky, np.linalg.eigvalsh, np.linalg.svdvals):
+    for function in (
+        np.linalg.inv,
+        np.linalg.det,
+        np.linalg.pinv,
+        np.linalg.cholesky,
+        np.linalg.eigvalsh,
+        np.linalg.svdvals,
+    ):
         out, pull = tg.vjp(function, a)
         np.testing.assert_array_equal(out, function(a))
         assert pull(out)[0].shape == shape
@@ -257,7 +271,9 @@ def test_empty_matrices(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("n", range(-3, 6))
 def test_matrix_power(n: int) -> None:
     a = regular(3, 3)
-    np.testing.assert_allclose(tg.vjp(lambda a: np.linalg.matrix_power(a, n), a)[0], np.linalg.matrix_power(a, n), rtol=1e-10)
+    np.testing.assert_allclose(
+        tg.vjp(lambda a: np.linalg.matrix_power(a, n), a)[0], np.linalg.matrix_power(a, n), rtol=1e-10
+    )
 
 
 def test_matrix_rank() -> None:
@@ -266,7 +282,7 @@ def test_matrix_rank() -> None:
     for args, kwargs in [((stack,), {}), ((stack, 1.5), {}), ((stack,), {"rtol": 0.5}), ((np.zeros(2),), {}),
                          ((rank_two + rank_two.T,), {"hermitian": True})]:  # fmt: skip
         expected = np.linalg.matrix_rank(*args, **kwargs)
-        found = tg.vjp(lambda x: np.linalg.matrix_rank(x, *args[1:], **kwargs), args[0])[0]  # noqa: B023
+        found = tg.vjp(lambda x: np.linalg.matrix_rank(x, *args[1:], **kwargs), args[0])[0]
         np.testing.assert_array_equal(found, expected)
     assert tg.grad(lambda a: np.trace(a) if np.linalg.matrix_rank(a) == 2 else np.sum(a))(rank_two)[0, 1] == 0
 
@@ -274,7 +290,7 @@ def test_matrix_rank() -> None:
 def test_cond_of_a_singular_matrix_is_infinite() -> None:
     singular = np.ones((2, 2))
     for p in (None, 1, "fro"):
-        assert tg.vjp(lambda a: np.linalg.cond(a, p), singular)[0] > 1e15  # noqa: B023
+        assert tg.vjp(lambda a: np.linalg.cond(a, p), singular)[0] > 1e15
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -399,7 +415,9 @@ def test_equal_singular_values() -> None:
 # Decompositions up to a choice.
 
 
-@pytest.mark.parametrize("a", [regular(3, 3), np.array([[1.0, -2, 0.3], [1.5, 1, 0.1], [0.2, 0.4, 4]]), regular(3, 3, kind="c")])
+@pytest.mark.parametrize(
+    "a", [regular(3, 3), np.array([[1.0, -2, 0.3], [1.5, 1, 0.1], [0.2, 0.4, 4]]), regular(3, 3, kind="c")]
+)
 def test_eig_follows_lapacks_choice(a: Any) -> None:
     t = general(3, 3, seed=5, kind="c" if a.dtype.kind == "c" else "f")
     function = lambda a: tuple(np.linalg.eig(a))
@@ -410,7 +428,9 @@ def test_eig_follows_lapacks_choice(a: Any) -> None:
 
 
 def test_sum_of_eigenvalues_is_the_trace() -> None:
-    np.testing.assert_allclose(tg.grad(lambda a: np.sum(np.linalg.eigvals(a)).real)(regular(4, 4)), np.eye(4), atol=1e-12)
+    np.testing.assert_allclose(
+        tg.grad(lambda a: np.sum(np.linalg.eigvals(a)).real)(regular(4, 4)), np.eye(4), atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("kind", ["f", "c"])
@@ -449,7 +469,9 @@ def test_wide_qr(kind: str) -> None:
 
 def test_svd_of_hermitian_matrices() -> None:
     a = hermitian(3, 3) - 2.5 * np.eye(3)
-    for ours, theirs in zip(tg.vjp(lambda a: np.linalg.svd(a, hermitian=True), a)[0], np.linalg.svd(a, hermitian=True), strict=True):
+    for ours, theirs in zip(
+        tg.vjp(lambda a: np.linalg.svd(a, hermitian=True), a)[0], np.linalg.svd(a, hermitian=True), strict=True
+    ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-12)
     values = lambda a: np.linalg.svd(a, compute_uv=False, hermitian=True)
     np.testing.assert_allclose(tg.vjp(values, a)[0], values(a), rtol=1e-12)
@@ -472,8 +494,18 @@ def test_pinv_of_constant_rank(kind: str) -> None:
 
 def test_lstsq_as_numpys() -> None:
     a, b = general(4, 2), general(4, 3)
-    for args in [(a, b), (a, b[:, 0]), (np.ones((4, 2)), b), (a.T, b[:2]), (regular(3, 3), general(3)), (a, b, 0.9), (a[:, :0], b)]:
-        for ours, theirs in zip(tg.vjp(lambda a, b: np.linalg.lstsq(a, b, *args[2:]), *args[:2])[0], np.linalg.lstsq(*args), strict=True):  # noqa: B023
+    for args in [
+        (a, b),
+        (a, b[:, 0]),
+        (np.ones((4, 2)), b),
+        (a.T, b[:2]),
+        (regular(3, 3), general(3)),
+        (a, b, 0.9),
+        (a[:, :0], b),
+    ]:
+        for ours, theirs in zip(
+            tg.vjp(lambda a, b: np.linalg.lstsq(a, b, *args[2:]), *args[:2])[0], np.linalg.lstsq(*args), strict=True
+        ):
             assert np.shape(ours) == np.shape(theirs)
             np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
 
@@ -509,7 +541,7 @@ def test_norms_of_scalars_and_integers() -> None:
     np.testing.assert_array_equal(out, [5, 1])
     for kwargs in ({"keepdims": True}, {"ord": 1}, {"ord": 3, "axis": 1, "keepdims": True}, {"axis": (1, 0)}):
         x = general(2, 3)
-        ours, theirs = tg.vjp(lambda x: np.linalg.norm(x, **kwargs), x)[0], np.linalg.norm(x, **kwargs)  # noqa: B023
+        ours, theirs = tg.vjp(lambda x: np.linalg.norm(x, **kwargs), x)[0], np.linalg.norm(x, **kwargs)
         assert np.shape(ours) == np.shape(theirs)
         np.testing.assert_allclose(ours, theirs, rtol=1e-12)
 
@@ -521,7 +553,11 @@ def test_norms_of_scalars_and_integers() -> None:
 @pytest.mark.parametrize(
     "function, args, message",
     [
-        (np.linalg.solve, [np.ones((2, 2)), np.ones(2)], r"Singular matrix\n  in solve of f64\[2,2\], f64\[2\] at .*:\d+"),
+        (
+            np.linalg.solve,
+            [np.ones((2, 2)), np.ones(2)],
+            r"Singular matrix\n  in solve of f64\[2,2\], f64\[2\] at .*:\d+",
+        ),
         (np.linalg.inv, [np.zeros((2, 2))], r"Singular matrix\n  in inv of f64\[2,2\] at .*test_linalg\.py:\d+"),
         (np.linalg.cholesky, [-np.eye(2)], r"not positive definite\n  in cholesky of f64\[2,2\] at"),
     ],
@@ -534,7 +570,11 @@ def test_values_that_lapack_refuses(function: Any, args: Any, message: str) -> N
 @pytest.mark.parametrize(
     "function, shapes, message",
     [
-        (np.linalg.inv, [(2, 3)], r"inv takes a square matrix .* got f64\[2,3\]\n  in inv of f64\[2,3\] at .*test_linalg"),
+        (
+            np.linalg.inv,
+            [(2, 3)],
+            r"inv takes a square matrix .* got f64\[2,3\]\n  in inv of f64\[2,3\] at .*test_linalg",
+        ),
         (np.linalg.inv, [(3,)], r"inv takes a matrix or a batch of them, \(..., m, n\), got f64\[3\]"),
         (np.linalg.det, [(2, 3)], "det takes a square matrix"),
         (np.linalg.slogdet, [(2, 3)], "slogdet takes a square matrix"),
@@ -587,5 +627,7 @@ def test_dtypes_that_lapack_lacks() -> None:
 
 
 def test_a_derivative_that_does_not_exist_names_the_line() -> None:
-    with pytest.raises(LinAlgError, match=r"slogdet at .*test_linalg\.py:\d+ .* has no derivative here: Singular matrix"):
+    with pytest.raises(
+        LinAlgError, match=r"slogdet at .*test_linalg\.py:\d+ .* has no derivative here: Singular matrix"
+    ):
         tg.grad(lambda a: np.linalg.slogdet(a)[1])(np.zeros((2, 2)))

@@ -24,19 +24,11 @@ jax.config.update("jax_enable_x64", True)
 rng = np.random.default_rng(0)
 X = rng.uniform(-2, 2, (2, 3, 4))
 DISTINCT = rng.permutation(24).reshape(2, 3, 4) / 7 - 1.5
-AXES: list[Any] = [None, 0, -1, (0, 2), (-1, -2), ()]
 
 
 def traced(f: Callable[..., Any], *args: Any) -> Any:
     """The value of `f` computed through tracers."""
-    outs = []
-
-    def scalar(*xs: Any) -> Any:
-        outs.append(f(*xs))
-        return 0.0
-
-    trace_free = tg.vjp(lambda *xs: f(*xs), *args)[0]
-    return trace_free
+    return tg.vjp(f, *args)[0]
 
 
 def same(a: Any, b: Any, rtol: float = 0.0) -> None:
@@ -91,8 +83,7 @@ SMOOTH = ["sum", "prod", "mean", "var", "std", "nansum", "nanprod", "nanmean", "
 EXTREMES = ["max", "min", "amax", "amin", "ptp", "nanmax", "nanmin"]
 
 
-@pytest.mark.parametrize("keepdims", [False, True])
-@pytest.mark.parametrize("axis", AXES[:-1])
+@pytest.mark.parametrize("axis, keepdims", [(None, False), (-2, True), ((0, -1), False)])
 @pytest.mark.parametrize("name", SMOOTH + EXTREMES)
 def test_against_jax(name: str, axis: Any, keepdims: bool) -> None:
     x = X if name in SMOOTH else DISTINCT
@@ -109,7 +100,11 @@ def test_values_and_dtypes_are_numpys(name: str, dtype: str) -> None:
     function = getattr(np, name)
     if (name, dtype) in {("ptp", "bool")}:
         pytest.skip("NumPy does not subtract booleans")
-    x = (X * 2).astype(dtype) if np.dtype(dtype).kind != "c" else (X + 1j * X[::-1]).astype(dtype)
+    x = (
+        (X * (1 if dtype == "float16" else 2)).astype(dtype)
+        if np.dtype(dtype).kind != "c"
+        else (X + 1j * X[::-1]).astype(dtype)
+    )
     for axis in (None, 1, -1):
         got, expected = traced(lambda x: function(x, axis=axis), x), function(x, axis=axis)
         same(got, expected, {"float16": 1e-3, "float32": 1e-6, "complex64": 1e-6}.get(dtype, 1e-14))
@@ -261,7 +256,8 @@ def test_ties_share_as_in_jax(name: str, axis: Any) -> None:
 
 def test_extremes_of_infinities_and_nan() -> None:
     x = np.array([[-np.inf, -np.inf], [np.inf, 1.0]])
-    np.testing.assert_array_equal(tg.grad(lambda x: np.sum(np.max(x, 1) * [2.0, 3.0]))(x), [[1, 1], [3, 0]])
+    np.testing.assert_array_equal(tg.grad(lambda x: np.max(x, 1)[0])(x), [[0.5, 0.5], [0, 0]])
+    np.testing.assert_array_equal(tg.grad(lambda x: np.max(x, 1)[1])(x), [[0, 0], [1, 0]])
     x = np.array([[np.nan, -np.inf, 2.0], [np.nan, np.nan, np.nan]])
     gradient = tg.grad(lambda x: np.sum(reduce.nanmax(x, 1)))(x)
     np.testing.assert_array_equal(gradient, [[0, 0, 1], [0, 0, 0]])
@@ -502,7 +498,7 @@ def test_cumulative_values() -> None:
         lambda x: np.cumulative_prod(x, axis=0, include_initial=True),
         lambda x: np.cumulative_prod(x[0]),
     ):
-        same(traced(f, X[0]) if f(X[0]).ndim else 0, f(X[0])) if True else None
+        same(traced(f, X[0]), f(X[0]), 1e-6 if f(X[0]).dtype == np.float32 else 1e-13)
     same(traced(lambda x: np.cumsum(x, 1, dtype=np.int8), small), np.cumsum(small, 1, dtype=np.int8))
     same(traced(lambda x: np.cumprod(x, 0), small), np.cumprod(small, 0))
 

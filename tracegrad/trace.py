@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -64,7 +65,7 @@ class Trace:
         self.level = next(_levels)
         self.eqns: list[Equation] = []
         self.record: Callable[[Equation], None] = self.eqns.append
-        self.locked: list[np.ndarray[Any, Any]] = []
+        self.locked: dict[int, tuple[np.ndarray[Any, Any], bool]] = {}
         self.names: Callable[[int], str] | None = None
 
     def lock(self, array: np.ndarray[Any, Any]) -> None:
@@ -72,15 +73,23 @@ class Trace:
 
         Writing into it later in the traced function would silently change the derivative; now it raises.
         """
-        if not array.flags.writeable:
-            return
+        if id(array) not in self.locked:
+            with _holding:
+                self._hold(array)
+
+    def _hold(self, array: np.ndarray[Any, Any]) -> None:
         owner = array.base
-        if isinstance(owner, np.ndarray):
-            if not owner.flags.writeable:
-                return  # locked elsewhere; NumPy would not let us give this view back
-            self.lock(owner)
-        self.locked.append(array)
-        array.flags.writeable = False
+        if isinstance(owner, np.ndarray) and id(owner) not in self.locked:
+            self._hold(owner)
+        holding = True
+        if id(array) in _held:
+            _held[id(array)][1] += 1
+        elif array.flags.writeable and _can_be_given_back(array):
+            _held[id(array)] = [array, 1]
+            array.flags.writeable = False
+        else:
+            holding = False
+        self.locked[id(array)] = array, holding
 
     def finish(self) -> list[Equation]:
         """Stop recording and hand over the equations; from here on every use of a tracer is a leak.
@@ -97,9 +106,9 @@ class Trace:
         if self.record is not _leaked:
             self.finish()
         if self.locked:
-            for array in self.locked:  # owners before their views: NumPy allows no other order
-                array.flags.writeable = True
-            self.locked = []
+            with _holding:
+                _give_back([array for array, holding in self.locked.values() if holding])
+            self.locked = {}
 
     @property
     def ended(self) -> bool:
@@ -107,6 +116,41 @@ class Trace:
 
     def __repr__(self) -> str:
         return f"<trace of {described(self.function)} by {self.transform}{', ended' if self.ended else ''}>"
+
+
+# The arrays that traces hold read-only, each with the number of traces that do: an inner transform that ends must not
+# free what an outer one, or another thread, still needs. `_waiting` are views that are free but for their owner.
+_held: dict[int, list[Any]] = {}
+_waiting: list[np.ndarray[Any, Any]] = []
+_holding = threading.Lock()
+
+
+def _can_be_given_back(array: np.ndarray[Any, Any]) -> bool:
+    """Whether NumPy will let us make the array writeable again: not if its memory is a foreign object's."""
+    owner = array.base
+    if owner is None:
+        return True
+    if isinstance(owner, np.ndarray):
+        return owner.flags.writeable or id(owner) in _held
+    try:
+        return not memoryview(owner).readonly
+    except TypeError:
+        return False
+
+
+def _give_back(arrays: list[np.ndarray[Any, Any]]) -> None:
+    """Let go of arrays, owners before their views: NumPy makes no view writeable before its owner is."""
+    global _waiting
+    for array in arrays:
+        _held[id(array)][1] -= 1
+    arrays, _waiting = arrays + _waiting, []
+    for array in arrays:
+        if id(array) in _held and _held[id(array)][1] == 0:
+            if isinstance(array.base, np.ndarray) and not array.base.flags.writeable:
+                _waiting.append(array)
+            else:
+                array.flags.writeable = True
+                del _held[id(array)]
 
 
 def _leaked(eqn: Equation) -> NoReturn:
@@ -220,7 +264,11 @@ def _explained(error: Exception, op: Op, inputs: Any, params: Params, source: An
 
 def as_array(x: Any) -> Any:
     """What `bind` takes: tracers and arrays as they are, sequences as arrays (of tracers: stacked), else TypeError."""
-    if type(x) is Tracer or type(x) in _DIRECT:
+    if type(x) in _DIRECT:
+        return x
+    if type(x) is Tracer:
+        if x.origin.ended:
+            raise UnexpectedTracerError(x.leak_text())
         return x
     if isinstance(x, list | tuple) and contains_tracer(x):
         return FUNCTIONS[np.array](x)

@@ -43,8 +43,8 @@ def _matmul_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
         raise ShapeError(f"matmul: {x} and {y} must both have axes; write x * y to multiply by a scalar")
     if x.shape[-1] != y.shape[-2:][0]:
         raise ShapeError(
-            f"matmul: the last axis of {x} and the {'only' if y.ndim == 1 else 'last but one'} axis of {y} must be of the "
-            "same size; write x.T, y.T or np.swapaxes(x, -1, -2) to line them up"
+            f"matmul: the last axis of {x} and the {'only' if y.ndim == 1 else 'last but one'} axis of {y} must be of "
+            "the same size; write x.T, y.T or np.swapaxes(x, -1, -2) to line them up"
         )
     try:
         batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
@@ -155,8 +155,8 @@ UFUNCS[np.matmul] = matmul_op
 
 @implements(np.matmul, np.linalg.matmul)
 def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> Any:
-    """Matrix product, `x1 @ x2`: (..., m, k) by (..., k, n) gives (..., m, n), leading axes broadcast. A 1-d x1 is a row,
-    a 1-d x2 a column, and that axis is gone from the result."""
+    """Matrix product, `x1 @ x2`: (..., m, k) by (..., k, n) gives (..., m, n), leading axes broadcast. A 1-d x1 is a
+    row, a 1-d x2 a column, and that axis is gone from the result."""
     if out is not None or dtype is not None:
         reject(np.matmul, out=out)
         x1, x2 = [astype(as_array(x), dtype) for x in (x1, x2)]
@@ -304,29 +304,30 @@ def _einsum_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], par
 
 def _einsum_samples() -> Iterable[Sample]:
     rng = np.random.default_rng(0)
-    for subscripts, *shapes in [
-        ("ij,jk->ik", (2, 3), (3, 2)),
-        ("ij,jk->ki", (17, 18), (18, 16)),
-        ("bij,bjk->bik", (2, 2, 3), (2, 3, 2)),
-        ("i,j->ji", (2,), (3,)),
-        ("i,i->", (3,), (3,)),
-        ("ij->ji", (2, 3)),
-        ("ij->", (2, 3)),
-        ("ij->j", (2, 3)),
-        ("ii->", (3, 3)),
-        ("ii->i", (3, 3)),
-        ("iij->ji", (3, 3, 2)),
-        ("iji->ij", (2, 3, 2)),
-        ("ii,i->i", (3, 3), (3,)),
-        ("ij,i->", (2, 3), (2,)),
-        ("i,i->i", (1,), (3,)),
-        ("ij,ij->i", (2, 1), (2, 3)),
-        ("i,i->", (3,), (1,)),
-        ("ij,jk,kl->il", (2, 3), (3, 2), (2, 2)),
-        (",i->i", (), (3,)),
-        ("->", ()),
-        ("ij,jk->ik", (2, 0), (0, 3)),
-    ]:
+    table: list[tuple[str, list[Shape]]] = [
+        ("ij,jk->ik", [(2, 3), (3, 2)]),
+        ("ij,jk->ki", [(17, 18), (18, 16)]),
+        ("bij,bjk->bik", [(2, 2, 3), (2, 3, 2)]),
+        ("i,j->ji", [(2,), (3,)]),
+        ("i,i->", [(3,), (3,)]),
+        ("ij->ji", [(2, 3)]),
+        ("ij->", [(2, 3)]),
+        ("ij->j", [(2, 3)]),
+        ("ii->", [(3, 3)]),
+        ("ii->i", [(3, 3)]),
+        ("iij->ji", [(3, 3, 2)]),
+        ("iji->ij", [(2, 3, 2)]),
+        ("ii,i->i", [(3, 3), (3,)]),
+        ("ij,i->", [(2, 3), (2,)]),
+        ("i,i->i", [(1,), (3,)]),
+        ("ij,ij->i", [(2, 1), (2, 3)]),
+        ("i,i->", [(3,), (1,)]),
+        ("ij,jk,kl->il", [(2, 3), (3, 2), (2, 2)]),
+        (",i->i", [(), (3,)]),
+        ("->", [()]),
+        ("ij,jk->ik", [(2, 0), (0, 3)]),
+    ]
+    for subscripts, shapes in table:
         yield Sample(tuple([rng.uniform(-1, 1, s) for s in shapes]), {"subscripts": subscripts})
 
 
@@ -395,7 +396,8 @@ def einsum_path(*operands: Any, optimize: Any = "greedy", einsum_call: bool = Fa
 
 
 def _strong(x: Any) -> Any:
-    """An array or tracer; a Python scalar becomes float64 or int64, as in NumPy's products, where scalars are not weak."""
+    """An array or tracer; a Python scalar becomes float64 or int64, as in NumPy's products, where scalars are not
+    weak."""
     x = as_array(x)
     if type(x) in PYTHON_SCALARS:
         return np.asarray(x)[()]
@@ -472,8 +474,8 @@ def kron(a: Any, b: Any) -> Any:
 
 @implements(np.tensordot, np.linalg.tensordot)
 def tensordot(a: Any, b: Any, /, axes: Any = 2) -> Any:
-    """The sum of products over the last `axes` axes of `a` and the first of `b`, or over the axes in a pair of axes or of
-    lists of axes. The axes that are left are those of `a`, then those of `b`."""
+    """The sum of products over the last `axes` axes of `a` and the first of `b`, or over the axes in a pair of axes
+    or of lists of axes. The axes that are left are those of `a`, then those of `b`."""
     a, b = _strong(a), _strong(b)
     a_ndim, b_ndim = len(a.shape), len(b.shape)
     if hasattr(axes, "__iter__"):
@@ -561,8 +563,8 @@ def matrix_transpose(x: Any, /) -> Any:
 
 @implements(np.linalg.multi_dot)
 def multi_dot(arrays: Sequence[Any], *, out: Any = None) -> Any:
-    """The matrix product of all arrays, in the order that takes the fewest multiplications. The first and the last may be
-    1-d, a row and a column.
+    """The matrix product of all arrays, in the order that takes the fewest multiplications. The first and the last
+    may be 1-d, a row and a column.
 
     Source: Cormen, Leiserson, Rivest, Stein, Introduction to Algorithms, section 15.2.
     """

@@ -92,7 +92,7 @@ def spread(t: Any, out: Any) -> Any:
     shape = shape_of(out)
     if shape_of(t) != shape:
         t = np.broadcast_to(t, shape)
-    return cast(t, PYTHON_SCALARS.get(type(out), out.dtype))
+    return cast(t, PYTHON_SCALARS.get(type(out)) or out.dtype)
 
 
 def _no_partial(*_: Any, **__: Any) -> None:

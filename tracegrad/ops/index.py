@@ -43,7 +43,7 @@ Index = tuple[Any, ...]
 
 
 @lru_cache(maxsize=4096)
-def _slice_entry(start: int | None, stop: int | None, step: int | None, size: int) -> str:
+def slice_entry(start: int | None, stop: int | None, step: int | None, size: int) -> str:
     """A slice of an axis of this size, clipped to it."""
     first, last, stride = slice(start, stop, step).indices(size)
     length = len(range(first, last, stride))
@@ -181,10 +181,10 @@ def locate(x: Any, expression: Any, mode: str | None = None) -> Located:
             entries.append(None)
             continue
         if kind is np.ndarray and item.dtype == bool:
-            for n, m in zip(shape[axis:], item.shape, strict=False):
+            for i, (n, m) in enumerate(zip(shape[axis:], item.shape, strict=False), axis):
                 if n != m:
                     raise IndexError(
-                        f"boolean index did not match indexed array along axis {axis + item.shape.index(m)}; "
+                        f"boolean index did not match indexed array along axis {i}; "
                         f"size of axis is {n} but size of corresponding boolean axis is {m}: "
                         f"a mask of shape {item.shape} for {type_of(x)}{placed(user_source())}"
                     )
@@ -206,10 +206,10 @@ def locate(x: Any, expression: Any, mode: str | None = None) -> Located:
                 _out_of_bounds(item, axis, n, x)
         elif kind is slice:
             try:
-                entries.append(_slice_entry(item.start, item.stop, item.step, n))
+                entries.append(slice_entry(item.start, item.stop, item.step, n))
             except TypeError:  # a tracer, which has no hash
                 parts = [p if p is None else operator.index(p) for p in (item.start, item.stop, item.step)]
-                entries.append(_slice_entry(*parts, n))
+                entries.append(slice_entry(*parts, n))
         else:
             entries.append("array")
             arrays.append(np.clip(_from_front(item, n), 0, n - 1) if mode == "clip" else item)
@@ -307,7 +307,7 @@ class _BatchedIndex(NamedTuple):
 def _batched_index(
     size: int, whole: bool, flags: Sequence[bool], arrays: Sequence[Any], index: Index, found: Region
 ) -> _BatchedIndex:
-    """`whole`: the indexed array has a batch axis. `flags`: which integer arrays have. `found`: one example's region."""
+    """`whole`: the indexed array has a batch axis. `flags`: which index arrays have. `found`: one example's region."""
     first, count, ndim = found.first, found.count, len(found.shape)
     arrays = list(arrays)
     for i, b in enumerate(flags):

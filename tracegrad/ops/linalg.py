@@ -1,13 +1,14 @@
 """Linear algebra: `numpy.linalg`, with derivatives.
 
-Values come from NumPy's LAPACK; leading axes are batches throughout, which is how vmap runs them. Derivatives are written
-in matrix products and these same functions, so they can be differentiated again. Where a decomposition is not unique
-(signs, phases, bases of equal eigenvalues), its derivative is that of the choice which moves least, and a function that
-depends on the choice has no derivative to be had; gaps between equal values count as infinite, not as zero, so that a
-sum of equal eigenvalues, say, keeps its finite derivative.
+Values come from NumPy's LAPACK; leading axes are batches throughout, which is how vmap runs them. Derivatives are
+written in matrix products and these same functions, so they can be differentiated again. Where a decomposition is not
+unique (signs, phases, bases of equal eigenvalues), its derivative is that of the choice which moves least, and a
+function that depends on the choice has no derivative to be had; gaps between equal values count as infinite, not as
+zero, so that a sum of equal eigenvalues, say, keeps its finite derivative.
 
 Sources, named by the functions below:
-    Giles: M. Giles, "Collected Matrix Derivative Results for Forward and Reverse Mode Algorithmic Differentiation", 2008
+    Giles: M. Giles, "Collected Matrix Derivative Results for Forward and Reverse Mode Algorithmic Differentiation",
+        2008
     Walter: S. Walter, L. Lehmann, "Algorithmic Differentiation of Linear Algebra Functions with Application in Optimum
         Experimental Design", 2010, arXiv:1001.1654
     Townsend: J. Townsend, "Differentiating the Singular Value Decomposition", 2016
@@ -26,8 +27,8 @@ from typing import Any
 import numpy as np
 from numpy.linalg import LinAlgError
 
-from tracegrad.errors import ConcretizationTypeError, DtypeError
-from tracegrad.op import BatchRule, Op, Params, Sample, Wanted
+from tracegrad.errors import ConcretizationTypeError, DtypeError, at, replay
+from tracegrad.op import OPS, BatchRule, Op, Params, Sample, Wanted
 from tracegrad.ops.contract import (
     column,
     conjugate_of_complex,
@@ -93,6 +94,13 @@ def _reciprocal(x: Any) -> Any:
     return np.where(zero, 0, 1 / np.where(zero, 1, x))
 
 
+def floating(x: Any) -> Any:
+    """An array or tracer of floats: integers become float64."""
+    x = as_array(x)
+    found = type_of(x)
+    return astype(x, found.dtype if found.dtype.kind in "fc" else np.float64)
+
+
 def linalg_dtype(name: str, *types: ArrayType) -> np.dtype[Any]:
     """The dtype in which LAPACK works on these: float32, float64 or their complex kin."""
     for t in types:
@@ -106,7 +114,7 @@ def linalg_dtype(name: str, *types: ArrayType) -> np.dtype[Any]:
 
 def real_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype of real and imaginary parts."""
-    return dtype if dtype.kind != "c" else np.dtype(np.float32 if dtype.char == "F" else np.float64)
+    return np.zeros((), dtype).real.dtype
 
 
 def _require_matrices(name: str, t: ArrayType) -> None:
@@ -120,11 +128,19 @@ def _require_square(name: str, t: ArrayType) -> None:
         raise LinAlgError(f"{name} takes a square matrix or a batch of them, (..., m, m), got {t}")
 
 
-def _leading_batch(op: Callable[[], Op]) -> BatchRule:
+def _solved(name: str, a: Any, b: Any = None) -> Any:
+    """a^-1 b, or a^-1, in the derivative of the named function, with an error that says so where it does not exist."""
+    try:
+        return np.linalg.inv(a) if b is None else np.linalg.solve(a, b)
+    except LinAlgError as error:
+        raise LinAlgError(f"{name}{at(replay.source)} has no derivative here: {error}") from None
+
+
+def _leading_batch(name: str) -> BatchRule:
     """The batching rule of a function of one array of matrices: NumPy maps over leading axes itself."""
 
     def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-        return bind(op(), tuple(inputs), params)
+        return bind(OPS[name], tuple(inputs), params)
 
     return batch
 
@@ -160,8 +176,8 @@ def _solve_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     dtype = linalg_dtype("solve", a, b)
     if b.ndim == 0 or b.shape[-1 if b.ndim == 1 else -2] != a.shape[-1]:
         raise LinAlgError(
-            f"solve: {b} does not fit {a}, whose right-hand sides are vectors of {a.shape[-1]}, or the columns of matrices "
-            f"(..., {a.shape[-1]}, k); a batch of vectors is written b[..., None]"
+            f"solve: {b} does not fit {a}, whose right-hand sides are vectors of {a.shape[-1]}, or the columns of "
+            f"matrices (..., {a.shape[-1]}, k); a batch of vectors is written b[..., None]"
         )
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2]) if _fits(a.shape[:-2], b.shape[:-2]) else None
     if batch is None:
@@ -284,7 +300,7 @@ inv_op = Op(
     infer=_inv_type,
     jvp=_inv_jvp,
     vjp=_inv_vjp,
-    batch=_leading_batch(lambda: inv_op),
+    batch=_leading_batch("inv"),
     samples=_square_samples,
 )
 
@@ -309,8 +325,8 @@ def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
     size = math.prod(sizes)
     if math.prod(a.shape) != size**2:
         raise LinAlgError(
-            f"tensorsolve: the axes of {type_of(a)} beyond those of {type_of(b)} have {size} elements, so it should have "
-            f"{size**2}"
+            f"tensorsolve: the axes of {type_of(a)} beyond those of {type_of(b)} have {size} elements, so it should "
+            f"have {size**2}"
         )
     return np.reshape(np.linalg.solve(np.reshape(a, (size, size)), np.reshape(b, (size,))), sizes)
 
@@ -372,8 +388,8 @@ def _adjugate(a: Any) -> Any:
 
 
 def _adjugate_tangent(a: Any, t: Any) -> Any:
-    """The derivative of adj(a) along t. With a = U S V^H and F = U^H t V it is det(U V^H) V G U^H, where
-    G_ii = sum over k != i of F_kk p_ik, G_ij = -F_ij p_ij, and p_ij is the product of the singular values but i and j."""
+    """The derivative of adj(a) along t. With a = U S V^H and F = U^H t V it is det(U V^H) V G U^H, where G_ii = sum
+    over k != i of F_kk p_ik, G_ij = -F_ij p_ij, and p_ij is the product of the singular values but i and j."""
     u, s, vh = np.linalg.svd(a)
     n = s.shape[-1]
     p = _products_of_others(np.where(np.eye(n, dtype=bool), 1, s[..., None, :]))
@@ -405,7 +421,7 @@ adjugate_op = Op(
     infer=_adjugate_type,
     jvp=_adjugate_jvp,
     vjp=_adjugate_vjp,
-    batch=_leading_batch(lambda: adjugate_op),
+    batch=_leading_batch("adjugate"),
     samples=_square_samples,
 )
 
@@ -417,8 +433,8 @@ def _adjugate_tangent_type(types: Sequence[ArrayType], params: Params) -> ArrayT
 
 
 def _adjugate_tangent_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
-    """The derivative by t is the op again: the second derivative of the determinant is symmetric. That by a is its third,
-    here by way of the inverse, so for regular matrices only."""
+    """The derivative by t is the op again: the second derivative of the determinant is symmetric. That by a is its
+    third, here by way of the inverse, so for regular matrices only."""
     a, f = primals
     g = transposed(ct)
     found: list[Any] = []
@@ -426,7 +442,7 @@ def _adjugate_tangent_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[A
         if i == 1:
             d = bind(adjugate_tangent_op, (a, g))
         else:
-            b = np.linalg.inv(a)
+            b = _solved("the second derivative of det", a)
             bf, bg = np.matmul(b, f), np.matmul(b, g)
             tf, tg, tfg = [_as_scalar_matrix(np.einsum("...ii->...", x)) for x in (bf, bg, np.matmul(bf, bg))]
             inner = (tf * tg - tfg) * b + np.matmul(np.matmul(bf, bg) + np.matmul(bg, bf) - tf * bg - tg * bf, b)
@@ -476,7 +492,7 @@ det_op = Op(
     evaluate=np.linalg.det,
     infer=_det_type,
     vjp=_det_vjp,
-    batch=_leading_batch(lambda: det_op),
+    batch=_leading_batch("det"),
     samples=_square_samples,
 )
 
@@ -503,7 +519,7 @@ def _slogdet_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType
 
 
 def _slogdet_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> tuple[Any, ...]:
-    t = np.einsum("...ij,...ji->...", np.linalg.inv(primals[0]), tangents[0])
+    t = np.einsum("...ij,...ji->...", _solved("slogdet", primals[0]), tangents[0])
     if t.dtype.kind != "c":
         return None, t
     return out[0] * (1j * np.imag(t)), np.real(t)
@@ -514,7 +530,7 @@ slogdet_op = Op(
     evaluate=lambda a: tuple(np.linalg.slogdet(a)),
     infer=_slogdet_type,
     jvp=_slogdet_jvp,
-    batch=_leading_batch(lambda: slogdet_op),
+    batch=_leading_batch("slogdet"),
     several=True,
     samples=_square_samples,
 )
@@ -600,6 +616,7 @@ from_triangle_op = Op(
 
 def from_triangle(a: Any, lower: bool) -> Any:
     """Matrices as LAPACK reads them: as they are, if Hermitian, else completed from the lower or upper triangle."""
+    a = floating(a)
     return bind(from_triangle_op, (a, a), {"lower": lower, "transpose": False})
 
 
@@ -622,7 +639,7 @@ cholesky_op = Op(
     evaluate=lambda a: np.linalg.cholesky(_hermitian(a)),
     infer=_cholesky_type,
     jvp=_cholesky_jvp,
-    batch=_leading_batch(lambda: cholesky_op),
+    batch=_leading_batch("cholesky"),
     samples=_symmetric_samples,
 )
 
@@ -653,9 +670,9 @@ def _eigh_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params:
 
 
 def _complex_number(samples: Callable[[], Iterable[Sample]], **params: Any) -> Callable[[], Iterable[Sample]]:
-    """Complex samples of one element, for decompositions of which the phases are arbitrary: LAPACK's and the derivative's
-    differ, so that larger ones cannot be held against differences of values. Tests of functions that do not depend on
-    the phase are in tests/test_linalg.py."""
+    """Complex samples of one element, for decompositions of which the phases are arbitrary: LAPACK's and the
+    derivative's differ, so that larger ones cannot be held against differences of values. Tests of functions that do
+    not depend on the phase are in tests/test_linalg.py."""
 
     def both() -> Iterable[Sample]:
         yield from samples()
@@ -669,7 +686,7 @@ eigh_op = Op(
     evaluate=lambda a: tuple(np.linalg.eigh(_hermitian(a))),
     infer=_eigh_type,
     jvp=_eigh_jvp,
-    batch=_leading_batch(lambda: eigh_op),
+    batch=_leading_batch("eigh"),
     several=True,
     samples=_complex_number(_symmetric_samples),
 )
@@ -692,7 +709,7 @@ eigvalsh_op = Op(
     evaluate=lambda a: np.linalg.eigvalsh(_hermitian(a)),
     infer=_eigvalsh_type,
     jvp=_eigvalsh_jvp,
-    batch=_leading_batch(lambda: eigvalsh_op),
+    batch=_leading_batch("eigvalsh"),
     samples=_symmetric_samples,
 )
 
@@ -740,7 +757,7 @@ def _eig_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ..
 
 def _eig_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> tuple[Any, ...]:
     w, v = out
-    rotated = np.linalg.solve(v, np.matmul(tangents[0], v))
+    rotated = _solved("eig", v, np.matmul(tangents[0], v))
     u = np.matmul(v, rotated * _reciprocal(row(w) - column(w)))
     # LAPACK makes each vector of unit length, its largest component real: u moves along v to keep it so.
     n = v.shape[-1]
@@ -765,7 +782,7 @@ eig_op = Op(
     evaluate=lambda a: tuple([_to_complex(x) for x in np.linalg.eig(a)]),
     infer=_eig_type,
     jvp=_eig_jvp,
-    batch=_leading_batch(lambda: eig_op),
+    batch=_leading_batch("eig"),
     several=True,
     samples=_eig_samples,
 )
@@ -777,7 +794,7 @@ def _eigvals_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
 
 def _eigvals_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
     _, v = bind(eig_op, (primals[0],))
-    return np.sum(transposed(np.linalg.inv(v)) * np.matmul(tangents[0], v), -2)
+    return np.sum(transposed(_solved("eigvals", v)) * np.matmul(tangents[0], v), -2)
 
 
 eigvals_op = Op(
@@ -785,7 +802,7 @@ eigvals_op = Op(
     evaluate=lambda a: _to_complex(np.linalg.eigvals(a)),
     infer=_eigvals_type,
     jvp=_eigvals_jvp,
-    batch=_leading_batch(lambda: eigvals_op),
+    batch=_leading_batch("eigvals"),
     samples=_eig_samples,
 )
 
@@ -824,8 +841,8 @@ def _qr(a: Any, complete: bool) -> tuple[Any, ...]:
 
 
 def _qr_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> tuple[Any, ...]:
-    """Q and R of the first k = min(m, n) columns, then what follows from them: the other columns of R, and in a complete
-    Q the others, which are there to be orthogonal."""
+    """Q and R of the first k = min(m, n) columns, then what follows from them: the other columns of R, and in a
+    complete Q the others, which are there to be orthogonal."""
     (a,), (t,) = primals, tangents
     q, r = out
     m, n = a.shape[-2:]
@@ -833,7 +850,7 @@ def _qr_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: P
     q1 = q if q.shape[-1] == k else q[..., :k]
     r1 = r if r.shape[-2:] == (k, k) else r[..., :k, :k]
     t1 = t if n == k else t[..., :k]
-    moved = transposed(np.linalg.solve(transposed(r1), transposed(t1)))  # t1 r1^-1
+    moved = transposed(_solved("qr", transposed(r1), transposed(t1)))  # t1 r1^-1
     inside = np.matmul(adjoint(q1), moved)
     lower = np.where(np.tri(k, k=-1, dtype=bool), inside, 0)
     turn = lower - adjoint(lower)
@@ -864,7 +881,7 @@ qr_op = Op(
     evaluate=_qr,
     infer=_qr_type,
     jvp=_qr_jvp,
-    batch=_leading_batch(lambda: qr_op),
+    batch=_leading_batch("qr"),
     several=True,
     samples=_qr_samples,
 )
@@ -952,7 +969,7 @@ svd_op = Op(
     evaluate=_svd,
     infer=_svd_type,
     jvp=_svd_jvp,
-    batch=_leading_batch(lambda: svd_op),
+    batch=_leading_batch("svd"),
     several=True,
     samples=_complex_number(_svd_samples, full_matrices=False),
 )
@@ -981,16 +998,16 @@ svdvals_op = Op(
     evaluate=lambda a: np.linalg.svd(a, compute_uv=False),
     infer=_svdvals_type,
     jvp=_svdvals_jvp,
-    batch=_leading_batch(lambda: svdvals_op),
+    batch=_leading_batch("svdvals"),
     samples=_svdvals_samples,
 )
 
 
 @implements(np.linalg.svd)
 def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
-    """`(U, S, Vh)` with `a == U * S @ Vh`, the singular values S in descending order; S alone without `compute_uv`. Of
-    the vectors that `full_matrices` adds, only what does not depend on how they were chosen, such as the space that they
-    span, has a derivative.
+    """`(U, S, Vh)` with `a == U * S @ Vh`, the singular values S in descending order; S alone without `compute_uv`.
+    Of the vectors that `full_matrices` adds, only what does not depend on how they were chosen, such as the space
+    that they span, has a derivative.
 
     Source: Townsend; for complex matrices the phases are divided as in jax.
     """
@@ -1030,7 +1047,10 @@ def _pinv_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params:
 
 
 def _pinv(a: Any, rcond: float) -> Any:
-    return np.linalg.pinv(a, rcond)
+    if a.size:
+        return np.linalg.pinv(a, rcond)
+    found = _pinv_type((type_of(a),), {})
+    return np.zeros(found.shape, found.dtype)
 
 
 def _pinv_samples() -> Iterable[Sample]:
@@ -1043,15 +1063,16 @@ pinv_op = Op(
     evaluate=_pinv,
     infer=_pinv_type,
     jvp=_pinv_jvp,
-    batch=_leading_batch(lambda: pinv_op),
+    batch=_leading_batch("pinv"),
     samples=_pinv_samples,
 )
 
 
 @implements(np.linalg.pinv)
 def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = _NOT_GIVEN) -> Any:
-    """The pseudo-inverse, (..., m, n) to (..., n, m). Singular values below `rcond` (or `rtol`) times the largest count as
-    zero. The derivative takes the rank as constant: across a change of rank the pseudo-inverse is not continuous.
+    """The pseudo-inverse, (..., m, n) to (..., n, m). Singular values below `rcond` (or `rtol`) times the largest
+    count as zero. The derivative takes the rank as constant: across a change of rank the pseudo-inverse is not
+    continuous.
 
     Source: Golub, equation 4.12.
     """
@@ -1078,9 +1099,9 @@ def _epsilon(x: Any) -> float:
 
 @implements(np.linalg.lstsq)
 def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple[Any, Any, Any, Any]:
-    """`(x, residuals, rank, s)`: the x of least length among those that make |b - a x| least, (m, n) and (m,) or (m, k);
-    the squares of what is left, one for each column of b (none unless m > n and the rank is n; where the rank is not known
-    while tracing, it is taken to be n); the rank of `a` and its singular values.
+    """`(x, residuals, rank, s)`: the x of least length among those that make |b - a x| least, (m, n) and (m,) or (m,
+    k); the squares of what is left, one for each column of b (none unless m > n and the rank is n; where the rank is
+    not known while tracing, it is taken to be n); the rank of `a` and its singular values.
 
     By way of `pinv`, which gives the derivative (the rank held constant).
     """
@@ -1123,7 +1144,8 @@ def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any =
 
 @implements(np.linalg.cond)
 def cond(x: Any, p: Any = None) -> Any:
-    """The condition number: the norm of `x` times that of its inverse, or the quotient of its extreme singular values."""
+    """The condition number: the norm of `x` times that of its inverse, or the quotient of its extreme singular
+    values."""
     x = as_array(x)
     _require_matrices("cond", type_of(x))
     if math.prod(x.shape) == 0:
@@ -1131,7 +1153,13 @@ def cond(x: Any, p: Any = None) -> Any:
     if p is None or p in (2, -2):
         s = np.linalg.svd(x, compute_uv=False)
         return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
-    return norm(x, p, (-2, -1)) * norm(np.linalg.inv(x), p, (-2, -1))
+    try:
+        inverse = np.linalg.inv(x)
+    except LinAlgError:
+        if len(x.shape) > 2 or x.shape[0] != x.shape[1]:
+            raise
+        return np.asarray(np.inf, real_dtype(linalg_dtype("cond", type_of(x))))[()]
+    return norm(x, p, (-2, -1)) * norm(inverse, p, (-2, -1))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1140,12 +1168,12 @@ def cond(x: Any, p: Any = None) -> Any:
 
 def _square_root_of_sum(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     squares = x.real * x.real + x.imag * x.imag if x.dtype.kind == "c" else x * x
-    return np.sqrt(np.add.reduce(squares, axes, keepdims=keepdims))
+    return np.sqrt(np.sum(squares, axes, keepdims=keepdims))
 
 
 def _euclidean_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     (t,) = types
-    return ArrayType(reduced_shape(t.shape, params["axes"], params["keepdims"]), np.zeros((), t.dtype).real.dtype)
+    return ArrayType(reduced_shape(t.shape, params["axes"], params["keepdims"]), real_dtype(t.dtype))
 
 
 def _euclidean_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
@@ -1176,12 +1204,6 @@ norm_op = Op(
 )
 
 
-def _floating(x: Any) -> Any:
-    x = as_array(x)
-    found = type_of(x)
-    return astype(x, found.dtype if found.dtype.kind in "fc" else np.float64)
-
-
 def _vector_norm(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     """The norm of the elements along all these axes."""
     if order is None or order == 2:
@@ -1189,7 +1211,7 @@ def _vector_norm(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) -> A
     if isinstance(order, str):
         raise ValueError(f"Invalid norm order {order!r} for vectors")
     if order == 0:
-        return np.sum(astype(np.not_equal(x, 0), real_dtype_of(x)), axes, keepdims=keepdims)
+        return np.sum(astype(np.not_equal(x, 0), real_dtype(x.dtype)), axes, keepdims=keepdims)
     sizes = np.abs(x)
     if order == np.inf:
         return np.max(sizes, axes, keepdims=keepdims)
@@ -1207,26 +1229,21 @@ def _power(x: Any, p: float) -> Any:
     return np.where(zero, 0.0 if p > 0 else np.inf, np.where(zero, 1, x) ** p)
 
 
-def real_dtype_of(x: Any) -> np.dtype[Any]:
-    """The dtype of the absolute values of an array or tracer of floats."""
-    return np.zeros((), x.dtype).real.dtype
-
-
 def _matrix_norm(x: Any, order: Any, axes: tuple[int, int], keepdims: bool) -> Any:
     """The norm of the matrices that lie along a pair of axes, rows along the first."""
     if order in (None, "fro", "f"):
         return bind(norm_op, (x,), {"axes": tuple(sorted(axes)), "keepdims": keepdims})
+    extreme: Any = np.max if order in (1, 2, np.inf) else np.min
     if order in (2, -2, "nuc"):
         s = np.linalg.svd(np.moveaxis(x, axes, (-2, -1)), compute_uv=False)
         s = np.where(np.equal(s, 0), 0, s)
-        found = {2: np.max, -2: np.min, "nuc": np.sum}[order](s, -1)
-    elif order in (1, -1, np.inf, -np.inf):
-        summed, other = axes if abs(order) == 1 else reversed(axes)
-        sums = np.sum(np.abs(x), summed, keepdims=True)
-        found = np.squeeze((np.max if order > 0 else np.min)(sums, other, keepdims=True), axes)
-    else:
-        raise ValueError(f"Invalid norm order {order!r} for matrices.")
-    return np.expand_dims(found, tuple(sorted(axes))) if keepdims else found
+        found = np.sum(s, -1) if order == "nuc" else extreme(s, -1)
+        return np.expand_dims(found, tuple(sorted(axes))) if keepdims else found
+    if order in (1, -1, np.inf, -np.inf):
+        summed, other = axes if abs(order) == 1 else axes[::-1]
+        found = extreme(np.sum(np.abs(x), summed, keepdims=True), other, keepdims=True)
+        return found if keepdims else np.squeeze(found, axes)
+    raise ValueError(f"Invalid norm order {order!r} for matrices.")
 
 
 @implements(np.linalg.norm)
@@ -1238,7 +1255,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     >>> tg.grad(np.linalg.norm)(np.array([3.0, 4.0])).tolist(), tg.grad(np.linalg.norm)(np.zeros(2)).tolist()
     ([0.6, 0.8], [0.0, 0.0])
     """
-    x = _floating(x)
+    x = floating(x)
     ndim = len(x.shape)
     if axis is None:
         axes = tuple(range(ndim))
@@ -1267,7 +1284,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
 @implements(np.linalg.vector_norm)
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
     """The norm of all elements along one axis, several or all, as one vector."""
-    x = _floating(x)
+    x = floating(x)
     return _vector_norm(x, ord, normalize_axes(axis, len(x.shape), "vector_norm"), bool(keepdims))
 
 

@@ -1,7 +1,7 @@
-"""Ops that move elements without computing: reshaping, permuting, repeating, joining and cutting arrays.
+"""Ops that change shapes without computing: reshaping, permuting axes, broadcasting.
 
-All are linear, and most are views in NumPy. They come in pairs, each the transpose of the other: reshape and reshape,
-transpose and transpose, broadcast_to and sum, concatenate and split, stack and unstack, roll and roll.
+All are linear, and views in NumPy where they can be. Each has another as its transpose: reshape has reshape,
+transpose has transpose, broadcast_to has sum.
 """
 
 from __future__ import annotations
@@ -223,8 +223,8 @@ permute_dims = transpose
 def moveaxis(a: Any, source: Any, destination: Any) -> Any:
     """`a` with the axes `source` moved to the places `destination`, the others in their order."""
     ndim = len(a.shape)
-    source = _axis_list(source, ndim, "moveaxis")
-    destination = _axis_list(destination, ndim, "moveaxis")
+    source = axis_list(source, ndim, "moveaxis")
+    destination = axis_list(destination, ndim, "moveaxis")
     if len(source) != len(destination):
         raise ShapeError(f"moveaxis: {len(source)} axes cannot go to {len(destination)} places")
     order = [i for i in range(ndim) if i not in source]
@@ -233,7 +233,7 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Any:
     return np.transpose(a, tuple(order))
 
 
-def _axis_list(axes: Any, ndim: int, name: str) -> list[int]:
+def axis_list(axes: Any, ndim: int, name: str) -> list[int]:
     """Axes counted from the front, in the order given."""
     found = [normalize_axis(i, ndim, name) for i in (axes if isinstance(axes, tuple | list) else (axes,))]
     if len(set(found)) != len(found):

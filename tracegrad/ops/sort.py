@@ -1,5 +1,4 @@
-"""Order: sorting, searching, quantiles, interpolation, counting, and the functions whose result's shape is a matter of
-values (`nonzero`, `unique`).
+"""Order: sorting, searching, distinct values, quantiles, interpolation, counting.
 
 Sorting is a permutation, found anew where a derivative asks for it: the derivative is permuted alike. Equal elements
 keep their order, so that each has its own derivative, as in JAX.
@@ -245,27 +244,7 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Any:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Results whose shape depends on values: found outside of jit, where values are known.
-
-_WITH_MASK = "write np.where(condition, x, 0) and work on the whole array, or find the places outside and pass them in"
-
-
-@implements(np.nonzero)
-def nonzero(a: Any) -> Any:
-    """The places of the elements that are not zero, one array of indices for each axis. Needs values."""
-    return np.nonzero(concrete(a, "np.nonzero", _WITH_MASK))
-
-
-@implements(np.flatnonzero)
-def flatnonzero(a: Any) -> Any:
-    """The places in the flattened array of the elements that are not zero. Needs values."""
-    return np.flatnonzero(concrete(a, "np.flatnonzero", _WITH_MASK))
-
-
-@implements(np.argwhere)
-def argwhere(a: Any) -> Any:
-    """The places of the elements that are not zero, one in each row. Needs values."""
-    return np.argwhere(concrete(a, "np.argwhere", _WITH_MASK))
+# Distinct values.
 
 
 @implements(np.unique)

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.errors import DifferentiationError, DtypeError, ShapeError, at, described, user_source
+from tracegrad.errors import (
+    DifferentiationError,
+    DtypeError,
+    ShapeError,
+    UnexpectedTracerError,
+    at,
+    described,
+    user_source,
+)
 from tracegrad.graph import Graph, evaluate, trace_graph
 from tracegrad.ops.structural import stop_gradient_op
 from tracegrad.trace import Equation, Trace, Tracer, as_array, bind, leaf_names, tracer_inputs
@@ -216,6 +224,8 @@ def _scalar_output(out: Any, trace: Trace, transform: str, holomorphic: bool) ->
     one = _ONES.get(type(value))
     if one is not None and traced and not holomorphic:
         return value, one
+    if type(out) is Tracer and out.origin.ended:
+        raise UnexpectedTracerError(out.leak_text())
     try:
         found = type_of(value)
     except TypeError:
