@@ -17,7 +17,7 @@ import tracegrad as tg
 from tracegrad.check import check
 from tracegrad.op import OPS, Op, Sample
 from tracegrad.trace import bind
-from tracegrad.transforms.linear import transposed_vjp
+from tracegrad.transforms.linear import transposed_jvp, transposed_vjp
 from tracegrad.types import PYTHON_SCALARS, ArrayType, type_of
 
 # Ops whose derivative is by decree zero, though the value moves.
@@ -326,6 +326,139 @@ def check_derivative_types(case: Case) -> None:
             f"{case.op.name}: the cotangent of {found} is {type_of(g)}"
         )
         assert np.all(np.isfinite(g)), f"{case.op.name}: cotangent {g}"
+
+
+def check_parts(case: Case) -> None:
+    """The reverse rule asked for some inputs only, or given a cotangent for one output only (None for the others),
+    agrees with itself asked for everything and given zeros."""
+    op, inputs, params = case
+    positions = tuple(active(case))
+    outs = case(*inputs)
+    differentiable = [i for i, o in enumerate(outs) if _kind(o) in "fc"]
+    if not positions or not differentiable:
+        return
+    rng = np.random.default_rng(7)
+    out = outs if op.several else outs[0]
+    cts = [random_like(o, rng) if i in differentiable else None for i, o in enumerate(outs)]
+
+    def reverse(wanted: tuple[int, ...], cts: list[Any]) -> list[Any]:
+        ct = cts if op.several else cts[0]
+        rule = transposed_jvp if op.vjp is None else lambda op, *rest: op.vjp(*rest)
+        got = list(rule(op, wanted, ct, out, inputs, params))
+        assert len(got) == len(wanted)
+        for i, g in zip(wanted, got, strict=True):
+            found = type_of(inputs[i])
+            assert g is None or (np.shape(g), g.dtype) == (found.shape, found.dtype), (
+                f"{op.name}: wanted {wanted}, the cotangent of input {i}, {found}, is {type_of(g)}"
+            )
+        return [np.zeros(type_of(inputs[i]).shape) if g is None else g for i, g in zip(wanted, got, strict=True)]
+
+    everything = dict(zip(positions, reverse(positions, cts), strict=True))
+    for chosen in choices(len(positions)):
+        wanted = tuple([p for p, c in zip(positions, chosen, strict=True) if c])
+        for i, g in zip(wanted, reverse(wanted, cts), strict=True):
+            close(g, everything[i], f"{op.name}: the cotangent of input {i} with {wanted} wanted", 1e-12 * slack([g]))
+    if len(differentiable) > 1:
+        for one in differentiable:
+            alone = [c if i == one else None for i, c in enumerate(cts)]
+            zeros = [c if i == one or c is None else 0 * c for i, c in enumerate(cts)]
+            for a, b in zip(reverse(positions, alone), reverse(positions, zeros), strict=True):
+                close(a, b, f"{op.name}: a cotangent of None is not as one of zeros", 1e-9 * slack([a]))
+
+
+def check_linear(case: Case) -> None:
+    """What the record declares linear is: additive over the reals, zero at zero, and its transpose, found without
+    values, is the reverse rule."""
+    op, inputs, params = case
+    for group in op.linear:
+        positions = [i for i in active(case) if i in group]
+        if not positions:
+            continue
+
+        def function(*xs: Any, positions: list[int] = positions) -> tuple[Any, ...]:
+            full = list(inputs)
+            for i, x in zip(positions, xs, strict=True):
+                full[i] = x
+            return tuple([o for o in case(*full) if _kind(o) in "fc"])
+
+        xs = [inputs[i] for i in positions]
+        outs = function(*xs)
+        if not outs:
+            continue
+        rng = np.random.default_rng(8)
+        ys = [random_like(x, rng) for x in xs]
+        both = function(*[x - 3 * y for x, y in zip(xs, ys, strict=True)])
+        for o, p, b in zip(outs, function(*ys), both, strict=True):
+            close(b, o - 3 * p, f"{op.name}: not linear in {positions}", 1e-10 * slack([o]))
+        if op.keeps_inputs:
+            continue
+        cts = tuple([random_like(o, rng) for o in outs])
+        structs = [tg.ShapeDtypeStruct(type_of(x).shape, type_of(x).dtype) for x in xs]
+        found = tg.linear_transpose(function, *structs)(cts)
+        for a, b in zip(found, tg.vjp(function, *xs)[1](cts), strict=True):
+            close(a, b, f"{op.name}: linear_transpose against vjp", 1e-12 * slack([a]))
+
+
+def check_traced_rules(case: Case) -> None:
+    """Both derivative rules recorded in a trace of types only: they look at no values, the Graph is well-formed, and
+    gives what the rules give directly."""
+    function, positions = of_active(case), active(case)
+    xs = [case.inputs[i] for i in positions]
+    outs = function(*xs) if positions else ()
+    if not outs:
+        return
+    rng = np.random.default_rng(9)
+    for seeds, transformed in (
+        (xs, lambda *both: push(function, both[: len(xs)], both[len(xs) :])),
+        (outs, lambda *both: tg.vjp(function, *both[: len(xs)])[1](tuple(both[len(xs) :]))),
+    ):
+        given = [*xs, *[random_like(s, rng) for s in seeds]]
+        structs = [tg.ShapeDtypeStruct(type_of(x).shape, type_of(x).dtype) for x in given]
+        graph = tg.make_graph(transformed)(*structs)
+        check(graph)
+        strong = [np.asarray(x)[()] for x in given]
+        for a, b in zip(graph(*strong), transformed(*strong), strict=True):
+            assert (np.shape(a), a.dtype) == (np.shape(b), b.dtype)
+            close(a, b, f"{case.op.name}: a derivative rule traced against the rule itself", 1e-12 * slack([a]))
+
+
+def check_batched_derivatives(case: Case) -> None:
+    """vmap of each derivative, and each derivative of vmap, against a loop: the derivative rules can be batched, the
+    batching rule can be differentiated."""
+    function, positions = of_active(case), active(case)
+    xs = [case.inputs[i] for i in positions]
+    outs = function(*xs) if positions else ()
+    if not outs:
+        return
+    count = len(xs)
+    rng = np.random.default_rng(10)
+    rows = [[np.asarray(varied(x, k))[()] for x in xs] for k in range(3)]
+    points, n = stacked_rows(rows), f"{case.op.name}: "
+
+    def forward(*both: Any) -> tuple[Any, ...]:
+        return push(function, both[:count], both[count:])
+
+    def reverse(*both: Any) -> tuple[Any, ...]:
+        return tg.vjp(function, *both[:count])[1](tuple(both[count:]))
+
+    mapped = tg.vmap(function)
+    ts = [[random_like(x, rng) for x in row] for row in rows]
+    cts = [[random_like(o, rng) for o in outs] for _ in rows]
+    loop = [forward(*row, *t) for row, t in zip(rows, ts, strict=True)]
+    pulled = [reverse(*row, *c) for row, c in zip(rows, cts, strict=True)]
+    for what, got, expected in (
+        ("vmap of jvp", tg.vmap(forward)(*points, *stacked_rows(ts)), loop),
+        ("vmap of vjp", tg.vmap(reverse)(*points, *stacked_rows(cts)), pulled),
+        ("jvp of vmap", push(mapped, points, stacked_rows(ts)), loop),
+        ("vjp of vmap", tg.vjp(mapped, *points)[1](tuple(stacked_rows(cts))), pulled),
+    ):
+        for a, b in zip(got, stacked(expected), strict=True):
+            assert (np.shape(a), a.dtype) == (b.shape, b.dtype), f"{n}{what}: {type_of(a)} where a loop has {type_of(b)}"
+            close(a, b, n + what, 1e-9 * slack([a]))
+
+
+def stacked_rows(rows: Sequence[Sequence[Any]]) -> list[Any]:
+    return [np.stack(column) for column in zip(*rows, strict=True)]
 
 
 def check_batch(case: Case) -> None:

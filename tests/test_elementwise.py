@@ -24,7 +24,7 @@ from tracegrad.errors import (
     UnsupportedFunctionError,
 )
 from tracegrad.op import OPS
-from tracegrad.ops import create
+from tracegrad.ops import create, elementwise
 
 jax.config.update("jax_enable_x64", True)
 
@@ -762,3 +762,14 @@ def test_types_and_shapes_have_plain_answers() -> None:
 
     tg.grad(f)(np.ones((2, 3), np.float32))
     tg.eval_shape(f, tg.ShapeDtypeStruct((2, 3), np.float32))
+
+
+@pytest.mark.parametrize("keep", [elementwise.safe_divide, elementwise.safe_multiply])
+@pytest.mark.parametrize(
+    "d", [np.array([0.0, 1.5], np.float32), np.zeros(2, np.float16), np.array([0, 2j], np.complex64)]
+)
+def test_keeping_zeros_keeps_the_dtype(keep: Any, d: Any) -> None:
+    for y in (2.0, 3):
+        out = keep(d, y)
+        assert out.dtype == d.dtype
+        assert out[0] == 0

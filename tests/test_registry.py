@@ -11,10 +11,14 @@ from checks import (
     Case,
     cases,
     check_batch,
+    check_batched_derivatives,
     check_derivative_types,
     check_first_order,
+    check_linear,
+    check_parts,
     check_refused_alike,
     check_second_order,
+    check_traced_rules,
     check_types,
 )
 
@@ -90,6 +94,26 @@ def test_second_order(case: Any) -> None:
 @pytest.mark.parametrize("case", parameters("float64", "float32", "complex64", "complex128"))
 def test_derivative_types(case: Any) -> None:
     check_derivative_types(sound(case))
+
+
+@pytest.mark.parametrize("case", parameters("float64", "complex128"))
+def test_parts_of_the_derivative(case: Any) -> None:
+    check_parts(sound(case))
+
+
+@pytest.mark.parametrize("case", parameters("float64", "complex128"))
+def test_linear(case: Any) -> None:
+    check_linear(sound(case))
+
+
+@pytest.mark.parametrize("case", parameters("float64", "complex128"))
+def test_traced_rules(case: Any) -> None:
+    check_traced_rules(sound(case))
+
+
+@pytest.mark.parametrize("case", parameters("float64", "complex128"))
+def test_batched_derivatives(case: Any) -> None:
+    check_batched_derivatives(sound(case))
 
 
 # The batching rule of an op of floats is tried on floats only: integers made of them lose what the sample promises

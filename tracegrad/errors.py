@@ -27,6 +27,9 @@ class DifferentiationError(TypeError):
 class ConcretizationTypeError(TypeError):
     """A value was needed (`if`, `float()`, a shape) where there is only a type, or where taking it loses a derivative."""
 
+    # What to raise in its place where NumPy wanted the value for an assignment, `y[i] = x`, and hid this behind an own.
+    in_assignment: TracerArrayConversionError | None = None
+
 
 class TracerArrayConversionError(TypeError):
     """NumPy wanted to turn a tracer into a plain array, which would cut it off from the derivative."""
@@ -118,7 +121,50 @@ def at(raw: RawSource | int | None) -> str:
 
 
 def described(function: Any) -> str:
-    """A user's function by name and the line where it is defined."""
-    name = getattr(function, "__qualname__", None) or type(function).__name__
+    """A user's function by name and the line where it is defined, also under wrappers such as `grad(f)`."""
+    name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None) or type(function).__name__
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
     code = getattr(function, "__code__", None)
     return f"{name!r}" if code is None else f"{name!r} ({code.co_filename}:{code.co_firstlineno})"
+
+
+def require_callable(function: Any, transform: str, call: str = "(f)(x)") -> None:
+    """TypeError for a transform of what is no function: most often the result of one."""
+    if not callable(function):
+        raise TypeError(
+            f"{transform}{at(user_source())} takes a function, got the {type(function).__name__} "
+            f"{clip(repr(function))}; write tg.{transform}{call} with the function itself, not with f(x)"
+        )
+
+
+def clip(text: str, width: int = 200) -> str:
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+# What NumPy and the type rules raise for arguments that do not fit.
+CALL_ERRORS = (ValueError, TypeError, IndexError, ArithmeticError, NotImplementedError)
+
+
+def raised_by(error: Exception) -> RawSource:
+    """Where an error was raised."""
+    found = error.__traceback__
+    assert found is not None
+    while found.tb_next is not None:
+        found = found.tb_next
+    return found.tb_frame.f_code, found.tb_lasti
+
+
+def place(error: Exception, what: str, source: RawSource | None = None) -> None:
+    """Tell in an error's text in which call of the user's it arose, unless it is the user's own or tells already."""
+    if source is None and not _is_internal(raised_by(error)[0].co_filename):
+        return
+    where = at(user_source() if source is None else source)
+    if where in str(error):
+        return
+    if isinstance(error, np.exceptions.AxisError) and error.axis is not None:
+        np.exceptions.AxisError.__init__(error, error.axis, error.ndim, f"{what}{where}")
+    elif len(error.args) == 1 and isinstance(error.args[0], str):
+        error.args = (f"{error.args[0]}\n  in {what}{where}",)
+    else:
+        error.add_note(f"in {what}{where}")

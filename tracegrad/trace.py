@@ -24,6 +24,7 @@ from numpy import ndarray
 
 from tracegrad import tree
 from tracegrad.errors import (
+    CALL_ERRORS,
     ConcretizationTypeError,
     DtypeError,
     RawSource,
@@ -31,11 +32,14 @@ from tracegrad.errors import (
     UnexpectedTracerError,
     UnsupportedFunctionError,
     at,
+    clip,
     described,
+    place,
+    raised_by,
     user_source,
 )
 from tracegrad.op import OPS, Op, Params
-from tracegrad.types import PYTHON_SCALARS, ArrayType, type_of
+from tracegrad.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, type_of
 
 Equation = tuple[Op, tuple[Any, ...], Sequence[Any], Params, Any, tuple[int, ...]]
 
@@ -113,6 +117,9 @@ class Trace:
     @property
     def ended(self) -> bool:
         return self.record is _leaked
+
+    def described(self) -> str:
+        return f"{self.transform} of {described(self.function)}"
 
     def __repr__(self) -> str:
         return f"<trace of {described(self.function)} by {self.transform}{', ended' if self.ended else ''}>"
@@ -193,7 +200,11 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
                 return bind(op, tuple([as_array(x) for x in inputs]), params)
             values.append(x)
         if trace is None:
-            out = op.evaluate(*inputs, **params)
+            try:
+                out = op.evaluate(*inputs, **params)
+            except Exception as error:
+                _explain(error, op, inputs, params, user_source())
+                raise
             return _weakened(out, inputs) if op.weak else out
         if constants and op.keeps_inputs:
             for x in inputs:
@@ -204,7 +215,11 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
     if trace.abstract:
         # There are no values: equations hold the tracers themselves, which have at least their types.
         values = inputs
-        types: Any = op.infer([type_of(x) for x in inputs], params)
+        try:
+            types: Any = op.infer([type_of(x) for x in inputs], params)
+        except CALL_ERRORS as error:
+            _explain(error, op, inputs, params, source)
+            raise
         out = (
             tuple([Tracer(trace, None, source, t) for t in types]) if op.several else Tracer(trace, None, source, types)
         )
@@ -217,7 +232,8 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
                 if op.weak and type(result) is not ndarray:
                     result = _weakened(result, values)
         except Exception as error:
-            raise _explained(error, op, inputs, params, source) from None
+            _explain(error, op, inputs, params, source)
+            raise
         if op.several:
             out = tuple([Tracer(trace, r, source) for r in result])
         else:
@@ -244,22 +260,25 @@ def _weakened(result: Any, values: Any) -> Any:
     return result
 
 
-def _explained(error: Exception, op: Op, inputs: Any, params: Params, source: Any) -> Exception:
-    """The type rule's error for inputs that NumPy refused, since it knows the op; else NumPy's, with the place noted."""
-    if op.runs_user_code or getattr(error, "_tracegrad_placed", False):
-        return error
-    listing = ", ".join(map(str, [type_of(x) for x in inputs]))
+def _explain(error: Exception, op: Op, inputs: Any, params: Params, source: Any) -> None:
+    """Raise the type rule's error for inputs that NumPy refused, since it knows the op; else add the place to NumPy's."""
+    if op.runs_user_code or at(source) in str(error):
+        return
+    types = [type_of(x) for x in inputs]
+    what = f"{op.name} of {', '.join(map(str, types))}"
     try:
-        op.infer([type_of(x) for x in inputs], params)
-    except (ValueError, TypeError) as better:
-        error = better
-    place = f"in {op.name} of {listing}{at(source)}"
-    if error.args and isinstance(error.args[0], str) and len(error.args) == 1:
-        error.args = (f"{error.args[0]}\n  {place}",)
-    else:
-        error.add_note(place)
-    error._tracegrad_placed = True  # type: ignore[attr-defined]
-    return error
+        op.infer(types, params)
+    except CALL_ERRORS as better:
+        place(better, what, source)
+        raise better from None
+    place(error, what, source)
+
+
+def place_call(error: Exception, function: Any, args: Sequence[Any]) -> None:
+    """Add to an error of a NumPy function the types that it was called with, and where."""
+    arrays = [x for arg in args for x in (arg if isinstance(arg, list | tuple) else (arg,))]
+    types = [str(type_of(x)) for x in arrays if isinstance(x, Tracer | np.ndarray)]
+    place(error, f"{function.__name__} of {', '.join(types)}" if types else function.__name__)
 
 
 def as_array(x: Any) -> Any:
@@ -275,8 +294,8 @@ def as_array(x: Any) -> Any:
     array = np.asarray(x)
     if array.dtype.kind not in "biufcV":
         raise DtypeError(
-            f"a {type(x).__name__} is not an array of numbers: {_clip(repr(x))} (dtype {array.dtype}); "
-            "pass numbers, NumPy arrays or pytrees of them"
+            f"{clip(repr(x))} is no array of numbers but a {type(x).__name__}{at(user_source())}; pass numbers, NumPy "
+            "arrays or pytrees of them"
         )
     return array
 
@@ -300,8 +319,8 @@ def concrete(x: Any, what: str, instead: str = "") -> Any:
     return seen
 
 
-def _clip(text: str, width: int = 200) -> str:
-    return text if len(text) <= width else text[: width - 3] + "..."
+_PLAIN_NUMBER = "pass the number in from outside: `lambda x: f(x, n)`"
+_ASSIGN = "  Assigning into an array: in place of `y[i] = v` write `y = tnp.at(y)[i].set(v)`, or `np.stack` the parts."
 
 
 def _operator(name: str, reflected: bool = False) -> Callable[[Any, Any], Any]:
@@ -312,7 +331,15 @@ def _operator(name: str, reflected: bool = False) -> Callable[[Any, Any], Any]:
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     """An ndarray method that is the NumPy function of the same name."""
-    return lambda self, *args, **kwargs: FUNCTIONS[function](self, *args, **kwargs)
+
+    def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return FUNCTIONS[function](self, *args, **kwargs)
+        except CALL_ERRORS as error:
+            place_call(error, function, (self, *args))
+            raise
+
+    return method
 
 
 class Tracer:
@@ -324,7 +351,6 @@ class Tracer:
 
     __slots__ = ("_type", "origin", "source", "value")
     __array_priority__ = 1000.0
-    __hash__ = None  # type: ignore[assignment]
 
     origin: Trace
     value: Any
@@ -381,47 +407,76 @@ class Tracer:
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         function = FUNCTIONS.get(func)
         if function is None:
-            raise unsupported(func)
-        return function(*args, **kwargs)
+            raise unsupported(func, of=self)
+        try:
+            return function(*args, **kwargs)
+        except CALL_ERRORS as error:
+            place_call(error, func, args)
+            raise
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
+        self._require_running()
         raise TracerArrayConversionError(
-            f"NumPy wanted a plain array of {self.described()}{at(user_source())}; that would cut it off from the "
-            f"{self.origin.transform} of {described(self.origin.function)}.\n"
-            "  Assigning into an array: write `y = tnp.stack(parts)` or `y = tnp.asarray(y).at[i].set(v)` in place of "
-            "`y[i] = v`\n"
-            "  Making an array: write `tnp.array([...])` or `np.stack([...])` in place of `np.array([...])`\n"
-            "  (with `import tracegrad.numpy as tnp`)\n"
-            "  A function that NumPy cannot hand to us: `tnp` has it, or it needs `tg.custom_vjp`."
+            f"NumPy wanted a plain array{at(user_source())} in place of {self.described()}; that would cut it off from "
+            f"the {self.origin.described()}.\n"
+            f"{_ASSIGN}\n"
+            "  Making an array: in place of `np.array([...])` write `tnp.array([...])` or `np.stack([...])`.\n"
+            "  A function that NumPy cannot hand to us: `tnp` has it, or it needs `tg.custom_vjp`.\n"
+            "  (with `import tracegrad.numpy as tnp`)"
         )
 
     # Python scalars: answered from the value where nothing differentiable is lost.
     def __bool__(self) -> bool:
-        return bool(
-            concrete(
-                self,
-                "bool()",
-                "write `np.where(condition, a, b)` or `tg.lax.cond`, or pass the deciding argument as a static one",
-            )
+        value = concrete(
+            self,
+            "if, and, or, not, while or bool()",
+            "write `np.where(condition, a, b)`, or decide outside and pass plain values in: `lambda x: f(x, flag)`",
         )
+        if np.size(value) != 1:
+            raise ValueError(
+                f"if, and, or, not, while or bool(){at(user_source())} needs one truth value, got {self.described()}; "
+                "write np.all(x), np.any(x) or np.where(x, a, b)"
+            )
+        return bool(value)
 
     def __int__(self) -> int:
-        return int(concrete(self, "int()", "pass the number as a static argument"))
+        value = concrete(self, "int()", _PLAIN_NUMBER)
+        if np.ndim(value):
+            raise TypeError(
+                f"int(){at(user_source())} needs a scalar, got {self.described()}; index it first, as in int(x[0])"
+            )
+        return int(value)
 
     def __index__(self) -> int:
-        value = concrete(self, "an index or a size", "pass the number as a static argument")
+        value = concrete(self, "an index or a size", _PLAIN_NUMBER)
         if np.asarray(value).dtype.kind not in "iub" or np.ndim(value):
-            raise TypeError(f"only integer scalars can be an index, not {self.described()}")
+            raise TypeError(
+                f"an index or a size must be an integer scalar, got {self.described()}, used{at(user_source())}; "
+                "write int(x)"
+            )
         return int(value)
 
     def _refuse(self, what: str) -> NoReturn:
-        raise ConcretizationTypeError(
-            f"{what} of {self.described()}{at(user_source())} would make a plain Python number of it, and the "
-            f"{self.origin.transform} of {described(self.origin.function)} would silently lose its derivative.\n"
-            "  Write NumPy's function in place of math's: `np.sin(x)`, not `math.sin(x)`.\n"
-            "  To drop the derivative knowingly, pass the value in another way: as an argument that is not "
-            "differentiated, or computed outside."
+        self._require_running()
+        fix = "Write NumPy's function in place of math's: `np.sin(x)`, not `math.sin(x)`."
+        if self.value is None:
+            error = ConcretizationTypeError(f"{self.no_value_text(what)}\n  {fix}")
+        else:
+            error = ConcretizationTypeError(
+                f"{what}{at(user_source())} would make a plain number of {self.described()}, and the "
+                f"{self.origin.described()} would silently lose its derivative.\n  {fix}\n"
+                "  To drop the derivative knowingly, write tg.stop_gradient(x) and stay with NumPy, or compute the "
+                "number outside."
+            )
+        error.in_assignment = TracerArrayConversionError(
+            f"NumPy wanted a plain number{at(user_source())} in place of {self.described()}; that would cut it off from "
+            f"the {self.origin.described()}.\n{_ASSIGN}\n  (with `import tracegrad.numpy as tnp`)"
         )
+        raise error
+
+    def _require_running(self) -> None:
+        if self.origin.ended:
+            raise UnexpectedTracerError(self.leak_text())
 
     def __float__(self) -> NoReturn:
         self._refuse("float() (or a function of the math module)")
@@ -429,12 +484,18 @@ class Tracer:
     def __complex__(self) -> NoReturn:
         self._refuse("complex() (or a function of the cmath module)")
 
+    def __hash__(self) -> NoReturn:
+        raise TypeError(
+            f"traced arrays cannot be hashed{at(user_source())}, as a key of a dict or a cache or an element of a set: "
+            f"this is {self.described()}. Use plain values as keys, and no functools.cache on a function that is traced."
+        )
+
     def item(self, *args: Any) -> Any:
         """The element at `args` (or the only one) as a 0-d tracer: a Python number would lose the derivative."""
         if args:
             return self.reshape(-1)[args[0]] if len(args) == 1 and np.ndim(args[0]) == 0 else self[args]
         if self.size != 1:
-            raise ValueError(f"item() needs an array of one element, got {self.described()}")
+            raise ValueError(f"item(){at(user_source())} needs an array of one element, got {self.described()}")
         return self.reshape(())
 
     def tolist(self) -> Any:
@@ -442,12 +503,12 @@ class Tracer:
 
     def __len__(self) -> int:
         if not self.shape:
-            raise TypeError(f"len() of a scalar: {self.described()}")
+            raise TypeError(f"len(){at(user_source())} of a scalar, {self.described()}")
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Any]:
         if not self.shape:
-            raise TypeError(f"iteration over a scalar: {self.described()}")
+            raise TypeError(f"iteration{at(user_source())} over a scalar, {self.described()}")
         return (self[i] for i in range(self.shape[0]))
 
     # Operators.
@@ -499,8 +560,9 @@ class Tracer:
         return FUNCTIONS[np.ndarray.__getitem__](self, index)
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
+        self._require_running()
         raise TypeError(
-            f"{self.described()} cannot be written into{at(user_source())}: traced arrays do not change.\n"
+            f"traced arrays do not change, so nothing can be written{at(user_source())} into {self.described()}.\n"
             "  In place of `x[i] = v` write `x = x.at[i].set(v)`; of `x[i] += v`, `x = x.at[i].add(v)`."
         )
 
@@ -513,7 +575,6 @@ class Tracer:
     all, any = _method(np.all), _method(np.any)
     argmax, argmin, argsort = _method(np.argmax), _method(np.argmin), _method(np.argsort)
     clip, conj, conjugate, copy = _method(np.clip), _method(np.conjugate), _method(np.conjugate), _method(np.copy)
-    compress = lambda self, condition, axis=None: FUNCTIONS[np.compress](condition, self, axis)
     cumprod, cumsum = _method(np.cumprod), _method(np.cumsum)
     diagonal, trace = _method(np.diagonal), _method(np.trace)
     dot, max, min = _method(np.dot), _method(np.max), _method(np.min)
@@ -528,18 +589,24 @@ class Tracer:
         _method(np.var),
     )
 
+    _reshape, _transpose, _astype = _method(np.reshape), _method(np.transpose), _method(np.astype)
+
     def reshape(self, *shape: Any, order: Any = "C") -> Any:
-        return FUNCTIONS[np.reshape](self, shape[0] if len(shape) == 1 else shape, order=order)
+        return self._reshape(shape[0] if len(shape) == 1 else shape, order=order)
 
     def transpose(self, *axes: Any) -> Any:
-        return FUNCTIONS[np.transpose](self, (axes[0] if len(axes) == 1 else axes) or None)
+        return self._transpose((axes[0] if len(axes) == 1 else axes) or None)
 
     def astype(self, dtype: Any, **_: Any) -> Any:
-        return FUNCTIONS[np.astype](self, dtype)
+        return self._astype(dtype)
+
+    def compress(self, condition: Any, axis: Any = None) -> Any:
+        return np.compress(condition, self, axis)
 
     def sort(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError(
-            f"x.sort() sorts in place, which a traced array cannot{at(user_source())}; write `x = np.sort(x)`"
+            f"x.sort() sorts in place{at(user_source())}, and traced arrays do not change: this is {self.described()}; "
+            "write `x = np.sort(x)`"
         )
 
     @property
@@ -569,16 +636,21 @@ class Tracer:
         return self
 
     def __getattr__(self, name: str) -> NoReturn:
-        hint = (
-            f"; an ndarray has it, but it is not traced: see whether `tnp.{name}` serves"
-            if hasattr(np.ndarray, name)
-            else ""
-        )
-        raise AttributeError(f"{self.described()} has no attribute {name!r}{hint}")
+        if name.startswith("__"):  # NumPy and copy ask for many of these, and expect a quick answer
+            raise AttributeError(name)
+        hint = ""
+        if hasattr(np.ndarray, name) and getattr(np, name, None) in FUNCTIONS:
+            hint = f"; write np.{name}(x, ...)"
+        elif name == "fill":
+            hint = "; traced arrays do not change: write x = np.full_like(x, value)"
+        elif hasattr(np.ndarray, name):
+            hint = "; an ndarray has it, but it is not traced"
+        raise AttributeError(f"{self.described()}, has no attribute {name!r}, asked for{at(user_source())}{hint}")
 
     # What a tracer tells of itself.
     def described(self) -> str:
-        return f"a traced {self.type}, {self._made()}"
+        name = self.name
+        return f"a traced {self.type}" + (f", the input {name}" if name is not None else f" made{at(self.source)}")
 
     def _made(self) -> str:
         return f"the input {self.name}" if self.name is not None else f"the value made{at(self.source)}"
@@ -593,16 +665,16 @@ class Tracer:
 
     def leak_text(self) -> str:
         return (
-            f"a tracer leaked: {self._made()} ({self.type}) escaped from the {self.origin.transform} of "
-            f"{described(self.origin.function)}, which has ended, and was used{at(user_source())}.\n"
+            f"a tracer leaked: {self._made()} ({self.type}) escaped from the "
+            f"{self.origin.described()}, which has ended, and was used{at(user_source())}.\n"
             "  Return the value from the function (with has_aux=True if it is not the result) rather than storing it "
             "in an outer variable, attribute or cache."
         )
 
-    def no_value_text(self, what: str, instead: str) -> str:
+    def no_value_text(self, what: str, instead: str = "") -> str:
         return (
-            f"{what} needs the value of {self.described()}{at(user_source())}, but the {self.origin.transform} of "
-            f"{described(self.origin.function)} knows its type only." + (f"\n  Instead, {instead}." if instead else "")
+            f"{what}{at(user_source())} needs the value of {self.described()}, but the {self.origin.described()} knows "
+            "only its type." + (f"\n  Instead, {instead}." if instead else "")
         )
 
     def __repr__(self) -> str:
@@ -614,16 +686,42 @@ class Tracer:
         return repr(self) if self.value is None else format(self.value, spec)
 
 
-def unsupported(function: Any, how: str = "") -> UnsupportedFunctionError:
+def unsupported(function: Any, how: str = "", of: Tracer | None = None) -> UnsupportedFunctionError:
     """The error for a NumPy function that is not traced, or not when called this way."""
     module = getattr(function, "__module__", None) or "numpy"
     name = getattr(function, "__name__", repr(function))
     kind = "ufunc" if isinstance(function, np.ufunc) else "function"
-    return UnsupportedFunctionError(
-        f"{module}.{name}{how} is not traced{at(user_source())}.\n"
-        f"  `tracegrad.numpy` lists what is. If the {kind} matters to you, give it a derivative with `tg.custom_vjp` or "
+    called = "" if of is None else f", called with {of.described()}"
+    fix = (
+        f"`tracegrad.numpy` lists what is. If the {kind} matters to you, give it a derivative with `tg.custom_vjp` or "
         "`tg.custom_jvp`, or call it on values that are not being traced."
     )
+    if "out=" in how:
+        fix = f"In place of `np.{name}(..., out=y)` write `y = np.{name}(...)`."
+    elif "where=" in how and kind == "ufunc":
+        fix = f"In place of `np.{name}(x, where=c)` write `np.where(c, np.{name}(x), 0)`."
+    elif how == ".at":
+        method = _AT.get(name, name)
+        fix = (
+            f"In place of `np.{name}.at(y, i, v)` write `y = tnp.at(y)[i].{method}(v)` (import tracegrad.numpy as tnp)."
+        )
+    return UnsupportedFunctionError(f"{module}.{name}{how} is not traced{at(user_source())}{called}.\n  {fix}")
+
+
+_AT = {"maximum": "max", "minimum": "min"}
+
+
+def hidden_behind(error: Exception) -> Exception | None:
+    """Our own error where NumPy puts one of its own in its place: it runs `float(x)` for `y[i] = x`, and for a size it
+    asks `x` for an index, and both times reports something else of its own when that fails."""
+    cause = error.__cause__
+    if isinstance(cause, ConcretizationTypeError):
+        return cause.in_assignment
+    if isinstance(error, TypeError) and "or a single integer, got '<traced " in str(error):
+        return ConcretizationTypeError(
+            f"a shape{at(raised_by(error))} needs plain integers: {error}.\n  {_PLAIN_NUMBER}."
+        )
+    return None
 
 
 def tracer_inputs(trace: Trace, values: Sequence[Any]) -> list[Tracer]:
@@ -631,6 +729,23 @@ def tracer_inputs(trace: Trace, values: Sequence[Any]) -> list[Tracer]:
     if trace.abstract:
         return [Tracer(trace, None, i, t) for i, t in enumerate(values)]
     return [Tracer(trace, v, i) for i, v in enumerate(values)]
+
+
+def arrays_of(leaves: Sequence[Any], names: Callable[[int], str]) -> list[Any]:
+    """The leaves of arguments as arrays, or an error that names the one that is none."""
+    arrays = []
+    for i, x in enumerate(leaves):
+        try:
+            arrays.append(as_array(x))
+        except DtypeError as error:
+            raise DtypeError(f"{names(i)}: {error}") from None
+    return arrays
+
+
+def declared_types(leaves: Sequence[Any], names: Callable[[int], str]) -> list[ArrayType]:
+    """The types of leaves that may be arrays or `ShapeDtypeStruct`s."""
+    arrays = arrays_of([0 if isinstance(x, ShapeDtypeStruct) else x for x in leaves], names)
+    return [x.type if isinstance(x, ShapeDtypeStruct) else type_of(a) for x, a in zip(leaves, arrays, strict=True)]
 
 
 def leaf_names(

@@ -204,6 +204,7 @@ from tracegrad.ops.elementwise import (
 )
 from tracegrad.ops.index import (
     argwhere,
+    at,
     compress,
     diag_indices_from,
     extract,
@@ -378,6 +379,7 @@ __all__ = [
     "ascontiguousarray",
     "asin",
     "asinh",
+    "at",
     "atan",
     "atan2",
     "atanh",

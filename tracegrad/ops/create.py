@@ -4,6 +4,7 @@ an array's type alone: shape, size, promotion."""
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,7 @@ def full(
 
 
 def _as_shape(shape: Any) -> tuple[int, ...]:
-    return tuple([n.__index__() for n in shape]) if isinstance(shape, tuple | list) else (shape.__index__(),)
+    return tuple([operator.index(n) for n in shape]) if isinstance(shape, tuple | list) else (operator.index(shape),)
 
 
 def _like(a: Any, dtype: Any, shape: Any) -> ArrayType:
@@ -180,7 +181,7 @@ def linspace(
     Differentiable in both ends. With `retstep` also returns the step.
     """
     start, stop = _stacked(start), _stacked(stop)
-    num = num.__index__()
+    num = operator.index(num)
     if num < 0:
         raise ValueError(f"linspace: number of samples, {num}, must be non-negative")
     kind = np.result_type(_promotable(start), _promotable(stop), float(num))
@@ -217,7 +218,7 @@ def logspace(
 def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
     """`num` values from `start` to `stop` in geometric progression, both of one sign; differentiable in both."""
     start, stop = _stacked(start), _stacked(stop)
-    num = num.__index__()
+    num = operator.index(num)
     kind = np.result_type(_promotable(start), _promotable(stop), float(num))
     start, stop = astype(start, kind), astype(stop, kind)
     ratio = stop / start

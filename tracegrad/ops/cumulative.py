@@ -346,14 +346,12 @@ OPS_OF_EXTREMES = {
 }
 
 
-@implements(np.maximum.accumulate)
 def cummax(operand: Any, axis: int = 0, reverse: bool = False) -> Any:
     """The largest so far along the axis, as `jax.lax.cummax`. Of equals, the last has the derivative."""
     operand, axis = _of_axis(operand, axis, "cummax")
     return bind(OPS_OF_EXTREMES[np.maximum], (operand,), {"axis": axis, "reverse": bool(reverse)})
 
 
-@implements(np.minimum.accumulate)
 def cummin(operand: Any, axis: int = 0, reverse: bool = False) -> Any:
     """The smallest so far along the axis, as `jax.lax.cummin`. Of equals, the last has the derivative."""
     operand, axis = _of_axis(operand, axis, "cummin")
@@ -377,7 +375,6 @@ cumlogsumexp_op: Op = declare(
 )
 
 
-@implements(np.logaddexp.accumulate)
 def cumlogsumexp(operand: Any, axis: int = 0, reverse: bool = False) -> Any:
     """`log(cumsum(exp(x)))` along the axis without overflow, as `jax.lax.cumlogsumexp`."""
     operand, axis = _of_axis(operand, axis, "cumlogsumexp")

@@ -73,7 +73,12 @@ def integer_samples(inputs: int, low: int = 0, high: int = 6) -> Callable[[], It
 def _divide_keeping_zeros(d: Any, y: Any) -> Any:
     if np.count_nonzero(d) == np.size(d):
         return np.divide(d, y)
-    return np.divide(d, np.where(np.equal(d, 0), 1, y))
+    return np.divide(d, np.where(np.equal(d, 0), 1, _as_strong_as(d, y)))
+
+
+def _as_strong_as(d: Any, y: Any) -> Any:
+    """A Python scalar in the dtype that it has in arithmetic with `d`, for `where` would make a float64 of it."""
+    return np.result_type(d, y).type(y) if type(y) in PYTHON_SCALARS else y
 
 
 def _divide_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -101,7 +106,7 @@ def _multiply_keeping_zeros(d: Any, y: Any) -> Any:
     # Either test will do; which one is cheaper depends on the size.
     if np.all(np.isfinite(y)) if np.size(y) > 4096 else np.count_nonzero(d) == np.size(d):
         return np.multiply(d, y)
-    return np.multiply(d, np.where(np.equal(d, 0), 0, y))
+    return np.multiply(d, np.where(np.equal(d, 0), 0, _as_strong_as(d, y)))
 
 
 def _multiply_type(types: Sequence[ArrayType], params: Params) -> ArrayType:

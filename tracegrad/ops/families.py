@@ -12,15 +12,16 @@ Rules are written in NumPy calls: these reach arrays directly, and tracers throu
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
-from tracegrad.errors import DtypeError, ShapeError
+from tracegrad.errors import CALL_ERRORS, DtypeError, ShapeError
 from tracegrad.op import EVERY, BatchRule, Op, Params, Sample, TypeRule, Wanted
-from tracegrad.trace import FUNCTIONS, UFUNCS, Tracer, bind, contains_tracer, unsupported
+from tracegrad.trace import FUNCTIONS, UFUNCS, Tracer, bind, contains_tracer, place_call, unsupported
 from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, type_of
 
 # A partial derivative, as the map that multiplies by it: (d, out, *inputs) -> d * partial.
@@ -303,7 +304,7 @@ def normalize_axes(axis: Any, ndim: int, name: str) -> tuple[int, ...]:
         return _ALL_AXES[ndim]
     axes = []
     for a in axis if isinstance(axis, tuple | list) else (axis,):
-        a = a.__index__()
+        a = operator.index(a)
         if not -ndim <= a < ndim:
             raise np.exceptions.AxisError(a, ndim, f"{name}")
         axes.append(a % ndim)
@@ -338,7 +339,11 @@ def implements(*numpy_functions: Any) -> Callable[[Callable[..., Any]], Callable
         def public(*args: Any, **kwargs: Any) -> Any:
             for x in (*args, *kwargs.values()) if kwargs else args:
                 if type(x) is Tracer or ((type(x) is list or type(x) is tuple) and contains_tracer(x)):
-                    return traced(*args, **kwargs)
+                    try:
+                        return traced(*args, **kwargs)
+                    except CALL_ERRORS as error:
+                        place_call(error, plain, args)
+                        raise
             return plain(*args, **kwargs)
 
         return public

@@ -4,6 +4,7 @@ built from them.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -354,13 +355,13 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     axis = normalize_axis(axis, len(ary.shape), "array_split")
     size = ary.shape[axis]
     if np.ndim(indices_or_sections) == 0:
-        count = indices_or_sections.__index__()
+        count = operator.index(indices_or_sections)
         if count <= 0:
             raise ValueError(f"array_split: the number of parts must be larger than 0, got {count}")
         each, extra = divmod(size, count)
         sizes = [each + 1] * extra + [each] * (count - extra)
     else:
-        bounds = [0, *[i.__index__() for i in indices_or_sections], size]
+        bounds = [0, *[operator.index(i) for i in indices_or_sections], size]
         sizes = [b - a for a, b in pairwise(bounds)]
         if min(bounds) < 0 or min(sizes) < 0:  # NumPy takes these as slices take them
             return [

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.errors import TracerArrayConversionError, at, user_source
+from tracegrad.ops.cumulative import cumlogsumexp, cummax, cummin, cumprod, cumsum
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, shape_of
 from tracegrad.trace import FUNCTIONS, UFUNCS, Tracer, as_array, bind, unsupported
@@ -18,8 +19,10 @@ _REDUCE = {
     np.minimum: np.min,
     np.logical_and: np.all,
     np.logical_or: np.any,
+    np.fmax: np.nanmax,
+    np.fmin: np.nanmin,
 }
-_ACCUMULATE = {np.add: np.cumsum, np.multiply: np.cumprod}
+_ACCUMULATE = {np.add: cumsum, np.multiply: cumprod, np.maximum: cummax, np.minimum: cummin, np.logaddexp: cumlogsumexp}
 # Keywords that say how NumPy should go about it rather than what to compute.
 _WITHOUT_EFFECT = frozenset(["casting", "order", "subok"])
 
@@ -41,12 +44,12 @@ def apply_ufunc(ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> An
         return FUNCTIONS[_REDUCE[ufunc]](x, **{"axis": axis, **_given(kwargs)})
     if method == "accumulate" and ufunc in _ACCUMULATE:
         x, axis, *_ = (*inputs, 0)
-        return FUNCTIONS[_ACCUMULATE[ufunc]](x, **{"axis": axis, **_given(kwargs)})
+        return _ACCUMULATE[ufunc](x, **{"axis": axis, **_given(kwargs)})
     if method == "outer" and not kwargs and len(inputs) == 2:
         x, y = [as_array(v) for v in inputs]
         column = np.reshape(x, (*shape_of(x), *(1,) * len(shape_of(y))))
         return _call(ufunc, (column, y), {})
-    raise unsupported(ufunc, f".{method}")
+    raise unsupported(ufunc, f".{method}", next((x for x in inputs if type(x) is Tracer), None))
 
 
 def _given(kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -65,19 +68,19 @@ def _call(ufunc: np.ufunc, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     if op is not None and not kwargs:
         return bind(op, inputs)
     function = FUNCTIONS.get(ufunc)
-    if function is None:
-        raise unsupported(ufunc)
-    if "where" in kwargs or (op is not None and kwargs):
+    if function is None and op is None:
+        raise unsupported(ufunc, of=next((x for x in inputs if type(x) is Tracer), None))
+    if function is None or "where" in kwargs or (op is not None and kwargs):
         raise unsupported(ufunc, f" with {', '.join(f'{k}=' for k in kwargs)}")
     return function(*inputs, **kwargs)
 
 
 def _refuse_out(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...]) -> None:
     traced = next((x for x in inputs if type(x) is Tracer), None)
-    what = traced.described() if traced is not None else "plain arrays"
     name = ufunc.__name__
+    what = f"{traced.described()}, into an existing array" if traced is not None else "into a traced array"
     raise TracerArrayConversionError(
         f"np.{name}{'' if method == '__call__' else '.' + method} with out= (or an in-place operator such as `y += x`) "
-        f"would write {what} into an existing array{at(user_source())}.\n"
+        f"would write{at(user_source())} {what}.\n"
         f"  In place of `y += x` write `y = y + x`; of `np.{name}(..., out=y)` write `y = np.{name}(...)`."
     )

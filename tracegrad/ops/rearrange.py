@@ -5,6 +5,7 @@ composites of indexing, joining and broadcasting.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -53,7 +54,7 @@ def fliplr(m: Any) -> Any:
 def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
     """`m` turned by k * 90 degrees in the plane of two axes, from the first towards the second."""
     first, second = axis_list(tuple(axes), len(m.shape), "rot90")
-    k = k.__index__() % 4
+    k = operator.index(k) % 4
     if k == 0:
         return m
     if k == 2:
@@ -271,7 +272,7 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", **kwargs: Any) -> An
     option = kwargs.pop(keyword, default)
     if kwargs or (keyword == "reflect_type" and option != "even"):
         raise unsupported(np.pad, f" with mode={mode!r} and {', '.join(kwargs) or keyword}=")
-    widths = [(b.__index__(), a.__index__()) for b, a in _pairs(pad_width, ndim, "pad")]
+    widths = [(operator.index(b), operator.index(a)) for b, a in _pairs(pad_width, ndim, "pad")]
     if any([w < 0 for pair in widths for w in pair]):
         raise ValueError(f"pad: widths cannot be negative, got {pad_width}")
     if mode == "constant" and type(option) is not Tracer and not np.any(_plain_or_one(option)):
@@ -379,14 +380,14 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The `offset`-th diagonal of the matrices in two axes of `a`; it becomes the last axis of the result."""
     a = np.moveaxis(a, (axis1, axis2), (-2, -1))
     *rest, n, m = a.shape
-    index = (":",) * len(rest) + (_diagonal_entry(n, m, offset.__index__()),)
+    index = (":",) * len(rest) + (_diagonal_entry(n, m, operator.index(offset)),)
     return bind(slice_op, (np.reshape(a, (*rest, n * m)),), {"index": index})
 
 
 @implements(np.diag)
 def diag(v: Any, k: int = 0) -> Any:
     """The k-th diagonal of a matrix; or the matrix that has `v` as its k-th diagonal, and zeros elsewhere."""
-    v, k = as_array(v), k.__index__()
+    v, k = as_array(v), operator.index(k)
     if len(v.shape) == 2:
         return np.diagonal(v, k)
     if len(v.shape) != 1:

@@ -4,6 +4,7 @@ functions that choose among values by a condition."""
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -120,7 +121,7 @@ round_op = elementwise(
 def round(a: Any, decimals: int = 0, out: Any = None) -> Any:
     """Rounded to this many decimals, halves to even. The derivative is zero."""
     reject(np.round, out=out)
-    return bind(round_op, (as_array(a),), {"decimals": decimals.__index__()})
+    return bind(round_op, (as_array(a),), {"decimals": operator.index(decimals)})
 
 
 @implements(np.fix)

@@ -7,6 +7,7 @@ transpose has transpose, broadcast_to has sum.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -33,7 +34,7 @@ def shape_tuple(shape: Any) -> Shape:
         shape = (shape,) if np.ndim(shape) == 0 else tuple(shape)
     for n in shape:
         if type(n) is not int:
-            return tuple([n.__index__() for n in shape])
+            return tuple([operator.index(n) for n in shape])
     return shape
 
 

@@ -7,6 +7,7 @@ keep their order, so that each has its own derivative, as in JAX.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -147,7 +148,7 @@ def argpartition(a: Any, kth: Any, axis: int | None = -1, kind: Any = "introsele
     n = a.shape[axis]
     places = []
     for k in kth if isinstance(kth, tuple | list | np.ndarray) and np.ndim(kth) else (kth,):
-        k = k.__index__()
+        k = operator.index(k)
         if not -n <= k < n:
             raise ShapeError(f"argpartition: there is no place kth={k} among {n} along axis {axis} of {type_of(a)}")
         places.append(k % n)

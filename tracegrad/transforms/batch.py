@@ -48,6 +48,18 @@ def with_batch(x: Any, size: int) -> Any:
     return np.broadcast_to(x, (size, *type_of(x).shape))
 
 
+def own_arrays(results: list[Any], given: Sequence[Any] = ()) -> list[Any]:
+    """Results as the caller gets them: arrays that are the caller's own, writeable and sharing memory neither with each
+    other nor with what was given."""
+    seen = {id(g) for g in given} if given else set()
+    for i, r in enumerate(results):
+        if type(r) is np.ndarray:
+            if r.base is not None or id(r) in seen or not r.flags.writeable:
+                results[i] = r = r.copy()
+            seen.add(id(r))
+    return results
+
+
 def vmap(fun: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable[..., Any]:
     """A function that maps `fun` over an axis of its arguments, as whole-array operations.
 
@@ -123,7 +135,7 @@ def vmap(fun: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callab
                 placed.append(r)
             else:
                 placed.append(np.moveaxis(with_batch(r, size), 0, axis))
-        return tree.tree_unflatten(out_tree, placed)
+        return tree.tree_unflatten(out_tree, own_arrays(placed, leaves))
 
     mapped.__name__ = f"vmap({getattr(fun, '__name__', 'f')})"
     mapped.__doc__ = getattr(fun, "__doc__", None)

@@ -71,7 +71,11 @@ def _jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Para
     if rules.jvp is None:
         active = tuple([i for i, t in enumerate(tangents) if t is not None])
         return transposed_vjp(_custom, active, tangents, out, primals, params)
-    return rules.jvp(primals, [_zeros(p) if t is None else t for p, t in zip(primals, tangents, strict=True)])
+    found = rules.jvp(primals, [_zeros(p) if t is None else t for p, t in zip(primals, tangents, strict=True)])
+    for o, t in zip(out, found, strict=True):
+        if t is not None:
+            _require_same_shape(rules.name, "jvp rule", t, o)
+    return found
 
 
 def _vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
@@ -85,6 +89,15 @@ def _vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Para
 def _zeros(x: Any) -> Any:
     found = type_of(x)
     return np.zeros(found.shape, found.dtype)[()]
+
+
+def _require_same_shape(name: str, rule: str, got: Any, expected: Any) -> None:
+    """What a rule makes of the output must have the shape of the function's own."""
+    if type_of(got).shape != type_of(expected).shape:
+        raise ShapeError(
+            f"the {rule} of {name!r} returned an output of type {type_of(got)}, but the function itself returns "
+            f"{type_of(expected)}; shapes must agree"
+        )
 
 
 def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
@@ -275,7 +288,7 @@ class custom_jvp(_CustomFunction):
         if not any([type(x) is Tracer for x in leaves]):
             return self.fun(*join(leaves))
         if self.rule is None:
-            raise DifferentiationError(f"{described(self.fun)} has no rule yet; give one with .defjvp(rule)")
+            raise DifferentiationError(f"{described(self.fun)} has no rules yet; give one with .defjvp(rule)")
         rule = self.rule
         out_tree: Any = None
 
@@ -341,6 +354,7 @@ class custom_vjp(_CustomFunction):
             return self.fun(*join(leaves))
         if self.fwd is None or self.bwd is None:
             raise DifferentiationError(f"{described(self.fun)} has no rules yet; give them with .defvjp(fwd, bwd)")
+        name = getattr(self.fun, "__name__", "f")
         fwd, bwd = self.fwd, self.bwd
         out_tree: Any = None
 
@@ -353,7 +367,15 @@ class custom_vjp(_CustomFunction):
             result = fwd(*join(primals))
             if not isinstance(result, tuple | list) or len(result) != 2:
                 raise DifferentiationError(f"fwd of {described(self.fun)} must return a pair (out, residuals)")
-            found = bwd(*fixed, result[1], tree.tree_unflatten(tree.tree_structure(result[0]), list(cts)))
+            out_leaves, structure = tree.tree_flatten(result[0])
+            if len(out_leaves) != len(cts):
+                raise ShapeError(
+                    f"fwd of {described(self.fun)} returned an output of structure {structure}, but the function itself "
+                    f"returned {len(cts)} arrays; return (f(*args), residuals)"
+                )
+            for o, ct in zip(out_leaves, cts, strict=True):
+                _require_same_shape(name, "fwd rule", o, ct)
+            found = bwd(*fixed, result[1], tree.tree_unflatten(structure, list(cts)))
             arguments = tree.tree_unflatten(in_tree, list(primals))
             if not isinstance(found, tuple | list) or len(found) != len(arguments):
                 raise DifferentiationError(
@@ -363,19 +385,18 @@ class custom_vjp(_CustomFunction):
                 )
             flat: list[Any] = []
             for i, (ct, argument) in enumerate(zip(found, arguments, strict=True)):
-                structure = tree.tree_structure(argument)
+                expected = tree.tree_structure(argument)
                 if ct is None:
-                    flat.extend([None] * structure.num_leaves)
-                elif tree.tree_structure(ct) != structure:
+                    flat.extend([None] * expected.num_leaves)
+                elif tree.tree_structure(ct) != expected:
                     raise ShapeError(
                         f"bwd of {described(self.fun)} returned a cotangent of structure {tree.tree_structure(ct)} for "
-                        f"argument {i}, which has {structure}"
+                        f"argument {i}, which has {expected}"
                     )
                 else:
                     flat.extend(tree.tree_leaves(ct))
             paths = [f"argument{tree.keystr(p)}" for p, _ in tree.tree_leaves_with_path(arguments)]
             return _checked(flat, primals, described(self.fun), "vjp", paths)
 
-        name = getattr(self.fun, "__name__", "f")
         outputs = bind(_custom, tuple(leaves), {"rules": Rules(name, call, vjp=vjp)})
         return tree.tree_unflatten(out_tree, list(outputs))

@@ -4,6 +4,7 @@ equations with one of the two interpreters of `linear.py`."""
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,11 +18,24 @@ from tracegrad.errors import (
     UnexpectedTracerError,
     at,
     described,
+    require_callable,
     user_source,
 )
 from tracegrad.graph import Graph, evaluate, trace_graph
 from tracegrad.ops.structural import stop_gradient_op
-from tracegrad.trace import Equation, Trace, Tracer, as_array, bind, leaf_names, tracer_inputs
+from tracegrad.trace import (
+    Equation,
+    Trace,
+    Tracer,
+    arrays_of,
+    as_array,
+    bind,
+    declared_types,
+    hidden_behind,
+    leaf_names,
+    tracer_inputs,
+)
+from tracegrad.transforms.batch import own_arrays
 from tracegrad.transforms.linear import (
     backward,
     pull_back,
@@ -31,7 +45,7 @@ from tracegrad.transforms.linear import (
     strong,
     with_own_constants,
 )
-from tracegrad.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, float0, type_of
+from tracegrad.types import PYTHON_SCALARS, ArrayType, float0, type_of
 
 Argnums = int | Sequence[int]
 # The cotangent to start from, for the scalar types that most functions return.
@@ -103,15 +117,9 @@ def _gradient(
     fun: Callable[..., Any], argnums: Argnums, has_aux: bool, holomorphic: bool, allow_int: bool, with_value: bool
 ) -> Callable[..., Any]:
     transform = "value_and_grad" if with_value else "grad"
-    if not callable(fun):
-        raise TypeError(
-            f"{transform} takes a function, got {fun!r}; write tg.{transform}(f)(x), not tg.{transform}(f(x))"
-        )
+    require_callable(fun, transform)
     several = not isinstance(argnums, int)
-    positions = tuple(argnums) if isinstance(argnums, Sequence) else (argnums,)
-    if not all(isinstance(i, int) for i in positions):
-        raise TypeError(f"argnums must be an int or a sequence of ints, got {argnums!r}")
-
+    positions = positions_of(argnums, transform)
     first = -1 if several else positions[0]
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
@@ -120,7 +128,7 @@ def _gradient(
             x = args[first] if 0 <= first < len(args) else None
             if type(x) is np.ndarray and x.dtype.kind == "f" and not holomorphic:
                 # One array is so common, and often so small, that it is spared the way through a tree.
-                leaf = Tracer(trace, x, first)
+                leaf = Tracer(trace, x.copy(), first)
                 leaves, in_tree = [leaf], None
                 call = list(args)
                 call[first] = leaf
@@ -134,6 +142,10 @@ def _gradient(
             value, seed = _scalar_output(out, trace, transform, holomorphic)
             eqns = trace.finish()
             cotangents = {} if seed is None else backward(eqns, {id(out): seed})
+        except (ValueError, TypeError) as error:
+            if (hidden := hidden_behind(error)) is not None:
+                raise hidden from None
+            raise
         finally:
             trace.end()
         grads = _own([cotangents.get(id(x)) for x in leaves], leaves)
@@ -153,6 +165,7 @@ def _wraps(wrapper: Callable[..., Any], fun: Callable[..., Any], transform: str)
     functools.update_wrapper(wrapper, fun)
     name = getattr(fun, "__name__", "f")
     wrapper.__name__ = f"{transform}({name})"
+    wrapper.__qualname__ = f"{transform}({getattr(fun, '__qualname__', name)})"
     wrapper.__doc__ = f"{transform} of {name}. {getattr(fun, '__doc__', None) or ''}".rstrip()
     return wrapper
 
@@ -162,59 +175,91 @@ def _traced_arguments(
 ) -> tuple[list[Tracer], Any, list[Any]]:
     """Tracers for the leaves of the arguments at `positions`, their tree, and all arguments to call with."""
     call = list(args)
-    count = len(args)
-    for i in positions:
-        if not -count <= i < count:
-            raise DifferentiationError(
-                f"argnums={i} asks for positional argument {i}, but {described(trace.function)} was called with "
-                f"{count} positional argument{'s' * (count != 1)}{at(user_source())}; pass the argument by position "
-                "(keyword arguments are not differentiated) or correct argnums"
-            )
-    normal = [i % count for i in positions]
-    if len(set(normal)) != len(normal):
-        raise DifferentiationError(f"argnums={positions} names an argument twice")
+    normal = counted_from_front(positions, len(args), trace.function, trace.transform)
     leaves, in_tree = tree.tree_flatten(tuple([args[i] for i in normal]))
     trace.names = leaf_names(trace.function, in_tree, normal)
-    tracers = tracer_inputs(trace, _arrays(leaves, trace.names))
+    tracers = tracer_inputs(trace, _own_inputs(arrays_of(leaves, trace.names)))
     for i, part in zip(normal, tree.tree_unflatten(in_tree, tracers), strict=True):
         call[i] = part
     return tracers, in_tree, call
 
 
-def _arrays(leaves: Sequence[Any], names: Callable[[int], str]) -> list[Any]:
-    """The leaves of arguments as arrays, or an error that names the one that is none."""
-    arrays = []
-    for i, x in enumerate(leaves):
-        try:
-            arrays.append(as_array(x))
-        except TypeError as error:
-            raise DtypeError(f"{names(i)}: {error}") from None
-    return arrays
+def positions_of(argnums: Argnums, transform: str) -> tuple[int, ...]:
+    """`argnums` as a tuple."""
+    try:
+        return tuple([operator.index(i) for i in ((argnums,) if isinstance(argnums, int) else argnums)])
+    except TypeError:
+        raise TypeError(
+            f"{transform}{at(user_source())}: argnums must be an int or a sequence of ints, the positions of arguments, "
+            f"got {argnums!r}"
+        ) from None
+
+
+def counted_from_front(positions: Sequence[int], count: int, fun: Any, transform: str) -> list[int]:
+    """The positions of arguments, none of them negative, in a call with `count` of them."""
+    for i in positions:
+        if not -count <= i < count:
+            raise DifferentiationError(
+                f"{transform}: argnums={i} asks for positional argument {i}, but {described(fun)} was called with {count} "
+                f"positional argument{'s' * (count != 1)}{at(user_source())}; pass the argument by position "
+                "(keyword arguments are not differentiated) or correct argnums"
+            )
+    normal = [i % count for i in positions]
+    if len(set(normal)) != len(normal):
+        raise DifferentiationError(
+            f"{transform}{at(user_source())}: argnums={tuple(positions)} names an argument of {described(fun)} twice; "
+            "name each once"
+        )
+    return normal
+
+
+def _own_inputs(arrays: Sequence[Any]) -> list[Any]:
+    """Copies: the derivative is that at the values now, whatever is written into the arrays later."""
+    return [x.copy() if type(x) is np.ndarray else x for x in arrays]
 
 
 def _check_inputs(leaves: Sequence[Tracer], transform: str, holomorphic: bool, allow_int: bool) -> None:
     for x in leaves:
-        kind = x.dtype.kind
-        if holomorphic and kind != "c":
-            raise DtypeError(
-                f"{transform} with holomorphic=True needs complex inputs, but {x.name} is {x.type}; "
-                "write x.astype(complex)"
-            )
-        if kind not in "fc" and not allow_int:
-            raise DtypeError(
-                f"{transform} needs inputs of a floating dtype, but {x.name} is {x.type}{at(user_source())}. Derivatives "
-                f"with respect to {x.dtype} do not exist: pass floats (x.astype(float), 3.0 for 3), choose other "
-                "arguments with argnums, or pass allow_int=True"
-            )
+        if x.dtype.kind not in ("c" if holomorphic else "fc") and (holomorphic or not allow_int):
+            raise input_error(transform, str(x.name), x.type, holomorphic)
+
+
+def input_error(transform: str, name: str, found: ArrayType, holomorphic: bool) -> DtypeError:
+    """The error for an argument with respect to which there is no such derivative."""
+    if holomorphic:
+        return DtypeError(
+            f"{transform} with holomorphic=True needs complex inputs, but {name} is {found}{at(user_source())}; write "
+            "x.astype(complex)"
+        )
+    if found.dtype.kind == "c":
+        return DtypeError(
+            f"{transform} needs real inputs, but {name} is {found}{at(user_source())}; pass holomorphic=True if the "
+            "function is complex-differentiable, or make it one of x.real and x.imag"
+        )
+    allow = "" if transform in ("jacfwd", "hessian") else ", or pass allow_int=True"
+    return DtypeError(
+        f"{transform} needs inputs of a floating dtype, but {name} is {found}{at(user_source())}. Derivatives with "
+        f"respect to {found.dtype} do not exist: pass floats (x.astype(float), 3.0 for 3), choose other arguments with "
+        f"argnums{allow}"
+    )
 
 
 def _split_aux(out: Any, fun: Any, transform: str) -> tuple[Any, Any]:
     if not isinstance(out, tuple) or len(out) != 2:
         raise DifferentiationError(
             f"{transform} with has_aux=True needs a function that returns a pair (value, aux), but {described(fun)} "
-            f"returned {type(out).__name__}"
+            f"returned {_kind(out)}; write `return value, aux`, or leave has_aux=True out"
         )
     return out
+
+
+def _kind(out: Any) -> str:
+    """What a function returned, in a few words."""
+    if out is None:
+        return "None (is a return missing?)"
+    if isinstance(out, Tracer | np.ndarray | np.generic) or type(out) in PYTHON_SCALARS:
+        return str(type_of(out))
+    return f"a {type(out).__name__}" + (f" of {len(out)}" if isinstance(out, tuple | list) else "")
 
 
 def _scalar_output(out: Any, trace: Trace, transform: str, holomorphic: bool) -> tuple[Any, Any]:
@@ -233,29 +278,31 @@ def _scalar_output(out: Any, trace: Trace, transform: str, holomorphic: bool) ->
             " (with more results, return (value, aux) and pass has_aux=True)" if isinstance(out, tuple | list) else ""
         )
         raise DifferentiationError(
-            f"{transform} needs a function that returns a scalar, but {described(trace.function)} returned a "
-            f"{type(out).__name__}{hint}"
+            f"{transform} needs a function that returns a scalar, but {described(trace.function)} returned "
+            f"{_kind(out)}{hint}"
         ) from None
+    where = at(out.source) if traced else ""
     if found.shape != ():
         raise DifferentiationError(
             f"{transform} needs a function that returns a scalar, but {described(trace.function)} returned {found}"
-            f"{at(out.source) if traced else ''}. Return np.sum(...) or np.mean(...) of it, or use tg.jacrev for "
+            f"{where}. Return np.sum(...) or np.mean(...) of it, or use tg.jacrev for "
             "all derivatives, or tg.vjp for a product with them"
         )
     kind = found.dtype.kind
     if kind == "c" and not holomorphic:
         raise DifferentiationError(
-            f"{transform} needs a real output, but {described(trace.function)} returned {found}; return its real part "
-            "or abs, pass holomorphic=True if the function is complex-differentiable, or use tg.vjp"
+            f"{transform} needs a real output, but {described(trace.function)} returned {found}{where}; return "
+            "its real part or abs, pass holomorphic=True if the function is complex-differentiable, or use tg.vjp"
         )
     if holomorphic and kind != "c":
         raise DifferentiationError(
             f"{transform} with holomorphic=True needs a complex output, but {described(trace.function)} returned {found}"
+            f"{where}; leave holomorphic=True out"
         )
     if kind not in "fc":
         raise DifferentiationError(
-            f"{transform} needs an output of a floating dtype, but {described(trace.function)} returned {found}; the "
-            "derivative of an integer or boolean is zero everywhere"
+            f"{transform} needs an output of a floating dtype, but {described(trace.function)} returned {found}"
+            f"{where}. The derivative of a {found.dtype} is zero everywhere: return the floating number it is made from"
         )
     if not traced:
         return value, None
@@ -277,18 +324,12 @@ def _lowered_tree(x: Any, trace: Trace, copy: bool = False) -> Any:
 
 
 def _own(results: list[Any], like: Sequence[Any], given: Sequence[Any] = ()) -> list[Any]:
-    """Derivatives as the caller gets them: zeros of the right type for None, and arrays that are the caller's own,
-    writeable and sharing memory neither with each other nor with what was given."""
-    seen = {id(g) for g in given} if given else set()
+    """Derivatives as the caller gets them: his own arrays, and zeros of the right type for None."""
     for i, r in enumerate(results):
-        if type(r) is np.ndarray:
-            if r.base is not None or id(r) in seen or not r.flags.writeable:
-                results[i] = r = r.copy()
-            seen.add(id(r))
-        elif r is None:
+        if r is None:
             found = type_of(like[i])
             results[i] = np.zeros(found.shape, found.dtype if found.dtype.kind in "fc" else float0)[()]
-    return results
+    return own_arrays(results, given)
 
 
 def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
@@ -309,12 +350,27 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[
     >>> pull(np.array([1.0, 3.0]))[0].tolist()
     [1.0, 3.0]
     """
-    trace, eqns, inputs, outputs, in_tree, out_tree, aux = _trace_call("vjp", fun, primals, has_aux, keep=True)
+    return vjp_as("vjp", fun, primals, has_aux)
+
+
+def vjp_as(
+    transform: str,
+    fun: Callable[..., Any],
+    primals: tuple[Any, ...],
+    has_aux: bool = False,
+    of: Any = None,
+    positions: Sequence[int] | None = None,
+) -> tuple[Any, ...]:
+    """`vjp` under another transform's name. `of` and `positions` tell which function of the user's, and which of its
+    arguments, `fun` and `primals` stand for."""
+    trace, eqns, inputs, outputs, in_tree, out_tree, aux = _trace_call(
+        transform, fun, primals, has_aux, True, of, positions
+    )
     out = tree.tree_unflatten(out_tree, [_lowered(o, trace, copy=True) for o in outputs])
     out_types = [type_of(o) for o in outputs]
 
     def vjp_fun(cotangent: Any) -> tuple[Any, ...]:
-        cts = _matching(cotangent, out_tree, out_types, "vjp", "cotangent", "output")
+        cts = _matching(cotangent, out_tree, out_types, transform, "cotangent", "output")
         found = pull_back(trace, eqns, inputs, outputs, cts)
         return tree.tree_unflatten(in_tree, _own(found, inputs, cts))
 
@@ -322,28 +378,38 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[
 
 
 def _trace_call(
-    transform: str, fun: Callable[..., Any], primals: tuple[Any, ...], has_aux: bool, keep: bool
+    transform: str,
+    fun: Callable[..., Any],
+    primals: tuple[Any, ...],
+    has_aux: bool,
+    keep: bool,
+    of: Any = None,
+    positions: Sequence[int] | None = None,
 ) -> tuple[Any, ...]:
-    """Trace `fun(*primals)` with values. `keep` makes copies of all arrays from outside that the derivative may need,
-    for one that is applied later, when the caller may have written into them."""
-    if not callable(fun):
-        raise TypeError(f"{transform} takes a function and its arguments, got {fun!r}")
+    """Trace `fun(*primals)` with values. `keep` makes copies of the constants too that the derivative may need, for
+    one that is applied later, when the caller may have written into them."""
+    require_callable(fun, transform, "(f, (x,), (t,))" if transform in ("jvp", "hvp") else "(f, x)")
+    of = fun if of is None else of
     leaves, in_tree = tree.tree_flatten(primals)
-    trace = Trace(transform, fun)
-    trace.names = leaf_names(fun, in_tree)
+    trace = Trace(transform, of)
+    trace.names = leaf_names(of, in_tree, positions)
     try:
-        arrays = _arrays(leaves, trace.names)
-        inputs = tracer_inputs(trace, [x.copy() if keep and type(x) is np.ndarray else x for x in arrays])
+        arrays = arrays_of(leaves, trace.names)
+        inputs = tracer_inputs(trace, _own_inputs(arrays))
         out = fun(*tree.tree_unflatten(in_tree, inputs))
         aux = None
         if has_aux:
-            out, aux = _split_aux(out, fun, transform)
+            out, aux = _split_aux(out, of, transform)
             aux = _lowered_tree(aux, trace, copy=keep)
         outputs, out_tree = tree.tree_flatten(out)
-        outputs = [_output(o, fun) for o in outputs]
+        outputs = [_output(o, of) for o in outputs]
         eqns = trace.finish()
         if keep:
             eqns = with_own_constants(eqns)
+    except (ValueError, TypeError) as error:
+        if (hidden := hidden_behind(error)) is not None:
+            raise hidden from None
+        raise
     finally:
         trace.end()
     return trace, eqns, inputs, outputs, in_tree, out_tree, aux
@@ -353,7 +419,7 @@ def _output(out: Any, fun: Any) -> Any:
     try:
         return as_array(out)
     except TypeError as error:
-        raise DtypeError(f"{described(fun)} returned something that is not an array: {error}") from None
+        raise DtypeError(f"the output of {described(fun)}: {error}") from None
 
 
 def _matching(
@@ -363,11 +429,15 @@ def _matching(
     leaves, given_tree = tree.tree_flatten(given)
     if given_tree != expected_tree:
         raise ShapeError(
-            f"{transform}: the {what} has structure {given_tree}, but the {of} has {expected_tree}; pass a pytree like the {of}"
+            f"{transform}{at(user_source())}: the structure of the {what} is {given_tree}, but that of the {of} is "
+            f"{expected_tree}; pass a pytree like the {of}"
         )
     checked = []
-    for i, (x, expected) in enumerate(zip(leaves, types, strict=True)):
-        x = as_array(x)
+
+    def path(leaf: int) -> str:
+        return tree.keystr(tree.tree_leaves_with_path(given)[leaf][0])
+
+    for i, (x, expected) in enumerate(zip(arrays_of(leaves, lambda i: f"{what}{path(i)}"), types, strict=True)):
         found = type_of(x)
         if (
             found.shape == expected.shape
@@ -377,23 +447,23 @@ def _matching(
         ):
             checked.append(x)
             continue
-        path = tree.keystr(tree.tree_leaves_with_path(given)[i][0])
         if expected.dtype.kind not in "fc":
             if found.dtype != float0 and not (type(x) is not Tracer and not np.any(x)):
                 raise DtypeError(
-                    f"{transform}: the {of}{path} is {expected}, so its {what} must be a zero of dtype float0 "
-                    f"(np.zeros({expected.shape}, tg.float0)), got {found}"
+                    f"{transform}{at(user_source())}: {of}{path(i)} is {expected}, so {what}{path(i)} must be a zero of "
+                    f"dtype float0, got {found}; write np.zeros({expected.shape}, tg.float0)"
                 )
             checked.append(None)
             continue
         if found.shape != expected.shape:
             raise ShapeError(
-                f"{transform}: the {what}{path} is {found}, but the {of}{path} is {expected}; shapes must agree"
+                f"{transform}{at(user_source())}: {what}{path(i)} is {found}, but {of}{path(i)} is {expected}; their shapes "
+                "must be equal"
             )
         if found.dtype != expected.dtype and not found.weak:
             raise DtypeError(
-                f"{transform}: the {what}{path} is {found}, but the {of}{path} is {expected}; write "
-                f".astype({expected.dtype.name!r})"
+                f"{transform}{at(user_source())}: {what}{path(i)} is {found}, but {of}{path(i)} is {expected}; write "
+                + (".real" if found.dtype.kind == "c" != expected.dtype.kind else f".astype({expected.dtype.name!r})")
             )
         checked.append(expected.dtype.type(x) if type(x) in PYTHON_SCALARS else x)
     return checked
@@ -424,13 +494,28 @@ def jvp(
 
     Source: forward accumulation; Griewank and Walther, section 3.1.
     """
+    return jvp_as("jvp", fun, primals, tangents, has_aux)
+
+
+def jvp_as(
+    transform: str,
+    fun: Callable[..., Any],
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+    has_aux: bool = False,
+    of: Any = None,
+) -> tuple[Any, ...]:
+    """`jvp` under another transform's name; see `vjp_as`."""
+    require_callable(fun, transform, "(f, (x,), (t,))")
     if not isinstance(primals, tuple | list) or not isinstance(tangents, tuple | list):
         raise TypeError(
-            f"jvp takes primals and tangents as tuples, got {type(primals).__name__} and {type(tangents).__name__}; "
-            "write tg.jvp(f, (x,), (t,))"
+            f"{transform}{at(user_source())} takes primals and tangents as tuples, got {type(primals).__name__} and "
+            f"{type(tangents).__name__}; write tg.{transform}(f, (x,), (t,))"
         )
-    trace, eqns, inputs, outputs, in_tree, out_tree, aux = _trace_call("jvp", fun, tuple(primals), has_aux, keep=False)
-    given = _matching(tuple(tangents), in_tree, [x.type for x in inputs], "jvp", "tangents", "primals")
+    trace, eqns, inputs, outputs, in_tree, out_tree, aux = _trace_call(
+        transform, fun, tuple(primals), has_aux, False, of
+    )
+    given = _matching(tuple(tangents), in_tree, [x.type for x in inputs], transform, "tangents", "primals")
     out = tree.tree_unflatten(out_tree, [_lowered(o, trace) for o in outputs])
     tangent = tree.tree_unflatten(out_tree, _own(_push(trace, eqns, inputs, outputs, given), outputs, given))
     return (out, tangent, aux) if has_aux else (out, tangent)
@@ -455,14 +540,28 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     >>> float(push(3.0))
     3.0
     """
-    trace, eqns, inputs, outputs, in_tree, out_tree, aux = _trace_call("linearize", fun, primals, has_aux, keep=True)
+    return linearize_as("linearize", fun, primals, has_aux)
+
+
+def linearize_as(
+    transform: str,
+    fun: Callable[..., Any],
+    primals: tuple[Any, ...],
+    has_aux: bool = False,
+    of: Any = None,
+    positions: Sequence[int] | None = None,
+) -> tuple[Any, ...]:
+    """`linearize` under another transform's name; see `vjp_as`."""
+    trace, eqns, inputs, outputs, in_tree, out_tree, aux = _trace_call(
+        transform, fun, primals, has_aux, True, of, positions
+    )
     out = tree.tree_unflatten(out_tree, [_lowered(o, trace, copy=True) for o in outputs])
     types = [x.type for x in inputs]
     active = [i for i, t in enumerate(types) if t.dtype.kind in "fc"]
     graph = _linear_graph(trace, eqns, inputs, outputs, active, fun)
 
     def jvp_fun(*tangents: Any) -> Any:
-        given = _matching(tangents, in_tree, types, "linearize", "tangents", "primals")
+        given = _matching(tangents, in_tree, types, transform, "tangents", "primals")
         results = evaluate(graph, [given[i] for i in active])
         return tree.tree_unflatten(out_tree, _own(results, outputs, [*given, *graph.consts.values()]))
 
@@ -507,15 +606,20 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
     >>> tg.linear_transpose(lambda x: 2.0 * np.sum(x), np.zeros(3))(1.0)[0].tolist()
     [2.0, 2.0, 2.0]
     """
+    require_callable(fun, "linear_transpose", "(f, x)")
     leaves, in_tree = tree.tree_flatten(primals)
-    types = [_declared_type(x) for x in leaves]
     trace = Trace("linear_transpose", fun, abstract=True)
     trace.names = leaf_names(fun, in_tree)
+    types = [strong(t) for t in declared_types(leaves, trace.names)]
     try:
         inputs = tracer_inputs(trace, types)
         outputs, out_tree = tree.tree_flatten(fun(*tree.tree_unflatten(in_tree, inputs)))
         outputs = [_output(o, fun) for o in outputs]
         eqns = with_own_constants(trace.finish())
+    except (ValueError, TypeError) as error:
+        if (hidden := hidden_behind(error)) is not None:
+            raise hidden from None
+        raise
     finally:
         trace.end()
     require_linear(eqns)
@@ -528,10 +632,6 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
         return tree.tree_unflatten(in_tree, _own(found, inputs, cts))
 
     return transposed
-
-
-def _declared_type(x: Any) -> ArrayType:
-    return strong(x.type if isinstance(x, ShapeDtypeStruct) else type_of(as_array(x)))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
