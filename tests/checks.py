@@ -16,7 +16,7 @@ import numpy as np
 import tracegrad as tg
 from tracegrad.check import check
 from tracegrad.op import OPS, Op, Sample
-from tracegrad.trace import bind
+from tracegrad.trace import UFUNCS, bind
 from tracegrad.transforms.linear import transposed_jvp, transposed_vjp
 from tracegrad.types import PYTHON_SCALARS, ArrayType, type_of
 
@@ -71,16 +71,21 @@ def recast(x: Any, dtype: str, seed: int) -> Any:
 def cases(op: Op, dtype: str) -> Iterator[tuple[int, Case]]:
     """The op's samples in this dtype, numbered.
 
-    Floats are recast. An op with complex samples of its own has no other complex ones made (its inputs have structure
-    that a random imaginary part would break). A Python float next to arrays stays one, since it is weak.
+    Floats are recast, and for an op of integers the integers that are not negative. An op with complex samples of its
+    own has no other complex ones made (its inputs have structure that a random imaginary part would break). A Python
+    float next to arrays stays one, since it is weak.
     """
     kind = KIND_OF[dtype]
     if kind not in op.kinds:
         return
     samples = list(enumerate(op.samples()))
     own_complex = any(_is_complex(s) for _, s in samples)
+    of_integers = not set(op.kinds) & set("fc")
     for number, sample in samples:
         floats = [x for x in sample.inputs if type(x) is float or type_of(x).dtype.kind in "fc"]
+        if of_integers and not floats and all(np.min(x, initial=0) >= 0 for x in sample.inputs):
+            yield number, Case(op, tuple([np.asarray(x).astype(dtype)[()] for x in sample.inputs]), dict(sample.params))
+            continue
         if kind != "f" and not floats and dtype not in ("int64", "complex128"):
             continue
         if _is_complex(sample):
@@ -98,6 +103,36 @@ def cases(op: Op, dtype: str) -> Iterator[tuple[int, Case]]:
                 x if type(x) is float and (arrays or dtype == "float64") and kind in "fc" else recast(x, dtype, i)
                 for i, x in enumerate(sample.inputs)
             ]
+            yield number, Case(op, tuple(inputs), dict(sample.params))
+
+
+def mixed_cases(op: Op, dtypes: tuple[str, str]) -> Iterator[tuple[int, Case]]:
+    """The samples with several float inputs, these in two dtypes in turn."""
+    if not {KIND_OF[d] for d in dtypes} <= set(op.kinds):
+        return
+    for number, sample in enumerate(op.samples()):
+        floats = [i for i, x in enumerate(sample.inputs) if _kind(x) == "f"]
+        if len(floats) > 1 and not _is_complex(sample):
+            inputs = list(sample.inputs)
+            for turn, i in enumerate(floats):
+                inputs[i] = recast(inputs[i], dtypes[turn % 2], i)
+            yield number, Case(op, tuple(inputs), dict(sample.params))
+
+
+def scalar_cases(op: Op, dtype: str) -> Iterator[tuple[int, Case]]:
+    """The samples with inputs of no dimensions, each of these and all of them as Python scalars."""
+    for number, case in cases(op, dtype):
+        found = [i for i, x in enumerate(case.inputs) if np.ndim(x) == 0 and type(x) not in PYTHON_SCALARS]
+        for chosen in [*[[i] for i in found], *([found] if len(found) > 1 else [])]:
+            inputs = [x.item() if i in chosen else x for i, x in enumerate(case.inputs)]
+            yield number, case._replace(inputs=tuple(inputs))
+
+
+def cases_outside(op: Op, dtype: str) -> Iterator[tuple[int, Case]]:
+    """A ufunc's samples in a dtype that the op does not claim to take, which NumPy may take all the same."""
+    if op in UFUNCS.values() and KIND_OF[dtype] not in op.kinds:
+        for number, sample in enumerate(op.samples()):
+            inputs = [recast(np.asarray(x, float), dtype, i) for i, x in enumerate(sample.inputs)]
             yield number, Case(op, tuple(inputs), dict(sample.params))
 
 
@@ -244,6 +279,44 @@ def check_refused_alike(case: Case) -> None:
     check_types(case)
 
 
+def check_layouts(case: Case) -> None:
+    """Arrays in Fortran order, backwards in memory and read-only give the same values and derivatives."""
+    function, positions = of_active(case), active(case)
+    xs = [case.inputs[i] for i in positions]
+    plain = case(*case.inputs)
+    rng = np.random.default_rng(11)
+    outs = function(*xs) if positions else ()
+    ts = [random_like(x, rng) for x in xs]
+    cts = [random_like(o, rng) for o in outs]
+    for lay_out in (fortran, backwards):
+        laid_out = case._replace(inputs=tuple([lay_out(x) for x in case.inputs]))
+        for a, b in zip(laid_out(*laid_out.inputs), plain, strict=True):
+            assert type_of(a) == type_of(b)
+            close(a, b, f"{case.op.name}: {lay_out.__name__} input", 1e-10 * slack([b]))
+        if outs:
+            other = of_active(laid_out)
+            at = [laid_out.inputs[i] for i in positions]
+            tangents = push(other, at, [lay_out(t) for t in ts])
+            for a, b in zip(tangents, push(function, xs, ts), strict=True):
+                close(a, b, f"{case.op.name}: jvp of {lay_out.__name__} input", 1e-10 * slack([b]))
+            pulled = tg.vjp(other, *at)[1](tuple([lay_out(c) for c in cts]))
+            for a, b in zip(pulled, tg.vjp(function, *xs)[1](tuple(cts)), strict=True):
+                close(a, b, f"{case.op.name}: vjp of {lay_out.__name__} input", 1e-10 * slack([b]))
+
+
+def fortran(x: Any) -> Any:
+    return read_only(np.array(x, order="F")) if np.ndim(x) else x
+
+
+def backwards(x: Any) -> Any:
+    return read_only(np.flip(np.flip(x).copy())) if np.ndim(x) else x
+
+
+def read_only(x: np.ndarray) -> np.ndarray:
+    x.flags.writeable = False
+    return x
+
+
 def check_first_order(case: Case) -> None:
     """jvp against differences; vjp against jvp; linearity of the forward rule in the tangents, None being zero."""
     function, positions = of_active(case), active(case)
@@ -375,8 +448,9 @@ def check_linear(case: Case) -> None:
         if not positions:
             continue
 
-        def function(*xs: Any, positions: list[int] = positions) -> tuple[Any, ...]:
-            full = list(inputs)
+        def function(*xs: Any, positions: list[int] = positions, group: frozenset[int] = group) -> tuple[Any, ...]:
+            # The group's integers are zero: a join of floats and a constant is affine.
+            full = [0 * np.asarray(x) if i in group else x for i, x in enumerate(inputs)]
             for i, x in zip(positions, xs, strict=True):
                 full[i] = x
             return tuple([o for o in case(*full) if _kind(o) in "fc"])
@@ -453,7 +527,9 @@ def check_batched_derivatives(case: Case) -> None:
         ("vjp of vmap", tg.vjp(mapped, *points)[1](tuple(stacked_rows(cts))), pulled),
     ):
         for a, b in zip(got, stacked(expected), strict=True):
-            assert (np.shape(a), a.dtype) == (b.shape, b.dtype), f"{n}{what}: {type_of(a)} where a loop has {type_of(b)}"
+            assert (np.shape(a), a.dtype) == (b.shape, b.dtype), (
+                f"{n}{what}: {type_of(a)} where a loop has {type_of(b)}"
+            )
             close(a, b, n + what, 1e-9 * slack([a]))
 
 
@@ -467,7 +543,7 @@ def check_batch(case: Case) -> None:
     count = len(inputs)
     if op.batch is None:
         raise AssertionError(f"{op.name} has no batching rule")
-    examples = [tuple([varied(x, k) for x in inputs]) for k in range(3)]
+    examples = batch_of(case)
     for batched in choices(count):
         rows = [tuple([e if b else x for e, b, x in zip(es, batched, inputs, strict=True)]) for es in examples]
         loop = [case(*row) for row in rows]
@@ -499,6 +575,35 @@ def varied(x: Any, k: int) -> Any:
     return np.roll(np.asarray(x), k)[()]
 
 
+def batch_of(case: Case) -> list[tuple[Any, ...]]:
+    """Three rows of inputs whose outputs differ, so that rows mixed up are noticed: floats scaled a little, or if that
+    leaves the outputs alone (rounding, an argmax), the first mirrored and scaled a lot."""
+    rows = [tuple([varied(x, k) for x in case.inputs]) for k in range(3)]
+    if differ([case(*row) for row in rows]):
+        return rows
+    first = next(iter(active(case)), None)
+    for factor in (-2.0, 0.0, np.nan, np.inf) if first is not None else ():
+        x = rows[1][first]
+        changed = np.asarray(factor * np.flip(x), x.dtype)[()]
+        bold = [rows[0], (*rows[1][:first], changed, *rows[1][first + 1 :]), rows[2]]
+        try:
+            with np.errstate(all="raise"):
+                outs = [case(*row) for row in bold]
+        except (ValueError, FloatingPointError):  # nothing but NaN, say, where there must be a number
+            continue
+        if differ(outs):
+            return bold
+    return rows
+
+
+def differ(outs: Sequence[tuple[Any, ...]]) -> bool:
+    return any(
+        not np.array_equal(o, p, equal_nan=_kind(o) in "fc")
+        for out in outs[1:]
+        for o, p in zip(out, outs[0], strict=True)
+    )
+
+
 def choices(count: int) -> list[tuple[bool, ...]]:
     """Which inputs are batched: every choice but none of them, of up to four; of more, each alone and all."""
     if count <= 4:
@@ -522,4 +627,12 @@ def compare_batch(op: Op, batch: Sequence[Any], loop: Sequence[Any], what: str) 
             np.testing.assert_array_equal(a, b, err_msg=f"{op.name}, {what}")
 
 
-__all__ = [name for name in dir() if name.startswith("check_")] + ["KIND_OF", "OPS", "Case", "cases"]
+__all__ = [name for name in dir() if name.startswith("check_")] + [
+    "KIND_OF",
+    "OPS",
+    "Case",
+    "cases",
+    "cases_outside",
+    "mixed_cases",
+    "scalar_cases",
+]

@@ -96,7 +96,10 @@ def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *inputs, **_: function(*inputs)
 
 
-_SAME_NAME = "sin cos tan tanh sinh cosh exp exp2 log log1p expm1 sqrt cbrt square sign floor ceil abs".split()
+_SAME_NAME = [
+    "sin", "cos", "tan", "tanh", "sinh", "cosh", "exp", "exp2", "log", "log1p", "expm1", "sqrt", "cbrt", "square",
+    "sign", "floor", "ceil", "abs",
+]  # fmt: skip
 _OTHER_NAME: dict[str, Callable[..., Any]] = {
     "add": np.add, "add_any": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative,
     "pow": np.power, "max": np.maximum, "min": np.minimum, "atan": np.arctan, "eq": np.equal, "ne": np.not_equal,
@@ -112,7 +115,9 @@ PRIMITIVES: dict[str, Callable[..., Any]] = {
     "dot_general": _dot_general,
     "broadcast_in_dim": _broadcast_in_dim,
     "convert_element_type": lambda x, new_dtype, **_: np.asarray(x).astype(new_dtype),
-    "reshape": lambda x, new_sizes, **_: np.reshape(x, new_sizes),
+    "reshape": lambda x, new_sizes, dimensions, **_: np.reshape(
+        x if dimensions is None else np.transpose(x, dimensions), new_sizes
+    ),
     "squeeze": lambda x, dimensions: np.squeeze(x, dimensions),
     "expand_dims": lambda x, dimensions: np.expand_dims(x, dimensions),
     "transpose": lambda x, permutation: np.transpose(x, permutation),

@@ -60,8 +60,11 @@ def test_constants() -> None:
     big = np.arange(5.0)
     graph = tg.make_graph(lambda x: x * big + big)(np.ones(5))
     (value,) = graph.consts.values()
-    assert value is big
-    np.testing.assert_array_equal(graph(np.ones(5))[0], big * 2)
+    assert graph == tg.make_graph(lambda x: x * big + big)(np.ones(5))
+    big += 1.0  # the Graph has its own
+    np.testing.assert_array_equal(value, np.arange(5.0))
+    np.testing.assert_array_equal(graph(np.ones(5))[0], np.arange(5.0) * 2)
+    assert graph != tg.make_graph(lambda x: x * big + big)(np.ones(5))
 
 
 def test_call_takes_one_array_per_input() -> None:

@@ -259,6 +259,13 @@ def solve(p: Any, xp: Any) -> Any:
     return xp.linalg.solve(a, p["b"]) + xp.linalg.det(a) * 0.1, xp.linalg.inv(a)
 
 
+def factors(x: Any, xp: Any) -> Any:
+    a = x @ x.T + np.diag([1.0, 3.0])
+    values, vectors = xp.linalg.eigh(a)
+    lower = xp.linalg.cholesky(a)
+    return lower @ xp.linalg.qr(a)[1] + xp.abs(vectors) * values, xp.linalg.norm(x), xp.linalg.slogdet(a)[1]
+
+
 def joining(p: Any, xp: Any) -> Any:
     a, b = p
     rows = xp.concatenate([a, b[None, :] * 2.0], axis=0)
@@ -283,6 +290,7 @@ RECORDS: dict[str, Record] = {
         Record(reductions, (2, 2)),
         Record(cumulative, (3,)),
         Record(solve, {"a": (2, 2), "b": (2,)}),
+        Record(factors, (2, 2)),
         Record(joining, [(2, 2), (2,)]),
         Record(sorting, (3,)),
     ]

@@ -10,37 +10,43 @@ from checks import (
     KIND_OF,
     Case,
     cases,
+    cases_outside,
     check_batch,
     check_batched_derivatives,
     check_derivative_types,
     check_first_order,
+    check_layouts,
     check_linear,
     check_parts,
     check_refused_alike,
     check_second_order,
     check_traced_rules,
     check_types,
+    mixed_cases,
+    scalar_cases,
 )
 
 import tracegrad.ops
 from tracegrad.op import OPS
+from tracegrad.types import ArrayType
 
 # Ops made for one function at a time, which have nothing to sample: tested where they are used.
 WITHOUT_SAMPLES = {"custom_call"}
 
 
-def parameters(*dtypes: str, only: str = "biufc") -> list[Any]:
-    """`op-sample-dtype` for every case of the ops that take `only` these kinds; an op whose samples cannot be made is
-    one failing case."""
+def parameters(*dtypes: Any, only: str = "biufc", make: Any = cases) -> list[Any]:
+    """`op-sample-dtype` for every case that `make` makes of the ops that take `only` these kinds; an op whose samples
+    cannot be made is one failing case."""
     found = []
     for op in OPS.values():
         if not set(op.kinds) <= set(only):
             continue
         for dtype in dtypes:
+            label = dtype if isinstance(dtype, str) else "-".join(dtype)
             try:
-                found += [pytest.param(case, id=f"{op.name}-{number}-{dtype}") for number, case in cases(op, dtype)]
+                found += [pytest.param(case, id=f"{op.name}-{number}-{label}") for number, case in make(op, dtype)]
             except Exception as error:
-                found.append(pytest.param(error, id=f"{op.name}-samples-{dtype}"))
+                found.append(pytest.param(error, id=f"{op.name}-samples-{label}"))
     return found
 
 
@@ -64,9 +70,11 @@ def test_ops_have_samples_and_rules() -> None:
         assert op.batch is not None or op.name in WITHOUT_SAMPLES, f"{op.name} has no batching rule"
 
 
-def test_every_op_is_tried() -> None:
-    tried = {op.name for op in OPS.values() for dtype in KIND_OF if any(True for _ in cases(op, dtype))}
-    assert OPS.keys() - tried == WITHOUT_SAMPLES & OPS.keys()
+def test_every_op_is_tried_in_every_kind() -> None:
+    tried = {
+        (op.name, kind) for op in OPS.values() for dtype, kind in KIND_OF.items() if any(True for _ in cases(op, dtype))
+    }
+    assert {(op.name, kind) for op in OPS.values() for kind in op.kinds} == tried
 
 
 @pytest.mark.parametrize("case", parameters("float64", "float32", "complex128", "complex64", "int64"))
@@ -96,6 +104,70 @@ def test_derivative_types(case: Any) -> None:
     check_derivative_types(sound(case))
 
 
+@pytest.mark.parametrize("case", parameters("float16"))
+def test_derivative_types_of_halves(case: Any) -> None:
+    with np.errstate(over="ignore", under="ignore"):
+        try:
+            sound(case)(*case.inputs)
+        except TypeError:
+            return  # refused, as test_types_of_less_usual_dtypes has it
+        check_derivative_types(case)
+
+
+# In what other dtypes NumPy takes a ufunc's inputs, the type rule has to say as well.
+@pytest.mark.parametrize("case", parameters(*KIND_OF, make=cases_outside))
+def test_types_of_ufuncs_outside_their_kinds(case: Any) -> None:
+    with np.errstate(all="ignore"):
+        check_refused_alike(sound(case))
+
+
+# Two dtypes at once: what is promoted on the way forward is taken back on the way back.
+MIXED = [("float64", "complex128"), ("complex128", "float64")]
+MIXED_MORE = [("float32", "float64"), ("float64", "float32"), ("float32", "complex128"), ("complex64", "float64")]
+MIXED_KINDS = [("int64", "float32"), ("float32", "int64"), ("float16", "bool"), ("uint8", "int64"), ("bool", "uint8")]
+# NumPy casts what is assigned to the array's own dtype, with a warning if that loses an imaginary part.
+ASSIGNS = pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning")
+
+
+@ASSIGNS
+@pytest.mark.parametrize("case", parameters(*MIXED, *MIXED_MORE, *MIXED_KINDS, make=mixed_cases))
+def test_types_of_mixed_dtypes(case: Any) -> None:
+    check_refused_alike(sound(case))
+
+
+@ASSIGNS
+@pytest.mark.parametrize("case", parameters(*MIXED, *MIXED_MORE, *MIXED_KINDS[:2], make=mixed_cases))
+def test_derivative_types_of_mixed_dtypes(case: Any) -> None:
+    check_derivative_types(sound(case))
+    check_parts(case)
+
+
+@ASSIGNS
+@pytest.mark.parametrize("case", parameters(*MIXED, make=mixed_cases))
+def test_derivatives_of_mixed_dtypes(case: Any) -> None:
+    check_first_order(sound(case))
+    check_second_order(case)
+    check_traced_rules(case)
+
+
+@pytest.mark.parametrize("case", parameters("float64", "float32", "complex128", "int64", make=scalar_cases))
+def test_python_scalars(case: Any) -> None:
+    check_types(sound(case))
+    check_derivative_types(case)
+
+
+@pytest.mark.parametrize("case", parameters("float64", "complex128", make=scalar_cases))
+def test_derivatives_of_python_scalars(case: Any) -> None:
+    check_first_order(sound(case))
+    check_second_order(case)
+    check_traced_rules(case)
+
+
+@pytest.mark.parametrize("case", parameters("float64", "complex128"))
+def test_layouts(case: Any) -> None:
+    check_layouts(sound(case))
+
+
 @pytest.mark.parametrize("case", parameters("float64", "complex128"))
 def test_parts_of_the_derivative(case: Any) -> None:
     check_parts(sound(case))
@@ -121,3 +193,56 @@ def test_batched_derivatives(case: Any) -> None:
 @pytest.mark.parametrize("case", [*parameters("float64", "complex128"), *parameters("int64", only="biu")])
 def test_batch(case: Any) -> None:
     check_batch(sound(case))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The checks find what they look for: rules a thousandth wrong, rows mixed up, a type that is not the output's.
+
+
+def scaled(x: Any) -> Any:
+    return tuple([scaled(v) for v in x]) if isinstance(x, tuple | list) else None if x is None else x * 1.001
+
+
+def wrong_derivative(rule: Any) -> Any:
+    return lambda *args: scaled(rule(*args))
+
+
+def wrong_for_one_input(rule: Any) -> Any:
+    return lambda wanted, *args: scaled(rule(wanted, *args)) if len(wanted) == 1 else rule(wanted, *args)
+
+
+def wrong_rows(rule: Any) -> Any:
+    return lambda *args: np.roll(rule(*args), 1, axis=0)
+
+
+def wrong_type(rule: Any) -> Any:
+    return lambda *args: ArrayType(rule(*args).shape, np.dtype("float32"))
+
+
+@pytest.mark.parametrize("name", ["multiply", "sum", "matmul", "gather", "solve", "power"])
+@pytest.mark.parametrize(
+    ("field", "spoil", "checks"),
+    [
+        ("jvp", wrong_derivative, [check_first_order, check_batched_derivatives]),
+        ("vjp", wrong_derivative, [check_first_order, check_second_order]),
+        ("vjp", wrong_for_one_input, [check_first_order, check_parts]),
+        ("batch", wrong_rows, [check_batch, check_batched_derivatives]),
+        ("infer", wrong_type, [check_types, check_traced_rules]),
+    ],
+)
+def test_a_wrong_rule_is_noticed(
+    name: str, field: str, spoil: Any, checks: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    op = OPS[name]
+    if getattr(op, field) is None:
+        pytest.skip("this rule is derived from the other")
+    monkeypatch.setattr(op, field, spoil(getattr(op, field)))
+
+    def noticed(check: Any, case: Any) -> bool:
+        try:
+            check(case)
+        except (AssertionError, ValueError, TypeError):
+            return True
+        return False
+
+    assert any(noticed(check, case) for check in checks for _, case in cases(op, "float64"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dis import opmap
 from itertools import islice
 from pathlib import Path
 from sys import _getframe
@@ -26,9 +27,6 @@ class DifferentiationError(TypeError):
 
 class ConcretizationTypeError(TypeError):
     """A value was needed (`if`, `float()`, a shape) where there is only a type, or where taking it loses a derivative."""
-
-    # What to raise in its place where NumPy wanted the value for an assignment, `y[i] = x`, and hid this behind an own.
-    in_assignment: TracerArrayConversionError | None = None
 
 
 class TracerArrayConversionError(TypeError):
@@ -112,6 +110,12 @@ def resolve(raw: RawSource | int | None) -> Source | None:
     code, offset = raw
     position = next(islice(code.co_positions(), offset // 2, None), (None,))
     return Source(code.co_filename, position[0] or code.co_firstlineno, code.co_name)
+
+
+def assigns(raw: RawSource) -> bool:
+    """Whether what runs there is an assignment to an element, `y[i] = x`."""
+    code, offset = raw
+    return code.co_code[offset] == opmap["STORE_SUBSCR"]
 
 
 def at(raw: RawSource | int | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ import numpy as np
 
 from tracegrad.errors import RawSource, Source, replay, resolve
 from tracegrad.op import Op, Params
-from tracegrad.trace import Equation, Trace, Tracer, bind, tracer_inputs
+from tracegrad.trace import Equation, Trace, Tracer, bind, hidden_behind, tracer_inputs
 from tracegrad.types import ArrayType, type_of
 
 
@@ -64,7 +65,7 @@ class Graph:
     """A pure function of arrays: `inputs` and `consts` in, `eqns` one after the other, `outputs` out.
 
     `consts` maps variables to the arrays (or, inside an enclosing transform, tracers) that the traced function closed
-    over. Two graphs are equal if they have the same structure and hold the same constant objects.
+    over. Two graphs are equal if they have the same structure and equal constants.
 
     A Graph can be called with one array for each input, and returns a tuple with one for each output.
 
@@ -103,7 +104,7 @@ class Graph:
             (e.op.name, tuple(map(number, e.inputs)), tuple(sorted(e.params.items())), tuple(map(number, e.outputs)))
             for e in self.eqns
         ]
-        return tuple(heads), tuple(eqns), tuple(map(number, self.outputs)), tuple(map(id, self.consts.values()))
+        return tuple(heads), tuple(eqns), tuple(map(number, self.outputs)), tuple(map(_content, self.consts.values()))
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, Graph) and self.structure == other.structure)
@@ -115,6 +116,13 @@ class Graph:
         if len(arrays) != len(self.inputs):
             raise TypeError(f"graph {self.name!r} takes {len(self.inputs)} arrays, got {len(arrays)}")
         return tuple(evaluate(self, arrays))
+
+
+def _content(const: Any) -> Any:
+    """What stands for a constant when graphs are compared: type and bits of an array, a tracer itself."""
+    if type(const) is np.ndarray:
+        return type_of(const), hashlib.sha256(const.tobytes()).digest()
+    return id(const)
 
 
 def evaluate(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
@@ -216,12 +224,16 @@ def trace_graph(
     """
     abstract = bool(inputs) and type(inputs[0]) is ArrayType
     user_function = function if user_function is None else user_function
-    trace = Trace(transform, user_function, abstract=abstract)
+    trace = Trace(transform, user_function, abstract=abstract, for_graph=True)
     if names is not None:
         trace.names = names
     try:
         tracers = tracer_inputs(trace, inputs)
         outputs = list(function(*tracers))
+    except (ValueError, TypeError) as error:
+        if (hidden := hidden_behind(error)) is not None:
+            raise hidden from None
+        raise
     finally:
         eqns = trace.finish()
         trace.end()

@@ -13,8 +13,10 @@ with the inputs as they came, their values one level down, and the positions tha
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
+import operator
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
@@ -31,6 +33,7 @@ from tracegrad.errors import (
     TracerArrayConversionError,
     UnexpectedTracerError,
     UnsupportedFunctionError,
+    assigns,
     at,
     clip,
     described,
@@ -51,6 +54,9 @@ UFUNCS: dict[np.ufunc, Op] = {}
 NO_PARAMS: Params = {}
 _DIRECT = frozenset([np.ndarray, *PYTHON_SCALARS, *(np.dtype(c).type for c in "?bhilqBHILQefdgFDG")])
 _levels = itertools.count()
+_level_of = operator.attrgetter("level")
+_FIRST, _SECOND, _BOTH = (0,), (1,), (0, 1)
+_SMALL = 2048  # bytes that are copied in less time than it takes to set a flag and set it back
 
 
 class Trace:
@@ -60,26 +66,32 @@ class Trace:
     never be taken for a tangent of the other (perturbation confusion).
     """
 
-    __slots__ = ("abstract", "eqns", "function", "level", "locked", "names", "record", "transform")
+    __slots__ = ("abstract", "eqns", "for_graph", "function", "level", "locked", "names", "record", "transform")
 
-    def __init__(self, transform: str, function: Any, *, abstract: bool = False) -> None:
+    def __init__(self, transform: str, function: Any, *, abstract: bool = False, for_graph: bool = False) -> None:
         self.transform = transform
         self.function = function
         self.abstract = abstract
+        self.for_graph = for_graph or abstract  # the equations will be evaluated anew, not just differentiated
         self.level = next(_levels)
         self.eqns: list[Equation] = []
         self.record: Callable[[Equation], None] = self.eqns.append
         self.locked: dict[int, tuple[np.ndarray[Any, Any], bool]] = {}
         self.names: Callable[[int], str] | None = None
 
-    def lock(self, array: np.ndarray[Any, Any]) -> None:
-        """Make a constant that a derivative will need read-only until the trace is released.
-
-        Writing into it later in the traced function would silently change the derivative; now it raises.
-        """
+    def kept(self, array: np.ndarray[Any, Any], op: Op) -> np.ndarray[Any, Any]:
+        """A constant that a derivative will need, safe from the traced function's writing into it later on, which would
+        silently change the result: a copy of a small one; a large one is read-only until the trace ends, and so is
+        every constant of a Graph, in which one array should be one constant."""
+        if not self.for_graph:
+            if not op.keeps_inputs:
+                return array
+            if array.nbytes <= _SMALL:
+                return array.copy()
         if id(array) not in self.locked:
             with _holding:
                 self._hold(array)
+        return array
 
     def _hold(self, array: np.ndarray[Any, Any]) -> None:
         owner = array.base
@@ -169,47 +181,57 @@ def _leaked(eqn: Equation) -> NoReturn:
 
 def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
     """Apply an op: evaluate it on arrays, or record it in the highest trace among its inputs."""
-    trace: Any  # a Trace; not declared as an optional one, which the type checker would have us ask about again
-    if len(inputs) == 1 and type(inputs[0]) is Tracer:  # the commonest case, shorter by a fifth
-        trace, value = inputs[0].origin, inputs[0].value
-        nested = type(value) is Tracer
-        values: Sequence[Any] = (value,)
-        wanted: tuple[int, ...] = (0,)
-    else:
-        trace = None
-        nested = constants = False
-        values = []
-        wanted = ()
-        for x in inputs:
-            kind = type(x)
-            if kind is Tracer:
-                if trace is None:
+    # Ops of one and of two inputs are nearly all there are, and get here by the shortest way.
+    trace: Any = None
+    count = len(inputs)
+    if count == 1:
+        if type(inputs[0]) is Tracer:
+            trace = inputs[0].origin
+            value = inputs[0].value
+            values: Sequence[Any] = (value,)
+            wanted: tuple[int, ...] = _FIRST
+            nested = type(value) is Tracer
+    elif count == 2:
+        x, y = inputs
+        if type(x) is Tracer:
+            value = x.value
+            if type(y) is Tracer:
+                if x.origin is y.origin:
                     trace = x.origin
-                elif x.origin is not trace:
-                    nested = constants = True
-                    inputs = tuple([as_array(x) for x in inputs])
-                    trace, values, wanted = _highest(inputs)
-                    break
-                wanted += (len(values),)
-                x = x.value
-                if type(x) is Tracer:
-                    nested = True
-            elif kind is ndarray:
-                constants = True
-            elif kind not in _DIRECT:
-                return bind(op, tuple([as_array(x) for x in inputs]), params)
-            values.append(x)
-        if trace is None:
+                    values = (value, y.value)
+                    wanted = _BOTH
+                    nested = type(value) is Tracer or type(y.value) is Tracer
+            elif type(y) in _DIRECT:
+                trace = x.origin
+                values = (value, trace.kept(y, op) if type(y) is ndarray else y)
+                wanted = _FIRST
+                nested = type(value) is Tracer
+        elif type(y) is Tracer and type(x) in _DIRECT:
+            trace = y.origin
+            value = y.value
+            values = (trace.kept(x, op) if type(x) is ndarray else x, value)
+            wanted = _SECOND
+            nested = type(value) is Tracer
+    if trace is None:
+        inputs = tuple([as_array(x) for x in inputs])
+        tracers = [x.origin for x in inputs if type(x) is Tracer]
+        if not tracers:
             try:
                 out = op.evaluate(*inputs, **params)
             except Exception as error:
                 _explain(error, op, inputs, params, user_source())
                 raise
             return _weakened(out, inputs) if op.weak else out
-        if constants and op.keeps_inputs:
-            for x in inputs:
-                if type(x) is ndarray:
-                    trace.lock(x)
+        # The highest trace records; tracers of those below are constants to it.
+        trace = tracers[0] if len(tracers) == 1 else max(tracers, key=_level_of)
+        wanted = tuple([i for i, x in enumerate(inputs) if type(x) is Tracer and x.origin is trace])
+        values = [
+            (x.value if x.origin is trace else x)
+            if type(x) is Tracer
+            else (trace.kept(x, op) if type(x) is ndarray else x)
+            for x in inputs
+        ]
+        nested = contains_tracer(values)
 
     source = user_source()
     if trace.abstract:
@@ -228,7 +250,7 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
             if nested:
                 result = bind(op, tuple(values), params)
             else:
-                result = op.evaluate(*values, **params)
+                result = op.evaluate(*values, **params) if params else op.evaluate(*values)
                 if op.weak and type(result) is not ndarray:
                     result = _weakened(result, values)
         except Exception as error:
@@ -240,14 +262,6 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
             out = Tracer(trace, result, source)
     trace.record((op, inputs, values, params, out, wanted))
     return out
-
-
-def _highest(inputs: tuple[Any, ...]) -> tuple[Trace, list[Any], tuple[int, ...]]:
-    """The trace that records an op on tracers of several: the highest. The values one level below it, and which inputs
-    are its own."""
-    trace = max([x.origin for x in inputs if type(x) is Tracer], key=lambda t: t.level)
-    own = tuple([i for i, x in enumerate(inputs) if type(x) is Tracer and x.origin is trace])
-    return trace, [x.value if i in own else x for i, x in enumerate(inputs)], own
 
 
 def _weakened(result: Any, values: Any) -> Any:
@@ -294,8 +308,8 @@ def as_array(x: Any) -> Any:
     array = np.asarray(x)
     if array.dtype.kind not in "biufcV":
         raise DtypeError(
-            f"{clip(repr(x))} is no array of numbers but a {type(x).__name__}{at(user_source())}; pass numbers, NumPy "
-            "arrays or pytrees of them"
+            f"{clip(repr(x))} of type {type(x).__name__} is not an array of numbers{at(user_source())}; pass numbers, "
+            "NumPy arrays or pytrees of them"
         )
     return array
 
@@ -458,21 +472,21 @@ class Tracer:
 
     def _refuse(self, what: str) -> NoReturn:
         self._require_running()
+        source = user_source()
+        if assigns(source):
+            raise TracerArrayConversionError(
+                f"NumPy wanted a plain number{at(source)} in place of {self.described()}; that would cut it off from "
+                f"the {self.origin.described()}.\n{_ASSIGN}\n  (with `import tracegrad.numpy as tnp`)"
+            )
         fix = "Write NumPy's function in place of math's: `np.sin(x)`, not `math.sin(x)`."
         if self.value is None:
-            error = ConcretizationTypeError(f"{self.no_value_text(what)}\n  {fix}")
-        else:
-            error = ConcretizationTypeError(
-                f"{what}{at(user_source())} would make a plain number of {self.described()}, and the "
-                f"{self.origin.described()} would silently lose its derivative.\n  {fix}\n"
-                "  To drop the derivative knowingly, write tg.stop_gradient(x) and stay with NumPy, or compute the "
-                "number outside."
-            )
-        error.in_assignment = TracerArrayConversionError(
-            f"NumPy wanted a plain number{at(user_source())} in place of {self.described()}; that would cut it off from "
-            f"the {self.origin.described()}.\n{_ASSIGN}\n  (with `import tracegrad.numpy as tnp`)"
+            raise ConcretizationTypeError(f"{self.no_value_text(what)}\n  {fix}")
+        raise ConcretizationTypeError(
+            f"{what}{at(source)} would make a plain number of {self.described()}, and the {self.origin.described()} "
+            f"would silently lose its derivative.\n  {fix}\n"
+            "  To drop the derivative knowingly, write tg.stop_gradient(x) and stay with NumPy, or compute the number "
+            "outside."
         )
-        raise error
 
     def _require_running(self) -> None:
         if self.origin.ended:
@@ -487,7 +501,8 @@ class Tracer:
     def __hash__(self) -> NoReturn:
         raise TypeError(
             f"traced arrays cannot be hashed{at(user_source())}, as a key of a dict or a cache or an element of a set: "
-            f"this is {self.described()}. Use plain values as keys, and no functools.cache on a function that is traced."
+            f"this is {self.described()}. Use plain values as keys, and no functools.cache on a function that is "
+            "traced."
         )
 
     def item(self, *args: Any) -> Any:
@@ -495,7 +510,9 @@ class Tracer:
         if args:
             return self.reshape(-1)[args[0]] if len(args) == 1 and np.ndim(args[0]) == 0 else self[args]
         if self.size != 1:
-            raise ValueError(f"item(){at(user_source())} needs an array of one element, got {self.described()}")
+            raise ValueError(
+                f"item(){at(user_source())} needs one element, got {self.described()}; write item(i) or x[i]"
+            )
         return self.reshape(())
 
     def tolist(self) -> Any:
@@ -503,12 +520,14 @@ class Tracer:
 
     def __len__(self) -> int:
         if not self.shape:
-            raise TypeError(f"len(){at(user_source())} of a scalar, {self.described()}")
+            raise TypeError(f"len(){at(user_source())} of a scalar, {self.described()}; it has no axis to count")
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Any]:
         if not self.shape:
-            raise TypeError(f"iteration{at(user_source())} over a scalar, {self.described()}")
+            raise TypeError(
+                f"iteration{at(user_source())} over a scalar, {self.described()}; it has no axis to go along"
+            )
         return (self[i] for i in range(self.shape[0]))
 
     # Operators.
@@ -714,12 +733,13 @@ _AT = {"maximum": "max", "minimum": "min"}
 def hidden_behind(error: Exception) -> Exception | None:
     """Our own error where NumPy puts one of its own in its place: it runs `float(x)` for `y[i] = x`, and for a size it
     asks `x` for an index, and both times reports something else of its own when that fails."""
-    cause = error.__cause__
-    if isinstance(cause, ConcretizationTypeError):
-        return cause.in_assignment
+    if str(error) == "setting an array element with a sequence.":
+        cause = error.__cause__
+        if isinstance(cause, ConcretizationTypeError | TracerArrayConversionError | UnexpectedTracerError):
+            return cause
     if isinstance(error, TypeError) and "or a single integer, got '<traced " in str(error):
         return ConcretizationTypeError(
-            f"a shape{at(raised_by(error))} needs plain integers: {error}.\n  {_PLAIN_NUMBER}."
+            f"a shape{at(raised_by(error))} needs plain integers: {error}.\n  Instead, {_PLAIN_NUMBER}."
         )
     return None
 
@@ -740,6 +760,25 @@ def arrays_of(leaves: Sequence[Any], names: Callable[[int], str]) -> list[Any]:
         except DtypeError as error:
             raise DtypeError(f"{names(i)}: {error}") from None
     return arrays
+
+
+def kind_of(out: Any) -> str:
+    """What a function returned, in a few words."""
+    if out is None:
+        return "None (is a return missing?)"
+    if isinstance(out, Tracer | np.ndarray | np.generic) or type(out) in PYTHON_SCALARS:
+        return str(type_of(out))
+    return f"a {type(out).__name__}" + (f" of {len(out)}" if isinstance(out, tuple | list) else "")
+
+
+def named_after(wrapper: Callable[..., Any], fun: Callable[..., Any], transform: str) -> Callable[..., Any]:
+    """Name and document the transformed function after the original one."""
+    functools.update_wrapper(wrapper, fun)
+    name = getattr(fun, "__name__", "f")
+    wrapper.__name__ = f"{transform}({name})"
+    wrapper.__qualname__ = f"{transform}({getattr(fun, '__qualname__', name)})"
+    wrapper.__doc__ = f"{transform} of {name}. {getattr(fun, '__doc__', None) or ''}".rstrip()
+    return wrapper
 
 
 def declared_types(leaves: Sequence[Any], names: Callable[[int], str]) -> list[ArrayType]:
@@ -763,6 +802,11 @@ def leaf_names(
         return parameter_name(function, position if positions is None else positions[position]) + tree.keystr(path[1:])
 
     return name
+
+
+def output_name(function: Any, out: Any, leaf: int) -> str:
+    """How to name a leaf of what a function returned."""
+    return f"the output{tree.keystr(tree.tree_leaves_with_path(out)[leaf][0])} of {described(function)}"
 
 
 def parameter_name(function: Any, position: int) -> str:

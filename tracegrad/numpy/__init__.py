@@ -20,6 +20,7 @@ from numpy import (
     arctanh,
     asin,
     asinh,
+    astype,
     atan,
     atan2,
     atanh,
@@ -201,6 +202,7 @@ from tracegrad.ops.elementwise import (
     angle,
     imag,
     real,
+    where,
 )
 from tracegrad.ops.index import (
     argwhere,
@@ -379,6 +381,7 @@ __all__ = [
     "ascontiguousarray",
     "asin",
     "asinh",
+    "astype",
     "at",
     "atan",
     "atan2",
@@ -658,6 +661,7 @@ __all__ = [
     "vecmat",
     "vsplit",
     "vstack",
+    "where",
     "zeros",
     "zeros_like",
 ]

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from tracegrad.errors import DtypeError, ShapeError
 from tracegrad.op import Params, Sample
@@ -35,6 +36,11 @@ def _matmul(x: Any, y: Any) -> Any:
     if 0 in y.strides[-2:]:
         y = y.copy()
     return np.matmul(x, y)
+
+
+def _times(x: Any, y: Any) -> Any:
+    """`x @ y` in a rule, on arrays as the op does it."""
+    return _matmul(x, y) if type(x) is ndarray and type(y) is ndarray else bind(matmul_op, (x, y))
 
 
 def _matmul_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -79,27 +85,27 @@ def _flat_batch(x: Any) -> Any:
 def _matmul_left(ct: Any, x: Any, y: Any) -> Any:
     """The cotangent of x, up to a sum over axes along which x was broadcast."""
     if len(x.shape) == 2 and len(y.shape) == 2:
-        return np.matmul(ct, y.T)
+        return _times(ct, y.T)
     if len(y.shape) == 1:
         return ct * y if len(x.shape) == 1 else column(ct) * y
     if len(x.shape) == 1:
         return np.matmul(y, ct) if len(y.shape) == 2 else np.reshape(np.matmul(y, column(ct)), y.shape[:-1])
     if len(x.shape) == 2:  # one matrix product over the whole batch
         return bind(einsum_op, (_flat_batch(ct), _flat_batch(y)), {"subscripts": "bmn,bkn->mk"})
-    return np.matmul(ct, transposed(y))
+    return _times(ct, transposed(y))
 
 
 def _matmul_right(ct: Any, x: Any, y: Any) -> Any:
     """The cotangent of y, likewise."""
     if len(x.shape) == 2 and len(y.shape) == 2:
-        return np.matmul(x.T, ct)
+        return _times(x.T, ct)
     if len(x.shape) == 1:
         return ct * x if len(y.shape) == 1 else column(x) * np.reshape(ct, (*ct.shape[:-1], 1, ct.shape[-1]))
     if len(y.shape) == 1:
         return np.matmul(np.reshape(ct, (math.prod(ct.shape),)), _rows(x))
     if len(y.shape) == 2:
-        return np.matmul(_rows(x).T, _rows(ct))
-    return np.matmul(transposed(x), ct)
+        return _times(_rows(x).T, _rows(ct))
+    return _times(transposed(x), ct)
 
 
 def _matmul_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
@@ -556,6 +562,7 @@ def linalg_cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
 @implements(np.linalg.matrix_transpose)
 def matrix_transpose(x: Any, /) -> Any:
     """Each matrix transposed: (..., m, n) gives (..., n, m)."""
+    x = as_array(x)
     if len(shape_of(x)) < 2:
         raise ShapeError(f"matrix_transpose takes matrices, got {type_of(x)}")
     return np.swapaxes(x, -1, -2)

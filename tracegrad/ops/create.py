@@ -219,7 +219,7 @@ def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype
     """`num` values from `start` to `stop` in geometric progression, both of one sign; differentiable in both."""
     start, stop = _stacked(start), _stacked(stop)
     num = operator.index(num)
-    kind = np.result_type(_promotable(start), _promotable(stop), float(num))
+    kind = np.result_type(_promotable(start), _promotable(stop), np.zeros((), dtype))
     start, stop = astype(start, kind), astype(stop, kind)
     ratio = stop / start
     count = num - 1 if endpoint else num

@@ -15,6 +15,7 @@ from tracegrad.errors import ShapeError
 from tracegrad.op import Op, Params, Sample, Wanted
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import (
+    conform,
     declare,
     elementwise_batch,
     implements,
@@ -198,7 +199,7 @@ def _recurrence_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], p
     axis, reverse = params["axis"], params["reverse"]
     back = shifted(primals[0], axis, 0, not reverse)
     g = bind(linear_recurrence_op, (back, ct), {"axis": axis, "reverse": not reverse})
-    return [g * shifted(out, axis, 0, reverse) if i == 0 else g for i in wanted]
+    return [conform(g * shifted(out, axis, 0, reverse) if i == 0 else g, primals[i]) for i in wanted]
 
 
 def _recurrence_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
@@ -592,6 +593,11 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
     raise ValueError(f"convolve: mode must be 'full', 'same' or 'valid', got {mode!r}")
 
 
+def _conjugate(x: Any) -> Any:
+    """The conjugate, with booleans left as they are."""
+    return np.conjugate(x) if x.dtype.kind == "c" else x
+
+
 @implements(np.correlate)
 def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
     """The correlation of two vectors, `sum_n a[n + k] conj(v[n])`, at the shifts that `mode` says, as in `convolve`."""
@@ -599,6 +605,6 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
     if mode not in ("full", "same", "valid"):
         raise ValueError(f"correlate: mode must be 'full', 'same' or 'valid', got {mode!r}")
     if a.shape[0] >= v.shape[0]:
-        return convolve(a, np.conjugate(v[::-1]), mode)
+        return convolve(a, _conjugate(v[::-1]), mode)
     # NumPy correlates the longer with the shorter, then turns the result round: which differs in where "same" lies.
-    return np.conjugate(convolve(v, np.conjugate(a[::-1]), mode)[::-1])
+    return _conjugate(convolve(v, _conjugate(a[::-1]), mode)[::-1])

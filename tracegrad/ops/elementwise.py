@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from tracegrad.errors import DtypeError
 from tracegrad.op import Op, Params, Sample, Wanted
@@ -71,7 +72,7 @@ def integer_samples(inputs: int, low: int = 0, high: int = 6) -> Callable[[], It
 
 
 def _divide_keeping_zeros(d: Any, y: Any) -> Any:
-    if np.count_nonzero(d) == np.size(d):
+    if np.count_nonzero(d) == (d.size if type(d) is ndarray else np.size(d)):
         return np.divide(d, y)
     return np.divide(d, np.where(np.equal(d, 0), 1, _as_strong_as(d, y)))
 
@@ -99,12 +100,16 @@ _safe_divide = elementwise(
 
 def safe_divide(d: Any, y: Any) -> Any:
     """`d / y`, but zero wherever `d` is zero, whatever `y` is there."""
+    if (type(y) is float or type(y) is int) and y != 0:
+        return d / y
+    if type(d) is ndarray and type(y) is ndarray:
+        return _divide_keeping_zeros(d, y)  # `bind` would come to the same
     return bind(_safe_divide, (d, y))
 
 
 def _multiply_keeping_zeros(d: Any, y: Any) -> Any:
     # Either test will do; which one is cheaper depends on the size.
-    if np.all(np.isfinite(y)) if np.size(y) > 4096 else np.count_nonzero(d) == np.size(d):
+    if np.isfinite(y).all() if np.size(y) > 4096 else np.count_nonzero(d) == np.size(d):
         return np.multiply(d, y)
     return np.multiply(d, np.where(np.equal(d, 0), 0, _as_strong_as(d, y)))
 
@@ -127,6 +132,8 @@ _safe_multiply = elementwise(
 
 def safe_multiply(d: Any, y: Any) -> Any:
     """`d * y`, but zero wherever `d` is zero, even if `y` has overflowed there."""
+    if type(d) is ndarray and type(y) is ndarray:
+        return _multiply_keeping_zeros(d, y)  # `bind` would come to the same
     return bind(_safe_multiply, (d, y))
 
 
@@ -409,7 +416,7 @@ real_op = elementwise(
     infer=_part_type, linear=[{0}], kinds="iufc", samples=unary_samples(-2, 2),
 )  # fmt: skip
 imag_op = elementwise(
-    "imag", lambda x: np.asarray(x).imag + 0, lambda d, out, x: None if _real_dtype(x) else d * -1j,
+    "imag", lambda x: np.array(np.asarray(x).imag)[()], lambda d, out, x: None if _real_dtype(x) else d * -1j,
     infer=_part_type, linear=[{0}], kinds="iufc", samples=unary_samples(-2, 2),
 )  # fmt: skip
 
@@ -430,7 +437,8 @@ def imag(val: Any) -> Any:
 @implements(np.angle)
 def angle(z: Any, deg: bool = False) -> Any:
     """The argument of complex numbers, in (-pi, pi], or in degrees. Its derivative at zero is zero."""
-    result = np.arctan2(np.imag(z), np.real(z))
+    z = as_array(z)
+    result = np.arctan2(0, z) if _real_dtype(z) else np.arctan2(np.imag(z), np.real(z))
     return np.rad2deg(result) if deg else result
 
 
@@ -492,7 +500,7 @@ def _where_samples() -> Iterable[Sample]:
         yield Sample((condition > 0, x, y))
 
 
-where = elementwise(
+where_op = elementwise(
     "where", np.where,
     None, lambda d, out, c, x, y: np.where(c, d, 0), lambda d, out, c, x, y: np.where(c, 0, d),
     infer=_where_type, linear=[{1, 2}], kinds="biufc", samples=_where_samples,
@@ -500,11 +508,11 @@ where = elementwise(
 
 
 @implements(np.where)
-def _where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
-    """`np.where`: with three arguments the op above; with one, the places where the condition holds."""
+def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
+    """`x` where the condition holds, `y` elsewhere; of a condition alone, the places where it holds."""
     if x is None and y is None:
         return np.nonzero(condition)
-    return bind(where, (condition, x, y))
+    return bind(where_op, (condition, x, y))
 
 
 def _astype_type(types: Sequence[ArrayType], params: Params) -> ArrayType:

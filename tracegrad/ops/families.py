@@ -54,11 +54,17 @@ def broadcast_shapes(name: str, types: Sequence[ArrayType]) -> Shape:
 
 def unbroadcast(d: Any, shape: Shape) -> Any:
     """Sum `d` over the axes along which an array of this shape was broadcast."""
-    extra = len(d.shape) - len(shape)
-    axes = tuple([i for i in range(len(d.shape)) if i < extra or (shape[i - extra] == 1 and d.shape[i] != 1)])
+    axes = _broadcast_axes(d.shape, shape)
     if axes:
-        d = np.add.reduce(d, axes, keepdims=True)
+        d = np.add.reduce(d, axes)
     return d if d.shape == shape else np.reshape(d, shape)
+
+
+@functools.lru_cache(maxsize=4096)
+def _broadcast_axes(big: Shape, small: Shape) -> tuple[int, ...]:
+    """The axes of the big shape that broadcasting has made of the small one."""
+    extra = len(big) - len(small)
+    return tuple([i for i, n in enumerate(big) if i < extra or (small[i - extra] == 1 and n != 1)])
 
 
 def conform(d: Any, x: Any) -> Any:
@@ -178,14 +184,14 @@ def elementwise(
     rules = [partial or _no_partial for partial in partials]
 
     def vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
-        if len(wanted) == 1:
-            i = wanted[0]
+        grads = []
+        for i in wanted:
             x = primals[i]
             d = rules[i](ct, out, *primals, **params) if params else rules[i](ct, out, *primals)
-            if type(x) is ndarray and type(d) is ndarray and d.dtype is x.dtype and d.shape == x.shape:
-                return (d,)  # the usual case, without a call
-            return (conform(d, x),)
-        return [conform(rules[i](ct, out, *primals, **params), primals[i]) for i in wanted]
+            if not (type(x) is ndarray and type(d) is ndarray and d.dtype is x.dtype and d.shape == x.shape):
+                d = conform(d, x)  # in the usual case there is nothing to do, and no call
+            grads.append(d)
+        return grads
 
     def no_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
         return [None] * len(wanted)
@@ -302,6 +308,8 @@ def normalize_axes(axis: Any, ndim: int, name: str) -> tuple[int, ...]:
     """An axis argument (None, an int, a tuple) as a sorted tuple of axes counted from the front."""
     if axis is None:
         return _ALL_AXES[ndim]
+    if type(axis) is int and -ndim <= axis < ndim:
+        return (axis % ndim,)
     axes = []
     for a in axis if isinstance(axis, tuple | list) else (axis,):
         a = operator.index(a)

@@ -33,7 +33,7 @@ from tracegrad.op import Op, Params, Sample, Wanted
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import conform, implements, linear, normalize_axis, reject, shape_of
 from tracegrad.trace import FUNCTIONS, Tracer, as_array, bind, concrete
-from tracegrad.types import ArrayType, Shape, type_of
+from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, type_of
 
 Index = tuple[Any, ...]
 
@@ -369,7 +369,7 @@ slice_op = linear(
 
 
 def _unslice(x: Any, index: Index, shape: Shape) -> Any:
-    out = np.zeros(shape, x.dtype)
+    out = np.zeros(shape, PYTHON_SCALARS.get(type(x)) or x.dtype)
     out[_basic(index)] = x
     return out
 
@@ -587,6 +587,7 @@ def _last_writes_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any]
 def _last_writes_samples() -> Iterable[Sample]:
     yield Sample((np.array([1, -1, 1, 0]),), {"sizes": (3,)})
     yield Sample((np.array([[1], [-2]]), np.array([0, 2, 0])), {"sizes": (3, 4)})
+    yield Sample((np.array([[1], [0]]), np.array([0, 2, 0])), {"sizes": (3, 4)})
 
 
 # Whether each update, of those at the places that the index arrays name, is the last to its place.
@@ -1045,19 +1046,19 @@ def extract(condition: Any, arr: Any) -> Any:
 @implements(np.nonzero)
 def nonzero(a: Any) -> tuple[Any, ...]:
     """The indices of the elements that are not zero, whose values must be known."""
-    return np.nonzero(concrete(a, "np.nonzero", _MASK))
+    return np.nonzero(concrete(as_array(a), "np.nonzero", _MASK))
 
 
 @implements(np.flatnonzero)
 def flatnonzero(a: Any) -> Any:
     """The positions in a.ravel() of the elements that are not zero, whose values must be known."""
-    return np.flatnonzero(concrete(a, "np.flatnonzero", _MASK))
+    return np.flatnonzero(concrete(as_array(a), "np.flatnonzero", _MASK))
 
 
 @implements(np.argwhere)
 def argwhere(a: Any) -> Any:
     """The indices of the elements that are not zero, one a row. Values must be known."""
-    return np.argwhere(concrete(a, "np.argwhere", _MASK))
+    return np.argwhere(concrete(as_array(a), "np.argwhere", _MASK))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1083,6 +1084,7 @@ def ix_(*args: Any) -> tuple[Any, ...]:
 def unravel_index(indices: Any, shape: Any, order: str = "C") -> tuple[Any, ...]:
     """Positions in the flat array as one index for each axis of `shape`."""
     sizes = (shape,) if np.ndim(shape) == 0 else tuple(shape)
+    indices = astype(as_array(indices), np.intp)
     found = []
     for n in sizes[::-1] if order == "C" else sizes:
         found.append(np.remainder(indices, n))

@@ -42,7 +42,16 @@ from tracegrad.ops.contract import (
     vecdot,
 )
 from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import broadcast_shapes, cast, conform, implements, normalize_axes, normalize_axis, shape_of
+from tracegrad.ops.families import (
+    broadcast_shapes,
+    cast,
+    conform,
+    elementwise_batch,
+    implements,
+    normalize_axes,
+    normalize_axis,
+    shape_of,
+)
 from tracegrad.ops.reduce import expand_reduced, reduced_shape
 from tracegrad.trace import as_array, bind, concrete
 from tracegrad.types import ArrayType, type_of
@@ -456,10 +465,6 @@ def _as_scalar_matrix(x: Any) -> Any:
     return np.reshape(x, (*x.shape, 1, 1))
 
 
-def _adjugate_tangent_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-    return bind(adjugate_tangent_op, tuple(inputs))
-
-
 def _adjugate_tangent_samples() -> Iterable[Sample]:
     yield Sample((_dominant(0, 3, 3), _matrices(1, 3, 3)))
     yield Sample((_dominant(0, 2, 2, 2), _matrices(1, 2, 2, 2)))
@@ -471,7 +476,7 @@ adjugate_tangent_op = Op(
     infer=_adjugate_tangent_type,
     vjp=_adjugate_tangent_vjp,
     linear=[{1}],
-    batch=_adjugate_tangent_batch,
+    batch=elementwise_batch(lambda: adjugate_tangent_op),  # leading axes broadcast
     samples=_adjugate_tangent_samples,
 )
 
@@ -588,10 +593,6 @@ def _from_triangle_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any]
     return [conform(bind(from_triangle_op, (primals[0], ct), flipped), primals[1]) if i else None for i in wanted]
 
 
-def _from_triangle_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-    return bind(from_triangle_op, tuple(inputs), params)
-
-
 def _from_triangle_samples() -> Iterable[Sample]:
     a = np.array([[2.0, 9.0], [0.5, 3.0]])
     for lower in (True, False):
@@ -609,7 +610,7 @@ from_triangle_op = Op(
     jvp=_from_triangle_jvp,
     vjp=_from_triangle_vjp,
     linear=[{1}],
-    batch=_from_triangle_batch,
+    batch=elementwise_batch(lambda: from_triangle_op),  # leading axes broadcast
     samples=_from_triangle_samples,
 )
 
@@ -1113,7 +1114,7 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple[Any, Any, Any, Any]:
     m, n = a.shape
     rcond = max(m, n) * _epsilon(a) if rcond is None else _static_number(rcond, "lstsq's rcond")
     s = bind(svdvals_op, (a,))
-    rank = np.sum(s > rcond * s[0]) if min(m, n) else np.zeros((), np.int64)[()]
+    rank = astype(np.sum(s > rcond * s[0]), np.int32) if min(m, n) else np.int32(0)
     x = np.matmul(bind(pinv_op, (a,), {"rcond": rcond}), b)
     left = b - np.matmul(a, x)
     try:
@@ -1295,10 +1296,10 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
 @implements(np.linalg.diagonal)
 def diagonal(x: Any, /, *, offset: int = 0) -> Any:
     """The diagonal of each matrix."""
-    return np.diagonal(x, offset, -2, -1)
+    return np.diagonal(as_array(x), offset, -2, -1)
 
 
 @implements(np.linalg.trace)
 def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
     """The sum of the diagonal of each matrix."""
-    return np.trace(x, offset, -2, -1, dtype)
+    return np.trace(as_array(x), offset, -2, -1, dtype)

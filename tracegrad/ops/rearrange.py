@@ -34,6 +34,7 @@ from tracegrad.types import ArrayType, Shape, type_of
 @implements(np.flip)
 def flip(m: Any, axis: Any = None) -> Any:
     """The elements in reverse order along the axes (all, if None)."""
+    m = as_array(m)
     axes = normalize_axes(axis, len(m.shape), "flip")
     return m[tuple([slice(None, None, -1 if i in axes else None) for i in range(len(m.shape))])]
 
@@ -41,18 +42,19 @@ def flip(m: Any, axis: Any = None) -> Any:
 @implements(np.flipud)
 def flipud(m: Any) -> Any:
     """The rows in reverse order."""
-    return np.flip(m, 0)
+    return flip(m, 0)
 
 
 @implements(np.fliplr)
 def fliplr(m: Any) -> Any:
     """The columns in reverse order."""
-    return np.flip(m, 1)
+    return flip(m, 1)
 
 
 @implements(np.rot90)
 def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
     """`m` turned by k * 90 degrees in the plane of two axes, from the first towards the second."""
+    m = as_array(m)
     first, second = axis_list(tuple(axes), len(m.shape), "rot90")
     k = operator.index(k) % 4
     if k == 0:
@@ -356,12 +358,14 @@ def _statistic_border(array: Any, axis: int, after: int, width: int, statistic: 
 @implements(np.tril)
 def tril(m: Any, k: int = 0) -> Any:
     """The lower triangle of the last two axes, up to the k-th diagonal; zeros above."""
+    m = as_array(m)
     return np.where(np.tri(*m.shape[-2:], k=k, dtype=bool), m, np.zeros((), m.dtype))
 
 
 @implements(np.triu)
 def triu(m: Any, k: int = 0) -> Any:
     """The upper triangle of the last two axes, from the k-th diagonal on; zeros below."""
+    m = as_array(m)
     return np.where(np.tri(*m.shape[-2:], k=k - 1, dtype=bool), np.zeros((), m.dtype), m)
 
 
@@ -378,7 +382,7 @@ def _diagonal_entry(rows: int, columns: int, k: int) -> str:
 @implements(np.diagonal)
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The `offset`-th diagonal of the matrices in two axes of `a`; it becomes the last axis of the result."""
-    a = np.moveaxis(a, (axis1, axis2), (-2, -1))
+    a = np.moveaxis(as_array(a), (axis1, axis2), (-2, -1))
     *rest, n, m = a.shape
     index = (":",) * len(rest) + (_diagonal_entry(n, m, operator.index(offset)),)
     return bind(slice_op, (np.reshape(a, (*rest, n * m)),), {"index": index})
@@ -406,12 +410,13 @@ def diagflat(v: Any, k: int = 0) -> Any:
 def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None) -> Any:
     """The sum of the `offset`-th diagonal of the matrices in two axes of `a`."""
     reject(np.trace, out=out)
-    return np.sum(np.diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
+    return np.sum(diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
 
 
 @implements(np.vander)
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
     """The matrix of the powers of `x`: column j holds x**(N-1-j), or x**j if `increasing`."""
+    x = as_array(x)
     if len(x.shape) != 1:
         raise ValueError(f"vander needs one dimension, got {type_of(x)}")
     x = astype(x, np.promote_types(x.dtype, int))

@@ -12,7 +12,7 @@ import numpy as np
 
 from tracegrad.errors import DtypeError, TracerArrayConversionError, at, user_source
 from tracegrad.op import Op, Params, Sample
-from tracegrad.ops.elementwise import astype, binary_samples, integer_samples, unary_samples
+from tracegrad.ops.elementwise import astype, binary_samples, imag, integer_samples, unary_samples
 from tracegrad.ops.families import declare, elementwise, elementwise_batch, implements, reject, shape_of, ufunc_type
 from tracegrad.trace import UFUNCS, Tracer, as_array, bind, concrete
 from tracegrad.types import ArrayType, type_of
@@ -38,10 +38,14 @@ equal, not_equal, less, less_equal, greater, greater_equal, logical_and, logical
 ]  # fmt: skip
 logical_not = _constant(np.logical_not, unary_samples(-2, 2), "biufc")
 bitwise_and, bitwise_or, bitwise_xor, left_shift, right_shift, gcd, lcm = [
-    _constant(f, integer_samples(2), "iu")
-    for f in (np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.left_shift, np.right_shift, np.gcd, np.lcm)
-]
-invert, bitwise_count = [_constant(f, integer_samples(1), "iu") for f in (np.invert, np.bitwise_count)]
+    _constant(f, integer_samples(2), kinds)
+    for f, kinds in (
+        (np.bitwise_and, "biu"), (np.bitwise_or, "biu"), (np.bitwise_xor, "biu"),
+        (np.left_shift, "iu"), (np.right_shift, "iu"), (np.gcd, "iu"), (np.lcm, "iu"),
+    )
+]  # fmt: skip
+invert = _constant(np.invert, integer_samples(1), "biu")
+bitwise_count = _constant(np.bitwise_count, integer_samples(1), "iu")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -128,7 +132,7 @@ def round(a: Any, decimals: int = 0, out: Any = None) -> Any:
 def fix(x: Any, out: Any = None) -> Any:
     """Rounded towards zero. The derivative is zero."""
     reject(np.fix, out=out)
-    return np.trunc(x)
+    return np.trunc(as_array(x))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -149,7 +153,8 @@ def isneginf(x: Any, out: Any = None) -> Any:
 
 def _is(x: Any, value: float, function: Any, out: Any) -> Any:
     reject(function, out=out)
-    found = type_of(as_array(x))
+    x = as_array(x)
+    found = type_of(x)
     if found.dtype.kind == "c":
         raise DtypeError(f"{function.__name__}: infinities of {found} have no sign; ask for np.isinf, or of x.real")
     return np.equal(x, value)
@@ -158,13 +163,13 @@ def _is(x: Any, value: float, function: Any, out: Any) -> Any:
 @implements(np.iscomplex)
 def iscomplex(x: Any) -> Any:
     """Where the imaginary part is not zero."""
-    return np.not_equal(np.imag(x), 0)
+    return np.not_equal(imag(x), 0)
 
 
 @implements(np.isreal)
 def isreal(x: Any) -> Any:
     """Where the imaginary part is zero."""
-    return np.equal(np.imag(x), 0)
+    return np.equal(imag(x), 0)
 
 
 @implements(np.iscomplexobj)
@@ -341,7 +346,7 @@ def _sinc(x: Any, order: int) -> Any:
     if order == 0:
         return np.sinc(x)
     x = np.asarray(x)
-    y = np.pi * x
+    y = np.pi * x.astype(np.result_type(x, np.float32))  # the powers are too much for float16
     near = np.abs(y) <= max(1.0, order / 2)
     far = np.where(near, 1, y)
     result = np.sin(far) / far

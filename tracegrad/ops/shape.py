@@ -49,7 +49,10 @@ def _reshape(x: Any, shape: Shape) -> Any:
 def _reshape_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     t, shape = types[0], params["shape"]
     if t.size != math.prod(shape):
-        raise ShapeError(f"reshape: {t} has {t.size} elements, the shape {shape} has {math.prod(shape)}")
+        raise ShapeError(
+            f"reshape: {t} has {t.size} elements, the shape {shape} has {math.prod(shape)}; write -1 for one size to "
+            "have it found"
+        )
     return ArrayType(shape, t.dtype)
 
 
@@ -106,12 +109,13 @@ def _without_unknown(shape: Shape, found: ArrayType) -> Shape:
 @implements(np.ravel)
 def ravel(a: Any, order: str = "C") -> Any:
     """All elements in one dimension."""
-    return np.reshape(a, (-1,), order="C" if order == "K" else order)
+    return np.reshape(as_array(a), (-1,), order="C" if order == "K" else order)
 
 
 @implements(np.expand_dims)
 def expand_dims(a: Any, axis: Any) -> Any:
     """`a` with axes of size 1 inserted, which lie at `axis` in the result."""
+    a = as_array(a)
     shape = a.shape
     ndim = len(shape) + (len(axis) if isinstance(axis, tuple | list) else 1)
     new = normalize_axes(axis, ndim, "expand_dims")
@@ -122,6 +126,7 @@ def expand_dims(a: Any, axis: Any) -> Any:
 @implements(np.squeeze)
 def squeeze(a: Any, axis: Any = None) -> Any:
     """`a` without its axes of size 1, or without those in `axis`."""
+    a = as_array(a)
     shape = a.shape
     if axis is None:
         return np.reshape(a, tuple([n for n in shape if n != 1]))
@@ -264,6 +269,7 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
 @implements(np.matrix_transpose)
 def matrix_transpose(x: Any, /) -> Any:
     """`x` with its last two axes exchanged."""
+    x = as_array(x)
     if len(x.shape) < 2:
         raise ShapeError(f"matrix_transpose needs at least two dimensions, got {type_of(x)}")
     return np.swapaxes(x, -1, -2)

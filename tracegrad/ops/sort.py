@@ -100,8 +100,11 @@ def sort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, 
 @implements(np.sort_complex)
 def sort_complex(a: Any) -> Any:
     """`a` sorted along its last axis by real, then imaginary parts, as complex numbers."""
-    dtype = np.result_type(type_of(as_array(a)).dtype, np.complex64)
-    return np.sort(astype(as_array(a), dtype), -1)
+    a = as_array(a)
+    dtype = type_of(a).dtype
+    if dtype.kind != "c":
+        dtype = np.dtype(np.complex64 if dtype.char in "bhBH" else np.complex128)
+    return np.sort(astype(a, dtype), -1)
 
 
 @implements(np.argsort)
@@ -238,7 +241,7 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Any:
             raise ValueError("digitize: bins must ascend or descend")
     elif bins.shape[0] < 2:
         return _search(bins, x, side)
-    descending = bins.shape[0] - _search(bins[::-1], x, "right" if right else "left")
+    descending = bins.shape[0] - _search(bins[::-1], x, side)
     if type(bins) is not Tracer:
         return descending
     return np.where(np.less_equal(bins[0], bins[-1]), _search(bins, x, side), descending)
@@ -359,7 +362,7 @@ def _quantile(name: str, a: Any, q: Any, axis: Any, method: str, keepdims: Any, 
         value = take(low)
     else:
         # As NumPy does, from the nearer side, which is exact at both.
-        a0, a1, t = take(low), take(high), where - below
+        a0, a1, t = take(low), take(high), astype(where - below, type_of(q).dtype)
         between = a1 - a0
         value = np.where(np.greater_equal(t, 0.5), a1 - between * (1 - t), a0 + between * t)
     if floats and not skip_nan:

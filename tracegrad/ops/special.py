@@ -270,7 +270,6 @@ _binary_cross_entropy_op = elementwise(
     lambda d, out, x, p: d * (logistic(x) - p),
     lambda d, out, x, p: -d * x,
     infer=ufunc_type(np.logaddexp, False),
-    linear=[{1}],
     kinds="f",
     samples=lambda: [Sample((np.array([[-1.5], [2.0]]), np.array([0.0, 0.3, 1.0])))],
 )

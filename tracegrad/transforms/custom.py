@@ -14,10 +14,20 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.errors import DifferentiationError, ShapeError, UnexpectedTracerError, at, described, user_source
+from tracegrad.errors import (
+    DifferentiationError,
+    DtypeError,
+    ShapeError,
+    UnexpectedTracerError,
+    at,
+    described,
+    replay,
+    require_callable,
+    user_source,
+)
 from tracegrad.graph import trace_graph
 from tracegrad.op import Op, Params, Wanted
-from tracegrad.trace import Tracer, as_array, bind
+from tracegrad.trace import Tracer, arrays_of, bind, kind_of
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.linear import transposed_jvp, transposed_vjp
 from tracegrad.types import ArrayType, type_of
@@ -95,8 +105,8 @@ def _require_same_shape(name: str, rule: str, got: Any, expected: Any) -> None:
     """What a rule makes of the output must have the shape of the function's own."""
     if type_of(got).shape != type_of(expected).shape:
         raise ShapeError(
-            f"the {rule} of {name!r} returned an output of type {type_of(got)}, but the function itself returns "
-            f"{type_of(expected)}; shapes must agree"
+            f"the {rule} of {name!r}, called{at(replay.source)}, returned an output of type {type_of(got)}, but the "
+            f"function itself returned {type_of(expected)}; their shapes must be equal"
         )
 
 
@@ -165,12 +175,11 @@ class _CustomFunction:
     """What both decorators share: binding arguments, leaving the nondiff ones out, flattening the rest."""
 
     def __init__(self, fun: Callable[..., Any], nondiff_argnums: Sequence[int] = ()) -> None:
-        if not callable(fun):
-            raise TypeError(f"{type(self).__name__} takes a function, got {fun!r}")
+        require_callable(fun, type(self).__name__, "(f)")
         self.fun = fun
         self.nondiff_argnums = tuple(nondiff_argnums)
         wrapper: Any = self
-        functools.update_wrapper(wrapper, fun)
+        functools.update_wrapper(wrapper, fun, updated=())  # its __dict__ may be that of another one of these
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         wrapper: Any = self
@@ -186,12 +195,12 @@ class _CustomFunction:
             bound = signature.bind(*args)
         else:
             bound = inspect.signature(self.fun).bind(*args, **kwargs)
-        bound.apply_defaults()
         if bound.kwargs:
             raise TypeError(
-                f"{described(self.fun)} has custom derivatives and so takes positional arguments only; "
-                f"keyword-only: {', '.join(bound.kwargs)}"
+                f"{described(self.fun)} has custom derivatives, and so takes no keyword-only arguments, got "
+                f"{', '.join(bound.kwargs)}{at(user_source())}; let them be positional too (no * in the signature)"
             )
+        bound.apply_defaults()
         return bound.args
 
     def _split(
@@ -213,22 +222,29 @@ class _CustomFunction:
             rest = iter(tree.tree_unflatten(in_tree, list(flat)))
             return tuple([fixed[i] if i in fixed else next(rest) for i in range(count)])
 
-        return list(fixed.values()), [as_array(x) for x in leaves], in_tree, join
+        arrays = arrays_of(leaves, lambda i: f"argument {i} of {described(self.fun)}")
+        return list(fixed.values()), arrays, in_tree, join
 
 
 def _checked(found: Any, primals: Sequence[Any], name: str, rule: str, paths: Sequence[str]) -> list[Any]:
     """What a rule returned for one leaf after the other, each against the type of what it belongs to."""
     checked: list[Any] = []
-    for x, primal, path in zip(found, primals, paths, strict=True):
+    for i, (x, primal, path) in enumerate(zip(found, primals, paths, strict=True)):
         expected = type_of(primal)
         if x is None or expected.dtype.kind not in "fc":
             checked.append(None)
             continue
-        x = as_array(x)
+        (x,) = arrays_of([x], lambda _, i=i: f"what the {rule} rule of {name} returned for {paths[i]}")
         got = type_of(x)
         if got.shape != expected.shape:
             raise ShapeError(
-                f"the {rule} rule of {name} returned {got} for {path or 'a value'} of type {expected}; shapes must agree"
+                f"the {rule} rule of {name}, called{at(replay.source)}, returned {got} for {path}, which is "
+                f"{expected}; their shapes must be equal"
+            )
+        if got.dtype.kind == "c" != expected.dtype.kind:
+            raise DtypeError(
+                f"the {rule} rule of {name}, called{at(replay.source)}, returned {got} for {path}, which is "
+                f"{expected}; return the real part of it (.real)"
             )
         checked.append(
             x
@@ -275,6 +291,11 @@ class custom_jvp(_CustomFunction):
         def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
             out = self(*primals)
             total = None
+            if len(rules) != len(primals):
+                raise DifferentiationError(
+                    f"defjvps of {described(self.fun)} was given {len(rules)} rule{'s' * (len(rules) != 1)} for "
+                    f"{len(primals)} arguments; give one for each (None: zero)"
+                )
             for r, t in zip(rules, tangents, strict=True):
                 if r is not None:
                     term = r(t, out, *primals)
@@ -288,14 +309,17 @@ class custom_jvp(_CustomFunction):
         if not any([type(x) is Tracer for x in leaves]):
             return self.fun(*join(leaves))
         if self.rule is None:
-            raise DifferentiationError(f"{described(self.fun)} has no rules yet; give one with .defjvp(rule)")
+            raise DifferentiationError(
+                f"{described(self.fun)} has no rules yet, and is differentiated{at(user_source())}; give "
+                "one with .defjvp(rule)"
+            )
         rule = self.rule
         out_tree: Any = None
 
         def call(*flat: Any) -> list[Any]:
             nonlocal out_tree
             outputs, out_tree = tree.tree_flatten(self.fun(*join(flat)))
-            return [as_array(o) for o in outputs]
+            return arrays_of(outputs, lambda i: f"output {i} of {described(self.fun)}")
 
         def jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
             result = rule(
@@ -303,14 +327,21 @@ class custom_jvp(_CustomFunction):
             )
             if not isinstance(result, tuple | list) or len(result) != 2:
                 raise DifferentiationError(
-                    f"the jvp rule of {described(self.fun)} must return a pair (out, tangent_out)"
+                    f"the jvp rule of {described(self.fun)} must return a pair (out, tangent_out), got "
+                    f"{kind_of(result)}"
                 )
             out_leaves, got_tree = tree.tree_flatten(result[0])
             tangent_leaves, tangent_tree = tree.tree_flatten(result[1])
+            if got_tree != out_tree:
+                raise ShapeError(
+                    f"the jvp rule of {described(self.fun)} returned an output of structure {got_tree}, but the "
+                    f"function itself returned {out_tree}; return (f(*primals), tangent_out)"
+                )
             if tangent_tree != got_tree:
                 raise ShapeError(
-                    f"the jvp rule of {described(self.fun)} returned an output of structure {got_tree} with a tangent of "
-                    f"structure {tangent_tree}"
+                    f"the jvp rule of {described(self.fun)} returned an output of structure {got_tree} with a "
+                    "tangent of "
+                    f"structure {tangent_tree}; they must be equal"
                 )
             paths = [f"output{tree.keystr(p)}" for p, _ in tree.tree_leaves_with_path(result[0])]
             return _checked(tangent_leaves, out_leaves, described(self.fun), "jvp", paths)
@@ -353,7 +384,10 @@ class custom_vjp(_CustomFunction):
         if not any([type(x) is Tracer for x in leaves]):
             return self.fun(*join(leaves))
         if self.fwd is None or self.bwd is None:
-            raise DifferentiationError(f"{described(self.fun)} has no rules yet; give them with .defvjp(fwd, bwd)")
+            raise DifferentiationError(
+                f"{described(self.fun)} has no rules yet, and is differentiated{at(user_source())}; give "
+                "them with .defvjp(fwd, bwd)"
+            )
         name = getattr(self.fun, "__name__", "f")
         fwd, bwd = self.fwd, self.bwd
         out_tree: Any = None
@@ -361,16 +395,19 @@ class custom_vjp(_CustomFunction):
         def call(*flat: Any) -> list[Any]:
             nonlocal out_tree
             outputs, out_tree = tree.tree_flatten(self.fun(*join(flat)))
-            return [as_array(o) for o in outputs]
+            return arrays_of(outputs, lambda i: f"output {i} of {described(self.fun)}")
 
         def vjp(primals: Sequence[Any], cts: Sequence[Any]) -> list[Any]:
             result = fwd(*join(primals))
             if not isinstance(result, tuple | list) or len(result) != 2:
-                raise DifferentiationError(f"fwd of {described(self.fun)} must return a pair (out, residuals)")
+                raise DifferentiationError(
+                    f"fwd of {described(self.fun)} must return a pair (out, residuals), got {kind_of(result)}"
+                )
             out_leaves, structure = tree.tree_flatten(result[0])
             if len(out_leaves) != len(cts):
                 raise ShapeError(
-                    f"fwd of {described(self.fun)} returned an output of structure {structure}, but the function itself "
+                    f"fwd of {described(self.fun)} returned an output of structure {structure}, but the function "
+                    "itself "
                     f"returned {len(cts)} arrays; return (f(*args), residuals)"
                 )
             for o, ct in zip(out_leaves, cts, strict=True):
@@ -380,8 +417,7 @@ class custom_vjp(_CustomFunction):
             if not isinstance(found, tuple | list) or len(found) != len(arguments):
                 raise DifferentiationError(
                     f"bwd of {described(self.fun)} must return a tuple with one cotangent for each of its "
-                    f"{len(arguments)} differentiable arguments, got {found if found is None else type(found).__name__}"
-                    + (f" of {len(found)}" if isinstance(found, tuple | list) else "")
+                    f"{len(arguments)} differentiable argument{'s' * (len(arguments) != 1)}, got {kind_of(found)}"
                 )
             flat: list[Any] = []
             for i, (ct, argument) in enumerate(zip(found, arguments, strict=True)):
@@ -391,7 +427,7 @@ class custom_vjp(_CustomFunction):
                 elif tree.tree_structure(ct) != expected:
                     raise ShapeError(
                         f"bwd of {described(self.fun)} returned a cotangent of structure {tree.tree_structure(ct)} for "
-                        f"argument {i}, which has {expected}"
+                        f"argument {i}, whose structure is {expected}; they must be equal"
                     )
                 else:
                     flat.extend(tree.tree_leaves(ct))

@@ -3,7 +3,6 @@ equations with one of the two interpreters of `linear.py`."""
 
 from __future__ import annotations
 
-import functools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -32,7 +31,9 @@ from tracegrad.trace import (
     bind,
     declared_types,
     hidden_behind,
+    kind_of,
     leaf_names,
+    named_after,
     tracer_inputs,
 )
 from tracegrad.transforms.batch import own_arrays
@@ -134,7 +135,9 @@ def _gradient(
                 call[first] = leaf
             else:
                 leaves, in_tree, call = _traced_arguments(trace, args, positions)
-                _check_inputs(leaves, transform, holomorphic, allow_int)
+                for x in leaves:
+                    if type(x.value) is not np.ndarray or x.value.dtype.kind != "f" or holomorphic:
+                        _check_input(x, transform, holomorphic, allow_int)
             out = fun(*call, **kwargs)
             aux = None
             if has_aux:
@@ -157,17 +160,7 @@ def _gradient(
             return ((value, aux), result) if with_value else (result, aux)
         return (value, result) if with_value else result
 
-    return _wraps(gradient, fun, transform)
-
-
-def _wraps(wrapper: Callable[..., Any], fun: Callable[..., Any], transform: str) -> Callable[..., Any]:
-    """Name and document the transformed function after the original one."""
-    functools.update_wrapper(wrapper, fun)
-    name = getattr(fun, "__name__", "f")
-    wrapper.__name__ = f"{transform}({name})"
-    wrapper.__qualname__ = f"{transform}({getattr(fun, '__qualname__', name)})"
-    wrapper.__doc__ = f"{transform} of {name}. {getattr(fun, '__doc__', None) or ''}".rstrip()
-    return wrapper
+    return named_after(gradient, fun, transform)
 
 
 def _traced_arguments(
@@ -190,7 +183,8 @@ def positions_of(argnums: Argnums, transform: str) -> tuple[int, ...]:
         return tuple([operator.index(i) for i in ((argnums,) if isinstance(argnums, int) else argnums)])
     except TypeError:
         raise TypeError(
-            f"{transform}{at(user_source())}: argnums must be an int or a sequence of ints, the positions of arguments, "
+            f"{transform}{at(user_source())}: argnums must be an int or a sequence of ints, the positions of "
+            "arguments, "
             f"got {argnums!r}"
         ) from None
 
@@ -200,7 +194,8 @@ def counted_from_front(positions: Sequence[int], count: int, fun: Any, transform
     for i in positions:
         if not -count <= i < count:
             raise DifferentiationError(
-                f"{transform}: argnums={i} asks for positional argument {i}, but {described(fun)} was called with {count} "
+                f"{transform}: argnums={i} asks for positional argument {i}, but {described(fun)} was called with "
+                f"{count} "
                 f"positional argument{'s' * (count != 1)}{at(user_source())}; pass the argument by position "
                 "(keyword arguments are not differentiated) or correct argnums"
             )
@@ -218,10 +213,9 @@ def _own_inputs(arrays: Sequence[Any]) -> list[Any]:
     return [x.copy() if type(x) is np.ndarray else x for x in arrays]
 
 
-def _check_inputs(leaves: Sequence[Tracer], transform: str, holomorphic: bool, allow_int: bool) -> None:
-    for x in leaves:
-        if x.dtype.kind not in ("c" if holomorphic else "fc") and (holomorphic or not allow_int):
-            raise input_error(transform, str(x.name), x.type, holomorphic)
+def _check_input(x: Tracer, transform: str, holomorphic: bool, allow_int: bool) -> None:
+    if x.dtype.kind not in ("c" if holomorphic else "fc") and (holomorphic or not allow_int):
+        raise input_error(transform, str(x.name), x.type, holomorphic)
 
 
 def input_error(transform: str, name: str, found: ArrayType, holomorphic: bool) -> DtypeError:
@@ -248,18 +242,9 @@ def _split_aux(out: Any, fun: Any, transform: str) -> tuple[Any, Any]:
     if not isinstance(out, tuple) or len(out) != 2:
         raise DifferentiationError(
             f"{transform} with has_aux=True needs a function that returns a pair (value, aux), but {described(fun)} "
-            f"returned {_kind(out)}; write `return value, aux`, or leave has_aux=True out"
+            f"returned {kind_of(out)}; write `return value, aux`, or leave has_aux=True out"
         )
     return out
-
-
-def _kind(out: Any) -> str:
-    """What a function returned, in a few words."""
-    if out is None:
-        return "None (is a return missing?)"
-    if isinstance(out, Tracer | np.ndarray | np.generic) or type(out) in PYTHON_SCALARS:
-        return str(type_of(out))
-    return f"a {type(out).__name__}" + (f" of {len(out)}" if isinstance(out, tuple | list) else "")
 
 
 def _scalar_output(out: Any, trace: Trace, transform: str, holomorphic: bool) -> tuple[Any, Any]:
@@ -279,7 +264,7 @@ def _scalar_output(out: Any, trace: Trace, transform: str, holomorphic: bool) ->
         )
         raise DifferentiationError(
             f"{transform} needs a function that returns a scalar, but {described(trace.function)} returned "
-            f"{_kind(out)}{hint}"
+            f"{kind_of(out)}{hint}"
         ) from None
     where = at(out.source) if traced else ""
     if found.shape != ():
@@ -296,13 +281,15 @@ def _scalar_output(out: Any, trace: Trace, transform: str, holomorphic: bool) ->
         )
     if holomorphic and kind != "c":
         raise DifferentiationError(
-            f"{transform} with holomorphic=True needs a complex output, but {described(trace.function)} returned {found}"
+            f"{transform} with holomorphic=True needs a complex output, but {described(trace.function)} returned "
+            f"{found}"
             f"{where}; leave holomorphic=True out"
         )
     if kind not in "fc":
         raise DifferentiationError(
             f"{transform} needs an output of a floating dtype, but {described(trace.function)} returned {found}"
-            f"{where}. The derivative of a {found.dtype} is zero everywhere: return the floating number it is made from"
+            f"{where}. Derivatives of integers and booleans are zero everywhere: return the floating number they are "
+            "made from"
         )
     if not traced:
         return value, None
@@ -450,14 +437,16 @@ def _matching(
         if expected.dtype.kind not in "fc":
             if found.dtype != float0 and not (type(x) is not Tracer and not np.any(x)):
                 raise DtypeError(
-                    f"{transform}{at(user_source())}: {of}{path(i)} is {expected}, so {what}{path(i)} must be a zero of "
+                    f"{transform}{at(user_source())}: {of}{path(i)} is {expected}, so {what}{path(i)} must be a zero "
+                    "of "
                     f"dtype float0, got {found}; write np.zeros({expected.shape}, tg.float0)"
                 )
             checked.append(None)
             continue
         if found.shape != expected.shape:
             raise ShapeError(
-                f"{transform}{at(user_source())}: {what}{path(i)} is {found}, but {of}{path(i)} is {expected}; their shapes "
+                f"{transform}{at(user_source())}: {what}{path(i)} is {found}, but {of}{path(i)} is {expected}; their "
+                "shapes "
                 "must be equal"
             )
         if found.dtype != expected.dtype and not found.weak:

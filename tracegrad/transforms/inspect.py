@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from tracegrad import tree
+from tracegrad.errors import require_callable
 from tracegrad.graph import Graph, trace_graph
-from tracegrad.trace import as_array, leaf_names
-from tracegrad.types import ArrayType, ShapeDtypeStruct, type_of
+from tracegrad.trace import arrays_of, declared_types, leaf_names, output_name, parameter_name
+from tracegrad.types import ShapeDtypeStruct
 
 
 def make_graph(fun: Callable[..., Any]) -> Callable[..., Graph]:
@@ -24,8 +27,13 @@ def make_graph(fun: Callable[..., Any]) -> Callable[..., Graph]:
     ['sin', 'add']
     """
 
+    require_callable(fun, "make_graph")
+
     def graph_maker(*args: Any, **kwargs: Any) -> Graph:
-        return _graph_and_tree("make_graph", fun, args, kwargs)[0]
+        graph = _graph_and_tree("make_graph", fun, args, kwargs)[0]
+        # The arrays outside may be written into tomorrow.
+        consts = {v: x.copy() if type(x) is np.ndarray else x for v, x in graph.consts.items()}
+        return Graph(graph.inputs, graph.eqns, graph.outputs, consts, graph.name)
 
     return graph_maker
 
@@ -44,8 +52,15 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     >>> tg.eval_shape(np.matmul, tg.ShapeDtypeStruct((3, 4), "float32"), np.ones((4, 5), "float32"))
     ShapeDtypeStruct(shape=(3, 5), dtype=float32)
     """
+    require_callable(fun, "eval_shape", "(f, x)")
     leaves, in_tree = tree.tree_flatten((args, kwargs))
-    types = [_type(x) for x in leaves]
+    found, _ = tree.tree_flatten_with_path((args, kwargs))
+
+    def name(leaf: int) -> str:
+        kind, first, *rest = found[leaf][0]
+        return (first.key if kind.idx else parameter_name(fun, first.idx)) + tree.keystr(tuple(rest))
+
+    types = declared_types(leaves, name)
 
     def call(*positional: Any) -> Any:
         call_args, call_kwargs = tree.tree_unflatten(in_tree, positional)
@@ -53,27 +68,28 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
     call.__name__ = getattr(fun, "__name__", "f")
     structs = [ShapeDtypeStruct(t.shape, t.dtype) for t in types]
-    graph, out_tree = _graph_and_tree("eval_shape", fun, tuple(structs), {}, call)
+    graph, out_tree = _graph_and_tree("eval_shape", fun, tuple(structs), {}, call, name)
     return tree.tree_unflatten(out_tree, [ShapeDtypeStruct(t.shape, t.dtype) for t in graph.out_types])
 
 
-def _type(x: Any) -> ArrayType:
-    return x.type if isinstance(x, ShapeDtypeStruct) else type_of(as_array(x))
-
-
 def _graph_and_tree(
-    transform: str, fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], call: Any = None
+    transform: str,
+    fun: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    call: Any = None,
+    names: Callable[[int], str] | None = None,
 ) -> tuple[Graph, Any]:
     leaves, in_tree = tree.tree_flatten(args)
     abstract = any(isinstance(x, ShapeDtypeStruct) for x in leaves)
-    inputs = [_type(x) if abstract else as_array(x) for x in leaves]
+    names = names or leaf_names(fun, in_tree)
+    inputs = declared_types(leaves, names) if abstract else arrays_of(leaves, names)
     out_tree: Any = None
 
     def flat(*tracers: Any) -> list[Any]:
         nonlocal out_tree
         out = (call or fun)(*tree.tree_unflatten(in_tree, tracers), **kwargs)
         outputs, out_tree = tree.tree_flatten(out)
-        return [as_array(o) for o in outputs]
+        return arrays_of(outputs, lambda i: output_name(fun, out, i))
 
-    names = leaf_names(fun, in_tree)
     return trace_graph(flat, inputs, transform=transform, user_function=fun, names=names), out_tree

@@ -8,25 +8,29 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.errors import DifferentiationError, DtypeError
+from tracegrad.errors import DtypeError, at, described, require_callable, user_source
 from tracegrad.graph import Graph, trace_graph
-from tracegrad.trace import as_array
+from tracegrad.trace import arrays_of, leaf_names, named_after
 from tracegrad.transforms.batch import batch_graph, with_batch
-from tracegrad.transforms.differentiate import Argnums, grad, jvp, linearize, vjp
+from tracegrad.transforms.differentiate import (
+    Argnums,
+    counted_from_front,
+    grad,
+    input_error,
+    jvp_as,
+    linearize_as,
+    positions_of,
+    vjp_as,
+)
 from tracegrad.transforms.linear import strong
 from tracegrad.types import ArrayType, type_of
 
 
 def _split(
     fun: Callable[..., Any], argnums: Argnums, args: tuple[Any, ...], kwargs: dict[str, Any], transform: str
-) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """`fun` as a function of the arguments at `argnums` alone, and those arguments."""
-    positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-    count = len(args)
-    for i in positions:
-        if not -count <= i < count:
-            raise DifferentiationError(f"{transform}: argnums={i}, but there are {count} positional arguments")
-    normal = [i % count for i in positions]
+) -> tuple[Callable[..., Any], tuple[Any, ...], list[int]]:
+    """`fun` as a function of the arguments at `argnums` alone, those arguments, and their positions."""
+    normal = counted_from_front(positions_of(argnums, transform), len(args), fun, transform)
 
     def partial(*chosen: Any) -> Any:
         call = list(args)
@@ -34,26 +38,28 @@ def _split(
             call[i] = x
         return fun(*call, **kwargs)
 
-    partial.__name__ = getattr(fun, "__name__", "f")
-    partial.__qualname__ = getattr(fun, "__qualname__", "f")
-    if hasattr(fun, "__code__"):
-        partial.__wrapped__ = fun  # type: ignore[attr-defined]
-    return partial, tuple([args[i] for i in normal])
+    return partial, tuple([args[i] for i in normal]), normal
 
 
-def _check_real(leaves: Sequence[Any], names: Sequence[str], transform: str, holomorphic: bool, what: str) -> None:
-    for x, name in zip(leaves, names, strict=True):
+def _check_inputs(leaves: Sequence[Any], names: Callable[[int], str], transform: str, holomorphic: bool) -> None:
+    for i, x in enumerate(leaves):
         found = type_of(x)
-        wanted = "c" if holomorphic else "f"
-        if found.dtype.kind not in wanted:
-            fix = "needs complex" if holomorphic else "needs real floating"
+        if found.dtype.kind != ("c" if holomorphic else "f"):
+            raise input_error(transform, names(i), found, holomorphic)
+
+
+def _check_outputs(out: Any, fun: Any, transform: str, holomorphic: bool) -> None:
+    for i, x in enumerate(tree.tree_leaves(out)):
+        found = type_of(x)
+        if found.dtype.kind != ("c" if holomorphic else "f"):
+            path = tree.keystr(tree.tree_leaves_with_path(out)[i][0])
+            fix = "pass holomorphic=True if the function is complex-differentiable, or return .real and .imag"
+            if found.dtype.kind != "c":
+                fix = "leave holomorphic=True out" if holomorphic else "return it with has_aux=True, or not at all"
             raise DtypeError(
-                f"{transform} {fix} {what}s, but {what}{name} is {found}; "
-                + (
-                    "pass holomorphic=False"
-                    if holomorphic
-                    else "write .astype(float), or pass holomorphic=True for complex"
-                )
+                f"{transform}{at(user_source())} needs outputs of a {'complex' if holomorphic else 'real floating'} "
+                "dtype, "
+                f"but the output{path} of {described(fun)} is {found}; {fix}"
             )
 
 
@@ -103,28 +109,37 @@ def jacfwd(
     >>> tg.jacfwd(np.sin)(np.zeros(2)).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
+    return _jacfwd("jacfwd", fun, argnums, has_aux, holomorphic)
+
+
+def _jacfwd(
+    transform: str, fun: Callable[..., Any], argnums: Argnums, has_aux: bool, holomorphic: bool, of: Any = None
+) -> Callable[..., Any]:
+    """`jacfwd` under another transform's name; `of` is the user's function, where `fun` is made from it."""
+    of = fun if of is None else of
+    require_callable(of, transform)
 
     def jacobian(*args: Any, **kwargs: Any) -> Any:
-        partial, primals = _split(fun, argnums, args, kwargs, "jacfwd")
-        found, in_tree = tree.tree_flatten_with_path(primals)
-        leaves = [as_array(x) for _, x in found]
-        _check_real(leaves, [tree.keystr(p) for p, _ in found], "jacfwd", holomorphic, "input")
-        out, push, *aux = linearize(partial, *primals, has_aux=has_aux)
-        out_leaves, out_tree = tree.tree_flatten(out)
-        _check_real(out_leaves, [""] * len(out_leaves), "jacfwd", holomorphic, "output")
+        partial, primals, positions = _split(fun, argnums, args, kwargs, transform)
+        leaves, in_tree = tree.tree_flatten(primals)
+        names = leaf_names(of, in_tree, positions)
+        leaves = arrays_of(leaves, names)
+        _check_inputs(leaves, names, transform, holomorphic)
+        out, push, *aux = linearize_as(transform, partial, primals, has_aux, of, positions)
+        out_tree = tree.tree_structure(out)
+        _check_outputs(out, of, transform, holomorphic)
         types = [strong(type_of(x)) for x in leaves]
         graph = trace_graph(
             lambda *ts: tree.tree_leaves(push(*tree.tree_unflatten(in_tree, ts))),
             types,
-            transform="jacfwd",
-            user_function=fun,
+            transform=transform,
+            user_function=of,
         )
         rows = [_cut(np.moveaxis(r, 0, -1), types, -1) for r in _rows(graph, types)]
         result = tree.tree_unflatten(out_tree, [_argument_tree(in_tree, r, argnums) for r in rows])
         return (result, aux[0]) if has_aux else result
 
-    jacobian.__name__ = f"jacfwd({getattr(fun, '__name__', 'f')})"
-    return jacobian
+    return named_after(jacobian, fun, "jacfwd")
 
 
 def jacrev(
@@ -140,21 +155,30 @@ def jacrev(
     >>> tg.jacrev(np.cumsum)(np.zeros(2)).tolist()
     [[1.0, 0.0], [1.0, 1.0]]
     """
+    return _jacrev("jacrev", fun, argnums, has_aux, holomorphic, allow_int)
+
+
+def _jacrev(
+    transform: str, fun: Callable[..., Any], argnums: Argnums, has_aux: bool, holomorphic: bool, allow_int: bool
+) -> Callable[..., Any]:
+    """`jacrev` under another transform's name."""
+    require_callable(fun, transform)
 
     def jacobian(*args: Any, **kwargs: Any) -> Any:
-        partial, primals = _split(fun, argnums, args, kwargs, "jacrev")
-        found, in_tree = tree.tree_flatten_with_path(primals)
-        leaves = [as_array(x) for _, x in found]
+        partial, primals, positions = _split(fun, argnums, args, kwargs, transform)
+        leaves, in_tree = tree.tree_flatten(primals)
+        names = leaf_names(fun, in_tree, positions)
+        leaves = arrays_of(leaves, names)
         if not allow_int:
-            _check_real(leaves, [tree.keystr(p) for p, _ in found], "jacrev", holomorphic, "input")
-        out, pull, *aux = vjp(partial, *primals, has_aux=has_aux)
+            _check_inputs(leaves, names, transform, holomorphic)
+        out, pull, *aux = vjp_as(transform, partial, primals, has_aux, fun, positions)
         out_leaves, out_tree = tree.tree_flatten(out)
-        _check_real(out_leaves, [""] * len(out_leaves), "jacrev", holomorphic, "output")
+        _check_outputs(out, fun, transform, holomorphic)
         types = [strong(type_of(x)) for x in out_leaves]
         graph = trace_graph(
             lambda *cts: tree.tree_leaves(pull(tree.tree_unflatten(out_tree, cts))),
             types,
-            transform="jacrev",
+            transform=transform,
             user_function=fun,
         )
         # For each argument leaf, one array over all output elements; cut by output, then regrouped output first.
@@ -163,8 +187,7 @@ def jacrev(
         result = tree.tree_unflatten(out_tree, rows)
         return (result, aux[0]) if has_aux else result
 
-    jacobian.__name__ = f"jacrev({getattr(fun, '__name__', 'f')})"
-    return jacobian
+    return named_after(jacobian, fun, "jacrev")
 
 
 def _argument_tree(in_tree: Any, leaves: Sequence[Any], argnums: Argnums) -> Any:
@@ -186,8 +209,8 @@ def hessian(
     >>> tg.hessian(lambda x: np.prod(x))(np.array([2.0, 3.0])).tolist()
     [[0.0, 1.0], [1.0, 0.0]]
     """
-    first = jacrev(fun, argnums, has_aux=has_aux, holomorphic=holomorphic)
-    return jacfwd(first, argnums, has_aux=has_aux, holomorphic=holomorphic)
+    first = _jacrev("hessian", fun, argnums, has_aux, holomorphic, allow_int=False)
+    return named_after(_jacfwd("hessian", first, argnums, has_aux, holomorphic, of=fun), fun, "hessian")
 
 
 def hvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
@@ -207,5 +230,6 @@ def hvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
 
     Source: Pearlmutter, "Fast Exact Multiplication by the Hessian", Neural Computation 6 (1994).
     """
-    argnums: Argnums = 0 if len(primals) == 1 else tuple(range(len(primals)))
-    return jvp(grad(fun, argnums), tuple(primals), tuple(tangents))[1]
+    require_callable(fun, "hvp", "(f, (x,), (t,))")
+    count = len(primals) if isinstance(primals, tuple | list) else 1
+    return jvp_as("hvp", grad(fun, 0 if count == 1 else tuple(range(count))), primals, tangents, of=fun)[1]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.errors import DifferentiationError, at, replay
+from tracegrad.errors import DifferentiationError, at, replay, user_source
 from tracegrad.op import Op, Params, Wanted
 from tracegrad.trace import Equation, Trace, Tracer, tracer_inputs
 from tracegrad.types import ArrayType, type_of
@@ -166,8 +166,8 @@ def require_no_offset(eqns: Sequence[Equation], outputs: Sequence[Any]) -> None:
     for i, x in enumerate(outputs):
         if type(x) is not Tracer and not _is_zero(x):
             raise DifferentiationError(
-                f"linear_transpose needs a linear function, but its output {i}, {type_of(x)}, is a constant that is not "
-                "zero; leave it out, or use tg.vjp"
+                f"linear_transpose{at(user_source())} needs a linear function, but its output {i}, {type_of(x)}, is a "
+                "constant that is not zero; leave it out, or use tg.vjp"
             )
 
 
