@@ -1,8 +1,8 @@
 """jax's transforms, evaluated by NumPy: an independent truth for thousands of small programs.
 
-jax differentiates and batches by its own rules and traces the result to a jaxpr; NumPy evaluates that. To compile each for
-XLA takes a quarter of a second, and jax without jit longer still; this takes a tenth of it. Primitives that are not in the
-table below are run by jax.
+jax differentiates and batches by its own rules and traces the result to a jaxpr; NumPy evaluates that. To compile each
+for XLA takes a quarter of a second, and jax without jit longer still; this takes a tenth of it. Primitives that are not
+in the table below are run by jax.
 """
 
 from __future__ import annotations

@@ -13,8 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import hypothesis
+import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 from jaxprs import run_with_numpy
@@ -169,8 +172,8 @@ TRANSFORMS: list[Transform] = [
     identity, grad, value_and_grad, jvp, linearize, vjp, vmap, jacfwd, jacrev, hessian, hvp, make_graph, custom_jvp,
     custom_vjp,
 ]  # fmt: skip
-# What jax computes for ours where the two are the same function: identities of jax's own, so that fewer are traced. (A jax
-# custom_vjp has no forward mode at all.)
+# What jax computes for ours where the two are the same function, so that fewer are traced. (A jax custom_vjp has no
+# forward mode at all.)
 THEIR_OWN: dict[Transform, Transform] = {linearize: jvp, jacrev: jacfwd, custom_vjp: custom_jvp, make_graph: identity}
 CANONICAL = [t for t in TRANSFORMS if t not in THEIR_OWN]
 
@@ -380,3 +383,205 @@ def test_the_truth_is_what_jax_computes(name: str, chain: Chain) -> None:
     compiled = jax.jit(their_function(name, chain))(RECORDS[name].argument(chain.count(vmap)))
     for a, b in zip(jax.tree.leaves(truth(name, chain)), jax.tree.leaves(compiled), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Nestings that the lattice does not reach.
+
+
+def test_a_custom_function_of_a_transformed_custom_function_is_its_own() -> None:
+    """Each has its own function and rule, though the outer one is named after the inner one."""
+    f = tg.custom_jvp(lambda x: x**2)
+    f.defjvp(lambda primals, tangents: (f(*primals), 5.0 * primals[0] * tangents[0]))
+    for wrap in (tg.grad, tg.vmap, lambda h: h):
+        g = tg.custom_jvp(wrap(f))
+        g.defjvp(lambda primals, tangents: (g(*primals), 7.0 * tangents[0]))
+        x = np.array([3.0]) if wrap is tg.vmap else 3.0
+        out, tangent = tg.jvp(g, (x,), (x,))
+        assert (np.sum(out), np.sum(tangent)) == ((15.0 if wrap is tg.grad else 9.0), 21.0)
+
+
+@pytest.mark.parametrize("name, x", [("tanh", 0.3), ("exp", -0.8), ("tanh", 0.0)])
+def test_six_derivatives_in_every_mixture_of_modes(name: str, x: float) -> None:
+    forward = lambda f: lambda x: tg.jvp(f, (x,), (1.0,))[1]
+    with mpmath.workdps(60):
+        exact = float(mpmath.diff(getattr(mpmath, name), mpmath.mpf(x), 6))
+    for modes in itertools.product([tg.grad, forward], repeat=6):
+        f = getattr(np, name)
+        for m in modes:
+            f = m(f)
+        assert float(f(x)) == pytest.approx(exact, rel=1e-11, abs=1e-11)
+
+
+INNER: dict[str, Callable[[Function], Function]] = {
+    "grad": tg.grad,
+    "jvp": lambda f: lambda y: tg.jvp(f, (y,), (1.0,))[1],
+    "linearize": lambda f: lambda y: tg.linearize(f, y)[1](1.0),
+    "jacfwd": tg.jacfwd,
+    "jacrev": tg.jacrev,
+    "vmap of grad": lambda f: lambda y: tg.vmap(tg.grad(f))(y + np.zeros(2))[1],
+    "grad of a graph": lambda f: lambda y: tg.make_graph(tg.grad(f))(y)(y)[0],
+    "hvp": lambda f: lambda y: tg.hvp(lambda z: 0.5 * f(z) ** 2 / f(y), (y,), (1.0,)),  # f'^2/f, f being linear
+}
+
+
+@pytest.mark.parametrize("outer", ["grad", "jvp", "linearize", "jacfwd", "jacrev", "vmap of grad", "grad of a graph"])
+@pytest.mark.parametrize("inner", list(INNER))
+def test_what_is_captured_belongs_to_its_own_derivative(inner: str, outer: str) -> None:
+    """A derivative inside a derivative, over what the outer one differentiates: d/dx x (d/dy x y) = 2 x, and so on."""
+    a, b = INNER[outer], INNER[inner]
+    if inner == "hvp":
+        g = a(lambda x: x * b(lambda y: x * y)(2.0))  # x (x^2 / (2 x))
+        assert float(g(3.0)) == pytest.approx(3.0)
+        return
+    assert float(a(lambda x: x * b(lambda y: x * y)(2.0))(3.0)) == pytest.approx(6.0)
+    assert float(a(lambda x: x * b(lambda y: x + y)(1.0))(3.0)) == pytest.approx(1.0)
+    assert float(a(lambda x: b(lambda y: x * y * y)(x))(3.0)) == pytest.approx(12.0)
+    deep = a(lambda x: b(lambda y: a(lambda z: b(lambda w: x * y * z * w**2)(z))(y))(x))
+    assert float(deep(3.0)) == pytest.approx(48.0)  # 2 x y z^2, 4 x y^2, 8 x^2, 16 x
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Random programs. All ops are analytic, or are choices between such that a small imaginary part does not sway, so that
+# complex differences give derivatives to the last digits (Squire and Trapp, SIAM Review 40, 1998).
+
+MASK = np.array([True, False, True])
+MATRIX = np.array([[0.5, -1.0, 0.25], [1.5, 0.75, -0.5], [-0.25, 1.0, 2.0]])
+
+UNARY: dict[str, Function] = {
+    "sin": np.sin,
+    "tanh": np.tanh,
+    "exp of sin": lambda x: np.exp(np.sin(x)),
+    "negative": lambda x: -x,
+    "square": lambda x: 0.3 * x**2,
+    "root": lambda x: np.sqrt(2.0 + np.sin(x)),
+    "log": lambda x: np.log(2.0 + np.cos(x)),
+    "sum": lambda x: np.sum(x),
+    "mean of rows": lambda x: np.mean(x, axis=-1) if x.ndim else x,
+    "sum of columns": lambda x: np.sum(x, 0, keepdims=True) * 0.5 if x.ndim else x * 2.0,
+    "prod": lambda x: np.prod(np.sin(x), axis=-1) if x.ndim else x,
+    "maximum": lambda x: np.max(x, axis=0) if x.ndim else x,
+    "cumsum": lambda x: np.cumsum(x, -1) * 0.5 if x.ndim else x,
+    "cumprod": lambda x: np.cumprod(np.cos(x), -1) if x.ndim else x,
+    "transpose": lambda x: x.T,
+    "first": lambda x: x[0] if x.ndim else x,
+    "gather": lambda x: x[..., [2, 0, 0]] if x.ndim and x.shape[-1] == 3 else x,
+    "reversed": lambda x: x[..., ::-1] if x.ndim else x,
+    "new axis": lambda x: x[None] if x.ndim < 2 else x,
+    "diagonal": lambda x: np.diagonal(x) if x.shape == (3, 3) else x,
+    "ravel": lambda x: np.reshape(x, -1)[:3],
+    "mask": lambda x: np.where(MASK[: x.shape[-1]], x, np.sin(x)) if x.ndim else x,
+    "sort": lambda x: np.sort(x, axis=-1) if x.ndim else x,
+    "roll": lambda x: np.roll(x, 1),
+    "solve": lambda x: np.linalg.solve(MATRIX, x) if x.shape[:1] == (3,) else x,
+}
+BINARY: dict[str, Callable[[Any, Any], Any]] = {
+    "add": lambda x, y: x + y,
+    "subtract": lambda x, y: x - y,
+    "multiply": lambda x, y: x * y,
+    "divide": lambda x, y: x / (2.0 + np.sin(y)),
+    "maximum": lambda x, y: np.maximum(x, y),
+    "where": lambda x, y: np.where(np.real(y) > 0.25, x * y, np.tanh(x)),
+    "power": lambda x, y: (2.0 + np.sin(x)) ** np.sin(y),
+}
+MATRICES: dict[str, Callable[[Any, Any], Any]] = {
+    "matmul": lambda x, y: x @ y,
+    "dot": lambda x, y: np.dot(x, y) * 0.3,
+    "outer": lambda x, y: np.outer(x, y),
+    "einsum": lambda x, y: np.einsum("...i,...i->...", x, y),
+}
+JOINING: dict[str, Callable[[Any, Any], Any]] = {
+    "concatenate": lambda x, y: np.concatenate([x, y])[-3:],
+    "stack": lambda x, y: np.stack([x, y]),
+}
+STEPS = [(f, 1) for f in UNARY.values()] + [(f, 2) for d in (BINARY, MATRICES, JOINING) for f in d.values()]
+
+
+def fits(f: Callable[..., Any], inputs: list[Any]) -> bool:
+    """Whether NumPy takes the inputs, and the result is small."""
+    try:
+        return 0 < np.size(f(*inputs)) <= 9 and np.ndim(f(*inputs)) <= 2
+    except (ValueError, IndexError, TypeError):
+        return False
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> list[tuple[Callable[..., Any], list[int]]]:
+    """Steps, each a function of values made before: 0 and 1 are the inputs, a vector and a matrix."""
+    rng = np.random.default_rng(1)
+    values = [rng.uniform(-1, 1, 3), rng.uniform(-1, 1, (3, 3))]
+    steps = []
+    for _ in range(draw(st.integers(1, 8))):
+        f, count = draw(st.sampled_from(STEPS))
+        # Mostly the latest value, so that programs are deep.
+        operands = [draw(st.one_of(st.just(len(values) - 1), st.integers(0, len(values) - 1))) for _ in range(count)]
+        inputs = [values[i] for i in operands]
+        if fits(f, inputs):
+            steps.append((f, operands))
+            values.append(np.asarray(f(*inputs)))
+    return steps
+
+
+def run(steps: list[tuple[Callable[..., Any], list[int]]], v: Any, m: Any) -> Any:
+    """A scalar: all that the program makes and does not use."""
+    values, used = [v, m], {0, 1} if steps else set()
+    for f, operands in steps:
+        values.append(f(*[values[i] for i in operands]))
+        used.update(operands)
+    return sum([np.sum(np.sin(x)) for i, x in enumerate(values) if i not in used], start=0.0)
+
+
+def near(a: Any, b: Any) -> None:
+    b = np.asarray(b)
+    np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9 * max(1.0, np.max(np.abs(b), initial=0.0)))
+
+
+@hypothesis.settings(
+    max_examples=300, derandomize=True, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck)
+)
+@hypothesis.given(steps=programs(), seed=st.integers(0, 1000))
+def test_random_programs(steps: list[tuple[Callable[..., Any], list[int]]], seed: int) -> None:
+    f = functools.partial(run, steps)
+    rng = np.random.default_rng(seed)
+    args = rng.uniform(-1, 1, 3), rng.uniform(-1, 1, (3, 3))
+    tangents = rng.uniform(-1, 1, 3), rng.uniform(-1, 1, (3, 3))
+    basis = [(t[:3], t[3:].reshape(3, 3)) for t in np.eye(12)]
+
+    def slope(t: Any) -> Any:
+        return np.imag(f(*[x + 1e-30j * d for x, d in zip(args, t, strict=True)])) / 1e-30
+
+    # First order: reverse, forward and complex differences.
+    value, gradient = tg.value_and_grad(f, (0, 1))(*args)
+    assert value == f(*args)
+    flat = np.concatenate([gradient[0], gradient[1].ravel()])
+    near(flat, [slope(t) for t in basis])
+    near([tg.jvp(f, args, t)[1] for t in basis], flat)
+    assert tg.jvp(f, args, tangents)[0] == value
+    near(tg.linearize(f, *args)[1](*tangents), slope(tangents))
+
+    # Second order: every mixture of modes, and complex differences of the forward derivative.
+    directional = lambda g: lambda *xs: tg.jvp(g, xs, tangents)[1]
+    second = directional(directional(f))(*args)
+    by_reverse = tg.grad(f, (0, 1))
+    inner = lambda g: sum(np.sum(a * b) for a, b in zip(g, tangents, strict=True))
+    near(inner(tg.jvp(by_reverse, args, tangents)[1]), second)
+    near(inner(tg.grad(directional(f), (0, 1))(*args)), second)
+    near(inner(tg.grad(lambda *xs: inner(by_reverse(*xs)), (0, 1))(*args)), second)
+
+    # vmap against a loop.
+    batch = [np.stack([x, 0.5 * x, x[::-1]]) for x in args]
+    near(tg.vmap(f)(*batch), [f(*row) for row in zip(*batch, strict=True)])
+    found = tg.vmap(by_reverse)(*batch)
+    for got, one in zip(found, zip(*[by_reverse(*row) for row in zip(*batch, strict=True)], strict=True), strict=True):
+        near(got, np.stack(one))
+    near(tg.grad(lambda v: np.sum(tg.vmap(f, (0, None))(v, args[1])))(batch[0]),
+         np.stack([tg.grad(f)(v, args[1]) for v in batch[0]]))  # fmt: skip
+
+    # Graphs, of values and of types.
+    structs = [tg.ShapeDtypeStruct(x.shape, x.dtype) for x in args]
+    for function, expected in ((f, [value]), (by_reverse, list(gradient))):
+        for given in (args, structs):
+            graph = tg.make_graph(function)(*given)
+            check(graph)
+            for a, b in zip(graph(*args), expected, strict=True):
+                near(a, b)

@@ -164,7 +164,7 @@ def compare(name: str, x: Any, arguments: tuple[Any, ...]) -> bool:
     """Whether NumPy and the trace both took the arguments, having agreed."""
     try:
         wanted = list(flat(named(np, name)(*arguments)))
-    except Exception:  # noqa: BLE001  what NumPy refuses, however it does, is not asked for
+    except Exception:  # what NumPy refuses, however it does, is not asked for
         return False
     if not all(isinstance(w, np.ndarray | np.generic) for w in wanted):
         return False

@@ -61,9 +61,7 @@ def test_a_large_graph_is_traced_checked_printed_and_run(f: Callable[[Any], Any]
     text = str(graph)
     assert text.count("\n") >= COUNT
     assert evaluate(graph, [2.0])[0] == pytest.approx(2.0 * slope, rel=1e-9)
-    again = tg.make_graph(f)(1.0)
-    assert again == graph and hash(again) == hash(graph)
-    del graph, again  # a graph so long is freed without recursion
+    del graph  # a graph so long is freed without recursion
 
 
 @deep_or_wide(LESS)

@@ -587,6 +587,29 @@ def _over(total: Any, count: Any) -> Any:
     return astype(total / count, dtype)
 
 
+def _mean(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    total = _sum(x, axes, keepdims)
+    if total.dtype.char == "e":
+        return np.mean(x, axes, keepdims=keepdims)  # which adds up in float32
+    return total / math.prod([x.shape[i] for i in axes])
+
+
+def _mean_transpose(ct: Any, x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    shape = shape_of(x)
+    return _sum_transpose(ct / math.prod([shape[i] for i in axes]), x, axes, keepdims)
+
+
+mean_op: Op = linear(
+    "mean",
+    _mean,
+    _mean_transpose,
+    infer=reduction_type(lambda dtype: dtype),
+    batch=axes_batch(lambda: mean_op),
+    kinds="fc",
+    samples=axis_samples,
+)
+
+
 @implements(np.mean)
 def mean(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = None
@@ -596,11 +619,9 @@ def mean(
     reject(np.mean, out=out)
     a = as_array(a)
     axes = normalize_axes(axis, len(shape_of(a)), "mean")
-    if dtype is where is None and type_of(a).dtype.char in "fdFD":
-        shape = shape_of(a)
-        count = math.prod([shape[i] for i in axes])
-        return bind(sum_op, (a,), {"axes": axes, "keepdims": bool(keepdims)}) / count
     result = _float_dtype(a, dtype)
+    if dtype is where is None:
+        return bind(mean_op, (astype(a, result),), {"axes": axes, "keepdims": bool(keepdims)})
     a = astype(a, np.float32 if dtype is None and result == np.float16 else result)
     total = _reduce(sum_op, _masked("mean", a, where, 0), axes, keepdims)
     return astype(_over(total, _count("mean", a, axes, keepdims, where)), result)
