@@ -1,5 +1,5 @@
-"""Every error that a user can meet, by its whole text: what was wrong, the values, the user's file and line, and what to
-write instead. In one case of each kind the text is compared in full; further cases assert what tells them apart."""
+"""Every error that a user can meet, by its whole text: what was wrong, the values, the user's file and line, and what
+to write instead. In one case of each kind the text is compared in full; further cases assert what tells them apart."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def place(error: Exception, what: str, source: RawSource | None = None) -> None:
     where = at(user_source() if source is None else source)
     if where in str(error):
         return
-    if isinstance(error, np.exceptions.AxisError) and error.axis is not None:
+    if isinstance(error, np.exceptions.AxisError) and error.axis is not None and error.ndim is not None:
         np.exceptions.AxisError.__init__(error, error.axis, error.ndim, f"{what}{where}")
     elif len(error.args) == 1 and isinstance(error.args[0], str):
         error.args = (f"{error.args[0]}\n  in {what}{where}",)

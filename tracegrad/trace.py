@@ -593,7 +593,7 @@ class Tracer:
     # ndarray's methods and attributes.
     all, any = _method(np.all), _method(np.any)
     argmax, argmin, argsort = _method(np.argmax), _method(np.argmin), _method(np.argsort)
-    clip, conj, conjugate, copy = _method(np.clip), _method(np.conjugate), _method(np.conjugate), _method(np.copy)
+    clip, copy = _method(np.clip), _method(np.copy)
     cumprod, cumsum = _method(np.cumprod), _method(np.cumsum)
     diagonal, trace = _method(np.diagonal), _method(np.trace)
     dot, max, min = _method(np.dot), _method(np.max), _method(np.min)
@@ -609,6 +609,11 @@ class Tracer:
     )
 
     _reshape, _transpose, _astype = _method(np.reshape), _method(np.transpose), _method(np.astype)
+
+    def conj(self) -> Any:
+        return np.conjugate(self)
+
+    conjugate = conj
 
     def reshape(self, *shape: Any, order: Any = "C") -> Any:
         return self._reshape(shape[0] if len(shape) == 1 else shape, order=order)

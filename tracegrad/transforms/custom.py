@@ -229,12 +229,13 @@ class _CustomFunction:
 def _checked(found: Any, primals: Sequence[Any], name: str, rule: str, paths: Sequence[str]) -> list[Any]:
     """What a rule returned for one leaf after the other, each against the type of what it belongs to."""
     checked: list[Any] = []
-    for i, (x, primal, path) in enumerate(zip(found, primals, paths, strict=True)):
+    for x, primal, path in zip(found, primals, paths, strict=True):
         expected = type_of(primal)
         if x is None or expected.dtype.kind not in "fc":
             checked.append(None)
             continue
-        (x,) = arrays_of([x], lambda _, i=i: f"what the {rule} rule of {name} returned for {paths[i]}")
+        where = f"what the {rule} rule of {name} returned for {path}"
+        (x,) = arrays_of([x], [where].__getitem__)
         got = type_of(x)
         if got.shape != expected.shape:
             raise ShapeError(
