@@ -401,6 +401,15 @@ def test_a_custom_function_of_a_transformed_custom_function_is_its_own() -> None
         assert (np.sum(out), np.sum(tangent)) == ((15.0 if wrap is tg.grad else 9.0), 21.0)
 
 
+@pytest.mark.parametrize("chain", [(grad, custom_jvp, hvp), (hessian, custom_jvp, hvp)], ids=["grad", "hessian"])
+def test_a_rule_whose_transpose_cuts_an_array(chain: Chain) -> None:
+    """The rule is traced by types only, and of what it cuts apart some parts are not used."""
+    agree("joining", chain)
+    for cut in (lambda x: np.split(x, 2)[0], lambda x: np.unstack(x)[1]):
+        pulled = tg.linear_transpose(cut, np.zeros(4))(np.ones(2) if cut(np.zeros(4)).ndim else 1.0)[0]
+        np.testing.assert_array_equal(pulled, tg.vjp(cut, np.zeros(4))[1](np.ones_like(cut(np.zeros(4))))[0])
+
+
 @pytest.mark.parametrize("name, x", [("tanh", 0.3), ("exp", -0.8), ("tanh", 0.0)])
 def test_six_derivatives_in_every_mixture_of_modes(name: str, x: float) -> None:
     forward = lambda f: lambda x: tg.jvp(f, (x,), (1.0,))[1]

@@ -92,15 +92,13 @@ def user_source() -> RawSource:
     if cell is not None and cell[0] is not None:
         return cell[0]
     frame = _getframe(2)
-    known = _internal.get
-    while True:
-        filename = frame.f_code.co_filename
-        hidden = known(filename)
-        if hidden is None:
-            hidden = _is_internal(filename)
-        if not hidden or frame.f_back is None:
-            return frame.f_code, frame.f_lasti
+    code = frame.f_code
+    while (hidden := _internal.get(code.co_filename)) is not False:
+        if (hidden is None and not _is_internal(code.co_filename)) or frame.f_back is None:
+            break
         frame = frame.f_back
+        code = frame.f_code
+    return code, frame.f_lasti
 
 
 def resolve(raw: RawSource | int | None) -> Source | None:

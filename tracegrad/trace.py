@@ -66,18 +66,21 @@ class Trace:
     never be taken for a tangent of the other (perturbation confusion).
     """
 
-    __slots__ = ("abstract", "eqns", "for_graph", "function", "level", "locked", "names", "record", "transform")
+    abstract = False
+    for_graph = False  # whether the equations will be evaluated anew, not just differentiated
+    names: Callable[[int], str] | None = None
+    locked: dict[int, tuple[np.ndarray[Any, Any], bool]] | None = None
 
     def __init__(self, transform: str, function: Any, *, abstract: bool = False, for_graph: bool = False) -> None:
         self.transform = transform
         self.function = function
-        self.abstract = abstract
-        self.for_graph = for_graph or abstract  # the equations will be evaluated anew, not just differentiated
+        if abstract:
+            self.abstract = True
+        if for_graph or abstract:
+            self.for_graph = True
         self.level = next(_levels)
         self.eqns: list[Equation] = []
         self.record: Callable[[Equation], None] = self.eqns.append
-        self.locked: dict[int, tuple[np.ndarray[Any, Any], bool]] = {}
-        self.names: Callable[[int], str] | None = None
 
     def kept(self, array: np.ndarray[Any, Any], op: Op) -> np.ndarray[Any, Any]:
         """A constant that a derivative will need, safe from the traced function's writing into it later on, which would
@@ -88,15 +91,17 @@ class Trace:
                 return array
             if array.nbytes <= _SMALL:
                 return array.copy()
+        if self.locked is None:
+            self.locked = {}
         if id(array) not in self.locked:
             with _holding:
-                self._hold(array)
+                self._hold(array, self.locked)
         return array
 
-    def _hold(self, array: np.ndarray[Any, Any]) -> None:
+    def _hold(self, array: np.ndarray[Any, Any], locked: dict[int, tuple[np.ndarray[Any, Any], bool]]) -> None:
         owner = array.base
-        if isinstance(owner, np.ndarray) and id(owner) not in self.locked:
-            self._hold(owner)
+        if isinstance(owner, np.ndarray) and id(owner) not in locked:
+            self._hold(owner, locked)
         holding = True
         if id(array) in _held:
             _held[id(array)][1] += 1
@@ -105,7 +110,7 @@ class Trace:
             array.flags.writeable = False
         else:
             holding = False
-        self.locked[id(array)] = array, holding
+        locked[id(array)] = array, holding
 
     def finish(self) -> list[Equation]:
         """Stop recording and hand over the equations; from here on every use of a tracer is a leak.
@@ -121,10 +126,10 @@ class Trace:
         """Stop recording, if that has not happened, and give locked constants back."""
         if self.record is not _leaked:
             self.finish()
-        if self.locked:
+        if self.locked is not None:
             with _holding:
                 _give_back([array for array, holding in self.locked.values() if holding])
-            self.locked = {}
+            self.locked = None
 
     @property
     def ended(self) -> bool:

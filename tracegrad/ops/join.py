@@ -52,11 +52,15 @@ def _joining_jvp(op: Callable[[], Op]) -> Callable[..., Any]:
     return jvp
 
 
-def _cutting_vjp(op: Callable[[], Op]) -> Callable[..., Any]:
+def _cutting_vjp(op: Callable[[], Op], cut: Callable[[], Op]) -> Callable[..., Any]:
     """The cotangent of what is cut is the join of the cotangents."""
 
     def vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
-        return (bind(op(), _filled(ct, out), {"axis": params["axis"]}),)
+        if any([c is None for c in ct]):
+            # Not from `out`: a linear map that is transposed by its types has no values.
+            types = cut().infer([type_of(primals[0])], params)
+            ct = [np.zeros(t.shape, t.dtype) if c is None else c for c, t in zip(ct, types, strict=True)]
+        return (bind(op(), tuple(ct), {"axis": params["axis"]}),)
 
     return vjp
 
@@ -154,7 +158,7 @@ split_op = Op(
     evaluate=_split,
     infer=_split_type,
     jvp=_cutting_jvp(lambda: split_op),
-    vjp=_cutting_vjp(lambda: concatenate_op),
+    vjp=_cutting_vjp(lambda: concatenate_op, lambda: split_op),
     linear=(EVERY,),
     batch=_axis_batch(lambda: split_op),
     several=True,
@@ -234,7 +238,7 @@ unstack_op = Op(
     evaluate=_unstack,
     infer=_unstack_type,
     jvp=_cutting_jvp(lambda: unstack_op),
-    vjp=_cutting_vjp(lambda: stack_op),
+    vjp=_cutting_vjp(lambda: stack_op, lambda: unstack_op),
     linear=(EVERY,),
     batch=_axis_batch(lambda: unstack_op),
     several=True,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -210,13 +209,13 @@ def _sum(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
 
 
 def _sum_transpose(ct: Any, x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
-    shape = shape_of(x)
-    return broadcast_view(ct if ct.shape == () else expand_reduced(ct, shape, axes, keepdims), shape)
+    shape = x.shape if type(x) is ndarray else shape_of(x)
+    return broadcast_view(expand_reduced(ct, shape, axes, keepdims) if ct.shape else ct, shape)
 
 
 @functools.lru_cache(maxsize=1024)
 def _sum_params(axis: int | None, ndim: int, keepdims: bool) -> Params:
-    return MappingProxyType({"axes": normalize_axes(axis, ndim, "sum"), "keepdims": keepdims})
+    return {"axes": normalize_axes(axis, ndim, "sum"), "keepdims": keepdims}
 
 
 sum_op: Op = linear(

@@ -49,9 +49,14 @@ def backward(eqns: Sequence[Equation], cotangents: dict[int, Any]) -> dict[int, 
                 if rule is None
                 else rule(wanted, ct, primal_out, values, params)
             )
-            # zip would take a tenth of this loop's time.
-            pairs = ((wanted[0], grads[0]),) if len(wanted) == 1 else zip(wanted, grads, strict=True)
-            for i, grad in pairs:
+            if len(wanted) == 1:  # zip would take a tenth of this loop's time
+                grad = grads[0]
+                if grad is not None:
+                    key = id(inputs[wanted[0]])
+                    prior = get(key)
+                    cotangents[key] = grad if prior is None else prior + grad
+                continue
+            for i, grad in zip(wanted, grads, strict=True):
                 if grad is not None:
                     key = id(inputs[i])
                     prior = get(key)
