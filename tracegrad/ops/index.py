@@ -6,6 +6,7 @@ An index expression becomes data, a tuple with one entry for each place in it:
     "1:4:2"     a slice, clipped to the axis; ":" takes all of it
     None        a new axis
     "array"     the next of the op's integer inputs
+    "..."       no axis, but NumPy takes what it stands between for apart
 
 so `x[-1, :, i, ..., 2:]` of a five-dimensional x is `gather[index=(4, ':', 'array', ':', '2:')] x i`. NumPy itself
 then does the indexing, which settles where the axes of several arrays go. Ellipses, masks, lists and negative ints are
@@ -64,7 +65,8 @@ def _slice(entry: str) -> slice:
 @lru_cache(maxsize=4096)
 def _basic(index: Index) -> Index:
     """What NumPy takes for an index; "array" stays where an array is to go."""
-    return tuple([_slice(e) if type(e) is str and e != "array" else e for e in index])
+    native: dict[Any, Any] = {"array": "array", "...": Ellipsis}
+    return tuple([(native.get(e) or _slice(e)) if type(e) is str else e for e in index])
 
 
 def _native(index: Index, arrays: Sequence[Any]) -> Index:
@@ -97,6 +99,8 @@ def region(shape: Shape, index: Index, arrays: tuple[Shape, ...]) -> Region:
     for place, e in enumerate(index):
         if e is None:
             dims.append(1)
+            continue
+        if e == "...":
             continue
         if type(e) is str and e != "array":
             dims.append(len(range(*_slice(e).indices(shape[axis]))))
@@ -169,7 +173,7 @@ def locate(x: Any, expression: Any, mode: str | None = None) -> Located:
             f"{type_of(x)}{placed(user_source())}"
         )
     if ellipsis is not None:
-        items[ellipsis : ellipsis + 1] = [_ALL] * (len(shape) - taken)
+        items[ellipsis : ellipsis + 1] = [_ALL] * (len(shape) - taken) or [Ellipsis]
 
     entries: list[Any] = []
     arrays: list[Any] = []
@@ -179,6 +183,9 @@ def locate(x: Any, expression: Any, mode: str | None = None) -> Located:
         kind = type(item)
         if item is None:
             entries.append(None)
+            continue
+        if item is Ellipsis:
+            entries.append("...")
             continue
         if kind is np.ndarray and item.dtype == bool:
             for i, (n, m) in enumerate(zip(shape[axis:], item.shape, strict=False), axis):
@@ -215,7 +222,11 @@ def locate(x: Any, expression: Any, mode: str | None = None) -> Located:
             arrays.append(np.clip(_from_front(item, n), 0, n - 1) if mode == "clip" else item)
         sizes.append(n)
         axis += 1
-    while entries and entries[-1] == ":":
+    if "..." in entries:
+        place = entries.index("...")
+        if not (arrays and any(map(_is_joined, entries[:place])) and any(map(_is_joined, entries[place:]))):
+            del entries[place]
+    while entries and entries[-1] == ":" and "..." not in entries:  # which would take the axis
         entries.pop()
     if len(sizes) > axis:
         x = np.reshape(x, (*sizes, *shape[axis:]))
@@ -226,6 +237,11 @@ def locate(x: Any, expression: Any, mode: str | None = None) -> Located:
 
 
 _ALL = slice(None)
+
+
+def _is_joined(entry: Any) -> bool:
+    """Whether an entry is one of those that NumPy broadcasts together, if there is an array among them."""
+    return type(entry) is int or entry == "array"
 
 
 def _array_item(item: Any, x: Any) -> Any:
@@ -466,6 +482,7 @@ def _gather_samples() -> Iterable[Sample]:
         ((0, "::-1", "array"), [twice]),
         ((1, None, "array"), [column]),
         ((":", "array", "array"), [np.array(3), column % 2]),
+        ((":", 1, "...", "array"), [twice]),
         (("array",), [np.zeros(0, int)]),
         (("array", ":", "array"), [np.array(1), np.array(0)]),
     ]:
@@ -488,7 +505,7 @@ def _scatter_add(x: Any, *arrays: Any, index: Index, shape: Shape) -> Any:
         return out
     # np.add.at is fast in one dimension only, so the axes that are indexed go first, as one, and so do those of x.
     count = len(sizes)
-    places = [i for i, e in enumerate([e for e in index if type(e) is not int]) if e == "array"]
+    places = [i for i, e in enumerate([e for e in index if type(e) is not int and e != "..."]) if e == "array"]
     target = np.moveaxis(out[tuple([_ALL if e == "array" else e for e in _basic(index)])], places, range(count))
     joint = range(found.first, found.first + found.count)
     rows = np.ascontiguousarray(np.moveaxis(x, joint, range(found.count))).reshape(flat.size, -1)

@@ -1086,7 +1086,7 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = _NOT
     if rcond is None:
         rcond = max(a.shape[-2:]) * _epsilon(a)
     if hermitian:
-        a = from_triangle(a, True)
+        a = _hermitian(from_triangle(a, True))  # so that the cotangent is Hermitian too
     return bind(pinv_op, (a,), {"rcond": _static_number(rcond, "pinv's rcond")})
 
 
@@ -1153,7 +1153,9 @@ def cond(x: Any, p: Any = None) -> Any:
         raise LinAlgError(f"cond is not defined on empty arrays, got {type_of(x)}")
     if p is None or p in (2, -2):
         s = np.linalg.svd(x, compute_uv=False)
-        return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
+        over, under = (s[..., -1], s[..., 0]) if p == -2 else (s[..., 0], s[..., -1])
+        singular = np.equal(under, 0)
+        return np.where(singular, np.inf, over / np.where(singular, 1, under))
     try:
         inverse = np.linalg.inv(x)
     except LinAlgError:
@@ -1205,6 +1207,11 @@ norm_op = Op(
 )
 
 
+def _sizes(x: Any) -> Any:
+    """|x| with derivative zero at x = 0, where that of np.abs is 1, as in jax."""
+    return np.abs(x) if x.dtype.kind == "c" else x * np.sign(x)
+
+
 def _vector_norm(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     """The norm of the elements along all these axes."""
     if order is None or order == 2:
@@ -1213,7 +1220,7 @@ def _vector_norm(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) -> A
         raise ValueError(f"Invalid norm order {order!r} for vectors")
     if order == 0:
         return np.sum(astype(np.not_equal(x, 0), real_dtype(x.dtype)), axes, keepdims=keepdims)
-    sizes = np.abs(x)
+    sizes = _sizes(x)
     if order == np.inf:
         return np.max(sizes, axes, keepdims=keepdims)
     if order == -np.inf:
@@ -1242,7 +1249,7 @@ def _matrix_norm(x: Any, order: Any, axes: tuple[int, int], keepdims: bool) -> A
         return np.expand_dims(found, tuple(sorted(axes))) if keepdims else found
     if order in (1, -1, np.inf, -np.inf):
         summed, other = axes if abs(order) == 1 else axes[::-1]
-        found = extreme(np.sum(np.abs(x), summed, keepdims=True), other, keepdims=True)
+        found = extreme(np.sum(_sizes(x), summed, keepdims=True), other, keepdims=True)
         return found if keepdims else np.squeeze(found, axes)
     raise ValueError(f"Invalid norm order {order!r} for matrices.")
 
@@ -1261,7 +1268,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     if axis is None:
         axes = tuple(range(ndim))
         if ord is None or (ord in ("f", "fro") and ndim == 2) or (ndim == 1 and not isinstance(ord, str)):
-            return _vector_norm(x, ord, axes, bool(keepdims))
+            return _vector_norm(x, None if isinstance(ord, str) else ord, axes, bool(keepdims))
     else:
         axes = tuple([normalize_axis(a, ndim, "norm") for a in (axis if isinstance(axis, tuple) else (axis,))])
     if len(axes) == 1:

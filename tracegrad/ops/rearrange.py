@@ -109,9 +109,9 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Any:
             raise unsupported(np.roll, " with several traced shifts; pass a tuple of ints, or roll one axis at a time,")
         i = normalize_axis(axes[0], len(a.shape), "roll")
         return np.take(a, np.remainder(np.arange(a.shape[i]) - shift, max(a.shape[i], 1)), i)
-    shifts, axes = np.broadcast_arrays(shift, axes)
+    shifts, places = np.broadcast_arrays(shift, axes)
     total: dict[int, int] = {}
-    for s, i in zip(shifts.ravel().tolist(), axes.ravel().tolist(), strict=True):
+    for s, i in zip(shifts.ravel().tolist(), places.ravel().tolist(), strict=True):
         i = normalize_axis(i, len(a.shape), "roll")
         total[i] = (total.get(i, 0) + s) % max(a.shape[i], 1)
     moved = {i: s for i, s in sorted(total.items()) if s}

@@ -435,6 +435,7 @@ def nanmin(
 def ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
     """The largest less the smallest ("peak to peak")."""
     reject(np.ptp, out=out)
+    a = as_array(a)
     return np.max(a, axis, keepdims=keepdims) - np.min(a, axis, keepdims=keepdims)
 
 
@@ -709,6 +710,7 @@ def std(
 ) -> Any:
     """The standard deviation over the axes: the square root of `var`, its derivative zero where all are equal."""
     reject(np.std, out=out)
+    a = as_array(a)
     return safe_sqrt(
         np.var(a, axis, dtype, None, ddof, keepdims, **_given(where=where, mean=mean, correction=correction))
     )
@@ -787,6 +789,7 @@ def nanstd(
 ) -> Any:
     """The standard deviation of the elements that are not NaN."""
     reject(np.nanstd, out=out)
+    a = as_array(a)
     more = _given(where=where, mean=mean, correction=correction)
     return safe_sqrt(np.nanvar(a, axis, dtype, None, ddof, keepdims, **more))
 

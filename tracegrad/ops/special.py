@@ -67,6 +67,26 @@ def logistic(x: Any) -> Any:
     return bind(_logistic_op, (x,))
 
 
+def _softplus(x: Any) -> Any:
+    x = _as_float(x)
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+_softplus_op = elementwise(
+    "softplus", _softplus, lambda d, out, x: d * logistic(x),
+    infer=ufunc_type(np.exp, False), kinds="f", samples=_values(-3, 3),
+)  # fmt: skip
+
+
+def softplus(x: Any) -> Any:
+    """log(1 + exp(x)), without overflow, and with NaN for NaN (of which np.logaddexp warns).
+
+    >>> softplus(np.array([-1000.0, 1000.0])).tolist()
+    [0.0, 1000.0]
+    """
+    return bind(_softplus_op, (x,))
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Rectifiers, whose derivative at a kink is zero (half is what np.maximum would give).
 
@@ -259,7 +279,8 @@ def multiply_keeping_zeros(x: Any, y: Any) -> Any:
 
 
 def _binary_cross_entropy(x: Any, p: Any) -> Any:
-    x, p = np.asarray(x), np.asarray(p)
+    dtype = np.logaddexp.resolve_dtypes((type_of(x).promotion, type_of(p).promotion, None))[2]
+    x, p = np.asarray(x, dtype), np.asarray(p, dtype)
     size = np.abs(x)
     return _multiply_keeping_zeros(np.where(x >= 0, 1 - p, p), size) + np.log1p(np.exp(-size))
 
