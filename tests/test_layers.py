@@ -19,7 +19,7 @@ ROOMS = [
     {"graph"},
     {"show", "check"},
     {"ops"},
-    {"transforms"},
+    {"transforms", "lower"},
     {"numpy", "lax"},
     {"nn"},
 ]

@@ -14,6 +14,7 @@ from tracegrad.transforms.differentiate import (
 )
 from tracegrad.transforms.inspect import eval_shape, make_graph
 from tracegrad.transforms.jacobian import hessian, hvp, jacfwd, jacrev
+from tracegrad.transforms.jit import jit
 from tracegrad.types import ShapeDtypeStruct, float0
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "hvp",
     "jacfwd",
     "jacrev",
+    "jit",
     "jvp",
     "linear_transpose",
     "linearize",

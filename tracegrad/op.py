@@ -21,6 +21,11 @@ TypeRule = Callable[[Sequence[ArrayType], Params], "ArrayType | tuple[ArrayType,
 JvpRule = Callable[[Sequence[Any], Sequence[Any], Any, Params], Any]
 # (wanted, cotangent, out, primals, params) -> one cotangent for each wanted input position, None for a zero.
 VjpRule = Callable[[Wanted, Any, Any, Sequence[Any], Params], Sequence[Any]]
+# (input names, input types, params) -> a Python expression of the same bits as `evaluate`, or None for no better way.
+Spelling = Callable[[Sequence[str], Sequence[ArrayType], Params], "str | None"]
+# (inputs, params, definitions) -> (inputs, params) of the same op anew, or one input that equals the output, or None.
+# `definitions` maps a variable to the equation that makes it.
+Simplification = Callable[[Sequence[Any], Params, Mapping[Any, Any]], Any]
 # (size, batched, inputs, params) -> out. Batched inputs and all outputs carry the batch on axis 0.
 BatchRule = Callable[[int, Sequence[bool], Sequence[Any], Params], Any]
 
@@ -50,20 +55,30 @@ class Op:
     samples    a function that makes inputs for the generic tests
     kinds      dtype kinds that inputs may have, of "biufc"
     runs_user_code  whether evaluating runs a user's function, whose errors are the user's own
+    fresh      whether the output never lies in the memory of an input
+    elementwise  whether inputs broadcast against each other, and an output element depends on the elements above it only
+    repeats    whether the output is the input repeated along some axes, as broadcasting would do by itself
+    spell      how generated code writes the op where there is a cheaper way than calling `evaluate`
+    simplify   what the op can be replaced by for certain inputs, exactly
     """
 
     __slots__ = (
         "batch",
+        "elementwise",
         "evaluate",
+        "fresh",
         "infer",
         "jvp",
         "keeps_inputs",
         "kinds",
         "linear",
         "name",
+        "repeats",
         "runs_user_code",
         "samples",
         "several",
+        "simplify",
+        "spell",
         "vjp",
         "weak",
     )
@@ -83,6 +98,11 @@ class Op:
         samples: Callable[[], Iterable[Sample]] = tuple,
         kinds: str = "fc",
         runs_user_code: bool = False,
+        fresh: bool = False,
+        elementwise: bool = False,
+        repeats: bool = False,
+        spell: Spelling | None = None,
+        simplify: Simplification | None = None,
     ) -> None:
         self.name = name
         self.evaluate = evaluate
@@ -96,6 +116,11 @@ class Op:
         self.samples = samples
         self.kinds = kinds
         self.runs_user_code = runs_user_code
+        self.fresh = fresh
+        self.elementwise = elementwise
+        self.repeats = repeats
+        self.spell = spell
+        self.simplify = simplify
         # A derivative of an op that is linear in all inputs together never looks at their values.
         self.keeps_inputs = EVERY not in self.linear
         if name in OPS:

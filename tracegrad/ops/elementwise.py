@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import cmath
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,15 @@ from numpy import ndarray
 
 from tracegrad.errors import DtypeError
 from tracegrad.op import Op, Params, Sample, Wanted
-from tracegrad.ops.families import broadcast_shapes, declare, elementwise, elementwise_batch, implements, ufunc_type
+from tracegrad.ops.families import (
+    broadcast_shapes,
+    declare,
+    elementwise,
+    elementwise_batch,
+    implements,
+    neutral,
+    ufunc_type,
+)
 from tracegrad.trace import FUNCTIONS, UFUNCS, as_array, bind
 from tracegrad.types import PYTHON_SCALARS, ArrayType, type_of
 
@@ -147,7 +155,18 @@ def _real_dtype(x: Any) -> bool:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Arithmetic.
+# Arithmetic. What is left out of it is exact: x - 0 is x, but x + 0 is not where x is -0.0.
+
+
+def _minus_zero(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+    zero = getattr(inputs[1], "value", None)
+    return inputs[0] if type(zero) in (int, float) and zero == 0 and math.copysign(1.0, zero) > 0 else None
+
+
+def _double_negative(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+    made = definitions.get(inputs[0])
+    return made.inputs[0] if made is not None and made.op is negative else None
+
 
 add = elementwise(
     "add", np.add, lambda d, out, x, y: d, lambda d, out, x, y: d,
@@ -155,20 +174,22 @@ add = elementwise(
 )  # fmt: skip
 subtract = elementwise(
     "subtract", np.subtract, lambda d, out, x, y: d, lambda d, out, x, y: -d,
-    linear=[{0, 1}], weak=True, kinds="iufc", samples=binary_samples(-2, 2),
+    linear=[{0, 1}], weak=True, kinds="iufc", samples=binary_samples(-2, 2), simplify=_minus_zero,
 )  # fmt: skip
 multiply = elementwise(
     "multiply", np.multiply, lambda d, out, x, y: d * y, lambda d, out, x, y: d * x,
     linear=[{0}, {1}], weak=True, kinds="biufc", samples=binary_samples(-2, 2),
+    simplify=lambda inputs, params, made: neutral(0, 1)(inputs, params, made) or neutral(1, 1)(inputs, params, made),
 )  # fmt: skip
 divide = elementwise(
     "divide", np.divide,
     lambda d, out, x, y: safe_divide(d, y), lambda d, out, x, y: -safe_divide(safe_multiply(d, out), y),
-    linear=[{0}], weak=True, kinds="iufc", samples=binary_samples(0.5, 2),
+    linear=[{0}], weak=True, kinds="iufc", samples=binary_samples(0.5, 2), simplify=neutral(1, 1),
 )  # fmt: skip
-negative = elementwise(
-    "negative", np.negative, lambda d, out, x: -d, linear=[{0}], weak=True, kinds="iufc", samples=unary_samples(-2, 2)
-)
+negative: Op = elementwise(
+    "negative", np.negative, lambda d, out, x: -d, linear=[{0}], weak=True, kinds="iufc", samples=unary_samples(-2, 2),
+    simplify=_double_negative,
+)  # fmt: skip
 positive = elementwise(
     "positive", np.positive, lambda d, out, x: d, linear=[{0}], weak=True, kinds="iufc", samples=unary_samples(-2, 2)
 )

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
 from tracegrad.errors import CALL_ERRORS, DtypeError, ShapeError
-from tracegrad.op import EVERY, BatchRule, Op, Params, Sample, TypeRule, Wanted
+from tracegrad.op import EVERY, BatchRule, Op, Params, Sample, Simplification, TypeRule, Wanted
 from tracegrad.trace import FUNCTIONS, UFUNCS, Tracer, bind, contains_tracer, place_call, unsupported
 from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, type_of
 
@@ -160,6 +160,7 @@ def elementwise(
     weak: bool = False,
     kinds: str = "fc",
     samples: Callable[[], Iterable[Sample]] = tuple,
+    **further: Any,
 ) -> Op:
     """Declare an op that acts on each element alone, its inputs broadcast as NumPy's are.
 
@@ -221,10 +222,23 @@ def elementwise(
         weak=weak,
         kinds=kinds,
         samples=samples,
+        fresh=isinstance(evaluate, np.ufunc),
+        elementwise=True,
+        **further,
     )
     if isinstance(evaluate, np.ufunc):
         UFUNCS[evaluate] = op
     return op
+
+
+def neutral(position: int, value: int) -> Simplification:
+    """An op that gives back its other input where the one at `position` is this Python number: x * 1, x - 0."""
+
+    def simpler(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+        found = getattr(inputs[position], "value", None)
+        return inputs[1 - position] if type(found) in (int, float) and found == value else None
+
+    return simpler
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -241,12 +255,13 @@ def linear(
     linear: Iterable[Iterable[int]] = (EVERY,),
     kinds: str = "fc",
     samples: Callable[[], Iterable[Sample]] = tuple,
+    **further: Any,
 ) -> Op:
     """Declare an op that is linear in its first input. Further inputs are integers (indices), whose values a derivative
     needs: such an op says `linear=[{0}]`.
 
     `transpose(ct, x, *others, **params)` maps a cotangent of the output to one of `x`, of which it may use the shape
-    and dtype only.
+    and dtype only. `further` fields go into the record as they are.
     """
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
@@ -258,8 +273,9 @@ def linear(
         return [transpose(ct, *primals, **params) if i == 0 else None for i in wanted]
 
     op = Op(
-        name, evaluate=evaluate, infer=infer, jvp=jvp, vjp=vjp, linear=linear, batch=batch, kinds=kinds, samples=samples
-    )
+        name, evaluate=evaluate, infer=infer, jvp=jvp, vjp=vjp, linear=linear, batch=batch, kinds=kinds, samples=samples,
+        **further,
+    )  # fmt: skip
     return op
 
 

@@ -226,6 +226,8 @@ sum_op: Op = linear(
     batch=axes_batch(lambda: sum_op),
     kinds="biufc",
     samples=axis_samples,
+    fresh=True,
+    spell=lambda args, types, params: _spelled_sum(args, types, params),
 )
 
 
@@ -587,6 +589,17 @@ def _over(total: Any, count: Any) -> Any:
     return astype(total / count, dtype)
 
 
+def _spelled_sum(args: Sequence[str], types: Sequence[ArrayType], params: Params) -> str | None:
+    if not types[0].shape:
+        return None
+    return f"add_reduce({args[0]}, {params['axes']}{', keepdims=True' if params['keepdims'] else ''})"
+
+
+def _spelled_mean(args: Sequence[str], types: Sequence[ArrayType], params: Params) -> str | None:
+    total = None if types[0].dtype.char == "e" else _spelled_sum(args, types, params)
+    return None if total is None else f"{total} / {math.prod([types[0].shape[i] for i in params['axes']])}"
+
+
 def _mean(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     total = _sum(x, axes, keepdims)
     if total.dtype.char == "e":
@@ -607,6 +620,8 @@ mean_op: Op = linear(
     batch=axes_batch(lambda: mean_op),
     kinds="fc",
     samples=axis_samples,
+    fresh=True,
+    spell=_spelled_mean,
 )
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from tracegrad.errors import ShapeError
-from tracegrad.op import Params, Sample
+from tracegrad.op import Op, Params, Sample
 from tracegrad.ops.families import (
     implements,
     linear,
@@ -69,9 +69,20 @@ def _reshape_samples() -> Iterable[Sample]:
     yield Sample((np.zeros((0, 3)),), {"shape": (3, 0, 2)})
 
 
-reshape_op = linear(
+def _simpler_reshape(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+    """Of two reshapes only the last counts, and none where the shape is right already."""
+    (x,) = inputs
+    made = definitions.get(x)
+    if made is not None and made.op is reshape_op:
+        return made.inputs, params
+    return x if x.type.shape == params["shape"] and not x.type.weak else None
+
+
+reshape_op: Op = linear(
     "reshape", _reshape, lambda ct, x, shape: ct.reshape(shape_of(x)),
     infer=_reshape_type, batch=_reshape_batch, kinds="biufc", samples=_reshape_samples,
+    spell=lambda args, types, params: None if types[0].weak else f"{args[0]}.reshape({params['shape']})",
+    simplify=_simpler_reshape,
 )  # fmt: skip
 
 
@@ -195,9 +206,21 @@ def _transpose_samples() -> Iterable[Sample]:
     yield Sample((np.zeros((2, 0)),), {"axes": (1, 0)})
 
 
-transpose_op = linear(
+def _simpler_transpose(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+    """Two transposes are one, and none where the axes are in order."""
+    (x,) = inputs
+    axes = params["axes"]
+    made = definitions.get(x)
+    if made is not None and made.op is transpose_op:
+        return made.inputs, {"axes": tuple([made.params["axes"][i] for i in axes])}
+    return x if axes == tuple(range(len(axes))) else None
+
+
+transpose_op: Op = linear(
     "transpose", _transpose, lambda ct, x, axes: ct.transpose(inverse_permutation(axes)),
     infer=_transpose_type, batch=_transpose_batch, kinds="biufc", samples=_transpose_samples,
+    spell=lambda args, types, params: f"{args[0]}.T" if params["axes"] == (1, 0) else f"{args[0]}.transpose({params['axes']})",
+    simplify=_simpler_transpose,
 )  # fmt: skip
 
 
@@ -321,7 +344,7 @@ def _broadcast_to_samples() -> Iterable[Sample]:
 
 broadcast_to_op = linear(
     "broadcast_to", _broadcast_to, lambda ct, x, shape: unbroadcast(ct, shape_of(x)),
-    infer=_broadcast_to_type, batch=_broadcast_to_batch, kinds="biufc", samples=_broadcast_to_samples,
+    infer=_broadcast_to_type, batch=_broadcast_to_batch, kinds="biufc", samples=_broadcast_to_samples, repeats=True,
 )  # fmt: skip
 
 

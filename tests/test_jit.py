@@ -1,0 +1,427 @@
+"""jit on NumPy: the same bits as the function itself, traced once a signature, and memory that is nobody else's."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tracegrad as tg
+from tracegrad import tree
+from tracegrad.check import check
+from tracegrad.errors import ConcretizationTypeError
+from tracegrad.graph import Graph
+from tracegrad.op import OPS
+from tracegrad.trace import bind
+from tracegrad.transforms import simplify
+
+X = np.array([0.3, -1.2, 2.0])
+BIG = np.random.default_rng(0).normal(size=(64, 128))
+
+
+def same_bits(got: Any, expected: Any) -> None:
+    """The same structure, types and bits, -0.0 and NaN included."""
+    assert tree.tree_structure(got) == tree.tree_structure(expected)
+    for a, b in zip(tree.tree_leaves(got), tree.tree_leaves(expected), strict=True):
+        x, y = np.asarray(a), np.asarray(b)
+        assert (x.dtype, x.shape, x.tobytes()) == (y.dtype, y.shape, y.tobytes())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Every op, and functions of many.
+
+
+def op_samples() -> list[Any]:
+    return [
+        pytest.param(op, sample, id=f"{op.name}-{i}") for op in OPS.values() for i, sample in enumerate(op.samples())
+    ]
+
+
+@pytest.mark.parametrize("op, sample", op_samples())
+def test_every_op(op: Any, sample: Any) -> None:
+    expected = bind(op, sample.inputs, sample.params)
+    jitted = tg.jit(lambda *xs: bind(op, xs, sample.params))
+    before = [np.array(x) for x in sample.inputs]
+    for _ in range(2):
+        same_bits(jitted(*sample.inputs), expected)
+    assert len(jitted.trace_log) == 1
+    for x, old in zip(sample.inputs, before, strict=True):
+        np.testing.assert_array_equal(x, old)
+
+
+def network(params: Any, x: Any) -> Any:
+    for layer in params:
+        x = np.tanh(x @ layer["W"] + layer["b"])
+    return np.mean(np.log(np.sum(np.exp(x), axis=1)) - x[:, 0])
+
+
+PARAMS = [{"W": 0.1 * BIG[:3, :4], "b": BIG[0, :4]}, {"W": 0.1 * BIG[:4, :5], "b": BIG[1, :5]}]
+
+
+def chain(x: Any) -> Any:
+    y = x
+    for _ in range(5):
+        y = np.sin(y) * 1.01 + x
+        y = y / (1.0 + y * y) - np.exp(-y)
+    return y
+
+
+FUNCTIONS: list[tuple[str, Callable[..., Any], tuple[Any, ...]]] = [
+    ("network", network, (PARAMS, BIG[:7, :3])),
+    ("gradient of a network", tg.value_and_grad(network), (PARAMS, BIG[:7, :3])),
+    ("large elementwise", chain, (BIG,)),
+    ("gradient of large elementwise", tg.grad(lambda x: np.sum(chain(x))), (BIG,)),
+    ("per-example gradients", tg.vmap(tg.grad(lambda x: np.sum(chain(x)))), (BIG,)),
+    ("hessian", tg.hessian(lambda x: np.sum(np.sin(x) * np.prod(x))), (X,)),
+    ("jvp", lambda x, t: tg.jvp(chain, (x,), (t,)), (X, X)),
+    ("float32", tg.grad(lambda x: np.sum(np.tanh(x) * 2.0 + 1)), (X.astype(np.float32),)),
+    ("weak", lambda x, y: (x * 2.0 + 1, x * y, 3.0), (1.5, np.float32(2.0))),
+    ("several outputs", lambda x: np.split(x, 2), (np.arange(6.0),)),
+    ("solve", tg.grad(lambda a, b: np.sum(np.linalg.solve(a, b))), (BIG[:4, :4] + 4 * np.eye(4), BIG[0, :4])),
+    ("nothing to compute", lambda x: {"x": x, "view": x[::-1], "none": None, "const": X}, (X,)),
+    ("integers", lambda n: (n * 2, n // 2, n % 3, n > 1), (np.arange(5),)),
+    ("complex", lambda z: np.abs(z) ** 2 + np.angle(z), (np.array([1 + 2j, -1j]),)),
+]
+
+
+@pytest.mark.parametrize("name, f, args", FUNCTIONS, ids=[n for n, _, _ in FUNCTIONS])
+def test_bits_of_functions(name: str, f: Any, args: Any) -> None:
+    jitted = tg.jit(f)
+    expected = f(*args)
+    for _ in range(3):
+        same_bits(jitted(*args), expected)
+    assert jitted.trace_log == ["first call"]
+    check(jitted.lower(*args).graph)
+
+
+def test_other_orders_of_jit_and_transforms() -> None:
+    f = lambda x: np.sum(chain(x))
+    jitted = tg.jit(f)
+    same_bits(tg.grad(jitted)(X), tg.grad(f)(X))
+    same_bits(tg.jit(tg.grad(jitted))(X), tg.grad(f)(X))
+    np.testing.assert_allclose(tg.vmap(jitted)(np.stack([X, 2 * X])), [f(X), f(2 * X)])
+    np.testing.assert_allclose(tg.hessian(tg.jit(jitted))(X), tg.hessian(f)(X), rtol=1e-12)
+    same_bits(tg.jvp(jitted, (X,), (X,)), tg.jvp(f, (X,), (X,)))
+    outer = tg.jit(lambda x: jitted(x) + jitted(2 * x))
+    same_bits(outer(X), f(X) + f(2 * X))
+    assert len(jitted.trace_log) == 1  # the calls inside found it traced
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Memory.
+
+
+@pytest.mark.parametrize("size", [3, 5000])
+def test_results_share_memory_with_nothing(size: int) -> None:
+    x = np.linspace(-1.0, 1.0, size)
+    held = np.linspace(0.0, 1.0, size)
+
+    @tg.jit
+    def f(x: Any) -> Any:
+        y = x * 2.0
+        z = np.sin(y)
+        return [x, x, y, y, y[::-1], y.reshape(1, -1), z + y, held, held.T, np.broadcast_to(z, (2, size)), -z]
+
+    old, kept = x.copy(), held.copy()
+    first = f(x)
+    copies = [r.copy() for r in first]
+    for r in first:
+        assert r.flags.writeable
+        assert not np.shares_memory(r, x)
+        assert not np.shares_memory(r, held)
+    for i, a in enumerate(first):
+        for b in first[i + 1 :]:
+            assert not np.shares_memory(a, b)
+    same_bits(f(x), copies)  # and a later call leaves the results of this one alone
+    same_bits(first, copies)
+    for r in first:
+        r[...] = 7.0
+    same_bits(f(x), copies)
+    same_bits([x, held], [old, kept])
+
+
+def layouts(x: Any) -> dict[str, Any]:
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    unaligned = np.frombuffer(b"\0" + x.tobytes(), np.uint8)[1:].view(x.dtype).reshape(x.shape)
+    return {
+        "fortran": np.asfortranarray(x), "strided": np.repeat(x, 2, 0)[::2], "reversed": x[::-1].copy()[::-1],
+        "read-only": frozen, "transposed": x.T.copy().T, "unaligned": unaligned, "swapped": x.astype(x.dtype.newbyteorder()),
+        "broadcast": np.broadcast_to(x[:1], x.shape),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", layouts(BIG))
+def test_layouts_of_inputs(name: str) -> None:
+    x = layouts(BIG)[name]
+    f = lambda x: (chain(x), x @ x.T, np.sum(x, 0))
+    for got, expected in zip(tg.jit(f)(x), f(x), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-12)
+        assert got.dtype == np.float64
+
+
+def test_empty_arrays() -> None:
+    same_bits(tg.jit(chain)(np.zeros((0, 3))), np.zeros((0, 3)))
+
+
+def test_arrays_that_are_closed_over_are_read_anew() -> None:
+    c = np.array([1.0, 2.0, 3.0])
+    f = tg.jit(lambda x: x * c)
+    same_bits(f(X), X * c)
+    c[0] = 100.0
+    same_bits(f(X), X * c)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Signatures.
+
+
+def test_trace_log() -> None:
+    calls = []
+
+    @tg.jit
+    def f(x: Any, y: Any = 1.0) -> Any:
+        calls.append(1)
+        return x["a"] * y
+
+    f({"a": X})
+    f({"a": 2 * X})
+    f({"a": X[:2]})
+    f({"a": X.astype(np.float32)})
+    f({"a": X.astype(np.float32)}, 2.0)
+    f({"a": X.astype(np.float32)}, 2)
+    f({"a": X})
+    assert len(calls) == len(f.trace_log) == 5
+    assert f.trace_log[:3] == [
+        "first call",
+        "x['a']: f64[2], before f64[3]",
+        "x['a']: f32[3], before f64[2]",
+    ]
+    assert "structure" in f.trace_log[3]
+    assert f.trace_log[4] == "y: i64~[], before f64~[]"
+
+
+@dataclasses.dataclass
+class Config:
+    scale: float
+    names: list[str]
+
+
+@pytest.mark.parametrize(
+    "a, b",
+    [
+        (2, 3), ("sum", "mean"), ([1, 2], [1, 3]), ({"a": 1}, {"a": 2}), ({1, 2}, {1, 3}),
+        (Config(1.0, ["a"]), Config(1.0, ["b"])), (np.arange(3), np.arange(3) + 1), (2, 2.0), (None, False),
+    ],
+)  # fmt: skip
+def test_static_arguments_are_told_apart_by_value(a: Any, b: Any) -> None:
+    seen = []
+
+    def f(x: Any, how: Any) -> Any:
+        seen.append(how)
+        return x * len(seen)
+
+    for jitted in (tg.jit(f, static_argnums=1), tg.jit(f, static_argnames="how"), tg.jit(f, static_argnums=(-1,))):
+        seen.clear()
+        same_bits(jitted(X, pickle.loads(pickle.dumps(a))), X)
+        same_bits(jitted(X, pickle.loads(pickle.dumps(a))), X)
+        same_bits(jitted(X, b), X * 2)
+        same_bits(jitted(X, a), X)
+        assert len(seen) == 2
+        assert jitted.trace_log[1].startswith("a static argument")
+    same_bits(tg.jit(lambda x, *, n: x * n, static_argnames="n")(X, n=3), X * 3)
+
+
+def test_static_arguments_that_have_no_value() -> None:
+    with pytest.raises(TypeError, match=r"must be hashable.*bytearray"):
+        tg.jit(lambda x, b: x, static_argnums=1)(X, bytearray(b"1"))
+
+
+def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracegrad.transforms.jit.CACHE_SIZE", 3)
+    f = tg.jit(lambda x: x + 1.0)
+    for n in (1, 2, 3, 1, 4, 1, 2):
+        same_bits(f(np.zeros(n)), np.ones(n))
+    # 4 pushed out 2, which had not been used for the longest time.
+    assert len(f.trace_log) == 5
+    assert len(f._entries) == 3
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Python.
+
+
+def test_a_branch_on_a_value_is_refused() -> None:
+    @tg.jit
+    def f(x: Any) -> Any:
+        if x[0] > 0:
+            return x
+        return -x
+
+    with pytest.raises(ConcretizationTypeError, match=r"test_jit\.py.*jit"):
+        f(X)
+    assert f.trace_log == []
+    same_bits(tg.jit(lambda x: x if x.shape[0] > 2 else -x)(X), X)
+
+
+def test_an_error_leaves_nothing_behind() -> None:
+    fail = True
+
+    @tg.jit
+    def f(x: Any) -> Any:
+        y = np.sin(x)
+        if fail:
+            raise RuntimeError("on purpose")
+        return y
+
+    with pytest.raises(RuntimeError, match="on purpose"):
+        f(X)
+    fail = False
+    same_bits(f(X), np.sin(X))
+
+
+def test_errors_of_the_compiled_function_are_numpys() -> None:
+    f = tg.jit(lambda a: np.linalg.inv(a))
+    same_bits(f(np.eye(2)), np.eye(2))
+    with pytest.raises(np.linalg.LinAlgError, match="Singular"):
+        f(np.zeros((2, 2)))
+    same_bits(f(np.eye(2)), np.eye(2))
+
+
+def test_a_function_that_closes_over_a_tracer_is_not_kept() -> None:
+    f: Any = None
+
+    def loss(x: Any) -> Any:
+        nonlocal f
+        f = tg.jit(lambda y: np.sum(y * x))
+        return f(X) + f(X)
+
+    same_bits(tg.grad(loss)(X), 2 * X)
+    assert not f._entries
+
+
+def test_methods_keywords_and_names() -> None:
+    class Model:
+        scale = 2.0
+
+        @staticmethod
+        @tg.jit
+        def twice(x: Any) -> Any:
+            "Doubles."
+            return x * 2.0
+
+    same_bits(Model().twice(X), X * 2)
+    assert Model.twice.__doc__ == "Doubles."
+    f = tg.jit(lambda x, *, y: x - y)
+    same_bits(f(X, y=2.0), X - 2.0)
+    same_bits(f(y=1.0, x=X), X - 1.0)
+
+
+@tg.jit
+def module_level(x: Any) -> Any:
+    return np.cos(x)
+
+
+def test_pickle() -> None:
+    assert pickle.loads(pickle.dumps(module_level)) is module_level
+
+
+def test_threads() -> None:
+    f = tg.jit(chain)
+    expected = {n: chain(BIG[:n]) for n in (8, 16, 32, 64)}
+    wrong: list[Any] = []
+
+    def work(k: int) -> None:
+        for i in range(20):
+            n = (8, 16, 32, 64)[(i + k) % 4]
+            if not np.array_equal(f(BIG[:n]), expected[n]):
+                wrong.append(n)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(6)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+    assert len(f.trace_log) == 4
+
+
+def test_source() -> None:
+    text = tg.jit(lambda x: np.sum(np.sin(x) * 2.0)).lower(X).as_text()
+    line = test_source.__code__.co_firstlineno + 1
+    assert text.splitlines() == [
+        "def compiled(a):",
+        f"    b = sin(a)               # test_jit.py:{line}",
+        f"    c = multiply(b, 2.0)     # test_jit.py:{line}",
+        f"    d = add_reduce(c, (0,))  # test_jit.py:{line}",
+        "    return [d]",
+    ]
+    large = tg.jit(chain).lower(tg.ShapeDtypeStruct((100_000,), float)).as_text()
+    assert "out=" in large
+
+
+def test_a_long_program() -> None:
+    def f(x: Any) -> Any:
+        for _ in range(20_000):
+            x = np.sin(x)
+        return x
+
+    same_bits(tg.jit(f)(X), f(X))
+
+
+@pytest.mark.parametrize("backend", ["cuda", ""])
+def test_unknown_backends(backend: str) -> None:
+    with pytest.raises(ValueError, match=r"no backend"):
+        tg.jit(np.sin, backend=backend)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Passes: the expected graph, and unchanged values.
+
+
+def graph_of(f: Any, *args: Any) -> Graph:
+    types = [tg.ShapeDtypeStruct(np.shape(a), np.asarray(a).dtype) for a in args]
+    return tg.make_graph(f)(*types)
+
+
+PASSED: list[tuple[Any, Any, Any, list[str]]] = [
+    (simplify.merge_common_subexpressions, lambda x: np.sin(x) * np.sin(x), (X,), ["sin", "multiply"]),
+    (simplify.merge_common_subexpressions, lambda x: x * 0.0 + x * -0.0, (X,), ["multiply", "multiply", "add"]),
+    (simplify.merge_common_subexpressions, lambda x: sum(np.split(x, 3)) + np.split(x, 3)[0], (X,), ["split"]),
+    (simplify.apply_algebra, lambda x: np.sin(x * 1) / 1.0, (X,), ["sin"]),
+    (simplify.apply_algebra, lambda x: x - 0, (X,), []),
+    (simplify.apply_algebra, lambda x: x - -0.0, (X,), ["subtract"]),
+    (simplify.apply_algebra, lambda x: x + 0, (X,), ["add"]),
+    (simplify.apply_algebra, lambda x: x * 1.0, (np.arange(3),), ["multiply"]),
+    (simplify.apply_algebra, lambda x: x.T.T, (BIG,), []),
+    (simplify.apply_algebra, lambda x: x.reshape(2, -1).reshape(x.shape), (BIG,), []),
+    (simplify.apply_algebra, lambda x: x.reshape(2, -1).reshape(-1), (BIG,), ["reshape"]),
+    (simplify.apply_algebra, lambda x: np.sin(np.negative(-x)), (X,), ["sin"]),
+    (simplify.absorb_broadcasts, lambda x: np.broadcast_to(x[:1], (3,)) * x, (X,), ["slice", "multiply"]),
+    (simplify.absorb_broadcasts, lambda x: np.broadcast_to(x, (2, 3)) * 2.0, (X,), ["broadcast_to", "multiply"]),
+]
+
+
+@pytest.mark.parametrize("one, f, args, names", PASSED)
+def test_passes(one: Any, f: Any, args: Any, names: list[str]) -> None:
+    before = graph_of(f, *args)
+    after = simplify.eliminate_dead_code(one(before))
+    check(after)
+    same_bits(after(*args), before(*args))
+    assert [e.op.name for e in after.eqns][: len(names)] == names
+    if names != ["split"]:
+        assert len(after.eqns) == len(names)
+    else:
+        assert [e.op.name for e in after.eqns].count("split") == 1
+
+
+def test_dead_code() -> None:
+    before = graph_of(lambda x: (np.sin(x), np.cos(x) * X), X)
+    after = simplify.eliminate_dead_code(Graph(before.inputs, before.eqns, before.outputs[:1], before.consts))
+    assert [e.op.name for e in after.eqns] == ["sin"]
+    assert not after.consts

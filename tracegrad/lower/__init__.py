@@ -1,0 +1,1 @@
+"""From a Graph to a callable: one module for each backend."""

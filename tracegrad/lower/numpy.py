@@ -1,0 +1,201 @@
+"""A Graph as straight-line Python source that calls NumPy, one line an equation, and the function compiled from it.
+
+What the lines compute is what the ops themselves evaluate, so the results have the same bits. What the source saves is
+tracing, dispatch, and memory: a large elementwise result is written over an array that nothing will read again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import keyword
+import linecache
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy import ndarray
+
+from tracegrad.graph import Atom, Eqn, Graph, Literal, Var
+from tracegrad.show import letters
+from tracegrad.types import ArrayType
+
+# From this size on, writing over a dead array beats a new one: `out=` costs 0.1 us, fresh memory a page fault each 4 KiB.
+_LARGE = 1 << 14
+_numbers = itertools.count()
+
+
+class Lowered(NamedTuple):
+    """A compiled Graph: a function of one positional array for each input that returns a list, and its source."""
+
+    function: Callable[..., list[Any]]
+    source: str
+
+
+def lower(graph: Graph) -> Lowered:
+    """Compile a Graph. Inputs are never written to; results share memory neither with inputs nor with each other."""
+    writer = _Writer(graph)
+    source = writer.write()
+    filename = f"<tracegrad jit {graph.name} {next(_numbers)}>"
+    exec(compile(source, filename, "exec"), writer.namespace)
+    # A traceback through the function shows its lines.
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    return Lowered(writer.namespace[writer.function], source)
+
+
+def item(x: Any) -> Any:
+    """A NumPy scalar as the Python scalar that arithmetic of weak scalars gives."""
+    return x.item() if isinstance(x, np.generic) else x
+
+
+def own(x: Any, others: Sequence[Any]) -> Any:
+    """An array that the caller may have to himself: a copy of a view, or of one of the others."""
+    if type(x) is ndarray and (x.base is not None or any([x is o for o in others])):
+        return x.copy()
+    return x
+
+
+class _Writer:
+    """Writes one function. `roots` says whose memory a variable may lie in; `last` where each root is read last."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.function = graph.name if graph.name.isidentifier() and not keyword.iskeyword(graph.name) else "compiled"
+        self.namespace: dict[str, Any] = {
+            "item": item, "own": own, "inf": math.inf, "nan": math.nan, "add_reduce": np.add.reduce,
+            "float32": np.float32, "float64": np.float64, "complex64": np.complex64, "complex128": np.complex128,
+        }  # fmt: skip
+        self.names: dict[Var, str] = {}
+        self.roots: dict[Var, frozenset[Var]] = {}
+        self.last: dict[Var, int] = {}
+        self.free: list[tuple[ArrayType, str]] = []  # dead arrays of this call that may be written over
+        for v in (*graph.inputs, *graph.consts):
+            self.roots[v] = frozenset([v])
+        for i, eqn in enumerate(graph.eqns):
+            shared = frozenset().union(*[self.roots[a] for a in eqn.inputs if type(a) is Var and a.type.shape])
+            for a in eqn.inputs:
+                self._read(a, i)
+            for v in eqn.outputs:
+                self.roots[v] = frozenset([v]) if eqn.op.fresh or not v.type.shape else shared | {v}
+        for a in graph.outputs:
+            self._read(a, len(graph.eqns))
+        self.returned = {r for a in graph.outputs if type(a) is Var for r in self.roots[a]}
+
+    def _read(self, atom: Atom, i: int) -> None:
+        if type(atom) is Var:
+            for root in self.roots[atom]:
+                self.last[root] = i
+
+    def name(self, atom: Atom) -> str:
+        if type(atom) is Literal:
+            return self.text(atom.value)
+        assert type(atom) is Var
+        found = self.names.get(atom)
+        if found is None:
+            found = letters(len(self.names))
+            if keyword.iskeyword(found) or found in self.namespace:
+                found += "_"
+            self.names[atom] = found
+        return found
+
+    def text(self, value: Any) -> str:
+        """A static value in source, by name where it has no plain spelling."""
+        if value is None or type(value) in (bool, int, float, complex, str):
+            return repr(value)
+        if type(value) is tuple and all([x is None or type(x) in (bool, int) for x in value]):
+            return repr(value)
+        name = f"k{len(self.namespace)}"
+        self.namespace[name] = value
+        return name
+
+    def write(self) -> str:
+        graph = self.graph
+        arguments = ", ".join([self.name(v) for v in graph.inputs])
+        for v, value in graph.consts.items():
+            self.namespace[self.name(v)] = value
+        body = []
+        for i, eqn in enumerate(graph.eqns):
+            targets = ", ".join([self.name(v) for v in eqn.outputs])
+            comma = "," if eqn.op.several and len(eqn.outputs) == 1 else ""
+            line = f"{targets}{comma} = {self.expression(eqn, i)}"
+            body.append((line, eqn.source))
+            self.release(eqn, i)
+        width = min(max([len(line) for line, _ in body], default=0), 72)
+        lines = [f"def {self.function}({arguments}):"]
+        lines += [f"    {line:<{width}}  # {s.short}" if s else f"    {line}" for line, s in body]
+        lines.append(f"    return [{', '.join(self.results())}]")
+        return "\n".join(lines) + "\n"
+
+    def expression(self, eqn: Eqn, i: int) -> str:
+        op = eqn.op
+        args = [self.name(a) for a in eqn.inputs]
+        types = [a.type for a in eqn.inputs]
+        spelled = op.spell(args, types, eqn.params) if op.spell is not None else None
+        if spelled is None:
+            named = [f"{k}={self.text(v)}" for k, v in eqn.params.items()]
+            target = ""
+            if isinstance(op.evaluate, np.ufunc):
+                called = op.evaluate.__name__
+                target = self.target(eqn, i)
+            else:
+                called = op.name
+            self.namespace[called] = op.evaluate
+            spelled = f"{called}({', '.join([*args, *named, *([f'out={target}'] if target else [])])})"
+        if op.weak and all([t.weak for t in types]):
+            return f"item({spelled})"
+        return spelled
+
+    def target(self, eqn: Eqn, i: int) -> str:
+        """The array to write the result of a ufunc over, if there is one: a dying input, or one that died before."""
+        if len(eqn.outputs) > 1 or not _is_large(eqn.outputs[0].type):
+            return ""
+        wanted = eqn.outputs[0].type
+        for a in eqn.inputs:
+            if type(a) is Var and a.type == wanted and self.is_dying(a, i):
+                self.last[a] = -1  # its memory lives on under the new name
+                return self.name(a)
+        for k, (found, name) in enumerate(self.free):
+            if found == wanted:
+                del self.free[k]
+                return name
+        return ""
+
+    def is_dying(self, v: Var, i: int) -> bool:
+        """Whether the variable owns its array, and this is the last that is read of it."""
+        return (
+            self.last.get(v) == i
+            and self.roots[v] == {v}
+            and v not in self.graph.consts
+            and v not in self.inputs
+            and v not in self.returned
+        )
+
+    @property
+    def inputs(self) -> Sequence[Var]:
+        return self.graph.inputs
+
+    def release(self, eqn: Eqn, i: int) -> None:
+        """Note the large arrays that nothing reads after this equation."""
+        for root in {r for a in eqn.inputs if type(a) is Var for r in self.roots[a]}:
+            if _is_large(root.type) and self.is_dying(root, i):
+                self.free.append((root.type, self.name(root)))
+
+    def results(self) -> list[str]:
+        texts = []
+        seen: set[Var] = set()
+        for a in self.graph.outputs:
+            text = self.name(a)
+            if type(a) is Var and a.type.shape:
+                roots = self.roots[a]
+                borrowed = [r for r in roots if r is not a or r in self.graph.consts or r in self.inputs]
+                if a in seen or (roots == {a} and borrowed):
+                    text = f"{text}.copy()"
+                elif borrowed or seen & roots:
+                    text = f"own({text}, ({''.join([self.name(r) + ', ' for r in borrowed])}))"
+                seen |= roots
+            texts.append(text)
+        return texts
+
+
+def _is_large(type: ArrayType) -> bool:
+    return not type.weak and type.size * type.dtype.itemsize >= _LARGE

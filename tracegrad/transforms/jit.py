@@ -1,0 +1,281 @@
+"""jit: trace once for each signature, simplify the Graph, compile it, and from then on run what was compiled."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from numpy import ndarray
+
+from tracegrad import tree
+from tracegrad.errors import at, clip, described, require_callable, user_source
+from tracegrad.graph import Graph, evaluate, trace_graph
+from tracegrad.lower.numpy import Lowered, lower
+from tracegrad.trace import Tracer, arrays_of, declared_types, leaf_names, output_name
+from tracegrad.transforms.simplify import simplify
+from tracegrad.types import PYTHON_SCALARS, ArrayType, type_of
+
+CACHE_SIZE = 256
+
+
+class Entry:
+    """What is kept for one signature: the Graph, and once it has been called on plain arrays, the compiled function."""
+
+    def __init__(self, graph: Graph, out_tree: Any) -> None:
+        self.graph = graph
+        self.out_tree = out_tree
+
+    @functools.cached_property
+    def compiled(self) -> Lowered:
+        return lower(self.graph)
+
+    @functools.cached_property
+    def function(self) -> Callable[..., list[Any]]:
+        return self.compiled.function
+
+
+class LoweredFunction:
+    """A jitted function lowered for given arguments: `.graph`, and `.as_text()`, the generated source."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+    def as_text(self) -> str:
+        """The generated Python source, each line with the user's line that it comes from."""
+        return lower(self.graph).source
+
+
+class Jitted:
+    """What `jit` returns: call it like the function itself.
+
+    `lower(*args)` shows what is run for such arguments. `trace_log` has one line for each trace, saying what was new.
+    """
+
+    def __init__(
+        self, fun: Callable[..., Any], static_argnums: tuple[int, ...], static_argnames: tuple[str, ...]
+    ) -> None:
+        functools.update_wrapper(self, fun)
+        self._fun = fun
+        self._static_argnums = static_argnums
+        self._static_argnames = static_argnames
+        self._entries: OrderedDict[Any, Entry] = OrderedDict()
+        self._lock = threading.RLock()
+        self._latest: Any = None
+        self.trace_log: list[str] = []
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        fun = self._fun
+        static: Any = None
+        if self._static_argnums or self._static_argnames:
+            fun, args, kwargs, static = self._without_static(args, kwargs)
+        leaves, in_tree = tree.tree_flatten((args, kwargs) if kwargs else args)
+        signature: list[Any] = [in_tree, static, bool(kwargs)]
+        for x in leaves:
+            kind = type(x)
+            if kind is ndarray:
+                signature.append(x.dtype)
+                signature.append(x.shape)
+            elif kind in PYTHON_SCALARS:
+                signature.append(kind)
+            else:
+                leaves = arrays_of(leaves, self._names(args, kwargs))
+                signature[3:] = [type_of(x) for x in leaves]
+                break
+        key = tuple(signature)
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entry(key, fun, args, kwargs, leaves)
+        else:
+            self._entries.move_to_end(key)
+        if Tracer in map(type, leaves) or Tracer in map(type, entry.graph.consts.values()):
+            outputs = evaluate(entry.graph, leaves)  # recorded in the traces that the tracers belong to
+        else:
+            outputs = entry.function(*leaves)
+        return tree.tree_unflatten(entry.out_tree, outputs)
+
+    def _names(self, args: Any, kwargs: Any) -> Callable[[int], str]:
+        structure = tree.tree_structure(args)
+        names = leaf_names(self._fun, structure)
+        paths = [tree.keystr(path) for path, _ in tree.tree_leaves_with_path(kwargs)]
+        return lambda i: names(i) if i < structure.num_leaves else f"kwargs{paths[i - structure.num_leaves]}"
+
+    def _traced(self, fun: Any, args: Any, kwargs: Any, types: Sequence[ArrayType]) -> tuple[Graph, Any]:
+        in_tree = tree.tree_structure((args, kwargs) if kwargs else args)
+        out_tree: Any = None
+
+        def flat(*tracers: Any) -> list[Any]:
+            nonlocal out_tree
+            called = tree.tree_unflatten(in_tree, tracers)
+            out = fun(*called[0], **called[1]) if kwargs else fun(*called)
+            outputs, out_tree = tree.tree_flatten(out)
+            return arrays_of(outputs, lambda i: output_name(self._fun, out, i))
+
+        graph = trace_graph(flat, types, transform="jit", user_function=self._fun, names=self._names(args, kwargs))
+        return simplify(graph), out_tree
+
+    def _entry(self, key: Any, fun: Any, args: Any, kwargs: Any, leaves: Sequence[Any]) -> Entry:
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is not None:
+                return entry
+            types = declared_types(leaves, self._names(args, kwargs))
+            entry = Entry(*self._traced(fun, args, kwargs, types))
+            self.trace_log.append(self._reason(key, types, args, kwargs))
+            if Tracer not in map(type, entry.graph.consts.values()):  # else it is of one enclosing trace only
+                self._latest = (key, types)
+                self._entries[key] = entry
+                while len(self._entries) > CACHE_SIZE:
+                    self._entries.popitem(last=False)
+            return entry
+
+    def _reason(self, key: Any, types: Sequence[ArrayType], args: Any, kwargs: Any) -> str:
+        """What was new about a signature, against the one traced before."""
+        if self._latest is None:
+            return "first call"
+        before, old_types = self._latest
+        if before[0] != key[0] or before[2] != key[2]:
+            return f"the structure of the arguments: {key[0]}, before {before[0]}"
+        if before[1] != key[1]:
+            return f"a static argument: {clip(repr(key[1]))}, before {clip(repr(before[1]))}"
+        name = self._names(args, kwargs)
+        changed = [
+            f"{name(i)}: {new}, before {old}"
+            for i, (new, old) in enumerate(zip(types, old_types, strict=True))
+            if new != old
+        ]
+        return "; ".join(changed) or "a signature that had been dropped from the cache"
+
+    def _without_static(self, args: Any, kwargs: Any) -> Any:
+        """The function of the other arguments, those arguments, and what stands for the values of the static ones."""
+        count = len(args)
+        fixed = {}
+        for i in self._static_argnums:
+            if -count <= i < count:
+                fixed[i % count] = args[i]
+        named = {n: kwargs[n] for n in self._static_argnames if n in kwargs}
+        try:
+            parameters = list(inspect.signature(self._fun).parameters)
+        except (TypeError, ValueError):
+            parameters = []
+        for n in self._static_argnames:
+            if n in parameters and parameters.index(n) < count:
+                fixed[parameters.index(n)] = args[parameters.index(n)]
+        fun = self._fun
+
+        def of_the_others(*others: Any, **keywords: Any) -> Any:
+            rest = iter(others)
+            called = [fixed[i] if i in fixed else next(rest) for i in range(count)]
+            return fun(*called, **keywords, **named)
+
+        static = (
+            tuple([(i, frozen(x)) for i, x in sorted(fixed.items())]),
+            tuple([(n, frozen(x)) for n, x in sorted(named.items())]),
+        )
+        others = tuple([x for i, x in enumerate(args) if i not in fixed])
+        return of_the_others, others, {k: v for k, v in kwargs.items() if k not in named}, static
+
+    def lower(self, *args: Any, **kwargs: Any) -> LoweredFunction:
+        """What is run for such arguments (arrays or `ShapeDtypeStruct`s): its graph and its source."""
+        fun = self._fun
+        if self._static_argnums or self._static_argnames:
+            fun, args, kwargs, _ = self._without_static(args, kwargs)
+        leaves = tree.tree_leaves((args, kwargs) if kwargs else args)
+        types = declared_types(leaves, self._names(args, kwargs))
+        return LoweredFunction(self._traced(fun, args, kwargs, types)[0])
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def __reduce__(self) -> Any:
+        found: Any = sys.modules.get(self._fun.__module__)
+        for part in self._fun.__qualname__.split("."):
+            found = getattr(found, part, None)
+        if found is self:
+            return self._fun.__qualname__
+        return _rebuilt, (self._fun, self._static_argnums, self._static_argnames)
+
+    def __repr__(self) -> str:
+        return f"<jit of {described(self._fun)}>"
+
+
+def _rebuilt(fun: Any, static_argnums: tuple[int, ...], static_argnames: tuple[str, ...]) -> Jitted:
+    return Jitted(fun, static_argnums, static_argnames)
+
+
+def frozen(x: Any) -> Any:
+    """Something hashable that is equal for static arguments of equal value: of lists, dicts, sets, dataclasses and
+    arrays too, which are not hashable themselves."""
+    kind = type(x)
+    if isinstance(x, ndarray):
+        return kind, x.dtype.str, x.shape, x.tobytes()
+    if isinstance(x, list | tuple):
+        return (kind, *[frozen(item) for item in x])
+    if isinstance(x, dict):
+        return (kind, *[(frozen(k), frozen(v)) for k, v in x.items()])
+    if isinstance(x, set | frozenset):
+        return kind, frozenset([frozen(item) for item in x])
+    if dataclasses.is_dataclass(x) and not isinstance(x, type):
+        return (kind, *[frozen(getattr(x, f.name)) for f in dataclasses.fields(x)])
+    try:
+        hash(x)
+    except TypeError:
+        raise TypeError(
+            f"a static argument of jit{at(user_source())} must be hashable, or made of lists, dicts, sets, dataclasses "
+            f"and arrays; got {clip(repr(x))} of type {kind.__name__}"
+        ) from None
+    return kind, x
+
+
+def jit(
+    fun: Callable[..., Any] | None = None,
+    *,
+    backend: str | None = None,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    donate_argnums: int | Sequence[int] = (),
+) -> Any:
+    """A function that does what `fun` does, from a program that is generated at the first call with each signature.
+
+    Args:
+        fun: a function of arrays and pytrees of them. It is traced by types only: what it does in Python (branches, prints)
+            happens once for each signature, and a branch may depend on shapes, dtypes and static arguments, not on
+            values. Arrays that it closes over are read anew at each call.
+        backend: "numpy", the default.
+        static_argnums: positions of arguments that are handed to `fun` as they are, and traced for anew at each new value.
+            They are told apart by value, so lists, dicts, sets, dataclasses and arrays will do.
+        static_argnames: the same by name.
+        donate_argnums: positions of arguments that the caller will not use again. NumPy's arrays gain nothing from it.
+
+    Returns:
+        A function with the same arguments and results, bit for bit. It has `.lower(*args)`, with `.graph` and
+        `.as_text()`, and `.trace_log`, one line for each time that it was traced.
+
+    Raises:
+        ConcretizationTypeError: where `fun` needs a value, with the user's line.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> @tg.jit
+    ... def f(x):
+    ...     return np.sin(x) * 2.0
+    >>> f(np.zeros(3)).tolist()
+    [0.0, 0.0, 0.0]
+    >>> f.trace_log
+    ['first call']
+    """
+    if fun is None:
+        return functools.partial(
+            jit, backend=backend, static_argnums=static_argnums, static_argnames=static_argnames,
+            donate_argnums=donate_argnums,
+        )  # fmt: skip
+    require_callable(fun, "jit")
+    if backend not in (None, "numpy"):
+        raise ValueError(f"jit{at(user_source())}: there is no backend {backend!r}; write backend='numpy'")
+    numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+    names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+    return Jitted(fun, numbers, names)
