@@ -97,12 +97,12 @@ def sigmoid(x: ArrayLike) -> Any:
 
 def log_sigmoid(x: ArrayLike) -> Any:
     """log(sigmoid(x)), accurate where sigmoid underflows: -softplus(-x)."""
-    return -np.logaddexp(np.negative(x), 0)
+    return -special.softplus(np.negative(x))
 
 
 def softplus(x: ArrayLike) -> Any:
     """log(1 + exp(x)), which for large x is x rather than an overflow."""
-    return np.logaddexp(x, 0)
+    return special.softplus(x)
 
 
 def silu(x: ArrayLike) -> Any:

@@ -57,7 +57,7 @@ def unbroadcast(d: Any, shape: Shape) -> Any:
     axes = _broadcast_axes(d.shape, shape)
     if axes:
         d = np.add.reduce(d, axes)
-    return d if d.shape == shape else np.reshape(d, shape)
+    return d if d.shape == shape else d.reshape(shape)
 
 
 @functools.lru_cache(maxsize=4096)

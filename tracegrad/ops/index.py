@@ -236,7 +236,7 @@ def locate(x: Any, expression: Any, mode: str | None = None) -> Located:
     return located
 
 
-_ALL = slice(None)
+_ALL: Any = slice(None)
 
 
 def _is_joined(entry: Any) -> bool:
@@ -971,9 +971,9 @@ def _merged(located: Located, v: Any, merge: Callable[[Any, Any], Any]) -> tuple
         flat = np.add(np.multiply(flat, x.shape[axis]), _from_front(a, x.shape[axis]))
     flat = np.reshape(np.broadcast_to(flat, joint), -1)
     order = np.argsort(flat, stable=True)
-    flat = np.take(flat, order)
-    arrays = [np.take(np.reshape(np.broadcast_to(a, joint), -1), order) for a in arrays]
-    v = np.take(np.reshape(np.broadcast_to(v, found.shape), (*before, -1, *after)), order, axis=first)
+    flat = take(flat, order)
+    arrays = [take(np.reshape(np.broadcast_to(a, joint), -1), order) for a in arrays]
+    v = take(np.reshape(np.broadcast_to(v, found.shape), (*before, -1, *after)), order, axis=first)
     count, step = int(np.prod(joint)), 1
     skip = (_ALL,) * first
     while step < count:

@@ -22,7 +22,7 @@ from tracegrad.ops.families import (
     reject,
     shape_of,
 )
-from tracegrad.ops.index import slice_entry, slice_op, unslice
+from tracegrad.ops.index import slice_entry, slice_op, take, unslice
 from tracegrad.ops.shape import axis_list, shape_tuple
 from tracegrad.trace import Tracer, as_array, bind, concrete, unsupported
 from tracegrad.types import ArrayType, Shape, type_of
@@ -108,7 +108,7 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Any:
         if len(axes) != 1 or shift.shape:
             raise unsupported(np.roll, " with several traced shifts; pass a tuple of ints, or roll one axis at a time,")
         i = normalize_axis(axes[0], len(a.shape), "roll")
-        return np.take(a, np.remainder(np.arange(a.shape[i]) - shift, max(a.shape[i], 1)), i)
+        return take(a, np.remainder(np.arange(a.shape[i]) - shift, max(a.shape[i], 1)), i)
     shifts, places = np.broadcast_arrays(shift, axes)
     total: dict[int, int] = {}
     for s, i in zip(shifts.ravel().tolist(), places.ravel().tolist(), strict=True):

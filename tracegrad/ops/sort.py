@@ -26,6 +26,7 @@ from tracegrad.ops.families import (
     reject,
     shape_of,
 )
+from tracegrad.ops.index import take  # np.take does not see a tracer among the indices
 from tracegrad.ops.reduce import locally_constant
 from tracegrad.trace import Tracer, as_array, bind, concrete
 from tracegrad.types import ArrayType, type_of
@@ -218,7 +219,7 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
         raise ValueError(f"searchsorted: side must be 'left' or 'right', got {side!r}")
     a = as_array(a)
     if sorter is not None:
-        a = np.take(a, sorter)
+        a = take(a, sorter)
     return _search(a, as_array(v), side)
 
 
@@ -266,7 +267,7 @@ def unique(
     ar = as_array(ar)
     plain = concrete(ar, "np.unique", "find the distinct values outside and pass them in")
     _, index, inverse, counts = np.unique(plain, True, True, True, axis, equal_nan=equal_nan)
-    values = np.take(ar, index, axis=axis)
+    values = take(ar, index, axis=axis)
     more = [x for x, wanted in ((index, return_index), (inverse, return_inverse), (counts, return_counts)) if wanted]
     return (values, *more) if more else values
 
@@ -337,11 +338,19 @@ def _restored(value: Any, shape: Sequence[int], axes: tuple[int, ...], keepdims:
 
 
 def _quantile(name: str, a: Any, q: Any, axis: Any, method: str, keepdims: Any, skip_nan: bool) -> Any:
-    """Quantiles `q` of shape Q over the axes: of shape Q, then what is left of the shape of `a`."""
+    """Quantiles `q` of shape Q over the axes: of shape Q, then what is left of the shape of `a`.
+
+    As in NumPy 2.4, a Python number `q` leaves the array its precision, and an integer one, 0 or 1, all of its dtype.
+    """
     if method not in _PLACES:
         raise ValueError(f"{name}: method must be one of {', '.join(map(repr, _PLACES))}; got {method!r}")
     if not is_tracer(q) and not np.all((q >= 0) & (q <= 1)):
         raise ValueError(f"{name}: quantiles lie from 0 to 1 (percentiles from 0 to 100)")
+    weak = type(q) in (int, float)
+    if type_of(q).dtype.kind != "f" and method == "linear":
+        method = "lower"  # there is nothing to interpolate
+    if type_of(q).dtype.kind != "f" or weak:
+        q = astype(q, np.float64)
     ordered, axes = _sorted_last(name, a, axis)
     floats = ordered.dtype.kind == "f"
     lead = ordered.shape[:-1]
@@ -355,14 +364,14 @@ def _quantile(name: str, a: Any, q: Any, axis: Any, method: str, keepdims: Any, 
     if is_tracer(low) or np.ndim(low) > 1:
         places = (*lead, low.shape[-1])
         low, high = np.broadcast_to(low, places), np.broadcast_to(high, places)
-        take = lambda k: np.take_along_axis(ordered, k, -1)
+        pick = lambda k: np.take_along_axis(ordered, k, -1)
     else:
-        take = lambda k: np.take(ordered, k, axis=-1)
+        pick = lambda k: np.take(ordered, k, axis=-1)
     if method in _WITHOUT_BETWEEN:
-        value = take(low)
+        value = pick(low)
     else:
         # As NumPy does, from the nearer side, which is exact at both.
-        a0, a1, t = take(low), take(high), astype(where - below, type_of(q).dtype)
+        a0, a1, t = pick(low), pick(high), astype(where - below, ordered.dtype if weak and floats else type_of(q).dtype)
         between = a1 - a0
         value = np.where(np.greater_equal(t, 0.5), a1 - between * (1 - t), a0 + between * t)
     if floats and not skip_nan:
@@ -373,20 +382,15 @@ def _quantile(name: str, a: Any, q: Any, axis: Any, method: str, keepdims: Any, 
 
 
 def _quantile_arguments(function: Any, a: Any, q: Any, scale: int, **rejected: Any) -> tuple[Any, Any]:
-    """The array, of which there are quantiles, and the quantiles: in the array's precision if they are one number."""
+    """The array, of which there are quantiles, and the quantiles, from 0 to 1."""
     reject(function, **rejected)
     a = as_array(a)
     dtype = type_of(a).dtype
     if dtype.kind == "b":
         raise DtypeError(f"{function.__name__} of {type_of(a)}: booleans cannot be interpolated; use a.astype(int)")
-    if type(q) is int or type(q) is float:
-        q = np.asarray(q, dtype if dtype.kind == "f" else np.float64)
-    q = as_array(q)
-    if scale != 1:
-        q = np.true_divide(q, dtype.type(scale) if dtype.kind == "f" else scale)
-    if type_of(q).dtype.kind != "f":
-        q = astype(q, np.float64)
-    return a, q
+    if type(q) in (int, float):
+        return a, q / scale if scale != 1 else q
+    return a, np.true_divide(q, scale) if scale != 1 else as_array(q)
 
 
 @implements(np.quantile)
@@ -516,7 +520,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
         left = right = None
         x, xp = np.remainder(x, period), np.remainder(xp, period)
         order = np.argsort(xp)
-        xp, fp = np.take(xp, order), np.take(fp, order)
+        xp, fp = take(xp, order), take(fp, order)
         xp = np.concatenate([xp[-1:] - period, xp, xp[:1] + period])
         fp = np.concatenate([fp[-1:], fp, fp[:1]])
     n = xp.shape[0]
@@ -524,10 +528,10 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
         value = np.broadcast_to(fp, (*shape_of(x), 1))[..., 0]
     else:
         i = np.minimum(np.maximum(np.searchsorted(xp, x, "right"), 1), n - 1)
-        x0, f0 = np.take(xp, i - 1), np.take(fp, i - 1)
-        width = np.take(xp, i) - x0
+        x0, f0 = take(xp, i - 1), take(fp, i - 1)
+        width = take(xp, i) - x0
         none = np.equal(width, 0)
-        value = f0 + np.where(none, 0, x - x0) / np.where(none, 1, width) * (np.take(fp, i) - f0)
+        value = f0 + np.where(none, 0, x - x0) / np.where(none, 1, width) * (take(fp, i) - f0)
     value = np.where(np.less(x, xp[0]), fp[0] if left is None else left, value)
     value = np.where(np.greater(x, xp[-1]), fp[-1] if right is None else right, value)
     return np.where(np.isnan(x), x, value)
@@ -559,7 +563,7 @@ bincount_op: Op = linear(
     "bincount",
     # Of nothing, NumPy counts in integers.
     lambda weights, x, length: np.bincount(x, weights, length).astype(np.float64, copy=False),
-    lambda ct, weights, x, length: astype(np.take(ct, x), weights.dtype),
+    lambda ct, weights, x, length: astype(take(ct, x), weights.dtype),
     infer=_bincount_type,
     batch=_bincount_batch,
     linear=[{0}],
@@ -579,7 +583,7 @@ def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:
         return np.bincount(plain, minlength=minlength)
     if type_of(as_array(weights)).dtype.kind == "c":
         raise DtypeError("bincount: complex weights are not taken; count real and imaginary parts apart")
-    length = max(int(np.max(plain, initial=-1)) + 1, minlength)
+    length = max(int(np.max(plain)) + 1 if np.size(plain) else 0, minlength)
     return bind(bincount_op, (as_array(weights), as_array(x)), {"length": length})
 
 
@@ -593,6 +597,8 @@ def histogram(a: Any, bins: Any = 10, range: Any = None, density: Any = None, we
     a = as_array(a)
     plain = np.reshape(concrete(a, "np.histogram", "sort into given edges: np.searchsorted(edges, a)"), -1)
     fixed = concrete(bins, "np.histogram", "give the edges as a plain array") if is_tracer(bins) else bins
+    if isinstance(fixed, str) and weights is not None:
+        raise TypeError(f"histogram: the number of bins is not estimated ({fixed!r}) from data with weights; give it")
     plain_edges = np.histogram_bin_edges(plain, fixed, range)
     edges: Any = plain_edges
     if np.ndim(fixed):

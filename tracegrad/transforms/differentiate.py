@@ -151,10 +151,14 @@ def _gradient(
             raise
         finally:
             trace.end()
-        grads = _own([cotangents.get(id(x)) for x in leaves], leaves)
-        result = grads if in_tree is None else tree.tree_unflatten(in_tree, grads)
-        if not several:
-            result = result[0]
+        if in_tree is None:
+            result = cotangents.get(id(leaf))
+            if type(result) is not np.ndarray or result.base is not None or not result.flags.writeable:
+                (result,) = _own([result], leaves)
+        else:
+            result = tree.tree_unflatten(in_tree, _own([cotangents.get(id(x)) for x in leaves], leaves))
+            if not several:
+                result = result[0]
         if has_aux:
             aux = _lowered_tree(aux, trace)
             return ((value, aux), result) if with_value else (result, aux)
