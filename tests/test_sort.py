@@ -492,6 +492,27 @@ def test_edges_of_a_histogram_follow_the_extremes() -> None:
         )
 
 
+def test_a_density_follows_its_edges() -> None:
+    x, t, w = np.array([0.3, 2.0, -1.0, 1.1]), np.array([0.1, 0.5, -0.3, 0.2]), np.array([1.0, 2.0, 0.5, 3.0])
+    for density in (lambda x: np.histogram(x, 3, density=True)[0], lambda x: np.histogram(x, 3, None, True, w)[0]):
+        tangent = tg.jvp(density, (x,), (t,))[1]
+        np.testing.assert_allclose(tangent, *differences(lambda x: (density(x),), [x], [t]), rtol=1e-8)
+    bins = np.array([-1.5, 0.5, 2.5])
+    by_edges = lambda b: np.histogram(x, b, density=True)[0]
+    tangent = tg.jvp(by_edges, (bins,), (t[:3],))[1]
+    np.testing.assert_allclose(tangent, *differences(lambda b: (by_edges(b),), [bins], [t[:3]]), rtol=1e-8)
+    assert type(tg.make_graph(lambda x: np.histogram(x, [0.0, 1.0])[1])(x)(x)[0]) is np.ndarray
+
+
+def test_places_may_be_traced_where_the_array_is_not() -> None:
+    plain, keys = np.array([3.0, 1.0, 2.0]), np.array([[3.0, 1.0, 2.0], [5.0, 0.0, 1.0]])
+    by_sorter = lambda k: np.searchsorted(plain, 1.5, sorter=np.argsort(k))
+    np.testing.assert_array_equal(tg.vmap(by_sorter)(keys), [1, 1])
+    np.testing.assert_array_equal(tg.vmap(lambda x: np.interp(x, XP, FP))(BETWEEN), np.interp(BETWEEN, XP, FP))
+    counted = tg.vmap(lambda w: np.bincount([0, 2, 0], w))(keys)
+    np.testing.assert_array_equal(counted, [np.bincount([0, 2, 0], w) for w in keys])
+
+
 def test_lists_of_tracers() -> None:
     for name in ("sort", "median", "ptp", "std", "nanstd", "nanmedian", "unique"):
         function = getattr(tnp, name)

@@ -238,16 +238,14 @@ def _take_apart_with_path(x: Any, path: KeyPath, leaves: list[tuple[KeyPath, Any
 def _put_together(spec: _Spec, leaves: Iterator[Any]) -> Any:
     if spec is None:
         return next(leaves)
-    children = []
-    for child in spec[2:]:
-        children.append(next(leaves) if child is None else _put_together(child, leaves))
+    children = [next(leaves) if child is None else _put_together(child, leaves) for child in spec[2:]]
     cls = spec[0]
     if cls is tuple:
         return tuple(children)
     if cls is list:
         return children
     if cls is dict:
-        return dict(zip(spec[1], children, strict=True))
+        return dict(zip(spec[1], children))  # noqa: B905 - as many of the one as of the other, by construction
     if (node := _KINDS[cls]) is None:  # the structure was unpickled where its type is unknown
         raise TypeError(f"{_name(cls)} is no tree node in this process; first import the module that registers it")
     return node.unflatten(spec[1], tuple(children))

@@ -110,8 +110,8 @@ def safe_divide(d: Any, y: Any) -> Any:
     """`d / y`, but zero wherever `d` is zero, whatever `y` is there."""
     if (type(y) is float or type(y) is int) and y != 0:
         return d / y
-    if type(d) is ndarray and type(y) is ndarray:
-        return _divide_keeping_zeros(d, y)  # `bind` would come to the same
+    if type(d) is ndarray and type(y) is ndarray and np.count_nonzero(d) == d.size:
+        return d / y  # the usual case, which needs no guard
     return bind(_safe_divide, (d, y))
 
 
@@ -140,8 +140,8 @@ _safe_multiply = elementwise(
 
 def safe_multiply(d: Any, y: Any) -> Any:
     """`d * y`, but zero wherever `d` is zero, even if `y` has overflowed there."""
-    if type(d) is ndarray and type(y) is ndarray:
-        return _multiply_keeping_zeros(d, y)  # `bind` would come to the same
+    if type(d) is ndarray and type(y) is ndarray and d.size <= 4096 and np.count_nonzero(d) == d.size:
+        return d * y  # the usual case, which needs no guard
     return bind(_safe_multiply, (d, y))
 
 

@@ -295,6 +295,8 @@ def multilinear(
     `transposes(i)` is a function `(ct, *inputs, **params)` from a cotangent of the output to one of input i.
     """
 
+    transposes = functools.cache(transposes)
+
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
         terms = []
         for i, t in enumerate(tangents):

@@ -592,10 +592,11 @@ def histogram(a: Any, bins: Any = 10, range: Any = None, density: Any = None, we
     """Counts of the elements between edges, and the edges. Needs the values of `a`.
 
     Counts are locally constant in `a`, and linear in `weights`. Edges that are not given follow the smallest and the
-    largest element, derivative included.
+    largest element, derivative included, and a density follows the edges.
     """
     a = as_array(a)
     plain = np.reshape(concrete(a, "np.histogram", "sort into given edges: np.searchsorted(edges, a)"), -1)
+    bins = as_array(bins) if isinstance(bins, list | tuple) else bins
     fixed = concrete(bins, "np.histogram", "give the edges as a plain array") if is_tracer(bins) else bins
     if isinstance(fixed, str) and weights is not None:
         raise TypeError(f"histogram: the number of bins is not estimated ({fixed!r}) from data with weights; give it")
@@ -616,12 +617,13 @@ def histogram(a: Any, bins: Any = 10, range: Any = None, density: Any = None, we
             low, high = low - 0.5, high + 0.5
         edges = np.linspace(low, high, fixed + 1)
     if weights is None:
-        return np.histogram(plain, plain_edges, density=density)[0], edges
-    weights = np.reshape(as_array(weights), -1)
-    count = len(plain_edges) - 1
-    within = (plain >= plain_edges[0]) & (plain <= plain_edges[-1])
-    number = np.clip(np.searchsorted(plain_edges, plain, "right") - 1, 0, count - 1)
-    total = np.bincount(number, np.where(within, weights, 0), count)
+        total = np.histogram(plain, plain_edges)[0]
+    else:
+        weights = np.reshape(as_array(weights), -1)
+        count = len(plain_edges) - 1
+        within = (plain >= plain_edges[0]) & (plain <= plain_edges[-1])
+        number = np.clip(np.searchsorted(plain_edges, plain, "right") - 1, 0, count - 1)
+        total = np.bincount(number, np.where(within, weights, 0), count)
     if density:
         total = total / np.diff(edges) / np.sum(total)
     return total, edges
