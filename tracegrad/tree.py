@@ -238,7 +238,9 @@ def _take_apart_with_path(x: Any, path: KeyPath, leaves: list[tuple[KeyPath, Any
 def _put_together(spec: _Spec, leaves: Iterator[Any]) -> Any:
     if spec is None:
         return next(leaves)
-    children = [next(leaves) if child is None else _put_together(child, leaves) for child in spec[2:]]
+    children = []
+    for child in spec[2:]:  # not a comprehension, which would halve the depth of trees that fit on the stack
+        children.append(next(leaves) if child is None else _put_together(child, leaves))
     cls = spec[0]
     if cls is tuple:
         return tuple(children)

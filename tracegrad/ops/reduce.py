@@ -603,10 +603,9 @@ def _spelled_mean(args: Sequence[str], types: Sequence[ArrayType], params: Param
 
 
 def _mean(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
-    total = _sum(x, axes, keepdims)
-    if total.dtype.char == "e":
+    if type(x) is ndarray and x.dtype.char == "e":
         return np.mean(x, axes, keepdims=keepdims)  # which adds up in float32
-    return total / math.prod([x.shape[i] for i in axes])
+    return _sum(x, axes, keepdims) / math.prod([x.shape[i] for i in axes])
 
 
 def _mean_transpose(ct: Any, x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
