@@ -34,6 +34,7 @@ def test_train_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert picture.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     printed = capsys.readouterr().out
     assert "of 360 held-out digits read rightly; the picture is in digits.png" in printed
+    assert len(example.update.trace_log) == 2  # a full batch, and the last one of an epoch
 
     with pytest.raises(AssertionError, match=r"expected an accuracy of at least 1\.01, got 0"):
         example.main(["--epochs", "1", "--expect", "1.01", "--out", str(tmp_path / "new" / "curves.png")])
