@@ -6,7 +6,7 @@ import dataclasses
 import pickle
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -359,7 +359,7 @@ def test_source() -> None:
         f"    b = sin(a)               # test_jit.py:{line}",
         f"    c = multiply(b, 2.0)     # test_jit.py:{line}",
         f"    d = add_reduce(c, (0,))  # test_jit.py:{line}",
-        "    return [d]",
+        "    return d",
     ]
     large = tg.jit(chain).lower(tg.ShapeDtypeStruct((100_000,), float)).as_text()
     assert "out=" in large
@@ -425,3 +425,58 @@ def test_dead_code() -> None:
     after = simplify.eliminate_dead_code(Graph(before.inputs, before.eqns, before.outputs[:1], before.consts))
     assert [e.op.name for e in after.eqns] == ["sin"]
     assert not after.consts
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Calls.
+
+SAME_OR_NOT: list[Any] = [
+    ({"a": X, "b": [X, 1.0]},),
+    ({"a": X, "c": [X, 1.0]},),
+    ({"a": X, "b": (X, 1.0)},),
+    ({"a": X, "b": [X]},),
+    ({"a": X, "b": [X, 1]},),
+    ({"a": X, "b": [X, True]},),
+    ({"a": X, "b": [X, None]},),
+    ({"a": X[:, None], "b": [X, 1.0]},),
+    ({"a": X.astype(np.float32), "b": [X, 1.0]},),
+    ({"a": X.astype(">f8"), "b": [X, 1.0]},),
+    ({"a": X, "b": [X, np.float64(1.0)]},),
+    ({"a": [], "b": {}},),
+    (X,),
+    (X, X),
+    (),
+]
+
+
+class Point(NamedTuple):
+    x: Any
+    y: Any
+
+
+def test_calls_find_their_own_signature() -> None:
+    calls = []
+
+    @tg.jit
+    def f(*args: Any) -> Any:
+        calls.append(args)
+        return args, {"number": len(calls)}
+
+    for _ in range(3):
+        for number, args in enumerate(SAME_OR_NOT):
+            for _ in range(2):
+                out, found = f(*args)
+                same_bits(found, {"number": number + 1})
+                assert tree.tree_structure(out) == tree.tree_structure(args)
+                for got, given in zip(tree.tree_leaves(out), tree.tree_leaves(args), strict=True):
+                    np.testing.assert_array_equal(got, given)
+                    assert got is not given or np.ndim(given) == 0
+    assert len(calls) == len(SAME_OR_NOT)
+
+
+def test_outputs_of_all_kinds_of_containers() -> None:
+    f = lambda x: Point(x, {"k": [x]})
+    same_bits(tg.jit(f)(X), f(X))
+    g = lambda x: {"a": [x, (x + 1.0, None)], "e": (), "one": (x,), "d": {"quote's": x}}
+    same_bits(tg.jit(g)(X), g(X))
+    assert tg.jit(lambda x: None)(X) is None

@@ -417,6 +417,10 @@ class PyTreeDef:
         """The structures of the root's children."""
         return [PyTreeDef(child, _count(child)[0]) for child in (self._spec or ())[2:]]
 
+    def node_data(self) -> tuple[type, Any] | None:
+        """The root's type and what it needs besides its children (of a dict the keys); None for a leaf."""
+        return None if self._spec is None else self._spec[:2]
+
     def __eq__(self, other: object) -> bool:
         return _equal(self._spec, other._spec) if isinstance(other, PyTreeDef) else NotImplemented
 

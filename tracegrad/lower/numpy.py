@@ -17,7 +17,9 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad.graph import Atom, Eqn, Graph, Literal, Var
+from tracegrad.lower.calls import display, is_plain
 from tracegrad.show import letters
+from tracegrad.tree import PyTreeDef
 from tracegrad.types import ArrayType
 
 # From this size on, writing over a dead array beats a new one: `out=` costs 0.1 us, fresh memory a page fault each 4 KiB.
@@ -26,15 +28,18 @@ _numbers = itertools.count()
 
 
 class Lowered(NamedTuple):
-    """A compiled Graph: a function of one positional array for each input that returns a list, and its source."""
+    """A compiled Graph: a function of one positional array for each input, and its source."""
 
-    function: Callable[..., list[Any]]
+    function: Callable[..., Any]
     source: str
 
 
-def lower(graph: Graph) -> Lowered:
-    """Compile a Graph. Inputs are never written to; results share memory neither with inputs nor with each other."""
-    writer = _Writer(graph)
+def lower(graph: Graph, out_tree: PyTreeDef | None = None) -> Lowered:
+    """Compile a Graph to a function that returns its outputs as a list, or as a tree of the given structure.
+
+    Inputs are never written to; results share memory neither with inputs nor with each other.
+    """
+    writer = _Writer(graph, out_tree)
     source = writer.write()
     filename = f"<tracegrad jit {graph.name} {next(_numbers)}>"
     exec(compile(source, filename, "exec"), writer.namespace)
@@ -58,8 +63,9 @@ def own(x: Any, others: Sequence[Any]) -> Any:
 class _Writer:
     """Writes one function. `roots` says whose memory a variable may lie in; `last` where each root is read last."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, out_tree: PyTreeDef | None) -> None:
         self.graph = graph
+        self.out_tree = out_tree
         self.function = graph.name if graph.name.isidentifier() and not keyword.iskeyword(graph.name) else "compiled"
         self.namespace: dict[str, Any] = {
             "item": item, "own": own, "inf": math.inf, "nan": math.nan, "add_reduce": np.add.reduce,
@@ -123,7 +129,15 @@ class _Writer:
         width = min(max([len(line) for line, _ in body], default=0), 72)
         lines = [f"def {self.function}({arguments}):"]
         lines += [f"    {line:<{width}}  # {s.short}" if s else f"    {line}" for line, s in body]
-        lines.append(f"    return [{', '.join(self.results())}]")
+        results = self.results()
+        if self.out_tree is None:
+            returned = f"[{', '.join(results)}]"
+        elif is_plain(self.out_tree):
+            returned = display(self.out_tree, results)
+        else:
+            self.namespace["unflatten"] = self.out_tree.unflatten
+            returned = f"unflatten([{', '.join(results)}])"
+        lines.append(f"    return {returned}")
         return "\n".join(lines) + "\n"
 
     def expression(self, eqn: Eqn, i: int) -> str:

@@ -155,7 +155,7 @@ def _matmul_samples() -> Iterable[Sample]:
 
 matmul_op = multilinear(
     "matmul", _matmul, lambda i: _matmul_right if i else _matmul_left,
-    infer=_matmul_type, batch=_matmul_batch, kinds="biufc", samples=_matmul_samples,
+    infer=_matmul_type, batch=_matmul_batch, kinds="biufc", samples=_matmul_samples, fresh=True,
 )  # fmt: skip
 UFUNCS[np.matmul] = matmul_op
 

@@ -289,6 +289,7 @@ def multilinear(
     kinds: str = "fc",
     samples: Callable[[], Iterable[Sample]] = tuple,
     inputs: int = 2,
+    **further: Any,
 ) -> Op:
     """Declare an op that is linear in each input separately, such as a contraction.
 
@@ -318,6 +319,7 @@ def multilinear(
         batch=batch,
         kinds=kinds,
         samples=samples,
+        **further,
     )
     return op
 

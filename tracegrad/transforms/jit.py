@@ -16,7 +16,8 @@ from numpy import ndarray
 from tracegrad import tree
 from tracegrad.errors import at, clip, described, require_callable, user_source
 from tracegrad.graph import Graph, evaluate, trace_graph
-from tracegrad.lower.numpy import Lowered, lower
+from tracegrad.lower.calls import Matcher, matcher
+from tracegrad.lower.numpy import lower
 from tracegrad.trace import Tracer, arrays_of, declared_types, leaf_names, output_name
 from tracegrad.transforms.simplify import simplify
 from tracegrad.types import PYTHON_SCALARS, ArrayType, type_of
@@ -27,28 +28,33 @@ CACHE_SIZE = 256
 class Entry:
     """What is kept for one signature: the Graph, and once it has been called on plain arrays, the compiled function."""
 
-    def __init__(self, graph: Graph, out_tree: Any) -> None:
+    def __init__(self, graph: Graph, out_tree: tree.PyTreeDef) -> None:
         self.graph = graph
         self.out_tree = out_tree
+        self.matches: Matcher = _matches_nothing
 
     @functools.cached_property
-    def compiled(self) -> Lowered:
-        return lower(self.graph)
+    def function(self) -> Callable[..., Any]:
+        return lower(self.graph, self.out_tree).function
 
-    @functools.cached_property
-    def function(self) -> Callable[..., list[Any]]:
-        return self.compiled.function
+
+def _matches_nothing(args: tuple[Any, ...]) -> None:
+    return None
+
+
+_NOTHING = Graph((), (), (), {})
 
 
 class LoweredFunction:
     """A jitted function lowered for given arguments: `.graph`, and `.as_text()`, the generated source."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, out_tree: tree.PyTreeDef) -> None:
         self.graph = graph
+        self.out_tree = out_tree
 
     def as_text(self) -> str:
         """The generated Python source, each line with the user's line that it comes from."""
-        return lower(self.graph).source
+        return lower(self.graph, self.out_tree).source
 
 
 class Jitted:
@@ -67,9 +73,15 @@ class Jitted:
         self._entries: OrderedDict[Any, Entry] = OrderedDict()
         self._lock = threading.RLock()
         self._latest: Any = None
+        self._recent = Entry(_NOTHING, tree.tree_structure(None))  # the entry of the latest call, tried first
         self.trace_log: list[str] = []
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not kwargs:
+            recent = self._recent
+            found = recent.matches(args)
+            if found is not None:
+                return recent.function(*found)
         fun = self._fun
         static: Any = None
         if self._static_argnums or self._static_argnames:
@@ -94,10 +106,13 @@ class Jitted:
         else:
             self._entries.move_to_end(key)
         if Tracer in map(type, leaves) or Tracer in map(type, entry.graph.consts.values()):
-            outputs = evaluate(entry.graph, leaves)  # recorded in the traces that the tracers belong to
-        else:
-            outputs = entry.function(*leaves)
-        return tree.tree_unflatten(entry.out_tree, outputs)
+            # Recorded in the traces that the tracers belong to.
+            return tree.tree_unflatten(entry.out_tree, evaluate(entry.graph, leaves))
+        if static is None and not kwargs:
+            if entry.matches is _matches_nothing and (found := matcher(in_tree, leaves)) is not None:
+                entry.matches = found
+            self._recent = entry
+        return entry.function(*leaves)
 
     def _names(self, args: Any, kwargs: Any) -> Callable[[int], str]:
         structure = tree.tree_structure(args)
@@ -187,7 +202,7 @@ class Jitted:
             fun, args, kwargs, _ = self._without_static(args, kwargs)
         leaves = tree.tree_leaves((args, kwargs) if kwargs else args)
         types = declared_types(leaves, self._names(args, kwargs))
-        return LoweredFunction(self._traced(fun, args, kwargs, types)[0])
+        return LoweredFunction(*self._traced(fun, args, kwargs, types))
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)

@@ -1,0 +1,97 @@
+"""The way in and out of a compiled function, as generated code: is this call of a known signature, and what are its
+leaves; and the output's containers, written as Python displays. Containers of other kinds than dict, list, tuple and None
+go the general way, by `tracegrad.tree`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from tracegrad.tree import PyTreeDef
+from tracegrad.types import PYTHON_SCALARS
+
+_PLAIN = (dict, list, tuple, type(None))
+# The leaves of the arguments, or None where the call has not the signature.
+Matcher = Callable[[tuple[Any, ...]], list[Any] | None]
+
+
+def is_plain(structure: PyTreeDef) -> bool:
+    """Whether all containers are Python's own, with keys that have a plain spelling."""
+    node = structure.node_data()
+    if node is None:
+        return True
+    cls, data = node
+    if cls not in _PLAIN or (cls is dict and not all([type(k) in (str, int, bool) for k in data])):
+        return False
+    return all([is_plain(child) for child in structure.children()])
+
+
+def display(structure: PyTreeDef, leaves: Sequence[str]) -> str:
+    """A plain structure as a Python expression with these expressions for leaves."""
+    rest = iter(leaves)
+
+    def shown(part: PyTreeDef) -> str:
+        node = part.node_data()
+        if node is None:
+            return next(rest)
+        cls, data = node
+        children = [shown(child) for child in part.children()]
+        if cls is dict:
+            return f"{{{', '.join([f'{k!r}: {c}' for k, c in zip(data, children, strict=True)])}}}"
+        if cls is list:
+            return f"[{', '.join(children)}]"
+        return f"({''.join([c + ', ' for c in children])})" if cls is tuple else "None"
+
+    return shown(structure)
+
+
+def matcher(structure: PyTreeDef, leaves: Sequence[Any]) -> Matcher | None:
+    """A test for calls like one with these arrays and Python numbers for leaves; None if it is not to be had."""
+    if not is_plain(structure):
+        return None
+    if not all([x.dtype.isnative if type(x) is ndarray else type(x) in PYTHON_SCALARS for x in leaves]):
+        return None
+    namespace: dict[str, Any] = {"ndarray": ndarray}
+    lines: list[str] = []
+    names: list[str] = []
+    taken = 0
+
+    def test(condition: str) -> None:
+        lines.append(f"    if {condition}:\n        return None")
+
+    def take(part: PyTreeDef, value: str) -> None:
+        nonlocal taken
+        node = part.node_data()
+        if node is None:
+            leaf = leaves[len(names)]
+            names.append(value)
+            if type(leaf) is ndarray:
+                dtype = f"d{leaf.dtype.num}"
+                namespace[dtype] = np.dtype(leaf.dtype.char)
+                test(f"type({value}) is not ndarray or {value}.dtype is not {dtype} or {value}.shape != {leaf.shape}")
+            else:
+                test(f"type({value}) is not {type(leaf).__name__}")
+            return
+        cls, data = node
+        children = part.children()
+        if cls is type(None):
+            test(f"{value} is not None")
+            return
+        test(f"type({value}) is not {cls.__name__} or len({value}) != {len(children)}")
+        parts = [f"v{taken + i}" for i in range(len(children))]
+        taken += len(children)
+        if cls is dict:
+            for name, key in zip(parts, data, strict=True):
+                lines.append(f"    {name} = {value}.get({key!r})")
+        elif parts:
+            lines.append(f"    {', '.join(parts)}, = {value}")
+        for child, name in zip(children, parts, strict=True):
+            take(child, name)
+
+    take(structure, "args")
+    source = "\n".join(["def match(args):", *lines, f"    return [{', '.join(names)}]"])
+    exec(compile(source, "<tracegrad jit match>", "exec"), namespace)
+    return namespace["match"]
