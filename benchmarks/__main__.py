@@ -2,6 +2,7 @@
 
 import sys
 
+from benchmarks.jitted import JITTED
 from benchmarks.timing import main
 from benchmarks.workloads import WORKLOADS, float64_in_jax, versions
 
@@ -9,5 +10,5 @@ if __name__ == "__main__":
     if not {"--list", "-h", "--help"} & set(sys.argv[1:]):
         print(versions(), end="\n\n")
     with float64_in_jax():
-        status = main(sys.argv[1:], WORKLOADS)
+        status = main(sys.argv[1:], (*WORKLOADS, *JITTED))
     raise SystemExit(status)

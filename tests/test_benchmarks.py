@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from benchmarks import timing
+from benchmarks.jitted import JITTED
 from benchmarks.timing import Contender, Target, Workload
 from benchmarks.workloads import WORKLOADS, float64_in_jax
 
 
-@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.name)
+@pytest.mark.parametrize("workload", (*WORKLOADS, *JITTED[::2]), ids=lambda workload: workload.name)
 def test_contenders_of_every_workload_agree(workload: Workload) -> None:
     with float64_in_jax():
         assert workload.contenders[0].name in workload.check()

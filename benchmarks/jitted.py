@@ -1,0 +1,238 @@
+"""The workloads of jit: steady state against jax.jit and hand-written NumPy, and the first call against jax's first.
+
+`jit_x` times a function that has been compiled; `first_x` a new function each time, from the call to its result: tracing,
+compiling, running. jax finds nothing in a cache there, since each sample jits a function that did not exist before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy
+
+from benchmarks.timing import Contender, Sampler, Target, Thunk, Workload
+from benchmarks.workloads import (
+    LIBRARIES,
+    POINT,
+    Array,
+    Library,
+    Params,
+    descend,
+    network_by_hand,
+    network_data,
+    network_loss,
+)
+
+# Makes the function to be jitted, a new one at each call, for a library.
+Make = Callable[[Library], Callable[..., Any]]
+
+
+def jit_of(name: str) -> Callable[..., Any]:
+    if name == "jax":
+        import jax
+
+        return jax.jit
+    import tracegrad
+
+    return tracegrad.jit
+
+
+def own_arrays(library: Library, x: Any) -> Any:
+    """Arguments as the library's own arrays."""
+    if isinstance(x, dict):
+        return {k: own_arrays(library, v) for k, v in x.items()}
+    return [own_arrays(library, v) for v in x] if isinstance(x, list) else library.array(x)
+
+
+def jitted(
+    name: str, title: str, make: Make, args: tuple[Any, ...], by_hand: Thunk, *, tolerance: float = 1e-10,
+    steady: tuple[Target, ...] = (), first: float = 1 / 20,
+) -> tuple[Workload, Workload]:  # fmt: skip
+    """The workloads `jit_name` and `first_name`."""
+
+    def thunk(library_name: str) -> Thunk:
+        library = LIBRARIES[library_name][1]()
+        own = [own_arrays(library, x) for x in args]
+        return library.call(jit_of(library_name)(make(library)), *own)
+
+    def first_call(library_name: str) -> Sampler:
+        library = LIBRARIES[library_name][1]()
+        own = [own_arrays(library, x) for x in args]
+
+        def sample() -> float:
+            function = make(library)
+            start = time.perf_counter()
+            library.call(jit_of(library_name)(function), *own)()
+            return time.perf_counter() - start
+
+        return sample
+
+    names = ("tracegrad", "jax")
+    hand = Contender("numpy", lambda: by_hand)
+    return (
+        Workload(
+            f"jit_{name}", f"{title}, jitted", (*[Contender(n, partial(thunk, n), n) for n in names], hand), steady,
+            tolerance=tolerance,
+        ),
+        Workload(
+            f"first_{name}", f"{title}, first call of a jitted function",
+            (*[Contender(n, partial(thunk, n), n, sampler=partial(first_call, n)) for n in names], hand),
+            (Target("tracegrad", first, of="jax"),), unit="ms", tolerance=tolerance,
+        ),
+    )  # fmt: skip
+
+
+def at_most(ratio: float, of: str) -> Target:
+    return Target("tracegrad", ratio, of=of)
+
+
+# --- the smallest gradient ------------------------------------------------------------------------------------------
+
+
+def sin_sum(library: Library) -> Callable[..., Any]:
+    np = library.np
+    return library.grad(lambda x: np.sum(np.sin(x)))
+
+
+SIN_SUM = jitted(
+    "sin_sum", "gradient of sum(sin(x)), 3 elements, float64", sin_sum, (POINT,), lambda: numpy.cos(POINT),
+    steady=(at_most(1.0, "jax"),),
+)  # fmt: skip
+
+
+# --- training steps of networks -------------------------------------------------------------------------------------
+
+
+def network_step(library: Library) -> Callable[..., Any]:
+    gradient_of = library.value_and_grad(partial(network_loss, library.np))
+
+    def step(params: Params, inputs: Any, targets: Any) -> tuple[Any, Params]:
+        loss, gradient = gradient_of(params, inputs, targets)
+        return loss, descend(params, gradient)
+
+    return step
+
+
+def deep_by_hand(params: Params, inputs: Array, targets: Array) -> tuple[Any, Params]:
+    """`network_by_hand` for any number of layers."""
+    kept = [inputs]
+    for layer in params[:-1]:
+        kept.append(numpy.tanh(kept[-1] @ layer["W"] + layer["b"]))
+    logits = kept[-1] @ params[-1]["W"] + params[-1]["b"]
+    exp = numpy.exp(logits)
+    total = exp.sum(axis=1, keepdims=True)
+    loss = (numpy.log(total[:, 0]) - (logits * targets).sum(axis=1)).mean()
+    d = (exp / total - targets) / inputs.dtype.type(len(inputs))
+    gradient = []
+    for number in range(len(params) - 1, -1, -1):
+        gradient.append({"W": kept[number].T @ d, "b": d.sum(axis=0)})
+        if number:
+            d = d @ params[number]["W"].T * (1 - kept[number] * kept[number])
+    return loss, descend(params, gradient[::-1])
+
+
+def network(name: str, title: str, sizes: tuple[int, ...], points: int, dtype: str, **options: Any) -> Any:
+    args = network_data(sizes, points, dtype)
+    by_hand = partial(network_by_hand if len(sizes) == 3 else deep_by_hand, *args)
+    tolerance = 1e-4 if dtype == "float32" else 1e-10
+    return jitted(name, title, network_step, args, by_hand, tolerance=tolerance, **options)
+
+
+PERCEPTRON = network(
+    "perceptron", "training step of a 2-2-2 network, 100 points, float64", (2, 2, 2), 100, "float64",
+    steady=(at_most(1.0, "numpy"), at_most(0.6, "jax")),
+)  # fmt: skip
+MLP = network(
+    "mlp", "training step of a 64-128-10 network, batch of 64, float32", (64, 128, 10), 64, "float32",
+    steady=(at_most(1.0, "numpy"), at_most(1.0, "jax")),
+)  # fmt: skip
+WIDE = network(
+    "wide", "training step of a 784-512-512-10 network, batch of 128, float32", (784, 512, 512, 10), 128, "float32",
+    steady=(at_most(1.0, "numpy"),), first=1 / 10,
+)  # fmt: skip
+
+
+# --- a recurrent network, unrolled ----------------------------------------------------------------------------------
+
+STEPS, BATCH, WIDTH = 64, 16, 64
+
+
+def rnn_data() -> tuple[Array, Array, Array, Array]:
+    rng = numpy.random.default_rng(0)
+    w, u = [(0.5 * rng.normal(size=(WIDTH, WIDTH)) / WIDTH**0.5).astype("float32") for _ in range(2)]
+    return w, u, numpy.zeros(WIDTH, "float32"), rng.normal(size=(STEPS, BATCH, WIDTH)).astype("float32")
+
+
+def rnn(library: Library) -> Callable[..., Any]:
+    np = library.np
+
+    def loss(w: Any, u: Any, b: Any, xs: Any) -> Any:
+        h = np.zeros((BATCH, WIDTH), "float32")
+        for t in range(STEPS):
+            h = np.tanh(h @ w + xs[t] @ u + b)
+        return np.sum(h * h)
+
+    def gradient(w: Any, u: Any, b: Any, xs: Any) -> Any:
+        def of_params(p: Any) -> Any:
+            return loss(*p, xs)
+
+        return library.grad(of_params)([w, u, b])
+
+    return gradient
+
+
+def rnn_by_hand(w: Array, u: Array, b: Array, xs: Array) -> list[Array]:
+    hs = [numpy.zeros((BATCH, WIDTH), "float32")]
+    for t in range(STEPS):
+        hs.append(numpy.tanh(hs[-1] @ w + xs[t] @ u + b))
+    dw, du, db = numpy.zeros_like(w), numpy.zeros_like(u), numpy.zeros_like(b)
+    d = 2 * hs[-1]
+    for t in range(STEPS - 1, -1, -1):
+        d = d * (1 - hs[t + 1] * hs[t + 1])
+        dw += hs[t].T @ d
+        du += xs[t].T @ d
+        db += d.sum(axis=0)
+        d = d @ w.T
+    return [dw, du, db]
+
+
+RNN = jitted(
+    "rnn", "gradient of a 64-step tanh RNN, unrolled, batch of 16, width 64, float32", rnn, rnn_data(),
+    partial(rnn_by_hand, *rnn_data()), tolerance=1e-4, steady=(at_most(1.0, "numpy"),),
+)  # fmt: skip
+
+
+# --- many ops on small arrays ---------------------------------------------------------------------------------------
+
+SQUARE = numpy.linspace(-1.0, 1.0, 64).reshape(8, 8)
+
+
+def sin_chain(library: Library) -> Callable[..., Any]:
+    np = library.np
+
+    def chain(x: Any) -> Any:
+        for _ in range(1000):
+            x = np.sin(x) * 1.01
+        return np.sum(x)
+
+    return library.grad(chain)
+
+
+def sin_chain_by_hand() -> Array:
+    x, derivative = SQUARE, numpy.ones_like(SQUARE)
+    for _ in range(1000):
+        derivative = derivative * (numpy.cos(x) * 1.01)
+        x = numpy.sin(x) * 1.01
+    return derivative
+
+
+SIN_CHAIN = jitted(
+    "sin_chain", "gradient of 1,000 steps of x = sin(x) * 1.01, 8 × 8, float64", sin_chain, (SQUARE,),
+    sin_chain_by_hand, steady=(at_most(0.9, "numpy"),), first=1 / 10,
+)  # fmt: skip
+
+
+JITTED = (*SIN_SUM, *PERCEPTRON, *MLP, *WIDE, *RNN, *SIN_CHAIN)
