@@ -142,7 +142,11 @@ def _gradient(
             aux = None
             if has_aux:
                 out, aux = _split_aux(out, fun, transform)
-            value, seed = _scalar_output(out, trace, transform, holomorphic)
+            seed = _ONES.get(type(out.value)) if type(out) is Tracer and out.origin is trace else None
+            if seed is not None and not holomorphic:
+                value = out.value
+            else:
+                value, seed = _scalar_output(out, trace, transform, holomorphic)
             eqns = trace.finish()
             cotangents = {} if seed is None else backward(eqns, {id(out): seed})
         except (ValueError, TypeError) as error:
@@ -255,9 +259,6 @@ def _scalar_output(out: Any, trace: Trace, transform: str, holomorphic: bool) ->
     """The output's value one level down and the cotangent to start from, None if it does not depend on the inputs."""
     traced = type(out) is Tracer and out.origin is trace
     value = out.value if traced else out
-    one = _ONES.get(type(value))
-    if one is not None and traced and not holomorphic:
-        return value, one
     if type(out) is Tracer and out.origin.ended:
         raise UnexpectedTracerError(out.leak_text())
     try:
