@@ -18,9 +18,9 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad.errors import DtypeError, ShapeError
-from tracegrad.op import Params, Sample
+from tracegrad.op import Params, Sample, Wanted
 from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import implements, multilinear, normalize_axis, reject, shape_of
+from tracegrad.ops.families import conform, implements, multilinear, normalize_axis, reject, shape_of
 from tracegrad.trace import UFUNCS, Tracer, as_array, bind
 from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, type_of
 
@@ -109,6 +109,15 @@ def _matmul_right(ct: Any, x: Any, y: Any) -> Any:
     return _times(transposed(x), ct)
 
 
+def _matmul_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    x, y = primals
+    if type(x) is type(y) is type(ct) is ndarray and x.ndim == y.ndim == 2 and x.dtype is y.dtype:
+        return [
+            _matmul(x.T, ct) if i else _matmul(ct, y.T) for i in wanted
+        ]  # the usual case, with no more than it takes
+    return [conform((_matmul_right if i else _matmul_left)(ct, x, y), primals[i]) for i in wanted]
+
+
 def _matmul_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
     x, y = inputs
     x_ndim, y_ndim = [len(shape_of(v)) - b for v, b in zip(inputs, batched, strict=True)]
@@ -154,7 +163,7 @@ def _matmul_samples() -> Iterable[Sample]:
 
 
 matmul_op = multilinear(
-    "matmul", _matmul, lambda i: _matmul_right if i else _matmul_left,
+    "matmul", _matmul, vjp=_matmul_vjp,
     infer=_matmul_type, batch=_matmul_batch, kinds="biufc", samples=_matmul_samples, fresh=True,
 )  # fmt: skip
 UFUNCS[np.matmul] = matmul_op

@@ -108,10 +108,10 @@ _safe_divide = elementwise(
 
 def safe_divide(d: Any, y: Any) -> Any:
     """`d / y`, but zero wherever `d` is zero, whatever `y` is there."""
-    if (type(y) is float or type(y) is int) and y != 0:
-        return d / y
     if type(d) is ndarray and type(y) is ndarray and np.count_nonzero(d) == d.size:
         return d / y  # the usual case, which needs no guard
+    if (type(y) is float or type(y) is int) and y != 0:
+        return d / y
     return bind(_safe_divide, (d, y))
 
 

@@ -46,6 +46,12 @@ def reduced_shape(shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Shape:
     return tuple([n for i, n in enumerate(shape) if i not in axes])
 
 
+@functools.lru_cache(maxsize=4096)
+def reduced_size(shape: Shape, axes: tuple[int, ...]) -> int:
+    """How many elements are reduced to one."""
+    return math.prod([shape[i] for i in axes])
+
+
 def expand_reduced(d: Any, shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Any:
     """What was reduced, with the reduced axes as axes of size one, so that it broadcasts against the input."""
     return d if keepdims or d.shape == () else d.reshape(reduced_shape(shape, axes, True))
@@ -618,13 +624,12 @@ def _spelled_mean(args: Sequence[str], types: Sequence[ArrayType], params: Param
 def _mean(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     if type(x) is ndarray and x.dtype.char == "e":
         return np.mean(x, axes, keepdims=keepdims)  # which adds up in float32
-    return _sum(x, axes, keepdims) / math.prod([x.shape[i] for i in axes])
+    return _sum(x, axes, keepdims) / (reduced_size(x.shape, axes) if axes else 1)
 
 
 def _mean_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
     (x,) = primals
-    shape = shape_of(x)
-    return (_spread(ct / math.prod([shape[i] for i in params["axes"]]), x, params),)
+    return (_spread(ct / reduced_size(shape_of(x), params["axes"]), x, params),)
 
 
 mean_op = additive("mean", _mean, _mean_vjp, infer=reduction_type(lambda dtype: dtype), kinds="fc", spell=_spelled_mean)
@@ -636,10 +641,10 @@ def mean(
 ) -> Any:
     """The mean over the axes, of the elements where `where` holds. Integers have a float64 mean; float16 is summed in
     float32, as in NumPy."""
-    if dtype is out is where is None and (axis is None or type(axis) is int):
-        a = as_array(a)
-        a = a if type_of(a).dtype.kind in "fc" else astype(a, np.float64)
-        return bind(mean_op, (a,), _axis_params(axis, len(shape_of(a)), bool(keepdims)))
+    if dtype is out is where is None and type(a) is Tracer and (axis is None or type(axis) is int):
+        if a.dtype.kind not in "fc":
+            a = astype(a, np.float64)
+        return bind(mean_op, (a,), _axis_params(axis, len(a.shape), bool(keepdims)))
     reject(np.mean, out=out)
     a = as_array(a)
     axes = normalize_axes(axis, len(shape_of(a)), "mean")

@@ -15,7 +15,7 @@ from tracegrad.errors import ShapeError, at, described, replay, require_callable
 from tracegrad.graph import Graph, interpret, trace_graph
 from tracegrad.op import Op, Params
 from tracegrad.trace import arrays_of, bind, named_after, output_name, parameter_name
-from tracegrad.types import ArrayType, type_of
+from tracegrad.types import ArrayType, float0, type_of
 
 
 class Batched:
@@ -50,14 +50,18 @@ def with_batch(x: Any, size: int) -> Any:
     return np.broadcast_to(x, (size, *type_of(x).shape))
 
 
-def own_arrays(results: list[Any], given: Sequence[Any] = ()) -> list[Any]:
+def own_arrays(results: list[Any], like: Sequence[Any] = (), given: Sequence[Any] = ()) -> list[Any]:
     """Results as the caller gets them: arrays that are the caller's own, writeable and sharing memory neither with each
-    other nor with what was given."""
+    other nor with what was given. For None, in a derivative, a zero of the type of what is in its place in `like`."""
     seen = set(map(id, given))
     for i, r in enumerate(results):
-        if type(r) is np.ndarray and (r.base is not None or id(r) in seen or not r.flags.writeable):
-            results[i] = r.copy()
-        seen.add(id(r))
+        if type(r) is np.ndarray:
+            if r.base is not None or id(r) in seen or not r.flags.writeable:
+                results[i] = r.copy()
+            seen.add(id(r))
+        elif r is None:
+            found = type_of(like[i])
+            results[i] = np.zeros(found.shape, found.dtype if found.dtype.kind in "fc" else float0)[()]
     return results
 
 
@@ -170,7 +174,7 @@ def vmap(fun: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callab
                     "that of the examples"
                 )
             placed.append(np.moveaxis(r, 0, axis))
-        return tree.tree_unflatten(out_tree, own_arrays(placed, leaves))
+        return tree.tree_unflatten(out_tree, own_arrays(placed, given=leaves))
 
     return named_after(mapped, fun, "vmap")
 

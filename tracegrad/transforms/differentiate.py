@@ -134,10 +134,7 @@ def _gradient(
                 call = list(args)
                 call[first] = leaf
             else:
-                leaves, in_tree, call = _traced_arguments(trace, args, positions)
-                for x in leaves:
-                    if type(x.value) is not np.ndarray or x.value.dtype.kind != "f" or holomorphic:
-                        _check_input(x, transform, holomorphic, allow_int)
+                leaves, in_tree, call = _traced_arguments(trace, args, positions, several, holomorphic, allow_int)
             out = fun(*call, **kwargs)
             aux = None
             if has_aux:
@@ -158,11 +155,9 @@ def _gradient(
         if in_tree is None:
             result = cotangents.get(id(leaf))
             if type(result) is not np.ndarray or result.base is not None or not result.flags.writeable:
-                (result,) = _own([result], leaves)
+                (result,) = own_arrays([result], leaves)
         else:
-            result = tree.tree_unflatten(in_tree, _own([cotangents.get(id(x)) for x in leaves], leaves))
-            if not several:
-                result = result[0]
+            result = tree.tree_unflatten(in_tree, own_arrays([cotangents.get(id(x)) for x in leaves], leaves))
         if has_aux:
             aux = _lowered_tree(aux, trace)
             return ((value, aux), result) if with_value else (result, aux)
@@ -172,15 +167,29 @@ def _gradient(
 
 
 def _traced_arguments(
-    trace: Trace, args: tuple[Any, ...], positions: tuple[int, ...]
+    trace: Trace, args: tuple[Any, ...], positions: tuple[int, ...], several: bool, holomorphic: bool, allow_int: bool
 ) -> tuple[list[Tracer], Any, list[Any]]:
-    """Tracers for the leaves of the arguments at `positions`, their tree, and all arguments to call with."""
+    """Tracers for the leaves of the arguments at `positions`, the tree of those arguments (a tuple, if `several`), and
+    all arguments to call with."""
     call = list(args)
     normal = counted_from_front(positions, len(args), trace.function, trace.transform)
-    leaves, in_tree = tree.tree_flatten(tuple([args[i] for i in normal]))
-    trace.names = leaf_names(trace.function, in_tree, normal)
-    tracers = tracer_inputs(trace, _own_inputs(arrays_of(leaves, trace.names)))
-    for i, part in zip(normal, tree.tree_unflatten(in_tree, tracers), strict=True):
+    chosen = tuple([args[i] for i in normal])
+
+    def name(leaf: int) -> str:
+        return leaf_names(trace.function, tree.tree_structure(chosen), normal)(leaf)
+
+    trace.names = name
+    leaves, in_tree = tree.tree_flatten(chosen if several else chosen[0])
+    tracers = []
+    for i, x in enumerate(leaves):
+        if type(x) is np.ndarray and x.dtype.kind == "f" and not holomorphic:
+            tracers.append(Tracer(trace, x.copy(), i))
+            continue
+        (x,) = arrays_of([x], lambda _, i=i: name(i))  # type: ignore[misc]
+        tracers.append(Tracer(trace, x.copy() if type(x) is np.ndarray else x, i))
+        _check_input(tracers[-1], trace.transform, holomorphic, allow_int)
+    parts = tree.tree_unflatten(in_tree, tracers)
+    for i, part in zip(normal, parts if several else (parts,), strict=True):
         call[i] = part
     return tracers, in_tree, call
 
@@ -199,6 +208,8 @@ def positions_of(argnums: Argnums, transform: str) -> tuple[int, ...]:
 
 def counted_from_front(positions: Sequence[int], count: int, fun: Any, transform: str) -> list[int]:
     """The positions of arguments, none of them negative, in a call with `count` of them."""
+    if len(positions) == 1 and 0 <= positions[0] < count:
+        return [positions[0]]
     for i in positions:
         if not -count <= i < count:
             raise DifferentiationError(
@@ -315,15 +326,6 @@ def _lowered_tree(x: Any, trace: Trace, copy: bool = False) -> Any:
     return tree.tree_map(lambda leaf: _lowered(leaf, trace, copy), x)
 
 
-def _own(results: list[Any], like: Sequence[Any], given: Sequence[Any] = ()) -> list[Any]:
-    """Derivatives as the caller gets them: his own arrays, and zeros of the right type for None."""
-    for i, r in enumerate(results):
-        if r is None:
-            found = type_of(like[i])
-            results[i] = np.zeros(found.shape, found.dtype if found.dtype.kind in "fc" else float0)[()]
-    return own_arrays(results, given)
-
-
 def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     """The value of `fun` and a function that multiplies cotangents by its transposed Jacobian.
 
@@ -364,7 +366,7 @@ def vjp_as(
     def vjp_fun(cotangent: Any) -> tuple[Any, ...]:
         cts = _matching(cotangent, out_tree, out_types, transform, "cotangent", "output")
         found = pull_back(trace, eqns, inputs, outputs, cts)
-        return tree.tree_unflatten(in_tree, _own(found, inputs, cts))
+        return tree.tree_unflatten(in_tree, own_arrays(found, inputs, cts))
 
     return (out, vjp_fun, aux) if has_aux else (out, vjp_fun)
 
@@ -511,7 +513,7 @@ def jvp_as(
     )
     given = _matching(tuple(tangents), in_tree, [x.type for x in inputs], transform, "tangents", "primals")
     out = tree.tree_unflatten(out_tree, [_lowered(o, trace) for o in outputs])
-    tangent = tree.tree_unflatten(out_tree, _own(_push(trace, eqns, inputs, outputs, given), outputs, given))
+    tangent = tree.tree_unflatten(out_tree, own_arrays(_push(trace, eqns, inputs, outputs, given), outputs, given))
     return (out, tangent, aux) if has_aux else (out, tangent)
 
 
@@ -557,7 +559,7 @@ def linearize_as(
     def jvp_fun(*tangents: Any) -> Any:
         given = _matching(tangents, in_tree, types, transform, "tangents", "primals")
         results = evaluate(graph, [given[i] for i in active])
-        return tree.tree_unflatten(out_tree, _own(results, outputs, [*given, *graph.consts.values()]))
+        return tree.tree_unflatten(out_tree, own_arrays(results, outputs, [*given, *graph.consts.values()]))
 
     return (out, jvp_fun, aux) if has_aux else (out, jvp_fun)
 
@@ -576,7 +578,7 @@ def _linear_graph(
         full: list[Any] = [None] * len(inputs)
         for i, t in zip(active, tangents, strict=True):
             full[i] = t
-        return _own(_push(trace, eqns, inputs, outputs, full), outputs)
+        return own_arrays(_push(trace, eqns, inputs, outputs, full), outputs)
 
     types = [strong(inputs[i].type) for i in active]
     return trace_graph(push, types, transform="linearize", user_function=fun)
@@ -623,7 +625,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
     def transposed(cotangent: Any) -> tuple[Any, ...]:
         cts = _matching(cotangent, out_tree, out_types, "linear_transpose", "cotangent", "output")
         found = pull_back(trace, eqns, inputs, outputs, cts)
-        return tree.tree_unflatten(in_tree, _own(found, inputs, cts))
+        return tree.tree_unflatten(in_tree, own_arrays(found, inputs, cts))
 
     return transposed
 

@@ -109,8 +109,8 @@ class Jitted:
             # Recorded in the traces that the tracers belong to.
             return tree.tree_unflatten(entry.out_tree, evaluate(entry.graph, leaves))
         if static is None and not kwargs:
-            if entry.matches is _matches_nothing and (found := matcher(in_tree, leaves)) is not None:
-                entry.matches = found
+            if entry.matches is _matches_nothing:
+                entry.matches = matcher(in_tree, leaves) or _matches_nothing
             self._recent = entry
         return entry.function(*leaves)
 
