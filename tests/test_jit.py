@@ -355,14 +355,22 @@ def test_source() -> None:
     text = tg.jit(lambda x: np.sum(np.sin(x) * 2.0)).lower(X).as_text()
     line = test_source.__code__.co_firstlineno + 1
     assert text.splitlines() == [
+        "c2_0 = array(2.0, 'float64')",
         "def compiled(a):",
         f"    b = sin(a)               # test_jit.py:{line}",
-        f"    c = multiply(b, 2.0)     # test_jit.py:{line}",
+        f"    c = multiply(b, c2_0)    # test_jit.py:{line}",
         f"    d = add_reduce(c, (0,))  # test_jit.py:{line}",
         "    return d",
     ]
     large = tg.jit(chain).lower(tg.ShapeDtypeStruct((100_000,), float)).as_text()
     assert "out=" in large
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int64", "uint8", "uint64", "float16", "float32", "float64", "complex64"])
+def test_python_scalars_keep_their_weak_part(dtype: str) -> None:
+    x = np.array([1, 2, 3], dtype)
+    f = lambda x: [x * 2, x + 1, 1 + x * 1, x * True, x * 1.01, x - 0.5, -0.0 * x, x * 1j, np.hypot(x.real, 2), x > 1]
+    same_bits(tg.jit(f)(x), f(x))
 
 
 def test_a_long_program() -> None:

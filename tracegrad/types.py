@@ -20,7 +20,7 @@ PYTHON_SCALARS: dict[type, np.dtype[Any]] = {
     float: np.dtype(np.float64),
     complex: np.dtype(np.complex128),
 }
-_SCALAR_OF_KIND = {"b": bool, "i": int, "u": int, "f": float, "c": complex}
+_SCALAR_OF_KIND = {"b": np.dtype(bool), "i": int, "u": int, "f": float, "c": complex}
 
 
 class ArrayType:
@@ -54,7 +54,8 @@ class ArrayType:
 
     @property
     def promotion(self) -> Any:
-        """What NumPy's dtype resolution takes for this type: the dtype, or the Python type of a weak scalar."""
+        """What NumPy's dtype resolution takes for this type: the dtype, or the Python type of a weak scalar (a bool is
+        never weak)."""
         return _SCALAR_OF_KIND[self.dtype.kind] if self.weak else self.dtype
 
     def __eq__(self, other: object) -> bool:
