@@ -22,8 +22,10 @@ from tracegrad.show import letters
 from tracegrad.tree import PyTreeDef
 from tracegrad.types import ArrayType
 
-# From this size on, writing over a dead array beats a new one: `out=` costs 0.1 us, fresh memory a page fault each 4 KiB.
-_LARGE = 1 << 14
+# In bytes. From the first size on a result goes over an input that dies with it, which saves little; from the second on
+# dead arrays are let go, so that their memory is used again while it is in the cache; from the third on a result goes
+# over any array that has died: new memory costs a page fault each 4 KiB.
+_SMALL, _MEDIUM, _LARGE = 256, 1024, 1 << 14
 _numbers = itertools.count()
 
 
@@ -75,8 +77,12 @@ class _Writer:
         self.constants: dict[str, str] = {}
         self.roots: dict[Var, frozenset[Var]] = {}
         self.last: dict[Var, int] = {}
-        self.free: list[tuple[ArrayType, str]] = []  # dead arrays of this call that may be written over
-        for v in (*graph.inputs, *graph.consts):
+        self.given = {*graph.inputs, *graph.consts}
+        self.renamed: list[str] = []  # what the last equation wrote its result over: the array has a new name now
+        self.reads: dict[Var, int] = {}  # where each variable itself is read last
+        # Dead large arrays that may be written over, each with the line that lets go of it if that does not happen.
+        self.free: list[tuple[ArrayType, str, list[str]]] = []
+        for v in self.given:
             self.roots[v] = frozenset([v])
         for i, eqn in enumerate(graph.eqns):
             shared = frozenset().union(*[self.roots[a] for a in eqn.inputs if type(a) is Var and a.type.shape])
@@ -90,6 +96,7 @@ class _Writer:
 
     def _read(self, atom: Atom, i: int) -> None:
         if type(atom) is Var:
+            self.reads[atom] = i
             for root in self.roots[atom]:
                 self.last[root] = i
 
@@ -125,11 +132,11 @@ class _Writer:
             targets = ", ".join([self.name(v) for v in eqn.outputs])
             comma = "," if eqn.op.several and len(eqn.outputs) == 1 else ""
             line = f"{targets}{comma} = {self.expression(eqn, i)}"
-            body.append((line, eqn.source))
-            self.release(eqn, i)
-        width = min(max([len(line) for line, _ in body], default=0), 72)
+            body.append((line, self.let_go(eqn, i), eqn.source))
+        ended = [(f"{line}; del {', '.join(gone)}" if gone else line, source) for line, gone, source in body]
+        width = min(max([len(line) for line, _ in ended], default=0), 72)
         lines = [*self.constants.values(), f"def {self.function}({arguments}):"]
-        lines += [f"    {line:<{width}}  # {s.short}" if s else f"    {line}" for line, s in body]
+        lines += [f"    {line:<{width}}  # {s.short}" if s else f"    {line}" for line, s in ended]
         results = self.results()
         if self.out_tree is None:
             returned = f"[{', '.join(results)}]"
@@ -156,7 +163,10 @@ class _Writer:
             else:
                 called = op.name
             self.namespace[called] = op.evaluate
-            spelled = f"{called}({', '.join([*args, *named, *([f'out={target}'] if target else [])])})"
+            if target:
+                args = [*args, target]  # the argument after the inputs of a ufunc is `out`
+                self.renamed = [target]
+            spelled = f"{called}({', '.join([*args, *named])})"
         if op.weak and all([t.weak for t in types]):
             return f"item({spelled})"
         return spelled
@@ -181,38 +191,36 @@ class _Writer:
 
     def target(self, eqn: Eqn, i: int) -> str:
         """The array to write the result of a ufunc over, if there is one: a dying input, or one that died before."""
-        if len(eqn.outputs) > 1 or not _is_large(eqn.outputs[0].type):
-            return ""
         wanted = eqn.outputs[0].type
+        if len(eqn.outputs) > 1 or _size(wanted) < _SMALL:
+            return ""
         for a in eqn.inputs:
             if type(a) is Var and a.type == wanted and self.is_dying(a, i):
                 self.last[a] = -1  # its memory lives on under the new name
                 return self.name(a)
-        for k, (found, name) in enumerate(self.free):
+        for k, (found, name, gone) in enumerate(self.free):
             if found == wanted:
                 del self.free[k]
+                gone.remove(name)
                 return name
         return ""
 
     def is_dying(self, v: Var, i: int) -> bool:
         """Whether the variable owns its array, and this is the last that is read of it."""
-        return (
-            self.last.get(v) == i
-            and self.roots[v] == {v}
-            and v not in self.graph.consts
-            and v not in self.inputs
-            and v not in self.returned
-        )
+        return self.last.get(v) == i and self.roots[v] == {v} and v not in self.given and v not in self.returned
 
-    @property
-    def inputs(self) -> Sequence[Var]:
-        return self.graph.inputs
-
-    def release(self, eqn: Eqn, i: int) -> None:
-        """Note the large arrays that nothing reads after this equation."""
-        for root in {r for a in eqn.inputs if type(a) is Var for r in self.roots[a]}:
-            if _is_large(root.type) and self.is_dying(root, i):
-                self.free.append((root.type, self.name(root)))
+    def let_go(self, eqn: Eqn, i: int) -> list[str]:
+        """The names to delete behind this equation: of arrays that nothing reads any more, and of views that hold such."""
+        gone, self.renamed = self.renamed, []
+        for a in dict.fromkeys([a for a in eqn.inputs if type(a) is Var and a not in self.given]):
+            if self.roots[a] != {a} and a not in self.returned and self.reads[a] == i and _size(a.type) >= _MEDIUM:
+                gone.append(self.name(a))
+        for root in dict.fromkeys([r for a in eqn.inputs if type(a) is Var for r in self.roots[a]]):
+            if self.is_dying(root, i) and _size(root.type) >= _MEDIUM:
+                gone.append(self.name(root))
+                if _size(root.type) >= _LARGE:
+                    self.free.append((root.type, self.name(root), gone))
+        return gone
 
     def results(self) -> list[str]:
         texts = []
@@ -221,7 +229,7 @@ class _Writer:
             text = self.name(a)
             if type(a) is Var and a.type.shape:
                 roots = self.roots[a]
-                borrowed = [r for r in roots if r is not a or r in self.graph.consts or r in self.inputs]
+                borrowed = [r for r in roots if r is not a or r in self.given]
                 if a in seen or (roots == {a} and borrowed):
                     text = f"{text}.copy()"
                 elif borrowed or seen & roots:
@@ -231,5 +239,6 @@ class _Writer:
         return texts
 
 
-def _is_large(type: ArrayType) -> bool:
-    return not type.weak and type.size * type.dtype.itemsize >= _LARGE
+def _size(type: ArrayType) -> int:
+    """In bytes, and nothing for a scalar."""
+    return type.size * type.dtype.itemsize if type.shape else 0
