@@ -198,7 +198,8 @@ class _Writer:
             if type(a) is Var and a.type == wanted and self.is_dying(a, i):
                 self.last[a] = -1  # its memory lives on under the new name
                 return self.name(a)
-        for k, (found, name, gone) in enumerate(self.free):
+        for k in range(len(self.free) - 1, max(len(self.free) - 8, 0) - 1, -1):  # the latest is in the cache still
+            found, name, gone = self.free[k]
             if found == wanted:
                 del self.free[k]
                 gone.remove(name)
