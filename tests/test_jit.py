@@ -406,6 +406,8 @@ def test_a_long_program() -> None:
         return x
 
     same_bits(tg.jit(f)(X), f(X))
+    # Among so many names of variables are those of functions, and of Python's keywords.
+    same_bits(tg.jit(tg.grad(lambda x: np.sum(f(x))))(X), tg.grad(lambda x: np.sum(f(x)))(X))
 
 
 @pytest.mark.parametrize("backend", ["cuda", ""])

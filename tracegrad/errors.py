@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dis import opmap
 from itertools import islice
@@ -57,7 +58,7 @@ class Source(NamedTuple):
 
     @property
     def short(self) -> str:
-        return f"{Path(self.file).name}:{self.line}"
+        return f"{os.path.basename(self.file)}:{self.line}"
 
 
 # What is kept for each recorded op: a code object and an offset into it. Finding the line waits until somebody asks.

@@ -14,6 +14,9 @@ var     = letters: a, b, ..., z, aa, ab, ...        in order of definition
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count, product
+from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
@@ -21,14 +24,11 @@ import numpy as np
 from tracegrad.graph import Atom, Eqn, Graph, Literal, Var
 
 
-def letters(number: int) -> str:
-    """0 -> a, 25 -> z, 26 -> aa: the names of variables."""
-    text = ""
-    number += 1
-    while number:
-        number, digit = divmod(number - 1, 26)
-        text = chr(ord("a") + digit) + text
-    return text
+def all_letters() -> Iterator[str]:
+    """a, b, ..., z, aa, ab, ...: the names of variables."""
+    for length in count(1):
+        for word in product(ascii_lowercase, repeat=length):
+            yield "".join(word)
 
 
 class Names:
@@ -36,12 +36,13 @@ class Names:
 
     def __init__(self) -> None:
         self.known: dict[Var, str] = {}
+        self.letters = all_letters()
 
     def __call__(self, atom: Atom) -> str:
         if isinstance(atom, Literal):
             return repr(atom.value.item() if isinstance(atom.value, np.generic) else atom.value)
         if atom not in self.known:
-            self.known[atom] = letters(len(self.known))
+            self.known[atom] = next(self.letters)
         return self.known[atom]
 
     def typed(self, var: Var) -> str:

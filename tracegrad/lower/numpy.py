@@ -18,7 +18,7 @@ from numpy import ndarray
 
 from tracegrad.graph import Atom, Eqn, Graph, Literal, Var
 from tracegrad.lower.calls import display, is_plain
-from tracegrad.show import letters
+from tracegrad.show import all_letters
 from tracegrad.tree import PyTreeDef
 from tracegrad.types import ArrayType
 
@@ -74,6 +74,7 @@ class _Writer:
             "float32": np.float32, "float64": np.float64, "complex64": np.complex64, "complex128": np.complex128,
         }  # fmt: skip
         self.names: dict[Var, str] = {}
+        self.letters = all_letters()
         self.constants: dict[str, str] = {}
         self.roots: dict[Var, frozenset[Var]] = {}
         self.last: dict[Var, int] = {}
@@ -85,6 +86,8 @@ class _Writer:
         for v in self.given:
             self.roots[v] = frozenset([v])
         for i, eqn in enumerate(graph.eqns):
+            # Names of functions are taken before any variable has one: a variable of that name would hide the function.
+            self.namespace[_called(eqn)] = eqn.op.evaluate
             shared = frozenset().union(*[self.roots[a] for a in eqn.inputs if type(a) is Var and a.type.shape])
             for a in eqn.inputs:
                 self._read(a, i)
@@ -106,7 +109,7 @@ class _Writer:
         assert type(atom) is Var
         found = self.names.get(atom)
         if found is None:
-            found = letters(len(self.names))
+            found = next(self.letters)
             if keyword.iskeyword(found) or found in self.namespace:
                 found += "_"
             self.names[atom] = found
@@ -157,16 +160,12 @@ class _Writer:
             named = [f"{k}={self.text(v)}" for k, v in eqn.params.items()]
             target = ""
             if isinstance(op.evaluate, np.ufunc):
-                called = op.evaluate.__name__
                 target = self.target(eqn, i)
                 args = self.with_constants(op.evaluate, eqn, args)
-            else:
-                called = op.name
-            self.namespace[called] = op.evaluate
             if target:
                 args = [*args, target]  # the argument after the inputs of a ufunc is `out`
                 self.renamed = [target]
-            spelled = f"{called}({', '.join([*args, *named])})"
+            spelled = f"{_called(eqn)}({', '.join([*args, *named])})"
         if op.weak and all([t.weak for t in types]):
             return f"item({spelled})"
         return spelled
@@ -238,6 +237,11 @@ class _Writer:
                 seen |= roots
             texts.append(text)
         return texts
+
+
+def _called(eqn: Eqn) -> str:
+    """What the source calls the function of an equation."""
+    return eqn.op.evaluate.__name__ if isinstance(eqn.op.evaluate, np.ufunc) else eqn.op.name
 
 
 def _size(type: ArrayType) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import gc
 import inspect
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from numpy import ndarray
@@ -35,7 +37,21 @@ class Entry:
 
     @functools.cached_property
     def function(self) -> Callable[..., Any]:
-        return lower(self.graph, self.out_tree).function
+        with collector_paused():
+            return lower(self.graph, self.out_tree).function
+
+
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
+    """Without garbage collections, which the passes and the lowering would start by the dozen, making much that lives on
+    and no cycles. No user's code runs meanwhile."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _matches_nothing(args: tuple[Any, ...]) -> None:
@@ -132,7 +148,8 @@ class Jitted:
             return arrays_of(outputs, lambda i: output_name(self._fun, out, i))
 
         graph = trace_graph(flat, types, transform="jit", user_function=self._fun, names=self._names(args, kwargs))
-        return simplify(graph), out_tree
+        with collector_paused():
+            return simplify(graph), out_tree
 
     def _entry(self, key: Any, fun: Any, args: Any, kwargs: Any, leaves: Sequence[Any]) -> Entry:
         with self._lock:

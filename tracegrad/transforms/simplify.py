@@ -27,19 +27,18 @@ def rewritten(graph: Graph, rule: Callable[[Eqn], Atom | Eqn]) -> Graph:
     """The graph with each equation, its inputs already rewritten, replaced by another or by an atom in its place."""
     found: dict[Var, Atom] = {}
 
-    def now(atom: Atom) -> Atom:
-        return found.get(atom, atom) if type(atom) is Var else atom
-
     eqns = []
     for eqn in graph.eqns:
-        inputs = tuple([now(a) for a in eqn.inputs])
-        result = rule(eqn if inputs == eqn.inputs else replace(eqn, inputs=inputs))
+        if found and not found.keys().isdisjoint(eqn.inputs):
+            eqn = replace(eqn, inputs=tuple([found.get(a, a) for a in eqn.inputs]))  # type: ignore[arg-type]
+        result = rule(eqn)
         if isinstance(result, Eqn):
             eqns.append(result)
-            found.update(zip(eqn.outputs, result.outputs, strict=True))
+            if result.outputs is not eqn.outputs:
+                found.update(zip(eqn.outputs, result.outputs, strict=True))
         else:
             found[eqn.outputs[0]] = result
-    outputs = tuple([now(a) for a in graph.outputs])
+    outputs = tuple([found.get(a, a) for a in graph.outputs])  # type: ignore[arg-type]
     return Graph(graph.inputs, tuple(eqns), outputs, graph.consts, graph.name)
 
 
@@ -112,6 +111,8 @@ def absorb_broadcasts(graph: Graph) -> Graph:
             sources[eqn.outputs[0]] = eqn.inputs[0]
             return eqn
         if not eqn.op.elementwise:
+            return eqn
+        if sources.keys().isdisjoint(eqn.inputs):
             return eqn
         inputs = list(eqn.inputs)
         for i, a in enumerate(inputs):
