@@ -21,8 +21,9 @@ TypeRule = Callable[[Sequence[ArrayType], Params], "ArrayType | tuple[ArrayType,
 JvpRule = Callable[[Sequence[Any], Sequence[Any], Any, Params], Any]
 # (wanted, cotangent, out, primals, params) -> one cotangent for each wanted input position, None for a zero.
 VjpRule = Callable[[Wanted, Any, Any, Sequence[Any], Params], Sequence[Any]]
-# (input names, input types, params) -> a Python expression of the same bits as `evaluate`, or None for no better way.
-Spelling = Callable[[Sequence[str], Sequence[ArrayType], Params], "str | None"]
+# (input names, input types, which inputs may be broadcast views, params) -> a Python expression of the same bits as
+# `evaluate`, or None for no better way.
+Spelling = Callable[[Sequence[str], Sequence[ArrayType], Sequence[bool], Params], "str | None"]
 # (inputs, params, definitions) -> (inputs, params) of the same op anew, or one input that equals the output, or None.
 # `definitions` maps a variable to the equation that makes it.
 Simplification = Callable[[Sequence[Any], Params, Mapping[Any, Any]], Any]

@@ -70,7 +70,7 @@ class _Writer:
         self.out_tree = out_tree
         self.function = graph.name if graph.name.isidentifier() and not keyword.iskeyword(graph.name) else "compiled"
         self.namespace: dict[str, Any] = {
-            "array": np.array, "item": item, "own": own, "inf": math.inf, "nan": math.nan, "add_reduce": np.add.reduce,
+            "array": np.array, "item": item, "own": own, "inf": math.inf, "nan": math.nan, "add_reduce": np.add.reduce, "blas_matmul": np.matmul,
             "float32": np.float32, "float64": np.float64, "complex64": np.complex64, "complex128": np.complex128,
         }  # fmt: skip
         self.names: dict[Var, str] = {}
@@ -79,6 +79,8 @@ class _Writer:
         self.roots: dict[Var, frozenset[Var]] = {}
         self.last: dict[Var, int] = {}
         self.given = {*graph.inputs, *graph.consts}
+        # What may be a broadcast view, of which BLAS cannot read.
+        self.stretched = {v for v, x in graph.consts.items() if type(x) is ndarray and 0 in x.strides}
         self.renamed: list[str] = []  # what the last equation wrote its result over: the array has a new name now
         self.reads: dict[Var, int] = {}  # where each variable itself is read last
         # Dead large arrays that may be written over, each with the line that lets go of it if that does not happen.
@@ -91,6 +93,8 @@ class _Writer:
             shared = frozenset().union(*[self.roots[a] for a in eqn.inputs if type(a) is Var and a.type.shape])
             for a in eqn.inputs:
                 self._read(a, i)
+            if eqn.op.repeats:
+                self.stretched.add(eqn.outputs[0])
             for v in eqn.outputs:
                 self.roots[v] = frozenset([v]) if eqn.op.fresh or not v.type.shape else shared | {v}
         for a in graph.outputs:
@@ -155,7 +159,10 @@ class _Writer:
         op = eqn.op
         args = [self.name(a) for a in eqn.inputs]
         types = [a.type for a in eqn.inputs]
-        spelled = op.spell(args, types, eqn.params) if op.spell is not None else None
+        spelled = None
+        if op.spell is not None:
+            views = [type(a) is Var and not self.roots[a].isdisjoint(self.stretched) for a in eqn.inputs]
+            spelled = op.spell(args, types, views, eqn.params)
         if spelled is None:
             named = [f"{k}={self.text(v)}" for k, v in eqn.params.items()]
             target = ""

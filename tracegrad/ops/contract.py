@@ -165,6 +165,7 @@ def _matmul_samples() -> Iterable[Sample]:
 matmul_op = multilinear(
     "matmul", _matmul, vjp=_matmul_vjp,
     infer=_matmul_type, batch=_matmul_batch, kinds="biufc", samples=_matmul_samples, fresh=True,
+    spell=lambda args, types, views, params: None if any(views) else f"blas_matmul({args[0]}, {args[1]})",
 )  # fmt: skip
 UFUNCS[np.matmul] = matmul_op
 

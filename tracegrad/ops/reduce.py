@@ -241,7 +241,7 @@ def _axis_params(axis: int | None, ndim: int, keepdims: bool) -> Params:
     return {"axes": normalize_axes(axis, ndim, "sum"), "keepdims": keepdims}
 
 
-def _spelled_sum(args: Sequence[str], types: Sequence[ArrayType], params: Params) -> str | None:
+def _spelled_sum(args: Sequence[str], types: Sequence[ArrayType], views: Sequence[bool], params: Params) -> str | None:
     if not types[0].shape:
         return None
     return f"add_reduce({args[0]}, {params['axes']}{', keepdims=True' if params['keepdims'] else ''})"
@@ -616,8 +616,8 @@ def _over(total: Any, count: Any) -> Any:
     return astype(total / count, dtype)
 
 
-def _spelled_mean(args: Sequence[str], types: Sequence[ArrayType], params: Params) -> str | None:
-    total = None if types[0].dtype.char == "e" else _spelled_sum(args, types, params)
+def _spelled_mean(args: Sequence[str], types: Sequence[ArrayType], views: Sequence[bool], params: Params) -> str | None:
+    total = None if types[0].dtype.char == "e" else _spelled_sum(args, types, views, params)
     return None if total is None else f"{total} / {math.prod([types[0].shape[i] for i in params['axes']])}"
 
 

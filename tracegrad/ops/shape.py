@@ -81,7 +81,7 @@ def _simpler_reshape(inputs: Sequence[Any], params: Params, definitions: Mapping
 reshape_op: Op = linear(
     "reshape", _reshape, lambda ct, x, shape: ct.reshape(shape_of(x)),
     infer=_reshape_type, batch=_reshape_batch, kinds="biufc", samples=_reshape_samples,
-    spell=lambda args, types, params: None if types[0].weak else f"{args[0]}.reshape({params['shape']})",
+    spell=lambda args, types, views, params: None if types[0].weak else f"{args[0]}.reshape({params['shape']})",
     simplify=_simpler_reshape,
 )  # fmt: skip
 
@@ -219,7 +219,7 @@ def _simpler_transpose(inputs: Sequence[Any], params: Params, definitions: Mappi
 transpose_op: Op = linear(
     "transpose", _transpose, lambda ct, x, axes: ct.transpose(inverse_permutation(axes)),
     infer=_transpose_type, batch=_transpose_batch, kinds="biufc", samples=_transpose_samples,
-    spell=lambda args, types, params: f"{args[0]}.T" if params["axes"] == (1, 0) else f"{args[0]}.transpose({params['axes']})",
+    spell=lambda args, types, views, params: f"{args[0]}.T" if params["axes"] == (1, 0) else f"{args[0]}.transpose({params['axes']})",
     simplify=_simpler_transpose,
 )  # fmt: skip
 
