@@ -516,3 +516,29 @@ def test_outputs_of_all_kinds_of_containers() -> None:
     g = lambda x: {"a": [x, (x + 1.0, None)], "e": (), "one": (x,), "d": {"quote's": x}}
     same_bits(tg.jit(g)(X), g(X))
     assert tg.jit(lambda x: None)(X) is None
+
+
+def test_custom_rules_inside() -> None:
+    @tg.custom_jvp
+    def f(x: Any) -> Any:
+        return np.sin(x)
+
+    f.defjvp(lambda primals, tangents: (f(*primals), 10.0 * np.cos(primals[0]) * tangents[0]))
+
+    @tg.custom_vjp
+    def g(x: Any) -> Any:
+        return x * 2.0
+
+    g.defvjp(lambda x: (g(x), x), lambda x, ct: (ct * x * 100.0,))
+    for rule in (f, g):
+        loss = lambda x, rule=rule: np.sum(rule(x) * x)
+        expected = tg.grad(loss)(X)
+        for jitted in (tg.jit(tg.grad(loss)), tg.grad(tg.jit(loss)), tg.jit(tg.grad(tg.jit(loss)))):
+            same_bits(jitted(X), expected)
+        same_bits(tg.jit(tg.vmap(rule))(X), tg.vmap(rule)(X))
+
+
+@pytest.mark.parametrize("name", ["relu", "gelu", "sigmoid", "softplus", "silu", "softmax", "log_softmax", "logsumexp"])
+def test_gradients_of_activations(name: str) -> None:
+    loss = lambda x: np.sum(getattr(tg.nn, name)(x) ** 2)
+    same_bits(tg.jit(tg.value_and_grad(loss))(BIG), tg.value_and_grad(loss)(BIG))
