@@ -518,6 +518,15 @@ def test_outputs_of_all_kinds_of_containers() -> None:
     assert tg.jit(lambda x: None)(X) is None
 
 
+def sin(x: Any) -> Any:
+    return np.sin(x) + np.cos(x)
+
+
+def test_functions_that_are_called_like_ops() -> None:
+    same_bits(tg.jit(sin)(X), sin(X))
+    assert "def sin_(a):" in tg.jit(sin).lower(X).as_text()
+
+
 def test_custom_rules_inside() -> None:
     @tg.custom_jvp
     def f(x: Any) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad.graph import Atom, Eqn, Graph, Literal, Var
+from tracegrad.lower.blocks import with_chains
 from tracegrad.lower.calls import display, is_plain
 from tracegrad.show import all_letters
 from tracegrad.tree import PyTreeDef
@@ -41,6 +42,18 @@ def lower(graph: Graph, out_tree: PyTreeDef | None = None) -> Lowered:
 
     Inputs are never written to; results share memory neither with inputs nor with each other.
     """
+    parts: list[str] = []
+
+    def compiled(part: Graph) -> Callable[..., list[Any]]:
+        found = _compiled(part, None)
+        parts.append(found.source + "\n\n")
+        return found.function
+
+    whole = _compiled(with_chains(graph, compiled), out_tree)
+    return Lowered(whole.function, "".join([*parts, whole.source]))
+
+
+def _compiled(graph: Graph, out_tree: PyTreeDef | None) -> Lowered:
     writer = _Writer(graph, out_tree)
     source = writer.write()
     filename = f"<tracegrad jit {graph.name} {next(_numbers)}>"
@@ -125,8 +138,10 @@ class _Writer:
             return repr(value)
         if type(value) is tuple and all([x is None or type(x) in (bool, int) for x in value]):
             return repr(value)
-        name = f"k{len(self.namespace)}"
-        self.namespace[name] = value
+        name = getattr(value, "__name__", f"k{len(self.namespace)}")
+        if not name.isidentifier() or self.namespace.setdefault(name, value) is not value:
+            name = f"k{len(self.namespace)}"
+            self.namespace[name] = value
         return name
 
     def write(self) -> str:
@@ -142,6 +157,8 @@ class _Writer:
             body.append((line, self.let_go(eqn, i), eqn.source))
         ended = [(f"{line}; del {', '.join(gone)}" if gone else line, source) for line, gone, source in body]
         width = min(max([len(line) for line, _ in ended], default=0), 72)
+        while self.function in self.namespace:  # the user's function may be called `sin`
+            self.function += "_"
         lines = [*self.constants.values(), f"def {self.function}({arguments}):"]
         lines += [f"    {line:<{width}}  # {s.short}" if s else f"    {line}" for line, s in ended]
         results = self.results()

@@ -1,0 +1,160 @@
+"""Chains of elementwise ops on large arrays, run block by block: what one op leaves in the cache the next one finds there,
+and blocks are shared among threads, since NumPy lets go of the interpreter while it computes.
+
+`with_chains` finds the chains in a Graph; `run_in_blocks` runs one.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tracegrad.graph import Eqn, Graph, Var
+from tracegrad.op import Op
+from tracegrad.types import ArrayType
+
+# Elements. Below the first an array stays in the cache as a whole; blocks of the second keep a dozen float64 arrays in a
+# cache of 2 MiB; from the third on a second thread pays for being woken.
+LARGE, BLOCK, SHARED = 1 << 17, 1 << 14, 1 << 18
+CHAIN = 3  # ops from which on a chain is worth its own function
+
+
+def _run(*arrays: Any, function: Callable[..., list[Any]], types: tuple[ArrayType, ...]) -> tuple[Any, ...]:
+    return tuple(run_in_blocks(function, arrays, types[0].shape, [t.dtype for t in types]))
+
+
+# What stands for a chain in a Graph that is about to be written out. No transform ever meets it.
+chain_op = Op(
+    "chain",
+    evaluate=_run,
+    infer=lambda types, params: params["types"],
+    several=True,
+    fresh=True,
+    kinds="",
+)
+
+
+def with_chains(graph: Graph, compiled: Callable[[Graph], Callable[..., list[Any]]]) -> Graph:
+    """The Graph with an equation in place of each chain that is run block by block, by what `compiled` makes of it.
+
+    An equation that stands between those of a chain and needs none of its results comes before it.
+    """
+    if not any(map(_fits, graph.eqns)):
+        return graph
+    readers: dict[Var, list[int]] = {}
+    for i, eqn in enumerate(graph.eqns):
+        for a in eqn.inputs:
+            if type(a) is Var:
+                readers.setdefault(a, []).append(i)
+    returned = {a for a in graph.outputs if type(a) is Var}
+    eqns: list[Eqn] = []
+    chain: dict[int, Eqn] = {}
+    made: set[Var] = set()
+    number = 0
+
+    def flush() -> None:
+        nonlocal number
+        if len(chain) < CHAIN:
+            eqns.extend(chain.values())
+        else:
+            number += 1
+            read = [a for e in chain.values() for a in e.inputs if type(a) is Var and a not in made]
+            outputs = tuple([v for v in made_in_order if v in returned or any(i not in chain for i in readers[v])])
+            part = Graph(tuple(dict.fromkeys(read)), tuple(chain.values()), outputs, {}, f"chain{number}")
+            params = {"function": compiled(part), "types": part.out_types}
+            eqns.append(Eqn(chain_op, part.inputs, params, outputs, part.eqns[0].raw_source))
+        chain.clear()
+        made.clear()
+        made_in_order.clear()
+
+    made_in_order: list[Var] = []
+    for i, eqn in enumerate(graph.eqns):
+        fits = _fits(eqn)
+        shape = next(iter(chain.values())).outputs[0].type.shape if chain else None
+        if (fits and shape not in (None, eqn.outputs[0].type.shape)) or (not fits and not made.isdisjoint(eqn.inputs)):
+            flush()
+        if fits:
+            chain[i] = eqn
+            made.update(eqn.outputs)
+            made_in_order.extend(eqn.outputs)
+        else:
+            eqns.append(eqn)
+    flush()
+    return Graph(graph.inputs, tuple(eqns), graph.outputs, graph.consts, graph.name)
+
+
+def _fits(eqn: Eqn) -> bool:
+    """Whether an equation may be run block by block: large, and each input of the same shape or a scalar."""
+    if not eqn.op.elementwise or eqn.op.runs_user_code or len(eqn.outputs) != 1:
+        return False
+    found: ArrayType = eqn.outputs[0].type
+    return found.size >= LARGE and all([a.type.shape in ((), found.shape) for a in eqn.inputs])
+
+
+_pool: ThreadPoolExecutor | None = None
+_pool_of: int | None = None
+_making = threading.Lock()
+
+
+def workers() -> int:
+    """How many threads there are processors for."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _threads() -> ThreadPoolExecutor:
+    """The threads besides the calling one, made anew after a fork, which leaves them behind."""
+    global _pool, _pool_of
+    with _making:
+        if _pool is None or _pool_of != os.getpid():
+            _pool = ThreadPoolExecutor(max(workers() - 1, 1), thread_name_prefix="tracegrad")
+            _pool_of = os.getpid()
+        return _pool
+
+
+def run_in_blocks(
+    function: Callable[..., list[Any]], arrays: Sequence[Any], shape: tuple[int, ...], dtypes: Sequence[Any]
+) -> list[Any]:
+    """What `function` returns for whole arrays, from calls with blocks of them.
+
+    `arrays` are of the given shape, or have no axes. Where memory does not follow the order of the elements, the whole
+    is done at once.
+    """
+    large = [np.ndim(x) > 0 for x in arrays]
+    if not all([x.flags.c_contiguous for x, big in zip(arrays, large, strict=True) if big]):
+        return function(*arrays)
+    flat = [x.reshape(-1) if big else x for x, big in zip(arrays, large, strict=True)]
+    outs = [np.empty(shape, dtype) for dtype in dtypes]
+    flat_outs = [o.reshape(-1) for o in outs]
+    size = outs[0].size
+
+    def work(begin: int, end: int) -> None:
+        for start in range(begin, end, BLOCK):
+            stop = min(start + BLOCK, end)
+            parts = function(*[x[start:stop] if big else x for x, big in zip(flat, large, strict=True)])
+            for o, part in zip(flat_outs, parts, strict=True):
+                o[start:stop] = part
+
+    count = workers() if size >= SHARED else 1
+    if count == 1:
+        work(0, size)
+        return outs
+    share = -(-size // count // BLOCK) * BLOCK
+    bounds = [(b, min(b + share, size)) for b in range(0, size, share)]
+    threads = _threads()
+    # np.errstate and its like hold in the threads too.
+    tasks = [threads.submit(partial(contextvars.copy_context().run, work, *b)) for b in bounds[1:]]
+    try:
+        work(*bounds[0])
+    finally:
+        failures = [t.exception() for t in tasks]  # waits for all of them, since they write into our arrays
+    for failure in failures:
+        if failure is not None:
+            raise failure
+    return outs
