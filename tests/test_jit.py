@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import linecache
 import pickle
 import threading
 import tracemalloc
@@ -253,6 +255,27 @@ def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(f._entries) == 3
 
 
+def test_memory_does_not_grow_with_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracegrad.transforms.jit.CACHE_SIZE", 4)
+    f = tg.jit(tg.grad(lambda x: np.sum(np.sin(x))))
+
+    def grown(signatures: range) -> int:
+        for n in signatures:
+            f(np.ones(n))
+        f.trace_log.clear()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    before = grown(range(1, 50))
+    after = grown(range(50, 350))
+    tracemalloc.stop()
+    assert (
+        after - before < 300 * 2_000
+    )  # an entry that stayed would be some 30 KB; small tables of shapes are bounded too
+    assert len([name for name in linecache.cache if name.startswith("<tracegrad jit")]) < 50
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Python.
 
@@ -332,7 +355,9 @@ def test_pickle() -> None:
     assert pickle.loads(pickle.dumps(module_level)) is module_level
 
 
-def test_threads() -> None:
+@pytest.mark.parametrize("cache_size", [256, 2])
+def test_threads(cache_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracegrad.transforms.jit.CACHE_SIZE", cache_size)
     f = tg.jit(chain)
     expected = {n: chain(BIG[:n]) for n in (8, 16, 32, 64)}
     wrong: list[Any] = []
@@ -349,7 +374,8 @@ def test_threads() -> None:
     for t in threads:
         t.join()
     assert not wrong
-    assert len(f.trace_log) == 4
+    assert len(f._entries) == min(cache_size, 4)
+    assert len(f.trace_log) == 4 or cache_size < 4
 
 
 def test_source() -> None:

@@ -78,7 +78,7 @@ class _Replay(threading.local):
 
 replay = _Replay()
 
-_HIDDEN = (str(Path(__file__).parent), str(Path(np.__file__).parent))
+_HIDDEN = (str(Path(__file__).parent), str(Path(np.__file__).parent), "<tracegrad ")
 _internal: dict[str, bool] = {}
 
 

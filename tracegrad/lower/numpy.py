@@ -10,6 +10,7 @@ import itertools
 import keyword
 import linecache
 import math
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -58,9 +59,11 @@ def _compiled(graph: Graph, out_tree: PyTreeDef | None) -> Lowered:
     source = writer.write()
     filename = f"<tracegrad jit {graph.name} {next(_numbers)}>"
     exec(compile(source, filename, "exec"), writer.namespace)
-    # A traceback through the function shows its lines.
+    function = writer.namespace[writer.function]
+    # A traceback through the function shows its lines, as long as there is the function.
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    return Lowered(writer.namespace[writer.function], source)
+    weakref.finalize(function, linecache.cache.pop, filename, None).atexit = False
+    return Lowered(function, source)
 
 
 def item(x: Any) -> Any:

@@ -116,11 +116,12 @@ class Jitted:
                 signature[3:] = [type_of(x) for x in leaves]
                 break
         key = tuple(signature)
-        entry = self._entries.get(key)
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is not None:
+                self._entries.move_to_end(key)  # the latest used
         if entry is None:
             entry = self._entry(key, fun, args, kwargs, leaves)
-        else:
-            self._entries.move_to_end(key)
         if Tracer in map(type, leaves) or Tracer in map(type, entry.graph.consts.values()):
             # Recorded in the traces that the tracers belong to.
             return tree.tree_unflatten(entry.out_tree, evaluate(entry.graph, leaves))
