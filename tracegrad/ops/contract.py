@@ -112,9 +112,11 @@ def _matmul_right(ct: Any, x: Any, y: Any) -> Any:
 def _matmul_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
     x, y = primals
     if type(x) is type(y) is type(ct) is ndarray and x.ndim == y.ndim == 2 and x.dtype is y.dtype:
-        return [
-            _matmul(x.T, ct) if i else _matmul(ct, y.T) for i in wanted
-        ]  # the usual case, with no more than it takes
+        # The usual case, with no more than it takes.
+        product = np.matmul if x.size + y.size + ct.size <= 1000 else _matmul
+        if len(wanted) == 1:
+            return (product(x.T, ct) if wanted[0] else product(ct, y.T),)
+        return product(ct, y.T), product(x.T, ct)
     return [conform((_matmul_right if i else _matmul_left)(ct, x, y), primals[i]) for i in wanted]
 
 
