@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
+import tracegrad.numpy as tnp
 from tracegrad import tree
 from tracegrad.check import check
 from tracegrad.errors import ConcretizationTypeError
 from tracegrad.graph import Graph
+from tracegrad.lower.numpy import MANY, _Writer
 from tracegrad.op import OPS
 from tracegrad.trace import bind
 from tracegrad.transforms import simplify
@@ -423,6 +425,35 @@ def test_python_scalars_keep_their_weak_part(dtype: str) -> None:
     x = np.array([1, 2, 3], dtype)
     f = lambda x: [x * 2, x + 1, 1 + x * 1, x * True, x * 1.01, x - 0.5, -0.0 * x, x * 1j, np.hypot(x.real, 2), x > 1]
     same_bits(tg.jit(f)(x), f(x))
+
+
+@pytest.mark.parametrize("z", [complex(-0.0, 1.0), complex(1.0, -0.0), complex(0.0, np.inf), complex(np.nan, -np.inf)])
+def test_complex_literals(z: complex) -> None:
+    x = np.array([1.0 + 2.0j, 0.0j, -0.0 - 0.0j])
+    f = lambda x: (x + z, tnp.where(x == 0, z, x), z)
+    with np.errstate(invalid="ignore"):
+        same_bits(tg.jit(f)(x), f(x))
+
+
+@pytest.mark.parametrize("link", [lambda x: np.where(x > 9.0, x, x), lambda x: x.astype(float), lambda x: x[...].T])
+def test_long_chains_of_what_may_be_views(link: Callable[[Any], Any]) -> None:
+    def f(x: Any) -> Any:
+        y = np.sin(x)
+        z, out = y, []
+        for i in range(3000):
+            z = link(z)
+            if i % 1000 == 0:
+                out.append(z)
+        return [y, *out, z, x]
+
+    x = np.linspace(0.0, 1.0, 500)
+    jitted = tg.jit(f)
+    results = jitted(x)
+    same_bits(results, f(x))
+    for i, a in enumerate(results):
+        assert not any(np.shares_memory(a, b) for b in (x, *results[i + 1 :]))
+    writer = _Writer(tg.make_graph(f)(tg.ShapeDtypeStruct((500,), float)), None)
+    assert max(map(len, writer.roots.values())) <= MANY + 1  # or time would grow with the square of the length
 
 
 def test_a_long_program() -> None:

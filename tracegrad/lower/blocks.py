@@ -56,7 +56,7 @@ def with_chains(graph: Graph, compiled: Callable[[Graph], Callable[..., list[Any
     returned = {a for a in graph.outputs if type(a) is Var}
     eqns: list[Eqn] = []
     chain: dict[int, Eqn] = {}
-    made: set[Var] = set()
+    made: dict[Var, None] = {}  # what the chain makes, in order
     number = 0
 
     def flush() -> None:
@@ -66,24 +66,23 @@ def with_chains(graph: Graph, compiled: Callable[[Graph], Callable[..., list[Any
         else:
             number += 1
             read = [a for e in chain.values() for a in e.inputs if type(a) is Var and a not in made]
-            outputs = tuple([v for v in made_in_order if v in returned or any(i not in chain for i in readers[v])])
+            outputs = tuple([v for v in made if v in returned or any(i not in chain for i in readers[v])])
             part = Graph(tuple(dict.fromkeys(read)), tuple(chain.values()), outputs, {}, f"chain{number}")
             params = {"function": compiled(part), "types": part.out_types}
             eqns.append(Eqn(chain_op, part.inputs, params, outputs, part.eqns[0].raw_source))
         chain.clear()
         made.clear()
-        made_in_order.clear()
 
-    made_in_order: list[Var] = []
     for i, eqn in enumerate(graph.eqns):
         fits = _fits(eqn)
         shape = next(iter(chain.values())).outputs[0].type.shape if chain else None
-        if (fits and shape not in (None, eqn.outputs[0].type.shape)) or (not fits and not made.isdisjoint(eqn.inputs)):
+        if (fits and shape not in (None, eqn.outputs[0].type.shape)) or (
+            not fits and not made.keys().isdisjoint(eqn.inputs)
+        ):
             flush()
         if fits:
             chain[i] = eqn
-            made.update(eqn.outputs)
-            made_in_order.extend(eqn.outputs)
+            made.update(dict.fromkeys(eqn.outputs))
         else:
             eqns.append(eqn)
     flush()

@@ -30,6 +30,11 @@ from tracegrad.types import ArrayType
 _SMALL, _MEDIUM, _LARGE = 256, 1024, 1 << 14
 _numbers = itertools.count()
 
+# Beyond so many arrays in whose memory a variable may lie, they are not told apart any more: they may lie ANYWHERE, and
+# none of them is written over. Without a bound a chain of views would take time quadratic in its length.
+MANY = 8
+ANYWHERE = Var(ArrayType((), np.dtype(bool)))
+
 
 class Lowered(NamedTuple):
     """A compiled Graph: a function of one positional array for each input, and its source."""
@@ -87,7 +92,6 @@ class _Writer:
         self.function = graph.name if graph.name.isidentifier() and not keyword.iskeyword(graph.name) else "compiled"
         self.namespace: dict[str, Any] = {
             "array": np.array, "item": item, "own": own, "inf": math.inf, "nan": math.nan, "add_reduce": np.add.reduce, "blas_matmul": np.matmul,
-            "float32": np.float32, "float64": np.float64, "complex64": np.complex64, "complex128": np.complex128,
         }  # fmt: skip
         self.names: dict[Var, str] = {}
         self.letters = all_letters()
@@ -95,6 +99,7 @@ class _Writer:
         self.roots: dict[Var, frozenset[Var]] = {}
         self.last: dict[Var, int] = {}
         self.given = {*graph.inputs, *graph.consts}
+        self.immortal = {*self.given, ANYWHERE}  # what is never written over
         # What may be a broadcast view, of which BLAS cannot read.
         self.stretched = {v for v, x in graph.consts.items() if type(x) is ndarray and 0 in x.strides}
         self.renamed: list[str] = []  # what the last equation wrote its result over: the array has a new name now
@@ -107,6 +112,10 @@ class _Writer:
             # Names of functions are taken before any variable has one: a variable of that name would hide the function.
             self.namespace[_called(eqn)] = eqn.op.evaluate
             shared = frozenset().union(*[self.roots[a] for a in eqn.inputs if type(a) is Var and a.type.shape])
+            if len(shared) > MANY:
+                self.immortal |= shared
+                self.stretched.add(ANYWHERE)
+                shared = frozenset([ANYWHERE])
             for a in eqn.inputs:
                 self._read(a, i)
             if eqn.op.repeats:
@@ -115,7 +124,7 @@ class _Writer:
                 self.roots[v] = frozenset([v]) if eqn.op.fresh or not v.type.shape else shared | {v}
         for a in graph.outputs:
             self._read(a, len(graph.eqns))
-        self.returned = {r for a in graph.outputs if type(a) is Var for r in self.roots[a]}
+        self.immortal |= {r for a in graph.outputs if type(a) is Var for r in self.roots[a]}
 
     def _read(self, atom: Atom, i: int) -> None:
         if type(atom) is Var:
@@ -137,7 +146,9 @@ class _Writer:
 
     def text(self, value: Any) -> str:
         """A static value in source, by name where it has no plain spelling."""
-        if value is None or type(value) in (bool, int, float, complex, str):
+        if type(value) is complex:  # whose repr loses the sign of a zero, and is no expression for infinities
+            return f"complex({value.real!r}, {value.imag!r})"
+        if value is None or type(value) in (bool, int, float, str):
             return repr(value)
         if type(value) is tuple and all([x is None or type(x) in (bool, int) for x in value]):
             return repr(value)
@@ -209,7 +220,7 @@ class _Writer:
 
     def constant(self, value: Any, dtype: np.dtype[Any]) -> str:
         """The name of an array without axes, which the source defines at its head."""
-        text = repr(float(value) if dtype.kind == "f" else value)
+        text = self.text(float(value) if dtype.kind == "f" else value)
         plain = "".join([c if c.isalnum() else "m" if c == "-" else "_" for c in text])
         name = f"c{plain}" if dtype.kind in "fi" and dtype.itemsize == 8 else f"c{plain}_{dtype.name}"
         self.constants[name] = f"{name} = array({text}, {dtype.name!r})"
@@ -234,13 +245,14 @@ class _Writer:
 
     def is_dying(self, v: Var, i: int) -> bool:
         """Whether the variable owns its array, and this is the last that is read of it."""
-        return self.last.get(v) == i and self.roots[v] == {v} and v not in self.given and v not in self.returned
+        return v not in self.immortal and self.last.get(v) == i and self.roots[v] == {v}
 
     def let_go(self, eqn: Eqn, i: int) -> list[str]:
         """The names to delete behind this equation: of arrays that nothing reads any more, and of views that hold such."""
         gone, self.renamed = self.renamed, []
         for a in dict.fromkeys([a for a in eqn.inputs if type(a) is Var and a not in self.given]):
-            if self.roots[a] != {a} and a not in self.returned and self.reads[a] == i and _size(a.type) >= _MEDIUM:
+            is_shared = self.roots[a] != {a} or a in self.immortal
+            if is_shared and self.reads[a] == i and _size(a.type) >= _MEDIUM:
                 gone.append(self.name(a))
         for root in dict.fromkeys([r for a in eqn.inputs if type(a) is Var for r in self.roots[a]]):
             if self.is_dying(root, i) and _size(root.type) >= _MEDIUM:
@@ -250,18 +262,22 @@ class _Writer:
         return gone
 
     def results(self) -> list[str]:
+        """What is returned: outputs in memory of their own, not that of an argument, a constant or an output before."""
         texts = []
-        seen: set[Var] = set()
+        arrays = [a for a in self.graph.outputs if type(a) is Var and a.type.shape]
+        anywhere = any([ANYWHERE in self.roots[a] for a in arrays])
+        visible: dict[Var, list[Var]] = {v: [v] for v in self.given if v.type.shape}  # by the root that it may lie in
         for a in self.graph.outputs:
             text = self.name(a)
             if type(a) is Var and a.type.shape:
-                roots = self.roots[a]
-                borrowed = [r for r in roots if r is not a or r in self.given]
-                if a in seen or (roots == {a} and borrowed):
+                roots = visible if anywhere else self.roots[a]
+                others = list(dict.fromkeys([o for r in roots for o in visible.get(r, ())]))
+                if a in others:
                     text = f"{text}.copy()"
-                elif borrowed or seen & roots:
-                    text = f"own({text}, ({''.join([self.name(r) + ', ' for r in borrowed])}))"
-                seen |= roots
+                elif others or self.roots[a] != {a}:
+                    text = f"own({text}, ({''.join([self.name(o) + ', ' for o in others])}))"
+                for r in self.roots[a]:
+                    visible.setdefault(r, []).append(a)
             texts.append(text)
         return texts
 
