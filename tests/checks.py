@@ -636,3 +636,18 @@ __all__ = [name for name in dir() if name.startswith("check_")] + [
     "mixed_cases",
     "scalar_cases",
 ]
+
+
+def same(a: Any, b: Any, rtol: float = 0.0) -> None:
+    """Same type, and same values unless a tolerance is given. Tuples element by element."""
+    if isinstance(b, tuple):
+        assert len(a) == len(b)
+        for x, y in zip(a, b, strict=True):
+            same(x, y, rtol)
+        return
+    a, b = np.asarray(a), np.asarray(b)
+    assert (a.shape, a.dtype) == (b.shape, b.dtype)
+    if rtol:
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol)
+    else:
+        np.testing.assert_array_equal(a, b)

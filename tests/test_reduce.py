@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
+from checks import same
 
 import tracegrad as tg
 import tracegrad.numpy as tnp
@@ -30,21 +31,6 @@ DISTINCT = rng.permutation(24).reshape(2, 3, 4) / 7 - 1.5
 def traced(f: Callable[..., Any], *args: Any) -> Any:
     """The value of `f` computed through tracers."""
     return tg.vjp(f, *args)[0]
-
-
-def same(a: Any, b: Any, rtol: float = 0.0) -> None:
-    """Same type, and same bits unless a tolerance is given. Tuples element by element."""
-    if isinstance(b, tuple):
-        assert len(a) == len(b)
-        for x, y in zip(a, b, strict=True):
-            same(x, y, rtol)
-        return
-    a, b = np.asarray(a), np.asarray(b)
-    assert (a.shape, a.dtype) == (b.shape, b.dtype)
-    if rtol:
-        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol)
-    else:
-        np.testing.assert_array_equal(a, b)
 
 
 def mixed(f: Callable[..., Any], xp: Any) -> Callable[..., Any]:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from checks import differences
+from checks import differences, same
 
 import tracegrad as tg
 import tracegrad.numpy as tnp
@@ -35,21 +35,6 @@ def traced(f: Callable[..., Any], *args: Any) -> Any:
         return out
     assert tg.tree.tree_map(lambda x: (x.shape, x.dtype), types) == expected
     return out
-
-
-def same(a: Any, b: Any, rtol: float = 0.0) -> None:
-    """Same type, and same values unless a tolerance is given. Tuples element by element."""
-    if isinstance(b, tuple):
-        assert len(a) == len(b)
-        for x, y in zip(a, b, strict=True):
-            same(x, y, rtol)
-        return
-    a, b = np.asarray(a), np.asarray(b)
-    assert (a.shape, a.dtype) == (b.shape, b.dtype)
-    if rtol:
-        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol)
-    else:
-        np.testing.assert_array_equal(a, b)
 
 
 def mixed(f: Callable[..., Any], xp: Any) -> Callable[..., Any]:
