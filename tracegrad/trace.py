@@ -50,6 +50,8 @@ Equation = tuple[Op, tuple[Any, ...], Sequence[Any], Params, Any, tuple[int, ...
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 # ufunc -> op, for the ufuncs that are one op: the short way.
 UFUNCS: dict[np.ufunc, Op] = {}
+# The name of a ufunc of scipy.special, which is not imported for it -> our function.
+SCIPY_FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
 NO_PARAMS: Params = {}
 _DIRECT = frozenset([np.ndarray, *PYTHON_SCALARS, *(np.dtype(c).type for c in "?bhilqBHILQefdgFDG")])
@@ -68,6 +70,7 @@ class Trace:
 
     abstract = False
     for_graph = False  # whether the equations will be evaluated anew, not just differentiated
+    linear = False  # whether they must be linear in the inputs, so that all of them depend on these
     names: Callable[[int], str] | None = None
     locked: dict[int, tuple[np.ndarray[Any, Any], bool]] | None = None
 
@@ -160,6 +163,17 @@ def _can_be_given_back(array: np.ndarray[Any, Any]) -> bool:
         return not memoryview(owner).readonly
     except TypeError:
         return False
+
+
+def is_immutable(array: np.ndarray[Any, Any]) -> bool:
+    """Whether nobody can write into an array: neither it nor the array that owns its memory is writeable, and not just
+    because a trace holds them."""
+    owner: Any = array
+    while type(owner) is ndarray:
+        if owner.flags.writeable or id(owner) in _held:
+            return False
+        owner = owner.base
+    return owner is None
 
 
 def _give_back(arrays: list[np.ndarray[Any, Any]]) -> None:
@@ -267,6 +281,20 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
             out = Tracer(trace, result, source)
     trace.record((op, inputs, values, params, out, wanted))
     return out
+
+
+def bind_constant(op: Op, x: Any, params: Params, beside: Any) -> Any:
+    """Apply an op to a plain value in the trace of types that is at work on the tracer `beside`, if there is one: its
+    Graph has then the op, and not an array that is the result."""
+    while type(beside) is Tracer:
+        trace = beside.origin
+        if trace.abstract and not trace.linear and not trace.ended:
+            found: Any = op.infer([type_of(x)], params)
+            out = Tracer(trace, None, user_source(), found)
+            trace.record((op, (x,), (x,), params, out, ()))
+            return out
+        beside = beside.value
+    return bind(op, (x,), params)
 
 
 def _weakened(result: Any, values: Any) -> Any:

@@ -605,6 +605,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
     require_callable(fun, "linear_transpose", "(f, x)")
     leaves, in_tree = tree.tree_flatten(primals)
     trace = Trace("linear_transpose", fun, abstract=True)
+    trace.linear = True
     trace.names = leaf_names(fun, in_tree)
     types = [strong(t) for t in declared_types(leaves, trace.names)]
     try:

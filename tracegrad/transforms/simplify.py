@@ -10,8 +10,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from tracegrad.graph import Atom, Eqn, Graph, Literal, Var
+from tracegrad.op import OPS
+from tracegrad.trace import bind, is_immutable
+from tracegrad.types import ArrayType, type_of
 
 Pass = Callable[[Graph], Graph]
 
@@ -23,8 +27,9 @@ def simplify(graph: Graph) -> Graph:
     return graph
 
 
-def rewritten(graph: Graph, rule: Callable[[Eqn], Atom | Eqn]) -> Graph:
-    """The graph with each equation, its inputs already rewritten, replaced by another or by an atom in its place."""
+def rewritten(graph: Graph, rule: Callable[[Eqn], Atom | Eqn | list[Eqn]]) -> Graph:
+    """The graph with each equation, its inputs already rewritten, replaced by another, by several of which the last has
+    its outputs, or by an atom in its place."""
     found: dict[Var, Atom] = {}
 
     eqns = []
@@ -32,7 +37,9 @@ def rewritten(graph: Graph, rule: Callable[[Eqn], Atom | Eqn]) -> Graph:
         if found and not found.keys().isdisjoint(eqn.inputs):
             eqn = replace(eqn, inputs=tuple([found.get(a, a) for a in eqn.inputs]))  # type: ignore[arg-type]
         result = rule(eqn)
-        if isinstance(result, Eqn):
+        if isinstance(result, list):
+            eqns += result
+        elif isinstance(result, Eqn):
             eqns.append(result)
             if result.outputs is not eqn.outputs:
                 found.update(zip(eqn.outputs, result.outputs, strict=True))
@@ -82,7 +89,8 @@ def _same(atom: Atom) -> Any:
 
 
 def apply_algebra(graph: Graph) -> Graph:
-    """With what the ops' own `simplify` rules make of their inputs: x * 1, a transpose of a transpose."""
+    """With what the ops' own `simplify` rules make of their inputs: x * 1, a transpose of a transpose, a cast of a
+    cast."""
     definitions: dict[Var, Eqn] = {}
 
     def rule(eqn: Eqn) -> Atom | Eqn:
@@ -102,32 +110,81 @@ def apply_algebra(graph: Graph) -> Graph:
     return rewritten(graph, rule)
 
 
-def absorb_broadcasts(graph: Graph) -> Graph:
-    """Without a broadcast whose readers broadcast themselves, as elementwise ops do."""
-    sources: dict[Atom, Atom] = {}
+def collapse_constants(graph: Graph) -> Graph:
+    """With a broadcast of one element in place of each constant that is a view of nothing else, and with that element
+    written into the graph where nobody can change it. The cotangent of a sum is such a constant."""
+    heads: list[Eqn] = []
+    consts: dict[Var, Any] = {}
+    for v, x in graph.consts.items():
+        if type(x) is not ndarray or x.size < 2 or any(x.strides):
+            consts[v] = x
+            continue
+        element = x[(0,) * x.ndim + (...,)]  # a view, which is read anew at each call like x itself
+        source: Atom
+        if is_immutable(element):
+            source = Literal(element[()])
+        else:
+            source = Var(type_of(element))
+            consts[source] = element
+        heads.append(Eqn(OPS["broadcast_to"], (source,), {"shape": x.shape}, (v,)))
+    return Graph(graph.inputs, (*heads, *graph.eqns), graph.outputs, consts, graph.name) if heads else graph
+
+
+def fold_constants(graph: Graph) -> Graph:
+    """With the results of equations on nothing but literals, where these are scalars, and computing them warns of
+    nothing."""
 
     def rule(eqn: Eqn) -> Atom | Eqn:
+        if any([type(a) is Var for a in eqn.inputs]) or eqn.op.runs_user_code or eqn.op.several:
+            return eqn
+        if eqn.outputs[0].type.shape:
+            return eqn
+        try:
+            with np.errstate(all="raise"):
+                found = Literal(bind(eqn.op, tuple([a.value for a in eqn.inputs]), eqn.params))  # type: ignore[union-attr]
+        except (ArithmeticError, ValueError):
+            return eqn
+        return found if found.type == eqn.outputs[0].type else eqn
+
+    return rewritten(graph, rule)
+
+
+def absorb_broadcasts(graph: Graph) -> Graph:
+    """Without a broadcast whose readers broadcast themselves, as elementwise ops do. What is elementwise in nothing but
+    broadcasts is computed before them."""
+    sources: dict[Atom, Atom] = {}
+
+    def rule(eqn: Eqn) -> Atom | Eqn | list[Eqn]:
         if eqn.op.repeats:
             sources[eqn.outputs[0]] = eqn.inputs[0]
             return eqn
-        if not eqn.op.elementwise:
+        if not eqn.op.elementwise or sources.keys().isdisjoint(eqn.inputs):
             return eqn
-        if sources.keys().isdisjoint(eqn.inputs):
-            return eqn
-        inputs = list(eqn.inputs)
-        for i, a in enumerate(inputs):
-            if a in sources:
-                tried = [*inputs[:i], sources[a], *inputs[i + 1 :]]
-                if eqn.op.infer([t.type for t in tried], eqn.params) == eqn.outputs[0].type:
-                    inputs = tried
-        return replace(eqn, inputs=tuple(inputs))
+        wanted = eqn.outputs[0].type
+        inputs = [sources.get(a, a) for a in eqn.inputs]
+        found = eqn.op.infer([a.type for a in inputs], eqn.params)
+        if found == wanted:
+            return replace(eqn, inputs=tuple(inputs))
+        if isinstance(found, ArrayType) and found.dtype == wanted.dtype and not found.weak:
+            small = Var(found)
+            sources[eqn.outputs[0]] = small
+            before = replace(eqn, inputs=tuple(inputs), outputs=(small,))
+            spread = Eqn(OPS["broadcast_to"], (small,), {"shape": wanted.shape}, eqn.outputs, eqn.raw_source)
+            return [before, spread]
+        for i, a in enumerate(eqn.inputs):  # some of them, then
+            tried = [*inputs[:i], a, *inputs[i + 1 :]]
+            if eqn.op.infer([t.type for t in tried], eqn.params) == wanted:
+                return replace(eqn, inputs=tuple(tried))
+        return eqn
 
     return rewritten(graph, rule)
 
 
 PASSES: tuple[Pass, ...] = (
+    collapse_constants,
+    absorb_broadcasts,
+    fold_constants,
     apply_algebra,
     merge_common_subexpressions,
-    absorb_broadcasts,
     eliminate_dead_code,
 )
