@@ -31,7 +31,7 @@ from tracegrad.op import OPS
 from tracegrad.types import ArrayType
 
 # Ops made for one function at a time, which have nothing to sample: tested where they are used.
-WITHOUT_SAMPLES = {"chain", "custom_call"}
+WITHOUT_SAMPLES = {"call", "chain", "custom_call"}
 
 
 def parameters(*dtypes: Any, only: str = "biufc", make: Any = cases) -> list[Any]:

@@ -29,6 +29,8 @@ Spelling = Callable[[Sequence[str], Sequence[ArrayType], Sequence[bool], Params]
 Simplification = Callable[[Sequence[Any], Params, Mapping[Any, Any]], Any]
 # (size, batched, inputs, params) -> out. Batched inputs and all outputs carry the batch on axis 0.
 BatchRule = Callable[[int, Sequence[bool], Sequence[Any], Params], Any]
+# (inputs, params) -> out.
+Application = Callable[[tuple[Any, ...], Params], Any]
 
 EVERY: frozenset[int] = frozenset(range(1 << 10))
 
@@ -61,14 +63,18 @@ class Op:
     repeats    whether the output is the input repeated along some axes, as broadcasting would do by itself
     spell      how generated code writes the op where there is a cheaper way than calling `evaluate`
     simplify   what the op can be replaced by for certain inputs, exactly
+    apply      how an interpreter applies the op where there is more to decide than `bind` does
+    inlined    the name of the param that holds a Graph which may stand in the op's place
     """
 
     __slots__ = (
+        "apply",
         "batch",
         "elementwise",
         "evaluate",
         "fresh",
         "infer",
+        "inlined",
         "jvp",
         "keeps_inputs",
         "kinds",
@@ -104,6 +110,8 @@ class Op:
         repeats: bool = False,
         spell: Spelling | None = None,
         simplify: Simplification | None = None,
+        apply: Application | None = None,
+        inlined: str = "",
     ) -> None:
         self.name = name
         self.evaluate = evaluate
@@ -122,6 +130,8 @@ class Op:
         self.repeats = repeats
         self.spell = spell
         self.simplify = simplify
+        self.apply = apply
+        self.inlined = inlined
         # A derivative of an op that is linear in all inputs together never looks at their values.
         self.keeps_inputs = EVERY not in self.linear
         if name in OPS:

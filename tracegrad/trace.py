@@ -71,12 +71,17 @@ class Trace:
     abstract = False
     for_graph = False  # whether the equations will be evaluated anew, not just differentiated
     linear = False  # whether they must be linear in the inputs, so that all of them depend on these
+    reverse = False  # whether `backward` will walk them
     names: Callable[[int], str] | None = None
     locked: dict[int, tuple[np.ndarray[Any, Any], bool]] | None = None
 
-    def __init__(self, transform: str, function: Any, *, abstract: bool = False, for_graph: bool = False) -> None:
+    def __init__(
+        self, transform: str, function: Any, *, abstract: bool = False, for_graph: bool = False, reverse: bool = False
+    ) -> None:
         self.transform = transform
         self.function = function
+        if reverse:
+            self.reverse = True
         if abstract:
             self.abstract = True
         if for_graph or abstract:

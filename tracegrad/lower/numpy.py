@@ -6,12 +6,14 @@ tracing, dispatch, and memory: a large elementwise result is written over an arr
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import itertools
 import keyword
 import linecache
 import math
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,6 +59,28 @@ def lower(graph: Graph, out_tree: PyTreeDef | None = None) -> Lowered:
 
     whole = _compiled(with_chains(graph, compiled), out_tree)
     return Lowered(whole.function, "".join([*parts, whole.source]))
+
+
+def compiled(graph: Graph) -> Callable[..., list[Any]]:
+    """The function of a Graph, compiled once."""
+    found = graph.memo.get("compiled")
+    if found is None:
+        with collector_paused():
+            found = graph.memo["compiled"] = lower(graph).function
+    return found
+
+
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
+    """Without garbage collections, which the passes and the lowering would start by the dozen, making much that lives on
+    and no cycles. No user's code runs meanwhile."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _compiled(graph: Graph, out_tree: PyTreeDef | None, fills: bool = False) -> Lowered:

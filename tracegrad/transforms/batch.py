@@ -12,9 +12,9 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.errors import ShapeError, at, described, replay, require_callable, user_source
-from tracegrad.graph import Graph, interpret, trace_graph
+from tracegrad.graph import Graph, apply_op, interpret, trace_graph
 from tracegrad.op import Op, Params
-from tracegrad.trace import arrays_of, bind, named_after, output_name, parameter_name
+from tracegrad.trace import arrays_of, named_after, output_name, parameter_name
 from tracegrad.types import ArrayType, float0, type_of
 
 
@@ -34,7 +34,7 @@ def batch_graph(graph: Graph, size: int, inputs: Sequence[Any], batched: Sequenc
         flags = [type(v) is Batched for v in values]
         plain = tuple([v.value if type(v) is Batched else v for v in values])
         if not any(flags):
-            return bind(op, plain, params)
+            return apply_op(op, plain, params)
         if op.batch is None:
             raise NotImplementedError(f"{op.name}{at(replay.source)} has no batching rule; give its Op record one")
         out = op.batch(size, flags, plain, params)

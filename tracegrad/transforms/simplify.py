@@ -49,6 +49,32 @@ def rewritten(graph: Graph, rule: Callable[[Eqn], Atom | Eqn | list[Eqn]]) -> Gr
     return Graph(graph.inputs, tuple(eqns), outputs, graph.consts, graph.name)
 
 
+def inline_calls(graph: Graph) -> Graph:
+    """With the equations of the Graphs that it calls, and of those that they call, in place of the calls."""
+    if not any([e.op.inlined for e in graph.eqns]):
+        return graph
+    consts = dict(graph.consts)
+    eqns: list[Eqn] = []
+
+    def walk(body: Graph, names: dict[Atom, Atom]) -> list[Atom]:
+        for eqn in body.eqns:
+            inputs = tuple([names.get(a, a) for a in eqn.inputs])
+            if eqn.op.inlined:
+                inner: Graph = eqn.params[eqn.op.inlined]
+                consts.update(inner.consts)
+                outputs = walk(inner, dict(zip(inner.inputs, inputs, strict=True)))
+                names.update(zip(eqn.outputs, outputs, strict=True))
+                continue
+            if body is not graph:  # may be called more than once
+                names.update([(v, Var(v.type)) for v in eqn.outputs])
+            outs = tuple([names.get(v, v) for v in eqn.outputs])
+            eqns.append(replace(eqn, inputs=inputs, outputs=outs))  # type: ignore[arg-type]
+        return [names.get(a, a) for a in body.outputs]
+
+    outputs = tuple(walk(graph, {}))
+    return Graph(graph.inputs, tuple(eqns), outputs, consts, graph.name)
+
+
 def eliminate_dead_code(graph: Graph) -> Graph:
     """Without equations and constants that no output needs."""
     live: set[Atom] = set(graph.outputs)
@@ -181,6 +207,7 @@ def absorb_broadcasts(graph: Graph) -> Graph:
 
 
 PASSES: tuple[Pass, ...] = (
+    inline_calls,
     collapse_constants,
     absorb_broadcasts,
     fold_constants,
