@@ -17,6 +17,7 @@ import functools
 import inspect
 import itertools
 import operator
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
@@ -39,6 +40,7 @@ from tracegrad.errors import (
     described,
     place,
     raised_by,
+    resolve,
     user_source,
 )
 from tracegrad.op import OPS, Op, Params
@@ -371,7 +373,11 @@ def concrete(x: Any, what: str, instead: str = "") -> Any:
     return seen
 
 
-_PLAIN_NUMBER = "pass the number in from outside: `lambda x: f(x, n)`"
+_BRANCH = (
+    "write `np.where(condition, a, b)`, which computes both, or `tg.lax.cond(condition, f, g, x)`, which runs one of the "
+    "functions, or decide outside and {outside}"
+)
+_PLAIN_NUMBER = "{outside}"
 _ASSIGN = "  Assigning into an array: in place of `y[i] = v` write `y = tnp.at(y)[i].set(v)`, or `np.stack` the parts."
 
 
@@ -479,11 +485,7 @@ class Tracer:
 
     # Python scalars: answered from the value where nothing differentiable is lost.
     def __bool__(self) -> bool:
-        value = concrete(
-            self,
-            "if, and, or, not, while or bool()",
-            "write `np.where(condition, a, b)`, or decide outside and pass plain values in: `lambda x: f(x, flag)`",
-        )
+        value = concrete(self, "if, and, or, not, while or bool()", _BRANCH)
         if np.size(value) != 1:
             raise ValueError(
                 f"if, and, or, not, while or bool(){at(user_source())} needs one truth value, got {self.described()}; "
@@ -734,10 +736,29 @@ class Tracer:
         )
 
     def no_value_text(self, what: str, instead: str = "") -> str:
+        inputs = self.inputs_behind()
+        outside = "pass plain values in: `lambda x: f(x, n)`"
+        if self.origin.transform == "jit" and inputs:
+            name = re.split(r"[.\[]", inputs[0])[0]
+            outside = f"have jit trace anew for each value: `tg.jit(f, static_argnames={name!r})`"
+        source = resolve(user_source())
         return (
-            f"{what}{at(user_source())} needs the value of {self.described()}, but the {self.origin.described()} knows "
-            "only its type." + (f"\n  Instead, {instead}." if instead else "")
+            f"{what}{at(user_source())} needs the value of {self.described()}"
+            + (f", which depends on {', '.join(inputs)}" if inputs and self.name is None else "")
+            + f", but the {self.origin.described()} knows only its type."
+            + (f"\n    {source.text}" if source is not None and source.text else "")
+            + (f"\n  Instead, {instead.replace('{outside}', outside)}." if instead else "")
         )
+
+    def inputs_behind(self) -> list[str]:
+        """The names of the inputs of its trace that the value depends on."""
+        live = {id(self)}
+        found: dict[int, Tracer] = {self.source: self} if isinstance(self.source, int) else {}
+        for op, inputs, _, _, out, wanted in reversed(self.origin.eqns):
+            if any(id(o) in live for o in out) if op.several else id(out) in live:
+                live.update([id(inputs[i]) for i in wanted])
+                found.update([(inputs[i].source, inputs[i]) for i in wanted if isinstance(inputs[i].source, int)])
+        return [str(found[number].name) for number in sorted(found)]
 
     def __repr__(self) -> str:
         ended = " (ended)" if self.origin.ended else ""
@@ -782,7 +803,8 @@ def hidden_behind(error: Exception) -> Exception | None:
             return cause
     if isinstance(error, TypeError) and "or a single integer, got '<traced " in str(error):
         return ConcretizationTypeError(
-            f"a shape{at(raised_by(error))} needs plain integers: {error}.\n  Instead, {_PLAIN_NUMBER}."
+            f"a shape{at(raised_by(error))} needs plain integers: {error}.\n  Instead, pass the number in from outside: "
+            "`lambda x: f(x, n)`."
         )
     return None
 
