@@ -22,6 +22,7 @@ from tracegrad.errors import ConcretizationTypeError
 from tracegrad.graph import Graph
 from tracegrad.lower.numpy import MANY, _Writer
 from tracegrad.op import OPS
+from tracegrad.ops.elementwise import safe_divide, safe_multiply
 from tracegrad.trace import bind, bind_constant
 from tracegrad.transforms import simplify
 
@@ -499,6 +500,25 @@ PASSED: list[tuple[Any, Any, Any, list[str]]] = [
     (simplify.apply_algebra, lambda x: x.T.T, (BIG,), []),
     (simplify.apply_algebra, lambda x: x.reshape(2, -1).reshape(x.shape), (BIG,), []),
     (simplify.apply_algebra, lambda x: x.reshape(2, -1).reshape(-1), (BIG,), ["reshape"]),
+    (
+        simplify.apply_algebra,
+        lambda x: np.broadcast_to(x[0], 3).reshape(3, 1) * x,
+        (X,),
+        ["slice", "broadcast_to", "multiply"],
+    ),
+    (simplify.apply_algebra, lambda x: safe_divide(literal(2.0, x), x), (X,), ["positive", "safe_divide"]),
+    (
+        simplify.apply_algebra,
+        lambda x: safe_divide(2.0, x) * safe_multiply(x, 0.5),
+        (X,),
+        ["divide", "multiply", "multiply"],
+    ),
+    (
+        simplify.apply_algebra,
+        lambda x: safe_divide(0.0, x) * safe_multiply(x, np.inf),
+        (X,),
+        ["safe_divide", "safe_multiply", "multiply"],
+    ),
     (simplify.apply_algebra, lambda x: np.sin(np.negative(-x)), (X,), ["sin"]),
     (simplify.apply_algebra, lambda x: x * 1 / 1.0, (np.array([complex(np.inf, 1.0)]),), ["multiply", "divide"]),
     (simplify.apply_algebra, lambda x: x.astype(np.float64).astype(np.float32), (X.astype(np.float32),), []),

@@ -24,7 +24,7 @@ VjpRule = Callable[[Wanted, Any, Any, Sequence[Any], Params], Sequence[Any]]
 # (input names, input types, which inputs may be broadcast views, params) -> a Python expression of the same bits as
 # `evaluate`, or None for no better way.
 Spelling = Callable[[Sequence[str], Sequence[ArrayType], Sequence[bool], Params], "str | None"]
-# (inputs, params, definitions) -> (inputs, params) of the same op anew, or one input that equals the output, or None.
+# (inputs, params, definitions) -> (op, inputs, params) anew, or one input that equals the output, or None.
 # `definitions` maps a variable to the equation that makes it.
 Simplification = Callable[[Sequence[Any], Params, Mapping[Any, Any]], Any]
 # (size, batched, inputs, params) -> out. Batched inputs and all outputs carry the batch on axis 0.

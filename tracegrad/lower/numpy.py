@@ -178,6 +178,8 @@ class _Writer:
             return f"complex({value.real!r}, {value.imag!r})"
         if value is None or type(value) in (bool, int, float, str):
             return repr(value)
+        if isinstance(value, np.bool | np.number):
+            return self.constant(value.item(), value.dtype, value.dtype.name)
         if type(value) is tuple and all([x is None or type(x) in (bool, int) for x in value]):
             return repr(value)
         name = getattr(value, "__name__", f"k{len(self.namespace)}")
@@ -224,7 +226,8 @@ class _Writer:
 
     def expression(self, eqn: Eqn, i: int) -> str:
         op = eqn.op
-        args = [self.name(a) for a in eqn.inputs]
+        is_ufunc = isinstance(op.evaluate, np.ufunc)
+        args = self.with_constants(op.evaluate, eqn) if is_ufunc else [self.name(a) for a in eqn.inputs]
         types = [a.type for a in eqn.inputs]
         spelled = None
         if op.spell is not None:
@@ -232,10 +235,7 @@ class _Writer:
             spelled = op.spell(args, types, views, eqn.params)
         if spelled is None:
             named = [f"{k}={self.text(v)}" for k, v in eqn.params.items()]
-            target = ""
-            if isinstance(op.evaluate, np.ufunc):
-                target = self.target(eqn, i)
-                args = self.with_constants(op.evaluate, eqn, args)
+            target = self.target(eqn, i) if is_ufunc else ""
             if target:
                 args = [*args, target]  # the argument after the inputs of a ufunc is `out`
                 if eqn.outputs[0] not in self.filled:
@@ -245,22 +245,25 @@ class _Writer:
             return f"item({spelled})"
         return spelled
 
-    def with_constants(self, ufunc: np.ufunc, eqn: Eqn, args: list[str]) -> list[str]:
+    def with_constants(self, ufunc: Any, eqn: Eqn) -> list[str]:
         """The arguments with arrays for scalars, of the dtype that NumPy would convert them to: a third faster."""
         if not any([type(a) is Literal for a in eqn.inputs]) or not any([type(a) is Var for a in eqn.inputs]):
-            return args
+            return [self.name(a) for a in eqn.inputs]
         dtypes = ufunc.resolve_dtypes((*[a.type.promotion for a in eqn.inputs], *[None] * ufunc.nout))
         return [
-            self.constant(a.value, dtype if a.type.weak else a.type.dtype) if type(a) is Literal else name
-            for a, name, dtype in zip(eqn.inputs, args, dtypes, strict=False)
+            self.constant(a.value, dtype if a.type.weak else a.type.dtype) if type(a) is Literal else self.name(a)
+            for a, dtype in zip(eqn.inputs, dtypes, strict=False)
         ]
 
-    def constant(self, value: Any, dtype: np.dtype[Any]) -> str:
-        """The name of an array without axes, which the source defines at its head."""
+    def constant(self, value: Any, dtype: np.dtype[Any], scalar: str = "") -> str:
+        """The name of an array without axes, or of a scalar of this NumPy type, which the source defines at its head."""
         text = self.text(float(value) if dtype.kind == "f" else np.asarray(value).item())
         plain = "".join([c if c.isalnum() else "m" if c == "-" else "_" for c in text])
-        name = f"c{plain}" if dtype.kind in "fi" and dtype.itemsize == 8 else f"c{plain}_{dtype.name}"
-        self.constants[name] = f"{name} = array({text}, {dtype.name!r})"
+        name = f"{'s' if scalar else 'c'}{plain}"
+        if dtype.kind not in "fi" or dtype.itemsize != 8:
+            name += f"_{dtype.name}"
+        self.namespace.setdefault(scalar, dtype.type)
+        self.constants[name] = f"{name} = {scalar}({text})" if scalar else f"{name} = array({text}, {dtype.name!r})"
         return name
 
     def target(self, eqn: Eqn, i: int) -> str:

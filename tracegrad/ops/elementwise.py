@@ -19,7 +19,7 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad.errors import DtypeError
-from tracegrad.op import Op, Params, Sample, Wanted
+from tracegrad.op import Op, Params, Sample, Simplification, Wanted
 from tracegrad.ops.families import (
     broadcast_shapes,
     declare,
@@ -102,6 +102,17 @@ def _as_strong_as(d: Any, y: Any) -> Any:
     return np.result_type(d, y).type(y) if type(y) in PYTHON_SCALARS else y
 
 
+def _unguarded(plain: Callable[[], Op]) -> Simplification:
+    """The plain op where a number in the graph says that no zero meets an infinity."""
+
+    def simpler(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+        d, y = [getattr(x, "value", None) for x in inputs]
+        is_safe = (d is not None and d != 0) or (y is not None and y != 0 and np.isfinite(y))
+        return (plain(), inputs, params) if is_safe else None
+
+    return simpler
+
+
 def _divide_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     dtype = np.divide.resolve_dtypes((*[t.promotion for t in types], None))[-1]
     return ArrayType(broadcast_shapes("safe_divide", types), dtype)
@@ -115,6 +126,7 @@ _safe_divide = elementwise(
     infer=_divide_type,
     linear=[{0}],
     fresh=True,
+    simplify=_unguarded(lambda: divide),
     samples=binary_samples(0.5, 2.0),
 )
 
@@ -141,6 +153,7 @@ _safe_multiply = elementwise(
     infer=_multiply_type,
     linear=[{0}, {1}],
     fresh=True,
+    simplify=_unguarded(lambda: multiply),
     samples=binary_samples(0.5, 2.0),
 )
 
@@ -572,7 +585,7 @@ def _simpler_cast(inputs: Sequence[Any], params: Params, definitions: Mapping[An
     if made is not None and made.op is astype_op:
         (first,) = made.inputs
         if not first.type.weak and _holds(x.type.dtype, first.type.dtype):
-            return made.inputs, params
+            return astype_op, made.inputs, params
     return x if x.type.dtype == params["dtype"] and not x.type.weak else None
 
 

@@ -128,7 +128,10 @@ def apply_algebra(graph: Graph) -> Graph:
                 if result.type == eqn.outputs[0].type:
                     return result
                 break
-            eqn = replace(eqn, inputs=tuple(result[0]), params=result[1])
+            op, inputs, params = result
+            if op is not eqn.op and op.infer([a.type for a in inputs], params) != eqn.outputs[0].type:
+                break
+            eqn = replace(eqn, op=op, inputs=tuple(inputs), params=params)
         for v in eqn.outputs:
             definitions[v] = eqn
         return eqn
@@ -212,6 +215,7 @@ PASSES: tuple[Pass, ...] = (
     absorb_broadcasts,
     fold_constants,
     apply_algebra,
+    absorb_broadcasts,
     merge_common_subexpressions,
     eliminate_dead_code,
 )
