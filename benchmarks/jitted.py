@@ -20,6 +20,7 @@ from benchmarks.workloads import (
     Array,
     Library,
     Params,
+    bare_chain_by_hand,
     descend,
     network_by_hand,
     network_data,
@@ -284,4 +285,45 @@ SIN_CHAIN = jitted(
 )  # fmt: skip
 
 
-JITTED = (*SIN_SUM, *PERCEPTRON, *MLP, *WIDE, *RNN, *BLACK_SCHOLES, *SIN_CHAIN)
+# --- compile_scaling: the time an op does not grow with the length of the chain --------------------------------------
+
+
+def compiled_chain(ops: int) -> Callable[[], Callable[..., Any]]:
+    """Makes a new jitted gradient of a chain of sines."""
+    import tracegrad
+
+    def chain(x: Any) -> Any:
+        for _ in range(ops):
+            x = numpy.sin(x)
+        return numpy.sum(x)
+
+    return lambda: tracegrad.jit(tracegrad.grad(lambda x: chain(x)))
+
+
+def chain_contender(ops: int) -> Contender:
+    def sampler() -> Sampler:
+        make = compiled_chain(ops)
+
+        def sample() -> float:
+            function = make()
+            start = time.perf_counter()
+            function(POINT)
+            return time.perf_counter() - start
+
+        return sample
+
+    build = lambda: partial(compiled_chain(ops)(), POINT)
+    return Contender(f"{ops:,} ops", build, "tracegrad", ops, partial(bare_chain_by_hand, ops), sampler)
+
+
+COMPILE_SCALING = Workload(
+    name="compile_scaling",
+    title="trace, differentiate, compile and run chains of sin, 3 elements, float64, time an op",
+    contenders=tuple(map(chain_contender, (1_000, 10_000, 100_000))),
+    targets=(Target("100,000 ops", 1.5, of="1,000 ops"),),
+    unit="µs an op",
+    tolerance=1e-8,  # the rounding of 100,000 factors
+)
+
+
+JITTED = (*SIN_SUM, *PERCEPTRON, *MLP, *WIDE, *RNN, *BLACK_SCHOLES, *SIN_CHAIN, COMPILE_SCALING)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -189,6 +191,19 @@ def needed(eqns: Sequence[Equation], outputs: Sequence[Any], trace: Trace) -> It
     return reversed(kept)
 
 
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
+    """Without garbage collections, which what makes and compiles Graphs would start by the dozen: it makes much that lives
+    on and no cycles. No user's code runs meanwhile."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def graph_of(
     trace: Trace, eqns: Sequence[Equation], inputs: Sequence[Tracer], outputs: Sequence[Any], name: str
 ) -> Graph:
@@ -246,4 +261,5 @@ def trace_graph(
     finally:
         eqns = trace.finish()
         trace.end()
-    return graph_of(trace, eqns, tracers, outputs, getattr(user_function, "__name__", "f"))
+    with collector_paused():
+        return graph_of(trace, eqns, tracers, outputs, getattr(user_function, "__name__", "f"))

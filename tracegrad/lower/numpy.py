@@ -6,20 +6,18 @@ tracing, dispatch, and memory: a large elementwise result is written over an arr
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import itertools
 import keyword
 import linecache
 import math
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy import ndarray
 
-from tracegrad.graph import Atom, Eqn, Graph, Literal, Var
+from tracegrad.graph import Atom, Eqn, Graph, Literal, Var, collector_paused
 from tracegrad.lower.blocks import with_chains
 from tracegrad.lower.calls import display, is_plain
 from tracegrad.show import all_letters
@@ -68,19 +66,6 @@ def compiled(graph: Graph) -> Callable[..., list[Any]]:
         with collector_paused():
             found = graph.memo["compiled"] = lower(graph).function
     return found
-
-
-@contextlib.contextmanager
-def collector_paused() -> Iterator[None]:
-    """Without garbage collections, which the passes and the lowering would start by the dozen, making much that lives on
-    and no cycles. No user's code runs meanwhile."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _compiled(graph: Graph, out_tree: PyTreeDef | None, fills: bool = False) -> Lowered:

@@ -40,11 +40,14 @@ def shape_of(x: Any) -> Shape:
 
 def broadcast_shapes(name: str, types: Sequence[ArrayType]) -> Shape:
     """NumPy's broadcasting of the input shapes, with an error that shows the types."""
-    shapes = {t.shape for t in types}
-    if len(shapes) == 1:
-        return shapes.pop()
+    shape = types[0].shape
+    for t in types:
+        if t.shape != shape:
+            break
+    else:
+        return shape
     try:
-        return np.broadcast_shapes(*shapes)
+        return np.broadcast_shapes(*[t.shape for t in types])
     except ValueError:
         raise ShapeError(
             f"{name}: shapes {', '.join([str(t) for t in types])} do not broadcast together; trailing dimensions must be "
