@@ -20,6 +20,7 @@ from tracegrad import tree
 from tracegrad.check import check
 from tracegrad.errors import ConcretizationTypeError
 from tracegrad.graph import Graph
+from tracegrad.lower import parts
 from tracegrad.lower.numpy import MANY, _Writer
 from tracegrad.op import OPS
 from tracegrad.ops.elementwise import safe_divide, safe_multiply
@@ -103,6 +104,37 @@ def test_bits_of_functions(name: str, f: Any, args: Any) -> None:
         same_bits(jitted(*args), expected)
     assert jitted.trace_log == ["first call"]
     check(jitted.lower(*args).graph)
+
+
+@pytest.mark.parametrize("name, f, args", FUNCTIONS, ids=[n for n, _, _ in FUNCTIONS])
+@pytest.mark.parametrize("lines", [1, 3])
+def test_bits_of_functions_in_parts(name: str, f: Any, args: Any, lines: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "PART", lines)
+    jitted = tg.jit(f)
+    for _ in range(2):
+        same_bits(jitted(*args), f(*args))
+
+
+def test_parts_of_a_long_function() -> None:
+    lines = [("b = sin(a)", "x.py:1"), ("c = cos(b)", "x.py:2"), ("d = add(b, c, c); del c", "x.py:3")]
+    lines += [("e = add(d, a)", "x.py:4"), ("f = add(e, b, b); del b", "x.py:5"), ("return [d, f]", "")]
+    assert parts.in_parts("f", ["a"], lines, ["b", "c", "d", "e", "f"]) == [
+        "def f(a):\n    b = sin(a)               # x.py:1\n    c = cos(b)               # x.py:2\n"
+        "    d = add(b, c, c); del c  # x.py:3\n    e = add(d, a)            # x.py:4\n"
+        "    f = add(e, b, b); del b  # x.py:5\n    return [d, f]\n"
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "PART", 2)
+        sources = parts.in_parts("f", ["a"], [(code, "") for code, _ in lines], ["b", "c", "d", "e", "f"])
+    assert sources == [
+        "def f_part1(a):\n    b = sin(a)\n    c = cos(b)\n    return [b], [c],\n",
+        "def f_part2(a, list0, list1):\n    [b] = list0\n    [c] = list1\n    list1.clear()\n"
+        "    d = add(b, c, c); del c\n    e = add(d, a)\n    return [d, e],\n",
+        "def f_part3(list0, list2):\n    [b] = list0\n    list0.clear()\n    [d, e] = list2\n    list2.clear()\n"
+        "    f = add(e, b, b); del b\n    return [d, f]\n",
+        "def f(a):\n    list0, list1, = f_part1(a)\n    list2, = f_part2(a, list0, list1)\n"
+        "    return f_part3(list0, list2)\n",
+    ]
 
 
 def test_other_orders_of_jit_and_transforms() -> None:
@@ -405,7 +437,10 @@ def test_source() -> None:
     ]
 
 
-def test_memory_of_a_long_program_stays_small() -> None:
+@pytest.mark.parametrize("lines", [7, 2000])
+def test_memory_of_a_long_program_stays_small(lines: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "PART", lines)
+
     def f(x: Any) -> Any:
         for _ in range(100):
             x = np.sin(x) @ x

@@ -20,6 +20,7 @@ from numpy import ndarray
 from tracegrad.graph import Atom, Eqn, Graph, Literal, Var, collector_paused
 from tracegrad.lower.blocks import with_chains
 from tracegrad.lower.calls import display, is_plain
+from tracegrad.lower.parts import in_parts
 from tracegrad.show import all_letters
 from tracegrad.tree import PyTreeDef
 from tracegrad.types import ArrayType
@@ -70,14 +71,16 @@ def compiled(graph: Graph) -> Callable[..., list[Any]]:
 
 def _compiled(graph: Graph, out_tree: PyTreeDef | None, fills: bool = False) -> Lowered:
     writer = _Writer(graph, out_tree, fills)
-    source = writer.write()
-    filename = f"<tracegrad jit {graph.name} {next(_numbers)}>"
-    exec(compile(source, filename, "exec"), writer.namespace)
+    for source in writer.write():
+        filename = f"<tracegrad jit {graph.name} {next(_numbers)}>"
+        exec(compile(source, filename, "exec"), writer.namespace)
+        writer.sources[filename] = source
     function = writer.namespace[writer.function]
-    # A traceback through the function shows its lines, as long as there is the function.
-    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    weakref.finalize(function, linecache.cache.pop, filename, None).atexit = False
-    return Lowered(function, source)
+    for filename, source in writer.sources.items():
+        # A traceback through the function shows its lines, as long as there is the function.
+        linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+        weakref.finalize(function, linecache.cache.pop, filename, None).atexit = False
+    return Lowered(function, "\n\n".join(writer.sources.values()))
 
 
 def item(x: Any) -> Any:
@@ -102,6 +105,7 @@ class _Writer:
         self.out_tree = out_tree
         self.filled: dict[Var, str] = {}  # variable -> the argument that it is to be written into
         self.fills = fills
+        self.sources: dict[str, str] = {}  # by the file names that tracebacks show
         self.function = graph.name if graph.name.isidentifier() and not keyword.iskeyword(graph.name) else "compiled"
         self.namespace: dict[str, Any] = {
             "array": np.array, "item": item, "own": own, "inf": math.inf, "nan": math.nan, "add_reduce": np.add.reduce, "blas_matmul": np.matmul,
@@ -173,7 +177,8 @@ class _Writer:
             self.namespace[name] = value
         return name
 
-    def write(self) -> str:
+    def write(self) -> list[str]:
+        """The source: of one function, or of several, the last of which calls the others."""
         graph = self.graph
         arguments = [self.name(v) for v in graph.inputs]
         for v, value in graph.consts.items():
@@ -190,24 +195,26 @@ class _Writer:
             if (out := self.filled.get(eqn.outputs[0])) and not line.endswith(f", {out})"):
                 line += f"; {out}[:] = {targets}"
             body.append((line, self.let_go(eqn, i), eqn.source))
-        ended = [(f"{line}; del {', '.join(gone)}" if gone else line, source) for line, gone, source in body]
-        width = min(max([len(line) for line, _ in ended], default=0), 72)
+        lines = [(f"{line}; del {', '.join(gone)}" if gone else line, s.short if s else "") for line, gone, s in body]
+        if not self.fills:
+            lines.append((f"return {self.returned()}", ""))
+        elif not lines:
+            lines.append(("pass", ""))
         while self.function in self.namespace:  # the user's function may be called `sin`
             self.function += "_"
-        lines = [*self.constants.values(), f"def {self.function}({', '.join(arguments)}):"]
-        lines += [f"    {line:<{width}}  # {s.short}" if s else f"    {line}" for line, s in ended]
-        if self.fills:
-            return "\n".join(lines) + "\n"
+        variables = {self.names[v] for v in self.names.keys() - graph.consts.keys()}
+        sources = in_parts(self.function, arguments, lines, variables)
+        sources[0] = "".join([f"{line}\n" for line in self.constants.values()]) + sources[0]
+        return sources
+
+    def returned(self) -> str:
         results = self.results()
         if self.out_tree is None:
-            returned = f"[{', '.join(results)}]"
-        elif is_plain(self.out_tree):
-            returned = display(self.out_tree, results)
-        else:
-            self.namespace["unflatten"] = self.out_tree.unflatten
-            returned = f"unflatten([{', '.join(results)}])"
-        lines.append(f"    return {returned}")
-        return "\n".join(lines) + "\n"
+            return f"[{', '.join(results)}]"
+        if is_plain(self.out_tree):
+            return display(self.out_tree, results)
+        self.namespace["unflatten"] = self.out_tree.unflatten
+        return f"unflatten([{', '.join(results)}])"
 
     def expression(self, eqn: Eqn, i: int) -> str:
         op = eqn.op
