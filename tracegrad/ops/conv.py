@@ -44,9 +44,10 @@ from tracegrad.types import ArrayType, Shape, type_of
 # written to it: for (32, 28, 28, 16) by (3, 3, 16, 32) in float32, 7.5 as one matrix, 2.8 in blocks that stay in the
 # cache, 3.7 as nine products that are added up, 1.5 in jax. Kernels of one element need no copy.
 _BLOCK = 1 << 18
-# From so many groups on, and with fewer features, a product for each group is too small for BLAS. One pass of einsum over
-# all groups takes 4.7 for (32, 28, 28, 32) by (3, 3, 1, 32) in 32 groups, products of the groups 12.8, jax 18.
-_CHANNELS = 8
+# With so many groups to one product of features, and at most so many of these, a product for each group is too small for
+# BLAS: one pass of einsum over all groups takes 4.6 for (32, 28, 28, 32) by (3, 3, 1, 32) in 32 groups, products of the
+# groups 12.8, jax 18.
+_GROUPS, _FEATURES = 8, 4
 # Up to so many elements of a kernel, a dilated input is multiplied by each on its own, without the zeros between.
 _TAPS = 64
 
@@ -58,15 +59,17 @@ def _conv(x: Any, w: Any, *, strides: Shape, padding: Pads, lhs_dilation: Shape,
     kernel, features_out = w.shape[1:-2], w.shape[-1]
     # Of batch and features, the axis whose elements lie closer in memory goes last: windows are copied in runs of it.
     swapped = (abs(x.strides[1]), x.shape[1]) < (abs(x.strides[-1]), x.shape[-1])
-    by_channels = features_out == 1 and len(x) >= _CHANNELS > x.shape[1 if swapped else -1]
+    features = features_out * x.shape[1 if swapped else -1]
+    by_channels = features <= _FEATURES and len(x) >= _GROUPS * features
     if math.prod(lhs_dilation) > math.prod(strides) == 1 and math.prod(kernel) <= _TAPS and not by_channels:
         return _by_taps(x, w, padding, lhs_dilation, rhs_dilation)
     if swapped:
         x = x.swapaxes(1, -1)
     pads, dilation = ((0, 0), *padding, (0, 0)), (1, *lhs_dilation, 1)
     if by_channels:
-        x = np.moveaxis(spread_out(np.moveaxis(x, 0, -1), (*pads, (0, 0)), (*dilation, 1), 0), -1, 0)
-        return _by_channels(window_view(x, 2, kernel, strides, rhs_dilation), w, swapped)
+        x = spread_out(np.moveaxis(x, 0, -1), (*pads, (0, 0)), (*dilation, 1), 0)
+        windows = window_view(np.ascontiguousarray(x), 1, kernel, strides, rhs_dilation)
+        return _by_channels(windows, np.ascontiguousarray(np.moveaxis(w, 0, -1)), swapped)
     x = spread_out(x, ((0, 0), *pads), (1, *dilation), 0)
     if x.shape[-1] > 1 and x.strides[-1] != x.itemsize:
         x = np.ascontiguousarray(x)
@@ -114,14 +117,15 @@ def _blocks(sizes: Sequence[int], inner: int) -> Iterator[tuple[slice, ...]]:
 
 
 def _by_channels(windows: Any, w: Any, swapped: bool) -> Any:
-    """Sums of products with the groups, which are many, as the axis that lies together in memory."""
+    """Sums of products with the groups, which are many, as the axis that lies together in memory: the last of windows
+    and kernel."""
     n = w.ndim - 3
-    group, first, *places = range(2 + n)
-    within, last, features_out = [*range(2 + n, 2 + 2 * n)], 2 + 2 * n, 3 + 2 * n
+    first, *places = range(1 + n)
+    within, last, features_out, group = [*range(1 + n, 1 + 2 * n)], 1 + 2 * n, 2 + 2 * n, 3 + 2 * n
     batch, features = (last, first) if swapped else (first, last)
     out = np.einsum(
-        np.moveaxis(windows, 0, -1), [first, *places, *within, last, group],
-        np.ascontiguousarray(np.moveaxis(w, 0, -1)), [*within, features, features_out, group],
+        windows, [first, *places, *within, last, group],
+        w, [*within, features, features_out, group],
         [batch, *places, features_out, group],
     )  # fmt: skip
     return np.moveaxis(out, -1, 0)
@@ -506,8 +510,8 @@ def conv_with_general_padding(
     """`conv_general_dilated` of inputs (N, C, *spatial) and kernels (O, C, *spatial), without groups, as
     `jax.lax.conv_with_general_padding`. Shapes, dtypes and errors are those described there.
 
-    >>> conv_with_general_padding(np.ones((1, 1, 4)), np.ones((1, 1, 2)), (1,), [(1, 1)], (2,), (3,)).tolist()
-    [[[1.0, 0.0, 2.0, 0.0, 2.0, 1.0]]]
+    >>> conv_with_general_padding(np.ones((1, 1, 3)), np.ones((1, 1, 2)), (1,), [(1, 1)], (2,), (2,)).tolist()
+    [[[0.0, 2.0, 0.0, 2.0, 0.0]]]
     """
     return _general(
         "conv_with_general_padding", lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, None,
