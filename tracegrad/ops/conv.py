@@ -54,6 +54,11 @@ _TAPS = 64
 
 def _conv(x: Any, w: Any, *, strides: Shape, padding: Pads, lhs_dilation: Shape, rhs_dilation: Shape) -> Any:
     dtype = np.result_type(x, w)
+    if dtype == np.float16:  # which BLAS does not have: a hundred times slower, and each sum rounded on the way
+        x, w = x.astype(np.float32), w.astype(np.float32)
+        return _conv(
+            x, w, strides=strides, padding=padding, lhs_dilation=lhs_dilation, rhs_dilation=rhs_dilation
+        ).astype(dtype)
     # BLAS cannot read a broadcast view, which is what the cotangent of a sum is.
     x, w = [np.ascontiguousarray(v, dtype) if 0 in v.strides else v.astype(dtype, copy=False) for v in (x, w)]
     kernel, features_out = w.shape[1:-2], w.shape[-1]
@@ -153,10 +158,13 @@ def _by_taps(x: Any, w: Any, padding: Pads, lhs_dilation: Shape, rhs_dilation: S
 # ---------------------------------------------------------------------------------------------------------------------
 # The op.
 
+_PARAMS = ("strides", "padding", "lhs_dilation", "rhs_dilation")
+
 
 def _conv_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     x, w = types
-    count = len(params["strides"])
+    geometry = [params[name] for name in _PARAMS]
+    count = len(geometry[0])
     if x.ndim != count + 3 or w.ndim != count + 3 or x.shape[0] != w.shape[0] or x.shape[-1] != w.shape[-2]:
         raise ShapeError(
             f"conv_general_dilated: inputs {x} must be (group, batch, *spatial, features) and kernels {w} (group, "
@@ -164,40 +172,38 @@ def _conv_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
         )
     sizes = [
         window_count(low + dilated(n, ld) + high, k, s, rd)
-        for n, k, s, (low, high), ld, rd in zip(x.shape[2:-1], w.shape[1:-2], *_geometry(**params), strict=True)
+        for n, k, s, (low, high), ld, rd in zip(x.shape[2:-1], w.shape[1:-2], *geometry, strict=True)
     ]
     return ArrayType((*x.shape[:2], *sizes, w.shape[-1]), np.result_type(x.dtype, w.dtype))
-
-
-def _geometry(strides: Shape, padding: Pads, lhs_dilation: Shape, rhs_dilation: Shape) -> tuple[Any, ...]:
-    return strides, padding, lhs_dilation, rhs_dilation
 
 
 def _transpose(i: int) -> Callable[..., Any]:
     return _kernel_transpose if i else _input_transpose
 
 
-def _input_transpose(ct: Any, x: Any, w: Any, **params: Any) -> Any:
+def _input_transpose(
+    ct: Any, x: Any, w: Any, *, strides: Shape, padding: Pads, lhs_dilation: Shape, rhs_dilation: Shape
+) -> Any:
     """The cotangent, spread out by the strides, slides under the kernel turned round."""
-    strides, padding, lhs_dilation, rhs_dilation = _geometry(**params)
-    pads = map(
-        transposed_padding,
-        x.shape[2:-1], w.shape[1:-2], ct.shape[2:-1], strides, padding, lhs_dilation, rhs_dilation,
-    )  # fmt: skip
-    turned = np.swapaxes(np.flip(w, tuple(range(1, 1 + len(strides)))) if strides else w, -1, -2)
-    return _bind(ct, turned, lhs_dilation, tuple(pads), strides, rhs_dilation)
+    sizes = x.shape[2:-1], w.shape[1:-2], ct.shape[2:-1]
+    pads = tuple(map(transposed_padding, *sizes, strides, padding, lhs_dilation, rhs_dilation))
+    turned = np.flip(w, tuple(range(1, 1 + len(strides)))) if strides else w
+    return _bind(ct, np.swapaxes(turned, -1, -2), lhs_dilation, pads, strides, rhs_dilation)
 
 
-def _kernel_transpose(ct: Any, x: Any, w: Any, **params: Any) -> Any:
+def _kernel_transpose(
+    ct: Any, x: Any, w: Any, *, strides: Shape, padding: Pads, lhs_dilation: Shape, rhs_dilation: Shape
+) -> Any:
     """The input slides under the cotangent: what is summed over is the batch, so that it takes the features' place."""
-    strides, padding, lhs_dilation, rhs_dilation = _geometry(**params)
-    pads = [
-        (low, dilated(m, s) + dilated(k, rd) - 1 - dilated(n, ld) - low)
-        for n, k, m, s, (low, _), ld, rd in zip(
-            x.shape[2:-1], w.shape[1:-2], ct.shape[2:-1], strides, padding, lhs_dilation, rhs_dilation, strict=True
-        )
-    ]
-    d = _bind(np.swapaxes(x, 1, -1), np.moveaxis(ct, 1, -2), rhs_dilation, tuple(pads), lhs_dilation, strides)
+    pads = tuple(
+        [
+            (low, dilated(m, s) + dilated(k, rd) - 1 - dilated(n, ld) - low)
+            for n, k, m, s, (low, _), ld, rd in zip(
+                x.shape[2:-1], w.shape[1:-2], ct.shape[2:-1], strides, padding, lhs_dilation, rhs_dilation, strict=True
+            )
+        ]
+    )
+    d = _bind(np.swapaxes(x, 1, -1), np.moveaxis(ct, 1, -2), rhs_dilation, pads, lhs_dilation, strides)
     return np.moveaxis(d, 1, -2)
 
 
@@ -238,8 +244,7 @@ def _samples() -> Iterable[Sample]:
         ((1, 1, 3, 0), (1, 2, 0, 2), (1,), ((0, 0),), (1,), (1,)),
     ]
     for x, w, *params in table:
-        named = dict(zip(("strides", "padding", "lhs_dilation", "rhs_dilation"), params, strict=True))
-        yield Sample((rng.uniform(-1, 1, x), rng.uniform(-1, 1, w)), named)
+        yield Sample((rng.uniform(-1, 1, x), rng.uniform(-1, 1, w)), dict(zip(_PARAMS, params, strict=True)))
 
 
 conv_op: Op = multilinear(
@@ -249,8 +254,8 @@ conv_op: Op = multilinear(
 
 
 def _bind(x: Any, w: Any, strides: Shape, padding: Pads, lhs_dilation: Shape, rhs_dilation: Shape) -> Any:
-    params = {"strides": strides, "padding": padding, "lhs_dilation": lhs_dilation, "rhs_dilation": rhs_dilation}
-    return bind(conv_op, (x, w), params)
+    geometry = strides, padding, lhs_dilation, rhs_dilation
+    return bind(conv_op, (x, w), dict(zip(_PARAMS, geometry, strict=True)))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ def one_per_axis(name: str, what: str, values: Any, count: int) -> Shape:
 
 
 def padding_pairs(name: str, padding: Any, sizes: Shape, windows: Shape, strides: Shape) -> Pads:
-    """Padding in any of its forms as pairs (in front, behind). `sizes` and `windows` are counted with their dilation."""
+    """Padding in any of its forms as pairs (in front, behind). `windows` are counted with their dilation."""
     count = len(sizes)
     if isinstance(padding, str):
         if (kind := padding.upper()) == "VALID":
@@ -173,7 +173,7 @@ class Windows(NamedTuple):
                        (1, *self.base_dilation), (1, *self.window_dilation))  # fmt: skip
 
 
-# Adds the second of two lists of arrays into the first, in place.
+# Combines two lists of arrays, the second into the first.
 Combine = Callable[[Sequence[Any], Sequence[Any]], None]
 _CALL = 1000  # elements that are combined in the time of one call
 
@@ -456,7 +456,8 @@ def reduce_window(
     padding         "VALID" (none), "SAME" (the result has ceil(n / stride) elements, an odd number of pads puts one more
                     behind), "SAME_LOWER" (one more in front), or pairs (in front, behind), negative to cut off.
                     Padding is not part of a window: a maximum is never that of the padding
-    base_dilation   distance at which the elements of `operand` are placed, with holes between
+    base_dilation   distance at which the elements of `operand` are placed, with holes between; "SAME" means the padding
+                    that it would be without
     window_dilation distance between the elements of a window
 
     The derivative of a maximum or minimum belongs to the first of equal elements in a window, in C order. Raises
@@ -496,8 +497,8 @@ def reduce_window(
     strides = one_per_axis(name, "window_strides", window_strides, ndim)
     base = one_per_axis(name, "base_dilation", base_dilation, ndim)
     dilation = one_per_axis(name, "window_dilation", window_dilation, ndim)
-    sizes, reaches = tuple(map(dilated, x.shape, base)), tuple(map(dilated, window, dilation))
-    pads = padding_pairs(name, padding, sizes, reaches, strides)
+    # Words are counted without base_dilation, as jax has it.
+    pads = padding_pairs(name, padding, x.shape, tuple(map(dilated, window, dilation)), strides)
     out = monoid.reduce(x, Windows(window, strides, pads, base, dilation))
     start = _start(init_value, dtype, monoid)
     return out if start is None else monoid.ufunc(out, start)
