@@ -318,19 +318,23 @@ def _highest(dtype: Any) -> Any:
 def _extreme(word: str, ufunc: np.ufunc, better: np.ufunc, worst: Callable[[Any], Any]) -> Op:
     """The ops `reduce_window_max` and `window_argmax`, or those with "min"."""
 
-    def combine(winners: Sequence[Any], others: Sequence[Any]) -> None:
-        (value, place), (other, other_place) = winners, others
-        wins = better(other, value)
-        if value.dtype.kind == "f":
-            wins |= np.isnan(other) & ~np.isnan(value)
-        wins |= (place < 0) & (other_place >= 0)  # anything beats a hole, an infinity as well
-        np.copyto(value, other, where=wins)
-        np.copyto(place, other_place, where=wins)
-
     def places(x: Any, **params: Any) -> Any:
         """Where the winner of each window lies in the flattened operand; -1 for windows of holes only."""
-        numbers = np.arange(x.size).reshape(x.shape)
-        return _combined([x, numbers], [worst(x.dtype), -1], Windows(**params), combine)[1]
+        windows = Windows(**params)
+        holes = max(windows.base_dilation, default=1) > 1 or any([max(pads) > 0 for pads in windows.padding])
+
+        def combine(winners: Sequence[Any], others: Sequence[Any]) -> None:
+            (value, place), (other, other_place) = winners, others
+            wins = better(other, value)
+            if value.dtype.kind == "f":
+                wins |= (other != other) & (value == value)  # NaN
+            if holes:
+                wins |= (place < 0) & (other_place >= 0)  # anything beats a hole, an infinity as well
+            ufunc(value, other, out=value)
+            place[...] = np.where(wins, other_place, place)  # a third of the time of np.copyto with `where`
+
+        numbers = np.arange(x.size, dtype=np.int32 if x.size < 2**31 else np.int64).reshape(x.shape)
+        return _combined([x, numbers], [worst(x.dtype), -1], windows, combine)[1].astype(np.intp, copy=False)
 
     def places_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
         x = inputs[0]
