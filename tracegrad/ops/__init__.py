@@ -2,6 +2,7 @@
 
 from tracegrad.ops import (
     contract,
+    conv,
     create,
     cumulative,
     elementwise,
@@ -16,10 +17,12 @@ from tracegrad.ops import (
     sort,
     special,
     structural,
+    window,
 )
 
 __all__ = [
     "contract",
+    "conv",
     "create",
     "cumulative",
     "elementwise",
@@ -34,4 +37,5 @@ __all__ = [
     "sort",
     "special",
     "structural",
+    "window",
 ]
