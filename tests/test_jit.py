@@ -554,6 +554,11 @@ PASSED: list[tuple[Any, Any, Any, list[str]]] = [
         (X,),
         ["safe_divide", "safe_multiply", "multiply"],
     ),
+    (simplify.apply_algebra, lambda x: x / 4.0, (np.array([1.0, np.pi, 5e-324]),), ["multiply"]),
+    (simplify.apply_algebra, lambda x: x / 3.0, (X,), ["divide"]),
+    (simplify.apply_algebra, lambda x: x / 2.0, (np.array([complex(np.inf, -0.0)]),), ["divide"]),
+    (simplify.apply_algebra, lambda n: n / 2, (np.arange(3),), ["divide"]),
+    (simplify.apply_algebra, lambda x: x / 2**14, (X.astype(np.float16),), ["divide"]),
     (simplify.apply_algebra, lambda x: np.sin(np.negative(-x)), (X,), ["sin"]),
     (simplify.apply_algebra, lambda x: x * 1 / 1.0, (np.array([complex(np.inf, 1.0)]),), ["multiply", "divide"]),
     (simplify.apply_algebra, lambda x: x.astype(np.float64).astype(np.float32), (X.astype(np.float32),), []),
@@ -582,6 +587,31 @@ def test_passes(one: Any, f: Any, args: Any, names: list[str]) -> None:
         assert len(after.eqns) == len(names)
     else:
         assert [e.op.name for e in after.eqns].count("split") == 1
+
+
+FAST: list[tuple[Any, Any, list[str]]] = [
+    (lambda x: x / 3.0, X, ["multiply"]),
+    (lambda x: 7.0 * (x * 3.0) / 5.0, X, ["multiply"]),
+    (lambda x: (x * 3.0) ** 3, X, ["multiply", "multiply", "multiply"]),
+    (lambda x: x**4 * x**2.5, np.abs(X), ["multiply", "multiply", "power", "multiply"]),
+    (lambda x: x * np.float32(3.0) * 2.0, X.astype(np.float32), ["multiply", "multiply"]),
+    (lambda x: x * np.inf * 0.0, X, ["multiply", "multiply"]),
+    (lambda n: n * 3 * 4 // 2, np.arange(3), ["multiply", "multiply", "floor_divide"]),
+]
+
+
+@pytest.mark.parametrize("f, x, names", FAST)
+def test_fast(f: Any, x: Any, names: list[str]) -> None:
+    jitted = tg.jit(f, fast=True)
+    graph = jitted.lower(x).graph
+    check(graph)
+    assert [e.op.name for e in graph.eqns] == names
+    with np.errstate(invalid="ignore"):
+        got, expected = jitted(x), f(x)
+        np.testing.assert_allclose(got, expected, rtol=4 * np.finfo(np.result_type(x, np.float16)).eps)
+        assert got.dtype == expected.dtype
+        same_bits(tg.jit(f)(x), expected)
+    assert pickle.loads(pickle.dumps(tg.jit(np.sin, fast=True)))._fast
 
 
 def test_constants_of_a_gradient_are_computed_once() -> None:

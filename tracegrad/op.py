@@ -24,7 +24,8 @@ VjpRule = Callable[[Wanted, Any, Any, Sequence[Any], Params], Sequence[Any]]
 # (input names, input types, which inputs may be broadcast views, params) -> a Python expression of the same bits as
 # `evaluate`, or None for no better way.
 Spelling = Callable[[Sequence[str], Sequence[ArrayType], Sequence[bool], Params], "str | None"]
-# (inputs, params, definitions) -> (op, inputs, params) anew, or one input that equals the output, or None.
+# (inputs, params, definitions) -> (op, inputs, params) anew, whose inputs may be such triples again, or one input that
+# equals the output, or None.
 # `definitions` maps a variable to the equation that makes it.
 Simplification = Callable[[Sequence[Any], Params, Mapping[Any, Any]], Any]
 # (size, batched, inputs, params) -> out. Batched inputs and all outputs carry the batch on axis 0.
@@ -63,6 +64,7 @@ class Op:
     repeats    whether the output is the input repeated along some axes, as broadcasting would do by itself
     spell      how generated code writes the op where there is a cheaper way than calling `evaluate`
     simplify   what the op can be replaced by for certain inputs, exactly
+    hasten     the same where results may be rounded otherwise
     apply      how an interpreter applies the op where there is more to decide than `bind` does
     inlined    the name of the param that holds a Graph which may stand in the op's place
     """
@@ -73,6 +75,7 @@ class Op:
         "elementwise",
         "evaluate",
         "fresh",
+        "hasten",
         "infer",
         "inlined",
         "jvp",
@@ -110,6 +113,7 @@ class Op:
         repeats: bool = False,
         spell: Spelling | None = None,
         simplify: Simplification | None = None,
+        hasten: Simplification | None = None,
         apply: Application | None = None,
         inlined: str = "",
     ) -> None:
@@ -130,6 +134,7 @@ class Op:
         self.repeats = repeats
         self.spell = spell
         self.simplify = simplify
+        self.hasten = hasten
         self.apply = apply
         self.inlined = inlined
         # A derivative of an op that is linear in all inputs together never looks at their values.

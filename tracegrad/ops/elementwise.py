@@ -188,6 +188,55 @@ def _double_negative(inputs: Sequence[Any], params: Params, definitions: Mapping
     return made.inputs[0] if made is not None and made.op is negative else None
 
 
+def _number(x: Any) -> float | None:
+    """The value of a literal that is a finite real number."""
+    value = getattr(x, "value", None)
+    is_real = value is not None and not isinstance(value, complex | np.complexfloating)
+    return value if is_real and math.isfinite(value) else None
+
+
+def _by_reciprocal(exactly: bool) -> Simplification:
+    """x / c as x * (1 / c), which is the same where c is a power of two, for real x."""
+
+    def simpler(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+        x, c = inputs[0], _number(inputs[1])
+        if c is None or c == 0 or x.type.dtype.kind != "f":
+            return None
+        if exactly and not (abs(math.frexp(c)[0]) == 0.5 and 2.0**-13 <= abs(c) <= 2.0**13):
+            return None
+        return multiply, (x, type(inputs[1])(_like(inputs[1].value, 1 / c))), params
+
+    return simpler
+
+
+def _like(old: Any, new: float) -> Any:
+    """A number in place of another of the graph: of the same dtype, or weak like that."""
+    return float(new) if type(old) in PYTHON_SCALARS else old.dtype.type(new)
+
+
+def _one_factor(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+    """(x * a) * b as x * (a * b) for numbers a and b."""
+    for x, b in (inputs, inputs[::-1]):
+        made = definitions.get(x)
+        if _number(b) is None or made is None or made.op is not multiply or x.type.dtype.kind != "f":
+            continue
+        for y, a in (made.inputs, made.inputs[::-1]):
+            if _number(a) is not None and _number(y) is None and y.type.dtype == x.type.dtype and a.type == b.type:
+                return multiply, (y, type(b)(_like(b.value, _number(a) * _number(b)))), params
+    return None
+
+
+def _small_power(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+    """x**3 and x**4 as products."""
+    x, p = inputs[0], _number(inputs[1])
+    if p not in (3, 4) or x.type.dtype.kind not in "fc":
+        return None
+    square = (multiply, (x, x), params)
+    return multiply, (square, x if p == 3 else square), params
+
+
+_exact_quotient = _by_reciprocal(exactly=True)
+
 add = elementwise(
     "add", np.add, lambda d, out, x, y: d, lambda d, out, x, y: d,
     linear=[{0, 1}], weak=True, kinds="biufc", samples=binary_samples(-2, 2),
@@ -200,11 +249,14 @@ multiply = elementwise(
     "multiply", np.multiply, lambda d, out, x, y: d * y, lambda d, out, x, y: d * x,
     linear=[{0}, {1}], weak=True, kinds="biufc", samples=binary_samples(-2, 2),
     simplify=lambda inputs, params, made: neutral(0, 1)(inputs, params, made) or neutral(1, 1)(inputs, params, made),
+    hasten=_one_factor,
 )  # fmt: skip
 divide = elementwise(
     "divide", np.divide,
     lambda d, out, x, y: safe_divide(d, y), lambda d, out, x, y: -safe_divide(safe_multiply(d, out), y),
-    linear=[{0}], weak=True, kinds="iufc", samples=binary_samples(0.5, 2), simplify=neutral(1, 1),
+    linear=[{0}], weak=True, kinds="iufc", samples=binary_samples(0.5, 2),
+    simplify=lambda inputs, params, made: neutral(1, 1)(inputs, params, made) or _exact_quotient(inputs, params, made),
+    hasten=_by_reciprocal(exactly=False),
 )  # fmt: skip
 negative: Op = elementwise(
     "negative", np.negative, lambda d, out, x: -d, linear=[{0}], weak=True, kinds="iufc", samples=unary_samples(-2, 2),
@@ -263,8 +315,9 @@ def _log_of_scalar(x: complex) -> complex:
 
 
 power = elementwise(
-    "power", np.power, _power_base, _power_exponent, weak=True, kinds="iufc", samples=binary_samples(0.5, 2)
-)
+    "power", np.power, _power_base, _power_exponent, weak=True, kinds="iufc", samples=binary_samples(0.5, 2),
+    hasten=_small_power,
+)  # fmt: skip
 float_power = elementwise("float_power", np.float_power, _power_base, _power_exponent, samples=binary_samples(0.5, 2))
 
 

@@ -66,10 +66,11 @@ class Jitted:
     """
 
     def __init__(
-        self, fun: Callable[..., Any], static_argnums: tuple[int, ...], static_argnames: tuple[str, ...]
+        self, fun: Callable[..., Any], static_argnums: tuple[int, ...], static_argnames: tuple[str, ...], fast: bool
     ) -> None:
         functools.update_wrapper(self, fun)
         self._fun = fun
+        self._fast = fast
         self._static_argnums = static_argnums
         self._static_argnames = static_argnames
         self._entries: OrderedDict[Any, Entry] = OrderedDict()
@@ -136,7 +137,7 @@ class Jitted:
 
         graph = trace_graph(flat, types, transform="jit", user_function=self._fun, names=self._names(args, kwargs))
         with collector_paused():
-            return simplify(graph), out_tree
+            return simplify(graph, self._fast), out_tree
 
     def _entry(self, key: Any, fun: Any, args: Any, kwargs: Any, leaves: Sequence[Any]) -> Entry:
         with self._lock:
@@ -217,14 +218,10 @@ class Jitted:
             found = getattr(found, part, None)
         if found is self:
             return self._fun.__qualname__
-        return _rebuilt, (self._fun, self._static_argnums, self._static_argnames)
+        return Jitted, (self._fun, self._static_argnums, self._static_argnames, self._fast)
 
     def __repr__(self) -> str:
         return f"<jit of {described(self._fun)}>"
-
-
-def _rebuilt(fun: Any, static_argnums: tuple[int, ...], static_argnames: tuple[str, ...]) -> Jitted:
-    return Jitted(fun, static_argnums, static_argnames)
 
 
 def frozen(x: Any) -> Any:
@@ -258,6 +255,7 @@ def jit(
     static_argnums: int | Sequence[int] = (),
     static_argnames: str | Sequence[str] = (),
     donate_argnums: int | Sequence[int] = (),
+    fast: bool = False,
 ) -> Any:
     """A function that does what `fun` does, from a program that is generated at the first call with each signature.
 
@@ -270,9 +268,12 @@ def jit(
             They are told apart by value, so lists, dicts, sets, dataclasses and arrays will do.
         static_argnames: the same by name.
         donate_argnums: positions of arguments that the caller will not use again. NumPy's arrays gain nothing from it.
+        fast: allow what rounds otherwise than `fun` itself, by an unit in the last place or two: products in place of
+            quotients by numbers and of small powers, one factor in place of two.
 
     Returns:
-        A function with the same arguments and results, bit for bit. It has `.lower(*args)`, with `.graph` and
+        A function with the same arguments and results, bit for bit unless `fast`. Called while something else is
+        traced, it is one equation there. It has `.lower(*args)`, with `.graph` and
         `.as_text()`, and `.trace_log`, one line for each time that it was traced.
 
     Raises:
@@ -290,11 +291,11 @@ def jit(
     if fun is None:
         return functools.partial(
             jit, backend=backend, static_argnums=static_argnums, static_argnames=static_argnames,
-            donate_argnums=donate_argnums,
+            donate_argnums=donate_argnums, fast=fast,
         )  # fmt: skip
     require_callable(fun, "jit")
     if backend not in (None, "numpy"):
         raise ValueError(f"jit{at(user_source())}: there is no backend {backend!r}; write backend='numpy'")
     numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
-    return Jitted(fun, numbers, names)
+    return Jitted(fun, numbers, names, fast)

@@ -13,16 +13,16 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad.graph import Atom, Eqn, Graph, Literal, Var
-from tracegrad.op import OPS
+from tracegrad.op import OPS, Op, Simplification
 from tracegrad.trace import bind, is_immutable
 from tracegrad.types import ArrayType, type_of
 
 Pass = Callable[[Graph], Graph]
 
 
-def simplify(graph: Graph) -> Graph:
-    """All passes, in the order in which each finds most."""
-    for one in PASSES:
+def simplify(graph: Graph, fast: bool = False) -> Graph:
+    """All passes, in the order in which each finds most. With `fast`, those too that change how results are rounded."""
+    for one in FAST_PASSES if fast else PASSES:
         graph = one(graph)
     return graph
 
@@ -117,24 +117,49 @@ def _same(atom: Atom) -> Any:
 def apply_algebra(graph: Graph) -> Graph:
     """With what the ops' own `simplify` rules make of their inputs: x * 1, a transpose of a transpose, a cast of a
     cast."""
+    return _with_rules(graph, lambda op: op.simplify)
+
+
+def apply_fast_algebra(graph: Graph) -> Graph:
+    """With what the ops' own `hasten` rules make of their inputs, where results may be rounded otherwise: products in
+    place of quotients by numbers and of small powers, one factor in place of two."""
+    return _with_rules(graph, lambda op: op.hasten)
+
+
+def _with_rules(graph: Graph, rule_of: Callable[[Op], Simplification | None]) -> Graph:
     definitions: dict[Var, Eqn] = {}
 
-    def rule(eqn: Eqn) -> Atom | Eqn:
-        while eqn.op.simplify is not None:
-            result = eqn.op.simplify(eqn.inputs, eqn.params, definitions)
+    def built(part: Any, eqn: Eqn, before: list[Eqn]) -> Atom:
+        """An operand of a rule's result: an atom, or what an equation of its own computes before."""
+        if isinstance(part, Var | Literal):
+            return part
+        op, parts, params = part
+        inputs = tuple([built(p, eqn, before) for p in parts])
+        out = Var(op.infer([a.type for a in inputs], params))
+        before.append(Eqn(op, inputs, params, (out,), eqn.raw_source))
+        definitions[out] = before[-1]
+        return out
+
+    def rule(eqn: Eqn) -> Atom | Eqn | list[Eqn]:
+        before: list[Eqn] = []
+        while (simpler := rule_of(eqn.op)) is not None:
+            result = simpler(eqn.inputs, eqn.params, definitions)
             if result is None:
                 break
             if isinstance(result, Var | Literal):
                 if result.type == eqn.outputs[0].type:
                     return result
                 break
-            op, inputs, params = result
+            op, parts, params = result
+            added: list[Eqn] = []
+            inputs = tuple([built(part, eqn, added) for part in parts])
             if op is not eqn.op and op.infer([a.type for a in inputs], params) != eqn.outputs[0].type:
                 break
-            eqn = replace(eqn, op=op, inputs=tuple(inputs), params=params)
+            before += added
+            eqn = replace(eqn, op=op, inputs=inputs, params=params)
         for v in eqn.outputs:
             definitions[v] = eqn
-        return eqn
+        return [*before, eqn] if before else eqn
 
     return rewritten(graph, rule)
 
@@ -219,3 +244,4 @@ PASSES: tuple[Pass, ...] = (
     merge_common_subexpressions,
     eliminate_dead_code,
 )
+FAST_PASSES = (*PASSES[:-1], apply_fast_algebra, *PASSES[-3:])
