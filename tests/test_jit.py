@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import gc
 import linecache
+import os
 import pickle
+import subprocess
+import sys
 import threading
 import tracemalloc
 from collections.abc import Callable
@@ -16,6 +19,8 @@ import pytest
 
 import tracegrad as tg
 import tracegrad.numpy as tnp
+from benchmarks.jitted import deep_by_hand, network_step
+from benchmarks.workloads import LIBRARIES, network_data
 from tracegrad import tree
 from tracegrad.check import check
 from tracegrad.errors import ConcretizationTypeError
@@ -309,6 +314,60 @@ def test_memory_does_not_grow_with_signatures(monkeypatch: pytest.MonkeyPatch) -
         after - before < 300 * 2_000
     )  # an entry that stayed would be some 30 KB; small tables of shapes are bounded too
     assert len([name for name in linecache.cache if name.startswith("<tracegrad jit")]) < 50
+
+
+RESIDENT = """
+import gc
+import numpy as np, tracegrad as tg
+
+def resident():
+    gc.collect()
+    with open("/proc/self/statm") as f:
+        return int(f.read().split()[1]) * 4096 / 1e6
+
+f = tg.jit(lambda x: np.sin(x) * 2.0 + x)
+def signatures(sizes):
+    for n in sizes:
+        f(np.ones((n % 10 + 1, n // 10)))
+signatures(range(2000))
+before = resident()
+signatures(range(2000, 10_000))
+print(resident() - before)
+
+g = tg.jit(tg.grad(lambda x: np.sum(np.tanh(x @ x))))
+x = np.ones((64, 64))
+for _ in range(1000):
+    g(x)
+before = resident()
+for _ in range(10_000):
+    g(x)
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs Linux's /proc")
+def test_resident_memory_is_flat() -> None:
+    """Over 10,000 signatures and over 10,000 calls, in megabytes; entries that stayed would be 240."""
+    done = subprocess.run([sys.executable, "-c", RESIDENT], capture_output=True, text=True, check=True)
+    by_signatures, by_calls = map(float, done.stdout.split())
+    assert by_signatures < 12
+    assert by_calls < 1
+
+
+def peak(f: Callable[[], Any]) -> int:
+    f()
+    tracemalloc.start()
+    f()
+    found = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return found
+
+
+def test_a_training_step_needs_no_more_memory_than_one_by_hand() -> None:
+    sizes, points = (784, 512, 512, 10), 128
+    args = network_data(sizes, points, "float32")
+    step = tg.jit(network_step(LIBRARIES["tracegrad"][1]()))
+    assert peak(lambda: step(*args)) <= peak(lambda: deep_by_hand(*args))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

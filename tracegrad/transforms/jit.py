@@ -24,6 +24,7 @@ from tracegrad.transforms.simplify import simplify
 from tracegrad.types import PYTHON_SCALARS, ArrayType, type_of
 
 CACHE_SIZE = 256
+LOG_SIZE = 1024
 
 
 class Entry:
@@ -62,7 +63,7 @@ class LoweredFunction:
 class Jitted:
     """What `jit` returns: call it like the function itself.
 
-    `lower(*args)` shows what is run for such arguments. `trace_log` has one line for each trace, saying what was new.
+    `lower(*args)` shows what is run for such arguments. `trace_log` has a line for each of the latest traces, saying what was new.
     """
 
     def __init__(
@@ -147,6 +148,7 @@ class Jitted:
             types = declared_types(leaves, self._names(args, kwargs))
             entry = Entry(*self._traced(fun, args, kwargs, types))
             self.trace_log.append(self._reason(key, types, args, kwargs))
+            del self.trace_log[:-LOG_SIZE]
             if Tracer not in map(type, entry.graph.consts.values()):  # else it is of one enclosing trace only
                 self._latest = (key, types)
                 self._entries[key] = entry
