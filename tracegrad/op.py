@@ -29,6 +29,8 @@ Spelling = Callable[[Sequence[str], Sequence[ArrayType], Sequence[bool], Params]
 Simplification = Callable[[Sequence[Any], Params, Mapping[Any, Any]], Any]
 # (size, batched, inputs, params) -> out. Batched inputs and all outputs carry the batch on axis 0.
 BatchRule = Callable[[int, Sequence[bool], Sequence[Any], Params], Any]
+# The same for an op over a named axis where that axis is the batch: -> (out, whether out carries the batch).
+CollectiveRule = Callable[[int, Sequence[bool], Sequence[Any], Params], tuple[Any, bool]]
 
 EVERY: frozenset[int] = frozenset(range(1 << 10))
 
@@ -61,10 +63,12 @@ class Op:
     repeats    whether the output is the input repeated along some axes, as broadcasting would do by itself
     spell      how generated code writes the op where there is a cheaper way than calling `evaluate`
     simplify   what the op can be replaced by for certain inputs, exactly
+    collective what the op over the named axis `params["axis"]` does where that axis is the one being batched
     """
 
     __slots__ = (
         "batch",
+        "collective",
         "elementwise",
         "evaluate",
         "fresh",
@@ -104,6 +108,7 @@ class Op:
         repeats: bool = False,
         spell: Spelling | None = None,
         simplify: Simplification | None = None,
+        collective: CollectiveRule | None = None,
     ) -> None:
         self.name = name
         self.evaluate = evaluate
@@ -122,6 +127,7 @@ class Op:
         self.repeats = repeats
         self.spell = spell
         self.simplify = simplify
+        self.collective = collective
         # A derivative of an op that is linear in all inputs together never looks at their values.
         self.keeps_inputs = EVERY not in self.linear
         if name in OPS:

@@ -25,6 +25,7 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad import tree
+from tracegrad.axes import Axis
 from tracegrad.errors import (
     CALL_ERRORS,
     ConcretizationTypeError,
@@ -69,6 +70,7 @@ class Trace:
     abstract = False
     for_graph = False  # whether the equations will be evaluated anew, not just differentiated
     names: Callable[[int], str] | None = None
+    axes: tuple[Axis, ...] = ()  # the named axes that were bound when it began, in a trace that may record their index
     locked: dict[int, tuple[np.ndarray[Any, Any], bool]] | None = None
 
     def __init__(self, transform: str, function: Any, *, abstract: bool = False, for_graph: bool = False) -> None:

@@ -1,6 +1,7 @@
 """The op library. Importing it fills the registry."""
 
 from tracegrad.ops import (
+    collective,
     contract,
     create,
     cumulative,
@@ -19,6 +20,7 @@ from tracegrad.ops import (
 )
 
 __all__ = [
+    "collective",
     "contract",
     "create",
     "cumulative",

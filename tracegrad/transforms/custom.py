@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.axes import entered, state
 from tracegrad.errors import (
     DifferentiationError,
     DtypeError,
@@ -115,13 +116,15 @@ def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Pa
     sum of their cotangents."""
     rules: Rules = params["rules"]
     types = [_example_type(x, b) for x, b in zip(inputs, batched, strict=True)]
+    axes = state.bound, state.batching, state.start  # what runs later has the named axes of now
 
     def over_batch(
         function: Callable[..., Sequence[Any]], types: list[ArrayType], batched: list[bool]
     ) -> Callable[..., Any]:
         def run(*arrays: Any) -> list[Any]:
-            graph = trace_graph(function, types, transform="vmap", user_function=rules.call)
-            return [with_batch(r, size) for r in batch_graph(graph, size, arrays, batched)]
+            with entered(*axes):
+                graph = trace_graph(function, types, transform="vmap", user_function=rules.call)
+                return [with_batch(r, size) for r in batch_graph(graph, size, arrays, batched)]
 
         return run
 
