@@ -119,7 +119,9 @@ def _total(size: int, x: Any, batched: bool) -> Any:
     if batched:
         total = np.sum(x, axis=0)
         return total if total.dtype == found.dtype else astype(total, found.dtype)
-    return x * (size if found.weak else np.asarray(size).astype(found.dtype)[()])
+    if found.dtype.kind in "iu" and not found.weak:
+        return astype(np.multiply(astype(x, np.int64), size), found.dtype)  # which wraps around, as a sum does
+    return x * size
 
 
 def _gathered_type(types: Sequence[ArrayType], params: Params) -> ArrayType:

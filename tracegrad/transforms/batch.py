@@ -48,7 +48,7 @@ def batch_graph(graph: Graph, size: int, inputs: Sequence[Any], batched: Sequenc
         if axis is not None and op.collective is not None and params["axis_name"] == axis:
             out, carries = op.collective(size, flags, plain, params)
             return Batched(out) if carries else out
-        if not any(flags) and (axis is None or not (op.runs_user_code or axis in axes_of(params))):
+        if not any(flags) and (axis is None or axis not in axes_of(params)):
             return bind(op, plain, params)
         if op.batch is None:
             raise NotImplementedError(f"{op.name}{at(replay.source)} has no batching rule; give its Op record one")
