@@ -45,12 +45,13 @@ class Library:
     value_and_grad: Callable[..., Any]
     array: Callable[[Array], Any] = lambda array: array
     call: Callable[..., Thunk] = partial  # (function, *args) -> thunk
+    vmap: Callable[..., Any] | None = None
 
 
 def tracegrad_library() -> Library:
     import tracegrad
 
-    return Library(numpy, tracegrad.grad, tracegrad.value_and_grad)
+    return Library(numpy, tracegrad.grad, tracegrad.value_and_grad, vmap=tracegrad.vmap)
 
 
 def autograd_library() -> Library:
@@ -66,7 +67,7 @@ def jax_library() -> Library:
     def call(function: Callable[..., Any], *args: Any) -> Thunk:
         return lambda: jax.block_until_ready(function(*args))
 
-    return Library(jax.numpy, jax.grad, jax.value_and_grad, jax.numpy.asarray, call)
+    return Library(jax.numpy, jax.grad, jax.value_and_grad, jax.numpy.asarray, call, jax.vmap)
 
 
 # name -> (the module it needs, what loads it). Nothing is imported before a contender is built.

@@ -136,6 +136,8 @@ def _matmul_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], par
         return np.reshape(np.matmul(_rows(x), y), (*x.shape[:-1], y.shape[-1]))  # one product of large matrices
     if batched[1] and not batched[0] and y_ndim == 1 and x_ndim <= 2:
         return np.matmul(y, transposed(x)) if x_ndim == 2 else np.matmul(y, x)
+    if batched[0] and batched[1] and x_ndim == y_ndim == 2 and x.shape[-1] == 1:  # columns by rows
+        return _outer_batch(size, batched, (np.reshape(x, x.shape[:2]), np.reshape(y, y.shape[::2])), params)
     # As matrices on both sides, their leading axes lined up behind the batch.
     if x_ndim == 1:
         x = np.reshape(x, (*x.shape[:-1], 1, x.shape[-1]))
@@ -167,6 +169,7 @@ def _matmul_samples() -> Iterable[Sample]:
         ((2, 1, 2, 3), (3, 3, 2)),
         ((2, 0), (0, 3)),
         ((0, 2), (2, 2)),
+        ((3, 1), (1, 2)),
     ]:
         yield Sample((rng.uniform(-1, 1, left), rng.uniform(-1, 1, right)))
 
