@@ -240,6 +240,25 @@ def test_chunks_under_transforms(transform: Any, chunk: int) -> None:
     same(transform(tg.vmap(f, (0, None), batch_size=chunk)), transform(tg.vmap(f, (0, None))), 1e-13)
 
 
+def test_chunks_share_what_all_examples_share() -> None:
+    calls = []
+
+    @tg.custom_jvp
+    def counted(w: Any) -> Any:
+        calls.append(1)
+        return np.linalg.inv(w)
+
+    counted.defjvp(lambda primals, tangents: (counted(*primals), tangents[0]))
+    f = lambda x, w: (x @ counted(w), counted(w), 2.0)
+    w = W.T @ W + np.eye(2)
+    x = X[:, :2]
+    whole = tg.vmap(f, (0, None))(x, w)
+    calls.clear()
+    same(tg.vmap(f, (0, None), (0, None, 0), batch_size=2)(x, w), (whole[0], whole[1][0], whole[2]))
+    assert len(calls) == 4  # twice to find the types, twice for their values: not once for each chunk
+    same(tg.vmap(lambda x: x * np.cos(W), batch_size=2)(x[:, 0]), x[:, 0][:, None, None] * np.cos(W))
+
+
 def test_chunks_of_nothing() -> None:
     same(tg.vmap(np.sin, batch_size=3)(X[:0]), X[:0])
     assert tg.vmap(lambda x: np.argmax(x), batch_size=3)(X[:0]).dtype == np.int64

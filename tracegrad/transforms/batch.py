@@ -13,7 +13,7 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.axes import Axis, entered, state
 from tracegrad.errors import ShapeError, at, described, replay, require_callable, user_source
-from tracegrad.graph import Graph, axes_of, interpret, trace_graph
+from tracegrad.graph import Graph, axes_of, evaluate, interpret, trace_graph
 from tracegrad.op import Op, Params
 from tracegrad.trace import Tracer, arrays_of, bind, named_after, output_name, parameter_name
 from tracegrad.types import ArrayType, float0, type_of
@@ -58,12 +58,36 @@ def batch_graph(graph: Graph, size: int, inputs: Sequence[Any], batched: Sequenc
     return interpret(graph, [Batched(x) if b else x for x, b in zip(inputs, batched, strict=True)], apply)
 
 
+def without_shared(
+    graph: Graph, inputs: Sequence[Any], batched: Sequence[bool]
+) -> tuple[Graph, list[Any], tuple[bool, ...]]:
+    """The graph without what all examples share, which is evaluated here, with inputs and flags that go with it."""
+    axis = state.batching
+    varies = {v for v, b in zip(graph.inputs, batched, strict=True) if b}
+    shared, own = [], []
+    for eqn in graph.eqns:
+        if varies.isdisjoint(eqn.inputs) and (axis is None or axis not in axes_of(eqn.params)):
+            shared.append(eqn)
+        else:
+            own.append(eqn)
+            varies.update(eqn.outputs)
+    if not shared:
+        return graph, list(inputs), tuple(batched)
+    made = {v for eqn in shared for v in eqn.outputs}
+    read = {a for eqn in own for a in eqn.inputs}.union(graph.outputs)
+    kept = tuple([v for v in made if v in read])
+    values = evaluate(Graph(graph.inputs, tuple(shared), kept, graph.consts, graph.name), inputs)
+    rest = Graph((*graph.inputs, *kept), tuple(own), graph.outputs, graph.consts, graph.name)
+    return rest, [*inputs, *values], (*batched, *[False] * len(kept))
+
+
 def batch_in_chunks(
     graph: Graph, size: int, chunk: int, inputs: Sequence[Any], batched: Sequence[bool], targets: Sequence[int | None]
 ) -> list[Any]:
     """`batch_graph` on `chunk` examples at a time, each chunk's results written where they belong in the whole: no more
     is ever alive than one chunk needs. `targets` are the axes along which the batch will lie in the outputs, which are
     made that way (`Placed`). Results that are traced are joined at the end instead."""
+    graph, inputs, batched = without_shared(graph, inputs, batched)
     wholes: list[Any] = [None] * len(graph.outputs)
     parts: list[list[Any]] = [[] for _ in graph.outputs]
     starts = range(0, size, chunk)
@@ -136,7 +160,8 @@ def vmap(
         axis_size: the number of examples. Needed only where no argument is mapped.
         batch_size: run so many examples at a time, the last time what is left. The function is traced once all the
             same. Memory for what `fun` computes on the way is then that of `batch_size` examples, outputs aside.
-            Under `grad` all examples' residuals are kept, in chunks or not. Of the collectives only `axis_index` and
+            Under `grad` all examples' residuals are kept, in chunks or not; under `jit` the program has one part for
+            each chunk. Of the collectives only `axis_index` and
             `axis_size` can then be had.
 
     Returns:
