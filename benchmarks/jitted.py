@@ -240,6 +240,55 @@ RNN = jitted(
 )  # fmt: skip
 
 
+# --- long elementwise chains on large arrays ------------------------------------------------------------------------
+
+
+def options_data() -> tuple[Array, ...]:
+    """Spot, strike, years, volatility and interest rate of a million options."""
+    rng = numpy.random.default_rng(0)
+    bounds = [(80.0, 120.0), (80.0, 120.0), (0.1, 2.0), (0.1, 0.5), (0.0, 0.05)]
+    return tuple([rng.uniform(low, high, 1_000_000) for low, high in bounds])
+
+
+def black_scholes(library: Library) -> Callable[..., Any]:
+    """Prices of calls, and their derivatives with respect to spot, years, volatility and rate."""
+    np = library.np
+
+    def price(s: Any, k: Any, t: Any, v: Any, r: Any) -> Any:
+        d1 = (np.log(s / k) + (r + v * v / 2) * t) / (v * np.sqrt(t))
+        d2 = d1 - v * np.sqrt(t)
+        return s * library.ndtr(d1) - k * np.exp(-r * t) * library.ndtr(d2)
+
+    def total(*args: Any) -> Any:
+        prices = price(*args)
+        return np.sum(prices), prices
+
+    def price_and_greeks(*args: Any) -> Any:
+        greeks, prices = library.grad(total, (0, 2, 3, 4), has_aux=True)(*args)
+        return prices, greeks
+
+    return price_and_greeks
+
+
+def black_scholes_by_hand(s: Array, k: Array, t: Array, v: Array, r: Array) -> Any:
+    import scipy.special
+
+    root = numpy.sqrt(t)
+    spread = v * root
+    d1 = (numpy.log(s / k) + (r + v * v / 2) * t) / spread
+    d2 = d1 - spread
+    delta, exercised = scipy.special.ndtr(d1), scipy.special.ndtr(d2)
+    paid = k * numpy.exp(-r * t) * exercised
+    vega = s * numpy.exp(d1 * d1 / -2) * root / numpy.sqrt(2 * numpy.pi)
+    return s * delta - paid, (delta, vega * v / (2 * t) + r * paid, vega, t * paid)
+
+
+BLACK_SCHOLES = jitted(
+    "black_scholes", "Black-Scholes prices and four greeks of 1,000,000 options, float64", black_scholes,
+    options_data(), partial(black_scholes_by_hand, *options_data()), steady=(at_most(0.5, "numpy"),), first=1 / 5,
+)  # fmt: skip
+
+
 # --- many ops on small arrays ---------------------------------------------------------------------------------------
 
 SQUARE = numpy.linspace(-1.0, 1.0, 64).reshape(8, 8)
@@ -270,4 +319,4 @@ SIN_CHAIN = jitted(
 )  # fmt: skip
 
 
-JITTED = (*SIN_SUM, *PERCEPTRON, *MLP, *WIDE, *PER_EXAMPLE, *RNN, *SIN_CHAIN)
+JITTED = (*SIN_SUM, *PERCEPTRON, *MLP, *WIDE, *PER_EXAMPLE, *RNN, *BLACK_SCHOLES, *SIN_CHAIN)

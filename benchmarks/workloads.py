@@ -45,13 +45,16 @@ class Library:
     value_and_grad: Callable[..., Any]
     array: Callable[[Array], Any] = lambda array: array
     call: Callable[..., Thunk] = partial  # (function, *args) -> thunk
+    ndtr: Callable[[Any], Any] | None = None  # the normal distribution function
     vmap: Callable[..., Any] | None = None
 
 
 def tracegrad_library() -> Library:
+    import scipy.special
+
     import tracegrad
 
-    return Library(numpy, tracegrad.grad, tracegrad.value_and_grad, vmap=tracegrad.vmap)
+    return Library(numpy, tracegrad.grad, tracegrad.value_and_grad, ndtr=scipy.special.ndtr, vmap=tracegrad.vmap)
 
 
 def autograd_library() -> Library:
@@ -63,11 +66,12 @@ def autograd_library() -> Library:
 
 def jax_library() -> Library:
     import jax
+    import jax.scipy.special
 
     def call(function: Callable[..., Any], *args: Any) -> Thunk:
         return lambda: jax.block_until_ready(function(*args))
 
-    return Library(jax.numpy, jax.grad, jax.value_and_grad, jax.numpy.asarray, call, jax.vmap)
+    return Library(jax.numpy, jax.grad, jax.value_and_grad, jax.numpy.asarray, call, jax.scipy.special.ndtr, jax.vmap)
 
 
 # name -> (the module it needs, what loads it). Nothing is imported before a contender is built.

@@ -25,6 +25,7 @@ from tracegrad.errors import (
 )
 from tracegrad.op import OPS
 from tracegrad.ops import create, elementwise
+from tracegrad.ops.elementwise import safe_divide, safe_multiply
 
 jax.config.update("jax_enable_x64", True)
 
@@ -773,3 +774,31 @@ def test_keeping_zeros_keeps_the_dtype(keep: Any, d: Any) -> None:
         out = keep(d, y)
         assert out.dtype == d.dtype
         assert out[0] == 0
+
+
+@pytest.mark.parametrize("size", [4, 10_000])
+@pytest.mark.parametrize("f, ufunc", [(safe_divide, np.divide), (safe_multiply, np.multiply)])
+def test_products_that_keep_zeros(f: Any, ufunc: Any, size: int) -> None:
+    d, y = [
+        np.array(v, float) for v in zip(*itertools.product([0, -0.0, 2, -3, np.inf, np.nan], repeat=2), strict=True)
+    ]
+    with np.errstate(all="ignore"):
+        plain = ufunc(d, y)
+        expected = np.where((d == 0) & np.isnan(plain), d, plain)
+        one_by_one = [f(a, b) for a, b in zip(d, y, strict=True)]
+        many = [f(*[np.concatenate([v[i : i + 1], np.ones(size)]) for v in (d, y)])[0] for i in range(len(d))]
+        once = f(np.tile(d, size // 4), np.tile(y, size // 4)).reshape(-1, len(d))
+    for got in (one_by_one, many, *once[:2]):
+        np.testing.assert_array_equal(got, expected)
+        np.testing.assert_array_equal(np.signbit(got)[expected == 0], np.signbit(expected)[expected == 0])
+
+
+@pytest.mark.parametrize("size", [4, 10_000])
+def test_products_that_keep_zeros_warn_where_they_should(size: int) -> None:
+    ones, zeros = np.ones(size), np.zeros(size)
+    with pytest.warns(RuntimeWarning, match="divide by zero"):
+        safe_divide(ones, zeros)
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        safe_multiply(1e200 * ones, 1e200 * ones)
+    assert not safe_divide(zeros, zeros).any()
+    assert not safe_multiply(zeros, np.inf * ones).any()

@@ -359,9 +359,10 @@ def transpose_of_a_constant() -> None:
 @golden(
     ConcretizationTypeError,
     "if, and, or, not, while or bool() at <HERE> (in relu) needs the value of a traced bool[] made at <MADE> (in "
-    "relu), but the vmap of <F function> knows only its type.\n"
-    "  Instead, write `np.where(condition, a, b)`, or decide outside and pass plain values in: `lambda x: f(x, "
-    "flag)`.",
+    "relu), which depends on x, but the vmap of <F function> knows only its type.\n"
+    "    if positive:  # HERE\n"
+    "  Instead, write `np.where(condition, a, b)`, which computes both, or `tg.lax.cond(condition, f, g, x)`, which runs "
+    "one of the functions, or decide outside and pass plain values in: `lambda x: f(x, n)`.",
 )
 def branch_in_vmap() -> None:
     def relu(x: Any) -> Any:  # F
@@ -375,9 +376,41 @@ def branch_in_vmap() -> None:
 
 @golden(
     ConcretizationTypeError,
+    "if, and, or, not, while or bool() at <HERE> (in step) needs the value of a traced bool[] made at <HERE> (in "
+    "step), which depends on params['limit'], params['w'], x, but the jit of <F function> knows only its type.\n"
+    '    if np.sum(h) > params["limit"]:  # HERE\n'
+    "  Instead, write `np.where(condition, a, b)`, which computes both, or `tg.lax.cond(condition, f, g, x)`, which runs "
+    "one of the functions, or decide outside and have jit trace anew for each value: `tg.jit(f, "
+    "static_argnames='params')`.",
+)
+def branch_in_jit() -> None:
+    def step(params: Any, x: Any, y: Any) -> Any:  # F
+        h = np.tanh(x @ params["w"])
+        if np.sum(h) > params["limit"]:  # HERE
+            return h
+        return y
+
+    tg.jit(step)({"w": np.eye(3), "limit": 1.0, "other": 2.0}, X, X)
+
+
+@golden(
+    ConcretizationTypeError,
+    "an index or a size at <F> (in <lambda>) needs the value of a traced i64~[], the input n, but the jit of "
+    "<F function> knows only its type.\n"
+    "    f = lambda x, n: x * sum(range(n))  # F\n"
+    "  Instead, have jit trace anew for each value: `tg.jit(f, static_argnames='n')`.",
+)
+def range_in_jit() -> None:
+    f = lambda x, n: x * sum(range(n))  # F
+    tg.jit(f)(X, 3)
+
+
+@golden(
+    ConcretizationTypeError,
     "int() at <F> (in <lambda>) needs the value of a traced i64[], the input n, but the vmap of <F function> knows "
     "only its type.\n"
-    "  Instead, pass the number in from outside: `lambda x: f(x, n)`.",
+    "    f = lambda n: int(n)  # F\n"
+    "  Instead, pass plain values in: `lambda x: f(x, n)`.",
 )
 def int_in_vmap() -> None:
     f = lambda n: int(n)  # F
@@ -388,7 +421,8 @@ def int_in_vmap() -> None:
     ConcretizationTypeError,
     "an index or a size at <F> (in <lambda>) needs the value of a traced i64[], the input n, but the make_graph of "
     "<F function> knows only its type.\n"
-    "  Instead, pass the number in from outside: `lambda x: f(x, n)`.",
+    "    f = lambda n: sum(range(n))  # F\n"
+    "  Instead, pass plain values in: `lambda x: f(x, n)`.",
 )
 def range_in_make_graph() -> None:
     f = lambda n: sum(range(n))  # F
@@ -407,8 +441,9 @@ def shape_in_vmap() -> None:
 
 @golden(
     ConcretizationTypeError,
-    "indexing with a mask at <F> (in <lambda>) needs the value of a traced bool[3] made at <F> (in <lambda>), but "
-    "the vmap of <F function> knows only its type.\n"
+    "indexing with a mask at <F> (in <lambda>) needs the value of a traced bool[3] made at <F> (in <lambda>), which "
+    "depends on x, but the vmap of <F function> knows only its type.\n"
+    "    f = lambda x: x[x > 0]  # F\n"
     "  Instead, write `np.where(mask, x, 0)` or `x.at[mask].set(0)`, whose shapes do not depend on values.",
 )
 def mask_in_vmap() -> None:
@@ -420,6 +455,7 @@ def mask_in_vmap() -> None:
     ConcretizationTypeError,
     "float() (or a function of the math module) at <F> (in <lambda>) needs the value of a traced f64[], the input x, "
     "but the vmap of <F function> knows only its type.\n"
+    "    f = lambda x: float(x)  # F\n"
     "  Write NumPy's function in place of math's: `np.sin(x)`, not `math.sin(x)`.",
 )
 def float_in_vmap() -> None:

@@ -145,6 +145,10 @@ def make_graph(lib: Library, f: Function) -> Function:
     return g
 
 
+def jit(lib: Library, f: Function) -> Function:
+    return lib.transforms.jit(f)
+
+
 def custom_jvp(lib: Library, f: Function) -> Function:
     """A rule that is wrong by a factor of three, so that one sees that it is used."""
     g = lib.transforms.custom_jvp(f)
@@ -169,12 +173,18 @@ def custom_vjp(lib: Library, f: Function) -> Function:
 
 Transform = Callable[[Library, Function], Function]
 TRANSFORMS: list[Transform] = [
-    identity, grad, value_and_grad, jvp, linearize, vjp, vmap, jacfwd, jacrev, hessian, hvp, make_graph, custom_jvp,
-    custom_vjp,
+    identity, grad, value_and_grad, jvp, linearize, vjp, vmap, jacfwd, jacrev, hessian, hvp, make_graph, jit,
+    custom_jvp, custom_vjp,
 ]  # fmt: skip
 # What jax computes for ours where the two are the same function, so that fewer are traced. (A jax custom_vjp has no
 # forward mode at all.)
-THEIR_OWN: dict[Transform, Transform] = {linearize: jvp, jacrev: jacfwd, custom_vjp: custom_jvp, make_graph: identity}
+THEIR_OWN: dict[Transform, Transform] = {
+    linearize: jvp,
+    jacrev: jacfwd,
+    custom_vjp: custom_jvp,
+    make_graph: identity,
+    jit: identity,
+}
 CANONICAL = [t for t in TRANSFORMS if t not in THEIR_OWN]
 
 
@@ -585,6 +595,17 @@ def test_random_programs(steps: list[tuple[Callable[..., Any], list[int]]], seed
         near(got, np.stack(one))
     near(tg.grad(lambda v: np.sum(tg.vmap(f, (0, None))(v, args[1])))(batch[0]),
          np.stack([tg.grad(f)(v, args[1]) for v in batch[0]]))  # fmt: skip
+
+    # Compiled: the same bits; and derivatives of what is compiled.
+    jitted = tg.jit(f)
+    assert np.asarray(jitted(*args)).tobytes() == np.asarray(value).tobytes()
+    for got, expected in zip(tg.jit(by_reverse)(*args), gradient, strict=True):
+        assert np.asarray(got).tobytes() == np.asarray(expected).tobytes()
+    for got, expected in zip(tg.grad(jitted, (0, 1))(*args), gradient, strict=True):
+        near(got, expected)
+    near(tg.jvp(jitted, args, tangents)[1], slope(tangents))
+    near(inner(tg.jvp(tg.grad(jitted, (0, 1)), args, tangents)[1]), second)
+    near(tg.vmap(jitted)(*batch), tg.vmap(f)(*batch))
 
     # Graphs, of values and of types.
     structs = [tg.ShapeDtypeStruct(x.shape, x.dtype) for x in args]

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
+import scipy.special
 
 import tracegrad as tg
 from tracegrad import nn
-from tracegrad.errors import DtypeError, ShapeError
+from tracegrad.errors import DtypeError, ShapeError, UnsupportedFunctionError
 from tracegrad.ops import special
 
 jax.config.update("jax_enable_x64", True)
@@ -450,28 +451,57 @@ def relative_error(f: Callable[..., Any], exact: Callable[..., Any], xs: Any) ->
     return worst
 
 
+@pytest.fixture(params=["scipy", "without scipy"])
+def with_and_without_scipy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "without scipy":
+        monkeypatch.setattr(special, "_scipy_special", lambda: None)
+
+
+@pytest.mark.usefixtures("with_and_without_scipy")
 def test_erf_to_the_last_digit() -> None:
     xs = np.concatenate([np.linspace(-6.3, 6.3, 1200), 10.0 ** np.linspace(-300, 0, 100), [1.0, -1.0, 0.5, -0.5]])
     assert relative_error(special.erf, mpmath.erf, xs) < 4e-16
     assert relative_error(special.erfc, mpmath.erfc, xs) < 8e-16
     tail = np.linspace(6.0, 26.5, 300)
     assert relative_error(special.erfc, mpmath.erfc, tail) < 8e-16
+    assert relative_error(special.ndtr, mpmath.ncdf, np.linspace(-3, 8, 1200)) < 2e-15
+    # The rounding of x / sqrt(2) is multiplied by x**2.
+    assert relative_error(special.ndtr, mpmath.ncdf, np.linspace(-37, -3, 300)) < 3e-13
 
 
+def test_scipy_is_used_where_it_is_installed() -> None:
+    x = np.linspace(-3, 3, 50)
+    for f in (special.erf, special.ndtr):
+        assert f(x).tobytes() == getattr(scipy.special, f.__name__)(x).tobytes()
+
+
+@pytest.mark.usefixtures("with_and_without_scipy")
 def test_erf_ends_signs_and_dtypes() -> None:
+    assert special.ndtr(np.array([0.0, np.inf, -np.inf])).tolist() == [0.5, 1.0, 0.0]
     ends = np.array([0.0, -0.0, np.inf, -np.inf, 30.0, -30.0])
     assert special.erf(ends).tolist() == [0.0, 0.0, 1.0, -1.0, 1.0, -1.0]
     assert np.signbit(special.erf(ends))[1]
     assert special.erfc(ends).tolist() == [1.0, 1.0, 0.0, 2.0, 0.0, 2.0]
-    for f in (special.erf, special.erfc):
+    for f in (special.erf, special.erfc, special.ndtr):
         assert np.isnan(f(np.array([np.nan, 1.0]))).tolist() == [True, False]
         assert f(np.zeros((0, 3))).shape == (0, 3)
         x = np.linspace(-3, 3, 20_000)  # more than one block
         for dtype in ("float16", "float32"):
             assert f(x.astype(dtype)).dtype == dtype
-        np.testing.assert_allclose(f(x), [float(f(v)) for v in x], rtol=1e-15)
+        np.testing.assert_allclose(f(x), [float(f(v)) for v in x], rtol=4e-15)
         np.testing.assert_allclose(f(x.reshape(2, -1).T), f(x).reshape(2, -1).T, rtol=0)
         assert f(np.array([1, 2])).dtype == np.float64
+
+
+def test_functions_of_scipy_are_traced() -> None:
+    x = np.linspace(-2, 2, 7)
+    for name in ("erf", "erfc", "expit", "ndtr"):
+        f = getattr(scipy.special, name)
+        theirs = getattr(jax.scipy.special, name)
+        agree(tg.jit(lambda x, f=f: f(x))(x), f(x))
+        agree(tg.grad(lambda x, f=f: np.sum(f(x) * x))(x), jax.grad(lambda x, g=theirs: (g(x) * x).sum())(x))
+    with pytest.raises(UnsupportedFunctionError, match=r"gammainc is not traced.*test_nn\.py"):
+        tg.grad(lambda x: scipy.special.gammainc(x, 1.0))(2.0)
 
 
 def test_logistic_of_complex() -> None:

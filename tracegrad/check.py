@@ -57,5 +57,9 @@ def check(graph: Graph) -> None:
             fail(f"{eqn.op.name} gives {types}, but its outputs are {[v.type for v in eqn.outputs]}", i)
         for var in eqn.outputs:
             define(var, i)
+        for value in eqn.params.values():
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Graph):
+                    check(part)
     for atom in graph.outputs:
         use(atom, len(graph.eqns) - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 import threading
 from dis import opmap
@@ -59,6 +60,11 @@ class Source(NamedTuple):
     @property
     def short(self) -> str:
         return f"{os.path.basename(self.file)}:{self.line}"
+
+    @property
+    def text(self) -> str:
+        """What stands there."""
+        return linecache.getline(self.file, self.line).strip()
 
 
 # What is kept for each recorded op: a code object and an offset into it. Finding the line waits until somebody asks.

@@ -96,6 +96,11 @@ class Graph:
         return frozenset().union(*[axes_of(eqn.params) for eqn in self.eqns])
 
     @cached_property
+    def memo(self) -> dict[Any, Any]:
+        """What has been made of the Graph and lives as long as it: its compiled function, its derivatives."""
+        return {}
+
+    @cached_property
     def structure(self) -> tuple[Any, ...]:
         """What equality compares: variables by number, ops, params and types."""
         numbers: dict[Var, int] = {}
@@ -145,7 +150,11 @@ def _content(const: Any) -> Any:
 
 def evaluate(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
     """Run the equations on arrays, or on tracers, which records them in their trace."""
-    return interpret(graph, inputs, lambda op, values, params: bind(op, values, params))
+    return interpret(graph, inputs, apply_op)
+
+
+def apply_op(op: Op, inputs: tuple[Any, ...], params: Params) -> Any:
+    return bind(op, inputs, params) if op.apply is None else op.apply(inputs, params)
 
 
 def interpret(graph: Graph, inputs: Sequence[Any], apply: Callable[[Op, tuple[Any, ...], Params], Any]) -> list[Any]:

@@ -24,13 +24,15 @@ VjpRule = Callable[[Wanted, Any, Any, Sequence[Any], Params], Sequence[Any]]
 # (input names, input types, which inputs may be broadcast views, params) -> a Python expression of the same bits as
 # `evaluate`, or None for no better way.
 Spelling = Callable[[Sequence[str], Sequence[ArrayType], Sequence[bool], Params], "str | None"]
-# (inputs, params, definitions) -> (inputs, params) of the same op anew, or one input that equals the output, or None.
+# (inputs, params, definitions) -> (op, inputs, params) anew, or one input that equals the output, or None.
 # `definitions` maps a variable to the equation that makes it.
 Simplification = Callable[[Sequence[Any], Params, Mapping[Any, Any]], Any]
 # (size, batched, inputs, params) -> out. Batched inputs and all outputs carry the batch on axis 0.
 BatchRule = Callable[[int, Sequence[bool], Sequence[Any], Params], Any]
 # The same for an op over a named axis where that axis is the batch: -> (out, whether out carries the batch).
 CollectiveRule = Callable[[int, Sequence[bool], Sequence[Any], Params], tuple[Any, bool]]
+# (inputs, params) -> out.
+Application = Callable[[tuple[Any, ...], Params], Any]
 
 EVERY: frozenset[int] = frozenset(range(1 << 10))
 
@@ -63,16 +65,20 @@ class Op:
     repeats    whether the output is the input repeated along some axes, as broadcasting would do by itself
     spell      how generated code writes the op where there is a cheaper way than calling `evaluate`
     simplify   what the op can be replaced by for certain inputs, exactly
-    collective what the op over the named axis `params["axis"]` does where that axis is the one being batched
+    collective what the op over the named axis `params["axis_name"]` does where that axis is the one being batched
+    apply      how an interpreter applies the op where there is more to decide than `bind` does
+    inlined    the name of the param that holds a Graph which may stand in the op's place
     """
 
     __slots__ = (
+        "apply",
         "batch",
         "collective",
         "elementwise",
         "evaluate",
         "fresh",
         "infer",
+        "inlined",
         "jvp",
         "keeps_inputs",
         "kinds",
@@ -109,6 +115,8 @@ class Op:
         spell: Spelling | None = None,
         simplify: Simplification | None = None,
         collective: CollectiveRule | None = None,
+        apply: Application | None = None,
+        inlined: str = "",
     ) -> None:
         self.name = name
         self.evaluate = evaluate
@@ -128,6 +136,8 @@ class Op:
         self.spell = spell
         self.simplify = simplify
         self.collective = collective
+        self.apply = apply
+        self.inlined = inlined
         # A derivative of an op that is linear in all inputs together never looks at their values.
         self.keeps_inputs = EVERY not in self.linear
         if name in OPS:

@@ -1,5 +1,6 @@
 """A Graph as text. The grammar, in which `{...}` repeats and `[...]` may be missing:
 
+listing = graph {newline graph}                     a graph, then those that its equations name in their params
 graph   = "graph" name "(" [input {"," input}] ")" "{" newline
           {const} {eqn} "return" [atom {"," atom}] newline "}"
 input   = var ":" type  ["=" path]                  path: the argument's key path, where it is not the name itself
@@ -32,11 +33,12 @@ def all_letters() -> Iterator[str]:
 
 
 class Names:
-    """Names for variables, in order of first mention."""
+    """Names for variables, in order of first mention. Graphs are noted in `graphs`, with names of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, graphs: dict[int, tuple[Graph, str]] | None = None) -> None:
         self.known: dict[Var, str] = {}
         self.letters = all_letters()
+        self.graphs = {} if graphs is None else graphs
 
     def __call__(self, atom: Atom) -> str:
         if isinstance(atom, Literal):
@@ -48,28 +50,45 @@ class Names:
     def typed(self, var: Var) -> str:
         return f"{self(var)}:{var.type}"
 
+    def graph(self, graph: Graph) -> str:
+        if id(graph) not in self.graphs:
+            alike = sum([g.name == graph.name for g, _ in self.graphs.values()])
+            self.graphs[id(graph)] = graph, f"{graph.name}.{alike + 1}" if alike else graph.name
+        return self.graphs[id(graph)][1]
 
-def param_text(value: Any) -> str:
-    if isinstance(value, np.dtype):
-        return value.name
-    if callable(value) and hasattr(value, "__name__"):
-        return str(value.__name__)
-    return str(value) if isinstance(value, Graph) else repr(value)
+    def param(self, value: Any) -> str:
+        if isinstance(value, Graph):
+            return self.graph(value)
+        if isinstance(value, np.dtype):
+            return value.name
+        if isinstance(value, tuple) and any([isinstance(item, Graph) for item in value]):
+            return f"({', '.join([self.param(item) for item in value])})"
+        if callable(value) and hasattr(value, "__name__"):
+            return str(value.__name__)
+        return repr(value)
 
 
 def eqn_text(eqn: Eqn, name: Names) -> str:
     """One equation, without its source."""
     inputs = " ".join([name(a) for a in eqn.inputs])
     outputs = ", ".join([name.typed(v) for v in eqn.outputs])
-    params = ", ".join([f"{k}={param_text(v)}" for k, v in eqn.params.items()])
+    params = ", ".join([f"{k}={name.param(v)}" for k, v in eqn.params.items()])
     return f"{outputs} = {eqn.op.name}{f'[{params}]' if params else ''} {inputs}".rstrip()
 
 
 def listing(graph: Graph) -> str:
     """The whole graph in the grammar of this module."""
-    name = Names()
+    graphs = {id(graph): (graph, graph.name)}
+    texts: list[str] = []
+    while len(texts) < len(graphs):
+        texts.append(_listed(*list(graphs.values())[len(texts)], graphs))
+    return "\n".join(texts)
+
+
+def _listed(graph: Graph, called: str, graphs: dict[int, tuple[Graph, str]]) -> str:
+    name = Names(graphs)
     heads = [name.typed(v) + (f"={v.name}" if v.name and v.name != name(v) else "") for v in graph.inputs]
-    lines = [f"graph {graph.name}({', '.join(heads)}) {{"]
+    lines = [f"graph {called}({', '.join(heads)}) {{"]
     for var, value in graph.consts.items():
         shown = f" = {value.tolist()}" if isinstance(value, np.ndarray) and value.size <= 4 else ""
         lines.append(f"  const {name.typed(var)}{shown}")

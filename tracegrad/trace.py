@@ -17,6 +17,7 @@ import functools
 import inspect
 import itertools
 import operator
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
@@ -40,6 +41,7 @@ from tracegrad.errors import (
     described,
     place,
     raised_by,
+    resolve,
     user_source,
 )
 from tracegrad.op import OPS, Op, Params
@@ -51,6 +53,8 @@ Equation = tuple[Op, tuple[Any, ...], Sequence[Any], Params, Any, tuple[int, ...
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 # ufunc -> op, for the ufuncs that are one op: the short way.
 UFUNCS: dict[np.ufunc, Op] = {}
+# The name of a ufunc of scipy.special, which is not imported for it -> our function.
+SCIPY_FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
 NO_PARAMS: Params = {}
 _DIRECT = frozenset([np.ndarray, *PYTHON_SCALARS, *(np.dtype(c).type for c in "?bhilqBHILQefdgFDG")])
@@ -69,13 +73,19 @@ class Trace:
 
     abstract = False
     for_graph = False  # whether the equations will be evaluated anew, not just differentiated
+    linear = False  # whether they must be linear in the inputs, so that all of them depend on these
+    reverse = False  # whether `backward` will walk them
     names: Callable[[int], str] | None = None
     axes: tuple[Axis, ...] = ()  # the named axes that were bound when it began, in a trace that may record their index
     locked: dict[int, tuple[np.ndarray[Any, Any], bool]] | None = None
 
-    def __init__(self, transform: str, function: Any, *, abstract: bool = False, for_graph: bool = False) -> None:
+    def __init__(
+        self, transform: str, function: Any, *, abstract: bool = False, for_graph: bool = False, reverse: bool = False
+    ) -> None:
         self.transform = transform
         self.function = function
+        if reverse:
+            self.reverse = True
         if abstract:
             self.abstract = True
         if for_graph or abstract:
@@ -162,6 +172,17 @@ def _can_be_given_back(array: np.ndarray[Any, Any]) -> bool:
         return not memoryview(owner).readonly
     except TypeError:
         return False
+
+
+def is_immutable(array: np.ndarray[Any, Any]) -> bool:
+    """Whether nobody can write into an array: neither it nor the array that owns its memory is writeable, and not just
+    because a trace holds them."""
+    owner: Any = array
+    while type(owner) is ndarray:
+        if owner.flags.writeable or id(owner) in _held:
+            return False
+        owner = owner.base
+    return owner is None
 
 
 def _give_back(arrays: list[np.ndarray[Any, Any]]) -> None:
@@ -271,6 +292,20 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
     return out
 
 
+def bind_constant(op: Op, x: Any, params: Params, beside: Any) -> Any:
+    """Apply an op to a plain value in the trace of types that is at work on the tracer `beside`, if there is one: its
+    Graph has then the op, and not an array that is the result."""
+    while type(beside) is Tracer:
+        trace = beside.origin
+        if trace.abstract and not trace.linear and not trace.ended:
+            found: Any = op.infer([type_of(x)], params)
+            out = Tracer(trace, None, user_source(), found)
+            trace.record((op, (x,), (x,), params, out, ()))
+            return out
+        beside = beside.value
+    return bind(op, (x,), params)
+
+
 def _weakened(result: Any, values: Any) -> Any:
     """Arithmetic of Python scalars alone gives a Python scalar, whose dtype yields to any array's."""
     if isinstance(result, np.generic):
@@ -340,7 +375,11 @@ def concrete(x: Any, what: str, instead: str = "") -> Any:
     return seen
 
 
-_PLAIN_NUMBER = "pass the number in from outside: `lambda x: f(x, n)`"
+_BRANCH = (
+    "write `np.where(condition, a, b)`, which computes both, or `tg.lax.cond(condition, f, g, x)`, which runs one of the "
+    "functions, or decide outside and {outside}"
+)
+_PLAIN_NUMBER = "{outside}"
 _ASSIGN = "  Assigning into an array: in place of `y[i] = v` write `y = tnp.at(y)[i].set(v)`, or `np.stack` the parts."
 
 
@@ -448,11 +487,7 @@ class Tracer:
 
     # Python scalars: answered from the value where nothing differentiable is lost.
     def __bool__(self) -> bool:
-        value = concrete(
-            self,
-            "if, and, or, not, while or bool()",
-            "write `np.where(condition, a, b)`, or decide outside and pass plain values in: `lambda x: f(x, flag)`",
-        )
+        value = concrete(self, "if, and, or, not, while or bool()", _BRANCH)
         if np.size(value) != 1:
             raise ValueError(
                 f"if, and, or, not, while or bool(){at(user_source())} needs one truth value, got {self.described()}; "
@@ -703,10 +738,29 @@ class Tracer:
         )
 
     def no_value_text(self, what: str, instead: str = "") -> str:
+        inputs = self.inputs_behind()
+        outside = "pass plain values in: `lambda x: f(x, n)`"
+        if self.origin.transform == "jit" and inputs:
+            name = re.split(r"[.\[]", inputs[0])[0]
+            outside = f"have jit trace anew for each value: `tg.jit(f, static_argnames={name!r})`"
+        source = resolve(user_source())
         return (
-            f"{what}{at(user_source())} needs the value of {self.described()}, but the {self.origin.described()} knows "
-            "only its type." + (f"\n  Instead, {instead}." if instead else "")
+            f"{what}{at(user_source())} needs the value of {self.described()}"
+            + (f", which depends on {', '.join(inputs)}" if inputs and self.name is None else "")
+            + f", but the {self.origin.described()} knows only its type."
+            + (f"\n    {source.text}" if source is not None and source.text else "")
+            + (f"\n  Instead, {instead.replace('{outside}', outside)}." if instead else "")
         )
+
+    def inputs_behind(self) -> list[str]:
+        """The names of the inputs of its trace that the value depends on."""
+        live = {id(self)}
+        found: dict[int, Tracer] = {self.source: self} if isinstance(self.source, int) else {}
+        for op, inputs, _, _, out, wanted in reversed(self.origin.eqns):
+            if any(id(o) in live for o in out) if op.several else id(out) in live:
+                live.update([id(inputs[i]) for i in wanted])
+                found.update([(inputs[i].source, inputs[i]) for i in wanted if isinstance(inputs[i].source, int)])
+        return [str(found[number].name) for number in sorted(found)]
 
     def __repr__(self) -> str:
         ended = " (ended)" if self.origin.ended else ""
@@ -751,7 +805,8 @@ def hidden_behind(error: Exception) -> Exception | None:
             return cause
     if isinstance(error, TypeError) and "or a single integer, got '<traced " in str(error):
         return ConcretizationTypeError(
-            f"a shape{at(raised_by(error))} needs plain integers: {error}.\n  Instead, {_PLAIN_NUMBER}."
+            f"a shape{at(raised_by(error))} needs plain integers: {error}.\n  Instead, pass the number in from outside: "
+            "`lambda x: f(x, n)`."
         )
     return None
 

@@ -6,12 +6,14 @@ tracing, dispatch, and memory: a large elementwise result is written over an arr
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import itertools
 import keyword
 import linecache
 import math
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,8 +52,8 @@ def lower(graph: Graph, out_tree: PyTreeDef | None = None) -> Lowered:
     """
     parts: list[str] = []
 
-    def compiled(part: Graph) -> Callable[..., list[Any]]:
-        found = _compiled(part, None)
+    def compiled(part: Graph) -> Callable[..., None]:
+        found = _compiled(part, None, fills=True)
         parts.append(found.source + "\n\n")
         return found.function
 
@@ -59,8 +61,30 @@ def lower(graph: Graph, out_tree: PyTreeDef | None = None) -> Lowered:
     return Lowered(whole.function, "".join([*parts, whole.source]))
 
 
-def _compiled(graph: Graph, out_tree: PyTreeDef | None) -> Lowered:
-    writer = _Writer(graph, out_tree)
+def compiled(graph: Graph) -> Callable[..., list[Any]]:
+    """The function of a Graph, compiled once."""
+    found = graph.memo.get("compiled")
+    if found is None:
+        with collector_paused():
+            found = graph.memo["compiled"] = lower(graph).function
+    return found
+
+
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
+    """Without garbage collections, which the passes and the lowering would start by the dozen, making much that lives on
+    and no cycles. No user's code runs meanwhile."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _compiled(graph: Graph, out_tree: PyTreeDef | None, fills: bool = False) -> Lowered:
+    writer = _Writer(graph, out_tree, fills)
     source = writer.write()
     filename = f"<tracegrad jit {graph.name} {next(_numbers)}>"
     exec(compile(source, filename, "exec"), writer.namespace)
@@ -84,11 +108,15 @@ def own(x: Any, others: Sequence[Any]) -> Any:
 
 
 class _Writer:
-    """Writes one function. `roots` says whose memory a variable may lie in; `last` where each root is read last."""
+    """Writes one function. `roots` says whose memory a variable may lie in; `last` where each root is read last.
 
-    def __init__(self, graph: Graph, out_tree: PyTreeDef | None) -> None:
+    A function that `fills` has its outputs as further arguments, into which it writes them."""
+
+    def __init__(self, graph: Graph, out_tree: PyTreeDef | None, fills: bool = False) -> None:
         self.graph = graph
         self.out_tree = out_tree
+        self.filled: dict[Var, str] = {}  # variable -> the argument that it is to be written into
+        self.fills = fills
         self.function = graph.name if graph.name.isidentifier() and not keyword.iskeyword(graph.name) else "compiled"
         self.namespace: dict[str, Any] = {
             "array": np.array, "item": item, "own": own, "inf": math.inf, "nan": math.nan, "add_reduce": np.add.reduce, "blas_matmul": np.matmul,
@@ -150,6 +178,8 @@ class _Writer:
             return f"complex({value.real!r}, {value.imag!r})"
         if value is None or type(value) in (bool, int, float, str):
             return repr(value)
+        if isinstance(value, np.bool | np.number):
+            return self.constant(value.item(), value.dtype, value.dtype.name)
         if type(value) is tuple and all([x is None or type(x) in (bool, int) for x in value]):
             return repr(value)
         name = getattr(value, "__name__", f"k{len(self.namespace)}")
@@ -160,21 +190,29 @@ class _Writer:
 
     def write(self) -> str:
         graph = self.graph
-        arguments = ", ".join([self.name(v) for v in graph.inputs])
+        arguments = [self.name(v) for v in graph.inputs]
         for v, value in graph.consts.items():
             self.namespace[self.name(v)] = value
+        if self.fills:
+            self.filled = {v: f"out{i}" for i, v in enumerate(graph.outputs) if type(v) is Var}
+            self.namespace |= dict.fromkeys(self.filled.values())  # no variable is called that
+            arguments += self.filled.values()
         body = []
         for i, eqn in enumerate(graph.eqns):
             targets = ", ".join([self.name(v) for v in eqn.outputs])
             comma = "," if eqn.op.several and len(eqn.outputs) == 1 else ""
             line = f"{targets}{comma} = {self.expression(eqn, i)}"
+            if (out := self.filled.get(eqn.outputs[0])) and not line.endswith(f", {out})"):
+                line += f"; {out}[:] = {targets}"
             body.append((line, self.let_go(eqn, i), eqn.source))
         ended = [(f"{line}; del {', '.join(gone)}" if gone else line, source) for line, gone, source in body]
         width = min(max([len(line) for line, _ in ended], default=0), 72)
         while self.function in self.namespace:  # the user's function may be called `sin`
             self.function += "_"
-        lines = [*self.constants.values(), f"def {self.function}({arguments}):"]
+        lines = [*self.constants.values(), f"def {self.function}({', '.join(arguments)}):"]
         lines += [f"    {line:<{width}}  # {s.short}" if s else f"    {line}" for line, s in ended]
+        if self.fills:
+            return "\n".join(lines) + "\n"
         results = self.results()
         if self.out_tree is None:
             returned = f"[{', '.join(results)}]"
@@ -188,7 +226,8 @@ class _Writer:
 
     def expression(self, eqn: Eqn, i: int) -> str:
         op = eqn.op
-        args = [self.name(a) for a in eqn.inputs]
+        is_ufunc = isinstance(op.evaluate, np.ufunc)
+        args = self.with_constants(op.evaluate, eqn) if is_ufunc else [self.name(a) for a in eqn.inputs]
         types = [a.type for a in eqn.inputs]
         spelled = None
         if op.spell is not None:
@@ -196,39 +235,42 @@ class _Writer:
             spelled = op.spell(args, types, views, eqn.params)
         if spelled is None:
             named = [f"{k}={self.text(v)}" for k, v in eqn.params.items()]
-            target = ""
-            if isinstance(op.evaluate, np.ufunc):
-                target = self.target(eqn, i)
-                args = self.with_constants(op.evaluate, eqn, args)
+            target = self.target(eqn, i) if is_ufunc else ""
             if target:
                 args = [*args, target]  # the argument after the inputs of a ufunc is `out`
-                self.renamed = [target]
+                if eqn.outputs[0] not in self.filled:
+                    self.renamed = [target]
             spelled = f"{_called(eqn)}({', '.join([*args, *named])})"
         if op.weak and all([t.weak for t in types]):
             return f"item({spelled})"
         return spelled
 
-    def with_constants(self, ufunc: np.ufunc, eqn: Eqn, args: list[str]) -> list[str]:
-        """The arguments with arrays for Python scalars, of the dtype that NumPy would convert them to: a third faster."""
+    def with_constants(self, ufunc: Any, eqn: Eqn) -> list[str]:
+        """The arguments with arrays for scalars, of the dtype that NumPy would convert them to: a third faster."""
         if not any([type(a) is Literal for a in eqn.inputs]) or not any([type(a) is Var for a in eqn.inputs]):
-            return args
+            return [self.name(a) for a in eqn.inputs]
         dtypes = ufunc.resolve_dtypes((*[a.type.promotion for a in eqn.inputs], *[None] * ufunc.nout))
         return [
-            self.constant(a.value, dtype) if type(a) is Literal and a.type.weak else name
-            for a, name, dtype in zip(eqn.inputs, args, dtypes, strict=False)
+            self.constant(a.value, dtype if a.type.weak else a.type.dtype) if type(a) is Literal else self.name(a)
+            for a, dtype in zip(eqn.inputs, dtypes, strict=False)
         ]
 
-    def constant(self, value: Any, dtype: np.dtype[Any]) -> str:
-        """The name of an array without axes, which the source defines at its head."""
-        text = self.text(float(value) if dtype.kind == "f" else value)
+    def constant(self, value: Any, dtype: np.dtype[Any], scalar: str = "") -> str:
+        """The name of an array without axes, or of a scalar of this NumPy type, which the source defines at its head."""
+        text = self.text(float(value) if dtype.kind == "f" else np.asarray(value).item())
         plain = "".join([c if c.isalnum() else "m" if c == "-" else "_" for c in text])
-        name = f"c{plain}" if dtype.kind in "fi" and dtype.itemsize == 8 else f"c{plain}_{dtype.name}"
-        self.constants[name] = f"{name} = array({text}, {dtype.name!r})"
+        name = f"{'s' if scalar else 'c'}{plain}"
+        if dtype.kind not in "fi" or dtype.itemsize != 8:
+            name += f"_{dtype.name}"
+        self.namespace.setdefault(scalar, dtype.type)
+        self.constants[name] = f"{name} = {scalar}({text})" if scalar else f"{name} = array({text}, {dtype.name!r})"
         return name
 
     def target(self, eqn: Eqn, i: int) -> str:
         """The array to write the result of a ufunc over, if there is one: a dying input, or one that died before."""
         wanted = eqn.outputs[0].type
+        if eqn.outputs[0] in self.filled:
+            return self.filled[eqn.outputs[0]]
         if len(eqn.outputs) > 1 or _size(wanted) < _SMALL:
             return ""
         for a in eqn.inputs:

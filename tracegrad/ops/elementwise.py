@@ -19,7 +19,7 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad.errors import DtypeError
-from tracegrad.op import Op, Params, Sample, Wanted
+from tracegrad.op import Op, Params, Sample, Simplification, Wanted
 from tracegrad.ops.families import (
     broadcast_shapes,
     declare,
@@ -78,16 +78,39 @@ def integer_samples(inputs: int, low: int = 0, high: int = 6) -> Callable[[], It
 # ---------------------------------------------------------------------------------------------------------------------
 # A quotient and a product that keep zeros: for partials that are infinite where nothing flows.
 
+_MANY = 4096  # elements; from here on computing first and looking for NaN then is cheaper than looking for zeros
 
-def _divide_keeping_zeros(d: Any, y: Any) -> Any:
-    if np.count_nonzero(d) == (d.size if type(d) is ndarray else np.size(d)):
-        return np.divide(d, y)
-    return np.divide(d, np.where(np.equal(d, 0), 1, _as_strong_as(d, y)))
+
+def _keeping_zeros(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
+    """The ufunc, but `d` itself where `d` is zero and the result is NaN."""
+
+    def evaluate(d: Any, y: Any) -> Any:
+        if np.size(d) <= _MANY and np.count_nonzero(d) == np.size(d):
+            return ufunc(d, y)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            found = ufunc(d, y)
+            if np.isfinite(np.add.reduce(found, None)):
+                return found
+            spoiled = np.logical_and(np.equal(d, 0), np.isnan(found))
+        return ufunc(d, np.where(spoiled, 1, _as_strong_as(d, y)))  # with the warnings that are due
+
+    return evaluate
 
 
 def _as_strong_as(d: Any, y: Any) -> Any:
     """A Python scalar in the dtype that it has in arithmetic with `d`, for `where` would make a float64 of it."""
     return np.result_type(d, y).type(y) if type(y) in PYTHON_SCALARS else y
+
+
+def _unguarded(plain: Callable[[], Op]) -> Simplification:
+    """The plain op where a number in the graph says that no zero meets an infinity."""
+
+    def simpler(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+        d, y = [getattr(x, "value", None) for x in inputs]
+        is_safe = (d is not None and d != 0) or (y is not None and y != 0 and np.isfinite(y))
+        return (plain(), inputs, params) if is_safe else None
+
+    return simpler
 
 
 def _divide_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -97,29 +120,24 @@ def _divide_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
 
 _safe_divide = elementwise(
     "safe_divide",
-    _divide_keeping_zeros,
+    _keeping_zeros(np.divide),
     lambda d, out, x, y: safe_divide(d, y),
     lambda d, out, x, y: -safe_divide(safe_multiply(out, d), y),
     infer=_divide_type,
     linear=[{0}],
+    fresh=True,
+    simplify=_unguarded(lambda: divide),
     samples=binary_samples(0.5, 2.0),
 )
 
 
 def safe_divide(d: Any, y: Any) -> Any:
     """`d / y`, but zero wherever `d` is zero, whatever `y` is there."""
-    if type(d) is ndarray and type(y) is ndarray and np.count_nonzero(d) == d.size:
+    if type(d) is ndarray and type(y) is ndarray and d.size <= _MANY and np.count_nonzero(d) == d.size:
         return d / y  # the usual case, which needs no guard
     if (type(y) is float or type(y) is int) and y != 0:
         return d / y
     return bind(_safe_divide, (d, y))
-
-
-def _multiply_keeping_zeros(d: Any, y: Any) -> Any:
-    # Either test will do; which one is cheaper depends on the size.
-    if np.isfinite(y).all() if np.size(y) > 4096 else np.count_nonzero(d) == np.size(d):
-        return np.multiply(d, y)
-    return np.multiply(d, np.where(np.equal(d, 0), 0, _as_strong_as(d, y)))
 
 
 def _multiply_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -129,18 +147,20 @@ def _multiply_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
 
 _safe_multiply = elementwise(
     "safe_multiply",
-    _multiply_keeping_zeros,
+    _keeping_zeros(np.multiply),
     lambda d, out, x, y: safe_multiply(d, y),
     lambda d, out, x, y: safe_multiply(x, d),
     infer=_multiply_type,
     linear=[{0}, {1}],
+    fresh=True,
+    simplify=_unguarded(lambda: multiply),
     samples=binary_samples(0.5, 2.0),
 )
 
 
 def safe_multiply(d: Any, y: Any) -> Any:
     """`d * y`, but zero wherever `d` is zero, even if `y` has overflowed there."""
-    if type(d) is ndarray and type(y) is ndarray and d.size <= 4096 and np.count_nonzero(d) == d.size:
+    if type(d) is ndarray and type(y) is ndarray and d.size <= _MANY and np.count_nonzero(d) == d.size:
         return d * y  # the usual case, which needs no guard
     return bind(_safe_multiply, (d, y))
 
@@ -524,7 +544,7 @@ def _where_samples() -> Iterable[Sample]:
 where_op = elementwise(
     "where", np.where,
     None, lambda d, out, c, x, y: np.where(c, d, 0), lambda d, out, c, x, y: np.where(c, 0, d),
-    infer=_where_type, linear=[{1, 2}], kinds="biufc", samples=_where_samples,
+    infer=_where_type, linear=[{1, 2}], kinds="biufc", samples=_where_samples, fresh=True,
 )  # fmt: skip
 
 
@@ -551,7 +571,25 @@ def _astype(x: Any, dtype: np.dtype[Any]) -> Any:
     return (x.real if x.dtype.kind == "c" and dtype.kind not in "cb" else x).astype(dtype)[()]
 
 
-astype_op = elementwise(
+def _holds(wide: np.dtype[Any], narrow: np.dtype[Any]) -> bool:
+    """Whether every number of the one dtype is one of the other: int64 and float64 are "safe" for NumPy, and not that."""
+    exact = not (narrow.kind in "iu" and narrow.itemsize == 8 and wide.kind in "fc" and wide.type is not np.longdouble)
+    return exact and np.can_cast(narrow, wide, "safe")
+
+
+def _simpler_cast(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+    """A cast to the dtype that is there already is none, and one on the way to another leaves no trace if it loses
+    nothing."""
+    (x,) = inputs
+    made = definitions.get(x)
+    if made is not None and made.op is astype_op:
+        (first,) = made.inputs
+        if not first.type.weak and _holds(x.type.dtype, first.type.dtype):
+            return astype_op, made.inputs, params
+    return x if x.type.dtype == params["dtype"] and not x.type.weak else None
+
+
+astype_op: Op = elementwise(
     "astype",
     _astype,
     lambda d, out, x, dtype: d,
@@ -559,6 +597,7 @@ astype_op = elementwise(
     linear=[{0}],
     kinds="biufc",
     samples=_astype_samples,
+    simplify=_simpler_cast,
 )
 
 

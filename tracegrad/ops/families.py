@@ -160,6 +160,7 @@ def elementwise(
     weak: bool = False,
     kinds: str = "fc",
     samples: Callable[[], Iterable[Sample]] = tuple,
+    fresh: bool | None = None,
     **further: Any,
 ) -> Op:
     """Declare an op that acts on each element alone, its inputs broadcast as NumPy's are.
@@ -230,7 +231,7 @@ def elementwise(
         weak=weak,
         kinds=kinds,
         samples=samples,
-        fresh=isinstance(evaluate, np.ufunc),
+        fresh=isinstance(evaluate, np.ufunc) if fresh is None else fresh,
         elementwise=True,
         **further,
     )
@@ -240,11 +241,15 @@ def elementwise(
 
 
 def neutral(position: int, value: int) -> Simplification:
-    """An op that gives back its other input where the one at `position` is this Python number: x * 1, x - 0."""
+    """An op that gives back its other input where the one at `position` is this real number: x * 1, x / 1. Not of
+    complex numbers, where infinity times 1 + 0j is not itself."""
 
     def simpler(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
         found = getattr(inputs[position], "value", None)
-        return inputs[1 - position] if type(found) in (int, float) and found == value else None
+        other = inputs[1 - position]
+        if found is None or isinstance(found, complex | np.complexfloating) or found != value:
+            return None
+        return other if other.type.dtype.kind != "c" else None
 
     return simpler
 

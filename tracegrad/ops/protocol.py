@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from tracegrad.errors import TracerArrayConversionError, at, user_source
 from tracegrad.ops.cumulative import cumlogsumexp, cummax, cummin, cumprod, cumsum
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, shape_of
-from tracegrad.trace import FUNCTIONS, UFUNCS, Tracer, as_array, bind, unsupported
+from tracegrad.trace import FUNCTIONS, SCIPY_FUNCTIONS, UFUNCS, Tracer, as_array, bind, unsupported
 
 _REDUCE = {
     np.add: np.sum,
@@ -67,12 +68,18 @@ def _call(ufunc: np.ufunc, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     op = UFUNCS.get(ufunc)
     if op is not None and not kwargs:
         return bind(op, inputs)
-    function = FUNCTIONS.get(ufunc)
+    function = FUNCTIONS.get(ufunc) or _of_scipy(ufunc)
     if function is None and op is None:
         raise unsupported(ufunc, of=next((x for x in inputs if type(x) is Tracer), None))
     if function is None or "where" in kwargs or (op is not None and kwargs):
         raise unsupported(ufunc, f" with {', '.join(f'{k}=' for k in kwargs)}")
     return function(*inputs, **kwargs)
+
+
+def _of_scipy(ufunc: np.ufunc) -> Any:
+    """Our function for one of scipy.special: whoever holds such a ufunc has imported that module."""
+    module = sys.modules.get("scipy.special")
+    return SCIPY_FUNCTIONS.get(ufunc.__name__) if getattr(module, ufunc.__name__, None) is ufunc else None
 
 
 def _refuse_out(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...]) -> None:

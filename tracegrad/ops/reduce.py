@@ -30,8 +30,9 @@ from tracegrad.ops.families import (
     shape_of,
     ufunc_type,
 )
+from tracegrad.ops.shape import broadcast_to_op
 from tracegrad.ops.structural import stop_gradient_op
-from tracegrad.trace import Tracer, as_array, bind
+from tracegrad.trace import Tracer, as_array, bind, bind_constant
 from tracegrad.types import ArrayType, Shape, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -211,6 +212,8 @@ def _spread(ct: Any, x: Any, params: Params) -> Any:
         out[...] = ct.reshape(reduced_shape(x.shape, params["axes"], True)) if ct.shape else ct
         return out
     shape = shape_of(x)
+    if type(x) is Tracer and isinstance(ct, np.generic):
+        return bind_constant(broadcast_to_op, ct, {"shape": shape}, beside=x)
     return np.broadcast_to(expand_reduced(ct, shape, params["axes"], params["keepdims"]), shape)
 
 

@@ -70,11 +70,14 @@ def _reshape_samples() -> Iterable[Sample]:
 
 
 def _simpler_reshape(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
-    """Of two reshapes only the last counts, and none where the shape is right already."""
+    """Of two reshapes only the last counts, and none where the shape is right already. A scalar that was repeated is
+    repeated to the new shape at once."""
     (x,) = inputs
     made = definitions.get(x)
     if made is not None and made.op is reshape_op:
-        return made.inputs, params
+        return reshape_op, made.inputs, params
+    if made is not None and made.op is broadcast_to_op and made.inputs[0].type.shape == ():
+        return broadcast_to_op, made.inputs, params
     return x if x.type.shape == params["shape"] and not x.type.weak else None
 
 
@@ -212,7 +215,7 @@ def _simpler_transpose(inputs: Sequence[Any], params: Params, definitions: Mappi
     axes = params["axes"]
     made = definitions.get(x)
     if made is not None and made.op is transpose_op:
-        return made.inputs, {"axes": tuple([made.params["axes"][i] for i in axes])}
+        return transpose_op, made.inputs, {"axes": tuple([made.params["axes"][i] for i in axes])}
     return x if axes == tuple(range(len(axes))) else None
 
 

@@ -13,9 +13,9 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.axes import Axis, entered, state
 from tracegrad.errors import ShapeError, at, described, replay, require_callable, user_source
-from tracegrad.graph import Graph, axes_of, evaluate, interpret, trace_graph
+from tracegrad.graph import Graph, apply_op, axes_of, evaluate, interpret, trace_graph
 from tracegrad.op import Op, Params
-from tracegrad.trace import Tracer, arrays_of, bind, named_after, output_name, parameter_name
+from tracegrad.trace import Tracer, arrays_of, named_after, output_name, parameter_name
 from tracegrad.types import ArrayType, float0, type_of
 
 
@@ -49,7 +49,7 @@ def batch_graph(graph: Graph, size: int, inputs: Sequence[Any], batched: Sequenc
             out, carries = op.collective(size, flags, plain, params)
             return Batched(out) if carries else out
         if not any(flags) and (axis is None or axis not in axes_of(params)):
-            return bind(op, plain, params)
+            return apply_op(op, plain, params)
         if op.batch is None:
             raise NotImplementedError(f"{op.name}{at(replay.source)} has no batching rule; give its Op record one")
         out = op.batch(size, flags, plain, params)

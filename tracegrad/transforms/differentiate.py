@@ -124,7 +124,7 @@ def _gradient(
     first = -1 if several else positions[0]
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        trace = Trace(transform, fun)
+        trace = Trace(transform, fun, reverse=True)
         try:
             x = args[first] if 0 <= first < len(args) else None
             if type(x) is np.ndarray and x.dtype.kind == "f" and not holomorphic:
@@ -358,7 +358,7 @@ def vjp_as(
     """`vjp` under another transform's name. `of` and `positions` tell which function of the user's, and which of its
     arguments, `fun` and `primals` stand for."""
     trace, eqns, inputs, outputs, in_tree, out_tree, aux = _trace_call(
-        transform, fun, primals, has_aux, True, of, positions
+        transform, fun, primals, has_aux, True, of, positions, reverse=True
     )
     out = tree.tree_unflatten(out_tree, [_lowered(o, trace, copy=True) for o in outputs])
     out_types = [type_of(o) for o in outputs]
@@ -379,13 +379,14 @@ def _trace_call(
     keep: bool,
     of: Any = None,
     positions: Sequence[int] | None = None,
+    reverse: bool = False,
 ) -> tuple[Any, ...]:
     """Trace `fun(*primals)` with values. `keep` makes copies of the constants too that the derivative may need, for
     one that is applied later, when the caller may have written into them."""
     require_callable(fun, transform, "(f, (x,), (t,))" if transform in ("jvp", "hvp") else "(f, x)")
     of = fun if of is None else of
     leaves, in_tree = tree.tree_flatten(primals)
-    trace = Trace(transform, of)
+    trace = Trace(transform, of, reverse=reverse)
     trace.names = leaf_names(of, in_tree, positions)
     try:
         arrays = arrays_of(leaves, trace.names)
@@ -605,6 +606,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
     require_callable(fun, "linear_transpose", "(f, x)")
     leaves, in_tree = tree.tree_flatten(primals)
     trace = Trace("linear_transpose", fun, abstract=True)
+    trace.linear = True
     trace.names = leaf_names(fun, in_tree)
     types = [strong(t) for t in declared_types(leaves, trace.names)]
     try:

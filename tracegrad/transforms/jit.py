@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-import gc
 import inspect
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from numpy import ndarray
@@ -18,10 +16,11 @@ from numpy import ndarray
 from tracegrad import tree
 from tracegrad.axes import state
 from tracegrad.errors import at, clip, described, require_callable, user_source
-from tracegrad.graph import Graph, evaluate, trace_graph
+from tracegrad.graph import Graph, trace_graph
 from tracegrad.lower.calls import Matcher, matcher
-from tracegrad.lower.numpy import lower
+from tracegrad.lower.numpy import collector_paused, lower
 from tracegrad.trace import Tracer, arrays_of, declared_types, leaf_names, output_name
+from tracegrad.transforms.call import call
 from tracegrad.transforms.simplify import simplify
 from tracegrad.types import PYTHON_SCALARS, ArrayType, type_of
 
@@ -40,19 +39,6 @@ class Entry:
     def function(self) -> Callable[..., Any]:
         with collector_paused():
             return lower(self.graph, self.out_tree).function
-
-
-@contextlib.contextmanager
-def collector_paused() -> Iterator[None]:
-    """Without garbage collections, which the passes and the lowering would start by the dozen, making much that lives on
-    and no cycles. No user's code runs meanwhile."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _matches_nothing(args: tuple[Any, ...]) -> None:
@@ -125,7 +111,7 @@ class Jitted:
             entry = self._entry(key, fun, args, kwargs, leaves)
         if Tracer in map(type, leaves) or Tracer in map(type, entry.graph.consts.values()) or entry.graph.axes:
             # Recorded in the traces that the tracers belong to, or in that of the vmap whose axis it names.
-            return tree.tree_unflatten(entry.out_tree, evaluate(entry.graph, leaves))
+            return tree.tree_unflatten(entry.out_tree, call(entry.graph, leaves))
         if static is None and not kwargs and not state.bound:
             if entry.matches is _matches_nothing:
                 entry.matches = matcher(in_tree, leaves) or _matches_nothing

@@ -120,6 +120,7 @@ def transpose(
 ) -> list[Any]:
     """Apply the transpose of a linear function, given by its input types, to cotangents of its outputs (None: zero)."""
     trace = Trace(what, linear, abstract=True)
+    trace.linear = True
     try:
         inputs = tracer_inputs(trace, types)
         outputs = linear(*inputs)

@@ -10,8 +10,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from tracegrad.graph import Atom, Eqn, Graph, Literal, Var
+from tracegrad.op import OPS
+from tracegrad.trace import bind, is_immutable
+from tracegrad.types import ArrayType, type_of
 
 Pass = Callable[[Graph], Graph]
 
@@ -23,8 +27,9 @@ def simplify(graph: Graph) -> Graph:
     return graph
 
 
-def rewritten(graph: Graph, rule: Callable[[Eqn], Atom | Eqn]) -> Graph:
-    """The graph with each equation, its inputs already rewritten, replaced by another or by an atom in its place."""
+def rewritten(graph: Graph, rule: Callable[[Eqn], Atom | Eqn | list[Eqn]]) -> Graph:
+    """The graph with each equation, its inputs already rewritten, replaced by another, by several of which the last has
+    its outputs, or by an atom in its place."""
     found: dict[Var, Atom] = {}
 
     eqns = []
@@ -32,7 +37,9 @@ def rewritten(graph: Graph, rule: Callable[[Eqn], Atom | Eqn]) -> Graph:
         if found and not found.keys().isdisjoint(eqn.inputs):
             eqn = replace(eqn, inputs=tuple([found.get(a, a) for a in eqn.inputs]))  # type: ignore[arg-type]
         result = rule(eqn)
-        if isinstance(result, Eqn):
+        if isinstance(result, list):
+            eqns += result
+        elif isinstance(result, Eqn):
             eqns.append(result)
             if result.outputs is not eqn.outputs:
                 found.update(zip(eqn.outputs, result.outputs, strict=True))
@@ -40,6 +47,32 @@ def rewritten(graph: Graph, rule: Callable[[Eqn], Atom | Eqn]) -> Graph:
             found[eqn.outputs[0]] = result
     outputs = tuple([found.get(a, a) for a in graph.outputs])  # type: ignore[arg-type]
     return Graph(graph.inputs, tuple(eqns), outputs, graph.consts, graph.name)
+
+
+def inline_calls(graph: Graph) -> Graph:
+    """With the equations of the Graphs that it calls, and of those that they call, in place of the calls."""
+    if not any([e.op.inlined for e in graph.eqns]):
+        return graph
+    consts = dict(graph.consts)
+    eqns: list[Eqn] = []
+
+    def walk(body: Graph, names: dict[Atom, Atom]) -> list[Atom]:
+        for eqn in body.eqns:
+            inputs = tuple([names.get(a, a) for a in eqn.inputs])
+            if eqn.op.inlined:
+                inner: Graph = eqn.params[eqn.op.inlined]
+                consts.update(inner.consts)
+                outputs = walk(inner, dict(zip(inner.inputs, inputs, strict=True)))
+                names.update(zip(eqn.outputs, outputs, strict=True))
+                continue
+            if body is not graph:  # may be called more than once
+                names.update([(v, Var(v.type)) for v in eqn.outputs])
+            outs = tuple([names.get(v, v) for v in eqn.outputs])
+            eqns.append(replace(eqn, inputs=inputs, outputs=outs))  # type: ignore[arg-type]
+        return [names.get(a, a) for a in body.outputs]
+
+    outputs = tuple(walk(graph, {}))
+    return Graph(graph.inputs, tuple(eqns), outputs, consts, graph.name)
 
 
 def eliminate_dead_code(graph: Graph) -> Graph:
@@ -82,7 +115,8 @@ def _same(atom: Atom) -> Any:
 
 
 def apply_algebra(graph: Graph) -> Graph:
-    """With what the ops' own `simplify` rules make of their inputs: x * 1, a transpose of a transpose."""
+    """With what the ops' own `simplify` rules make of their inputs: x * 1, a transpose of a transpose, a cast of a
+    cast."""
     definitions: dict[Var, Eqn] = {}
 
     def rule(eqn: Eqn) -> Atom | Eqn:
@@ -94,7 +128,10 @@ def apply_algebra(graph: Graph) -> Graph:
                 if result.type == eqn.outputs[0].type:
                     return result
                 break
-            eqn = replace(eqn, inputs=tuple(result[0]), params=result[1])
+            op, inputs, params = result
+            if op is not eqn.op and op.infer([a.type for a in inputs], params) != eqn.outputs[0].type:
+                break
+            eqn = replace(eqn, op=op, inputs=tuple(inputs), params=params)
         for v in eqn.outputs:
             definitions[v] = eqn
         return eqn
@@ -102,32 +139,83 @@ def apply_algebra(graph: Graph) -> Graph:
     return rewritten(graph, rule)
 
 
-def absorb_broadcasts(graph: Graph) -> Graph:
-    """Without a broadcast whose readers broadcast themselves, as elementwise ops do."""
-    sources: dict[Atom, Atom] = {}
+def collapse_constants(graph: Graph) -> Graph:
+    """With a broadcast of one element in place of each constant that is a view of nothing else, and with that element
+    written into the graph where nobody can change it. The cotangent of a sum is such a constant."""
+    heads: list[Eqn] = []
+    consts: dict[Var, Any] = {}
+    for v, x in graph.consts.items():
+        if type(x) is not ndarray or x.size < 2 or any(x.strides):
+            consts[v] = x
+            continue
+        element = x[(0,) * x.ndim + (...,)]  # a view, which is read anew at each call like x itself
+        source: Atom
+        if is_immutable(element):
+            source = Literal(element[()])
+        else:
+            source = Var(type_of(element))
+            consts[source] = element
+        heads.append(Eqn(OPS["broadcast_to"], (source,), {"shape": x.shape}, (v,)))
+    return Graph(graph.inputs, (*heads, *graph.eqns), graph.outputs, consts, graph.name) if heads else graph
+
+
+def fold_constants(graph: Graph) -> Graph:
+    """With the results of equations on nothing but literals, where these are scalars, and computing them warns of
+    nothing."""
 
     def rule(eqn: Eqn) -> Atom | Eqn:
+        if any([type(a) is Var for a in eqn.inputs]) or eqn.op.runs_user_code or eqn.op.several:
+            return eqn
+        if eqn.outputs[0].type.shape or eqn.op.collective is not None:  # the index in an axis has no inputs at all
+            return eqn
+        try:
+            with np.errstate(all="raise"):
+                found = Literal(bind(eqn.op, tuple([a.value for a in eqn.inputs]), eqn.params))  # type: ignore[union-attr]
+        except (ArithmeticError, ValueError):
+            return eqn
+        return found if found.type == eqn.outputs[0].type else eqn
+
+    return rewritten(graph, rule)
+
+
+def absorb_broadcasts(graph: Graph) -> Graph:
+    """Without a broadcast whose readers broadcast themselves, as elementwise ops do. What is elementwise in nothing but
+    broadcasts is computed before them."""
+    sources: dict[Atom, Atom] = {}
+
+    def rule(eqn: Eqn) -> Atom | Eqn | list[Eqn]:
         if eqn.op.repeats:
             sources[eqn.outputs[0]] = eqn.inputs[0]
             return eqn
-        if not eqn.op.elementwise:
+        if not eqn.op.elementwise or sources.keys().isdisjoint(eqn.inputs):
             return eqn
-        if sources.keys().isdisjoint(eqn.inputs):
-            return eqn
-        inputs = list(eqn.inputs)
-        for i, a in enumerate(inputs):
-            if a in sources:
-                tried = [*inputs[:i], sources[a], *inputs[i + 1 :]]
-                if eqn.op.infer([t.type for t in tried], eqn.params) == eqn.outputs[0].type:
-                    inputs = tried
-        return replace(eqn, inputs=tuple(inputs))
+        wanted = eqn.outputs[0].type
+        inputs = [sources.get(a, a) for a in eqn.inputs]
+        found = eqn.op.infer([a.type for a in inputs], eqn.params)
+        if found == wanted:
+            return replace(eqn, inputs=tuple(inputs))
+        if isinstance(found, ArrayType) and found.dtype == wanted.dtype and not found.weak:
+            small = Var(found)
+            sources[eqn.outputs[0]] = small
+            before = replace(eqn, inputs=tuple(inputs), outputs=(small,))
+            spread = Eqn(OPS["broadcast_to"], (small,), {"shape": wanted.shape}, eqn.outputs, eqn.raw_source)
+            return [before, spread]
+        for i, a in enumerate(eqn.inputs):  # some of them, then
+            tried = [*inputs[:i], a, *inputs[i + 1 :]]
+            if eqn.op.infer([t.type for t in tried], eqn.params) == wanted:
+                return replace(eqn, inputs=tuple(tried))
+        return eqn
 
     return rewritten(graph, rule)
 
 
 PASSES: tuple[Pass, ...] = (
-    apply_algebra,
-    merge_common_subexpressions,
+    inline_calls,
+    collapse_constants,
     absorb_broadcasts,
+    fold_constants,
+    apply_algebra,
+    absorb_broadcasts,
+    merge_common_subexpressions,
     eliminate_dead_code,
 )

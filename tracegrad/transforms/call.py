@@ -1,0 +1,263 @@
+"""A Graph as one equation of another: what a jitted function is where it is called while something else is traced.
+
+Its derivatives and its batching are Graphs again, made from it once and kept with it. Loops and branches do the same
+with their bodies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from tracegrad.axes import state
+from tracegrad.graph import Graph, Var, evaluate, trace_graph
+from tracegrad.lower.numpy import compiled
+from tracegrad.op import Op, Params, Wanted
+from tracegrad.trace import Trace, Tracer, bind, tracer_inputs
+from tracegrad.transforms.batch import batch_graph, with_batch
+from tracegrad.transforms.linear import pull_back, pushforward, strong
+from tracegrad.transforms.simplify import eliminate_dead_code, simplify
+from tracegrad.types import ArrayType
+
+
+class Reverse(NamedTuple):
+    """The reverse derivative of a Graph, in two Graphs.
+
+    forward     inputs -> the outputs, and what the backward part needs besides
+    backward    what is needed, then the cotangents of the given outputs -> cotangents of inputs
+    needs       where each array that the backward part needs is: (0, i) among the inputs, (1, i) among what forward returns
+    kept        what forward returns besides the outputs: the numbers of an equation and of an output of that
+    found       the positions of the inputs that get a cotangent; the others get a structural zero
+    """
+
+    forward: Graph
+    backward: Graph
+    needs: tuple[tuple[int, int], ...]
+    kept: tuple[tuple[int, int], ...]
+    found: tuple[int, ...]
+
+
+def remembered(graph: Graph, key: Hashable, make: Callable[[], Any]) -> Any:
+    """What `make` returns, made once for a Graph and kept as long as that lives."""
+    found = graph.memo.get(key)
+    if found is None:
+        found = graph.memo[key] = make()
+    return found
+
+
+def reverse(graph: Graph, wanted: Wanted, given: tuple[int, ...]) -> Reverse:
+    """The derivative with respect to the inputs `wanted` for cotangents of the outputs `given`."""
+    return remembered(graph, ("reverse", wanted, given), lambda: _reverse(graph, wanted, given))
+
+
+def _reverse(graph: Graph, wanted: Wanted, given: tuple[int, ...]) -> Reverse:
+    count = len(graph.inputs)
+    found: list[int] = []
+
+    def values_and_cotangents(*arrays: Any) -> list[Any]:
+        trace = Trace("vjp", graph, reverse=True)
+        inputs = list(arrays[:count])
+        tracers = tracer_inputs(trace, [inputs[i] for i in wanted])
+        for i, t in zip(wanted, tracers, strict=True):
+            inputs[i] = t
+        try:
+            outputs = evaluate(graph, inputs)
+            eqns = trace.finish()
+        finally:
+            trace.end()
+        cts: list[Any] = [None] * len(outputs)
+        for i, ct in zip(given, arrays[count:], strict=True):
+            cts[i] = ct
+        results = pull_back(trace, eqns, tracers, outputs, cts)
+        found.extend([i for i, r in zip(wanted, results, strict=True) if r is not None])
+        plain = [o.value if type(o) is Tracer and o.origin is trace else o for o in outputs]
+        return [*plain, *[r for r in results if r is not None]]
+
+    types = [*graph.in_types, *[strong(graph.out_types[i]) for i in given]]
+    joint = _derived(graph, values_and_cotangents, types, "vjp")
+    return _cut(joint, count, len(graph.outputs), tuple(found), graph.name)
+
+
+def _derived(graph: Graph, function: Callable[..., Any], types: Sequence[ArrayType], transform: str) -> Graph:
+    def name(i: int) -> str:
+        return (graph.inputs[i].name or f"input {i}") if i < len(graph.inputs) else "a derivative"
+
+    traced = trace_graph(function, types, transform=transform, user_function=graph, names=name)
+    return simplify(replace(traced, name=f"{graph.name}_{transform}"))
+
+
+def _cut(joint: Graph, inputs: int, outputs: int, found: tuple[int, ...], name: str) -> Reverse:
+    """Cut a Graph of values and derivatives between what the values need and the rest."""
+    forward = eliminate_dead_code(replace(joint, inputs=joint.inputs[:inputs], outputs=joint.outputs[:outputs]))
+    done = set(map(id, forward.eqns))
+    rest = [e for e in joint.eqns if id(e) not in done]
+    derivatives = joint.outputs[outputs:]
+    made = {v for e in rest for v in e.outputs} | {*joint.inputs[inputs:], *joint.consts}
+    needed = dict.fromkeys([a for e in rest for a in e.inputs] + list(derivatives))
+    needed_vars = [a for a in needed if type(a) is Var and a not in made]
+    places: dict[Any, tuple[int, int]] = {v: (0, i) for i, v in enumerate(joint.inputs[:inputs])}
+    for i, a in enumerate(forward.outputs):
+        places.setdefault(a, (1, i))
+    kept = [v for v in needed_vars if v not in places]
+    places |= {v: (1, outputs + i) for i, v in enumerate(kept)}
+    numbers = {v: (i, j) for i, e in enumerate(forward.eqns) for j, v in enumerate(e.outputs)}
+    forward = replace(forward, outputs=(*forward.outputs, *kept), name=f"{name}_forward")
+    heads = (*needed_vars, *joint.inputs[inputs:])
+    backward = Graph(heads, tuple(rest), derivatives, joint.consts, f"{name}_backward")
+    return Reverse(
+        forward,
+        eliminate_dead_code(backward),
+        tuple([places[v] for v in needed_vars]),
+        tuple([numbers[v] for v in kept]),
+        found,
+    )
+
+
+def tangents_of(graph: Graph, active: Wanted) -> tuple[Graph, tuple[int, ...]]:
+    """The Graph from inputs and the tangents of those at `active` to tangents of outputs, and of which outputs."""
+    return remembered(graph, ("tangents", active), lambda: _tangents_of(graph, active))
+
+
+def _tangents_of(graph: Graph, active: Wanted) -> tuple[Graph, tuple[int, ...]]:
+    count = len(graph.inputs)
+    found: list[int] = []
+
+    def tangents(*arrays: Any) -> list[Any]:
+        trace = Trace("jvp", graph)
+        inputs = list(arrays[:count])
+        tracers = tracer_inputs(trace, [inputs[i] for i in active])
+        for i, t in zip(active, tracers, strict=True):
+            inputs[i] = t
+        try:
+            outputs = evaluate(graph, inputs)
+            eqns = trace.finish()
+        finally:
+            trace.end()
+        pushed = pushforward(eqns, {id(t): a for t, a in zip(tracers, arrays[count:], strict=True)})
+        results = [pushed.get(id(o)) for o in outputs]
+        found.extend([i for i, r in enumerate(results) if r is not None])
+        return [r for r in results if r is not None]
+
+    types = [*graph.in_types, *[strong(graph.in_types[i]) for i in active]]
+    return _derived(graph, tangents, types, "jvp"), tuple(found)
+
+
+def batch_of(graph: Graph, size: int, batched: Sequence[bool]) -> Graph:
+    """The Graph for batches of inputs; each output is a batch."""
+
+    def make() -> Graph:
+        def rows(*arrays: Any) -> list[Any]:
+            return [with_batch(r, size) for r in batch_graph(graph, size, arrays, batched)]
+
+        types = [ArrayType((size, *t.shape), t.dtype) if b else t for t, b in zip(graph.in_types, batched, strict=True)]
+        return _derived(graph, rows, types, "vmap")
+
+    axis = (state.batching, state.start) if state.batching in graph.axes else None
+    return remembered(graph, ("batch", size, tuple(batched), axis), make)
+
+
+def closed(graph: Graph) -> tuple[Graph, tuple[Any, ...]]:
+    """The Graph with its constants for further inputs, and the constants."""
+    if not graph.consts:
+        return graph, ()
+    inputs = (*graph.inputs, *graph.consts)
+    whole = remembered(graph, "closed", lambda: Graph(inputs, graph.eqns, graph.outputs, {}, graph.name))
+    return whole, tuple(graph.consts.values())
+
+
+def call(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
+    """Apply a Graph: as a compiled function on arrays, as one equation on tracers. One that names an axis is recorded
+    equation by equation, since the trace that maps over that may not be among those of the inputs."""
+    if graph.axes:
+        return evaluate(graph, inputs)
+    whole, consts = closed(graph)
+    return list(_apply((*inputs, *consts), {"graph": whole}))
+
+
+def _apply(inputs: tuple[Any, ...], params: Params) -> Sequence[Any]:
+    graph = params["graph"]
+    traces = []
+    for x in inputs:
+        if type(x) is Tracer:
+            traces.append(x.origin)
+        while type(x) is Tracer:
+            if x.origin.linear:
+                return evaluate(graph, inputs)  # a linear map is transposed op by op
+            x = x.value
+    top = max(traces, key=lambda trace: trace.level, default=None)
+    if top is None or not top.reverse or "of" in params:
+        return bind(call_op, inputs, params)
+    # The backward pass will need what is computed now: keep it.
+    wanted = tuple([i for i, x in enumerate(inputs) if type(x) is Tracer and x.origin is top])
+    forward = reverse(graph, wanted, _floating(graph)).forward
+    return bind(call_op, inputs, {"graph": forward, "of": graph, "wanted": wanted})[: len(graph.outputs)]
+
+
+def _floating(graph: Graph) -> tuple[int, ...]:
+    return tuple([i for i, t in enumerate(graph.out_types) if t.dtype.kind in "fc"])
+
+
+def _evaluate(*arrays: Any, graph: Graph, of: Graph | None = None, wanted: Wanted = ()) -> tuple[Any, ...]:
+    return tuple(compiled(graph)(*arrays))
+
+
+def _jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    active = tuple([i for i, t in enumerate(tangents) if t is not None])
+    graph, found = tangents_of(params["graph"], active)
+    results = iter(call(graph, [*primals, *[tangents[i] for i in active]]))
+    return [next(results) if i in found else None for i in range(len(out))]
+
+
+def _vjp(wanted: Wanted, cts: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    given = tuple([i for i, ct in enumerate(cts) if ct is not None])
+    parts = needs = None
+    of = params.get("of")
+    if of is not None and wanted == params["wanted"] and max(given) < len(of.outputs):
+        parts = reverse(of, wanted, given)
+        needs = _places(parts, reverse(of, wanted, _floating(of)), len(of.outputs))
+    if parts is None or needs is None:
+        # Not what was foreseen when it was called, as in a second derivative: what is needed is computed again.
+        parts = reverse(params["graph"], wanted, given)
+        needs = parts.needs
+        out = call(parts.forward, primals)
+    kept = [(primals, out)[which][i] for which, i in needs]
+    found = dict(zip(parts.found, call(parts.backward, [*kept, *[cts[i] for i in given]]), strict=True))
+    return [found.get(i) for i in wanted]
+
+
+def _places(parts: Reverse, called: Reverse, outputs: int) -> Sequence[tuple[int, int]] | None:
+    """Where what is needed for some of the cotangents is, if the forward part for all of them was run; None if it does
+    not return it. Both have the equations that the outputs need."""
+    if parts is called:
+        return parts.needs
+    if [e.op for e in parts.forward.eqns] != [e.op for e in called.forward.eqns]:
+        return None
+    found = []
+    for which, i in parts.needs:
+        if which == 1 and i >= outputs:
+            place = parts.kept[i - outputs]
+            if place not in called.kept:
+                return None
+            i = outputs + called.kept.index(place)
+        found.append((which, i))
+    return found
+
+
+def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+    return tuple(call(batch_of(params["graph"], size, batched), inputs))
+
+
+call_op = Op(
+    "call",
+    evaluate=_evaluate,
+    infer=lambda types, params: params["graph"].out_types,
+    jvp=_jvp,
+    vjp=_vjp,
+    batch=_batch,
+    apply=_apply,
+    several=True,
+    fresh=True,
+    kinds="",
+    inlined="graph",
+)
