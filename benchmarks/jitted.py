@@ -156,6 +156,41 @@ WIDE = network(
 )  # fmt: skip
 
 
+# --- the gradient of each example's loss ----------------------------------------------------------------------------
+
+
+def per_example(library: Library) -> Callable[..., Any]:
+    np = library.np
+
+    def loss(params: Params, x: Any, target: Any) -> Any:
+        for layer in params[:-1]:
+            x = np.tanh(x @ layer["W"] + layer["b"])
+        logits = x @ params[-1]["W"] + params[-1]["b"]
+        return np.log(np.sum(np.exp(logits))) - np.sum(logits * target)
+
+    assert library.vmap is not None
+    return library.vmap(library.grad(loss), (None, 0, 0))
+
+
+def per_example_by_hand(params: Params, inputs: Array, targets: Array) -> Params:
+    first, second = params
+    hidden = numpy.tanh(inputs @ first["W"] + first["b"])
+    exp = numpy.exp(hidden @ second["W"] + second["b"])
+    d_logits = exp / exp.sum(axis=1, keepdims=True) - targets
+    d_hidden = d_logits @ second["W"].T * (1 - hidden * hidden)
+    return [
+        {"W": inputs[:, :, None] * d_hidden[:, None, :], "b": d_hidden},
+        {"W": hidden[:, :, None] * d_logits[:, None, :], "b": d_logits},
+    ]
+
+
+PER_EXAMPLE = jitted(
+    "per_example", "gradients of each of 64 examples' losses, 64-128-10 network, float32", per_example,
+    network_data((64, 128, 10), 64, "float32"), partial(per_example_by_hand, *network_data((64, 128, 10), 64, "float32")),
+    tolerance=1e-4, steady=(at_most(1.5, "jax"), at_most(1.2, "numpy")),
+)  # fmt: skip
+
+
 # --- a recurrent network, unrolled ----------------------------------------------------------------------------------
 
 STEPS, BATCH, WIDTH = 64, 16, 64
@@ -326,4 +361,4 @@ COMPILE_SCALING = Workload(
 )
 
 
-JITTED = (*SIN_SUM, *PERCEPTRON, *MLP, *WIDE, *RNN, *BLACK_SCHOLES, *SIN_CHAIN, COMPILE_SCALING)
+JITTED = (*SIN_SUM, *PERCEPTRON, *MLP, *WIDE, *PER_EXAMPLE, *RNN, *BLACK_SCHOLES, *SIN_CHAIN, COMPILE_SCALING)

@@ -46,6 +46,7 @@ class Library:
     array: Callable[[Array], Any] = lambda array: array
     call: Callable[..., Thunk] = partial  # (function, *args) -> thunk
     ndtr: Callable[[Any], Any] | None = None  # the normal distribution function
+    vmap: Callable[..., Any] | None = None
 
 
 def tracegrad_library() -> Library:
@@ -53,7 +54,7 @@ def tracegrad_library() -> Library:
 
     import tracegrad
 
-    return Library(numpy, tracegrad.grad, tracegrad.value_and_grad, ndtr=scipy.special.ndtr)
+    return Library(numpy, tracegrad.grad, tracegrad.value_and_grad, ndtr=scipy.special.ndtr, vmap=tracegrad.vmap)
 
 
 def autograd_library() -> Library:
@@ -70,7 +71,7 @@ def jax_library() -> Library:
     def call(function: Callable[..., Any], *args: Any) -> Thunk:
         return lambda: jax.block_until_ready(function(*args))
 
-    return Library(jax.numpy, jax.grad, jax.value_and_grad, jax.numpy.asarray, call, jax.scipy.special.ndtr)
+    return Library(jax.numpy, jax.grad, jax.value_and_grad, jax.numpy.asarray, call, jax.scipy.special.ndtr, jax.vmap)
 
 
 # name -> (the module it needs, what loads it). Nothing is imported before a contender is built.

@@ -870,7 +870,8 @@ def in_axes_of_another_type() -> None:
 
 @golden(
     ShapeError,
-    "vmap at <HERE> (in nothing_mapped): no argument of <F function> is mapped (in_axes=None); map at least one",
+    "vmap at <HERE> (in nothing_mapped): no argument of <F function> is mapped (in_axes=None); map at least one, or "
+    "say with axis_size= how many examples there are",
 )
 def nothing_mapped() -> None:
     f = lambda x: x  # F

@@ -30,8 +30,12 @@ import tracegrad.ops
 from tracegrad.op import OPS
 from tracegrad.types import ArrayType
 
-# Ops made for one function at a time, which have nothing to sample: tested where they are used.
-WITHOUT_SAMPLES = {"call", "chain", "custom_call"}
+# Ops made for one function at a time, and those of a named axis, which mean nothing outside the vmap that binds it:
+# tested where they are used (test_collective.py has the derivatives and batching rules of the latter).
+COLLECTIVES = {
+    "all_gather", "all_to_all", "axis_index", "pmax", "pmin", "ppermute", "psum", "psum_scatter",
+}  # fmt: skip
+WITHOUT_SAMPLES = {"call", "chain", "custom_call"} | COLLECTIVES
 
 
 def parameters(*dtypes: Any, only: str = "biufc", make: Any = cases) -> list[Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.axes import Axis, state
 from tracegrad.errors import RawSource, Source, replay, resolve
 from tracegrad.op import Op, Params
 from tracegrad.trace import Equation, Trace, Tracer, bind, hidden_behind, tracer_inputs
@@ -92,6 +93,11 @@ class Graph:
         return tuple([v.type for v in self.outputs])
 
     @cached_property
+    def axes(self) -> frozenset[Axis]:
+        """The named axes that its equations speak of."""
+        return frozenset().union(*[axes_of(eqn.params) for eqn in self.eqns])
+
+    @cached_property
     def memo(self) -> dict[Any, Any]:
         """What has been made of the Graph and lives as long as it: its compiled function, its derivatives."""
         return {}
@@ -123,6 +129,18 @@ class Graph:
         if len(arrays) != len(self.inputs):
             raise TypeError(f"graph {self.name!r} takes {len(self.inputs)} arrays, got {len(arrays)}")
         return tuple(evaluate(self, arrays))
+
+
+def axes_of(params: Params) -> frozenset[Axis]:
+    """The named axes that an equation with these params speaks of, itself or in a Graph that it holds."""
+    found: frozenset[Axis] = frozenset()
+    for value in params.values():
+        for part in value if type(value) is tuple else (value,):
+            if type(part) is Axis:
+                found |= {part}
+            elif type(part) is Graph:
+                found |= part.axes
+    return found
 
 
 def _content(const: Any) -> Any:
@@ -241,16 +259,22 @@ def trace_graph(
     transform: str,
     user_function: Any = None,
     names: Callable[[int], str] | None = None,
+    abstract: bool = False,
 ) -> Graph:
     """The Graph of a function from flat arrays to a flat sequence of arrays.
 
-    `inputs` are arrays, whose values ride along, or ArrayTypes, for a trace of types only (all of one kind).
+    `inputs` are arrays, whose values ride along, or ArrayTypes, for a trace of types only (all of one kind; without any,
+    `abstract` decides).
     """
-    abstract = bool(inputs) and type(inputs[0]) is ArrayType
+    abstract = abstract or (bool(inputs) and type(inputs[0]) is ArrayType)
     user_function = function if user_function is None else user_function
     trace = Trace(transform, user_function, abstract=abstract, for_graph=True)
     if names is not None:
         trace.names = names
+    outer = state.trace
+    if abstract:
+        trace.axes = state.bound
+        state.trace = trace
     try:
         tracers = tracer_inputs(trace, inputs)
         outputs = list(function(*tracers))
@@ -259,6 +283,7 @@ def trace_graph(
             raise hidden from None
         raise
     finally:
+        state.trace = outer
         eqns = trace.finish()
         trace.end()
     with collector_paused():

@@ -30,6 +30,8 @@ Spelling = Callable[[Sequence[str], Sequence[ArrayType], Sequence[bool], Params]
 Simplification = Callable[[Sequence[Any], Params, Mapping[Any, Any]], Any]
 # (size, batched, inputs, params) -> out. Batched inputs and all outputs carry the batch on axis 0.
 BatchRule = Callable[[int, Sequence[bool], Sequence[Any], Params], Any]
+# The same for an op over a named axis where that axis is the batch: -> (out, whether out carries the batch).
+CollectiveRule = Callable[[int, Sequence[bool], Sequence[Any], Params], tuple[Any, bool]]
 # (inputs, params) -> out.
 Application = Callable[[tuple[Any, ...], Params], Any]
 
@@ -65,6 +67,7 @@ class Op:
     spell      how generated code writes the op where there is a cheaper way than calling `evaluate`
     simplify   what the op can be replaced by for certain inputs, exactly
     hasten     the same where results may be rounded otherwise
+    collective what the op over the named axis `params["axis_name"]` does where that axis is the one being batched
     apply      how an interpreter applies the op where there is more to decide than `bind` does
     inlined    the name of the param that holds a Graph which may stand in the op's place
     """
@@ -72,6 +75,7 @@ class Op:
     __slots__ = (
         "apply",
         "batch",
+        "collective",
         "elementwise",
         "evaluate",
         "fresh",
@@ -114,6 +118,7 @@ class Op:
         spell: Spelling | None = None,
         simplify: Simplification | None = None,
         hasten: Simplification | None = None,
+        collective: CollectiveRule | None = None,
         apply: Application | None = None,
         inlined: str = "",
     ) -> None:
@@ -135,6 +140,7 @@ class Op:
         self.spell = spell
         self.simplify = simplify
         self.hasten = hasten
+        self.collective = collective
         self.apply = apply
         self.inlined = inlined
         # A derivative of an op that is linear in all inputs together never looks at their values.

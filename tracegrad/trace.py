@@ -26,6 +26,7 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad import tree
+from tracegrad.axes import Axis
 from tracegrad.errors import (
     CALL_ERRORS,
     ConcretizationTypeError,
@@ -75,6 +76,7 @@ class Trace:
     linear = False  # whether they must be linear in the inputs, so that all of them depend on these
     reverse = False  # whether `backward` will walk them
     names: Callable[[int], str] | None = None
+    axes: tuple[Axis, ...] = ()  # the named axes that were bound when it began, in a trace that may record their index
     locked: dict[int, tuple[np.ndarray[Any, Any], bool]] | None = None
 
     def __init__(

@@ -1,6 +1,7 @@
 """The op library. Importing it fills the registry."""
 
 from tracegrad.ops import (
+    collective,
     contract,
     conv,
     create,
@@ -21,6 +22,7 @@ from tracegrad.ops import (
 )
 
 __all__ = [
+    "collective",
     "contract",
     "conv",
     "create",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from tracegrad.axes import state
 from tracegrad.graph import Graph, Var, evaluate, trace_graph
 from tracegrad.lower.numpy import compiled
 from tracegrad.op import Op, Params, Wanted
@@ -152,7 +153,8 @@ def batch_of(graph: Graph, size: int, batched: Sequence[bool]) -> Graph:
         types = [ArrayType((size, *t.shape), t.dtype) if b else t for t, b in zip(graph.in_types, batched, strict=True)]
         return _derived(graph, rows, types, "vmap")
 
-    return remembered(graph, ("batch", size, tuple(batched)), make)
+    axis = (state.batching, state.start) if state.batching in graph.axes else None
+    return remembered(graph, ("batch", size, tuple(batched), axis), make)
 
 
 def closed(graph: Graph) -> tuple[Graph, tuple[Any, ...]]:
@@ -165,7 +167,10 @@ def closed(graph: Graph) -> tuple[Graph, tuple[Any, ...]]:
 
 
 def call(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
-    """Apply a Graph: as a compiled function on arrays, as one equation on tracers."""
+    """Apply a Graph: as a compiled function on arrays, as one equation on tracers. One that names an axis is recorded
+    equation by equation, since the trace that maps over that may not be among those of the inputs."""
+    if graph.axes:
+        return evaluate(graph, inputs)
     whole, consts = closed(graph)
     return list(_apply((*inputs, *consts), {"graph": whole}))
 

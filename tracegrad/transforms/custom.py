@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.axes import entered, state
 from tracegrad.errors import (
     DifferentiationError,
     DtypeError,
@@ -27,6 +28,7 @@ from tracegrad.errors import (
 )
 from tracegrad.graph import trace_graph
 from tracegrad.op import Op, Params, Wanted
+from tracegrad.ops.collective import axis_index_op
 from tracegrad.trace import Tracer, arrays_of, bind, kind_of
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.linear import transposed_jvp, transposed_vjp
@@ -57,6 +59,22 @@ class Rules:
 
     def __repr__(self) -> str:
         return self.name
+
+
+def _called(leaves: Sequence[Any], rules: Rules) -> Any:
+    """The outputs of a call. Its function and rules may hold collectives, so it gets the index in each named axis too,
+    which they leave aside: it then belongs to the traces that map over these axes, whatever its arguments depend on."""
+    axes = [] if state.trace is None else [axis for axis in state.bound if axis in state.trace.axes]
+    if axes:
+        call, jvp, vjp, count = rules.call, rules.jvp, rules.vjp, len(leaves)
+        rules = Rules(
+            rules.name,
+            functools.wraps(call)(lambda *arrays: call(*arrays[:count])),
+            jvp and (lambda primals, tangents: jvp(primals[:count], tangents[:count])),
+            vjp and (lambda primals, cts: [*vjp(primals[:count], cts), *[None] * len(axes)]),
+        )
+        leaves = [*leaves, *[bind(axis_index_op, (), {"axis_name": axis}) for axis in axes]]
+    return bind(_custom, tuple(leaves), {"rules": rules})
 
 
 def _evaluate(*arrays: Any, rules: Rules) -> tuple[Any, ...]:
@@ -115,13 +133,15 @@ def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Pa
     sum of their cotangents."""
     rules: Rules = params["rules"]
     types = [_example_type(x, b) for x, b in zip(inputs, batched, strict=True)]
+    axes = state.bound, state.batching, state.start  # what runs later has the named axes of now
 
     def over_batch(
         function: Callable[..., Sequence[Any]], types: list[ArrayType], batched: list[bool]
     ) -> Callable[..., Any]:
         def run(*arrays: Any) -> list[Any]:
-            graph = trace_graph(function, types, transform="vmap", user_function=rules.call)
-            return [with_batch(r, size) for r in batch_graph(graph, size, arrays, batched)]
+            with entered(*axes):
+                graph = trace_graph(function, types, transform="vmap", user_function=rules.call)
+                return [with_batch(r, size) for r in batch_graph(graph, size, arrays, batched)]
 
         return run
 
@@ -348,7 +368,7 @@ class custom_jvp(_CustomFunction):
             return _checked(tangent_leaves, out_leaves, described(self.fun), "jvp", paths)
 
         name = getattr(self.fun, "__name__", "f")
-        outputs = bind(_custom, tuple(leaves), {"rules": Rules(name, call, jvp=jvp)})
+        outputs = _called(leaves, Rules(name, call, jvp=jvp))
         return tree.tree_unflatten(out_tree, list(outputs))
 
 
@@ -435,5 +455,5 @@ class custom_vjp(_CustomFunction):
             paths = [f"argument{tree.keystr(p)}" for p, _ in tree.tree_leaves_with_path(arguments)]
             return _checked(flat, primals, described(self.fun), "vjp", paths)
 
-        outputs = bind(_custom, tuple(leaves), {"rules": Rules(name, call, vjp=vjp)})
+        outputs = _called(leaves, Rules(name, call, vjp=vjp))
         return tree.tree_unflatten(out_tree, list(outputs))

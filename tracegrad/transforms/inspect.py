@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.axes import Axis, entered, state
 from tracegrad.errors import require_callable
 from tracegrad.graph import Graph, trace_graph
 from tracegrad.trace import arrays_of, declared_types, leaf_names, output_name, parameter_name
 from tracegrad.types import ShapeDtypeStruct
 
 
-def make_graph(fun: Callable[..., Any]) -> Callable[..., Graph]:
+def make_graph(
+    fun: Callable[..., Any], *, axis_env: Sequence[tuple[Hashable, int]] | None = None
+) -> Callable[..., Graph]:
     """A function that returns the Graph of `fun` for given arguments.
 
     Called on arrays, values ride along: Python branches are taken as the values decide, and the Graph is that of the
     path taken. Called on `ShapeDtypeStruct`s, only types are known. Arguments may be pytrees; the Graph is flat, its
     inputs named by key path. Keyword arguments are handed to `fun` as they are.
 
+    Args:
+        fun: a function of arrays and pytrees of them.
+        axis_env: names and sizes of axes, outermost first, to be taken as mapped over, so that the collectives of a
+            function that is meant for `vmap(fun, axis_name=...)` can be seen. Only types are known then.
+
     >>> import numpy as np, tracegrad as tg
     >>> graph = tg.make_graph(lambda x: np.sin(x) + 1.0)(np.ones(2))
     >>> [eqn.op.name for eqn in graph.eqns]
     ['sin', 'add']
+    >>> from tracegrad.ops.collective import psum
+    >>> graph = tg.make_graph(lambda x: psum(x, "i"), axis_env=[("i", 4)])(np.ones(2))
+    >>> [eqn.op.name for eqn in graph.eqns]
+    ['axis_index', 'psum']
     """
 
     require_callable(fun, "make_graph")
 
     def graph_maker(*args: Any, **kwargs: Any) -> Graph:
-        graph = _graph_and_tree("make_graph", fun, args, kwargs)[0]
+        axes = [Axis(name, size, len(state.bound) + i) for i, (name, size) in enumerate(axis_env or ())]
+        with entered((*state.bound, *axes)):
+            graph = _graph_and_tree("make_graph", fun, args, kwargs, abstract=bool(axes))[0]
         # The arrays outside may be written into tomorrow.
         consts = {v: x.copy() if type(x) is np.ndarray else x for v, x in graph.consts.items()}
         return Graph(graph.inputs, graph.eqns, graph.outputs, consts, graph.name)
@@ -79,9 +93,10 @@ def _graph_and_tree(
     kwargs: dict[str, Any],
     call: Any = None,
     names: Callable[[int], str] | None = None,
+    abstract: bool = False,
 ) -> tuple[Graph, Any]:
     leaves, in_tree = tree.tree_flatten(args)
-    abstract = any(isinstance(x, ShapeDtypeStruct) for x in leaves)
+    abstract = abstract or any(isinstance(x, ShapeDtypeStruct) for x in leaves)
     names = names or leaf_names(fun, in_tree)
     inputs = declared_types(leaves, names) if abstract else arrays_of(leaves, names)
     out_tree: Any = None
@@ -92,4 +107,5 @@ def _graph_and_tree(
         outputs, out_tree = tree.tree_flatten(out)
         return arrays_of(outputs, lambda i: output_name(fun, out, i))
 
-    return trace_graph(flat, inputs, transform=transform, user_function=fun, names=names), out_tree
+    graph = trace_graph(flat, inputs, transform=transform, user_function=fun, names=names, abstract=abstract)
+    return graph, out_tree

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.axes import entered, state
 from tracegrad.errors import DtypeError, at, described, require_callable, user_source
 from tracegrad.graph import Graph, trace_graph
 from tracegrad.trace import arrays_of, leaf_names, named_after
@@ -79,7 +80,8 @@ def _rows(graph: Graph, types: Sequence[ArrayType]) -> list[Any]:
     """The linear graph applied to every basis element: for each output, an array of shape (total inputs, *output)."""
     basis = _basis(types)
     total = sum([t.size for t in types])
-    return [with_batch(r, total) for r in batch_graph(graph, total, basis, [True] * len(basis))]
+    with entered(state.bound):
+        return [with_batch(r, total) for r in batch_graph(graph, total, basis, [True] * len(basis))]
 
 
 def _cut(x: Any, types: Sequence[ArrayType], axis: int) -> list[Any]:

@@ -14,6 +14,7 @@ from typing import Any
 from numpy import ndarray
 
 from tracegrad import tree
+from tracegrad.axes import state
 from tracegrad.errors import at, clip, described, require_callable, user_source
 from tracegrad.graph import Graph, collector_paused, trace_graph
 from tracegrad.lower.calls import Matcher, matcher
@@ -91,7 +92,7 @@ class Jitted:
         if self._static_argnums or self._static_argnames:
             fun, args, kwargs, static = self._without_static(args, kwargs)
         leaves, in_tree = tree.tree_flatten((args, kwargs) if kwargs else args)
-        signature: list[Any] = [in_tree, static, bool(kwargs)]
+        signature: list[Any] = [in_tree, static, bool(kwargs), state.bound]
         for x in leaves:
             kind = type(x)
             if kind is ndarray:
@@ -101,7 +102,7 @@ class Jitted:
                 signature.append(kind)
             else:
                 leaves = arrays_of(leaves, self._names(args, kwargs))
-                signature[3:] = [type_of(x) for x in leaves]
+                signature[4:] = [type_of(x) for x in leaves]
                 break
         key = tuple(signature)
         with self._lock:
@@ -110,10 +111,10 @@ class Jitted:
                 self._entries.move_to_end(key)  # the latest used
         if entry is None:
             entry = self._entry(key, fun, args, kwargs, leaves)
-        if Tracer in map(type, leaves) or Tracer in map(type, entry.graph.consts.values()):
-            # Recorded in the traces that the tracers belong to.
+        if Tracer in map(type, leaves) or Tracer in map(type, entry.graph.consts.values()) or entry.graph.axes:
+            # Recorded in the traces that the tracers belong to, or in that of the vmap whose axis it names.
             return tree.tree_unflatten(entry.out_tree, call(entry.graph, leaves))
-        if static is None and not kwargs:
+        if static is None and not kwargs and not state.bound:
             if entry.matches is _matches_nothing:
                 entry.matches = matcher(in_tree, leaves) or _matches_nothing
             self._recent = entry
@@ -165,6 +166,8 @@ class Jitted:
             return f"the structure of the arguments: {key[0]}, before {before[0]}"
         if before[1] != key[1]:
             return f"a static argument: {clip(repr(key[1]))}, before {clip(repr(before[1]))}"
+        if before[3] != key[3]:
+            return f"the named axes around the call: {key[3]}, before {before[3]}"
         name = self._names(args, kwargs)
         changed = [
             f"{name(i)}: {new}, before {old}"

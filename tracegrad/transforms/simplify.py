@@ -191,7 +191,7 @@ def fold_constants(graph: Graph) -> Graph:
     def rule(eqn: Eqn) -> Atom | Eqn:
         if any([type(a) is Var for a in eqn.inputs]) or eqn.op.runs_user_code or eqn.op.several:
             return eqn
-        if eqn.outputs[0].type.shape:
+        if eqn.outputs[0].type.shape or eqn.op.collective is not None:  # the index in an axis has no inputs at all
             return eqn
         try:
             with np.errstate(all="raise"):
