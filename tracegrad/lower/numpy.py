@@ -201,7 +201,8 @@ class _Writer:
                 target = self.target(eqn, i)
                 args = self.with_constants(op.evaluate, eqn, args)
             if target:
-                args = [*args, target]  # the argument after the inputs of a ufunc is `out`
+                # The argument after the inputs of a ufunc is `out`; these two want it by name, since NumPy 2.4.
+                args = [*args, f"out={target}" if op.evaluate in (np.maximum, np.minimum) else target]
                 self.renamed = [target]
             spelled = f"{_called(eqn)}({', '.join([*args, *named])})"
         if op.weak and all([t.weak for t in types]):
