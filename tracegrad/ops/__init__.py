@@ -1,10 +1,14 @@
 """The op library. Importing it fills the registry."""
 
 from tracegrad.ops import (
+    clamp_and_bits,
     contract,
     create,
     cumulative,
+    dot,
+    dynamic,
     elementwise,
+    gather,
     index,
     join,
     linalg,
@@ -15,14 +19,19 @@ from tracegrad.ops import (
     shape,
     sort,
     special,
+    special_functions,
     structural,
 )
 
 __all__ = [
+    "clamp_and_bits",
     "contract",
     "create",
     "cumulative",
+    "dot",
+    "dynamic",
     "elementwise",
+    "gather",
     "index",
     "join",
     "linalg",
@@ -33,5 +42,6 @@ __all__ = [
     "shape",
     "sort",
     "special",
+    "special_functions",
     "structural",
 ]
