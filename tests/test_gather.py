@@ -303,6 +303,35 @@ def test_negative_starts_can_be_ruled_out() -> None:
     assert lax.dynamic_slice(np.arange(10), (-4,), (3,)).tolist() == [6, 7, 8]
 
 
+def test_starts_of_small_integers() -> None:
+    x = np.arange(1000.0)
+    for dtype in (np.uint8, np.int8):
+        starts = np.array([0, 3, 100], dtype)
+        expected = np.stack([x[s : s + 2] for s in starts.tolist()])
+        same(tg.vmap(lambda s: lax.dynamic_slice(x, (s,), (2,)))(starts), expected)
+        same(tg.vmap(lambda s: lax.dynamic_slice(x, s[None], (2,)))(starts), expected)
+    assert tg.jit(lambda s: lax.dynamic_slice(x, (s,), (1,)))(np.int8(-1)).tolist() == [999]
+
+
+def test_windows_in_nested_transforms() -> None:
+    """A batch of Hessians of a function that reads and writes at places that are batched twice."""
+    numbers = lambda lax: lax.GatherDimensionNumbers((1,), (), (0,))
+    into = lambda lax: lax.ScatterDimensionNumbers((1,), (), (0,))
+
+    def f(lax: Any, xp: Any, x: Any, i: Any) -> Any:
+        windows = lax.gather(xp.sin(x), i, numbers(lax), (2,), mode="fill", fill_value=0.0)
+        y = lax.scatter_add(x * x, i, windows * x[0], into(lax), mode="clip")
+        y = lax.dynamic_update_slice(y, y[:2] ** 3, (i[0, 0],))
+        return xp.sum(lax.dynamic_slice(y, (i[1, 0],), (3,)) ** 2)
+
+    x, places = np.linspace(0.3, 1.2, 5), np.array([[[[0], [2]], [[3], [9]]], [[[-1], [1]], [[4], [0]]]])
+    ours = tg.vmap(tg.vmap(tg.hessian(lambda x, i: f(lax, np, x, i)), (None, 0)), (None, 0))
+    theirs = jax.vmap(jax.vmap(jax.hessian(lambda x, i: f(jax.lax, jax.numpy, x, i)), (None, 0)), (None, 0))
+    expected = theirs(x, places)
+    np.testing.assert_allclose(ours(x, places), expected, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(tg.jit(ours)(x, places), expected, rtol=1e-11, atol=1e-12)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Errors.
 

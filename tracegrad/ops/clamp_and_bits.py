@@ -12,7 +12,7 @@ from tracegrad.errors import DtypeError, ShapeError, at, user_source
 from tracegrad.op import Op, Params, Sample
 from tracegrad.ops.elementwise import astype, integer_samples, safe_divide, safe_multiply, unary_samples
 from tracegrad.ops.families import broadcast_shapes, elementwise, normalize_axes, shape_of, ufunc_type
-from tracegrad.ops.reduce import axes_batch, axis_samples, locally_constant, reduction_type
+from tracegrad.ops.reduce import axes_batch, locally_constant, reduction_type
 from tracegrad.trace import as_array, bind
 from tracegrad.types import ArrayType, type_of
 
@@ -352,6 +352,13 @@ def shift_right_arithmetic(x: Any, y: Any) -> Any:
 # Reductions of bits.
 
 
+def _bit_samples() -> Iterable[Sample]:
+    x = np.random.default_rng(0).integers(0, 8, (2, 3, 2))
+    for axes in [(0, 1, 2), (1,), (0, 2), ()]:
+        for keepdims in (False, True):
+            yield Sample((x,), {"axes": axes, "keepdims": keepdims})
+
+
 def _bit_reduction(name: str, ufunc: np.ufunc) -> Op:
     op = locally_constant(
         name,
@@ -359,7 +366,7 @@ def _bit_reduction(name: str, ufunc: np.ufunc) -> Op:
         infer=reduction_type(lambda dtype: dtype),
         batch=axes_batch(lambda: op),
         kinds="biu",
-        samples=axis_samples,
+        samples=_bit_samples,
     )
     return op
 

@@ -43,12 +43,11 @@ def _window(shape: Shape, sizes: Shape, starts: Sequence[Any]) -> tuple[slice, .
 
 def _corners(size: int, batched: Sequence[bool], starts: Sequence[Any], shape: Shape) -> Any:
     """The starts of a batch of windows in arrays of this shape as rows of indices, counted from the front."""
-    columns = [
-        np.broadcast_to(np.where(np.less(s, 0), np.add(s, n), s), (size,))
-        if not b
-        else np.where(np.less(s, 0), s + n, s)
-        for s, b, n in zip(starts, batched, shape, strict=True)
-    ]
+    columns = []
+    for s, b, n in zip(starts, batched, shape, strict=True):
+        s = astype(s, np.intp)  # which holds n
+        s = np.where(s < 0, s + n, s)
+        columns.append(s if b else np.broadcast_to(s, (size,)))
     return np.stack(columns, 1)
 
 

@@ -188,7 +188,8 @@ def _find(
             start = _promised(name, start, axis, shape[axis], sizes[axis])
         else:
             if mode is GatherScatterMode.FILL_OR_DROP:
-                inside = np.logical_and(inside, np.logical_and(start >= 0, start <= last))
+                here = np.logical_and(start >= 0, start <= last)
+                inside = here if inside is True else np.logical_and(inside, here)
             start = np.clip(start, 0, last)
         starts[axis] = start
     removed = {*collapsed, *batching}
@@ -430,14 +431,16 @@ def _dropping(v: Any, found: _Found, neutral: Any) -> Any:
     return v if found.inside is True else np.where(found.over_windows(found.inside), v, neutral)
 
 
-def _outside(found: _Found, size: int) -> tuple[Any, ...]:
-    """The index arrays, with places that `at` drops for the windows that are left out."""
+def _with_room(x: Any, found: _Found, write: Callable[[Any, tuple[Any, ...]], Any]) -> Any:
+    """`write(x, arrays)`; windows that are left out go to one place more along the first axis, which is cut off again."""
     if found.inside is True:
-        return found.arrays
-    first, *rest = found.arrays
+        return write(x, found.arrays)
+    n = x.shape[0]
     shape = shape_of(found.inside)
-    inside = np.reshape(found.inside, (*shape, *(1,) * (max([len(shape_of(a)) for a in found.arrays]) - len(shape))))
-    return (np.where(inside, first, size), *rest)
+    first, *rest = found.arrays
+    joint = max([len(shape_of(a)) for a in found.arrays])
+    first = np.where(np.reshape(found.inside, (*shape, *(1,) * (joint - len(shape)))), first, n)
+    return write(np.concatenate([x, np.zeros((1, *x.shape[1:]), x.dtype)]), (first, *rest))[:n]
 
 
 def scatter(
@@ -463,8 +466,7 @@ def scatter(
     """
 
     def write(x: Any, v: Any, found: _Found) -> Any:
-        mode = None if found.inside is True else "drop"
-        return at(x)[_outside(found, x.shape[0])].set(v, mode=mode, unique_indices=unique_indices)
+        return _with_room(x, found, lambda x, arrays: at(x)[arrays].set(v, unique_indices=unique_indices))
 
     return _scattered("scatter", operand, scatter_indices, updates, dimension_numbers, mode, write)
 
@@ -604,8 +606,7 @@ def scatter_apply(
     """
 
     def write(x: Any, v: Any, found: _Found) -> Any:
-        mode = None if found.inside is True else "drop"
-        return at(x)[_outside(found, x.shape[0])].apply(func, mode=mode, unique_indices=unique_indices)
+        return _with_room(x, found, lambda x, arrays: at(x)[arrays].apply(func, unique_indices=unique_indices))
 
     layout = np.zeros(tuple(update_shape), bool)
     return _scattered("scatter_apply", operand, scatter_indices, layout, dimension_numbers, mode, write)

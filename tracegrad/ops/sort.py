@@ -211,8 +211,8 @@ top_places_op: Op = locally_constant(
 
 
 def top_k(operand: Any, k: int, *, axis: int = -1) -> tuple[Any, Any]:
-    """The `k` largest along the axis in descending order, and their places (int32); of equals the first come first, and
-    NaN counts as largest. Takes linear time, and the derivative goes to the elements that were taken.
+    """The `k` largest along the axis in descending order, and their places (int32); of equals (0.0 and -0.0
+    are) the first come first, and NaN counts as largest. Takes linear time, and the derivative goes to the elements that were taken.
 
     >>> import numpy as np
     >>> values, places = top_k(np.array([3.0, 1.0, 4.0, 4.0]), 3)
