@@ -15,7 +15,7 @@ from checks import same
 
 import tracegrad as tg
 from tracegrad import lax
-from tracegrad.errors import DifferentiationError, DtypeError, ShapeError
+from tracegrad.errors import ConcretizationTypeError, DifferentiationError, DtypeError, ShapeError
 
 jax = pytest.importorskip("jax")
 jax.config.update("jax_enable_x64", True)
@@ -153,6 +153,12 @@ def test_functions_of_integers(name: str, dtype: str) -> None:
     same(f(*args), expected)
     same(tg.jit(f)(*args), expected)
     same(tg.vmap(f)(*args), expected)
+
+
+def test_dtype() -> None:
+    for x in (np.ones(2, np.float32), np.int8(3), 1.0, 2, True):
+        assert lax.dtype(x) == jax.lax.dtype(x)
+    assert tg.jit(lambda x: np.zeros(2, lax.dtype(x)))(np.float32(1)).dtype == np.float32
 
 
 def test_complex_numbers() -> None:
@@ -560,6 +566,17 @@ def test_without_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_errors(call: Any, error: Any, text: str) -> None:
     with pytest.raises(error, match=f"(?s){text}"):
         call()
+
+
+def test_places_that_must_be_known() -> None:
+    for f, instead in (
+        (lambda i: lax.slice(N, (i, 0), (3, 4)), r"dynamic_slice"),
+        (lambda i: lax.slice_in_dim(N, i, None), r"dynamic_slice_in_dim"),
+        (lambda i: lax.index_in_dim(N, i), r"dynamic_index_in_dim"),
+    ):
+        with pytest.raises(ConcretizationTypeError, match=rf"(?s)lax\..*write tg\.lax\.{instead}"):
+            tg.jit(f)(1)
+        same(tg.jvp(lambda x: f(1) * x, (2.0,), (1.0,))[0], 2.0 * f(1))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

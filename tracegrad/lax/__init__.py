@@ -25,7 +25,6 @@ from numpy import (
     ceil,
     cos,
     cosh,
-    dtype,
     exp,
     exp2,
     expm1,
@@ -71,6 +70,7 @@ from tracegrad.lax.elementwise import (
     select,
     select_n,
 )
+from tracegrad.lax.elementwise import dtype_of as dtype
 from tracegrad.lax.reductions import (
     argmax,
     argmin,

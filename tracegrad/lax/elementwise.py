@@ -21,6 +21,7 @@ def fails(name: str, why: str) -> ShapeError:
 
 
 def dtype_of(x: Any) -> np.dtype[Any]:
+    """The dtype of an array, traced or not, or of a number."""
     return type_of(as_array(x)).dtype
 
 

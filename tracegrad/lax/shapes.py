@@ -16,7 +16,7 @@ from tracegrad.lax.elementwise import dtype_of, fails
 from tracegrad.ops import create
 from tracegrad.ops.families import normalize_axis, shape_of
 from tracegrad.ops.index import at as place
-from tracegrad.trace import as_array
+from tracegrad.trace import as_array, concrete
 from tracegrad.types import type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -206,6 +206,11 @@ def pad(operand: Any, padding_value: Any, padding_config: Sequence[tuple[int, in
 # Slices at fixed places; those at computed ones are in ops/dynamic.py.
 
 
+def _known(i: Any, name: str) -> int:
+    """A place that must be known; the error for a traced one names the function that takes these."""
+    return operator.index(concrete(i, f"lax.{name}", f"write tg.lax.dynamic_{name}"))
+
+
 def slice(
     operand: Any, start_indices: Sequence[int], limit_indices: Sequence[int], strides: Sequence[int] | None = None
 ) -> Any:
@@ -219,14 +224,15 @@ def slice(
     steps = (1,) * len(shape) if strides is None else tuple(strides)
     if not len(start_indices) == len(limit_indices) == len(steps) == len(shape):
         raise fails("slice", f"needs a start, a limit and a stride for each axis of {type_of(x)}")
-    for axis, (start, limit, step, n) in enumerate(zip(start_indices, limit_indices, steps, shape, strict=True)):
+    starts, limits, paces = [[_known(i, "slice") for i in part] for part in (start_indices, limit_indices, steps)]
+    for axis, (start, limit, step, n) in enumerate(zip(starts, limits, paces, shape, strict=True)):
         if not 0 <= start <= limit <= n or step < 1:
             raise fails(
                 "slice",
                 f"from {start} to {limit} in steps of {step} is not within axis {axis} of {type_of(x)}; write x[{start}:"
                 f"{limit}:{step}] for what NumPy makes of it",
             )
-    return x[tuple([builtins.slice(*part) for part in zip(start_indices, limit_indices, steps, strict=True)])]
+    return x[tuple([builtins.slice(*part) for part in zip(starts, limits, paces, strict=True)])]
 
 
 def slice_in_dim(operand: Any, start_index: int | None, limit_index: int | None, stride: int = 1, axis: int = 0) -> Any:
@@ -235,9 +241,8 @@ def slice_in_dim(operand: Any, start_index: int | None, limit_index: int | None,
     shape = shape_of(x)
     axis = normalize_axis(axis, len(shape), "slice_in_dim")
     n = shape[axis]
-    start, limit = [
-        d if i is None else i + n if i < 0 else operator.index(i) for i, d in ((start_index, 0), (limit_index, n))
-    ]
+    start, limit = [d if i is None else _known(i, "slice_in_dim") for i, d in ((start_index, 0), (limit_index, n))]
+    start, limit = [i + n if i < 0 else i for i in (start, limit)]
     starts, limits, strides = [0] * len(shape), list(shape), [1] * len(shape)
     starts[axis], limits[axis], strides[axis] = start, limit, operator.index(stride)
     return slice(x, starts, limits, strides)
@@ -247,7 +252,7 @@ def index_in_dim(operand: Any, index: int, axis: int = 0, keepdims: bool = True)
     """The slice at one place along an axis, which stays with size 1 if `keepdims`. IndexError out of range."""
     x = as_array(operand)
     axis = normalize_axis(axis, len(shape_of(x)), "index_in_dim")
-    n, index = shape_of(x)[axis], operator.index(index)
+    n, index = shape_of(x)[axis], _known(index, "index_in_dim")
     if not -n <= index < n:
         raise IndexError(
             f"index_in_dim: index {index} is out of bounds for axis {axis} of {type_of(x)}{at(user_source())}"
