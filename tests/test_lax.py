@@ -421,6 +421,54 @@ def test_clamp_at_its_limits() -> None:
     assert np.isnan(lax.clamp(0.0, np.nan, 1.0))
 
 
+@pytest.mark.parametrize("seed", range(24))
+def test_dot_general_of_drawn_axes(seed: int) -> None:
+    """Any axes in any order, against an einsum that names them."""
+    generator = np.random.default_rng(seed)
+    batch, summed, left, right = [int(n) for n in generator.integers(0, 3, 4)]
+    letters = iter("abcdefgh")
+    names = [[next(letters) for _ in range(n)] for n in (batch, summed, left, right)]
+    sizes = {c: int(generator.integers(1, 4)) for part in names for c in part}
+    x_axes = generator.permutation([*names[0], *names[1], *names[2]]).tolist()
+    y_axes = generator.permutation([*names[0], *names[1], *names[3]]).tolist()
+    places = lambda axes, part: tuple([axes.index(c) for c in part])
+    numbers = (
+        (places(x_axes, names[1]), places(y_axes, names[1])),
+        (places(x_axes, names[0]), places(y_axes, names[0])),
+    )
+    output = [*names[0], *[c for c in x_axes if c in names[2]], *[c for c in y_axes if c in names[3]]]
+    subscripts = f"{''.join(x_axes)},{''.join(y_axes)}->{''.join(output)}"
+    x, y = [generator.normal(size=[sizes[c] for c in axes]) for axes in (x_axes, y_axes)]
+    ours, named = lambda x, y: lax.dot_general(x, y, numbers), lambda x, y: np.einsum(subscripts, x, y)
+    same(ours(x, y), np.asarray(named(x, y)), 1e-13)
+    gradient = lambda f: tg.jvp(
+        tg.grad(lambda x, y: np.sum(np.sin(f(x, y))), (0, 1)), (x, y), (y.sum() * x, x.sum() * y)
+    )
+    same(leaves(gradient(ours)), leaves(gradient(named)), 1e-11)
+    xs, ys = np.stack([x, -2 * x]), np.stack([y, y * y])
+    same(tg.vmap(ours)(xs, ys), np.stack([named(*pair) for pair in zip(xs, ys, strict=True)]), 1e-13)
+
+
+def test_padding_of_drawn_widths() -> None:
+    generator = np.random.default_rng(0)
+    cases = []
+    while len(cases) < 40:
+        n = int(generator.integers(0, 6))
+        before, after, between = [int(k) for k in (*generator.integers(-6, 5, 2), generator.integers(0, 4))]
+        if before + after + max(n, 1) + max(n - 1, 0) * between - (n == 0) >= 0:
+            cases.append((generator.normal(size=n), [(before, after, between)]))
+
+    def of(lax: Any, xp: Any, grad: Any) -> Any:
+        def scalar(x: Any, value: Any, config: Any) -> Any:
+            out = lax.pad(x, value, config)
+            return xp.sum(out * np.cos(np.arange(float(out.size))))
+
+        return [(lax.pad(x, 7.0, c), grad(scalar, (0, 1))(x, 0.5, c)) for x, c in cases]
+
+    for found, expected in zip(of(lax, np, tg.grad), jax.jit(lambda: of(jax.lax, jnp, jax.grad))(), strict=True):
+        same(leaves(found), leaves(expected), 1e-14)
+
+
 def test_derivatives_of_products_run_on_blas() -> None:
     """No einsum: a transpose, a reshape, a matrix product."""
     x, y = rng.normal(size=(5, 6, 7)), rng.normal(size=(7, 5, 8))
@@ -582,7 +630,8 @@ def test_places_that_must_be_known() -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 # The names.
 
-# Loops and branches, collectives and convolutions: made elsewhere.
+# Loops and branches, collectives, convolutions, and what has a namespace of its own: Fourier transforms, linear algebra,
+# random numbers.
 ELSEWHERE = {
     "all_gather", "all_to_all", "associative_scan", "axis_index", "axis_size", "cond", "conv", "conv_dimension_numbers",
     "conv_general_dilated", "conv_general_dilated_local", "conv_general_dilated_patches", "conv_general_permutations",
