@@ -1,8 +1,8 @@
 """Special functions: the gamma function's kin, incomplete gamma and beta, Bessel's I, zeta, the inverse of erf.
 
 Values come from scipy.special, which is imported at first use. Derivatives are closed: each is a formula in these same
-functions, so that they have derivatives of every order. Where a function has none with respect to a parameter, asking for
-it raises.
+functions, so that they have derivatives of every order. Where there is no formula for a parameter, forward mode raises; reverse mode, which
+cannot know whether anybody asks (`tg.stop_gradient` may stand before it), has NaN for it.
 """
 
 from __future__ import annotations
@@ -45,10 +45,12 @@ def _dtype(types: Sequence[ArrayType]) -> np.dtype[Any]:
 def _special(
     name: str,
     function: Callable[..., Any],
-    *partials: Callable[..., Any] | None,
+    *partials: Callable[..., Any],
     samples: Callable[[], Iterable[Sample]],
+    without: Sequence[str] = (),
 ) -> Op:
-    """Declare the elementwise op of `function(scipy.special, *inputs, **params)`, evaluated in double precision."""
+    """Declare the elementwise op of `function(scipy.special, *inputs, **params)`, evaluated in double precision. `without`
+    names the parameters, which come first, that have no partial."""
 
     def evaluate(*inputs: Any, **params: Any) -> Any:
         dtype = _dtype([type_of(x) for x in inputs])
@@ -59,19 +61,25 @@ def _special(
     def infer(types: Sequence[ArrayType], params: Params) -> ArrayType:
         return ArrayType(broadcast_shapes(name, types), _dtype(types))
 
-    return elementwise(name, evaluate, *partials, infer=infer, kinds="f", samples=samples)
+    op = elementwise(name, evaluate, *[_unknown] * len(without), *partials, infer=infer, kinds="f", samples=samples)
+    rule = op.jvp
+    assert rule is not None
+
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+        for parameter, t in zip(without, tangents, strict=False):
+            if t is not None:
+                raise DifferentiationError(
+                    f"{name} has no derivative with respect to {parameter}{at(user_source())}; hold it constant: "
+                    f"tg.stop_gradient({parameter})"
+                )
+        return rule(primals, tangents, out, params)
+
+    op.jvp = jvp
+    return op
 
 
-def _no_partial(name: str, parameter: str) -> Callable[..., Any]:
-    """The partial with respect to a parameter for which there is no formula."""
-
-    def refuse(d: Any, out: Any, *inputs: Any) -> Any:
-        raise DifferentiationError(
-            f"{name} has no derivative with respect to {parameter}{at(user_source())}; hold it constant: "
-            f"tg.stop_gradient({parameter})"
-        )
-
-    return refuse
+def _unknown(d: Any, out: Any, *inputs: Any) -> Any:
+    return safe_multiply(d, math.nan)
 
 
 def _apply(op: Op, *inputs: Any, **params: Any) -> Any:
@@ -106,16 +114,16 @@ def _order_samples(first: Sequence[int], low: float, high: float) -> Callable[[]
 polygamma_op: Op = _special(
     "polygamma",
     _polygamma,
-    _no_partial("polygamma", "m"),
     lambda d, out, m, x: safe_multiply(d, polygamma(m + 1, x)),
     samples=_order_samples([0, 1, 2], 0.6, 3),
+    without=["m"],
 )
 zeta_op: Op = _special(
     "zeta",
     lambda s, x, q: s.zeta(x, q),
-    _no_partial("zeta", "x"),
     lambda d, out, x, q: safe_multiply(d, -x * zeta(x + 1, q)),
     samples=_order_samples([2, 3, 5], 0.6, 3),
+    without=["x"],
 )
 
 
@@ -273,10 +281,9 @@ def _beta_samples() -> Iterable[Sample]:
 betainc_op = _special(
     "betainc",
     lambda s, a, b, x: s.betainc(a, b, x),
-    _no_partial("betainc", "a"),
-    _no_partial("betainc", "b"),
     _beta_density,
     samples=_beta_samples,
+    without=["a", "b"],
 )
 
 
