@@ -1,6 +1,6 @@
 """tracegrad: gradients, batching and compilation of plain NumPy functions."""
 
-from tracegrad import nn, ops, show, tree, tree_util
+from tracegrad import lax, nn, ops, show, tree, tree_util
 from tracegrad.transforms.batch import vmap
 from tracegrad.transforms.custom import custom_jvp, custom_vjp
 from tracegrad.transforms.differentiate import (
@@ -30,6 +30,7 @@ __all__ = [
     "jacrev",
     "jit",
     "jvp",
+    "lax",
     "linear_transpose",
     "linearize",
     "make_graph",

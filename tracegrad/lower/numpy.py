@@ -192,7 +192,7 @@ class _Writer:
             targets = ", ".join([self.name(v) for v in eqn.outputs])
             comma = "," if eqn.op.several and len(eqn.outputs) == 1 else ""
             line = f"{targets}{comma} = {self.expression(eqn, i)}"
-            if (out := self.filled.get(eqn.outputs[0])) and not line.endswith(f", {out})"):
+            if (out := self.filled.get(eqn.outputs[0])) and not line.endswith((f" {out})", f"={out})")):
                 line += f"; {out}[:] = {targets}"
             body.append((line, self.let_go(eqn, i), eqn.source))
         lines = [(f"{line}; del {', '.join(gone)}" if gone else line, s.short if s else "") for line, gone, s in body]
@@ -229,7 +229,8 @@ class _Writer:
             named = [f"{k}={self.text(v)}" for k, v in eqn.params.items()]
             target = self.target(eqn, i) if is_ufunc else ""
             if target:
-                args = [*args, target]  # the argument after the inputs of a ufunc is `out`
+                # The argument after the inputs of a ufunc is `out`; these two want it by name, since NumPy 2.4.
+                args = [*args, f"out={target}" if op.evaluate in (np.maximum, np.minimum) else target]
                 if eqn.outputs[0] not in self.filled:
                     self.renamed = [target]
             spelled = f"{_called(eqn)}({', '.join([*args, *named])})"

@@ -1,12 +1,16 @@
 """The op library. Importing it fills the registry."""
 
 from tracegrad.ops import (
+    clamp_and_bits,
     collective,
     contract,
     conv,
     create,
     cumulative,
+    dot,
+    dynamic,
     elementwise,
+    gather,
     index,
     join,
     linalg,
@@ -17,17 +21,22 @@ from tracegrad.ops import (
     shape,
     sort,
     special,
+    special_functions,
     structural,
     window,
 )
 
 __all__ = [
+    "clamp_and_bits",
     "collective",
     "contract",
     "conv",
     "create",
     "cumulative",
+    "dot",
+    "dynamic",
     "elementwise",
+    "gather",
     "index",
     "join",
     "linalg",
@@ -38,6 +47,7 @@ __all__ = [
     "shape",
     "sort",
     "special",
+    "special_functions",
     "structural",
     "window",
 ]

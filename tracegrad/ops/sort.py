@@ -167,6 +167,69 @@ def partition(a: Any, kth: Any, axis: int | None = -1, kind: Any = "introselect"
     return np.take_along_axis(a, argpartition(a, kth, axis), axis)
 
 
+def _top_places(x: Any, axis: int, k: int) -> Any:
+    """The places of the k largest, found in linear time: what is larger than the k-th largest, and of its equals the
+    first; then these few in order."""
+    x = np.moveaxis(x, axis, -1)
+    n = x.shape[-1]
+    if 0 < k < n:
+        is_nan = np.isnan(x) if x.dtype.kind == "f" else np.zeros(x.shape, bool)
+        level = np.partition(x, n - k, -1)[..., n - k, None]
+        level_is_nan = level != level
+        equal = np.where(level_is_nan, is_nan, x == level)
+        above = (x > level) | (is_nan & ~level_is_nan)
+        room = k - np.add.reduce(above, -1, keepdims=True)
+        chosen = above | (equal & (np.add.accumulate(equal, -1, dtype=np.intp) <= room))
+        places = chosen.nonzero()[-1].reshape(*x.shape[:-1], k)
+    else:
+        places = np.broadcast_to(np.arange(n)[:k], (*x.shape[:-1], k))
+    # Descending, equals in order: the ascending order of the mirrored places, mirrored.
+    mirrored = np.take_along_axis(x, places, -1)[..., ::-1]
+    order = k - 1 - np.argsort(mirrored, -1, kind="stable")[..., ::-1]
+    return np.moveaxis(np.take_along_axis(places, order, -1), -1, axis).astype(np.int32)
+
+
+def _top_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    shape, axis = types[0].shape, params["axis"]
+    return ArrayType((*shape[:axis], params["k"], *shape[axis + 1 :]), np.dtype(np.int32))
+
+
+def _top_samples() -> Iterable[Sample]:
+    x = np.random.default_rng(2).permutation(24).reshape(2, 4, 3) / 8 - 1.4
+    for axis, k in [(0, 1), (1, 2), (1, 4), (2, 0)]:
+        yield Sample((x,), {"axis": axis, "k": k})
+
+
+top_places_op: Op = locally_constant(
+    "top_places",
+    _top_places,
+    infer=_top_type,
+    batch=_axis_batch(lambda: top_places_op),
+    kinds="biuf",
+    samples=_top_samples,
+)
+
+
+def top_k(operand: Any, k: int, *, axis: int = -1) -> tuple[Any, Any]:
+    """The `k` largest along the axis in descending order, and their places (int32); of equals (0.0 and -0.0
+    are) the first come first, and NaN counts as largest. Takes linear time, and the derivative goes to the elements that were taken.
+
+    >>> import numpy as np
+    >>> values, places = top_k(np.array([3.0, 1.0, 4.0, 4.0]), 3)
+    >>> values.tolist(), places.tolist()
+    ([4.0, 4.0, 3.0], [2, 3, 0])
+    """
+    x, k = as_array(operand), operator.index(k)
+    found = type_of(x)
+    axis = normalize_axis(axis, len(found.shape), "top_k")
+    if found.dtype.kind == "c":
+        raise DtypeError(f"top_k of {found}: complex numbers have no order")
+    if not 0 <= k <= found.shape[axis]:
+        raise ShapeError(f"top_k: there are no k={k} largest among {found.shape[axis]} along axis {axis} of {found}")
+    places = bind(top_places_op, (x,), {"axis": axis, "k": k})
+    return np.take_along_axis(x, places, axis), places
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Searching.
 

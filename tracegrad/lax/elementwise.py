@@ -1,0 +1,109 @@
+"""jax.lax's elementwise functions that are neither NumPy's nor an op by themselves, and choosing among cases."""
+
+from __future__ import annotations
+
+import enum
+import operator
+from typing import Any
+
+import numpy as np
+
+from tracegrad.errors import DtypeError, ShapeError, at, user_source
+from tracegrad.ops.clamp_and_bits import round_away_from_zero
+from tracegrad.ops.elementwise import astype
+from tracegrad.trace import as_array
+from tracegrad.types import type_of
+
+
+def fails(name: str, why: str) -> ShapeError:
+    """The error of a function of this namespace, with the user's line."""
+    return ShapeError(f"{name}: {why}{at(user_source())}")
+
+
+def dtype_of(x: Any) -> np.dtype[Any]:
+    """The dtype of an array, traced or not, or of a number."""
+    return type_of(as_array(x)).dtype
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Elementwise functions that are not NumPy's.
+
+
+class RoundingMethod(enum.IntEnum):
+    """Where `round` takes halves."""
+
+    AWAY_FROM_ZERO = 0
+    TO_NEAREST_EVEN = 1
+
+
+def round(x: Any, rounding_method: RoundingMethod = RoundingMethod.AWAY_FROM_ZERO) -> Any:
+    """The nearest integer; halves go away from zero, or to the even one. The derivative is zero."""
+    if RoundingMethod(rounding_method) is RoundingMethod.AWAY_FROM_ZERO:
+        return round_away_from_zero(x)
+    return np.rint(as_array(x))
+
+
+def mul(x: Any, y: Any, *, out_dtype: Any = None) -> Any:
+    """x * y, computed in `out_dtype` if that is given."""
+    return np.multiply(x, y) if out_dtype is None else np.multiply(astype(x, out_dtype), astype(y, out_dtype))
+
+
+def div(x: Any, y: Any) -> Any:
+    """x / y; of integers, the quotient without its fraction, which rounds towards zero (NumPy's // rounds down).
+
+    >>> int(div(-7, 2)), float(div(7.0, 2.0))
+    (-3, 3.5)
+    """
+    if dtype_of(x).kind in "iu" and dtype_of(y).kind in "iu":
+        return np.floor_divide(np.subtract(x, np.fmod(x, y)), y)
+    return np.divide(x, y)
+
+
+def integer_pow(x: Any, y: int) -> Any:
+    """x to the power of a Python integer."""
+    return np.power(x, operator.index(y))
+
+
+def conj(x: Any) -> Any:
+    """The complex conjugate, of a real number too a complex one."""
+    x = as_array(x)
+    dtype = dtype_of(x)
+    return np.conjugate(x) if dtype.kind == "c" else astype(x, np.result_type(dtype, np.complex64))
+
+
+def convert_element_type(operand: Any, new_dtype: Any) -> Any:
+    """`operand` in another dtype. From complex to real the imaginary part goes."""
+    return astype(as_array(operand), new_dtype)
+
+
+def select_n(which: Any, *cases: Any) -> Any:
+    """For each element the case of that number: `cases[which[i]][i]`. `which` is a scalar or of the shape of the cases,
+    boolean for two of them (False takes the first). Numbers out of range take the nearest case.
+
+    >>> select_n(np.array([2, 0, 1]), np.zeros(3), np.ones(3), np.full(3, 5.0)).tolist()
+    [5.0, 0.0, 1.0]
+    """
+    w, arrays = as_array(which), [as_array(c) for c in cases]
+    found, types = type_of(w), [type_of(c) for c in arrays]
+    if not arrays:
+        raise ValueError("select_n: no cases; give at least one")
+    if found.dtype.kind not in "biu":
+        raise DtypeError(f"select_n: which must be boolean or integer, got {found}{at(user_source())}")
+    if found.dtype.kind == "b" and len(arrays) > 2:
+        raise DtypeError(f"select_n: a boolean chooses among 2 cases, not {len(arrays)}; write which.astype(int)")
+    if len({t.shape for t in types}) > 1 or found.shape not in ((), types[0].shape):
+        raise fails(
+            "select_n",
+            f"cases must be of one shape, and which of this or a scalar; got {found} for {', '.join(map(str, types))}",
+        )
+    chosen = arrays[-1]
+    for i, case in reversed(list(enumerate(arrays[:-1]))):
+        chosen = np.where(np.logical_not(w) if found.dtype.kind == "b" else np.less_equal(w, i), case, chosen)
+    return chosen
+
+
+def select(pred: Any, on_true: Any, on_false: Any) -> Any:
+    """`on_true` where `pred` holds, else `on_false`: `select_n` with the cases in the other order."""
+    if dtype_of(pred).kind != "b":
+        raise DtypeError(f"select: pred must be boolean, got {type_of(as_array(pred))}; write pred != 0")
+    return select_n(pred, on_false, on_true)

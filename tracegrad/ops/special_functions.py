@@ -1,0 +1,357 @@
+"""Special functions: the gamma function's kin, incomplete gamma and beta, Bessel's I, zeta, the inverse of erf.
+
+Values come from scipy.special, which is imported at first use. Derivatives are closed: each is a formula in these same
+functions, so that they have derivatives of every order. Where there is no formula for a parameter, forward mode raises; reverse mode, which
+cannot know whether anybody asks (`tg.stop_gradient` may stand before it), has NaN for it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tracegrad.errors import DifferentiationError, DtypeError, at, user_source
+from tracegrad.op import Op, Params, Sample
+from tracegrad.ops.elementwise import safe_multiply, unary_samples
+from tracegrad.ops.families import broadcast_shapes, elementwise
+from tracegrad.trace import as_array, bind
+from tracegrad.types import ArrayType, type_of
+
+
+@functools.cache
+def _scipy_special() -> Any:
+    try:
+        return importlib.import_module("scipy.special")
+    except ImportError:
+        raise ImportError(
+            "special functions (lgamma, digamma, igamma, betainc, bessel_i0e, erf_inv, zeta and others) are computed by "
+            "SciPy, which is not installed; write: pip install 'tracegrad[scipy]'"
+        ) from None
+
+
+def _dtype(types: Sequence[ArrayType]) -> np.dtype[Any]:
+    """The float dtype that NumPy's own functions, such as np.exp, give inputs promoted to one dtype."""
+    joint = np.result_type(*[t.promotion() if t.weak else t.dtype for t in types])
+    if joint.kind == "c":
+        raise DtypeError(f"special functions take real numbers, got {', '.join(map(str, types))}")
+    return np.exp.resolve_dtypes((joint, None))[-1]
+
+
+def _special(
+    name: str,
+    function: Callable[..., Any],
+    *partials: Callable[..., Any],
+    samples: Callable[[], Iterable[Sample]],
+    without: Sequence[str] = (),
+) -> Op:
+    """Declare the elementwise op of `function(scipy.special, *inputs, **params)`, evaluated in double precision. `without`
+    names the parameters, which come first, that have no partial."""
+
+    def evaluate(*inputs: Any, **params: Any) -> Any:
+        dtype = _dtype([type_of(x) for x in inputs])
+        wide = [np.asarray(x, np.float64) for x in inputs]
+        with np.errstate(all="ignore"):  # poles and overflow have values, inf and NaN
+            return np.asarray(function(_scipy_special(), *wide, **params)).astype(dtype)[()]
+
+    def infer(types: Sequence[ArrayType], params: Params) -> ArrayType:
+        return ArrayType(broadcast_shapes(name, types), _dtype(types))
+
+    op = elementwise(name, evaluate, *[_unknown] * len(without), *partials, infer=infer, kinds="f", samples=samples)
+    rule = op.jvp
+    assert rule is not None
+
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+        for parameter, t in zip(without, tangents, strict=False):
+            if t is not None:
+                raise DifferentiationError(
+                    f"{name} has no derivative with respect to {parameter}{at(user_source())}; hold it constant: "
+                    f"tg.stop_gradient({parameter})"
+                )
+        return rule(primals, tangents, out, params)
+
+    op.jvp = jvp
+    return op
+
+
+def _unknown(d: Any, out: Any, *inputs: Any) -> Any:
+    return safe_multiply(d, math.nan)
+
+
+def _apply(op: Op, *inputs: Any, **params: Any) -> Any:
+    return bind(op, tuple([as_array(x) for x in inputs]), params)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The gamma function's logarithm and its derivatives.
+
+lgamma_op = _special(
+    "lgamma", lambda s, x: s.gammaln(x), lambda d, out, x: safe_multiply(d, digamma(x)), samples=unary_samples(0.3, 4)
+)
+digamma_op = _special(
+    "digamma", lambda s, x: s.psi(x), lambda d, out, x: safe_multiply(d, polygamma(1, x)), samples=unary_samples(0.4, 4)
+)
+
+
+def _polygamma(s: Any, m: Any, x: Any) -> Any:
+    return np.where(m == 0, s.psi(x), (-1.0) ** (m + 1) * s.gamma(m + 1) * s.zeta(m + 1, x))
+
+
+def _order_samples(first: Sequence[int], low: float, high: float) -> Callable[[], Iterable[Sample]]:
+    """Samples of an integer, which has no derivative, and a number between the limits."""
+
+    def samples() -> Iterable[Sample]:
+        yield Sample((np.array(first), np.random.default_rng(0).uniform(low, high, (2, len(first)))))
+        yield Sample((np.array(first[0]), (low + high) / 2))
+
+    return samples
+
+
+polygamma_op: Op = _special(
+    "polygamma",
+    _polygamma,
+    lambda d, out, m, x: safe_multiply(d, polygamma(m + 1, x)),
+    samples=_order_samples([0, 1, 2], 0.6, 3),
+    without=["m"],
+)
+zeta_op: Op = _special(
+    "zeta",
+    lambda s, x, q: s.zeta(x, q),
+    lambda d, out, x, q: safe_multiply(d, -x * zeta(x + 1, q)),
+    samples=_order_samples([2, 3, 5], 0.6, 3),
+    without=["x"],
+)
+
+
+def lgamma(x: Any) -> Any:
+    """log |Gamma(x)|.
+
+    >>> bool(abs(lgamma(5.0) - np.log(24.0)) < 1e-14)
+    True
+    """
+    return _apply(lgamma_op, x)
+
+
+def digamma(x: Any) -> Any:
+    """The derivative of log Gamma(x).
+
+    >>> bool(abs(digamma(1.0) + np.euler_gamma) < 1e-14)
+    True
+    """
+    return _apply(digamma_op, x)
+
+
+def polygamma(m: Any, x: Any) -> Any:
+    """The derivative of order m + 1 of log Gamma(x), for m = 0, 1, ...; it has a derivative in `x` only.
+
+    >>> bool(abs(polygamma(1.0, 1.0) - np.pi**2 / 6) < 1e-14)
+    True
+    """
+    return _apply(polygamma_op, m, x)
+
+
+def zeta(x: Any, q: Any) -> Any:
+    """Hurwitz' zeta function, the sum of (k + q)**-x over k = 0, 1, ...; it has a derivative in `q` only.
+
+    >>> bool(abs(zeta(2.0, 1.0) - np.pi**2 / 6) < 1e-14)
+    True
+    """
+    return _apply(zeta_op, x, q)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Incomplete gamma functions. One op has all derivatives of P(a, x) in a: with t_n = x**(a+n) exp(-x) / Gamma(a+n+1),
+# P is the sum of the t_n (DLMF 8.7.1), and each is differentiated by itself. The k-th derivative of exp(g) is exp(g)
+# times Bell's polynomial in the derivatives of g, here g' = log x - digamma(a+n+1) and so on.
+
+
+def _bell(slopes: Sequence[Any]) -> Any:
+    """exp(-g) times the k-th derivative of exp(g), for the first k derivatives of g."""
+    bell: list[Any] = [1.0]
+    for k in range(1, len(slopes) + 1):
+        bell.append(sum([math.comb(k - 1, j) * bell[k - 1 - j] * slopes[j] for j in range(k)]))
+    return bell[-1]
+
+
+_CHUNK = 64
+
+
+def _igamma(s: Any, a: Any, x: Any, order: int) -> Any:
+    if order == 0:
+        return s.gammainc(a, x)
+    a, x = np.broadcast_arrays(a, x)
+    shape = a.shape
+    a, x = a.reshape(-1, 1), x.reshape(-1, 1)
+    usual = (a > 0) & (x > 0) & np.isfinite(x) & np.isfinite(a)
+    a, safe = np.where(usual, a, 1), np.where(usual, x, 1)
+    # The terms are like probabilities of a Poisson distribution: those far from its mean are below rounding.
+    reach = 13 * np.sqrt(safe) + 60
+    first = np.floor(np.maximum(safe - a - reach, 0))
+    count = int(np.max(np.maximum(safe - a, 0) + reach - first, initial=0))
+    total = np.zeros(a.shape)
+    for start in range(0, count, _CHUNK):
+        b = a + first + np.arange(start, min(start + _CHUNK, count))
+        slopes = [np.log(safe) - s.psi(b + 1), *[-s.polygamma(j, b + 1) for j in range(1, order)]]
+        total += np.sum(np.exp(b * np.log(safe) - safe - s.gammaln(b + 1)) * _bell(slopes), -1, keepdims=True)
+    edge = np.where((a > 0) & ((x == 0) | (x == np.inf)), 0, np.nan)
+    return np.where(usual, total, edge).reshape(shape)
+
+
+def _igamma_density(a: Any, x: Any, order: int) -> Any:
+    """The derivative of order `order` in a of x**(a-1) exp(-x) / Gamma(a), which is dP/dx."""
+    density = np.exp((a - 1) * np.log(x) - x - lgamma(a))
+    slopes = [np.log(x) - digamma(a), *[-polygamma(j, a) for j in range(1, order)]][:order]
+    return density * _bell(slopes)
+
+
+def _two_samples(order: int) -> Callable[[], Iterable[Sample]]:
+    def samples() -> Iterable[Sample]:
+        params = {"order": order} if order >= 0 else {}
+        rng = np.random.default_rng(0)
+        yield Sample((rng.uniform(0.5, 3, (2, 3)), rng.uniform(0.5, 4, (2, 3))), params)
+        yield Sample((rng.uniform(0.5, 3, 2), 1.5), params)
+
+    return samples
+
+
+igamma_op: Op = _special(
+    "igamma",
+    _igamma,
+    lambda d, out, a, x, order: d * _apply(igamma_op, a, x, order=order + 1),
+    lambda d, out, a, x, order: safe_multiply(d, _igamma_density(a, x, order)),
+    samples=lambda: [*_two_samples(0)(), *_two_samples(2)()],
+)
+igammac_op = _special(
+    "igammac",
+    lambda s, a, x: s.gammaincc(a, x),
+    lambda d, out, a, x: -d * igamma_grad_a(a, x),
+    lambda d, out, a, x: -safe_multiply(d, _igamma_density(a, x, 0)),
+    samples=_two_samples(-1),
+)
+
+
+def igamma(a: Any, x: Any) -> Any:
+    """The regularised lower incomplete gamma function P(a, x), with derivatives in both.
+
+    Those in `a` are exact to about 1e-14 * x, in absolute terms, and take time in proportion to sqrt(x).
+
+    >>> bool(abs(igamma(1.0, 2.0) - (1 - np.exp(-2.0))) < 1e-15)
+    True
+    """
+    return _apply(igamma_op, a, x, order=0)
+
+
+def igammac(a: Any, x: Any) -> Any:
+    """The regularised upper incomplete gamma function, 1 - P(a, x), accurate where that is tiny.
+
+    >>> bool(abs(igammac(1.0, 50.0) / np.exp(-50.0) - 1) < 1e-13)
+    True
+    """
+    return _apply(igammac_op, a, x)
+
+
+def igamma_grad_a(a: Any, x: Any) -> Any:
+    """The derivative of P(a, x) in `a`."""
+    return _apply(igamma_op, a, x, order=1)
+
+
+def random_gamma_grad(a: Any, sample: Any) -> Any:
+    """How a sample of the gamma distribution moves with its parameter `a` at a fixed probability P(a, sample)."""
+    return -igamma_grad_a(a, sample) / _igamma_density(a, sample, 0)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The incomplete beta function.
+
+
+def _beta_density(d: Any, out: Any, a: Any, b: Any, x: Any) -> Any:
+    norm = lgamma(a) + lgamma(b) - lgamma(a + b)
+    return safe_multiply(d, np.exp((a - 1) * np.log(x) + (b - 1) * np.log1p(-x) - norm))
+
+
+def _beta_samples() -> Iterable[Sample]:
+    yield Sample((np.array([1, 2, 4]), np.array([2, 3, 2]), np.array([[0.2, 0.5, 0.7], [0.4, 0.3, 0.6]])))
+    yield Sample((np.array(2), np.array(3), 0.3))
+
+
+betainc_op = _special(
+    "betainc",
+    lambda s, a, b, x: s.betainc(a, b, x),
+    _beta_density,
+    samples=_beta_samples,
+    without=["a", "b"],
+)
+
+
+def betainc(a: Any, b: Any, x: Any) -> Any:
+    """The regularised incomplete beta function I_x(a, b); it has a derivative in `x` only, as in jax.
+
+    >>> float(betainc(1.0, 1.0, 0.25))
+    0.25
+    """
+    return _apply(betainc_op, a, b, x)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Modified Bessel functions of the first kind, times exp(-|x|). The op has every order n, so that the derivative
+# I_n' = (I_{n-1} + I_{n+1}) / 2 (DLMF 10.29.1) needs no division by x.
+
+
+def _scaled_bessel(s: Any, x: Any, order: int) -> Any:
+    return s.i0e(x) if order == 0 else s.i1e(x) if order == 1 else s.ive(order, x)
+
+
+def _bessel_partial(d: Any, out: Any, x: Any, order: int) -> Any:
+    below, above = [_apply(scaled_bessel_op, x, order=n) for n in (abs(order - 1), order + 1)]
+    return d * (0.5 * (below + above) - np.sign(x) * out)
+
+
+def _bessel_samples() -> Iterable[Sample]:
+    for order in (0, 1, 3):
+        for s in unary_samples(-2, 2)():
+            yield Sample(s.inputs, {"order": order})
+
+
+scaled_bessel_op: Op = _special("scaled_bessel_i", _scaled_bessel, _bessel_partial, samples=_bessel_samples)
+
+
+def bessel_i0e(x: Any) -> Any:
+    """exp(-|x|) I_0(x).
+
+    >>> float(bessel_i0e(0.0))
+    1.0
+    """
+    return _apply(scaled_bessel_op, x, order=0)
+
+
+def bessel_i1e(x: Any) -> Any:
+    """exp(-|x|) I_1(x).
+
+    >>> float(bessel_i1e(0.0))
+    0.0
+    """
+    return _apply(scaled_bessel_op, x, order=1)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The inverse of the error function.
+
+erf_inv_op = _special(
+    "erf_inv",
+    lambda s, x: s.erfinv(x),
+    lambda d, out, x: safe_multiply(d, (math.sqrt(math.pi) / 2) * np.exp(out * out)),
+    samples=unary_samples(-0.9, 0.9),
+)
+
+
+def erf_inv(x: Any) -> Any:
+    """The number whose error function is `x`, for -1 < x < 1.
+
+    >>> float(erf_inv(0.0))
+    0.0
+    """
+    return _apply(erf_inv_op, x)
