@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.axes import Axis, state
+from tracegrad.collector import collector_calmed, collector_paused
 from tracegrad.errors import RawSource, Source, replay, resolve
 from tracegrad.op import Op, Params
 from tracegrad.trace import Equation, Trace, Tracer, bind, hidden_behind, tracer_inputs
@@ -209,19 +208,6 @@ def needed(eqns: Sequence[Equation], outputs: Sequence[Any], trace: Trace) -> It
     return reversed(kept)
 
 
-@contextlib.contextmanager
-def collector_paused() -> Iterator[None]:
-    """Without garbage collections, which what makes and compiles Graphs would start by the dozen: it makes much that lives
-    on and no cycles. No user's code runs meanwhile."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
 def graph_of(
     trace: Trace, eqns: Sequence[Equation], inputs: Sequence[Tracer], outputs: Sequence[Any], name: str
 ) -> Graph:
@@ -277,7 +263,8 @@ def trace_graph(
         state.trace = trace
     try:
         tracers = tracer_inputs(trace, inputs)
-        outputs = list(function(*tracers))
+        with collector_calmed():
+            outputs = list(function(*tracers))
     except (ValueError, TypeError) as error:
         if (hidden := hidden_behind(error)) is not None:
             raise hidden from None

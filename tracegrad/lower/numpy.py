@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy import ndarray
 
-from tracegrad.graph import Atom, Eqn, Graph, Literal, Var, collector_paused
+from tracegrad.collector import collector_paused
+from tracegrad.graph import Atom, Eqn, Graph, Literal, Var
 from tracegrad.lower.blocks import with_chains
 from tracegrad.lower.calls import display, is_plain
-from tracegrad.lower.parts import in_parts
+from tracegrad.lower.parts import PART, in_parts
 from tracegrad.show import all_letters
 from tracegrad.tree import PyTreeDef
 from tracegrad.types import ArrayType
@@ -187,6 +188,9 @@ class _Writer:
             self.filled = {v: f"out{i}" for i, v in enumerate(graph.outputs) if type(v) is Var}
             self.namespace |= dict.fromkeys(self.filled.values())  # no variable is called that
             arguments += self.filled.values()
+        # Where everything is tiny, nothing is written over or let go.
+        tiny = all([_size(v.type) < _SMALL for v in (*self.given, *[v for e in graph.eqns for v in e.outputs])])
+        comments: dict[Any, str] = {}
         body = []
         for i, eqn in enumerate(graph.eqns):
             targets = ", ".join([self.name(v) for v in eqn.outputs])
@@ -194,16 +198,23 @@ class _Writer:
             line = f"{targets}{comma} = {self.expression(eqn, i)}"
             if (out := self.filled.get(eqn.outputs[0])) and not line.endswith((f" {out})", f"={out})")):
                 line += f"; {out}[:] = {targets}"
-            body.append((line, self.let_go(eqn, i), eqn.source))
-        lines = [(f"{line}; del {', '.join(gone)}" if gone else line, s.short if s else "") for line, gone, s in body]
+            comment = comments.get(eqn.raw_source)
+            if comment is None:
+                comment = comments[eqn.raw_source] = eqn.source.short if eqn.source else ""
+            body.append((line, [] if tiny else self.let_go(eqn, i), comment))
+        lines = [(f"{line}; del {', '.join(gone)}" if gone else line, comment) for line, gone, comment in body]
         if not self.fills:
             lines.append((f"return {self.returned()}", ""))
         elif not lines:
             lines.append(("pass", ""))
         while self.function in self.namespace:  # the user's function may be called `sin`
             self.function += "_"
+        mentioned: list[list[str]] = []
+        if len(lines) > PART and tiny:
+            names = self.names
+            mentioned = [[names[a] for a in (*e.outputs, *e.inputs) if type(a) is Var] for e in graph.eqns]
         variables = {self.names[v] for v in self.names.keys() - graph.consts.keys()}
-        sources = in_parts(self.function, arguments, lines, variables)
+        sources = in_parts(self.function, arguments, lines, variables, mentioned)
         sources[0] = "".join([f"{line}\n" for line in self.constants.values()]) + sources[0]
         return sources
 

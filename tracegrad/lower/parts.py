@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Sequence
 
@@ -10,11 +11,16 @@ _WORD = re.compile(r"[a-z_]\w*")
 
 
 def in_parts(
-    name: str, arguments: Sequence[str], lines: Sequence[tuple[str, str]], variables: Collection[str]
+    name: str,
+    arguments: Sequence[str],
+    lines: Sequence[tuple[str, str]],
+    variables: Collection[str],
+    mentioned: Sequence[Sequence[str]] = (),
 ) -> list[str]:
     """The sources of functions of which the last does what the lines do, one after the other.
 
-    Each line is a statement and the text of a comment; the last one may return. Each variable is assigned once. What one
+    Each line is a statement and the text of a comment; the last one may return. Each variable is assigned once;
+    `mentioned` has for the first so many lines the variables in them, for which the others are searched. What one
     part makes for later ones it returns in lists, one for each set of parts that read it, and the last of these empties
     the list, so that an array lives no longer than it would in one function.
     """
@@ -25,7 +31,10 @@ def in_parts(
     known = given | set(variables)
     read: dict[str, list[int]] = {}  # the parts in which a variable occurs, the one that makes it first
     for number, chunk in enumerate(chunks):
-        for word in dict.fromkeys(_WORD.findall("\n".join([code for code, _ in chunk]))):
+        told = mentioned[number * PART : (number + 1) * PART]
+        words = dict.fromkeys(itertools.chain.from_iterable(told))
+        words |= dict.fromkeys(_WORD.findall("\n".join([code for code, _ in chunk[len(told) :]])))
+        for word in words:
             if word in known:
                 read.setdefault(word, []).append(number)
     groups: dict[tuple[int, ...], list[str]] = {}

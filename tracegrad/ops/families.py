@@ -132,6 +132,9 @@ def ufunc_type(ufunc: np.ufunc, weak: bool) -> TypeRule:
             dtypes = ufunc.resolve_dtypes((*[t.promotion for t in types], *[None] * ufunc.nout))[ufunc.nin :]
         except TypeError:
             raise DtypeError(f"{name} takes no inputs of types {', '.join([str(t) for t in types])}") from None
+        first = types[0]
+        if len(dtypes) == 1 and not first.weak and first.shape == shape and first.dtype is dtypes[0]:
+            return first  # one object less for the garbage collector to walk over
         is_weak = weak and all(t.weak for t in types)
         outs = tuple([ArrayType(shape, dtype, is_weak) for dtype in dtypes])
         return outs if ufunc.nout > 1 else outs[0]

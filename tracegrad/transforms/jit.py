@@ -15,8 +15,9 @@ from numpy import ndarray
 
 from tracegrad import tree
 from tracegrad.axes import state
+from tracegrad.collector import collector_paused
 from tracegrad.errors import at, clip, described, require_callable, user_source
-from tracegrad.graph import Graph, collector_paused, trace_graph
+from tracegrad.graph import Graph, trace_graph
 from tracegrad.lower.calls import Matcher, matcher
 from tracegrad.lower.numpy import lower
 from tracegrad.trace import Tracer, arrays_of, declared_types, leaf_names, output_name
