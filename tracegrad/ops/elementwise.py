@@ -126,7 +126,7 @@ _safe_divide = elementwise(
     infer=_divide_type,
     linear=[{0}],
     fresh=True,
-    simplify=_unguarded(lambda: divide),
+    simplify=lambda *args: first_of(_unguarded(lambda: divide), _odd(lambda: _safe_divide))(*args),
     samples=binary_samples(0.5, 2.0),
 )
 
@@ -153,7 +153,7 @@ _safe_multiply = elementwise(
     infer=_multiply_type,
     linear=[{0}, {1}],
     fresh=True,
-    simplify=_unguarded(lambda: multiply),
+    simplify=lambda *args: first_of(_unguarded(lambda: multiply), _odd(lambda: _safe_multiply))(*args),
     samples=binary_samples(0.5, 2.0),
 )
 
@@ -235,27 +235,82 @@ def _small_power(inputs: Sequence[Any], params: Params, definitions: Mapping[Any
     return multiply, (square, x if p == 3 else square), params
 
 
-_exact_quotient = _by_reciprocal(exactly=True)
+def _negated(x: Any, definitions: Mapping[Any, Any]) -> Any:
+    """What `x` is the negative of, if it is one, of a real float."""
+    made = definitions.get(x)
+    return made.inputs[0] if made is not None and made.op is negative and x.type.dtype.kind == "f" else None
+
+
+def _odd(op: Callable[[], Op]) -> Simplification:
+    """f(-x, -y) as f(x, y), and f(-x, y) or f(x, -y) as -f(x, y), for real floats: signs come together and cancel."""
+
+    def simpler(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+        x, y = inputs
+        if x.type.dtype.kind not in "fiu" or y.type.dtype.kind not in "fiu":
+            return None
+        plain_x, plain_y = _negated(x, definitions), _negated(y, definitions)
+        if plain_x is None and plain_y is None:
+            return None
+        plain = (op(), (x if plain_x is None else plain_x, y if plain_y is None else plain_y), params)
+        return plain if plain_x is not None and plain_y is not None else (negative, (plain,), params)
+
+    return simpler
+
+
+def _minus_one(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+    for x, c in (inputs, inputs[::-1]):
+        if _number(c) == -1 and x.type.dtype.kind == "f":
+            return negative, (x,), params
+    return None
+
+
+def _sum_with_negative(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+    """x + (-y) as x - y."""
+    for x, y in (inputs, inputs[::-1]):
+        plain = _negated(y, definitions)
+        if plain is not None:
+            return subtract, (x, plain), params
+    return None
+
+
+def _minus_negative(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+    """x - (-y) as x + y."""
+    plain = _negated(inputs[1], definitions)
+    return None if plain is None else (add, (inputs[0], plain), params)
+
+
+def first_of(*rules: Simplification) -> Simplification:
+    """The first rule that has an answer."""
+
+    def simpler(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+        for rule in rules:
+            if (found := rule(inputs, params, definitions)) is not None:
+                return found
+        return None
+
+    return simpler
+
 
 add = elementwise(
     "add", np.add, lambda d, out, x, y: d, lambda d, out, x, y: d,
-    linear=[{0, 1}], weak=True, kinds="biufc", samples=binary_samples(-2, 2),
+    linear=[{0, 1}], weak=True, kinds="biufc", samples=binary_samples(-2, 2), simplify=_sum_with_negative,
 )  # fmt: skip
 subtract = elementwise(
     "subtract", np.subtract, lambda d, out, x, y: d, lambda d, out, x, y: -d,
-    linear=[{0, 1}], weak=True, kinds="iufc", samples=binary_samples(-2, 2), simplify=_minus_zero,
+    linear=[{0, 1}], weak=True, kinds="iufc", samples=binary_samples(-2, 2),
+    simplify=first_of(_minus_zero, _minus_negative),
 )  # fmt: skip
 multiply = elementwise(
     "multiply", np.multiply, lambda d, out, x, y: d * y, lambda d, out, x, y: d * x,
     linear=[{0}, {1}], weak=True, kinds="biufc", samples=binary_samples(-2, 2),
-    simplify=lambda inputs, params, made: neutral(0, 1)(inputs, params, made) or neutral(1, 1)(inputs, params, made),
+    simplify=first_of(neutral(0, 1), neutral(1, 1), _minus_one, _odd(lambda: multiply)),
     hasten=_one_factor,
 )  # fmt: skip
 divide = elementwise(
     "divide", np.divide,
     lambda d, out, x, y: safe_divide(d, y), lambda d, out, x, y: -safe_divide(safe_multiply(d, out), y),
     linear=[{0}], weak=True, kinds="iufc", samples=binary_samples(0.5, 2),
-    simplify=lambda inputs, params, made: neutral(1, 1)(inputs, params, made) or _exact_quotient(inputs, params, made),
+    simplify=first_of(neutral(1, 1), _by_reciprocal(exactly=True), _odd(lambda: divide)),
     hasten=_by_reciprocal(exactly=False),
 )  # fmt: skip
 negative: Op = elementwise(

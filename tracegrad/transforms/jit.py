@@ -278,7 +278,7 @@ def jit(
             quotients by numbers and of small powers, one factor in place of two.
 
     Returns:
-        A function with the same arguments and results, bit for bit unless `fast`. Called while something else is
+        A function with the same arguments and results, bit for bit unless `fast` (of a NaN only that it is one). Called while something else is
         traced, it is one equation there. It has `.lower(*args)`, with `.graph` and
         `.as_text()`, and `.trace_log`, one line for each time that it was traced.
 
