@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
+import tracegrad.lax  # for the ops that come with it
 import tracegrad.numpy as tnp
 from benchmarks.jitted import deep_by_hand, network_step
 from benchmarks.workloads import LIBRARIES, network_data

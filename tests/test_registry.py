@@ -26,6 +26,7 @@ from checks import (
     scalar_cases,
 )
 
+import tracegrad.lax  # for the ops that come with it
 import tracegrad.ops
 from tracegrad.op import OPS
 from tracegrad.types import ArrayType
@@ -35,7 +36,7 @@ from tracegrad.types import ArrayType
 COLLECTIVES = {
     "all_gather", "all_to_all", "axis_index", "pmax", "pmin", "ppermute", "psum", "psum_scatter",
 }  # fmt: skip
-WITHOUT_SAMPLES = {"call", "chain", "custom_call"} | COLLECTIVES
+WITHOUT_SAMPLES = {"call", "chain", "custom_call", "scan", "while_loop", "while_loop_vjp"} | COLLECTIVES
 
 
 def parameters(*dtypes: Any, only: str = "biufc", make: Any = cases) -> list[Any]:

@@ -1,6 +1,9 @@
 """tracegrad: gradients, batching and compilation of plain NumPy functions."""
 
-from tracegrad import lax, nn, ops, show, tree, tree_util
+import importlib
+from typing import Any
+
+from tracegrad import nn, ops, show, tree, tree_util
 from tracegrad.transforms.batch import vmap
 from tracegrad.transforms.custom import custom_jvp, custom_vjp
 from tracegrad.transforms.differentiate import (
@@ -46,3 +49,14 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """`lax`, which with its ops is a quarter of the library, is loaded when it is asked for."""
+    if name == "lax":
+        return importlib.import_module("tracegrad.lax")
+    raise AttributeError(f"module 'tracegrad' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), "lax"])

@@ -71,6 +71,7 @@ from tracegrad.lax.elementwise import (
     select_n,
 )
 from tracegrad.lax.elementwise import dtype_of as dtype
+from tracegrad.lax.loops import associative_scan, fori_loop, map
 from tracegrad.lax.reductions import (
     argmax,
     argmin,
@@ -130,6 +131,28 @@ from tracegrad.ops.clamp_and_bits import (
 from tracegrad.ops.clamp_and_bits import (
     from_parts as complex,
 )
+from tracegrad.ops.collective import (
+    all_gather,
+    all_to_all,
+    axis_index,
+    axis_size,
+    pmax,
+    pmean,
+    pmin,
+    ppermute,
+    pshuffle,
+    psum,
+    psum_scatter,
+    pswapaxes,
+)
+from tracegrad.ops.conv import (
+    ConvDimensionNumbers,
+    conv,
+    conv_dimension_numbers,
+    conv_general_dilated,
+    conv_transpose,
+    conv_with_general_padding,
+)
 from tracegrad.ops.dot import (
     DotDimensionNumbers,
     Precision,
@@ -180,11 +203,15 @@ from tracegrad.ops.special_functions import (
     random_gamma_grad,
     zeta,
 )
+from tracegrad.ops.window import reduce_window
 from tracegrad.transforms.differentiate import (
     stop_gradient,
 )
+from tracegrad.transforms.scan import scan
+from tracegrad.transforms.while_loop import while_loop
 
 __all__ = [
+    "ConvDimensionNumbers",
     "DotDimensionNumbers",
     "GatherDimensionNumbers",
     "GatherScatterMode",
@@ -195,13 +222,18 @@ __all__ = [
     "acos",
     "acosh",
     "add",
+    "all_gather",
+    "all_to_all",
     "argmax",
     "argmin",
     "asin",
     "asinh",
+    "associative_scan",
     "atan",
     "atan2",
     "atanh",
+    "axis_index",
+    "axis_size",
     "batch_matmul",
     "bessel_i0e",
     "bessel_i1e",
@@ -225,6 +257,11 @@ __all__ = [
     "complex",
     "concatenate",
     "conj",
+    "conv",
+    "conv_dimension_numbers",
+    "conv_general_dilated",
+    "conv_transpose",
+    "conv_with_general_padding",
     "convert_element_type",
     "cos",
     "cosh",
@@ -254,6 +291,7 @@ __all__ = [
     "expand_dims",
     "expm1",
     "floor",
+    "fori_loop",
     "full",
     "full_like",
     "gather",
@@ -274,6 +312,7 @@ __all__ = [
     "log1p",
     "logistic",
     "lt",
+    "map",
     "max",
     "min",
     "mul",
@@ -281,9 +320,17 @@ __all__ = [
     "neg",
     "nextafter",
     "pad",
+    "pmax",
+    "pmean",
+    "pmin",
     "polygamma",
     "population_count",
     "pow",
+    "ppermute",
+    "pshuffle",
+    "psum",
+    "psum_scatter",
+    "pswapaxes",
     "random_gamma_grad",
     "real",
     "reciprocal",
@@ -295,12 +342,14 @@ __all__ = [
     "reduce_precision",
     "reduce_prod",
     "reduce_sum",
+    "reduce_window",
     "reduce_xor",
     "rem",
     "reshape",
     "rev",
     "round",
     "rsqrt",
+    "scan",
     "scatter",
     "scatter_add",
     "scatter_apply",
@@ -333,5 +382,6 @@ __all__ = [
     "top_k",
     "transpose",
     "unstack",
+    "while_loop",
     "zeta",
 ]

@@ -53,7 +53,7 @@ def lower(graph: Graph, out_tree: PyTreeDef | None = None) -> Lowered:
     parts: list[str] = []
 
     def compiled(part: Graph) -> Callable[..., None]:
-        found = _compiled(part, None, fills=True)
+        found = _compiled(part, None, fills=len(part.outputs))
         parts.append(found.source + "\n\n")
         return found.function
 
@@ -61,16 +61,18 @@ def lower(graph: Graph, out_tree: PyTreeDef | None = None) -> Lowered:
     return Lowered(whole.function, "".join([*parts, whole.source]))
 
 
-def compiled(graph: Graph) -> Callable[..., list[Any]]:
-    """The function of a Graph, compiled once."""
-    found = graph.memo.get("compiled")
+def compiled(graph: Graph, fills: int = 0) -> Callable[..., list[Any]]:
+    """The function of a Graph, compiled once. Into its last `fills` arguments it writes so many of the outputs, the last
+    ones; the others it returns. They may lie in the arrays that it writes into, or in one another."""
+    found = graph.memo.get(("compiled", fills))
     if found is None:
         with collector_paused():
-            found = graph.memo["compiled"] = lower(graph).function
+            made = _compiled(graph, None, fills) if fills else lower(graph)
+            found = graph.memo["compiled", fills] = made.function
     return found
 
 
-def _compiled(graph: Graph, out_tree: PyTreeDef | None, fills: bool = False) -> Lowered:
+def _compiled(graph: Graph, out_tree: PyTreeDef | None, fills: int = 0) -> Lowered:
     writer = _Writer(graph, out_tree, fills)
     for source in writer.write():
         filename = f"<tracegrad jit {graph.name} {next(_numbers)}>"
@@ -99,9 +101,9 @@ def own(x: Any, others: Sequence[Any]) -> Any:
 class _Writer:
     """Writes one function. `roots` says whose memory a variable may lie in; `last` where each root is read last.
 
-    A function that `fills` has its outputs as further arguments, into which it writes them."""
+    A function that `fills` has so many of its outputs, the last ones, as further arguments, into which it writes them."""
 
-    def __init__(self, graph: Graph, out_tree: PyTreeDef | None, fills: bool = False) -> None:
+    def __init__(self, graph: Graph, out_tree: PyTreeDef | None, fills: int = 0) -> None:
         self.graph = graph
         self.out_tree = out_tree
         self.filled: dict[Var, str] = {}  # variable -> the argument that it is to be written into
@@ -184,10 +186,12 @@ class _Writer:
         arguments = [self.name(v) for v in graph.inputs]
         for v, value in graph.consts.items():
             self.namespace[self.name(v)] = value
-        if self.fills:
-            self.filled = {v: f"out{i}" for i, v in enumerate(graph.outputs) if type(v) is Var}
-            self.namespace |= dict.fromkeys(self.filled.values())  # no variable is called that
-            arguments += self.filled.values()
+        filling = graph.outputs[len(graph.outputs) - self.fills :]
+        outs = [f"out{i}" for i in range(self.fills)]
+        self.namespace |= dict.fromkeys(outs)  # no variable is called that
+        made = {v for e in graph.eqns for v in e.outputs}
+        self.filled = {v: out for v, out in zip(filling[::-1], outs[::-1], strict=True) if type(v) is Var and v in made}
+        arguments += outs
         # Where everything is tiny, nothing is written over or let go.
         tiny = all([_size(v.type) < _SMALL for v in (*self.given, *[v for e in graph.eqns for v in e.outputs])])
         comments: dict[Any, str] = {}
@@ -196,17 +200,21 @@ class _Writer:
             targets = ", ".join([self.name(v) for v in eqn.outputs])
             comma = "," if eqn.op.several and len(eqn.outputs) == 1 else ""
             line = f"{targets}{comma} = {self.expression(eqn, i)}"
-            if (out := self.filled.get(eqn.outputs[0])) and not line.endswith((f" {out})", f"={out})")):
-                line += f"; {out}[:] = {targets}"
+            for v in eqn.outputs:
+                if (out := self.filled.get(v)) and not line.endswith((f" {out})", f"={out})")):
+                    line += f"; {out}[...] = {self.name(v)}"
             comment = comments.get(eqn.raw_source)
             if comment is None:
                 comment = comments[eqn.raw_source] = eqn.source.short if eqn.source else ""
             body.append((line, [] if tiny else self.let_go(eqn, i), comment))
         lines = [(f"{line}; del {', '.join(gone)}" if gone else line, comment) for line, gone, comment in body]
-        if not self.fills:
+        lines += [
+            (f"{out}[...] = {self.name(a)}", "")
+            for a, out in zip(filling, outs, strict=True)
+            if type(a) is not Var or self.filled.get(a) != out
+        ]
+        if self.fills < len(graph.outputs) or not self.fills:
             lines.append((f"return {self.returned()}", ""))
-        elif not lines:
-            lines.append(("pass", ""))
         while self.function in self.namespace:  # the user's function may be called `sin`
             self.function += "_"
         mentioned: list[list[str]] = []
@@ -310,12 +318,13 @@ class _Writer:
     def results(self) -> list[str]:
         """What is returned: outputs in memory of their own, not that of an argument, a constant or an output before."""
         texts = []
-        arrays = [a for a in self.graph.outputs if type(a) is Var and a.type.shape]
+        outputs = self.graph.outputs[: len(self.graph.outputs) - self.fills]
+        arrays = [a for a in outputs if type(a) is Var and a.type.shape]
         anywhere = any([ANYWHERE in self.roots[a] for a in arrays])
         visible: dict[Var, list[Var]] = {v: [v] for v in self.given if v.type.shape}  # by the root that it may lie in
-        for a in self.graph.outputs:
+        for a in outputs:
             text = self.name(a)
-            if type(a) is Var and a.type.shape:
+            if type(a) is Var and a.type.shape and not self.fills:
                 roots = visible if anywhere else self.roots[a]
                 others = list(dict.fromkeys([o for r in roots for o in visible.get(r, ())]))
                 if a in others:

@@ -1,16 +1,11 @@
-"""The op library. Importing it fills the registry."""
+"""The op library. Importing it fills the registry, but for the ops that only `tracegrad.lax` has, which come with that."""
 
 from tracegrad.ops import (
-    clamp_and_bits,
     collective,
     contract,
-    conv,
     create,
     cumulative,
-    dot,
-    dynamic,
     elementwise,
-    gather,
     index,
     join,
     linalg,
@@ -21,22 +16,15 @@ from tracegrad.ops import (
     shape,
     sort,
     special,
-    special_functions,
     structural,
-    window,
 )
 
 __all__ = [
-    "clamp_and_bits",
     "collective",
     "contract",
-    "conv",
     "create",
     "cumulative",
-    "dot",
-    "dynamic",
     "elementwise",
-    "gather",
     "index",
     "join",
     "linalg",
@@ -47,7 +35,5 @@ __all__ = [
     "shape",
     "sort",
     "special",
-    "special_functions",
     "structural",
-    "window",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Any
 
@@ -78,8 +79,12 @@ def _call(ufunc: np.ufunc, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> A
 
 def _of_scipy(ufunc: np.ufunc) -> Any:
     """Our function for one of scipy.special: whoever holds such a ufunc has imported that module."""
-    module = sys.modules.get("scipy.special")
-    return SCIPY_FUNCTIONS.get(ufunc.__name__) if getattr(module, ufunc.__name__, None) is ufunc else None
+    name = ufunc.__name__
+    if getattr(sys.modules.get("scipy.special"), name, None) is not ufunc:
+        return None
+    if name not in SCIPY_FUNCTIONS:
+        importlib.import_module("tracegrad.ops.special_functions")
+    return SCIPY_FUNCTIONS.get(name)
 
 
 def _refuse_out(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...]) -> None:

@@ -19,7 +19,7 @@ from tracegrad.errors import DifferentiationError, DtypeError, at, user_source
 from tracegrad.op import Op, Params, Sample
 from tracegrad.ops.elementwise import safe_multiply, unary_samples
 from tracegrad.ops.families import broadcast_shapes, elementwise
-from tracegrad.trace import as_array, bind
+from tracegrad.trace import SCIPY_FUNCTIONS, as_array, bind
 from tracegrad.types import ArrayType, type_of
 
 
@@ -355,3 +355,9 @@ def erf_inv(x: Any) -> Any:
     0.0
     """
     return _apply(erf_inv_op, x)
+
+
+SCIPY_FUNCTIONS.update(
+    betainc=betainc, erfinv=erf_inv, gammainc=igamma, gammaincc=igammac, gammaln=lgamma, i0e=bessel_i0e, i1e=bessel_i1e,
+    psi=digamma, zeta=zeta,
+)  # fmt: skip

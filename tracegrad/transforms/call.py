@@ -6,7 +6,7 @@ with their bodies.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -124,23 +124,26 @@ def _tangents_of(graph: Graph, active: Wanted) -> tuple[Graph, tuple[int, ...]]:
     found: list[int] = []
 
     def tangents(*arrays: Any) -> list[Any]:
-        trace = Trace("jvp", graph)
-        inputs = list(arrays[:count])
-        tracers = tracer_inputs(trace, [inputs[i] for i in active])
-        for i, t in zip(active, tracers, strict=True):
-            inputs[i] = t
-        try:
-            outputs = evaluate(graph, inputs)
-            eqns = trace.finish()
-        finally:
-            trace.end()
-        pushed = pushforward(eqns, {id(t): a for t, a in zip(tracers, arrays[count:], strict=True)})
-        results = [pushed.get(id(o)) for o in outputs]
+        _, results = with_tangents(graph, arrays[:count], dict(zip(active, arrays[count:], strict=True)))
         found.extend([i for i, r in enumerate(results) if r is not None])
         return [r for r in results if r is not None]
 
     types = [*graph.in_types, *[strong(graph.in_types[i]) for i in active]]
     return _derived(graph, tangents, types, "jvp"), tuple(found)
+
+
+def with_tangents(graph: Graph, inputs: Sequence[Any], tangents: Mapping[int, Any]) -> tuple[list[Any], list[Any]]:
+    """What a Graph makes of inputs, some of which have tangents, and the tangents of that, None for zeros."""
+    trace = Trace("jvp", graph)
+    tracers = dict(zip(tangents, tracer_inputs(trace, [inputs[i] for i in tangents]), strict=True))
+    try:
+        outputs = evaluate(graph, [tracers.get(i, x) for i, x in enumerate(inputs)])
+        eqns = trace.finish()
+    finally:
+        trace.end()
+    pushed = pushforward(eqns, {id(t): tangents[i] for i, t in tracers.items()})
+    values = [o.value if type(o) is Tracer and o.origin is trace else o for o in outputs]
+    return values, [pushed.get(id(o)) for o in outputs]
 
 
 def batch_of(graph: Graph, size: int, batched: Sequence[bool]) -> Graph:
@@ -175,17 +178,25 @@ def call(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
     return list(_apply((*inputs, *consts), {"graph": whole}))
 
 
+def traces_of(inputs: Sequence[Any]) -> tuple[Trace | None, bool]:
+    """The highest trace among the inputs, which will record what is done with them, and whether any below it is that of
+    a linear map."""
+    top = None
+    is_linear = False
+    for x in inputs:
+        if type(x) is Tracer and (top is None or x.origin.level > top.level):
+            top = x.origin
+        while type(x) is Tracer:
+            is_linear = is_linear or x.origin.linear
+            x = x.value
+    return top, is_linear
+
+
 def _apply(inputs: tuple[Any, ...], params: Params) -> Sequence[Any]:
     graph = params["graph"]
-    traces = []
-    for x in inputs:
-        if type(x) is Tracer:
-            traces.append(x.origin)
-        while type(x) is Tracer:
-            if x.origin.linear:
-                return evaluate(graph, inputs)  # a linear map is transposed op by op
-            x = x.value
-    top = max(traces, key=lambda trace: trace.level, default=None)
+    top, is_linear = traces_of(inputs)
+    if is_linear:
+        return evaluate(graph, inputs)  # a linear map is transposed op by op
     if top is None or not top.reverse or "of" in params:
         return bind(call_op, inputs, params)
     # The backward pass will need what is computed now: keep it.

@@ -1,0 +1,117 @@
+"""Loops made of scan and while_loop: `fori_loop`, `map`, `associative_scan`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tracegrad import tree
+from tracegrad.errors import DtypeError, ShapeError, at, require_callable, user_source
+from tracegrad.ops.families import is_tracer, normalize_axis
+from tracegrad.trace import arrays_of
+from tracegrad.transforms.batch import vmap
+from tracegrad.transforms.scan import scan
+from tracegrad.transforms.while_loop import while_loop
+from tracegrad.types import type_of
+
+
+def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any, *, unroll: Any = None) -> Any:
+    """Run `val = body_fun(i, val)` for i from `lower` up to but not including `upper`.
+
+    A scan where both bounds are known while tracing, a while loop otherwise; differentiable either way.
+
+    >>> import tracegrad as tg
+    >>> tg.lax.fori_loop(0, 4, lambda i, x: x * 2.0, 1.0)
+    16.0
+    """
+    require_callable(body_fun, "lax.fori_loop", "(0, n, f, init)")
+    bounds = arrays_of([lower, upper], lambda i: f"{('lower', 'upper')[i]} of lax.fori_loop")
+    for name, x in zip(("lower", "upper"), bounds, strict=True):
+        t = type_of(x)
+        if t.shape or t.dtype.kind not in "iu":
+            raise DtypeError(
+                f"lax.fori_loop{at(user_source())}: {name} must be an integer scalar, got {t}; write int(x)"
+            )
+    if not is_tracer(*bounds):
+        return scan(lambda val, i: (body_fun(i, val), None), init_val, np.arange(int(bounds[0]), int(bounds[1])))[0]
+    start, stop = bounds
+    return while_loop(
+        lambda pair: np.less(pair[0], stop), lambda pair: (pair[0] + 1, body_fun(*pair)), (start, init_val)
+    )[1]
+
+
+def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> Any:
+    """What `f` gives for each element of `xs` along axis 0, stacked: like `vmap`, but one after the other, or `batch_size`
+    at a time.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> tg.lax.map(lambda x: x * 2.0, np.arange(3.0)).tolist()
+    [0.0, 2.0, 4.0]
+    """
+    require_callable(f, "lax.map", "(f, xs)")
+    if batch_size is not None:
+        return vmap(f, batch_size=batch_size)(xs)
+    return scan(lambda _, x: (None, f(x)), None, xs)[1]
+
+
+def associative_scan(fn: Callable[[Any, Any], Any], elems: Any, reverse: bool = False, axis: int = 0) -> Any:
+    """All partial results of an associative operation, in a number of whole-array steps that grows as the logarithm of
+    the length (Blelloch, "Prefix sums and their applications", 1990).
+
+    Args:
+        fn: an associative function of two pytrees like `elems`, that works on slices of any length along `axis`.
+        elems: a pytree of arrays with equally many elements along `axis`.
+        reverse: from the last element to the first.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> tg.lax.associative_scan(np.add, np.arange(5.0)).tolist()
+    [0.0, 1.0, 3.0, 6.0, 10.0]
+    """
+    require_callable(fn, "lax.associative_scan", "(f, elems)")
+    leaves, structure = tree.tree_flatten(elems)
+    arrays = arrays_of(leaves, lambda i: f"elems{tree.keystr(tree.tree_leaves_with_path(elems)[i][0])}")
+    axes = [normalize_axis(axis, len(type_of(x).shape), "lax.associative_scan") for x in arrays]
+    sizes = {type_of(x).shape[a] for x, a in zip(arrays, axes, strict=True)}
+    if len(sizes) != 1:
+        raise ShapeError(
+            f"lax.associative_scan{at(user_source())}: elems must have equally many elements along axis {axis}, got "
+            f"{', '.join([str(type_of(x)) for x in arrays]) or 'no arrays'}"
+        )
+    if reverse:
+        arrays = [np.flip(x, a) for x, a in zip(arrays, axes, strict=True)]
+
+    def part(xs: Sequence[Any], *cut: Any) -> list[Any]:
+        return [x[(*(slice(None),) * a, slice(*cut))] for x, a in zip(xs, axes, strict=True)]
+
+    def combine(xs: Sequence[Any], ys: Sequence[Any]) -> list[Any]:
+        out = fn(tree.tree_unflatten(structure, list(xs)), tree.tree_unflatten(structure, list(ys)))
+        return tree.tree_leaves(out)
+
+    def scanned(xs: list[Any]) -> list[Any]:
+        count = xs[0].shape[axes[0]]
+        if count < 2:
+            return xs
+        pairs = combine(part(xs, 0, count - 1, 2), part(xs, 1, None, 2))
+        odd = scanned(pairs)  # halves each time
+        rest = combine(part(odd, 0, (count - 1) // 2), part(xs, 2, None, 2)) if count > 2 else []
+        even = [
+            np.concatenate([f, *r], a) for f, a, *r in zip(part(xs, 0, 1), axes, *([rest] if rest else []), strict=True)
+        ]
+        return [_interleaved(e, o, a) for e, o, a in zip(even, odd, axes, strict=True)]
+
+    found = scanned(arrays)
+    if reverse:
+        found = [np.flip(x, a) for x, a in zip(found, axes, strict=True)]
+    return tree.tree_unflatten(structure, found)
+
+
+def _interleaved(even: Any, odd: Any, axis: int) -> Any:
+    """even[0], odd[0], even[1], ... along an axis; there may be one more of the first."""
+    count = odd.shape[axis]
+    head = (slice(None),) * axis
+    pairs = np.stack([even[(*head, slice(0, count))], odd], axis + 1)
+    shape = (*odd.shape[:axis], 2 * count, *odd.shape[axis + 1 :])
+    joined = np.reshape(pairs, shape)
+    return joined if even.shape[axis] == count else np.concatenate([joined, even[(*head, slice(count, None))]], axis)
