@@ -241,6 +241,52 @@ RNN = jitted(
 )  # fmt: skip
 
 
+def rnn_by_scan(library: Library) -> Callable[..., Any]:
+    np = library.np
+
+    def loss(p: Any, xs: Any) -> Any:
+        w, u, b = p
+
+        def step(h: Any, x: Any) -> Any:
+            return np.tanh(h @ w + x @ u + b), None
+
+        h, _ = library.scan(step, np.zeros((BATCH, WIDTH), "float32"), xs)
+        return np.sum(h * h)
+
+    return lambda w, u, b, xs: library.grad(lambda p: loss(p, xs))([w, u, b])
+
+
+RNN_SCAN = jitted(
+    "rnn_scan", "gradient of a 64-step tanh RNN by scan, batch of 16, width 64, float32", rnn_by_scan, rnn_data(),
+    partial(rnn_by_hand, *rnn_data()), tolerance=1e-4, steady=(at_most(1.1, "numpy"),),
+)  # fmt: skip
+
+
+# --- second derivatives ---------------------------------------------------------------------------------------------
+
+
+def rosenbrock(library: Library) -> Callable[..., Any]:
+    np = library.np
+    return library.hessian(lambda x: np.sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2))
+
+
+def rosenbrock_by_hand(x: Array) -> Array:
+    diagonal = numpy.zeros_like(x)
+    diagonal[:-1] = 1200.0 * x[:-1] ** 2 - 400.0 * x[1:] + 2.0
+    diagonal[1:] += 200.0
+    hessian = numpy.diag(diagonal)
+    i = numpy.arange(x.size - 1)
+    hessian[i, i + 1] = hessian[i + 1, i] = -400.0 * x[:-1]
+    return hessian
+
+
+ROSENBROCK = jitted(
+    "rosenbrock", "Hessian of the Rosenbrock function of 50 variables, float64", rosenbrock,
+    (numpy.linspace(-1.0, 1.0, 50),), partial(rosenbrock_by_hand, numpy.linspace(-1.0, 1.0, 50)),
+    steady=(at_most(1.0, "jax"),), first=1 / 10,
+)  # fmt: skip
+
+
 # --- long elementwise chains on large arrays ------------------------------------------------------------------------
 
 
@@ -361,4 +407,4 @@ COMPILE_SCALING = Workload(
 )
 
 
-JITTED = (*SIN_SUM, *PERCEPTRON, *MLP, *WIDE, *PER_EXAMPLE, *RNN, *BLACK_SCHOLES, *SIN_CHAIN, COMPILE_SCALING)
+JITTED = (*SIN_SUM, *PERCEPTRON, *MLP, *WIDE, *PER_EXAMPLE, *RNN, *RNN_SCAN, *ROSENBROCK, *BLACK_SCHOLES, *SIN_CHAIN, COMPILE_SCALING)

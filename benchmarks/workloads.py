@@ -46,6 +46,8 @@ class Library:
     array: Callable[[Array], Any] = lambda array: array
     call: Callable[..., Thunk] = partial  # (function, *args) -> thunk
     ndtr: Callable[[Any], Any] | None = None  # the normal distribution function
+    hessian: Callable[..., Any] | None = None
+    scan: Callable[..., Any] | None = None
     vmap: Callable[..., Any] | None = None
 
 
@@ -54,7 +56,10 @@ def tracegrad_library() -> Library:
 
     import tracegrad
 
-    return Library(numpy, tracegrad.grad, tracegrad.value_and_grad, ndtr=scipy.special.ndtr, vmap=tracegrad.vmap)
+    return Library(
+        numpy, tracegrad.grad, tracegrad.value_and_grad, ndtr=scipy.special.ndtr, vmap=tracegrad.vmap,
+        hessian=tracegrad.hessian, scan=tracegrad.lax.scan,
+    )  # fmt: skip
 
 
 def autograd_library() -> Library:
@@ -71,7 +76,10 @@ def jax_library() -> Library:
     def call(function: Callable[..., Any], *args: Any) -> Thunk:
         return lambda: jax.block_until_ready(function(*args))
 
-    return Library(jax.numpy, jax.grad, jax.value_and_grad, jax.numpy.asarray, call, jax.scipy.special.ndtr, jax.vmap)
+    return Library(
+        jax.numpy, jax.grad, jax.value_and_grad, jax.numpy.asarray, call, ndtr=jax.scipy.special.ndtr, vmap=jax.vmap,
+        hessian=jax.hessian, scan=jax.lax.scan,
+    )  # fmt: skip
 
 
 # name -> (the module it needs, what loads it). Nothing is imported before a contender is built.
