@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import operator
 import string
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -18,9 +18,10 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad.errors import DtypeError, ShapeError
-from tracegrad.op import Params, Sample, Wanted
+from tracegrad.op import Op, Params, Sample, Wanted
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import conform, implements, multilinear, normalize_axis, reject, shape_of
+from tracegrad.ops.shape import transpose_op
 from tracegrad.trace import UFUNCS, Tracer, as_array, bind
 from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, type_of
 
@@ -174,12 +175,76 @@ def _matmul_samples() -> Iterable[Sample]:
         yield Sample((rng.uniform(-1, 1, left), rng.uniform(-1, 1, right)))
 
 
-matmul_op = multilinear(
-    "matmul", _matmul, vjp=_matmul_vjp,
+def _without_transposes(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+    """The product of what the inputs are transposes of, which BLAS reads as it lies."""
+    found, turned = [], []
+    for x, was_turned in zip(inputs, (params.get("left", False), params.get("right", False)), strict=True):
+        made: Any = definitions.get(x)
+        ndim = x.type.ndim
+        is_turned = ndim >= 2 and made is not None and made.op is transpose_op
+        is_turned = is_turned and made.params["axes"] == (*range(ndim - 2), ndim - 1, ndim - 2)
+        found.append(made.inputs[0] if is_turned else x)
+        turned.append(was_turned != is_turned)
+    if tuple(found) == tuple(inputs):
+        return None
+    if not any(turned):
+        return matmul_op, found, {}
+    return matmul_of_transposes_op, found, {"left": turned[0], "right": turned[1]}
+
+
+matmul_op: Op = multilinear(
+    "matmul", _matmul, vjp=_matmul_vjp, simplify=_without_transposes,
     infer=_matmul_type, batch=_matmul_batch, kinds="biufc", samples=_matmul_samples, fresh=True,
     spell=lambda args, types, views, params: None if any(views) else f"blas_matmul({args[0]}, {args[1]})",
 )  # fmt: skip
 UFUNCS[np.matmul] = matmul_op
+
+
+def _turned(x: Any, y: Any, left: bool, right: bool) -> tuple[Any, Any]:
+    return transposed(x) if left else x, transposed(y) if right else y
+
+
+def _turned_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    x, y = primals
+    found = _matmul_vjp(wanted, ct, out, _turned(x, y, **params), {})
+    return [transposed(g) if (params["left"], params["right"])[i] else g for i, g in zip(wanted, found, strict=True)]
+
+
+def _turned_samples() -> Iterable[Sample]:
+    rng = np.random.default_rng(0)
+    for left, right, params in [
+        ((3, 2), (3, 4), {"left": True, "right": False}),
+        ((2, 3), (4, 3), {"left": False, "right": True}),
+        ((2, 3, 2), (1, 2, 3), {"left": True, "right": True}),
+        ((3, 2), (2, 3, 2), {"left": True, "right": False}),
+        ((3, 2), (3,), {"left": True, "right": False}),
+    ]:
+        yield Sample((rng.uniform(-1, 1, left), rng.uniform(-1, 1, right)), params)
+
+
+def _spelled_turned(
+    args: Sequence[str], types: Sequence[ArrayType], views: Sequence[bool], params: Params
+) -> str | None:
+    if any(views):
+        return None
+    turned = [".T" if t.ndim == 2 else ".swapaxes(-1, -2)" for t in types]
+    sides = zip(args, turned, (params["left"], params["right"]), strict=True)
+    return f"blas_matmul({', '.join([a + t if flag else a for a, t, flag in sides])})"
+
+
+# What jit makes of a product of transposes; nothing else does.
+matmul_of_transposes_op: Op = multilinear(
+    "matmul_of_transposes", lambda x, y, left, right: _matmul(*_turned(x, y, left, right)), vjp=_turned_vjp,
+    infer=lambda types, params: _matmul_type([_turned_type(types[0], params["left"]), _turned_type(types[1], params["right"])], {}),
+    batch=lambda size, batched, inputs, params: _matmul_batch(size, batched, _turned(*inputs, **params), {}),
+    kinds="biufc", samples=_turned_samples, fresh=True, spell=_spelled_turned, simplify=_without_transposes,
+)  # fmt: skip
+
+
+def _turned_type(t: ArrayType, turned: bool) -> ArrayType:
+    if turned and t.ndim < 2:
+        raise ShapeError(f"matmul_of_transposes: {t} has no last two axes to transpose")
+    return ArrayType((*t.shape[:-2], t.shape[-1], t.shape[-2]), t.dtype) if turned else t
 
 
 @implements(np.matmul, np.linalg.matmul)
