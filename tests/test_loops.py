@@ -117,6 +117,25 @@ def test_what_the_backward_part_needs_is_kept_and_not_computed_again() -> None:
     assert "tanh" not in [e.op.name for e in second.params["body"].eqns]
 
 
+def test_what_nobody_reads_is_not_stacked() -> None:
+    def f(h: Any, xs: Any, zs: Any) -> Any:
+        def step(h: Any, x: Any) -> Any:
+            return np.tanh(h * x[0]), (np.sin(x[1]) * W, h)
+
+        h, (_, hs) = lax.scan(step, h, (xs, zs))
+        return h, hs
+
+    graph = tg.jit(f).lower(np.float64(0.5), XS[:, 0], XS[:, 1]).graph
+    check(graph)
+    (eqn,) = graph.eqns
+    assert len(eqn.outputs) == 2
+    assert [e.op.name for e in eqn.params["body"].eqns] == ["multiply", "tanh"]
+    assert len(eqn.inputs) == 2  # neither zs nor W
+    near(tg.jit(f)(0.5, XS[:, 0], XS[:, 1]), f(0.5, XS[:, 0], XS[:, 1]))
+    loss = lambda h: np.sum(tg.jit(f)(h, XS[:, 0], XS[:, 1])[1])
+    near(tg.grad(loss)(0.5), tg.grad(lambda h: np.sum(f(h, XS[:, 0], XS[:, 1])[1]))(0.5))
+
+
 @pytest.mark.parametrize("length", [0, 1])
 def test_short_scans(length: int) -> None:
     xs = XS[:length]

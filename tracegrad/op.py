@@ -34,6 +34,8 @@ BatchRule = Callable[[int, Sequence[bool], Sequence[Any], Params], Any]
 CollectiveRule = Callable[[int, Sequence[bool], Sequence[Any], Params], tuple[Any, bool]]
 # (inputs, params) -> out.
 Application = Callable[[tuple[Any, ...], Params], Any]
+# (inputs, params, which outputs are used) -> (inputs, params, the numbers of the outputs that are left).
+Pruning = Callable[[tuple[Any, ...], Params, Sequence[bool]], tuple[tuple[Any, ...], Params, Sequence[int]]]
 
 EVERY: frozenset[int] = frozenset(range(1 << 10))
 
@@ -69,6 +71,7 @@ class Op:
     hasten     the same where results may be rounded otherwise
     collective what the op over the named axis `params["axis_name"]` does where that axis is the one being batched
     apply      how an interpreter applies the op where there is more to decide than `bind` does
+    prune      the op without outputs that nothing uses, and without what they alone need
     inlined    the name of the param that holds a Graph which may stand in the op's place
     """
 
@@ -87,6 +90,7 @@ class Op:
         "kinds",
         "linear",
         "name",
+        "prune",
         "repeats",
         "runs_user_code",
         "samples",
@@ -120,6 +124,7 @@ class Op:
         hasten: Simplification | None = None,
         collective: CollectiveRule | None = None,
         apply: Application | None = None,
+        prune: Pruning | None = None,
         inlined: str = "",
     ) -> None:
         self.name = name
@@ -142,6 +147,7 @@ class Op:
         self.hasten = hasten
         self.collective = collective
         self.apply = apply
+        self.prune = prune
         self.inlined = inlined
         # A derivative of an op that is linear in all inputs together never looks at their values.
         self.keeps_inputs = EVERY not in self.linear

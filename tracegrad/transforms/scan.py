@@ -23,7 +23,7 @@ from tracegrad.transforms.bodies import active_carries, batched_body, own_carry,
 from tracegrad.transforms.call import Reverse, remembered, traces_of
 from tracegrad.transforms.call import reverse as derivative_of
 from tracegrad.transforms.linear import strong, zeros_like_type
-from tracegrad.transforms.simplify import simplify
+from tracegrad.transforms.simplify import eliminate_dead_code, simplify
 from tracegrad.types import ArrayType, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -350,7 +350,22 @@ def _plain(params: Params) -> Params:
     return {k: v for k, v in params.items() if k not in ("of", "wanted")}
 
 
+def _scan_prune(
+    inputs: tuple[Any, ...], params: Params, used: Sequence[bool]
+) -> tuple[tuple[Any, ...], Params, Sequence[int]]:
+    """Without what the steps give and nobody reads, and the elements and constants that it alone needed."""
+    body, carries, elements = params["body"], params["carries"], params["elements"]
+    left = [i for i, flag in enumerate(used) if flag or i < carries]
+    smaller = eliminate_dead_code(replace(body, outputs=tuple([body.outputs[i] for i in left])))
+    read = {a for e in smaller.eqns for a in e.inputs} | set(smaller.outputs)
+    kept = [i for i, v in enumerate(smaller.inputs) if i < carries or v in read]
+    smaller = replace(smaller, inputs=tuple([smaller.inputs[i] for i in kept]))
+    count = sum([carries <= i < carries + elements for i in kept])
+    changed = {**_plain(params), "body": remembered(body, ("pruned", tuple(left)), lambda: smaller), "elements": count}
+    return tuple([inputs[i] for i in kept]), changed, left
+
+
 scan_op = Op(
     "scan", evaluate=_scan, infer=_scan_type, jvp=_scan_jvp, vjp=_scan_vjp, batch=_scan_batch, apply=_scan_apply,
-    several=True, fresh=True, kinds="",
+    prune=_scan_prune, several=True, fresh=True, kinds="",
 )  # fmt: skip

@@ -76,11 +76,14 @@ def inline_calls(graph: Graph) -> Graph:
 
 
 def eliminate_dead_code(graph: Graph) -> Graph:
-    """Without equations and constants that no output needs."""
+    """Without equations and constants that no output needs, nor outputs of loops that are not used."""
     live: set[Atom] = set(graph.outputs)
     eqns = []
     for eqn in reversed(graph.eqns):
         if not live.isdisjoint(eqn.outputs):
+            if eqn.op.prune is not None and not live.issuperset(eqn.outputs):
+                inputs, params, left = eqn.op.prune(eqn.inputs, eqn.params, [v in live for v in eqn.outputs])
+                eqn = replace(eqn, inputs=inputs, params=params, outputs=tuple([eqn.outputs[i] for i in left]))
             eqns.append(eqn)
             live.update(eqn.inputs)
     consts = {v: x for v, x in graph.consts.items() if v in live}
