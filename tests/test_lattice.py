@@ -516,6 +516,21 @@ UNARY: dict[str, Function] = {
     "roll": lambda x: np.roll(x, 1),
     "solve": lambda x: np.linalg.solve(MATRIX, x) if x.shape[:1] == (3,) else x,
 }
+LOOPS: dict[str, Function] = {
+    "scan": lambda x: sum_of_pair(tg.lax.scan(lambda c, r: (np.sin(c) + r, c * r), 0.5 * x[0], x)) if x.ndim else x,
+    "backward scan": lambda x: (
+        tg.lax.scan(lambda c, r: (c * 0.5 + r, np.tanh(c)), 0.1 * x[0], x, reverse=True)[1] if x.ndim else x
+    ),
+    "fori_loop": lambda x: tg.lax.fori_loop(0, 3, lambda i, c: np.sin(c) * 0.9 + 0.1 * i, x),
+    "while_loop": lambda x: tg.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, np.sin(c[1]) + 0.2), (0, x))[1],
+    "map": lambda x: tg.lax.map(lambda r: r * np.cos(r), x) if x.ndim else x,
+}
+
+
+def sum_of_pair(pair: tuple[Any, Any]) -> Any:
+    return pair[0] + pair[1]
+
+
 BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "add": lambda x, y: x + y,
     "subtract": lambda x, y: x - y,
@@ -535,7 +550,9 @@ JOINING: dict[str, Callable[[Any, Any], Any]] = {
     "concatenate": lambda x, y: np.concatenate([x, y])[-3:],
     "stack": lambda x, y: np.stack([x, y]),
 }
-STEPS = [(f, 1) for f in UNARY.values()] + [(f, 2) for d in (BINARY, MATRICES, JOINING) for f in d.values()]
+STEPS = [(f, 1) for f in [*UNARY.values(), *LOOPS.values()]] + [
+    (f, 2) for d in (BINARY, MATRICES, JOINING) for f in d.values()
+]
 
 
 def fits(f: Callable[..., Any], inputs: list[Any]) -> bool:

@@ -106,7 +106,7 @@ def test_a_scan_is_one_equation_and_its_body_is_traced_once() -> None:
     check(graph)
     assert [e.op.name for e in graph.eqns] == ["scan"]
     assert "scan[body=step, carries=1, elements=1, length=5, reverse=False] a b" in str(graph)
-    assert "graph step(a:f64[]=the carry, b:f64[]=element 0) {" in str(graph)
+    assert "graph step(a:f64[]=the carry, b:f64[]=the element) {" in str(graph)
 
 
 def test_what_the_backward_part_needs_is_kept_and_not_computed_again() -> None:
@@ -173,6 +173,11 @@ def test_the_carrys_dtype_is_widened() -> None:
     assert (np.asarray(a).dtype, np.asarray(b).dtype, ys.dtype) == ("float64", "float64", "float64")
     assert (a, b) == (4.0, 2.0)
     assert lax.scan(lambda c, _: (c + 1, c * 2), 0, None, length=3)[0] == 3
+    x = np.ones(2, "float32")
+    for start in (0, 0.0):
+        c, ys = lax.scan(lambda c, _: (c + 0.5, c * x), start, None, length=2)
+        (y,) = tg.make_graph(lambda s: lax.scan(lambda c, _: (c + 0.5, c * x), s, None, length=2)[1])(start).out_types
+        assert (c, ys.dtype) == (1.0, y.dtype)
 
 
 def test_results_of_a_scan_share_no_memory() -> None:

@@ -68,6 +68,7 @@ def traced_until_stable(
     carry: list[Any],
     element_tree: tree.PyTreeDef | None,
     elements: Sequence[ArrayType],
+    element_names: Sequence[str],
     carry_of: Callable[[Any], Any],
 ) -> tuple[Body, list[Any]]:
     """The body, and the initial carry in the dtypes that the body makes of it: a carry that goes in as one dtype and
@@ -76,7 +77,7 @@ def traced_until_stable(
     types = [type_of(c) for c in carry]
     trees = (carry_tree,) if element_tree is None else (carry_tree, element_tree)
     in_tree = tree.tree_structure(tuple([tree.tree_unflatten(t, [0] * t.num_leaves) for t in trees]))
-    names = [f"the carry{p}" for p in paths] + [f"element {i}" for i in range(len(elements))]
+    names = [f"the carry{p}" for p in paths] + list(element_names)
     wider: list[Any] = []
 
     def finish(outputs: list[Any], out_tree: tree.PyTreeDef) -> list[Any]:
@@ -98,7 +99,7 @@ def traced_until_stable(
                     f"{t.shape}"
                 )
             joint = np.result_type(*[_promotable(x) for x in (found, t)])
-            is_weak = found.weak and t.weak
+            is_weak = found.weak and t.weak and joint == t.dtype
             wider.append(ArrayType(t.shape, joint, is_weak))
             if found.dtype != joint or found.weak != is_weak:
                 outputs[number] = astype(outputs[number], joint)

@@ -44,7 +44,7 @@ def scan(
 
     Args:
         f: a function of the carry and one element, both pytrees, that returns the next carry and what is kept of this step.
-            It is traced once, by types only.
+            It is traced by types only: once, and again if its carry has to be widened.
         init: the carry to start from. It keeps its shapes; its dtypes are widened to those that `f` makes of them.
         xs: a pytree of arrays with equal first axes, None for no elements.
         length: the number of steps; needed where `xs` has no arrays.
@@ -80,7 +80,10 @@ def scan(
         return out
 
     step.__name__ = getattr(f, "__name__", "f")
-    body, carry = traced_until_stable("lax.scan", f, step, carry_tree, carry, element_tree, types, lambda out: out[0])
+    names = [f"the element{tree.keystr(path)}" for path, _ in found]
+    body, carry = traced_until_stable(
+        "lax.scan", f, step, carry_tree, carry, element_tree, types, names, lambda out: out[0]
+    )
     params = {
         "body": body.graph, "carries": len(carry), "elements": len(elements), "length": steps, "reverse": bool(reverse),
     }  # fmt: skip

@@ -49,7 +49,7 @@ def while_loop(
 
     Args:
         cond_fun: a function of the carry that returns a boolean scalar.
-        body_fun: a function of the carry, a pytree, that returns the next one. Both are traced once, by types only.
+        body_fun: a function of the carry, a pytree, that returns the next one. Both are traced by types only.
         init_val: the carry to start from. It keeps its shapes; its dtypes are widened to those that `body_fun` makes of them.
         memory: how much reverse mode may keep of the states that the loop went through, in bytes or as in "64MB"; None for
             all of them. What is not kept is computed again.
@@ -74,7 +74,9 @@ def while_loop(
         return body_fun(carry)
 
     step.__name__ = getattr(body_fun, "__name__", "f")
-    body, carry = traced_until_stable("lax.while_loop", body_fun, step, carry_tree, carry, None, [], lambda out: out)
+    body, carry = traced_until_stable(
+        "lax.while_loop", body_fun, step, carry_tree, carry, None, [], [], lambda out: out
+    )
     types = [type_of(c) for c in carry]
     names = [f"the carry{tree.keystr(p)}" for p, _ in tree.tree_leaves_with_path(init_val)]
     in_tree = tree.tree_structure((tree.tree_unflatten(carry_tree, [0] * len(carry)),))
