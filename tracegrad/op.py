@@ -32,6 +32,9 @@ Simplification = Callable[[Sequence[Any], Params, Mapping[Any, Any]], Any]
 BatchRule = Callable[[int, Sequence[bool], Sequence[Any], Params], Any]
 # The same for an op over a named axis where that axis is the batch: -> (out, whether out carries the batch).
 CollectiveRule = Callable[[int, Sequence[bool], Sequence[Any], Params], tuple[Any, bool]]
+# (input types, params) -> how many products it sums, and whether along with axes that inputs and output share (a batch of
+# such sums); None for inputs of which it makes no such sums.
+Contraction = Callable[[Sequence[ArrayType], Params], "tuple[int, bool] | None"]
 # (inputs, params) -> out.
 Application = Callable[[tuple[Any, ...], Params], Any]
 
@@ -70,12 +73,14 @@ class Op:
     collective what the op over the named axis `params["axis_name"]` does where that axis is the one being batched
     apply      how an interpreter applies the op where there is more to decide than `bind` does
     inlined    the name of the param that holds a Graph which may stand in the op's place
+    contraction how much an op computes that sums products (matmul, einsum, convolution), and whether in batches
     """
 
     __slots__ = (
         "apply",
         "batch",
         "collective",
+        "contraction",
         "elementwise",
         "evaluate",
         "fresh",
@@ -121,6 +126,7 @@ class Op:
         collective: CollectiveRule | None = None,
         apply: Application | None = None,
         inlined: str = "",
+        contraction: Contraction | None = None,
     ) -> None:
         self.name = name
         self.evaluate = evaluate
@@ -143,6 +149,7 @@ class Op:
         self.collective = collective
         self.apply = apply
         self.inlined = inlined
+        self.contraction = contraction
         # A derivative of an op that is linear in all inputs together never looks at their values.
         self.keeps_inputs = EVERY not in self.linear
         if name in OPS:
