@@ -4,6 +4,7 @@ says of them."""
 from __future__ import annotations
 
 import doctest
+import functools
 import importlib
 import re
 import time
@@ -11,11 +12,14 @@ import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
+import hypothesis
+import hypothesis.strategies as st
 import jax
 import jax.ad_checkpoint
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from test_lattice import programs, run
 
 import tracegrad as tg
 from tracegrad import tree
@@ -24,6 +28,8 @@ from tracegrad.graph import Graph
 from tracegrad.op import OPS
 from tracegrad.ops.collective import axis_index, psum
 from tracegrad.ops.conv import conv_general_dilated
+from tracegrad.transforms.call import closed
+from tracegrad.transforms.checkpoint import parts_of
 from tracegrad.types import ArrayType
 
 jax.config.update("jax_enable_x64", True)
@@ -430,7 +436,7 @@ def peak(f: Callable[..., Any], *args: Any) -> float:
 
 
 # Besides the intermediate values there are the result of the chain, its square and its cotangent, and a few for each step.
-CONSTANT = 8.0
+CONSTANT = 5.0
 
 
 @pytest.mark.parametrize("transform", [lambda f: f, tg.jit], ids=["eager", "jitted"])
@@ -438,13 +444,39 @@ def test_peak_memory(transform: Any) -> None:
     gradient = lambda f: transform(tg.grad(loss(np, f), (0, 1)))
     expected = tg.grad(loss(np, chain), (0, 1))(START, WEIGHTS)
     assert peak(gradient(chain), START, WEIGHTS) > STEPS
-    for budget in (16, 24, 40):
+    for budget in (16, 40):
         f = tg.checkpoint(chain, memory=budget * MIB)
         near(gradient(f)(START, WEIGHTS), expected)
         assert peak(gradient(f), START, WEIGHTS) < budget + CONSTANT
         kept = sum(r.bytes for r in tg.debug.residuals(f, START, WEIGHTS) if r.source)
         assert kept <= budget * MIB
     assert peak(gradient(tg.checkpoint(chain)), START, WEIGHTS) > STEPS  # all of it is computed again at once
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, tg.jit], ids=["eager", "jitted"])
+def test_peak_memory_of_checkpointed_layers(transform: Any) -> None:
+    """Each layer's argument is kept, and what one layer makes on its way to the next is there for one layer at a time."""
+    layers, inside = 8, 6
+
+    def layer(x: Any, w: Any) -> Any:
+        for _ in range(inside):
+            x = np.tanh(x @ w)
+        return x
+
+    def stack(layer: Any) -> Any:
+        def f(x: Any, w: Any) -> Any:
+            for _ in range(layers):
+                x = layer(x, w)
+            return x
+
+        return f
+
+    checkpointed = stack(tg.checkpoint(layer))
+    assert [r.made_by for r in tg.debug.residuals(checkpointed, START, WEIGHTS)] == ["x", "w"] + ["tanh"] * (layers - 1)
+    gradient = lambda f: transform(tg.grad(loss(np, f), (0, 1)))
+    near(gradient(checkpointed)(START, WEIGHTS), gradient(stack(layer))(START, WEIGHTS))
+    assert peak(gradient(stack(layer)), START, WEIGHTS) > layers * inside
+    assert peak(gradient(checkpointed), START, WEIGHTS) < layers + inside + CONSTANT
 
 
 def test_the_least_budget_is_enough_and_is_about_two_square_roots() -> None:
@@ -467,25 +499,23 @@ def test_the_least_budget_is_enough_and_is_about_two_square_roots() -> None:
 
 
 def kept_and_again(f: Any, *args: Any, memory: Any) -> tuple[list[str], list[str]]:
-    """The ops whose results are kept, and those that the backward part has from the function itself."""
+    """The ops whose results are kept, and those of the function itself that the backward part has too."""
     wrapped = tg.checkpoint(f, memory=memory)
-    graph = tg.jit(lambda *xs: tg.vjp(wrapped, *xs)[1](np.ones(tg.eval_shape(f, *xs).shape))).lower(*args).graph
-    forward, backward = [e.params for e in graph.eqns if e.op.name == "checkpoint"]
-    check(graph)
-    ops = names(forward["of"])
+    graph = tg.make_graph(wrapped)(*args).eqns[0].params["graph"]
+    parts = parts_of(graph, tuple(range(len(args))), (0,), {"memory": memory}).reverse
+    computed = set(map(id, parts.forward.eqns))
     kept = [r.made_by for r in tg.debug.residuals(wrapped, *args) if r.source]
-    return kept, [n for n in names(backward["graph"]) if n in ops]
+    return kept, [e.op.name for e in parts.backward.eqns if id(e) in computed]
 
 
 def test_the_dearest_values_are_kept() -> None:
-    """Of a product and two cheap functions of the same size, room for one goes to the product, for two to all that the
-    backward part reads."""
+    """Of three values that are read independently of each other, with room for one and for another on its way."""
     x, w = np.ones((64, 64)), np.ones((64, 64))
-    size = x.nbytes
-    f = lambda x, w: np.exp(np.sin(x @ w))
-    assert kept_and_again(f, x, w, memory=2 * size) == (["exp", "matmul"], [])
-    assert kept_and_again(f, x, w, memory=100 * size) == (["exp", "matmul"], [])
-    assert kept_and_again(lambda x, w: np.sin(np.exp(x @ w)), x, w, memory=2 * size)[0] == ["matmul"]
+    f = lambda x, w: np.sin(x * 2.0) + np.sin(x @ w) + np.sin(x * 3.0)
+    assert kept_and_again(f, x, w, memory=x.nbytes) == ([], ["multiply", "matmul", "multiply"])
+    assert kept_and_again(f, x, w, memory=2 * x.nbytes) == (["matmul"], ["multiply", "multiply"])
+    for size in (3, 100):
+        assert kept_and_again(f, x, w, memory=size * x.nbytes) == (["multiply", "matmul", "multiply"], [])
 
 
 def test_more_memory_means_less_again() -> None:
@@ -499,20 +529,80 @@ def test_more_memory_means_less_again() -> None:
     assert again[0] >= STEPS // 2
 
 
-def test_the_backward_part_lets_go_of_a_segment_before_the_next() -> None:
-    """Each value is computed again after all that is behind it has been used."""
-    wrapped = tg.checkpoint(chain, memory=17 * MIB)
-    graph = tg.jit(tg.grad(loss(np, wrapped))).lower(START, WEIGHTS).graph
-    backward = graph.eqns[-1].params["graph"]
-    alive: set[Any] = set()
-    most = 0
+def held(graph: Graph, memory: int) -> int:
+    """The most bytes of values, kept and computed again, that the backward part holds at a time, worked out from the two
+    Graphs: those equations are computed again that are in both."""
+    whole, _ = closed(graph)
+    wanted = tuple(range(len(graph.inputs)))
+    parts = parts_of(whole, wanted, tuple(range(len(graph.outputs))), {"memory": memory}).reverse
+    check(parts.forward)
+    check(parts.backward)
+    size = lambda v: v.type.size * v.type.dtype.itemsize
+    kept = sum([size(v) for v in parts.forward.outputs[len(graph.outputs) :]])
+    kept += sum(
+        [
+            size(parts.forward.outputs[i])
+            for i in {i for which, i in parts.needs if which == 1 and i < len(graph.outputs)}
+        ]
+    )
+    first = {id(e) for e in parts.forward.eqns}
+    backward = parts.backward
     last = {a: i for i, e in enumerate(backward.eqns) for a in e.inputs}
+    last.update(dict.fromkeys(backward.outputs, len(backward.eqns)))
+    now = most = 0
+    again = set()
     for i, eqn in enumerate(backward.eqns):
-        if eqn.op.name == "tanh":
-            alive.update(eqn.outputs)
-        most = max(most, len(alive))
-        alive -= {a for a in eqn.inputs if last[a] == i}
-    assert 1 < most <= 17 - sum(r.source is not None for r in tg.debug.residuals(wrapped, START, WEIGHTS))
+        if id(eqn) in first:
+            again.update(eqn.outputs)
+            now += sum(map(size, eqn.outputs))
+        most = max(most, now)
+        now -= sum([size(v) for v in {*eqn.inputs, *eqn.outputs} & again if last.get(v, i) == i])
+    return kept + most
+
+
+@pytest.mark.parametrize("budget", [16, 17, 20, 33, 64])
+def test_the_backward_part_lets_go_of_a_segment_before_the_next(budget: int) -> None:
+    graph = tg.make_graph(chain)(START, WEIGHTS)
+    assert held(graph, budget * MIB) <= budget * MIB
+    assert held(graph, budget * MIB) > (budget - 4) * MIB
+
+
+@hypothesis.settings(max_examples=25, derandomize=True, deadline=None, database=None)
+@hypothesis.given(steps=programs(), share=st.floats(0.3, 1.2))
+def test_random_programs_under_budgets(steps: Any, share: float) -> None:
+    """Within the budget, and the same derivatives, of whatever is made of a vector and a matrix."""
+    f = functools.partial(run, steps)
+    rng = np.random.default_rng(len(steps))
+    args = rng.uniform(-1, 1, 3), rng.uniform(-1, 1, (3, 3))
+    graph = tg.make_graph(tg.checkpoint(f))(*args).eqns[0].params["graph"]
+    everything = tg.debug.residuals(tg.checkpoint(f, policy=P.everything_saveable), *args).total
+    memory = int(share * everything)
+    try:
+        assert held(graph, memory) <= memory
+    except ValueError as error:
+        memory = int(re.search(r"at least (\d+) bytes", str(error))[1])  # type: ignore[index]
+        assert held(graph, memory) <= memory
+    limited = tg.checkpoint(f, memory=memory)
+    expected = tg.grad(f, (0, 1))(*args)
+    near(tg.grad(limited, (0, 1))(*args), expected)
+    near(tg.jit(tg.grad(limited, (0, 1)))(*args), expected)
+
+
+def test_custom_rules_inside() -> None:
+    """A rule is kept to, and the function itself is run again."""
+    runs = []
+
+    @tg.custom_jvp
+    def g(x: Any) -> Any:
+        if type(x) is np.ndarray:
+            runs.append(1)
+        return np.sin(x)
+
+    g.defjvp(lambda primals, tangents: (g(*primals), 3.0 * tangents[0] * np.cos(primals[0])))
+    f = tg.checkpoint(lambda x: np.sum(np.exp(g(x))))
+    near(tg.grad(f)(X), 3.0 * np.cos(X) * np.exp(np.sin(X)))
+    assert len(runs) == 2
+    near(tg.vmap(tg.grad(f))(W), 3.0 * np.cos(W) * np.exp(np.sin(W)))
 
 
 def test_a_budget_for_a_network_with_skips() -> None:
@@ -531,7 +621,7 @@ def test_a_budget_for_a_network_with_skips() -> None:
         near(tg.grad(loss(np, wrapped), (0, 1))(START, w), expected)
         near(tg.jit(tg.grad(loss(np, wrapped), (0, 1)))(START, w), expected)
         # Here there are the cotangents of x, of the mask and of the first value as well.
-        assert peak(tg.grad(loss(np, wrapped), (0, 1)), START, w) < int(budget[:2]) + CONSTANT + 3
+        assert peak(tg.grad(loss(np, wrapped), (0, 1)), START, w) < int(budget[:2]) + 2 * CONSTANT
     assert peak(tg.grad(loss(np, f), (0, 1)), START, w) > 128
 
 

@@ -67,6 +67,11 @@ checkpoint_name_op = Op(
 )
 
 
+def name_given(op: Op, params: Params) -> str | None:
+    """What `checkpoint_name` calls the value that such an equation makes; None for an equation of another op."""
+    return params["name"] if op is checkpoint_name_op else None
+
+
 def checkpoint_name(x: Any, name: str) -> Any:
     """The argument, unchanged, under a name by which a policy of `tg.checkpoint` can say whether it is kept.
 

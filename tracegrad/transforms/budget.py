@@ -1,16 +1,16 @@
 """What a derivative keeps under a budget of memory.
 
-The forward part's equations are cut into segments. Each value that a later segment's equations read is kept; the backward
-part computes the others again just before it first reads them, so a segment at a time, and lets go of them before it
-comes to the next (Chen et al., arXiv:1604.06174, 2016). No value is computed more than twice. The most that is held at a
-time is what is kept and the largest segment: of a chain of n equal steps about 2 sqrt(n) values at the least.
+The forward part's equations are cut into segments. Each value that a later segment's equations read is kept; the
+backward part computes the others again just before it first reads them, so a segment at a time, and lets go of them
+before it comes to the next (Chen et al., arXiv:1604.06174, 2016). No value is computed more than twice. The most that is
+held at a time is what is kept and the largest segment: of a chain of n equal steps about 2 sqrt(n) values at the least.
 
-Where to cut: for each of a row of sizes, from all in one segment to each equation in its own, a dynamic programme over
-the equations in order finds the cuts that keep least of all with no segment larger than that. A sliding minimum makes it linear.
-Each such choice is then gone through as the backward part will, to find what it holds and computes again. What the
-budget leaves goes to the values that cost most to compute for their bytes. Of the choices within the budget that one is
-taken which computes least again. All sizes are tried for every budget, so the budget that an error calls the least is
-enough.
+Where to cut: for each of a row of sizes, from all in one segment to about one value in each, a dynamic programme over
+the equations in order finds the cuts that keep least with no segment larger than that; a sliding minimum makes it
+linear. Each such choice is then gone through as the backward part will, to find what it holds and computes again. What
+the budget leaves goes to the values that cost most to compute for their bytes. Of the choices within the budget that one
+is taken which computes least again. All sizes are tried for every budget, so the budget that an error calls the least
+is enough. What lies in the memory of something else (a transpose, a reshape) is counted as if it had its own.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class _Problem:
     """The forward equations that the backward part depends on, numbered 0, 1, ... in order, and what reads them.
 
     `reads[i]` are the numbers of those that equation i reads; behind them, from `count` on, stand the equations of the
-    backward part that read any, and the results. `wanted` are those that the backward part reads, `last` where each is read last among the forward
-    equations.
+    backward part that read any, and the results. `wanted` are those that the backward part reads, `last` where each is
+    read last among the forward equations.
     """
 
     def __init__(self, joint: Graph, forward: Graph, outputs: int) -> None:

@@ -195,15 +195,16 @@ def checkpoint(
 
     Args:
         fun: a function of arrays and pytrees of them. Like that of `jit` it is traced by types only, once for each
-            signature: a Python branch may depend on shapes, dtypes and static arguments, not on values. Left out, a
-            decorator is returned.
+            signature, so `checkpoint(fun)` is best made once, outside of what is called again and again: a Python branch
+            may depend on shapes, dtypes and static arguments, not on values. Left out, a decorator is returned.
         policy: what else may be kept, one of `tg.checkpoint_policies` or a hashable function
             `policy(op, *types, **params) -> bool` that is asked of each equation whether its outputs may be. All else
             that the backward pass needs is computed again from these and the arguments.
         memory: in place of a policy a budget in bytes, or such as "64MB", "1.5GB", "512KiB" (kB, MB and GB are powers of
             1000, KiB, MiB and GiB of 1024): what is kept is chosen so that at no time of the backward pass more is held
             of the function's intermediate values, kept and computed again, at the least that has to be computed
-            again. Arguments, results and cotangents are not counted. See `tracegrad/transforms/budget.py`.
+            again. Arguments and cotangents are not counted; where a derivative is batched from outside, by
+            `vmap(grad(f))`, the budget is that of one example. See `tracegrad/transforms/budget.py`.
         static_argnums: positions of arguments that are handed to `fun` as they are, as with `jit`.
         prevent_cse: under `jit`, run what is computed again as a program of its own. With False it may be merged with
             what was computed before, which saves its time and loses the memory.

@@ -12,7 +12,7 @@ from typing import Any
 
 from tracegrad.errors import at, clip, user_source
 from tracegrad.op import Op
-from tracegrad.ops.structural import checkpoint_name_op
+from tracegrad.ops.structural import name_given
 from tracegrad.types import ArrayType
 
 Policy = Callable[..., Any]
@@ -59,7 +59,8 @@ class ByName:
     unnamed: bool = False
 
     def __call__(self, op: Op, *types: ArrayType, **params: Any) -> bool:
-        return (params["name"] in self.names) is self.these if op is checkpoint_name_op else self.unnamed
+        name = name_given(op, params)
+        return self.unnamed if name is None else (name in self.names) is self.these
 
     def __repr__(self) -> str:
         function = "save_only_these_names"
