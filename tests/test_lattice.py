@@ -170,6 +170,10 @@ def in_while(lib: Library, f: Function) -> Function:
     return g
 
 
+def checkpoint(lib: Library, f: Function) -> Function:
+    return lib.transforms.checkpoint(f)
+
+
 def custom_jvp(lib: Library, f: Function) -> Function:
     """A rule that is wrong by a factor of three, so that one sees that it is used."""
     g = lib.transforms.custom_jvp(f)
@@ -195,7 +199,7 @@ def custom_vjp(lib: Library, f: Function) -> Function:
 Transform = Callable[[Library, Function], Function]
 TRANSFORMS: list[Transform] = [
     identity, grad, value_and_grad, jvp, linearize, vjp, vmap, jacfwd, jacrev, hessian, hvp, make_graph, jit,
-    in_scan, in_while, custom_jvp, custom_vjp,
+    checkpoint, in_scan, in_while, custom_jvp, custom_vjp,
 ]  # fmt: skip
 # What jax computes for ours where the two are the same function, so that fewer are traced. (A jax custom_vjp has no
 # forward mode at all.)
@@ -205,6 +209,7 @@ THEIR_OWN: dict[Transform, Transform] = {
     custom_vjp: custom_jvp,
     make_graph: identity,
     jit: identity,
+    checkpoint: identity,
 }
 CANONICAL = [t for t in TRANSFORMS if t not in THEIR_OWN]
 

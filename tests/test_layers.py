@@ -21,7 +21,7 @@ ROOMS = [
     {"ops"},
     {"transforms", "lower"},
     {"numpy", "lax"},
-    {"nn"},
+    {"nn", "debug"},
 ]
 
 

@@ -17,7 +17,8 @@ import tracegrad as tg
 from tracegrad import lax, tree
 from tracegrad.check import check
 from tracegrad.errors import ConcretizationTypeError, DtypeError, ShapeError
-from tracegrad.transforms.while_loop import bytes_of, states_backwards
+from tracegrad.transforms.budget import size_in_bytes
+from tracegrad.transforms.while_loop import states_backwards
 
 jax.config.update("jax_enable_x64", True)
 
@@ -294,7 +295,11 @@ def test_reverse_mode_within_a_budget() -> None:
         tracemalloc.stop()
         for a, b in zip(found, expected, strict=True):
             np.testing.assert_array_equal(a, b)
-        assert peak < bytes_of(memory) + 150_000  # what tracing and compiling take
+        assert peak < size_in_bytes(memory) + 150_000  # what tracing and compiling take
+    with pytest.raises(
+        ValueError, match=r"lax.while_loop at .*test_loops\.py.*: memory must be a number of bytes, got 'much'"
+    ):
+        long(w, s, "much")
     with pytest.raises(ValueError, match=r"three states of 1032 bytes are the least.*memory=3096 or more"):
         tg.grad(lambda w: long(w, s, 2000, 10))(w)
 
@@ -305,13 +310,6 @@ def test_states_come_backwards_within_their_slots(slots: int) -> None:
     for count in (0, 1, 2, 3, 7, 20, 100):
         found = [n for (n,) in states_backwards((0,), (1,), step, count, slots)]
         assert found == list(range(count))[::-1]
-
-
-def test_bytes() -> None:
-    assert [bytes_of(m) for m in (5, "64MB", "1.5 GiB", "2kb", "7")] == [5, 64_000_000, 3 * 2**29, 2000, 7]
-    for wrong in ("64 potatoes", 0, -1, "", "1.2.3MB"):
-        with pytest.raises(ValueError, match=r"memory at .*test_loops\.py.*number of bytes, such as"):
-            bytes_of(wrong)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -36,7 +36,9 @@ from tracegrad.types import ArrayType
 COLLECTIVES = {
     "all_gather", "all_to_all", "axis_index", "pmax", "pmin", "ppermute", "psum", "psum_scatter",
 }  # fmt: skip
-WITHOUT_SAMPLES = {"call", "chain", "custom_call", "scan", "while_loop", "while_loop_vjp"} | COLLECTIVES
+WITHOUT_SAMPLES = {
+    "call", "chain", "checkpoint", "custom_call", "open_checkpoint", "scan", "while_loop", "while_loop_vjp",
+} | COLLECTIVES  # fmt: skip
 
 
 def parameters(*dtypes: Any, only: str = "biufc", make: Any = cases) -> list[Any]:

@@ -3,8 +3,11 @@
 import importlib
 from typing import Any
 
-from tracegrad import nn, ops, show, tree, tree_util
+from tracegrad import debug, nn, ops, show, tree, tree_util
+from tracegrad.ops.structural import checkpoint_name
+from tracegrad.transforms import checkpoint_policies
 from tracegrad.transforms.batch import vmap
+from tracegrad.transforms.checkpoint import checkpoint
 from tracegrad.transforms.custom import custom_jvp, custom_vjp
 from tracegrad.transforms.differentiate import (
     grad,
@@ -20,10 +23,16 @@ from tracegrad.transforms.jacobian import hessian, hvp, jacfwd, jacrev
 from tracegrad.transforms.jit import jit
 from tracegrad.types import ShapeDtypeStruct, float0
 
+remat = checkpoint
+
 __all__ = [
     "ShapeDtypeStruct",
+    "checkpoint",
+    "checkpoint_name",
+    "checkpoint_policies",
     "custom_jvp",
     "custom_vjp",
+    "debug",
     "eval_shape",
     "float0",
     "grad",
@@ -39,6 +48,7 @@ __all__ = [
     "make_graph",
     "nn",
     "ops",
+    "remat",
     "show",
     "stop_gradient",
     "tree",

@@ -32,6 +32,9 @@ Simplification = Callable[[Sequence[Any], Params, Mapping[Any, Any]], Any]
 BatchRule = Callable[[int, Sequence[bool], Sequence[Any], Params], Any]
 # The same for an op over a named axis where that axis is the batch: -> (out, whether out carries the batch).
 CollectiveRule = Callable[[int, Sequence[bool], Sequence[Any], Params], tuple[Any, bool]]
+# (input types, params) -> how many products it sums, and whether along with axes that inputs and output share (a batch of
+# such sums); None for inputs of which it makes no such sums.
+Contraction = Callable[[Sequence[ArrayType], Params], "tuple[int, bool] | None"]
 # (inputs, params) -> out.
 Application = Callable[[tuple[Any, ...], Params], Any]
 # (inputs, params, which outputs are used) -> (inputs, params, the numbers of the outputs that are left).
@@ -73,12 +76,14 @@ class Op:
     apply      how an interpreter applies the op where there is more to decide than `bind` does
     prune      the op without outputs that nothing uses, and without what they alone need
     inlined    the name of the param that holds a Graph which may stand in the op's place
+    contraction how much an op computes that sums products (matmul, einsum, convolution), and whether in batches
     """
 
     __slots__ = (
         "apply",
         "batch",
         "collective",
+        "contraction",
         "elementwise",
         "evaluate",
         "fresh",
@@ -126,6 +131,7 @@ class Op:
         apply: Application | None = None,
         prune: Pruning | None = None,
         inlined: str = "",
+        contraction: Contraction | None = None,
     ) -> None:
         self.name = name
         self.evaluate = evaluate
@@ -149,6 +155,7 @@ class Op:
         self.apply = apply
         self.prune = prune
         self.inlined = inlined
+        self.contraction = contraction
         # A derivative of an op that is linear in all inputs together never looks at their values.
         self.keeps_inputs = EVERY not in self.linear
         if name in OPS:

@@ -70,6 +70,12 @@ def _matmul_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     return ArrayType((*batch, *x.shape[-2:-1], *(y.shape[-1:] if y.ndim > 1 else ())), dtype)
 
 
+def _matmul_contraction(types: Sequence[ArrayType], params: Params) -> tuple[int, bool]:
+    x, y = types
+    pairs = zip(x.shape[-3::-1], y.shape[-3::-1], strict=False)
+    return _matmul_type(types, params).size * x.shape[-1], any([m == n != 1 for m, n in pairs])
+
+
 def transposed(x: Any) -> Any:
     """A matrix or each of a batch of matrices, transposed."""
     return x.T if len(x.shape) == 2 else np.swapaxes(x, -1, -2)
@@ -195,6 +201,7 @@ def _without_transposes(inputs: Sequence[Any], params: Params, definitions: Mapp
 matmul_op: Op = multilinear(
     "matmul", _matmul, vjp=_matmul_vjp, simplify=_without_transposes,
     infer=_matmul_type, batch=_matmul_batch, kinds="biufc", samples=_matmul_samples, fresh=True,
+    contraction=_matmul_contraction,
     spell=lambda args, types, views, params: None if any(views) else f"blas_matmul({args[0]}, {args[1]})",
 )  # fmt: skip
 UFUNCS[np.matmul] = matmul_op
@@ -363,6 +370,14 @@ def _einsum_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     return ArrayType(tuple([sizes[c] for c in output]), np.result_type(*[t.dtype for t in types]))
 
 
+def _einsum_contraction(types: Sequence[ArrayType], params: Params) -> tuple[int, bool] | None:
+    terms, output = _split(params["subscripts"])
+    if len(terms) == 1:
+        return None
+    sizes = _axis_sizes(terms, [t.shape for t in types])
+    return math.prod(sizes.values()), not set(output).isdisjoint(set(terms[0]).intersection(*terms[1:]))
+
+
 @lru_cache(maxsize=1024)
 def _path(subscripts: str, shapes: tuple[Shape, ...]) -> Any:
     """How np.einsum should go about it: False for its own loop, else a path of products of two, made by BLAS.
@@ -459,6 +474,7 @@ def _einsum_samples() -> Iterable[Sample]:
 einsum_op = multilinear(
     "einsum", _einsum, _einsum_transpose,
     infer=_einsum_type, batch=_einsum_batch, kinds="biufc", samples=_einsum_samples, inputs=32,
+    contraction=_einsum_contraction,
 )  # fmt: skip
 
 

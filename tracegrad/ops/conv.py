@@ -178,6 +178,11 @@ def _conv_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     return ArrayType((*x.shape[:2], *sizes, w.shape[-1]), np.result_type(x.dtype, w.dtype))
 
 
+def _contraction(types: Sequence[ArrayType], params: Params) -> tuple[int, bool]:
+    kernel = types[1].shape
+    return _conv_type(types, params).size * math.prod(kernel[1:-1]), True
+
+
 def _transpose(i: int) -> Callable[..., Any]:
     return _kernel_transpose if i else _input_transpose
 
@@ -250,7 +255,7 @@ def _samples() -> Iterable[Sample]:
 
 conv_op: Op = multilinear(
     "conv_general_dilated", _conv, _transpose,
-    infer=_conv_type, batch=_batch, kinds="biufc", samples=_samples, fresh=True,
+    infer=_conv_type, batch=_batch, kinds="biufc", samples=_samples, fresh=True, contraction=_contraction,
 )  # fmt: skip
 
 

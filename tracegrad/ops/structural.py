@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad import tree
+from tracegrad.errors import at, clip, user_source
 from tracegrad.op import EVERY, Op, Params, Sample
-from tracegrad.trace import bind
+from tracegrad.trace import arrays_of, bind
 from tracegrad.types import ArrayType
 
 
@@ -39,3 +41,62 @@ stop_gradient_op = Op(
     weak=True,
     samples=_samples,
 )
+
+
+def _named_samples() -> Iterable[Sample]:
+    yield Sample((np.array([[1.0, -2.0, 0.5]]),), {"name": "hidden"})
+
+
+def _batch_named(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+    return bind(checkpoint_name_op, tuple(inputs), params)
+
+
+# Derivatives have no name: it is the value that a policy may keep.
+checkpoint_name_op = Op(
+    "checkpoint_name",
+    evaluate=lambda x, name: x,
+    infer=same_type,
+    jvp=lambda primals, tangents, out, params: tangents[0],
+    vjp=lambda wanted, ct, out, primals, params: [ct],
+    linear=(EVERY,),
+    batch=_batch_named,
+    weak=True,
+    samples=_named_samples,
+    kinds="biufc",
+    spell=lambda args, types, views, params: args[0],
+)
+
+
+def name_given(op: Op, params: Params) -> str | None:
+    """What `checkpoint_name` calls the value that such an equation makes; None for an equation of another op."""
+    return params["name"] if op is checkpoint_name_op else None
+
+
+def checkpoint_name(x: Any, name: str) -> Any:
+    """The argument, unchanged, under a name by which a policy of `tg.checkpoint` can say whether it is kept.
+
+    Args:
+        x: an array or a pytree of them, all of which get the name.
+        name: what `tg.checkpoint_policies.save_only_these_names` and its like call it.
+
+    Raises:
+        TypeError: a name that is no string.
+
+    What is kept is the value that this returns: it is that, and not `x`, that has to be computed on with.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> keep = tg.checkpoint_policies.save_only_these_names("hidden")
+    >>> @tg.checkpoint(policy=keep)
+    ... def f(x):
+    ...     return np.sum(np.sin(tg.checkpoint_name(np.exp(x), "hidden")))
+    >>> float(tg.grad(f)(0.0)) == float(np.cos(1.0))
+    True
+    """
+    if not isinstance(name, str):
+        raise TypeError(
+            f"checkpoint_name{at(user_source())}: the name must be a string, got {clip(repr(name))}; write "
+            'tg.checkpoint_name(x, "hidden")'
+        )
+    leaves, structure = tree.tree_flatten(x)
+    arrays = arrays_of(leaves, lambda i: f"checkpoint_name: x{tree.keystr(tree.tree_leaves_with_path(x)[i][0])}")
+    return tree.tree_unflatten(structure, [bind(checkpoint_name_op, (leaf,), {"name": name}) for leaf in arrays])

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from tracegrad.axes import state
-from tracegrad.graph import Graph, Var, evaluate, trace_graph
+from tracegrad.graph import Atom, Eqn, Graph, Var, evaluate, trace_graph
 from tracegrad.lower.numpy import compiled
 from tracegrad.op import Op, Params, Wanted
 from tracegrad.trace import Trace, Tracer, bind, tracer_inputs
@@ -52,6 +52,13 @@ def reverse(graph: Graph, wanted: Wanted, given: tuple[int, ...]) -> Reverse:
 
 
 def _reverse(graph: Graph, wanted: Wanted, given: tuple[int, ...]) -> Reverse:
+    joint, found = joint_of(graph, wanted, given)
+    return cut(joint, len(graph.inputs), len(graph.outputs), found, graph.name)
+
+
+def joint_of(graph: Graph, wanted: Wanted, given: tuple[int, ...]) -> tuple[Graph, tuple[int, ...]]:
+    """The Graph from inputs and the cotangents of the outputs `given` to outputs and the cotangents of the inputs `wanted`,
+    and of which of these: a structural zero is not among its outputs."""
     count = len(graph.inputs)
     found: list[int] = []
 
@@ -75,8 +82,7 @@ def _reverse(graph: Graph, wanted: Wanted, given: tuple[int, ...]) -> Reverse:
         return [*plain, *[r for r in results if r is not None]]
 
     types = [*graph.in_types, *[strong(graph.out_types[i]) for i in given]]
-    joint = _derived(graph, values_and_cotangents, types, "vjp")
-    return _cut(joint, count, len(graph.outputs), tuple(found), graph.name)
+    return _derived(graph, values_and_cotangents, types, "vjp"), tuple(found)
 
 
 def _derived(graph: Graph, function: Callable[..., Any], types: Sequence[ArrayType], transform: str) -> Graph:
@@ -87,21 +93,41 @@ def _derived(graph: Graph, function: Callable[..., Any], types: Sequence[ArrayTy
     return simplify(replace(traced, name=f"{graph.name}_{transform}"))
 
 
-def _cut(joint: Graph, inputs: int, outputs: int, found: tuple[int, ...], name: str) -> Reverse:
-    """Cut a Graph of values and derivatives between what the values need and the rest."""
-    forward = eliminate_dead_code(replace(joint, inputs=joint.inputs[:inputs], outputs=joint.outputs[:outputs]))
-    done = set(map(id, forward.eqns))
-    rest = [e for e in joint.eqns if id(e) not in done]
+def forward_part(joint: Graph, inputs: int, outputs: int) -> Graph:
+    """What the outputs need of a Graph of values and derivatives."""
+    return eliminate_dead_code(replace(joint, inputs=joint.inputs[:inputs], outputs=joint.outputs[:outputs]))
+
+
+def cut(
+    joint: Graph,
+    inputs: int,
+    outputs: int,
+    found: tuple[int, ...],
+    name: str,
+    saved: Sequence[int] | None = None,
+) -> Reverse:
+    """Cut a Graph of values and derivatives between what the values need and the rest. Of what the values need, only
+    what the equations numbered `saved` make goes over (None: all); the backward part computes again, from this and the
+    inputs, what else it needs, each value just before it is first read."""
+    forward = forward_part(joint, inputs, outputs)
+    done = set(map(id, forward.eqns if saved is None else [forward.eqns[i] for i in saved]))
     derivatives = joint.outputs[outputs:]
+    live: set[Atom] = set(derivatives)
+    rest: list[Eqn] = []
+    for eqn in reversed(joint.eqns):
+        if id(eqn) not in done and not live.isdisjoint(eqn.outputs):
+            rest.append(eqn)
+            live.update(eqn.inputs)
+    rest = rest[::-1] if saved is None else _lazily(rest[::-1], forward, derivatives)
     made = {v for e in rest for v in e.outputs} | {*joint.inputs[inputs:], *joint.consts}
     needed = dict.fromkeys([a for e in rest for a in e.inputs] + list(derivatives))
     needed_vars = [a for a in needed if type(a) is Var and a not in made]
     places: dict[Any, tuple[int, int]] = {v: (0, i) for i, v in enumerate(joint.inputs[:inputs])}
     for i, a in enumerate(forward.outputs):
         places.setdefault(a, (1, i))
-    kept = [v for v in needed_vars if v not in places]
-    places |= {v: (1, outputs + i) for i, v in enumerate(kept)}
     numbers = {v: (i, j) for i, e in enumerate(forward.eqns) for j, v in enumerate(e.outputs)}
+    kept = sorted([v for v in needed_vars if v not in places], key=numbers.__getitem__)
+    places |= {v: (1, outputs + i) for i, v in enumerate(kept)}
     forward = replace(forward, outputs=(*forward.outputs, *kept), name=f"{name}_forward")
     heads = (*needed_vars, *joint.inputs[inputs:])
     backward = Graph(heads, tuple(rest), derivatives, joint.consts, f"{name}_backward")
@@ -112,6 +138,37 @@ def _cut(joint: Graph, inputs: int, outputs: int, found: tuple[int, ...], name: 
         tuple([numbers[v] for v in kept]),
         found,
     )
+
+
+def _lazily(eqns: Sequence[Eqn], forward: Graph, outputs: Sequence[Atom]) -> list[Eqn]:
+    """The equations with those of the forward part each just before it is first needed."""
+    computed = set(map(id, forward.eqns))
+    again = [e for e in eqns if id(e) in computed]
+    rest = [e for e in eqns if id(e) not in computed]
+    makers = {v: i for i, e in enumerate(again) for v in e.outputs}
+    reads = [[makers[a] for a in atoms if type(a) is Var and a in makers] for atoms in
+             (*[e.inputs for e in again], *[e.inputs for e in rest], outputs)]  # fmt: skip
+    both = [*again, *rest]
+    return [both[i] for i in lazy_order(reads, len(again)) if i < len(both)]
+
+
+def lazy_order(reads: Sequence[Sequence[int]], count: int) -> list[int]:
+    """An order in which to compute things numbered 0, 1, ...: those from `count` on one after the other, and of those
+    before that what these read, directly or not, as late as may be. `reads[i]` are those below `count` that i reads."""
+    placed = [False] * count
+    order: list[int] = []
+    for i in range(count, len(reads)):
+        waiting = [j for j in reads[i] if not placed[j]]
+        needed = []
+        while waiting:
+            j = waiting.pop()
+            if not placed[j]:
+                placed[j] = True
+                needed.append(j)
+                waiting += [k for k in reads[j] if not placed[k]]
+        order += sorted(needed)
+        order.append(i)
+    return order
 
 
 def tangents_of(graph: Graph, active: Wanted) -> tuple[Graph, tuple[int, ...]]:
@@ -178,34 +235,33 @@ def call(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
     return list(_apply((*inputs, *consts), {"graph": whole}))
 
 
-def traces_of(inputs: Sequence[Any]) -> tuple[Trace | None, bool]:
-    """The highest trace among the inputs, which will record what is done with them, and whether any below it is that of
-    a linear map."""
+def top_trace(inputs: Sequence[Any]) -> tuple[Trace | None, bool]:
+    """The highest trace that the inputs belong to, and whether they depend on that of a linear function."""
     top = None
-    is_linear = False
     for x in inputs:
         if type(x) is Tracer and (top is None or x.origin.level > top.level):
             top = x.origin
         while type(x) is Tracer:
-            is_linear = is_linear or x.origin.linear
+            if x.origin.linear:
+                return x.origin, True
             x = x.value
-    return top, is_linear
+    return top, False
 
 
 def _apply(inputs: tuple[Any, ...], params: Params) -> Sequence[Any]:
     graph = params["graph"]
-    top, is_linear = traces_of(inputs)
+    top, is_linear = top_trace(inputs)
     if is_linear:
         return evaluate(graph, inputs)  # a linear map is transposed op by op
     if top is None or not top.reverse or "of" in params:
         return bind(call_op, inputs, params)
     # The backward pass will need what is computed now: keep it.
     wanted = tuple([i for i, x in enumerate(inputs) if type(x) is Tracer and x.origin is top])
-    forward = reverse(graph, wanted, _floating(graph)).forward
+    forward = reverse(graph, wanted, floating(graph)).forward
     return bind(call_op, inputs, {"graph": forward, "of": graph, "wanted": wanted})[: len(graph.outputs)]
 
 
-def _floating(graph: Graph) -> tuple[int, ...]:
+def floating(graph: Graph) -> tuple[int, ...]:
     return tuple([i for i, t in enumerate(graph.out_types) if t.dtype.kind in "fc"])
 
 
@@ -226,7 +282,7 @@ def _vjp(wanted: Wanted, cts: Any, out: Any, primals: Sequence[Any], params: Par
     of = params.get("of")
     if of is not None and wanted == params["wanted"] and max(given) < len(of.outputs):
         parts = reverse(of, wanted, given)
-        needs = _places(parts, reverse(of, wanted, _floating(of)), len(of.outputs))
+        needs = places(parts, reverse(of, wanted, floating(of)), len(of.outputs))
     if parts is None or needs is None:
         # Not what was foreseen when it was called, as in a second derivative: what is needed is computed again.
         parts = reverse(params["graph"], wanted, given)
@@ -237,7 +293,7 @@ def _vjp(wanted: Wanted, cts: Any, out: Any, primals: Sequence[Any], params: Par
     return [found.get(i) for i in wanted]
 
 
-def _places(parts: Reverse, called: Reverse, outputs: int) -> Sequence[tuple[int, int]] | None:
+def places(parts: Reverse, called: Reverse, outputs: int) -> Sequence[tuple[int, int]] | None:
     """Where what is needed for some of the cotangents is, if the forward part for all of them was run; None if it does
     not return it. Both have the equations that the outputs need."""
     if parts is called:

@@ -69,10 +69,16 @@ class Jitted:
     """
 
     def __init__(
-        self, fun: Callable[..., Any], static_argnums: tuple[int, ...], static_argnames: tuple[str, ...], fast: bool
+        self,
+        fun: Callable[..., Any],
+        static_argnums: tuple[int, ...],
+        static_argnames: tuple[str, ...],
+        fast: bool,
+        transform: str = "jit",
     ) -> None:
         functools.update_wrapper(self, fun)
         self._fun = fun
+        self._transform = transform
         self._fast = fast
         self._static_argnums = static_argnums
         self._static_argnames = static_argnames
@@ -88,6 +94,19 @@ class Jitted:
             found = recent.matches(args)
             if found is not None:
                 return recent.function(*found)
+        entry, leaves, is_plain = self.entry_of(args, kwargs)
+        if Tracer in map(type, leaves) or Tracer in map(type, entry.graph.consts.values()) or entry.graph.axes:
+            # Recorded in the traces that the tracers belong to, or in that of the vmap whose axis it names.
+            return tree.tree_unflatten(entry.out_tree, call(entry.graph, leaves))
+        if is_plain:
+            if entry.matches is _matches_nothing:
+                entry.matches = matcher(tree.tree_structure(args), leaves) or _matches_nothing
+            self._recent = entry
+        return entry.function(*leaves)
+
+    def entry_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Entry, list[Any], bool]:
+        """What is kept for the signature of a call, which is traced for if it is new; the call's arrays; and whether
+        these alone, all of them positional, say which signature it is."""
         fun = self._fun
         static: Any = None
         if self._static_argnums or self._static_argnames:
@@ -112,14 +131,7 @@ class Jitted:
                 self._entries.move_to_end(key)  # the latest used
         if entry is None:
             entry = self._entry(key, fun, args, kwargs, leaves)
-        if Tracer in map(type, leaves) or Tracer in map(type, entry.graph.consts.values()) or entry.graph.axes:
-            # Recorded in the traces that the tracers belong to, or in that of the vmap whose axis it names.
-            return tree.tree_unflatten(entry.out_tree, call(entry.graph, leaves))
-        if static is None and not kwargs and not state.bound:
-            if entry.matches is _matches_nothing:
-                entry.matches = matcher(in_tree, leaves) or _matches_nothing
-            self._recent = entry
-        return entry.function(*leaves)
+        return entry, leaves, static is None and not kwargs and not state.bound
 
     def _names(self, args: Any, kwargs: Any) -> Callable[[int], str]:
         structure = tree.tree_structure(args)
@@ -138,7 +150,9 @@ class Jitted:
             outputs, out_tree = tree.tree_flatten(out)
             return arrays_of(outputs, lambda i: output_name(self._fun, out, i))
 
-        graph = trace_graph(flat, types, transform="jit", user_function=self._fun, names=self._names(args, kwargs))
+        graph = trace_graph(
+            flat, types, transform=self._transform, user_function=self._fun, names=self._names(args, kwargs)
+        )
         with collector_paused():
             return simplify(graph, self._fast), out_tree
 
@@ -200,8 +214,8 @@ class Jitted:
             return fun(*called, **keywords, **named)
 
         static = (
-            tuple([(i, frozen(x)) for i, x in sorted(fixed.items())]),
-            tuple([(n, frozen(x)) for n, x in sorted(named.items())]),
+            tuple([(i, frozen(x, self._transform)) for i, x in sorted(fixed.items())]),
+            tuple([(n, frozen(x, self._transform)) for n, x in sorted(named.items())]),
         )
         others = tuple([x for i, x in enumerate(args) if i not in fixed])
         return of_the_others, others, {k: v for k, v in kwargs.items() if k not in named}, static
@@ -230,25 +244,25 @@ class Jitted:
         return f"<jit of {described(self._fun)}>"
 
 
-def frozen(x: Any) -> Any:
+def frozen(x: Any, transform: str = "jit") -> Any:
     """Something hashable that is equal for static arguments of equal value: of lists, dicts, sets, dataclasses and
     arrays too, which are not hashable themselves."""
     kind = type(x)
     if isinstance(x, ndarray):
         return kind, x.dtype.str, x.shape, x.tobytes()
     if isinstance(x, list | tuple):
-        return (kind, *[frozen(item) for item in x])
+        return (kind, *[frozen(item, transform) for item in x])
     if isinstance(x, dict):
-        return (kind, *[(frozen(k), frozen(v)) for k, v in x.items()])
+        return (kind, *[(frozen(k, transform), frozen(v, transform)) for k, v in x.items()])
     if isinstance(x, set | frozenset):
-        return kind, frozenset([frozen(item) for item in x])
+        return kind, frozenset([frozen(item, transform) for item in x])
     if dataclasses.is_dataclass(x) and not isinstance(x, type):
-        return (kind, *[frozen(getattr(x, f.name)) for f in dataclasses.fields(x)])
+        return (kind, *[frozen(getattr(x, f.name), transform) for f in dataclasses.fields(x)])
     try:
         hash(x)
     except TypeError:
         raise TypeError(
-            f"a static argument of jit{at(user_source())} must be hashable, or made of lists, dicts, sets, dataclasses "
+            f"a static argument of {transform}{at(user_source())} must be hashable, or made of lists, dicts, sets, dataclasses "
             f"and arrays; got {clip(repr(x))} of type {kind.__name__}"
         ) from None
     return kind, x

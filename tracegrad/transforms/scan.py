@@ -20,7 +20,7 @@ from tracegrad.op import Op, Params, Wanted
 from tracegrad.trace import Tracer, arrays_of, bind, kind_of
 from tracegrad.transforms.batch import with_batch
 from tracegrad.transforms.bodies import active_carries, batched_body, own_carry, tangent_body, traced_until_stable
-from tracegrad.transforms.call import Reverse, remembered, traces_of
+from tracegrad.transforms.call import Reverse, remembered, top_trace
 from tracegrad.transforms.call import reverse as derivative_of
 from tracegrad.transforms.linear import strong, zeros_like_type
 from tracegrad.transforms.simplify import eliminate_dead_code, simplify
@@ -220,7 +220,7 @@ def _backward_body(params: Params, parts: Reverse, active: Sequence[int], given:
 
 
 def _scan_apply(inputs: tuple[Any, ...], params: Params) -> Any:
-    top, is_linear = traces_of(inputs)
+    top, is_linear = top_trace(inputs)
     if is_linear:
         return _unrolled(inputs, params)
     if top is None or not top.reverse or "of" in params:

@@ -8,7 +8,6 @@ while loops and reverse derivatives of while loops again.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -31,7 +30,8 @@ from tracegrad.transforms.bodies import (
     traced,
     traced_until_stable,
 )
-from tracegrad.transforms.call import remembered, traces_of
+from tracegrad.transforms.budget import size_in_bytes
+from tracegrad.transforms.call import remembered, top_trace
 from tracegrad.transforms.call import reverse as derivative_of
 from tracegrad.transforms.linear import strong, zeros_like_type
 from tracegrad.transforms.simplify import simplify
@@ -89,29 +89,10 @@ def while_loop(
         )
     params = {
         "cond": cond.graph, "body": body.graph, "carries": len(carry), "consts": len(body.consts),
-        "memory": None if memory is None else bytes_of(memory),
+        "memory": None if memory is None else size_in_bytes(memory, "lax.while_loop"),
     }  # fmt: skip
     outs = apply_op(while_op, (*carry, *body.consts, *cond.consts), params)
     return tree.tree_unflatten(carry_tree, list(outs))
-
-
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-
-
-def bytes_of(memory: int | str) -> int:
-    """A number of bytes: 1000, "64MB", "1.5 GiB"."""
-    found = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", str(memory))
-    try:
-        assert found is not None
-        count = int(float(found[1]) * _UNITS[found[2].upper()])
-    except (AssertionError, KeyError, ValueError):
-        count = 0
-    if count <= 0:
-        raise ValueError(
-            f"memory{at(user_source())} is a number of bytes, such as 64_000_000 or '64MB', got {memory!r}; units are "
-            "KB, MB, GB and KiB, MiB, GiB"
-        )
-    return count
 
 
 class _Inputs(NamedTuple):
@@ -149,7 +130,7 @@ def _while_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, 
 
 
 def _while_apply(inputs: tuple[Any, ...], params: Params) -> Any:
-    if traces_of(inputs)[1]:
+    if top_trace(inputs)[1]:
         carry, own, others = _split(inputs, params)
         while concrete(evaluate(params["cond"], [*carry, *others])[0], "the condition of lax.while_loop"):
             carry = tuple(evaluate(params["body"], [*carry, *own]))

@@ -1,0 +1,5 @@
+"""Looking at what a function costs: `tg.debug`."""
+
+from tracegrad.debug.residuals import Residual, Residuals, residuals
+
+__all__ = ["Residual", "Residuals", "residuals"]
