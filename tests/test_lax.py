@@ -639,13 +639,13 @@ def test_places_that_must_be_known() -> None:
 # Loops and branches, collectives, convolutions, and what has a namespace of its own: Fourier transforms, linear algebra,
 # random numbers.
 ELSEWHERE = {
-    "all_gather", "all_to_all", "associative_scan", "axis_index", "axis_size", "cond", "conv", "conv_dimension_numbers",
+    "all_gather", "all_to_all", "associative_scan", "axis_index", "axis_size", "conv", "conv_dimension_numbers",
     "conv_general_dilated", "conv_general_dilated_local", "conv_general_dilated_patches", "conv_general_permutations",
     "conv_general_shape_tuple", "conv_shape_tuple", "conv_transpose", "conv_transpose_shape_tuple",
     "conv_with_general_padding", "ConvDimensionNumbers", "ConvGeneralDilatedDimensionNumbers", "custom_linear_solve",
     "custom_root", "fori_loop", "map", "padtype_to_pads", "pbroadcast", "pmax", "pmean", "pmin", "ppermute", "precv",
     "psend", "pshuffle", "psum", "psum_scatter", "pswapaxes", "ragged_all_to_all", "reduce_window",
-    "reduce_window_shape_tuple", "scan", "switch", "while_loop", "fft", "FftType", "linalg", "rng_bit_generator",
+    "reduce_window_shape_tuple", "scan", "while_loop", "fft", "FftType", "linalg", "rng_bit_generator",
     "rng_uniform", "RandomAlgorithm",
 }  # fmt: skip
 # Left out on purpose, and why.

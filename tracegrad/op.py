@@ -34,6 +34,10 @@ BatchRule = Callable[[int, Sequence[bool], Sequence[Any], Params], Any]
 CollectiveRule = Callable[[int, Sequence[bool], Sequence[Any], Params], tuple[Any, bool]]
 # (inputs, params) -> out.
 Application = Callable[[tuple[Any, ...], Params], Any]
+# (inputs, params) -> a Graph that may stand in the op's place and the inputs for it, or None.
+Inlining = Callable[[Sequence[Any], Params], "tuple[Any, Sequence[Any]] | None"]
+# (input positions, params) -> whether the op is jointly linear in these inputs.
+Linearity = Callable[[Iterable[int], Params], bool]
 
 EVERY: frozenset[int] = frozenset(range(1 << 10))
 
@@ -69,7 +73,8 @@ class Op:
     hasten     the same where results may be rounded otherwise
     collective what the op over the named axis `params["axis_name"]` does where that axis is the one being batched
     apply      how an interpreter applies the op where there is more to decide than `bind` does
-    inlined    the name of the param that holds a Graph which may stand in the op's place
+    inlined    the Graph that may stand in the op's place
+    linear_if  in what other inputs the op is jointly linear, where its params decide that
     """
 
     __slots__ = (
@@ -86,6 +91,7 @@ class Op:
         "keeps_inputs",
         "kinds",
         "linear",
+        "linear_if",
         "name",
         "repeats",
         "runs_user_code",
@@ -120,7 +126,8 @@ class Op:
         hasten: Simplification | None = None,
         collective: CollectiveRule | None = None,
         apply: Application | None = None,
-        inlined: str = "",
+        inlined: Inlining | None = None,
+        linear_if: Linearity | None = None,
     ) -> None:
         self.name = name
         self.evaluate = evaluate
@@ -143,16 +150,21 @@ class Op:
         self.collective = collective
         self.apply = apply
         self.inlined = inlined
+        self.linear_if = linear_if
         # A derivative of an op that is linear in all inputs together never looks at their values.
         self.keeps_inputs = EVERY not in self.linear
         if name in OPS:
             raise ValueError(f"an op named {name!r} is registered already; choose another name")
         OPS[name] = self
 
-    def is_linear_in(self, positions: Iterable[int]) -> bool:
+    def is_linear_in(self, positions: Iterable[int], params: Params) -> bool:
         """Whether the op is a linear map of these inputs, jointly, with the others held fixed."""
         chosen = frozenset(positions)
-        return any(chosen <= group for group in self.linear)
+        return any(chosen <= group for group in self.linear) or self.is_linear_by_params(chosen, params)
+
+    def is_linear_by_params(self, positions: Iterable[int], params: Params) -> bool:
+        """Whether its params make it one, and one that brings in nothing that is not zero where these inputs are."""
+        return self.linear_if is not None and self.linear_if(positions, params)
 
     def __repr__(self) -> str:
         return f"Op({self.name})"

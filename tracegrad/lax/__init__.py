@@ -180,6 +180,10 @@ from tracegrad.ops.special_functions import (
     random_gamma_grad,
     zeta,
 )
+from tracegrad.transforms.branches import (
+    cond,
+    switch,
+)
 from tracegrad.transforms.differentiate import (
     stop_gradient,
 )
@@ -224,6 +228,7 @@ __all__ = [
     "collapse",
     "complex",
     "concatenate",
+    "cond",
     "conj",
     "convert_element_type",
     "cos",
@@ -327,6 +332,7 @@ __all__ = [
     "stack",
     "stop_gradient",
     "sub",
+    "switch",
     "tan",
     "tanh",
     "tile",

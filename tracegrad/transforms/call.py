@@ -175,26 +175,34 @@ def call(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
     return list(_apply((*inputs, *consts), {"graph": whole}))
 
 
+def traces_of(inputs: Sequence[Any]) -> tuple[Trace | None, bool]:
+    """The highest trace among the inputs, which will record what is done with them, and whether any below it is that of
+    a linear map."""
+    top = None
+    is_linear = False
+    for x in inputs:
+        if type(x) is Tracer and (top is None or x.origin.level > top.level):
+            top = x.origin
+        while type(x) is Tracer:
+            is_linear = is_linear or x.origin.linear
+            x = x.value
+    return top, is_linear
+
+
 def _apply(inputs: tuple[Any, ...], params: Params) -> Sequence[Any]:
     graph = params["graph"]
-    traces = []
-    for x in inputs:
-        if type(x) is Tracer:
-            traces.append(x.origin)
-        while type(x) is Tracer:
-            if x.origin.linear:
-                return evaluate(graph, inputs)  # a linear map is transposed op by op
-            x = x.value
-    top = max(traces, key=lambda trace: trace.level, default=None)
+    top, is_linear = traces_of(inputs)
+    if is_linear:
+        return evaluate(graph, inputs)  # a linear map is transposed op by op
     if top is None or not top.reverse or "of" in params:
         return bind(call_op, inputs, params)
     # The backward pass will need what is computed now: keep it.
     wanted = tuple([i for i, x in enumerate(inputs) if type(x) is Tracer and x.origin is top])
-    forward = reverse(graph, wanted, _floating(graph)).forward
+    forward = reverse(graph, wanted, floating(graph)).forward
     return bind(call_op, inputs, {"graph": forward, "of": graph, "wanted": wanted})[: len(graph.outputs)]
 
 
-def _floating(graph: Graph) -> tuple[int, ...]:
+def floating(graph: Graph) -> tuple[int, ...]:
     return tuple([i for i, t in enumerate(graph.out_types) if t.dtype.kind in "fc"])
 
 
@@ -215,7 +223,7 @@ def _vjp(wanted: Wanted, cts: Any, out: Any, primals: Sequence[Any], params: Par
     of = params.get("of")
     if of is not None and wanted == params["wanted"] and max(given) < len(of.outputs):
         parts = reverse(of, wanted, given)
-        needs = _places(parts, reverse(of, wanted, _floating(of)), len(of.outputs))
+        needs = places(parts, reverse(of, wanted, floating(of)), len(of.outputs))
     if parts is None or needs is None:
         # Not what was foreseen when it was called, as in a second derivative: what is needed is computed again.
         parts = reverse(params["graph"], wanted, given)
@@ -226,7 +234,7 @@ def _vjp(wanted: Wanted, cts: Any, out: Any, primals: Sequence[Any], params: Par
     return [found.get(i) for i in wanted]
 
 
-def _places(parts: Reverse, called: Reverse, outputs: int) -> Sequence[tuple[int, int]] | None:
+def places(parts: Reverse, called: Reverse, outputs: int) -> Sequence[tuple[int, int]] | None:
     """Where what is needed for some of the cotangents is, if the forward part for all of them was run; None if it does
     not return it. Both have the equations that the outputs need."""
     if parts is called:
@@ -259,5 +267,5 @@ call_op = Op(
     several=True,
     fresh=True,
     kinds="",
-    inlined="graph",
+    inlined=lambda inputs, params: (params["graph"], inputs),
 )
