@@ -314,11 +314,11 @@ def switching(p: Any, xp: Any) -> Any:
     lax = jax.lax if xp is jnp else tg.lax
     a, b = p
     branches = [
-        lambda a, b: {"m": a @ a, "v": xp.tanh(b)},
-        lambda a, b: {"m": xp.outer(b, b) * a, "v": b @ a},
         lambda a, b: {"m": np.eye(2), "v": np.ones(2)},
+        lambda a, b: {"m": xp.outer(b, b) * a, "v": b @ a},
+        lambda a, b: {"m": a @ a, "v": xp.tanh(b)},
     ]
-    out = lax.switch(xp.floor(7.0 * xp.abs(a[0, 0])).astype(int) % 3, branches, a, b)
+    out = lax.switch(xp.floor(18.0 * xp.abs(a[0, 0])).astype(int) % 3, branches, a, b)
     return out["m"] * 0.5 + a, out["v"] * b
 
 

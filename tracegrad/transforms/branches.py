@@ -575,8 +575,8 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, o
 
     >>> import numpy as np, tracegrad as tg
     >>> f = lambda i, x: tg.lax.switch(i, [np.sin, np.cos, np.square], x)
-    >>> [float(tg.jit(f)(i, 3.0)) == g(3.0) for i, g in ((0, np.sin), (1, np.cos), (7, np.square))]
-    [True, True, True]
+    >>> [float(tg.jit(f)(i, 3.0)) for i in (2, 7)]
+    [9.0, 9.0]
     """
     operands = _operands("switch", operands, operand)
     branches = list(branches)
