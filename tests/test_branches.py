@@ -569,6 +569,70 @@ def test_results_share_no_memory() -> None:
         assert not np.shares_memory(a, b)
 
 
+def test_zeros_are_arrays_like_others() -> None:
+    f = lambda p, x, y: lax.cond(p, lambda x, y: np.sum(x * x), lambda x, y: np.sum(y), x, y)
+    for g in (tg.jit(tg.grad(f, (1, 2))), lambda p, x, y: tg.vmap(tg.grad(f, (1, 2)))(np.array([p]), x[None], y[None])):
+        for zeros in (g(True, X[0], X[1])[1], g(False, X[0], X[1])[0]):
+            zeros += 1.0
+            assert (zeros == 1.0).all()
+
+
+def test_what_nobody_reads_is_not_computed() -> None:
+    def both(x: Any, y: Any) -> Any:
+        return np.exp(x), np.sin(y)
+
+    f = tg.jit(lambda p, x, y: lax.cond(p, both, lambda x, y: (np.tanh(x), np.cos(y)), x, y)[0])
+    (eqn,) = f.lower(True, X[0], X[1]).graph.eqns
+    assert len(eqn.inputs) == 2 and len(eqn.outputs) == 1
+    assert [names(g) for g in eqn.params["branches"]] == [["tanh"], ["exp"]]
+    near(f(False, X[0], X[1]), np.tanh(X[0]))
+    rows = tg.jit(tg.vmap(f))
+    (eqn,) = rows.lower(np.array([True, False]), X[:2], X[2:]).graph.eqns
+    assert (eqn.op.name, len(eqn.inputs), len(eqn.outputs)) == ("switch_rows", 2, 1)
+    near(rows(np.array([True, False]), X[:2], X[2:]), np.stack([np.exp(X[0]), np.tanh(X[1])]))
+    # The value is not needed for the gradient, nor is the last step towards it.
+    graph = (
+        tg.jit(tg.grad(lambda p, x: np.sum(lax.cond(p, np.sin, lambda x: np.tanh(x) * 2.0, x)), 1))
+        .lower(True, X[0])
+        .graph
+    )
+    check(graph)
+    forward = next(e for e in graph.eqns if e.op.name == "switch")
+    assert set(forward.params) == {"branches"}
+    assert "multiply" not in names(forward.params["branches"][0])
+
+
+def test_the_generated_source() -> None:
+    def halve(x: Any) -> Any:
+        return x / 2.0
+
+    source = tg.jit(lambda p, x: lax.switch(p, [halve, lambda x: x * x, np.sin], x)).lower(1, X[0]).as_text()
+    assert (
+        re.sub(r" *# .*", "", source)
+        == """\
+c0_5 = array(0.5, 'float64')
+def halve(a):
+    b = multiply(a, c0_5)
+    return [b]
+
+
+def branches_1(a):
+    b = multiply(a, a)
+    return [b]
+
+
+def sin_(a):
+    b = sin(a)
+    return [b]
+
+
+def compiled(a, b):
+    c, = switch(a, b, branches=(halve, branches_1, sin,))
+    return c
+"""
+    )
+
+
 def test_a_derivative_keeps_what_it_needs() -> None:
     x, c = X.copy(), np.array([1.0, 2.0, 3.0])
     f = tg.vmap(lambda x: lax.cond(x[0] > 0, lambda x: np.sum(c * x * x), lambda x: np.sum(np.sin(x) * c), x))

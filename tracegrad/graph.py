@@ -143,6 +143,16 @@ def axes_of(params: Params) -> frozenset[Axis]:
     return found
 
 
+def graphs_in(graph: Graph) -> Iterator[Graph]:
+    """The Graphs that its equations hold, each after those that it holds itself."""
+    for eqn in graph.eqns:
+        for value in eqn.params.values():
+            for part in value if type(value) is tuple else (value,):
+                if type(part) is Graph:
+                    yield from graphs_in(part)
+                    yield part
+
+
 def _content(const: Any) -> Any:
     """What stands for a constant when graphs are compared: type and bits of an array, a tracer itself."""
     if type(const) is np.ndarray:

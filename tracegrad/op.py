@@ -36,6 +36,8 @@ CollectiveRule = Callable[[int, Sequence[bool], Sequence[Any], Params], tuple[An
 Application = Callable[[tuple[Any, ...], Params], Any]
 # (inputs, params) -> a Graph that may stand in the op's place and the inputs for it, or None.
 Inlining = Callable[[Sequence[Any], Params], "tuple[Any, Sequence[Any]] | None"]
+# (inputs, params, which outputs are read) -> (inputs, params) of an equation that gives these only.
+Pruning = Callable[[Sequence[Any], Params, Sequence[bool]], "tuple[Sequence[Any], Params]"]
 # (input positions, params) -> whether the op is jointly linear in these inputs.
 Linearity = Callable[[Iterable[int], Params], bool]
 
@@ -74,6 +76,7 @@ class Op:
     collective what the op over the named axis `params["axis_name"]` does where that axis is the one being batched
     apply      how an interpreter applies the op where there is more to decide than `bind` does
     inlined    the Graph that may stand in the op's place
+    pruned     what is left of the op where some of its outputs are not read
     linear_if  in what other inputs the op is jointly linear, where its params decide that
     """
 
@@ -93,6 +96,7 @@ class Op:
         "linear",
         "linear_if",
         "name",
+        "pruned",
         "repeats",
         "runs_user_code",
         "samples",
@@ -127,6 +131,7 @@ class Op:
         collective: CollectiveRule | None = None,
         apply: Application | None = None,
         inlined: Inlining | None = None,
+        pruned: Pruning | None = None,
         linear_if: Linearity | None = None,
     ) -> None:
         self.name = name
@@ -150,6 +155,7 @@ class Op:
         self.collective = collective
         self.apply = apply
         self.inlined = inlined
+        self.pruned = pruned
         self.linear_if = linear_if
         # A derivative of an op that is linear in all inputs together never looks at their values.
         self.keeps_inputs = EVERY not in self.linear

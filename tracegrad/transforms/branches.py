@@ -10,7 +10,7 @@ The rules of the two ops are the same, since both hold the Graphs of one example
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ from tracegrad.errors import (
     user_source,
 )
 from tracegrad.graph import Atom, Eqn, Graph, Literal, Var, evaluate, trace_graph
-from tracegrad.lower.numpy import compiled
+from tracegrad.lower.numpy import compiled, own
 from tracegrad.op import OPS, Op, Params, Wanted
 from tracegrad.ops.collective import axis_index_op
 from tracegrad.trace import Trace, Tracer, arrays_of, bind, captor_of, leaf_names, output_name, tracer_inputs
@@ -46,7 +46,7 @@ from tracegrad.transforms.call import (
     traces_of,
 )
 from tracegrad.transforms.linear import is_zero, pull_back, require_linear, require_no_offset, strong
-from tracegrad.transforms.simplify import simplify
+from tracegrad.transforms.simplify import eliminate_dead_code, simplify
 from tracegrad.types import ArrayType, type_of
 
 Graphs = tuple[Graph, ...]
@@ -212,13 +212,13 @@ def _backward(parts: Sequence[Reverse], needs: Sequence[Sequence[tuple[int, int]
     union = tuple(sorted(set().union(*needs)))
     types = {
         p: v.type
-        for part, own in zip(parts, needs, strict=True)
-        for p, v in zip(own, part.backward.inputs, strict=False)
+        for part, needed in zip(parts, needs, strict=True)
+        for p, v in zip(needed, part.backward.inputs, strict=False)
     }
     graphs = []
-    for part, own in zip(parts, needs, strict=True):
-        heads = dict(zip(own, part.backward.inputs, strict=False))
-        inputs = (*[heads[p] if p in heads else Var(types[p]) for p in union], *part.backward.inputs[len(own) :])
+    for part, needed in zip(parts, needs, strict=True):
+        heads = dict(zip(needed, part.backward.inputs, strict=False))
+        inputs = (*[heads[p] if p in heads else Var(types[p]) for p in union], *part.backward.inputs[len(needed) :])
         graphs.append(replace(part.backward, inputs=inputs))
     branches, found = _united(tuple(graphs), [part.found for part in parts])
     return Pulled(branches, union, found)
@@ -329,9 +329,10 @@ def _apply_rows(inputs: tuple[Any, ...], params: Params) -> Sequence[Any]:
 
 def _recorded(op: Op, inputs: tuple[Any, ...], params: Params) -> Sequence[Any]:
     """As `bind`, but where there will be a backward pass, what that will need is among the outputs."""
+    params = _without_of(params)  # which speaks of another trace than those of these inputs
     graphs = params["branches"]
     top, is_linear = traces_of(inputs)
-    if top is None or not top.reverse or is_linear or "of" in params or captor_of(top) is not None:
+    if top is None or not top.reverse or is_linear or captor_of(top) is not None:
         return bind(op, inputs, params)
     wanted = tuple([i for i, x in enumerate(inputs[1:]) if type(x) is Tracer and x.origin is top])
     if not wanted:
@@ -344,7 +345,8 @@ def _recorded(op: Op, inputs: tuple[Any, ...], params: Params) -> Sequence[Any]:
 
 
 def _evaluate(index: Any, *operands: Any, branches: Graphs, **_: Any) -> tuple[Any, ...]:
-    return tuple(compiled(_nearest(index, branches))(*operands))
+    # The zeros that a branch gives may be a view of one number. Who reads them may write over them.
+    return tuple([own(x, ()) for x in compiled(_nearest(index, branches))(*operands)])
 
 
 def _evaluate_rows(
@@ -467,6 +469,39 @@ def _batch_rows(size: int, batched: Sequence[bool], inputs: Sequence[Any], param
     return tuple([np.reshape(r, (size, rows, *r.shape[1:])) for r in results])
 
 
+def _pruned(inputs: Sequence[Any], params: Params, kept: Sequence[bool]) -> tuple[Sequence[Any], Params]:
+    """With the outputs that are read, and the operands that these need."""
+    graphs = params["branches"]
+
+    def make() -> tuple[Graphs, list[bool]]:
+        chosen = [tuple([a for a, k in zip(g.outputs, kept, strict=True) if k]) for g in graphs]
+        small = [eliminate_dead_code(replace(g, outputs=atoms)) for g, atoms in zip(graphs, chosen, strict=True)]
+        used = [{a for a in (*[a for e in g.eqns for a in e.inputs], *g.outputs)} for g in small]
+        # An axis is tied by an operand that nothing reads.
+        needed = [
+            any([g.axes or g.inputs[i] in u for g, u in zip(small, used, strict=True)]) for i in range(len(inputs) - 1)
+        ]
+        made = [replace(g, inputs=tuple([v for v, n in zip(g.inputs, needed, strict=True) if n])) for g in small]
+        return tuple(made), needed
+
+    branches, needed = _once(graphs, ("pruned", tuple(kept)), make)
+    left = {"branches": branches}
+    if "batched" in params:
+        left["batched"] = tuple([b for b, n in zip(params["batched"], needed, strict=True) if n])
+    return [inputs[0], *[x for x, n in zip(inputs[1:], needed, strict=True) if n]], left
+
+
+def _forgotten(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+    """Without what only the trace that was differentiated needs to know."""
+    if "of" not in params:
+        return None
+    return (switch_rows_op if "batched" in params else switch_op), inputs, _without_of(params)
+
+
+def _without_of(params: Params) -> Params:
+    return {k: v for k, v in params.items() if k not in ("of", "wanted")}
+
+
 def _inlined(inputs: Sequence[Any], params: Params) -> tuple[Graph, Sequence[Any]] | None:
     if not isinstance(inputs[0], Literal):
         return None
@@ -486,6 +521,8 @@ switch_op: Op = Op(
     kinds="",
     inlined=_inlined,
     linear_if=_is_linear,
+    pruned=_pruned,
+    simplify=_forgotten,
 )
 
 switch_rows_op: Op = Op(
@@ -500,6 +537,8 @@ switch_rows_op: Op = Op(
     fresh=True,
     kinds="",
     linear_if=_is_linear,
+    pruned=_pruned,
+    simplify=_forgotten,
 )
 
 

@@ -77,11 +77,16 @@ def inline_calls(graph: Graph) -> Graph:
 
 
 def eliminate_dead_code(graph: Graph) -> Graph:
-    """Without equations and constants that no output needs."""
+    """Without equations and constants that no output needs, nor what an equation holds for outputs that none needs."""
     live: set[Atom] = set(graph.outputs)
     eqns = []
     for eqn in reversed(graph.eqns):
         if not live.isdisjoint(eqn.outputs):
+            if eqn.op.pruned is not None and not live.issuperset(eqn.outputs):
+                kept = [v in live for v in eqn.outputs]
+                inputs, params = eqn.op.pruned(eqn.inputs, eqn.params, kept)
+                outputs = tuple([v for v, k in zip(eqn.outputs, kept, strict=True) if k])
+                eqn = replace(eqn, inputs=tuple(inputs), params=params, outputs=outputs)
             eqns.append(eqn)
             live.update(eqn.inputs)
     consts = {v: x for v, x in graph.consts.items() if v in live}
