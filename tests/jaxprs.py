@@ -31,7 +31,10 @@ def run_jaxpr(closed: Any, *inputs: Any) -> list[Any]:
     for eqn in jaxpr.eqns:
         values = [read(v) for v in eqn.invars]
         name = eqn.primitive.name
-        if name in CALLS:
+        if name == "cond":
+            branches = eqn.params["branches"]
+            outs = run_jaxpr(branches[int(np.clip(values[0], 0, len(branches) - 1))], *values[1:])
+        elif name in CALLS:
             outs = run_jaxpr(eqn.params[CALLS[name]], *values)
         else:
             outs = PRIMITIVES.get(name, eqn.primitive.bind)(*values, **eqn.params)

@@ -196,10 +196,22 @@ def custom_vjp(lib: Library, f: Function) -> Function:
     return g
 
 
+def cond(lib: Library, f: Function) -> Function:
+    """The function where a condition holds that always does. What stands in the other branch gives NaN and warns, if it
+    is ever computed."""
+
+    def g(p: Any) -> Any:
+        holds = lib.numpy.sum(lib.leaves(p)[0] ** 2) >= 0.0
+        other = lambda p: lib.map(lambda x: x * lib.numpy.log(-1.0 - x * x), f(p))
+        return lib.transforms.lax.cond(holds, f, other, p)
+
+    return g
+
+
 Transform = Callable[[Library, Function], Function]
 TRANSFORMS: list[Transform] = [
     identity, grad, value_and_grad, jvp, linearize, vjp, vmap, jacfwd, jacrev, hessian, hvp, make_graph, jit,
-    checkpoint, in_scan, in_while, custom_jvp, custom_vjp,
+    checkpoint, in_scan, in_while, cond, custom_jvp, custom_vjp,
 ]  # fmt: skip
 # What jax computes for ours where the two are the same function, so that fewer are traced. (A jax custom_vjp has no
 # forward mode at all.)
@@ -210,6 +222,7 @@ THEIR_OWN: dict[Transform, Transform] = {
     make_graph: identity,
     jit: identity,
     checkpoint: identity,
+    cond: identity,
 }
 CANONICAL = [t for t in TRANSFORMS if t not in THEIR_OWN]
 
@@ -315,6 +328,26 @@ def sorting(x: Any, xp: Any) -> Any:
     return xp.sort(x) * x[xp.argsort(-x)] + xp.roll(x, 1) * xp.flip(x)
 
 
+def branching(x: Any, xp: Any) -> Any:
+    """A condition that holds for some examples of a batch."""
+    lax = jax.lax if xp is jnp else tg.lax
+    y = xp.sin(x)
+    return lax.cond(xp.sum(x * x) > 1.2, lambda x: x[::-1] * y + xp.sum(x), lambda x: xp.exp(x) * y**2, x)
+
+
+def switching(p: Any, xp: Any) -> Any:
+    """An index that differs between examples, pytrees, and a branch that uses none of it."""
+    lax = jax.lax if xp is jnp else tg.lax
+    a, b = p
+    branches = [
+        lambda a, b: {"m": np.eye(2), "v": np.ones(2)},
+        lambda a, b: {"m": xp.outer(b, b) * a, "v": b @ a},
+        lambda a, b: {"m": a @ a, "v": xp.tanh(b)},
+    ]
+    out = lax.switch(xp.floor(18.0 * xp.abs(a[0, 0])).astype(int) % 3, branches, a, b)
+    return out["m"] * 0.5 + a, out["v"] * b
+
+
 RECORDS: dict[str, Record] = {
     r.f.__name__: r
     for r in [
@@ -332,6 +365,8 @@ RECORDS: dict[str, Record] = {
         Record(factors, (2, 2)),
         Record(joining, [(2, 2), (2,)]),
         Record(sorting, (3,)),
+        Record(branching, (3,)),
+        Record(switching, [(2, 2), (2,)]),
     ]
 }
 

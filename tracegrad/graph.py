@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ from tracegrad.axes import Axis, state
 from tracegrad.collector import collector_calmed, collector_paused
 from tracegrad.errors import RawSource, Source, replay, resolve
 from tracegrad.op import Op, Params
-from tracegrad.trace import Equation, Trace, Tracer, bind, hidden_behind, tracer_inputs
+from tracegrad.trace import Equation, Trace, Tracer, bind, capturing, hidden_behind, tracer_inputs
 from tracegrad.types import ArrayType, type_of
 
 
@@ -142,6 +143,16 @@ def axes_of(params: Params) -> frozenset[Axis]:
     return found
 
 
+def graphs_in(graph: Graph) -> Iterator[Graph]:
+    """The Graphs that its equations hold, each after those that it holds itself."""
+    for eqn in graph.eqns:
+        for value in eqn.params.values():
+            for part in value if type(value) is tuple else (value,):
+                if type(part) is Graph:
+                    yield from graphs_in(part)
+                    yield part
+
+
 def _content(const: Any) -> Any:
     """What stands for a constant when graphs are compared: type and bits of an array, a tracer itself."""
     if type(const) is np.ndarray:
@@ -246,11 +257,12 @@ def trace_graph(
     user_function: Any = None,
     names: Callable[[int], str] | None = None,
     abstract: bool = False,
+    captures: bool = False,
 ) -> Graph:
     """The Graph of a function from flat arrays to a flat sequence of arrays.
 
     `inputs` are arrays, whose values ride along, or ArrayTypes, for a trace of types only (all of one kind; without any,
-    `abstract` decides).
+    `abstract` decides). With `captures` what is done to tracers from outside is part of the Graph, too.
     """
     abstract = abstract or (bool(inputs) and type(inputs[0]) is ArrayType)
     user_function = function if user_function is None else user_function
@@ -258,9 +270,13 @@ def trace_graph(
     if names is not None:
         trace.names = names
     outer = state.trace
+    thread = threading.get_ident()
+    captor = capturing.get(thread)
     if abstract:
         trace.axes = state.bound
         state.trace = trace
+    if captures:
+        capturing[thread] = trace
     try:
         tracers = tracer_inputs(trace, inputs)
         with collector_calmed():
@@ -271,6 +287,10 @@ def trace_graph(
         raise
     finally:
         state.trace = outer
+        if captor is not None:
+            capturing[thread] = captor
+        else:
+            capturing.pop(thread, None)
         eqns = trace.finish()
         trace.end()
     with collector_paused():

@@ -39,6 +39,10 @@ Contraction = Callable[[Sequence[ArrayType], Params], "tuple[int, bool] | None"]
 Application = Callable[[tuple[Any, ...], Params], Any]
 # (inputs, params, which outputs are used) -> (inputs, params, the numbers of the outputs that are left).
 Pruning = Callable[[tuple[Any, ...], Params, Sequence[bool]], tuple[tuple[Any, ...], Params, Sequence[int]]]
+# (inputs, params) -> a Graph that may stand in the op's place and the inputs for it, or None.
+Inlining = Callable[[Sequence[Any], Params], "tuple[Any, Sequence[Any]] | None"]
+# (input positions, params) -> whether the op is jointly linear in these inputs.
+Linearity = Callable[[Iterable[int], Params], bool]
 
 EVERY: frozenset[int] = frozenset(range(1 << 10))
 
@@ -75,7 +79,8 @@ class Op:
     collective what the op over the named axis `params["axis_name"]` does where that axis is the one being batched
     apply      how an interpreter applies the op where there is more to decide than `bind` does
     prune      the op without outputs that nothing uses, and without what they alone need
-    inlined    the name of the param that holds a Graph which may stand in the op's place
+    inlined    the Graph that may stand in the op's place
+    linear_if  in what other inputs the op is jointly linear, where its params decide that
     contraction how much an op computes that sums products (matmul, einsum, convolution), and whether in batches
     """
 
@@ -94,6 +99,7 @@ class Op:
         "keeps_inputs",
         "kinds",
         "linear",
+        "linear_if",
         "name",
         "prune",
         "repeats",
@@ -130,7 +136,8 @@ class Op:
         collective: CollectiveRule | None = None,
         apply: Application | None = None,
         prune: Pruning | None = None,
-        inlined: str = "",
+        inlined: Inlining | None = None,
+        linear_if: Linearity | None = None,
         contraction: Contraction | None = None,
     ) -> None:
         self.name = name
@@ -156,16 +163,21 @@ class Op:
         self.prune = prune
         self.inlined = inlined
         self.contraction = contraction
+        self.linear_if = linear_if
         # A derivative of an op that is linear in all inputs together never looks at their values.
         self.keeps_inputs = EVERY not in self.linear
         if name in OPS:
             raise ValueError(f"an op named {name!r} is registered already; choose another name")
         OPS[name] = self
 
-    def is_linear_in(self, positions: Iterable[int]) -> bool:
+    def is_linear_in(self, positions: Iterable[int], params: Params) -> bool:
         """Whether the op is a linear map of these inputs, jointly, with the others held fixed."""
         chosen = frozenset(positions)
-        return any(chosen <= group for group in self.linear)
+        return any(chosen <= group for group in self.linear) or self.is_linear_by_params(chosen, params)
+
+    def is_linear_by_params(self, positions: Iterable[int], params: Params) -> bool:
+        """Whether its params make it one, and one that brings in nothing that is not zero where these inputs are."""
+        return self.linear_if is not None and self.linear_if(positions, params)
 
     def __repr__(self) -> str:
         return f"Op({self.name})"

@@ -56,6 +56,10 @@ UFUNCS: dict[np.ufunc, Op] = {}
 # The name of a ufunc of scipy.special, which is not imported for it -> our function.
 SCIPY_FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
+# Thread -> the trace that records all that is done to tracers in that thread, those from outside included: that of a
+# branch, in which must be all that it computes. Nearly always empty, which is quickly seen.
+capturing: dict[int, Trace] = {}
+
 NO_PARAMS: Params = {}
 _DIRECT = frozenset([np.ndarray, *PYTHON_SCALARS, *(np.dtype(c).type for c in "?bhilqBHILQefdgFDG")])
 _levels = itertools.count()
@@ -261,6 +265,13 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
         ]
         nested = contains_tracer(values)
 
+    if capturing and (captor := captor_of(trace)) is not None:
+        for x in inputs:
+            if type(x) is Tracer and x.origin.ended:
+                raise UnexpectedTracerError(f"{op.name}: {x.leak_text()}")
+            if type(x) is ndarray:
+                captor.kept(x, op)
+        trace, values, wanted = captor, inputs, ()
     source = user_source()
     if trace.abstract:
         # There are no values: equations hold the tracers themselves, which have at least their types.
@@ -290,6 +301,12 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
             out = Tracer(trace, result, source)
     trace.record((op, inputs, values, params, out, wanted))
     return out
+
+
+def captor_of(trace: Trace) -> Trace | None:
+    """The trace that records in place of this one, if there is such."""
+    captor = capturing.get(threading.get_ident())
+    return captor if captor is not None and captor.level > trace.level else None
 
 
 def bind_constant(op: Op, x: Any, params: Params, beside: Any) -> Any:

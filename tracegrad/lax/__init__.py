@@ -204,6 +204,10 @@ from tracegrad.ops.special_functions import (
     zeta,
 )
 from tracegrad.ops.window import reduce_window
+from tracegrad.transforms.branches import (
+    cond,
+    switch,
+)
 from tracegrad.transforms.differentiate import (
     stop_gradient,
 )
@@ -256,6 +260,7 @@ __all__ = [
     "collapse",
     "complex",
     "concatenate",
+    "cond",
     "conj",
     "conv",
     "conv_dimension_numbers",
@@ -376,6 +381,7 @@ __all__ = [
     "stack",
     "stop_gradient",
     "sub",
+    "switch",
     "tan",
     "tanh",
     "tile",

@@ -174,10 +174,22 @@ class _Writer:
             return self.constant(value.item(), value.dtype, value.dtype.name)
         if type(value) is tuple and all([x is None or type(x) in (bool, int) for x in value]):
             return repr(value)
+        if type(value) is tuple and value and all([type(x) is Graph for x in value]):
+            return f"({', '.join([self.graph_name(x) for x in value])},)"
         name = getattr(value, "__name__", f"k{len(self.namespace)}")
         if not name.isidentifier() or self.namespace.setdefault(name, value) is not value:
             name = f"k{len(self.namespace)}"
             self.namespace[name] = value
+        return name
+
+    def graph_name(self, graph: Graph) -> str:
+        """The name of a Graph that an equation holds: its own, unless something else is called that."""
+        for number in itertools.count(1):
+            name = graph.name if number == 1 else f"{graph.name}_{number}"
+            if not name.isidentifier() or keyword.iskeyword(name):
+                name = f"k{len(self.namespace)}"
+            if self.namespace.setdefault(name, graph) is graph:
+                break
         return name
 
     def write(self) -> list[str]:

@@ -326,5 +326,5 @@ call_op = Op(
     several=True,
     fresh=True,
     kinds="",
-    inlined="graph",
+    inlined=lambda inputs, params: (params["graph"], inputs),
 )

@@ -16,7 +16,7 @@ from tracegrad import tree
 from tracegrad.errors import at, clip, require_callable, user_source
 from tracegrad.graph import Graph, Var, evaluate
 from tracegrad.lower.numpy import compiled
-from tracegrad.op import Op, Params, Wanted
+from tracegrad.op import Inlining, Op, Params, Wanted
 from tracegrad.ops.collective import axis_index_op
 from tracegrad.trace import Tracer, bind
 from tracegrad.transforms.budget import chosen_within, size_in_bytes
@@ -154,7 +154,7 @@ def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Pa
     return tuple(apply_graph(checkpoint_op, batch_of(params["graph"], size, batched), inputs, _how(params)))
 
 
-def _declared(name: str, inlined: str = "") -> Op:
+def _declared(name: str, inlined: Inlining | None = None) -> Op:
     op = Op(
         name,
         evaluate=_evaluate,
@@ -173,7 +173,7 @@ def _declared(name: str, inlined: str = "") -> Op:
 
 checkpoint_op = _declared("checkpoint")
 # A forward or backward part whose equations jit may put among the others, with `prevent_cse=False`.
-open_checkpoint_op = _declared("open_checkpoint", inlined="graph")
+open_checkpoint_op = _declared("open_checkpoint", inlined=lambda inputs, params: (params["graph"], inputs))
 
 
 def _op_of_parts(how: Params) -> Op:

@@ -17,7 +17,7 @@ from tracegrad import tree
 from tracegrad.axes import state
 from tracegrad.collector import collector_paused
 from tracegrad.errors import at, clip, described, require_callable, user_source
-from tracegrad.graph import Graph, trace_graph
+from tracegrad.graph import Graph, graphs_in, trace_graph
 from tracegrad.lower.calls import Matcher, matcher
 from tracegrad.lower.numpy import lower
 from tracegrad.trace import Tracer, arrays_of, declared_types, leaf_names, output_name
@@ -58,8 +58,10 @@ class LoweredFunction:
         self.out_tree = out_tree
 
     def as_text(self) -> str:
-        """The generated Python source, each line with the user's line that it comes from."""
-        return lower(self.graph, self.out_tree).source
+        """The generated Python source, each line with the user's line that it comes from: of the functions of branches
+        first, then that of the whole."""
+        inner = dict.fromkeys(graphs_in(self.graph))
+        return "\n".join([*[f"{lower(graph).source}\n" for graph in inner], lower(self.graph, self.out_tree).source])
 
 
 class Jitted:

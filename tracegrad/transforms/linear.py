@@ -147,8 +147,8 @@ def pull_back(
 
 def require_linear(eqns: Sequence[Equation], transform: str = "linear_transpose") -> None:
     """In a trace of types only, an op that is not linear in what is traced has no values to differentiate at."""
-    for op, inputs, _, _, out, wanted in eqns:
-        if not op.is_linear_in(wanted):
+    for op, inputs, _, params, out, wanted in eqns:
+        if not op.is_linear_in(wanted, params):
             fix = "use tg.vjp for functions that are not linear"
             if transform != "linear_transpose":
                 fix = "a rule must be linear in its tangents or cotangents"
@@ -161,23 +161,23 @@ def require_linear(eqns: Sequence[Equation], transform: str = "linear_transpose"
 def require_no_offset(eqns: Sequence[Equation], outputs: Sequence[Any]) -> None:
     """Where an op is linear in several inputs together (a sum), those that are not traced must be zero: `x + 1` is
     affine, and its transpose would silently be that of `x`."""
-    for op, inputs, _, _, out, wanted in eqns:
+    for op, inputs, _, params, out, wanted in eqns:
         beside = [[x for i, x in enumerate(inputs) if i in group and i not in wanted] for group in op.linear]
-        fits = [all(map(_is_zero, b)) for b, group in zip(beside, op.linear, strict=True) if group.issuperset(wanted)]
-        if not any(fits):
+        fits = [all(map(is_zero, b)) for b, group in zip(beside, op.linear, strict=True) if group.issuperset(wanted)]
+        if not any(fits) and not op.is_linear_by_params(wanted, params):
             raise DifferentiationError(
                 f"linear_transpose needs a linear function, but {_placed(op, inputs, out)} brings in a constant that is "
                 "not zero, which makes the function affine; leave the constant out, or use tg.vjp"
             )
     for i, x in enumerate(outputs):
-        if type(x) is not Tracer and not _is_zero(x):
+        if type(x) is not Tracer and not is_zero(x):
             raise DifferentiationError(
                 f"linear_transpose{at(user_source())} needs a linear function, but its output {i}, {type_of(x)}, is a "
                 "constant that is not zero; leave it out, or use tg.vjp"
             )
 
 
-def _is_zero(x: Any) -> bool:
+def is_zero(x: Any) -> bool:
     """Whether a constant is known to be zero."""
     while type(x) is Tracer:
         x = x.value

@@ -59,10 +59,11 @@ def inline_calls(graph: Graph) -> Graph:
     def walk(body: Graph, names: dict[Atom, Atom]) -> list[Atom]:
         for eqn in body.eqns:
             inputs = tuple([names.get(a, a) for a in eqn.inputs])
-            if eqn.op.inlined:
-                inner: Graph = eqn.params[eqn.op.inlined]
+            found = eqn.op.inlined and eqn.op.inlined(inputs, eqn.params)
+            if found:
+                inner, given = found
                 consts.update(inner.consts)
-                outputs = walk(inner, dict(zip(inner.inputs, inputs, strict=True)))
+                outputs = walk(inner, dict(zip(inner.inputs, given, strict=True)))
                 names.update(zip(eqn.outputs, outputs, strict=True))
                 continue
             if body is not graph:  # may be called more than once
@@ -242,6 +243,7 @@ PASSES: tuple[Pass, ...] = (
     collapse_constants,
     absorb_broadcasts,
     fold_constants,
+    inline_calls,  # a branch whose index has become a constant
     apply_algebra,
     absorb_broadcasts,
     merge_common_subexpressions,
