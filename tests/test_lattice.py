@@ -563,6 +563,7 @@ LOOPS: dict[str, Function] = {
     ),
     "fori_loop": lambda x: tg.lax.fori_loop(0, 3, lambda i, c: np.sin(c) * 0.9 + 0.1 * i, x),
     "while_loop": lambda x: tg.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, np.sin(c[1]) + 0.2), (0, x))[1],
+    "cond": lambda x: tg.lax.cond(np.sum(np.real(x)) > 0.2, lambda v: np.sin(v) * v, lambda v: 0.5 * v * v, x),
     "map": lambda x: tg.lax.map(lambda r: r * np.cos(r), x) if x.ndim else x,
 }
 
