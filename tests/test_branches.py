@@ -6,6 +6,7 @@ from __future__ import annotations
 import doctest
 import itertools
 import re
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -340,6 +341,54 @@ def test_shared_operands_get_the_sum_of_their_cotangents() -> None:
     near(tg.grad(loss(tg, np), (0, 1))(w, x), jax.grad(loss(jax, jnp), (0, 1))(w, x))
     near(tg.jit(tg.grad(loss(tg, np), (0, 1)))(w, x), jax.grad(loss(jax, jnp), (0, 1))(w, x))
     near(tg.jvp(tg.grad(loss(tg, np)), (w, x), (w, x)), jax.jvp(jax.grad(loss(jax, jnp)), (w, x), (w, x)))
+
+
+def mixture(lib: Any, xp: Any) -> Any:
+    """For each row, one of two experts, whose weights all rows share."""
+
+    def one(i: Any, w: Any, x: Any) -> Any:
+        return lib.lax.switch(i, [lambda w, x: xp.tanh(x @ w[0]) @ w[0], lambda w, x: x @ w[1]], w, x)
+
+    return lambda i, w, x: xp.sum(lib.vmap(one, (0, None, 0))(i, w, x) ** 2)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_the_gradient_of_shared_weights_takes_no_memory_for_each_row(jit: bool) -> None:
+    rng = np.random.default_rng(1)
+    n, d = 300, 40
+    i, w, x = rng.integers(0, 2, n), rng.normal(size=(2, d, d)), rng.normal(size=(n, d))
+    gradient = tg.grad(mixture(tg, np), 1)
+    gradient = tg.jit(gradient) if jit else gradient
+    near(gradient(i, w, x), jax.grad(mixture(jax, jnp), 1)(i, w, x), 1e-9)
+    tracemalloc.start()
+    gradient(i, w, x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < n * d * d * 8 / 2  # one matrix for half the rows
+
+
+@pytest.mark.parametrize("order", list(itertools.product(["grad", "jvp", "vmap", "jit"], repeat=2)))
+def test_what_becomes_of_the_gradient_of_shared_weights(order: tuple[str, ...]) -> None:
+    i, x = np.array([0, 1, 1, 0]), X
+
+    def f(lib: Any, xp: Any) -> Any:
+        jit = lib.jit if lib is tg else lambda g: g
+        return jit(lambda w: lib.grad(mixture(lib, xp), 1)(i, w, xp.sin(x * w[0, 0])))
+
+    w = np.linspace(-0.4, 0.5, 18).reshape(2, 3, 3)
+    for k in range(order.count("vmap")):
+        w = np.stack([w, (0.8 - 0.1 * k) * w])
+    plain = tuple([t for t in order if t != "jit"])
+    near(transformed(tg, f(tg, np), order)(w), run_with_numpy(transformed(jax, f(jax, jnp), plain), w), 1e-10)
+
+
+def test_an_index_closed_over_is_read_anew() -> None:
+    i, w = np.array([0, 1, 1, 0]), np.linspace(-0.4, 0.5, 18).reshape(2, 3, 3)
+    f = tg.jit(lambda w: mixture(tg, np)(i, w, X))
+    before = f(w)
+    i[:] = 1 - i
+    near(f(w), mixture(tg, np)(i, w, X))
+    assert not np.allclose(f(w), before)
 
 
 @pytest.mark.parametrize("axes", list(itertools.product([0, None], repeat=4)))

@@ -35,7 +35,7 @@ from tracegrad.types import ArrayType
 COLLECTIVES = {
     "all_gather", "all_to_all", "axis_index", "pmax", "pmin", "ppermute", "psum", "psum_scatter",
 }  # fmt: skip
-WITHOUT_SAMPLES = {"call", "chain", "custom_call", "switch", "switch_rows"} | COLLECTIVES
+WITHOUT_SAMPLES = {"call", "chain", "custom_call", "pull_rows", "switch", "switch_rows"} | COLLECTIVES
 
 
 def parameters(*dtypes: Any, only: str = "biufc", make: Any = cases) -> list[Any]:
