@@ -502,6 +502,44 @@ def test_collectives_in_branches(axes: Any) -> None:
     assert state.bound == ()
 
 
+@pytest.mark.parametrize("nesting", ["axis inside", "axis outside", "axis outside, which chooses too"])
+def test_collectives_of_rows_that_share_weights(nesting: str) -> None:
+    """The index of a row is mapped by another axis than the one that the branches sum over, or by both."""
+    i, w = np.array([0, 1]), np.linspace(-0.4, 0.5, 18).reshape(2, 3, 3)
+
+    def one(i: Any, w: Any, x: Any) -> Any:
+        return lax.switch(i, [lambda w, x: x @ w[0] + psum(x, "j"), lambda w, x: psum(x @ w[1], "j") * x], w, x)
+
+    def mapped(i: Any, w: Any) -> Any:
+        inner = lambda f, x: tg.vmap(f, axis_name="j")(x)
+        if nesting == "axis inside":
+            return tg.vmap(lambda i: inner(lambda x: one(i, w, x), X))(i)
+        if nesting == "axis outside":
+            return np.swapaxes(inner(lambda x: tg.vmap(lambda i: one(i, w, x))(i), X), 0, 1)
+        rows = tg.vmap(lambda x, i: tg.vmap(lambda i: one(i, w, x))(i), axis_name="j")(X, np.stack([i] * len(X)))
+        return np.swapaxes(rows, 0, 1)
+
+    plain = [X @ w[0] + X.sum(0), (X @ w[1]).sum(0) * X]
+    near(mapped(i, w), np.stack(plain))
+    near(tg.jit(mapped)(i, w), np.stack(plain))
+    loss = lambda i, w: np.sum(mapped(i, w) ** 2)
+    slopes = [(loss(i, w + d) - loss(i, w - d)) / 2e-5 for d in 1e-5 * np.eye(18).reshape(18, 2, 3, 3)]
+    for gradient in (tg.grad(loss, 1), tg.jit(tg.grad(loss, 1)), tg.grad(tg.jit(loss), 1)):
+        near(gradient(i, w), np.reshape(slopes, w.shape), 1e-7)
+
+
+def test_the_pullback_of_shared_weights_is_transposed() -> None:
+    i, w = np.array([0, 1, 1, 0]), np.linspace(-0.4, 0.5, 18).reshape(2, 3, 3)
+    branches = [lambda w, x: np.tanh(x @ w[0]), lambda w, x: x @ w[1]]
+    rows = lambda i, w: tg.vmap(lambda i, x: lax.switch(i, branches, w, x))(i, X)
+
+    def pushed(i: Any, w: Any, t: Any) -> Any:
+        pull = lambda ct: tg.vjp(lambda w: rows(i, w), w)[1](ct)[0]
+        return tg.linear_transpose(pull, np.zeros((4, 3)))(t)[0]
+
+    near(tg.jit(pushed)(i, w, np.sin(w)), tg.jvp(lambda w: rows(i, w), (w,), (np.sin(w),))[1])
+
+
 def test_a_collective_ties_the_choice_to_its_axis() -> None:
     """Where nothing else that the equation reads depends on the axis."""
     f = lambda p, x: tg.vmap(lambda _: lax.cond(p, lambda: axis_index("i") * x, lambda: x), axis_name="i")(
