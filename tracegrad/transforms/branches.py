@@ -10,7 +10,7 @@ The rules of the two ops are the same, since both hold the Graphs of one example
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -33,7 +33,7 @@ from tracegrad.lower.numpy import compiled, own
 from tracegrad.op import OPS, Op, Params, Wanted
 from tracegrad.ops.collective import axis_index_op
 from tracegrad.trace import Trace, Tracer, arrays_of, bind, captor_of, leaf_names, output_name, tracer_inputs
-from tracegrad.transforms.batch import Batched, batch_graph, own_arrays, with_batch
+from tracegrad.transforms.batch import batch_graph, own_arrays, with_batch
 from tracegrad.transforms.call import (
     Reverse,
     batch_of,
@@ -345,20 +345,26 @@ def _in_graph(x: Any) -> bool:
 def _by_rows(index: Any, operands: Sequence[Any], graphs: Graphs, batched: Sequence[bool]) -> list[Any]:
     """Each branch on the rows that choose it, equation by equation: where the choices are known, what is traced needs no
     more than an ordinary function to be differentiated."""
+    parts = list(_parts(index, operands, graphs, batched))
+    if len(parts) == 1:
+        return parts[0][1]
+    back = np.argsort(np.concatenate([rows for rows, _ in parts]))
+    return [np.concatenate(column)[back] for column in zip(*[results for _, results in parts], strict=True)]
+
+
+def _parts(
+    index: Any, operands: Sequence[Any], graphs: Graphs, batched: Sequence[bool]
+) -> Iterator[tuple[Any, list[Any]]]:
+    """For each branch that rows choose, these rows and what it makes of them. One branch is run on no rows if there are
+    none."""
     size = len(index)
     chosen = np.clip(index.astype(np.int64), 0, len(graphs) - 1)
-    order, parts = [], []
-    with entered(state.bound):
-        for k, graph in enumerate(graphs):
-            rows = np.flatnonzero(chosen == k)
-            if rows.size or (size == 0 and k == 0):
-                picked = [x[rows] if b and rows.size < size else x for x, b in zip(operands, batched, strict=True)]
-                parts.append(_all(graph, rows.size, picked, batched))
-                order.append(rows)
-    if len(order) == 1:
-        return parts[0]
-    back = np.argsort(np.concatenate(order))
-    return [np.concatenate(column)[back] for column in zip(*parts, strict=True)]
+    for k in np.unique(chosen) if size else [0]:
+        rows = np.flatnonzero(chosen == k)
+        picked = [x[rows] if b and rows.size < size else x for x, b in zip(operands, batched, strict=True)]
+        with entered(state.bound):
+            results = _all(graphs[k], rows.size, picked, batched)
+        yield rows, results
 
 
 def _recorded(op: Op, inputs: tuple[Any, ...], params: Params) -> Sequence[Any]:
@@ -387,16 +393,10 @@ def _evaluate(index: Any, *operands: Any, branches: Graphs, **_: Any) -> tuple[A
 def _evaluate_rows(
     index: Any, *operands: Any, branches: Graphs, batched: tuple[bool, ...], **_: Any
 ) -> tuple[Any, ...]:
-    size = len(index)
-    chosen = np.clip(index.astype(np.int64), 0, len(branches) - 1)
-    outs = [np.empty((size, *t.shape), t.dtype) for t in branches[0].out_types]
-    with entered(state.bound):
-        for k, graph in enumerate(branches):
-            rows = np.flatnonzero(chosen == k)
-            if rows.size:
-                picked = [x[rows] if b and rows.size < size else x for x, b in zip(operands, batched, strict=True)]
-                for out, found in zip(outs, batch_graph(graph, rows.size, picked, batched), strict=True):
-                    out[rows] = found.value if type(found) is Batched else found
+    outs = [np.empty((len(index), *t.shape), t.dtype) for t in branches[0].out_types]
+    for rows, results in _parts(index, operands, branches, batched):
+        for out, found in zip(outs, results, strict=True):
+            out[rows] = found
     return tuple(outs)
 
 
