@@ -6,6 +6,7 @@ from __future__ import annotations
 import doctest
 import itertools
 import re
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -342,6 +343,54 @@ def test_shared_operands_get_the_sum_of_their_cotangents() -> None:
     near(tg.jvp(tg.grad(loss(tg, np)), (w, x), (w, x)), jax.jvp(jax.grad(loss(jax, jnp)), (w, x), (w, x)))
 
 
+def mixture(lib: Any, xp: Any) -> Any:
+    """For each row, one of two experts, whose weights all rows share."""
+
+    def one(i: Any, w: Any, x: Any) -> Any:
+        return lib.lax.switch(i, [lambda w, x: xp.tanh(x @ w[0]) @ w[0], lambda w, x: x @ w[1]], w, x)
+
+    return lambda i, w, x: xp.sum(lib.vmap(one, (0, None, 0))(i, w, x) ** 2)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_the_gradient_of_shared_weights_takes_no_memory_for_each_row(jit: bool) -> None:
+    rng = np.random.default_rng(1)
+    n, d = 300, 40
+    i, w, x = rng.integers(0, 2, n), rng.normal(size=(2, d, d)), rng.normal(size=(n, d))
+    gradient = tg.grad(mixture(tg, np), 1)
+    gradient = tg.jit(gradient) if jit else gradient
+    near(gradient(i, w, x), jax.grad(mixture(jax, jnp), 1)(i, w, x), 1e-9)
+    tracemalloc.start()
+    gradient(i, w, x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < n * d * d * 8 / 2  # one matrix for half the rows
+
+
+@pytest.mark.parametrize("order", list(itertools.product(["grad", "jvp", "vmap", "jit"], repeat=2)))
+def test_what_becomes_of_the_gradient_of_shared_weights(order: tuple[str, ...]) -> None:
+    i, x = np.array([0, 1, 1, 0]), X
+
+    def f(lib: Any, xp: Any) -> Any:
+        jit = lib.jit if lib is tg else lambda g: g
+        return jit(lambda w: lib.grad(mixture(lib, xp), 1)(i, w, xp.sin(x * w[0, 0])))
+
+    w = np.linspace(-0.4, 0.5, 18).reshape(2, 3, 3)
+    for k in range(order.count("vmap")):
+        w = np.stack([w, (0.8 - 0.1 * k) * w])
+    plain = tuple([t for t in order if t != "jit"])
+    near(transformed(tg, f(tg, np), order)(w), run_with_numpy(transformed(jax, f(jax, jnp), plain), w), 1e-10)
+
+
+def test_an_index_closed_over_is_read_anew() -> None:
+    i, w = np.array([0, 1, 1, 0]), np.linspace(-0.4, 0.5, 18).reshape(2, 3, 3)
+    f = tg.jit(lambda w: mixture(tg, np)(i, w, X))
+    before = f(w)
+    i[:] = 1 - i
+    near(f(w), mixture(tg, np)(i, w, X))
+    assert not np.allclose(f(w), before)
+
+
 @pytest.mark.parametrize("axes", list(itertools.product([0, None], repeat=4)))
 def test_vmap_of_vmap(axes: Any) -> None:
     """The index and the operand are mapped by the outer one, by the inner one, by both, by none."""
@@ -451,6 +500,44 @@ def test_collectives_in_branches(axes: Any) -> None:
     for gradient in (tg.grad(loss), tg.jit(tg.grad(loss)), tg.grad(tg.jit(loss))):
         near(gradient(x), np.reshape(slopes, (2, 3)), 1e-7)
     assert state.bound == ()
+
+
+@pytest.mark.parametrize("nesting", ["axis inside", "axis outside", "axis outside, which chooses too"])
+def test_collectives_of_rows_that_share_weights(nesting: str) -> None:
+    """The index of a row is mapped by another axis than the one that the branches sum over, or by both."""
+    i, w = np.array([0, 1]), np.linspace(-0.4, 0.5, 18).reshape(2, 3, 3)
+
+    def one(i: Any, w: Any, x: Any) -> Any:
+        return lax.switch(i, [lambda w, x: x @ w[0] + psum(x, "j"), lambda w, x: psum(x @ w[1], "j") * x], w, x)
+
+    def mapped(i: Any, w: Any) -> Any:
+        inner = lambda f, x: tg.vmap(f, axis_name="j")(x)
+        if nesting == "axis inside":
+            return tg.vmap(lambda i: inner(lambda x: one(i, w, x), X))(i)
+        if nesting == "axis outside":
+            return np.swapaxes(inner(lambda x: tg.vmap(lambda i: one(i, w, x))(i), X), 0, 1)
+        rows = tg.vmap(lambda x, i: tg.vmap(lambda i: one(i, w, x))(i), axis_name="j")(X, np.stack([i] * len(X)))
+        return np.swapaxes(rows, 0, 1)
+
+    plain = [X @ w[0] + X.sum(0), (X @ w[1]).sum(0) * X]
+    near(mapped(i, w), np.stack(plain))
+    near(tg.jit(mapped)(i, w), np.stack(plain))
+    loss = lambda i, w: np.sum(mapped(i, w) ** 2)
+    slopes = [(loss(i, w + d) - loss(i, w - d)) / 2e-5 for d in 1e-5 * np.eye(18).reshape(18, 2, 3, 3)]
+    for gradient in (tg.grad(loss, 1), tg.jit(tg.grad(loss, 1)), tg.grad(tg.jit(loss), 1)):
+        near(gradient(i, w), np.reshape(slopes, w.shape), 1e-7)
+
+
+def test_the_pullback_of_shared_weights_is_transposed() -> None:
+    i, w = np.array([0, 1, 1, 0]), np.linspace(-0.4, 0.5, 18).reshape(2, 3, 3)
+    branches = [lambda w, x: np.tanh(x @ w[0]), lambda w, x: x @ w[1]]
+    rows = lambda i, w: tg.vmap(lambda i, x: lax.switch(i, branches, w, x))(i, X)
+
+    def pushed(i: Any, w: Any, t: Any) -> Any:
+        pull = lambda ct: tg.vjp(lambda w: rows(i, w), w)[1](ct)[0]
+        return tg.linear_transpose(pull, np.zeros((4, 3)))(t)[0]
+
+    near(tg.jit(pushed)(i, w, np.sin(w)), tg.jvp(lambda w: rows(i, w), (w,), (np.sin(w),))[1])
 
 
 def test_a_collective_ties_the_choice_to_its_axis() -> None:

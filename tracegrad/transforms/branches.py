@@ -10,7 +10,7 @@ The rules of the two ops are the same, since both hold the Graphs of one example
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -33,11 +33,13 @@ from tracegrad.lower.numpy import compiled, own
 from tracegrad.op import OPS, Op, Params, Wanted
 from tracegrad.ops.collective import axis_index_op
 from tracegrad.trace import Trace, Tracer, arrays_of, bind, captor_of, leaf_names, output_name, tracer_inputs
-from tracegrad.transforms.batch import Batched, batch_graph, with_batch
+from tracegrad.transforms.batch import batch_graph, own_arrays, with_batch
 from tracegrad.transforms.call import (
     Reverse,
     batch_of,
     call,
+    call_op,
+    closed,
     floating,
     places,
     remembered,
@@ -324,7 +326,45 @@ def _apply(inputs: tuple[Any, ...], params: Params) -> Sequence[Any]:
 
 
 def _apply_rows(inputs: tuple[Any, ...], params: Params) -> Sequence[Any]:
+    if any([type(x) is Tracer for x in inputs]) and not any(map(_in_graph, inputs)):
+        index = _known(inputs[0], "switch")
+        if index is not None:
+            return _by_rows(index, inputs[1:], params["branches"], params["batched"])
     return _recorded(switch_rows_op, inputs, params)
+
+
+def _in_graph(x: Any) -> bool:
+    """Whether a Graph is being made, which has to hold for other choices too."""
+    while type(x) is Tracer:
+        if x.origin.for_graph:
+            return True
+        x = x.value
+    return False
+
+
+def _by_rows(index: Any, operands: Sequence[Any], graphs: Graphs, batched: Sequence[bool]) -> list[Any]:
+    """Each branch on the rows that choose it, equation by equation: where the choices are known, what is traced needs no
+    more than an ordinary function to be differentiated."""
+    parts = list(_parts(index, operands, graphs, batched))
+    if len(parts) == 1:
+        return parts[0][1]
+    back = np.argsort(np.concatenate([rows for rows, _ in parts]))
+    return [np.concatenate(column)[back] for column in zip(*[results for _, results in parts], strict=True)]
+
+
+def _parts(
+    index: Any, operands: Sequence[Any], graphs: Graphs, batched: Sequence[bool]
+) -> Iterator[tuple[Any, list[Any]]]:
+    """For each branch that rows choose, these rows and what it makes of them. One branch is run on no rows if there are
+    none."""
+    size = len(index)
+    chosen = np.clip(index.astype(np.int64), 0, len(graphs) - 1)
+    for k in np.unique(chosen) if size else [0]:
+        rows = np.flatnonzero(chosen == k)
+        picked = [x[rows] if b and rows.size < size else x for x, b in zip(operands, batched, strict=True)]
+        with entered(state.bound):
+            results = _all(graphs[k], rows.size, picked, batched)
+        yield rows, results
 
 
 def _recorded(op: Op, inputs: tuple[Any, ...], params: Params) -> Sequence[Any]:
@@ -335,12 +375,13 @@ def _recorded(op: Op, inputs: tuple[Any, ...], params: Params) -> Sequence[Any]:
     if top is None or not top.reverse or is_linear or captor_of(top) is not None:
         return bind(op, inputs, params)
     wanted = tuple([i for i, x in enumerate(inputs[1:]) if type(x) is Tracer and x.origin is top])
-    if not wanted:
-        return bind(op, inputs, params)
+    batched = params.get("batched")
+    if not wanted or not (batched is None or all([batched[i] for i in wanted])):
+        return bind(op, inputs, params)  # see _pull_shared
     branches = _forward(graphs, wanted, floating(graphs[0])).branches
     params = {**params, "branches": branches.graphs, "of": graphs, "wanted": wanted}
-    if "batched" in params:
-        params["batched"] = (*params["batched"], *[False] * len(branches.consts))
+    if batched is not None:
+        params["batched"] = (*batched, *[False] * len(branches.consts))
     return bind(op, (*inputs, *branches.consts), params)[: len(graphs[0].outputs)]
 
 
@@ -352,16 +393,10 @@ def _evaluate(index: Any, *operands: Any, branches: Graphs, **_: Any) -> tuple[A
 def _evaluate_rows(
     index: Any, *operands: Any, branches: Graphs, batched: tuple[bool, ...], **_: Any
 ) -> tuple[Any, ...]:
-    size = len(index)
-    chosen = np.clip(index.astype(np.int64), 0, len(branches) - 1)
-    outs = [np.empty((size, *t.shape), t.dtype) for t in branches[0].out_types]
-    with entered(state.bound):
-        for k, graph in enumerate(branches):
-            rows = np.flatnonzero(chosen == k)
-            if rows.size:
-                picked = [x[rows] if b and rows.size < size else x for x, b in zip(operands, batched, strict=True)]
-                for out, found in zip(outs, batch_graph(graph, rows.size, picked, batched), strict=True):
-                    out[rows] = found.value if type(found) is Batched else found
+    outs = [np.empty((len(index), *t.shape), t.dtype) for t in branches[0].out_types]
+    for rows, results in _parts(index, operands, branches, batched):
+        for out, found in zip(outs, results, strict=True):
+            out[rows] = found
     return tuple(outs)
 
 
@@ -389,6 +424,20 @@ def _vjp(wanted: Wanted, cts: Any, out: Any, primals: Sequence[Any], params: Par
     if not own:
         return [None] * len(wanted)
     given = tuple([i for i, ct in enumerate(cts) if ct is not None])
+    batched = params.get("batched")
+    # In the trace of a linear map there are no values.
+    has_values = not any([type(x) is Tracer and x.origin.ended for x in primals])
+    if batched is not None and has_values and not all([batched[i] for i in own]):
+        found = _pull_shared(own, given, [*primals, *[cts[i] for i in given]], params)
+    else:
+        found = _pull(own, given, cts, out, primals, params)
+    return [found.get(i - 1) for i in wanted]
+
+
+def _pull(
+    own: Wanted, given: tuple[int, ...], cts: Any, out: Any, primals: Sequence[Any], params: Params
+) -> dict[int, Any]:
+    """The cotangents of operands, from one switch of the branches' backward parts."""
     (index, *operands), batched = primals, params.get("batched")
     graphs, of = params["branches"], params.get("of")
     pulled = None
@@ -408,8 +457,69 @@ def _vjp(wanted: Wanted, cts: Any, out: Any, primals: Sequence[Any], params: Par
     results = _run(pulled.branches, index, inputs, flags)
     if batched is not None:
         results = [r if batched[i] else np.sum(r, axis=0) for i, r in zip(pulled.found, results, strict=True)]
-    found = dict(zip(pulled.found, results, strict=True))
-    return [found.get(i - 1) for i in wanted]
+    return dict(zip(pulled.found, results, strict=True))
+
+
+def _pull_shared(own: Wanted, given: tuple[int, ...], inputs: Sequence[Any], params: Params) -> dict[int, Any]:
+    """The same where rows share an operand. A cotangent of it for each row, to be summed, may be too much to hold: that
+    of a matrix is an outer product. So this is an equation of its own, which differentiates what is run on all rows of a
+    branch together, where a matrix product sums. Its derivatives and batches are those of a Graph that does hold one
+    for each row."""
+    graphs, batched = params["branches"], params["batched"]
+    count = len(batched) + 1
+    types = [type_of(x) for x in inputs]
+
+    def make() -> tuple[Graph, tuple[int, ...]]:
+        found: list[int] = []
+
+        def cotangents(*arrays: Any) -> list[Any]:
+            cts: list[Any] = [None] * len(graphs[0].outputs)
+            for i, ct in zip(given, arrays[count:], strict=True):
+                cts[i] = ct
+            results = _pull(own, given, cts, None, arrays[:count], _without_of(params))
+            found.extend(results)
+            return list(results.values())
+
+        traced = trace_graph(cotangents, types, transform="vjp", user_function=graphs[0], names=lambda i: f"input {i}")
+        return simplify(replace(traced, name=f"{graphs[0].name}_by_rows")), tuple(found)
+
+    graph, found = _once(graphs, ("shared", own, given, batched, *types), make)
+    if not found:
+        return {}
+    whole, consts = closed(graph)
+    held = {"graph": whole, "branches": graphs, "batched": batched, "wanted": found, "given": given}
+    return dict(zip(found, _apply_pull((*inputs, *consts), held), strict=True))
+
+
+def _apply_pull(inputs: tuple[Any, ...], params: Params) -> Sequence[Any]:
+    _, is_linear = traces_of(inputs)
+    return evaluate(params["graph"], inputs) if is_linear else bind(pull_rows_op, inputs, params)
+
+
+def _evaluate_pull(
+    index: Any,
+    *arrays: Any,
+    graph: Graph,
+    branches: Graphs,
+    batched: tuple[bool, ...],
+    wanted: Wanted,
+    given: tuple[int, ...],
+) -> tuple[Any, ...]:
+    operands = list(arrays[: len(batched)])
+    trace = Trace("vjp", graph, reverse=True)
+    tracers = tracer_inputs(trace, [operands[i] for i in wanted])
+    for i, t in zip(wanted, tracers, strict=True):
+        operands[i] = t
+    try:
+        outs = _by_rows(index, operands, branches, batched)
+        eqns = trace.finish()
+    finally:
+        trace.end()
+    cts: list[Any] = [None] * len(outs)
+    for i, ct in zip(given, arrays[len(batched) :], strict=False):  # constants of the graph come last
+        cts[i] = ct
+    results = pull_back(trace, eqns, tracers, outs, cts)
+    return tuple(own_arrays(results, tracers, [index, *arrays]))
 
 
 def _is_linear(positions: Iterable[int], params: Params) -> bool:
@@ -542,6 +652,19 @@ switch_rows_op: Op = Op(
     linear_if=_is_linear,
     prune=_prune,
     simplify=_forgotten,
+)
+
+pull_rows_op: Op = Op(
+    "pull_rows",
+    evaluate=_evaluate_pull,
+    infer=lambda types, params: params["graph"].out_types,
+    jvp=call_op.jvp,
+    vjp=call_op.vjp,
+    batch=call_op.batch,
+    apply=_apply_pull,
+    several=True,
+    fresh=True,
+    kinds="",
 )
 
 
