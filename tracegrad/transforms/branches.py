@@ -492,7 +492,7 @@ def _pull_shared(own: Wanted, given: tuple[int, ...], inputs: Sequence[Any], par
 
 
 def _apply_pull(inputs: tuple[Any, ...], params: Params) -> Sequence[Any]:
-    _, is_linear = traces_of(inputs)
+    _, is_linear = top_trace(inputs)
     return evaluate(params["graph"], inputs) if is_linear else bind(pull_rows_op, inputs, params)
 
 
