@@ -123,6 +123,11 @@ def test_transforms_of_calls(name: str) -> None:
 def test_linear_functions_are_transposed() -> None:
     f = tg.jit(lambda x: x[::-1] * 2.0 + x)
     near(tg.linear_transpose(f, X)(X), tg.linear_transpose(lambda x: x[::-1] * 2.0 + x, X)(X))
+    a, x = np.arange(6.0).reshape(2, 3), np.ones((3, 2))
+    for f in (lambda t: a @ t.T.T, lambda t: t.T @ a.T, lambda t: a.T @ t.T, lambda t: t.T @ np.ones((3, 1))):
+        out = f(x)
+        near(tg.linear_transpose(tg.jit(f), x)(out), tg.linear_transpose(f, x)(out))
+        near(tg.grad(lambda t, f=f: np.sum(tg.jit(f)(t) ** 2))(x), tg.grad(lambda t, f=f: np.sum(f(t) ** 2))(x))
     with pytest.raises(tg.errors.DifferentiationError, match="needs a linear function, but sin"):
         tg.linear_transpose(tg.jit(np.sin), X)(X)
 

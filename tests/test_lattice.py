@@ -221,6 +221,8 @@ THEIR_OWN: dict[Transform, Transform] = {
     custom_vjp: custom_jvp,
     make_graph: identity,
     jit: identity,
+    in_scan: identity,
+    in_while: identity,
     checkpoint: identity,
     cond: identity,
 }
@@ -679,8 +681,10 @@ def test_random_programs(steps: list[tuple[Callable[..., Any], list[int]]], seed
     # Compiled: the same bits; and derivatives of what is compiled.
     jitted = tg.jit(f)
     assert np.asarray(jitted(*args)).tobytes() == np.asarray(value).tobytes()
+    # (A branch that is known is differentiated op by op, one that is not as a whole: sums are taken in another order.)
+    same = near if LOOPS["cond"] in [g for g, _ in steps] else np.testing.assert_array_equal
     for got, expected in zip(tg.jit(by_reverse)(*args), gradient, strict=True):
-        assert np.asarray(got).tobytes() == np.asarray(expected).tobytes()
+        same(got, expected)
     for got, expected in zip(tg.grad(jitted, (0, 1))(*args), gradient, strict=True):
         near(got, expected)
     near(tg.jvp(jitted, args, tangents)[1], slope(tangents))

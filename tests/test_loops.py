@@ -261,6 +261,15 @@ def test_each_row_stops_at_its_own_step() -> None:
     np.testing.assert_allclose(shared, np.sum(ns * 2.0 ** (ns - 1.0)))
 
 
+def test_the_derivative_of_a_loop_inside_a_linear_rule() -> None:
+    """A custom_jvp rule is transposed as a linear map, and with it the derivatives of the loop that it takes."""
+    power = lambda x: lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, c[1] * x), (0, x * x))[1]
+    slope = tg.custom_jvp(tg.grad(power))
+    slope.defjvp(lambda primals, tangents: (slope(*primals), tg.jvp(tg.grad(power), primals, tangents)[1]))
+    np.testing.assert_allclose(tg.grad(slope)(1.5), 20 * 1.5**3)
+    np.testing.assert_allclose(tg.jit(tg.vmap(tg.grad(tg.grad(power))))(SQUARES), 20 * SQUARES**3)
+
+
 @pytest.mark.parametrize("mode", ["grad", "jacfwd", "hessian"])
 def test_while_against_jax(mode: str) -> None:
     """jax has no reverse mode here: its forward mode is the truth."""

@@ -212,9 +212,17 @@ def _turned(x: Any, y: Any, left: bool, right: bool) -> tuple[Any, Any]:
 
 
 def _turned_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
-    x, y = primals
-    found = _matmul_vjp(wanted, ct, out, _turned(x, y, **params), {})
-    return [transposed(g) if (params["left"], params["right"])[i] else g for i, g in zip(wanted, found, strict=True)]
+    flags = params["left"], params["right"]
+    found = []
+    for i in wanted:
+        # Of the input that the cotangent is of there may be no more than a type.
+        own = _turned_type(type_of(primals[i]), flags[i])
+        sides: list[Any] = [None, None]
+        sides[i] = np.broadcast_to(np.zeros((), own.dtype), own.shape)
+        sides[1 - i] = transposed(primals[1 - i]) if flags[1 - i] else primals[1 - i]
+        d = conform((_matmul_right if i else _matmul_left)(ct, *sides), sides[i])
+        found.append(transposed(d) if flags[i] else d)
+    return found
 
 
 def _turned_samples() -> Iterable[Sample]:

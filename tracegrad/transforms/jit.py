@@ -294,9 +294,10 @@ def jit(
             quotients by numbers and of small powers, one factor in place of two.
 
     Returns:
-        A function with the same arguments and results, bit for bit unless `fast` (of a NaN only that it is one). Called while something else is
-        traced, it is one equation there. It has `.lower(*args)`, with `.graph` and
-        `.as_text()`, and `.trace_log`, one line for each time that it was traced.
+        A function with the same arguments and results, bit for bit unless `fast`. (Of a NaN only that it is one; and the
+        derivative of a branch that is known without jit, and not with it, may be summed in another order.) Called while
+        something else is traced, it is one equation there. It has `.lower(*args)`, with `.graph` and `.as_text()`, and
+        `.trace_log`, one line for each time that it was traced.
 
     Raises:
         ConcretizationTypeError: where `fun` needs a value, with the user's line.

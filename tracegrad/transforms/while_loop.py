@@ -178,7 +178,7 @@ def _pulled(primals: Sequence[Any], cts: Mapping[int, Any], wanted: Wanted, para
     if all([cts.get(i) is None for i in active]):
         return [zeros_like_type(strong(body.in_types[i])) for i in wanted]
     full = [zeros_like_type(strong(body.in_types[i])) if cts.get(i) is None else cts[i] for i in active]
-    return list(bind(while_vjp_op, (*primals, *full), {**params, "wanted": wanted}))
+    return list(apply_op(while_vjp_op, (*primals, *full), {**params, "wanted": wanted}))
 
 
 def _while_batched(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
@@ -410,7 +410,27 @@ def _while_vjp_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], 
     return tuple(_pulled(inputs, cts, wanted, changed))
 
 
+def _while_vjp_apply(inputs: tuple[Any, ...], params: Params) -> Any:
+    if not top_trace(inputs)[1]:
+        return bind(while_vjp_op, inputs, params)
+    # A linear map is transposed op by op.
+    wanted, body = params["wanted"], params["body"]
+    loop, given = _split_cotangents(inputs, params)
+    carry, own, others = _split(loop, params)
+    states = []
+    while concrete(evaluate(params["cond"], [*carry, *others])[0], "the condition of lax.while_loop"):
+        states.append(carry)
+        carry = tuple(evaluate(body, [*carry, *own]))
+    summed = [i for i in wanted if i >= params["carries"]]
+    cts, sums = list(given.values()), [zeros_like_type(strong(body.in_types[i])) for i in summed]
+    for carry in reversed(states):
+        results = evaluate(_step_back(body, params["carries"], wanted), [*carry, *own, *cts, *sums])
+        cts, sums = results[: len(cts)], results[len(cts) :]
+    found = dict(zip((*given, *summed), (*cts, *sums), strict=True))
+    return [found[i] for i in wanted]
+
+
 while_vjp_op = Op(
     "while_loop_vjp", evaluate=_run_while_vjp, infer=_while_vjp_type, jvp=_while_vjp_jvp, vjp=_while_vjp_vjp,
-    batch=_while_vjp_batch, several=True, fresh=True, kinds="",
+    batch=_while_vjp_batch, apply=_while_vjp_apply, several=True, fresh=True, kinds="",
 )  # fmt: skip
