@@ -21,7 +21,6 @@ import tracegrad.lax  # for the ops that come with it
 from tracegrad import tree
 from tracegrad.errors import ShapeError
 from tracegrad.op import OPS
-from tracegrad.ops import conv
 from tracegrad.transforms import batch
 
 jax = pytest.importorskip("jax")
@@ -381,8 +380,8 @@ def python_calls(f: Callable[[], Any]) -> int:
 
 
 @pytest.mark.parametrize("name", [op.name for op in OPS.values() if list(op.samples())])
-def test_no_batching_rule_loops_over_rows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conv, "_BLOCK", 1 << 40)  # it goes through blocks that fit the cache, of however many rows
+def test_no_batching_rule_loops_over_rows(name: str) -> None:
+    """90 rows more would be 90 calls more, or some multiple. A rule may go another way for many rows than for few."""
     op = OPS[name]
     for dtype in ("float64",) if set(op.kinds) & set("fc") else ("int64",):
         for _, case in cases(op, dtype):
@@ -399,7 +398,7 @@ def test_no_batching_rule_loops_over_rows(name: str, monkeypatch: pytest.MonkeyP
                     return lambda: op.batch(size, list(batched), given, case.params)
 
                 few, many = python_calls(run(6)), python_calls(run(96))
-                assert many <= 1.5 * few + 10, f"{name}, batched {batched}: {few} calls for 6 rows, {many} for 96"
+                assert many <= few + 60, f"{name}, batched {batched}: {few} calls for 6 rows, {many} for 96"
 
 
 def network_loss(params: Any, x: Any, y: Any) -> Any:
