@@ -147,6 +147,21 @@ def test_parts_of_a_long_function() -> None:
     ]
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "complex64", "complex128", "int8", "bool"])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_sums_of_two(axis: int, dtype: str) -> None:
+    x = np.random.default_rng(0).normal(size=(2, 2, 2, 50)) * 100
+    x[:, :, :, :8] = np.array([0.0, -0.0, np.inf, -np.inf, 1e30, 1e-30, -1e30, 0.0])
+    with np.errstate(all="ignore"):
+        x = np.moveaxis(x, 3, 0).astype(dtype)[..., ::-1]
+        for f in (
+            lambda x: np.sum(x, axis + 1),
+            lambda x: np.sum(x, axis + 1, keepdims=True),
+            lambda x: np.sum(x[3], axis),
+        ):
+            same_bits(tg.jit(f)(x), f(x))
+
+
 def test_other_orders_of_jit_and_transforms() -> None:
     f = lambda x: np.sum(chain(x))
     jitted = tg.jit(f)

@@ -111,7 +111,8 @@ class _Writer:
         self.sources: dict[str, str] = {}  # by the file names that tracebacks show
         self.function = graph.name if graph.name.isidentifier() and not keyword.iskeyword(graph.name) else "compiled"
         self.namespace: dict[str, Any] = {
-            "array": np.array, "item": item, "own": own, "inf": math.inf, "nan": math.nan, "add_reduce": np.add.reduce, "blas_matmul": np.matmul,
+            "array": np.array, "item": item, "own": own, "inf": math.inf, "nan": math.nan, "add": np.add, "add_reduce": np.add.reduce, "blas_matmul": np.matmul,
+            **{f"zero_{c}": np.zeros((), c) for c in "fdFD"},
         }  # fmt: skip
         self.names: dict[Var, str] = {}
         self.letters = all_letters()

@@ -85,7 +85,8 @@ def _keeping_zeros(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
     """The ufunc, but `d` itself where `d` is zero and the result is NaN."""
 
     def evaluate(d: Any, y: Any) -> Any:
-        if np.size(d) <= _MANY and np.count_nonzero(d) == np.size(d):
+        size = d.size if type(d) is ndarray else np.size(d)
+        if size <= _MANY and np.count_nonzero(d) == size:
             return ufunc(d, y)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             found = ufunc(d, y)
