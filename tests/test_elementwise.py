@@ -802,3 +802,16 @@ def test_products_that_keep_zeros_warn_where_they_should(size: int) -> None:
         safe_multiply(1e200 * ones, 1e200 * ones)
     assert not safe_divide(zeros, zeros).any()
     assert not safe_multiply(zeros, np.inf * ones).any()
+
+
+def test_a_choice_between_truth_values_is_traced_by_types() -> None:
+    x = np.array([1.0, -1.0])
+    for f in (
+        lambda x: np.where(x > 0, True, False),
+        lambda x: np.where(x > 0, True, x),
+        lambda x: np.where(x > 0, 1, x),
+    ):
+        for got in (tg.jit(f)(x), tg.vmap(f)(x)):
+            np.testing.assert_array_equal(got, f(x))
+            assert got.dtype == f(x).dtype
+        assert tg.eval_shape(f, x).dtype == f(x).dtype

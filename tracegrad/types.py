@@ -58,6 +58,13 @@ class ArrayType:
         never weak)."""
         return _SCALAR_OF_KIND[self.dtype.kind] if self.weak else self.dtype
 
+    @property
+    def weight(self) -> Any:
+        """What stands for this type in np.result_type: the dtype, or a Python scalar, which yields to arrays. (A weak bool
+        has nothing to yield.)"""
+        found = self.promotion
+        return found() if isinstance(found, type) else found
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ArrayType):
             return NotImplemented

@@ -121,7 +121,7 @@ def _from_parts(x: Any, y: Any) -> Any:
 def _from_parts_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     if any([t.dtype.kind == "c" for t in types]):
         raise DtypeError(f"complex: real and imaginary part must be real, got {types[0]} and {types[1]}")
-    dtype = np.result_type(*[t.promotion() if t.weak else t.dtype for t in types], np.complex64)
+    dtype = np.result_type(*[t.weight for t in types], np.complex64)
     return ArrayType(broadcast_shapes("complex", types), dtype)
 
 

@@ -260,8 +260,7 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
 
 def _promotable(x: Any) -> Any:
     """What np.result_type takes for a value: its dtype, or a Python scalar for a weak one."""
-    found = type_of(x)
-    return found.promotion() if found.weak else found.dtype
+    return type_of(x).weight
 
 
 def _typed(x: Any) -> Any:

@@ -634,13 +634,8 @@ fmin = elementwise("fmin", np.fmin, *_chosen_ignoring_nan(np.less), kinds="biuf"
 
 
 def _where_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
-    dtype = np.result_type(*[_promotable(t) for t in types[1:]])
+    dtype = np.result_type(*[t.weight for t in types[1:]])
     return ArrayType(broadcast_shapes("where", types), dtype)
-
-
-def _promotable(t: ArrayType) -> Any:
-    """A stand-in for np.result_type: Python scalars promote weakly there too, but by value rather than type."""
-    return t.promotion() if t.weak else t.dtype
 
 
 def _where_samples() -> Iterable[Sample]:

@@ -36,7 +36,7 @@ def _scipy_special() -> Any:
 
 def _dtype(types: Sequence[ArrayType]) -> np.dtype[Any]:
     """The float dtype that NumPy's own functions, such as np.exp, give inputs promoted to one dtype."""
-    joint = np.result_type(*[t.promotion() if t.weak else t.dtype for t in types])
+    joint = np.result_type(*[t.weight for t in types])
     if joint.kind == "c":
         raise DtypeError(f"special functions take real numbers, got {', '.join(map(str, types))}")
     return np.exp.resolve_dtypes((joint, None))[-1]

@@ -98,7 +98,7 @@ def traced_until_stable(
                     f"as {found}; a carry keeps its shape: start from one of shape {found.shape}, or return one of shape "
                     f"{t.shape}"
                 )
-            joint = np.result_type(*[_promotable(x) for x in (found, t)])
+            joint = np.result_type(*[x.weight for x in (found, t)])
             is_weak = found.weak and t.weak and joint == t.dtype
             wider.append(ArrayType(t.shape, joint, is_weak))
             if found.dtype != joint or found.weak != is_weak:
@@ -111,11 +111,6 @@ def traced_until_stable(
             break
         types = wider
     return body, [x if type_of(x) == t else astype(x, t.dtype) for x, t in zip(carry, types, strict=True)]
-
-
-def _promotable(t: ArrayType) -> Any:
-    """What stands for a type in np.result_type, where a Python scalar is weak if it is one."""
-    return t.promotion() if isinstance(t.promotion, type) else t.dtype
 
 
 def depending(graph: Graph, inputs: Sequence[int]) -> set[int]:

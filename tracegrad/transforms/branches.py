@@ -100,9 +100,7 @@ def _common_type(types: Sequence[ArrayType]) -> ArrayType:
     """What NumPy promotes these types to; they have one shape."""
     if all([t == types[0] for t in types]):
         return types[0]
-    # A weak type is a Python scalar's, which an array's dtype outweighs. A bool has nothing to outweigh.
-    weights = [t.dtype.type(0).item() if t.weak and t.dtype.kind != "b" else t.dtype for t in types]
-    return ArrayType(types[0].shape, np.result_type(*weights))
+    return ArrayType(types[0].shape, np.result_type(*[t.weight for t in types]))
 
 
 def _with_outputs(graphs: Graphs, outputs: Outputs) -> Branches:
