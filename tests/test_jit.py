@@ -694,6 +694,9 @@ FAST: list[tuple[Any, Any, list[str]]] = [
     (lambda x: x**4 * x**2.5, np.abs(X), ["multiply", "multiply", "power", "multiply"]),
     (lambda x: x * np.float32(3.0) * 2.0, X.astype(np.float32), ["multiply", "multiply"]),
     (lambda x: x * np.inf * 0.0, X, ["multiply", "multiply"]),
+    (lambda x: x * 1e-200 * 1e-200, np.array([1e300]), ["multiply", "multiply"]),
+    (lambda x: x / 1e-310, np.array([1e-310]), ["divide"]),
+    (lambda x: x / 1e-6, np.array([1e-4], np.float16), ["divide"]),
     (lambda n: n * 3 * 4 // 2, np.arange(3), ["multiply", "multiply", "floor_divide"]),
 ]
 

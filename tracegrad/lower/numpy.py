@@ -287,7 +287,8 @@ class _Writer:
         name = f"{'s' if scalar else 'c'}{plain}"
         if dtype.kind not in "fi" or dtype.itemsize != 8:
             name += f"_{dtype.name}"
-        self.namespace.setdefault(scalar, dtype.type)
+        if scalar:
+            self.namespace.setdefault(scalar, dtype.type)
         self.constants[name] = f"{name} = {scalar}({text})" if scalar else f"{name} = array({text}, {dtype.name!r})"
         return name
 

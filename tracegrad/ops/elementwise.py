@@ -203,11 +203,22 @@ def _by_reciprocal(exactly: bool) -> Simplification:
         x, c = inputs[0], _number(inputs[1])
         if c is None or c == 0 or x.type.dtype.kind != "f":
             return None
-        if exactly and not (abs(math.frexp(c)[0]) == 0.5 and 2.0**-13 <= abs(c) <= 2.0**13):
+        if not _is_normal(1 / float(c), x) or (exactly and not _is_power_of_two(c)):
             return None
         return multiply, (x, type(inputs[1])(_like(inputs[1].value, 1 / c))), params
 
     return simpler
+
+
+def _is_power_of_two(c: float) -> bool:
+    """One that is exact in every float dtype, and so is its reciprocal."""
+    return abs(math.frexp(c)[0]) == 0.5 and 2.0**-13 <= abs(c) <= 2.0**13
+
+
+def _is_normal(c: float, x: Any) -> bool:
+    """Whether a number keeps all its digits in the dtype of `x`: it neither overflows there nor underflows."""
+    limits = np.finfo(x.type.dtype)
+    return float(limits.tiny) <= abs(c) <= float(limits.max)
 
 
 def _like(old: Any, new: float) -> Any:
@@ -222,8 +233,11 @@ def _one_factor(inputs: Sequence[Any], params: Params, definitions: Mapping[Any,
         if _number(b) is None or made is None or made.op is not multiply or x.type.dtype.kind != "f":
             continue
         for y, a in (made.inputs, made.inputs[::-1]):
-            if _number(a) is not None and _number(y) is None and y.type.dtype == x.type.dtype and a.type == b.type:
-                return multiply, (y, type(b)(_like(b.value, _number(a) * _number(b)))), params
+            if _number(a) is None or _number(y) is not None or y.type.dtype != x.type.dtype or a.type != b.type:
+                continue
+            factor = float(a.value) * float(b.value)
+            if _is_normal(factor, x):
+                return multiply, (y, type(b)(_like(b.value, factor))), params
     return None
 
 
