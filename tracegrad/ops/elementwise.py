@@ -76,117 +76,7 @@ def integer_samples(inputs: int, low: int = 0, high: int = 6) -> Callable[[], It
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# A quotient and a product that keep zeros: for partials that are infinite where nothing flows.
-
-_MANY = 4096  # elements; from here on computing first and looking for NaN then is cheaper than looking for zeros
-
-
-def _keeping_zeros(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
-    """The ufunc, but `d` itself where `d` is zero and the result is NaN."""
-
-    def evaluate(d: Any, y: Any) -> Any:
-        size = d.size if type(d) is ndarray else np.size(d)
-        if size <= _MANY and np.count_nonzero(d) == size:
-            return ufunc(d, y)
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            found = ufunc(d, y)
-            if np.isfinite(np.add.reduce(found, None)):
-                return found
-            spoiled = np.logical_and(np.equal(d, 0), np.isnan(found))
-        return ufunc(d, np.where(spoiled, 1, _as_strong_as(d, y)))  # with the warnings that are due
-
-    return evaluate
-
-
-def _as_strong_as(d: Any, y: Any) -> Any:
-    """A Python scalar in the dtype that it has in arithmetic with `d`, for `where` would make a float64 of it."""
-    return np.result_type(d, y).type(y) if type(y) in PYTHON_SCALARS else y
-
-
-def _unguarded(plain: Callable[[], Op]) -> Simplification:
-    """The plain op where a number in the graph says that no zero meets an infinity."""
-
-    def simpler(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
-        d, y = [getattr(x, "value", None) for x in inputs]
-        is_safe = (d is not None and d != 0) or (y is not None and y != 0 and np.isfinite(y))
-        return (plain(), inputs, params) if is_safe else None
-
-    return simpler
-
-
-def _divide_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
-    dtype = np.divide.resolve_dtypes((*[t.promotion for t in types], None))[-1]
-    return ArrayType(broadcast_shapes("safe_divide", types), dtype)
-
-
-_safe_divide = elementwise(
-    "safe_divide",
-    _keeping_zeros(np.divide),
-    lambda d, out, x, y: safe_divide(d, y),
-    lambda d, out, x, y: -safe_divide(safe_multiply(out, d), y),
-    infer=_divide_type,
-    linear=[{0}],
-    fresh=True,
-    simplify=lambda *args: first_of(_unguarded(lambda: divide), _odd(lambda: _safe_divide))(*args),
-    samples=binary_samples(0.5, 2.0),
-)
-
-
-def safe_divide(d: Any, y: Any) -> Any:
-    """`d / y`, but zero wherever `d` is zero, whatever `y` is there."""
-    if type(d) is ndarray and type(y) is ndarray and d.size <= _MANY and np.count_nonzero(d) == d.size:
-        return d / y  # the usual case, which needs no guard
-    if (type(y) is float or type(y) is int) and y != 0:
-        return d / y
-    return bind(_safe_divide, (d, y))
-
-
-def _multiply_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
-    dtype = np.multiply.resolve_dtypes((*[t.promotion for t in types], None))[-1]
-    return ArrayType(broadcast_shapes("safe_multiply", types), dtype)
-
-
-_safe_multiply = elementwise(
-    "safe_multiply",
-    _keeping_zeros(np.multiply),
-    lambda d, out, x, y: safe_multiply(d, y),
-    lambda d, out, x, y: safe_multiply(x, d),
-    infer=_multiply_type,
-    linear=[{0}, {1}],
-    fresh=True,
-    simplify=lambda *args: first_of(_unguarded(lambda: multiply), _odd(lambda: _safe_multiply))(*args),
-    samples=binary_samples(0.5, 2.0),
-)
-
-
-def safe_multiply(d: Any, y: Any) -> Any:
-    """`d * y`, but zero wherever `d` is zero, even if `y` has overflowed there."""
-    if type(d) is ndarray and type(y) is ndarray and d.size <= _MANY and np.count_nonzero(d) == d.size:
-        return d * y  # the usual case, which needs no guard
-    return bind(_safe_multiply, (d, y))
-
-
-def _domain(x: Any, outside: Any) -> Any:
-    """`x` with NaN where `outside` holds: the argument of a root or logarithm, which then does not warn."""
-    return np.where(outside, math.nan, x)
-
-
-def _real_dtype(x: Any) -> bool:
-    return type_of(x).dtype.kind != "c"
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Arithmetic. What is left out of it is exact: x - 0 is x, but x + 0 is not where x is -0.0.
-
-
-def _minus_zero(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
-    zero = getattr(inputs[1], "value", None)
-    return inputs[0] if type(zero) in (int, float) and zero == 0 and math.copysign(1.0, zero) > 0 else None
-
-
-def _double_negative(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
-    made = definitions.get(inputs[0])
-    return made.inputs[0] if made is not None and made.op is negative else None
+# What jit may replace arithmetic by, exactly (`simplify`) or with another rounding (`hasten`). The ops stand below.
 
 
 def _number(x: Any) -> float | None:
@@ -304,6 +194,120 @@ def first_of(*rules: Simplification) -> Simplification:
         return None
 
     return simpler
+
+
+def _unguarded(plain: Callable[[], Op]) -> Simplification:
+    """The plain op where a number in the graph says that no zero meets an infinity."""
+
+    def simpler(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+        d, y = [getattr(x, "value", None) for x in inputs]
+        is_safe = (d is not None and d != 0) or (y is not None and y != 0 and np.isfinite(y))
+        return (plain(), inputs, params) if is_safe else None
+
+    return simpler
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A quotient and a product that keep zeros: for partials that are infinite where nothing flows.
+
+_MANY = 4096  # elements; from here on computing first and looking for NaN then is cheaper than looking for zeros
+
+
+def _keeping_zeros(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
+    """The ufunc, but `d` itself where `d` is zero and the result is NaN."""
+
+    def evaluate(d: Any, y: Any) -> Any:
+        size = d.size if type(d) is ndarray else np.size(d)
+        if size <= _MANY and np.count_nonzero(d) == size:
+            return ufunc(d, y)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            found = ufunc(d, y)
+            if np.isfinite(np.add.reduce(found, None)):
+                return found
+            spoiled = np.logical_and(np.equal(d, 0), np.isnan(found))
+        return ufunc(d, np.where(spoiled, 1, _as_strong_as(d, y)))  # with the warnings that are due
+
+    return evaluate
+
+
+def _as_strong_as(d: Any, y: Any) -> Any:
+    """A Python scalar in the dtype that it has in arithmetic with `d`, for `where` would make a float64 of it."""
+    return np.result_type(d, y).type(y) if type(y) in PYTHON_SCALARS else y
+
+
+def _divide_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    dtype = np.divide.resolve_dtypes((*[t.promotion for t in types], None))[-1]
+    return ArrayType(broadcast_shapes("safe_divide", types), dtype)
+
+
+_safe_divide = elementwise(
+    "safe_divide",
+    _keeping_zeros(np.divide),
+    lambda d, out, x, y: safe_divide(d, y),
+    lambda d, out, x, y: -safe_divide(safe_multiply(out, d), y),
+    infer=_divide_type,
+    linear=[{0}],
+    fresh=True,
+    simplify=first_of(_unguarded(lambda: divide), _odd(lambda: _safe_divide)),
+    samples=binary_samples(0.5, 2.0),
+)
+
+
+def safe_divide(d: Any, y: Any) -> Any:
+    """`d / y`, but zero wherever `d` is zero, whatever `y` is there."""
+    if type(d) is ndarray and type(y) is ndarray and d.size <= _MANY and np.count_nonzero(d) == d.size:
+        return d / y  # the usual case, which needs no guard
+    if (type(y) is float or type(y) is int) and y != 0:
+        return d / y
+    return bind(_safe_divide, (d, y))
+
+
+def _multiply_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    dtype = np.multiply.resolve_dtypes((*[t.promotion for t in types], None))[-1]
+    return ArrayType(broadcast_shapes("safe_multiply", types), dtype)
+
+
+_safe_multiply = elementwise(
+    "safe_multiply",
+    _keeping_zeros(np.multiply),
+    lambda d, out, x, y: safe_multiply(d, y),
+    lambda d, out, x, y: safe_multiply(x, d),
+    infer=_multiply_type,
+    linear=[{0}, {1}],
+    fresh=True,
+    simplify=first_of(_unguarded(lambda: multiply), _odd(lambda: _safe_multiply)),
+    samples=binary_samples(0.5, 2.0),
+)
+
+
+def safe_multiply(d: Any, y: Any) -> Any:
+    """`d * y`, but zero wherever `d` is zero, even if `y` has overflowed there."""
+    if type(d) is ndarray and type(y) is ndarray and d.size <= _MANY and np.count_nonzero(d) == d.size:
+        return d * y  # the usual case, which needs no guard
+    return bind(_safe_multiply, (d, y))
+
+
+def _domain(x: Any, outside: Any) -> Any:
+    """`x` with NaN where `outside` holds: the argument of a root or logarithm, which then does not warn."""
+    return np.where(outside, math.nan, x)
+
+
+def _real_dtype(x: Any) -> bool:
+    return type_of(x).dtype.kind != "c"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Arithmetic. What is left out of it is exact: x - 0 is x, but x + 0 is not where x is -0.0.
+
+
+def _minus_zero(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+    zero = getattr(inputs[1], "value", None)
+    return inputs[0] if type(zero) in (int, float) and zero == 0 and math.copysign(1.0, zero) > 0 else None
+
+
+def _double_negative(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+    made = definitions.get(inputs[0])
+    return made.inputs[0] if made is not None and made.op is negative else None
 
 
 add = elementwise(
