@@ -300,6 +300,17 @@ def test_static_arguments_are_told_apart_by_value(a: Any, b: Any) -> None:
     same_bits(tg.jit(lambda x, *, n: x * n, static_argnames="n")(X, n=3), X * 3)
 
 
+def test_names_of_arguments_beside_static_ones() -> None:
+    f = tg.jit(lambda n, x, m, y: x * n if y is None else float(y), static_argnums=(0, -2))
+    with pytest.raises(ConcretizationTypeError, match=r"the input y, but the jit of"):
+        f(2, X, 3, 1.0)
+    with pytest.raises(ConcretizationTypeError, match=r"the input y, but the jit of"):
+        f.lower(2, X, 3, 1.0)
+    f(2, X, 3, None)
+    f(2, X[:2], 3, None)
+    assert f.trace_log == ["first call", "x: f64[2], before f64[3]"]
+
+
 def test_static_arguments_that_have_no_value() -> None:
     with pytest.raises(TypeError, match=r"must be hashable.*bytearray"):
         tg.jit(lambda x, b: x, static_argnums=1)(X, bytearray(b"1"))

@@ -123,7 +123,7 @@ class Jitted:
             elif kind in PYTHON_SCALARS:
                 signature.append(kind)
             else:
-                leaves = arrays_of(leaves, self._names(args, kwargs))
+                leaves = arrays_of(leaves, self._names(args, kwargs, static))
                 signature[4:] = [type_of(x) for x in leaves]
                 break
         key = tuple(signature)
@@ -135,13 +135,15 @@ class Jitted:
             entry = self._entry(key, fun, args, kwargs, leaves)
         return entry, leaves, static is None and not kwargs and not state.bound
 
-    def _names(self, args: Any, kwargs: Any) -> Callable[[int], str]:
+    def _names(self, args: Any, kwargs: Any, static: Any) -> Callable[[int], str]:
         structure = tree.tree_structure(args)
-        names = leaf_names(self._fun, structure)
+        fixed = [] if static is None else [i for i, _ in static[0]]
+        positions = [i for i in range(len(args) + len(fixed)) if i not in fixed]
+        names = leaf_names(self._fun, structure, positions)
         paths = [tree.keystr(path) for path, _ in tree.tree_leaves_with_path(kwargs)]
         return lambda i: names(i) if i < structure.num_leaves else f"kwargs{paths[i - structure.num_leaves]}"
 
-    def _traced(self, fun: Any, args: Any, kwargs: Any, types: Sequence[ArrayType]) -> tuple[Graph, Any]:
+    def _traced(self, fun: Any, args: Any, kwargs: Any, static: Any, types: Sequence[ArrayType]) -> tuple[Graph, Any]:
         in_tree = tree.tree_structure((args, kwargs) if kwargs else args)
         out_tree: Any = None
 
@@ -153,7 +155,7 @@ class Jitted:
             return arrays_of(outputs, lambda i: output_name(self._fun, out, i))
 
         graph = trace_graph(
-            flat, types, transform=self._transform, user_function=self._fun, names=self._names(args, kwargs)
+            flat, types, transform=self._transform, user_function=self._fun, names=self._names(args, kwargs, static)
         )
         with collector_paused():
             return simplify(graph, self._fast), out_tree
@@ -163,8 +165,8 @@ class Jitted:
             entry = self._entries.get(key)
             if entry is not None:
                 return entry
-            types = declared_types(leaves, self._names(args, kwargs))
-            entry = Entry(*self._traced(fun, args, kwargs, types))
+            types = declared_types(leaves, self._names(args, kwargs, key[1]))
+            entry = Entry(*self._traced(fun, args, kwargs, key[1], types))
             self.trace_log.append(self._reason(key, types, args, kwargs))
             del self.trace_log[:-LOG_SIZE]
             if Tracer not in map(type, entry.graph.consts.values()):  # else it is of one enclosing trace only
@@ -185,7 +187,7 @@ class Jitted:
             return f"a static argument: {clip(repr(key[1]))}, before {clip(repr(before[1]))}"
         if before[3] != key[3]:
             return f"the named axes around the call: {key[3]}, before {before[3]}"
-        name = self._names(args, kwargs)
+        name = self._names(args, kwargs, key[1])
         changed = [
             f"{name(i)}: {new}, before {old}"
             for i, (new, old) in enumerate(zip(types, old_types, strict=True))
@@ -225,11 +227,12 @@ class Jitted:
     def lower(self, *args: Any, **kwargs: Any) -> LoweredFunction:
         """What is run for such arguments (arrays or `ShapeDtypeStruct`s): its graph and its source."""
         fun = self._fun
+        static: Any = None
         if self._static_argnums or self._static_argnames:
-            fun, args, kwargs, _ = self._without_static(args, kwargs)
+            fun, args, kwargs, static = self._without_static(args, kwargs)
         leaves = tree.tree_leaves((args, kwargs) if kwargs else args)
-        types = declared_types(leaves, self._names(args, kwargs))
-        return LoweredFunction(*self._traced(fun, args, kwargs, types))
+        types = declared_types(leaves, self._names(args, kwargs, static))
+        return LoweredFunction(*self._traced(fun, args, kwargs, static, types))
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
