@@ -123,3 +123,43 @@ def test_after_a_fork() -> None:
     if child == 0:
         os._exit(0 if np.array_equal(f(x, x, 1.0)[1], expected) else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("spoil", [None, 0.0, np.inf, np.nan])
+def test_a_block_in_which_a_guard_matters_is_run_again_with_it(spoil: float | None) -> None:
+    def f(x: Any, y: Any) -> Any:
+        z = np.where(y > 0, np.sqrt(x) / y, 0.0) + np.log(np.where(x > 0, x, 1.0)) * y
+        return np.sum(z * z)
+
+    x, y = RNG.uniform(0.5, 2.0, (2, blocks.SHARED * 2))
+    if spoil is not None:
+        for a, i in ((x, 3), (x, -1), (y, 5), (y, -2)):
+            a[i] = spoil
+    gradient = tg.grad(f, argnums=(0, 1))
+    jitted = tg.jit(gradient)
+    assert "chain1_unguarded" in jitted.lower(x, y).as_text()
+    with np.errstate(all="ignore"):
+        expected = gradient(x, y)
+        same_bits(jitted(x, y), expected)
+    if spoil is None or np.isnan(spoil):
+        same_bits(jitted(x, y), expected)  # without a warning, which would be an error here
+    if spoil == 0.0:
+        assert np.all(np.isfinite(expected[0][4:-1]))
+        with pytest.warns(RuntimeWarning, match="divide by zero"):
+            jitted(x, y)
+
+
+def test_what_is_checked_in_place_of_guards() -> None:
+    """A few sums, behind arithmetic, show every NaN that a guard would have kept out."""
+    gradient = tg.grad(lambda x, y: np.sum(np.sqrt(x * y + 1.0) * np.log(x) / y), argnums=(0, 1))
+    graph = tg.jit(gradient).lower(np.ones(blocks.LARGE), np.ones(blocks.LARGE)).graph
+    guarded = [e.outputs[0] for e in graph.eqns if e.op.unguarded]
+    checked = blocks._checked(graph)
+    assert len(guarded) > len(checked) > 0
+    makers = {v: e for e in graph.eqns for v in e.outputs}
+    seen, waiting = set(), list(checked)
+    while waiting:
+        v = waiting.pop()
+        seen.add(v)
+        waiting += [a for a in makers[v].inputs if a in makers and a not in seen]
+    assert seen.issuperset(guarded)

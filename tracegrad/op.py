@@ -81,6 +81,7 @@ class Op:
     prune      the op without outputs that nothing uses, and without what they alone need
     inlined    the Graph that may stand in the op's place
     linear_if  in what other inputs the op is jointly linear, where its params decide that
+    unguarded  the op that it is wherever the result of that is finite, and that is cheaper
     contraction how much an op computes that sums products (matmul, einsum, convolution), and whether in batches
     """
 
@@ -108,6 +109,7 @@ class Op:
         "several",
         "simplify",
         "spell",
+        "unguarded",
         "vjp",
         "weak",
     )
@@ -139,6 +141,7 @@ class Op:
         inlined: Inlining | None = None,
         linear_if: Linearity | None = None,
         contraction: Contraction | None = None,
+        unguarded: Callable[[], Op] | None = None,
     ) -> None:
         self.name = name
         self.evaluate = evaluate
@@ -163,6 +166,7 @@ class Op:
         self.prune = prune
         self.inlined = inlined
         self.contraction = contraction
+        self.unguarded = unguarded
         self.linear_if = linear_if
         # A derivative of an op that is linear in all inputs together never looks at their values.
         self.keeps_inputs = EVERY not in self.linear

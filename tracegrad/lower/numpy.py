@@ -52,8 +52,8 @@ def lower(graph: Graph, out_tree: PyTreeDef | None = None) -> Lowered:
     """
     parts: list[str] = []
 
-    def compiled(part: Graph) -> Callable[..., None]:
-        found = _compiled(part, None, fills=len(part.outputs))
+    def compiled(part: Graph, fills: int) -> Callable[..., Any]:
+        found = _compiled(part, None, fills)
         parts.append(found.source + "\n\n")
         return found.function
 

@@ -248,6 +248,7 @@ _safe_divide = elementwise(
     infer=_divide_type,
     linear=[{0}],
     fresh=True,
+    unguarded=lambda: divide,
     simplify=first_of(_unguarded(lambda: divide), _odd(lambda: _safe_divide)),
     samples=binary_samples(0.5, 2.0),
 )
@@ -275,6 +276,7 @@ _safe_multiply = elementwise(
     infer=_multiply_type,
     linear=[{0}, {1}],
     fresh=True,
+    unguarded=lambda: multiply,
     simplify=first_of(_unguarded(lambda: multiply), _odd(lambda: _safe_multiply)),
     samples=binary_samples(0.5, 2.0),
 )
