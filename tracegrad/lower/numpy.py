@@ -29,7 +29,7 @@ from tracegrad.types import ArrayType
 # In bytes. From the first size on a result goes over an input that dies with it, which saves little; from the second on
 # dead arrays are let go, so that their memory is used again while it is in the cache; from the third on a result goes
 # over any array that has died: new memory costs a page fault each 4 KiB.
-_SMALL, _MEDIUM, _LARGE = 256, 1024, 1 << 14
+_SMALL, MEDIUM, _LARGE = 256, 1024, 1 << 14
 _numbers = itertools.count()
 
 # Beyond so many arrays in whose memory a variable may lie, they are not told apart any more: they may lie ANYWHERE, and
@@ -39,16 +39,20 @@ ANYWHERE = Var(ArrayType((), np.dtype(bool)))
 
 
 class Lowered(NamedTuple):
-    """A compiled Graph: a function of one positional array for each input, and its source."""
+    """A compiled Graph: a function of one positional array for each input, and its source. `spares` are the types of the
+    arrays that it takes besides, to compute in."""
 
     function: Callable[..., Any]
     source: str
+    spares: tuple[ArrayType, ...] = ()
 
 
-def lower(graph: Graph, out_tree: PyTreeDef | None = None) -> Lowered:
+def lower(graph: Graph, out_tree: PyTreeDef | None = None, fills: int = 0, takes_spares: bool = False) -> Lowered:
     """Compile a Graph to a function that returns its outputs as a list, or as a tree of the given structure.
 
-    Inputs are never written to; results share memory neither with inputs nor with each other.
+    Inputs are never written to; results share memory neither with inputs nor with each other. Into its last `fills`
+    arguments the function writes so many of the outputs, the last ones; those that it then still returns may lie in any
+    of its arguments, or in one another.
     """
     parts: list[str] = []
 
@@ -57,23 +61,27 @@ def lower(graph: Graph, out_tree: PyTreeDef | None = None) -> Lowered:
         parts.append(found.source + "\n\n")
         return found.function
 
-    whole = _compiled(with_chains(graph, compiled), out_tree)
-    return Lowered(whole.function, "".join([*parts, whole.source]))
+    whole = _compiled(with_chains(graph, compiled), out_tree, fills, takes_spares)
+    return whole._replace(source="".join([*parts, whole.source]))
 
 
-def compiled(graph: Graph, fills: int = 0) -> Callable[..., list[Any]]:
-    """The function of a Graph, compiled once. Into its last `fills` arguments it writes so many of the outputs, the last
-    ones; the others it returns. They may lie in the arrays that it writes into, or in one another."""
-    found = graph.memo.get(("compiled", fills))
+def compiled(graph: Graph) -> Callable[..., list[Any]]:
+    """The function of a Graph, compiled once."""
+    found = graph.memo.get("compiled")
     if found is None:
         with collector_paused():
-            made = _compiled(graph, None, fills) if fills else lower(graph)
-            found = graph.memo["compiled", fills] = made.function
+            found = graph.memo["compiled"] = lower(graph).function
     return found
 
 
-def _compiled(graph: Graph, out_tree: PyTreeDef | None, fills: int = 0) -> Lowered:
-    writer = _Writer(graph, out_tree, fills)
+def lower_step(graph: Graph, fills: int) -> Lowered:
+    """The same for what runs again and again: it takes arrays to compute in besides, as its very last arguments."""
+    with collector_paused():
+        return lower(graph, None, fills, takes_spares=True)
+
+
+def _compiled(graph: Graph, out_tree: PyTreeDef | None, fills: int = 0, spares: bool = False) -> Lowered:
+    writer = _Writer(graph, out_tree, fills, spares)
     for source in writer.write():
         filename = f"<tracegrad jit {graph.name} {next(_numbers)}>"
         exec(compile(source, filename, "exec"), writer.namespace)
@@ -83,7 +91,7 @@ def _compiled(graph: Graph, out_tree: PyTreeDef | None, fills: int = 0) -> Lower
         # A traceback through the function shows its lines, as long as there is the function.
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
         weakref.finalize(function, linecache.cache.pop, filename, None).atexit = False
-    return Lowered(function, "\n\n".join(writer.sources.values()))
+    return Lowered(function, "\n\n".join(writer.sources.values()), tuple(writer.spares))
 
 
 def item(x: Any) -> Any:
@@ -101,13 +109,17 @@ def own(x: Any, others: Sequence[Any]) -> Any:
 class _Writer:
     """Writes one function. `roots` says whose memory a variable may lie in; `last` where each root is read last.
 
-    A function that `fills` has so many of its outputs, the last ones, as further arguments, into which it writes them."""
+    A function that `fills` has so many of its outputs, the last ones, as further arguments, into which it writes them.
+    One that `takes_spares` has behind these arrays to compute in, where another function would have NumPy make them."""
 
-    def __init__(self, graph: Graph, out_tree: PyTreeDef | None, fills: int = 0) -> None:
+    def __init__(self, graph: Graph, out_tree: PyTreeDef | None, fills: int = 0, takes_spares: bool = False) -> None:
         self.graph = graph
         self.out_tree = out_tree
         self.filled: dict[Var, str] = {}  # variable -> the argument that it is to be written into
         self.fills = fills
+        self.takes_spares = takes_spares
+        self.spares: list[ArrayType] = []
+        self.borrowed: set[str] = set()  # the names of arrays that lie in spare ones, and so must not be returned
         self.sources: dict[str, str] = {}  # by the file names that tracebacks show
         self.function = graph.name if graph.name.isidentifier() and not keyword.iskeyword(graph.name) else "compiled"
         self.namespace: dict[str, Any] = {
@@ -201,12 +213,12 @@ class _Writer:
             self.namespace[self.name(v)] = value
         filling = graph.outputs[len(graph.outputs) - self.fills :]
         outs = [f"out{i}" for i in range(self.fills)]
-        self.namespace |= dict.fromkeys(outs)  # no variable is called that
+        self.namespace |= dict.fromkeys(outs)  # no variable is called that, nor a spare array: names are letters
         made = {v for e in graph.eqns for v in e.outputs}
         self.filled = {v: out for v, out in zip(filling[::-1], outs[::-1], strict=True) if type(v) is Var and v in made}
         arguments += outs
         # Where everything is tiny, nothing is written over or let go.
-        tiny = all([_size(v.type) < _SMALL for v in (*self.given, *[v for e in graph.eqns for v in e.outputs])])
+        tiny = all([size_of(v.type) < _SMALL for v in (*self.given, *[v for e in graph.eqns for v in e.outputs])])
         comments: dict[Any, str] = {}
         body = []
         for i, eqn in enumerate(graph.eqns):
@@ -234,6 +246,7 @@ class _Writer:
         if len(lines) > PART and tiny:
             names = self.names
             mentioned = [[names[a] for a in (*e.outputs, *e.inputs) if type(a) is Var] for e in graph.eqns]
+        arguments += [_spare(k) for k in range(len(self.spares))]
         variables = {self.names[v] for v in self.names.keys() - graph.consts.keys()}
         sources = in_parts(self.function, arguments, lines, variables, mentioned)
         sources[0] = "".join([f"{line}\n" for line in self.constants.values()]) + sources[0]
@@ -257,14 +270,14 @@ class _Writer:
         if op.spell is not None:
             views = [type(a) is Var and not self.roots[a].isdisjoint(self.stretched) for a in eqn.inputs]
             spelled = op.spell(args, types, views, eqn.params)
+            if spelled and spelled.startswith("blas_matmul(") and (target := self.target(eqn, i, over_inputs=False)):
+                spelled = f"{spelled[:-1]}, {target})"
         if spelled is None:
             named = [f"{k}={self.text(v)}" for k, v in eqn.params.items()]
             target = self.target(eqn, i) if is_ufunc else ""
             if target:
                 # The argument after the inputs of a ufunc is `out`; these two want it by name, since NumPy 2.4.
                 args = [*args, f"out={target}" if op.evaluate in (np.maximum, np.minimum) else target]
-                if eqn.outputs[0] not in self.filled:
-                    self.renamed = [target]
             spelled = f"{_called(eqn)}({', '.join([*args, *named])})"
         if op.weak and all([t.weak for t in types]):
             return f"item({spelled})"
@@ -292,24 +305,40 @@ class _Writer:
         self.constants[name] = f"{name} = {scalar}({text})" if scalar else f"{name} = array({text}, {dtype.name!r})"
         return name
 
-    def target(self, eqn: Eqn, i: int) -> str:
-        """The array to write the result of a ufunc over, if there is one: a dying input, or one that died before."""
-        wanted = eqn.outputs[0].type
-        if eqn.outputs[0] in self.filled:
-            return self.filled[eqn.outputs[0]]
-        if len(eqn.outputs) > 1 or _size(wanted) < _SMALL:
+    def target(self, eqn: Eqn, i: int, over_inputs: bool = True) -> str:
+        """The array to write the result of a ufunc over, if there is one: a dying input, or one that died before, or a
+        spare one."""
+        made = eqn.outputs[0]
+        wanted = made.type
+        if made in self.filled:
+            return self.filled[made]
+        if len(eqn.outputs) > 1 or size_of(wanted) < _SMALL:
             return ""
-        for a in eqn.inputs:
+        is_returned = made in self.immortal
+        for a in eqn.inputs if over_inputs else ():
             if type(a) is Var and a.type == wanted and self.is_dying(a, i):
-                self.last[a] = -1  # its memory lives on under the new name
-                return self.name(a)
+                name = self.name(a)
+                if not (is_returned and name in self.borrowed):
+                    self.last[a] = -1  # its memory lives on under the new name
+                    return self.over(name, made)
         for k in range(len(self.free) - 1, max(len(self.free) - 8, 0) - 1, -1):  # the latest is in the cache still
             found, name, gone = self.free[k]
-            if found == wanted:
+            if found == wanted and not (is_returned and name in self.borrowed):
                 del self.free[k]
                 gone.remove(name)
-                return name
+                return self.over(name, made)
+        if self.takes_spares and size_of(wanted) >= MEDIUM and not is_returned:
+            self.spares.append(wanted)
+            self.borrowed.add(self.name(made))
+            return _spare(len(self.spares) - 1)
         return ""
+
+    def over(self, name: str, made: Var) -> str:
+        """The array of this name, which is written over and has a new name from now on."""
+        self.renamed = [name]
+        if name in self.borrowed:
+            self.borrowed.add(self.name(made))
+        return name
 
     def is_dying(self, v: Var, i: int) -> bool:
         """Whether the variable owns its array, and this is the last that is read of it."""
@@ -320,12 +349,12 @@ class _Writer:
         gone, self.renamed = self.renamed, []
         for a in dict.fromkeys([a for a in eqn.inputs if type(a) is Var and a not in self.given]):
             is_shared = self.roots[a] != {a} or a in self.immortal
-            if is_shared and self.reads[a] == i and _size(a.type) >= _MEDIUM:
+            if is_shared and self.reads[a] == i and size_of(a.type) >= MEDIUM:
                 gone.append(self.name(a))
         for root in dict.fromkeys([r for a in eqn.inputs if type(a) is Var for r in self.roots[a]]):
-            if self.is_dying(root, i) and _size(root.type) >= _MEDIUM:
+            if self.is_dying(root, i) and size_of(root.type) >= MEDIUM:
                 gone.append(self.name(root))
-                if _size(root.type) >= _LARGE:
+                if size_of(root.type) >= _LARGE:
                     self.free.append((root.type, self.name(root), gone))
         return gone
 
@@ -356,6 +385,10 @@ def _called(eqn: Eqn) -> str:
     return eqn.op.evaluate.__name__ if isinstance(eqn.op.evaluate, np.ufunc) else eqn.op.name
 
 
-def _size(type: ArrayType) -> int:
+def _spare(number: int) -> str:
+    return f"spare{number}"
+
+
+def size_of(type: ArrayType) -> int:
     """In bytes, and nothing for a scalar."""
     return type.size * type.dtype.itemsize if type.shape else 0

@@ -15,7 +15,7 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.errors import ShapeError, at, described, require_callable, user_source
 from tracegrad.graph import Graph, apply_op, evaluate, trace_graph
-from tracegrad.lower.numpy import compiled
+from tracegrad.lower.steps import loop_step
 from tracegrad.op import Op, Params, Wanted
 from tracegrad.trace import Tracer, arrays_of, bind, kind_of
 from tracegrad.transforms.batch import with_batch
@@ -121,11 +121,11 @@ def _scan(
     *arrays: Any, body: Graph, carries: int, elements: int, length: int, reverse: bool, of: Any = None, wanted: Any = ()
 ) -> tuple[Any, ...]:
     stacked = [np.empty((length, *t.shape), t.dtype) for t in body.out_types[carries:]]
-    step = compiled(body, len(stacked))
     xs, consts = arrays[carries : carries + elements], arrays[carries + elements :]
+    step = loop_step(body, carries, consts)
     carry: Sequence[Any] = arrays[:carries]
     for i in range(length - 1, -1, -1) if reverse else range(length):
-        carry = step(*carry, *[x[i] for x in xs], *consts, *[y[i, ...] for y in stacked]) or ()
+        carry = step(carry, [x[i] for x in xs], [y[i, ...] for y in stacked])
     return (*own_carry(carry, arrays), *stacked)
 
 

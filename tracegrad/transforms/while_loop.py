@@ -19,6 +19,7 @@ from tracegrad.axes import state
 from tracegrad.errors import ShapeError, at, described, require_callable, user_source
 from tracegrad.graph import Graph, Var, apply_op, evaluate, trace_graph
 from tracegrad.lower.numpy import compiled
+from tracegrad.lower.steps import loop_step
 from tracegrad.op import Op, Params, Wanted
 from tracegrad.trace import arrays_of, bind, concrete
 from tracegrad.transforms.batch import Batched, batch_graph, with_batch
@@ -109,15 +110,16 @@ def _split(inputs: Sequence[Any], params: Params) -> _Inputs:
 
 
 def _while(*arrays: Any, cond: Graph, body: Graph, carries: int, consts: int, memory: int | None) -> tuple[Any, ...]:
-    own = arrays[carries : carries + consts]
-    carry: Sequence[Any] = ()
-    for carry in _states(arrays[:carries], own, arrays[carries + consts :], cond, body):  # noqa: B007
-        pass
+    holds, step = compiled(cond), loop_step(body, carries, arrays[carries : carries + consts])
+    carry: Sequence[Any] = arrays[:carries]
+    others = arrays[carries + consts :]
+    while holds(*carry, *others)[0]:
+        carry = step(carry, (), ())
     return tuple(own_carry(carry, arrays))
 
 
 def _states(carry: Sequence[Any], own: Sequence[Any], others: Sequence[Any], cond: Graph, body: Graph) -> Iterator[Any]:
-    """The states that a loop goes through, from the first to the one for which the condition does not hold."""
+    """All the states that a loop goes through, from the first to the one for which the condition does not hold."""
     holds, step = compiled(cond), compiled(body)
     yield carry
     while holds(*carry, *others)[0]:
