@@ -849,3 +849,15 @@ def test_out_of_maximum_is_named() -> None:
     x = np.linspace(-1, 1, 3000)
     f = lambda x: np.minimum(np.maximum(x * x, 0.1) * 2, 0.5) + 1
     np.testing.assert_array_equal(tg.jit(f)(x), f(x))
+
+
+def test_arrays_without_axes_are_the_callers_own_too() -> None:
+    x = np.array(0.5)
+    for f in (
+        lambda x: x, lambda x: (x, x), lambda x: x.reshape(1, 1), lambda x: np.broadcast_to(x, (2,)), lambda x: (x * 2.0, x),
+        lambda x: np.reshape(np.reshape(x, (1,)), ()),
+    ):  # fmt: skip
+        results = tg.tree.leaves([tg.jit(f)(x), tg.jit(f)(x)])
+        arrays = [r for r in results if isinstance(r, np.ndarray)]
+        assert not any(np.shares_memory(a, b) for i, a in enumerate(arrays) for b in [x, *arrays[i + 1 :]])
+    assert (tg.jit(lambda x: x)(2.0), type(tg.jit(lambda x: x)(np.float64(2.0)))) == (2.0, np.float64)

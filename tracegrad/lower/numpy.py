@@ -144,7 +144,7 @@ class _Writer:
         for i, eqn in enumerate(graph.eqns):
             # Names of functions are taken before any variable has one: a variable of that name would hide the function.
             self.namespace[_called(eqn)] = eqn.op.evaluate
-            shared = frozenset().union(*[self.roots[a] for a in eqn.inputs if type(a) is Var and a.type.shape])
+            shared = frozenset().union(*[self.roots[a] for a in eqn.inputs if type(a) is Var])
             if len(shared) > MANY:
                 self.immortal |= shared
                 self.stretched.add(ANYWHERE)
@@ -154,7 +154,7 @@ class _Writer:
             if eqn.op.repeats:
                 self.stretched.add(eqn.outputs[0])
             for v in eqn.outputs:
-                self.roots[v] = frozenset([v]) if eqn.op.fresh or not v.type.shape else shared | {v}
+                self.roots[v] = frozenset([v]) if eqn.op.fresh else shared | {v}
         for a in graph.outputs:
             self._read(a, len(graph.eqns))
         self.immortal |= {r for a in graph.outputs if type(a) is Var for r in self.roots[a]}
@@ -362,15 +362,15 @@ class _Writer:
         """What is returned: outputs in memory of their own, not that of an argument, a constant or an output before."""
         texts = []
         outputs = self.graph.outputs[: len(self.graph.outputs) - self.fills]
-        arrays = [a for a in outputs if type(a) is Var and a.type.shape]
+        arrays = [a for a in outputs if type(a) is Var]
         anywhere = any([ANYWHERE in self.roots[a] for a in arrays])
-        visible: dict[Var, list[Var]] = {v: [v] for v in self.given if v.type.shape}  # by the root that it may lie in
+        visible: dict[Var, list[Var]] = {v: [v] for v in self.given}  # by the root that it may lie in
         for a in outputs:
             text = self.name(a)
-            if type(a) is Var and a.type.shape and not self.fills:
+            if type(a) is Var and not a.type.weak and not self.fills:
                 roots = visible if anywhere else self.roots[a]
                 others = list(dict.fromkeys([o for r in roots for o in visible.get(r, ())]))
-                if a in others:
+                if a in others and a.type.shape:
                     text = f"{text}.copy()"
                 elif others or self.roots[a] != {a}:
                     text = f"own({text}, ({''.join([self.name(o) + ', ' for o in others])}))"
