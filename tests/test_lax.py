@@ -682,6 +682,8 @@ def test_signatures() -> None:
         ours, theirs = getattr(lax, name), getattr(jax.lax, name, None)
         if isinstance(ours, np.ufunc | type) or theirs is None or not inspect.isfunction(ours):
             continue
+        if ours.__module__ == "numpy":  # whose parameters have NumPy's names
+            continue
         expected = [(p.name, p.default) for p in inspect.signature(theirs).parameters.values() if p.name not in ignored]
         found = [(p.name, p.default) for p in inspect.signature(ours).parameters.values() if p.name not in ignored]
         found = [(n, d) for n, d in found if (name, n) not in ours_alone]

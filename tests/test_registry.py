@@ -37,7 +37,7 @@ COLLECTIVES = {
     "all_gather", "all_to_all", "axis_index", "pmax", "pmin", "ppermute", "psum", "psum_scatter",
 }  # fmt: skip
 WITHOUT_SAMPLES = {
-    "call", "chain", "checkpoint", "custom_call", "open_checkpoint", "pull_rows", "scan", "switch", "switch_rows",
+    "call", "chain", "checkpoint", "custom_call", "open_checkpoint", "pull_rows", "scan", "switch", "switch_rows", "to_xla", "total",
     "while_loop", "while_loop_vjp",
 } | COLLECTIVES  # fmt: skip
 

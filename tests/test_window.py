@@ -382,3 +382,11 @@ def test_arguments_that_do_not_fit(name: str) -> None:
         call()
     assert text in str(caught.value)
     assert str(caught.value).startswith("reduce_window at ") and "test_window.py:" in str(caught.value)
+
+
+def test_forward_over_forward_with_a_constant_tangent() -> None:
+    x, t = np.array([0.3, -1.0, 2.0, 0.5]), np.array([1.0, 2.0, 3.0, 4.0])
+    windowed = lambda x: tg.lax.reduce_window(x, -np.inf, tg.lax.max, (2,), (1,), "VALID")
+    pushed = lambda x: tg.jvp(windowed, (x,), (t,))[1]
+    value, derivative = tg.jvp(pushed, (x,), (t,))
+    assert (value.tolist(), derivative.tolist()) == ([1.0, 3.0, 3.0], [0.0, 0.0, 0.0])

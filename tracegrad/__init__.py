@@ -4,6 +4,7 @@ import importlib
 from typing import Any
 
 from tracegrad import debug, nn, ops, show, tree, tree_util
+from tracegrad.devices import device_put, devices, to_jax
 from tracegrad.ops.structural import checkpoint_name
 from tracegrad.transforms import checkpoint_policies
 from tracegrad.transforms.batch import vmap
@@ -33,6 +34,8 @@ __all__ = [
     "custom_jvp",
     "custom_vjp",
     "debug",
+    "device_put",
+    "devices",
     "eval_shape",
     "float0",
     "grad",
@@ -51,6 +54,8 @@ __all__ = [
     "remat",
     "show",
     "stop_gradient",
+    "testing",
+    "to_jax",
     "tree",
     "tree_util",
     "value_and_grad",
@@ -62,11 +67,11 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """`lax`, which with its ops is a quarter of the library, is loaded when it is asked for."""
-    if name == "lax":
-        return importlib.import_module("tracegrad.lax")
+    """`lax`, which with its ops is a quarter of the library, and `testing` are loaded when they are asked for."""
+    if name in ("lax", "testing"):
+        return importlib.import_module(f"tracegrad.{name}")
     raise AttributeError(f"module 'tracegrad' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), "lax"])
+    return sorted([*globals(), "lax", "testing"])

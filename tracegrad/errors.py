@@ -84,8 +84,15 @@ class _Replay(threading.local):
 
 replay = _Replay()
 
-_HIDDEN = (str(Path(__file__).parent), str(Path(np.__file__).parent), "<tracegrad ")
+_HIDDEN: tuple[str, ...] = (str(Path(__file__).parent), str(Path(np.__file__).parent), "<tracegrad ")
 _internal: dict[str, bool] = {}
+
+
+def hide(directory: Path) -> None:
+    """Have lines of code below a directory never taken for the user's."""
+    global _HIDDEN
+    _HIDDEN = (*_HIDDEN, str(directory))
+    _internal.clear()
 
 
 def _is_internal(filename: str) -> bool:

@@ -41,6 +41,9 @@ Application = Callable[[tuple[Any, ...], Params], Any]
 Pruning = Callable[[tuple[Any, ...], Params, Sequence[bool]], tuple[tuple[Any, ...], Params, Sequence[int]]]
 # (inputs, params) -> a Graph that may stand in the op's place and the inputs for it, or None.
 Inlining = Callable[[Sequence[Any], Params], "tuple[Any, Sequence[Any]] | None"]
+# (the module lower/xla.py, jax's values, params, the type of the output or a tuple of types) -> jax's value, or a tuple.
+# Those for a ufunc come in the dtypes that NumPy computes in and in one shape, or with scalars that are of none.
+Emission = Callable[[Any, Sequence[Any], Params, Any], Any]
 # (input positions, params) -> whether the op is jointly linear in these inputs.
 Linearity = Callable[[Iterable[int], Params], bool]
 
@@ -81,6 +84,7 @@ class Op:
     prune      the op without outputs that nothing uses, and without what they alone need
     inlined    the Graph that may stand in the op's place
     linear_if  in what other inputs the op is jointly linear, where its params decide that
+    xla        its lowering to XLA, for all but ufuncs that jax.lax has (see lower/xla.py)
     unguarded  the op that it is wherever the result of that is finite, and that is cheaper
     contraction how much an op computes that sums products (matmul, einsum, convolution), and whether in batches
     """
@@ -112,6 +116,7 @@ class Op:
         "unguarded",
         "vjp",
         "weak",
+        "xla",
     )
 
     def __init__(
@@ -142,6 +147,7 @@ class Op:
         linear_if: Linearity | None = None,
         contraction: Contraction | None = None,
         unguarded: Callable[[], Op] | None = None,
+        xla: Emission | None = None,
     ) -> None:
         self.name = name
         self.evaluate = evaluate
@@ -167,6 +173,7 @@ class Op:
         self.inlined = inlined
         self.contraction = contraction
         self.unguarded = unguarded
+        self.xla = xla
         self.linear_if = linear_if
         # A derivative of an op that is linear in all inputs together never looks at their values.
         self.keeps_inputs = EVERY not in self.linear

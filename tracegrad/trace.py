@@ -18,8 +18,10 @@ import inspect
 import itertools
 import operator
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from types import GenericAlias
 from typing import Any, NoReturn
 
 import numpy as np
@@ -44,6 +46,7 @@ from tracegrad.errors import (
     resolve,
     user_source,
 )
+from tracegrad.jax_arrays import is_jax_array, is_jax_tracer, xla
 from tracegrad.op import OPS, Op, Params
 from tracegrad.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, type_of
 
@@ -80,6 +83,7 @@ class Trace:
     linear = False  # whether they must be linear in the inputs, so that all of them depend on these
     reverse = False  # whether `backward` will walk them
     names: Callable[[int], str] | None = None
+    executes = False  # whether its tracers are jax arrays in a box, to which ops are applied at once
     axes: tuple[Axis, ...] = ()  # the named axes that were bound when it began, in a trace that may record their index
     locked: dict[int, tuple[np.ndarray[Any, Any], bool]] | None = None
 
@@ -213,6 +217,7 @@ def _leaked(eqn: Equation) -> NoReturn:
 
 def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
     """Apply an op: evaluate it on arrays, or record it in the highest trace among its inputs."""
+    is_plain = False
     # Ops of one and of two inputs are nearly all there are, and get here by the shortest way.
     trace: Any = None
     count = len(inputs)
@@ -245,6 +250,7 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
             wanted = _SECOND
             nested = type(value) is Tracer
     if trace is None:
+        is_plain = Tracer not in map(type, inputs)
         inputs = tuple([as_array(x) for x in inputs])
         tracers = [x.origin for x in inputs if type(x) is Tracer]
         if not tracers:
@@ -274,6 +280,9 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
         trace, values, wanted = captor, inputs, ()
     source = user_source()
     if trace.abstract:
+        if trace.executes:
+            out = _execute(op, inputs, params, source)
+            return out if boxing.depth or not is_plain else unboxed(out)
         # There are no values: equations hold the tracers themselves, which have at least their types.
         values = inputs
         try:
@@ -303,6 +312,130 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
     return out
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# jax arrays. NumPy's functions do not take them for what they are, so a jax array goes through our code in a box: a tracer
+# of a trace below all others, which records nothing and applies each op at once, on jax. What is put into boxes at the
+# way in is taken out at the way out, by whoever did it first.
+
+
+class _OnJax(Trace):
+    abstract = True
+    executes = True
+
+    def kept(self, array: np.ndarray[Any, Any], op: Op) -> np.ndarray[Any, Any]:
+        return array
+
+    def described(self) -> str:
+        return "computation on jax"
+
+
+_ON_JAX = _OnJax("jax", None)
+_ON_JAX.level = -1
+
+
+class _Boxing(threading.local):
+    depth = 0  # how many calls have put their arguments into boxes, and not returned
+
+
+boxing = _Boxing()
+
+
+def boxed(x: Any) -> Any:
+    """A jax array in a box; anything else as it is."""
+    return Tracer(_ON_JAX, x, None) if is_jax_array(x) else x
+
+
+def unboxed(x: Any) -> Any:
+    """What is in a box; a tuple of such; anything else as it is."""
+    if type(x) is tuple:
+        return tuple([unboxed(item) for item in x])
+    return x.value if type(x) is Tracer and x.origin is _ON_JAX else x
+
+
+def is_boxed(x: Any) -> bool:
+    return type(x) is Tracer and x.origin is _ON_JAX
+
+
+def holds_jax_array(x: Any) -> bool:
+    """Whether there is a jax array among the leaves of a tree."""
+    kind = type(x)
+    if kind in _DIRECT or kind is Tracer:
+        return False
+    if kind is dict:
+        x = x.values()
+    elif kind is not tuple and kind is not list:
+        return is_jax_array(x) or any([is_jax_array(leaf) for leaf in tree.tree_leaves(x)])
+    return any([type(item) is not ndarray and holds_jax_array(item) for item in x])
+
+
+def accept_jax(namespace: dict[str, Any], names: Sequence[str]) -> None:
+    """Have the functions of these names, among what else there is, accept jax arrays."""
+    for name in names:
+        found = namespace[name]
+        if isinstance(found, np.ufunc):
+            namespace[name] = _Ufunc(found)
+        elif callable(found) and not isinstance(found, type | GenericAlias):
+            namespace[name] = accepting_jax(found)
+
+
+class _Ufunc:
+    """A ufunc that accepts jax arrays."""
+
+    def __init__(self, ufunc: np.ufunc) -> None:
+        self._ufunc = ufunc
+        self._call = accepting_jax(ufunc)
+        self.__name__ = ufunc.__name__
+        self.__doc__ = ufunc.__doc__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        found = getattr(self._ufunc, name)
+        return accepting_jax(found) if callable(found) else found
+
+    def __repr__(self) -> str:
+        return repr(self._ufunc)
+
+    def __reduce__(self) -> Any:
+        return _Ufunc, (self._ufunc,)
+
+
+def accepting_jax(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of jax arrays too, which it sees in boxes. Where there are such arguments, results are jax arrays."""
+
+    @functools.wraps(function)
+    def accepting(*args: Any, **kwargs: Any) -> Any:
+        if "jax" in sys.modules:
+            for x in (*args, *kwargs.values()) if kwargs else args:
+                if type(x) is not ndarray and holds_jax_array(x):
+                    return in_boxes(function, args, kwargs)
+        return function(*args, **kwargs)
+
+    return accepting
+
+
+def in_boxes(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Call a function with the jax arrays among its arguments in boxes, and take its results out of theirs."""
+    args, kwargs = tree.tree_map(boxed, (args, kwargs))
+    boxing.depth += 1
+    try:
+        out = function(*args, **kwargs)
+    finally:
+        boxing.depth -= 1
+    return out if boxing.depth else tree.tree_map(unboxed, out)
+
+
+def _execute(op: Op, inputs: tuple[Any, ...], params: Params, source: RawSource | None) -> Any:
+    try:
+        return xla().execute(op, inputs, params)
+    except CALL_ERRORS as error:
+        _explain(error, op, inputs, params, source)
+        raise
+
+
 def captor_of(trace: Trace) -> Trace | None:
     """The trace that records in place of this one, if there is such."""
     captor = capturing.get(threading.get_ident())
@@ -314,7 +447,7 @@ def bind_constant(op: Op, x: Any, params: Params, beside: Any) -> Any:
     Graph has then the op, and not an array that is the result."""
     while type(beside) is Tracer:
         trace = beside.origin
-        if trace.abstract and not trace.linear and not trace.ended:
+        if trace.abstract and not (trace.linear or trace.executes or trace.ended):
             found: Any = op.infer([type_of(x)], params)
             out = Tracer(trace, None, user_source(), found)
             trace.record((op, (x,), (x,), params, out, ()))
@@ -364,6 +497,8 @@ def as_array(x: Any) -> Any:
         return x
     if isinstance(x, list | tuple) and contains_tracer(x):
         return FUNCTIONS[np.array](x)
+    if is_jax_array(x):
+        return boxed(x)
     array = np.asarray(x)
     if array.dtype.kind not in "biufcV":
         raise DtypeError(
@@ -382,14 +517,23 @@ def contains_tracer(x: Any) -> bool:
 
 def concrete(x: Any, what: str, instead: str = "") -> Any:
     """The plain value under a tracer, for what must be known while tracing (a shape, a mask). Drops the derivative."""
-    seen = x
-    while type(seen) is Tracer:
-        if seen.origin.ended:
-            raise UnexpectedTracerError(f"{what}: {seen.leak_text()}")
-        if seen.value is None:
-            raise ConcretizationTypeError(seen.no_value_text(what, instead))
-        seen = seen.value
-    return seen
+    found = plain_value(x, what)
+    if found is None and type(x) is Tracer:
+        while type(x.value) is Tracer:
+            x = x.value
+        raise ConcretizationTypeError(x.no_value_text(what, instead))
+    return found
+
+
+def plain_value(x: Any, what: str) -> Any:
+    """The plain value under a tracer, None where only its type is known."""
+    while type(x) is Tracer:
+        if x.origin.ended:
+            raise UnexpectedTracerError(f"{what}: {x.leak_text()}")
+        x = x.value
+    if type(x) not in _DIRECT and is_jax_array(x):
+        return None if is_jax_tracer(x) else np.asarray(x)
+    return x
 
 
 _BRANCH = (
@@ -551,10 +695,14 @@ class Tracer:
         if self.origin.ended:
             raise UnexpectedTracerError(self.leak_text())
 
-    def __float__(self) -> NoReturn:
+    def __float__(self) -> float:
+        if self.origin is _ON_JAX:
+            return float(self.value)
         self._refuse("float() (or a function of the math module)")
 
-    def __complex__(self) -> NoReturn:
+    def __complex__(self) -> complex:
+        if self.origin is _ON_JAX:
+            return complex(self.value)
         self._refuse("complex() (or a function of the cmath module)")
 
     def __hash__(self) -> NoReturn:

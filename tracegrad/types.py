@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from tracegrad.jax_arrays import is_jax_array
+
 Shape = tuple[int, ...]
 
 # The tangent dtype of integers and booleans, as jax.dtypes.float0: a type with one value, zero, and no bytes.
@@ -21,6 +23,12 @@ PYTHON_SCALARS: dict[type, np.dtype[Any]] = {
     complex: np.dtype(np.complex128),
 }
 _SCALAR_OF_KIND = {"b": np.dtype(bool), "i": int, "u": int, "f": float, "c": complex}
+
+
+def is_inexact(dtype: np.dtype[Any]) -> bool:
+    """Whether numbers of a dtype are rounded, and so can have a derivative: floating and complex ones, and those narrow
+    floats that ml_dtypes adds to NumPy (bfloat16, ...), which NumPy takes for opaque bytes."""
+    return dtype.kind in "fc" or (dtype.kind == "V" and dtype.name.startswith(("bfloat", "float8")))
 
 
 class ArrayType:
@@ -101,6 +109,8 @@ def type_of(value: Any) -> ArrayType:
         found = None
     if isinstance(found, ArrayType):
         return found
+    if is_jax_array(value):
+        return ArrayType(value.shape, np.dtype(value.dtype), value.weak_type and not value.shape)
     raise TypeError(f"a value of type {type(value).__name__} is not an array: {value!r}")
 
 

@@ -11,7 +11,7 @@ from tracegrad.errors import Source, require_callable
 from tracegrad.graph import Eqn, Graph, Literal, Var
 from tracegrad.transforms.call import closed, floating, reverse
 from tracegrad.transforms.inspect import make_graph
-from tracegrad.types import ArrayType
+from tracegrad.types import ArrayType, is_inexact
 
 
 class Residual(NamedTuple):
@@ -77,7 +77,7 @@ def residuals(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Residuals:
     require_callable(fun, "debug.residuals", "(f, x)")
     graph = make_graph(fun)(*args, **kwargs)
     whole, _ = closed(graph)
-    wanted = tuple([i for i, t in enumerate(graph.in_types) if t.dtype.kind in "fc"])
+    wanted = tuple([i for i, t in enumerate(graph.in_types) if is_inexact(t.dtype)])
     parts = reverse(whole, wanted, floating(whole))
     makers = {v: eqn for eqn in parts.forward.eqns for v in eqn.outputs}
     order = {v: i for i, v in enumerate(makers)}

@@ -204,6 +204,7 @@ from tracegrad.ops.special_functions import (
     zeta,
 )
 from tracegrad.ops.window import reduce_window
+from tracegrad.trace import accept_jax
 from tracegrad.transforms.branches import (
     cond,
     switch,
@@ -391,3 +392,5 @@ __all__ = [
     "while_loop",
     "zeta",
 ]
+
+accept_jax(globals(), __all__)

@@ -38,6 +38,7 @@ from tracegrad.nn.losses import (
     softmax_cross_entropy,
     softmax_cross_entropy_with_integer_labels,
 )
+from tracegrad.trace import accept_jax
 
 __all__ = [
     "celu",
@@ -74,3 +75,5 @@ __all__ = [
     "swish",
     "tanh",
 ]
+
+accept_jax(globals(), __all__)

@@ -346,6 +346,7 @@ from tracegrad.ops.sort import (
     sort_complex,
     unique,
 )
+from tracegrad.trace import accept_jax
 
 __all__ = [
     "abs",
@@ -665,3 +666,5 @@ __all__ = [
     "zeros",
     "zeros_like",
 ]
+
+accept_jax(globals(), __all__)

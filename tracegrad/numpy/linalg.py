@@ -32,6 +32,7 @@ from tracegrad.ops.linalg import (
     trace,
     vector_norm,
 )
+from tracegrad.trace import accept_jax
 
 __all__ = [
     "LinAlgError",
@@ -62,3 +63,5 @@ __all__ = [
     "trace",
     "vector_norm",
 ]
+
+accept_jax(globals(), __all__)

@@ -10,7 +10,7 @@ import numpy as np
 
 from tracegrad.errors import DtypeError, ShapeError, at, user_source
 from tracegrad.op import Op, Params, Sample
-from tracegrad.ops.elementwise import astype, integer_samples, safe_divide, safe_multiply, unary_samples
+from tracegrad.ops.elementwise import astype, integer_samples, lax_function, safe_divide, safe_multiply, unary_samples
 from tracegrad.ops.families import broadcast_shapes, elementwise, normalize_axes, shape_of, ufunc_type
 from tracegrad.ops.reduce import axes_batch, locally_constant, reduction_type
 from tracegrad.trace import as_array, bind
@@ -34,6 +34,11 @@ def _clamp_samples() -> Iterable[Sample]:
     yield Sample((np.array([-1.0, 0.1, 2.3]), x, np.array(0.7)))  # limits that cross: the upper one rules
 
 
+def _emit_clamp(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    low, x, high = j.together(inputs, out)
+    return j.lax.min(j.lax.max(x, low), high)  # lax.clamp is of numbers only
+
+
 clamp_op = elementwise(
     "clamp",
     lambda low, x, high: np.minimum(np.maximum(x, low), high),
@@ -43,6 +48,7 @@ clamp_op = elementwise(
     infer=_clamp_type,
     kinds="biuf",
     samples=_clamp_samples,
+    xla=_emit_clamp,
 )
 
 
@@ -71,6 +77,7 @@ rsqrt_op = elementwise(
     lambda d, out, x: safe_divide(safe_multiply(d, out), -2 * x),
     infer=ufunc_type(np.sqrt, False),
     samples=unary_samples(0.3, 3),
+    xla=lambda j, inputs, params, out: j.lax.rsqrt(j.cast(inputs[0], out.dtype)),
 )
 
 
@@ -93,7 +100,12 @@ def _round_away(x: Any) -> Any:
         return np.where(np.abs(x - whole) >= 0.5, whole + np.sign(x), whole)[()]
 
 
-round_away_op = elementwise("round_away", _round_away, infer=_same_type, kinds="f", samples=unary_samples(0.6, 0.9))
+round_away_op = elementwise(
+    "round_away", _round_away, infer=_same_type, kinds="f", samples=unary_samples(0.6, 0.9),
+    xla=lambda j, inputs, params, out: j.lax.round(
+        j.cast(inputs[0], out.dtype), j.lax.RoundingMethod.AWAY_FROM_ZERO
+    ),
+)  # fmt: skip
 
 
 def round_away_from_zero(x: Any) -> Any:
@@ -131,6 +143,11 @@ def _parts_samples() -> Iterable[Sample]:
         yield Sample((rng.uniform(-1, 1, left), rng.uniform(-1, 1, right)))
 
 
+def _emit_from_parts(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    dtype = np.dtype(f"f{out.dtype.itemsize // 2}")
+    return j.lax.complex(*[j.spread(j.cast(x, dtype), out.shape) for x in inputs])
+
+
 complex_op = elementwise(
     "complex",
     _from_parts,
@@ -140,6 +157,7 @@ complex_op = elementwise(
     linear=[{0, 1}],
     kinds="f",
     samples=_parts_samples,
+    xla=_emit_from_parts,
 )
 
 
@@ -187,6 +205,7 @@ reduce_precision_op: Op = elementwise(
     infer=_same_type,
     kinds="f",
     samples=_precision_samples,
+    xla=lambda j, inputs, params, out: j.lax.reduce_precision(j.cast(inputs[0], out.dtype), **params),
 )
 
 
@@ -261,8 +280,9 @@ def _bitcast_samples() -> Iterable[Sample]:
 
 
 bitcast_op: Op = locally_constant(
-    "bitcast_convert_type", _bitcast, infer=_bitcast_type, batch=_bitcast_batch, kinds="f", samples=_bitcast_samples
-)
+    "bitcast_convert_type", _bitcast, infer=_bitcast_type, batch=_bitcast_batch, kinds="f", samples=_bitcast_samples,
+    xla=lambda j, inputs, params, out: j.lax.bitcast_convert_type(inputs[0], params["dtype"]),
+)  # fmt: skip
 
 
 def bitcast_convert_type(operand: Any, new_dtype: Any) -> Any:
@@ -288,7 +308,9 @@ def _leading_zeros(x: Any) -> Any:
     return (bits - np.bitwise_count(below)).astype(x.dtype)[()]
 
 
-clz_op = elementwise("clz", _leading_zeros, infer=_same_type, kinds="iu", samples=integer_samples(1))
+clz_op = elementwise(
+    "clz", _leading_zeros, infer=_same_type, kinds="iu", samples=integer_samples(1), xla=lax_function("clz")
+)
 
 
 def clz(x: Any) -> Any:
@@ -367,6 +389,7 @@ def _bit_reduction(name: str, ufunc: np.ufunc) -> Op:
         batch=axes_batch(lambda: op),
         kinds="biu",
         samples=_bit_samples,
+        xla=lambda j, inputs, params, out: j.lax.reshape(getattr(j.lax, name)(inputs[0], params["axes"]), out.shape),
     )
     return op
 

@@ -19,11 +19,74 @@ from numpy import ndarray
 
 from tracegrad.errors import DtypeError, ShapeError
 from tracegrad.op import Op, Params, Sample, Wanted
-from tracegrad.ops.elementwise import astype
+from tracegrad.ops.elementwise import astype, astype_op, first_of
 from tracegrad.ops.families import conform, implements, multilinear, normalize_axis, reject, shape_of
 from tracegrad.ops.shape import transpose_op
 from tracegrad.trace import UFUNCS, Tracer, as_array, bind
 from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, type_of
+
+# ---------------------------------------------------------------------------------------------------------------------
+# XLA: a product of two arrays whose axes have names is one dot_general.
+
+
+@lru_cache(maxsize=4096)
+def _dot_plan(terms: tuple[str, str], output: str, shapes: tuple[Shape, Shape]) -> Any:
+    """For each operand the shape without axes of size 1 that broadcast, and the axes that it alone has, to sum over; then
+    whether to swap the two, the dimension numbers, and how to transpose the result."""
+    sizes = _axis_sizes(terms, shapes)
+    names, without = [], []
+    for term, shape in zip(terms, shapes, strict=True):
+        left = [(c, n) for c, n in zip(term, shape, strict=True) if n == sizes[c]]
+        names.append([c for c, _ in left])
+        without.append(tuple([n for _, n in left]))
+    alone = [{c for c in names[i] if c not in names[1 - i] and c not in output} for i in range(2)]
+    sums = [tuple([p for p, c in enumerate(own) if c in gone]) for own, gone in zip(names, alone, strict=True)]
+    x, y = [[c for c in own if c not in gone] for own, gone in zip(names, alone, strict=True)]
+    batch = [c for c in output if c in x and c in y]
+    x_free, y_free = [[c for c in own if c not in other] for own, other in ((x, y), (y, x))]
+    swapped = [*batch, *y_free, *x_free] == list(output) != [*batch, *x_free, *y_free]
+    if swapped:
+        x, y, x_free, y_free = y, x, y_free, x_free
+    summed = [c for c in x if c in y and c not in output]
+    numbers = tuple([tuple([tuple(map(own.index, shared)) for own in (x, y)]) for shared in (summed, batch)])
+    found = [*batch, *x_free, *y_free]
+    turn = None if found == list(output) else tuple(map(found.index, output))
+    return tuple(zip(without, sums, strict=True)), swapped, numbers, turn
+
+
+def _dot_on_xla(j: Any, inputs: Sequence[Any], terms: tuple[str, str], output: str, dtype: Any) -> Any:
+    """The sum of products over all axes that the output does not name. No axis is named twice in a term."""
+    x, y = inputs
+    sides, swapped, numbers, turn = _dot_plan(terms, output, (np.shape(x), np.shape(y)))
+    found = []
+    # Of two narrow floats (bfloat16) XLA sums the products in a wider dtype by itself, and many times faster.
+    is_narrow = x.dtype == y.dtype and x.dtype.kind == "V"
+    for v, (shape, alone) in zip((x, y), sides, strict=True):
+        v = v if is_narrow else j.cast(v, dtype)
+        if np.shape(v) != shape:
+            v = j.lax.reshape(v, shape)
+        found.append(_sum_on_xla(j, v, alone))
+    if swapped:
+        found.reverse()
+    out = j.lax.dot_general(*found, numbers, preferred_element_type=dtype if is_narrow else None)
+    return out if turn is None else j.lax.transpose(out, turn)
+
+
+def _sum_on_xla(j: Any, x: Any, axes: tuple[int, ...]) -> Any:
+    if not axes:
+        return x
+    return (j.lax.reduce_or if x.dtype.kind == "b" else j.lax.reduce_sum)(x, axes)
+
+
+def _matmul_on_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+    x, y = inputs
+    x_ndim, y_ndim = len(x.shape), len(y.shape)
+    x_own = "k" if x_ndim == 1 else "ki" if params.get("left") else "ik"
+    y_own = "k" if y_ndim == 1 else "jk" if params.get("right") else "kj"
+    x_batch, y_batch = [LETTERS[26 - max(n - 2, 0) : 26] for n in (x_ndim, y_ndim)]
+    output = max(x_batch, y_batch, key=len) + "i" * (x_ndim > 1) + "j" * (y_ndim > 1)
+    return _dot_on_xla(j, inputs, (x_batch + x_own, y_batch + y_own), output, out.dtype)
+
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Matrix products.
@@ -125,7 +188,7 @@ def _matmul_right(ct: Any, x: Any, y: Any) -> Any:
 
 def _matmul_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
     x, y = primals
-    if type(x) is type(y) is type(ct) is ndarray and x.ndim == y.ndim == 2 and x.dtype is y.dtype:
+    if type(x) is type(y) is type(ct) is ndarray and x.ndim == y.ndim == 2 and x.dtype is y.dtype is ct.dtype:
         # The usual case, with no more than it takes.
         product = np.matmul if x.size + y.size + ct.size <= 1000 else _matmul
         if len(wanted) == 1:
@@ -198,10 +261,24 @@ def _without_transposes(inputs: Sequence[Any], params: Params, definitions: Mapp
     return matmul_of_transposes_op, found, {"left": turned[0], "right": turned[1]}
 
 
+def _without_casts(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+    """The product of narrow floats (bfloat16) that were cast to float32, as NumPy itself casts them."""
+    found = []
+    for x in inputs:
+        made: Any = definitions.get(x)
+        was_cast = made is not None and made.op is astype_op and made.inputs[0].type.dtype.kind == "V"
+        found.append(made.inputs[0] if was_cast and x.type.dtype == np.float32 else x)
+    if found == list(inputs) or {x.type.dtype.kind for x in found} != {"V"}:
+        return None
+    return (matmul_of_transposes_op if params else matmul_op), found, params
+
+
+_simpler_product = first_of(_without_transposes, _without_casts)
+
 matmul_op: Op = multilinear(
-    "matmul", _matmul, vjp=_matmul_vjp, simplify=_without_transposes,
+    "matmul", _matmul, vjp=_matmul_vjp, simplify=_simpler_product,
     infer=_matmul_type, batch=_matmul_batch, kinds="biufc", samples=_matmul_samples, fresh=True,
-    contraction=_matmul_contraction,
+    contraction=_matmul_contraction, xla=_matmul_on_xla,
     spell=lambda args, types, views, params: None if any(views) else f"blas_matmul({args[0]}, {args[1]})",
 )  # fmt: skip
 UFUNCS[np.matmul] = matmul_op
@@ -252,7 +329,8 @@ matmul_of_transposes_op: Op = multilinear(
     "matmul_of_transposes", lambda x, y, left, right: _matmul(*_turned(x, y, left, right)), vjp=_turned_vjp,
     infer=lambda types, params: _matmul_type([_turned_type(types[0], params["left"]), _turned_type(types[1], params["right"])], {}),
     batch=lambda size, batched, inputs, params: _matmul_batch(size, batched, _turned(*inputs, **params), {}),
-    kinds="biufc", samples=_turned_samples, fresh=True, spell=_spelled_turned, simplify=_without_transposes,
+    kinds="biufc", samples=_turned_samples, fresh=True, spell=_spelled_turned, simplify=_simpler_product,
+    xla=_matmul_on_xla,
 )  # fmt: skip
 
 
@@ -297,6 +375,7 @@ outer_op = multilinear(
     "outer", lambda x, y: column(x) * y,
     lambda i: (lambda ct, x, y: np.matmul(x, ct)) if i else (lambda ct, x, y: np.matmul(ct, y)),
     infer=_outer_type, batch=_outer_batch, kinds="biufc", samples=_outer_samples, fresh=True,
+    xla=lambda j, inputs, params, out: _dot_on_xla(j, inputs, ("i", "j"), "ij", out.dtype),
 )  # fmt: skip
 
 
@@ -450,6 +529,21 @@ def _einsum_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], par
     return bind(einsum_op, tuple(inputs), {"subscripts": f"{','.join(terms)}->{batch}{output}"})
 
 
+def _einsum_on_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+    terms, output = _split(params["subscripts"])
+    plain = all([len(set(term)) == len(term) for term in terms])
+    if len(terms) == 2 and plain:
+        return _dot_on_xla(j, inputs, (terms[0], terms[1]), output, out.dtype)
+    if len(terms) == 1 and plain:
+        x = j.cast(inputs[0], out.dtype)
+        kept = [c for c in terms[0] if c in output]
+        x = _sum_on_xla(j, x, tuple([p for p, c in enumerate(terms[0]) if c not in output]))
+        return j.lax.transpose(x, tuple(map(kept.index, output)))
+    # jax sums bools by counting, which a cast back makes of it what it is here.
+    dtype = np.dtype(np.int32) if out.dtype.kind == "b" else out.dtype
+    return j.jnp.einsum(params["subscripts"], *[j.cast(x, dtype) for x in inputs])
+
+
 def _einsum_samples() -> Iterable[Sample]:
     rng = np.random.default_rng(0)
     table: list[tuple[str, list[Shape]]] = [
@@ -482,7 +576,7 @@ def _einsum_samples() -> Iterable[Sample]:
 einsum_op = multilinear(
     "einsum", _einsum, _einsum_transpose,
     infer=_einsum_type, batch=_einsum_batch, kinds="biufc", samples=_einsum_samples, inputs=32,
-    contraction=_einsum_contraction,
+    contraction=_einsum_contraction, xla=_einsum_on_xla,
 )  # fmt: skip
 
 

@@ -6,13 +6,14 @@ that derivatives of every order are exact, at zeros too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from tracegrad.errors import ShapeError
-from tracegrad.op import Op, Params, Sample, Wanted
+from tracegrad.op import Emission, Op, Params, Sample, Wanted
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import (
     conform,
@@ -27,7 +28,7 @@ from tracegrad.ops.families import (
     shape_of,
 )
 from tracegrad.trace import as_array, bind
-from tracegrad.types import ArrayType, Shape, type_of
+from tracegrad.types import ArrayType, Shape, is_inexact, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Tools.
@@ -66,9 +67,19 @@ def _accumulation_type(ufunc: np.ufunc) -> Callable[[Sequence[ArrayType], Params
 
     def infer(types: Sequence[ArrayType], params: Params) -> ArrayType:
         (t,) = types
-        return ArrayType(t.shape, t.dtype if t.dtype.kind in "fc" else ufunc.accumulate(np.zeros(0, t.dtype)).dtype)
+        return ArrayType(t.shape, t.dtype if is_inexact(t.dtype) else ufunc.accumulate(np.zeros(0, t.dtype)).dtype)
 
     return infer
+
+
+def _accumulation_xla(name: str) -> Emission:
+    """The lowering to `j.lax.{name}`, which takes no booleans."""
+
+    def xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+        dtype = np.dtype(np.uint8) if out.dtype.kind == "b" else out.dtype
+        return getattr(j.lax, name)(j.cast(inputs[0], dtype), params["axis"], params["reverse"])
+
+    return xla
 
 
 def _axis_batch(op: Callable[[], Op]) -> Callable[[int, Sequence[bool], Sequence[Any], Params], Any]:
@@ -107,6 +118,7 @@ cumsum_op: Op = linear(
     batch=_axis_batch(lambda: cumsum_op),
     kinds="biufc",
     samples=_axis_samples,
+    xla=_accumulation_xla("cumsum"),
 )
 
 
@@ -214,6 +226,17 @@ def _recurrence_samples() -> Iterable[Sample]:
             yield Sample((rng.uniform(-1, 1, shape), rng.uniform(-1, 1, shape)), {"axis": axis, "reverse": reverse})
 
 
+def _recurrence_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+    def composed(before: Any, after: Any) -> Any:
+        (a, b), (factor, term) = before, after
+        # A product of factors may overflow where nothing is carried: that must not make inf * 0.
+        nothing = j.lax.eq(b, out.dtype.type(0))
+        return j.lax.mul(a, factor), j.lax.add(j.lax.select(nothing, b, j.lax.mul(factor, b)), term)
+
+    pair = tuple([j.jnp.asarray(j.cast(x, out.dtype)) for x in inputs])
+    return j.lax.associative_scan(composed, pair, reverse=params["reverse"], axis=params["axis"])[1]
+
+
 linear_recurrence_op = declare(
     "linear_recurrence",
     evaluate=_recurrence,
@@ -223,6 +246,7 @@ linear_recurrence_op = declare(
     linear=[{1}],
     batch=_recurrence_batch,
     samples=_recurrence_samples,
+    xla=_recurrence_xla,
 )
 
 
@@ -270,6 +294,7 @@ cumprod_op: Op = declare(
     batch=_axis_batch(lambda: cumprod_op),
     kinds="biufc",
     samples=_cumprod_samples,
+    xla=_accumulation_xla("cumprod"),
 )
 
 
@@ -297,7 +322,7 @@ def product_of_others(x: Any, axis: int) -> Any:
 def without_nan(a: Any, fill: float) -> Any:
     """`fill` in place of NaN."""
     a = as_array(a)
-    return np.where(np.isnan(a), fill, a) if type_of(a).dtype.kind in "fc" else a
+    return np.where(np.isnan(a), fill, a) if is_inexact(type_of(a).dtype) else a
 
 
 @implements(np.nancumsum)
@@ -337,6 +362,7 @@ def _running_extreme(name: str, better: np.ufunc, loses: np.ufunc) -> Op:
         batch=_axis_batch(lambda: op),
         kinds="biuf",
         samples=_axis_samples,
+        xla=_accumulation_xla(name),
     )
     return op
 
@@ -373,6 +399,7 @@ cumlogsumexp_op: Op = declare(
     batch=_axis_batch(lambda: cumlogsumexp_op),
     kinds="f",
     samples=_axis_samples,
+    xla=_accumulation_xla("cumlogsumexp"),
 )
 
 
@@ -452,7 +479,7 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
         raise TypeError(f"gradient: {len(varargs)} spacings for {len(axes)} axes; give none, one, or one for each axis")
     if edge_order not in (1, 2):
         raise ValueError(f"gradient: edge_order must be 1 or 2, got {edge_order}")
-    if f.dtype.kind not in "fc":
+    if not is_inexact(f.dtype):
         f = astype(f, np.float64)
     found = [_gradient_along(f, a, h, edge_order) for a, h in zip(axes, spacings, strict=True)]
     return found[0] if len(found) == 1 else tuple(found)
@@ -546,6 +573,33 @@ def _window_samples() -> Iterable[Sample]:
         yield Sample((rng.uniform(-1, 1, a), rng.uniform(-1, 1, v)))
 
 
+def _slide_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType, extra: int = 0) -> Any:
+    """With `extra` zeros at both ends of the first."""
+    dtype = np.dtype(np.int32) if out.dtype.kind == "b" else out.dtype
+    a, v = [j.cast(x, dtype) for x in inputs]
+    m, places, lead = v.shape[-1], out.shape[-1], out.shape[:-1]
+    if dtype.kind in "iu":  # of which GPUs have no convolutions
+        pads = [(0, 0, 0)] * (a.ndim - 1) + [(extra, extra, 0)]
+        places_within = np.arange(places)[:, None] + np.arange(m)
+        windows = j.jnp.take(j.lax.pad(a, dtype.type(0), pads), places_within, axis=-1, mode="clip")
+        return j.lax.reduce_sum(j.lax.mul(*[j.spread(x, (*lead, places, m)) for x in (windows, v[..., None, :])]),
+                                (len(lead) + 1,))  # fmt: skip
+    # Leading axes are examples where the window has none, else channels, each with a window of its own.
+    batch = (math.prod(a.shape[:-1]), 1) if v.size == m else (1, math.prod(lead))
+    if v.size != m:
+        a, v = j.spread(a, (*lead, a.shape[-1])), j.spread(v, (*lead, m))
+    found = j.lax.conv_general_dilated(
+        j.lax.reshape(a, (*batch, a.shape[-1])), j.lax.reshape(v, (batch[1], 1, m)), (1,), ((extra, extra),),
+        feature_group_count=batch[1],
+    )  # fmt: skip
+    return j.lax.reshape(found, out.shape)
+
+
+def _convolve_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+    a, v = inputs
+    return _slide_xla(j, (a, j.lax.rev(v, (v.ndim - 1,))), params, out, v.shape[-1] - 1)
+
+
 convolve_op: Op = multilinear(
     "convolve",
     _convolve,
@@ -554,6 +608,7 @@ convolve_op: Op = multilinear(
     batch=elementwise_batch(lambda: convolve_op),
     kinds="biufc",
     samples=_window_samples,
+    xla=_convolve_xla,
 )
 slide_op: Op = multilinear(
     "slide",
@@ -563,6 +618,7 @@ slide_op: Op = multilinear(
     batch=elementwise_batch(lambda: slide_op),
     kinds="biufc",
     samples=_window_samples,
+    xla=_slide_xla,
 )
 
 

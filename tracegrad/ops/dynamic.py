@@ -24,7 +24,7 @@ from tracegrad.op import Op, Params, Sample, Wanted
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import cast, conform, declare, is_tracer, linear, normalize_axis, shape_of
 from tracegrad.ops.gather import GatherDimensionNumbers, ScatterDimensionNumbers, gather, scatter
-from tracegrad.ops.index import at
+from tracegrad.ops.index import at, from_front_xla
 from tracegrad.trace import as_array, bind
 from tracegrad.types import ArrayType, Shape, type_of
 
@@ -49,6 +49,19 @@ def _corners(size: int, batched: Sequence[bool], starts: Sequence[Any], shape: S
         s = np.where(s < 0, s + n, s)
         columns.append(s if b else np.broadcast_to(s, (size,)))
     return np.stack(columns, 1)
+
+
+def _starts_xla(j: Any, starts: Sequence[Any], shape: Shape) -> list[Any]:
+    """The starts counted from the front, in one dtype. XLA moves the window until it lies within the array."""
+    traced = [s.dtype for s in starts if isinstance(s, j.jax.Array)]
+    short = max(shape, default=0) < 2**31 and all([np.can_cast(t, np.int32) for t in traced])
+    dtype = np.dtype(np.int32 if short else np.int64)
+    return [
+        from_front_xla(j, s, n, dtype)
+        if isinstance(s, j.jax.Array)
+        else dtype.type(min(max(int(s) + n if s < 0 else int(s), 0), n))
+        for s, n in zip(starts, shape, strict=True)
+    ]
 
 
 def _rows(x: Any, batched: bool, size: int) -> Any:
@@ -88,6 +101,11 @@ def _slice_samples() -> Iterable[Sample]:
     yield Sample((x[0], np.array(2, np.uint8)), {"slice_sizes": (2,)})
 
 
+def _slice_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+    x, *starts = inputs
+    return j.lax.dynamic_slice(x, _starts_xla(j, starts, x.shape), out.shape, allow_negative_indices=False)
+
+
 dynamic_slice_op = linear(
     "dynamic_slice",
     lambda x, *starts, slice_sizes: x[_window(x.shape, slice_sizes, starts)],
@@ -97,6 +115,7 @@ dynamic_slice_op = linear(
     linear=[{0}],
     kinds=_KINDS,
     samples=_slice_samples,
+    xla=_slice_xla,
 )
 
 
@@ -126,6 +145,13 @@ def _unslice_samples() -> Iterable[Sample]:
         yield Sample((np.array(x[_window(x.shape, sizes, starts)]) * 2, *starts), {"shape": x.shape})
 
 
+def _unslice_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+    x, *starts = inputs
+    zeros = j.spread(out.dtype.type(0), out.shape)
+    starts = _starts_xla(j, starts, out.shape)
+    return j.lax.dynamic_update_slice(zeros, j.cast(x, out.dtype), starts, allow_negative_indices=False)
+
+
 dynamic_unslice_op = linear(
     "dynamic_unslice",
     _unslice,
@@ -135,6 +161,7 @@ dynamic_unslice_op = linear(
     linear=[{0}],
     kinds=_KINDS,
     samples=_unslice_samples,
+    xla=_unslice_xla,
 )
 
 
@@ -197,6 +224,12 @@ def _update_samples() -> Iterable[Sample]:
         )
 
 
+def _update_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+    x, v, *starts = inputs
+    starts = _starts_xla(j, starts, out.shape)
+    return j.lax.dynamic_update_slice(x, j.cast(v, out.dtype), starts, allow_negative_indices=False)
+
+
 dynamic_update_slice_op: Op = declare(
     "dynamic_update_slice",
     evaluate=_update,
@@ -208,6 +241,7 @@ dynamic_update_slice_op: Op = declare(
     kinds=_KINDS,
     samples=_update_samples,
     fresh=True,
+    xla=_update_xla,
 )
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad.errors import DtypeError
-from tracegrad.op import Op, Params, Sample, Simplification, Wanted
+from tracegrad.op import Emission, Op, Params, Sample, Simplification, Wanted
 from tracegrad.ops.families import (
     broadcast_shapes,
     declare,
@@ -30,7 +30,7 @@ from tracegrad.ops.families import (
     ufunc_type,
 )
 from tracegrad.trace import FUNCTIONS, UFUNCS, as_array, bind
-from tracegrad.types import PYTHON_SCALARS, ArrayType, type_of
+from tracegrad.types import PYTHON_SCALARS, ArrayType, is_inexact, type_of
 
 LN2 = math.log(2.0)
 LN10 = math.log(10.0)
@@ -73,6 +73,190 @@ def integer_samples(inputs: int, low: int = 0, high: int = 6) -> Callable[[], It
             yield Sample((rng.integers(low, high, (2, 1)), rng.integers(low, high, 3)))
 
     return samples
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Lowering to XLA.
+
+
+def lax_function(name: str, **of_kind: str | None) -> Emission:
+    """To one function of jax.lax, and another for inputs of these dtype kinds; None: to the input itself."""
+
+    def emit(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+        function = of_kind.get(inputs[0].dtype.kind, name)
+        return inputs[0] if function is None else getattr(j.lax, function)(*inputs)
+
+    return emit
+
+
+def like(x: Any, number: float) -> Any:
+    """A scalar in the dtype of `x`."""
+    return x.dtype.type(number)
+
+
+def _emit_keeping_zeros(name: str) -> Emission:
+    def emit(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+        d, y = j.together(inputs, out)
+        return j.lax.select(j.lax.eq(d, like(d, 0)), d, getattr(j.lax, name)(d, y))
+
+    return emit
+
+
+def _emit_reciprocal(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    (x,) = inputs
+    return j.lax.div(like(x, 1), x) if x.dtype.kind in "iu" else j.lax.reciprocal(x)
+
+
+def _sign_differs(j: Any, x: Any, y: Any) -> Any:
+    """Where a remainder `x` is not zero and its sign not that of the divisor `y`, which may be a scalar of NumPy's."""
+    zero = like(x, 0)
+    if isinstance(y, np.generic):
+        return (j.lax.lt if y > 0 else j.lax.gt)(x, zero)
+    return j.lax.bitwise_and(j.lax.ne(x, zero), j.lax.ne(j.lax.lt(x, zero), j.lax.lt(y, zero)))
+
+
+def _emit_fmod(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    x, y = inputs
+    found = j.lax.rem(x, y)
+    if x.dtype.kind == "f" or (isinstance(y, np.generic) and y != 0):
+        return found
+    y = j.spread(y, out.shape)
+    return j.lax.select(j.lax.eq(y, like(y, 0)), y, found)  # x % 0 is 0 of integers
+
+
+def _emit_remainder(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    x, y = inputs
+    found = _emit_fmod(j, inputs, params, out)
+    if x.dtype.kind != "u":
+        found = j.lax.select(_sign_differs(j, found, y), j.lax.add(found, y), found)
+    if x.dtype.kind != "f":
+        return found
+    found = j.lax.abs(found)  # a zero, too, gets the sign of the divisor
+    if isinstance(y, np.generic):
+        return found if y > 0 else j.lax.neg(found)
+    return j.lax.select(j.lax.lt(j.spread(y, out.shape), like(y, 0)), j.lax.neg(found), found)
+
+
+def _emit_floor_divide(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    x, y = inputs
+    zero, one, quotient = like(x, 0), like(x, 1), j.lax.div(x, y)
+    rest = j.lax.rem(x, y)
+    if x.dtype.kind == "f":
+        # The quotient's floor would be wrong wherever the quotient is rounded up.
+        whole = j.lax.div(j.lax.sub(x, rest), y)
+        whole = j.lax.round(j.lax.select(_sign_differs(j, rest, y), j.lax.sub(whole, one), whole))
+        whole = j.lax.select(j.lax.eq(whole, zero), j.lax.mul(quotient, zero), whole)  # a zero of its sign
+        return j.lax.select(j.lax.eq(j.spread(y, out.shape), zero), quotient, whole)
+    if x.dtype.kind != "u":
+        quotient = j.lax.select(_sign_differs(j, rest, y), j.lax.sub(quotient, one), quotient)
+    if isinstance(y, np.generic) and y != 0:
+        return quotient
+    y = j.spread(y, out.shape)
+    return j.lax.select(j.lax.eq(y, zero), y, quotient)
+
+
+_LARGEST_PRODUCT = 64
+
+
+def _emit_power(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    """Products for a small whole number in the Graph. Negative powers of integers, an error on NumPy, are jax's."""
+    x, p = inputs
+    if isinstance(p, np.generic) and p.imag == 0 and abs(p.real) <= _LARGEST_PRODUCT and p.real == int(p.real):
+        return j.lax.integer_pow(x, int(p.real))
+    if x.dtype.kind == "f":
+        return j.lax.pow(x, p)
+    x, p = j.together(inputs, out)
+    if x.dtype.kind != "c":
+        return _emit_whole_power(j, x, p)
+    is_zero = j.lax.bitwise_and(j.lax.eq(x, like(x, 0)), j.lax.gt(j.lax.real(p), like(p, 0).real))
+    return j.lax.select(is_zero, x, j.lax.pow(x, p))
+
+
+def _emit_whole_power(j: Any, x: Any, p: Any) -> Any:
+    """By squaring. (jnp.power looks at six bits of the exponent, and NumPy's integers wrap around by all.)"""
+    zero, one = like(p, 0), like(p, 1)
+
+    def step(state: Any) -> Any:
+        p, square, found = state
+        is_odd = j.lax.ne(j.lax.bitwise_and(p, one), zero)
+        found = j.lax.select(is_odd, j.lax.mul(found, square), found)
+        return j.lax.shift_right_logical(p, one), j.lax.mul(square, square), found
+
+    axes = tuple(range(len(x.shape)))
+    start = (p, x, j.lax.full(x.shape, 1, x.dtype))
+    return j.lax.while_loop(lambda state: j.lax.gt(j.lax.reduce_max(state[0], axes), zero), step, start)[2]
+
+
+def _emit_logarithm(base: float) -> Emission:
+    def emit(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+        (x,) = inputs
+        found = j.lax.log(x)
+        if x.dtype.kind == "c":  # whose parts may be infinite: a complex divisor would make NaN of these
+            unit = like(x, math.log(base)).real
+            return j.lax.complex(j.lax.div(j.lax.real(found), unit), j.lax.div(j.lax.imag(found), unit))
+        return j.lax.div(found, like(x, math.log(base)))
+
+    return emit
+
+
+def _emit_logaddexp(exp: str, unit: float) -> Emission:
+    """`unit` is how much of this logarithm there is in the natural one."""
+
+    def emit(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+        x, y = inputs
+        difference = j.lax.sub(x, y)
+        more = j.lax.log1p(getattr(j.lax, exp)(j.lax.neg(j.lax.abs(difference))))
+        found = j.lax.add(j.lax.max(x, y), more if unit == 1 else j.lax.div(more, like(more, unit)))
+        # NaN, or equal infinities, which are their own sum.
+        return j.lax.select(j.lax.ne(difference, difference), j.lax.add(x, y), found)
+
+    return emit
+
+
+def _emit_sign(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    (x,) = inputs
+    found = j.lax.sign(x)
+    # Zero, also of -0.0, is 0.0.
+    return j.lax.select(j.lax.eq(x, like(x, 0)), j.lax.abs(x), found) if x.dtype.kind == "f" else found
+
+
+def sign_bit(j: Any, x: Any) -> Any:
+    """Where the sign bit of floats is set."""
+    bits = np.dtype(f"i{x.dtype.itemsize}")
+    return j.lax.lt(j.lax.bitcast_convert_type(x, bits), bits.type(0))
+
+
+def copy_sign(j: Any, x: Any, y: Any) -> Any:
+    """np.copysign of floats of one shape."""
+    size = j.lax.abs(x)
+    return j.lax.select(sign_bit(j, y), j.lax.neg(size), size)
+
+
+def is_nan(j: Any, x: Any) -> Any:
+    """np.isnan."""
+    return j.lax.ne(x, x) if is_inexact(x.dtype) else j.lax.full(np.shape(x), False)
+
+
+def in_order(j: Any, name: str, x: Any, y: Any) -> Any:
+    """A comparison, "lt" and so on, of complex numbers: by the real parts, then by the imaginary ones; no NaN."""
+    (xr, xi), (yr, yi) = [(j.lax.real(z), j.lax.imag(z)) for z in (x, y)]
+    known = j.lax.bitwise_not(j.lax.bitwise_or(is_nan(j, xi), is_nan(j, yi)))
+    by_real = j.lax.bitwise_and(getattr(j.lax, name[0] + "t")(xr, yr), known)
+    return j.lax.bitwise_or(by_real, j.lax.bitwise_and(j.lax.eq(xr, yr), getattr(j.lax, name)(xi, yi)))
+
+
+def _emit_extremum(name: str, comparison: str, *, ignoring_nan: bool = False) -> Emission:
+    def emit(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+        if out.dtype.kind != "c" and not (ignoring_nan and out.dtype.kind == "f"):
+            return getattr(j.lax, name)(*inputs)
+        x, y = j.together(inputs, out)
+        if out.dtype.kind == "c":
+            takes_x = j.lax.bitwise_or(is_nan(j, y if ignoring_nan else x), in_order(j, comparison, x, y))
+            return j.lax.select(takes_x, x, y)
+        found = j.lax.select(is_nan(j, x), y, getattr(j.lax, name)(x, y))
+        return j.lax.select(is_nan(j, y), x, found)
+
+    return emit
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -134,7 +318,7 @@ def _one_factor(inputs: Sequence[Any], params: Params, definitions: Mapping[Any,
 def _small_power(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
     """x**3 and x**4 as products."""
     x, p = inputs[0], _number(inputs[1])
-    if p not in (3, 4) or x.type.dtype.kind not in "fc":
+    if p not in (3, 4) or not is_inexact(x.type.dtype):
         return None
     square = (multiply, (x, x), params)
     return multiply, (square, x if p == 3 else square), params
@@ -250,6 +434,7 @@ _safe_divide = elementwise(
     fresh=True,
     unguarded=lambda: divide,
     simplify=first_of(_unguarded(lambda: divide), _odd(lambda: _safe_divide)),
+    xla=_emit_keeping_zeros("div"),
     samples=binary_samples(0.5, 2.0),
 )
 
@@ -278,6 +463,7 @@ _safe_multiply = elementwise(
     fresh=True,
     unguarded=lambda: multiply,
     simplify=first_of(_unguarded(lambda: multiply), _odd(lambda: _safe_multiply)),
+    xla=_emit_keeping_zeros("mul"),
     samples=binary_samples(0.5, 2.0),
 )
 
@@ -315,6 +501,7 @@ def _double_negative(inputs: Sequence[Any], params: Params, definitions: Mapping
 add = elementwise(
     "add", np.add, lambda d, out, x, y: d, lambda d, out, x, y: d,
     linear=[{0, 1}], weak=True, kinds="biufc", samples=binary_samples(-2, 2), simplify=_sum_with_negative,
+    xla=lax_function("add", b="bitwise_or"),
 )  # fmt: skip
 subtract = elementwise(
     "subtract", np.subtract, lambda d, out, x, y: d, lambda d, out, x, y: -d,
@@ -325,7 +512,7 @@ multiply = elementwise(
     "multiply", np.multiply, lambda d, out, x, y: d * y, lambda d, out, x, y: d * x,
     linear=[{0}, {1}], weak=True, kinds="biufc", samples=binary_samples(-2, 2),
     simplify=first_of(neutral(0, 1), neutral(1, 1), _minus_one, _odd(lambda: multiply)),
-    hasten=_one_factor,
+    hasten=_one_factor, xla=lax_function("mul", b="bitwise_and"),
 )  # fmt: skip
 divide = elementwise(
     "divide", np.divide,
@@ -339,24 +526,27 @@ negative: Op = elementwise(
     simplify=_double_negative,
 )  # fmt: skip
 positive = elementwise(
-    "positive", np.positive, lambda d, out, x: d, linear=[{0}], weak=True, kinds="iufc", samples=unary_samples(-2, 2)
-)
+    "positive", np.positive, lambda d, out, x: d, linear=[{0}], weak=True, kinds="iufc", samples=unary_samples(-2, 2),
+    xla=lambda j, inputs, params, out: inputs[0],
+)  # fmt: skip
 reciprocal = elementwise(
-    "reciprocal", np.reciprocal, lambda d, out, x: -safe_divide(safe_multiply(d, out), x), samples=unary_samples(0.5, 2)
-)
+    "reciprocal", np.reciprocal, lambda d, out, x: -safe_divide(safe_multiply(d, out), x),
+    samples=unary_samples(0.5, 2), xla=_emit_reciprocal,
+)  # fmt: skip
 square = elementwise("square", np.square, lambda d, out, x: 2 * d * x, kinds="iufc", samples=unary_samples(-2, 2))
 floor_divide = elementwise(
-    "floor_divide", np.floor_divide, weak=True, kinds="iuf", samples=binary_samples(1.3, 1.4, 0.55, 0.6)
-)
+    "floor_divide", np.floor_divide, weak=True, kinds="iuf", samples=binary_samples(1.3, 1.4, 0.55, 0.6),
+    xla=_emit_floor_divide,
+)  # fmt: skip
 remainder = elementwise(
     "remainder", np.remainder,
     lambda d, out, x, y: d, lambda d, out, x, y: -d * np.floor_divide(x, np.where(np.equal(d, 0), 1, y)),
-    weak=True, kinds="iuf", samples=binary_samples(1.3, 1.4, 0.55, 0.6),
+    weak=True, kinds="iuf", samples=binary_samples(1.3, 1.4, 0.55, 0.6), xla=_emit_remainder,
 )  # fmt: skip
 fmod = elementwise(
     "fmod", np.fmod,
     lambda d, out, x, y: d, lambda d, out, x, y: -d * np.trunc(x / np.where(np.equal(d, 0), 1, y)),
-    kinds="iuf", samples=binary_samples(1.3, 1.4, -0.6, -0.55),
+    kinds="iuf", samples=binary_samples(1.3, 1.4, -0.6, -0.55), xla=_emit_fmod,
 )  # fmt: skip
 
 
@@ -392,9 +582,11 @@ def _log_of_scalar(x: complex) -> complex:
 
 power = elementwise(
     "power", np.power, _power_base, _power_exponent, weak=True, kinds="iufc", samples=binary_samples(0.5, 2),
-    hasten=_small_power,
+    hasten=_small_power, xla=_emit_power,
 )  # fmt: skip
-float_power = elementwise("float_power", np.float_power, _power_base, _power_exponent, samples=binary_samples(0.5, 2))
+float_power = elementwise(
+    "float_power", np.float_power, _power_base, _power_exponent, samples=binary_samples(0.5, 2), xla=_emit_power
+)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -404,8 +596,13 @@ exp = elementwise("exp", np.exp, lambda d, out, x: safe_multiply(d, out), sample
 exp2 = elementwise("exp2", np.exp2, lambda d, out, x: safe_multiply(d, out * LN2), samples=unary_samples(-2, 2))
 expm1 = elementwise("expm1", np.expm1, lambda d, out, x: safe_multiply(d, out + 1), samples=unary_samples(-2, 2))
 log = elementwise("log", np.log, lambda d, out, x: safe_divide(d, x), samples=unary_samples(0.3, 3))
-log2 = elementwise("log2", np.log2, lambda d, out, x: safe_divide(d, x * LN2), samples=unary_samples(0.3, 3))
-log10 = elementwise("log10", np.log10, lambda d, out, x: safe_divide(d, x * LN10), samples=unary_samples(0.3, 3))
+log2 = elementwise(
+    "log2", np.log2, lambda d, out, x: safe_divide(d, x * LN2), samples=unary_samples(0.3, 3), xla=_emit_logarithm(2)
+)
+log10 = elementwise(
+    "log10", np.log10, lambda d, out, x: safe_divide(d, x * LN10), samples=unary_samples(0.3, 3),
+    xla=_emit_logarithm(10),
+)  # fmt: skip
 log1p = elementwise("log1p", np.log1p, lambda d, out, x: safe_divide(d, x + 1), samples=unary_samples(-0.5, 2))
 sqrt = elementwise("sqrt", np.sqrt, lambda d, out, x: safe_divide(d, 2 * out), samples=unary_samples(0.3, 3))
 cbrt = elementwise(
@@ -427,11 +624,13 @@ def _share(i: int, exp: np.ufunc) -> Callable[..., Any]:
 
 
 logaddexp = elementwise(
-    "logaddexp", np.logaddexp, _share(0, np.exp), _share(1, np.exp), kinds="f", samples=binary_samples(-2, 2)
-)
+    "logaddexp", np.logaddexp, _share(0, np.exp), _share(1, np.exp), kinds="f", samples=binary_samples(-2, 2),
+    xla=_emit_logaddexp("exp", 1),
+)  # fmt: skip
 logaddexp2 = elementwise(
-    "logaddexp2", np.logaddexp2, _share(0, np.exp2), _share(1, np.exp2), kinds="f", samples=binary_samples(-2, 2)
-)
+    "logaddexp2", np.logaddexp2, _share(0, np.exp2), _share(1, np.exp2), kinds="f", samples=binary_samples(-2, 2),
+    xla=_emit_logaddexp("exp2", LN2),
+)  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -505,26 +704,19 @@ arctan2 = elementwise(
 hypot = elementwise(
     "hypot", np.hypot,
     lambda d, out, x, y: d * safe_divide(x, out), lambda d, out, x, y: d * safe_divide(y, out),
-    kinds="f", samples=binary_samples(0.3, 2, -2, -0.3),
+    kinds="f", samples=binary_samples(0.3, 2, -2, -0.3), xla=lambda j, inputs, params, out: j.jnp.hypot(*inputs),
 )  # fmt: skip
 
 
-def _scaled(factor: float) -> Callable[..., Any]:
-    return lambda d, out, x: d * factor
+def _scaling(ufunc: np.ufunc, factor: float) -> Op:
+    return elementwise(
+        ufunc.__name__, ufunc, lambda d, out, x: d * factor, linear=[{0}], kinds="f", samples=unary_samples(-2, 2),
+        xla=lambda j, inputs, params, out: j.lax.mul(inputs[0], like(inputs[0], factor)),
+    )  # fmt: skip
 
 
-deg2rad = elementwise(
-    "deg2rad", np.deg2rad, _scaled(math.pi / 180), linear=[{0}], kinds="f", samples=unary_samples(-2, 2)
-)
-rad2deg = elementwise(
-    "rad2deg", np.rad2deg, _scaled(180 / math.pi), linear=[{0}], kinds="f", samples=unary_samples(-2, 2)
-)
-radians = elementwise(
-    "radians", np.radians, _scaled(math.pi / 180), linear=[{0}], kinds="f", samples=unary_samples(-2, 2)
-)
-degrees = elementwise(
-    "degrees", np.degrees, _scaled(180 / math.pi), linear=[{0}], kinds="f", samples=unary_samples(-2, 2)
-)
+deg2rad, radians = [_scaling(f, math.pi / 180) for f in (np.deg2rad, np.radians)]
+rad2deg, degrees = [_scaling(f, 180 / math.pi) for f in (np.rad2deg, np.degrees)]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -558,12 +750,13 @@ def _modulus_or_infinity(z: Any) -> Any:
 
 
 absolute = elementwise(
-    "absolute", np.absolute, _absolute_partial, weak=True, kinds="iufc", samples=unary_samples(0.3, 2)
-)
+    "absolute", np.absolute, _absolute_partial, weak=True, kinds="iufc", samples=unary_samples(0.3, 2),
+    xla=lax_function("abs", b=None, u=None),
+)  # fmt: skip
 fabs = elementwise("fabs", np.fabs, _absolute_partial, kinds="f", samples=unary_samples(-2, -0.3))
 sign: Op = declare(
     "sign", evaluate=np.sign, infer=ufunc_type(np.sign, weak=False), jvp=_sign_jvp, vjp=_sign_vjp,
-    batch=elementwise_batch(lambda: sign), kinds="iufc", samples=unary_samples(0.3, 2),
+    batch=elementwise_batch(lambda: sign), kinds="iufc", samples=unary_samples(0.3, 2), xla=_emit_sign,
 )  # fmt: skip
 UFUNCS[np.sign] = sign
 conjugate = elementwise(
@@ -573,6 +766,7 @@ conjugate = elementwise(
     linear=[{0}],
     kinds="iufc",
     samples=unary_samples(-2, 2),
+    xla=lambda j, inputs, params, out: j.lax.conj(inputs[0]) if out.dtype.kind == "c" else inputs[0],
 )
 
 
@@ -581,13 +775,19 @@ def _part_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     return ArrayType(t.shape, np.zeros((), t.dtype).real.dtype)
 
 
+def _emit_imag(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    (x,) = inputs
+    return j.lax.imag(x) if not _real_dtype(x) else j.lax.full(out.shape, 0, out.dtype)
+
+
 real_op = elementwise(
     "real", lambda x: np.asarray(x).real[()], lambda d, out, x: d,
     infer=_part_type, linear=[{0}], kinds="iufc", samples=unary_samples(-2, 2),
+    xla=lambda j, inputs, params, out: j.cast(inputs[0], out.dtype),
 )  # fmt: skip
 imag_op = elementwise(
     "imag", lambda x: np.array(np.asarray(x).imag)[()], lambda d, out, x: None if _real_dtype(x) else d * -1j,
-    infer=_part_type, linear=[{0}], kinds="iufc", samples=unary_samples(-2, 2),
+    infer=_part_type, linear=[{0}], kinds="iufc", samples=unary_samples(-2, 2), xla=_emit_imag,
 )  # fmt: skip
 
 
@@ -615,6 +815,7 @@ def angle(z: Any, deg: bool = False) -> Any:
 copysign = elementwise(
     "copysign", np.copysign, lambda d, out, x, y: np.where(np.equal(np.less(x, 0), np.signbit(y)), d, -d), None,
     kinds="f", samples=binary_samples(0.3, 2, -2, -0.3),
+    xla=lambda j, inputs, params, out: copy_sign(j, *j.together(inputs, out)),
 )  # fmt: skip
 
 
@@ -643,10 +844,22 @@ def _chosen_ignoring_nan(better: np.ufunc) -> tuple[Callable[..., Any], Callable
     )
 
 
-maximum = elementwise("maximum", np.maximum, *_chosen(np.greater), kinds="biuf", samples=binary_samples(-2, 2))
-minimum = elementwise("minimum", np.minimum, *_chosen(np.less), kinds="biuf", samples=binary_samples(-2, 2))
-fmax = elementwise("fmax", np.fmax, *_chosen_ignoring_nan(np.greater), kinds="biuf", samples=binary_samples(-2, 2))
-fmin = elementwise("fmin", np.fmin, *_chosen_ignoring_nan(np.less), kinds="biuf", samples=binary_samples(-2, 2))
+maximum = elementwise(
+    "maximum", np.maximum, *_chosen(np.greater), kinds="biuf", samples=binary_samples(-2, 2),
+    xla=_emit_extremum("max", "ge"),
+)  # fmt: skip
+minimum = elementwise(
+    "minimum", np.minimum, *_chosen(np.less), kinds="biuf", samples=binary_samples(-2, 2),
+    xla=_emit_extremum("min", "le"),
+)  # fmt: skip
+fmax = elementwise(
+    "fmax", np.fmax, *_chosen_ignoring_nan(np.greater), kinds="biuf", samples=binary_samples(-2, 2),
+    xla=_emit_extremum("max", "ge", ignoring_nan=True),
+)  # fmt: skip
+fmin = elementwise(
+    "fmin", np.fmin, *_chosen_ignoring_nan(np.less), kinds="biuf", samples=binary_samples(-2, 2),
+    xla=_emit_extremum("min", "le", ignoring_nan=True),
+)  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -665,10 +878,16 @@ def _where_samples() -> Iterable[Sample]:
         yield Sample((condition > 0, x, y))
 
 
+def _emit_where(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    condition = j.cast(inputs[0], np.dtype(bool))
+    return j.lax.select(condition if np.shape(condition) == () else j.spread(condition, out.shape),
+                        *j.together(inputs[1:], out))  # fmt: skip
+
+
 where_op = elementwise(
     "where", np.where,
     None, lambda d, out, c, x, y: np.where(c, d, 0), lambda d, out, c, x, y: np.where(c, 0, d),
-    infer=_where_type, linear=[{1, 2}], kinds="biufc", samples=_where_samples, fresh=True,
+    infer=_where_type, linear=[{1, 2}], kinds="biufc", samples=_where_samples, fresh=True, xla=_emit_where,
 )  # fmt: skip
 
 
@@ -697,7 +916,7 @@ def _astype(x: Any, dtype: np.dtype[Any]) -> Any:
 
 def _holds(wide: np.dtype[Any], narrow: np.dtype[Any]) -> bool:
     """Whether every number of the one dtype is one of the other: int64 and float64 are "safe" for NumPy, and not that."""
-    exact = not (narrow.kind in "iu" and narrow.itemsize == 8 and wide.kind in "fc" and wide.type is not np.longdouble)
+    exact = not (narrow.kind in "iu" and narrow.itemsize == 8 and is_inexact(wide) and wide.type is not np.longdouble)
     return exact and np.can_cast(narrow, wide, "safe")
 
 
@@ -722,13 +941,14 @@ astype_op: Op = elementwise(
     kinds="biufc",
     samples=_astype_samples,
     simplify=_simpler_cast,
+    xla=lambda j, inputs, params, out: j.cast(inputs[0], out.dtype),
 )
 
 
 def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
     """`x` with another dtype. From complex to real the imaginary part goes. The derivative is cast the same way."""
     dtype = np.dtype(dtype)
-    if dtype.kind not in "biufc":
+    if dtype.kind not in "biu" and not is_inexact(dtype):
         raise DtypeError(f"astype: {dtype} is not a dtype of numbers")
     found = type_of(x)
     if found.dtype == dtype and not found.weak:

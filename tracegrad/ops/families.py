@@ -22,7 +22,7 @@ from numpy import ndarray
 from tracegrad.errors import CALL_ERRORS, DtypeError, ShapeError
 from tracegrad.op import EVERY, BatchRule, Op, Params, Sample, Simplification, TypeRule, VjpRule, Wanted
 from tracegrad.trace import FUNCTIONS, UFUNCS, Tracer, bind, contains_tracer, place_call, unsupported
-from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, type_of
+from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, is_inexact, type_of
 
 # A partial derivative, as the map that multiplies by it: (d, out, *inputs) -> d * partial.
 Partial = Callable[..., Any]
@@ -84,7 +84,7 @@ def conform(d: Any, x: Any) -> Any:
     if d.shape != shape:
         d = unbroadcast(d, shape)
     if d.dtype is not dtype and d.dtype != dtype:
-        return cast(d, dtype) if dtype.kind in "fc" else None
+        return cast(d, dtype) if is_inexact(dtype) else None
     return d
 
 
@@ -178,7 +178,7 @@ def elementwise(
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
         total = None
-        if type_of(out).dtype.kind not in "fc":
+        if not is_inexact(type_of(out).dtype):
             return None
         for partial, t in zip(partials, tangents, strict=True):
             if t is not None and partial is not None:

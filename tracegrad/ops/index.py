@@ -21,6 +21,7 @@ The ops, each linear, and in pairs of which one is the transpose of the other:
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
@@ -33,7 +34,7 @@ from tracegrad.errors import at as placed
 from tracegrad.op import Op, Params, Sample, Wanted
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import conform, implements, linear, normalize_axis, reject, shape_of
-from tracegrad.trace import FUNCTIONS, Tracer, as_array, bind, concrete
+from tracegrad.trace import FUNCTIONS, Tracer, as_array, bind, concrete, plain_value
 from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, type_of
 
 Index = tuple[Any, ...]
@@ -288,11 +289,7 @@ def _out_of_bounds(i: int, axis: int, size: int, x: Any) -> NoReturn:
 
 def _is_abstract(x: Any) -> bool:
     """Whether there is no value to be found under a tracer, so that NumPy will not see this index before it runs."""
-    while type(x) is Tracer:
-        if x.value is None:
-            return True
-        x = x.value
-    return False
+    return plain_value(x, "an index") is None
 
 
 def _check_bounds(located: Located) -> None:
@@ -355,6 +352,159 @@ def _batched_update(v: Any, batched: bool, ndim: int) -> Any:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# On XLA. Ints and slices cut a block out of an array, in which ints leave axes of size 1. Arrays then gather from that.
+
+
+class _Block(NamedTuple):
+    """What an index cuts out before arrays are looked at.
+
+    start, stop, step   one for each axis
+    shape               the block's
+    turned              axes along which it is reversed, once cut
+    cut                 whether it is less than all of the array
+    ints                axes that go
+    kept                how many axes stay in front of all arrays and ints
+    """
+
+    start: Shape
+    stop: Shape
+    step: Shape
+    shape: Shape
+    turned: tuple[int, ...]
+    cut: bool
+    ints: tuple[int, ...]
+    kept: int
+
+
+@lru_cache(maxsize=4096)
+def _block(shape: Shape, index: Index) -> _Block:
+    start, stop, step = [0] * len(shape), list(shape), [1] * len(shape)
+    turned, ints = [], []
+    kept = -1
+    axis = 0
+    for e in index:
+        if e is None or e == "...":
+            continue
+        if type(e) is int:
+            ints.append(axis)
+            start[axis], stop[axis] = e, e + 1
+        elif e != "array":
+            places = range(*_slice(e).indices(shape[axis]))
+            if not places:
+                stop[axis] = 0
+            elif places.step > 0:
+                start[axis], stop[axis], step[axis] = places.start, places[-1] + 1, places.step
+            else:
+                turned.append(axis)
+                start[axis], stop[axis], step[axis] = places[-1], places[0] + 1, -places.step
+        if kept < 0 and _is_joined(e):
+            kept = axis
+        axis += 1
+    block = tuple([-(-(b - a) // s) for a, b, s in zip(start, stop, step, strict=True)])
+    return _Block(
+        tuple(start), tuple(stop), tuple(step), block, tuple(turned), block != shape, tuple(ints), max(kept, 0)
+    )
+
+
+def _cut_xla(j: Any, x: Any, block: _Block) -> Any:
+    if block.cut:
+        x = j.lax.slice(x, block.start, block.stop, None if set(block.step) == {1} else block.step)
+    return j.lax.rev(x, block.turned) if block.turned else x
+
+
+def _paste_xla(j: Any, x: Any, block: _Block, shape: Shape) -> Any:
+    """Zeros of this shape, with the block in its place."""
+    if block.turned:
+        x = j.lax.rev(x, block.turned)
+    if not block.cut:
+        return x
+    pads = [
+        (a, n - (a + (m - 1) * s + 1), s - 1) if m else (0, n, 0)
+        for a, s, m, n in zip(block.start, block.step, block.shape, shape, strict=True)
+    ]
+    return j.lax.pad(x, x.dtype.type(0), pads)
+
+
+def _write_xla(j: Any, x: Any, v: Any, block: _Block) -> Any:
+    """`x` with the block in its place."""
+    if block.turned:
+        v = j.lax.rev(v, block.turned)
+    if not block.cut:
+        return v
+    if set(block.step) == {1}:
+        return j.lax.dynamic_update_slice(x, v, block.start, allow_negative_indices=False)
+    turned_back = block._replace(turned=())
+    written = _paste_xla(j, j.spread(np.True_, block.shape), turned_back, x.shape)
+    return j.lax.select(written, _paste_xla(j, v, turned_back, x.shape), x)
+
+
+def from_front_xla(j: Any, a: Any, size: int, dtype: np.dtype[Any]) -> Any:
+    """Traced indices counted from the front, in a dtype that holds the size: int8 would not hold 128."""
+    unsigned = a.dtype.kind == "u"
+    a = j.cast(a, dtype)
+    return a if unsigned else j.lax.select(j.lax.lt(a, dtype.type(0)), j.lax.add(a, dtype.type(size)), a)
+
+
+def index_columns(j: Any, arrays: Sequence[Any], sizes: Sequence[int]) -> Any:
+    """The index arrays for axes of these sizes, counted from the front, side by side along a new last axis."""
+    columns = _from_front_all(j, arrays, sizes)
+    if not any([isinstance(a, j.jax.Array) for a in columns]):
+        return np.stack(np.broadcast_arrays(*columns), -1)
+    joint = np.broadcast_shapes(*[np.shape(a) for a in columns])
+    columns = [j.lax.expand_dims(j.spread(a, joint), (len(joint),)) for a in columns]
+    return columns[0] if len(columns) == 1 else j.lax.concatenate(columns, len(joint))
+
+
+def _from_front_all(j: Any, arrays: Sequence[Any], sizes: Sequence[int]) -> list[Any]:
+    dtype = np.dtype(np.int32 if max(sizes) < 2**31 else np.int64)
+    return [
+        from_front_xla(j, a, n, dtype) if isinstance(a, j.jax.Array) else _from_front(np.asarray(a), n).astype(dtype)
+        for a, n in zip(arrays, sizes, strict=True)
+    ]
+
+
+class _Windows(NamedTuple):
+    """How arrays gather from a block: the axes that they index and those that go, the sizes of a window and where its
+    axes stand in the region without new axes; the shape of that."""
+
+    block: _Block
+    axes: tuple[int, ...]
+    gone: tuple[int, ...]
+    sizes: Shape
+    offsets: tuple[int, ...]
+    shape: Shape
+
+
+@lru_cache(maxsize=4096)
+def _windows(shape: Shape, index: Index, arrays: tuple[Shape, ...]) -> _Windows:
+    found, block = region(shape, index, arrays), _block(shape, index)
+    gone = tuple(sorted({*found.axes, *block.ints}))
+    first = 0 if found.apart else block.kept
+    kept = [n for axis, n in enumerate(block.shape) if axis not in gone]
+    joint = found.shape[found.first : found.first + found.count]
+    offsets = tuple([i if i < first else i + found.count for i in range(len(kept))])
+    sizes = tuple([1 if axis in gone else n for axis, n in enumerate(block.shape)])
+    return _Windows(block, found.axes, gone, sizes, offsets, (*kept[:first], *joint, *kept[first:]))
+
+
+def _windows_of(shape: Shape, index: Index, arrays: Sequence[Any]) -> _Windows:
+    return _windows(shape, index, tuple([np.shape(a) for a in arrays]))
+
+
+def _starts_xla(j: Any, arrays: Sequence[Any], windows: _Windows, shape: Shape) -> list[Any] | None:
+    """Where the one window begins; None if there may be others."""
+    if any([np.shape(a) for a in arrays]):
+        return None
+    given = dict(zip(windows.axes, _from_front_all(j, arrays, [shape[axis] for axis in windows.axes]), strict=True))
+    zero = next(iter(given.values())).dtype.type(0)
+    return [given.get(axis, zero) for axis in range(len(shape))]
+
+
+def _scatter_numbers(j: Any, windows: _Windows) -> Any:
+    return j.lax.ScatterDimensionNumbers(windows.offsets, windows.gone, windows.axes)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # slice and unslice.
 
 
@@ -378,9 +528,18 @@ def _slice_samples() -> Iterable[Sample]:
         yield Sample((x,), {"index": index})
 
 
+def _slice_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+    (x,) = inputs
+    block = _block(np.shape(x), params["index"])
+    x = _cut_xla(j, x, block)
+    if None in params["index"]:
+        return j.lax.reshape(x, out.shape)
+    return j.lax.squeeze(x, block.ints) if block.ints else x
+
+
 slice_op = linear(
     "slice", lambda x, index: x[_basic(index)], _slice_transpose,
-    infer=_slice_type, batch=_slice_batch, kinds="biufc", samples=_slice_samples,
+    infer=_slice_type, batch=_slice_batch, kinds="biufc", samples=_slice_samples, xla=_slice_xla,
 )  # fmt: skip
 
 
@@ -408,9 +567,15 @@ def _unslice_samples() -> Iterable[Sample]:
         yield Sample((np.array(x[_basic(index)]) * 2,), {"index": index, "shape": x.shape})
 
 
+def _unslice_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+    block = _block(out.shape, params["index"])
+    x = j.cast(inputs[0], out.dtype)
+    return _paste_xla(j, x if x.shape == block.shape else j.lax.reshape(x, block.shape), block, out.shape)
+
+
 unslice_op = linear(
     "unslice", _unslice, _unslice_transpose,
-    infer=_unslice_type, batch=_unslice_batch, kinds="biufc", samples=_unslice_samples,
+    infer=_unslice_type, batch=_unslice_batch, kinds="biufc", samples=_unslice_samples, xla=_unslice_xla,
 )  # fmt: skip
 
 
@@ -489,9 +654,25 @@ def _gather_samples() -> Iterable[Sample]:
         yield Sample((x, *arrays), {"index": index})
 
 
+def _gather_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+    """What is out of range is moved into it, as in jax."""
+    x, *arrays = inputs
+    windows = _windows_of(x.shape, params["index"], arrays)
+    block = _cut_xla(j, x, windows.block)
+    starts = _starts_xla(j, arrays, windows, x.shape)
+    if starts is not None:
+        window = j.lax.dynamic_slice(block, starts, windows.sizes, allow_negative_indices=False)
+        found = j.lax.squeeze(window, windows.gone)
+    else:
+        numbers = j.lax.GatherDimensionNumbers(windows.offsets, windows.gone, windows.axes)
+        places = index_columns(j, arrays, [x.shape[axis] for axis in windows.axes])
+        found = j.lax.gather(block, places, numbers, windows.sizes, mode=j.lax.GatherScatterMode.CLIP)
+    return found if found.shape == out.shape else j.lax.reshape(found, out.shape)
+
+
 gather_op = linear(
-    "gather", _gather, _gather_transpose,
-    infer=_gather_type, batch=_gather_batch, linear=[{0}], kinds="biufc", samples=_gather_samples,
+    "gather", _gather, _gather_transpose, infer=_gather_type, batch=_gather_batch, linear=[{0}], kinds="biufc",
+    samples=_gather_samples, xla=_gather_xla,
 )  # fmt: skip
 
 
@@ -545,9 +726,28 @@ def _scatter_add_samples() -> Iterable[Sample]:
         yield Sample((np.array(x[_native(s.params["index"], arrays)]) * 2, *arrays), {**s.params, "shape": x.shape})
 
 
+def _scatter_add_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+    """What is out of range is left out, as in jax."""
+    x, *arrays = inputs
+    shape = out.shape
+    windows = _windows_of(shape, params["index"], arrays)
+    x = j.cast(x, out.dtype)
+    zeros = j.spread(out.dtype.type(0), windows.block.shape)
+    starts = _starts_xla(j, arrays, windows, shape)
+    if starts is not None:
+        x = j.lax.reshape(x, windows.sizes)
+        total = j.lax.dynamic_update_slice(zeros, x, starts, allow_negative_indices=False)
+    else:
+        x = x if x.shape == windows.shape else j.lax.reshape(x, windows.shape)
+        add = j.lax.scatter_max if out.dtype.kind == "b" else j.lax.scatter_add
+        places = index_columns(j, arrays, [shape[axis] for axis in windows.axes])
+        total = add(zeros, places, x, _scatter_numbers(j, windows))
+    return _paste_xla(j, total, windows.block, shape)
+
+
 scatter_add_op = linear(
-    "scatter_add", _scatter_add, _scatter_add_transpose,
-    infer=_scatter_add_type, batch=_scatter_add_batch, linear=[{0}], kinds="biufc", samples=_scatter_add_samples,
+    "scatter_add", _scatter_add, _scatter_add_transpose, infer=_scatter_add_type, batch=_scatter_add_batch,
+    linear=[{0}], kinds="biufc", samples=_scatter_add_samples, xla=_scatter_add_xla,
 )  # fmt: skip
 
 
@@ -607,6 +807,19 @@ def _last_writes_samples() -> Iterable[Sample]:
     yield Sample((np.array([[1], [0]]), np.array([0, 2, 0])), {"sizes": (3, 4)})
 
 
+def _last_writes_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+    return _lasting_xla(j, index_columns(j, inputs, params["sizes"]), params["sizes"])
+
+
+def _lasting_xla(j: Any, places: Any, sizes: Sequence[int]) -> Any:
+    joint, count = np.shape(places)[:-1], len(sizes)
+    order = j.lax.reshape(j.lax.iota(np.int32, math.prod(joint)), joint)
+    to = j.lax.ScatterDimensionNumbers((), tuple(range(count)), tuple(range(count)))
+    writer = j.lax.scatter_max(j.spread(np.int32(0), tuple(sizes)), places, order, to)
+    of = j.lax.GatherDimensionNumbers((), tuple(range(count)), tuple(range(count)))
+    return j.lax.eq(j.lax.gather(writer, places, of, (1,) * count, mode=j.lax.GatherScatterMode.CLIP), order)
+
+
 # Whether each update, of those at the places that the index arrays name, is the last to its place.
 last_writes_op = Op(
     "last_writes",
@@ -617,6 +830,7 @@ last_writes_op = Op(
     batch=_last_writes_batch,
     samples=_last_writes_samples,
     kinds="iu",
+    xla=_last_writes_xla,
 )
 
 
@@ -698,6 +912,42 @@ def _scatter_samples() -> Iterable[Sample]:
     yield Sample((x, 0.5), {"index": (1,)})
 
 
+def _scatter_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+    """What is out of range is left out, as in jax."""
+    x, v, *arrays = inputs
+    index = params["index"]
+    found = _region_of(out.shape, arrays, index)
+    v = j.spread(j.cast(v, out.dtype), found.shape)
+    if not arrays:
+        block = _block(out.shape, index)
+        return _write_xla(j, x, v if v.shape == block.shape else j.lax.reshape(v, block.shape), block)
+    windows = _windows_of(out.shape, index, arrays)
+    block = _cut_xla(j, x, windows.block)
+    starts = _starts_xla(j, arrays, windows, out.shape)
+    if starts is not None:
+        v = j.lax.reshape(v, windows.sizes)
+        written = j.lax.dynamic_update_slice(block, v, starts, allow_negative_indices=False)
+    else:
+        sizes = [out.shape[axis] for axis in windows.axes]
+        places = index_columns(j, arrays, sizes)
+        v = v if v.shape == windows.shape else j.lax.reshape(v, windows.shape)
+        written = _scattered_xla(j, block, v, places, sizes, _scatter_numbers(j, windows))
+    return _write_xla(j, x, written, windows.block)
+
+
+def _scattered_xla(j: Any, x: Any, v: Any, places: Any, sizes: Sequence[int], numbers: Any) -> Any:
+    """XLA says nothing of the order of writes. On CPUs it is NumPy's; elsewhere only the last ones may be let through."""
+    if isinstance(places, np.ndarray):
+        flat = np.ravel_multi_index(tuple(np.moveaxis(places, -1, 0)), tuple(sizes), mode="clip")
+        if _are_distinct(flat, math.prod(sizes)):
+            return j.lax.scatter(x, places, v, numbers, unique_indices=True)
+    if j.jax.default_backend() != "cpu":
+        last = _lasting_xla(j, places, sizes)
+        nowhere = j.spread(places.dtype.type(max(sizes)), places.shape)
+        places = j.lax.select(j.lax.broadcast_in_dim(last, places.shape, tuple(range(last.ndim))), places, nowhere)
+    return j.lax.scatter(x, places, v, numbers)
+
+
 scatter_op = Op(
     "scatter",
     evaluate=_scatter,
@@ -708,6 +958,7 @@ scatter_op = Op(
     batch=_scatter_batch,
     samples=_scatter_samples,
     kinds="biufc",
+    xla=_scatter_xla,
 )
 
 

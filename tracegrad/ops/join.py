@@ -129,6 +129,7 @@ concatenate_op = Op(
     batch=_axis_batch(lambda: concatenate_op),
     samples=_concatenate_samples,
     kinds="biufc",
+    xla=lambda j, inputs, params, out: j.lax.concatenate([j.cast(x, out.dtype) for x in inputs], params["axis"]),
 )
 
 
@@ -164,6 +165,7 @@ split_op = Op(
     several=True,
     samples=_split_samples,
     kinds="biufc",
+    xla=lambda j, inputs, params, out: j.lax.split(inputs[0], params["sizes"], params["axis"]),
 )
 
 
@@ -203,6 +205,12 @@ def _stack_samples() -> Iterable[Sample]:
     yield Sample((np.zeros((0, 2)),), {"axis": 1})
 
 
+def _stack_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+    axis = params["axis"]
+    shape = (*out.shape[:axis], 1, *out.shape[axis + 1 :])
+    return j.lax.concatenate([j.lax.reshape(j.cast(x, out.dtype), shape) for x in inputs], axis)
+
+
 stack_op = Op(
     "stack",
     evaluate=_stack,
@@ -213,6 +221,7 @@ stack_op = Op(
     batch=_axis_batch(lambda: stack_op),
     samples=_stack_samples,
     kinds="biufc",
+    xla=_stack_xla,
 )
 
 
@@ -233,6 +242,11 @@ def _unstack_samples() -> Iterable[Sample]:
     yield Sample((np.zeros((0, 2)),), {"axis": 1})
 
 
+def _unstack_xla(j: Any, inputs: Sequence[Any], params: Params, out: tuple[ArrayType, ...]) -> Any:
+    axis = params["axis"]
+    return [j.lax.squeeze(part, (axis,)) for part in j.lax.split(inputs[0], (1,) * len(out), axis)]
+
+
 unstack_op = Op(
     "unstack",
     evaluate=_unstack,
@@ -244,6 +258,7 @@ unstack_op = Op(
     several=True,
     samples=_unstack_samples,
     kinds="biufc",
+    xla=_unstack_xla,
 )
 
 

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.linalg import LinAlgError
 
 from tracegrad.errors import ConcretizationTypeError, DtypeError, at, replay
-from tracegrad.op import OPS, BatchRule, Op, Params, Sample, Wanted
+from tracegrad.op import OPS, BatchRule, Emission, Op, Params, Sample, Wanted
 from tracegrad.ops.contract import (
     column,
     conjugate_of_complex,
@@ -54,7 +54,7 @@ from tracegrad.ops.families import (
 )
 from tracegrad.ops.reduce import expand_reduced, reduced_shape
 from tracegrad.trace import as_array, bind, concrete
-from tracegrad.types import ArrayType, type_of
+from tracegrad.types import ArrayType, is_inexact, type_of
 
 cross, outer = linalg_cross, linalg_outer
 __all__ = [
@@ -107,13 +107,13 @@ def floating(x: Any) -> Any:
     """An array or tracer of floats: integers become float64."""
     x = as_array(x)
     found = type_of(x)
-    return astype(x, found.dtype if found.dtype.kind in "fc" else np.float64)
+    return astype(x, found.dtype if is_inexact(found.dtype) else np.float64)
 
 
 def linalg_dtype(name: str, *types: ArrayType) -> np.dtype[Any]:
     """The dtype in which LAPACK works on these: float32, float64 or their complex kin."""
     for t in types:
-        if t.dtype.kind in "fc" and t.dtype.char not in "fdFD":
+        if is_inexact(t.dtype) and t.dtype.char not in "fdFD":
             raise DtypeError(f"{name}: {t} is unsupported in linalg; write x.astype(np.float32) or np.float64")
     single = all(t.dtype.char in "fF" for t in types)
     if any(t.dtype.kind == "c" for t in types):
@@ -152,6 +152,16 @@ def _leading_batch(name: str) -> BatchRule:
         return bind(OPS[name], tuple(inputs), params)
 
     return batch
+
+
+def _on_xla(compute: Callable[..., Any]) -> Emission:
+    """A rule for functions of one array of matrices, `compute(j, a, **params)` in the dtype in which LAPACK would work."""
+
+    def rule(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+        (a,) = inputs
+        return compute(j, j.jnp.asarray(j.cast(a, linalg_dtype("linalg", type_of(a)))), **params)
+
+    return rule
 
 
 def _matrices(seed: int, *shape: int) -> Any:
@@ -272,6 +282,7 @@ solve_op = Op(
     linear=[{1}],
     batch=_solve_batch,
     samples=_solve_samples,
+    xla=lambda j, inputs, params, out: j.jnp.linalg.solve(*[j.cast(x, out.dtype) for x in inputs]),
 )
 
 
@@ -311,6 +322,7 @@ inv_op = Op(
     vjp=_inv_vjp,
     batch=_leading_batch("inv"),
     samples=_square_samples,
+    xla=_on_xla(lambda j, a: j.jnp.linalg.inv(a)),
 )
 
 
@@ -382,18 +394,45 @@ def _products_of_others(s: Any) -> Any:
 
 
 def _adjugate(a: Any) -> Any:
-    """det(a) inv(a) where that loses no accuracy, else from the singular values, which need not differ from zero:
-    adj(U S V^H) = det(U V^H) V adj(S) U^H."""
+    """det(a) inv(a) where that loses no accuracy, else from the singular values."""
     try:
         inverse = np.linalg.inv(a)
-        condition = np.linalg.norm(a, 1, (-2, -1)) * np.linalg.norm(inverse, 1, (-2, -1)) if a.size else 0
-        if np.all(condition < 1e3):
-            return np.linalg.det(a)[..., None, None] * inverse
+        if a.size == 0 or _is_accurate(a, inverse):
+            return _adjugate_by_inverse(a, inverse)
     except LinAlgError:
         pass
+    return _adjugate_by_singular_values(a)
+
+
+def _is_accurate(a: Any, inverse: Any) -> Any:
+    return np.all(np.linalg.norm(a, 1, (-2, -1)) * np.linalg.norm(inverse, 1, (-2, -1)) < 1e3)
+
+
+def _adjugate_by_inverse(a: Any, inverse: Any) -> Any:
+    return np.linalg.det(a)[..., None, None] * inverse
+
+
+def _adjugate_by_singular_values(a: Any) -> Any:
+    """These need not differ from zero: adj(U S V^H) = det(U V^H) V adj(S) U^H."""
     u, s, vh = np.linalg.svd(a)
     phase = np.linalg.det(u @ vh)[..., None, None]
     return phase * adjoint(vh) @ (_products_of_others(s)[..., None] * adjoint(u))
+
+
+def _adjugate_on_xla(j: Any, a: Any) -> Any:
+    """Up to 3 x 3 by jax's gradient of the determinant, a polynomial there; beyond, that is wrong at some singular
+    matrices (those with a zero among the first pivots)."""
+    if 0 in a.shape:
+        return a
+    if a.shape[-1] <= 3:
+        det, gradient = j.jax.vjp(j.jnp.linalg.det, a)
+        return j.jnp.matrix_transpose(gradient(j.lax.full_like(det, 1))[0])
+    inverse = j.jnp.linalg.inv(a)
+    return j.lax.cond(
+        j.in_numpy(_is_accurate, (a, inverse), {}),
+        lambda: j.in_numpy(_adjugate_by_inverse, (a, inverse), {}),
+        lambda: j.in_numpy(_adjugate_by_singular_values, (a,), {}),
+    )
 
 
 def _adjugate_tangent(a: Any, t: Any) -> Any:
@@ -432,6 +471,7 @@ adjugate_op = Op(
     vjp=_adjugate_vjp,
     batch=_leading_batch("adjugate"),
     samples=_square_samples,
+    xla=_on_xla(_adjugate_on_xla),
 )
 
 
@@ -478,6 +518,7 @@ adjugate_tangent_op = Op(
     linear=[{1}],
     batch=elementwise_batch(lambda: adjugate_tangent_op),  # leading axes broadcast
     samples=_adjugate_tangent_samples,
+    xla=lambda j, inputs, params, out: j.in_numpy(_adjugate_tangent, inputs, params),
 )
 
 
@@ -499,6 +540,7 @@ det_op = Op(
     vjp=_det_vjp,
     batch=_leading_batch("det"),
     samples=_square_samples,
+    xla=_on_xla(lambda j, a: j.jnp.linalg.det(a)),
 )
 
 
@@ -538,6 +580,7 @@ slogdet_op = Op(
     batch=_leading_batch("slogdet"),
     several=True,
     samples=_square_samples,
+    xla=_on_xla(lambda j, a: j.jnp.linalg.slogdet(a)),
 )
 
 
@@ -568,14 +611,21 @@ def _triangle_completed_transpose(ct: Any, lower: bool) -> Any:
     return strict + np.where(np.eye(ct.shape[-1], dtype=bool), ct.real, 0)
 
 
-def _from_triangle(a: Any, t: Any, lower: bool, transpose: bool) -> Any:
+def _is_hermitian(a: Any) -> Any:
     differ = np.abs(a - adjoint(a)).max((-2, -1), keepdims=True, initial=0)
     scale = np.abs(a).max((-2, -1), keepdims=True, initial=0)
-    whole = differ <= 100 * np.finfo(a.dtype).eps * scale if a.dtype.kind in "fc" else differ == 0
+    return differ <= 100 * np.finfo(a.dtype).eps * scale if is_inexact(a.dtype) else differ == 0
+
+
+def _completed_unless(whole: Any, t: Any, lower: bool, transpose: bool) -> Any:
+    return np.where(whole, t, (_triangle_completed_transpose if transpose else _triangle_completed)(t, lower))
+
+
+def _from_triangle(a: Any, t: Any, lower: bool, transpose: bool) -> Any:
+    whole, dtype = _is_hermitian(a), np.result_type(a, t)
     if whole.all():
-        return np.broadcast_to(t, np.broadcast_shapes(a.shape, t.shape)).astype(np.result_type(a, t))
-    completed = _triangle_completed_transpose(t, lower) if transpose else _triangle_completed(t, lower)
-    return np.where(whole, t, completed).astype(np.result_type(a, t), copy=False)
+        return np.broadcast_to(t, np.broadcast_shapes(a.shape, t.shape)).astype(dtype)
+    return _completed_unless(whole, t, lower, transpose).astype(dtype, copy=False)
 
 
 def _from_triangle_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -612,6 +662,9 @@ from_triangle_op = Op(
     linear=[{1}],
     batch=elementwise_batch(lambda: from_triangle_op),  # leading axes broadcast
     samples=_from_triangle_samples,
+    xla=lambda j, inputs, params, out: j.in_numpy(
+        lambda a, t: _completed_unless(_is_hermitian(a), t, **params), inputs, {}
+    ),
 )
 
 
@@ -642,6 +695,7 @@ cholesky_op = Op(
     jvp=_cholesky_jvp,
     batch=_leading_batch("cholesky"),
     samples=_symmetric_samples,
+    xla=_on_xla(lambda j, a: j.lax.linalg.cholesky(a)),
 )
 
 
@@ -690,6 +744,7 @@ eigh_op = Op(
     batch=_leading_batch("eigh"),
     several=True,
     samples=_complex_number(_symmetric_samples),
+    xla=_on_xla(lambda j, a: j.lax.linalg.eigh(a)[::-1]),
 )
 
 
@@ -712,6 +767,7 @@ eigvalsh_op = Op(
     jvp=_eigvalsh_jvp,
     batch=_leading_batch("eigvalsh"),
     samples=_symmetric_samples,
+    xla=_on_xla(lambda j, a: j.lax.linalg.eigh(a)[1]),
 )
 
 
@@ -786,6 +842,7 @@ eig_op = Op(
     batch=_leading_batch("eig"),
     several=True,
     samples=_eig_samples,
+    xla=_on_xla(lambda j, a: j.lax.linalg.eig(a, compute_left_eigenvectors=False)),
 )
 
 
@@ -805,6 +862,7 @@ eigvals_op = Op(
     jvp=_eigvals_jvp,
     batch=_leading_batch("eigvals"),
     samples=_eig_samples,
+    xla=_on_xla(lambda j, a: j.jnp.linalg.eigvals(a)),
 )
 
 
@@ -885,6 +943,7 @@ qr_op = Op(
     batch=_leading_batch("qr"),
     several=True,
     samples=_qr_samples,
+    xla=_on_xla(lambda j, a, complete: j.lax.linalg.qr(a, full_matrices=complete)),
 )
 
 
@@ -973,6 +1032,7 @@ svd_op = Op(
     batch=_leading_batch("svd"),
     several=True,
     samples=_complex_number(_svd_samples, full_matrices=False),
+    xla=_on_xla(lambda j, a, full_matrices: j.lax.linalg.svd(a, full_matrices=full_matrices)),
 )
 
 
@@ -1001,6 +1061,7 @@ svdvals_op = Op(
     jvp=_svdvals_jvp,
     batch=_leading_batch("svdvals"),
     samples=_svdvals_samples,
+    xla=_on_xla(lambda j, a: j.lax.linalg.svd(a, compute_uv=False)),
 )
 
 
@@ -1066,6 +1127,7 @@ pinv_op = Op(
     jvp=_pinv_jvp,
     batch=_leading_batch("pinv"),
     samples=_pinv_samples,
+    xla=_on_xla(lambda j, a, rcond: j.jnp.linalg.pinv(a, rtol=rcond)),
 )
 
 
@@ -1189,6 +1251,14 @@ def _euclidean_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], 
     return bind(norm_op, tuple(inputs), {**params, "axes": tuple([a + 1 for a in params["axes"]])})
 
 
+def _euclidean_on_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+    (x,) = inputs
+    squares = j.lax.square(x)
+    if x.dtype.kind == "c":
+        squares = j.lax.add(*[j.lax.square(part(x)) for part in (j.lax.real, j.lax.imag)])
+    return j.lax.sqrt(j.lax.reshape(j.lax.reduce_sum(squares, params["axes"]), out.shape))
+
+
 def _norm_samples() -> Iterable[Sample]:
     x = _matrices(0, 2, 3, 2)
     for axes in ((0, 1, 2), (1,), (0, 2)):
@@ -1204,6 +1274,7 @@ norm_op = Op(
     vjp=_euclidean_vjp,
     batch=_euclidean_batch,
     samples=_norm_samples,
+    xla=_euclidean_on_xla,
 )
 
 

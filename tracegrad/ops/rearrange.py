@@ -25,7 +25,7 @@ from tracegrad.ops.families import (
 from tracegrad.ops.index import slice_entry, slice_op, take, unslice
 from tracegrad.ops.shape import axis_list, shape_tuple
 from tracegrad.trace import Tracer, as_array, bind, concrete, unsupported
-from tracegrad.types import ArrayType, Shape, type_of
+from tracegrad.types import ArrayType, Shape, is_inexact, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Turning round and shifting.
@@ -91,9 +91,18 @@ def _roll_samples() -> Iterable[Sample]:
     yield Sample((x,), {"shift": (2, 3), "axis": (0, 1)})
 
 
+def _roll_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+    (x,) = inputs
+    for s, a in zip(params["shift"], params["axis"], strict=True):
+        end, start = j.lax.split(x, (out.shape[a] - s, s), a)
+        x = j.lax.concatenate([start, end], a)
+    return x
+
+
 # Shifts between 0 and the axis' size, each of another axis.
 roll_op = linear(
-    "roll", _roll, _roll_transpose, infer=_roll_type, batch=_roll_batch, kinds="biufc", samples=_roll_samples
+    "roll", _roll, _roll_transpose,
+    infer=_roll_type, batch=_roll_batch, kinds="biufc", samples=_roll_samples, xla=_roll_xla,
 )  # fmt: skip
 
 
@@ -321,7 +330,7 @@ def _border_shape(array: Any, axis: int, width: int) -> Shape:
 
 def _constant_border(array: Any, axis: int, width: int, value: Any) -> Any:
     dtype = array.dtype
-    if type(value) is Tracer and value.dtype.kind in "fc" and value.dtype.kind > dtype.kind:
+    if type(value) is Tracer and is_inexact(value.dtype) and value.dtype.kind > dtype.kind:
         raise DtypeError(f"pad: {type_of(array)} cannot hold the constant {value.type}; write x.astype(float)")
     return np.broadcast_to(astype(value, dtype), _border_shape(array, axis, width))
 
@@ -338,7 +347,7 @@ def _ramp(array: Any, axis: int, after: int, width: int, end: Any) -> Any:
     steps = np.arange(width) / max(width, 1)
     steps = np.reshape(steps[::-1] if after else steps, (-1, *(1,) * (len(array.shape) - axis - 1)))
     dtype = array.dtype
-    if dtype.kind in "fc":
+    if is_inexact(dtype):
         return end + (edge - end) * astype(steps, dtype)
     return astype(np.floor(end + (edge - end) * steps), dtype)
 

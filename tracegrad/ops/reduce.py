@@ -16,7 +16,7 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad.errors import DtypeError, ShapeError
-from tracegrad.op import EVERY, BatchRule, Op, Params, Sample, TypeRule, VjpRule, Wanted
+from tracegrad.op import EVERY, BatchRule, Emission, Op, Params, Sample, TypeRule, VjpRule, Wanted
 from tracegrad.ops.cumulative import product_of_others, without_nan
 from tracegrad.ops.elementwise import astype, safe_divide
 from tracegrad.ops.families import (
@@ -33,7 +33,7 @@ from tracegrad.ops.families import (
 from tracegrad.ops.shape import broadcast_to_op
 from tracegrad.ops.structural import stop_gradient_op
 from tracegrad.trace import Tracer, as_array, bind, bind_constant
-from tracegrad.types import ArrayType, Shape, type_of
+from tracegrad.types import ArrayType, Shape, is_inexact, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Tools.
@@ -70,7 +70,7 @@ def reduction_type(dtype: Callable[[np.dtype[Any]], np.dtype[Any]]) -> TypeRule:
 
 def promoted_by(ufunc: np.ufunc) -> Callable[[np.dtype[Any]], np.dtype[Any]]:
     """The dtype that NumPy adds or multiplies up in: small integers become int64 or uint64."""
-    return lambda dtype: dtype if dtype.kind in "fc" else ufunc.reduce(np.zeros(0, dtype)).dtype
+    return lambda dtype: dtype if is_inexact(dtype) else ufunc.reduce(np.zeros(0, dtype)).dtype
 
 
 def axes_batch(op: Callable[[], Op]) -> BatchRule:
@@ -108,6 +108,7 @@ def locally_constant(
     kinds: str = "biufc",
     samples: Callable[[], Iterable[Sample]],
     several: bool = False,
+    **further: Any,
 ) -> Op:
     """Declare an op without a derivative: its outputs are integers or booleans."""
     return declare(
@@ -120,6 +121,7 @@ def locally_constant(
         kinds=kinds,
         samples=samples,
         several=several,
+        **further,
     )
 
 
@@ -135,6 +137,7 @@ def reduction(
     infer: TypeRule,
     kinds: str = "fc",
     samples: Callable[[], Iterable[Sample]] = axis_samples,
+    xla: Emission,
 ) -> Op:
     """Declare a reduction by its partial derivatives, one for each element of the input.
 
@@ -160,8 +163,27 @@ def reduction(
         batch=axes_batch(lambda: op),
         kinds=kinds,
         samples=samples,
+        xla=xla,
     )
     return op
+
+
+def reduced_xla(j: Any, name: str, x: Any, params: Params) -> Any:
+    """`j.lax.reduce_{name}` over the axes of an op of this file."""
+    axes = params["axes"]
+    if not axes:
+        return x
+    out = getattr(j.lax, f"reduce_{name}")(x, axes)
+    return j.lax.expand_dims(out, axes) if params["keepdims"] else out
+
+
+def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """What XLA is to add up in: float32 for float16, as NumPy does along contiguous axes, and jax."""
+    return np.dtype(np.float32) if dtype.char == "e" else dtype
+
+
+def _added_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+    return reduced_xla(j, "sum", j.cast(inputs[0], accumulator(out.dtype)), params)
 
 
 def _prepared(function: Any, a: Any, dtype: Any, out: Any, where: Any, neutral: Any) -> Any:
@@ -217,7 +239,16 @@ def _spread(ct: Any, x: Any, params: Params) -> Any:
     return np.broadcast_to(expand_reduced(ct, shape, params["axes"], params["keepdims"]), shape)
 
 
-def additive(name: str, evaluate: Callable[..., Any], vjp: VjpRule, *, infer: TypeRule, kinds: str, spell: Any) -> Op:
+def additive(
+    name: str,
+    evaluate: Callable[..., Any],
+    vjp: VjpRule,
+    *,
+    infer: TypeRule,
+    kinds: str,
+    spell: Any,
+    xla: Emission,
+) -> Op:
     """Declare a reduction that is linear."""
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
@@ -235,6 +266,7 @@ def additive(name: str, evaluate: Callable[..., Any], vjp: VjpRule, *, infer: Ty
         samples=axis_samples,
         fresh=True,
         spell=spell,
+        xla=xla,
     )
     return op
 
@@ -266,6 +298,7 @@ sum_op = additive(
     infer=reduction_type(promoted_by(np.add)),
     kinds="biufc",
     spell=_spelled_sum,
+    xla=_added_xla,
 )
 
 
@@ -348,6 +381,7 @@ prod_op = reduction(
     infer=reduction_type(promoted_by(np.multiply)),
     kinds="biufc",
     samples=_prod_samples,
+    xla=lambda j, inputs, params, out: reduced_xla(j, "prod", j.cast(inputs[0], accumulator(out.dtype)), params),
 )
 
 
@@ -385,9 +419,32 @@ def nanprod(
 # Extremes. Equal extremes share the derivative equally.
 
 
+def _worst(name: str, dtype: np.dtype[Any]) -> Any:
+    """The float that loses against all others in the search that is named, for a maximum or a minimum."""
+    worst = -np.inf if name.endswith("max") else np.inf
+    return dtype.type(complex(worst, worst) if dtype.kind == "c" else worst)
+
+
 def _extreme(name: str, better: np.ufunc, loses: np.ufunc, kinds: str) -> Op:
     """The largest or smallest. `loses(x, out)` tells the elements that are not the extreme; if that is NaN, since a
     comparison with NaN is false, all elements share the derivative."""
+
+    def xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+        x = inputs[0]
+        found = reduced_xla(j, name[-3:], x, params)
+        if out.dtype.kind != "c":
+            return found
+        # XLA compares complex numbers as NumPy does, but passes over NaN.
+        nans = j.spread(out.dtype.type(complex(np.nan, np.nan)), out.shape)
+        return j.lax.select(reduced_xla(j, "or", j.lax.ne(x, x), params), nans, found)
+
+    def passing_nan_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+        x = j.cast(inputs[0], out.dtype)
+        is_nan = j.lax.ne(x, x)
+        worst = j.spread(_worst(name, out.dtype), np.shape(x))
+        found = reduced_xla(j, name[-3:], j.lax.select(is_nan, worst, x), params)
+        nans = j.spread(out.dtype.type(np.nan), out.shape)
+        return j.lax.select(reduced_xla(j, "and", is_nan, params), nans, found)
 
     def scale(d: Any, out: Any, x: Any, axes: tuple[int, ...]) -> Any:
         lost = loses(x, out)
@@ -402,6 +459,7 @@ def _extreme(name: str, better: np.ufunc, loses: np.ufunc, kinds: str) -> Op:
         scale,
         infer=reduction_type(lambda dtype: dtype),
         kinds=kinds,
+        xla=passing_nan_xla if name.startswith("nan") else xla,
     )
 
 
@@ -459,7 +517,7 @@ def nanmax(
     a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = None
 ) -> Any:
     """`max` that passes over NaN; NaN where there is nothing else."""
-    op = nanmax_op if type_of(as_array(a)).dtype.kind in "fc" else max_op
+    op = nanmax_op if is_inexact(type_of(as_array(a)).dtype) else max_op
     return _extreme_of(op, np.fmax, np.nanmax, a, axis, out, keepdims, initial, where)
 
 
@@ -468,7 +526,7 @@ def nanmin(
     a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = None
 ) -> Any:
     """`min` that passes over NaN; NaN where there is nothing else."""
-    op = nanmin_op if type_of(as_array(a)).dtype.kind in "fc" else min_op
+    op = nanmin_op if is_inexact(type_of(as_array(a)).dtype) else min_op
     return _extreme_of(op, np.fmin, np.nanmin, a, axis, out, keepdims, initial, where)
 
 
@@ -496,12 +554,35 @@ def _position(function: Any) -> Op:
     def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
         return bind(op, tuple(inputs), {"axis": params["axis"] + 1})
 
+    name = function.__name__
+    word = name[-3:]
+
+    def xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+        (x,), axis = inputs, params["axis"]
+        if name.startswith("nan") and is_inexact(x.dtype):
+            is_nan = j.lax.ne(x, x)
+            found = position(j, j.lax.select(is_nan, j.spread(_worst(name, x.dtype), x.shape), x), axis)
+            # NumPy raises where there is nothing but NaN.
+            return j.lax.select(j.lax.reduce_and(is_nan, (axis,)), j.spread(np.int32(-1), out.shape), found)
+        return position(j, x, axis)
+
+    def position(j: Any, x: Any, axis: int) -> Any:
+        search = getattr(j.lax, f"arg{word}")
+        if x.dtype.kind != "c":
+            return search(x, axis, np.int32)
+        # By the real parts, then the imaginary parts; the first NaN before all.
+        is_nan = j.lax.ne(x, x)
+        extreme = j.lax.expand_dims(getattr(j.lax, f"reduce_{word}")(x, (axis,)), (axis,))
+        hit = j.lax.eq(x, j.spread(extreme, x.shape))
+        return j.lax.argmax(j.lax.add(j.cast(hit, np.int32), 2 * j.cast(is_nan, np.int32)), axis, np.int32)
+
     op = locally_constant(
-        function.__name__,
+        name,
         lambda x, axis: function(x, axis),
         infer=_position_type,
         batch=batch,
         samples=_position_samples,
+        xla=xla,
     )
     return op
 
@@ -553,19 +634,20 @@ def nanargmin(a: Any, axis: int | None = None, out: Any = None, *, keepdims: Any
 # Logic.
 
 
-def _logic(name: str, ufunc: np.ufunc) -> Op:
+def _logic(name: str, ufunc: np.ufunc, word: str) -> Op:
     op = locally_constant(
         name,
         lambda x, axes, keepdims: ufunc.reduce(x, axes, keepdims=keepdims),
         infer=reduction_type(lambda dtype: np.dtype(np.bool_)),
         batch=axes_batch(lambda: op),
         samples=axis_samples,
+        xla=lambda j, inputs, params, out: reduced_xla(j, word, j.cast(inputs[0], np.bool_), params),
     )
     return op
 
 
-any_op = _logic("any", np.logical_or)
-all_op = _logic("all", np.logical_and)
+any_op = _logic("any", np.logical_or, "or")
+all_op = _logic("all", np.logical_and, "and")
 
 
 @implements(np.any)
@@ -595,6 +677,7 @@ safe_sqrt_op = elementwise(
     _root,
     infer=ufunc_type(np.sqrt, weak=False),
     samples=lambda: [Sample((np.array([[0.3, 1.0, 2.5]]),)), Sample((0.7,))],
+    xla=lambda j, inputs, params, out: j.lax.sqrt(j.cast(inputs[0], out.dtype)),
 )
 
 
@@ -608,7 +691,7 @@ def _float_dtype(a: Any, dtype: Any) -> np.dtype[Any]:
     if dtype is not None:
         return np.dtype(dtype)
     found = type_of(a).dtype
-    return found if found.kind in "fc" else np.dtype(np.float64)
+    return found if is_inexact(found) else np.dtype(np.float64)
 
 
 def _count(name: str, a: Any, axes: tuple[int, ...], keepdims: Any, where: Any) -> Any:
@@ -644,7 +727,20 @@ def _mean_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params:
     return (_spread(ct / reduced_size(shape_of(x), params["axes"]), x, params),)
 
 
-mean_op = additive("mean", _mean, _mean_vjp, infer=reduction_type(lambda dtype: dtype), kinds="fc", spell=_spelled_mean)
+def _mean_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+    total = _added_xla(j, inputs, params, out)
+    return j.lax.div(total, total.dtype.type(reduced_size(np.shape(inputs[0]), params["axes"])))
+
+
+mean_op = additive(
+    "mean",
+    _mean,
+    _mean_vjp,
+    infer=reduction_type(lambda dtype: dtype),
+    kinds="fc",
+    spell=_spelled_mean,
+    xla=_mean_xla,
+)
 
 
 @implements(np.mean)
@@ -654,7 +750,7 @@ def mean(
     """The mean over the axes, of the elements where `where` holds. Integers have a float64 mean; float16 is summed in
     float32, as in NumPy."""
     if dtype is out is where is None and type(a) is Tracer and (axis is None or type(axis) is int):
-        if a.dtype.kind not in "fc":
+        if not is_inexact(a.dtype):
             a = astype(a, np.float64)
         return bind(mean_op, (a,), _axis_params(axis, len(a.shape), bool(keepdims)))
     reject(np.mean, out=out)
@@ -774,7 +870,7 @@ def nanmean(
     """The mean of the elements that are not NaN; NaN where there are none."""
     reject(np.nanmean, out=out)
     a = as_array(a)
-    if type_of(a).dtype.kind not in "fc":
+    if not is_inexact(type_of(a).dtype):
         return np.mean(a, axis, dtype, keepdims=keepdims, **_given(where=where))
     axes = normalize_axes(axis, len(shape_of(a)), "nanmean")
     a = astype(a, _float_dtype(a, dtype))
@@ -800,7 +896,7 @@ def nanvar(
     reject(np.nanvar, out=out)
     a = as_array(a)
     more = _given(where=where, mean=mean, correction=correction)
-    if type_of(a).dtype.kind not in "fc":
+    if not is_inexact(type_of(a).dtype):
         return np.var(a, axis, dtype, None, ddof, keepdims, **more)
     axes = normalize_axes(axis, len(shape_of(a)), "nanvar")
     a = astype(a, _float_dtype(a, dtype))
@@ -919,12 +1015,25 @@ def _scale_logsumexp(d: Any, out: Any, x: Any, axes: tuple[int, ...]) -> Any:
     return d * np.exp(x - np.where(np.isneginf(out), 0, out))
 
 
+def _logsumexp_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+    x = j.cast(inputs[0], out.dtype)
+    kept = {"axes": params["axes"], "keepdims": True}
+    largest = reduced_xla(j, "max", x, kept)
+    zeros = j.spread(out.dtype.type(0), largest.shape)
+    level = j.lax.select(j.lax.is_finite(largest), largest, zeros)
+    terms = j.lax.exp(j.lax.sub(x, j.spread(level, x.shape)))
+    total = reduced_xla(j, "sum", j.cast(terms, accumulator(out.dtype)), kept)
+    found = j.lax.add(j.lax.log(j.cast(total, out.dtype)), level)
+    return found if params["keepdims"] else j.lax.squeeze(found, params["axes"])
+
+
 logsumexp_op = reduction(
     "logsumexp",
     _logsumexp,
     _scale_logsumexp,
     infer=reduction_type(lambda dtype: dtype),
     kinds="f",
+    xla=_logsumexp_xla,
 )
 
 

@@ -11,49 +11,188 @@ from typing import Any, NoReturn
 import numpy as np
 
 from tracegrad.errors import DtypeError, TracerArrayConversionError, at, user_source
-from tracegrad.op import Op, Params, Sample
-from tracegrad.ops.elementwise import astype, binary_samples, imag, integer_samples, unary_samples
+from tracegrad.op import Emission, Op, Params, Sample
+from tracegrad.ops.elementwise import (
+    astype,
+    binary_samples,
+    copy_sign,
+    imag,
+    in_order,
+    integer_samples,
+    is_nan,
+    lax_function,
+    like,
+    sign_bit,
+    unary_samples,
+)
 from tracegrad.ops.families import declare, elementwise, elementwise_batch, implements, reject, shape_of, ufunc_type
-from tracegrad.trace import UFUNCS, Tracer, as_array, bind, concrete
-from tracegrad.types import ArrayType, type_of
+from tracegrad.trace import UFUNCS, Tracer, as_array, bind, concrete, plain_value
+from tracegrad.types import ArrayType, is_inexact, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Locally constant ufuncs. No derivative, or rather zero.
 
 
-def _constant(ufunc: np.ufunc, samples: Callable[[], Iterable[Sample]], kinds: str) -> Op:
-    return elementwise(ufunc.__name__, ufunc, kinds=kinds, samples=samples)
+def _constant(ufunc: np.ufunc, samples: Callable[[], Iterable[Sample]], kinds: str, xla: Emission | None = None) -> Op:
+    return elementwise(ufunc.__name__, ufunc, kinds=kinds, samples=samples, xla=xla)
 
 
-floor, ceil, trunc = [_constant(f, unary_samples(0.6, 0.9), "biuf") for f in (np.floor, np.ceil, np.trunc)]
-rint = _constant(np.rint, unary_samples(0.6, 0.9), "iufc")
-spacing, signbit = [_constant(f, unary_samples(0.6, 0.9), "f") for f in (np.spacing, np.signbit)]
-isnan, isinf, isfinite = [_constant(f, unary_samples(-2, 2), "biufc") for f in (np.isnan, np.isinf, np.isfinite)]
-equal, not_equal, less, less_equal, greater, greater_equal, logical_and, logical_or, logical_xor = [
-    _constant(f, binary_samples(-2, 2), "biufc")
-    for f in (
-        np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal,
-        np.logical_and, np.logical_or, np.logical_xor,
+def _truncated(j: Any, x: Any) -> Any:
+    return j.lax.select(j.lax.lt(x, like(x, 0)), j.lax.ceil(x), j.lax.floor(x))
+
+
+def _emit_trunc(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    (x,) = inputs
+    return _truncated(j, x) if x.dtype.kind == "f" else x
+
+
+def _rounded(j: Any, x: Any) -> Any:
+    """To whole numbers, halves to even; of a complex number both parts."""
+    if x.dtype.kind == "c":
+        return j.lax.complex(_rounded(j, j.lax.real(x)), _rounded(j, j.lax.imag(x)))
+    return j.lax.round(x, j.lax.RoundingMethod.TO_NEAREST_EVEN)
+
+
+def _emit_spacing(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    (x,) = inputs
+    beyond = j.lax.full(out.shape, math.inf, out.dtype)
+    if out.dtype != np.float16:  # where NumPy looks upwards, and away from zero elsewhere
+        beyond = copy_sign(j, beyond, x)
+    return j.lax.sub(j.lax.nextafter(x, beyond), x)
+
+
+def _emit_isinf(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    (x,) = inputs
+    if x.dtype.kind == "c":
+        return j.lax.bitwise_or(*[_emit_isinf(j, [part], params, out) for part in (j.lax.real(x), j.lax.imag(x))])
+    return j.lax.eq(j.lax.abs(x), like(x, math.inf)) if x.dtype.kind == "f" else j.lax.full(out.shape, False)
+
+
+def _emit_isfinite(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    (x,) = inputs
+    if x.dtype.kind == "c":
+        return j.lax.bitwise_and(j.lax.is_finite(j.lax.real(x)), j.lax.is_finite(j.lax.imag(x)))
+    return j.lax.is_finite(x) if x.dtype.kind == "f" else j.lax.full(out.shape, True)
+
+
+def _comparison(ufunc: np.ufunc, name: str) -> Op:
+    def emit(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+        x, y = inputs
+        compare = getattr(j.lax, name)
+        if x.dtype != y.dtype:  # integers
+            dtype = np.result_type(x.dtype, y.dtype)
+            if dtype.kind == "f":
+                return of_both_signs(j, x, y, np.dtype(np.uint64))
+            return compare(j.cast(x, dtype), j.cast(y, dtype))
+        if x.dtype.kind == "c" and name not in ("eq", "ne"):
+            return in_order(j, name, x, y)
+        return compare(x, y)
+
+    def of_both_signs(j: Any, x: Any, y: Any, dtype: np.dtype[Any]) -> Any:
+        """int64 with uint64: no dtype holds both, but a negative one is the smaller."""
+        is_first = x.dtype.kind == "i"
+        is_negative = j.lax.lt(x, like(x, 0)) if is_first else j.lax.lt(y, like(y, 0))
+        found = getattr(j.lax, name)(j.cast(x, dtype), j.cast(y, dtype))
+        if ufunc(-1, 0) if is_first else ufunc(0, -1):
+            return j.lax.bitwise_or(is_negative, found)
+        return j.lax.bitwise_and(j.lax.bitwise_not(is_negative), found)
+
+    return _constant(ufunc, binary_samples(-2, 2), "biufc", emit)
+
+
+def _emit_logical(name: str) -> Emission:
+    """Of numbers, those are true that are not zero."""
+
+    def emit(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+        return getattr(j.lax, name)(*[j.cast(x, out.dtype) for x in inputs])
+
+    return emit
+
+
+def _sizes(j: Any, inputs: Sequence[Any], out: Any) -> list[Any]:
+    """Absolute values of integers, unsigned, which holds that of the least one."""
+    found = j.together(inputs, out)
+    dtype = np.dtype(f"u{out.dtype.itemsize}")
+    return found if out.dtype == dtype else [j.cast(j.lax.abs(x), dtype) for x in found]
+
+
+def _gcd(j: Any, x: Any, y: Any) -> Any:
+    """Of unsigned integers, by Euclid. (jnp.gcd does not end for the least of the signed ones.)"""
+    zero, axes = like(x, 0), tuple(range(len(x.shape)))
+
+    def step(state: Any) -> Any:
+        x, y = state
+        is_done = j.lax.eq(y, zero)
+        return j.lax.select(is_done, x, y), j.lax.select(is_done, y, j.lax.rem(x, y))
+
+    return j.lax.while_loop(lambda state: j.lax.gt(j.lax.reduce_max(state[1], axes), zero), step, (x, y))[0]
+
+
+def _emit_gcd(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    return _gcd(j, *_sizes(j, inputs, out))
+
+
+def _emit_lcm(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    x, y = _sizes(j, inputs, out)
+    return j.lax.mul(j.lax.div(x, _gcd(j, x, y)), y)  # whatever 0 / 0 is, y is 0
+
+
+floor = _constant(np.floor, unary_samples(0.6, 0.9), "biuf", lax_function("floor", b=None, i=None, u=None))
+ceil = _constant(np.ceil, unary_samples(0.6, 0.9), "biuf", lax_function("ceil", b=None, i=None, u=None))
+trunc = _constant(np.trunc, unary_samples(0.6, 0.9), "biuf", _emit_trunc)
+rint = _constant(np.rint, unary_samples(0.6, 0.9), "iufc", lambda j, inputs, params, out: _rounded(j, inputs[0]))
+spacing = _constant(np.spacing, unary_samples(0.6, 0.9), "f", _emit_spacing)
+signbit = _constant(np.signbit, unary_samples(0.6, 0.9), "f", lambda j, inputs, params, out: sign_bit(j, inputs[0]))
+isnan = _constant(np.isnan, unary_samples(-2, 2), "biufc", lambda j, inputs, params, out: is_nan(j, inputs[0]))
+isinf = _constant(np.isinf, unary_samples(-2, 2), "biufc", _emit_isinf)
+isfinite = _constant(np.isfinite, unary_samples(-2, 2), "biufc", _emit_isfinite)
+equal, not_equal, less, less_equal, greater, greater_equal = [
+    _comparison(f, name)
+    for f, name in (
+        (np.equal, "eq"), (np.not_equal, "ne"), (np.less, "lt"), (np.less_equal, "le"), (np.greater, "gt"),
+        (np.greater_equal, "ge"),
     )
 ]  # fmt: skip
-logical_not = _constant(np.logical_not, unary_samples(-2, 2), "biufc")
+logical_and, logical_or, logical_xor = [
+    _constant(f, binary_samples(-2, 2), "biufc", _emit_logical(name))
+    for f, name in (
+        (np.logical_and, "bitwise_and"), (np.logical_or, "bitwise_or"), (np.logical_xor, "bitwise_xor"),
+    )
+]  # fmt: skip
+logical_not = _constant(np.logical_not, unary_samples(-2, 2), "biufc", _emit_logical("bitwise_not"))
 bitwise_and, bitwise_or, bitwise_xor, left_shift, right_shift, gcd, lcm = [
-    _constant(f, integer_samples(2), kinds)
-    for f, kinds in (
-        (np.bitwise_and, "biu"), (np.bitwise_or, "biu"), (np.bitwise_xor, "biu"),
-        (np.left_shift, "iu"), (np.right_shift, "iu"), (np.gcd, "iu"), (np.lcm, "iu"),
+    _constant(f, integer_samples(2), kinds, xla)
+    for f, kinds, xla in (
+        (np.bitwise_and, "biu", None), (np.bitwise_or, "biu", None), (np.bitwise_xor, "biu", None),
+        (np.left_shift, "iu", None),
+        (np.right_shift, "iu", lax_function("shift_right_arithmetic", u="shift_right_logical")),
+        (np.gcd, "iu", _emit_gcd), (np.lcm, "iu", _emit_lcm),
     )
 ]  # fmt: skip
 invert = _constant(np.invert, integer_samples(1), "biu")
-bitwise_count = _constant(np.bitwise_count, integer_samples(1), "iu")
+
+
+def _emit_bitwise_count(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    (x,) = inputs
+    return j.lax.population_count(j.lax.abs(x) if x.dtype.kind == "i" else x)
+
+
+bitwise_count = _constant(np.bitwise_count, integer_samples(1), "iu", _emit_bitwise_count)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Steps that are not quite constant, and floats taken apart.
 
+
+def _emit_heaviside(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    x, h = j.together(inputs, out)
+    zero = like(x, 0)
+    return j.lax.select(j.lax.eq(x, zero), h, j.lax.max(j.lax.sign(x), zero))
+
+
 heaviside = elementwise(
     "heaviside", np.heaviside, None, lambda d, out, x, h: np.where(np.equal(x, 0), d, 0),
-    kinds="f", samples=binary_samples(0.3, 2),
+    kinds="f", samples=binary_samples(0.3, 2), xla=_emit_heaviside,
 )  # fmt: skip
 nextafter = elementwise(
     "nextafter", np.nextafter, lambda d, out, x, y: d, None, kinds="f", samples=binary_samples(0.3, 2)
@@ -66,8 +205,9 @@ def _ldexp_samples() -> Iterable[Sample]:
 
 
 ldexp = elementwise(
-    "ldexp", np.ldexp, lambda d, out, x, n: np.ldexp(d, n), None, linear=[{0}], kinds="f", samples=_ldexp_samples
-)
+    "ldexp", np.ldexp, lambda d, out, x, n: np.ldexp(d, n), None, linear=[{0}], kinds="f", samples=_ldexp_samples,
+    xla=lambda j, inputs, params, out: j.jnp.ldexp(*inputs),
+)  # fmt: skip
 
 
 def _frexp_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
@@ -78,6 +218,7 @@ def _frexp_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params
 frexp: Op = declare(
     "frexp", evaluate=np.frexp, infer=ufunc_type(np.frexp, weak=False), jvp=_frexp_jvp,
     batch=elementwise_batch(lambda: frexp), several=True, kinds="f", samples=unary_samples(1.2, 1.8),
+    xla=lambda j, inputs, params, out: j.jnp.frexp(inputs[0]),
 )  # fmt: skip
 
 
@@ -85,9 +226,17 @@ def _modf_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params:
     return tangents[0], None
 
 
+def _emit_modf(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    (x,) = inputs
+    whole = _truncated(j, x)
+    rest = j.lax.select(j.lax.eq(x, whole), j.lax.full(x.shape, 0, x.dtype), j.lax.sub(x, whole))  # of infinity 0
+    return copy_sign(j, rest, x), whole
+
+
 modf: Op = declare(
     "modf", evaluate=np.modf, infer=ufunc_type(np.modf, weak=False), jvp=_modf_jvp,
     batch=elementwise_batch(lambda: modf), several=True, kinds="f", samples=unary_samples(1.2, 1.8),
+    xla=_emit_modf,
 )  # fmt: skip
 UFUNCS[np.frexp], UFUNCS[np.modf] = frexp, modf
 
@@ -116,9 +265,25 @@ def _round_samples() -> Iterable[Sample]:
     yield Sample((1.26,), {"decimals": 0})
 
 
+def _emit_round(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    decimals, x = params["decimals"], inputs[0]
+    if out.dtype.kind in "iu":
+        if decimals >= 0:
+            return j.cast(x, out.dtype)
+        x = j.cast(x, np.dtype(np.float64))
+    else:
+        x = j.cast(x, out.dtype)
+    if decimals == 0:
+        return _rounded(j, x)
+    there, back = (j.lax.mul, j.lax.div) if decimals > 0 else (j.lax.div, j.lax.mul)
+    factor = like(x, 10.0 ** abs(decimals))
+    return back(_rounded(j, there(x, factor)), factor)
+
+
 round_op = elementwise(
-    "round", lambda x, decimals: np.round(x, decimals), infer=_round_type, kinds="iufc", samples=_round_samples
-)
+    "round", lambda x, decimals: np.round(x, decimals), infer=_round_type, kinds="iufc", samples=_round_samples,
+    xla=_emit_round,
+)  # fmt: skip
 
 
 @implements(np.round, np.around)
@@ -192,7 +357,7 @@ def isrealobj(x: Any) -> bool:
 def isclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False) -> Any:
     """Where |a - b| <= atol + rtol * |b|, or both are the same infinity (or NaN, with `equal_nan`)."""
     a, b = as_array(a), as_array(b)
-    b = b if type_of(b).dtype.kind in "fc" else astype(b, float)
+    b = b if is_inexact(type_of(b).dtype) else astype(b, float)
     # Infinities are compared apart: inf - inf would warn.
     finite = np.logical_and(np.isfinite(a), np.isfinite(b))
     a0, b0 = np.where(finite, a, 0), np.where(finite, b, 0)
@@ -282,7 +447,7 @@ def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
         raise DtypeError(f"choose: the index is {type_of(a)}, not an array of integers")
     if mode == "wrap":
         a = np.remainder(a, count)
-    elif mode == "raise" and (value := _known(a)) is not None:
+    elif mode == "raise" and (value := plain_value(a, "np.choose")) is not None:
         if np.any(value < 0) or np.any(value >= count):
             raise ValueError(f"choose: index {value} is out of range for {count} choices{at(user_source())}")
     elif mode not in ("raise", "clip"):
@@ -291,13 +456,6 @@ def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
     for i in reversed(range(count - 1)):
         result = np.where(np.less_equal(a, i), choices[i], result)
     return np.broadcast_to(result, np.broadcast_shapes(shape_of(a), shape_of(result)))
-
-
-def _known(x: Any) -> Any:
-    """The plain value of an array or tracer, None where there is none."""
-    while type(x) is Tracer:
-        x = x.value
-    return x
 
 
 @implements(np.nan_to_num)
@@ -337,27 +495,27 @@ def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) ->
 # sinc, smooth at zero, and unwrap.
 
 
-def _sinc(x: Any, order: int) -> Any:
+def _sinc(xp: Any, x: Any, order: int) -> Any:
     """The order-th derivative of sin(y) / y at y = pi x, with respect to x.
 
     From sin(y) = y s(y) follows s_n = (sin(y + n pi/2) - n s_{n-1}) / y, whose errors grow like n! / y**n: good for
     y > n/2. Below, the power series, whose terms there are no larger than exp(n/2).
     """
     if order == 0:
-        return np.sinc(x)
-    x = np.asarray(x)
-    y = np.pi * x.astype(np.result_type(x, np.float32))  # the powers are too much for float16
-    near = np.abs(y) <= max(1.0, order / 2)
-    far = np.where(near, 1, y)
-    result = np.sin(far) / far
+        return xp.sinc(x)
+    x = xp.asarray(x)
+    y = np.pi * x.astype(np.result_type(x.dtype, np.float32))  # the powers are too much for float16
+    near = xp.abs(y) <= max(1.0, order / 2)
+    far = xp.where(near, 1, y)
+    result = xp.sin(far) / far
     for n in range(1, order + 1):
-        result = (np.sin(far + n * (math.pi / 2)) - n * result) / far
-    small = np.where(near, y, 0)
+        result = (xp.sin(far + n * (math.pi / 2)) - n * result) / far
+    small = xp.where(near, y, 0)
     # The derivative of y**(2k) (-1)**k / (2k+1)!, summed from the smallest term on.
-    series = np.zeros_like(small)
+    series = xp.zeros_like(small)
     for k in reversed(range(-(-order // 2), -(-order // 2) + 12 + order)):
         series = series + (-1) ** k * small ** (2 * k - order) * (math.perm(2 * k, order) / math.factorial(2 * k + 1))
-    return (np.where(near, series, result) * math.pi**order).astype(x.dtype)[()]
+    return (xp.where(near, series, result) * math.pi**order).astype(x.dtype)[()]
 
 
 def _sinc_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -372,8 +530,10 @@ def _sinc_samples() -> Iterable[Sample]:
 
 
 sinc_op: Op = elementwise(
-    "sinc", _sinc, lambda d, out, x, order: d * bind(sinc_op, (x,), {"order": order + 1}),
+    "sinc", lambda x, order: _sinc(np, x, order),
+    lambda d, out, x, order: d * bind(sinc_op, (x,), {"order": order + 1}),
     infer=_sinc_type, samples=_sinc_samples,
+    xla=lambda j, inputs, params, out: _sinc(j.jnp, inputs[0], params["order"]),
 )  # fmt: skip
 
 
@@ -381,7 +541,7 @@ sinc_op: Op = elementwise(
 def sinc(x: Any) -> Any:
     """sin(pi x) / (pi x), and 1 at 0, with derivatives of every order, at 0 too."""
     x = as_array(x)
-    return bind(sinc_op, (x if type_of(x).dtype.kind in "fc" else astype(x, float),), {"order": 0})
+    return bind(sinc_op, (x if is_inexact(type_of(x).dtype) else astype(x, float),), {"order": 0})
 
 
 @implements(np.unwrap)

@@ -86,6 +86,7 @@ reshape_op: Op = linear(
     infer=_reshape_type, batch=_reshape_batch, kinds="biufc", samples=_reshape_samples,
     spell=lambda args, types, views, params: None if types[0].weak else f"{args[0]}.reshape({params['shape']})",
     simplify=_simpler_reshape,
+    xla=lambda j, inputs, params, out: j.lax.reshape(inputs[0], out.shape),
 )  # fmt: skip
 
 
@@ -224,6 +225,7 @@ transpose_op: Op = linear(
     infer=_transpose_type, batch=_transpose_batch, kinds="biufc", samples=_transpose_samples,
     spell=lambda args, types, views, params: f"{args[0]}.T" if params["axes"] == (1, 0) else f"{args[0]}.transpose({params['axes']})",
     simplify=_simpler_transpose,
+    xla=lambda j, inputs, params, out: j.lax.transpose(inputs[0], params["axes"]),
 )  # fmt: skip
 
 
@@ -348,6 +350,7 @@ def _broadcast_to_samples() -> Iterable[Sample]:
 broadcast_to_op = linear(
     "broadcast_to", _broadcast_to, lambda ct, x, shape: unbroadcast(ct, shape_of(x)),
     infer=_broadcast_to_type, batch=_broadcast_to_batch, kinds="biufc", samples=_broadcast_to_samples, repeats=True,
+    xla=lambda j, inputs, params, out: j.spread(inputs[0], out.shape),
 )  # fmt: skip
 
 

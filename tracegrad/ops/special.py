@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from tracegrad.errors import DtypeError
-from tracegrad.op import Op, Params, Sample, Wanted
+from tracegrad.op import Emission, Op, Params, Sample, Wanted
+from tracegrad.ops.elementwise import like
 from tracegrad.ops.families import declare, elementwise, normalize_axes, shape_of, ufunc_type
 from tracegrad.trace import SCIPY_FUNCTIONS, bind
-from tracegrad.types import ArrayType, type_of
+from tracegrad.types import ArrayType, is_inexact, type_of
 
 TWO_OVER_SQRT_PI = 2 / math.sqrt(math.pi)
 ONE_OVER_SQRT_TWO_PI = 1 / math.sqrt(2 * math.pi)
@@ -37,7 +38,12 @@ def _values(low: float, high: float) -> Callable[[], Iterable[Sample]]:
 def _as_float(x: Any) -> Any:
     """Integers as NumPy's own elementwise functions take them: in the smallest float dtype that holds them."""
     x = np.asarray(x)
-    return x if x.dtype.kind in "fc" else x.astype(np.exp.resolve_dtypes((x.dtype, None))[1])
+    return x if is_inexact(x.dtype) else x.astype(np.exp.resolve_dtypes((x.dtype, None))[1])
+
+
+def _emit(function: Callable[[Any, Any], Any]) -> Emission:
+    """The lowering of an op of one input, by a function of lower/xla.py and that input as the float that comes out."""
+    return lambda j, inputs, params, out: function(j, j.cast(inputs[0], out.dtype))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -45,7 +51,7 @@ def _as_float(x: Any) -> Any:
 
 
 def _logistic(x: Any) -> Any:
-    if type(x) is not np.ndarray or x.dtype.kind not in "fc":
+    if type(x) is not np.ndarray or not is_inexact(x.dtype):
         x = _as_float(x)
     if x.dtype.kind == "c":
         right = x.real >= 0
@@ -58,7 +64,7 @@ def _logistic(x: Any) -> Any:
 
 _logistic_op = elementwise(
     "logistic", _logistic, lambda d, out, x: d * (out * (1 - out)),
-    infer=ufunc_type(np.exp, False), kinds="fc", samples=_values(-3, 3),
+    infer=ufunc_type(np.exp, False), kinds="fc", samples=_values(-3, 3), xla=_emit(lambda j, x: j.lax.logistic(x)),
 )  # fmt: skip
 
 
@@ -76,9 +82,14 @@ def _softplus(x: Any) -> Any:
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
+def _log1p_exp_minus(j: Any, size: Any) -> Any:
+    return j.lax.log1p(j.lax.exp(j.lax.neg(size)))
+
+
 _softplus_op = elementwise(
     "softplus", _softplus, lambda d, out, x: d * logistic(x),
     infer=ufunc_type(np.exp, False), kinds="f", samples=_values(-3, 3),
+    xla=_emit(lambda j, x: j.lax.add(j.lax.max(x, like(x, 0)), _log1p_exp_minus(j, j.lax.abs(x)))),
 )  # fmt: skip
 
 
@@ -113,8 +124,14 @@ def _clamped_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     return ArrayType(types[0].shape, dtype)
 
 
-_relu_op = elementwise("relu", *_clamped(0, None), infer=_clamped_type, kinds="iuf", samples=_values(0.3, 2))
-_relu6_op = elementwise("relu6", *_clamped(0, 6), infer=_clamped_type, kinds="iuf", samples=_values(0.3, 5))
+_relu_op = elementwise(
+    "relu", *_clamped(0, None), infer=_clamped_type, kinds="iuf", samples=_values(0.3, 2),
+    xla=_emit(lambda j, x: j.lax.max(x, like(x, 0))),
+)  # fmt: skip
+_relu6_op = elementwise(
+    "relu6", *_clamped(0, 6), infer=_clamped_type, kinds="iuf", samples=_values(0.3, 5),
+    xla=_emit(lambda j, x: j.lax.clamp(like(x, 0), x, like(x, 6))),
+)  # fmt: skip
 
 
 def relu(x: Any) -> Any:
@@ -242,6 +259,7 @@ _erf_op = elementwise(
     infer=ufunc_type(np.exp, False),
     kinds="f",
     samples=_values(-2, 2),
+    xla=_emit(lambda j, x: j.lax.erf(x)),
 )
 _erfc_op = elementwise(
     "erfc",
@@ -256,6 +274,7 @@ _erfc_op = elementwise(
     infer=ufunc_type(np.exp, False),
     kinds="f",
     samples=_values(-2, 2),
+    xla=_emit(lambda j, x: j.lax.erfc(x)),
 )
 
 
@@ -273,6 +292,7 @@ _ndtr_op = elementwise(
     infer=ufunc_type(np.exp, False),
     kinds="f",
     samples=_values(-2, 2),
+    xla=_emit(lambda j, x: j.lax.mul(j.lax.erfc(j.lax.mul(x, like(x, -_HALF_ROOT))), like(x, 0.5))),
 )
 
 
@@ -312,6 +332,11 @@ def _multiply_keeping_zeros(x: Any, y: Any) -> Any:
         return np.where(np.equal(x, 0), 0, np.multiply(x, y))
 
 
+def _emit_multiply_keeping_zeros(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    x, y = j.together(inputs, out)
+    return j.lax.select(j.lax.eq(x, like(x, 0)), j.lax.full(out.shape, 0, out.dtype), j.lax.mul(x, y))
+
+
 _multiply_keeping_zeros_op = elementwise(
     "multiply_keeping_zeros",
     _multiply_keeping_zeros,
@@ -323,6 +348,7 @@ _multiply_keeping_zeros_op = elementwise(
         Sample((np.array([[0.5], [0.0]]), np.array([1.0, -2.0, 0.3]))),
         Sample((0.5, np.array([1.0, 2.0]))),
     ],
+    xla=_emit_multiply_keeping_zeros,
 )
 
 
@@ -342,6 +368,13 @@ def _binary_cross_entropy(x: Any, p: Any) -> Any:
     return _multiply_keeping_zeros(np.where(x >= 0, 1 - p, p), size) + np.log1p(np.exp(-size))
 
 
+def _emit_binary_cross_entropy(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    x, p = j.together(inputs, out)
+    size = j.lax.abs(x)
+    missed = j.lax.select(j.lax.ge(x, like(x, 0)), j.lax.sub(like(p, 1), p), p)
+    return j.lax.add(_emit_multiply_keeping_zeros(j, [missed, size], params, out), _log1p_exp_minus(j, size))
+
+
 _binary_cross_entropy_op = elementwise(
     "binary_cross_entropy",
     _binary_cross_entropy,
@@ -350,6 +383,7 @@ _binary_cross_entropy_op = elementwise(
     infer=ufunc_type(np.logaddexp, False),
     kinds="f",
     samples=lambda: [Sample((np.array([[-1.5], [2.0]]), np.array([0.0, 0.3, 1.0])))],
+    xla=_emit_binary_cross_entropy,
 )
 
 
@@ -388,6 +422,31 @@ def _log_softmax(x: Any, axes: tuple[int, ...]) -> Any:
     return shifted - np.log(np.add.reduce(np.exp(shifted), axes, keepdims=True))
 
 
+def _emit_softmax(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    e = j.lax.exp(_emit_shifted(j, inputs, params, out))
+    return j.lax.div(e, _emit_total(j, e, params))
+
+
+def _emit_log_softmax(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    shifted = _emit_shifted(j, inputs, params, out)
+    return j.lax.sub(shifted, j.lax.log(_emit_total(j, j.lax.exp(shifted), params)))
+
+
+def _emit_shifted(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    x, axes = j.cast(inputs[0], out.dtype), params["axes"]
+    return j.lax.sub(x, _beside(j, j.lax.reduce_max(x, axes), x.shape, axes))
+
+
+def _emit_total(j: Any, x: Any, params: Params) -> Any:
+    wide = j.cast(x, np.result_type(x.dtype, np.float32))  # float16 is summed in more
+    return _beside(j, j.cast(j.lax.reduce_sum(wide, params["axes"]), x.dtype), x.shape, params["axes"])
+
+
+def _beside(j: Any, x: Any, shape: tuple[int, ...], axes: tuple[int, ...]) -> Any:
+    """What is left of a reduction, repeated along the axes that it was over."""
+    return j.lax.broadcast_in_dim(x, shape, tuple([i for i in range(len(shape)) if i not in axes]))
+
+
 def _total(d: Any, params: Params) -> Any:
     return np.add.reduce(d, params["axes"], keepdims=True)
 
@@ -395,6 +454,7 @@ def _total(d: Any, params: Params) -> Any:
 def _over_axes(
     name: str,
     evaluate: Callable[..., Any],
+    xla: Emission,
     tangent: Callable[[Any, Any, Params], Any],
     cotangent: Callable[[Any, Any, Params], Any],
 ) -> Op:
@@ -410,8 +470,9 @@ def _over_axes(
         return bind(op, tuple(inputs), {"axes": tuple([a + 1 for a in params["axes"]])})
 
     op = declare(
-        name, evaluate=evaluate, infer=_float_type, jvp=jvp, vjp=vjp, batch=batch, kinds="f", samples=_axes_samples
-    )
+        name, evaluate=evaluate, infer=_float_type, jvp=jvp, vjp=vjp, batch=batch, kinds="f", samples=_axes_samples,
+        xla=xla,
+    )  # fmt: skip
     return op
 
 
@@ -424,12 +485,14 @@ def _axes_samples() -> Iterable[Sample]:
 _softmax_op = _over_axes(
     "softmax",
     _softmax,
+    _emit_softmax,
     lambda t, out, params: out * (t - _total(out * t, params)),
     lambda ct, out, params: out * (ct - _total(out * ct, params)),
 )
 _log_softmax_op = _over_axes(
     "log_softmax",
     _log_softmax,
+    _emit_log_softmax,
     lambda t, out, params: t - _total(np.exp(out) * t, params),
     lambda ct, out, params: ct - np.exp(out) * _total(ct, params),
 )

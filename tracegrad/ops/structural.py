@@ -9,6 +9,7 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.errors import at, clip, user_source
+from tracegrad.jax_arrays import xla
 from tracegrad.op import EVERY, Op, Params, Sample
 from tracegrad.trace import arrays_of, bind
 from tracegrad.types import ArrayType
@@ -40,6 +41,7 @@ stop_gradient_op = Op(
     batch=_batch,
     weak=True,
     samples=_samples,
+    xla=lambda j, inputs, params, out: j.lax.stop_gradient(inputs[0]),
 )
 
 
@@ -49,6 +51,22 @@ def _named_samples() -> Iterable[Sample]:
 
 def _batch_named(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
     return bind(checkpoint_name_op, tuple(inputs), params)
+
+
+# What a function jitted for XLA does to its arguments while something else is traced: from there on values are jax's. A
+# jitted function around it has chosen where it runs, and drops this.
+to_xla_op = Op(
+    "to_xla",
+    evaluate=lambda x: xla().on_device(x),
+    infer=same_type,
+    jvp=lambda primals, tangents, out, params: tangents[0],
+    vjp=lambda wanted, ct, out, primals, params: [ct],
+    linear=(EVERY,),
+    batch=lambda size, batched, inputs, params: bind(to_xla_op, tuple(inputs)),
+    simplify=lambda inputs, params, definitions: inputs[0],
+    kinds="",
+    xla=lambda j, inputs, params, out: inputs[0],
+)
 
 
 # Derivatives have no name: it is the value that a policy may keep.
@@ -64,6 +82,7 @@ checkpoint_name_op = Op(
     samples=_named_samples,
     kinds="biufc",
     spell=lambda args, types, views, params: args[0],
+    xla=lambda j, inputs, params, out: inputs[0],
 )
 
 

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad.errors import DtypeError, ShapeError, at, clip, user_source
-from tracegrad.op import Op, Params, Sample, Wanted
+from tracegrad.op import Emission, Op, Params, Sample, Wanted
 from tracegrad.ops.cumulative import along
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import declare, linear
-from tracegrad.ops.index import scatter_add_op
+from tracegrad.ops.index import scatter_add_op, take
 from tracegrad.trace import Tracer, as_array, bind
 from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, type_of
 
@@ -291,6 +291,16 @@ def _sum_transpose(ct: Any, x: Any, **params: Any) -> Any:
     return bind(reduce_window_sum_op, (ct,), Windows(**params).transposed(x.shape)._asdict())
 
 
+def _reduced_xla(name: str, start: Callable[[Any], Any]) -> Emission:
+    """The lowering to a reduction by `j.lax.{name}` over windows that begins with `start(dtype)`."""
+
+    def xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+        windows = Windows(**params)
+        return j.lax.reduce_window(inputs[0], out.dtype.type(start(out.dtype)), getattr(j.lax, name), *windows)
+
+    return xla
+
+
 reduce_window_sum_op: Op = linear(
     "reduce_window_sum",
     lambda x, **params: _reduced(x, np.add, 0, Windows(**params)),
@@ -300,6 +310,7 @@ reduce_window_sum_op: Op = linear(
     kinds="iufc",
     samples=_samples,
     fresh=True,
+    xla=_reduced_xla("add", lambda dtype: 0),
 )
 
 
@@ -336,6 +347,28 @@ def _extreme(word: str, ufunc: np.ufunc, better: np.ufunc, worst: Callable[[Any]
         numbers = np.arange(x.size, dtype=np.int32 if x.size < 2**31 else np.int64).reshape(x.shape)
         return _combined([x, numbers], [worst(x.dtype), -1], windows, combine)[1].astype(np.intp, copy=False)
 
+    def places_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+        (x,) = inputs
+        lax, windows = j.lax, Windows(**params)
+        win = lax.gt if word == "max" else lax.lt
+
+        def combine(one: Any, other: Any) -> Any:
+            # In no order, so the first of equals is what wins. A hole has no place, and loses.
+            (v, p), (w, q) = one, other
+            v_is_nan, w_is_nan = lax.ne(v, v), lax.ne(w, w)
+            nan_wins = lax.bitwise_and(w_is_nan, lax.bitwise_not(v_is_nan))
+            better = lax.bitwise_or(nan_wins, lax.bitwise_and(win(w, v), lax.bitwise_not(v_is_nan)))
+            equal = lax.bitwise_or(lax.eq(v, w), lax.bitwise_and(v_is_nan, w_is_nan))
+            wins = lax.bitwise_or(better, lax.bitwise_and(equal, lax.lt(q, p)))
+            hole = q.dtype.type(-1)
+            wins = lax.bitwise_and(lax.ne(q, hole), lax.bitwise_or(lax.eq(p, hole), wins))
+            return lax.select(wins, w, v), lax.select(wins, q, p)
+
+        dtype = np.dtype(np.int32 if math.prod(x.shape) < 2**31 else np.int64)
+        numbers = lax.reshape(lax.iota(dtype, math.prod(x.shape)), x.shape)
+        start = x.dtype.type(worst(x.dtype)), dtype.type(-1)
+        return lax.reduce_window((x, numbers), start, combine, *windows)[1]
+
     def places_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
         x = inputs[0]
         found = bind(places_op, (x,), Windows(**params).with_batch()._asdict())
@@ -352,6 +385,7 @@ def _extreme(word: str, ufunc: np.ufunc, better: np.ufunc, worst: Callable[[Any]
         kinds="biuf",
         samples=_samples,
         fresh=True,
+        xla=places_xla,
     )
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
@@ -359,7 +393,7 @@ def _extreme(word: str, ufunc: np.ufunc, better: np.ufunc, worst: Callable[[Any]
         if 0 in x.shape:
             return None
         place = bind(places_op, (x,), params)
-        return np.where(place < 0, 0, np.take(np.reshape(t, -1), np.maximum(place, 0)))
+        return np.where(place < 0, 0, take(np.reshape(t, -1), np.maximum(place, 0)))
 
     def vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
         (x,) = primals
@@ -380,6 +414,7 @@ def _extreme(word: str, ufunc: np.ufunc, better: np.ufunc, worst: Callable[[Any]
         kinds="biuf",
         samples=_full_samples,
         fresh=True,
+        xla=_reduced_xla(word, worst),
     )
     return op
 
@@ -400,7 +435,7 @@ def _products(x: Any, windows: Windows) -> Any:
     place = view.reshape(*view.shape[: numbers.ndim], math.prod(windows.window))
     if 0 in x.shape:
         return np.ones(place.shape[:-1], x.dtype)
-    factors = np.where(place < 0, astype(1, x.dtype), np.take(np.reshape(x, -1), np.maximum(place, 0)))
+    factors = np.where(place < 0, astype(1, x.dtype), take(np.reshape(x, -1), np.maximum(place, 0)))
     return np.prod(factors, axis=-1, dtype=x.dtype)
 
 

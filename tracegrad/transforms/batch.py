@@ -15,8 +15,20 @@ from tracegrad.axes import Axis, entered, state
 from tracegrad.errors import ShapeError, at, described, replay, require_callable, user_source
 from tracegrad.graph import Graph, apply_op, axes_of, evaluate, interpret, trace_graph
 from tracegrad.op import Op, Params
-from tracegrad.trace import Tracer, arrays_of, named_after, output_name, parameter_name
-from tracegrad.types import ArrayType, float0, type_of
+from tracegrad.ops.structural import to_xla_op
+from tracegrad.trace import (
+    Tracer,
+    accepting_jax,
+    arrays_of,
+    bind,
+    boxing,
+    is_boxed,
+    named_after,
+    output_name,
+    parameter_name,
+    unboxed,
+)
+from tracegrad.types import ArrayType, float0, is_inexact, type_of
 
 
 class Batched:
@@ -134,9 +146,15 @@ def own_arrays(results: list[Any], like: Sequence[Any] = (), given: Sequence[Any
             if r.base is not None or id(r) in seen or not r.flags.writeable:
                 results[i] = r.copy()
             seen.add(id(r))
+            if (
+                like and type(like[i]) is Tracer and is_boxed(like[i].value)
+            ):  # a derivative that depends on no value is NumPy's
+                results[i] = bind(to_xla_op, (r,)) if boxing.depth else unboxed(bind(to_xla_op, (r,)))
+        elif type(r) is Tracer and not boxing.depth:
+            results[i] = unboxed(r)
         elif r is None:
             found = type_of(like[i])
-            results[i] = np.zeros(found.shape, found.dtype if found.dtype.kind in "fc" else float0)[()]
+            results[i] = np.zeros(found.shape, found.dtype if is_inexact(found.dtype) else float0)[()]
     return results
 
 
@@ -257,7 +275,7 @@ def vmap(
                 )
         return tree.tree_unflatten(out_tree, own_arrays(placed, given=[*leaves, *graph.consts.values()]))
 
-    return named_after(mapped, fun, "vmap")
+    return named_after(accepting_jax(mapped), fun, "vmap")
 
 
 def _fronted(

@@ -24,7 +24,7 @@ from tracegrad.transforms.batch import Batched, batch_graph, with_batch
 from tracegrad.transforms.call import closed, remembered, with_tangents
 from tracegrad.transforms.linear import strong, zeros_like_type
 from tracegrad.transforms.simplify import simplify
-from tracegrad.types import ArrayType, type_of
+from tracegrad.types import ArrayType, is_inexact, type_of
 
 
 class Body(NamedTuple):
@@ -118,8 +118,8 @@ def depending(graph: Graph, inputs: Sequence[int]) -> set[int]:
     reached: set[Any] = {graph.inputs[i] for i in inputs}
     for eqn in graph.eqns:
         if not reached.isdisjoint(eqn.inputs):
-            reached.update([v for v in eqn.outputs if v.type.dtype.kind in "fc"])
-    return {i for i, a in enumerate(graph.outputs) if a in reached and a.type.dtype.kind in "fc"}
+            reached.update([v for v in eqn.outputs if is_inexact(v.type.dtype)])
+    return {i for i, a in enumerate(graph.outputs) if a in reached and is_inexact(a.type.dtype)}
 
 
 def active_carries(body: Graph, carries: int, active: Sequence[int]) -> list[int]:

@@ -22,7 +22,6 @@ from tracegrad.errors import (
     DifferentiationError,
     DtypeError,
     ShapeError,
-    UnexpectedTracerError,
     at,
     clip,
     described,
@@ -32,7 +31,17 @@ from tracegrad.graph import Atom, Eqn, Graph, Literal, Var, evaluate, trace_grap
 from tracegrad.lower.numpy import compiled, own
 from tracegrad.op import OPS, Op, Params, Wanted
 from tracegrad.ops.collective import axis_index_op
-from tracegrad.trace import Trace, Tracer, arrays_of, bind, captor_of, leaf_names, output_name, tracer_inputs
+from tracegrad.trace import (
+    Trace,
+    Tracer,
+    arrays_of,
+    bind,
+    captor_of,
+    leaf_names,
+    output_name,
+    plain_value,
+    tracer_inputs,
+)
 from tracegrad.transforms.batch import batch_graph, own_arrays, with_batch
 from tracegrad.transforms.call import (
     Reverse,
@@ -293,11 +302,7 @@ def _speak_of(axis: Any, graphs: Graphs) -> bool:
 
 def _known(x: Any, what: str) -> Any:
     """The plain value under a tracer, or None."""
-    while type(x) is Tracer:
-        if x.origin.ended:
-            raise UnexpectedTracerError(f"{what}: {x.leak_text()}")
-        x = x.value
-    return x
+    return plain_value(x, what)
 
 
 def _nearest(index: Any, branches: Sequence[Any]) -> Any:
@@ -619,6 +624,24 @@ def _inlined(inputs: Sequence[Any], params: Params) -> tuple[Graph, Sequence[Any
     return _nearest(inputs[0].value, params["branches"]), inputs[1:]
 
 
+def _xla(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    functions = [lambda *operands, graph=g: tuple(j.emit(graph, operands)) for g in params["branches"]]
+    index = j.lax.clamp(np.int32(0), j.cast(inputs[0], np.int32), np.int32(len(functions) - 1))
+    return j.lax.switch(index, functions, *inputs[1:])
+
+
+def _xla_rows(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    # XLA's shapes cannot depend on how many rows choose a branch: each is run on all rows.
+    index, operands = j.cast(inputs[0], np.int32), inputs[1:]
+    results = [j.emit(batch_of(g, len(index), params["batched"]), operands) for g in params["branches"]]
+    found = list(results[-1])
+    for k in range(len(results) - 2, -1, -1):
+        for i, r in enumerate(results[k]):
+            chosen = j.lax.broadcast_in_dim(j.lax.le(index, np.int32(k)), r.shape, (0,))
+            found[i] = j.lax.select(chosen, r, found[i])
+    return found
+
+
 switch_op: Op = Op(
     "switch",
     evaluate=_evaluate,
@@ -634,6 +657,7 @@ switch_op: Op = Op(
     linear_if=_is_linear,
     prune=_prune,
     simplify=_forgotten,
+    xla=_xla,
 )
 
 switch_rows_op: Op = Op(
@@ -650,6 +674,7 @@ switch_rows_op: Op = Op(
     linear_if=_is_linear,
     prune=_prune,
     simplify=_forgotten,
+    xla=_xla_rows,
 )
 
 pull_rows_op: Op = Op(
@@ -663,6 +688,7 @@ pull_rows_op: Op = Op(
     several=True,
     fresh=True,
     kinds="",
+    xla=lambda j, inputs, params, out: j.emit(params["graph"], inputs),
 )
 
 

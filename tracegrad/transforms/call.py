@@ -18,7 +18,7 @@ from tracegrad.trace import Trace, Tracer, bind, tracer_inputs
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.linear import pull_back, pushforward, strong
 from tracegrad.transforms.simplify import eliminate_dead_code, simplify
-from tracegrad.types import ArrayType
+from tracegrad.types import ArrayType, is_inexact
 
 
 class Reverse(NamedTuple):
@@ -262,7 +262,7 @@ def _apply(inputs: tuple[Any, ...], params: Params) -> Sequence[Any]:
 
 
 def floating(graph: Graph) -> tuple[int, ...]:
-    return tuple([i for i, t in enumerate(graph.out_types) if t.dtype.kind in "fc"])
+    return tuple([i for i, t in enumerate(graph.out_types) if is_inexact(t.dtype)])
 
 
 def _evaluate(*arrays: Any, graph: Graph, of: Graph | None = None, wanted: Wanted = ()) -> tuple[Any, ...]:
@@ -327,4 +327,5 @@ call_op = Op(
     fresh=True,
     kinds="",
     inlined=lambda inputs, params: (params["graph"], inputs),
+    xla=lambda j, inputs, params, out: j.compiled(params["graph"])(*inputs),
 )

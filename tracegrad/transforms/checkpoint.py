@@ -18,7 +18,7 @@ from tracegrad.graph import Graph, Var, evaluate
 from tracegrad.lower.numpy import compiled
 from tracegrad.op import Inlining, Op, Params, Wanted
 from tracegrad.ops.collective import axis_index_op
-from tracegrad.trace import Tracer, bind
+from tracegrad.trace import Tracer, accepting_jax, bind
 from tracegrad.transforms.budget import chosen_within, size_in_bytes
 from tracegrad.transforms.call import (
     Reverse,
@@ -167,6 +167,8 @@ def _declared(name: str, inlined: Inlining | None = None) -> Op:
         fresh=True,
         kinds="",
         inlined=inlined,
+        # Without a barrier XLA would find that it has computed all this before, and keep that.
+        xla=lambda j, inputs, params, out: j.emit(params["graph"], j.lax.optimization_barrier(tuple(inputs))),
     )
     return op
 
@@ -236,6 +238,7 @@ def checkpoint(
     numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     traced = Jitted(fun, numbers, (), False, "checkpoint")
 
+    @accepting_jax
     @functools.wraps(fun)
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
         entry, leaves, _ = traced.entry_of(args, kwargs)

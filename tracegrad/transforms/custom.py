@@ -29,10 +29,10 @@ from tracegrad.errors import (
 from tracegrad.graph import trace_graph
 from tracegrad.op import Op, Params, Wanted
 from tracegrad.ops.collective import axis_index_op
-from tracegrad.trace import Tracer, arrays_of, bind, kind_of
+from tracegrad.trace import Tracer, accepting_jax, arrays_of, bind, boxed, kind_of, unboxed
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.linear import transposed_jvp, transposed_vjp
-from tracegrad.types import ArrayType, type_of
+from tracegrad.types import ArrayType, is_inexact, type_of
 
 
 class Rules:
@@ -86,6 +86,10 @@ def _evaluate(*arrays: Any, rules: Rules) -> tuple[Any, ...]:
                 "argument, since its derivative rule knows only of arguments"
             )
     return outputs
+
+
+def _on_xla(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> tuple[Any, ...]:
+    return tuple([unboxed(o) for o in params["rules"].call(*[boxed(x) for x in inputs])])
 
 
 def _infer(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
@@ -188,6 +192,7 @@ _custom = Op(
     several=True,
     kinds="",
     runs_user_code=True,
+    xla=_on_xla,
 )
 
 
@@ -251,7 +256,7 @@ def _checked(found: Any, primals: Sequence[Any], name: str, rule: str, paths: Se
     checked: list[Any] = []
     for x, primal, path in zip(found, primals, paths, strict=True):
         expected = type_of(primal)
-        if x is None or expected.dtype.kind not in "fc":
+        if x is None or not is_inexact(expected.dtype):
             checked.append(None)
             continue
         where = f"what the {rule} rule of {name} returned for {path}"
@@ -325,6 +330,7 @@ class custom_jvp(_CustomFunction):
 
         self.rule = rule
 
+    @accepting_jax
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         fixed, leaves, in_tree, join = self._split(args, kwargs)
         if not any([type(x) is Tracer for x in leaves]):
@@ -400,6 +406,7 @@ class custom_vjp(_CustomFunction):
         """Set the rules; see the class."""
         self.fwd, self.bwd = fwd, bwd
 
+    @accepting_jax
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         fixed, leaves, in_tree, join = self._split(args, kwargs)
         if not any([type(x) is Tracer for x in leaves]):

@@ -4,6 +4,7 @@ equations with one of the two interpreters of `linear.py`."""
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,20 +22,26 @@ from tracegrad.errors import (
     user_source,
 )
 from tracegrad.graph import Graph, evaluate, trace_graph
+from tracegrad.jax_arrays import is_jax_array
 from tracegrad.ops.structural import stop_gradient_op
 from tracegrad.trace import (
     Equation,
     Trace,
     Tracer,
+    accepting_jax,
     arrays_of,
     as_array,
     bind,
+    boxing,
     declared_types,
     hidden_behind,
+    holds_jax_array,
+    in_boxes,
     kind_of,
     leaf_names,
     named_after,
     tracer_inputs,
+    unboxed,
 )
 from tracegrad.transforms.batch import own_arrays
 from tracegrad.transforms.linear import (
@@ -46,7 +53,7 @@ from tracegrad.transforms.linear import (
     strong,
     with_own_constants,
 )
-from tracegrad.types import PYTHON_SCALARS, ArrayType, float0, type_of
+from tracegrad.types import PYTHON_SCALARS, ArrayType, float0, is_inexact, type_of
 
 Argnums = int | Sequence[int]
 # The cotangent to start from, for the scalar types that most functions return.
@@ -122,8 +129,14 @@ def _gradient(
     several = not isinstance(argnums, int)
     positions = positions_of(argnums, transform)
     first = -1 if several else positions[0]
+    # The leaves of these are gone through anyway.
+    seen_later = frozenset(positions) if all([p >= 0 for p in positions]) else frozenset()
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
+        if "jax" in sys.modules:
+            for i, x in enumerate((*args, *kwargs.values()) if kwargs else args):
+                if type(x) is not np.ndarray and i not in seen_later and holds_jax_array(x):
+                    return in_boxes(gradient, args, kwargs)
         trace = Trace(transform, fun, reverse=True)
         try:
             x = args[first] if 0 <= first < len(args) else None
@@ -146,6 +159,8 @@ def _gradient(
                 value, seed = _scalar_output(out, trace, transform, holomorphic)
             eqns = trace.finish()
             cotangents = {} if seed is None else backward(eqns, {id(out): seed})
+        except _HoldsJaxArray:
+            return in_boxes(gradient, args, kwargs)
         except (ValueError, TypeError) as error:
             if (hidden := hidden_behind(error)) is not None:
                 raise hidden from None
@@ -158,12 +173,18 @@ def _gradient(
                 (result,) = own_arrays([result], leaves)
         else:
             result = tree.tree_unflatten(in_tree, own_arrays([cotangents.get(id(x)) for x in leaves], leaves))
+        if with_value and type(value) is Tracer and not boxing.depth:
+            value = unboxed(value)
         if has_aux:
             aux = _lowered_tree(aux, trace)
             return ((value, aux), result) if with_value else (result, aux)
         return (value, result) if with_value else result
 
     return named_after(gradient, fun, transform)
+
+
+class _HoldsJaxArray(Exception):
+    """Among the arguments that are differentiated is a jax array."""
 
 
 def _traced_arguments(
@@ -185,6 +206,8 @@ def _traced_arguments(
         if type(x) is np.ndarray and x.dtype.kind == "f" and not holomorphic:
             tracers.append(Tracer(trace, x.copy(), i))
             continue
+        if is_jax_array(x):
+            raise _HoldsJaxArray
         (x,) = arrays_of([x], lambda _, i=i: name(i))  # type: ignore[misc]
         tracers.append(Tracer(trace, x.copy() if type(x) is np.ndarray else x, i))
         _check_input(tracers[-1], trace.transform, holomorphic, allow_int)
@@ -233,7 +256,8 @@ def _own_inputs(arrays: Sequence[Any]) -> list[Any]:
 
 
 def _check_input(x: Tracer, transform: str, holomorphic: bool, allow_int: bool) -> None:
-    if x.dtype.kind not in ("c" if holomorphic else "fc") and (holomorphic or not allow_int):
+    fits = x.dtype.kind == "c" if holomorphic else is_inexact(x.dtype)
+    if not fits and (holomorphic or not allow_int):
         raise input_error(transform, str(x.name), x.type, holomorphic)
 
 
@@ -326,6 +350,7 @@ def _lowered_tree(x: Any, trace: Trace, copy: bool = False) -> Any:
     return tree.tree_map(lambda leaf: _lowered(leaf, trace, copy), x)
 
 
+@accepting_jax
 def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     """The value of `fun` and a function that multiplies cotangents by its transposed Jacobian.
 
@@ -363,6 +388,7 @@ def vjp_as(
     out = tree.tree_unflatten(out_tree, [_lowered(o, trace, copy=True) for o in outputs])
     out_types = [type_of(o) for o in outputs]
 
+    @accepting_jax
     def vjp_fun(cotangent: Any) -> tuple[Any, ...]:
         cts = _matching(cotangent, out_tree, out_types, transform, "cotangent", "output")
         found = pull_back(trace, eqns, inputs, outputs, cts)
@@ -437,12 +463,12 @@ def _matching(
         if (
             found.shape == expected.shape
             and found.dtype == expected.dtype
-            and expected.dtype.kind in "fc"
+            and is_inexact(expected.dtype)
             and not found.weak
         ):
             checked.append(x)
             continue
-        if expected.dtype.kind not in "fc":
+        if not is_inexact(expected.dtype):
             if found.dtype != float0 and not (type(x) is not Tracer and not np.any(x)):
                 raise DtypeError(
                     f"{transform}{at(user_source())}: {of}{path(i)} is {expected}, so {what}{path(i)} must be a zero "
@@ -470,6 +496,7 @@ def _matching(
 # Forward mode.
 
 
+@accepting_jax
 def jvp(
     fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False
 ) -> tuple[Any, ...]:
@@ -526,6 +553,7 @@ def _push(
     return [found.get(id(out)) if type(out) is Tracer and out.origin is trace else None for out in outputs]
 
 
+@accepting_jax
 def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     """The value of `fun` and its derivative at `primals` as a linear function of tangents, computed once.
 
@@ -554,9 +582,10 @@ def linearize_as(
     )
     out = tree.tree_unflatten(out_tree, [_lowered(o, trace, copy=True) for o in outputs])
     types = [x.type for x in inputs]
-    active = [i for i, t in enumerate(types) if t.dtype.kind in "fc"]
+    active = [i for i, t in enumerate(types) if is_inexact(t.dtype)]
     graph = _linear_graph(trace, eqns, inputs, outputs, active, fun)
 
+    @accepting_jax
     def jvp_fun(*tangents: Any) -> Any:
         given = _matching(tangents, in_tree, types, transform, "tangents", "primals")
         results = evaluate(graph, [given[i] for i in active])
@@ -585,6 +614,7 @@ def _linear_graph(
     return trace_graph(push, types, transform="linearize", user_function=fun)
 
 
+@accepting_jax
 def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], tuple[Any, ...]]:
     """The transpose of a linear function.
 
@@ -624,6 +654,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
     require_no_offset(eqns, [o.value if type(o) is Tracer and o.origin is not trace else o for o in outputs])
     out_types = [type_of(o) for o in outputs]
 
+    @accepting_jax
     def transposed(cotangent: Any) -> tuple[Any, ...]:
         cts = _matching(cotangent, out_tree, out_types, "linear_transpose", "cotangent", "output")
         found = pull_back(trace, eqns, inputs, outputs, cts)
@@ -636,6 +667,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
 # Neither mode.
 
 
+@accepting_jax
 def stop_gradient(x: Any) -> Any:
     """The argument, unchanged, but constant to every derivative, of whatever order and mode, that is being taken of it.
 

@@ -11,7 +11,7 @@ from tracegrad import tree
 from tracegrad.axes import entered, state
 from tracegrad.errors import DtypeError, at, described, require_callable, user_source
 from tracegrad.graph import Graph, trace_graph
-from tracegrad.trace import arrays_of, leaf_names, named_after
+from tracegrad.trace import accepting_jax, arrays_of, leaf_names, named_after
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.differentiate import (
     Argnums,
@@ -141,7 +141,7 @@ def _jacfwd(
         result = tree.tree_unflatten(out_tree, [_argument_tree(in_tree, r, argnums) for r in rows])
         return (result, aux[0]) if has_aux else result
 
-    return named_after(jacobian, fun, "jacfwd")
+    return named_after(accepting_jax(jacobian), fun, "jacfwd")
 
 
 def jacrev(
@@ -189,7 +189,7 @@ def _jacrev(
         result = tree.tree_unflatten(out_tree, rows)
         return (result, aux[0]) if has_aux else result
 
-    return named_after(jacobian, fun, "jacrev")
+    return named_after(accepting_jax(jacobian), fun, "jacrev")
 
 
 def _argument_tree(in_tree: Any, leaves: Sequence[Any], argnums: Argnums) -> Any:
@@ -215,6 +215,7 @@ def hessian(
     return named_after(_jacfwd("hessian", first, argnums, has_aux, holomorphic, of=fun), fun, "hessian")
 
 
+@accepting_jax
 def hvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
     """The Hessian of a scalar function times a vector, forward over reverse, without forming the Hessian.
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import os
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from numpy import ndarray
@@ -18,10 +19,13 @@ from tracegrad.axes import state
 from tracegrad.collector import collector_paused
 from tracegrad.errors import at, clip, described, require_callable, user_source
 from tracegrad.graph import Graph, graphs_in, trace_graph
+from tracegrad.jax_arrays import xla
 from tracegrad.lower.calls import Matcher, matcher
 from tracegrad.lower.numpy import lower
-from tracegrad.trace import Tracer, arrays_of, declared_types, leaf_names, output_name
+from tracegrad.ops.structural import to_xla_op
+from tracegrad.trace import Tracer, arrays_of, bind, declared_types, holds_jax_array, leaf_names, output_name
 from tracegrad.transforms.call import call
+from tracegrad.transforms.merge import merge_products
 from tracegrad.transforms.simplify import simplify
 from tracegrad.types import PYTHON_SCALARS, ArrayType, type_of
 
@@ -77,8 +81,10 @@ class Jitted:
         static_argnames: tuple[str, ...],
         fast: bool,
         transform: str = "jit",
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         functools.update_wrapper(self, fun)
+        self._options = options  # for jax.jit, where jax arrays may be handed over to it
         self._fun = fun
         self._transform = transform
         self._fast = fast
@@ -96,6 +102,8 @@ class Jitted:
             found = recent.matches(args)
             if found is not None:
                 return recent.function(*found)
+        if self._options is not None and "jax" in sys.modules and holds_jax_array((args, kwargs)):
+            return self._on_xla(*args, **kwargs)
         entry, leaves, is_plain = self.entry_of(args, kwargs)
         if Tracer in map(type, leaves) or Tracer in map(type, entry.graph.consts.values()) or entry.graph.axes:
             # Recorded in the traces that the tracers belong to, or in that of the vmap whose axis it names.
@@ -105,6 +113,11 @@ class Jitted:
                 entry.matches = matcher(tree.tree_structure(args), leaves) or _matches_nothing
             self._recent = entry
         return entry.function(*leaves)
+
+    @functools.cached_property
+    def _on_xla(self) -> Callable[..., Any]:
+        args = self._fun, self._static_argnums, self._static_argnames, self._fast, self._transform
+        return JittedOnXla(*args, options=self._options or {})
 
     def entry_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Entry, list[Any], bool]:
         """What is kept for the signature of a call, which is traced for if it is new; the call's arrays; and whether
@@ -158,7 +171,10 @@ class Jitted:
             flat, types, transform=self._transform, user_function=self._fun, names=self._names(args, kwargs, static)
         )
         with collector_paused():
-            return simplify(graph, self._fast), out_tree
+            return self._simplified(graph), out_tree
+
+    def _simplified(self, graph: Graph) -> Graph:
+        return simplify(graph, self._fast)
 
     def _entry(self, key: Any, fun: Any, args: Any, kwargs: Any, leaves: Sequence[Any]) -> Entry:
         with self._lock:
@@ -167,7 +183,7 @@ class Jitted:
                 return entry
             types = declared_types(leaves, self._names(args, kwargs, key[1]))
             entry = Entry(*self._traced(fun, args, kwargs, key[1], types))
-            self.trace_log.append(self._reason(key, types, args, kwargs))
+            self.trace_log.append(self._reason(key, types, self._names(args, kwargs, key[1])))
             del self.trace_log[:-LOG_SIZE]
             if Tracer not in map(type, entry.graph.consts.values()):  # else it is of one enclosing trace only
                 self._latest = (key, types)
@@ -176,7 +192,7 @@ class Jitted:
                     self._entries.popitem(last=False)
             return entry
 
-    def _reason(self, key: Any, types: Sequence[ArrayType], args: Any, kwargs: Any) -> str:
+    def _reason(self, key: Any, types: Sequence[ArrayType], name: Callable[[int], str]) -> str:
         """What was new about a signature, against the one traced before."""
         if self._latest is None:
             return "first call"
@@ -187,7 +203,6 @@ class Jitted:
             return f"a static argument: {clip(repr(key[1]))}, before {clip(repr(before[1]))}"
         if before[3] != key[3]:
             return f"the named axes around the call: {key[3]}, before {before[3]}"
-        name = self._names(args, kwargs, key[1])
         changed = [
             f"{name(i)}: {new}, before {old}"
             for i, (new, old) in enumerate(zip(types, old_types, strict=True))
@@ -249,6 +264,130 @@ class Jitted:
         return f"<jit of {described(self._fun)}>"
 
 
+class LoweredToXla:
+    """A function jitted on XLA, lowered for given arguments: `.graph`, and `.as_text()`, its StableHLO."""
+
+    def __init__(self, graph: Graph, lowered: Any) -> None:
+        self.graph = graph
+        self._lowered = lowered
+
+    def as_text(self) -> str:
+        """The StableHLO that XLA compiles."""
+        return self._lowered.as_text()
+
+
+class JittedOnXla(Jitted):
+    """What `jit` with backend="xla" returns: `jax.jit` of a function that traces ours and emits its Graph.
+
+    The cache of signatures is jax's; a function has one for each value of its static arguments.
+    """
+
+    def __init__(self, *args: Any, options: Mapping[str, Any]) -> None:
+        super().__init__(*args)
+        self._given = options
+        self._jax = xla()
+        self._programs: OrderedDict[Any, Any] = OrderedDict()
+        self._enable_x64, self._config = self._jax.jax.enable_x64, self._jax.jax.config
+        self._run = self._jax.jax.jit(self._staged(self._fun, None), **options)
+        if self._static_argnums or self._static_argnames:
+            self._run = self._run_with_static
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            if self._config.jax_enable_x64:
+                return self._run(*args, **kwargs)
+            with self._enable_x64(True):
+                return self._run(*args, **kwargs)
+        except TypeError:
+            if Tracer not in map(type, tree.tree_leaves((args, kwargs))):
+                others, named = self._packed(args, kwargs)
+                if all([x is y for x, y in zip((*args, *kwargs.values()), (*others, *named.values()), strict=True)]):
+                    raise
+                return self(*others, **named)
+        # Inside another transform: one equation of it.
+        entry, leaves, _ = self.entry_of(args, kwargs)
+        return tree.tree_unflatten(entry.out_tree, call(entry.graph, [bind(to_xla_op, (x,)) for x in leaves]))
+
+    def _packed(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """The arguments, those packed that hold nodes of our trees which jax does not know."""
+        return tuple([self._jax.packed(x) for x in args]), {k: self._jax.packed(x) for k, x in kwargs.items()}
+
+    def _simplified(self, graph: Graph) -> Graph:
+        return merge_products(super()._simplified(graph))
+
+    def _run_with_static(self, *args: Any, **kwargs: Any) -> Any:
+        program, others, named = self._program(args, kwargs)
+        return program(*others, **named)
+
+    def _program(self, args: Any, kwargs: Any) -> tuple[Any, Any, Any]:
+        """The program for the values of the static arguments, and the other arguments."""
+        fun, others, named, static = self._without_static(args, kwargs)
+        with self._lock:
+            program = self._programs.get(static)
+            if program is None:
+                options = dict(self._given)
+                fixed = [i for i, _ in static[0]]
+                donated = [i % len(args) for i in options.get("donate_argnums", ())]
+                options["donate_argnums"] = tuple([i - sum(j < i for j in fixed) for i in donated if i not in fixed])
+                program = self._programs[static] = self._jax.jax.jit(self._staged(fun, static), **options)
+                while len(self._programs) > CACHE_SIZE:
+                    self._programs.popitem(last=False)
+            else:
+                self._programs.move_to_end(static)
+        return program, others, named
+
+    def _staged(self, fun: Any, static: Any) -> Callable[..., Any]:
+        """The function that jax traces. Containers are jax's, or where jax does not know them, ours."""
+        flatten = self._jax.flatten
+
+        def staged(*args: Any, **kwargs: Any) -> Any:
+            leaves, arguments = flatten((args, kwargs))
+            results: Any = None
+
+            def flat(*tracers: Any) -> list[Any]:
+                nonlocal results
+                called, named = arguments(tracers)
+                out = fun(*called, **named)
+                outputs, results = flatten(out)
+                return arrays_of(outputs, lambda i: output_name(self._fun, out, i))
+
+            types = [type_of(x) for x in leaves]
+            names = self._names(args, kwargs, static)
+            if tree.tree_structure((args, kwargs)).num_leaves != len(leaves):  # with nodes that jax alone knows
+                names = self._jax.names((args, kwargs))
+            graph = trace_graph(
+                flat, types, transform=self._transform, user_function=self._fun, names=names, abstract=True
+            )
+            with collector_paused():
+                graph = self._simplified(graph)
+            with self._lock:
+                key = (tree.tree_structure((args, kwargs)), static, bool(kwargs), state.bound)
+                self.trace_log.append(self._reason(key, types, names))
+                del self.trace_log[:-LOG_SIZE]
+                self._latest = (key, types)
+            return self._jax.packed(results(self._jax.emit(graph, leaves)))
+
+        staged.__name__ = staged.__qualname__ = getattr(self._fun, "__name__", "f")
+        return staged
+
+    def lower(self, *args: Any, **kwargs: Any) -> Any:
+        """What is run for such arguments (arrays or `ShapeDtypeStruct`s): its graph and its StableHLO."""
+        has_static = self._static_argnums or self._static_argnames
+        program, others, named = self._program(args, kwargs) if has_static else (self._run, args, kwargs)
+        others, named = self._packed(*self._jax.structs((others, named)))
+        with self._jax.x64():
+            lowered = program.lower(*others, **named)
+        return LoweredToXla(super().lower(*args, **kwargs).graph, lowered)
+
+    def __reduce__(self) -> Any:
+        found = super().__reduce__()
+        return found if isinstance(found, str) else (_jitted_on_xla, (*found[1], dict(self._given)))
+
+
+def _jitted_on_xla(*args: Any) -> JittedOnXla:
+    return JittedOnXla(*args[:-1], options=args[-1])
+
+
 def frozen(x: Any, transform: str = "jit") -> Any:
     """Something hashable that is equal for static arguments of equal value: of lists, dicts, sets, dataclasses and
     arrays too, which are not hashable themselves."""
@@ -280,6 +419,8 @@ def jit(
     static_argnums: int | Sequence[int] = (),
     static_argnames: str | Sequence[str] = (),
     donate_argnums: int | Sequence[int] = (),
+    in_shardings: Any = None,
+    out_shardings: Any = None,
     fast: bool = False,
 ) -> Any:
     """A function that does what `fun` does, from a program that is generated at the first call with each signature.
@@ -288,11 +429,13 @@ def jit(
         fun: a function of arrays and pytrees of them. It is traced by types only: what it does in Python (branches, prints)
             happens once for each signature, and a branch may depend on shapes, dtypes and static arguments, not on
             values. Arrays that it closes over are read anew at each call.
-        backend: "numpy", the default.
+        backend: "numpy", or "xla" for CPUs, GPUs and TPUs through jax; None for XLA where an argument is a jax array, and
+            else for what the environment says in TRACEGRAD_BACKEND, or "numpy".
         static_argnums: positions of arguments that are handed to `fun` as they are, and traced for anew at each new value.
             They are told apart by value, so lists, dicts, sets, dataclasses and arrays will do.
         static_argnames: the same by name.
         donate_argnums: positions of arguments that the caller will not use again. NumPy's arrays gain nothing from it.
+        in_shardings, out_shardings: how arguments and results are laid out over devices, as for `jax.jit`; for XLA only.
         fast: allow what rounds otherwise than `fun` itself, by an unit in the last place or two: products in place of
             quotients by numbers and of small powers, one factor in place of two.
 
@@ -317,11 +460,21 @@ def jit(
     if fun is None:
         return functools.partial(
             jit, backend=backend, static_argnums=static_argnums, static_argnames=static_argnames,
-            donate_argnums=donate_argnums, fast=fast,
+            donate_argnums=donate_argnums, in_shardings=in_shardings, out_shardings=out_shardings, fast=fast,
         )  # fmt: skip
     require_callable(fun, "jit")
-    if backend not in (None, "numpy"):
-        raise ValueError(f"jit{at(user_source())}: there is no backend {backend!r}; write backend='numpy'")
+    chosen = os.environ.get("TRACEGRAD_BACKEND", "numpy") if backend is None else backend
+    if chosen not in ("numpy", "xla"):
+        where = f"TRACEGRAD_BACKEND={chosen}" if backend is None else f"backend={chosen!r}"
+        raise ValueError(f"jit{at(user_source())}: there is no backend of {where}; write 'numpy' or 'xla'")
     numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
-    return Jitted(fun, numbers, names, fast)
+    donated = (donate_argnums,) if isinstance(donate_argnums, int) else tuple(donate_argnums)
+    options: dict[str, Any] = {"donate_argnums": donated}
+    if in_shardings is not None:
+        options["in_shardings"] = in_shardings
+    if out_shardings is not None:
+        options["out_shardings"] = out_shardings
+    if chosen == "xla":
+        return JittedOnXla(fun, numbers, names, fast, options=options)
+    return Jitted(fun, numbers, names, fast, options=options if backend is None else None)

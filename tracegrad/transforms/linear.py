@@ -14,8 +14,8 @@ import numpy as np
 
 from tracegrad.errors import DifferentiationError, at, replay, user_source
 from tracegrad.op import Op, Params, Wanted
-from tracegrad.trace import Equation, Trace, Tracer, tracer_inputs
-from tracegrad.types import ArrayType, type_of
+from tracegrad.trace import Equation, Trace, Tracer, plain_value, tracer_inputs
+from tracegrad.types import ArrayType, is_inexact, type_of
 
 
 def backward(eqns: Sequence[Equation], cotangents: dict[int, Any]) -> dict[int, Any]:
@@ -179,9 +179,8 @@ def require_no_offset(eqns: Sequence[Equation], outputs: Sequence[Any]) -> None:
 
 def is_zero(x: Any) -> bool:
     """Whether a constant is known to be zero."""
-    while type(x) is Tracer:
-        x = x.value
-    return x is not None and not np.any(x)
+    known = plain_value(x, "a constant")
+    return known is not None and not np.any(known)
 
 
 def _placed(op: Op, inputs: Sequence[Any], out: Any) -> str:
@@ -194,7 +193,7 @@ def transposed_jvp(op: Op, wanted: Wanted, ct: Any, out: Any, values: Sequence[A
     if op.jvp is None:
         raise DifferentiationError(f"{op.name}{at(replay.source)} has no derivative")
     jvp = op.jvp
-    differentiable = [i for i in wanted if type_of(values[i]).dtype.kind in "fc"]
+    differentiable = [i for i in wanted if is_inexact(type_of(values[i]).dtype)]
 
     def linear(*tangents: Any) -> Sequence[Any]:
         spread: list[Any] = [None] * len(values)
@@ -218,7 +217,7 @@ def transposed_vjp(
     vjp = op.vjp
     outs = out if op.several else (out,)
     types = [strong(type_of(o)) for o in outs]
-    differentiable = [i for i, t in enumerate(types) if t.dtype.kind in "fc"]
+    differentiable = [i for i, t in enumerate(types) if is_inexact(t.dtype)]
 
     def linear(*cts: Any) -> Sequence[Any]:
         spread: list[Any] = [None] * len(outs)

@@ -24,7 +24,7 @@ from tracegrad.transforms.call import Reverse, remembered, top_trace
 from tracegrad.transforms.call import reverse as derivative_of
 from tracegrad.transforms.linear import strong, zeros_like_type
 from tracegrad.transforms.simplify import eliminate_dead_code, simplify
-from tracegrad.types import ArrayType, type_of
+from tracegrad.types import ArrayType, is_inexact, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # scan. Inputs of the equation are the carry, the stacked elements, the constants of the body; outputs the last carry and
@@ -226,7 +226,7 @@ def _scan_apply(inputs: tuple[Any, ...], params: Params) -> Any:
     if top is None or not top.reverse or "of" in params:
         return bind(scan_op, inputs, params)
     wanted = tuple([i for i, x in enumerate(inputs) if type(x) is Tracer and x.origin is top])
-    wanted = tuple([i for i in wanted if type_of(inputs[i]).dtype.kind in "fc"])
+    wanted = tuple([i for i in wanted if is_inexact(type_of(inputs[i]).dtype)])
     body = params["body"]
     forward = _scan_reverse(params, wanted, _floating_stacked(params)).forward
     return bind(scan_op, inputs, {**params, "body": forward, "of": body, "wanted": wanted})[: len(body.outputs)]
@@ -234,7 +234,7 @@ def _scan_apply(inputs: tuple[Any, ...], params: Params) -> Any:
 
 def _floating_stacked(params: Params) -> tuple[int, ...]:
     stacked = params["body"].out_types[params["carries"] :]
-    return tuple([i for i, t in enumerate(stacked) if t.dtype.kind in "fc"])
+    return tuple([i for i, t in enumerate(stacked) if is_inexact(t.dtype)])
 
 
 def _unrolled(inputs: Sequence[Any], params: Params) -> list[Any]:
@@ -255,7 +255,7 @@ def _unrolled(inputs: Sequence[Any], params: Params) -> list[Any]:
 def _scan_vjp(wanted: Wanted, cts: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
     carries, elements = params["carries"], params["elements"]
     of = params.get("of")
-    floats = tuple([i for i in wanted if type_of(primals[i]).dtype.kind in "fc"])
+    floats = tuple([i for i in wanted if is_inexact(type_of(primals[i]).dtype)])
     called = None
     if of is not None and floats == params["wanted"] and all([ct is None for ct in cts[len(of.outputs) :]]):
         params = {**params, "body": of}
@@ -368,7 +368,19 @@ def _scan_prune(
     return tuple([inputs[i] for i in kept]), changed, left
 
 
+def _scan_xla(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    body, carries, ends = params["body"], params["carries"], params["carries"] + params["elements"]
+
+    def step(carry: Any, elements: Any) -> Any:
+        outs = j.emit(body, [*carry, *elements, *inputs[ends:]])
+        return tuple(outs[:carries]), tuple(outs[carries:])
+
+    start = tuple([j.strong(x, t) for x, t in zip(inputs, body.in_types[:carries], strict=False)])
+    carry, stacked = j.lax.scan(step, start, tuple(inputs[carries:ends]), params["length"], params["reverse"])
+    return (*carry, *stacked)
+
+
 scan_op = Op(
     "scan", evaluate=_scan, infer=_scan_type, jvp=_scan_jvp, vjp=_scan_vjp, batch=_scan_batch, apply=_scan_apply,
-    prune=_scan_prune, several=True, fresh=True, kinds="",
+    prune=_scan_prune, several=True, fresh=True, kinds="", xla=_scan_xla,
 )  # fmt: skip

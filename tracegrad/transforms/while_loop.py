@@ -36,7 +36,7 @@ from tracegrad.transforms.call import remembered, top_trace
 from tracegrad.transforms.call import reverse as derivative_of
 from tracegrad.transforms.linear import strong, zeros_like_type
 from tracegrad.transforms.simplify import simplify
-from tracegrad.types import ArrayType, type_of
+from tracegrad.types import ArrayType, is_inexact, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # while_loop. Inputs of the equation are the carry, the constants of the body, those of the condition; outputs the last
@@ -168,7 +168,7 @@ def _while_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params
 
 def _while_vjp(wanted: Wanted, cts: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
     ends = params["carries"] + params["consts"]
-    floats = tuple([i for i in wanted if i < ends and type_of(primals[i]).dtype.kind in "fc"])
+    floats = tuple([i for i in wanted if i < ends and is_inexact(type_of(primals[i]).dtype)])
     found = dict(zip(floats, _pulled(primals, dict(enumerate(cts)), floats, params), strict=True))
     return [found.get(i) for i in wanted]
 
@@ -254,9 +254,19 @@ def _while_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], para
     return tuple([x if f else with_batch(x, size) for x, f in zip(outs, flags, strict=False)])
 
 
+def _while_xla(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    carry, own, others = _split(inputs, params)
+    cond, body = params["cond"], params["body"]
+    return j.lax.while_loop(
+        lambda carry: j.emit(cond, [*carry, *others])[0],
+        lambda carry: tuple(j.emit(body, [*carry, *own])),
+        tuple([j.strong(x, t) for x, t in zip(carry, body.in_types, strict=False)]),
+    )
+
+
 while_op = Op(
     "while_loop", evaluate=_while, infer=_while_type, jvp=_while_jvp, vjp=_while_vjp, batch=_while_batch, apply=_while_apply,
-    several=True, fresh=True, kinds="",
+    several=True, fresh=True, kinds="", xla=_while_xla,
 )  # fmt: skip
 
 
@@ -389,7 +399,7 @@ def _while_vjp_vjp(wanted: Wanted, cts: Any, out: Any, primals: Sequence[Any], p
     loop, given = _split_cotangents(primals, params)
     moving = {i: u for i, u in zip(params["wanted"], cts, strict=True) if u is not None}
     ends = plain["carries"] + plain["consts"]
-    floats = tuple([i for i in wanted if i < ends and type_of(primals[i]).dtype.kind in "fc"])
+    floats = tuple([i for i in wanted if i < ends and is_inexact(type_of(primals[i]).dtype)])
     found = dict(zip(floats, _mixed(loop, given, moving, floats, plain), strict=True)) if floats else {}
     if any([i >= len(loop) for i in wanted]):
         inputs, changed, active, _ = _with_tangent_loop(loop, moving, plain)
@@ -432,7 +442,78 @@ def _while_vjp_apply(inputs: tuple[Any, ...], params: Params) -> Any:
     return [found[i] for i in wanted]
 
 
+# On XLA, where shapes are fixed: so many states are kept at a time, and again so many of the stretch between two of them.
+_SLOTS, _BYTES = 1024, 1 << 28
+
+
+def _while_vjp_xla(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    """One run counts the steps, a second keeps states spread evenly over the loop; then each stretch between two of these
+    is gone through again, the last first, keeping states spread evenly over it. Where all of them can be kept, no step is
+    run more than four times; beyond slots**2 steps some more often."""
+    lax, carries = j.lax, params["carries"]
+    cond, body, wanted = params["cond"], params["body"], params["wanted"]
+    active = active_carries(body, carries, wanted)
+    summed = [i for i in wanted if i >= carries]
+    loop, cts = inputs[: len(inputs) - len(active)], inputs[len(inputs) - len(active) :]
+    carry, own, others = _split(loop, params)
+    start = tuple([j.strong(x, t) for x, t in zip(carry, body.in_types, strict=False)])
+    size = sum([t.size * t.dtype.itemsize for t in body.in_types[:carries]])
+    slots = max(3, min(_SLOTS, (params["memory"] or _BYTES) // max(2 * size, 1)))
+    back = _step_back(body, carries, wanted)
+
+    def step(_: Any, carry: Any) -> Any:
+        return tuple(j.emit(body, [*carry, *own]))
+
+    def run(carry: Any, steps: Any) -> Any:
+        return lax.fori_loop(0, steps, step, carry)
+
+    def spread(carry: Any, steps: Any, stride: Any) -> Any:
+        """The states before the steps 0, stride, 2 stride, ... stacked."""
+
+        def one(k: Any, state: Any) -> Any:
+            carry, rows = state
+            rows = tuple([lax.dynamic_update_index_in_dim(r, c, k, 0) for r, c in zip(rows, carry, strict=True)])
+            return run(carry, lax.min(stride, steps - k * stride)), rows
+
+        rows = tuple([lax.full((slots, *t.shape), 0, t.dtype) for t in body.in_types[:carries]])
+        return lax.fori_loop(0, _ceil(steps, stride), one, (carry, rows))[1]
+
+    def at(rows: Any, k: Any) -> Any:
+        return tuple([lax.dynamic_index_in_dim(r, k, 0, keepdims=False) for r in rows])
+
+    count, _ = lax.while_loop(
+        lambda state: j.emit(cond, [*state[1], *others])[0],
+        lambda state: (state[0] + 1, step(0, state[1])),
+        (np.int64(0), start),
+    )
+    stretch = lax.max(_ceil(count, slots), np.int64(1))
+    stride = _ceil(stretch, slots)
+    marks = spread(start, count, stretch)
+
+    def stretch_back(k: Any, given: Any) -> Any:
+        first = (_ceil(count, stretch) - 1 - k) * stretch
+        steps = lax.min(stretch, count - first)
+        rows = spread(at(marks, first // stretch), steps, stride)
+
+        def step_back(i: Any, given: Any) -> Any:
+            number = steps - 1 - i
+            carry = run(at(rows, number // stride), number % stride)
+            return tuple(j.emit(back, [*carry, *own, *given]))
+
+        return lax.fori_loop(0, steps, step_back, given)
+
+    zeros = [lax.full(body.in_types[i].shape, 0, body.in_types[i].dtype) for i in summed]
+    given = [j.strong(ct, body.in_types[i]) for i, ct in zip(active, cts, strict=True)]
+    results = lax.fori_loop(0, _ceil(count, stretch), stretch_back, (*given, *zeros))
+    found = dict(zip((*active, *summed), results, strict=True))
+    return [found[i] for i in wanted]
+
+
+def _ceil(a: Any, b: Any) -> Any:
+    return (a + b - 1) // b
+
+
 while_vjp_op = Op(
     "while_loop_vjp", evaluate=_run_while_vjp, infer=_while_vjp_type, jvp=_while_vjp_jvp, vjp=_while_vjp_vjp,
-    batch=_while_vjp_batch, apply=_while_vjp_apply, several=True, fresh=True, kinds="",
+    batch=_while_vjp_batch, apply=_while_vjp_apply, several=True, fresh=True, kinds="", xla=_while_vjp_xla,
 )  # fmt: skip

@@ -1,0 +1,103 @@
+"""The passes for XLA that make few large products of many small ones: the expected equations, and unchanged values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tracegrad as tg
+from tracegrad.check import check
+from tracegrad.graph import Graph
+from tracegrad.transforms.merge import merge_products
+from tracegrad.transforms.simplify import simplify
+
+RNG = np.random.default_rng(0)
+
+
+def merged(f: Callable[..., Any], *args: Any) -> Counter[str]:
+    """How often each op occurs in the merged Graph, which is held against the one that it is made of."""
+    graph = simplify(tg.make_graph(f)(*args))
+    found = merge_products(graph)
+    check(found)
+    for got, expected in zip(found(*args), graph(*args), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
+    return ops(found)
+
+
+def ops(graph: Graph) -> Counter[str]:
+    return Counter([e.op.name for e in graph.eqns])
+
+
+def test_the_gradient_of_an_unrolled_loop() -> None:
+    def loss(p: Any, xs: Any) -> Any:
+        h = np.zeros((2, 3))
+        for x in xs:
+            h = np.tanh(h @ p["w"] + x @ p["u"] + p["b"])
+        return np.sum(h * h)
+
+    params = {"w": RNG.normal(size=(3, 3)), "u": RNG.normal(size=(4, 3)), "b": RNG.normal(size=3)}
+    xs = RNG.normal(size=(8, 2, 4))
+    leaves, structure = tg.tree.flatten(params)
+    gradient = lambda *flat: tuple(tg.tree.leaves(tg.grad(loss)(tg.tree.unflatten(structure, flat[:-1]), flat[-1])))
+    found = merged(gradient, *leaves, xs)
+    # Forward: each x @ u, and each h @ w. Backward: each product with w, one for u, one and a last for w.
+    assert found["matmul"] == 8 + 8 + 1
+    assert found["matmul_of_transposes"] == 7 + 1 + 1
+    assert (found["sum"], found["reshape"], found["concatenate"]) == (1, 1, 3)
+
+
+def test_what_is_left_alone() -> None:
+    a = [RNG.normal(size=(3, 2)) for _ in range(6)]
+    b = [RNG.normal(size=(2, 3)) for _ in range(6)]
+    few = lambda *ab: ab[0] @ ab[3] + ab[1] @ ab[4] + ab[2] @ ab[5]
+    assert merged(few, *a[:3], *b[:3]) == {"matmul": 3, "add": 2}
+
+    def read_elsewhere(*ab: Any) -> Any:
+        products = [x @ y for x, y in zip(ab[:6], ab[6:], strict=True)]
+        return products[0] + products[1] + products[2] + products[3] + products[4] + products[5], np.sin(products[3])
+
+    assert merged(read_elsewhere, *a, *b) == {"matmul": 2, "concatenate": 2, "add": 1, "sin": 1}
+    # Factors larger than the products would have to be held until the end.
+    long = [RNG.normal(size=(2, 50)) for _ in range(4)]
+    total = lambda *x: x[0] @ x[0].T + x[1] @ x[1].T + x[2] @ x[2].T + x[3] @ x[3].T
+    assert merged(total, *long)["concatenate"] == 0
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(st.data())
+def test_sums_of_products_of_any_kind(data: Any) -> None:
+    count = data.draw(st.integers(2, 9))
+    shapes = data.draw(st.lists(st.sampled_from([(2, 2), (2, 3), (3, 2), (1, 2)]), min_size=count, max_size=count))
+    arrays = [RNG.normal(size=shape) for shape in shapes]
+    turns = data.draw(st.lists(st.integers(0, 3), min_size=count, max_size=count))
+    nested = data.draw(st.booleans())
+
+    def f(*arrays: Any) -> Any:
+        terms = []
+        for x, turn in zip(arrays, turns, strict=True):
+            left = x.T if x.shape[0] != 2 else x
+            right = left.T if turn % 2 else np.ones((left.shape[1], 2))
+            terms.append(np.sin(left) @ right if turn < 3 else np.broadcast_to(np.sum(x), (2, 2)))
+        total = terms[0]
+        for t in terms[1:]:
+            total = t + total if nested else total + t
+        return total, np.sum(total)
+
+    merged(f, *arrays)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "xla"])
+def test_which_backend_merges(backend: str) -> None:
+    if backend == "xla":
+        pytest.importorskip("jax")
+    xs, ys = RNG.normal(size=(2, 6, 3, 3))
+    f = tg.jit(lambda xs, ys: reduce(np.add, [x @ y for x, y in zip(xs, ys, strict=True)]), backend=backend)
+    np.testing.assert_allclose(f(xs, ys), np.sum(xs @ ys, 0), rtol=1e-12)
+    assert ops(f.lower(xs, ys).graph)["matmul"] == (1 if backend == "xla" else 6)

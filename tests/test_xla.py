@@ -1,0 +1,404 @@
+"""jit on XLA, jax arrays outside of it, and our functions inside jax's transforms. Values are held against NumPy's."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+jax = pytest.importorskip("jax")
+import jax.numpy as jnp  # noqa: E402
+
+import tracegrad as tg  # noqa: E402
+import tracegrad.numpy as tnp  # noqa: E402
+from tracegrad.errors import ConcretizationTypeError  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _with_jax_as_it_comes() -> Iterator[None]:
+    """Other tests switch 64-bit types on for good."""
+    with jax.enable_x64(False):
+        yield
+
+
+X = np.linspace(-1.0, 2.0, 6).reshape(2, 3)
+
+
+def same(got: Any, expected: Any, rtol: float = 1e-12) -> None:
+    """Jax arrays of the same structure, dtypes and values as NumPy's."""
+    leaves, structure = jax.tree_util.tree_flatten(got)
+    wanted, expected_structure = jax.tree_util.tree_flatten(expected)
+    assert structure == expected_structure
+    for g, w in zip(leaves, wanted, strict=True):
+        assert isinstance(g, jax.Array)
+        assert (g.shape, g.dtype) == (np.shape(w), np.asarray(w).dtype)
+        np.testing.assert_allclose(g, w, rtol=rtol, atol=1e-14)
+
+
+def loss(params: Any, x: Any) -> Any:
+    hidden = np.tanh(x @ params["w"] + params["b"])
+    return np.mean(hidden**2) + np.sum(np.where(hidden > 0, hidden, 0.1 * hidden))
+
+
+PARAMS = {"w": np.linspace(-1, 1, 12).reshape(3, 4), "b": np.linspace(0, 1, 4)}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# jit(backend="xla").
+
+
+@pytest.mark.parametrize(
+    "transform", [lambda f: f, tg.grad, tg.value_and_grad, tg.jacrev, tg.hessian, lambda f: tg.vmap(f, (None, 0))]
+)
+def test_transforms_under_jit(transform: Any) -> None:
+    f = transform(loss)
+    same(tg.jit(f, backend="xla")(PARAMS, X), f(PARAMS, X))
+
+
+def test_dtypes_are_numpys_and_the_flag_is_left_alone() -> None:
+    assert not jax.config.jax_enable_x64
+    f = tg.jit(lambda x: (x * 2, np.sum(x), np.argmax(x), np.sin(x), x > 0, x / 3), backend="xla")
+    for dtype in (np.float64, np.float32, np.float16, np.int64, np.int32, np.uint8, np.complex128):
+        x = np.arange(3).astype(dtype)
+        expected = (x * 2, np.sum(x), np.argmax(x), np.sin(x), x > 0, x / 3)
+        assert [r.dtype for r in f(x)] == [e.dtype for e in expected]
+    assert [r.dtype for r in f(2.0)] == [np.float64, np.float64, np.int64, np.float64, bool, np.float64]
+    assert not jax.config.jax_enable_x64
+    assert jnp.ones(3).dtype == np.float32
+
+
+def test_it_traces_once_for_each_signature_and_says_why() -> None:
+    traces = []
+
+    @tg.jit(backend="xla")
+    def f(x: Any, y: float = 1.0) -> Any:
+        traces.append(1)
+        return np.sin(x) * y
+
+    for _ in range(3):
+        f(X)
+        f(X, y=2.0)
+    assert len(traces) == len(f.trace_log) == 2
+    f(X.astype("float32"))
+    assert len(traces) == 3
+    assert f.trace_log[0] == "first call"
+    f(X.astype("float16"))
+    assert "float16" in f.trace_log[-1] or "f16" in f.trace_log[-1]
+
+
+def test_static_arguments_by_value() -> None:
+    f = tg.jit(lambda x, axes, scale: np.sum(x, axis=tuple(axes)) * scale, backend="xla", static_argnums=1)
+    same(f(X, [0], 2.0), np.sum(X, axis=0) * 2.0)
+    same(f(X, [1], 2.0), np.sum(X, axis=1) * 2.0)
+    f(X, [1], 3.0)
+    assert len(f.trace_log) == 2
+    g = tg.jit(lambda x, *, kind: np.sin(x) if kind == "sin" else np.cos(x), backend="xla", static_argnames="kind")
+    same(g(X, kind="sin"), np.sin(X))
+    same(g(X, kind="cos"), np.cos(X))
+
+
+@pytest.mark.filterwarnings("ignore:Some donated buffers were not usable")
+def test_donation() -> None:
+    x = jnp.arange(6.0)
+    same(tg.jit(lambda x, y: x + y, donate_argnums=0, backend="xla")(x, 1.0), np.arange(1.0, 7.0, dtype="float32"))
+    assert x.is_deleted()
+    x = jnp.arange(6.0)
+    f = tg.jit(lambda n, x: x + n, static_argnums=0, donate_argnums=1, backend="xla")
+    same(f(1, x), np.arange(1.0, 7.0, dtype="float32"))
+    assert x.is_deleted()
+
+
+def test_lower_shows_graph_and_stablehlo() -> None:
+    f = tg.jit(lambda x: np.sin(x) * 2.0, backend="xla")
+    for argument in (X, tg.ShapeDtypeStruct((2, 3), "float64")):
+        lowered = f.lower(argument)
+        assert [e.op.name for e in lowered.graph.eqns] == ["sin", "multiply"]
+        assert "stablehlo.sine" in lowered.as_text()
+        assert "tensor<2x3xf64>" in lowered.as_text()
+
+
+def test_nested_and_mixed_with_the_other_backend() -> None:
+    inner = tg.jit(lambda x: np.sin(x) * x, backend="xla")
+    outer = tg.jit(lambda x: np.sum(inner(x) ** 2), backend="xla")
+    f = lambda x: np.sum((np.sin(x) * x) ** 2)
+    same(outer(X), f(X))
+    same(tg.grad(lambda x: np.sum(inner(x) ** 2))(X), tg.grad(f)(X))  # run on XLA where it is asked for
+    found = tg.jit(lambda x: np.sum(inner(x) ** 2))(X)  # the outermost decides
+    assert type(found) is np.float64
+    np.testing.assert_allclose(found, f(X))
+    same(tg.vmap(inner)(X), np.sin(X) * X)
+
+
+def test_no_backend_means_xla_for_jax_arrays() -> None:
+    f = tg.jit(lambda d: {"y": np.sin(d["x"])})
+    same(f({"x": jnp.asarray(X)}), {"y": np.sin(X.astype("float32"))}, rtol=1e-6)
+    assert type(f({"x": X})["y"]) is np.ndarray
+    assert type(tg.jit(np.sin, backend="numpy")(X)) is np.ndarray
+
+
+def test_loops_and_branches() -> None:
+    def f(x: Any) -> Any:
+        def step(c: Any, row: Any) -> Any:
+            c = tg.lax.cond(np.sum(row) > 0, lambda: np.sin(c) * row, lambda: c - row)
+            return c, np.sum(c)
+
+        last, sums = tg.lax.scan(step, np.ones(3), x, reverse=True)
+        found = tg.lax.while_loop(lambda s: np.sum(s) < 50.0, lambda s: s * 1.5 + 0.1, np.abs(last) + 1.0)
+        return np.sum(found) + np.sum(sums) + tg.lax.switch(2, [np.sum, np.max, np.min], last)
+
+    same(tg.jit(f, backend="xla")(X), f(X))
+    same(tg.jit(tg.grad(f), backend="xla")(X), tg.grad(f)(X), rtol=1e-10)
+    rows = np.stack([X, X + 0.3, X - 0.7])
+    same(tg.jit(tg.vmap(tg.grad(f)), backend="xla")(rows), np.stack([tg.grad(f)(r) for r in rows]), rtol=1e-10)
+    same(tg.jit(tg.hessian(f), backend="xla")(X), tg.hessian(f)(X), rtol=1e-9)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 7, 100, 5000])
+@pytest.mark.parametrize("memory", [None, 96, 2000])
+def test_reverse_mode_of_a_while_loop(steps: int, memory: int | None) -> None:
+    def f(w: Any, n: Any) -> Any:
+        body = lambda s: (s[0] + 1, np.tanh(w * s[1]) + 0.1)
+        return np.sum(tg.lax.while_loop(lambda s: s[0] < n, body, (0, w + 0.5), memory=memory)[1] ** 2)
+
+    w = np.array([0.3, -0.9])
+    same(tg.jit(tg.grad(f), backend="xla")(w, steps), tg.grad(f)(w, steps), rtol=1e-10)
+
+
+def test_checkpoint_keeps_xla_from_keeping() -> None:
+    f = lambda x: np.sum(tg.checkpoint(lambda x: np.sin(np.sin(np.sin(x))))(x))
+    g = tg.jit(tg.grad(f), backend="xla")
+    same(g(X), tg.grad(f)(X))
+    assert "optimization_barrier" in g.lower(X).as_text()
+
+
+def test_custom_rules() -> None:
+    @tg.custom_vjp
+    def f(x: Any) -> Any:
+        return np.sin(x)
+
+    f.defvjp(lambda x: (np.sin(x), x), lambda x, ct: (ct * 10.0 * np.cos(x),))
+    same(tg.jit(f, backend="xla")(X), np.sin(X))
+    same(tg.jit(tg.grad(lambda x: np.sum(f(x))), backend="xla")(X), 10.0 * np.cos(X))
+    same(tg.grad(lambda x: np.sum(f(x)))(jnp.asarray(X, "float32")), (10.0 * np.cos(X)).astype("float32"), rtol=1e-6)
+
+
+def module_level(x: Any) -> Any:
+    return np.sin(x)
+
+
+def test_pickle() -> None:
+    f = pickle.loads(pickle.dumps(tg.jit(module_level, backend="xla")))
+    same(f(X), np.sin(X))
+
+
+def test_bfloat16() -> None:
+    """NumPy's rules for it, as ml_dtypes has them: products of matrices sum in float32. The same graph runs on both."""
+
+    def f(w: Any, x: Any) -> Any:
+        y = (x.astype("bfloat16") @ w.astype("bfloat16")).astype("bfloat16")
+        return np.sum(np.tanh(y + y).astype("float32") ** 2)
+
+    w, x = PARAMS["w"].astype("float32"), X.astype("float32")
+    expected = tg.grad(f)(w, x)
+    assert expected.dtype == np.float32
+    np.testing.assert_array_equal(tg.jit(tg.grad(f))(w, x), expected)
+    same(tg.jit(tg.grad(f), backend="xla")(w, x), expected, rtol=0.1)
+    graph = tg.jit(tg.grad(f), backend="xla").lower(w, x).graph
+    products = [e for e in graph.eqns if e.op.name.startswith("matmul")]
+    assert [[str(a.type.dtype) for a in e.inputs] for e in products] == [["bfloat16", "bfloat16"]] * 2
+    half = jnp.ones(3, "bfloat16")
+    found = tg.grad(lambda p: np.sum(p.astype("float32") ** 2))(half)
+    assert (found.dtype, found.tolist()) == (half.dtype, [2.0, 2.0, 2.0])
+
+
+class Pair(NamedTuple):
+    a: Any
+    b: Any
+
+
+class Own:
+    def __init__(self, x: Any) -> None:
+        self.x = x
+
+
+class Theirs(Own):
+    pass
+
+
+tg.tree_util.register_pytree_node(Own, lambda o: ((o.x,), None), lambda _, xs: Own(*xs))
+jax.tree_util.register_pytree_node(Theirs, lambda o: ((o.x,), None), lambda _, xs: Theirs(*xs))
+
+
+def test_trees_of_both() -> None:
+    f = tg.jit(lambda p, o: (Pair(np.sin(p.a), p.b), type(o)(o.x * 2.0), None), backend="xla")
+    for cls in (Own, Theirs):
+        pair, own, none = f(Pair(X, [X, 1.0]), cls(X))
+        same(pair.a, np.sin(X))
+        same(own.x, 2.0 * X)
+        assert type(own) is cls
+        assert none is None
+    f(Pair(X, [X, 1.0]), Own(X))
+    assert len(f.trace_log) == 2
+    assert "stablehlo.sine" in f.lower(Pair(X, [X, 1.0]), Own(X)).as_text()
+    jax.tree_util.register_pytree_node(Own, lambda o: ((o.x,), None), lambda _, xs: Own(*xs))  # we have not done it
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# jax arrays outside of jit.
+
+
+def test_functions_of_the_namespaces_take_jax_arrays() -> None:
+    x = tg.device_put(X)
+    assert x.dtype == np.float64
+    same(tnp.sin(x), np.sin(X))
+    same(tnp.add(X, x), X + X)
+    same(tnp.concatenate([X, x]), np.concatenate([X, X]))
+    same(tnp.linalg.norm(x), np.linalg.norm(X))
+    same(tnp.add.reduce(x), np.add.reduce(X))
+    same(tnp.var(x, axis=1), np.var(X, axis=1))
+    same(tg.nn.softmax(x), tg.nn.softmax(X))
+    same(tg.lax.cumsum(x), np.cumsum(X, 0))
+    assert type(tnp.sin(X)) is np.ndarray
+    assert tnp.add.nin == 2
+
+
+def test_transforms_take_jax_arrays() -> None:
+    params, x = tg.device_put(PARAMS), tg.device_put(X)
+    same(tg.grad(loss)(params, x), tg.grad(loss)(PARAMS, X))
+    same(tg.value_and_grad(loss)(params, X), tg.value_and_grad(loss)(PARAMS, X))
+    same(tg.grad(loss)(PARAMS, x), tg.grad(loss)(PARAMS, X))
+    same(tg.grad(lambda p: loss(p, x))(PARAMS), tg.grad(loss)(PARAMS, X))  # a closure decides as well
+    same(tg.vmap(np.sin)(x), np.sin(X))
+    same(tg.jvp(np.sin, (x,), (x,)), tg.jvp(np.sin, (X,), (X,)))
+    out, pull = tg.vjp(np.sin, x)
+    same((out, pull(X)), (np.sin(X), (np.cos(X) * X,)))
+    same(tg.hessian(lambda x: np.sum(x**3))(x), tg.hessian(lambda x: np.sum(x**3))(X))
+    same(tg.lax.scan(lambda c, r: (c + r, c), np.zeros(3), x), tg.lax.scan(lambda c, r: (c + r, c), np.zeros(3), X))
+    same(tg.checkpoint(np.sin)(x), np.sin(X))
+
+
+def test_pythons_branches_on_their_values() -> None:
+    def f(x: Any) -> Any:
+        return np.sum(np.sin(x)) if x[0] > 0 else np.sum(x * float(np.max(np.ones(2))))
+
+    for start in (1.0, -1.0):
+        x = np.array([start, 2.0])
+        same(tg.grad(f)(tg.device_put(x)), tg.grad(f)(x))
+
+
+def test_devices() -> None:
+    assert tg.devices() == jax.devices()
+    tree = tg.device_put({"a": X, "n": np.int64(3)}, tg.devices()[0])
+    assert (tree["a"].dtype, tree["n"].dtype) == (np.float64, np.int64)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Inside jax's transforms.
+
+
+def test_under_jax_jit_grad_and_vmap() -> None:
+    x32 = X.astype("float32")
+    f = lambda x: np.sum(np.sin(x) ** 2 * x)
+    expected = tg.grad(f)(x32)
+    same(jax.jit(tg.grad(f))(x32), expected, rtol=1e-5)
+    same(jax.grad(tg.to_jax(f))(x32), expected, rtol=1e-5)
+    same(jax.vmap(tg.grad(f))(x32), np.stack([tg.grad(f)(r) for r in x32]), rtol=1e-5)
+    same(jax.jit(jax.vmap(tg.to_jax(np.sin)))(x32), np.sin(x32), rtol=1e-6)
+    same(jax.jit(tg.jit(tg.grad(f), backend="xla"))(x32), expected, rtol=1e-5)
+    same(jax.grad(tg.jit(f, backend="xla"))(x32), expected, rtol=1e-5)
+    same(jax.jit(tnp.sin)(x32), np.sin(x32), rtol=1e-6)
+    same(jax.jit(tg.to_jax(np.argmax))(x32), np.argmax(x32))
+    with jax.enable_x64(True):
+        same(jax.jit(jax.hessian(tg.to_jax(f)))(X), tg.hessian(f)(X))
+
+
+def test_under_shard_map() -> None:
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("i",))
+    spec = jax.sharding.PartitionSpec("i")
+    f = jax.shard_map(tg.grad(lambda x: np.sum(np.sin(x))), mesh=mesh, in_specs=spec, out_specs=spec)
+    same(f(X.astype("float32")), np.cos(X).astype("float32"), rtol=1e-6)
+
+
+def test_to_jax_hands_over_functions_of_numpy() -> None:
+    f = tg.to_jax(lambda p, scale=1.0: {"y": np.tanh(p["x"]) * scale})
+    same(f({"x": X}, scale=2.0), {"y": np.tanh(X) * 2.0})
+    assert f.__wrapped__ is not None
+    with pytest.raises(TypeError, match="to_jax"):
+        tg.to_jax(3)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Errors.
+
+
+def test_a_branch_on_a_value_names_the_line_and_ways_out() -> None:
+    @tg.jit(backend="xla")
+    def f(x: Any) -> Any:
+        return x if x[0] > 0 else -x
+
+    with pytest.raises(ConcretizationTypeError, match=r"test_xla.py:\d+") as caught:
+        f(np.ones(3))
+    assert "tg.lax.cond" in str(caught.value)
+    assert "return x if x[0] > 0" in str(caught.value)
+    with pytest.raises(ConcretizationTypeError, match="knows only its type"):
+        jax.jit(tg.grad(lambda x: x if x > 0 else -x))(1.0)
+
+
+def test_unknown_backends() -> None:
+    with pytest.raises(ValueError, match="'numpy' or 'xla'"):
+        tg.jit(np.sin, backend="cuda")
+
+
+def test_errors_name_the_users_line() -> None:
+    with pytest.raises(ValueError, match=r"test_xla.py:\d+"):
+        tg.jit(lambda x: np.reshape(x, (5,)), backend="xla")(X)
+    with pytest.raises(ValueError, match=r"test_xla.py:\d+"):
+        tnp.reshape(tg.device_put(X), (5,))
+
+
+def run(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_without_jax() -> None:
+    out = run("""
+import sys
+sys.modules["jax"] = None                                   # not installed
+import numpy as np, tracegrad as tg, tracegrad.numpy as tnp
+assert tg.jit(tg.grad(lambda x: np.sum(np.sin(x))))(np.zeros(2)).tolist() == [1.0, 1.0]
+assert tnp.sin(np.zeros(1))[0] == 0
+for f in (lambda: tg.jit(np.sin, backend="xla"), tg.devices, lambda: tg.to_jax(np.sin), lambda: tg.device_put(1.0)):
+    try:
+        f()
+    except ImportError as error:
+        assert "pip install 'tracegrad[xla]'" in str(error), error
+    else:
+        raise AssertionError
+print("ok")
+""")
+    assert out == "ok\n"
+
+
+def test_the_environment_chooses_the_default_backend() -> None:
+    code = "import numpy as np, tracegrad as tg; print(type(tg.jit(np.sin)(np.zeros(2))).__name__)"
+    assert run(code, TRACEGRAD_BACKEND="xla") == "ArrayImpl\n"
+    assert run(code, TRACEGRAD_BACKEND="numpy") == "ndarray\n"
+    refused = """
+import numpy as np, tracegrad as tg
+try:
+    tg.jit(np.sin)
+except ValueError as error:
+    print(error)
+"""
+    assert "TRACEGRAD_BACKEND=tpu" in run(refused, TRACEGRAD_BACKEND="tpu")
+    assert run("import sys, tracegrad; print('jax' in sys.modules)") == "False\n"

@@ -1,0 +1,305 @@
+"""A Graph through `jax.lax`: the second lowering, and the one file that imports jax.
+
+`emit` walks a Graph under jax's own tracing and applies each op's `xla` rule to jax's values; `jax.jit` around that gives
+dispatch, caching, devices and sharding. An op without such a rule is a ufunc, and `jax.lax` has its function: `LAX` names it.
+Inputs of a ufunc are converted to the dtypes that NumPy computes in, results to the types in the Graph, so NumPy's dtypes
+hold.
+
+All of jax runs with 64-bit types enabled (`x64`), in a context of its own: the process's flag is not touched.
+
+A rule is called with this module for its first argument, so that no other file need import jax:
+
+    xla=lambda j, inputs, params, out: j.lax.cumsum(inputs[0], params["axis"])
+
+where `out` is the type of the output, or a tuple of types for an op with several outputs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from tracegrad.errors import CALL_ERRORS, UnsupportedFunctionError, at, hide, place, replay, user_source
+from tracegrad.graph import Graph, Var
+from tracegrad.op import Op, Params
+from tracegrad.trace import Tracer, boxed, boxing, unboxed
+from tracegrad.tree import tree_flatten
+from tracegrad.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, type_of
+
+__all__ = ["jax", "jnp", "lax"]  # for rules
+
+_this: Any = sys.modules[__name__]
+
+
+def x64() -> Any:
+    """The context in which 64-bit types are what they say."""
+    return jax.enable_x64(True)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What rules are made of.
+
+
+def cast(x: Any, dtype: Any) -> Any:
+    """To another dtype, as NumPy does it."""
+    if type(x) in PYTHON_SCALARS or isinstance(x, np.ndarray | np.generic):
+        return np.asarray(x).astype(dtype, copy=False)  # jax takes twice as long over a NumPy scalar
+    if x.dtype == dtype:
+        return x
+    if x.dtype.kind == "c" and np.dtype(dtype).kind != "c":
+        x = x != 0 if np.dtype(dtype).kind == "b" else lax.real(x)
+    return lax.convert_element_type(x, dtype)
+
+
+def strong(x: Any, type: ArrayType) -> Any:
+    """An array of exactly this type, as what a loop carries has to be."""
+    return lax.convert_element_type(x, type.dtype)
+
+
+def spread(x: Any, shape: tuple[int, ...]) -> Any:
+    """Broadcast to a shape, as NumPy does it."""
+    here = np.shape(x)
+    if here == shape:
+        return x
+    return lax.broadcast_in_dim(x, shape, tuple(range(len(shape) - len(here), len(shape))))
+
+
+def together(inputs: Sequence[Any], out: ArrayType) -> list[Any]:
+    """Inputs of an elementwise op in the dtype and the shape of its output."""
+    return [spread(cast(x, out.dtype), out.shape) for x in inputs]
+
+
+def in_numpy(function: Callable[..., Any], inputs: Sequence[Any], params: Params) -> Any:
+    """What a function written in NumPy calls makes of jax's values, by the rules of the ops that it calls. It must not
+    branch on values."""
+    return unboxed(function(*[boxed(jnp.asarray(x)) for x in inputs], **params))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Ufuncs: NumPy's name -> jax.lax's function, where that is one and the same for every dtype that NumPy computes in.
+
+LAX: dict[str, Callable[..., Any]] = {
+    "subtract": lax.sub, "divide": lax.div, "negative": lax.neg, "square": lax.square,
+    "exp": lax.exp, "exp2": lax.exp2, "expm1": lax.expm1, "log": lax.log, "log1p": lax.log1p, "sqrt": lax.sqrt,
+    "cbrt": lax.cbrt, "sin": lax.sin, "cos": lax.cos, "tan": lax.tan, "sinh": lax.sinh, "cosh": lax.cosh,
+    "tanh": lax.tanh, "arcsin": lax.asin, "arccos": lax.acos, "arctan": lax.atan, "arcsinh": lax.asinh,
+    "arccosh": lax.acosh, "arctanh": lax.atanh, "arctan2": lax.atan2, "fabs": lax.abs,
+    "bitwise_and": lax.bitwise_and, "bitwise_or": lax.bitwise_or, "bitwise_xor": lax.bitwise_xor,
+    "invert": lax.bitwise_not, "left_shift": lax.shift_left, "nextafter": lax.nextafter,
+}  # fmt: skip
+
+
+def _prepared(ufunc: np.ufunc, inputs: Sequence[Any], types: Sequence[ArrayType], out: Any) -> list[Any]:
+    """Inputs of a ufunc in the dtypes that NumPy computes in, and of one shape (scalars may stay scalars)."""
+    # NumPy compares Python's numbers as Python does.
+    known = [t.dtype if all([t.weak for t in types]) else t.promotion for t in types]
+    dtypes = ufunc.resolve_dtypes((*known, *[None] * ufunc.nout))
+    is_question = dtypes[-1].kind == "b"
+    found = [_number(x, d, is_question) if type(x) is int else cast(x, d) for x, d in zip(inputs, dtypes, strict=False)]
+    if len(inputs) == 1:
+        return found
+    shape = out.shape
+    if all([t.shape in ((), shape) for t in types]) and any([t.shape == shape for t in types]):
+        return found
+    return [spread(x, shape) for x in found]
+
+
+def _number(x: int, dtype: np.dtype[Any], is_question: bool) -> Any:
+    """A Python int in a dtype. One that is too large for it is NumPy's error, or may be compared all the same, and then
+    keeps a dtype of its own."""
+    try:
+        return dtype.type(x)
+    except OverflowError:
+        if not is_question:
+            raise
+        return np.asarray(x)[()]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One op, and a Graph.
+
+
+def apply(op: Op, inputs: Sequence[Any], types: Sequence[ArrayType], params: Params, out: Any) -> Any:
+    """An op on jax's values. `out` is the type of its output, or a tuple of types."""
+    if isinstance(op.evaluate, np.ufunc):
+        inputs = _prepared(op.evaluate, inputs, types, out)
+    if op.xla is not None:
+        found = op.xla(_this, inputs, params, out)
+    elif isinstance(op.evaluate, np.ufunc) and op.evaluate.__name__ in LAX:
+        found = LAX[op.evaluate.__name__](*inputs)
+    else:
+        raise UnsupportedFunctionError(f"{op.name}{at(user_source())} has no lowering to XLA; use backend='numpy'")
+    if op.several:
+        return tuple([_as_typed(x, t, op) for x, t in zip(found, out, strict=True)])
+    return _as_typed(found, out, op)
+
+
+def _as_typed(x: Any, wanted: ArrayType, op: Op) -> Any:
+    x = cast(x, wanted.dtype)
+    if x.shape != wanted.shape:
+        raise AssertionError(f"the XLA rule of {op.name} gives {x.shape}, its type rule {wanted}")
+    return x
+
+
+def emit(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
+    """The Graph on jax's values: computed on arrays, recorded on jax's tracers."""
+    env: dict[Any, Any] = dict(zip(graph.inputs, inputs, strict=True))
+    for v, x in graph.consts.items():
+        env[v] = unboxed(x)
+    outer = replay.cell
+    cell: list[Any] = [None]
+    replay.cell = cell
+    try:
+        for eqn in graph.eqns:
+            cell[0] = eqn.raw_source
+            values = [env[a] if isinstance(a, Var) else a.value for a in eqn.inputs]
+            outs = eqn.outputs
+            out = tuple([v.type for v in outs]) if eqn.op.several else outs[0].type
+            found = apply(eqn.op, values, [a.type for a in eqn.inputs], eqn.params, out)
+            if eqn.op.several:
+                env.update(zip(outs, found, strict=True))
+            else:
+                env[outs[0]] = found
+    except CALL_ERRORS as error:
+        place(error, f"{eqn.op.name} of {', '.join([str(a.type) for a in eqn.inputs])}, lowered to XLA")
+        raise
+    finally:
+        replay.cell = outer
+    return [strong(env[a] if isinstance(a, Var) else a.value, a.type) for a in graph.outputs]
+
+
+def compiled(graph: Graph) -> Callable[..., list[Any]]:
+    """The Graph as a function under `jax.jit`, made once."""
+    found = graph.memo.get("xla")
+    if found is None:
+
+        def function(*inputs: Any) -> list[Any]:
+            return emit(graph, inputs)
+
+        function.__name__ = graph.name
+        found = graph.memo["xla"] = jax.jit(function)
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Op by op, outside jit.
+
+_CACHE_SIZE = 4096
+_single: OrderedDict[Any, Any] = OrderedDict()
+
+
+def execute(op: Op, inputs: Sequence[Any], params: Params) -> Any:
+    """An op on boxed jax arrays, NumPy arrays and scalars, here and now. Results are boxed."""
+    types = [type_of(x) for x in inputs]
+    out = op.infer(types, params)
+    values = [x.value if type(x) is Tracer else x for x in inputs]
+    with x64():
+        if op.runs_user_code or any([isinstance(x, jax.core.Tracer) for x in values]):
+            found = apply(op, values, types, params, out)
+        else:
+            found = _jitted(op, params)(*values)
+    return tuple([boxed(x) for x in found]) if op.several else boxed(found)
+
+
+def _jitted(op: Op, params: Params) -> Callable[..., Any]:
+    """One op with its params under jax.jit, which is one dispatch where the rule may make many."""
+    key = (op.name, *[(k, id(v) if type(v) is Graph else v) for k, v in params.items()])
+    found = _single.get(key)
+    if found is None:
+
+        def function(*inputs: Any) -> Any:
+            types = [type_of(x) for x in inputs]
+            return apply(op, inputs, types, params, op.infer(types, params))
+
+        function.__name__ = op.name
+        found = _single[key] = jax.jit(function), params  # which keeps Graphs, and so their ids, alive
+        while len(_single) > _CACHE_SIZE:
+            _single.popitem(last=False)
+    return found[0]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Arrays and devices.
+
+
+def on_device(x: Any) -> Any:
+    """An array or scalar as a boxed jax array; a tracer as it is."""
+    if type(x) is Tracer:
+        return x
+    with x64():
+        return boxed(jnp.asarray(x))
+
+
+def in_jax(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Call a function of NumPy calls with jax arrays, in boxes. Trees are jax's."""
+
+    def put(x: Any) -> Any:
+        return boxed(jnp.asarray(x)) if isinstance(x, np.ndarray | np.generic) else boxed(x)
+
+    with x64():
+        args, kwargs = jax.tree_util.tree_map(put, (args, kwargs))
+    boxing.depth += 1
+    try:
+        out = function(*args, **kwargs)
+    finally:
+        boxing.depth -= 1
+    return out if boxing.depth else jax.tree_util.tree_map(unboxed, out)
+
+
+class Packed:
+    """A tree with nodes that only our registry knows, as one node of jax's trees. On the way out of a jitted function it
+    unpacks itself."""
+
+    def __init__(self, tree: Any) -> None:
+        self.tree = tree
+
+
+def _unpacked(structure: Any, leaves: Sequence[Any]) -> Any:
+    return structure.unflatten(leaves)
+
+
+jax.tree_util.register_pytree_node(Packed, lambda p: tree_flatten(p.tree), _unpacked)
+hide(Path(jax.__file__).parent)
+
+
+def packed(tree: Any) -> Any:
+    """A tree, packed where jax would take a node of ours for a leaf."""
+    return tree if all(map(_is_leaf, jax.tree_util.tree_leaves(tree))) else Packed(tree)
+
+
+def flatten(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
+    """The leaves of a tree of jax's or of ours, and what makes such a tree of leaves."""
+    leaves, structure = jax.tree_util.tree_flatten(tree)
+    if all(map(_is_leaf, leaves)):
+        return leaves, partial(jax.tree_util.tree_unflatten, structure)
+    ours, own = tree_flatten(tree)
+    return ours, own.unflatten
+
+
+def names(tree: Any) -> Callable[[int], str]:
+    """What the leaves of (args, kwargs) are called, by jax's trees."""
+    found, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return lambda i: ("kwargs" if found[i][0][0].idx else "args") + jax.tree_util.keystr(found[i][0][1:])
+
+
+def _is_leaf(x: Any) -> bool:
+    known = jax.Array | jax.ShapeDtypeStruct | np.ndarray | np.generic | Tracer | ShapeDtypeStruct
+    return isinstance(x, known | bool | int | float | complex)
+
+
+def structs(tree: Any) -> Any:
+    """A tree with jax's structs in place of ours."""
+    leaves, rebuilt = flatten(tree)
+    with x64():
+        return rebuilt(
+            [jax.ShapeDtypeStruct(x.shape, x.dtype) if isinstance(x, ShapeDtypeStruct) else x for x in leaves]
+        )
