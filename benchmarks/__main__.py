@@ -3,6 +3,7 @@
 import sys
 
 from benchmarks.jitted import JITTED
+from benchmarks.on_xla import ON_XLA
 from benchmarks.timing import main
 from benchmarks.workloads import WORKLOADS, float64_in_jax, versions
 
@@ -10,5 +11,5 @@ if __name__ == "__main__":
     if not {"--list", "-h", "--help"} & set(sys.argv[1:]):
         print(versions(), end="\n\n")
     with float64_in_jax():
-        status = main(sys.argv[1:], (*WORKLOADS, *JITTED))
+        status = main(sys.argv[1:], (*WORKLOADS, *JITTED, *ON_XLA))
     raise SystemExit(status)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 
@@ -29,6 +29,19 @@ from benchmarks.workloads import (
 
 # Makes the function to be jitted, a new one at each call, for a library.
 Make = Callable[[Library], Callable[..., Any]]
+
+
+class Jittable(NamedTuple):
+    """A function to be jitted, its arguments, and how far its results on different libraries may differ."""
+
+    name: str
+    title: str
+    make: Make
+    args: tuple[Any, ...]
+    tolerance: float
+
+
+JITTABLE: list[Jittable] = []  # all of those below, which are run on XLA, too
 
 
 def jit_of(name: str) -> Callable[..., Any]:
@@ -53,6 +66,7 @@ def jitted(
     steady: tuple[Target, ...] = (), first: float = 1 / 20,
 ) -> tuple[Workload, Workload]:  # fmt: skip
     """The workloads `jit_name` and `first_name`."""
+    JITTABLE.append(Jittable(name, title, make, args, tolerance))
 
     def thunk(library_name: str) -> Thunk:
         library = LIBRARIES[library_name][1]()

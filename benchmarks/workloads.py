@@ -49,6 +49,7 @@ class Library:
     hessian: Callable[..., Any] | None = None
     scan: Callable[..., Any] | None = None
     vmap: Callable[..., Any] | None = None
+    conv: Callable[..., Any] | None = None  # lax.conv_general_dilated
 
 
 def tracegrad_library() -> Library:
@@ -58,7 +59,7 @@ def tracegrad_library() -> Library:
 
     return Library(
         numpy, tracegrad.grad, tracegrad.value_and_grad, ndtr=scipy.special.ndtr, vmap=tracegrad.vmap,
-        hessian=tracegrad.hessian, scan=tracegrad.lax.scan,
+        hessian=tracegrad.hessian, scan=tracegrad.lax.scan, conv=tracegrad.lax.conv_general_dilated,
     )  # fmt: skip
 
 
@@ -78,7 +79,7 @@ def jax_library() -> Library:
 
     return Library(
         jax.numpy, jax.grad, jax.value_and_grad, jax.numpy.asarray, call, ndtr=jax.scipy.special.ndtr, vmap=jax.vmap,
-        hessian=jax.hessian, scan=jax.lax.scan,
+        hessian=jax.hessian, scan=jax.lax.scan, conv=jax.lax.conv_general_dilated,
     )  # fmt: skip
 
 

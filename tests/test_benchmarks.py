@@ -8,16 +8,37 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import timing
+from benchmarks import gpu, timing
 from benchmarks.jitted import JITTED
+from benchmarks.on_xla import ON_XLA
 from benchmarks.timing import Contender, Target, Workload
 from benchmarks.workloads import WORKLOADS, float64_in_jax
 
 
-@pytest.mark.parametrize("workload", (*WORKLOADS, *JITTED[::2]), ids=lambda workload: workload.name)
+@pytest.mark.parametrize("workload", (*WORKLOADS, *JITTED[::2], *ON_XLA[::2]), ids=lambda workload: workload.name)
 def test_contenders_of_every_workload_agree(workload: Workload) -> None:
     with float64_in_jax():
         assert workload.contenders[0].name in workload.check()
+
+
+def test_training_steps_of_a_gpt_on_both_libraries(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same losses in bfloat16, which is asserted before the times are printed."""
+    assert gpu.main(["gpt", "--device", "cpu", "--small", "--rounds", "1"]) == 0
+    assert "GPT, 0 M parameters, 2 × 16 words, bfloat16, training step, ms" in capsys.readouterr().out
+
+
+def test_without_a_gpu_the_benchmark_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    import jax
+
+    if jax.default_backend() != "gpu":
+        assert gpu.main([]) == 0
+        assert "jax finds no gpu here, only cpu: nothing was run" in capsys.readouterr().out
+
+
+def test_peaks_of_devices() -> None:
+    assert gpu.peak_of("NVIDIA H200") == gpu.peak_of("NVIDIA H100 80GB HBM3") == 989e12
+    assert gpu.peak_of("NVIDIA H100 PCIe") == 756e12
+    assert gpu.peak_of("cpu") is None
 
 
 class Clock:
