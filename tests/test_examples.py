@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -39,3 +41,17 @@ def test_train_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     with pytest.raises(AssertionError, match=r"expected an accuracy of at least 1\.01, got 0"):
         example.main(["--epochs", "1", "--expect", "1.01", "--out", str(tmp_path / "new" / "curves.png")])
     assert (tmp_path / "new" / "curves.png").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, printed",
+    [("--devices 8", "8 devices: loss"), ("--devices 2 --processes 2", "4 devices of 2 processes: loss")],
+)
+def test_data_parallel(arguments: str, printed: str) -> None:
+    pytest.importorskip("jax")
+    command = [sys.executable, str(EXAMPLES / "data_parallel.py"), *arguments.split(), "--steps", "30"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert printed in out
+    assert "the same on one device" in out
