@@ -1,0 +1,45 @@
+"""The Python in the documents runs as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tracegrad.op import OPS
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+
+def test_scaling() -> None:
+    pytest.importorskip("jax")
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "scaling.md").read_text(), re.DOTALL)
+    run = [b for b in blocks if "distributed" not in b and "cache_dir" not in b]
+    assert len(run) == 4
+    names: dict[str, Any] = {}
+    losses = []
+    for block in run:
+        exec(block, names)
+        if "value" in names:
+            losses.append(float(names["value"]))
+    np.testing.assert_allclose(losses, losses[0], rtol=1e-12)
+
+
+def test_testing(capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "testing.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    try:
+        for block in blocks:
+            exec(block, names)
+    finally:
+        OPS.pop("softsign", None)
+    printed = capsys.readouterr().out
+    for part in (
+        "is wrong in forward mode, of output along a random direction",
+        "most wrong for p['w'][0, 0] (forward mode, output): derivative 0.5, quotient 0.25",
+        "suspected: the rule of 'softsign' with custom derivatives",
+    ):
+        assert part in printed

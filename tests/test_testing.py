@@ -1,0 +1,209 @@
+"""The checks find what is wrong, say where, and raise no false alarms; over the whole registry."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from checks import Case, cases
+
+import tracegrad as tg
+import tracegrad.lax  # for the ops that come with it
+from tracegrad.op import OPS, Op, Sample
+from tracegrad.ops.families import elementwise
+from tracegrad.testing import (
+    GradientError,
+    assert_rewrites,
+    check_grads,
+    check_jit,
+    check_rule,
+    check_vmap,
+    expect_traces,
+)
+from tracegrad.trace import bind
+
+X = np.array([0.5, 1.0, -0.3])
+RNG = np.random.default_rng(0)
+# Differs from its difference quotients by decree.
+OVERRULED = {"stop_gradient"}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "complex128"])
+def test_right_derivatives_pass(dtype: str) -> None:
+    params = {"w": RNG.normal(size=(3, 3)).astype(dtype), "b": [X.astype(dtype)], "n": 3}
+    f = lambda p, s: {"y": np.tanh(p["w"] @ p["b"][0] * s) * p["n"], "i": 1}
+    assert check_grads(f, (params, 0.5), order=2 if dtype == "float16" else 3, jitted=True).kinks == ()
+    assert check_grads(f, (params, 0.5), modes="rev", order=1).checked == 2
+    assert check_grads(lambda x: np.sum(x), (np.zeros((0, 3), dtype),)).kinks == ()
+
+
+def test_large_inputs_cost_no_more_evaluations() -> None:
+    count = 0
+
+    def f(x: Any) -> Any:
+        nonlocal count
+        count += 1
+        return np.sum(np.sin(x) * x)
+
+    check_grads(f, (RNG.normal(size=100_000),), order=1)
+    assert count < 60
+
+
+def test_kinks_are_reported_and_what_lies_beside_them_is_not_right() -> None:
+    report = check_grads(np.abs, (np.array([0.0, 1.0]),), order=1)
+    assert {k.output for k in report.kinks} == {"output"}
+    assert all(k.left < 0 < k.right or k.right < 0 < k.left for k in report.kinks)
+
+    @tg.custom_jvp
+    def steep(x: Any) -> Any:
+        return np.abs(x)
+
+    steep.defjvp(lambda p, t: (np.abs(p[0]), 3.0 * t[0]))
+    with pytest.raises(GradientError):
+        check_grads(steep, (np.array([0.0]),), order=1)
+
+
+def test_a_failure_names_leaf_element_numbers_and_rule() -> None:
+    @tg.custom_jvp
+    def wrong(x: Any) -> Any:
+        return np.sin(x)
+
+    wrong.defjvp(lambda p, t: (np.sin(p[0]), np.cos(p[0]) * t[0] * np.array([1.0, 2.0, 1.0])))
+    with pytest.raises(GradientError) as caught:
+        check_grads(lambda p: {"y": wrong(p["w"]) * 3.0}, ({"w": X},))
+    text = str(caught.value)
+    assert "of order 1 of" in text
+    assert "forward mode, of output['y'][1]" in text
+    assert "ratio 2)" in text
+    assert "most wrong for p['w'][1]" in text
+    assert "suspected: the rule of 'wrong' with custom derivatives at" in text
+    assert "test_testing.py" in text
+    with pytest.raises(GradientError, match="reverse mode"):
+        check_grads(lambda p: wrong(p["w"]), ({"w": X},), modes=("rev",), order=1)
+
+
+def test_bad_arguments() -> None:
+    with pytest.raises(ValueError, match="modes are 'fwd' and 'rev', got"):
+        check_grads(np.sin, (X,), modes=("forward",))
+    with pytest.raises(ValueError, match="order must be at least 1"):
+        check_grads(np.sin, (X,), order=0)
+    with pytest.raises(ValueError, match=r"sizes \[2, 3\]"):
+        check_vmap(np.add, (np.ones(2), np.ones(3)))
+    with pytest.raises(TypeError, match=r"tg\.jit"), expect_traces(np.sin, 1):
+        pass
+    with pytest.raises(ValueError, match="no samples"):
+        check_rule(OPS["sin"], [])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The registry: no false alarms, and a factor of two in any rule is found.
+
+
+@pytest.mark.parametrize("op", [o for o in OPS.values() if o.kinds and o.name not in OVERRULED], ids=lambda op: op.name)
+def test_rules_of_the_registry(op: Op) -> None:
+    with np.errstate(all="ignore"):
+        assert check_rule(op) > 0
+
+
+def first_order(case: Case) -> None:
+    with np.errstate(all="ignore"):
+        check_grads(lambda *x: bind(case.op, x, case.params), case.inputs, order=1, directions=1)
+
+
+class Doubled:
+    """A rule with a factor of two planted into it, and whether it has made anything but zeros."""
+
+    def __init__(self, rule: Callable[..., Any]) -> None:
+        self.rule = rule
+        self.touched = False
+
+    def __call__(self, *args: Any) -> Any:
+        found = self.rule(*args)
+        return tuple(map(self.doubled, found)) if isinstance(found, list | tuple) else self.doubled(found)
+
+    def doubled(self, x: Any) -> Any:
+        if x is None:
+            return None
+        while type(x) is tg.trace.Tracer and x.value is not None:
+            x = x.value
+        self.touched |= type(x) is tg.trace.Tracer or bool(np.any(x))
+        return 2 * x
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "complex128"])
+@pytest.mark.parametrize("op", [o for o in OPS.values() if o.kinds and o.name not in OVERRULED], ids=lambda op: op.name)
+def test_a_factor_of_two_in_any_derivative_is_found(op: Op, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for _, case in cases(op, dtype):
+        try:
+            first_order(case)
+        except TypeError:  # NumPy does not take the dtype
+            continue
+        found.append(case)
+    for which in ("jvp", "vjp"):
+        rule = getattr(op, which)
+        if rule is None:
+            continue
+        wrong = Doubled(rule)
+        with monkeypatch.context() as patch:
+            patch.setattr(op, which, wrong)
+            caught = 0
+            for case in found:
+                try:
+                    first_order(case)
+                except GradientError:
+                    caught += 1
+        assert caught > 0 or not wrong.touched, which
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The other checks.
+
+
+def test_check_vmap() -> None:
+    check_vmap(
+        lambda x, p: {"y": x * p["s"]}, (np.ones((2, 3)), {"s": np.arange(3.0)}), in_axes=(1, {"s": 0}), out_axes=-1
+    )
+    check_vmap(np.outer, (np.ones((3, 2)), np.ones(4)), in_axes=(0, None))
+
+    op = elementwise("shifted_for_test", np.positive, lambda d, out, x: d, samples=lambda: [Sample((X,))])
+    try:
+        op.batch = lambda size, batched, inputs, params: bind(op, (np.flip(inputs[0], 0),), params)
+        with pytest.raises(AssertionError, match=r"vmap of .*: output\[0, 0\] is .* expected .* elements differ"):
+            check_vmap(lambda x: bind(op, (x,)), (np.arange(6.0).reshape(3, 2),))
+        with pytest.raises(AssertionError, match="vmap of"):
+            check_rule(op)
+    finally:
+        del OPS["shifted_for_test"]
+
+
+def test_check_jit() -> None:
+    check_jit(lambda x, p: (np.sin(x), p["a"].T, x), (X, {"a": np.ones((2, 3))}))
+    calls = iter(range(9))
+    with pytest.raises(AssertionError, match=r"output is np.float64\(1.0\), expected np.float64\(0.0\)"):
+        check_jit(lambda x: np.sum(x) * 0.0 + next(calls), (X,))
+    pytest.importorskip("jax")
+    check_jit(lambda x: (np.sin(x), np.argmax(x)), (X,), backends=("numpy", "xla"))
+
+
+def test_expect_traces() -> None:
+    f = tg.jit(np.sin)
+    with expect_traces(f, 2):
+        f(X), f(X), f(1.0)
+    with pytest.raises(AssertionError, match="was traced 0 times, expected 1"), expect_traces(f, 1):
+        f(X)
+
+
+def test_assert_rewrites() -> None:
+    assert_rewrites(lambda x: np.negative(-x) * 1.0, lambda x: x, X)
+    with pytest.raises(AssertionError, match=r"simplify make of\n(.|\n)*not\n(.|\n)*but"):
+        assert_rewrites(lambda x: np.sin(x), lambda x: np.cos(x), X)
+
+
+def test_examples_in_docstrings() -> None:
+    for name in ("gradients", "variants", "rules"):
+        assert doctest.testmod(importlib.import_module(f"tracegrad.testing.{name}")).failed == 0
