@@ -634,3 +634,32 @@ def test_vmap_of_composites() -> None:
         np.testing.assert_allclose(
             gradients, np.stack([tg.grad(lambda x, f=f: np.sum(f(x) * 1.0))(x) for x in X]), rtol=1e-10, atol=1e-14
         )
+
+
+def test_scalars_along_the_axis_that_numpy_lets_them_have() -> None:
+    for name in [
+        "sum",
+        "prod",
+        "max",
+        "min",
+        "any",
+        "all",
+        "argmax",
+        "argmin",
+        "nansum",
+        "nanmax",
+        "nanprod",
+        "ptp",
+        "cumsum",
+        "cumprod",
+    ]:
+        f = getattr(np, name)
+        for axis in (0, -1):
+            for x in (2.0, np.array(-0.5)):
+                (got,) = tg.make_graph(lambda x, f=f, axis=axis: f(x, axis=axis))(x)(x)
+                expected = f(x, axis=axis)
+                assert (np.shape(got), got) == (np.shape(expected), expected), name
+    for f in (np.mean, np.var):
+        with pytest.raises(np.exceptions.AxisError):
+            tg.grad(lambda x, f=f: f(x, axis=0))(2.0)
+    assert tg.grad(lambda x: np.cumsum(x, 0)[0] * np.max(x, axis=-1))(3.0) == 6.0

@@ -20,6 +20,7 @@ from tracegrad.ops.families import (
     declare,
     elementwise_batch,
     implements,
+    is_of_a_scalar,
     linear,
     multilinear,
     normalize_axes,
@@ -102,7 +103,7 @@ def _axis_samples() -> Iterable[Sample]:
 def _of_axis(a: Any, axis: int | None, name: str) -> tuple[Any, int]:
     """The array and the axis counted from the front; all axes as one where it is None."""
     a = as_array(a)
-    if axis is None:
+    if axis is None or is_of_a_scalar(axis, len(shape_of(a))):
         return np.reshape(a, -1), 0
     return a, normalize_axis(axis, len(shape_of(a)), name)
 

@@ -351,6 +351,11 @@ def multilinear(
 _ALL_AXES = [tuple(range(ndim)) for ndim in range(65)]
 
 
+def is_of_a_scalar(axis: Any, ndim: int) -> bool:
+    """Whether it is the axis 0 or -1 that NumPy's ufuncs let a scalar have when it is reduced or accumulated."""
+    return ndim == 0 and type(axis) is int and axis in (0, -1)
+
+
 def normalize_axes(axis: Any, ndim: int, name: str) -> tuple[int, ...]:
     """An axis argument (None, an int, a tuple) as a sorted tuple of axes counted from the front."""
     if axis is None:

@@ -24,6 +24,7 @@ from tracegrad.ops.families import (
     declare,
     elementwise,
     implements,
+    is_of_a_scalar,
     normalize_axes,
     normalize_axis,
     reject,
@@ -178,8 +179,8 @@ def reduced_xla(j: Any, name: str, x: Any, params: Params) -> Any:
 
 
 def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """What XLA is to add up in: float32 for float16, as NumPy does along contiguous axes, and jax."""
-    return np.dtype(np.float32) if dtype.char == "e" else dtype
+    """What XLA is to add up in: float32 for float16 and bfloat16, as NumPy does along contiguous axes, and jax."""
+    return np.dtype(np.float32) if dtype.char == "e" or dtype.kind == "V" else dtype
 
 
 def _added_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
@@ -214,8 +215,12 @@ def any_of(flags: Sequence[bool]) -> bool:
     return True in flags
 
 
+def _axes(axis: Any, ndim: int, name: str) -> tuple[int, ...]:
+    return () if is_of_a_scalar(axis, ndim) else normalize_axes(axis, ndim, name)
+
+
 def _reduce(op: Op, a: Any, axis: Any, keepdims: Any) -> Any:
-    axes = normalize_axes(axis, len(shape_of(a)), op.name)
+    axes = _axes(axis, len(shape_of(a)), op.name)
     return bind(op, (a,), {"axes": axes, "keepdims": bool(keepdims)})
 
 
@@ -272,8 +277,8 @@ def additive(
 
 
 @functools.lru_cache(maxsize=1024)
-def _axis_params(axis: int | None, ndim: int, keepdims: bool) -> Params:
-    return {"axes": normalize_axes(axis, ndim, "sum"), "keepdims": keepdims}
+def _axis_params(name: str, axis: int | None, ndim: int, keepdims: bool) -> Params:
+    return {"axes": (_axes if name == "sum" else normalize_axes)(axis, ndim, name), "keepdims": keepdims}
 
 
 def _spelled_sum(args: Sequence[str], types: Sequence[ArrayType], views: Sequence[bool], params: Params) -> str | None:
@@ -315,7 +320,7 @@ def sum(
     """The sum over the axes (None: all of them), plus `initial`, of the elements where `where` holds."""
     if dtype is out is initial is where is None and type(a) is Tracer and (axis is None or type(axis) is int):
         ndim = a.value.ndim if type(a.value) is ndarray else len(a.shape)
-        return bind(sum_op, (a,), _axis_params(axis, ndim, bool(keepdims)))
+        return bind(sum_op, (a,), _axis_params("sum", axis, ndim, bool(keepdims)))
     return _accumulated(sum_op, np.add, _prepared(np.sum, a, dtype, out, where, 0), axis, dtype, keepdims, initial)
 
 
@@ -480,7 +485,7 @@ def _extreme_of(
     elif where is not None and where is not True:
         raise ValueError(f"{function.__name__} with where= needs initial=, the value where nothing is left; give both")
     a = _masked(function.__name__, a, where, initial)
-    axes = normalize_axes(axis, len(found.shape), op.name)
+    axes = _axes(axis, len(found.shape), op.name)
     empty = 0 in [found.shape[i] for i in axes]
     if empty and initial is None:
         raise ShapeError(
@@ -596,7 +601,7 @@ def _position_of(op: Op, function: Any, a: Any, axis: int | None, out: Any, keep
     reject(function, out=out)
     a = as_array(a)
     shape = shape_of(a)
-    if axis is None:
+    if axis is None or is_of_a_scalar(axis, len(shape)):
         found = bind(op, (np.reshape(a, -1),), {"axis": 0})
         return np.reshape(found, (1,) * len(shape)) if keepdims else found
     axis = normalize_axis(axis, len(shape), op.name)
@@ -752,7 +757,7 @@ def mean(
     if dtype is out is where is None and type(a) is Tracer and (axis is None or type(axis) is int):
         if not is_inexact(a.dtype):
             a = astype(a, np.float64)
-        return bind(mean_op, (a,), _axis_params(axis, len(a.shape), bool(keepdims)))
+        return bind(mean_op, (a,), _axis_params("mean", axis, len(a.shape), bool(keepdims)))
     reject(np.mean, out=out)
     a = as_array(a)
     axes = normalize_axes(axis, len(shape_of(a)), "mean")
