@@ -217,7 +217,6 @@ def _leaked(eqn: Equation) -> NoReturn:
 
 def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
     """Apply an op: evaluate it on arrays, or record it in the highest trace among its inputs."""
-    is_plain = False
     # Ops of one and of two inputs are nearly all there are, and get here by the shortest way.
     trace: Any = None
     count = len(inputs)
@@ -262,6 +261,8 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
             return _weakened(out, inputs) if op.weak else out
         # The highest trace records; tracers of those below are constants to it.
         trace = tracers[0] if len(tracers) == 1 else max(tracers, key=_level_of)
+        if is_plain and trace.executes and not boxing.depth:  # jax arrays as the user has them
+            return unboxed(_execute(op, inputs, params, user_source()))
         wanted = tuple([i for i, x in enumerate(inputs) if type(x) is Tracer and x.origin is trace])
         values = [
             (x.value if x.origin is trace else x)
@@ -281,8 +282,7 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
     source = user_source()
     if trace.abstract:
         if trace.executes:
-            out = _execute(op, inputs, params, source)
-            return out if boxing.depth or not is_plain else unboxed(out)
+            return _execute(op, inputs, params, source)
         # There are no values: equations hold the tracers themselves, which have at least their types.
         values = inputs
         try:

@@ -141,16 +141,15 @@ def own_arrays(results: list[Any], like: Sequence[Any] = (), given: Sequence[Any
     """Results as the caller gets them: arrays that are the caller's own, writeable and sharing memory neither with each
     other nor with what was given. For None, in a derivative, a zero of the type of what is in its place in `like`."""
     seen = set(map(id, given))
+    in_boxes = boxing.depth > 0
     for i, r in enumerate(results):
         if type(r) is np.ndarray:
             if r.base is not None or id(r) in seen or not r.flags.writeable:
                 results[i] = r.copy()
             seen.add(id(r))
-            if (
-                like and type(like[i]) is Tracer and is_boxed(like[i].value)
-            ):  # a derivative that depends on no value is NumPy's
-                results[i] = bind(to_xla_op, (r,)) if boxing.depth else unboxed(bind(to_xla_op, (r,)))
-        elif type(r) is Tracer and not boxing.depth:
+            if in_boxes and like and type(like[i]) is Tracer and is_boxed(like[i].value):
+                results[i] = bind(to_xla_op, (r,))  # a derivative that depends on no value is NumPy's
+        elif type(r) is Tracer and not in_boxes:
             results[i] = unboxed(r)
         elif r is None:
             found = type_of(like[i])

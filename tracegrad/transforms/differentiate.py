@@ -133,7 +133,7 @@ def _gradient(
     seen_later = frozenset(positions) if all([p >= 0 for p in positions]) else frozenset()
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        if "jax" in sys.modules:
+        if (kwargs or len(args) > len(seen_later)) and "jax" in sys.modules:
             for i, x in enumerate((*args, *kwargs.values()) if kwargs else args):
                 if type(x) is not np.ndarray and i not in seen_later and holds_jax_array(x):
                     return in_boxes(gradient, args, kwargs)
