@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 from checks import Case, cases
@@ -23,6 +26,8 @@ from tracegrad.testing import (
     check_rule,
     check_vmap,
     expect_traces,
+    fuzz,
+    strategies,
 )
 from tracegrad.trace import bind
 
@@ -207,3 +212,63 @@ def test_assert_rewrites() -> None:
 def test_examples_in_docstrings() -> None:
     for name in ("gradients", "variants", "rules"):
         assert doctest.testmod(importlib.import_module(f"tracegrad.testing.{name}")).failed == 0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Strategies and random programs.
+
+QUICK = hypothesis.settings(max_examples=60, deadline=None, derandomize=True, database=None)
+
+
+@QUICK
+@hypothesis.given(st.data())
+def test_strategies(data: Any) -> None:
+    shape = data.draw(strategies.shapes())
+    dtype = data.draw(strategies.dtypes("float32", "complex128", "int64", "bool", "uint8"))
+    x = data.draw(strategies.arrays(shape, dtype, low=-1.0, high=1.0))
+    assert (x.shape, x.dtype) == (shape, dtype)
+    if dtype.kind == "f":
+        assert np.all(np.abs(x) >= 0.049)
+    if dtype.kind == "u":
+        assert np.all(x >= 0)
+    x[data.draw(strategies.indices(shape))]
+    np.broadcast_shapes(*data.draw(strategies.broadcastable_shapes(3)))
+    leaves = tg.tree.leaves(data.draw(strategies.pytrees(st.just(1.5))))
+    assert set(leaves) <= {1.5}
+
+
+@hypothesis.settings(max_examples=60, deadline=None, derandomize=True, database=None,
+                     suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip
+@hypothesis.given(strategies.programs(), st.integers(0, 1000))
+def test_random_programs(program: strategies.Program, seed: int) -> None:
+    fuzz.check_program(program, seed)
+
+
+@hypothesis.settings(max_examples=12, deadline=None, derandomize=True, database=None,
+                     suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip
+@hypothesis.given(strategies.programs())
+def test_random_programs_on_xla(program: strategies.Program) -> None:
+    pytest.importorskip("jax")
+    fuzz.check_program(program, backends=("numpy", "xla"))
+
+
+def test_a_failing_program_shrinks_and_prints_as_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    op = OPS["tanh"]
+    rule = op.vjp
+    assert rule is not None
+    monkeypatch.setattr(op, "vjp", lambda *args: [2 * d for d in rule(*args)])
+    with pytest.raises(GradientError) as caught:
+        fuzz.fuzz_round(0, 300, ("numpy",))
+    (note,) = [n for n in caught.value.__notes__ if "program=" in n]
+    source = textwrap.dedent(note.split("program=\n")[1].rsplit(",\n)", 1)[0])
+    names: dict[str, Any] = {}
+    exec(source, names)
+    assert source.count("np.tanh") == 1
+    assert len(source.split("def program(x0, x1):")[1].strip().split("\n")) <= 3  # a step or two, and the return
+    with pytest.raises(GradientError):
+        check_grads(names["program"], (X, np.ones((3, 3))))
+
+
+def test_the_fuzz_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fuzz.main(["--minutes", "0", "--examples", "5", "--seed", "7"]) == 0
+    assert "5 programs, nothing found" in capsys.readouterr().out

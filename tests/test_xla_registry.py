@@ -3,6 +3,8 @@ for batches of it. `pytest tests/test_xla_registry.py -k sin-` is one op."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,17 @@ TOLERANCE = {"f2": 4e-3, "f4": 2e-5, "f8": 1e-12, "c8": 4e-5, "c16": 1e-12}
 
 # Ops with derivatives that are zero, of which both sides have rounding errors: the size of the terms that cancel.
 CANCELLING = {"adjugate_tangent": 1.0}  # a determinant of 2 x 2 has no third derivative
+
+
+_count = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def _little_memory() -> Iterator[None]:
+    """Thousands of compiled programs would take gigabytes, and the collector's time."""
+    yield
+    if next(_count) % 100 == 0:
+        xla.forget()
 
 
 def close(got: Any, expected: Any, least: float = 1e-30) -> None:
