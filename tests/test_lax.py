@@ -692,3 +692,10 @@ def test_signatures() -> None:
         assert [n for n, _ in found] == [n for n, _ in expected], f"{name}: {found} against {expected}"
         for (n, a), (_, b) in zip(found, expected, strict=True):  # a bare object stands for what was not given
             assert a == b or getattr(a, "value", a) == getattr(b, "value", b) or type(b) is object, f"{name}({n}=)"
+
+
+def test_the_derivative_of_igamma_at_the_edges() -> None:
+    slope = tg.grad(lambda a, x: lax.igamma(a, x))
+    assert [slope(1.5, 0.0), slope(1.5, np.inf)] == [0.0, 0.0]
+    with np.errstate(all="ignore"):
+        assert np.all(np.isnan([slope(a, x) for a in (0.0, -1.0) for x in (0.0, np.inf)]))

@@ -199,6 +199,7 @@ def _igamma(s: Any, a: Any, x: Any, order: int) -> Any:
     shape = a.shape
     a, x = a.reshape(-1, 1), x.reshape(-1, 1)
     usual = (a > 0) & (x > 0) & np.isfinite(x) & np.isfinite(a)
+    edge = np.where((a > 0) & ((x == 0) | (x == np.inf)), 0, np.nan)
     a, safe = np.where(usual, a, 1), np.where(usual, x, 1)
     # The terms are like probabilities of a Poisson distribution: those far from its mean are below rounding.
     reach = 13 * np.sqrt(safe) + 60
@@ -209,7 +210,6 @@ def _igamma(s: Any, a: Any, x: Any, order: int) -> Any:
         b = a + first + np.arange(start, min(start + _CHUNK, count))
         slopes = [np.log(safe) - s.psi(b + 1), *[-s.polygamma(j, b + 1) for j in range(1, order)]]
         total += np.sum(np.exp(b * np.log(safe) - safe - s.gammaln(b + 1)) * _bell(slopes), -1, keepdims=True)
-    edge = np.where((a > 0) & ((x == 0) | (x == np.inf)), 0, np.nan)
     return np.where(usual, total, edge).reshape(shape)
 
 
