@@ -103,7 +103,7 @@ def _axis_samples() -> Iterable[Sample]:
 def _of_axis(a: Any, axis: int | None, name: str) -> tuple[Any, int]:
     """The array and the axis counted from the front; all axes as one where it is None."""
     a = as_array(a)
-    if axis is None or is_of_a_scalar(axis, len(shape_of(a))):
+    if axis is None:
         return np.reshape(a, -1), 0
     return a, normalize_axis(axis, len(shape_of(a)), name)
 
@@ -125,7 +125,8 @@ cumsum_op: Op = linear(
 
 def _accumulate(op: Op, function: Any, a: Any, axis: int | None, dtype: Any, out: Any) -> Any:
     reject(function, out=out)
-    a, axis = _of_axis(a, axis, function.__name__)
+    a = as_array(a)
+    a, axis = _of_axis(a, None if is_of_a_scalar(axis, len(shape_of(a))) else axis, function.__name__)
     if dtype is None:
         return bind(op, (a,), {"axis": axis, "reverse": False})
     return astype(bind(op, (astype(a, dtype),), {"axis": axis, "reverse": False}), dtype)
