@@ -349,7 +349,7 @@ def unboxed(x: Any) -> Any:
     """What is in a box; a tuple of such; anything else as it is."""
     if type(x) is tuple:
         return tuple([unboxed(item) for item in x])
-    return x.value if type(x) is Tracer and x.origin is _ON_JAX else x
+    return x.value if is_boxed(x) else x
 
 
 def is_boxed(x: Any) -> bool:
@@ -417,15 +417,21 @@ def accepting_jax(function: Callable[..., Any]) -> Callable[..., Any]:
     return accepting
 
 
-def in_boxes(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+def in_boxes(
+    function: Callable[..., Any],
+    args: Any,
+    kwargs: Any,
+    box: Callable[[Any], Any] = boxed,
+    tree_map: Callable[..., Any] = tree.tree_map,
+) -> Any:
     """Call a function with the jax arrays among its arguments in boxes, and take its results out of theirs."""
-    args, kwargs = tree.tree_map(boxed, (args, kwargs))
+    args, kwargs = tree_map(box, (args, kwargs))
     boxing.depth += 1
     try:
         out = function(*args, **kwargs)
     finally:
         boxing.depth -= 1
-    return out if boxing.depth else tree.tree_map(unboxed, out)
+    return out if boxing.depth else tree_map(unboxed, out)
 
 
 def _execute(op: Op, inputs: tuple[Any, ...], params: Params, source: RawSource | None) -> Any:

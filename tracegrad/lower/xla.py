@@ -31,7 +31,7 @@ from jax import lax
 from tracegrad.errors import CALL_ERRORS, UnsupportedFunctionError, at, hide, place, replay, user_source
 from tracegrad.graph import Graph, Var
 from tracegrad.op import Op, Params
-from tracegrad.trace import Tracer, boxed, boxing, unboxed
+from tracegrad.trace import Tracer, boxed, in_boxes, unboxed
 from tracegrad.tree import tree_flatten
 from tracegrad.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, type_of
 
@@ -249,16 +249,9 @@ def in_jax(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Call a function of NumPy calls with jax arrays, in boxes. Trees are jax's."""
 
     def put(x: Any) -> Any:
-        return boxed(jnp.asarray(x)) if isinstance(x, np.ndarray | np.generic) else boxed(x)
+        return on_device(x) if isinstance(x, np.ndarray | np.generic) else boxed(x)
 
-    with x64():
-        args, kwargs = jax.tree_util.tree_map(put, (args, kwargs))
-    boxing.depth += 1
-    try:
-        out = function(*args, **kwargs)
-    finally:
-        boxing.depth -= 1
-    return out if boxing.depth else jax.tree_util.tree_map(unboxed, out)
+    return in_boxes(function, args, kwargs, put, jax.tree_util.tree_map)
 
 
 class Packed:
