@@ -861,3 +861,40 @@ def test_arrays_without_axes_are_the_callers_own_too() -> None:
         arrays = [r for r in results if isinstance(r, np.ndarray)]
         assert not any(np.shares_memory(a, b) for i, a in enumerate(arrays) for b in [x, *arrays[i + 1 :]])
     assert (tg.jit(lambda x: x)(2.0), type(tg.jit(lambda x: x)(np.float64(2.0)))) == (2.0, np.float64)
+
+
+@pytest.mark.parametrize("shapes", [((5, 3), (3, 4)), ((2, 70), (70, 6)), ((40, 9), (9, 40))])
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+def test_products_of_every_layout_have_the_same_bits(shapes: Any, dtype: str) -> None:
+    """Small ones go into BLAS by ndarray.dot, others by np.matmul."""
+    rng = np.random.default_rng(0)
+    x, y = [rng.normal(size=s).astype(dtype) for s in shapes]
+    layouts: list[Callable[[Any], Any]] = [
+        lambda a: a,
+        np.asfortranarray,
+        lambda a: np.ascontiguousarray(a[::-1, ::-1])[::-1, ::-1],
+        lambda a: np.repeat(np.repeat(a, 2, 0), 2, 1)[::2, ::2],
+        lambda a: a.astype(a.dtype.newbyteorder()),
+        lambda a: np.broadcast_to(a[:1], a.shape),
+    ]
+    products: list[Callable[[Any, Any], Any]] = [lambda a, b: a @ b, lambda a, b: (b.T @ a.T).T]
+    for layout in layouts:
+        a, b = layout(x), layout(y)
+        for product in products:
+            loss = lambda a, b, product=product: np.sum(np.abs(product(a, b)))
+            gradient = tg.value_and_grad(loss, (0, 1))
+            same_bits(tg.jit(gradient)(a, b), gradient(a, b))
+            np.testing.assert_allclose(tg.jit(product)(a, b), np.einsum("ij,jk->ik", a, b), rtol=1e-4)
+
+
+def test_products_that_keep_zeros_are_guarded_in_the_source() -> None:
+    def f(d: Any, y: Any) -> Any:
+        return safe_multiply(d, y) + safe_divide(d, 1 / y)
+
+    assert np.array_equal(tg.jit(f)(X, X), X * X + X * X)
+    y = np.array([3.0, np.inf, 2.0])
+    source = tg.jit(f).lower(y, y).as_text()
+    assert "multiply(a, b) if count_nonzero(a) == 3 else safe_multiply(a, b)" in source
+    for d in (np.array([1.0, 0.0, 2.0]), np.array([1.0, 0.0, -0.0])):
+        same_bits(tg.jit(f)(d, y), f(d, y))
+        assert not np.isnan(tg.jit(f)(d, y)).any()

@@ -123,7 +123,9 @@ class _Writer:
         self.sources: dict[str, str] = {}  # by the file names that tracebacks show
         self.function = graph.name if graph.name.isidentifier() and not keyword.iskeyword(graph.name) else "compiled"
         self.namespace: dict[str, Any] = {
-            "array": np.array, "item": item, "own": own, "inf": math.inf, "nan": math.nan, "add": np.add, "add_reduce": np.add.reduce, "blas_matmul": np.matmul,
+            "array": np.array, "item": item, "own": own, "inf": math.inf, "nan": math.nan,
+            "add": np.add, "multiply": np.multiply, "divide": np.divide, "add_reduce": np.add.reduce,
+            "blas_matmul": np.matmul, "count_nonzero": np.count_nonzero,
             **{f"zero_{c}": np.zeros((), c) for c in "fdFD"},
         }  # fmt: skip
         self.names: dict[Var, str] = {}
@@ -270,8 +272,9 @@ class _Writer:
         if op.spell is not None:
             views = [type(a) is Var and not self.roots[a].isdisjoint(self.stretched) for a in eqn.inputs]
             spelled = op.spell(args, types, views, eqn.params)
-            if spelled and spelled.startswith("blas_matmul(") and (target := self.target(eqn, i, over_inputs=False)):
-                spelled = f"{spelled[:-1]}, {target})"
+            if spelled and any([product in spelled for product in ("blas_matmul(", ".dot(")]):
+                target = self.target(eqn, i, over_inputs=False)
+                spelled = f"{spelled[:-1]}, {target})" if target else spelled
         if spelled is None:
             named = [f"{k}={self.text(v)}" for k, v in eqn.params.items()]
             target = self.target(eqn, i) if is_ufunc else ""

@@ -414,6 +414,18 @@ def _keeping_zeros(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
     return evaluate
 
 
+def _spelled_keeping_zeros(name: str, ufunc: str) -> Any:
+    """For jit: the check that almost always finds nothing, without a call of Python around it."""
+
+    def spell(args: Sequence[str], types: Sequence[ArrayType], views: Sequence[bool], params: Params) -> str | None:
+        d = types[0]
+        if not d.shape or d.size > _MANY:
+            return None
+        return f"{ufunc}({', '.join(args)}) if count_nonzero({args[0]}) == {d.size} else {name}({', '.join(args)})"
+
+    return spell
+
+
 def _as_strong_as(d: Any, y: Any) -> Any:
     """A Python scalar in the dtype that it has in arithmetic with `d`, for `where` would make a float64 of it."""
     return np.result_type(d, y).type(y) if type(y) in PYTHON_SCALARS else y
@@ -433,6 +445,7 @@ _safe_divide = elementwise(
     linear=[{0}],
     fresh=True,
     unguarded=lambda: divide,
+    spell=_spelled_keeping_zeros("safe_divide", "divide"),
     simplify=first_of(_unguarded(lambda: divide), _odd(lambda: _safe_divide)),
     xla=_emit_keeping_zeros("div"),
     samples=binary_samples(0.5, 2.0),
@@ -462,6 +475,7 @@ _safe_multiply = elementwise(
     linear=[{0}, {1}],
     fresh=True,
     unguarded=lambda: multiply,
+    spell=_spelled_keeping_zeros("safe_multiply", "multiply"),
     simplify=first_of(_unguarded(lambda: multiply), _odd(lambda: _safe_multiply)),
     xla=_emit_keeping_zeros("mul"),
     samples=binary_samples(0.5, 2.0),
