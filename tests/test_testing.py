@@ -27,6 +27,8 @@ from tracegrad.testing import (
     check_vmap,
     expect_traces,
     fuzz,
+    precise,
+    programs,
     strategies,
 )
 from tracegrad.trace import bind
@@ -210,7 +212,7 @@ def test_assert_rewrites() -> None:
 
 
 def test_examples_in_docstrings() -> None:
-    for name in ("gradients", "variants", "rules"):
+    for name in ("gradients", "variants", "rules", "precise"):
         assert doctest.testmod(importlib.import_module(f"tracegrad.testing.{name}")).failed == 0
 
 
@@ -237,19 +239,60 @@ def test_strategies(data: Any) -> None:
     assert set(leaves) <= {1.5}
 
 
-@hypothesis.settings(max_examples=60, deadline=None, derandomize=True, database=None,
-                     suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip
-@hypothesis.given(strategies.programs(), st.integers(0, 1000))
+def drawn(count: int) -> hypothesis.settings:
+    return hypothesis.settings(max_examples=count, deadline=None, derandomize=True, database=None,
+                               suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip
+
+
+@drawn(150)
+@hypothesis.given(strategies.programs(registry=False), st.integers(0, 1000))
 def test_random_programs(program: strategies.Program, seed: int) -> None:
+    assert program.plain() is not None
     fuzz.check_program(program, seed)
 
 
-@hypothesis.settings(max_examples=12, deadline=None, derandomize=True, database=None,
-                     suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip
+@drawn(100)
+@hypothesis.given(strategies.programs(), st.integers(0, 1000))
+def test_random_programs_over_the_registry(program: strategies.Program, seed: int) -> None:
+    fuzz.check_program(program, seed)
+
+
+@drawn(12)
 @hypothesis.given(strategies.programs())
 def test_random_programs_on_xla(program: strategies.Program) -> None:
     pytest.importorskip("jax")
     fuzz.check_program(program, backends=("numpy", "xla"))
+
+
+def test_programs_apply_every_op_that_takes_floats() -> None:
+    """But for those that give none, of which no derivative is taken."""
+    steps = programs.registry_steps()
+    applied = {step.split('"')[1] for step in steps}
+    for op in OPS.values():
+        if op.kinds and op.name not in applied | OVERRULED:
+            for sample in op.samples():
+                floats = [x for x in sample.inputs if np.asarray(x).dtype.char in "dD" and np.size(x)]
+                outs = op.evaluate(*sample.inputs, **sample.params)
+                assert not floats or not any(
+                    [np.size(o) and np.asarray(o).dtype.kind in "fc" for o in (outs if op.several else (outs,))]
+                ), op.name
+    for step in steps[::20]:
+        fuzz.check_program(strategies.Program.of([f"x2 = {step.format('x1')}"], ["x0", "x2"]))
+
+
+@pytest.mark.parametrize("op", [o for o in OPS.values() if o.kinds and o.name not in OVERRULED], ids=lambda op: op.name)
+def test_rules_of_the_registry_on_drawn_inputs(op: Op) -> None:
+    assert fuzz.fuzz_op(op, 4) > 0
+
+
+@drawn(60)
+@hypothesis.given(st.data())
+def test_drawn_inputs_of_ops_keep_what_the_samples_have(data: Any) -> None:
+    (edges, _), _ = data.draw(strategies.op_samples(OPS["searchsorted"]))
+    assert np.all(np.diff(edges) >= 0)
+    (x, y), _ = data.draw(strategies.op_samples(OPS["add"], "complex128"))
+    assert x.dtype == y.dtype == np.complex128
+    np.broadcast_shapes(x.shape, y.shape)
 
 
 def test_a_failing_program_shrinks_and_prints_as_python(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,3 +315,69 @@ def test_a_failing_program_shrinks_and_prints_as_python(monkeypatch: pytest.Monk
 def test_the_fuzz_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert fuzz.main(["--minutes", "0", "--examples", "5", "--seed", "7"]) == 0
     assert "5 programs, nothing found" in capsys.readouterr().out
+    assert fuzz.main(["--ops", "1"]) == 0
+    assert "ops on" in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# In sixty digits.
+
+
+def test_precise_derivatives_agree_with_closed_forms() -> None:
+    f = lambda p: {"y": np.exp(p["x"]) * np.cos(p["x"]), "n": np.arange(3)}
+    args, v = ({"x": X},), ({"x": np.ones(3)},)
+    exact = np.exp(X) * (np.cos(X) - np.sin(X))
+    np.testing.assert_allclose(precise.derivative(f, args, v)["y"], exact, rtol=1e-15)
+    np.testing.assert_allclose(precise.derivative(f, args, v, 2)["y"], -2 * np.exp(X) * np.sin(X), rtol=1e-15)
+    np.testing.assert_array_equal(precise.evaluate(f, *args)["n"], np.arange(3))
+    assert precise.evaluate(lambda x: x * 1j, X).dtype == np.complex128
+    with pytest.raises(ValueError, match="order must be 1 or 2, got 3"):
+        precise.derivative(f, args, v, 3)
+
+
+def evaluated(op: Op, sample: Sample, apply: Any = None) -> tuple[list[Any], Callable[..., list[Any]]]:
+    """The floats of a sample, and the op as a function of these: NumPy's evaluation, unless it is to be applied otherwise."""
+    places = [i for i, x in enumerate(sample.inputs) if np.asarray(x).dtype.char in "dD"]
+
+    def f(*given: Any) -> list[Any]:
+        inputs = list(sample.inputs)
+        for i, x in zip(places, given, strict=True):
+            inputs[i] = x
+        out = apply(op, tuple(inputs), sample.params) if apply else op.evaluate(*inputs, **sample.params)
+        return list(out) if op.several else [out]
+
+    return [np.asarray(sample.inputs[i]) for i in places], f
+
+
+def takes_objects(op: Op, sample: Sample) -> bool:
+    """Whether NumPy evaluates the op on objects, and to objects: not in LAPACK, SciPy or functions for floats only."""
+    args, f = evaluated(op, sample)
+    if any([np.asarray(o).dtype.kind not in "fc" for o in f(*args)]):
+        return False
+    try:
+        outs = f(*map(precise.as_array, args))
+    except (TypeError, AttributeError, ValueError):
+        return False
+    return all([isinstance(e, precise.Precise) for o in outs for e in np.asarray(o, object).flat])
+
+
+def test_rules_of_the_registry_in_sixty_digits() -> None:
+    rng = np.random.default_rng(0)
+    held = set()
+    for op in [o for o in OPS.values() if o.kinds and o.name not in OVERRULED]:
+        for number, sample in enumerate(op.samples()):
+            args, f = evaluated(op, sample)
+            if not args or sum([x.size for x in args]) > 60 or not takes_objects(op, sample):
+                continue
+            held.add(op.name)
+            v = [rng.normal(size=x.shape) + (1j * rng.normal(size=x.shape) if x.dtype.kind == "c" else 0) for x in args]
+            value, slope = precise.evaluate(f, *args), precise.derivative(f, args, v)
+            got, tangent = tg.jvp(evaluated(op, sample, bind)[1], tuple(args), tuple(v))
+            for what, a, b in [("value", got, value), ("jvp", tangent, slope)]:
+                for g, w in zip(a, b, strict=True):
+                    size = np.max(np.abs(w), initial=0.0)
+                    np.testing.assert_allclose(
+                        g, w, rtol=1e-12, atol=1e-12 * size + 1e-30, err_msg=f"{what} of {op.name} {number}"
+                    )
+    assert len(held) > 110
+    assert {"power", "prod", "einsum", "softmax", "norm", "linear_recurrence", "conv_general_dilated", "sort"} <= held

@@ -1,4 +1,5 @@
-"""`python -m tracegrad.testing.fuzz --minutes 60`: random programs, each checked in every way, until the time is up.
+"""`python -m tracegrad.testing.fuzz --minutes 60`: random programs, each checked in every way, until the time is up; and with
+`--ops N` every op of the registry on so many drawn inputs.
 
 What fails is shrunk and printed as Python that can be run, with the seed of its round.
 """
@@ -13,41 +14,86 @@ from collections.abc import Sequence
 from typing import Any
 
 import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 
+from tracegrad.check import check
+from tracegrad.op import OPS, Op
+from tracegrad.testing import precise
 from tracegrad.testing.gradients import check_grads
-from tracegrad.testing.strategies import SHAPES, Program, programs
-from tracegrad.testing.variants import check_jit, check_vmap
-from tracegrad.transforms.differentiate import grad
+from tracegrad.testing.programs import SHAPES, Program, programs
+from tracegrad.testing.rules import check_rule
+from tracegrad.testing.strategies import op_samples
+from tracegrad.testing.variants import assert_same, check_jit, check_vmap
+from tracegrad.transforms.batch import vmap
+from tracegrad.transforms.differentiate import grad, jvp, linearize, value_and_grad
+from tracegrad.transforms.inspect import make_graph
+from tracegrad.transforms.jit import jit
+from tracegrad.types import ShapeDtypeStruct
 
 ROUND = 100  # programs of one seed
+CLOSE = 1e-8  # of the largest number: what eight steps in float64 may lose
 
 
 def check_program(program: Program, seed: int = 0, backends: Sequence[str] = ("numpy",)) -> None:
-    """Hold a program and its gradient against difference quotients to second order, a loop over examples, and itself
-    compiled."""
+    """Hold a program against itself in 60 digits and without tracegrad, where that is possible, and against difference
+    quotients; every mixture of modes of its second derivative against each other; itself in batches against a loop, and
+    compiled; and its Graphs."""
     rng = np.random.default_rng(seed)
-    args = tuple([rng.uniform(-1, 1, shape) for shape in SHAPES])
+    args, v = [tuple([rng.uniform(-1, 1, shape) for shape in SHAPES]) for _ in range(2)]
     batch = tuple([np.stack([x, 0.5 * x, x[::-1]]) for x in args])
+    inner = lambda g: sum([np.sum(a * b) for a, b in zip(g, v, strict=True)])
+    along = lambda f: lambda *xs: jvp(f, xs, v)[1]
     gradient = grad(program, (0, 1))
+
+    value, slopes = value_and_grad(program, (0, 1))(*args)
+    pushed, second = jvp(program, args, v)[1], along(along(program))(*args)
+    scale = 1.0 + max([np.max(np.abs(s)) for s in slopes])
+
+    def near(got: Any, expected: Any, what: str, size: float = scale) -> None:
+        assert_same(got, expected, what, CLOSE, CLOSE * size)
+
+    if (plain := program.plain()) is not None:
+        near(value, precise.evaluate(plain, *args), "the value against mpmath's", 1.0)
+        near(pushed, precise.derivative(plain, args, v), "jvp against mpmath's")
+        near(second, precise.derivative(plain, args, v, 2), "jvp of jvp against mpmath's", scale**2)
     check_grads(program, args, seed=seed)
-    check_vmap(program, batch, rtol=1e-9)
-    check_vmap(gradient, batch, rtol=1e-9)
+    near(inner(slopes), pushed, "vjp against jvp")
+    near(linearize(program, *args)[1](*v), pushed, "linearize against jvp")
+    for what, found in {
+        "jvp of vjp": lambda: inner(jvp(gradient, args, v)[1]),
+        "vjp of jvp": lambda: inner(grad(along(program), (0, 1))(*args)),
+        "vjp of vjp": lambda: inner(grad(lambda *xs: inner(gradient(*xs)), (0, 1))(*args)),
+        "jvp of vjp of jit": lambda: inner(jvp(grad(jit(program), (0, 1)), args, v)[1]),
+    }.items():
+        near(found(), second, f"{what} against jvp of jvp", scale**2)
+
+    for f in (program, gradient):
+        check_vmap(f, batch, rtol=CLOSE)
+    rows = vmap(program, (0, None))
+    each = np.stack([grad(program)(row, args[1]) for row in batch[0]])
+    near(grad(lambda x: np.sum(rows(x, args[1])))(batch[0]), each, "the gradient of vmap against a loop")
+
     check_jit(program, args, backends=("numpy",))
     # A branch that is known without jit is differentiated op by op: sums are taken in another order.
-    check_jit(gradient, args, backends=backends, rtol=1e-9)
+    check_jit(gradient, args, backends=backends, rtol=CLOSE)
+    near(grad(jit(program), (0, 1))(*args), slopes, "the gradient of jit")
+    near(vmap(jit(program))(*batch), vmap(program)(*batch), "vmap of jit")
     if "xla" in backends:
-        check_jit(program, args, backends=("xla",), rtol=1e-9)
+        check_jit(program, args, backends=("xla",), rtol=CLOSE)
+
+    structs = [ShapeDtypeStruct(x.shape, x.dtype) for x in args]
+    for f, expected in ((program, [value]), (gradient, list(slopes))):
+        for given in (args, structs):
+            graph = make_graph(f)(*given)
+            check(graph)
+            near(list(graph(*args)), expected, "the Graph, evaluated,")
 
 
 def fuzz_round(seed: int, examples: int, backends: Sequence[str]) -> None:
     """Check so many programs, drawn by this seed."""
 
-    @hypothesis.seed(seed)
-    @hypothesis.settings(
-        max_examples=examples, deadline=None, database=None, print_blob=False,
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )  # fmt: skip
+    @_drawn(seed, examples)
     @hypothesis.given(programs())
     def run(program: Program) -> None:
         check_program(program, seed, backends)
@@ -55,33 +101,81 @@ def fuzz_round(seed: int, examples: int, backends: Sequence[str]) -> None:
     run()
 
 
+def fuzz_op(op: Op, examples: int, seed: int = 0, backends: Sequence[str] = ("numpy",)) -> int:
+    """Check an op's rules on so many drawn inputs of its kinds, and return how many of them NumPy took."""
+    dtypes = [
+        d for d, kind in (("float64", "f"), ("float32", "f"), ("float16", "f"), ("complex128", "c")) if kind in op.kinds
+    ]
+    taken = 0
+
+    @_drawn(seed, examples)
+    @hypothesis.given(st.data())
+    def run(data: st.DataObject) -> None:
+        nonlocal taken
+        sample = data.draw(op_samples(op, data.draw(st.sampled_from(dtypes or ["float64"]))))
+        with np.errstate(all="ignore"):
+            try:
+                op.evaluate(*sample.inputs, **sample.params)
+            except TypeError:
+                return  # NumPy does not take the dtype
+            taken += check_rule(op, [sample], seed=seed, backends=backends)
+
+    run()
+    return taken
+
+
+def _drawn(seed: int, examples: int) -> Any:
+    settings = hypothesis.settings(
+        max_examples=examples, deadline=None, database=None, print_blob=False,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )  # fmt: skip
+    return lambda test: hypothesis.seed(seed)(settings(test))
+
+
+def _progress(text: str) -> None:
+    print(f"\r{text:<78}", end="", file=sys.stderr, flush=True)
+
+
+def _fuzz_ops(examples: int, seed: int, backends: Sequence[str]) -> None:
+    count = taken = 0
+    for op in OPS.values():
+        if op.kinds and op.name != "stop_gradient":  # whose derivative is zero by decree
+            _progress(f"{count} ops, {taken} inputs; now {op.name}")
+            taken += fuzz_op(op, examples, seed, backends)
+            count += 1
+    print(f"\n{count} ops on {taken} drawn inputs, nothing found")
+
+
+def _fuzz_programs(minutes: float, seed: int, examples: int, backends: Sequence[str]) -> None:
+    end = time.monotonic() + 60 * minutes
+    rounds = 0
+    while rounds == 0 or time.monotonic() < end:
+        try:
+            fuzz_round(seed + rounds, examples, backends)
+        except BaseException:
+            print(f"\nround of seed {seed + rounds} failed, after {rounds * examples} programs", file=sys.stderr)
+            raise
+        rounds += 1
+        left = max(0.0, end - time.monotonic()) / 60
+        _progress(f"{rounds * examples} programs, {left:.1f} minutes left")
+    print(f"\n{rounds * examples} programs, nothing found")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tracegrad.testing.fuzz", description="Check random programs.")
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0, help="of the first round; each round takes the next")
     parser.add_argument("--examples", type=int, default=ROUND, help="programs a round (default %(default)s)")
-    parser.add_argument(
-        "--xla", action="store_true", help="on XLA, too, which compiles each program for a second or so"
-    )
+    parser.add_argument("--ops", type=int, metavar="N", help="in place of programs, every op on N drawn inputs")
+    parser.add_argument("--xla", action="store_true", help="on XLA, too, which compiles each for a second or so")
     options = parser.parse_args(arguments)
     if options.xla and importlib.util.find_spec("jax") is None:
         parser.error("--xla needs jax: pip install 'tracegrad[xla]'")
     backends = ("numpy", "xla") if options.xla else ("numpy",)
-    end = time.monotonic() + 60 * options.minutes
-    rounds = 0
-    while rounds == 0 or time.monotonic() < end:
-        seed = options.seed + rounds
-        try:
-            fuzz_round(seed, options.examples, backends)
-        except BaseException:
-            print(f"round of seed {seed} failed, after {rounds * options.examples} programs", file=sys.stderr)
-            raise
-        rounds += 1
-        left: Any = max(0.0, end - time.monotonic())
-        print(
-            f"\r{rounds * options.examples} programs, {left / 60:.1f} minutes left", end="", file=sys.stderr, flush=True
-        )
-    print(f"\n{rounds * options.examples} programs, nothing found")
+    if options.ops is not None:
+        _fuzz_ops(options.ops, options.seed, backends)
+    else:
+        _fuzz_programs(options.minutes, options.seed, options.examples, backends)
     return 0
 
 

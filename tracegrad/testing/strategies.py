@@ -1,16 +1,29 @@
-"""Strategies for hypothesis: shapes, dtypes, arrays, indices, pytrees, and random programs. This module imports hypothesis."""
+"""Strategies for hypothesis: shapes, dtypes, arrays, indices, pytrees, inputs of ops and random programs. This module imports
+hypothesis."""
 
 from __future__ import annotations
 
-import functools
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
 
-from tracegrad.types import Shape
+from tracegrad.op import Op, Sample
+from tracegrad.testing.programs import Program, programs
+from tracegrad.types import Shape, type_of
+
+__all__ = [
+    "Program",
+    "arrays",
+    "broadcastable_shapes",
+    "dtypes",
+    "indices",
+    "op_samples",
+    "programs",
+    "pytrees",
+    "shapes",
+]
 
 FLOATS = ("float32", "float64")
 
@@ -104,87 +117,32 @@ def pytrees(leaves: st.SearchStrategy[Any], max_leaves: int = 6) -> st.SearchStr
     )
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Programs. Each step is an expression of values made before. All are smooth, or choices that a small change does not sway,
-# and bounded, so that a program of any length stays finite.
-
-UNARY = (
-    "np.sin({0})", "np.tanh({0})", "np.exp(np.sin({0}))", "-{0}", "0.3 * {0}**2", "np.sqrt(2.0 + np.sin({0}))",
-    "np.log(2.0 + np.cos({0}))", "np.sum({0})", "np.mean({0}, axis=-1)", "np.sum({0}, axis=0, keepdims=True) * 0.5",
-    "np.prod(np.sin({0}), axis=-1)", "np.max({0}, axis=0)", "np.cumsum({0}, -1) * 0.5", "np.cumprod(np.cos({0}), -1)",
-    "{0}.T", "{0}[0]", "{0}[..., [2, 0, 0]]", "{0}[..., ::-1]", "{0}[None]", "np.diagonal({0})", "np.reshape({0}, -1)[:3]",
-    "np.where(np.array([True, False, True]), {0}, np.sin({0}))", "np.sort({0}, axis=-1)", "np.roll({0}, 1)",
-    "np.linalg.solve(np.array([[0.5, -1.0, 0.25], [1.5, 0.75, -0.5], [-0.25, 1.0, 2.0]]), {0})",
-    "np.stack(tg.lax.scan(lambda c, r: (np.sin(c) + r, c * r), 0.5 * {0}[0], {0})[1])",
-    "tg.lax.scan(lambda c, r: (c * 0.5 + r, np.tanh(c)), 0.1 * {0}[0], {0}, reverse=True)[1]",
-    "tg.lax.fori_loop(0, 3, lambda i, c: np.sin(c) * 0.9 + 0.1 * i, {0})",
-    "tg.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, np.sin(c[1]) + 0.2), (0, {0}))[1]",
-    "tg.lax.cond(np.sum({0}) > 0.2, lambda v: np.sin(v) * v, lambda v: 0.5 * v * v, {0})",
-    "tg.lax.map(lambda r: r * np.cos(r), {0})", "tg.checkpoint(lambda v: np.sin(np.sin(v)))({0})",
-    "tg.jit(lambda v: np.tanh(v) * v)({0})",
-)  # fmt: skip
-BINARY = (
-    "{0} + {1}", "{0} - {1}", "{0} * {1}", "{0} / (2.0 + np.sin({1}))", "np.maximum({0}, {1})",
-    "np.where({1} > 0.25, {0} * {1}, np.tanh({0}))", "(2.0 + np.sin({0})) ** np.sin({1})", "{0} @ {1}",
-    "np.dot({0}, {1}) * 0.3", "np.outer({0}, {1})", 'np.einsum("...i,...i->...", {0}, {1})',
-    "np.concatenate([{0}, {1}])[-3:]", "np.stack([{0}, {1}])",
-)  # fmt: skip
-SHAPES = ((3,), (3, 3))  # of the inputs x0, x1
-
-
-class Program:
-    """A function of a vector x0 and a matrix x1 that returns a scalar. Its repr is Python that defines it as `program`."""
-
-    def __init__(self, lines: Sequence[str], unused: Sequence[str]) -> None:
-        total = " + ".join([f"np.sum(np.sin({name}))" for name in unused])
-        body = [*lines, f"return {total}"]
-        self.source = "import numpy as np\nimport tracegrad as tg\n\n\ndef program(x0, x1):\n" + "".join(
-            [f"    {line}\n" for line in body]
-        )
-
-    @functools.cached_property
-    def function(self) -> Callable[..., Any]:
-        names: dict[str, Any] = {}
-        exec(compile(self.source, "<program>", "exec"), names)
-        return names["program"]
-
-    def __call__(self, x0: Any, x1: Any) -> Any:
-        return self.function(x0, x1)
-
-    def __repr__(self) -> str:
-        return f"\n{self.source}"
-
-    def __reduce__(self) -> Any:
-        return _rebuilt, (self.source,)
-
-
-def _rebuilt(source: str) -> Program:
-    program = Program((), ("x0",))
-    program.source = source
-    return program
-
-
 @st.composite
-def programs(draw: st.DrawFn, max_steps: int = 8) -> Program:
-    """Random well-typed programs over NumPy's functions, with loops, branches, checkpoints and jitted parts. They shrink to
-    few short steps; a failing one prints as Python that can be run."""
-    rng = np.random.default_rng(1)
-    values = {f"x{i}": rng.uniform(-1, 1, shape) for i, shape in enumerate(SHAPES)}
-    lines, used = [], set()
-    scope = {"np": np, "tg": sys.modules["tracegrad"]}
-    for _ in range(draw(st.integers(0, max_steps))):
-        template = draw(st.sampled_from(UNARY + BINARY))
-        names = list(values)
-        # Mostly the latest value, so that programs are deep.
-        chosen = [draw(st.just(names[-1]) | st.sampled_from(names)) for _ in range(1 + ("{1}" in template))]
-        expression = template.format(*chosen)
-        try:
-            value = np.asarray(eval(expression, scope, values))
-        except (ValueError, IndexError, TypeError):
-            continue  # NumPy does not take these shapes
-        if 0 < value.size <= 9 and value.ndim <= 2:
-            name = f"x{len(values)}"
-            values[name] = value
-            lines.append(f"{name} = {expression}")
-            used.update(chosen)
-    return Program(lines, [name for name in values if name not in used])
+def op_samples(draw: st.DrawFn, op: Op, dtype: str = "float64", moved: float = 0.1) -> Sample:
+    """Inputs for an op: one of its own samples, in another dtype of floats or complex numbers, whose numbers are moved by up
+    to a tenth of themselves, so that they stay where the op is defined. An elementwise op has new shapes, too."""
+    samples = list(op.samples())
+    kind = np.dtype(dtype).kind
+    if kind == "c" and any([_is_complex(s) for s in samples]):
+        samples = [s for s in samples if _is_complex(s)]  # whose inputs have a structure
+    elif kind != "c":
+        samples = [s for s in samples if not _is_complex(s)] or samples
+    sample = draw(st.sampled_from(samples))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    inputs = list(sample.inputs)
+    arrays = [i for i, x in enumerate(inputs) if isinstance(x, np.ndarray) and x.dtype.kind in "fc"]
+    is_free = op.elementwise and len(arrays) == len(inputs) and all([inputs[i].size for i in arrays])
+    for i, shape in enumerate(draw(broadcastable_shapes(len(inputs)))) if is_free else ():
+        inputs[i] = rng.choice(inputs[i].reshape(-1), shape)
+    for i in arrays:
+        x = inputs[i] * (1 + moved * rng.uniform(-1, 1, np.shape(inputs[i])))
+        if x.ndim and np.all(inputs[i][..., :-1] <= inputs[i][..., 1:]):
+            x = np.sort(x)  # an order is kept
+        if kind == "c" and not _is_complex(sample):
+            x = x + 0.3j * rng.uniform(-1, 1, np.shape(x))
+        inputs[i] = np.asarray(x).astype(dtype if np.iscomplexobj(x) == (kind == "c") else np.asarray(x).dtype)
+    return Sample(tuple(inputs), sample.params)
+
+
+def _is_complex(sample: Sample) -> bool:
+    return any([type_of(x).dtype.kind == "c" for x in sample.inputs])
