@@ -323,6 +323,45 @@ def test_under_shard_map() -> None:
     spec = jax.sharding.PartitionSpec("i")
     f = jax.shard_map(tg.grad(lambda x: np.sum(np.sin(x))), mesh=mesh, in_specs=spec, out_specs=spec)
     same(f(X.astype("float32")), np.cos(X).astype("float32"), rtol=1e-6)
+    step = tg.value_and_grad(lambda x: tg.lax.psum(np.sum(np.sin(x)), "i"))
+    whole = jax.shard_map(step, mesh=mesh, in_specs=spec, out_specs=(jax.sharding.PartitionSpec(), spec))
+    same(whole(X.astype("float32")), (np.sum(np.sin(X)).astype("float32"), np.cos(X).astype("float32")), rtol=1e-6)
+
+
+COLLECTIVE: dict[str, Any] = {
+    "psum": lambda v: v / tg.lax.psum(v, "i"),
+    "pmean": lambda v: v - tg.lax.pmean(v, "i"),
+    "pmax": lambda v: v - tg.lax.pmax(v, "i"),
+    "axis_index": lambda v: v * tg.lax.axis_index("i"),
+    "axis_size": lambda v: v * tg.lax.axis_size("i"),
+    "all_gather": lambda v: v + tnp.sum(tg.lax.all_gather(v, "i")),
+    "psum_scatter": lambda v: v + tg.lax.psum_scatter(tnp.outer(np.arange(4.0), v), "i"),
+    "all_to_all": lambda v: v + tnp.sum(tg.lax.all_to_all(tnp.outer(np.arange(4.0), v), "i", 0, 0), axis=0),
+    "ppermute": lambda v: tg.lax.ppermute(v, "i", [(0, 1), (1, 2), (2, 3), (3, 0)]),
+    "grad": tg.grad(lambda v: np.sum(np.sin(v) * tg.lax.psum(v, "i"))),
+    "grad of pmax": tg.grad(lambda v: np.sum(np.sin(v) * tg.lax.pmax(v, "i"))),
+    "jit": tg.jit(lambda v: np.sin(v) * tg.lax.psum(v, "i") * tg.lax.axis_index("i"), backend="xla"),
+    "grad of jit": tg.grad(
+        lambda v: np.sum(tg.jit(lambda v: v**2 * tg.lax.psum(v, "i") * tg.lax.axis_index("i"), backend="xla")(v))
+    ),
+    "vmap": lambda v: tg.vmap(lambda e: e * tg.lax.psum(e, "i") + tg.lax.axis_index("i"))(v),
+    "scan": lambda v: tg.lax.scan(lambda c, r: (c + tg.lax.psum(r, "i"), c * r), 0.0 * v[0], v)[1],
+}
+
+
+@pytest.mark.parametrize("name", COLLECTIVE)
+def test_collectives_over_an_axis_of_jax(name: str) -> None:
+    f = COLLECTIVE[name]
+    x = np.arange(8.0).reshape(4, 2) + 0.5
+    with jax.enable_x64(True):
+        same(jax.jit(jax.vmap(f, axis_name="i"))(x), tg.vmap(f, axis_name="i")(x))
+
+
+def test_an_axis_that_nobody_maps_over_is_an_error() -> None:
+    with pytest.raises(NameError, match=r"psum at .*test_xla.py.*no axis named 'j' is being mapped over"):
+        jax.vmap(lambda x: tg.lax.psum(x, "j"), axis_name="i")(X)
+    with pytest.raises(NameError, match=r"no axis named 'j' is being mapped over"):
+        tg.jit(lambda x: tg.lax.psum(x, "j"), backend="xla")(X)
 
 
 def test_to_jax_hands_over_functions_of_numpy() -> None:

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from tracegrad.errors import at, user_source
+from tracegrad.jax_arrays import jax_axis_size
 
 
 class Axis(NamedTuple):
-    """An axis that is being mapped over. `depth`, the number of named axes around it, tells two of one name apart."""
+    """An axis that is being mapped over. `depth`, the number of named axes around it, tells two of one name apart; an axis
+    that jax maps over, outside of all ours, has the depth OF_JAX."""
 
     name: Hashable
     size: int
@@ -19,6 +21,9 @@ class Axis(NamedTuple):
 
     def __repr__(self) -> str:
         return f"{self.name!r}:{self.size}"
+
+
+OF_JAX = -1
 
 
 class _State(threading.local):
@@ -48,10 +53,13 @@ def entered(bound: tuple[Axis, ...], batching: Axis | None = None, start: int = 
 
 
 def lookup(name: Hashable, function: str) -> Axis:
-    """The innermost bound axis of this name, or NameError."""
+    """The innermost bound axis of this name, ours or one of jax's, or NameError."""
     for axis in reversed(state.bound):
         if axis.name == name:
             return axis
+    size = jax_axis_size(name)
+    if size is not None:
+        return Axis(name, size, OF_JAX)
     raise unbound(name, function)
 
 

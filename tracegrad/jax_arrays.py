@@ -18,6 +18,17 @@ def is_jax_tracer(value: Any) -> bool:
     return isinstance(value, sys.modules["jax"].core.Tracer)
 
 
+def jax_axis_size(name: Any) -> int | None:
+    """The size of an axis of this name that jax binds around the call (`jax.shard_map`, `jax.vmap`), None if there is none."""
+    jax = sys.modules.get("jax")
+    if jax is None:
+        return None
+    try:
+        return int(jax.lax.axis_size(name))
+    except NameError:
+        return None
+
+
 def xla() -> Any:
     """The module `tracegrad.lower.xla`, which imports jax, or an ImportError that says how to install that."""
     try:

@@ -8,6 +8,9 @@ it there, its rule `collective` says; under another axis' `vmap` it goes on to i
 A derivative taken inside `vmap` is that of the sum of all examples' results: example j gets from each i the cotangent of
 what i made of j's value. So psum is its own transpose, that of all_gather is psum_scatter, and all is as if the
 derivative had been taken outside.
+
+An axis may be jax's as well (`jax.shard_map`, `jax.vmap`), around a function of ours on jax's tracers: the ops then are
+jax's collectives, by their `xla` rules.
 """
 
 from __future__ import annotations
@@ -20,13 +23,14 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.axes import Axis, lookup, state, unbound
+from tracegrad.axes import OF_JAX, Axis, lookup, state, unbound
 from tracegrad.errors import ShapeError, at, user_source
-from tracegrad.op import CollectiveRule, Op, Params, TypeRule, Wanted
+from tracegrad.jax_arrays import xla
+from tracegrad.op import CollectiveRule, Emission, Op, Params, TypeRule, Wanted
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import declare, linear, normalize_axis
 from tracegrad.ops.structural import same_type
-from tracegrad.trace import Tracer, arrays_of, bind
+from tracegrad.trace import Tracer, arrays_of, bind, boxing, unboxed
 from tracegrad.types import ArrayType, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -35,9 +39,12 @@ from tracegrad.types import ArrayType, type_of
 
 def _index_in_trace(axis_name: Axis) -> Tracer:
     """No array decides to which trace an index belongs, so it is recorded here: in the innermost trace of types, which
-    must have begun while the axis was bound."""
+    must have begun while the axis was bound. An axis of jax's lies outside of all traces, and has an index without one."""
     trace = state.trace
-    if trace is None or axis_name not in trace.axes:
+    if trace is None and axis_name.depth == OF_JAX:
+        index = xla().execute(axis_index_op, (), {"axis_name": axis_name})
+        return index if boxing.depth else unboxed(index)
+    if trace is None or (axis_name not in trace.axes and axis_name.depth != OF_JAX):
         raise unbound(axis_name.name, "axis_index")
     index = Tracer(trace, None, user_source(), _INDEX)
     trace.record((axis_index_op, (), (), {"axis_name": axis_name}, index, ()))
@@ -53,6 +60,7 @@ axis_index_op = declare(
     jvp=lambda primals, tangents, out, params: None,
     batch=lambda size, batched, inputs, params: bind(axis_index_op, (), params),
     collective=lambda size, batched, inputs, params: (np.arange(state.start, state.start + size), True),
+    xla=lambda j, inputs, params, out: j.cast(j.lax.axis_index(params["axis_name"].name), out.dtype),
     kinds="",
 )
 
@@ -85,6 +93,16 @@ def _of_all(name: str, rule: CollectiveRule) -> CollectiveRule:
     return collective
 
 
+def _on_jax(name: str, **options: Any) -> Emission:
+    """jax's collective of this name, on the array."""
+
+    def emit(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+        further = {k: v for k, v in params.items() if k != "axis_name"}
+        return getattr(j.lax, name)(inputs[0], params["axis_name"].name, **options, **further)
+
+    return emit
+
+
 def _linear(
     name: str,
     transpose: Callable[..., Any],
@@ -92,9 +110,10 @@ def _linear(
     infer: TypeRule = same_type,
     before: bool = False,
     after: bool = False,
+    **options: Any,
 ) -> Op:
     """A linear collective. `before` and `after`: the input, the output has the examples on axis 0, so that the batch
-    of another axis has to give way."""
+    of another axis has to give way. `options` are for jax's function."""
 
     def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
         x, index = inputs
@@ -103,7 +122,7 @@ def _linear(
 
     op = linear(
         name, _out_of_place(name), transpose,
-        infer=infer, batch=batch, linear=[{0}], kinds="", collective=_of_all(name, collective),
+        infer=infer, batch=batch, linear=[{0}], kinds="", collective=_of_all(name, collective), xla=_on_jax(name, **options),
     )  # fmt: skip
     return op
 
@@ -157,6 +176,8 @@ all_to_all_op: Op = _linear(
     lambda size, batched, inputs, params: (np.swapaxes(_whole(size, batched, inputs[0]), 0, 1), True),
     before=True,
     after=True,
+    split_axis=0,
+    concat_axis=0,
 )
 
 
@@ -206,7 +227,7 @@ def _extreme(name: str, reduce: Callable[..., Any], loses: np.ufunc) -> Op:
     op = declare(
         name, evaluate=_out_of_place(name), infer=same_type, jvp=jvp, vjp=vjp,
         batch=lambda size, batched, inputs, params: bind(op, tuple(inputs), params),
-        collective=_of_all(name, collective), kinds="",
+        collective=_of_all(name, collective), xla=_on_jax(name), kinds="",
     )  # fmt: skip
     return op
 

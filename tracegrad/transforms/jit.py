@@ -298,8 +298,10 @@ class JittedOnXla(Jitted):
                 return self._run(*args, **kwargs)
             with self._enable_x64(True):
                 return self._run(*args, **kwargs)
-        except TypeError:
+        except (TypeError, NameError) as error:  # jax takes a tracer of ours for a type, and sees no axis of ours
             if Tracer not in map(type, tree.tree_leaves((args, kwargs))):
+                if isinstance(error, NameError):
+                    raise
                 others, named = self._packed(args, kwargs)
                 if all([x is y for x, y in zip((*args, *kwargs.values()), (*others, *named.values()), strict=True)]):
                     raise
