@@ -43,7 +43,7 @@ OVERRULED = {"stop_gradient"}
 def test_right_derivatives_pass(dtype: str) -> None:
     params = {"w": RNG.normal(size=(3, 3)).astype(dtype), "b": [X.astype(dtype)], "n": 3}
     f = lambda p, s: {"y": np.tanh(p["w"] @ p["b"][0] * s) * p["n"], "i": 1}
-    assert check_grads(f, (params, 0.5), order=2 if dtype == "float16" else 3, jitted=True).kinks == ()
+    assert check_grads(f, (params, 0.5), order=2 if dtype == "float16" else 3, jitted=True, vmapped=True).kinks == ()
     assert check_grads(f, (params, 0.5), modes="rev", order=1).checked == 2
     assert check_grads(lambda x: np.sum(x), (np.zeros((0, 3), dtype),)).kinks == ()
 
@@ -91,6 +91,23 @@ def test_a_failure_names_leaf_element_numbers_and_rule() -> None:
     assert "test_testing.py" in text
     with pytest.raises(GradientError, match="reverse mode"):
         check_grads(lambda p: wrong(p["w"]), ({"w": X},), modes=("rev",), order=1)
+
+
+def test_a_batching_rule_of_a_derivative_is_checked_too() -> None:
+    def batch(size: int, batched: Any, inputs: Any, params: Any) -> Any:
+        return np.flip(inputs[0], 0) * inputs[1]
+
+    op = elementwise("scaled_for_test", lambda x, y: x * y, lambda d, out, x, y: bind(op, (d, y)), None,
+                     infer=lambda types, params: types[0], samples=lambda: [Sample((X, X))])  # fmt: skip
+    try:
+        op.batch = batch
+        f = lambda x: bind(op, (x, np.array(3.0)))
+        check_grads(f, (X,), jitted=True)
+        for mode in ("fwd", "rev"):
+            with pytest.raises(GradientError, match="mode under vmap"):
+                check_grads(lambda x: np.sin(f(np.sin(x))), (X,), modes=mode, vmapped=True)
+    finally:
+        del OPS["scaled_for_test"]
 
 
 def test_bad_arguments() -> None:
@@ -177,7 +194,13 @@ def test_check_vmap() -> None:
     )
     check_vmap(np.outer, (np.ones((3, 2)), np.ones(4)), in_axes=(0, None))
 
-    op = elementwise("shifted_for_test", np.positive, lambda d, out, x: d, samples=lambda: [Sample((X,))])
+    op = elementwise(
+        "shifted_for_test",
+        lambda x: +x,
+        lambda d, out, x: d,
+        infer=lambda types, params: types[0],
+        samples=lambda: [Sample((X,))],
+    )
     try:
         op.batch = lambda size, batched, inputs, params: bind(op, (np.flip(inputs[0], 0),), params)
         with pytest.raises(AssertionError, match=r"vmap of .*: output\[0, 0\] is .* expected .* elements differ"):

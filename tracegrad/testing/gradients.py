@@ -13,6 +13,7 @@ from tracegrad.graph import Graph
 from tracegrad.op import Op, Params
 from tracegrad.testing.differences import Quotient, quotients
 from tracegrad.trace import bind, parameter_name
+from tracegrad.transforms.batch import vmap
 from tracegrad.transforms.differentiate import jvp, vjp
 from tracegrad.transforms.inspect import make_graph
 from tracegrad.transforms.jit import jit
@@ -81,6 +82,7 @@ def check_grads(
     seed: int = 0,
     directions: int = 2,
     jitted: bool = False,
+    vmapped: bool = False,
 ) -> Report:
     """Hold the derivatives of a function against difference quotients, up to an order.
 
@@ -99,6 +101,7 @@ def check_grads(
         seed: of the random directions.
         directions: how many of them are tried at each order.
         jitted: whether to check the derivatives as `tg.jit` compiles them, too.
+        vmapped: and as `tg.vmap` computes them in a batch, next to those at nine tenths of the arguments.
 
     Returns:
         A `Report` of the kinks that were met and the number of comparisons.
@@ -127,7 +130,7 @@ def check_grads(
     current: Callable[..., Any] = f
     arguments: Sequence[Any] = tuple(args)
     for level in range(1, order + 1):
-        check = _Check(f, current, arguments, level, atol, rtol, eps, rng, jitted)
+        check = _Check(f, current, arguments, level, atol, rtol, eps, rng, jitted, vmapped)
         for _ in range(directions):
             checked += check.along_a_direction(modes, kinks)
         if level < order:
@@ -139,9 +142,22 @@ class _Check:
     """One function, at one order."""
 
     def __init__(
-        self, of: Any, f: Any, args: Any, level: int, atol: Any, rtol: Any, eps: Any, rng: Any, jitted: bool
+        self,
+        of: Any,
+        f: Any,
+        args: Any,
+        level: int,
+        atol: Any = None,
+        rtol: Any = None,
+        eps: Any = None,
+        rng: Any = None,
+        jitted: bool = False,
+        vmapped: bool = False,
     ) -> None:
-        self.of, self.level, self.rng, self.jitted = of, level, rng, jitted
+        self.of, self.level, self.rng = of, level, rng
+        self.runs = [("", lambda g: g)]
+        self.runs += [(" under jit", jit)] if jitted else []
+        self.runs += [(" under vmap", _in_a_batch)] if vmapped else []
         self.atol, self.rtol, self.eps = atol, rtol, eps
         self.flat = _Flat(f, args)
         self.wide = [x.astype(np.complex128 if x.dtype.kind == "c" else np.float64) for x in self.flat.inputs]
@@ -181,9 +197,8 @@ class _Check:
             return 0
         v = [self.drawn(x) for x in flat.inputs]
         expected = self.quotients([t.astype(x.dtype) for t, x in zip(v, self.wide, strict=True)])
-        runs = [("", lambda g: g)] + ([(" under jit", jit)] if self.jitted else [])
         count = 0
-        for how, run in runs:
+        for how, run in self.runs:
             if "fwd" in modes:
                 got = run(lambda *x: jvp(flat, x, tuple(v))[1])(*flat.inputs)
                 for number, (g, q) in enumerate(zip(got, expected, strict=True)):
@@ -294,6 +309,17 @@ class _Check:
                 return
 
 
+def _in_a_batch(g: Callable[..., Any]) -> Callable[..., Any]:
+    """g of the first of two examples, computed for both by vmap."""
+
+    def first(*inputs: Any) -> Any:
+        pairs = [np.stack([x, x * x.dtype.type(0.9)]) for x in inputs]
+        with np.errstate(all="ignore"):  # the other may lie outside of the domain
+            return [out[0] for out in vmap(g)(*pairs)]
+
+    return first
+
+
 def _inner(a: Sequence[Any], b: Sequence[Any]) -> Any:
     """The pairing of cotangents with tangents, as jax has it: real part of the sum of products, without conjugates."""
     return float(np.real(sum([np.sum(np.asarray(x) * np.asarray(y)) for x, y in zip(a, b, strict=True)])))
@@ -322,7 +348,7 @@ def _wrong_rule(op: Op, inputs: list[Any], params: Params, rng: Any) -> tuple[st
         out = bind(op, tuple(values), params)
         return [o for o in (out if op.several else (out,)) if is_inexact(type_of(o).dtype)]
 
-    check = _Check(f, lambda *x: f(*x), [np.asarray(inputs[i]) for i in places], 1, None, None, None, rng, False)
+    check = _Check(f, lambda *x: f(*x), [np.asarray(inputs[i]) for i in places], 1, rng=rng)
     v = [check.drawn(x) for x in check.wide]
     expected = check.quotients(v)
     got = jvp(check.flat, tuple(check.wide), tuple(v))[1]
