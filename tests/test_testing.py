@@ -74,6 +74,15 @@ def test_kinks_are_reported_and_what_lies_beside_them_is_not_right() -> None:
         check_grads(steep, (np.array([0.0]),), order=1)
 
 
+def test_at_a_jump_there_is_no_derivative_to_be_wrong() -> None:
+    steps = lambda x: np.where(x > 1.0, 3.0 * x, x)  # from 1 to 3 at 1
+    assert check_grads(steps, (np.array([1.0, 0.5]),)).checked == 8
+    with pytest.raises(GradientError):
+        check_grads(lambda x: tg.lax.stop_gradient(steps(x)), (np.array([1.0, 0.5]),))
+    # The derivative of a maximum jumps at a tie.
+    assert check_grads(np.maximum, (np.array([1.0, 2.0]), np.array([1.0, 3.0]))).checked == 8
+
+
 def test_a_failure_names_leaf_element_numbers_and_rule() -> None:
     @tg.custom_jvp
     def wrong(x: Any) -> Any:
@@ -95,7 +104,7 @@ def test_a_failure_names_leaf_element_numbers_and_rule() -> None:
 
 def test_a_batching_rule_of_a_derivative_is_checked_too() -> None:
     def batch(size: int, batched: Any, inputs: Any, params: Any) -> Any:
-        return np.flip(inputs[0], 0) * inputs[1]
+        return inputs[0] * inputs[1] * np.arange(1.0, size + 1)[:, None][::-1]  # the first of two rows is doubled
 
     op = elementwise("scaled_for_test", lambda x, y: x * y, lambda d, out, x, y: bind(op, (d, y)), None,
                      infer=lambda types, params: types[0], samples=lambda: [Sample((X, X))])  # fmt: skip

@@ -9,6 +9,7 @@ derivatives of real functions", SIAM Review 40, 1998); it is believed where it a
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -88,7 +89,11 @@ def _extrapolated(rows: Sequence[Any], noise: Any, steps: Sequence[float]) -> tu
     # Steps that cross a jump may agree among themselves; the smallest then tell otherwise.
     last, rough = np.asarray(rows[-1]), 10 * noise / steps[-1]
     crosses = np.abs(best - last) > 1e-3 * (np.abs(best) + np.abs(last)) + rough
-    return np.where(crosses, last, best), np.where(crosses, rough + 1e-6 * np.abs(last), least)
+    value, error = np.where(crosses, last, best), np.where(crosses, rough + 1e-6 * np.abs(last), least)
+    # A quotient that doubles with each half of the step is that of a jump right here, which has no derivative.
+    sizes = [np.abs(row) for row in rows[-4:]]
+    doubles = [np.abs(b - SHRINK * a) <= 0.05 * b for a, b in itertools.pairwise(sizes)]
+    return np.where(np.all(doubles, axis=0) & (sizes[-1] > rough), np.nan, value), error
 
 
 def _with_complex_step(function: Function, x: Arrays, direction: Arrays, found: list[Quotient]) -> list[Quotient]:

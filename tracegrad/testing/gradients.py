@@ -288,11 +288,12 @@ class _Check:
                     ),
                 ]:
                     off = np.abs(g - want) - self.tolerance(want, 0.0)
+                    off = np.where(np.isnan(off), -np.inf, off)  # where there is no quotient
                     backward = label.startswith("reverse")
-                    if off.size and np.nanmax(off) > worst[backward][0]:
-                        at_most = np.unravel_index(int(np.nanargmax(off)), off.shape)
+                    if off.size and np.max(off) > worst[backward][0]:
+                        at_most = np.unravel_index(int(np.argmax(off)), off.shape)
                         worst[backward] = (
-                            float(np.nanmax(off)),
+                            float(np.max(off)),
                             f"most wrong for {name}{index if x.ndim else ''} ({label}): derivative {g[at_most]:.6g}, quotient "
                             f"{want[at_most]:.6g}",
                         )
