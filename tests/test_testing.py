@@ -296,6 +296,28 @@ def test_random_programs_on_xla(program: strategies.Program) -> None:
     fuzz.check_program(program, backends=("numpy", "xla"))
 
 
+# What the fuzz command has found, wrong or falsely reported.
+FOUND = {
+    "a derivative of zero but for rounding, which differs in a batch": """
+import numpy as np
+import tracegrad as tg
+from tracegrad.testing.programs import near_sample
+
+
+def program(x0, x1):
+    x2 = np.sin(x1)
+    x3 = np.sum(x2)
+    x4 = near_sample("safe_divide", 0, x3)
+    return np.sum(np.sin(x0)) + np.sum(np.sin(x4))
+""",
+}
+
+
+@pytest.mark.parametrize(("what", "seed"), [("a derivative of zero but for rounding, which differs in a batch", 1011)])
+def test_programs_that_were_found(what: str, seed: int) -> None:
+    fuzz.check_program(strategies.Program(FOUND[what]), seed)
+
+
 def test_programs_apply_every_op_that_takes_floats() -> None:
     """But for those that give none, of which no derivative is taken."""
     steps = programs.registry_steps()

@@ -69,18 +69,18 @@ def check_program(program: Program, seed: int = 0, backends: Sequence[str] = ("n
         near(found(), second, f"{what} against jvp of jvp", scale**2)
 
     for f in (program, gradient):
-        check_vmap(f, batch, rtol=CLOSE)
+        check_vmap(f, batch, rtol=CLOSE, atol=CLOSE * scale)
     rows = vmap(program, (0, None))
     each = np.stack([grad(program)(row, args[1]) for row in batch[0]])
     near(grad(lambda x: np.sum(rows(x, args[1])))(batch[0]), each, "the gradient of vmap against a loop")
 
     check_jit(program, args, backends=("numpy",))
     # A branch that is known without jit is differentiated op by op: sums are taken in another order.
-    check_jit(gradient, args, backends=backends, rtol=CLOSE)
+    check_jit(gradient, args, backends=backends, rtol=CLOSE, atol=CLOSE * scale)
     near(grad(jit(program), (0, 1))(*args), slopes, "the gradient of jit")
     near(vmap(jit(program))(*batch), vmap(program)(*batch), "vmap of jit")
     if "xla" in backends:
-        check_jit(program, args, backends=("xla",), rtol=CLOSE)
+        check_jit(program, args, backends=("xla",), rtol=CLOSE, atol=CLOSE)
 
     structs = [ShapeDtypeStruct(x.shape, x.dtype) for x in args]
     for f, expected in ((program, [value]), (gradient, list(slopes))):

@@ -22,9 +22,9 @@ from tracegrad.types import is_inexact, type_of
 RTOL = {2: 1e-2, 4: 1e-4, 8: 1e-10}
 
 
-def assert_same(got: Any, expected: Any, what: str, rtol: float | None = None, atol: float = 0.0) -> None:
+def assert_same(got: Any, expected: Any, what: str, rtol: float | None = None, atol: float | None = None) -> None:
     """Raise an AssertionError, with key path and element, unless two trees have equal structures, shapes and dtypes and
-    close values; integers and booleans must be equal."""
+    close values; integers and booleans must be equal. Without `atol` it is a millionth of `rtol`."""
     found, structure = tree.tree_flatten_with_path(got)
     wanted, expected_structure = tree.tree_flatten_with_path(expected)
     if structure != expected_structure:
@@ -39,8 +39,9 @@ def assert_same(got: Any, expected: Any, what: str, rtol: float | None = None, a
         else:
             bytes_of_a_number = w.dtype.itemsize // (1 + (w.dtype.kind == "c"))
             relative = RTOL.get(bytes_of_a_number, 1e-10) if rtol is None else rtol
+            absolute = 1e-6 * relative if atol is None else atol
             with np.errstate(all="ignore"):
-                allowed = atol + relative * np.max(np.abs(w), initial=1e-300, where=np.isfinite(w))
+                allowed = absolute + relative * np.max(np.abs(w), initial=1e-300, where=np.isfinite(w))
                 wrong = ~((np.abs(g - w) <= allowed) | (g == w) | (np.isnan(g) & np.isnan(w)))
         if np.any(wrong):
             index = tuple(map(int, np.argwhere(np.atleast_1d(wrong))[0]))
@@ -52,9 +53,22 @@ def assert_same(got: Any, expected: Any, what: str, rtol: float | None = None, a
 
 
 def check_vmap(
-    f: Callable[..., Any], args: Sequence[Any], in_axes: Any = 0, out_axes: Any = 0, *, rtol: float | None = None
+    f: Callable[..., Any],
+    args: Sequence[Any],
+    in_axes: Any = 0,
+    out_axes: Any = 0,
+    *,
+    rtol: float | None = None,
+    atol: float | None = None,
 ) -> None:
     """Hold `vmap(f, in_axes, out_axes)(*args)` against a loop over the examples, whose results are stacked.
+
+    Args:
+        f: a function of arrays and pytrees of them.
+        args: its arguments, batched.
+        in_axes, out_axes: as for `vmap`.
+        rtol: how close, relative to the largest value in a leaf; by dtype, if None.
+        atol: and absolutely; a millionth of `rtol`, if None.
 
     Raises:
         AssertionError: with key path, element and both values.
@@ -88,11 +102,16 @@ def check_vmap(
         np.asarray(rows[0][0][k]) if target is None else np.stack([np.asarray(r[0][k]) for r in rows], axis=target)
         for k, target in enumerate(targets)
     ]
-    assert_same(got, tree.tree_unflatten(out_structure, stacked), f"vmap of {described(f)}", rtol)
+    assert_same(got, tree.tree_unflatten(out_structure, stacked), f"vmap of {described(f)}", rtol, atol)
 
 
 def check_jit(
-    f: Callable[..., Any], args: Sequence[Any], *, backends: Sequence[str] = ("numpy",), rtol: float | None = None
+    f: Callable[..., Any],
+    args: Sequence[Any],
+    *,
+    backends: Sequence[str] = ("numpy",),
+    rtol: float | None = None,
+    atol: float | None = None,
 ) -> None:
     """Hold a function jitted against the function itself: values, shapes and dtypes; that no argument is written to; that
     results share memory neither with arguments nor with each other, nor are written over by a later call; and that a
@@ -102,7 +121,8 @@ def check_jit(
         f: a function of arrays and pytrees of them.
         args: its arguments.
         backends: "numpy" gives the same bits, "xla" values that are close.
-        rtol: how close; by dtype, if None.
+        rtol: how close, relative to the largest value in a leaf; by dtype, if None.
+        atol: and absolutely; a millionth of `rtol`, if None.
 
     >>> import numpy as np
     >>> from tracegrad.testing import check_jit
@@ -117,7 +137,7 @@ def check_jit(
         first = jitted(*args)
         kept = tree.tree_map(lambda x: np.array(x, copy=True), first)
         second = jitted(*args)
-        assert_same(first, expected, what, 0.0 if backend == "numpy" and rtol is None else rtol)
+        assert_same(first, expected, what, 0.0 if backend == "numpy" and rtol is None else rtol, atol)
         for label, other in (("a second call", second), ("the first result, after a second call,", kept)):
             assert_same(first, other, f"{label} of {what}", 0.0)
         assert_same(tuple(args), before, f"the arguments of {what}, after the call", 0.0)
