@@ -12,6 +12,7 @@ from tracegrad.errors import at, described, require_callable
 from tracegrad.graph import Graph
 from tracegrad.op import Op, Params
 from tracegrad.testing.differences import Quotient, quotients
+from tracegrad.testing.reproduce import reproducible
 from tracegrad.trace import bind, parameter_name
 from tracegrad.transforms.batch import vmap
 from tracegrad.transforms.differentiate import jvp, vjp
@@ -70,6 +71,7 @@ class _Flat:
         return [x for _, x in kept]
 
 
+@reproducible
 def check_grads(
     f: Callable[..., Any],
     args: Sequence[Any],
@@ -108,7 +110,8 @@ def check_grads(
 
     Raises:
         GradientError (an AssertionError): a derivative that is wrong. It names the leaf by key path, the element, both
-            numbers, and the op whose rule is suspected, with the line that it stands in.
+            numbers, and the op whose rule is suspected, with the line that it stands in. Its `reproducer`, like that of
+            the other checks' errors, is this call as Python that can be run.
 
     >>> import numpy as np, tracegrad as tg
     >>> from tracegrad.testing import check_grads

@@ -9,6 +9,7 @@ import numpy as np
 
 from tracegrad.op import Op, Sample
 from tracegrad.testing.gradients import check_grads
+from tracegrad.testing.reproduce import attach
 from tracegrad.testing.variants import check_jit, check_vmap
 from tracegrad.trace import bind
 from tracegrad.types import is_inexact, type_of
@@ -50,28 +51,34 @@ def check_rule(
     count = 0
     for number, sample in enumerate(op.samples() if samples is None else samples):
         count += 1
-        inputs, params = tuple(sample.inputs), dict(sample.params)
+        try:
+            inputs, params = tuple(sample.inputs), dict(sample.params)
 
-        def applied(*xs: Any, params: Any = params) -> Any:
-            return bind(op, xs, params)
+            def applied(*xs: Any, params: Any = params) -> Any:
+                return bind(op, xs, params)
 
-        applied.__name__ = f"{op.name} on sample {number}"
-        out = applied(*inputs)
-        inferred: Any = op.infer([type_of(x) for x in inputs], params)
-        for got, wanted in zip(out if op.several else (out,), inferred if op.several else (inferred,), strict=True):
-            if type_of(got) != wanted:
-                raise AssertionError(f"{applied.__name__}: evaluation gives {type_of(got)}, the type rule {wanted}")
-        if (op.jvp or op.vjp) and any([is_inexact(type_of(x).dtype) for x in inputs]):
-            check_grads(applied, inputs, order=order, seed=seed)
-        arrays = [i for i, x in enumerate(inputs) if isinstance(x, np.ndarray | np.generic)]
-        if op.batch is not None and arrays:
-            # Rows that differ, and stay where the op is defined.
-            other = [x * x.dtype.type(0.9) if i in arrays and x.dtype.kind in "fc" else x for i, x in enumerate(inputs)]
-            stacked = [
-                np.stack([x, y]) if i in arrays else x for i, (x, y) in enumerate(zip(inputs, other, strict=True))
-            ]
-            check_vmap(applied, stacked, tuple([0 if i in arrays else None for i in range(len(inputs))]))
-        check_jit(applied, inputs, backends=backends)
+            applied.__name__ = f"{op.name} on sample {number}"
+            out = applied(*inputs)
+            inferred: Any = op.infer([type_of(x) for x in inputs], params)
+            for got, wanted in zip(out if op.several else (out,), inferred if op.several else (inferred,), strict=True):
+                if type_of(got) != wanted:
+                    raise AssertionError(f"{applied.__name__}: evaluation gives {type_of(got)}, the type rule {wanted}")
+            if (op.jvp or op.vjp) and any([is_inexact(type_of(x).dtype) for x in inputs]):
+                check_grads(applied, inputs, order=order, seed=seed)
+            arrays = [i for i, x in enumerate(inputs) if isinstance(x, np.ndarray | np.generic)]
+            if op.batch is not None and arrays:
+                # Rows that differ, and stay where the op is defined.
+                other = [
+                    x * x.dtype.type(0.9) if i in arrays and x.dtype.kind in "fc" else x for i, x in enumerate(inputs)
+                ]
+                stacked = [
+                    np.stack([x, y]) if i in arrays else x for i, (x, y) in enumerate(zip(inputs, other, strict=True))
+                ]
+                check_vmap(applied, stacked, tuple([0 if i in arrays else None for i in range(len(inputs))]))
+            check_jit(applied, inputs, backends=backends)
+        except Exception as error:
+            attach(error, check_rule, (op, [sample]), {"order": order, "backends": backends, "seed": seed})
+            raise
     if not count:
         raise ValueError(f"check_rule: {op.name} has no samples; give some with samples=[Sample((x,), {{}})]")
     return count

@@ -12,6 +12,7 @@ from tracegrad import tree
 from tracegrad.check import check
 from tracegrad.errors import described, require_callable
 from tracegrad.graph import Graph
+from tracegrad.testing.reproduce import reproducible
 from tracegrad.transforms.batch import vmap
 from tracegrad.transforms.inspect import make_graph
 from tracegrad.transforms.jit import jit
@@ -52,6 +53,7 @@ def assert_same(got: Any, expected: Any, what: str, rtol: float | None = None, a
             )
 
 
+@reproducible
 def check_vmap(
     f: Callable[..., Any],
     args: Sequence[Any],
@@ -105,6 +107,7 @@ def check_vmap(
     assert_same(got, tree.tree_unflatten(out_structure, stacked), f"vmap of {described(f)}", rtol, atol)
 
 
+@reproducible
 def check_jit(
     f: Callable[..., Any],
     args: Sequence[Any],
