@@ -271,6 +271,17 @@ def test_strategies(data: Any) -> None:
     assert set(leaves) <= {1.5}
 
 
+@QUICK
+@hypothesis.given(strategies.keys())
+def test_keys_are_those_of_jax(key: Any) -> None:
+    jax = pytest.importorskip("jax")
+    seed = (int(key[0]) << 32) + int(key[1])
+    with jax.enable_x64(True):
+        made = jax.random.PRNGKey(np.uint64(seed))
+    assert key.dtype == made.dtype == np.uint32
+    np.testing.assert_array_equal(key, made)
+
+
 def drawn(count: int) -> hypothesis.settings:
     return hypothesis.settings(max_examples=count, deadline=None, derandomize=True, database=None,
                                suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip

@@ -19,6 +19,7 @@ __all__ = [
     "broadcastable_shapes",
     "dtypes",
     "indices",
+    "keys",
     "op_samples",
     "programs",
     "pytrees",
@@ -102,6 +103,11 @@ def indices(draw: st.DrawFn, shape: Shape) -> tuple[Any, ...]:
     if draw(st.booleans()):
         parts.append(...)
     return tuple(parts)
+
+
+def keys() -> st.SearchStrategy[np.ndarray[Any, Any]]:
+    """Raw threefry keys, uint32[2], as `jax.random.PRNGKey(seed)` makes them of 64-bit seeds; seed 0 is the simplest."""
+    return st.integers(0, 2**64 - 1).map(lambda seed: np.array([seed >> 32, seed & 0xFFFFFFFF], np.uint32))
 
 
 def pytrees(leaves: st.SearchStrategy[Any], max_leaves: int = 6) -> st.SearchStrategy[Any]:
