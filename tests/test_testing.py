@@ -307,26 +307,18 @@ def test_random_programs_on_xla(program: strategies.Program) -> None:
     fuzz.check_program(program, backends=("numpy", "xla"))
 
 
-# What the fuzz command has found, wrong or falsely reported.
+# What the fuzz command has found, by what was wrong: the seed, and the lines.
 FOUND = {
-    "a derivative of zero but for rounding, which differs in a batch": """
-import numpy as np
-import tracegrad as tg
-from tracegrad.testing.programs import near_sample
+    "a derivative of zero but for rounding errors, which differ in a batch": (
+        1011, ["x2 = np.sin(x1)", "x3 = np.sum(x2)", 'x4 = near_sample("safe_divide", 0, x3)'],
+    ),
+}  # fmt: skip
 
 
-def program(x0, x1):
-    x2 = np.sin(x1)
-    x3 = np.sum(x2)
-    x4 = near_sample("safe_divide", 0, x3)
-    return np.sum(np.sin(x0)) + np.sum(np.sin(x4))
-""",
-}
-
-
-@pytest.mark.parametrize(("what", "seed"), [("a derivative of zero but for rounding, which differs in a batch", 1011)])
-def test_programs_that_were_found(what: str, seed: int) -> None:
-    fuzz.check_program(strategies.Program(FOUND[what]), seed)
+@pytest.mark.parametrize("what", FOUND)
+def test_programs_that_were_found(what: str) -> None:
+    seed, lines = FOUND[what]
+    fuzz.check_program(strategies.Program.of(lines, ["x0", lines[-1].split()[0]]), seed)
 
 
 def test_programs_apply_every_op_that_takes_floats() -> None:
@@ -341,6 +333,8 @@ def test_programs_apply_every_op_that_takes_floats() -> None:
                 assert not floats or not any(
                     [np.size(o) and np.asarray(o).dtype.kind in "fc" for o in (outs if op.several else (outs,))]
                 ), op.name
+    # Fuzzing found that what is rounded to float32 on the way has difference quotients of few digits.
+    assert 'near_sample("astype", 0, {0})' not in steps
     for step in steps[::20]:
         fuzz.check_program(strategies.Program.of([f"x2 = {step.format('x1')}"], ["x0", "x2"]))
 

@@ -126,7 +126,7 @@ def fuzz_op(op: Op, examples: int, seed: int = 0, backends: Sequence[str] = ("nu
 
 def _drawn(seed: int, examples: int) -> Any:
     settings = hypothesis.settings(
-        max_examples=examples, deadline=None, database=None, print_blob=False,
+        max_examples=examples, deadline=None, database=None, print_blob=False, report_multiple_bugs=False,
         suppress_health_check=list(hypothesis.HealthCheck),
     )  # fmt: skip
     return lambda test: hypothesis.seed(seed)(settings(test))

@@ -96,14 +96,15 @@ def _usual(name: str, number: int) -> list[Any]:
 
 @functools.cache
 def registry_steps() -> tuple[str, ...]:
-    """An expression of one value for each sample of each op, so far as it has floats, is small and gives finite floats."""
+    """An expression of one value for each sample of each op, so far as it has floats, is small and gives finite floats, not
+    rounded to fewer digits."""
     found = []
     for op in OPS.values():
         for number, sample in enumerate(_samples(op)) if op.kinds and op.name != "stop_gradient" else ():
             sizes = [np.size(x) for x in sample.inputs]
             if max(sizes, default=0) <= LARGEST and any([_is_moved(x) for x in sample.inputs]):
                 usual = _usual(op.name, number)
-                if any([o.size for o in usual]) and all([o.size and np.all(np.isfinite(o)) for o in usual]):
+                if usual and all([o.size and o.dtype.char in "dD" and np.all(np.isfinite(o)) for o in usual]):
                     found.append(f'near_sample("{op.name}", {number}, {{0}})')
     return tuple(found)
 
