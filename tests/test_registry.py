@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,8 @@ from checks import (
 
 import tracegrad.lax  # for the ops that come with it
 import tracegrad.ops
-from tracegrad.op import OPS
-from tracegrad.types import ArrayType
+from tracegrad.op import OPS, Op
+from tracegrad.types import ArrayType, type_of
 
 # Ops made for one function at a time, and those of a named axis, which mean nothing outside the vmap that binds it:
 # tested where they are used (test_collective.py has the derivatives and batching rules of the latter).
@@ -42,26 +43,34 @@ WITHOUT_SAMPLES = {
 } | COLLECTIVES  # fmt: skip
 
 
-def parameters(*dtypes: Any, only: str = "biufc", make: Any = cases) -> list[Any]:
-    """`op-sample-dtype` for every case that `make` makes of the ops that take `only` these kinds; an op whose samples
-    cannot be made is one failing case."""
-    found = []
-    for op in OPS.values():
-        if not set(op.kinds) <= set(only):
-            continue
-        for dtype in dtypes:
-            label = dtype if isinstance(dtype, str) else "-".join(dtype)
+def ops_in(*dtypes: Any, only: str = "biufc", make: Any = cases) -> list[Any]:
+    """`op-dtype` for every op that takes `only` these kinds and of which `make` makes cases in this dtype, or raises an
+    error, which is the test's to raise."""
+
+    def has_cases(op: Op, dtype: Any) -> bool:
+        try:
+            return any(True for _ in make(op, dtype))
+        except Exception:
+            return True
+
+    return [
+        pytest.param(op, dtype, id=f"{op.name}-{dtype if isinstance(dtype, str) else '-'.join(dtype)}")
+        for op in OPS.values()
+        for dtype in dtypes
+        if set(op.kinds) <= set(only) and has_cases(op, dtype)
+    ]
+
+
+def try_all(op: Op, dtype: Any, *checks: Callable[[Case], None], make: Any = cases) -> None:
+    """The checks on every case that `make` makes of the op, which a failure names."""
+    for number, case in make(op, dtype):
+        for check in checks:
             try:
-                found += [pytest.param(case, id=f"{op.name}-{number}-{label}") for number, case in make(op, dtype)]
+                check(case)
             except Exception as error:
-                found.append(pytest.param(error, id=f"{op.name}-samples-{label}"))
-    return found
-
-
-def sound(case: Any) -> Case:
-    if isinstance(case, Exception):
-        raise case
-    return case
+                of = ", ".join([str(type_of(x)) for x in case.inputs])
+                error.add_note(f"from {check.__name__} of {op.name} in {dtype}, sample {number}, of {of}")
+                raise
 
 
 def test_ops_have_samples_and_rules() -> None:
@@ -85,48 +94,65 @@ def test_every_op_is_tried_in_every_kind() -> None:
     assert {(op.name, kind) for op in OPS.values() for kind in op.kinds} == tried
 
 
-@pytest.mark.parametrize("case", parameters("float64", "float32", "complex128", "complex64", "int64"))
-def test_types(case: Any) -> None:
-    check_types(sound(case))
+@pytest.mark.parametrize("op, dtype", ops_in("float64", "float32", "complex128", "complex64", "int64"))
+def test_types(op: Op, dtype: str) -> None:
+    try_all(op, dtype, check_types)
 
 
-@pytest.mark.parametrize("case", parameters("float16", "uint8", "bool"))
-def test_types_of_less_usual_dtypes(case: Any) -> None:
+@pytest.mark.parametrize("op, dtype", ops_in("float16", "uint8", "bool"))
+def test_types_of_less_usual_dtypes(op: Op, dtype: str) -> None:
     # float16 overflows and underflows where the samples do not.
     with np.errstate(over="ignore", under="ignore"):
-        check_refused_alike(sound(case))
+        try_all(op, dtype, check_refused_alike)
 
 
-@pytest.mark.parametrize("case", parameters("float64", "complex128"))
-def test_first_order(case: Any) -> None:
-    check_first_order(sound(case))
+@pytest.mark.parametrize("op, dtype", ops_in("float64", "complex128"))
+@pytest.mark.parametrize(
+    "check",
+    [
+        check_first_order,
+        check_second_order,
+        check_parts,
+        check_linear,
+        check_traced_rules,
+        check_batched_derivatives,
+        check_layouts,
+    ],
+)
+def test_derivatives(check: Any, op: Op, dtype: str) -> None:
+    try_all(op, dtype, check)
 
 
-@pytest.mark.parametrize("case", parameters("float64", "complex128"))
-def test_second_order(case: Any) -> None:
-    check_second_order(sound(case))
+# The batching rule of an op of floats is tried on floats only: integers made of them lose what the sample promises
+# when they are varied (an order, no zeros).
+@pytest.mark.parametrize("op, dtype", [*ops_in("float64", "complex128"), *ops_in("int64", only="biu")])
+def test_batch(op: Op, dtype: str) -> None:
+    try_all(op, dtype, check_batch)
 
 
-@pytest.mark.parametrize("case", parameters("float64", "float32", "complex64", "complex128"))
-def test_derivative_types(case: Any) -> None:
-    check_derivative_types(sound(case))
+@pytest.mark.parametrize("op, dtype", ops_in("float64", "float32", "complex64", "complex128"))
+def test_derivative_types(op: Op, dtype: str) -> None:
+    try_all(op, dtype, check_derivative_types)
 
 
-@pytest.mark.parametrize("case", parameters("float16"))
-def test_derivative_types_of_halves(case: Any) -> None:
-    with np.errstate(over="ignore", under="ignore"):
+@pytest.mark.parametrize("op, dtype", ops_in("float16"))
+def test_derivative_types_of_halves(op: Op, dtype: str) -> None:
+    def check_unless_refused(case: Case) -> None:
         try:
-            sound(case)(*case.inputs)
+            case(*case.inputs)
         except TypeError:
-            return  # refused, as test_types_of_less_usual_dtypes has it
+            return  # as test_types_of_less_usual_dtypes has it
         check_derivative_types(case)
+
+    with np.errstate(over="ignore", under="ignore"):
+        try_all(op, dtype, check_unless_refused)
 
 
 # In what other dtypes NumPy takes a ufunc's inputs, the type rule has to say as well.
-@pytest.mark.parametrize("case", parameters(*KIND_OF, make=cases_outside))
-def test_types_of_ufuncs_outside_their_kinds(case: Any) -> None:
+@pytest.mark.parametrize("op, dtype", ops_in(*KIND_OF, make=cases_outside))
+def test_types_of_ufuncs_outside_their_kinds(op: Op, dtype: str) -> None:
     with np.errstate(all="ignore"):
-        check_refused_alike(sound(case))
+        try_all(op, dtype, check_refused_alike, make=cases_outside)
 
 
 # Two dtypes at once: what is promoted on the way forward is taken back on the way back.
@@ -138,69 +164,31 @@ ASSIGNS = pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning")
 
 
 @ASSIGNS
-@pytest.mark.parametrize("case", parameters(*MIXED, *MIXED_MORE, *MIXED_KINDS, make=mixed_cases))
-def test_types_of_mixed_dtypes(case: Any) -> None:
-    check_refused_alike(sound(case))
+@pytest.mark.parametrize("op, dtypes", ops_in(*MIXED, *MIXED_MORE, *MIXED_KINDS, make=mixed_cases))
+def test_types_of_mixed_dtypes(op: Op, dtypes: tuple[str, str]) -> None:
+    try_all(op, dtypes, check_refused_alike, make=mixed_cases)
 
 
 @ASSIGNS
-@pytest.mark.parametrize("case", parameters(*MIXED, *MIXED_MORE, *MIXED_KINDS[:2], make=mixed_cases))
-def test_derivative_types_of_mixed_dtypes(case: Any) -> None:
-    check_derivative_types(sound(case))
-    check_parts(case)
+@pytest.mark.parametrize("op, dtypes", ops_in(*MIXED, *MIXED_MORE, *MIXED_KINDS[:2], make=mixed_cases))
+def test_derivative_types_of_mixed_dtypes(op: Op, dtypes: tuple[str, str]) -> None:
+    try_all(op, dtypes, check_derivative_types, check_parts, make=mixed_cases)
 
 
 @ASSIGNS
-@pytest.mark.parametrize("case", parameters(*MIXED, make=mixed_cases))
-def test_derivatives_of_mixed_dtypes(case: Any) -> None:
-    check_first_order(sound(case))
-    check_second_order(case)
-    check_traced_rules(case)
+@pytest.mark.parametrize("op, dtypes", ops_in(*MIXED, make=mixed_cases))
+def test_derivatives_of_mixed_dtypes(op: Op, dtypes: tuple[str, str]) -> None:
+    try_all(op, dtypes, check_first_order, check_second_order, check_traced_rules, make=mixed_cases)
 
 
-@pytest.mark.parametrize("case", parameters("float64", "float32", "complex128", "int64", make=scalar_cases))
-def test_python_scalars(case: Any) -> None:
-    check_types(sound(case))
-    check_derivative_types(case)
+@pytest.mark.parametrize("op, dtype", ops_in("float64", "float32", "complex128", "int64", make=scalar_cases))
+def test_python_scalars(op: Op, dtype: str) -> None:
+    try_all(op, dtype, check_types, check_derivative_types, make=scalar_cases)
 
 
-@pytest.mark.parametrize("case", parameters("float64", "complex128", make=scalar_cases))
-def test_derivatives_of_python_scalars(case: Any) -> None:
-    check_first_order(sound(case))
-    check_second_order(case)
-    check_traced_rules(case)
-
-
-@pytest.mark.parametrize("case", parameters("float64", "complex128"))
-def test_layouts(case: Any) -> None:
-    check_layouts(sound(case))
-
-
-@pytest.mark.parametrize("case", parameters("float64", "complex128"))
-def test_parts_of_the_derivative(case: Any) -> None:
-    check_parts(sound(case))
-
-
-@pytest.mark.parametrize("case", parameters("float64", "complex128"))
-def test_linear(case: Any) -> None:
-    check_linear(sound(case))
-
-
-@pytest.mark.parametrize("case", parameters("float64", "complex128"))
-def test_traced_rules(case: Any) -> None:
-    check_traced_rules(sound(case))
-
-
-@pytest.mark.parametrize("case", parameters("float64", "complex128"))
-def test_batched_derivatives(case: Any) -> None:
-    check_batched_derivatives(sound(case))
-
-
-# The batching rule of an op of floats is tried on floats only: integers made of them lose what the sample promises
-# when they are varied (an order, no zeros).
-@pytest.mark.parametrize("case", [*parameters("float64", "complex128"), *parameters("int64", only="biu")])
-def test_batch(case: Any) -> None:
-    check_batch(sound(case))
+@pytest.mark.parametrize("op, dtype", ops_in("float64", "complex128", make=scalar_cases))
+def test_derivatives_of_python_scalars(op: Op, dtype: str) -> None:
+    try_all(op, dtype, check_first_order, check_second_order, check_traced_rules, make=scalar_cases)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
