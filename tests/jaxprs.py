@@ -17,13 +17,15 @@ import numpy as np
 def run_with_numpy(f: Callable[..., Any], *args: Any) -> Any:
     """`f(*args)` for a function in jax's terms, with NumPy arrays as its leaves."""
     jaxpr, shapes = jax.make_jaxpr(f, return_shape=True)(*args)
-    outputs = run_jaxpr(jaxpr, *jax.tree.leaves(args))
+    with np.errstate(all="ignore"):  # XLA does not warn
+        outputs = run_jaxpr(jaxpr, *jax.tree.leaves(args))
     return jax.tree.unflatten(jax.tree.structure(shapes), [np.asarray(x) for x in outputs])
 
 
-def run_jaxpr(closed: Any, *inputs: Any) -> list[Any]:
-    jaxpr = closed.jaxpr
-    env: dict[Any, Any] = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*closed.consts, *inputs), strict=True))
+def run_jaxpr(given: Any, *inputs: Any) -> list[Any]:
+    """A jaxpr with its constants (jax's ClosedJaxpr) or one that has none."""
+    jaxpr, consts = getattr(given, "jaxpr", given), getattr(given, "consts", ())
+    env: dict[Any, Any] = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *inputs), strict=True))
 
     def read(atom: Any) -> Any:
         return atom.val if hasattr(atom, "val") else env[atom]
@@ -45,7 +47,7 @@ def run_jaxpr(closed: Any, *inputs: Any) -> list[Any]:
 
 
 # Primitives that run an inner jaxpr, and the param that holds it.
-CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr"}
+CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "remat2": "jaxpr", "custom_jvp_call": "call_jaxpr"}
 
 
 def _dot_general(a: Any, b: Any, dimension_numbers: Any, **_: Any) -> Any:
@@ -60,11 +62,23 @@ def _dot_general(a: Any, b: Any, dimension_numbers: Any, **_: Any) -> Any:
     return np.einsum(f"{''.join(of_a)},{''.join(of_b)}->{''.join(out)}", a, b)
 
 
+def _div(x: Any, y: Any) -> Any:
+    """jax's quotient of integers is one, rounded towards zero."""
+    if np.asarray(x).dtype.kind in "iu":
+        return np.sign(x) * np.sign(y) * (np.abs(x) // np.abs(y))
+    return np.divide(x, y)
+
+
 def _broadcast_in_dim(x: Any, shape: Any, broadcast_dimensions: Any, **_: Any) -> Any:
     middle = [1] * len(shape)
     for i, n in zip(broadcast_dimensions, np.shape(x), strict=True):
         middle[i] = n
     return np.broadcast_to(np.reshape(x, middle), shape)
+
+
+def _convert_element_type(x: Any, new_dtype: Any, **_: Any) -> Any:
+    loses = np.iscomplexobj(x) and np.dtype(new_dtype).kind != "c"
+    return np.asarray(np.real(x) if loses else x).astype(new_dtype)
 
 
 def _pad(x: Any, value: Any, padding_config: Any) -> Any:
@@ -104,7 +118,7 @@ _SAME_NAME = [
     "sign", "floor", "ceil", "abs",
 ]  # fmt: skip
 _OTHER_NAME: dict[str, Callable[..., Any]] = {
-    "add": np.add, "add_any": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative,
+    "add": np.add, "add_any": np.add, "sub": np.subtract, "mul": np.multiply, "div": _div, "neg": np.negative,
     "pow": np.power, "max": np.maximum, "min": np.minimum, "atan": np.arctan, "eq": np.equal, "ne": np.not_equal,
     "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "and": np.bitwise_and,
     "or": np.bitwise_or, "not": np.invert, "rsqrt": lambda x: 1.0 / np.sqrt(x),
@@ -117,7 +131,7 @@ PRIMITIVES: dict[str, Callable[..., Any]] = {
     "integer_pow": lambda x, y: x**y if y >= 0 else 1.0 / x**-y,
     "dot_general": _dot_general,
     "broadcast_in_dim": _broadcast_in_dim,
-    "convert_element_type": lambda x, new_dtype, **_: np.asarray(x).astype(new_dtype),
+    "convert_element_type": _convert_element_type,
     "reshape": lambda x, new_sizes, dimensions, **_: np.reshape(
         x if dimensions is None else np.transpose(x, dimensions), new_sizes
     ),
@@ -144,4 +158,5 @@ PRIMITIVES: dict[str, Callable[..., Any]] = {
     "cumsum": _cumulative(np.add),
     "cumprod": _cumulative(np.multiply),
     "custom_linear_solve": _custom_linear_solve,
+    "optimization_barrier": lambda *xs: xs,
 }
