@@ -1,19 +1,24 @@
 """Every op of the registry on XLA: the same values, shapes and dtypes as on NumPy, and the same for its derivatives and
-for batches of it. `pytest tests/test_xla_registry.py -k sin-` is one op."""
+for batches of it. `pytest tests/test_xla_registry.py -k sin-` is one op.
+
+All samples of an op in one dtype are one program, since XLA takes longer over many small programs than over a large one.
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from checks import Case
-from test_registry import parameters, sound
+from checks import Case, cases
+from test_registry import ops_in
 
 import tracegrad as tg
-from tracegrad.op import OPS
+from tracegrad import tree
+from tracegrad.op import OPS, Op
+from tracegrad.testing.variants import assert_same
 from tracegrad.trace import bind
 from tracegrad.types import type_of
 
@@ -26,35 +31,66 @@ TOLERANCE = {"f2": 4e-3, "f4": 2e-5, "f8": 1e-12, "c8": 4e-5, "c16": 1e-12}
 CANCELLING = {"adjugate_tangent": 1.0}  # a determinant of 2 x 2 has no third derivative
 
 
-_count = itertools.count(1)
-
-
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _little_memory() -> Iterator[None]:
-    """Thousands of compiled programs would take gigabytes, and the collector's time."""
+    """Thousands of compiled programs would stay with the tests that come after."""
     yield
-    if next(_count) % 100 == 0:
-        xla.forget()
+    xla.forget()
 
 
-def close(got: Any, expected: Any, least: float = 1e-30) -> None:
-    expected = np.asarray(expected)
-    assert (got.shape, got.dtype) == (expected.shape, expected.dtype)
-    got = np.asarray(got)
-    if expected.dtype.kind not in "fc":
-        np.testing.assert_array_equal(got, expected)
-        return
-    tolerance = TOLERANCE[expected.dtype.str[1:]]
-    finite = np.abs(expected[np.isfinite(expected)])
-    np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance * np.max(finite, initial=least))
+class Part(NamedTuple):
+    """What one sample asks of the program: a function, its inputs, what NumPy makes of them, and what of the results is
+    compared."""
+
+    name: str
+    function: Callable[..., Any]
+    inputs: tuple[Any, ...]
+    expected: Any
+    compared: Callable[[Any], Any] = lambda out: out
 
 
-def on_both(function: Any, *inputs: Any, least: float = 1e-30) -> None:
-    """Hold what XLA makes of a function against what NumPy makes of it."""
-    expected = function(*inputs)
-    got = tg.jit(function, backend="xla")(*inputs)
-    for g, e in zip(got, expected, strict=True):
-        close(g, e, least)
+def hold(parts: Sequence[Part], jit: Callable[..., Any], least: float = 0.0) -> None:
+    """Hold what one program gives for all parts against what NumPy gives for each."""
+    for part, out in zip(parts, results(parts, jit), strict=True):
+        found, structure = tree.tree_flatten_with_path(part.compared(out))
+        wanted, expected_structure = tree.tree_flatten(part.compared(part.expected))
+        assert structure == expected_structure, part.name
+        for (path, got), expected in zip(found, wanted, strict=True):
+            tolerance = TOLERANCE.get(np.asarray(expected).dtype.str[1:], 0.0)
+            assert_same(got, expected, f"{part.name}, result{tree.keystr(path)}", tolerance, tolerance * least)
+
+
+def results(parts: Sequence[Part], jit: Callable[..., Any]) -> list[Any]:
+    """What one program gives for all parts. If it cannot be made, the error is that of the first part to blame."""
+
+    def together(parts: Sequence[Part]) -> list[Any]:
+        program = jit(lambda inputs: [part.function(*xs) for part, xs in zip(parts, inputs, strict=True)])
+        return program([part.inputs for part in parts])
+
+    try:
+        return together(parts) if parts else []
+    except Exception:
+        for part in parts:
+            try:
+                together([part])
+            except Exception as error:
+                error.add_note(f"in {part.name}")
+                raise
+        raise
+
+
+def by_jax(function: Callable[..., Any]) -> Callable[..., Any]:
+    """jit for what calls an op's rule itself: in a Graph the op might be simplified, and another's rule be tried."""
+
+    def program(inputs: Any) -> Any:
+        with xla.x64():
+            return xla.jax.jit(function)(inputs)
+
+    return program
+
+
+def by_us(function: Callable[..., Any]) -> Callable[..., Any]:
+    return tg.jit(function, backend="xla")
 
 
 def settled(case: Case, inputs: Any, out: Any) -> Any:
@@ -69,34 +105,39 @@ def settled(case: Case, inputs: Any, out: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "case", parameters("float64", "float32", "complex128", "complex64", "int64", "uint8", "bool", "float16")
+    ("op", "dtype"), ops_in("float64", "float32", "complex128", "complex64", "int64", "uint8", "bool", "float16")
 )
-def test_values(case: Any) -> None:
-    case = sound(case)
+def test_values(op: Op, dtype: str) -> None:
+    def part(number: int, case: Case) -> Part:
+        def emitted(*inputs: Any) -> tuple[Any, ...]:
+            found = xla.execute(op, inputs, case.params)
+            return tuple([x.value for x in (found if op.several else (found,))])
+
+        def compared(out: Any) -> Any:
+            return settled(case, case.inputs, out)
+
+        return Part(f"{op.name}, sample {number} in {dtype}", emitted, case.inputs, case(*case.inputs), compared)
+
+    parts = []
     with np.errstate(all="ignore"):
-        try:
-            expected = case(*case.inputs)
-        except TypeError:
-            return  # refused on NumPy: test_registry.py has that
-        found = xla.execute(case.op, case.inputs, case.params)
-    values = [x.value for x in (found if case.op.several else (found,))]
-    for got, e in zip(settled(case, case.inputs, values), settled(case, case.inputs, expected), strict=True):
-        close(got, e)
+        for number, case in cases(op, dtype):
+            with suppress(TypeError):  # refused on NumPy: test_registry.py has that
+                parts.append(part(number, case))
+        hold(parts, by_jax)
 
 
-def floats(case: Case) -> list[int]:
-    return [i for i, x in enumerate(case.inputs) if type_of(x).dtype.kind in "fc" and type(x) is not float]
-
-
-@pytest.mark.parametrize("case", parameters("float64", "complex128", only="fcbiu"))
-def test_derivatives(case: Any) -> None:
+@pytest.mark.parametrize(("op", "dtype"), ops_in("float64", "complex128"))
+def test_derivatives(op: Op, dtype: str) -> None:
     """Forward and reverse, with tangents and cotangents drawn at random."""
-    case = sound(case)
-    chosen = floats(case)
-    if not chosen:
-        return
+    with np.errstate(all="ignore"):
+        parts = [derivatives(f"{op.name}, sample {number} in {dtype}", case) for number, case in cases(op, dtype)]
+        hold([part for part in parts if part is not None], by_us, CANCELLING.get(op.name, 0.0))
+
+
+def derivatives(name: str, case: Case) -> Part | None:
+    """Both derivatives of a case, unless it has no floats that move or none that are moved."""
+    chosen = [i for i, x in enumerate(case.inputs) if type_of(x).dtype.kind in "fc" and type(x) is not float]
     rng = np.random.default_rng(0)
-    least = CANCELLING.get(case.op.name, 1e-30)
 
     def like(x: Any) -> Any:
         drawn = rng.normal(size=np.shape(x))
@@ -109,24 +150,28 @@ def test_derivatives(case: Any) -> None:
         outs = bind(case.op, tuple(inputs), case.params)
         return tuple([o for o in (outs if case.op.several else (outs,)) if type_of(o).dtype.kind in "fc"])
 
-    arrays = [np.asarray(case.inputs[i])[()] for i in chosen]
+    def both(xs: Any, ts: Any, cts: Any) -> Any:
+        return {"jvp": tg.jvp(of_chosen, xs, ts)[1], "vjp": tg.vjp(of_chosen, *xs)[1](cts)}
+
+    xs = tuple([np.asarray(case.inputs[i])[()] for i in chosen])
+    outs = of_chosen(*xs)
+    if not xs or not outs:
+        return None
+    inputs = xs, tuple([like(x) for x in xs]), tuple([like(np.asarray(o)) for o in outs])
+    return Part(name, both, inputs, both(*inputs))
+
+
+@pytest.mark.parametrize(("op", "dtype"), ops_in("float64", "complex128", "int64"))
+def test_batches(op: Op, dtype: str) -> None:
     with np.errstate(all="ignore"):
-        outs = of_chosen(*arrays)
-        if not outs:
-            return
-        on_both(lambda *both: tg.jvp(of_chosen, both[: len(arrays)], both[len(arrays) :])[1],
-                *arrays, *[like(x) for x in arrays], least=least)  # fmt: skip
-        cts = tuple([like(np.asarray(o)) for o in outs])
-        on_both(lambda cts, *arrays: tg.vjp(of_chosen, *arrays)[1](cts), cts, *arrays, least=least)
+        parts = [batch(f"{op.name}, sample {number} in {dtype}", case) for number, case in cases(op, dtype)]
+        hold([part for part in parts if part is not None], by_us)
 
 
-@pytest.mark.parametrize("case", parameters("float64", "complex128", "int64"))
-def test_batches(case: Any) -> None:
-    case = sound(case)
+def batch(name: str, case: Case) -> Part | None:
+    """A case on every array twice, unless all it has are Python scalars, which have no axis to map over."""
     arrays = [i for i, x in enumerate(case.inputs) if type(x) is not float]
-    if not arrays:
-        return  # a Python scalar, which has no axis to map over
-    stacked = [np.stack([np.asarray(case.inputs[i])] * 2) for i in arrays]
+    stacked = tuple([np.stack([np.asarray(case.inputs[i])] * 2) for i in arrays])
 
     def of_arrays(*found: Any) -> Any:
         inputs = list(case.inputs)
@@ -135,8 +180,8 @@ def test_batches(case: Any) -> None:
         out = bind(case.op, tuple(inputs), case.params)
         return settled(case, inputs, out if case.op.several else (out,))
 
-    with np.errstate(all="ignore"):
-        on_both(tg.vmap(of_arrays), *stacked)
+    mapped = tg.vmap(of_arrays)
+    return Part(name, mapped, stacked, mapped(*stacked)) if arrays else None
 
 
 def test_every_op_has_a_lowering() -> None:
