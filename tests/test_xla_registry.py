@@ -6,7 +6,7 @@ All samples of an op in one dtype are one program, since XLA takes longer over m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -29,13 +29,6 @@ TOLERANCE = {"f2": 4e-3, "f4": 2e-5, "f8": 1e-12, "c8": 4e-5, "c16": 1e-12}
 
 # Ops with derivatives that are zero, of which both sides have rounding errors: the size of the terms that cancel.
 CANCELLING = {"adjugate_tangent": 1.0}  # a determinant of 2 x 2 has no third derivative
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _little_memory() -> Iterator[None]:
-    """Thousands of compiled programs would stay with the tests that come after."""
-    yield
-    xla.forget()
 
 
 class Part(NamedTuple):
