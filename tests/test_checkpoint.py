@@ -4,7 +4,6 @@ says of them."""
 from __future__ import annotations
 
 import doctest
-import functools
 import importlib
 import re
 import time
@@ -20,7 +19,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxprs import run_with_numpy
-from test_lattice import programs, run
 
 import tracegrad as tg
 from tracegrad import tree
@@ -29,6 +27,7 @@ from tracegrad.graph import Graph
 from tracegrad.op import OPS
 from tracegrad.ops.collective import axis_index, psum
 from tracegrad.ops.conv import conv_general_dilated
+from tracegrad.testing import strategies
 from tracegrad.transforms.call import closed
 from tracegrad.transforms.checkpoint import parts_of
 from tracegrad.types import ArrayType
@@ -569,11 +568,10 @@ def test_the_backward_part_lets_go_of_a_segment_before_the_next(budget: int) -> 
 
 
 @hypothesis.settings(max_examples=25, derandomize=True, deadline=None, database=None)
-@hypothesis.given(steps=programs(), share=st.floats(0.3, 1.2))
-def test_random_programs_under_budgets(steps: Any, share: float) -> None:
+@hypothesis.given(f=strategies.programs(), share=st.floats(0.3, 1.2))
+def test_random_programs_under_budgets(f: strategies.Program, share: float) -> None:
     """Within the budget, and the same derivatives, of whatever is made of a vector and a matrix."""
-    f = functools.partial(run, steps)
-    rng = np.random.default_rng(len(steps))
+    rng = np.random.default_rng(len(f.source))
     args = rng.uniform(-1, 1, 3), rng.uniform(-1, 1, (3, 3))
     graph = tg.make_graph(tg.checkpoint(f))(*args).eqns[0].params["graph"]
     everything = tg.debug.residuals(tg.checkpoint(f, policy=P.everything_saveable), *args).total
