@@ -24,6 +24,7 @@ import tracegrad as tg
 import tracegrad.numpy as tnp
 from tracegrad import tree
 from tracegrad.check import check
+from tracegrad.testing import assert_same
 
 jax.config.update("jax_enable_x64", True)
 
@@ -401,13 +402,10 @@ def agree(name: str, chain: Chain, lib: Library = OURS) -> None:
     ours = composed(lib, chain, lambda p: record.f(p, lib.numpy))(p)
     theirs = truth(name, tuple([t for t in [THEIR_OWN.get(t, t) for t in chain] if t is not identity]))
     assert repr(tree.tree_structure(ours)) == repr(jax.tree.structure(theirs))
-    for a, b in zip(tree.tree_leaves(ours), jax.tree.leaves(theirs), strict=True):
-        assert isinstance(a, np.ndarray | np.generic)
-        assert (a.shape, a.dtype) == (b.shape, b.dtype)
-        assert np.all(np.isfinite(b))
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10 * max(1.0, np.max(np.abs(b), initial=0.0)))
-    for a, b in zip(tree.tree_leaves(p), tree.tree_leaves(before), strict=True):
-        assert np.array_equal(a, b)
+    assert all([isinstance(x, np.ndarray | np.generic) for x in tree.tree_leaves(ours)])
+    assert all([np.all(np.isfinite(x)) for x in tree.tree_leaves(theirs)])
+    assert_same(ours, theirs, name, rtol=1e-10, atol=1e-10)
+    assert_same(p, before, f"the argument of {name}, after the call", 0.0)
 
 
 def variants(chain: Chain) -> list[Chain]:

@@ -2,13 +2,14 @@
 
 from tracegrad.testing.gradients import GradientError, Kink, Report, check_grads
 from tracegrad.testing.rules import check_rule
-from tracegrad.testing.variants import assert_rewrites, check_jit, check_vmap, expect_traces
+from tracegrad.testing.variants import assert_rewrites, assert_same, check_jit, check_vmap, expect_traces
 
 __all__ = [
     "GradientError",
     "Kink",
     "Report",
     "assert_rewrites",
+    "assert_same",
     "check_grads",
     "check_jit",
     "check_rule",

@@ -24,8 +24,21 @@ RTOL = {2: 1e-2, 4: 1e-4, 8: 1e-10}
 
 
 def assert_same(got: Any, expected: Any, what: str, rtol: float | None = None, atol: float | None = None) -> None:
-    """Raise an AssertionError, with key path and element, unless two trees have equal structures, shapes and dtypes and
-    close values; integers and booleans must be equal. Without `atol` it is a millionth of `rtol`."""
+    """Hold that two trees have equal structures, shapes and dtypes and close values; NaNs and integers must be equal.
+
+    Args:
+        got, expected: pytrees of arrays.
+        what: that they are of, for the message.
+        rtol: how close, relative to the largest value in a leaf; by dtype, if None.
+        atol: and absolutely; a millionth of `rtol`, if None.
+
+    Raises:
+        AssertionError: with key path, element and both values.
+
+    >>> import numpy as np
+    >>> from tracegrad.testing import assert_same
+    >>> assert_same({"w": np.array([0.1 + 0.2])}, {"w": np.array([0.3])}, "a sum")
+    """
     found, structure = tree.tree_flatten_with_path(got)
     wanted, expected_structure = tree.tree_flatten_with_path(expected)
     if structure != expected_structure:
