@@ -162,6 +162,23 @@ def test_sums_of_two(axis: int, dtype: str) -> None:
             same_bits(tg.jit(f)(x), f(x))
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "complex64", "complex128", "int8"])
+@pytest.mark.parametrize("columns", [1, 2, 3, 4])
+def test_sums_down_narrow_columns(columns: int, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e30, -1e30])
+    with np.errstate(all="ignore"):
+        for rows in (31, 32, 100, 2048, 2049):
+            x = (rng.normal(size=(rows, columns)) * 100).astype(dtype)
+            odd = x.copy()
+            odd[rng.integers(rows, size=7), 0] = special.astype(dtype)
+            for one in (x, odd, -0.0 * np.abs(x), np.asfortranarray(x), x[::-1], np.repeat(x, 2, 1)[:, ::2]):
+                for f in (lambda x: np.sum(x, 0), lambda x: np.sum(x, 0, keepdims=True)):
+                    same_bits(tg.jit(f)(one), f(one))
+                if dtype != "complex64":  # which NumPy divides in complex128
+                    same_bits(tg.jit(lambda x: np.mean(x, 0))(one), np.mean(one, 0))
+
+
 def test_other_orders_of_jit_and_transforms() -> None:
     f = lambda x: np.sum(chain(x))
     jitted = tg.jit(f)

@@ -125,6 +125,7 @@ class _Writer:
         self.namespace: dict[str, Any] = {
             "array": np.array, "item": item, "own": own, "inf": math.inf, "nan": math.nan,
             "add": np.add, "multiply": np.multiply, "divide": np.divide, "add_reduce": np.add.reduce,
+            "add_accumulate": np.add.accumulate,
             "blas_matmul": np.matmul, "count_nonzero": np.count_nonzero,
             **{f"zero_{c}": np.zeros((), c) for c in "fdFD"},
         }  # fmt: skip
