@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -15,16 +15,18 @@ from hypothesis import strategies as st
 import tracegrad as tg
 from tracegrad.check import check
 from tracegrad.graph import Graph
-from tracegrad.transforms.merge import merge_products
+from tracegrad.transforms.merge import merge_products, merge_rows
 from tracegrad.transforms.simplify import simplify
 
 RNG = np.random.default_rng(0)
 
 
-def merged(f: Callable[..., Any], *args: Any) -> Counter[str]:
+def merged(
+    f: Callable[..., Any], *args: Any, by: Callable[[Graph], Graph] = lambda graph: merge_products(merge_rows(graph))
+) -> Counter[str]:
     """How often each op occurs in the merged Graph, which is held against the one that it is made of."""
     graph = simplify(tg.make_graph(f)(*args))
-    found = merge_products(graph)
+    found = by(graph)
     check(found)
     for got, expected in zip(found(*args), graph(*args), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
@@ -47,8 +49,8 @@ def test_the_gradient_of_an_unrolled_loop() -> None:
     leaves, structure = tg.tree.flatten(params)
     gradient = lambda *flat: tuple(tg.tree.leaves(tg.grad(loss)(tg.tree.unflatten(structure, flat[:-1]), flat[-1])))
     found = merged(gradient, *leaves, xs)
-    # Forward: each x @ u, and each h @ w. Backward: each product with w, one for u, one and a last for w.
-    assert found["matmul"] == 8 + 8 + 1
+    # Forward: x @ u of two steps at once, and each h @ w. Backward: each product with w, one for u, one and a last for w.
+    assert found["matmul"] == 4 + 8 + 1
     assert found["matmul_of_transposes"] == 7 + 1 + 1
     assert (found["sum"], found["reshape"], found["concatenate"]) == (1, 1, 3)
 
@@ -91,6 +93,45 @@ def test_sums_of_products_of_any_kind(data: Any) -> None:
         return total, np.sum(total)
 
     merged(f, *arrays)
+
+
+def test_rows_of_one_array() -> None:
+    of = partial(merged, by=merge_rows)
+    xs, w, v = RNG.normal(size=(10, 10, 4)), RNG.normal(size=(4, 3)), RNG.normal(size=4)
+    # Three at once, and the last alone.
+    expected = {"matmul": 4, "slice": 4 + 9}
+    for f in (
+        lambda xs, w: tuple([xs[t] @ w for t in range(10)]),
+        lambda xs, w: tuple([xs[t] @ w for t in reversed(range(10))]),
+        lambda xs, w: tuple([xs[:, t] @ w for t in range(10)]),
+    ):
+        assert of(f, xs, w) == expected
+    assert of(lambda xs, v: tuple([xs[t] @ v for t in range(10)]), xs, v) == expected
+    assert of(lambda xs, w: tuple([xs[t] @ w for t in range(10)]), xs[0], w) == expected
+    assert of(lambda xs, w: tuple([xs[t] @ w.T for t in range(10)]), xs, w.T)["matmul_of_transposes"] == 4
+    # Rows that are read here and there, of few steps, along the axis that is summed over, or with one factor each.
+    assert of(lambda xs, w: tuple([xs[t] @ w for t in (0, 1, 2, 5, 7, 8, 9, 3, 6)]), xs, w)["matmul"] == 2 + 3
+    assert of(lambda xs, w: tuple([xs[t] @ w for t in range(3)]), xs, w) == {"matmul": 3, "slice": 3}
+    assert of(lambda xs, w: tuple([xs[:, :, t] @ w for t in range(4)]), xs, RNG.normal(size=(10, 3)))["matmul"] == 4
+    assert of(lambda xs, w: tuple([xs[t] @ w[t] for t in range(9)]), xs, RNG.normal(size=(9, 4, 2)))["matmul"] == 9
+    assert of(lambda xs, w: tuple([w @ xs[t] for t in range(9)]), xs, RNG.normal(size=(3, 10)))["matmul"] == 9
+
+
+@settings(deadline=None, max_examples=40, derandomize=True)
+@given(st.data())
+def test_rows_in_any_order(data: Any) -> None:
+    size = data.draw(st.integers(1, 12))
+    axis = data.draw(st.integers(0, 1))
+    places = data.draw(st.lists(st.integers(-size, size - 1), max_size=20))
+    xs, w = RNG.normal(size=(2, size, 3) if axis else (size, 2, 3)), RNG.normal(size=(2, 3, 3))
+
+    def f(xs: Any, w: Any) -> Any:
+        h = np.zeros((2, 3))
+        for i, t in enumerate(places):
+            h = np.tanh(h @ w[0] + (xs[:, t] if axis else xs[t]) @ w[i % 2])
+        return h, np.sum(h)
+
+    merged(lambda xs, w: tuple(tg.tree.leaves(tg.value_and_grad(lambda w: f(xs, w)[1])(w))), xs, w)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "xla"])

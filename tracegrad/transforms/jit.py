@@ -25,7 +25,7 @@ from tracegrad.lower.numpy import lower
 from tracegrad.ops.structural import to_xla_op
 from tracegrad.trace import Tracer, arrays_of, bind, declared_types, holds_jax_array, leaf_names, output_name
 from tracegrad.transforms.call import call
-from tracegrad.transforms.merge import merge_products
+from tracegrad.transforms.merge import merge_products, merge_rows
 from tracegrad.transforms.simplify import simplify
 from tracegrad.types import PYTHON_SCALARS, ArrayType, type_of
 
@@ -315,7 +315,7 @@ class JittedOnXla(Jitted):
         return tuple([self._jax.packed(x) for x in args]), {k: self._jax.packed(x) for k, x in kwargs.items()}
 
     def _simplified(self, graph: Graph) -> Graph:
-        return merge_products(super()._simplified(graph))
+        return merge_products(merge_rows(super()._simplified(graph)))
 
     def _run_with_static(self, *args: Any, **kwargs: Any) -> Any:
         program, others, named = self._program(args, kwargs)

@@ -1,19 +1,25 @@
-"""A pass for XLA alone: many small products as few large ones. What an unrolled loop adds up, step by step, is one product
-of all steps' factors side by side. Sums are rounded in another order, as XLA's own are; NumPy's lowering, whose promise is
-the same bits, has no such pass. XLA has fewer ops to compile, and large products run faster.
+"""Passes for XLA alone: many small products as few large ones. XLA has fewer kernels to compile, and large products run
+faster.
+
+What an unrolled loop adds up, step by step, is one product of all steps' factors side by side (`merge_products`), and what
+its steps read of one array is multiplied for several steps at once (`merge_rows`). Sums are rounded in another order, as
+XLA's own are; NumPy's lowering, whose promise is the same bits, has no such passes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from tracegrad.graph import Atom, Eqn, Graph, Var
 from tracegrad.op import OPS, Op
+from tracegrad.ops.index import slice_entry
 from tracegrad.transforms.simplify import eliminate_dead_code
 
 FEW = 4  # fewer than that are left alone
+PRODUCTS = ("matmul", "matmul_of_transposes")
 
 Side = tuple[tuple[Atom, ...], int]  # arrays to be put side by side, and the axis along which
 
@@ -23,6 +29,14 @@ class Group(NamedTuple):
 
     eqns: list[Eqn]
     sides: tuple[Side, ...]
+
+
+class Row(NamedTuple):
+    """The part at one place along an axis of an array: `xs[i]`, `xs[:, i]`."""
+
+    whole: Atom
+    axis: int
+    place: int
 
 
 def merge_products(graph: Graph) -> Graph:
@@ -127,30 +141,71 @@ def _merged(
 
 def _contracted(eqn: Eqn) -> tuple[int, ...] | None:
     """For each input of a product or a sum, the axis along which it sums; None for other equations."""
-    if eqn.op.name in ("matmul", "matmul_of_transposes") and all([a.type.ndim == 2 for a in eqn.inputs]):
+    if eqn.op.name in PRODUCTS and all([a.type.ndim == 2 for a in eqn.inputs]):
         return 0 if eqn.params.get("left") else 1, 1 if eqn.params.get("right") else 0
     return eqn.params["axes"][:1] if eqn.op.name == "sum" and eqn.params["axes"] else None
 
 
 def _side_by_side(arrays: tuple[Atom, ...], axis: int, makers: dict[Var, Eqn], like: Eqn) -> Eqn:
     """All arrays in one along an axis: a reshape, where they are the rows of one in order."""
-    slices = [makers.get(a) for a in arrays if isinstance(a, Var)]
-    first = slices[0] if slices else None
-    if axis == 0 and first is not None and all([e is not None and _is_row(e) for e in slices]):
-        whole = first.inputs[0]
-        rows = [e.params["index"][0] for e in slices if e is not None and e.inputs[0] is whole]
-        if rows == list(range(whole.type.shape[0])) and len(rows) == len(arrays):
+    rows = [_row(a, makers) for a in arrays]
+    if axis == 0 and rows[0] is not None and rows[0].whole.type.ndim == 3:
+        whole = rows[0].whole
+        if rows == [Row(whole, 0, i) for i in range(whole.type.shape[0])]:
             shape = (whole.type.shape[0] * whole.type.shape[1], whole.type.shape[2])
             return _equation(OPS["reshape"], (whole,), {"shape": shape}, like)
     return _equation(OPS["concatenate"], arrays, {"axis": axis}, like)
 
 
-def _is_row(eqn: Eqn) -> bool:
-    """Whether it is xs[i] of an array of matrices."""
-    if eqn.op.name != "slice" or eqn.inputs[0].type.ndim != 3:
-        return False
-    index = eqn.params["index"]
-    return len(index) == 1 and type(index[0]) is int
+def _row(a: Atom, makers: dict[Var, Eqn]) -> Row | None:
+    """Which row of an array it is, if it is one."""
+    eqn = makers.get(a) if isinstance(a, Var) else None
+    if eqn is None or eqn.op.name != "slice":
+        return None
+    *before, place = eqn.params["index"]
+    return Row(eqn.inputs[0], len(before), place) if type(place) is int and set(before) <= {":"} else None
+
+
+def merge_rows(graph: Graph) -> Graph:
+    """With one product for several of xs[0] @ w, xs[1] @ w, ..., and its rows in place of theirs.
+
+    Of n rows, about sqrt(n) in a row are multiplied at once. XLA compiles equal kernels once, but reading another row makes
+    another kernel, be it a row of xs or of a product: so there are about 2 sqrt(n) of them, where n products have n, and one
+    product for all of xs would have n again.
+    """
+    makers = {v: e for e in graph.eqns for v in e.outputs}
+    alike: dict[Any, dict[int, Eqn]] = {}  # the products of one array's rows with one factor, by the place of the row
+    for eqn in graph.eqns:
+        row = _row(eqn.inputs[0], makers) if eqn.op.name in PRODUCTS and not eqn.params.get("left") else None
+        if row is not None and row.axis < row.whole.type.ndim - 1 and eqn.inputs[1].type.ndim <= 2:
+            key = (row.whole, row.axis, eqn.inputs[1], eqn.op.name, *eqn.params.items())
+            alike.setdefault(key, {}).setdefault(row.place, eqn)
+    instead: dict[Var, list[Eqn]] = {}
+    for (whole, axis, *_), products in alike.items():
+        count = math.isqrt(len(products))
+        blocks: dict[int, dict[int, Eqn]] = {}
+        for place, eqn in products.items():
+            blocks.setdefault(place // count, {})[place] = eqn
+        for number, block in blocks.items():
+            if len(block) == count > 1:
+                instead.update({eqn.outputs[0]: [] for eqn in block.values()})
+                instead[next(iter(block.values())).outputs[0]] = _at_once(Row(whole, axis, number * count), block)
+    eqns = [e for eqn in graph.eqns for e in instead.get(eqn.outputs[0], (eqn,))]
+    return eliminate_dead_code(replace(graph, eqns=tuple(eqns)))
+
+
+def _at_once(first: Row, products: dict[int, Eqn]) -> list[Eqn]:
+    """Products of the rows from the first on, as rows of one product."""
+    whole, axis, start = first
+    like = next(iter(products.values()))
+    before = (":",) * axis
+    span = slice_entry(start, start + len(products), None, whole.type.shape[axis])
+    rows = _equation(OPS["slice"], (whole,), {"index": (*before, span)}, like)
+    product = _equation(like.op, (rows.outputs[0], like.inputs[1]), like.params, like)
+    return [rows, product] + [
+        replace(eqn, op=OPS["slice"], inputs=product.outputs, params={"index": (*before, place - start)})
+        for place, eqn in products.items()
+    ]
 
 
 def _equation(op: Op, inputs: Sequence[Atom], params: Any, like: Eqn) -> Eqn:
