@@ -20,6 +20,7 @@ import pytest
 import tracegrad as tg
 import tracegrad.lax  # for the ops that come with it
 import tracegrad.numpy as tnp
+import tracegrad.random
 from benchmarks.jitted import deep_by_hand, network_step
 from benchmarks.workloads import LIBRARIES, network_data
 from tracegrad import tree

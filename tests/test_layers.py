@@ -20,7 +20,7 @@ ROOMS = [
     {"show", "check"},
     {"ops"},
     {"transforms", "lower"},
-    {"numpy", "lax", "devices"},
+    {"numpy", "lax", "devices", "random"},
     {"nn", "debug", "testing"},
 ]
 

@@ -29,6 +29,7 @@ from checks import (
 
 import tracegrad.lax  # for the ops that come with it
 import tracegrad.ops
+import tracegrad.random
 from tracegrad.op import OPS, Op
 from tracegrad.types import ArrayType, type_of
 

@@ -16,6 +16,7 @@ from checks import Case, cases
 
 import tracegrad as tg
 import tracegrad.lax  # for the ops that come with it
+import tracegrad.random
 from tracegrad.op import OPS, Op, Sample
 from tracegrad.ops.families import elementwise
 from tracegrad.testing import (

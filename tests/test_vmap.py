@@ -18,6 +18,7 @@ from checks import batch_of, cases, choices
 
 import tracegrad as tg
 import tracegrad.lax  # for the ops that come with it
+import tracegrad.random
 from tracegrad import tree
 from tracegrad.errors import ShapeError
 from tracegrad.op import OPS

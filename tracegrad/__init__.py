@@ -51,6 +51,7 @@ __all__ = [
     "make_graph",
     "nn",
     "ops",
+    "random",
     "remat",
     "show",
     "stop_gradient",
@@ -63,15 +64,17 @@ __all__ = [
     "vmap",
 ]
 
+_LATE = ("lax", "random", "testing")
+
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """`lax`, which with its ops is a quarter of the library, and `testing` are loaded when they are asked for."""
-    if name in ("lax", "testing"):
+    """`lax`, which with its ops is a quarter of the library, and what not everyone needs are loaded when asked for."""
+    if name in _LATE:
         return importlib.import_module(f"tracegrad.{name}")
     raise AttributeError(f"module 'tracegrad' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), "lax", "testing"])
+    return sorted([*globals(), *_LATE])

@@ -110,6 +110,10 @@ def type_of(value: Any) -> ArrayType:
     if isinstance(found, ArrayType):
         return found
     if is_jax_array(value):
+        if not isinstance(value.dtype, np.dtype):
+            raise TypeError(
+                f"a jax array of {value.dtype} is not one of numbers; write jax.random.key_data(key) for the numbers of a key"
+            )
         return ArrayType(value.shape, np.dtype(value.dtype), value.weak_type and not value.shape)
     raise TypeError(f"a value of type {type(value).__name__} is not an array: {value!r}")
 

@@ -16,6 +16,7 @@ where `out` is the type of the output, or a tuple of types for an op with severa
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -82,6 +83,12 @@ def in_numpy(function: Callable[..., Any], inputs: Sequence[Any], params: Params
     """What a function written in NumPy calls makes of jax's values, by the rules of the ops that it calls. It must not
     branch on values."""
     return unboxed(function(*[boxed(jnp.asarray(x)) for x in inputs], **params))
+
+
+def threefry2x32(*words: Any) -> Any:
+    """The generator of jax.random: a pair of random words for each two of a key and two of a count."""
+    # Imported at the first use, since jax.extend brings with it what takes 17 ms to load.
+    return importlib.import_module("jax.extend.random").threefry2x32_p.bind(*words)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 
+from tracegrad import random
 from tracegrad.op import Op, Sample
 from tracegrad.testing.programs import Program, programs
 from tracegrad.types import Shape, type_of
@@ -106,8 +107,8 @@ def indices(draw: st.DrawFn, shape: Shape) -> tuple[Any, ...]:
 
 
 def keys() -> st.SearchStrategy[np.ndarray[Any, Any]]:
-    """Raw threefry keys, uint32[2], as `jax.random.PRNGKey(seed)` makes them of 64-bit seeds; seed 0 is the simplest."""
-    return st.integers(0, 2**64 - 1).map(lambda seed: np.array([seed >> 32, seed & 0xFFFFFFFF], np.uint32))
+    """Keys as `tg.random.PRNGKey(seed)` makes them, uint32[2]; seed 0 is the simplest."""
+    return st.integers(0, 2**64 - 1).map(random.PRNGKey)
 
 
 def pytrees(leaves: st.SearchStrategy[Any], max_leaves: int = 6) -> st.SearchStrategy[Any]:
