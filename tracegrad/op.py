@@ -22,7 +22,7 @@ JvpRule = Callable[[Sequence[Any], Sequence[Any], Any, Params], Any]
 # (wanted, cotangent, out, primals, params) -> one cotangent for each wanted input position, None for a zero.
 VjpRule = Callable[[Wanted, Any, Any, Sequence[Any], Params], Sequence[Any]]
 # (input names, input types, which inputs may be broadcast views, params) -> a Python expression of the same bits as
-# `evaluate`, or None for no better way.
+# `evaluate`, or None for no better way. "{out}" in it is where an array to write the result into may go, after a comma.
 Spelling = Callable[[Sequence[str], Sequence[ArrayType], Sequence[bool], Params], "str | None"]
 # (inputs, params, definitions) -> (op, inputs, params) anew, whose inputs may be such triples again, or one input that
 # equals the output, or None.

@@ -273,9 +273,9 @@ class _Writer:
         if op.spell is not None:
             views = [type(a) is Var and not self.roots[a].isdisjoint(self.stretched) for a in eqn.inputs]
             spelled = op.spell(args, types, views, eqn.params)
-            if spelled and any([product in spelled for product in ("blas_matmul(", ".dot(")]):
+            if spelled and "{out}" in spelled:
                 target = self.target(eqn, i, over_inputs=False)
-                spelled = f"{spelled[:-1]}, {target})" if target else spelled
+                spelled = spelled.replace("{out}", f", {target}" if target else "")
         if spelled is None:
             named = [f"{k}={self.text(v)}" for k, v in eqn.params.items()]
             target = self.target(eqn, i) if is_ufunc else ""

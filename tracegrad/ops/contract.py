@@ -92,7 +92,6 @@ def _matmul_on_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType
 # Matrix products.
 
 
-_OF_BLAS = "fdFD"
 _FEW = 1000  # elements of a product up to which the time to enter np.matmul is worth a thought
 
 
@@ -103,7 +102,7 @@ def _matmul(x: Any, y: Any) -> Any:
     A small product of matrices goes through ndarray.dot, which takes half of np.matmul's 1.1 us; it does not warn of
     overflow, as np.dot does not. Otherwise np.matmul, with a copy of what BLAS cannot read: it takes 30 times longer on
     a broadcast view (a cotangent that comes from a sum is one)."""
-    if x.ndim == 2 == y.ndim and x.shape[0] * y.shape[1] <= _FEW and x.dtype.char in _OF_BLAS and y.dtype == x.dtype:
+    if _is_small(x, y):
         return x.dot(y)
     if x.size + y.size > 1000:
         if 0 in x.strides[-2:]:
@@ -113,11 +112,17 @@ def _matmul(x: Any, y: Any) -> Any:
     return np.matmul(x, y)
 
 
-def _spelled_product(args: Sequence[str], types: Sequence[ArrayType], views: Sequence[bool]) -> str | None:
-    x, y = types
-    if x.ndim == 2 == y.ndim and x.shape[0] * y.shape[1] <= _FEW and x.dtype.char in _OF_BLAS and y.dtype == x.dtype:
-        return f"{args[0]}.dot({args[1]})"
-    return None if any(views) else f"blas_matmul({args[0]}, {args[1]})"
+def _is_small(x: Any, y: Any) -> bool:
+    """Whether the product of these matrices, of which the types will do, is a small one for BLAS."""
+    return x.ndim == 2 == y.ndim and x.shape[0] * y.shape[1] <= _FEW and x.dtype.char in "fdFD" and y.dtype == x.dtype
+
+
+def _spelled_product(
+    args: Sequence[str], types: Sequence[ArrayType], views: Sequence[bool], params: Params
+) -> str | None:
+    if _is_small(*types):
+        return f"{args[0]}.dot({args[1]}{{out}})"
+    return None if any(views) else f"blas_matmul({args[0]}, {args[1]}{{out}})"
 
 
 def _outer(x: Any, y: Any) -> Any:
@@ -296,7 +301,7 @@ matmul_op: Op = multilinear(
     "matmul", _matmul, vjp=_matmul_vjp, simplify=_simpler_product,
     infer=_matmul_type, batch=_matmul_batch, kinds="biufc", samples=_matmul_samples, fresh=True,
     contraction=_matmul_contraction, xla=_matmul_on_xla,
-    spell=lambda args, types, views, params: _spelled_product(args, types, views),
+    spell=_spelled_product,
 )  # fmt: skip
 UFUNCS[np.matmul] = matmul_op
 
@@ -337,7 +342,7 @@ def _spelled_turned(
     flags = params["left"], params["right"]
     turned = [".T" if t.ndim == 2 else ".swapaxes(-1, -2)" for t in types]
     sides = [a + t if flag else a for a, t, flag in zip(args, turned, flags, strict=True)]
-    return _spelled_product(sides, [_turned_type(t, flag) for t, flag in zip(types, flags, strict=True)], views)
+    return _spelled_product(sides, [_turned_type(t, flag) for t, flag in zip(types, flags, strict=True)], views, {})
 
 
 # What jit makes of a product of transposes; nothing else does.

@@ -293,7 +293,7 @@ def _spelled_sum(args: Sequence[str], types: Sequence[ArrayType], views: Sequenc
             f"{args[0]}[{before}{i}:{i + 1}]" if params["keepdims"] else f"{args[0]}[{before}{i}]" for i in (0, 1)
         ]
         return f"add(add({first}, {second}), zero_{types[0].dtype.char})"
-    is_narrow = len(shape) == 2 and axes == (0,) and shape[0] >= 32 and 2 <= shape[1] <= 3 and shape[0] <= 2048
+    is_narrow = len(shape) == 2 and axes == (0,) and 32 <= shape[0] <= 2048 and 2 <= shape[1] <= 3
     if is_narrow and types[0].dtype.char in "fdFD" and not params["keepdims"]:
         # NumPy enters its inner loop for each short row; running sums go down the columns, in the same order of addition.
         totals = f"add(add_accumulate({args[0]})[-1], zero_{types[0].dtype.char})"
