@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -441,3 +442,45 @@ except ValueError as error:
 """
     assert "TRACEGRAD_BACKEND=tpu" in run(refused, TRACEGRAD_BACKEND="tpu")
     assert run("import sys, tracegrad; print('jax' in sys.modules)") == "False\n"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What jax does around a program.
+
+
+def test_collectives_between_devices() -> None:
+    out = run(
+        """
+import jax, numpy as np, tracegrad as tg
+from test_xla import COLLECTIVE, same
+devices = np.array(jax.devices())
+spec = jax.sharding.PartitionSpec("i")
+x = np.arange(8.0).reshape(4, 2) + 0.5
+with jax.enable_x64(True):
+    for name, f in COLLECTIVE.items():
+        one = lambda rows: f(rows[0])[None]
+        got = jax.jit(jax.shard_map(one, mesh=jax.sharding.Mesh(devices, ("i",)), in_specs=spec, out_specs=spec))(x)
+        same(got, tg.vmap(f, axis_name="i")(x))
+        assert len(got.sharding.device_set) == 4, name
+print(len(COLLECTIVE))
+""",
+        XLA_FLAGS="--xla_force_host_platform_device_count=4",
+        PYTHONPATH=os.pathsep.join([os.path.dirname(__file__), *sys.path]),
+    )
+    assert out == f"{len(COLLECTIVE)}\n"
+
+
+def test_programs_are_kept_on_disk(tmp_path: Path) -> None:
+    code = """
+import jax, numpy as np, tracegrad as tg
+for option, value in (("min_compile_time_secs", 0.0), ("min_entry_size_bytes", -1)):
+    jax.config.update(f"jax_persistent_cache_{option}", value)
+print(float(tg.jit(tg.grad(lambda x: np.sum(np.sin(x) ** 3)), backend="xla")(np.ones(3))[0]))
+"""
+    printed, kept = set(), set()
+    for _ in range(2):
+        printed.add(run(code, JAX_COMPILATION_CACHE_DIR=str(tmp_path)))
+        kept.add(tuple(sorted([path.name for path in tmp_path.glob("jit_grad*")])))
+    (programs,) = kept  # the second process adds none to those of the first
+    assert programs
+    assert len(printed) == 1
