@@ -23,6 +23,7 @@ from tracegrad import tree
 from tracegrad.check import check
 from tracegrad.errors import DifferentiationError, DtypeError, ShapeError, UnexpectedTracerError
 from tracegrad.graph import evaluate
+from tracegrad.trace import open_levels
 
 jax.config.update("jax_enable_x64", True)
 
@@ -421,6 +422,37 @@ def test_closures_that_escape_are_refused() -> None:
     _, _, escaped = tg.jvp(lambda u: (u, lambda x: np.sin(x + u)), (0.0,), (1.0,), has_aux=True)
     with pytest.raises(UnexpectedTracerError, match="a tracer leaked"):
         escaped(1.0)
+
+
+TRANSFORMS: dict[str, Callable[[Callable[..., Any]], Any]] = {
+    "grad": lambda f: tg.grad(f)(X),
+    "value_and_grad": lambda f: tg.value_and_grad(f)(X),
+    "jvp": lambda f: tg.jvp(f, (X,), (X,)),
+    "vjp": lambda f: tg.vjp(f, X)[1](np.float64(1.0)),
+    "linearize": lambda f: tg.linearize(f, X)[1](X),
+    "linear_transpose": lambda f: tg.linear_transpose(lambda x: 2.0 * f(x), X)(np.float64(1.0)),
+    "hessian": lambda f: tg.hessian(f)(X),
+    "vmap": lambda f: tg.vmap(f)(np.stack([X, X])),
+    "jit": lambda f: tg.grad(tg.jit(f))(X),
+    "make_graph": lambda f: tg.make_graph(f)(X),
+    "checkpoint": lambda f: tg.grad(tg.checkpoint(f))(X),
+    "cond": lambda f: tg.grad(lambda x: tg.lax.cond(x[0] > 0, f, lambda x: np.sum(x), x))(X),
+    "scan": lambda f: tg.grad(lambda x: tg.lax.scan(lambda c, _: (c + f(x), None), 0.0, None, length=2)[0])(X),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_no_trace_stays_open(name: str) -> None:
+    before = set(open_levels)
+    TRANSFORMS[name](lambda x: np.sum(3.0 * x))
+    assert open_levels == before
+
+    def fails(x: Any) -> Any:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        TRANSFORMS[name](fails)
+    assert open_levels == before
 
 
 def test_the_same_tracer_at_two_levels() -> None:

@@ -18,7 +18,7 @@ import jax.numpy as jnp  # noqa: E402
 
 import tracegrad as tg  # noqa: E402
 import tracegrad.numpy as tnp  # noqa: E402
-from tracegrad.errors import ConcretizationTypeError  # noqa: E402
+from tracegrad.errors import ConcretizationTypeError, UnexpectedTracerError  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -303,6 +303,30 @@ def test_devices() -> None:
 # Inside jax's transforms.
 
 
+def test_inside_another_transform_a_function_is_traced_once() -> None:
+    traced = []
+
+    @tg.jit(backend="xla")
+    def f(p: Any) -> Any:
+        traced.append(1)
+        return np.sum(np.sin(p["x"][0]) * p["y"])
+
+    p = {"x": [X], "y": X[0]}
+    expected = tg.grad(lambda p: np.sum(np.sin(p["x"][0]) * p["y"]))(p)
+    for _ in range(2):
+        same(tg.grad(f)(p), expected)
+        same(
+            tg.jvp(f, (p,), (p,))[1],
+            sum([np.sum(v * w) for v, w in zip((X, X[0]), tg.tree.leaves(expected), strict=True)]),
+        )
+    same(tg.jit(tg.grad(f), backend="xla")(p), expected)
+    assert len(traced) == 1
+    leaked: list[Any] = []
+    tg.grad(lambda x: leaked.append(x) or np.sum(x))(X)
+    with pytest.raises(UnexpectedTracerError, match="a tracer leaked"):
+        f({"x": leaked, "y": X[0]})
+
+
 def test_under_jax_jit_grad_and_vmap() -> None:
     x32 = X.astype("float32")
     f = lambda x: np.sum(np.sin(x) ** 2 * x)
@@ -484,3 +508,22 @@ print(float(tg.jit(tg.grad(lambda x: np.sum(np.sin(x) ** 3)), backend="xla")(np.
     (programs,) = kept  # the second process adds none to those of the first
     assert programs
     assert len(printed) == 1
+
+
+def test_the_flag_stays_as_it_was_where_a_function_turns_it_off_within() -> None:
+    out = run("""
+import jax, numpy as np, tracegrad as tg
+inner = tg.jit(np.sin, backend="xla")
+
+@tg.jit(backend="xla")
+def outer(x):
+    with jax.enable_x64(False):
+        assert inner(np.ones(3)).dtype == np.float64
+    return np.sum(x)
+
+assert outer(np.ones(3)).dtype == np.float64
+print(jax.config.jax_enable_x64)
+jax.config.update("jax_enable_x64", True)  # which a thread with a setting of its own would not see
+print(jax.config.jax_enable_x64)
+""")
+    assert out == "False\nTrue\n"

@@ -63,6 +63,11 @@ SCIPY_FUNCTIONS: dict[str, Callable[..., Any]] = {}
 # branch, in which must be all that it computes. Nearly always empty, which is quickly seen.
 capturing: dict[int, Trace] = {}
 
+# The levels of the traces that have not ended, in all threads, and of calls whose jax arrays are in boxes: where there are
+# none, nobody has a tracer that is of use, which is quickly seen.
+open_levels: set[int] = set()
+_open, _close = open_levels.add, open_levels.discard
+
 NO_PARAMS: Params = {}
 _DIRECT = frozenset([np.ndarray, *PYTHON_SCALARS, *(np.dtype(c).type for c in "?bhilqBHILQefdgFDG")])
 _levels = itertools.count()
@@ -99,6 +104,7 @@ class Trace:
         if for_graph or abstract:
             self.for_graph = True
         self.level = next(_levels)
+        _open(self.level)
         self.eqns: list[Equation] = []
         self.record: Callable[[Equation], None] = self.eqns.append
 
@@ -146,6 +152,7 @@ class Trace:
         """Stop recording, if that has not happened, and give locked constants back."""
         if self.record is not _leaked:
             self.finish()
+        _close(self.level)
         if self.locked is not None:
             with _holding:
                 _give_back([array for array, holding in self.locked.values() if holding])
@@ -330,6 +337,7 @@ class _OnJax(Trace):
 
 
 _ON_JAX = _OnJax("jax", None)
+_close(_ON_JAX.level)
 _ON_JAX.level = -1
 
 
@@ -427,9 +435,12 @@ def in_boxes(
     """Call a function with the jax arrays among its arguments in boxes, and take its results out of theirs."""
     args, kwargs = tree_map(box, (args, kwargs))
     boxing.depth += 1
+    level = next(_levels)
+    _open(level)
     try:
         out = function(*args, **kwargs)
     finally:
+        _close(level)
         boxing.depth -= 1
     return out if boxing.depth else tree_map(unboxed, out)
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -44,6 +45,17 @@ _this: Any = sys.modules[__name__]
 def x64() -> Any:
     """The context in which 64-bit types are what they say."""
     return jax.enable_x64(True)
+
+
+class _Contexts(threading.local):
+    """This thread's own such context. To make one takes as long as to enter it; one that is in use must not be entered again,
+    so it is for where 64-bit types are known to be off."""
+
+    def __init__(self) -> None:
+        self.x64 = x64()
+
+
+contexts = _Contexts()
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -277,8 +277,8 @@ def additive(
 
 
 @functools.lru_cache(maxsize=1024)
-def _axis_params(name: str, axis: int | None, ndim: int, keepdims: bool) -> Params:
-    return {"axes": (_axes if name == "sum" else normalize_axes)(axis, ndim, name), "keepdims": keepdims}
+def _axis_params(name: str, axis: int | None, ndim: int, keepdims: Any) -> Params:
+    return {"axes": (_axes if name == "sum" else normalize_axes)(axis, ndim, name), "keepdims": bool(keepdims)}
 
 
 def _spelled_sum(args: Sequence[str], types: Sequence[ArrayType], views: Sequence[bool], params: Params) -> str | None:
@@ -325,7 +325,7 @@ def sum(
     """The sum over the axes (None: all of them), plus `initial`, of the elements where `where` holds."""
     if dtype is out is initial is where is None and type(a) is Tracer and (axis is None or type(axis) is int):
         ndim = a.value.ndim if type(a.value) is ndarray else len(a.shape)
-        return bind(sum_op, (a,), _axis_params("sum", axis, ndim, bool(keepdims)))
+        return bind(sum_op, (a,), _axis_params("sum", axis, ndim, keepdims))
     return _accumulated(sum_op, np.add, _prepared(np.sum, a, dtype, out, where, 0), axis, dtype, keepdims, initial)
 
 
@@ -762,7 +762,7 @@ def mean(
     if dtype is out is where is None and type(a) is Tracer and (axis is None or type(axis) is int):
         if not is_inexact(a.dtype):
             a = astype(a, np.float64)
-        return bind(mean_op, (a,), _axis_params("mean", axis, len(a.shape), bool(keepdims)))
+        return bind(mean_op, (a,), _axis_params("mean", axis, len(a.shape), keepdims))
     reject(np.mean, out=out)
     a = as_array(a)
     axes = normalize_axes(axis, len(shape_of(a)), "mean")

@@ -23,7 +23,16 @@ from tracegrad.jax_arrays import xla
 from tracegrad.lower.calls import Matcher, matcher
 from tracegrad.lower.numpy import lower
 from tracegrad.ops.structural import to_xla_op
-from tracegrad.trace import Tracer, arrays_of, bind, declared_types, holds_jax_array, leaf_names, output_name
+from tracegrad.trace import (
+    Tracer,
+    arrays_of,
+    bind,
+    declared_types,
+    holds_jax_array,
+    leaf_names,
+    open_levels,
+    output_name,
+)
 from tracegrad.transforms.call import call
 from tracegrad.transforms.merge import merge_products, merge_rows
 from tracegrad.transforms.simplify import simplify
@@ -287,26 +296,29 @@ class JittedOnXla(Jitted):
         self._given = options
         self._jax = xla()
         self._programs: OrderedDict[Any, Any] = OrderedDict()
-        self._enable_x64, self._config = self._jax.jax.enable_x64, self._jax.jax.config
+        self._contexts, self._config = self._jax.contexts, self._jax.jax.config
         self._run = self._jax.jax.jit(self._staged(self._fun, None), **options)
         if self._static_argnums or self._static_argnames:
             self._run = self._run_with_static
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if open_levels and _holds_tracer(args, kwargs):
+            return self._as_equation(args, kwargs)
         try:
             if self._config.jax_enable_x64:
                 return self._run(*args, **kwargs)
-            with self._enable_x64(True):
+            with self._contexts.x64:
                 return self._run(*args, **kwargs)
-        except (TypeError, NameError) as error:  # jax takes a tracer of ours for a type, and sees no axis of ours
-            if Tracer not in map(type, tree.tree_leaves((args, kwargs))):
-                if isinstance(error, NameError):
-                    raise
-                others, named = self._packed(args, kwargs)
-                if all([x is y for x, y in zip((*args, *kwargs.values()), (*others, *named.values()), strict=True)]):
-                    raise
-                return self(*others, **named)
-        # Inside another transform: one equation of it.
+        except TypeError:
+            if _holds_tracer(args, kwargs):  # one that has leaked, which jax takes for a type
+                return self._as_equation(args, kwargs)
+            others, named = self._packed(args, kwargs)
+            if all([x is y for x, y in zip((*args, *kwargs.values()), (*others, *named.values()), strict=True)]):
+                raise
+            return self(*others, **named)
+
+    def _as_equation(self, args: Any, kwargs: Any) -> Any:
+        """Inside another transform: one equation of it."""
         entry, leaves, _ = self.entry_of(args, kwargs)
         return tree.tree_unflatten(entry.out_tree, call(entry.graph, [bind(to_xla_op, (x,)) for x in leaves]))
 
@@ -357,9 +369,16 @@ class JittedOnXla(Jitted):
             names = self._names(args, kwargs, static)
             if tree.tree_structure((args, kwargs)).num_leaves != len(leaves):  # with nodes that jax alone knows
                 names = self._jax.names((args, kwargs))
-            graph = trace_graph(
-                flat, types, transform=self._transform, user_function=self._fun, names=names, abstract=True
-            )
+            in_use, self._contexts.x64 = (
+                self._contexts.x64,
+                self._jax.x64(),
+            )  # that one is entered; the function may enter another
+            try:
+                graph = trace_graph(
+                    flat, types, transform=self._transform, user_function=self._fun, names=names, abstract=True
+                )
+            finally:
+                self._contexts.x64 = in_use
             with collector_paused():
                 graph = self._simplified(graph)
             with self._lock:
@@ -384,6 +403,10 @@ class JittedOnXla(Jitted):
     def __reduce__(self) -> Any:
         found = super().__reduce__()
         return found if isinstance(found, str) else (_jitted_on_xla, (*found[1], dict(self._given)))
+
+
+def _holds_tracer(args: Any, kwargs: Any) -> bool:
+    return Tracer in map(type, tree.tree_leaves((args, kwargs)))
 
 
 def _jitted_on_xla(*args: Any) -> JittedOnXla:
