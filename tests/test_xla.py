@@ -327,6 +327,68 @@ def test_inside_another_transform_a_function_is_traced_once() -> None:
         f({"x": leaked, "y": X[0]})
 
 
+OVER_JAX: dict[str, Any] = {  # what is done to a function of one number that is the sine of many
+    "jit": lambda f: tg.jit(f)(1.5),
+    "jit on XLA": lambda f: tg.jit(f, backend="xla")(1.5),
+    "grad": lambda f: tg.grad(lambda w: np.sum(f(w)))(1.5),
+    "value_and_grad of jit": lambda f: tg.value_and_grad(tg.jit(lambda w: np.sum(f(w))))(1.5),
+    "jvp": lambda f: tg.jvp(f, (1.5,), (1.0,)),
+    "vjp": lambda f: (tg.vjp(f, 1.5)[0], tg.vjp(f, 1.5)[1](X)),
+    "linearize": lambda f: (tg.linearize(f, 1.5)[0], tg.linearize(f, 1.5)[1](1.0)),
+    "linear_transpose": lambda f: tg.linear_transpose(tg.linearize(f, 1.5)[1], 1.5)(X),
+    "jacfwd": lambda f: tg.jacfwd(f)(1.5),
+    "jacrev": lambda f: tg.jacrev(f)(1.5),
+    "hessian": lambda f: tg.hessian(lambda w: np.sum(f(w)))(1.5),
+    "vmap": lambda f: tg.vmap(f)(np.array([1.5, 2.5])),
+    "vmap of jit": lambda f: tg.vmap(tg.jit(f))(np.array([1.5, 2.5])),
+    "checkpoint": lambda f: tg.checkpoint(f)(1.5),
+    "make_graph": lambda f: tg.make_graph(f)(1.5)(1.5),
+    "cond": lambda f: tg.jit(lambda w: tg.lax.cond(w > 0, f, lambda w: 0.0 * f(w), w))(1.5),
+    "scan": lambda f: tg.lax.scan(lambda c, _: (c * 0.5, f(c)), 1.5, None, length=3),
+    "while_loop": lambda f: tg.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, f(c[1][0, 0])), (0, X)),
+    "map": lambda f: tg.lax.map(f, np.array([1.5, 2.5])),
+}
+
+
+@pytest.mark.parametrize("name", OVER_JAX)
+def test_a_function_over_a_jax_array_gives_jax_arrays(name: str) -> None:
+    x = tg.device_put(X)
+    expected = OVER_JAX[name](lambda w: np.sin(w * X))
+    for _ in range(2):
+        found = tg.tree.leaves(OVER_JAX[name](lambda w: tnp.sin(w * x)))
+        depends = [
+            leaf for leaf in found if not isinstance(leaf, int | float | np.generic)
+        ]  # carries that do not, are NumPy's
+        assert depends
+        for leaf in depends:
+            assert isinstance(leaf, jax.Array)
+        for got, wanted in zip(found, tg.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(got, wanted, rtol=1e-12)
+            assert got.dtype == np.asarray(wanted).dtype
+
+
+@pytest.mark.parametrize("backend", ["numpy", "xla"])
+def test_a_function_over_a_jax_array_is_traced_once(backend: str) -> None:
+    x = tg.device_put(X)
+    f = tg.jit(lambda w: np.sum(np.sin(x * w)), backend=backend)
+    counts = []
+    for _ in range(3):
+        for w in (1.5, np.float64(1.5), tg.device_put(np.float64(1.5))):
+            same(tg.grad(f)(w), np.sum(np.cos(1.5 * X) * X))
+            same(f(w), np.sum(np.sin(1.5 * X)))
+        counts.append(len(f.trace_log))
+    assert counts[1:] == counts[:-1]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "xla"])
+def test_a_function_over_a_tracer_of_jax_is_traced_anew(backend: str) -> None:
+    kept: list[Any] = []
+    f = tg.jit(lambda w: np.sum(np.sin(kept[-1] * w)), backend=backend)
+    with jax.enable_x64(True):
+        for y in (X, 2 * X):
+            same(jax.jit(lambda y, w: (kept.append(y), tg.grad(f)(w))[1])(y, 1.5), np.sum(np.cos(1.5 * y) * y))
+
+
 def test_under_jax_jit_grad_and_vmap() -> None:
     x32 = X.astype("float32")
     f = lambda x: np.sum(np.sin(x) ** 2 * x)

@@ -15,7 +15,7 @@ from tracegrad.axes import Axis, state
 from tracegrad.collector import collector_calmed, collector_paused
 from tracegrad.errors import RawSource, Source, replay, resolve
 from tracegrad.op import Op, Params
-from tracegrad.trace import Equation, Trace, Tracer, bind, capturing, hidden_behind, tracer_inputs
+from tracegrad.trace import Equation, Trace, Tracer, bind, capturing, hidden_behind, out_of_boxes, tracer_inputs
 from tracegrad.types import ArrayType, type_of
 
 
@@ -128,7 +128,7 @@ class Graph:
     def __call__(self, *arrays: Any) -> tuple[Any, ...]:
         if len(arrays) != len(self.inputs):
             raise TypeError(f"graph {self.name!r} takes {len(self.inputs)} arrays, got {len(arrays)}")
-        return tuple(evaluate(self, arrays))
+        return out_of_boxes(tuple(evaluate(self, arrays)))
 
 
 def axes_of(params: Params) -> frozenset[Axis]:

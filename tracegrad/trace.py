@@ -420,9 +420,17 @@ def accepting_jax(function: Callable[..., Any]) -> Callable[..., Any]:
             for x in (*args, *kwargs.values()) if kwargs else args:
                 if type(x) is not ndarray and holds_jax_array(x):
                     return in_boxes(function, args, kwargs)
+            return out_of_boxes(function(*args, **kwargs))  # the function may hold jax arrays of its own
         return function(*args, **kwargs)
 
     return accepting
+
+
+def out_of_boxes(out: Any) -> Any:
+    """Results as the user gets them: jax arrays without their boxes, but for those of a call inside another that has boxes."""
+    if type(out) in _DIRECT or boxing.depth:
+        return out
+    return tree.tree_map(unboxed, out) if any(map(is_boxed, tree.tree_leaves(out))) else out
 
 
 def in_boxes(

@@ -19,7 +19,7 @@ from tracegrad.axes import state
 from tracegrad.collector import collector_paused
 from tracegrad.errors import at, clip, described, require_callable, user_source
 from tracegrad.graph import Graph, graphs_in, trace_graph
-from tracegrad.jax_arrays import xla
+from tracegrad.jax_arrays import is_jax_tracer, xla
 from tracegrad.lower.calls import Matcher, matcher
 from tracegrad.lower.numpy import lower
 from tracegrad.ops.structural import to_xla_op
@@ -29,8 +29,10 @@ from tracegrad.trace import (
     bind,
     declared_types,
     holds_jax_array,
+    is_boxed,
     leaf_names,
     open_levels,
+    out_of_boxes,
     output_name,
 )
 from tracegrad.transforms.call import call
@@ -116,7 +118,7 @@ class Jitted:
         entry, leaves, is_plain = self.entry_of(args, kwargs)
         if Tracer in map(type, leaves) or Tracer in map(type, entry.graph.consts.values()) or entry.graph.axes:
             # Recorded in the traces that the tracers belong to, or in that of the vmap whose axis it names.
-            return tree.tree_unflatten(entry.out_tree, call(entry.graph, leaves))
+            return out_of_boxes(tree.tree_unflatten(entry.out_tree, call(entry.graph, leaves)))
         if is_plain:
             if entry.matches is _matches_nothing:
                 entry.matches = matcher(tree.tree_structure(args), leaves) or _matches_nothing
@@ -194,7 +196,7 @@ class Jitted:
             entry = Entry(*self._traced(fun, args, kwargs, key[1], types))
             self.trace_log.append(self._reason(key, types, self._names(args, kwargs, key[1])))
             del self.trace_log[:-LOG_SIZE]
-            if Tracer not in map(type, entry.graph.consts.values()):  # else it is of one enclosing trace only
+            if not any(map(_is_traced, entry.graph.consts.values())):  # else it is of one enclosing trace only
                 self._latest = (key, types)
                 self._entries[key] = entry
                 while len(self._entries) > CACHE_SIZE:
@@ -403,6 +405,11 @@ class JittedOnXla(Jitted):
     def __reduce__(self) -> Any:
         found = super().__reduce__()
         return found if isinstance(found, str) else (_jitted_on_xla, (*found[1], dict(self._given)))
+
+
+def _is_traced(x: Any) -> bool:
+    """Whether it is a tracer of an enclosing trace, of ours or of jax's, and not just a jax array in a box."""
+    return type(x) is Tracer and (not is_boxed(x) or is_jax_tracer(x.value))
 
 
 def _holds_tracer(args: Any, kwargs: Any) -> bool:
