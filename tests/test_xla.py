@@ -327,6 +327,12 @@ def test_inside_another_transform_a_function_is_traced_once() -> None:
         f({"x": leaked, "y": X[0]})
 
 
+def with_rule(f: Any) -> Any:
+    g = tg.custom_vjp(f)
+    g.defvjp(lambda w: (f(w), None), lambda _, ct: (np.sum(ct),))
+    return g
+
+
 OVER_JAX: dict[str, Any] = {  # what is done to a function of one number that is the sine of many
     "jit": lambda f: tg.jit(f)(1.5),
     "jit on XLA": lambda f: tg.jit(f, backend="xla")(1.5),
@@ -341,6 +347,7 @@ OVER_JAX: dict[str, Any] = {  # what is done to a function of one number that is
     "hessian": lambda f: tg.hessian(lambda w: np.sum(f(w)))(1.5),
     "vmap": lambda f: tg.vmap(f)(np.array([1.5, 2.5])),
     "vmap of jit": lambda f: tg.vmap(tg.jit(f))(np.array([1.5, 2.5])),
+    "vmap of custom_vjp": lambda f: tg.vmap(with_rule(f))(np.array([1.5, 2.5])),
     "checkpoint": lambda f: tg.checkpoint(f)(1.5),
     "make_graph": lambda f: tg.make_graph(f)(1.5)(1.5),
     "cond": lambda f: tg.jit(lambda w: tg.lax.cond(w > 0, f, lambda w: 0.0 * f(w), w))(1.5),

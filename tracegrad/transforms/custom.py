@@ -29,7 +29,7 @@ from tracegrad.errors import (
 from tracegrad.graph import trace_graph
 from tracegrad.op import Op, Params, Wanted
 from tracegrad.ops.collective import axis_index_op
-from tracegrad.trace import Tracer, accepting_jax, arrays_of, bind, boxed, kind_of, unboxed
+from tracegrad.trace import Tracer, accepting_jax, arrays_of, bind, boxed, is_boxed, kind_of, unboxed
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.linear import transposed_jvp, transposed_vjp
 from tracegrad.types import ArrayType, is_inexact, type_of
@@ -80,7 +80,11 @@ def _called(leaves: Sequence[Any], rules: Rules) -> Any:
 def _evaluate(*arrays: Any, rules: Rules) -> tuple[Any, ...]:
     outputs = tuple(rules.call(*arrays))
     for o in outputs:
-        if type(o) is Tracer and not any(type(a) is Tracer and a.origin.level >= o.origin.level for a in arrays):
+        if (
+            type(o) is Tracer
+            and not is_boxed(o)
+            and not any(type(a) is Tracer and a.origin.level >= o.origin.level for a in arrays)
+        ):
             raise UnexpectedTracerError(
                 f"the function {rules.name!r} with custom derivatives uses {o.described()} from outside; pass it as an "
                 "argument, since its derivative rule knows only of arguments"
