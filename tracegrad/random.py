@@ -19,7 +19,6 @@ import numpy as np
 
 from tracegrad.errors import DtypeError, ShapeError, at, user_source
 from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import shape_of
 from tracegrad.ops.threefry import threefry2x32
 from tracegrad.trace import accept_jax, as_array
 from tracegrad.types import type_of
@@ -122,17 +121,19 @@ def _shape(shape: Any, name: str) -> tuple[int, ...]:
 def _key(key: Any, name: str) -> Any:
     key = as_array(key)
     found = type_of(key)
-    way_out = "write tg.random.PRNGKey(0) for a key, and tg.vmap for an array of keys"
-    if found.dtype != np.uint32:
-        raise DtypeError(f"random.{name}{at(user_source())}: a key is u32[2], got {found}; {way_out}")
-    if shape_of(key) != (2,):
-        raise ShapeError(f"random.{name}{at(user_source())}: a key is u32[2], got {found}; {way_out}")
+    if (found.dtype, found.shape) != (np.uint32, (2,)):
+        raise (ShapeError if found.dtype == np.uint32 else DtypeError)(
+            f"random.{name}{at(user_source())}: a key is u32[2], got {found}; write tg.random.PRNGKey(0) for a key, and "
+            "tg.vmap for an array of keys"
+        )
     return key
 
 
 def _integer(x: Any, name: str, what: str) -> Any:
     """A scalar as uint64, where negative numbers are what they are in two's complement."""
-    x = np.int64(x) if type(x) is int and x < 0 else np.uint64(x) if type(x) is int else as_array(x)
+    if type(x) is int:
+        x = np.int64(x) if x < 0 else np.uint64(x)
+    x = as_array(x)
     found = type_of(x)
     if found.dtype.kind not in "iu":
         raise DtypeError(f"random.{name}{at(user_source())}: {what} must be an integer, got {found}; write int({what})")

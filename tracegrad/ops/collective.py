@@ -30,7 +30,7 @@ from tracegrad.op import CollectiveRule, Emission, Op, Params, TypeRule, Wanted
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import declare, linear, normalize_axis
 from tracegrad.ops.structural import same_type
-from tracegrad.trace import Tracer, arrays_of, bind, boxing, unboxed
+from tracegrad.trace import Tracer, arrays_of, bind, out_of_boxes
 from tracegrad.types import ArrayType, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -43,7 +43,7 @@ def _index_in_trace(axis_name: Axis) -> Tracer:
     trace = state.trace
     if trace is None and axis_name.depth == OF_JAX:
         index = xla().execute(axis_index_op, (), {"axis_name": axis_name})
-        return index if boxing.depth else unboxed(index)
+        return out_of_boxes(index)
     if trace is None or (axis_name not in trace.axes and axis_name.depth != OF_JAX):
         raise unbound(axis_name.name, "axis_index")
     index = Tracer(trace, None, user_source(), _INDEX)

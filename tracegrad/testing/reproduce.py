@@ -257,9 +257,8 @@ class Script:
         if is_jax_array(x) and not is_jax_tracer(x):
             return f"{self.module('tracegrad')}.device_put({self.array(np.asarray(x), where)})"
         if isinstance(x, Op) and getattr(x.samples, "__module__", "").startswith("tracegrad."):
-            self.imports |= {"import tracegrad.lax", "import tracegrad.random"} & {
-                f"import {m}" for m in sys.modules
-            }  # some ops come with it
+            # Some ops come with these.
+            self.imports |= {f"import {m}" for m in ("tracegrad.lax", "tracegrad.random") if m in sys.modules}
             return f'{self.imported("tracegrad.op", "OPS")}["{x.name}"]'
         if isinstance(x, ModuleType) and _importable(x):
             return self.module(x.__name__, wanted)

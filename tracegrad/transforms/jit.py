@@ -371,10 +371,8 @@ class JittedOnXla(Jitted):
             names = self._names(args, kwargs, static)
             if tree.tree_structure((args, kwargs)).num_leaves != len(leaves):  # with nodes that jax alone knows
                 names = self._jax.names((args, kwargs))
-            in_use, self._contexts.x64 = (
-                self._contexts.x64,
-                self._jax.x64(),
-            )  # that one is entered; the function may enter another
+            # The context in use is entered already; the function may come to enter one itself.
+            in_use, self._contexts.x64 = self._contexts.x64, self._jax.x64()
             try:
                 graph = trace_graph(
                     flat, types, transform=self._transform, user_function=self._fun, names=names, abstract=True
