@@ -16,6 +16,8 @@ import numpy as np
 import tracegrad as tg
 from tracegrad.check import check
 from tracegrad.op import OPS, Op, Sample
+from tracegrad.ops.masks import filled
+from tracegrad.testing.rules import check_linear_at_zero
 from tracegrad.trace import UFUNCS, bind
 from tracegrad.transforms.linear import transposed_jvp, transposed_vjp
 from tracegrad.types import PYTHON_SCALARS, ArrayType, type_of
@@ -343,7 +345,7 @@ def check_first_order(case: Case) -> None:
             found = transposed_vjp(case.op, wanted, tangents, out, case.inputs, case.params)
         else:
             found = case.op.jvp(case.inputs, tangents, out, case.params)
-        found = found if case.op.several else (found,)
+        found = map(filled, found if case.op.several else (found,))
         pairs = zip(found, plain, strict=True)
         return tuple([np.zeros(type_of(o).shape) if t is None else t for t, o in pairs if _kind(o) in "fc"])
 
@@ -376,6 +378,16 @@ def check_second_order(case: Case) -> None:
     for t, d in zip(push(reverse, points, ts), differences(reverse, points, ts), strict=True):
         close(t, d, f"{case.op.name}: jvp of the vjp against differences of the vjp", 1e-6 * slack(outs))
     check_transpose(reverse, points, 5, f"{case.op.name}: vjp of the vjp against its jvp", 1e-8 * slack(outs))
+
+
+def check_at_zero(case: Case) -> None:
+    """Both derivatives are linear, at tangents and cotangents that are zero too: each rule, differentiated again in these,
+    is itself, whatever their numbers; and where they are zero nothing depends on the inputs."""
+    function, positions = of_active(case), active(case)
+    xs = [case.inputs[i] for i in positions]
+    outs = function(*xs) if positions else ()
+    if outs:
+        check_linear_at_zero(function, xs, 10, case.op.name, 1e-9 * slack(outs))
 
 
 def check_derivative_types(case: Case) -> None:
@@ -417,7 +429,7 @@ def check_parts(case: Case) -> None:
     def reverse(wanted: tuple[int, ...], cts: list[Any]) -> list[Any]:
         ct = cts if op.several else cts[0]
         rule = transposed_jvp if op.vjp is None else lambda op, *rest: op.vjp(*rest)
-        got = list(rule(op, wanted, ct, out, inputs, params))
+        got = [filled(g) for g in rule(op, wanted, ct, out, inputs, params)]
         assert len(got) == len(wanted)
         for i, g in zip(wanted, got, strict=True):
             found = type_of(inputs[i])

@@ -24,8 +24,7 @@ from tracegrad.errors import (
     UnsupportedFunctionError,
 )
 from tracegrad.op import OPS
-from tracegrad.ops import create, elementwise
-from tracegrad.ops.elementwise import safe_divide, safe_multiply
+from tracegrad.ops import create
 
 jax.config.update("jax_enable_x64", True)
 
@@ -117,7 +116,8 @@ def test_at_kinks() -> None:
     assert tg.grad(np.maximum, (0, 1))(3.0, 3.0) == (0.5, 0.5)
     assert tg.grad(np.minimum, (0, 1))(3.0, 3.0) == (0.5, 0.5)
     assert tg.grad(np.hypot, (0, 1))(0.0, 0.0) == (0.0, 0.0)
-    assert tg.grad(np.arctan2, (0, 1))(0.0, 0.0) == (0.0, 0.0)
+    with quiet():
+        assert np.isnan(tg.grad(np.arctan2, (0, 1))(0.0, 0.0)).all()
     assert tg.grad(np.copysign)(-0.0, 1.0) == 1.0
     assert tg.grad(np.heaviside, (0, 1))(0.0, 0.3) == (0.0, 1.0)
     assert tg.grad(lambda x: np.clip(x, 0.0, 1.0))(0.0) == 0.5
@@ -245,7 +245,7 @@ MASKED: dict[str, tuple[Callable[[Any], Any], float]] = {
 @pytest.mark.parametrize("name", MASKED)
 def test_masked_branches_add_zero(name: str) -> None:
     f, singular = MASKED[name]
-    x = np.array([singular, 0.7])
+    x = np.array([singular, 1.7 if name.startswith("arccosh") else 0.7])
     masked = lambda x: np.sum(np.where(x != singular, f(x), x))
     with quiet():
         once = tg.grad(masked)(x)
@@ -763,45 +763,6 @@ def test_types_and_shapes_have_plain_answers() -> None:
 
     tg.grad(f)(np.ones((2, 3), np.float32))
     tg.eval_shape(f, tg.ShapeDtypeStruct((2, 3), np.float32))
-
-
-@pytest.mark.parametrize("keep", [elementwise.safe_divide, elementwise.safe_multiply])
-@pytest.mark.parametrize(
-    "d", [np.array([0.0, 1.5], np.float32), np.zeros(2, np.float16), np.array([0, 2j], np.complex64)]
-)
-def test_keeping_zeros_keeps_the_dtype(keep: Any, d: Any) -> None:
-    for y in (2.0, 3):
-        out = keep(d, y)
-        assert out.dtype == d.dtype
-        assert out[0] == 0
-
-
-@pytest.mark.parametrize("size", [4, 10_000])
-@pytest.mark.parametrize("f, ufunc", [(safe_divide, np.divide), (safe_multiply, np.multiply)])
-def test_products_that_keep_zeros(f: Any, ufunc: Any, size: int) -> None:
-    d, y = [
-        np.array(v, float) for v in zip(*itertools.product([0, -0.0, 2, -3, np.inf, np.nan], repeat=2), strict=True)
-    ]
-    with np.errstate(all="ignore"):
-        plain = ufunc(d, y)
-        expected = np.where((d == 0) & np.isnan(plain), d, plain)
-        one_by_one = [f(a, b) for a, b in zip(d, y, strict=True)]
-        many = [f(*[np.concatenate([v[i : i + 1], np.ones(size)]) for v in (d, y)])[0] for i in range(len(d))]
-        once = f(np.tile(d, size // 4), np.tile(y, size // 4)).reshape(-1, len(d))
-    for got in (one_by_one, many, *once[:2]):
-        np.testing.assert_array_equal(got, expected)
-        np.testing.assert_array_equal(np.signbit(got)[expected == 0], np.signbit(expected)[expected == 0])
-
-
-@pytest.mark.parametrize("size", [4, 10_000])
-def test_products_that_keep_zeros_warn_where_they_should(size: int) -> None:
-    ones, zeros = np.ones(size), np.zeros(size)
-    with pytest.warns(RuntimeWarning, match="divide by zero"):
-        safe_divide(ones, zeros)
-    with pytest.warns(RuntimeWarning, match="overflow"):
-        safe_multiply(1e200 * ones, 1e200 * ones)
-    assert not safe_divide(zeros, zeros).any()
-    assert not safe_multiply(zeros, np.inf * ones).any()
 
 
 def test_a_choice_between_truth_values_is_traced_by_types() -> None:

@@ -12,6 +12,7 @@ from checks import (
     Case,
     cases,
     cases_outside,
+    check_at_zero,
     check_batch,
     check_batched_derivatives,
     check_derivative_types,
@@ -31,6 +32,7 @@ import tracegrad.lax  # for the ops that come with it
 import tracegrad.ops
 import tracegrad.random
 from tracegrad.op import OPS, Op
+from tracegrad.ops.masks import filled
 from tracegrad.types import ArrayType, type_of
 
 # Ops made for one function at a time, and those of a named axis, which mean nothing outside the vmap that binds it:
@@ -113,6 +115,7 @@ def test_types_of_less_usual_dtypes(op: Op, dtype: str) -> None:
     [
         check_first_order,
         check_second_order,
+        check_at_zero,
         check_parts,
         check_linear,
         check_traced_rules,
@@ -197,6 +200,7 @@ def test_derivatives_of_python_scalars(op: Op, dtype: str) -> None:
 
 
 def scaled(x: Any) -> Any:
+    x = filled(x)
     return tuple([scaled(v) for v in x]) if isinstance(x, tuple | list) else None if x is None else x * 1.001
 
 

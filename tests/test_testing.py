@@ -19,6 +19,7 @@ import tracegrad.lax  # for the ops that come with it
 import tracegrad.random
 from tracegrad.op import OPS, Op, Sample
 from tracegrad.ops.families import elementwise
+from tracegrad.ops.masks import filled
 from tracegrad.testing import (
     GradientError,
     assert_rewrites,
@@ -160,6 +161,7 @@ class Doubled:
         return tuple(map(self.doubled, found)) if isinstance(found, list | tuple) else self.doubled(found)
 
     def doubled(self, x: Any) -> Any:
+        x = filled(x)
         if x is None:
             return None
         while type(x) is tg.trace.Tracer and x.value is not None:

@@ -47,6 +47,16 @@ Emission = Callable[[Any, Sequence[Any], Params, Any], Any]
 # (input positions, params) -> whether the op is jointly linear in these inputs.
 Linearity = Callable[[Iterable[int], Params], bool]
 
+
+class MaskRules(NamedTuple):
+    """The rules of an op that takes derivatives with masks as they are, and whether it has to know them, since its partial
+    derivatives may be infinite where it is finite itself; see ops/masks.py."""
+
+    jvp: JvpRule
+    vjp: VjpRule
+    singular: bool = True
+
+
 EVERY: frozenset[int] = frozenset(range(1 << 10))
 
 
@@ -85,7 +95,8 @@ class Op:
     inlined    the Graph that may stand in the op's place
     linear_if  in what other inputs the op is jointly linear, where its params decide that
     xla        its lowering to XLA, for all but ufuncs that jax.lax has (see lower/xla.py)
-    unguarded  the op that it is wherever the result of that is finite, and that is cheaper
+    masked     its derivative for tangents and cotangents that are structurally zero in places (see ops/masks.py)
+    nonnegative whether its derivative is a matrix without negative elements, so that a mask goes through it as an array does
     contraction how much an op computes that sums products (matmul, einsum, convolution), and whether in batches
     """
 
@@ -105,7 +116,9 @@ class Op:
         "kinds",
         "linear",
         "linear_if",
+        "masked",
         "name",
+        "nonnegative",
         "prune",
         "repeats",
         "runs_user_code",
@@ -113,7 +126,6 @@ class Op:
         "several",
         "simplify",
         "spell",
-        "unguarded",
         "vjp",
         "weak",
         "xla",
@@ -146,7 +158,8 @@ class Op:
         inlined: Inlining | None = None,
         linear_if: Linearity | None = None,
         contraction: Contraction | None = None,
-        unguarded: Callable[[], Op] | None = None,
+        masked: MaskRules | None = None,
+        nonnegative: bool = False,
         xla: Emission | None = None,
     ) -> None:
         self.name = name
@@ -172,7 +185,8 @@ class Op:
         self.prune = prune
         self.inlined = inlined
         self.contraction = contraction
-        self.unguarded = unguarded
+        self.masked = masked
+        self.nonnegative = nonnegative
         self.xla = xla
         self.linear_if = linear_if
         # A derivative of an op that is linear in all inputs together never looks at their values.

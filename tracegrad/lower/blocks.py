@@ -11,7 +11,6 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,6 @@ from tracegrad.types import ArrayType
 # Black-Scholes: half as many take 4 % longer, twice as many 3 %). From the third on a second thread pays for being woken.
 LARGE, BLOCK, SHARED = 1 << 17, 1 << 15, 1 << 18
 CHAIN = 3  # ops from which on a chain is worth its own function
-_ARITHMETIC = (np.add, np.subtract, np.multiply, np.divide, np.negative)
-_GUARDS = 64  # beyond so many each is checked by itself
 
 
 def _run(*arrays: Any, function: Callable[..., Any], types: tuple[ArrayType, ...]) -> tuple[Any, ...]:
@@ -39,16 +36,6 @@ chain_op = Op(
     evaluate=_run,
     infer=lambda types, params: params["types"],
     several=True,
-    fresh=True,
-    kinds="",
-)
-
-# The sum of a block: finite only if all its elements are.
-_total_op = Op(
-    "total",
-    evaluate=np.add.reduce,
-    infer=lambda types, params: ArrayType((), types[0].dtype),
-    spell=lambda args, types, views, params: f"add_reduce({args[0]})",
     fresh=True,
     kinds="",
 )
@@ -82,7 +69,7 @@ def with_chains(graph: Graph, compiled: Callable[[Graph, int], Callable[..., Any
             read = [a for e in chain.values() for a in e.inputs if type(a) is Var and a not in made]
             outputs = tuple([v for v in made if v in returned or any(i not in chain for i in readers[v])])
             part = Graph(tuple(dict.fromkeys(read)), tuple(chain.values()), outputs, {}, f"chain{number}")
-            params = {"function": _guarded(part, compiled), "types": part.out_types}
+            params = {"function": compiled(part, len(part.outputs)), "types": part.out_types}
             eqns.append(Eqn(chain_op, part.inputs, params, outputs, part.eqns[0].raw_source))
         chain.clear()
         made.clear()
@@ -101,55 +88,6 @@ def with_chains(graph: Graph, compiled: Callable[[Graph, int], Callable[..., Any
             eqns.append(eqn)
     flush()
     return Graph(graph.inputs, tuple(eqns), graph.outputs, graph.consts, graph.name)
-
-
-def _guarded(part: Graph, compiled: Callable[[Graph, int], Callable[..., Any]]) -> Callable[..., Any]:
-    """The function of a chain. Ops that guard against NaN cost several passes over a block; so each block is first run
-    without the guards, and again with them where one may have been needed or a floating-point error occurred."""
-    filled = len(part.outputs)
-    if not any([e.op.unguarded for e in part.eqns]):
-        return compiled(part, filled)
-    checked = _checked(part)
-    eqns: list[Eqn] = []
-    totals: list[Var] = []
-    for eqn in part.eqns:
-        eqns.append(eqn if eqn.op.unguarded is None else replace(eqn, op=eqn.op.unguarded()))
-        if eqn.outputs[0] in checked:
-            totals.append(Var(ArrayType((), eqn.outputs[0].type.dtype)))
-            eqns.append(Eqn(_total_op, eqn.outputs, {}, (totals[-1],), eqn.raw_source))
-    outputs = (*totals, *part.outputs)
-    quick = compiled(Graph(part.inputs, tuple(eqns), outputs, {}, f"{part.name}_unguarded"), filled)
-    careful = compiled(part, filled)
-
-    def function(*arrays: Any) -> None:
-        raising: Any = {kind: "raise" for kind, action in np.geterr().items() if action != "ignore"}
-        try:
-            with np.errstate(**raising):
-                is_sound = np.isfinite(sum(quick(*arrays)))
-        except FloatingPointError:
-            is_sound = False
-        if not is_sound:
-            careful(*arrays)  # with the warnings that are due
-
-    return function
-
-
-def _checked(part: Graph) -> set[Var]:
-    """Few variables, one of which is NaN wherever a guard has its effect: arithmetic makes NaN of NaN."""
-    guarded = {e.outputs[0] for e in part.eqns if e.op.unguarded}
-    if len(guarded) > _GUARDS:
-        return guarded
-    shown: dict[Var, frozenset[Var]] = {}  # the guarded ones whose NaN a variable shows
-    for eqn in part.eqns:
-        if eqn.op.unguarded or eqn.op.evaluate in _ARITHMETIC:
-            v = eqn.outputs[0]
-            shown[v] = frozenset().union({v} & guarded, *[shown.get(a, ()) for a in eqn.inputs if type(a) is Var])
-    found: set[Var] = set()
-    while guarded:
-        best = max(shown, key=lambda v: len(shown[v] & guarded))
-        found.add(best)
-        guarded -= shown[best]
-    return found
 
 
 def _fits(eqn: Eqn) -> bool:

@@ -10,8 +10,9 @@ import numpy as np
 
 from tracegrad.errors import DtypeError, ShapeError, at, user_source
 from tracegrad.op import Op, Params, Sample
-from tracegrad.ops.elementwise import astype, integer_samples, lax_function, safe_divide, safe_multiply, unary_samples
+from tracegrad.ops.elementwise import astype, integer_samples, lax_function, unary_samples
 from tracegrad.ops.families import broadcast_shapes, elementwise, normalize_axes, shape_of, ufunc_type
+from tracegrad.ops.masks import Mask
 from tracegrad.ops.reduce import axes_batch, locally_constant, reduction_type
 from tracegrad.trace import as_array, bind
 from tracegrad.types import ArrayType, type_of
@@ -42,9 +43,12 @@ def _emit_clamp(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
 clamp_op = elementwise(
     "clamp",
     lambda low, x, high: np.minimum(np.maximum(x, low), high),
-    lambda d, out, low, x, high: np.where(np.logical_and(np.greater(low, x), np.less(low, high)), d, 0),
-    lambda d, out, low, x, high: np.where(np.logical_and(np.greater(x, low), np.less(x, high)), d, 0),
-    lambda d, out, low, x, high: np.where(np.less(high, np.maximum(x, low)), d, 0),
+    *[lambda d, out, low, x, high: d] * 3,
+    taken=lambda out, low, x, high: (
+        Mask(lambda: np.logical_and(np.greater(low, x), np.less(low, high))),
+        Mask(lambda: np.logical_and(np.greater(x, low), np.less(x, high))),
+        Mask(lambda: np.less(high, np.maximum(x, low))),
+    ),
     infer=_clamp_type,
     kinds="biuf",
     samples=_clamp_samples,
@@ -74,7 +78,8 @@ def clamp(min: Any, x: Any, max: Any) -> Any:
 rsqrt_op = elementwise(
     "rsqrt",
     lambda x: 1 / np.sqrt(x),
-    lambda d, out, x: safe_divide(safe_multiply(d, out), -2 * x),
+    lambda d, out, x: d * out / (-2 * x),
+    neutral=1,
     infer=ufunc_type(np.sqrt, False),
     samples=unary_samples(0.3, 3),
     xla=lambda j, inputs, params, out: j.lax.rsqrt(j.cast(inputs[0], out.dtype)),

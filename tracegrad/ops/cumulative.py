@@ -117,6 +117,7 @@ cumsum_op: Op = linear(
     lambda ct, x, axis, reverse: bind(cumsum_op, (ct,), {"axis": axis, "reverse": not reverse}),
     infer=_accumulation_type(np.add),
     batch=_axis_batch(lambda: cumsum_op),
+    nonnegative=True,
     kinds="biufc",
     samples=_axis_samples,
     xla=_accumulation_xla("cumsum"),

@@ -25,6 +25,7 @@ from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import cast, conform, declare, is_tracer, linear, normalize_axis, shape_of
 from tracegrad.ops.gather import GatherDimensionNumbers, ScatterDimensionNumbers, gather, scatter
 from tracegrad.ops.index import at, from_front_xla
+from tracegrad.ops.masks import masking_jvp, masking_vjp
 from tracegrad.trace import as_array, bind
 from tracegrad.types import ArrayType, Shape, type_of
 
@@ -116,6 +117,7 @@ dynamic_slice_op = linear(
     kinds=_KINDS,
     samples=_slice_samples,
     xla=_slice_xla,
+    picks=True,
 )
 
 
@@ -162,6 +164,7 @@ dynamic_unslice_op = linear(
     kinds=_KINDS,
     samples=_unslice_samples,
     xla=_unslice_xla,
+    leaves_zeros=True,
 )
 
 
@@ -234,8 +237,9 @@ dynamic_update_slice_op: Op = declare(
     "dynamic_update_slice",
     evaluate=_update,
     infer=lambda types, params: ArrayType(types[0].shape, types[0].dtype),
-    jvp=_update_jvp,
-    vjp=_update_vjp,
+    jvp=masking_jvp(_update_jvp, (0, 1)),
+    vjp=masking_vjp(_update_vjp, 0),
+    nonnegative=True,
     linear=[{0, 1}],
     batch=_update_batch,
     kinds=_KINDS,

@@ -3,9 +3,9 @@ partial derivative, `(d, out, *inputs) -> d * partial`. Rounding, comparisons an
 `rounding_and_logic.py`.
 
 Conventions at kinks and singular points: ties and kinks are JAX's (abs has derivative 1 at 0, max of equals gives half
-to each). Where a partial is infinite but what it multiplies is exactly zero, the product is zero (`safe_divide`,
-`safe_multiply`): the branch that `where` did not take adds nothing, not NaN. Outside of a function's domain, where
-evaluation has warned of its NaN, the derivative does not warn again.
+to each). A partial may be infinite, and 0 * inf is NaN; the branch that `where` did not take adds nothing all the same, for its
+zeros are structural (see `masks.py`). Outside of a function's domain, where evaluation has warned of its NaN, the
+derivative does not warn again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy import ndarray
 
 from tracegrad.errors import DtypeError
 from tracegrad.op import Emission, Op, Params, Sample, Simplification, Wanted
@@ -26,10 +25,12 @@ from tracegrad.ops.families import (
     elementwise,
     elementwise_batch,
     implements,
+    is_tracer,
     neutral,
     ufunc_type,
 )
-from tracegrad.trace import FUNCTIONS, UFUNCS, as_array, bind
+from tracegrad.ops.masks import Mask, parted
+from tracegrad.trace import FUNCTIONS, UFUNCS, Tracer, as_array, bind
 from tracegrad.types import PYTHON_SCALARS, ArrayType, is_inexact, type_of
 
 LN2 = math.log(2.0)
@@ -92,14 +93,6 @@ def lax_function(name: str, **of_kind: str | None) -> Emission:
 def like(x: Any, number: float) -> Any:
     """A scalar in the dtype of `x`."""
     return x.dtype.type(number)
-
-
-def _emit_keeping_zeros(name: str) -> Emission:
-    def emit(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-        d, y = j.together(inputs, out)
-        return j.lax.select(j.lax.eq(d, like(d, 0)), d, getattr(j.lax, name)(d, y))
-
-    return emit
 
 
 def _emit_reciprocal(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
@@ -380,118 +373,33 @@ def first_of(*rules: Simplification) -> Simplification:
     return simpler
 
 
-def _unguarded(plain: Callable[[], Op]) -> Simplification:
-    """The plain op where a number in the graph says that no zero meets an infinity."""
-
-    def simpler(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
-        d, y = [getattr(x, "value", None) for x in inputs]
-        is_safe = (d is not None and d != 0) or (y is not None and y != 0 and np.isfinite(y))
-        return (plain(), inputs, params) if is_safe else None
-
-    return simpler
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# A quotient and a product that keep zeros: for partials that are infinite where nothing flows.
-
-_MANY = 4096  # elements; from here on computing first and looking for NaN then is cheaper than looking for zeros
-
-
-def _keeping_zeros(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
-    """The ufunc, but `d` itself where `d` is zero and the result is NaN."""
-
-    def evaluate(d: Any, y: Any) -> Any:
-        size = d.size if type(d) is ndarray else np.size(d)
-        if size <= _MANY and np.count_nonzero(d) == size:
-            return ufunc(d, y)
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            found = ufunc(d, y)
-            if np.isfinite(np.add.reduce(found, None)):
-                return found
-            spoiled = np.logical_and(np.equal(d, 0), np.isnan(found))
-        return ufunc(d, np.where(spoiled, 1, _as_strong_as(d, y)))  # with the warnings that are due
-
-    return evaluate
-
-
-def _spelled_keeping_zeros(name: str, ufunc: str) -> Any:
-    """For jit: the check that almost always finds nothing, without a call of Python around it."""
-
-    def spell(args: Sequence[str], types: Sequence[ArrayType], views: Sequence[bool], params: Params) -> str | None:
-        d = types[0]
-        if not d.shape or d.size > _MANY:
-            return None
-        return f"{ufunc}({', '.join(args)}) if count_nonzero({args[0]}) == {d.size} else {name}({', '.join(args)})"
-
-    return spell
-
-
-def _as_strong_as(d: Any, y: Any) -> Any:
-    """A Python scalar in the dtype that it has in arithmetic with `d`, for `where` would make a float64 of it."""
-    return np.result_type(d, y).type(y) if type(y) in PYTHON_SCALARS else y
-
-
-def _divide_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
-    dtype = np.divide.resolve_dtypes((*[t.promotion for t in types], None))[-1]
-    return ArrayType(broadcast_shapes("safe_divide", types), dtype)
-
-
-_safe_divide = elementwise(
-    "safe_divide",
-    _keeping_zeros(np.divide),
-    lambda d, out, x, y: safe_divide(d, y),
-    lambda d, out, x, y: -safe_divide(safe_multiply(out, d), y),
-    infer=_divide_type,
+by_convention_op = elementwise(
+    "by_convention",
+    lambda x, flag: x if np.shape(x) == np.shape(flag) else np.where(flag, x, x),
+    lambda d, out, x, flag: d * np.where(flag, np.nan, 1).astype(d.dtype),
+    None,
+    infer=lambda types, params: ArrayType(broadcast_shapes("by_convention", types), types[0].dtype),
     linear=[{0}],
-    fresh=True,
-    unguarded=lambda: divide,
-    spell=_spelled_keeping_zeros("safe_divide", "divide"),
-    simplify=first_of(_unguarded(lambda: divide), _odd(lambda: _safe_divide)),
-    xla=_emit_keeping_zeros("div"),
-    samples=binary_samples(0.5, 2.0),
+    samples=lambda: [Sample((np.array([0.5, -2.0]), np.array([False, False])))],
+    xla=lambda j, inputs, params, out: j.spread(inputs[0], out.shape),
 )
 
 
-def safe_divide(d: Any, y: Any) -> Any:
-    """`d / y`, but zero wherever `d` is zero, whatever `y` is there."""
-    if type(d) is ndarray and type(y) is ndarray and d.size <= _MANY and np.count_nonzero(d) == d.size:
-        return d / y  # the usual case, which needs no guard
-    if (type(y) is float or type(y) is int) and y != 0:
-        return d / y
-    return bind(_safe_divide, (d, y))
+def by_convention(x: Any, flag: Any) -> Any:
+    """`x`, of which the elements with the flag are what they are by convention alone and have no derivative: NaN. For a
+    first derivative that is said to be zero at a kink, so that a second one does not take it for zero around that."""
+    return bind(by_convention_op, (x, flag)) if is_tracer(x) else x
 
 
-def _multiply_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
-    dtype = np.multiply.resolve_dtypes((*[t.promotion for t in types], None))[-1]
-    return ArrayType(broadcast_shapes("safe_multiply", types), dtype)
-
-
-_safe_multiply = elementwise(
-    "safe_multiply",
-    _keeping_zeros(np.multiply),
-    lambda d, out, x, y: safe_multiply(d, y),
-    lambda d, out, x, y: safe_multiply(x, d),
-    infer=_multiply_type,
-    linear=[{0}, {1}],
-    fresh=True,
-    unguarded=lambda: multiply,
-    spell=_spelled_keeping_zeros("safe_multiply", "multiply"),
-    simplify=first_of(_unguarded(lambda: multiply), _odd(lambda: _safe_multiply)),
-    xla=_emit_keeping_zeros("mul"),
-    samples=binary_samples(0.5, 2.0),
-)
-
-
-def safe_multiply(d: Any, y: Any) -> Any:
-    """`d * y`, but zero wherever `d` is zero, even if `y` has overflowed there."""
-    if type(d) is ndarray and type(y) is ndarray and d.size <= _MANY and np.count_nonzero(d) == d.size:
-        return d * y  # the usual case, which needs no guard
-    return bind(_safe_multiply, (d, y))
+def share(x: Any, size: Any) -> Any:
+    """x / size, and 0 of 0: the derivative of a length, of which that is the subgradient that favours no direction."""
+    zero = np.equal(size, 0)
+    return by_convention(x / np.where(zero, 1, size), zero)
 
 
 def _domain(x: Any, outside: Any) -> Any:
     """`x` with NaN where `outside` holds: the argument of a root or logarithm, which then does not warn."""
-    return np.where(outside, math.nan, x)
+    return np.where(outside, x * math.nan, x)
 
 
 def _real_dtype(x: Any) -> bool:
@@ -530,10 +438,10 @@ multiply = elementwise(
 )  # fmt: skip
 divide = elementwise(
     "divide", np.divide,
-    lambda d, out, x, y: safe_divide(d, y), lambda d, out, x, y: -safe_divide(safe_multiply(d, out), y),
+    lambda d, out, x, y: d / y, lambda d, out, x, y: -(d * out) / y,
     linear=[{0}], weak=True, kinds="iufc", samples=binary_samples(0.5, 2),
     simplify=first_of(neutral(1, 1), _by_reciprocal(exactly=True), _odd(lambda: divide)),
-    hasten=_by_reciprocal(exactly=False),
+    hasten=_by_reciprocal(exactly=False), neutral=1,
 )  # fmt: skip
 negative: Op = elementwise(
     "negative", np.negative, lambda d, out, x: -d, linear=[{0}], weak=True, kinds="iufc", samples=unary_samples(-2, 2),
@@ -544,8 +452,8 @@ positive = elementwise(
     xla=lambda j, inputs, params, out: inputs[0],
 )  # fmt: skip
 reciprocal = elementwise(
-    "reciprocal", np.reciprocal, lambda d, out, x: -safe_divide(safe_multiply(d, out), x),
-    samples=unary_samples(0.5, 2), xla=_emit_reciprocal,
+    "reciprocal", np.reciprocal, lambda d, out, x: -(d * out) / x,
+    samples=unary_samples(0.5, 2), xla=_emit_reciprocal, neutral=1,
 )  # fmt: skip
 square = elementwise("square", np.square, lambda d, out, x: 2 * d * x, kinds="iufc", samples=unary_samples(-2, 2))
 floor_divide = elementwise(
@@ -554,13 +462,13 @@ floor_divide = elementwise(
 )  # fmt: skip
 remainder = elementwise(
     "remainder", np.remainder,
-    lambda d, out, x, y: d, lambda d, out, x, y: -d * np.floor_divide(x, np.where(np.equal(d, 0), 1, y)),
-    weak=True, kinds="iuf", samples=binary_samples(1.3, 1.4, 0.55, 0.6), xla=_emit_remainder,
+    lambda d, out, x, y: d, lambda d, out, x, y: -d * np.floor_divide(x, y),
+    weak=True, neutral=1, kinds="iuf", samples=binary_samples(1.3, 1.4, 0.55, 0.6), xla=_emit_remainder,
 )  # fmt: skip
 fmod = elementwise(
     "fmod", np.fmod,
-    lambda d, out, x, y: d, lambda d, out, x, y: -d * np.trunc(x / np.where(np.equal(d, 0), 1, y)),
-    kinds="iuf", samples=binary_samples(1.3, 1.4, -0.6, -0.55), xla=_emit_fmod,
+    lambda d, out, x, y: d, lambda d, out, x, y: -d * np.trunc(x / y),
+    neutral=1, kinds="iuf", samples=binary_samples(1.3, 1.4, -0.6, -0.55), xla=_emit_fmod,
 )  # fmt: skip
 
 
@@ -573,18 +481,21 @@ def _power_base(d: Any, out: Any, x: Any, p: Any) -> Any:
             return None
         if p >= 1 and p == int(p):
             return d if p == 1 else d * (p * x ** (p - 1))
-    # A base of zero where nothing flows, or where p = 0, must not make inf * 0.
-    idle = np.logical_or(np.equal(d, 0), np.equal(p, 0))
-    return d * p * np.power(np.where(idle, 1, x), p - 1)
+    # x**0 is 1, for x = 0 too, and does not change with x; but it does with p, and then this slope is 1/x.
+    idle = np.logical_and(np.equal(p, 0), np.equal(x, 0))
+    return d * by_convention(p * np.power(np.where(idle, 1, x), p - 1), idle)
 
 
 def _power_exponent(d: Any, out: Any, x: Any, p: Any) -> Any:
-    """d * x**p * log(x); zero at x = 0, as is the limit for p > 0."""
+    """d * x**p * log(x); zero at x = 0, as is the limit for p > 0. That has a derivative in x, zero again, for p > 1."""
     if type(x) in PYTHON_SCALARS:
         return d * out * _log_of_scalar(x) if x != 0 else None
-    idle = np.logical_or(np.equal(d, 0), np.equal(x, 0))
-    base = np.where(idle, 1, x)
-    return safe_multiply(d, out) * np.log(_domain(base, np.less(base, 0)) if _real_dtype(x) else base)
+    zero = np.equal(x, 0)
+    base = np.where(zero, 1, x)
+    log = np.log(_domain(base, np.less(base, 0)) if _real_dtype(x) else base)
+    if type(x) is Tracer:
+        log = by_convention(log + np.where(zero, x, 0), np.logical_and(zero, np.less_equal(np.real(p), 1)))
+    return d * out * log
 
 
 def _log_of_scalar(x: complex) -> complex:
@@ -596,31 +507,37 @@ def _log_of_scalar(x: complex) -> complex:
 
 power = elementwise(
     "power", np.power, _power_base, _power_exponent, weak=True, kinds="iufc", samples=binary_samples(0.5, 2),
-    hasten=_small_power, xla=_emit_power,
+    hasten=_small_power, xla=_emit_power, neutral=1,
 )  # fmt: skip
 float_power = elementwise(
-    "float_power", np.float_power, _power_base, _power_exponent, samples=binary_samples(0.5, 2), xla=_emit_power
+    "float_power",
+    np.float_power,
+    _power_base,
+    _power_exponent,
+    samples=binary_samples(0.5, 2),
+    xla=_emit_power,
+    neutral=1,
 )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Exponentials, logarithms, roots.
 
-exp = elementwise("exp", np.exp, lambda d, out, x: safe_multiply(d, out), samples=unary_samples(-2, 2))
-exp2 = elementwise("exp2", np.exp2, lambda d, out, x: safe_multiply(d, out * LN2), samples=unary_samples(-2, 2))
-expm1 = elementwise("expm1", np.expm1, lambda d, out, x: safe_multiply(d, out + 1), samples=unary_samples(-2, 2))
-log = elementwise("log", np.log, lambda d, out, x: safe_divide(d, x), samples=unary_samples(0.3, 3))
+exp = elementwise("exp", np.exp, lambda d, out, x: d * out, neutral=1, samples=unary_samples(-2, 2))
+exp2 = elementwise("exp2", np.exp2, lambda d, out, x: d * (out * LN2), neutral=1, samples=unary_samples(-2, 2))
+expm1 = elementwise("expm1", np.expm1, lambda d, out, x: d * (out + 1), neutral=1, samples=unary_samples(-2, 2))
+log = elementwise("log", np.log, lambda d, out, x: d / x, neutral=1, samples=unary_samples(0.3, 3))
 log2 = elementwise(
-    "log2", np.log2, lambda d, out, x: safe_divide(d, x * LN2), samples=unary_samples(0.3, 3), xla=_emit_logarithm(2)
+    "log2", np.log2, lambda d, out, x: d / (x * LN2), neutral=1, samples=unary_samples(0.3, 3), xla=_emit_logarithm(2)
 )
 log10 = elementwise(
-    "log10", np.log10, lambda d, out, x: safe_divide(d, x * LN10), samples=unary_samples(0.3, 3),
+    "log10", np.log10, lambda d, out, x: d / (x * LN10), neutral=1, samples=unary_samples(0.3, 3),
     xla=_emit_logarithm(10),
 )  # fmt: skip
-log1p = elementwise("log1p", np.log1p, lambda d, out, x: safe_divide(d, x + 1), samples=unary_samples(-0.5, 2))
-sqrt = elementwise("sqrt", np.sqrt, lambda d, out, x: safe_divide(d, 2 * out), samples=unary_samples(0.3, 3))
+log1p = elementwise("log1p", np.log1p, lambda d, out, x: d / (x + 1), neutral=1, samples=unary_samples(-0.5, 2))
+sqrt = elementwise("sqrt", np.sqrt, lambda d, out, x: d / (2 * out), neutral=1, samples=unary_samples(0.3, 3))
 cbrt = elementwise(
-    "cbrt", np.cbrt, lambda d, out, x: safe_divide(d, 3 * out * out), kinds="f", samples=unary_samples(0.3, 3)
+    "cbrt", np.cbrt, lambda d, out, x: d / (3 * out * out), neutral=1, kinds="f", samples=unary_samples(0.3, 3)
 )
 
 
@@ -653,8 +570,8 @@ logaddexp2 = elementwise(
 sin = elementwise("sin", np.sin, lambda d, out, x: d * np.cos(x), samples=unary_samples(-2, 2))
 cos = elementwise("cos", np.cos, lambda d, out, x: -d * np.sin(x), samples=unary_samples(-2, 2))
 tan = elementwise("tan", np.tan, lambda d, out, x: d * (1 + out * out), samples=unary_samples(-1.2, 1.2))
-sinh = elementwise("sinh", np.sinh, lambda d, out, x: safe_multiply(d, np.cosh(x)), samples=unary_samples(-2, 2))
-cosh = elementwise("cosh", np.cosh, lambda d, out, x: safe_multiply(d, np.sinh(x)), samples=unary_samples(-2, 2))
+sinh = elementwise("sinh", np.sinh, lambda d, out, x: d * np.cosh(x), neutral=1, samples=unary_samples(-2, 2))
+cosh = elementwise("cosh", np.cosh, lambda d, out, x: d * np.sinh(x), neutral=1, samples=unary_samples(-2, 2))
 tanh = elementwise("tanh", np.tanh, lambda d, out, x: d * (1 - out * out), samples=unary_samples(-2, 2))
 
 
@@ -675,50 +592,52 @@ def _root_of_square_minus_one(x: Any) -> Any:
 def _arctan_partial(d: Any, out: Any, x: Any) -> Any:
     """d / (1 + x**2), for real x without the overflow of its square."""
     if not _real_dtype(x):
-        return safe_divide(d, 1 + x * x)
+        return d / (1 + x * x)
     length = np.hypot(x, 1)
     return d / length / length
 
 
 def _arctan2_partial(d: Any, x: Any, y: Any) -> Any:
-    """d * x / (x**2 + y**2), without overflow or underflow of the squares; zero at the origin."""
+    """d * x / (x**2 + y**2), without overflow or underflow of the squares; NaN at the origin, as in JAX."""
     length = np.hypot(x, y)
-    return safe_divide(safe_multiply(d, safe_divide(x, length)), length)
+    return d * (x / length) / length
 
 
 arcsin = elementwise(
     "arcsin",
     np.arcsin,
-    lambda d, out, x: safe_divide(d, _root_of_one_minus_square(x)),
+    lambda d, out, x: d / _root_of_one_minus_square(x),
+    neutral=0.5,
     samples=unary_samples(-0.9, 0.9),
 )
 arccos = elementwise(
     "arccos",
     np.arccos,
-    lambda d, out, x: -safe_divide(d, _root_of_one_minus_square(x)),
+    lambda d, out, x: -d / _root_of_one_minus_square(x),
+    neutral=0.5,
     samples=unary_samples(-0.9, 0.9),
 )
 arctan = elementwise("arctan", np.arctan, _arctan_partial, samples=unary_samples(-2, 2))
 arcsinh = elementwise(
     "arcsinh", np.arcsinh,
-    lambda d, out, x: d / np.hypot(x, 1) if _real_dtype(x) else safe_divide(d, np.sqrt(x * x + 1)),
+    lambda d, out, x: d / np.hypot(x, 1) if _real_dtype(x) else d / np.sqrt(x * x + 1),
     samples=unary_samples(-2, 2),
 )  # fmt: skip
 arccosh = elementwise(
-    "arccosh", np.arccosh, lambda d, out, x: safe_divide(d, _root_of_square_minus_one(x)), samples=unary_samples(1.2, 3)
+    "arccosh", np.arccosh, lambda d, out, x: d / _root_of_square_minus_one(x), samples=unary_samples(1.2, 3), neutral=2
 )
 arctanh = elementwise(
-    "arctanh", np.arctanh, lambda d, out, x: safe_divide(d, (1 - x) * (1 + x)), samples=unary_samples(-0.9, 0.9)
+    "arctanh", np.arctanh, lambda d, out, x: d / ((1 - x) * (1 + x)), samples=unary_samples(-0.9, 0.9), neutral=0.5
 )
 arctan2 = elementwise(
     "arctan2", np.arctan2,
     lambda d, out, y, x: _arctan2_partial(d, x, y), lambda d, out, y, x: -_arctan2_partial(d, y, x),
-    kinds="f", samples=binary_samples(0.3, 2, -2, -0.3),
+    kinds="f", neutral=1, samples=binary_samples(0.3, 2, -2, -0.3),
 )  # fmt: skip
 hypot = elementwise(
     "hypot", np.hypot,
-    lambda d, out, x, y: d * safe_divide(x, out), lambda d, out, x, y: d * safe_divide(y, out),
-    kinds="f", samples=binary_samples(0.3, 2, -2, -0.3), xla=lambda j, inputs, params, out: j.jnp.hypot(*inputs),
+    lambda d, out, x, y: d * share(x, out), lambda d, out, x, y: d * share(y, out),
+    kinds="f", neutral=1, samples=binary_samples(0.3, 2, -2, -0.3), xla=lambda j, inputs, params, out: j.jnp.hypot(*inputs),
 )  # fmt: skip
 
 
@@ -742,21 +661,21 @@ def _absolute_partial(d: Any, out: Any, x: Any) -> Any:
     """d times 1 or -1; at a real zero 1, at a complex zero 0, as in JAX."""
     if _real_dtype(x):
         return np.where(np.greater_equal(x, 0), d, -d)
-    return d * safe_divide(np.conjugate(x), out)
+    return d * share(np.conjugate(x), out)
 
 
 def _sign_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
-    """Constant on the reals. A complex z / |z| turns with z: (t - out**2 conj(t)) / 2|z|, and zero at zero."""
+    """Constant on the reals. A complex z / |z| turns with z: (t - out**2 conj(t)) / 2|z|, and is zero at zero."""
     (z,), (t,) = primals, tangents
     if _real_dtype(out):
         return None
-    return safe_divide(t - out * out * np.conjugate(t), 2 * _modulus_or_infinity(z))
+    return (t - out * out * np.conjugate(t)) / (2 * _modulus_or_infinity(z))
 
 
 def _sign_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
     if _real_dtype(out):
         return [None]
-    return [safe_divide(ct - np.conjugate(out * out * ct), 2 * _modulus_or_infinity(primals[0]))]
+    return [(ct - np.conjugate(out * out * ct)) / (2 * _modulus_or_infinity(primals[0]))]
 
 
 def _modulus_or_infinity(z: Any) -> Any:
@@ -820,7 +739,7 @@ def imag(val: Any) -> Any:
 
 @implements(np.angle)
 def angle(z: Any, deg: bool = False) -> Any:
-    """The argument of complex numbers, in (-pi, pi], or in degrees. Its derivative at zero is zero."""
+    """The argument of complex numbers, in (-pi, pi], or in degrees. It has no derivative at zero: NaN."""
     z = as_array(z)
     result = np.arctan2(0, z) if _real_dtype(z) else np.arctan2(np.imag(z), np.real(z))
     return np.rad2deg(result) if deg else result
@@ -837,41 +756,37 @@ copysign = elementwise(
 # The larger and the smaller: half of the derivative to each of two equals, as in JAX.
 
 
-def _chosen(better: np.ufunc) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Partials of a function that picks x where `better(x, y)`."""
-
-    def first(d: Any, out: Any, x: Any, y: Any) -> Any:
-        return np.where(better(x, y), d, np.where(np.equal(x, y), 0.5 * d, 0))
-
-    return first, lambda d, out, x, y: first(d, out, y, x)
+def _half_of_equals(d: Any, x: Any, y: Any) -> Any:
+    return np.where(np.equal(x, y), 0.5 * d, d)
 
 
-def _chosen_ignoring_nan(better: np.ufunc) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _taken(at_least: np.ufunc) -> Callable[..., Sequence[Mask]]:
+    """Where a function depends on either input that picks the one of which this holds; on neither where one is NaN."""
+    return lambda out, x, y: (Mask(lambda: at_least(x, y)), Mask(lambda: at_least(y, x)))
+
+
+def _taken_ignoring_nan(better: np.ufunc) -> Callable[..., Sequence[Mask]]:
     """The same for fmax and fmin, where a NaN loses; of two equals, as in JAX, it is y that was chosen."""
+    return lambda out, x, y: parted(lambda: np.logical_or(better(x, y), np.isnan(y)))
 
-    def takes_x(x: Any, y: Any) -> Any:
-        return np.logical_or(better(x, y), np.isnan(y))
 
-    return (
-        lambda d, out, x, y: np.where(takes_x(x, y), d, 0),
-        lambda d, out, x, y: np.where(takes_x(x, y), 0, d),
-    )
-
+_HALVES = (lambda d, out, x, y: _half_of_equals(d, x, y), lambda d, out, x, y: _half_of_equals(d, x, y))
+_WHOLE = (lambda d, out, x, y: d, lambda d, out, x, y: d)
 
 maximum = elementwise(
-    "maximum", np.maximum, *_chosen(np.greater), kinds="biuf", samples=binary_samples(-2, 2),
+    "maximum", np.maximum, *_HALVES, taken=_taken(np.greater_equal), kinds="biuf", samples=binary_samples(-2, 2),
     xla=_emit_extremum("max", "ge"),
 )  # fmt: skip
 minimum = elementwise(
-    "minimum", np.minimum, *_chosen(np.less), kinds="biuf", samples=binary_samples(-2, 2),
+    "minimum", np.minimum, *_HALVES, taken=_taken(np.less_equal), kinds="biuf", samples=binary_samples(-2, 2),
     xla=_emit_extremum("min", "le"),
 )  # fmt: skip
 fmax = elementwise(
-    "fmax", np.fmax, *_chosen_ignoring_nan(np.greater), kinds="biuf", samples=binary_samples(-2, 2),
+    "fmax", np.fmax, *_WHOLE, taken=_taken_ignoring_nan(np.greater), kinds="biuf", samples=binary_samples(-2, 2),
     xla=_emit_extremum("max", "ge", ignoring_nan=True),
 )  # fmt: skip
 fmin = elementwise(
-    "fmin", np.fmin, *_chosen_ignoring_nan(np.less), kinds="biuf", samples=binary_samples(-2, 2),
+    "fmin", np.fmin, *_WHOLE, taken=_taken_ignoring_nan(np.less), kinds="biuf", samples=binary_samples(-2, 2),
     xla=_emit_extremum("min", "le", ignoring_nan=True),
 )  # fmt: skip
 
@@ -900,8 +815,8 @@ def _emit_where(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
 
 where_op = elementwise(
     "where", np.where,
-    None, lambda d, out, c, x, y: np.where(c, d, 0), lambda d, out, c, x, y: np.where(c, 0, d),
-    infer=_where_type, linear=[{1, 2}], kinds="biufc", samples=_where_samples, fresh=True, xla=_emit_where,
+    None, lambda d, out, c, x, y: d, lambda d, out, c, x, y: d,
+    taken=lambda out, c, x, y: (None, *parted(lambda: c)), infer=_where_type, linear=[{1, 2}], kinds="biufc", samples=_where_samples, fresh=True, xla=_emit_where,
 )  # fmt: skip
 
 

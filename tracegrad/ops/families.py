@@ -11,6 +11,7 @@ Rules are written in NumPy calls: these reach arrays directly, and tracers throu
 
 from __future__ import annotations
 
+import cmath
 import functools
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +21,8 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad.errors import CALL_ERRORS, DtypeError, ShapeError
-from tracegrad.op import EVERY, BatchRule, Op, Params, Sample, Simplification, TypeRule, VjpRule, Wanted
+from tracegrad.op import EVERY, BatchRule, MaskRules, Op, Params, Sample, Simplification, TypeRule, VjpRule, Wanted
+from tracegrad.ops.masks import Mask, Masked, plus, quiet, reduced, sparse
 from tracegrad.trace import FUNCTIONS, UFUNCS, Tracer, bind, contains_tracer, place_call, unsupported
 from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, is_inexact, type_of
 
@@ -86,6 +88,19 @@ def conform(d: Any, x: Any) -> Any:
     if d.dtype is not dtype and d.dtype != dtype:
         return cast(d, dtype) if is_inexact(dtype) else None
     return d
+
+
+def _conform_masked(d: Any, x: Any, mask: Mask, clean: bool) -> Any:
+    """The same for one that counts where a mask holds."""
+    if d is None:
+        return None
+    shape = shape_of(x)
+    if d.shape != shape:
+        whole = d.shape
+        d = unbroadcast(Masked(d, mask, clean).filled(), shape)
+        mask, clean = reduced(mask, whole, shape, _broadcast_axes(whole, shape)), True
+    d = conform(d, x)
+    return None if d is None else Masked(d, mask, clean)
 
 
 def cast(d: Any, dtype: np.dtype[Any]) -> Any:
@@ -167,12 +182,16 @@ def elementwise(
     kinds: str = "fc",
     samples: Callable[[], Iterable[Sample]] = tuple,
     fresh: bool | None = None,
+    taken: Callable[..., Sequence[Mask | None]] | None = None,
+    neutral: float | None = None,
     **further: Any,
 ) -> Op:
     """Declare an op that acts on each element alone, its inputs broadcast as NumPy's are.
 
     `partials` are as many as the inputs, or none at all for an op without a derivative (its value is locally constant);
-    None for an input stands for a zero derivative.
+    None for an input stands for a zero derivative. `taken(out, *inputs)` says of each input where the output depends
+    on it, by a mask, or None for everywhere: elsewhere its partial may be anything. An op whose partials may be infinite or warn
+    where the op itself is finite says at what `neutral` number, for all inputs and the output, they are not.
     """
     several = isinstance(evaluate, np.ufunc) and evaluate.nout > 1
 
@@ -216,6 +235,57 @@ def elementwise(
             return (d,)
         return (conform(d, x),)
 
+    # The same with masks: of what comes in, and of what the op did not take.
+
+    def tame(
+        d: Any, i: int, active: Sequence[int], out: Any, primals: Sequence[Any]
+    ) -> tuple[Any, Any, Sequence[Any], Mask | None, bool]:
+        """What the partial for input i is applied to: the derivative, the output and the inputs, these without what might
+        be singular where the derivative does not count; its mask; and whether the zeros there stay zeros. In a trace of
+        a linear map neither the active inputs nor the output have values, and no partial uses them."""
+        if type(d) is not Masked:
+            return d, out, primals, None, True
+        if not op.keeps_inputs:
+            return d.value, out, primals, d.mask, d.clean
+        used = [x for j, x in enumerate(primals) if j != i or frozenset((i,)) not in op.linear]
+        numbers = [x for x in used if type(x) in PYTHON_SCALARS]
+        stays = (neutral is not None or len(numbers) == len(used)) and all([x and cmath.isfinite(x) for x in numbers])
+        if neutral is not None:
+            idle = active if out is None else ()
+            primals = [x if j in idle else quiet(x, d.mask, neutral) for j, x in enumerate(primals)]
+            out = None if out is None else quiet(out, d.mask, neutral)
+        return d.value, out, primals, d.mask, d.clean and stays
+
+    def masked_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+        total = None
+        if not is_inexact(type_of(out).dtype):
+            return None
+        masks = (None,) * len(rules) if taken is None else taken(out, *primals)
+        active = [i for i, t in enumerate(tangents) if t is not None]
+        for i in active:
+            d, tame_out, inputs, mask, clean = tame(tangents[i], i, active, out, primals)
+            term = rules[i](d, tame_out, *inputs, **params)
+            if term is None:
+                continue
+            term = spread(term, out)
+            if masks[i] is not None:
+                mask, clean = masks[i] if mask is None else mask & masks[i], False
+            if mask is not None:
+                term = Masked(term, mask, clean)
+            total = term if total is None else plus(total, term)
+        return total
+
+    def masked_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+        grads: list[Any] = []
+        masks = (None,) * len(rules) if taken is None else taken(out, *primals)
+        for i in wanted:
+            d, tame_out, inputs, mask, clean = tame(ct, i, wanted, out, primals)
+            d = rules[i](d, tame_out, *inputs, **params)
+            if masks[i] is not None:
+                mask, clean = masks[i] if mask is None else mask & masks[i], False
+            grads.append(conform(d, primals[i]) if mask is None else _conform_masked(d, primals[i], mask, clean))
+        return grads
+
     def no_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
         return [None] * len(wanted)
 
@@ -229,8 +299,9 @@ def elementwise(
         name,
         evaluate=evaluate,
         infer=infer,
-        jvp=jvp if partials else no_jvp,
-        vjp=(unary_vjp if len(partials) == 1 else vjp) if partials else no_vjp,
+        jvp=(jvp if taken is None else masked_jvp) if partials else no_jvp,
+        vjp=((unary_vjp if len(partials) == 1 else vjp) if taken is None else masked_vjp) if partials else no_vjp,
+        masked=MaskRules(masked_jvp, masked_vjp, neutral is not None) if partials else None,
         linear=linear,
         batch=elementwise_batch(lambda: op),
         several=several,
@@ -274,13 +345,17 @@ def linear(
     linear: Iterable[Iterable[int]] = (EVERY,),
     kinds: str = "fc",
     samples: Callable[[], Iterable[Sample]] = tuple,
+    leaves_zeros: bool = False,
+    picks: bool = False,
+    nonnegative: bool = False,
     **further: Any,
 ) -> Op:
     """Declare an op that is linear in its first input. Further inputs are integers (indices), whose values a derivative
     needs: such an op says `linear=[{0}]`.
 
     `transpose(ct, x, *others, **params)` maps a cotangent of the output to one of `x`, of which it may use the shape
-    and dtype only. `further` fields go into the record as they are.
+    and dtype only. The op `leaves_zeros` in its output where no element of `x` goes, or it `picks` some of the elements, so that
+    its transpose does: these zeros are structural. `further` fields go into the record as they are.
     """
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
@@ -291,9 +366,16 @@ def linear(
             return (transpose(ct, *primals, **params),)
         return [transpose(ct, *primals, **params) if i == 0 else None for i in wanted]
 
+    def masking_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+        (t, *_) = tangents
+        return None if t is None else sparse(lambda t: bind(op, (t, *primals[1:]), params), t)
+
+    def masking_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+        return [sparse(lambda d: transpose(d, *primals, **params), ct) if i == 0 else None for i in wanted]
+
     op = Op(
-        name, evaluate=evaluate, infer=infer, jvp=jvp, vjp=vjp, linear=linear, batch=batch, kinds=kinds, samples=samples,
-        **further,
+        name, evaluate=evaluate, infer=infer, jvp=masking_jvp if leaves_zeros else jvp, vjp=masking_vjp if picks else vjp,
+        linear=linear, batch=batch, kinds=kinds, samples=samples, nonnegative=nonnegative or leaves_zeros or picks, **further,
     )  # fmt: skip
     return op
 

@@ -34,6 +34,7 @@ from tracegrad.errors import at as placed
 from tracegrad.op import Op, Params, Sample, Wanted
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import conform, implements, linear, normalize_axis, reject, shape_of
+from tracegrad.ops.masks import masking_jvp, masking_vjp
 from tracegrad.trace import FUNCTIONS, Tracer, as_array, bind, concrete, plain_value
 from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, type_of
 
@@ -539,7 +540,7 @@ def _slice_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) ->
 
 slice_op = linear(
     "slice", lambda x, index: x[_basic(index)], _slice_transpose,
-    infer=_slice_type, batch=_slice_batch, kinds="biufc", samples=_slice_samples, xla=_slice_xla,
+    infer=_slice_type, batch=_slice_batch, kinds="biufc", samples=_slice_samples, xla=_slice_xla, picks=True,
 )  # fmt: skip
 
 
@@ -576,6 +577,7 @@ def _unslice_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) 
 unslice_op = linear(
     "unslice", _unslice, _unslice_transpose,
     infer=_unslice_type, batch=_unslice_batch, kinds="biufc", samples=_unslice_samples, xla=_unslice_xla,
+    leaves_zeros=True,
 )  # fmt: skip
 
 
@@ -672,7 +674,7 @@ def _gather_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -
 
 gather_op = linear(
     "gather", _gather, _gather_transpose, infer=_gather_type, batch=_gather_batch, linear=[{0}], kinds="biufc",
-    samples=_gather_samples, xla=_gather_xla,
+    samples=_gather_samples, xla=_gather_xla, picks=True,
 )  # fmt: skip
 
 
@@ -747,7 +749,7 @@ def _scatter_add_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayTy
 
 scatter_add_op = linear(
     "scatter_add", _scatter_add, _scatter_add_transpose, infer=_scatter_add_type, batch=_scatter_add_batch,
-    linear=[{0}], kinds="biufc", samples=_scatter_add_samples, xla=_scatter_add_xla,
+    linear=[{0}], kinds="biufc", samples=_scatter_add_samples, xla=_scatter_add_xla, leaves_zeros=True,
 )  # fmt: skip
 
 
@@ -952,8 +954,9 @@ scatter_op = Op(
     "scatter",
     evaluate=_scatter,
     infer=_scatter_type,
-    jvp=_scatter_jvp,
-    vjp=_scatter_vjp,
+    jvp=masking_jvp(_scatter_jvp, (0, 1)),
+    vjp=masking_vjp(_scatter_vjp, 0),
+    nonnegative=True,
     linear=[{0, 1}],
     batch=_scatter_batch,
     samples=_scatter_samples,

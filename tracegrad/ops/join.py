@@ -23,6 +23,7 @@ from tracegrad.ops.families import (
     shape_of,
 )
 from tracegrad.ops.index import slice_entry, slice_op
+from tracegrad.ops.masks import Masked, image, masking_jvp
 from tracegrad.trace import as_array, bind
 from tracegrad.types import ArrayType, type_of
 
@@ -49,18 +50,22 @@ def _joining_jvp(op: Callable[[], Op]) -> Callable[..., Any]:
             return None
         return cast(bind(op(), _filled(tangents, primals), params), out.dtype)
 
-    return jvp
+    return masking_jvp(jvp)
 
 
 def _cutting_vjp(op: Callable[[], Op], cut: Callable[[], Op]) -> Callable[..., Any]:
     """The cotangent of what is cut is the join of the cotangents."""
 
     def vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
-        if any([c is None for c in ct]):
-            # Not from `out`: a linear map that is transposed by its types has no values.
-            types = cut().infer([type_of(primals[0])], params)
-            ct = [np.zeros(t.shape, t.dtype) if c is None else c for c, t in zip(ct, types, strict=True)]
-        return (bind(op(), tuple(ct), {"axis": params["axis"]}),)
+        # Not from `out`: a linear map that is transposed by its types has no values.
+        types = cut().infer([type_of(primals[0])], params)
+
+        def joined(cts: Sequence[Any]) -> Any:
+            whole = [np.zeros(t.shape, t.dtype) if c is None else c for c, t in zip(cts, types, strict=True)]
+            return bind(op(), tuple(whole), {"axis": params["axis"]})
+
+        found = joined(ct)
+        return (Masked(found, image(joined, ct), True) if any([c is None for c in ct]) else found,)
 
     return vjp
 
@@ -121,6 +126,7 @@ def _concatenate_samples() -> Iterable[Sample]:
 
 concatenate_op = Op(
     "concatenate",
+    nonnegative=True,
     evaluate=_concatenate,
     infer=_concatenate_type,
     jvp=_joining_jvp(lambda: concatenate_op),
@@ -156,6 +162,7 @@ def _split_samples() -> Iterable[Sample]:
 
 split_op = Op(
     "split",
+    nonnegative=True,
     evaluate=_split,
     infer=_split_type,
     jvp=_cutting_jvp(lambda: split_op),
@@ -213,6 +220,7 @@ def _stack_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) ->
 
 stack_op = Op(
     "stack",
+    nonnegative=True,
     evaluate=_stack,
     infer=_stack_type,
     jvp=_joining_jvp(lambda: stack_op),
@@ -249,6 +257,7 @@ def _unstack_xla(j: Any, inputs: Sequence[Any], params: Params, out: tuple[Array
 
 unstack_op = Op(
     "unstack",
+    nonnegative=True,
     evaluate=_unstack,
     infer=_unstack_type,
     jvp=_cutting_jvp(lambda: unstack_op),

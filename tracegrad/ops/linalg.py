@@ -41,11 +41,12 @@ from tracegrad.ops.contract import (
     transposed,
     vecdot,
 )
-from tracegrad.ops.elementwise import astype
+from tracegrad.ops.elementwise import astype, by_convention
 from tracegrad.ops.families import (
     broadcast_shapes,
     cast,
     conform,
+    elementwise,
     elementwise_batch,
     implements,
     normalize_axes,
@@ -1244,7 +1245,8 @@ def _euclidean_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
 def _euclidean_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
     (x,) = primals
     ct, size = [expand_reduced(d, x.shape, params["axes"], params["keepdims"]) for d in (ct, out)]
-    return (ct * conjugate_of_complex(x) * _reciprocal(size),)
+    zero = np.equal(size, 0)
+    return (ct * by_convention(conjugate_of_complex(x) * (1 / np.where(zero, 1, size)), zero),)
 
 
 def _euclidean_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
@@ -1302,10 +1304,32 @@ def _vector_norm(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) -> A
     return _power(np.sum(_power(sizes, order), axes, keepdims=keepdims), 1 / order)
 
 
-def _power(x: Any, p: float) -> Any:
-    """x**p of numbers that are not negative, with derivative zero at x = 0."""
+def _root(x: Any, p: float) -> Any:
     zero = np.equal(x, 0)
     return np.where(zero, 0.0 if p > 0 else np.inf, np.where(zero, 1, x) ** p)
+
+
+def _root_partial(d: Any, out: Any, x: Any, p: float) -> Any:
+    zero = np.equal(x, 0)
+    return d * by_convention(np.where(zero, x, p * np.where(zero, 1, x) ** (p - 1)), zero)
+
+
+def _root_on_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+    (x,), p = inputs, out.dtype.type(params["p"])
+    return j.lax.pow(x, p)
+
+
+# x**p of numbers that are not negative, for p < 1, with derivative zero at zero.
+root_op = elementwise(
+    "root", _root, _root_partial, neutral=1, infer=lambda types, params: ArrayType(types[0].shape, types[0].dtype), kinds="f",
+    samples=lambda: [Sample((np.array([0.5, 2.0]),), {"p": 1 / 3}), Sample((np.array([0.5, 2.0]),), {"p": -0.5})],
+    xla=_root_on_xla,
+)  # fmt: skip
+
+
+def _power(x: Any, p: float) -> Any:
+    """x**p of numbers that are not negative, with derivative zero at x = 0."""
+    return x**p if p > 1 else bind(root_op, (x,), {"p": p})
 
 
 def _matrix_norm(x: Any, order: Any, axes: tuple[int, int], keepdims: bool) -> Any:

@@ -102,7 +102,7 @@ def _roll_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> 
 # Shifts between 0 and the axis' size, each of another axis.
 roll_op = linear(
     "roll", _roll, _roll_transpose,
-    infer=_roll_type, batch=_roll_batch, kinds="biufc", samples=_roll_samples, xla=_roll_xla,
+    infer=_roll_type, batch=_roll_batch, kinds="biufc", samples=_roll_samples, xla=_roll_xla, nonnegative=True,
 )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from numpy import ndarray
 from tracegrad.errors import DtypeError, ShapeError
 from tracegrad.op import EVERY, BatchRule, Emission, Op, Params, Sample, TypeRule, VjpRule, Wanted
 from tracegrad.ops.cumulative import product_of_others, without_nan
-from tracegrad.ops.elementwise import astype, safe_divide
+from tracegrad.ops.elementwise import astype, share
 from tracegrad.ops.families import (
     cast,
     declare,
@@ -31,6 +31,7 @@ from tracegrad.ops.families import (
     shape_of,
     ufunc_type,
 )
+from tracegrad.ops.masks import Mask, Masked
 from tracegrad.ops.shape import broadcast_to_op
 from tracegrad.ops.structural import stop_gradient_op
 from tracegrad.trace import Tracer, as_array, bind, bind_constant
@@ -136,6 +137,7 @@ def reduction(
     scale: Scale,
     *,
     infer: TypeRule,
+    taken: Callable[[Any, Any], Any] | None = None,
     kinds: str = "fc",
     samples: Callable[[], Iterable[Sample]] = axis_samples,
     xla: Emission,
@@ -143,6 +145,7 @@ def reduction(
     """Declare a reduction by its partial derivatives, one for each element of the input.
 
     `scale` serves both directions: a tangent is scaled and then summed, a cotangent broadcast and then scaled.
+    `taken(out, x)` tells the elements that the output depends on: of the others the partial is zero.
     """
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
@@ -153,7 +156,8 @@ def reduction(
     def vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
         (x,) = primals
         ct, out = [expand_reduced(d, shape_of(x), params["axes"], params["keepdims"]) for d in (ct, out)]
-        return (scale(ct, out, x, params["axes"]),)
+        found = scale(ct, out, x, params["axes"])
+        return (found if taken is None else Masked(found, Mask(lambda: taken(out, x)), True),)
 
     op = declare(
         name,
@@ -164,6 +168,7 @@ def reduction(
         batch=axes_batch(lambda: op),
         kinds=kinds,
         samples=samples,
+        nonnegative=taken is not None,
         xla=xla,
     )
     return op
@@ -266,6 +271,7 @@ def additive(
         jvp=jvp,
         vjp=vjp,
         linear=(EVERY,),
+        nonnegative=True,
         batch=axes_batch(lambda: op),
         kinds=kinds,
         samples=axis_samples,
@@ -468,6 +474,7 @@ def _extreme(name: str, better: np.ufunc, loses: np.ufunc, kinds: str) -> Op:
         lambda x, axes, keepdims: better.reduce(x, axes, keepdims=keepdims),
         scale,
         infer=reduction_type(lambda dtype: dtype),
+        taken=lambda out, x: np.logical_not(loses(x, out)),
         kinds=kinds,
         xla=passing_nan_xla if name.startswith("nan") else xla,
     )
@@ -676,15 +683,11 @@ def all(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, *, whe
 # Means and variances.
 
 
-def _root(d: Any, out: Any, x: Any) -> Any:
-    # 1 / (2 sqrt(x)) as sqrt(x) / x / 2: zero over zero is zero, in derivatives of every order.
-    return d * (0.5 * safe_divide(out, x))
-
-
 safe_sqrt_op = elementwise(
     "safe_sqrt",
     lambda x: np.sqrt(x),
-    _root,
+    lambda d, out, x: d * (0.5 * share(out, x)),
+    neutral=1,
     infer=ufunc_type(np.sqrt, weak=False),
     samples=lambda: [Sample((np.array([[0.3, 1.0, 2.5]]),)), Sample((0.7,))],
     xla=lambda j, inputs, params, out: j.lax.sqrt(j.cast(inputs[0], out.dtype)),

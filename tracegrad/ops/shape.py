@@ -83,7 +83,7 @@ def _simpler_reshape(inputs: Sequence[Any], params: Params, definitions: Mapping
 
 reshape_op: Op = linear(
     "reshape", _reshape, lambda ct, x, shape: ct.reshape(shape_of(x)),
-    infer=_reshape_type, batch=_reshape_batch, kinds="biufc", samples=_reshape_samples,
+    infer=_reshape_type, batch=_reshape_batch, kinds="biufc", samples=_reshape_samples, nonnegative=True,
     spell=lambda args, types, views, params: None if types[0].weak else f"{args[0]}.reshape({params['shape']})",
     simplify=_simpler_reshape,
     xla=lambda j, inputs, params, out: j.lax.reshape(inputs[0], out.shape),
@@ -222,7 +222,7 @@ def _simpler_transpose(inputs: Sequence[Any], params: Params, definitions: Mappi
 
 transpose_op: Op = linear(
     "transpose", _transpose, lambda ct, x, axes: ct.transpose(inverse_permutation(axes)),
-    infer=_transpose_type, batch=_transpose_batch, kinds="biufc", samples=_transpose_samples,
+    infer=_transpose_type, batch=_transpose_batch, kinds="biufc", samples=_transpose_samples, nonnegative=True,
     spell=lambda args, types, views, params: f"{args[0]}.T" if params["axes"] == (1, 0) else f"{args[0]}.transpose({params['axes']})",
     simplify=_simpler_transpose,
     xla=lambda j, inputs, params, out: j.lax.transpose(inputs[0], params["axes"]),
@@ -350,6 +350,7 @@ def _broadcast_to_samples() -> Iterable[Sample]:
 broadcast_to_op = linear(
     "broadcast_to", _broadcast_to, lambda ct, x, shape: unbroadcast(ct, shape_of(x)),
     infer=_broadcast_to_type, batch=_broadcast_to_batch, kinds="biufc", samples=_broadcast_to_samples, repeats=True,
+    nonnegative=True,
     xla=lambda j, inputs, params, out: j.spread(inputs[0], out.shape),
 )  # fmt: skip
 

@@ -86,6 +86,7 @@ sort_op: Op = declare(
     infer=lambda types, params: types[0],
     jvp=_sort_jvp,
     vjp=_sort_vjp,
+    nonnegative=True,
     batch=_axis_batch(lambda: sort_op),
     kinds="biufc",
     samples=_axis_samples,

@@ -16,8 +16,9 @@ import numpy as np
 
 from tracegrad.errors import DtypeError
 from tracegrad.op import Emission, Op, Params, Sample, Wanted
-from tracegrad.ops.elementwise import like
+from tracegrad.ops.elementwise import by_convention, like
 from tracegrad.ops.families import declare, elementwise, normalize_axes, shape_of, ufunc_type
+from tracegrad.ops.masks import Mask
 from tracegrad.trace import SCIPY_FUNCTIONS, bind
 from tracegrad.types import ArrayType, is_inexact, type_of
 
@@ -106,32 +107,27 @@ def softplus(x: Any) -> Any:
 # Rectifiers, whose derivative at a kink is zero (half is what np.maximum would give).
 
 
-def _clamped(low: int, high: int | None) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Evaluation and partial of clamping to an interval, with derivative zero at its ends; NaN stays NaN."""
-
-    def evaluate(x: Any) -> Any:
-        return np.maximum(x, low) if high is None else np.minimum(np.maximum(x, low), high)
-
-    def partial(d: Any, out: Any, x: Any) -> Any:
-        inside = x > low if high is None else np.logical_and(x > low, x < high)
-        return np.where(inside, d, 0)
-
-    return evaluate, partial
-
-
 def _clamped_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     dtype = np.maximum.resolve_dtypes((types[0].dtype, int, None))[-1]
     return ArrayType(types[0].shape, dtype)
 
 
-_relu_op = elementwise(
-    "relu", *_clamped(0, None), infer=_clamped_type, kinds="iuf", samples=_values(0.3, 2),
-    xla=_emit(lambda j, x: j.lax.max(x, like(x, 0))),
-)  # fmt: skip
-_relu6_op = elementwise(
-    "relu6", *_clamped(0, 6), infer=_clamped_type, kinds="iuf", samples=_values(0.3, 5),
-    xla=_emit(lambda j, x: j.lax.clamp(like(x, 0), x, like(x, 6))),
-)  # fmt: skip
+def _rectifier(name: str, low: int, high: int | None, samples: Any, xla: Any) -> Op:
+    """Clamping to an interval, with derivative zero at its ends; NaN stays NaN."""
+    return elementwise(
+        name,
+        lambda x: np.maximum(x, low) if high is None else np.minimum(np.maximum(x, low), high),
+        lambda d, out, x: d,
+        taken=lambda out, x: [Mask(lambda: x > low if high is None else np.logical_and(x > low, x < high))],
+        infer=_clamped_type,
+        kinds="iuf",
+        samples=samples,
+        xla=xla,
+    )
+
+
+_relu_op = _rectifier("relu", 0, None, _values(0.3, 2), _emit(lambda j, x: j.lax.max(x, like(x, 0))))
+_relu6_op = _rectifier("relu6", 0, 6, _values(0.3, 5), _emit(lambda j, x: j.lax.clamp(like(x, 0), x, like(x, 6))))
 
 
 def relu(x: Any) -> Any:
@@ -337,10 +333,15 @@ def _emit_multiply_keeping_zeros(j: Any, inputs: Sequence[Any], params: Params, 
     return j.lax.select(j.lax.eq(x, like(x, 0)), j.lax.full(out.shape, 0, out.dtype), j.lax.mul(x, y))
 
 
+def _logarithm_of_nothing(d: Any, out: Any, x: Any, y: Any) -> Any:
+    nothing = np.logical_and(np.equal(x, 0), np.isinf(y))
+    return d * by_convention(np.where(nothing, x, y), nothing)
+
+
 _multiply_keeping_zeros_op = elementwise(
     "multiply_keeping_zeros",
     _multiply_keeping_zeros,
-    lambda d, out, x, y: d * np.where(np.logical_and(np.equal(x, 0), np.isinf(y)), 0, y),
+    _logarithm_of_nothing,
     lambda d, out, x, y: d * x,
     infer=ufunc_type(np.multiply, False),
     linear=[{1}],

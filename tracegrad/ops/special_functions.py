@@ -17,7 +17,7 @@ import numpy as np
 
 from tracegrad.errors import DifferentiationError, DtypeError, at, user_source
 from tracegrad.op import Op, Params, Sample
-from tracegrad.ops.elementwise import safe_multiply, unary_samples
+from tracegrad.ops.elementwise import unary_samples
 from tracegrad.ops.families import broadcast_shapes, elementwise
 from tracegrad.trace import SCIPY_FUNCTIONS, as_array, bind
 from tracegrad.types import ArrayType, type_of
@@ -87,7 +87,7 @@ def _special(
 
 
 def _unknown(d: Any, out: Any, *inputs: Any) -> Any:
-    return safe_multiply(d, math.nan)
+    return d * math.nan
 
 
 def _apply(op: Op, *inputs: Any, **params: Any) -> Any:
@@ -98,11 +98,11 @@ def _apply(op: Op, *inputs: Any, **params: Any) -> Any:
 # The gamma function's logarithm and its derivatives.
 
 lgamma_op = _special(
-    "lgamma", lambda s, x: s.gammaln(x), lambda d, out, x: safe_multiply(d, digamma(x)),
+    "lgamma", lambda s, x: s.gammaln(x), lambda d, out, x: d * digamma(x),
     samples=unary_samples(0.3, 4), xla=lambda j, x: j.lax.lgamma(x),
 )  # fmt: skip
 digamma_op = _special(
-    "digamma", lambda s, x: s.psi(x), lambda d, out, x: safe_multiply(d, polygamma(1, x)),
+    "digamma", lambda s, x: s.psi(x), lambda d, out, x: d * polygamma(1, x),
     samples=unary_samples(0.4, 4), xla=lambda j, x: j.lax.digamma(x),
 )  # fmt: skip
 
@@ -124,7 +124,7 @@ def _order_samples(first: Sequence[int], low: float, high: float) -> Callable[[]
 polygamma_op: Op = _special(
     "polygamma",
     _polygamma,
-    lambda d, out, m, x: safe_multiply(d, polygamma(m + 1, x)),
+    lambda d, out, m, x: d * polygamma(m + 1, x),
     samples=_order_samples([0, 1, 2], 0.6, 3),
     xla=lambda j, m, x: j.lax.polygamma(m, x),
     without=["m"],
@@ -132,7 +132,7 @@ polygamma_op: Op = _special(
 zeta_op: Op = _special(
     "zeta",
     lambda s, x, q: s.zeta(x, q),
-    lambda d, out, x, q: safe_multiply(d, -x * zeta(x + 1, q)),
+    lambda d, out, x, q: d * (-x * zeta(x + 1, q)),
     samples=_order_samples([2, 3, 5], 0.6, 3),
     xla=lambda j, x, q: j.lax.zeta(x, q),
     without=["x"],
@@ -256,7 +256,7 @@ igamma_op: Op = _special(
     "igamma",
     _igamma,
     lambda d, out, a, x, order: d * _apply(igamma_op, a, x, order=order + 1),
-    lambda d, out, a, x, order: safe_multiply(d, _igamma_density(a, x, order)),
+    lambda d, out, a, x, order: d * _igamma_density(a, x, order),
     samples=lambda: [*_two_samples(0)(), *_two_samples(2)()],
     xla=_emit_igamma,
 )
@@ -264,7 +264,7 @@ igammac_op = _special(
     "igammac",
     lambda s, a, x: s.gammaincc(a, x),
     lambda d, out, a, x: -d * igamma_grad_a(a, x),
-    lambda d, out, a, x: -safe_multiply(d, _igamma_density(a, x, 0)),
+    lambda d, out, a, x: -d * _igamma_density(a, x, 0),
     samples=_two_samples(-1),
     xla=lambda j, a, x: j.lax.igammac(a, x),
 )
@@ -306,7 +306,7 @@ def random_gamma_grad(a: Any, sample: Any) -> Any:
 
 def _beta_density(d: Any, out: Any, a: Any, b: Any, x: Any) -> Any:
     norm = lgamma(a) + lgamma(b) - lgamma(a + b)
-    return safe_multiply(d, np.exp((a - 1) * np.log(x) + (b - 1) * np.log1p(-x) - norm))
+    return d * np.exp((a - 1) * np.log(x) + (b - 1) * np.log1p(-x) - norm)
 
 
 def _beta_samples() -> Iterable[Sample]:
@@ -410,7 +410,7 @@ def bessel_i1e(x: Any) -> Any:
 erf_inv_op = _special(
     "erf_inv",
     lambda s, x: s.erfinv(x),
-    lambda d, out, x: safe_multiply(d, (math.sqrt(math.pi) / 2) * np.exp(out * out)),
+    lambda d, out, x: d * ((math.sqrt(math.pi) / 2) * np.exp(out * out)),
     samples=unary_samples(-0.9, 0.9),
     xla=lambda j, x: j.lax.erf_inv(x),
 )

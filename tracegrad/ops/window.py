@@ -20,6 +20,7 @@ from tracegrad.ops.cumulative import along
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import declare, linear
 from tracegrad.ops.index import scatter_add_op, take
+from tracegrad.ops.masks import masking_vjp
 from tracegrad.trace import Tracer, as_array, bind
 from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, type_of
 
@@ -307,6 +308,7 @@ reduce_window_sum_op: Op = linear(
     _sum_transpose,
     infer=_windows_type(),
     batch=_windows_batch(lambda: reduce_window_sum_op),
+    nonnegative=True,
     kinds="iufc",
     samples=_samples,
     fresh=True,
@@ -409,7 +411,8 @@ def _extreme(word: str, ufunc: np.ufunc, better: np.ufunc, worst: Callable[[Any]
         evaluate=lambda x, **params: _reduced(x, ufunc, worst(x.dtype), Windows(**params)),
         infer=_windows_type(),
         jvp=jvp,
-        vjp=vjp,
+        vjp=masking_vjp(vjp, 0),
+        nonnegative=True,
         batch=_windows_batch(lambda: op),
         kinds="biuf",
         samples=_full_samples,

@@ -10,10 +10,13 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tracegrad.axes import state
-from tracegrad.graph import Atom, Eqn, Graph, Var, evaluate, trace_graph
+from tracegrad.graph import Atom, Eqn, Graph, Literal, Var, evaluate, trace_graph
 from tracegrad.lower.numpy import compiled
-from tracegrad.op import Op, Params, Wanted
+from tracegrad.op import JvpRule, MaskRules, Op, Params, VjpRule, Wanted
+from tracegrad.ops.masks import Masked, filled
 from tracegrad.trace import Trace, Tracer, bind, tracer_inputs
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.linear import pull_back, pushforward, strong
@@ -200,7 +203,7 @@ def with_tangents(graph: Graph, inputs: Sequence[Any], tangents: Mapping[int, An
         trace.end()
     pushed = pushforward(eqns, {id(t): tangents[i] for i, t in tracers.items()})
     values = [o.value if type(o) is Tracer and o.origin is trace else o for o in outputs]
-    return values, [pushed.get(id(o)) for o in outputs]
+    return values, [filled(pushed.get(id(o))) for o in outputs]
 
 
 def batch_of(graph: Graph, size: int, batched: Sequence[bool]) -> Graph:
@@ -293,6 +296,53 @@ def _vjp(wanted: Wanted, cts: Any, out: Any, primals: Sequence[Any], params: Par
     return [found.get(i) for i in wanted]
 
 
+def through_masks(
+    jvp: JvpRule, vjp: VjpRule, apply: Callable[[Graph, Sequence[Any], Params], Sequence[Any]]
+) -> MaskRules:
+    """How masks enter a Graph that is one equation with these rules. Where its derivative may have to know what does not
+    count, the cotangents are pulled back through the Graph with outputs that the masks choose, all computed again by
+    `apply`, in one Graph in which masks go all the way. Forward, they end here."""
+
+    def masked_vjp(wanted: Wanted, cts: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+        graph: Graph = params.get("of", params["graph"])
+        if not remembered(graph, "singular", lambda: any(map(_is_singular, graph.eqns))):
+            return vjp(wanted, [filled(ct) for ct in cts], out, primals, params)
+        given = tuple([i for i, ct in enumerate(cts[: len(graph.outputs)]) if ct is not None])
+        masked = tuple([i for i in given if type(cts[i]) is Masked])
+        pull, found = remembered(graph, ("pull", wanted, given, masked), lambda: _pull(graph, wanted, given, masked))
+        masks = [np.broadcast_to(cts[i].mask.array, cts[i].value.shape) for i in masked]
+        values = [cts[i].value if i in masked else cts[i] for i in given]
+        results = dict(zip(found, apply(pull, [*primals, *masks, *values], params), strict=True))
+        return [results.get(i) for i in wanted]
+
+    def masked_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+        return jvp(primals, [filled(t) for t in tangents], out, params)
+
+    return MaskRules(masked_jvp, masked_vjp)
+
+
+def _pull(
+    graph: Graph, wanted: Wanted, given: tuple[int, ...], masked: tuple[int, ...]
+) -> tuple[Graph, tuple[int, ...]]:
+    """The Graph from inputs, masks and the cotangents that are given to cotangents, and of which inputs these are."""
+    count = len(graph.inputs)
+
+    def chosen(*arrays: Any) -> list[Any]:
+        outputs = evaluate(graph, arrays[:count])
+        for i, mask in zip(masked, arrays[count:], strict=True):
+            outputs[i] = np.where(mask, outputs[i], 0)
+        return outputs
+
+    types = [*graph.in_types, *[ArrayType(graph.out_types[i].shape, np.dtype(bool)) for i in masked]]
+    joint, found = joint_of(_derived(graph, chosen, types, "chosen"), wanted, given)
+    return eliminate_dead_code(replace(joint, outputs=joint.outputs[len(graph.outputs) :])), found
+
+
+def _is_singular(eqn: Eqn) -> bool:
+    by_numbers = frozenset((0,)) in eqn.op.linear and all([type(a) is Literal and a.value for a in eqn.inputs[1:]])
+    return eqn.op.masked is not None and eqn.op.masked.singular and not by_numbers
+
+
 def places(parts: Reverse, called: Reverse, outputs: int) -> Sequence[tuple[int, int]] | None:
     """Where what is needed for some of the cotangents is, if the forward part for all of them was run; None if it does
     not return it. Both have the equations that the outputs need."""
@@ -321,6 +371,7 @@ call_op = Op(
     infer=lambda types, params: params["graph"].out_types,
     jvp=_jvp,
     vjp=_vjp,
+    masked=through_masks(_jvp, _vjp, lambda graph, arrays, params: call(graph, arrays)),
     batch=_batch,
     apply=_apply,
     several=True,

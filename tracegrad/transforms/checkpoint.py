@@ -31,6 +31,7 @@ from tracegrad.transforms.call import (
     places,
     remembered,
     tangents_of,
+    through_masks,
     top_trace,
 )
 from tracegrad.transforms.checkpoint_policies import Policy
@@ -161,6 +162,7 @@ def _declared(name: str, inlined: Inlining | None = None) -> Op:
         infer=lambda types, params: params["graph"].out_types,
         jvp=_jvp,
         vjp=_vjp,
+        masked=through_masks(_jvp, _vjp, lambda graph, arrays, params: apply_graph(op, graph, arrays, _how(params))),
         batch=_batch,
         apply=lambda inputs, params: _apply(op, inputs, params),
         several=True,

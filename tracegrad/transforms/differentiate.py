@@ -23,6 +23,7 @@ from tracegrad.errors import (
 )
 from tracegrad.graph import Graph, evaluate, trace_graph
 from tracegrad.jax_arrays import is_jax_array
+from tracegrad.ops.masks import filled
 from tracegrad.ops.structural import stop_gradient_op
 from tracegrad.trace import (
     Equation,
@@ -550,7 +551,7 @@ def _push(
 ) -> list[Any]:
     """Tangents of the outputs, None for zero."""
     found = pushforward(eqns, {id(x): t for x, t in zip(inputs, tangents, strict=True) if t is not None})
-    return [found.get(id(out)) if type(out) is Tracer and out.origin is trace else None for out in outputs]
+    return [filled(found.get(id(out))) if type(out) is Tracer and out.origin is trace else None for out in outputs]
 
 
 @accepting_jax

@@ -7,6 +7,7 @@ linear map of the tangents, and the other way round (Radul et al., "You Only Lin
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from tracegrad.errors import DifferentiationError, at, replay, user_source
 from tracegrad.op import Op, Params, Wanted
+from tracegrad.ops.masks import Masked, filled, image, plus
 from tracegrad.trace import Equation, Trace, Tracer, plain_value, tracer_inputs
 from tracegrad.types import ArrayType, is_inexact, type_of
 
@@ -44,30 +46,57 @@ def backward(eqns: Sequence[Equation], cotangents: dict[int, Any]) -> dict[int, 
                 primal_out = out.value
                 cell[0] = out.source
             rule = op.vjp
-            grads = (
-                transposed_jvp(op, wanted, ct, primal_out, values, params)
-                if rule is None
-                else rule(wanted, ct, primal_out, values, params)
-            )
+            if type(ct) is Masked or (op.several and Masked in map(type, ct)):
+                grads = _masked_vjp(op, wanted, ct, primal_out, values, params)
+            elif rule is None:
+                grads = transposed_jvp(op, wanted, ct, primal_out, values, params)
+            else:
+                grads = rule(wanted, ct, primal_out, values, params)
             if len(wanted) == 1:  # zip would take a tenth of this loop's time
                 grad = grads[0]
                 if grad is not None:
                     key = id(inputs[wanted[0]])
                     prior = get(key)
-                    cotangents[key] = grad if prior is None else prior + grad
+                    cotangents[key] = grad if prior is None else plus(prior, grad)
                 continue
             for i, grad in zip(wanted, grads, strict=True):
                 if grad is not None:
                     key = id(inputs[i])
                     prior = get(key)
-                    cotangents[key] = grad if prior is None else prior + grad
+                    cotangents[key] = grad if prior is None else plus(prior, grad)
+        for key, left in cotangents.items():
+            if type(left) is Masked:
+                cotangents[key] = left.filled()
     finally:
         replay.cell = outer
     return cotangents
 
 
+def _masked_vjp(op: Op, wanted: Wanted, ct: Any, out: Any, values: Sequence[Any], params: Params) -> Sequence[Any]:
+    """An op's reverse rule for cotangents with masks (see ops/masks.py)."""
+    if op.masked is not None:
+        return op.masked.vjp(wanted, ct, out, values, params)
+
+    def rule(cts: Sequence[Any]) -> Sequence[Any]:
+        ct = tuple(cts) if op.several else cts[0]
+        if op.vjp is None:
+            return transposed_jvp(op, wanted, ct, out, values, params)
+        return op.vjp(wanted, ct, out, values, params)
+
+    cts = ct if op.several else (ct,)
+    grads = rule([filled(c) for c in cts])
+    if not op.nonnegative:
+        return grads
+
+    def masked(grad: Any, i: int) -> Any:
+        return None if grad is None else Masked(filled(grad), image(lambda cts: rule(cts)[i], cts), True)
+
+    return [masked(grad, i) for i, grad in enumerate(grads)]
+
+
 def pushforward(eqns: Sequence[Equation], tangents: dict[int, Any]) -> dict[int, Any]:
-    """Push tangents, keyed by the id of the tracer they belong to, through the equations. Missing means zero."""
+    """Push tangents, keyed by the id of the tracer they belong to, through the equations. Missing means zero. What comes
+    out may have masks."""
     get = tangents.get
     outer = replay.cell
     cell: list[Any] = [None]
@@ -83,17 +112,41 @@ def pushforward(eqns: Sequence[Equation], tangents: dict[int, Any]) -> dict[int,
             outs = out if op.several else (out,)
             cell[0] = outs[0].source
             primal_out = tuple([o.value for o in outs]) if op.several else out.value
-            result = (
-                transposed_vjp(op, active, incoming, primal_out, values, params)
-                if op.jvp is None
-                else op.jvp(values, incoming, primal_out, params)
-            )
+            if Masked in map(type, incoming):
+                result = _masked_jvp(op, active, incoming, primal_out, values, params)
+            elif op.jvp is None:
+                result = transposed_vjp(op, active, incoming, primal_out, values, params)
+            else:
+                result = op.jvp(values, incoming, primal_out, params)
             for o, tangent in zip(outs, result if op.several else (result,), strict=True):
                 if tangent is not None:
                     tangents[id(o)] = tangent
     finally:
         replay.cell = outer
     return tangents
+
+
+def _masked_jvp(
+    op: Op, active: Wanted, tangents: Sequence[Any], out: Any, values: Sequence[Any], params: Params
+) -> Any:
+    """An op's forward rule for tangents with masks (see ops/masks.py)."""
+    if op.masked is not None:
+        return op.masked.jvp(values, tangents, out, params)
+
+    def rule(tangents: Sequence[Any]) -> Any:
+        if op.jvp is None:
+            return transposed_vjp(op, active, tangents, out, values, params)
+        return op.jvp(values, tangents, out, params)
+
+    def masked(found: Any, of: Callable[[Any], Any]) -> Any:
+        return None if found is None else Masked(filled(found), image(lambda t: of(rule(t)), tangents), True)
+
+    result = rule([filled(t) for t in tangents])
+    if not op.nonnegative:
+        return result
+    if not op.several:
+        return masked(result, lambda found: found)
+    return [masked(part, operator.itemgetter(i)) for i, part in enumerate(result)]
 
 
 def with_own_constants(eqns: Sequence[Equation]) -> list[Equation]:
