@@ -194,6 +194,7 @@ def elementwise(
     where the op itself is finite says at what `neutral` number, for all inputs and the output, they are not.
     """
     several = isinstance(evaluate, np.ufunc) and evaluate.nout > 1
+    linear = tuple(linear)
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
         total = None
@@ -237,54 +238,74 @@ def elementwise(
 
     # The same with masks: of what comes in, and of what the op did not take.
 
-    def tame(
-        d: Any, i: int, active: Sequence[int], out: Any, primals: Sequence[Any]
-    ) -> tuple[Any, Any, Sequence[Any], Mask | None, bool]:
-        """What the partial for input i is applied to: the derivative, the output and the inputs, these without what might
-        be singular where the derivative does not count; its mask; and whether the zeros there stay zeros. In a trace of
-        a linear map neither the active inputs nor the output have values, and no partial uses them."""
-        if type(d) is not Masked:
-            return d, out, primals, None, True
+    def tamed(d: Masked, active: Sequence[int], out: Any, primals: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+        """The output and the inputs, without what might be singular where the derivative does not count. In a trace of a
+        linear map neither the active inputs nor the output have values, and no partial uses them."""
+        if neutral is None:
+            return out, primals
+        idle = active if out is None else ()
+        primals = [x if j in idle else quiet(x, d.mask, neutral) for j, x in enumerate(primals)]
+        return None if out is None else quiet(out, d.mask, neutral), primals
+
+    def stays_zero(i: int, primals: Sequence[Any]) -> bool:
+        """Whether the partial for input i makes zero of zero: what it multiplies by is finite."""
         if not op.keeps_inputs:
-            return d.value, out, primals, d.mask, d.clean
-        used = [x for j, x in enumerate(primals) if j != i or frozenset((i,)) not in op.linear]
-        numbers = [x for x in used if type(x) in PYTHON_SCALARS]
-        stays = (neutral is not None or len(numbers) == len(used)) and all([x and cmath.isfinite(x) for x in numbers])
-        if neutral is not None:
-            idle = active if out is None else ()
-            primals = [x if j in idle else quiet(x, d.mask, neutral) for j, x in enumerate(primals)]
-            out = None if out is None else quiet(out, d.mask, neutral)
-        return d.value, out, primals, d.mask, d.clean and stays
+            return True
+        for j, x in enumerate(primals):
+            if j != i or not linear_in[i]:
+                if type(x) not in PYTHON_SCALARS:
+                    if neutral is None:
+                        return False
+                elif not (x and cmath.isfinite(x)):
+                    return False
+        return True
 
     def masked_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
         total = None
         if not is_inexact(type_of(out).dtype):
             return None
-        masks = (None,) * len(rules) if taken is None else taken(out, *primals)
+        masks = nowhere if taken is None else taken(out, *primals)
         active = [i for i, t in enumerate(tangents) if t is not None]
         for i in active:
-            d, tame_out, inputs, mask, clean = tame(tangents[i], i, active, out, primals)
-            term = rules[i](d, tame_out, *inputs, **params)
+            t, mask, clean = tangents[i], masks[i], False
+            if type(t) is Masked:
+                o, inputs = tamed(t, active, out, primals)
+                term = rules[i](t.value, o, *inputs, **params)
+                clean = mask is None and t.clean and stays_zero(i, primals)
+                mask = t.mask if mask is None else t.mask & mask
+            else:
+                term = rules[i](t, out, *primals, **params)
             if term is None:
                 continue
             term = spread(term, out)
-            if masks[i] is not None:
-                mask, clean = masks[i] if mask is None else mask & masks[i], False
             if mask is not None:
                 term = Masked(term, mask, clean)
             total = term if total is None else plus(total, term)
         return total
 
     def masked_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+        masks = nowhere if taken is None else taken(out, *primals)
+        d, inputs = ct, primals
+        if type(ct) is Masked:
+            d = ct.value
+            out, inputs = tamed(ct, wanted, out, primals)
         grads: list[Any] = []
-        masks = (None,) * len(rules) if taken is None else taken(out, *primals)
         for i in wanted:
-            d, tame_out, inputs, mask, clean = tame(ct, i, wanted, out, primals)
-            d = rules[i](d, tame_out, *inputs, **params)
-            if masks[i] is not None:
-                mask, clean = masks[i] if mask is None else mask & masks[i], False
-            grads.append(conform(d, primals[i]) if mask is None else _conform_masked(d, primals[i], mask, clean))
+            grad = rules[i](d, out, *inputs, **params)
+            x, mask, clean = primals[i], masks[i], False
+            if d is not ct:
+                clean = mask is None and ct.clean and stays_zero(i, primals)
+                mask = ct.mask if mask is None else ct.mask & mask
+            if mask is None:
+                grads.append(conform(grad, x))
+            elif type(grad) is ndarray and type(x) is ndarray and grad.shape == x.shape and grad.dtype is x.dtype:
+                grads.append(Masked(grad, mask, clean))
+            else:
+                grads.append(_conform_masked(grad, x, mask, clean))
         return grads
+
+    nowhere: Sequence[Mask | None] = (None,) * len(partials)
+    linear_in = [any([frozenset(group) == {i} for group in linear]) for i in range(len(partials))]
 
     def no_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
         return [None] * len(wanted)

@@ -42,7 +42,9 @@ class Mask:
 
     @property
     def array(self) -> Any:
-        if self._make is not None:
+        if self._make is not None and not self._parents:
+            self._array, self._make = self._make(), None
+        elif self._make is not None:
             waiting = [self]
             while waiting:
                 mask = waiting[-1]
@@ -149,7 +151,9 @@ def _value(d: Any) -> Any:
 def sparse(rule: Callable[[Any], Any], d: Any) -> Any:
     """What the rule makes of a tangent or cotangent, where it leaves places out: None, or masked."""
     found = rule(d)
-    return None if found is None else Masked(found, image(lambda d: rule(d[0]), [d]), True)
+    if found is None:
+        return None
+    return Masked(found, Mask(lambda: np.not_equal(filled(rule(np.ones(d.shape, d.dtype))), 0)), True)
 
 
 def masking_jvp(rule: JvpRule, positions: Sequence[int] | None = None) -> JvpRule:
