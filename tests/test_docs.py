@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tracegrad as tg
 from tracegrad.op import OPS
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -45,3 +46,26 @@ def test_testing(capsys: pytest.CaptureFixture[str]) -> None:
     ):
         assert part in printed
     assert re.search(r"x=array\(-?1\.\d+\)", printed)  # shrunk to an array without axes
+
+
+def conventions() -> list[tuple[str, str, str]]:
+    rows = re.findall(r"^\| (`.*?) \| `(.*?)` \| `(.*?)` \| .*\|$", (DOCS / "conventions.md").read_text(), re.MULTILINE)
+    return [(f, at, derivative) for functions, at, derivative in rows for f in re.findall(r"`(.*?)`", functions)]
+
+
+def test_conventions_are_all_read() -> None:
+    assert len(conventions()) == (DOCS / "conventions.md").read_text().count("\n| `") + 8  # rows of several functions
+
+
+@pytest.mark.parametrize("function, at, derivative", conventions())
+def test_conventions(function: str, at: str, derivative: str) -> None:
+    scope = {"np": np, "tg": tg}
+    f = eval(f"lambda {'z' if '(z)' in function else 'x'}: {function}", scope)
+    with np.errstate(all="ignore"):
+        for transformed in (tg.grad(f), tg.jit(tg.grad(f))):
+            np.testing.assert_array_equal(transformed(eval(at, scope)), eval(derivative, scope))
+
+
+def test_zero_times_infinity() -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (DOCS / "conventions.md").read_text(), re.DOTALL)
+    exec(block, {})
