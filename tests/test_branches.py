@@ -707,13 +707,13 @@ def branches_1(a):
     return [b]
 
 
-def sin_(a):
+def sin_2(a):
     b = sin(a)
     return [b]
 
 
 def compiled(a, b):
-    c, = switch(a, b, branches=(halve, branches_1, sin,))
+    c, = switch(a, b, branches=(halve, branches_1, sin))
     return c
 """
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 from tracegrad.errors import require_callable
 from tracegrad.jax_arrays import xla
+from tracegrad.trace import wraps
 
 
 def devices(backend: str | None = None) -> list[Any]:
@@ -63,7 +63,7 @@ def to_jax(fun: Callable[..., Any]) -> Callable[..., Any]:
     require_callable(fun, "to_jax", "(f)")
     j = xla()
 
-    @functools.wraps(fun)
+    @wraps(fun)
     def on_jax(*args: Any, **kwargs: Any) -> Any:
         return j.in_jax(fun, args, kwargs)
 

@@ -136,6 +136,12 @@ def at(raw: RawSource | int | None) -> str:
     return "" if source is None else f" at {source}"
 
 
+def name_of(function: Any, otherwise: str = "f") -> str:
+    """The name that a function bears, if it bears one: a callable may have anything for its `__name__`."""
+    name = getattr(function, "__name__", None)
+    return str.__str__(name) if isinstance(name, str) else otherwise
+
+
 def described(function: Any) -> str:
     """A user's function by name and the line where it is defined, also under wrappers such as `grad(f)`."""
     name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None) or type(function).__name__

@@ -13,7 +13,7 @@ import numpy as np
 
 from tracegrad.axes import Axis, state
 from tracegrad.collector import collector_calmed, collector_paused
-from tracegrad.errors import RawSource, Source, replay, resolve
+from tracegrad.errors import RawSource, Source, name_of, replay, resolve
 from tracegrad.op import Op, Params
 from tracegrad.trace import Equation, Trace, Tracer, bind, capturing, hidden_behind, out_of_boxes, tracer_inputs
 from tracegrad.types import ArrayType, type_of
@@ -294,4 +294,4 @@ def trace_graph(
         eqns = trace.finish()
         trace.end()
     with collector_paused():
-        return graph_of(trace, eqns, tracers, outputs, getattr(user_function, "__name__", "f"))
+        return graph_of(trace, eqns, tracers, outputs, name_of(user_function))

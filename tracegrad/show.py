@@ -11,6 +11,9 @@ atom    = var | number
 type    = dtype ["~"] "[" [size {"," size}] "]"     "~": weak, a Python scalar
 dtype   = "bool" | ("i" | "u" | "f" | "c") bits
 var     = letters: a, b, ..., z, aa, ab, ...        in order of definition
+
+What users have named (functions, files, keys) and values of their own classes are written with escapes for characters that
+do not print, so that no text of theirs ends a line.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.errors import name_of
+from tracegrad.generated import line
 from tracegrad.graph import Atom, Eqn, Graph, Literal, Var
 
 
@@ -53,7 +58,7 @@ class Names:
     def graph(self, graph: Graph) -> str:
         if id(graph) not in self.graphs:
             alike = sum([g.name == graph.name for g, _ in self.graphs.values()])
-            self.graphs[id(graph)] = graph, f"{graph.name}.{alike + 1}" if alike else graph.name
+            self.graphs[id(graph)] = graph, f"{line(graph.name)}.{alike + 1}" if alike else line(graph.name)
         return self.graphs[id(graph)][1]
 
     def param(self, value: Any) -> str:
@@ -63,9 +68,8 @@ class Names:
             return value.name
         if isinstance(value, tuple) and any([isinstance(item, Graph) for item in value]):
             return f"({', '.join([self.param(item) for item in value])})"
-        if callable(value) and hasattr(value, "__name__"):
-            return str(value.__name__)
-        return repr(value)
+        name = name_of(value, "") if callable(value) else ""
+        return line(name or repr(value))
 
 
 def eqn_text(eqn: Eqn, name: Names) -> str:
@@ -78,7 +82,7 @@ def eqn_text(eqn: Eqn, name: Names) -> str:
 
 def listing(graph: Graph) -> str:
     """The whole graph in the grammar of this module."""
-    graphs = {id(graph): (graph, graph.name)}
+    graphs = {id(graph): (graph, line(graph.name))}
     texts: list[str] = []
     while len(texts) < len(graphs):
         texts.append(_listed(*list(graphs.values())[len(texts)], graphs))
@@ -87,7 +91,7 @@ def listing(graph: Graph) -> str:
 
 def _listed(graph: Graph, called: str, graphs: dict[int, tuple[Graph, str]]) -> str:
     name = Names(graphs)
-    heads = [name.typed(v) + (f"={v.name}" if v.name and v.name != name(v) else "") for v in graph.inputs]
+    heads = [name.typed(v) + (f"={line(v.name)}" if v.name and v.name != name(v) else "") for v in graph.inputs]
     lines = [f"graph {called}({', '.join(heads)}) {{"]
     for var, value in graph.consts.items():
         shown = f" = {value.tolist()}" if isinstance(value, np.ndarray) and value.size <= 4 else ""
@@ -95,7 +99,7 @@ def _listed(graph: Graph, called: str, graphs: dict[int, tuple[Graph, str]]) -> 
     body = [(eqn_text(e, name), e.source) for e in graph.eqns]
     width = min(max((len(text) for text, _ in body), default=0), 60)
     for text, source in body:
-        lines.append(f"  {text:<{width}}  # {source.short}" if source else f"  {text}")
+        lines.append(f"  {text:<{width}}  # {line(source.short)}" if source else f"  {text}")
     lines.append(f"  return {', '.join([name(a) for a in graph.outputs])}".rstrip())
     return "\n".join([*lines, "}"])
 

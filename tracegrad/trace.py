@@ -41,6 +41,7 @@ from tracegrad.errors import (
     at,
     clip,
     described,
+    name_of,
     place,
     raised_by,
     resolve,
@@ -1028,10 +1029,20 @@ def kind_of(out: Any) -> str:
     return f"a {type(out).__name__}" + (f" of {len(out)}" if isinstance(out, tuple | list) else "")
 
 
+# What attributes of a function must be.
+_KINDS = {"__name__": str, "__qualname__": str, "__annotations__": dict, "__type_params__": tuple}
+
+
+def wraps(fun: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """functools.wraps, of callables too that have for their `__name__` or the like what no function may have."""
+    kept = [a for a in functools.WRAPPER_ASSIGNMENTS if isinstance(getattr(fun, a, None), _KINDS.get(a, object))]
+    return functools.wraps(fun, assigned=kept)
+
+
 def named_after(wrapper: Callable[..., Any], fun: Callable[..., Any], transform: str) -> Callable[..., Any]:
     """Name and document the transformed function after the original one."""
-    functools.update_wrapper(wrapper, fun)
-    name = getattr(fun, "__name__", "f")
+    wraps(fun)(wrapper)
+    name = name_of(fun)
     wrapper.__name__ = f"{transform}({name})"
     wrapper.__qualname__ = f"{transform}({getattr(fun, '__qualname__', name)})"
     wrapper.__doc__ = f"{transform} of {name}. {getattr(fun, '__doc__', None) or ''}".rstrip()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from tracegrad.generated import literal
 from tracegrad.tree import PyTreeDef
 from tracegrad.types import PYTHON_SCALARS
 
@@ -24,7 +25,7 @@ def is_plain(structure: PyTreeDef) -> bool:
     if node is None:
         return True
     cls, data = node
-    if cls not in _PLAIN or (cls is dict and not all([type(k) in (str, int, bool) for k in data])):
+    if cls not in _PLAIN or (cls is dict and not all([type(k) in (str, int, bool) and literal(k) for k in data])):
         return False
     return all([is_plain(child) for child in structure.children()])
 

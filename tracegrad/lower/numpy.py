@@ -7,24 +7,26 @@ tracing, dispatch, and memory: a large elementwise result is written over an arr
 from __future__ import annotations
 
 import itertools
-import keyword
 import linecache
 import math
 import weakref
 from collections.abc import Callable, Sequence
+from types import NoneType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy import ndarray
 
 from tracegrad.collector import collector_paused
+from tracegrad.errors import name_of
+from tracegrad.generated import Names, line, literal
 from tracegrad.graph import Atom, Eqn, Graph, Literal, Var
 from tracegrad.lower.blocks import with_chains
 from tracegrad.lower.calls import display, is_plain
-from tracegrad.lower.parts import PART, in_parts
+from tracegrad.lower.parts import Line, in_parts
 from tracegrad.show import all_letters
 from tracegrad.tree import PyTreeDef
-from tracegrad.types import ArrayType
+from tracegrad.types import PYTHON_SCALARS, ArrayType
 
 # In bytes. From the first size on a result goes over an input that dies with it, which saves little; from the second on
 # dead arrays are let go, so that their memory is used again while it is in the cache; from the third on a result goes
@@ -83,10 +85,10 @@ def lower_step(graph: Graph, fills: int) -> Lowered:
 def _compiled(graph: Graph, out_tree: PyTreeDef | None, fills: int = 0, spares: bool = False) -> Lowered:
     writer = _Writer(graph, out_tree, fills, spares)
     for source in writer.write():
-        filename = f"<tracegrad jit {graph.name} {next(_numbers)}>"
-        exec(compile(source, filename, "exec"), writer.namespace)
+        filename = f"<tracegrad jit {line(graph.name)} {next(_numbers)}>"
+        exec(compile(source, filename, "exec"), writer.names.values)
         writer.sources[filename] = source
-    function = writer.namespace[writer.function]
+    function = writer.names.values[writer.function]
     for filename, source in writer.sources.items():
         # A traceback through the function shows its lines, as long as there is the function.
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
@@ -106,6 +108,16 @@ def own(x: Any, others: Sequence[Any]) -> Any:
     return x
 
 
+# What ops may call in what they spell, besides their own evaluation by their own name.
+HELPERS: dict[str, Any] = {
+    "array": np.array, "item": item, "own": own, "inf": math.inf, "nan": math.nan,
+    "add": np.add, "multiply": np.multiply, "divide": np.divide, "add_reduce": np.add.reduce,
+    "add_accumulate": np.add.accumulate,
+    "blas_matmul": np.matmul, "count_nonzero": np.count_nonzero,
+    **{f"zero_{c}": np.zeros((), c) for c in "fdFD"},
+}  # fmt: skip
+
+
 class _Writer:
     """Writes one function. `roots` says whose memory a variable may lie in; `last` where each root is read last.
 
@@ -119,19 +131,18 @@ class _Writer:
         self.fills = fills
         self.takes_spares = takes_spares
         self.spares: list[ArrayType] = []
+        self.spare_names: list[str] = []
         self.borrowed: set[str] = set()  # the names of arrays that lie in spare ones, and so must not be returned
         self.sources: dict[str, str] = {}  # by the file names that tracebacks show
-        self.function = graph.name if graph.name.isidentifier() and not keyword.iskeyword(graph.name) else "compiled"
-        self.namespace: dict[str, Any] = {
-            "array": np.array, "item": item, "own": own, "inf": math.inf, "nan": math.nan,
-            "add": np.add, "multiply": np.multiply, "divide": np.divide, "add_reduce": np.add.reduce,
-            "add_accumulate": np.add.accumulate,
-            "blas_matmul": np.matmul, "count_nonzero": np.count_nonzero,
-            **{f"zero_{c}": np.zeros((), c) for c in "fdFD"},
-        }  # fmt: skip
-        self.names: dict[Var, str] = {}
+        self.names = Names(HELPERS)
+        for eqn in graph.eqns:  # these first, since what ops spell calls them by just these names
+            self.called(eqn)
+        self.function = self.names.fresh(graph.name, "compiled")
+        self.variables: dict[Var, str] = {}
         self.letters = all_letters()
-        self.constants: dict[str, str] = {}
+        self.constants: dict[Any, str] = {}  # the names of constants by what they are
+        self.heads: list[str] = []  # the lines that define them
+        self.mentioned: list[str] = []  # the variables that the line being written has in it, so far
         self.roots: dict[Var, frozenset[Var]] = {}
         self.last: dict[Var, int] = {}
         self.given = {*graph.inputs, *graph.consts}
@@ -145,8 +156,6 @@ class _Writer:
         for v in self.given:
             self.roots[v] = frozenset([v])
         for i, eqn in enumerate(graph.eqns):
-            # Names of functions are taken before any variable has one: a variable of that name would hide the function.
-            self.namespace[_called(eqn)] = eqn.op.evaluate
             shared = frozenset().union(*[self.roots[a] for a in eqn.inputs if type(a) is Var])
             if len(shared) > MANY:
                 self.immortal |= shared
@@ -168,92 +177,82 @@ class _Writer:
             for root in self.roots[atom]:
                 self.last[root] = i
 
+    def called(self, eqn: Eqn) -> str:
+        """What the source calls the function of an equation."""
+        evaluate = eqn.op.evaluate
+        return self.names.bind(evaluate, name_of(evaluate) if isinstance(evaluate, np.ufunc) else eqn.op.name, "op")
+
     def name(self, atom: Atom) -> str:
         if type(atom) is Literal:
             return self.text(atom.value)
         assert type(atom) is Var
-        found = self.names.get(atom)
+        found = self.variables.get(atom)
         if found is None:
-            found = next(self.letters)
-            if keyword.iskeyword(found) or found in self.namespace:
-                found += "_"
-            self.names[atom] = found
+            found = self.variables[atom] = self.names.fresh(next(self.letters))
+        self.mentioned.append(found)
         return found
 
     def text(self, value: Any) -> str:
         """A static value in source, by name where it has no plain spelling."""
-        if type(value) is complex:  # whose repr loses the sign of a zero, and is no expression for infinities
+        found = literal(value)
+        if found is not None:
+            return found
+        kind = type(value)
+        if kind is float:
+            return repr(value)  # inf, -inf or nan, which are among the helpers
+        if kind is complex:  # whose repr loses the sign of a zero, and is no expression for infinities
             return f"complex({value.real!r}, {value.imag!r})"
-        if value is None or type(value) in (bool, int, float, str):
-            return repr(value)
         if isinstance(value, np.bool | np.number):
-            return self.constant(value.item(), value.dtype, value.dtype.name)
-        if type(value) is tuple and all([x is None or type(x) in (bool, int) for x in value]):
-            return repr(value)
-        if type(value) is tuple and value and all([type(x) is Graph for x in value]):
-            return f"({', '.join([self.graph_name(x) for x in value])},)"
-        name = getattr(value, "__name__", f"k{len(self.namespace)}")
-        if not name.isidentifier() or self.namespace.setdefault(name, value) is not value:
-            name = f"k{len(self.namespace)}"
-            self.namespace[name] = value
-        return name
-
-    def graph_name(self, graph: Graph) -> str:
-        """The name of a Graph that an equation holds: its own, unless something else is called that."""
-        for number in itertools.count(1):
-            name = graph.name if number == 1 else f"{graph.name}_{number}"
-            if not name.isidentifier() or keyword.iskeyword(name):
-                name = f"k{len(self.namespace)}"
-            if self.namespace.setdefault(name, graph) is graph:
-                break
-        return name
+            return self.constant(value, value.dtype, as_scalar=True)
+        if kind is tuple and all([type(x) in (bool, int, NoneType, Graph) for x in value]):
+            return f"({', '.join([self.text(x) for x in value])}{',' if len(value) == 1 else ''})"
+        return self.names.bind(value, value.name if kind is Graph else name_of(value, ""))
 
     def write(self) -> list[str]:
         """The source: of one function, or of several, the last of which calls the others."""
         graph = self.graph
         arguments = [self.name(v) for v in graph.inputs]
         for v, value in graph.consts.items():
-            self.namespace[self.name(v)] = value
+            self.names.values[self.name(v)] = value
         filling = graph.outputs[len(graph.outputs) - self.fills :]
-        outs = [f"out{i}" for i in range(self.fills)]
-        self.namespace |= dict.fromkeys(outs)  # no variable is called that, nor a spare array: names are letters
+        outs = [self.names.fresh(f"out{i}") for i in range(self.fills)]
         made = {v for e in graph.eqns for v in e.outputs}
         self.filled = {v: out for v, out in zip(filling[::-1], outs[::-1], strict=True) if type(v) is Var and v in made}
         arguments += outs
         # Where everything is tiny, nothing is written over or let go.
         tiny = all([size_of(v.type) < _SMALL for v in (*self.given, *[v for e in graph.eqns for v in e.outputs])])
         comments: dict[Any, str] = {}
-        body = []
+        body: list[tuple[str, list[str], list[str], str]] = []
         for i, eqn in enumerate(graph.eqns):
             targets = ", ".join([self.name(v) for v in eqn.outputs])
             comma = "," if eqn.op.several and len(eqn.outputs) == 1 else ""
-            line = f"{targets}{comma} = {self.expression(eqn, i)}"
+            code = f"{targets}{comma} = {self.expression(eqn, i)}"
             for v in eqn.outputs:
-                if (out := self.filled.get(v)) and not line.endswith((f" {out})", f"={out})")):
-                    line += f"; {out}[...] = {self.name(v)}"
+                if (out := self.filled.get(v)) and out not in self.mentioned:
+                    code += f"; {out}[...] = {self.name(v)}"
+                    self.mentioned.append(out)
             comment = comments.get(eqn.raw_source)
             if comment is None:
-                comment = comments[eqn.raw_source] = eqn.source.short if eqn.source else ""
-            body.append((line, [] if tiny else self.let_go(eqn, i), comment))
-        lines = [(f"{line}; del {', '.join(gone)}" if gone else line, comment) for line, gone, comment in body]
-        lines += [
-            (f"{out}[...] = {self.name(a)}", "")
-            for a, out in zip(filling, outs, strict=True)
-            if type(a) is not Var or self.filled.get(a) != out
+                comment = comments[eqn.raw_source] = line(eqn.source.short) if eqn.source else ""
+            body.append((code, self.mentions(), [] if tiny else self.let_go(eqn, i), comment))
+        lines = [
+            Line(f"{code}; del {', '.join(gone)}" if gone else code, (*mentioned, *gone), comment)
+            for code, mentioned, gone, comment in body
         ]
+        for a, out in zip(filling, outs, strict=True):
+            if type(a) is not Var or self.filled.get(a) != out:
+                lines.append(Line(f"{out}[...] = {self.name(a)}", (out, *self.mentions())))
         if self.fills < len(graph.outputs) or not self.fills:
-            lines.append((f"return {self.returned()}", ""))
-        while self.function in self.namespace:  # the user's function may be called `sin`
-            self.function += "_"
-        mentioned: list[list[str]] = []
-        if len(lines) > PART and tiny:
-            names = self.names
-            mentioned = [[names[a] for a in (*e.outputs, *e.inputs) if type(a) is Var] for e in graph.eqns]
-        arguments += [_spare(k) for k in range(len(self.spares))]
-        variables = {self.names[v] for v in self.names.keys() - graph.consts.keys()}
-        sources = in_parts(self.function, arguments, lines, variables, mentioned)
-        sources[0] = "".join([f"{line}\n" for line in self.constants.values()]) + sources[0]
+            lines.append(Line(f"return {self.returned()}", self.mentions()))
+        arguments += self.spare_names
+        sources = in_parts(self.function, arguments, lines, self.names, {self.name(v) for v in graph.consts})
+        sources[0] = "".join([f"{head}\n" for head in self.heads]) + sources[0]
         return sources
+
+    def mentions(self) -> list[str]:
+        """The variables that were named since the last call."""
+        found, self.mentioned = self.mentioned, []
+        return found
 
     def returned(self) -> str:
         results = self.results()
@@ -261,8 +260,8 @@ class _Writer:
             return f"[{', '.join(results)}]"
         if is_plain(self.out_tree):
             return display(self.out_tree, results)
-        self.namespace["unflatten"] = self.out_tree.unflatten
-        return f"unflatten([{', '.join(results)}])"
+        unflatten = self.names.bind(self.out_tree.unflatten, "unflatten")
+        return f"{unflatten}([{', '.join(results)}])"
 
     def expression(self, eqn: Eqn, i: int) -> str:
         op = eqn.op
@@ -282,7 +281,7 @@ class _Writer:
             if target:
                 # The argument after the inputs of a ufunc is `out`; these two want it by name, since NumPy 2.4.
                 args = [*args, f"out={target}" if op.evaluate in (np.maximum, np.minimum) else target]
-            spelled = f"{_called(eqn)}({', '.join([*args, *named])})"
+            spelled = f"{self.called(eqn)}({', '.join([*args, *named])})"
         if op.weak and all([t.weak for t in types]):
             return f"item({spelled})"
         return spelled
@@ -297,17 +296,31 @@ class _Writer:
             for a, dtype in zip(eqn.inputs, dtypes, strict=False)
         ]
 
-    def constant(self, value: Any, dtype: np.dtype[Any], scalar: str = "") -> str:
-        """The name of an array without axes, or of a scalar of this NumPy type, which the source defines at its head."""
-        text = self.text(float(value) if dtype.kind == "f" else np.asarray(value).item())
-        plain = "".join([c if c.isalnum() else "m" if c == "-" else "_" for c in text])
-        name = f"{'s' if scalar else 'c'}{plain}"
-        if dtype.kind not in "fi" or dtype.itemsize != 8:
-            name += f"_{dtype.name}"
-        if scalar:
-            self.namespace.setdefault(scalar, dtype.type)
-        self.constants[name] = f"{name} = {scalar}({text})" if scalar else f"{name} = array({text}, {dtype.name!r})"
-        return name
+    def constant(self, value: Any, dtype: np.dtype[Any], as_scalar: bool = False) -> str:
+        """The name of an array without axes, or of a scalar, that the source defines at its head, or that it is given
+        where no text gives it to the last bit."""
+        held = np.asarray(value, dtype)
+        key = dtype, as_scalar, held.tobytes()
+        found = self.constants.get(key)
+        if found is not None:
+            return found
+        number: Any = held.item()
+        if dtype.char in "ef" and np.asarray(short := float(str(held)), dtype) == held:
+            number = short  # 0.1 in place of 0.10000000149011612
+        suffix = "" if dtype.kind in "fi" and dtype.itemsize == 8 else f"_{dtype.name}"
+        prefix = "s" if as_scalar else "c"
+        if dtype.isbuiltin != 1 or type(number) not in PYTHON_SCALARS:
+            found = self.names.bind(held[()] if as_scalar else held, f"{prefix}{suffix}")
+        else:
+            text = self.text(number)
+            plain = "".join([c if c.isalnum() else "m" if c == "-" else "_" for c in text])
+            found = self.names.fresh(f"{prefix}{plain}{suffix}", prefix)
+            if as_scalar:
+                self.heads.append(f"{found} = {self.names.bind(dtype.type, dtype.name)}({text})")
+            else:
+                self.heads.append(f"{found} = array({text}, {dtype.name!r})")
+        self.constants[key] = found
+        return found
 
     def target(self, eqn: Eqn, i: int, over_inputs: bool = True) -> str:
         """The array to write the result of a ufunc over, if there is one: a dying input, or one that died before, or a
@@ -315,6 +328,7 @@ class _Writer:
         made = eqn.outputs[0]
         wanted = made.type
         if made in self.filled:
+            self.mentioned.append(self.filled[made])
             return self.filled[made]
         if len(eqn.outputs) > 1 or size_of(wanted) < _SMALL:
             return ""
@@ -332,14 +346,17 @@ class _Writer:
                 gone.remove(name)
                 return self.over(name, made)
         if self.takes_spares and size_of(wanted) >= MEDIUM and not is_returned:
+            self.spare_names.append(self.names.fresh(f"spare{len(self.spares)}"))
             self.spares.append(wanted)
             self.borrowed.add(self.name(made))
-            return _spare(len(self.spares) - 1)
+            self.mentioned.append(self.spare_names[-1])
+            return self.spare_names[-1]
         return ""
 
     def over(self, name: str, made: Var) -> str:
         """The array of this name, which is written over and has a new name from now on."""
         self.renamed = [name]
+        self.mentioned.append(name)
         if name in self.borrowed:
             self.borrowed.add(self.name(made))
         return name
@@ -354,12 +371,12 @@ class _Writer:
         for a in dict.fromkeys([a for a in eqn.inputs if type(a) is Var and a not in self.given]):
             is_shared = self.roots[a] != {a} or a in self.immortal
             if is_shared and self.reads[a] == i and size_of(a.type) >= MEDIUM:
-                gone.append(self.name(a))
+                gone.append(self.variables[a])
         for root in dict.fromkeys([r for a in eqn.inputs if type(a) is Var for r in self.roots[a]]):
             if self.is_dying(root, i) and size_of(root.type) >= MEDIUM:
-                gone.append(self.name(root))
+                gone.append(self.variables[root])
                 if size_of(root.type) >= _LARGE:
-                    self.free.append((root.type, self.name(root), gone))
+                    self.free.append((root.type, self.variables[root], gone))
         return gone
 
     def results(self) -> list[str]:
@@ -382,15 +399,6 @@ class _Writer:
                     visible.setdefault(r, []).append(a)
             texts.append(text)
         return texts
-
-
-def _called(eqn: Eqn) -> str:
-    """What the source calls the function of an equation."""
-    return eqn.op.evaluate.__name__ if isinstance(eqn.op.evaluate, np.ufunc) else eqn.op.name
-
-
-def _spare(number: int) -> str:
-    return f"spare{number}"
 
 
 def size_of(type: ArrayType) -> int:

@@ -18,7 +18,7 @@ from tracegrad.graph import Graph, Var, evaluate
 from tracegrad.lower.numpy import compiled
 from tracegrad.op import Inlining, Op, Params, Wanted
 from tracegrad.ops.collective import axis_index_op
-from tracegrad.trace import Tracer, accepting_jax, bind
+from tracegrad.trace import Tracer, accepting_jax, bind, wraps
 from tracegrad.transforms.budget import chosen_within, size_in_bytes
 from tracegrad.transforms.call import (
     Reverse,
@@ -241,7 +241,7 @@ def checkpoint(
     traced = Jitted(fun, numbers, (), False, "checkpoint")
 
     @accepting_jax
-    @functools.wraps(fun)
+    @wraps(fun)
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
         entry, leaves, _ = traced.entry_of(args, kwargs)
         return tree.tree_unflatten(entry.out_tree, apply_graph(checkpoint_op, entry.graph, leaves, how))

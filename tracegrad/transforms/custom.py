@@ -22,6 +22,7 @@ from tracegrad.errors import (
     UnexpectedTracerError,
     at,
     described,
+    name_of,
     replay,
     require_callable,
     user_source,
@@ -377,7 +378,7 @@ class custom_jvp(_CustomFunction):
             paths = [f"output{tree.keystr(p)}" for p, _ in tree.tree_leaves_with_path(result[0])]
             return _checked(tangent_leaves, out_leaves, described(self.fun), "jvp", paths)
 
-        name = getattr(self.fun, "__name__", "f")
+        name = name_of(self.fun)
         outputs = _called(leaves, Rules(name, call, jvp=jvp))
         return tree.tree_unflatten(out_tree, list(outputs))
 
@@ -420,7 +421,7 @@ class custom_vjp(_CustomFunction):
                 f"{described(self.fun)} has no rules yet, and is differentiated{at(user_source())}; give "
                 "them with .defvjp(fwd, bwd)"
             )
-        name = getattr(self.fun, "__name__", "f")
+        name = name_of(self.fun)
         fwd, bwd = self.fwd, self.bwd
         out_tree: Any = None
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.axes import Axis, entered, state
-from tracegrad.errors import require_callable
+from tracegrad.errors import name_of, require_callable
 from tracegrad.graph import Graph, trace_graph
 from tracegrad.trace import arrays_of, declared_types, leaf_names, output_name, parameter_name
 from tracegrad.types import ShapeDtypeStruct
@@ -80,7 +80,7 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         call_args, call_kwargs = tree.tree_unflatten(in_tree, positional)
         return fun(*call_args, **call_kwargs)
 
-    call.__name__ = getattr(fun, "__name__", "f")
+    call.__name__ = name_of(fun)
     structs = [ShapeDtypeStruct(t.shape, t.dtype) for t in types]
     graph, out_tree = _graph_and_tree("eval_shape", fun, tuple(structs), {}, call, name)
     return tree.tree_unflatten(out_tree, [ShapeDtypeStruct(t.shape, t.dtype) for t in graph.out_types])

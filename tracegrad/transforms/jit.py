@@ -17,7 +17,7 @@ from numpy import ndarray
 from tracegrad import tree
 from tracegrad.axes import state
 from tracegrad.collector import collector_paused
-from tracegrad.errors import at, clip, described, require_callable, user_source
+from tracegrad.errors import at, clip, described, name_of, require_callable, user_source
 from tracegrad.graph import Graph, graphs_in, trace_graph
 from tracegrad.jax_arrays import is_jax_tracer, xla
 from tracegrad.lower.calls import Matcher, matcher
@@ -388,7 +388,7 @@ class JittedOnXla(Jitted):
                 self._latest = (key, types)
             return self._jax.packed(results(self._jax.emit(graph, leaves)))
 
-        staged.__name__ = staged.__qualname__ = getattr(self._fun, "__name__", "f")
+        staged.__name__ = staged.__qualname__ = name_of(self._fun)
         return staged
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:

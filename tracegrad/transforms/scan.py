@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.errors import ShapeError, at, described, require_callable, user_source
+from tracegrad.errors import ShapeError, at, described, name_of, require_callable, user_source
 from tracegrad.graph import Graph, apply_op, evaluate, trace_graph
 from tracegrad.lower.steps import loop_step
 from tracegrad.op import Op, Params, Wanted
@@ -79,7 +79,7 @@ def scan(
             )
         return out
 
-    step.__name__ = getattr(f, "__name__", "f")
+    step.__name__ = name_of(f)
     names = [f"the element{tree.keystr(path)}" for path, _ in found]
     body, carry = traced_until_stable(
         "lax.scan", f, step, carry_tree, carry, element_tree, types, names, lambda out: out[0]

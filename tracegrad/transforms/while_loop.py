@@ -16,7 +16,7 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.axes import state
-from tracegrad.errors import ShapeError, at, described, require_callable, user_source
+from tracegrad.errors import ShapeError, at, described, name_of, require_callable, user_source
 from tracegrad.graph import Graph, Var, apply_op, evaluate, trace_graph
 from tracegrad.lower.numpy import compiled
 from tracegrad.lower.steps import loop_step
@@ -74,7 +74,7 @@ def while_loop(
     def step(carry: Any) -> Any:
         return body_fun(carry)
 
-    step.__name__ = getattr(body_fun, "__name__", "f")
+    step.__name__ = name_of(body_fun)
     body, carry = traced_until_stable(
         "lax.while_loop", body_fun, step, carry_tree, carry, None, [], [], lambda out: out
     )

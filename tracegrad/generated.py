@@ -1,0 +1,100 @@
+"""What all generated text is made with: names that mean one thing each, and others' text that stays where it is put.
+
+Names of functions, fields, keys, modules and files, and what a class gives for its `repr`, are text that somebody else
+chose. Source that tracegrad generates takes every name in it from one `Names`, and has no such text in it but what comes
+from `line` (for a comment, a file name, a listing), `string` or `literal`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+# What a name in a program would hide, or could not be.
+RESERVED = frozenset([*keyword.kwlist, *keyword.softkwlist, *dir(builtins)])
+
+
+def identifier(text: Any) -> str:
+    """The text as Python reads it where it stands for a name, or nothing where it cannot. (Names with two underscores in
+    front are Python's own: it keeps warnings under one, for example.)"""
+    if type(text) is not str or not text.isidentifier() or text.startswith("__"):
+        return ""
+    return text if text.isascii() else unicodedata.normalize("NFKC", text)
+
+
+class Names:
+    """The names of one program: none is given away twice, nor is one of Python's own.
+
+    >>> names = Names({"sin": "the sine"})
+    >>> [names.fresh("f"), names.fresh("f"), names.fresh("sin"), names.fresh("lambda x: x"), names.fresh("print")]
+    ['f', 'f_2', 'sin_2', 'value', 'print_2']
+    >>> cosine = "the cosine"
+    >>> names.bind(cosine, "cos"), names.bind(cosine, "other"), names.values
+    ('cos', 'cos', {'sin': 'the sine', 'cos': 'the cosine'})
+    """
+
+    def __init__(self, values: Mapping[str, Any], reserved: Iterable[str] = RESERVED) -> None:
+        self.values: dict[str, Any] = dict(values)  # what the program is run with
+        self._taken = {*reserved, *values}
+        self._numbers: dict[str, int] = {}
+        self._bound = {id(x): name for name, x in values.items()}
+
+    def fresh(self, wanted: Any, otherwise: str = "value") -> str:
+        """A name that nothing else has: the wanted one, or one made from it, or from `otherwise` if it is none at all."""
+        wanted = found = identifier(wanted) or otherwise
+        while found in self._taken:
+            number = self._numbers[wanted] = self._numbers.get(wanted, 1) + 1
+            found = f"{wanted}_{number}"
+        self._taken.add(found)
+        return found
+
+    def bind(self, value: Any, wanted: Any, otherwise: str = "value") -> str:
+        """The name by which the program finds an object."""
+        found = self._bound.get(id(value))
+        if found is None:
+            found = self._bound[id(value)] = self.fresh(wanted, otherwise)
+            self.values[found] = value
+        return found
+
+
+def line(text: Any) -> str:
+    """Text that ends no line and no comment, and can be written to any file: what does not print is escaped.
+
+    >>> print(line("a.py" + chr(10) + "import os"), line("caf" + chr(0xDCE9)))
+    a.py\\nimport os caf\\udce9
+    """
+    text = str.__str__(text)
+    if not text.isprintable():
+        text = "".join([c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text])
+    return text
+
+
+def string(text: str) -> str:
+    """A string as source, in double quotes where that takes no escapes.
+
+    >>> print(string("a b"), string('"'), string(chr(10)))
+    "a b" '"' "\\n"
+    """
+    found = str.__repr__(text)
+    return found if found[0] == '"' or '"' in found else f'"{found[1:-1]}"'
+
+
+def literal(value: Any) -> str | None:
+    """Source of just this value, or None: for values of Python's own types alone, whose text nobody else writes.
+
+    >>> [literal(x) for x in (None, True, -3, -0.0, "it's", b"", float("inf"), [], 1 << 99)]
+    ['None', 'True', '-3', '-0.0', '"it\\'s"', "b''", None, None, None]
+    """
+    kind = type(value)
+    if value is None or kind in (bool, str, bytes):
+        return repr(value)
+    if value is ...:
+        return "..."
+    if kind is int:
+        return repr(value) if -(1 << 63) <= value < 1 << 64 else None  # Python does not print very long ones
+    if kind is float:
+        return repr(value) if value - value == 0 else None
+    return None
