@@ -11,7 +11,7 @@ import pytest
 
 import tracegrad as tg
 from tracegrad.check import check
-from tracegrad.errors import GraphError
+from tracegrad.errors import DtypeError, GraphError, ShapeError
 from tracegrad.graph import Eqn, Graph, Literal, Var
 from tracegrad.op import OPS
 from tracegrad.show import all_letters
@@ -72,6 +72,33 @@ def test_call_takes_one_array_per_input() -> None:
     graph = tg.make_graph(lambda x, y: x + y)(1.0, 2.0)
     with pytest.raises(TypeError, match="takes 2 arrays, got 1"):
         graph(1.0)
+
+
+def test_call_takes_arrays_of_the_types_of_the_inputs() -> None:
+    f = lambda p, n: p["w"].reshape(3, 1) * n + p["w"].shape[0]
+    graph = tg.make_graph(f)({"w": np.ones(3)}, np.float64(2.0))
+    np.testing.assert_array_equal(graph(np.ones(3), 2.0)[0], np.full((3, 1), 5.0))
+    assert graph(np.ones(3), 2.0)[0].dtype == np.float64
+    at = rf"graph '<lambda>' at \S*{HERE}:\d+ \(in \S+\): "
+    with pytest.raises(
+        ShapeError, match=at + r"input 0, p\['w'\], must be f64\[3\], got f64\[1,3\]; reshape it, or make"
+    ):
+        graph(np.ones((1, 3)), 2.0)
+    with pytest.raises(ShapeError, match=r"input 1, n, must be f64\[\], got f64\[1\]"):
+        graph(np.ones(3), np.ones(1))
+    with pytest.raises(DtypeError, match=r"p\['w'\], must be f64\[3\], got f32\[3\]; convert it to float64, or make"):
+        graph(np.ones(3, "f4"), 2.0)
+    with pytest.raises(DtypeError, match=r"input 1, n, must be f64\[\], got i64~\[\]"):
+        graph(np.ones(3), 2)
+    with pytest.raises(
+        TypeError, match=r"input 0, p\['w'\], must be f64\[3\], but a value of type list is not an array"
+    ):
+        graph([1.0, 2.0, 3.0], 2.0)
+    for transform in (tg.jit, tg.vmap):
+        with pytest.raises(ShapeError, match=r"must be f64\[3\], got f64\[2\]"):
+            transform(lambda x: graph(x, 2.0))(np.ones((2, 2)) if transform is tg.vmap else np.ones(2))
+    found = tg.vmap(tg.make_graph(lambda n: n * 2.0)(1.0))(np.arange(3.0))[0]
+    np.testing.assert_array_equal(found, [0.0, 2.0, 4.0])
 
 
 def test_equality_is_by_structure() -> None:

@@ -13,10 +13,10 @@ import numpy as np
 
 from tracegrad.axes import Axis, state
 from tracegrad.collector import collector_calmed, collector_paused
-from tracegrad.errors import RawSource, Source, name_of, replay, resolve
+from tracegrad.errors import DtypeError, RawSource, ShapeError, Source, at, name_of, replay, resolve, user_source
 from tracegrad.op import Op, Params
 from tracegrad.trace import Equation, Trace, Tracer, bind, capturing, hidden_behind, out_of_boxes, tracer_inputs
-from tracegrad.types import ArrayType, type_of
+from tracegrad.types import PYTHON_SCALARS, ArrayType, type_of
 
 
 class Var:
@@ -70,7 +70,7 @@ class Graph:
     `consts` maps variables to the arrays (or, inside an enclosing transform, tracers) that the traced function closed
     over. Two graphs are equal if they have the same structure and equal constants.
 
-    A Graph can be called with one array for each input, and returns a tuple with one for each output.
+    A Graph can be called with one array for each input, of its shape and dtype, and returns a tuple with one for each output.
 
     >>> import numpy as np, tracegrad as tg
     >>> graph = tg.make_graph(lambda x: np.sin(x) * 2.0)(np.ones(3))
@@ -128,7 +128,28 @@ class Graph:
     def __call__(self, *arrays: Any) -> tuple[Any, ...]:
         if len(arrays) != len(self.inputs):
             raise TypeError(f"graph {self.name!r} takes {len(self.inputs)} arrays, got {len(arrays)}")
-        return out_of_boxes(tuple(evaluate(self, arrays)))
+        given = [self._accepted(i, x) for i, x in enumerate(arrays)]
+        return out_of_boxes(tuple(evaluate(self, given)))
+
+    def _accepted(self, number: int, x: Any) -> Any:
+        """An argument, if it is of the shape and dtype of that input. A Python number stands for an array of its dtype."""
+        wanted = self.inputs[number].type
+        try:
+            got = type_of(x)
+        except TypeError as error:
+            raise TypeError(f"{self._input(number)}, but {error}") from None
+        if got.shape != wanted.shape:
+            fix = f"reshape it, or make a Graph for {got.shape}: this one holds for one shape"
+            raise ShapeError(f"{self._input(number)}, got {got}; {fix}")
+        if got.dtype != wanted.dtype:
+            fix = f"convert it to {wanted.dtype}, or make a Graph for {got.dtype}"
+            raise DtypeError(f"{self._input(number)}, got {got}; {fix}")
+        return wanted.dtype.type(x) if type(x) in PYTHON_SCALARS and not wanted.weak else x
+
+    def _input(self, number: int) -> str:
+        v = self.inputs[number]
+        name = f", {v.name}," if v.name else ""
+        return f"graph {self.name!r}{at(user_source())}: input {number}{name} must be {v.type}"
 
 
 def axes_of(params: Params) -> frozenset[Axis]:
