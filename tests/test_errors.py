@@ -1559,6 +1559,14 @@ def test_transformed_functions_are_described_by_the_users_own() -> None:
         assert described(getattr(tg, transform)(f)) == f"'{transform}({f.__qualname__})' {place}"
     assert described(tg.custom_vjp(f)) == f"'{f.__qualname__}' {place}"
     assert described(tg.grad(tg.vmap(f))) == f"'grad(vmap({f.__qualname__}))' {place}"
+    f.__wrapped__ = f  # type: ignore[attr-defined]
+    assert described(f) == f"'{f.__qualname__}' {place}"
+    # Some say of anything that they have it.
+    endless = type("Endless", (), {"__getattr__": lambda self, name: type(self)(), "__call__": lambda self, x: x})()
+    assert described(endless) == "'Endless'"
+    for function in (f, endless):
+        with pytest.raises(DifferentiationError, match="scalar"):
+            tg.grad(function)(np.ones(2))
     assert described(np.sin) == "'sin'" and described(Model()) == "'Model'"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import linecache
 import os
 import threading
@@ -144,11 +146,12 @@ def name_of(function: Any, otherwise: str = "f") -> str:
 
 def described(function: Any) -> str:
     """A user's function by name and the line where it is defined, also under wrappers such as `grad(f)`."""
-    name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None) or type(function).__name__
-    while hasattr(function, "__wrapped__"):
-        function = function.__wrapped__
+    qualified = getattr(function, "__qualname__", None)
+    name = (isinstance(qualified, str) and qualified) or name_of(function, type(function).__name__)
+    with contextlib.suppress(ValueError):  # of one that wraps itself
+        function = inspect.unwrap(function)
     code = getattr(function, "__code__", None)
-    return f"{name!r}" if code is None else f"{name!r} ({code.co_filename}:{code.co_firstlineno})"
+    return f"{name!r}" if not isinstance(code, CodeType) else f"{name!r} ({code.co_filename}:{code.co_firstlineno})"
 
 
 def require_callable(function: Any, transform: str, call: str = "(f)(x)") -> None:
