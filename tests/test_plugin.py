@@ -102,7 +102,14 @@ def test_the_error_is_the_one_that_was_raised(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(ValueError, match="mine") as caught:
         check_vmap(lambda x: repr(broken), (X,))
     assert caught.value is mine
-    assert mine.reproducer == "# A reproducer could not be written: ValueError: mine\n"  # type: ignore[attr-defined]
+    text: str = mine.reproducer  # type: ignore[attr-defined]
+    assert text.startswith("# not complete: `broken` is a <class") and "its repr raises ValueError; write it" in text
+    assert "broken = ...\n" in text
+    monkeypatch.setattr(reproduce, "reproducer", lambda *args: 1 / 0)
+    with pytest.raises(ValueError, match="mine"):
+        check_vmap(lambda x: repr(broken), (X,))
+    said = "# A reproducer could not be written: ZeroDivisionError: division by zero\n"
+    assert mine.reproducer == said  # type: ignore[attr-defined]
     monkeypatch.setattr(reproduce, "attach", None)
     for check in (check_grads, check_vmap, check_jit):
         check(np.sin, (X,))
@@ -129,7 +136,7 @@ def test_local_functions() -> None:
     text = reproduced(check_grads, lambda x: f(apply(x)), (X,), order=1)
     assert "@tg.custom_jvp\ndef wrong(x: Any) -> Any:" in text
     assert "return wrong(x), t  # not the cosine\n\n\nwrong.defjvp(_)" in text and "factor = np.float32(1.5)" in text
-    assert "f_ = lambda x: f(apply(x))\n" in text and "\napply = more_when_traced\n" in text
+    assert "f_2 = lambda x: f(apply(x))\n" in text and "\napply = more_when_traced\n" in text
 
 
 def test_custom_rules_in_other_forms() -> None:
@@ -140,7 +147,7 @@ def test_custom_rules_in_other_forms() -> None:
     assert "first.defjvps(first_defjvps, None)" in reproduced(check_grads, lambda x, y: first(x, y), (X, X), order=1)
     text = reproduced(check_grads, lambda x: second(3, x), (X,), modes=("rev",), order=1)
     assert "second = partial(tg.custom_vjp, nondiff_argnums=(0,))(lambda n, x: x**n)" in text
-    assert "second_defvjp_ = lambda n, x, ct: (ct * x,)\n" in text
+    assert "second_defvjp_2 = lambda n, x, ct: (ct * x,)\n" in text
 
 
 def test_lambdas_and_other_numpys() -> None:
@@ -154,7 +161,7 @@ def test_lambdas_and_other_numpys() -> None:
     )
     text = reproduced(check_jit, longer, (X,))
     assert "(lambda y: np.sin(more_when_traced(y)))(x)\n        # of two lines\n" in text
-    assert "import numpy\n" in text and "import tracegrad.numpy as np\n" in text and "check_jit(f, args_)\n" in text
+    assert "import numpy\n" in text and "import tracegrad.numpy as np\n" in text and "check_jit(f, args_2)\n" in text
 
 
 def test_numpys_functions_and_programs(monkeypatch: pytest.MonkeyPatch) -> None:

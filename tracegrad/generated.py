@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import builtins
 import keyword
+import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 # What a name in a program would hide, or could not be.
@@ -42,14 +43,21 @@ class Names:
         self._numbers: dict[str, int] = {}
         self._bound = {id(x): name for name, x in values.items()}
 
-    def fresh(self, wanted: Any, otherwise: str = "value") -> str:
-        """A name that nothing else has: the wanted one, or one made from it, or from `otherwise` if it is none at all."""
+    def fresh(self, wanted: Any, otherwise: str = "value", besides: Container[str] = ()) -> str:
+        """A name that nothing else has: the wanted one, or one made from it, or from `otherwise` if it is none at all; and
+        none of those `besides`, which others are to have."""
         wanted = found = identifier(wanted) or otherwise
-        while found in self._taken:
+        while found in self._taken or found in besides:
             number = self._numbers[wanted] = self._numbers.get(wanted, 1) + 1
             found = f"{wanted}_{number}"
         self._taken.add(found)
         return found
+
+    def take(self, name: Any) -> bool:
+        """Whether just this name was to be had, and is taken now."""
+        is_free = identifier(name) == name and name not in self._taken
+        self._taken.add(name)
+        return is_free
 
     def bind(self, value: Any, wanted: Any, otherwise: str = "value") -> str:
         """The name by which the program finds an object."""
@@ -70,6 +78,15 @@ def line(text: Any) -> str:
     if not text.isprintable():
         text = "".join([c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text])
     return text
+
+
+def comment(text: Any) -> str:
+    """Text as a line of its own that does nothing, not even where it comes first and speaks of "coding:".
+
+    >>> print(comment("vim: set fileencoding=utf-7 :"))
+    # vim: set fileencoding =utf-7 :
+    """
+    return "# " + re.sub("coding([:=])", r"coding \1", line(text))
 
 
 def string(text: str) -> str:

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import ast
 import base64
+import builtins
 import dis
 import functools
 import inspect
+import keyword
 import linecache
-import math
 import re
 import sys
 import sysconfig
 import textwrap
+import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import CodeType, FunctionType, MappingProxyType, ModuleType
 from typing import Any, ParamSpec, TypeVar
@@ -27,8 +29,9 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from tracegrad.errors import clip, described
+from tracegrad.generated import Names, comment, identifier, literal, string
 from tracegrad.jax_arrays import is_jax_array, is_jax_tracer
-from tracegrad.op import Op
+from tracegrad.op import OPS, Op
 from tracegrad.transforms.custom import custom_jvp, custom_vjp
 
 P = ParamSpec("P")
@@ -63,7 +66,8 @@ def attach(error: Exception, check: Callable[..., Any], args: Sequence[Any], kwa
     try:
         text = reproducer(check, args, kwargs)
     except Exception as why:  # a user's repr, say: what is wrong with this text must not hide what the check has found
-        text = f"# A reproducer could not be written: {type(why).__name__}: {why}\n"
+        said = traceback.format_exception_only(why)[-1].strip()
+        text = comment(f"A reproducer could not be written: {said}") + "\n"
     error.reproducer = text  # type: ignore[attr-defined]
 
 
@@ -86,7 +90,7 @@ def reproducer(check: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[s
     call = [script.value(f, f"`{of}`"), script.fresh(name)]
     script.body.append(f"{call[1]} = {script.value(arguments, name)}")
     for option, x in options:
-        if repr(x) != repr(signature.parameters[option].default):
+        if not _same(x, signature.parameters[option].default):
             call.append(f"{option}={script.value(x, option)}")
     checked = script.imported("tracegrad.testing", check.__name__)
     script.body += [*script.aliases, _bracket(f"{checked}(", call, ")")]
@@ -103,13 +107,35 @@ def _home(x: Any) -> tuple[str, str] | None:
         module: Any = sys.modules.get(key) if isinstance(key, str) else None
         if _importable(module):
             for name, found in list(vars(module).items()):
-                if found is x:
+                if found is x and _is_name(name):
                     return module.__name__, name
     return None
 
 
 def _importable(module: Any) -> bool:
-    return isinstance(module, ModuleType) and module.__name__ != "__main__" and module.__spec__ is not None
+    if not isinstance(module, ModuleType) or getattr(module, "__spec__", None) is None:
+        return False
+    name = module.__name__
+    return name != "__main__" and sys.modules.get(name) is module and all(map(_is_name, name.split(".")))
+
+
+def _is_name(text: Any) -> bool:
+    """Whether it may stand in source for what is called so."""
+    return bool(text) and identifier(text) == text and not keyword.iskeyword(text)
+
+
+def _same(x: Any, y: Any) -> bool:
+    """Whether an option is what it is without being given."""
+    if type(x) is tuple and type(y) is tuple:
+        return len(x) == len(y) and all([_same(a, b) for a, b in zip(x, y, strict=True)])
+    return x is y or (type(x) is type(y) and literal(x) is not None and literal(x) == literal(y))
+
+
+def _shown(x: Any) -> str:
+    try:
+        return clip(repr(x), 80)
+    except Exception as why:
+        return f"its repr raises {type(why).__name__}"
 
 
 def _search_path(module: ModuleType) -> dict[str, None]:
@@ -141,9 +167,10 @@ def _source(code: CodeType) -> str:
         ast.literal_eval(default)
     if isinstance(definition, ast.Lambda):
         found = ast.get_source_segment(text, definition) or ""
+        found.encode()  # an error for what could not be written into a file
         return f"({found})" if "\n" in found else found
-    found = textwrap.dedent("\n".join(text.splitlines()[definition.lineno - 1 : definition.end_lineno]))
-    compile(found, code.co_filename, "exec")
+    found = textwrap.dedent("\n".join(text.split("\n")[definition.lineno - 1 : definition.end_lineno]))
+    compile(found, "<function>", "exec")  # an error where it does not stand by itself, or could not be in a file
     return found
 
 
@@ -167,6 +194,32 @@ def _bracket(start: str, items: Sequence[str], end: str) -> str:
 # The text.
 
 
+# NumPy's own types of scalars that bytes alone tell.
+_NUMPYS = frozenset(np.sctypeDict.values()) - {np.object_, np.void}
+_VALUES = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf}
+
+
+def _listed(x: np.ndarray, np_: str) -> list[str] | None:
+    """The texts of an array's numbers, as Python reads them where NumPy has this name; None where that would not give every bit: the text of a NaN,
+    say, does not tell which one."""
+    if x.dtype.kind in "SUmM":
+        return None
+    texts = [str(e) for e in x.ravel()]
+    try:
+        values = ast.literal_eval(f"[{', '.join(['0' if t in _VALUES else t for t in texts])}]")
+        numbers = [_VALUES.get(t, v) for t, v in zip(texts, values, strict=True)]
+        if np.array(numbers, x.dtype).tobytes() != x.tobytes():
+            return None
+    except Exception:  # text that is no number, or a number that the dtype does not hold
+        return None
+    names = {"nan": f"{np_}.nan", "inf": f"{np_}.inf", "-inf": f"-{np_}.inf"}
+    return [names.get(t, t) for t in texts]
+
+
+def _is_definition(block: str) -> bool:
+    return "\n" in block and block.startswith(("def ", "@"))
+
+
 class Script:
     """A script that grows as values are written: each method that writes a value returns an expression for it, and leaves
     what that needs in `imports` and `body`."""
@@ -177,20 +230,25 @@ class Script:
         self.imports: set[str] = set()
         self.body: list[str] = []
         self.aliases: list[str] = []  # further names of functions and modules, which may only be defined by then
-        self.bound: dict[str, str] = {}  # what each name of the script stands for
+        self.taken = Names({}, keyword.kwlist)
+        self.bound: dict[str, str] = {}  # what each name that a function reads stands for
         self.names: dict[int, str] = {}  # the names of functions and modules by their ids
+        for name in ("float", "complex", "slice", "set", "frozenset", "range"):  # which values are written with
+            self.builtin(name)
 
     def text(self) -> str:
-        parts = [f"# not complete: {' '.join(note.split())}" for note in self.notes]
-        if any([block.startswith(("def ", "@")) for block in self.body]):
-            parts += ["from __future__ import annotations", ""]
+        heads = [comment(f"not complete: {' '.join(note.split())}") for note in self.notes]
+        if any(map(_is_definition, self.body)):
+            heads += ["from __future__ import annotations", ""]
         if self.paths:
-            parts += ["import sys", "", *[f'sys.path.insert(0, "{path}")' for path in self.paths], ""]
-        parts += [*sorted(self.imports, key=lambda line: line.split()[1]), ""]
+            heads += ["import sys", "", *[f"sys.path.insert(0, {string(path)})" for path in self.paths], ""]
+        heads += sorted(self.imports, key=lambda line: line.split()[1])
+        parts, before = ["\n".join(heads)], ""
         for block in self.body:
-            apart = ["", ""] if "\n" in block and block.startswith(("def ", "@")) else []
-            parts += [*apart, block, *apart]
-        return re.sub(r"\n{4,}", "\n\n\n", "\n".join(parts)) + "\n"
+            apart = "\n\n\n" if _is_definition(block) or _is_definition(before) else "\n" if before else "\n\n"
+            parts += [apart, block]
+            before = block
+        return "".join([*parts, "\n"])
 
     def missing(self, where: str, what: str, x: Any = None) -> str:
         """The last resort for a value: import it from wherever a module has it, or say that it is missing."""
@@ -201,24 +259,32 @@ class Script:
 
     # -- Names.
 
-    def fresh(self, name: str) -> str:
-        while name in self.bound:
-            name += "_"
-        self.bound[name] = name
-        return name
+    def fresh(self, name: str, besides: Container[str] = ()) -> str:
+        found = self.taken.fresh(name, besides=besides)
+        self.bound[found] = found
+        return found
 
     def bind(self, name: str, x: Any) -> None:
         """Have a name stand for a value that a function reads by it."""
         text = self.value(x, f"`{name}`", name)
-        if name not in self.bound and text != name:
+        if self.bound.get(name) == text:
+            return
+        if text != name and self.taken.take(name):
             (self.aliases if id(x) in self.names else self.body).append(f"{name} = {text}")
-        if self.bound.setdefault(name, text) != text:
+            self.bound[name] = text
+        else:
+            self.notes[f"`{name}` stands for several things; rename all but one of them"] = None
+
+    def builtin(self, name: str) -> None:
+        """Have a name stand for what Python has under it."""
+        self.taken.take(name)
+        if self.bound.setdefault(name, name) != name or name in self.names.values():
             self.notes[f"`{name}` stands for several things; rename all but one of them"] = None
 
     def module(self, name: str, wanted: str = "") -> str:
         module = sys.modules[name]
         if id(module) not in self.names:
-            self.names[id(module)] = found = self.fresh(wanted or SHORT.get(name, name))
+            self.names[id(module)] = found = self.fresh(wanted or SHORT.get(name, name.rpartition(".")[2]))
             self.imports.add(f"import {name}" if found == name else f"import {name} as {found}")
             self.paths |= _search_path(module)
         return self.names[id(module)]
@@ -226,6 +292,7 @@ class Script:
     def imported(self, module: str, name: str) -> str:
         """Something of a module, imported from there."""
         if module == "builtins":
+            self.builtin(name)
             return name
         if module in SHORT:
             return f"{self.module(module)}.{name}"
@@ -236,7 +303,8 @@ class Script:
             self.paths |= _search_path(sys.modules[module])
         return self.names[id(x)]
 
-    # -- Values.
+    # -- Values. What is written is what Python and NumPy themselves make of values of their own types: a text that somebody
+    # else's class gives for itself (its repr) is for the reader's eyes, in a comment.
 
     def value(self, x: Any, where: str, wanted: str = "f") -> str:
         """An expression for a value. `where` says what it is to the reader, if it cannot be written; `wanted` is the name
@@ -244,27 +312,36 @@ class Script:
         kind = type(x)
         if id(x) in self.names:
             return self.names[id(x)]
-        if x is None or x is ... or kind in (bool, int, str, bytes, range):
-            return repr(x)
+        plain = literal(x)
+        if plain is not None:
+            return plain
+        if kind is int:
+            return hex(x)
         if kind is float:
-            return repr(x) if math.isfinite(x) else f'float("{x}")'
+            return f'float("{x}")'
         if kind is complex:
             return f"complex({self.value(x.real, where)}, {self.value(x.imag, where)})"
+        if kind is range:
+            ends = (x.start, x.stop, x.step)[: 2 if x.step == 1 else 3]
+            return f"range({', '.join([self.value(n, where) for n in ends])})"
         if kind is np.ndarray or isinstance(x, np.generic):
             return self.array(x, where)
         if isinstance(x, np.dtype):
-            return f"{self.module('numpy')}.dtype({self.dtype(x)})"
+            known = self.dtype(x)
+            return (
+                f"{self.module('numpy')}.dtype({known})" if known else self.missing(where, f"the dtype {_shown(x)}", x)
+            )
         if is_jax_array(x) and not is_jax_tracer(x):
             return f"{self.module('tracegrad')}.device_put({self.array(np.asarray(x), where)})"
-        if isinstance(x, Op) and getattr(x.samples, "__module__", "").startswith("tracegrad."):
+        if kind is Op and x in OPS.values() and str(getattr(x.samples, "__module__", "")).startswith("tracegrad."):
             # Some ops come with these.
             self.imports |= {f"import {m}" for m in ("tracegrad.lax", "tracegrad.random") if m in sys.modules}
-            return f'{self.imported("tracegrad.op", "OPS")}["{x.name}"]'
+            return f"{self.imported('tracegrad.op', 'OPS')}[{string(x.name)}]"
         if isinstance(x, ModuleType) and _importable(x):
             return self.module(x.__name__, wanted)
-        if kind.__module__ == "tracegrad.testing.programs":
+        if kind is getattr(sys.modules.get("tracegrad.testing.programs"), "Program", None):
             return self.program(x, where)
-        if isinstance(x, FunctionType | custom_jvp | custom_vjp):
+        if kind in (FunctionType, custom_jvp, custom_vjp):
             found = _home(x)
             return self.function(x, where, wanted) if found is None else self.imported(*found)
         return self.container(x, where)
@@ -272,7 +349,7 @@ class Script:
     def container(self, x: Any, where: str) -> str:
         kind = type(x)
         if kind in (dict, OrderedDict, MappingProxyType):
-            items = [f"{self.value(k, where)}: {self.value(y, f'{where}[{k!r}]')}" for k, y in x.items()]
+            items = [f"{self.value(k, where)}: {self.value(y, f'{where}[{_shown(k)}]')}" for k, y in x.items()]
             text = _bracket("{", items, "}")
             return f"{self.imported('collections', 'OrderedDict')}({text})" if kind is OrderedDict else text
         if kind in (set, frozenset):
@@ -285,44 +362,56 @@ class Script:
             if named:
                 return _bracket(f"{self.imported(*named)}(", items, ")")
             return _bracket("[", items, "]") if kind is list else _bracket("(", items, ",)" if len(x) == 1 else ")")
-        return self.missing(where, f"a {kind}: {clip(repr(x), 80)}", x)
+        return self.missing(where, f"a {kind}: {_shown(x)}", x)
 
     def dtype(self, dtype: np.dtype[Any]) -> str:
-        """What NumPy takes for a dtype."""
-        if dtype.type.__module__ == "ml_dtypes":
-            return f"{self.module('ml_dtypes')}.{dtype.type.__name__}"
-        return f'"{dtype}"'
+        """What NumPy takes for a dtype, or nothing for one that is neither its own, without fields, nor of ml_dtypes."""
+        if dtype.type in _NUMPYS:
+            return f'"{dtype}"'
+        name = dtype.type.__name__
+        if getattr(sys.modules.get("ml_dtypes"), name, None) is dtype.type:
+            return f"{self.module('ml_dtypes')}.{name}"
+        return ""
 
     def array(self, x: Any, where: str) -> str:
         """An array or a scalar of NumPy's, bit by bit."""
-        if x.dtype.kind in "OTV" and x.dtype.type.__module__ != "ml_dtypes":
-            return self.missing(where, f"an array of dtype {x.dtype}", x)
-        np_, dtype = self.module("numpy"), self.dtype(x.dtype)
+        dtype = self.dtype(x.dtype)
+        if not dtype or (isinstance(x, np.generic) and type(x) is not x.dtype.type):
+            return self.missing(where, f"an array of dtype {_shown(x.dtype)}" if not dtype else f"a {type(x)}", x)
+        np_ = self.module("numpy")
         if isinstance(x, np.generic):
-            short = re.sub(r"^np\b", np_, repr(x))
-            return short if self.gives(short, x) else f"{self.array(np.asarray(x), where)}[()]"
-        text = f"{np_}.zeros({x.shape}, dtype={dtype})" if not any(x.tobytes()) else ""
-        if not text and x.size <= LISTED:
-            numbers = np.array([str(e) for e in x.ravel()], object).reshape(x.shape).tolist()
-            listed = re.sub(r"\b(nan|inf)\b", rf"{np_}.\1", str(numbers).replace("'", ""))
-            text = textwrap.fill(f"{np_}.array({listed}, dtype={dtype})", WIDTH, subsequent_indent=INDENT)
-        if not self.gives(text, x):  # the text of a NaN, say, does not tell which one
-            if x.nbytes > LIMIT:
-                what = f"an array of shape {x.shape} and dtype {x.dtype} whose {x.nbytes:,} bytes are too many to write"
-                return self.missing(where, what, x)
+            return self.scalar(x) or f"{self.array(np.asarray(x), where)}[()]"
+        if not any(x.tobytes()):
+            text = f"{np_}.zeros({x.shape}, dtype={dtype})"
+        elif x.size <= LISTED and (listed := _listed(x, np_)) is not None:
+            numbers = str(np.array(listed, object).reshape(x.shape).tolist()).replace("'", "")
+            text = textwrap.fill(
+                f"{np_}.array({numbers}, dtype={dtype})",
+                WIDTH, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False,
+            )  # fmt: skip
+        elif x.nbytes > LIMIT:
+            what = f"an array of shape {x.shape} and dtype {x.dtype} whose {x.nbytes:,} bytes are too many to write"
+            return self.missing(where, what, x)
+        else:
             code = textwrap.wrap(base64.b64encode(x.tobytes()).decode(), WIDTH)
             lines = "\n".join([f'{INDENT}"{line}"' for line in code])
             decoded = f"{self.module('base64')}.b64decode(\n{lines}\n)"
             text = f"{np_}.frombuffer({decoded}, dtype={dtype}).reshape({x.shape}).copy()"
         return f"{np_}.asfortranarray({text})" if x.flags.f_contiguous and not x.flags.c_contiguous else text
 
-    def gives(self, text: str, x: Any) -> bool:
-        """Whether an expression gives just this array or scalar."""
-        try:
-            got = eval(text, {self.module("numpy"): np, "ml_dtypes": sys.modules.get("ml_dtypes")})
-            return (type(got), got.dtype, got.shape, got.tobytes()) == (type(x), x.dtype, x.shape, x.tobytes())
-        except Exception:  # text that is no expression, or a number that the dtype does not hold
-            return False
+    def scalar(self, x: Any) -> str:
+        """A scalar of one of NumPy's types as a call of the type, or nothing if that does not give every bit."""
+        np_, kind = self.module("numpy"), type(x)
+        if kind is np.bool:
+            return f"{np_}.{bool(x)}_"
+        if getattr(np, kind.__name__, None) is not kind:
+            return ""
+        if x.dtype.kind in "SU":
+            return f"{np_}.{kind.__name__}({literal(x.item())})"
+        if kind is np.longdouble and kind(str(x)).tobytes() == x.tobytes():
+            return f'{np_}.longdouble("{x}")'
+        listed = _listed(np.asarray(x), np_)
+        return f"{np_}.{kind.__name__}({listed[0]})" if listed else ""
 
     # -- Functions.
 
@@ -334,23 +423,27 @@ class Script:
             fun, decorator = f.fun, f"{self.module('tracegrad')}.{type(f).__name__}"
             if f.nondiff_argnums:
                 partial = self.imported("functools", "partial")
-                decorator = f"{partial}({decorator}, nondiff_argnums={f.nondiff_argnums})"
+                decorator = (
+                    f"{partial}({decorator}, nondiff_argnums={self.value(f.nondiff_argnums, 'nondiff_argnums')})"
+                )
         try:
-            if fun.__globals__.get("__name__", "").startswith("tracegrad."):
+            if str(fun.__globals__.get("__name__", "")).startswith("tracegrad."):
                 raise ValueError("what a transform returned is no function of its own")
             text, own = _source(fun.__code__), fun.__code__.co_name
             read = dict(zip(fun.__code__.co_freevars, [c.cell_contents for c in fun.__closure__ or ()], strict=True))
         except (SyntaxError, ValueError, AttributeError):
             return self.missing(where, f"{described(fun)}, whose source cannot stand by itself")
-        read |= {n: fun.__globals__[n] for n in _globals_read(fun.__code__) if n in fun.__globals__}
-        name = wanted if own == "<lambda>" else own
-        while read.get(name, f) is not f:
-            name += "_"
-        name = self.names[id(f)] = self.fresh(name)
+        found = list(_globals_read(fun.__code__))
+        read |= {n: fun.__globals__[n] for n in found if n in fun.__globals__}
+        others = [n for n, x in read.items() if x is not f]
+        for n in found:
+            if n not in read and hasattr(builtins, n):
+                self.builtin(n)
+        name = self.names[id(f)] = self.fresh(wanted if own == "<lambda>" else own, others)
         for n, x in sorted(read.items(), key=lambda item: not isinstance(item[1], ModuleType)):
             self.bind(n, x)  # modules first: `np` is what the function calls so
         if own != "<lambda>":
-            text = re.sub(r"def \w+", f"def {name}", text, count=1)
+            text = re.sub(r"def\s+\w+", f"def {name}", text, count=1)
             self.body.append(f"@{decorator}\n{text}" if decorator else text)
         else:
             self.body.append(f"{name} = {decorator}({text})" if decorator else f"{name} = {text}")
@@ -369,8 +462,8 @@ class Script:
 
     def program(self, f: Any, where: str) -> str:
         """A random program: its source defines it as `program`, and imports what it needs."""
-        if (self.module("numpy"), self.module("tracegrad")) != ("np", "tg") or "program" in self.bound:
+        if (self.module("numpy"), self.module("tracegrad")) != ("np", "tg") or not self.taken.take("program"):
             return self.missing(where, "a random program, whose names stand for something else here")
-        self.names[id(f)] = self.fresh("program")
+        self.names[id(f)] = self.bound["program"] = "program"
         self.body.append(f.source.removeprefix("import numpy as np\nimport tracegrad as tg\n").strip())
         return self.names[id(f)]
