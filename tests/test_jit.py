@@ -896,3 +896,16 @@ def test_products_of_every_layout_have_the_same_bits(shapes: Any, dtype: str) ->
             gradient = tg.value_and_grad(loss, (0, 1))
             same_bits(tg.jit(gradient)(a, b), gradient(a, b))
             np.testing.assert_allclose(tg.jit(product)(a, b), np.einsum("ij,jk->ik", a, b), rtol=1e-4)
+
+
+def test_a_broadcast_constant_is_not_written_over() -> None:
+    """It has the type of a result that comes later, and dies before that, but is read-only."""
+    y = np.random.default_rng(0).normal(size=(130, 130))
+
+    def f(x: Any, y: Any) -> Any:
+        x = np.where(x > 0, np.maximum(x, -1.0), np.minimum(x, 1.0)) + y
+        return np.sum(np.concatenate([x[:1], x[1:]], axis=0))
+
+    gradient = tg.grad(f, (0, 1))
+    got = tg.jit(gradient)(y, y)
+    same_bits(got, gradient(y, y))

@@ -161,6 +161,8 @@ class _Writer:
                 self.immortal |= shared
                 self.stretched.add(ANYWHERE)
                 shared = frozenset([ANYWHERE])
+            elif not shared and not eqn.op.fresh:
+                shared = frozenset([ANYWHERE])  # a constant broadcast, which nobody may write into
             for a in eqn.inputs:
                 self._read(a, i)
             if eqn.op.repeats:
