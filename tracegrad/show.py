@@ -58,7 +58,7 @@ class Names:
     def graph(self, graph: Graph) -> str:
         if id(graph) not in self.graphs:
             alike = sum([g.name == graph.name for g, _ in self.graphs.values()])
-            self.graphs[id(graph)] = graph, f"{line(graph.name)}.{alike + 1}" if alike else line(graph.name)
+            self.graphs[id(graph)] = graph, f"{graph.name}.{alike + 1}" if alike else graph.name
         return self.graphs[id(graph)][1]
 
     def param(self, value: Any) -> str:
@@ -69,7 +69,7 @@ class Names:
         if isinstance(value, tuple) and any([isinstance(item, Graph) for item in value]):
             return f"({', '.join([self.param(item) for item in value])})"
         name = name_of(value, "") if callable(value) else ""
-        return line(name or repr(value))
+        return name or repr(value)
 
 
 def eqn_text(eqn: Eqn, name: Names) -> str:
@@ -82,7 +82,7 @@ def eqn_text(eqn: Eqn, name: Names) -> str:
 
 def listing(graph: Graph) -> str:
     """The whole graph in the grammar of this module."""
-    graphs = {id(graph): (graph, line(graph.name))}
+    graphs = {id(graph): (graph, graph.name)}
     texts: list[str] = []
     while len(texts) < len(graphs):
         texts.append(_listed(*list(graphs.values())[len(texts)], graphs))
@@ -91,7 +91,7 @@ def listing(graph: Graph) -> str:
 
 def _listed(graph: Graph, called: str, graphs: dict[int, tuple[Graph, str]]) -> str:
     name = Names(graphs)
-    heads = [name.typed(v) + (f"={line(v.name)}" if v.name and v.name != name(v) else "") for v in graph.inputs]
+    heads = [name.typed(v) + (f"={v.name}" if v.name and v.name != name(v) else "") for v in graph.inputs]
     lines = [f"graph {called}({', '.join(heads)}) {{"]
     for var, value in graph.consts.items():
         shown = f" = {value.tolist()}" if isinstance(value, np.ndarray) and value.size <= 4 else ""
@@ -99,9 +99,9 @@ def _listed(graph: Graph, called: str, graphs: dict[int, tuple[Graph, str]]) -> 
     body = [(eqn_text(e, name), e.source) for e in graph.eqns]
     width = min(max((len(text) for text, _ in body), default=0), 60)
     for text, source in body:
-        lines.append(f"  {text:<{width}}  # {line(source.short)}" if source else f"  {text}")
+        lines.append(f"  {text:<{width}}  # {source.short}" if source else f"  {text}")
     lines.append(f"  return {', '.join([name(a) for a in graph.outputs])}".rstrip())
-    return "\n".join([*lines, "}"])
+    return "\n".join([*map(line, lines), "}"])
 
 
 # A Graph prints itself; the assignment stands here so that graph.py need not import what is built on it.

@@ -7,6 +7,7 @@ tracing, dispatch, and memory: a large elementwise result is written over an arr
 from __future__ import annotations
 
 import itertools
+import keyword
 import linecache
 import math
 import weakref
@@ -19,11 +20,12 @@ from numpy import ndarray
 
 from tracegrad.collector import collector_paused
 from tracegrad.errors import name_of
-from tracegrad.generated import Names, line, literal
+from tracegrad.generated import Names, identifier, line, literal
 from tracegrad.graph import Atom, Eqn, Graph, Literal, Var
 from tracegrad.lower.blocks import with_chains
 from tracegrad.lower.calls import display, is_plain
 from tracegrad.lower.parts import Line, in_parts
+from tracegrad.op import Op
 from tracegrad.show import all_letters
 from tracegrad.tree import PyTreeDef
 from tracegrad.types import PYTHON_SCALARS, ArrayType
@@ -108,9 +110,9 @@ def own(x: Any, others: Sequence[Any]) -> Any:
     return x
 
 
-# What ops may call in what they spell, besides their own evaluation by their own name.
+# What generated lines call besides the functions of ops, whose spellings may call these too.
 HELPERS: dict[str, Any] = {
-    "array": np.array, "item": item, "own": own, "inf": math.inf, "nan": math.nan,
+    "array": np.array, "as_complex": complex, "item": item, "own": own, "inf": math.inf, "nan": math.nan,
     "add": np.add, "multiply": np.multiply, "divide": np.divide, "add_reduce": np.add.reduce,
     "add_accumulate": np.add.accumulate,
     "blas_matmul": np.matmul, "count_nonzero": np.count_nonzero,
@@ -134,9 +136,10 @@ class _Writer:
         self.spare_names: list[str] = []
         self.borrowed: set[str] = set()  # the names of arrays that lie in spare ones, and so must not be returned
         self.sources: dict[str, str] = {}  # by the file names that tracebacks show
-        self.names = Names(HELPERS)
-        for eqn in graph.eqns:  # these first, since what ops spell calls them by just these names
-            self.called(eqn)
+        # An op's function has the op's name, which its spelling may speak of, where that can be; even if Python has it too.
+        functions = {_wanted(e.op): e.op.evaluate for e in graph.eqns}
+        usable = {n: f for n, f in functions.items() if identifier(n) == n and not keyword.iskeyword(n)}
+        self.names = Names(usable | HELPERS)
         self.function = self.names.fresh(graph.name, "compiled")
         self.variables: dict[Var, str] = {}
         self.letters = all_letters()
@@ -181,8 +184,7 @@ class _Writer:
 
     def called(self, eqn: Eqn) -> str:
         """What the source calls the function of an equation."""
-        evaluate = eqn.op.evaluate
-        return self.names.bind(evaluate, name_of(evaluate) if isinstance(evaluate, np.ufunc) else eqn.op.name, "op")
+        return self.names.bind(eqn.op.evaluate, _wanted(eqn.op), "op")
 
     def name(self, atom: Atom) -> str:
         if type(atom) is Literal:
@@ -203,7 +205,7 @@ class _Writer:
         if kind is float:
             return repr(value)  # inf, -inf or nan, which are among the helpers
         if kind is complex:  # whose repr loses the sign of a zero, and is no expression for infinities
-            return f"complex({value.real!r}, {value.imag!r})"
+            return f"as_complex({value.real!r}, {value.imag!r})"
         if isinstance(value, np.bool | np.number):
             return self.constant(value, value.dtype, as_scalar=True)
         if kind is tuple and all([type(x) in (bool, int, NoneType, Graph) for x in value]):
@@ -315,7 +317,7 @@ class _Writer:
             found = self.names.bind(held[()] if as_scalar else held, f"{prefix}{suffix}")
         else:
             text = self.text(number)
-            plain = "".join([c if c.isalnum() else "m" if c == "-" else "_" for c in text])
+            plain = "".join([c if c.isalnum() else "m" if c == "-" else "_" for c in repr(number)])
             found = self.names.fresh(f"{prefix}{plain}{suffix}", prefix)
             if as_scalar:
                 self.heads.append(f"{found} = {self.names.bind(dtype.type, dtype.name)}({text})")
@@ -401,6 +403,11 @@ class _Writer:
                     visible.setdefault(r, []).append(a)
             texts.append(text)
         return texts
+
+
+def _wanted(op: Op) -> str:
+    """What the source is to call the function of an op."""
+    return name_of(op.evaluate) if isinstance(op.evaluate, np.ufunc) else op.name
 
 
 def size_of(type: ArrayType) -> int:
