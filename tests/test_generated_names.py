@@ -4,12 +4,14 @@ meets none of the names in it, and ends no comment or string."""
 from __future__ import annotations
 
 import builtins
+import contextlib
 import doctest
 import functools
 import itertools
 import keyword
 import linecache
 import re
+import sys
 import types
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +29,7 @@ from tracegrad.lower import numpy as lowering
 from tracegrad.lower import parts
 from tracegrad.op import OPS, Op
 from tracegrad.show import all_letters
+from tracegrad.testing import check_grads, check_jit, reproduce
 from tracegrad.types import ArrayType
 
 lax = tg.lax
@@ -526,3 +529,181 @@ def test_parts_of_any_length(part: int, size: int, monkeypatch: pytest.MonkeyPat
     same_bits(tg.jit(f)(x, y), f(x, y))
     loss = lambda x, y: f(x, y)["sum"]
     same_bits(tg.jit(tg.grad(loss, (0, 1)))(x, y), tg.grad(loss, (0, 1))(x, y))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Reproducers.
+
+
+class EvilScalar(np.float64):
+    def __repr__(self) -> str:
+        return f"__import__('builtins').reached.append(1) or {EVIL}"
+
+    __str__ = __repr__
+    item = tolist = lambda self: EVIL  # type: ignore[assignment]
+
+
+class Evil:
+    """A value whose every text is a program."""
+
+    name = source = f"x\n{EVIL}\n"
+
+    def __init__(self, text: str = f"\n{EVIL}\n") -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+    __str__ = __repr__
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+
+class EvilInt(int):
+    __repr__ = __str__ = lambda self: EVIL  # type: ignore[assignment]
+
+
+def evil_values() -> dict[str, Any]:
+    spoofed = type("Program", (Evil,), {"__module__": "tracegrad.testing.programs"})
+    rule: Any = type("custom_jvp)\nbuiltins.reached.append(1)\n(", (tg.custom_jvp,), {})(lambda x: x)
+    numbered: Any = tg.custom_jvp(lambda n, x: x * 3.0)
+    numbered.nondiff_argnums = (EvilInt(0),)
+    called: Any = named(f"f\n{EVIL}\n", lambda x: x)
+    called.__code__ = called.__code__.replace(co_name=f"f\n{EVIL}\n", co_filename=f"a\n{EVIL}\n")
+    quoted = 'a"]); __import__("builtins").reached.append(1); (["'
+    return {
+        "scalar": EvilScalar(0.5),
+        "strings": np.array(
+            ["__import__('builtins').reached.append(1)", '__import__("builtins").reached.append(1)', quoted]
+        ),
+        "bytes": np.array([b"__import__('builtins').reached.append(1)"]),
+        "string": np.str_(quoted),
+        "object array": np.array([Evil()], object),
+        "structure": np.zeros(1, [(quoted, float), ("b\n", int)]),
+        "dtype": np.dtype([(quoted, float)]),
+        "object": Evil(),
+        "spoofed": spoofed(),
+        "rule": rule,
+        "numbered": numbered,
+        "function": called,
+        "keys": {"a\n" + EVIL: X, '"]': X, "'": [Evil()], "\udce9": X},
+        "key": {Evil(): X},
+        "note": Evil(f"coding: utf-7\u2028{EVIL}\x0c{EVIL}\udce9\0"),
+        "tuple": type("T", (tuple,), {"__repr__": lambda self: EVIL})((1, 2)),
+        "int": EvilInt(3),
+        "str": type("S", (str,), {"__repr__": lambda self: EVIL})(EVIL),
+        "range": range(EvilInt(3)),
+        "slice": slice(Evil(), EvilInt(3)),
+        "set": {Evil()},
+        "module": types.ModuleType(f"math\n{EVIL}"),
+        "ufunc": np.frompyfunc(named(quoted, lambda x: x), 1, 1),
+        "large": 10**5000,
+    }
+
+
+@pytest.mark.parametrize("name", evil_values())
+def test_reproducers_run_nobodys_text(name: str, reached: Any) -> None:
+    value = evil_values()[name]
+    for args in ((value,), ({"a": [value]},), [value]):
+        text = reproduce.reproducer(check_grads, (lambda x: value, args), {"modes": value})
+        text.encode()  # fits into a file
+        compile(text, "<reproducer>", "exec")
+        compile(text.encode(), "<reproducer>", "exec")
+        with contextlib.suppress(Exception):  # `...` is no argument
+            exec(compile(text, "<reproducer>", "exec"), {"__name__": "reproducer"})
+        assert reached == []
+        for written in text.splitlines():
+            assert not written.strip().startswith(EVIL)
+
+
+def test_a_note_names_what_cannot_be_written(reached: Any) -> None:
+    text = reproduce.reproducer(check_jit, (np.sin, (EvilScalar(0.5),)), {})
+    assert text.startswith(f"# not complete: args[0] is a {EvilScalar}; write it in place of `...`\n")
+    assert "args = (...,)\n" in text
+    text = reproduce.reproducer(check_jit, (np.sin, (np.zeros(1, [("a", float)]),)), {})
+    assert "# not complete: args[0] is an array of dtype dtype([('a', '<f8')]); write it in place" in text
+    assert reached == []
+
+
+def test_modules_and_paths_are_quoted(reached: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / 'a"); builtins.reached.append(1) #\n'
+    folder.mkdir()
+    (folder / "hostile_model.py").write_text("import numpy as np\n\ndef f(x):\n    return np.sin(x)\n")
+    monkeypatch.syspath_prepend(folder)
+    module = __import__("hostile_model")
+    try:
+        text = reproduce.reproducer(check_jit, (module.f, (X,)), {})
+        assert f"sys.path.insert(0, {str(folder)!r})" in text
+        exec(compile(text, "<reproducer>", "exec"), {"__name__": "reproducer"})
+        # A function that no module has by a name that can be written.
+        for name, key in (("hostile_model", "g h"), (f"x\n{EVIL}", "g"), ("hostile_model.if", "g"), ("a.b c", "g")):
+            other = types.ModuleType(name)
+            other.__spec__ = module.__spec__
+            monkeypatch.setitem(sys.modules, name, other)
+            value = Evil()
+            value.__module__ = name
+            vars(other)[key] = value
+            text = reproduce.reproducer(check_jit, (value, (X,)), {})
+            assert "\ncheck_jit(..., args)\n" in text
+            assert not re.search("^(import|from) (?!sys|numpy|tracegrad)", text, re.MULTILINE), text
+            compile(text, "<reproducer>", "exec")
+    finally:
+        sys.modules.pop("hostile_model")
+    assert reached == []
+
+
+def test_an_error_that_hides_behind_its_text(reached: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unprintable(Exception):
+        def __str__(self) -> str:
+            raise ValueError(EVIL)
+
+    for error in (ValueError(f"\n{EVIL}\u2028{EVIL}"), Unprintable()):
+        monkeypatch.setattr(reproduce, "reproducer", lambda *args: (_ for _ in ()).throw(error))
+        with pytest.raises(AssertionError) as caught:
+            check_jit(lambda x: x * (1.0 if type(x) is np.ndarray else 2.0), (X,))
+        text: str = caught.value.reproducer  # type: ignore[attr-defined]
+        assert text.startswith("# A reproducer could not be written: ") and len(text.splitlines()) == 1
+        exec(compile(text, "<reproducer>", "exec"))
+    assert reached == []
+
+
+def test_sources_with_line_ends_that_python_does_not_count(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = (
+        "import numpy as np\n\x0c\n# \u2028 \x85 \x1c\n\n\ndef   f(x):\n    '''\u2028'''\n    return np.sin(x) * 2.0\n"
+    )
+    path = tmp_path / "own.py"
+    path.write_text(source)
+    f = from_file(str(path), source)["f"]
+    text = reproduce.reproducer(check_jit, (f, (X,)), {})
+    assert "\n\n\ndef f(x):\n    '''\u2028'''\n    return np.sin(x) * 2.0\n\n\nargs = " in text
+    exec(compile(text, "<reproducer>", "exec"), {"__name__": "reproducer"})
+
+
+def test_names_that_a_reproducer_uses_itself() -> None:
+    def float(x: Any) -> Any:
+        return np.sin(x)
+
+    def args(x: Any) -> Any:
+        return np.cos(x)
+
+    def check_jit(x: Any) -> Any:
+        return np.cos(x)
+
+    f = lambda x: args(x) + check_jit(x)
+    text = reproduce.reproducer(tg.testing.check_jit, (f, (np.inf * X,)), {})
+    with np.errstate(all="ignore"):
+        exec(compile(text, "<reproducer>", "exec"), found := {"__name__": "reproducer"})
+    same_bits(found["f"](X), f(X))
+    text = reproduce.reproducer(tg.testing.check_jit, (lambda x: float(x), (X,)), {})
+    assert text.startswith("# not complete: `float` stands for several things")
+    # Python's own `abs`, and another one.
+    given = {"abs": lambda x: np.sin(x), "np": np}
+    own = lambda x: abs(x)
+    text = reproduce.reproducer(
+        tg.testing.check_jit, (lambda x: own(x) + types.SimpleNamespace(**given).abs(x), (X,)), {}
+    )
+    assert "types" in text and "def abs" not in text
