@@ -480,35 +480,49 @@ def test_a_variable_is_no_infinity() -> None:
     assert found[0] == np.inf and 0 < found[1] < 0.01
 
 
-def every_spelling(x: Any, y: Any, rounds: int) -> Any:
-    """Very many lines with all that ops spell by themselves, and keywords of all kinds in them."""
-    for i in range(rounds):
-        x = np.sum(x, axis=1, keepdims=True) * 0.1 + x
-        x = np.mean(x, axis=(0, 1), keepdims=True) + np.matmul(x, y) * 0.3
-        x = x.reshape((9,)).reshape((3, 3)).T + np.transpose(x, (1, 0))
-        x = np.matmul(x.T, y.T) / 3.0
-        x = x - np.cumsum(x, axis=0) * 0.01
-        x = np.concatenate([x[:1], x[1:]], axis=0)
-        x = np.where(x > 0, np.maximum(x, -1.0), np.minimum(x, 1.0))
-        x = np.sort(x, axis=-1) + np.max(x, axis=0, keepdims=True)
-        x = np.tanh(np.broadcast_to(np.sum(x, axis=0), (3, 3)) + np.squeeze(np.expand_dims(x, 0), 0))
-        x = np.clip(x, -2.0, 2.0) + np.prod(np.shape(x)) * 0.001
-        x = x + np.take(x, np.array([2, 0, 1]), axis=0) + np.sum(x.reshape(3, 3)[:, :2], axis=1)[:, None] * 0.01
-        x = np.tanh(x) + (np.float32(i) * x) * 1e-7
-    return x
+def samples_of_all_ops() -> list[tuple[Op, tuple[Any, ...], Any, Any]]:
+    """(op, inputs, params, results) of each op that computes by itself: all its samples where it has a spelling of its own."""
+    found = []
+    for op in OPS.values():
+        samples = [] if op.runs_user_code else list(op.samples())
+        for sample in samples if op.spell else samples[:2]:
+            inputs = tuple([np.asarray(x) for x in sample.inputs])
+            with np.errstate(all="ignore"), contextlib.suppress(RuntimeError):  # of a named axis that is not bound
+                results = op.evaluate(*inputs, **sample.params)
+                found.append((op, inputs, sample.params, results if op.several else (results,)))
+    return found
 
 
-@pytest.mark.parametrize("of", ["values", "gradients"])
-def test_long_programs_of_every_spelling(of: str) -> None:
-    x, y = np.random.default_rng(0).normal(size=(2, 3, 3)) * 0.3
-    rounds = 500 if of == "values" else 150
-    f: Any = lambda x, y: every_spelling(x, y, rounds)
-    if of == "gradients":
-        f = tg.grad(lambda x, y: np.sum(every_spelling(x, y, rounds)))
-    jitted = tg.jit(f)
-    graph = jitted.lower(x, y).graph
-    assert len(graph.eqns) > (19_000 if of == "values" else 10_000)
-    same_bits(jitted(x, y), f(x, y))
+@pytest.mark.parametrize("length", [20_000, 100])
+def test_long_programs_of_every_spelling(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All ops, with all spellings and keywords that they have, again and again, on what the first part has made."""
+    if length < 20_000:
+        monkeypatch.setattr(parts, "PART", 7)
+    samples = samples_of_all_ops()
+    assert {op.name for op, *_ in samples} >= {op.name for op in OPS.values() if op.spell and list(op.samples())}
+    inputs, eqns, outputs, expected, arrays = [], [], [], [], []
+    copies: list[tuple[Var, ...]] = []
+    for _, xs, _, _ in samples:
+        for x in xs:
+            inputs.append(Var(ArrayType(x.shape, x.dtype)))
+            arrays.append(x)
+        copies.append(tuple([Var(v.type) for v in inputs[len(inputs) - len(xs) :]]))
+        for v, copied in zip(inputs[len(inputs) - len(xs) :], copies[-1], strict=True):
+            eqns.append(Eqn(OPS["reshape"], (v,), {"shape": v.type.shape}, (copied,)))
+    while len(eqns) < length or not outputs:
+        outputs.clear()
+        expected.clear()
+        for (op, _, params, results), variables in zip(samples, copies, strict=True):
+            made = tuple([Var(ArrayType(np.shape(r), np.asarray(r).dtype)) for r in results])
+            eqns.append(Eqn(op, variables, params, made))
+            outputs += made
+            expected += results
+    found = lowering.lower(Graph(tuple(inputs), tuple(eqns), tuple(outputs), {}, "f"))
+    assert len(found.source.splitlines()) > len(eqns) >= length
+    with np.errstate(all="ignore"):
+        got = found.function(*arrays)
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("part", [1, 5, 100])
