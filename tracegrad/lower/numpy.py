@@ -113,9 +113,7 @@ def own(x: Any, others: Sequence[Any]) -> Any:
 # What generated lines call besides the functions of ops, whose spellings may call these too.
 HELPERS: dict[str, Any] = {
     "array": np.array, "as_complex": complex, "item": item, "own": own, "inf": math.inf, "nan": math.nan,
-    "add": np.add, "multiply": np.multiply, "divide": np.divide, "add_reduce": np.add.reduce,
-    "add_accumulate": np.add.accumulate,
-    "blas_matmul": np.matmul, "count_nonzero": np.count_nonzero,
+    "add": np.add, "add_reduce": np.add.reduce, "add_accumulate": np.add.accumulate, "blas_matmul": np.matmul,
     **{f"zero_{c}": np.zeros((), c) for c in "fdFD"},
 }  # fmt: skip
 
