@@ -22,8 +22,10 @@ from tracegrad.transforms.differentiate import (
 from tracegrad.transforms.inspect import eval_shape, make_graph
 from tracegrad.transforms.jacobian import hessian, hvp, jacfwd, jacrev
 from tracegrad.transforms.jit import jit
+from tracegrad.transforms.recognise import recognise_spectral_functions
 from tracegrad.types import ShapeDtypeStruct, float0
 
+recognise_spectral_functions()
 remat = checkpoint
 
 __all__ = [

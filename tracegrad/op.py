@@ -57,6 +57,9 @@ class MaskRules(NamedTuple):
     singular: bool = True
 
 
+# (params) -> the positions of inputs.
+Data = Callable[[Params], Sequence[int]]
+
 EVERY: frozenset[int] = frozenset(range(1 << 10))
 
 
@@ -97,6 +100,7 @@ class Op:
     xla        its lowering to XLA, for all but ufuncs that jax.lax has (see lower/xla.py)
     masked     its derivative for tangents and cotangents that are structurally zero in places (see ops/masks.py)
     nonnegative whether its derivative is a matrix without negative elements, so that a mask goes through it as an array does
+    data       the inputs that have no derivative, by its params: another input has all of it (see `transforms/prune.py`)
     contraction how much an op computes that sums products (matmul, einsum, convolution), and whether in batches
     """
 
@@ -105,6 +109,7 @@ class Op:
         "batch",
         "collective",
         "contraction",
+        "data",
         "elementwise",
         "evaluate",
         "fresh",
@@ -160,6 +165,7 @@ class Op:
         contraction: Contraction | None = None,
         masked: MaskRules | None = None,
         nonnegative: bool = False,
+        data: Data | None = None,
         xla: Emission | None = None,
     ) -> None:
         self.name = name
@@ -187,6 +193,7 @@ class Op:
         self.contraction = contraction
         self.masked = masked
         self.nonnegative = nonnegative
+        self.data = data
         self.xla = xla
         self.linear_if = linear_if
         # A derivative of an op that is linear in all inputs together never looks at their values.

@@ -89,6 +89,7 @@ class Trace:
     linear = False  # whether they must be linear in the inputs, so that all of them depend on these
     reverse = False  # whether `backward` will walk them
     names: Callable[[int], str] | None = None
+    prunes = False  # whether `pushforward` is to leave out what the outputs do not need
     executes = False  # whether its tracers are jax arrays in a box, to which ops are applied at once
     axes: tuple[Axis, ...] = ()  # the named axes that were bound when it began, in a trace that may record their index
     locked: dict[int, tuple[np.ndarray[Any, Any], bool]] | None = None

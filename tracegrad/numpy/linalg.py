@@ -33,6 +33,7 @@ from tracegrad.ops.linalg import (
     vector_norm,
 )
 from tracegrad.trace import accept_jax
+from tracegrad.transforms.spectral import funm
 
 __all__ = [
     "LinAlgError",
@@ -44,6 +45,7 @@ __all__ = [
     "eigh",
     "eigvals",
     "eigvalsh",
+    "funm",
     "inv",
     "lstsq",
     "matrix_norm",

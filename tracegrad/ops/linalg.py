@@ -2,9 +2,9 @@
 
 Values come from NumPy's LAPACK; leading axes are batches throughout, which is how vmap runs them. Derivatives are
 written in matrix products and these same functions, so they can be differentiated again. Where a decomposition is not
-unique (signs, phases, bases of equal eigenvalues), its derivative is that of the choice which moves least, and a
-function that depends on the choice has no derivative to be had; gaps between equal values count as infinite, not as
-zero, so that a sum of equal eigenvalues, say, keeps its finite derivative.
+unique in signs or phases, its derivative is that of the choice which moves least, and a function that depends on the
+choice has no derivative to be had. Vectors of equal eigenvalues or singular values have no derivative at all, and what
+depends on them raises, but for spectral functions: see "Equal eigenvalues and singular values" below.
 
 Sources, named by the functions below:
     Giles: M. Giles, "Collected Matrix Derivative Results for Forward and Reverse Mode Algorithmic Differentiation",
@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.linalg import LinAlgError
 
-from tracegrad.errors import ConcretizationTypeError, DtypeError, at, replay
+from tracegrad.errors import ConcretizationTypeError, DtypeError, RawSource, at, replay, resolve, user_source
 from tracegrad.op import OPS, BatchRule, Emission, Op, Params, Sample, Wanted
 from tracegrad.ops.contract import (
     column,
@@ -43,6 +43,7 @@ from tracegrad.ops.contract import (
 )
 from tracegrad.ops.elementwise import astype, by_convention
 from tracegrad.ops.families import (
+    add_tangents,
     broadcast_shapes,
     cast,
     conform,
@@ -54,7 +55,7 @@ from tracegrad.ops.families import (
     shape_of,
 )
 from tracegrad.ops.reduce import expand_reduced, reduced_shape
-from tracegrad.trace import as_array, bind, concrete
+from tracegrad.trace import Trace, Tracer, as_array, bind, concrete
 from tracegrad.types import ArrayType, is_inexact, type_of
 
 cross, outer = linalg_cross, linalg_outer
@@ -93,15 +94,31 @@ def row(x: Any) -> Any:
     return np.reshape(x, (*x.shape[:-1], 1, x.shape[-1]))
 
 
-def _hermitian(x: Any) -> Any:
+def hermitian_part(x: Any) -> Any:
     """The Hermitian part of each matrix."""
     return 0.5 * (x + adjoint(x))
 
 
-def _reciprocal(x: Any) -> Any:
-    """1 / x, but 0 where x is 0: a gap between equal values, which a derivative leaves out."""
-    zero = np.equal(x, 0)
-    return np.where(zero, 0, 1 / np.where(zero, 1, x))
+class Place:
+    """The user's line that an error will name, as a param of an op."""
+
+    __slots__ = ("source",)
+
+    def __init__(self, source: RawSource | int | None) -> None:
+        self.source = None if isinstance(source, int) else source
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Place and self.source == other.source
+
+    def __hash__(self) -> int:
+        return hash(self.source)
+
+    def __reduce__(self) -> Any:
+        return Place, (None,)  # code objects stay in the process that has them
+
+    def __repr__(self) -> str:
+        found = resolve(self.source)
+        return "unknown" if found is None else f"line {found.line}"
 
 
 def floating(x: Any) -> Any:
@@ -150,9 +167,13 @@ def _leading_batch(name: str) -> BatchRule:
     """The batching rule of a function of one array of matrices: NumPy maps over leading axes itself."""
 
     def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-        return bind(OPS[name], tuple(inputs), params)
+        return apply_op(OPS[name], tuple(inputs), params)
 
     return batch
+
+
+def apply_op(op: Op, inputs: tuple[Any, ...], params: Params) -> Any:
+    return bind(op, inputs, params) if op.apply is None else op.apply(inputs, params)
 
 
 def _on_xla(compute: Callable[..., Any]) -> Emission:
@@ -181,8 +202,8 @@ def _square_samples() -> Iterable[Sample]:
 
 
 def _symmetric_samples() -> Iterable[Sample]:
-    yield Sample((_hermitian(_dominant(0, 3, 3)) + np.eye(3),))
-    yield Sample((_hermitian(_dominant(1, 2, 2, 2)) + np.eye(2),))
+    yield Sample((hermitian_part(_dominant(0, 3, 3)) + np.eye(3),))
+    yield Sample((hermitian_part(_dominant(1, 2, 2, 2)) + np.eye(2),))
     yield Sample((np.zeros((0, 0)),))
 
 
@@ -595,6 +616,368 @@ def slogdet(a: Any) -> Any:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Equal eigenvalues and singular values. Eigenvectors of equal eigenvalues are any basis of the space that belongs to them,
+# and have no derivative. That of the eigenvalues themselves is one of their sum: a function that treats them alike has
+# its derivative at equal ones, any other has a kink there. Functions of the vectors that do not depend on the choice are
+# found and differentiated by transforms/spectral.py; all else raises (and on XLA, which cannot, is NaN).
+
+_EQUAL = 10  # values are equal if they differ by less than this times n epsilon times the largest
+
+
+def tolerance(values: Any) -> Any:
+    """How far eigenvalues or singular values (..., n) may be apart and still be equal to rounding, (..., 1)."""
+    scale = _EQUAL * values.shape[-1] * float(np.finfo(type_of(values).dtype).eps)
+    return scale * np.max(np.abs(values), -1, keepdims=True, initial=0)
+
+
+def _equal_pairs(values: Any) -> Any:
+    """Which of them equal which others, (..., n, n)."""
+    equal = np.abs(values[..., :, None] - values[..., None, :]) <= tolerance(values)[..., None]
+    return equal & ~np.eye(values.shape[-1], dtype=bool)
+
+
+_NAMES = {"eigh": "eigenvalues", "eig": "eigenvalues", "svd": "singular values"}
+
+
+def equal_error(values: Any, wrong: Any, kind: str, place: Place) -> LinAlgError:
+    """The error for a derivative that the pairs marked as `wrong` do not have."""
+    values, wrong = np.broadcast_arrays(values[..., None, :], wrong)
+    *batch, i, j = [int(k) for k in np.argwhere(wrong)[0]]
+    of = f" of matrix {tuple(batch)}" if batch else ""
+    here = values[(*batch, 0)]
+    numbers = [k for k in range(here.shape[-1]) if k in (i, j) or wrong[(*batch, i, k)] or wrong[(*batch, k, i)]]
+    listed = ", ".join([f"{here[k]:.6g}" for k in numbers])
+    what = (
+        f"the {_NAMES[kind]} {', '.join(map(str, numbers))}{of} are equal ({listed}), and their vectors are not determined"
+        if len(numbers) > 1
+        else f"the singular value {i}{of} is zero ({listed}), and its vectors are not determined"
+    )
+    product = "(u * g(s)) @ vh" if kind == "svd" else "(v * g(w)) @ v.conj().T"
+    return LinAlgError(
+        f"{kind}{at(place.source)} has no derivative here: {what}. A function that does not depend on their choice has one "
+        f"where it is written so that this shows: as tnp.linalg.funm(a, g), or {product} with g a function of each value "
+        "by itself"
+    )
+
+
+def _touching(values: Any, low: int, high: int | None, zero: bool) -> Any:
+    """The pairs of equal values of which one at least is among those from `low` to `high`. `zero`: a value that is zero
+    counts as equal to itself."""
+    n = values.shape[-1]
+    numbers = np.arange(n)
+    chosen = (numbers >= low) & (numbers < (n if high is None else high))
+    found = _equal_pairs(values) & (chosen[:, None] | chosen[None, :])
+    if zero:
+        vanish = (np.abs(values) <= tolerance(values)) & chosen
+        found = found | (vanish[..., None] & np.eye(n, dtype=bool))
+    return found
+
+
+def _apart(values: Any, low: int, high: int | None, zero: bool, kind: str, place: Place) -> Any:
+    wrong = _touching(values, low, high, zero)
+    if wrong.any():
+        raise equal_error(values, wrong, kind, place)
+    return values
+
+
+def _apart_samples() -> Iterable[Sample]:
+    how = {"low": 0, "high": None, "zero": True, "kind": "eigh", "place": Place(None)}
+    yield Sample((np.array([0.5, 1.0, 3.0]),), how)
+    yield Sample((np.array([[0.5, 1.0, 1.0], [2.0, 0.5, 3.0]]),), {**how, "high": 1})
+    yield Sample((np.zeros((2, 0)),), how)
+
+
+# The values as they are, if those from `low` to `high` each differ from all others.
+apart_op = Op(
+    "apart",
+    evaluate=_apart,
+    infer=lambda types, params: types[0],
+    jvp=lambda primals, tangents, out, params: tangents[0],
+    vjp=lambda wanted, ct, out, primals, params: [ct],
+    batch=_leading_batch("apart"),
+    samples=_apart_samples,
+    xla=lambda j, inputs, params, out: j.in_numpy(
+        lambda x: np.where(
+            np.any(_touching(x, params["low"], params["high"], params["zero"]), (-2, -1))[..., None], np.nan, x
+        ),
+        inputs,
+        {},
+    ),
+)
+
+
+def _unlike(values: Any, x: Any, zero: bool) -> Any:
+    """The pairs of equal values that do not have the same x, up to rounding."""
+    epsilon = float(np.finfo(type_of(x).dtype).eps)
+    size = np.max(np.where(np.isfinite(x), np.abs(x), 0), -1, keepdims=True, initial=0)[..., None]
+    least = 10 * tolerance(values)[..., None] + 100 * values.shape[-1] * epsilon
+    far = np.maximum(math.sqrt(epsilon) * size, least)
+    found = _equal_pairs(values) & (np.abs(x[..., :, None] - x[..., None, :]) > far)
+    if zero:
+        vanish = (np.abs(values) <= tolerance(values)) & (np.abs(x) > far[..., 0])
+        found = found | (vanish[..., None] & np.eye(values.shape[-1], dtype=bool))
+    return found
+
+
+def _averaged(values: Any, x: Any, zero: bool) -> Any:
+    equal = _equal_pairs(values) | np.eye(values.shape[-1], dtype=bool)
+    found = np.sum(np.where(equal, x[..., None, :], 0), -1) / np.sum(equal, -1)
+    return np.where(np.abs(values) <= tolerance(values), 0, found) if zero else found
+
+
+def _among_equals(values: Any, x: Any, check: bool, zero: bool, kind: str, place: Place) -> Any:
+    with np.errstate(invalid="ignore"):
+        wrong = _unlike(values, x, zero) if check else np.False_
+    if wrong.any():
+        raise equal_error(values, wrong, kind, place)
+    if _equal_pairs(values).any() or (zero and (values <= tolerance(values)).any()):
+        return _averaged(values, x, zero).astype(x.dtype, copy=False)
+    return x if x.ndim >= values.ndim else np.broadcast_to(x, np.broadcast_shapes(x.shape, values.shape))
+
+
+def _among_equals_on_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+    def found(values: Any, x: Any) -> Any:
+        wrong = params["check"] and np.any(_unlike(values, x, params["zero"]), (-2, -1))[..., None]
+        return np.where(wrong, np.nan, _averaged(values, x, params["zero"]))
+
+    return j.in_numpy(found, inputs, {})
+
+
+def _among_equals_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    return ArrayType(broadcast_shapes("among_equals", types), types[1].dtype)
+
+
+def _among_equals_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    return None if tangents[1] is None else bind(among_equals_op, (primals[0], tangents[1]), {**params, "check": False})
+
+
+def _among_equals_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    found = bind(among_equals_op, (primals[0], ct), {**params, "check": True})
+    return [conform(found, primals[1]) if i else None for i in wanted]
+
+
+def _among_equals_samples() -> Iterable[Sample]:
+    how = {"check": False, "zero": False, "kind": "eigh", "place": Place(None)}
+    yield Sample((np.array([0.5, 1.0, 3.0]), _matrices(0, 3)), how)
+    yield Sample((np.array([[0.5, 1.0, 3.0], [1.0, 2.0, 3.0]]), _matrices(0, 2, 3)), how)
+
+
+# x for eigenvalues: what it is on the mean for those that are equal. With `check` it must be alike for them: a cotangent
+# that is not belongs to a function of their order, which has a kink here. `zero` are singular values: there is one more of
+# opposite sign for each, to which belongs -x.
+among_equals_op = Op(
+    "among_equals",
+    evaluate=_among_equals,
+    infer=_among_equals_type,
+    jvp=_among_equals_jvp,
+    vjp=_among_equals_vjp,
+    linear=[{1}],
+    batch=elementwise_batch(lambda: among_equals_op),  # leading axes broadcast
+    samples=_among_equals_samples,
+    xla=_among_equals_on_xla,
+)
+
+
+def _gap_quotients(
+    values: Any, kind: str, place: Place, low: int = 0, high: int | None = None, zero: bool = False
+) -> Any:
+    """1 / (w_j - w_i) for j from `low` to `high`, else 0, (..., n, n): which way the vectors j turn. Of singular values,
+    1 / (s_j**2 - s_i**2), which needs no values apart from zero; `zero` says that something else does."""
+    n = values.shape[-1]
+    how = {"low": low, "high": high, "zero": zero, "kind": kind, "place": place}
+    values = bind(apart_op, (values,), how)
+    numbers = np.arange(n)
+    chosen = (numbers[:, None] != numbers) & (numbers >= low) & (numbers < (n if high is None else high))
+    gaps = row(values) - column(values)
+    if kind == "svd":
+        gaps = gaps * (row(values) + column(values))
+    return np.where(chosen, 1 / np.where(chosen, gaps, 1), 0)
+
+
+def _sides(decomposition: Sequence[Any]) -> tuple[Any, Any]:
+    """U and V^H, of as many columns and rows as there are values."""
+    k = decomposition[0].shape[-1]
+    if len(decomposition) == 2:
+        return decomposition[1], adjoint(decomposition[1])
+    _, u, vh = decomposition
+    return _first(u, k), vh if vh.shape[-2] == k else vh[..., :k, :]
+
+
+def _recomposed(a: Any, *rest: Any, kind: str, place: Place) -> Any:
+    left, right = _sides(rest[:-1])
+    return np.matmul(left * row(rest[-1]), right)
+
+
+def _recomposed_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    a, *decomposition, x = types
+    batch = np.broadcast_shapes(a.shape[:-2], x.shape[:-1], decomposition[0].shape[:-1])
+    return ArrayType((*batch, *a.shape[-2:]), np.result_type(x.dtype, decomposition[1].dtype))
+
+
+def _turned(decomposition: Sequence[Any], x: Any, t: Any, place: Place) -> Any:
+    """What U diag(x) V^H moves by where the vectors turn along t. It is its own transpose, up to conjugation."""
+    if len(decomposition) == 2:
+        w, v = decomposition
+        rotated = np.matmul(np.matmul(adjoint(v), t), v)
+        gaps = _gap_quotients(w, "eigh", place) * (row(x) - column(x))
+        return np.matmul(np.matmul(v, gaps * rotated), adjoint(v))
+    s, u, vh = decomposition
+    k = s.shape[-1]
+    left, right = _sides(decomposition)
+    du = _first(_singular_vector_tangent(s, u, vh, t, "u", place, 0, k), k)
+    dv = _first(_singular_vector_tangent(s, u, vh, t, "v", place, 0, k), k)
+    return np.matmul(du * row(x), right) + np.matmul(left * row(x), adjoint(dv))
+
+
+def _recomposed_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    a, *decomposition, x = primals
+    terms = []
+    if tangents[0] is not None:
+        t = hermitian_part(tangents[0]) if len(decomposition) == 2 else tangents[0]
+        terms.append(_turned(decomposition, x, t, params["place"]))
+    if tangents[-1] is not None:
+        terms.append(recomposed(a, decomposition, tangents[-1], params["place"]))
+    return add_tangents([cast(t, out.dtype) for t in terms])
+
+
+def _recomposed_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    _, *decomposition, x = primals
+    is_hermitian = len(decomposition) == 2
+    # Of a Hermitian matrix the derivative is linear, and here transposed; of others it is a gradient's, and conjugated.
+    back = transposed if is_hermitian else conjugate_of_complex
+    found: list[Any] = []
+    for i in wanted:
+        d = None
+        if i == 0:
+            d = back(_turned(decomposition, x, back(ct), params["place"]))
+            d = hermitian_part(d) if is_hermitian else d
+        elif i == len(primals) - 1:
+            left, right = _sides(decomposition)
+            d = bind(expected_op, (left, back(ct), left if is_hermitian else adjoint(right)))
+        found.append(conform(d, primals[i]))
+    return found
+
+
+def _recomposed_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+    """Leading axes broadcast, lined up behind the batch."""
+    own = [2, 1, *[2] * (len(inputs) - 3), 1]
+    extra = max([len(x.shape) - b - n for x, b, n in zip(inputs, batched, own, strict=True)])
+    lined_up = [
+        np.reshape(x, (x.shape[0], *(1,) * (extra + n + 1 - len(x.shape)), *x.shape[1:])) if b else x
+        for x, b, n in zip(inputs, batched, own, strict=True)
+    ]
+    return apply_op(recomposed_op, tuple(lined_up), params)
+
+
+# U diag(x) V^H of a matrix, its decomposition, of which the derivative is the matrix's alone, and x, as the rules of
+# eigenvalues write it. The derivative is that for any x; where it shows that x is a function of each eigenvalue by itself,
+# transforms/recognise.py has a better one.
+recomposed_op = Op(
+    "recomposed",
+    evaluate=_recomposed,
+    infer=_recomposed_type,
+    jvp=_recomposed_jvp,
+    vjp=_recomposed_vjp,
+    batch=_recomposed_batch,
+    apply=lambda inputs, params: recognised(recomposed_op, inputs, params),
+    data=lambda params: (1, 2) if params["kind"] == "eigh" else (1, 2, 3),
+    linear_if=lambda positions, params: tuple(positions) == (3 if params["kind"] == "eigh" else 4,),
+    kinds="",
+    xla=lambda j, inputs, params, out: j.in_numpy(_recomposed, inputs, params),
+)
+
+
+def recomposed(a: Any, decomposition: Sequence[Any], x: Any, place: Place) -> Any:
+    kind = "eigh" if len(decomposition) == 2 else "svd"
+    return recognised(recomposed_op, (a, *decomposition, x), {"kind": kind, "place": place})
+
+
+def _expected(left: Any, a: Any, right: Any) -> Any:
+    return np.real(np.sum(conjugate_of_complex(left) * np.matmul(a, right), -2))
+
+
+def _expected_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    batch = np.broadcast_shapes(*[t.shape[:-2] for t in types])
+    return ArrayType((*batch, types[2].shape[-1]), real_dtype(np.result_type(*[t.dtype for t in types])))
+
+
+def _expected_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    terms = [
+        cast(bind(expected_op, (*primals[:i], t, *primals[i + 1 :])), out.dtype)
+        for i, t in enumerate(tangents)
+        if t is not None
+    ]
+    return add_tangents(terms)
+
+
+def _expected_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    left, a, right = primals
+    found: list[Any] = []
+    for i in wanted:
+        if i == 0:
+            d = conjugate_of_complex(np.matmul(a, right)) * row(ct)
+        elif i == 1:
+            d = conjugate_of_complex(np.matmul(left * row(ct), adjoint(right)))
+        else:
+            d = np.matmul(transposed(a), conjugate_of_complex(left)) * row(ct)
+        found.append(conform(d, primals[i]))
+    return found
+
+
+def _expected_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+    extra = max([len(x.shape) - b for x, b in zip(inputs, batched, strict=True)])
+    lined_up = [
+        np.reshape(x, (x.shape[0], *(1,) * (extra + 1 - len(x.shape)), *x.shape[1:])) if b else x
+        for x, b in zip(inputs, batched, strict=True)
+    ]
+    return bind(expected_op, tuple(lined_up), params)
+
+
+def _expected_samples() -> Iterable[Sample]:
+    for shapes in [((3, 2), (3, 4), (4, 2)), ((2, 2), (3, 2, 2), (2, 2))]:
+        yield Sample(tuple([_matrices(i, *shape) for i, shape in enumerate(shapes)]))
+
+
+# The real part of u^H A v for each column of U and V: what eigenvalues and singular values move by.
+expected_op = Op(
+    "expected",
+    evaluate=_expected,
+    infer=_expected_type,
+    jvp=_expected_jvp,
+    vjp=_expected_vjp,
+    linear=[{0}, {1}, {2}],
+    batch=_expected_batch,
+    samples=_expected_samples,
+    xla=lambda j, inputs, params, out: j.in_numpy(_expected, inputs, {}),
+)
+
+
+# What is told of each trace in which there is a decomposition, its last equation. Filled by transforms/spectral.py.
+recognise_in: list[Callable[[Trace], None]] = []
+
+
+def decomposed(op: Op, a: Any, params: Params | None = None) -> Any:
+    """Apply a decomposition."""
+    return recognised(op, (a,), {} if params is None else params)
+
+
+def recognised(op: Op, inputs: tuple[Any, ...], params: Params) -> Any:
+    """Apply an op that tells of a decomposition, and have the traces that record it recognise what is made of that."""
+    out = bind(op, inputs, params)
+    x = out[0] if op.several else out
+    while type(x) is Tracer and not x.origin.executes:
+        if x.origin.eqns and x.origin.eqns[-1][0] is op:
+            for recognise in recognise_in:
+                recognise(x.origin)
+        x = x.value
+    return out
+
+
+def _decomposing(name: str) -> Callable[[tuple[Any, ...], Params], Any]:
+    return lambda inputs, params: decomposed(OPS[name], inputs[0], params)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Hermitian matrices. LAPACK reads one triangle only. A matrix that is Hermitian is taken as a whole, so that its
 # cotangent is Hermitian too (as in jax); of one that is not, NumPy's documented meaning holds: the other triangle does
 # not count, neither for the value nor for the derivative.
@@ -684,14 +1067,14 @@ def _cholesky_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
 def _cholesky_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
     n = out.shape[-1]
     inverse = np.linalg.inv(out)
-    middle = np.matmul(np.matmul(inverse, _hermitian(tangents[0])), adjoint(inverse))
+    middle = np.matmul(np.matmul(inverse, hermitian_part(tangents[0])), adjoint(inverse))
     halved = (np.tri(n) - 0.5 * np.eye(n)).astype(real_dtype(out.dtype))
     return np.matmul(out, middle * halved)
 
 
 cholesky_op = Op(
     "cholesky",
-    evaluate=lambda a: np.linalg.cholesky(_hermitian(a)),
+    evaluate=lambda a: np.linalg.cholesky(hermitian_part(a)),
     infer=_cholesky_type,
     jvp=_cholesky_jvp,
     batch=_leading_batch("cholesky"),
@@ -718,11 +1101,102 @@ def _eigh_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, .
     return ArrayType(t.shape[:-1], real_dtype(dtype)), ArrayType(t.shape, dtype)
 
 
+def _eigenvector_tangent(w: Any, v: Any, t: Any, place: Place, low: int = 0, high: int | None = None) -> Any:
+    """The tangent of the vectors `low` to `high`, zero for the others."""
+    rotated = np.matmul(np.matmul(adjoint(v), hermitian_part(t)), v)
+    return np.matmul(v, _gap_quotients(w, "eigh", place, low, high) * rotated)
+
+
 def _eigh_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> tuple[Any, ...]:
     w, v = out
-    rotated = np.matmul(np.matmul(adjoint(v), _hermitian(tangents[0])), v)
-    gaps = _reciprocal(row(w) - column(w))
-    return np.real(diagonals(rotated)), np.matmul(v, gaps * rotated)
+    place = Place(user_source())
+    return _eigenvalue_tangent(w, v, tangents[0], "eigh", place), _eigenvector_tangent(w, v, tangents[0], place)
+
+
+def _eigenvalue_tangent(w: Any, v: Any, t: Any, kind: str, place: Place) -> Any:
+    if kind == "eigh":
+        found = bind(expected_op, (v, hermitian_part(t), v))
+    else:
+        found = np.sum(transposed(_solved("eigvals", _independent(v, place))) * np.matmul(t, v), -2)
+    return bind(among_equals_op, (w, found), {"check": False, "zero": False, "kind": kind, "place": place})
+
+
+def _eigenvalue_cotangent(a: Any, w: Any, v: Any, ct: Any, kind: str, place: Place) -> Any:
+    """For Hermitian matrices V diag(ct) V^H, transposed: written as the spectral function that it is."""
+    ct = bind(among_equals_op, (w, ct), {"check": True, "zero": False, "kind": kind, "place": place})
+    if kind == "eigh":
+        return hermitian_part(transposed(recomposed(a, (w, v), ct, place)))
+    return transposed(np.matmul(v * row(ct), _solved("eigvals", _independent(v, place))))
+
+
+def _is_independent(v: Any) -> Any:
+    """Whether eigenvectors are, to half of all digits: (..., 1, 1). Those of a defective matrix are not."""
+    s = np.linalg.svd(v, compute_uv=False)
+    return (s[..., -1:, None] > math.sqrt(np.finfo(v.dtype).eps) * s[..., :1, None]) if v.shape[-1] else np.True_
+
+
+def _independent_vectors(v: Any, place: Place) -> Any:
+    if not np.all(_is_independent(v)):
+        raise LinAlgError(
+            f"eig{at(place.source)} has no derivative here: the eigenvectors of a defective matrix (or one that is nearly so) "
+            "are not independent, and its eigenvalues have no derivative; np.linalg.trace, det and slogdet do without them"
+        )
+    return v
+
+
+def _independent(v: Any, place: Place) -> Any:
+    return bind(independent_op, (v,), {"place": place})
+
+
+def _independent_samples() -> Iterable[Sample]:
+    yield Sample((_dominant(0, 3, 3),), {"place": Place(None)})
+    yield Sample((_dominant(0, 2, 2, 2),), {"place": Place(None)})
+
+
+# Matrices of eigenvectors as they are, if these are independent.
+independent_op = Op(
+    "independent",
+    evaluate=_independent_vectors,
+    infer=lambda types, params: ArrayType(types[0].shape, linalg_dtype("eig", *types)),
+    jvp=lambda primals, tangents, out, params: tangents[0],
+    vjp=lambda wanted, ct, out, primals, params: [ct],
+    batch=_leading_batch("independent"),
+    samples=_independent_samples,
+    xla=lambda j, inputs, params, out: j.in_numpy(lambda v: np.where(_is_independent(v), v, np.nan), inputs, {}),
+)
+
+
+def _given_values_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    _, w, v = primals
+    return None if tangents[0] is None else _eigenvalue_tangent(w, v, tangents[0], **params)
+
+
+def _given_values_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    a, _, v = primals
+    return [conform(_eigenvalue_cotangent(a, out, v, ct, **params), a) if i == 0 else None for i in wanted]
+
+
+def _given_batch(name: str) -> BatchRule:
+    def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+        whole = [x if b else np.broadcast_to(x, (size, *x.shape)) for x, b in zip(inputs, batched, strict=True)]
+        return bind(OPS[name], tuple(whole), params)
+
+    return batch
+
+
+# The eigenvalues of a matrix, given with its decomposition, of which the derivative is the matrix's alone. So it does not
+# need that of the vectors.
+eigenvalues_op = Op(
+    "eigenvalues",
+    evaluate=lambda a, w, v, kind, place: w,
+    data=lambda params: (1, 2),
+    infer=lambda types, params: types[1],
+    jvp=_given_values_jvp,
+    vjp=_given_values_vjp,
+    batch=_given_batch("eigenvalues"),
+    kinds="",
+    xla=lambda j, inputs, params, out: inputs[1],
+)
 
 
 def _complex_number(samples: Callable[[], Iterable[Sample]], **params: Any) -> Callable[[], Iterable[Sample]]:
@@ -739,10 +1213,11 @@ def _complex_number(samples: Callable[[], Iterable[Sample]], **params: Any) -> C
 
 eigh_op = Op(
     "eigh",
-    evaluate=lambda a: tuple(np.linalg.eigh(_hermitian(a))),
+    evaluate=lambda a: tuple(np.linalg.eigh(hermitian_part(a))),
     infer=_eigh_type,
     jvp=_eigh_jvp,
     batch=_leading_batch("eigh"),
+    apply=_decomposing("eigh"),
     several=True,
     samples=_complex_number(_symmetric_samples),
     xla=_on_xla(lambda j, a: j.lax.linalg.eigh(a)[::-1]),
@@ -756,17 +1231,24 @@ def _eigvalsh_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
 
 
 def _eigvalsh_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
-    _, v = bind(eigh_op, (primals[0],))
-    t = _hermitian(tangents[0])
-    return np.real(np.sum(conjugate_of_complex(v) * np.matmul(t, v), -2))
+    w, v = decomposed(eigh_op, primals[0])
+    return _eigenvalue_tangent(w, v, tangents[0], "eigh", Place(user_source()))
+
+
+def _eigvalsh_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    (a,) = primals
+    _, v = decomposed(eigh_op, a)
+    return (conform(_eigenvalue_cotangent(a, out, v, ct, "eigh", Place(user_source())), a),)
 
 
 eigvalsh_op = Op(
     "eigvalsh",
-    evaluate=lambda a: np.linalg.eigvalsh(_hermitian(a)),
+    evaluate=lambda a: np.linalg.eigvalsh(hermitian_part(a)),
     infer=_eigvalsh_type,
     jvp=_eigvalsh_jvp,
+    vjp=_eigvalsh_vjp,
     batch=_leading_batch("eigvalsh"),
+    apply=_decomposing("eigvalsh"),
     samples=_symmetric_samples,
     xla=_on_xla(lambda j, a: j.lax.linalg.eigh(a)[1]),
 )
@@ -782,20 +1264,32 @@ def _is_lower(uplo: str, name: str) -> bool:
 def eigh(a: Any, UPLO: str = "L") -> Any:
     """`(eigenvalues, eigenvectors)` of Hermitian matrices, in ascending order, the vectors as columns.
 
+    Vectors of equal eigenvalues (to 10 n epsilon times the largest) have no derivative: one that depends on them raises
+    LinAlgError, with their indices; on XLA it is NaN. Products such as `(v * g(w)) @ v.conj().T`, for any g that works
+    element by element, have theirs all the same, to every order, and so have functions that treat all eigenvalues alike.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> def cube(a):
+    ...     w, v = np.linalg.eigh(a)
+    ...     return (v * w**3) @ v.T
+    >>> tg.grad(lambda a: cube(a)[0, 1])(np.eye(2)).tolist()
+    [[0.0, 1.5], [1.5, 0.0]]
+
     Source: Giles, section 3.1; for complex matrices the phases stay as they are, as in jax.
     """
-    return EighResult(*bind(eigh_op, (from_triangle(a, _is_lower(UPLO, "eigh")),)))
+    return EighResult(*decomposed(eigh_op, from_triangle(a, _is_lower(UPLO, "eigh"))))
 
 
 @implements(np.linalg.eigvalsh)
 def eigvalsh(a: Any, UPLO: str = "L") -> Any:
-    """The eigenvalues of Hermitian matrices in ascending order.
+    """The eigenvalues of Hermitian matrices in ascending order. Of equal ones, the derivative is that of their mean, in
+    forward mode; in reverse mode a function that does not treat them alike has a kink, and raises LinAlgError.
 
     >>> import numpy as np, tracegrad as tg
     >>> tg.grad(lambda a: np.linalg.eigvalsh(a)[-1])(np.diag([1.0, 2.0])).tolist()
     [[0.0, 0.0], [0.0, 1.0]]
     """
-    return bind(eigvalsh_op, (from_triangle(a, _is_lower(UPLO, "eigvalsh")),))
+    return decomposed(eigvalsh_op, from_triangle(a, _is_lower(UPLO, "eigvalsh")))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -815,17 +1309,19 @@ def _eig_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ..
 
 def _eig_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> tuple[Any, ...]:
     w, v = out
-    rotated = _solved("eig", v, np.matmul(tangents[0], v))
-    u = np.matmul(v, rotated * _reciprocal(row(w) - column(w)))
+    place = Place(user_source())
+    rotated = _solved("eig", _independent(v, place), np.matmul(tangents[0], v))
+    dw = bind(among_equals_op, (w, diagonals(rotated)), {"check": False, "zero": False, "kind": "eig", "place": place})
+    u = np.matmul(v, rotated * _gap_quotients(w, "eig", place))
     # LAPACK makes each vector of unit length, its largest component real: u moves along v to keep it so.
     n = v.shape[-1]
     if n == 0:
-        return diagonals(rotated), u
+        return dw, u
     largest = np.equal(np.arange(n)[:, None], row(np.argmax(np.abs(v), -2)))
     at_largest = np.sum(np.where(largest, u, 0), -2), np.sum(np.where(largest, v, 0), -2)
     length = np.real(np.sum(np.conjugate(v) * u, -2))
     phase = np.imag(at_largest[0]) / np.real(at_largest[1])
-    return diagonals(rotated), u - v * row(length + 1j * phase)
+    return dw, u - v * row(length + 1j * phase)
 
 
 def _eig_samples() -> Iterable[Sample]:
@@ -841,6 +1337,7 @@ eig_op = Op(
     infer=_eig_type,
     jvp=_eig_jvp,
     batch=_leading_batch("eig"),
+    apply=_decomposing("eig"),
     several=True,
     samples=_eig_samples,
     xla=_on_xla(lambda j, a: j.lax.linalg.eig(a, compute_left_eigenvectors=False)),
@@ -852,8 +1349,14 @@ def _eigvals_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
 
 
 def _eigvals_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
-    _, v = bind(eig_op, (primals[0],))
-    return np.sum(transposed(_solved("eigvals", v)) * np.matmul(tangents[0], v), -2)
+    w, v = decomposed(eig_op, primals[0])
+    return _eigenvalue_tangent(w, v, tangents[0], "eig", Place(user_source()))
+
+
+def _eigvals_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    (a,) = primals
+    w, v = decomposed(eig_op, a)
+    return (conform(_eigenvalue_cotangent(a, w, v, ct, "eig", Place(user_source())), a),)
 
 
 eigvals_op = Op(
@@ -861,6 +1364,7 @@ eigvals_op = Op(
     evaluate=lambda a: _to_complex(np.linalg.eigvals(a)),
     infer=_eigvals_type,
     jvp=_eigvals_jvp,
+    vjp=_eigvals_vjp,
     batch=_leading_batch("eigvals"),
     samples=_eig_samples,
     xla=_on_xla(lambda j, a: j.jnp.linalg.eigvals(a)),
@@ -874,7 +1378,7 @@ def eig(a: Any) -> Any:
 
     Source: Giles, section 3.1; Magnus, "On Differentiating Eigenvalues and Eigenvectors", 1985.
     """
-    return EigResult(*bind(eig_op, (a,)))
+    return EigResult(*decomposed(eig_op, as_array(a)))
 
 
 @implements(np.linalg.eigvals)
@@ -909,8 +1413,10 @@ def _qr_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: P
     k = min(m, n)
     q1 = q if q.shape[-1] == k else q[..., :k]
     r1 = r if r.shape[-2:] == (k, k) else r[..., :k, :k]
+    # A column that depends on those before it: its entry on the diagonal is zero, to rounding.
+    ends = np.where(np.eye(k, dtype=bool), column(_nonzero(diagonals(r1), 0, k, "qr", Place(user_source()))), r1)
     t1 = t if n == k else t[..., :k]
-    moved = transposed(_solved("qr", transposed(r1), transposed(t1)))  # t1 r1^-1
+    moved = transposed(_solved("qr", transposed(ends), transposed(t1)))  # t1 r1^-1
     inside = np.matmul(adjoint(q1), moved)
     lower = np.where(np.tri(k, k=-1, dtype=bool), inside, 0)
     turn = lower - adjoint(lower)
@@ -985,36 +1491,167 @@ def _svd(a: Any, full_matrices: bool) -> tuple[Any, ...]:
 
 
 def _svd_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> tuple[Any, ...]:
-    (a,), (t,) = primals, tangents
     u, s, vh = out
-    m, n = a.shape[-2:]
-    k = min(m, n)
-    u1 = u if u.shape[-1] == k else u[..., :k]
+    place = Place(user_source())
+    ds = _singular_value_tangent(s, u, vh, tangents[0], place)
+    du = _singular_vector_tangent(s, u, vh, tangents[0], "u", place)
+    dv = _singular_vector_tangent(s, u, vh, tangents[0], "v", place)
+    return du, ds, adjoint(dv)
+
+
+def _first(x: Any, k: int) -> Any:
+    return x if x.shape[-1] == k else x[..., :k]
+
+
+def _singular_vector_tangent(
+    s: Any, u: Any, vh: Any, t: Any, side: str, place: Place, low: int = 0, high: int | None = None
+) -> Any:
+    """The tangent of the columns `low` to `high` of U or of V, zero for the others. U and V turn in phase against each
+    other: all of it is given to U."""
     v = adjoint(vh)
-    v1 = v if v.shape[-1] == k else v[..., :k]
+    if side == "v":
+        u, v, t = v, u, adjoint(t)
+    k = s.shape[-1]
+    high = u.shape[-1] if high is None else high
+    u1, v1 = _first(u, k), _first(v, k)
     seen = np.matmul(np.matmul(adjoint(u1), t), v1)
-    gaps = _reciprocal((row(s) - column(s)) * (row(s) + column(s)))
-    by_column, by_row = seen * row(s), column(s) * seen
-    turn = gaps * (by_column + adjoint(by_column))
-    inverse = _reciprocal(s)
-    if turn.dtype.kind == "c":  # u and v turn in phase against each other: all of it is given to u
-        turn = turn + np.where(np.eye(k, dtype=bool), row(inverse) * (1j * np.imag(seen)), 0)
+    by_column = seen * row(s)
+    is_outside, turns_phase = u.shape[-2] > k, side == "u" and seen.dtype.kind == "c"
+    divides = (is_outside or turns_phase) and k > 0
+    # The columns that were added are orthogonal to all others, and so depend on what of these lies outside.
+    firsts = (low, min(high, k)) if high <= k else (low, k)
+    turn = _gap_quotients(s, "svd", place, *firsts, zero=divides) * (by_column + adjoint(by_column))
+    found = None
+    if divides:
+        start, stop = 0 if high > k else low, min(high, k)
+        chosen = (np.arange(k) >= start) & (np.arange(k) < stop)
+        inverse = np.where(chosen, 1 / np.where(chosen, _nonzero(s, start, stop, "svd", place), 1), 0)
+        if turns_phase:
+            turn = turn + np.where(np.eye(k, dtype=bool), row(inverse) * (1j * np.imag(seen)), 0)
+        if is_outside:
+            found = _outside(u1, np.matmul(t, v1)) * row(inverse)
     du = np.matmul(u1, turn)
-    dv = np.matmul(v1, gaps * (by_row + adjoint(by_row)))
-    if m > k:
-        du = du + _outside(u1, np.matmul(t, v1)) * row(inverse)
-    if n > k:
-        dv = dv + _outside(v1, np.matmul(adjoint(t), u1)) * row(inverse)
+    if found is not None:
+        du = du + found
     if u.shape[-1] > k:
-        du = np.concatenate([du, -np.matmul(u1, np.matmul(adjoint(du), u[..., k:]))], -1)
-    if v.shape[-1] > k:
-        dv = np.concatenate([dv, -np.matmul(v1, np.matmul(adjoint(dv), v[..., k:]))], -1)
-    return du, np.real(diagonals(seen)), adjoint(dv)
+        beyond = -np.matmul(u1, np.matmul(adjoint(found), u[..., k:])) if found is not None else 0 * u[..., k:]
+        du = np.concatenate([du, beyond], -1)
+    return du
+
+
+def _nonzero(x: Any, low: int, high: int, kind: str, place: Place) -> Any:
+    """Singular values, or what is on the diagonal of R, if those chosen are not zero."""
+    return bind(nonzero_op, (x,), {"low": low, "high": high, "kind": kind, "place": place})
+
+
+def _vanishing(x: Any, low: int, high: int) -> Any:
+    numbers = np.arange(x.shape[-1])
+    return (np.abs(x) <= tolerance(x)) & (numbers >= low) & (numbers < high)
+
+
+def _nonzero_values(x: Any, low: int, high: int, kind: str, place: Place) -> Any:
+    wrong = _vanishing(x, low, high)
+    if wrong.any() and kind == "svd":
+        raise equal_error(x, wrong[..., None] & np.eye(x.shape[-1], dtype=bool), kind, place)
+    if wrong.any():
+        *batch, i = [int(k) for k in np.argwhere(wrong)[0]]
+        raise LinAlgError(
+            f"qr{at(place.source)} has no derivative here: column {i}{f' of matrix {tuple(batch)}' if batch else ''} depends on "
+            f"those before it (R has {x[(*batch, i)]:.6g} on its diagonal), and that of Q is not determined"
+        )
+    return x
+
+
+def _nonzero_samples() -> Iterable[Sample]:
+    yield Sample((np.array([3.0, 1.0, 0.0]),), {"low": 0, "high": 2, "kind": "svd", "place": Place(None)})
+
+
+nonzero_op = Op(
+    "nonzero_values",
+    evaluate=_nonzero_values,
+    infer=lambda types, params: types[0],
+    jvp=lambda primals, tangents, out, params: tangents[0],
+    vjp=lambda wanted, ct, out, primals, params: [ct],
+    batch=_leading_batch("nonzero_values"),
+    samples=_nonzero_samples,
+    xla=lambda j, inputs, params, out: j.in_numpy(
+        lambda x: np.where(_vanishing(x, params["low"], params["high"]), np.nan, x), inputs, {}
+    ),
+)
 
 
 def _outside(basis: Any, x: Any) -> Any:
     """What of the columns of x is not in the space of an orthonormal basis."""
     return x - np.matmul(basis, np.matmul(adjoint(basis), x))
+
+
+def _singular_value_tangent(s: Any, u: Any, vh: Any, t: Any, place: Place) -> Any:
+    k = s.shape[-1]
+    found = bind(expected_op, (_first(u, k), t, _first(adjoint(vh), k)))
+    return bind(among_equals_op, (s, found), {"check": False, "zero": True, "kind": "svd", "place": place})
+
+
+def _singular_value_cotangent(a: Any, s: Any, u: Any, vh: Any, ct: Any, place: Place) -> Any:
+    """U diag(ct) V^H, conjugated: written as the spectral function that it is."""
+    ct = bind(among_equals_op, (s, ct), {"check": True, "zero": True, "kind": "svd", "place": place})
+    return conjugate_of_complex(recomposed(a, (s, u, vh), ct, place))
+
+
+def _given_singular_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    _, s, u, vh = primals
+    return None if tangents[0] is None else _singular_value_tangent(s, u, vh, tangents[0], params["place"])
+
+
+def _given_singular_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    a, _, u, vh = primals
+    found = _singular_value_cotangent(a, out, u, vh, ct, params["place"])
+    return [conform(found, a) if i == 0 else None for i in wanted]
+
+
+# The singular values of a matrix, given with its decomposition; see `eigenvalues`.
+singular_values_op = Op(
+    "singular_values",
+    evaluate=lambda a, s, u, vh, place: s,
+    data=lambda params: (1, 2, 3),
+    infer=lambda types, params: types[1],
+    jvp=_given_singular_jvp,
+    vjp=_given_singular_vjp,
+    batch=_given_batch("singular_values"),
+    kinds="",
+    xla=lambda j, inputs, params, out: inputs[1],
+)
+
+
+def _columns_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    if tangents[0] is None:
+        return None
+    low, high, place = params["low"], params["high"], params["place"]
+    if params["kind"] == "eigh":
+        _, w, v, _ = primals
+        t = _eigenvector_tangent(w, v, tangents[0], place, low, high)
+    else:
+        _, s, u, vh, _ = primals
+        t = _singular_vector_tangent(s, u, vh, tangents[0], params["side"], place, low, high)
+    t = t[..., low:high]
+    if params["conjugated"]:
+        t = conjugate_of_complex(t)
+    if params["turned"]:
+        t = transposed(t)
+    return np.reshape(t, out.shape) if params["squeezed"] else t
+
+
+# Some of the eigenvectors, as they were cut out, given with the decomposition and last. Their derivative needs that their
+# values differ from all others, but not that the others differ.
+columns_op = Op(
+    "columns",
+    evaluate=lambda *inputs, **params: inputs[-1],
+    data=lambda params: range(1, 4 if params["kind"] == "eigh" else 5),
+    infer=lambda types, params: types[-1],
+    jvp=_columns_jvp,
+    batch=_given_batch("columns"),
+    kinds="",
+    xla=lambda j, inputs, params, out: inputs[-1],
+)
 
 
 def _svd_samples() -> Iterable[Sample]:
@@ -1031,6 +1668,7 @@ svd_op = Op(
     infer=_svd_type,
     jvp=_svd_jvp,
     batch=_leading_batch("svd"),
+    apply=_decomposing("svd"),
     several=True,
     samples=_complex_number(_svd_samples, full_matrices=False),
     xla=_on_xla(lambda j, a, full_matrices: j.lax.linalg.svd(a, full_matrices=full_matrices)),
@@ -1044,9 +1682,14 @@ def _svdvals_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
 
 
 def _svdvals_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
-    u, _, vh = bind(svd_op, (primals[0],), {"full_matrices": False})
-    seen = np.matmul(adjoint(u), tangents[0])
-    return np.real(np.sum(seen * conjugate_of_complex(vh), -1))
+    u, s, vh = decomposed(svd_op, primals[0], {"full_matrices": False})
+    return _singular_value_tangent(s, u, vh, tangents[0], Place(user_source()))
+
+
+def _svdvals_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    (a,) = primals
+    u, _, vh = decomposed(svd_op, a, {"full_matrices": False})
+    return (conform(_singular_value_cotangent(a, out, u, vh, ct, Place(user_source())), a),)
 
 
 def _svdvals_samples() -> Iterable[Sample]:
@@ -1060,7 +1703,9 @@ svdvals_op = Op(
     evaluate=lambda a: np.linalg.svd(a, compute_uv=False),
     infer=_svdvals_type,
     jvp=_svdvals_jvp,
+    vjp=_svdvals_vjp,
     batch=_leading_batch("svdvals"),
+    apply=_decomposing("svdvals"),
     samples=_svdvals_samples,
     xla=_on_xla(lambda j, a: j.lax.linalg.svd(a, compute_uv=False)),
 )
@@ -1070,15 +1715,16 @@ svdvals_op = Op(
 def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
     """`(U, S, Vh)` with `a == U * S @ Vh`, the singular values S in descending order; S alone without `compute_uv`.
     Of the vectors that `full_matrices` adds, only what does not depend on how they were chosen, such as the space
-    that they span, has a derivative.
+    that they span, has a derivative. Vectors of equal singular values have none, but products such as `(u * g(s)) @ vh`
+    and `u @ vh` do; see `eigh`. Where a singular value is zero, g must be odd, such as s**3.
 
     Source: Townsend; for complex matrices the phases are divided as in jax.
     """
     a = as_array(a)
     if not hermitian:
         if not compute_uv:
-            return bind(svdvals_op, (a,))
-        return SVDResult(*bind(svd_op, (a,), {"full_matrices": bool(full_matrices)}))
+            return decomposed(svdvals_op, a)
+        return SVDResult(*decomposed(svd_op, a, {"full_matrices": bool(full_matrices)}))
     if not compute_uv:
         return -np.sort(-np.abs(np.linalg.eigvalsh(a)), -1)
     w, v = np.linalg.eigh(a)
@@ -1090,7 +1736,7 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
 @implements(np.linalg.svdvals)
 def svdvals(x: Any, /) -> Any:
     """The singular values in descending order."""
-    return bind(svdvals_op, (x,))
+    return decomposed(svdvals_op, as_array(x))
 
 
 def _pinv_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -1149,7 +1795,7 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = _NOT
     if rcond is None:
         rcond = max(a.shape[-2:]) * _epsilon(a)
     if hermitian:
-        a = _hermitian(from_triangle(a, True))  # so that the cotangent is Hermitian too
+        a = hermitian_part(from_triangle(a, True))  # so that the cotangent is Hermitian too
     return bind(pinv_op, (a,), {"rcond": _static_number(rcond, "pinv's rcond")})
 
 
@@ -1176,7 +1822,7 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple[Any, Any, Any, Any]:
         )
     m, n = a.shape
     rcond = max(m, n) * _epsilon(a) if rcond is None else _static_number(rcond, "lstsq's rcond")
-    s = bind(svdvals_op, (a,))
+    s = decomposed(svdvals_op, a)
     rank = astype(np.sum(s > rcond * s[0]), np.int32) if min(m, n) else np.int32(0)
     x = np.matmul(bind(pinv_op, (a,), {"rcond": rcond}), b)
     left = b - np.matmul(a, x)
@@ -1218,7 +1864,9 @@ def cond(x: Any, p: Any = None) -> Any:
         s = np.linalg.svd(x, compute_uv=False)
         over, under = (s[..., -1], s[..., 0]) if p == -2 else (s[..., 0], s[..., -1])
         singular = np.equal(under, 0)
-        return np.where(singular, np.inf, over / np.where(singular, 1, under))
+        # Infinite where it is singular, and so is the derivative.
+        scale = np.where(singular, np.inf, 1).astype(s.dtype)
+        return (over + np.equal(over, 0)) / np.where(singular, 1, under) * scale
     try:
         inverse = np.linalg.inv(x)
     except LinAlgError:
@@ -1339,7 +1987,10 @@ def _matrix_norm(x: Any, order: Any, axes: tuple[int, int], keepdims: bool) -> A
     extreme: Any = np.max if order in (1, 2, np.inf) else np.min
     if order in (2, -2, "nuc"):
         s = np.linalg.svd(np.moveaxis(x, axes, (-2, -1)), compute_uv=False)
-        s = np.where(np.equal(s, 0), 0, s)
+        s = np.where(s <= tolerance(s), 0, s)
+        if order != "nuc":  # the largest, or the smallest, of equal ones is all of them
+            how = {"check": False, "zero": False, "kind": "svd", "place": Place(user_source())}
+            s = bind(among_equals_op, (s, s), how)
         found = np.sum(s, -1) if order == "nuc" else extreme(s, -1)
         return np.expand_dims(found, tuple(sorted(axes))) if keepdims else found
     if order in (1, -1, np.inf, -np.inf):

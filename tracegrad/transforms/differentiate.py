@@ -54,6 +54,7 @@ from tracegrad.transforms.linear import (
     strong,
     with_own_constants,
 )
+from tracegrad.transforms.prune import pruned
 from tracegrad.types import PYTHON_SCALARS, ArrayType, float0, is_inexact, type_of
 
 Argnums = int | Sequence[int]
@@ -550,6 +551,7 @@ def _push(
     trace: Trace, eqns: Sequence[Equation], inputs: Sequence[Tracer], outputs: Sequence[Any], tangents: Sequence[Any]
 ) -> list[Any]:
     """Tangents of the outputs, None for zero."""
+    eqns = pruned(eqns, outputs, trace)
     found = pushforward(eqns, {id(x): t for x, t in zip(inputs, tangents, strict=True) if t is not None})
     return [filled(found.get(id(out))) if type(out) is Tracer and out.origin is trace else None for out in outputs]
 
