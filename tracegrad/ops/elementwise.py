@@ -259,52 +259,70 @@ def _emit_extremum(name: str, comparison: str, *, ignoring_nan: bool = False) ->
 def _number(x: Any) -> float | None:
     """The value of a literal that is a finite real number."""
     value = getattr(x, "value", None)
-    is_real = value is not None and not isinstance(value, complex | np.complexfloating)
-    return value if is_real and math.isfinite(value) else None
+    if value is None or isinstance(value, complex | np.complexfloating):
+        return None
+    if type(value) is int:
+        return value if abs(value) < 2**63 else None
+    return value if np.isfinite(value) else None
+
+
+def _in_dtype_of(x: Any, c: Any, op: Op) -> Any:
+    """A literal's number in the floating dtype that the op computes in beside `x`, whatever dtype it has itself; None where
+    that has not all of its digits, or is no floating dtype."""
+    dtype = op.infer([x.type, c.type], {}).dtype  # type: ignore[union-attr]
+    if dtype.kind != "f" or _number(c) is None:
+        return None
+    found = dtype.type(c.value)
+    return found if _is_normal(found) and found == c.value else None
 
 
 def _by_reciprocal(exactly: bool) -> Simplification:
     """x / c as x * (1 / c), which is the same where c is a power of two, for real x."""
 
     def simpler(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
-        x, c = inputs[0], _number(inputs[1])
-        if c is None or c == 0 or x.type.dtype.kind != "f":
+        x, c = inputs
+        if _number(c) is None or x.type.dtype.kind != "f":
             return None
-        if not _is_normal(1 / float(c), x) or (exactly and not _is_power_of_two(c)):
+        divisor = _in_dtype_of(x, c, divide)
+        if divisor is None or (exactly and not _is_power_of_two(divisor)) or not _is_normal(1 / divisor):
             return None
-        return multiply, (x, type(inputs[1])(_like(inputs[1].value, 1 / c))), params
+        return multiply, (x, _literal(1 / divisor, c)), params
 
     return simpler
 
 
 def _is_power_of_two(c: float) -> bool:
-    """One that is exact in every float dtype, and so is its reciprocal."""
+    """One whose reciprocal is exact in every float dtype."""
     return abs(math.frexp(c)[0]) == 0.5 and 2.0**-13 <= abs(c) <= 2.0**13
 
 
-def _is_normal(c: float, x: Any) -> bool:
-    """Whether a number keeps all its digits in the dtype of `x`: it neither overflows there nor underflows."""
-    limits = np.finfo(x.type.dtype)
-    return float(limits.tiny) <= abs(c) <= float(limits.max)
+def _is_normal(c: np.floating[Any]) -> bool:
+    """Whether a number has all the digits of its dtype: it is neither infinite nor zero nor near that."""
+    limits = np.finfo(c.dtype)
+    return bool(limits.tiny <= abs(c) <= limits.max)
 
 
-def _like(old: Any, new: float) -> Any:
-    """A number in place of another of the graph: of the same dtype, or weak like that."""
-    return float(new) if type(old) in PYTHON_SCALARS else old.dtype.type(new)
+def _literal(new: np.floating[Any], old: Any) -> Any:
+    """A number that takes the place of a literal: weak like that, or else in the dtype that the operation computes in."""
+    return type(old)(float(new) if old.type.weak and float(new) == new else new)
 
 
 def _one_factor(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
-    """(x * a) * b as x * (a * b) for numbers a and b."""
+    """(x * a) * b as x * (a * b) for numbers a and b, where both products are of the dtype of x."""
     for x, b in (inputs, inputs[::-1]):
         made = definitions.get(x)
         if _number(b) is None or made is None or made.op is not multiply or x.type.dtype.kind != "f":
             continue
         for y, a in (made.inputs, made.inputs[::-1]):
-            if _number(a) is None or _number(y) is not None or y.type.dtype != x.type.dtype or a.type != b.type:
+            if _number(a) is None or _number(y) is not None or y.type.dtype != x.type.dtype:
                 continue
-            factor = float(a.value) * float(b.value)
-            if _is_normal(factor, x):
-                return multiply, (y, type(b)(_like(b.value, factor))), params
+            first, second = _in_dtype_of(y, a, multiply), _in_dtype_of(x, b, multiply)
+            if first is None or second is None or not first.dtype == second.dtype == x.type.dtype:
+                continue
+            with np.errstate(over="ignore", under="ignore"):
+                factor = first * second
+            if _is_normal(factor):
+                return multiply, (y, _literal(factor, a if b.type.weak else b)), params
     return None
 
 
@@ -317,10 +335,13 @@ def _small_power(inputs: Sequence[Any], params: Params, definitions: Mapping[Any
     return multiply, (square, x if p == 3 else square), params
 
 
-def _negated(x: Any, definitions: Mapping[Any, Any]) -> Any:
-    """What `x` is the negative of, if it is one, of a real float."""
+def _negated(x: Any, definitions: Mapping[Any, Any], beside: Any = None) -> Any:
+    """What `x` is the negative of, if it is one, of a real float, and beside nothing complex: there a real number has
+    an imaginary zero, whose sign would be another."""
     made = definitions.get(x)
-    return made.inputs[0] if made is not None and made.op is negative and x.type.dtype.kind == "f" else None
+    if made is None or made.op is not negative or x.type.dtype.kind != "f":
+        return None
+    return made.inputs[0] if beside is None or beside.type.dtype.kind != "c" else None
 
 
 def _odd(op: Callable[[], Op]) -> Simplification:
@@ -349,7 +370,7 @@ def _minus_one(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, 
 def _sum_with_negative(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
     """x + (-y) as x - y."""
     for x, y in (inputs, inputs[::-1]):
-        plain = _negated(y, definitions)
+        plain = _negated(y, definitions, x)
         if plain is not None:
             return subtract, (x, plain), params
     return None
@@ -357,7 +378,7 @@ def _sum_with_negative(inputs: Sequence[Any], params: Params, definitions: Mappi
 
 def _minus_negative(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
     """x - (-y) as x + y."""
-    plain = _negated(inputs[1], definitions)
+    plain = _negated(inputs[1], definitions, inputs[0])
     return None if plain is None else (add, (inputs[0], plain), params)
 
 
