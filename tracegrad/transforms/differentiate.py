@@ -178,7 +178,7 @@ def _gradient(
         if with_value and type(value) is Tracer and not boxing.depth:
             value = unboxed(value)
         if has_aux:
-            aux = _lowered_tree(aux, trace)
+            aux = _aux(aux, trace)
             return ((value, aux), result) if with_value else (result, aux)
         return (value, result) if with_value else result
 
@@ -338,18 +338,21 @@ def _scalar_output(out: Any, trace: Trace, transform: str, holomorphic: bool) ->
     return value, found.dtype.type(1)
 
 
-def _lowered(x: Any, trace: Trace, copy: bool = False) -> Any:
-    """A result of the traced function as the caller, one level down, may see it. A copy where a derivative that is
-    applied later still needs the array: the caller may write into his."""
-    if type(x) is Tracer and x.origin is trace:
-        x = x.value
-        return x.copy() if copy and type(x) is np.ndarray else x
-    return x
+def _lowered(outputs: Sequence[Any], trace: Trace, keep: bool = False) -> list[Any]:
+    """The results of the traced function as the caller, one level down, may have them: arrays of his own. What was traced
+    is copied where a derivative that is applied later still needs it; what was not is the function's."""
+    is_traced = [type(x) is Tracer and x.origin is trace for x in outputs]
+    lowered = [x.value if t else x for x, t in zip(outputs, is_traced, strict=True)]
+    return own_arrays(lowered, given=[x for x, t in zip(lowered, is_traced, strict=True) if keep or not t])
 
 
-def _lowered_tree(x: Any, trace: Trace, copy: bool = False) -> Any:
-    """The same for each leaf of a tree."""
-    return tree.tree_map(lambda leaf: _lowered(leaf, trace, copy), x)
+def _aux(aux: Any, trace: Trace, keep: bool = False) -> Any:
+    """The same for what a function returns besides; what was not traced is handed on as it is."""
+    leaves, structure = tree.tree_flatten(aux)
+    traced = [i for i, x in enumerate(leaves) if type(x) is Tracer and x.origin is trace]
+    for i, x in zip(traced, _lowered([leaves[i] for i in traced], trace, keep), strict=True):
+        leaves[i] = x
+    return tree.tree_unflatten(structure, leaves)
 
 
 @accepting_jax
@@ -387,7 +390,7 @@ def vjp_as(
     trace, eqns, inputs, outputs, in_tree, out_tree, aux = _trace_call(
         transform, fun, primals, has_aux, True, of, positions, reverse=True
     )
-    out = tree.tree_unflatten(out_tree, [_lowered(o, trace, copy=True) for o in outputs])
+    out = tree.tree_unflatten(out_tree, _lowered(outputs, trace, keep=True))
     out_types = [type_of(o) for o in outputs]
 
     @accepting_jax
@@ -423,7 +426,7 @@ def _trace_call(
         aux = None
         if has_aux:
             out, aux = _split_aux(out, of, transform)
-            aux = _lowered_tree(aux, trace, copy=keep)
+            aux = _aux(aux, trace, keep)
         outputs, out_tree = tree.tree_flatten(out)
         outputs = [_output(o, of) for o in outputs]
         eqns = trace.finish()
@@ -542,7 +545,7 @@ def jvp_as(
         transform, fun, tuple(primals), has_aux, False, of
     )
     given = _matching(tuple(tangents), in_tree, [x.type for x in inputs], transform, "tangents", "primals")
-    out = tree.tree_unflatten(out_tree, [_lowered(o, trace) for o in outputs])
+    out = tree.tree_unflatten(out_tree, _lowered(outputs, trace))
     tangent = tree.tree_unflatten(out_tree, own_arrays(_push(trace, eqns, inputs, outputs, given), outputs, given))
     return (out, tangent, aux) if has_aux else (out, tangent)
 
@@ -583,7 +586,7 @@ def linearize_as(
     trace, eqns, inputs, outputs, in_tree, out_tree, aux = _trace_call(
         transform, fun, primals, has_aux, True, of, positions
     )
-    out = tree.tree_unflatten(out_tree, [_lowered(o, trace, copy=True) for o in outputs])
+    out = tree.tree_unflatten(out_tree, _lowered(outputs, trace, keep=True))
     types = [x.type for x in inputs]
     active = [i for i, t in enumerate(types) if is_inexact(t.dtype)]
     graph = _linear_graph(trace, eqns, inputs, outputs, active, fun)
