@@ -566,7 +566,9 @@ def check_batch(case: Case) -> None:
     compare_batch(op, as_tuple(op.batch(1, everything, one, params)), stacked([strong_case(case)]), "a batch of one")
     none = tuple([x[:0] for x in one])
     for o, p in zip(as_tuple(op.batch(0, everything, none, params)), strong_case(case), strict=True):
-        assert (o.shape, o.dtype) == ((0, *np.shape(p)), p.dtype), f"{op.name}: a batch of none is {type_of(o)}"
+        assert (o.shape, o.dtype) == ((0, *np.shape(p)), type_of(p).dtype), (
+            f"{op.name}: a batch of none is {type_of(o)}"
+        )
     moved = tuple([np.moveaxis(np.stack([e[i] for e in examples]), 0, -1) for i in range(count)])
     loop = [case(*[np.asarray(x)[()] for x in row]) for row in examples]
     compare_batch(op, tg.vmap(case, in_axes=-1)(*moved), stacked(loop), "vmap over the last axis")

@@ -82,7 +82,8 @@ class Op:
     linear     groups of input positions in which the op is jointly linear: add ({0, 1},), multiply ({0}, {1})
     batch      the batching rule
     several    whether there is a tuple of outputs
-    weak       whether Python scalars in give a Python scalar out (arithmetic does, `sin` does not, as in NumPy)
+    python     what it is of Python scalars alone, and gives a Python scalar: `operator.add`. None for an op of which NumPy
+               makes its own scalars (`sin`)
     samples    a function that makes inputs for the generic tests
     kinds      dtype kinds that inputs may have, of "biufc"
     runs_user_code  whether evaluating runs a user's function, whose errors are the user's own
@@ -125,6 +126,7 @@ class Op:
         "name",
         "nonnegative",
         "prune",
+        "python",
         "repeats",
         "runs_user_code",
         "samples",
@@ -132,7 +134,6 @@ class Op:
         "simplify",
         "spell",
         "vjp",
-        "weak",
         "xla",
     )
 
@@ -147,7 +148,7 @@ class Op:
         linear: Iterable[Iterable[int]] = (),
         batch: BatchRule | None = None,
         several: bool = False,
-        weak: bool = False,
+        python: Callable[..., Any] | None = None,
         samples: Callable[[], Iterable[Sample]] = tuple,
         kinds: str = "fc",
         runs_user_code: bool = False,
@@ -176,7 +177,7 @@ class Op:
         self.linear = tuple(frozenset(group) for group in linear)
         self.batch = batch
         self.several = several
-        self.weak = weak
+        self.python = python
         self.samples = samples
         self.kinds = kinds
         self.runs_user_code = runs_user_code

@@ -263,11 +263,12 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
         tracers = [x.origin for x in inputs if type(x) is Tracer]
         if not tracers:
             try:
-                out = op.evaluate(*inputs, **params)
+                if op.python is not None and are_python(inputs):
+                    return op.python(*inputs, **params)
+                return op.evaluate(*inputs, **params)
             except Exception as error:
                 _explain(error, op, inputs, params, user_source())
                 raise
-            return _weakened(out, inputs) if op.weak else out
         # The highest trace records; tracers of those below are constants to it.
         trace = tracers[0] if len(tracers) == 1 else max(tracers, key=_level_of)
         if is_plain and trace.executes and not boxing.depth:  # jax arrays as the user has them
@@ -306,10 +307,10 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
         try:
             if nested:
                 result = bind(op, tuple(values), params)
+            elif op.python is not None and type(values[0]) in PYTHON_SCALARS and are_python(values):
+                result = op.python(*values, **params)
             else:
                 result = op.evaluate(*values, **params) if params else op.evaluate(*values)
-                if op.weak and type(result) is not ndarray:
-                    result = _weakened(result, values)
         except Exception as error:
             _explain(error, op, inputs, params, source)
             raise
@@ -483,14 +484,17 @@ def bind_constant(op: Op, x: Any, params: Params, beside: Any) -> Any:
     return bind(op, (x,), params)
 
 
-def _weakened(result: Any, values: Any) -> Any:
-    """Arithmetic of Python scalars alone gives a Python scalar, whose dtype yields to any array's."""
-    if isinstance(result, np.generic):
-        for v in values:
-            if type(v) not in PYTHON_SCALARS:
-                return result
-        return result.item()
-    return result
+def are_python(values: Sequence[Any]) -> bool:
+    """Whether they are Python scalars alone, of which an operator is Python's: its result yields to any array's dtype, an
+    int does not overflow, and True + True is 2."""
+    return PYTHON_SCALARS.keys() >= set(map(type, values))
+
+
+def strengthened(x: Any) -> Any:
+    """`x` as NumPy's functions take it: they make of a Python scalar an array, whose dtype yields to no other."""
+    if type(x) in PYTHON_SCALARS:
+        return PYTHON_SCALARS[type(x)].type(x)
+    return bind(OPS["astype"], (x,), {"dtype": x.type.dtype}) if type(x) is Tracer and x.type.weak else x
 
 
 def _explain(error: Exception, op: Op, inputs: Any, params: Params, source: Any) -> None:
@@ -571,6 +575,17 @@ _PLAIN_NUMBER = "{outside}"
 _ASSIGN = "  Assigning into an array: in place of `y[i] = v` write `y = tnp.at(y)[i].set(v)`, or `np.stack` the parts."
 
 
+def _are_weak(inputs: Sequence[Any]) -> bool:
+    """Whether they are Python scalars, or traced ones."""
+    return all([x.type.weak if type(x) is Tracer else type(x) in PYTHON_SCALARS for x in inputs])
+
+
+# Where ndarray's operator gives other bits than np.power, or another dtype: the dtype kind, the power -> the ufunc.
+_POWERS = {
+    ("b", 2): "square", ("f", 0.5): "sqrt", ("c", 2): "square", ("c", 0.5): "sqrt", ("c", -1): "reciprocal",
+}  # fmt: skip
+
+
 def _operator(name: str, reflected: bool = False) -> Callable[[Any, Any], Any]:
     if reflected:
         return lambda self, other: bind(OPS[name], (other, self))
@@ -649,6 +664,8 @@ class Tracer:
         if method == "__call__" and not kwargs:
             op = UFUNCS.get(ufunc)
             if op is not None:
+                if op.python is not None and type(self.value) is not ndarray and _are_weak(inputs):
+                    inputs = (strengthened(inputs[0]), *inputs[1:])
                 return bind(op, inputs)
         return FUNCTIONS[np.ufunc](ufunc, method, *inputs, **kwargs)
 
@@ -693,6 +710,8 @@ class Tracer:
 
     def __index__(self) -> int:
         value = concrete(self, "an index or a size", _PLAIN_NUMBER)
+        if type(value) is int:
+            return value
         if np.asarray(value).dtype.kind not in "iub" or np.ndim(value):
             raise TypeError(
                 f"an index or a size must be an integer scalar, got {self.described()}, used{at(user_source())}; "
@@ -742,15 +761,20 @@ class Tracer:
     def item(self, *args: Any) -> Any:
         """The element at `args` (or the only one) as a 0-d tracer: a Python number would lose the derivative."""
         if args:
-            return self.reshape(-1)[args[0]] if len(args) == 1 and np.ndim(args[0]) == 0 else self[args]
+            return (self.reshape(-1)[args[0]] if len(args) == 1 and np.ndim(args[0]) == 0 else self[args]).item()
         if self.size != 1:
             raise ValueError(
                 f"item(){at(user_source())} needs one element, got {self.described()}; write item(i) or x[i]"
             )
-        return self.reshape(())
+        kind = self.type.python_kind
+        return (
+            self.reshape(())
+            if kind is None
+            else bind(OPS["item"], (self.reshape(()),), {"dtype": PYTHON_SCALARS[kind]})
+        )
 
     def tolist(self) -> Any:
-        return self if self.ndim == 0 else [row.tolist() for row in self]
+        return self.item() if self.ndim == 0 else [row.tolist() for row in self]
 
     def __len__(self) -> int:
         if not self.shape:
@@ -771,7 +795,7 @@ class Tracer:
     __truediv__, __rtruediv__ = _operator("divide"), _operator("divide", True)
     __floordiv__, __rfloordiv__ = _operator("floor_divide"), _operator("floor_divide", True)
     __mod__, __rmod__ = _operator("remainder"), _operator("remainder", True)
-    __pow__, __rpow__ = _operator("power"), _operator("power", True)
+    __rpow__ = _operator("power", True)
     __and__, __rand__ = _operator("bitwise_and"), _operator("bitwise_and", True)
     __or__, __ror__ = _operator("bitwise_or"), _operator("bitwise_or", True)
     __xor__, __rxor__ = _operator("bitwise_xor"), _operator("bitwise_xor", True)
@@ -786,7 +810,7 @@ class Tracer:
         return bind(OPS["negative"], (self,))
 
     def __pos__(self) -> Any:
-        return self
+        return bind(OPS["positive"], (self,))
 
     def __abs__(self) -> Any:
         return bind(OPS["absolute"], (self,))
@@ -800,14 +824,27 @@ class Tracer:
     def __rmatmul__(self, other: Any) -> Any:
         return FUNCTIONS[np.matmul](other, self)
 
+    def __pow__(self, other: Any) -> Any:
+        if type(other) is int or type(other) is float:
+            if self.ndim:
+                name = _POWERS.get((self.dtype.kind, other))
+                if name is not None:
+                    return bind(OPS[name], (self,))
+            elif other < 0 and self.dtype.kind in "bi" and self.type.weak:
+                other = float(other)  # as Python's ints do
+        return bind(OPS["power"], (self, other))
+
     def __divmod__(self, other: Any) -> Any:
-        return FUNCTIONS[np.divmod](self, other)
+        return self // other, self % other
 
     def __rdivmod__(self, other: Any) -> Any:
-        return FUNCTIONS[np.divmod](other, self)
+        return other // self, other % self
 
     def __round__(self, ndigits: int | None = None) -> Any:
-        return FUNCTIONS[np.round](self, ndigits or 0)
+        if self.ndim or self.dtype.kind == "c" or (self.dtype.kind == "b" and not self.type.weak):
+            raise TypeError(f"round(){at(user_source())} of {self.described()}; write np.round(x)")
+        found = bind(OPS["round"], (self,), {"decimals": ndigits or 0})
+        return found if ndigits is not None else bind(OPS["item"], (found,), {"dtype": PYTHON_SCALARS[int]})
 
     def __getitem__(self, index: Any) -> Any:
         return FUNCTIONS[np.ndarray.__getitem__](self, index)
@@ -827,7 +864,7 @@ class Tracer:
     # ndarray's methods and attributes.
     all, any = _method(np.all), _method(np.any)
     argmax, argmin, argsort = _method(np.argmax), _method(np.argmin), _method(np.argsort)
-    clip, copy = _method(np.clip), _method(np.copy)
+    choose, clip, copy = _method(np.choose), _method(np.clip), _method(np.copy)
     cumprod, cumsum = _method(np.cumprod), _method(np.cumsum)
     diagonal, trace = _method(np.diagonal), _method(np.trace)
     dot, max, min = _method(np.dot), _method(np.max), _method(np.min)
@@ -845,7 +882,7 @@ class Tracer:
     _reshape, _transpose, _astype = _method(np.reshape), _method(np.transpose), _method(np.astype)
 
     def conj(self) -> Any:
-        return np.conjugate(self)
+        return bind(OPS["conjugate"], (self,)) if self.dtype.kind == "c" or self.type.weak else self
 
     conjugate = conj
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ PYTHON_SCALARS: dict[type, np.dtype[Any]] = {
     float: np.dtype(np.float64),
     complex: np.dtype(np.complex128),
 }
+_ITEMS = {"b": bool, "i": int, "u": int, "f": float, "c": complex}
 _SCALAR_OF_KIND = {"b": np.dtype(bool), "i": int, "u": int, "f": float, "c": complex}
 
 
@@ -59,6 +61,12 @@ class ArrayType:
         for n in self.shape:
             total *= n
         return total
+
+    @property
+    def python_kind(self) -> type | None:
+        """The Python type of which `item()` makes its elements; None for numbers that Python has not (long double)."""
+        kind, bits = self.dtype.kind, self.dtype.itemsize * 8
+        return None if bits > {"f": 64, "c": 128}.get(kind, 64) or kind == "V" else _ITEMS[kind]
 
     @property
     def promotion(self) -> Any:
@@ -116,6 +124,27 @@ def type_of(value: Any) -> ArrayType:
             )
         return ArrayType(value.shape, np.dtype(value.dtype), value.weak_type and not value.shape)
     raise TypeError(f"a value of type {type(value).__name__} is not an array: {value!r}")
+
+
+def promotions(types: Sequence[ArrayType]) -> list[Any]:
+    """What NumPy's dtype resolution takes for inputs of these types: Python scalars have nobody to yield to where they are
+    alone."""
+    if types[0].weak and all([t.weak for t in types]):
+        return [t.dtype for t in types]
+    return [t.promotion for t in types]
+
+
+def scalar_type(function: Callable[..., Any], types: Sequence[ArrayType], params: Mapping[str, Any]) -> ArrayType:
+    """The type of what a function makes of Python scalars of these types, which are weak all: bool + bool is an int."""
+    return ArrayType((), _dtype_of_scalars(function, tuple([t.dtype for t in types]), tuple(params.items())), True)
+
+
+@functools.cache
+def _dtype_of_scalars(
+    function: Callable[..., Any], dtypes: tuple[np.dtype[Any], ...], params: tuple[tuple[str, Any], ...]
+) -> np.dtype[Any]:
+    ones = [dtype.type(1).item() for dtype in dtypes]
+    return PYTHON_SCALARS[type(function(*ones, **dict(params)))]
 
 
 class ShapeDtypeStruct:

@@ -98,11 +98,6 @@ def _compiled(graph: Graph, out_tree: PyTreeDef | None, fills: int = 0, spares: 
     return Lowered(function, "\n\n".join(writer.sources.values()), tuple(writer.spares))
 
 
-def item(x: Any) -> Any:
-    """A NumPy scalar as the Python scalar that arithmetic of weak scalars gives."""
-    return x.item() if isinstance(x, np.generic) else x
-
-
 def own(x: Any, others: Sequence[Any]) -> Any:
     """An array that the caller may have to himself: a copy of a view, or of one of the others."""
     if type(x) is ndarray and (x.base is not None or any([x is o for o in others])):
@@ -112,7 +107,7 @@ def own(x: Any, others: Sequence[Any]) -> Any:
 
 # What generated lines call besides the functions of ops, whose spellings may call these too.
 HELPERS: dict[str, Any] = {
-    "array": np.array, "as_complex": complex, "item": item, "own": own, "inf": math.inf, "nan": math.nan,
+    "array": np.array, "as_complex": complex, "own": own, "inf": math.inf, "nan": math.nan,
     "add": np.add, "add_reduce": np.add.reduce, "add_accumulate": np.add.accumulate, "blas_matmul": np.matmul,
     **{f"zero_{c}": np.zeros((), c) for c in "fdFD"},
 }  # fmt: skip
@@ -186,6 +181,8 @@ class _Writer:
 
     def called(self, eqn: Eqn) -> str:
         """What the source calls the function of an equation."""
+        if _is_of_python(eqn):
+            return self.names.bind(eqn.op.python, f"python_{eqn.op.name}", "op")
         return self.names.bind(eqn.op.evaluate, _wanted(eqn.op), "op")
 
     def name(self, atom: Atom) -> str:
@@ -271,6 +268,9 @@ class _Writer:
 
     def expression(self, eqn: Eqn, i: int) -> str:
         op = eqn.op
+        if _is_of_python(eqn):
+            named = [f"{k}={self.text(v)}" for k, v in eqn.params.items()]
+            return f"{self.called(eqn)}({', '.join([*map(self.name, eqn.inputs), *named])})"
         is_ufunc = isinstance(op.evaluate, np.ufunc)
         args = self.with_constants(op.evaluate, eqn) if is_ufunc else [self.name(a) for a in eqn.inputs]
         types = [a.type for a in eqn.inputs]
@@ -288,17 +288,17 @@ class _Writer:
                 # The argument after the inputs of a ufunc is `out`; these two want it by name, since NumPy 2.4.
                 args = [*args, f"out={target}" if op.evaluate in (np.maximum, np.minimum) else target]
             spelled = f"{self.called(eqn)}({', '.join([*args, *named])})"
-        if op.weak and all([t.weak for t in types]):
-            return f"item({spelled})"
         return spelled
 
     def with_constants(self, ufunc: Any, eqn: Eqn) -> list[str]:
         """The arguments with arrays for scalars, of the dtype that NumPy would convert them to: a third faster."""
-        if not any([type(a) is Literal for a in eqn.inputs]) or not any([type(a) is Var for a in eqn.inputs]):
+        if not any([type(a) is Literal for a in eqn.inputs]) or all([a.type.weak for a in eqn.inputs]):
             return [self.name(a) for a in eqn.inputs]
         dtypes = ufunc.resolve_dtypes((*[a.type.promotion for a in eqn.inputs], *[None] * ufunc.nout))
         return [
-            self.constant(a.value, dtype if a.type.weak else a.type.dtype) if type(a) is Literal else self.name(a)
+            self.constant(a.value, dtype if a.type.weak else a.type.dtype)
+            if type(a) is Literal and (not a.type.weak or _holds(dtype, a.value))
+            else self.name(a)
             for a, dtype in zip(eqn.inputs, dtypes, strict=False)
         ]
 
@@ -410,6 +410,20 @@ class _Writer:
 def _wanted(op: Op) -> str:
     """What the source is to call the function of an op."""
     return name_of(op.evaluate) if isinstance(op.evaluate, np.ufunc) else op.name
+
+
+def _holds(dtype: np.dtype[Any], value: Any) -> bool:
+    """Whether a Python number is one of the dtype. What NumPy does with another it decides where it runs: it compares it,
+    or raises."""
+    if dtype.kind not in "iu":
+        return dtype.kind != "b" or type(value) is bool
+    limits = np.iinfo(dtype)
+    return bool(limits.min <= value <= limits.max)
+
+
+def _is_of_python(eqn: Eqn) -> bool:
+    """Whether it is of Python scalars alone, and gives such."""
+    return eqn.op.python is not None and all([a.type.weak for a in eqn.inputs])
 
 
 def size_of(type: ArrayType) -> int:

@@ -35,7 +35,7 @@ from tracegrad.graph import Graph, Var
 from tracegrad.op import Op, Params
 from tracegrad.trace import Tracer, boxed, in_boxes, unboxed
 from tracegrad.tree import tree_flatten
-from tracegrad.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, type_of
+from tracegrad.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, promotions, type_of
 
 __all__ = ["jax", "jnp", "lax"]  # for rules
 
@@ -117,10 +117,12 @@ LAX: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 
-def _prepared(ufunc: np.ufunc, inputs: Sequence[Any], types: Sequence[ArrayType], out: Any) -> list[Any]:
+def _prepared(op: Op, inputs: Sequence[Any], types: Sequence[ArrayType], out: Any) -> list[Any]:
     """Inputs of a ufunc in the dtypes that NumPy computes in, and of one shape (scalars may stay scalars)."""
-    # NumPy compares Python's numbers as Python does.
-    known = [t.dtype if all([t.weak for t in types]) else t.promotion for t in types]
+    ufunc: Any = op.evaluate
+    known = promotions(types)
+    if op.python is not None and all([t.weak for t in types]) and out.dtype.kind != "b":  # to Python, bools are ints
+        known = [PYTHON_SCALARS[int] if dtype.kind == "b" else dtype for dtype in known]
     dtypes = ufunc.resolve_dtypes((*known, *[None] * ufunc.nout))
     is_question = dtypes[-1].kind == "b"
     found = [_number(x, d, is_question) if type(x) is int else cast(x, d) for x, d in zip(inputs, dtypes, strict=False)]
@@ -150,7 +152,7 @@ def _number(x: int, dtype: np.dtype[Any], is_question: bool) -> Any:
 def apply(op: Op, inputs: Sequence[Any], types: Sequence[ArrayType], params: Params, out: Any) -> Any:
     """An op on jax's values. `out` is the type of its output, or a tuple of types."""
     if isinstance(op.evaluate, np.ufunc):
-        inputs = _prepared(op.evaluate, inputs, types, out)
+        inputs = _prepared(op, inputs, types, out)
     if op.xla is not None:
         found = op.xla(_this, inputs, params, out)
     elif isinstance(op.evaluate, np.ufunc) and op.evaluate.__name__ in LAX:

@@ -80,7 +80,7 @@ rsqrt_op = elementwise(
     lambda x: 1 / np.sqrt(x),
     lambda d, out, x: d * out / (-2 * x),
     neutral=1,
-    infer=ufunc_type(np.sqrt, False),
+    infer=ufunc_type(np.sqrt),
     samples=unary_samples(0.3, 3),
     xla=lambda j, inputs, params, out: j.lax.rsqrt(j.cast(inputs[0], out.dtype)),
 )

@@ -22,8 +22,8 @@ from tracegrad.op import Op, Params, Sample, Wanted
 from tracegrad.ops.elementwise import astype, astype_op, first_of
 from tracegrad.ops.families import conform, implements, multilinear, normalize_axis, reject, shape_of
 from tracegrad.ops.shape import transpose_op
-from tracegrad.trace import UFUNCS, Tracer, as_array, bind
-from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, type_of
+from tracegrad.trace import UFUNCS, as_array, bind, strengthened
+from tracegrad.types import ArrayType, Shape, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # XLA: a product of two arrays whose axes have names is one dot_general.
@@ -662,10 +662,7 @@ def einsum_path(*operands: Any, optimize: Any = "greedy", einsum_call: bool = Fa
 def _strong(x: Any) -> Any:
     """An array or tracer; a Python scalar becomes float64 or int64, as in NumPy's products, where scalars are not
     weak."""
-    x = as_array(x)
-    if type(x) in PYTHON_SCALARS:
-        return np.asarray(x)[()]
-    return astype(x, x.dtype) if type(x) is Tracer and x.type.weak else x
+    return strengthened(as_array(x))
 
 
 def conjugate_of_complex(x: Any) -> Any:
@@ -756,11 +753,26 @@ def tensordot(a: Any, b: Any, /, axes: Any = 2) -> Any:
         raise ShapeError(
             f"tensordot: axes {a_axes} of {type_of(a)} and axes {b_axes} of {type_of(b)} must match in number and sizes"
         )
+    if max(a_ndim, b_ndim) > 26 or a_ndim + b_ndim - len(a_axes) == len(
+        LETTERS
+    ):  # too few letters, with one for a batch
+        return _tensordot_of_matrices(a, b, a_axes, b_axes)
     left = string.ascii_lowercase[:a_ndim]
     names = dict(zip(b_axes, [left[i] for i in a_axes], strict=True))
     right = "".join([names.get(i, LETTERS[i]) for i in range(b_ndim)])
     free = [left[i] for i in range(a_ndim) if i not in a_axes] + [right[i] for i in range(b_ndim) if i not in b_axes]
     return bind(einsum_op, (a, b), {"subscripts": f"{left},{right}->{''.join(free)}"})
+
+
+def _tensordot_of_matrices(a: Any, b: Any, a_axes: Sequence[int], b_axes: Sequence[int]) -> Any:
+    """The same as one product of matrices."""
+    a_free = [i for i in range(len(a.shape)) if i not in a_axes]
+    b_free = [i for i in range(len(b.shape)) if i not in b_axes]
+    shape = (*[a.shape[i] for i in a_free], *[b.shape[i] for i in b_free])
+    summed = math.prod([a.shape[i] for i in a_axes])
+    left = np.reshape(np.transpose(a, (*a_free, *a_axes)), (math.prod(shape[: len(a_free)]), summed))
+    right = np.reshape(np.transpose(b, (*b_axes, *b_free)), (summed, math.prod(shape[len(a_free) :])))
+    return np.reshape(np.matmul(left, right), shape)
 
 
 def _vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from tracegrad.errors import DtypeError, ShapeError, at, user_source
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, is_tracer, normalize_axis, reject, shape_of
-from tracegrad.trace import FUNCTIONS, Tracer, as_array, concrete, contains_tracer
+from tracegrad.trace import FUNCTIONS, Tracer, as_array, concrete, contains_tracer, strengthened
 from tracegrad.types import ArrayType, type_of
 
 # Of numbers alone, so NumPy's own.
@@ -41,7 +41,7 @@ def array(
     np.float64(3.0)
     """
     reject(np.array, like=like)
-    result = _stacked(object)
+    result = strengthened(_stacked(object))
     if dtype is not None:
         result = astype(result, dtype)
     missing = ndmin - len(shape_of(result))

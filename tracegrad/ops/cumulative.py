@@ -149,11 +149,11 @@ def _array_api_accumulate(
 ) -> Any:
     x = as_array(x)
     if axis is None:
-        if len(x.shape) != 1:
+        if len(shape_of(x)) > 1:
             raise ShapeError(f"{function.__name__} of {type_of(x)} needs an axis; write axis=0, or np.ravel(x)")
         axis = 0
     y = _accumulate(op, function, x, axis, dtype, out)
-    return _with_initial(y, normalize_axis(axis, len(x.shape), function.__name__), initial) if include_initial else y
+    return _with_initial(y, normalize_axis(axis, len(y.shape), function.__name__), initial) if include_initial else y
 
 
 @implements(np.cumulative_sum)

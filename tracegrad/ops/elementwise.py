@@ -12,18 +12,20 @@ from __future__ import annotations
 
 import cmath
 import math
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tracegrad.errors import DtypeError
+from tracegrad.errors import DtypeError, at, user_source
 from tracegrad.op import Emission, Op, Params, Sample, Simplification, Wanted
 from tracegrad.ops.families import (
     broadcast_shapes,
     declare,
     elementwise,
     elementwise_batch,
+    else_numpy,
     implements,
     is_tracer,
     neutral,
@@ -31,7 +33,7 @@ from tracegrad.ops.families import (
 )
 from tracegrad.ops.masks import Mask, parted
 from tracegrad.trace import FUNCTIONS, UFUNCS, Tracer, as_array, bind
-from tracegrad.types import PYTHON_SCALARS, ArrayType, is_inexact, type_of
+from tracegrad.types import PYTHON_SCALARS, ArrayType, is_inexact, scalar_type, type_of
 
 LN2 = math.log(2.0)
 LN10 = math.log(10.0)
@@ -443,34 +445,34 @@ def _double_negative(inputs: Sequence[Any], params: Params, definitions: Mapping
 
 add = elementwise(
     "add", np.add, lambda d, out, x, y: d, lambda d, out, x, y: d,
-    linear=[{0, 1}], weak=True, kinds="biufc", samples=binary_samples(-2, 2), simplify=_sum_with_negative,
+    linear=[{0, 1}], python=operator.add, kinds="biufc", samples=binary_samples(-2, 2), simplify=_sum_with_negative,
     xla=lax_function("add", b="bitwise_or"),
 )  # fmt: skip
 subtract = elementwise(
     "subtract", np.subtract, lambda d, out, x, y: d, lambda d, out, x, y: -d,
-    linear=[{0, 1}], weak=True, kinds="iufc", samples=binary_samples(-2, 2),
+    linear=[{0, 1}], python=operator.sub, kinds="iufc", samples=binary_samples(-2, 2),
     simplify=first_of(_minus_zero, _minus_negative),
 )  # fmt: skip
 multiply = elementwise(
     "multiply", np.multiply, lambda d, out, x, y: d * y, lambda d, out, x, y: d * x,
-    linear=[{0}, {1}], weak=True, kinds="biufc", samples=binary_samples(-2, 2),
+    linear=[{0}, {1}], python=operator.mul, kinds="biufc", samples=binary_samples(-2, 2),
     simplify=first_of(neutral(0, 1), neutral(1, 1), _minus_one, _odd(lambda: multiply)),
     hasten=_one_factor, xla=lax_function("mul", b="bitwise_and"),
 )  # fmt: skip
 divide = elementwise(
     "divide", np.divide,
     lambda d, out, x, y: d / y, lambda d, out, x, y: -(d * out) / y,
-    linear=[{0}], weak=True, kinds="iufc", samples=binary_samples(0.5, 2),
+    linear=[{0}], python=else_numpy(operator.truediv, np.divide), kinds="iufc", samples=binary_samples(0.5, 2),
     simplify=first_of(neutral(1, 1), _by_reciprocal(exactly=True), _odd(lambda: divide)),
     hasten=_by_reciprocal(exactly=False), neutral=1,
 )  # fmt: skip
 negative: Op = elementwise(
-    "negative", np.negative, lambda d, out, x: -d, linear=[{0}], weak=True, kinds="iufc", samples=unary_samples(-2, 2),
-    simplify=_double_negative,
+    "negative", np.negative, lambda d, out, x: -d, linear=[{0}], python=operator.neg, kinds="iufc",
+    samples=unary_samples(-2, 2), simplify=_double_negative,
 )  # fmt: skip
 positive = elementwise(
-    "positive", np.positive, lambda d, out, x: d, linear=[{0}], weak=True, kinds="iufc", samples=unary_samples(-2, 2),
-    xla=lambda j, inputs, params, out: inputs[0],
+    "positive", np.positive, lambda d, out, x: d, linear=[{0}], python=operator.pos, kinds="iufc",
+    samples=unary_samples(-2, 2), xla=lambda j, inputs, params, out: inputs[0],
 )  # fmt: skip
 reciprocal = elementwise(
     "reciprocal", np.reciprocal, lambda d, out, x: -(d * out) / x,
@@ -478,19 +480,34 @@ reciprocal = elementwise(
 )  # fmt: skip
 square = elementwise("square", np.square, lambda d, out, x: 2 * d * x, kinds="iufc", samples=unary_samples(-2, 2))
 floor_divide = elementwise(
-    "floor_divide", np.floor_divide, weak=True, kinds="iuf", samples=binary_samples(1.3, 1.4, 0.55, 0.6),
-    xla=_emit_floor_divide,
+    "floor_divide", np.floor_divide, python=else_numpy(operator.floordiv, np.floor_divide), kinds="iuf",
+    samples=binary_samples(1.3, 1.4, 0.55, 0.6), xla=_emit_floor_divide,
 )  # fmt: skip
 remainder = elementwise(
     "remainder", np.remainder,
     lambda d, out, x, y: d, lambda d, out, x, y: -d * np.floor_divide(x, y),
-    weak=True, neutral=1, kinds="iuf", samples=binary_samples(1.3, 1.4, 0.55, 0.6), xla=_emit_remainder,
+    python=else_numpy(operator.mod, np.remainder), neutral=1, kinds="iuf",
+    samples=binary_samples(1.3, 1.4, 0.55, 0.6), xla=_emit_remainder,
 )  # fmt: skip
 fmod = elementwise(
     "fmod", np.fmod,
     lambda d, out, x, y: d, lambda d, out, x, y: -d * np.trunc(x / y),
     neutral=1, kinds="iuf", samples=binary_samples(1.3, 1.4, -0.6, -0.55), xla=_emit_fmod,
 )  # fmt: skip
+
+
+def _power_of_scalars(x: Any, p: Any) -> Any:
+    """As of Python's numbers, but of reals it is real, and of integers an integer: that must not depend on the values."""
+    found = _python_power(x, p)
+    if type(found) is float and not isinstance(x, float | complex) and not isinstance(p, float | complex):
+        raise ValueError(
+            f"power{at(user_source())}: the int {x} to the traced int {p} would be a float in plain Python, and an int for "
+            "other values; write float(x) ** n or 2.0 ** n"
+        )
+    return found
+
+
+_python_power = else_numpy(operator.pow, np.power)
 
 
 def _power_base(d: Any, out: Any, x: Any, p: Any) -> Any:
@@ -527,8 +544,8 @@ def _log_of_scalar(x: complex) -> complex:
 
 
 power = elementwise(
-    "power", np.power, _power_base, _power_exponent, weak=True, kinds="iufc", samples=binary_samples(0.5, 2),
-    hasten=_small_power, xla=_emit_power, neutral=1,
+    "power", np.power, _power_base, _power_exponent, python=_power_of_scalars, kinds="iufc",
+    samples=binary_samples(0.5, 2), hasten=_small_power, xla=_emit_power, neutral=1,
 )  # fmt: skip
 float_power = elementwise(
     "float_power",
@@ -704,12 +721,12 @@ def _modulus_or_infinity(z: Any) -> Any:
 
 
 absolute = elementwise(
-    "absolute", np.absolute, _absolute_partial, weak=True, kinds="iufc", samples=unary_samples(0.3, 2),
+    "absolute", np.absolute, _absolute_partial, python=else_numpy(abs, np.absolute), kinds="iufc", samples=unary_samples(0.3, 2),
     xla=lax_function("abs", b=None, u=None),
 )  # fmt: skip
 fabs = elementwise("fabs", np.fabs, _absolute_partial, kinds="f", samples=unary_samples(-2, -0.3))
 sign: Op = declare(
-    "sign", evaluate=np.sign, infer=ufunc_type(np.sign, weak=False), jvp=_sign_jvp, vjp=_sign_vjp,
+    "sign", evaluate=np.sign, infer=ufunc_type(np.sign), jvp=_sign_jvp, vjp=_sign_vjp,
     batch=elementwise_batch(lambda: sign), kinds="iufc", samples=unary_samples(0.3, 2), xla=_emit_sign,
 )  # fmt: skip
 UFUNCS[np.sign] = sign
@@ -718,6 +735,7 @@ conjugate = elementwise(
     np.conjugate,
     lambda d, out, x: np.conjugate(d),
     linear=[{0}],
+    python=lambda x: x.conjugate(),
     kinds="iufc",
     samples=unary_samples(-2, 2),
     xla=lambda j, inputs, params, out: j.lax.conj(inputs[0]) if out.dtype.kind == "c" else inputs[0],
@@ -726,6 +744,8 @@ conjugate = elementwise(
 
 def _part_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     (t,) = types
+    if t.weak:
+        return scalar_type(operator.attrgetter("real"), types, params)
     return ArrayType(t.shape, np.zeros((), t.dtype).real.dtype)
 
 
@@ -736,12 +756,13 @@ def _emit_imag(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
 
 real_op = elementwise(
     "real", lambda x: np.asarray(x).real[()], lambda d, out, x: d,
-    infer=_part_type, linear=[{0}], kinds="iufc", samples=unary_samples(-2, 2),
+    infer=_part_type, linear=[{0}], python=operator.attrgetter("real"), kinds="iufc", samples=unary_samples(-2, 2),
     xla=lambda j, inputs, params, out: j.cast(inputs[0], out.dtype),
 )  # fmt: skip
 imag_op = elementwise(
     "imag", lambda x: np.array(np.asarray(x).imag)[()], lambda d, out, x: None if _real_dtype(x) else d * -1j,
-    infer=_part_type, linear=[{0}], kinds="iufc", samples=unary_samples(-2, 2), xla=_emit_imag,
+    infer=_part_type, linear=[{0}], python=operator.attrgetter("imag"), kinds="iufc", samples=unary_samples(-2, 2),
+    xla=_emit_imag,
 )  # fmt: skip
 
 
@@ -749,7 +770,8 @@ imag_op = elementwise(
 def real(val: Any) -> Any:
     """The real part; a real array is its own."""
     val = as_array(val)
-    return val if _real_dtype(val) else bind(real_op, (val,))
+    found = type_of(val)
+    return val if found.dtype.kind != "c" and not found.weak else bind(real_op, (val,))
 
 
 @implements(np.imag)
@@ -907,3 +929,36 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> A
 
 
 FUNCTIONS[np.astype] = astype
+
+
+def _item(x: Any, dtype: np.dtype[Any]) -> Any:
+    return _ITEMS[dtype.kind](np.asarray(x).item())
+
+
+_ITEMS: dict[str, type] = {dtype.kind: kind for kind, dtype in PYTHON_SCALARS.items()}
+
+
+def _emit_item(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    """To a Python type, so that the result is weak on jax, too."""
+    kind = _ITEMS[params["dtype"].kind]
+    return j.cast(inputs[0], np.dtype(bool)) if kind is bool else j.lax.convert_element_type(inputs[0], kind)
+
+
+def _item_samples() -> Iterable[Sample]:
+    yield Sample((np.array(1.25),), {"dtype": np.dtype(np.float64)})
+
+
+# An element as a Python number, whose dtype, one of PYTHON_SCALARS, yields to an array's. In a batch it is one of that dtype.
+item_op: Op = elementwise(
+    "item",
+    _item,
+    lambda d, out, x, dtype: d,
+    infer=lambda types, params: ArrayType((), params["dtype"], True),
+    linear=[{0}],
+    kinds="f",
+    samples=_item_samples,
+    python=_item,
+    fresh=True,
+    xla=_emit_item,
+)
+item_op.batch = lambda size, batched, inputs, params: bind(astype_op, tuple(inputs), params)

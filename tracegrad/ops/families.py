@@ -24,7 +24,7 @@ from tracegrad.errors import CALL_ERRORS, DtypeError, ShapeError
 from tracegrad.op import EVERY, BatchRule, MaskRules, Op, Params, Sample, Simplification, TypeRule, VjpRule, Wanted
 from tracegrad.ops.masks import Mask, Masked, plus, quiet, reduced, sparse
 from tracegrad.trace import FUNCTIONS, UFUNCS, Tracer, bind, contains_tracer, place_call, unsupported
-from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, is_inexact, type_of
+from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, is_inexact, promotions, scalar_type, type_of
 
 # A partial derivative, as the map that multiplies by it: (d, out, *inputs) -> d * partial.
 Partial = Callable[..., Any]
@@ -137,21 +137,42 @@ def add_tangents(terms: Iterable[Any]) -> Any:
 # Elementwise.
 
 
-def ufunc_type(ufunc: np.ufunc, weak: bool) -> TypeRule:
-    """The type rule of a ufunc: broadcast shapes, and NumPy's own dtype resolution, Python scalars weak."""
+def else_numpy(python: Callable[..., Any], ufunc: np.ufunc) -> Callable[..., Any]:
+    """An operator of Python scalars, but with NumPy's infinities and NaN where Python raises for floats (1.0 / 0.0, an
+    overflow), and with NaN where it would turn reals into a complex number. What it raises for integers stays."""
+
+    def on_scalars(*scalars: Any) -> Any:
+        is_complex = complex in map(type, scalars)
+        try:
+            found = python(*scalars)
+        except ArithmeticError:
+            if not is_complex and float not in map(type, scalars):
+                raise
+        else:
+            if is_complex or type(found) is not complex:
+                return found
+        return ufunc(*scalars).item()
+
+    return on_scalars
+
+
+def ufunc_type(ufunc: np.ufunc, python: Callable[..., Any] | None = None) -> TypeRule:
+    """The type rule of a ufunc: broadcast shapes, and NumPy's own dtype resolution, Python scalars weak. `python` is what it
+    is of these alone, if that gives a Python scalar."""
     name = ufunc.__name__
 
     def infer(types: Sequence[ArrayType], params: Params) -> Any:
         shape = broadcast_shapes(name, types)
         try:
-            dtypes = ufunc.resolve_dtypes((*[t.promotion for t in types], *[None] * ufunc.nout))[ufunc.nin :]
+            if python is not None and types[0].weak and all([t.weak for t in types]):
+                return scalar_type(python, types, params)
+            dtypes = ufunc.resolve_dtypes((*promotions(types), *[None] * ufunc.nout))[ufunc.nin :]
         except TypeError:
             raise DtypeError(f"{name} takes no inputs of types {', '.join([str(t) for t in types])}") from None
         first = types[0]
         if len(dtypes) == 1 and not first.weak and first.shape == shape and first.dtype is dtypes[0]:
             return first  # one object less for the garbage collector to walk over
-        is_weak = weak and all(t.weak for t in types)
-        outs = tuple([ArrayType(shape, dtype, is_weak) for dtype in dtypes])
+        outs = tuple([ArrayType(shape, dtype) for dtype in dtypes])
         return outs if ufunc.nout > 1 else outs[0]
 
     return infer
@@ -178,7 +199,7 @@ def elementwise(
     *partials: Partial | None,
     infer: TypeRule | None = None,
     linear: Iterable[Iterable[int]] = (),
-    weak: bool = False,
+    python: Callable[..., Any] | None = None,
     kinds: str = "fc",
     samples: Callable[[], Iterable[Sample]] = tuple,
     fresh: bool | None = None,
@@ -315,7 +336,7 @@ def elementwise(
 
     if infer is None:
         assert isinstance(evaluate, np.ufunc)
-        infer = ufunc_type(evaluate, weak)
+        infer = ufunc_type(evaluate, python)
     op = Op(
         name,
         evaluate=evaluate,
@@ -326,7 +347,7 @@ def elementwise(
         linear=linear,
         batch=elementwise_batch(lambda: op),
         several=several,
-        weak=weak,
+        python=python,
         kinds=kinds,
         samples=samples,
         fresh=isinstance(evaluate, np.ufunc) if fresh is None else fresh,

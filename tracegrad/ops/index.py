@@ -33,7 +33,7 @@ from tracegrad.errors import DtypeError, ShapeError, user_source
 from tracegrad.errors import at as placed
 from tracegrad.op import Op, Params, Sample, Wanted
 from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import conform, implements, linear, normalize_axis, reject, shape_of
+from tracegrad.ops.families import conform, implements, is_of_a_scalar, linear, normalize_axis, reject, shape_of
 from tracegrad.ops.masks import masking_jvp, masking_vjp
 from tracegrad.trace import FUNCTIONS, Tracer, as_array, bind, concrete, plain_value
 from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, type_of
@@ -1266,7 +1266,7 @@ def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: s
     """`a[..., indices, ...]` with the indices at `axis`, or into all elements of `a` if it is None."""
     reject(np.take, out=out)
     a, indices = as_array(a), as_array(indices)
-    if axis is None:
+    if axis is None or is_of_a_scalar(axis, len(shape_of(a))):
         a, axis = np.reshape(a, -1), 0
     axis = normalize_axis(axis, len(a.shape), "take")
     if type_of(indices).dtype.kind == "b":

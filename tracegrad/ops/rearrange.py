@@ -16,6 +16,7 @@ from tracegrad.op import Params, Sample
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import (
     implements,
+    is_of_a_scalar,
     linear,
     normalize_axes,
     normalize_axis,
@@ -24,7 +25,7 @@ from tracegrad.ops.families import (
 )
 from tracegrad.ops.index import slice_entry, slice_op, take, unslice
 from tracegrad.ops.shape import axis_list, shape_tuple
-from tracegrad.trace import Tracer, as_array, bind, concrete, unsupported
+from tracegrad.trace import Tracer, as_array, bind, concrete, strengthened, unsupported
 from tracegrad.types import ArrayType, Shape, is_inexact, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -34,7 +35,7 @@ from tracegrad.types import ArrayType, Shape, is_inexact, type_of
 @implements(np.flip)
 def flip(m: Any, axis: Any = None) -> Any:
     """The elements in reverse order along the axes (all, if None)."""
-    m = as_array(m)
+    m = strengthened(as_array(m))
     axes = normalize_axes(axis, len(m.shape), "flip")
     return m[tuple([slice(None, None, -1 if i in axes else None) for i in range(len(m.shape))])]
 
@@ -150,7 +151,7 @@ def tile(A: Any, reps: Any) -> Any:
 def repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
     """Each element along `axis` (of the flattened array, if None) so many times: an int, or one for each element."""
     a = as_array(a)
-    if axis is None:
+    if axis is None or is_of_a_scalar(axis, len(shape_of(a))):
         a, axis = np.reshape(a, -1), 0
     axis = normalize_axis(axis, len(a.shape), "repeat")
     before, n, after = a.shape[:axis], a.shape[axis], a.shape[axis + 1 :]
@@ -274,7 +275,7 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", **kwargs: Any) -> An
     "constant" (with constant_values, which may be traced), "edge", "reflect", "symmetric", "wrap", "linear_ramp" (with
     end_values), "mean", "median", "maximum", "minimum" (with stat_length).
     """
-    array = as_array(array)
+    array = strengthened(as_array(array))
     shape = shape_of(array)
     ndim = len(shape)
     if mode not in _PAD_OPTIONS:

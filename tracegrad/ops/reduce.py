@@ -688,7 +688,7 @@ safe_sqrt_op = elementwise(
     lambda x: np.sqrt(x),
     lambda d, out, x: d * (0.5 * share(out, x)),
     neutral=1,
-    infer=ufunc_type(np.sqrt, weak=False),
+    infer=ufunc_type(np.sqrt),
     samples=lambda: [Sample((np.array([[0.3, 1.0, 2.5]]),)), Sample((0.7,))],
     xla=lambda j, inputs, params, out: j.lax.sqrt(j.cast(inputs[0], out.dtype)),
 )
@@ -774,6 +774,8 @@ def mean(
         return bind(mean_op, (astype(a, result),), {"axes": axes, "keepdims": bool(keepdims)})
     a = astype(a, np.float32 if dtype is None and result == np.float16 else result)
     total = _reduce(sum_op, _masked("mean", a, where, 0), axes, keepdims)
+    if type_of(total).dtype != type_of(a).dtype:
+        total = astype(total, type_of(a).dtype)  # the op promoted small integers
     return astype(_over(total, _count("mean", a, axes, keepdims, where)), result)
 
 
@@ -836,13 +838,17 @@ def var(
     reject(np.var, out=out)
     a = as_array(a)
     axes = normalize_axes(axis, len(shape_of(a)), "var")
-    a = astype(a, _float_dtype(a, dtype))
+    # The dtype is that of the sums, and of the quotients of them; the distances are those of `a` itself.
+    given, dtype = dtype, _float_dtype(a, dtype)
     if mean is None:
-        total = _reduce(sum_op, _masked("var", a, where, 0), axes, True)
-        mean = _over(total, _count("var", a, axes, True, where))
+        total = _reduce(sum_op, astype(_masked("var", a, where, 0), dtype), axes, True)
+        mean = astype(_over(astype(total, dtype), _count("var", a, axes, True, where)), dtype)
     squares = _masked("var", _squares(a - mean), where, 0)
-    count = _count("var", a, axes, keepdims, where)
-    return _over(_reduce(sum_op, squares, axes, keepdims), np.maximum(count - _degrees(ddof, correction), 0))
+    if type_of(a).dtype.kind == "c" and given is None:
+        dtype = type_of(squares).dtype
+    total = astype(_reduce(sum_op, astype(squares, dtype), axes, keepdims), dtype)
+    count = np.maximum(_count("var", a, axes, keepdims, where) - _degrees(ddof, correction), 0)
+    return astype(_over(total, count), dtype)
 
 
 @implements(np.std)
@@ -861,9 +867,9 @@ def std(
     """The standard deviation over the axes: the square root of `var`, its derivative zero where all are equal."""
     reject(np.std, out=out)
     a = as_array(a)
-    return safe_sqrt(
-        np.var(a, axis, dtype, None, ddof, keepdims, **_given(where=where, mean=mean, correction=correction))
-    )
+    variance = np.var(a, axis, dtype, None, ddof, keepdims, **_given(where=where, mean=mean, correction=correction))
+    found = type_of(variance).dtype
+    return safe_sqrt(variance) if is_inexact(found) else astype(np.sqrt(variance), found)
 
 
 def _given(**keywords: Any) -> dict[str, Any]:

@@ -26,15 +26,21 @@ from tracegrad.ops.elementwise import (
     unary_samples,
 )
 from tracegrad.ops.families import declare, elementwise, elementwise_batch, implements, reject, shape_of, ufunc_type
-from tracegrad.trace import UFUNCS, Tracer, as_array, bind, concrete, plain_value
-from tracegrad.types import ArrayType, is_inexact, type_of
+from tracegrad.trace import UFUNCS, Tracer, as_array, bind, concrete, plain_value, strengthened
+from tracegrad.types import PYTHON_SCALARS, ArrayType, is_inexact, scalar_type, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Locally constant ufuncs. No derivative, or rather zero.
 
 
-def _constant(ufunc: np.ufunc, samples: Callable[[], Iterable[Sample]], kinds: str, xla: Emission | None = None) -> Op:
-    return elementwise(ufunc.__name__, ufunc, kinds=kinds, samples=samples, xla=xla)
+def _constant(
+    ufunc: np.ufunc,
+    samples: Callable[[], Iterable[Sample]],
+    kinds: str,
+    xla: Emission | None = None,
+    python: Callable[..., Any] | None = None,
+) -> Op:
+    return elementwise(ufunc.__name__, ufunc, kinds=kinds, samples=samples, xla=xla, python=python)
 
 
 def _truncated(j: Any, x: Any) -> Any:
@@ -97,7 +103,7 @@ def _comparison(ufunc: np.ufunc, name: str) -> Op:
             return j.lax.bitwise_or(is_negative, found)
         return j.lax.bitwise_and(j.lax.bitwise_not(is_negative), found)
 
-    return _constant(ufunc, binary_samples(-2, 2), "biufc", emit)
+    return _constant(ufunc, binary_samples(-2, 2), "biufc", emit, getattr(operator, name))
 
 
 def _emit_logical(name: str) -> Emission:
@@ -161,15 +167,19 @@ logical_and, logical_or, logical_xor = [
 ]  # fmt: skip
 logical_not = _constant(np.logical_not, unary_samples(-2, 2), "biufc", _emit_logical("bitwise_not"))
 bitwise_and, bitwise_or, bitwise_xor, left_shift, right_shift, gcd, lcm = [
-    _constant(f, integer_samples(2), kinds, xla)
-    for f, kinds, xla in (
-        (np.bitwise_and, "biu", None), (np.bitwise_or, "biu", None), (np.bitwise_xor, "biu", None),
-        (np.left_shift, "iu", None),
-        (np.right_shift, "iu", lax_function("shift_right_arithmetic", u="shift_right_logical")),
-        (np.gcd, "iu", _emit_gcd), (np.lcm, "iu", _emit_lcm),
+    _constant(f, integer_samples(2), kinds, xla, python)
+    for f, kinds, xla, python in (
+        (np.bitwise_and, "biu", None, operator.and_), (np.bitwise_or, "biu", None, operator.or_),
+        (np.bitwise_xor, "biu", None, operator.xor), (np.left_shift, "iu", None, operator.lshift),
+        (
+            np.right_shift, "iu", lax_function("shift_right_arithmetic", u="shift_right_logical"),
+            operator.rshift,
+        ),
+        (np.gcd, "iu", _emit_gcd, None), (np.lcm, "iu", _emit_lcm, None),
     )
 ]  # fmt: skip
-invert = _constant(np.invert, integer_samples(1), "biu")
+# Of a Python bool, too, it turns all bits of an int: ~True is -2.
+invert = _constant(np.invert, integer_samples(1), "biu", python=lambda x: ~(x + 0))
 
 
 def _emit_bitwise_count(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
@@ -216,7 +226,7 @@ def _frexp_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params
 
 # The derivative is that of the mantissa at a fixed exponent, x * 2**-e.
 frexp: Op = declare(
-    "frexp", evaluate=np.frexp, infer=ufunc_type(np.frexp, weak=False), jvp=_frexp_jvp,
+    "frexp", evaluate=np.frexp, infer=ufunc_type(np.frexp), jvp=_frexp_jvp,
     batch=elementwise_batch(lambda: frexp), several=True, kinds="f", samples=unary_samples(1.2, 1.8),
     xla=lambda j, inputs, params, out: j.jnp.frexp(inputs[0]),
 )  # fmt: skip
@@ -234,7 +244,7 @@ def _emit_modf(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
 
 
 modf: Op = declare(
-    "modf", evaluate=np.modf, infer=ufunc_type(np.modf, weak=False), jvp=_modf_jvp,
+    "modf", evaluate=np.modf, infer=ufunc_type(np.modf), jvp=_modf_jvp,
     batch=elementwise_batch(lambda: modf), several=True, kinds="f", samples=unary_samples(1.2, 1.8),
     xla=_emit_modf,
 )  # fmt: skip
@@ -252,8 +262,15 @@ def divmod(x1: Any, x2: Any, /, out: Any = None, *, where: Any = True) -> tuple[
 # Rounding to decimals.
 
 
+def _round_scalar(x: Any, decimals: int) -> Any:
+    """What `round(x, decimals)` is of a Python number, and np.round of a complex one."""
+    return np.round(x, decimals).item() if type(x) is complex else x.__round__(decimals)
+
+
 def _round_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     (t,) = types
+    if t.weak:
+        return scalar_type(_round_scalar, types, params)
     if t.dtype.kind == "b":
         raise DtypeError(f"round takes no input of type {t}; write x.astype(int)")
     return ArrayType(t.shape, t.dtype)
@@ -281,8 +298,8 @@ def _emit_round(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
 
 
 round_op = elementwise(
-    "round", lambda x, decimals: np.round(x, decimals), infer=_round_type, kinds="iufc", samples=_round_samples,
-    xla=_emit_round,
+    "round", lambda x, decimals: np.round(x, decimals), infer=_round_type, python=_round_scalar, kinds="iufc",
+    samples=_round_samples, xla=_emit_round,
 )  # fmt: skip
 
 
@@ -290,7 +307,7 @@ round_op = elementwise(
 def round(a: Any, decimals: int = 0, out: Any = None) -> Any:
     """Rounded to this many decimals, halves to even. The derivative is zero."""
     reject(np.round, out=out)
-    return bind(round_op, (as_array(a),), {"decimals": operator.index(decimals)})
+    return bind(round_op, (strengthened(as_array(a)),), {"decimals": operator.index(decimals)})
 
 
 @implements(np.fix)
@@ -334,7 +351,7 @@ def iscomplex(x: Any) -> Any:
 @implements(np.isreal)
 def isreal(x: Any) -> Any:
     """Where the imaginary part is zero."""
-    return np.equal(imag(x), 0)
+    return imag(x) == 0
 
 
 @implements(np.iscomplexobj)
@@ -410,7 +427,16 @@ def clip(
     high = a_max if max is _NOT_GIVEN else max
     if (a_min is not None and min is not _NOT_GIVEN) or (a_max is not None and max is not _NOT_GIVEN):
         raise ValueError("clip: a limit is given twice; pass a_min or min, a_max or max")
-    a = as_array(a)
+    a = strengthened(as_array(a))
+    dtype = type_of(a).dtype
+    if dtype.kind in "iu":  # to which a Python int need not belong
+        limits = np.iinfo(dtype)
+        low = None if type(low) is int and low <= limits.min else low
+        high = None if type(high) is int and high >= limits.max else high
+    if low is None and high is None:
+        return np.positive(a)
+    given = [type_of(as_array(x)).weight for x in (a, low, high) if x is not None]
+    a = astype(a, np.result_type(*given))  # which depends on all of them, not on two at a time
     if low is not None:
         a = np.maximum(a, low)
     return a if high is None else np.minimum(a, high)
@@ -427,8 +453,13 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     for i, c in enumerate(conditions):
         if type_of(c).dtype.kind != "b":
             raise DtypeError(f"select: condition {i} is {type_of(c)}, not boolean; write a comparison, such as x != 0")
-    result = default
-    for condition, choice in zip(reversed(conditions), reversed(list(choicelist)), strict=True):
+    values = [as_array(x) for x in (*choicelist, default)]
+    # Of all of them together, where the conditions would give that of two at a time.
+    dtype = np.result_type(*[type_of(x).weight for x in values])
+    values = [x if type_of(x).weak else astype(x, dtype) for x in values]
+    *choices, result = values
+    choices[-1] = dtype.type(choices[-1]) if type(choices[-1]) in PYTHON_SCALARS else astype(choices[-1], dtype)
+    for condition, choice in zip(reversed(conditions), reversed(choices), strict=True):
         result = np.where(condition, choice, result)
     return result
 
@@ -464,7 +495,7 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
 
     The derivative of what was replaced is zero.
     """
-    x = as_array(x)
+    x = strengthened(as_array(x))
     dtype = type_of(x).dtype
     if dtype.kind == "c":
         return nan_to_num(np.real(x), True, nan, posinf, neginf) + 1j * nan_to_num(

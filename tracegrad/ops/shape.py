@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.errors import ShapeError
+from tracegrad.errors import ShapeError, at, user_source
 from tracegrad.op import Op, Params, Sample
 from tracegrad.ops.families import (
     implements,
@@ -95,7 +95,7 @@ def reshape(a: Any, /, shape: Any, order: str = "C", *, copy: bool | None = None
     """`a` in another shape; one size may be -1 and is then found from the others."""
     shape = shape_tuple(shape)
     old = shape_of(a)
-    if order == "F" or (order == "A" and _fortran(a)):
+    if order == "F" or (order == "A" and _fortran(a, order)):
         if len(shape) > 1 or len(old) > 1:
             return np.transpose(np.reshape(np.transpose(a), shape[::-1]))
     elif order not in ("C", "A"):
@@ -107,10 +107,14 @@ def reshape(a: Any, /, shape: Any, order: str = "C", *, copy: bool | None = None
     return bind(reshape_op, (a,), {"shape": shape})
 
 
-def _fortran(a: Any) -> bool:
-    """Whether order="A" means "F": that depends on the memory layout, which a traced array does not have."""
-    if type(a) is Tracer and len(a.shape) > 1:
-        raise ValueError("reshape: order='A' depends on memory layout, which a traced array has not; write 'C' or 'F'")
+def _fortran(a: Any, order: str) -> bool:
+    """Whether order="A" (or "K") means "F": that depends on the memory layout, which a traced array does not have. Where at
+    most one axis is longer than 1, all orders are one."""
+    if type(a) is Tracer and len([n for n in a.shape if n != 1]) > 1:
+        raise ValueError(
+            f"order={order!r}{at(user_source())} depends on memory layout, which a traced array has not, such as "
+            f"{a.described()}; write order='C' or order='F'"
+        )
     return False
 
 
@@ -124,7 +128,8 @@ def _without_unknown(shape: Shape, found: ArrayType) -> Shape:
 @implements(np.ravel)
 def ravel(a: Any, order: str = "C") -> Any:
     """All elements in one dimension."""
-    return np.reshape(as_array(a), (-1,), order="C" if order == "K" else order)
+    a = as_array(a)
+    return np.reshape(a, (-1,), order="C" if order == "K" and not _fortran(a, order) else order)
 
 
 @implements(np.expand_dims)

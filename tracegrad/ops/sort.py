@@ -19,6 +19,7 @@ from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import (
     declare,
     implements,
+    is_of_a_scalar,
     is_tracer,
     linear,
     normalize_axes,
@@ -113,7 +114,7 @@ def sort_complex(a: Any) -> Any:
     a = as_array(a)
     dtype = type_of(a).dtype
     if dtype.kind != "c":
-        dtype = np.dtype(np.complex64 if dtype.char in "bhBH" else np.complex128)
+        dtype = np.dtype({"g": np.clongdouble}.get(dtype.char, np.complex64 if dtype.char in "bhBH" else np.complex128))
     return np.sort(astype(a, dtype), -1)
 
 
@@ -121,7 +122,8 @@ def sort_complex(a: Any) -> Any:
 def argsort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: bool | None = None) -> Any:
     """The places that sort `a` along the axis. Equal elements keep their order whatever `kind` says."""
     reject(np.argsort, order=order)
-    a, axis = _flat_or_axis("argsort", a, axis)
+    a = as_array(a)
+    a, axis = _flat_or_axis("argsort", a, None if is_of_a_scalar(axis, len(shape_of(a))) else axis)
     return bind(argsort_op, (a,), {"axis": axis})
 
 

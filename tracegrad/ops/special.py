@@ -65,7 +65,7 @@ def _logistic(x: Any) -> Any:
 
 _logistic_op = elementwise(
     "logistic", _logistic, lambda d, out, x: d * (out * (1 - out)),
-    infer=ufunc_type(np.exp, False), kinds="fc", samples=_values(-3, 3), xla=_emit(lambda j, x: j.lax.logistic(x)),
+    infer=ufunc_type(np.exp), kinds="fc", samples=_values(-3, 3), xla=_emit(lambda j, x: j.lax.logistic(x)),
 )  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def _log1p_exp_minus(j: Any, size: Any) -> Any:
 
 _softplus_op = elementwise(
     "softplus", _softplus, lambda d, out, x: d * logistic(x),
-    infer=ufunc_type(np.exp, False), kinds="f", samples=_values(-3, 3),
+    infer=ufunc_type(np.exp), kinds="f", samples=_values(-3, 3),
     xla=_emit(lambda j, x: j.lax.add(j.lax.max(x, like(x, 0)), _log1p_exp_minus(j, j.lax.abs(x)))),
 )  # fmt: skip
 
@@ -252,7 +252,7 @@ _erf_op = elementwise(
         lambda special, x: special.erf(x), 1.0, _erf_near, lambda x: np.copysign(1 - _erfc_far(np.abs(x)), x), math.erf
     ),
     lambda d, out, x: d * (TWO_OVER_SQRT_PI * np.exp(-x * x)),
-    infer=ufunc_type(np.exp, False),
+    infer=ufunc_type(np.exp),
     kinds="f",
     samples=_values(-2, 2),
     xla=_emit(lambda j, x: j.lax.erf(x)),
@@ -267,7 +267,7 @@ _erfc_op = elementwise(
         math.erfc,
     ),
     lambda d, out, x: d * (-TWO_OVER_SQRT_PI * np.exp(-x * x)),
-    infer=ufunc_type(np.exp, False),
+    infer=ufunc_type(np.exp),
     kinds="f",
     samples=_values(-2, 2),
     xla=_emit(lambda j, x: j.lax.erfc(x)),
@@ -285,7 +285,7 @@ _ndtr_op = elementwise(
         lambda x: 0.5 * math.erfc(-_HALF_ROOT * x),
     ),
     lambda d, out, x: d * (np.exp(-0.5 * x * x) * ONE_OVER_SQRT_TWO_PI),
-    infer=ufunc_type(np.exp, False),
+    infer=ufunc_type(np.exp),
     kinds="f",
     samples=_values(-2, 2),
     xla=_emit(lambda j, x: j.lax.mul(j.lax.erfc(j.lax.mul(x, like(x, -_HALF_ROOT))), like(x, 0.5))),
@@ -343,7 +343,7 @@ _multiply_keeping_zeros_op = elementwise(
     _multiply_keeping_zeros,
     _logarithm_of_nothing,
     lambda d, out, x, y: d * x,
-    infer=ufunc_type(np.multiply, False),
+    infer=ufunc_type(np.multiply),
     linear=[{1}],
     samples=lambda: [
         Sample((np.array([[0.5], [0.0]]), np.array([1.0, -2.0, 0.3]))),
@@ -381,7 +381,7 @@ _binary_cross_entropy_op = elementwise(
     _binary_cross_entropy,
     lambda d, out, x, p: d * (logistic(x) - p),
     lambda d, out, x, p: -d * x,
-    infer=ufunc_type(np.logaddexp, False),
+    infer=ufunc_type(np.logaddexp),
     kinds="f",
     samples=lambda: [Sample((np.array([[-1.5], [2.0]]), np.array([0.0, 0.3, 1.0])))],
     xla=_emit_binary_cross_entropy,

@@ -39,7 +39,7 @@ stop_gradient_op = Op(
     vjp=lambda wanted, ct, out, primals, params: [None] * len(wanted),
     linear=(EVERY,),
     batch=_batch,
-    weak=True,
+    python=lambda x: x,
     samples=_samples,
     xla=lambda j, inputs, params, out: j.lax.stop_gradient(inputs[0]),
 )
@@ -78,7 +78,7 @@ checkpoint_name_op = Op(
     vjp=lambda wanted, ct, out, primals, params: [ct],
     linear=(EVERY,),
     batch=_batch_named,
-    weak=True,
+    python=lambda x, name: x,
     samples=_named_samples,
     kinds="biufc",
     spell=lambda args, types, views, params: args[0],

@@ -19,7 +19,7 @@ from tracegrad.errors import ShapeError, at, described, user_source
 from tracegrad.graph import Graph, trace_graph
 from tracegrad.op import Wanted
 from tracegrad.ops.elementwise import astype
-from tracegrad.trace import arrays_of
+from tracegrad.trace import arrays_of, strengthened
 from tracegrad.transforms.batch import Batched, batch_graph, with_batch
 from tracegrad.transforms.call import closed, remembered, with_tangents
 from tracegrad.transforms.linear import strong, zeros_like_type
@@ -74,6 +74,8 @@ def traced_until_stable(
     """The body, and the initial carry in the dtypes that the body makes of it: a carry that goes in as one dtype and
     comes out as a wider one is widened until nothing changes. Errors name the leaf by its key path."""
     paths = [tree.keystr(p) for p, _ in tree.tree_leaves_with_path(tree.tree_unflatten(carry_tree, carry))]
+    # A loop carries arrays: a flag is one of bools, and no Python bool, of which ~ would make an int.
+    carry = [strengthened(c) if type_of(c).weak and type_of(c).dtype.kind == "b" else c for c in carry]
     types = [type_of(c) for c in carry]
     trees = (carry_tree,) if element_tree is None else (carry_tree, element_tree)
     in_tree = tree.tree_structure(tuple([tree.tree_unflatten(t, [0] * t.num_leaves) for t in trees]))

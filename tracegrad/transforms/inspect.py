@@ -9,7 +9,7 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.axes import Axis, entered, state
-from tracegrad.errors import name_of, require_callable
+from tracegrad.errors import require_callable
 from tracegrad.graph import Graph, trace_graph
 from tracegrad.trace import arrays_of, declared_types, leaf_names, output_name, parameter_name
 from tracegrad.types import ShapeDtypeStruct
@@ -76,34 +76,42 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
     types = declared_types(leaves, name)
 
-    def call(*positional: Any) -> Any:
-        call_args, call_kwargs = tree.tree_unflatten(in_tree, positional)
+    def flat_call(*args: Any) -> Any:
+        call_args, call_kwargs = tree.tree_unflatten(in_tree, args)
         return fun(*call_args, **call_kwargs)
 
-    call.__name__ = name_of(fun)
-    structs = [ShapeDtypeStruct(t.shape, t.dtype) for t in types]
-    graph, out_tree = _graph_and_tree("eval_shape", fun, tuple(structs), {}, call, name)
+    graph, out_tree = _traced("eval_shape", fun, flat_call, types, name, abstract=True)
     return tree.tree_unflatten(out_tree, [ShapeDtypeStruct(t.shape, t.dtype) for t in graph.out_types])
 
 
 def _graph_and_tree(
-    transform: str,
-    fun: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    call: Any = None,
-    names: Callable[[int], str] | None = None,
-    abstract: bool = False,
+    transform: str, fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], abstract: bool
 ) -> tuple[Graph, Any]:
     leaves, in_tree = tree.tree_flatten(args)
     abstract = abstract or any(isinstance(x, ShapeDtypeStruct) for x in leaves)
-    names = names or leaf_names(fun, in_tree)
+    names = leaf_names(fun, in_tree)
     inputs = declared_types(leaves, names) if abstract else arrays_of(leaves, names)
+
+    def call(*tracers: Any) -> Any:
+        return fun(*tree.tree_unflatten(in_tree, tracers), **kwargs)
+
+    return _traced(transform, fun, call, inputs, names, abstract)
+
+
+def _traced(
+    transform: str,
+    fun: Callable[..., Any],
+    call: Callable[..., Any],
+    inputs: Sequence[Any],
+    names: Callable[[int], str],
+    abstract: bool,
+) -> tuple[Graph, Any]:
+    """The Graph of a call of the user's function with these arrays or types for leaves, and the tree of its outputs."""
     out_tree: Any = None
 
     def flat(*tracers: Any) -> list[Any]:
         nonlocal out_tree
-        out = (call or fun)(*tree.tree_unflatten(in_tree, tracers), **kwargs)
+        out = call(*tracers)
         outputs, out_tree = tree.tree_flatten(out)
         return arrays_of(outputs, lambda i: output_name(fun, out, i))
 

@@ -247,6 +247,8 @@ def transposed_jvp(op: Op, wanted: Wanted, ct: Any, out: Any, values: Sequence[A
         raise DifferentiationError(f"{op.name}{at(replay.source)} has no derivative")
     jvp = op.jvp
     differentiable = [i for i in wanted if is_inexact(type_of(values[i]).dtype)]
+    if not differentiable:
+        return [None] * len(wanted)
 
     def linear(*tangents: Any) -> Sequence[Any]:
         spread: list[Any] = [None] * len(values)

@@ -114,6 +114,8 @@ def _same(atom: Atom) -> Any:
     """Equal for atoms that are the same value: a variable is itself, a literal its type and bits (0.0 is not -0.0)."""
     if isinstance(atom, Var):
         return atom
+    if type(atom.value) is int:  # of any size
+        return int, atom.value
     value = np.asarray(atom.value)
     return type(atom.value), value.dtype.str, value.tobytes()
 
