@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tracegrad import tree
 from tracegrad.errors import require_callable
 from tracegrad.jax_arrays import xla
 from tracegrad.trace import wraps
@@ -40,6 +41,7 @@ def device_put(x: Any, device: Any = None, *, donate: bool = False) -> Any:
     (dtype('float64'), [2.0, 4.0])
     """
     j = xla()
+    j.require_plain_leaves((x,), {}, lambda: lambda i: "x" + tree.keystr(tree.tree_leaves_with_path(x)[i][0]))
     with j.x64():
         return j.jax.device_put(x, device, donate=donate)
 

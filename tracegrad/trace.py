@@ -526,10 +526,18 @@ def as_array(x: Any) -> Any:
         if x.origin.ended:
             raise UnexpectedTracerError(x.leak_text())
         return x
-    if isinstance(x, list | tuple) and contains_tracer(x):
-        return FUNCTIONS[np.array](x)
-    if is_jax_array(x):
+    if isinstance(x, list | tuple):
+        if contains_tracer(x):
+            return FUNCTIONS[np.array](x)
+        _require_plain_items(x)
+    elif is_jax_array(x):
         return boxed(x)
+    else:
+        require_plain(x)
+        kinds: tuple[Any, ...] = (int, float, complex)
+        for kind in kinds:
+            if isinstance(x, kind) and not isinstance(x, np.generic):
+                return kind(x)
     array = np.asarray(x)
     if array.dtype.kind not in "biufcV":
         raise DtypeError(
@@ -537,6 +545,46 @@ def as_array(x: Any) -> Any:
             "NumPy arrays or pytrees of them"
         )
     return array
+
+
+def _require_plain_items(x: Any) -> None:
+    for item in x:
+        if isinstance(item, list | tuple):
+            _require_plain_items(item)
+        elif type(item) not in _DIRECT:
+            require_plain(item)
+
+
+def require_plain(x: Any) -> None:
+    """Raise for an array or a number of a class that computes in its own way: a masked array, a quantity with a unit,
+    np.matrix. Taken for a plain one it would lose its mask or its unit without a word."""
+    kind = type(x)
+    if kind in _DIRECT or not _has_own_arithmetic(kind, x):
+        return
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if isinstance(x, np.ma.MaskedArray):
+        fix = "its mask would be lost: write x.filled(0), say, and let np.where(mask, 0, y) leave out what is masked"
+    elif hasattr(kind, "magnitude"):
+        fix = "its unit would be lost: write x.magnitude"
+    else:
+        fix = "what it adds to a plain array would be lost: write np.asarray(x) for its numbers"
+    raise DtypeError(f"a {name}{at(user_source())} computes in its own way, which is not traced; {fix}")
+
+
+_OPERATORS = [
+    f"__{side}{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow") for side in ("", "r")
+] + ["__neg__", "__abs__", "__eq__", "__lt__", "__le__"]
+
+
+def _has_own_arithmetic(kind: type, x: Any) -> bool:
+    if issubclass(kind, ndarray):
+        return kind is not np.memmap  # who derives from ndarray does so to change what it does
+    if issubclass(kind, np.generic):
+        return kind is not x.dtype.type
+    for number in (int, float, complex):
+        if issubclass(kind, number):
+            return any([getattr(kind, name, None) is not getattr(number, name, None) for name in _OPERATORS])
+    return hasattr(kind, "__array_ufunc__") or hasattr(kind, "__array_function__")
 
 
 def contains_tracer(x: Any) -> bool:

@@ -30,11 +30,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from tracegrad.errors import CALL_ERRORS, UnsupportedFunctionError, at, hide, place, replay, user_source
+from tracegrad.errors import CALL_ERRORS, DtypeError, UnsupportedFunctionError, at, hide, place, replay, user_source
 from tracegrad.graph import Graph, Var
 from tracegrad.op import Op, Params
-from tracegrad.trace import Tracer, boxed, in_boxes, unboxed
-from tracegrad.tree import tree_flatten
+from tracegrad.trace import Tracer, boxed, in_boxes, require_plain, unboxed
+from tracegrad.tree import tree_flatten, tree_leaves
 from tracegrad.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, promotions, type_of
 
 __all__ = ["jax", "jnp", "lax"]  # for rules
@@ -258,6 +258,25 @@ def forget() -> None:
 # Arrays and devices.
 
 
+_PLAIN = frozenset(
+    [np.ndarray, Tracer, *PYTHON_SCALARS, *[np.dtype(c).type for c in "?bhilBHILefdFD"], type(jnp.zeros(()))]
+)
+
+
+def require_plain_leaves(args: Any, kwargs: Any, names: Callable[[], Callable[[int], str]]) -> None:
+    """Raise for arguments of which jax would take the numbers alone; see `trace.require_plain`."""
+    if _PLAIN.issuperset(map(type, args)) and not kwargs:
+        return
+    if _PLAIN.issuperset(map(type, jax.tree_util.tree_leaves((args, kwargs)))):
+        return
+    for i, x in enumerate(tree_leaves((args, kwargs))):
+        try:
+            if not isinstance(x, jax.Array):
+                require_plain(x)
+        except DtypeError as error:
+            raise DtypeError(f"{names()(i)}: {error}") from None
+
+
 def on_device(x: Any) -> Any:
     """An array or scalar as a boxed jax array; a tracer as it is."""
     if type(x) is Tracer:
@@ -270,6 +289,7 @@ def in_jax(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Call a function of NumPy calls with jax arrays, in boxes. Trees are jax's."""
 
     def put(x: Any) -> Any:
+        require_plain(x)
         return on_device(x) if isinstance(x, np.ndarray | np.generic) else boxed(x)
 
     return in_boxes(function, args, kwargs, put, jax.tree_util.tree_map)

@@ -250,8 +250,8 @@ def _array_item(item: Any, x: Any) -> Any:
     """An item of an index that is neither int, slice, None nor Ellipsis: as an int, a mask or an array of integers."""
     if isinstance(item, bool | np.bool_):
         return np.asarray(item)
-    if not isinstance(item, Tracer | np.ndarray):
-        if hasattr(item, "__index__"):
+    if type(item) is not Tracer and type(item) is not np.ndarray:
+        if hasattr(item, "__index__") and not isinstance(item, np.ndarray):
             return operator.index(item)
         if not isinstance(item, list | tuple) and not hasattr(item, "__array__"):
             raise IndexError(

@@ -17,7 +17,7 @@ from numpy import ndarray
 from tracegrad import tree
 from tracegrad.axes import state
 from tracegrad.collector import collector_paused
-from tracegrad.errors import at, clip, described, name_of, require_callable, user_source
+from tracegrad.errors import DtypeError, at, clip, described, name_of, require_callable, user_source
 from tracegrad.graph import Graph, graphs_in, trace_graph
 from tracegrad.jax_arrays import is_jax_tracer, xla
 from tracegrad.lower.calls import Matcher, matcher
@@ -300,17 +300,22 @@ class JittedOnXla(Jitted):
         self._programs: OrderedDict[Any, Any] = OrderedDict()
         self._contexts, self._config = self._jax.contexts, self._jax.jax.config
         self._run = self._jax.jax.jit(self._staged(self._fun, None), **options)
-        if self._static_argnums or self._static_argnames:
+        self._has_static = bool(self._static_argnums or self._static_argnames)
+        if self._has_static:
             self._run = self._run_with_static
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if open_levels and _holds_tracer(args, kwargs):
             return self._as_equation(args, kwargs)
+        if not self._has_static:
+            self._jax.require_plain_leaves(args, kwargs, lambda: self._names(args, kwargs, None))
         try:
             if self._config.jax_enable_x64:
                 return self._run(*args, **kwargs)
             with self._contexts.x64:
                 return self._run(*args, **kwargs)
+        except DtypeError:  # ours
+            raise
         except TypeError:
             if _holds_tracer(args, kwargs):  # one that has leaked, which jax takes for a type
                 return self._as_equation(args, kwargs)
@@ -338,6 +343,7 @@ class JittedOnXla(Jitted):
     def _program(self, args: Any, kwargs: Any) -> tuple[Any, Any, Any]:
         """The program for the values of the static arguments, and the other arguments."""
         fun, others, named, static = self._without_static(args, kwargs)
+        self._jax.require_plain_leaves(others, named, lambda: self._names(others, named, static))
         with self._lock:
             program = self._programs.get(static)
             if program is None:
@@ -393,8 +399,9 @@ class JittedOnXla(Jitted):
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:
         """What is run for such arguments (arrays or `ShapeDtypeStruct`s): its graph and its StableHLO."""
-        has_static = self._static_argnums or self._static_argnames
-        program, others, named = self._program(args, kwargs) if has_static else (self._run, args, kwargs)
+        if not self._has_static:
+            self._jax.require_plain_leaves(args, kwargs, lambda: self._names(args, kwargs, None))
+        program, others, named = self._program(args, kwargs) if self._has_static else (self._run, args, kwargs)
         others, named = self._packed(*self._jax.structs((others, named)))
         with self._jax.x64():
             lowered = program.lower(*others, **named)
