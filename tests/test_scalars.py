@@ -282,7 +282,28 @@ def test_derivatives_with_integers_beside() -> None:
     # Nor does one that is an element of an array, as a number of Python's, cut the derivative off.
     assert tg.grad(lambda x: x[1].item() ** 2)(x).tolist() == [0.0, 4.0, 0.0]
     assert tg.grad(lambda x: sum(x.tolist()))(x.astype("float32")).dtype == np.float32
-    assert tg.vmap(lambda x: x[0].item() * x)(np.stack([x, 2 * x])).tolist() == [[1, 2, 4], [4, 8, 16]]
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x[0].item() * F4,
+        lambda x: (x[0].item() > 1) + (x[1].item() > 1) + F4 * 0,
+        lambda x: (x[0].item() > 1) + (x[1].item() > 1),
+        lambda x: (x[0].item() + True) * F4,
+        lambda x: round(x[0]) * F4,
+        lambda x: np.where(x[0].item() > 1, x[0].item(), F4),
+        lambda x: -(x[0].item() > 1),
+        lambda x: x.astype("int32")[0].item() * np.ones(2, "int8"),
+        lambda x: sum(x.astype("float32").tolist()) * np.ones(2, "float16"),
+    ],
+)
+def test_numbers_of_examples_yield(f: Callable[[Any], Any]) -> None:
+    """In a batch an element that was made a Python number is as weak as it is in a loop over the examples."""
+    x = np.arange(6.0).reshape(2, 3)
+    loop = np.stack([f(row) for row in x])
+    for mapped in (tg.vmap(f), tg.jit(tg.vmap(f)), tg.vmap(tg.jit(f))):
+        assert same(mapped(x), loop)
 
 
 def test_an_int_to_a_traced_negative_power() -> None:

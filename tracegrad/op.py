@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from tracegrad.types import ArrayType
+import numpy as np
+
+from tracegrad.types import PYTHON_SCALARS, ArrayType, promotions
 
 Params = Mapping[str, Any]
 Wanted = tuple[int, ...]
@@ -211,6 +213,16 @@ class Op:
     def is_linear_by_params(self, positions: Iterable[int], params: Params) -> bool:
         """Whether its params make it one, and one that brings in nothing that is not zero where these inputs are."""
         return self.linear_if is not None and self.linear_if(positions, params)
+
+    def computed_in(self, types: Sequence[ArrayType], out: Any) -> list[np.dtype[Any]]:
+        """The dtypes in which a ufunc computes with inputs of these types, of which it makes one of the type `out`."""
+        ufunc: Any = self.evaluate
+        known = promotions(types)
+        if (
+            self.python is not None and all([t.weak for t in types]) and out.dtype.kind != "b"
+        ):  # to Python, bools are ints
+            known = [PYTHON_SCALARS[int] if dtype.kind == "b" else dtype for dtype in known]
+        return list(ufunc.resolve_dtypes((*known, *[None] * ufunc.nout))[: len(types)])
 
     def __repr__(self) -> str:
         return f"Op({self.name})"

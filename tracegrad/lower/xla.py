@@ -35,7 +35,7 @@ from tracegrad.graph import Graph, Var
 from tracegrad.op import Op, Params
 from tracegrad.trace import Tracer, boxed, in_boxes, require_plain, unboxed
 from tracegrad.tree import tree_flatten, tree_leaves
-from tracegrad.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, promotions, type_of
+from tracegrad.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, type_of
 
 __all__ = ["jax", "jnp", "lax"]  # for rules
 
@@ -119,12 +119,8 @@ LAX: dict[str, Callable[..., Any]] = {
 
 def _prepared(op: Op, inputs: Sequence[Any], types: Sequence[ArrayType], out: Any) -> list[Any]:
     """Inputs of a ufunc in the dtypes that NumPy computes in, and of one shape (scalars may stay scalars)."""
-    ufunc: Any = op.evaluate
-    known = promotions(types)
-    if op.python is not None and all([t.weak for t in types]) and out.dtype.kind != "b":  # to Python, bools are ints
-        known = [PYTHON_SCALARS[int] if dtype.kind == "b" else dtype for dtype in known]
-    dtypes = ufunc.resolve_dtypes((*known, *[None] * ufunc.nout))
-    is_question = dtypes[-1].kind == "b"
+    dtypes = op.computed_in(types, out[0] if op.several else out)
+    is_question = not op.several and out.dtype.kind == "b"
     found = [_number(x, d, is_question) if type(x) is int else cast(x, d) for x, d in zip(inputs, dtypes, strict=False)]
     if len(inputs) == 1:
         return found

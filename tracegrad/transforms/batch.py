@@ -28,16 +28,17 @@ from tracegrad.trace import (
     parameter_name,
     unboxed,
 )
-from tracegrad.types import ArrayType, float0, is_inexact, type_of
+from tracegrad.types import PYTHON_SCALARS, ArrayType, float0, is_inexact, type_of
 
 
 class Batched:
-    """A value whose axis 0 is the batch."""
+    """A value whose axis 0 is the batch. It is `weak` if each example is a Python scalar, whose dtype yields to an array's."""
 
-    __slots__ = ("value",)
+    __slots__ = ("value", "weak")
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Any, weak: bool = False) -> None:
         self.value = value
+        self.weak = weak
 
 
 class Placed:
@@ -64,10 +65,42 @@ def batch_graph(graph: Graph, size: int, inputs: Sequence[Any], batched: Sequenc
             return apply_op(op, plain, params)
         if op.batch is None:
             raise NotImplementedError(f"{op.name}{at(replay.source)} has no batching rule; give its Op record one")
+        has_weak = any([type(v) is Batched and v.weak for v in values])
+        if has_weak:
+            plain = _yielding(op, plain, [_type_of_example(v) for v in values], params)
         out = op.batch(size, flags, plain, params)
-        return tuple([Batched(o) for o in out]) if op.several else Batched(out)
+        if op.several:
+            return tuple([Batched(o) for o in out])
+        if not has_weak and (op.python is None or out.ndim != 1):
+            return Batched(out)
+        found: Any = op.infer([_type_of_example(v) for v in values], params)
+        return Batched(out if out.dtype == found.dtype else np.astype(out, found.dtype), found.weak)
 
-    return interpret(graph, [Batched(x) if b else x for x, b in zip(inputs, batched, strict=True)], apply)
+    pairs = zip(graph.inputs, inputs, batched, strict=True)
+    return interpret(graph, [Batched(x, v.type.weak) if b else x for v, x, b in pairs], apply)
+
+
+def _type_of_example(x: Any) -> ArrayType:
+    if type(x) is not Batched:
+        return type_of(x)
+    found = type_of(x.value)
+    return ArrayType(found.shape[1:], found.dtype, x.weak)
+
+
+def _yielding(op: Op, values: tuple[Any, ...], types: Sequence[ArrayType], params: Params) -> tuple[Any, ...]:
+    """Batches of Python scalars in the dtypes that these have where the op is applied to one example after the other."""
+    if not op.elementwise:
+        return values
+    if isinstance(op.evaluate, np.ufunc):
+        dtypes = op.computed_in(types, op.infer(types, params))
+    else:
+        dtypes = [np.result_type(*[t.weight for t in types])] * len(types)
+    return tuple(
+        [
+            x if type(x) in PYTHON_SCALARS or not t.weak or x.dtype == d else np.astype(x, d)
+            for x, t, d in zip(values, types, dtypes, strict=True)
+        ]
+    )
 
 
 def without_shared(
