@@ -167,6 +167,16 @@ def test_on_xla() -> None:
         np.testing.assert_allclose(got, want, rtol=1e-2 if got.dtype.itemsize < 4 else 1e-4, err_msg=f"{name} {a} {b}")
 
 
+def test_comparisons_of_unsigned_on_xla() -> None:
+    pytest.importorskip("jax")
+    for dtype in ("uint8", "uint16", "uint64", "int8"):
+        x = np.array([2], dtype)
+        for f in (operator.lt, operator.ge, operator.eq):
+            for n in (300, -1, 2, 2**40):
+                assert np.asarray(tg.jit(f, backend="xla")(x, n)).tolist() == f(x, n).tolist()
+                assert np.asarray(tg.jit(lambda x, f=f, n=n: f(n, x), backend="xla")(x)).tolist() == f(n, x).tolist()
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # What was found, each with its right value.
 

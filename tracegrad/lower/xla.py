@@ -121,7 +121,13 @@ def _prepared(op: Op, inputs: Sequence[Any], types: Sequence[ArrayType], out: An
     """Inputs of a ufunc in the dtypes that NumPy computes in, and of one shape (scalars may stay scalars)."""
     dtypes = op.computed_in(types, out[0] if op.several else out)
     is_question = not op.several and out.dtype.kind == "b"
-    found = [_number(x, d, is_question) if type(x) is int else cast(x, d) for x, d in zip(inputs, dtypes, strict=False)]
+    found = [
+        _number(x, d, is_question)
+        if type(x) is int
+        # A traced Python int that the dtype may not hold is compared in its own.
+        else cast(x, t.dtype if is_question and t.weak and t.dtype.kind + d.kind in ("ii", "iu") else d)
+        for x, t, d in zip(inputs, types, dtypes, strict=True)
+    ]
     if len(inputs) == 1:
         return found
     shape = out.shape

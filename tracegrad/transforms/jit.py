@@ -479,7 +479,7 @@ def jit(
     Returns:
         A function with the same arguments and results, bit for bit unless `fast`. (Of a NaN only that it is one; and the
         derivative of a branch that is known without jit, and not with it, may be summed in another order. Python floats
-        have NumPy's infinities and NaN where Python raises; on XLA, Python ints are of 64 bits and wrap around.) Called while
+        have NumPy's infinities and NaN where Python raises; on XLA, Python ints are of 64 bits and wrap around, in the dtype of an array beside them too, and bools are NumPy's.) Called while
         something else is traced, it is one equation there. It has `.lower(*args)`, with `.graph` and `.as_text()`, and
         `.trace_log`, one line for each time that it was traced.
 
