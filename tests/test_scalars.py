@@ -111,9 +111,7 @@ def compared(name: str, f: Callable[..., Any], args: tuple[Any, ...]) -> None:
         return  # a number of a trillion digits
     with np.errstate(all="ignore"):
         want = refused(f, *args)
-        if any([np.asarray(x).dtype.char in "gG" for x in args]) and "beside" in name:
-            return
-        for way, transformed in WAYS.items():
+        for way, transformed in list(WAYS.items())[: 2 * len(args)]:
             got = refused(transformed(f), *args)
             if isinstance(want, Exception) and isinstance(got, Exception):
                 continue
@@ -124,14 +122,12 @@ def compared(name: str, f: Callable[..., Any], args: tuple[Any, ...]) -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", UNARY)
 def test_of_one_operand(name: str) -> None:
+    """Not of arrays without axes, whose operators are not always those of NumPy's scalars: np.bool_(True) ** 2 is int64, and
+    np.array(True) ** 2 int8. The two are of one type to who traces, that of the scalar."""
     has_no_type = {"item", "conjugate", "round", "round to 1", "round to -1"}  # Python's, or of a scalar alone
-    for x in OPERANDS:
+    for x in (*PYTHON, *SCALARS, *ARRAYS):
         if name in has_no_type and isinstance(refused(UNARY[name], x), AttributeError | TypeError):
             continue
-        if name == "square" and type(x) is np.ndarray and x.dtype == bool and not x.ndim:
-            continue  # np.bool_(True) ** 2 is int64, np.array(True) ** 2 int8: one type to who traces
-        if name == "root" and type(x) is np.ndarray and not x.ndim and x.dtype.kind == "c":
-            continue  # nor does np.complex128 go by np.sqrt, as np.ndarray does
         compared(name, UNARY[name], (x,))
 
 
@@ -143,8 +139,7 @@ def test_of_two_operands(seed: int) -> None:
     for _ in range(120):
         name = names[rng.integers(len(names))]
         a, b = [OPERANDS[rng.integers(len(OPERANDS))] for _ in range(2)]
-        if not any([type(x) is np.clongdouble for x in (a, b)]):  # which is no constant of generated code yet
-            compared(name, BINARY[name], (a, b))
+        compared(name, BINARY[name], (a, b))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -339,11 +334,11 @@ def test_division_by_zero_of_python_numbers() -> None:
 
 NUMBERS: list[Any] = [
     *[True, 1, 2, -1, 3, 0, 4096, 1.0, -1.0, 2.0, 0.5, 0.0, -0.0, 3.0, 0.1, 300.0, 2.0**-20, 1e300, 1 + 0j, 2j],
-    *[np.dtype(c).type(v) for c in "?bBhHiIqQefdFD" for v in (0, 1, 2, 3, 100)],
-    *[np.dtype(c).type(v) for c in "bhiqefdFD" for v in (-1, -2)],
-    *[np.dtype(c).type(v) for c in "efd" for v in (0.5, 300.0, 0.1)],
+    *[np.dtype(c).type(v) for c in "?bBhHiIqQefdgFD" for v in (0, 1, 2, 3, 100)],
+    *[np.dtype(c).type(v) for c in "bhiqefdgFD" for v in (-1, -2)],
+    *[np.dtype(c).type(v) for c in "efdg" for v in (0.5, 300.0, 0.1)],
 ]  # fmt: skip
-NOT_LONG = DTYPES.translate({ord("g"): None, ord("G"): None})
+
 PATTERNS: dict[str, Callable[..., Any]] = {
     "x / a": lambda x, y, a, b: x / a,
     "a / x": lambda x, y, a, b: a / x,
@@ -389,7 +384,7 @@ def test_every_pass_of_every_dtype_and_number(seed: int) -> None:
     while done < 120:
         f = PATTERNS[names[rng.integers(len(names))]]
         a, b = [NUMBERS[rng.integers(len(NUMBERS))] for _ in range(2)]
-        dtypes = [NOT_LONG[rng.integers(len(NOT_LONG))] for _ in range(2)]
+        dtypes = [DTYPES[rng.integers(len(DTYPES))] for _ in range(2)]
         x, y = [np.array([values(c)[0], values(c)[-1], 0 if i else 1], c) for i, c in enumerate(dtypes)]
         call = lambda x, y, f=f, a=a, b=b: f(x, y, a, b)
         with np.errstate(all="ignore"):
