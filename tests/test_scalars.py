@@ -164,12 +164,15 @@ def test_on_xla() -> None:
 
 def test_comparisons_of_unsigned_on_xla() -> None:
     pytest.importorskip("jax")
-    for dtype in ("uint8", "uint16", "uint64", "int8"):
+    numbers = (300, -1, 2, 2**40)
+    f = lambda x, *ns: [
+        g(*pair) for n in ns for g in (operator.lt, operator.ge, operator.eq) for pair in ((x, n), (n, x))
+    ]
+    for dtype in ("uint8", "uint64", "int8"):
         x = np.array([2], dtype)
-        for f in (operator.lt, operator.ge, operator.eq):
-            for n in (300, -1, 2, 2**40):
-                assert np.asarray(tg.jit(f, backend="xla")(x, n)).tolist() == f(x, n).tolist()
-                assert np.asarray(tg.jit(lambda x, f=f, n=n: f(n, x), backend="xla")(x)).tolist() == f(n, x).tolist()
+        want = [y.tolist() for y in f(x, *numbers)]
+        for given in (tg.jit(f, backend="xla")(x, *numbers), tg.jit(lambda x: f(x, *numbers), backend="xla")(x)):
+            assert [np.asarray(y).tolist() for y in given] == want
 
 
 # ---------------------------------------------------------------------------------------------------------------------
