@@ -15,7 +15,17 @@ from tracegrad.axes import Axis, state
 from tracegrad.collector import collector_calmed, collector_paused
 from tracegrad.errors import DtypeError, RawSource, ShapeError, Source, at, name_of, replay, resolve, user_source
 from tracegrad.op import Op, Params
-from tracegrad.trace import Equation, Trace, Tracer, bind, capturing, hidden_behind, out_of_boxes, tracer_inputs
+from tracegrad.trace import (
+    Equation,
+    Trace,
+    Tracer,
+    bind,
+    capturing,
+    hidden_behind,
+    out_of_boxes,
+    require_plain,
+    tracer_inputs,
+)
 from tracegrad.types import PYTHON_SCALARS, ArrayType, type_of
 
 
@@ -135,6 +145,7 @@ class Graph:
         """An argument, if it is of the shape and dtype of that input. A Python number stands for an array of its dtype."""
         wanted = self.inputs[number].type
         try:
+            require_plain(x)
             got = type_of(x)
         except TypeError as error:
             raise TypeError(f"{self._input(number)}, but {error}") from None

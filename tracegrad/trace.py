@@ -559,7 +559,7 @@ def require_plain(x: Any) -> None:
     """Raise for an array or a number of a class that computes in its own way: a masked array, a quantity with a unit,
     np.matrix. Taken for a plain one it would lose its mask or its unit without a word."""
     kind = type(x)
-    if kind in _DIRECT or not _has_own_arithmetic(kind, x):
+    if kind in _DIRECT or kind is Tracer or not _has_own_arithmetic(kind, x):
         return
     name = f"{kind.__module__}.{kind.__qualname__}"
     if isinstance(x, np.ma.MaskedArray):

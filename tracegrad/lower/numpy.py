@@ -145,7 +145,6 @@ class _Writer:
         self.immortal = {*self.given, ANYWHERE}  # what is never written over
         # What may be a broadcast view, of which BLAS cannot read.
         self.stretched = {v for v, x in graph.consts.items() if type(x) is ndarray and 0 in x.strides}
-        self.views: set[Var] = set()
         self.renamed: list[str] = []  # what the last equation wrote its result over: the array has a new name now
         self.reads: dict[Var, int] = {}  # where each variable itself is read last
         # Dead large arrays that may be written over, each with the line that lets go of it if that does not happen.
@@ -166,11 +165,8 @@ class _Writer:
                 self.stretched.add(eqn.outputs[0])
             for v in eqn.outputs:
                 self.roots[v] = frozenset([v]) if eqn.op.fresh else shared | {v}
-                if not eqn.op.fresh and not shared:
-                    self.views.add(v)  # of a number's memory: a broadcast of 1.0
         for a in graph.outputs:
             self._read(a, len(graph.eqns))
-        self.immortal |= self.views
         self.immortal |= {r for a in graph.outputs if type(a) is Var for r in self.roots[a]}
 
     def _read(self, atom: Atom, i: int) -> None:
@@ -399,7 +395,7 @@ class _Writer:
                 others = list(dict.fromkeys([o for r in roots for o in visible.get(r, ())]))
                 if a in others and a.type.shape:
                     text = f"{text}.copy()"
-                elif others or self.roots[a] != {a} or a in self.views:
+                elif others or self.roots[a] != {a}:
                     text = f"own({text}, ({''.join([self.name(o) + ', ' for o in others])}))"
                 for r in self.roots[a]:
                     visible.setdefault(r, []).append(a)
