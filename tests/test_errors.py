@@ -64,8 +64,9 @@ def filled(case: Callable[[], Any], text: str) -> str:
 
 @golden(
     DifferentiationError,
-    "grad needs a function that returns a scalar, but <F function> returned f64[3] at <HERE> (in loss). Return "
-    "np.sum(...) or np.mean(...) of it, or use tg.jacrev for all derivatives, or tg.vjp for a product with them",
+    "grad needs a function that returns a scalar, or an array of one element, but <F function> returned f64[3] at <HERE> "
+    "(in loss). Return np.sum(...) or np.mean(...) of it, or use tg.jacrev for all derivatives, or tg.vjp for a product "
+    "with them",
 )
 def output_not_scalar() -> None:
     def loss(x: Any) -> Any:  # F
@@ -76,8 +77,8 @@ def output_not_scalar() -> None:
 
 @golden(
     DifferentiationError,
-    "value_and_grad needs a function that returns a scalar, but <F function> returned a tuple of 2 (with more "
-    "results, return (value, aux) and pass has_aux=True)",
+    "value_and_grad needs a function that returns a scalar, or an array of one element, but <F function> returned a "
+    "tuple of 2 (with more results, return (value, aux) and pass has_aux=True)",
 )
 def output_tuple() -> None:
     def loss(x: Any) -> Any:  # F
@@ -88,7 +89,8 @@ def output_tuple() -> None:
 
 @golden(
     DifferentiationError,
-    "grad needs a function that returns a scalar, but <F function> returned None (is a return missing?)",
+    "grad needs a function that returns a scalar, or an array of one element, but <F function> returned None (is a "
+    "return missing?)",
 )
 def output_none() -> None:
     def loss(x: Any) -> None:  # F

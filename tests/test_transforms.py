@@ -568,6 +568,57 @@ def test_holomorphic_functions() -> None:
     same(second, np.exp(0.5 + 0.1j))
 
 
+ONE_ELEMENT = [
+    lambda x: np.sum(x**3, keepdims=True),
+    lambda x: np.sum(x**3).reshape(1, 1),
+    lambda x: np.sum(x**3, keepdims=True)[np.newaxis],
+]
+
+
+@pytest.mark.parametrize("f", ONE_ELEMENT)
+def test_an_array_of_one_element_is_a_scalar(f: Any) -> None:
+    """Its value comes back in its own shape, and all else is as for a scalar."""
+    gradient, hessian = 3 * X**2, np.diag(6 * X)
+    both = tg.value_and_grad(f)
+    same(both(X), (f(X), gradient))
+    same(tg.grad(f)(X), gradient)
+    same(tg.hessian(f)(X), hessian)
+    same(tg.hvp(f, (X,), (X,)), hessian @ X)
+    same(tg.grad(lambda x: np.sum(tg.grad(f)(x) ** 2, keepdims=True))(X), 2 * hessian @ gradient)
+    same(tg.value_and_grad(lambda x: (f(x), x), has_aux=True)(X), ((f(X), X), gradient))
+    same(tg.hessian(lambda x: (f(x), x), has_aux=True)(X), (hessian, X))
+    for backend in ("numpy", "xla"):
+        value, found = tg.jit(both, backend=backend)(X)
+        same((np.asarray(value), np.asarray(found)), (f(X), gradient))
+        same(np.asarray(tg.jit(tg.hessian(f), backend=backend)(X)), hessian)
+    pair = np.stack([X, 2 * X])
+    same(tg.vmap(both)(pair), (np.stack([f(x) for x in pair]), 3 * pair**2))
+    same(tg.vmap(tg.hessian(f))(pair), np.stack([np.diag(6 * x) for x in pair]))
+    value, found = both(jnp.asarray(X))
+    assert isinstance(value, jax.Array) and isinstance(found, jax.Array)
+    same((np.asarray(value), np.asarray(found)), (f(X), gradient))
+    assert both(X.astype(np.float32))[0].dtype == np.float32
+
+
+def test_what_else_returns_one_element() -> None:
+    x = np.array([3.0])
+    value, gradient = tg.value_and_grad(lambda x: x)(x)
+    same((value, gradient), (x, np.ones(1)))
+    value[...] = gradient[...] = 7.0  # the caller's own, both of them
+    assert x == 3.0
+    same(tg.value_and_grad(lambda x: np.ones(1))(X), (np.ones(1), np.zeros(3)))  # a constant
+    z = np.array([1.0 + 1.0j])
+    same(tg.value_and_grad(lambda z: z**3, holomorphic=True)(z), (z**3, 3 * z**2))
+    same(tg.hessian(lambda z: z**3, holomorphic=True)(z), 6 * z[:, None])
+    gradients = tg.grad(lambda n, x: n * x, (0, 1), allow_int=True)(np.array([2]), x)
+    assert gradients[0].dtype == tg.float0
+    same(gradients[1], np.array([2.0]))
+    same(tg.hessian(lambda x: (x**2, x**3))(x), (np.full((1, 1, 1), 2.0), np.full((1, 1, 1), 18.0)))  # several outputs
+    for f in (lambda x: x[:0], lambda x: np.argmax(x, keepdims=True)):
+        with pytest.raises(DifferentiationError):
+            tg.grad(f)(X)
+
+
 def test_products_with_complex_cotangents() -> None:
     f, jax_f = lambda z, x: z * np.conj(z) * x + 1j * x, lambda z, x: z * jnp.conj(z) * x + 1j * x
     ct = np.array([1.0 + 1j, 2.0, -1j])

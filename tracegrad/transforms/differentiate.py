@@ -76,7 +76,7 @@ def value_and_grad(
     """A function that returns both the value of `fun` and its gradient.
 
     Args:
-        fun: a function that returns a real scalar (an array of shape (), or a Python number).
+        fun: a function that returns a real scalar: an array of one element, of whatever shape, or a Python number.
         argnums: which positional argument to differentiate, or a tuple of several; arguments may be pytrees.
         has_aux: `fun` returns `(value, aux)`; aux is handed through untouched.
         holomorphic: `fun` is complex-differentiable, with complex inputs and a complex output.
@@ -84,9 +84,9 @@ def value_and_grad(
 
     Returns:
         A function of the arguments of `fun` (keywords are handed on and not differentiated) that returns
-        `(value, gradient)`, or `((value, aux), gradient)`. The gradient has the structure, shapes and dtypes of the
-        argument; with a tuple of argnums it is a tuple. For complex arguments it follows JAX: the conjugate of the
-        direction of steepest ascent.
+        `(value, gradient)`, or `((value, aux), gradient)`. The value has the shape that `fun` gave it. The gradient has
+        the structure, shapes and dtypes of the argument; with a tuple of argnums it is a tuple. For complex arguments it
+        follows JAX: the conjugate of the direction of steepest ascent.
 
     Raises:
         DifferentiationError: an output that is not a real scalar; an argnum out of range.
@@ -177,6 +177,8 @@ def _gradient(
             result = tree.tree_unflatten(in_tree, own_arrays([cotangents.get(id(x)) for x in leaves], leaves))
         if with_value and type(value) is Tracer and not boxing.depth:
             value = unboxed(value)
+        elif with_value and type(value) is np.ndarray:
+            value = value.copy()
         if has_aux:
             aux = _aux(aux, trace)
             return ((value, aux), result) if with_value else (result, aux)
@@ -305,15 +307,15 @@ def _scalar_output(out: Any, trace: Trace, transform: str, holomorphic: bool) ->
             " (with more results, return (value, aux) and pass has_aux=True)" if isinstance(out, tuple | list) else ""
         )
         raise DifferentiationError(
-            f"{transform} needs a function that returns a scalar, but {described(trace.function)} returned "
-            f"{kind_of(out)}{hint}"
+            f"{transform} needs a function that returns a scalar, or an array of one element, but "
+            f"{described(trace.function)} returned {kind_of(out)}{hint}"
         ) from None
     where = at(out.source) if traced else ""
-    if found.shape != ():
+    if found.size != 1:
         raise DifferentiationError(
-            f"{transform} needs a function that returns a scalar, but {described(trace.function)} returned {found}"
-            f"{where}. Return np.sum(...) or np.mean(...) of it, or use tg.jacrev for "
-            "all derivatives, or tg.vjp for a product with them"
+            f"{transform} needs a function that returns a scalar, or an array of one element, but "
+            f"{described(trace.function)} returned {found}{where}. Return np.sum(...) or np.mean(...) of it, or use "
+            "tg.jacrev for all derivatives, or tg.vjp for a product with them"
         )
     kind = found.dtype.kind
     if kind == "c" and not holomorphic:
@@ -335,7 +337,7 @@ def _scalar_output(out: Any, trace: Trace, transform: str, holomorphic: bool) ->
         )
     if not traced:
         return value, None
-    return value, found.dtype.type(1)
+    return value, np.ones(found.shape, found.dtype) if found.shape else found.dtype.type(1)
 
 
 def _lowered(outputs: Sequence[Any], trace: Trace, keep: bool = False) -> list[Any]:

@@ -11,7 +11,7 @@ from tracegrad import tree
 from tracegrad.axes import entered, state
 from tracegrad.errors import DtypeError, at, described, require_callable, user_source
 from tracegrad.graph import Graph, trace_graph
-from tracegrad.trace import accepting_jax, arrays_of, leaf_names, named_after
+from tracegrad.trace import Tracer, accepting_jax, arrays_of, leaf_names, named_after
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.differentiate import (
     Argnums,
@@ -161,27 +161,34 @@ def jacrev(
 
 
 def _jacrev(
-    transform: str, fun: Callable[..., Any], argnums: Argnums, has_aux: bool, holomorphic: bool, allow_int: bool
+    transform: str,
+    fun: Callable[..., Any],
+    argnums: Argnums,
+    has_aux: bool,
+    holomorphic: bool,
+    allow_int: bool,
+    of: Any = None,
 ) -> Callable[..., Any]:
-    """`jacrev` under another transform's name."""
-    require_callable(fun, transform)
+    """`jacrev` under another transform's name; `of` as for `_jacfwd`."""
+    of = fun if of is None else of
+    require_callable(of, transform)
 
     def jacobian(*args: Any, **kwargs: Any) -> Any:
         partial, primals, positions = _split(fun, argnums, args, kwargs, transform)
         leaves, in_tree = tree.tree_flatten(primals)
-        names = leaf_names(fun, in_tree, positions)
+        names = leaf_names(of, in_tree, positions)
         leaves = arrays_of(leaves, names)
         if not allow_int:
             _check_inputs(leaves, names, transform, holomorphic)
-        out, pull, *aux = vjp_as(transform, partial, primals, has_aux, fun, positions)
+        out, pull, *aux = vjp_as(transform, partial, primals, has_aux, of, positions)
         out_leaves, out_tree = tree.tree_flatten(out)
-        _check_outputs(out, fun, transform, holomorphic)
+        _check_outputs(out, of, transform, holomorphic)
         types = [strong(type_of(x)) for x in out_leaves]
         graph = trace_graph(
             lambda *cts: tree.tree_leaves(pull(tree.tree_unflatten(out_tree, cts))),
             types,
             transform=transform,
-            user_function=fun,
+            user_function=of,
         )
         # For each argument leaf, one array over all output elements; cut by output, then regrouped output first.
         columns = [_cut(r, types, 0) for r in _rows(graph, types)]
@@ -189,7 +196,7 @@ def _jacrev(
         result = tree.tree_unflatten(out_tree, rows)
         return (result, aux[0]) if has_aux else result
 
-    return named_after(accepting_jax(jacobian), fun, "jacrev")
+    return named_after(accepting_jax(jacobian), of, "jacrev")
 
 
 def _argument_tree(in_tree: Any, leaves: Sequence[Any], argnums: Argnums) -> Any:
@@ -205,14 +212,28 @@ def _writeable(x: Any) -> Any:
 def hessian(
     fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
 ) -> Callable[..., Any]:
-    """The Hessian of a function, forward over reverse. Arguments and structure as for `jacfwd(jacrev(fun))`.
+    """The Hessian of a function, forward over reverse. Arguments and structure as for `jacfwd(jacrev(fun))`, but that an
+    array of one element, returned as the only output, counts as a scalar whatever its shape.
 
     >>> import numpy as np, tracegrad as tg
     >>> tg.hessian(lambda x: np.prod(x))(np.array([2.0, 3.0])).tolist()
     [[0.0, 1.0], [1.0, 0.0]]
     """
-    first = _jacrev("hessian", fun, argnums, has_aux, holomorphic, allow_int=False)
+    require_callable(fun, "hessian")
+
+    def scalar(*args: Any, **kwargs: Any) -> Any:
+        out = fun(*args, **kwargs)
+        if has_aux and isinstance(out, tuple) and len(out) == 2:
+            return _as_scalar(out[0]), out[1]
+        return out if has_aux else _as_scalar(out)
+
+    first = _jacrev("hessian", scalar, argnums, has_aux, holomorphic, allow_int=False, of=fun)
     return named_after(_jacfwd("hessian", first, argnums, has_aux, holomorphic, of=fun), fun, "hessian")
+
+
+def _as_scalar(out: Any) -> Any:
+    """An array of one element without its axes; anything else as it is."""
+    return np.reshape(out, ()) if isinstance(out, Tracer | np.ndarray) and out.size == 1 and out.shape else out
 
 
 @accepting_jax
