@@ -103,5 +103,5 @@ def test_scaled_bessel_functions_of_higher_order(order: int) -> None:
     from tracegrad.ops.special_functions import scaled_bessel_op
 
     x = np.array([0.0, 1e-3, -0.7, 5.0, 40.0, -900.0, 1e5])
-    found = xla.execute(scaled_bessel_op, (x,), {"order": order}).value
+    found = xla.execute(scaled_bessel_op, (x,), {"order": order, "rise": 0}).value
     np.testing.assert_allclose(np.asarray(found), special.ive(order, x), rtol=1e-13)

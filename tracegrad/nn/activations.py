@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from tracegrad.errors import DtypeError, ShapeError
 from tracegrad.ops import special
-from tracegrad.transforms.differentiate import stop_gradient
+from tracegrad.ops.reduce import logsumexp
 
 Axis = int | Sequence[int] | None
 
@@ -80,9 +80,7 @@ def gelu(x: ArrayLike, approximate: bool = True) -> Any:
     Source: Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016, arXiv:1606.08415, section 2.
     """
     if approximate:
-        # (1 + tanh(u)) / 2 = logistic(2u), which does not cancel on the left.
-        slope = 2 * math.sqrt(2 / math.pi)
-        return x * special.logistic(x * (slope + (slope * 0.044715) * np.square(x)))
+        return special.gelu(x)
     return 0.5 * x * special.erfc(-math.sqrt(0.5) * x)
 
 
@@ -125,11 +123,11 @@ def mish(x: ArrayLike) -> Any:
 
 
 def squareplus(x: ArrayLike, b: ArrayLike = 4) -> Any:
-    """(x + sqrt(x**2 + b)) / 2.
+    """(x + sqrt(x**2 + b)) / 2, for b >= 0.
 
     Source: Barron, "Squareplus: A Softplus-Like Algebraic Rectifier", 2021, arXiv:2112.11687.
     """
-    return (x + np.sqrt(np.square(x) + b)) / 2
+    return special.squareplus(x, b)
 
 
 def sparse_plus(x: ArrayLike) -> Any:
@@ -144,7 +142,7 @@ def sparse_sigmoid(x: ArrayLike) -> Any:
 
 def soft_sign(x: ArrayLike) -> Any:
     """x / (|x| + 1)."""
-    return x / (np.absolute(x) + 1)
+    return special.soft_sign(x)
 
 
 def tanh(x: ArrayLike) -> Any:
@@ -220,44 +218,6 @@ def log_softmax(x: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None) -
     return np.where(where, special.log_softmax(np.where(where, x, -np.inf), axis), -np.inf)
 
 
-def logsumexp(
-    a: ArrayLike,
-    axis: Axis = None,
-    b: ArrayLike | None = None,
-    keepdims: bool = False,
-    return_sign: bool = False,
-    where: ArrayLike | None = None,
-) -> Any:
-    """log(sum(b * exp(a))) over `axis`, for entries of any size.
-
-    Args:
-        a: array of real numbers.
-        axis: the axes to sum over; None for all.
-        b: factors of the terms, of a shape that broadcasts to that of `a`; 1 where not given.
-        keepdims: keep the axes that are summed over, with size 1.
-        return_sign: return `(log(|sum|), sign(sum))`; without it a negative sum gives NaN.
-        where: mask of the entries to include.
-
-    >>> float(logsumexp(np.array([1000.0, 1000.0]))) - 1000.0 == float(np.log(2.0))
-    True
-    """
-    if where is not None:
-        a = np.where(where, a, -np.inf)
-    if b is not None:
-        a = np.where(np.not_equal(b, 0), a, -np.inf)
-    largest = np.max(stop_gradient(a), axis, keepdims=True)
-    largest = np.where(np.isfinite(largest), largest, 0)
-    terms = np.exp(np.subtract(a, largest))
-    total = np.sum(terms if b is None else b * terms, axis, keepdims=True)
-    with np.errstate(divide="ignore"):  # the logarithm of an empty or cancelling sum is -inf
-        out = np.log(np.absolute(total)) + largest
-    if not keepdims:
-        total, out = np.squeeze(total, axis), np.squeeze(out, axis)
-    if return_sign:
-        return out, np.sign(total)
-    return out if b is None else np.where(np.less(total, 0), np.nan, out)
-
-
 def logmeanexp(x: ArrayLike, axis: Axis = None, where: ArrayLike | None = None, keepdims: bool = False) -> Any:
     """log(mean(exp(x))) over `axis`, for entries of any size.
 
@@ -307,10 +267,7 @@ def standardize(
 
 def _mean(x: Any, axis: Axis, where: Any) -> Any:
     """The mean over axes, which stay with size 1, of the entries that a mask includes."""
-    if where is None:
-        return np.mean(x, axis, keepdims=True)
-    total = np.sum(np.where(where, x, 0), axis, keepdims=True)
-    return total / _count(x, axis, where, True).astype(total.dtype)
+    return np.mean(x, axis, keepdims=True) if where is None else np.mean(x, axis, keepdims=True, where=where)
 
 
 def _count(x: Any, axis: Axis, where: Any, keepdims: bool) -> Any:

@@ -89,9 +89,11 @@ def softmax_cross_entropy_with_integer_labels(
             f"{name}: logits of shape {logits.shape} with classes on axis {axis} need labels of shape {expected}, got "
             f"{labels.shape}"
         )
-    chosen = np.take_along_axis(logits, np.expand_dims(labels, axis), axis)
-    loss = logsumexp(logits, axis, where=where) - np.squeeze(chosen, axis)
-    return loss if where is None else np.where(np.any(where, axis), loss, 0)
+    places = np.expand_dims(labels, axis)
+    if where is None:
+        return -np.squeeze(np.take_along_axis(log_softmax(logits, axis), places, axis), axis)
+    loss = logsumexp(logits, axis, where=where) - np.squeeze(np.take_along_axis(logits, places, axis), axis)
+    return np.where(np.any(where, axis), loss, 0)
 
 
 def sigmoid_binary_cross_entropy(logits: Any, labels: Any) -> Any:

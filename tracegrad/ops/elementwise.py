@@ -194,20 +194,6 @@ def _emit_logarithm(base: float) -> Emission:
     return emit
 
 
-def _emit_logaddexp(exp: str, unit: float) -> Emission:
-    """`unit` is how much of this logarithm there is in the natural one."""
-
-    def emit(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-        x, y = inputs
-        difference = j.lax.sub(x, y)
-        more = j.lax.log1p(getattr(j.lax, exp)(j.lax.neg(j.lax.abs(difference))))
-        found = j.lax.add(j.lax.max(x, y), more if unit == 1 else j.lax.div(more, like(more, unit)))
-        # NaN, or equal infinities, which are their own sum.
-        return j.lax.select(j.lax.ne(difference, difference), j.lax.add(x, y), found)
-
-    return emit
-
-
 def _emit_sign(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
     (x,) = inputs
     found = j.lax.sign(x)
@@ -563,7 +549,7 @@ float_power = elementwise(
 
 exp = elementwise("exp", np.exp, lambda d, out, x: d * out, neutral=1, samples=unary_samples(-2, 2))
 exp2 = elementwise("exp2", np.exp2, lambda d, out, x: d * (out * LN2), neutral=1, samples=unary_samples(-2, 2))
-expm1 = elementwise("expm1", np.expm1, lambda d, out, x: d * (out + 1), neutral=1, samples=unary_samples(-2, 2))
+expm1 = elementwise("expm1", np.expm1, lambda d, out, x: d * np.exp(x), neutral=1, samples=unary_samples(-2, 2))
 log = elementwise("log", np.log, lambda d, out, x: d / x, neutral=1, samples=unary_samples(0.3, 3))
 log2 = elementwise(
     "log2", np.log2, lambda d, out, x: d / (x * LN2), neutral=1, samples=unary_samples(0.3, 3), xla=_emit_logarithm(2)
@@ -579,29 +565,6 @@ cbrt = elementwise(
 )
 
 
-def _share(i: int, exp: np.ufunc) -> Callable[..., Any]:
-    """The partial of logaddexp: exp(x_i - out), the share of the i-th term in the sum.
-
-    An infinite term that is all of the sum has share 1, and so has each of two: inf - inf counts as 0, as in JAX.
-    """
-
-    def partial(d: Any, out: Any, *inputs: Any) -> Any:
-        same = np.equal(inputs[i], out)
-        return d * exp(np.where(same, 0, inputs[i] - np.where(same, 0, out)))
-
-    return partial
-
-
-logaddexp = elementwise(
-    "logaddexp", np.logaddexp, _share(0, np.exp), _share(1, np.exp), kinds="f", samples=binary_samples(-2, 2),
-    xla=_emit_logaddexp("exp", 1),
-)  # fmt: skip
-logaddexp2 = elementwise(
-    "logaddexp2", np.logaddexp2, _share(0, np.exp2), _share(1, np.exp2), kinds="f", samples=binary_samples(-2, 2),
-    xla=_emit_logaddexp("exp2", LN2),
-)  # fmt: skip
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Trigonometric and hyperbolic functions and their inverses.
 
@@ -610,14 +573,66 @@ cos = elementwise("cos", np.cos, lambda d, out, x: -d * np.sin(x), samples=unary
 tan = elementwise("tan", np.tan, lambda d, out, x: d * (1 + out * out), samples=unary_samples(-1.2, 1.2))
 sinh = elementwise("sinh", np.sinh, lambda d, out, x: d * np.cosh(x), neutral=1, samples=unary_samples(-2, 2))
 cosh = elementwise("cosh", np.cosh, lambda d, out, x: d * np.sinh(x), neutral=1, samples=unary_samples(-2, 2))
-tanh = elementwise("tanh", np.tanh, lambda d, out, x: d * (1 - out * out), samples=unary_samples(-2, 2))
+
+
+def _sech_squared(x: Any, out: Any = None) -> Any:
+    if type_of(x).dtype.kind == "c":
+        e = np.exp(2 * np.where(np.real(x) >= 0, -x, x))
+        return 4 * e / np.square(1 + e)
+    with np.errstate(over="ignore"):  # of cosh, where the result is zero
+        root = np.cosh(x, out)
+    if type(root) is not np.ndarray:
+        root = np.reciprocal(root)
+        return root * root
+    np.reciprocal(root, root)
+    return np.multiply(root, root, root)
+
+
+def _spelled_sech_squared(args: Sequence[str], types: Sequence[ArrayType], views: Any, params: Params) -> str | None:
+    t = types[0]
+    return f"sech_squared({args[0]}{{out}})" if t.shape and t.dtype.kind == "f" else None
+
+
+def _emit_sech_squared(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    x = j.cast(inputs[0], out.dtype)  # jax's cosh has an error in proportion to x
+    below = j.lax.neg(j.lax.abs(x))
+    if out.dtype.kind == "c":
+        below = j.lax.select(j.lax.ge(j.lax.real(x), like(x, 0).real), j.lax.neg(x), x)
+    e = j.lax.exp(j.lax.mul(like(x, 2), below))
+    return j.lax.div(j.lax.mul(like(x, 4), e), j.lax.square(j.lax.add(like(x, 1), e)))
+
+
+_sech_squared_op = elementwise(
+    "sech_squared", _sech_squared, lambda d, out, x: d * out * (-2 * np.tanh(x)),
+    infer=ufunc_type(np.tanh, False), fresh=True, samples=unary_samples(-2, 2), spell=_spelled_sech_squared,
+    xla=_emit_sech_squared,
+)  # fmt: skip
+
+
+def sech_squared(x: Any) -> Any:
+    """1 / cosh(x)**2, the derivative of tanh. From x: what tanh itself tells of it, 1 - tanh(x)**2, is 0 from x = 19 on."""
+    return bind(_sech_squared_op, (x,))
+
+
+tanh = elementwise("tanh", np.tanh, lambda d, out, x: d * sech_squared(x), samples=unary_samples(-2, 2))
+
+# 1 - x**2, as a product near its zeros, with a derivative that does not cancel near that of its own.
+_one_minus_square_op = elementwise(
+    "one_minus_square", lambda x: np.subtract(1, x) * np.add(1, x), lambda d, out, x: -2 * d * x,
+    infer=ufunc_type(np.sqrt, False), fresh=True, samples=unary_samples(-2, 2),
+    xla=lambda j, inputs, params, out: j.lax.mul(*[f(like(out, 1), j.cast(inputs[0], out.dtype)) for f in (j.lax.sub, j.lax.add)]),
+)  # fmt: skip
+
+
+def _one_minus_square(x: Any) -> Any:
+    return bind(_one_minus_square_op, (x,))
 
 
 def _root_of_one_minus_square(x: Any) -> Any:
     """sqrt(1 - x**2), the derivative of the inverse sine's denominator."""
     if _real_dtype(x):
         x = _domain(x, np.greater(np.abs(x), 1))
-    return np.sqrt((1 - x) * (1 + x))
+    return np.sqrt(_one_minus_square(x))
 
 
 def _root_of_square_minus_one(x: Any) -> Any:
@@ -665,16 +680,48 @@ arccosh = elementwise(
     "arccosh", np.arccosh, lambda d, out, x: d / _root_of_square_minus_one(x), samples=unary_samples(1.2, 3), neutral=2
 )
 arctanh = elementwise(
-    "arctanh", np.arctanh, lambda d, out, x: d / ((1 - x) * (1 + x)), samples=unary_samples(-0.9, 0.9), neutral=0.5
+    "arctanh", np.arctanh, lambda d, out, x: d / _one_minus_square(x), samples=unary_samples(-0.9, 0.9), neutral=0.5
 )
 arctan2 = elementwise(
     "arctan2", np.arctan2,
     lambda d, out, y, x: _arctan2_partial(d, x, y), lambda d, out, y, x: -_arctan2_partial(d, y, x),
     kinds="f", neutral=1, samples=binary_samples(0.3, 2, -2, -0.3),
 )  # fmt: skip
+
+
+def _hypot_slope(xp: Any, x: Any, y: Any) -> Any:
+    """x / hypot(x, y), and 0 at the origin."""
+    length = xp.hypot(x, y)
+    return x / xp.where(length == 0, 1, length)
+
+
+def _hypot_slope_partials() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """(y / length)**2 / length and -x y / length**3: of terms that do not cancel where x or y is all of the length. (Of two
+    divisions by a length XLA makes one by its square, which overflows.)"""
+
+    def other(x: Any, y: Any) -> tuple[Any, Any]:
+        length = np.hypot(x, y)  # NaN at the origin: the slope is 0 there by convention alone
+        return bind(_hypot_slope_op, (y, x)), 1 / np.where(np.equal(length, 0), math.nan, length)
+
+    def along_x(d: Any, out: Any, x: Any, y: Any) -> Any:
+        slope, over_length = other(x, y)
+        return d * slope * (slope * over_length)
+
+    def along_y(d: Any, out: Any, x: Any, y: Any) -> Any:
+        slope, over_length = other(x, y)
+        return -d * out * (slope * over_length)
+
+    return along_x, along_y
+
+
+_hypot_slope_op: Op = elementwise(
+    "hypot_slope", lambda x, y: _hypot_slope(np, x, y), *_hypot_slope_partials(),
+    infer=ufunc_type(np.hypot, False), fresh=True, kinds="f", neutral=1, samples=binary_samples(0.3, 2, -2, -0.3),
+    xla=lambda j, inputs, params, out: _hypot_slope(j.jnp, *inputs),
+)  # fmt: skip
 hypot = elementwise(
     "hypot", np.hypot,
-    lambda d, out, x, y: d * share(x, out), lambda d, out, x, y: d * share(y, out),
+    lambda d, out, x, y: d * bind(_hypot_slope_op, (x, y)), lambda d, out, x, y: d * bind(_hypot_slope_op, (y, x)),
     kinds="f", neutral=1, samples=binary_samples(0.3, 2, -2, -0.3), xla=lambda j, inputs, params, out: j.jnp.hypot(*inputs),
 )  # fmt: skip
 
@@ -962,3 +1009,15 @@ item_op: Op = elementwise(
     xla=_emit_item,
 )
 item_op.batch = lambda size, batched, inputs, params: bind(astype_op, tuple(inputs), params)
+
+
+def widened(x: Any) -> Any:
+    """float16 and other narrow floats as float32, where a count of elements has a place, and so has a sum of many (float16
+    ends at 65504); anything else as it is."""
+    dtype = type_of(x).dtype
+    return astype(x, np.float32) if is_narrow(dtype) else x
+
+
+def is_narrow(dtype: np.dtype[Any]) -> bool:
+    """Whether it is a float dtype narrower than float32."""
+    return dtype.itemsize < 4 and is_inexact(dtype)

@@ -18,7 +18,7 @@ from numpy import ndarray
 from tracegrad.errors import DtypeError, ShapeError
 from tracegrad.op import EVERY, BatchRule, Emission, Op, Params, Sample, TypeRule, VjpRule, Wanted
 from tracegrad.ops.cumulative import product_of_others, without_nan
-from tracegrad.ops.elementwise import astype, share
+from tracegrad.ops.elementwise import astype, is_narrow, share, widened
 from tracegrad.ops.families import (
     cast,
     declare,
@@ -33,6 +33,7 @@ from tracegrad.ops.families import (
 )
 from tracegrad.ops.masks import Mask, Masked
 from tracegrad.ops.shape import broadcast_to_op
+from tracegrad.ops.special import shares_op, times_exp
 from tracegrad.ops.structural import stop_gradient_op
 from tracegrad.trace import Tracer, as_array, bind, bind_constant
 from tracegrad.types import ArrayType, Shape, is_inexact, type_of
@@ -431,6 +432,14 @@ def nanprod(
     return _accumulated(prod_op, np.multiply, a, axis, dtype, keepdims, initial)
 
 
+def _divided(d: Any, count: Any) -> Any:
+    """A tangent or cotangent divided by a count of elements, in its own dtype, whether or not that has the count."""
+    if type(count) is int:
+        return d / count if not is_narrow(d.dtype) else cast(widened(d) / count, d.dtype)
+    wide = widened(d)
+    return cast(wide / cast(count, wide.dtype), d.dtype)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Extremes. Equal extremes share the derivative equally.
 
@@ -467,7 +476,7 @@ def _extreme(name: str, better: np.ufunc, loses: np.ufunc, kinds: str) -> Op:
         shape = shape_of(x)
         winners = math.prod([shape[a] for a in axes]) - bind(sum_op, (lost,), {"axes": axes, "keepdims": True})
         # None wins where `loses` is "differs" and the extreme is NaN.
-        return np.where(lost, 0, d / cast(np.maximum(winners, 1), type_of(d).dtype))
+        return np.where(lost, 0, _divided(d, np.maximum(winners, 1)))
 
     return reduction(
         name,
@@ -737,7 +746,7 @@ def _mean(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
 
 def _mean_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
     (x,) = primals
-    return (_spread(ct / reduced_size(shape_of(x), params["axes"]), x, params),)
+    return (_spread(_divided(ct, reduced_size(shape_of(x), params["axes"])), x, params),)
 
 
 def _mean_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
@@ -787,8 +796,8 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
     axes = normalize_axes(axis, len(shape), "average")
     if weights is None:
         value = np.mean(a, axes, keepdims=keepdims)
-        total: Any = np.full(value.shape, math.prod([shape[i] for i in axes]), value.dtype)[()]
-        return (value, total) if returned else value
+        count = math.prod([shape[i] for i in axes])
+        return (value, np.full(value.shape, count, value.dtype)[()]) if returned else value
     weights = as_array(weights)
     if shape_of(weights) != shape:
         given = axes if axis is None else axis if isinstance(axis, tuple) else (axis,)
@@ -1024,14 +1033,14 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -
 def _logsumexp(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     largest = np.maximum.reduce(x, axes, keepdims=True, initial=-np.inf)
     level = np.where(np.isfinite(largest), largest, 0)
+    terms = np.exp(x - level)
     with np.errstate(divide="ignore"):
-        out = np.log(np.add.reduce(np.exp(x - level), axes, keepdims=True)) + level
+        out = np.log(np.add.reduce(terms, axes, accumulator(terms.dtype), keepdims=True)).astype(terms.dtype) + level
     return out if keepdims else np.reshape(out, reduced_shape(np.shape(x), axes, False))[()]
 
 
 def _scale_logsumexp(d: Any, out: Any, x: Any, axes: tuple[int, ...]) -> Any:
-    # Where all terms are zero (x = -inf) they stay so.
-    return d * np.exp(x - np.where(np.isneginf(out), 0, out))
+    return d * bind(shares_op, (x,), {"axes": axes})
 
 
 def _logsumexp_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
@@ -1042,7 +1051,7 @@ def _logsumexp_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType
     level = j.lax.select(j.lax.is_finite(largest), largest, zeros)
     terms = j.lax.exp(j.lax.sub(x, j.spread(level, x.shape)))
     total = reduced_xla(j, "sum", j.cast(terms, accumulator(out.dtype)), kept)
-    found = j.lax.add(j.lax.log(j.cast(total, out.dtype)), level)
+    found = j.lax.add(j.cast(j.lax.log(total), out.dtype), level)
     return found if params["keepdims"] else j.lax.squeeze(found, params["axes"])
 
 
@@ -1061,8 +1070,16 @@ def logsumexp(
 ) -> Any:
     """`log(sum(b * exp(a)))` over the axes without overflow, as `jax.nn.logsumexp` and `scipy.special.logsumexp`.
 
-    Where all of `a` is -inf so is the result, with derivative zero. With `return_sign` the result is the pair of the
-    logarithm of the absolute value and the sign; without it, a negative sum gives NaN. `where` chooses elements.
+    Args:
+        a: array of real numbers.
+        axis: the axes to sum over; None for all.
+        b: factors of the terms, of a shape that broadcasts to that of `a`; 1 where not given. A factor of zero takes its
+            term out, however large, and has a derivative like any other.
+        keepdims: keep the axes that are summed over, with size 1.
+        return_sign: return `(log(|sum|), sign(sum))`; without it a negative sum gives NaN.
+        where: mask of the entries to include.
+
+    Where all of `a` is -inf so is the result, with derivative zero.
 
     >>> float(logsumexp(np.array([1000.0, 1000.0]))) == 1000 + np.log(2)
     True
@@ -1079,17 +1096,13 @@ def logsumexp(
         return (value, np.where(np.isneginf(value), 0, np.ones((), value.dtype))) if return_sign else value
     a, b = np.broadcast_arrays(a, as_array(b))
     axes = normalize_axes(axis, len(a.shape), "logsumexp")
-    idle = np.equal(b, 0)
-    largest = np.max(np.where(idle, -np.inf, a), axes, keepdims=True, initial=-np.inf)
+    largest = np.max(np.where(np.equal(b, 0), -np.inf, a), axes, keepdims=True, initial=-np.inf)
     level = bind(stop_gradient_op, (np.where(np.isfinite(largest), largest, 0),))
-    above = a - level
     # A term without weight may be larger than all that count: it must not overflow.
-    terms = b * np.exp(np.where(np.logical_and(idle, np.greater(above, 0)), -np.inf, above))
-    total = np.sum(terms, axes, keepdims=True)
-    none = np.equal(total, 0)
-    size = np.abs(total) if return_sign else total
-    value = np.where(none, -np.inf, np.log(np.where(none, 1, size)) + level)
-    sign = np.sign(total)
+    total = np.sum(widened(times_exp(b, a - level)), axes, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = astype(np.log(np.abs(total) if return_sign else total), level.dtype) + level
+    sign = np.sign(astype(total, level.dtype))
     if not keepdims:
         value, sign = [np.reshape(v, reduced_shape(a.shape, axes, False)) for v in (value, sign)]
     return (value, sign) if return_sign else value

@@ -530,17 +530,26 @@ def _sinc(xp: Any, x: Any, order: int) -> Any:
     """The order-th derivative of sin(y) / y at y = pi x, with respect to x.
 
     From sin(y) = y s(y) follows s_n = (sin(y + n pi/2) - n s_{n-1}) / y, whose errors grow like n! / y**n: good for
-    y > n/2. Below, the power series, whose terms there are no larger than exp(n/2).
+    y > n/2. Below, the power series, whose terms there are no larger than exp(n/2). Whole half turns are taken from x, not
+    from y, so that the sine is as good for large x, and exactly zero at its zeros.
     """
     if order == 0:
         return xp.sinc(x)
     x = xp.asarray(x)
-    y = np.pi * x.astype(np.result_type(x.dtype, np.float32))  # the powers are too much for float16
+    x_wide = x.astype(np.result_type(x.dtype, np.float32))  # the powers are too much for float16
+    y = np.pi * x_wide
     near = xp.abs(y) <= max(1.0, order / 2)
     far = xp.where(near, 1, y)
-    result = xp.sin(far) / far
+    halves = xp.rint(2 * xp.real(x_wide))
+    angle = np.pi * (x_wide - 0.5 * halves)
+    turns = halves % 4
+    sine, cosine = xp.sin(angle), xp.cos(angle)
+    quarters = [xp.where(turns == 0, a, xp.where(turns == 1, b, xp.where(turns == 2, -a, -b)))
+                for a, b in ((sine, cosine), (cosine, -sine))]  # fmt: skip
+    quarters += [-q for q in quarters]
+    result = quarters[0] / far
     for n in range(1, order + 1):
-        result = (xp.sin(far + n * (math.pi / 2)) - n * result) / far
+        result = (quarters[n % 4] - n * result) / far
     small = xp.where(near, y, 0)
     # The derivative of y**(2k) (-1)**k / (2k+1)!, summed from the smallest term on.
     series = xp.zeros_like(small)

@@ -16,11 +16,11 @@ import numpy as np
 
 from tracegrad.errors import DtypeError
 from tracegrad.op import Emission, Op, Params, Sample, Wanted
-from tracegrad.ops.elementwise import by_convention, like
-from tracegrad.ops.families import declare, elementwise, normalize_axes, shape_of, ufunc_type
+from tracegrad.ops.elementwise import binary_samples, by_convention, like, sech_squared, widened
+from tracegrad.ops.families import cast, declare, elementwise, normalize_axes, shape_of, ufunc_type
 from tracegrad.ops.masks import Mask
 from tracegrad.trace import SCIPY_FUNCTIONS, bind
-from tracegrad.types import ArrayType, is_inexact, type_of
+from tracegrad.types import PYTHON_SCALARS, ArrayType, is_inexact, type_of
 
 TWO_OVER_SQRT_PI = 2 / math.sqrt(math.pi)
 ONE_OVER_SQRT_TWO_PI = 1 / math.sqrt(2 * math.pi)
@@ -64,7 +64,7 @@ def _logistic(x: Any) -> Any:
 
 
 _logistic_op = elementwise(
-    "logistic", _logistic, lambda d, out, x: d * (out * (1 - out)),
+    "logistic", _logistic, lambda d, out, x: d * (0.25 * sech_squared(0.5 * x)),
     infer=ufunc_type(np.exp), kinds="fc", samples=_values(-3, 3), xla=_emit(lambda j, x: j.lax.logistic(x)),
 )  # fmt: skip
 
@@ -76,6 +76,48 @@ def logistic(x: Any) -> Any:
     [0.0, 0.5, 1.0]
     """
     return bind(_logistic_op, (x,))
+
+
+def _emit_logaddexp(exp: str, unit: float) -> Emission:
+    """`unit` is how much of this logarithm there is in the natural one."""
+
+    def emit(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+        x, y = inputs
+        difference = j.lax.sub(x, y)
+        more = j.lax.log1p(getattr(j.lax, exp)(j.lax.neg(j.lax.abs(difference))))
+        found = j.lax.add(j.lax.max(x, y), more if unit == 1 else j.lax.div(more, like(more, unit)))
+        # NaN, or equal infinities, which are their own sum.
+        return j.lax.select(j.lax.ne(difference, difference), j.lax.add(x, y), found)
+
+    return emit
+
+
+def _share(i: int, base: float) -> Callable[..., Any]:
+    """The partial of logaddexp: the share of the i-th term in the sum, exp(x_i) / (exp(x_0) + exp(x_1)).
+
+    An infinite term that is all of the sum has share 1, and so has each of two, as in JAX.
+    """
+
+    def partial(d: Any, out: Any, *inputs: Any) -> Any:
+        x, other = inputs[i], inputs[1 - i]
+        if True in [type(v) in PYTHON_SCALARS and math.isfinite(v) for v in inputs]:  # which then leaves dtypes alone
+            difference = x - other
+        else:
+            both = np.logical_and(np.equal(x, other), np.isinf(x))
+            difference = np.where(both, math.inf, x - np.where(both, 0, other))
+        return d * logistic(difference if base == math.e else difference * math.log(base))
+
+    return partial
+
+
+logaddexp = elementwise(
+    "logaddexp", np.logaddexp, _share(0, math.e), _share(1, math.e), kinds="f", samples=binary_samples(-2, 2),
+    xla=_emit_logaddexp("exp", 1),
+)  # fmt: skip
+logaddexp2 = elementwise(
+    "logaddexp2", np.logaddexp2, _share(0, 2), _share(1, 2), kinds="f", samples=binary_samples(-2, 2),
+    xla=_emit_logaddexp("exp2", math.log(2)),
+)  # fmt: skip
 
 
 def _softplus(x: Any) -> Any:
@@ -146,6 +188,150 @@ def relu6(x: Any) -> Any:
     [0.0, 2.0, 6.0]
     """
     return bind(_relu6_op, (x,))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The Gaussian error linear unit by tanh: x (1 + tanh(u / 2)) / 2 = x logistic(u), which does not cancel on the left, for
+# u = x (a + b x**2). It is an op with its derivative as another since from |x| = 30 on, where the logistic function has long
+# been 0 or 1, powers of x may overflow.
+
+_GELU_A = 2 * math.sqrt(2 / math.pi)
+_GELU_B = _GELU_A * 0.044715
+
+
+def _gelu_angle(x: Any) -> tuple[Any, Any, Any]:
+    """x within [-30, 30], u, and du / dx."""
+    x = np.minimum(np.maximum(x, -30.0), 30.0)
+    square = np.square(x)
+    return x, x * (_GELU_A + _GELU_B * square), _GELU_A + 3 * _GELU_B * square
+
+
+def _gelu(x: Any) -> Any:
+    x = _as_float(x)
+    return x * _logistic(_gelu_angle(x)[1])
+
+
+def _gelu_slope(x: Any) -> Any:
+    x, angle, slope = _gelu_angle(_as_float(x))
+    e = np.exp(-np.absolute(angle))
+    share = 1 / (1 + e)
+    return np.where(angle >= 0, share, e * share) + x * slope * (e * share * share)
+
+
+def _gelu_slope_partial(d: Any, out: Any, x: Any) -> Any:
+    x, angle, slope = _gelu_angle(x)
+    turn = 2 * slope + x * (6 * _GELU_B * x - np.square(slope) * np.tanh(0.5 * angle))
+    return d * (0.25 * sech_squared(0.5 * angle)) * turn
+
+
+def _emit_gelu(j: Any, x: Any) -> Any:
+    return j.lax.mul(x, j.lax.logistic(_emit_gelu_angle(j, x)[1]))
+
+
+def _emit_gelu_angle(j: Any, x: Any) -> tuple[Any, Any, Any]:
+    x = j.lax.clamp(like(x, -30), x, like(x, 30))
+    square = x * x
+    return x, x * (like(x, _GELU_A) + like(x, _GELU_B) * square), like(x, _GELU_A) + like(x, 3 * _GELU_B) * square
+
+
+def _emit_gelu_slope(j: Any, x: Any) -> Any:
+    x, angle, slope = _emit_gelu_angle(j, x)
+    e = j.lax.exp(-j.lax.abs(angle))
+    share = j.lax.div(like(x, 1), like(x, 1) + e)
+    return j.lax.select(j.lax.ge(angle, like(x, 0)), share, e * share) + x * slope * (e * share * share)
+
+
+_gelu_slope_op = elementwise(
+    "gelu_slope", _gelu_slope, _gelu_slope_partial, infer=ufunc_type(np.exp, False), kinds="f", samples=_values(-3, 3),
+    xla=_emit(_emit_gelu_slope),
+)  # fmt: skip
+_gelu_op = elementwise(
+    "gelu", _gelu, lambda d, out, x: d * bind(_gelu_slope_op, (x,)), infer=ufunc_type(np.exp, False), kinds="f",
+    samples=_values(-3, 3), xla=_emit(_emit_gelu),
+)  # fmt: skip
+
+
+def gelu(x: Any) -> Any:
+    """x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x**3))).
+
+    >>> round(float(gelu(1.0)), 4), float(gelu(1e300)), float(gelu(-1e300))
+    (0.8412, 1e+300, -0.0)
+    """
+    return bind(_gelu_op, (x,))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Algebraic sigmoids and rectifiers, whose derivatives would cancel far out if they were taken term by term.
+
+_soft_sign_op = elementwise(
+    "soft_sign", lambda x: x / (np.absolute(x) + 1), lambda d, out, x: d * np.square(1 / (np.absolute(x) + 1)),
+    infer=ufunc_type(np.exp, False), kinds="f", samples=_values(0.3, 2),
+    xla=_emit(lambda j, x: j.lax.div(x, j.lax.add(j.lax.abs(x), like(x, 1)))),
+)  # fmt: skip
+
+
+def soft_sign(x: Any) -> Any:
+    """x / (|x| + 1).
+
+    >>> soft_sign(np.array([-3.0, 0.0, 1.0])).tolist()
+    [-0.75, 0.0, 0.5]
+    """
+    return bind(_soft_sign_op, (x,))
+
+
+def _branches(xp: Any, x: Any, b: Any) -> tuple[Any, Any, Any, Any]:
+    """What the two functions below choose by, sqrt(x**2 + b), its sum with |x|, and b."""
+    dtype = np.hypot.resolve_dtypes((type_of(x).promotion, type_of(b).promotion, None))[-1]
+    x, b = xp.asarray(x, dtype), xp.asarray(b, dtype)
+    root = xp.hypot(x, xp.sqrt(b))
+    return x >= 0, root, root + xp.abs(x), b
+
+
+def _squareplus(xp: Any, x: Any, b: Any) -> Any:
+    right, _, total, b = _branches(xp, x, b)
+    return xp.where(right, total / 2, b / (2 * xp.where(right, 1, total)))[()]
+
+
+def _squareplus_slope(xp: Any, x: Any, b: Any) -> Any:
+    right, root, total, b = _branches(xp, x, b)
+    return xp.where(right, total / 2, b / (2 * xp.where(right, 1, total)))[()] / root
+
+
+def _root_of_square_plus(x: Any, b: Any) -> Any:
+    return np.hypot(x, np.sqrt(b))
+
+
+def _over_cube(d: Any, x: Any, root: Any) -> Any:
+    root = 1 / root  # XLA would make one division by the cube of three
+    return d * (x * root * root * root)
+
+
+_squareplus_samples = lambda: [Sample((np.array([[-1.5], [2.0]]), np.array([0.3, 1.0, 4.0]))), Sample((0.7, 4.0))]
+_squareplus_slope_op = elementwise(
+    "squareplus_slope",
+    lambda x, b: _squareplus_slope(np, x, b),
+    lambda d, out, x, b: _over_cube(d, 0.5 * b, _root_of_square_plus(x, b)),
+    lambda d, out, x, b: _over_cube(d, -0.25 * x, _root_of_square_plus(x, b)),
+    infer=ufunc_type(np.hypot, False), kinds="f", neutral=1, samples=_squareplus_samples,
+    xla=lambda j, inputs, params, out: _squareplus_slope(j.jnp, *inputs),
+)  # fmt: skip
+_squareplus_op = elementwise(
+    "squareplus",
+    lambda x, b: _squareplus(np, x, b),
+    lambda d, out, x, b: d * bind(_squareplus_slope_op, (x, b)),
+    lambda d, out, x, b: d * 0.25 / _root_of_square_plus(x, b),
+    infer=ufunc_type(np.hypot, False), kinds="f", neutral=1, samples=_squareplus_samples,
+    xla=lambda j, inputs, params, out: _squareplus(j.jnp, *inputs),
+)  # fmt: skip
+
+
+def squareplus(x: Any, b: Any = 4) -> Any:
+    """(x + sqrt(x**2 + b)) / 2 for b >= 0, without overflow of the square and without cancelling.
+
+    >>> squareplus(np.array([0.0, -1e10])).tolist()
+    [1.0, 1e-10]
+    """
+    return bind(_squareplus_op, (x, b))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -362,6 +548,34 @@ def multiply_keeping_zeros(x: Any, y: Any) -> Any:
     return bind(_multiply_keeping_zeros_op, (x, y))
 
 
+# The terms of a weighted sum of exponentials. A weight of zero makes zero of an exponential that overflows, but has that for
+# its own derivative.
+def _times_exp(x: Any, y: Any) -> Any:
+    dtype = np.logaddexp.resolve_dtypes((type_of(x).promotion, type_of(y).promotion, None))[2]
+    x, y = np.asarray(x, dtype), np.asarray(y, dtype)
+    return x * np.exp(np.where(x == 0, 0, y))
+
+
+def _emit_times_exp(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    x, y = j.together(inputs, out)
+    return j.lax.mul(x, j.lax.exp(j.lax.select(j.lax.eq(x, like(x, 0)), x, y)))
+
+
+_times_exp_op = elementwise(
+    "times_exp", _times_exp, lambda d, out, x, y: d * np.exp(y), lambda d, out, x, y: d * out,
+    infer=ufunc_type(np.logaddexp, False), linear=[{0}], kinds="f", samples=binary_samples(-2, 2), neutral=1, xla=_emit_times_exp,
+)  # fmt: skip
+
+
+def times_exp(x: Any, y: Any) -> Any:
+    """`x * exp(y)`, and zero wherever `x` is zero.
+
+    >>> times_exp(np.array([2.0, 0.0]), np.array([0.0, 1e9])).tolist()
+    [2.0, 0.0]
+    """
+    return bind(_times_exp_op, (x, y))
+
+
 def _binary_cross_entropy(x: Any, p: Any) -> Any:
     dtype = np.logaddexp.resolve_dtypes((type_of(x).promotion, type_of(p).promotion, None))[2]
     x, p = np.asarray(x, dtype), np.asarray(p, dtype)
@@ -376,10 +590,16 @@ def _emit_binary_cross_entropy(j: Any, inputs: Sequence[Any], params: Params, ou
     return j.lax.add(_emit_multiply_keeping_zeros(j, [missed, size], params, out), _log1p_exp_minus(j, size))
 
 
+def _binary_cross_entropy_partial(d: Any, out: Any, x: Any, p: Any) -> Any:
+    """logistic(x) - p; where that is near 1 - 1, as the difference of what both lack."""
+    smaller = logistic(-np.absolute(x))
+    return d * np.where(np.greater_equal(x, 0), (1 - p) - smaller, smaller - p)
+
+
 _binary_cross_entropy_op = elementwise(
     "binary_cross_entropy",
     _binary_cross_entropy,
-    lambda d, out, x, p: d * (logistic(x) - p),
+    _binary_cross_entropy_partial,
     lambda d, out, x, p: -d * x,
     infer=ufunc_type(np.logaddexp),
     kinds="f",
@@ -406,41 +626,42 @@ def _float_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     return ArrayType(t.shape, np.exp.resolve_dtypes((t.dtype, None))[1])
 
 
-def _shifted(x: Any, axes: tuple[int, ...]) -> Any:
-    """x minus its largest, so that exp cannot overflow. NaN where all is -inf, as in jax."""
+def _shifted(x: Any, axes: tuple[int, ...]) -> tuple[Any, np.dtype[Any]]:
+    """x minus its largest, so that exp cannot overflow, and the dtype of the result. NaN where all is -inf, as in jax."""
     x = _as_float(x)
     with np.errstate(invalid="ignore", over="ignore"):
-        return x - np.maximum.reduce(x, axes, keepdims=True, initial=-np.inf)
+        return widened(x - np.maximum.reduce(x, axes, keepdims=True, initial=-np.inf)), x.dtype
 
 
 def _softmax(x: Any, axes: tuple[int, ...]) -> Any:
-    e = np.exp(_shifted(x, axes))
-    return e / np.add.reduce(e, axes, keepdims=True)
+    shifted, dtype = _shifted(x, axes)
+    e = np.exp(shifted)
+    return (e / np.add.reduce(e, axes, keepdims=True)).astype(dtype, copy=False)
 
 
 def _log_softmax(x: Any, axes: tuple[int, ...]) -> Any:
-    shifted = _shifted(x, axes)
-    return shifted - np.log(np.add.reduce(np.exp(shifted), axes, keepdims=True))
+    shifted, dtype = _shifted(x, axes)
+    return (shifted - np.log(np.add.reduce(np.exp(shifted), axes, keepdims=True))).astype(dtype, copy=False)
 
 
 def _emit_softmax(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
     e = j.lax.exp(_emit_shifted(j, inputs, params, out))
-    return j.lax.div(e, _emit_total(j, e, params))
+    return j.cast(j.lax.div(e, _emit_total(j, e, params)), out.dtype)
 
 
 def _emit_log_softmax(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
     shifted = _emit_shifted(j, inputs, params, out)
-    return j.lax.sub(shifted, j.lax.log(_emit_total(j, j.lax.exp(shifted), params)))
+    return j.cast(j.lax.sub(shifted, j.lax.log(_emit_total(j, j.lax.exp(shifted), params))), out.dtype)
 
 
 def _emit_shifted(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
     x, axes = j.cast(inputs[0], out.dtype), params["axes"]
-    return j.lax.sub(x, _beside(j, j.lax.reduce_max(x, axes), x.shape, axes))
+    shifted = j.lax.sub(x, _beside(j, j.lax.reduce_max(x, axes), x.shape, axes))
+    return j.cast(shifted, np.result_type(out.dtype, np.float32))  # float16 is summed in more
 
 
 def _emit_total(j: Any, x: Any, params: Params) -> Any:
-    wide = j.cast(x, np.result_type(x.dtype, np.float32))  # float16 is summed in more
-    return _beside(j, j.cast(j.lax.reduce_sum(wide, params["axes"]), x.dtype), x.shape, params["axes"])
+    return _beside(j, j.lax.reduce_sum(x, params["axes"]), x.shape, params["axes"])
 
 
 def _beside(j: Any, x: Any, shape: tuple[int, ...], axes: tuple[int, ...]) -> Any:
@@ -449,7 +670,34 @@ def _beside(j: Any, x: Any, shape: tuple[int, ...], axes: tuple[int, ...]) -> An
 
 
 def _total(d: Any, params: Params) -> Any:
-    return np.add.reduce(d, params["axes"], keepdims=True)
+    return np.add.reduce(widened(d), params["axes"], keepdims=True)
+
+
+# An entry with almost all of the probability has a derivative that is almost zero: a difference of two numbers near each
+# other, by the formulas, but a sum of what the other entries have. At most one entry has more than half.
+
+
+def _softmax_tangent(t: Any, out: Any, params: Params) -> Any:
+    """out * (t - sum(out * t)), a map that is its own transpose. It does not change where a constant is added to t, so that
+    t may be counted from the entry that has more than half."""
+    t = t - _total(np.where(np.greater(out, 0.5), t, 0), params)
+    return cast(out * (t - _total(out * t, params)), type_of(out).dtype)
+
+
+def _log_softmax_tangent(t: Any, out: Any, params: Params) -> Any:
+    """t - sum(softmax * t), likewise."""
+    t = t - _total(np.where(np.greater(out, _LOG_HALF), t, 0), params)
+    return cast(t - _total(np.exp(out) * t, params), type_of(out).dtype)
+
+
+def _log_softmax_cotangent(ct: Any, out: Any, params: Params) -> Any:
+    """ct - softmax * sum(ct). All entries of that together are zero, so that one is what the others lack."""
+    largest = np.greater(out, _LOG_HALF)
+    found = ct - np.exp(out) * _total(ct, params)
+    return cast(np.where(largest, -_total(np.where(largest, 0, found), params), found), type_of(out).dtype)
+
+
+_LOG_HALF = math.log(0.5)
 
 
 def _over_axes(
@@ -487,15 +735,32 @@ _softmax_op = _over_axes(
     "softmax",
     _softmax,
     _emit_softmax,
-    lambda t, out, params: out * (t - _total(out * t, params)),
-    lambda ct, out, params: out * (ct - _total(out * ct, params)),
+    _softmax_tangent,
+    _softmax_tangent,
 )
+
+
+def _shares(x: Any, axes: tuple[int, ...]) -> Any:
+    x = _as_float(x)
+    largest = np.maximum.reduce(x, axes, keepdims=True, initial=-np.inf)
+    e = np.exp(widened(x - np.where(np.isneginf(largest), 0, largest)))
+    total = np.add.reduce(e, axes, keepdims=True)
+    return (e / np.where(total == 0, 1, total)).astype(x.dtype, copy=False)[()]
+
+
+def _emit_shares(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    found = _emit_softmax(j, inputs, params, out)
+    return j.lax.select(j.lax.eq(inputs[0], like(found, -math.inf)), j.lax.full_like(found, 0), found)
+
+
+# Those of a sum's terms in their sum: softmax, but zero where all of x is -inf. It is the derivative of logsumexp.
+shares_op = _over_axes("shares", _shares, _emit_shares, _softmax_tangent, _softmax_tangent)
 _log_softmax_op = _over_axes(
     "log_softmax",
     _log_softmax,
     _emit_log_softmax,
-    lambda t, out, params: t - _total(np.exp(out) * t, params),
-    lambda ct, out, params: ct - np.exp(out) * _total(ct, params),
+    _log_softmax_tangent,
+    _log_softmax_cotangent,
 )
 
 

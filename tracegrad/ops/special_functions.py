@@ -19,6 +19,7 @@ from tracegrad.errors import DifferentiationError, DtypeError, at, user_source
 from tracegrad.op import Op, Params, Sample
 from tracegrad.ops.elementwise import unary_samples
 from tracegrad.ops.families import broadcast_shapes, elementwise
+from tracegrad.ops.special import multiply_keeping_zeros
 from tracegrad.trace import SCIPY_FUNCTIONS, as_array, bind
 from tracegrad.types import ArrayType, type_of
 
@@ -235,16 +236,52 @@ def _emit_igamma(j: Any, a: Any, x: Any, order: int) -> Any:
     return jnp.where(usual, total, edge)
 
 
+def _falling(x: Any, count: int) -> Any:
+    """x (x - 1) (x - 2) ..., of so many factors."""
+    return math.prod([x - i for i in range(count)])
+
+
+def _vanishing(xp: Any, factor: Any, exponent: Any) -> Any:
+    """factor * exp(exponent), and zero where the factor is, also where the exponent is infinite or NaN."""
+    return xp.where(factor == 0, 0, factor * xp.exp(exponent))
+
+
+def _gamma_density(xp: Any, xlogy: Callable[..., Any], lgamma: Callable[..., Any], a: Any, x: Any, fall: int) -> Any:
+    found = _vanishing(xp, _falling(a - 1, fall), xlogy(a - 1 - fall, x) - x - lgamma(a))
+    return xp.where((a > 0) & (x >= 0), found, xp.nan)
+
+
+def _xlogy(j: Any, x: Any, y: Any) -> Any:
+    return j.jnp.where(x == 0, 0, x * j.lax.log(y))
+
+
+# x**(a-1-n) exp(-x) / Gamma(a-n), which for n = 0 is dP/dx. As the derivative of one in x is the next less itself, all
+# derivatives have their values at x = 0 too, where quotients by x would have none.
+gamma_density_op: Op = _special(
+    "gamma_density",
+    lambda s, a, x, fall: _gamma_density(np, s.xlogy, s.gammaln, a, x, fall),
+    lambda d, out, a, x, fall: d * multiply_keeping_zeros(out, np.log(x) - digamma(a - fall)),
+    lambda d, out, a, x, fall: d * (gamma_density(a, x, fall + 1) - out),
+    samples=lambda: [*_two_samples(fall=0)(), *_two_samples(fall=2)()],
+    xla=lambda j, a, x, fall: _gamma_density(j.jnp, functools.partial(_xlogy, j), j.lax.lgamma, a, x, fall),
+)
+
+
+def gamma_density(a: Any, x: Any, fall: int = 0) -> Any:
+    """The density of the gamma distribution at x, or the n-th step of its derivatives in x."""
+    return _apply(gamma_density_op, a, x, fall=fall)
+
+
 def _igamma_density(a: Any, x: Any, order: int) -> Any:
     """The derivative of order `order` in a of x**(a-1) exp(-x) / Gamma(a), which is dP/dx."""
-    density = np.exp((a - 1) * np.log(x) - x - lgamma(a))
+    if order == 0:
+        return gamma_density(a, x)
     slopes = [np.log(x) - digamma(a), *[-polygamma(j, a) for j in range(1, order)]][:order]
-    return density * _bell(slopes)
+    return multiply_keeping_zeros(gamma_density(a, x), _bell(slopes))
 
 
-def _two_samples(order: int) -> Callable[[], Iterable[Sample]]:
+def _two_samples(**params: int) -> Callable[[], Iterable[Sample]]:
     def samples() -> Iterable[Sample]:
-        params = {"order": order} if order >= 0 else {}
         rng = np.random.default_rng(0)
         yield Sample((rng.uniform(0.5, 3, (2, 3)), rng.uniform(0.5, 4, (2, 3))), params)
         yield Sample((rng.uniform(0.5, 3, 2), 1.5), params)
@@ -257,7 +294,7 @@ igamma_op: Op = _special(
     _igamma,
     lambda d, out, a, x, order: d * _apply(igamma_op, a, x, order=order + 1),
     lambda d, out, a, x, order: d * _igamma_density(a, x, order),
-    samples=lambda: [*_two_samples(0)(), *_two_samples(2)()],
+    samples=lambda: [*_two_samples(order=0)(), *_two_samples(order=2)()],
     xla=_emit_igamma,
 )
 igammac_op = _special(
@@ -265,7 +302,7 @@ igammac_op = _special(
     lambda s, a, x: s.gammaincc(a, x),
     lambda d, out, a, x: -d * igamma_grad_a(a, x),
     lambda d, out, a, x: -d * _igamma_density(a, x, 0),
-    samples=_two_samples(-1),
+    samples=_two_samples(),
     xla=lambda j, a, x: j.lax.igammac(a, x),
 )
 
@@ -304,9 +341,48 @@ def random_gamma_grad(a: Any, sample: Any) -> Any:
 # The incomplete beta function.
 
 
-def _beta_density(d: Any, out: Any, a: Any, b: Any, x: Any) -> Any:
+def _beta_density(
+    xp: Any, xlogy: Any, xlog1py: Any, lgamma: Any, a: Any, b: Any, x: Any, fall: int, fall_b: int
+) -> Any:
+    factor = _falling(a - 1, fall) * _falling(b - 1, fall_b)
     norm = lgamma(a) + lgamma(b) - lgamma(a + b)
-    return d * np.exp((a - 1) * np.log(x) + (b - 1) * np.log1p(-x) - norm)
+    found = _vanishing(xp, factor, xlogy(a - 1 - fall, x) + xlog1py(b - 1 - fall_b, -x) - norm)
+    return xp.where((a > 0) & (b > 0) & (x >= 0) & (x <= 1), found, xp.nan)
+
+
+def _emit_beta_density(j: Any, a: Any, b: Any, x: Any, **falls: int) -> Any:
+    xlog1py = lambda x, y: j.jnp.where(x == 0, 0, x * j.lax.log1p(y))
+    return _beta_density(j.jnp, functools.partial(_xlogy, j), xlog1py, j.lax.lgamma, a, b, x, **falls)
+
+
+def _beta_density_samples() -> Iterable[Sample]:
+    rng = np.random.default_rng(0)
+    for fall, fall_b in [(0, 0), (1, 2)]:
+        inputs = (rng.uniform(0.5, 3, (2, 3)), rng.uniform(0.5, 3, 3), rng.uniform(0.2, 0.8, (2, 1)))
+        yield Sample(inputs, {"fall": fall, "fall_b": fall_b})
+
+
+# x**(a-1-n) (1-x)**(b-1-m) (a-1) ... (a-n) (b-1) ... (b-m) / B(a, b): as for the gamma distribution, at both ends.
+beta_density_op: Op = _special(
+    "beta_density",
+    lambda s, a, b, x, **falls: _beta_density(np, s.xlogy, s.xlog1py, s.gammaln, a, b, x, **falls),
+    lambda d, out, a, b, x, fall, fall_b: (
+        d * multiply_keeping_zeros(out, np.log(x) - digamma(a - fall) + digamma(a + b))
+    ),
+    lambda d, out, a, b, x, fall, fall_b: (
+        d * multiply_keeping_zeros(out, np.log1p(-x) - digamma(b - fall_b) + digamma(a + b))
+    ),
+    lambda d, out, a, b, x, fall, fall_b: (
+        d * (beta_density(a, b, x, fall + 1, fall_b) - beta_density(a, b, x, fall, fall_b + 1))
+    ),
+    samples=_beta_density_samples,
+    xla=_emit_beta_density,
+)
+
+
+def beta_density(a: Any, b: Any, x: Any, fall: int = 0, fall_b: int = 0) -> Any:
+    """The density of the beta distribution at x, or a step of its derivatives in x."""
+    return _apply(beta_density_op, a, b, x, fall=fall, fall_b=fall_b)
 
 
 def _beta_samples() -> Iterable[Sample]:
@@ -317,7 +393,7 @@ def _beta_samples() -> Iterable[Sample]:
 betainc_op = _special(
     "betainc",
     lambda s, a, b, x: s.betainc(a, b, x),
-    _beta_density,
+    lambda d, out, a, b, x: d * beta_density(a, b, x),
     samples=_beta_samples,
     xla=lambda j, a, b, x: j.lax.betainc(a, b, x),
     without=["a", "b"],
@@ -334,22 +410,48 @@ def betainc(a: Any, b: Any, x: Any) -> Any:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Modified Bessel functions of the first kind, times exp(-|x|). The op has every order n, so that the derivative
-# I_n' = (I_{n-1} + I_{n+1}) / 2 (DLMF 10.29.1) needs no division by x.
+# Modified Bessel functions of the first kind, times exp(-|x|). The op has every order n and, as `rise`, every derivative in
+# |x|. Near zero that is I_n' = (I_{n-1} + I_{n+1}) / 2 (DLMF 10.29.1), which needs no division by x, less I_n. Far out this
+# cancels, and the series in 1 / x is differentiated term by term (DLMF 10.40.1).
+
+_TERMS = 30
 
 
-def _scaled_bessel(s: Any, x: Any, order: int) -> Any:
+def _bessel_slope(xp: Any, value: Callable[[Any, int], Any], x: Any, order: int, rise: int) -> Any:
+    """A derivative of exp(-|x|) I_n(x), by `value` that has these functions themselves."""
+    size = xp.abs(x)
+    is_far = size >= 30 + 2 * order * order
+    near = [value(xp.where(is_far, 1, size), abs(n)) for n in range(order - rise, order + rise + 1)]
+    for _ in range(rise):
+        near = [0.5 * (below + above) - n for below, n, above in zip(near, near[1:], near[2:], strict=False)]
+    y = 1 / xp.where(is_far, size, 1)
+    factors = [(-1.0) ** rise * math.prod([0.5 + i for i in range(rise)]) / math.sqrt(2 * math.pi)]
+    for i in range(1, _TERMS):
+        step = ((2 * i - 1) ** 2 - 4 * order * order) / (8 * i)
+        factors.append(factors[-1] * step * (i - 0.5 + rise) / (i - 0.5))
+    far = factors[-1]
+    for factor in factors[-2::-1]:
+        far = far * y + factor
+    found = xp.where(is_far, far * y**rise * xp.sqrt(y), near[0])
+    return found if (order + rise) % 2 == 0 else xp.sign(x) * found
+
+
+def _scaled_bessel(s: Any, x: Any, order: int, rise: int) -> Any:
+    if rise:
+        return _bessel_slope(np, lambda x, n: _scaled_bessel(s, x, n, 0), x, order, rise)
     return s.i0e(x) if order == 0 else s.i1e(x) if order == 1 else s.ive(order, x)
 
 
 _MOST_RATIOS = 10_000
 
 
-def _emit_scaled_bessel(j: Any, x: Any, order: int) -> Any:
+def _emit_scaled_bessel(j: Any, x: Any, order: int, rise: int) -> Any:
     """Beyond jax's orders by the ratios r_k = I_{k+1} / I_k = 1 / (2 (k+1) / x + r_{k+1}), which are found downwards: each
     step makes the error of the first one less. That starts as a bound of it (D. E. Amos, "Computation of modified Bessel
     functions and their ratios", Math. Comp. 28 (1974), eq. 9)."""
     jnp, lax = j.jnp, j.lax
+    if rise:
+        return _bessel_slope(jnp, lambda x, n: _emit_scaled_bessel(j, x, n, 0), x, order, rise)
     if order < 2:
         return lax.bessel_i1e(x) if order else lax.bessel_i0e(x)
     size = jnp.abs(x)
@@ -370,19 +472,18 @@ def _emit_scaled_bessel(j: Any, x: Any, order: int) -> Any:
     return jnp.where(usual, found, jnp.where(x == x, 0, x))
 
 
-def _bessel_partial(d: Any, out: Any, x: Any, order: int) -> Any:
-    below, above = [_apply(scaled_bessel_op, x, order=n) for n in (abs(order - 1), order + 1)]
-    return d * (0.5 * (below + above) - np.sign(x) * out)
-
-
 def _bessel_samples() -> Iterable[Sample]:
-    for order in (0, 1, 3):
+    for order, rise in [(0, 0), (1, 0), (3, 0), (0, 1), (2, 2)]:
         for s in unary_samples(-2, 2)():
-            yield Sample(s.inputs, {"order": order})
+            yield Sample(s.inputs, {"order": order, "rise": rise})
 
 
 scaled_bessel_op: Op = _special(
-    "scaled_bessel_i", _scaled_bessel, _bessel_partial, samples=_bessel_samples, xla=_emit_scaled_bessel
+    "scaled_bessel_i",
+    _scaled_bessel,
+    lambda d, out, x, order, rise: d * _apply(scaled_bessel_op, x, order=order, rise=rise + 1),
+    samples=_bessel_samples,
+    xla=_emit_scaled_bessel,
 )
 
 
@@ -392,7 +493,7 @@ def bessel_i0e(x: Any) -> Any:
     >>> float(bessel_i0e(0.0))
     1.0
     """
-    return _apply(scaled_bessel_op, x, order=0)
+    return _apply(scaled_bessel_op, x, order=0, rise=0)
 
 
 def bessel_i1e(x: Any) -> Any:
@@ -401,7 +502,7 @@ def bessel_i1e(x: Any) -> Any:
     >>> float(bessel_i1e(0.0))
     0.0
     """
-    return _apply(scaled_bessel_op, x, order=1)
+    return _apply(scaled_bessel_op, x, order=1, rise=0)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
