@@ -27,7 +27,7 @@ from tracegrad.axes import OF_JAX, Axis, lookup, state, unbound
 from tracegrad.errors import ShapeError, at, user_source
 from tracegrad.jax_arrays import xla
 from tracegrad.op import CollectiveRule, Emission, Op, Params, TypeRule, Wanted
-from tracegrad.ops.elementwise import astype
+from tracegrad.ops.elementwise import astype, is_narrow, widened
 from tracegrad.ops.families import declare, linear, normalize_axis
 from tracegrad.ops.structural import same_type
 from tracegrad.trace import Tracer, arrays_of, bind, out_of_boxes
@@ -210,8 +210,8 @@ def _extreme(name: str, reduce: Callable[..., Any], loses: np.ufunc) -> Op:
 
     def share(x: Any, index: Any, out: Any, params: Params) -> Any:
         """Each example's part in the extreme."""
-        wins = astype(np.logical_not(loses(x, out)), type_of(x).dtype)
-        return wins / bind(psum_op, (wins, index), params)
+        wins = astype(np.logical_not(loses(x, out)), type_of(widened(x)).dtype)
+        return astype(wins / bind(psum_op, (wins, index), params), type_of(x).dtype)
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
         x, index = primals
@@ -311,7 +311,12 @@ def pmean(x: Any, axis_name: Any, *, axis_index_groups: Any = None) -> Any:
     [-1.0, 1.0]
     """
     axes = _axes(axis_name, "pmean", axis_index_groups)
-    return _of_leaves("pmean", lambda leaf: np.true_divide(_sum_over(leaf, axes), _count(axes)), x)
+
+    def mean(leaf: Any) -> Any:
+        found = np.true_divide(_sum_over(widened(leaf), axes), _count(axes))
+        return astype(found, type_of(leaf).dtype) if is_narrow(type_of(leaf).dtype) else found
+
+    return _of_leaves("pmean", mean, x)
 
 
 def _extreme_over(op: Op, x: Any, axes: Sequence[Axis]) -> Any:

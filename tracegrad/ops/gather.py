@@ -318,8 +318,8 @@ def _extreme_at(name: str, better: np.ufunc) -> Op:
         """Whether the element kept its value, which updates have it, and one over how many these are together."""
         dtype = type_of(out).dtype
         kept, won = np.equal(x, out), np.equal(astype(v, dtype), _read(out, arrays))
-        # None has it where it is NaN.
-        return kept, won, 1 / np.maximum(astype(kept, dtype) + _added(astype(won, dtype), arrays, x.shape), 1)
+        count = astype(kept, np.int64) + _added(astype(won, np.int64), arrays, x.shape)
+        return kept, won, astype(1 / np.maximum(count, 1), dtype)  # none has it where it is NaN
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
         (x, v, *arrays), (tx, tv, *_) = primals, tangents
