@@ -309,7 +309,7 @@ CASES: dict[str, Case] = {
 # Their derivatives are constants, or are exact where they are not zero; or are no more than arithmetic of what is given.
 EXACT = {
     "absolute", "add", "astype", "by_convention", "clamp", "complex", "conjugate", "copysign", "deg2rad",
-    "degrees", "fabs", "fmax", "fmin", "fmod", "heaviside", "imag", "ldexp", "maximum", "minimum", "multiply",
+    "degrees", "fabs", "fmax", "fmin", "fmod", "heaviside", "imag", "item", "ldexp", "maximum", "minimum", "multiply",
     "multiply_keeping_zeros", "negative", "nextafter", "positive", "rad2deg", "radians", "real",
     "reduce_precision", "relu", "relu6", "remainder", "safe_sqrt", "subtract", "times_exp", "where",
 }  # fmt: skip

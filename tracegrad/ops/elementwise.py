@@ -604,7 +604,7 @@ def _emit_sech_squared(j: Any, inputs: Sequence[Any], params: Params, out: Any) 
 
 _sech_squared_op = elementwise(
     "sech_squared", _sech_squared, lambda d, out, x: d * out * (-2 * np.tanh(x)),
-    infer=ufunc_type(np.tanh, False), fresh=True, samples=unary_samples(-2, 2), spell=_spelled_sech_squared,
+    infer=ufunc_type(np.tanh), fresh=True, samples=unary_samples(-2, 2), spell=_spelled_sech_squared,
     xla=_emit_sech_squared,
 )  # fmt: skip
 
@@ -619,7 +619,7 @@ tanh = elementwise("tanh", np.tanh, lambda d, out, x: d * sech_squared(x), sampl
 # 1 - x**2, as a product near its zeros, with a derivative that does not cancel near that of its own.
 _one_minus_square_op = elementwise(
     "one_minus_square", lambda x: np.subtract(1, x) * np.add(1, x), lambda d, out, x: -2 * d * x,
-    infer=ufunc_type(np.sqrt, False), fresh=True, samples=unary_samples(-2, 2),
+    infer=ufunc_type(np.sqrt), fresh=True, samples=unary_samples(-2, 2),
     xla=lambda j, inputs, params, out: j.lax.mul(*[f(like(out, 1), j.cast(inputs[0], out.dtype)) for f in (j.lax.sub, j.lax.add)]),
 )  # fmt: skip
 
@@ -716,7 +716,7 @@ def _hypot_slope_partials() -> tuple[Callable[..., Any], Callable[..., Any]]:
 
 _hypot_slope_op: Op = elementwise(
     "hypot_slope", lambda x, y: _hypot_slope(np, x, y), *_hypot_slope_partials(),
-    infer=ufunc_type(np.hypot, False), fresh=True, kinds="f", neutral=1, samples=binary_samples(0.3, 2, -2, -0.3),
+    infer=ufunc_type(np.hypot), fresh=True, kinds="f", neutral=1, samples=binary_samples(0.3, 2, -2, -0.3),
     xla=lambda j, inputs, params, out: _hypot_slope(j.jnp, *inputs),
 )  # fmt: skip
 hypot = elementwise(

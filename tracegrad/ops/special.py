@@ -242,11 +242,11 @@ def _emit_gelu_slope(j: Any, x: Any) -> Any:
 
 
 _gelu_slope_op = elementwise(
-    "gelu_slope", _gelu_slope, _gelu_slope_partial, infer=ufunc_type(np.exp, False), kinds="f", samples=_values(-3, 3),
+    "gelu_slope", _gelu_slope, _gelu_slope_partial, infer=ufunc_type(np.exp), kinds="f", samples=_values(-3, 3),
     xla=_emit(_emit_gelu_slope),
 )  # fmt: skip
 _gelu_op = elementwise(
-    "gelu", _gelu, lambda d, out, x: d * bind(_gelu_slope_op, (x,)), infer=ufunc_type(np.exp, False), kinds="f",
+    "gelu", _gelu, lambda d, out, x: d * bind(_gelu_slope_op, (x,)), infer=ufunc_type(np.exp), kinds="f",
     samples=_values(-3, 3), xla=_emit(_emit_gelu),
 )  # fmt: skip
 
@@ -265,7 +265,7 @@ def gelu(x: Any) -> Any:
 
 _soft_sign_op = elementwise(
     "soft_sign", lambda x: x / (np.absolute(x) + 1), lambda d, out, x: d * np.square(1 / (np.absolute(x) + 1)),
-    infer=ufunc_type(np.exp, False), kinds="f", samples=_values(0.3, 2),
+    infer=ufunc_type(np.exp), kinds="f", samples=_values(0.3, 2),
     xla=_emit(lambda j, x: j.lax.div(x, j.lax.add(j.lax.abs(x), like(x, 1)))),
 )  # fmt: skip
 
@@ -312,7 +312,7 @@ _squareplus_slope_op = elementwise(
     lambda x, b: _squareplus_slope(np, x, b),
     lambda d, out, x, b: _over_cube(d, 0.5 * b, _root_of_square_plus(x, b)),
     lambda d, out, x, b: _over_cube(d, -0.25 * x, _root_of_square_plus(x, b)),
-    infer=ufunc_type(np.hypot, False), kinds="f", neutral=1, samples=_squareplus_samples,
+    infer=ufunc_type(np.hypot), kinds="f", neutral=1, samples=_squareplus_samples,
     xla=lambda j, inputs, params, out: _squareplus_slope(j.jnp, *inputs),
 )  # fmt: skip
 _squareplus_op = elementwise(
@@ -320,7 +320,7 @@ _squareplus_op = elementwise(
     lambda x, b: _squareplus(np, x, b),
     lambda d, out, x, b: d * bind(_squareplus_slope_op, (x, b)),
     lambda d, out, x, b: d * 0.25 / _root_of_square_plus(x, b),
-    infer=ufunc_type(np.hypot, False), kinds="f", neutral=1, samples=_squareplus_samples,
+    infer=ufunc_type(np.hypot), kinds="f", neutral=1, samples=_squareplus_samples,
     xla=lambda j, inputs, params, out: _squareplus(j.jnp, *inputs),
 )  # fmt: skip
 
@@ -563,7 +563,7 @@ def _emit_times_exp(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> 
 
 _times_exp_op = elementwise(
     "times_exp", _times_exp, lambda d, out, x, y: d * np.exp(y), lambda d, out, x, y: d * out,
-    infer=ufunc_type(np.logaddexp, False), linear=[{0}], kinds="f", samples=binary_samples(-2, 2), neutral=1, xla=_emit_times_exp,
+    infer=ufunc_type(np.logaddexp), linear=[{0}], kinds="f", samples=binary_samples(-2, 2), neutral=1, xla=_emit_times_exp,
 )  # fmt: skip
 
 
