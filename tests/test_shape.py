@@ -369,3 +369,11 @@ def test_errors(function: Callable[[Any], Any], error: type[Exception], text: st
 def test_error_names_the_line() -> None:
     with pytest.raises(ShapeError, match=r"test_shape.py:\d+ \(in <lambda>\)"):
         tg.grad(lambda x: np.sum(np.concatenate([x, np.ones((1, 2))])))(np.ones((2, 3)))
+
+
+def test_a_stack_of_several_shapes_is_refused_as_numpy_refuses_it() -> None:
+    """Their elements may fit together all the same, once they have an axis more: (3, 2) and (1, 2) along axis 0."""
+    for one, two in ((np.ones((3, 2)), np.ones((1, 2))), (np.ones((2, 0)), np.ones((1, 0))), (np.ones(3), np.ones(()))):
+        for f in (lambda x: np.stack([x, two]), tg.jit(lambda x: np.stack([x, two]))):
+            with pytest.raises(ValueError, match="must have the same shape"):
+                tg.vjp(f, one)

@@ -178,10 +178,10 @@ split_op = Op(
 
 def _stack(*arrays: Any, axis: int) -> Any:
     """np.stack, without the half of its time that goes into checking."""
+    shape = np.shape(arrays[0])
     for x in arrays:
-        if type(x) is not np.ndarray:
-            return np.array(arrays) if np.ndim(x) == 0 else np.stack(arrays, axis)
-    shape = arrays[0].shape
+        if type(x) is not np.ndarray or x.shape != shape:
+            return np.array(arrays) if all([np.ndim(x) == 0 for x in arrays]) else np.stack(arrays, axis)
     shape = (*shape[:axis], 1, *shape[axis:])
     return np.concatenate([x.reshape(shape) for x in arrays], axis)
 
