@@ -483,3 +483,10 @@ def test_a_step_computes_in_memory_made_before() -> None:
     made = [line.split("#")[0].split(";")[0].strip() for line in step.source.split("\n") if "  # test_loops" in line]
     targets = [line[:-1].split(", ")[-1] for line in made]
     assert targets == ["spare0", "spare1", "d", "c", "e", "out0", "out1"], step.source
+
+
+def test_a_length_that_is_no_int() -> None:
+    with pytest.raises(
+        TypeError, match=r"lax.scan at \S+test_loops.py.*length, the number of steps, must be an int, got 2.5"
+    ):
+        tg.lax.scan(lambda c, e: (c, None), 0.0, None, length=2.5)  # type: ignore[arg-type]

@@ -4,6 +4,9 @@ A tree is a dict, list, tuple, namedtuple, None, OrderedDict, defaultdict or reg
 everything else is a leaf. Names, order of leaves (dict keys sorted) and None as a tree without leaves are as in
 `jax.tree_util`. `tg.tree.map`, `tg.tree.leaves` and their kin are the aliases at the end of the file.
 
+A dict keeps the order of its keys on the way through: `unflatten` and all that builds on it (every transform's call of
+its function) put it together in the order in which it came. Structures compare without it, and leaves stand by sorted keys.
+
 Inside, a structure is a nest of plain tuples, `(type, data, *children)` with None for a leaf, so that comparing and
 hashing structures, which every call of a jitted function does, never leaves C.
 """
@@ -112,9 +115,21 @@ def _named(names: Iterable[str], children: Iterable[Any]) -> list[tuple[GetAttrK
     return [(GetAttrKey(name), child) for name, child in zip(names, children, strict=True)]
 
 
-def _sorted_keys(mapping: dict[Any, Any]) -> list[Any]:
+class _Keys(tuple[Any, ...]):
+    """The sorted keys of a dict that has them in another order, which does not count where they are compared."""
+
+    order: tuple[Any, ...]
+
+
+def _sorted_keys(mapping: dict[Any, Any]) -> tuple[Any, ...]:
+    order = tuple(mapping)
     try:
-        return sorted(mapping)
+        keys = tuple(sorted(order))
+        if keys == order:
+            return keys
+        found = _Keys(keys)
+        found.order = order
+        return found
     except Exception as why:
         raise _Fault(
             f"its keys cannot be sorted: {_clip(list(mapping))} ({why}). Leaves stand in the order of their sorted"
@@ -122,8 +137,17 @@ def _sorted_keys(mapping: dict[Any, Any]) -> list[Any]:
         ) from None
 
 
-def _keyed_mapping(d: dict[Any, Any], keys: Iterable[Any]) -> _Apart:
-    keys = tuple(keys)
+def _in_order(keys: tuple[Any, ...]) -> tuple[Any, ...]:
+    return keys.order if type(keys) is _Keys else keys
+
+
+def _dict_of(keys: tuple[Any, ...], values: Iterable[Any]) -> dict[Any, Any]:
+    """The dict of sorted keys and their values, in the order in which it was taken apart."""
+    found = dict(zip(keys, values, strict=True))
+    return {k: found[k] for k in keys.order} if type(keys) is _Keys else found
+
+
+def _keyed_mapping(d: dict[Any, Any], keys: tuple[Any, ...]) -> _Apart:
     return [(DictKey(k), d[k]) for k in keys], keys
 
 
@@ -200,7 +224,7 @@ def _take_apart(x: Any, cls: type, leaves: list[Any], is_leaf: IsLeaf | None) ->
     if cls is tuple or cls is list:
         children, data = x, None
     elif cls is dict:
-        data = tuple(_sorted_keys(x))
+        data = _sorted_keys(x)
         children = [x[k] for k in data]
     else:
         children, data = _checked(cls, _KINDS[cls].flatten(x))
@@ -247,7 +271,7 @@ def _put_together(spec: _Spec, leaves: Iterator[Any]) -> Any:
     if cls is list:
         return children
     if cls is dict:
-        return dict(zip(spec[1], children))  # noqa: B905 - as many of the one as of the other, by construction
+        return _dict_of(spec[1], children)
     if (node := _KINDS[cls]) is None:  # the structure was unpickled where its type is unknown
         raise TypeError(f"{_name(cls)} is no tree node in this process; first import the module that registers it")
     return node.unflatten(spec[1], tuple(children))
@@ -315,6 +339,15 @@ def _equal(a: Any, b: Any) -> bool:
             f"the aux data of two tree nodes cannot be compared ({why}). Aux data (meta_fields) must be hashable and"
             " compare to a bool: an array there belongs among the children (data_fields)."
         ) from None
+
+
+def _add_details(spec: tuple[Any, ...], found: list[Any]) -> None:
+    cls, data = spec[:2]
+    if data is not None:
+        found.append((data[0], _in_order(data[1])) if cls is defaultdict else _in_order(data))
+    for child in spec[2:]:
+        if child is not None:
+            _add_details(child, found)
 
 
 # -- How structures are shown
@@ -418,8 +451,20 @@ class PyTreeDef:
         return [PyTreeDef(child, _count(child)[0]) for child in (self._spec or ())[2:]]
 
     def node_data(self) -> tuple[type, Any] | None:
-        """The root's type and what it needs besides its children (of a dict the keys); None for a leaf."""
+        """The root's type and what it needs besides its children (of a dict the sorted keys); None for a leaf."""
         return None if self._spec is None else self._spec[:2]
+
+    def keys_in_order(self) -> tuple[Any, ...]:
+        """The keys of a dict at the root, in the order in which they stood."""
+        return () if self._spec is None else _in_order(self._spec[1])
+
+    def details(self) -> list[Any]:
+        """What each node needs besides its children, where that is anything, the keys of dicts in the order in which they
+        stood. Structures that compare equal have as many, but may differ here: by that order, and by 1, 1.0 and True."""
+        found: list[Any] = []
+        if self._spec is not None:
+            _add_details(self._spec, found)
+        return found
 
     def __eq__(self, other: object) -> bool:
         return _equal(self._spec, other._spec) if isinstance(other, PyTreeDef) else NotImplemented
@@ -747,17 +792,17 @@ _REGISTERED: dict[type, _Node] = {
     list: _Node(lambda xs: (xs, None), lambda _, xs: list(xs), _keyed_sequence),
     dict: _Node(
         _without_keys(lambda d: _keyed_mapping(d, _sorted_keys(d))),
-        lambda keys, xs: dict(zip(keys, xs, strict=True)),
+        _dict_of,
         lambda d: _keyed_mapping(d, _sorted_keys(d)),
     ),
     OrderedDict: _Node(
         lambda d: (d.values(), tuple(d)),
         lambda keys, xs: OrderedDict(zip(keys, xs, strict=True)),
-        lambda d: _keyed_mapping(d, d),
+        lambda d: _keyed_mapping(d, tuple(d)),
     ),
     defaultdict: _Node(
         _without_keys(_keyed_defaultdict),
-        lambda data, xs: defaultdict(data[0], zip(data[1], xs, strict=True)),
+        lambda data, xs: defaultdict(data[0], _dict_of(data[1], xs)),
         _keyed_defaultdict,
     ),
 }

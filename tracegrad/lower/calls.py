@@ -41,7 +41,8 @@ def display(structure: PyTreeDef, leaves: Sequence[str]) -> str:
         cls, data = node
         children = [shown(child) for child in part.children()]
         if cls is dict:
-            return f"{{{', '.join([f'{k!r}: {c}' for k, c in zip(data, children, strict=True)])}}}"
+            items = dict(zip(data, children, strict=True))
+            return f"{{{', '.join([f'{k!r}: {items[k]}' for k in part.keys_in_order()])}}}"
         if cls is list:
             return f"[{', '.join(children)}]"
         return f"({''.join([c + ', ' for c in children])})" if cls is tuple else "None"
@@ -50,8 +51,9 @@ def display(structure: PyTreeDef, leaves: Sequence[str]) -> str:
 
 
 def matcher(structure: PyTreeDef, leaves: Sequence[Any]) -> Matcher | None:
-    """A test for calls like one with these arrays and Python numbers for leaves; None if it is not to be had."""
-    if not is_plain(structure):
+    """A test for calls like one with these arrays and Python numbers for leaves; None if it is not to be had. Dicts have
+    their keys in the same order, and these are strings, so that equal ones are the same."""
+    if not is_plain(structure) or not all([type(k) is str for keys in structure.details() for k in keys]):
         return None
     if not all([x.dtype.isnative if type(x) is ndarray else type(x) in PYTHON_SCALARS for x in leaves]):
         return None
@@ -81,14 +83,21 @@ def matcher(structure: PyTreeDef, leaves: Sequence[Any]) -> Matcher | None:
         if cls is type(None):
             test(f"{value} is not None")
             return
-        test(f"type({value}) is not {cls.__name__} or len({value}) != {len(children)}")
         parts = [f"v{taken + i}" for i in range(len(children))]
         taken += len(children)
         if cls is dict:
-            for name, key in zip(parts, data, strict=True):
-                lines.append(f"    {name} = {value}.get({key!r})")
-        elif parts:
-            lines.append(f"    {', '.join(parts)}, = {value}")
+            keys = part.keys_in_order()
+            name = f"keys{len(namespace)}"
+            namespace[name] = [*keys]
+            test(f"type({value}) is not dict or [*{value}] != {name}")
+            if parts:
+                lines.append(f"    {', '.join(parts)}, = {value}.values()")
+            places = dict(zip(keys, parts, strict=True))
+            parts = [places[key] for key in data]
+        else:
+            test(f"type({value}) is not {cls.__name__} or len({value}) != {len(children)}")
+            if parts:
+                lines.append(f"    {', '.join(parts)}, = {value}")
         for child, name in zip(children, parts, strict=True):
             take(child, name)
 

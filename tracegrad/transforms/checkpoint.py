@@ -35,7 +35,7 @@ from tracegrad.transforms.call import (
     top_trace,
 )
 from tracegrad.transforms.checkpoint_policies import Policy
-from tracegrad.transforms.jit import Jitted
+from tracegrad.transforms.jit import Jitted, static_positions
 from tracegrad.types import type_of
 
 
@@ -237,8 +237,7 @@ def checkpoint(
         )
     require_callable(fun, "checkpoint")
     how = _asked(policy, memory, prevent_cse)
-    numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
-    traced = Jitted(fun, numbers, (), False, "checkpoint")
+    traced = Jitted(fun, static_positions(fun, static_argnums, "checkpoint"), (), False, "checkpoint")
 
     @accepting_jax
     @wraps(fun)

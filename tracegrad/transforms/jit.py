@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
+import operator
 import os
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from numpy import ndarray
@@ -23,6 +23,7 @@ from tracegrad.jax_arrays import is_jax_tracer, xla
 from tracegrad.lower.calls import Matcher, matcher
 from tracegrad.lower.numpy import lower
 from tracegrad.ops.structural import to_xla_op
+from tracegrad.static import exact, frozen
 from tracegrad.trace import (
     Tracer,
     arrays_of,
@@ -138,7 +139,7 @@ class Jitted:
         if self._static_argnums or self._static_argnames:
             fun, args, kwargs, static = self._without_static(args, kwargs)
         leaves, in_tree = tree.tree_flatten((args, kwargs) if kwargs else args)
-        signature: list[Any] = [in_tree, static, bool(kwargs), state.bound]
+        signature: list[Any] = [in_tree, static, bool(kwargs), state.bound, exact(in_tree.details())]
         for x in leaves:
             kind = type(x)
             if kind is ndarray:
@@ -148,7 +149,7 @@ class Jitted:
                 signature.append(kind)
             else:
                 leaves = arrays_of(leaves, self._names(args, kwargs, static))
-                signature[4:] = [type_of(x) for x in leaves]
+                signature[5:] = [type_of(x) for x in leaves]
                 break
         key = tuple(signature)
         with self._lock:
@@ -214,6 +215,8 @@ class Jitted:
             return f"a static argument: {clip(repr(key[1]))}, before {clip(repr(before[1]))}"
         if before[3] != key[3]:
             return f"the named axes around the call: {key[3]}, before {before[3]}"
+        if before[4] != key[4]:
+            return "the arguments' keys or static fields, which come in another order or are of other types"
         changed = [
             f"{name(i)}: {new}, before {old}"
             for i, (new, old) in enumerate(zip(types, old_types, strict=True))
@@ -221,21 +224,26 @@ class Jitted:
         ]
         return "; ".join(changed) or "a signature that had been dropped from the cache"
 
+    @functools.cached_property
+    def _static_places(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """The positions and the names of the static arguments, each of them both where a parameter has both."""
+        parameters = _parameters(self._fun)
+        order = [p.name for p in parameters]
+        count = len(_positional(parameters))
+        open_ended = not parameters or any([p.kind is p.VAR_POSITIONAL for p in parameters])
+        numbers = [i if open_ended else i % count for i in self._static_argnums]
+        names = [
+            order[i] for i in numbers if 0 <= i < count and parameters[i].kind is not inspect.Parameter.POSITIONAL_ONLY
+        ]
+        numbers += [order.index(n) for n in self._static_argnames if n in order[:count]]
+        return tuple(dict.fromkeys(numbers)), tuple(dict.fromkeys([*self._static_argnames, *names]))
+
     def _without_static(self, args: Any, kwargs: Any) -> Any:
         """The function of the other arguments, those arguments, and what stands for the values of the static ones."""
         count = len(args)
-        fixed = {}
-        for i in self._static_argnums:
-            if -count <= i < count:
-                fixed[i % count] = args[i]
-        named = {n: kwargs[n] for n in self._static_argnames if n in kwargs}
-        try:
-            parameters = list(inspect.signature(self._fun).parameters)
-        except (TypeError, ValueError):
-            parameters = []
-        for n in self._static_argnames:
-            if n in parameters and parameters.index(n) < count:
-                fixed[parameters.index(n)] = args[parameters.index(n)]
+        numbers, names = self._static_places
+        fixed = {i % count: args[i] for i in numbers if -count <= i < count}
+        named = {n: kwargs[n] for n in names if n in kwargs}
         fun = self._fun
 
         def of_the_others(*others: Any, **keywords: Any) -> Any:
@@ -425,28 +433,63 @@ def _jitted_on_xla(*args: Any) -> JittedOnXla:
     return JittedOnXla(*args[:-1], options=args[-1])
 
 
-def frozen(x: Any, transform: str = "jit") -> Any:
-    """Something hashable that is equal for static arguments of equal value: of lists, dicts, sets, dataclasses and
-    arrays too, which are not hashable themselves."""
-    kind = type(x)
-    if isinstance(x, ndarray):
-        return kind, x.dtype.str, x.shape, x.tobytes()
-    if isinstance(x, list | tuple):
-        return (kind, *[frozen(item, transform) for item in x])
-    if isinstance(x, dict):
-        return (kind, *[(frozen(k, transform), frozen(v, transform)) for k, v in x.items()])
-    if isinstance(x, set | frozenset):
-        return kind, frozenset([frozen(item, transform) for item in x])
-    if dataclasses.is_dataclass(x) and not isinstance(x, type):
-        return (kind, *[frozen(getattr(x, f.name), transform) for f in dataclasses.fields(x)])
+def _parameters(fun: Any, follow_wrapped: bool = True) -> list[inspect.Parameter]:
+    """The parameters of a function, none where nothing is known of them."""
     try:
-        hash(x)
+        return list(inspect.signature(fun, follow_wrapped=follow_wrapped).parameters.values())
+    except (TypeError, ValueError):
+        return []
+
+
+def _positional(parameters: Sequence[inspect.Parameter]) -> list[inspect.Parameter]:
+    return [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+def _argument_numbers(given: Any, option: str, transform: str) -> tuple[int, ...]:
+    try:
+        return tuple([operator.index(i) for i in (given if isinstance(given, Iterable) else (given,))])
     except TypeError:
         raise TypeError(
-            f"a static argument of {transform}{at(user_source())} must be hashable, or made of lists, dicts, sets, dataclasses "
-            f"and arrays; got {clip(repr(x))} of type {kind.__name__}"
+            f"{transform}{at(user_source())}: {option} must be an int or a sequence of ints, the positions of arguments, got "
+            f"{clip(repr(given))}" + ("; names go into static_argnames" if isinstance(given, str) else "")
         ) from None
-    return kind, x
+
+
+def static_positions(fun: Any, static_argnums: Any, transform: str = "jit") -> tuple[int, ...]:
+    """`static_argnums` as a tuple of positions that the function has."""
+    numbers = _argument_numbers(static_argnums, "static_argnums", transform)
+    parameters = _parameters(fun)
+    found = [p.name for p in _positional(parameters)]
+    if parameters and not any([p.kind is p.VAR_POSITIONAL for p in parameters]):
+        for i in numbers:
+            if not -len(found) <= i < len(found):
+                raise ValueError(
+                    f"{transform}{at(user_source())}: static_argnums={clip(repr(static_argnums))}, but {described(fun)} has no "
+                    f"positional parameter {i}; those that it has are numbered from 0: {', '.join(found) or 'none'}"
+                )
+    return numbers
+
+
+def _static_names(fun: Any, static_argnames: Any) -> tuple[str, ...]:
+    """`static_argnames` as a tuple of names that the function takes."""
+    is_several = isinstance(static_argnames, Iterable) and not isinstance(static_argnames, str)
+    names = tuple(static_argnames) if is_several else (static_argnames,)
+    if not all([isinstance(n, str) for n in names]):
+        raise TypeError(
+            f"jit{at(user_source())}: static_argnames must be a string or a sequence of strings, the names of arguments, got "
+            f"{clip(repr(static_argnames))}; positions go into static_argnums"
+        )
+    # A wrapper that shows the signature of what it wraps may take more.
+    parameters = _parameters(fun) + _parameters(fun, follow_wrapped=False)
+    if parameters and not any([p.kind is p.VAR_KEYWORD for p in parameters]):
+        known = list(dict.fromkeys([p.name for p in parameters]))
+        for n in names:
+            if n not in known:
+                raise ValueError(
+                    f"jit{at(user_source())}: static_argnames={static_argnames!r}, but {described(fun)} has no parameter "
+                    f"{n!r}; its parameters are {', '.join(known)}"
+                )
+    return names
 
 
 def jit(
@@ -505,9 +548,9 @@ def jit(
     if chosen not in ("numpy", "xla"):
         where = f"TRACEGRAD_BACKEND={chosen}" if backend is None else f"backend={chosen!r}"
         raise ValueError(f"jit{at(user_source())}: there is no backend of {where}; write 'numpy' or 'xla'")
-    numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
-    names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
-    donated = (donate_argnums,) if isinstance(donate_argnums, int) else tuple(donate_argnums)
+    numbers = static_positions(fun, static_argnums)
+    names = _static_names(fun, static_argnames)
+    donated = _argument_numbers(donate_argnums, "donate_argnums", "jit")
     options: dict[str, Any] = {"donate_argnums": donated}
     if in_shardings is not None:
         options["in_shardings"] = in_shardings

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.errors import ShapeError, at, described, name_of, require_callable, user_source
+from tracegrad.errors import ShapeError, at, clip, described, name_of, require_callable, user_source
 from tracegrad.graph import Graph, apply_op, evaluate, trace_graph
 from tracegrad.lower.steps import loop_step
 from tracegrad.op import Op, Params, Wanted
@@ -93,7 +93,15 @@ def scan(
 
 def _length(found: Sequence[Any], elements: Sequence[Any], length: int | None) -> int:
     """The number of steps, on which all must agree."""
-    steps = None if length is None else operator.index(length)
+    try:
+        steps = None if length is None else operator.index(length)
+    except TypeError as error:
+        if isinstance(length, Tracer):
+            raise  # whose own error says more
+        raise TypeError(
+            f"lax.scan{at(user_source())}: length, the number of steps, must be an int, got {clip(repr(length))} of type "
+            f"{type(length).__name__}; write int(n)"
+        ) from error
     for (path, _), x in zip(found, elements, strict=True):
         t = type_of(x)
         if not t.shape:
