@@ -22,6 +22,7 @@ from tracegrad.trace import (
     bind,
     capturing,
     hidden_behind,
+    is_boxed,
     out_of_boxes,
     require_plain,
     tracer_inputs,
@@ -209,6 +210,10 @@ def interpret(graph: Graph, inputs: Sequence[Any], apply: Callable[[Op, tuple[An
     last = last_uses(graph)
     env: dict[Var, Any] = dict(zip(graph.inputs, inputs, strict=True))
     env.update(graph.consts)
+    # A program that is being made and will be run again must read arrays that are constants of this Graph anew each time.
+    into = state.trace
+    if into is not None and into.lasting and any(map(_is_traced, env.values())):
+        env = {v: into.constant(x) if type(x) is np.ndarray else x for v, x in env.items()}
     outer = replay.cell
     cell: list[Any] = [None]
     replay.cell = cell
@@ -225,6 +230,12 @@ def interpret(graph: Graph, inputs: Sequence[Any], apply: Callable[[Op, tuple[An
     finally:
         replay.cell = outer
     return [env[a] if isinstance(a, Var) else a.value for a in graph.outputs]
+
+
+def _is_traced(x: Any) -> bool:
+    """Whether a value that flows along a graph, or the batch in its place, belongs to a trace that records."""
+    x = x if type(x) is Tracer else getattr(x, "value", None)
+    return type(x) is Tracer and not is_boxed(x)
 
 
 def last_uses(graph: Graph) -> dict[int, list[Var]]:
@@ -290,11 +301,13 @@ def trace_graph(
     names: Callable[[int], str] | None = None,
     abstract: bool = False,
     captures: bool = False,
+    lasting: bool = False,
 ) -> Graph:
     """The Graph of a function from flat arrays to a flat sequence of arrays.
 
     `inputs` are arrays, whose values ride along, or ArrayTypes, for a trace of types only (all of one kind; without any,
-    `abstract` decides). With `captures` what is done to tracers from outside is part of the Graph, too.
+    `abstract` decides). With `captures` what is done to tracers from outside is part of the Graph, too. One that is
+    `lasting`, or made for one that is, will be run more than once.
     """
     abstract = abstract or (bool(inputs) and type(inputs[0]) is ArrayType)
     user_function = function if user_function is None else user_function
@@ -302,6 +315,7 @@ def trace_graph(
     if names is not None:
         trace.names = names
     outer = state.trace
+    trace.lasting = lasting or (outer is not None and outer.lasting)
     thread = threading.get_ident()
     captor = capturing.get(thread)
     if abstract:

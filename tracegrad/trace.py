@@ -28,7 +28,7 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad import tree
-from tracegrad.axes import Axis
+from tracegrad.axes import Axis, state
 from tracegrad.errors import (
     CALL_ERRORS,
     ConcretizationTypeError,
@@ -86,6 +86,7 @@ class Trace:
 
     abstract = False
     for_graph = False  # whether the equations will be evaluated anew, not just differentiated
+    lasting = False  # whether that Graph will be run again, when arrays that the function closed over may have changed
     linear = False  # whether they must be linear in the inputs, so that all of them depend on these
     reverse = False  # whether `backward` will walk them
     names: Callable[[int], str] | None = None
@@ -110,14 +111,15 @@ class Trace:
         self.eqns: list[Equation] = []
         self.record: Callable[[Equation], None] = self.eqns.append
 
-    def kept(self, array: np.ndarray[Any, Any], op: Op) -> np.ndarray[Any, Any]:
+    def kept(self, array: np.ndarray[Any, Any], op: Op, beside: Any = None) -> np.ndarray[Any, Any]:
         """A constant that a derivative will need, safe from the traced function's writing into it later on, which would
         silently change the result: a copy of a small one; a large one is read-only until the trace ends, and so is
-        every constant of a Graph, in which one array should be one constant."""
+        every constant of a Graph, in which one array should be one constant. What is done to it and to `beside`, if that
+        is a tracer, is recorded further down: where a Graph is being made, the array itself is a constant of that."""
         if not self.for_graph:
-            if not op.keeps_inputs:
+            if not op.keeps_inputs or (type(beside) is Tracer and in_graph(beside)):
                 return array
-            if array.nbytes <= _SMALL:
+            if array.nbytes <= _SMALL or (state.trace is not None and state.trace.lasting):
                 return array.copy()
         if self.locked is None:
             self.locked = {}
@@ -139,6 +141,17 @@ class Trace:
         else:
             holding = False
         locked[id(array)] = array, holding
+
+    def apply_to_constant(self, op: Op, x: Any, params: Params) -> Tracer:
+        """Record, in a trace of types, an op on a plain value, which is then run whenever the Graph is."""
+        found: Any = op.infer([type_of(x)], params)
+        out = Tracer(self, None, user_source(), found)
+        self.record((op, (x,), (x,), params, out, ()))
+        return out
+
+    def constant(self, x: Any) -> Tracer:
+        """A plain value as one of this trace of types."""
+        return self.apply_to_constant(OPS["broadcast_to"], x, {"shape": np.shape(x)})
 
     def finish(self) -> list[Equation]:
         """Stop recording and hand over the equations; from here on every use of a tracer is a leak.
@@ -248,13 +261,13 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
                     nested = type(value) is Tracer or type(y.value) is Tracer
             elif type(y) in _DIRECT:
                 trace = x.origin
-                values = (value, trace.kept(y, op) if type(y) is ndarray else y)
+                values = (value, trace.kept(y, op, value) if type(y) is ndarray else y)
                 wanted = _FIRST
                 nested = type(value) is Tracer
         elif type(y) is Tracer and type(x) in _DIRECT:
             trace = y.origin
             value = y.value
-            values = (trace.kept(x, op) if type(x) is ndarray else x, value)
+            values = (trace.kept(x, op, value) if type(x) is ndarray else x, value)
             wanted = _SECOND
             nested = type(value) is Tracer
     if trace is None:
@@ -274,13 +287,12 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
         if is_plain and trace.executes and not boxing.depth:  # jax arrays as the user has them
             return unboxed(_execute(op, inputs, params, user_source()))
         wanted = tuple([i for i, x in enumerate(inputs) if type(x) is Tracer and x.origin is trace])
-        values = [
-            (x.value if x.origin is trace else x)
-            if type(x) is Tracer
-            else (trace.kept(x, op) if type(x) is ndarray else x)
-            for x in inputs
-        ]
+        values = [x.value if type(x) is Tracer and x.origin is trace else x for x in inputs]
         nested = contains_tracer(values)
+        beside = next((v for v in values if type(v) is Tracer and in_graph(v)), None) if nested else None
+        values = [
+            v if i in wanted or type(v) is not ndarray else trace.kept(v, op, beside) for i, v in enumerate(values)
+        ]
 
     if capturing and (captor := captor_of(trace)) is not None:
         for x in inputs:
@@ -332,7 +344,7 @@ class _OnJax(Trace):
     abstract = True
     executes = True
 
-    def kept(self, array: np.ndarray[Any, Any], op: Op) -> np.ndarray[Any, Any]:
+    def kept(self, array: np.ndarray[Any, Any], op: Op, beside: Any = None) -> np.ndarray[Any, Any]:
         return array
 
     def described(self) -> str:
@@ -473,15 +485,37 @@ def captor_of(trace: Trace) -> Trace | None:
 def bind_constant(op: Op, x: Any, params: Params, beside: Any) -> Any:
     """Apply an op to a plain value in the trace of types that is at work on the tracer `beside`, if there is one: its
     Graph has then the op, and not an array that is the result."""
-    while type(beside) is Tracer:
-        trace = beside.origin
+    trace = _trace_of_types(beside)
+    return bind(op, (x,), params) if trace is None else trace.apply_to_constant(op, x, params)
+
+
+def _trace_of_types(x: Any) -> Trace | None:
+    """The trace of types that is at work on a tracer, if there is one that makes a Graph."""
+    while type(x) is Tracer:
+        trace = x.origin
         if trace.abstract and not (trace.linear or trace.executes or trace.ended):
-            found: Any = op.infer([type_of(x)], params)
-            out = Tracer(trace, None, user_source(), found)
-            trace.record((op, (x,), (x,), params, out, ()))
-            return out
-        beside = beside.value
-    return bind(op, (x,), params)
+            return trace
+        x = x.value
+    return None
+
+
+def in_graph(x: Any) -> bool:
+    """Whether a value is traced for a Graph, which has to hold for other values too."""
+    while type(x) is Tracer:
+        if x.origin.for_graph:
+            return True
+        x = x.value
+    return False
+
+
+def lifted(x: Any, beside: Sequence[Any]) -> Any:
+    """A plain value (a cotangent to start from) as a constant of the Graph that is being made of what it stands beside,
+    if that will be run again: what a rule makes of it and of an array from outside is then recorded, and not computed
+    once and for all. Else the value as it is."""
+    if type(x) is Tracer or state.trace is None or not state.trace.lasting:
+        return x
+    trace = next((found for y in beside if (found := _trace_of_types(y)) is not None), None)
+    return x if trace is None else trace.constant(x)
 
 
 def are_python(values: Sequence[Any]) -> bool:

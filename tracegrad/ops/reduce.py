@@ -247,6 +247,8 @@ def _spread(ct: Any, x: Any, params: Params) -> Any:
     shape = shape_of(x)
     if type(x) is Tracer and isinstance(ct, np.generic):
         return bind_constant(broadcast_to_op, ct, {"shape": shape}, beside=x)
+    if type(ct) is Tracer and not ct.shape:
+        return bind(broadcast_to_op, (ct,), {"shape": shape})
     return np.broadcast_to(expand_reduced(ct, shape, params["axes"], params["keepdims"]), shape)
 
 

@@ -23,6 +23,7 @@ from tracegrad.trace import (
     bind,
     boxing,
     is_boxed,
+    lifted,
     named_after,
     output_name,
     parameter_name,
@@ -175,6 +176,8 @@ def own_arrays(results: list[Any], like: Sequence[Any] = (), given: Sequence[Any
     other nor with what was given. For None, in a derivative, a zero of the type of what is in its place in `like`."""
     seen = set(map(id, given))
     in_boxes = boxing.depth > 0
+    if state.trace is not None:
+        results = [lifted(r, (*like, *given)) if type(r) is np.ndarray else r for r in results]
     for i, r in enumerate(results):
         if type(r) is np.ndarray:
             if r.base is not None or id(r) in seen or not r.flags.writeable:

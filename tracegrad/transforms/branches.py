@@ -37,6 +37,7 @@ from tracegrad.trace import (
     arrays_of,
     bind,
     captor_of,
+    in_graph,
     leaf_names,
     output_name,
     plain_value,
@@ -329,20 +330,11 @@ def _apply(inputs: tuple[Any, ...], params: Params) -> Sequence[Any]:
 
 
 def _apply_rows(inputs: tuple[Any, ...], params: Params) -> Sequence[Any]:
-    if any([type(x) is Tracer for x in inputs]) and not any(map(_in_graph, inputs)):
+    if any([type(x) is Tracer for x in inputs]) and not any(map(in_graph, inputs)):
         index = _known(inputs[0], "switch")
         if index is not None:
             return _by_rows(index, inputs[1:], params["branches"], params["batched"])
     return _recorded(switch_rows_op, inputs, params)
-
-
-def _in_graph(x: Any) -> bool:
-    """Whether a Graph is being made, which has to hold for other choices too."""
-    while type(x) is Tracer:
-        if x.origin.for_graph:
-            return True
-        x = x.value
-    return False
 
 
 def _by_rows(index: Any, operands: Sequence[Any], graphs: Graphs, batched: Sequence[bool]) -> list[Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.axes import state
 from tracegrad.errors import (
     DifferentiationError,
     DtypeError,
@@ -40,6 +41,7 @@ from tracegrad.trace import (
     in_boxes,
     kind_of,
     leaf_names,
+    lifted,
     named_after,
     tracer_inputs,
     unboxed,
@@ -159,6 +161,7 @@ def _gradient(
                 value = out.value
             else:
                 value, seed = _scalar_output(out, trace, transform, holomorphic)
+                seed = lifted(seed, (value,))
             eqns = trace.finish()
             cotangents = {} if seed is None else backward(eqns, {id(out): seed})
         except _HoldsJaxArray:
@@ -394,10 +397,11 @@ def vjp_as(
     )
     out = tree.tree_unflatten(out_tree, _lowered(outputs, trace, keep=True))
     out_types = [type_of(o) for o in outputs]
+    beside = [o.value for o in outputs if type(o) is Tracer]
 
     @accepting_jax
     def vjp_fun(cotangent: Any) -> tuple[Any, ...]:
-        cts = _matching(cotangent, out_tree, out_types, transform, "cotangent", "output")
+        cts = _matching(cotangent, out_tree, out_types, transform, "cotangent", "output", beside)
         found = pull_back(trace, eqns, inputs, outputs, cts)
         return tree.tree_unflatten(in_tree, own_arrays(found, inputs, cts))
 
@@ -433,7 +437,7 @@ def _trace_call(
         outputs = [_output(o, of) for o in outputs]
         eqns = trace.finish()
         if keep:
-            eqns = with_own_constants(eqns)
+            eqns = with_own_constants(trace, eqns)
     except (ValueError, TypeError) as error:
         if (hidden := hidden_behind(error)) is not None:
             raise hidden from None
@@ -451,9 +455,16 @@ def _output(out: Any, fun: Any) -> Any:
 
 
 def _matching(
-    given: Any, expected_tree: Any, types: Sequence[ArrayType], transform: str, what: str, of: str
+    given: Any,
+    expected_tree: Any,
+    types: Sequence[ArrayType],
+    transform: str,
+    what: str,
+    of: str,
+    beside: Sequence[Any] = (),
 ) -> list[Any]:
-    """Flatten tangents or cotangents and check each against the type of what it belongs to; float0 becomes None."""
+    """Flatten tangents or cotangents and check each against the type of what it belongs to; float0 becomes None. They are
+    constants of the Graph that is being made of the values `beside`, if one is (`lifted`)."""
     leaves, given_tree = tree.tree_flatten(given)
     if given_tree != expected_tree:
         raise ShapeError(
@@ -473,7 +484,7 @@ def _matching(
             and is_inexact(expected.dtype)
             and not found.weak
         ):
-            checked.append(x)
+            checked.append(lifted(x, beside))
             continue
         if not is_inexact(expected.dtype):
             if found.dtype != float0 and not (type(x) is not Tracer and not np.any(x)):
@@ -495,7 +506,7 @@ def _matching(
                 f"{transform}{at(user_source())}: {what}{path(i)} is {found}, but {of}{path(i)} is {expected}; write "
                 + (".real" if found.dtype.kind == "c" != expected.dtype.kind else f".astype({expected.dtype.name!r})")
             )
-        checked.append(expected.dtype.type(x) if type(x) in PYTHON_SCALARS else x)
+        checked.append(lifted(expected.dtype.type(x) if type(x) in PYTHON_SCALARS else x, beside))
     return checked
 
 
@@ -546,7 +557,8 @@ def jvp_as(
     trace, eqns, inputs, outputs, in_tree, out_tree, aux = _trace_call(
         transform, fun, tuple(primals), has_aux, False, of
     )
-    given = _matching(tuple(tangents), in_tree, [x.type for x in inputs], transform, "tangents", "primals")
+    beside = [x.value for x in (*inputs, *outputs) if type(x) is Tracer]
+    given = _matching(tuple(tangents), in_tree, [x.type for x in inputs], transform, "tangents", "primals", beside)
     out = tree.tree_unflatten(out_tree, _lowered(outputs, trace))
     tangent = tree.tree_unflatten(out_tree, own_arrays(_push(trace, eqns, inputs, outputs, given), outputs, given))
     return (out, tangent, aux) if has_aux else (out, tangent)
@@ -592,10 +604,11 @@ def linearize_as(
     types = [x.type for x in inputs]
     active = [i for i, t in enumerate(types) if is_inexact(t.dtype)]
     graph = _linear_graph(trace, eqns, inputs, outputs, active, fun)
+    beside = [x.value for x in (*inputs, *outputs) if type(x) is Tracer]
 
     @accepting_jax
     def jvp_fun(*tangents: Any) -> Any:
-        given = _matching(tangents, in_tree, types, transform, "tangents", "primals")
+        given = _matching(tangents, in_tree, types, transform, "tangents", "primals", beside)
         results = evaluate(graph, [given[i] for i in active])
         return tree.tree_unflatten(out_tree, own_arrays(results, outputs, [*given, *graph.consts.values()]))
 
@@ -651,7 +664,10 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
         inputs = tracer_inputs(trace, types)
         outputs, out_tree = tree.tree_flatten(fun(*tree.tree_unflatten(in_tree, inputs)))
         outputs = [_output(o, fun) for o in outputs]
-        eqns = with_own_constants(trace.finish())
+        eqns = trace.finish()
+        # In a program that is being made, and will be run again, they are constants of that.
+        if state.trace is None or not state.trace.lasting:
+            eqns = with_own_constants(trace, eqns)
     except (ValueError, TypeError) as error:
         if (hidden := hidden_behind(error)) is not None:
             raise hidden from None
@@ -661,10 +677,11 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
     require_linear(eqns)
     require_no_offset(eqns, [o.value if type(o) is Tracer and o.origin is not trace else o for o in outputs])
     out_types = [type_of(o) for o in outputs]
+    beside = [x for eqn in eqns for x in eqn[1] if type(x) is Tracer and x.origin is not trace]
 
     @accepting_jax
     def transposed(cotangent: Any) -> tuple[Any, ...]:
-        cts = _matching(cotangent, out_tree, out_types, "linear_transpose", "cotangent", "output")
+        cts = _matching(cotangent, out_tree, out_types, "linear_transpose", "cotangent", "output", beside)
         found = pull_back(trace, eqns, inputs, outputs, cts)
         return tree.tree_unflatten(in_tree, own_arrays(found, inputs, cts))
 

@@ -11,7 +11,7 @@ from tracegrad import tree
 from tracegrad.axes import entered, state
 from tracegrad.errors import DtypeError, at, described, require_callable, user_source
 from tracegrad.graph import Graph, trace_graph
-from tracegrad.trace import Tracer, accepting_jax, arrays_of, leaf_names, named_after
+from tracegrad.trace import Tracer, accepting_jax, arrays_of, leaf_names, lifted, named_after
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.differentiate import (
     Argnums,
@@ -76,9 +76,10 @@ def _basis(types: Sequence[ArrayType]) -> list[Any]:
     return parts
 
 
-def _rows(graph: Graph, types: Sequence[ArrayType]) -> list[Any]:
-    """The linear graph applied to every basis element: for each output, an array of shape (total inputs, *output)."""
-    basis = _basis(types)
+def _rows(graph: Graph, types: Sequence[ArrayType], beside: Sequence[Any]) -> list[Any]:
+    """The linear graph applied to every basis element: for each output, an array of shape (total inputs, *output). It
+    was made at the arrays `beside`, which may be traced."""
+    basis = [lifted(x, beside) for x in _basis(types)]
     total = sum([t.size for t in types])
     with entered(state.bound):
         return [with_batch(r, total) for r in batch_graph(graph, total, basis, [True] * len(basis))]
@@ -128,7 +129,7 @@ def _jacfwd(
         leaves = arrays_of(leaves, names)
         _check_inputs(leaves, names, transform, holomorphic)
         out, push, *aux = linearize_as(transform, partial, primals, has_aux, of, positions)
-        out_tree = tree.tree_structure(out)
+        out_leaves, out_tree = tree.tree_flatten(out)
         _check_outputs(out, of, transform, holomorphic)
         types = [strong(type_of(x)) for x in leaves]
         graph = trace_graph(
@@ -137,7 +138,7 @@ def _jacfwd(
             transform=transform,
             user_function=of,
         )
-        rows = [_cut(np.moveaxis(r, 0, -1), types, -1) for r in _rows(graph, types)]
+        rows = [_cut(np.moveaxis(r, 0, -1), types, -1) for r in _rows(graph, types, (*leaves, *out_leaves))]
         result = tree.tree_unflatten(out_tree, [_argument_tree(in_tree, r, argnums) for r in rows])
         return (result, aux[0]) if has_aux else result
 
@@ -191,7 +192,7 @@ def _jacrev(
             user_function=of,
         )
         # For each argument leaf, one array over all output elements; cut by output, then regrouped output first.
-        columns = [_cut(r, types, 0) for r in _rows(graph, types)]
+        columns = [_cut(r, types, 0) for r in _rows(graph, types, (*leaves, *out_leaves))]
         rows = [_argument_tree(in_tree, [c[i] for c in columns], argnums) for i in range(len(types))]
         result = tree.tree_unflatten(out_tree, rows)
         return (result, aux[0]) if has_aux else result

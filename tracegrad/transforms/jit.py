@@ -179,8 +179,9 @@ class Jitted:
             outputs, out_tree = tree.tree_flatten(out)
             return arrays_of(outputs, lambda i: output_name(self._fun, out, i))
 
+        names = self._names(args, kwargs, static)
         graph = trace_graph(
-            flat, types, transform=self._transform, user_function=self._fun, names=self._names(args, kwargs, static)
+            flat, types, transform=self._transform, user_function=self._fun, names=names, abstract=True, lasting=True
         )
         with collector_paused():
             return self._simplified(graph), out_tree
@@ -389,7 +390,13 @@ class JittedOnXla(Jitted):
             in_use, self._contexts.x64 = self._contexts.x64, self._jax.x64()
             try:
                 graph = trace_graph(
-                    flat, types, transform=self._transform, user_function=self._fun, names=names, abstract=True
+                    flat,
+                    types,
+                    transform=self._transform,
+                    user_function=self._fun,
+                    names=names,
+                    abstract=True,
+                    lasting=True,
                 )
             finally:
                 self._contexts.x64 = in_use

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.axes import state
 from tracegrad.errors import DifferentiationError, at, replay, user_source
 from tracegrad.op import Op, Params, Wanted
 from tracegrad.ops.masks import Masked, filled, image, plus
-from tracegrad.trace import Equation, Trace, Tracer, plain_value, tracer_inputs
+from tracegrad.trace import Equation, Trace, Tracer, in_graph, lifted, plain_value, tracer_inputs
 from tracegrad.types import ArrayType, is_inexact, type_of
 
 
@@ -31,6 +32,7 @@ def backward(eqns: Sequence[Equation], cotangents: dict[int, Any]) -> dict[int, 
     outer = replay.cell
     cell: list[Any] = [None]
     replay.cell = cell
+    in_program = state.trace is not None and state.trace.lasting
     try:
         for op, inputs, values, params, out, wanted in reversed(eqns):
             if op.several:
@@ -46,6 +48,8 @@ def backward(eqns: Sequence[Equation], cotangents: dict[int, Any]) -> dict[int, 
                 primal_out = out.value
                 cell[0] = out.source
             rule = op.vjp
+            if in_program:
+                values = _lifted(values, ct if op.several else (ct,))
             if type(ct) is Masked or (op.several and Masked in map(type, ct)):
                 grads = _masked_vjp(op, wanted, ct, primal_out, values, params)
             elif rule is None:
@@ -101,6 +105,7 @@ def pushforward(eqns: Sequence[Equation], tangents: dict[int, Any]) -> dict[int,
     outer = replay.cell
     cell: list[Any] = [None]
     replay.cell = cell
+    in_program = state.trace is not None and state.trace.lasting
     try:
         for op, inputs, values, params, out, wanted in eqns:
             incoming: list[Any] = [None] * len(inputs)
@@ -112,6 +117,8 @@ def pushforward(eqns: Sequence[Equation], tangents: dict[int, Any]) -> dict[int,
             outs = out if op.several else (out,)
             cell[0] = outs[0].source
             primal_out = tuple([o.value for o in outs]) if op.several else out.value
+            if in_program:
+                values = _lifted(values, incoming)
             if Masked in map(type, incoming):
                 result = _masked_jvp(op, active, incoming, primal_out, values, params)
             elif op.jvp is None:
@@ -149,8 +156,16 @@ def _masked_jvp(
     return [masked(part, operator.itemgetter(i)) for i, part in enumerate(result)]
 
 
-def with_own_constants(eqns: Sequence[Equation]) -> list[Equation]:
-    """The equations with copies of the arrays that came from outside, one of each, where a rule may look at them."""
+def _lifted(values: Sequence[Any], beside: Sequence[Any]) -> list[Any]:
+    """The operands of an op as its rule has them in a program that is being made: what it makes of constants is computed
+    anew each time, too."""
+    beside = (*values, *beside)
+    return [lifted(v, beside) if type(v) is np.ndarray else v for v in values]
+
+
+def with_own_constants(trace: Trace, eqns: Sequence[Equation]) -> list[Equation]:
+    """The equations with copies of the arrays that came from outside, one of each, where a rule may look at them. What
+    stands beside a tracer that a Graph is being made of is a constant of that Graph, and not copied."""
     copies: dict[int, Any] = {}
 
     def kept(value: Any) -> Any:
@@ -162,7 +177,9 @@ def with_own_constants(eqns: Sequence[Equation]) -> list[Equation]:
 
     return [
         (op, inputs, [v if i in wanted else kept(v) for i, v in enumerate(values)], params, out, wanted)
-        if op.keeps_inputs and len(wanted) < len(values)
+        if op.keeps_inputs
+        and len(wanted) < len(values)
+        and not any([type(v) is Tracer and v.origin is not trace and in_graph(v) for v in values])
         else (op, inputs, values, params, out, wanted)
         for op, inputs, values, params, out, wanted in eqns
     ]
