@@ -350,6 +350,12 @@ def _add_details(spec: tuple[Any, ...], found: list[Any]) -> None:
             _add_details(child, found)
 
 
+def _is_sorted(spec: tuple[Any, ...]) -> bool:
+    if type(spec[1][1] if spec[0] is defaultdict else spec[1]) is _Keys:
+        return False
+    return builtins.all([child is None or _is_sorted(child) for child in spec[2:]])
+
+
 # -- How structures are shown
 
 
@@ -465,6 +471,10 @@ class PyTreeDef:
         if self._spec is not None:
             _add_details(self._spec, found)
         return found
+
+    def is_sorted(self) -> bool:
+        """Whether all dicts have their keys in sorted order."""
+        return self._spec is None or _is_sorted(self._spec)
 
     def __eq__(self, other: object) -> bool:
         return _equal(self._spec, other._spec) if isinstance(other, PyTreeDef) else NotImplemented

@@ -4,7 +4,7 @@ go the general way, by `tracegrad.tree`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,14 +50,43 @@ def display(structure: PyTreeDef, leaves: Sequence[str]) -> str:
     return shown(structure)
 
 
-def matcher(structure: PyTreeDef, leaves: Sequence[Any]) -> Matcher | None:
+def matcher(structure: PyTreeDef, leaves: Sequence[Any], unchanged: Sequence[ndarray[Any, Any]] = ()) -> Matcher | None:
     """A test for calls like one with these arrays and Python numbers for leaves; None if it is not to be had. Dicts have
-    their keys in the same order, and these are strings, so that equal ones are the same."""
+    their keys in the same order, and these are strings, so that equal ones are the same. The arrays `unchanged` must still
+    be of the types that they are of now."""
     if not is_plain(structure) or not all([type(k) is str for keys in structure.details() for k in keys]):
         return None
     if not all([x.dtype.isnative if type(x) is ndarray else type(x) in PYTHON_SCALARS for x in leaves]):
         return None
-    namespace: dict[str, Any] = {"ndarray": ndarray}
+
+    def differs(i: int, value: str, namespace: dict[str, Any]) -> str:
+        leaf = leaves[i]
+        if type(leaf) is not ndarray:
+            return f"type({value}) is not {type(leaf).__name__}"
+        dtype = f"d{leaf.dtype.num}"
+        namespace |= {dtype: np.dtype(leaf.dtype.char), "ndarray": ndarray}
+        return f"type({value}) is not ndarray or {value}.dtype is not {dtype} or {value}.shape != {leaf.shape}"
+
+    return _generated(structure, differs, unchanged)
+
+
+def order_matcher(structure: PyTreeDef, kinds: Collection[type]) -> Matcher | None:
+    """A test for calls with arguments of one structure, its keys in the same order, and leaves of these types."""
+    if not is_plain(structure) or not all([type(k) is str for keys in structure.details() for k in keys]):
+        return None
+
+    def differs(i: int, value: str, namespace: dict[str, Any]) -> str:
+        namespace["kinds"] = kinds
+        return f"type({value}) not in kinds"
+
+    return _generated(structure, differs, ())
+
+
+def _generated(
+    structure: PyTreeDef, differs: Callable[[int, str, dict[str, Any]], str], unchanged: Sequence[ndarray[Any, Any]]
+) -> Matcher:
+    """`differs` says how to ask, in source, whether a leaf is another one than it should be."""
+    namespace: dict[str, Any] = {}
     lines: list[str] = []
     names: list[str] = []
     taken = 0
@@ -69,14 +98,8 @@ def matcher(structure: PyTreeDef, leaves: Sequence[Any]) -> Matcher | None:
         nonlocal taken
         node = part.node_data()
         if node is None:
-            leaf = leaves[len(names)]
+            test(differs(len(names), value, namespace))
             names.append(value)
-            if type(leaf) is ndarray:
-                dtype = f"d{leaf.dtype.num}"
-                namespace[dtype] = np.dtype(leaf.dtype.char)
-                test(f"type({value}) is not ndarray or {value}.dtype is not {dtype} or {value}.shape != {leaf.shape}")
-            else:
-                test(f"type({value}) is not {type(leaf).__name__}")
             return
         cls, data = node
         children = part.children()
@@ -102,6 +125,10 @@ def matcher(structure: PyTreeDef, leaves: Sequence[Any]) -> Matcher | None:
             take(child, name)
 
     take(structure, "args")
+    for array in unchanged:
+        name = f"array{len(namespace)}"
+        namespace |= {name: array, f"{name}_dtype": array.dtype}
+        test(f"{name}.shape != {array.shape} or {name}.dtype is not {name}_dtype")
     source = "\n".join(["def match(args):", *lines, f"    return [{', '.join(names)}]"])
     exec(compile(source, "<tracegrad jit match>", "exec"), namespace)
     return namespace["match"]

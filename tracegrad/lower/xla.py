@@ -33,8 +33,9 @@ from jax import lax
 from tracegrad.errors import CALL_ERRORS, DtypeError, UnsupportedFunctionError, at, hide, place, replay, user_source
 from tracegrad.graph import Graph, Var
 from tracegrad.op import Op, Params
+from tracegrad.static import exact
 from tracegrad.trace import Tracer, boxed, in_boxes, require_plain, unboxed
-from tracegrad.tree import tree_flatten, tree_leaves
+from tracegrad.tree import tree_flatten, tree_leaves, tree_structure
 from tracegrad.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, type_of
 
 __all__ = ["jax", "jnp", "lax"]  # for rules
@@ -325,6 +326,41 @@ def flatten(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
         return leaves, partial(jax.tree_util.tree_unflatten, structure)
     ours, own = tree_flatten(tree)
     return ours, own.unflatten
+
+
+class InOrder:
+    """What a function returned, where jax would not put it together again as it was: with the keys of a dict in another
+    order, or with nodes that only our registry knows. jax sees a node of its own; `tree` is what the caller gets."""
+
+    def __init__(self, structure: Any, parts: Sequence[Any]) -> None:
+        self.structure = structure
+        self.parts = parts
+
+    @property
+    def tree(self) -> Any:
+        return self.structure.unflatten(self.parts)
+
+
+jax.tree_util.register_pytree_node(
+    InOrder,
+    lambda x: (x.parts, (x.structure, exact(x.structure.details()))),
+    lambda data, parts: InOrder(data[0], tuple(parts)),
+)
+
+
+def flatten_in_order(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
+    """`flatten` of what a function returned; it is made again as it was, `InOrder` if need be."""
+    leaves, rebuilt = flatten(tree)
+    structure = tree_structure(tree)
+    if structure.is_sorted() and packed(tree) is tree:
+        return leaves, rebuilt
+    return leaves, lambda values: InOrder(structure, structure.flatten_up_to(rebuilt(values)))
+
+
+def copied(x: np.ndarray[Any, Any]) -> jax.Array:
+    """A copy of an array, also while jax traces something."""
+    with jax.ensure_compile_time_eval(), x64():
+        return jnp.array(x)
 
 
 def names(tree: Any) -> Callable[[int], str]:

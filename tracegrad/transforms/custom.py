@@ -27,7 +27,7 @@ from tracegrad.errors import (
     require_callable,
     user_source,
 )
-from tracegrad.graph import trace_graph
+from tracegrad.graph import Graph, evaluate, trace_graph
 from tracegrad.op import Op, Params, Wanted
 from tracegrad.ops.collective import axis_index_op
 from tracegrad.trace import Tracer, accepting_jax, arrays_of, bind, boxed, is_boxed, kind_of, unboxed
@@ -64,18 +64,31 @@ class Rules:
 
 def _called(leaves: Sequence[Any], rules: Rules) -> Any:
     """The outputs of a call. Its function and rules may hold collectives, so it gets the index in each named axis too,
-    which they leave aside: it then belongs to the traces that map over these axes, whatever its arguments depend on."""
-    axes = [] if state.trace is None else [axis for axis in state.bound if axis in state.trace.axes]
-    if axes:
-        call, jvp, vjp, count = rules.call, rules.jvp, rules.vjp, len(leaves)
+    which they leave aside: it then belongs to the traces that map over these axes, whatever its arguments depend on. In a
+    program that will be run again, the arrays that the function closes over are further inputs."""
+    if state.trace is None:
+        return bind(_custom, tuple(leaves), {"rules": rules})
+    call, jvp, vjp, count = rules.call, rules.jvp, rules.vjp, len(leaves)
+    more = [bind(axis_index_op, (), {"axis_name": a}) for a in state.bound if a in state.trace.axes]
+    inner: Callable[..., Sequence[Any]] = call
+    if state.trace.lasting:
+        graph = trace_graph(
+            call, [type_of(x) for x in leaves], transform="custom_call", user_function=call, abstract=True
+        )
+        arrays = {v: x for v, x in graph.consts.items() if type(x) is np.ndarray}
+        if arrays and not any([type(x) is Tracer and not is_boxed(x) for x in graph.consts.values()]):
+            rest = {v: x for v, x in graph.consts.items() if v not in arrays}
+            whole = Graph((*graph.inputs, *arrays), graph.eqns, graph.outputs, rest, graph.name)
+            inner = lambda *inputs: evaluate(whole, (*inputs[:count], *inputs[len(inputs) - len(arrays) :]))
+            more += arrays.values()
+    if more:
         rules = Rules(
             rules.name,
-            functools.wraps(call)(lambda *arrays: call(*arrays[:count])),
+            functools.wraps(call)(inner if inner is not call else lambda *inputs: call(*inputs[:count])),
             jvp and (lambda primals, tangents: jvp(primals[:count], tangents[:count])),
-            vjp and (lambda primals, cts: [*vjp(primals[:count], cts), *[None] * len(axes)]),
+            vjp and (lambda primals, cts: [*vjp(primals[:count], cts), *[None] * len(more)]),
         )
-        leaves = [*leaves, *[bind(axis_index_op, (), {"axis_name": axis}) for axis in axes]]
-    return bind(_custom, tuple(leaves), {"rules": rules})
+    return bind(_custom, (*leaves, *more), {"rules": rules})
 
 
 def _evaluate(*arrays: Any, rules: Rules) -> tuple[Any, ...]:

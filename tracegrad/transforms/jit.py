@@ -20,7 +20,7 @@ from tracegrad.collector import collector_paused
 from tracegrad.errors import DtypeError, at, clip, described, name_of, require_callable, user_source
 from tracegrad.graph import Graph, graphs_in, trace_graph
 from tracegrad.jax_arrays import is_jax_tracer, xla
-from tracegrad.lower.calls import Matcher, matcher
+from tracegrad.lower.calls import Matcher, matcher, order_matcher
 from tracegrad.lower.numpy import lower
 from tracegrad.ops.structural import to_xla_op
 from tracegrad.static import exact, frozen
@@ -37,6 +37,7 @@ from tracegrad.trace import (
     output_name,
 )
 from tracegrad.transforms.call import call
+from tracegrad.transforms.captured import OnDevice, captured
 from tracegrad.transforms.merge import merge_products, merge_rows
 from tracegrad.transforms.simplify import simplify
 from tracegrad.types import PYTHON_SCALARS, ArrayType, type_of
@@ -51,6 +52,7 @@ class Entry:
     def __init__(self, graph: Graph, out_tree: tree.PyTreeDef) -> None:
         self.graph = graph
         self.out_tree = out_tree
+        self.captured = tuple(captured(graph.consts).values())
         self.matches: Matcher = _matches_nothing
 
     @functools.cached_property
@@ -122,7 +124,8 @@ class Jitted:
             return out_of_boxes(tree.tree_unflatten(entry.out_tree, call(entry.graph, leaves)))
         if is_plain:
             if entry.matches is _matches_nothing:
-                entry.matches = matcher(tree.tree_structure(args), leaves) or _matches_nothing
+                arrays = [c.array for c in entry.captured]
+                entry.matches = matcher(tree.tree_structure(args), leaves, arrays) or _matches_nothing
             self._recent = entry
         return entry.function(*leaves)
 
@@ -156,8 +159,9 @@ class Jitted:
             entry = self._entries.get(key)
             if entry is not None:
                 self._entries.move_to_end(key)  # the latest used
-        if entry is None:
-            entry = self._entry(key, fun, args, kwargs, leaves)
+        why = "" if entry is None else next(filter(None, [c.change() for c in entry.captured]), "")
+        if entry is None or why:
+            entry = self._entry(key, fun, args, kwargs, leaves, why)
         return entry, leaves, static is None and not kwargs and not state.bound
 
     def _names(self, args: Any, kwargs: Any, static: Any) -> Callable[[int], str]:
@@ -179,24 +183,26 @@ class Jitted:
             outputs, out_tree = tree.tree_flatten(out)
             return arrays_of(outputs, lambda i: output_name(self._fun, out, i))
 
-        names = self._names(args, kwargs, static)
+        return self._graph(flat, types, self._names(args, kwargs, static)), out_tree
+
+    def _graph(self, flat: Callable[..., list[Any]], types: Sequence[ArrayType], names: Callable[[int], str]) -> Graph:
         graph = trace_graph(
             flat, types, transform=self._transform, user_function=self._fun, names=names, abstract=True, lasting=True
         )
         with collector_paused():
-            return self._simplified(graph), out_tree
+            return self._simplified(graph)
 
     def _simplified(self, graph: Graph) -> Graph:
         return simplify(graph, self._fast)
 
-    def _entry(self, key: Any, fun: Any, args: Any, kwargs: Any, leaves: Sequence[Any]) -> Entry:
+    def _entry(self, key: Any, fun: Any, args: Any, kwargs: Any, leaves: Sequence[Any], why: str) -> Entry:
         with self._lock:
             entry = self._entries.get(key)
-            if entry is not None:
+            if entry is not None and not any([c.change() for c in entry.captured]):
                 return entry
             types = declared_types(leaves, self._names(args, kwargs, key[1]))
             entry = Entry(*self._traced(fun, args, kwargs, key[1], types))
-            self.trace_log.append(self._reason(key, types, self._names(args, kwargs, key[1])))
+            self.trace_log.append(why or self._reason(key, types, self._names(args, kwargs, key[1])))
             del self.trace_log[:-LOG_SIZE]
             if not any(map(_is_traced, entry.graph.consts.values())):  # else it is of one enclosing trace only
                 self._latest = (key, types)
@@ -299,30 +305,33 @@ class LoweredToXla:
 class JittedOnXla(Jitted):
     """What `jit` with backend="xla" returns: `jax.jit` of a function that traces ours and emits its Graph.
 
-    The cache of signatures is jax's; a function has one for each value of its static arguments.
+    The cache of signatures is jax's, but for what jax does not tell apart: a function of jax's has one for each value of the
+    static arguments, and for each structure of the others with the order of its keys.
     """
 
     def __init__(self, *args: Any, options: Mapping[str, Any]) -> None:
         super().__init__(*args)
         self._given = options
         self._jax = xla()
-        self._programs: OrderedDict[Any, Any] = OrderedDict()
+        self._programs: OrderedDict[Any, _Program] = OrderedDict()
         self._contexts, self._config = self._jax.contexts, self._jax.jax.config
-        self._run = self._jax.jax.jit(self._staged(self._fun, None), **options)
-        self._has_static = bool(self._static_argnums or self._static_argnames)
-        if self._has_static:
-            self._run = self._run_with_static
+        self._latest_program: tuple[Matcher, Any] = _matches_nothing, None
+        self._kinds: set[type] = set()  # the types of leaves that there have been
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if open_levels and _holds_tracer(args, kwargs):
             return self._as_equation(args, kwargs)
-        if not self._has_static:
-            self._jax.require_plain_leaves(args, kwargs, lambda: self._names(args, kwargs, None))
+        if self._config.jax_enable_x64:
+            return self._call(args, kwargs)
+        with self._contexts.x64:
+            return self._call(args, kwargs)
+
+    def _call(self, args: Any, kwargs: Any) -> Any:
+        matches, program = self._latest_program
+        if kwargs or matches(args) is None:
+            program, args, kwargs = self._program(args, kwargs)
         try:
-            if self._config.jax_enable_x64:
-                return self._run(*args, **kwargs)
-            with self._contexts.x64:
-                return self._run(*args, **kwargs)
+            return program(*args, **kwargs)
         except DtypeError:  # ours
             raise
         except TypeError:
@@ -331,7 +340,7 @@ class JittedOnXla(Jitted):
             others, named = self._packed(args, kwargs)
             if all([x is y for x, y in zip((*args, *kwargs.values()), (*others, *named.values()), strict=True)]):
                 raise
-            return self(*others, **named)
+            return program(*others, **named)
 
     def _as_equation(self, args: Any, kwargs: Any) -> Any:
         """Inside another transform: one equation of it."""
@@ -345,78 +354,36 @@ class JittedOnXla(Jitted):
     def _simplified(self, graph: Graph) -> Graph:
         return merge_products(merge_rows(super()._simplified(graph)))
 
-    def _run_with_static(self, *args: Any, **kwargs: Any) -> Any:
-        program, others, named = self._program(args, kwargs)
-        return program(*others, **named)
-
-    def _program(self, args: Any, kwargs: Any) -> tuple[Any, Any, Any]:
-        """The program for the values of the static arguments, and the other arguments."""
-        fun, others, named, static = self._without_static(args, kwargs)
+    def _program(self, args: Any, kwargs: Any) -> tuple[_Program, Any, Any]:
+        """The program for the structure of the arguments and the values of the static ones, and the other arguments."""
+        fun, others, named, static = self._fun, args, kwargs, None
+        if self._static_argnums or self._static_argnames:
+            fun, others, named, static = self._without_static(args, kwargs)
         self._jax.require_plain_leaves(others, named, lambda: self._names(others, named, static))
+        leaves, in_tree = tree.tree_flatten((others, named))
+        key = (in_tree, static, exact(in_tree.details()))
         with self._lock:
-            program = self._programs.get(static)
+            program = self._programs.get(key)
             if program is None:
                 options = dict(self._given)
-                fixed = [i for i, _ in static[0]]
-                donated = [i % len(args) for i in options.get("donate_argnums", ())]
+                fixed = [] if static is None else [i for i, _ in static[0]]
+                donated = [i % len(args) for i in options["donate_argnums"]] if fixed else options["donate_argnums"]
                 options["donate_argnums"] = tuple([i - sum(j < i for j in fixed) for i in donated if i not in fixed])
-                program = self._programs[static] = self._jax.jax.jit(self._staged(fun, static), **options)
+                program = self._programs[key] = _Program(self, in_tree, static, options)
                 while len(self._programs) > CACHE_SIZE:
                     self._programs.popitem(last=False)
             else:
-                self._programs.move_to_end(static)
+                self._programs.move_to_end(key)
+        if static is not None:
+            program.now.fun = fun  # with the static arguments of this call, which others are equal to, but for a time
+        elif not kwargs and Tracer not in (kinds := {*map(type, leaves)}):
+            self._kinds |= kinds
+            self._latest_program = order_matcher(tree.tree_structure(args), self._kinds) or _matches_nothing, program
         return program, others, named
-
-    def _staged(self, fun: Any, static: Any) -> Callable[..., Any]:
-        """The function that jax traces. Containers are jax's, or where jax does not know them, ours."""
-        flatten = self._jax.flatten
-
-        def staged(*args: Any, **kwargs: Any) -> Any:
-            leaves, arguments = flatten((args, kwargs))
-            results: Any = None
-
-            def flat(*tracers: Any) -> list[Any]:
-                nonlocal results
-                called, named = arguments(tracers)
-                out = fun(*called, **named)
-                outputs, results = flatten(out)
-                return arrays_of(outputs, lambda i: output_name(self._fun, out, i))
-
-            types = [type_of(x) for x in leaves]
-            names = self._names(args, kwargs, static)
-            if tree.tree_structure((args, kwargs)).num_leaves != len(leaves):  # with nodes that jax alone knows
-                names = self._jax.names((args, kwargs))
-            # The context in use is entered already; the function may come to enter one itself.
-            in_use, self._contexts.x64 = self._contexts.x64, self._jax.x64()
-            try:
-                graph = trace_graph(
-                    flat,
-                    types,
-                    transform=self._transform,
-                    user_function=self._fun,
-                    names=names,
-                    abstract=True,
-                    lasting=True,
-                )
-            finally:
-                self._contexts.x64 = in_use
-            with collector_paused():
-                graph = self._simplified(graph)
-            with self._lock:
-                key = (tree.tree_structure((args, kwargs)), static, bool(kwargs), state.bound)
-                self.trace_log.append(self._reason(key, types, names))
-                del self.trace_log[:-LOG_SIZE]
-                self._latest = (key, types)
-            return self._jax.packed(results(self._jax.emit(graph, leaves)))
-
-        staged.__name__ = staged.__qualname__ = name_of(self._fun)
-        return staged
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:
         """What is run for such arguments (arrays or `ShapeDtypeStruct`s): its graph and its StableHLO."""
-        if not self._has_static:
-            self._jax.require_plain_leaves(args, kwargs, lambda: self._names(args, kwargs, None))
-        program, others, named = self._program(args, kwargs) if self._has_static else (self._run, args, kwargs)
+        program, others, named = self._program(args, kwargs)
         others, named = self._packed(*self._jax.structs((others, named)))
         with self._jax.x64():
             lowered = program.lower(*others, **named)
@@ -425,6 +392,134 @@ class JittedOnXla(Jitted):
     def __reduce__(self) -> Any:
         found = super().__reduce__()
         return found if isinstance(found, str) else (_jitted_on_xla, (*found[1], dict(self._given)))
+
+
+class _ClosesOver(Exception):
+    """What is raised where jax traces a function and it is seen to close over arrays that may be written into: they have
+    to be inputs of what jax runs. `program` is a function of them and of the arguments."""
+
+    def __init__(self, program: Callable[..., Any], arrays: Sequence[OnDevice]) -> None:
+        super().__init__()
+        self.program = program
+        self.arrays = arrays
+
+
+class _Program:
+    """What jax runs for arguments of one structure. Where the function closes over arrays that may be written into, jax has
+    a function for each signature, with copies of these for a further argument, the first."""
+
+    def __init__(self, jitted: JittedOnXla, in_tree: tree.PyTreeDef, static: Any, options: Mapping[str, Any]) -> None:
+        self._jitted = jitted
+        self._in_tree = in_tree
+        self._static = static
+        self._options = options
+        self._jax = jitted._jax
+        self.now = threading.local()
+        self._run = self._jax.jax.jit(self._staged(), **options)
+        self._closed: OrderedDict[Any, tuple[Any, Sequence[OnDevice]]] = OrderedDict()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        made = self._made(args, kwargs)
+        return made.tree if type(made) is self._jax.InOrder else made
+
+    def _made(self, args: Any, kwargs: Any) -> Any:
+        found = self._found(args, kwargs) if self._closed else None
+        if found is None:
+            try:
+                return self._run(*args, **kwargs)
+            except _ClosesOver as closes_over:
+                found = self._keep(closes_over, args, kwargs)
+        run, arrays = found
+        return run([a.copy() for a in arrays], *args, **kwargs)
+
+    def lower(self, *args: Any, **kwargs: Any) -> Any:
+        found = self._found(args, kwargs)
+        if found is None:
+            try:
+                return self._run.lower(*args, **kwargs)
+            except _ClosesOver as closes_over:
+                found = self._keep(closes_over, args, kwargs)
+        return found[0].lower([a.copy() for a in found[1]], *args, **kwargs)
+
+    def _key(self, args: Any, kwargs: Any) -> Any:
+        leaves = self._jax.jax.tree_util.tree_leaves((args, kwargs))
+        return tuple(
+            [
+                type(x) if type(x) in PYTHON_SCALARS else (x.dtype, x.shape, getattr(x, "weak_type", False))
+                for x in leaves
+            ]
+        )
+
+    def _found(self, args: Any, kwargs: Any) -> Any:
+        key = self._key(args, kwargs)
+        found = self._closed.get(key)
+        why = "" if found is None else next(filter(None, [a.captured.change() for a in found[1]]), "")
+        if why:
+            self.now.why = why
+            self._closed.pop(key, None)
+            return None
+        return found
+
+    def _keep(self, found: _ClosesOver, args: Any, kwargs: Any) -> tuple[Any, Sequence[OnDevice]]:
+        options = dict(self._options)
+        options["donate_argnums"] = tuple([i + (i >= 0) for i in options["donate_argnums"]])
+        given = options.get("in_shardings")
+        if given is not None:
+            options["in_shardings"] = (None, *(given if isinstance(given, tuple) else [given] * len(args)))
+        made = self._closed[self._key(args, kwargs)] = self._jax.jax.jit(found.program, **options), found.arrays
+        while len(self._closed) > CACHE_SIZE:
+            self._closed.popitem(last=False)
+        return made
+
+    def _staged(self) -> Callable[..., Any]:
+        """The function that jax traces. Containers are jax's, or where jax does not know them, ours."""
+        jitted, static, jax = self._jitted, self._static, self._jax
+        # Shardings may be given as a tree like that of the outputs.
+        is_tree = isinstance(self._options.get("out_shardings"), dict | list | tuple)
+        take_apart = jax.flatten if is_tree else jax.flatten_in_order
+
+        def staged(*args: Any, **kwargs: Any) -> Any:
+            leaves, arguments = jax.flatten((args, kwargs))
+            fun = getattr(self.now, "fun", jitted._fun)
+            made: Any = None
+
+            def flat(*tracers: Any) -> list[Any]:
+                nonlocal made
+                # jax sorts the keys of dicts; what it alone knows stands in leaves of ours
+                called, named = self._in_tree.unflatten(self._in_tree.flatten_up_to(arguments(tracers)))
+                out = fun(*called, **named)
+                outputs, made = take_apart(out)
+                return arrays_of(outputs, lambda i: output_name(jitted._fun, out, i))
+
+            types = [type_of(x) for x in leaves]
+            names = jitted._names(args, kwargs, static)
+            if tree.tree_structure((args, kwargs)).num_leaves != len(leaves):  # with nodes that jax alone knows
+                names = jax.names((args, kwargs))
+            # The context in use is entered already; the function may come to enter one itself.
+            in_use, jitted._contexts.x64 = jitted._contexts.x64, jax.x64()
+            try:
+                graph = jitted._graph(flat, types, names)
+            finally:
+                jitted._contexts.x64 = in_use
+            with jitted._lock:
+                key = (self._in_tree, static, bool(kwargs), state.bound, exact(self._in_tree.details()))
+                jitted.trace_log.append(vars(self.now).pop("why", "") or jitted._reason(key, types, names))
+                del jitted.trace_log[:-LOG_SIZE]
+                jitted._latest = (key, types)
+            found = captured(graph.consts)
+            if not found:
+                return made(jax.emit(graph, leaves))
+            rest = {v: x for v, x in graph.consts.items() if v not in found}
+            opened = Graph((*graph.inputs, *found), graph.eqns, graph.outputs, rest, graph.name)
+
+            def program(copies: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
+                return made(jax.emit(opened, [*jax.flatten((args, kwargs))[0], *copies]))
+
+            program.__name__ = program.__qualname__ = staged.__name__
+            raise _ClosesOver(program, [OnDevice(c, jax.copied) for c in found.values()])
+
+        staged.__name__ = staged.__qualname__ = name_of(jitted._fun)
+        return staged
 
 
 def _is_traced(x: Any) -> bool:
