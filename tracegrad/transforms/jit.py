@@ -116,7 +116,7 @@ class Jitted:
             found = recent.matches(args)
             if found is not None:
                 return recent.function(*found)
-        if self._options is not None and "jax" in sys.modules and holds_jax_array((args, kwargs)):
+        if self._options is not None and "jax" in sys.modules and holds_jax_array(self._traced_part(args, kwargs)):
             return self._on_xla(*args, **kwargs)
         entry, leaves, is_plain = self.entry_of(args, kwargs)
         if Tracer in map(type, leaves) or Tracer in map(type, entry.graph.consts.values()) or entry.graph.axes:
@@ -244,6 +244,14 @@ class Jitted:
         ]
         numbers += [order.index(n) for n in self._static_argnames if n in order[:count]]
         return tuple(dict.fromkeys(numbers)), tuple(dict.fromkeys([*self._static_argnames, *names]))
+
+    def _traced_part(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The arguments that are not static."""
+        if not (self._static_argnums or self._static_argnames):
+            return args, kwargs
+        numbers, names = self._static_places
+        fixed = {i % len(args) for i in numbers if -len(args) <= i < len(args)}
+        return [x for i, x in enumerate(args) if i not in fixed], {k: v for k, v in kwargs.items() if k not in names}
 
     def _without_static(self, args: Any, kwargs: Any) -> Any:
         """The function of the other arguments, those arguments, and what stands for the values of the static ones."""

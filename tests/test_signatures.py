@@ -1,0 +1,250 @@
+"""One jitted function called with arguments that are alike, in both orders, against plain Python: what a function can tell
+apart, its programs must."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import zlib
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tracegrad as tg
+from tracegrad import tree, tree_util
+from tracegrad.static import frozen
+
+
+class Pair(NamedTuple):
+    a: Any
+    b: Any
+
+
+class Other(NamedTuple):
+    a: Any
+    b: Any
+
+
+@tree_util.register_dataclass
+@dataclasses.dataclass
+class Layer:
+    w: Any
+    name: Any = dataclasses.field(default="dense", metadata={"static": True})
+
+
+def describe(x: Any) -> Any:
+    """All that Python code can tell of a tree without the values of its leaves."""
+    if isinstance(x, dict):
+        made = getattr(x, "default_factory", None)
+        return type(x).__name__, made, [(type(k).__name__, repr(k), describe(v)) for k, v in x.items()]
+    if isinstance(x, list | tuple):
+        return type(x).__name__, [describe(part) for part in x]
+    if isinstance(x, Layer):
+        return "Layer", type(x.name).__name__, repr(x.name), describe(x.w)
+    if x is None:
+        return "None"
+    return np.shape(x), str(x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype)
+
+
+def told(*args: Any, **kwargs: Any) -> Any:
+    """A number that stands for the structure of the arguments, and of their leaves what shows their dtypes and values, in
+    the order of the arguments, in the containers that these are in."""
+    number = float(zlib.crc32(repr(describe([args, kwargs])).encode()))
+    ones = np.ones(2, "f4")
+    return number, tree.tree_map(lambda leaf: ones * leaf if np.ndim(leaf) == 0 else leaf[:1] * 2, (args, kwargs))
+
+
+def as_python(got: Any, expected: Any) -> None:
+    assert describe(got) == describe(expected)
+    for g, e in zip(tree.tree_leaves(got), tree.tree_leaves(expected), strict=True):
+        np.testing.assert_array_equal(np.asarray(g), np.asarray(e))
+
+
+X = np.array([1.0, 2.0])
+LEAVES = [
+    1.0, 2.0, 1, True, 1j, np.float64(1.0), np.float32(1.0), np.int64(1), np.bool_(True), np.array(1.0), np.array(1), X,
+    X.astype("f4"), X.astype(">f8"), X.astype(int), X > 1, X[:1], X[None], np.asfortranarray(np.ones((2, 2))), np.ones((2, 2)).T,
+    np.broadcast_to(X, (2, 2)), X[::-1],
+]  # fmt: skip
+leaves = st.sampled_from(LEAVES)
+STATIC = [1, True, 1.0, 0.0, -0.0, "a", None, (1,), (True,), (0.0,), (-0.0,)]
+
+
+def containers(inner: Any) -> Any:
+    texts = st.lists(st.sampled_from("abc"), max_size=3, unique=True)
+    numbers = st.lists(st.sampled_from([0, 1, False, True, 2, 1.0, -0.0]), max_size=2, unique=True)
+    keys = st.one_of(texts, texts, numbers)
+    return st.one_of(
+        keys.flatmap(lambda ks: st.tuples(*[inner] * len(ks)).map(lambda vs: dict(zip(ks, vs, strict=True)))),
+        keys.flatmap(lambda ks: st.tuples(*[inner] * len(ks)).map(lambda vs: OrderedDict(zip(ks, vs, strict=True)))),
+        texts.flatmap(
+            lambda ks: st.tuples(*[inner] * len(ks)).map(lambda vs: defaultdict(int, zip(ks, vs, strict=True)))
+        ),
+        st.lists(inner, max_size=2),
+        st.lists(inner, max_size=2).map(tuple),
+        st.builds(Pair, inner, inner),
+        st.builds(Other, inner, inner),
+        st.builds(Layer, inner, st.sampled_from(STATIC)),
+    )
+
+
+trees = st.recursive(st.one_of(leaves, st.none(), st.sampled_from([(), [], {}])), containers, max_leaves=6)
+
+
+def altered(x: Any, draw: Callable[[Any], Any]) -> Any:
+    """A tree that is like another but for one thing, perhaps."""
+    if isinstance(x, dict) and x:
+        keys = draw(st.permutations(list(x)))
+        if draw(st.integers(0, 2)) == 0 and all([isinstance(k, str) for k in keys]):
+            new = draw(st.sampled_from("abc"))
+            keys = [new if k == keys[0] and new not in x else k for k in keys]
+            return (
+                type(x)(x.default_factory, zip(keys, x.values(), strict=True))
+                if isinstance(x, defaultdict)
+                else type(x)(zip(keys, x.values(), strict=True))
+            )
+        part = draw(st.sampled_from(keys))
+        items = {k: altered(x[k], draw) if k is part else x[k] for k in keys}
+        return defaultdict(x.default_factory, items) if isinstance(x, defaultdict) else type(x)(items)
+    if isinstance(x, Layer):
+        return Layer(x.w, draw(st.sampled_from(STATIC))) if draw(st.booleans()) else Layer(altered(x.w, draw), x.name)
+    if isinstance(x, list | tuple) and x:
+        i = draw(st.integers(0, len(x) - 1))
+        parts = [altered(part, draw) if j == i else part for j, part in enumerate(x)]
+        return type(x)(*parts) if hasattr(x, "_fields") else type(x)(parts)
+    return draw(st.one_of(leaves, st.none(), st.sampled_from([(), [], {}])))
+
+
+WRAPS = {
+    "jit": lambda: tg.jit(told),
+    "checkpoint": lambda: tg.checkpoint(told),
+    "xla": lambda: tg.jit(told, backend="xla"),
+}
+
+
+def check(wrap: str, data: Any) -> None:
+    first = data.draw(st.lists(trees, min_size=1, max_size=2))
+    calls = [first, [altered(a, data.draw) for a in first], first]
+    as_keywords = data.draw(st.booleans())
+    for one, two in ((calls[0], calls[1]), (calls[1], calls[0])):
+        jitted = WRAPS[wrap]()
+        for args in (one, two, one, two):
+            if as_keywords:
+                names = "xy" if args is one else "yx"
+                kwargs = dict(zip(names, args, strict=False))
+                as_python(jitted(**kwargs), told(**kwargs))
+            else:
+                as_python(jitted(*args), told(*args))
+
+
+@given(st.data())
+@settings(max_examples=150, derandomize=True, deadline=None, database=None)
+def test_jit(data: Any) -> None:
+    check("jit", data)
+
+
+@given(st.data())
+@settings(max_examples=40, derandomize=True, deadline=None, database=None)
+def test_checkpoint(data: Any) -> None:
+    check("checkpoint", data)
+
+
+@given(st.data())
+@settings(max_examples=6, derandomize=True, deadline=None, database=None)
+def test_xla(data: Any) -> None:
+    pytest.importorskip("jax")
+    check("xla", data)
+
+
+values = st.recursive(
+    st.sampled_from(
+        [*STATIC, float("nan"), 0j, -0j, np.float64(0.0), np.float64(-0.0), np.int64(1), range(0), range(1, 1)]
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=2),
+        st.lists(inner, max_size=2).map(tuple),
+        st.dictionaries(st.sampled_from(["a", "b", 1, True, 1.0]), inner, max_size=2),
+        st.builds(Layer, inner, inner),
+        st.lists(st.sampled_from([0, 1, -0.0, 0.0, True]), max_size=2).map(np.array),
+        st.lists(inner, min_size=1, max_size=2).map(lambda xs: np.fromiter(xs, object)),
+    ),
+    max_leaves=4,
+)
+
+
+@given(values, values)
+@settings(max_examples=150, derandomize=True, deadline=None, database=None)
+def test_static_values(a: Any, b: Any) -> None:
+    """By what they print, which shows types but for arrays within."""
+    text = lambda x: repr(x) if not isinstance(x, np.ndarray) else repr((x.dtype, x.tolist()))
+    jitted = tg.jit(lambda x, s: x * float(zlib.crc32(text(s).encode())), static_argnums=1)
+    for s in (a, b, a, b):
+        np.testing.assert_array_equal(jitted(X, s), X * float(zlib.crc32(text(s).encode())))
+    assert len(jitted.trace_log) == 1 + (frozen(a) != frozen(b))
+    assert hash(frozen(a)) == hash(frozen(a)) and frozen(a) == frozen(a)
+
+
+ORDERS = {
+    "grad": lambda f, d: tg.grad(lambda d: np.sum(f(d)))(d),
+    "value_and_grad": lambda f, d: tg.value_and_grad(lambda d: np.sum(f(d)))(d),
+    "jvp": lambda f, d: tg.jvp(f, (d,), (d,)),
+    "vjp": lambda f, d: tg.vjp(f, d)[1](np.ones(2)),
+    "linearize": lambda f, d: tg.linearize(f, d)[1](d),
+    "jacrev": lambda f, d: tg.jacrev(f)(d),
+    "jacfwd": lambda f, d: tg.jacfwd(f)(d),
+    "vmap": lambda f, d: tg.vmap(f)(tree.tree_map(lambda x: x[None], d)),
+    "make_graph": lambda f, d: tg.make_graph(f)(d),
+    "eval_shape": lambda f, d: tg.eval_shape(f, d),
+    "checkpoint": lambda f, d: tg.checkpoint(f)(d),
+    "cond": lambda f, d: tg.jit(lambda p: tg.lax.cond(p, f, lambda d: X, d))(True),
+    "scan": lambda f, d: tg.lax.scan(lambda c, _: ({k: v + 0 * f(c)[0] for k, v in c.items()}, None), d, None, length=1),
+    "while_loop": lambda f, d: tg.lax.while_loop(lambda c: f(c)[0] > 1e9, lambda c: c, d),
+    "custom_vjp": lambda f, d: tg.custom_vjp(f)(d),
+    "jit": lambda f, d: tg.jit(f)(d),
+    "jit on XLA": lambda f, d: tg.jit(f, backend="xla")(d),
+    "keywords": lambda f, d: tg.jit(lambda **d: f(d))(**d),
+    "keywords on XLA": lambda f, d: tg.jit(lambda **d: f(d), backend="xla")(**d),
+    "keywords of vmap": lambda f, d: tg.vmap(lambda **d: f(d))(**tree.tree_map(lambda x: x[None], d)),
+    "keywords of checkpoint": lambda f, d: tg.checkpoint(lambda **d: f(d))(**d),
+}  # fmt: skip
+
+
+def looking(seen: list[Any]) -> Callable[[Any], Any]:
+    def look(d: Any) -> Any:
+        seen.append(tuple(d))
+        return sum([v * (i + 1.0) for i, v in enumerate(d.values())])
+
+    return look
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_dicts_arrive_in_the_callers_order(name: str) -> None:
+    for keys in itertools.permutations("abc"):
+        seen: list[Any] = []
+        d = {k: X * (ord(k) - 96.0) for k in keys}
+        out = ORDERS[name](looking(seen), d)
+        assert set(seen) == {keys}
+        if name in ("grad", "jacrev", "scan", "while_loop"):
+            found = out[0] if name == "scan" else out
+            assert tuple(found) == keys
+
+
+def test_one_function_has_a_program_for_each_order() -> None:
+    f = lambda d: [v * (i + 1.0) for i, v in enumerate(d.values())]
+    for backend in ("numpy", "xla"):
+        jitted = tg.jit(f, backend=backend)
+        for _ in range(2):
+            for keys in itertools.permutations("abc"):
+                d = {k: X * ord(k) for k in keys}
+                as_python([np.asarray(x) for x in jitted(d)], f(d))
+                as_python([np.asarray(x) for x in tg.jit(lambda d: {"r": jitted(d)})(d)["r"]], f(d))
+    log = tg.jit(f)
+    log({"a": X, "b": X}), log({"b": X, "a": X})
+    assert log.trace_log[1] == (
+        "the arguments' keys or static fields, which come in another order or are of other types"
+    )
