@@ -618,12 +618,20 @@ def jit(
     Args:
         fun: a function of arrays and pytrees of them. It is traced by types only: what it does in Python (branches, prints)
             happens once for each signature, and a branch may depend on shapes, dtypes and static arguments, not on
-            values. Arrays that it closes over are read anew at each call.
+            values. Dicts and keywords come in the caller's order, which is part of the signature.
+
+            Arrays that it closes over are hidden inputs, read anew at each call, in derivatives and batches too. What
+            Python computes from them while tracing is fixed: in `x * (2 * c)` the product `2 * c`, in `x * 2 * c`
+            nothing. One that has got another shape or dtype in place is traced for. On XLA a copy is kept on the device,
+            and made anew when the array has been written into; of an array of more than 256 KiB 4096 elements are
+            looked at for that, so that a write of a few elements may be missed. Large data belongs in an argument, and
+            so does what changes often. A name that is bound to another array is not seen.
         backend: "numpy", or "xla" for CPUs, GPUs and TPUs through jax; None for XLA where an argument is a jax array, and
             else for what the environment says in TRACEGRAD_BACKEND, or "numpy".
         static_argnums: positions of arguments that are handed to `fun` as they are, and traced for anew at each new value.
-            They are told apart by value, so lists, dicts, sets, dataclasses and arrays will do.
-        static_argnames: the same by name.
+            They are told apart by value, to the type and the sign of a zero, so lists, dicts, sets, dataclasses and arrays
+            will do, which are looked through at each call. What other objects hold is not seen: their `==` and hash count.
+        static_argnames: the same by name. A parameter is static by position and by name, whichever is given.
         donate_argnums: positions of arguments that the caller will not use again. NumPy's arrays gain nothing from it.
         in_shardings, out_shardings: how arguments and results are laid out over devices, as for `jax.jit`; for XLA only.
         fast: allow what rounds otherwise than `fun` itself, by an unit in the last place or two: products in place of
@@ -638,6 +646,7 @@ def jit(
 
     Raises:
         ConcretizationTypeError: where `fun` needs a value, with the user's line.
+        ValueError: a static argument that `fun` has not.
 
     >>> import numpy as np, tracegrad as tg
     >>> @tg.jit
