@@ -157,10 +157,10 @@ def test_what_was_made_while_tracing_is_no_input(backend: str) -> None:
 
     for keep in (False, True):
         graph = tg.jit(lambda x, keep=keep: f(x, keep), backend=backend).lower(X).graph
-        assert len(captured.captured(graph.consts)) == keep
-    assert not captured.captured({None: np.ones((2, 3))[1:].T})  # type: ignore[dict-item]
+        assert len(captured.captured(graph.consts, [])[0]) == keep
+    assert not captured.captured({None: np.ones((2, 3))[1:].T}, [])[0]  # type: ignore[dict-item]
     base = np.ones(3)
-    assert captured.captured({None: base[1:]}) and captured.captured({None: np.frombuffer(b"12345678")})  # type: ignore[dict-item]
+    assert captured.captured({None: base[1:]}, [])[0] and captured.captured({None: np.frombuffer(b"12345678")}, [])[0]  # type: ignore[dict-item]
 
 
 def test_signatures_of_a_function_over_arrays_on_xla() -> None:

@@ -22,6 +22,7 @@ from tracegrad.trace import (
     bind,
     capturing,
     hidden_behind,
+    in_program,
     is_boxed,
     out_of_boxes,
     require_plain,
@@ -212,7 +213,7 @@ def interpret(graph: Graph, inputs: Sequence[Any], apply: Callable[[Op, tuple[An
     env.update(graph.consts)
     # A program that is being made and will be run again must read arrays that are constants of this Graph anew each time.
     into = state.trace
-    if into is not None and into.lasting and any(map(_is_traced, env.values())):
+    if into is not None and in_program() and any(map(_is_traced, env.values())):
         env = {v: into.constant(x) if type(x) is np.ndarray else x for v, x in env.items()}
     outer = replay.cell
     cell: list[Any] = [None]
@@ -301,13 +302,13 @@ def trace_graph(
     names: Callable[[int], str] | None = None,
     abstract: bool = False,
     captures: bool = False,
-    lasting: bool = False,
+    lasting: list[Any] | None = None,
 ) -> Graph:
     """The Graph of a function from flat arrays to a flat sequence of arrays.
 
     `inputs` are arrays, whose values ride along, or ArrayTypes, for a trace of types only (all of one kind; without any,
-    `abstract` decides). With `captures` what is done to tracers from outside is part of the Graph, too. One that is
-    `lasting`, or made for one that is, will be run more than once.
+    `abstract` decides). With `captures` what is done to tracers from outside is part of the Graph, too. With a list for
+    `lasting` it will be run more than once, and into the list go the arrays for whose values of now alone it holds.
     """
     abstract = abstract or (bool(inputs) and type(inputs[0]) is ArrayType)
     user_function = function if user_function is None else user_function
@@ -315,7 +316,7 @@ def trace_graph(
     if names is not None:
         trace.names = names
     outer = state.trace
-    trace.lasting = lasting or (outer is not None and outer.lasting)
+    trace.lasting = outer.lasting if lasting is None and outer is not None else lasting
     thread = threading.get_ident()
     captor = capturing.get(thread)
     if abstract:

@@ -86,7 +86,9 @@ class Trace:
 
     abstract = False
     for_graph = False  # whether the equations will be evaluated anew, not just differentiated
-    lasting = False  # whether that Graph will be run again, when arrays that the function closed over may have changed
+    # Where that Graph will be run again, when arrays that the function closed over may have changed: those arrays that
+    # were looked into, so that it holds for their values of now alone.
+    lasting: list[np.ndarray[Any, Any]] | None = None
     linear = False  # whether they must be linear in the inputs, so that all of them depend on these
     reverse = False  # whether `backward` will walk them
     names: Callable[[int], str] | None = None
@@ -119,7 +121,7 @@ class Trace:
         if not self.for_graph:
             if not op.keeps_inputs or (type(beside) is Tracer and in_graph(beside)):
                 return array
-            if array.nbytes <= _SMALL or (state.trace is not None and state.trace.lasting):
+            if array.nbytes <= _SMALL or in_program():
                 return array.copy()
         if self.locked is None:
             self.locked = {}
@@ -398,7 +400,7 @@ def accept_jax(namespace: dict[str, Any], names: Sequence[str]) -> None:
         if isinstance(found, np.ufunc):
             namespace[name] = _Ufunc(found)
         elif callable(found) and not isinstance(found, type | GenericAlias):
-            namespace[name] = accepting_jax(found)
+            namespace[name] = accepting_jax(called_anew(found))
 
 
 class _Ufunc:
@@ -439,6 +441,16 @@ def accepting_jax(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*args, **kwargs)
 
     return accepting
+
+
+def called_anew(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as `call_anew` calls it."""
+
+    @functools.wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        return call_anew(function, args, kwargs)
+
+    return called
 
 
 def out_of_boxes(out: Any) -> Any:
@@ -508,11 +520,54 @@ def in_graph(x: Any) -> bool:
     return False
 
 
+def in_program() -> bool:
+    """Whether a program is being made that will be run again (`Trace.lasting`)."""
+    return state.trace is not None and state.trace.lasting is not None
+
+
+def depends_on(x: Any) -> None:
+    """Note that what is being traced holds for the values alone that a plain array has now, since they were looked at."""
+    if type(x) is ndarray and state.trace is not None and state.trace.lasting is not None:
+        state.trace.lasting.append(x)
+
+
+def call_anew(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call one of our functions, which may be made of many ops, in a program that will be run again: what it makes of plain
+    arrays alone is recorded too. Where it needs their values, and of arrays of integers, which are mostly indices, the
+    program depends on these."""
+    if not in_program():
+        return function(*args, **kwargs)
+    every = [y for x in (*args, *kwargs.values()) for y in (x if type(x) in (list, tuple) else (x,))]
+    plain = [x for x in every if type(x) is ndarray]
+    trace = next((found for x in every if (found := _trace_of_types(x)) is not None), None)
+    if not plain or trace is None or any(map(callable, args)):
+        return function(*args, **kwargs)
+
+    def constant(x: Any) -> Any:
+        if type(x) in (list, tuple):
+            return type(x)([constant(y) for y in x])
+        if type(x) is not ndarray:
+            return x
+        if x.dtype.kind not in "iu":
+            return trace.constant(x)
+        depends_on(x)
+        return x
+
+    if any([x.dtype.kind not in "iu" for x in plain]):
+        try:
+            return function(*map(constant, args), **{k: constant(x) for k, x in kwargs.items()})
+        except Exception:
+            pass
+    for x in plain:
+        depends_on(x)
+    return function(*args, **kwargs)
+
+
 def lifted(x: Any, beside: Sequence[Any]) -> Any:
     """A plain value (a cotangent to start from) as a constant of the Graph that is being made of what it stands beside,
     if that will be run again: what a rule makes of it and of an array from outside is then recorded, and not computed
     once and for all. Else the value as it is."""
-    if type(x) is Tracer or state.trace is None or not state.trace.lasting:
+    if type(x) is Tracer or not in_program():
         return x
     trace = next((found for y in beside if (found := _trace_of_types(y)) is not None), None)
     return x if trace is None else trace.constant(x)
@@ -631,6 +686,7 @@ def contains_tracer(x: Any) -> bool:
 def concrete(x: Any, what: str, instead: str = "") -> Any:
     """The plain value under a tracer, for what must be known while tracing (a shape, a mask). Drops the derivative."""
     found = plain_value(x, what)
+    depends_on(x)
     if found is None and type(x) is Tracer:
         while type(x.value) is Tracer:
             x = x.value
@@ -679,7 +735,7 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
         try:
-            return FUNCTIONS[function](self, *args, **kwargs)
+            return call_anew(FUNCTIONS[function], (self, *args), kwargs)
         except CALL_ERRORS as error:
             place_call(error, function, (self, *args))
             raise
@@ -749,14 +805,14 @@ class Tracer:
                 if op.python is not None and type(self.value) is not ndarray and _are_weak(inputs):
                     inputs = (strengthened(inputs[0]), *inputs[1:])
                 return bind(op, inputs)
-        return FUNCTIONS[np.ufunc](ufunc, method, *inputs, **kwargs)
+        return call_anew(functools.partial(FUNCTIONS[np.ufunc], ufunc, method), inputs, kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         function = FUNCTIONS.get(func)
         if function is None:
             raise unsupported(func, of=self)
         try:
-            return function(*args, **kwargs)
+            return call_anew(function, args, kwargs)
         except CALL_ERRORS as error:
             place_call(error, func, args)
             raise
@@ -901,10 +957,10 @@ class Tracer:
         return bind(OPS["invert"], (self,))
 
     def __matmul__(self, other: Any) -> Any:
-        return FUNCTIONS[np.matmul](self, other)
+        return call_anew(FUNCTIONS[np.matmul], (self, other), {})
 
     def __rmatmul__(self, other: Any) -> Any:
-        return FUNCTIONS[np.matmul](other, self)
+        return call_anew(FUNCTIONS[np.matmul], (other, self), {})
 
     def __pow__(self, other: Any) -> Any:
         if type(other) is int or type(other) is float:

@@ -5,7 +5,7 @@ go the general way, by `tracegrad.tree`."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy import ndarray
@@ -17,6 +17,15 @@ from tracegrad.types import PYTHON_SCALARS
 _PLAIN = (dict, list, tuple, type(None))
 # The leaves of the arguments, or None where the call has not the signature.
 Matcher = Callable[[tuple[Any, ...]], list[Any] | None]
+
+
+class Unchanged(Protocol):
+    """An array, and what it has to be still."""
+
+    array: ndarray[Any, Any]
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    content: bytes | None
 
 
 def is_plain(structure: PyTreeDef) -> bool:
@@ -50,10 +59,10 @@ def display(structure: PyTreeDef, leaves: Sequence[str]) -> str:
     return shown(structure)
 
 
-def matcher(structure: PyTreeDef, leaves: Sequence[Any], unchanged: Sequence[ndarray[Any, Any]] = ()) -> Matcher | None:
+def matcher(structure: PyTreeDef, leaves: Sequence[Any], unchanged: Sequence[Unchanged] = ()) -> Matcher | None:
     """A test for calls like one with these arrays and Python numbers for leaves; None if it is not to be had. Dicts have
-    their keys in the same order, and these are strings, so that equal ones are the same. The arrays `unchanged` must still
-    be of the types that they are of now."""
+    their keys in the same order, and these are strings, so that equal ones are the same. Arrays that are `unchanged` must
+    be of these types still, and have this content if any is given."""
     if not is_plain(structure) or not all([type(k) is str for keys in structure.details() for k in keys]):
         return None
     if not all([x.dtype.isnative if type(x) is ndarray else type(x) in PYTHON_SCALARS for x in leaves]):
@@ -83,7 +92,7 @@ def order_matcher(structure: PyTreeDef, kinds: Collection[type]) -> Matcher | No
 
 
 def _generated(
-    structure: PyTreeDef, differs: Callable[[int, str, dict[str, Any]], str], unchanged: Sequence[ndarray[Any, Any]]
+    structure: PyTreeDef, differs: Callable[[int, str, dict[str, Any]], str], unchanged: Sequence[Unchanged]
 ) -> Matcher:
     """`differs` says how to ask, in source, whether a leaf is another one than it should be."""
     namespace: dict[str, Any] = {}
@@ -125,10 +134,12 @@ def _generated(
             take(child, name)
 
     take(structure, "args")
-    for array in unchanged:
+    for x in unchanged:
         name = f"array{len(namespace)}"
-        namespace |= {name: array, f"{name}_dtype": array.dtype}
-        test(f"{name}.shape != {array.shape} or {name}.dtype is not {name}_dtype")
+        namespace |= {name: x.array, f"{name}_dtype": x.dtype, f"{name}_content": x.content}
+        test(f"{name}.shape != {x.shape} or {name}.dtype is not {name}_dtype")
+        if x.content is not None:
+            test(f"{name}.tobytes() != {name}_content")
     source = "\n".join(["def match(args):", *lines, f"    return [{', '.join(names)}]"])
     exec(compile(source, "<tracegrad jit match>", "exec"), namespace)
     return namespace["match"]

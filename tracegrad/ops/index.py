@@ -35,7 +35,7 @@ from tracegrad.op import Op, Params, Sample, Wanted
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import conform, implements, is_of_a_scalar, linear, normalize_axis, reject, shape_of
 from tracegrad.ops.masks import masking_jvp, masking_vjp
-from tracegrad.trace import FUNCTIONS, Tracer, as_array, bind, concrete, plain_value
+from tracegrad.trace import FUNCTIONS, Tracer, as_array, bind, concrete, depends_on, lifted, plain_value
 from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, type_of
 
 Index = tuple[Any, ...]
@@ -221,6 +221,8 @@ def locate(x: Any, expression: Any, mode: str | None = None) -> Located:
                 entries.append(slice_entry(*parts, n))
         else:
             entries.append("array")
+            if mode is not None:  # where we compute with it
+                depends_on(item)
             arrays.append(np.clip(_from_front(item, n), 0, n - 1) if mode == "clip" else item)
         sizes.append(n)
         axis += 1
@@ -1095,7 +1097,7 @@ class Place:
         """The array with `function(x[index], values)` at index, or just `values`. `merge` makes one update of two to
         the same element."""
         x = self.array
-        v = None if values is None else _writable(as_array(values), x)
+        v = None if values is None else _writable(lifted(as_array(values), (x,)), x)
         if _is_traced_mask(self.index):
             rest = len(shape_of(x)) - self.index.ndim
             if rest >= 0 and (v is None or len(shape_of(v)) <= rest):
@@ -1207,6 +1209,8 @@ def _known_distinct(located: Located) -> bool:
         return True
     if any([type(a) is Tracer for a in arrays]):
         return False
+    for a in arrays:
+        depends_on(a)
     sizes = [x.shape[axis] for axis in found.axes]
     return _are_distinct(_positions(arrays, sizes), int(np.prod(sizes)))
 

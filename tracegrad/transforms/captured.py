@@ -1,7 +1,8 @@
 """Arrays that a jitted function closes over: hidden inputs of its program, as their owner has them at each call.
 
 On NumPy a program reads them where they are. On a device it reads copies, which are made anew when the arrays have been
-written into. Their shapes and dtypes are those that the program was made for; where one changes, the function is traced anew.
+written into. Their shapes and dtypes are those that the program was made for, and so are the values of those that were
+looked into (a mask that selects, repeats, edges that have to ascend); where these change, the function is traced anew.
 """
 
 from __future__ import annotations
@@ -20,14 +21,21 @@ from tracegrad.types import type_of
 WHOLE, SAMPLE = 1 << 18, 4096
 
 
-def captured(constants: Mapping[Var, Any]) -> dict[Var, Captured]:
-    """Those constants of a Graph that somebody else has hold of, and may write into: not those that were made while
-    tracing. (One reference too many, from wherever, only makes a constant an input.)"""
-    return {
-        v: Captured(x)
-        for v, x, references in _referenced(constants)
-        if references[0] > _OWN[0] or max(references[1:], default=0) > _OWN[1]
-    }
+def captured(constants: Mapping[Var, Any], looked_into: list[Any]) -> tuple[dict[Var, Captured], list[Captured]]:
+    """Of the constants of a Graph and of the arrays that were looked into while it was made, those that somebody else has
+    hold of, and may write into: not those that were made while tracing. (One reference too many, from wherever, only makes
+    a constant an input.)"""
+    looked = {id(x): x for x in looked_into}
+    looked_into.clear()  # one reference to each
+    both = {id(x) for x in constants.values()}.intersection(looked)
+
+    def shared(found: Mapping[Any, Any]) -> Iterator[tuple[Any, Any]]:
+        for key, x, references in _referenced(found):
+            if references[0] > _OWN[0] + (id(x) in both) or max(references[1:], default=0) > _OWN[1]:
+                yield key, x
+
+    inputs = {v: Captured(x) for v, x in shared(constants)}
+    return inputs, [Captured(x, x.tobytes()) for _, x in shared(looked)]
 
 
 def _referenced(constants: Mapping[Any, Any]) -> Iterator[tuple[Any, ndarray[Any, Any], list[int]]]:
@@ -43,19 +51,23 @@ def _referenced(constants: Mapping[Any, Any]) -> Iterator[tuple[Any, ndarray[Any
 
 
 class Captured:
-    """An array from outside, with the type that it had when the function was traced."""
+    """An array from outside, with the type that it had when the function was traced, and if that looked into it, its
+    content."""
 
-    __slots__ = ("array", "dtype", "shape")
+    __slots__ = ("array", "content", "dtype", "shape")
 
-    def __init__(self, array: ndarray[Any, Any]) -> None:
+    def __init__(self, array: ndarray[Any, Any], content: bytes | None = None) -> None:
         self.array = array
         self.dtype = array.dtype
         self.shape = array.shape
+        self.content = content
 
     def change(self) -> str:
-        """What has become of its type, where that is another one now."""
+        """What has become of it, where the function has to be traced anew."""
         if self.array.shape == self.shape and self.array.dtype is self.dtype:
-            return ""
+            if self.content is None or self.content == self.array.tobytes():
+                return ""
+            return f"the values of an array that the function closes over and looks into: {type_of(self.array)}"
         before = np.broadcast_to(np.empty((), self.dtype), self.shape)
         return f"an array that the function closes over: {type_of(self.array)}, before {type_of(before)}"
 

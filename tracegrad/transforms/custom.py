@@ -30,7 +30,7 @@ from tracegrad.errors import (
 from tracegrad.graph import Graph, evaluate, trace_graph
 from tracegrad.op import Op, Params, Wanted
 from tracegrad.ops.collective import axis_index_op
-from tracegrad.trace import Tracer, accepting_jax, arrays_of, bind, boxed, is_boxed, kind_of, unboxed
+from tracegrad.trace import Tracer, accepting_jax, arrays_of, bind, boxed, in_program, is_boxed, kind_of, unboxed
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.linear import transposed_jvp, transposed_vjp
 from tracegrad.types import ArrayType, is_inexact, type_of
@@ -71,7 +71,7 @@ def _called(leaves: Sequence[Any], rules: Rules) -> Any:
     call, jvp, vjp, count = rules.call, rules.jvp, rules.vjp, len(leaves)
     more = [bind(axis_index_op, (), {"axis_name": a}) for a in state.bound if a in state.trace.axes]
     inner: Callable[..., Sequence[Any]] = call
-    if state.trace.lasting:
+    if in_program():
         graph = trace_graph(
             call, [type_of(x) for x in leaves], transform="custom_call", user_function=call, abstract=True
         )

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.axes import state
 from tracegrad.errors import (
     DifferentiationError,
     DtypeError,
@@ -39,6 +38,7 @@ from tracegrad.trace import (
     hidden_behind,
     holds_jax_array,
     in_boxes,
+    in_program,
     kind_of,
     leaf_names,
     lifted,
@@ -666,7 +666,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
         outputs = [_output(o, fun) for o in outputs]
         eqns = trace.finish()
         # In a program that is being made, and will be run again, they are constants of that.
-        if state.trace is None or not state.trace.lasting:
+        if not in_program():
             eqns = with_own_constants(trace, eqns)
     except (ValueError, TypeError) as error:
         if (hidden := hidden_behind(error)) is not None:

@@ -29,6 +29,7 @@ from tracegrad.trace import (
     arrays_of,
     bind,
     declared_types,
+    depends_on,
     holds_jax_array,
     is_boxed,
     leaf_names,
@@ -37,7 +38,7 @@ from tracegrad.trace import (
     output_name,
 )
 from tracegrad.transforms.call import call
-from tracegrad.transforms.captured import OnDevice, captured
+from tracegrad.transforms.captured import Captured, OnDevice, captured
 from tracegrad.transforms.merge import merge_products, merge_rows
 from tracegrad.transforms.simplify import simplify
 from tracegrad.types import PYTHON_SCALARS, ArrayType, type_of
@@ -49,10 +50,11 @@ LOG_SIZE = 1024
 class Entry:
     """What is kept for one signature: the Graph, and once it has been called on plain arrays, the compiled function."""
 
-    def __init__(self, graph: Graph, out_tree: tree.PyTreeDef) -> None:
+    def __init__(self, graph: Graph, out_tree: tree.PyTreeDef, looked_into: list[Any]) -> None:
         self.graph = graph
         self.out_tree = out_tree
-        self.captured = tuple(captured(graph.consts).values())
+        inputs, self.looked_into = captured(graph.consts, looked_into)
+        self.captured = (*inputs.values(), *self.looked_into)
         self.matches: Matcher = _matches_nothing
 
     @functools.cached_property
@@ -107,7 +109,7 @@ class Jitted:
         self._entries: OrderedDict[Any, Entry] = OrderedDict()
         self._lock = threading.RLock()
         self._latest: Any = None
-        self._recent = Entry(_NOTHING, tree.tree_structure(None))  # the entry of the latest call, tried first
+        self._recent = Entry(_NOTHING, tree.tree_structure(None), [])  # the entry of the latest call, tried first
         self.trace_log: list[str] = []
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -124,8 +126,7 @@ class Jitted:
             return out_of_boxes(tree.tree_unflatten(entry.out_tree, call(entry.graph, leaves)))
         if is_plain:
             if entry.matches is _matches_nothing:
-                arrays = [c.array for c in entry.captured]
-                entry.matches = matcher(tree.tree_structure(args), leaves, arrays) or _matches_nothing
+                entry.matches = matcher(tree.tree_structure(args), leaves, entry.captured) or _matches_nothing
             self._recent = entry
         return entry.function(*leaves)
 
@@ -162,6 +163,8 @@ class Jitted:
         why = "" if entry is None else next(filter(None, [c.change() for c in entry.captured]), "")
         if entry is None or why:
             entry = self._entry(key, fun, args, kwargs, leaves, why)
+        for x in entry.looked_into:
+            depends_on(x.array)  # so does a program of which this one is a part
         return entry, leaves, static is None and not kwargs and not state.bound
 
     def _names(self, args: Any, kwargs: Any, static: Any) -> Callable[[int], str]:
@@ -172,7 +175,10 @@ class Jitted:
         paths = [tree.keystr(path) for path, _ in tree.tree_leaves_with_path(kwargs)]
         return lambda i: names(i) if i < structure.num_leaves else f"kwargs{paths[i - structure.num_leaves]}"
 
-    def _traced(self, fun: Any, args: Any, kwargs: Any, static: Any, types: Sequence[ArrayType]) -> tuple[Graph, Any]:
+    def _traced(
+        self, fun: Any, args: Any, kwargs: Any, static: Any, types: Sequence[ArrayType]
+    ) -> tuple[Graph, Any, list[Any]]:
+        """The Graph, the tree of its outputs, and the arrays that were looked into."""
         in_tree = tree.tree_structure((args, kwargs) if kwargs else args)
         out_tree: Any = None
 
@@ -183,11 +189,24 @@ class Jitted:
             outputs, out_tree = tree.tree_flatten(out)
             return arrays_of(outputs, lambda i: output_name(self._fun, out, i))
 
-        return self._graph(flat, types, self._names(args, kwargs, static)), out_tree
+        looked_into: list[ndarray[Any, Any]] = []
+        return self._graph(flat, types, self._names(args, kwargs, static), looked_into), out_tree, looked_into
 
-    def _graph(self, flat: Callable[..., list[Any]], types: Sequence[ArrayType], names: Callable[[int], str]) -> Graph:
+    def _graph(
+        self,
+        flat: Callable[..., list[Any]],
+        types: Sequence[ArrayType],
+        names: Callable[[int], str],
+        looked_into: list[Any],
+    ) -> Graph:
         graph = trace_graph(
-            flat, types, transform=self._transform, user_function=self._fun, names=names, abstract=True, lasting=True
+            flat,
+            types,
+            transform=self._transform,
+            user_function=self._fun,
+            names=names,
+            abstract=True,
+            lasting=looked_into,
         )
         with collector_paused():
             return self._simplified(graph)
@@ -281,7 +300,7 @@ class Jitted:
             fun, args, kwargs, static = self._without_static(args, kwargs)
         leaves = tree.tree_leaves((args, kwargs) if kwargs else args)
         types = declared_types(leaves, self._names(args, kwargs, static))
-        return LoweredFunction(*self._traced(fun, args, kwargs, static, types))
+        return LoweredFunction(*self._traced(fun, args, kwargs, static, types)[:2])
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -404,12 +423,17 @@ class JittedOnXla(Jitted):
 
 class _ClosesOver(Exception):
     """What is raised where jax traces a function and it is seen to close over arrays that may be written into: they have
-    to be inputs of what jax runs. `program` is a function of them and of the arguments."""
+    to be inputs of what jax runs. `program` is a function of them and of the arguments, while `unchanged` are that."""
 
-    def __init__(self, program: Callable[..., Any], arrays: Sequence[OnDevice]) -> None:
+    def __init__(self, program: Callable[..., Any], arrays: Sequence[OnDevice], unchanged: Sequence[Captured]) -> None:
         super().__init__()
         self.program = program
         self.arrays = arrays
+        self.unchanged = unchanged
+
+
+# What jax runs, the arrays that it takes before the arguments, and what of these must be as it was.
+_Closed = tuple[Any, Sequence[OnDevice], Sequence[Captured]]
 
 
 class _Program:
@@ -424,7 +448,7 @@ class _Program:
         self._jax = jitted._jax
         self.now = threading.local()
         self._run = self._jax.jax.jit(self._staged(), **options)
-        self._closed: OrderedDict[Any, tuple[Any, Sequence[OnDevice]]] = OrderedDict()
+        self._closed: OrderedDict[Any, _Closed] = OrderedDict()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         made = self._made(args, kwargs)
@@ -437,7 +461,7 @@ class _Program:
                 return self._run(*args, **kwargs)
             except _ClosesOver as closes_over:
                 found = self._keep(closes_over, args, kwargs)
-        run, arrays = found
+        run, arrays, _ = found
         return run([a.copy() for a in arrays], *args, **kwargs)
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:
@@ -461,20 +485,21 @@ class _Program:
     def _found(self, args: Any, kwargs: Any) -> Any:
         key = self._key(args, kwargs)
         found = self._closed.get(key)
-        why = "" if found is None else next(filter(None, [a.captured.change() for a in found[1]]), "")
+        why = "" if found is None else next(filter(None, [c.change() for c in found[2]]), "")
         if why:
             self.now.why = why
             self._closed.pop(key, None)
             return None
         return found
 
-    def _keep(self, found: _ClosesOver, args: Any, kwargs: Any) -> tuple[Any, Sequence[OnDevice]]:
+    def _keep(self, found: _ClosesOver, args: Any, kwargs: Any) -> _Closed:
         options = dict(self._options)
         options["donate_argnums"] = tuple([i + (i >= 0) for i in options["donate_argnums"]])
         given = options.get("in_shardings")
         if given is not None:
             options["in_shardings"] = (None, *(given if isinstance(given, tuple) else [given] * len(args)))
-        made = self._closed[self._key(args, kwargs)] = self._jax.jax.jit(found.program, **options), found.arrays
+        run = self._jax.jax.jit(found.program, **options)
+        made = self._closed[self._key(args, kwargs)] = run, found.arrays, found.unchanged
         while len(self._closed) > CACHE_SIZE:
             self._closed.popitem(last=False)
         return made
@@ -499,6 +524,7 @@ class _Program:
                 outputs, made = take_apart(out)
                 return arrays_of(outputs, lambda i: output_name(jitted._fun, out, i))
 
+            looked_into: list[ndarray[Any, Any]] = []
             types = [type_of(x) for x in leaves]
             names = jitted._names(args, kwargs, static)
             if tree.tree_structure((args, kwargs)).num_leaves != len(leaves):  # with nodes that jax alone knows
@@ -506,7 +532,7 @@ class _Program:
             # The context in use is entered already; the function may come to enter one itself.
             in_use, jitted._contexts.x64 = jitted._contexts.x64, jax.x64()
             try:
-                graph = jitted._graph(flat, types, names)
+                graph = jitted._graph(flat, types, names, looked_into)
             finally:
                 jitted._contexts.x64 = in_use
             with jitted._lock:
@@ -514,17 +540,18 @@ class _Program:
                 jitted.trace_log.append(vars(self.now).pop("why", "") or jitted._reason(key, types, names))
                 del jitted.trace_log[:-LOG_SIZE]
                 jitted._latest = (key, types)
-            found = captured(graph.consts)
-            if not found:
+            inputs, looked = captured(graph.consts, looked_into)
+            if not inputs and not looked:
                 return made(jax.emit(graph, leaves))
-            rest = {v: x for v, x in graph.consts.items() if v not in found}
-            opened = Graph((*graph.inputs, *found), graph.eqns, graph.outputs, rest, graph.name)
+            rest = {v: x for v, x in graph.consts.items() if v not in inputs}
+            opened = Graph((*graph.inputs, *inputs), graph.eqns, graph.outputs, rest, graph.name)
 
             def program(copies: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
                 return made(jax.emit(opened, [*jax.flatten((args, kwargs))[0], *copies]))
 
             program.__name__ = program.__qualname__ = staged.__name__
-            raise _ClosesOver(program, [OnDevice(c, jax.copied) for c in found.values()])
+            arrays = [OnDevice(c, jax.copied) for c in inputs.values()]
+            raise _ClosesOver(program, arrays, [*inputs.values(), *looked])
 
         staged.__name__ = staged.__qualname__ = name_of(jitted._fun)
         return staged

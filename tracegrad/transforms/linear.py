@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.axes import state
 from tracegrad.errors import DifferentiationError, at, replay, user_source
 from tracegrad.op import Op, Params, Wanted
 from tracegrad.ops.masks import Masked, filled, image, plus
-from tracegrad.trace import Equation, Trace, Tracer, in_graph, lifted, plain_value, tracer_inputs
+from tracegrad.trace import Equation, Trace, Tracer, in_graph, in_program, lifted, plain_value, tracer_inputs
 from tracegrad.types import ArrayType, is_inexact, type_of
 
 
@@ -32,7 +31,7 @@ def backward(eqns: Sequence[Equation], cotangents: dict[int, Any]) -> dict[int, 
     outer = replay.cell
     cell: list[Any] = [None]
     replay.cell = cell
-    in_program = state.trace is not None and state.trace.lasting
+    lifts = in_program()
     try:
         for op, inputs, values, params, out, wanted in reversed(eqns):
             if op.several:
@@ -48,7 +47,7 @@ def backward(eqns: Sequence[Equation], cotangents: dict[int, Any]) -> dict[int, 
                 primal_out = out.value
                 cell[0] = out.source
             rule = op.vjp
-            if in_program:
+            if lifts:
                 values = _lifted(values, ct if op.several else (ct,))
             if type(ct) is Masked or (op.several and Masked in map(type, ct)):
                 grads = _masked_vjp(op, wanted, ct, primal_out, values, params)
@@ -105,7 +104,7 @@ def pushforward(eqns: Sequence[Equation], tangents: dict[int, Any]) -> dict[int,
     outer = replay.cell
     cell: list[Any] = [None]
     replay.cell = cell
-    in_program = state.trace is not None and state.trace.lasting
+    lifts = in_program()
     try:
         for op, inputs, values, params, out, wanted in eqns:
             incoming: list[Any] = [None] * len(inputs)
@@ -117,7 +116,7 @@ def pushforward(eqns: Sequence[Equation], tangents: dict[int, Any]) -> dict[int,
             outs = out if op.several else (out,)
             cell[0] = outs[0].source
             primal_out = tuple([o.value for o in outs]) if op.several else out.value
-            if in_program:
+            if lifts:
                 values = _lifted(values, incoming)
             if Masked in map(type, incoming):
                 result = _masked_jvp(op, active, incoming, primal_out, values, params)
