@@ -118,6 +118,75 @@ def test_read_anew(backend: str, name: str, is_small: bool) -> None:
     assert len(jitted.trace_log) == 1
 
 
+REALS = [np.array([1.0, 2.0, 3.0]), np.array([5.0, 1.0, 2.0]), np.array([2.0, 2.0, 2.0])]
+ASCENDING = [np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 7.0]), np.array([0.0, 1.0, 9.0])]
+INDICES = [np.array([0, 1, 2]), np.array([2, 2, 1]), np.array([-1, 0, 0])]
+MASKS = [np.array([True, False, True]), np.array([False, True, True]), np.array([True, True, True])]
+SQUARE = [np.eye(3) * k + 0.1 for k in (1.0, 2.0, 3.0)]
+# Functions of several ops, some of them on the array from outside alone, and some that look at its values.
+OF_SEVERAL: dict[str, tuple[Callable[[Any, Any], Any], list[Any]]] = {
+    "average": (lambda x, c: np.average(x, weights=c), REALS),
+    "average, integers": (lambda x, c: np.average(x, weights=c), [r.astype(int) for r in REALS]),
+    "interp": (lambda x, c: np.interp(x, c, np.ones(3) * x), ASCENDING),
+    "trapezoid": (lambda x, c: np.trapezoid(x, c), ASCENDING),
+    "gradient": (lambda x, c: np.gradient(x, c), ASCENDING),
+    "cross": (lambda x, c: np.cross(x, c), REALS),
+    "cov": (lambda x, c: np.cov(x, c), REALS),
+    "clip": (lambda x, c: x.clip(None, c), REALS),
+    "float_power": (lambda x, c: np.float_power(x, c), [r.astype("f4") for r in REALS]),
+    "matmul of float32": (lambda x, c: x @ c, [s.astype("f4") for s in SQUARE]),
+    "digitize": (lambda x, c: np.digitize(x, c), [*ASCENDING, ASCENDING[1][::-1]]),
+    "quantile": (lambda x, c: np.quantile(x, c), [np.array([0.1, 0.5]), np.array([0.2, 0.9])]),
+    "lstsq": (lambda x, c: np.linalg.lstsq(c, x)[0], SQUARE),
+    "choose": (lambda x, c: np.choose(c, [x, 2 * x, 3 * x]), INDICES[:2]),
+    "take": (lambda x, c: np.take(x, c, mode="wrap"), INDICES),
+    "selection by a mask": (lambda x, c: np.sum(x[c] ** 2), MASKS),
+    "where": (lambda x, c: np.where(c, x, -x), MASKS),
+    "repeat": (lambda x, c: np.repeat(x, c), [np.array([1, 2, 1]), np.array([2, 1, 1])]),
+    "roll": (lambda x, c: np.roll(x, c), [np.array(1), np.array(2)]),
+    "index": (lambda x, c: x[c], INDICES),
+    "at, set": (lambda x, c: tnp.at(x)[1].set(c), [np.array(1.0), np.array(2.0)]),
+    "at, multiply": (lambda x, c: tnp.at(x)[c].multiply(2.0), INDICES),
+    "at, clip": (lambda x, c: tnp.at(x)[c].get(mode="clip"), [*INDICES, np.array([5, 7, -9])]),
+    "at, fill": (lambda x, c: tnp.at(x)[c].get(mode="fill", fill_value=9.0), [*INDICES, np.array([5, 1, 0])]),
+    "grad of at, multiply": (
+        lambda x, c: tg.grad(lambda x: np.sum(tnp.at(x)[c].multiply(2.0) ** 2))(x), INDICES
+    ),
+    "logsumexp": (lambda x, c: tg.nn.logsumexp(x, b=c), REALS),
+    "dynamic_slice": (lambda x, c: tg.lax.dynamic_slice(x, (c,), (2,)), [np.array(0), np.array(1), np.array(7)]),
+    "jit within": (lambda x, c: tg.jit(lambda x: np.repeat(x, c))(x), [np.array([1, 2, 1]), np.array([2, 1, 1])]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "backend, name",
+    [("numpy", name) for name in OF_SEVERAL]
+    + [("xla", name) for name in ("average", "take", "selection by a mask", "at, multiply", "jit within")],
+)
+def test_functions_of_several_ops(backend: str, name: str) -> None:
+    f, values = OF_SEVERAL[name]
+    c = values[0].copy()
+    jitted = tg.jit(lambda x: f(x, c), backend=backend)
+    for value in (*values, *values):
+        c[...] = value
+        for got, expected in zip(tree.tree_leaves(jitted(X)), tree.tree_leaves(f(X, c)), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-6)
+    reads = name in ("average", "interp", "cross", "where", "index", "at, set", "float_power", "lstsq")
+    assert len(jitted.trace_log) == 1 or not reads, jitted.trace_log
+
+
+def test_what_is_looked_into_and_made_while_tracing_costs_nothing() -> None:
+    jitted = tg.jit(lambda x: np.repeat(x, np.arange(3)) * np.sum(x[np.array([True, False, True])]))
+    jitted(X)
+    assert jitted._recent.captured == ()
+    repeats = np.array([1, 2, 0])
+    jitted = tg.jit(lambda x: np.repeat(x, repeats))
+    jitted(X)
+    repeats[0] = 3
+    jitted(X)
+    assert jitted.trace_log[1] == "the values of an array that the function closes over and looks into: i64[3]"
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_what_python_computes_while_tracing_is_fixed(backend: str) -> None:
     c = np.ones(3)

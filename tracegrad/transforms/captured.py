@@ -78,8 +78,8 @@ class OnDevice:
     def __init__(self, captured: Captured, put: Callable[[ndarray[Any, Any]], Any]) -> None:
         self.captured = captured
         self._put = put
-        self._seen = self._sample()  # before the copy: what is written in between is seen the next time
-        self._copy = put(captured.array)
+        # The sample is taken before the copy: what is written in between is seen the next time.
+        self._latest = self._sample(), put(captured.array)
 
     def _sample(self) -> bytes:
         x = self.captured.array
@@ -88,9 +88,11 @@ class OnDevice:
     def copy(self) -> Any:
         """The copy, made anew if the array has been written into."""
         found = self._sample()
-        if found != self._seen:
-            self._seen, self._copy = found, self._put(self.captured.array)
-        return self._copy
+        seen, copy = self._latest
+        if found != seen:
+            copy = self._put(self.captured.array)
+            self._latest = found, copy
+        return copy
 
 
 # The numbers for an array that only a dict of constants has, and for one that only a view of it has.

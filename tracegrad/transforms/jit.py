@@ -8,6 +8,7 @@ import operator
 import os
 import sys
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -344,6 +345,7 @@ class JittedOnXla(Jitted):
         self._contexts, self._config = self._jax.contexts, self._jax.jax.config
         self._latest_program: tuple[Matcher, Any] = _matches_nothing, None
         self._kinds: set[type] = set()  # the types of leaves that there have been
+        self._on_device: weakref.WeakValueDictionary[Any, OnDevice] = weakref.WeakValueDictionary()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if open_levels and _holds_tracer(args, kwargs):
@@ -368,6 +370,14 @@ class JittedOnXla(Jitted):
             if all([x is y for x, y in zip((*args, *kwargs.values()), (*others, *named.values()), strict=True)]):
                 raise
             return program(*others, **named)
+
+    def on_device(self, x: Captured) -> OnDevice:
+        """An array from outside on the device, where all signatures have the same copy of it."""
+        key = (id(x.array), x.dtype, x.shape)
+        found = self._on_device.get(key)
+        if found is None:
+            found = self._on_device[key] = OnDevice(x, self._jax.copied)
+        return found
 
     def _as_equation(self, args: Any, kwargs: Any) -> Any:
         """Inside another transform: one equation of it."""
@@ -550,8 +560,7 @@ class _Program:
                 return made(jax.emit(opened, [*jax.flatten((args, kwargs))[0], *copies]))
 
             program.__name__ = program.__qualname__ = staged.__name__
-            arrays = [OnDevice(c, jax.copied) for c in inputs.values()]
-            raise _ClosesOver(program, arrays, [*inputs.values(), *looked])
+            raise _ClosesOver(program, list(map(jitted.on_device, inputs.values())), [*inputs.values(), *looked])
 
         staged.__name__ = staged.__qualname__ = name_of(jitted._fun)
         return staged
@@ -649,7 +658,8 @@ def jit(
 
             Arrays that it closes over are hidden inputs, read anew at each call, in derivatives and batches too. What
             Python computes from them while tracing is fixed: in `x * (2 * c)` the product `2 * c`, in `x * 2 * c`
-            nothing. One that has got another shape or dtype in place is traced for. On XLA a copy is kept on the device,
+            nothing. One that has got another shape or dtype in place is traced for, and so is one whose values a function
+            looks at: a mask that selects, repeats, indices in `np.take`. On XLA a copy is kept on the device,
             and made anew when the array has been written into; of an array of more than 256 KiB 4096 elements are
             looked at for that, so that a write of a few elements may be missed. Large data belongs in an argument, and
             so does what changes often. A name that is bound to another array is not seen.
