@@ -556,7 +556,7 @@ def call_anew(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     if any([x.dtype.kind not in "iu" for x in plain]):
         try:
             return function(*map(constant, args), **{k: constant(x) for k, x in kwargs.items()})
-        except Exception:
+        except (TypeError, IndexError):  # values are needed, or the call is wrong, which the one below will say
             pass
     for x in plain:
         depends_on(x)
