@@ -448,7 +448,7 @@ def called_anew(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
-        return call_anew(function, args, kwargs)
+        return function(*args, **kwargs) if state.trace is None else call_anew(function, args, kwargs)
 
     return called
 
@@ -567,7 +567,7 @@ def lifted(x: Any, beside: Sequence[Any]) -> Any:
     """A plain value (a cotangent to start from) as a constant of the Graph that is being made of what it stands beside,
     if that will be run again: what a rule makes of it and of an array from outside is then recorded, and not computed
     once and for all. Else the value as it is."""
-    if type(x) is Tracer or not in_program():
+    if state.trace is None or type(x) is Tracer or not in_program():
         return x
     trace = next((found for y in beside if (found := _trace_of_types(y)) is not None), None)
     return x if trace is None else trace.constant(x)
@@ -735,6 +735,8 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
         try:
+            if state.trace is None:  # the short way outside of programs
+                return FUNCTIONS[function](self, *args, **kwargs)
             return call_anew(FUNCTIONS[function], (self, *args), kwargs)
         except CALL_ERRORS as error:
             place_call(error, function, (self, *args))
@@ -812,7 +814,7 @@ class Tracer:
         if function is None:
             raise unsupported(func, of=self)
         try:
-            return call_anew(function, args, kwargs)
+            return function(*args, **kwargs) if state.trace is None else call_anew(function, args, kwargs)
         except CALL_ERRORS as error:
             place_call(error, func, args)
             raise
@@ -957,6 +959,8 @@ class Tracer:
         return bind(OPS["invert"], (self,))
 
     def __matmul__(self, other: Any) -> Any:
+        if state.trace is None:
+            return FUNCTIONS[np.matmul](self, other)
         return call_anew(FUNCTIONS[np.matmul], (self, other), {})
 
     def __rmatmul__(self, other: Any) -> Any:

@@ -576,7 +576,7 @@ cosh = elementwise("cosh", np.cosh, lambda d, out, x: d * np.sinh(x), neutral=1,
 
 
 def _sech_squared(x: Any, out: Any = None) -> Any:
-    if type_of(x).dtype.kind == "c":
+    if (x.dtype if type(x) is np.ndarray else type_of(x).dtype).kind == "c":
         e = np.exp(2 * np.where(np.real(x) >= 0, -x, x))
         return 4 * e / np.square(1 + e)
     with np.errstate(over="ignore"):  # of cosh, where the result is zero
@@ -611,7 +611,7 @@ _sech_squared_op = elementwise(
 
 def sech_squared(x: Any) -> Any:
     """1 / cosh(x)**2, the derivative of tanh. From x: what tanh itself tells of it, 1 - tanh(x)**2, is 0 from x = 19 on."""
-    return bind(_sech_squared_op, (x,))
+    return _sech_squared(x) if type(x) is np.ndarray else bind(_sech_squared_op, (x,))
 
 
 tanh = elementwise("tanh", np.tanh, lambda d, out, x: d * sech_squared(x), samples=unary_samples(-2, 2))

@@ -352,9 +352,15 @@ def _broadcast_to_samples() -> Iterable[Sample]:
     yield Sample((0.5,), {"shape": (3,)})
 
 
+def _same_shape(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+    (x,) = inputs
+    return x if x.type.shape == params["shape"] and not x.type.weak else None
+
+
 broadcast_to_op = linear(
     "broadcast_to", _broadcast_to, lambda ct, x, shape: unbroadcast(ct, shape_of(x)),
     infer=_broadcast_to_type, batch=_broadcast_to_batch, kinds="biufc", samples=_broadcast_to_samples, repeats=True,
+    simplify=_same_shape,
     nonnegative=True,
     xla=lambda j, inputs, params, out: j.spread(inputs[0], out.shape),
 )  # fmt: skip
