@@ -60,6 +60,22 @@ class Literal:
 Atom = Var | Literal
 
 
+def exactly(value: Any) -> Any:
+    """What is equal for values of the same type and the same bits only, where Python finds that 0.0 == -0.0, 1 == True and
+    nan != nan."""
+    if isinstance(value, tuple):
+        return type(value), *map(exactly, value)
+    if isinstance(value, float | complex | np.generic | np.ndarray):
+        bits = np.asarray(value)
+        return type(value), bits.dtype, bits.shape, bits.tobytes()
+    return (type(value), value) if isinstance(value, int) else value
+
+
+def exact_params(params: Params) -> tuple[Any, ...]:
+    """Params as a key to compare equations by."""
+    return tuple([(k, exactly(params[k])) for k in sorted(params)]) if params else ()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Eqn:
     """`outputs = op[params] inputs`, and where in the user's code it comes from."""
@@ -121,12 +137,12 @@ class Graph:
 
         def number(atom: Atom) -> Any:
             if isinstance(atom, Literal):
-                return repr(atom.value), atom.type
+                return exactly(atom.value), atom.type
             return numbers.setdefault(atom, len(numbers))
 
         heads = [(number(v), v.type) for v in (*self.inputs, *self.consts)]
         eqns = [
-            (e.op.name, tuple(map(number, e.inputs)), tuple(sorted(e.params.items())), tuple(map(number, e.outputs)))
+            (e.op.name, tuple(map(number, e.inputs)), exact_params(e.params), tuple(map(number, e.outputs)))
             for e in self.eqns
         ]
         return tuple(heads), tuple(eqns), tuple(map(number, self.outputs)), tuple(map(_content, self.consts.values()))

@@ -31,7 +31,7 @@ import numpy as np
 from jax import lax
 
 from tracegrad.errors import CALL_ERRORS, DtypeError, UnsupportedFunctionError, at, hide, place, replay, user_source
-from tracegrad.graph import Graph, Var
+from tracegrad.graph import Graph, Var, exactly
 from tracegrad.op import Op, Params
 from tracegrad.static import exact
 from tracegrad.trace import Tracer, boxed, in_boxes, require_plain, unboxed
@@ -236,7 +236,7 @@ def execute(op: Op, inputs: Sequence[Any], params: Params) -> Any:
 
 def _jitted(op: Op, params: Params) -> Callable[..., Any]:
     """One op with its params under jax.jit, which is one dispatch where the rule may make many."""
-    key = (op.name, *[(k, id(v) if type(v) is Graph else v) for k, v in params.items()])
+    key = (op.name, *[(k, id(v) if type(v) is Graph else exactly(v)) for k, v in params.items()])
     found = _single.get(key)
     if found is None:
 

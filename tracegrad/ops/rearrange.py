@@ -287,7 +287,7 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", **kwargs: Any) -> An
     widths = [(operator.index(b), operator.index(a)) for b, a in _pairs(pad_width, ndim, "pad")]
     if any([w < 0 for pair in widths for w in pair]):
         raise ValueError(f"pad: widths cannot be negative, got {pad_width}")
-    if mode == "constant" and type(option) is not Tracer and not np.any(_plain_or_one(option)):
+    if mode == "constant" and type(option) is not Tracer and _is_zero(_plain_or_one(option)):
         larger = tuple([b + n + a for n, (b, a) in zip(shape, widths, strict=True)])
         index = tuple([slice_entry(b, b + n, 1, m) for n, m, (b, _) in zip(shape, larger, widths, strict=True)])
         return unslice(array, index, larger) if larger != shape else array
@@ -318,6 +318,12 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", **kwargs: Any) -> An
             continue
         array = np.concatenate([borders[0], array, borders[1]], axis)
     return array
+
+
+def _is_zero(value: Any) -> bool:
+    """Whether it is zero, and none of it -0.0."""
+    x = np.asarray(value)
+    return not (np.any(x) or np.any(np.signbit(x.real)) or np.any(np.signbit(x.imag)))
 
 
 def _plain_or_one(value: Any) -> Any:

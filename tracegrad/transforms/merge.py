@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from tracegrad.graph import Atom, Eqn, Graph, Var
+from tracegrad.graph import Atom, Eqn, Graph, Var, exact_params
 from tracegrad.op import OPS, Op
 from tracegrad.ops.index import slice_entry
 from tracegrad.transforms.simplify import eliminate_dead_code
@@ -103,7 +103,7 @@ def _groups(terms: Sequence[Atom], makers: dict[Var, Eqn], readers: Any) -> tupl
         if made is None or axes is None:
             rest.append(a)
         else:
-            key = (axes, made.op.name, tuple(sorted(made.params.items())), tuple([x.type for x in made.inputs]))
+            key = (axes, made.op.name, exact_params(made.params), tuple([x.type for x in made.inputs]))
             alike.setdefault(key, []).append(made)
     groups = []
     for (axes, *_), eqns in alike.items():
@@ -178,7 +178,7 @@ def merge_rows(graph: Graph) -> Graph:
     for eqn in graph.eqns:
         row = _row(eqn.inputs[0], makers) if eqn.op.name in PRODUCTS and not eqn.params.get("left") else None
         if row is not None and row.axis < row.whole.type.ndim - 1 and eqn.inputs[1].type.ndim <= 2:
-            key = (row.whole, row.axis, eqn.inputs[1], eqn.op.name, *eqn.params.items())
+            key = (row.whole, row.axis, eqn.inputs[1], eqn.op.name, exact_params(eqn.params))
             alike.setdefault(key, {}).setdefault(row.place, eqn)
     instead: dict[Var, list[Eqn]] = {}
     for (whole, axis, *_), products in alike.items():

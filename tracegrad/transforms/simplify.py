@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from tracegrad.graph import Atom, Eqn, Graph, Literal, Var
+from tracegrad.graph import Atom, Eqn, Graph, Literal, Var, exact_params, exactly
 from tracegrad.op import OPS, Op, Simplification
 from tracegrad.trace import bind, is_immutable
 from tracegrad.types import ArrayType, type_of
@@ -98,7 +98,7 @@ def merge_common_subexpressions(graph: Graph) -> Graph:
     def rule(eqn: Eqn) -> Atom | Eqn:
         if eqn.op.runs_user_code:
             return eqn
-        key = (eqn.op.name, tuple(map(_same, eqn.inputs)), tuple(sorted(eqn.params.items())))
+        key = (eqn.op.name, tuple(map(_same, eqn.inputs)), exact_params(eqn.params))
         first = known.setdefault(key, eqn)
         if first is eqn:
             return eqn
@@ -112,12 +112,7 @@ def merge_common_subexpressions(graph: Graph) -> Graph:
 
 def _same(atom: Atom) -> Any:
     """Equal for atoms that are the same value: a variable is itself, a literal its type and bits (0.0 is not -0.0)."""
-    if isinstance(atom, Var):
-        return atom
-    if type(atom.value) is int:  # of any size
-        return int, atom.value
-    value = np.asarray(atom.value)
-    return type(atom.value), value.dtype.str, value.tobytes()
+    return atom if isinstance(atom, Var) else exactly(atom.value)
 
 
 def apply_algebra(graph: Graph) -> Graph:
