@@ -517,12 +517,14 @@ def test_long_programs_of_every_spelling(length: int, monkeypatch: pytest.Monkey
             eqns.append(Eqn(op, variables, params, made))
             outputs += made
             expected += results
-    found = lowering.lower(Graph(tuple(inputs), tuple(eqns), tuple(outputs), {}, "f"))
-    assert len(found.source.splitlines()) > len(eqns) >= length
-    with np.errstate(all="ignore"):
-        got = found.function(*arrays)
-    for a, b in zip(got, expected, strict=True):
-        np.testing.assert_array_equal(a, b)
+    graph = Graph(tuple(inputs), tuple(eqns), tuple(outputs), {}, "f")
+    as_it_is = lowering.lower(graph, any_order=True)
+    assert len(as_it_is.source.splitlines()) > len(eqns) >= length
+    for found in (as_it_is, lowering.lower(graph)):
+        with np.errstate(all="ignore"):
+            got = found.function(*arrays)
+        for a, b in zip(got, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("part", [1, 5, 100])

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "tracegrad"
 
 # From the bottom up: a module may import from its own room and those before it. docs/architecture.md draws the same.
 ROOMS = [
-    {"tree", "types", "errors", "generated", "collector", "jax_arrays"},
+    {"tree", "types", "errors", "generated", "collector", "jax_arrays", "memory"},
     {"op", "tree_util", "axes", "static"},
     {"trace"},
     {"graph"},

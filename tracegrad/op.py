@@ -23,13 +23,15 @@ TypeRule = Callable[[Sequence[ArrayType], Params], "ArrayType | tuple[ArrayType,
 JvpRule = Callable[[Sequence[Any], Sequence[Any], Any, Params], Any]
 # (wanted, cotangent, out, primals, params) -> one cotangent for each wanted input position, None for a zero.
 VjpRule = Callable[[Wanted, Any, Any, Sequence[Any], Params], Sequence[Any]]
-# (input names, input types, which inputs may be broadcast views, params) -> a Python expression of the same bits as
-# `evaluate`, or None for no better way. "{out}" in it is where an array to write the result into may go, after a comma.
-Spelling = Callable[[Sequence[str], Sequence[ArrayType], Sequence[bool], Params], "str | None"]
+# (input names, input types, whether the input of a number lies in one block, in C or Fortran order, params) -> a Python
+# expression of the same bits as `evaluate`, or None for no better way. "{out}" in it is where an array to write the result into may go, after a comma.
+Spelling = Callable[[Sequence[str], Sequence[ArrayType], Callable[[int], bool], Params], "str | None"]
+# (for each input the strides in elements where they are known, the types of the inputs, params) -> those of the output.
+StrideRule = Callable[[Sequence[Any], Sequence[ArrayType], Params], "tuple[int, ...] | None"]
 # (inputs, params, definitions) -> (op, inputs, params) anew, whose inputs may be such triples again, or one input that
 # equals the output, or None.
 # `definitions` maps a variable to the equation that makes it.
-Simplification = Callable[[Sequence[Any], Params, Mapping[Any, Any]], Any]
+Simplification = Callable[[Sequence[Any], Params, "Definitions"], Any]
 # (size, batched, inputs, params) -> out. Batched inputs and all outputs carry the batch on axis 0.
 BatchRule = Callable[[int, Sequence[bool], Sequence[Any], Params], Any]
 # The same for an op over a named axis where that axis is the batch: -> (out, whether out carries the batch).
@@ -63,6 +65,19 @@ class MaskRules(NamedTuple):
 Data = Callable[[Params], Sequence[int]]
 
 EVERY: frozenset[int] = frozenset(range(1 << 10))
+
+
+class Definitions(dict[Any, Any]):
+    """The equations that make variables, by these, and what is known of how their arrays lie in memory; by default it does
+    not matter."""
+
+    def is_dense(self, x: Any) -> bool:
+        """Whether the array lies as a copy of it would: forwards, without gaps, and nothing repeated."""
+        return True
+
+    def is_in_c_order(self, x: Any) -> bool:
+        """Whether it is dense, and in C order."""
+        return True
 
 
 class Sample(NamedTuple):
@@ -100,6 +115,8 @@ class Op:
     prune      the op without outputs that nothing uses, and without what they alone need
     inlined    the Graph that may stand in the op's place
     linear_if  in what other inputs the op is jointly linear, where its params decide that
+    strides    how the output lies in memory, for ops that are not plain ufuncs; None, or a rule that gives None, if it is
+               not known
     xla        its lowering to XLA, for all but ufuncs that jax.lax has (see lower/xla.py)
     masked     its derivative for tangents and cotangents that are structurally zero in places (see ops/masks.py)
     nonnegative whether its derivative is a matrix without negative elements, so that a mask goes through it as an array does
@@ -135,6 +152,7 @@ class Op:
         "several",
         "simplify",
         "spell",
+        "strides",
         "vjp",
         "xla",
     )
@@ -169,6 +187,7 @@ class Op:
         masked: MaskRules | None = None,
         nonnegative: bool = False,
         data: Data | None = None,
+        strides: StrideRule | None = None,
         xla: Emission | None = None,
     ) -> None:
         self.name = name
@@ -197,6 +216,7 @@ class Op:
         self.masked = masked
         self.nonnegative = nonnegative
         self.data = data
+        self.strides = strides
         self.xla = xla
         self.linear_if = linear_if
         # A derivative of an op that is linear in all inputs together never looks at their values.

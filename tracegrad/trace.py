@@ -48,6 +48,7 @@ from tracegrad.errors import (
     user_source,
 )
 from tracegrad.jax_arrays import is_jax_array, is_jax_tracer, xla
+from tracegrad.memory import copied
 from tracegrad.op import OPS, Op, Params
 from tracegrad.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, type_of
 
@@ -122,7 +123,7 @@ class Trace:
             if not op.keeps_inputs or (type(beside) is Tracer and in_graph(beside)):
                 return array
             if array.nbytes <= _SMALL or in_program():
-                return array.copy()
+                return copied(array)
         if self.locked is None:
             self.locked = {}
         if id(array) not in self.locked:

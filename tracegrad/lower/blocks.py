@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from tracegrad.graph import Eqn, Graph, Var
-from tracegrad.op import Op
+from tracegrad.memory import Strides, common_order, new_strides, strides_of
+from tracegrad.op import Op, Params
 from tracegrad.types import ArrayType
 
 # Elements. Below the first an array stays in the cache as a whole. Blocks of the second keep a few float64 arrays in a
@@ -26,8 +27,20 @@ LARGE, BLOCK, SHARED = 1 << 17, 1 << 15, 1 << 18
 CHAIN = 3  # ops from which on a chain is worth its own function
 
 
-def _run(*arrays: Any, function: Callable[..., Any], types: tuple[ArrayType, ...]) -> tuple[Any, ...]:
-    return tuple(run_in_blocks(function, arrays, types[0].shape, [t.dtype for t in types]))
+def _run(
+    *arrays: Any, function: Callable[..., Any], whole: Callable[..., Any], types: tuple[ArrayType, ...]
+) -> tuple[Any, ...]:
+    shape = types[0].shape
+    order = common_order(shape, [strides_of(x) for x in arrays if np.ndim(x)])
+    if order is None:
+        return tuple(whole(*arrays))
+    return tuple(run_in_blocks(function, arrays, shape, [t.dtype for t in types], order))
+
+
+def _strides(inputs: Sequence[Any], types: Sequence[ArrayType], params: Params) -> Strides | None:
+    shape = params["types"][0].shape
+    large = [x for x, t in zip(inputs, types, strict=True) if t.shape]
+    return None if common_order(shape, large) is None else new_strides(shape, large)
 
 
 # What stands for a chain in a Graph that is about to be written out. No transform ever meets it.
@@ -35,6 +48,7 @@ chain_op = Op(
     "chain",
     evaluate=_run,
     infer=lambda types, params: params["types"],
+    strides=_strides,
     several=True,
     fresh=True,
     kinds="",
@@ -69,7 +83,11 @@ def with_chains(graph: Graph, compiled: Callable[[Graph, int], Callable[..., Any
             read = [a for e in chain.values() for a in e.inputs if type(a) is Var and a not in made]
             outputs = tuple([v for v in made if v in returned or any(i not in chain for i in readers[v])])
             part = Graph(tuple(dict.fromkeys(read)), tuple(chain.values()), outputs, {}, f"chain{number}")
-            params = {"function": compiled(part, len(part.outputs)), "types": part.out_types}
+            params = {
+                "function": compiled(part, len(part.outputs)),
+                "whole": _whole(part, compiled),
+                "types": part.out_types,
+            }
             eqns.append(Eqn(chain_op, part.inputs, params, outputs, part.eqns[0].raw_source))
         chain.clear()
         made.clear()
@@ -88,6 +106,18 @@ def with_chains(graph: Graph, compiled: Callable[[Graph, int], Callable[..., Any
             eqns.append(eqn)
     flush()
     return Graph(graph.inputs, tuple(eqns), graph.outputs, graph.consts, graph.name)
+
+
+def _whole(part: Graph, compiled: Callable[[Graph, int], Callable[..., Any]]) -> Callable[..., Any]:
+    """The chain on arrays as they are, for those that do not lie alike: compiled when such come."""
+    found: list[Callable[..., Any]] = []
+
+    def function(*arrays: Any) -> Any:
+        if not found:
+            found.append(compiled(part, 0))
+        return found[0](*arrays)
+
+    return function
 
 
 def _fits(eqn: Eqn) -> bool:
@@ -119,17 +149,26 @@ def _threads() -> ThreadPoolExecutor:
 
 
 def run_in_blocks(
-    function: Callable[..., None], arrays: Sequence[Any], shape: tuple[int, ...], dtypes: Sequence[Any]
+    function: Callable[..., None],
+    arrays: Sequence[Any],
+    shape: tuple[int, ...],
+    dtypes: Sequence[Any],
+    order: Sequence[int] | None = None,
 ) -> list[Any]:
     """What a function of whole arrays computes, from calls with blocks of them and of the results to write into.
 
-    `arrays` are of the given shape, or have no axes. Those whose memory does not follow the order of the elements are
-    copied, which is one pass where a chain is many.
+    `arrays` are of the given shape, or have no axes. They, and the results, have their axes in memory in this order (C
+    order, if it is not given). Those with gaps are copied, which is one pass where a chain is many.
     """
+    order = list(range(len(shape))) if order is None else list(order)
     large = [np.ndim(x) > 0 for x in arrays]
-    flat = [x.reshape(-1) if big else x for x, big in zip(arrays, large, strict=True)]
-    outs = [np.empty(shape, dtype) for dtype in dtypes]
-    flat_outs = [o.reshape(-1) for o in outs]
+    flat = [x.transpose(order).reshape(-1) if big else x for x, big in zip(arrays, large, strict=True)]
+    if order == list(range(len(shape))):
+        outs = [np.empty(shape, dtype) for dtype in dtypes]
+    else:
+        like = arrays[large.index(True)]
+        outs = [np.empty_like(like, dtype) for dtype in dtypes]
+    flat_outs = [o.transpose(order).reshape(-1) for o in outs]
     size = outs[0].size
     count = workers() if size >= SHARED else 1
     length = -(-size // (count * -(-size // (count * BLOCK))))  # at most BLOCK, and as many blocks for each thread

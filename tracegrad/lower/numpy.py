@@ -24,9 +24,12 @@ from tracegrad.generated import Names, identifier, line, literal
 from tracegrad.graph import Atom, Eqn, Graph, Literal, Var
 from tracegrad.lower.blocks import with_chains
 from tracegrad.lower.calls import display, is_plain
+from tracegrad.lower.layouts import Layouts, Unknown
 from tracegrad.lower.parts import Line, in_parts
+from tracegrad.memory import compact
 from tracegrad.op import Op
 from tracegrad.show import all_letters
+from tracegrad.transforms.simplify import simplify_in_order
 from tracegrad.tree import PyTreeDef
 from tracegrad.types import PYTHON_SCALARS, ArrayType
 
@@ -51,21 +54,35 @@ class Lowered(NamedTuple):
     spares: tuple[ArrayType, ...] = ()
 
 
-def lower(graph: Graph, out_tree: PyTreeDef | None = None, fills: int = 0, takes_spares: bool = False) -> Lowered:
+def lower(
+    graph: Graph, out_tree: PyTreeDef | None = None, fills: int = 0, takes_spares: bool = False, any_order: bool = False
+) -> Lowered:
     """Compile a Graph to a function that returns its outputs as a list, or as a tree of the given structure.
 
     Inputs are never written to; results share memory neither with inputs nor with each other. Into its last `fills`
     arguments the function writes so many of the outputs, the last ones; those that it then still returns may lie in any
     of its arguments, or in one another.
+
+    The program is written for inputs in C order without gaps; for others there is a second one, compiled when the first
+    such inputs come. One that fills arrays is for whatever comes: it is not there without them, so nobody can compare.
     """
     parts: list[str] = []
+    ordered, assumed = (graph, 0) if any_order else simplify_in_order(graph)
 
     def compiled(part: Graph, fills: int) -> Callable[..., Any]:
         found = _compiled(part, None, fills)
         parts.append(found.source + "\n\n")
         return found.function
 
-    whole = _compiled(with_chains(graph, compiled), out_tree, fills, takes_spares)
+    def in_any_order(*inputs: Any) -> Any:
+        if "function" not in second:
+            with collector_paused():
+                second["function"] = lower(graph, out_tree, any_order=True).function
+        return second["function"](*inputs)
+
+    second: dict[str, Callable[..., Any]] = {}
+    other = None if any_order else in_any_order
+    whole = _compiled(with_chains(ordered, compiled), out_tree, fills, takes_spares, other, assumed)
     return whole._replace(source="".join([*parts, whole.source]))
 
 
@@ -84,8 +101,15 @@ def lower_step(graph: Graph, fills: int) -> Lowered:
         return lower(graph, None, fills, takes_spares=True)
 
 
-def _compiled(graph: Graph, out_tree: PyTreeDef | None, fills: int = 0, spares: bool = False) -> Lowered:
-    writer = _Writer(graph, out_tree, fills, spares)
+def _compiled(
+    graph: Graph,
+    out_tree: PyTreeDef | None,
+    fills: int = 0,
+    spares: bool = False,
+    in_any_order: Callable[..., Any] | None = None,
+    assumed: int = 0,
+) -> Lowered:
+    writer = _Writer(graph, out_tree, fills, spares, in_any_order, assumed)
     for source in writer.write():
         filename = f"<tracegrad jit {line(graph.name)} {next(_numbers)}>"
         exec(compile(source, filename, "exec"), writer.names.values)
@@ -101,13 +125,13 @@ def _compiled(graph: Graph, out_tree: PyTreeDef | None, fills: int = 0, spares: 
 def own(x: Any, others: Sequence[Any]) -> Any:
     """An array that the caller may have to himself: a copy of a view, or of one of the others."""
     if type(x) is ndarray and (x.base is not None or any([x is o for o in others])):
-        return x.copy()
+        return compact(x)
     return x
 
 
 # What generated lines call besides the functions of ops, whose spellings may call these too.
 HELPERS: dict[str, Any] = {
-    "array": np.array, "as_complex": complex, "own": own, "inf": math.inf, "nan": math.nan,
+    "array": np.array, "as_complex": complex, "own": own, "compact": compact, "inf": math.inf, "nan": math.nan,
     "add": np.add, "add_reduce": np.add.reduce, "add_accumulate": np.add.accumulate, "blas_matmul": np.matmul,
     **{f"zero_{c}": np.zeros((), c) for c in "fdFD"},
 }  # fmt: skip
@@ -116,10 +140,20 @@ HELPERS: dict[str, Any] = {
 class _Writer:
     """Writes one function. `roots` says whose memory a variable may lie in; `last` where each root is read last.
 
+    One that is there for inputs in C order hands others over to `in_any_order`.
+
     A function that `fills` has so many of its outputs, the last ones, as further arguments, into which it writes them.
     One that `takes_spares` has behind these arrays to compute in, where another function would have NumPy make them."""
 
-    def __init__(self, graph: Graph, out_tree: PyTreeDef | None, fills: int = 0, takes_spares: bool = False) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        out_tree: PyTreeDef | None,
+        fills: int = 0,
+        takes_spares: bool = False,
+        in_any_order: Callable[..., Any] | None = None,
+        assumed: int = 0,
+    ) -> None:
         self.graph = graph
         self.out_tree = out_tree
         self.filled: dict[Var, str] = {}  # variable -> the argument that it is to be written into
@@ -134,6 +168,7 @@ class _Writer:
         usable = {n: f for n, f in functions.items() if identifier(n) == n and not keyword.iskeyword(n)}
         self.names = Names(usable | HELPERS)
         self.function = self.names.fresh(graph.name, "compiled")
+        self.in_any_order = in_any_order
         self.variables: dict[Var, str] = {}
         self.letters = all_letters()
         self.constants: dict[Any, str] = {}  # the names of constants by what they are
@@ -143,27 +178,27 @@ class _Writer:
         self.last: dict[Var, int] = {}
         self.given = {*graph.inputs, *graph.consts}
         self.immortal = {*self.given, ANYWHERE}  # what is never written over
-        # What may be a broadcast view, of which BLAS cannot read.
-        self.stretched = {v for v, x in graph.consts.items() if type(x) is ndarray and 0 in x.strides}
+        # How variables lie in memory; whether it matters; and a bit for each input that has to be in C order.
+        self.heeds_layouts = not fills and not takes_spares
+        self.layouts = Layouts(graph, any_order=in_any_order is None and self.heeds_layouts)
+        self.layouts.assumed = assumed
         self.renamed: list[str] = []  # what the last equation wrote its result over: the array has a new name now
         self.reads: dict[Var, int] = {}  # where each variable itself is read last
         # Dead large arrays that may be written over, each with the line that lets go of it if that does not happen.
-        self.free: list[tuple[ArrayType, str, list[str]]] = []
+        self.free: list[tuple[Var, str, list[str]]] = []
         for v in self.given:
             self.roots[v] = frozenset([v])
         for i, eqn in enumerate(graph.eqns):
             shared = frozenset().union(*[self.roots[a] for a in eqn.inputs if type(a) is Var])
             if len(shared) > MANY:
                 self.immortal |= shared
-                self.stretched.add(ANYWHERE)
                 shared = frozenset([ANYWHERE])
             elif not shared and not eqn.op.fresh:
                 shared = frozenset([ANYWHERE])  # a constant broadcast, which nobody may write into
             for a in eqn.inputs:
                 self._read(a, i)
-            if eqn.op.repeats:
-                self.stretched.add(eqn.outputs[0])
             for v in eqn.outputs:
+                self.layouts[v] = eqn
                 self.roots[v] = frozenset([v]) if eqn.op.fresh else shared | {v}
         for a in graph.outputs:
             self._read(a, len(graph.eqns))
@@ -245,6 +280,12 @@ class _Writer:
             lines.append(Line(f"return {self.returned()}", self.mentions()))
         arguments += self.spare_names
         sources = in_parts(self.function, arguments, lines, self.names, {self.name(v) for v in graph.consts})
+        if self.heeds_layouts and (assumed := self.layouts.assumed):
+            inputs = [self.variables[v] for i, v in enumerate(graph.inputs) if assumed >> i & 1]
+            test = " and ".join([f"{a}.flags.c_contiguous" for a in inputs])
+            other = f"{self.names.bind(self.in_any_order, 'in_any_order')}({', '.join(arguments)})"
+            head, rest = sources[-1].split("\n", 1)
+            sources[-1] = f"{head}\n    if not ({test}):\n        return {other}\n{rest}"
         sources[0] = "".join([f"{head}\n" for head in self.heads]) + sources[0]
         return sources
 
@@ -272,8 +313,7 @@ class _Writer:
         types = [a.type for a in eqn.inputs]
         spelled = None
         if op.spell is not None:
-            views = [type(a) is Var and not self.roots[a].isdisjoint(self.stretched) for a in eqn.inputs]
-            spelled = op.spell(args, types, views, eqn.params)
+            spelled = op.spell(args, types, lambda k: self.is_block(eqn.inputs[k]), eqn.params)
             if spelled and "{out}" in spelled:
                 target = self.target(eqn, i, over_inputs=False)
                 spelled = spelled.replace("{out}", f", {target}" if target else "")
@@ -336,14 +376,14 @@ class _Writer:
             return ""
         is_returned = made in self.immortal
         for a in eqn.inputs if over_inputs else ():
-            if type(a) is Var and a.type == wanted and self.is_dying(a, i):
+            if type(a) is Var and a.type == wanted and self.is_dying(a, i) and self.lie_alike(a, made):
                 name = self.name(a)
                 if not (is_returned and name in self.borrowed):
                     self.last[a] = -1  # its memory lives on under the new name
                     return self.over(name, made)
         for k in range(len(self.free) - 1, max(len(self.free) - 8, 0) - 1, -1):  # the latest is in the cache still
             found, name, gone = self.free[k]
-            if found == wanted and not (is_returned and name in self.borrowed):
+            if found.type == wanted and not (is_returned and name in self.borrowed) and self.lie_alike(found, made):
                 del self.free[k]
                 gone.remove(name)
                 return self.over(name, made)
@@ -363,6 +403,20 @@ class _Writer:
             self.borrowed.add(self.name(made))
         return name
 
+    def lie_alike(self, v: Var, made: Var) -> bool:
+        """Whether NumPy lays out a new array as that of `v` lies."""
+        if not self.heeds_layouts:
+            return True
+        found, wanted = self.layouts.of(v), self.layouts.of(made)
+        if found.strides != wanted.strides or not self.layouts.is_dense(v):
+            return False
+        self.layouts.assumed |= wanted.assumed
+        return True
+
+    def is_block(self, atom: Atom) -> bool:
+        """Whether a matrix is known to lie without gaps, row by row or column by column."""
+        return self.heeds_layouts and type(self.layouts.of(atom).strides) is not Unknown and self.layouts.is_dense(atom)
+
     def is_dying(self, v: Var, i: int) -> bool:
         """Whether the variable owns its array, and this is the last that is read of it."""
         return v not in self.immortal and self.last.get(v) == i and self.roots[v] == {v}
@@ -378,7 +432,7 @@ class _Writer:
             if self.is_dying(root, i) and size_of(root.type) >= MEDIUM:
                 gone.append(self.variables[root])
                 if size_of(root.type) >= _LARGE:
-                    self.free.append((root.type, self.variables[root], gone))
+                    self.free.append((root, self.variables[root], gone))
         return gone
 
     def results(self) -> list[str]:
@@ -394,7 +448,7 @@ class _Writer:
                 roots = visible if anywhere else self.roots[a]
                 others = list(dict.fromkeys([o for r in roots for o in visible.get(r, ())]))
                 if a in others and a.type.shape:
-                    text = f"{text}.copy()"
+                    text = f"compact({text})"
                 elif others or self.roots[a] != {a}:
                     text = f"own({text}, ({''.join([self.name(o) + ', ' for o in others])}))"
                 for r in self.roots[a]:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad.errors import DtypeError, ShapeError
+from tracegrad.memory import Strides, in_c_order
 from tracegrad.op import Op, Params, Sample, Wanted
 from tracegrad.ops.elementwise import astype, astype_op, first_of
 from tracegrad.ops.families import conform, implements, multilinear, normalize_axis, reject, shape_of
@@ -92,19 +93,15 @@ def _matmul_on_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType
 # Matrix products.
 
 
-_FEW = 1000  # elements of a product up to which the time to enter np.matmul is worth a thought
+# Until NumPy 2.3 np.matmul takes 30 times longer on what BLAS cannot read, such as a broadcast view (a cotangent that comes
+# from a sum is one). Later ones copy it by themselves.
+_COPIES_VIEWS = np.lib.NumpyVersion(np.__version__) < "2.3.0"
 
 
 def _matmul(x: Any, y: Any) -> Any:
-    """The product by the cheapest way into BLAS, which `_spelled_product` writes for jit as well: rounding and warnings
-    are then the same.
-
-    A small product of matrices goes through ndarray.dot, which takes half of np.matmul's 1.1 us; it does not warn of
-    overflow, as np.dot does not. Otherwise np.matmul, with a copy of what BLAS cannot read: it takes 30 times longer on
-    a broadcast view (a cotangent that comes from a sum is one)."""
-    if _is_small(x, y):
-        return x.dot(y)
-    if x.size + y.size > 1000:
+    """np.matmul and nothing else, under jit too: BLAS rounds otherwise for each way in which a matrix may lie and for each
+    of its functions, so results have the same bits where the same call is made on arrays that lie the same way."""
+    if _COPIES_VIEWS and x.size + y.size > 1000:
         if 0 in x.strides[-2:]:
             x = x.copy()
         if 0 in y.strides[-2:]:
@@ -112,17 +109,30 @@ def _matmul(x: Any, y: Any) -> Any:
     return np.matmul(x, y)
 
 
-def _is_small(x: Any, y: Any) -> bool:
-    """Whether the product of these matrices, of which the types will do, is a small one for BLAS."""
-    return x.ndim == 2 == y.ndim and x.shape[0] * y.shape[1] <= _FEW and x.dtype.char in "fdFD" and y.dtype == x.dtype
+_FEW = 1000  # elements of a product up to which the time to enter np.matmul is worth a thought
 
 
 def _spelled_product(
-    args: Sequence[str], types: Sequence[ArrayType], views: Sequence[bool], params: Params
+    args: Sequence[str], types: Sequence[ArrayType], is_block: Callable[[int], bool], params: Params
 ) -> str | None:
-    if _is_small(*types):
+    """For jit: a small product goes through ndarray.dot, which takes half of np.matmul's 0.7 us, where that hands the same
+    matrices to the same function of BLAS. It does not warn of overflow, as np.dot does not.
+
+    Of rows, columns, nothing, and what does not lie in one block ndarray.dot makes something else than np.matmul."""
+    x, y = types
+    is_small = x.ndim == 2 == y.ndim and 1 not in (*x.shape, *y.shape) and 0 < x.shape[0] * y.shape[1] <= _FEW
+    is_small = is_small and x.shape[1] > 0 and x.dtype.char in "fdFD" and y.dtype == x.dtype and x.dtype.isnative
+    if is_small and is_block(0) and is_block(1):
         return f"{args[0]}.dot({args[1]}{{out}})"
-    return None if any(views) else f"blas_matmul({args[0]}, {args[1]}{{out}})"
+    return None if _COPIES_VIEWS else f"blas_matmul({args[0]}, {args[1]}{{out}})"
+
+
+def _product_strides(inputs: Sequence[Any], types: Sequence[ArrayType], params: Params) -> Strides | None:
+    """A matrix is made in C order; where axes of a batch come before it, these lie as those of the operands do."""
+    shape = _matmul_type(types, {}).shape
+    if len(shape) <= 2 or all([x == in_c_order(t.shape) for x, t in zip(inputs, types, strict=True)]):
+        return in_c_order(shape)
+    return None
 
 
 def _outer(x: Any, y: Any) -> Any:
@@ -212,10 +222,9 @@ def _matmul_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], param
     x, y = primals
     if type(x) is type(y) is type(ct) is ndarray and x.ndim == y.ndim == 2 and x.dtype is y.dtype is ct.dtype:
         # The usual case, with no more than it takes.
-        product = np.matmul if x.size + y.size + ct.size <= 1000 else _matmul
         if len(wanted) == 1:
-            return (product(x.T, ct) if wanted[0] else product(ct, y.T),)
-        return product(ct, y.T), product(x.T, ct)
+            return (_matmul(x.T, ct) if wanted[0] else _matmul(ct, y.T),)
+        return _matmul(ct, y.T), _matmul(x.T, ct)
     return [conform((_matmul_right if i else _matmul_left)(ct, x, y), primals[i]) for i in wanted]
 
 
@@ -301,7 +310,7 @@ matmul_op: Op = multilinear(
     "matmul", _matmul, vjp=_matmul_vjp, simplify=_simpler_product,
     infer=_matmul_type, batch=_matmul_batch, kinds="biufc", samples=_matmul_samples, fresh=True,
     contraction=_matmul_contraction, xla=_matmul_on_xla,
-    spell=_spelled_product,
+    spell=_spelled_product, strides=_product_strides,
 )  # fmt: skip
 UFUNCS[np.matmul] = matmul_op
 
@@ -337,20 +346,22 @@ def _turned_samples() -> Iterable[Sample]:
 
 
 def _spelled_turned(
-    args: Sequence[str], types: Sequence[ArrayType], views: Sequence[bool], params: Params
+    args: Sequence[str], types: Sequence[ArrayType], is_block: Callable[[int], bool], params: Params
 ) -> str | None:
     flags = params["left"], params["right"]
     turned = [".T" if t.ndim == 2 else ".swapaxes(-1, -2)" for t in types]
     sides = [a + t if flag else a for a, t, flag in zip(args, turned, flags, strict=True)]
-    return _spelled_product(sides, [_turned_type(t, flag) for t, flag in zip(types, flags, strict=True)], views, {})
+    return _spelled_product(sides, [_turned_type(t, flag) for t, flag in zip(types, flags, strict=True)], is_block, {})
 
 
 # What jit makes of a product of transposes; nothing else does.
 matmul_of_transposes_op: Op = multilinear(
     "matmul_of_transposes", lambda x, y, left, right: _matmul(*_turned(x, y, left, right)), vjp=_turned_vjp,
-    infer=lambda types, params: _matmul_type([_turned_type(types[0], params["left"]), _turned_type(types[1], params["right"])], {}),
+    infer=lambda types, params: _matmul_type(_turned_types(types, params), {}),
     batch=lambda size, batched, inputs, params: _matmul_batch(size, batched, _turned(*inputs, **params), {}),
     kinds="biufc", samples=_turned_samples, fresh=True, spell=_spelled_turned, simplify=_simpler_product,
+    strides=lambda inputs, types, params: _product_strides((None, None), _turned_types(types, params), {}),
+    contraction=lambda types, params: _matmul_contraction(_turned_types(types, params), {}),
     xla=_matmul_on_xla,
 )  # fmt: skip
 
@@ -359,6 +370,10 @@ def _turned_type(t: ArrayType, turned: bool) -> ArrayType:
     if turned and t.ndim < 2:
         raise ShapeError(f"matmul_of_transposes: {t} has no last two axes to transpose")
     return ArrayType((*t.shape[:-2], t.shape[-1], t.shape[-2]), t.dtype) if turned else t
+
+
+def _turned_types(types: Sequence[ArrayType], params: Params) -> list[ArrayType]:
+    return [_turned_type(types[0], params["left"]), _turned_type(types[1], params["right"])]
 
 
 @implements(np.matmul, np.linalg.matmul)
@@ -396,6 +411,7 @@ outer_op = multilinear(
     "outer", lambda x, y: column(x) * y,
     lambda i: (lambda ct, x, y: np.matmul(x, ct)) if i else (lambda ct, x, y: np.matmul(ct, y)),
     infer=_outer_type, batch=_outer_batch, kinds="biufc", samples=_outer_samples, fresh=True,
+    strides=lambda inputs, types, params: in_c_order((*types[0].shape, *types[1].shape)),
     xla=lambda j, inputs, params, out: _dot_on_xla(j, inputs, ("i", "j"), "ij", out.dtype),
 )  # fmt: skip
 

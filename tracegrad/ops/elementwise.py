@@ -13,13 +13,14 @@ from __future__ import annotations
 import cmath
 import math
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from tracegrad.errors import DtypeError, at, user_source
-from tracegrad.op import Emission, Op, Params, Sample, Simplification, Wanted
+from tracegrad.memory import new_strides
+from tracegrad.op import Definitions, Emission, Op, Params, Sample, Simplification, Wanted
 from tracegrad.ops.families import (
     broadcast_shapes,
     declare,
@@ -267,7 +268,7 @@ def _in_dtype_of(x: Any, c: Any, op: Op) -> Any:
 def _by_reciprocal(exactly: bool) -> Simplification:
     """x / c as x * (1 / c), which is the same where c is a power of two, for real x."""
 
-    def simpler(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+    def simpler(inputs: Sequence[Any], params: Params, definitions: Definitions) -> Any:
         x, c = inputs
         if _number(c) is None or x.type.dtype.kind != "f":
             return None
@@ -295,7 +296,7 @@ def _literal(new: np.floating[Any], old: Any) -> Any:
     return type(old)(float(new) if old.type.weak and float(new) == new else new)
 
 
-def _one_factor(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+def _one_factor(inputs: Sequence[Any], params: Params, definitions: Definitions) -> Any:
     """(x * a) * b as x * (a * b) for numbers a and b, where both products are of the dtype of x."""
     for x, b in (inputs, inputs[::-1]):
         made = definitions.get(x)
@@ -314,7 +315,7 @@ def _one_factor(inputs: Sequence[Any], params: Params, definitions: Mapping[Any,
     return None
 
 
-def _small_power(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+def _small_power(inputs: Sequence[Any], params: Params, definitions: Definitions) -> Any:
     """x**3 and x**4 as products."""
     x, p = inputs[0], _number(inputs[1])
     if p not in (3, 4) or not is_inexact(x.type.dtype):
@@ -323,19 +324,20 @@ def _small_power(inputs: Sequence[Any], params: Params, definitions: Mapping[Any
     return multiply, (square, x if p == 3 else square), params
 
 
-def _negated(x: Any, definitions: Mapping[Any, Any], beside: Any = None) -> Any:
-    """What `x` is the negative of, if it is one, of a real float, and beside nothing complex: there a real number has
-    an imaginary zero, whose sign would be another."""
+def _negated(x: Any, definitions: Definitions, beside: Any = None) -> Any:
+    """What `x` is the negative of, if it is one, of a real float that lies in memory as the negative does, and beside
+    nothing complex: there a real number has an imaginary zero, whose sign would be another."""
     made = definitions.get(x)
     if made is None or made.op is not negative or x.type.dtype.kind != "f":
         return None
-    return made.inputs[0] if beside is None or beside.type.dtype.kind != "c" else None
+    is_alone = beside is None or beside.type.dtype.kind != "c"
+    return made.inputs[0] if is_alone and definitions.is_dense(made.inputs[0]) else None
 
 
 def _odd(op: Callable[[], Op]) -> Simplification:
     """f(-x, -y) as f(x, y), and f(-x, y) or f(x, -y) as -f(x, y), for real floats: signs come together and cancel."""
 
-    def simpler(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+    def simpler(inputs: Sequence[Any], params: Params, definitions: Definitions) -> Any:
         x, y = inputs
         if x.type.dtype.kind not in "fiu" or y.type.dtype.kind not in "fiu":
             return None
@@ -348,14 +350,14 @@ def _odd(op: Callable[[], Op]) -> Simplification:
     return simpler
 
 
-def _minus_one(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+def _minus_one(inputs: Sequence[Any], params: Params, definitions: Definitions) -> Any:
     for x, c in (inputs, inputs[::-1]):
         if _number(c) == -1 and x.type.dtype.kind == "f":
             return negative, (x,), params
     return None
 
 
-def _sum_with_negative(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+def _sum_with_negative(inputs: Sequence[Any], params: Params, definitions: Definitions) -> Any:
     """x + (-y) as x - y."""
     for x, y in (inputs, inputs[::-1]):
         plain = _negated(y, definitions, x)
@@ -364,7 +366,7 @@ def _sum_with_negative(inputs: Sequence[Any], params: Params, definitions: Mappi
     return None
 
 
-def _minus_negative(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+def _minus_negative(inputs: Sequence[Any], params: Params, definitions: Definitions) -> Any:
     """x - (-y) as x + y."""
     plain = _negated(inputs[1], definitions, inputs[0])
     return None if plain is None else (add, (inputs[0], plain), params)
@@ -373,7 +375,7 @@ def _minus_negative(inputs: Sequence[Any], params: Params, definitions: Mapping[
 def first_of(*rules: Simplification) -> Simplification:
     """The first rule that has an answer."""
 
-    def simpler(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+    def simpler(inputs: Sequence[Any], params: Params, definitions: Definitions) -> Any:
         for rule in rules:
             if (found := rule(inputs, params, definitions)) is not None:
                 return found
@@ -419,12 +421,12 @@ def _real_dtype(x: Any) -> bool:
 # Arithmetic. What is left out of it is exact: x - 0 is x, but x + 0 is not where x is -0.0.
 
 
-def _minus_zero(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+def _minus_zero(inputs: Sequence[Any], params: Params, definitions: Definitions) -> Any:
     zero = getattr(inputs[1], "value", None)
     return inputs[0] if type(zero) in (int, float) and zero == 0 and math.copysign(1.0, zero) > 0 else None
 
 
-def _double_negative(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+def _double_negative(inputs: Sequence[Any], params: Params, definitions: Definitions) -> Any:
     made = definitions.get(inputs[0])
     return made.inputs[0] if made is not None and made.op is negative else None
 
@@ -458,7 +460,9 @@ negative: Op = elementwise(
 )  # fmt: skip
 positive = elementwise(
     "positive", np.positive, lambda d, out, x: d, linear=[{0}], python=operator.pos, kinds="iufc",
-    samples=unary_samples(-2, 2), xla=lambda j, inputs, params, out: inputs[0],
+    samples=unary_samples(-2, 2),
+    simplify=lambda inputs, params, definitions: None if hasattr(inputs[0], "value") else inputs[0],
+    xla=lambda j, inputs, params, out: inputs[0],
 )  # fmt: skip
 reciprocal = elementwise(
     "reciprocal", np.reciprocal, lambda d, out, x: -(d * out) / x,
@@ -804,6 +808,7 @@ def _emit_imag(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
 real_op = elementwise(
     "real", lambda x: np.asarray(x).real[()], lambda d, out, x: d,
     infer=_part_type, linear=[{0}], python=operator.attrgetter("real"), kinds="iufc", samples=unary_samples(-2, 2),
+    strides=lambda inputs, types, params: None if types[0].dtype.kind == "c" else inputs[0],
     xla=lambda j, inputs, params, out: j.cast(inputs[0], out.dtype),
 )  # fmt: skip
 imag_op = elementwise(
@@ -907,6 +912,7 @@ where_op = elementwise(
     "where", np.where,
     None, lambda d, out, c, x, y: d, lambda d, out, c, x, y: d,
     taken=lambda out, c, x, y: (None, *parted(lambda: c)), infer=_where_type, linear=[{1, 2}], kinds="biufc", samples=_where_samples, fresh=True, xla=_emit_where,
+    strides=lambda inputs, types, params: None if None in inputs else new_strides(np.broadcast_shapes(*[t.shape for t in types]), inputs),
 )  # fmt: skip
 
 
@@ -939,7 +945,7 @@ def _holds(wide: np.dtype[Any], narrow: np.dtype[Any]) -> bool:
     return exact and np.can_cast(narrow, wide, "safe")
 
 
-def _simpler_cast(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+def _simpler_cast(inputs: Sequence[Any], params: Params, definitions: Definitions) -> Any:
     """A cast to the dtype that is there already is none, and one on the way to another leaves no trace if it loses
     nothing."""
     (x,) = inputs

@@ -31,6 +31,7 @@ import numpy as np
 
 from tracegrad.errors import DtypeError, ShapeError, user_source
 from tracegrad.errors import at as placed
+from tracegrad.memory import Strides
 from tracegrad.op import Op, Params, Sample, Wanted
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import conform, implements, is_of_a_scalar, linear, normalize_axis, reject, shape_of
@@ -540,9 +541,30 @@ def _slice_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) ->
     return j.lax.squeeze(x, block.ints) if block.ints else x
 
 
+def _slice_strides(inputs: Sequence[Any], types: Sequence[ArrayType], params: Params) -> Strides | None:
+    strides, shape, index = inputs[0], types[0].shape, params["index"]
+    if strides is None:
+        return None
+    found = []
+    axis = 0
+    for e in index:
+        if e is None:
+            found.append(0)
+        elif e == "...":
+            count = len(shape) - axis - sum([rest is not None for rest in index[index.index("...") + 1 :]])
+            found += strides[axis : axis + count]
+            axis += count
+        else:
+            if type(e) is str:
+                found.append(strides[axis] * _slice(e).indices(shape[axis])[2])
+            axis += 1
+    return (*found, *strides[axis:])
+
+
 slice_op = linear(
     "slice", lambda x, index: x[_basic(index)], _slice_transpose,
     infer=_slice_type, batch=_slice_batch, kinds="biufc", samples=_slice_samples, xla=_slice_xla, picks=True,
+    strides=_slice_strides,
 )  # fmt: skip
 
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from tracegrad.errors import ShapeError, at, user_source
-from tracegrad.op import Op, Params, Sample
+from tracegrad.memory import reshaped_strides
+from tracegrad.op import Definitions, Op, Params, Sample
 from tracegrad.ops.families import (
     implements,
     linear,
@@ -69,12 +70,18 @@ def _reshape_samples() -> Iterable[Sample]:
     yield Sample((np.zeros((0, 3)),), {"shape": (3, 0, 2)})
 
 
-def _simpler_reshape(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+def _is_view(x: Any, shape: Shape, definitions: Definitions) -> bool:
+    """Whether the reshape of an array to this shape is a view of it: a copy is in C order."""
+    longer = [[n for n in s if n != 1] for s in (x.type.shape, shape)]
+    return longer[0] == longer[1] or len(longer[0]) <= 1 or definitions.is_in_c_order(x)
+
+
+def _simpler_reshape(inputs: Sequence[Any], params: Params, definitions: Definitions) -> Any:
     """Of two reshapes only the last counts, and none where the shape is right already. A scalar that was repeated is
     repeated to the new shape at once."""
     (x,) = inputs
     made = definitions.get(x)
-    if made is not None and made.op is reshape_op:
+    if made is not None and made.op is reshape_op and _is_view(made.inputs[0], made.params["shape"], definitions):
         return reshape_op, made.inputs, params
     if made is not None and made.op is broadcast_to_op and made.inputs[0].type.shape == ():
         return broadcast_to_op, made.inputs, params
@@ -84,7 +91,8 @@ def _simpler_reshape(inputs: Sequence[Any], params: Params, definitions: Mapping
 reshape_op: Op = linear(
     "reshape", _reshape, lambda ct, x, shape: ct.reshape(shape_of(x)),
     infer=_reshape_type, batch=_reshape_batch, kinds="biufc", samples=_reshape_samples, nonnegative=True,
-    spell=lambda args, types, views, params: None if types[0].weak else f"{args[0]}.reshape({params['shape']})",
+    strides=lambda inputs, types, params: None if inputs[0] is None else reshaped_strides(types[0].shape, inputs[0], params["shape"]),
+    spell=lambda args, types, is_block, params: None if types[0].weak else f"{args[0]}.reshape({params['shape']})",
     simplify=_simpler_reshape,
     xla=lambda j, inputs, params, out: j.lax.reshape(inputs[0], out.shape),
 )  # fmt: skip
@@ -215,7 +223,7 @@ def _transpose_samples() -> Iterable[Sample]:
     yield Sample((np.zeros((2, 0)),), {"axes": (1, 0)})
 
 
-def _simpler_transpose(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+def _simpler_transpose(inputs: Sequence[Any], params: Params, definitions: Definitions) -> Any:
     """Two transposes are one, and none where the axes are in order."""
     (x,) = inputs
     axes = params["axes"]
@@ -228,7 +236,8 @@ def _simpler_transpose(inputs: Sequence[Any], params: Params, definitions: Mappi
 transpose_op: Op = linear(
     "transpose", _transpose, lambda ct, x, axes: ct.transpose(inverse_permutation(axes)),
     infer=_transpose_type, batch=_transpose_batch, kinds="biufc", samples=_transpose_samples, nonnegative=True,
-    spell=lambda args, types, views, params: f"{args[0]}.T" if params["axes"] == (1, 0) else f"{args[0]}.transpose({params['axes']})",
+    strides=lambda inputs, types, params: None if inputs[0] is None else tuple([inputs[0][i] for i in params["axes"]]),
+    spell=lambda args, types, is_block, params: f"{args[0]}.T" if params["axes"] == (1, 0) else f"{args[0]}.transpose({params['axes']})",
     simplify=_simpler_transpose,
     xla=lambda j, inputs, params, out: j.lax.transpose(inputs[0], params["axes"]),
 )  # fmt: skip
@@ -362,6 +371,7 @@ broadcast_to_op = linear(
     infer=_broadcast_to_type, batch=_broadcast_to_batch, kinds="biufc", samples=_broadcast_to_samples, repeats=True,
     simplify=_same_shape,
     nonnegative=True,
+    strides=lambda inputs, types, params: None if inputs[0] is None else (0,) * (len(params["shape"]) - types[0].ndim) + inputs[0],
     xla=lambda j, inputs, params, out: j.spread(inputs[0], out.shape),
 )  # fmt: skip
 

@@ -41,6 +41,7 @@ stop_gradient_op = Op(
     batch=_batch,
     python=lambda x: x,
     samples=_samples,
+    strides=lambda inputs, types, params: inputs[0],
     xla=lambda j, inputs, params, out: j.lax.stop_gradient(inputs[0]),
 )
 
@@ -81,7 +82,8 @@ checkpoint_name_op = Op(
     python=lambda x, name: x,
     samples=_named_samples,
     kinds="biufc",
-    spell=lambda args, types, views, params: args[0],
+    spell=lambda args, types, is_block, params: args[0],
+    strides=lambda inputs, types, params: inputs[0],
     xla=lambda j, inputs, params, out: inputs[0],
 )
 

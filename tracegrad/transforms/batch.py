@@ -14,6 +14,7 @@ from tracegrad import tree
 from tracegrad.axes import Axis, entered, state
 from tracegrad.errors import ShapeError, at, described, replay, require_callable, user_source
 from tracegrad.graph import Graph, apply_op, axes_of, evaluate, interpret, trace_graph
+from tracegrad.memory import compact
 from tracegrad.op import Op, Params
 from tracegrad.ops.structural import to_xla_op
 from tracegrad.trace import (
@@ -181,7 +182,7 @@ def own_arrays(results: list[Any], like: Sequence[Any] = (), given: Sequence[Any
     for i, r in enumerate(results):
         if type(r) is np.ndarray:
             if r.base is not None or id(r) in seen or not r.flags.writeable:
-                results[i] = r.copy()
+                results[i] = compact(r)
             seen.add(id(r))
             if in_boxes and like and type(like[i]) is Tracer and is_boxed(like[i].value):
                 results[i] = bind(to_xla_op, (r,))  # a derivative that depends on no value is NumPy's

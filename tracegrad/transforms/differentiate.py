@@ -23,6 +23,7 @@ from tracegrad.errors import (
 )
 from tracegrad.graph import Graph, evaluate, trace_graph
 from tracegrad.jax_arrays import is_jax_array
+from tracegrad.memory import copied
 from tracegrad.ops.masks import filled
 from tracegrad.ops.structural import stop_gradient_op
 from tracegrad.trace import (
@@ -146,7 +147,7 @@ def _gradient(
             x = args[first] if 0 <= first < len(args) else None
             if type(x) is np.ndarray and x.dtype.kind == "f" and not holomorphic:
                 # One array is so common, and often so small, that it is spared the way through a tree.
-                leaf = Tracer(trace, x.copy(), first)
+                leaf = Tracer(trace, copied(x), first)
                 leaves, in_tree = [leaf], None
                 call = list(args)
                 call[first] = leaf
@@ -211,12 +212,12 @@ def _traced_arguments(
     tracers = []
     for i, x in enumerate(leaves):
         if type(x) is np.ndarray and x.dtype.kind == "f" and not holomorphic:
-            tracers.append(Tracer(trace, x.copy(), i))
+            tracers.append(Tracer(trace, copied(x), i))
             continue
         if is_jax_array(x):
             raise _HoldsJaxArray
         (x,) = arrays_of([x], lambda _, i=i: name(i))  # type: ignore[misc]
-        tracers.append(Tracer(trace, x.copy() if type(x) is np.ndarray else x, i))
+        tracers.append(Tracer(trace, copied(x) if type(x) is np.ndarray else x, i))
         _check_input(tracers[-1], trace.transform, holomorphic, allow_int)
     parts = tree.tree_unflatten(in_tree, tracers)
     for i, part in zip(normal, parts if several else (parts,), strict=True):
@@ -259,7 +260,7 @@ def counted_from_front(positions: Sequence[int], count: int, fun: Any, transform
 
 def _own_inputs(arrays: Sequence[Any]) -> list[Any]:
     """Copies: the derivative is that at the values now, whatever is written into the arrays later."""
-    return [x.copy() if type(x) is np.ndarray else x for x in arrays]
+    return [copied(x) if type(x) is np.ndarray else x for x in arrays]
 
 
 def _check_input(x: Tracer, transform: str, holomorphic: bool, allow_int: bool) -> None:

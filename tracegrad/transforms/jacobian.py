@@ -11,6 +11,7 @@ from tracegrad import tree
 from tracegrad.axes import entered, state
 from tracegrad.errors import DtypeError, at, described, require_callable, user_source
 from tracegrad.graph import Graph, trace_graph
+from tracegrad.memory import compact
 from tracegrad.trace import Tracer, accepting_jax, arrays_of, leaf_names, lifted, named_after
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.differentiate import (
@@ -207,7 +208,7 @@ def _argument_tree(in_tree: Any, leaves: Sequence[Any], argnums: Argnums) -> Any
 
 
 def _writeable(x: Any) -> Any:
-    return x.copy() if type(x) is np.ndarray and (x.base is not None or not x.flags.writeable) else x
+    return compact(x) if type(x) is np.ndarray and (x.base is not None or not x.flags.writeable) else x
 
 
 def hessian(

@@ -41,7 +41,7 @@ from tracegrad.trace import (
 from tracegrad.transforms.call import call
 from tracegrad.transforms.captured import Captured, OnDevice, captured
 from tracegrad.transforms.merge import merge_products, merge_rows
-from tracegrad.transforms.simplify import simplify
+from tracegrad.transforms.simplify import simplify, simplify_in_order
 from tracegrad.types import PYTHON_SCALARS, ArrayType, type_of
 
 CACHE_SIZE = 256
@@ -72,17 +72,18 @@ _NOTHING = Graph((), (), (), {})
 
 
 class LoweredFunction:
-    """A jitted function lowered for given arguments: `.graph`, and `.as_text()`, the generated source."""
+    """A jitted function lowered for given arguments, in C order: `.graph`, and `.as_text()`, the generated source."""
 
     def __init__(self, graph: Graph, out_tree: tree.PyTreeDef) -> None:
-        self.graph = graph
+        self.graph, _ = simplify_in_order(graph)
+        self._lowered = graph
         self.out_tree = out_tree
 
     def as_text(self) -> str:
         """The generated Python source, each line with the user's line that it comes from: of the functions of branches
         first, then that of the whole."""
         inner = dict.fromkeys(graphs_in(self.graph))
-        return "\n".join([*[f"{lower(graph).source}\n" for graph in inner], lower(self.graph, self.out_tree).source])
+        return "\n".join([*[f"{lower(graph).source}\n" for graph in inner], lower(self._lowered, self.out_tree).source])
 
 
 class Jitted:
@@ -389,7 +390,7 @@ class JittedOnXla(Jitted):
         return tuple([self._jax.packed(x) for x in args]), {k: self._jax.packed(x) for k, x in kwargs.items()}
 
     def _simplified(self, graph: Graph) -> Graph:
-        return merge_products(merge_rows(super()._simplified(graph)))
+        return merge_products(merge_rows(simplify(graph, self._fast, any_layout=False)))
 
     def _program(self, args: Any, kwargs: Any) -> tuple[_Program, Any, Any]:
         """The program for the structure of the arguments and the values of the static ones, and the other arguments."""
@@ -675,9 +676,14 @@ def jit(
             quotients by numbers and of small powers, one factor in place of two.
 
     Returns:
-        A function with the same arguments and results, bit for bit unless `fast`. (Of a NaN only that it is one; and the
-        derivative of a branch that is known without jit, and not with it, may be summed in another order. Python floats
-        have NumPy's infinities and NaN where Python raises; on XLA, Python ints are of 64 bits and wrap around, in the dtype of an array beside them too, and bools are NumPy's.) Called while
+        A function with the same arguments and results, bit for bit unless `fast`, also where arrays lie in memory in
+        another way than C order: temporaries lie as NumPy's do, and products make the same calls of BLAS. (Of a NaN only
+        that it is one. What is not NumPy's own computation here may be summed in another order than NumPy does without a
+        trace: einsum, tensordot and what is made of them, np.dot of what does not lie in one block, reductions with
+        `initial=`. The derivative of a jitted function, and of a branch that is known without jit, and not with it, may be
+        summed in another order than that of the function itself. Python floats have NumPy's infinities and NaN where
+        Python raises; on XLA, whose bits are its own, Python ints are of 64 bits and wrap around, in the dtype of an array
+        beside them too, and bools are NumPy's.) Called while
         something else is traced, it is one equation there. It has `.lower(*args)`, with `.graph` and `.as_text()`, and
         `.trace_log`, one line for each time that it was traced.
 

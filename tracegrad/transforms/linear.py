@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.errors import DifferentiationError, at, replay, user_source
+from tracegrad.memory import copied
 from tracegrad.op import Op, Params, Wanted
 from tracegrad.ops.masks import Masked, filled, image, plus
 from tracegrad.trace import Equation, Trace, Tracer, in_graph, in_program, lifted, plain_value, tracer_inputs
@@ -171,7 +172,7 @@ def with_own_constants(trace: Trace, eqns: Sequence[Equation]) -> list[Equation]
         if type(value) is not np.ndarray:
             return value
         if id(value) not in copies:
-            copies[id(value)] = value.copy()
+            copies[id(value)] = copied(value)
         return copies[id(value)]
 
     return [

@@ -1,6 +1,10 @@
 """Passes from Graph to Graph that leave every bit of every result as it was.
 
 Each walks the equations once. What a pass knows of an op it reads off the op's record.
+
+NumPy adds up elements in the order in which they lie in memory, and lays out results like operands. So a pass that is told
+`any_layout` leaves it as it is how an array lies, whatever the layout of the inputs. Where they are known to be in C order
+(`simplify_in_order`), or nobody looks at layouts (XLA), passes may do more.
 """
 
 from __future__ import annotations
@@ -13,18 +17,55 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad.graph import Atom, Eqn, Graph, Literal, Var, exact_params, exactly
-from tracegrad.op import OPS, Op, Simplification
+from tracegrad.lower.layouts import Layouts
+from tracegrad.memory import axes_of
+from tracegrad.op import OPS, Definitions, Op, Simplification
 from tracegrad.trace import bind, is_immutable
 from tracegrad.types import ArrayType, type_of
 
 Pass = Callable[[Graph], Graph]
 
 
-def simplify(graph: Graph, fast: bool = False) -> Graph:
+class _Computed(Definitions):
+    """Where inputs may lie in any way: what ufuncs have computed from them is dense."""
+
+    def is_dense(self, x: Atom) -> bool:
+        made = self.get(x)
+        return x.type.shape == () or (
+            made is not None and made.op.elementwise and isinstance(made.op.evaluate, np.ufunc)
+        )
+
+    def is_in_c_order(self, x: Atom) -> bool:
+        return False
+
+
+def simplify(graph: Graph, fast: bool = False, any_layout: bool = True) -> Graph:
     """All passes, in the order in which each finds most. With `fast`, those too that change how results are rounded."""
+    one: Any
+    before = graph = inline_calls(graph)
     for one in FAST_PASSES if fast else PASSES:
-        graph = one(graph)
-    return graph
+        graph = one(graph, any_layout) if one in _HEEDING_LAYOUTS else one(graph)
+    return keep_apart(graph, before) if any_layout else graph
+
+
+def simplify_in_order(graph: Graph) -> tuple[Graph, int]:
+    """A simplified Graph once more, for inputs in C order without gaps; and which inputs have to be for the results to have
+    the same bits, a bit for each."""
+    before = graph
+    simpler, assumed = absorb_copies(graph)
+    if simpler is not graph:
+        simpler, more = _algebra_in_order(simpler)
+        simpler = absorb_broadcasts(simpler, any_layout=True)
+        assumed |= more
+    simpler, more = _algebra_in_order(simpler)
+    if simpler.eqns != graph.eqns:
+        simpler = keep_apart(eliminate_dead_code(merge_common_subexpressions(simpler)), before)
+    return simpler, assumed | more
+
+
+def _algebra_in_order(graph: Graph) -> tuple[Graph, int]:
+    layouts = Layouts(graph)
+    return with_rules(graph, lambda op: op.simplify, layouts), layouts.assumed
 
 
 def rewritten(graph: Graph, rule: Callable[[Eqn], Atom | Eqn | list[Eqn]]) -> Graph:
@@ -115,20 +156,20 @@ def _same(atom: Atom) -> Any:
     return atom if isinstance(atom, Var) else exactly(atom.value)
 
 
-def apply_algebra(graph: Graph) -> Graph:
+def apply_algebra(graph: Graph, any_layout: bool = False) -> Graph:
     """With what the ops' own `simplify` rules make of their inputs: x * 1, a transpose of a transpose, a cast of a
     cast."""
-    return _with_rules(graph, lambda op: op.simplify)
+    return with_rules(graph, lambda op: op.simplify, _Computed() if any_layout else Definitions())
 
 
 def apply_fast_algebra(graph: Graph) -> Graph:
     """With what the ops' own `hasten` rules make of their inputs, where results may be rounded otherwise: products in
     place of quotients by numbers and of small powers, one factor in place of two."""
-    return _with_rules(graph, lambda op: op.hasten)
+    return with_rules(graph, lambda op: op.hasten, Definitions())
 
 
-def _with_rules(graph: Graph, rule_of: Callable[[Op], Simplification | None]) -> Graph:
-    definitions: dict[Var, Eqn] = {}
+def with_rules(graph: Graph, rule_of: Callable[[Op], Simplification | None], definitions: Definitions) -> Graph:
+    """With what rules make of each equation, by what `definitions` are told of the equations before it."""
 
     def built(part: Any, eqn: Eqn, before: list[Eqn]) -> Atom:
         """An operand of a rule's result: an atom, or what an equation of its own computes before."""
@@ -148,7 +189,8 @@ def _with_rules(graph: Graph, rule_of: Callable[[Op], Simplification | None]) ->
             if result is None:
                 break
             if isinstance(result, Var | Literal):
-                if result.type == eqn.outputs[0].type:
+                # What an elementwise op makes is dense, and so must be what takes its place.
+                if result.type == eqn.outputs[0].type and (not eqn.op.elementwise or definitions.is_dense(result)):
                     return result
                 break
             op, parts, params = result
@@ -204,12 +246,16 @@ def fold_constants(graph: Graph) -> Graph:
     return rewritten(graph, rule)
 
 
-def absorb_broadcasts(graph: Graph) -> Graph:
+def absorb_broadcasts(graph: Graph, any_layout: bool = False) -> Graph:
     """Without a broadcast whose readers broadcast themselves, as elementwise ops do. What is elementwise in nothing but
-    broadcasts is computed before them."""
+    broadcasts is computed before them; where layouts count, a copy of the broadcast stands for the result."""
     sources: dict[Atom, Atom] = {}
+    definitions = _Computed() if any_layout else Definitions()
+    copy = OPS["positive"]
 
-    def rule(eqn: Eqn) -> Atom | Eqn | list[Eqn]:
+    def rule(eqn: Eqn) -> Eqn | list[Eqn]:
+        for v in eqn.outputs:
+            definitions[v] = eqn
         if eqn.op.repeats:
             sources[eqn.outputs[0]] = eqn.inputs[0]
             return eqn
@@ -222,10 +268,19 @@ def absorb_broadcasts(graph: Graph) -> Graph:
             return replace(eqn, inputs=tuple(inputs))
         if isinstance(found, ArrayType) and found.dtype == wanted.dtype and not found.weak:
             small = Var(found)
-            sources[eqn.outputs[0]] = small
             before = replace(eqn, inputs=tuple(inputs), outputs=(small,))
-            spread = Eqn(OPS["broadcast_to"], (small,), {"shape": wanted.shape}, eqn.outputs, eqn.raw_source)
-            return [before, spread]
+            params = {"shape": wanted.shape}
+            if not any_layout:
+                sources[eqn.outputs[0]] = small
+                return [before, Eqn(OPS["broadcast_to"], (small,), params, eqn.outputs, eqn.raw_source)]
+            # One axis can lie in one way only. (The bits of some functions depend on whether they go forwards, those of
+            # complex ones on whether they have one element.)
+            is_plain = axes_of(found.shape) <= 1 and wanted.dtype.kind in "iuf" and eqn.op is not copy
+            if is_plain and all(map(definitions.is_dense, inputs)):
+                view = Var(wanted)
+                definitions[small] = before
+                spread = Eqn(OPS["broadcast_to"], (small,), params, (view,), eqn.raw_source)
+                return [before, spread, Eqn(copy, (view,), {}, eqn.outputs, eqn.raw_source)]
         for i, a in enumerate(eqn.inputs):  # some of them, then
             tried = [*inputs[:i], a, *inputs[i + 1 :]]
             if eqn.op.infer([t.type for t in tried], eqn.params) == wanted:
@@ -233,6 +288,81 @@ def absorb_broadcasts(graph: Graph) -> Graph:
         return eqn
 
     return rewritten(graph, rule)
+
+
+def absorb_copies(graph: Graph) -> tuple[Graph, int]:
+    """For inputs in C order without gaps: without copies, and views of such, whose readers are elementwise and lay out their
+    results as they would without them. And of which inputs it was taken for granted, a bit for each."""
+    if not any([_copied(eqn) for eqn in graph.eqns]):
+        return graph, 0
+    layouts = Layouts(graph)
+    copies: dict[Atom, Atom] = {}
+    assumed = 0
+
+    def rule(eqn: Eqn) -> Eqn | list[Eqn]:
+        nonlocal assumed
+        op = eqn.op
+        if op.strides is not None and not op.fresh and len(eqn.inputs) == 1 and eqn.inputs[0] in copies:
+            twin = replace(eqn, inputs=(copies[eqn.inputs[0]],), outputs=(Var(eqn.outputs[0].type),))
+            copies[eqn.outputs[0]] = twin.outputs[0]
+            layouts[eqn.outputs[0]], layouts[twin.outputs[0]] = eqn, twin
+            return [twin, eqn]
+        if op.elementwise and len(eqn.outputs) == 1:
+            if copies and not copies.keys().isdisjoint(eqn.inputs):
+                inputs = tuple([copies.get(a, a) for a in eqn.inputs])
+                before, after = [layouts.made_by(replace(eqn, inputs=i)) for i in (eqn.inputs, inputs)]
+                if before.strides == after.strides and all(map(layouts.goes_forwards, inputs)):
+                    eqn = replace(eqn, inputs=inputs)
+                    assumed |= before.assumed | after.assumed
+            if (copied := _copied(eqn)) is not None:
+                copies[eqn.outputs[0]] = copied
+        for v in eqn.outputs:
+            layouts[v] = eqn
+        return eqn
+
+    return rewritten(graph, rule), assumed | layouts.assumed
+
+
+def _copied(eqn: Eqn) -> Atom | None:
+    """What an elementwise equation is a copy of, if it is one: x * 1."""
+    op = eqn.op
+    found = op.simplify(eqn.inputs, eqn.params, Definitions()) if op.elementwise and op.simplify is not None else None
+    return found if isinstance(found, Var | Literal) and found.type == eqn.outputs[0].type else None
+
+
+def keep_apart(graph: Graph, before: Graph) -> Graph:
+    """With a copy of one factor of a product where both lie in the same memory now, and did not before: for an array times
+    its own transpose, BLAS has another function."""
+    apart = {e.outputs[0] for e, x, y in _products(before) if x is not y}
+    if not apart:
+        return graph
+    together = {e.outputs[0] for e, x, y in _products(graph) if x is y} & apart
+    if not together:
+        return graph
+
+    def rule(eqn: Eqn) -> Eqn | list[Eqn]:
+        if eqn.outputs[0] not in together:
+            return eqn
+        x, y = eqn.inputs
+        twin = Var(y.type)
+        return [Eqn(OPS["positive"], (y,), {}, (twin,), eqn.raw_source), replace(eqn, inputs=(x, twin))]
+
+    return rewritten(graph, rule)
+
+
+def _products(graph: Graph) -> list[tuple[Eqn, Atom, Atom]]:
+    """The products of two matrices that may be each other's transpose, and in whose memory each of them lies."""
+    roots: dict[Atom, Atom] = {}
+    found = []
+    for eqn in graph.eqns:
+        op, inputs = eqn.op, eqn.inputs
+        if len(inputs) == 1 and not op.fresh and not op.elementwise:
+            roots[eqn.outputs[0]] = roots.get(inputs[0], inputs[0])
+        elif op.contraction is not None and len(inputs) == 2 and inputs[0].type.dtype == inputs[1].type.dtype:
+            x, y = inputs
+            if x.type.size == y.type.size and x.type.dtype.char in "fdFD":
+                found.append((eqn, roots.get(x, x), roots.get(y, y)))
+    return found
 
 
 PASSES: tuple[Pass, ...] = (
@@ -246,4 +376,5 @@ PASSES: tuple[Pass, ...] = (
     merge_common_subexpressions,
     eliminate_dead_code,
 )
+_HEEDING_LAYOUTS = (absorb_broadcasts, apply_algebra)
 FAST_PASSES = (*PASSES[:-1], apply_fast_algebra, *PASSES[-3:])
