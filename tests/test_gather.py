@@ -314,6 +314,64 @@ def test_starts_of_small_integers() -> None:
     assert tg.jit(lambda s: lax.dynamic_slice(x, (s,), (1,)))(np.int8(-1)).tolist() == [999]
 
 
+@pytest.mark.parametrize("backend", ["numpy", "xla"])
+def test_windows_of_windows(backend: str) -> None:
+    """Each is moved until it lies within its own array. XLA makes one slice of two, and then one start of both starts."""
+    x, v, one = np.arange(10.0), np.array([-1.0, -2.0, -3.0, -4.0]), np.array([7.0])
+    read = lambda x, i, n: lax.dynamic_slice(x, (i,), (n,))
+    write = lambda x, v, i: lax.dynamic_update_slice(x, v, (i,))
+    nested = lambda x, i, j: (
+        read(read(x, i, 4), j, 1),
+        read(x, i, 4)[j % 4],
+        write(x, write(v, one, j), i),
+        read(write(x, v, i), j, 2),
+        write(read(x, i, 4), one, j),
+        read(write(read(x, i, 6), v, j), i, 3),
+    )
+    gradient = tg.grad(lambda x, i, j: sum([np.sum(np.sin(y)) for y in nested(x, i, j)]))
+    programs = [tg.jit(f, backend=backend) for f in (nested, gradient, tg.vmap(gradient, (None, 0, 0)))]
+    for i, j in [(9, 0), (9, 9), (-1, 2), (-30, -3), (3, 30), (2, 1)]:
+        for got, expected in zip(programs[0](x, i, j), nested(x, np.int64(i), np.int64(j)), strict=True):
+            same(np.asarray(got), expected)
+        np.testing.assert_allclose(programs[1](x, i, j), gradient(x, i, j), rtol=1e-12, atol=1e-14)
+    rows = np.array([9, 9, -1, 3]), np.array([0, 9, 2, 30])
+    expected = np.stack([gradient(x, i, j) for i, j in zip(*rows, strict=True)])
+    np.testing.assert_allclose(programs[2](x, *rows), expected, rtol=1e-12, atol=1e-14)
+    assert tg.jit(lambda i, j: read(read(x, i, 4), j, 1), backend=backend)(9, 0).tolist() == [6.0]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "xla"])
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "uint64"])
+def test_windows_at_integers_of_every_width(dtype: str, backend: str) -> None:
+    """On an axis longer than their dtype counts; and numbers that no dtype of ours holds lie beyond the end."""
+    x, v = np.arange(300.0), np.array([-1.0, -2.0, -3.0])
+    limits = np.iinfo(dtype)
+    starts = np.array([limits.min, limits.max, 0, 1, 127], dtype)
+    f = lambda x, s: (
+        [lax.dynamic_slice(x, (s[k],), (3,)) for k in range(5)],
+        [lax.dynamic_update_slice(x, v, (s[k],)) for k in range(5)],
+        lax.gather(x, s[:, None], lax.GatherDimensionNumbers((1,), (), (0,)), (3,), mode="clip"),
+        lax.scatter_add(x, s[:, None], np.ones(5), lax.ScatterDimensionNumbers((), (0,), (0,)), mode="drop"),
+        tg.vmap(lambda s: lax.dynamic_slice(x, (s,), (3,)))(s),
+        tg.vmap(lambda s: lax.dynamic_update_slice(x, v, (s,)))(s),
+    )
+    exact = [int(s) for s in starts]
+    first = [min(max(s + 300 if s < 0 else s, 0), 297) for s in exact]
+    slices = [x[s : s + 3] for s in first]
+    updated = [np.concatenate([x[:s], v, x[s + 3 :]]) for s in first]
+    clipped = np.stack([x[k : k + 3] for k in [min(max(s, 0), 297) for s in exact]])
+    added = x.copy()
+    np.add.at(added, [s for s in exact if 0 <= s < 300], 1)
+    for got in (
+        f(x, starts),
+        tg.jit(f, backend=backend)(x, starts),
+        tg.jit(lambda x: f(x, starts), backend=backend)(x),
+    ):
+        wanted = (slices, updated, clipped, added, np.stack(slices), np.stack(updated))
+        for a, b in zip(tg.tree.tree_leaves(got), tg.tree.tree_leaves(wanted), strict=True):
+            same(np.asarray(a), b)
+
+
 def test_windows_in_nested_transforms() -> None:
     """A batch of Hessians of a function that reads and writes at places that are batched twice."""
     numbers = lambda lax: lax.GatherDimensionNumbers((1,), (), (0,))

@@ -179,3 +179,94 @@ def test_places_may_be_traced_where_the_arrays_are_not() -> None:
             np.testing.assert_array_equal(row, expected)
     np.testing.assert_array_equal(tg.vmap(lambda i: tnp.take(x, i))(places), x[places])
     np.testing.assert_array_equal(tg.vmap(lambda s: tnp.roll(x, s))(np.arange(3)), [np.roll(x, s) for s in range(3)])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Index arrays of every width, on axes that are longer than their dtype counts.
+
+
+def by_hand(x: Any, places: list[int], mode: str | None) -> list[int | None]:
+    """Where exact integers point: a place, or None for one that is left out."""
+    n = len(x)
+    if mode == "clip":
+        return [min(max(i + n if i < 0 else i, 0), n - 1) for i in places]
+    return [i % n if -n <= i < n else None for i in places]
+
+
+@pytest.mark.parametrize("n", [127, 128, 256, 257])
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
+def test_index_arrays_of_every_width(dtype: str, n: int) -> None:
+    limits = np.iinfo(dtype)
+    x = 1.0 + np.arange(n)
+    anywhere = np.array([limits.min, limits.max, 0, 1, 126, min(n, limits.max), max(-n, limits.min)], dtype)
+    inside = np.array([i for i in map(int, anywhere) if -n <= i < n], dtype)
+    reads = {
+        "clip": lambda x, i: at(x)[i].get(mode="clip"),
+        "fill": lambda x, i: at(x)[i].get(mode="fill", fill_value=-1.0),
+        None: lambda x, i: x[i],
+    }
+    for mode, read in reads.items():
+        i = inside if mode is None else anywhere
+        places = by_hand(x, [int(k) for k in i], mode)
+        expected = np.array([-1.0 if k is None else x[k] for k in places])
+        counts = np.bincount([k for k in places if k is not None], minlength=n).astype(float)
+        for f in (read, tg.jit(read)):
+            np.testing.assert_array_equal(f(x, i), expected)
+        np.testing.assert_array_equal(tg.jit(lambda x: read(x, i))(x), expected)
+        np.testing.assert_array_equal(tg.grad(lambda x: np.sum(read(x, i)))(x), counts)
+    functions = {"add": (2.0, np.add), "multiply": (2.0, np.multiply), "max": (50.0, np.maximum), "set": (7.0, None)}
+    for mode in ("clip", "drop"):
+        for name, (value, function) in functions.items():
+            update = lambda x, i: getattr(at(x)[i], name)(value, mode=mode)
+            places = np.array([k for k in by_hand(x, [int(k) for k in anywhere], mode) if k is not None])
+            expected = x.copy()
+            if function is None:
+                expected[places] = value
+            else:
+                function.at(expected, places, value)
+            for f in (update, tg.jit(update)):
+                np.testing.assert_array_equal(f(x, anywhere), expected)
+            np.testing.assert_array_equal(tg.jit(lambda x: update(x, anywhere))(x), expected)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "uint64"])
+def test_index_arrays_of_every_width_on_xla(dtype: str) -> None:
+    limits, n = np.iinfo(dtype), 256
+    x = 1.0 + np.arange(n)
+    anywhere = np.array([limits.min, limits.max, 0, 1, 126], dtype)
+    inside = np.array([i for i in map(int, anywhere) if -n <= i < n], dtype)
+    f = lambda x, i, k: (
+        x[k],
+        x[k[1]],
+        at(x)[i].get(mode="clip"),
+        at(x)[i].add(1.0, mode="drop"),
+        at(x)[k].multiply(2.0),
+        np.take_along_axis(x, k, 0),
+    )
+    expected = f(x, anywhere, inside)
+    for program in (f, lambda x, i, k: f(x, anywhere, inside)):
+        for got, wanted in zip(tg.jit(program, backend="xla")(x, anywhere, inside), expected, strict=True):
+            np.testing.assert_array_equal(got, wanted)
+
+
+def test_several_narrow_index_arrays() -> None:
+    """Positions in the flat array are counted in a dtype of their own."""
+    i, j = np.array([0, 3, 99, 3], np.int8), np.array([99, 5, 0, 5], np.uint8)
+    x = np.ones((100, 300))
+    expected = x.copy()
+    np.multiply.at(expected, (i.astype(int), j.astype(int)), 2.0)
+    for f in (lambda i, j: at(x)[i, j].multiply(2.0), tg.jit(lambda i, j: at(x)[i, j].multiply(2.0))):
+        np.testing.assert_array_equal(f(i, j), expected)
+    flat = np.ravel_multi_index((i.astype(int), j.astype(int)), x.shape)
+    np.testing.assert_array_equal(tg.jit(lambda i, j: np.ravel_multi_index((i, j), x.shape))(i, j), flat)
+    same = lambda u: np.stack(np.unravel_index(u, (16, 20)))
+    np.testing.assert_array_equal(tg.jit(same)(np.array([0, 200, 255], np.uint8)), [[0, 10, 12], [0, 0, 15]])
+    for dtype in (np.uint8, np.int8):
+        k = np.array([0, 3, 100, 127], dtype)
+        for mode in ("clip", "wrap"):
+            np.testing.assert_array_equal(
+                tg.jit(lambda k: tnp.take(np.arange(300.0), k, mode=mode))(k), k.astype(float)
+            )
+    rolled = tg.jit(lambda s: tnp.roll(np.arange(300.0), s))
+    for shift in (np.uint8(200), np.int8(-100), np.uint64(7)):
+        np.testing.assert_array_equal(rolled(shift), np.roll(np.arange(300.0), int(shift)))

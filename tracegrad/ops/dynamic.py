@@ -24,7 +24,7 @@ from tracegrad.op import Op, Params, Sample, Wanted
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import cast, conform, declare, is_tracer, linear, normalize_axis, shape_of
 from tracegrad.ops.gather import GatherDimensionNumbers, ScatterDimensionNumbers, gather, scatter
-from tracegrad.ops.index import at, from_front_xla
+from tracegrad.ops.index import at, clamped_xla, from_front_xla, wide
 from tracegrad.ops.masks import masking_jvp, masking_vjp
 from tracegrad.trace import as_array, bind
 from tracegrad.types import ArrayType, Shape, type_of
@@ -46,23 +46,24 @@ def _corners(size: int, batched: Sequence[bool], starts: Sequence[Any], shape: S
     """The starts of a batch of windows in arrays of this shape as rows of indices, counted from the front."""
     columns = []
     for s, b, n in zip(starts, batched, shape, strict=True):
-        s = astype(s, np.intp)  # which holds n
+        s = wide(s)
         s = np.where(s < 0, s + n, s)
         columns.append(s if b else np.broadcast_to(s, (size,)))
     return np.stack(columns, 1)
 
 
-def _starts_xla(j: Any, starts: Sequence[Any], shape: Shape) -> list[Any]:
-    """The starts counted from the front, in one dtype. XLA moves the window until it lies within the array."""
+def _starts_xla(j: Any, starts: Sequence[Any], shape: Shape, sizes: Shape) -> list[Any]:
+    """The starts counted from the front, in one dtype, of a window that lies within the array."""
     traced = [s.dtype for s in starts if isinstance(s, j.jax.Array)]
     short = max(shape, default=0) < 2**31 and all([np.can_cast(t, np.int32) for t in traced])
     dtype = np.dtype(np.int32 if short else np.int64)
-    return [
+    from_front = [
         from_front_xla(j, s, n, dtype)
         if isinstance(s, j.jax.Array)
         else dtype.type(min(max(int(s) + n if s < 0 else int(s), 0), n))
         for s, n in zip(starts, shape, strict=True)
     ]
+    return clamped_xla(j, from_front, shape, sizes)
 
 
 def _rows(x: Any, batched: bool, size: int) -> Any:
@@ -104,7 +105,8 @@ def _slice_samples() -> Iterable[Sample]:
 
 def _slice_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
     x, *starts = inputs
-    return j.lax.dynamic_slice(x, _starts_xla(j, starts, x.shape), out.shape, allow_negative_indices=False)
+    starts = _starts_xla(j, starts, x.shape, out.shape)
+    return j.lax.dynamic_slice(x, starts, out.shape, allow_negative_indices=False)
 
 
 dynamic_slice_op = linear(
@@ -150,7 +152,7 @@ def _unslice_samples() -> Iterable[Sample]:
 def _unslice_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
     x, *starts = inputs
     zeros = j.spread(out.dtype.type(0), out.shape)
-    starts = _starts_xla(j, starts, out.shape)
+    starts = _starts_xla(j, starts, out.shape, x.shape)
     return j.lax.dynamic_update_slice(zeros, j.cast(x, out.dtype), starts, allow_negative_indices=False)
 
 
@@ -229,7 +231,7 @@ def _update_samples() -> Iterable[Sample]:
 
 def _update_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
     x, v, *starts = inputs
-    starts = _starts_xla(j, starts, out.shape)
+    starts = _starts_xla(j, starts, out.shape, v.shape)
     return j.lax.dynamic_update_slice(x, j.cast(v, out.dtype), starts, allow_negative_indices=False)
 
 

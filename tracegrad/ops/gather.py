@@ -19,7 +19,7 @@ from tracegrad.errors import at as placed
 from tracegrad.op import Op, Params, Sample, Wanted
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import conform, declare, shape_of
-from tracegrad.ops.index import at, gather_op, index_columns, scatter_add_op
+from tracegrad.ops.index import at, gather_op, index_columns, scatter_add_op, wide
 from tracegrad.ops.shape import inverse_permutation
 from tracegrad.trace import Tracer, as_array, bind
 from tracegrad.types import ArrayType, Shape, type_of
@@ -176,7 +176,7 @@ def _find(
     """Where the windows lie in an operand of this shape, which is not a scalar."""
     _checked(name, shape, type_of(indices), numbers, sizes)
     offsets, collapsed, index_map, batching, with_indices = [tuple(n) for n in numbers]
-    indices = astype(indices, np.intp)
+    indices = wide(indices)
     lead = indices.shape[:-1]
     inside: Any = True
     starts: dict[int, Any] = {axis: 0 for axis in collapsed}

@@ -280,8 +280,24 @@ def _array_item(item: Any, x: Any) -> Any:
     return int(item) if type(item) is np.ndarray and item.ndim == 0 else item
 
 
+def wide(a: Any) -> Any:
+    """Indices as intp, in which may be counted: uint8 holds neither the size of an axis nor what comes of adding it, and
+    uint64 next to signed integers would become float64. Numbers too large for intp become the largest, out of range
+    as before. What is not of integers stays as it is, for whoever takes it to refuse."""
+    dtype = type_of(a).dtype
+    if dtype.kind not in "biu":
+        return a
+    if dtype.kind == "u" and dtype.itemsize == np.intp().itemsize:
+        a = np.minimum(a, dtype.type(np.iinfo(np.intp).max))
+    return astype(a, np.intp)
+
+
 def _from_front(a: Any, size: int) -> Any:
-    """Indices counted from the front."""
+    """Indices counted from the front, in a signed dtype that holds the size."""
+    dtype = type_of(a).dtype
+    if dtype.kind == "u":
+        return wide(a)
+    a = a if np.iinfo(dtype).max >= size else wide(a)
     return np.where(np.less(a, 0), np.add(a, size), a)
 
 
@@ -443,10 +459,25 @@ def _write_xla(j: Any, x: Any, v: Any, block: _Block) -> Any:
 
 
 def from_front_xla(j: Any, a: Any, size: int, dtype: np.dtype[Any]) -> Any:
-    """Traced indices counted from the front, in a dtype that holds the size: int8 would not hold 128."""
-    unsigned = a.dtype.kind == "u"
+    """Traced indices counted from the front, in a dtype that holds the size: int8 would not hold 128. An index that this
+    dtype does not hold stays out of range, and on the same side."""
+    own = a.dtype
+    unsigned = own.kind == "u"
+    if not np.can_cast(own, dtype):
+        a = j.lax.clamp(own.type(0 if unsigned else -size - 1), a, own.type(size))
     a = j.cast(a, dtype)
     return a if unsigned else j.lax.select(j.lax.lt(a, dtype.type(0)), j.lax.add(a, dtype.type(size)), a)
+
+
+def clamped_xla(j: Any, starts: Sequence[Any], shape: Shape, sizes: Shape) -> list[Any]:
+    """Where a window of these sizes begins, from starts counted from the front: moved until it lies within the array. XLA's
+    own dynamic_slice moves it too, but forgets that where it makes one slice of a slice of a slice."""
+    return [
+        j.lax.clamp(s.dtype.type(0), s, s.dtype.type(n - w))
+        if isinstance(s, j.jax.Array)
+        else s.dtype.type(min(max(int(s), 0), n - w))
+        for s, n, w in zip(starts, shape, sizes, strict=True)
+    ]
 
 
 def index_columns(j: Any, arrays: Sequence[Any], sizes: Sequence[int]) -> Any:
@@ -501,7 +532,7 @@ def _starts_xla(j: Any, arrays: Sequence[Any], windows: _Windows, shape: Shape) 
         return None
     given = dict(zip(windows.axes, _from_front_all(j, arrays, [shape[axis] for axis in windows.axes]), strict=True))
     zero = next(iter(given.values())).dtype.type(0)
-    return [given.get(axis, zero) for axis in range(len(shape))]
+    return clamped_xla(j, [given.get(axis, zero) for axis in range(len(shape))], windows.block.shape, windows.sizes)
 
 
 def _scatter_numbers(j: Any, windows: _Windows) -> Any:
@@ -1213,9 +1244,10 @@ def _inside(located: Located) -> tuple[Region, Any, list[Any]]:
     found = _region_of(shape_of(x), arrays, index)
     sizes = [x.shape[axis] for axis in found.axes]
     inside: Any = True
+    arrays = [_from_front(a, n) for a, n in zip(arrays, sizes, strict=True)]
     for a, n in zip(arrays, sizes, strict=True):
-        inside = np.logical_and(inside, np.logical_and(np.greater_equal(a, -n), np.less(a, n)))
-    return found, inside, [np.where(inside, _from_front(a, n), 0) for a, n in zip(arrays, sizes, strict=True)]
+        inside = np.logical_and(inside, np.logical_and(np.greater_equal(a, 0), np.less(a, n)))
+    return found, inside, [np.where(inside, a, 0) for a in arrays]
 
 
 def _over_region(per_index: Any, found: Region) -> Any:
@@ -1248,7 +1280,7 @@ def _merged(located: Located, v: Any, merge: Callable[[Any, Any], Any]) -> tuple
     before, after = found.shape[:first], found.shape[first + found.count :]
     flat: Any = 0
     for a, axis in zip(arrays, found.axes, strict=True):
-        flat = np.add(np.multiply(flat, x.shape[axis]), _from_front(a, x.shape[axis]))
+        flat = np.add(np.multiply(flat, x.shape[axis]), _from_front(wide(a), x.shape[axis]))
     flat = np.reshape(np.broadcast_to(flat, joint), -1)
     order = np.argsort(flat, stable=True)
     flat = take(flat, order)
@@ -1298,9 +1330,9 @@ def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: s
     if type_of(indices).dtype.kind == "b":
         indices = astype(indices, np.intp)
     if mode == "clip":
-        indices = np.clip(indices, 0, a.shape[axis] - 1)
+        indices = np.clip(wide(indices), 0, a.shape[axis] - 1)
     elif mode == "wrap":
-        indices = np.remainder(indices, a.shape[axis])
+        indices = np.remainder(wide(indices), a.shape[axis])
     elif mode != "raise":
         raise ValueError(f"take: mode must be 'raise', 'wrap' or 'clip', got {mode!r}")
     return getitem(a, (_ALL,) * axis + (indices,))
@@ -1381,7 +1413,7 @@ def ix_(*args: Any) -> tuple[Any, ...]:
 def unravel_index(indices: Any, shape: Any, order: str = "C") -> tuple[Any, ...]:
     """Positions in the flat array as one index for each axis of `shape`."""
     sizes = (shape,) if np.ndim(shape) == 0 else tuple(shape)
-    indices = astype(as_array(indices), np.intp)
+    indices = wide(as_array(indices))
     found = []
     for n in sizes[::-1] if order == "C" else sizes:
         found.append(np.remainder(indices, n))
@@ -1397,6 +1429,7 @@ def ravel_multi_index(multi_index: Any, dims: Any, mode: Any = "raise", order: s
     parts = list(zip(multi_index, sizes, modes, strict=True))
     flat: Any = 0
     for i, n, how in parts if order == "C" else parts[::-1]:
+        i = wide(i)
         if how == "clip":
             i = np.clip(i, 0, n - 1)
         elif how == "wrap":

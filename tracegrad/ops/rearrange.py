@@ -23,7 +23,7 @@ from tracegrad.ops.families import (
     reject,
     shape_of,
 )
-from tracegrad.ops.index import slice_entry, slice_op, take, unslice
+from tracegrad.ops.index import slice_entry, slice_op, take, unslice, wide
 from tracegrad.ops.shape import axis_list, shape_tuple
 from tracegrad.trace import Tracer, as_array, bind, concrete, strengthened, unsupported
 from tracegrad.types import ArrayType, Shape, is_inexact, type_of
@@ -118,7 +118,7 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Any:
         if len(axes) != 1 or shift.shape:
             raise unsupported(np.roll, " with several traced shifts; pass a tuple of ints, or roll one axis at a time,")
         i = normalize_axis(axes[0], len(a.shape), "roll")
-        return take(a, np.remainder(np.arange(a.shape[i]) - shift, max(a.shape[i], 1)), i)
+        return take(a, np.remainder(np.arange(a.shape[i]) - wide(shift), max(a.shape[i], 1)), i)
     shifts, places = np.broadcast_arrays(shift, axes)
     total: dict[int, int] = {}
     for s, i in zip(shifts.ravel().tolist(), places.ravel().tolist(), strict=True):
