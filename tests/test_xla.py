@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ import jax.numpy as jnp  # noqa: E402
 
 import tracegrad as tg  # noqa: E402
 import tracegrad.numpy as tnp  # noqa: E402
-from tracegrad.errors import ConcretizationTypeError, UnexpectedTracerError  # noqa: E402
+from tracegrad.errors import ConcretizationTypeError, PrecisionWarning, UnexpectedTracerError  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -594,3 +595,181 @@ jax.config.update("jax_enable_x64", True)  # which a thread with a setting of it
 print(jax.config.jax_enable_x64)
 """)
     assert out == "False\nTrue\n"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Beside jax code of the user's own, with 64-bit types off.
+
+
+def closed_over() -> Any:
+    return np.random.default_rng(0).standard_normal((8, 8))
+
+
+@tg.custom_vjp
+def weighed(w: Any, c: Any) -> Any:
+    return np.sum(c @ w)
+
+
+weighed.defvjp(lambda w, c: (np.sum(c @ w), c), lambda c, ct: (ct * np.sum(c, axis=0), None))
+
+CLOSING = {
+    "matmul": lambda c: lambda w: c @ w,
+    "where": lambda c: lambda w: np.where(w > 0, c, w),
+    "solve": lambda c: lambda w: np.linalg.solve(c, w),
+    "cond": lambda c: lambda w: tg.lax.cond(w[0] > 0, lambda w: c @ w, lambda w: c.T @ w, w),
+    "scan": lambda c: lambda w: tg.lax.scan(lambda s, e: (np.tanh(c @ s) + e, c), w, w)[0],
+    "gradient": lambda c: tg.grad(lambda w: np.sum(np.tanh(c @ w) * c[0])),
+    "custom": lambda c: tg.grad(lambda w: weighed(w, c)),
+}
+
+
+@pytest.mark.parametrize("name, users_first", [*[(name, True) for name in CLOSING], ("where", False)])
+def test_closed_over_arrays_are_not_those_of_jax_code(name: str, users_first: bool) -> None:
+    """jax keeps what it makes of a constant by the array's identity, whatever the dtypes it was made for."""
+    w = np.linspace(-1.0, 1.0, 8)
+    expected = CLOSING[name](closed_over())(w)
+    for call in (
+        lambda f: tg.jit(f, backend="xla")(w),
+        lambda f: tg.vmap(f)(tg.device_put(w[None]))[0],
+        lambda f: jax.jit(tg.to_jax(f))(w) if users_first else expected,
+    ):
+        c = closed_over()
+        users = jax.jit(lambda w: jnp.sum(jnp.where(w > 0, c, w) @ w) + jnp.sum(jnp.linalg.solve(c, w)))
+        if users_first:
+            users(w)
+        with jax.enable_x64(True):  # for to_jax, under jax's jit: the other two enter it themselves
+            found = call(CLOSING[name](c))
+        np.testing.assert_allclose(found, expected, rtol=1e-11)
+        assert found.dtype == np.float64
+        assert users(w).dtype == np.float32
+        np.testing.assert_allclose(users(w), np.sum(np.where(w > 0, c, w) @ w + np.linalg.solve(c, w)), rtol=1e-3)
+
+
+def aligned(shape: tuple[int, ...], offset: int) -> Any:
+    """An array whose memory XLA on CPUs takes as it is (at 0), or not."""
+    n = int(np.prod(shape)) * 8
+    memory = np.zeros(n + 128, np.uint8)
+    start = -memory.ctypes.data % 64 + offset
+    return memory[start : start + n].view(np.float64).reshape(shape)
+
+
+@pytest.mark.parametrize("offset", [0, 16])
+@pytest.mark.parametrize("n", [50, 400])
+def test_an_argument_may_be_written_into_after_the_call(n: int, offset: int) -> None:
+    def slow(y: Any) -> Any:
+        for _ in range(10):
+            y = np.sin(y @ y * 1e-3) + y
+        return np.sum(y)
+
+    y = np.random.default_rng(0).standard_normal((n, n))
+    jitted, keyword = tg.jit(slow, backend="xla"), tg.jit(lambda *, tree: slow(tree["a"][0]), backend="xla")
+    static = tg.jit(lambda k, y: slow(y) * k, backend="xla", static_argnums=0)
+    identity = tg.jit(lambda y: y, backend="xla")
+    calls = {
+        "one argument": lambda z: jitted(z),
+        "in a tree": lambda z: keyword(tree={"a": (z,), "b": None}),
+        "beside a static one": lambda z: static(1.0, z),
+        "given back": lambda z: identity(z),
+        "put on a device": lambda z: tg.device_put({"z": z})["z"],
+        "with a jax array": lambda z: tnp.matmul(z, tg.device_put(y)),
+    }
+    for name, call in calls.items():
+        for _ in range(3):
+            z = aligned((n, n), offset)
+            z[...] = y
+            expected = np.asarray(call(z)).copy()
+            found = call(z)
+            z[...] = 0
+            np.testing.assert_array_equal(found, expected, err_msg=name)
+
+
+def test_arguments_stay_where_they_are() -> None:
+    """No container is changed on the way, and static arguments are handed over as they are."""
+    seen = []
+    point = Point(np.ones(2), np.float64(2.0))
+    fixed = [np.ones(2)]
+    f = tg.jit(lambda s, p: (seen.append(s), p)[1], backend="xla", static_argnums=0)
+    x = np.ones(3)
+    out = f(fixed, {"b": [x], "a": (point, None)})
+    assert seen[0] is fixed
+    assert list(out) == ["a", "b"] and type(out["a"][0]) is Point
+    assert out["b"][0] is not x and x.flags.writeable
+
+
+class Point(NamedTuple):
+    x: Any
+    y: Any
+
+
+def test_the_first_float64_result_says_what_becomes_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracegrad.lower.xla._has_warned", False)
+    step = tg.jit(tg.grad(lambda w: np.sum(w**2)), backend="xla")
+    w = np.ones(3, np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert step(w).dtype == np.float32
+        assert tg.jit(lambda x: np.argmax(x), backend="xla")(w).dtype == np.int64
+        with jax.enable_x64(True):
+            assert step(w.astype(np.float64)).dtype == np.float64
+    with pytest.warns(PrecisionWarning, match=r"(?s)at .*test_xla.py.*jax_enable_x64.*astype\(np.float32\)") as caught:
+        wide = step(w.astype(np.float64))
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        step(np.ones(3))  # it is said once
+    with pytest.warns(UserWarning, match="truncated to dtype float32"):  # jax's own, of some of its functions
+        w = w.astype(np.float64) - 0.1 * wide
+    assert w.dtype == np.float32
+    step(w)
+    step(np.ones((2, 2)))
+    step(np.ones((2, 2), np.float32))
+    assert step.trace_log[-1] == "w: f32[2,2], before f64[2,2]"
+
+
+@pytest.mark.parametrize("give", [lambda: tg.device_put(np.ones(2)), lambda: tnp.add(jnp.ones(2), np.ones(2))])
+def test_every_way_out_warns(give: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracegrad.lower.xla._has_warned", False)
+    with pytest.warns(PrecisionWarning, match="jax's 64-bit flag is off"):
+        assert give().dtype == np.float64
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Functions with derivatives of their own, whose bodies call public functions: these get boxes and have to give such back.
+
+BODIES = {
+    "a ufunc": lambda x: tnp.sin(x),
+    "a function of NumPy's": lambda x: tnp.cumsum(x),
+    "at": lambda x: tnp.at(x)[0].set(1.0),
+    "nn": lambda x: tg.nn.gelu(x),
+    "vmap": lambda x: tg.vmap(np.cos)(x),
+    "grad": lambda x: tg.grad(lambda y: np.sum(y**3))(x),
+    "jvp": lambda x: tg.jvp(np.cos, (x,), (x,))[1],
+    "jacrev": lambda x: np.sum(tg.jacrev(np.cos)(x), axis=0),
+    "jit": lambda x: tg.jit(np.cos)(x),
+    "jit on XLA": lambda x: tg.jit(np.cos, backend="xla")(x),
+    "checkpoint": lambda x: tg.checkpoint(np.cos)(x),
+    "stop_gradient": lambda x: tg.stop_gradient(x),
+    "cond": lambda x: tg.lax.cond(True, np.cos, np.sin, x),
+    "scan": lambda x: tg.lax.scan(lambda c, e: (c + e, c * e), 0.0, x)[1],
+    "fori_loop": lambda x: tg.lax.fori_loop(0, 3, lambda i, v: v * 2, x),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_custom_derivatives_with_public_functions_in_them(name: str) -> None:
+    body = lambda x: np.tanh(BODIES[name](x))
+    reverse, forward = tg.custom_vjp(lambda x: body(x)), tg.custom_jvp(lambda x: body(x))
+    reverse.defvjp(lambda x: (body(x), x), lambda x, ct: (body(x) * ct,))
+    forward.defjvp(lambda primals, tangents: (body(*primals), body(*primals) * tangents[0]))
+    x = np.linspace(0.1, 0.9, 4)
+    inner = tg.jit(lambda x: x * 1.5, backend="xla")
+    value = body(x)
+    for f in (reverse, forward):
+        gradient = tg.grad(lambda x: np.sum(f(x)))
+        same(tg.jit(f, backend="xla")(x), value)
+        same(tg.jit(gradient, backend="xla")(x), value)
+        same(tg.jit(tg.vmap(f), backend="xla")(x[None]), value[None])
+        same(f(tg.device_put(x)), value)
+        same(gradient(tg.device_put(x)), value)
+        through = tg.grad(lambda x: np.sum(f(inner(x))))(x)
+        np.testing.assert_allclose(through, 1.5 * body(1.5 * x), rtol=1e-12)

@@ -27,7 +27,7 @@ def devices(backend: str | None = None) -> list[Any]:
 def device_put(x: Any, device: Any = None, *, donate: bool = False) -> Any:
     """A pytree of arrays as jax arrays on a device, or laid out over several by a sharding, as `jax.device_put`.
 
-    NumPy's dtypes are kept, float64 and int64 too. What computes on jax arrays runs where they are: `tracegrad.numpy`'s
+    NumPy's dtypes are kept, float64 and int64 too, and NumPy's arrays are copied, so that they may be written into. What computes on jax arrays runs where they are: `tracegrad.numpy`'s
     functions, the transforms, and functions jitted without a backend.
 
     Args:
@@ -43,7 +43,8 @@ def device_put(x: Any, device: Any = None, *, donate: bool = False) -> Any:
     j = xla()
     j.require_plain_leaves((x,), {}, lambda: lambda i: "x" + tree.keystr(tree.tree_leaves_with_path(x)[i][0]))
     with j.x64():
-        return j.jax.device_put(x, device, donate=donate)
+        out = j.jax.device_put(j.jax.tree_util.tree_map(j.array_of_our_own, x), device, donate=donate)
+    return j.handed_out(out)
 
 
 def to_jax(fun: Callable[..., Any]) -> Callable[..., Any]:

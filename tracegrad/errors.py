@@ -49,6 +49,10 @@ class GraphError(ValueError):
     """A Graph that is not well-formed or not well-typed."""
 
 
+class PrecisionWarning(UserWarning):
+    """A float64 result went out to a process in which jax computes in float32."""
+
+
 class Source(NamedTuple):
     """A place in the user's code."""
 

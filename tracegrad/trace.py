@@ -13,6 +13,7 @@ with the inputs as they came, their values one level down, and the positions tha
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import itertools
@@ -360,10 +361,32 @@ _ON_JAX.level = -1
 
 
 class _Boxing(threading.local):
-    depth = 0  # how many calls have put their arguments into boxes, and not returned
+    """`with boxing:` around every call that gets boxes, so that the public functions that it comes to call leave their
+    results in boxes too."""
+
+    depth = 0  # how many such calls have not returned
+
+    def __init__(self) -> None:
+        self._levels: list[int] = []
+
+    def __enter__(self) -> None:
+        self.depth += 1
+        level = next(_levels)
+        self._levels.append(level)
+        _open(level)
+
+    def __exit__(self, *_: object) -> None:
+        _close(self._levels.pop())
+        self.depth -= 1
 
 
 boxing = _Boxing()
+_no_boxing = contextlib.nullcontext()
+
+
+def boxing_of(arrays: Sequence[Any]) -> contextlib.AbstractContextManager[None]:
+    """The context for a call of a user's function with these arrays: `boxing` if there are boxes among them."""
+    return boxing if any(map(is_boxed, arrays)) else _no_boxing
 
 
 def boxed(x: Any) -> Any:
@@ -458,7 +481,7 @@ def out_of_boxes(out: Any) -> Any:
     """Results as the user gets them: jax arrays without their boxes, but for those of a call inside another that has boxes."""
     if type(out) in _DIRECT or boxing.depth:
         return out
-    return tree.tree_map(unboxed, out) if any(map(is_boxed, tree.tree_leaves(out))) else out
+    return xla().handed_out(tree.tree_map(unboxed, out)) if any(map(is_boxed, tree.tree_leaves(out))) else out
 
 
 def in_boxes(
@@ -470,15 +493,9 @@ def in_boxes(
 ) -> Any:
     """Call a function with the jax arrays among its arguments in boxes, and take its results out of theirs."""
     args, kwargs = tree_map(box, (args, kwargs))
-    boxing.depth += 1
-    level = next(_levels)
-    _open(level)
-    try:
+    with boxing:
         out = function(*args, **kwargs)
-    finally:
-        _close(level)
-        boxing.depth -= 1
-    return out if boxing.depth else tree_map(unboxed, out)
+    return out if boxing.depth else xla().handed_out(tree_map(unboxed, out))
 
 
 def _execute(op: Op, inputs: tuple[Any, ...], params: Params, source: RawSource | None) -> Any:

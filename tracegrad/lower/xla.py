@@ -19,8 +19,9 @@ from __future__ import annotations
 import importlib
 import sys
 import threading
+import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,22 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from tracegrad.errors import CALL_ERRORS, DtypeError, UnsupportedFunctionError, at, hide, place, replay, user_source
+from tracegrad.errors import (
+    CALL_ERRORS,
+    DtypeError,
+    PrecisionWarning,
+    UnsupportedFunctionError,
+    at,
+    hide,
+    place,
+    replay,
+    resolve,
+    user_source,
+)
 from tracegrad.graph import Graph, Var, exactly
 from tracegrad.op import Op, Params
 from tracegrad.static import exact
-from tracegrad.trace import Tracer, boxed, in_boxes, require_plain, unboxed
+from tracegrad.trace import Tracer, boxed, boxing, in_boxes, require_plain, unboxed
 from tracegrad.tree import tree_flatten, tree_leaves, tree_structure
 from tracegrad.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, type_of
 
@@ -57,6 +69,97 @@ class _Contexts(threading.local):
 
 
 contexts = _Contexts()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# NumPy arrays on the way to jax. jax may keep an array that it is given, and read its memory later: a constant of a program
+# for as long as that lives, an argument until the program has run, which on CPUs is after the call has returned. And it
+# keeps what it made of a constant by the identity of the array, float32 of float64 while its 64-bit flag is off, and hands
+# that to the next program that has the same array, whatever dtypes this computes in. So it gets arrays that nobody else
+# has: the user may write into theirs, and hand them to jax, as they like.
+
+# Up to here a copy takes a few microseconds. To copy more than this would take as long as many a program that reads it once.
+_COPIED = 1 << 18
+_leaf_kinds: set[type] = {*PYTHON_SCALARS, type(None)}
+
+
+def array_of_our_own(x: Any) -> Any:
+    """A copy of a NumPy array for jax to keep, as a constant is kept; anything else as it is."""
+    if not isinstance(x, np.ndarray):
+        return x
+    x = np.array(x)
+    x.flags.writeable = False
+    return x
+
+
+def arguments_of_our_own(tree: Any, lent: list[Any]) -> Any:
+    """A tree (jax's or ours) with its NumPy arrays copied, for a program to read. Large ones are put into `lent` on CPUs, and
+    then the caller has to wait until the program has run (`returned`): that costs nothing that is not the program's own,
+    where a copy would. Other devices have a copy made of them in any case, and the wait would cost time there."""
+    kind = type(tree)
+    if kind is np.ndarray:
+        if tree.nbytes <= _COPIED or jax.default_backend() != "cpu":
+            return tree.copy()
+        lent.append(tree)
+        return tree.view()
+    if kind in _leaf_kinds:
+        return tree
+    if kind is tuple or kind is list:
+        return kind([arguments_of_our_own(x, lent) for x in tree])
+    if kind is dict:
+        return {k: arguments_of_our_own(x, lent) for k, x in tree.items()}
+    if isinstance(tree, jax.Array | np.generic):
+        _leaf_kinds.add(kind)
+        return tree
+    if isinstance(tree, np.ndarray):
+        return tree.copy()
+    if kind is Packed:  # which unpacks itself where jax rebuilds it
+        leaves, own = tree_flatten(tree.tree)
+        return Packed(own.unflatten([arguments_of_our_own(x, lent) for x in leaves]))
+    structure: Any
+    leaves, structure = jax.tree_util.tree_flatten(tree)
+    if len(leaves) == 1 and leaves[0] is tree:
+        return tree
+    return structure.unflatten([arguments_of_our_own(x, lent) for x in leaves])
+
+
+def returned(out: Any, lent: Sequence[Any]) -> Any:
+    """The results of a program, once it has read all that was lent to it."""
+    if lent:
+        jax.block_until_ready(flatten(out)[0])
+    return out
+
+
+_has_warned = False
+
+
+def is_wide(dtypes: Iterable[np.dtype[Any]]) -> bool:
+    """Whether there is one of float64 numbers among these dtypes, of which jax's arithmetic makes float32 while its 64-bit
+    flag is off."""
+    return any([d.char in "dD" for d in dtypes])
+
+
+def handed_out(out: Any) -> Any:
+    """Results on their way to the user, with a warning for the first of float64 that jax will make float32 of."""
+    global _has_warned
+    config: Any = jax.config
+    if _has_warned or config.jax_enable_x64:
+        return out
+    if is_wide([x.dtype for x in jax.tree_util.tree_leaves(out) if isinstance(x, jax.Array)]):
+        _has_warned = True
+        source = user_source()
+        line = resolve(source)
+        assert line is not None
+        warnings.warn_explicit(
+            f"a float64 result on XLA{at(source)}, while jax's 64-bit flag is off: what jax itself computes with it, such as "
+            "`w - 0.1 * step(w)`, is float32, and so is then all that is computed from that. Either switch the flag on, "
+            "`jax.config.update('jax_enable_x64', True)`, or make the parameters float32 from the start, "
+            "`w.astype(np.float32)`. (This is said once.)",
+            PrecisionWarning,
+            line.file,
+            line.line,
+        )
+    return out
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -95,7 +198,8 @@ def together(inputs: Sequence[Any], out: ArrayType) -> list[Any]:
 def in_numpy(function: Callable[..., Any], inputs: Sequence[Any], params: Params) -> Any:
     """What a function written in NumPy calls makes of jax's values, by the rules of the ops that it calls. It must not
     branch on values."""
-    return unboxed(function(*[boxed(jnp.asarray(x)) for x in inputs], **params))
+    with boxing:
+        return unboxed(function(*[boxed(jnp.asarray(x)) for x in inputs], **params))
 
 
 def threefry2x32(*words: Any) -> Any:
@@ -178,7 +282,7 @@ def emit(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
     """The Graph on jax's values: computed on arrays, recorded on jax's tracers."""
     env: dict[Any, Any] = dict(zip(graph.inputs, inputs, strict=True))
     for v, x in graph.consts.items():
-        env[v] = unboxed(x)
+        env[v] = array_of_our_own(unboxed(x))
     outer = replay.cell
     cell: list[Any] = [None]
     replay.cell = cell
@@ -228,9 +332,10 @@ def execute(op: Op, inputs: Sequence[Any], params: Params) -> Any:
     values = [x.value if type(x) is Tracer else x for x in inputs]
     with x64():
         if op.runs_user_code or any([isinstance(x, jax.core.Tracer) for x in values]):
-            found = apply(op, values, types, params, out)
+            found = apply(op, [array_of_our_own(x) for x in values], types, params, out)
         else:
-            found = _jitted(op, params)(*values)
+            lent: list[Any] = []
+            found = returned(_jitted(op, params)(*arguments_of_our_own(values, lent)), lent)
     return tuple([boxed(x) for x in found]) if op.several else boxed(found)
 
 
@@ -285,7 +390,7 @@ def on_device(x: Any) -> Any:
     if type(x) is Tracer:
         return x
     with x64():
-        return boxed(jnp.asarray(x))
+        return boxed(jnp.asarray(array_of_our_own(x)))
 
 
 def in_jax(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -360,7 +465,7 @@ def flatten_in_order(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], An
 def copied(x: np.ndarray[Any, Any]) -> jax.Array:
     """A copy of an array, also while jax traces something."""
     with jax.ensure_compile_time_eval(), x64():
-        return jnp.array(x)
+        return jnp.array(x.view())  # a view, see array_of_our_own
 
 
 def names(tree: Any) -> Callable[[int], str]:

@@ -30,7 +30,19 @@ from tracegrad.errors import (
 from tracegrad.graph import Graph, evaluate, trace_graph
 from tracegrad.op import Op, Params, Wanted
 from tracegrad.ops.collective import axis_index_op
-from tracegrad.trace import Tracer, accepting_jax, arrays_of, bind, boxed, in_program, is_boxed, kind_of, unboxed
+from tracegrad.trace import (
+    Tracer,
+    accepting_jax,
+    arrays_of,
+    bind,
+    boxed,
+    boxing,
+    boxing_of,
+    in_program,
+    is_boxed,
+    kind_of,
+    unboxed,
+)
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.linear import transposed_jvp, transposed_vjp
 from tracegrad.types import ArrayType, is_inexact, type_of
@@ -92,7 +104,8 @@ def _called(leaves: Sequence[Any], rules: Rules) -> Any:
 
 
 def _evaluate(*arrays: Any, rules: Rules) -> tuple[Any, ...]:
-    outputs = tuple(rules.call(*arrays))
+    with boxing_of(arrays):
+        outputs = tuple(rules.call(*arrays))
     for o in outputs:
         if (
             type(o) is Tracer
@@ -107,7 +120,8 @@ def _evaluate(*arrays: Any, rules: Rules) -> tuple[Any, ...]:
 
 
 def _on_xla(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> tuple[Any, ...]:
-    return tuple([unboxed(o) for o in params["rules"].call(*[boxed(x) for x in inputs])])
+    with boxing:
+        return tuple([unboxed(o) for o in params["rules"].call(*[boxed(x) for x in inputs])])
 
 
 def _infer(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
@@ -121,7 +135,8 @@ def _jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Para
     if rules.jvp is None:
         active = tuple([i for i, t in enumerate(tangents) if t is not None])
         return transposed_vjp(_custom, active, tangents, out, primals, params)
-    found = rules.jvp(primals, [_zeros(p) if t is None else t for p, t in zip(primals, tangents, strict=True)])
+    with boxing_of([*primals, *tangents]):
+        found = rules.jvp(primals, [_zeros(p) if t is None else t for p, t in zip(primals, tangents, strict=True)])
     for o, t in zip(out, found, strict=True):
         if t is not None:
             _require_same_shape(rules.name, "jvp rule", t, o)
@@ -132,7 +147,8 @@ def _vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Para
     rules: Rules = params["rules"]
     if rules.vjp is None:
         return transposed_jvp(_custom, wanted, ct, out, primals, params)
-    found = rules.vjp(primals, [_zeros(o) if c is None else c for o, c in zip(out, ct, strict=True)])
+    with boxing_of([*primals, *ct]):
+        found = rules.vjp(primals, [_zeros(o) if c is None else c for o, c in zip(out, ct, strict=True)])
     return [found[i] for i in wanted]
 
 

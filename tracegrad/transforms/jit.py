@@ -347,6 +347,7 @@ class JittedOnXla(Jitted):
         self._latest_program: tuple[Matcher, Any] = _matches_nothing, None
         self._kinds: set[type] = set()  # the types of leaves that there have been
         self._on_device: weakref.WeakValueDictionary[Any, OnDevice] = weakref.WeakValueDictionary()
+        self._is_wide = False  # whether a program has results of float64
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if open_levels and _holds_tracer(args, kwargs):
@@ -354,14 +355,15 @@ class JittedOnXla(Jitted):
         if self._config.jax_enable_x64:
             return self._call(args, kwargs)
         with self._contexts.x64:
-            return self._call(args, kwargs)
+            out = self._call(args, kwargs)
+        return self._jax.handed_out(out) if self._is_wide else out
 
     def _call(self, args: Any, kwargs: Any) -> Any:
         matches, program = self._latest_program
         if kwargs or matches(args) is None:
             program, args, kwargs = self._program(args, kwargs)
         try:
-            return program(*args, **kwargs)
+            return self._run(program, args, kwargs)
         except DtypeError:  # ours
             raise
         except TypeError:
@@ -370,7 +372,16 @@ class JittedOnXla(Jitted):
             others, named = self._packed(args, kwargs)
             if all([x is y for x, y in zip((*args, *kwargs.values()), (*others, *named.values()), strict=True)]):
                 raise
-            return program(*others, **named)
+            return self._run(program, others, named)
+
+    def _run(self, program: Any, args: Any, kwargs: Any) -> Any:
+        """A program's results for arrays of our own in place of these arguments."""
+        lent: list[Any] = []
+        args = self._jax.arguments_of_our_own(args, lent)
+        if kwargs:
+            kwargs = self._jax.arguments_of_our_own(kwargs, lent)
+        out = program(*args, **kwargs)
+        return self._jax.returned(out, lent) if lent else out
 
     def on_device(self, x: Captured) -> OnDevice:
         """An array from outside on the device, where all signatures have the same copy of it."""
@@ -546,6 +557,7 @@ class _Program:
                 graph = jitted._graph(flat, types, names, looked_into)
             finally:
                 jitted._contexts.x64 = in_use
+            jitted._is_wide = jitted._is_wide or jax.is_wide([t.dtype for t in graph.out_types])
             with jitted._lock:
                 key = (self._in_tree, static, bool(kwargs), state.bound, exact(self._in_tree.details()))
                 jitted.trace_log.append(vars(self.now).pop("why", "") or jitted._reason(key, types, names))
@@ -674,6 +686,11 @@ def jit(
         in_shardings, out_shardings: how arguments and results are laid out over devices, as for `jax.jit`; for XLA only.
         fast: allow what rounds otherwise than `fun` itself, by an unit in the last place or two: products in place of
             quotients by numbers and of small powers, one factor in place of two.
+
+    On XLA results are jax arrays, and NumPy arguments may be written into as soon as a call has returned. They are copied for
+    that; but on CPUs a call with one of more than 256 KiB returns when the program has run. Where calls are to overlap with
+    other work there, put large arrays on the device first, with `tg.device_put`. In a process whose jax computes in float32
+    (its 64-bit flag is off), the first float64 result comes with a `PrecisionWarning`.
 
     Returns:
         A function with the same arguments and results, bit for bit unless `fast`, also where arrays lie in memory in
