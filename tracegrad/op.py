@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracegrad.types import PYTHON_SCALARS, ArrayType, promotions
+from tracegrad.types import PYTHON_SCALARS, ArrayType, number_kind, promotions
 
 Params = Mapping[str, Any]
 Wanted = tuple[int, ...]
@@ -239,9 +239,9 @@ class Op:
         ufunc: Any = self.evaluate
         known = promotions(types)
         if (
-            self.python is not None and all([t.weak for t in types]) and out.dtype.kind != "b"
+            self.python is not None and all([t.weak for t in types]) and number_kind(out.dtype) != "b"
         ):  # to Python, bools are ints
-            known = [PYTHON_SCALARS[int] if dtype.kind == "b" else dtype for dtype in known]
+            known = [PYTHON_SCALARS[int] if number_kind(dtype) == "b" else dtype for dtype in known]
         return list(ufunc.resolve_dtypes((*known, *[None] * ufunc.nout))[: len(types)])
 
     def __repr__(self) -> str:

@@ -21,7 +21,7 @@ from tracegrad.errors import DtypeError, ShapeError, at, user_source
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.threefry import threefry2x32
 from tracegrad.trace import accept_jax, as_array
-from tracegrad.types import type_of
+from tracegrad.types import number_kind, type_of
 
 __all__ = ["PRNGKey", "bits", "fold_in", "split"]
 
@@ -101,7 +101,7 @@ def bits(key: Any, shape: int | Sequence[int] = (), dtype: Any = np.uint64) -> A
     [167, 146, 40]
     """
     dtype = np.dtype(dtype)
-    if dtype.kind != "u":
+    if number_kind(dtype) != "u":
         raise DtypeError(
             f"random.bits{at(user_source())}: bits come as unsigned integers, got {dtype}; write np.uint32"
         )
@@ -135,7 +135,7 @@ def _integer(x: Any, name: str, what: str) -> Any:
         x = np.int64(x) if x < 0 else np.uint64(x)
     x = as_array(x)
     found = type_of(x)
-    if found.dtype.kind not in "iu":
+    if number_kind(found.dtype) not in "iu":
         raise DtypeError(f"random.{name}{at(user_source())}: {what} must be an integer, got {found}; write int({what})")
     if found.shape:
         raise ShapeError(f"random.{name}{at(user_source())}: {what} must be a scalar, got {found}; write tg.vmap")

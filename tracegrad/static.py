@@ -11,6 +11,7 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad.errors import at, clip, user_source
+from tracegrad.types import number_kind
 
 # What `==` tells apart by itself, once the type is known.
 _PLAIN = frozenset([str, bytes, int, bool, type(None), type])
@@ -60,7 +61,7 @@ def _frozen_array(x: Any, transform: str) -> Any:
     """Type, layout and bytes; of dtypes whose bytes are addresses, the objects that stand there."""
     dtype = x.dtype
     layout = x.strides if isinstance(x, ndarray) else ()
-    content = frozen(x.tolist(), transform) if dtype.hasobject or dtype.kind == "T" else x.tobytes()
+    content = frozen(x.tolist(), transform) if dtype.hasobject or number_kind(dtype) == "T" else x.tobytes()
     return type(x), dtype, x.shape, layout, content, _attributes(x, transform)
 
 

@@ -51,7 +51,7 @@ from tracegrad.errors import (
 from tracegrad.jax_arrays import is_jax_array, is_jax_tracer, xla
 from tracegrad.memory import copied
 from tracegrad.op import OPS, Op, Params
-from tracegrad.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, type_of
+from tracegrad.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, float0, number_kind, type_of
 
 Equation = tuple[Op, tuple[Any, ...], Sequence[Any], Params, Any, tuple[int, ...]]
 
@@ -566,12 +566,12 @@ def call_anew(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
             return type(x)([constant(y) for y in x])
         if type(x) is not ndarray:
             return x
-        if x.dtype.kind not in "iu":
+        if number_kind(x.dtype) not in "iu":
             return trace.constant(x)
         depends_on(x)
         return x
 
-    if any([x.dtype.kind not in "iu" for x in plain]):
+    if any([number_kind(x.dtype) not in "iu" for x in plain]):
         try:
             return function(*map(constant, args), **{k: constant(x) for k, x in kwargs.items()})
         except (TypeError, IndexError):  # values are needed, or the call is wrong, which the one below will say
@@ -646,7 +646,7 @@ def as_array(x: Any) -> Any:
             if isinstance(x, kind) and not isinstance(x, np.generic):
                 return kind(x)
     array = np.asarray(x)
-    if array.dtype.kind not in "biufcV":
+    if number_kind(array.dtype) not in "biufc" and array.dtype != float0:
         raise DtypeError(
             f"{clip(repr(x))} of type {type(x).__name__} is not an array of numbers{at(user_source())}; pass numbers, "
             "NumPy arrays or pytrees of them"
@@ -870,7 +870,7 @@ class Tracer:
         value = concrete(self, "an index or a size", _PLAIN_NUMBER)
         if type(value) is int:
             return value
-        if np.asarray(value).dtype.kind not in "iub" or np.ndim(value):
+        if number_kind(np.asarray(value).dtype) not in "iub" or np.ndim(value):
             raise TypeError(
                 f"an index or a size must be an integer scalar, got {self.described()}, used{at(user_source())}; "
                 "write int(x)"
@@ -987,10 +987,10 @@ class Tracer:
     def __pow__(self, other: Any) -> Any:
         if type(other) is int or type(other) is float:
             if self.ndim:
-                name = _POWERS.get((self.dtype.kind, other))
+                name = _POWERS.get((number_kind(self.dtype), other))
                 if name is not None:
                     return bind(OPS[name], (self,))
-            elif other < 0 and self.dtype.kind in "bi" and self.type.weak:
+            elif other < 0 and number_kind(self.dtype) in "bi" and self.type.weak:
                 other = float(other)  # as Python's ints do
         return bind(OPS["power"], (self, other))
 
@@ -1001,7 +1001,7 @@ class Tracer:
         return other // self, other % self
 
     def __round__(self, ndigits: int | None = None) -> Any:
-        if self.ndim or self.dtype.kind == "c" or (self.dtype.kind == "b" and not self.type.weak):
+        if self.ndim or number_kind(self.dtype) == "c" or (number_kind(self.dtype) == "b" and not self.type.weak):
             raise TypeError(f"round(){at(user_source())} of {self.described()}; write np.round(x)")
         found = bind(OPS["round"], (self,), {"decimals": ndigits or 0})
         return found if ndigits is not None else bind(OPS["item"], (found,), {"dtype": PYTHON_SCALARS[int]})
@@ -1042,7 +1042,7 @@ class Tracer:
     _reshape, _transpose, _astype = _method(np.reshape), _method(np.transpose), _method(np.astype)
 
     def conj(self) -> Any:
-        return bind(OPS["conjugate"], (self,)) if self.dtype.kind == "c" or self.type.weak else self
+        return bind(OPS["conjugate"], (self,)) if number_kind(self.dtype) == "c" or self.type.weak else self
 
     conjugate = conj
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,10 +29,46 @@ _ITEMS = {"b": bool, "i": int, "u": int, "f": float, "c": complex}
 _SCALAR_OF_KIND = {"b": np.dtype(bool), "i": int, "u": int, "f": float, "c": complex}
 
 
+def is_added(dtype: np.dtype[Any]) -> bool:
+    """Whether a dtype is one that ml_dtypes adds to NumPy: its ufuncs know it, but neither np.linalg nor np.einsum do."""
+    return dtype.type.__module__ == "ml_dtypes"
+
+
+@functools.cache
+def _added_kind(dtype: np.dtype[Any]) -> str:
+    """The kind of numbers that ml_dtypes adds to NumPy; "V" for what else NumPy takes for opaque bytes."""
+    if not is_added(dtype):
+        return "V"
+    found = re.match(r"(b?float|int|uint)\d", dtype.name)
+    return "V" if found is None else {"int": "i", "uint": "u"}.get(found[1], "f")
+
+
+def number_kind(dtype: np.dtype[Any]) -> str:
+    """What kind of numbers a dtype holds, as `dtype.kind` says of NumPy's own: "b", "i", "u", "f" or "c". Of those that
+    ml_dtypes adds (bfloat16, float8_e4m3fn, ...) NumPy knows nothing but their bytes, kind "V", so this is what to ask."""
+    kind = dtype.kind
+    return kind if kind != "V" else _added_kind(dtype)
+
+
 def is_inexact(dtype: np.dtype[Any]) -> bool:
-    """Whether numbers of a dtype are rounded, and so can have a derivative: floating and complex ones, and those narrow
-    floats that ml_dtypes adds to NumPy (bfloat16, ...), which NumPy takes for opaque bytes."""
-    return dtype.kind in "fc" or (dtype.kind == "V" and dtype.name.startswith(("bfloat", "float8")))
+    """Whether numbers of a dtype are rounded, and so can have a derivative: floating and complex ones."""
+    return number_kind(dtype) in "fc"
+
+
+def float_limits(dtype: np.dtype[Any]) -> Any:
+    """`np.finfo`, of ml_dtypes' floats too. Who has such a dtype has imported ml_dtypes; this does not."""
+    return (sys.modules["ml_dtypes"] if is_added(dtype) else np).finfo(dtype)
+
+
+def float_extreme(dtype: np.dtype[Any], sign: int) -> Any:
+    """What no float of a dtype is above (for 1) or below (for -1): infinity, or the largest where there is no infinity."""
+    found = dtype.type(sign * np.inf)
+    return found if np.isinf(found) else dtype.type(sign * float(float_limits(dtype).max))
+
+
+def in_known_dtype(x: Any) -> Any:
+    """An array or number in a dtype that all of NumPy knows: float32 of what ml_dtypes adds."""
+    return x.astype(np.float32) if type(x) not in PYTHON_SCALARS and is_added(x.dtype) else x
 
 
 class ArrayType:
@@ -98,7 +136,7 @@ _SHORT = {"b": "bool", "i": "i", "u": "u", "f": "f", "c": "c"}
 
 def dtype_name(dtype: np.dtype[Any]) -> str:
     """`f64`, `c128`, `i32`, `bool`: how dtypes are written in listings and errors."""
-    short = _SHORT.get(dtype.kind)
+    short = None if is_added(dtype) else _SHORT.get(dtype.kind)
     if short is None or dtype.kind == "b":
         return short or ("float0" if dtype == float0 else dtype.name)
     return f"{short}{dtype.itemsize * 8}"

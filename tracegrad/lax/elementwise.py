@@ -12,7 +12,7 @@ from tracegrad.errors import DtypeError, ShapeError, at, user_source
 from tracegrad.ops.clamp_and_bits import round_away_from_zero
 from tracegrad.ops.elementwise import astype
 from tracegrad.trace import as_array
-from tracegrad.types import type_of
+from tracegrad.types import number_kind, type_of
 
 
 def fails(name: str, why: str) -> ShapeError:
@@ -54,7 +54,7 @@ def div(x: Any, y: Any) -> Any:
     >>> int(div(-7, 2)), float(div(7.0, 2.0))
     (-3, 3.5)
     """
-    if dtype_of(x).kind in "iu" and dtype_of(y).kind in "iu":
+    if number_kind(dtype_of(x)) in "iu" and number_kind(dtype_of(y)) in "iu":
         return np.floor_divide(np.subtract(x, np.fmod(x, y)), y)
     return np.divide(x, y)
 
@@ -68,7 +68,7 @@ def conj(x: Any) -> Any:
     """The complex conjugate, of a real number too a complex one."""
     x = as_array(x)
     dtype = dtype_of(x)
-    return np.conjugate(x) if dtype.kind == "c" else astype(x, np.result_type(dtype, np.complex64))
+    return np.conjugate(x) if number_kind(dtype) == "c" else astype(x, np.result_type(dtype, np.complex64))
 
 
 def convert_element_type(operand: Any, new_dtype: Any) -> Any:
@@ -87,9 +87,9 @@ def select_n(which: Any, *cases: Any) -> Any:
     found, types = type_of(w), [type_of(c) for c in arrays]
     if not arrays:
         raise ValueError("select_n: no cases; give at least one")
-    if found.dtype.kind not in "biu":
+    if number_kind(found.dtype) not in "biu":
         raise DtypeError(f"select_n: which must be boolean or integer, got {found}{at(user_source())}")
-    if found.dtype.kind == "b" and len(arrays) > 2:
+    if number_kind(found.dtype) == "b" and len(arrays) > 2:
         raise DtypeError(f"select_n: a boolean chooses among 2 cases, not {len(arrays)}; write which.astype(int)")
     if len({t.shape for t in types}) > 1 or found.shape not in ((), types[0].shape):
         raise fails(
@@ -98,12 +98,12 @@ def select_n(which: Any, *cases: Any) -> Any:
         )
     chosen = arrays[-1]
     for i, case in reversed(list(enumerate(arrays[:-1]))):
-        chosen = np.where(np.logical_not(w) if found.dtype.kind == "b" else np.less_equal(w, i), case, chosen)
+        chosen = np.where(np.logical_not(w) if number_kind(found.dtype) == "b" else np.less_equal(w, i), case, chosen)
     return chosen
 
 
 def select(pred: Any, on_true: Any, on_false: Any) -> Any:
     """`on_true` where `pred` holds, else `on_false`: `select_n` with the cases in the other order."""
-    if dtype_of(pred).kind != "b":
+    if number_kind(dtype_of(pred)) != "b":
         raise DtypeError(f"select: pred must be boolean, got {type_of(as_array(pred))}; write pred != 0")
     return select_n(pred, on_false, on_true)

@@ -14,7 +14,7 @@ from tracegrad.trace import arrays_of
 from tracegrad.transforms.batch import vmap
 from tracegrad.transforms.scan import scan
 from tracegrad.transforms.while_loop import while_loop
-from tracegrad.types import type_of
+from tracegrad.types import number_kind, type_of
 
 
 def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any, *, unroll: Any = None) -> Any:
@@ -30,7 +30,7 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_
     bounds = arrays_of([lower, upper], lambda i: f"{('lower', 'upper')[i]} of lax.fori_loop")
     for name, x in zip(("lower", "upper"), bounds, strict=True):
         t = type_of(x)
-        if t.shape or t.dtype.kind not in "iu":
+        if t.shape or number_kind(t.dtype) not in "iu":
             raise DtypeError(
                 f"lax.fori_loop{at(user_source())}: {name} must be an integer scalar, got {t}; write int(x)"
             )

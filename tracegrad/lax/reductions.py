@@ -19,7 +19,7 @@ from tracegrad.ops.families import normalize_axes, normalize_axis, shape_of
 from tracegrad.ops.gather import greatest, least
 from tracegrad.trace import as_array, bind
 from tracegrad.transforms.batch import vmap
-from tracegrad.types import Shape, type_of
+from tracegrad.types import Shape, number_kind, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Sorting.
@@ -92,7 +92,7 @@ def cumlogsumexp(operand: Any, axis: int = 0, reverse: bool = False) -> Any:
     """`log(cumsum(exp(x)))` without overflow."""
     x = as_array(operand)
     return cumulative.cumlogsumexp(
-        x if dtype_of(x).kind == "f" else astype(x, np.float64), operator.index(axis), reverse
+        x if number_kind(dtype_of(x)) == "f" else astype(x, np.float64), operator.index(axis), reverse
     )
 
 
@@ -108,7 +108,7 @@ def argmin(operand: Any, axis: int, index_dtype: Any) -> Any:
 
 def _index_dtype(name: str, dtype: Any) -> np.dtype[Any]:
     found = np.dtype(dtype)
-    if found.kind not in "iu":
+    if number_kind(found) not in "iu":
         raise DtypeError(f"{name}: index_dtype must be an integer dtype, got {found}; write np.int32")
     return found
 

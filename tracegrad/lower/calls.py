@@ -73,7 +73,7 @@ def matcher(structure: PyTreeDef, leaves: Sequence[Any], unchanged: Sequence[Unc
         if type(leaf) is not ndarray:
             return f"type({value}) is not {type(leaf).__name__}"
         dtype = f"d{leaf.dtype.num}"
-        namespace |= {dtype: np.dtype(leaf.dtype.char), "ndarray": ndarray}
+        namespace |= {dtype: np.dtype(leaf.dtype.type), "ndarray": ndarray}
         return f"type({value}) is not ndarray or {value}.dtype is not {dtype} or {value}.shape != {leaf.shape}"
 
     return _generated(structure, differs, unchanged)

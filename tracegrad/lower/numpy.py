@@ -31,7 +31,7 @@ from tracegrad.op import Op
 from tracegrad.show import all_letters
 from tracegrad.transforms.simplify import simplify_in_order
 from tracegrad.tree import PyTreeDef
-from tracegrad.types import PYTHON_SCALARS, ArrayType
+from tracegrad.types import PYTHON_SCALARS, ArrayType, number_kind
 
 # In bytes. From the first size on a result goes over an input that dies with it, which saves little; from the second on
 # dead arrays are let go, so that their memory is used again while it is in the cache; from the third on a result goes
@@ -349,7 +349,7 @@ class _Writer:
         number: Any = held.item()
         if dtype.char in "ef" and np.asarray(short := float(str(held)), dtype) == held:
             number = short  # 0.1 in place of 0.10000000149011612
-        suffix = "" if dtype.kind in "fi" and dtype.itemsize == 8 else f"_{dtype.name}"
+        suffix = "" if number_kind(dtype) in "fi" and dtype.itemsize == 8 else f"_{dtype.name}"
         prefix = "s" if as_scalar else "c"
         if dtype.isbuiltin != 1 or type(number) not in PYTHON_SCALARS:
             found = self.names.bind(held[()] if as_scalar else held, f"{prefix}{suffix}")
@@ -465,8 +465,8 @@ def _wanted(op: Op) -> str:
 def _holds(dtype: np.dtype[Any], value: Any) -> bool:
     """Whether a Python number is one of the dtype. What NumPy does with another it decides where it runs: it compares it,
     or raises."""
-    if dtype.kind not in "iu":
-        return dtype.kind != "b" or type(value) is bool
+    if number_kind(dtype) not in "iu":
+        return number_kind(dtype) != "b" or type(value) is bool
     limits = np.iinfo(dtype)
     return bool(limits.min <= value <= limits.max)
 

@@ -48,7 +48,7 @@ from tracegrad.op import Op, Params
 from tracegrad.static import exact
 from tracegrad.trace import Tracer, boxed, boxing, in_boxes, require_plain, unboxed
 from tracegrad.tree import tree_flatten, tree_leaves, tree_structure
-from tracegrad.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, type_of
+from tracegrad.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, number_kind, type_of
 
 __all__ = ["jax", "jnp", "lax"]  # for rules
 
@@ -136,7 +136,7 @@ _has_warned = False
 def is_wide(dtypes: Iterable[np.dtype[Any]]) -> bool:
     """Whether there is one of float64 numbers among these dtypes, of which jax's arithmetic makes float32 while its 64-bit
     flag is off."""
-    return any([d.char in "dD" for d in dtypes])
+    return any([d in (np.float64, np.complex128) for d in dtypes])
 
 
 def handed_out(out: Any) -> Any:
@@ -172,8 +172,8 @@ def cast(x: Any, dtype: Any) -> Any:
         return np.asarray(x).astype(dtype, copy=False)  # jax takes twice as long over a NumPy scalar
     if x.dtype == dtype:
         return x
-    if x.dtype.kind == "c" and np.dtype(dtype).kind != "c":
-        x = x != 0 if np.dtype(dtype).kind == "b" else lax.real(x)
+    if number_kind(x.dtype) == "c" and number_kind(np.dtype(dtype)) != "c":
+        x = x != 0 if number_kind(np.dtype(dtype)) == "b" else lax.real(x)
     return lax.convert_element_type(x, dtype)
 
 
@@ -225,12 +225,12 @@ LAX: dict[str, Callable[..., Any]] = {
 def _prepared(op: Op, inputs: Sequence[Any], types: Sequence[ArrayType], out: Any) -> list[Any]:
     """Inputs of a ufunc in the dtypes that NumPy computes in, and of one shape (scalars may stay scalars)."""
     dtypes = op.computed_in(types, out[0] if op.several else out)
-    is_question = not op.several and out.dtype.kind == "b"
+    is_question = not op.several and number_kind(out.dtype) == "b"
     found = [
         _number(x, d, is_question)
         if type(x) is int
         # A traced Python int that the dtype may not hold is compared in its own.
-        else cast(x, t.dtype if is_question and t.weak and t.dtype.kind + d.kind in ("ii", "iu") else d)
+        else cast(x, t.dtype if is_question and t.weak and number_kind(t.dtype) + number_kind(d) in ("ii", "iu") else d)
         for x, t, d in zip(inputs, types, dtypes, strict=True)
     ]
     if len(inputs) == 1:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from tracegrad.errors import DtypeError, ShapeError
 from tracegrad.ops import special
 from tracegrad.ops.reduce import logsumexp
+from tracegrad.types import number_kind
 
 Axis = int | Sequence[int] | None
 
@@ -291,7 +292,7 @@ def one_hot(x: ArrayLike, num_classes: int, *, dtype: DTypeLike | None = None, a
     [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
     """
     x = np.add(x, 0)
-    if x.dtype.kind not in "iu":
+    if number_kind(x.dtype) not in "iu":
         raise DtypeError(f"one_hot takes integers, got {x.dtype.name}; write x.astype(int)")
     ndim = x.ndim + 1
     if not -ndim <= axis < ndim:

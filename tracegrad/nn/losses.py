@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from tracegrad.errors import DtypeError, ShapeError
 from tracegrad.nn.activations import Axis, log_softmax, logsumexp
 from tracegrad.ops import special
+from tracegrad.types import number_kind
 
 
 def softmax_cross_entropy(logits: Any, labels: Any, axis: Axis = -1, where: ArrayLike | None = None) -> Any:
@@ -66,7 +67,7 @@ def softmax_cross_entropy_with_integer_labels(
     name = "softmax_cross_entropy_with_integer_labels"
     _check_logits(logits, name)
     labels = np.add(labels, 0)
-    if labels.dtype.kind not in "iu":
+    if number_kind(labels.dtype) not in "iu":
         raise DtypeError(
             f"{name} takes labels of an integer dtype, got {labels.dtype.name}; write labels.astype(int), or use "
             "softmax_cross_entropy for distributions over the classes"
@@ -114,7 +115,7 @@ def sigmoid_binary_cross_entropy(logits: Any, labels: Any) -> Any:
 
 def _check_logits(logits: Any, name: str) -> None:
     dtype = np.dtype(float) if isinstance(logits, float) else getattr(logits, "dtype", None)
-    if dtype is None or dtype.kind != "f":
+    if dtype is None or number_kind(dtype) != "f":
         got = type(logits).__name__ if dtype is None else dtype.name
         raise DtypeError(f"{name} takes logits of a floating dtype, got {got}; write logits.astype(float)")
 
@@ -124,7 +125,7 @@ def _labels_like(logits: Any, labels: Any, name: str) -> Any:
     _check_logits(logits, name)
     labels = np.positive(labels) if isinstance(labels, list) else labels
     kind = getattr(labels, "dtype", None)
-    return labels if kind is None or kind.kind == "f" else labels.astype(logits.dtype)
+    return labels if kind is None or number_kind(kind) == "f" else labels.astype(logits.dtype)
 
 
 def _with_axes(where: Any, logits: Any, axis: Axis) -> Any:

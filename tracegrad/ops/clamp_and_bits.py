@@ -15,7 +15,7 @@ from tracegrad.ops.families import broadcast_shapes, elementwise, normalize_axes
 from tracegrad.ops.masks import Mask
 from tracegrad.ops.reduce import axes_batch, locally_constant, reduction_type
 from tracegrad.trace import as_array, bind
-from tracegrad.types import ArrayType, type_of
+from tracegrad.types import ArrayType, float_limits, number_kind, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Clamping, roots, rounding.
@@ -121,7 +121,7 @@ def round_away_from_zero(x: Any) -> Any:
     [-1.0, 1.0, 3.0]
     """
     x = as_array(x)
-    return bind(round_away_op, (x,)) if type_of(x).dtype.kind == "f" else x
+    return bind(round_away_op, (x,)) if number_kind(type_of(x).dtype) == "f" else x
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def _from_parts(x: Any, y: Any) -> Any:
 
 
 def _from_parts_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
-    if any([t.dtype.kind == "c" for t in types]):
+    if any([number_kind(t.dtype) == "c" for t in types]):
         raise DtypeError(f"complex: real and imaginary part must be real, got {types[0]} and {types[1]}")
     dtype = np.result_type(*[t.weight for t in types], np.complex64)
     return ArrayType(broadcast_shapes("complex", types), dtype)
@@ -181,7 +181,7 @@ def from_parts(x: Any, y: Any) -> Any:
 
 def _reduce_precision(x: Any, exponent_bits: int, mantissa_bits: int) -> Any:
     x = np.asarray(x)
-    own = np.finfo(x.dtype)
+    own = float_limits(x.dtype)
     wide = x.astype(np.result_type(x, np.float64))
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):
         out = wide
@@ -222,7 +222,7 @@ def reduce_precision(operand: Any, exponent_bits: int, mantissa_bits: int) -> An
     1.099609375
     """
     x = as_array(operand)
-    if type_of(x).dtype.kind != "f":
+    if number_kind(type_of(x).dtype) != "f":
         raise DtypeError(f"reduce_precision takes floats, got {type_of(x)}{at(user_source())}")
     if exponent_bits < 1 or mantissa_bits < 0:
         raise ValueError(
@@ -258,7 +258,7 @@ def _bitcast(x: Any, dtype: np.dtype[Any]) -> Any:
 def _bitcast_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     (t,), dtype = types, params["dtype"]
     old, new = t.dtype.itemsize, dtype.itemsize
-    if t.dtype.kind not in "iuf" or dtype.kind not in "iuf":
+    if number_kind(t.dtype) not in "iuf" or number_kind(dtype) not in "iuf":
         raise DtypeError(f"bitcast_convert_type takes integers and floats, got {t} and {dtype}")
     if new == old:
         return ArrayType(t.shape, dtype)
@@ -332,7 +332,7 @@ def _integers(name: str, *values: Any) -> Any:
     """The values as arrays; DtypeError unless all are integers."""
     found = [as_array(x) for x in values]
     for x in found:
-        if type_of(x).dtype.kind not in "iu":
+        if number_kind(type_of(x).dtype) not in "iu":
             raise DtypeError(f"{name} takes integers, got {type_of(x)}{at(user_source())}; write x.astype(int)")
     return found if len(found) > 1 else found[0]
 
@@ -409,6 +409,6 @@ def reduce_bits(ufunc: np.ufunc, operand: Any, axes: Any) -> Any:
     """np.bitwise_and, bitwise_or or bitwise_xor over all elements along the axes, of booleans or integers."""
     x, op = as_array(operand), _BIT_REDUCTIONS[ufunc]
     found = type_of(x)
-    if found.dtype.kind not in "biu":
+    if number_kind(found.dtype) not in "biu":
         raise DtypeError(f"{op.name} takes booleans and integers, got {found}{at(user_source())}; write x != 0")
     return bind(op, (x,), {"axes": normalize_axes(tuple(axes), len(found.shape), op.name), "keepdims": False})

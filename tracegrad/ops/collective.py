@@ -31,7 +31,7 @@ from tracegrad.ops.elementwise import astype, is_narrow, widened
 from tracegrad.ops.families import declare, linear, normalize_axis
 from tracegrad.ops.structural import same_type
 from tracegrad.trace import Tracer, arrays_of, bind, out_of_boxes
-from tracegrad.types import ArrayType, type_of
+from tracegrad.types import ArrayType, number_kind, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The index in an axis, an op without inputs.
@@ -138,7 +138,7 @@ def _total(size: int, x: Any, batched: bool) -> Any:
     if batched:
         total = np.sum(x, axis=0)
         return total if total.dtype == found.dtype else astype(total, found.dtype)
-    if found.dtype.kind in "iu" and not found.weak:
+    if number_kind(found.dtype) in "iu" and not found.weak:
         return astype(np.multiply(astype(x, np.int64), size), found.dtype)  # which wraps around, as a sum does
     return x * size
 
@@ -271,7 +271,7 @@ def _count(axes: Sequence[Axis]) -> int:
 
 def _sum_over(x: Any, axes: Sequence[Axis]) -> Any:
     found = type_of(x)
-    if found.dtype.kind == "b":
+    if number_kind(found.dtype) == "b":
         x = int(x) if found.weak else astype(x, np.int64)
     for axis in axes:
         x = _applied(psum_op, x, axis) if type(x) is Tracer else _total(axis.size, x, False)

@@ -24,7 +24,7 @@ from tracegrad.ops.elementwise import astype, astype_op, first_of
 from tracegrad.ops.families import conform, implements, multilinear, normalize_axis, reject, shape_of
 from tracegrad.ops.shape import transpose_op
 from tracegrad.trace import UFUNCS, as_array, bind, strengthened
-from tracegrad.types import ArrayType, Shape, type_of
+from tracegrad.types import ArrayType, Shape, in_known_dtype, is_added, number_kind, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # XLA: a product of two arrays whose axes have names is one dot_general.
@@ -61,7 +61,7 @@ def _dot_on_xla(j: Any, inputs: Sequence[Any], terms: tuple[str, str], output: s
     sides, swapped, numbers, turn = _dot_plan(terms, output, (np.shape(x), np.shape(y)))
     found = []
     # Of two narrow floats (bfloat16) XLA sums the products in a wider dtype by itself, and many times faster.
-    is_narrow = x.dtype == y.dtype and x.dtype.kind == "V"
+    is_narrow = x.dtype == y.dtype and is_added(x.dtype)
     for v, (shape, alone) in zip((x, y), sides, strict=True):
         v = v if is_narrow else j.cast(v, dtype)
         if np.shape(v) != shape:
@@ -76,7 +76,7 @@ def _dot_on_xla(j: Any, inputs: Sequence[Any], terms: tuple[str, str], output: s
 def _sum_on_xla(j: Any, x: Any, axes: tuple[int, ...]) -> Any:
     if not axes:
         return x
-    return (j.lax.reduce_or if x.dtype.kind == "b" else j.lax.reduce_sum)(x, axes)
+    return (j.lax.reduce_or if number_kind(x.dtype) == "b" else j.lax.reduce_sum)(x, axes)
 
 
 def _matmul_on_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
@@ -297,9 +297,9 @@ def _without_casts(inputs: Sequence[Any], params: Params, definitions: Mapping[A
     found = []
     for x in inputs:
         made: Any = definitions.get(x)
-        was_cast = made is not None and made.op is astype_op and made.inputs[0].type.dtype.kind == "V"
+        was_cast = made is not None and made.op is astype_op and is_added(made.inputs[0].type.dtype)
         found.append(made.inputs[0] if was_cast and x.type.dtype == np.float32 else x)
-    if found == list(inputs) or {x.type.dtype.kind for x in found} != {"V"}:
+    if found == list(inputs) or not all([is_added(x.type.dtype) for x in found]):
         return None
     return (matmul_of_transposes_op if params else matmul_op), found, params
 
@@ -518,7 +518,12 @@ def _path(subscripts: str, shapes: tuple[Shape, ...]) -> Any:
 
 
 def _einsum(*operands: Any, subscripts: str) -> Any:
-    return np.einsum(subscripts, *operands, optimize=_path(subscripts, tuple([np.shape(x) for x in operands])))
+    path = _path(subscripts, tuple([np.shape(x) for x in operands]))
+    known = [in_known_dtype(x) for x in operands]
+    found = np.einsum(subscripts, *known, optimize=path)
+    if all(map(operator.is_, known, operands)):
+        return found
+    return found.astype(np.result_type(*operands))  # np.einsum refuses bfloat16
 
 
 def _einsum_transpose(i: int) -> Callable[..., Any]:
@@ -577,7 +582,7 @@ def _einsum_on_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType
         x = _sum_on_xla(j, x, tuple([p for p, c in enumerate(terms[0]) if c not in output]))
         return j.lax.transpose(x, tuple(map(kept.index, output)))
     # jax sums bools by counting, which a cast back makes of it what it is here.
-    dtype = np.dtype(np.int32) if out.dtype.kind == "b" else out.dtype
+    dtype = np.dtype(np.int32) if number_kind(out.dtype) == "b" else out.dtype
     return j.jnp.einsum(params["subscripts"], *[j.cast(x, dtype) for x in inputs])
 
 
@@ -682,7 +687,7 @@ def _strong(x: Any) -> Any:
 
 
 def conjugate_of_complex(x: Any) -> Any:
-    return np.conjugate(x) if x.dtype.kind == "c" else x
+    return np.conjugate(x) if number_kind(x.dtype) == "c" else x
 
 
 def _flat(x: Any) -> Any:
@@ -698,15 +703,21 @@ def dot(a: Any, b: Any, out: Any = None) -> Any:
     if a.shape == () or b.shape == ():
         return np.multiply(a, b)
     if len(b.shape) < 3:
-        return bind(matmul_op, (a, b))
+        return _as_np_dot(bind(matmul_op, (a, b)), a, b)
     return tensordot(a, b, (-1, -2))
+
+
+def _as_np_dot(out: Any, a: Any, b: Any) -> Any:
+    """A product by `matmul`, in the dtype of np.dot: bfloat16 of bfloat16, where np.matmul makes float32 of it."""
+    dtype = np.result_type(a.dtype, b.dtype)
+    return astype(out, dtype) if is_added(dtype) else out
 
 
 @implements(np.vdot)
 def vdot(a: Any, b: Any, /) -> Any:
     """The sum of conj(a) * b over all elements of arrays of the same size."""
     a, b = _strong(a), _strong(b)
-    return bind(matmul_op, (_flat(conjugate_of_complex(a)), _flat(b)))
+    return _as_np_dot(bind(matmul_op, (_flat(conjugate_of_complex(a)), _flat(b))), a, b)
 
 
 @implements(np.inner)
@@ -715,7 +726,7 @@ def inner(a: Any, b: Any, /) -> Any:
     a, b = _strong(a), _strong(b)
     if a.shape == () or b.shape == ():
         return np.multiply(a, b)
-    return bind(matmul_op, (a, b)) if len(b.shape) == 1 else tensordot(a, b, (-1, -1))
+    return _as_np_dot(bind(matmul_op, (a, b)), a, b) if len(b.shape) == 1 else tensordot(a, b, (-1, -1))
 
 
 @implements(np.outer)
@@ -788,7 +799,13 @@ def _tensordot_of_matrices(a: Any, b: Any, a_axes: Sequence[int], b_axes: Sequen
     summed = math.prod([a.shape[i] for i in a_axes])
     left = np.reshape(np.transpose(a, (*a_free, *a_axes)), (math.prod(shape[: len(a_free)]), summed))
     right = np.reshape(np.transpose(b, (*b_axes, *b_free)), (summed, math.prod(shape[len(a_free) :])))
-    return np.reshape(np.matmul(left, right), shape)
+    return np.reshape(_as_np_dot(np.matmul(left, right), left, right), shape)
+
+
+def _as_np_matmul(x: Any) -> Any:
+    """An operand in a dtype of which NumPy has products of matrices: it makes float32 of bfloat16."""
+    x = _strong(x)
+    return astype(x, np.float32) if is_added(x.dtype) else x
 
 
 def _vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
@@ -796,7 +813,7 @@ def _vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
     x1, x2 = conjugate_of_complex(_strong(x1)), _strong(x2)
     if axis != -1:
         x1, x2 = np.moveaxis(x1, axis, -1), np.moveaxis(x2, axis, -1)
-    return _bind_einsum("...i,...i->...", x1, x2)
+    return _bind_einsum("...i,...i->...", *map(_as_np_matmul, (x1, x2)))
 
 
 vecdot = implements(np.vecdot, np.linalg.vecdot)(_vecdot)
@@ -805,12 +822,12 @@ if hasattr(np, "matvec"):  # since NumPy 2.2
     @implements(np.matvec)
     def matvec(x1: Any, x2: Any, /) -> Any:
         """Matrices times vectors: (..., m, n) by (..., n) gives (..., m), leading axes broadcast."""
-        return _bind_einsum("...mn,...n->...m", _strong(x1), _strong(x2))
+        return _bind_einsum("...mn,...n->...m", _as_np_matmul(x1), _as_np_matmul(x2))
 
     @implements(np.vecmat)
     def vecmat(x1: Any, x2: Any, /) -> Any:
         """Conjugated vectors times matrices: (..., m) by (..., m, n) gives (..., n), leading axes broadcast."""
-        return _bind_einsum("...m,...mn->...n", conjugate_of_complex(_strong(x1)), _strong(x2))
+        return _bind_einsum("...m,...mn->...n", conjugate_of_complex(_as_np_matmul(x1)), _as_np_matmul(x2))
 
 
 @implements(np.cross)
@@ -886,6 +903,7 @@ def multi_dot(arrays: Sequence[Any], *, out: Any = None) -> Any:
         if i == j:
             return factors[i]
         k = split[i, j]
-        return bind(matmul_op, (product(i, k), product(k + 1, j)))
+        left, right = product(i, k), product(k + 1, j)
+        return _as_np_dot(bind(matmul_op, (left, right)), left, right)
 
     return product(0, count - 1)

@@ -18,7 +18,7 @@ import numpy as np
 
 from tracegrad.errors import DtypeError, ShapeError, at, user_source
 from tracegrad.op import Op, Params, Sample
-from tracegrad.ops.elementwise import astype
+from tracegrad.ops.elementwise import astype, is_narrow
 from tracegrad.ops.families import multilinear, shape_of
 from tracegrad.ops.shape import inverse_permutation
 from tracegrad.ops.window import (
@@ -34,7 +34,7 @@ from tracegrad.ops.window import (
     window_view,
 )
 from tracegrad.trace import as_array, bind
-from tracegrad.types import ArrayType, Shape, type_of
+from tracegrad.types import ArrayType, Shape, number_kind, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Evaluation, in three ways. Times are in ms on one core, in float32.
@@ -55,7 +55,7 @@ _TAPS = 64
 
 def _conv(x: Any, w: Any, *, strides: Shape, padding: Pads, lhs_dilation: Shape, rhs_dilation: Shape) -> Any:
     dtype = np.result_type(x, w)
-    if dtype == np.float16:  # which BLAS does not have: products take 24 times as long
+    if is_narrow(dtype):  # which BLAS does not have: products take 24 times as long
         x, w = x.astype(np.float32), w.astype(np.float32)
         return _conv(
             x, w, strides=strides, padding=padding, lhs_dilation=lhs_dilation, rhs_dilation=rhs_dilation
@@ -231,7 +231,8 @@ def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Pa
 
 def _conv_on_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
     """Groups are told apart by the features, which XLA takes to be one axis."""
-    dtype = np.dtype(np.float32) if out.dtype.kind == "b" else out.dtype  # of bools, whether a product is not zero
+    # Of bools, whether a product is not zero.
+    dtype = np.dtype(np.float32) if number_kind(out.dtype) == "b" else out.dtype
     x, w = [j.cast(v, dtype) for v in inputs]
     if 0 in (*x.shape, *w.shape):  # XLA refuses windows of no elements
         return j.lax.full(out.shape, 0, dtype)
@@ -508,8 +509,10 @@ def _group_count(
 def _preferred(name: str, lhs: Any, rhs: Any, dtype: np.dtype[Any]) -> list[Any]:
     """Both arguments in the dtype to compute in."""
     for x in (lhs, rhs):
-        kinds = "iuf" if x.dtype.kind in "iu" else x.dtype.kind
-        if dtype.kind not in kinds or (x.dtype.kind == dtype.kind and dtype.itemsize < x.dtype.itemsize):
+        kinds = "iuf" if number_kind(x.dtype) in "iu" else number_kind(x.dtype)
+        if number_kind(dtype) not in kinds or (
+            number_kind(x.dtype) == number_kind(dtype) and dtype.itemsize < x.dtype.itemsize
+        ):
             raise DtypeError(
                 f"{name}{at(user_source())}: preferred_element_type {dtype} is narrower than, or of another kind as, "
                 f"{type_of(x)}; cast the result with .astype instead"

@@ -13,7 +13,7 @@ from tracegrad.errors import DtypeError, ShapeError, at, user_source
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, is_tracer, normalize_axis, reject, shape_of
 from tracegrad.trace import FUNCTIONS, Tracer, as_array, concrete, contains_tracer, strengthened
-from tracegrad.types import ArrayType, type_of
+from tracegrad.types import ArrayType, number_kind, type_of
 
 # Of numbers alone, so NumPy's own.
 empty, eye, identity, ones, zeros = np.empty, np.eye, np.identity, np.ones, np.zeros
@@ -162,7 +162,7 @@ def full_like(
 def arange(*args: Any, dtype: Any = None, **kwargs: Any) -> Any:
     """`np.arange`. Its length depends on its arguments, so traced ones must be integers of known value."""
     for x in args:
-        if type(x) is Tracer and x.dtype.kind not in "iu":
+        if type(x) is Tracer and number_kind(x.dtype) not in "iu":
             raise DtypeError(
                 f"arange: {x.described()} is not an integer{at(user_source())}, and the result would lose its "
                 "derivative; write start + step * np.arange(n), or tnp.linspace(start, stop, n)"
@@ -196,7 +196,7 @@ def linspace(
     if axis != 0:
         values = np.moveaxis(values, 0, normalize_axis(axis, len(shape_of(values)), "linspace"))
     if dtype is not None:
-        values = astype(np.floor(values) if np.dtype(dtype).kind in "iu" else values, dtype)
+        values = astype(np.floor(values) if number_kind(np.dtype(dtype)) in "iu" else values, dtype)
     return (values, step) if retstep else values
 
 

@@ -29,7 +29,7 @@ from tracegrad.ops.families import (
     shape_of,
 )
 from tracegrad.trace import as_array, bind
-from tracegrad.types import ArrayType, Shape, is_inexact, type_of
+from tracegrad.types import ArrayType, Shape, in_known_dtype, is_added, is_inexact, number_kind, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Tools.
@@ -77,7 +77,7 @@ def _accumulation_xla(name: str) -> Emission:
     """The lowering to `j.lax.{name}`, which takes no booleans."""
 
     def xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-        dtype = np.dtype(np.uint8) if out.dtype.kind == "b" else out.dtype
+        dtype = np.dtype(np.uint8) if number_kind(out.dtype) == "b" else out.dtype
         return getattr(j.lax, name)(j.cast(inputs[0], dtype), params["axis"], params["reverse"])
 
     return xla
@@ -433,7 +433,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     if len(parts) > 1:
         a = np.concatenate(parts, axis)
     later, earlier = along(axis, ndim, slice(1, None)), along(axis, ndim, slice(None, -1))
-    step = np.not_equal if a.dtype.kind == "b" else np.subtract
+    step = np.not_equal if number_kind(a.dtype) == "b" else np.subtract
     for _ in range(n):
         a = step(a[later], a[earlier])
     return a
@@ -485,6 +485,8 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
     if not is_inexact(f.dtype):
         f = astype(f, np.float64)
     found = [_gradient_along(f, a, h, edge_order) for a, h in zip(axes, spacings, strict=True)]
+    if is_added(f.dtype):  # of which np.gradient does not know that they are floats
+        found = [astype(d, np.float64) for d in found]
     return found[0] if len(found) == 1 else tuple(found)
 
 
@@ -508,7 +510,7 @@ def _gradient_along(f: Any, axis: int, spacing: Any, edge_order: int) -> Any:
         raise ShapeError(
             f"gradient: the spacing is {type_of(spacing)}; it must be a number or {n} coordinates for axis {axis}"
         )
-    if spacing.dtype.kind in "iu":
+    if number_kind(spacing.dtype) in "iu":
         spacing = astype(spacing, np.float64)
     steps = spacing[1:] - spacing[:-1]
     h = np.reshape(steps, along_shape((1,) * ndim, axis, n - 1))
@@ -559,8 +561,9 @@ def _windows_type(name: str, size: Callable[[int, int], int]) -> Callable[[Seque
 def _slide(a: Any, v: Any) -> Any:
     if a.ndim == v.ndim == 1:
         return np.convolve(a, v[::-1], "valid")
-    windows = np.lib.stride_tricks.sliding_window_view(a, v.shape[-1], axis=-1)
-    return np.einsum("...ik,...k->...i", windows, v)
+    windows = np.lib.stride_tricks.sliding_window_view(in_known_dtype(a), v.shape[-1], axis=-1)
+    found = np.einsum("...ik,...k->...i", windows, in_known_dtype(v))
+    return found.astype(np.result_type(a, v), copy=False)
 
 
 def _convolve(a: Any, v: Any) -> Any:
@@ -578,10 +581,10 @@ def _window_samples() -> Iterable[Sample]:
 
 def _slide_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType, extra: int = 0) -> Any:
     """With `extra` zeros at both ends of the first."""
-    dtype = np.dtype(np.int32) if out.dtype.kind == "b" else out.dtype
+    dtype = np.dtype(np.int32) if number_kind(out.dtype) == "b" else out.dtype
     a, v = [j.cast(x, dtype) for x in inputs]
     m, places, lead = v.shape[-1], out.shape[-1], out.shape[:-1]
-    if dtype.kind in "iu":  # of which GPUs have no convolutions
+    if number_kind(dtype) in "iu":  # of which GPUs have no convolutions
         pads = [(0, 0, 0)] * (a.ndim - 1) + [(extra, extra, 0)]
         places_within = np.arange(places)[:, None] + np.arange(m)
         windows = j.jnp.take(j.lax.pad(a, dtype.type(0), pads), places_within, axis=-1, mode="clip")
@@ -654,7 +657,7 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
 
 def _conjugate(x: Any) -> Any:
     """The conjugate, with booleans left as they are."""
-    return np.conjugate(x) if x.dtype.kind == "c" else x
+    return np.conjugate(x) if number_kind(x.dtype) == "c" else x
 
 
 @implements(np.correlate)

@@ -27,7 +27,7 @@ from tracegrad.ops.gather import GatherDimensionNumbers, ScatterDimensionNumbers
 from tracegrad.ops.index import at, clamped_xla, from_front_xla, wide
 from tracegrad.ops.masks import masking_jvp, masking_vjp
 from tracegrad.trace import as_array, bind
-from tracegrad.types import ArrayType, Shape, type_of
+from tracegrad.types import ArrayType, Shape, number_kind, type_of
 
 _KINDS = "biufc"
 
@@ -278,7 +278,7 @@ def _starts(name: str, x: Any, sizes: Shape, start_indices: Any, negative: bool 
     flags = [negative] * len(starts) if isinstance(negative, bool) else list(negative)
     for i, s in enumerate(starts):
         found = type_of(s)
-        if found.dtype.kind not in "iu" or found.shape:
+        if number_kind(found.dtype) not in "iu" or found.shape:
             raise DtypeError(f"{name}: a start must be an integer scalar, got {found} for axis {i}{_here()}")
         if not flags[i]:
             starts[i] = np.maximum(s, 0)

@@ -34,7 +34,15 @@ from tracegrad.ops.families import (
 )
 from tracegrad.ops.masks import Mask, parted
 from tracegrad.trace import FUNCTIONS, UFUNCS, Tracer, as_array, bind
-from tracegrad.types import PYTHON_SCALARS, ArrayType, is_inexact, scalar_type, type_of
+from tracegrad.types import (
+    PYTHON_SCALARS,
+    ArrayType,
+    float_limits,
+    is_inexact,
+    number_kind,
+    scalar_type,
+    type_of,
+)
 
 LN2 = math.log(2.0)
 LN10 = math.log(10.0)
@@ -87,7 +95,7 @@ def lax_function(name: str, **of_kind: str | None) -> Emission:
     """To one function of jax.lax, and another for inputs of these dtype kinds; None: to the input itself."""
 
     def emit(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-        function = of_kind.get(inputs[0].dtype.kind, name)
+        function = of_kind.get(number_kind(inputs[0].dtype), name)
         return inputs[0] if function is None else getattr(j.lax, function)(*inputs)
 
     return emit
@@ -100,7 +108,7 @@ def like(x: Any, number: float) -> Any:
 
 def _emit_reciprocal(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
     (x,) = inputs
-    return j.lax.div(like(x, 1), x) if x.dtype.kind in "iu" else j.lax.reciprocal(x)
+    return j.lax.div(like(x, 1), x) if number_kind(x.dtype) in "iu" else j.lax.reciprocal(x)
 
 
 def _sign_differs(j: Any, x: Any, y: Any) -> Any:
@@ -114,7 +122,7 @@ def _sign_differs(j: Any, x: Any, y: Any) -> Any:
 def _emit_fmod(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
     x, y = inputs
     found = j.lax.rem(x, y)
-    if x.dtype.kind == "f" or (isinstance(y, np.generic) and y != 0):
+    if number_kind(x.dtype) == "f" or (isinstance(y, np.generic) and y != 0):
         return found
     y = j.spread(y, out.shape)
     return j.lax.select(j.lax.eq(y, like(y, 0)), y, found)  # x % 0 is 0 of integers
@@ -123,9 +131,9 @@ def _emit_fmod(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
 def _emit_remainder(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
     x, y = inputs
     found = _emit_fmod(j, inputs, params, out)
-    if x.dtype.kind != "u":
+    if number_kind(x.dtype) != "u":
         found = j.lax.select(_sign_differs(j, found, y), j.lax.add(found, y), found)
-    if x.dtype.kind != "f":
+    if number_kind(x.dtype) != "f":
         return found
     found = j.lax.abs(found)  # a zero, too, gets the sign of the divisor
     if isinstance(y, np.generic):
@@ -137,13 +145,13 @@ def _emit_floor_divide(j: Any, inputs: Sequence[Any], params: Params, out: Any) 
     x, y = inputs
     zero, one, quotient = like(x, 0), like(x, 1), j.lax.div(x, y)
     rest = j.lax.rem(x, y)
-    if x.dtype.kind == "f":
+    if number_kind(x.dtype) == "f":
         # The quotient's floor would be wrong wherever the quotient is rounded up.
         whole = j.lax.div(j.lax.sub(x, rest), y)
         whole = j.lax.round(j.lax.select(_sign_differs(j, rest, y), j.lax.sub(whole, one), whole))
         whole = j.lax.select(j.lax.eq(whole, zero), j.lax.mul(quotient, zero), whole)  # a zero of its sign
         return j.lax.select(j.lax.eq(j.spread(y, out.shape), zero), quotient, whole)
-    if x.dtype.kind != "u":
+    if number_kind(x.dtype) != "u":
         quotient = j.lax.select(_sign_differs(j, rest, y), j.lax.sub(quotient, one), quotient)
     if isinstance(y, np.generic) and y != 0:
         return quotient
@@ -159,10 +167,10 @@ def _emit_power(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
     x, p = inputs
     if isinstance(p, np.generic) and p.imag == 0 and abs(p.real) <= _LARGEST_PRODUCT and p.real == int(p.real):
         return j.lax.integer_pow(x, int(p.real))
-    if x.dtype.kind == "f":
+    if number_kind(x.dtype) == "f":
         return j.lax.pow(x, p)
     x, p = j.together(inputs, out)
-    if x.dtype.kind != "c":
+    if number_kind(x.dtype) != "c":
         return _emit_whole_power(j, x, p)
     is_zero = j.lax.bitwise_and(j.lax.eq(x, like(x, 0)), j.lax.gt(j.lax.real(p), like(p, 0).real))
     return j.lax.select(is_zero, x, j.lax.pow(x, p))
@@ -187,7 +195,7 @@ def _emit_logarithm(base: float) -> Emission:
     def emit(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
         (x,) = inputs
         found = j.lax.log(x)
-        if x.dtype.kind == "c":  # whose parts may be infinite: a complex divisor would make NaN of these
+        if number_kind(x.dtype) == "c":  # whose parts may be infinite: a complex divisor would make NaN of these
             unit = like(x, math.log(base)).real
             return j.lax.complex(j.lax.div(j.lax.real(found), unit), j.lax.div(j.lax.imag(found), unit))
         return j.lax.div(found, like(x, math.log(base)))
@@ -199,7 +207,7 @@ def _emit_sign(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
     (x,) = inputs
     found = j.lax.sign(x)
     # Zero, also of -0.0, is 0.0.
-    return j.lax.select(j.lax.eq(x, like(x, 0)), j.lax.abs(x), found) if x.dtype.kind == "f" else found
+    return j.lax.select(j.lax.eq(x, like(x, 0)), j.lax.abs(x), found) if number_kind(x.dtype) == "f" else found
 
 
 def sign_bit(j: Any, x: Any) -> Any:
@@ -229,10 +237,10 @@ def in_order(j: Any, name: str, x: Any, y: Any) -> Any:
 
 def _emit_extremum(name: str, comparison: str, *, ignoring_nan: bool = False) -> Emission:
     def emit(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-        if out.dtype.kind != "c" and not (ignoring_nan and out.dtype.kind == "f"):
+        if number_kind(out.dtype) != "c" and not (ignoring_nan and number_kind(out.dtype) == "f"):
             return getattr(j.lax, name)(*inputs)
         x, y = j.together(inputs, out)
-        if out.dtype.kind == "c":
+        if number_kind(out.dtype) == "c":
             takes_x = j.lax.bitwise_or(is_nan(j, y if ignoring_nan else x), in_order(j, comparison, x, y))
             return j.lax.select(takes_x, x, y)
         found = j.lax.select(is_nan(j, x), y, getattr(j.lax, name)(x, y))
@@ -259,7 +267,7 @@ def _in_dtype_of(x: Any, c: Any, op: Op) -> Any:
     """A literal's number in the floating dtype that the op computes in beside `x`, whatever dtype it has itself; None where
     that has not all of its digits, or is no floating dtype."""
     dtype = op.infer([x.type, c.type], {}).dtype  # type: ignore[union-attr]
-    if dtype.kind != "f" or _number(c) is None:
+    if number_kind(dtype) != "f" or _number(c) is None:
         return None
     found = dtype.type(c.value)
     return found if _is_normal(found) and found == c.value else None
@@ -270,7 +278,7 @@ def _by_reciprocal(exactly: bool) -> Simplification:
 
     def simpler(inputs: Sequence[Any], params: Params, definitions: Definitions) -> Any:
         x, c = inputs
-        if _number(c) is None or x.type.dtype.kind != "f":
+        if _number(c) is None or number_kind(x.type.dtype) != "f":
             return None
         divisor = _in_dtype_of(x, c, divide)
         if divisor is None or (exactly and not _is_power_of_two(divisor)) or not _is_normal(1 / divisor):
@@ -287,7 +295,7 @@ def _is_power_of_two(c: float) -> bool:
 
 def _is_normal(c: np.floating[Any]) -> bool:
     """Whether a number has all the digits of its dtype: it is neither infinite nor zero nor near that."""
-    limits = np.finfo(c.dtype)
+    limits = float_limits(c.dtype)
     return bool(limits.tiny <= abs(c) <= limits.max)
 
 
@@ -300,7 +308,7 @@ def _one_factor(inputs: Sequence[Any], params: Params, definitions: Definitions)
     """(x * a) * b as x * (a * b) for numbers a and b, where both products are of the dtype of x."""
     for x, b in (inputs, inputs[::-1]):
         made = definitions.get(x)
-        if _number(b) is None or made is None or made.op is not multiply or x.type.dtype.kind != "f":
+        if _number(b) is None or made is None or made.op is not multiply or number_kind(x.type.dtype) != "f":
             continue
         for y, a in (made.inputs, made.inputs[::-1]):
             if _number(a) is None or _number(y) is not None or y.type.dtype != x.type.dtype:
@@ -328,9 +336,9 @@ def _negated(x: Any, definitions: Definitions, beside: Any = None) -> Any:
     """What `x` is the negative of, if it is one, of a real float that lies in memory as the negative does, and beside
     nothing complex: there a real number has an imaginary zero, whose sign would be another."""
     made = definitions.get(x)
-    if made is None or made.op is not negative or x.type.dtype.kind != "f":
+    if made is None or made.op is not negative or number_kind(x.type.dtype) != "f":
         return None
-    is_alone = beside is None or beside.type.dtype.kind != "c"
+    is_alone = beside is None or number_kind(beside.type.dtype) != "c"
     return made.inputs[0] if is_alone and definitions.is_dense(made.inputs[0]) else None
 
 
@@ -339,7 +347,7 @@ def _odd(op: Callable[[], Op]) -> Simplification:
 
     def simpler(inputs: Sequence[Any], params: Params, definitions: Definitions) -> Any:
         x, y = inputs
-        if x.type.dtype.kind not in "fiu" or y.type.dtype.kind not in "fiu":
+        if number_kind(x.type.dtype) not in "fiu" or number_kind(y.type.dtype) not in "fiu":
             return None
         plain_x, plain_y = _negated(x, definitions), _negated(y, definitions)
         if plain_x is None and plain_y is None:
@@ -352,7 +360,7 @@ def _odd(op: Callable[[], Op]) -> Simplification:
 
 def _minus_one(inputs: Sequence[Any], params: Params, definitions: Definitions) -> Any:
     for x, c in (inputs, inputs[::-1]):
-        if _number(c) == -1 and x.type.dtype.kind == "f":
+        if _number(c) == -1 and number_kind(x.type.dtype) == "f":
             return negative, (x,), params
     return None
 
@@ -414,7 +422,7 @@ def _domain(x: Any, outside: Any) -> Any:
 
 
 def _real_dtype(x: Any) -> bool:
-    return type_of(x).dtype.kind != "c"
+    return number_kind(type_of(x).dtype) != "c"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -580,7 +588,7 @@ cosh = elementwise("cosh", np.cosh, lambda d, out, x: d * np.sinh(x), neutral=1,
 
 
 def _sech_squared(x: Any, out: Any = None) -> Any:
-    if (x.dtype if type(x) is np.ndarray else type_of(x).dtype).kind == "c":
+    if number_kind(x.dtype if type(x) is np.ndarray else type_of(x).dtype) == "c":
         e = np.exp(2 * np.where(np.real(x) >= 0, -x, x))
         return 4 * e / np.square(1 + e)
     with np.errstate(over="ignore"):  # of cosh, where the result is zero
@@ -594,13 +602,13 @@ def _sech_squared(x: Any, out: Any = None) -> Any:
 
 def _spelled_sech_squared(args: Sequence[str], types: Sequence[ArrayType], views: Any, params: Params) -> str | None:
     t = types[0]
-    return f"sech_squared({args[0]}{{out}})" if t.shape and t.dtype.kind == "f" else None
+    return f"sech_squared({args[0]}{{out}})" if t.shape and number_kind(t.dtype) == "f" else None
 
 
 def _emit_sech_squared(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
     x = j.cast(inputs[0], out.dtype)  # jax's cosh has an error in proportion to x
     below = j.lax.neg(j.lax.abs(x))
-    if out.dtype.kind == "c":
+    if number_kind(out.dtype) == "c":
         below = j.lax.select(j.lax.ge(j.lax.real(x), like(x, 0).real), j.lax.neg(x), x)
     e = j.lax.exp(j.lax.mul(like(x, 2), below))
     return j.lax.div(j.lax.mul(like(x, 4), e), j.lax.square(j.lax.add(like(x, 1), e)))
@@ -789,7 +797,7 @@ conjugate = elementwise(
     python=lambda x: x.conjugate(),
     kinds="iufc",
     samples=unary_samples(-2, 2),
-    xla=lambda j, inputs, params, out: j.lax.conj(inputs[0]) if out.dtype.kind == "c" else inputs[0],
+    xla=lambda j, inputs, params, out: j.lax.conj(inputs[0]) if number_kind(out.dtype) == "c" else inputs[0],
 )
 
 
@@ -808,7 +816,7 @@ def _emit_imag(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
 real_op = elementwise(
     "real", lambda x: np.asarray(x).real[()], lambda d, out, x: d,
     infer=_part_type, linear=[{0}], python=operator.attrgetter("real"), kinds="iufc", samples=unary_samples(-2, 2),
-    strides=lambda inputs, types, params: None if types[0].dtype.kind == "c" else inputs[0],
+    strides=lambda inputs, types, params: None if number_kind(types[0].dtype) == "c" else inputs[0],
     xla=lambda j, inputs, params, out: j.cast(inputs[0], out.dtype),
 )  # fmt: skip
 imag_op = elementwise(
@@ -823,7 +831,7 @@ def real(val: Any) -> Any:
     """The real part; a real array is its own."""
     val = as_array(val)
     found = type_of(val)
-    return val if found.dtype.kind != "c" and not found.weak else bind(real_op, (val,))
+    return val if number_kind(found.dtype) != "c" and not found.weak else bind(real_op, (val,))
 
 
 @implements(np.imag)
@@ -936,12 +944,14 @@ def _astype_samples() -> Iterable[Sample]:
 
 def _astype(x: Any, dtype: np.dtype[Any]) -> Any:
     x = np.asarray(x)
-    return (x.real if x.dtype.kind == "c" and dtype.kind not in "cb" else x).astype(dtype)[()]
+    return (x.real if number_kind(x.dtype) == "c" and number_kind(dtype) not in "cb" else x).astype(dtype)[()]
 
 
 def _holds(wide: np.dtype[Any], narrow: np.dtype[Any]) -> bool:
     """Whether every number of the one dtype is one of the other: int64 and float64 are "safe" for NumPy, and not that."""
-    exact = not (narrow.kind in "iu" and narrow.itemsize == 8 and is_inexact(wide) and wide.type is not np.longdouble)
+    exact = not (
+        number_kind(narrow) in "iu" and narrow.itemsize == 8 and is_inexact(wide) and wide.type is not np.longdouble
+    )
     return exact and np.can_cast(narrow, wide, "safe")
 
 
@@ -973,7 +983,7 @@ astype_op: Op = elementwise(
 def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
     """`x` with another dtype. From complex to real the imaginary part goes. The derivative is cast the same way."""
     dtype = np.dtype(dtype)
-    if dtype.kind not in "biu" and not is_inexact(dtype):
+    if number_kind(dtype) not in "biu" and not is_inexact(dtype):
         raise DtypeError(f"astype: {dtype} is not a dtype of numbers")
     found = type_of(x)
     if found.dtype == dtype and not found.weak:
@@ -985,10 +995,10 @@ FUNCTIONS[np.astype] = astype
 
 
 def _item(x: Any, dtype: np.dtype[Any]) -> Any:
-    return _ITEMS[dtype.kind](np.asarray(x).item())
+    return _ITEMS[number_kind(dtype)](np.asarray(x).item())
 
 
-_ITEMS: dict[str, type] = {dtype.kind: kind for kind, dtype in PYTHON_SCALARS.items()}
+_ITEMS: dict[str, type] = {number_kind(dtype): kind for kind, dtype in PYTHON_SCALARS.items()}
 
 
 def _emit_item(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:

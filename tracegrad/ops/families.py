@@ -24,7 +24,17 @@ from tracegrad.errors import CALL_ERRORS, DtypeError, ShapeError
 from tracegrad.op import EVERY, BatchRule, MaskRules, Op, Params, Sample, Simplification, TypeRule, VjpRule, Wanted
 from tracegrad.ops.masks import Mask, Masked, plus, quiet, reduced, sparse
 from tracegrad.trace import FUNCTIONS, UFUNCS, Tracer, bind, contains_tracer, place_call, unsupported
-from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, is_inexact, promotions, scalar_type, type_of
+from tracegrad.types import (
+    PYTHON_SCALARS,
+    ArrayType,
+    Shape,
+    is_added,
+    is_inexact,
+    number_kind,
+    promotions,
+    scalar_type,
+    type_of,
+)
 
 # A partial derivative, as the map that multiplies by it: (d, out, *inputs) -> d * partial.
 Partial = Callable[..., Any]
@@ -57,11 +67,19 @@ def broadcast_shapes(name: str, types: Sequence[ArrayType]) -> Shape:
         ) from None
 
 
+def total(d: Any, axes: Any) -> Any:
+    """The sum of a tangent or cotangent over axes. What NumPy does for float16 it does not know to do for bfloat16 and its
+    like, to add up in float32: ones in bfloat16 never come to more than 256."""
+    if is_added(d.dtype):
+        return np.add.reduce(d.astype(np.float32), axes).astype(d.dtype)
+    return np.add.reduce(d, axes)
+
+
 def unbroadcast(d: Any, shape: Shape) -> Any:
     """Sum `d` over the axes along which an array of this shape was broadcast."""
     axes = _broadcast_axes(d.shape, shape)
     if axes:
-        d = np.add.reduce(d, axes)
+        d = total(d, axes)
     return d if d.shape == shape else d.reshape(shape)
 
 
@@ -107,7 +125,7 @@ def cast(d: Any, dtype: np.dtype[Any]) -> Any:
     """To another float dtype; a complex value loses its imaginary part on the way to a real one."""
     if d.dtype == dtype:
         return d
-    if d.dtype.kind == "c" and dtype.kind != "c":
+    if number_kind(d.dtype) == "c" and number_kind(dtype) != "c":
         d = np.real(d)
     return d if d.dtype == dtype else d.astype(dtype)
 
@@ -368,7 +386,7 @@ def neutral(position: int, value: int) -> Simplification:
         other = inputs[1 - position]
         if found is None or isinstance(found, complex | np.complexfloating) or found != value:
             return None
-        return other if other.type.dtype.kind != "c" else None
+        return other if number_kind(other.type.dtype) != "c" else None
 
     return simpler
 

@@ -22,7 +22,7 @@ from tracegrad.ops.families import conform, declare, shape_of
 from tracegrad.ops.index import at, gather_op, index_columns, scatter_add_op, wide
 from tracegrad.ops.shape import inverse_permutation
 from tracegrad.trace import Tracer, as_array, bind
-from tracegrad.types import ArrayType, Shape, type_of
+from tracegrad.types import ArrayType, Shape, float_extreme, number_kind, type_of
 
 _RANK = {"b": 0, "u": 0, "i": 0, "f": 1, "c": 2}
 
@@ -124,7 +124,7 @@ def _refuse(name: str, why: str) -> ShapeError:
 def _checked(name: str, shape: Shape, indices: ArrayType, numbers: GatherDimensionNumbers, sizes: Shape) -> None:
     """Raise for dimension numbers that do not fit the operand, the indices or each other."""
     ndim = len(shape)
-    if indices.dtype.kind not in "iu":
+    if number_kind(indices.dtype) not in "iu":
         raise DtypeError(f"{name}: indices must be integers, got {indices}{placed(user_source())}; write i.astype(int)")
     if not indices.shape:
         raise _refuse(name, f"the last axis of the indices holds one index for each axis; got {indices}, write i[None]")
@@ -284,9 +284,11 @@ def gather(
 
 
 def _default_fill(dtype: np.dtype[Any]) -> Any:
-    if dtype.kind == "i":
+    if number_kind(dtype) == "i":
         return dtype.type(np.iinfo(dtype).min)
-    return dtype.type({"b": True, "u": np.iinfo(dtype).max if dtype.kind == "u" else 0}.get(dtype.kind, np.nan))
+    return dtype.type(
+        {"b": True, "u": np.iinfo(dtype).max if number_kind(dtype) == "u" else 0}.get(number_kind(dtype), np.nan)
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -404,7 +406,7 @@ def _scattered(
     x, v = as_array(operand), as_array(updates)
     indices = as_array(indices)
     shape, dtype = shape_of(x), type_of(x).dtype
-    if _RANK[type_of(v).dtype.kind] > _RANK[dtype.kind]:
+    if _RANK[number_kind(type_of(v).dtype)] > _RANK[number_kind(dtype)]:
         raise DtypeError(
             f"{name}: updates {type_of(v)} cannot be written into {type_of(x)} without loss{placed(user_source())}; "
             f"write operand.astype({type_of(v).dtype.name!r})"
@@ -547,7 +549,7 @@ def scatter_mul(
 def _extreme(op: Op, lowest: Callable[[np.dtype[Any]], Any]) -> Callable[..., Any]:
     def write(x: Any, v: Any, found: _Found) -> Any:
         dtype = type_of(x).dtype
-        if dtype.kind == "c":
+        if number_kind(dtype) == "c":
             raise DtypeError(f"{op.name}: complex numbers have no order, got {type_of(x)}{placed(user_source())}")
         return bind(op, (x, _dropping(v, found, lowest(dtype)), *found.arrays))
 
@@ -556,16 +558,16 @@ def _extreme(op: Op, lowest: Callable[[np.dtype[Any]], Any]) -> Callable[..., An
 
 def least(dtype: np.dtype[Any]) -> Any:
     """What every number of this dtype is at least."""
-    if dtype.kind in "iu":
+    if number_kind(dtype) in "iu":
         return dtype.type(np.iinfo(dtype).min)
-    return dtype.type(False if dtype.kind == "b" else -np.inf)
+    return dtype.type(False) if number_kind(dtype) == "b" else float_extreme(dtype, -1)
 
 
 def greatest(dtype: np.dtype[Any]) -> Any:
     """What every number of this dtype is at most."""
-    if dtype.kind in "iu":
+    if number_kind(dtype) in "iu":
         return dtype.type(np.iinfo(dtype).max)
-    return dtype.type(True if dtype.kind == "b" else np.inf)
+    return dtype.type(True) if number_kind(dtype) == "b" else float_extreme(dtype, 1)
 
 
 def scatter_max(

@@ -37,7 +37,7 @@ from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import conform, implements, is_of_a_scalar, linear, normalize_axis, reject, shape_of
 from tracegrad.ops.masks import masking_jvp, masking_vjp
 from tracegrad.trace import FUNCTIONS, Tracer, as_array, bind, concrete, depends_on, lifted, plain_value
-from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, type_of
+from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, is_added, number_kind, type_of
 
 Index = tuple[Any, ...]
 
@@ -264,7 +264,7 @@ def _array_item(item: Any, x: Any) -> Any:
         item = np.asarray(as_array(item)) if isinstance(item, np.generic) else as_array(item)
         if type(item) is np.ndarray and item.size == 0 and item.dtype == np.float64:
             item = item.astype(np.intp)  # x[[]]
-    kind = item.dtype.kind
+    kind = number_kind(item.dtype)
     if kind == "b":
         return np.asarray(
             concrete(
@@ -285,9 +285,9 @@ def wide(a: Any) -> Any:
     uint64 next to signed integers would become float64. Numbers too large for intp become the largest, out of range
     as before. What is not of integers stays as it is, for whoever takes it to refuse."""
     dtype = type_of(a).dtype
-    if dtype.kind not in "biu":
+    if number_kind(dtype) not in "biu":
         return a
-    if dtype.kind == "u" and dtype.itemsize == np.intp().itemsize:
+    if number_kind(dtype) == "u" and dtype.itemsize == np.intp().itemsize:
         a = np.minimum(a, dtype.type(np.iinfo(np.intp).max))
     return astype(a, np.intp)
 
@@ -295,7 +295,7 @@ def wide(a: Any) -> Any:
 def _from_front(a: Any, size: int) -> Any:
     """Indices counted from the front, in a signed dtype that holds the size."""
     dtype = type_of(a).dtype
-    if dtype.kind == "u":
+    if number_kind(dtype) == "u":
         return wide(a)
     a = a if np.iinfo(dtype).max >= size else wide(a)
     return np.where(np.less(a, 0), np.add(a, size), a)
@@ -734,6 +734,8 @@ gather_op = linear(
 
 
 def _scatter_add(x: Any, *arrays: Any, index: Index, shape: Shape) -> Any:
+    if is_added(x.dtype):  # one is added after the other
+        return _scatter_add(x.astype(np.float32), *arrays, index=index, shape=shape).astype(x.dtype)
     out = np.zeros(shape, x.dtype)
     found = _region_of(shape, arrays, index)
     sizes = [shape[axis] for axis in found.axes]
@@ -788,18 +790,19 @@ def _scatter_add_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayTy
     x, *arrays = inputs
     shape = out.shape
     windows = _windows_of(shape, params["index"], arrays)
-    x = j.cast(x, out.dtype)
-    zeros = j.spread(out.dtype.type(0), windows.block.shape)
+    dtype = np.dtype(np.float32) if is_added(out.dtype) else out.dtype
+    x = j.cast(x, dtype)
+    zeros = j.spread(dtype.type(0), windows.block.shape)
     starts = _starts_xla(j, arrays, windows, shape)
     if starts is not None:
         x = j.lax.reshape(x, windows.sizes)
         total = j.lax.dynamic_update_slice(zeros, x, starts, allow_negative_indices=False)
     else:
         x = x if x.shape == windows.shape else j.lax.reshape(x, windows.shape)
-        add = j.lax.scatter_max if out.dtype.kind == "b" else j.lax.scatter_add
+        add = j.lax.scatter_max if number_kind(out.dtype) == "b" else j.lax.scatter_add
         places = index_columns(j, arrays, [shape[axis] for axis in windows.axes])
         total = add(zeros, places, x, _scatter_numbers(j, windows))
-    return _paste_xla(j, total, windows.block, shape)
+    return _paste_xla(j, j.cast(total, out.dtype), windows.block, shape)
 
 
 scatter_add_op = linear(
@@ -1094,9 +1097,9 @@ class Place:
         picked = bind(gather_op, (x, *safe), {"index": index})
         if fill_value is None:
             dtype = type_of(x).dtype
-            fill_value = {"b": True, "u": -1, "i": 0, "f": np.nan, "c": np.nan}[dtype.kind]
-            if dtype.kind in "iu":
-                fill_value = np.iinfo(dtype).min if dtype.kind == "i" else np.iinfo(dtype).max
+            fill_value = {"b": True, "u": -1, "i": 0, "f": np.nan, "c": np.nan}[number_kind(dtype)]
+            if number_kind(dtype) in "iu":
+                fill_value = np.iinfo(dtype).min if number_kind(dtype) == "i" else np.iinfo(dtype).max
         return np.where(_over_region(inside, found), picked, fill_value)
 
     def set(self, values: Any, **keywords: Any) -> Any:
@@ -1172,8 +1175,8 @@ def _known_mode(mode: str | None) -> str | None:
 def _writable(v: Any, x: Any) -> Any:
     """What is written into x, or a DtypeError where a part of it would be lost, and its derivative with that."""
     value, array = type_of(v), type_of(x)
-    if _RANK[value.dtype.kind] > _RANK[array.dtype.kind]:
-        part = "imaginary" if value.dtype.kind == "c" else "fractional"
+    if _RANK[number_kind(value.dtype)] > _RANK[number_kind(array.dtype)]:
+        part = "imaginary" if number_kind(value.dtype) == "c" else "fractional"
         raise DtypeError(
             f"cannot write {value} into {array}{placed(user_source())}: its {part} part would be lost; "
             f"write x.astype({value.dtype.name!r}).at[...], or convert the value"
@@ -1182,7 +1185,7 @@ def _writable(v: Any, x: Any) -> Any:
 
 
 def _is_traced_mask(index: Any) -> bool:
-    return type(index) is Tracer and index.dtype.kind == "b" and index.ndim > 0
+    return type(index) is Tracer and number_kind(index.dtype) == "b" and index.ndim > 0
 
 
 def _masked(x: Any, mask: Any, function: Callable[[Any, Any], Any] | None, v: Any) -> Any:
@@ -1327,7 +1330,7 @@ def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: s
     if axis is None or is_of_a_scalar(axis, len(shape_of(a))):
         a, axis = np.reshape(a, -1), 0
     axis = normalize_axis(axis, len(a.shape), "take")
-    if type_of(indices).dtype.kind == "b":
+    if number_kind(type_of(indices).dtype) == "b":
         indices = astype(indices, np.intp)
     if mode == "clip":
         indices = np.clip(wide(indices), 0, a.shape[axis] - 1)
@@ -1401,7 +1404,7 @@ def ix_(*args: Any) -> tuple[Any, ...]:
     for i, a in enumerate(map(as_array, args)):
         if len(shape_of(a)) != 1:
             raise ValueError(f"ix_: each argument must have one dimension, got {type_of(a)}")
-        if type_of(a).dtype.kind == "b":
+        if number_kind(type_of(a).dtype) == "b":
             (a,) = np.nonzero(a)
         elif a.shape == (0,):
             a = np.zeros(0, np.intp)

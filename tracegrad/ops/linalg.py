@@ -56,7 +56,7 @@ from tracegrad.ops.families import (
 )
 from tracegrad.ops.reduce import expand_reduced, reduced_shape
 from tracegrad.trace import Trace, Tracer, as_array, bind, concrete
-from tracegrad.types import ArrayType, is_inexact, type_of
+from tracegrad.types import ArrayType, float_limits, is_added, is_inexact, number_kind, type_of
 
 cross, outer = linalg_cross, linalg_outer
 __all__ = [
@@ -125,16 +125,17 @@ def floating(x: Any) -> Any:
     """An array or tracer of floats: integers become float64."""
     x = as_array(x)
     found = type_of(x)
-    return astype(x, found.dtype if is_inexact(found.dtype) else np.float64)
+    return astype(x, found.dtype if is_inexact(found.dtype) and not is_added(found.dtype) else np.float64)
 
 
 def linalg_dtype(name: str, *types: ArrayType) -> np.dtype[Any]:
-    """The dtype in which LAPACK works on these: float32, float64 or their complex kin."""
+    """The dtype in which LAPACK works on these: float32, float64 or their complex kin. np.linalg takes bfloat16 and its like
+    for integers, so float64 of them."""
     for t in types:
-        if is_inexact(t.dtype) and t.dtype.char not in "fdFD":
+        if is_inexact(t.dtype) and not is_added(t.dtype) and t.dtype.char not in "fdFD":
             raise DtypeError(f"{name}: {t} is unsupported in linalg; write x.astype(np.float32) or np.float64")
-    single = all(t.dtype.char in "fF" for t in types)
-    if any(t.dtype.kind == "c" for t in types):
+    single = all(t.dtype in (np.float32, np.complex64) for t in types)
+    if any(number_kind(t.dtype) == "c" for t in types):
         return np.dtype(np.complex64 if single else np.complex128)
     return np.dtype(np.float32 if single else np.float64)
 
@@ -589,7 +590,7 @@ def _slogdet_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType
 
 def _slogdet_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> tuple[Any, ...]:
     t = np.einsum("...ij,...ji->...", _solved("slogdet", primals[0]), tangents[0])
-    if t.dtype.kind != "c":
+    if number_kind(t.dtype) != "c":
         return None, t
     return out[0] * (1j * np.imag(t)), np.real(t)
 
@@ -998,7 +999,7 @@ def _triangle_completed_transpose(ct: Any, lower: bool) -> Any:
 def _is_hermitian(a: Any) -> Any:
     differ = np.abs(a - adjoint(a)).max((-2, -1), keepdims=True, initial=0)
     scale = np.abs(a).max((-2, -1), keepdims=True, initial=0)
-    return differ <= 100 * np.finfo(a.dtype).eps * scale if is_inexact(a.dtype) else differ == 0
+    return differ <= 100 * float(float_limits(a.dtype).eps) * scale if is_inexact(a.dtype) else differ == 0
 
 
 def _completed_unless(whole: Any, t: Any, lower: bool, transpose: bool) -> Any:
@@ -1074,7 +1075,7 @@ def _cholesky_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, par
 
 cholesky_op = Op(
     "cholesky",
-    evaluate=lambda a: np.linalg.cholesky(hermitian_part(a)),
+    evaluate=lambda a: np.linalg.cholesky(hermitian_part(floating(a))),
     infer=_cholesky_type,
     jvp=_cholesky_jvp,
     batch=_leading_batch("cholesky"),
@@ -1213,7 +1214,7 @@ def _complex_number(samples: Callable[[], Iterable[Sample]], **params: Any) -> C
 
 eigh_op = Op(
     "eigh",
-    evaluate=lambda a: tuple(np.linalg.eigh(hermitian_part(a))),
+    evaluate=lambda a: tuple(np.linalg.eigh(hermitian_part(floating(a)))),
     infer=_eigh_type,
     jvp=_eigh_jvp,
     batch=_leading_batch("eigh"),
@@ -1243,7 +1244,7 @@ def _eigvalsh_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], par
 
 eigvalsh_op = Op(
     "eigvalsh",
-    evaluate=lambda a: np.linalg.eigvalsh(hermitian_part(a)),
+    evaluate=lambda a: np.linalg.eigvalsh(hermitian_part(floating(a))),
     infer=_eigvalsh_type,
     jvp=_eigvalsh_jvp,
     vjp=_eigvalsh_vjp,
@@ -1420,7 +1421,7 @@ def _qr_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: P
     inside = np.matmul(adjoint(q1), moved)
     lower = np.where(np.tri(k, k=-1, dtype=bool), inside, 0)
     turn = lower - adjoint(lower)
-    if turn.dtype.kind == "c":  # the diagonal of R is real
+    if number_kind(turn.dtype) == "c":  # the diagonal of R is real
         turn = turn + np.where(np.eye(k, dtype=bool), 1j * np.imag(inside), 0)
     dq = np.matmul(q1, turn - inside) + moved
     if n == k:
@@ -1516,7 +1517,7 @@ def _singular_vector_tangent(
     u1, v1 = _first(u, k), _first(v, k)
     seen = np.matmul(np.matmul(adjoint(u1), t), v1)
     by_column = seen * row(s)
-    is_outside, turns_phase = u.shape[-2] > k, side == "u" and seen.dtype.kind == "c"
+    is_outside, turns_phase = u.shape[-2] > k, side == "u" and number_kind(seen.dtype) == "c"
     divides = (is_outside or turns_phase) and k > 0
     # The columns that were added are orthogonal to all others, and so depend on what of these lies outside.
     firsts = (low, min(high, k)) if high <= k else (low, k)
@@ -1881,7 +1882,7 @@ def cond(x: Any, p: Any = None) -> Any:
 
 
 def _square_root_of_sum(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
-    squares = x.real * x.real + x.imag * x.imag if x.dtype.kind == "c" else x * x
+    squares = x.real * x.real + x.imag * x.imag if number_kind(x.dtype) == "c" else x * x
     return np.sqrt(np.sum(squares, axes, keepdims=keepdims))
 
 
@@ -1904,7 +1905,7 @@ def _euclidean_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], 
 def _euclidean_on_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
     (x,) = inputs
     squares = j.lax.square(x)
-    if x.dtype.kind == "c":
+    if number_kind(x.dtype) == "c":
         squares = j.lax.add(*[j.lax.square(part(x)) for part in (j.lax.real, j.lax.imag)])
     return j.lax.sqrt(j.lax.reshape(j.lax.reduce_sum(squares, params["axes"]), out.shape))
 
@@ -1930,7 +1931,7 @@ norm_op = Op(
 
 def _sizes(x: Any) -> Any:
     """|x| with derivative zero at x = 0, where that of np.abs is 1, as in jax."""
-    return np.abs(x) if x.dtype.kind == "c" else x * np.sign(x)
+    return np.abs(x) if number_kind(x.dtype) == "c" else x * np.sign(x)
 
 
 def _vector_norm(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -1954,7 +1955,7 @@ def _vector_norm(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) -> A
 
 def _root(x: Any, p: float) -> Any:
     zero = np.equal(x, 0)
-    return np.where(zero, 0.0 if p > 0 else np.inf, np.where(zero, 1, x) ** p)
+    return np.where(zero, 0.0 if p > 0 else np.inf, np.where(zero, 1, x) ** p).astype(np.asarray(x).dtype)
 
 
 def _root_partial(d: Any, out: Any, x: Any, p: float) -> Any:

@@ -26,7 +26,7 @@ from tracegrad.ops.families import (
 from tracegrad.ops.index import slice_entry, slice_op, take, unslice, wide
 from tracegrad.ops.shape import axis_list, shape_tuple
 from tracegrad.trace import Tracer, as_array, bind, concrete, strengthened, unsupported
-from tracegrad.types import ArrayType, Shape, is_inexact, type_of
+from tracegrad.types import ArrayType, Shape, is_inexact, number_kind, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Turning round and shifting.
@@ -337,7 +337,7 @@ def _border_shape(array: Any, axis: int, width: int) -> Shape:
 
 def _constant_border(array: Any, axis: int, width: int, value: Any) -> Any:
     dtype = array.dtype
-    if type(value) is Tracer and is_inexact(value.dtype) and value.dtype.kind > dtype.kind:
+    if type(value) is Tracer and is_inexact(value.dtype) and number_kind(value.dtype) > number_kind(dtype):
         raise DtypeError(f"pad: {type_of(array)} cannot hold the constant {value.type}; write x.astype(float)")
     return np.broadcast_to(astype(value, dtype), _border_shape(array, axis, width))
 
@@ -362,7 +362,7 @@ def _ramp(array: Any, axis: int, after: int, width: int, end: Any) -> Any:
 def _statistic_border(array: Any, axis: int, after: int, width: int, statistic: Any, length: int | None) -> Any:
     n = array.shape[axis]
     value = statistic(_end_of(array, axis, after, n if length is None else min(length, n)), axis, keepdims=True)
-    if array.dtype.kind in "iu":
+    if number_kind(array.dtype) in "iu":
         value = np.rint(value)
     return np.broadcast_to(astype(value, array.dtype), _border_shape(array, axis, width))
 

@@ -37,7 +37,7 @@ from tracegrad.ops.shape import broadcast_to_op
 from tracegrad.ops.special import shares_op, times_exp
 from tracegrad.ops.structural import stop_gradient_op
 from tracegrad.trace import Tracer, as_array, bind, bind_constant
-from tracegrad.types import ArrayType, Shape, is_inexact, type_of
+from tracegrad.types import ArrayType, Shape, is_added, is_inexact, number_kind, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Tools.
@@ -159,7 +159,7 @@ def reduction(
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
         (x,), (t,) = primals, tangents
         out = expand_reduced(out, shape_of(x), params["axes"], params["keepdims"])
-        return bind(sum_op, (scale(t, out, x, params["axes"]),), params)
+        return _in_float32(sum_op, scale(t, out, x, params["axes"]), params)
 
     def vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
         (x,) = primals
@@ -194,7 +194,7 @@ def reduced_xla(j: Any, name: str, x: Any, params: Params) -> Any:
 
 def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """What XLA is to add up in: float32 for float16 and bfloat16, as NumPy does along contiguous axes, and jax."""
-    return np.dtype(np.float32) if dtype.char == "e" or dtype.kind == "V" else dtype
+    return np.dtype(np.float32) if is_narrow(dtype) else dtype
 
 
 def _added_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
@@ -258,6 +258,14 @@ def _spread(ct: Any, x: Any, params: Params) -> Any:
     return np.broadcast_to(expand_reduced(ct, shape, params["axes"], params["keepdims"]), shape)
 
 
+def _in_float32(op: Op, t: Any, params: Params) -> Any:
+    """The op of a tangent, added up as `families.total` does."""
+    dtype = type_of(t).dtype
+    if is_added(dtype):
+        return astype(bind(op, (astype(t, np.float32),), params), dtype)
+    return bind(op, (t,), params)
+
+
 def additive(
     name: str,
     evaluate: Callable[..., Any],
@@ -271,7 +279,7 @@ def additive(
     """Declare a reduction that is linear."""
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
-        return bind(op, (tangents[0],), params)
+        return _in_float32(op, tangents[0], params)
 
     op = declare(
         name,
@@ -374,7 +382,7 @@ def nansum(
 def count_nonzero(a: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
     """How many elements are not zero."""
     a = as_array(a)
-    return _reduce(sum_op, a if type_of(a).dtype.kind == "b" else np.not_equal(a, 0), axis, keepdims)
+    return _reduce(sum_op, a if number_kind(type_of(a).dtype) == "b" else np.not_equal(a, 0), axis, keepdims)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -459,7 +467,7 @@ def _divided(d: Any, count: Any) -> Any:
 def _worst(name: str, dtype: np.dtype[Any]) -> Any:
     """The float that loses against all others in the search that is named, for a maximum or a minimum."""
     worst = -np.inf if name.endswith("max") else np.inf
-    return dtype.type(complex(worst, worst) if dtype.kind == "c" else worst)
+    return dtype.type(complex(worst, worst) if number_kind(dtype) == "c" else worst)
 
 
 def _extreme(name: str, better: np.ufunc, loses: np.ufunc, kinds: str) -> Op:
@@ -469,7 +477,7 @@ def _extreme(name: str, better: np.ufunc, loses: np.ufunc, kinds: str) -> Op:
     def xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
         x = inputs[0]
         found = reduced_xla(j, name[-3:], x, params)
-        if out.dtype.kind != "c":
+        if number_kind(out.dtype) != "c":
             return found
         # XLA compares complex numbers as NumPy does, but passes over NaN.
         nans = j.spread(out.dtype.type(complex(np.nan, np.nan)), out.shape)
@@ -607,7 +615,7 @@ def _position(function: Any) -> Op:
 
     def position(j: Any, x: Any, axis: int) -> Any:
         search = getattr(j.lax, f"arg{word}")
-        if x.dtype.kind != "c":
+        if number_kind(x.dtype) != "c":
             return search(x, axis, np.int32)
         # By the real parts, then the imaginary parts; the first NaN before all.
         is_nan = j.lax.ne(x, x)
@@ -825,7 +833,7 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
         weights = np.transpose(weights, tuple(np.argsort(order).tolist()))
         weights = np.reshape(weights, tuple([n if i in axes else 1 for i, n in enumerate(shape)]))
     dtype = np.result_type(type_of(a).dtype, type_of(weights).dtype)
-    if type_of(a).dtype.kind in "biu":
+    if number_kind(type_of(a).dtype) in "biu":
         dtype = np.result_type(dtype, np.float64)
     a, weights = astype(a, dtype), astype(weights, dtype)
     total = np.sum(weights, axes, keepdims=keepdims)
@@ -834,7 +842,7 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
 
 
 def _squares(x: Any) -> Any:
-    return np.square(x) if type_of(x).dtype.kind != "c" else np.square(np.real(x)) + np.square(np.imag(x))
+    return np.square(x) if number_kind(type_of(x).dtype) != "c" else np.square(np.real(x)) + np.square(np.imag(x))
 
 
 def _degrees(ddof: Any, correction: Any) -> Any:
@@ -868,7 +876,7 @@ def var(
         total = _reduce(sum_op, astype(_masked("var", a, where, 0), dtype), axes, True)
         mean = astype(_over(astype(total, dtype), _count("var", a, axes, True, where)), dtype)
     squares = _masked("var", _squares(a - mean), where, 0)
-    if type_of(a).dtype.kind == "c" and given is None:
+    if number_kind(type_of(a).dtype) == "c" and given is None:
         dtype = type_of(squares).dtype
     total = astype(_reduce(sum_op, astype(squares, dtype), axes, keepdims), dtype)
     count = np.maximum(_count("var", a, axes, keepdims, where) - _degrees(ddof, correction), 0)
@@ -1036,7 +1044,7 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -
     deviations = np.sqrt(np.real(np.diagonal(c)))
     c = c / deviations[:, None] / deviations[None, :]
     # Rounding may lead a little beyond 1.
-    if c.dtype.kind != "c":
+    if number_kind(c.dtype) != "c":
         return np.clip(c, -1, 1)
     return np.clip(np.real(c), -1, 1) + 1j * np.clip(np.imag(c), -1, 1)
 
@@ -1046,6 +1054,8 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -
 
 
 def _logsumexp(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    if is_added(type_of(x).dtype):
+        return _logsumexp(x.astype(np.float32), axes, keepdims).astype(x.dtype)
     largest = np.maximum.reduce(x, axes, keepdims=True, initial=-np.inf)
     level = np.where(np.isfinite(largest), largest, 0)
     terms = np.exp(x - level)
@@ -1101,9 +1111,9 @@ def logsumexp(
     """
     a = as_array(a)
     dtype = type_of(a).dtype
-    if dtype.kind == "c":
+    if number_kind(dtype) == "c":
         raise DtypeError(f"logsumexp of {type_of(a)}: complex numbers are not taken; write np.log(np.sum(np.exp(a)))")
-    if dtype.kind != "f":
+    if number_kind(dtype) != "f":
         a = astype(a, np.float64)
     a = _masked("logsumexp", a, where, -np.inf)
     if b is None:

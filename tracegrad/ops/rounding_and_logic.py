@@ -27,7 +27,7 @@ from tracegrad.ops.elementwise import (
 )
 from tracegrad.ops.families import declare, elementwise, elementwise_batch, implements, reject, shape_of, ufunc_type
 from tracegrad.trace import UFUNCS, Tracer, as_array, bind, concrete, plain_value, strengthened
-from tracegrad.types import PYTHON_SCALARS, ArrayType, is_inexact, scalar_type, type_of
+from tracegrad.types import PYTHON_SCALARS, ArrayType, is_added, is_inexact, number_kind, scalar_type, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Locally constant ufuncs. No derivative, or rather zero.
@@ -49,12 +49,12 @@ def _truncated(j: Any, x: Any) -> Any:
 
 def _emit_trunc(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
     (x,) = inputs
-    return _truncated(j, x) if x.dtype.kind == "f" else x
+    return _truncated(j, x) if number_kind(x.dtype) == "f" else x
 
 
 def _rounded(j: Any, x: Any) -> Any:
     """To whole numbers, halves to even; of a complex number both parts."""
-    if x.dtype.kind == "c":
+    if number_kind(x.dtype) == "c":
         return j.lax.complex(_rounded(j, j.lax.real(x)), _rounded(j, j.lax.imag(x)))
     return j.lax.round(x, j.lax.RoundingMethod.TO_NEAREST_EVEN)
 
@@ -69,16 +69,16 @@ def _emit_spacing(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> An
 
 def _emit_isinf(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
     (x,) = inputs
-    if x.dtype.kind == "c":
+    if number_kind(x.dtype) == "c":
         return j.lax.bitwise_or(*[_emit_isinf(j, [part], params, out) for part in (j.lax.real(x), j.lax.imag(x))])
-    return j.lax.eq(j.lax.abs(x), like(x, math.inf)) if x.dtype.kind == "f" else j.lax.full(out.shape, False)
+    return j.lax.eq(j.lax.abs(x), like(x, math.inf)) if number_kind(x.dtype) == "f" else j.lax.full(out.shape, False)
 
 
 def _emit_isfinite(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
     (x,) = inputs
-    if x.dtype.kind == "c":
+    if number_kind(x.dtype) == "c":
         return j.lax.bitwise_and(j.lax.is_finite(j.lax.real(x)), j.lax.is_finite(j.lax.imag(x)))
-    return j.lax.is_finite(x) if x.dtype.kind == "f" else j.lax.full(out.shape, True)
+    return j.lax.is_finite(x) if number_kind(x.dtype) == "f" else j.lax.full(out.shape, True)
 
 
 def _comparison(ufunc: np.ufunc, name: str) -> Op:
@@ -87,16 +87,16 @@ def _comparison(ufunc: np.ufunc, name: str) -> Op:
         compare = getattr(j.lax, name)
         if x.dtype != y.dtype:  # integers
             dtype = np.result_type(x.dtype, y.dtype)
-            if dtype.kind == "f":
+            if number_kind(dtype) == "f":
                 return of_both_signs(j, x, y, np.dtype(np.uint64))
             return compare(j.cast(x, dtype), j.cast(y, dtype))
-        if x.dtype.kind == "c" and name not in ("eq", "ne"):
+        if number_kind(x.dtype) == "c" and name not in ("eq", "ne"):
             return in_order(j, name, x, y)
         return compare(x, y)
 
     def of_both_signs(j: Any, x: Any, y: Any, dtype: np.dtype[Any]) -> Any:
         """int64 with uint64: no dtype holds both, but a negative one is the smaller."""
-        is_first = x.dtype.kind == "i"
+        is_first = number_kind(x.dtype) == "i"
         is_negative = j.lax.lt(x, like(x, 0)) if is_first else j.lax.lt(y, like(y, 0))
         found = getattr(j.lax, name)(j.cast(x, dtype), j.cast(y, dtype))
         if ufunc(-1, 0) if is_first else ufunc(0, -1):
@@ -184,7 +184,7 @@ invert = _constant(np.invert, integer_samples(1), "biu", python=lambda x: ~(x + 
 
 def _emit_bitwise_count(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
     (x,) = inputs
-    return j.lax.population_count(j.lax.abs(x) if x.dtype.kind == "i" else x)
+    return j.lax.population_count(j.lax.abs(x) if number_kind(x.dtype) == "i" else x)
 
 
 bitwise_count = _constant(np.bitwise_count, integer_samples(1), "iu", _emit_bitwise_count)
@@ -271,7 +271,7 @@ def _round_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     (t,) = types
     if t.weak:
         return scalar_type(_round_scalar, types, params)
-    if t.dtype.kind == "b":
+    if number_kind(t.dtype) == "b":
         raise DtypeError(f"round takes no input of type {t}; write x.astype(int)")
     return ArrayType(t.shape, t.dtype)
 
@@ -284,7 +284,7 @@ def _round_samples() -> Iterable[Sample]:
 
 def _emit_round(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
     decimals, x = params["decimals"], inputs[0]
-    if out.dtype.kind in "iu":
+    if number_kind(out.dtype) in "iu":
         if decimals >= 0:
             return j.cast(x, out.dtype)
         x = j.cast(x, np.dtype(np.float64))
@@ -337,7 +337,7 @@ def _is(x: Any, value: float, function: Any, out: Any) -> Any:
     reject(function, out=out)
     x = as_array(x)
     found = type_of(x)
-    if found.dtype.kind == "c":
+    if number_kind(found.dtype) == "c":
         raise DtypeError(f"{function.__name__}: infinities of {found} have no sign; ask for np.isinf, or of x.real")
     return np.equal(x, value)
 
@@ -357,7 +357,7 @@ def isreal(x: Any) -> Any:
 @implements(np.iscomplexobj)
 def iscomplexobj(x: Any) -> bool:
     """Whether the dtype is a complex one, whatever the values."""
-    return type_of(as_array(x)).dtype.kind == "c"
+    return number_kind(type_of(as_array(x)).dtype) == "c"
 
 
 @implements(np.isrealobj)
@@ -429,13 +429,15 @@ def clip(
         raise ValueError("clip: a limit is given twice; pass a_min or min, a_max or max")
     a = strengthened(as_array(a))
     dtype = type_of(a).dtype
-    if dtype.kind in "iu":  # to which a Python int need not belong
+    if number_kind(dtype) in "iu":  # to which a Python int need not belong
         limits = np.iinfo(dtype)
         low = None if type(low) is int and low <= limits.min else low
         high = None if type(high) is int and high >= limits.max else high
     if low is None and high is None:
         return np.positive(a)
     given = [type_of(as_array(x)).weight for x in (a, low, high) if x is not None]
+    if len(given) == 3 and is_added(dtype):
+        given[0] = np.float32  # np.clip with both limits is a ufunc that has no bfloat16
     a = astype(a, np.result_type(*given))  # which depends on all of them, not on two at a time
     if low is not None:
         a = np.maximum(a, low)
@@ -451,7 +453,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
         raise ValueError("select: no conditions; give at least one")
     conditions = [as_array(c) for c in condlist]
     for i, c in enumerate(conditions):
-        if type_of(c).dtype.kind != "b":
+        if number_kind(type_of(c).dtype) != "b":
             raise DtypeError(f"select: condition {i} is {type_of(c)}, not boolean; write a comparison, such as x != 0")
     values = [as_array(x) for x in (*choicelist, default)]
     # Of all of them together, where the conditions would give that of two at a time.
@@ -474,7 +476,7 @@ def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
     reject(np.choose, out=out)
     a = as_array(a)
     count = shape_of(choices)[0] if type(choices) is Tracer else len(choices)
-    if type_of(a).dtype.kind not in "biu":
+    if number_kind(type_of(a).dtype) not in "biu":
         raise DtypeError(f"choose: the index is {type_of(a)}, not an array of integers")
     if mode == "wrap":
         a = np.remainder(a, count)
@@ -497,11 +499,11 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
     """
     x = strengthened(as_array(x))
     dtype = type_of(x).dtype
-    if dtype.kind == "c":
+    if number_kind(dtype) == "c":
         return nan_to_num(np.real(x), True, nan, posinf, neginf) + 1j * nan_to_num(
             np.imag(x), True, nan, posinf, neginf
         )
-    if dtype.kind != "f":
+    if not issubclass(dtype.type, np.floating):  # nor is bfloat16 one to NumPy
         return x
     limits = np.finfo(dtype)
     high = float(limits.max) if posinf is None else posinf
@@ -559,7 +561,11 @@ def _sinc(xp: Any, x: Any, order: int) -> Any:
 
 
 def _sinc_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
-    return ArrayType(types[0].shape, types[0].dtype)
+    (t,) = types
+    # np.sinc multiplies by pi, and so makes float32 of bfloat16.
+    return ArrayType(
+        t.shape, np.sinc(np.ones(1, t.dtype)).dtype if is_added(t.dtype) and not params["order"] else t.dtype
+    )
 
 
 def _sinc_samples() -> Iterable[Sample]:
@@ -588,6 +594,8 @@ def sinc(x: Any) -> Any:
 def unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: float = 2 * math.pi) -> Any:
     """Jumps of more than `discont` (default: half a period) along the axis are made up for by whole periods."""
     p = as_array(p)
+    if is_added(type_of(p).dtype):
+        p = astype(p, np.float64)
     steps = np.diff(p, axis=axis)
     half = period / 2
     wrapped = np.remainder(steps + half, period) - half

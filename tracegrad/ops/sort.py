@@ -30,7 +30,7 @@ from tracegrad.ops.families import (
 from tracegrad.ops.index import take  # np.take does not see a tracer among the indices
 from tracegrad.ops.reduce import locally_constant
 from tracegrad.trace import Tracer, as_array, bind, concrete
-from tracegrad.types import ArrayType, type_of
+from tracegrad.types import ArrayType, is_added, number_kind, type_of
 
 _INTP = np.dtype(np.intp)
 
@@ -113,7 +113,7 @@ def sort_complex(a: Any) -> Any:
     """`a` sorted along its last axis by real, then imaginary parts, as complex numbers."""
     a = as_array(a)
     dtype = type_of(a).dtype
-    if dtype.kind != "c":
+    if number_kind(dtype) != "c":
         dtype = np.dtype({"g": np.clongdouble}.get(dtype.char, np.complex64 if dtype.char in "bhBH" else np.complex128))
     return np.sort(astype(a, dtype), -1)
 
@@ -185,7 +185,7 @@ def _top_places(x: Any, axis: int, k: int) -> Any:
     x = np.moveaxis(x, axis, -1)
     n = x.shape[-1]
     if 0 < k < n:
-        is_nan = np.isnan(x) if x.dtype.kind == "f" else np.zeros(x.shape, bool)
+        is_nan = np.isnan(x) if number_kind(x.dtype) == "f" else np.zeros(x.shape, bool)
         level = np.partition(x, n - k, -1)[..., n - k, None]
         level_is_nan = level != level
         equal = np.where(level_is_nan, is_nan, x == level)
@@ -214,7 +214,7 @@ def _top_samples() -> Iterable[Sample]:
 
 def _top_places_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
     (x,) = inputs
-    if x.dtype.kind == "f":
+    if number_kind(x.dtype) == "f":
         # XLA tells zeros and NaNs of different signs apart.
         zeros, nans = [j.spread(x.dtype.type(value), x.shape) for value in (0, np.nan)]
         x = j.lax.select(j.lax.ne(x, x), nans, j.lax.select(j.lax.eq(x, zeros), zeros, x))
@@ -244,7 +244,7 @@ def top_k(operand: Any, k: int, *, axis: int = -1) -> tuple[Any, Any]:
     x, k = as_array(operand), operator.index(k)
     found = type_of(x)
     axis = normalize_axis(axis, len(found.shape), "top_k")
-    if found.dtype.kind == "c":
+    if number_kind(found.dtype) == "c":
         raise DtypeError(f"top_k of {found}: complex numbers have no order")
     if not 0 <= k <= found.shape[axis]:
         raise ShapeError(f"top_k: there are no k={k} largest among {found.shape[axis]} along axis {axis} of {found}")
@@ -317,7 +317,7 @@ def _search(a: Any, v: Any, side: str) -> Any:
 def digitize(x: Any, bins: Any, right: bool = False) -> Any:
     """The number of the bin that each element is in, between the edges `bins`, ascending or descending."""
     x, bins = as_array(x), as_array(bins)
-    if type_of(x).dtype.kind == "c":
+    if number_kind(type_of(x).dtype) == "c":
         raise DtypeError(f"digitize of {type_of(x)}: complex numbers are in no bin")
     side = "left" if right else "right"
     if type(bins) is not Tracer:
@@ -408,7 +408,7 @@ def _axes_last(a: Any, axes: tuple[int, ...]) -> Any:
 def _sorted_last(name: str, a: Any, axis: Any) -> tuple[Any, tuple[int, ...]]:
     """The array sorted over the axes, which are merged and last; and which they were."""
     found = type_of(a)
-    if found.dtype.kind == "c":
+    if number_kind(found.dtype) == "c":
         raise DtypeError(f"{name} of {found}: complex numbers have no order")
     axes = normalize_axes(axis, len(found.shape), name)
     if 0 in [found.shape[i] for i in axes]:
@@ -433,12 +433,12 @@ def _quantile(name: str, a: Any, q: Any, axis: Any, method: str, keepdims: Any, 
     if not is_tracer(q) and not np.all((q >= 0) & (q <= 1)):
         raise ValueError(f"{name}: quantiles lie from 0 to 1 (percentiles from 0 to 100)")
     weak = type(q) in (int, float)
-    if type_of(q).dtype.kind != "f" and method == "linear":
+    if number_kind(type_of(q).dtype) != "f" and method == "linear":
         method = "lower"  # there is nothing to interpolate
-    if type_of(q).dtype.kind != "f" or weak:
+    if number_kind(type_of(q).dtype) != "f" or weak:
         q = astype(q, np.float64)
     ordered, axes = _sorted_last(name, a, axis)
-    floats = ordered.dtype.kind == "f"
+    floats = number_kind(ordered.dtype) == "f"
     lead = ordered.shape[:-1]
     n: Any = ordered.shape[-1]
     if skip_nan and floats:
@@ -457,7 +457,8 @@ def _quantile(name: str, a: Any, q: Any, axis: Any, method: str, keepdims: Any, 
         value = pick(low)
     else:
         # As NumPy does, from the nearer side, which is exact at both.
-        a0, a1, t = pick(low), pick(high), astype(where - below, ordered.dtype if weak and floats else type_of(q).dtype)
+        own = np.dtype(np.float32) if is_added(ordered.dtype) else ordered.dtype
+        a0, a1, t = pick(low), pick(high), astype(where - below, own if weak and floats else type_of(q).dtype)
         between = a1 - a0
         value = np.where(np.greater_equal(t, 0.5), a1 - between * (1 - t), a0 + between * t)
     if floats and not skip_nan:
@@ -472,7 +473,7 @@ def _quantile_arguments(function: Any, a: Any, q: Any, scale: int, **rejected: A
     reject(function, **rejected)
     a = as_array(a)
     dtype = type_of(a).dtype
-    if dtype.kind == "b":
+    if number_kind(dtype) == "b":
         raise DtypeError(f"{function.__name__} of {type_of(a)}: booleans cannot be interpolated; use a.astype(int)")
     if type(q) in (int, float):
         return a, q / scale if scale != 1 else q
@@ -558,7 +559,7 @@ def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = Fa
     ordered, axes = _sorted_last("median", a, axis)
     n = ordered.shape[-1]
     value = np.mean(ordered[..., (n - 1) // 2 : n // 2 + 1], -1)
-    if ordered.dtype.kind == "f":
+    if number_kind(ordered.dtype) == "f":
         value = np.where(np.isnan(ordered[..., -1]), ordered[..., -1], value)
     return _restored(value, a.shape, axes, keepdims)
 
@@ -568,7 +569,7 @@ def nanmedian(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool =
     """The median of the elements that are not NaN; NaN where there are none."""
     reject(np.nanmedian, out=out)
     a = as_array(a)
-    if type_of(a).dtype.kind != "f":
+    if number_kind(type_of(a).dtype) != "f":
         return np.median(a, axis, keepdims=keepdims)
     ordered, axes = _sorted_last("nanmedian", a, axis)
     n = np.sum(np.logical_not(np.isnan(ordered)), -1, keepdims=True)
@@ -589,7 +590,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     where at a corner it is the slope to the right, and in `xp` and `fp`.
     """
     x, xp, fp = [as_array(v) for v in (x, xp, fp)]
-    complex_values = type_of(fp).dtype.kind == "c"
+    complex_values = number_kind(type_of(fp).dtype) == "c"
     x, xp, fp = (
         astype(x, np.float64),
         astype(xp, np.float64),
@@ -676,7 +677,7 @@ def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:
     plain = concrete(x, "np.bincount", "give the number of bins a size: write np.zeros(n).at[x].add(weights)")
     if weights is None:
         return np.bincount(plain, minlength=minlength)
-    if type_of(as_array(weights)).dtype.kind == "c":
+    if number_kind(type_of(as_array(weights)).dtype) == "c":
         raise DtypeError("bincount: complex weights are not taken; count real and imaginary parts apart")
     length = max(int(np.max(plain)) + 1 if np.size(plain) else 0, minlength)
     return bind(bincount_op, (as_array(weights), as_array(x)), {"length": length})
@@ -701,7 +702,7 @@ def histogram(a: Any, bins: Any = 10, range: Any = None, density: Any = None, we
         edges = bins
     elif (
         type(a) is Tracer
-        and type_of(a).dtype.kind == "f"
+        and number_kind(type_of(a).dtype) == "f"
         and not isinstance(fixed, str)
         and range is None
         and plain.size

@@ -20,7 +20,7 @@ from tracegrad.ops.elementwise import binary_samples, by_convention, like, sech_
 from tracegrad.ops.families import cast, declare, elementwise, normalize_axes, shape_of, ufunc_type
 from tracegrad.ops.masks import Mask
 from tracegrad.trace import SCIPY_FUNCTIONS, bind
-from tracegrad.types import PYTHON_SCALARS, ArrayType, is_inexact, type_of
+from tracegrad.types import PYTHON_SCALARS, ArrayType, float_extreme, is_inexact, number_kind, type_of
 
 TWO_OVER_SQRT_PI = 2 / math.sqrt(math.pi)
 ONE_OVER_SQRT_TWO_PI = 1 / math.sqrt(2 * math.pi)
@@ -54,7 +54,7 @@ def _emit(function: Callable[[Any, Any], Any]) -> Emission:
 def _logistic(x: Any) -> Any:
     if type(x) is not np.ndarray or not is_inexact(x.dtype):
         x = _as_float(x)
-    if x.dtype.kind == "c":
+    if number_kind(x.dtype) == "c":
         right = x.real >= 0
         e = np.exp(np.where(right, -x, x))
     else:
@@ -208,14 +208,17 @@ def _gelu_angle(x: Any) -> tuple[Any, Any, Any]:
 
 def _gelu(x: Any) -> Any:
     x = _as_float(x)
-    return x * _logistic(_gelu_angle(x)[1])
+    return (x * _logistic(_gelu_angle(x)[1])).astype(x.dtype, copy=False)
 
 
 def _gelu_slope(x: Any) -> Any:
-    x, angle, slope = _gelu_angle(_as_float(x))
+    x = _as_float(x)
+    dtype = x.dtype
+    x, angle, slope = _gelu_angle(x)
     e = np.exp(-np.absolute(angle))
     share = 1 / (1 + e)
-    return np.where(angle >= 0, share, e * share) + x * slope * (e * share * share)
+    found = np.where(angle >= 0, share, e * share) + x * slope * (e * share * share)
+    return found.astype(dtype, copy=False)
 
 
 def _gelu_slope_partial(d: Any, out: Any, x: Any) -> Any:
@@ -630,7 +633,8 @@ def _shifted(x: Any, axes: tuple[int, ...]) -> tuple[Any, np.dtype[Any]]:
     """x minus its largest, so that exp cannot overflow, and the dtype of the result. NaN where all is -inf, as in jax."""
     x = _as_float(x)
     with np.errstate(invalid="ignore", over="ignore"):
-        return widened(x - np.maximum.reduce(x, axes, keepdims=True, initial=-np.inf)), x.dtype
+        # Among float8 are some without an infinity.
+        return widened(x - np.maximum.reduce(x, axes, keepdims=True, initial=float_extreme(x.dtype, -1))), x.dtype
 
 
 def _softmax(x: Any, axes: tuple[int, ...]) -> Any:
@@ -713,7 +717,7 @@ def _over_axes(
         return None if tangents[0] is None else tangent(tangents[0], out, params)
 
     def vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
-        return (cotangent(ct, out, params),) if type_of(primals[0]).dtype.kind == "f" else (None,)
+        return (cotangent(ct, out, params),) if number_kind(type_of(primals[0]).dtype) == "f" else (None,)
 
     def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
         return bind(op, tuple(inputs), {"axes": tuple([a + 1 for a in params["axes"]])})
@@ -784,7 +788,7 @@ def log_softmax(x: Any, axis: int | Sequence[int] | None = -1) -> Any:
 
 def _shape(x: Any, name: str) -> tuple[int, ...]:
     found = type_of(x) if not isinstance(x, list | tuple) else type_of(np.asarray(x))
-    if found.dtype.kind not in "biuf":
+    if number_kind(found.dtype) not in "biuf":
         raise DtypeError(f"{name} takes real numbers, got {found}")
     return shape_of(x) if not isinstance(x, list | tuple) else found.shape
 

@@ -21,7 +21,7 @@ from tracegrad.ops.elementwise import unary_samples
 from tracegrad.ops.families import broadcast_shapes, elementwise
 from tracegrad.ops.special import multiply_keeping_zeros
 from tracegrad.trace import SCIPY_FUNCTIONS, as_array, bind
-from tracegrad.types import ArrayType, type_of
+from tracegrad.types import ArrayType, number_kind, type_of
 
 
 @functools.cache
@@ -38,7 +38,7 @@ def _scipy_special() -> Any:
 def _dtype(types: Sequence[ArrayType]) -> np.dtype[Any]:
     """The float dtype that NumPy's own functions, such as np.exp, give inputs promoted to one dtype."""
     joint = np.result_type(*[t.weight for t in types])
-    if joint.kind == "c":
+    if number_kind(joint) == "c":
         raise DtypeError(f"special functions take real numbers, got {', '.join(map(str, types))}")
     return np.exp.resolve_dtypes((joint, None))[-1]
 

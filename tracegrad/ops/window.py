@@ -22,7 +22,7 @@ from tracegrad.ops.families import declare, linear
 from tracegrad.ops.index import scatter_add_op, take
 from tracegrad.ops.masks import masking_vjp
 from tracegrad.trace import Tracer, as_array, bind
-from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, type_of
+from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, float_extreme, number_kind, type_of
 
 Pads = tuple[tuple[int, int], ...]
 
@@ -321,11 +321,15 @@ reduce_window_sum_op: Op = linear(
 
 
 def _lowest(dtype: Any) -> Any:
-    return -np.inf if dtype.kind == "f" else False if dtype.kind == "b" else np.iinfo(dtype).min
+    if number_kind(dtype) == "f":
+        return float(float_extreme(dtype, -1))
+    return False if number_kind(dtype) == "b" else np.iinfo(dtype).min
 
 
 def _highest(dtype: Any) -> Any:
-    return np.inf if dtype.kind == "f" else True if dtype.kind == "b" else np.iinfo(dtype).max
+    if number_kind(dtype) == "f":
+        return float(float_extreme(dtype, 1))
+    return True if number_kind(dtype) == "b" else np.iinfo(dtype).max
 
 
 def _extreme(word: str, ufunc: np.ufunc, better: np.ufunc, worst: Callable[[Any], Any]) -> Op:
@@ -339,7 +343,7 @@ def _extreme(word: str, ufunc: np.ufunc, better: np.ufunc, worst: Callable[[Any]
         def combine(winners: Sequence[Any], others: Sequence[Any]) -> None:
             (value, place), (other, other_place) = winners, others
             wins = better(other, value)
-            if value.dtype.kind == "f":
+            if number_kind(value.dtype) == "f":
                 wins |= (other != other) & (value == value)  # NaN
             if holes:
                 wins |= (place < 0) & (other_place >= 0)  # anything beats a hole, an infinity as well
@@ -524,10 +528,10 @@ def reduce_window(
     if type(x) in PYTHON_SCALARS:
         x = np.asarray(x)
     dtype, ndim = x.dtype, len(x.shape)
-    if dtype.kind not in monoid.kinds:
+    if number_kind(dtype) not in monoid.kinds:
         raise DtypeError(
             f"{name}{at(user_source())} with {monoid.ufunc.__name__} takes no {dtype} operand; "
-            + ("write x.astype(int) to count" if dtype.kind == "b" else "complex numbers have no order")
+            + ("write x.astype(int) to count" if number_kind(dtype) == "b" else "complex numbers have no order")
         )
     if len(window_dimensions) != ndim:
         raise refused(
@@ -555,8 +559,8 @@ def _start(init_value: Any, dtype: Any, monoid: _Monoid) -> Any:
     neutral = monoid.neutral(dtype)
     if type(init) is not Tracer:
         # An infinity stands for the least or greatest integer too.
-        same = init == neutral or (found.dtype.kind == "f" and init == monoid.neutral(found.dtype))
-        if same and (found.dtype.kind != "b" or dtype.kind == "b"):
+        same = init == neutral or (number_kind(found.dtype) == "f" and init == monoid.neutral(found.dtype))
+        if same and (number_kind(found.dtype) != "b" or number_kind(dtype) == "b"):
             return None
     if not np.can_cast(found.dtype, dtype, "same_kind"):
         raise DtypeError(

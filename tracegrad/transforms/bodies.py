@@ -24,7 +24,7 @@ from tracegrad.transforms.batch import Batched, batch_graph, with_batch
 from tracegrad.transforms.call import closed, remembered, with_tangents
 from tracegrad.transforms.linear import strong, zeros_like_type
 from tracegrad.transforms.simplify import simplify
-from tracegrad.types import ArrayType, is_inexact, type_of
+from tracegrad.types import ArrayType, is_inexact, number_kind, type_of
 
 
 class Body(NamedTuple):
@@ -75,7 +75,7 @@ def traced_until_stable(
     comes out as a wider one is widened until nothing changes. Errors name the leaf by its key path."""
     paths = [tree.keystr(p) for p, _ in tree.tree_leaves_with_path(tree.tree_unflatten(carry_tree, carry))]
     # A loop carries arrays: a flag is one of bools, and no Python bool, of which ~ would make an int.
-    carry = [strengthened(c) if type_of(c).weak and type_of(c).dtype.kind == "b" else c for c in carry]
+    carry = [strengthened(c) if type_of(c).weak and number_kind(type_of(c).dtype) == "b" else c for c in carry]
     types = [type_of(c) for c in carry]
     trees = (carry_tree,) if element_tree is None else (carry_tree, element_tree)
     in_tree = tree.tree_structure(tuple([tree.tree_unflatten(t, [0] * t.num_leaves) for t in trees]))

@@ -31,6 +31,7 @@ from tracegrad.graph import Atom, Eqn, Graph, Literal, Var, evaluate, trace_grap
 from tracegrad.lower.numpy import compiled, own
 from tracegrad.op import OPS, Op, Params, Wanted
 from tracegrad.ops.collective import axis_index_op
+from tracegrad.ops.families import total
 from tracegrad.trace import (
     Trace,
     Tracer,
@@ -59,7 +60,7 @@ from tracegrad.transforms.call import (
 )
 from tracegrad.transforms.linear import is_zero, pull_back, require_linear, require_no_offset, strong
 from tracegrad.transforms.simplify import eliminate_dead_code, simplify
-from tracegrad.types import ArrayType, type_of
+from tracegrad.types import ArrayType, number_kind, type_of
 
 Graphs = tuple[Graph, ...]
 # For each branch its outputs, None where it has none and gives zeros.
@@ -451,7 +452,7 @@ def _pull(
         flags = [*[batched[i] if which == 0 else True for which, i in pulled.needs], *[True] * len(given)]
     results = _run(pulled.branches, index, inputs, flags)
     if batched is not None:
-        results = [r if batched[i] else np.sum(r, axis=0) for i, r in zip(pulled.found, results, strict=True)]
+        results = [r if batched[i] else total(r, 0) for i, r in zip(pulled.found, results, strict=True)]
     return dict(zip(pulled.found, results, strict=True))
 
 
@@ -726,14 +727,14 @@ def cond(
     for name, fun in (("true_fun", true_fun), ("false_fun", false_fun)):
         _require_function("cond", name, fun)
     found = _choice_type("cond", "the predicate", pred, "np.all(pred) or np.any(pred)")
-    if found.dtype.kind not in "biuf":
+    if number_kind(found.dtype) not in "biuf":
         raise DtypeError(
             f"cond{at(user_source())}: the predicate must be a boolean or a real number, got {found}; write pred != 0"
         )
     known = _known(pred, "cond")
     if known is not None:
         return (true_fun if known else false_fun)(*operands)
-    index = pred if found.dtype.kind == "b" else pred != 0
+    index = pred if number_kind(found.dtype) == "b" else pred != 0
     return _traced_switch("cond", index, {"true_fun": true_fun, "false_fun": false_fun}, operands)
 
 
@@ -766,8 +767,8 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, o
     for i, fun in enumerate(branches):
         _require_function("switch", f"branches[{i}]", fun)
     found = _choice_type("switch", "the index", index, "np.argmax(x)")
-    if found.dtype.kind not in "iu":
-        instead = "int(index), or tg.lax.cond" if found.dtype.kind == "b" else "index.astype(int)"
+    if number_kind(found.dtype) not in "iu":
+        instead = "int(index), or tg.lax.cond" if number_kind(found.dtype) == "b" else "index.astype(int)"
         raise DtypeError(f"switch{at(user_source())}: the index must be an integer, got {found}; write {instead}")
     known = _known(index, "switch")
     if known is not None or len(branches) == 1:

@@ -30,6 +30,7 @@ from tracegrad.errors import (
 from tracegrad.graph import Graph, evaluate, trace_graph
 from tracegrad.op import Op, Params, Wanted
 from tracegrad.ops.collective import axis_index_op
+from tracegrad.ops.families import total
 from tracegrad.trace import (
     Tracer,
     accepting_jax,
@@ -45,7 +46,7 @@ from tracegrad.trace import (
 )
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.linear import transposed_jvp, transposed_vjp
-from tracegrad.types import ArrayType, is_inexact, type_of
+from tracegrad.types import ArrayType, is_inexact, number_kind, type_of
 
 
 class Rules:
@@ -206,7 +207,7 @@ def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Pa
 
         def vjp(primals: Sequence[Any], cts: Sequence[Any]) -> Sequence[Any]:
             rows = over_batch(flat_vjp, [*types, *outs], flags + [True] * len(outs))(*primals, *cts)
-            return [r if b else np.sum(r, axis=0) for r, b in zip(rows, flags, strict=True)]
+            return [r if b else total(r, 0) for r, b in zip(rows, flags, strict=True)]
 
     return bind(_custom, tuple(inputs), {"rules": Rules(rules.name, call, jvp, vjp)})
 
@@ -301,7 +302,7 @@ def _checked(found: Any, primals: Sequence[Any], name: str, rule: str, paths: Se
                 f"the {rule} rule of {name}, called{at(replay.source)}, returned {got} for {path}, which is "
                 f"{expected}; their shapes must be equal"
             )
-        if got.dtype.kind == "c" != expected.dtype.kind:
+        if number_kind(got.dtype) == "c" != number_kind(expected.dtype):
             raise DtypeError(
                 f"the {rule} rule of {name}, called{at(replay.source)}, returned {got} for {path}, which is "
                 f"{expected}; return the real part of it (.real)"

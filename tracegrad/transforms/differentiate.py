@@ -58,7 +58,7 @@ from tracegrad.transforms.linear import (
     with_own_constants,
 )
 from tracegrad.transforms.prune import pruned
-from tracegrad.types import PYTHON_SCALARS, ArrayType, float0, is_inexact, type_of
+from tracegrad.types import PYTHON_SCALARS, ArrayType, float0, is_inexact, number_kind, type_of
 
 Argnums = int | Sequence[int]
 # The cotangent to start from, for the scalar types that most functions return.
@@ -145,7 +145,7 @@ def _gradient(
         trace = Trace(transform, fun, reverse=True)
         try:
             x = args[first] if 0 <= first < len(args) else None
-            if type(x) is np.ndarray and x.dtype.kind == "f" and not holomorphic:
+            if type(x) is np.ndarray and number_kind(x.dtype) == "f" and not holomorphic:
                 # One array is so common, and often so small, that it is spared the way through a tree.
                 leaf = Tracer(trace, copied(x), first)
                 leaves, in_tree = [leaf], None
@@ -211,7 +211,7 @@ def _traced_arguments(
     leaves, in_tree = tree.tree_flatten(chosen if several else chosen[0])
     tracers = []
     for i, x in enumerate(leaves):
-        if type(x) is np.ndarray and x.dtype.kind == "f" and not holomorphic:
+        if type(x) is np.ndarray and number_kind(x.dtype) == "f" and not holomorphic:
             tracers.append(Tracer(trace, copied(x), i))
             continue
         if is_jax_array(x):
@@ -264,7 +264,7 @@ def _own_inputs(arrays: Sequence[Any]) -> list[Any]:
 
 
 def _check_input(x: Tracer, transform: str, holomorphic: bool, allow_int: bool) -> None:
-    fits = x.dtype.kind == "c" if holomorphic else is_inexact(x.dtype)
+    fits = number_kind(x.dtype) == "c" if holomorphic else is_inexact(x.dtype)
     if not fits and (holomorphic or not allow_int):
         raise input_error(transform, str(x.name), x.type, holomorphic)
 
@@ -276,7 +276,7 @@ def input_error(transform: str, name: str, found: ArrayType, holomorphic: bool) 
             f"{transform} with holomorphic=True needs complex inputs, but {name} is {found}{at(user_source())}; write "
             "x.astype(complex)"
         )
-    if found.dtype.kind == "c":
+    if number_kind(found.dtype) == "c":
         return DtypeError(
             f"{transform} needs real inputs, but {name} is {found}{at(user_source())}; pass holomorphic=True if the "
             "function is complex-differentiable, or make it one of x.real and x.imag"
@@ -321,7 +321,7 @@ def _scalar_output(out: Any, trace: Trace, transform: str, holomorphic: bool) ->
             f"{described(trace.function)} returned {found}{where}. Return np.sum(...) or np.mean(...) of it, or use "
             "tg.jacrev for all derivatives, or tg.vjp for a product with them"
         )
-    kind = found.dtype.kind
+    kind = number_kind(found.dtype)
     if kind == "c" and not holomorphic:
         raise DifferentiationError(
             f"{transform} needs a real output, but {described(trace.function)} returned {found}{where}; return "
@@ -505,7 +505,11 @@ def _matching(
         if found.dtype != expected.dtype and not found.weak:
             raise DtypeError(
                 f"{transform}{at(user_source())}: {what}{path(i)} is {found}, but {of}{path(i)} is {expected}; write "
-                + (".real" if found.dtype.kind == "c" != expected.dtype.kind else f".astype({expected.dtype.name!r})")
+                + (
+                    ".real"
+                    if number_kind(found.dtype) == "c" != number_kind(expected.dtype)
+                    else f".astype({expected.dtype.name!r})"
+                )
             )
         checked.append(lifted(expected.dtype.type(x) if type(x) in PYTHON_SCALARS else x, beside))
     return checked

@@ -25,7 +25,7 @@ from tracegrad.transforms.differentiate import (
     vjp_as,
 )
 from tracegrad.transforms.linear import strong
-from tracegrad.types import ArrayType, type_of
+from tracegrad.types import ArrayType, number_kind, type_of
 
 
 def _split(
@@ -46,17 +46,17 @@ def _split(
 def _check_inputs(leaves: Sequence[Any], names: Callable[[int], str], transform: str, holomorphic: bool) -> None:
     for i, x in enumerate(leaves):
         found = type_of(x)
-        if found.dtype.kind != ("c" if holomorphic else "f"):
+        if number_kind(found.dtype) != ("c" if holomorphic else "f"):
             raise input_error(transform, names(i), found, holomorphic)
 
 
 def _check_outputs(out: Any, fun: Any, transform: str, holomorphic: bool) -> None:
     for i, x in enumerate(tree.tree_leaves(out)):
         found = type_of(x)
-        if found.dtype.kind != ("c" if holomorphic else "f"):
+        if number_kind(found.dtype) != ("c" if holomorphic else "f"):
             path = tree.keystr(tree.tree_leaves_with_path(out)[i][0])
             fix = "pass holomorphic=True if the function is complex-differentiable, or return .real and .imag"
-            if found.dtype.kind != "c":
+            if number_kind(found.dtype) != "c":
                 fix = "leave holomorphic=True out" if holomorphic else "return it with has_aux=True, or not at all"
             raise DtypeError(
                 f"{transform}{at(user_source())} needs outputs of a {'complex' if holomorphic else 'real floating'} "

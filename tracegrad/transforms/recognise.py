@@ -37,7 +37,7 @@ from tracegrad.ops.linalg import (
 )
 from tracegrad.trace import Equation, Trace, Tracer, bind
 from tracegrad.transforms.spectral import spectral_derivative_op, spectral_op
-from tracegrad.types import is_inexact, type_of
+from tracegrad.types import is_inexact, number_kind, type_of
 
 
 @dataclass(eq=False)
@@ -234,7 +234,7 @@ class _Recogniser:
         op, inputs, values, params, out, wanted = eqn
         of = found.left.of
         made = self.graph_of(of, (*found.left.scales, *found.right.scales), found.left.low, found.left.high)
-        if made is None or (of.kind == "svd" and made[0].out_types[0].dtype.kind == "c"):
+        if made is None or (of.kind == "svd" and number_kind(made[0].out_types[0].dtype) == "c"):
             self.append(eqn)
             return
         plain = self.tracer_like(out)
@@ -248,7 +248,7 @@ class _Recogniser:
         moves, out = found.moves, eqn[4]
         of = moves.of
         made = self.graph_of(of, moves.scales, moves.low, moves.high)
-        if made is None or made[0].out_types[0].dtype.kind == "c" or of.decomposition is None:
+        if made is None or number_kind(made[0].out_types[0].dtype) == "c" or of.decomposition is None:
             self.append(eqn)
             return
         graph, others = made
@@ -411,7 +411,7 @@ def _scaled(eqn: Equation, known: _Known) -> Any:
     """Columns multiplied or divided by g(w), or by the same number all."""
     op, inputs, _, _, out, _ = eqn
     if op.name == "conjugate" and type(known[0]) is _Factor:
-        if out.dtype.kind != "c":
+        if number_kind(out.dtype) != "c":
             return known[0]
         scales = [replace(s, by=_conjugated(s.by)) for s in known[0].scales]
         return replace(known[0], conjugated=not known[0].conjugated, scales=tuple(scales))
@@ -438,7 +438,7 @@ def _scaled(eqn: Equation, known: _Known) -> Any:
 
 
 def _conjugated(x: Any) -> Any:
-    return np.conjugate(x) if type_of(x).dtype.kind == "c" else x
+    return np.conjugate(x) if number_kind(type_of(x).dtype) == "c" else x
 
 
 def _slice(self: _Recogniser, eqn: Equation, known: _Known) -> Any:
@@ -524,7 +524,7 @@ def _matmul(self: _Recogniser, eqn: Equation, known: _Known) -> Any:
                 return _Trace(replace(moves, scales=(*moves.scales, _Scale(by, -1, row=False))), False)
             return None
     if type(right) is _Factor and left is None and right.bare and not right.turned:
-        is_real = right.of.kind == "eigh" and eqn[4].dtype.kind == "f"
+        is_real = right.of.kind == "eigh" and number_kind(eqn[4].dtype) == "f"
         return _Applied(right, eqn[1][0]) if is_real and len(set(map(len, map(shape_of, eqn[1])))) == 1 else None
     for factor, diagonal, turned in ((left, right, False), (right, left, True)):
         if type(factor) is _Factor and type(diagonal) is _Diagonal and factor.turned == turned:
@@ -537,7 +537,7 @@ def _product(left: _Factor, right: _Factor, eqn: Equation) -> _Product | None:
     """The product of a factor and a transposed one, where it is a spectral function."""
     if left.turned or not right.turned or not _same((left, right)) or left.high > left.of.size:
         return None
-    if eqn[4].dtype.kind == "c" and (left.conjugated or not right.conjugated):
+    if number_kind(eqn[4].dtype) == "c" and (left.conjugated or not right.conjugated):
         return None
     if len(eqn[4].shape) < 2 or left.of.decomposition is None:
         return None
@@ -641,7 +641,7 @@ def _moved(self: _Recogniser, eqn: Equation, known: _Known) -> Any:
         if type(moves) is not _Moves or not op.is_linear_in((i,), params) or shape_of(out) != shape_of(inputs[i]):
             continue
         others = [k for j, k in enumerate(known) if j != i and k is not None]
-        if out.dtype.kind == "c" or not all(type(k) is _Vector and k.axis == -1 for k in others):
+        if number_kind(out.dtype) == "c" or not all(type(k) is _Vector and k.axis == -1 for k in others):
             return None
         by = bind(op, (*inputs[:i], out.dtype.type(1), *inputs[i + 1 :]), params)
         return replace(moves, scales=(*moves.scales, _Scale(by, -1, row=False))) if _same((moves, *others)) else None

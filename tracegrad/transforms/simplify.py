@@ -21,7 +21,7 @@ from tracegrad.lower.layouts import Layouts
 from tracegrad.memory import axes_of
 from tracegrad.op import OPS, Definitions, Op, Simplification
 from tracegrad.trace import bind, is_immutable
-from tracegrad.types import ArrayType, type_of
+from tracegrad.types import ArrayType, number_kind, type_of
 
 Pass = Callable[[Graph], Graph]
 
@@ -275,7 +275,7 @@ def absorb_broadcasts(graph: Graph, any_layout: bool = False) -> Graph:
                 return [before, Eqn(OPS["broadcast_to"], (small,), params, eqn.outputs, eqn.raw_source)]
             # One axis can lie in one way only. (The bits of some functions depend on whether they go forwards, those of
             # complex ones on whether they have one element.)
-            is_plain = axes_of(found.shape) <= 1 and wanted.dtype.kind in "iuf" and eqn.op is not copy
+            is_plain = axes_of(found.shape) <= 1 and number_kind(wanted.dtype) in "iuf" and eqn.op is not copy
             if is_plain and all(map(definitions.is_dense, inputs)):
                 view = Var(wanted)
                 definitions[small] = before

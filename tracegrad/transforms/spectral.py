@@ -49,7 +49,7 @@ from tracegrad.ops.linalg import (
 from tracegrad.trace import Tracer, as_array, bind
 from tracegrad.transforms.call import batch_of, call, closed, remembered, reverse, with_tangents
 from tracegrad.transforms.simplify import simplify
-from tracegrad.types import ArrayType, is_inexact, type_of
+from tracegrad.types import ArrayType, is_inexact, number_kind, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Divided differences.
@@ -395,7 +395,7 @@ def _of_other(number: int, ct: Any, primals: Sequence[Any], params: Params) -> A
     t = type_of(z)
     batch = graph.out_types[0].shape[:-1]
     is_shared = t.size == 1 or (t.shape[: len(batch)] == batch and t.size == math.prod(batch))
-    if t.dtype.kind == "c" or not is_shared or _varies(graph, number + 1):
+    if number_kind(t.dtype) == "c" or not is_shared or _varies(graph, number + 1):
         count = len(primals)
         types = [type_of(x) for x in primals]
 
