@@ -23,6 +23,7 @@ from tracegrad.memory import new_strides
 from tracegrad.op import Definitions, Emission, Op, Params, Sample, Simplification, Wanted
 from tracegrad.ops.families import (
     broadcast_shapes,
+    conform,
     declare,
     elementwise,
     elementwise_batch,
@@ -1011,20 +1012,29 @@ def _item_samples() -> Iterable[Sample]:
     yield Sample((np.array(1.25),), {"dtype": np.dtype(np.float64)})
 
 
-# An element as a Python number, whose dtype, one of PYTHON_SCALARS, yields to an array's. In a batch it is one of that dtype.
-item_op: Op = elementwise(
+def _item_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    return astype(tangents[0], params["dtype"]) if is_inexact(params["dtype"]) else None
+
+
+def _item_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    return [conform(ct, primals[0]) if is_inexact(params["dtype"]) else None]
+
+
+# A number as a Python number, whose dtype, one of PYTHON_SCALARS, yields to an array's. In a batch it is one of that dtype.
+item_op: Op = declare(
     "item",
-    _item,
-    lambda d, out, x, dtype: d,
+    evaluate=_item,
     infer=lambda types, params: ArrayType((), params["dtype"], True),
+    jvp=_item_jvp,
+    vjp=_item_vjp,
     linear=[{0}],
+    batch=lambda size, batched, inputs, params: bind(astype_op, tuple(inputs), params),
     kinds="f",
     samples=_item_samples,
     python=_item,
     fresh=True,
     xla=_emit_item,
 )
-item_op.batch = lambda size, batched, inputs, params: bind(astype_op, tuple(inputs), params)
 
 
 def widened(x: Any) -> Any:
