@@ -692,7 +692,7 @@ def test_arguments_stay_where_they_are() -> None:
     x = np.ones(3)
     out = f(fixed, {"b": [x], "a": (point, None)})
     assert seen[0] is fixed
-    assert list(out) == ["a", "b"] and type(out["a"][0]) is Point
+    assert list(out) == ["b", "a"] and type(out["a"][0]) is Point
     assert out["b"][0] is not x and x.flags.writeable
 
 
