@@ -100,15 +100,16 @@ def layout_of(eqn: Eqn, v: Var, inputs: Sequence[Layout]) -> Layout:
     shape, op = v.type.shape, eqn.op
     if not shape:
         return _SCALAR
-    if isinstance(op.evaluate, np.ufunc) and op.elementwise:
+    is_ufunc = isinstance(op.evaluate, np.ufunc) and op.evaluate.signature is None
+    if is_ufunc:
         ordered = in_c_order(shape)
         for x in inputs:
             if x.strides == ordered and not x.assumed:
                 return x
     types = [a.type for a in eqn.inputs]
+    if is_ufunc:
+        return elementwise_layout(v, types, inputs)
     if op.elementwise and op.strides is None:
-        if isinstance(op.evaluate, np.ufunc):
-            return elementwise_layout(v, types, inputs)
         # Of what is made of several functions, or may be its input, it is known where all is in C order without gaps.
         if all([x.strides == in_c_order(t.shape) for t, x in zip(types, inputs, strict=True)]):
             return Layout(in_c_order(shape), _assumed(inputs))

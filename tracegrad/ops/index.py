@@ -31,7 +31,7 @@ import numpy as np
 
 from tracegrad.errors import DtypeError, ShapeError, user_source
 from tracegrad.errors import at as placed
-from tracegrad.memory import Strides
+from tracegrad.memory import Strides, in_c_order
 from tracegrad.op import Op, Params, Sample, Wanted
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import conform, implements, is_of_a_scalar, linear, normalize_axis, reject, shape_of
@@ -632,7 +632,7 @@ def _unslice_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) 
 unslice_op = linear(
     "unslice", _unslice, _unslice_transpose,
     infer=_unslice_type, batch=_unslice_batch, kinds="biufc", samples=_unslice_samples, xla=_unslice_xla,
-    leaves_zeros=True,
+    leaves_zeros=True, strides=lambda inputs, types, params: in_c_order(params["shape"]),
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.errors import ShapeError
+from tracegrad.memory import in_c_order
 from tracegrad.op import EVERY, Op, Params, Sample, Wanted
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import (
@@ -124,6 +125,12 @@ def _concatenate_samples() -> Iterable[Sample]:
     yield Sample((x,), {"axis": 1})
 
 
+def _strides(op: Op, inputs: Sequence[Any], types: Sequence[ArrayType], params: Params) -> Any:
+    """What is put together of arrays in C order is in C order."""
+    is_ordered = all([x == in_c_order(t.shape) for x, t in zip(inputs, types, strict=True)])
+    return in_c_order(op.infer(types, params).shape) if is_ordered else None  # type: ignore[union-attr]
+
+
 concatenate_op = Op(
     "concatenate",
     nonnegative=True,
@@ -135,6 +142,7 @@ concatenate_op = Op(
     batch=_axis_batch(lambda: concatenate_op),
     samples=_concatenate_samples,
     kinds="biufc",
+    strides=lambda inputs, types, params: _strides(concatenate_op, inputs, types, params),
     xla=lambda j, inputs, params, out: j.lax.concatenate([j.cast(x, out.dtype) for x in inputs], params["axis"]),
 )
 
@@ -229,6 +237,7 @@ stack_op = Op(
     batch=_axis_batch(lambda: stack_op),
     samples=_stack_samples,
     kinds="biufc",
+    strides=lambda inputs, types, params: _strides(stack_op, inputs, types, params),
     xla=_stack_xla,
 )
 

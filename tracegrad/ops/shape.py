@@ -361,7 +361,7 @@ def _broadcast_to_samples() -> Iterable[Sample]:
     yield Sample((0.5,), {"shape": (3,)})
 
 
-def _same_shape(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
+def _same_shape(inputs: Sequence[Any], params: Params, definitions: Definitions) -> Any:
     (x,) = inputs
     return x if x.type.shape == params["shape"] and not x.type.weak else None
 

@@ -31,9 +31,8 @@ class _Computed(Definitions):
 
     def is_dense(self, x: Atom) -> bool:
         made = self.get(x)
-        return x.type.shape == () or (
-            made is not None and made.op.elementwise and isinstance(made.op.evaluate, np.ufunc)
-        )
+        is_computed = made is not None and made.op.elementwise and isinstance(made.op.evaluate, np.ufunc)
+        return is_computed or axes_of(x.type.shape) == 0
 
     def is_in_c_order(self, x: Atom) -> bool:
         return False
@@ -250,6 +249,7 @@ def absorb_broadcasts(graph: Graph, any_layout: bool = False) -> Graph:
     """Without a broadcast whose readers broadcast themselves, as elementwise ops do. What is elementwise in nothing but
     broadcasts is computed before them; where layouts count, a copy of the broadcast stands for the result."""
     sources: dict[Atom, Atom] = {}
+    copied: dict[Atom, Atom] = {}  # the same for copies of broadcasts
     definitions = _Computed() if any_layout else Definitions()
     copy = OPS["positive"]
 
@@ -259,31 +259,40 @@ def absorb_broadcasts(graph: Graph, any_layout: bool = False) -> Graph:
         if eqn.op.repeats:
             sources[eqn.outputs[0]] = eqn.inputs[0]
             return eqn
-        if not eqn.op.elementwise or sources.keys().isdisjoint(eqn.inputs):
+        if not eqn.op.elementwise or not any([a in sources or a in copied for a in eqn.inputs]):
             return eqn
         wanted = eqn.outputs[0].type
         inputs = [sources.get(a, a) for a in eqn.inputs]
-        found = eqn.op.infer([a.type for a in inputs], eqn.params)
-        if found == wanted:
-            return replace(eqn, inputs=tuple(inputs))
-        if isinstance(found, ArrayType) and found.dtype == wanted.dtype and not found.weak:
+        smallest = [copied.get(a, a) for a in inputs]
+        found = eqn.op.infer([a.type for a in smallest], eqn.params)
+        if isinstance(found, ArrayType) and found != wanted and found.dtype == wanted.dtype and not found.weak:
             small = Var(found)
-            before = replace(eqn, inputs=tuple(inputs), outputs=(small,))
+            before = replace(eqn, inputs=tuple(smallest), outputs=(small,))
             params = {"shape": wanted.shape}
             if not any_layout:
                 sources[eqn.outputs[0]] = small
                 return [before, Eqn(OPS["broadcast_to"], (small,), params, eqn.outputs, eqn.raw_source)]
             # One axis can lie in one way only. (The bits of some functions depend on whether they go forwards, those of
             # complex ones on whether they have one element.)
-            is_plain = axes_of(found.shape) <= 1 and number_kind(wanted.dtype) in "iuf" and eqn.op is not copy
-            if is_plain and all(map(definitions.is_dense, inputs)):
-                view = Var(wanted)
+            is_plain = (
+                axes_of(found.shape) <= 1 and number_kind(wanted.dtype) in "iuf" and all(map(definitions.is_dense, smallest))
+            )
+            if is_plain and eqn.op is copy:
+                copied[eqn.outputs[0]] = smallest[0]
+                return eqn
+            if is_plain:
                 definitions[small] = before
+                copied[eqn.outputs[0]] = small
+                view = Var(wanted)
                 spread = Eqn(OPS["broadcast_to"], (small,), params, (view,), eqn.raw_source)
                 return [before, spread, Eqn(copy, (view,), {}, eqn.outputs, eqn.raw_source)]
-        for i, a in enumerate(eqn.inputs):  # some of them, then
-            tried = [*inputs[:i], a, *inputs[i + 1 :]]
-            if eqn.op.infer([t.type for t in tried], eqn.params) == wanted:
+        if tuple(inputs) == eqn.inputs:
+            return eqn
+        for tried in [
+            inputs,
+            *[[*inputs[:i], a, *inputs[i + 1 :]] for i, a in enumerate(eqn.inputs)],
+        ]:  # or some of them
+            if eqn.op.infer([a.type for a in tried], eqn.params) == wanted:
                 return replace(eqn, inputs=tuple(tried))
         return eqn
 
