@@ -16,6 +16,7 @@ ROOMS = [
     {"tree", "types", "errors", "generated", "collector", "jax_arrays", "memory"},
     {"op", "tree_util", "axes", "static"},
     {"trace"},
+    {"views"},
     {"graph"},
     {"show", "check"},
     {"ops"},

@@ -70,14 +70,16 @@ PLAIN = {
     "can_cast", "common_type", "diag_indices", "einsum_path", "empty", "eye", "identity", "indices", "issubdtype",
     "min_scalar_type", "ones", "promote_types", "result_type", "tri", "tril_indices", "triu_indices", "zeros",
 }  # fmt: skip
-# These answer with a Python value (tested with tracers in test_shape.py), or refuse tracers, saying what to write.
+# These answer with a Python value (tested with tracers in test_shape.py), or write into an argument (test_inplace.py).
 WITHOUT_ARRAYS = {
-    "allclose", "array_equal", "array_equiv", "copyto", "iscomplexobj", "isrealobj", "ndim", "shape", "size",
+    "allclose", "array_equal", "array_equiv", "copyto", "fill_diagonal", "iscomplexobj", "isrealobj", "ndim", "place", "put",
+    "put_along_axis", "putmask", "shape", "size",
 }  # fmt: skip
 # What the generic arguments do not suit, or would make ambiguous.
 ARGUMENTS: dict[str, Callable[[Any], list[tuple[Any, ...]]]] = {
     "einsum": lambda x: [("...i->...", x), ("i...,i...", x, x)],
     "swapaxes": lambda x: [(x, 0, -1)],
+    "dot": lambda x: [(x, x)],
     "full": lambda x: [((2, 3), x)],
     "arange": lambda x: [(4, None, 1, x.dtype)],
     "trim_zeros": lambda x: [(x,)],

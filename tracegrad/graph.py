@@ -283,7 +283,7 @@ def graph_of(
     trace: Trace, eqns: Sequence[Equation], inputs: Sequence[Tracer], outputs: Sequence[Any], name: str
 ) -> Graph:
     """The Graph of a finished trace: what its outputs need, with everything from outside as literals or consts."""
-    variables: dict[int, Var] = {}
+    variables: dict[int, Atom] = {}
     consts: dict[int, tuple[Var, Any]] = {}
 
     def variable(tracer: Tracer) -> Var:
@@ -303,6 +303,9 @@ def graph_of(
     body = []
     for op, ins, _, params, out, _ in needed(eqns, outputs, trace):
         atoms = tuple([atom(x) for x in ins])
+        if op.same:
+            variables[id(out)] = atoms[0]
+            continue
         outs = out if op.several else (out,)
         body.append(Eqn(op, atoms, params, tuple([variable(o) for o in outs]), outs[0].source))
     tails = tuple([atom(x) for x in outputs])

@@ -26,6 +26,9 @@ VjpRule = Callable[[Wanted, Any, Any, Sequence[Any], Params], Sequence[Any]]
 # (input names, input types, whether the input of a number lies in one block, in C or Fortran order, params) -> a Python
 # expression of the same bits as `evaluate`, or None for no better way. "{out}" in it is where an array to write the result into may go, after a comma.
 Spelling = Callable[[Sequence[str], Sequence[ArrayType], Callable[[int], bool], Params], "str | None"]
+# (the name of `evaluate`, input names, params) -> a Python statement that leaves the op's result in the array that is its
+# first input.
+Overwriting = Callable[[str, Sequence[str], Params], str]
 # (for each input the strides in elements where they are known, the types of the inputs, params) -> those of the output.
 StrideRule = Callable[[Sequence[Any], Sequence[ArrayType], Params], "tuple[int, ...] | None"]
 # (inputs, params, definitions) -> (op, inputs, params) anew, whose inputs may be such triples again, or one input that
@@ -63,6 +66,26 @@ class MaskRules(NamedTuple):
 
 # (params) -> the positions of inputs.
 Data = Callable[[Params], Sequence[int]]
+
+
+class View(NamedTuple):
+    """What is to be known of an op whose output NumPy makes a view of its input, at least sometimes.
+
+    put      (x, v, **params) -> x with v in place of the view; None where NumPy makes the view read-only
+    layout   (array, **params) -> the view of it, None where NumPy makes a copy. Nothing in the array is looked at
+    step     (op, params, number, the input's shape) -> (op, params) that make the output of this number alone
+    within   (index, index arrays, the input's shape, params) -> where in the input the index into the view points, None
+             where that has no index
+    """
+
+    put: Callable[..., Any] | None
+    layout: Callable[..., Any]
+    step: Callable[[Any, Params, int, tuple[int, ...]], tuple[Any, Params]] = lambda op, params, number, shape: (
+        op,
+        params,
+    )
+    within: Callable[..., tuple[Any, Sequence[Any]] | None] | None = None
+
 
 EVERY: frozenset[int] = frozenset(range(1 << 10))
 
@@ -121,6 +144,9 @@ class Op:
     masked     its derivative for tangents and cotangents that are structurally zero in places (see ops/masks.py)
     nonnegative whether its derivative is a matrix without negative elements, so that a mask goes through it as an array does
     data       the inputs that have no derivative, by its params: another input has all of it (see `transforms/prune.py`)
+    same       whether the output is the input but for memory, so that a Graph has one variable for both
+    view       what makes the output a view of the input in NumPy, if it is one (see views.py)
+    overwrite  how generated code writes the op into its first input, which the output is but for a part
     contraction how much an op computes that sums products (matmul, einsum, convolution), and whether in batches
     """
 
@@ -144,15 +170,18 @@ class Op:
         "masked",
         "name",
         "nonnegative",
+        "overwrite",
         "prune",
         "python",
         "repeats",
         "runs_user_code",
+        "same",
         "samples",
         "several",
         "simplify",
         "spell",
         "strides",
+        "view",
         "vjp",
         "xla",
     )
@@ -188,6 +217,9 @@ class Op:
         nonnegative: bool = False,
         data: Data | None = None,
         strides: StrideRule | None = None,
+        same: bool = False,
+        view: View | None = None,
+        overwrite: Overwriting | None = None,
         xla: Emission | None = None,
     ) -> None:
         self.name = name
@@ -217,6 +249,9 @@ class Op:
         self.nonnegative = nonnegative
         self.data = data
         self.strides = strides
+        self.same = same
+        self.view = view
+        self.overwrite = overwrite
         self.xla = xla
         self.linear_if = linear_if
         # A derivative of an op that is linear in all inputs together never looks at their values.

@@ -94,7 +94,7 @@ def _listed(graph: Graph, called: str, graphs: dict[int, tuple[Graph, str]]) -> 
     heads = [name.typed(v) + (f"={v.name}" if v.name and v.name != name(v) else "") for v in graph.inputs]
     lines = [f"graph {called}({', '.join(heads)}) {{"]
     for var, value in graph.consts.items():
-        shown = f" = {value.tolist()}" if isinstance(value, np.ndarray) and value.size <= 4 else ""
+        shown = f" = {value.tolist()}" if type(value) is np.ndarray and value.size <= 4 else ""
         lines.append(f"  const {name.typed(var)}{shown}")
     body = [(eqn_text(e, name), e.source) for e in graph.eqns]
     width = min(max((len(text) for text, _ in body), default=0), 60)

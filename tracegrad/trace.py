@@ -66,10 +66,12 @@ SCIPY_FUNCTIONS: dict[str, Callable[..., Any]] = {}
 # branch, in which must be all that it computes. Nearly always empty, which is quickly seen.
 capturing: dict[int, Trace] = {}
 
-# The levels of the traces that have not ended, in all threads, and of calls whose jax arrays are in boxes: where there are
-# none, nobody has a tracer that is of use, which is quickly seen.
-open_levels: set[int] = set()
-_open, _close = open_levels.add, open_levels.discard
+# The traces that have not ended, in all threads, by level, with None for a call whose jax arrays are in boxes: where there
+# are none, nobody has a tracer that is of use, which is quickly seen.
+open_traces: dict[int, Trace | None] = {}
+
+# The levels of those into whose arrays something has been written: where there are none, no tracer is a `Written`.
+writing: set[int] = set()
 
 NO_PARAMS: Params = {}
 _DIRECT = frozenset([np.ndarray, *PYTHON_SCALARS, *(np.dtype(c).type for c in "?bhilqBHILQefdgFDG")])
@@ -98,6 +100,9 @@ class Trace:
     executes = False  # whether its tracers are jax arrays in a box, to which ops are applied at once
     axes: tuple[Axis, ...] = ()  # the named axes that were bound when it began, in a trace that may record their index
     locked: dict[int, tuple[np.ndarray[Any, Any], bool]] | None = None
+    ledger: Any = None  # what has been written into its arrays; see `views.py`
+    before: dict[int, int] | None = None  # how many equations each open trace had when it began, by level
+    thread = 0  # in which it began, where others were open
 
     def __init__(
         self, transform: str, function: Any, *, abstract: bool = False, for_graph: bool = False, reverse: bool = False
@@ -111,7 +116,10 @@ class Trace:
         if for_graph or abstract:
             self.for_graph = True
         self.level = next(_levels)
-        _open(self.level)
+        if open_traces:
+            self.before = {level: len(t.eqns) for level, t in list(open_traces.items()) if t is not None}
+            self.thread = threading.get_ident()
+        open_traces[self.level] = self
         self.eqns: list[Equation] = []
         self.record: Callable[[Equation], None] = self.eqns.append
 
@@ -165,13 +173,16 @@ class Trace:
         eqns = self.eqns
         self.eqns = []
         self.record = _leaked
+        if self.ledger is not None:
+            self.ledger.close()
+            self.ledger = None
         return eqns
 
     def end(self) -> None:
         """Stop recording, if that has not happened, and give locked constants back."""
         if self.record is not _leaked:
             self.finish()
-        _close(self.level)
+        open_traces.pop(self.level, None)
         if self.locked is not None:
             with _holding:
                 _give_back([array for array, holding in self.locked.values() if holding])
@@ -275,7 +286,7 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
             wanted = _SECOND
             nested = type(value) is Tracer
     if trace is None:
-        is_plain = Tracer not in map(type, inputs)
+        is_plain = not any([isinstance(x, Tracer) for x in inputs])
         inputs = tuple([as_array(x) for x in inputs])
         tracers = [x.origin for x in inputs if type(x) is Tracer]
         if not tracers:
@@ -356,7 +367,7 @@ class _OnJax(Trace):
 
 
 _ON_JAX = _OnJax("jax", None)
-_close(_ON_JAX.level)
+del open_traces[_ON_JAX.level]
 _ON_JAX.level = -1
 
 
@@ -373,10 +384,10 @@ class _Boxing(threading.local):
         self.depth += 1
         level = next(_levels)
         self._levels.append(level)
-        _open(level)
+        open_traces[level] = None
 
     def __exit__(self, *_: object) -> None:
-        _close(self._levels.pop())
+        del open_traces[self._levels.pop()]
         self.depth -= 1
 
 
@@ -633,6 +644,8 @@ def as_array(x: Any) -> Any:
         if x.origin.ended:
             raise UnexpectedTracerError(x.leak_text())
         return x
+    if type(x) is Written:
+        return as_array(present(x))
     if isinstance(x, list | tuple):
         if contains_tracer(x):
             return FUNCTIONS[np.array](x)
@@ -666,7 +679,7 @@ def require_plain(x: Any) -> None:
     """Raise for an array or a number of a class that computes in its own way: a masked array, a quantity with a unit,
     np.matrix. Taken for a plain one it would lose its mask or its unit without a word."""
     kind = type(x)
-    if kind in _DIRECT or kind is Tracer or not _has_own_arithmetic(kind, x):
+    if kind in _DIRECT or issubclass(kind, Tracer) or not _has_own_arithmetic(kind, x):
         return
     name = f"{kind.__module__}.{kind.__qualname__}"
     if isinstance(x, np.ma.MaskedArray):
@@ -696,16 +709,42 @@ def _has_own_arithmetic(kind: type, x: Any) -> bool:
 
 def contains_tracer(x: Any) -> bool:
     """Whether a value, or a nested list or tuple, holds a tracer."""
-    if type(x) is Tracer:
+    if isinstance(x, Tracer):
         return True
     return isinstance(x, list | tuple) and any(contains_tracer(item) for item in x)
+
+
+def present(x: Tracer) -> Tracer:
+    """The variable that an array is now: itself, if nobody has written into it or what shares its memory."""
+    if type(x) is Tracer:
+        return x
+    place = x.state
+    found: Tracer = place.variable if place.version == place.memory.version else place.renew()
+    return found
+
+
+def settled(x: Any) -> Any:
+    """A value, or a nested list, tuple or dict, with what its tracers are now in place of those that have been written
+    into. What knows of variables only is not handed anything else."""
+    kind = type(x)
+    if kind is Written:
+        return present(x)
+    if kind is list or kind is tuple:
+        return kind([settled(item) for item in x])
+    return {k: settled(v) for k, v in x.items()} if kind is dict else x
+
+
+def settled_tree(x: Any) -> Any:
+    """The same for the leaves of any tree."""
+    return tree.tree_map(lambda leaf: present(leaf) if type(leaf) is Written else leaf, x) if writing else x
 
 
 def concrete(x: Any, what: str, instead: str = "") -> Any:
     """The plain value under a tracer, for what must be known while tracing (a shape, a mask). Drops the derivative."""
     found = plain_value(x, what)
     depends_on(x)
-    if found is None and type(x) is Tracer:
+    if found is None and isinstance(x, Tracer):
+        x = present(x)
         while type(x.value) is Tracer:
             x = x.value
         raise ConcretizationTypeError(x.no_value_text(what, instead))
@@ -714,6 +753,8 @@ def concrete(x: Any, what: str, instead: str = "") -> Any:
 
 def plain_value(x: Any, what: str) -> Any:
     """The plain value under a tracer, None where only its type is known."""
+    if type(x) is Written:
+        x = present(x)
     while type(x) is Tracer:
         if x.origin.ended:
             raise UnexpectedTracerError(f"{what}: {x.leak_text()}")
@@ -752,6 +793,8 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     """An ndarray method that is the NumPy function of the same name."""
 
     def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
+        if writing or "out" in kwargs or len(args) > 1:
+            return called(function, FUNCTIONS[function], (self, *args), kwargs)
         try:
             if state.trace is None:  # the short way outside of programs
                 return FUNCTIONS[function](self, *args, **kwargs)
@@ -763,6 +806,66 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
+def called(function: Any, traced: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What our function does in place of NumPy's, with arguments as the user has them, `out` among them."""
+    try:
+        if (out := taken_out(function, args, kwargs)) is not None:
+            return FUNCTIONS["out="](function, traced, *out)
+        if writing and traced not in TAKE_WRITTEN:
+            args, kwargs = settled(args), settled(kwargs)
+        return call_anew(traced, args, kwargs)
+    except CALL_ERRORS as error:
+        place_call(error, function, args)
+        raise
+
+
+def taken_out(
+    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any], Any] | None:
+    """The arguments without `out`, and what that is, if it is given; if not, None."""
+    if (out := kwargs.get("out")) is not None:
+        return args, {k: v for k, v in kwargs.items() if k != "out"}, out
+    position = _position_of_out(function)
+    if position is not None and len(args) > position and (out := args[position]) is not None:
+        return (*args[:position], None, *args[position + 1 :]), kwargs, out
+    return None
+
+
+@functools.lru_cache(maxsize=1024)
+def _position_of_out(function: Any) -> int | None:
+    """Which positional argument of a NumPy function is `out`."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return None
+    found = parameters.get("out")
+    return None if found is None or found.kind is found.KEYWORD_ONLY else list(parameters).index("out")
+
+
+# Our functions that write into arguments, or hand them on to such, and so take tracers for what the user knows them as.
+TAKE_WRITTEN: set[Any] = set()
+
+
+def _writer(name: str) -> Callable[..., Any]:
+    """An ndarray method that writes into the array."""
+
+    def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
+        return FUNCTIONS[f"x.{name}()"](self, *args, **kwargs)
+
+    return method
+
+
+def _in_place(ufunc: np.ufunc, operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """`x op= y`: writes into arrays, and makes another number of a number."""
+
+    def method(self: Tracer, other: Any) -> Any:
+        if self.ndim == 0 and not hasattr(self, "state"):
+            return operation(self, other)
+        return FUNCTIONS["op="](ufunc, self, other)
+
+    return method
+
+
 class Tracer:
     """Stands for an array while a function is traced. Everything that NumPy does to arrays is recorded through it.
 
@@ -770,12 +873,13 @@ class Tracer:
     type is known. `source` is where it was made: a raw source, or for an input of the trace its number.
     """
 
-    __slots__ = ("_type", "origin", "source", "value")
+    __slots__ = ("_type", "origin", "source", "state", "value")
     __array_priority__ = 1000.0
 
     origin: Trace
     value: Any
     source: RawSource | int | None
+    state: Any  # of a `Written`: the place in memory that it looks at; else there to tell an array without axes from a number
 
     def __init__(self, trace: Trace, value: Any, source: Any, type: ArrayType | None = None) -> None:
         self.origin = trace
@@ -831,6 +935,8 @@ class Tracer:
         function = FUNCTIONS.get(func)
         if function is None:
             raise unsupported(func, of=self)
+        if writing or "out" in kwargs or len(args) > 2:
+            return called(func, function, args, kwargs)
         try:
             return function(*args, **kwargs) if state.trace is None else call_anew(function, args, kwargs)
         except CALL_ERRORS as error:
@@ -924,12 +1030,8 @@ class Tracer:
             raise ValueError(
                 f"item(){at(user_source())} needs one element, got {self.described()}; write item(i) or x[i]"
             )
-        kind = self.type.python_kind
-        return (
-            self.reshape(())
-            if kind is None
-            else bind(OPS["item"], (self.reshape(()),), {"dtype": PYTHON_SCALARS[kind]})
-        )
+        kind, element = self.type.python_kind, bind(OPS["reshape"], (self,), {"shape": ()})
+        return element if kind is None else bind(OPS["item"], (element,), {"dtype": PYTHON_SCALARS[kind]})
 
     def tolist(self) -> Any:
         return self.item() if self.ndim == 0 else [row.tolist() for row in self]
@@ -1009,27 +1111,31 @@ class Tracer:
     def __getitem__(self, index: Any) -> Any:
         return FUNCTIONS[np.ndarray.__getitem__](self, index)
 
-    def __setitem__(self, index: Any, value: Any) -> NoReturn:
-        self._require_running()
-        raise TypeError(
-            f"traced arrays do not change, so nothing can be written{at(user_source())} into {self.described()}.\n"
-            "  In place of `x[i] = v` write `x = x.at[i].set(v)`; of `x[i] += v`, `x = x.at[i].add(v)`."
-        )
+    def __setitem__(self, index: Any, value: Any) -> None:
+        FUNCTIONS[np.ndarray.__setitem__](self, index, value)
+
+    __iadd__, __isub__ = _in_place(np.add, operator.add), _in_place(np.subtract, operator.sub)
+    __imul__, __itruediv__ = _in_place(np.multiply, operator.mul), _in_place(np.divide, operator.truediv)
+    __ifloordiv__, __imod__ = _in_place(np.floor_divide, operator.floordiv), _in_place(np.remainder, operator.mod)
+    __ipow__, __imatmul__ = _in_place(np.power, operator.pow), _in_place(np.matmul, operator.matmul)
+    __iand__, __ior__ = _in_place(np.bitwise_and, operator.and_), _in_place(np.bitwise_or, operator.or_)
+    __ixor__, __ilshift__ = _in_place(np.bitwise_xor, operator.xor), _in_place(np.left_shift, operator.lshift)
+    __irshift__ = _in_place(np.right_shift, operator.rshift)
 
     @property
     def at(self) -> Any:
         """`x.at[i].set(v)`, `.add(v)`, `.multiply(v)`, `.min(v)`, `.max(v)`, `.get()`: an updated copy (as in jax)."""
-        return FUNCTIONS[np.ndarray.__setitem__](self)
+        return FUNCTIONS["at"](self)
 
     # ndarray's methods and attributes.
     all, any = _method(np.all), _method(np.any)
     argmax, argmin, argsort = _method(np.argmax), _method(np.argmin), _method(np.argsort)
-    choose, clip, copy = _method(np.choose), _method(np.clip), _method(np.copy)
+    choose, clip = _method(np.choose), _method(np.clip)
     cumprod, cumsum = _method(np.cumprod), _method(np.cumsum)
     diagonal, trace = _method(np.diagonal), _method(np.trace)
     dot, max, min = _method(np.dot), _method(np.max), _method(np.min)
     mean, nonzero, prod = _method(np.mean), _method(np.nonzero), _method(np.prod)
-    ravel, flatten, repeat, round = _method(np.ravel), _method(np.ravel), _method(np.repeat), _method(np.round)
+    ravel, repeat, round = _method(np.ravel), _method(np.repeat), _method(np.round)
     searchsorted, squeeze = _method(np.searchsorted), _method(np.squeeze)
     std, sum, swapaxes, take, var = (
         _method(np.std),
@@ -1052,17 +1158,20 @@ class Tracer:
     def transpose(self, *axes: Any) -> Any:
         return self._transpose((axes[0] if len(axes) == 1 else axes) or None)
 
-    def astype(self, dtype: Any, **_: Any) -> Any:
-        return self._astype(dtype)
+    def astype(self, dtype: Any, *_: Any, copy: bool = True, **__: Any) -> Any:
+        return self._astype(dtype, copy=copy)
 
     def compress(self, condition: Any, axis: Any = None) -> Any:
         return np.compress(condition, self, axis)
 
-    def sort(self, *_: Any, **__: Any) -> NoReturn:
-        raise TypeError(
-            f"x.sort() sorts in place{at(user_source())}, and traced arrays do not change: this is {self.described()}; "
-            "write `x = np.sort(x)`"
-        )
+    def copy(self, order: Any = "C") -> Any:
+        return np.copy(self, order)
+
+    def flatten(self, order: Any = "C") -> Any:
+        return np.copy(np.ravel(self, order))
+
+    # What writes into the array.
+    fill, sort, partition, put = _writer("fill"), _writer("sort"), _writer("partition"), _writer("put")
 
     @property
     def T(self) -> Any:
@@ -1076,28 +1185,38 @@ class Tracer:
     def real(self) -> Any:
         return FUNCTIONS[np.real](self)
 
+    @real.setter
+    def real(self, value: Any) -> None:
+        self.real[...] = value
+
     @property
     def imag(self) -> Any:
         return FUNCTIONS[np.imag](self)
 
+    @imag.setter
+    def imag(self, value: Any) -> None:
+        self.imag[...] = value
+
     @property
     def flat(self) -> Any:
-        return FUNCTIONS[np.ravel](self)
+        return FUNCTIONS["flat"](self)
+
+    @flat.setter
+    def flat(self, value: Any) -> None:
+        FUNCTIONS["flat"](self, value)
 
     def __copy__(self) -> Any:
-        return self
+        return np.copy(self)
 
     def __deepcopy__(self, memo: Any) -> Any:
-        return self
+        return np.copy(self)
 
     def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("__"):  # NumPy and copy ask for many of these, and expect a quick answer
+        if name.startswith("__") or name == "state":  # NumPy and copy ask for many of these, and expect a quick answer
             raise AttributeError(name)
         hint = ""
         if hasattr(np.ndarray, name) and getattr(np, name, None) in FUNCTIONS:
             hint = f"; write np.{name}(x, ...)"
-        elif name == "fill":
-            hint = "; traced arrays do not change: write x = np.full_like(x, value)"
         elif hasattr(np.ndarray, name):
             hint = "; an ndarray has it, but it is not traced"
         raise AttributeError(f"{self.described()}, has no attribute {name!r}, asked for{at(user_source())}{hint}")
@@ -1158,6 +1277,140 @@ class Tracer:
 
     def __format__(self, spec: str) -> str:
         return repr(self) if self.value is None else format(self.value, spec)
+
+
+set_class: Any = object.__dict__["__class__"].__set__
+
+
+class Written(Tracer):
+    """A tracer into which the user has written, or into what shares its memory: an array that is, whatever is done with
+    it, another variable than the one that equations know it as. See `views.py`, which makes them of tracers."""
+
+    __slots__ = ()
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        # Which of the inputs `at` writes into, and `out` too, it has to know as the user does.
+        if method != "at":
+            inputs = tuple([settled(x) for x in inputs])
+        return FUNCTIONS[np.ufunc](ufunc, method, *inputs, **kwargs)
+
+
+def _of_the_present(member: Any) -> Any:
+    @functools.wraps(member)
+    def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
+        return member(present(self), *args, **kwargs)
+
+    return method
+
+
+# What is done with the array as it is now. Its type never changes, and what writes has to know it as the user does.
+for _name in [
+    "__bool__",
+    "__int__",
+    "__index__",
+    "__float__",
+    "__complex__",
+    "item",
+    "tolist",
+    "__iter__",
+    "__add__",
+    "__radd__",
+    "__sub__",
+    "__rsub__",
+    "__mul__",
+    "__rmul__",
+    "__truediv__",
+    "__rtruediv__",
+    "__floordiv__",
+    "__rfloordiv__",
+    "__mod__",
+    "__rmod__",
+    "__pow__",
+    "__rpow__",
+    "__and__",
+    "__rand__",
+    "__or__",
+    "__ror__",
+    "__xor__",
+    "__rxor__",
+    "__lshift__",
+    "__rlshift__",
+    "__rshift__",
+    "__rrshift__",
+    "__eq__",
+    "__ne__",
+    "__lt__",
+    "__le__",
+    "__gt__",
+    "__ge__",
+    "__neg__",
+    "__pos__",
+    "__abs__",
+    "__invert__",
+    "__matmul__",
+    "__rmatmul__",
+    "__divmod__",
+    "__rdivmod__",
+    "__round__",
+    "__getitem__",
+    "all",
+    "any",
+    "argmax",
+    "argmin",
+    "argsort",
+    "clip",
+    "copy",
+    "cumprod",
+    "cumsum",
+    "diagonal",
+    "trace",
+    "dot",
+    "max",
+    "min",
+    "mean",
+    "nonzero",
+    "prod",
+    "ravel",
+    "repeat",
+    "round",
+    "searchsorted",
+    "squeeze",
+    "std",
+    "sum",
+    "swapaxes",
+    "take",
+    "var",
+    "flatten",
+    "conj",
+    "conjugate",
+    "reshape",
+    "transpose",
+    "astype",
+    "compress",
+    "described",
+    "_made",
+    "name",
+    "leak_text",
+    "no_value_text",
+    "inputs_behind",
+    "__repr__",
+    "__format__",
+    "__array__",
+    "_refuse",
+    "_require_running",
+]:
+    _member = vars(Tracer)[_name]
+    if isinstance(_member, property):
+        setattr(Written, _name, property(_of_the_present(_member.fget)))
+    else:
+        setattr(Written, _name, _of_the_present(_member))
+for _name in ("at", "T", "mT"):
+    setattr(Written, _name, property(_of_the_present(vars(Tracer)[_name].fget)))
+for _name in ("real", "imag"):
+    _member = vars(Tracer)[_name]
+    setattr(Written, _name, property(_of_the_present(_member.fget), _member.fset))
+# A class that has an equality of its own has no hash unless it says so.
+Written.__hash__ = Tracer.__hash__  # type: ignore[method-assign]
 
 
 def unsupported(function: Any, how: str = "", of: Tracer | None = None) -> UnsupportedFunctionError:

@@ -71,6 +71,11 @@ def in_known_dtype(x: Any) -> Any:
     return x.astype(np.float32) if type(x) not in PYTHON_SCALARS and is_added(x.dtype) else x
 
 
+def is_numpy_scalar(x: Any) -> bool:
+    """Whether something is one of NumPy's scalars itself, and not a tracer that stands for one."""
+    return issubclass(type(x), np.generic)
+
+
 class ArrayType:
     """The type of an array: `shape`, `dtype`, and `weak` where it stands for a Python scalar.
 
@@ -147,7 +152,7 @@ def type_of(value: Any) -> ArrayType:
     weak_dtype = PYTHON_SCALARS.get(type(value))
     if weak_dtype is not None:
         return ArrayType((), weak_dtype, True)
-    if isinstance(value, np.ndarray | np.generic):
+    if issubclass(type(value), np.ndarray | np.generic):  # isinstance would ask a tracer what it stands for
         return ArrayType(value.shape, value.dtype)
     try:
         found = value.type

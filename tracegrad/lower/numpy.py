@@ -186,6 +186,7 @@ class _Writer:
         self.reads: dict[Var, int] = {}  # where each variable itself is read last
         # Dead large arrays that may be written over, each with the line that lets go of it if that does not happen.
         self.free: list[tuple[Var, str, list[str]]] = []
+        self.writeable: set[Var] = set()  # what is an array of ours, or a view of one that may be written into
         for v in self.given:
             self.roots[v] = frozenset([v])
         for i, eqn in enumerate(graph.eqns):
@@ -197,9 +198,13 @@ class _Writer:
                 shared = frozenset([ANYWHERE])  # a constant broadcast, which nobody may write into
             for a in eqn.inputs:
                 self._read(a, i)
+            view = eqn.op.view
             for v in eqn.outputs:
                 self.layouts[v] = eqn
-                self.roots[v] = frozenset([v]) if eqn.op.fresh else shared | {v}
+                is_fresh = eqn.op.fresh or (view is not None and not v.type.shape and _is_number(eqn))
+                self.roots[v] = frozenset([v]) if is_fresh else shared | {v}
+                if v.type.shape and (is_fresh or (view is not None and view.put and eqn.inputs[0] in self.writeable)):
+                    self.writeable.add(v)
         for a in graph.outputs:
             self._read(a, len(graph.eqns))
         self.immortal |= {r for a in graph.outputs if type(a) is Var for r in self.roots[a]}
@@ -258,9 +263,7 @@ class _Writer:
         comments: dict[Any, str] = {}
         body: list[tuple[str, list[str], list[str], str]] = []
         for i, eqn in enumerate(graph.eqns):
-            targets = ", ".join([self.name(v) for v in eqn.outputs])
-            comma = "," if eqn.op.several and len(eqn.outputs) == 1 else ""
-            code = f"{targets}{comma} = {self.expression(eqn, i)}"
+            code = self.overwriting(eqn, i) or self.assignment(eqn, i)
             for v in eqn.outputs:
                 if (out := self.filled.get(v)) and out not in self.mentioned:
                     code += f"; {out}[...] = {self.name(v)}"
@@ -302,6 +305,35 @@ class _Writer:
             return display(self.out_tree, results)
         unflatten = self.names.bind(self.out_tree.unflatten, "unflatten")
         return f"{unflatten}([{', '.join(results)}])"
+
+    def assignment(self, eqn: Eqn, i: int) -> str:
+        targets = ", ".join([self.name(v) for v in eqn.outputs])
+        comma = "," if eqn.op.several and len(eqn.outputs) == 1 else ""
+        return f"{targets}{comma} = {self.expression(eqn, i)}"
+
+    def overwriting(self, eqn: Eqn, i: int) -> str:
+        """The equation as a statement that writes a part of its first input anew, which then is the output and has its
+        name: where nothing that lies in that memory is read any more."""
+        x = eqn.inputs[0] if eqn.inputs else None
+        if eqn.op.overwrite is None or type(x) is not Var or x not in self.writeable:
+            return ""
+        memory, (made,) = self.roots[x], eqn.outputs
+        if any([r in self.immortal or self.last[r] != i for r in memory]):
+            return ""
+        if self.heeds_layouts and not self.layouts.is_dense(x):
+            return ""  # a copy has no gaps
+        if made in self.immortal and (len(memory) > 1 or self.name(x) in self.borrowed):
+            return ""  # what is returned holds no other array alive
+        if len(eqn.inputs) > 2 and any(
+            [type(a) is Var and not memory.isdisjoint(self.roots[a]) for a in eqn.inputs[1:]]
+        ):
+            return ""  # NumPy minds what overlaps, but for arrays of indices
+        for r in memory:
+            self.last[r] = -1  # it lives on under the new name
+        self.reads[x] = -1
+        self.variables[made] = self.name(x)
+        self.writeable.add(made)
+        return eqn.op.overwrite(self.called(eqn), [self.name(a) for a in eqn.inputs], eqn.params)
 
     def expression(self, eqn: Eqn, i: int) -> str:
         op = eqn.op
@@ -455,6 +487,13 @@ class _Writer:
                     visible.setdefault(r, []).append(a)
             texts.append(text)
         return texts
+
+
+def _is_number(eqn: Eqn) -> bool:
+    """Whether the output of an equation that makes views, in some cases, is a number, as x[3] is."""
+    assert eqn.op.view is not None
+    of = eqn.inputs[0].type
+    return eqn.op.view.layout(np.empty(of.shape, of.dtype), **eqn.params) is None
 
 
 def _wanted(op: Op) -> str:

@@ -293,7 +293,6 @@ from tracegrad.ops.rounding_and_logic import (
     array_equiv,
     choose,
     clip,
-    copyto,
     divmod,
     fix,
     isclose,
@@ -346,6 +345,7 @@ from tracegrad.ops.sort import (
     sort_complex,
     unique,
 )
+from tracegrad.ops.writes import copyto, fill_diagonal, place, put, put_along_axis, putmask
 from tracegrad.trace import accept_jax
 
 __all__ = [
@@ -464,6 +464,7 @@ __all__ = [
     "extract",
     "eye",
     "fabs",
+    "fill_diagonal",
     "finfo",
     "fix",
     "flatnonzero",
@@ -583,12 +584,16 @@ __all__ = [
     "percentile",
     "permute_dims",
     "pi",
+    "place",
     "positive",
     "pow",
     "power",
     "prod",
     "promote_types",
     "ptp",
+    "put",
+    "put_along_axis",
+    "putmask",
     "quantile",
     "rad2deg",
     "radians",

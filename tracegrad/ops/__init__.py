@@ -17,6 +17,7 @@ from tracegrad.ops import (
     sort,
     special,
     structural,
+    writes,
 )
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "sort",
     "special",
     "structural",
+    "writes",
 ]

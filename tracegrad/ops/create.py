@@ -12,7 +12,8 @@ import numpy as np
 from tracegrad.errors import DtypeError, ShapeError, at, user_source
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, is_tracer, normalize_axis, reject, shape_of
-from tracegrad.trace import FUNCTIONS, Tracer, as_array, concrete, contains_tracer, strengthened
+from tracegrad.ops.shape import contiguous_op, copied
+from tracegrad.trace import FUNCTIONS, Tracer, as_array, bind, concrete, contains_tracer, strengthened
 from tracegrad.types import ArrayType, number_kind, type_of
 
 # Of numbers alone, so NumPy's own.
@@ -40,12 +41,18 @@ def array(
     >>> tg.grad(lambda x: np.sum(tnp.array([x, 2.0 * x, 1.0])))(1.0)
     np.float64(3.0)
     """
-    reject(np.array, like=like)
-    result = strengthened(_stacked(object))
-    if dtype is not None:
-        result = astype(result, dtype)
+    result = _array(object, dtype, like)
     missing = ndmin - len(shape_of(result))
+    if copy and result is object:
+        result = copied(result, "K" if order is None else order)
     return np.reshape(result, (1,) * missing + shape_of(result)) if missing > 0 else result
+
+
+def _array(x: Any, dtype: Any = None, like: Any = None) -> Any:
+    """The same, but what is an array already is not copied."""
+    reject(np.array, like=like)
+    result = strengthened(_stacked(x))
+    return result if dtype is None else astype(result, dtype)
 
 
 def _stacked(x: Any) -> Any:
@@ -66,14 +73,24 @@ def asarray(
     a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: Any = None, like: Any = None
 ) -> Any:
     """`a` as an array: a tracer as it is, nested lists that hold tracers stacked (as `array` does)."""
-    return array(a, dtype, like=like)
+    result = _array(a, dtype, like)
+    return copied(result, "K") if copy and result is a else result
 
 
-@implements(np.ascontiguousarray, np.asfortranarray)
+@implements(np.ascontiguousarray)
 def ascontiguousarray(a: Any, dtype: Any = None, *, like: Any = None) -> Any:
-    """`a` as an array; how it lies in memory is not a traced array's concern."""
-    result = array(a, dtype, like=like)
-    return np.reshape(result, (1,)) if shape_of(result) == () else result
+    """`a` as an array; a copy if it would not lie in memory in C order."""
+    return _contiguous(_array(a, dtype, like), "C")
+
+
+@implements(np.asfortranarray)
+def asfortranarray(a: Any, dtype: Any = None, *, like: Any = None) -> Any:
+    """`a` as an array; a copy if it would not lie in memory in Fortran's order."""
+    return _contiguous(_array(a, dtype, like), "F")
+
+
+def _contiguous(x: Any, order: str) -> Any:
+    return bind(contiguous_op, (x,), {"order": order}) if shape_of(x) else np.reshape(x, (1,))
 
 
 FUNCTIONS[np.asanyarray] = asarray
@@ -81,8 +98,8 @@ FUNCTIONS[np.asanyarray] = asarray
 
 @implements(np.copy)
 def copy(a: Any, order: Any = "K", subok: bool = False) -> Any:
-    """`a` itself: traced arrays do not change."""
-    return array(a)
+    """`a` in memory of its own."""
+    return copied(_array(a), order)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -94,7 +111,7 @@ def full(
     shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C", *, device: Any = None, like: Any = None
 ) -> Any:
     """An array of this shape filled with a value, which broadcasts against it."""
-    return np.broadcast_to(array(fill_value, dtype, like=like), _as_shape(shape))
+    return copied(np.broadcast_to(_array(fill_value, dtype, like), _as_shape(shape)))
 
 
 def _as_shape(shape: Any) -> tuple[int, ...]:
@@ -103,7 +120,7 @@ def _as_shape(shape: Any) -> tuple[int, ...]:
 
 def _like(a: Any, dtype: Any, shape: Any) -> ArrayType:
     """The shape and dtype of a new array like `a`."""
-    found = type_of(array(a))
+    found = type_of(_array(a))
     return ArrayType(
         found.shape if shape is None else _as_shape(shape), found.dtype if dtype is None else np.dtype(dtype)
     )
@@ -150,7 +167,7 @@ def full_like(
     """An array of the shape and dtype of `a` filled with a value, which may be traced."""
     new = _like(a, dtype, shape)
     if is_tracer(fill_value) or contains_tracer(fill_value):
-        return np.broadcast_to(array(fill_value, new.dtype), new.shape)
+        return copied(np.broadcast_to(_array(fill_value, new.dtype), new.shape))
     return np.full(new.shape, fill_value, new.dtype)
 
 
@@ -208,8 +225,8 @@ def logspace(
     exponents = np.linspace(start, stop, num, endpoint, axis=axis) if is_tracer(start, stop) else None
     if exponents is None:
         exponents = linspace(start, stop, num, endpoint, axis=axis)
-    if len(shape_of(array(base))):
-        base = np.expand_dims(array(base), axis)
+    if len(shape_of(_array(base))):
+        base = np.expand_dims(_array(base), axis)
     values = np.power(base, exponents)
     return values if dtype is None else astype(values, dtype)
 
@@ -244,14 +261,14 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
     axes = list(range(ndim))
     if indexing == "xy" and ndim > 1:
         axes[0], axes[1] = 1, 0
-    vectors = [np.reshape(array(x), (-1,)) for x in xi]
+    vectors = [np.reshape(_array(x), (-1,)) for x in xi]
     lined_up = [
         np.reshape(v, tuple([-1 if j == a else 1 for j in range(ndim)])) for v, a in zip(vectors, axes, strict=True)
     ]
-    if sparse:
-        return tuple(lined_up)
-    shape = np.broadcast_shapes(*[shape_of(v) for v in lined_up])
-    return tuple([np.broadcast_to(v, shape) for v in lined_up])
+    if not sparse:
+        shape = np.broadcast_shapes(*[shape_of(v) for v in lined_up])
+        lined_up = [np.broadcast_to(v, shape) for v in lined_up]
+    return tuple([copied(v) for v in lined_up] if copy else lined_up)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -294,19 +311,19 @@ def common_type(*arrays: Any) -> Any:
 @implements(np.shape)
 def shape(a: Any) -> tuple[int, ...]:
     """The shape, a tuple of plain integers."""
-    return shape_of(array(a))
+    return shape_of(_array(a))
 
 
 @implements(np.ndim)
 def ndim(a: Any) -> int:
     """The number of axes."""
-    return len(shape_of(array(a)))
+    return len(shape_of(_array(a)))
 
 
 @implements(np.size)
 def size(a: Any, axis: Any = None) -> int:
     """The number of elements, or of those along the given axis or axes."""
-    found = shape_of(array(a))
+    found = shape_of(_array(a))
     if axis is None:
         return math.prod(found)
     axes = axis if isinstance(axis, tuple) else (axis,)

@@ -11,6 +11,7 @@ derivative does not warn again.
 from __future__ import annotations
 
 import cmath
+import importlib
 import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +21,7 @@ import numpy as np
 
 from tracegrad.errors import DtypeError, at, user_source
 from tracegrad.memory import new_strides
-from tracegrad.op import Definitions, Emission, Op, Params, Sample, Simplification, Wanted
+from tracegrad.op import OPS, Definitions, Emission, Op, Params, Sample, Simplification, View, Wanted
 from tracegrad.ops.families import (
     broadcast_shapes,
     conform,
@@ -40,6 +41,7 @@ from tracegrad.types import (
     ArrayType,
     float_limits,
     is_inexact,
+    is_numpy_scalar,
     number_kind,
     scalar_type,
     type_of,
@@ -115,7 +117,7 @@ def _emit_reciprocal(j: Any, inputs: Sequence[Any], params: Params, out: Any) ->
 def _sign_differs(j: Any, x: Any, y: Any) -> Any:
     """Where a remainder `x` is not zero and its sign not that of the divisor `y`, which may be a scalar of NumPy's."""
     zero = like(x, 0)
-    if isinstance(y, np.generic):
+    if is_numpy_scalar(y):
         return (j.lax.lt if y > 0 else j.lax.gt)(x, zero)
     return j.lax.bitwise_and(j.lax.ne(x, zero), j.lax.ne(j.lax.lt(x, zero), j.lax.lt(y, zero)))
 
@@ -123,7 +125,7 @@ def _sign_differs(j: Any, x: Any, y: Any) -> Any:
 def _emit_fmod(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
     x, y = inputs
     found = j.lax.rem(x, y)
-    if number_kind(x.dtype) == "f" or (isinstance(y, np.generic) and y != 0):
+    if number_kind(x.dtype) == "f" or (is_numpy_scalar(y) and y != 0):
         return found
     y = j.spread(y, out.shape)
     return j.lax.select(j.lax.eq(y, like(y, 0)), y, found)  # x % 0 is 0 of integers
@@ -137,7 +139,7 @@ def _emit_remainder(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> 
     if number_kind(x.dtype) != "f":
         return found
     found = j.lax.abs(found)  # a zero, too, gets the sign of the divisor
-    if isinstance(y, np.generic):
+    if is_numpy_scalar(y):
         return found if y > 0 else j.lax.neg(found)
     return j.lax.select(j.lax.lt(j.spread(y, out.shape), like(y, 0)), j.lax.neg(found), found)
 
@@ -154,7 +156,7 @@ def _emit_floor_divide(j: Any, inputs: Sequence[Any], params: Params, out: Any) 
         return j.lax.select(j.lax.eq(j.spread(y, out.shape), zero), quotient, whole)
     if number_kind(x.dtype) != "u":
         quotient = j.lax.select(_sign_differs(j, rest, y), j.lax.sub(quotient, one), quotient)
-    if isinstance(y, np.generic) and y != 0:
+    if is_numpy_scalar(y) and y != 0:
         return quotient
     y = j.spread(y, out.shape)
     return j.lax.select(j.lax.eq(y, zero), y, quotient)
@@ -166,7 +168,7 @@ _LARGEST_PRODUCT = 64
 def _emit_power(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
     """Products for a small whole number in the Graph. Negative powers of integers, an error on NumPy, are jax's."""
     x, p = inputs
-    if isinstance(p, np.generic) and p.imag == 0 and abs(p.real) <= _LARGEST_PRODUCT and p.real == int(p.real):
+    if is_numpy_scalar(p) and p.imag == 0 and abs(p.real) <= _LARGEST_PRODUCT and p.real == int(p.real):
         return j.lax.integer_pow(x, int(p.real))
     if number_kind(x.dtype) == "f":
         return j.lax.pow(x, p)
@@ -814,16 +816,29 @@ def _emit_imag(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
     return j.lax.imag(x) if not _real_dtype(x) else j.lax.full(out.shape, 0, out.dtype)
 
 
+def _from_parts(x: Any, y: Any) -> Any:
+    """The complex numbers of these parts, what is written into views of whose parts."""
+    importlib.import_module("tracegrad.ops.clamp_and_bits")
+    return bind(OPS["complex"], (x, y))
+
+
+def _has_parts(x: Any) -> bool:
+    """Whether the parts of an array are views of it."""
+    return x.ndim > 0 and x.dtype.kind == "c"
+
+
 real_op = elementwise(
     "real", lambda x: np.asarray(x).real[()], lambda d, out, x: d,
     infer=_part_type, linear=[{0}], python=operator.attrgetter("real"), kinds="iufc", samples=unary_samples(-2, 2),
     strides=lambda inputs, types, params: None if number_kind(types[0].dtype) == "c" else inputs[0],
     xla=lambda j, inputs, params, out: j.cast(inputs[0], out.dtype),
+    view=View(lambda x, v: _from_parts(v, np.imag(x)), lambda x: x.real if _has_parts(x) else None),
 )  # fmt: skip
 imag_op = elementwise(
     "imag", lambda x: np.array(np.asarray(x).imag)[()], lambda d, out, x: None if _real_dtype(x) else d * -1j,
     infer=_part_type, linear=[{0}], python=operator.attrgetter("imag"), kinds="iufc", samples=unary_samples(-2, 2),
     xla=_emit_imag,
+    view=View(lambda x, v: _from_parts(np.real(x), v), lambda x: x.imag if _has_parts(x) else None),
 )  # fmt: skip
 
 
@@ -992,9 +1007,6 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> A
     return bind(astype_op, (x,), {"dtype": dtype})
 
 
-FUNCTIONS[np.astype] = astype
-
-
 def _item(x: Any, dtype: np.dtype[Any]) -> Any:
     return _ITEMS[number_kind(dtype)](np.asarray(x).item())
 
@@ -1047,3 +1059,12 @@ def widened(x: Any) -> Any:
 def is_narrow(dtype: np.dtype[Any]) -> bool:
     """Whether it is a float dtype narrower than float32."""
     return dtype.itemsize < 4 and is_inexact(dtype)
+
+
+def _astype_copying(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
+    """The same in memory of its own, as users get it."""
+    found = astype(x, dtype)
+    return bind(OPS["copy"], (x,), {"order": "K"}) if found is x and copy else found
+
+
+FUNCTIONS[np.astype] = _astype_copying

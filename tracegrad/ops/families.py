@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from tracegrad.errors import CALL_ERRORS, DtypeError, ShapeError
+from tracegrad.errors import DtypeError, ShapeError
 from tracegrad.op import EVERY, BatchRule, MaskRules, Op, Params, Sample, Simplification, TypeRule, VjpRule, Wanted
 from tracegrad.ops.masks import Mask, Masked, plus, quiet, reduced, sparse
-from tracegrad.trace import FUNCTIONS, UFUNCS, Tracer, bind, contains_tracer, place_call, unsupported
+from tracegrad.trace import FUNCTIONS, UFUNCS, Tracer, bind, called, contains_tracer, unsupported
 from tracegrad.types import (
     PYTHON_SCALARS,
     ArrayType,
@@ -522,7 +522,7 @@ def normalize_axis(axis: int, ndim: int, name: str) -> int:
 
 def is_tracer(*values: Any) -> bool:
     """Whether any of the values is a tracer."""
-    return any([type(v) is Tracer for v in values])
+    return any([isinstance(v, Tracer) for v in values])
 
 
 def implements(*numpy_functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -540,12 +540,8 @@ def implements(*numpy_functions: Any) -> Callable[[Callable[..., Any]], Callable
         @functools.wraps(traced)
         def public(*args: Any, **kwargs: Any) -> Any:
             for x in (*args, *kwargs.values()) if kwargs else args:
-                if type(x) is Tracer or ((type(x) is list or type(x) is tuple) and contains_tracer(x)):
-                    try:
-                        return traced(*args, **kwargs)
-                    except CALL_ERRORS as error:
-                        place_call(error, plain, args)
-                        raise
+                if isinstance(x, Tracer) or ((type(x) is list or type(x) is tuple) and contains_tracer(x)):
+                    return called(plain, traced, args, kwargs)
             return plain(*args, **kwargs)
 
         return public

@@ -31,12 +31,24 @@ import numpy as np
 
 from tracegrad.errors import DtypeError, ShapeError, user_source
 from tracegrad.errors import at as placed
-from tracegrad.memory import Strides, in_c_order
-from tracegrad.op import Op, Params, Sample, Wanted
+from tracegrad.memory import Strides, in_c_order, new_strides
+from tracegrad.op import Op, Params, Sample, View, Wanted
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import conform, implements, is_of_a_scalar, linear, normalize_axis, reject, shape_of
 from tracegrad.ops.masks import masking_jvp, masking_vjp
-from tracegrad.trace import FUNCTIONS, Tracer, as_array, bind, concrete, depends_on, lifted, plain_value
+from tracegrad.ops.shape import copied
+from tracegrad.trace import (
+    FUNCTIONS,
+    Tracer,
+    as_array,
+    bind,
+    concrete,
+    depends_on,
+    lifted,
+    plain_value,
+    settled,
+    unsupported,
+)
 from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, is_added, number_kind, type_of
 
 Index = tuple[Any, ...]
@@ -229,7 +241,9 @@ def locate(x: Any, expression: Any, mode: str | None = None) -> Located:
         axis += 1
     if "..." in entries:
         place = entries.index("...")
-        if not (arrays and any(map(_is_joined, entries[:place])) and any(map(_is_joined, entries[place:]))):
+        apart = arrays and any(map(_is_joined, entries[:place])) and any(map(_is_joined, entries[place:]))
+        element = len(entries) > 1 and not arrays and all([type(e) is int for e in entries if e != "..."])
+        if not (apart or element):  # of which the last is an array without axes, and not a number
             del entries[place]
     while entries and entries[-1] == ":" and "..." not in entries:  # which would take the axis
         entries.pop()
@@ -251,9 +265,9 @@ def _is_joined(entry: Any) -> bool:
 
 def _array_item(item: Any, x: Any) -> Any:
     """An item of an index that is neither int, slice, None nor Ellipsis: as an int, a mask or an array of integers."""
-    if isinstance(item, bool | np.bool_):
-        return np.asarray(item)
     if type(item) is not Tracer and type(item) is not np.ndarray:
+        if isinstance(item, bool | np.bool_):
+            return np.asarray(item)
         if hasattr(item, "__index__") and not isinstance(item, np.ndarray):
             return operator.index(item)
         if not isinstance(item, list | tuple) and not hasattr(item, "__array__"):
@@ -592,10 +606,64 @@ def _slice_strides(inputs: Sequence[Any], types: Sequence[ArrayType], params: Pa
     return (*found, *strides[axis:])
 
 
+def _spelled(index: Index) -> str:
+    """A basic index as the user would write it."""
+    return ", ".join([str(e) for e in index]) or "..."
+
+
+def _spelled_slice(
+    args: Sequence[str], types: Sequence[ArrayType], is_block: Callable[[int], bool], params: Params
+) -> str | None:
+    return f"{args[0]}[{_spelled(params['index'])}]" if types[0].shape else None
+
+
+def _slice_layout(x: Any, index: Index) -> Any:
+    """An element is a number, not a view."""
+    view = x[_basic(index)]
+    return view if type(view) is np.ndarray else None
+
+
+def _within_slice(index: Index, arrays: Sequence[Any], shape: Shape, params: Params) -> tuple[Index, list[Any]] | None:
+    """Where in an array of this shape an index into a slice of it points."""
+    outer: Index = params["index"]
+    if None in outer or None in index or "..." in (*outer, *index):
+        return None
+    if arrays and (any([type(e) is int for e in outer]) or any([type(a) is Tracer for a in arrays])):
+        return (
+            None  # ints next to arrays change where the axes go; of what is not known nobody can say if it is in range
+        )
+    inner = iter((*index, *(":",) * (len(shape) - len(index))))
+    rest = iter(arrays)
+    entries: list[Any] = []
+    found = []
+    for axis, n in enumerate(shape):
+        e = outer[axis] if axis < len(outer) else ":"
+        if type(e) is int:
+            entries.append(e)
+            continue
+        places = range(*_slice(e).indices(n))
+        i = next(inner)
+        if type(i) is int:
+            entries.append(places[i])
+        elif i == "array":
+            entries.append(i)
+            a = next(rest)
+            depends_on(a)
+            found.append(np.asarray(places)[a])
+        else:
+            chosen = places[_slice(i)]
+            stop = chosen.stop if chosen.stop >= 0 else None
+            entries.append(slice_entry(chosen.start, stop, chosen.step, n) if len(chosen) else "0:0")
+    while entries and entries[-1] == ":":
+        entries.pop()
+    return tuple(entries), found
+
+
 slice_op = linear(
     "slice", lambda x, index: x[_basic(index)], _slice_transpose,
     infer=_slice_type, batch=_slice_batch, kinds="biufc", samples=_slice_samples, xla=_slice_xla, picks=True,
-    strides=_slice_strides,
+    strides=_slice_strides, spell=_spelled_slice,
+    view=View(lambda x, v, index: bind(scatter_op, (x, v), {"index": index}), _slice_layout, within=_within_slice),
 )  # fmt: skip
 
 
@@ -632,7 +700,7 @@ def _unslice_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) 
 unslice_op = linear(
     "unslice", _unslice, _unslice_transpose,
     infer=_unslice_type, batch=_unslice_batch, kinds="biufc", samples=_unslice_samples, xla=_unslice_xla,
-    leaves_zeros=True, strides=lambda inputs, types, params: in_c_order(params["shape"]),
+    leaves_zeros=True, fresh=True, strides=lambda inputs, types, params: in_c_order(params["shape"]),
 )  # fmt: skip
 
 
@@ -729,7 +797,7 @@ def _gather_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -
 
 gather_op = linear(
     "gather", _gather, _gather_transpose, infer=_gather_type, batch=_gather_batch, linear=[{0}], kinds="biufc",
-    samples=_gather_samples, xla=_gather_xla, picks=True,
+    samples=_gather_samples, xla=_gather_xla, picks=True, fresh=True,
 )  # fmt: skip
 
 
@@ -807,7 +875,7 @@ def _scatter_add_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayTy
 
 scatter_add_op = linear(
     "scatter_add", _scatter_add, _scatter_add_transpose, infer=_scatter_add_type, batch=_scatter_add_batch,
-    linear=[{0}], kinds="biufc", samples=_scatter_add_samples, xla=_scatter_add_xla, leaves_zeros=True,
+    linear=[{0}], kinds="biufc", samples=_scatter_add_samples, xla=_scatter_add_xla, leaves_zeros=True, fresh=True,
 )  # fmt: skip
 
 
@@ -829,7 +897,10 @@ def getitem(x: Any, expression: Any) -> Any:
         return bind(gather_op, (x, *arrays), {"index": index})
     for e in index:
         if e is not None and e != ":":
-            return bind(slice_op, (x,), {"index": index})
+            found = bind(slice_op, (x,), {"index": index})
+            if "..." in index and type(found) is Tracer:
+                found.state = None
+            return found
     if not index:
         return x
     return np.reshape(x, region(x.shape, index, ()).shape)  # new axes only
@@ -894,8 +965,8 @@ last_writes_op = Op(
 )
 
 
-def _scatter(x: Any, v: Any, *arrays: Any, index: Index) -> Any:
-    out = np.array(x)
+def _scatter(x: Any, v: Any, *arrays: Any, index: Index, into: Any = None) -> Any:
+    out = np.array(x) if into is None else into
     if arrays:
         # In C order NumPy writes in the order of the indices, so that it is the last of them that counts.
         arrays = tuple([np.asarray(a, order="C") for a in arrays])
@@ -925,15 +996,10 @@ def _scatter_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, para
 
 def _scatter_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
     _, v, *arrays = primals
-    found: list[Any] = []
-    for i in wanted:
-        if i == 0:
-            found.append(bind(scatter_op, (ct, 0, *arrays), params))
-        elif i == 1:
-            found.append(conform(_written(ct, arrays, params["index"]), v))
-        else:
-            found.append(None)
-    return found
+    # First what reads the cotangent: then jit may write the zeros into its memory.
+    of_v = conform(_written(ct, arrays, params["index"]), v) if 1 in wanted else None
+    of_x = bind(scatter_op, (ct, 0, *arrays), params) if 0 in wanted else None
+    return [of_x if i == 0 else of_v if i == 1 else None for i in wanted]
 
 
 def _written(ct: Any, arrays: Sequence[Any], index: Index) -> Any:
@@ -1008,6 +1074,14 @@ def _scattered_xla(j: Any, x: Any, v: Any, places: Any, sizes: Sequence[int], nu
     return j.lax.scatter(x, places, v, numbers)
 
 
+def _overwritten(scatter: str, args: Sequence[str], params: Params) -> str:
+    """As a statement: `a[1:, 3] = b`, where no arrays are in the index."""
+    index: Index = params["index"]
+    if "array" in index:
+        return f"{scatter}({', '.join(args)}, index={index}, into={args[0]})"
+    return f"{args[0]}[{_spelled(index)}] = {args[1]}"
+
+
 scatter_op = Op(
     "scatter",
     evaluate=_scatter,
@@ -1019,6 +1093,9 @@ scatter_op = Op(
     batch=_scatter_batch,
     samples=_scatter_samples,
     kinds="biufc",
+    fresh=True,
+    strides=lambda inputs, types, params: None if inputs[0] is None else new_strides(types[0].shape, inputs[:1]),
+    overwrite=_overwritten,
     xla=_scatter_xla,
 )
 
@@ -1058,13 +1135,13 @@ class at:
         self.array = as_array(array)
 
     def __getitem__(self, index: Any) -> Place:
-        return Place(self.array, index)
+        return Place(self.array, settled(index))
 
     def __repr__(self) -> str:
         return f"at({self.array!r})"
 
 
-FUNCTIONS[np.ndarray.__setitem__] = at
+FUNCTIONS["at"] = at
 
 
 class Place:
@@ -1136,6 +1213,17 @@ class Place:
         """A copy of `x` with np.maximum(x[index], values) at index."""
         return self._updated(np.maximum, values, **keywords)
 
+    def by(self, function: Callable[[Any, Any], Any]) -> Callable[[Any], Any]:
+        """A method that makes a copy of `x` with function(x[index], values) at index, where no element is named twice."""
+
+        def method(values: Any) -> Any:
+            located = locate(self.array, self.index)
+            if located.arrays and not _known_distinct(located):
+                raise unsupported(function, ".at", self.array)
+            return self._updated(function, values, unique_indices=True)
+
+        return method
+
     def apply(self, function: Callable[[Any], Any], **keywords: Any) -> Any:
         """A copy of `x` with function(x[index]) at index."""
         return self._updated(lambda x, _: function(x), None, **keywords)
@@ -1154,10 +1242,10 @@ class Place:
         the same element."""
         x = self.array
         v = None if values is None else _writable(lifted(as_array(values), (x,)), x)
-        if _is_traced_mask(self.index):
+        if is_traced_mask(self.index):
             rest = len(shape_of(x)) - self.index.ndim
             if rest >= 0 and (v is None or len(shape_of(v)) <= rest):
-                return _masked(x, self.index, function, v)
+                return masked(x, self.index, function, v)
         located = locate(x, self.index, _known_mode(mode))
         if located.array is x:
             return _update(located, function, v, merge or function, unique_indices, mode)
@@ -1184,11 +1272,11 @@ def _writable(v: Any, x: Any) -> Any:
     return v
 
 
-def _is_traced_mask(index: Any) -> bool:
+def is_traced_mask(index: Any) -> bool:
     return type(index) is Tracer and number_kind(index.dtype) == "b" and index.ndim > 0
 
 
-def _masked(x: Any, mask: Any, function: Callable[[Any, Any], Any] | None, v: Any) -> Any:
+def masked(x: Any, mask: Any, function: Callable[[Any, Any], Any] | None, v: Any) -> Any:
     """The update where a traced mask holds. No shape depends on the mask, so it works under `jit` and `vmap`."""
     shape, dtype = shape_of(x), type_of(x).dtype
     if mask.shape != shape[: mask.ndim]:
@@ -1338,7 +1426,9 @@ def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: s
         indices = np.remainder(wide(indices), a.shape[axis])
     elif mode != "raise":
         raise ValueError(f"take: mode must be 'raise', 'wrap' or 'clip', got {mode!r}")
-    return getitem(a, (_ALL,) * axis + (indices,))
+    taken = getitem(a, (_ALL,) * axis + (indices,))
+    # Of one index it is a slice, and x[i] a view, which x.take(i) is not.
+    return copied(taken) if type(taken) is Tracer and taken.shape and not shape_of(indices) else taken
 
 
 @implements(np.take_along_axis)
@@ -1459,24 +1549,3 @@ def tril_indices_from(arr: Any, k: int = 0) -> tuple[Any, ...]:
 def triu_indices_from(arr: Any, k: int = 0) -> tuple[Any, ...]:
     """The indices of the upper triangle of the matrix `arr`."""
     return np.triu_indices(arr.shape[-2], k, arr.shape[-1])
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# NumPy's functions that write into an array: refused, with what to write.
-
-
-def _in_place(function: Any, instead: str) -> None:
-    def refuse(*args: Any, **kwargs: Any) -> NoReturn:
-        raise TypeError(
-            f"np.{function.__name__} writes into an array, and traced arrays do not change{placed(user_source())}; "
-            f"write `{instead}`"
-        )
-
-    FUNCTIONS[function] = refuse
-
-
-_in_place(np.put, "x = np.reshape(x, -1).at[i].set(v).reshape(x.shape)")
-_in_place(np.place, "x = np.where(mask, v, x)")
-_in_place(np.putmask, "x = np.where(mask, v, x)")
-_in_place(np.put_along_axis, "x = x.at[np.arange(len(i))[:, None], i].set(v)")
-_in_place(np.fill_diagonal, "i = np.arange(min(x.shape)); x = x.at[i, i].set(v)")

@@ -13,7 +13,7 @@ import numpy as np
 
 from tracegrad.errors import ShapeError
 from tracegrad.memory import in_c_order
-from tracegrad.op import EVERY, Op, Params, Sample, Wanted
+from tracegrad.op import EVERY, Op, Params, Sample, View, Wanted
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import (
     cast,
@@ -168,6 +168,21 @@ def _split_samples() -> Iterable[Sample]:
     yield Sample((x,), {"axis": 0, "sizes": (2,)})
 
 
+def _slices(index_of: Callable[[Params, int, int], Any]) -> View:
+    """Each part is a view, the same as a slice."""
+
+    def step(op: Op, params: Params, number: int, shape: tuple[int, ...]) -> tuple[Op, Params]:
+        axis = params["axis"]
+        return slice_op, {"index": (":",) * axis + (index_of(params, number, shape[axis]),)}
+
+    return View(None, lambda x, **params: None, step)
+
+
+def _entry_of_part(params: Params, number: int, size: int) -> str:
+    start = sum(params["sizes"][:number])
+    return slice_entry(start, start + params["sizes"][number], 1, size)
+
+
 split_op = Op(
     "split",
     nonnegative=True,
@@ -180,6 +195,7 @@ split_op = Op(
     several=True,
     samples=_split_samples,
     kinds="biufc",
+    view=_slices(_entry_of_part),
     xla=lambda j, inputs, params, out: j.lax.split(inputs[0], params["sizes"], params["axis"]),
 )
 
@@ -274,6 +290,7 @@ unstack_op = Op(
     linear=(EVERY,),
     batch=_axis_batch(lambda: unstack_op),
     several=True,
+    view=_slices(lambda params, number, size: number),
     samples=_unstack_samples,
     kinds="biufc",
     xla=_unstack_xla,

@@ -12,7 +12,8 @@ from tracegrad.errors import TracerArrayConversionError, at, user_source
 from tracegrad.ops.cumulative import cumlogsumexp, cummax, cummin, cumprod, cumsum
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, shape_of
-from tracegrad.trace import FUNCTIONS, SCIPY_FUNCTIONS, UFUNCS, Tracer, as_array, bind, unsupported
+from tracegrad.ops.writes import write_at, write_out
+from tracegrad.trace import FUNCTIONS, SCIPY_FUNCTIONS, UFUNCS, Tracer, as_array, bind, contains_tracer, unsupported
 
 _REDUCE = {
     np.add: np.sum,
@@ -34,7 +35,9 @@ def apply_ufunc(ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> An
     """`ufunc.method(*inputs, **kwargs)` where some input is a tracer, or raise naming what is not traced."""
     out = kwargs.pop("out", None)
     if out is not None and any([o is not None for o in (out if isinstance(out, tuple) else (out,))]):
-        _refuse_out(ufunc, method, inputs)
+        return _with_out(ufunc, method, inputs, kwargs, out if isinstance(out, tuple) else (out,))
+    if method == "at":
+        return write_at(ufunc, *inputs)
     for keyword in _WITHOUT_EFFECT & kwargs.keys():
         del kwargs[keyword]
     if method == "__call__":
@@ -52,6 +55,26 @@ def apply_ufunc(ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> An
         column = np.reshape(x, (*shape_of(x), *(1,) * len(shape_of(y))))
         return _call(ufunc, (column, y), {})
     raise unsupported(ufunc, f".{method}", next((x for x in inputs if type(x) is Tracer), None))
+
+
+def _with_out(
+    ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any], outs: tuple[Any, ...]
+) -> Any:
+    """The same with results written into arrays."""
+    if not all([o is None or isinstance(o, Tracer) for o in outs]):
+        _refuse_out(ufunc, method, inputs)
+    casting = kwargs.get("casting", "same_kind")
+    where = kwargs.pop("where", True) if method == "__call__" else True
+    if contains_tracer(inputs):
+        results = FUNCTIONS[np.ufunc](ufunc, method, *inputs, **kwargs)
+    else:
+        results = getattr(ufunc, method)(*inputs, **kwargs)
+    several = isinstance(results, tuple)
+    written = [
+        value if out is None else write_out(out, value, f"ufunc {ufunc.__name__!r}", casting, where)
+        for value, out in zip(results if several else (results,), outs, strict=True)
+    ]
+    return tuple(written) if several else written[0]
 
 
 def _given(kwargs: dict[str, Any]) -> dict[str, Any]:

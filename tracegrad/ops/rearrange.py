@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.errors import DtypeError
-from tracegrad.op import Params, Sample
+from tracegrad.op import Params, Sample, View
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import (
     implements,
@@ -23,8 +23,8 @@ from tracegrad.ops.families import (
     reject,
     shape_of,
 )
-from tracegrad.ops.index import slice_entry, slice_op, take, unslice, wide
-from tracegrad.ops.shape import axis_list, shape_tuple
+from tracegrad.ops.index import region, slice_entry, slice_op, take, unslice, wide
+from tracegrad.ops.shape import axis_list, copied, shape_tuple
 from tracegrad.trace import Tracer, as_array, bind, concrete, strengthened, unsupported
 from tracegrad.types import ArrayType, Shape, is_inexact, number_kind, type_of
 
@@ -125,7 +125,7 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Any:
         i = normalize_axis(i, len(a.shape), "roll")
         total[i] = (total.get(i, 0) + s) % max(a.shape[i], 1)
     moved = {i: s for i, s in sorted(total.items()) if s}
-    return bind(roll_op, (a,), {"shift": tuple(moved.values()), "axis": tuple(moved)}) if moved else a
+    return bind(roll_op, (a,), {"shift": tuple(moved.values()), "axis": tuple(moved)}) if moved else copied(a)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -141,10 +141,10 @@ def tile(A: Any, reps: Any) -> Any:
     shape = (1,) * (ndim - len(shape)) + shape
     reps = (1,) * (ndim - len(reps)) + reps
     if all([r == 1 for r in reps]):
-        return np.reshape(A, shape)
+        return np.reshape(copied(A), shape)
     spread = np.reshape(A, tuple([m for n in shape for m in (1, n)]))
     spread = np.broadcast_to(spread, tuple([m for n, r in zip(shape, reps, strict=True) for m in (r, n)]))
-    return np.reshape(spread, tuple([n * r for n, r in zip(shape, reps, strict=True)]))
+    return copied(np.reshape(spread, tuple([n * r for n, r in zip(shape, reps, strict=True)])))
 
 
 @implements(np.repeat)
@@ -161,7 +161,7 @@ def repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
         if count < 0:
             raise ValueError(f"repeat: counts cannot be negative, got {count}")
         spread = np.broadcast_to(np.reshape(a, (*before, n, 1, *after)), (*before, n, count, *after))
-        return np.reshape(spread, (*before, n * count, *after))
+        return copied(np.reshape(spread, (*before, n * count, *after)))
     return np.take(a, np.repeat(np.arange(n), counts), axis)
 
 
@@ -290,7 +290,7 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", **kwargs: Any) -> An
     if mode == "constant" and type(option) is not Tracer and _is_zero(_plain_or_one(option)):
         larger = tuple([b + n + a for n, (b, a) in zip(shape, widths, strict=True)])
         index = tuple([slice_entry(b, b + n, 1, m) for n, m, (b, _) in zip(shape, larger, widths, strict=True)])
-        return unslice(array, index, larger) if larger != shape else array
+        return unslice(array, index, larger) if larger != shape else copied(array)
     options = _pairs(option, ndim, "pad") if mode in ("constant", "linear_ramp") else None
     lengths = (
         [(None, None)] * ndim
@@ -395,13 +395,53 @@ def _diagonal_entry(rows: int, columns: int, k: int) -> str:
     return slice_entry(start, start + (count - 1) * (columns + 1) + 1, columns + 1, rows * columns)
 
 
+def _of_last_axes(x: Any, k: int) -> Any:
+    return np.diagonal(x, k, -2, -1)
+
+
+def _diagonal_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    (t,) = types
+    n, m = t.shape[-2:]
+    entry = _diagonal_entry(n, m, params["k"])
+    return ArrayType(region((*t.shape[:-2], n * m), _diagonal_index(t.shape, entry), ()).shape, t.dtype)
+
+
+def _diagonal_index(shape: Shape, entry: str) -> tuple[str, ...]:
+    """Of the diagonal in an array of matrices whose elements lie along one axis."""
+    return (":",) * (len(shape) - 2) + (entry,)
+
+
+def _diagonal_transpose(ct: Any, x: Any, k: int) -> Any:
+    *rest, n, m = x.shape
+    return np.reshape(unslice(ct, _diagonal_index(x.shape, _diagonal_entry(n, m, k)), (*rest, n * m)), x.shape)
+
+
+def _diagonal_samples() -> Iterable[Sample]:
+    x = np.random.default_rng(0).uniform(-1, 1, (2, 3, 4))
+    for k in (0, 2, -1, 7):
+        yield Sample((x,), {"k": k})
+    yield Sample((x[0, :, :3],), {"k": 1})
+
+
+def _diagonal_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
+    (x,) = inputs
+    *rest, n, m = x.shape
+    index = _diagonal_index(x.shape, _diagonal_entry(n, m, params["k"]))
+    return slice_op.xla(j, [j.lax.reshape(x, (*rest, n * m))], {"index": index}, out)
+
+
+diagonal_op = linear(
+    "diagonal", _of_last_axes, _diagonal_transpose, infer=_diagonal_type,
+    batch=lambda size, batched, inputs, params: bind(diagonal_op, tuple(inputs), params),
+    kinds="biufc", samples=_diagonal_samples, picks=True, view=View(None, _of_last_axes), xla=_diagonal_xla,
+)  # fmt: skip
+
+
 @implements(np.diagonal)
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The `offset`-th diagonal of the matrices in two axes of `a`; it becomes the last axis of the result."""
     a = np.moveaxis(as_array(a), (axis1, axis2), (-2, -1))
-    *rest, n, m = a.shape
-    index = (":",) * len(rest) + (_diagonal_entry(n, m, operator.index(offset)),)
-    return bind(slice_op, (np.reshape(a, (*rest, n * m)),), {"index": index})
+    return bind(diagonal_op, (a,), {"k": operator.index(offset)})
 
 
 @implements(np.diag)

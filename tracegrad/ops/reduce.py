@@ -37,7 +37,7 @@ from tracegrad.ops.shape import broadcast_to_op
 from tracegrad.ops.special import shares_op, times_exp
 from tracegrad.ops.structural import stop_gradient_op
 from tracegrad.trace import Tracer, as_array, bind, bind_constant
-from tracegrad.types import ArrayType, Shape, is_added, is_inexact, number_kind, type_of
+from tracegrad.types import ArrayType, Shape, is_added, is_inexact, is_numpy_scalar, number_kind, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Tools.
@@ -248,10 +248,10 @@ def _sum(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
 
 def _spread(ct: Any, x: Any, params: Params) -> Any:
     """A sum's cotangent at each element of `x`: a view, always, since results next to it are laid out by it."""
-    if type(x) is ndarray and isinstance(ct, np.generic) and x.size:
+    if type(x) is ndarray and is_numpy_scalar(ct) and x.size:
         return ndarray(x.shape, ct.dtype, ct, 0, (0,) * x.ndim)  # what `broadcast_to` returns, in a sixth of its 2 us
     shape = shape_of(x)
-    if type(x) is Tracer and isinstance(ct, np.generic):
+    if type(x) is Tracer and is_numpy_scalar(ct):
         return bind_constant(broadcast_to_op, ct, {"shape": shape}, beside=x)
     if type(ct) is Tracer and not ct.shape:
         return bind(broadcast_to_op, (ct,), {"shape": shape})
@@ -749,7 +749,7 @@ def _count(name: str, a: Any, axes: tuple[int, ...], keepdims: Any, where: Any) 
 def _over(total: Any, count: Any) -> Any:
     """The total divided by a count, in the total's own precision."""
     dtype = type_of(total).dtype
-    if isinstance(count, np.generic) and dtype != np.float16:
+    if is_numpy_scalar(count) and dtype != np.float16:
         return total / count.item()
     return astype(total / count, dtype)
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
-from tracegrad.errors import DtypeError, TracerArrayConversionError, at, user_source
+from tracegrad.errors import DtypeError, at, user_source
 from tracegrad.op import Emission, Op, Params, Sample
 from tracegrad.ops.elementwise import (
     astype,
@@ -512,16 +512,6 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
         # NumPy copies the replacement into an array of this dtype.
         x = np.where(found, replacement if type(replacement) is float else astype(replacement, dtype), x)
     return x
-
-
-@implements(np.copyto)
-def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> NoReturn:
-    """Refused: traced arrays do not change, and a plain array cannot hold a traced one."""
-    raise TracerArrayConversionError(
-        f"np.copyto would write a traced array into an existing one{at(user_source())}; use a new array: "
-        "in place of np.copyto(y, x, where=c) write y = np.where(c, x, y); in place of np.full(shape, x) write "
-        "tnp.full(shape, x) or np.broadcast_to(x, shape)"
-    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from tracegrad.errors import ShapeError, at, user_source
+from tracegrad.memory import copied as laid_out_alike
 from tracegrad.memory import reshaped_strides
-from tracegrad.op import Definitions, Op, Params, Sample
+from tracegrad.op import EVERY, Definitions, Op, Params, Sample, View
 from tracegrad.ops.families import (
     implements,
     linear,
@@ -88,12 +89,18 @@ def _simpler_reshape(inputs: Sequence[Any], params: Params, definitions: Definit
     return x if x.type.shape == params["shape"] and not x.type.weak else None
 
 
+def _reshape_layout(x: Any, shape: Shape) -> Any:
+    """A number has no memory that an array could share."""
+    view = x.reshape(shape)
+    return view if x.ndim and np.may_share_memory(view, x) else None
+
+
 reshape_op: Op = linear(
     "reshape", _reshape, lambda ct, x, shape: ct.reshape(shape_of(x)),
     infer=_reshape_type, batch=_reshape_batch, kinds="biufc", samples=_reshape_samples, nonnegative=True,
     strides=lambda inputs, types, params: None if inputs[0] is None else reshaped_strides(types[0].shape, inputs[0], params["shape"]),
     spell=lambda args, types, is_block, params: None if types[0].weak else f"{args[0]}.reshape({params['shape']})",
-    simplify=_simpler_reshape,
+    simplify=_simpler_reshape, view=View(lambda x, v, shape: v.reshape(x.shape), _reshape_layout),
     xla=lambda j, inputs, params, out: j.lax.reshape(inputs[0], out.shape),
 )  # fmt: skip
 
@@ -112,7 +119,10 @@ def reshape(a: Any, /, shape: Any, order: str = "C", *, copy: bool | None = None
         shape = _without_unknown(shape, type_of(a))
     if shape == old and type(a) is Tracer and not a.type.weak:
         return a
-    return bind(reshape_op, (a,), {"shape": shape})
+    found = bind(reshape_op, (a,), {"shape": shape})
+    if shape == () and type(found) is Tracer:
+        found.state = None  # an array without axes, and not a number, to `x op= y`
+    return found
 
 
 def _fortran(a: Any, order: str) -> bool:
@@ -135,9 +145,12 @@ def _without_unknown(shape: Shape, found: ArrayType) -> Shape:
 
 @implements(np.ravel)
 def ravel(a: Any, order: str = "C") -> Any:
-    """All elements in one dimension."""
+    """All elements in one dimension; a copy if they do not lie in memory one behind the other."""
     a = as_array(a)
-    return np.reshape(a, (-1,), order="C" if order == "K" and not _fortran(a, order) else order)
+    order = "C" if order == "K" and not _fortran(a, order) else order
+    if type(a) is Tracer and a.shape:
+        a = bind(contiguous_op, (a,), {"order": "F" if order == "F" else "C"})
+    return np.reshape(a, (-1,), order=order)
 
 
 @implements(np.expand_dims)
@@ -239,6 +252,7 @@ transpose_op: Op = linear(
     strides=lambda inputs, types, params: None if inputs[0] is None else tuple([inputs[0][i] for i in params["axes"]]),
     spell=lambda args, types, is_block, params: f"{args[0]}.T" if params["axes"] == (1, 0) else f"{args[0]}.transpose({params['axes']})",
     simplify=_simpler_transpose,
+    view=View(lambda x, v, axes: v.transpose(inverse_permutation(axes)), lambda x, axes: x.transpose(axes)),
     xla=lambda j, inputs, params, out: j.lax.transpose(inputs[0], params["axes"]),
 )  # fmt: skip
 
@@ -370,7 +384,7 @@ broadcast_to_op = linear(
     "broadcast_to", _broadcast_to, lambda ct, x, shape: unbroadcast(ct, shape_of(x)),
     infer=_broadcast_to_type, batch=_broadcast_to_batch, kinds="biufc", samples=_broadcast_to_samples, repeats=True,
     simplify=_same_shape,
-    nonnegative=True,
+    nonnegative=True, view=View(None, np.broadcast_to),
     strides=lambda inputs, types, params: None if inputs[0] is None else (0,) * (len(params["shape"]) - types[0].ndim) + inputs[0],
     xla=lambda j, inputs, params, out: j.spread(inputs[0], out.shape),
 )  # fmt: skip
@@ -391,3 +405,46 @@ def broadcast_arrays(*args: Any, subok: bool = False) -> Any:
     arrays = [as_array(x) for x in args]
     shape = np.broadcast_shapes(*[shape_of(x) for x in arrays])
     return tuple([np.broadcast_to(x, shape) for x in arrays])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The same values. What differs is memory, which matters to code that writes into arrays (views.py).
+
+
+def _same(name: str, evaluate: Callable[..., Any], view: View | None = None, **params: Any) -> Op:
+    op = Op(
+        name,
+        evaluate=evaluate,
+        infer=lambda types, params: types[0],
+        jvp=lambda primals, tangents, out, params: tangents[0],
+        vjp=lambda wanted, ct, out, primals, params: [ct],
+        linear=(EVERY,),
+        batch=lambda size, batched, inputs, params: bind(op, tuple(inputs), params),
+        python=lambda x, **_: x,
+        nonnegative=True,
+        samples=lambda: [Sample((np.array([[1.0, -2.0, 0.5]]),), params)],
+        kinds="biufc",
+        strides=lambda inputs, types, params: inputs[0],
+        spell=lambda args, types, is_block, params: args[0],
+        simplify=lambda inputs, params, definitions: inputs[0],
+        same=True,
+        view=view,
+        xla=lambda j, inputs, params, out: inputs[0],
+    )
+    return op
+
+
+def _contiguous_layout(x: Any, order: str) -> Any:
+    return x if (x.flags.c_contiguous if order == "C" else x.flags.f_contiguous) else None
+
+
+# In memory of its own, of the order "C", or "K" for that of the input: so NumPy does it, and so it is known what is a view of
+# it. The values lie as they did, in a Graph and out of it.
+copy_op = _same("copy", lambda x, order: laid_out_alike(x) if type(x) is np.ndarray else x, order="C")
+# A copy, unless it lies in this order already.
+contiguous_op = _same("contiguous", lambda x, order: x, View(lambda x, v, order: v, _contiguous_layout), order="C")
+
+
+def copied(x: Any, order: str = "C") -> Any:
+    """A traced array in memory of its own, so that what is written into it leaves the other as it is."""
+    return bind(copy_op, (x,), {"order": order})

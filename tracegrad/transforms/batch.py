@@ -31,6 +31,7 @@ from tracegrad.trace import (
     unboxed,
 )
 from tracegrad.types import PYTHON_SCALARS, ArrayType, float0, is_inexact, type_of
+from tracegrad.views import own
 
 
 class Batched:
@@ -186,8 +187,12 @@ def own_arrays(results: list[Any], like: Sequence[Any] = (), given: Sequence[Any
             seen.add(id(r))
             if in_boxes and like and type(like[i]) is Tracer and is_boxed(like[i].value):
                 results[i] = bind(to_xla_op, (r,))  # a derivative that depends on no value is NumPy's
-        elif type(r) is Tracer and not in_boxes:
-            results[i] = unboxed(r)
+        elif type(r) is Tracer:
+            if id(r) in seen:
+                results[i] = own(r)
+            seen.add(id(r))
+            if not in_boxes:
+                results[i] = unboxed(results[i])
         elif r is None:
             found = type_of(like[i])
             results[i] = np.zeros(found.shape, found.dtype if is_inexact(found.dtype) else float0)[()]

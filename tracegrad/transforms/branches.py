@@ -61,6 +61,7 @@ from tracegrad.transforms.call import (
 from tracegrad.transforms.linear import is_zero, pull_back, require_linear, require_no_offset, strong
 from tracegrad.transforms.simplify import eliminate_dead_code, simplify
 from tracegrad.types import ArrayType, number_kind, type_of
+from tracegrad.views import own_traced
 
 Graphs = tuple[Graph, ...]
 # For each branch its outputs, None where it has none and gives zeros.
@@ -733,7 +734,7 @@ def cond(
         )
     known = _known(pred, "cond")
     if known is not None:
-        return (true_fun if known else false_fun)(*operands)
+        return (true_fun if known else false_fun)(*own_traced(operands))
     index = pred if number_kind(found.dtype) == "b" else pred != 0
     return _traced_switch("cond", index, {"true_fun": true_fun, "false_fun": false_fun}, operands)
 
@@ -772,7 +773,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, o
         raise DtypeError(f"switch{at(user_source())}: the index must be an integer, got {found}; write {instead}")
     known = _known(index, "switch")
     if known is not None or len(branches) == 1:
-        return _nearest(0 if known is None else known, branches)(*operands)
+        return _nearest(0 if known is None else known, branches)(*own_traced(operands))
     return _traced_switch("switch", index, {f"branches[{i}]": fun for i, fun in enumerate(branches)}, operands)
 
 

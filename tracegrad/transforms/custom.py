@@ -28,6 +28,7 @@ from tracegrad.errors import (
     user_source,
 )
 from tracegrad.graph import Graph, evaluate, trace_graph
+from tracegrad.memory import compact
 from tracegrad.op import Op, Params, Wanted
 from tracegrad.ops.collective import axis_index_op
 from tracegrad.ops.families import total
@@ -47,6 +48,7 @@ from tracegrad.trace import (
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.linear import transposed_jvp, transposed_vjp
 from tracegrad.types import ArrayType, is_inexact, number_kind, type_of
+from tracegrad.views import own
 
 
 class Rules:
@@ -104,9 +106,17 @@ def _called(leaves: Sequence[Any], rules: Rules) -> Any:
     return bind(_custom, (*leaves, *more), {"rules": rules})
 
 
+def _given(x: Any) -> Any:
+    """An argument of a user's function: its own, since it may write into it; but an array from outside is a constant of the
+    program that is being made, if one is, and read anew in it."""
+    if type(x) is np.ndarray:
+        return x if in_program() else compact(x)
+    return own(x)
+
+
 def _evaluate(*arrays: Any, rules: Rules) -> tuple[Any, ...]:
     with boxing_of(arrays):
-        outputs = tuple(rules.call(*arrays))
+        outputs = tuple(rules.call(*map(_given, arrays)))
     for o in outputs:
         if (
             type(o) is Tracer
@@ -137,7 +147,8 @@ def _jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Para
         active = tuple([i for i, t in enumerate(tangents) if t is not None])
         return transposed_vjp(_custom, active, tangents, out, primals, params)
     with boxing_of([*primals, *tangents]):
-        found = rules.jvp(primals, [_zeros(p) if t is None else t for p, t in zip(primals, tangents, strict=True)])
+        tangents = [_zeros(p) if t is None else _given(t) for p, t in zip(primals, tangents, strict=True)]
+        found = rules.jvp(list(map(_given, primals)), tangents)
     for o, t in zip(out, found, strict=True):
         if t is not None:
             _require_same_shape(rules.name, "jvp rule", t, o)
@@ -149,7 +160,8 @@ def _vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Para
     if rules.vjp is None:
         return transposed_jvp(_custom, wanted, ct, out, primals, params)
     with boxing_of([*primals, *ct]):
-        found = rules.vjp(primals, [_zeros(o) if c is None else c for o, c in zip(out, ct, strict=True)])
+        cts = [_zeros(o) if c is None else _given(c) for o, c in zip(out, ct, strict=True)]
+        found = rules.vjp(list(map(_given, primals)), cts)
     return [found[i] for i in wanted]
 
 

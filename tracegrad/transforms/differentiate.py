@@ -44,8 +44,10 @@ from tracegrad.trace import (
     leaf_names,
     lifted,
     named_after,
+    settled_tree,
     tracer_inputs,
     unboxed,
+    writing,
 )
 from tracegrad.transforms.batch import own_arrays
 from tracegrad.transforms.linear import (
@@ -59,6 +61,7 @@ from tracegrad.transforms.linear import (
 )
 from tracegrad.transforms.prune import pruned
 from tracegrad.types import PYTHON_SCALARS, ArrayType, float0, is_inexact, number_kind, type_of
+from tracegrad.views import own
 
 Argnums = int | Sequence[int]
 # The cotangent to start from, for the scalar types that most functions return.
@@ -154,6 +157,8 @@ def _gradient(
             else:
                 leaves, in_tree, call = _traced_arguments(trace, args, positions, several, holomorphic, allow_int)
             out = fun(*call, **kwargs)
+            if writing:
+                out = settled_tree(out)
             aux = None
             if has_aux:
                 out, aux = _split_aux(out, fun, transform)
@@ -217,7 +222,7 @@ def _traced_arguments(
         if is_jax_array(x):
             raise _HoldsJaxArray
         (x,) = arrays_of([x], lambda _, i=i: name(i))  # type: ignore[misc]
-        tracers.append(Tracer(trace, copied(x) if type(x) is np.ndarray else x, i))
+        tracers.append(Tracer(trace, own(x), i))
         _check_input(tracers[-1], trace.transform, holomorphic, allow_int)
     parts = tree.tree_unflatten(in_tree, tracers)
     for i, part in zip(normal, parts if several else (parts,), strict=True):
@@ -256,11 +261,6 @@ def counted_from_front(positions: Sequence[int], count: int, fun: Any, transform
             "name each once"
         )
     return normal
-
-
-def _own_inputs(arrays: Sequence[Any]) -> list[Any]:
-    """Copies: the derivative is that at the values now, whatever is written into the arrays later."""
-    return [copied(x) if type(x) is np.ndarray else x for x in arrays]
 
 
 def _check_input(x: Tracer, transform: str, holomorphic: bool, allow_int: bool) -> None:
@@ -428,8 +428,8 @@ def _trace_call(
     trace.names = leaf_names(of, in_tree, positions)
     try:
         arrays = arrays_of(leaves, trace.names)
-        inputs = tracer_inputs(trace, _own_inputs(arrays))
-        out = fun(*tree.tree_unflatten(in_tree, inputs))
+        inputs = tracer_inputs(trace, [own(x) for x in arrays])
+        out = settled_tree(fun(*tree.tree_unflatten(in_tree, inputs)))
         aux = None
         if has_aux:
             out, aux = _split_aux(out, of, transform)
@@ -661,10 +661,11 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
     """
     require_callable(fun, "linear_transpose", "(f, x)")
     leaves, in_tree = tree.tree_flatten(primals)
+    names = leaf_names(fun, in_tree)
+    types = [strong(t) for t in declared_types(leaves, names)]
     trace = Trace("linear_transpose", fun, abstract=True)
     trace.linear = True
-    trace.names = leaf_names(fun, in_tree)
-    types = [strong(t) for t in declared_types(leaves, trace.names)]
+    trace.names = names
     try:
         inputs = tracer_inputs(trace, types)
         outputs, out_tree = tree.tree_flatten(fun(*tree.tree_unflatten(in_tree, inputs)))
@@ -710,4 +711,4 @@ def stop_gradient(x: Any) -> Any:
     """
     if type(x) is Tracer:
         return bind(stop_gradient_op, (x,))
-    return tree.tree_map(lambda leaf: bind(stop_gradient_op, (leaf,)) if type(leaf) is Tracer else leaf, x)
+    return tree.tree_map(lambda leaf: bind(stop_gradient_op, (leaf,)) if isinstance(leaf, Tracer) else leaf, x)

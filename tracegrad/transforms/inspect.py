@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-import numpy as np
-
 from tracegrad import tree
 from tracegrad.axes import Axis, entered, state
 from tracegrad.errors import require_callable
 from tracegrad.graph import Graph, trace_graph
-from tracegrad.memory import copied
 from tracegrad.trace import arrays_of, declared_types, leaf_names, output_name, parameter_name
 from tracegrad.types import ShapeDtypeStruct
+from tracegrad.views import own
 
 
 def make_graph(
@@ -47,7 +45,7 @@ def make_graph(
         with entered((*state.bound, *axes)):
             graph = _graph_and_tree("make_graph", fun, args, kwargs, abstract=bool(axes))[0]
         # The arrays outside may be written into tomorrow.
-        consts = {v: copied(x) if type(x) is np.ndarray else x for v, x in graph.consts.items()}
+        consts = {v: own(x) for v, x in graph.consts.items()}
         return Graph(graph.inputs, graph.eqns, graph.outputs, consts, graph.name)
 
     return graph_maker

@@ -27,6 +27,7 @@ from tracegrad.ops.structural import to_xla_op
 from tracegrad.static import exact, frozen
 from tracegrad.trace import (
     Tracer,
+    Written,
     arrays_of,
     bind,
     declared_types,
@@ -34,7 +35,7 @@ from tracegrad.trace import (
     holds_jax_array,
     is_boxed,
     leaf_names,
-    open_levels,
+    open_traces,
     out_of_boxes,
     output_name,
 )
@@ -350,7 +351,7 @@ class JittedOnXla(Jitted):
         self._is_wide = False  # whether a program has results of float64
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if open_levels and _holds_tracer(args, kwargs):
+        if open_traces and _holds_tracer(args, kwargs):
             return self._as_equation(args, kwargs)
         if self._config.jax_enable_x64:
             return self._call(args, kwargs)
@@ -585,7 +586,10 @@ def _is_traced(x: Any) -> bool:
 
 
 def _holds_tracer(args: Any, kwargs: Any) -> bool:
-    return Tracer in map(type, tree.tree_leaves((args, kwargs)))
+    return not _TRACERS.isdisjoint(map(type, tree.tree_leaves((args, kwargs))))
+
+
+_TRACERS = {Tracer, Written}
 
 
 def _jitted_on_xla(*args: Any) -> JittedOnXla:

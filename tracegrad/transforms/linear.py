@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from tracegrad.errors import DifferentiationError, at, replay, user_source
-from tracegrad.memory import copied
 from tracegrad.op import Op, Params, Wanted
 from tracegrad.ops.masks import Masked, filled, image, plus
 from tracegrad.trace import Equation, Trace, Tracer, in_graph, in_program, lifted, plain_value, tracer_inputs
 from tracegrad.types import ArrayType, is_inexact, type_of
+from tracegrad.views import own
 
 
 def backward(eqns: Sequence[Equation], cotangents: dict[int, Any]) -> dict[int, Any]:
@@ -168,21 +168,21 @@ def with_own_constants(trace: Trace, eqns: Sequence[Equation]) -> list[Equation]
     stands beside a tracer that a Graph is being made of is a constant of that Graph, and not copied."""
     copies: dict[int, Any] = {}
 
-    def kept(value: Any) -> Any:
-        if type(value) is not np.ndarray:
+    def kept(value: Any, is_constant: bool) -> Any:
+        if type(value) is not Tracer and (type(value) is not np.ndarray or is_constant):
             return value
         if id(value) not in copies:
-            copies[id(value)] = copied(value)
+            copies[id(value)] = own(value)
         return copies[id(value)]
 
-    return [
-        (op, inputs, [v if i in wanted else kept(v) for i, v in enumerate(values)], params, out, wanted)
-        if op.keeps_inputs
-        and len(wanted) < len(values)
-        and not any([type(v) is Tracer and v.origin is not trace and in_graph(v) for v in values])
-        else (op, inputs, values, params, out, wanted)
-        for op, inputs, values, params, out, wanted in eqns
-    ]
+    def with_own(eqn: Equation) -> Equation:
+        op, inputs, values, params, out, wanted = eqn
+        if not op.keeps_inputs or len(wanted) == len(values):
+            return eqn
+        beside = any([type(v) is Tracer and v.origin is not trace and in_graph(v) for v in values])
+        return op, inputs, [v if i in wanted else kept(v, beside) for i, v in enumerate(values)], params, out, wanted
+
+    return [with_own(eqn) for eqn in eqns]
 
 
 def transpose(
