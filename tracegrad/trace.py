@@ -789,6 +789,11 @@ def _operator(name: str, reflected: bool = False) -> Callable[[Any, Any], Any]:
     return lambda self, other: bind(OPS[name], (self, other))
 
 
+def _equality(name: str, of_none: bool) -> Callable[[Any, Any], Any]:
+    """`==` or `!=`; `x == None` holds nowhere."""
+    return lambda self, other: np.full(self.shape, of_none)[()] if other is None else bind(OPS[name], (self, other))
+
+
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     """An ndarray method that is the NumPy function of the same name."""
 
@@ -888,6 +893,20 @@ class Tracer:
         self._type = type
 
     # What is known of the array.
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """That of what it stands for, so that `isinstance` takes the branch that it takes for the value. (What is of one
+        class with this library's tracers, `type(x)` tells.)"""
+        value = self.value
+        while isinstance(value, Tracer):
+            value = value.value
+        if isinstance(value, ndarray | np.generic) or type(value) in PYTHON_SCALARS:
+            return type(value)
+        found = self.type
+        if found.weak:
+            return type(found.promotion()) if found.dtype.kind != "b" else bool
+        return ndarray if found.shape else found.dtype.type
+
     @property
     def type(self) -> ArrayType:
         found = self._type
@@ -1061,8 +1080,7 @@ class Tracer:
     __xor__, __rxor__ = _operator("bitwise_xor"), _operator("bitwise_xor", True)
     __lshift__, __rlshift__ = _operator("left_shift"), _operator("left_shift", True)
     __rshift__, __rrshift__ = _operator("right_shift"), _operator("right_shift", True)
-    __eq__ = _operator("equal")
-    __ne__ = _operator("not_equal")
+    __eq__, __ne__ = _equality("equal", False), _equality("not_equal", True)
     __lt__, __le__ = _operator("less"), _operator("less_equal")
     __gt__, __ge__ = _operator("greater"), _operator("greater_equal")
 
