@@ -275,7 +275,9 @@ def absorb_broadcasts(graph: Graph, any_layout: bool = False) -> Graph:
             # One axis can lie in one way only. (The bits of some functions depend on whether they go forwards, those of
             # complex ones on whether they have one element.)
             is_plain = (
-                axes_of(found.shape) <= 1 and number_kind(wanted.dtype) in "iuf" and all(map(definitions.is_dense, smallest))
+                axes_of(found.shape) <= 1
+                and number_kind(wanted.dtype) in "iuf"
+                and all(map(definitions.is_dense, smallest))
             )
             if is_plain and eqn.op is copy:
                 copied[eqn.outputs[0]] = smallest[0]
