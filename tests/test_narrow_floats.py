@@ -71,7 +71,7 @@ FUNCTIONS = {
         "np.linalg.inv(m)", "np.linalg.det(m)", "np.linalg.eigvalsh(m)", "np.linalg.cholesky(m @ m.T)", "np.sort(x, 0)", "np.where(x > 1, x, 0)",
         "np.where(x > 1, x, 0.0)", "np.clip(x, 0.5, 1.0)", "np.clip(x, v, v)", "np.maximum(x, 1)", "np.concatenate([x, x])", "np.pad(x, 1)", "np.unwrap(v)", "np.interp(0.7, v, v)", "np.convolve(v, v)", "np.exp(x)", "np.tanh(x)", "np.rint(x)", "np.trunc(x)",
         "np.floor(x)", "np.sign(x)", "np.remainder(x, v)", "np.sinc(x)", "np.nan_to_num(x)", "np.isnan(x)", "np.isfinite(x)", "x.astype(np.float64)",
-        "np.hypot(x, x)", "np.logaddexp(x, x)", "np.diff(x)", "x[:, np.array([1, 2])]", "np.diag(v)", "np.outer(v, v)", "np.round(x, 1)",
+        "np.hypot(x, x)", "np.logaddexp(x, x)", "np.diff(x)", "x[:, np.array([1, 2])]", "np.diag(v)", "np.outer(v, v)", "np.round(x, 1)", "x[0, 0].item() * v",
     ]
 }  # fmt: skip
 ON_XLA = ["x * 2.0", "x @ w", "np.sum(x, 0)", "np.linalg.inv(m)", "np.trunc(x)", "np.rint(x)", "np.remainder(x, v)", "np.sinc(x)", "np.sign(x)",

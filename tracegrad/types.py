@@ -108,7 +108,7 @@ class ArrayType:
     @property
     def python_kind(self) -> type | None:
         """The Python type of which `item()` makes its elements; None for numbers that Python has not (long double)."""
-        kind, bits = self.dtype.kind, self.dtype.itemsize * 8
+        kind, bits = number_kind(self.dtype), self.dtype.itemsize * 8
         return None if bits > {"f": 64, "c": 128}.get(kind, 64) or kind == "V" else _ITEMS[kind]
 
     @property
