@@ -904,7 +904,7 @@ class Tracer:
             return type(value)
         found = self.type
         if found.weak:
-            return type(found.promotion()) if found.dtype.kind != "b" else bool
+            return type(found.promotion()) if number_kind(found.dtype) != "b" else bool
         return ndarray if found.shape else found.dtype.type
 
     @property

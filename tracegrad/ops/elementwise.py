@@ -824,7 +824,7 @@ def _from_parts(x: Any, y: Any) -> Any:
 
 def _has_parts(x: Any) -> bool:
     """Whether the parts of an array are views of it."""
-    return x.ndim > 0 and x.dtype.kind == "c"
+    return x.ndim > 0 and number_kind(x.dtype) == "c"
 
 
 real_op = elementwise(

@@ -33,7 +33,7 @@ from tracegrad.trace import (
     settled,
     unsupported,
 )
-from tracegrad.types import PYTHON_SCALARS, ArrayType, type_of
+from tracegrad.types import PYTHON_SCALARS, ArrayType, number_kind, type_of
 from tracegrad.views import Place, place_of, require_writable, view_at, write, write_into
 
 _KINDS = "biufc"
@@ -67,7 +67,9 @@ def unsupported_target(x: Any, what: str) -> TracerArrayConversionError:
 
 def _can_cast(found: ArrayType, dtype: np.dtype[Any], casting: str) -> bool:
     if found.weak and casting in ("same_kind", "safe", "equiv"):
-        return _KINDS.index(found.dtype.kind.replace("u", "i")) <= _KINDS.index(dtype.kind.replace("u", "i"))
+        return _KINDS.index(number_kind(found.dtype).replace("u", "i")) <= _KINDS.index(
+            number_kind(dtype).replace("u", "i")
+        )
     return np.can_cast(found.dtype, dtype, casting)
 
 
@@ -88,7 +90,7 @@ def _assigned(value: Any, dtype: np.dtype[Any]) -> Any:
     found = type_of(v)
     if found.dtype == dtype:
         return v
-    if found.dtype.kind == "c" and dtype.kind not in "cb":
+    if number_kind(found.dtype) == "c" and number_kind(dtype) not in "cb":
         if type(v) is complex:
             raise TypeError(
                 f"float() argument must be a string or a real number, not 'complex': x[i] = v{at(user_source())} of an array "
@@ -276,7 +278,7 @@ def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
     """`a.flat[ind] = v`, with `v` again from the beginning where it is too short."""
     x, place = _target(a, "np.put")
     places = as_array(settled(ind))
-    if type_of(places).dtype.kind not in "iub":
+    if number_kind(type_of(places).dtype) not in "iub":
         raise TypeError(f"np.put{at(user_source())}: indices must be integers, got {type_of(places)}")
     places = np.reshape(astype(places, np.intp), (-1,))
     if mode == "clip":
@@ -335,7 +337,7 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None) -> Non
     """For each place along the other axes, into its own elements along `axis`: arr[i, indices[i, j]] = values[i, j]."""
     x, place = _target(arr, "np.put_along_axis")
     indices = as_array(settled(indices))
-    if type_of(indices).dtype.kind not in "iu":
+    if number_kind(type_of(indices).dtype) not in "iu":
         raise IndexError(f"`indices` must be an integer array, got {type_of(indices)}{at(user_source())}")
     v = _assigned(values, x.dtype)
     if axis is None:
