@@ -116,9 +116,11 @@ def layout_of(eqn: Eqn, v: Var, inputs: Sequence[Layout]) -> Layout:
         return Layout(Unknown(v, op.fresh))
     if op.strides is not None:
         known = [None if type(x.strides) is Unknown else x.strides for x in inputs]
-        strides = op.strides(known, types, eqn.params)
+        anyhow = op.strides([None] * len(inputs), types, eqn.params)
+        strides = op.strides(known, types, eqn.params) if anyhow is None else anyhow
         if strides is not None:
-            return Layout(tuple([s if n > 1 else 0 for s, n in zip(strides, shape, strict=True)]), _assumed(inputs))
+            strides = tuple([s if n > 1 else 0 for s, n in zip(strides, shape, strict=True)])
+            return Layout(strides, _assumed(inputs) if anyhow is None else 0)
         if op.fresh:
             return Layout(in_c_order(shape) if axes_of(shape) <= 1 else Unknown(v, True))
     return Layout(Unknown(v, False))
