@@ -600,6 +600,13 @@ def test_an_array_of_one_element_is_a_scalar(f: Any) -> None:
     assert both(X.astype(np.float32))[0].dtype == np.float32
 
 
+def test_what_does_not_depend_on_the_argument_has_derivative_zero_under_jit() -> None:
+    """Also where it depends on an argument of the jitted function."""
+    for f in (lambda x: tg.grad(lambda y: np.sum(x))(x), lambda x: tg.grad(lambda y: np.sum(x, keepdims=True))(x)):
+        same(tg.jit(f)(X), np.zeros(3))
+        same(np.asarray(tg.jit(f, backend="xla")(X)), np.zeros(3))
+
+
 def test_what_else_returns_one_element() -> None:
     x = np.array([3.0])
     value, gradient = tg.value_and_grad(lambda x: x)(x)

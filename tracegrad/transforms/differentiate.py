@@ -167,7 +167,7 @@ def _gradient(
                 value = out.value
             else:
                 value, seed = _scalar_output(out, trace, transform, holomorphic)
-                seed = lifted(seed, (value,))
+                seed = None if seed is None else lifted(seed, (value,))
             eqns = trace.finish()
             cotangents = {} if seed is None else backward(eqns, {id(out): seed})
         except _HoldsJaxArray:
