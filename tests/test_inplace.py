@@ -400,3 +400,31 @@ def test_what_is_read_again_is_not_written_over() -> None:
     first, second = tg.jit(f)(x)[0], tg.jit(f)(x)[0]
     first[:] = 0
     np.testing.assert_array_equal(second, f(x)[0])
+
+
+def test_a_number_is_not_read_after_a_view_of_it_was_written_into() -> None:
+    """An array without axes changes with it, NumPy's scalars do not, and a tracer stands for either."""
+
+    def flat(y: Any) -> None:
+        y.flat[0] = 4.0
+
+    def reshaped(y: Any) -> None:
+        y.reshape(-1)[0] = 4.0
+
+    for write in (flat, reshaped):
+
+        def f(x: Any, write: Any = write) -> Any:
+            y = np.copy(x)
+            write(y)
+            return y
+
+        for run in (tg.jit(f), lambda x, f=f: tg.vjp(f, x)[0]):
+            with pytest.raises(TypeError, match=r"a view of it was written\s+into at .*write into it by `x\[...\] = v`"):
+                run(np.array(2.0))
+
+    def kept(x: Any) -> Any:
+        y = np.atleast_1d(np.copy(x))
+        y[0] = 4.0
+        return y
+
+    assert tg.jit(kept)(np.array(2.0)).tolist() == [4.0]

@@ -71,6 +71,25 @@ class Place:
         return x
 
 
+class Doubtful(Place):
+    """Where a number lies of which a view with axes was written into. NumPy's arrays without axes are written into by that, its
+    scalars are not, and a tracer stands for either: nobody may ask what it is now."""
+
+    __slots__ = ("line",)
+
+    def __init__(self, memory: Memory, variable: Tracer) -> None:
+        super().__init__(memory, (), variable, variable)
+        self.version = -1
+        self.line = at(user_source())
+
+    def renew(self) -> Tracer:
+        raise TypeError(
+            f"a value without axes, {self.variable.type}, is read{at(user_source())} after a view of it was written "
+            f"into{self.line}. An array without axes would have changed, a number would not, and it is not known which of "
+            "the two this is: write into it by `x[...] = v`, or read the view"
+        )
+
+
 class Ledger:
     """What is known of the variables of a trace, read off its equations as far as these went when somebody wrote.
 
@@ -249,6 +268,8 @@ def require_writable(x: Tracer, what: str) -> Place:
             "`x = x.at[i].set(v)`, or hand over a NumPy array"
         )
     place = place_of(x)
+    if type(place) is Doubtful:
+        place.renew()
     for op, _ in place.chain:
         assert op.view is not None
         if op.view.put is None:
@@ -334,6 +355,8 @@ def view_at(x: Tracer, place: Place, step: Step, layout: Any) -> Tracer:
 
 
 def _begin_version(memory: Memory, new: Any) -> None:
+    if memory.version == 0:
+        _doubt_number(memory)
     waiting = list(memory.entries)
     level = memory.first.origin.level
     ledgers = [
@@ -350,6 +373,13 @@ def _begin_version(memory: Memory, new: Any) -> None:
     memory.version += 1
     memory.entries = [new]
     ledger_of(new.origin).places[id(new)] = Place(memory, (), memory.layout, new)
+
+
+def _doubt_number(memory: Memory) -> None:
+    """Where memory that is about to be written into was made as a view of a value without axes, have nobody read that."""
+    eqn = _maker(memory.first)
+    if eqn is not None and eqn[0].view is not None and isinstance(number := eqn[1][0], Tracer) and not number.shape:
+        _become_written(number, Doubtful(memory, number))
 
 
 def _become_written(x: Tracer, place: Place) -> None:
