@@ -428,3 +428,28 @@ def test_a_number_is_not_read_after_a_view_of_it_was_written_into() -> None:
         return y
 
     assert tg.jit(kept)(np.array(2.0)).tolist() == [4.0]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda y, x: np.copyto(y, x),
+        lambda y, x: np.put(y, [0], x[:1]),
+        lambda y, x: np.add(x, x, out=y),
+        lambda y, x: np.cumsum(x, 0, None, y),
+        lambda y, x: np.add.at(y, [0], x[:1]),
+        lambda y, x: np.fill_diagonal(y[:, None], x[0]),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
+def test_nothing_traced_is_lost_in_a_plain_array(write: Any, dtype: Any) -> None:
+    """Not in a jitted program either, to which a plain array is a constant."""
+
+    def f(x: Any) -> Any:
+        y = np.zeros(3, dtype)
+        write(y, x)
+        return y
+
+    for run in (tg.jit(f), tg.jit(f, backend="xla"), lambda x: tg.vjp(f, x)[0]):
+        with pytest.raises((TypeError, ValueError)):
+            run(np.ones(3))

@@ -572,19 +572,24 @@ def call_anew(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     if not plain or trace is None or any(map(callable, args)):
         return function(*args, **kwargs)
 
+    constants: list[Tracer] = []
+
     def constant(x: Any) -> Any:
         if type(x) in (list, tuple):
             return type(x)([constant(y) for y in x])
         if type(x) is not ndarray:
             return x
-        if number_kind(x.dtype) not in "iu":
-            return trace.constant(x)
+        if x.dtype.kind not in "iu":
+            constants.append(trace.constant(x))
+            return constants[-1]
         depends_on(x)
         return x
 
-    if any([number_kind(x.dtype) not in "iu" for x in plain]):
+    if any([x.dtype.kind not in "iu" for x in plain]):
         try:
-            return function(*map(constant, args), **{k: constant(x) for k, x in kwargs.items()})
+            out = function(*map(constant, args), **{k: constant(x) for k, x in kwargs.items()})
+            if Written not in map(type, constants):  # else it is the plain array that was to be written into, which says so
+                return out
         except (TypeError, IndexError):  # values are needed, or the call is wrong, which the one below will say
             pass
     for x in plain:
