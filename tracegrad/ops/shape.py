@@ -16,7 +16,7 @@ import numpy as np
 
 from tracegrad.errors import ShapeError, at, user_source
 from tracegrad.memory import copied as laid_out_alike
-from tracegrad.memory import reshaped_strides
+from tracegrad.memory import is_dense, reshaped_strides
 from tracegrad.op import EVERY, Definitions, Op, Params, Sample, View
 from tracegrad.ops.families import (
     implements,
@@ -424,7 +424,8 @@ def _same(name: str, evaluate: Callable[..., Any], view: View | None = None, **p
         nonnegative=True,
         samples=lambda: [Sample((np.array([[1.0, -2.0, 0.5]]),), params)],
         kinds="biufc",
-        strides=lambda inputs, types, params: inputs[0],
+        # A copy may have smaller gaps.
+        strides=lambda inputs, types, params: inputs[0] if inputs[0] and is_dense(types[0].shape, inputs[0]) else None,
         spell=lambda args, types, is_block, params: args[0],
         simplify=lambda inputs, params, definitions: inputs[0],
         same=True,
