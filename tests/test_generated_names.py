@@ -314,7 +314,7 @@ def test_ops_of_any_name() -> None:
     made = []
     try:
         for name in [
-            "item",
+            "item of",
             "array",
             "a",
             "c2_0",

@@ -419,7 +419,9 @@ def test_a_number_is_not_read_after_a_view_of_it_was_written_into() -> None:
             return y
 
         for run in (tg.jit(f), lambda x, f=f: tg.vjp(f, x)[0]):
-            with pytest.raises(TypeError, match=r"a view of it was written\s+into at .*write into it by `x\[...\] = v`"):
+            with pytest.raises(
+                TypeError, match=r"a view of it was written\s+into at .*write into it by `x\[...\] = v`"
+            ):
                 run(np.array(2.0))
 
     def kept(x: Any) -> Any:

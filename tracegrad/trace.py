@@ -588,7 +588,9 @@ def call_anew(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     if any([x.dtype.kind not in "iu" for x in plain]):
         try:
             out = function(*map(constant, args), **{k: constant(x) for k, x in kwargs.items()})
-            if Written not in map(type, constants):  # else it is the plain array that was to be written into, which says so
+            if Written not in map(
+                type, constants
+            ):  # else it is the plain array that was to be written into, which says so
                 return out
         except (TypeError, IndexError):  # values are needed, or the call is wrong, which the one below will say
             pass
@@ -871,7 +873,7 @@ def _in_place(ufunc: np.ufunc, operation: Callable[[Any, Any], Any]) -> Callable
     def method(self: Tracer, other: Any) -> Any:
         if self.ndim == 0 and not hasattr(self, "state"):
             return operation(self, other)
-        return FUNCTIONS["op="](ufunc, self, other)
+        return FUNCTIONS["op="](ufunc, operation, self, other)
 
     return method
 

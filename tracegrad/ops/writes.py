@@ -176,12 +176,10 @@ def _is_there(place: Place, index: Any, value: Place) -> bool:
 FUNCTIONS[np.ndarray.__setitem__] = setitem
 
 
-def _apply_in_place(ufunc: np.ufunc, x: Tracer, other: Any) -> Tracer:
+def _apply_in_place(ufunc: np.ufunc, operation: Callable[[Any, Any], Any], x: Tracer, other: Any) -> Tracer:
     """`x op= other` of an array."""
     place = require_writable(x, "x op= v")
-    op = UFUNCS.get(ufunc)
-    values = (present(x), settled(other))
-    value = FUNCTIONS[ufunc](*values) if op is None else bind(op, values)
+    value = operation(present(x), settled(other))
     value = _cast(_spread(value, x.shape, f"np.{ufunc.__name__}"), x.dtype, "same_kind", f"ufunc {ufunc.__name__!r}")
     write(x, place, value)
     return x

@@ -1,5 +1,6 @@
-"""`python -m tracegrad.testing.fuzz --minutes 60`: random programs, each checked in every way, until the time is up; and with
-`--ops N` every op of the registry on so many drawn inputs.
+"""`python -m tracegrad.testing.fuzz --minutes 60`: random programs, each checked in every way, until the time is up; with
+`--plain` NumPy's calls on exotic operands against NumPy itself (see plain.py); and with `--ops N` every op of the registry
+on so many drawn inputs.
 
 What fails is shrunk and printed as Python that can be run, with the seed of its round.
 """
@@ -21,6 +22,7 @@ from tracegrad.check import check
 from tracegrad.op import OPS, Op
 from tracegrad.testing import precise
 from tracegrad.testing.gradients import check_grads
+from tracegrad.testing.plain import Case, check_case
 from tracegrad.testing.programs import SHAPES, Program, programs
 from tracegrad.testing.rules import check_rule
 from tracegrad.testing.strategies import op_samples
@@ -161,18 +163,32 @@ def _fuzz_programs(minutes: float, seed: int, examples: int, backends: Sequence[
     print(f"\n{rounds * examples} programs, nothing found")
 
 
+def _fuzz_plain(minutes: float, seed: int, backends: Sequence[str]) -> None:
+    end = time.monotonic() + 60 * minutes
+    number = ran = 0
+    while number == 0 or time.monotonic() < end:
+        ran += check_case(Case(seed + number), backends) == "ran"
+        number += 1
+        if number % ROUND == 0:
+            _progress(f"{number} cases, {ran} of them taken; {max(0.0, end - time.monotonic()) / 60:.1f} minutes left")
+    print(f"\n{number} cases, {ran} of them taken, nothing found")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tracegrad.testing.fuzz", description="Check random programs.")
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0, help="of the first round; each round takes the next")
     parser.add_argument("--examples", type=int, default=ROUND, help="programs a round (default %(default)s)")
     parser.add_argument("--ops", type=int, metavar="N", help="in place of programs, every op on N drawn inputs")
+    parser.add_argument("--plain", action="store_true", help="in place of programs, NumPy's calls on exotic operands")
     parser.add_argument("--xla", action="store_true", help="on XLA, too, which compiles each for a second or so")
     options = parser.parse_args(arguments)
     if options.xla and importlib.util.find_spec("jax") is None:
         parser.error("--xla needs jax: pip install 'tracegrad[xla]'")
     backends = ("numpy", "xla") if options.xla else ("numpy",)
-    if options.ops is not None:
+    if options.plain:
+        _fuzz_plain(options.minutes, options.seed, backends)
+    elif options.ops is not None:
         _fuzz_ops(options.ops, options.seed, backends)
     else:
         _fuzz_programs(options.minutes, options.seed, options.examples, backends)
