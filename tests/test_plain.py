@@ -55,3 +55,7 @@ def test_what_it_found() -> None:
         np.testing.assert_array_equal(run(squared)(x), squared(x))
         found = run(lambda y: np.add.outer(0.5, y))(np.float32([0.25, 1.0]))
         assert found.dtype == np.float64 and found.tolist() == [0.75, 1.5]
+    # A power of integers beside one that is differentiated.
+    n = np.array([2, 3])
+    assert tg.vjp(lambda x, n: x * np.power(n, n - 2), np.ones(2), n)[1](np.ones(2))[0].tolist() == [1.0, 3.0]
+    assert tg.vjp(lambda x, n: x * n.astype(float) ** (-n), np.ones(2), n)[1](np.ones(2))[0].tolist() == [0.25, 1 / 27]

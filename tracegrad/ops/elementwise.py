@@ -520,6 +520,8 @@ def _power_base(d: Any, out: Any, x: Any, p: Any) -> Any:
             return None
         if p >= 1 and p == int(p):
             return d if p == 1 else d * (p * x ** (p - 1))
+    if not is_inexact(type_of(x).dtype):
+        return None
     # x**0 is 1, for x = 0 too, and does not change with x; but it does with p, and then this slope is 1/x.
     idle = np.logical_and(np.equal(p, 0), np.equal(x, 0))
     return d * by_convention(p * np.power(np.where(idle, 1, x), p - 1), idle)

