@@ -903,7 +903,10 @@ class Tracer:
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
         """That of what it stands for, so that `isinstance` takes the branch that it takes for the value. (What is of one
-        class with this library's tracers, `type(x)` tells.)"""
+        class with this library's tracers, `type(x)` tells.) jax is told the truth: it leaves an operator between one of its arrays
+        and what it does not know to the other one, and would compute with an array."""
+        if sys._getframe(1).f_globals.get("__name__", "").startswith("jax"):
+            return Tracer
         value = self.value
         while isinstance(value, Tracer):
             value = value.value

@@ -13,8 +13,17 @@ from tracegrad.ops.cumulative import cumlogsumexp, cummax, cummin, cumprod, cums
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, shape_of
 from tracegrad.ops.writes import write_at, write_out
-from tracegrad.trace import FUNCTIONS, SCIPY_FUNCTIONS, UFUNCS, Tracer, as_array, bind, contains_tracer, unsupported
-from tracegrad.types import PYTHON_SCALARS
+from tracegrad.trace import (
+    FUNCTIONS,
+    SCIPY_FUNCTIONS,
+    UFUNCS,
+    Tracer,
+    as_array,
+    bind,
+    contains_tracer,
+    strengthened,
+    unsupported,
+)
 
 _REDUCE = {
     np.add: np.sum,
@@ -53,7 +62,7 @@ def apply_ufunc(ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> An
         return _ACCUMULATE[ufunc](x, **{"axis": axis, **_given(kwargs)})
     if method == "outer" and not kwargs and len(inputs) == 2:
         # Both are arrays: a Python number has a dtype as others have.
-        x, y = [np.asarray(v) if type(v) in PYTHON_SCALARS else as_array(v) for v in inputs]
+        x, y = [strengthened(as_array(v)) for v in inputs]
         column = np.reshape(x, (*shape_of(x), *(1,) * len(shape_of(y))))
         return _call(ufunc, (column, y), {})
     raise unsupported(ufunc, f".{method}", next((x for x in inputs if type(x) is Tracer), None))
