@@ -272,7 +272,7 @@ def _check_case(case: Case, backends: Sequence[str]) -> str:
         if failure is not None:
             # A tracer takes more than a scalar of Python's does, and gives infinity or NaN where that raises; one without axes
             # is a scalar, and not an array that `+=` cannot make larger.
-            allowed = ("non-broadcastable", "setting an array element")
+            allowed = ("non-broadcastable", "setting an array element", "float NaN to integer", "float infinity")
             if isinstance(failure, TypeError | AttributeError | ZeroDivisionError) or any(
                 [said in str(failure) for said in allowed]
             ):
@@ -285,8 +285,9 @@ def _check_case(case: Case, backends: Sequence[str]) -> str:
 
     hold("a traced function", lambda *args: vjp(case.program, *args)[0], exactly=False)
     # NumPy's scalars have arithmetic of their own, which is not that of its arrays to the last bit; products of complex ones
-    # depend on how many there are, and np.inner is traced as a product of matrices.
-    arrays = all([np.ndim(x) > 0 and x.dtype.kind != "c" for x in case.args()]) and "inner" not in case.source
+    # depend on how many there are, and what these functions sum up is traced as other sums.
+    arrays = all([np.ndim(x) > 0 and x.dtype.kind != "c" for x in case.args()])
+    arrays = arrays and not any([name in case.source for name in ("inner", "vdot", "norm", "einsum", "tensordot")])
     hold("jit", jit(case.program, backend="numpy"), arrays)
     twice = jit(case.program, backend="numpy")
     hold("jit, called again,", lambda *args: (_run(twice, args), twice(*args))[1], arrays)
