@@ -148,9 +148,9 @@ def _gradient(
         trace = Trace(transform, fun, reverse=True)
         try:
             x = args[first] if 0 <= first < len(args) else None
-            if type(x) is np.ndarray and number_kind(x.dtype) == "f" and not holomorphic:
+            if type(x) is np.ndarray and x.dtype.kind == "f" and not holomorphic:
                 # One array is so common, and often so small, that it is spared the way through a tree.
-                leaf = Tracer(trace, copied(x), first)
+                leaf = Tracer(trace, x.copy("K") if x.flags.forc else copied(x), first)
                 leaves, in_tree = [leaf], None
                 call = list(args)
                 call[first] = leaf

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.axes import state
 from tracegrad.errors import DifferentiationError, at, replay, user_source
 from tracegrad.op import Op, Params, Wanted
 from tracegrad.ops.masks import Masked, filled, image, plus
@@ -32,25 +33,27 @@ def backward(eqns: Sequence[Equation], cotangents: dict[int, Any]) -> dict[int, 
     outer = replay.cell
     cell: list[Any] = [None]
     replay.cell = cell
-    lifts = in_program()
+    lifts = state.trace is not None and in_program()
     try:
         for op, inputs, values, params, out, wanted in reversed(eqns):
             if op.several:
                 ct: Any = [take(id(o), None) for o in out]
                 if all(c is None for c in ct):
                     continue
+                masked = Masked in map(type, ct)
                 primal_out: Any = tuple([o.value for o in out])
                 cell[0] = out[0].source
             else:
                 ct = take(id(out), None)
                 if ct is None:
                     continue
+                masked = type(ct) is Masked
                 primal_out = out.value
                 cell[0] = out.source
             rule = op.vjp
             if lifts:
                 values = _lifted(values, ct if op.several else (ct,))
-            if type(ct) is Masked or (op.several and Masked in map(type, ct)):
+            if masked:
                 grads = _masked_vjp(op, wanted, ct, primal_out, values, params)
             elif rule is None:
                 grads = transposed_jvp(op, wanted, ct, primal_out, values, params)
