@@ -244,3 +244,9 @@ def test_sums_of_masked() -> None:
     np.testing.assert_array_equal(other.mask.array, [True, True, False])
     np.testing.assert_array_equal(other.filled(), [1.0, 5.0, 0.0])
     np.testing.assert_array_equal(Masked(x, holds, False) + np.ones(3), [2.0, 1.0, 3.0])
+
+
+def test_windows_of_nothing_take_nothing() -> None:
+    largest = lambda x: tg.lax.reduce_window(np.sqrt(x), -np.inf, np.maximum, (1,), (1,), "VALID")
+    for transformed in (tg.grad, lambda f: tg.jit(tg.grad(f))):
+        assert transformed(lambda x: np.sum(largest(x)))(np.zeros(0)).shape == (0,)

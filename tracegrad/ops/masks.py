@@ -175,8 +175,7 @@ def masking_vjp(rule: VjpRule, position: int) -> VjpRule:
 
     def vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
         found = list(rule(wanted, ct, out, primals, params))
-        if position in wanted:
-            i = wanted.index(position)
+        if position in wanted and found[i := wanted.index(position)] is not None:
             found[i] = Masked(found[i], image(lambda c: rule((position,), c[0], out, primals, params)[0], [ct]), True)
         return found
 
