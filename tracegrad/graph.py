@@ -267,16 +267,18 @@ def last_uses(graph: Graph) -> dict[int, list[Var]]:
     return uses
 
 
-def needed(eqns: Sequence[Equation], outputs: Sequence[Any], trace: Trace) -> Iterator[Equation]:
-    """The recorded equations that the outputs depend on, in order."""
+def needed(eqns: Sequence[Equation], outputs: Sequence[Any], derivative: bool = False) -> list[Equation]:
+    """The recorded equations that the outputs depend on, in order; or those through which tangents reach them, which take
+    no part in an input that is data (`Op.data`)."""
     live = {id(x) for x in outputs}
     kept = []
     for eqn in reversed(eqns):
-        op, inputs, _, _, out, wanted = eqn
+        op, inputs, _, params, out, wanted = eqn
         if (any(id(o) in live for o in out)) if op.several else id(out) in live:
             kept.append(eqn)
-            live.update([id(inputs[i]) for i in wanted])
-    return reversed(kept)
+            data = op.data(params) if derivative and op.data is not None else ()
+            live.update([id(inputs[i]) for i in wanted if i not in data])
+    return kept[::-1]
 
 
 def graph_of(
@@ -301,7 +303,7 @@ def graph_of(
 
     heads = tuple([variable(x) for x in inputs])
     body = []
-    for op, ins, _, params, out, _ in needed(eqns, outputs, trace):
+    for op, ins, _, params, out, _ in needed(eqns, outputs):
         atoms = tuple([atom(x) for x in ins])
         if op.same:
             variables[id(out)] = atoms[0]

@@ -143,7 +143,7 @@ class Op:
     xla        its lowering to XLA, for all but ufuncs that jax.lax has (see lower/xla.py)
     masked     its derivative for tangents and cotangents that are structurally zero in places (see ops/masks.py)
     nonnegative whether its derivative is a matrix without negative elements, so that a mask goes through it as an array does
-    data       the inputs that have no derivative, by its params: another input has all of it (see `transforms/prune.py`)
+    data       the inputs that have no derivative, by its params: another input has all of it (see `graph.needed`)
     same       whether the output is the input but for memory, so that a Graph has one variable for both
     view       what makes the output a view of the input in NumPy, if it is one (see views.py)
     overwrite  how generated code writes the op into its first input, which the output is but for a part

@@ -13,14 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad.axes import state
-from tracegrad.graph import Atom, Eqn, Graph, Literal, Var, evaluate, trace_graph
+from tracegrad.graph import Atom, Eqn, Graph, Literal, Var, evaluate, needed, trace_graph
 from tracegrad.lower.numpy import compiled
 from tracegrad.op import JvpRule, MaskRules, Op, Params, VjpRule, Wanted
 from tracegrad.ops.masks import Masked, filled
 from tracegrad.trace import Trace, Tracer, bind, tracer_inputs
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.linear import pull_back, pushforward, strong
-from tracegrad.transforms.prune import pruned
 from tracegrad.transforms.simplify import eliminate_dead_code, simplify
 from tracegrad.types import ArrayType, is_inexact
 
@@ -202,7 +201,9 @@ def with_tangents(graph: Graph, inputs: Sequence[Any], tangents: Mapping[int, An
         eqns = trace.finish()
     finally:
         trace.end()
-    pushed = pushforward(pruned(eqns, outputs, trace), {id(t): tangents[i] for i, t in tracers.items()})
+    if trace.prunes:
+        eqns = needed(eqns, outputs, derivative=True)
+    pushed = pushforward(eqns, {id(t): tangents[i] for i, t in tracers.items()})
     values = [o.value if type(o) is Tracer and o.origin is trace else o for o in outputs]
     return values, [filled(pushed.get(id(o))) for o in outputs]
 

@@ -21,7 +21,7 @@ from tracegrad.errors import (
     require_callable,
     user_source,
 )
-from tracegrad.graph import Graph, evaluate, trace_graph
+from tracegrad.graph import Graph, evaluate, needed, trace_graph
 from tracegrad.jax_arrays import is_jax_array
 from tracegrad.memory import copied
 from tracegrad.ops.masks import filled
@@ -59,7 +59,6 @@ from tracegrad.transforms.linear import (
     strong,
     with_own_constants,
 )
-from tracegrad.transforms.prune import pruned
 from tracegrad.types import PYTHON_SCALARS, ArrayType, float0, is_inexact, number_kind, type_of
 from tracegrad.views import own
 
@@ -573,7 +572,8 @@ def _push(
     trace: Trace, eqns: Sequence[Equation], inputs: Sequence[Tracer], outputs: Sequence[Any], tangents: Sequence[Any]
 ) -> list[Any]:
     """Tangents of the outputs, None for zero."""
-    eqns = pruned(eqns, outputs, trace)
+    if trace.prunes:
+        eqns = needed(eqns, outputs, derivative=True)
     found = pushforward(eqns, {id(x): t for x, t in zip(inputs, tangents, strict=True) if t is not None})
     return [filled(found.get(id(out))) if type(out) is Tracer and out.origin is trace else None for out in outputs]
 
