@@ -28,7 +28,7 @@ import numpy as np
 from numpy.linalg import LinAlgError
 
 from tracegrad.errors import ConcretizationTypeError, DtypeError, RawSource, at, replay, resolve, user_source
-from tracegrad.op import OPS, BatchRule, Emission, Op, Params, Sample, Wanted
+from tracegrad.op import OPS, BatchRule, Emission, Op, Params, Sample, TypeRule, Wanted
 from tracegrad.ops.contract import (
     column,
     conjugate_of_complex,
@@ -692,23 +692,33 @@ def _apart_samples() -> Iterable[Sample]:
     yield Sample((np.zeros((2, 0)),), how)
 
 
+def _require(
+    name: str,
+    evaluate: Callable[..., Any],
+    with_nan: Callable[..., Any],
+    samples: Callable[[], Iterable[Sample]],
+    infer: TypeRule = lambda types, params: types[0],
+) -> Op:
+    """Declare an op that leaves its input as it is, or raises where a derivative that goes through it does not exist. On
+    XLA, which cannot raise, `with_nan` has NaN there."""
+    return Op(
+        name,
+        evaluate=evaluate,
+        infer=infer,
+        jvp=lambda primals, tangents, out, params: tangents[0],
+        vjp=lambda wanted, ct, out, primals, params: [ct],
+        batch=_leading_batch(name),
+        samples=samples,
+        xla=lambda j, inputs, params, out: j.in_numpy(lambda x: with_nan(x, **params), inputs, {}),
+    )
+
+
+def _apart_or_nan(values: Any, low: int, high: int | None, zero: bool, **_: Any) -> Any:
+    return np.where(np.any(_touching(values, low, high, zero), (-2, -1))[..., None], np.nan, values)
+
+
 # The values as they are, if those from `low` to `high` each differ from all others.
-apart_op = Op(
-    "apart",
-    evaluate=_apart,
-    infer=lambda types, params: types[0],
-    jvp=lambda primals, tangents, out, params: tangents[0],
-    vjp=lambda wanted, ct, out, primals, params: [ct],
-    batch=_leading_batch("apart"),
-    samples=_apart_samples,
-    xla=lambda j, inputs, params, out: j.in_numpy(
-        lambda x: np.where(
-            np.any(_touching(x, params["low"], params["high"], params["zero"]), (-2, -1))[..., None], np.nan, x
-        ),
-        inputs,
-        {},
-    ),
-)
+apart_op = _require("apart", _apart, _apart_or_nan, _apart_samples)
 
 
 def _unlike(values: Any, x: Any, zero: bool) -> Any:
@@ -1159,15 +1169,12 @@ def _independent_samples() -> Iterable[Sample]:
 
 
 # Matrices of eigenvectors as they are, if these are independent.
-independent_op = Op(
+independent_op = _require(
     "independent",
-    evaluate=_independent_vectors,
+    _independent_vectors,
+    lambda v, place: np.where(_is_independent(v), v, np.nan),
+    _independent_samples,
     infer=lambda types, params: ArrayType(types[0].shape, linalg_dtype("eig", *types)),
-    jvp=lambda primals, tangents, out, params: tangents[0],
-    vjp=lambda wanted, ct, out, primals, params: [ct],
-    batch=_leading_batch("independent"),
-    samples=_independent_samples,
-    xla=lambda j, inputs, params, out: j.in_numpy(lambda v: np.where(_is_independent(v), v, np.nan), inputs, {}),
 )
 
 
@@ -1571,17 +1578,11 @@ def _nonzero_samples() -> Iterable[Sample]:
     yield Sample((np.array([3.0, 1.0, 0.0]),), {"low": 0, "high": 2, "kind": "svd", "place": None})
 
 
-nonzero_op = Op(
+nonzero_op = _require(
     "nonzero_values",
-    evaluate=_nonzero_values,
-    infer=lambda types, params: types[0],
-    jvp=lambda primals, tangents, out, params: tangents[0],
-    vjp=lambda wanted, ct, out, primals, params: [ct],
-    batch=_leading_batch("nonzero_values"),
-    samples=_nonzero_samples,
-    xla=lambda j, inputs, params, out: j.in_numpy(
-        lambda x: np.where(_vanishing(x, params["low"], params["high"]), np.nan, x), inputs, {}
-    ),
+    _nonzero_values,
+    lambda x, low, high, **_: np.where(_vanishing(x, low, high), np.nan, x),
+    _nonzero_samples,
 )
 
 
