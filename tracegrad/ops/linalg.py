@@ -28,6 +28,7 @@ import numpy as np
 from numpy.linalg import LinAlgError
 
 from tracegrad.errors import ConcretizationTypeError, DtypeError, RawSource, at, replay, resolve, user_source
+from tracegrad.graph import apply_op
 from tracegrad.op import OPS, BatchRule, Emission, Op, Params, Sample, TypeRule, Wanted
 from tracegrad.ops.contract import (
     column,
@@ -175,10 +176,6 @@ def _leading_batch(name: str) -> BatchRule:
         return apply_op(OPS[name], tuple(inputs), params)
 
     return batch
-
-
-def apply_op(op: Op, inputs: tuple[Any, ...], params: Params) -> Any:
-    return bind(op, inputs, params) if op.apply is None else op.apply(inputs, params)
 
 
 def _on_xla(compute: Callable[..., Any]) -> Emission:
