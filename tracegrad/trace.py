@@ -556,7 +556,7 @@ def in_program() -> bool:
 
 def depends_on(x: Any) -> None:
     """Note that what is being traced holds for the values alone that a plain array has now, since they were looked at."""
-    if type(x) is ndarray and state.trace is not None and state.trace.lasting is not None:
+    if type(x) is ndarray and in_program():
         state.trace.lasting.append(x)
 
 
@@ -588,9 +588,8 @@ def call_anew(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     if any([x.dtype.kind not in "iu" for x in plain]):
         try:
             out = function(*map(constant, args), **{k: constant(x) for k, x in kwargs.items()})
-            if Written not in map(
-                type, constants
-            ):  # else it is the plain array that was to be written into, which says so
+            # Else it is the plain array that was to be written into, which says so below.
+            if Written not in map(type, constants):
                 return out
         except (TypeError, IndexError):  # values are needed, or the call is wrong, which the one below will say
             pass
