@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tracegrad as tg
-from tracegrad.check import check
-from tracegrad.op import OPS, Op, Sample
+from tracegrad.core.check import check
+from tracegrad.core.op import OPS, Op, Sample
+from tracegrad.core.trace import UFUNCS, bind
+from tracegrad.core.types import PYTHON_SCALARS, ArrayType, type_of
 from tracegrad.ops.masks import filled
 from tracegrad.testing.rules import check_linear_at_zero
-from tracegrad.trace import UFUNCS, bind
 from tracegrad.transforms.linear import transposed_jvp, transposed_vjp
-from tracegrad.types import PYTHON_SCALARS, ArrayType, type_of
 
 # Ops whose derivative is by decree zero, though the value moves.
 OVERRULED = {"stop_gradient"}

@@ -10,7 +10,7 @@ import pytest
 
 def pytest_configure(config: pytest.Config) -> None:
     """Tests compute in float64 on XLA with jax's flag off, and know it. Those of the warning catch it themselves."""
-    config.addinivalue_line("filterwarnings", "ignore::tracegrad.errors.PrecisionWarning")
+    config.addinivalue_line("filterwarnings", "ignore::tracegrad.core.errors.PrecisionWarning")
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -16,12 +16,20 @@ import pytest
 import tracegrad as tg
 import tracegrad.lax
 import tracegrad.numpy as tnp
-from tracegrad.graph import Eqn, Var, exactly
-from tracegrad.lower import blocks
-from tracegrad.lower.layouts import Layout, Unknown, layout_of
-from tracegrad.memory import common_order, copied, is_dense, new_strides, reduced_strides, reshaped_strides, strides_of
-from tracegrad.op import OPS
-from tracegrad.types import type_of
+from tracegrad.core.graph import Eqn, Var, exactly
+from tracegrad.core.memory import (
+    common_order,
+    copied,
+    is_dense,
+    new_strides,
+    reduced_strides,
+    reshaped_strides,
+    strides_of,
+)
+from tracegrad.core.op import OPS
+from tracegrad.core.types import type_of
+from tracegrad.lower.numpy.layouts import Layout, Unknown, layout_of
+from tracegrad.lower.numpy import blocks
 
 BIG = np.random.default_rng(0).normal(size=(64, 64))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from tracegrad.lower import blocks
+from tracegrad.lower.numpy import blocks
 
 RNG = np.random.default_rng(0)
 

@@ -15,19 +15,19 @@ from jaxprs import run_with_numpy
 
 import tracegrad as tg
 from tracegrad import lax, tree
-from tracegrad.axes import state
-from tracegrad.check import check
-from tracegrad.errors import (
+from tracegrad.core.axes import state
+from tracegrad.core.check import check
+from tracegrad.core.errors import (
     ConcretizationTypeError,
     DifferentiationError,
     DtypeError,
     ShapeError,
     UnexpectedTracerError,
 )
-from tracegrad.graph import Graph
-from tracegrad.op import OPS
+from tracegrad.core.graph import Graph
+from tracegrad.core.op import OPS
 from tracegrad.ops.collective import axis_index, psum
-from tracegrad.transforms import branches as branches_module
+from tracegrad.transforms.control import switch as branches_module
 
 jax = pytest.importorskip("jax")
 jax.config.update("jax_enable_x64", True)

@@ -9,9 +9,9 @@ import pytest
 
 import tracegrad as tg
 from tracegrad import tree
-from tracegrad.check import check
-from tracegrad.graph import Graph
-from tracegrad.transforms.call import call, reverse
+from tracegrad.core.check import check
+from tracegrad.core.graph import Graph
+from tracegrad.transforms.control.call import call, reverse
 
 X = np.array([0.3, -1.2, 2.0])
 

@@ -22,15 +22,15 @@ from jaxprs import run_with_numpy
 
 import tracegrad as tg
 from tracegrad import tree
-from tracegrad.check import check
-from tracegrad.graph import Graph
-from tracegrad.op import OPS
+from tracegrad.core.check import check
+from tracegrad.core.graph import Graph
+from tracegrad.core.op import OPS
+from tracegrad.core.types import ArrayType
 from tracegrad.ops.collective import axis_index, psum
 from tracegrad.ops.conv import conv_general_dilated
 from tracegrad.testing import strategies
-from tracegrad.transforms.call import closed
-from tracegrad.transforms.checkpoint import parts_of
-from tracegrad.types import ArrayType
+from tracegrad.transforms.control.call import closed
+from tracegrad.transforms.control.checkpoint import parts_of
 
 jax.config.update("jax_enable_x64", True)
 
@@ -726,7 +726,7 @@ def test_a_branch_on_a_value_names_the_line() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["transforms.checkpoint", "transforms.checkpoint_policies", "transforms.budget", "debug.residuals",
+    "module", ["transforms.control.checkpoint", "transforms.control.checkpoint_policies", "transforms.control.budget", "debug.residuals",
                "ops.structural"]
 )  # fmt: skip
 def test_doctests(module: str) -> None:

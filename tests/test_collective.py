@@ -15,8 +15,8 @@ import tracegrad as tg
 import tracegrad.numpy as tnp
 import tracegrad.ops.collective as lax
 from tracegrad import tree
-from tracegrad.check import check
-from tracegrad.errors import ShapeError
+from tracegrad.core.check import check
+from tracegrad.core.errors import ShapeError
 
 jax = pytest.importorskip("jax")
 jax.config.update("jax_enable_x64", True)

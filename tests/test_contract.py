@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from tracegrad.errors import DtypeError, ShapeError
+from tracegrad.core.errors import DtypeError, ShapeError
 from tracegrad.ops import contract
 from tracegrad.ops.contract import explicit_subscripts
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from tracegrad.errors import DtypeError, ShapeError
+from tracegrad.core.errors import DtypeError, ShapeError
 from tracegrad.ops import conv as module
 from tracegrad.ops.conv import (
     ConvDimensionNumbers,

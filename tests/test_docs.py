@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from tracegrad.op import OPS
+from tracegrad.core.op import OPS
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 

@@ -14,7 +14,7 @@ from numpy.linalg import LinAlgError
 
 import tracegrad as tg
 import tracegrad.numpy as tnp
-from tracegrad.errors import ShapeError
+from tracegrad.core.errors import ShapeError
 
 W = np.random.default_rng(0).uniform(-1, 1, (4, 4))
 E = np.array([[1.0, 0.3], [0.3, -0.5]])

@@ -16,14 +16,14 @@ import pytest
 from checks import Case, check_batch, check_first_order, check_second_order
 
 import tracegrad as tg
-from tracegrad.errors import (
+from tracegrad.core.errors import (
     ConcretizationTypeError,
     DtypeError,
     ShapeError,
     TracerArrayConversionError,
     UnsupportedFunctionError,
 )
-from tracegrad.op import OPS
+from tracegrad.core.op import OPS
 from tracegrad.ops import create
 
 jax.config.update("jax_enable_x64", True)

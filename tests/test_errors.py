@@ -15,7 +15,7 @@ import pytest
 
 import tracegrad as tg
 import tracegrad.numpy as tnp
-from tracegrad.errors import (
+from tracegrad.core.errors import (
     ConcretizationTypeError,
     DifferentiationError,
     DtypeError,

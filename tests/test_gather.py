@@ -13,7 +13,7 @@ from jaxprs import run_with_numpy
 
 import tracegrad as tg
 from tracegrad import lax
-from tracegrad.errors import DtypeError, ShapeError
+from tracegrad.core.errors import DtypeError, ShapeError
 
 jax = pytest.importorskip("jax")
 jax.config.update("jax_enable_x64", True)

@@ -22,15 +22,15 @@ import pytest
 import tracegrad as tg
 import tracegrad.lax  # for the ops that come with it
 import tracegrad.random
-from tracegrad import generated
-from tracegrad.generated import Names, comment, line, literal, string
-from tracegrad.graph import Eqn, Graph, Literal, Var
-from tracegrad.lower import numpy as lowering
-from tracegrad.lower import parts
-from tracegrad.op import OPS, Op
-from tracegrad.show import all_letters
+from tracegrad.core import generated
+from tracegrad.core.generated import Names, comment, line, literal, string
+from tracegrad.core.graph import Eqn, Graph, Literal, Var
+from tracegrad.core.op import OPS, Op
+from tracegrad.core.show import all_letters
+from tracegrad.core.types import ArrayType
+from tracegrad.lower.numpy import parts
+from tracegrad.lower.numpy import writer as lowering
 from tracegrad.testing import check_grads, check_jit, reproduce
-from tracegrad.types import ArrayType
 
 lax = tg.lax
 X = np.array([0.3, -1.2, 2.0])

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from tracegrad.check import check
-from tracegrad.errors import DtypeError, GraphError, ShapeError
-from tracegrad.graph import Eqn, Graph, Literal, Var
-from tracegrad.op import OPS
-from tracegrad.show import all_letters
-from tracegrad.types import ArrayType, type_of
+from tracegrad.core.check import check
+from tracegrad.core.errors import DtypeError, GraphError, ShapeError
+from tracegrad.core.graph import Eqn, Graph, Literal, Var
+from tracegrad.core.op import OPS
+from tracegrad.core.show import all_letters
+from tracegrad.core.types import ArrayType, type_of
 
 HERE = Path(__file__).name
 

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 import tracegrad as tg
 import tracegrad.numpy as tnp
-from tracegrad.check import check
+from tracegrad.core.check import check
 from tracegrad.ops.index import at
 
 jax.config.update("jax_enable_x64", True)

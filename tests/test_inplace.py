@@ -11,7 +11,7 @@ from writing import Writing
 
 import tracegrad as tg
 import tracegrad.numpy as tnp
-from tracegrad.errors import DtypeError, ShapeError, UnexpectedTracerError
+from tracegrad.core.errors import DtypeError, ShapeError, UnexpectedTracerError
 
 X = np.arange(1.0, 6.0)
 A = np.arange(1.0, 10.0).reshape(3, 3) ** 1.5

@@ -26,15 +26,15 @@ import tracegrad.random
 from benchmarks.jitted import deep_by_hand, network_step
 from benchmarks.workloads import LIBRARIES, network_data
 from tracegrad import tree
-from tracegrad.check import check
-from tracegrad.errors import ConcretizationTypeError
-from tracegrad.generated import Names
-from tracegrad.graph import Graph
-from tracegrad.lower import parts
-from tracegrad.lower.numpy import MANY, _Writer
-from tracegrad.op import OPS
-from tracegrad.trace import bind, bind_constant
-from tracegrad.transforms import simplify
+from tracegrad.core.check import check
+from tracegrad.core.errors import ConcretizationTypeError
+from tracegrad.core.generated import Names
+from tracegrad.core.graph import Graph
+from tracegrad.core.op import OPS
+from tracegrad.core.trace import bind, bind_constant
+from tracegrad.lower import passes as simplify
+from tracegrad.lower.numpy import parts
+from tracegrad.lower.numpy.writer import MANY, _Writer
 
 X = np.array([0.3, -1.2, 2.0])
 BIG = np.random.default_rng(0).normal(size=(64, 128))
@@ -418,7 +418,7 @@ def test_static_arguments_that_have_no_value() -> None:
 
 
 def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tracegrad.transforms.jit.CACHE_SIZE", 3)
+    monkeypatch.setattr("tracegrad.transforms.jit.numpy.CACHE_SIZE", 3)
     f = tg.jit(lambda x: x + 1.0)
     for n in (1, 2, 3, 1, 4, 1, 2):
         same_bits(f(np.zeros(n)), np.ones(n))
@@ -428,7 +428,7 @@ def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_memory_does_not_grow_with_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tracegrad.transforms.jit.CACHE_SIZE", 4)
+    monkeypatch.setattr("tracegrad.transforms.jit.numpy.CACHE_SIZE", 4)
     f = tg.jit(tg.grad(lambda x: np.sum(np.sin(x))))
 
     def grown(signatures: range) -> int:
@@ -584,7 +584,7 @@ def test_pickle() -> None:
 
 @pytest.mark.parametrize("cache_size", [256, 2])
 def test_threads(cache_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tracegrad.transforms.jit.CACHE_SIZE", cache_size)
+    monkeypatch.setattr("tracegrad.transforms.jit.numpy.CACHE_SIZE", cache_size)
     f = tg.jit(chain)
     expected = {n: chain(BIG[:n]) for n in (8, 16, 32, 64)}
     wrong: list[Any] = []

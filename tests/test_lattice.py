@@ -23,7 +23,7 @@ from jaxprs import run_with_numpy
 import tracegrad as tg
 import tracegrad.numpy as tnp
 from tracegrad import tree
-from tracegrad.check import check
+from tracegrad.core.check import check
 from tracegrad.testing import assert_same
 
 jax.config.update("jax_enable_x64", True)

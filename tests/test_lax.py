@@ -15,7 +15,7 @@ from checks import same
 
 import tracegrad as tg
 from tracegrad import lax
-from tracegrad.errors import ConcretizationTypeError, DifferentiationError, DtypeError, ShapeError
+from tracegrad.core.errors import ConcretizationTypeError, DifferentiationError, DtypeError, ShapeError
 
 jax = pytest.importorskip("jax")
 jax.config.update("jax_enable_x64", True)

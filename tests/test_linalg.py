@@ -15,7 +15,7 @@ from jaxprs import run_with_numpy
 from numpy.linalg import LinAlgError
 
 import tracegrad as tg
-from tracegrad.errors import DtypeError
+from tracegrad.core.errors import DtypeError
 from tracegrad.ops import linalg
 
 jax.config.update("jax_enable_x64", True)

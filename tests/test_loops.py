@@ -16,11 +16,11 @@ from jaxprs import run_with_numpy
 
 import tracegrad as tg
 from tracegrad import lax, tree
-from tracegrad.check import check
-from tracegrad.errors import ConcretizationTypeError, DtypeError, ShapeError
-from tracegrad.lower.steps import prepared
-from tracegrad.transforms.budget import size_in_bytes
-from tracegrad.transforms.while_loop import states_backwards
+from tracegrad.core.check import check
+from tracegrad.core.errors import ConcretizationTypeError, DtypeError, ShapeError
+from tracegrad.lower.numpy.steps import prepared
+from tracegrad.transforms.control.budget import size_in_bytes
+from tracegrad.transforms.control.while_loop import states_backwards
 
 jax.config.update("jax_enable_x64", True)
 
@@ -413,7 +413,7 @@ def test_an_error_in_a_body_leaves_nothing_behind() -> None:
 
 
 def test_examples_in_docstrings() -> None:
-    for name in ("transforms.scan", "transforms.while_loop", "lax.loops"):
+    for name in ("transforms.control.scan", "transforms.control.while_loop", "lax.loops"):
         assert doctest.testmod(importlib.import_module(f"tracegrad.{name}")).failed == 0
 
 

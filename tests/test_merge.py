@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tracegrad as tg
-from tracegrad.check import check
-from tracegrad.graph import Graph
-from tracegrad.transforms.merge import merge_products, merge_rows
-from tracegrad.transforms.simplify import simplify
+from tracegrad.core.check import check
+from tracegrad.core.graph import Graph
+from tracegrad.lower.passes import simplify
+from tracegrad.xla.passes import merge_products, merge_rows
 
 RNG = np.random.default_rng(0)
 

@@ -15,9 +15,9 @@ ml_dtypes = pytest.importorskip("ml_dtypes")
 
 import tracegrad as tg  # noqa: E402
 import tracegrad.numpy as tnp  # noqa: E402
-from tracegrad.op import OPS  # noqa: E402
-from tracegrad.trace import bind  # noqa: E402
-from tracegrad.types import dtype_name, is_inexact, number_kind, type_of  # noqa: E402
+from tracegrad.core.op import OPS  # noqa: E402
+from tracegrad.core.trace import bind  # noqa: E402
+from tracegrad.core.types import dtype_name, is_inexact, number_kind, type_of  # noqa: E402
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 ADDED = [BFLOAT16, np.dtype(ml_dtypes.float8_e5m2), np.dtype(ml_dtypes.float8_e4m3fn)]

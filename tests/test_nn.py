@@ -17,7 +17,7 @@ from jaxprs import run_with_numpy
 
 import tracegrad as tg
 from tracegrad import nn, tree
-from tracegrad.errors import DtypeError, ShapeError, UnsupportedFunctionError
+from tracegrad.core.errors import DtypeError, ShapeError, UnsupportedFunctionError
 from tracegrad.ops import special
 
 jax.config.update("jax_enable_x64", True)

@@ -11,7 +11,7 @@ import pytest
 
 import tracegrad as tg
 import tracegrad.numpy as tnp
-from tracegrad.trace import FUNCTIONS, UFUNCS
+from tracegrad.core.trace import FUNCTIONS, UFUNCS
 
 
 def test_every_implemented_function_has_its_name() -> None:

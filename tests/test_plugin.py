@@ -21,10 +21,10 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from tracegrad.op import OPS, Sample
+from tracegrad.core.op import OPS, Sample
+from tracegrad.core.trace import Tracer
 from tracegrad.ops.families import elementwise
 from tracegrad.testing import check_grads, check_jit, check_rule, check_vmap, plugin, reproduce, strategies
-from tracegrad.trace import Tracer
 
 ROOT = Path(__file__).resolve().parent.parent
 X = np.array([0.5, 1.0, -0.3])
@@ -186,7 +186,9 @@ def test_what_is_missing_is_said() -> None:
     count, model, first, second, large = 0, Model(), scaled(2.0), scaled(3.0), np.arange(2e4).reshape(200, 100)
     op = elementwise("local_for_test", np.positive, lambda d, out, x: 2.0 * d, samples=lambda: [Sample((X,))])
     del OPS["local_for_test"]
-    reproduced(check_rule, op, missing="`op` is a <class 'tracegrad.op.Op'>: Op(local_for_test); write it in place of")
+    reproduced(
+        check_rule, op, missing="`op` is a <class 'tracegrad.core.op.Op'>: Op(local_for_test); write it in place of"
+    )
     named = f"is a {Model}: Model(); write it in place of `...`\n"
     assert "\nmodel = ...\n" in reproduced(check_jit, lambda x: model(x), (X,), missing=f"`model` {named}")
     reproduced(check_jit, model, (X,), missing=f"`f` {named}")
@@ -243,7 +245,7 @@ def test_values_of_more_kinds() -> None:
 
 MODEL = """
     import hypothesis, hypothesis.strategies as st, numpy as np, pytest, tracegrad as tg
-    from tracegrad.op import Sample
+    from tracegrad.core.op import Sample
     from tracegrad.ops.families import elementwise
     from tracegrad.testing import check_grads, check_jit, check_rule
 

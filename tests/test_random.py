@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from tracegrad.errors import DtypeError, ShapeError
+from tracegrad.core.errors import DtypeError, ShapeError
 from tracegrad.ops.threefry import threefry2x32
 
 SEEDS = (0, 1, 2**40 + 3, -1, 2**63 - 1, -(2**63))

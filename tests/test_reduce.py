@@ -19,7 +19,7 @@ from jaxprs import run_with_numpy
 
 import tracegrad as tg
 import tracegrad.numpy as tnp
-from tracegrad.errors import DtypeError, ShapeError, UnsupportedFunctionError
+from tracegrad.core.errors import DtypeError, ShapeError, UnsupportedFunctionError
 from tracegrad.ops import cumulative, reduce
 
 jax.config.update("jax_enable_x64", True)

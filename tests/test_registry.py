@@ -31,9 +31,9 @@ from checks import (
 import tracegrad.lax  # for the ops that come with it
 import tracegrad.ops
 import tracegrad.random
-from tracegrad.op import OPS, Op
+from tracegrad.core.op import OPS, Op
+from tracegrad.core.types import ArrayType, type_of
 from tracegrad.ops.masks import filled
-from tracegrad.types import ArrayType, type_of
 
 # Ops made for one function at a time, and those of a named axis, which mean nothing outside the vmap that binds it:
 # tested where they are used (test_collective.py has the derivatives and batching rules of the latter).

@@ -15,9 +15,9 @@ import pytest
 
 import tracegrad as tg
 import tracegrad.numpy as tnp
-from tracegrad.check import check
-from tracegrad.graph import Graph, Literal
-from tracegrad.transforms import simplify
+from tracegrad.core.check import check
+from tracegrad.core.graph import Graph, Literal
+from tracegrad.lower import passes as simplify
 
 DTYPES = "?bBhHiIlLefdgFDG"
 PYTHON = [True, False, 3, -2, 0, 300, 2**40, 2**70, 2.5, -0.0, 1e300, 1 + 2j]

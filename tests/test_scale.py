@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from tracegrad.check import check
-from tracegrad.graph import Graph, evaluate
-from tracegrad.trace import Trace, Tracer
+from tracegrad.core.check import check
+from tracegrad.core.graph import Graph, evaluate
+from tracegrad.core.trace import Trace, Tracer
 
 COUNT = 100_000
 LESS = 20_000  # for what makes several graphs of the first one's size: still far beyond any limit of recursion

@@ -12,8 +12,8 @@ import pytest
 from jaxprs import run_with_numpy
 
 import tracegrad as tg
-from tracegrad.check import check
-from tracegrad.errors import ConcretizationTypeError, ShapeError, UnsupportedFunctionError
+from tracegrad.core.check import check
+from tracegrad.core.errors import ConcretizationTypeError, ShapeError, UnsupportedFunctionError
 from tracegrad.ops import rearrange
 
 jax.config.update("jax_enable_x64", True)

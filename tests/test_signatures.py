@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import tracegrad as tg
 from tracegrad import tree, tree_util
-from tracegrad.static import frozen
+from tracegrad.core.static import frozen
 
 
 class Pair(NamedTuple):

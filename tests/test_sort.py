@@ -14,7 +14,7 @@ from checks import differences, same
 
 import tracegrad as tg
 import tracegrad.numpy as tnp
-from tracegrad.errors import ConcretizationTypeError, DtypeError, ShapeError
+from tracegrad.core.errors import ConcretizationTypeError, DtypeError, ShapeError
 
 jax.config.update("jax_enable_x64", True)
 

@@ -19,9 +19,9 @@ from mpmath import mpf
 
 import tracegrad as tg
 from tracegrad import lax, nn
-from tracegrad.op import OPS, Op
-from tracegrad.trace import bind
-from tracegrad.types import is_inexact, type_of
+from tracegrad.core.op import OPS, Op
+from tracegrad.core.trace import bind
+from tracegrad.core.types import is_inexact, type_of
 
 ULPS = 64
 

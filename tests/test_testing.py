@@ -17,7 +17,8 @@ from checks import Case, cases
 import tracegrad as tg
 import tracegrad.lax  # for the ops that come with it
 import tracegrad.random
-from tracegrad.op import OPS, Op, Sample
+from tracegrad.core.op import OPS, Op, Sample
+from tracegrad.core.trace import bind
 from tracegrad.ops.families import elementwise
 from tracegrad.ops.masks import filled
 from tracegrad.testing import (
@@ -33,7 +34,6 @@ from tracegrad.testing import (
     programs,
     strategies,
 )
-from tracegrad.trace import bind
 
 X = np.array([0.5, 1.0, -0.3])
 RNG = np.random.default_rng(0)

@@ -20,10 +20,10 @@ from jaxprs import run_with_numpy
 
 import tracegrad as tg
 from tracegrad import tree
-from tracegrad.check import check
-from tracegrad.errors import DifferentiationError, DtypeError, ShapeError, UnexpectedTracerError
-from tracegrad.graph import evaluate
-from tracegrad.trace import open_traces
+from tracegrad.core.check import check
+from tracegrad.core.errors import DifferentiationError, DtypeError, ShapeError, UnexpectedTracerError
+from tracegrad.core.graph import evaluate
+from tracegrad.core.trace import open_traces
 
 jax.config.update("jax_enable_x64", True)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from tracegrad.trace import FUNCTIONS, Tracer
+from tracegrad.core.trace import FUNCTIONS, Tracer
 
 VALUES = {
     "array": np.arange(3.0),

@@ -20,8 +20,8 @@ import tracegrad as tg
 import tracegrad.lax  # for the ops that come with it
 import tracegrad.random
 from tracegrad import tree
-from tracegrad.errors import ShapeError
-from tracegrad.op import OPS
+from tracegrad.core.errors import ShapeError
+from tracegrad.core.op import OPS
 from tracegrad.transforms import batch
 
 jax = pytest.importorskip("jax")

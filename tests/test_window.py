@@ -13,7 +13,7 @@ from jaxprs import run_with_numpy
 
 import tracegrad as tg
 import tracegrad.numpy as tnp
-from tracegrad.errors import DtypeError, ShapeError
+from tracegrad.core.errors import DtypeError, ShapeError
 from tracegrad.ops import window as module
 from tracegrad.ops.window import reduce_window
 

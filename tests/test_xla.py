@@ -19,7 +19,7 @@ import jax.numpy as jnp  # noqa: E402
 
 import tracegrad as tg  # noqa: E402
 import tracegrad.numpy as tnp  # noqa: E402
-from tracegrad.errors import ConcretizationTypeError, PrecisionWarning, UnexpectedTracerError  # noqa: E402
+from tracegrad.core.errors import ConcretizationTypeError, PrecisionWarning, UnexpectedTracerError  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -702,7 +702,7 @@ class Point(NamedTuple):
 
 
 def test_the_first_float64_result_says_what_becomes_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tracegrad.lower.xla._has_warned", False)
+    monkeypatch.setattr("tracegrad.xla.emit._has_warned", False)
     step = tg.jit(tg.grad(lambda w: np.sum(w**2)), backend="xla")
     w = np.ones(3, np.float32)
     with warnings.catch_warnings():
@@ -728,7 +728,7 @@ def test_the_first_float64_result_says_what_becomes_of_it(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("give", [lambda: tg.device_put(np.ones(2)), lambda: tnp.add(jnp.ones(2), np.ones(2))])
 def test_every_way_out_warns(give: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tracegrad.lower.xla._has_warned", False)
+    monkeypatch.setattr("tracegrad.xla.emit._has_warned", False)
     with pytest.warns(PrecisionWarning, match="jax's 64-bit flag is off"):
         assert give().dtype == np.float64
 

@@ -17,12 +17,12 @@ from test_registry import ops_in
 
 import tracegrad as tg
 from tracegrad import tree
-from tracegrad.op import OPS, Op
+from tracegrad.core.op import OPS, Op
+from tracegrad.core.trace import bind
+from tracegrad.core.types import type_of
 from tracegrad.testing.variants import assert_same
-from tracegrad.trace import bind
-from tracegrad.types import type_of
 
-xla = pytest.importorskip("tracegrad.lower.xla")
+xla = pytest.importorskip("tracegrad.xla.emit")
 
 # What the two may differ by, relative to the largest value: they sum in other orders, and XLA has functions of its own.
 TOLERANCE = {"f2": 4e-3, "f4": 2e-5, "f8": 1e-12, "c8": 4e-5, "c16": 1e-12}

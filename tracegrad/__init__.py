@@ -3,14 +3,15 @@
 import importlib
 from typing import Any
 
-from tracegrad import debug, nn, ops, show, tree, tree_util
-from tracegrad.devices import device_put, devices, to_jax
+from tracegrad import debug, nn, ops, tree, tree_util
+from tracegrad.core import show
+from tracegrad.core.types import ShapeDtypeStruct, float0
 from tracegrad.ops.structural import checkpoint_name
-from tracegrad.transforms import checkpoint_policies
 from tracegrad.transforms.batch import vmap
-from tracegrad.transforms.checkpoint import checkpoint
+from tracegrad.transforms.control import checkpoint_policies
+from tracegrad.transforms.control.checkpoint import checkpoint
 from tracegrad.transforms.custom import custom_jvp, custom_vjp
-from tracegrad.transforms.differentiate import (
+from tracegrad.transforms.grad import (
     grad,
     jvp,
     linear_transpose,
@@ -21,9 +22,9 @@ from tracegrad.transforms.differentiate import (
 )
 from tracegrad.transforms.inspect import eval_shape, make_graph
 from tracegrad.transforms.jacobian import hessian, hvp, jacfwd, jacrev
-from tracegrad.transforms.jit import jit
+from tracegrad.transforms.jit.numpy import jit
 from tracegrad.transforms.recognise import recognise_spectral_functions
-from tracegrad.types import ShapeDtypeStruct, float0
+from tracegrad.xla.devices import device_put, devices, to_jax
 
 recognise_spectral_functions()
 remat = checkpoint

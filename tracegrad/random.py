@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.errors import DtypeError, ShapeError, at, user_source
+from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
+from tracegrad.core.trace import accept_jax, as_array
+from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.threefry import threefry2x32
-from tracegrad.trace import accept_jax, as_array
-from tracegrad.types import number_kind, type_of
 
 __all__ = ["PRNGKey", "bits", "fold_in", "split"]
 

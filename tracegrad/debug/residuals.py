@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracegrad.errors import Source, require_callable
-from tracegrad.graph import Eqn, Graph, Literal, Var
-from tracegrad.transforms.call import closed, floating, reverse
+from tracegrad.core.errors import Source, require_callable
+from tracegrad.core.graph import Eqn, Graph, Literal, Var
+from tracegrad.core.types import ArrayType, is_inexact
+from tracegrad.transforms.control.call import closed, floating, reverse
 from tracegrad.transforms.inspect import make_graph
-from tracegrad.types import ArrayType, is_inexact
 
 
 class Residual(NamedTuple):

@@ -59,6 +59,7 @@ from numpy import negative as neg
 from numpy import not_equal as ne
 from numpy import subtract as sub
 
+from tracegrad.core.trace import accept_jax
 from tracegrad.lax.elementwise import (
     RoundingMethod,
     conj,
@@ -204,16 +205,15 @@ from tracegrad.ops.special_functions import (
     zeta,
 )
 from tracegrad.ops.window import reduce_window
-from tracegrad.trace import accept_jax
-from tracegrad.transforms.branches import (
+from tracegrad.transforms.control.scan import scan
+from tracegrad.transforms.control.switch import (
     cond,
     switch,
 )
-from tracegrad.transforms.differentiate import (
+from tracegrad.transforms.control.while_loop import while_loop
+from tracegrad.transforms.grad import (
     stop_gradient,
 )
-from tracegrad.transforms.scan import scan
-from tracegrad.transforms.while_loop import while_loop
 
 __all__ = [
     "ConvDimensionNumbers",

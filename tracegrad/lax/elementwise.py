@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.errors import DtypeError, ShapeError, at, user_source
+from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
+from tracegrad.core.trace import as_array
+from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.clamp_and_bits import round_away_from_zero
 from tracegrad.ops.elementwise import astype
-from tracegrad.trace import as_array
-from tracegrad.types import number_kind, type_of
 
 
 def fails(name: str, why: str) -> ShapeError:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.errors import DtypeError, ShapeError, at, require_callable, user_source
+from tracegrad.core.errors import DtypeError, ShapeError, at, require_callable, user_source
+from tracegrad.core.trace import arrays_of
+from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.families import is_tracer, normalize_axis
-from tracegrad.trace import arrays_of
 from tracegrad.transforms.batch import vmap
-from tracegrad.transforms.scan import scan
-from tracegrad.transforms.while_loop import while_loop
-from tracegrad.types import number_kind, type_of
+from tracegrad.transforms.control.scan import scan
+from tracegrad.transforms.control.while_loop import while_loop
 
 
 def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any, *, unroll: Any = None) -> Any:

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.errors import DtypeError
+from tracegrad.core.errors import DtypeError
+from tracegrad.core.trace import as_array, bind
+from tracegrad.core.types import Shape, number_kind, type_of
 from tracegrad.lax.elementwise import dtype_of, fails, mul
 from tracegrad.ops import cumulative
 from tracegrad.ops.clamp_and_bits import reduce_bits
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import normalize_axes, normalize_axis, shape_of
 from tracegrad.ops.gather import greatest, least
-from tracegrad.trace import as_array, bind
 from tracegrad.transforms.batch import vmap
-from tracegrad.types import Shape, number_kind, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Sorting.

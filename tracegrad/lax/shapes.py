@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.errors import DtypeError, at, user_source
+from tracegrad.core.errors import DtypeError, at, user_source
+from tracegrad.core.trace import as_array, concrete
+from tracegrad.core.types import type_of
 from tracegrad.lax.elementwise import dtype_of, fails
 from tracegrad.ops import create
 from tracegrad.ops.families import normalize_axis, shape_of
 from tracegrad.ops.index import at as place
-from tracegrad.trace import as_array, concrete
-from tracegrad.types import type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # New arrays.

@@ -1,6 +1,7 @@
 """What neural networks are written with: activations, softmax and its kin, losses. Names, arguments and values are
 those of jax.nn, and of optax for the losses."""
 
+from tracegrad.core.trace import accept_jax
 from tracegrad.nn.activations import (
     celu,
     elu,
@@ -38,7 +39,6 @@ from tracegrad.nn.losses import (
     softmax_cross_entropy,
     softmax_cross_entropy_with_integer_labels,
 )
-from tracegrad.trace import accept_jax
 
 __all__ = [
     "celu",

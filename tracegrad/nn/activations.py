@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from tracegrad.errors import DtypeError, ShapeError
+from tracegrad.core.errors import DtypeError, ShapeError
+from tracegrad.core.types import number_kind
 from tracegrad.ops import special
 from tracegrad.ops.reduce import logsumexp
-from tracegrad.types import number_kind
 
 Axis = int | Sequence[int] | None
 

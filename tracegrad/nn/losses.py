@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tracegrad.errors import DtypeError, ShapeError
+from tracegrad.core.errors import DtypeError, ShapeError
+from tracegrad.core.types import number_kind
 from tracegrad.nn.activations import Axis, log_softmax, logsumexp
 from tracegrad.ops import special
-from tracegrad.types import number_kind
 
 
 def softmax_cross_entropy(logits: Any, labels: Any, axis: Axis = -1, where: ArrayLike | None = None) -> Any:

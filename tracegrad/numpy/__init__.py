@@ -145,6 +145,7 @@ from numpy import (
     zeros,
 )
 
+from tracegrad.core.trace import accept_jax
 from tracegrad.numpy import linalg
 from tracegrad.ops.contract import (
     cross,
@@ -346,7 +347,6 @@ from tracegrad.ops.sort import (
     unique,
 )
 from tracegrad.ops.writes import copyto, fill_diagonal, place, put, put_along_axis, putmask
-from tracegrad.trace import accept_jax
 
 __all__ = [
     "abs",

@@ -2,6 +2,7 @@
 
 from numpy.linalg import LinAlgError
 
+from tracegrad.core.trace import accept_jax
 from tracegrad.ops.contract import (
     matrix_transpose,
     multi_dot,
@@ -32,7 +33,6 @@ from tracegrad.ops.linalg import (
     trace,
     vector_norm,
 )
-from tracegrad.trace import accept_jax
 from tracegrad.transforms.spectral import funm
 
 __all__ = [

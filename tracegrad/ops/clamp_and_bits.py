@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.errors import DtypeError, ShapeError, at, user_source
-from tracegrad.op import Op, Params, Sample
+from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
+from tracegrad.core.op import Op, Params, Sample
+from tracegrad.core.trace import as_array, bind
+from tracegrad.core.types import ArrayType, float_limits, number_kind, type_of
 from tracegrad.ops.elementwise import astype, integer_samples, lax_function, unary_samples
 from tracegrad.ops.families import broadcast_shapes, elementwise, normalize_axes, shape_of, ufunc_type
 from tracegrad.ops.masks import Mask
 from tracegrad.ops.reduce import axes_batch, locally_constant, reduction_type
-from tracegrad.trace import as_array, bind
-from tracegrad.types import ArrayType, float_limits, number_kind, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Clamping, roots, rounding.

@@ -23,15 +23,15 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.axes import OF_JAX, Axis, lookup, state, unbound
-from tracegrad.errors import ShapeError, at, user_source
-from tracegrad.jax_arrays import xla
-from tracegrad.op import CollectiveRule, Emission, Op, Params, TypeRule, Wanted
+from tracegrad.core.axes import OF_JAX, Axis, lookup, state, unbound
+from tracegrad.core.errors import ShapeError, at, user_source
+from tracegrad.core.jax_arrays import xla
+from tracegrad.core.op import CollectiveRule, Emission, Op, Params, TypeRule, Wanted
+from tracegrad.core.trace import Tracer, arrays_of, bind, out_of_boxes
+from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise import astype, is_narrow, widened
 from tracegrad.ops.families import declare, linear, normalize_axis
 from tracegrad.ops.structural import same_type
-from tracegrad.trace import Tracer, arrays_of, bind, out_of_boxes
-from tracegrad.types import ArrayType, number_kind, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The index in an axis, an op without inputs.

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from tracegrad.errors import DtypeError, ShapeError
-from tracegrad.memory import Strides, in_c_order
-from tracegrad.op import Op, Params, Sample, Wanted
+from tracegrad.core.errors import DtypeError, ShapeError
+from tracegrad.core.memory import Strides, in_c_order
+from tracegrad.core.op import Op, Params, Sample, Wanted
+from tracegrad.core.trace import UFUNCS, as_array, bind, strengthened
+from tracegrad.core.types import ArrayType, Shape, in_known_dtype, is_added, number_kind, type_of
 from tracegrad.ops.elementwise import astype, astype_op, first_of
 from tracegrad.ops.families import conform, implements, multilinear, normalize_axis, reject, shape_of
 from tracegrad.ops.shape import transpose_op
-from tracegrad.trace import UFUNCS, as_array, bind, strengthened
-from tracegrad.types import ArrayType, Shape, in_known_dtype, is_added, number_kind, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # XLA: a product of two arrays whose axes have names is one dot_general.

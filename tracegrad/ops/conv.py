@@ -16,8 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracegrad.errors import DtypeError, ShapeError, at, user_source
-from tracegrad.op import Op, Params, Sample
+from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
+from tracegrad.core.op import Op, Params, Sample
+from tracegrad.core.trace import as_array, bind
+from tracegrad.core.types import ArrayType, Shape, number_kind, type_of
 from tracegrad.ops.elementwise import astype, is_narrow
 from tracegrad.ops.families import multilinear, shape_of
 from tracegrad.ops.shape import inverse_permutation
@@ -33,8 +35,6 @@ from tracegrad.ops.window import (
     window_count,
     window_view,
 )
-from tracegrad.trace import as_array, bind
-from tracegrad.types import ArrayType, Shape, number_kind, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Evaluation, in three ways. Times are in ms on one core, in float32.

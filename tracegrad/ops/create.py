@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.errors import DtypeError, ShapeError, at, user_source
+from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
+from tracegrad.core.trace import FUNCTIONS, Tracer, as_array, bind, concrete, contains_tracer, strengthened
+from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, is_tracer, normalize_axis, reject, shape_of
 from tracegrad.ops.shape import contiguous_op, copied
-from tracegrad.trace import FUNCTIONS, Tracer, as_array, bind, concrete, contains_tracer, strengthened
-from tracegrad.types import ArrayType, number_kind, type_of
 
 # Of numbers alone, so NumPy's own.
 empty, eye, identity, ones, zeros = np.empty, np.eye, np.identity, np.ones, np.zeros

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.errors import ShapeError
-from tracegrad.op import Emission, Op, Params, Sample, Wanted
+from tracegrad.core.errors import ShapeError
+from tracegrad.core.op import Emission, Op, Params, Sample, Wanted
+from tracegrad.core.trace import as_array, bind
+from tracegrad.core.types import ArrayType, Shape, in_known_dtype, is_added, is_inexact, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import (
     conform,
@@ -28,8 +30,6 @@ from tracegrad.ops.families import (
     reject,
     shape_of,
 )
-from tracegrad.trace import as_array, bind
-from tracegrad.types import ArrayType, Shape, in_known_dtype, is_added, is_inexact, number_kind, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Tools.

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.errors import ShapeError, at, user_source
+from tracegrad.core.errors import ShapeError, at, user_source
+from tracegrad.core.trace import as_array
+from tracegrad.core.types import type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import shape_of
-from tracegrad.trace import as_array
-from tracegrad.types import type_of
 
 DotDimensionNumbers = tuple[tuple[Sequence[int], Sequence[int]], tuple[Sequence[int], Sequence[int]]]
 

@@ -18,16 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.errors import DtypeError, ShapeError, user_source
-from tracegrad.errors import at as placed
-from tracegrad.op import Op, Params, Sample, Wanted
+from tracegrad.core.errors import DtypeError, ShapeError, user_source
+from tracegrad.core.errors import at as placed
+from tracegrad.core.op import Op, Params, Sample, Wanted
+from tracegrad.core.trace import as_array, bind
+from tracegrad.core.types import ArrayType, Shape, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import cast, conform, declare, is_tracer, linear, normalize_axis, shape_of
 from tracegrad.ops.gather import GatherDimensionNumbers, ScatterDimensionNumbers, gather, scatter
 from tracegrad.ops.index import at, clamped_xla, from_front_xla, wide
 from tracegrad.ops.masks import masking_jvp, masking_vjp
-from tracegrad.trace import as_array, bind
-from tracegrad.types import ArrayType, Shape, number_kind, type_of
 
 _KINDS = "biufc"
 

@@ -19,9 +19,20 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.errors import DtypeError, at, user_source
-from tracegrad.memory import new_strides
-from tracegrad.op import OPS, Definitions, Emission, Op, Params, Sample, Simplification, View, Wanted
+from tracegrad.core.errors import DtypeError, at, user_source
+from tracegrad.core.memory import new_strides
+from tracegrad.core.op import OPS, Definitions, Emission, Op, Params, Sample, Simplification, View, Wanted
+from tracegrad.core.trace import FUNCTIONS, UFUNCS, Tracer, as_array, bind
+from tracegrad.core.types import (
+    PYTHON_SCALARS,
+    ArrayType,
+    float_limits,
+    is_inexact,
+    is_numpy_scalar,
+    number_kind,
+    scalar_type,
+    type_of,
+)
 from tracegrad.ops.families import (
     broadcast_shapes,
     conform,
@@ -35,17 +46,6 @@ from tracegrad.ops.families import (
     ufunc_type,
 )
 from tracegrad.ops.masks import Mask, parted
-from tracegrad.trace import FUNCTIONS, UFUNCS, Tracer, as_array, bind
-from tracegrad.types import (
-    PYTHON_SCALARS,
-    ArrayType,
-    float_limits,
-    is_inexact,
-    is_numpy_scalar,
-    number_kind,
-    scalar_type,
-    type_of,
-)
 
 LN2 = math.log(2.0)
 LN10 = math.log(10.0)

@@ -20,11 +20,10 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from tracegrad.errors import DtypeError, ShapeError
-from tracegrad.op import EVERY, BatchRule, MaskRules, Op, Params, Sample, Simplification, TypeRule, VjpRule, Wanted
-from tracegrad.ops.masks import Mask, Masked, plus, quiet, reduced, sparse
-from tracegrad.trace import FUNCTIONS, UFUNCS, Tracer, bind, called, contains_tracer, unsupported
-from tracegrad.types import (
+from tracegrad.core.errors import DtypeError, ShapeError
+from tracegrad.core.op import EVERY, BatchRule, MaskRules, Op, Params, Sample, Simplification, TypeRule, VjpRule, Wanted
+from tracegrad.core.trace import FUNCTIONS, UFUNCS, Tracer, bind, called, contains_tracer, unsupported
+from tracegrad.core.types import (
     PYTHON_SCALARS,
     ArrayType,
     Shape,
@@ -35,6 +34,7 @@ from tracegrad.types import (
     scalar_type,
     type_of,
 )
+from tracegrad.ops.masks import Mask, Masked, plus, quiet, reduced, sparse
 
 # A partial derivative, as the map that multiplies by it: (d, out, *inputs) -> d * partial.
 Partial = Callable[..., Any]

@@ -14,15 +14,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracegrad.errors import DtypeError, ShapeError, user_source
-from tracegrad.errors import at as placed
-from tracegrad.op import Op, Params, Sample, Wanted
+from tracegrad.core.errors import DtypeError, ShapeError, user_source
+from tracegrad.core.errors import at as placed
+from tracegrad.core.op import Op, Params, Sample, Wanted
+from tracegrad.core.trace import Tracer, as_array, bind
+from tracegrad.core.types import ArrayType, Shape, float_extreme, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import conform, declare, shape_of
 from tracegrad.ops.index import at, gather_op, index_columns, scatter_add_op, wide
 from tracegrad.ops.shape import inverse_permutation
-from tracegrad.trace import Tracer, as_array, bind
-from tracegrad.types import ArrayType, Shape, float_extreme, number_kind, type_of
 
 _RANK = {"b": 0, "u": 0, "i": 0, "f": 1, "c": 2}
 

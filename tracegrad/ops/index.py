@@ -29,15 +29,11 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from tracegrad.errors import DtypeError, ShapeError, user_source
-from tracegrad.errors import at as placed
-from tracegrad.memory import Strides, in_c_order, new_strides
-from tracegrad.op import Op, Params, Sample, View, Wanted
-from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import conform, implements, is_of_a_scalar, linear, normalize_axis, reject, shape_of
-from tracegrad.ops.masks import masking_jvp, masking_vjp
-from tracegrad.ops.shape import copied
-from tracegrad.trace import (
+from tracegrad.core.errors import DtypeError, ShapeError, user_source
+from tracegrad.core.errors import at as placed
+from tracegrad.core.memory import Strides, in_c_order, new_strides
+from tracegrad.core.op import Op, Params, Sample, View, Wanted
+from tracegrad.core.trace import (
     FUNCTIONS,
     Tracer,
     as_array,
@@ -49,7 +45,11 @@ from tracegrad.trace import (
     settled,
     unsupported,
 )
-from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, is_added, number_kind, type_of
+from tracegrad.core.types import PYTHON_SCALARS, ArrayType, Shape, is_added, number_kind, type_of
+from tracegrad.ops.elementwise import astype
+from tracegrad.ops.families import conform, implements, is_of_a_scalar, linear, normalize_axis, reject, shape_of
+from tracegrad.ops.masks import masking_jvp, masking_vjp
+from tracegrad.ops.shape import copied
 
 Index = tuple[Any, ...]
 

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.errors import ShapeError
-from tracegrad.memory import in_c_order
-from tracegrad.op import EVERY, Op, Params, Sample, View, Wanted
+from tracegrad.core.errors import ShapeError
+from tracegrad.core.memory import in_c_order
+from tracegrad.core.op import EVERY, Op, Params, Sample, View, Wanted
+from tracegrad.core.trace import as_array, bind
+from tracegrad.core.types import ArrayType, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import (
     cast,
@@ -25,8 +27,6 @@ from tracegrad.ops.families import (
 )
 from tracegrad.ops.index import slice_entry, slice_op
 from tracegrad.ops.masks import Masked, image, masking_jvp
-from tracegrad.trace import as_array, bind
-from tracegrad.types import ArrayType, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Concatenate and split, stack and unstack. The several outputs of split and unstack make loops over the parts of an

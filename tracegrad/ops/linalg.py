@@ -27,9 +27,11 @@ from typing import Any
 import numpy as np
 from numpy.linalg import LinAlgError
 
-from tracegrad.errors import ConcretizationTypeError, DtypeError, RawSource, at, replay, resolve, user_source
-from tracegrad.graph import apply_op
-from tracegrad.op import OPS, BatchRule, Emission, Op, Params, Sample, TypeRule, Wanted
+from tracegrad.core.errors import ConcretizationTypeError, DtypeError, RawSource, at, replay, resolve, user_source
+from tracegrad.core.graph import apply_op
+from tracegrad.core.op import OPS, BatchRule, Emission, Op, Params, Sample, TypeRule, Wanted
+from tracegrad.core.trace import Trace, Tracer, as_array, bind, concrete
+from tracegrad.core.types import ArrayType, float_limits, is_added, is_inexact, number_kind, type_of
 from tracegrad.ops.contract import (
     column,
     conjugate_of_complex,
@@ -56,8 +58,6 @@ from tracegrad.ops.families import (
     shape_of,
 )
 from tracegrad.ops.reduce import expand_reduced, reduced_shape
-from tracegrad.trace import Trace, Tracer, as_array, bind, concrete
-from tracegrad.types import ArrayType, float_limits, is_added, is_inexact, number_kind, type_of
 
 cross, outer = linalg_cross, linalg_outer
 __all__ = [

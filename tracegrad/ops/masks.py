@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.op import JvpRule, Params, VjpRule, Wanted
-from tracegrad.types import PYTHON_SCALARS, Shape
+from tracegrad.core.op import JvpRule, Params, VjpRule, Wanted
+from tracegrad.core.types import PYTHON_SCALARS, Shape
 
 
 class Mask:

@@ -8,12 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.errors import TracerArrayConversionError, at, user_source
-from tracegrad.ops.cumulative import cumlogsumexp, cummax, cummin, cumprod, cumsum
-from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import implements, shape_of
-from tracegrad.ops.writes import write_at, write_out
-from tracegrad.trace import (
+from tracegrad.core.errors import TracerArrayConversionError, at, user_source
+from tracegrad.core.trace import (
     FUNCTIONS,
     SCIPY_FUNCTIONS,
     UFUNCS,
@@ -24,6 +20,10 @@ from tracegrad.trace import (
     strengthened,
     unsupported,
 )
+from tracegrad.ops.cumulative import cumlogsumexp, cummax, cummin, cumprod, cumsum
+from tracegrad.ops.elementwise import astype
+from tracegrad.ops.families import implements, shape_of
+from tracegrad.ops.writes import write_at, write_out
 
 _REDUCE = {
     np.add: np.sum,

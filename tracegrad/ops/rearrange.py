@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.errors import DtypeError
-from tracegrad.op import Params, Sample, View
+from tracegrad.core.errors import DtypeError
+from tracegrad.core.op import Params, Sample, View
+from tracegrad.core.trace import Tracer, as_array, bind, concrete, strengthened, unsupported
+from tracegrad.core.types import ArrayType, Shape, is_inexact, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import (
     implements,
@@ -25,8 +27,6 @@ from tracegrad.ops.families import (
 )
 from tracegrad.ops.index import region, slice_entry, slice_op, take, unslice, wide
 from tracegrad.ops.shape import axis_list, copied, shape_tuple
-from tracegrad.trace import Tracer, as_array, bind, concrete, strengthened, unsupported
-from tracegrad.types import ArrayType, Shape, is_inexact, number_kind, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Turning round and shifting.

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from tracegrad.errors import DtypeError, ShapeError
-from tracegrad.memory import Strides, reduced_strides
-from tracegrad.op import EVERY, BatchRule, Emission, Op, Params, Sample, StrideRule, TypeRule, VjpRule, Wanted
+from tracegrad.core.errors import DtypeError, ShapeError
+from tracegrad.core.memory import Strides, reduced_strides
+from tracegrad.core.op import EVERY, BatchRule, Emission, Op, Params, Sample, StrideRule, TypeRule, VjpRule, Wanted
+from tracegrad.core.trace import Tracer, as_array, bind, bind_constant
+from tracegrad.core.types import ArrayType, Shape, is_added, is_inexact, is_numpy_scalar, number_kind, type_of
 from tracegrad.ops.cumulative import product_of_others, without_nan
 from tracegrad.ops.elementwise import astype, is_narrow, share, widened
 from tracegrad.ops.families import (
@@ -36,8 +38,6 @@ from tracegrad.ops.masks import Mask, Masked
 from tracegrad.ops.shape import broadcast_to_op
 from tracegrad.ops.special import shares_op, times_exp
 from tracegrad.ops.structural import stop_gradient_op
-from tracegrad.trace import Tracer, as_array, bind, bind_constant
-from tracegrad.types import ArrayType, Shape, is_added, is_inexact, is_numpy_scalar, number_kind, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Tools.

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.errors import DtypeError, at, user_source
-from tracegrad.op import Emission, Op, Params, Sample
+from tracegrad.core.errors import DtypeError, at, user_source
+from tracegrad.core.op import Emission, Op, Params, Sample
+from tracegrad.core.trace import UFUNCS, Tracer, as_array, bind, concrete, plain_value, strengthened
+from tracegrad.core.types import PYTHON_SCALARS, ArrayType, is_added, is_inexact, number_kind, scalar_type, type_of
 from tracegrad.ops.elementwise import (
     astype,
     binary_samples,
@@ -26,8 +28,6 @@ from tracegrad.ops.elementwise import (
     unary_samples,
 )
 from tracegrad.ops.families import declare, elementwise, elementwise_batch, implements, reject, shape_of, ufunc_type
-from tracegrad.trace import UFUNCS, Tracer, as_array, bind, concrete, plain_value, strengthened
-from tracegrad.types import PYTHON_SCALARS, ArrayType, is_added, is_inexact, number_kind, scalar_type, type_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Locally constant ufuncs. No derivative, or rather zero.

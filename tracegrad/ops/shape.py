@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.errors import ShapeError, at, user_source
-from tracegrad.memory import copied as laid_out_alike
-from tracegrad.memory import is_dense, reshaped_strides
-from tracegrad.op import EVERY, Definitions, Op, Params, Sample, View
+from tracegrad.core.errors import ShapeError, at, user_source
+from tracegrad.core.memory import copied as laid_out_alike
+from tracegrad.core.memory import is_dense, reshaped_strides
+from tracegrad.core.op import EVERY, Definitions, Op, Params, Sample, View
+from tracegrad.core.trace import Tracer, as_array, bind
+from tracegrad.core.types import ArrayType, Shape, type_of
 from tracegrad.ops.families import (
     implements,
     linear,
@@ -26,8 +28,6 @@ from tracegrad.ops.families import (
     shape_of,
     unbroadcast,
 )
-from tracegrad.trace import Tracer, as_array, bind
-from tracegrad.types import ArrayType, Shape, type_of
 
 
 def shape_tuple(shape: Any) -> Shape:

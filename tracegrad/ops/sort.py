@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.errors import DtypeError, ShapeError
-from tracegrad.op import Op, Params, Sample, Wanted
+from tracegrad.core.errors import DtypeError, ShapeError
+from tracegrad.core.op import Op, Params, Sample, Wanted
+from tracegrad.core.trace import Tracer, as_array, bind, concrete
+from tracegrad.core.types import ArrayType, is_added, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import (
     declare,
@@ -29,8 +31,6 @@ from tracegrad.ops.families import (
 )
 from tracegrad.ops.index import take  # np.take does not see a tracer among the indices
 from tracegrad.ops.reduce import locally_constant
-from tracegrad.trace import Tracer, as_array, bind, concrete
-from tracegrad.types import ArrayType, is_added, number_kind, type_of
 
 _INTP = np.dtype(np.intp)
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.errors import DtypeError
-from tracegrad.op import Emission, Op, Params, Sample, Wanted
+from tracegrad.core.errors import DtypeError
+from tracegrad.core.op import Emission, Op, Params, Sample, Wanted
+from tracegrad.core.trace import SCIPY_FUNCTIONS, bind
+from tracegrad.core.types import PYTHON_SCALARS, ArrayType, float_extreme, is_inexact, number_kind, type_of
 from tracegrad.ops.elementwise import binary_samples, by_convention, like, sech_squared, widened
 from tracegrad.ops.families import cast, declare, elementwise, normalize_axes, shape_of, ufunc_type
 from tracegrad.ops.masks import Mask
-from tracegrad.trace import SCIPY_FUNCTIONS, bind
-from tracegrad.types import PYTHON_SCALARS, ArrayType, float_extreme, is_inexact, number_kind, type_of
 
 TWO_OVER_SQRT_PI = 2 / math.sqrt(math.pi)
 ONE_OVER_SQRT_TWO_PI = 1 / math.sqrt(2 * math.pi)
@@ -43,7 +43,7 @@ def _as_float(x: Any) -> Any:
 
 
 def _emit(function: Callable[[Any, Any], Any]) -> Emission:
-    """The lowering of an op of one input, by a function of lower/xla.py and that input as the float that comes out."""
+    """The lowering of an op of one input, by a function of xla/emit.py and that input as the float that comes out."""
     return lambda j, inputs, params, out: function(j, j.cast(inputs[0], out.dtype))
 
 

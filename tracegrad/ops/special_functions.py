@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.errors import DifferentiationError, DtypeError, at, user_source
-from tracegrad.op import Op, Params, Sample
+from tracegrad.core.errors import DifferentiationError, DtypeError, at, user_source
+from tracegrad.core.op import Op, Params, Sample
+from tracegrad.core.trace import SCIPY_FUNCTIONS, as_array, bind
+from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise import unary_samples
 from tracegrad.ops.families import broadcast_shapes, elementwise
 from tracegrad.ops.special import multiply_keeping_zeros
-from tracegrad.trace import SCIPY_FUNCTIONS, as_array, bind
-from tracegrad.types import ArrayType, number_kind, type_of
 
 
 @functools.cache
@@ -52,7 +52,7 @@ def _special(
     without: Sequence[str] = (),
 ) -> Op:
     """Declare the elementwise op of `function(scipy.special, *inputs, **params)`, evaluated in double precision. `xla` is
-    the same function of lower/xla.py, evaluated in single precision at least, of inputs of one shape. `without` names the
+    the same function of xla/emit.py, evaluated in single precision at least, of inputs of one shape. `without` names the
     parameters, which come first, that have no partial."""
 
     def evaluate(*inputs: Any, **params: Any) -> Any:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.errors import at, clip, user_source
-from tracegrad.jax_arrays import xla
-from tracegrad.op import EVERY, Op, Params, Sample
-from tracegrad.trace import arrays_of, bind
-from tracegrad.types import ArrayType
+from tracegrad.core.errors import at, clip, user_source
+from tracegrad.core.jax_arrays import xla
+from tracegrad.core.op import EVERY, Op, Params, Sample
+from tracegrad.core.trace import arrays_of, bind
+from tracegrad.core.types import ArrayType
 
 
 def same_type(types: Sequence[ArrayType], params: Params) -> ArrayType:

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.op import Op, Params, Sample
+from tracegrad.core.op import Op, Params, Sample
+from tracegrad.core.trace import bind
+from tracegrad.core.types import ArrayType
 from tracegrad.ops.families import shape_of
 from tracegrad.ops.reduce import locally_constant
-from tracegrad.trace import bind
-from tracegrad.types import ArrayType
 
 Words = tuple[Any, Any]
 

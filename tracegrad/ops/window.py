@@ -14,15 +14,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracegrad.errors import DtypeError, ShapeError, at, clip, user_source
-from tracegrad.op import Emission, Op, Params, Sample, Wanted
+from tracegrad.core.errors import DtypeError, ShapeError, at, clip, user_source
+from tracegrad.core.op import Emission, Op, Params, Sample, Wanted
+from tracegrad.core.trace import Tracer, as_array, bind
+from tracegrad.core.types import PYTHON_SCALARS, ArrayType, Shape, float_extreme, number_kind, type_of
 from tracegrad.ops.cumulative import along
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import declare, linear
 from tracegrad.ops.index import scatter_add_op, take
 from tracegrad.ops.masks import masking_vjp
-from tracegrad.trace import Tracer, as_array, bind
-from tracegrad.types import PYTHON_SCALARS, ArrayType, Shape, float_extreme, number_kind, type_of
 
 Pads = tuple[tuple[int, int], ...]
 

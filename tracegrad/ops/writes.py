@@ -13,14 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.errors import DtypeError, ShapeError, TracerArrayConversionError, at, user_source
-from tracegrad.op import Sample, View
-from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import implements, linear, reject, shape_of
-from tracegrad.ops.index import at as at_index
-from tracegrad.ops.index import is_traced_mask, locate, masked, region, scatter_op, slice_op
-from tracegrad.ops.shape import copied
-from tracegrad.trace import (
+from tracegrad.core.errors import DtypeError, ShapeError, TracerArrayConversionError, at, user_source
+from tracegrad.core.op import Sample, View
+from tracegrad.core.trace import (
     FUNCTIONS,
     TAKE_WRITTEN,
     UFUNCS,
@@ -33,8 +28,13 @@ from tracegrad.trace import (
     settled,
     unsupported,
 )
-from tracegrad.types import PYTHON_SCALARS, ArrayType, number_kind, type_of
-from tracegrad.views import Place, place_of, require_writable, view_at, write, write_into
+from tracegrad.core.types import PYTHON_SCALARS, ArrayType, number_kind, type_of
+from tracegrad.core.views import Place, place_of, require_writable, view_at, write, write_into
+from tracegrad.ops.elementwise import astype
+from tracegrad.ops.families import implements, linear, reject, shape_of
+from tracegrad.ops.index import at as at_index
+from tracegrad.ops.index import is_traced_mask, locate, masked, region, scatter_op, slice_op
+from tracegrad.ops.shape import copied
 
 _KINDS = "biufc"
 

@@ -18,8 +18,9 @@ import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 
-from tracegrad.check import check
-from tracegrad.op import OPS, Op
+from tracegrad.core.check import check
+from tracegrad.core.op import OPS, Op
+from tracegrad.core.types import ShapeDtypeStruct
 from tracegrad.testing import precise
 from tracegrad.testing.gradients import check_grads
 from tracegrad.testing.plain import Case, check_case
@@ -28,10 +29,9 @@ from tracegrad.testing.rules import check_rule
 from tracegrad.testing.strategies import op_samples
 from tracegrad.testing.variants import assert_same, check_jit, check_vmap
 from tracegrad.transforms.batch import vmap
-from tracegrad.transforms.differentiate import grad, jvp, linearize, value_and_grad
+from tracegrad.transforms.grad import grad, jvp, linearize, value_and_grad
 from tracegrad.transforms.inspect import make_graph
-from tracegrad.transforms.jit import jit
-from tracegrad.types import ShapeDtypeStruct
+from tracegrad.transforms.jit.numpy import jit
 
 ROUND = 100  # programs of one seed
 CLOSE = 1e-8  # of the largest number: what eight steps in float64 may lose

@@ -8,17 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.errors import at, described, require_callable
-from tracegrad.graph import Graph
-from tracegrad.op import Op, Params
+from tracegrad.core.errors import at, described, require_callable
+from tracegrad.core.graph import Graph
+from tracegrad.core.op import Op, Params
+from tracegrad.core.trace import bind, parameter_name
+from tracegrad.core.types import is_inexact, type_of
 from tracegrad.testing.differences import Quotient, quotients
 from tracegrad.testing.reproduce import reproducible
-from tracegrad.trace import bind, parameter_name
 from tracegrad.transforms.batch import vmap
-from tracegrad.transforms.differentiate import jvp, vjp
+from tracegrad.transforms.grad import jvp, vjp
 from tracegrad.transforms.inspect import make_graph
-from tracegrad.transforms.jit import jit
-from tracegrad.types import is_inexact, type_of
+from tracegrad.transforms.jit.numpy import jit
 
 # How far the derivative may be off, of the largest one in its leaf; and the first step of the differences, of the size of
 # the argument, or of one, if that is less.

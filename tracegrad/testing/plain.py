@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import tracegrad.numpy  # noqa: F401 -- the functions that plain code calls on tracers
-from tracegrad.errors import (
+from tracegrad.core.errors import (
     ConcretizationTypeError,
     DifferentiationError,
     DtypeError,
@@ -27,8 +27,8 @@ from tracegrad.errors import (
     UnsupportedFunctionError,
 )
 from tracegrad.transforms.batch import vmap
-from tracegrad.transforms.differentiate import jvp, vjp
-from tracegrad.transforms.jit import jit
+from tracegrad.transforms.grad import jvp, vjp
+from tracegrad.transforms.jit.numpy import jit
 
 DTYPES = "?bBhHiIlLefdgFD"
 FLOATS = "efd"

@@ -16,9 +16,9 @@ import hypothesis.strategies as st
 import numpy as np
 
 import tracegrad.lax  # noqa: F401 -- for the ops that come with it
-from tracegrad.op import OPS, Op, Sample
-from tracegrad.trace import bind
-from tracegrad.types import is_inexact, type_of
+from tracegrad.core.op import OPS, Op, Sample
+from tracegrad.core.trace import bind
+from tracegrad.core.types import is_inexact, type_of
 
 UNARY = (
     "np.sin({0})", "np.tanh({0})", "np.exp(np.sin({0}))", "-{0}", "0.3 * {0}**2", "np.sqrt(2.0 + np.sin({0}))",

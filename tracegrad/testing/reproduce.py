@@ -28,10 +28,10 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from tracegrad.errors import clip, described
-from tracegrad.generated import Names, comment, identifier, literal, string
-from tracegrad.jax_arrays import is_jax_array, is_jax_tracer
-from tracegrad.op import OPS, Op
+from tracegrad.core.errors import clip, described
+from tracegrad.core.generated import Names, comment, identifier, literal, string
+from tracegrad.core.jax_arrays import is_jax_array, is_jax_tracer
+from tracegrad.core.op import OPS, Op
 from tracegrad.transforms.custom import custom_jvp, custom_vjp
 
 P = ParamSpec("P")
@@ -336,7 +336,7 @@ class Script:
         if kind is Op and x in OPS.values() and str(getattr(x.samples, "__module__", "")).startswith("tracegrad."):
             # Some ops come with these.
             self.imports |= {f"import {m}" for m in ("tracegrad.lax", "tracegrad.random") if m in sys.modules}
-            return f"{self.imported('tracegrad.op', 'OPS')}[{string(x.name)}]"
+            return f"{self.imported('tracegrad.core.op', 'OPS')}[{string(x.name)}]"
         if isinstance(x, ModuleType) and _importable(x):
             return self.module(x.__name__, wanted)
         if kind is getattr(sys.modules.get("tracegrad.testing.programs"), "Program", None):

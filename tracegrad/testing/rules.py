@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.op import Op, Sample
+from tracegrad.core.op import Op, Sample
+from tracegrad.core.trace import bind
+from tracegrad.core.types import is_inexact, type_of
 from tracegrad.testing.gradients import check_grads
 from tracegrad.testing.reproduce import attach
 from tracegrad.testing.variants import check_jit, check_vmap
-from tracegrad.trace import bind
-from tracegrad.transforms.differentiate import jvp, vjp
-from tracegrad.types import is_inexact, type_of
+from tracegrad.transforms.grad import jvp, vjp
 
 
 def check_rule(
@@ -45,7 +45,7 @@ def check_rule(
         ValueError: no samples.
 
     >>> import tracegrad as tg
-    >>> from tracegrad.op import OPS
+    >>> from tracegrad.core.op import OPS
     >>> from tracegrad.testing import check_rule
     >>> check_rule(OPS["tanh"]) > 0
     True

@@ -10,9 +10,9 @@ import hypothesis.strategies as st
 import numpy as np
 
 from tracegrad import random
-from tracegrad.op import Op, Sample
+from tracegrad.core.op import Op, Sample
+from tracegrad.core.types import Shape, type_of
 from tracegrad.testing.programs import Program, programs
-from tracegrad.types import Shape, type_of
 
 __all__ = [
     "Program",

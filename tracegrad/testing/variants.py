@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.check import check
-from tracegrad.errors import described, require_callable
-from tracegrad.graph import Graph
+from tracegrad.core.check import check
+from tracegrad.core.errors import described, require_callable
+from tracegrad.core.graph import Graph
+from tracegrad.core.types import is_inexact, type_of
+from tracegrad.lower.passes import simplify
 from tracegrad.testing.reproduce import reproducible
 from tracegrad.transforms.batch import vmap
 from tracegrad.transforms.inspect import make_graph
-from tracegrad.transforms.jit import jit
-from tracegrad.transforms.simplify import simplify
-from tracegrad.types import is_inexact, type_of
+from tracegrad.transforms.jit.numpy import jit
 
 # Relative to the largest value in a leaf, by bytes of a real number: what another order of summation may change.
 RTOL = {2: 1e-2, 4: 1e-4, 8: 1e-10}

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.axes import Axis, entered, state
-from tracegrad.errors import ShapeError, at, described, replay, require_callable, user_source
-from tracegrad.graph import Graph, apply_op, axes_of, evaluate, interpret, trace_graph
-from tracegrad.memory import compact
-from tracegrad.op import Op, Params
-from tracegrad.ops.structural import to_xla_op
-from tracegrad.trace import (
+from tracegrad.core.axes import Axis, entered, state
+from tracegrad.core.errors import ShapeError, at, described, replay, require_callable, user_source
+from tracegrad.core.graph import Graph, apply_op, axes_of, evaluate, interpret, trace_graph
+from tracegrad.core.memory import compact
+from tracegrad.core.op import Op, Params
+from tracegrad.core.trace import (
     Tracer,
     accepting_jax,
     arrays_of,
@@ -30,8 +29,9 @@ from tracegrad.trace import (
     parameter_name,
     unboxed,
 )
-from tracegrad.types import PYTHON_SCALARS, ArrayType, float0, is_inexact, type_of
-from tracegrad.views import own
+from tracegrad.core.types import PYTHON_SCALARS, ArrayType, float0, is_inexact, type_of
+from tracegrad.core.views import own
+from tracegrad.ops.structural import to_xla_op
 
 
 class Batched:

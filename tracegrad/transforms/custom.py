@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.axes import entered, state
-from tracegrad.errors import (
+from tracegrad.core.axes import entered, state
+from tracegrad.core.errors import (
     DifferentiationError,
     DtypeError,
     ShapeError,
@@ -27,12 +27,10 @@ from tracegrad.errors import (
     require_callable,
     user_source,
 )
-from tracegrad.graph import Graph, evaluate, trace_graph
-from tracegrad.memory import compact
-from tracegrad.op import Op, Params, Wanted
-from tracegrad.ops.collective import axis_index_op
-from tracegrad.ops.families import total
-from tracegrad.trace import (
+from tracegrad.core.graph import Graph, evaluate, trace_graph
+from tracegrad.core.memory import compact
+from tracegrad.core.op import Op, Params, Wanted
+from tracegrad.core.trace import (
     Tracer,
     accepting_jax,
     arrays_of,
@@ -45,10 +43,12 @@ from tracegrad.trace import (
     kind_of,
     unboxed,
 )
+from tracegrad.core.types import ArrayType, is_inexact, number_kind, type_of
+from tracegrad.core.views import own
+from tracegrad.ops.collective import axis_index_op
+from tracegrad.ops.families import total
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.linear import transposed_jvp, transposed_vjp
-from tracegrad.types import ArrayType, is_inexact, number_kind, type_of
-from tracegrad.views import own
 
 
 class Rules:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from tracegrad import tree
-from tracegrad.axes import Axis, entered, state
-from tracegrad.errors import require_callable
-from tracegrad.graph import Graph, trace_graph
-from tracegrad.trace import arrays_of, declared_types, leaf_names, output_name, parameter_name
-from tracegrad.types import ShapeDtypeStruct
-from tracegrad.views import own
+from tracegrad.core.axes import Axis, entered, state
+from tracegrad.core.errors import require_callable
+from tracegrad.core.graph import Graph, trace_graph
+from tracegrad.core.trace import arrays_of, declared_types, leaf_names, output_name, parameter_name
+from tracegrad.core.types import ShapeDtypeStruct
+from tracegrad.core.views import own
 
 
 def make_graph(

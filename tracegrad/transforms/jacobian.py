@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.axes import entered, state
-from tracegrad.errors import DtypeError, at, described, require_callable, user_source
-from tracegrad.graph import Graph, trace_graph
-from tracegrad.memory import compact
-from tracegrad.trace import Tracer, accepting_jax, arrays_of, leaf_names, lifted, named_after
+from tracegrad.core.axes import entered, state
+from tracegrad.core.errors import DtypeError, at, described, require_callable, user_source
+from tracegrad.core.graph import Graph, trace_graph
+from tracegrad.core.memory import compact
+from tracegrad.core.trace import Tracer, accepting_jax, arrays_of, leaf_names, lifted, named_after
+from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.transforms.batch import batch_graph, with_batch
-from tracegrad.transforms.differentiate import (
+from tracegrad.transforms.grad import (
     Argnums,
     counted_from_front,
     grad,
@@ -25,7 +26,6 @@ from tracegrad.transforms.differentiate import (
     vjp_as,
 )
 from tracegrad.transforms.linear import strong
-from tracegrad.types import ArrayType, number_kind, type_of
 
 
 def _split(

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.axes import state
-from tracegrad.errors import DifferentiationError, at, replay, user_source
-from tracegrad.op import Op, Params, Wanted
+from tracegrad.core.axes import state
+from tracegrad.core.errors import DifferentiationError, at, replay, user_source
+from tracegrad.core.op import Op, Params, Wanted
+from tracegrad.core.trace import Equation, Trace, Tracer, in_graph, in_program, lifted, plain_value, tracer_inputs
+from tracegrad.core.types import ArrayType, is_inexact, type_of
+from tracegrad.core.views import own
 from tracegrad.ops.masks import Masked, filled, image, plus
-from tracegrad.trace import Equation, Trace, Tracer, in_graph, in_program, lifted, plain_value, tracer_inputs
-from tracegrad.types import ArrayType, is_inexact, type_of
-from tracegrad.views import own
 
 
 def backward(eqns: Sequence[Equation], cotangents: dict[int, Any]) -> dict[int, Any]:

@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.graph import Atom, Eqn, Graph, Literal, Var, evaluate, trace_graph
-from tracegrad.op import OPS, Op, Params
+from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, evaluate, trace_graph
+from tracegrad.core.op import OPS, Op, Params
+from tracegrad.core.trace import Equation, Trace, Tracer, bind
+from tracegrad.core.types import is_inexact, number_kind, type_of
 from tracegrad.ops.contract import conjugate_of_complex
 from tracegrad.ops.families import cast, shape_of
 from tracegrad.ops.linalg import (
@@ -35,9 +37,7 @@ from tracegrad.ops.linalg import (
     svd_op,
     svdvals_op,
 )
-from tracegrad.trace import Equation, Trace, Tracer, bind
 from tracegrad.transforms.spectral import spectral_derivative_op, spectral_op
-from tracegrad.types import is_inexact, number_kind, type_of
 
 
 @dataclass(eq=False)

@@ -30,9 +30,12 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.errors import ShapeError, at, user_source
-from tracegrad.graph import Graph, evaluate, trace_graph
-from tracegrad.op import OPS, Op, Params, Wanted
+from tracegrad.core.errors import ShapeError, at, user_source
+from tracegrad.core.graph import Graph, evaluate, trace_graph
+from tracegrad.core.op import OPS, Op, Params, Wanted
+from tracegrad.core.trace import Tracer, as_array, bind
+from tracegrad.core.types import ArrayType, is_inexact, number_kind, type_of
+from tracegrad.lower.passes import simplify
 from tracegrad.ops.contract import conjugate_of_complex, transposed
 from tracegrad.ops.families import add_tangents, cast, conform, shape_of
 from tracegrad.ops.linalg import (
@@ -46,10 +49,7 @@ from tracegrad.ops.linalg import (
     row,
     tolerance,
 )
-from tracegrad.trace import Tracer, as_array, bind
-from tracegrad.transforms.call import batch_of, call, closed, remembered, reverse, with_tangents
-from tracegrad.transforms.simplify import simplify
-from tracegrad.types import ArrayType, is_inexact, number_kind, type_of
+from tracegrad.transforms.control.call import batch_of, call, closed, remembered, reverse, with_tangents
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Divided differences.

@@ -1,0 +1,1 @@
+"""What everything stands on: types, the record of an op, tracing, Graphs."""

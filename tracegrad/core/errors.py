@@ -1,0 +1,199 @@
+"""What users see when something is wrong, and the source lines that every such text names."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import linecache
+import os
+import threading
+from dis import opmap
+from itertools import islice
+from pathlib import Path
+from sys import _getframe
+from types import CodeType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class ShapeError(ValueError):
+    """Shapes, axes or indices that do not fit together."""
+
+
+class DtypeError(TypeError):
+    """A dtype that an operation or a transform cannot take."""
+
+
+class DifferentiationError(TypeError):
+    """Something that cannot be differentiated as asked: a non-scalar output, an integer input, a missing rule."""
+
+
+class ConcretizationTypeError(TypeError):
+    """A value was needed (`if`, `float()`, a shape) where there is only a type, or where taking it loses a derivative."""
+
+
+class TracerArrayConversionError(TypeError):
+    """NumPy wanted to turn a tracer into a plain array, which would cut it off from the derivative."""
+
+
+class UnexpectedTracerError(RuntimeError):
+    """A tracer was used after the transform that made it had returned: it leaked."""
+
+
+class UnsupportedFunctionError(TypeError):
+    """A NumPy function, or a way of calling it, that tracegrad does not trace."""
+
+
+class GraphError(ValueError):
+    """A Graph that is not well-formed or not well-typed."""
+
+
+class PrecisionWarning(UserWarning):
+    """A float64 result went out to a process in which jax computes in float32."""
+
+
+class Source(NamedTuple):
+    """A place in the user's code."""
+
+    file: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} (in {self.function})"
+
+    @property
+    def short(self) -> str:
+        return f"{os.path.basename(self.file)}:{self.line}"
+
+    @property
+    def text(self) -> str:
+        """What stands there."""
+        return linecache.getline(self.file, self.line).strip()
+
+
+# What is kept for each recorded op: a code object and an offset into it. Finding the line waits until somebody asks.
+RawSource = tuple[CodeType, int]
+
+
+class _Replay(threading.local):
+    """While an interpreter replays an op's rule, a cell with the source of that op: what the rule records belongs to
+    that line. A cell, since writing into one costs the interpreters' loops a quarter of writing here."""
+
+    cell: list[Any] | None = None
+
+    @property
+    def source(self) -> RawSource | None:
+        return None if self.cell is None else self.cell[0]
+
+
+replay = _Replay()
+
+_HIDDEN: tuple[str, ...] = (str(Path(__file__).parent.parent), str(Path(np.__file__).parent), "<tracegrad ")
+_internal: dict[str, bool] = {}
+
+
+def hide(directory: Path) -> None:
+    """Have lines of code below a directory never taken for the user's."""
+    global _HIDDEN
+    _HIDDEN = (*_HIDDEN, str(directory))
+    _internal.clear()
+
+
+def _is_internal(filename: str) -> bool:
+    answer = _internal[filename] = filename.startswith(_HIDDEN)
+    return answer
+
+
+def user_source() -> RawSource:
+    """The innermost frame that is neither tracegrad's nor NumPy's, unless an interpreter is replaying another line."""
+    cell = replay.cell
+    if cell is not None and cell[0] is not None:
+        return cell[0]
+    frame = _getframe(2)
+    code = frame.f_code
+    while (hidden := _internal.get(code.co_filename)) is not False:
+        if (hidden is None and not _is_internal(code.co_filename)) or frame.f_back is None:
+            break
+        frame = frame.f_back
+        code = frame.f_code
+    return code, frame.f_lasti
+
+
+def resolve(raw: RawSource | int | None) -> Source | None:
+    """The file, line and function behind a raw source; None for a trace's input, which is known by its number."""
+    if raw is None or isinstance(raw, int):
+        return None
+    code, offset = raw
+    position = next(islice(code.co_positions(), offset // 2, None), (None,))
+    return Source(code.co_filename, position[0] or code.co_firstlineno, code.co_name)
+
+
+def assigns(raw: RawSource) -> bool:
+    """Whether what runs there is an assignment to an element, `y[i] = x`."""
+    code, offset = raw
+    return code.co_code[offset] == opmap["STORE_SUBSCR"]
+
+
+def at(raw: RawSource | int | None) -> str:
+    """` at file:line (in f)`, or nothing where no line is known."""
+    source = resolve(raw)
+    return "" if source is None else f" at {source}"
+
+
+def name_of(function: Any, otherwise: str = "f") -> str:
+    """The name that a function bears, if it bears one: a callable may have anything for its `__name__`."""
+    name = getattr(function, "__name__", None)
+    return str.__str__(name) if isinstance(name, str) else otherwise
+
+
+def described(function: Any) -> str:
+    """A user's function by name and the line where it is defined, also under wrappers such as `grad(f)`."""
+    qualified = getattr(function, "__qualname__", None)
+    name = (isinstance(qualified, str) and qualified) or name_of(function, type(function).__name__)
+    with contextlib.suppress(ValueError):  # of one that wraps itself
+        function = inspect.unwrap(function)
+    code = getattr(function, "__code__", None)
+    return f"{name!r}" if not isinstance(code, CodeType) else f"{name!r} ({code.co_filename}:{code.co_firstlineno})"
+
+
+def require_callable(function: Any, transform: str, call: str = "(f)(x)") -> None:
+    """TypeError for a transform of what is no function: most often the result of one."""
+    if not callable(function):
+        raise TypeError(
+            f"{transform}{at(user_source())} takes a function, got the {type(function).__name__} "
+            f"{clip(repr(function))}; write tg.{transform}{call} with the function itself, not with f(x)"
+        )
+
+
+def clip(text: str, width: int = 200) -> str:
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+# What NumPy and the type rules raise for arguments that do not fit.
+CALL_ERRORS = (ValueError, TypeError, IndexError, ArithmeticError, NotImplementedError)
+
+
+def raised_by(error: Exception) -> RawSource:
+    """Where an error was raised."""
+    found = error.__traceback__
+    assert found is not None
+    while found.tb_next is not None:
+        found = found.tb_next
+    return found.tb_frame.f_code, found.tb_lasti
+
+
+def place(error: Exception, what: str, source: RawSource | None = None) -> None:
+    """Tell in an error's text in which call of the user's it arose, unless it is the user's own or tells already."""
+    if source is None and not _is_internal(raised_by(error)[0].co_filename):
+        return
+    where = at(user_source() if source is None else source)
+    if where in str(error):
+        return
+    if isinstance(error, np.exceptions.AxisError) and error.axis is not None and error.ndim is not None:
+        np.exceptions.AxisError.__init__(error, error.axis, error.ndim, f"{what}{where}")
+    elif len(error.args) == 1 and isinstance(error.args[0], str):
+        error.args = (f"{error.args[0]}\n  in {what}{where}",)
+    else:
+        error.add_note(f"in {what}{where}")

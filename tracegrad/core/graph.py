@@ -1,0 +1,365 @@
+"""The Graph: typed equations in order, and the interpreter that evaluates them."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tracegrad.core.axes import Axis, state
+from tracegrad.core.collector import collector_calmed, collector_paused
+from tracegrad.core.errors import DtypeError, RawSource, ShapeError, Source, at, name_of, replay, resolve, user_source
+from tracegrad.core.op import Op, Params
+from tracegrad.core.trace import (
+    Equation,
+    Trace,
+    Tracer,
+    bind,
+    capturing,
+    hidden_behind,
+    in_program,
+    is_boxed,
+    out_of_boxes,
+    require_plain,
+    tracer_inputs,
+)
+from tracegrad.core.types import PYTHON_SCALARS, ArrayType, type_of
+
+
+class Var:
+    """A variable: its type, and for an input the key path that the user knows it by. Equal only to itself."""
+
+    __slots__ = ("name", "type")
+
+    def __init__(self, type: ArrayType, name: str | None = None) -> None:
+        self.type = type
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<var {self.name or ''}:{self.type}>"
+
+
+class Literal:
+    """A scalar written into the graph."""
+
+    __slots__ = ("type", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.type = type_of(value)
+
+    def __repr__(self) -> str:
+        return f"<literal {self.value!r}>"
+
+
+Atom = Var | Literal
+
+
+def exactly(value: Any) -> Any:
+    """What is equal for values of the same type and the same bits only, where Python finds that 0.0 == -0.0, 1 == True and
+    nan != nan."""
+    if isinstance(value, tuple):
+        return type(value), *map(exactly, value)
+    if isinstance(value, float | complex | np.generic | np.ndarray):
+        bits = np.asarray(value)
+        return type(value), bits.dtype, bits.shape, bits.tobytes()
+    return (type(value), value) if isinstance(value, int) else value
+
+
+def exact_params(params: Params) -> tuple[Any, ...]:
+    """Params as a key to compare equations by."""
+    return tuple([(k, exactly(params[k])) for k in sorted(params)]) if params else ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Eqn:
+    """`outputs = op[params] inputs`, and where in the user's code it comes from."""
+
+    op: Op
+    inputs: tuple[Atom, ...]
+    params: Params
+    outputs: tuple[Var, ...]
+    raw_source: RawSource | None = None
+
+    @property
+    def source(self) -> Source | None:
+        return resolve(self.raw_source)
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A pure function of arrays: `inputs` and `consts` in, `eqns` one after the other, `outputs` out.
+
+    `consts` maps variables to the arrays (or, inside an enclosing transform, tracers) that the traced function closed
+    over. Two graphs are equal if they have the same structure and equal constants.
+
+    A Graph can be called with one array for each input, of its shape and dtype, and returns a tuple with one for each output.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> graph = tg.make_graph(lambda x: np.sin(x) * 2.0)(np.ones(3))
+    >>> len(graph.eqns)
+    2
+    """
+
+    inputs: tuple[Var, ...]
+    eqns: tuple[Eqn, ...]
+    outputs: tuple[Atom, ...]
+    consts: Mapping[Var, Any]
+    name: str = "f"
+
+    @property
+    def in_types(self) -> tuple[ArrayType, ...]:
+        return tuple([v.type for v in self.inputs])
+
+    @property
+    def out_types(self) -> tuple[ArrayType, ...]:
+        return tuple([v.type for v in self.outputs])
+
+    @cached_property
+    def axes(self) -> frozenset[Axis]:
+        """The named axes that its equations speak of."""
+        return frozenset().union(*[axes_of(eqn.params) for eqn in self.eqns])
+
+    @cached_property
+    def memo(self) -> dict[Any, Any]:
+        """What has been made of the Graph and lives as long as it: its compiled function, its derivatives."""
+        return {}
+
+    @cached_property
+    def structure(self) -> tuple[Any, ...]:
+        """What equality compares: variables by number, ops, params and types."""
+        numbers: dict[Var, int] = {}
+
+        def number(atom: Atom) -> Any:
+            if isinstance(atom, Literal):
+                return exactly(atom.value), atom.type
+            return numbers.setdefault(atom, len(numbers))
+
+        heads = [(number(v), v.type) for v in (*self.inputs, *self.consts)]
+        eqns = [
+            (e.op.name, tuple(map(number, e.inputs)), exact_params(e.params), tuple(map(number, e.outputs)))
+            for e in self.eqns
+        ]
+        return tuple(heads), tuple(eqns), tuple(map(number, self.outputs)), tuple(map(_content, self.consts.values()))
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Graph) and self.structure == other.structure)
+
+    def __hash__(self) -> int:
+        return hash(self.structure)
+
+    def __call__(self, *arrays: Any) -> tuple[Any, ...]:
+        if len(arrays) != len(self.inputs):
+            raise TypeError(f"graph {self.name!r} takes {len(self.inputs)} arrays, got {len(arrays)}")
+        given = [self._accepted(i, x) for i, x in enumerate(arrays)]
+        return out_of_boxes(tuple(evaluate(self, given)))
+
+    def _accepted(self, number: int, x: Any) -> Any:
+        """An argument, if it is of the shape and dtype of that input. A Python number stands for an array of its dtype."""
+        wanted = self.inputs[number].type
+        try:
+            require_plain(x)
+            got = type_of(x)
+        except TypeError as error:
+            raise TypeError(f"{self._input(number)}, but {error}") from None
+        if got.shape != wanted.shape:
+            fix = f"reshape it, or make a Graph for {got.shape}: this one holds for one shape"
+            raise ShapeError(f"{self._input(number)}, got {got}; {fix}")
+        if got.dtype != wanted.dtype:
+            fix = f"convert it to {wanted.dtype}, or make a Graph for {got.dtype}"
+            raise DtypeError(f"{self._input(number)}, got {got}; {fix}")
+        return wanted.dtype.type(x) if type(x) in PYTHON_SCALARS and not wanted.weak else x
+
+    def _input(self, number: int) -> str:
+        v = self.inputs[number]
+        name = f", {v.name}," if v.name else ""
+        return f"graph {self.name!r}{at(user_source())}: input {number}{name} must be {v.type}"
+
+
+def axes_of(params: Params) -> frozenset[Axis]:
+    """The named axes that an equation with these params speaks of, itself or in a Graph that it holds."""
+    found: frozenset[Axis] = frozenset()
+    for value in params.values():
+        for part in value if type(value) is tuple else (value,):
+            if type(part) is Axis:
+                found |= {part}
+            elif type(part) is Graph:
+                found |= part.axes
+    return found
+
+
+def graphs_in(graph: Graph) -> Iterator[Graph]:
+    """The Graphs that its equations hold, each after those that it holds itself."""
+    for eqn in graph.eqns:
+        for value in eqn.params.values():
+            for part in value if type(value) is tuple else (value,):
+                if type(part) is Graph:
+                    yield from graphs_in(part)
+                    yield part
+
+
+def _content(const: Any) -> Any:
+    """What stands for a constant when graphs are compared: type and bits of an array, a tracer itself."""
+    if type(const) is np.ndarray:
+        return type_of(const), hashlib.sha256(const.tobytes()).digest()
+    return id(const)
+
+
+def evaluate(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
+    """Run the equations on arrays, or on tracers, which records them in their trace."""
+    return interpret(graph, inputs, apply_op)
+
+
+def apply_op(op: Op, inputs: tuple[Any, ...], params: Params) -> Any:
+    return bind(op, inputs, params) if op.apply is None else op.apply(inputs, params)
+
+
+def interpret(graph: Graph, inputs: Sequence[Any], apply: Callable[[Op, tuple[Any, ...], Params], Any]) -> list[Any]:
+    """Walk a graph, applying each op in the caller's own way to whatever flows along its variables.
+
+    A value is dropped after its last use. Whatever an op's rule records carries the source line of that equation.
+    """
+    last = last_uses(graph)
+    env: dict[Var, Any] = dict(zip(graph.inputs, inputs, strict=True))
+    env.update(graph.consts)
+    # A program that is being made and will be run again must read arrays that are constants of this Graph anew each time.
+    into = state.trace
+    if into is not None and in_program() and any(map(_is_traced, env.values())):
+        env = {v: into.constant(x) if type(x) is np.ndarray else x for v, x in env.items()}
+    outer = replay.cell
+    cell: list[Any] = [None]
+    replay.cell = cell
+    try:
+        for i, eqn in enumerate(graph.eqns):
+            cell[0] = eqn.raw_source
+            out = apply(eqn.op, tuple([env[a] if isinstance(a, Var) else a.value for a in eqn.inputs]), eqn.params)
+            if eqn.op.several:
+                env.update(zip(eqn.outputs, out, strict=True))
+            else:
+                env[eqn.outputs[0]] = out
+            for v in last.get(i, ()):
+                del env[v]
+    finally:
+        replay.cell = outer
+    return [env[a] if isinstance(a, Var) else a.value for a in graph.outputs]
+
+
+def _is_traced(x: Any) -> bool:
+    """Whether a value that flows along a graph, or the batch in its place, belongs to a trace that records."""
+    x = x if type(x) is Tracer else getattr(x, "value", None)
+    return type(x) is Tracer and not is_boxed(x)
+
+
+def last_uses(graph: Graph) -> dict[int, list[Var]]:
+    """For each equation, the variables that nothing after it reads."""
+    seen: set[Any] = {a for a in graph.outputs if type(a) is Var}
+    uses: dict[int, list[Var]] = {}
+    for i in range(len(graph.eqns) - 1, -1, -1):
+        for a in (*graph.eqns[i].outputs, *graph.eqns[i].inputs):
+            if type(a) is Var and a not in seen:
+                seen.add(a)
+                uses.setdefault(i, []).append(a)
+    return uses
+
+
+def needed(eqns: Sequence[Equation], outputs: Sequence[Any], derivative: bool = False) -> list[Equation]:
+    """The recorded equations that the outputs depend on, in order; or those through which tangents reach them, which take
+    no part in an input that is data (`Op.data`)."""
+    live = {id(x) for x in outputs}
+    kept = []
+    for eqn in reversed(eqns):
+        op, inputs, _, params, out, wanted = eqn
+        if (any(id(o) in live for o in out)) if op.several else id(out) in live:
+            kept.append(eqn)
+            data = op.data(params) if derivative and op.data is not None else ()
+            live.update([id(inputs[i]) for i in wanted if i not in data])
+    return kept[::-1]
+
+
+def graph_of(
+    trace: Trace, eqns: Sequence[Equation], inputs: Sequence[Tracer], outputs: Sequence[Any], name: str
+) -> Graph:
+    """The Graph of a finished trace: what its outputs need, with everything from outside as literals or consts."""
+    variables: dict[int, Atom] = {}
+    consts: dict[int, tuple[Var, Any]] = {}
+
+    def variable(tracer: Tracer) -> Var:
+        found = variables[id(tracer)] = Var(tracer.type, tracer.name)
+        return found
+
+    def atom(x: Any) -> Atom:
+        if type(x) is Tracer and x.origin is trace:
+            return variables[id(x)]
+        if type(x) is not Tracer and not isinstance(x, np.ndarray):
+            return Literal(x)
+        if id(x) not in consts:
+            consts[id(x)] = Var(type_of(x)), x
+        return consts[id(x)][0]
+
+    heads = tuple([variable(x) for x in inputs])
+    body = []
+    for op, ins, _, params, out, _ in needed(eqns, outputs):
+        atoms = tuple([atom(x) for x in ins])
+        if op.same:
+            variables[id(out)] = atoms[0]
+            continue
+        outs = out if op.several else (out,)
+        body.append(Eqn(op, atoms, params, tuple([variable(o) for o in outs]), outs[0].source))
+    tails = tuple([atom(x) for x in outputs])
+    return Graph(heads, tuple(body), tails, dict(consts.values()), name)
+
+
+def trace_graph(
+    function: Callable[..., Sequence[Any]],
+    inputs: Sequence[Any],
+    *,
+    transform: str,
+    user_function: Any = None,
+    names: Callable[[int], str] | None = None,
+    abstract: bool = False,
+    captures: bool = False,
+    lasting: list[Any] | None = None,
+) -> Graph:
+    """The Graph of a function from flat arrays to a flat sequence of arrays.
+
+    `inputs` are arrays, whose values ride along, or ArrayTypes, for a trace of types only (all of one kind; without any,
+    `abstract` decides). With `captures` what is done to tracers from outside is part of the Graph, too. With a list for
+    `lasting` it will be run more than once, and into the list go the arrays for whose values of now alone it holds.
+    """
+    abstract = abstract or (bool(inputs) and type(inputs[0]) is ArrayType)
+    user_function = function if user_function is None else user_function
+    trace = Trace(transform, user_function, abstract=abstract, for_graph=True)
+    if names is not None:
+        trace.names = names
+    outer = state.trace
+    trace.lasting = outer.lasting if lasting is None and outer is not None else lasting
+    thread = threading.get_ident()
+    captor = capturing.get(thread)
+    if abstract:
+        trace.axes = state.bound
+        state.trace = trace
+    if captures:
+        capturing[thread] = trace
+    try:
+        tracers = tracer_inputs(trace, inputs)
+        with collector_calmed():
+            outputs = list(function(*tracers))
+    except (ValueError, TypeError) as error:
+        if (hidden := hidden_behind(error)) is not None:
+            raise hidden from None
+        raise
+    finally:
+        state.trace = outer
+        if captor is not None:
+            capturing[thread] = captor
+        else:
+            capturing.pop(thread, None)
+        eqns = trace.finish()
+        trace.end()
+    with collector_paused():
+        return graph_of(trace, eqns, tracers, outputs, name_of(user_function))

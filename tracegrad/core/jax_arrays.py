@@ -1,0 +1,43 @@
+"""What is known of jax without importing it: whether a value is one of its arrays, and where our code for it is."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+
+def is_jax_array(value: Any) -> bool:
+    """Whether a value is a jax.Array, or a tracer of jax's. Who has one has imported jax; this does not."""
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(value, jax.Array)
+
+
+def is_jax_tracer(value: Any) -> bool:
+    """Whether a jax array is one that jax traces, without a value."""
+    return isinstance(value, sys.modules["jax"].core.Tracer)
+
+
+def jax_axis_size(name: Any) -> int | None:
+    """The size of an axis of this name that jax binds around the call (`jax.shard_map`, `jax.vmap`), None if there is none."""
+    jax = sys.modules.get("jax")
+    if jax is None:
+        return None
+    try:
+        return int(jax.lax.axis_size(name))
+    except NameError:
+        return None
+
+
+def xla() -> Any:
+    """The module `tracegrad.xla.emit`, which imports jax, or an ImportError that says how to install that."""
+    try:
+        return importlib.import_module("tracegrad.xla.emit")
+    except ImportError as error:
+        if error.name is None or error.name.split(".")[0] not in ("jax", "jaxlib"):
+            raise
+        raise ImportError(
+            "XLA is reached through jax, which is not installed here: run `pip install 'tracegrad[xla]'` (for other devices "
+            "than CPUs see jax's instructions), or write backend='numpy'",
+            name="jax",
+        ) from error

@@ -1,0 +1,165 @@
+"""How arrays lie in memory, on which the bits of a result depend: NumPy adds up elements in the order in which they lie,
+lays out a new result like the operands, and hands a matrix to BLAS in one way or another.
+
+A layout is a tuple of strides, counted in elements, with 0 for axes of size 1, along which nothing is ever stepped.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tracegrad.core.types import Shape
+
+Strides = tuple[int, ...]
+
+
+def copied(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """A copy that NumPy computes with as it does with the array itself: axes in the same order, forwards or backwards, with
+    gaps where there are some, and repeated where a broadcast repeats."""
+    if x.flags.forc:
+        return x.copy("K")
+    shape, size = x.shape, x.itemsize
+    strides = [0] * x.ndim
+    last, before = 0, 0  # the size of what lies within one step so far, and the stride at which the array would go on
+    for i in sorted(range(x.ndim), key=lambda i: abs(x.strides[i])):
+        step = abs(x.strides[i])
+        if step and shape[i] > 1:
+            strides[i] = last + size * (step != before) if last else size + size * (step != size)
+            last, before = strides[i] * shape[i], step * shape[i]
+    memory = np.empty(last // size + 1, x.dtype)
+    backwards = tuple([slice(None, None, -1 if s < 0 else 1) for s in x.strides])
+    copy = np.lib.stride_tricks.as_strided(memory, shape, strides)[backwards]
+    copy[...] = x
+    return copy
+
+
+def compact(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """A copy without gaps and repeats that has its axes in the same order, or where that is not said, in C order."""
+    return x.copy() if 0 in x.strides else x.copy("K")
+
+
+@functools.lru_cache(maxsize=4096)
+def in_c_order(shape: Shape) -> Strides:
+    """The layout of an array in C order without gaps."""
+    return _dense(shape, range(len(shape)))
+
+
+def strides_of(x: np.ndarray[Any, Any]) -> Strides | None:
+    """The layout of an array, None where it does not lie in whole elements."""
+    size = x.itemsize
+    if not size or any([s % size for s in x.strides]):
+        return None
+    return tuple([s // size if n > 1 else 0 for s, n in zip(x.strides, x.shape, strict=True)])
+
+
+def is_c_order(shape: Shape, strides: Strides) -> bool:
+    """Whether the strides are in C order, with gaps or without, and none is zero."""
+    steps = [abs(s) for s, n in zip(strides, shape, strict=True) if n > 1]
+    return 0 not in steps and steps == sorted(steps, reverse=True)
+
+
+def is_dense(shape: Shape, strides: Strides) -> bool:
+    """Whether elements lie forwards without gaps, with the axes in some order."""
+    return _dense(shape, sorted(range(len(shape)), key=lambda i: -strides[i])) == strides
+
+
+def axes_of(shape: Shape) -> int:
+    """How many axes are longer than 1. Up to one there is but one order to lie in."""
+    return sum([n > 1 for n in shape])
+
+
+def _dense(shape: Shape, order: Iterable[int]) -> Strides:
+    """The layout without gaps with the axes in this order, the one with the longest stride first."""
+    strides = [0] * len(shape)
+    step = 1
+    for i in reversed(list(order)):
+        if shape[i] > 1:
+            strides[i] = step
+        step *= shape[i]
+    return tuple(strides)
+
+
+def new_strides(shape: Shape, operands: Sequence[Strides]) -> Strides:
+    """The layout of the array that NumPy makes for the result of an elementwise function: axes are in the order that the
+    operands, broadcast to the shape, agree on, and in C order where they do not."""
+    return _dense(shape, _order(shape, operands))
+
+
+def common_order(shape: Shape, operands: Sequence[Strides | None]) -> list[int] | None:
+    """The one order in which the axes lie of whatever elementwise functions make of such arrays and of each other's
+    results; None where there is no such order, or where they go backwards, which takes NumPy to other functions."""
+    found: set[tuple[int, ...]] = set()
+    for strides in operands:
+        if strides is None or min(strides, default=0) < 0:
+            return None
+        steps = [abs(s) for s, n in zip(strides, shape, strict=True) if n > 1]
+        told = [s for s in steps if s]
+        if told == sorted(told, reverse=True):
+            found.add(tuple(range(len(shape))))
+        elif len(set(told)) < len(steps):
+            return None  # of some axes the array does not say which comes first
+        else:
+            found.add(tuple(sorted(range(len(shape)), key=lambda i: -abs(strides[i]))))
+    return None if len(found) > 1 else list(found.pop() if found else range(len(shape)))
+
+
+def reduced_strides(shape: Shape, strides: Strides, axes: Sequence[int], keepdims: bool) -> Strides:
+    """The layout of the array that NumPy makes for a reduction of an array over axes."""
+    order = [i for i in _order(shape, [strides]) if i not in axes]
+    if keepdims:
+        return _dense(tuple([1 if i in axes else n for i, n in enumerate(shape)]), order)
+    left = [i for i in range(len(shape)) if i not in axes]
+    return _dense(tuple([shape[i] for i in left]), [left.index(i) for i in order])
+
+
+def _order(shape: Shape, operands: Sequence[Strides]) -> list[int]:
+    """The axes in the order in which NumPy's iterator goes along them, the outermost first: an insertion sort by what the
+    strides of the operands say of two axes, in which C order wins where they disagree."""
+    ndim = len(shape)
+    lined_up = [(0,) * (ndim - len(s)) + s for s in operands]
+    inner_first: list[int] = []
+    for axis in range(ndim - 1, -1, -1):
+        place = len(inner_first)
+        for k in range(len(inner_first) - 1, -1, -1):
+            other = inner_first[k]
+            steps = [(abs(s[other]), abs(s[axis])) for s in lined_up if s[other] and s[axis]]
+            if any([inner <= outer for inner, outer in steps]):
+                break
+            if steps:
+                place = k
+        inner_first.insert(place, axis)
+    return inner_first[::-1]
+
+
+def reshaped_strides(shape: Shape, strides: Strides, new: Shape) -> Strides:
+    """The layout of an array in a new shape: that of a view where there can be one, else that of a copy in C order."""
+    if math.prod(shape) == 0:
+        return in_c_order(new)
+    old = [(n, s) for n, s in zip(shape, strides, strict=True) if n > 1]
+    found = [0] * len(new)
+    i, j = 0, 0
+    while i < len(old):
+        # As few axes of either shape as have the same number of elements.
+        first, begin = i, j
+        count, wanted = old[i][0], new[j]
+        i, j = i + 1, j + 1
+        while count != wanted:
+            if count < wanted:
+                count *= old[i][0]
+                i += 1
+            else:
+                wanted *= new[j]
+                j += 1
+        if any([old[k][1] != old[k + 1][0] * old[k + 1][1] for k in range(first, i - 1)]):
+            return in_c_order(new)
+        step = old[i - 1][1]
+        for k in range(j - 1, begin - 1, -1):
+            if new[k] > 1:
+                found[k] = step
+            step *= new[k]
+    return tuple(found)

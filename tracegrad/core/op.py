@@ -1,0 +1,289 @@
+"""The Op record and the registry: everything the library knows of an operation, in one place.
+
+An op is declared once (in `tracegrad/ops/`), found by name, and never tested for by identity outside its own block: what
+differs between ops is a field here. Every generic test runs over `OPS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tracegrad.core.types import PYTHON_SCALARS, ArrayType, number_kind, promotions
+
+Params = Mapping[str, Any]
+Wanted = tuple[int, ...]
+
+# Type rule: (input types, params) -> the output's type, or a tuple of types for an op with several outputs.
+TypeRule = Callable[[Sequence[ArrayType], Params], "ArrayType | tuple[ArrayType, ...]"]
+# (primals, tangents, out, params) -> tangent of out. A tangent is None where it is a structural zero.
+JvpRule = Callable[[Sequence[Any], Sequence[Any], Any, Params], Any]
+# (wanted, cotangent, out, primals, params) -> one cotangent for each wanted input position, None for a zero.
+VjpRule = Callable[[Wanted, Any, Any, Sequence[Any], Params], Sequence[Any]]
+# (input names, input types, whether the input of a number lies in one block, in C or Fortran order, params) -> a Python
+# expression of the same bits as `evaluate`, or None for no better way. "{out}" in it is where an array to write the result into may go, after a comma.
+Spelling = Callable[[Sequence[str], Sequence[ArrayType], Callable[[int], bool], Params], "str | None"]
+# (the name of `evaluate`, input names, params) -> a Python statement that leaves the op's result in the array that is its
+# first input.
+Overwriting = Callable[[str, Sequence[str], Params], str]
+# (for each input the strides in elements where they are known, the types of the inputs, params) -> those of the output.
+StrideRule = Callable[[Sequence[Any], Sequence[ArrayType], Params], "tuple[int, ...] | None"]
+# (inputs, params, definitions) -> (op, inputs, params) anew, whose inputs may be such triples again, or one input that
+# equals the output, or None.
+# `definitions` maps a variable to the equation that makes it.
+Simplification = Callable[[Sequence[Any], Params, "Definitions"], Any]
+# (size, batched, inputs, params) -> out. Batched inputs and all outputs carry the batch on axis 0.
+BatchRule = Callable[[int, Sequence[bool], Sequence[Any], Params], Any]
+# The same for an op over a named axis where that axis is the batch: -> (out, whether out carries the batch).
+CollectiveRule = Callable[[int, Sequence[bool], Sequence[Any], Params], tuple[Any, bool]]
+# (input types, params) -> how many products it sums, and whether along with axes that inputs and output share (a batch of
+# such sums); None for inputs of which it makes no such sums.
+Contraction = Callable[[Sequence[ArrayType], Params], "tuple[int, bool] | None"]
+# (inputs, params) -> out.
+Application = Callable[[tuple[Any, ...], Params], Any]
+# (inputs, params, which outputs are used) -> (inputs, params, the numbers of the outputs that are left).
+Pruning = Callable[[tuple[Any, ...], Params, Sequence[bool]], tuple[tuple[Any, ...], Params, Sequence[int]]]
+# (inputs, params) -> a Graph that may stand in the op's place and the inputs for it, or None.
+Inlining = Callable[[Sequence[Any], Params], "tuple[Any, Sequence[Any]] | None"]
+# (the module xla/emit.py, jax's values, params, the type of the output or a tuple of types) -> jax's value, or a tuple.
+# Those for a ufunc come in the dtypes that NumPy computes in and in one shape, or with scalars that are of none.
+Emission = Callable[[Any, Sequence[Any], Params, Any], Any]
+# (input positions, params) -> whether the op is jointly linear in these inputs.
+Linearity = Callable[[Iterable[int], Params], bool]
+
+
+class MaskRules(NamedTuple):
+    """The rules of an op that takes derivatives with masks as they are, and whether it has to know them, since its partial
+    derivatives may be infinite where it is finite itself; see ops/masks.py."""
+
+    jvp: JvpRule
+    vjp: VjpRule
+    singular: bool = True
+
+
+# (params) -> the positions of inputs.
+Data = Callable[[Params], Sequence[int]]
+
+
+class View(NamedTuple):
+    """What is to be known of an op whose output NumPy makes a view of its input, at least sometimes.
+
+    put      (x, v, **params) -> x with v in place of the view; None where NumPy makes the view read-only
+    layout   (array, **params) -> the view of it, None where NumPy makes a copy. Nothing in the array is looked at
+    step     (op, params, number, the input's shape) -> (op, params) that make the output of this number alone
+    within   (index, index arrays, the input's shape, params) -> where in the input the index into the view points, None
+             where that has no index
+    """
+
+    put: Callable[..., Any] | None
+    layout: Callable[..., Any]
+    step: Callable[[Any, Params, int, tuple[int, ...]], tuple[Any, Params]] = lambda op, params, number, shape: (
+        op,
+        params,
+    )
+    within: Callable[..., tuple[Any, Sequence[Any]] | None] | None = None
+
+
+EVERY: frozenset[int] = frozenset(range(1 << 10))
+
+
+class Definitions(dict[Any, Any]):
+    """The equations that make variables, by these, and what is known of how their arrays lie in memory; by default it does
+    not matter."""
+
+    def is_dense(self, x: Any) -> bool:
+        """Whether the array lies as a copy of it would: forwards, without gaps, and nothing repeated."""
+        return True
+
+    def is_in_c_order(self, x: Any) -> bool:
+        """Whether it is dense, and in C order."""
+        return True
+
+
+class Sample(NamedTuple):
+    """Inputs on which the generic tests try an op. Float inputs are float64; the tests recast them."""
+
+    inputs: tuple[Any, ...]
+    params: Params = MappingProxyType({})
+
+
+class Op:
+    """One operation: name, type rule, evaluation, derivative, batching, samples.
+
+    Rules see plain arrays or tracers and are written in NumPy calls and ops, so that a derivative can be differentiated.
+
+    name       how listings print it and how the registry finds it
+    evaluate   (*arrays, **params) -> array or tuple of arrays: plain NumPy, free to branch on values
+    infer      the type rule
+    jvp, vjp   forward and reverse derivative; either may be None and is then derived from the other by transposition
+    linear     groups of input positions in which the op is jointly linear: add ({0, 1},), multiply ({0}, {1})
+    batch      the batching rule
+    several    whether there is a tuple of outputs
+    python     what it is of Python scalars alone, and gives a Python scalar: `operator.add`. None for an op of which NumPy
+               makes its own scalars (`sin`)
+    samples    a function that makes inputs for the generic tests
+    kinds      dtype kinds that inputs may have, of "biufc"
+    runs_user_code  whether evaluating runs a user's function, whose errors are the user's own
+    fresh      whether the output never lies in the memory of an input
+    elementwise  whether inputs broadcast against each other, and an output element depends on the elements above it only
+    repeats    whether the output is the input repeated along some axes, as broadcasting would do by itself
+    spell      how generated code writes the op where there is a cheaper way than calling `evaluate`
+    simplify   what the op can be replaced by for certain inputs, exactly
+    hasten     the same where results may be rounded otherwise
+    collective what the op over the named axis `params["axis_name"]` does where that axis is the one being batched
+    apply      how an interpreter applies the op where there is more to decide than `bind` does
+    prune      the op without outputs that nothing uses, and without what they alone need
+    inlined    the Graph that may stand in the op's place
+    linear_if  in what other inputs the op is jointly linear, where its params decide that
+    strides    how the output lies in memory, for ops that are not plain ufuncs; None, or a rule that gives None, if it is
+               not known
+    xla        its lowering to XLA, for all but ufuncs that jax.lax has (see xla/emit.py)
+    masked     its derivative for tangents and cotangents that are structurally zero in places (see ops/masks.py)
+    nonnegative whether its derivative is a matrix without negative elements, so that a mask goes through it as an array does
+    data       the inputs that have no derivative, by its params: another input has all of it (see `graph.needed`)
+    same       whether the output is the input but for memory, so that a Graph has one variable for both
+    view       what makes the output a view of the input in NumPy, if it is one (see views.py)
+    overwrite  how generated code writes the op into its first input, which the output is but for a part
+    contraction how much an op computes that sums products (matmul, einsum, convolution), and whether in batches
+    """
+
+    __slots__ = (
+        "apply",
+        "batch",
+        "collective",
+        "contraction",
+        "data",
+        "elementwise",
+        "evaluate",
+        "fresh",
+        "hasten",
+        "infer",
+        "inlined",
+        "jvp",
+        "keeps_inputs",
+        "kinds",
+        "linear",
+        "linear_if",
+        "masked",
+        "name",
+        "nonnegative",
+        "overwrite",
+        "prune",
+        "python",
+        "repeats",
+        "runs_user_code",
+        "same",
+        "samples",
+        "several",
+        "simplify",
+        "spell",
+        "strides",
+        "view",
+        "vjp",
+        "xla",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        evaluate: Callable[..., Any],
+        infer: TypeRule,
+        jvp: JvpRule | None = None,
+        vjp: VjpRule | None = None,
+        linear: Iterable[Iterable[int]] = (),
+        batch: BatchRule | None = None,
+        several: bool = False,
+        python: Callable[..., Any] | None = None,
+        samples: Callable[[], Iterable[Sample]] = tuple,
+        kinds: str = "fc",
+        runs_user_code: bool = False,
+        fresh: bool = False,
+        elementwise: bool = False,
+        repeats: bool = False,
+        spell: Spelling | None = None,
+        simplify: Simplification | None = None,
+        hasten: Simplification | None = None,
+        collective: CollectiveRule | None = None,
+        apply: Application | None = None,
+        prune: Pruning | None = None,
+        inlined: Inlining | None = None,
+        linear_if: Linearity | None = None,
+        contraction: Contraction | None = None,
+        masked: MaskRules | None = None,
+        nonnegative: bool = False,
+        data: Data | None = None,
+        strides: StrideRule | None = None,
+        same: bool = False,
+        view: View | None = None,
+        overwrite: Overwriting | None = None,
+        xla: Emission | None = None,
+    ) -> None:
+        self.name = name
+        self.evaluate = evaluate
+        self.infer = infer
+        self.jvp = jvp
+        self.vjp = vjp
+        self.linear = tuple(frozenset(group) for group in linear)
+        self.batch = batch
+        self.several = several
+        self.python = python
+        self.samples = samples
+        self.kinds = kinds
+        self.runs_user_code = runs_user_code
+        self.fresh = fresh
+        self.elementwise = elementwise
+        self.repeats = repeats
+        self.spell = spell
+        self.simplify = simplify
+        self.hasten = hasten
+        self.collective = collective
+        self.apply = apply
+        self.prune = prune
+        self.inlined = inlined
+        self.contraction = contraction
+        self.masked = masked
+        self.nonnegative = nonnegative
+        self.data = data
+        self.strides = strides
+        self.same = same
+        self.view = view
+        self.overwrite = overwrite
+        self.xla = xla
+        self.linear_if = linear_if
+        # A derivative of an op that is linear in all inputs together never looks at their values.
+        self.keeps_inputs = EVERY not in self.linear
+        if name in OPS:
+            raise ValueError(f"an op named {name!r} is registered already; choose another name")
+        OPS[name] = self
+
+    def is_linear_in(self, positions: Iterable[int], params: Params) -> bool:
+        """Whether the op is a linear map of these inputs, jointly, with the others held fixed."""
+        chosen = frozenset(positions)
+        return any(chosen <= group for group in self.linear) or self.is_linear_by_params(chosen, params)
+
+    def is_linear_by_params(self, positions: Iterable[int], params: Params) -> bool:
+        """Whether its params make it one, and one that brings in nothing that is not zero where these inputs are."""
+        return self.linear_if is not None and self.linear_if(positions, params)
+
+    def computed_in(self, types: Sequence[ArrayType], out: Any) -> list[np.dtype[Any]]:
+        """The dtypes in which a ufunc computes with inputs of these types, of which it makes one of the type `out`."""
+        ufunc: Any = self.evaluate
+        known = promotions(types)
+        if (
+            self.python is not None and all([t.weak for t in types]) and number_kind(out.dtype) != "b"
+        ):  # to Python, bools are ints
+            known = [PYTHON_SCALARS[int] if number_kind(dtype) == "b" else dtype for dtype in known]
+        return list(ufunc.resolve_dtypes((*known, *[None] * ufunc.nout))[: len(types)])
+
+    def __repr__(self) -> str:
+        return f"Op({self.name})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OPS.__getitem__, (self.name,)
+
+
+OPS: dict[str, Op] = {}

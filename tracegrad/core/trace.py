@@ -1,0 +1,1569 @@
+"""Tracing: how a Python function becomes a list of equations.
+
+A transform starts a `Trace`, hands its function `Tracer`s in place of arrays, and whatever NumPy function, operator or
+method meets a tracer ends in `bind`. That runs the op once on the values below (arrays, or the tracers of an enclosing
+transform, so that transforms nest) and appends one equation to the trace. A trace without values (`eval_shape`, `vmap`)
+infers types instead. An equation in a running trace is a bare tuple
+
+    (op, inputs, values, params, out, wanted)
+
+with the inputs as they came, their values one level down, and the positions that hold this trace's own tracers;
+`graph.py` turns a finished trace into a `Graph`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import itertools
+import operator
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from types import GenericAlias
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy import ndarray
+
+from tracegrad import tree
+from tracegrad.core.axes import Axis, state
+from tracegrad.core.errors import (
+    CALL_ERRORS,
+    ConcretizationTypeError,
+    DtypeError,
+    RawSource,
+    TracerArrayConversionError,
+    UnexpectedTracerError,
+    UnsupportedFunctionError,
+    assigns,
+    at,
+    clip,
+    described,
+    name_of,
+    place,
+    raised_by,
+    resolve,
+    user_source,
+)
+from tracegrad.core.jax_arrays import is_jax_array, is_jax_tracer, xla
+from tracegrad.core.memory import copied
+from tracegrad.core.op import OPS, Op, Params
+from tracegrad.core.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, float0, number_kind, type_of
+
+Equation = tuple[Op, tuple[Any, ...], Sequence[Any], Params, Any, tuple[int, ...]]
+
+# NumPy function or ufunc -> our function of the same signature, filled by `tracegrad.numpy` and `tracegrad.ops`.
+FUNCTIONS: dict[Any, Callable[..., Any]] = {}
+# ufunc -> op, for the ufuncs that are one op: the short way.
+UFUNCS: dict[np.ufunc, Op] = {}
+# The name of a ufunc of scipy.special, which is not imported for it -> our function.
+SCIPY_FUNCTIONS: dict[str, Callable[..., Any]] = {}
+
+# Thread -> the trace that records all that is done to tracers in that thread, those from outside included: that of a
+# branch, in which must be all that it computes. Nearly always empty, which is quickly seen.
+capturing: dict[int, Trace] = {}
+
+# The traces that have not ended, in all threads, by level, with None for a call whose jax arrays are in boxes: where there
+# are none, nobody has a tracer that is of use, which is quickly seen.
+open_traces: dict[int, Trace | None] = {}
+
+# The levels of those into whose arrays something has been written: where there are none, no tracer is a `Written`.
+writing: set[int] = set()
+
+NO_PARAMS: Params = {}
+_DIRECT = frozenset([np.ndarray, *PYTHON_SCALARS, *(np.dtype(c).type for c in "?bhilqBHILQefdgFDG")])
+_levels = itertools.count()
+_level_of = operator.attrgetter("level")
+_FIRST, _SECOND, _BOTH = (0,), (1,), (0, 1)
+_SMALL = 2048  # bytes that are copied in less time than it takes to set a flag and set it back
+
+
+class Trace:
+    """A function being traced. Later traces have higher levels; an op is recorded by the highest among its inputs.
+
+    Levels only grow, so an inner transform is always above what encloses it, in every thread, and a tangent of one can
+    never be taken for a tangent of the other (perturbation confusion).
+    """
+
+    abstract = False
+    for_graph = False  # whether the equations will be evaluated anew, not just differentiated
+    # Where that Graph will be run again, when arrays that the function closed over may have changed: those arrays that
+    # were looked into, so that it holds for their values of now alone.
+    lasting: list[np.ndarray[Any, Any]] | None = None
+    linear = False  # whether they must be linear in the inputs, so that all of them depend on these
+    reverse = False  # whether `backward` will walk them
+    names: Callable[[int], str] | None = None
+    prunes = False  # whether `pushforward` is to leave out what the outputs do not need
+    executes = False  # whether its tracers are jax arrays in a box, to which ops are applied at once
+    axes: tuple[Axis, ...] = ()  # the named axes that were bound when it began, in a trace that may record their index
+    locked: dict[int, tuple[np.ndarray[Any, Any], bool]] | None = None
+    ledger: Any = None  # what has been written into its arrays; see `views.py`
+    before: dict[int, int] | None = None  # how many equations each open trace had when it began, by level
+    thread = 0  # in which it began, where others were open
+
+    def __init__(
+        self, transform: str, function: Any, *, abstract: bool = False, for_graph: bool = False, reverse: bool = False
+    ) -> None:
+        self.transform = transform
+        self.function = function
+        if reverse:
+            self.reverse = True
+        if abstract:
+            self.abstract = True
+        if for_graph or abstract:
+            self.for_graph = True
+        self.level = next(_levels)
+        if open_traces:
+            self.before = {level: len(t.eqns) for level, t in list(open_traces.items()) if t is not None}
+            self.thread = threading.get_ident()
+        open_traces[self.level] = self
+        self.eqns: list[Equation] = []
+        self.record: Callable[[Equation], None] = self.eqns.append
+
+    def kept(self, array: np.ndarray[Any, Any], op: Op, beside: Any = None) -> np.ndarray[Any, Any]:
+        """A constant that a derivative will need, safe from the traced function's writing into it later on, which would
+        silently change the result: a copy of a small one; a large one is read-only until the trace ends, and so is
+        every constant of a Graph, in which one array should be one constant. What is done to it and to `beside`, if that
+        is a tracer, is recorded further down: where a Graph is being made, the array itself is a constant of that."""
+        if not self.for_graph:
+            if not op.keeps_inputs or (type(beside) is Tracer and in_graph(beside)):
+                return array
+            if array.nbytes <= _SMALL or in_program():
+                return copied(array)
+        if self.locked is None:
+            self.locked = {}
+        if id(array) not in self.locked:
+            with _holding:
+                self._hold(array, self.locked)
+        return array
+
+    def _hold(self, array: np.ndarray[Any, Any], locked: dict[int, tuple[np.ndarray[Any, Any], bool]]) -> None:
+        owner = array.base
+        if isinstance(owner, np.ndarray) and id(owner) not in locked:
+            self._hold(owner, locked)
+        holding = True
+        if id(array) in _held:
+            _held[id(array)][1] += 1
+        elif array.flags.writeable and _can_be_given_back(array):
+            _held[id(array)] = [array, 1]
+            array.flags.writeable = False
+        else:
+            holding = False
+        locked[id(array)] = array, holding
+
+    def apply_to_constant(self, op: Op, x: Any, params: Params) -> Tracer:
+        """Record, in a trace of types, an op on a plain value, which is then run whenever the Graph is."""
+        found: Any = op.infer([type_of(x)], params)
+        out = Tracer(self, None, user_source(), found)
+        self.record((op, (x,), (x,), params, out, ()))
+        return out
+
+    def constant(self, x: Any) -> Tracer:
+        """A plain value as one of this trace of types."""
+        return self.apply_to_constant(OPS["broadcast_to"], x, {"shape": np.shape(x)})
+
+    def finish(self) -> list[Equation]:
+        """Stop recording and hand over the equations; from here on every use of a tracer is a leak.
+
+        The trace lets go of them: a tracer refers to its trace, and the two must not keep each other alive.
+        """
+        eqns = self.eqns
+        self.eqns = []
+        self.record = _leaked
+        if self.ledger is not None:
+            self.ledger.close()
+            self.ledger = None
+        return eqns
+
+    def end(self) -> None:
+        """Stop recording, if that has not happened, and give locked constants back."""
+        if self.record is not _leaked:
+            self.finish()
+        open_traces.pop(self.level, None)
+        if self.locked is not None:
+            with _holding:
+                _give_back([array for array, holding in self.locked.values() if holding])
+            self.locked = None
+
+    @property
+    def ended(self) -> bool:
+        return self.record is _leaked
+
+    def described(self) -> str:
+        return f"{self.transform} of {described(self.function)}"
+
+    def __repr__(self) -> str:
+        return f"<trace of {described(self.function)} by {self.transform}{', ended' if self.ended else ''}>"
+
+
+# The arrays that traces hold read-only, each with the number of traces that do: an inner transform that ends must not
+# free what an outer one, or another thread, still needs. `_waiting` are views that are free but for their owner.
+_held: dict[int, list[Any]] = {}
+_waiting: list[np.ndarray[Any, Any]] = []
+_holding = threading.Lock()
+
+
+def _can_be_given_back(array: np.ndarray[Any, Any]) -> bool:
+    """Whether NumPy will let us make the array writeable again: not if its memory is a foreign object's."""
+    owner = array.base
+    if owner is None:
+        return True
+    if isinstance(owner, np.ndarray):
+        return owner.flags.writeable or id(owner) in _held
+    try:
+        return not memoryview(owner).readonly
+    except TypeError:
+        return False
+
+
+def is_immutable(array: np.ndarray[Any, Any]) -> bool:
+    """Whether nobody can write into an array: neither it nor the array that owns its memory is writeable, and not just
+    because a trace holds them."""
+    owner: Any = array
+    while type(owner) is ndarray:
+        if owner.flags.writeable or id(owner) in _held:
+            return False
+        owner = owner.base
+    return owner is None
+
+
+def _give_back(arrays: list[np.ndarray[Any, Any]]) -> None:
+    """Let go of arrays, owners before their views: NumPy makes no view writeable before its owner is."""
+    global _waiting
+    for array in arrays:
+        _held[id(array)][1] -= 1
+    arrays, _waiting = arrays + _waiting, []
+    for array in arrays:
+        if id(array) in _held and _held[id(array)][1] == 0:
+            if isinstance(array.base, np.ndarray) and not array.base.flags.writeable:
+                _waiting.append(array)
+            else:
+                array.flags.writeable = True
+                del _held[id(array)]
+
+
+def _leaked(eqn: Equation) -> NoReturn:
+    """What an ended trace does in place of recording."""
+    op, inputs = eqn[0], eqn[1]
+    leaked = next(x for x in inputs if type(x) is Tracer and x.origin.ended)
+    raise UnexpectedTracerError(f"{op.name}: {leaked.leak_text()}")
+
+
+def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
+    """Apply an op: evaluate it on arrays, or record it in the highest trace among its inputs."""
+    # Ops of one and of two inputs are nearly all there are, and get here by the shortest way.
+    trace: Any = None
+    count = len(inputs)
+    if count == 1:
+        if type(inputs[0]) is Tracer:
+            trace = inputs[0].origin
+            value = inputs[0].value
+            values: Sequence[Any] = (value,)
+            wanted: tuple[int, ...] = _FIRST
+            nested = type(value) is Tracer
+    elif count == 2:
+        x, y = inputs
+        if type(x) is Tracer:
+            value = x.value
+            if type(y) is Tracer:
+                if x.origin is y.origin:
+                    trace = x.origin
+                    values = (value, y.value)
+                    wanted = _BOTH
+                    nested = type(value) is Tracer or type(y.value) is Tracer
+            elif type(y) in _DIRECT:
+                trace = x.origin
+                values = (value, trace.kept(y, op, value) if type(y) is ndarray else y)
+                wanted = _FIRST
+                nested = type(value) is Tracer
+        elif type(y) is Tracer and type(x) in _DIRECT:
+            trace = y.origin
+            value = y.value
+            values = (trace.kept(x, op, value) if type(x) is ndarray else x, value)
+            wanted = _SECOND
+            nested = type(value) is Tracer
+    if trace is None:
+        is_plain = not any([isinstance(x, Tracer) for x in inputs])
+        inputs = tuple([as_array(x) for x in inputs])
+        tracers = [x.origin for x in inputs if type(x) is Tracer]
+        if not tracers:
+            try:
+                if op.python is not None and are_python(inputs):
+                    return op.python(*inputs, **params)
+                return op.evaluate(*inputs, **params)
+            except Exception as error:
+                _explain(error, op, inputs, params, user_source())
+                raise
+        # The highest trace records; tracers of those below are constants to it.
+        trace = tracers[0] if len(tracers) == 1 else max(tracers, key=_level_of)
+        if is_plain and trace.executes and not boxing.depth:  # jax arrays as the user has them
+            return unboxed(_execute(op, inputs, params, user_source()))
+        wanted = tuple([i for i, x in enumerate(inputs) if type(x) is Tracer and x.origin is trace])
+        values = [x.value if type(x) is Tracer and x.origin is trace else x for x in inputs]
+        nested = contains_tracer(values)
+        beside = next((v for v in values if type(v) is Tracer and in_graph(v)), None) if nested else None
+        values = [
+            v if i in wanted or type(v) is not ndarray else trace.kept(v, op, beside) for i, v in enumerate(values)
+        ]
+
+    if capturing and (captor := captor_of(trace)) is not None:
+        for x in inputs:
+            if type(x) is Tracer and x.origin.ended:
+                raise UnexpectedTracerError(f"{op.name}: {x.leak_text()}")
+            if type(x) is ndarray:
+                captor.kept(x, op)
+        trace, values, wanted = captor, inputs, ()
+    source = user_source()
+    if trace.abstract:
+        if trace.executes:
+            return _execute(op, inputs, params, source)
+        # There are no values: equations hold the tracers themselves, which have at least their types.
+        values = inputs
+        try:
+            types: Any = op.infer([type_of(x) for x in inputs], params)
+        except CALL_ERRORS as error:
+            _explain(error, op, inputs, params, source)
+            raise
+        out = (
+            tuple([Tracer(trace, None, source, t) for t in types]) if op.several else Tracer(trace, None, source, types)
+        )
+    else:
+        try:
+            if nested:
+                result = bind(op, tuple(values), params)
+            elif op.python is not None and type(values[0]) in PYTHON_SCALARS and are_python(values):
+                result = op.python(*values, **params)
+            else:
+                result = op.evaluate(*values, **params) if params else op.evaluate(*values)
+        except Exception as error:
+            _explain(error, op, inputs, params, source)
+            raise
+        if op.several:
+            out = tuple([Tracer(trace, r, source) for r in result])
+        else:
+            out = Tracer(trace, result, source)
+    trace.record((op, inputs, values, params, out, wanted))
+    return out
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# jax arrays. NumPy's functions do not take them for what they are, so a jax array goes through our code in a box: a tracer
+# of a trace below all others, which records nothing and applies each op at once, on jax. What is put into boxes at the
+# way in is taken out at the way out, by whoever did it first.
+
+
+class _OnJax(Trace):
+    abstract = True
+    executes = True
+
+    def kept(self, array: np.ndarray[Any, Any], op: Op, beside: Any = None) -> np.ndarray[Any, Any]:
+        return array
+
+    def described(self) -> str:
+        return "computation on jax"
+
+
+_ON_JAX = _OnJax("jax", None)
+del open_traces[_ON_JAX.level]
+_ON_JAX.level = -1
+
+
+class _Boxing(threading.local):
+    """`with boxing:` around every call that gets boxes, so that the public functions that it comes to call leave their
+    results in boxes too."""
+
+    depth = 0  # how many such calls have not returned
+
+    def __init__(self) -> None:
+        self._levels: list[int] = []
+
+    def __enter__(self) -> None:
+        self.depth += 1
+        level = next(_levels)
+        self._levels.append(level)
+        open_traces[level] = None
+
+    def __exit__(self, *_: object) -> None:
+        del open_traces[self._levels.pop()]
+        self.depth -= 1
+
+
+boxing = _Boxing()
+_no_boxing = contextlib.nullcontext()
+
+
+def boxing_of(arrays: Sequence[Any]) -> contextlib.AbstractContextManager[None]:
+    """The context for a call of a user's function with these arrays: `boxing` if there are boxes among them."""
+    return boxing if any(map(is_boxed, arrays)) else _no_boxing
+
+
+def boxed(x: Any) -> Any:
+    """A jax array in a box; anything else as it is."""
+    return Tracer(_ON_JAX, x, None) if is_jax_array(x) else x
+
+
+def unboxed(x: Any) -> Any:
+    """What is in a box; a tuple of such; anything else as it is."""
+    if type(x) is tuple:
+        return tuple([unboxed(item) for item in x])
+    return x.value if is_boxed(x) else x
+
+
+def is_boxed(x: Any) -> bool:
+    return type(x) is Tracer and x.origin is _ON_JAX
+
+
+def holds_jax_array(x: Any) -> bool:
+    """Whether there is a jax array among the leaves of a tree."""
+    kind = type(x)
+    if kind in _DIRECT or kind is Tracer:
+        return False
+    if kind is dict:
+        x = x.values()
+    elif kind is not tuple and kind is not list:
+        return is_jax_array(x) or any([is_jax_array(leaf) for leaf in tree.tree_leaves(x)])
+    return any([type(item) is not ndarray and holds_jax_array(item) for item in x])
+
+
+def accept_jax(namespace: dict[str, Any], names: Sequence[str]) -> None:
+    """Have the functions of these names, among what else there is, accept jax arrays."""
+    for name in names:
+        found = namespace[name]
+        if isinstance(found, np.ufunc):
+            namespace[name] = _Ufunc(found)
+        elif callable(found) and not isinstance(found, type | GenericAlias):
+            namespace[name] = accepting_jax(called_anew(found))
+
+
+class _Ufunc:
+    """A ufunc that accepts jax arrays."""
+
+    def __init__(self, ufunc: np.ufunc) -> None:
+        self._ufunc = ufunc
+        self._call = accepting_jax(ufunc)
+        self.__name__ = ufunc.__name__
+        self.__doc__ = ufunc.__doc__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        found = getattr(self._ufunc, name)
+        return accepting_jax(found) if callable(found) else found
+
+    def __repr__(self) -> str:
+        return repr(self._ufunc)
+
+    def __reduce__(self) -> Any:
+        return _Ufunc, (self._ufunc,)
+
+
+def accepting_jax(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of jax arrays too, which it sees in boxes. Where there are such arguments, results are jax arrays."""
+
+    @functools.wraps(function)
+    def accepting(*args: Any, **kwargs: Any) -> Any:
+        if "jax" in sys.modules:
+            for x in (*args, *kwargs.values()) if kwargs else args:
+                if type(x) is not ndarray and holds_jax_array(x):
+                    return in_boxes(function, args, kwargs)
+            return out_of_boxes(function(*args, **kwargs))  # the function may hold jax arrays of its own
+        return function(*args, **kwargs)
+
+    return accepting
+
+
+def called_anew(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as `call_anew` calls it."""
+
+    @functools.wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs) if state.trace is None else call_anew(function, args, kwargs)
+
+    return called
+
+
+def out_of_boxes(out: Any) -> Any:
+    """Results as the user gets them: jax arrays without their boxes, but for those of a call inside another that has boxes."""
+    if type(out) in _DIRECT or boxing.depth:
+        return out
+    return xla().handed_out(tree.tree_map(unboxed, out)) if any(map(is_boxed, tree.tree_leaves(out))) else out
+
+
+def in_boxes(
+    function: Callable[..., Any],
+    args: Any,
+    kwargs: Any,
+    box: Callable[[Any], Any] = boxed,
+    tree_map: Callable[..., Any] = tree.tree_map,
+) -> Any:
+    """Call a function with the jax arrays among its arguments in boxes, and take its results out of theirs."""
+    args, kwargs = tree_map(box, (args, kwargs))
+    with boxing:
+        out = function(*args, **kwargs)
+    return out if boxing.depth else xla().handed_out(tree_map(unboxed, out))
+
+
+def _execute(op: Op, inputs: tuple[Any, ...], params: Params, source: RawSource | None) -> Any:
+    try:
+        return xla().execute(op, inputs, params)
+    except CALL_ERRORS as error:
+        _explain(error, op, inputs, params, source)
+        raise
+
+
+def captor_of(trace: Trace) -> Trace | None:
+    """The trace that records in place of this one, if there is such."""
+    captor = capturing.get(threading.get_ident())
+    return captor if captor is not None and captor.level > trace.level else None
+
+
+def bind_constant(op: Op, x: Any, params: Params, beside: Any) -> Any:
+    """Apply an op to a plain value in the trace of types that is at work on the tracer `beside`, if there is one: its
+    Graph has then the op, and not an array that is the result."""
+    trace = _trace_of_types(beside)
+    return bind(op, (x,), params) if trace is None else trace.apply_to_constant(op, x, params)
+
+
+def _trace_of_types(x: Any) -> Trace | None:
+    """The trace of types that is at work on a tracer, if there is one that makes a Graph."""
+    while type(x) is Tracer:
+        trace = x.origin
+        if trace.abstract and not (trace.linear or trace.executes or trace.ended):
+            return trace
+        x = x.value
+    return None
+
+
+def in_graph(x: Any) -> bool:
+    """Whether a value is traced for a Graph, which has to hold for other values too."""
+    while type(x) is Tracer:
+        if x.origin.for_graph:
+            return True
+        x = x.value
+    return False
+
+
+def in_program() -> bool:
+    """Whether a program is being made that will be run again (`Trace.lasting`)."""
+    return state.trace is not None and state.trace.lasting is not None
+
+
+def depends_on(x: Any) -> None:
+    """Note that what is being traced holds for the values alone that a plain array has now, since they were looked at."""
+    if type(x) is ndarray and in_program():
+        state.trace.lasting.append(x)
+
+
+def call_anew(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call one of our functions, which may be made of many ops, in a program that will be run again: what it makes of plain
+    arrays alone is recorded too. Where it needs their values, and of arrays of integers, which are mostly indices, the
+    program depends on these."""
+    if not in_program():
+        return function(*args, **kwargs)
+    every = [y for x in (*args, *kwargs.values()) for y in (x if type(x) in (list, tuple) else (x,))]
+    plain = [x for x in every if type(x) is ndarray]
+    trace = next((found for x in every if (found := _trace_of_types(x)) is not None), None)
+    if not plain or trace is None or any(map(callable, args)):
+        return function(*args, **kwargs)
+
+    constants: list[Tracer] = []
+
+    def constant(x: Any) -> Any:
+        if type(x) in (list, tuple):
+            return type(x)([constant(y) for y in x])
+        if type(x) is not ndarray:
+            return x
+        if x.dtype.kind not in "iu":
+            constants.append(trace.constant(x))
+            return constants[-1]
+        depends_on(x)
+        return x
+
+    if any([x.dtype.kind not in "iu" for x in plain]):
+        try:
+            out = function(*map(constant, args), **{k: constant(x) for k, x in kwargs.items()})
+            # Else it is the plain array that was to be written into, which says so below.
+            if Written not in map(type, constants):
+                return out
+        except (TypeError, IndexError):  # values are needed, or the call is wrong, which the one below will say
+            pass
+    for x in plain:
+        depends_on(x)
+    return function(*args, **kwargs)
+
+
+def lifted(x: Any, beside: Sequence[Any]) -> Any:
+    """A plain value (a cotangent to start from) as a constant of the Graph that is being made of what it stands beside,
+    if that will be run again: what a rule makes of it and of an array from outside is then recorded, and not computed
+    once and for all. Else the value as it is."""
+    if state.trace is None or type(x) is Tracer or not in_program():
+        return x
+    trace = next((found for y in beside if (found := _trace_of_types(y)) is not None), None)
+    return x if trace is None else trace.constant(x)
+
+
+def are_python(values: Sequence[Any]) -> bool:
+    """Whether they are Python scalars alone, of which an operator is Python's: its result yields to any array's dtype, an
+    int does not overflow, and True + True is 2."""
+    return PYTHON_SCALARS.keys() >= set(map(type, values))
+
+
+def strengthened(x: Any) -> Any:
+    """`x` as NumPy's functions take it: they make of a Python scalar an array, whose dtype yields to no other."""
+    if type(x) in PYTHON_SCALARS:
+        return PYTHON_SCALARS[type(x)].type(x)
+    return bind(OPS["astype"], (x,), {"dtype": x.type.dtype}) if type(x) is Tracer and x.type.weak else x
+
+
+def _explain(error: Exception, op: Op, inputs: Any, params: Params, source: Any) -> None:
+    """Raise the type rule's error for inputs that NumPy refused, since it knows the op; else add the place to NumPy's."""
+    if op.runs_user_code or at(source) in str(error):
+        return
+    types = [type_of(x) for x in inputs]
+    what = f"{op.name} of {', '.join(map(str, types))}"
+    try:
+        op.infer(types, params)
+    except CALL_ERRORS as better:
+        place(better, what, source)
+        raise better from None
+    place(error, what, source)
+
+
+def place_call(error: Exception, function: Any, args: Sequence[Any]) -> None:
+    """Add to an error of a NumPy function the types that it was called with, and where."""
+    arrays = [x for arg in args for x in (arg if isinstance(arg, list | tuple) else (arg,))]
+    types = [str(type_of(x)) for x in arrays if isinstance(x, Tracer | np.ndarray)]
+    place(error, f"{function.__name__} of {', '.join(types)}" if types else function.__name__)
+
+
+def as_array(x: Any) -> Any:
+    """What `bind` takes: tracers and arrays as they are, sequences as arrays (of tracers: stacked), else TypeError."""
+    if type(x) in _DIRECT:
+        return x
+    if type(x) is Tracer:
+        if x.origin.ended:
+            raise UnexpectedTracerError(x.leak_text())
+        return x
+    if type(x) is Written:
+        return as_array(present(x))
+    if isinstance(x, list | tuple):
+        if contains_tracer(x):
+            return FUNCTIONS[np.array](x)
+        _require_plain_items(x)
+    elif is_jax_array(x):
+        return boxed(x)
+    else:
+        require_plain(x)
+        kinds: tuple[Any, ...] = (int, float, complex)
+        for kind in kinds:
+            if isinstance(x, kind) and not isinstance(x, np.generic):
+                return kind(x)
+    array = np.asarray(x)
+    if number_kind(array.dtype) not in "biufc" and array.dtype != float0:
+        raise DtypeError(
+            f"{clip(repr(x))} of type {type(x).__name__} is not an array of numbers{at(user_source())}; pass numbers, "
+            "NumPy arrays or pytrees of them"
+        )
+    return array
+
+
+def _require_plain_items(x: Any) -> None:
+    for item in x:
+        if isinstance(item, list | tuple):
+            _require_plain_items(item)
+        elif type(item) not in _DIRECT:
+            require_plain(item)
+
+
+def require_plain(x: Any) -> None:
+    """Raise for an array or a number of a class that computes in its own way: a masked array, a quantity with a unit,
+    np.matrix. Taken for a plain one it would lose its mask or its unit without a word."""
+    kind = type(x)
+    if kind in _DIRECT or issubclass(kind, Tracer) or not _has_own_arithmetic(kind, x):
+        return
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if isinstance(x, np.ma.MaskedArray):
+        fix = "its mask would be lost: write x.filled(0), say, and let np.where(mask, 0, y) leave out what is masked"
+    elif hasattr(kind, "magnitude"):
+        fix = "its unit would be lost: write x.magnitude"
+    else:
+        fix = "what it adds to a plain array would be lost: write np.asarray(x) for its numbers"
+    raise DtypeError(f"a {name}{at(user_source())} computes in its own way, which is not traced; {fix}")
+
+
+_OPERATORS = [
+    f"__{side}{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow") for side in ("", "r")
+] + ["__neg__", "__abs__", "__eq__", "__lt__", "__le__"]
+
+
+def _has_own_arithmetic(kind: type, x: Any) -> bool:
+    if issubclass(kind, ndarray):
+        return kind is not np.memmap  # who derives from ndarray does so to change what it does
+    if issubclass(kind, np.generic):
+        return kind is not x.dtype.type
+    for number in (int, float, complex):
+        if issubclass(kind, number):
+            return any([getattr(kind, name, None) is not getattr(number, name, None) for name in _OPERATORS])
+    return hasattr(kind, "__array_ufunc__") or hasattr(kind, "__array_function__")
+
+
+def contains_tracer(x: Any) -> bool:
+    """Whether a value, or a nested list or tuple, holds a tracer."""
+    if isinstance(x, Tracer):
+        return True
+    return isinstance(x, list | tuple) and any(contains_tracer(item) for item in x)
+
+
+def present(x: Tracer) -> Tracer:
+    """The variable that an array is now: itself, if nobody has written into it or what shares its memory."""
+    if type(x) is Tracer:
+        return x
+    place = x.state
+    found: Tracer = place.variable if place.version == place.memory.version else place.renew()
+    return found
+
+
+def settled(x: Any) -> Any:
+    """A value, or a nested list, tuple or dict, with what its tracers are now in place of those that have been written
+    into. What knows of variables only is not handed anything else."""
+    kind = type(x)
+    if kind is Written:
+        return present(x)
+    if kind is list or kind is tuple:
+        return kind([settled(item) for item in x])
+    return {k: settled(v) for k, v in x.items()} if kind is dict else x
+
+
+def settled_tree(x: Any) -> Any:
+    """The same for the leaves of any tree."""
+    return tree.tree_map(lambda leaf: present(leaf) if type(leaf) is Written else leaf, x) if writing else x
+
+
+def concrete(x: Any, what: str, instead: str = "") -> Any:
+    """The plain value under a tracer, for what must be known while tracing (a shape, a mask). Drops the derivative."""
+    found = plain_value(x, what)
+    depends_on(x)
+    if found is None and isinstance(x, Tracer):
+        x = present(x)
+        while type(x.value) is Tracer:
+            x = x.value
+        raise ConcretizationTypeError(x.no_value_text(what, instead))
+    return found
+
+
+def plain_value(x: Any, what: str) -> Any:
+    """The plain value under a tracer, None where only its type is known."""
+    if type(x) is Written:
+        x = present(x)
+    while type(x) is Tracer:
+        if x.origin.ended:
+            raise UnexpectedTracerError(f"{what}: {x.leak_text()}")
+        x = x.value
+    if type(x) not in _DIRECT and is_jax_array(x):
+        return None if is_jax_tracer(x) else np.asarray(x)
+    return x
+
+
+_BRANCH = (
+    "write `np.where(condition, a, b)`, which computes both, or `tg.lax.cond(condition, f, g, x)`, which runs one of the "
+    "functions, or decide outside and {outside}"
+)
+_PLAIN_NUMBER = "{outside}"
+_ASSIGN = "  Assigning into an array: in place of `y[i] = v` write `y = tnp.at(y)[i].set(v)`, or `np.stack` the parts."
+
+
+def _are_weak(inputs: Sequence[Any]) -> bool:
+    """Whether they are Python scalars, or traced ones."""
+    return all([x.type.weak if type(x) is Tracer else type(x) in PYTHON_SCALARS for x in inputs])
+
+
+# Where ndarray's operator gives other bits than np.power, or another dtype: the dtype kind, the power -> the ufunc.
+_POWERS = {
+    ("b", 2): "square", ("f", 0.5): "sqrt", ("c", 2): "square", ("c", 0.5): "sqrt", ("c", -1): "reciprocal",
+}  # fmt: skip
+
+
+def _operator(name: str, reflected: bool = False) -> Callable[[Any, Any], Any]:
+    if reflected:
+        return lambda self, other: bind(OPS[name], (other, self))
+    return lambda self, other: bind(OPS[name], (self, other))
+
+
+def _equality(name: str, of_none: bool) -> Callable[[Any, Any], Any]:
+    """`==` or `!=`; `x == None` holds nowhere."""
+    return lambda self, other: np.full(self.shape, of_none)[()] if other is None else bind(OPS[name], (self, other))
+
+
+def _method(function: Callable[..., Any]) -> Callable[..., Any]:
+    """An ndarray method that is the NumPy function of the same name."""
+
+    def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
+        if writing or "out" in kwargs or len(args) > 1:
+            return called(function, FUNCTIONS[function], (self, *args), kwargs)
+        try:
+            if state.trace is None:  # the short way outside of programs
+                return FUNCTIONS[function](self, *args, **kwargs)
+            return call_anew(FUNCTIONS[function], (self, *args), kwargs)
+        except CALL_ERRORS as error:
+            place_call(error, function, (self, *args))
+            raise
+
+    return method
+
+
+def called(function: Any, traced: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What our function does in place of NumPy's, with arguments as the user has them, `out` among them."""
+    try:
+        if (out := taken_out(function, args, kwargs)) is not None:
+            return FUNCTIONS["out="](function, traced, *out)
+        if writing and traced not in TAKE_WRITTEN:
+            args, kwargs = settled(args), settled(kwargs)
+        return call_anew(traced, args, kwargs)
+    except CALL_ERRORS as error:
+        place_call(error, function, args)
+        raise
+
+
+def taken_out(
+    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any], Any] | None:
+    """The arguments without `out`, and what that is, if it is given; if not, None."""
+    if (out := kwargs.get("out")) is not None:
+        return args, {k: v for k, v in kwargs.items() if k != "out"}, out
+    position = _position_of_out(function)
+    if position is not None and len(args) > position and (out := args[position]) is not None:
+        return (*args[:position], None, *args[position + 1 :]), kwargs, out
+    return None
+
+
+@functools.lru_cache(maxsize=1024)
+def _position_of_out(function: Any) -> int | None:
+    """Which positional argument of a NumPy function is `out`."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return None
+    found = parameters.get("out")
+    return None if found is None or found.kind is found.KEYWORD_ONLY else list(parameters).index("out")
+
+
+# Our functions that write into arguments, or hand them on to such, and so take tracers for what the user knows them as.
+TAKE_WRITTEN: set[Any] = set()
+
+
+def _writer(name: str) -> Callable[..., Any]:
+    """An ndarray method that writes into the array."""
+
+    def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
+        return FUNCTIONS[f"x.{name}()"](self, *args, **kwargs)
+
+    return method
+
+
+def _in_place(ufunc: np.ufunc, operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """`x op= y`: writes into arrays, and makes another number of a number."""
+
+    def method(self: Tracer, other: Any) -> Any:
+        if self.ndim == 0 and not hasattr(self, "state"):
+            return operation(self, other)
+        return FUNCTIONS["op="](ufunc, operation, self, other)
+
+    return method
+
+
+class Tracer:
+    """Stands for an array while a function is traced. Everything that NumPy does to arrays is recorded through it.
+
+    `origin` is the trace that it belongs to; `value` is what it stands for one level down: an array, a tracer of the enclosing transform, or None where only the
+    type is known. `source` is where it was made: a raw source, or for an input of the trace its number.
+    """
+
+    __slots__ = ("_type", "origin", "source", "state", "value")
+    __array_priority__ = 1000.0
+
+    origin: Trace
+    value: Any
+    source: RawSource | int | None
+    state: Any  # of a `Written`: the place in memory that it looks at; else there to tell an array without axes from a number
+
+    def __init__(self, trace: Trace, value: Any, source: Any, type: ArrayType | None = None) -> None:
+        self.origin = trace
+        self.value = value
+        self.source = source
+        self._type = type
+
+    # What is known of the array.
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """That of what it stands for, so that `isinstance` takes the branch that it takes for the value. (What is of one
+        class with this library's tracers, `type(x)` tells.) jax is told the truth: it leaves an operator between one of its arrays
+        and what it does not know to the other one, and would compute with an array."""
+        if sys._getframe(1).f_globals.get("__name__", "").startswith("jax"):
+            return Tracer
+        value = self.value
+        while isinstance(value, Tracer):
+            value = value.value
+        if isinstance(value, ndarray | np.generic) or type(value) in PYTHON_SCALARS:
+            return type(value)
+        found = self.type
+        if found.weak:
+            return type(found.promotion()) if number_kind(found.dtype) != "b" else bool
+        return ndarray if found.shape else found.dtype.type
+
+    @property
+    def type(self) -> ArrayType:
+        found = self._type
+        if found is None:
+            found = self._type = type_of(self.value)
+        return found
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        value = self.value
+        return value.shape if type(value) is ndarray else self.type.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        value = self.value
+        return value.dtype if type(value) is ndarray else self.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.type.shape)
+
+    @property
+    def size(self) -> int:
+        return self.type.size
+
+    @property
+    def itemsize(self) -> int:
+        return self.type.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.itemsize
+
+    # NumPy's protocols.
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if method == "__call__" and not kwargs:
+            op = UFUNCS.get(ufunc)
+            if op is not None:
+                if op.python is not None and type(self.value) is not ndarray and _are_weak(inputs):
+                    inputs = (strengthened(inputs[0]), *inputs[1:])
+                return bind(op, inputs)
+        return call_anew(functools.partial(FUNCTIONS[np.ufunc], ufunc, method), inputs, kwargs)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        function = FUNCTIONS.get(func)
+        if function is None:
+            raise unsupported(func, of=self)
+        if writing or "out" in kwargs or len(args) > 2:
+            return called(func, function, args, kwargs)
+        try:
+            return function(*args, **kwargs) if state.trace is None else call_anew(function, args, kwargs)
+        except CALL_ERRORS as error:
+            place_call(error, func, args)
+            raise
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
+        self._require_running()
+        raise TracerArrayConversionError(
+            f"NumPy wanted a plain array{at(user_source())} in place of {self.described()}; that would cut it off from "
+            f"the {self.origin.described()}.\n"
+            f"{_ASSIGN}\n"
+            "  Making an array: in place of `np.array([...])` write `tnp.array([...])` or `np.stack([...])`.\n"
+            "  A function that NumPy cannot hand to us: `tnp` has it, or it needs `tg.custom_vjp`.\n"
+            "  (with `import tracegrad.numpy as tnp`)"
+        )
+
+    # Python scalars: answered from the value where nothing differentiable is lost.
+    def __bool__(self) -> bool:
+        value = concrete(self, "if, and, or, not, while or bool()", _BRANCH)
+        if np.size(value) != 1:
+            raise ValueError(
+                f"if, and, or, not, while or bool(){at(user_source())} needs one truth value, got {self.described()}; "
+                "write np.all(x), np.any(x) or np.where(x, a, b)"
+            )
+        return bool(value)
+
+    def __int__(self) -> int:
+        value = concrete(self, "int()", _PLAIN_NUMBER)
+        if np.ndim(value):
+            raise TypeError(
+                f"int(){at(user_source())} needs a scalar, got {self.described()}; index it first, as in int(x[0])"
+            )
+        return int(value)
+
+    def __index__(self) -> int:
+        value = concrete(self, "an index or a size", _PLAIN_NUMBER)
+        if type(value) is int:
+            return value
+        if number_kind(np.asarray(value).dtype) not in "iub" or np.ndim(value):
+            raise TypeError(
+                f"an index or a size must be an integer scalar, got {self.described()}, used{at(user_source())}; "
+                "write int(x)"
+            )
+        return int(value)
+
+    def _refuse(self, what: str) -> NoReturn:
+        self._require_running()
+        source = user_source()
+        if assigns(source):
+            raise TracerArrayConversionError(
+                f"NumPy wanted a plain number{at(source)} in place of {self.described()}; that would cut it off from "
+                f"the {self.origin.described()}.\n{_ASSIGN}\n  (with `import tracegrad.numpy as tnp`)"
+            )
+        fix = "Write NumPy's function in place of math's: `np.sin(x)`, not `math.sin(x)`."
+        if self.value is None:
+            raise ConcretizationTypeError(f"{self.no_value_text(what)}\n  {fix}")
+        raise ConcretizationTypeError(
+            f"{what}{at(source)} would make a plain number of {self.described()}, and the {self.origin.described()} "
+            f"would silently lose its derivative.\n  {fix}\n"
+            "  To drop the derivative knowingly, write tg.stop_gradient(x) and stay with NumPy, or compute the number "
+            "outside."
+        )
+
+    def _require_running(self) -> None:
+        if self.origin.ended:
+            raise UnexpectedTracerError(self.leak_text())
+
+    def __float__(self) -> float:
+        if self.origin is _ON_JAX:
+            return float(self.value)
+        self._refuse("float() (or a function of the math module)")
+
+    def __complex__(self) -> complex:
+        if self.origin is _ON_JAX:
+            return complex(self.value)
+        self._refuse("complex() (or a function of the cmath module)")
+
+    def __hash__(self) -> NoReturn:
+        raise TypeError(
+            f"traced arrays cannot be hashed{at(user_source())}, as a key of a dict or a cache or an element of a set: "
+            f"this is {self.described()}. Use plain values as keys, and no functools.cache on a function that is "
+            "traced."
+        )
+
+    def item(self, *args: Any) -> Any:
+        """The element at `args` (or the only one) as a 0-d tracer: a Python number would lose the derivative."""
+        if args:
+            return (self.reshape(-1)[args[0]] if len(args) == 1 and np.ndim(args[0]) == 0 else self[args]).item()
+        if self.size != 1:
+            raise ValueError(
+                f"item(){at(user_source())} needs one element, got {self.described()}; write item(i) or x[i]"
+            )
+        kind, element = self.type.python_kind, bind(OPS["reshape"], (self,), {"shape": ()})
+        return element if kind is None else bind(OPS["item"], (element,), {"dtype": PYTHON_SCALARS[kind]})
+
+    def tolist(self) -> Any:
+        return self.item() if self.ndim == 0 else [row.tolist() for row in self]
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError(f"len(){at(user_source())} of a scalar, {self.described()}; it has no axis to count")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self.shape:
+            raise TypeError(
+                f"iteration{at(user_source())} over a scalar, {self.described()}; it has no axis to go along"
+            )
+        return (self[i] for i in range(self.shape[0]))
+
+    # Operators.
+    __add__, __radd__ = _operator("add"), _operator("add", True)
+    __sub__, __rsub__ = _operator("subtract"), _operator("subtract", True)
+    __mul__, __rmul__ = _operator("multiply"), _operator("multiply", True)
+    __truediv__, __rtruediv__ = _operator("divide"), _operator("divide", True)
+    __floordiv__, __rfloordiv__ = _operator("floor_divide"), _operator("floor_divide", True)
+    __mod__, __rmod__ = _operator("remainder"), _operator("remainder", True)
+    __rpow__ = _operator("power", True)
+    __and__, __rand__ = _operator("bitwise_and"), _operator("bitwise_and", True)
+    __or__, __ror__ = _operator("bitwise_or"), _operator("bitwise_or", True)
+    __xor__, __rxor__ = _operator("bitwise_xor"), _operator("bitwise_xor", True)
+    __lshift__, __rlshift__ = _operator("left_shift"), _operator("left_shift", True)
+    __rshift__, __rrshift__ = _operator("right_shift"), _operator("right_shift", True)
+    __eq__, __ne__ = _equality("equal", False), _equality("not_equal", True)
+    __lt__, __le__ = _operator("less"), _operator("less_equal")
+    __gt__, __ge__ = _operator("greater"), _operator("greater_equal")
+
+    def __neg__(self) -> Any:
+        return bind(OPS["negative"], (self,))
+
+    def __pos__(self) -> Any:
+        return bind(OPS["positive"], (self,))
+
+    def __abs__(self) -> Any:
+        return bind(OPS["absolute"], (self,))
+
+    def __invert__(self) -> Any:
+        return bind(OPS["invert"], (self,))
+
+    def __matmul__(self, other: Any) -> Any:
+        if state.trace is None:
+            return FUNCTIONS[np.matmul](self, other)
+        return call_anew(FUNCTIONS[np.matmul], (self, other), {})
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return call_anew(FUNCTIONS[np.matmul], (other, self), {})
+
+    def __pow__(self, other: Any) -> Any:
+        if type(other) is int or type(other) is float:
+            if self.ndim:
+                name = _POWERS.get((number_kind(self.dtype), other))
+                if name is not None:
+                    return bind(OPS[name], (self,))
+            elif other < 0 and number_kind(self.dtype) in "bi" and self.type.weak:
+                other = float(other)  # as Python's ints do
+        return bind(OPS["power"], (self, other))
+
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
+
+    def __round__(self, ndigits: int | None = None) -> Any:
+        if self.ndim or number_kind(self.dtype) == "c" or (number_kind(self.dtype) == "b" and not self.type.weak):
+            raise TypeError(f"round(){at(user_source())} of {self.described()}; write np.round(x)")
+        found = bind(OPS["round"], (self,), {"decimals": ndigits or 0})
+        return found if ndigits is not None else bind(OPS["item"], (found,), {"dtype": PYTHON_SCALARS[int]})
+
+    def __getitem__(self, index: Any) -> Any:
+        return FUNCTIONS[np.ndarray.__getitem__](self, index)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        FUNCTIONS[np.ndarray.__setitem__](self, index, value)
+
+    __iadd__, __isub__ = _in_place(np.add, operator.add), _in_place(np.subtract, operator.sub)
+    __imul__, __itruediv__ = _in_place(np.multiply, operator.mul), _in_place(np.divide, operator.truediv)
+    __ifloordiv__, __imod__ = _in_place(np.floor_divide, operator.floordiv), _in_place(np.remainder, operator.mod)
+    __ipow__, __imatmul__ = _in_place(np.power, operator.pow), _in_place(np.matmul, operator.matmul)
+    __iand__, __ior__ = _in_place(np.bitwise_and, operator.and_), _in_place(np.bitwise_or, operator.or_)
+    __ixor__, __ilshift__ = _in_place(np.bitwise_xor, operator.xor), _in_place(np.left_shift, operator.lshift)
+    __irshift__ = _in_place(np.right_shift, operator.rshift)
+
+    @property
+    def at(self) -> Any:
+        """`x.at[i].set(v)`, `.add(v)`, `.multiply(v)`, `.min(v)`, `.max(v)`, `.get()`: an updated copy (as in jax)."""
+        return FUNCTIONS["at"](self)
+
+    # ndarray's methods and attributes.
+    all, any = _method(np.all), _method(np.any)
+    argmax, argmin, argsort = _method(np.argmax), _method(np.argmin), _method(np.argsort)
+    choose, clip = _method(np.choose), _method(np.clip)
+    cumprod, cumsum = _method(np.cumprod), _method(np.cumsum)
+    diagonal, trace = _method(np.diagonal), _method(np.trace)
+    dot, max, min = _method(np.dot), _method(np.max), _method(np.min)
+    mean, nonzero, prod = _method(np.mean), _method(np.nonzero), _method(np.prod)
+    ravel, repeat, round = _method(np.ravel), _method(np.repeat), _method(np.round)
+    searchsorted, squeeze = _method(np.searchsorted), _method(np.squeeze)
+    std, sum, swapaxes, take, var = (
+        _method(np.std),
+        _method(np.sum),
+        _method(np.swapaxes),
+        _method(np.take),
+        _method(np.var),
+    )
+
+    _reshape, _transpose, _astype = _method(np.reshape), _method(np.transpose), _method(np.astype)
+
+    def conj(self) -> Any:
+        return bind(OPS["conjugate"], (self,)) if number_kind(self.dtype) == "c" or self.type.weak else self
+
+    conjugate = conj
+
+    def reshape(self, *shape: Any, order: Any = "C") -> Any:
+        return self._reshape(shape[0] if len(shape) == 1 else shape, order=order)
+
+    def transpose(self, *axes: Any) -> Any:
+        return self._transpose((axes[0] if len(axes) == 1 else axes) or None)
+
+    def astype(self, dtype: Any, *_: Any, copy: bool = True, **__: Any) -> Any:
+        return self._astype(dtype, copy=copy)
+
+    def compress(self, condition: Any, axis: Any = None) -> Any:
+        return np.compress(condition, self, axis)
+
+    def copy(self, order: Any = "C") -> Any:
+        return np.copy(self, order)
+
+    def flatten(self, order: Any = "C") -> Any:
+        return np.copy(np.ravel(self, order))
+
+    # What writes into the array.
+    fill, sort, partition, put = _writer("fill"), _writer("sort"), _writer("partition"), _writer("put")
+
+    @property
+    def T(self) -> Any:
+        return FUNCTIONS[np.transpose](self)
+
+    @property
+    def mT(self) -> Any:
+        return FUNCTIONS[np.swapaxes](self, -1, -2)
+
+    @property
+    def real(self) -> Any:
+        return FUNCTIONS[np.real](self)
+
+    @real.setter
+    def real(self, value: Any) -> None:
+        self.real[...] = value
+
+    @property
+    def imag(self) -> Any:
+        return FUNCTIONS[np.imag](self)
+
+    @imag.setter
+    def imag(self, value: Any) -> None:
+        self.imag[...] = value
+
+    @property
+    def flat(self) -> Any:
+        return FUNCTIONS["flat"](self)
+
+    @flat.setter
+    def flat(self, value: Any) -> None:
+        FUNCTIONS["flat"](self, value)
+
+    def __copy__(self) -> Any:
+        return np.copy(self)
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return np.copy(self)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__") or name == "state":  # NumPy and copy ask for many of these, and expect a quick answer
+            raise AttributeError(name)
+        hint = ""
+        if hasattr(np.ndarray, name) and getattr(np, name, None) in FUNCTIONS:
+            hint = f"; write np.{name}(x, ...)"
+        elif hasattr(np.ndarray, name):
+            hint = "; an ndarray has it, but it is not traced"
+        raise AttributeError(f"{self.described()}, has no attribute {name!r}, asked for{at(user_source())}{hint}")
+
+    # What a tracer tells of itself.
+    def described(self) -> str:
+        name = self.name
+        return f"a traced {self.type}" + (f", the input {name}" if name is not None else f" made{at(self.source)}")
+
+    def _made(self) -> str:
+        return f"the input {self.name}" if self.name is not None else f"the value made{at(self.source)}"
+
+    @property
+    def name(self) -> str | None:
+        """The key path of an input, None for what an op made."""
+        if not isinstance(self.source, int):
+            return None
+        names = self.origin.names
+        return parameter_name(self.origin.function, self.source) if names is None else names(self.source)
+
+    def leak_text(self) -> str:
+        return (
+            f"a tracer leaked: {self._made()} ({self.type}) escaped from the "
+            f"{self.origin.described()}, which has ended, and was used{at(user_source())}.\n"
+            "  Return the value from the function (with has_aux=True if it is not the result) rather than storing it "
+            "in an outer variable, attribute or cache."
+        )
+
+    def no_value_text(self, what: str, instead: str = "") -> str:
+        inputs = self.inputs_behind()
+        outside = "pass plain values in: `lambda x: f(x, n)`"
+        if self.origin.transform == "jit" and inputs:
+            name = re.split(r"[.\[]", inputs[0])[0]
+            outside = f"have jit trace anew for each value: `tg.jit(f, static_argnames={name!r})`"
+        source = resolve(user_source())
+        return (
+            f"{what}{at(user_source())} needs the value of {self.described()}"
+            + (f", which depends on {', '.join(inputs)}" if inputs and self.name is None else "")
+            + f", but the {self.origin.described()} knows only its type."
+            + (f"\n    {source.text}" if source is not None and source.text else "")
+            + (f"\n  Instead, {instead.replace('{outside}', outside)}." if instead else "")
+        )
+
+    def inputs_behind(self) -> list[str]:
+        """The names of the inputs of its trace that the value depends on."""
+        live = {id(self)}
+        found: dict[int, Tracer] = {self.source: self} if isinstance(self.source, int) else {}
+        for op, inputs, _, _, out, wanted in reversed(self.origin.eqns):
+            if any(id(o) in live for o in out) if op.several else id(out) in live:
+                live.update([id(inputs[i]) for i in wanted])
+                found.update([(inputs[i].source, inputs[i]) for i in wanted if isinstance(inputs[i].source, int)])
+        return [str(found[number].name) for number in sorted(found)]
+
+    def __repr__(self) -> str:
+        ended = " (ended)" if self.origin.ended else ""
+        value = "" if self.value is None else f" = {self.value!r}"
+        return f"<traced {self.type} of {self.origin.transform}{ended}{value}>"
+
+    def __format__(self, spec: str) -> str:
+        return repr(self) if self.value is None else format(self.value, spec)
+
+
+set_class: Any = object.__dict__["__class__"].__set__
+
+
+class Written(Tracer):
+    """A tracer into which the user has written, or into what shares its memory: an array that is, whatever is done with
+    it, another variable than the one that equations know it as. See `views.py`, which makes them of tracers."""
+
+    __slots__ = ()
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        # Which of the inputs `at` writes into, and `out` too, it has to know as the user does.
+        if method != "at":
+            inputs = tuple([settled(x) for x in inputs])
+        return FUNCTIONS[np.ufunc](ufunc, method, *inputs, **kwargs)
+
+
+def _of_the_present(member: Any) -> Any:
+    @functools.wraps(member)
+    def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
+        return member(present(self), *args, **kwargs)
+
+    return method
+
+
+# What is done with the array as it is now. Its type never changes, and what writes has to know it as the user does.
+for _name in [
+    "__bool__",
+    "__int__",
+    "__index__",
+    "__float__",
+    "__complex__",
+    "item",
+    "tolist",
+    "__iter__",
+    "__add__",
+    "__radd__",
+    "__sub__",
+    "__rsub__",
+    "__mul__",
+    "__rmul__",
+    "__truediv__",
+    "__rtruediv__",
+    "__floordiv__",
+    "__rfloordiv__",
+    "__mod__",
+    "__rmod__",
+    "__pow__",
+    "__rpow__",
+    "__and__",
+    "__rand__",
+    "__or__",
+    "__ror__",
+    "__xor__",
+    "__rxor__",
+    "__lshift__",
+    "__rlshift__",
+    "__rshift__",
+    "__rrshift__",
+    "__eq__",
+    "__ne__",
+    "__lt__",
+    "__le__",
+    "__gt__",
+    "__ge__",
+    "__neg__",
+    "__pos__",
+    "__abs__",
+    "__invert__",
+    "__matmul__",
+    "__rmatmul__",
+    "__divmod__",
+    "__rdivmod__",
+    "__round__",
+    "__getitem__",
+    "all",
+    "any",
+    "argmax",
+    "argmin",
+    "argsort",
+    "clip",
+    "copy",
+    "cumprod",
+    "cumsum",
+    "diagonal",
+    "trace",
+    "dot",
+    "max",
+    "min",
+    "mean",
+    "nonzero",
+    "prod",
+    "ravel",
+    "repeat",
+    "round",
+    "searchsorted",
+    "squeeze",
+    "std",
+    "sum",
+    "swapaxes",
+    "take",
+    "var",
+    "flatten",
+    "conj",
+    "conjugate",
+    "reshape",
+    "transpose",
+    "astype",
+    "compress",
+    "described",
+    "_made",
+    "name",
+    "leak_text",
+    "no_value_text",
+    "inputs_behind",
+    "__repr__",
+    "__format__",
+    "__array__",
+    "_refuse",
+    "_require_running",
+]:
+    _member = vars(Tracer)[_name]
+    if isinstance(_member, property):
+        setattr(Written, _name, property(_of_the_present(_member.fget)))
+    else:
+        setattr(Written, _name, _of_the_present(_member))
+for _name in ("at", "T", "mT"):
+    setattr(Written, _name, property(_of_the_present(vars(Tracer)[_name].fget)))
+for _name in ("real", "imag"):
+    _member = vars(Tracer)[_name]
+    setattr(Written, _name, property(_of_the_present(_member.fget), _member.fset))
+# A class that has an equality of its own has no hash unless it says so.
+Written.__hash__ = Tracer.__hash__  # type: ignore[method-assign]
+
+
+def unsupported(function: Any, how: str = "", of: Tracer | None = None) -> UnsupportedFunctionError:
+    """The error for a NumPy function that is not traced, or not when called this way."""
+    module = getattr(function, "__module__", None) or "numpy"
+    name = getattr(function, "__name__", repr(function))
+    kind = "ufunc" if isinstance(function, np.ufunc) else "function"
+    called = "" if of is None else f", called with {of.described()}"
+    fix = (
+        f"`tracegrad.numpy` lists what is. If the {kind} matters to you, give it a derivative with `tg.custom_vjp` or "
+        "`tg.custom_jvp`, or call it on values that are not being traced."
+    )
+    if "out=" in how:
+        fix = f"In place of `np.{name}(..., out=y)` write `y = np.{name}(...)`."
+    elif "where=" in how and kind == "ufunc":
+        fix = f"In place of `np.{name}(x, where=c)` write `np.where(c, np.{name}(x), 0)`."
+    elif how == ".at":
+        method = _AT.get(name, name)
+        fix = (
+            f"In place of `np.{name}.at(y, i, v)` write `y = tnp.at(y)[i].{method}(v)` (import tracegrad.numpy as tnp)."
+        )
+    return UnsupportedFunctionError(f"{module}.{name}{how} is not traced{at(user_source())}{called}.\n  {fix}")
+
+
+_AT = {"maximum": "max", "minimum": "min"}
+
+
+def hidden_behind(error: Exception) -> Exception | None:
+    """Our own error where NumPy puts one of its own in its place: it runs `float(x)` for `y[i] = x`, and for a size it
+    asks `x` for an index, and both times reports something else of its own when that fails."""
+    if str(error) == "setting an array element with a sequence.":
+        cause = error.__cause__
+        if isinstance(cause, ConcretizationTypeError | TracerArrayConversionError | UnexpectedTracerError):
+            return cause
+    if isinstance(error, TypeError) and "or a single integer, got '<traced " in str(error):
+        return ConcretizationTypeError(
+            f"a shape{at(raised_by(error))} needs plain integers: {error}.\n  Instead, pass the number in from outside: "
+            "`lambda x: f(x, n)`."
+        )
+    return None
+
+
+def tracer_inputs(trace: Trace, values: Sequence[Any]) -> list[Tracer]:
+    """One tracer for each input value, or for each ArrayType in an abstract trace."""
+    if trace.abstract:
+        return [Tracer(trace, None, i, t) for i, t in enumerate(values)]
+    return [Tracer(trace, v, i) for i, v in enumerate(values)]
+
+
+def arrays_of(leaves: Sequence[Any], names: Callable[[int], str]) -> list[Any]:
+    """The leaves of arguments as arrays, or an error that names the one that is none."""
+    arrays = []
+    for i, x in enumerate(leaves):
+        try:
+            arrays.append(as_array(x))
+        except DtypeError as error:
+            raise DtypeError(f"{names(i)}: {error}") from None
+    return arrays
+
+
+def kind_of(out: Any) -> str:
+    """What a function returned, in a few words."""
+    if out is None:
+        return "None (is a return missing?)"
+    if isinstance(out, Tracer | np.ndarray | np.generic) or type(out) in PYTHON_SCALARS:
+        return str(type_of(out))
+    return f"a {type(out).__name__}" + (f" of {len(out)}" if isinstance(out, tuple | list) else "")
+
+
+# What attributes of a function must be.
+_KINDS = {"__name__": str, "__qualname__": str, "__annotations__": dict, "__type_params__": tuple}
+
+
+def wraps(fun: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """functools.wraps, of callables too that have for their `__name__` or the like what no function may have."""
+    kept = [a for a in functools.WRAPPER_ASSIGNMENTS if isinstance(getattr(fun, a, None), _KINDS.get(a, object))]
+    return functools.wraps(fun, assigned=kept)
+
+
+def named_after(wrapper: Callable[..., Any], fun: Callable[..., Any], transform: str) -> Callable[..., Any]:
+    """Name and document the transformed function after the original one."""
+    wraps(fun)(wrapper)
+    name = name_of(fun)
+    wrapper.__name__ = f"{transform}({name})"
+    wrapper.__qualname__ = f"{transform}({getattr(fun, '__qualname__', name)})"
+    wrapper.__doc__ = f"{transform} of {name}. {getattr(fun, '__doc__', None) or ''}".rstrip()
+    return wrapper
+
+
+def declared_types(leaves: Sequence[Any], names: Callable[[int], str]) -> list[ArrayType]:
+    """The types of leaves that may be arrays or `ShapeDtypeStruct`s."""
+    arrays = arrays_of([0 if isinstance(x, ShapeDtypeStruct) else x for x in leaves], names)
+    return [x.type if isinstance(x, ShapeDtypeStruct) else type_of(a) for x, a in zip(leaves, arrays, strict=True)]
+
+
+def leaf_names(
+    function: Any, arguments: tree.PyTreeDef, positions: Sequence[int] | None = None
+) -> Callable[[int], str]:
+    """How to name the leaves of a tuple of arguments: parameter and key path, found out when somebody asks.
+
+    `positions` says which positional arguments of the function the tuple holds, if not all from the first on.
+    """
+
+    def name(leaf: int) -> str:
+        numbered = tree.tree_unflatten(arguments, list(range(arguments.num_leaves)))
+        path, _ = tree.tree_leaves_with_path(numbered)[leaf]
+        position = path[0].idx
+        return parameter_name(function, position if positions is None else positions[position]) + tree.keystr(path[1:])
+
+    return name
+
+
+def output_name(function: Any, out: Any, leaf: int) -> str:
+    """How to name a leaf of what a function returned."""
+    return f"the output{tree.keystr(tree.tree_leaves_with_path(out)[leaf][0])} of {described(function)}"
+
+
+def parameter_name(function: Any, position: int) -> str:
+    """What the function calls its positional argument; `args[i]` if that cannot be known."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return f"args[{position}]"
+    for i, p in enumerate(parameters):
+        if p.kind is p.VAR_POSITIONAL:
+            return f"{p.name}[{position - i}]"
+        if i == position and p.kind is not p.KEYWORD_ONLY:
+            return p.name
+    return f"args[{position}]"

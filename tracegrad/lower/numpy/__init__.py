@@ -1,0 +1,1 @@
+"""A Graph as Python source that calls NumPy."""

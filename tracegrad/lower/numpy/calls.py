@@ -1,0 +1,145 @@
+"""The way in and out of a compiled function, as generated code: is this call of a known signature, and what are its
+leaves; and the output's containers, written as Python displays. Containers of other kinds than dict, list, tuple and None
+go the general way, by `tracegrad.tree`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy import ndarray
+
+from tracegrad.core.generated import literal
+from tracegrad.core.types import PYTHON_SCALARS
+from tracegrad.tree import PyTreeDef
+
+_PLAIN = (dict, list, tuple, type(None))
+# The leaves of the arguments, or None where the call has not the signature.
+Matcher = Callable[[tuple[Any, ...]], list[Any] | None]
+
+
+class Unchanged(Protocol):
+    """An array, and what it has to be still."""
+
+    array: ndarray[Any, Any]
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    content: bytes | None
+
+
+def is_plain(structure: PyTreeDef) -> bool:
+    """Whether all containers are Python's own, with keys that have a plain spelling."""
+    node = structure.node_data()
+    if node is None:
+        return True
+    cls, data = node
+    if cls not in _PLAIN or (cls is dict and not all([type(k) in (str, int, bool) and literal(k) for k in data])):
+        return False
+    return all([is_plain(child) for child in structure.children()])
+
+
+def display(structure: PyTreeDef, leaves: Sequence[str]) -> str:
+    """A plain structure as a Python expression with these expressions for leaves."""
+    rest = iter(leaves)
+
+    def shown(part: PyTreeDef) -> str:
+        node = part.node_data()
+        if node is None:
+            return next(rest)
+        cls, data = node
+        children = [shown(child) for child in part.children()]
+        if cls is dict:
+            items = dict(zip(data, children, strict=True))
+            return f"{{{', '.join([f'{k!r}: {items[k]}' for k in part.keys_in_order()])}}}"
+        if cls is list:
+            return f"[{', '.join(children)}]"
+        return f"({''.join([c + ', ' for c in children])})" if cls is tuple else "None"
+
+    return shown(structure)
+
+
+def matcher(structure: PyTreeDef, leaves: Sequence[Any], unchanged: Sequence[Unchanged] = ()) -> Matcher | None:
+    """A test for calls like one with these arrays and Python numbers for leaves; None if it is not to be had. Dicts have
+    their keys in the same order, and these are strings, so that equal ones are the same. Arrays that are `unchanged` must
+    be of these types still, and have this content if any is given."""
+    if not is_plain(structure) or not all([type(k) is str for keys in structure.details() for k in keys]):
+        return None
+    if not all([x.dtype.isnative if type(x) is ndarray else type(x) in PYTHON_SCALARS for x in leaves]):
+        return None
+
+    def differs(i: int, value: str, namespace: dict[str, Any]) -> str:
+        leaf = leaves[i]
+        if type(leaf) is not ndarray:
+            return f"type({value}) is not {type(leaf).__name__}"
+        dtype = f"d{leaf.dtype.num}"
+        namespace |= {dtype: np.dtype(leaf.dtype.type), "ndarray": ndarray}
+        return f"type({value}) is not ndarray or {value}.dtype is not {dtype} or {value}.shape != {leaf.shape}"
+
+    return _generated(structure, differs, unchanged)
+
+
+def order_matcher(structure: PyTreeDef, kinds: Collection[type]) -> Matcher | None:
+    """A test for calls with arguments of one structure, its keys in the same order, and leaves of these types."""
+    if not is_plain(structure) or not all([type(k) is str for keys in structure.details() for k in keys]):
+        return None
+
+    def differs(i: int, value: str, namespace: dict[str, Any]) -> str:
+        namespace["kinds"] = kinds
+        return f"type({value}) not in kinds"
+
+    return _generated(structure, differs, ())
+
+
+def _generated(
+    structure: PyTreeDef, differs: Callable[[int, str, dict[str, Any]], str], unchanged: Sequence[Unchanged]
+) -> Matcher:
+    """`differs` says how to ask, in source, whether a leaf is another one than it should be."""
+    namespace: dict[str, Any] = {}
+    lines: list[str] = []
+    names: list[str] = []
+    taken = 0
+
+    def test(condition: str) -> None:
+        lines.append(f"    if {condition}:\n        return None")
+
+    def take(part: PyTreeDef, value: str) -> None:
+        nonlocal taken
+        node = part.node_data()
+        if node is None:
+            test(differs(len(names), value, namespace))
+            names.append(value)
+            return
+        cls, data = node
+        children = part.children()
+        if cls is type(None):
+            test(f"{value} is not None")
+            return
+        parts = [f"v{taken + i}" for i in range(len(children))]
+        taken += len(children)
+        if cls is dict:
+            keys = part.keys_in_order()
+            name = f"keys{len(namespace)}"
+            namespace[name] = [*keys]
+            test(f"type({value}) is not dict or [*{value}] != {name}")
+            if parts:
+                lines.append(f"    {', '.join(parts)}, = {value}.values()")
+            places = dict(zip(keys, parts, strict=True))
+            parts = [places[key] for key in data]
+        else:
+            test(f"type({value}) is not {cls.__name__} or len({value}) != {len(children)}")
+            if parts:
+                lines.append(f"    {', '.join(parts)}, = {value}")
+        for child, name in zip(children, parts, strict=True):
+            take(child, name)
+
+    take(structure, "args")
+    for x in unchanged:
+        name = f"array{len(namespace)}"
+        namespace |= {name: x.array, f"{name}_dtype": x.dtype, f"{name}_content": x.content}
+        test(f"{name}.shape != {x.shape} or {name}.dtype is not {name}_dtype")
+        if x.content is not None:
+            test(f"{name}.tobytes() != {name}_content")
+    source = "\n".join(["def match(args):", *lines, f"    return [{', '.join(names)}]"])
+    exec(compile(source, "<tracegrad jit match>", "exec"), namespace)
+    return namespace["match"]

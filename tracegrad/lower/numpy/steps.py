@@ -1,0 +1,79 @@
+"""The body of a loop, compiled to run many times: the memory that it computes in is made once for a run of the loop.
+
+What a step stacks it writes where it belongs; a carry it writes into one of two arrays in turn, since it reads that of the
+step before; what dies within the step goes into spare arrays (see `lower/numpy/writer.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tracegrad.core.graph import Graph, Var
+from tracegrad.lower.numpy.writer import MEDIUM, Lowered, lower_step, size_of
+
+# (carry, elements, arrays to stack into) -> the next carry.
+Step = Callable[[Sequence[Any], Sequence[Any], Sequence[Any]], Sequence[Any]]
+
+
+def loop_step(body: Graph, carries: int, consts: Sequence[Any]) -> Step:
+    """One step, for one run of a loop, of a body of (carry, elements, constants) that gives (carry, what is stacked). The
+    carry that it gives may be written over by the step after the next."""
+    turned, step = prepared(body, carries)
+    function = step.function
+    spares = [np.empty(t.shape, t.dtype) for t in step.spares]
+    now, then = [[np.empty(body.out_types[i].shape, body.out_types[i].dtype) for i in turned] for _ in range(2)]
+    last = (*consts,)
+    if not turned:
+        return lambda carry, elements, rows: function(*carry, *elements, *last, *rows, *spares) or ()
+    returned = iter(range(carries))
+    # Where each carry is in what the function returns and, behind that, the arrays that it writes into.
+    places = [carries - len(turned) + turned.index(i) if i in turned else next(returned) for i in range(carries)]
+    in_order = places == list(range(carries))
+
+    def turning(carry: Sequence[Any], elements: Sequence[Any], rows: Sequence[Any]) -> Sequence[Any]:
+        nonlocal now, then
+        rest = function(*carry, *elements, *last, *now, *rows, *spares)
+        found = [*rest, *now] if rest else now
+        now, then = then, now
+        return found if in_order else [found[i] for i in places]
+
+    return turning
+
+
+def prepared(body: Graph, carries: int) -> tuple[list[int], Lowered]:
+    """Which carries are written into two arrays in turn, and the function, which returns the others."""
+    found = body.memo.get(("steps", carries))
+    if found is None:
+        turned = _in_turn(body, carries)
+        others = [a for i, a in enumerate(body.outputs[:carries]) if i not in turned]
+        outputs = (*others, *[body.outputs[i] for i in turned], *body.outputs[carries:])
+        step = lower_step(replace(body, outputs=outputs), len(outputs) - len(others))
+        found = body.memo["steps", carries] = turned, step
+    return found
+
+
+def _in_turn(body: Graph, carries: int) -> list[int]:
+    """The carries to write into two arrays in turn: those that a ufunc makes, if nothing that lies in the memory of a
+    carry is handed on, since the array is written over in the step after the next."""
+    makers: dict[Any, Any] = {v: e for e in body.eqns for v in e.outputs}
+    outputs = body.outputs
+    turned = [
+        i
+        for i, a in enumerate(outputs[:carries])
+        if a in makers
+        and isinstance(makers[a].op.evaluate, np.ufunc)
+        and len(makers[a].outputs) == 1
+        and size_of(a.type) >= MEDIUM
+        and outputs.count(a) == 1
+    ]
+    # What may lie in the memory of a carry other than one that is handed on as it is.
+    lying = {v for v, a in zip(body.inputs[:carries], outputs, strict=False) if a is not v}
+    for e in body.eqns:
+        if not e.op.fresh and not lying.isdisjoint(e.inputs):
+            lying.update(e.outputs)
+    handed = [a for i, a in enumerate(outputs[:carries]) if i not in turned]
+    return [] if any([type(a) is Var and a in lying for a in handed]) else turned

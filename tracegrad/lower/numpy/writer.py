@@ -1,0 +1,520 @@
+"""A Graph as straight-line Python source that calls NumPy, one line an equation, and the function compiled from it.
+
+What the lines compute is what the ops themselves evaluate, so the results have the same bits. What the source saves is
+tracing, dispatch, and memory: a large elementwise result is written over an array that nothing will read again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import keyword
+import linecache
+import math
+import weakref
+from collections.abc import Callable, Sequence
+from types import NoneType
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy import ndarray
+
+from tracegrad.core.collector import collector_paused
+from tracegrad.core.errors import name_of
+from tracegrad.core.generated import Names, identifier, line, literal
+from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var
+from tracegrad.core.memory import compact
+from tracegrad.core.op import Op
+from tracegrad.core.show import all_letters
+from tracegrad.core.types import PYTHON_SCALARS, ArrayType, number_kind
+from tracegrad.lower.numpy.blocks import with_chains
+from tracegrad.lower.numpy.calls import display, is_plain
+from tracegrad.lower.numpy.layouts import Layouts, Unknown
+from tracegrad.lower.numpy.parts import Line, in_parts
+from tracegrad.lower.passes import simplify_in_order
+from tracegrad.tree import PyTreeDef
+
+# In bytes. From the first size on a result goes over an input that dies with it, which saves little; from the second on
+# dead arrays are let go, so that their memory is used again while it is in the cache; from the third on a result goes
+# over any array that has died: new memory costs a page fault each 4 KiB.
+_SMALL, MEDIUM, _LARGE = 256, 1024, 1 << 14
+_numbers = itertools.count()
+
+# Beyond so many arrays in whose memory a variable may lie, they are not told apart any more: they may lie ANYWHERE, and
+# none of them is written over. Without a bound a chain of views would take time quadratic in its length.
+MANY = 8
+ANYWHERE = Var(ArrayType((), np.dtype(bool)))
+
+
+class Lowered(NamedTuple):
+    """A compiled Graph: a function of one positional array for each input, and its source. `spares` are the types of the
+    arrays that it takes besides, to compute in."""
+
+    function: Callable[..., Any]
+    source: str
+    spares: tuple[ArrayType, ...] = ()
+
+
+def lower(
+    graph: Graph, out_tree: PyTreeDef | None = None, fills: int = 0, takes_spares: bool = False, any_order: bool = False
+) -> Lowered:
+    """Compile a Graph to a function that returns its outputs as a list, or as a tree of the given structure.
+
+    Inputs are never written to; results share memory neither with inputs nor with each other. Into its last `fills`
+    arguments the function writes so many of the outputs, the last ones; those that it then still returns may lie in any
+    of its arguments, or in one another.
+
+    The program is written for inputs in C order without gaps; for others there is a second one, compiled when the first
+    such inputs come. One that fills arrays is for whatever comes: it is not there without them, so nobody can compare.
+    """
+    parts: list[str] = []
+    ordered, assumed = (graph, 0) if any_order else simplify_in_order(graph)
+
+    def compiled(part: Graph, fills: int) -> Callable[..., Any]:
+        found = _compiled(part, None, fills)
+        parts.append(found.source + "\n\n")
+        return found.function
+
+    def in_any_order(*inputs: Any) -> Any:
+        if "function" not in second:
+            with collector_paused():
+                second["function"] = lower(graph, out_tree, any_order=True).function
+        return second["function"](*inputs)
+
+    second: dict[str, Callable[..., Any]] = {}
+    other = None if any_order else in_any_order
+    whole = _compiled(with_chains(ordered, compiled), out_tree, fills, takes_spares, other, assumed)
+    return whole._replace(source="".join([*parts, whole.source]))
+
+
+def compiled(graph: Graph) -> Callable[..., list[Any]]:
+    """The function of a Graph, compiled once."""
+    found = graph.memo.get("compiled")
+    if found is None:
+        with collector_paused():
+            found = graph.memo["compiled"] = lower(graph).function
+    return found
+
+
+def lower_step(graph: Graph, fills: int) -> Lowered:
+    """The same for what runs again and again: it takes arrays to compute in besides, as its very last arguments."""
+    with collector_paused():
+        return lower(graph, None, fills, takes_spares=True)
+
+
+def _compiled(
+    graph: Graph,
+    out_tree: PyTreeDef | None,
+    fills: int = 0,
+    spares: bool = False,
+    in_any_order: Callable[..., Any] | None = None,
+    assumed: int = 0,
+) -> Lowered:
+    writer = _Writer(graph, out_tree, fills, spares, in_any_order, assumed)
+    for source in writer.write():
+        filename = f"<tracegrad jit {line(graph.name)} {next(_numbers)}>"
+        exec(compile(source, filename, "exec"), writer.names.values)
+        writer.sources[filename] = source
+    function = writer.names.values[writer.function]
+    for filename, source in writer.sources.items():
+        # A traceback through the function shows its lines, as long as there is the function.
+        linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+        weakref.finalize(function, linecache.cache.pop, filename, None).atexit = False
+    return Lowered(function, "\n\n".join(writer.sources.values()), tuple(writer.spares))
+
+
+def own(x: Any, others: Sequence[Any]) -> Any:
+    """An array that the caller may have to himself: a copy of a view, or of one of the others."""
+    if type(x) is ndarray and (x.base is not None or any([x is o for o in others])):
+        return compact(x)
+    return x
+
+
+# What generated lines call besides the functions of ops, whose spellings may call these too.
+HELPERS: dict[str, Any] = {
+    "array": np.array, "as_complex": complex, "own": own, "compact": compact, "inf": math.inf, "nan": math.nan,
+    "add": np.add, "add_reduce": np.add.reduce, "add_accumulate": np.add.accumulate, "blas_matmul": np.matmul,
+    **{f"zero_{c}": np.zeros((), c) for c in "fdFD"},
+}  # fmt: skip
+
+
+class _Writer:
+    """Writes one function. `roots` says whose memory a variable may lie in; `last` where each root is read last.
+
+    One that is there for inputs in C order hands others over to `in_any_order`.
+
+    A function that `fills` has so many of its outputs, the last ones, as further arguments, into which it writes them.
+    One that `takes_spares` has behind these arrays to compute in, where another function would have NumPy make them."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        out_tree: PyTreeDef | None,
+        fills: int = 0,
+        takes_spares: bool = False,
+        in_any_order: Callable[..., Any] | None = None,
+        assumed: int = 0,
+    ) -> None:
+        self.graph = graph
+        self.out_tree = out_tree
+        self.filled: dict[Var, str] = {}  # variable -> the argument that it is to be written into
+        self.fills = fills
+        self.takes_spares = takes_spares
+        self.spares: list[ArrayType] = []
+        self.spare_names: list[str] = []
+        self.borrowed: set[str] = set()  # the names of arrays that lie in spare ones, and so must not be returned
+        self.sources: dict[str, str] = {}  # by the file names that tracebacks show
+        # An op's function has the op's name, which its spelling may speak of, where that can be; even if Python has it too.
+        functions = {_wanted(e.op): e.op.evaluate for e in graph.eqns}
+        usable = {n: f for n, f in functions.items() if identifier(n) == n and not keyword.iskeyword(n)}
+        self.names = Names(usable | HELPERS)
+        self.function = self.names.fresh(graph.name, "compiled")
+        self.in_any_order = in_any_order
+        self.variables: dict[Var, str] = {}
+        self.letters = all_letters()
+        self.constants: dict[Any, str] = {}  # the names of constants by what they are
+        self.heads: list[str] = []  # the lines that define them
+        self.mentioned: list[str] = []  # the variables that the line being written has in it, so far
+        self.roots: dict[Var, frozenset[Var]] = {}
+        self.last: dict[Var, int] = {}
+        self.given = {*graph.inputs, *graph.consts}
+        self.immortal = {*self.given, ANYWHERE}  # what is never written over
+        # How variables lie in memory; whether it matters; and a bit for each input that has to be in C order.
+        self.heeds_layouts = not fills and not takes_spares
+        self.layouts = Layouts(graph, any_order=in_any_order is None and self.heeds_layouts)
+        self.layouts.assumed = assumed
+        self.renamed: list[str] = []  # what the last equation wrote its result over: the array has a new name now
+        self.reads: dict[Var, int] = {}  # where each variable itself is read last
+        # Dead large arrays that may be written over, each with the line that lets go of it if that does not happen.
+        self.free: list[tuple[Var, str, list[str]]] = []
+        self.writeable: set[Var] = set()  # what is an array of ours, or a view of one that may be written into
+        for v in self.given:
+            self.roots[v] = frozenset([v])
+        for i, eqn in enumerate(graph.eqns):
+            shared = frozenset().union(*[self.roots[a] for a in eqn.inputs if type(a) is Var])
+            if len(shared) > MANY:
+                self.immortal |= shared
+                shared = frozenset([ANYWHERE])
+            elif not shared and not eqn.op.fresh:
+                shared = frozenset([ANYWHERE])  # a constant broadcast, which nobody may write into
+            for a in eqn.inputs:
+                self._read(a, i)
+            view = eqn.op.view
+            for v in eqn.outputs:
+                self.layouts[v] = eqn
+                is_fresh = eqn.op.fresh or (view is not None and not v.type.shape and _is_number(eqn))
+                self.roots[v] = frozenset([v]) if is_fresh else shared | {v}
+                if v.type.shape and (is_fresh or (view is not None and view.put and eqn.inputs[0] in self.writeable)):
+                    self.writeable.add(v)
+        for a in graph.outputs:
+            self._read(a, len(graph.eqns))
+        self.immortal |= {r for a in graph.outputs if type(a) is Var for r in self.roots[a]}
+
+    def _read(self, atom: Atom, i: int) -> None:
+        if type(atom) is Var:
+            self.reads[atom] = i
+            for root in self.roots[atom]:
+                self.last[root] = i
+
+    def called(self, eqn: Eqn) -> str:
+        """What the source calls the function of an equation."""
+        if _is_of_python(eqn):
+            return self.names.bind(eqn.op.python, f"python_{eqn.op.name}", "op")
+        return self.names.bind(eqn.op.evaluate, _wanted(eqn.op), "op")
+
+    def name(self, atom: Atom) -> str:
+        if type(atom) is Literal:
+            return self.text(atom.value)
+        assert type(atom) is Var
+        found = self.variables.get(atom)
+        if found is None:
+            found = self.variables[atom] = self.names.fresh(next(self.letters))
+        self.mentioned.append(found)
+        return found
+
+    def text(self, value: Any) -> str:
+        """A static value in source, by name where it has no plain spelling."""
+        found = literal(value)
+        if found is not None:
+            return found
+        kind = type(value)
+        if kind is float:
+            return repr(value)  # inf, -inf or nan, which are among the helpers
+        if kind is complex:  # whose repr loses the sign of a zero, and is no expression for infinities
+            return f"as_complex({value.real!r}, {value.imag!r})"
+        if isinstance(value, np.bool | np.number):
+            return self.constant(value, value.dtype, as_scalar=True)
+        if kind is tuple and all([type(x) in (bool, int, NoneType, Graph) for x in value]):
+            return f"({', '.join([self.text(x) for x in value])}{',' if len(value) == 1 else ''})"
+        return self.names.bind(value, value.name if kind is Graph else name_of(value, ""))
+
+    def write(self) -> list[str]:
+        """The source: of one function, or of several, the last of which calls the others."""
+        graph = self.graph
+        arguments = [self.name(v) for v in graph.inputs]
+        for v, value in graph.consts.items():
+            self.names.values[self.name(v)] = value
+        filling = graph.outputs[len(graph.outputs) - self.fills :]
+        outs = [self.names.fresh(f"out{i}") for i in range(self.fills)]
+        made = {v for e in graph.eqns for v in e.outputs}
+        self.filled = {v: out for v, out in zip(filling[::-1], outs[::-1], strict=True) if type(v) is Var and v in made}
+        arguments += outs
+        # Where everything is tiny, nothing is written over or let go.
+        tiny = all([size_of(v.type) < _SMALL for v in (*self.given, *[v for e in graph.eqns for v in e.outputs])])
+        comments: dict[Any, str] = {}
+        body: list[tuple[str, list[str], list[str], str]] = []
+        for i, eqn in enumerate(graph.eqns):
+            code = self.overwriting(eqn, i) or self.assignment(eqn, i)
+            for v in eqn.outputs:
+                if (out := self.filled.get(v)) and out not in self.mentioned:
+                    code += f"; {out}[...] = {self.name(v)}"
+                    self.mentioned.append(out)
+            comment = comments.get(eqn.raw_source)
+            if comment is None:
+                comment = comments[eqn.raw_source] = line(eqn.source.short) if eqn.source else ""
+            body.append((code, self.mentions(), [] if tiny else self.let_go(eqn, i), comment))
+        lines = [
+            Line(f"{code}; del {', '.join(gone)}" if gone else code, (*mentioned, *gone), comment)
+            for code, mentioned, gone, comment in body
+        ]
+        for a, out in zip(filling, outs, strict=True):
+            if type(a) is not Var or self.filled.get(a) != out:
+                lines.append(Line(f"{out}[...] = {self.name(a)}", (out, *self.mentions())))
+        if self.fills < len(graph.outputs) or not self.fills:
+            lines.append(Line(f"return {self.returned()}", self.mentions()))
+        arguments += self.spare_names
+        sources = in_parts(self.function, arguments, lines, self.names, {self.name(v) for v in graph.consts})
+        if self.heeds_layouts and (assumed := self.layouts.assumed):
+            inputs = [self.variables[v] for i, v in enumerate(graph.inputs) if assumed >> i & 1]
+            test = " and ".join([f"{a}.flags.c_contiguous" for a in inputs])
+            other = f"{self.names.bind(self.in_any_order, 'in_any_order')}({', '.join(arguments)})"
+            head, rest = sources[-1].split("\n", 1)
+            sources[-1] = f"{head}\n    if not ({test}):\n        return {other}\n{rest}"
+        sources[0] = "".join([f"{head}\n" for head in self.heads]) + sources[0]
+        return sources
+
+    def mentions(self) -> list[str]:
+        """The variables that were named since the last call."""
+        found, self.mentioned = self.mentioned, []
+        return found
+
+    def returned(self) -> str:
+        results = self.results()
+        if self.out_tree is None:
+            return f"[{', '.join(results)}]"
+        if is_plain(self.out_tree):
+            return display(self.out_tree, results)
+        unflatten = self.names.bind(self.out_tree.unflatten, "unflatten")
+        return f"{unflatten}([{', '.join(results)}])"
+
+    def assignment(self, eqn: Eqn, i: int) -> str:
+        targets = ", ".join([self.name(v) for v in eqn.outputs])
+        comma = "," if eqn.op.several and len(eqn.outputs) == 1 else ""
+        return f"{targets}{comma} = {self.expression(eqn, i)}"
+
+    def overwriting(self, eqn: Eqn, i: int) -> str:
+        """The equation as a statement that writes a part of its first input anew, which then is the output and has its
+        name: where nothing that lies in that memory is read any more."""
+        x = eqn.inputs[0] if eqn.inputs else None
+        if eqn.op.overwrite is None or type(x) is not Var or x not in self.writeable:
+            return ""
+        memory, (made,) = self.roots[x], eqn.outputs
+        if any([r in self.immortal or self.last[r] != i for r in memory]):
+            return ""
+        if self.heeds_layouts and not self.layouts.is_dense(x):
+            return ""  # a copy has no gaps
+        if made in self.immortal and (len(memory) > 1 or self.name(x) in self.borrowed):
+            return ""  # what is returned holds no other array alive
+        if len(eqn.inputs) > 2 and any(
+            [type(a) is Var and not memory.isdisjoint(self.roots[a]) for a in eqn.inputs[1:]]
+        ):
+            return ""  # NumPy minds what overlaps, but for arrays of indices
+        for r in memory:
+            self.last[r] = -1  # it lives on under the new name
+        self.reads[x] = -1
+        self.variables[made] = self.name(x)
+        self.writeable.add(made)
+        return eqn.op.overwrite(self.called(eqn), [self.name(a) for a in eqn.inputs], eqn.params)
+
+    def expression(self, eqn: Eqn, i: int) -> str:
+        op = eqn.op
+        if _is_of_python(eqn):
+            named = [f"{k}={self.text(v)}" for k, v in eqn.params.items()]
+            return f"{self.called(eqn)}({', '.join([*map(self.name, eqn.inputs), *named])})"
+        is_ufunc = isinstance(op.evaluate, np.ufunc)
+        args = self.with_constants(op.evaluate, eqn) if is_ufunc else [self.name(a) for a in eqn.inputs]
+        types = [a.type for a in eqn.inputs]
+        spelled = None
+        if op.spell is not None:
+            spelled = op.spell(args, types, lambda k: self.is_block(eqn.inputs[k]), eqn.params)
+            if spelled and "{out}" in spelled:
+                target = self.target(eqn, i, over_inputs=False)
+                spelled = spelled.replace("{out}", f", {target}" if target else "")
+        if spelled is None:
+            named = [f"{k}={self.text(v)}" for k, v in eqn.params.items()]
+            target = self.target(eqn, i) if is_ufunc else ""
+            if target:
+                # The argument after the inputs of a ufunc is `out`; these two want it by name, since NumPy 2.4.
+                args = [*args, f"out={target}" if op.evaluate in (np.maximum, np.minimum) else target]
+            spelled = f"{self.called(eqn)}({', '.join([*args, *named])})"
+        return spelled
+
+    def with_constants(self, ufunc: Any, eqn: Eqn) -> list[str]:
+        """The arguments with arrays for scalars, of the dtype that NumPy would convert them to: a third faster."""
+        if not any([type(a) is Literal for a in eqn.inputs]) or all([a.type.weak for a in eqn.inputs]):
+            return [self.name(a) for a in eqn.inputs]
+        dtypes = ufunc.resolve_dtypes((*[a.type.promotion for a in eqn.inputs], *[None] * ufunc.nout))
+        return [
+            self.constant(a.value, dtype if a.type.weak else a.type.dtype)
+            if type(a) is Literal and (not a.type.weak or _holds(dtype, a.value))
+            else self.name(a)
+            for a, dtype in zip(eqn.inputs, dtypes, strict=False)
+        ]
+
+    def constant(self, value: Any, dtype: np.dtype[Any], as_scalar: bool = False) -> str:
+        """The name of an array without axes, or of a scalar, that the source defines at its head, or that it is given
+        where no text gives it to the last bit."""
+        held = np.asarray(value, dtype)
+        key = dtype, as_scalar, held.tobytes()
+        found = self.constants.get(key)
+        if found is not None:
+            return found
+        number: Any = held.item()
+        if dtype.char in "ef" and np.asarray(short := float(str(held)), dtype) == held:
+            number = short  # 0.1 in place of 0.10000000149011612
+        suffix = "" if number_kind(dtype) in "fi" and dtype.itemsize == 8 else f"_{dtype.name}"
+        prefix = "s" if as_scalar else "c"
+        if dtype.isbuiltin != 1 or type(number) not in PYTHON_SCALARS:
+            found = self.names.bind(held[()] if as_scalar else held, f"{prefix}{suffix}")
+        else:
+            text = self.text(number)
+            plain = "".join([c if c.isalnum() else "m" if c == "-" else "_" for c in repr(number)])
+            found = self.names.fresh(f"{prefix}{plain}{suffix}", prefix)
+            if as_scalar:
+                self.heads.append(f"{found} = {self.names.bind(dtype.type, dtype.name)}({text})")
+            else:
+                self.heads.append(f"{found} = array({text}, {dtype.name!r})")
+        self.constants[key] = found
+        return found
+
+    def target(self, eqn: Eqn, i: int, over_inputs: bool = True) -> str:
+        """The array to write the result of a ufunc over, if there is one: a dying input, or one that died before, or a
+        spare one."""
+        made = eqn.outputs[0]
+        wanted = made.type
+        if made in self.filled:
+            self.mentioned.append(self.filled[made])
+            return self.filled[made]
+        if len(eqn.outputs) > 1 or size_of(wanted) < _SMALL:
+            return ""
+        is_returned = made in self.immortal
+        for a in eqn.inputs if over_inputs else ():
+            if type(a) is Var and a.type == wanted and self.is_dying(a, i) and self.lie_alike(a, made):
+                name = self.name(a)
+                if not (is_returned and name in self.borrowed):
+                    self.last[a] = -1  # its memory lives on under the new name
+                    return self.over(name, made)
+        for k in range(len(self.free) - 1, max(len(self.free) - 8, 0) - 1, -1):  # the latest is in the cache still
+            found, name, gone = self.free[k]
+            if found.type == wanted and not (is_returned and name in self.borrowed) and self.lie_alike(found, made):
+                del self.free[k]
+                gone.remove(name)
+                return self.over(name, made)
+        if self.takes_spares and size_of(wanted) >= MEDIUM and not is_returned:
+            self.spare_names.append(self.names.fresh(f"spare{len(self.spares)}"))
+            self.spares.append(wanted)
+            self.borrowed.add(self.name(made))
+            self.mentioned.append(self.spare_names[-1])
+            return self.spare_names[-1]
+        return ""
+
+    def over(self, name: str, made: Var) -> str:
+        """The array of this name, which is written over and has a new name from now on."""
+        self.renamed = [name]
+        self.mentioned.append(name)
+        if name in self.borrowed:
+            self.borrowed.add(self.name(made))
+        return name
+
+    def lie_alike(self, v: Var, made: Var) -> bool:
+        """Whether NumPy lays out a new array as that of `v` lies."""
+        if not self.heeds_layouts:
+            return True
+        found, wanted = self.layouts.of(v), self.layouts.of(made)
+        if found.strides != wanted.strides or not self.layouts.is_dense(v):
+            return False
+        self.layouts.assumed |= wanted.assumed
+        return True
+
+    def is_block(self, atom: Atom) -> bool:
+        """Whether a matrix is known to lie without gaps, row by row or column by column."""
+        return self.heeds_layouts and type(self.layouts.of(atom).strides) is not Unknown and self.layouts.is_dense(atom)
+
+    def is_dying(self, v: Var, i: int) -> bool:
+        """Whether the variable owns its array, and this is the last that is read of it."""
+        return v not in self.immortal and self.last.get(v) == i and self.roots[v] == {v}
+
+    def let_go(self, eqn: Eqn, i: int) -> list[str]:
+        """The names to delete behind this equation: of arrays that nothing reads any more, and of views that hold such."""
+        gone, self.renamed = self.renamed, []
+        for a in dict.fromkeys([a for a in eqn.inputs if type(a) is Var and a not in self.given]):
+            is_shared = self.roots[a] != {a} or a in self.immortal
+            if is_shared and self.reads[a] == i and size_of(a.type) >= MEDIUM:
+                gone.append(self.variables[a])
+        for root in dict.fromkeys([r for a in eqn.inputs if type(a) is Var for r in self.roots[a]]):
+            if self.is_dying(root, i) and size_of(root.type) >= MEDIUM:
+                gone.append(self.variables[root])
+                if size_of(root.type) >= _LARGE:
+                    self.free.append((root, self.variables[root], gone))
+        return gone
+
+    def results(self) -> list[str]:
+        """What is returned: outputs in memory of their own, not that of an argument, a constant or an output before."""
+        texts = []
+        outputs = self.graph.outputs[: len(self.graph.outputs) - self.fills]
+        arrays = [a for a in outputs if type(a) is Var]
+        anywhere = any([ANYWHERE in self.roots[a] for a in arrays])
+        visible: dict[Var, list[Var]] = {v: [v] for v in self.given}  # by the root that it may lie in
+        for a in outputs:
+            text = self.name(a)
+            if type(a) is Var and not a.type.weak and not self.fills:
+                roots = visible if anywhere else self.roots[a]
+                others = list(dict.fromkeys([o for r in roots for o in visible.get(r, ())]))
+                if a in others and a.type.shape:
+                    text = f"compact({text})"
+                elif others or self.roots[a] != {a}:
+                    text = f"own({text}, ({''.join([self.name(o) + ', ' for o in others])}))"
+                for r in self.roots[a]:
+                    visible.setdefault(r, []).append(a)
+            texts.append(text)
+        return texts
+
+
+def _is_number(eqn: Eqn) -> bool:
+    """Whether the output of an equation that makes views, in some cases, is a number, as x[3] is."""
+    assert eqn.op.view is not None
+    of = eqn.inputs[0].type
+    return eqn.op.view.layout(np.empty(of.shape, of.dtype), **eqn.params) is None
+
+
+def _wanted(op: Op) -> str:
+    """What the source is to call the function of an op."""
+    return name_of(op.evaluate) if isinstance(op.evaluate, np.ufunc) else op.name
+
+
+def _holds(dtype: np.dtype[Any], value: Any) -> bool:
+    """Whether a Python number is one of the dtype. What NumPy does with another it decides where it runs: it compares it,
+    or raises."""
+    if number_kind(dtype) not in "iu":
+        return number_kind(dtype) != "b" or type(value) is bool
+    limits = np.iinfo(dtype)
+    return bool(limits.min <= value <= limits.max)
+
+
+def _is_of_python(eqn: Eqn) -> bool:
+    """Whether it is of Python scalars alone, and gives such."""
+    return eqn.op.python is not None and all([a.type.weak for a in eqn.inputs])
+
+
+def size_of(type: ArrayType) -> int:
+    """In bytes, and nothing for a scalar."""
+    return type.size * type.dtype.itemsize if type.shape else 0

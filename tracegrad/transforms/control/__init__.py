@@ -1,0 +1,1 @@
+"""Ops that hold Graphs: calls, checkpoints, branches, loops."""

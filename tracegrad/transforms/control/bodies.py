@@ -1,0 +1,217 @@
+"""Bodies of loops: traced, differentiated, batched, as Graphs of (carry, elements, constants).
+
+A body is traced once, and what it closes over becomes further inputs. What a loop carries besides (tangents, batches) is
+found by going round until nothing changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy import ndarray
+
+from tracegrad import tree
+from tracegrad.core.axes import state
+from tracegrad.core.errors import ShapeError, at, described, user_source
+from tracegrad.core.graph import Graph, trace_graph
+from tracegrad.core.op import Wanted
+from tracegrad.core.trace import arrays_of, strengthened
+from tracegrad.core.types import ArrayType, is_inexact, number_kind, type_of
+from tracegrad.lower.passes import simplify
+from tracegrad.ops.elementwise import astype
+from tracegrad.transforms.batch import Batched, batch_graph, with_batch
+from tracegrad.transforms.control.call import closed, remembered, with_tangents
+from tracegrad.transforms.linear import strong, zeros_like_type
+
+
+class Body(NamedTuple):
+    """A traced body: its Graph, of the flat arguments and then of the constants; the constants; the output's tree."""
+
+    graph: Graph
+    consts: tuple[Any, ...]
+    out_tree: tree.PyTreeDef
+
+
+def traced(
+    function: Callable[..., Any],
+    in_tree: tree.PyTreeDef,
+    types: Sequence[ArrayType],
+    transform: str,
+    names: Sequence[str],
+    finish: Callable[[list[Any], tree.PyTreeDef], list[Any]] = lambda outputs, out_tree: outputs,
+) -> Body:
+    """Trace `function(*arguments)` for arguments of a tree, its leaves of these types. `finish` has the last word on the
+    flat outputs."""
+    out_tree: Any = None
+
+    def flat(*tracers: Any) -> list[Any]:
+        nonlocal out_tree
+        outputs, out_tree = tree.tree_flatten(function(*tree.tree_unflatten(in_tree, tracers)))
+        arrays = arrays_of(outputs, lambda i: f"output {i} of {described(function)}")
+        return finish(arrays, out_tree)
+
+    graph = trace_graph(
+        flat, types, transform=transform, user_function=function, names=names.__getitem__, abstract=True
+    )
+    whole, consts = closed(graph)
+    return Body(simplify(whole), consts, out_tree)
+
+
+def traced_until_stable(
+    transform: str,
+    function: Any,
+    step: Callable[..., Any],
+    carry_tree: tree.PyTreeDef,
+    carry: list[Any],
+    element_tree: tree.PyTreeDef | None,
+    elements: Sequence[ArrayType],
+    element_names: Sequence[str],
+    carry_of: Callable[[Any], Any],
+) -> tuple[Body, list[Any]]:
+    """The body, and the initial carry in the dtypes that the body makes of it: a carry that goes in as one dtype and
+    comes out as a wider one is widened until nothing changes. Errors name the leaf by its key path."""
+    paths = [tree.keystr(p) for p, _ in tree.tree_leaves_with_path(tree.tree_unflatten(carry_tree, carry))]
+    # A loop carries arrays: a flag is one of bools, and no Python bool, of which ~ would make an int.
+    carry = [strengthened(c) if type_of(c).weak and number_kind(type_of(c).dtype) == "b" else c for c in carry]
+    types = [type_of(c) for c in carry]
+    trees = (carry_tree,) if element_tree is None else (carry_tree, element_tree)
+    in_tree = tree.tree_structure(tuple([tree.tree_unflatten(t, [0] * t.num_leaves) for t in trees]))
+    names = [f"the carry{p}" for p in paths] + list(element_names)
+    wider: list[Any] = []
+
+    def finish(outputs: list[Any], out_tree: tree.PyTreeDef) -> list[Any]:
+        nonlocal wider
+        skeleton = carry_of(tree.tree_unflatten(out_tree, list(range(out_tree.num_leaves))))
+        if tree.tree_structure(skeleton) != carry_tree:
+            raise ShapeError(
+                f"{transform}{at(user_source())}: the carry goes into {described(function)} as {carry_tree} and comes out "
+                f"as {tree.tree_structure(skeleton)}; return a carry of the structure of the initial one"
+            )
+        numbers = tree.tree_leaves(skeleton)
+        wider = []
+        for path, number, t in zip(paths, numbers, types, strict=True):
+            found = type_of(outputs[number])
+            if found.shape != t.shape:
+                raise ShapeError(
+                    f"{transform}{at(user_source())}: the carry{path} goes into {described(function)} as {t} and comes out "
+                    f"as {found}; a carry keeps its shape: start from one of shape {found.shape}, or return one of shape "
+                    f"{t.shape}"
+                )
+            joint = np.result_type(*[x.weight for x in (found, t)])
+            is_weak = found.weak and t.weak and joint == t.dtype
+            wider.append(ArrayType(t.shape, joint, is_weak))
+            if found.dtype != joint or found.weak != is_weak:
+                outputs[number] = astype(outputs[number], joint)
+        return outputs
+
+    for _ in range(8):
+        body = traced(step, in_tree, [*types, *elements], transform, names, finish)
+        if wider == types:
+            break
+        types = wider
+    return body, [x if type_of(x) == t else astype(x, t.dtype) for x, t in zip(carry, types, strict=True)]
+
+
+def depending(graph: Graph, inputs: Sequence[int]) -> set[int]:
+    """The numbers of the outputs that depend on these inputs, and can have a derivative."""
+    reached: set[Any] = {graph.inputs[i] for i in inputs}
+    for eqn in graph.eqns:
+        if not reached.isdisjoint(eqn.inputs):
+            reached.update([v for v in eqn.outputs if is_inexact(v.type.dtype)])
+    return {i for i, a in enumerate(graph.outputs) if a in reached and is_inexact(a.type.dtype)}
+
+
+def active_carries(body: Graph, carries: int, active: Sequence[int]) -> list[int]:
+    """Which carries have a derivative after some steps, if these inputs of the body do."""
+    found = set(active)
+    while True:
+        more = found | {i for i in depending(body, sorted(found)) if i < carries}
+        if more == found:
+            return sorted([i for i in found if i < carries])
+        found = more
+
+
+def tangent_body(body: Graph, carries: int, elements: int, wanted: Wanted) -> tuple[list[int], Graph, list[int]]:
+    """Of (carry, tangents of the active carries), (elements, their tangents), (constants, their tangents); which carries
+    are active; and which of the stacked outputs have tangents."""
+
+    def make() -> Any:
+        active = active_carries(body, carries, wanted)
+        others = [i for i in wanted if i >= carries]
+        ends = carries + elements
+        found: list[int] = []
+
+        def step(*arrays: Any) -> list[Any]:
+            rest = iter(arrays)
+            inputs = [next(rest) for _ in range(carries)]
+            moving = {i: next(rest) for i in active}
+            inputs += [next(rest) for _ in range(elements)]
+            moving |= {i: next(rest) for i in others if i < ends}
+            inputs += [next(rest) for _ in range(ends, len(body.inputs))]
+            moving |= {i: next(rest) for i in others if i >= ends}
+            outputs, pushed = with_tangents(body, inputs, moving)
+            found.extend([i for i, t in enumerate(pushed[carries:]) if t is not None])
+            zeros = {i: zeros_like_type(strong(body.out_types[i])) for i in active}
+            return [
+                *outputs[:carries],
+                *[zeros[i] if pushed[i] is None else pushed[i] for i in active],
+                *outputs[carries:],
+                *[t for t in pushed[carries:] if t is not None],
+            ]
+
+        inside = [i for i in others if i < ends]
+        order = [*range(carries), *active, *range(carries, ends), *inside, *range(ends, len(body.inputs))]
+        order += [i for i in others if i >= ends]
+        tangent_places = {*range(carries, carries + len(active))}
+        tangent_places |= {*range(len(active) + ends, len(active) + ends + len(inside))}
+        types = [strong(body.in_types[i]) if k in tangent_places else body.in_types[i] for k, i in enumerate(order)]
+        graph = trace_graph(step, types, transform="jvp", user_function=body, abstract=True)
+        return active, simplify(replace(graph, name=f"{body.name}_jvp")), found
+
+    return remembered(body, ("scan tangents", carries, elements, wanted), make)
+
+
+def batched_body(body: Graph, carries: int, size: int, batched: tuple[bool, ...]) -> tuple[Graph, tuple[bool, ...]]:
+    """The body for batches, and which of its inputs are batches: those given, and the carries that become so. Of its
+    outputs all but the other carries are."""
+
+    def make() -> tuple[Graph, tuple[bool, ...]]:
+        flags = list(batched)
+        while True:
+            grown: list[int] = []
+
+            def step(*arrays: Any, flags: Sequence[bool] = tuple(flags), grown: list[int] = grown) -> list[Any]:
+                outs = batch_graph(body, size, arrays, flags)
+                grown.extend([i for i, o in enumerate(outs[:carries]) if type(o) is Batched and not flags[i]])
+                if grown:
+                    return []
+                return [o if i < carries and not flags[i] else with_batch(o, size) for i, o in enumerate(outs)]
+
+            types = [
+                ArrayType((size, *t.shape), t.dtype) if f else t for t, f in zip(body.in_types, flags, strict=True)
+            ]
+            graph = trace_graph(step, types, transform="vmap", user_function=body, abstract=True)
+            if not grown:
+                return simplify(replace(graph, name=f"{body.name}_vmap")), tuple(flags)
+            for i in grown:
+                flags[i] = True
+
+    axis = (state.batching, state.start) if state.batching in body.axes else None
+    return remembered(body, ("loop batch", carries, size, batched, axis), make)
+
+
+def own_carry(carry: Sequence[Any], given: Sequence[Any]) -> list[Any]:
+    """The last carry in memory of its own, which the steps may have left in an argument, in what is stacked, or twice in
+    one array."""
+    seen = set(map(id, given))
+    results = []
+    for c in carry:
+        if type(c) is ndarray:
+            if c.base is not None or id(c) in seen:
+                c = c.copy()[()]
+            seen.add(id(c))
+        results.append(c)
+    return results

@@ -1,0 +1,519 @@
+"""while_loop: a loop that runs as long as a condition holds, as one equation, differentiable in both modes.
+
+Its reverse derivative runs the loop again to have the states that it went through, all of them or, under a bound on memory,
+some, from which it runs stretches once more (Griewank, "Achieving logarithmic growth of temporal and spatial complexity in
+reverse automatic differentiation", Optimization Methods and Software 1, 1992). Both derivatives of that derivative are
+while loops and reverse derivatives of while loops again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tracegrad import tree
+from tracegrad.core.axes import state
+from tracegrad.core.errors import ShapeError, at, described, name_of, require_callable, user_source
+from tracegrad.core.graph import Graph, Var, apply_op, evaluate, trace_graph
+from tracegrad.core.op import Op, Params, Wanted
+from tracegrad.core.trace import arrays_of, bind, concrete
+from tracegrad.core.types import ArrayType, is_inexact, type_of
+from tracegrad.lower.numpy.steps import loop_step
+from tracegrad.lower.numpy.writer import compiled
+from tracegrad.lower.passes import simplify
+from tracegrad.transforms.batch import Batched, batch_graph, with_batch
+from tracegrad.transforms.control.bodies import (
+    active_carries,
+    batched_body,
+    own_carry,
+    tangent_body,
+    traced,
+    traced_until_stable,
+)
+from tracegrad.transforms.control.budget import size_in_bytes
+from tracegrad.transforms.control.call import remembered, top_trace
+from tracegrad.transforms.control.call import reverse as derivative_of
+from tracegrad.transforms.linear import strong, zeros_like_type
+
+# ---------------------------------------------------------------------------------------------------------------------
+# while_loop. Inputs of the equation are the carry, the constants of the body, those of the condition; outputs the last
+# carry.
+
+
+def while_loop(
+    cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init_val: Any, *, memory: int | str | None = None
+) -> Any:
+    """Run `val = body_fun(val)` as long as `cond_fun(val)` holds.
+
+    Args:
+        cond_fun: a function of the carry that returns a boolean scalar.
+        body_fun: a function of the carry, a pytree, that returns the next one. Both are traced by types only.
+        init_val: the carry to start from. It keeps its shapes; its dtypes are widened to those that `body_fun` makes of them.
+        memory: how much reverse mode may keep of the states that the loop went through, in bytes or as in "64MB"; None for
+            all of them. What is not kept is computed again.
+
+    Returns:
+        The first carry for which the condition does not hold. It is differentiable in both modes, to any order.
+
+    Raises:
+        ShapeError: a carry that changes its shape or structure, a condition that is no boolean scalar.
+
+    >>> import tracegrad as tg
+    >>> root = lambda x: tg.lax.while_loop(lambda y: abs(y * y - x) > 1e-12, lambda y: (y + x / y) / 2, x)
+    >>> round(float(tg.grad(root)(4.0)), 6)
+    0.25
+    """
+    require_callable(cond_fun, "lax.while_loop", "(cond, f, init)")
+    require_callable(body_fun, "lax.while_loop", "(cond, f, init)")
+    leaves, carry_tree = tree.tree_flatten(init_val)
+    carry = arrays_of(leaves, lambda i: f"init_val{tree.keystr(tree.tree_leaves_with_path(init_val)[i][0])}")
+
+    def step(carry: Any) -> Any:
+        return body_fun(carry)
+
+    step.__name__ = name_of(body_fun)
+    body, carry = traced_until_stable(
+        "lax.while_loop", body_fun, step, carry_tree, carry, None, [], [], lambda out: out
+    )
+    types = [type_of(c) for c in carry]
+    names = [f"the carry{tree.keystr(p)}" for p, _ in tree.tree_leaves_with_path(init_val)]
+    in_tree = tree.tree_structure((tree.tree_unflatten(carry_tree, [0] * len(carry)),))
+    cond = traced(cond_fun, in_tree, types, "lax.while_loop", names)
+    if len(cond.graph.outputs) != 1 or cond.graph.out_types[0].shape or cond.graph.out_types[0].dtype != bool:
+        found = ", ".join(map(str, cond.graph.out_types)) or "nothing"
+        raise ShapeError(
+            f"lax.while_loop{at(user_source())}: the condition {described(cond_fun)} must return one boolean, got {found}; "
+            "write a comparison, or np.any(...), np.all(...) of several"
+        )
+    params = {
+        "cond": cond.graph, "body": body.graph, "carries": len(carry), "consts": len(body.consts),
+        "memory": None if memory is None else size_in_bytes(memory, "lax.while_loop"),
+    }  # fmt: skip
+    outs = apply_op(while_op, (*carry, *body.consts, *cond.consts), params)
+    return tree.tree_unflatten(carry_tree, list(outs))
+
+
+class _Inputs(NamedTuple):
+    """The inputs of a while loop, by what they are."""
+
+    carry: tuple[Any, ...]
+    body: tuple[Any, ...]
+    cond: tuple[Any, ...]
+
+
+def _split(inputs: Sequence[Any], params: Params) -> _Inputs:
+    ends = params["carries"] + params["consts"]
+    return _Inputs(tuple(inputs[: params["carries"]]), tuple(inputs[params["carries"] : ends]), tuple(inputs[ends:]))
+
+
+def _while(*arrays: Any, cond: Graph, body: Graph, carries: int, consts: int, memory: int | None) -> tuple[Any, ...]:
+    holds, step = compiled(cond), loop_step(body, carries, arrays[carries : carries + consts])
+    carry: Sequence[Any] = arrays[:carries]
+    others = arrays[carries + consts :]
+    while holds(*carry, *others)[0]:
+        carry = step(carry, (), ())
+    return tuple(own_carry(carry, arrays))
+
+
+def _states(carry: Sequence[Any], own: Sequence[Any], others: Sequence[Any], cond: Graph, body: Graph) -> Iterator[Any]:
+    """All the states that a loop goes through, from the first to the one for which the condition does not hold."""
+    holds, step = compiled(cond), compiled(body)
+    yield carry
+    while holds(*carry, *others)[0]:
+        carry = step(*carry, *own)
+        yield carry
+
+
+def _while_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
+    return params["body"].out_types
+
+
+def _while_apply(inputs: tuple[Any, ...], params: Params) -> Any:
+    if top_trace(inputs)[1]:
+        carry, own, others = _split(inputs, params)
+        while concrete(evaluate(params["cond"], [*carry, *others])[0], "the condition of lax.while_loop"):
+            carry = tuple(evaluate(params["body"], [*carry, *own]))
+        return carry
+    return bind(while_op, inputs, params)
+
+
+def _with_tangent_loop(primals: Sequence[Any], tangents: Mapping[int, Any], params: Params) -> Any:
+    """The loop that carries tangents too: its inputs and params, the carries that have them, and where in its inputs each
+    input and each tangent is."""
+    carries, consts = params["carries"], params["consts"]
+    body, cond = params["body"], params["cond"]
+    ends = carries + consts
+    wanted = tuple(sorted([i for i in tangents if i < ends]))
+    active, graph, _ = tangent_body(body, carries, 0, wanted)
+    others = [i for i in wanted if i >= carries]
+    start = [tangents[i] if i in tangents else zeros_like_type(strong(body.in_types[i])) for i in active]
+    moving = [Var(strong(body.in_types[i])) for i in active]
+    tests = replace(cond, inputs=(*cond.inputs[:carries], *moving, *cond.inputs[carries:]))
+    inputs = (*primals[:carries], *start, *primals[carries:ends], *[tangents[i] for i in others], *primals[ends:])
+    count = carries + len(active)
+    changed = {"cond": tests, "body": graph, "carries": count, "consts": consts + len(others)}
+    places = {i: i if i < carries else i + len(active) for i in range(ends)}
+    return inputs, {**params, **changed}, active, places
+
+
+def _while_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    moving = {i: t for i, t in enumerate(tangents) if t is not None}
+    inputs, changed, active, _ = _with_tangent_loop(primals, moving, params)
+    results = dict(zip(active, apply_op(while_op, inputs, changed)[params["carries"] :], strict=True))
+    return [results.get(i) for i in range(len(out))]
+
+
+def _while_vjp(wanted: Wanted, cts: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    ends = params["carries"] + params["consts"]
+    floats = tuple([i for i in wanted if i < ends and is_inexact(type_of(primals[i]).dtype)])
+    found = dict(zip(floats, _pulled(primals, dict(enumerate(cts)), floats, params), strict=True))
+    return [found.get(i) for i in wanted]
+
+
+def _pulled(primals: Sequence[Any], cts: Mapping[int, Any], wanted: Wanted, params: Params) -> list[Any]:
+    """The cotangents of the inputs `wanted` for those of the carries."""
+    body = params["body"]
+    active = active_carries(body, params["carries"], wanted)
+    if all([cts.get(i) is None for i in active]):
+        return [zeros_like_type(strong(body.in_types[i])) for i in wanted]
+    full = [zeros_like_type(strong(body.in_types[i])) if cts.get(i) is None else cts[i] for i in active]
+    return list(apply_op(while_vjp_op, (*primals, *full), {**params, "wanted": wanted}))
+
+
+def _while_batched(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+    """The inputs and params of one loop for all rows, which runs as long as the condition holds for any. A row for which
+    it does not keeps its state."""
+    carries, consts = params["carries"], params["consts"]
+    ends = carries + consts
+    body, cond = params["body"], params["cond"]
+    graph, flags = batched_body(body, carries, size, tuple(batched[:ends]))
+    by_row, varies = _batched_condition(cond, size, (*flags[:carries], *batched[ends:]))
+    if varies and not all(flags[:carries]):
+        flags = (*[True] * carries, *batched[carries:ends])
+        graph, flags = batched_body(body, carries, size, flags)
+        by_row, _ = _batched_condition(cond, size, (*flags[:carries], *batched[ends:]))
+    inputs = [
+        with_batch(Batched(x) if b else x, size) if f else x
+        for x, b, f in zip(inputs, batched, (*flags, *batched[ends:]), strict=True)
+    ]
+    if not varies:
+        return inputs, {**params, "cond": by_row, "body": graph}, flags
+
+    def step(*arrays: Any) -> list[Any]:
+        old, own, others = arrays[:carries], arrays[carries:ends], arrays[ends:]
+        (running,) = evaluate(by_row, [*old, *others])
+        new = evaluate(graph, [*old, *own])
+        return [
+            np.where(np.reshape(running, (size, *(1,) * (len(n.shape) - 1))), n, o)
+            for n, o in zip(new, old, strict=True)
+        ]
+
+    def test(*arrays: Any) -> list[Any]:
+        return [np.any(evaluate(by_row, arrays)[0])]
+
+    def make() -> tuple[Graph, Graph]:
+        types = [*graph.in_types, *by_row.in_types[carries:]]
+        stepping = trace_graph(step, types, transform="vmap", user_function=body, abstract=True)
+        testing = trace_graph(test, by_row.in_types, transform="vmap", user_function=cond, abstract=True)
+        return simplify(replace(stepping, name=f"{body.name}_rows")), simplify(
+            replace(testing, name=f"{cond.name}_any")
+        )
+
+    stepping, testing = remembered(graph, ("rows", by_row), make)
+    inputs = [*inputs, *inputs[ends:]]  # the condition's constants are the body's too
+    changed = {"cond": testing, "body": stepping, "consts": consts + len(inputs) - len(batched)}
+    return inputs, {**params, **changed}, flags
+
+
+def _batched_condition(cond: Graph, size: int, batched: tuple[bool, ...]) -> tuple[Graph, bool]:
+    """The condition for batches, and whether it gives a truth value for each row."""
+
+    def make() -> tuple[Graph, bool]:
+        varies = False
+
+        def test(*arrays: Any) -> list[Any]:
+            nonlocal varies
+            (out,) = batch_graph(cond, size, arrays, batched)
+            varies = type(out) is Batched
+            return [out.value if varies else out]
+
+        types = [ArrayType((size, *t.shape), t.dtype) if b else t for t, b in zip(cond.in_types, batched, strict=True)]
+        graph = trace_graph(test, types, transform="vmap", user_function=cond, abstract=True)
+        return simplify(replace(graph, name=f"{cond.name}_vmap")), varies
+
+    axis = (state.batching, state.start) if state.batching in cond.axes else None
+    return remembered(cond, ("condition", size, batched, axis), make)
+
+
+def _while_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+    inputs, changed, flags = _while_batched(size, batched, inputs, params)
+    outs = apply_op(while_op, tuple(inputs), changed)
+    return tuple([x if f else with_batch(x, size) for x, f in zip(outs, flags, strict=False)])
+
+
+def _while_xla(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    carry, own, others = _split(inputs, params)
+    cond, body = params["cond"], params["body"]
+    return j.lax.while_loop(
+        lambda carry: j.emit(cond, [*carry, *others])[0],
+        lambda carry: tuple(j.emit(body, [*carry, *own])),
+        tuple([j.strong(x, t) for x, t in zip(carry, body.in_types, strict=False)]),
+    )
+
+
+while_op = Op(
+    "while_loop", evaluate=_while, infer=_while_type, jvp=_while_jvp, vjp=_while_vjp, batch=_while_batch, apply=_while_apply,
+    several=True, fresh=True, kinds="", xla=_while_xla,
+)  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The reverse derivative of a while loop, linear in the cotangents. Inputs of the equation are those of the loop, then the
+# cotangents of the active carries; outputs the cotangents of the inputs `wanted`.
+
+
+def _while_vjp_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
+    return tuple([strong(types[i]) for i in params["wanted"]])
+
+
+def _step_back(body: Graph, carries: int, wanted: Wanted) -> Graph:
+    """Of (carry, constants, cotangents of the active carries after the step, sums of those of constants) to the
+    cotangents before the step and the sums."""
+
+    def make() -> Graph:
+        active = active_carries(body, carries, wanted)
+        summed = [i for i in wanted if i >= carries]
+        parts = derivative_of(body, (*active, *summed), tuple(active))
+        count = len(body.inputs)
+
+        def step(*arrays: Any) -> list[Any]:
+            primals, cts, sums = arrays[:count], arrays[count : count + len(active)], arrays[count + len(active) :]
+            out = evaluate(parts.forward, primals)
+            needs = [(primals, out)[which][i] for which, i in parts.needs]
+            found = dict(zip(parts.found, evaluate(parts.backward, [*needs, *cts]), strict=True))
+            before = [found.get(i) for i in active]
+            zeros = [zeros_like_type(strong(body.in_types[i])) for i in active]
+            return [
+                *[z if b is None else b for b, z in zip(before, zeros, strict=True)],
+                *[s + found[i] if i in found else s for i, s in zip(summed, sums, strict=True)],
+            ]
+
+        types = [*body.in_types, *[strong(body.in_types[i]) for i in (*active, *summed)]]
+        graph = trace_graph(step, types, transform="vjp", user_function=body, abstract=True)
+        return simplify(replace(graph, name=f"{body.name}_back"))
+
+    return remembered(body, ("step back", carries, wanted), make)
+
+
+def _run_while_vjp(
+    *arrays: Any, cond: Graph, body: Graph, carries: int, consts: int, memory: int | None, wanted: Wanted
+) -> tuple[Any, ...]:
+    active = active_carries(body, carries, wanted)
+    summed = [i for i in wanted if i >= carries]
+    inputs, cts = arrays[: len(arrays) - len(active)], list(arrays[len(arrays) - len(active) :])
+    own, others = inputs[carries : carries + consts], inputs[carries + consts :]
+    back = compiled(_step_back(body, carries, wanted))
+    sums: list[Any] = [zeros_like_type(strong(body.in_types[i])) for i in summed]
+    states = _states(inputs[:carries], own, others, cond, body)
+    if memory is None:
+        *kept, _ = states
+        backwards = iter(kept[::-1])
+    else:
+        size = sum([t.size * t.dtype.itemsize for t in body.in_types[:carries]])
+        slots = memory // max(size, 1)
+        if slots < 3:
+            raise ValueError(
+                f"lax.while_loop with memory={memory}: three states of {size} bytes are the least that reverse mode keeps; "
+                f"give memory={3 * size} or more"
+            )
+        backwards = states_backwards(inputs[:carries], own, compiled(body), sum(1 for _ in states) - 1, slots)
+    for carry in backwards:
+        results = back(*carry, *own, *cts, *sums)
+        cts, sums = results[: len(active)], results[len(active) :]
+    found = dict(zip((*active, *summed), (*cts, *sums), strict=True))
+    return tuple(own_carry([found[i] for i in wanted], arrays))
+
+
+def states_backwards(
+    carry: Sequence[Any], own: Sequence[Any], step: Callable[..., Any], count: int, slots: int
+) -> Iterator[Any]:
+    """The states before each of `count` steps, the last first, with never more than about `slots` of them kept: where
+    they are more, half of the slots hold states spread evenly, and each stretch between two is gone through again in the
+    same way with the other half. Two rounds serve slots**2 / 4 steps."""
+    if count <= slots:
+        kept = [carry]
+        for _ in range(count - 1):
+            kept.append(step(*kept[-1], *own))
+        yield from reversed(kept[:count])
+        return
+    marks = max(slots // 2, 1)
+    stretch = -(-count // (marks + 1))
+    starts = range(0, count, stretch)
+    kept = [carry]
+    for start in starts[:-1]:
+        for _ in range(min(stretch, count - start)):
+            carry = step(*carry, *own)
+        kept.append(carry)
+    for start in reversed(starts):
+        yield from states_backwards(kept.pop(), own, step, min(stretch, count - start), max(slots - len(kept), 2))
+
+
+def _split_cotangents(inputs: Sequence[Any], params: Params) -> tuple[Sequence[Any], dict[int, Any]]:
+    active = active_carries(params["body"], params["carries"], params["wanted"])
+    loop, cts = inputs[: len(inputs) - len(active)], inputs[len(inputs) - len(active) :]
+    return loop, dict(zip(active, cts, strict=True))
+
+
+def _loop_params(params: Params) -> Params:
+    return {k: v for k, v in params.items() if k != "wanted"}
+
+
+def _mixed(
+    loop: Sequence[Any], cts: Mapping[int, Any], moving: Mapping[int, Any], wanted: Wanted, params: Params
+) -> list[Any]:
+    """The gradient with respect to the inputs `wanted` of <cotangents, derivative of the loop in the direction `moving`>."""
+    inputs, changed, active, places = _with_tangent_loop(loop, moving, params)
+    shifted = {params["carries"] + k: cts[i] for k, i in enumerate(active) if i in cts}
+    return _pulled(inputs, shifted, tuple([places[i] for i in wanted]), changed)
+
+
+def _while_vjp_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    wanted, plain = params["wanted"], _loop_params(params)
+    loop, cts = _split_cotangents(primals, params)
+    moved = tangents[len(loop) :]
+    terms: list[Any] = [None] * len(out)
+    if any([t is not None for t in moved]):
+        terms = _pulled(loop, dict(zip(cts, moved, strict=True)), wanted, plain)
+    moving = {i: t for i, t in enumerate(tangents[: plain["carries"] + plain["consts"]]) if t is not None}
+    if moving:
+        more = _mixed(loop, cts, moving, wanted, plain)
+        terms = [m if t is None else t + m for t, m in zip(terms, more, strict=True)]
+    return terms
+
+
+def _while_vjp_vjp(wanted: Wanted, cts: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    plain = _loop_params(params)
+    loop, given = _split_cotangents(primals, params)
+    moving = {i: u for i, u in zip(params["wanted"], cts, strict=True) if u is not None}
+    ends = plain["carries"] + plain["consts"]
+    floats = tuple([i for i in wanted if i < ends and is_inexact(type_of(primals[i]).dtype)])
+    found = dict(zip(floats, _mixed(loop, given, moving, floats, plain), strict=True)) if floats else {}
+    if any([i >= len(loop) for i in wanted]):
+        inputs, changed, active, _ = _with_tangent_loop(loop, moving, plain)
+        pushed = dict(zip(active, apply_op(while_op, inputs, changed)[plain["carries"] :], strict=True))
+        found |= {len(loop) + k: pushed.get(i) for k, i in enumerate(given)}
+    return [found.get(i) for i in wanted]
+
+
+def _while_vjp_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+    wanted, plain = params["wanted"], _loop_params(params)
+    loop, given = _split_cotangents(inputs, params)
+    flags = list(batched[: len(loop)])
+    loop = list(loop)
+    for i in wanted:  # each row has a derivative of its own
+        if not flags[i]:
+            loop[i], flags[i] = with_batch(loop[i], size), True
+    inputs, changed, carried = _while_batched(size, flags, loop, plain)
+    cts = {i: ct if b else with_batch(ct, size) for (i, ct), b in zip(given.items(), batched[len(loop) :], strict=True)}
+    assert all([carried[i] for i in cts])
+    return tuple(_pulled(inputs, cts, wanted, changed))
+
+
+def _while_vjp_apply(inputs: tuple[Any, ...], params: Params) -> Any:
+    if not top_trace(inputs)[1]:
+        return bind(while_vjp_op, inputs, params)
+    # A linear map is transposed op by op.
+    wanted, body = params["wanted"], params["body"]
+    loop, given = _split_cotangents(inputs, params)
+    carry, own, others = _split(loop, params)
+    states = []
+    while concrete(evaluate(params["cond"], [*carry, *others])[0], "the condition of lax.while_loop"):
+        states.append(carry)
+        carry = tuple(evaluate(body, [*carry, *own]))
+    summed = [i for i in wanted if i >= params["carries"]]
+    cts, sums = list(given.values()), [zeros_like_type(strong(body.in_types[i])) for i in summed]
+    for carry in reversed(states):
+        results = evaluate(_step_back(body, params["carries"], wanted), [*carry, *own, *cts, *sums])
+        cts, sums = results[: len(cts)], results[len(cts) :]
+    found = dict(zip((*given, *summed), (*cts, *sums), strict=True))
+    return [found[i] for i in wanted]
+
+
+# On XLA, where shapes are fixed: so many states are kept at a time, and again so many of the stretch between two of them.
+_SLOTS, _BYTES = 1024, 1 << 28
+
+
+def _while_vjp_xla(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
+    """One run counts the steps, a second keeps states spread evenly over the loop; then each stretch between two of these
+    is gone through again, the last first, keeping states spread evenly over it. Where all of them can be kept, no step is
+    run more than four times; beyond slots**2 steps some more often."""
+    lax, carries = j.lax, params["carries"]
+    cond, body, wanted = params["cond"], params["body"], params["wanted"]
+    active = active_carries(body, carries, wanted)
+    summed = [i for i in wanted if i >= carries]
+    loop, cts = inputs[: len(inputs) - len(active)], inputs[len(inputs) - len(active) :]
+    carry, own, others = _split(loop, params)
+    start = tuple([j.strong(x, t) for x, t in zip(carry, body.in_types, strict=False)])
+    size = sum([t.size * t.dtype.itemsize for t in body.in_types[:carries]])
+    slots = max(3, min(_SLOTS, (params["memory"] or _BYTES) // max(2 * size, 1)))
+    back = _step_back(body, carries, wanted)
+
+    def step(_: Any, carry: Any) -> Any:
+        return tuple(j.emit(body, [*carry, *own]))
+
+    def run(carry: Any, steps: Any) -> Any:
+        return lax.fori_loop(0, steps, step, carry)
+
+    def spread(carry: Any, steps: Any, stride: Any) -> Any:
+        """The states before the steps 0, stride, 2 stride, ... stacked."""
+
+        def one(k: Any, state: Any) -> Any:
+            carry, rows = state
+            rows = tuple([lax.dynamic_update_index_in_dim(r, c, k, 0) for r, c in zip(rows, carry, strict=True)])
+            return run(carry, lax.min(stride, steps - k * stride)), rows
+
+        rows = tuple([lax.full((slots, *t.shape), 0, t.dtype) for t in body.in_types[:carries]])
+        return lax.fori_loop(0, _ceil(steps, stride), one, (carry, rows))[1]
+
+    def at(rows: Any, k: Any) -> Any:
+        return tuple([lax.dynamic_index_in_dim(r, k, 0, keepdims=False) for r in rows])
+
+    count, _ = lax.while_loop(
+        lambda state: j.emit(cond, [*state[1], *others])[0],
+        lambda state: (state[0] + 1, step(0, state[1])),
+        (np.int64(0), start),
+    )
+    stretch = lax.max(_ceil(count, slots), np.int64(1))
+    stride = _ceil(stretch, slots)
+    marks = spread(start, count, stretch)
+
+    def stretch_back(k: Any, given: Any) -> Any:
+        first = (_ceil(count, stretch) - 1 - k) * stretch
+        steps = lax.min(stretch, count - first)
+        rows = spread(at(marks, first // stretch), steps, stride)
+
+        def step_back(i: Any, given: Any) -> Any:
+            number = steps - 1 - i
+            carry = run(at(rows, number // stride), number % stride)
+            return tuple(j.emit(back, [*carry, *own, *given]))
+
+        return lax.fori_loop(0, steps, step_back, given)
+
+    zeros = [lax.full(body.in_types[i].shape, 0, body.in_types[i].dtype) for i in summed]
+    given = [j.strong(ct, body.in_types[i]) for i, ct in zip(active, cts, strict=True)]
+    results = lax.fori_loop(0, _ceil(count, stretch), stretch_back, (*given, *zeros))
+    found = dict(zip((*active, *summed), results, strict=True))
+    return [found[i] for i in wanted]
+
+
+def _ceil(a: Any, b: Any) -> Any:
+    return (a + b - 1) // b
+
+
+while_vjp_op = Op(
+    "while_loop_vjp", evaluate=_run_while_vjp, infer=_while_vjp_type, jvp=_while_vjp_jvp, vjp=_while_vjp_vjp,
+    batch=_while_vjp_batch, apply=_while_vjp_apply, several=True, fresh=True, kinds="", xla=_while_vjp_xla,
+)  # fmt: skip

@@ -1,0 +1,714 @@
+"""grad, vjp, jvp, linearize and what follows from them: each traces its function once, with values, and walks the
+equations with one of the two interpreters of `linear.py`."""
+
+from __future__ import annotations
+
+import operator
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tracegrad import tree
+from tracegrad.core.errors import (
+    DifferentiationError,
+    DtypeError,
+    ShapeError,
+    UnexpectedTracerError,
+    at,
+    described,
+    require_callable,
+    user_source,
+)
+from tracegrad.core.graph import Graph, evaluate, needed, trace_graph
+from tracegrad.core.jax_arrays import is_jax_array
+from tracegrad.core.memory import copied
+from tracegrad.core.trace import (
+    Equation,
+    Trace,
+    Tracer,
+    accepting_jax,
+    arrays_of,
+    as_array,
+    bind,
+    boxing,
+    declared_types,
+    hidden_behind,
+    holds_jax_array,
+    in_boxes,
+    in_program,
+    kind_of,
+    leaf_names,
+    lifted,
+    named_after,
+    settled_tree,
+    tracer_inputs,
+    unboxed,
+    writing,
+)
+from tracegrad.core.types import PYTHON_SCALARS, ArrayType, float0, is_inexact, number_kind, type_of
+from tracegrad.core.views import own
+from tracegrad.ops.masks import filled
+from tracegrad.ops.structural import stop_gradient_op
+from tracegrad.transforms.batch import own_arrays
+from tracegrad.transforms.linear import (
+    backward,
+    pull_back,
+    pushforward,
+    require_linear,
+    require_no_offset,
+    strong,
+    with_own_constants,
+)
+
+Argnums = int | Sequence[int]
+# The cotangent to start from, for the scalar types that most functions return.
+_ONES = {t: t(1) for t in (np.float64, np.float32, np.float16)}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Reverse mode.
+
+
+def value_and_grad(
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+) -> Callable[..., Any]:
+    """A function that returns both the value of `fun` and its gradient.
+
+    Args:
+        fun: a function that returns a real scalar: an array of one element, of whatever shape, or a Python number.
+        argnums: which positional argument to differentiate, or a tuple of several; arguments may be pytrees.
+        has_aux: `fun` returns `(value, aux)`; aux is handed through untouched.
+        holomorphic: `fun` is complex-differentiable, with complex inputs and a complex output.
+        allow_int: integer leaves among the differentiated arguments get float0 zeros rather than an error.
+
+    Returns:
+        A function of the arguments of `fun` (keywords are handed on and not differentiated) that returns
+        `(value, gradient)`, or `((value, aux), gradient)`. The value has the shape that `fun` gave it. The gradient has
+        the structure, shapes and dtypes of the argument; with a tuple of argnums it is a tuple. For complex arguments it
+        follows JAX: the conjugate of the direction of steepest ascent.
+
+    Raises:
+        DifferentiationError: an output that is not a real scalar; an argnum out of range.
+        DtypeError: an argument that is not of a floating dtype.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> value, gradient = tg.value_and_grad(lambda x: np.sum(x**2))(np.array([1.0, 2.0]))
+    >>> float(value), gradient.tolist()
+    (5.0, [2.0, 4.0])
+
+    Source: reverse accumulation; Griewank and Walther, Evaluating Derivatives, 2nd ed., section 3.2.
+    """
+    return _gradient(fun, argnums, has_aux, holomorphic, allow_int, with_value=True)
+
+
+def grad(
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+) -> Callable[..., Any]:
+    """A function that returns the gradient of `fun`, a real scalar function. Arguments as for `value_and_grad`.
+
+    Returns:
+        A function of the arguments of `fun` that returns the gradient, or `(gradient, aux)` with `has_aux=True`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> tg.grad(lambda x: np.sum(np.sin(x)))(np.zeros(2)).tolist()
+    [1.0, 1.0]
+    >>> float(tg.grad(tg.grad(np.tanh))(0.0))
+    -0.0
+    """
+    return _gradient(fun, argnums, has_aux, holomorphic, allow_int, with_value=False)
+
+
+def _gradient(
+    fun: Callable[..., Any], argnums: Argnums, has_aux: bool, holomorphic: bool, allow_int: bool, with_value: bool
+) -> Callable[..., Any]:
+    transform = "value_and_grad" if with_value else "grad"
+    require_callable(fun, transform)
+    several = not isinstance(argnums, int)
+    positions = positions_of(argnums, transform)
+    first = -1 if several else positions[0]
+    # The leaves of these are gone through anyway.
+    seen_later = frozenset(positions) if all([p >= 0 for p in positions]) else frozenset()
+
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        if (kwargs or len(args) > len(seen_later)) and "jax" in sys.modules:
+            for i, x in enumerate((*args, *kwargs.values()) if kwargs else args):
+                if type(x) is not np.ndarray and i not in seen_later and holds_jax_array(x):
+                    return in_boxes(gradient, args, kwargs)
+        trace = Trace(transform, fun, reverse=True)
+        try:
+            x = args[first] if 0 <= first < len(args) else None
+            if type(x) is np.ndarray and x.dtype.kind == "f" and not holomorphic:
+                # One array is so common, and often so small, that it is spared the way through a tree.
+                leaf = Tracer(trace, x.copy("K") if x.flags.forc else copied(x), first)
+                leaves, in_tree = [leaf], None
+                call = list(args)
+                call[first] = leaf
+            else:
+                leaves, in_tree, call = _traced_arguments(trace, args, positions, several, holomorphic, allow_int)
+            out = fun(*call, **kwargs)
+            if writing:
+                out = settled_tree(out)
+            aux = None
+            if has_aux:
+                out, aux = _split_aux(out, fun, transform)
+            seed = _ONES.get(type(out.value)) if type(out) is Tracer and out.origin is trace else None
+            if seed is not None and not holomorphic:
+                value = out.value
+            else:
+                value, seed = _scalar_output(out, trace, transform, holomorphic)
+                seed = None if seed is None else lifted(seed, (value,))
+            eqns = trace.finish()
+            cotangents = {} if seed is None else backward(eqns, {id(out): seed})
+        except _HoldsJaxArray:
+            return in_boxes(gradient, args, kwargs)
+        except (ValueError, TypeError) as error:
+            if (hidden := hidden_behind(error)) is not None:
+                raise hidden from None
+            raise
+        finally:
+            trace.end()
+        if in_tree is None:
+            result = cotangents.get(id(leaf))
+            if type(result) is not np.ndarray or result.base is not None or not result.flags.writeable:
+                (result,) = own_arrays([result], leaves)
+        else:
+            result = tree.tree_unflatten(in_tree, own_arrays([cotangents.get(id(x)) for x in leaves], leaves))
+        if with_value and type(value) is Tracer and not boxing.depth:
+            value = unboxed(value)
+        elif with_value and type(value) is np.ndarray:
+            value = value.copy()
+        if has_aux:
+            aux = _aux(aux, trace)
+            return ((value, aux), result) if with_value else (result, aux)
+        return (value, result) if with_value else result
+
+    return named_after(gradient, fun, transform)
+
+
+class _HoldsJaxArray(Exception):
+    """Among the arguments that are differentiated is a jax array."""
+
+
+def _traced_arguments(
+    trace: Trace, args: tuple[Any, ...], positions: tuple[int, ...], several: bool, holomorphic: bool, allow_int: bool
+) -> tuple[list[Tracer], Any, list[Any]]:
+    """Tracers for the leaves of the arguments at `positions`, the tree of those arguments (a tuple, if `several`), and
+    all arguments to call with."""
+    call = list(args)
+    normal = counted_from_front(positions, len(args), trace.function, trace.transform)
+    chosen = tuple([args[i] for i in normal])
+
+    def name(leaf: int) -> str:
+        return leaf_names(trace.function, tree.tree_structure(chosen), normal)(leaf)
+
+    trace.names = name
+    leaves, in_tree = tree.tree_flatten(chosen if several else chosen[0])
+    tracers = []
+    for i, x in enumerate(leaves):
+        if type(x) is np.ndarray and number_kind(x.dtype) == "f" and not holomorphic:
+            tracers.append(Tracer(trace, copied(x), i))
+            continue
+        if is_jax_array(x):
+            raise _HoldsJaxArray
+        (x,) = arrays_of([x], lambda _, i=i: name(i))  # type: ignore[misc]
+        tracers.append(Tracer(trace, own(x), i))
+        _check_input(tracers[-1], trace.transform, holomorphic, allow_int)
+    parts = tree.tree_unflatten(in_tree, tracers)
+    for i, part in zip(normal, parts if several else (parts,), strict=True):
+        call[i] = part
+    return tracers, in_tree, call
+
+
+def positions_of(argnums: Argnums, transform: str) -> tuple[int, ...]:
+    """`argnums` as a tuple."""
+    try:
+        return tuple([operator.index(i) for i in ((argnums,) if isinstance(argnums, int) else argnums)])
+    except TypeError:
+        raise TypeError(
+            f"{transform}{at(user_source())}: argnums must be an int or a sequence of ints, the positions of "
+            "arguments, "
+            f"got {argnums!r}"
+        ) from None
+
+
+def counted_from_front(positions: Sequence[int], count: int, fun: Any, transform: str) -> list[int]:
+    """The positions of arguments, none of them negative, in a call with `count` of them."""
+    if len(positions) == 1 and 0 <= positions[0] < count:
+        return [positions[0]]
+    for i in positions:
+        if not -count <= i < count:
+            raise DifferentiationError(
+                f"{transform}: argnums={i} asks for positional argument {i}, but {described(fun)} was called with "
+                f"{count} "
+                f"positional argument{'s' * (count != 1)}{at(user_source())}; pass the argument by position "
+                "(keyword arguments are not differentiated) or correct argnums"
+            )
+    normal = [i % count for i in positions]
+    if len(set(normal)) != len(normal):
+        raise DifferentiationError(
+            f"{transform}{at(user_source())}: argnums={tuple(positions)} names an argument of {described(fun)} twice; "
+            "name each once"
+        )
+    return normal
+
+
+def _check_input(x: Tracer, transform: str, holomorphic: bool, allow_int: bool) -> None:
+    fits = number_kind(x.dtype) == "c" if holomorphic else is_inexact(x.dtype)
+    if not fits and (holomorphic or not allow_int):
+        raise input_error(transform, str(x.name), x.type, holomorphic)
+
+
+def input_error(transform: str, name: str, found: ArrayType, holomorphic: bool) -> DtypeError:
+    """The error for an argument with respect to which there is no such derivative."""
+    if holomorphic:
+        return DtypeError(
+            f"{transform} with holomorphic=True needs complex inputs, but {name} is {found}{at(user_source())}; write "
+            "x.astype(complex)"
+        )
+    if number_kind(found.dtype) == "c":
+        return DtypeError(
+            f"{transform} needs real inputs, but {name} is {found}{at(user_source())}; pass holomorphic=True if the "
+            "function is complex-differentiable, or make it one of x.real and x.imag"
+        )
+    allow = "" if transform in ("jacfwd", "hessian") else ", or pass allow_int=True"
+    return DtypeError(
+        f"{transform} needs inputs of a floating dtype, but {name} is {found}{at(user_source())}. Derivatives with "
+        f"respect to {found.dtype} do not exist: pass floats (x.astype(float), 3.0 for 3), choose other arguments with "
+        f"argnums{allow}"
+    )
+
+
+def _split_aux(out: Any, fun: Any, transform: str) -> tuple[Any, Any]:
+    if not isinstance(out, tuple) or len(out) != 2:
+        raise DifferentiationError(
+            f"{transform} with has_aux=True needs a function that returns a pair (value, aux), but {described(fun)} "
+            f"returned {kind_of(out)}; write `return value, aux`, or leave has_aux=True out"
+        )
+    return out
+
+
+def _scalar_output(out: Any, trace: Trace, transform: str, holomorphic: bool) -> tuple[Any, Any]:
+    """The output's value one level down and the cotangent to start from, None if it does not depend on the inputs."""
+    traced = type(out) is Tracer and out.origin is trace
+    value = out.value if traced else out
+    if type(out) is Tracer and out.origin.ended:
+        raise UnexpectedTracerError(out.leak_text())
+    try:
+        found = type_of(value)
+    except TypeError:
+        hint = (
+            " (with more results, return (value, aux) and pass has_aux=True)" if isinstance(out, tuple | list) else ""
+        )
+        raise DifferentiationError(
+            f"{transform} needs a function that returns a scalar, or an array of one element, but "
+            f"{described(trace.function)} returned {kind_of(out)}{hint}"
+        ) from None
+    where = at(out.source) if traced else ""
+    if found.size != 1:
+        raise DifferentiationError(
+            f"{transform} needs a function that returns a scalar, or an array of one element, but "
+            f"{described(trace.function)} returned {found}{where}. Return np.sum(...) or np.mean(...) of it, or use "
+            "tg.jacrev for all derivatives, or tg.vjp for a product with them"
+        )
+    kind = number_kind(found.dtype)
+    if kind == "c" and not holomorphic:
+        raise DifferentiationError(
+            f"{transform} needs a real output, but {described(trace.function)} returned {found}{where}; return "
+            "its real part or abs, pass holomorphic=True if the function is complex-differentiable, or use tg.vjp"
+        )
+    if holomorphic and kind != "c":
+        raise DifferentiationError(
+            f"{transform} with holomorphic=True needs a complex output, but {described(trace.function)} returned "
+            f"{found}"
+            f"{where}; leave holomorphic=True out"
+        )
+    if kind not in "fc":
+        raise DifferentiationError(
+            f"{transform} needs an output of a floating dtype, but {described(trace.function)} returned {found}"
+            f"{where}. Derivatives of integers and booleans are zero everywhere: return the floating number they are "
+            "made from"
+        )
+    if not traced:
+        return value, None
+    return value, np.ones(found.shape, found.dtype) if found.shape else found.dtype.type(1)
+
+
+def _lowered(outputs: Sequence[Any], trace: Trace, keep: bool = False) -> list[Any]:
+    """The results of the traced function as the caller, one level down, may have them: arrays of his own. What was traced
+    is copied where a derivative that is applied later still needs it; what was not is the function's."""
+    is_traced = [type(x) is Tracer and x.origin is trace for x in outputs]
+    lowered = [x.value if t else x for x, t in zip(outputs, is_traced, strict=True)]
+    return own_arrays(lowered, given=[x for x, t in zip(lowered, is_traced, strict=True) if keep or not t])
+
+
+def _aux(aux: Any, trace: Trace, keep: bool = False) -> Any:
+    """The same for what a function returns besides; what was not traced is handed on as it is."""
+    leaves, structure = tree.tree_flatten(aux)
+    traced = [i for i, x in enumerate(leaves) if type(x) is Tracer and x.origin is trace]
+    for i, x in zip(traced, _lowered([leaves[i] for i in traced], trace, keep), strict=True):
+        leaves[i] = x
+    return tree.tree_unflatten(structure, leaves)
+
+
+@accepting_jax
+def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
+    """The value of `fun` and a function that multiplies cotangents by its transposed Jacobian.
+
+    Args:
+        fun: any function of arrays and pytrees of them.
+        *primals: its arguments, all differentiated.
+        has_aux: `fun` returns `(out, aux)`.
+
+    Returns:
+        `(out, vjp_fun)` or `(out, vjp_fun, aux)`. `vjp_fun(cotangent)` takes a pytree like `out` and returns a tuple
+        with one cotangent for each of the primals (float0 zeros for integers). It may be called any number of times,
+        and does not change if the arrays in `primals` are written to later.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> out, pull = tg.vjp(np.sin, np.zeros(2))
+    >>> pull(np.array([1.0, 3.0]))[0].tolist()
+    [1.0, 3.0]
+    """
+    return vjp_as("vjp", fun, primals, has_aux)
+
+
+def vjp_as(
+    transform: str,
+    fun: Callable[..., Any],
+    primals: tuple[Any, ...],
+    has_aux: bool = False,
+    of: Any = None,
+    positions: Sequence[int] | None = None,
+) -> tuple[Any, ...]:
+    """`vjp` under another transform's name. `of` and `positions` tell which function of the user's, and which of its
+    arguments, `fun` and `primals` stand for."""
+    trace, eqns, inputs, outputs, in_tree, out_tree, aux = _trace_call(
+        transform, fun, primals, has_aux, True, of, positions, reverse=True
+    )
+    out = tree.tree_unflatten(out_tree, _lowered(outputs, trace, keep=True))
+    out_types = [type_of(o) for o in outputs]
+    beside = [o.value for o in outputs if type(o) is Tracer]
+
+    @accepting_jax
+    def vjp_fun(cotangent: Any) -> tuple[Any, ...]:
+        cts = _matching(cotangent, out_tree, out_types, transform, "cotangent", "output", beside)
+        found = pull_back(trace, eqns, inputs, outputs, cts)
+        return tree.tree_unflatten(in_tree, own_arrays(found, inputs, cts))
+
+    return (out, vjp_fun, aux) if has_aux else (out, vjp_fun)
+
+
+def _trace_call(
+    transform: str,
+    fun: Callable[..., Any],
+    primals: tuple[Any, ...],
+    has_aux: bool,
+    keep: bool,
+    of: Any = None,
+    positions: Sequence[int] | None = None,
+    reverse: bool = False,
+) -> tuple[Any, ...]:
+    """Trace `fun(*primals)` with values. `keep` makes copies of the constants too that the derivative may need, for
+    one that is applied later, when the caller may have written into them."""
+    require_callable(fun, transform, "(f, (x,), (t,))" if transform in ("jvp", "hvp") else "(f, x)")
+    of = fun if of is None else of
+    leaves, in_tree = tree.tree_flatten(primals)
+    trace = Trace(transform, of, reverse=reverse)
+    trace.names = leaf_names(of, in_tree, positions)
+    try:
+        arrays = arrays_of(leaves, trace.names)
+        inputs = tracer_inputs(trace, [own(x) for x in arrays])
+        out = settled_tree(fun(*tree.tree_unflatten(in_tree, inputs)))
+        aux = None
+        if has_aux:
+            out, aux = _split_aux(out, of, transform)
+            aux = _aux(aux, trace, keep)
+        outputs, out_tree = tree.tree_flatten(out)
+        outputs = [_output(o, of) for o in outputs]
+        eqns = trace.finish()
+        if keep:
+            eqns = with_own_constants(trace, eqns)
+    except (ValueError, TypeError) as error:
+        if (hidden := hidden_behind(error)) is not None:
+            raise hidden from None
+        raise
+    finally:
+        trace.end()
+    return trace, eqns, inputs, outputs, in_tree, out_tree, aux
+
+
+def _output(out: Any, fun: Any) -> Any:
+    try:
+        return as_array(out)
+    except TypeError as error:
+        raise DtypeError(f"the output of {described(fun)}: {error}") from None
+
+
+def _matching(
+    given: Any,
+    expected_tree: Any,
+    types: Sequence[ArrayType],
+    transform: str,
+    what: str,
+    of: str,
+    beside: Sequence[Any] = (),
+) -> list[Any]:
+    """Flatten tangents or cotangents and check each against the type of what it belongs to; float0 becomes None. They are
+    constants of the Graph that is being made of the values `beside`, if one is (`lifted`)."""
+    leaves, given_tree = tree.tree_flatten(given)
+    if given_tree != expected_tree:
+        raise ShapeError(
+            f"{transform}{at(user_source())}: the structure of the {what} is {given_tree}, but that of the {of} is "
+            f"{expected_tree}; pass a pytree like the {of}"
+        )
+    checked = []
+
+    def path(leaf: int) -> str:
+        return tree.keystr(tree.tree_leaves_with_path(given)[leaf][0])
+
+    for i, (x, expected) in enumerate(zip(arrays_of(leaves, lambda i: f"{what}{path(i)}"), types, strict=True)):
+        found = type_of(x)
+        if (
+            found.shape == expected.shape
+            and found.dtype == expected.dtype
+            and is_inexact(expected.dtype)
+            and not found.weak
+        ):
+            checked.append(lifted(x, beside))
+            continue
+        if not is_inexact(expected.dtype):
+            if found.dtype != float0 and not (type(x) is not Tracer and not np.any(x)):
+                raise DtypeError(
+                    f"{transform}{at(user_source())}: {of}{path(i)} is {expected}, so {what}{path(i)} must be a zero "
+                    "of "
+                    f"dtype float0, got {found}; write np.zeros({expected.shape}, tg.float0)"
+                )
+            checked.append(None)
+            continue
+        if found.shape != expected.shape:
+            raise ShapeError(
+                f"{transform}{at(user_source())}: {what}{path(i)} is {found}, but {of}{path(i)} is {expected}; their "
+                "shapes "
+                "must be equal"
+            )
+        if found.dtype != expected.dtype and not found.weak:
+            raise DtypeError(
+                f"{transform}{at(user_source())}: {what}{path(i)} is {found}, but {of}{path(i)} is {expected}; write "
+                + (
+                    ".real"
+                    if number_kind(found.dtype) == "c" != number_kind(expected.dtype)
+                    else f".astype({expected.dtype.name!r})"
+                )
+            )
+        checked.append(lifted(expected.dtype.type(x) if type(x) in PYTHON_SCALARS else x, beside))
+    return checked
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Forward mode.
+
+
+@accepting_jax
+def jvp(
+    fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False
+) -> tuple[Any, ...]:
+    """The value of `fun` and its directional derivative, the Jacobian times the tangents.
+
+    Args:
+        fun: any function of arrays and pytrees of them.
+        primals: tuple or list of its arguments.
+        tangents: as `primals`, leaf by leaf of the same shapes and dtypes (float0 for integers).
+        has_aux: `fun` returns `(out, aux)`.
+
+    Returns:
+        `(out, tangent_out)` or `(out, tangent_out, aux)`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> out, tangent = tg.jvp(np.sin, (0.0,), (2.0,))
+    >>> float(out), float(tangent)
+    (0.0, 2.0)
+
+    Source: forward accumulation; Griewank and Walther, section 3.1.
+    """
+    return jvp_as("jvp", fun, primals, tangents, has_aux)
+
+
+def jvp_as(
+    transform: str,
+    fun: Callable[..., Any],
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+    has_aux: bool = False,
+    of: Any = None,
+) -> tuple[Any, ...]:
+    """`jvp` under another transform's name; see `vjp_as`."""
+    require_callable(fun, transform, "(f, (x,), (t,))")
+    if not isinstance(primals, tuple | list) or not isinstance(tangents, tuple | list):
+        raise TypeError(
+            f"{transform}{at(user_source())} takes primals and tangents as tuples, got {type(primals).__name__} and "
+            f"{type(tangents).__name__}; write tg.{transform}(f, (x,), (t,))"
+        )
+    trace, eqns, inputs, outputs, in_tree, out_tree, aux = _trace_call(
+        transform, fun, tuple(primals), has_aux, False, of
+    )
+    beside = [x.value for x in (*inputs, *outputs) if type(x) is Tracer]
+    given = _matching(tuple(tangents), in_tree, [x.type for x in inputs], transform, "tangents", "primals", beside)
+    out = tree.tree_unflatten(out_tree, _lowered(outputs, trace))
+    tangent = tree.tree_unflatten(out_tree, own_arrays(_push(trace, eqns, inputs, outputs, given), outputs, given))
+    return (out, tangent, aux) if has_aux else (out, tangent)
+
+
+def _push(
+    trace: Trace, eqns: Sequence[Equation], inputs: Sequence[Tracer], outputs: Sequence[Any], tangents: Sequence[Any]
+) -> list[Any]:
+    """Tangents of the outputs, None for zero."""
+    if trace.prunes:
+        eqns = needed(eqns, outputs, derivative=True)
+    found = pushforward(eqns, {id(x): t for x, t in zip(inputs, tangents, strict=True) if t is not None})
+    return [filled(found.get(id(out))) if type(out) is Tracer and out.origin is trace else None for out in outputs]
+
+
+@accepting_jax
+def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
+    """The value of `fun` and its derivative at `primals` as a linear function of tangents, computed once.
+
+    Args as for `vjp`. Returns `(out, jvp_fun)` or `(out, jvp_fun, aux)`; `jvp_fun(*tangents)` replays a linear Graph
+    in which all that depends on the primals alone has become constants.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> out, push = tg.linearize(np.sin, 0.0)
+    >>> float(push(3.0))
+    3.0
+    """
+    return linearize_as("linearize", fun, primals, has_aux)
+
+
+def linearize_as(
+    transform: str,
+    fun: Callable[..., Any],
+    primals: tuple[Any, ...],
+    has_aux: bool = False,
+    of: Any = None,
+    positions: Sequence[int] | None = None,
+) -> tuple[Any, ...]:
+    """`linearize` under another transform's name; see `vjp_as`."""
+    trace, eqns, inputs, outputs, in_tree, out_tree, aux = _trace_call(
+        transform, fun, primals, has_aux, True, of, positions
+    )
+    out = tree.tree_unflatten(out_tree, _lowered(outputs, trace, keep=True))
+    types = [x.type for x in inputs]
+    active = [i for i, t in enumerate(types) if is_inexact(t.dtype)]
+    graph = _linear_graph(trace, eqns, inputs, outputs, active, fun)
+    beside = [x.value for x in (*inputs, *outputs) if type(x) is Tracer]
+
+    @accepting_jax
+    def jvp_fun(*tangents: Any) -> Any:
+        given = _matching(tangents, in_tree, types, transform, "tangents", "primals", beside)
+        results = evaluate(graph, [given[i] for i in active])
+        return tree.tree_unflatten(out_tree, own_arrays(results, outputs, [*given, *graph.consts.values()]))
+
+    return (out, jvp_fun, aux) if has_aux else (out, jvp_fun)
+
+
+def _linear_graph(
+    trace: Trace,
+    eqns: Sequence[Equation],
+    inputs: Sequence[Tracer],
+    outputs: Sequence[Any],
+    active: Sequence[int],
+    fun: Any,
+) -> Graph:
+    """The pushforward as a Graph of the tangents of the active inputs."""
+
+    def push(*tangents: Any) -> list[Any]:
+        full: list[Any] = [None] * len(inputs)
+        for i, t in zip(active, tangents, strict=True):
+            full[i] = t
+        return own_arrays(_push(trace, eqns, inputs, outputs, full), outputs)
+
+    types = [strong(inputs[i].type) for i in active]
+    return trace_graph(push, types, transform="linearize", user_function=fun)
+
+
+@accepting_jax
+def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], tuple[Any, ...]]:
+    """The transpose of a linear function.
+
+    Args:
+        fun: a function that is linear in all its arguments.
+        *primals: arguments like those it will be applied to: arrays, or `ShapeDtypeStruct`s. Values are not used.
+
+    Returns:
+        A function from cotangents shaped like the output to a tuple of cotangents, one for each argument. Nothing is
+        conjugated: it is the transpose, not the adjoint.
+
+    Raises:
+        DifferentiationError: at an operation that is not linear, with its line.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> tg.linear_transpose(lambda x: 2.0 * np.sum(x), np.zeros(3))(1.0)[0].tolist()
+    [2.0, 2.0, 2.0]
+    """
+    require_callable(fun, "linear_transpose", "(f, x)")
+    leaves, in_tree = tree.tree_flatten(primals)
+    names = leaf_names(fun, in_tree)
+    types = [strong(t) for t in declared_types(leaves, names)]
+    trace = Trace("linear_transpose", fun, abstract=True)
+    trace.linear = True
+    trace.names = names
+    try:
+        inputs = tracer_inputs(trace, types)
+        outputs, out_tree = tree.tree_flatten(fun(*tree.tree_unflatten(in_tree, inputs)))
+        outputs = [_output(o, fun) for o in outputs]
+        eqns = trace.finish()
+        # In a program that is being made, and will be run again, they are constants of that.
+        if not in_program():
+            eqns = with_own_constants(trace, eqns)
+    except (ValueError, TypeError) as error:
+        if (hidden := hidden_behind(error)) is not None:
+            raise hidden from None
+        raise
+    finally:
+        trace.end()
+    require_linear(eqns)
+    require_no_offset(eqns, [o.value if type(o) is Tracer and o.origin is not trace else o for o in outputs])
+    out_types = [type_of(o) for o in outputs]
+    beside = [x for eqn in eqns for x in eqn[1] if type(x) is Tracer and x.origin is not trace]
+
+    @accepting_jax
+    def transposed(cotangent: Any) -> tuple[Any, ...]:
+        cts = _matching(cotangent, out_tree, out_types, "linear_transpose", "cotangent", "output", beside)
+        found = pull_back(trace, eqns, inputs, outputs, cts)
+        return tree.tree_unflatten(in_tree, own_arrays(found, inputs, cts))
+
+    return transposed
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Neither mode.
+
+
+@accepting_jax
+def stop_gradient(x: Any) -> Any:
+    """The argument, unchanged, but constant to every derivative, of whatever order and mode, that is being taken of it.
+
+    Args:
+        x: an array or a pytree of them. Leaves that are not arrays pass through.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> float(tg.grad(lambda x: x * tg.stop_gradient(x))(3.0))
+    3.0
+    """
+    if type(x) is Tracer:
+        return bind(stop_gradient_op, (x,))
+    return tree.tree_map(lambda leaf: bind(stop_gradient_op, (leaf,)) if isinstance(leaf, Tracer) else leaf, x)

@@ -1,0 +1,1 @@
+"""Programs for signatures, on NumPy and on XLA."""

@@ -1,0 +1,1 @@
+"""A Graph through jax.lax, and arrays of jax: the one folder that imports jax."""

@@ -1,0 +1,488 @@
+"""A Graph through `jax.lax`: the second lowering, and the one file that imports jax.
+
+`emit` walks a Graph under jax's own tracing and applies each op's `xla` rule to jax's values; `jax.jit` around that gives
+dispatch, caching, devices and sharding. An op without such a rule is a ufunc, and `jax.lax` has its function: `LAX` names it.
+Inputs of a ufunc are converted to the dtypes that NumPy computes in, results to the types in the Graph, so NumPy's dtypes
+hold.
+
+All of jax runs with 64-bit types enabled (`x64`), in a context of its own: the process's flag is not touched.
+
+A rule is called with this module for its first argument, so that no other file need import jax:
+
+    xla=lambda j, inputs, params, out: j.lax.cumsum(inputs[0], params["axis"])
+
+where `out` is the type of the output, or a tuple of types for an op with several outputs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from tracegrad.core.errors import (
+    CALL_ERRORS,
+    DtypeError,
+    PrecisionWarning,
+    UnsupportedFunctionError,
+    at,
+    hide,
+    place,
+    replay,
+    resolve,
+    user_source,
+)
+from tracegrad.core.graph import Graph, Var, exactly
+from tracegrad.core.op import Op, Params
+from tracegrad.core.static import exact
+from tracegrad.core.trace import Tracer, boxed, boxing, in_boxes, require_plain, unboxed
+from tracegrad.core.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, number_kind, type_of
+from tracegrad.tree import tree_flatten, tree_leaves, tree_structure
+
+__all__ = ["jax", "jnp", "lax"]  # for rules
+
+_this: Any = sys.modules[__name__]
+
+
+def x64() -> Any:
+    """The context in which 64-bit types are what they say."""
+    return jax.enable_x64(True)
+
+
+class _Contexts(threading.local):
+    """This thread's own such context. To make one takes as long as to enter it; one that is in use must not be entered again,
+    so it is for where 64-bit types are known to be off."""
+
+    def __init__(self) -> None:
+        self.x64 = x64()
+
+
+contexts = _Contexts()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# NumPy arrays on the way to jax. jax may keep an array that it is given, and read its memory later: a constant of a program
+# for as long as that lives, an argument until the program has run, which on CPUs is after the call has returned. And it
+# keeps what it made of a constant by the identity of the array, float32 of float64 while its 64-bit flag is off, and hands
+# that to the next program that has the same array, whatever dtypes this computes in. So it gets arrays that nobody else
+# has: the user may write into theirs, and hand them to jax, as they like.
+
+# Up to here a copy takes a few microseconds. To copy more than this would take as long as many a program that reads it once.
+_COPIED = 1 << 18
+_leaf_kinds: set[type] = {*PYTHON_SCALARS, type(None)}
+
+
+def array_of_our_own(x: Any) -> Any:
+    """A copy of a NumPy array for jax to keep, as a constant is kept; anything else as it is."""
+    if not isinstance(x, np.ndarray):
+        return x
+    x = np.array(x)
+    x.flags.writeable = False
+    return x
+
+
+def arguments_of_our_own(tree: Any, lent: list[Any]) -> Any:
+    """A tree (jax's or ours) with its NumPy arrays copied, for a program to read. Large ones are put into `lent` on CPUs, and
+    then the caller has to wait until the program has run (`returned`): that costs nothing that is not the program's own,
+    where a copy would. Other devices have a copy made of them in any case, and the wait would cost time there."""
+    kind = type(tree)
+    if kind is np.ndarray:
+        if tree.nbytes <= _COPIED or jax.default_backend() != "cpu":
+            return tree.copy()
+        lent.append(tree)
+        return tree.view()
+    if kind in _leaf_kinds:
+        return tree
+    if kind is tuple or kind is list:
+        return kind([arguments_of_our_own(x, lent) for x in tree])
+    if kind is dict:
+        return {k: arguments_of_our_own(x, lent) for k, x in tree.items()}
+    if isinstance(tree, jax.Array | np.generic):
+        _leaf_kinds.add(kind)
+        return tree
+    if isinstance(tree, np.ndarray):
+        return tree.copy()
+    if kind is Packed:  # which unpacks itself where jax rebuilds it
+        leaves, own = tree_flatten(tree.tree)
+        return Packed(own.unflatten([arguments_of_our_own(x, lent) for x in leaves]))
+    structure: Any
+    leaves, structure = jax.tree_util.tree_flatten(tree)
+    if len(leaves) == 1 and leaves[0] is tree:
+        return tree
+    return structure.unflatten([arguments_of_our_own(x, lent) for x in leaves])
+
+
+def returned(out: Any, lent: Sequence[Any]) -> Any:
+    """The results of a program, once it has read all that was lent to it."""
+    if lent:
+        jax.block_until_ready(flatten(out)[0])
+    return out
+
+
+_has_warned = False
+
+
+def is_wide(dtypes: Iterable[np.dtype[Any]]) -> bool:
+    """Whether there is one of float64 numbers among these dtypes, of which jax's arithmetic makes float32 while its 64-bit
+    flag is off."""
+    return any([d in (np.float64, np.complex128) for d in dtypes])
+
+
+def handed_out(out: Any) -> Any:
+    """Results on their way to the user, with a warning for the first of float64 that jax will make float32 of."""
+    global _has_warned
+    config: Any = jax.config
+    if _has_warned or config.jax_enable_x64:
+        return out
+    if is_wide([x.dtype for x in jax.tree_util.tree_leaves(out) if isinstance(x, jax.Array)]):
+        _has_warned = True
+        source = user_source()
+        line = resolve(source)
+        assert line is not None
+        warnings.warn_explicit(
+            f"a float64 result on XLA{at(source)}, while jax's 64-bit flag is off: what jax itself computes with it, such as "
+            "`w - 0.1 * step(w)`, is float32, and so is then all that is computed from that. Either switch the flag on, "
+            "`jax.config.update('jax_enable_x64', True)`, or make the parameters float32 from the start, "
+            "`w.astype(np.float32)`. (This is said once.)",
+            PrecisionWarning,
+            line.file,
+            line.line,
+        )
+    return out
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What rules are made of.
+
+
+def cast(x: Any, dtype: Any) -> Any:
+    """To another dtype, as NumPy does it."""
+    if type(x) in PYTHON_SCALARS or isinstance(x, np.ndarray | np.generic):
+        return np.asarray(x).astype(dtype, copy=False)  # jax takes twice as long over a NumPy scalar
+    if x.dtype == dtype:
+        return x
+    if number_kind(x.dtype) == "c" and number_kind(np.dtype(dtype)) != "c":
+        x = x != 0 if number_kind(np.dtype(dtype)) == "b" else lax.real(x)
+    return lax.convert_element_type(x, dtype)
+
+
+def strong(x: Any, type: ArrayType) -> Any:
+    """An array of exactly this type, as what a loop carries has to be."""
+    return lax.convert_element_type(x, type.dtype)
+
+
+def spread(x: Any, shape: tuple[int, ...]) -> Any:
+    """Broadcast to a shape, as NumPy does it."""
+    here = np.shape(x)
+    if here == shape:
+        return x
+    return lax.broadcast_in_dim(x, shape, tuple(range(len(shape) - len(here), len(shape))))
+
+
+def together(inputs: Sequence[Any], out: ArrayType) -> list[Any]:
+    """Inputs of an elementwise op in the dtype and the shape of its output."""
+    return [spread(cast(x, out.dtype), out.shape) for x in inputs]
+
+
+def in_numpy(function: Callable[..., Any], inputs: Sequence[Any], params: Params) -> Any:
+    """What a function written in NumPy calls makes of jax's values, by the rules of the ops that it calls. It must not
+    branch on values."""
+    with boxing:
+        return unboxed(function(*[boxed(jnp.asarray(x)) for x in inputs], **params))
+
+
+def threefry2x32(*words: Any) -> Any:
+    """The generator of jax.random: a pair of random words for each two of a key and two of a count."""
+    # Imported at the first use, since jax.extend brings with it what takes 17 ms to load.
+    return importlib.import_module("jax.extend.random").threefry2x32_p.bind(*words)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Ufuncs: NumPy's name -> jax.lax's function, where that is one and the same for every dtype that NumPy computes in.
+
+LAX: dict[str, Callable[..., Any]] = {
+    "subtract": lax.sub, "divide": lax.div, "negative": lax.neg, "square": lax.square,
+    "exp": lax.exp, "exp2": lax.exp2, "expm1": lax.expm1, "log": lax.log, "log1p": lax.log1p, "sqrt": lax.sqrt,
+    "cbrt": lax.cbrt, "sin": lax.sin, "cos": lax.cos, "tan": lax.tan, "sinh": lax.sinh, "cosh": lax.cosh,
+    "tanh": lax.tanh, "arcsin": lax.asin, "arccos": lax.acos, "arctan": lax.atan, "arcsinh": lax.asinh,
+    "arccosh": lax.acosh, "arctanh": lax.atanh, "arctan2": lax.atan2, "fabs": lax.abs,
+    "bitwise_and": lax.bitwise_and, "bitwise_or": lax.bitwise_or, "bitwise_xor": lax.bitwise_xor,
+    "invert": lax.bitwise_not, "left_shift": lax.shift_left, "nextafter": lax.nextafter,
+}  # fmt: skip
+
+
+def _prepared(op: Op, inputs: Sequence[Any], types: Sequence[ArrayType], out: Any) -> list[Any]:
+    """Inputs of a ufunc in the dtypes that NumPy computes in, and of one shape (scalars may stay scalars)."""
+    dtypes = op.computed_in(types, out[0] if op.several else out)
+    is_question = not op.several and number_kind(out.dtype) == "b"
+    found = [
+        _number(x, d, is_question)
+        if type(x) is int
+        # A traced Python int that the dtype may not hold is compared in its own.
+        else cast(x, t.dtype if is_question and t.weak and number_kind(t.dtype) + number_kind(d) in ("ii", "iu") else d)
+        for x, t, d in zip(inputs, types, dtypes, strict=True)
+    ]
+    if len(inputs) == 1:
+        return found
+    shape = out.shape
+    if all([t.shape in ((), shape) for t in types]) and any([t.shape == shape for t in types]):
+        return found
+    return [spread(x, shape) for x in found]
+
+
+def _number(x: int, dtype: np.dtype[Any], is_question: bool) -> Any:
+    """A Python int in a dtype. One that is too large for it is NumPy's error, or may be compared all the same, and then
+    keeps a dtype of its own."""
+    try:
+        return dtype.type(x)
+    except OverflowError:
+        if not is_question:
+            raise
+        return np.asarray(x)[()]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One op, and a Graph.
+
+
+def apply(op: Op, inputs: Sequence[Any], types: Sequence[ArrayType], params: Params, out: Any) -> Any:
+    """An op on jax's values. `out` is the type of its output, or a tuple of types."""
+    if isinstance(op.evaluate, np.ufunc):
+        inputs = _prepared(op, inputs, types, out)
+    if op.xla is not None:
+        found = op.xla(_this, inputs, params, out)
+    elif isinstance(op.evaluate, np.ufunc) and op.evaluate.__name__ in LAX:
+        found = LAX[op.evaluate.__name__](*inputs)
+    else:
+        raise UnsupportedFunctionError(f"{op.name}{at(user_source())} has no lowering to XLA; use backend='numpy'")
+    if op.several:
+        return tuple([_as_typed(x, t, op) for x, t in zip(found, out, strict=True)])
+    return _as_typed(found, out, op)
+
+
+def _as_typed(x: Any, wanted: ArrayType, op: Op) -> Any:
+    x = cast(x, wanted.dtype)
+    if x.shape != wanted.shape:
+        raise AssertionError(f"the XLA rule of {op.name} gives {x.shape}, its type rule {wanted}")
+    return x
+
+
+def emit(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
+    """The Graph on jax's values: computed on arrays, recorded on jax's tracers."""
+    env: dict[Any, Any] = dict(zip(graph.inputs, inputs, strict=True))
+    for v, x in graph.consts.items():
+        env[v] = array_of_our_own(unboxed(x))
+    outer = replay.cell
+    cell: list[Any] = [None]
+    replay.cell = cell
+    try:
+        for eqn in graph.eqns:
+            cell[0] = eqn.raw_source
+            values = [env[a] if isinstance(a, Var) else a.value for a in eqn.inputs]
+            outs = eqn.outputs
+            out = tuple([v.type for v in outs]) if eqn.op.several else outs[0].type
+            found = apply(eqn.op, values, [a.type for a in eqn.inputs], eqn.params, out)
+            if eqn.op.several:
+                env.update(zip(outs, found, strict=True))
+            else:
+                env[outs[0]] = found
+    except CALL_ERRORS as error:
+        place(error, f"{eqn.op.name} of {', '.join([str(a.type) for a in eqn.inputs])}, lowered to XLA")
+        raise
+    finally:
+        replay.cell = outer
+    return [strong(env[a] if isinstance(a, Var) else a.value, a.type) for a in graph.outputs]
+
+
+def compiled(graph: Graph) -> Callable[..., list[Any]]:
+    """The Graph as a function under `jax.jit`, made once."""
+    found = graph.memo.get("xla")
+    if found is None:
+
+        def function(*inputs: Any) -> list[Any]:
+            return emit(graph, inputs)
+
+        function.__name__ = graph.name
+        found = graph.memo["xla"] = jax.jit(function)
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Op by op, outside jit.
+
+_CACHE_SIZE = 4096
+_single: OrderedDict[Any, Any] = OrderedDict()
+
+
+def execute(op: Op, inputs: Sequence[Any], params: Params) -> Any:
+    """An op on boxed jax arrays, NumPy arrays and scalars, here and now. Results are boxed."""
+    types = [type_of(x) for x in inputs]
+    out = op.infer(types, params)
+    values = [x.value if type(x) is Tracer else x for x in inputs]
+    with x64():
+        if op.runs_user_code or any([isinstance(x, jax.core.Tracer) for x in values]):
+            found = apply(op, [array_of_our_own(x) for x in values], types, params, out)
+        else:
+            lent: list[Any] = []
+            found = returned(_jitted(op, params)(*arguments_of_our_own(values, lent)), lent)
+    return tuple([boxed(x) for x in found]) if op.several else boxed(found)
+
+
+def _jitted(op: Op, params: Params) -> Callable[..., Any]:
+    """One op with its params under jax.jit, which is one dispatch where the rule may make many."""
+    key = (op.name, *[(k, id(v) if type(v) is Graph else exactly(v)) for k, v in params.items()])
+    found = _single.get(key)
+    if found is None:
+
+        def function(*inputs: Any) -> Any:
+            types = [type_of(x) for x in inputs]
+            return apply(op, inputs, types, params, op.infer(types, params))
+
+        function.__name__ = op.name
+        found = _single[key] = jax.jit(function), params  # which keeps Graphs, and so their ids, alive
+        while len(_single) > _CACHE_SIZE:
+            _single.popitem(last=False)
+    return found[0]
+
+
+def forget() -> None:
+    """Let go of all compiled programs, ours and jax's."""
+    _single.clear()
+    jax.clear_caches()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Arrays and devices.
+
+
+_PLAIN = frozenset(
+    [np.ndarray, Tracer, *PYTHON_SCALARS, *[np.dtype(c).type for c in "?bhilBHILefdFD"], type(jnp.zeros(()))]
+)
+
+
+def require_plain_leaves(args: Any, kwargs: Any, names: Callable[[], Callable[[int], str]]) -> None:
+    """Raise for arguments of which jax would take the numbers alone; see `trace.require_plain`."""
+    if _PLAIN.issuperset(map(type, args)) and not kwargs:
+        return
+    if _PLAIN.issuperset(map(type, jax.tree_util.tree_leaves((args, kwargs)))):
+        return
+    for i, x in enumerate(tree_leaves((args, kwargs))):
+        try:
+            if not isinstance(x, jax.Array):
+                require_plain(x)
+        except DtypeError as error:
+            raise DtypeError(f"{names()(i)}: {error}") from None
+
+
+def on_device(x: Any) -> Any:
+    """An array or scalar as a boxed jax array; a tracer as it is."""
+    if type(x) is Tracer:
+        return x
+    with x64():
+        return boxed(jnp.asarray(array_of_our_own(x)))
+
+
+def in_jax(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Call a function of NumPy calls with jax arrays, in boxes. Trees are jax's."""
+
+    def put(x: Any) -> Any:
+        require_plain(x)
+        return on_device(x) if isinstance(x, np.ndarray | np.generic) else boxed(x)
+
+    return in_boxes(function, args, kwargs, put, jax.tree_util.tree_map)
+
+
+class Packed:
+    """A tree with nodes that only our registry knows, as one node of jax's trees. On the way out of a jitted function it
+    unpacks itself."""
+
+    def __init__(self, tree: Any) -> None:
+        self.tree = tree
+
+
+def _unpacked(structure: Any, leaves: Sequence[Any]) -> Any:
+    return structure.unflatten(leaves)
+
+
+jax.tree_util.register_pytree_node(Packed, lambda p: tree_flatten(p.tree), _unpacked)
+hide(Path(jax.__file__).parent)
+
+
+def packed(tree: Any) -> Any:
+    """A tree, packed where jax would take a node of ours for a leaf."""
+    return tree if all(map(_is_leaf, jax.tree_util.tree_leaves(tree))) else Packed(tree)
+
+
+def flatten(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
+    """The leaves of a tree of jax's or of ours, and what makes such a tree of leaves."""
+    leaves, structure = jax.tree_util.tree_flatten(tree)
+    if all(map(_is_leaf, leaves)):
+        return leaves, partial(jax.tree_util.tree_unflatten, structure)
+    ours, own = tree_flatten(tree)
+    return ours, own.unflatten
+
+
+class InOrder:
+    """What a function returned, where jax would not put it together again as it was: with the keys of a dict in another
+    order, or with nodes that only our registry knows. jax sees a node of its own; `tree` is what the caller gets."""
+
+    def __init__(self, structure: Any, parts: Sequence[Any]) -> None:
+        self.structure = structure
+        self.parts = parts
+
+    @property
+    def tree(self) -> Any:
+        return self.structure.unflatten(self.parts)
+
+
+jax.tree_util.register_pytree_node(
+    InOrder,
+    lambda x: (x.parts, (x.structure, exact(x.structure.details()))),
+    lambda data, parts: InOrder(data[0], tuple(parts)),
+)
+
+
+def flatten_in_order(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
+    """`flatten` of what a function returned; it is made again as it was, `InOrder` if need be."""
+    leaves, rebuilt = flatten(tree)
+    structure = tree_structure(tree)
+    if structure.is_sorted() and packed(tree) is tree:
+        return leaves, rebuilt
+    return leaves, lambda values: InOrder(structure, structure.flatten_up_to(rebuilt(values)))
+
+
+def copied(x: np.ndarray[Any, Any]) -> jax.Array:
+    """A copy of an array, also while jax traces something."""
+    with jax.ensure_compile_time_eval(), x64():
+        return jnp.array(x.view())  # a view, see array_of_our_own
+
+
+def names(tree: Any) -> Callable[[int], str]:
+    """What the leaves of (args, kwargs) are called, by jax's trees."""
+    found, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return lambda i: ("kwargs" if found[i][0][0].idx else "args") + jax.tree_util.keystr(found[i][0][1:])
+
+
+def _is_leaf(x: Any) -> bool:
+    known = jax.Array | jax.ShapeDtypeStruct | np.ndarray | np.generic | Tracer | ShapeDtypeStruct
+    return isinstance(x, known | bool | int | float | complex)
+
+
+def structs(tree: Any) -> Any:
+    """A tree with jax's structs in place of ours."""
+    leaves, rebuilt = flatten(tree)
+    with x64():
+        return rebuilt(
+            [jax.ShapeDtypeStruct(x.shape, x.dtype) if isinstance(x, ShapeDtypeStruct) else x for x in leaves]
+        )
