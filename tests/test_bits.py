@@ -28,8 +28,8 @@ from tracegrad.core.memory import (
 )
 from tracegrad.core.op import OPS
 from tracegrad.core.types import type_of
-from tracegrad.lower.numpy.layouts import Layout, Unknown, layout_of
 from tracegrad.lower.numpy import blocks
+from tracegrad.lower.numpy.layouts import Layout, Unknown, layout_of
 
 BIG = np.random.default_rng(0).normal(size=(64, 64))
 

@@ -10,6 +10,7 @@ import pytest
 import tracegrad as tg
 
 xla = pytest.importorskip("tracegrad.xla.emit")
+pytest.importorskip("tracegrad.xla.rules")
 
 FLOATS = np.array([0.0, -0.0, 1, -1, 0.5, -0.5, 1.5, 2.5, -2.5, 7.25, 1e4, np.inf, -np.inf, np.nan])
 EDGES = {

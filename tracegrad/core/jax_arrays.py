@@ -32,6 +32,7 @@ def jax_axis_size(name: Any) -> int | None:
 def xla() -> Any:
     """The module `tracegrad.xla.emit`, which imports jax, or an ImportError that says how to install that."""
     try:
+        importlib.import_module("tracegrad.xla.rules")
         return importlib.import_module("tracegrad.xla.emit")
     except ImportError as error:
         if error.name is None or error.name.split(".")[0] not in ("jax", "jaxlib"):

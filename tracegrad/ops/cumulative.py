@@ -6,14 +6,13 @@ that derivatives of every order are exact, at zeros too.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from tracegrad.core.errors import ShapeError
-from tracegrad.core.op import Emission, Op, Params, Sample, Wanted
+from tracegrad.core.op import Op, Params, Sample, Wanted
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, Shape, in_known_dtype, is_added, is_inexact, number_kind, type_of
 from tracegrad.ops.elementwise import astype
@@ -73,16 +72,6 @@ def _accumulation_type(ufunc: np.ufunc) -> Callable[[Sequence[ArrayType], Params
     return infer
 
 
-def _accumulation_xla(name: str) -> Emission:
-    """The lowering to `j.lax.{name}`, which takes no booleans."""
-
-    def xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-        dtype = np.dtype(np.uint8) if number_kind(out.dtype) == "b" else out.dtype
-        return getattr(j.lax, name)(j.cast(inputs[0], dtype), params["axis"], params["reverse"])
-
-    return xla
-
-
 def _axis_batch(op: Callable[[], Op]) -> Callable[[int, Sequence[bool], Sequence[Any], Params], Any]:
     """The batching rule of an op of one array along an axis: the axis lies one further back."""
 
@@ -120,7 +109,6 @@ cumsum_op: Op = linear(
     nonnegative=True,
     kinds="biufc",
     samples=_axis_samples,
-    xla=_accumulation_xla("cumsum"),
 )
 
 
@@ -229,17 +217,6 @@ def _recurrence_samples() -> Iterable[Sample]:
             yield Sample((rng.uniform(-1, 1, shape), rng.uniform(-1, 1, shape)), {"axis": axis, "reverse": reverse})
 
 
-def _recurrence_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-    def composed(before: Any, after: Any) -> Any:
-        (a, b), (factor, term) = before, after
-        # A product of factors may overflow where nothing is carried: that must not make inf * 0.
-        nothing = j.lax.eq(b, out.dtype.type(0))
-        return j.lax.mul(a, factor), j.lax.add(j.lax.select(nothing, b, j.lax.mul(factor, b)), term)
-
-    pair = tuple([j.jnp.asarray(j.cast(x, out.dtype)) for x in inputs])
-    return j.lax.associative_scan(composed, pair, reverse=params["reverse"], axis=params["axis"])[1]
-
-
 linear_recurrence_op = declare(
     "linear_recurrence",
     evaluate=_recurrence,
@@ -249,7 +226,6 @@ linear_recurrence_op = declare(
     linear=[{1}],
     batch=_recurrence_batch,
     samples=_recurrence_samples,
-    xla=_recurrence_xla,
 )
 
 
@@ -297,7 +273,6 @@ cumprod_op: Op = declare(
     batch=_axis_batch(lambda: cumprod_op),
     kinds="biufc",
     samples=_cumprod_samples,
-    xla=_accumulation_xla("cumprod"),
 )
 
 
@@ -365,7 +340,6 @@ def _running_extreme(name: str, better: np.ufunc, loses: np.ufunc) -> Op:
         batch=_axis_batch(lambda: op),
         kinds="biuf",
         samples=_axis_samples,
-        xla=_accumulation_xla(name),
     )
     return op
 
@@ -402,7 +376,6 @@ cumlogsumexp_op: Op = declare(
     batch=_axis_batch(lambda: cumlogsumexp_op),
     kinds="f",
     samples=_axis_samples,
-    xla=_accumulation_xla("cumlogsumexp"),
 )
 
 
@@ -579,33 +552,6 @@ def _window_samples() -> Iterable[Sample]:
         yield Sample((rng.uniform(-1, 1, a), rng.uniform(-1, 1, v)))
 
 
-def _slide_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType, extra: int = 0) -> Any:
-    """With `extra` zeros at both ends of the first."""
-    dtype = np.dtype(np.int32) if number_kind(out.dtype) == "b" else out.dtype
-    a, v = [j.cast(x, dtype) for x in inputs]
-    m, places, lead = v.shape[-1], out.shape[-1], out.shape[:-1]
-    if number_kind(dtype) in "iu":  # of which GPUs have no convolutions
-        pads = [(0, 0, 0)] * (a.ndim - 1) + [(extra, extra, 0)]
-        places_within = np.arange(places)[:, None] + np.arange(m)
-        windows = j.jnp.take(j.lax.pad(a, dtype.type(0), pads), places_within, axis=-1, mode="clip")
-        return j.lax.reduce_sum(j.lax.mul(*[j.spread(x, (*lead, places, m)) for x in (windows, v[..., None, :])]),
-                                (len(lead) + 1,))  # fmt: skip
-    # Leading axes are examples where the window has none, else channels, each with a window of its own.
-    batch = (math.prod(a.shape[:-1]), 1) if v.size == m else (1, math.prod(lead))
-    if v.size != m:
-        a, v = j.spread(a, (*lead, a.shape[-1])), j.spread(v, (*lead, m))
-    found = j.lax.conv_general_dilated(
-        j.lax.reshape(a, (*batch, a.shape[-1])), j.lax.reshape(v, (batch[1], 1, m)), (1,), ((extra, extra),),
-        feature_group_count=batch[1],
-    )  # fmt: skip
-    return j.lax.reshape(found, out.shape)
-
-
-def _convolve_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-    a, v = inputs
-    return _slide_xla(j, (a, j.lax.rev(v, (v.ndim - 1,))), params, out, v.shape[-1] - 1)
-
-
 convolve_op: Op = multilinear(
     "convolve",
     _convolve,
@@ -614,7 +560,6 @@ convolve_op: Op = multilinear(
     batch=elementwise_batch(lambda: convolve_op),
     kinds="biufc",
     samples=_window_samples,
-    xla=_convolve_xla,
 )
 slide_op: Op = multilinear(
     "slide",
@@ -624,7 +569,6 @@ slide_op: Op = multilinear(
     batch=elementwise_batch(lambda: slide_op),
     kinds="biufc",
     samples=_window_samples,
-    xla=_slide_xla,
 )
 
 

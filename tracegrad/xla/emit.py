@@ -1,17 +1,10 @@
-"""A Graph through `jax.lax`: the second lowering, and the one file that imports jax.
+"""A Graph through `jax.lax`: the second lowering.
 
-`emit` walks a Graph under jax's own tracing and applies each op's `xla` rule to jax's values; `jax.jit` around that gives
-dispatch, caching, devices and sharding. An op without such a rule is a ufunc, and `jax.lax` has its function: `LAX` names it.
-Inputs of a ufunc are converted to the dtypes that NumPy computes in, results to the types in the Graph, so NumPy's dtypes
-hold.
+`emit` walks a Graph under jax's own tracing and applies each op's rule (`rules/`) to jax's values; `jax.jit` around that gives
+dispatch, caching, devices and sharding. Inputs of a ufunc are converted to the dtypes that NumPy computes in, results to the
+types in the Graph, so NumPy's dtypes hold.
 
 All of jax runs with 64-bit types enabled (`x64`), in a context of its own: the process's flag is not touched.
-
-A rule is called with this module for its first argument, so that no other file need import jax:
-
-    xla=lambda j, inputs, params, out: j.lax.cumsum(inputs[0], params["axis"])
-
-where `out` is the type of the output, or a tuple of types for an op with several outputs.
 """
 
 from __future__ import annotations
@@ -31,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from tracegrad.core.backends import XLA_RULES
 from tracegrad.core.errors import (
     CALL_ERRORS,
     DtypeError,
@@ -46,11 +40,12 @@ from tracegrad.core.errors import (
 from tracegrad.core.graph import Graph, Var, exactly
 from tracegrad.core.op import Op, Params
 from tracegrad.core.static import exact
-from tracegrad.core.trace import Tracer, boxed, boxing, in_boxes, require_plain, unboxed
+from tracegrad.core.trace import Tracer, boxed, in_boxes, require_plain, unboxed
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, number_kind, type_of
 from tracegrad.tree import tree_flatten, tree_leaves, tree_structure
+from tracegrad.xla.values import cast, in_numpy, spread, strong, together
 
-__all__ = ["jax", "jnp", "lax"]  # for rules
+__all__ = ["in_numpy", "jax", "jnp", "lax", "together"]  # for rules
 
 _this: Any = sys.modules[__name__]
 
@@ -162,46 +157,6 @@ def handed_out(out: Any) -> Any:
     return out
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# What rules are made of.
-
-
-def cast(x: Any, dtype: Any) -> Any:
-    """To another dtype, as NumPy does it."""
-    if type(x) in PYTHON_SCALARS or isinstance(x, np.ndarray | np.generic):
-        return np.asarray(x).astype(dtype, copy=False)  # jax takes twice as long over a NumPy scalar
-    if x.dtype == dtype:
-        return x
-    if number_kind(x.dtype) == "c" and number_kind(np.dtype(dtype)) != "c":
-        x = x != 0 if number_kind(np.dtype(dtype)) == "b" else lax.real(x)
-    return lax.convert_element_type(x, dtype)
-
-
-def strong(x: Any, type: ArrayType) -> Any:
-    """An array of exactly this type, as what a loop carries has to be."""
-    return lax.convert_element_type(x, type.dtype)
-
-
-def spread(x: Any, shape: tuple[int, ...]) -> Any:
-    """Broadcast to a shape, as NumPy does it."""
-    here = np.shape(x)
-    if here == shape:
-        return x
-    return lax.broadcast_in_dim(x, shape, tuple(range(len(shape) - len(here), len(shape))))
-
-
-def together(inputs: Sequence[Any], out: ArrayType) -> list[Any]:
-    """Inputs of an elementwise op in the dtype and the shape of its output."""
-    return [spread(cast(x, out.dtype), out.shape) for x in inputs]
-
-
-def in_numpy(function: Callable[..., Any], inputs: Sequence[Any], params: Params) -> Any:
-    """What a function written in NumPy calls makes of jax's values, by the rules of the ops that it calls. It must not
-    branch on values."""
-    with boxing:
-        return unboxed(function(*[boxed(jnp.asarray(x)) for x in inputs], **params))
-
-
 def threefry2x32(*words: Any) -> Any:
     """The generator of jax.random: a pair of random words for each two of a key and two of a count."""
     # Imported at the first use, since jax.extend brings with it what takes 17 ms to load.
@@ -209,17 +164,7 @@ def threefry2x32(*words: Any) -> Any:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Ufuncs: NumPy's name -> jax.lax's function, where that is one and the same for every dtype that NumPy computes in.
-
-LAX: dict[str, Callable[..., Any]] = {
-    "subtract": lax.sub, "divide": lax.div, "negative": lax.neg, "square": lax.square,
-    "exp": lax.exp, "exp2": lax.exp2, "expm1": lax.expm1, "log": lax.log, "log1p": lax.log1p, "sqrt": lax.sqrt,
-    "cbrt": lax.cbrt, "sin": lax.sin, "cos": lax.cos, "tan": lax.tan, "sinh": lax.sinh, "cosh": lax.cosh,
-    "tanh": lax.tanh, "arcsin": lax.asin, "arccos": lax.acos, "arctan": lax.atan, "arcsinh": lax.asinh,
-    "arccosh": lax.acosh, "arctanh": lax.atanh, "arctan2": lax.atan2, "fabs": lax.abs,
-    "bitwise_and": lax.bitwise_and, "bitwise_or": lax.bitwise_or, "bitwise_xor": lax.bitwise_xor,
-    "invert": lax.bitwise_not, "left_shift": lax.shift_left, "nextafter": lax.nextafter,
-}  # fmt: skip
+# Ufuncs.
 
 
 def _prepared(op: Op, inputs: Sequence[Any], types: Sequence[ArrayType], out: Any) -> list[Any]:
@@ -260,10 +205,11 @@ def apply(op: Op, inputs: Sequence[Any], types: Sequence[ArrayType], params: Par
     """An op on jax's values. `out` is the type of its output, or a tuple of types."""
     if isinstance(op.evaluate, np.ufunc):
         inputs = _prepared(op, inputs, types, out)
-    if op.xla is not None:
+    rule = XLA_RULES.get(op.name)
+    if rule is not None:
+        found = rule(out, *inputs, **params)
+    elif op.xla is not None:
         found = op.xla(_this, inputs, params, out)
-    elif isinstance(op.evaluate, np.ufunc) and op.evaluate.__name__ in LAX:
-        found = LAX[op.evaluate.__name__](*inputs)
     else:
         raise UnsupportedFunctionError(f"{op.name}{at(user_source())} has no lowering to XLA; use backend='numpy'")
     if op.several:

@@ -1,0 +1,50 @@
+"""What rules for XLA are made of: jax's values cast and broadcast as NumPy does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from tracegrad.core.op import Params
+from tracegrad.core.trace import boxed, boxing, unboxed
+from tracegrad.core.types import PYTHON_SCALARS, ArrayType, number_kind
+
+
+def cast(x: Any, dtype: Any) -> Any:
+    """To another dtype, as NumPy does it."""
+    if type(x) in PYTHON_SCALARS or isinstance(x, np.ndarray | np.generic):
+        return np.asarray(x).astype(dtype, copy=False)  # jax takes twice as long over a NumPy scalar
+    if x.dtype == dtype:
+        return x
+    if number_kind(x.dtype) == "c" and number_kind(np.dtype(dtype)) != "c":
+        x = x != 0 if number_kind(np.dtype(dtype)) == "b" else lax.real(x)
+    return lax.convert_element_type(x, dtype)
+
+
+def strong(x: Any, type: ArrayType) -> Any:
+    """An array of exactly this type, as what a loop carries has to be."""
+    return lax.convert_element_type(x, type.dtype)
+
+
+def spread(x: Any, shape: tuple[int, ...]) -> Any:
+    """Broadcast to a shape, as NumPy does it."""
+    here = np.shape(x)
+    if here == shape:
+        return x
+    return lax.broadcast_in_dim(x, shape, tuple(range(len(shape) - len(here), len(shape))))
+
+
+def together(inputs: Sequence[Any], out: ArrayType) -> list[Any]:
+    """Inputs of an elementwise op in the dtype and the shape of its output."""
+    return [spread(cast(x, out.dtype), out.shape) for x in inputs]
+
+
+def in_numpy(function: Callable[..., Any], inputs: Sequence[Any], params: Params) -> Any:
+    """What a function written in NumPy calls makes of jax's values, by the rules of the ops that it calls. It must not
+    branch on values."""
+    with boxing:
+        return unboxed(function(*[boxed(jnp.asarray(x)) for x in inputs], **params))
