@@ -15,8 +15,8 @@ from jaxprs import run_with_numpy
 
 import tracegrad as tg
 from tracegrad import lax, tree
-from tracegrad.core.axes import state
 from tracegrad.core.check import check
+from tracegrad.core.context import context
 from tracegrad.core.errors import (
     ConcretizationTypeError,
     DifferentiationError,
@@ -498,7 +498,7 @@ def test_collectives_in_branches(axes: Any) -> None:
     slopes = [(loss(x + d) - loss(x - d)) / 2e-5 for d in 1e-5 * np.eye(6).reshape(6, 2, 3)]
     for gradient in (tg.grad(loss), tg.jit(tg.grad(loss)), tg.grad(tg.jit(loss))):
         near(gradient(x), np.reshape(slopes, (2, 3)), 1e-7)
-    assert state.bound == ()
+    assert context.bound == ()
 
 
 @pytest.mark.parametrize("nesting", ["axis inside", "axis outside", "axis outside, which chooses too"])

@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "tracegrad"
 ROOMS = [
     {
         "tree",
+        "core.context",
         "core.types",
         "core.errors",
         "core.generated",

@@ -21,9 +21,9 @@ from jaxprs import run_with_numpy
 import tracegrad as tg
 from tracegrad import tree
 from tracegrad.core.check import check
+from tracegrad.core.context import open_traces
 from tracegrad.core.errors import DifferentiationError, DtypeError, ShapeError, UnexpectedTracerError
 from tracegrad.core.graph import evaluate
-from tracegrad.core.trace import open_traces
 
 jax.config.update("jax_enable_x64", True)
 

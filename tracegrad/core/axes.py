@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from tracegrad.core.context import context
 from tracegrad.core.errors import at, user_source
 from tracegrad.core.jax_arrays import jax_axis_size
 
@@ -26,35 +26,20 @@ class Axis(NamedTuple):
 OF_JAX = -1
 
 
-class _State(threading.local):
-    """What this thread is doing. `bound`: the axes that are being mapped over, outermost first. `batching`: the one that
-    batching rules are being applied for, None if that one has no name, and `start` the first example of those that they
-    are applied to. `trace`: the innermost trace of types, to which belongs what depends on no array but on the place in
-    an axis."""
-
-    bound: tuple[Axis, ...] = ()
-    batching: Axis | None = None
-    start: int = 0
-    trace: Any = None
-
-
-state = _State()
-
-
 @contextmanager
 def entered(bound: tuple[Axis, ...], batching: Axis | None = None, start: int = 0) -> Iterator[None]:
     """With these axes bound, and batching rules being applied for this one, to its examples from `start` on."""
-    outer = state.bound, state.batching, state.start
-    state.bound, state.batching, state.start = bound, batching, start
+    outer = context.bound, context.batching, context.start
+    context.bound, context.batching, context.start = bound, batching, start
     try:
         yield
     finally:
-        state.bound, state.batching, state.start = outer
+        context.bound, context.batching, context.start = outer
 
 
 def lookup(name: Hashable, function: str) -> Axis:
     """The innermost bound axis of this name, ours or one of jax's, or NameError."""
-    for axis in reversed(state.bound):
+    for axis in reversed(context.bound):
         if axis.name == name:
             return axis
     size = jax_axis_size(name)
@@ -65,7 +50,7 @@ def lookup(name: Hashable, function: str) -> Axis:
 
 def unbound(name: Hashable, function: str) -> NameError:
     """The error for an axis that is not being mapped over, with those that are."""
-    found = ", ".join([f"{a.name!r} (size {a.size})" for a in state.bound])
+    found = ", ".join([f"{a.name!r} (size {a.size})" for a in context.bound])
     return NameError(
         f"{function}{at(user_source())}: no axis named {name!r} is being mapped over"
         f"{f', only {found}' if found else ', nor is any other named axis'}; name it in the vmap around the call: "

@@ -6,7 +6,6 @@ import contextlib
 import inspect
 import linecache
 import os
-import threading
 from dis import opmap
 from itertools import islice
 from pathlib import Path
@@ -15,6 +14,8 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from tracegrad.core.context import context
 
 
 class ShapeError(ValueError):
@@ -77,19 +78,6 @@ class Source(NamedTuple):
 RawSource = tuple[CodeType, int]
 
 
-class _Replay(threading.local):
-    """While an interpreter replays an op's rule, a cell with the source of that op: what the rule records belongs to
-    that line. A cell, since writing into one costs the interpreters' loops a quarter of writing here."""
-
-    cell: list[Any] | None = None
-
-    @property
-    def source(self) -> RawSource | None:
-        return None if self.cell is None else self.cell[0]
-
-
-replay = _Replay()
-
 _HIDDEN: tuple[str, ...] = (str(Path(__file__).parent.parent), str(Path(np.__file__).parent), "<tracegrad ")
 _internal: dict[str, bool] = {}
 
@@ -108,7 +96,7 @@ def _is_internal(filename: str) -> bool:
 
 def user_source() -> RawSource:
     """The innermost frame that is neither tracegrad's nor NumPy's, unless an interpreter is replaying another line."""
-    cell = replay.cell
+    cell = context.cell
     if cell is not None and cell[0] is not None:
         return cell[0]
     frame = _getframe(2)

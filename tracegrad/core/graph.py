@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.axes import Axis, state
+from tracegrad.core.axes import Axis
 from tracegrad.core.collector import collector_calmed, collector_paused
-from tracegrad.core.errors import DtypeError, RawSource, ShapeError, Source, at, name_of, replay, resolve, user_source
+from tracegrad.core.context import capturing, context
+from tracegrad.core.errors import DtypeError, RawSource, ShapeError, Source, at, name_of, resolve, user_source
 from tracegrad.core.op import Op, Params
 from tracegrad.core.trace import (
     Equation,
     Trace,
     Tracer,
     bind,
-    capturing,
     hidden_behind,
     in_program,
     is_boxed,
@@ -228,12 +228,12 @@ def interpret(graph: Graph, inputs: Sequence[Any], apply: Callable[[Op, tuple[An
     env: dict[Var, Any] = dict(zip(graph.inputs, inputs, strict=True))
     env.update(graph.consts)
     # A program that is being made and will be run again must read arrays that are constants of this Graph anew each time.
-    into = state.trace
+    into = context.trace
     if into is not None and in_program() and any(map(_is_traced, env.values())):
         env = {v: into.constant(x) if type(x) is np.ndarray else x for v, x in env.items()}
-    outer = replay.cell
+    outer = context.cell
     cell: list[Any] = [None]
-    replay.cell = cell
+    context.cell = cell
     try:
         for i, eqn in enumerate(graph.eqns):
             cell[0] = eqn.raw_source
@@ -245,7 +245,7 @@ def interpret(graph: Graph, inputs: Sequence[Any], apply: Callable[[Op, tuple[An
             for v in last.get(i, ()):
                 del env[v]
     finally:
-        replay.cell = outer
+        context.cell = outer
     return [env[a] if isinstance(a, Var) else a.value for a in graph.outputs]
 
 
@@ -336,13 +336,13 @@ def trace_graph(
     trace = Trace(transform, user_function, abstract=abstract, for_graph=True)
     if names is not None:
         trace.names = names
-    outer = state.trace
+    outer = context.trace
     trace.lasting = outer.lasting if lasting is None and outer is not None else lasting
     thread = threading.get_ident()
     captor = capturing.get(thread)
     if abstract:
-        trace.axes = state.bound
-        state.trace = trace
+        trace.axes = context.bound
+        context.trace = trace
     if captures:
         capturing[thread] = trace
     try:
@@ -354,7 +354,7 @@ def trace_graph(
             raise hidden from None
         raise
     finally:
-        state.trace = outer
+        context.trace = outer
         if captor is not None:
             capturing[thread] = captor
         else:

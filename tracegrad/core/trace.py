@@ -29,7 +29,8 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad import tree
-from tracegrad.core.axes import Axis, state
+from tracegrad.core.axes import Axis
+from tracegrad.core.context import capturing, context, open_traces, writing
 from tracegrad.core.errors import (
     CALL_ERRORS,
     ConcretizationTypeError,
@@ -61,17 +62,6 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 UFUNCS: dict[np.ufunc, Op] = {}
 # The name of a ufunc of scipy.special, which is not imported for it -> our function.
 SCIPY_FUNCTIONS: dict[str, Callable[..., Any]] = {}
-
-# Thread -> the trace that records all that is done to tracers in that thread, those from outside included: that of a
-# branch, in which must be all that it computes. Nearly always empty, which is quickly seen.
-capturing: dict[int, Trace] = {}
-
-# The traces that have not ended, in all threads, by level, with None for a call whose jax arrays are in boxes: where there
-# are none, nobody has a tracer that is of use, which is quickly seen.
-open_traces: dict[int, Trace | None] = {}
-
-# The levels of those into whose arrays something has been written: where there are none, no tracer is a `Written`.
-writing: set[int] = set()
 
 NO_PARAMS: Params = {}
 _DIRECT = frozenset([np.ndarray, *PYTHON_SCALARS, *(np.dtype(c).type for c in "?bhilqBHILQefdgFDG")])
@@ -483,7 +473,7 @@ def called_anew(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
-        return function(*args, **kwargs) if state.trace is None else call_anew(function, args, kwargs)
+        return function(*args, **kwargs) if context.trace is None else call_anew(function, args, kwargs)
 
     return called
 
@@ -551,13 +541,13 @@ def in_graph(x: Any) -> bool:
 
 def in_program() -> bool:
     """Whether a program is being made that will be run again (`Trace.lasting`)."""
-    return state.trace is not None and state.trace.lasting is not None
+    return context.trace is not None and context.trace.lasting is not None
 
 
 def depends_on(x: Any) -> None:
     """Note that what is being traced holds for the values alone that a plain array has now, since they were looked at."""
     if type(x) is ndarray and in_program():
-        state.trace.lasting.append(x)
+        context.trace.lasting.append(x)
 
 
 def call_anew(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -602,7 +592,7 @@ def lifted(x: Any, beside: Sequence[Any]) -> Any:
     """A plain value (a cotangent to start from) as a constant of the Graph that is being made of what it stands beside,
     if that will be run again: what a rule makes of it and of an array from outside is then recorded, and not computed
     once and for all. Else the value as it is."""
-    if state.trace is None or type(x) is Tracer or not in_program():
+    if context.trace is None or type(x) is Tracer or not in_program():
         return x
     trace = next((found for y in beside if (found := _trace_of_types(y)) is not None), None)
     return x if trace is None else trace.constant(x)
@@ -807,7 +797,7 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
         if writing or "out" in kwargs or len(args) > 1:
             return called(function, FUNCTIONS[function], (self, *args), kwargs)
         try:
-            if state.trace is None:  # the short way outside of programs
+            if context.trace is None:  # the short way outside of programs
                 return FUNCTIONS[function](self, *args, **kwargs)
             return call_anew(FUNCTIONS[function], (self, *args), kwargs)
         except CALL_ERRORS as error:
@@ -966,7 +956,7 @@ class Tracer:
         if writing or "out" in kwargs or len(args) > 2:
             return called(func, function, args, kwargs)
         try:
-            return function(*args, **kwargs) if state.trace is None else call_anew(function, args, kwargs)
+            return function(*args, **kwargs) if context.trace is None else call_anew(function, args, kwargs)
         except CALL_ERRORS as error:
             place_call(error, func, args)
             raise
@@ -1106,7 +1096,7 @@ class Tracer:
         return bind(OPS["invert"], (self,))
 
     def __matmul__(self, other: Any) -> Any:
-        if state.trace is None:
+        if context.trace is None:
             return FUNCTIONS[np.matmul](self, other)
         return call_anew(FUNCTIONS[np.matmul], (self, other), {})
 

@@ -28,10 +28,11 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.context import open_traces, writing
 from tracegrad.core.errors import CALL_ERRORS, UnexpectedTracerError, at, user_source
 from tracegrad.core.memory import copied
 from tracegrad.core.op import OPS, Op, Params
-from tracegrad.core.trace import Equation, Trace, Tracer, Written, as_array, bind, open_traces, set_class, writing
+from tracegrad.core.trace import Equation, Trace, Tracer, Written, as_array, bind, set_class
 
 Step = tuple[Op, Params]
 
@@ -404,7 +405,7 @@ def _hand_over(x: Tracer) -> None:
             if alias is None:
                 alias = alias_of(x)
             op, inputs, values, params, out, wanted = trace.eqns[number]
-            inputs, values = [[alias if v is x else v for v in both] for both in (inputs, values)]  # type: ignore[assignment]
+            inputs, values = [[alias if v is x else v for v in both] for both in (inputs, values)]
             trace.eqns[number] = op, tuple(inputs), values, params, out, wanted
             ledger.foreign.setdefault(id(alias), []).append(number)
 

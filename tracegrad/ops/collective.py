@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.axes import OF_JAX, Axis, lookup, state, unbound
+from tracegrad.core.axes import OF_JAX, Axis, lookup, unbound
+from tracegrad.core.context import context
 from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.jax_arrays import xla
 from tracegrad.core.op import CollectiveRule, Emission, Op, Params, TypeRule, Wanted
@@ -40,7 +41,7 @@ from tracegrad.ops.structural import same_type
 def _index_in_trace(axis_name: Axis) -> Tracer:
     """No array decides to which trace an index belongs, so it is recorded here: in the innermost trace of types, which
     must have begun while the axis was bound. An axis of jax's lies outside of all traces, and has an index without one."""
-    trace = state.trace
+    trace = context.trace
     if trace is None and axis_name.depth == OF_JAX:
         index = xla().execute(axis_index_op, (), {"axis_name": axis_name})
         return out_of_boxes(index)
@@ -59,7 +60,7 @@ axis_index_op = declare(
     infer=lambda types, params: _INDEX,
     jvp=lambda primals, tangents, out, params: None,
     batch=lambda size, batched, inputs, params: bind(axis_index_op, (), params),
-    collective=lambda size, batched, inputs, params: (np.arange(state.start, state.start + size), True),
+    collective=lambda size, batched, inputs, params: (np.arange(context.start, context.start + size), True),
     xla=lambda j, inputs, params, out: j.cast(j.lax.axis_index(params["axis_name"].name), out.dtype),
     kinds="",
 )

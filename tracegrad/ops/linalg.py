@@ -27,7 +27,8 @@ from typing import Any
 import numpy as np
 from numpy.linalg import LinAlgError
 
-from tracegrad.core.errors import ConcretizationTypeError, DtypeError, RawSource, at, replay, resolve, user_source
+from tracegrad.core.context import context
+from tracegrad.core.errors import ConcretizationTypeError, DtypeError, RawSource, at, resolve, user_source
 from tracegrad.core.graph import apply_op
 from tracegrad.core.op import OPS, BatchRule, Emission, Op, Params, Sample, TypeRule, Wanted
 from tracegrad.core.trace import Trace, Tracer, as_array, bind, concrete
@@ -166,7 +167,7 @@ def _solved(name: str, a: Any, b: Any = None) -> Any:
     try:
         return np.linalg.inv(a) if b is None else np.linalg.solve(a, b)
     except LinAlgError as error:
-        raise LinAlgError(f"{name}{at(replay.source)} has no derivative here: {error}") from None
+        raise LinAlgError(f"{name}{at(context.source)} has no derivative here: {error}") from None
 
 
 def _leading_batch(name: str) -> BatchRule:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.axes import Axis, entered, state
-from tracegrad.core.errors import ShapeError, at, described, replay, require_callable, user_source
+from tracegrad.core.axes import Axis, entered
+from tracegrad.core.context import context
+from tracegrad.core.errors import ShapeError, at, described, require_callable, user_source
 from tracegrad.core.graph import Graph, apply_op, axes_of, evaluate, interpret, trace_graph
 from tracegrad.core.memory import compact
 from tracegrad.core.op import Op, Params
@@ -55,8 +56,8 @@ class Placed:
 
 def batch_graph(graph: Graph, size: int, inputs: Sequence[Any], batched: Sequence[bool]) -> list[Any]:
     """Evaluate a graph on inputs of which some are batched (axis 0). Outputs are `Batched` where they depend on those, or
-    on the place in the axis that is being batched (`axes.state.batching`)."""
-    axis = state.batching
+    on the place in the axis that is being batched (`context.batching`)."""
+    axis = context.batching
 
     def apply(op: Op, values: tuple[Any, ...], params: Params) -> Any:
         flags = [type(v) is Batched for v in values]
@@ -67,7 +68,7 @@ def batch_graph(graph: Graph, size: int, inputs: Sequence[Any], batched: Sequenc
         if not any(flags) and (axis is None or axis not in axes_of(params)):
             return apply_op(op, plain, params)
         if op.batch is None:
-            raise NotImplementedError(f"{op.name}{at(replay.source)} has no batching rule; give its Op record one")
+            raise NotImplementedError(f"{op.name}{at(context.source)} has no batching rule; give its Op record one")
         has_weak = any([type(v) is Batched and v.weak for v in values])
         if has_weak:
             plain = _yielding(op, plain, [_type_of_example(v) for v in values], params)
@@ -110,7 +111,7 @@ def without_shared(
     graph: Graph, inputs: Sequence[Any], batched: Sequence[bool]
 ) -> tuple[Graph, list[Any], tuple[bool, ...]]:
     """The graph without what all examples share, which is evaluated here, with inputs and flags that go with it."""
-    axis = state.batching
+    axis = context.batching
     varies = {v for v, b in zip(graph.inputs, batched, strict=True) if b}
     shared, own = [], []
     for eqn in graph.eqns:
@@ -149,7 +150,7 @@ def batch_in_chunks(
             x if not b else x[start : start + count] if c is None else c[number]
             for x, b, c in zip(inputs, batched, cut, strict=True)
         ]
-        with entered(state.bound, state.batching, start):
+        with entered(context.bound, context.batching, start):
             results = batch_graph(graph, count, rows, batched)
         for i, r in enumerate(results):
             target = targets[i]
@@ -178,7 +179,7 @@ def own_arrays(results: list[Any], like: Sequence[Any] = (), given: Sequence[Any
     other nor with what was given. For None, in a derivative, a zero of the type of what is in its place in `like`."""
     seen = set(map(id, given))
     in_boxes = boxing.depth > 0
-    if state.trace is not None:
+    if context.trace is not None:
         results = [lifted(r, (*like, *given)) if type(r) is np.ndarray else r for r in results]
     for i, r in enumerate(results):
         if type(r) is np.ndarray:
@@ -276,7 +277,7 @@ def vmap(
             outputs, out_tree = tree.tree_flatten(out)
             return arrays_of(outputs, lambda i: output_name(fun, out, i))
 
-        outer = state.bound
+        outer = context.bound
         axis = None if axis_name is None else Axis(axis_name, size, len(outer))
         bound = outer if axis is None else (*outer, axis)
         with entered(bound):

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.axes import entered, state
+from tracegrad.core.axes import entered
+from tracegrad.core.context import context
 from tracegrad.core.errors import (
     DifferentiationError,
     DtypeError,
@@ -23,7 +24,6 @@ from tracegrad.core.errors import (
     at,
     described,
     name_of,
-    replay,
     require_callable,
     user_source,
 )
@@ -81,10 +81,10 @@ def _called(leaves: Sequence[Any], rules: Rules) -> Any:
     """The outputs of a call. Its function and rules may hold collectives, so it gets the index in each named axis too,
     which they leave aside: it then belongs to the traces that map over these axes, whatever its arguments depend on. In a
     program that will be run again, the arrays that the function closes over are further inputs."""
-    if state.trace is None:
+    if context.trace is None:
         return bind(_custom, tuple(leaves), {"rules": rules})
     call, jvp, vjp, count = rules.call, rules.jvp, rules.vjp, len(leaves)
-    more = [bind(axis_index_op, (), {"axis_name": a}) for a in state.bound if a in state.trace.axes]
+    more = [bind(axis_index_op, (), {"axis_name": a}) for a in context.bound if a in context.trace.axes]
     inner: Callable[..., Sequence[Any]] = call
     if in_program():
         graph = trace_graph(
@@ -174,7 +174,7 @@ def _require_same_shape(name: str, rule: str, got: Any, expected: Any) -> None:
     """What a rule makes of the output must have the shape of the function's own."""
     if type_of(got).shape != type_of(expected).shape:
         raise ShapeError(
-            f"the {rule} of {name!r}, called{at(replay.source)}, returned an output of type {type_of(got)}, but the "
+            f"the {rule} of {name!r}, called{at(context.source)}, returned an output of type {type_of(got)}, but the "
             f"function itself returned {type_of(expected)}; their shapes must be equal"
         )
 
@@ -184,7 +184,7 @@ def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Pa
     sum of their cotangents."""
     rules: Rules = params["rules"]
     types = [_example_type(x, b) for x, b in zip(inputs, batched, strict=True)]
-    axes = state.bound, state.batching, state.start  # what runs later has the named axes of now
+    axes = context.bound, context.batching, context.start  # what runs later has the named axes of now
 
     def over_batch(
         function: Callable[..., Sequence[Any]], types: list[ArrayType], batched: list[bool]
@@ -311,12 +311,12 @@ def _checked(found: Any, primals: Sequence[Any], name: str, rule: str, paths: Se
         got = type_of(x)
         if got.shape != expected.shape:
             raise ShapeError(
-                f"the {rule} rule of {name}, called{at(replay.source)}, returned {got} for {path}, which is "
+                f"the {rule} rule of {name}, called{at(context.source)}, returned {got} for {path}, which is "
                 f"{expected}; their shapes must be equal"
             )
         if number_kind(got.dtype) == "c" != number_kind(expected.dtype):
             raise DtypeError(
-                f"the {rule} rule of {name}, called{at(replay.source)}, returned {got} for {path}, which is "
+                f"the {rule} rule of {name}, called{at(context.source)}, returned {got} for {path}, which is "
                 f"{expected}; return the real part of it (.real)"
             )
         checked.append(

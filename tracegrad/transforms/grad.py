@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.context import writing
 from tracegrad.core.errors import (
     DifferentiationError,
     DtypeError,
@@ -45,7 +46,6 @@ from tracegrad.core.trace import (
     settled_tree,
     tracer_inputs,
     unboxed,
-    writing,
 )
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, float0, is_inexact, number_kind, type_of
 from tracegrad.core.views import own

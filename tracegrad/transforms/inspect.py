@@ -6,7 +6,8 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from tracegrad import tree
-from tracegrad.core.axes import Axis, entered, state
+from tracegrad.core.axes import Axis, entered
+from tracegrad.core.context import context
 from tracegrad.core.errors import require_callable
 from tracegrad.core.graph import Graph, trace_graph
 from tracegrad.core.trace import arrays_of, declared_types, leaf_names, output_name, parameter_name
@@ -41,8 +42,8 @@ def make_graph(
     require_callable(fun, "make_graph")
 
     def graph_maker(*args: Any, **kwargs: Any) -> Graph:
-        axes = [Axis(name, size, len(state.bound) + i) for i, (name, size) in enumerate(axis_env or ())]
-        with entered((*state.bound, *axes)):
+        axes = [Axis(name, size, len(context.bound) + i) for i, (name, size) in enumerate(axis_env or ())]
+        with entered((*context.bound, *axes)):
             graph = _graph_and_tree("make_graph", fun, args, kwargs, abstract=bool(axes))[0]
         # The arrays outside may be written into tomorrow.
         consts = {v: own(x) for v, x in graph.consts.items()}

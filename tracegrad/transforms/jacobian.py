@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.axes import entered, state
+from tracegrad.core.axes import entered
+from tracegrad.core.context import context
 from tracegrad.core.errors import DtypeError, at, described, require_callable, user_source
 from tracegrad.core.graph import Graph, trace_graph
 from tracegrad.core.memory import compact
@@ -82,7 +83,7 @@ def _rows(graph: Graph, types: Sequence[ArrayType], beside: Sequence[Any]) -> li
     was made at the arrays `beside`, which may be traced."""
     basis = [lifted(x, beside) for x in _basis(types)]
     total = sum([t.size for t in types])
-    with entered(state.bound):
+    with entered(context.bound):
         return [with_batch(r, total) for r in batch_graph(graph, total, basis, [True] * len(basis))]
 
 

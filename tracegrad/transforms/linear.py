@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.axes import state
-from tracegrad.core.errors import DifferentiationError, at, replay, user_source
+from tracegrad.core.context import context
+from tracegrad.core.errors import DifferentiationError, at, user_source
 from tracegrad.core.op import Op, Params, Wanted
 from tracegrad.core.trace import Equation, Trace, Tracer, in_graph, in_program, lifted, plain_value, tracer_inputs
 from tracegrad.core.types import ArrayType, is_inexact, type_of
@@ -30,10 +30,10 @@ def backward(eqns: Sequence[Equation], cotangents: dict[int, Any]) -> dict[int, 
     """
     take = cotangents.pop
     get = cotangents.get
-    outer = replay.cell
+    outer = context.cell
     cell: list[Any] = [None]
-    replay.cell = cell
-    lifts = state.trace is not None and in_program()
+    context.cell = cell
+    lifts = context.trace is not None and in_program()
     try:
         for op, inputs, values, params, out, wanted in reversed(eqns):
             if op.several:
@@ -75,7 +75,7 @@ def backward(eqns: Sequence[Equation], cotangents: dict[int, Any]) -> dict[int, 
             if type(left) is Masked:
                 cotangents[key] = left.filled()
     finally:
-        replay.cell = outer
+        context.cell = outer
     return cotangents
 
 
@@ -105,9 +105,9 @@ def pushforward(eqns: Sequence[Equation], tangents: dict[int, Any]) -> dict[int,
     """Push tangents, keyed by the id of the tracer they belong to, through the equations. Missing means zero. What comes
     out may have masks."""
     get = tangents.get
-    outer = replay.cell
+    outer = context.cell
     cell: list[Any] = [None]
-    replay.cell = cell
+    context.cell = cell
     lifts = in_program()
     try:
         for op, inputs, values, params, out, wanted in eqns:
@@ -132,7 +132,7 @@ def pushforward(eqns: Sequence[Equation], tangents: dict[int, Any]) -> dict[int,
                 if tangent is not None:
                     tangents[id(o)] = tangent
     finally:
-        replay.cell = outer
+        context.cell = outer
     return tangents
 
 
@@ -264,7 +264,7 @@ def _placed(op: Op, inputs: Sequence[Any], out: Any) -> str:
 def transposed_jvp(op: Op, wanted: Wanted, ct: Any, out: Any, values: Sequence[Any], params: Params) -> list[Any]:
     """An op's reverse rule as the transpose of its forward rule."""
     if op.jvp is None:
-        raise DifferentiationError(f"{op.name}{at(replay.source)} has no derivative")
+        raise DifferentiationError(f"{op.name}{at(context.source)} has no derivative")
     jvp = op.jvp
     differentiable = [i for i in wanted if is_inexact(type_of(values[i]).dtype)]
     if not differentiable:
@@ -288,7 +288,7 @@ def transposed_vjp(
 ) -> Any:
     """An op's forward rule as the transpose of its reverse rule."""
     if op.vjp is None:
-        raise DifferentiationError(f"{op.name}{at(replay.source)} has no derivative")
+        raise DifferentiationError(f"{op.name}{at(context.source)} has no derivative")
     vjp = op.vjp
     outs = out if op.several else (out,)
     types = [strong(type_of(o)) for o in outs]

@@ -25,6 +25,7 @@ import numpy as np
 from jax import lax
 
 from tracegrad.core.backends import XLA_RULES
+from tracegrad.core.context import context
 from tracegrad.core.errors import (
     CALL_ERRORS,
     DtypeError,
@@ -33,7 +34,6 @@ from tracegrad.core.errors import (
     at,
     hide,
     place,
-    replay,
     resolve,
     user_source,
 )
@@ -229,9 +229,9 @@ def emit(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
     env: dict[Any, Any] = dict(zip(graph.inputs, inputs, strict=True))
     for v, x in graph.consts.items():
         env[v] = array_of_our_own(unboxed(x))
-    outer = replay.cell
+    outer = context.cell
     cell: list[Any] = [None]
-    replay.cell = cell
+    context.cell = cell
     try:
         for eqn in graph.eqns:
             cell[0] = eqn.raw_source
@@ -247,7 +247,7 @@ def emit(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
         place(error, f"{eqn.op.name} of {', '.join([str(a.type) for a in eqn.inputs])}, lowered to XLA")
         raise
     finally:
-        replay.cell = outer
+        context.cell = outer
     return [strong(env[a] if isinstance(a, Var) else a.value, a.type) for a in graph.outputs]
 
 

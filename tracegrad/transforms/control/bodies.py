@@ -14,7 +14,7 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad import tree
-from tracegrad.core.axes import state
+from tracegrad.core.context import context
 from tracegrad.core.errors import ShapeError, at, described, user_source
 from tracegrad.core.graph import Graph, trace_graph
 from tracegrad.core.op import Wanted
@@ -199,7 +199,7 @@ def batched_body(body: Graph, carries: int, size: int, batched: tuple[bool, ...]
             for i in grown:
                 flags[i] = True
 
-    axis = (state.batching, state.start) if state.batching in body.axes else None
+    axis = (context.batching, context.start) if context.batching in body.axes else None
     return remembered(body, ("loop batch", carries, size, batched, axis), make)
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracegrad.core.axes import state
+from tracegrad.core.context import context
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, evaluate, needed, trace_graph
 from tracegrad.core.op import JvpRule, MaskRules, Op, Params, VjpRule, Wanted
 from tracegrad.core.trace import Trace, Tracer, bind, tracer_inputs
@@ -218,7 +218,7 @@ def batch_of(graph: Graph, size: int, batched: Sequence[bool]) -> Graph:
         types = [ArrayType((size, *t.shape), t.dtype) if b else t for t, b in zip(graph.in_types, batched, strict=True)]
         return _derived(graph, rows, types, "vmap")
 
-    axis = (state.batching, state.start) if state.batching in graph.axes else None
+    axis = (context.batching, context.start) if context.batching in graph.axes else None
     return remembered(graph, ("batch", size, tuple(batched), axis), make)
 
 

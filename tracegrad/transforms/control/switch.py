@@ -17,16 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.axes import entered, state
-from tracegrad.core.errors import (
-    DifferentiationError,
-    DtypeError,
-    ShapeError,
-    at,
-    clip,
-    described,
-    user_source,
-)
+from tracegrad.core.axes import entered
+from tracegrad.core.context import context
+from tracegrad.core.errors import DifferentiationError, DtypeError, ShapeError, at, clip, described, user_source
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, evaluate, trace_graph
 from tracegrad.core.op import OPS, Op, Params, Wanted
 from tracegrad.core.trace import (
@@ -285,7 +278,7 @@ def _transpose(graph: Graph, wanted: Wanted, given: tuple[int, ...]) -> Reverse:
 
 
 def _batched(graphs: Graphs, size: int, batched: tuple[bool, ...]) -> Branches:
-    axis = (state.batching, state.start) if _speak_of(state.batching, graphs) else None
+    axis = (context.batching, context.start) if _speak_of(context.batching, graphs) else None
 
     def make() -> Branches:
         made = tuple([batch_of(g, size, batched) for g in graphs])
@@ -359,7 +352,7 @@ def _parts(
     for k in np.unique(chosen) if size else [0]:
         rows = np.flatnonzero(chosen == k)
         picked = [x[rows] if b and rows.size < size else x for x, b in zip(operands, batched, strict=True)]
-        with entered(state.bound):
+        with entered(context.bound):
             results = _all(graphs[k], rows.size, picked, batched)
         yield rows, results
 
@@ -527,7 +520,7 @@ def _is_linear(positions: Iterable[int], params: Params) -> bool:
 
 def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
     (index, *operands), (apart, *flags), graphs = inputs, batched, params["branches"]
-    if apart and _speak_of(state.batching, graphs):
+    if apart and _speak_of(context.batching, graphs):
         # A collective needs all examples, so each branch is run on all of them.
         return _select(index, [_all(g, size, operands, flags) for g in graphs])
     if apart:
@@ -559,8 +552,8 @@ def _batch_rows(size: int, batched: Sequence[bool], inputs: Sequence[Any], param
         results = _run(_batched(graphs, size, tuple(flags)), index, fronted, rowwise)
         return tuple([np.moveaxis(r, 0, 1) for r in results])
     rows = index.shape[1]
-    if _speak_of(state.batching, graphs):
-        with entered(state.bound):
+    if _speak_of(context.batching, graphs):
+        with entered(context.bound):
             whole = [batch_of(g, rows, rowwise) for g in graphs]
         return _select(index, [_all(g, size, operands, flags) for g in whole])
     # The rows of all examples, one after the other.

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.axes import state
+from tracegrad.core.context import context
 from tracegrad.core.errors import ShapeError, at, described, name_of, require_callable, user_source
 from tracegrad.core.graph import Graph, Var, apply_op, evaluate, trace_graph
 from tracegrad.core.op import Op, Params, Wanted
@@ -185,7 +185,7 @@ def _pulled(primals: Sequence[Any], cts: Mapping[int, Any], wanted: Wanted, para
 
 def _while_batched(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
     """The inputs and params of one loop for all rows, which runs as long as the condition holds for any. A row for which
-    it does not keeps its state."""
+    it does not keeps its context."""
     carries, consts = params["carries"], params["consts"]
     ends = carries + consts
     body, cond = params["body"], params["cond"]
@@ -244,7 +244,7 @@ def _batched_condition(cond: Graph, size: int, batched: tuple[bool, ...]) -> tup
         graph = trace_graph(test, types, transform="vmap", user_function=cond, abstract=True)
         return simplify(replace(graph, name=f"{cond.name}_vmap")), varies
 
-    axis = (state.batching, state.start) if state.batching in cond.axes else None
+    axis = (context.batching, context.start) if context.batching in cond.axes else None
     return remembered(cond, ("condition", size, batched, axis), make)
 
 
@@ -470,8 +470,8 @@ def _while_vjp_xla(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> A
     def spread(carry: Any, steps: Any, stride: Any) -> Any:
         """The states before the steps 0, stride, 2 stride, ... stacked."""
 
-        def one(k: Any, state: Any) -> Any:
-            carry, rows = state
+        def one(k: Any, context: Any) -> Any:
+            carry, rows = context
             rows = tuple([lax.dynamic_update_index_in_dim(r, c, k, 0) for r, c in zip(rows, carry, strict=True)])
             return run(carry, lax.min(stride, steps - k * stride)), rows
 
@@ -482,8 +482,8 @@ def _while_vjp_xla(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> A
         return tuple([lax.dynamic_index_in_dim(r, k, 0, keepdims=False) for r in rows])
 
     count, _ = lax.while_loop(
-        lambda state: j.emit(cond, [*state[1], *others])[0],
-        lambda state: (state[0] + 1, step(0, state[1])),
+        lambda context: j.emit(cond, [*context[1], *others])[0],
+        lambda context: (context[0] + 1, step(0, context[1])),
         (np.int64(0), start),
     )
     stretch = lax.max(_ceil(count, slots), np.int64(1))

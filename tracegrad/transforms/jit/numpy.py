@@ -16,8 +16,8 @@ from typing import Any
 from numpy import ndarray
 
 from tracegrad import tree
-from tracegrad.core.axes import state
 from tracegrad.core.collector import collector_paused
+from tracegrad.core.context import context, open_traces
 from tracegrad.core.errors import DtypeError, at, clip, described, name_of, require_callable, user_source
 from tracegrad.core.graph import Graph, graphs_in, trace_graph
 from tracegrad.core.jax_arrays import is_jax_tracer, xla
@@ -32,7 +32,6 @@ from tracegrad.core.trace import (
     holds_jax_array,
     is_boxed,
     leaf_names,
-    open_traces,
     out_of_boxes,
     output_name,
 )
@@ -146,7 +145,7 @@ class Jitted:
         if self._static_argnums or self._static_argnames:
             fun, args, kwargs, static = self._without_static(args, kwargs)
         leaves, in_tree = tree.tree_flatten((args, kwargs) if kwargs else args)
-        signature: list[Any] = [in_tree, static, bool(kwargs), state.bound, exact(in_tree.details())]
+        signature: list[Any] = [in_tree, static, bool(kwargs), context.bound, exact(in_tree.details())]
         for x in leaves:
             kind = type(x)
             if kind is ndarray:
@@ -168,7 +167,7 @@ class Jitted:
             entry = self._entry(key, fun, args, kwargs, leaves, why)
         for x in entry.looked_into:
             depends_on(x.array)  # so does a program of which this one is a part
-        return entry, leaves, static is None and not kwargs and not state.bound
+        return entry, leaves, static is None and not kwargs and not context.bound
 
     def _names(self, args: Any, kwargs: Any, static: Any) -> Callable[[int], str]:
         structure = tree.tree_structure(args)
@@ -560,7 +559,7 @@ class _Program:
                 jitted._contexts.x64 = in_use
             jitted._is_wide = jitted._is_wide or jax.is_wide([t.dtype for t in graph.out_types])
             with jitted._lock:
-                key = (self._in_tree, static, bool(kwargs), state.bound, exact(self._in_tree.details()))
+                key = (self._in_tree, static, bool(kwargs), context.bound, exact(self._in_tree.details()))
                 jitted.trace_log.append(vars(self.now).pop("why", "") or jitted._reason(key, types, names))
                 del jitted.trace_log[:-LOG_SIZE]
                 jitted._latest = (key, types)

@@ -1,0 +1,45 @@
+"""What a thread is doing, as far as that is not in what it was called with: one place for all of it."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+
+class Context(threading.local):
+    """What this thread is doing.
+
+    cell        a cell with the source of the equation whose rule an interpreter is applying: what the rule records belongs to
+                that line. A cell, since writing into one costs the interpreters' loops a quarter of writing here
+    bound       the named axes that are being mapped over, outermost first
+    batching    the one that batching rules are being applied for, None if that one has no name
+    start       the first example of those that they are applied to
+    trace       the innermost trace of types, to which belongs what depends on no array but on the place in an axis
+    boxes       how many calls that have foreign arrays in boxes have not returned
+    """
+
+    cell: list[Any] | None = None
+    bound: tuple[Any, ...] = ()
+    batching: Any = None
+    start: int = 0
+    trace: Any = None
+    boxes: int = 0
+
+    @property
+    def source(self) -> Any:
+        """Where in the user's code the equation stands whose rule is being applied."""
+        return None if self.cell is None else self.cell[0]
+
+
+context = Context()
+
+# Thread -> the trace that records all that is done to tracers in that thread, those from outside included: that of a
+# branch, in which must be all that it computes. Nearly always empty, which is quicker to see than what a thread has.
+capturing: dict[int, Any] = {}
+
+# The traces that have not ended, in all threads, by level, with None for a call whose foreign arrays are in boxes: where
+# there are none, nobody has a tracer that is of use, which is quickly seen.
+open_traces: dict[int, Any] = {}
+
+# The levels of those into whose arrays something has been written: where there are none, no tracer is a `Written`.
+writing: set[int] = set()
