@@ -16,6 +16,7 @@ ROOMS = [
     {
         "tree",
         "core.context",
+        "typing",
         "core.types",
         "core.errors",
         "core.generated",
