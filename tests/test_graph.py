@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 import tracegrad as tg
 from tracegrad.core.check import check
 from tracegrad.core.errors import DtypeError, GraphError, ShapeError
-from tracegrad.core.graph import Eqn, Graph, Literal, Var
+from tracegrad.core.graph import Eqn, Graph, Literal, Var, interpret
 from tracegrad.core.op import OPS
 from tracegrad.core.show import all_letters
 from tracegrad.core.types import ArrayType, type_of
@@ -131,6 +132,20 @@ def test_the_path_that_values_take() -> None:
 
     assert [e.op.name for e in tg.make_graph(f)(1.0).eqns] == ["sin"]
     assert [e.op.name for e in tg.make_graph(f)(-1.0).eqns] == ["cos"]
+
+
+def test_an_interpreter_gets_each_equation() -> None:
+    """Where it stands in the user's code, and what it makes, among the rest."""
+    graph = tg.make_graph(lambda x: np.sin(x) * 2.0)(np.ones(3))
+    seen = []
+
+    def apply(eqn: Eqn, values: tuple[Any, ...]) -> Any:
+        seen.append(eqn)
+        return eqn.op.evaluate(*values, **eqn.params)
+
+    (out,) = interpret(graph, [np.ones(3)], apply)
+    assert out.tolist() == (np.sin(np.ones(3)) * 2.0).tolist()
+    assert tuple(seen) == graph.eqns and seen[0].source.line == graph.eqns[0].source.line
 
 
 def test_letters() -> None:

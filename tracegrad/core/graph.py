@@ -212,15 +212,15 @@ def _content(const: Any) -> Any:
 
 def evaluate(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
     """Run the equations on arrays, or on tracers, which records them in their trace."""
-    return interpret(graph, inputs, apply_op)
+    return interpret(graph, inputs, lambda eqn, values: apply_op(eqn.op, values, eqn.params))
 
 
 def apply_op(op: Op, inputs: tuple[Any, ...], params: Params) -> Any:
     return bind(op, inputs, params) if op.apply is None else op.apply(inputs, params)
 
 
-def interpret(graph: Graph, inputs: Sequence[Any], apply: Callable[[Op, tuple[Any, ...], Params], Any]) -> list[Any]:
-    """Walk a graph, applying each op in the caller's own way to whatever flows along its variables.
+def interpret(graph: Graph, inputs: Sequence[Any], apply: Callable[[Eqn, tuple[Any, ...]], Any]) -> list[Any]:
+    """Walk a graph, applying each equation in the caller's own way to whatever flows along its variables.
 
     A value is dropped after its last use. Whatever an op's rule records carries the source line of that equation.
     """
@@ -237,7 +237,7 @@ def interpret(graph: Graph, inputs: Sequence[Any], apply: Callable[[Op, tuple[An
     try:
         for i, eqn in enumerate(graph.eqns):
             cell[0] = eqn.raw_source
-            out = apply(eqn.op, tuple([env[a] if isinstance(a, Var) else a.value for a in eqn.inputs]), eqn.params)
+            out = apply(eqn, tuple([env[a] if isinstance(a, Var) else a.value for a in eqn.inputs]))
             if eqn.op.several:
                 env.update(zip(eqn.outputs, out, strict=True))
             else:

@@ -14,7 +14,7 @@ from tracegrad import tree
 from tracegrad.core.axes import Axis, entered
 from tracegrad.core.context import context
 from tracegrad.core.errors import ShapeError, at, described, require_callable, user_source
-from tracegrad.core.graph import Graph, apply_op, axes_of, evaluate, interpret, trace_graph
+from tracegrad.core.graph import Eqn, Graph, apply_op, axes_of, evaluate, interpret, trace_graph
 from tracegrad.core.memory import compact
 from tracegrad.core.op import Op, Params
 from tracegrad.core.trace import (
@@ -59,7 +59,8 @@ def batch_graph(graph: Graph, size: int, inputs: Sequence[Any], batched: Sequenc
     on the place in the axis that is being batched (`context.batching`)."""
     axis = context.batching
 
-    def apply(op: Op, values: tuple[Any, ...], params: Params) -> Any:
+    def apply(eqn: Eqn, values: tuple[Any, ...]) -> Any:
+        op, params = eqn.op, eqn.params
         flags = [type(v) is Batched for v in values]
         plain = tuple([v.value if type(v) is Batched else v for v in values])
         if axis is not None and op.collective is not None and params["axis_name"] == axis:
@@ -68,7 +69,7 @@ def batch_graph(graph: Graph, size: int, inputs: Sequence[Any], batched: Sequenc
         if not any(flags) and (axis is None or axis not in axes_of(params)):
             return apply_op(op, plain, params)
         if op.batch is None:
-            raise NotImplementedError(f"{op.name}{at(context.source)} has no batching rule; give its Op record one")
+            raise NotImplementedError(f"{op.name}{at(eqn.raw_source)} has no batching rule; give its Op record one")
         has_weak = any([type(v) is Batched and v.weak for v in values])
         if has_weak:
             plain = _yielding(op, plain, [_type_of_example(v) for v in values], params)
