@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,9 +27,12 @@ ROOMS = [
         "core.backends",
     },
     {"core.op", "tree_util", "core.axes", "core.static"},
+    {"core.constants", "core.names"},
     {"core.trace"},
+    {"core.boxes"},
     {"core.views"},
     {"core.graph"},
+    {"core.tracing"},
     {"core.show", "core.check"},
     {"ops"},
     {"lower", "transforms", "xla.emit", "xla.passes", "xla.values", "xla.rules"},
@@ -70,6 +74,8 @@ def imported(path: Path) -> list[str]:
                 found += [f"tracegrad.{a.name}" for a in node.names]
             elif node.module and node.module.startswith("tracegrad."):
                 found.append(node.module)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found += re.findall(r"^tracegrad\.[\w.]+$", node.value)  # what import_module may be given
     return found
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from tracegrad import debug, nn, ops, tree, tree_util
 from tracegrad.core import show
+from tracegrad.core.backends import LOADERS
 from tracegrad.core.types import ShapeDtypeStruct, float0
 from tracegrad.ops.structural import checkpoint_name
 from tracegrad.transforms.batch import vmap
@@ -26,6 +27,13 @@ from tracegrad.transforms.jit.numpy import jit
 from tracegrad.transforms.recognise import recognise_spectral_functions
 from tracegrad.xla.devices import device_put, devices, to_jax
 
+
+def _load_xla() -> Any:
+    importlib.import_module("tracegrad.xla.rules")
+    return importlib.import_module("tracegrad.xla.emit")
+
+
+LOADERS["xla"] = _load_xla
 recognise_spectral_functions()
 remat = checkpoint
 

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.boxes import accept_jax
 from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
-from tracegrad.core.trace import accept_jax, as_array
+from tracegrad.core.trace import as_array
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.threefry import threefry2x32

@@ -1,4 +1,4 @@
-"""What the lower floors know of XLA, which only the top one imports: the table of its rules.
+"""What the lower floors know of XLA, which only the top one imports: how it is reached, and the table of its rules.
 
 A rule says how an op is lowered to `jax.lax`. It is found by the op's name, so that whoever writes an op can write its rule
 where jax is not installed:
@@ -15,6 +15,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeVar
+
+# What loads our code for a backend, and with it jax. The package puts it here, which alone may import anything.
+LOADERS: dict[str, Callable[[], Any]] = {}
+
+
+def xla() -> Any:
+    """The module `tracegrad.xla.emit`, or an ImportError that says how to install jax."""
+    try:
+        return LOADERS["xla"]()
+    except ImportError as error:
+        if error.name is None or error.name.split(".")[0] not in ("jax", "jaxlib"):
+            raise
+        raise ImportError(
+            "XLA is reached through jax, which is not installed here: run `pip install 'tracegrad[xla]'` (for other devices "
+            "than CPUs see jax's instructions), or write backend='numpy'",
+            name="jax",
+        ) from error
+
 
 XLA_RULES: dict[str, Callable[..., Any]] = {}
 

@@ -1,8 +1,7 @@
-"""What is known of jax without importing it: whether a value is one of its arrays, and where our code for it is."""
+"""What is known of jax without importing it: whether a value is one of its arrays."""
 
 from __future__ import annotations
 
-import importlib
 import sys
 from typing import Any
 
@@ -27,18 +26,3 @@ def jax_axis_size(name: Any) -> int | None:
         return int(jax.lax.axis_size(name))
     except NameError:
         return None
-
-
-def xla() -> Any:
-    """The module `tracegrad.xla.emit`, which imports jax, or an ImportError that says how to install that."""
-    try:
-        importlib.import_module("tracegrad.xla.rules")
-        return importlib.import_module("tracegrad.xla.emit")
-    except ImportError as error:
-        if error.name is None or error.name.split(".")[0] not in ("jax", "jaxlib"):
-            raise
-        raise ImportError(
-            "XLA is reached through jax, which is not installed here: run `pip install 'tracegrad[xla]'` (for other devices "
-            "than CPUs see jax's instructions), or write backend='numpy'",
-            name="jax",
-        ) from error

@@ -13,7 +13,6 @@ with the inputs as they came, their values one level down, and the positions tha
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
 import itertools
@@ -22,14 +21,14 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from types import GenericAlias
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import numpy as np
 from numpy import ndarray
 
 from tracegrad import tree
 from tracegrad.core.axes import Axis
+from tracegrad.core.constants import SMALL, Locked, give_back, hold
 from tracegrad.core.context import capturing, context, open_traces, writing
 from tracegrad.core.errors import (
     CALL_ERRORS,
@@ -43,14 +42,13 @@ from tracegrad.core.errors import (
     at,
     clip,
     described,
-    name_of,
     place,
     raised_by,
     resolve,
     user_source,
 )
-from tracegrad.core.jax_arrays import is_jax_array, is_jax_tracer, xla
 from tracegrad.core.memory import copied
+from tracegrad.core.names import parameter_name
 from tracegrad.core.op import OPS, Op, Params
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, float0, number_kind, type_of
 
@@ -63,12 +61,24 @@ UFUNCS: dict[np.ufunc, Op] = {}
 # The name of a ufunc of scipy.special, which is not imported for it -> our function.
 SCIPY_FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
+# Arrays of others, which are computed on in boxes: whether a value is one, its box, and its plain value, if it has one.
+FOREIGN: list[tuple[Callable[[Any], bool], Callable[[Any], Any], Callable[[Any], Any]]] = []
+
+_told_the_truth: tuple[str, ...] = ()
+
+
+def tell_the_truth_to(package: str) -> None:
+    """Have code of this package see a tracer's own class, where others see that of what it stands for."""
+    global _told_the_truth
+    _told_the_truth = (*_told_the_truth, package)
+
+
 NO_PARAMS: Params = {}
-_DIRECT = frozenset([np.ndarray, *PYTHON_SCALARS, *(np.dtype(c).type for c in "?bhilqBHILQefdgFDG")])
+DIRECT = frozenset([np.ndarray, *PYTHON_SCALARS, *(np.dtype(c).type for c in "?bhilqBHILQefdgFDG")])
 _levels = itertools.count()
+new_level = _levels.__next__
 _level_of = operator.attrgetter("level")
 _FIRST, _SECOND, _BOTH = (0,), (1,), (0, 1)
-_SMALL = 2048  # bytes that are copied in less time than it takes to set a flag and set it back
 
 
 class Trace:
@@ -87,9 +97,9 @@ class Trace:
     reverse = False  # whether `backward` will walk them
     names: Callable[[int], str] | None = None
     prunes = False  # whether `pushforward` is to leave out what the outputs do not need
-    executes = False  # whether its tracers are jax arrays in a box, to which ops are applied at once
+    executes = False  # whether its tracers are foreign arrays in a box, to which ops are applied at once (`boxes.py`)
     axes: tuple[Axis, ...] = ()  # the named axes that were bound when it began, in a trace that may record their index
-    locked: dict[int, tuple[np.ndarray[Any, Any], bool]] | None = None
+    locked: Locked | None = None
     ledger: Any = None  # what has been written into its arrays; see `views.py`
     before: dict[int, int] | None = None  # how many equations each open trace had when it began, by level
     thread = 0  # in which it began, where others were open
@@ -105,7 +115,7 @@ class Trace:
             self.abstract = True
         if for_graph or abstract:
             self.for_graph = True
-        self.level = next(_levels)
+        self.level = new_level()
         if open_traces:
             self.before = {level: len(t.eqns) for level, t in list(open_traces.items()) if t is not None}
             self.thread = threading.get_ident()
@@ -121,28 +131,31 @@ class Trace:
         if not self.for_graph:
             if not op.keeps_inputs or (type(beside) is Tracer and in_graph(beside)):
                 return array
-            if array.nbytes <= _SMALL or in_program():
+            if array.nbytes <= SMALL or in_program():
                 return copied(array)
         if self.locked is None:
             self.locked = {}
         if id(array) not in self.locked:
-            with _holding:
-                self._hold(array, self.locked)
+            hold(array, self.locked)
         return array
 
-    def _hold(self, array: np.ndarray[Any, Any], locked: dict[int, tuple[np.ndarray[Any, Any], bool]]) -> None:
-        owner = array.base
-        if isinstance(owner, np.ndarray) and id(owner) not in locked:
-            self._hold(owner, locked)
-        holding = True
-        if id(array) in _held:
-            _held[id(array)][1] += 1
-        elif array.flags.writeable and _can_be_given_back(array):
-            _held[id(array)] = [array, 1]
-            array.flags.writeable = False
-        else:
-            holding = False
-        locked[id(array)] = array, holding
+    def apply(
+        self, op: Op, inputs: tuple[Any, ...], params: Params, wanted: tuple[int, ...], source: RawSource | None
+    ) -> Any:
+        """Record an op in a trace of types. There are no values: equations hold the tracers themselves, which have at least
+        their types."""
+        try:
+            types: Any = op.infer([type_of(x) for x in inputs], params)
+        except CALL_ERRORS as error:
+            explain(error, op, inputs, params, source)
+            raise
+        out = tuple([Tracer(self, None, source, t) for t in types]) if op.several else Tracer(self, None, source, types)
+        self.record((op, inputs, inputs, params, out, wanted))
+        return out
+
+    def apply_outside(self, op: Op, inputs: tuple[Any, ...], params: Params) -> Any:
+        """Apply an op to foreign arrays that the user has, in a trace that executes."""
+        raise NotImplementedError
 
     def apply_to_constant(self, op: Op, x: Any, params: Params) -> Tracer:
         """Record, in a trace of types, an op on a plain value, which is then run whenever the Graph is."""
@@ -174,9 +187,16 @@ class Trace:
             self.finish()
         open_traces.pop(self.level, None)
         if self.locked is not None:
-            with _holding:
-                _give_back([array for array, holding in self.locked.values() if holding])
+            give_back(self.locked)
             self.locked = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        self.end()
+        if isinstance(error, ValueError | TypeError) and (hidden := hidden_behind(error)) is not None:
+            raise hidden from None
 
     @property
     def ended(self) -> bool:
@@ -187,52 +207,6 @@ class Trace:
 
     def __repr__(self) -> str:
         return f"<trace of {described(self.function)} by {self.transform}{', ended' if self.ended else ''}>"
-
-
-# The arrays that traces hold read-only, each with the number of traces that do: an inner transform that ends must not
-# free what an outer one, or another thread, still needs. `_waiting` are views that are free but for their owner.
-_held: dict[int, list[Any]] = {}
-_waiting: list[np.ndarray[Any, Any]] = []
-_holding = threading.Lock()
-
-
-def _can_be_given_back(array: np.ndarray[Any, Any]) -> bool:
-    """Whether NumPy will let us make the array writeable again: not if its memory is a foreign object's."""
-    owner = array.base
-    if owner is None:
-        return True
-    if isinstance(owner, np.ndarray):
-        return owner.flags.writeable or id(owner) in _held
-    try:
-        return not memoryview(owner).readonly
-    except TypeError:
-        return False
-
-
-def is_immutable(array: np.ndarray[Any, Any]) -> bool:
-    """Whether nobody can write into an array: neither it nor the array that owns its memory is writeable, and not just
-    because a trace holds them."""
-    owner: Any = array
-    while type(owner) is ndarray:
-        if owner.flags.writeable or id(owner) in _held:
-            return False
-        owner = owner.base
-    return owner is None
-
-
-def _give_back(arrays: list[np.ndarray[Any, Any]]) -> None:
-    """Let go of arrays, owners before their views: NumPy makes no view writeable before its owner is."""
-    global _waiting
-    for array in arrays:
-        _held[id(array)][1] -= 1
-    arrays, _waiting = arrays + _waiting, []
-    for array in arrays:
-        if id(array) in _held and _held[id(array)][1] == 0:
-            if isinstance(array.base, np.ndarray) and not array.base.flags.writeable:
-                _waiting.append(array)
-            else:
-                array.flags.writeable = True
-                del _held[id(array)]
 
 
 def _leaked(eqn: Equation) -> NoReturn:
@@ -264,12 +238,12 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
                     values = (value, y.value)
                     wanted = _BOTH
                     nested = type(value) is Tracer or type(y.value) is Tracer
-            elif type(y) in _DIRECT:
+            elif type(y) in DIRECT:
                 trace = x.origin
                 values = (value, trace.kept(y, op, value) if type(y) is ndarray else y)
                 wanted = _FIRST
                 nested = type(value) is Tracer
-        elif type(y) is Tracer and type(x) in _DIRECT:
+        elif type(y) is Tracer and type(x) in DIRECT:
             trace = y.origin
             value = y.value
             values = (trace.kept(x, op, value) if type(x) is ndarray else x, value)
@@ -285,12 +259,12 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
                     return op.python(*inputs, **params)
                 return op.evaluate(*inputs, **params)
             except Exception as error:
-                _explain(error, op, inputs, params, user_source())
+                explain(error, op, inputs, params, user_source())
                 raise
         # The highest trace records; tracers of those below are constants to it.
         trace = tracers[0] if len(tracers) == 1 else max(tracers, key=_level_of)
-        if is_plain and trace.executes and not boxing.depth:  # jax arrays as the user has them
-            return unboxed(_execute(op, inputs, params, user_source()))
+        if is_plain and trace.executes:  # foreign arrays as the user has them
+            return trace.apply_outside(op, inputs, params)
         wanted = tuple([i for i, x in enumerate(inputs) if type(x) is Tracer and x.origin is trace])
         values = [x.value if type(x) is Tracer and x.origin is trace else x for x in inputs]
         nested = contains_tracer(values)
@@ -308,203 +282,20 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
         trace, values, wanted = captor, inputs, ()
     source = user_source()
     if trace.abstract:
-        if trace.executes:
-            return _execute(op, inputs, params, source)
-        # There are no values: equations hold the tracers themselves, which have at least their types.
-        values = inputs
-        try:
-            types: Any = op.infer([type_of(x) for x in inputs], params)
-        except CALL_ERRORS as error:
-            _explain(error, op, inputs, params, source)
-            raise
-        out = (
-            tuple([Tracer(trace, None, source, t) for t in types]) if op.several else Tracer(trace, None, source, types)
-        )
-    else:
-        try:
-            if nested:
-                result = bind(op, tuple(values), params)
-            elif op.python is not None and type(values[0]) in PYTHON_SCALARS and are_python(values):
-                result = op.python(*values, **params)
-            else:
-                result = op.evaluate(*values, **params) if params else op.evaluate(*values)
-        except Exception as error:
-            _explain(error, op, inputs, params, source)
-            raise
-        if op.several:
-            out = tuple([Tracer(trace, r, source) for r in result])
+        return trace.apply(op, inputs, params, wanted, source)
+    try:
+        if nested:
+            result = bind(op, tuple(values), params)
+        elif op.python is not None and type(values[0]) in PYTHON_SCALARS and are_python(values):
+            result = op.python(*values, **params)
         else:
-            out = Tracer(trace, result, source)
+            result = op.evaluate(*values, **params) if params else op.evaluate(*values)
+    except Exception as error:
+        explain(error, op, inputs, params, source)
+        raise
+    out: Any = tuple([Tracer(trace, r, source) for r in result]) if op.several else Tracer(trace, result, source)
     trace.record((op, inputs, values, params, out, wanted))
     return out
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# jax arrays. NumPy's functions do not take them for what they are, so a jax array goes through our code in a box: a tracer
-# of a trace below all others, which records nothing and applies each op at once, on jax. What is put into boxes at the
-# way in is taken out at the way out, by whoever did it first.
-
-
-class _OnJax(Trace):
-    abstract = True
-    executes = True
-
-    def kept(self, array: np.ndarray[Any, Any], op: Op, beside: Any = None) -> np.ndarray[Any, Any]:
-        return array
-
-    def described(self) -> str:
-        return "computation on jax"
-
-
-_ON_JAX = _OnJax("jax", None)
-del open_traces[_ON_JAX.level]
-_ON_JAX.level = -1
-
-
-class _Boxing(threading.local):
-    """`with boxing:` around every call that gets boxes, so that the public functions that it comes to call leave their
-    results in boxes too."""
-
-    depth = 0  # how many such calls have not returned
-
-    def __init__(self) -> None:
-        self._levels: list[int] = []
-
-    def __enter__(self) -> None:
-        self.depth += 1
-        level = next(_levels)
-        self._levels.append(level)
-        open_traces[level] = None
-
-    def __exit__(self, *_: object) -> None:
-        del open_traces[self._levels.pop()]
-        self.depth -= 1
-
-
-boxing = _Boxing()
-_no_boxing = contextlib.nullcontext()
-
-
-def boxing_of(arrays: Sequence[Any]) -> contextlib.AbstractContextManager[None]:
-    """The context for a call of a user's function with these arrays: `boxing` if there are boxes among them."""
-    return boxing if any(map(is_boxed, arrays)) else _no_boxing
-
-
-def boxed(x: Any) -> Any:
-    """A jax array in a box; anything else as it is."""
-    return Tracer(_ON_JAX, x, None) if is_jax_array(x) else x
-
-
-def unboxed(x: Any) -> Any:
-    """What is in a box; a tuple of such; anything else as it is."""
-    if type(x) is tuple:
-        return tuple([unboxed(item) for item in x])
-    return x.value if is_boxed(x) else x
-
-
-def is_boxed(x: Any) -> bool:
-    return type(x) is Tracer and x.origin is _ON_JAX
-
-
-def holds_jax_array(x: Any) -> bool:
-    """Whether there is a jax array among the leaves of a tree."""
-    kind = type(x)
-    if kind in _DIRECT or kind is Tracer:
-        return False
-    if kind is dict:
-        x = x.values()
-    elif kind is not tuple and kind is not list:
-        return is_jax_array(x) or any([is_jax_array(leaf) for leaf in tree.tree_leaves(x)])
-    return any([type(item) is not ndarray and holds_jax_array(item) for item in x])
-
-
-def accept_jax(namespace: dict[str, Any], names: Sequence[str]) -> None:
-    """Have the functions of these names, among what else there is, accept jax arrays."""
-    for name in names:
-        found = namespace[name]
-        if isinstance(found, np.ufunc):
-            namespace[name] = _Ufunc(found)
-        elif callable(found) and not isinstance(found, type | GenericAlias):
-            namespace[name] = accepting_jax(called_anew(found))
-
-
-class _Ufunc:
-    """A ufunc that accepts jax arrays."""
-
-    def __init__(self, ufunc: np.ufunc) -> None:
-        self._ufunc = ufunc
-        self._call = accepting_jax(ufunc)
-        self.__name__ = ufunc.__name__
-        self.__doc__ = ufunc.__doc__
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._call(*args, **kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        found = getattr(self._ufunc, name)
-        return accepting_jax(found) if callable(found) else found
-
-    def __repr__(self) -> str:
-        return repr(self._ufunc)
-
-    def __reduce__(self) -> Any:
-        return _Ufunc, (self._ufunc,)
-
-
-def accepting_jax(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function of jax arrays too, which it sees in boxes. Where there are such arguments, results are jax arrays."""
-
-    @functools.wraps(function)
-    def accepting(*args: Any, **kwargs: Any) -> Any:
-        if "jax" in sys.modules:
-            for x in (*args, *kwargs.values()) if kwargs else args:
-                if type(x) is not ndarray and holds_jax_array(x):
-                    return in_boxes(function, args, kwargs)
-            return out_of_boxes(function(*args, **kwargs))  # the function may hold jax arrays of its own
-        return function(*args, **kwargs)
-
-    return accepting
-
-
-def called_anew(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as `call_anew` calls it."""
-
-    @functools.wraps(function)
-    def called(*args: Any, **kwargs: Any) -> Any:
-        return function(*args, **kwargs) if context.trace is None else call_anew(function, args, kwargs)
-
-    return called
-
-
-def out_of_boxes(out: Any) -> Any:
-    """Results as the user gets them: jax arrays without their boxes, but for those of a call inside another that has boxes."""
-    if type(out) in _DIRECT or boxing.depth:
-        return out
-    return xla().handed_out(tree.tree_map(unboxed, out)) if any(map(is_boxed, tree.tree_leaves(out))) else out
-
-
-def in_boxes(
-    function: Callable[..., Any],
-    args: Any,
-    kwargs: Any,
-    box: Callable[[Any], Any] = boxed,
-    tree_map: Callable[..., Any] = tree.tree_map,
-) -> Any:
-    """Call a function with the jax arrays among its arguments in boxes, and take its results out of theirs."""
-    args, kwargs = tree_map(box, (args, kwargs))
-    with boxing:
-        out = function(*args, **kwargs)
-    return out if boxing.depth else xla().handed_out(tree_map(unboxed, out))
-
-
-def _execute(op: Op, inputs: tuple[Any, ...], params: Params, source: RawSource | None) -> Any:
-    try:
-        return xla().execute(op, inputs, params)
-    except CALL_ERRORS as error:
-        _explain(error, op, inputs, params, source)
-        raise
 
 
 def captor_of(trace: Trace) -> Trace | None:
@@ -611,7 +402,7 @@ def strengthened(x: Any) -> Any:
     return bind(OPS["astype"], (x,), {"dtype": x.type.dtype}) if type(x) is Tracer and x.type.weak else x
 
 
-def _explain(error: Exception, op: Op, inputs: Any, params: Params, source: Any) -> None:
+def explain(error: Exception, op: Op, inputs: Any, params: Params, source: Any) -> None:
     """Raise the type rule's error for inputs that NumPy refused, since it knows the op; else add the place to NumPy's."""
     if op.runs_user_code or at(source) in str(error):
         return
@@ -634,7 +425,7 @@ def place_call(error: Exception, function: Any, args: Sequence[Any]) -> None:
 
 def as_array(x: Any) -> Any:
     """What `bind` takes: tracers and arrays as they are, sequences as arrays (of tracers: stacked), else TypeError."""
-    if type(x) in _DIRECT:
+    if type(x) in DIRECT:
         return x
     if type(x) is Tracer:
         if x.origin.ended:
@@ -646,9 +437,10 @@ def as_array(x: Any) -> Any:
         if contains_tracer(x):
             return FUNCTIONS[np.array](x)
         _require_plain_items(x)
-    elif is_jax_array(x):
-        return boxed(x)
     else:
+        for is_theirs, box, _ in FOREIGN:
+            if is_theirs(x):
+                return box(x)
         require_plain(x)
         kinds: tuple[Any, ...] = (int, float, complex)
         for kind in kinds:
@@ -667,7 +459,7 @@ def _require_plain_items(x: Any) -> None:
     for item in x:
         if isinstance(item, list | tuple):
             _require_plain_items(item)
-        elif type(item) not in _DIRECT:
+        elif type(item) not in DIRECT:
             require_plain(item)
 
 
@@ -675,7 +467,7 @@ def require_plain(x: Any) -> None:
     """Raise for an array or a number of a class that computes in its own way: a masked array, a quantity with a unit,
     np.matrix. Taken for a plain one it would lose its mask or its unit without a word."""
     kind = type(x)
-    if kind in _DIRECT or issubclass(kind, Tracer) or not _has_own_arithmetic(kind, x):
+    if kind in DIRECT or issubclass(kind, Tracer) or not _has_own_arithmetic(kind, x):
         return
     name = f"{kind.__module__}.{kind.__qualname__}"
     if isinstance(x, np.ma.MaskedArray):
@@ -755,8 +547,10 @@ def plain_value(x: Any, what: str) -> Any:
         if x.origin.ended:
             raise UnexpectedTracerError(f"{what}: {x.leak_text()}")
         x = x.value
-    if type(x) not in _DIRECT and is_jax_array(x):
-        return None if is_jax_tracer(x) else np.asarray(x)
+    if type(x) not in DIRECT:
+        for is_theirs, _, plain in FOREIGN:
+            if is_theirs(x):
+                return plain(x)
     return x
 
 
@@ -892,9 +686,8 @@ class Tracer:
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
         """That of what it stands for, so that `isinstance` takes the branch that it takes for the value. (What is of one
-        class with this library's tracers, `type(x)` tells.) jax is told the truth: it leaves an operator between one of its arrays
-        and what it does not know to the other one, and would compute with an array."""
-        if sys._getframe(1).f_globals.get("__name__", "").startswith("jax"):
+        class with this library's tracers, `type(x)` tells.)"""
+        if sys._getframe(1).f_globals.get("__name__", "").startswith(_told_the_truth):
             return Tracer
         value = self.value
         while isinstance(value, Tracer):
@@ -1024,12 +817,12 @@ class Tracer:
             raise UnexpectedTracerError(self.leak_text())
 
     def __float__(self) -> float:
-        if self.origin is _ON_JAX:
+        if self.origin.executes:
             return float(self.value)
         self._refuse("float() (or a function of the math module)")
 
     def __complex__(self) -> complex:
-        if self.origin is _ON_JAX:
+        if self.origin.executes:
             return complex(self.value)
         self._refuse("complex() (or a function of the cmath module)")
 
@@ -1497,63 +1290,7 @@ def kind_of(out: Any) -> str:
     return f"a {type(out).__name__}" + (f" of {len(out)}" if isinstance(out, tuple | list) else "")
 
 
-# What attributes of a function must be.
-_KINDS = {"__name__": str, "__qualname__": str, "__annotations__": dict, "__type_params__": tuple}
-
-
-def wraps(fun: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """functools.wraps, of callables too that have for their `__name__` or the like what no function may have."""
-    kept = [a for a in functools.WRAPPER_ASSIGNMENTS if isinstance(getattr(fun, a, None), _KINDS.get(a, object))]
-    return functools.wraps(fun, assigned=kept)
-
-
-def named_after(wrapper: Callable[..., Any], fun: Callable[..., Any], transform: str) -> Callable[..., Any]:
-    """Name and document the transformed function after the original one."""
-    wraps(fun)(wrapper)
-    name = name_of(fun)
-    wrapper.__name__ = f"{transform}({name})"
-    wrapper.__qualname__ = f"{transform}({getattr(fun, '__qualname__', name)})"
-    wrapper.__doc__ = f"{transform} of {name}. {getattr(fun, '__doc__', None) or ''}".rstrip()
-    return wrapper
-
-
 def declared_types(leaves: Sequence[Any], names: Callable[[int], str]) -> list[ArrayType]:
     """The types of leaves that may be arrays or `ShapeDtypeStruct`s."""
     arrays = arrays_of([0 if isinstance(x, ShapeDtypeStruct) else x for x in leaves], names)
     return [x.type if isinstance(x, ShapeDtypeStruct) else type_of(a) for x, a in zip(leaves, arrays, strict=True)]
-
-
-def leaf_names(
-    function: Any, arguments: tree.PyTreeDef, positions: Sequence[int] | None = None
-) -> Callable[[int], str]:
-    """How to name the leaves of a tuple of arguments: parameter and key path, found out when somebody asks.
-
-    `positions` says which positional arguments of the function the tuple holds, if not all from the first on.
-    """
-
-    def name(leaf: int) -> str:
-        numbered = tree.tree_unflatten(arguments, list(range(arguments.num_leaves)))
-        path, _ = tree.tree_leaves_with_path(numbered)[leaf]
-        position = path[0].idx
-        return parameter_name(function, position if positions is None else positions[position]) + tree.keystr(path[1:])
-
-    return name
-
-
-def output_name(function: Any, out: Any, leaf: int) -> str:
-    """How to name a leaf of what a function returned."""
-    return f"the output{tree.keystr(tree.tree_leaves_with_path(out)[leaf][0])} of {described(function)}"
-
-
-def parameter_name(function: Any, position: int) -> str:
-    """What the function calls its positional argument; `args[i]` if that cannot be known."""
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        return f"args[{position}]"
-    for i, p in enumerate(parameters):
-        if p.kind is p.VAR_POSITIONAL:
-            return f"{p.name}[{position - i}]"
-        if i == position and p.kind is not p.KEYWORD_ONLY:
-            return p.name
-    return f"args[{position}]"

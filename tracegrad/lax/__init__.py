@@ -59,7 +59,7 @@ from numpy import negative as neg
 from numpy import not_equal as ne
 from numpy import subtract as sub
 
-from tracegrad.core.trace import accept_jax
+from tracegrad.core.boxes import accept_jax
 from tracegrad.lax.elementwise import (
     RoundingMethod,
     conj,

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from tracegrad.core.constants import is_immutable
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, exact_params, exactly
 from tracegrad.core.memory import axes_of
 from tracegrad.core.op import OPS, Definitions, Op, Simplification
-from tracegrad.core.trace import bind, is_immutable
+from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.lower.numpy.layouts import Layouts
 

@@ -1,7 +1,7 @@
 """What neural networks are written with: activations, softmax and its kin, losses. Names, arguments and values are
 those of jax.nn, and of optax for the losses."""
 
-from tracegrad.core.trace import accept_jax
+from tracegrad.core.boxes import accept_jax
 from tracegrad.nn.activations import (
     celu,
     elu,

@@ -145,7 +145,7 @@ from numpy import (
     zeros,
 )
 
-from tracegrad.core.trace import accept_jax
+from tracegrad.core.boxes import accept_jax
 from tracegrad.numpy import linalg
 from tracegrad.ops.contract import (
     cross,

@@ -2,7 +2,7 @@
 
 from numpy.linalg import LinAlgError
 
-from tracegrad.core.trace import accept_jax
+from tracegrad.core.boxes import accept_jax
 from tracegrad.ops.contract import (
     matrix_transpose,
     multi_dot,

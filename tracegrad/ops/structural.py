@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.backends import xla
 from tracegrad.core.errors import at, clip, user_source
-from tracegrad.core.jax_arrays import xla
 from tracegrad.core.op import EVERY, Op, Params, Sample
 from tracegrad.core.trace import arrays_of, bind
 from tracegrad.core.types import ArrayType

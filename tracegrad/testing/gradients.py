@@ -10,8 +10,9 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.errors import at, described, require_callable
 from tracegrad.core.graph import Graph
+from tracegrad.core.names import parameter_name
 from tracegrad.core.op import Op, Params
-from tracegrad.core.trace import bind, parameter_name
+from tracegrad.core.trace import bind
 from tracegrad.core.types import is_inexact, type_of
 from tracegrad.testing.differences import Quotient, quotients
 from tracegrad.testing.reproduce import reproducible

@@ -12,24 +12,15 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.axes import Axis, entered
+from tracegrad.core.boxes import accepting_jax, is_boxed, unboxed
 from tracegrad.core.context import context
 from tracegrad.core.errors import ShapeError, at, described, require_callable, user_source
-from tracegrad.core.graph import Eqn, Graph, apply_op, axes_of, evaluate, interpret, trace_graph
+from tracegrad.core.graph import Eqn, Graph, apply_op, axes_of, evaluate, interpret
 from tracegrad.core.memory import compact
+from tracegrad.core.names import named_after, output_name, parameter_name
 from tracegrad.core.op import Op, Params
-from tracegrad.core.trace import (
-    Tracer,
-    accepting_jax,
-    arrays_of,
-    bind,
-    boxing,
-    is_boxed,
-    lifted,
-    named_after,
-    output_name,
-    parameter_name,
-    unboxed,
-)
+from tracegrad.core.trace import Tracer, arrays_of, bind, lifted
+from tracegrad.core.tracing import trace_graph
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, float0, is_inexact, type_of
 from tracegrad.core.views import own
 from tracegrad.ops.structural import to_xla_op
@@ -179,7 +170,7 @@ def own_arrays(results: list[Any], like: Sequence[Any] = (), given: Sequence[Any
     """Results as the caller gets them: arrays that are the caller's own, writeable and sharing memory neither with each
     other nor with what was given. For None, in a derivative, a zero of the type of what is in its place in `like`."""
     seen = set(map(id, given))
-    in_boxes = boxing.depth > 0
+    in_boxes = context.boxes > 0
     if context.trace is not None:
         results = [lifted(r, (*like, *given)) if type(r) is np.ndarray else r for r in results]
     for i, r in enumerate(results):

@@ -15,6 +15,7 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.axes import entered
+from tracegrad.core.boxes import accepting_jax, boxed, boxing, boxing_of, is_boxed, unboxed
 from tracegrad.core.context import context
 from tracegrad.core.errors import (
     DifferentiationError,
@@ -27,22 +28,11 @@ from tracegrad.core.errors import (
     require_callable,
     user_source,
 )
-from tracegrad.core.graph import Graph, evaluate, trace_graph
+from tracegrad.core.graph import Graph, evaluate
 from tracegrad.core.memory import compact
 from tracegrad.core.op import Op, Params, Wanted
-from tracegrad.core.trace import (
-    Tracer,
-    accepting_jax,
-    arrays_of,
-    bind,
-    boxed,
-    boxing,
-    boxing_of,
-    in_program,
-    is_boxed,
-    kind_of,
-    unboxed,
-)
+from tracegrad.core.trace import Tracer, arrays_of, bind, in_program, kind_of
+from tracegrad.core.tracing import trace_graph
 from tracegrad.core.types import ArrayType, is_inexact, number_kind, type_of
 from tracegrad.core.views import own
 from tracegrad.ops.collective import axis_index_op

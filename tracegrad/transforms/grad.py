@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.context import writing
+from tracegrad.core.boxes import accepting_jax, holds_jax_array, in_boxes, unboxed
+from tracegrad.core.context import context, writing
 from tracegrad.core.errors import (
     DifferentiationError,
     DtypeError,
@@ -22,31 +23,26 @@ from tracegrad.core.errors import (
     require_callable,
     user_source,
 )
-from tracegrad.core.graph import Graph, evaluate, needed, trace_graph
+from tracegrad.core.graph import Graph, evaluate
 from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.memory import copied
+from tracegrad.core.names import leaf_names, named_after
 from tracegrad.core.trace import (
     Equation,
     Trace,
     Tracer,
-    accepting_jax,
     arrays_of,
     as_array,
     bind,
-    boxing,
     declared_types,
     hidden_behind,
-    holds_jax_array,
-    in_boxes,
     in_program,
     kind_of,
-    leaf_names,
     lifted,
-    named_after,
     settled_tree,
     tracer_inputs,
-    unboxed,
 )
+from tracegrad.core.tracing import needed, trace_graph
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, float0, is_inexact, number_kind, type_of
 from tracegrad.core.views import own
 from tracegrad.ops.masks import filled
@@ -183,7 +179,7 @@ def _gradient(
                 (result,) = own_arrays([result], leaves)
         else:
             result = tree.tree_unflatten(in_tree, own_arrays([cotangents.get(id(x)) for x in leaves], leaves))
-        if with_value and type(value) is Tracer and not boxing.depth:
+        if with_value and type(value) is Tracer and not context.boxes:
             value = unboxed(value)
         elif with_value and type(value) is np.ndarray:
             value = value.copy()

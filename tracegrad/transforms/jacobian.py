@@ -9,11 +9,14 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.axes import entered
+from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.context import context
 from tracegrad.core.errors import DtypeError, at, described, require_callable, user_source
-from tracegrad.core.graph import Graph, trace_graph
+from tracegrad.core.graph import Graph
 from tracegrad.core.memory import compact
-from tracegrad.core.trace import Tracer, accepting_jax, arrays_of, leaf_names, lifted, named_after
+from tracegrad.core.names import leaf_names, named_after
+from tracegrad.core.trace import Tracer, arrays_of, lifted
+from tracegrad.core.tracing import trace_graph
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.grad import (

@@ -31,9 +31,10 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import ShapeError, at, user_source
-from tracegrad.core.graph import Graph, evaluate, trace_graph
+from tracegrad.core.graph import Graph, evaluate
 from tracegrad.core.op import OPS, Op, Params, Wanted
 from tracegrad.core.trace import Tracer, as_array, bind
+from tracegrad.core.tracing import trace_graph
 from tracegrad.core.types import ArrayType, is_inexact, number_kind, type_of
 from tracegrad.lower.passes import simplify
 from tracegrad.ops.contract import conjugate_of_complex, transposed

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tracegrad import tree
+from tracegrad.core.backends import xla
 from tracegrad.core.errors import require_callable
-from tracegrad.core.jax_arrays import xla
-from tracegrad.core.trace import wraps
+from tracegrad.core.names import wraps
 
 
 def devices(backend: str | None = None) -> list[Any]:

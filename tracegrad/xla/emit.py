@@ -25,6 +25,7 @@ import numpy as np
 from jax import lax
 
 from tracegrad.core.backends import XLA_RULES
+from tracegrad.core.boxes import boxed, in_boxes, unboxed
 from tracegrad.core.context import context
 from tracegrad.core.errors import (
     CALL_ERRORS,
@@ -40,7 +41,7 @@ from tracegrad.core.errors import (
 from tracegrad.core.graph import Graph, Var, exactly
 from tracegrad.core.op import Op, Params
 from tracegrad.core.static import exact
-from tracegrad.core.trace import Tracer, boxed, in_boxes, require_plain, unboxed
+from tracegrad.core.trace import Tracer, require_plain
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, number_kind, type_of
 from tracegrad.tree import tree_flatten, tree_leaves, tree_structure
 from tracegrad.xla.values import cast, in_numpy, spread, strong, together

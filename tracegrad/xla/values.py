@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from tracegrad.core.boxes import boxed, boxing, unboxed
 from tracegrad.core.op import Params
-from tracegrad.core.trace import boxed, boxing, unboxed
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, number_kind
 
 

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad.core.context import context
-from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, evaluate, needed, trace_graph
+from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, evaluate
 from tracegrad.core.op import JvpRule, MaskRules, Op, Params, VjpRule, Wanted
 from tracegrad.core.trace import Trace, Tracer, bind, tracer_inputs
+from tracegrad.core.tracing import needed, trace_graph
 from tracegrad.core.types import ArrayType, is_inexact
 from tracegrad.lower.numpy.writer import compiled
 from tracegrad.lower.passes import eliminate_dead_code, simplify

@@ -13,10 +13,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from tracegrad import tree
+from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.errors import at, clip, require_callable, user_source
 from tracegrad.core.graph import Graph, Var, evaluate
+from tracegrad.core.names import wraps
 from tracegrad.core.op import Inlining, Op, Params, Wanted
-from tracegrad.core.trace import Tracer, accepting_jax, bind, wraps
+from tracegrad.core.trace import Tracer, bind
 from tracegrad.core.types import type_of
 from tracegrad.lower.numpy.writer import compiled
 from tracegrad.ops.collective import axis_index_op

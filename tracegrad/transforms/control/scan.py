@@ -14,9 +14,10 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.errors import ShapeError, at, clip, described, name_of, require_callable, user_source
-from tracegrad.core.graph import Graph, apply_op, evaluate, trace_graph
+from tracegrad.core.graph import Graph, apply_op, evaluate
 from tracegrad.core.op import Op, Params, Wanted
 from tracegrad.core.trace import Tracer, arrays_of, bind, kind_of
+from tracegrad.core.tracing import trace_graph
 from tracegrad.core.types import ArrayType, is_inexact, type_of
 from tracegrad.lower.numpy.steps import loop_step
 from tracegrad.lower.passes import eliminate_dead_code, simplify

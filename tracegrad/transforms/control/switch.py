@@ -20,20 +20,11 @@ from tracegrad import tree
 from tracegrad.core.axes import entered
 from tracegrad.core.context import context
 from tracegrad.core.errors import DifferentiationError, DtypeError, ShapeError, at, clip, described, user_source
-from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, evaluate, trace_graph
+from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, evaluate
+from tracegrad.core.names import leaf_names, output_name
 from tracegrad.core.op import OPS, Op, Params, Wanted
-from tracegrad.core.trace import (
-    Trace,
-    Tracer,
-    arrays_of,
-    bind,
-    captor_of,
-    in_graph,
-    leaf_names,
-    output_name,
-    plain_value,
-    tracer_inputs,
-)
+from tracegrad.core.trace import Trace, Tracer, arrays_of, bind, captor_of, in_graph, plain_value, tracer_inputs
+from tracegrad.core.tracing import trace_graph
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.core.views import own_traced
 from tracegrad.lower.numpy.writer import compiled, own

@@ -17,9 +17,10 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.context import context
 from tracegrad.core.errors import ShapeError, at, described, name_of, require_callable, user_source
-from tracegrad.core.graph import Graph, Var, apply_op, evaluate, trace_graph
+from tracegrad.core.graph import Graph, Var, apply_op, evaluate
 from tracegrad.core.op import Op, Params, Wanted
 from tracegrad.core.trace import arrays_of, bind, concrete
+from tracegrad.core.tracing import trace_graph
 from tracegrad.core.types import ArrayType, is_inexact, type_of
 from tracegrad.lower.numpy.steps import loop_step
 from tracegrad.lower.numpy.writer import compiled

@@ -16,25 +16,17 @@ from typing import Any
 from numpy import ndarray
 
 from tracegrad import tree
+from tracegrad.core.backends import xla
+from tracegrad.core.boxes import holds_jax_array, is_boxed, out_of_boxes
 from tracegrad.core.collector import collector_paused
 from tracegrad.core.context import context, open_traces
 from tracegrad.core.errors import DtypeError, at, clip, described, name_of, require_callable, user_source
-from tracegrad.core.graph import Graph, graphs_in, trace_graph
-from tracegrad.core.jax_arrays import is_jax_tracer, xla
+from tracegrad.core.graph import Graph, graphs_in
+from tracegrad.core.jax_arrays import is_jax_tracer
+from tracegrad.core.names import leaf_names, output_name
 from tracegrad.core.static import exact, frozen
-from tracegrad.core.trace import (
-    Tracer,
-    Written,
-    arrays_of,
-    bind,
-    declared_types,
-    depends_on,
-    holds_jax_array,
-    is_boxed,
-    leaf_names,
-    out_of_boxes,
-    output_name,
-)
+from tracegrad.core.trace import Tracer, Written, arrays_of, bind, declared_types, depends_on
+from tracegrad.core.tracing import trace_graph
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, type_of
 from tracegrad.lower.numpy.calls import Matcher, matcher, order_matcher
 from tracegrad.lower.numpy.writer import lower

@@ -1,0 +1,109 @@
+"""From a function to a Graph: what its trace recorded, as far as the outputs need it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tracegrad.core.collector import collector_calmed, collector_paused
+from tracegrad.core.context import capturing, context
+from tracegrad.core.errors import name_of
+from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var
+from tracegrad.core.trace import Equation, Trace, Tracer, tracer_inputs
+from tracegrad.core.types import ArrayType, type_of
+
+
+def needed(eqns: Sequence[Equation], outputs: Sequence[Any], derivative: bool = False) -> list[Equation]:
+    """The recorded equations that the outputs depend on, in order; or those through which tangents reach them, which take
+    no part in an input that is data (`Op.data`)."""
+    live = {id(x) for x in outputs}
+    kept = []
+    for eqn in reversed(eqns):
+        op, inputs, _, params, out, wanted = eqn
+        if (any(id(o) in live for o in out)) if op.several else id(out) in live:
+            kept.append(eqn)
+            data = op.data(params) if derivative and op.data is not None else ()
+            live.update([id(inputs[i]) for i in wanted if i not in data])
+    return kept[::-1]
+
+
+def graph_of(
+    trace: Trace, eqns: Sequence[Equation], inputs: Sequence[Tracer], outputs: Sequence[Any], name: str
+) -> Graph:
+    """The Graph of a finished trace: what its outputs need, with everything from outside as literals or consts."""
+    variables: dict[int, Atom] = {}
+    consts: dict[int, tuple[Var, Any]] = {}
+
+    def variable(tracer: Tracer) -> Var:
+        found = variables[id(tracer)] = Var(tracer.type, tracer.name)
+        return found
+
+    def atom(x: Any) -> Atom:
+        if type(x) is Tracer and x.origin is trace:
+            return variables[id(x)]
+        if type(x) is not Tracer and not isinstance(x, np.ndarray):
+            return Literal(x)
+        if id(x) not in consts:
+            consts[id(x)] = Var(type_of(x)), x
+        return consts[id(x)][0]
+
+    heads = tuple([variable(x) for x in inputs])
+    body = []
+    for op, ins, _, params, out, _ in needed(eqns, outputs):
+        atoms = tuple([atom(x) for x in ins])
+        if op.same:
+            variables[id(out)] = atoms[0]
+            continue
+        outs = out if op.several else (out,)
+        body.append(Eqn(op, atoms, params, tuple([variable(o) for o in outs]), outs[0].source))
+    tails = tuple([atom(x) for x in outputs])
+    return Graph(heads, tuple(body), tails, dict(consts.values()), name)
+
+
+def trace_graph(
+    function: Callable[..., Sequence[Any]],
+    inputs: Sequence[Any],
+    *,
+    transform: str,
+    user_function: Any = None,
+    names: Callable[[int], str] | None = None,
+    abstract: bool = False,
+    captures: bool = False,
+    lasting: list[Any] | None = None,
+) -> Graph:
+    """The Graph of a function from flat arrays to a flat sequence of arrays.
+
+    `inputs` are arrays, whose values ride along, or ArrayTypes, for a trace of types only (all of one kind; without any,
+    `abstract` decides). With `captures` what is done to tracers from outside is part of the Graph, too. With a list for
+    `lasting` it will be run more than once, and into the list go the arrays for whose values of now alone it holds.
+    """
+    abstract = abstract or (bool(inputs) and type(inputs[0]) is ArrayType)
+    user_function = function if user_function is None else user_function
+    trace = Trace(transform, user_function, abstract=abstract, for_graph=True)
+    if names is not None:
+        trace.names = names
+    outer = context.trace
+    trace.lasting = outer.lasting if lasting is None and outer is not None else lasting
+    thread = threading.get_ident()
+    captor = capturing.get(thread)
+    if abstract:
+        trace.axes = context.bound
+        context.trace = trace
+    if captures:
+        capturing[thread] = trace
+    try:
+        with trace, collector_calmed():
+            tracers = tracer_inputs(trace, inputs)
+            outputs = list(function(*tracers))
+            eqns = trace.finish()
+    finally:
+        context.trace = outer
+        if captor is not None:
+            capturing[thread] = captor
+        else:
+            capturing.pop(thread, None)
+    with collector_paused():
+        return graph_of(trace, eqns, tracers, outputs, name_of(user_function))
