@@ -27,69 +27,6 @@ from tracegrad.ops.families import conform, implements, multilinear, normalize_a
 from tracegrad.ops.shape import transpose_op
 
 # ---------------------------------------------------------------------------------------------------------------------
-# XLA: a product of two arrays whose axes have names is one dot_general.
-
-
-@lru_cache(maxsize=4096)
-def _dot_plan(terms: tuple[str, str], output: str, shapes: tuple[Shape, Shape]) -> Any:
-    """For each operand the shape without axes of size 1 that broadcast, and the axes that it alone has, to sum over; then
-    whether to swap the two, the dimension numbers, and how to transpose the result."""
-    sizes = _axis_sizes(terms, shapes)
-    names, without = [], []
-    for term, shape in zip(terms, shapes, strict=True):
-        left = [(c, n) for c, n in zip(term, shape, strict=True) if n == sizes[c]]
-        names.append([c for c, _ in left])
-        without.append(tuple([n for _, n in left]))
-    alone = [{c for c in names[i] if c not in names[1 - i] and c not in output} for i in range(2)]
-    sums = [tuple([p for p, c in enumerate(own) if c in gone]) for own, gone in zip(names, alone, strict=True)]
-    x, y = [[c for c in own if c not in gone] for own, gone in zip(names, alone, strict=True)]
-    batch = [c for c in output if c in x and c in y]
-    x_free, y_free = [[c for c in own if c not in other] for own, other in ((x, y), (y, x))]
-    swapped = [*batch, *y_free, *x_free] == list(output) != [*batch, *x_free, *y_free]
-    if swapped:
-        x, y, x_free, y_free = y, x, y_free, x_free
-    summed = [c for c in x if c in y and c not in output]
-    numbers = tuple([tuple([tuple(map(own.index, shared)) for own in (x, y)]) for shared in (summed, batch)])
-    found = [*batch, *x_free, *y_free]
-    turn = None if found == list(output) else tuple(map(found.index, output))
-    return tuple(zip(without, sums, strict=True)), swapped, numbers, turn
-
-
-def _dot_on_xla(j: Any, inputs: Sequence[Any], terms: tuple[str, str], output: str, dtype: Any) -> Any:
-    """The sum of products over all axes that the output does not name. No axis is named twice in a term."""
-    x, y = inputs
-    sides, swapped, numbers, turn = _dot_plan(terms, output, (np.shape(x), np.shape(y)))
-    found = []
-    # Of two narrow floats (bfloat16) XLA sums the products in a wider dtype by itself, and many times faster.
-    is_narrow = x.dtype == y.dtype and is_added(x.dtype)
-    for v, (shape, alone) in zip((x, y), sides, strict=True):
-        v = v if is_narrow else j.cast(v, dtype)
-        if np.shape(v) != shape:
-            v = j.lax.reshape(v, shape)
-        found.append(_sum_on_xla(j, v, alone))
-    if swapped:
-        found.reverse()
-    out = j.lax.dot_general(*found, numbers, preferred_element_type=dtype if is_narrow else None)
-    return out if turn is None else j.lax.transpose(out, turn)
-
-
-def _sum_on_xla(j: Any, x: Any, axes: tuple[int, ...]) -> Any:
-    if not axes:
-        return x
-    return (j.lax.reduce_or if number_kind(x.dtype) == "b" else j.lax.reduce_sum)(x, axes)
-
-
-def _matmul_on_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-    x, y = inputs
-    x_ndim, y_ndim = len(x.shape), len(y.shape)
-    x_own = "k" if x_ndim == 1 else "ki" if params.get("left") else "ik"
-    y_own = "k" if y_ndim == 1 else "jk" if params.get("right") else "kj"
-    x_batch, y_batch = [LETTERS[26 - max(n - 2, 0) : 26] for n in (x_ndim, y_ndim)]
-    output = max(x_batch, y_batch, key=len) + "i" * (x_ndim > 1) + "j" * (y_ndim > 1)
-    return _dot_on_xla(j, inputs, (x_batch + x_own, y_batch + y_own), output, out.dtype)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
 # Matrix products.
 
 
@@ -309,7 +246,7 @@ _simpler_product = first_of(_without_transposes, _without_casts)
 matmul_op: Op = multilinear(
     "matmul", _matmul, vjp=_matmul_vjp, simplify=_simpler_product,
     infer=_matmul_type, batch=_matmul_batch, kinds="biufc", samples=_matmul_samples, fresh=True,
-    contraction=_matmul_contraction, xla=_matmul_on_xla,
+    contraction=_matmul_contraction,
     spell=_spelled_product, strides=_product_strides,
 )  # fmt: skip
 UFUNCS[np.matmul] = matmul_op
@@ -362,7 +299,6 @@ matmul_of_transposes_op: Op = multilinear(
     kinds="biufc", samples=_turned_samples, fresh=True, spell=_spelled_turned, simplify=_simpler_product,
     strides=lambda inputs, types, params: _product_strides((None, None), _turned_types(types, params), {}),
     contraction=lambda types, params: _matmul_contraction(_turned_types(types, params), {}),
-    xla=_matmul_on_xla,
 )  # fmt: skip
 
 
@@ -412,7 +348,6 @@ outer_op = multilinear(
     lambda i: (lambda ct, x, y: np.matmul(x, ct)) if i else (lambda ct, x, y: np.matmul(ct, y)),
     infer=_outer_type, batch=_outer_batch, kinds="biufc", samples=_outer_samples, fresh=True,
     strides=lambda inputs, types, params: in_c_order((*types[0].shape, *types[1].shape)),
-    xla=lambda j, inputs, params, out: _dot_on_xla(j, inputs, ("i", "j"), "ij", out.dtype),
 )  # fmt: skip
 
 
@@ -464,12 +399,13 @@ def explicit_subscripts(subscripts: str, ndims: tuple[int, ...]) -> str:
     return ",".join(expanded) + "->" + output.replace("...", dots)
 
 
-def _split(subscripts: str) -> tuple[list[str], str]:
+def terms_and_output(subscripts: str) -> tuple[list[str], str]:
+    """The parts of explicit subscripts."""
     inputs, _, output = subscripts.partition("->")
     return inputs.split(","), output
 
 
-def _axis_sizes(terms: Sequence[str], shapes: Sequence[Shape]) -> dict[str, int]:
+def axis_sizes(terms: Sequence[str], shapes: Sequence[Shape]) -> dict[str, int]:
     """The size of each named axis: sizes are equal, or 1 and broadcast."""
     sizes: dict[str, int] = {}
     for term, shape in zip(terms, shapes, strict=True):
@@ -484,9 +420,9 @@ def _axis_sizes(terms: Sequence[str], shapes: Sequence[Shape]) -> dict[str, int]
 
 def _einsum_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     subscripts = params["subscripts"]
-    terms, output = _split(subscripts)
+    terms, output = terms_and_output(subscripts)
     try:
-        sizes = _axis_sizes(terms, [t.shape for t in types])
+        sizes = axis_sizes(terms, [t.shape for t in types])
     except ShapeError as error:
         raise ShapeError(
             f"einsum {subscripts!r} of {', '.join(map(str, types))}: the sizes of axis {error.args[0]!r} differ"
@@ -495,10 +431,10 @@ def _einsum_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
 
 
 def _einsum_contraction(types: Sequence[ArrayType], params: Params) -> tuple[int, bool] | None:
-    terms, output = _split(params["subscripts"])
+    terms, output = terms_and_output(params["subscripts"])
     if len(terms) == 1:
         return None
-    sizes = _axis_sizes(terms, [t.shape for t in types])
+    sizes = axis_sizes(terms, [t.shape for t in types])
     return math.prod(sizes.values()), not set(output).isdisjoint(set(terms[0]).intersection(*terms[1:]))
 
 
@@ -509,10 +445,10 @@ def _path(subscripts: str, shapes: tuple[Shape, ...]) -> Any:
     Up to some thousand multiplications the loop is done before BLAS has begun, and of a product of two in which nothing
     is summed BLAS knows nothing.
     """
-    terms, output = _split(subscripts)
+    terms, output = terms_and_output(subscripts)
     if len(terms) == 1 or (len(terms) == 2 and set(output) >= set("".join(terms))):
         return False
-    if math.prod(_axis_sizes(terms, shapes).values()) < 4096:
+    if math.prod(axis_sizes(terms, shapes).values()) < 4096:
         return False
     return np.einsum_path(subscripts, *[np.broadcast_to(0.0, s) for s in shapes], optimize="greedy")[0]
 
@@ -533,9 +469,9 @@ def _einsum_transpose(i: int) -> Callable[..., Any]:
         Axes that it alone has were summed over: its cotangent is constant along them. Of a repeated axis, only the
         diagonal took part.
         """
-        terms, output = _split(subscripts)
+        terms, output = terms_and_output(subscripts)
         shapes = [shape_of(x) for x in operands]
-        sizes = _axis_sizes(terms, shapes)
+        sizes = axis_sizes(terms, shapes)
         own, shape = terms[i], shapes[i]
         others = [j for j in range(len(operands)) if j != i]
         known = set(output).union(*[terms[j] for j in others])
@@ -563,27 +499,12 @@ def _einsum_transpose(i: int) -> Callable[..., Any]:
 
 def _einsum_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
     subscripts = params["subscripts"]
-    terms, output = _split(subscripts)
+    terms, output = terms_and_output(subscripts)
     batch = next((c for c in reversed(LETTERS) if c not in subscripts), None)
     if batch is None:
         raise ShapeError(f"einsum {subscripts!r} uses all 52 letters, which leaves none for the batch axis of vmap")
     terms = [batch + term if b else term for term, b in zip(terms, batched, strict=True)]
     return bind(einsum_op, tuple(inputs), {"subscripts": f"{','.join(terms)}->{batch}{output}"})
-
-
-def _einsum_on_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-    terms, output = _split(params["subscripts"])
-    plain = all([len(set(term)) == len(term) for term in terms])
-    if len(terms) == 2 and plain:
-        return _dot_on_xla(j, inputs, (terms[0], terms[1]), output, out.dtype)
-    if len(terms) == 1 and plain:
-        x = j.cast(inputs[0], out.dtype)
-        kept = [c for c in terms[0] if c in output]
-        x = _sum_on_xla(j, x, tuple([p for p, c in enumerate(terms[0]) if c not in output]))
-        return j.lax.transpose(x, tuple(map(kept.index, output)))
-    # jax sums bools by counting, which a cast back makes of it what it is here.
-    dtype = np.dtype(np.int32) if number_kind(out.dtype) == "b" else out.dtype
-    return j.jnp.einsum(params["subscripts"], *[j.cast(x, dtype) for x in inputs])
 
 
 def _einsum_samples() -> Iterable[Sample]:
@@ -618,7 +539,7 @@ def _einsum_samples() -> Iterable[Sample]:
 einsum_op = multilinear(
     "einsum", _einsum, _einsum_transpose,
     infer=_einsum_type, batch=_einsum_batch, kinds="biufc", samples=_einsum_samples, inputs=32,
-    contraction=_einsum_contraction, xla=_einsum_on_xla,
+    contraction=_einsum_contraction,
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from numpy import ndarray
 
 from tracegrad.core.errors import DtypeError, ShapeError
 from tracegrad.core.memory import Strides, reduced_strides
-from tracegrad.core.op import EVERY, BatchRule, Emission, Op, Params, Sample, StrideRule, TypeRule, VjpRule, Wanted
+from tracegrad.core.op import EVERY, BatchRule, Op, Params, Sample, StrideRule, TypeRule, VjpRule, Wanted
 from tracegrad.core.trace import Tracer, as_array, bind, bind_constant
 from tracegrad.core.types import ArrayType, Shape, is_added, is_inexact, is_numpy_scalar, number_kind, type_of
 from tracegrad.ops.cumulative import product_of_others, without_nan
@@ -148,7 +148,6 @@ def reduction(
     kinds: str = "fc",
     samples: Callable[[], Iterable[Sample]] = axis_samples,
     strides: StrideRule | None = None,
-    xla: Emission,
 ) -> Op:
     """Declare a reduction by its partial derivatives, one for each element of the input.
 
@@ -178,27 +177,13 @@ def reduction(
         samples=samples,
         nonnegative=taken is not None,
         strides=strides,
-        xla=xla,
     )
     return op
 
 
-def reduced_xla(j: Any, name: str, x: Any, params: Params) -> Any:
-    """`j.lax.reduce_{name}` over the axes of an op of this file."""
-    axes = params["axes"]
-    if not axes:
-        return x
-    out = getattr(j.lax, f"reduce_{name}")(x, axes)
-    return j.lax.expand_dims(out, axes) if params["keepdims"] else out
-
-
 def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """What XLA is to add up in: float32 for float16 and bfloat16, as NumPy does along contiguous axes, and jax."""
+    """What to add up in: float32 for float16 and bfloat16, as NumPy does along contiguous axes, and jax."""
     return np.dtype(np.float32) if is_narrow(dtype) else dtype
-
-
-def _added_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-    return reduced_xla(j, "sum", j.cast(inputs[0], accumulator(out.dtype)), params)
 
 
 def _prepared(function: Any, a: Any, dtype: Any, out: Any, where: Any, neutral: Any) -> Any:
@@ -284,7 +269,6 @@ def additive(
     infer: TypeRule,
     kinds: str,
     spell: Any,
-    xla: Emission,
 ) -> Op:
     """Declare a reduction that is linear."""
 
@@ -305,7 +289,6 @@ def additive(
         fresh=True,
         spell=spell,
         strides=reduction_strides,
-        xla=xla,
     )
     return op
 
@@ -344,7 +327,6 @@ sum_op = additive(
     infer=reduction_type(promoted_by(np.add)),
     kinds="biufc",
     spell=_spelled_sum,
-    xla=_added_xla,
 )
 
 
@@ -428,7 +410,6 @@ prod_op = reduction(
     kinds="biufc",
     samples=_prod_samples,
     strides=reduction_strides,
-    xla=lambda j, inputs, params, out: reduced_xla(j, "prod", j.cast(inputs[0], accumulator(out.dtype)), params),
 )
 
 
@@ -474,32 +455,9 @@ def _divided(d: Any, count: Any) -> Any:
 # Extremes. Equal extremes share the derivative equally.
 
 
-def _worst(name: str, dtype: np.dtype[Any]) -> Any:
-    """The float that loses against all others in the search that is named, for a maximum or a minimum."""
-    worst = -np.inf if name.endswith("max") else np.inf
-    return dtype.type(complex(worst, worst) if number_kind(dtype) == "c" else worst)
-
-
 def _extreme(name: str, better: np.ufunc, loses: np.ufunc, kinds: str) -> Op:
     """The largest or smallest. `loses(x, out)` tells the elements that are not the extreme; if that is NaN, since a
     comparison with NaN is false, all elements share the derivative."""
-
-    def xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-        x = inputs[0]
-        found = reduced_xla(j, name[-3:], x, params)
-        if number_kind(out.dtype) != "c":
-            return found
-        # XLA compares complex numbers as NumPy does, but passes over NaN.
-        nans = j.spread(out.dtype.type(complex(np.nan, np.nan)), out.shape)
-        return j.lax.select(reduced_xla(j, "or", j.lax.ne(x, x), params), nans, found)
-
-    def passing_nan_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-        x = j.cast(inputs[0], out.dtype)
-        is_nan = j.lax.ne(x, x)
-        worst = j.spread(_worst(name, out.dtype), np.shape(x))
-        found = reduced_xla(j, name[-3:], j.lax.select(is_nan, worst, x), params)
-        nans = j.spread(out.dtype.type(np.nan), out.shape)
-        return j.lax.select(reduced_xla(j, "and", is_nan, params), nans, found)
 
     def scale(d: Any, out: Any, x: Any, axes: tuple[int, ...]) -> Any:
         lost = loses(x, out)
@@ -516,7 +474,6 @@ def _extreme(name: str, better: np.ufunc, loses: np.ufunc, kinds: str) -> Op:
         infer=reduction_type(lambda dtype: dtype),
         taken=lambda out, x: np.logical_not(loses(x, out)),
         kinds=kinds,
-        xla=passing_nan_xla if name.startswith("nan") else xla,
     )
 
 
@@ -612,34 +569,12 @@ def _position(function: Any) -> Op:
         return bind(op, tuple(inputs), {"axis": params["axis"] + 1})
 
     name = function.__name__
-    word = name[-3:]
-
-    def xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-        (x,), axis = inputs, params["axis"]
-        if name.startswith("nan") and is_inexact(x.dtype):
-            is_nan = j.lax.ne(x, x)
-            found = position(j, j.lax.select(is_nan, j.spread(_worst(name, x.dtype), x.shape), x), axis)
-            # NumPy raises where there is nothing but NaN.
-            return j.lax.select(j.lax.reduce_and(is_nan, (axis,)), j.spread(np.int32(-1), out.shape), found)
-        return position(j, x, axis)
-
-    def position(j: Any, x: Any, axis: int) -> Any:
-        search = getattr(j.lax, f"arg{word}")
-        if number_kind(x.dtype) != "c":
-            return search(x, axis, np.int32)
-        # By the real parts, then the imaginary parts; the first NaN before all.
-        is_nan = j.lax.ne(x, x)
-        extreme = j.lax.expand_dims(getattr(j.lax, f"reduce_{word}")(x, (axis,)), (axis,))
-        hit = j.lax.eq(x, j.spread(extreme, x.shape))
-        return j.lax.argmax(j.lax.add(j.cast(hit, np.int32), 2 * j.cast(is_nan, np.int32)), axis, np.int32)
-
     op = locally_constant(
         name,
         lambda x, axis: function(x, axis),
         infer=_position_type,
         batch=batch,
         samples=_position_samples,
-        xla=xla,
     )
     return op
 
@@ -691,20 +626,19 @@ def nanargmin(a: Any, axis: int | None = None, out: Any = None, *, keepdims: Any
 # Logic.
 
 
-def _logic(name: str, ufunc: np.ufunc, word: str) -> Op:
+def _logic(name: str, ufunc: np.ufunc) -> Op:
     op = locally_constant(
         name,
         lambda x, axes, keepdims: ufunc.reduce(x, axes, keepdims=keepdims),
         infer=reduction_type(lambda dtype: np.dtype(np.bool_)),
         batch=axes_batch(lambda: op),
         samples=axis_samples,
-        xla=lambda j, inputs, params, out: reduced_xla(j, word, j.cast(inputs[0], np.bool_), params),
     )
     return op
 
 
-any_op = _logic("any", np.logical_or, "or")
-all_op = _logic("all", np.logical_and, "and")
+any_op = _logic("any", np.logical_or)
+all_op = _logic("all", np.logical_and)
 
 
 @implements(np.any)
@@ -730,7 +664,6 @@ safe_sqrt_op = elementwise(
     neutral=1,
     infer=ufunc_type(np.sqrt),
     samples=lambda: [Sample((np.array([[0.3, 1.0, 2.5]]),)), Sample((0.7,))],
-    xla=lambda j, inputs, params, out: j.lax.sqrt(j.cast(inputs[0], out.dtype)),
 )
 
 
@@ -782,11 +715,6 @@ def _mean_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params:
     return (_spread(_divided(ct, reduced_size(shape_of(x), params["axes"])), x, params),)
 
 
-def _mean_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-    total = _added_xla(j, inputs, params, out)
-    return j.lax.div(total, total.dtype.type(reduced_size(np.shape(inputs[0]), params["axes"])))
-
-
 mean_op = additive(
     "mean",
     _mean,
@@ -794,7 +722,6 @@ mean_op = additive(
     infer=reduction_type(lambda dtype: dtype),
     kinds="fc",
     spell=_spelled_mean,
-    xla=_mean_xla,
 )
 
 
@@ -1078,25 +1005,12 @@ def _scale_logsumexp(d: Any, out: Any, x: Any, axes: tuple[int, ...]) -> Any:
     return d * bind(shares_op, (x,), {"axes": axes})
 
 
-def _logsumexp_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-    x = j.cast(inputs[0], out.dtype)
-    kept = {"axes": params["axes"], "keepdims": True}
-    largest = reduced_xla(j, "max", x, kept)
-    zeros = j.spread(out.dtype.type(0), largest.shape)
-    level = j.lax.select(j.lax.is_finite(largest), largest, zeros)
-    terms = j.lax.exp(j.lax.sub(x, j.spread(level, x.shape)))
-    total = reduced_xla(j, "sum", j.cast(terms, accumulator(out.dtype)), kept)
-    found = j.lax.add(j.cast(j.lax.log(total), out.dtype), level)
-    return found if params["keepdims"] else j.lax.squeeze(found, params["axes"])
-
-
 logsumexp_op = reduction(
     "logsumexp",
     _logsumexp,
     _scale_logsumexp,
     infer=reduction_type(lambda dtype: dtype),
     kinds="f",
-    xla=_logsumexp_xla,
 )
 
 

@@ -56,12 +56,6 @@ def _order(x: Any, axis: int) -> Any:
     return bind(argsort_op, (x,), {"axis": axis})
 
 
-def _order_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-    axis = params["axis"]
-    places = j.lax.broadcasted_iota(np.int32, out.shape, axis)
-    return j.lax.sort((inputs[0], places), dimension=axis, num_keys=1)[1]
-
-
 def _sort_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
     axis = params["axis"]
     return np.take_along_axis(tangents[0], _order(primals[0], axis), axis)
@@ -79,7 +73,6 @@ argsort_op: Op = locally_constant(
     infer=lambda types, params: ArrayType(types[0].shape, _INTP),
     batch=_axis_batch(lambda: argsort_op),
     samples=_axis_samples,
-    xla=_order_xla,
 )
 sort_op: Op = declare(
     "sort",
@@ -91,7 +84,6 @@ sort_op: Op = declare(
     batch=_axis_batch(lambda: sort_op),
     kinds="biufc",
     samples=_axis_samples,
-    xla=lambda j, inputs, params, out: j.lax.sort(inputs[0], dimension=params["axis"], is_stable=False),
 )
 
 
@@ -152,7 +144,6 @@ argpartition_op: Op = locally_constant(
     infer=lambda types, params: ArrayType(types[0].shape, _INTP),
     batch=_axis_batch(lambda: argpartition_op),
     samples=_kth_samples,
-    xla=_order_xla,  # which is a partition at every place
 )
 
 
@@ -212,15 +203,6 @@ def _top_samples() -> Iterable[Sample]:
         yield Sample((x,), {"axis": axis, "k": k})
 
 
-def _top_places_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-    (x,) = inputs
-    if number_kind(x.dtype) == "f":
-        # XLA tells zeros and NaNs of different signs apart.
-        zeros, nans = [j.spread(x.dtype.type(value), x.shape) for value in (0, np.nan)]
-        x = j.lax.select(j.lax.ne(x, x), nans, j.lax.select(j.lax.eq(x, zeros), zeros, x))
-    return j.lax.top_k(x, params["k"], axis=params["axis"])[1]
-
-
 top_places_op: Op = locally_constant(
     "top_places",
     _top_places,
@@ -228,7 +210,6 @@ top_places_op: Op = locally_constant(
     batch=_axis_batch(lambda: top_places_op),
     kinds="biuf",
     samples=_top_samples,
-    xla=_top_places_xla,
 )
 
 
@@ -294,7 +275,6 @@ searchsorted_op = locally_constant(
     infer=_search_type,
     batch=_search_batch,
     samples=_search_samples,
-    xla=lambda j, inputs, params, out: j.jnp.searchsorted(*inputs, side=params["side"]),
 )
 
 
@@ -646,14 +626,6 @@ def _bincount_samples() -> Iterable[Sample]:
     yield Sample((np.zeros(0), np.zeros(0, int)), {"length": 3})
 
 
-def _bincount_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-    """Numbers out of range are left out, as in jax."""
-    weights, x = inputs
-    places = j.lax.reshape(j.cast(x, np.int32), (*np.shape(x), 1))
-    numbers = j.lax.ScatterDimensionNumbers((), (0,), (0,))
-    return j.lax.scatter_add(j.spread(np.float64(0), out.shape), places, j.cast(weights, np.float64), numbers)
-
-
 bincount_op: Op = linear(
     "bincount",
     # Of nothing, NumPy counts in integers.
@@ -664,7 +636,6 @@ bincount_op: Op = linear(
     linear=[{0}],
     kinds="biuf",
     samples=_bincount_samples,
-    xla=_bincount_xla,
 )
 
 

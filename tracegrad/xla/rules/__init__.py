@@ -1,5 +1,5 @@
 """How each op is lowered to `jax.lax`, in a file for each family of ops: see `tracegrad/core/backends.py` for the form."""
 
-from tracegrad.xla.rules import cumulative, elementwise
+from tracegrad.xla.rules import contract, cumulative, elementwise, reduce, sort
 
-__all__ = ["cumulative", "elementwise"]
+__all__ = ["contract", "cumulative", "elementwise", "reduce", "sort"]
