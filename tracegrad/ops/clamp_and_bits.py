@@ -13,9 +13,17 @@ from tracegrad.core.op import Op, Params, Sample
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, float_limits, number_kind, type_of
 from tracegrad.ops.elementwise import astype, integer_samples, lax_function, unary_samples
-from tracegrad.ops.families import broadcast_shapes, elementwise, normalize_axes, shape_of, ufunc_type
+from tracegrad.ops.families import (
+    along_axis,
+    broadcast_shapes,
+    elementwise,
+    locally_constant,
+    normalize_axes,
+    shape_of,
+    ufunc_type,
+)
 from tracegrad.ops.masks import Mask
-from tracegrad.ops.reduce import axes_batch, locally_constant, reduction_type
+from tracegrad.ops.reduce import reduction_type
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Clamping, roots, rounding.
@@ -387,16 +395,15 @@ def _bit_samples() -> Iterable[Sample]:
 
 
 def _bit_reduction(name: str, ufunc: np.ufunc) -> Op:
-    op = locally_constant(
+    return locally_constant(
         name,
         lambda x, axes, keepdims: ufunc.reduce(x, axes, keepdims=keepdims),
         infer=reduction_type(lambda dtype: dtype),
-        batch=axes_batch(lambda: op),
+        batch=along_axis(name),
         kinds="biu",
         samples=_bit_samples,
         xla=lambda j, inputs, params, out: j.lax.reshape(getattr(j.lax, name)(inputs[0], params["axes"]), out.shape),
     )
-    return op
 
 
 _BIT_REDUCTIONS: dict[np.ufunc, Op] = {

@@ -17,8 +17,8 @@ from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, Shape, in_known_dtype, is_added, is_inexact, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import (
+    along_axis,
     conform,
-    declare,
     elementwise_batch,
     implements,
     is_of_a_scalar,
@@ -27,6 +27,7 @@ from tracegrad.ops.families import (
     normalize_axes,
     normalize_axis,
     reject,
+    same_type,
     shape_of,
 )
 
@@ -72,15 +73,6 @@ def _accumulation_type(ufunc: np.ufunc) -> Callable[[Sequence[ArrayType], Params
     return infer
 
 
-def _axis_batch(op: Callable[[], Op]) -> Callable[[int, Sequence[bool], Sequence[Any], Params], Any]:
-    """The batching rule of an op of one array along an axis: the axis lies one further back."""
-
-    def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-        return bind(op(), tuple(inputs), {**params, "axis": params["axis"] + 1})
-
-    return batch
-
-
 def _axis_samples() -> Iterable[Sample]:
     x = np.random.default_rng(0).uniform(0.5, 2.0, (2, 4, 3))
     for axis in range(3):
@@ -105,7 +97,7 @@ cumsum_op: Op = linear(
     lambda x, axis, reverse: _accumulated(np.add, x, axis, reverse),
     lambda ct, x, axis, reverse: bind(cumsum_op, (ct,), {"axis": axis, "reverse": not reverse}),
     infer=_accumulation_type(np.add),
-    batch=_axis_batch(lambda: cumsum_op),
+    batch=along_axis("cumsum"),
     nonnegative=True,
     kinds="biufc",
     samples=_axis_samples,
@@ -205,11 +197,6 @@ def _recurrence_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], p
     return [conform(g * shifted(out, axis, 0, reverse) if i == 0 else g, primals[i]) for i in wanted]
 
 
-def _recurrence_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-    full = [x if b else np.broadcast_to(x, (size, *x.shape)) for x, b in zip(inputs, batched, strict=True)]
-    return bind(linear_recurrence_op, tuple(full), {**params, "axis": params["axis"] + 1})
-
-
 def _recurrence_samples() -> Iterable[Sample]:
     rng = np.random.default_rng(1)
     for shape, axis in [((5,), 0), ((2, 4), 1), ((3, 2), 0), ((40,), 0), ((2, 0), 1)]:
@@ -217,14 +204,14 @@ def _recurrence_samples() -> Iterable[Sample]:
             yield Sample((rng.uniform(-1, 1, shape), rng.uniform(-1, 1, shape)), {"axis": axis, "reverse": reverse})
 
 
-linear_recurrence_op = declare(
+linear_recurrence_op = Op(
     "linear_recurrence",
     evaluate=_recurrence,
     infer=_recurrence_type,
     jvp=_recurrence_jvp,
     vjp=_recurrence_vjp,
     linear=[{1}],
-    batch=_recurrence_batch,
+    batch=along_axis("linear_recurrence"),
     samples=_recurrence_samples,
 )
 
@@ -264,13 +251,13 @@ def _cumprod_samples() -> Iterable[Sample]:
     yield Sample((np.array([0.5, 0.0, -2.0, 0.0, 1.5]),), {"axis": 0, "reverse": False})
 
 
-cumprod_op: Op = declare(
+cumprod_op: Op = Op(
     "cumprod",
     evaluate=lambda x, axis, reverse: _accumulated(np.multiply, x, axis, reverse),
     infer=_accumulation_type(np.multiply),
     jvp=_cumprod_jvp,
     vjp=_cumprod_vjp,
-    batch=_axis_batch(lambda: cumprod_op),
+    batch=along_axis("cumprod"),
     kinds="biufc",
     samples=_cumprod_samples,
 )
@@ -332,16 +319,15 @@ def _running_extreme(name: str, better: np.ufunc, loses: np.ufunc) -> Op:
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
         return np.take_along_axis(tangents[0], winners(primals[0], out, params), params["axis"])
 
-    op = declare(
+    return Op(
         name,
         evaluate=lambda x, axis, reverse: _accumulated(better, x, axis, reverse),
-        infer=lambda types, params: types[0],
+        infer=same_type,
         jvp=jvp,
-        batch=_axis_batch(lambda: op),
+        batch=along_axis(name),
         kinds="biuf",
         samples=_axis_samples,
     )
-    return op
 
 
 OPS_OF_EXTREMES = {
@@ -368,12 +354,12 @@ def _cumlogsumexp_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any,
     return bind(linear_recurrence_op, (factors, np.exp(primals[0] - level) * tangents[0]), params)
 
 
-cumlogsumexp_op: Op = declare(
+cumlogsumexp_op: Op = Op(
     "cumlogsumexp",
     evaluate=lambda x, axis, reverse: _accumulated(np.logaddexp, x, axis, reverse),
-    infer=lambda types, params: types[0],
+    infer=same_type,
     jvp=_cumlogsumexp_jvp,
-    batch=_axis_batch(lambda: cumlogsumexp_op),
+    batch=along_axis("cumlogsumexp"),
     kinds="f",
     samples=_axis_samples,
 )

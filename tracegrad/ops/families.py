@@ -4,6 +4,7 @@
                 same function serves tangents and cotangents: a diagonal map is its own transpose.
 `linear`        gives the transpose with respect to its one array input.
 `multilinear`   gives one transpose for each input.
+`locally_constant`  has no derivative.
 `declare`       anything else: the Op record itself, with a jvp or vjp rule.
 
 Rules are written in NumPy calls: these reach arrays directly, and tracers through NumPy's protocols.
@@ -21,7 +22,19 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad.core.errors import DtypeError, ShapeError
-from tracegrad.core.op import EVERY, BatchRule, MaskRules, Op, Params, Sample, Simplification, TypeRule, VjpRule, Wanted
+from tracegrad.core.op import (
+    EVERY,
+    OPS,
+    BatchRule,
+    MaskRules,
+    Op,
+    Params,
+    Sample,
+    Simplification,
+    TypeRule,
+    VjpRule,
+    Wanted,
+)
 from tracegrad.core.trace import FUNCTIONS, UFUNCS, Tracer, bind, called, contains_tracer, unsupported
 from tracegrad.core.types import (
     PYTHON_SCALARS,
@@ -484,6 +497,44 @@ def multilinear(
         **further,
     )
     return op
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Without a derivative; along axes.
+
+
+def _no_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    return None
+
+
+def _no_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    return [None] * len(wanted)
+
+
+def locally_constant(name: str, evaluate: Callable[..., Any], *, kinds: str = "biufc", **fields: Any) -> Op:
+    """Declare an op without a derivative: its outputs are integers or booleans. `fields` go into the record as they are."""
+    return Op(name, evaluate=evaluate, jvp=_no_jvp, vjp=_no_vjp, kinds=kinds, **fields)
+
+
+def along_axis(name: str) -> BatchRule:
+    """The batching rule of an op with `axis`, or a tuple of `axes`, among its params: they lie one further back. An input
+    without the batch is repeated over it."""
+
+    def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+        whole = [x if b else np.broadcast_to(x, (size, *x.shape)) for x, b in zip(inputs, batched, strict=True)]
+        behind: dict[str, Any] = {}
+        if "axis" in params:
+            behind["axis"] = params["axis"] + 1
+        if "axes" in params:
+            behind["axes"] = tuple([a + 1 for a in params["axes"]])
+        return bind(OPS[name], tuple(whole), {**params, **behind})
+
+    return batch
+
+
+def same_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    """The type rule of an op whose output has the shape and dtype of its first input."""
+    return ArrayType(types[0].shape, types[0].dtype)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -17,17 +17,18 @@ from numpy import ndarray
 
 from tracegrad.core.errors import DtypeError, ShapeError
 from tracegrad.core.memory import Strides, reduced_strides
-from tracegrad.core.op import EVERY, BatchRule, Op, Params, Sample, StrideRule, TypeRule, VjpRule, Wanted
+from tracegrad.core.op import EVERY, Op, Params, Sample, StrideRule, TypeRule, VjpRule, Wanted
 from tracegrad.core.trace import Tracer, as_array, bind, bind_constant
 from tracegrad.core.types import ArrayType, Shape, is_added, is_inexact, is_numpy_scalar, number_kind, type_of
 from tracegrad.ops.cumulative import product_of_others, without_nan
 from tracegrad.ops.elementwise import astype, is_narrow, share, widened
 from tracegrad.ops.families import (
+    along_axis,
     cast,
-    declare,
     elementwise,
     implements,
     is_of_a_scalar,
+    locally_constant,
     normalize_axes,
     normalize_axis,
     reject,
@@ -82,15 +83,6 @@ def reduction_strides(inputs: Sequence[Any], types: Sequence[ArrayType], params:
     return None if inputs[0] is None else reduced_strides(types[0].shape, inputs[0], params["axes"], params["keepdims"])
 
 
-def axes_batch(op: Callable[[], Op]) -> BatchRule:
-    """The batching rule of a reduction: the axes lie one further back."""
-
-    def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-        return bind(op(), tuple(inputs), {**params, "axes": tuple([a + 1 for a in params["axes"]])})
-
-    return batch
-
-
 def axis_samples() -> Iterable[Sample]:
     """One array with every kind of axis argument."""
     x = np.random.default_rng(0).uniform(0.5, 2.0, (2, 3, 2))
@@ -98,40 +90,6 @@ def axis_samples() -> Iterable[Sample]:
         for keepdims in (False, True):
             yield Sample((x,), {"axes": axes, "keepdims": keepdims})
     yield Sample((1.5,), {"axes": (), "keepdims": False})
-
-
-def _no_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
-    return None
-
-
-def _no_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
-    return [None] * len(wanted)
-
-
-def locally_constant(
-    name: str,
-    evaluate: Callable[..., Any],
-    *,
-    infer: TypeRule,
-    batch: BatchRule,
-    kinds: str = "biufc",
-    samples: Callable[[], Iterable[Sample]],
-    several: bool = False,
-    **further: Any,
-) -> Op:
-    """Declare an op without a derivative: its outputs are integers or booleans."""
-    return declare(
-        name,
-        evaluate=evaluate,
-        infer=infer,
-        jvp=_no_jvp,
-        vjp=_no_vjp,
-        batch=batch,
-        kinds=kinds,
-        samples=samples,
-        several=several,
-        **further,
-    )
 
 
 # Multiplies by the partial derivative: (d, out, x, axes) -> d * d out / d x, with d and out broadcast against x.
@@ -166,19 +124,18 @@ def reduction(
         found = scale(ct, out, x, params["axes"])
         return (found if taken is None else Masked(found, Mask(lambda: taken(out, x)), True),)
 
-    op = declare(
+    return Op(
         name,
         evaluate=evaluate,
         infer=infer,
         jvp=jvp,
         vjp=vjp,
-        batch=axes_batch(lambda: op),
+        batch=along_axis(name),
         kinds=kinds,
         samples=samples,
         nonnegative=taken is not None,
         strides=strides,
     )
-    return op
 
 
 def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -275,7 +232,7 @@ def additive(
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
         return _in_float32(op, tangents[0], params)
 
-    op = declare(
+    op = Op(
         name,
         evaluate=evaluate,
         infer=infer,
@@ -283,7 +240,7 @@ def additive(
         vjp=vjp,
         linear=(EVERY,),
         nonnegative=True,
-        batch=axes_batch(lambda: op),
+        batch=along_axis(name),
         kinds=kinds,
         samples=axis_samples,
         fresh=True,
@@ -565,18 +522,14 @@ def _position_samples() -> Iterable[Sample]:
 def _position(function: Any) -> Op:
     """The op of a function that finds where along an axis an extreme is: the first of equals."""
 
-    def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-        return bind(op, tuple(inputs), {"axis": params["axis"] + 1})
-
     name = function.__name__
-    op = locally_constant(
+    return locally_constant(
         name,
         lambda x, axis: function(x, axis),
         infer=_position_type,
-        batch=batch,
+        batch=along_axis(name),
         samples=_position_samples,
     )
-    return op
 
 
 argmax_op, argmin_op, nanargmax_op, nanargmin_op = [
@@ -627,14 +580,13 @@ def nanargmin(a: Any, axis: int | None = None, out: Any = None, *, keepdims: Any
 
 
 def _logic(name: str, ufunc: np.ufunc) -> Op:
-    op = locally_constant(
+    return locally_constant(
         name,
         lambda x, axes, keepdims: ufunc.reduce(x, axes, keepdims=keepdims),
         infer=reduction_type(lambda dtype: np.dtype(np.bool_)),
-        batch=axes_batch(lambda: op),
+        batch=along_axis(name),
         samples=axis_samples,
     )
-    return op
 
 
 any_op = _logic("any", np.logical_or)

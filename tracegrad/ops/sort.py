@@ -19,18 +19,19 @@ from tracegrad.core.trace import Tracer, as_array, bind, concrete
 from tracegrad.core.types import ArrayType, is_added, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import (
-    declare,
+    along_axis,
     implements,
     is_of_a_scalar,
     is_tracer,
     linear,
+    locally_constant,
     normalize_axes,
     normalize_axis,
     reject,
+    same_type,
     shape_of,
 )
 from tracegrad.ops.index import take  # np.take does not see a tracer among the indices
-from tracegrad.ops.reduce import locally_constant
 
 _INTP = np.dtype(np.intp)
 
@@ -43,13 +44,6 @@ def _axis_samples() -> Iterable[Sample]:
     for axis in range(3):
         yield Sample((x,), {"axis": axis})
     yield Sample((np.zeros((2, 0)),), {"axis": 1})
-
-
-def _axis_batch(op: Callable[[], Op]) -> Callable[[int, Sequence[bool], Sequence[Any], Params], Any]:
-    def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-        return bind(op(), tuple(inputs), {**params, "axis": params["axis"] + 1})
-
-    return batch
 
 
 def _order(x: Any, axis: int) -> Any:
@@ -71,17 +65,17 @@ argsort_op: Op = locally_constant(
     "argsort",
     lambda x, axis: np.argsort(x, axis, kind="stable"),
     infer=lambda types, params: ArrayType(types[0].shape, _INTP),
-    batch=_axis_batch(lambda: argsort_op),
+    batch=along_axis("argsort"),
     samples=_axis_samples,
 )
-sort_op: Op = declare(
+sort_op: Op = Op(
     "sort",
     evaluate=lambda x, axis: np.sort(x, axis),
-    infer=lambda types, params: types[0],
+    infer=same_type,
     jvp=_sort_jvp,
     vjp=_sort_vjp,
     nonnegative=True,
-    batch=_axis_batch(lambda: sort_op),
+    batch=along_axis("sort"),
     kinds="biufc",
     samples=_axis_samples,
 )
@@ -142,7 +136,7 @@ argpartition_op: Op = locally_constant(
     "argpartition",
     lambda x, axis, kth: np.argpartition(x, kth, axis),
     infer=lambda types, params: ArrayType(types[0].shape, _INTP),
-    batch=_axis_batch(lambda: argpartition_op),
+    batch=along_axis("argpartition"),
     samples=_kth_samples,
 )
 
@@ -207,7 +201,7 @@ top_places_op: Op = locally_constant(
     "top_places",
     _top_places,
     infer=_top_type,
-    batch=_axis_batch(lambda: top_places_op),
+    batch=along_axis("top_places"),
     kinds="biuf",
     samples=_top_samples,
 )

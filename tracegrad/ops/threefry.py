@@ -16,8 +16,7 @@ import numpy as np
 from tracegrad.core.op import Op, Params, Sample
 from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType
-from tracegrad.ops.families import shape_of
-from tracegrad.ops.reduce import locally_constant
+from tracegrad.ops.families import locally_constant, shape_of
 
 Words = tuple[Any, Any]
 
