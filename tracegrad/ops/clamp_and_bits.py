@@ -12,7 +12,7 @@ from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
 from tracegrad.core.op import Op, Params, Sample
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, float_limits, number_kind, type_of
-from tracegrad.ops.elementwise import astype, integer_samples, lax_function, unary_samples
+from tracegrad.ops.elementwise import astype, integer_samples, unary_samples
 from tracegrad.ops.families import (
     along_axis,
     broadcast_shapes,
@@ -43,11 +43,6 @@ def _clamp_samples() -> Iterable[Sample]:
     yield Sample((np.array([-1.0, 0.1, 2.3]), x, np.array(0.7)))  # limits that cross: the upper one rules
 
 
-def _emit_clamp(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    low, x, high = j.together(inputs, out)
-    return j.lax.min(j.lax.max(x, low), high)  # lax.clamp is of numbers only
-
-
 clamp_op = elementwise(
     "clamp",
     lambda low, x, high: np.minimum(np.maximum(x, low), high),
@@ -60,7 +55,6 @@ clamp_op = elementwise(
     infer=_clamp_type,
     kinds="biuf",
     samples=_clamp_samples,
-    xla=_emit_clamp,
 )
 
 
@@ -90,7 +84,6 @@ rsqrt_op = elementwise(
     neutral=1,
     infer=ufunc_type(np.sqrt),
     samples=unary_samples(0.3, 3),
-    xla=lambda j, inputs, params, out: j.lax.rsqrt(j.cast(inputs[0], out.dtype)),
 )
 
 
@@ -115,9 +108,6 @@ def _round_away(x: Any) -> Any:
 
 round_away_op = elementwise(
     "round_away", _round_away, infer=_same_type, kinds="f", samples=unary_samples(0.6, 0.9),
-    xla=lambda j, inputs, params, out: j.lax.round(
-        j.cast(inputs[0], out.dtype), j.lax.RoundingMethod.AWAY_FROM_ZERO
-    ),
 )  # fmt: skip
 
 
@@ -156,11 +146,6 @@ def _parts_samples() -> Iterable[Sample]:
         yield Sample((rng.uniform(-1, 1, left), rng.uniform(-1, 1, right)))
 
 
-def _emit_from_parts(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    dtype = np.dtype(f"f{out.dtype.itemsize // 2}")
-    return j.lax.complex(*[j.spread(j.cast(x, dtype), out.shape) for x in inputs])
-
-
 complex_op = elementwise(
     "complex",
     _from_parts,
@@ -170,7 +155,6 @@ complex_op = elementwise(
     linear=[{0, 1}],
     kinds="f",
     samples=_parts_samples,
-    xla=_emit_from_parts,
 )
 
 
@@ -218,7 +202,6 @@ reduce_precision_op: Op = elementwise(
     infer=_same_type,
     kinds="f",
     samples=_precision_samples,
-    xla=lambda j, inputs, params, out: j.lax.reduce_precision(j.cast(inputs[0], out.dtype), **params),
 )
 
 
@@ -294,7 +277,6 @@ def _bitcast_samples() -> Iterable[Sample]:
 
 bitcast_op: Op = locally_constant(
     "bitcast_convert_type", _bitcast, infer=_bitcast_type, batch=_bitcast_batch, kinds="f", samples=_bitcast_samples,
-    xla=lambda j, inputs, params, out: j.lax.bitcast_convert_type(inputs[0], params["dtype"]),
 )  # fmt: skip
 
 
@@ -321,9 +303,7 @@ def _leading_zeros(x: Any) -> Any:
     return (bits - np.bitwise_count(below)).astype(x.dtype)[()]
 
 
-clz_op = elementwise(
-    "clz", _leading_zeros, infer=_same_type, kinds="iu", samples=integer_samples(1), xla=lax_function("clz")
-)
+clz_op = elementwise("clz", _leading_zeros, infer=_same_type, kinds="iu", samples=integer_samples(1))
 
 
 def clz(x: Any) -> Any:
@@ -402,7 +382,6 @@ def _bit_reduction(name: str, ufunc: np.ufunc) -> Op:
         batch=along_axis(name),
         kinds="biu",
         samples=_bit_samples,
-        xla=lambda j, inputs, params, out: j.lax.reshape(getattr(j.lax, name)(inputs[0], params["axes"]), out.shape),
     )
 
 

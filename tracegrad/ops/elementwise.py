@@ -21,14 +21,13 @@ import numpy as np
 
 from tracegrad.core.errors import DtypeError, at, user_source
 from tracegrad.core.memory import new_strides
-from tracegrad.core.op import OPS, Definitions, Emission, Op, Params, Sample, Simplification, View, Wanted
+from tracegrad.core.op import OPS, Definitions, Op, Params, Sample, Simplification, View, Wanted
 from tracegrad.core.trace import FUNCTIONS, UFUNCS, Tracer, as_array, bind
 from tracegrad.core.types import (
     PYTHON_SCALARS,
     ArrayType,
     float_limits,
     is_inexact,
-    is_numpy_scalar,
     number_kind,
     scalar_type,
     type_of,
@@ -92,164 +91,6 @@ def integer_samples(inputs: int, low: int = 0, high: int = 6) -> Callable[[], It
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Lowering to XLA.
-
-
-def lax_function(name: str, **of_kind: str | None) -> Emission:
-    """To one function of jax.lax, and another for inputs of these dtype kinds; None: to the input itself."""
-
-    def emit(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-        function = of_kind.get(number_kind(inputs[0].dtype), name)
-        return inputs[0] if function is None else getattr(j.lax, function)(*inputs)
-
-    return emit
-
-
-def like(x: Any, number: float) -> Any:
-    """A scalar in the dtype of `x`."""
-    return x.dtype.type(number)
-
-
-def _emit_reciprocal(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    (x,) = inputs
-    return j.lax.div(like(x, 1), x) if number_kind(x.dtype) in "iu" else j.lax.reciprocal(x)
-
-
-def _sign_differs(j: Any, x: Any, y: Any) -> Any:
-    """Where a remainder `x` is not zero and its sign not that of the divisor `y`, which may be a scalar of NumPy's."""
-    zero = like(x, 0)
-    if is_numpy_scalar(y):
-        return (j.lax.lt if y > 0 else j.lax.gt)(x, zero)
-    return j.lax.bitwise_and(j.lax.ne(x, zero), j.lax.ne(j.lax.lt(x, zero), j.lax.lt(y, zero)))
-
-
-def _emit_fmod(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    x, y = inputs
-    found = j.lax.rem(x, y)
-    if number_kind(x.dtype) == "f" or (is_numpy_scalar(y) and y != 0):
-        return found
-    y = j.spread(y, out.shape)
-    return j.lax.select(j.lax.eq(y, like(y, 0)), y, found)  # x % 0 is 0 of integers
-
-
-def _emit_remainder(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    x, y = inputs
-    found = _emit_fmod(j, inputs, params, out)
-    if number_kind(x.dtype) != "u":
-        found = j.lax.select(_sign_differs(j, found, y), j.lax.add(found, y), found)
-    if number_kind(x.dtype) != "f":
-        return found
-    found = j.lax.abs(found)  # a zero, too, gets the sign of the divisor
-    if is_numpy_scalar(y):
-        return found if y > 0 else j.lax.neg(found)
-    return j.lax.select(j.lax.lt(j.spread(y, out.shape), like(y, 0)), j.lax.neg(found), found)
-
-
-def _emit_floor_divide(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    x, y = inputs
-    zero, one, quotient = like(x, 0), like(x, 1), j.lax.div(x, y)
-    rest = j.lax.rem(x, y)
-    if number_kind(x.dtype) == "f":
-        # The quotient's floor would be wrong wherever the quotient is rounded up.
-        whole = j.lax.div(j.lax.sub(x, rest), y)
-        whole = j.lax.round(j.lax.select(_sign_differs(j, rest, y), j.lax.sub(whole, one), whole))
-        whole = j.lax.select(j.lax.eq(whole, zero), j.lax.mul(quotient, zero), whole)  # a zero of its sign
-        return j.lax.select(j.lax.eq(j.spread(y, out.shape), zero), quotient, whole)
-    if number_kind(x.dtype) != "u":
-        quotient = j.lax.select(_sign_differs(j, rest, y), j.lax.sub(quotient, one), quotient)
-    if is_numpy_scalar(y) and y != 0:
-        return quotient
-    y = j.spread(y, out.shape)
-    return j.lax.select(j.lax.eq(y, zero), y, quotient)
-
-
-_LARGEST_PRODUCT = 64
-
-
-def _emit_power(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    """Products for a small whole number in the Graph. Negative powers of integers, an error on NumPy, are jax's."""
-    x, p = inputs
-    if is_numpy_scalar(p) and p.imag == 0 and abs(p.real) <= _LARGEST_PRODUCT and p.real == int(p.real):
-        return j.lax.integer_pow(x, int(p.real))
-    if number_kind(x.dtype) == "f":
-        return j.lax.pow(x, p)
-    x, p = j.together(inputs, out)
-    if number_kind(x.dtype) != "c":
-        return _emit_whole_power(j, x, p)
-    is_zero = j.lax.bitwise_and(j.lax.eq(x, like(x, 0)), j.lax.gt(j.lax.real(p), like(p, 0).real))
-    return j.lax.select(is_zero, x, j.lax.pow(x, p))
-
-
-def _emit_whole_power(j: Any, x: Any, p: Any) -> Any:
-    """By squaring. (jnp.power looks at six bits of the exponent, and NumPy's integers wrap around by all.)"""
-    zero, one = like(p, 0), like(p, 1)
-
-    def step(state: Any) -> Any:
-        p, square, found = state
-        is_odd = j.lax.ne(j.lax.bitwise_and(p, one), zero)
-        found = j.lax.select(is_odd, j.lax.mul(found, square), found)
-        return j.lax.shift_right_logical(p, one), j.lax.mul(square, square), found
-
-    axes = tuple(range(len(x.shape)))
-    start = (p, x, j.lax.full(x.shape, 1, x.dtype))
-    return j.lax.while_loop(lambda state: j.lax.gt(j.lax.reduce_max(state[0], axes), zero), step, start)[2]
-
-
-def _emit_logarithm(base: float) -> Emission:
-    def emit(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-        (x,) = inputs
-        found = j.lax.log(x)
-        if number_kind(x.dtype) == "c":  # whose parts may be infinite: a complex divisor would make NaN of these
-            unit = like(x, math.log(base)).real
-            return j.lax.complex(j.lax.div(j.lax.real(found), unit), j.lax.div(j.lax.imag(found), unit))
-        return j.lax.div(found, like(x, math.log(base)))
-
-    return emit
-
-
-def _emit_sign(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    (x,) = inputs
-    found = j.lax.sign(x)
-    # Zero, also of -0.0, is 0.0.
-    return j.lax.select(j.lax.eq(x, like(x, 0)), j.lax.abs(x), found) if number_kind(x.dtype) == "f" else found
-
-
-def sign_bit(j: Any, x: Any) -> Any:
-    """Where the sign bit of floats is set."""
-    bits = np.dtype(f"i{x.dtype.itemsize}")
-    return j.lax.lt(j.lax.bitcast_convert_type(x, bits), bits.type(0))
-
-
-def copy_sign(j: Any, x: Any, y: Any) -> Any:
-    """np.copysign of floats of one shape."""
-    size = j.lax.abs(x)
-    return j.lax.select(sign_bit(j, y), j.lax.neg(size), size)
-
-
-def is_nan(j: Any, x: Any) -> Any:
-    """np.isnan."""
-    return j.lax.ne(x, x) if is_inexact(x.dtype) else j.lax.full(np.shape(x), False)
-
-
-def in_order(j: Any, name: str, x: Any, y: Any) -> Any:
-    """A comparison, "lt" and so on, of complex numbers: by the real parts, then by the imaginary ones; no NaN."""
-    (xr, xi), (yr, yi) = [(j.lax.real(z), j.lax.imag(z)) for z in (x, y)]
-    known = j.lax.bitwise_not(j.lax.bitwise_or(is_nan(j, xi), is_nan(j, yi)))
-    by_real = j.lax.bitwise_and(getattr(j.lax, name[0] + "t")(xr, yr), known)
-    return j.lax.bitwise_or(by_real, j.lax.bitwise_and(j.lax.eq(xr, yr), getattr(j.lax, name)(xi, yi)))
-
-
-def _emit_extremum(name: str, comparison: str, *, ignoring_nan: bool = False) -> Emission:
-    def emit(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-        if number_kind(out.dtype) != "c" and not (ignoring_nan and number_kind(out.dtype) == "f"):
-            return getattr(j.lax, name)(*inputs)
-        x, y = j.together(inputs, out)
-        if number_kind(out.dtype) == "c":
-            takes_x = j.lax.bitwise_or(is_nan(j, y if ignoring_nan else x), in_order(j, comparison, x, y))
-            return j.lax.select(takes_x, x, y)
-        found = j.lax.select(is_nan(j, x), y, getattr(j.lax, name)(x, y))
-        return j.lax.select(is_nan(j, y), x, found)
-
-    return emit
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -403,7 +244,6 @@ by_convention_op = elementwise(
     infer=lambda types, params: ArrayType(broadcast_shapes("by_convention", types), types[0].dtype),
     linear=[{0}],
     samples=lambda: [Sample((np.array([0.5, -2.0]), np.array([False, False])))],
-    xla=lambda j, inputs, params, out: j.spread(inputs[0], out.shape),
 )
 
 
@@ -445,7 +285,6 @@ def _double_negative(inputs: Sequence[Any], params: Params, definitions: Definit
 add = elementwise(
     "add", np.add, lambda d, out, x, y: d, lambda d, out, x, y: d,
     linear=[{0, 1}], python=operator.add, kinds="biufc", samples=binary_samples(-2, 2), simplify=_sum_with_negative,
-    xla=lax_function("add", b="bitwise_or"),
 )  # fmt: skip
 subtract = elementwise(
     "subtract", np.subtract, lambda d, out, x, y: d, lambda d, out, x, y: -d,
@@ -456,7 +295,7 @@ multiply = elementwise(
     "multiply", np.multiply, lambda d, out, x, y: d * y, lambda d, out, x, y: d * x,
     linear=[{0}, {1}], python=operator.mul, kinds="biufc", samples=binary_samples(-2, 2),
     simplify=first_of(neutral(0, 1), neutral(1, 1), _minus_one, _odd(lambda: multiply)),
-    hasten=_one_factor, xla=lax_function("mul", b="bitwise_and"),
+    hasten=_one_factor,
 )  # fmt: skip
 divide = elementwise(
     "divide", np.divide,
@@ -473,27 +312,26 @@ positive = elementwise(
     "positive", np.positive, lambda d, out, x: d, linear=[{0}], python=operator.pos, kinds="iufc",
     samples=unary_samples(-2, 2),
     simplify=lambda inputs, params, definitions: None if hasattr(inputs[0], "value") else inputs[0],
-    xla=lambda j, inputs, params, out: inputs[0],
 )  # fmt: skip
 reciprocal = elementwise(
     "reciprocal", np.reciprocal, lambda d, out, x: -(d * out) / x,
-    samples=unary_samples(0.5, 2), xla=_emit_reciprocal, neutral=1,
+    samples=unary_samples(0.5, 2), neutral=1,
 )  # fmt: skip
 square = elementwise("square", np.square, lambda d, out, x: 2 * d * x, kinds="iufc", samples=unary_samples(-2, 2))
 floor_divide = elementwise(
     "floor_divide", np.floor_divide, python=else_numpy(operator.floordiv, np.floor_divide), kinds="iuf",
-    samples=binary_samples(1.3, 1.4, 0.55, 0.6), xla=_emit_floor_divide,
+    samples=binary_samples(1.3, 1.4, 0.55, 0.6),
 )  # fmt: skip
 remainder = elementwise(
     "remainder", np.remainder,
     lambda d, out, x, y: d, lambda d, out, x, y: -d * np.floor_divide(x, y),
     python=else_numpy(operator.mod, np.remainder), neutral=1, kinds="iuf",
-    samples=binary_samples(1.3, 1.4, 0.55, 0.6), xla=_emit_remainder,
+    samples=binary_samples(1.3, 1.4, 0.55, 0.6),
 )  # fmt: skip
 fmod = elementwise(
     "fmod", np.fmod,
     lambda d, out, x, y: d, lambda d, out, x, y: -d * np.trunc(x / y),
-    neutral=1, kinds="iuf", samples=binary_samples(1.3, 1.4, -0.6, -0.55), xla=_emit_fmod,
+    neutral=1, kinds="iuf", samples=binary_samples(1.3, 1.4, -0.6, -0.55),
 )  # fmt: skip
 
 
@@ -548,7 +386,7 @@ def _log_of_scalar(x: complex) -> complex:
 
 power = elementwise(
     "power", np.power, _power_base, _power_exponent, python=_power_of_scalars, kinds="iufc",
-    samples=binary_samples(0.5, 2), hasten=_small_power, xla=_emit_power, neutral=1,
+    samples=binary_samples(0.5, 2), hasten=_small_power, neutral=1,
 )  # fmt: skip
 float_power = elementwise(
     "float_power",
@@ -556,7 +394,6 @@ float_power = elementwise(
     _power_base,
     _power_exponent,
     samples=binary_samples(0.5, 2),
-    xla=_emit_power,
     neutral=1,
 )
 
@@ -568,12 +405,9 @@ exp = elementwise("exp", np.exp, lambda d, out, x: d * out, neutral=1, samples=u
 exp2 = elementwise("exp2", np.exp2, lambda d, out, x: d * (out * LN2), neutral=1, samples=unary_samples(-2, 2))
 expm1 = elementwise("expm1", np.expm1, lambda d, out, x: d * np.exp(x), neutral=1, samples=unary_samples(-2, 2))
 log = elementwise("log", np.log, lambda d, out, x: d / x, neutral=1, samples=unary_samples(0.3, 3))
-log2 = elementwise(
-    "log2", np.log2, lambda d, out, x: d / (x * LN2), neutral=1, samples=unary_samples(0.3, 3), xla=_emit_logarithm(2)
-)
+log2 = elementwise("log2", np.log2, lambda d, out, x: d / (x * LN2), neutral=1, samples=unary_samples(0.3, 3))
 log10 = elementwise(
     "log10", np.log10, lambda d, out, x: d / (x * LN10), neutral=1, samples=unary_samples(0.3, 3),
-    xla=_emit_logarithm(10),
 )  # fmt: skip
 log1p = elementwise("log1p", np.log1p, lambda d, out, x: d / (x + 1), neutral=1, samples=unary_samples(-0.5, 2))
 sqrt = elementwise("sqrt", np.sqrt, lambda d, out, x: d / (2 * out), neutral=1, samples=unary_samples(0.3, 3))
@@ -610,19 +444,9 @@ def _spelled_sech_squared(args: Sequence[str], types: Sequence[ArrayType], views
     return f"sech_squared({args[0]}{{out}})" if t.shape and number_kind(t.dtype) == "f" else None
 
 
-def _emit_sech_squared(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    x = j.cast(inputs[0], out.dtype)  # jax's cosh has an error in proportion to x
-    below = j.lax.neg(j.lax.abs(x))
-    if number_kind(out.dtype) == "c":
-        below = j.lax.select(j.lax.ge(j.lax.real(x), like(x, 0).real), j.lax.neg(x), x)
-    e = j.lax.exp(j.lax.mul(like(x, 2), below))
-    return j.lax.div(j.lax.mul(like(x, 4), e), j.lax.square(j.lax.add(like(x, 1), e)))
-
-
 _sech_squared_op = elementwise(
     "sech_squared", _sech_squared, lambda d, out, x: d * out * (-2 * np.tanh(x)),
     infer=ufunc_type(np.tanh), fresh=True, samples=unary_samples(-2, 2), spell=_spelled_sech_squared,
-    xla=_emit_sech_squared,
 )  # fmt: skip
 
 
@@ -637,7 +461,6 @@ tanh = elementwise("tanh", np.tanh, lambda d, out, x: d * sech_squared(x), sampl
 _one_minus_square_op = elementwise(
     "one_minus_square", lambda x: np.subtract(1, x) * np.add(1, x), lambda d, out, x: -2 * d * x,
     infer=ufunc_type(np.sqrt), fresh=True, samples=unary_samples(-2, 2),
-    xla=lambda j, inputs, params, out: j.lax.mul(*[f(like(out, 1), j.cast(inputs[0], out.dtype)) for f in (j.lax.sub, j.lax.add)]),
 )  # fmt: skip
 
 
@@ -734,19 +557,17 @@ def _hypot_slope_partials() -> tuple[Callable[..., Any], Callable[..., Any]]:
 _hypot_slope_op: Op = elementwise(
     "hypot_slope", lambda x, y: _hypot_slope(np, x, y), *_hypot_slope_partials(),
     infer=ufunc_type(np.hypot), fresh=True, kinds="f", neutral=1, samples=binary_samples(0.3, 2, -2, -0.3),
-    xla=lambda j, inputs, params, out: _hypot_slope(j.jnp, *inputs),
 )  # fmt: skip
 hypot = elementwise(
     "hypot", np.hypot,
     lambda d, out, x, y: d * bind(_hypot_slope_op, (x, y)), lambda d, out, x, y: d * bind(_hypot_slope_op, (y, x)),
-    kinds="f", neutral=1, samples=binary_samples(0.3, 2, -2, -0.3), xla=lambda j, inputs, params, out: j.jnp.hypot(*inputs),
+    kinds="f", neutral=1, samples=binary_samples(0.3, 2, -2, -0.3),
 )  # fmt: skip
 
 
 def _scaling(ufunc: np.ufunc, factor: float) -> Op:
     return elementwise(
         ufunc.__name__, ufunc, lambda d, out, x: d * factor, linear=[{0}], kinds="f", samples=unary_samples(-2, 2),
-        xla=lambda j, inputs, params, out: j.lax.mul(inputs[0], like(inputs[0], factor)),
     )  # fmt: skip
 
 
@@ -786,12 +607,11 @@ def _modulus_or_infinity(z: Any) -> Any:
 
 absolute = elementwise(
     "absolute", np.absolute, _absolute_partial, python=else_numpy(abs, np.absolute), kinds="iufc", samples=unary_samples(0.3, 2),
-    xla=lax_function("abs", b=None, u=None),
 )  # fmt: skip
 fabs = elementwise("fabs", np.fabs, _absolute_partial, kinds="f", samples=unary_samples(-2, -0.3))
 sign: Op = declare(
     "sign", evaluate=np.sign, infer=ufunc_type(np.sign), jvp=_sign_jvp, vjp=_sign_vjp,
-    batch=elementwise_batch(lambda: sign), kinds="iufc", samples=unary_samples(0.3, 2), xla=_emit_sign,
+    batch=elementwise_batch(lambda: sign), kinds="iufc", samples=unary_samples(0.3, 2),
 )  # fmt: skip
 UFUNCS[np.sign] = sign
 conjugate = elementwise(
@@ -802,7 +622,6 @@ conjugate = elementwise(
     python=lambda x: x.conjugate(),
     kinds="iufc",
     samples=unary_samples(-2, 2),
-    xla=lambda j, inputs, params, out: j.lax.conj(inputs[0]) if number_kind(out.dtype) == "c" else inputs[0],
 )
 
 
@@ -811,11 +630,6 @@ def _part_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     if t.weak:
         return scalar_type(operator.attrgetter("real"), types, params)
     return ArrayType(t.shape, np.zeros((), t.dtype).real.dtype)
-
-
-def _emit_imag(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    (x,) = inputs
-    return j.lax.imag(x) if not _real_dtype(x) else j.lax.full(out.shape, 0, out.dtype)
 
 
 def _from_parts(x: Any, y: Any) -> Any:
@@ -833,13 +647,11 @@ real_op = elementwise(
     "real", lambda x: np.asarray(x).real[()], lambda d, out, x: d,
     infer=_part_type, linear=[{0}], python=operator.attrgetter("real"), kinds="iufc", samples=unary_samples(-2, 2),
     strides=lambda inputs, types, params: None if number_kind(types[0].dtype) == "c" else inputs[0],
-    xla=lambda j, inputs, params, out: j.cast(inputs[0], out.dtype),
     view=View(lambda x, v: _from_parts(v, np.imag(x)), lambda x: x.real if _has_parts(x) else None),
 )  # fmt: skip
 imag_op = elementwise(
     "imag", lambda x: np.array(np.asarray(x).imag)[()], lambda d, out, x: None if _real_dtype(x) else d * -1j,
     infer=_part_type, linear=[{0}], python=operator.attrgetter("imag"), kinds="iufc", samples=unary_samples(-2, 2),
-    xla=_emit_imag,
     view=View(lambda x, v: _from_parts(np.real(x), v), lambda x: x.imag if _has_parts(x) else None),
 )  # fmt: skip
 
@@ -869,7 +681,6 @@ def angle(z: Any, deg: bool = False) -> Any:
 copysign = elementwise(
     "copysign", np.copysign, lambda d, out, x, y: np.where(np.equal(np.less(x, 0), np.signbit(y)), d, -d), None,
     kinds="f", samples=binary_samples(0.3, 2, -2, -0.3),
-    xla=lambda j, inputs, params, out: copy_sign(j, *j.together(inputs, out)),
 )  # fmt: skip
 
 
@@ -896,19 +707,15 @@ _WHOLE = (lambda d, out, x, y: d, lambda d, out, x, y: d)
 
 maximum = elementwise(
     "maximum", np.maximum, *_HALVES, taken=_taken(np.greater_equal), kinds="biuf", samples=binary_samples(-2, 2),
-    xla=_emit_extremum("max", "ge"),
 )  # fmt: skip
 minimum = elementwise(
     "minimum", np.minimum, *_HALVES, taken=_taken(np.less_equal), kinds="biuf", samples=binary_samples(-2, 2),
-    xla=_emit_extremum("min", "le"),
 )  # fmt: skip
 fmax = elementwise(
     "fmax", np.fmax, *_WHOLE, taken=_taken_ignoring_nan(np.greater), kinds="biuf", samples=binary_samples(-2, 2),
-    xla=_emit_extremum("max", "ge", ignoring_nan=True),
 )  # fmt: skip
 fmin = elementwise(
     "fmin", np.fmin, *_WHOLE, taken=_taken_ignoring_nan(np.less), kinds="biuf", samples=binary_samples(-2, 2),
-    xla=_emit_extremum("min", "le", ignoring_nan=True),
 )  # fmt: skip
 
 
@@ -928,16 +735,10 @@ def _where_samples() -> Iterable[Sample]:
         yield Sample((condition > 0, x, y))
 
 
-def _emit_where(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    condition = j.cast(inputs[0], np.dtype(bool))
-    return j.lax.select(condition if np.shape(condition) == () else j.spread(condition, out.shape),
-                        *j.together(inputs[1:], out))  # fmt: skip
-
-
 where_op = elementwise(
     "where", np.where,
     None, lambda d, out, c, x, y: d, lambda d, out, c, x, y: d,
-    taken=lambda out, c, x, y: (None, *parted(lambda: c)), infer=_where_type, linear=[{1, 2}], kinds="biufc", samples=_where_samples, fresh=True, xla=_emit_where,
+    taken=lambda out, c, x, y: (None, *parted(lambda: c)), infer=_where_type, linear=[{1, 2}], kinds="biufc", samples=_where_samples, fresh=True,
     strides=lambda inputs, types, params: None if None in inputs else new_strides(np.broadcast_shapes(*[t.shape for t in types]), inputs),
 )  # fmt: skip
 
@@ -994,7 +795,6 @@ astype_op: Op = elementwise(
     kinds="biufc",
     samples=_astype_samples,
     simplify=_simpler_cast,
-    xla=lambda j, inputs, params, out: j.cast(inputs[0], out.dtype),
 )
 
 
@@ -1014,12 +814,6 @@ def _item(x: Any, dtype: np.dtype[Any]) -> Any:
 
 
 _ITEMS: dict[str, type] = {number_kind(dtype): kind for kind, dtype in PYTHON_SCALARS.items()}
-
-
-def _emit_item(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    """To a Python type, so that the result is weak on jax, too."""
-    kind = _ITEMS[params["dtype"].kind]
-    return j.cast(inputs[0], np.dtype(bool)) if kind is bool else j.lax.convert_element_type(inputs[0], kind)
 
 
 def _item_samples() -> Iterable[Sample]:
@@ -1047,7 +841,6 @@ item_op: Op = declare(
     samples=_item_samples,
     python=_item,
     fresh=True,
-    xla=_emit_item,
 )
 
 

@@ -11,20 +11,14 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import DtypeError, at, user_source
-from tracegrad.core.op import Emission, Op, Params, Sample
+from tracegrad.core.op import Op, Params, Sample
 from tracegrad.core.trace import UFUNCS, Tracer, as_array, bind, concrete, plain_value, strengthened
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, is_added, is_inexact, number_kind, scalar_type, type_of
 from tracegrad.ops.elementwise import (
     astype,
     binary_samples,
-    copy_sign,
     imag,
-    in_order,
     integer_samples,
-    is_nan,
-    lax_function,
-    like,
-    sign_bit,
     unary_samples,
 )
 from tracegrad.ops.families import declare, elementwise, elementwise_batch, implements, reject, shape_of, ufunc_type
@@ -35,174 +29,46 @@ from tracegrad.ops.families import declare, elementwise, elementwise_batch, impl
 
 def _constant(
     ufunc: np.ufunc,
-    samples: Callable[[], Iterable[Sample]],
     kinds: str,
-    xla: Emission | None = None,
+    samples: Callable[[], Iterable[Sample]],
     python: Callable[..., Any] | None = None,
 ) -> Op:
-    return elementwise(ufunc.__name__, ufunc, kinds=kinds, samples=samples, xla=xla, python=python)
+    return elementwise(ufunc.__name__, ufunc, kinds=kinds, samples=samples, python=python)
 
 
-def _truncated(j: Any, x: Any) -> Any:
-    return j.lax.select(j.lax.lt(x, like(x, 0)), j.lax.ceil(x), j.lax.floor(x))
-
-
-def _emit_trunc(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    (x,) = inputs
-    return _truncated(j, x) if number_kind(x.dtype) == "f" else x
-
-
-def _rounded(j: Any, x: Any) -> Any:
-    """To whole numbers, halves to even; of a complex number both parts."""
-    if number_kind(x.dtype) == "c":
-        return j.lax.complex(_rounded(j, j.lax.real(x)), _rounded(j, j.lax.imag(x)))
-    return j.lax.round(x, j.lax.RoundingMethod.TO_NEAREST_EVEN)
-
-
-def _emit_spacing(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    (x,) = inputs
-    beyond = j.lax.full(out.shape, math.inf, out.dtype)
-    if out.dtype != np.float16:  # where NumPy looks upwards, and away from zero elsewhere
-        beyond = copy_sign(j, beyond, x)
-    return j.lax.sub(j.lax.nextafter(x, beyond), x)
-
-
-def _emit_isinf(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    (x,) = inputs
-    if number_kind(x.dtype) == "c":
-        return j.lax.bitwise_or(*[_emit_isinf(j, [part], params, out) for part in (j.lax.real(x), j.lax.imag(x))])
-    return j.lax.eq(j.lax.abs(x), like(x, math.inf)) if number_kind(x.dtype) == "f" else j.lax.full(out.shape, False)
-
-
-def _emit_isfinite(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    (x,) = inputs
-    if number_kind(x.dtype) == "c":
-        return j.lax.bitwise_and(j.lax.is_finite(j.lax.real(x)), j.lax.is_finite(j.lax.imag(x)))
-    return j.lax.is_finite(x) if number_kind(x.dtype) == "f" else j.lax.full(out.shape, True)
-
-
-def _comparison(ufunc: np.ufunc, name: str) -> Op:
-    def emit(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-        x, y = inputs
-        compare = getattr(j.lax, name)
-        if x.dtype != y.dtype:  # integers
-            dtype = np.result_type(x.dtype, y.dtype)
-            if number_kind(dtype) == "f":
-                return of_both_signs(j, x, y, np.dtype(np.uint64))
-            return compare(j.cast(x, dtype), j.cast(y, dtype))
-        if number_kind(x.dtype) == "c" and name not in ("eq", "ne"):
-            return in_order(j, name, x, y)
-        return compare(x, y)
-
-    def of_both_signs(j: Any, x: Any, y: Any, dtype: np.dtype[Any]) -> Any:
-        """int64 with uint64: no dtype holds both, but a negative one is the smaller."""
-        is_first = number_kind(x.dtype) == "i"
-        is_negative = j.lax.lt(x, like(x, 0)) if is_first else j.lax.lt(y, like(y, 0))
-        found = getattr(j.lax, name)(j.cast(x, dtype), j.cast(y, dtype))
-        if ufunc(-1, 0) if is_first else ufunc(0, -1):
-            return j.lax.bitwise_or(is_negative, found)
-        return j.lax.bitwise_and(j.lax.bitwise_not(is_negative), found)
-
-    return _constant(ufunc, binary_samples(-2, 2), "biufc", emit, getattr(operator, name))
-
-
-def _emit_logical(name: str) -> Emission:
-    """Of numbers, those are true that are not zero."""
-
-    def emit(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-        return getattr(j.lax, name)(*[j.cast(x, out.dtype) for x in inputs])
-
-    return emit
-
-
-def _sizes(j: Any, inputs: Sequence[Any], out: Any) -> list[Any]:
-    """Absolute values of integers, unsigned, which holds that of the least one."""
-    found = j.together(inputs, out)
-    dtype = np.dtype(f"u{out.dtype.itemsize}")
-    return found if out.dtype == dtype else [j.cast(j.lax.abs(x), dtype) for x in found]
-
-
-def _gcd(j: Any, x: Any, y: Any) -> Any:
-    """Of unsigned integers, by Euclid. (jnp.gcd does not end for the least of the signed ones.)"""
-    zero, axes = like(x, 0), tuple(range(len(x.shape)))
-
-    def step(state: Any) -> Any:
-        x, y = state
-        is_done = j.lax.eq(y, zero)
-        return j.lax.select(is_done, x, y), j.lax.select(is_done, y, j.lax.rem(x, y))
-
-    return j.lax.while_loop(lambda state: j.lax.gt(j.lax.reduce_max(state[1], axes), zero), step, (x, y))[0]
-
-
-def _emit_gcd(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    return _gcd(j, *_sizes(j, inputs, out))
-
-
-def _emit_lcm(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    x, y = _sizes(j, inputs, out)
-    return j.lax.mul(j.lax.div(x, _gcd(j, x, y)), y)  # whatever 0 / 0 is, y is 0
-
-
-floor = _constant(np.floor, unary_samples(0.6, 0.9), "biuf", lax_function("floor", b=None, i=None, u=None))
-ceil = _constant(np.ceil, unary_samples(0.6, 0.9), "biuf", lax_function("ceil", b=None, i=None, u=None))
-trunc = _constant(np.trunc, unary_samples(0.6, 0.9), "biuf", _emit_trunc)
-rint = _constant(np.rint, unary_samples(0.6, 0.9), "iufc", lambda j, inputs, params, out: _rounded(j, inputs[0]))
-spacing = _constant(np.spacing, unary_samples(0.6, 0.9), "f", _emit_spacing)
-signbit = _constant(np.signbit, unary_samples(0.6, 0.9), "f", lambda j, inputs, params, out: sign_bit(j, inputs[0]))
-isnan = _constant(np.isnan, unary_samples(-2, 2), "biufc", lambda j, inputs, params, out: is_nan(j, inputs[0]))
-isinf = _constant(np.isinf, unary_samples(-2, 2), "biufc", _emit_isinf)
-isfinite = _constant(np.isfinite, unary_samples(-2, 2), "biufc", _emit_isfinite)
-equal, not_equal, less, less_equal, greater, greater_equal = [
-    _comparison(f, name)
-    for f, name in (
-        (np.equal, "eq"), (np.not_equal, "ne"), (np.less, "lt"), (np.less_equal, "le"), (np.greater, "gt"),
-        (np.greater_equal, "ge"),
-    )
-]  # fmt: skip
+floor, ceil, trunc = [_constant(f, "biuf", unary_samples(0.6, 0.9)) for f in (np.floor, np.ceil, np.trunc)]
+rint = _constant(np.rint, "iufc", unary_samples(0.6, 0.9))
+spacing = _constant(np.spacing, "f", unary_samples(0.6, 0.9))
+signbit = _constant(np.signbit, "f", unary_samples(0.6, 0.9))
+isnan, isinf, isfinite = [_constant(f, "biufc", unary_samples(-2, 2)) for f in (np.isnan, np.isinf, np.isfinite)]
+equal = _constant(np.equal, "biufc", binary_samples(-2, 2), operator.eq)
+not_equal = _constant(np.not_equal, "biufc", binary_samples(-2, 2), operator.ne)
+less = _constant(np.less, "biufc", binary_samples(-2, 2), operator.lt)
+less_equal = _constant(np.less_equal, "biufc", binary_samples(-2, 2), operator.le)
+greater = _constant(np.greater, "biufc", binary_samples(-2, 2), operator.gt)
+greater_equal = _constant(np.greater_equal, "biufc", binary_samples(-2, 2), operator.ge)
 logical_and, logical_or, logical_xor = [
-    _constant(f, binary_samples(-2, 2), "biufc", _emit_logical(name))
-    for f, name in (
-        (np.logical_and, "bitwise_and"), (np.logical_or, "bitwise_or"), (np.logical_xor, "bitwise_xor"),
-    )
-]  # fmt: skip
-logical_not = _constant(np.logical_not, unary_samples(-2, 2), "biufc", _emit_logical("bitwise_not"))
-bitwise_and, bitwise_or, bitwise_xor, left_shift, right_shift, gcd, lcm = [
-    _constant(f, integer_samples(2), kinds, xla, python)
-    for f, kinds, xla, python in (
-        (np.bitwise_and, "biu", None, operator.and_), (np.bitwise_or, "biu", None, operator.or_),
-        (np.bitwise_xor, "biu", None, operator.xor), (np.left_shift, "iu", None, operator.lshift),
-        (
-            np.right_shift, "iu", lax_function("shift_right_arithmetic", u="shift_right_logical"),
-            operator.rshift,
-        ),
-        (np.gcd, "iu", _emit_gcd, None), (np.lcm, "iu", _emit_lcm, None),
-    )
-]  # fmt: skip
+    _constant(f, "biufc", binary_samples(-2, 2)) for f in (np.logical_and, np.logical_or, np.logical_xor)
+]
+logical_not = _constant(np.logical_not, "biufc", unary_samples(-2, 2))
+bitwise_and = _constant(np.bitwise_and, "biu", integer_samples(2), operator.and_)
+bitwise_or = _constant(np.bitwise_or, "biu", integer_samples(2), operator.or_)
+bitwise_xor = _constant(np.bitwise_xor, "biu", integer_samples(2), operator.xor)
+left_shift = _constant(np.left_shift, "iu", integer_samples(2), operator.lshift)
+right_shift = _constant(np.right_shift, "iu", integer_samples(2), operator.rshift)
+gcd, lcm = [_constant(f, "iu", integer_samples(2)) for f in (np.gcd, np.lcm)]
 # Of a Python bool, too, it turns all bits of an int: ~True is -2.
-invert = _constant(np.invert, integer_samples(1), "biu", python=lambda x: ~(x + 0))
-
-
-def _emit_bitwise_count(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    (x,) = inputs
-    return j.lax.population_count(j.lax.abs(x) if number_kind(x.dtype) == "i" else x)
-
-
-bitwise_count = _constant(np.bitwise_count, integer_samples(1), "iu", _emit_bitwise_count)
+invert = _constant(np.invert, "biu", integer_samples(1), lambda x: ~(x + 0))
+bitwise_count = _constant(np.bitwise_count, "iu", integer_samples(1))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Steps that are not quite constant, and floats taken apart.
 
 
-def _emit_heaviside(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    x, h = j.together(inputs, out)
-    zero = like(x, 0)
-    return j.lax.select(j.lax.eq(x, zero), h, j.lax.max(j.lax.sign(x), zero))
-
-
 heaviside = elementwise(
     "heaviside", np.heaviside, None, lambda d, out, x, h: np.where(np.equal(x, 0), d, 0),
-    kinds="f", samples=binary_samples(0.3, 2), xla=_emit_heaviside,
+    kinds="f", samples=binary_samples(0.3, 2),
 )  # fmt: skip
 nextafter = elementwise(
     "nextafter", np.nextafter, lambda d, out, x, y: d, None, kinds="f", samples=binary_samples(0.3, 2)
@@ -216,7 +82,6 @@ def _ldexp_samples() -> Iterable[Sample]:
 
 ldexp = elementwise(
     "ldexp", np.ldexp, lambda d, out, x, n: np.ldexp(d, n), None, linear=[{0}], kinds="f", samples=_ldexp_samples,
-    xla=lambda j, inputs, params, out: j.jnp.ldexp(*inputs),
 )  # fmt: skip
 
 
@@ -228,7 +93,6 @@ def _frexp_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params
 frexp: Op = declare(
     "frexp", evaluate=np.frexp, infer=ufunc_type(np.frexp), jvp=_frexp_jvp,
     batch=elementwise_batch(lambda: frexp), several=True, kinds="f", samples=unary_samples(1.2, 1.8),
-    xla=lambda j, inputs, params, out: j.jnp.frexp(inputs[0]),
 )  # fmt: skip
 
 
@@ -236,17 +100,9 @@ def _modf_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params:
     return tangents[0], None
 
 
-def _emit_modf(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    (x,) = inputs
-    whole = _truncated(j, x)
-    rest = j.lax.select(j.lax.eq(x, whole), j.lax.full(x.shape, 0, x.dtype), j.lax.sub(x, whole))  # of infinity 0
-    return copy_sign(j, rest, x), whole
-
-
 modf: Op = declare(
     "modf", evaluate=np.modf, infer=ufunc_type(np.modf), jvp=_modf_jvp,
     batch=elementwise_batch(lambda: modf), several=True, kinds="f", samples=unary_samples(1.2, 1.8),
-    xla=_emit_modf,
 )  # fmt: skip
 UFUNCS[np.frexp], UFUNCS[np.modf] = frexp, modf
 
@@ -282,24 +138,9 @@ def _round_samples() -> Iterable[Sample]:
     yield Sample((1.26,), {"decimals": 0})
 
 
-def _emit_round(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    decimals, x = params["decimals"], inputs[0]
-    if number_kind(out.dtype) in "iu":
-        if decimals >= 0:
-            return j.cast(x, out.dtype)
-        x = j.cast(x, np.dtype(np.float64))
-    else:
-        x = j.cast(x, out.dtype)
-    if decimals == 0:
-        return _rounded(j, x)
-    there, back = (j.lax.mul, j.lax.div) if decimals > 0 else (j.lax.div, j.lax.mul)
-    factor = like(x, 10.0 ** abs(decimals))
-    return back(_rounded(j, there(x, factor)), factor)
-
-
 round_op = elementwise(
     "round", lambda x, decimals: np.round(x, decimals), infer=_round_type, python=_round_scalar, kinds="iufc",
-    samples=_round_samples, xla=_emit_round,
+    samples=_round_samples,
 )  # fmt: skip
 
 
@@ -518,7 +359,7 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
 # sinc, smooth at zero, and unwrap.
 
 
-def _sinc(xp: Any, x: Any, order: int) -> Any:
+def sinc_of(xp: Any, x: Any, order: int) -> Any:
     """The order-th derivative of sin(y) / y at y = pi x, with respect to x.
 
     From sin(y) = y s(y) follows s_n = (sin(y + n pi/2) - n s_{n-1}) / y, whose errors grow like n! / y**n: good for
@@ -566,10 +407,9 @@ def _sinc_samples() -> Iterable[Sample]:
 
 
 sinc_op: Op = elementwise(
-    "sinc", lambda x, order: _sinc(np, x, order),
+    "sinc", lambda x, order: sinc_of(np, x, order),
     lambda d, out, x, order: d * bind(sinc_op, (x,), {"order": order + 1}),
     infer=_sinc_type, samples=_sinc_samples,
-    xla=lambda j, inputs, params, out: _sinc(j.jnp, inputs[0], params["order"]),
 )  # fmt: skip
 
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import DtypeError
-from tracegrad.core.op import Emission, Op, Params, Sample, Wanted
+from tracegrad.core.op import Op, Params, Sample, Wanted
 from tracegrad.core.trace import SCIPY_FUNCTIONS, bind
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, float_extreme, is_inexact, number_kind, type_of
-from tracegrad.ops.elementwise import binary_samples, by_convention, like, sech_squared, widened
+from tracegrad.ops.elementwise import binary_samples, by_convention, sech_squared, widened
 from tracegrad.ops.families import cast, declare, elementwise, normalize_axes, shape_of, ufunc_type
 from tracegrad.ops.masks import Mask
 
@@ -42,11 +42,6 @@ def _as_float(x: Any) -> Any:
     return x if is_inexact(x.dtype) else x.astype(np.exp.resolve_dtypes((x.dtype, None))[1])
 
 
-def _emit(function: Callable[[Any, Any], Any]) -> Emission:
-    """The lowering of an op of one input, by a function of xla/emit.py and that input as the float that comes out."""
-    return lambda j, inputs, params, out: function(j, j.cast(inputs[0], out.dtype))
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # The logistic function.
 
@@ -65,7 +60,7 @@ def _logistic(x: Any) -> Any:
 
 _logistic_op = elementwise(
     "logistic", _logistic, lambda d, out, x: d * (0.25 * sech_squared(0.5 * x)),
-    infer=ufunc_type(np.exp), kinds="fc", samples=_values(-3, 3), xla=_emit(lambda j, x: j.lax.logistic(x)),
+    infer=ufunc_type(np.exp), kinds="fc", samples=_values(-3, 3),
 )  # fmt: skip
 
 
@@ -76,20 +71,6 @@ def logistic(x: Any) -> Any:
     [0.0, 0.5, 1.0]
     """
     return bind(_logistic_op, (x,))
-
-
-def _emit_logaddexp(exp: str, unit: float) -> Emission:
-    """`unit` is how much of this logarithm there is in the natural one."""
-
-    def emit(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-        x, y = inputs
-        difference = j.lax.sub(x, y)
-        more = j.lax.log1p(getattr(j.lax, exp)(j.lax.neg(j.lax.abs(difference))))
-        found = j.lax.add(j.lax.max(x, y), more if unit == 1 else j.lax.div(more, like(more, unit)))
-        # NaN, or equal infinities, which are their own sum.
-        return j.lax.select(j.lax.ne(difference, difference), j.lax.add(x, y), found)
-
-    return emit
 
 
 def _share(i: int, base: float) -> Callable[..., Any]:
@@ -112,11 +93,9 @@ def _share(i: int, base: float) -> Callable[..., Any]:
 
 logaddexp = elementwise(
     "logaddexp", np.logaddexp, _share(0, math.e), _share(1, math.e), kinds="f", samples=binary_samples(-2, 2),
-    xla=_emit_logaddexp("exp", 1),
 )  # fmt: skip
 logaddexp2 = elementwise(
     "logaddexp2", np.logaddexp2, _share(0, 2), _share(1, 2), kinds="f", samples=binary_samples(-2, 2),
-    xla=_emit_logaddexp("exp2", math.log(2)),
 )  # fmt: skip
 
 
@@ -125,14 +104,9 @@ def _softplus(x: Any) -> Any:
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
-def _log1p_exp_minus(j: Any, size: Any) -> Any:
-    return j.lax.log1p(j.lax.exp(j.lax.neg(size)))
-
-
 _softplus_op = elementwise(
     "softplus", _softplus, lambda d, out, x: d * logistic(x),
     infer=ufunc_type(np.exp), kinds="f", samples=_values(-3, 3),
-    xla=_emit(lambda j, x: j.lax.add(j.lax.max(x, like(x, 0)), _log1p_exp_minus(j, j.lax.abs(x)))),
 )  # fmt: skip
 
 
@@ -154,7 +128,7 @@ def _clamped_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     return ArrayType(types[0].shape, dtype)
 
 
-def _rectifier(name: str, low: int, high: int | None, samples: Any, xla: Any) -> Op:
+def _rectifier(name: str, low: int, high: int | None, samples: Any) -> Op:
     """Clamping to an interval, with derivative zero at its ends; NaN stays NaN."""
     return elementwise(
         name,
@@ -164,12 +138,11 @@ def _rectifier(name: str, low: int, high: int | None, samples: Any, xla: Any) ->
         infer=_clamped_type,
         kinds="iuf",
         samples=samples,
-        xla=xla,
     )
 
 
-_relu_op = _rectifier("relu", 0, None, _values(0.3, 2), _emit(lambda j, x: j.lax.max(x, like(x, 0))))
-_relu6_op = _rectifier("relu6", 0, 6, _values(0.3, 5), _emit(lambda j, x: j.lax.clamp(like(x, 0), x, like(x, 6))))
+_relu_op = _rectifier("relu", 0, None, _values(0.3, 2))
+_relu6_op = _rectifier("relu6", 0, 6, _values(0.3, 5))
 
 
 def relu(x: Any) -> Any:
@@ -227,30 +200,12 @@ def _gelu_slope_partial(d: Any, out: Any, x: Any) -> Any:
     return d * (0.25 * sech_squared(0.5 * angle)) * turn
 
 
-def _emit_gelu(j: Any, x: Any) -> Any:
-    return j.lax.mul(x, j.lax.logistic(_emit_gelu_angle(j, x)[1]))
-
-
-def _emit_gelu_angle(j: Any, x: Any) -> tuple[Any, Any, Any]:
-    x = j.lax.clamp(like(x, -30), x, like(x, 30))
-    square = x * x
-    return x, x * (like(x, _GELU_A) + like(x, _GELU_B) * square), like(x, _GELU_A) + like(x, 3 * _GELU_B) * square
-
-
-def _emit_gelu_slope(j: Any, x: Any) -> Any:
-    x, angle, slope = _emit_gelu_angle(j, x)
-    e = j.lax.exp(-j.lax.abs(angle))
-    share = j.lax.div(like(x, 1), like(x, 1) + e)
-    return j.lax.select(j.lax.ge(angle, like(x, 0)), share, e * share) + x * slope * (e * share * share)
-
-
 _gelu_slope_op = elementwise(
     "gelu_slope", _gelu_slope, _gelu_slope_partial, infer=ufunc_type(np.exp), kinds="f", samples=_values(-3, 3),
-    xla=_emit(_emit_gelu_slope),
 )  # fmt: skip
 _gelu_op = elementwise(
     "gelu", _gelu, lambda d, out, x: d * bind(_gelu_slope_op, (x,)), infer=ufunc_type(np.exp), kinds="f",
-    samples=_values(-3, 3), xla=_emit(_emit_gelu),
+    samples=_values(-3, 3),
 )  # fmt: skip
 
 
@@ -269,7 +224,6 @@ def gelu(x: Any) -> Any:
 _soft_sign_op = elementwise(
     "soft_sign", lambda x: x / (np.absolute(x) + 1), lambda d, out, x: d * np.square(1 / (np.absolute(x) + 1)),
     infer=ufunc_type(np.exp), kinds="f", samples=_values(0.3, 2),
-    xla=_emit(lambda j, x: j.lax.div(x, j.lax.add(j.lax.abs(x), like(x, 1)))),
 )  # fmt: skip
 
 
@@ -316,7 +270,6 @@ _squareplus_slope_op = elementwise(
     lambda d, out, x, b: _over_cube(d, 0.5 * b, _root_of_square_plus(x, b)),
     lambda d, out, x, b: _over_cube(d, -0.25 * x, _root_of_square_plus(x, b)),
     infer=ufunc_type(np.hypot), kinds="f", neutral=1, samples=_squareplus_samples,
-    xla=lambda j, inputs, params, out: _squareplus_slope(j.jnp, *inputs),
 )  # fmt: skip
 _squareplus_op = elementwise(
     "squareplus",
@@ -324,7 +277,6 @@ _squareplus_op = elementwise(
     lambda d, out, x, b: d * bind(_squareplus_slope_op, (x, b)),
     lambda d, out, x, b: d * 0.25 / _root_of_square_plus(x, b),
     infer=ufunc_type(np.hypot), kinds="f", neutral=1, samples=_squareplus_samples,
-    xla=lambda j, inputs, params, out: _squareplus(j.jnp, *inputs),
 )  # fmt: skip
 
 
@@ -444,7 +396,6 @@ _erf_op = elementwise(
     infer=ufunc_type(np.exp),
     kinds="f",
     samples=_values(-2, 2),
-    xla=_emit(lambda j, x: j.lax.erf(x)),
 )
 _erfc_op = elementwise(
     "erfc",
@@ -459,7 +410,6 @@ _erfc_op = elementwise(
     infer=ufunc_type(np.exp),
     kinds="f",
     samples=_values(-2, 2),
-    xla=_emit(lambda j, x: j.lax.erfc(x)),
 )
 
 
@@ -477,7 +427,6 @@ _ndtr_op = elementwise(
     infer=ufunc_type(np.exp),
     kinds="f",
     samples=_values(-2, 2),
-    xla=_emit(lambda j, x: j.lax.mul(j.lax.erfc(j.lax.mul(x, like(x, -_HALF_ROOT))), like(x, 0.5))),
 )
 
 
@@ -517,11 +466,6 @@ def _multiply_keeping_zeros(x: Any, y: Any) -> Any:
         return np.where(np.equal(x, 0), 0, np.multiply(x, y))
 
 
-def _emit_multiply_keeping_zeros(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    x, y = j.together(inputs, out)
-    return j.lax.select(j.lax.eq(x, like(x, 0)), j.lax.full(out.shape, 0, out.dtype), j.lax.mul(x, y))
-
-
 def _logarithm_of_nothing(d: Any, out: Any, x: Any, y: Any) -> Any:
     nothing = np.logical_and(np.equal(x, 0), np.isinf(y))
     return d * by_convention(np.where(nothing, x, y), nothing)
@@ -538,7 +482,6 @@ _multiply_keeping_zeros_op = elementwise(
         Sample((np.array([[0.5], [0.0]]), np.array([1.0, -2.0, 0.3]))),
         Sample((0.5, np.array([1.0, 2.0]))),
     ],
-    xla=_emit_multiply_keeping_zeros,
 )
 
 
@@ -559,14 +502,9 @@ def _times_exp(x: Any, y: Any) -> Any:
     return x * np.exp(np.where(x == 0, 0, y))
 
 
-def _emit_times_exp(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    x, y = j.together(inputs, out)
-    return j.lax.mul(x, j.lax.exp(j.lax.select(j.lax.eq(x, like(x, 0)), x, y)))
-
-
 _times_exp_op = elementwise(
     "times_exp", _times_exp, lambda d, out, x, y: d * np.exp(y), lambda d, out, x, y: d * out,
-    infer=ufunc_type(np.logaddexp), linear=[{0}], kinds="f", samples=binary_samples(-2, 2), neutral=1, xla=_emit_times_exp,
+    infer=ufunc_type(np.logaddexp), linear=[{0}], kinds="f", samples=binary_samples(-2, 2), neutral=1,
 )  # fmt: skip
 
 
@@ -586,13 +524,6 @@ def _binary_cross_entropy(x: Any, p: Any) -> Any:
     return _multiply_keeping_zeros(np.where(x >= 0, 1 - p, p), size) + np.log1p(np.exp(-size))
 
 
-def _emit_binary_cross_entropy(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    x, p = j.together(inputs, out)
-    size = j.lax.abs(x)
-    missed = j.lax.select(j.lax.ge(x, like(x, 0)), j.lax.sub(like(p, 1), p), p)
-    return j.lax.add(_emit_multiply_keeping_zeros(j, [missed, size], params, out), _log1p_exp_minus(j, size))
-
-
 def _binary_cross_entropy_partial(d: Any, out: Any, x: Any, p: Any) -> Any:
     """logistic(x) - p; where that is near 1 - 1, as the difference of what both lack."""
     smaller = logistic(-np.absolute(x))
@@ -607,7 +538,6 @@ _binary_cross_entropy_op = elementwise(
     infer=ufunc_type(np.logaddexp),
     kinds="f",
     samples=lambda: [Sample((np.array([[-1.5], [2.0]]), np.array([0.0, 0.3, 1.0])))],
-    xla=_emit_binary_cross_entropy,
 )
 
 
@@ -648,31 +578,6 @@ def _log_softmax(x: Any, axes: tuple[int, ...]) -> Any:
     return (shifted - np.log(np.add.reduce(np.exp(shifted), axes, keepdims=True))).astype(dtype, copy=False)
 
 
-def _emit_softmax(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    e = j.lax.exp(_emit_shifted(j, inputs, params, out))
-    return j.cast(j.lax.div(e, _emit_total(j, e, params)), out.dtype)
-
-
-def _emit_log_softmax(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    shifted = _emit_shifted(j, inputs, params, out)
-    return j.cast(j.lax.sub(shifted, j.lax.log(_emit_total(j, j.lax.exp(shifted), params))), out.dtype)
-
-
-def _emit_shifted(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    x, axes = j.cast(inputs[0], out.dtype), params["axes"]
-    shifted = j.lax.sub(x, _beside(j, j.lax.reduce_max(x, axes), x.shape, axes))
-    return j.cast(shifted, np.result_type(out.dtype, np.float32))  # float16 is summed in more
-
-
-def _emit_total(j: Any, x: Any, params: Params) -> Any:
-    return _beside(j, j.lax.reduce_sum(x, params["axes"]), x.shape, params["axes"])
-
-
-def _beside(j: Any, x: Any, shape: tuple[int, ...], axes: tuple[int, ...]) -> Any:
-    """What is left of a reduction, repeated along the axes that it was over."""
-    return j.lax.broadcast_in_dim(x, shape, tuple([i for i in range(len(shape)) if i not in axes]))
-
-
 def _total(d: Any, params: Params) -> Any:
     return np.add.reduce(widened(d), params["axes"], keepdims=True)
 
@@ -707,7 +612,6 @@ _LOG_HALF = math.log(0.5)
 def _over_axes(
     name: str,
     evaluate: Callable[..., Any],
-    xla: Emission,
     tangent: Callable[[Any, Any, Params], Any],
     cotangent: Callable[[Any, Any, Params], Any],
 ) -> Op:
@@ -724,7 +628,6 @@ def _over_axes(
 
     op = declare(
         name, evaluate=evaluate, infer=_float_type, jvp=jvp, vjp=vjp, batch=batch, kinds="f", samples=_axes_samples,
-        xla=xla,
     )  # fmt: skip
     return op
 
@@ -738,7 +641,6 @@ def _axes_samples() -> Iterable[Sample]:
 _softmax_op = _over_axes(
     "softmax",
     _softmax,
-    _emit_softmax,
     _softmax_tangent,
     _softmax_tangent,
 )
@@ -752,17 +654,11 @@ def _shares(x: Any, axes: tuple[int, ...]) -> Any:
     return (e / np.where(total == 0, 1, total)).astype(x.dtype, copy=False)[()]
 
 
-def _emit_shares(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    found = _emit_softmax(j, inputs, params, out)
-    return j.lax.select(j.lax.eq(inputs[0], like(found, -math.inf)), j.lax.full_like(found, 0), found)
-
-
 # Those of a sum's terms in their sum: softmax, but zero where all of x is -inf. It is the derivative of logsumexp.
-shares_op = _over_axes("shares", _shares, _emit_shares, _softmax_tangent, _softmax_tangent)
+shares_op = _over_axes("shares", _shares, _softmax_tangent, _softmax_tangent)
 _log_softmax_op = _over_axes(
     "log_softmax",
     _log_softmax,
-    _emit_log_softmax,
     _log_softmax_tangent,
     _log_softmax_cotangent,
 )

@@ -48,11 +48,9 @@ def _special(
     function: Callable[..., Any],
     *partials: Callable[..., Any],
     samples: Callable[[], Iterable[Sample]],
-    xla: Callable[..., Any],
     without: Sequence[str] = (),
 ) -> Op:
-    """Declare the elementwise op of `function(scipy.special, *inputs, **params)`, evaluated in double precision. `xla` is
-    the same function of xla/emit.py, evaluated in single precision at least, of inputs of one shape. `without` names the
+    """Declare the elementwise op of `function(scipy.special, *inputs, **params)`, evaluated in double precision. `without` names the
     parameters, which come first, that have no partial."""
 
     def evaluate(*inputs: Any, **params: Any) -> Any:
@@ -64,13 +62,7 @@ def _special(
     def infer(types: Sequence[ArrayType], params: Params) -> ArrayType:
         return ArrayType(broadcast_shapes(name, types), _dtype(types))
 
-    def emit(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-        dtype = np.result_type(out.dtype, np.float32)
-        return xla(j, *[j.spread(j.cast(x, dtype), out.shape) for x in inputs], **params)
-
-    op = elementwise(
-        name, evaluate, *[_unknown] * len(without), *partials, infer=infer, kinds="f", samples=samples, xla=emit
-    )
+    op = elementwise(name, evaluate, *[_unknown] * len(without), *partials, infer=infer, kinds="f", samples=samples)
     rule = op.jvp
     assert rule is not None
 
@@ -100,11 +92,11 @@ def _apply(op: Op, *inputs: Any, **params: Any) -> Any:
 
 lgamma_op = _special(
     "lgamma", lambda s, x: s.gammaln(x), lambda d, out, x: d * digamma(x),
-    samples=unary_samples(0.3, 4), xla=lambda j, x: j.lax.lgamma(x),
+    samples=unary_samples(0.3, 4),
 )  # fmt: skip
 digamma_op = _special(
     "digamma", lambda s, x: s.psi(x), lambda d, out, x: d * polygamma(1, x),
-    samples=unary_samples(0.4, 4), xla=lambda j, x: j.lax.digamma(x),
+    samples=unary_samples(0.4, 4),
 )  # fmt: skip
 
 
@@ -127,7 +119,6 @@ polygamma_op: Op = _special(
     _polygamma,
     lambda d, out, m, x: d * polygamma(m + 1, x),
     samples=_order_samples([0, 1, 2], 0.6, 3),
-    xla=lambda j, m, x: j.lax.polygamma(m, x),
     without=["m"],
 )
 zeta_op: Op = _special(
@@ -135,7 +126,6 @@ zeta_op: Op = _special(
     lambda s, x, q: s.zeta(x, q),
     lambda d, out, x, q: d * (-x * zeta(x + 1, q)),
     samples=_order_samples([2, 3, 5], 0.6, 3),
-    xla=lambda j, x, q: j.lax.zeta(x, q),
     without=["x"],
 )
 
@@ -182,7 +172,7 @@ def zeta(x: Any, q: Any) -> Any:
 # times Bell's polynomial in the derivatives of g, here g' = log x - digamma(a+n+1) and so on.
 
 
-def _bell(slopes: Sequence[Any]) -> Any:
+def bell(slopes: Sequence[Any]) -> Any:
     """exp(-g) times the k-th derivative of exp(g), for the first k derivatives of g."""
     bell: list[Any] = [1.0]
     for k in range(1, len(slopes) + 1):
@@ -210,30 +200,8 @@ def _igamma(s: Any, a: Any, x: Any, order: int) -> Any:
     for start in range(0, count, _CHUNK):
         b = a + first + np.arange(start, min(start + _CHUNK, count))
         slopes = [np.log(safe) - s.psi(b + 1), *[-s.polygamma(j, b + 1) for j in range(1, order)]]
-        total += np.sum(np.exp(b * np.log(safe) - safe - s.gammaln(b + 1)) * _bell(slopes), -1, keepdims=True)
+        total += np.sum(np.exp(b * np.log(safe) - safe - s.gammaln(b + 1)) * bell(slopes), -1, keepdims=True)
     return np.where(usual, total, edge).reshape(shape)
-
-
-def _emit_igamma(j: Any, a: Any, x: Any, order: int) -> Any:
-    """As above, term by term."""
-    jnp, lax = j.jnp, j.lax
-    if order == 0:
-        return lax.igamma(a, x)
-    usual = (a > 0) & (x > 0) & lax.is_finite(x) & lax.is_finite(a)
-    a0, x0 = jnp.where(usual, a, 1), jnp.where(usual, x, 1)
-    reach = 13 * lax.sqrt(x0) + 60
-    first = lax.floor(jnp.maximum(x0 - a0 - reach, 0))
-    count = jnp.max(jnp.maximum(x0 - a0, 0) + reach - first, initial=0).astype(np.int32)
-
-    def with_term(n: Any, total: Any) -> Any:
-        b = a0 + first + n.astype(a.dtype)
-        slopes = [lax.log(x0) - lax.digamma(b + 1)]
-        slopes += [-lax.polygamma(lax.full(b.shape, i, b.dtype), b + 1) for i in range(1, order)]
-        return total + lax.exp(b * lax.log(x0) - x0 - lax.lgamma(b + 1)) * _bell(slopes)
-
-    total = lax.fori_loop(0, count, with_term, lax.full(a.shape, 0, a.dtype))
-    edge = jnp.where((a > 0) & ((x == 0) | (x == math.inf)), 0, math.nan)
-    return jnp.where(usual, total, edge)
 
 
 def _falling(x: Any, count: int) -> Any:
@@ -246,24 +214,19 @@ def _vanishing(xp: Any, factor: Any, exponent: Any) -> Any:
     return xp.where(factor == 0, 0, factor * xp.exp(exponent))
 
 
-def _gamma_density(xp: Any, xlogy: Callable[..., Any], lgamma: Callable[..., Any], a: Any, x: Any, fall: int) -> Any:
+def gamma_density_of(xp: Any, xlogy: Callable[..., Any], lgamma: Callable[..., Any], a: Any, x: Any, fall: int) -> Any:
     found = _vanishing(xp, _falling(a - 1, fall), xlogy(a - 1 - fall, x) - x - lgamma(a))
     return xp.where((a > 0) & (x >= 0), found, xp.nan)
-
-
-def _xlogy(j: Any, x: Any, y: Any) -> Any:
-    return j.jnp.where(x == 0, 0, x * j.lax.log(y))
 
 
 # x**(a-1-n) exp(-x) / Gamma(a-n), which for n = 0 is dP/dx. As the derivative of one in x is the next less itself, all
 # derivatives have their values at x = 0 too, where quotients by x would have none.
 gamma_density_op: Op = _special(
     "gamma_density",
-    lambda s, a, x, fall: _gamma_density(np, s.xlogy, s.gammaln, a, x, fall),
+    lambda s, a, x, fall: gamma_density_of(np, s.xlogy, s.gammaln, a, x, fall),
     lambda d, out, a, x, fall: d * multiply_keeping_zeros(out, np.log(x) - digamma(a - fall)),
     lambda d, out, a, x, fall: d * (gamma_density(a, x, fall + 1) - out),
     samples=lambda: [*_two_samples(fall=0)(), *_two_samples(fall=2)()],
-    xla=lambda j, a, x, fall: _gamma_density(j.jnp, functools.partial(_xlogy, j), j.lax.lgamma, a, x, fall),
 )
 
 
@@ -277,7 +240,7 @@ def _igamma_density(a: Any, x: Any, order: int) -> Any:
     if order == 0:
         return gamma_density(a, x)
     slopes = [np.log(x) - digamma(a), *[-polygamma(j, a) for j in range(1, order)]][:order]
-    return multiply_keeping_zeros(gamma_density(a, x), _bell(slopes))
+    return multiply_keeping_zeros(gamma_density(a, x), bell(slopes))
 
 
 def _two_samples(**params: int) -> Callable[[], Iterable[Sample]]:
@@ -295,7 +258,6 @@ igamma_op: Op = _special(
     lambda d, out, a, x, order: d * _apply(igamma_op, a, x, order=order + 1),
     lambda d, out, a, x, order: d * _igamma_density(a, x, order),
     samples=lambda: [*_two_samples(order=0)(), *_two_samples(order=2)()],
-    xla=_emit_igamma,
 )
 igammac_op = _special(
     "igammac",
@@ -303,7 +265,6 @@ igammac_op = _special(
     lambda d, out, a, x: -d * igamma_grad_a(a, x),
     lambda d, out, a, x: -d * _igamma_density(a, x, 0),
     samples=_two_samples(),
-    xla=lambda j, a, x: j.lax.igammac(a, x),
 )
 
 
@@ -341,18 +302,13 @@ def random_gamma_grad(a: Any, sample: Any) -> Any:
 # The incomplete beta function.
 
 
-def _beta_density(
+def beta_density_of(
     xp: Any, xlogy: Any, xlog1py: Any, lgamma: Any, a: Any, b: Any, x: Any, fall: int, fall_b: int
 ) -> Any:
     factor = _falling(a - 1, fall) * _falling(b - 1, fall_b)
     norm = lgamma(a) + lgamma(b) - lgamma(a + b)
     found = _vanishing(xp, factor, xlogy(a - 1 - fall, x) + xlog1py(b - 1 - fall_b, -x) - norm)
     return xp.where((a > 0) & (b > 0) & (x >= 0) & (x <= 1), found, xp.nan)
-
-
-def _emit_beta_density(j: Any, a: Any, b: Any, x: Any, **falls: int) -> Any:
-    xlog1py = lambda x, y: j.jnp.where(x == 0, 0, x * j.lax.log1p(y))
-    return _beta_density(j.jnp, functools.partial(_xlogy, j), xlog1py, j.lax.lgamma, a, b, x, **falls)
 
 
 def _beta_density_samples() -> Iterable[Sample]:
@@ -365,7 +321,7 @@ def _beta_density_samples() -> Iterable[Sample]:
 # x**(a-1-n) (1-x)**(b-1-m) (a-1) ... (a-n) (b-1) ... (b-m) / B(a, b): as for the gamma distribution, at both ends.
 beta_density_op: Op = _special(
     "beta_density",
-    lambda s, a, b, x, **falls: _beta_density(np, s.xlogy, s.xlog1py, s.gammaln, a, b, x, **falls),
+    lambda s, a, b, x, **falls: beta_density_of(np, s.xlogy, s.xlog1py, s.gammaln, a, b, x, **falls),
     lambda d, out, a, b, x, fall, fall_b: (
         d * multiply_keeping_zeros(out, np.log(x) - digamma(a - fall) + digamma(a + b))
     ),
@@ -376,7 +332,6 @@ beta_density_op: Op = _special(
         d * (beta_density(a, b, x, fall + 1, fall_b) - beta_density(a, b, x, fall, fall_b + 1))
     ),
     samples=_beta_density_samples,
-    xla=_emit_beta_density,
 )
 
 
@@ -395,7 +350,6 @@ betainc_op = _special(
     lambda s, a, b, x: s.betainc(a, b, x),
     lambda d, out, a, b, x: d * beta_density(a, b, x),
     samples=_beta_samples,
-    xla=lambda j, a, b, x: j.lax.betainc(a, b, x),
     without=["a", "b"],
 )
 
@@ -417,7 +371,7 @@ def betainc(a: Any, b: Any, x: Any) -> Any:
 _TERMS = 30
 
 
-def _bessel_slope(xp: Any, value: Callable[[Any, int], Any], x: Any, order: int, rise: int) -> Any:
+def bessel_slope(xp: Any, value: Callable[[Any, int], Any], x: Any, order: int, rise: int) -> Any:
     """A derivative of exp(-|x|) I_n(x), by `value` that has these functions themselves."""
     size = xp.abs(x)
     is_far = size >= 30 + 2 * order * order
@@ -438,38 +392,8 @@ def _bessel_slope(xp: Any, value: Callable[[Any, int], Any], x: Any, order: int,
 
 def _scaled_bessel(s: Any, x: Any, order: int, rise: int) -> Any:
     if rise:
-        return _bessel_slope(np, lambda x, n: _scaled_bessel(s, x, n, 0), x, order, rise)
+        return bessel_slope(np, lambda x, n: _scaled_bessel(s, x, n, 0), x, order, rise)
     return s.i0e(x) if order == 0 else s.i1e(x) if order == 1 else s.ive(order, x)
-
-
-_MOST_RATIOS = 10_000
-
-
-def _emit_scaled_bessel(j: Any, x: Any, order: int, rise: int) -> Any:
-    """Beyond jax's orders by the ratios r_k = I_{k+1} / I_k = 1 / (2 (k+1) / x + r_{k+1}), which are found downwards: each
-    step makes the error of the first one less. That starts as a bound of it (D. E. Amos, "Computation of modified Bessel
-    functions and their ratios", Math. Comp. 28 (1974), eq. 9)."""
-    jnp, lax = j.jnp, j.lax
-    if rise:
-        return _bessel_slope(jnp, lambda x, n: _emit_scaled_bessel(j, x, n, 0), x, order, rise)
-    if order < 2:
-        return lax.bessel_i1e(x) if order else lax.bessel_i0e(x)
-    size = jnp.abs(x)
-    usual = lax.is_finite(x)
-    size = jnp.where(usual, size, 1)
-    steps = order + 30 + jnp.minimum(7 * lax.sqrt(jnp.max(size, initial=0)), _MOST_RATIOS).astype(np.int32)
-
-    def step(n: Any, state: Any) -> Any:
-        ratio, product = state
-        k = steps - 1 - n
-        ratio = size / (2 * (k + 1).astype(x.dtype) + size * ratio)
-        return ratio, jnp.where(k < order, product * ratio, product)
-
-    half = steps.astype(x.dtype) + 0.5
-    first = size / (half + jnp.hypot(half, size))
-    product = lax.fori_loop(0, steps, step, (first, lax.full(x.shape, 1, x.dtype)))[1]
-    found = lax.bessel_i0e(size) * product * (lax.sign(x) if order % 2 else 1)
-    return jnp.where(usual, found, jnp.where(x == x, 0, x))
 
 
 def _bessel_samples() -> Iterable[Sample]:
@@ -483,7 +407,6 @@ scaled_bessel_op: Op = _special(
     _scaled_bessel,
     lambda d, out, x, order, rise: d * _apply(scaled_bessel_op, x, order=order, rise=rise + 1),
     samples=_bessel_samples,
-    xla=_emit_scaled_bessel,
 )
 
 
@@ -513,7 +436,6 @@ erf_inv_op = _special(
     lambda s, x: s.erfinv(x),
     lambda d, out, x: d * ((math.sqrt(math.pi) / 2) * np.exp(out * out)),
     samples=unary_samples(-0.9, 0.9),
-    xla=lambda j, x: j.lax.erf_inv(x),
 )
 
 

@@ -3,3 +3,6 @@
 from tracegrad.xla.rules import contract, cumulative, elementwise, reduce, sort
 
 __all__ = ["contract", "cumulative", "elementwise", "reduce", "sort"]
+from tracegrad.xla.rules import activations, logic, special
+
+__all__ = ["activations", "cumulative", "elementwise", "logic", "special"]

@@ -1,0 +1,116 @@
+"""Special functions, computed in single precision at least, of inputs of one shape; and sinc."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from tracegrad.core.backends import lowers
+from tracegrad.core.types import ArrayType
+from tracegrad.ops.rounding_and_logic import sinc_of
+from tracegrad.ops.special_functions import bell, bessel_slope, beta_density_of, gamma_density_of
+from tracegrad.xla.values import cast, spread
+
+
+def _special(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Have a function of inputs of one dtype and shape be the rule of the op of this name."""
+
+    def registered(function: Callable[..., Any]) -> Callable[..., Any]:
+        def rule(out: ArrayType, *inputs: Any, **params: Any) -> Any:
+            dtype = np.result_type(out.dtype, np.float32)
+            return function(*[spread(cast(x, dtype), out.shape) for x in inputs], **params)
+
+        lowers(name)(rule)
+        return function
+
+    return registered
+
+
+_LAX: dict[str, Callable[..., Any]] = {
+    "lgamma": lax.lgamma, "digamma": lax.digamma, "polygamma": lax.polygamma, "zeta": lax.zeta, "igammac": lax.igammac,
+    "betainc": lax.betainc, "erf_inv": lax.erf_inv,
+}  # fmt: skip
+for _name, _function in _LAX.items():
+    _special(_name)(_function)
+
+
+@lowers("sinc")
+def _sinc(out: ArrayType, x: Any, order: int) -> Any:
+    return sinc_of(jnp, x, order)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Incomplete gamma and beta functions.
+
+
+@_special("igamma")
+def _igamma(a: Any, x: Any, order: int) -> Any:
+    """As with SciPy, term by term."""
+    if order == 0:
+        return lax.igamma(a, x)
+    usual = (a > 0) & (x > 0) & lax.is_finite(x) & lax.is_finite(a)
+    a0, x0 = jnp.where(usual, a, 1), jnp.where(usual, x, 1)
+    reach = 13 * lax.sqrt(x0) + 60
+    first = lax.floor(jnp.maximum(x0 - a0 - reach, 0))
+    count = jnp.max(jnp.maximum(x0 - a0, 0) + reach - first, initial=0).astype(np.int32)
+
+    def with_term(n: Any, total: Any) -> Any:
+        b = a0 + first + n.astype(a.dtype)
+        slopes = [lax.log(x0) - lax.digamma(b + 1)]
+        slopes += [-lax.polygamma(lax.full(b.shape, i, b.dtype), b + 1) for i in range(1, order)]
+        return total + lax.exp(b * lax.log(x0) - x0 - lax.lgamma(b + 1)) * bell(slopes)
+
+    total = lax.fori_loop(0, count, with_term, lax.full(a.shape, 0, a.dtype))
+    edge = jnp.where((a > 0) & ((x == 0) | (x == math.inf)), 0, math.nan)
+    return jnp.where(usual, total, edge)
+
+
+def _xlogy(x: Any, y: Any) -> Any:
+    return jnp.where(x == 0, 0, x * lax.log(y))
+
+
+def _xlog1py(x: Any, y: Any) -> Any:
+    return jnp.where(x == 0, 0, x * lax.log1p(y))
+
+
+_special("gamma_density")(functools.partial(gamma_density_of, jnp, _xlogy, lax.lgamma))
+_special("beta_density")(functools.partial(beta_density_of, jnp, _xlogy, _xlog1py, lax.lgamma))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Modified Bessel functions of the first kind.
+
+_MOST_RATIOS = 10_000
+
+
+@_special("scaled_bessel_i")
+def _scaled_bessel(x: Any, order: int, rise: int) -> Any:
+    """Beyond jax's orders by the ratios r_k = I_{k+1} / I_k = 1 / (2 (k+1) / x + r_{k+1}), which are found downwards: each
+    step makes the error of the first one less. That starts as a bound of it (D. E. Amos, "Computation of modified Bessel
+    functions and their ratios", Math. Comp. 28 (1974), eq. 9)."""
+    if rise:
+        return bessel_slope(jnp, lambda x, n: _scaled_bessel(x, n, 0), x, order, rise)
+    if order < 2:
+        return lax.bessel_i1e(x) if order else lax.bessel_i0e(x)
+    size = jnp.abs(x)
+    usual = lax.is_finite(x)
+    size = jnp.where(usual, size, 1)
+    steps = order + 30 + jnp.minimum(7 * lax.sqrt(jnp.max(size, initial=0)), _MOST_RATIOS).astype(np.int32)
+
+    def step(n: Any, state: Any) -> Any:
+        ratio, product = state
+        k = steps - 1 - n
+        ratio = size / (2 * (k + 1).astype(x.dtype) + size * ratio)
+        return ratio, jnp.where(k < order, product * ratio, product)
+
+    half = steps.astype(x.dtype) + 0.5
+    first = size / (half + jnp.hypot(half, size))
+    product = lax.fori_loop(0, steps, step, (first, lax.full(x.shape, 1, x.dtype)))[1]
+    found = lax.bessel_i0e(size) * product * (lax.sign(x) if order % 2 else 1)
+    return jnp.where(usual, found, jnp.where(x == x, 0, x))
