@@ -130,6 +130,8 @@ class Op:
     fresh      whether the output never lies in the memory of an input
     elementwise  whether inputs broadcast against each other, and an output element depends on the elements above it only
     repeats    whether the output is the input repeated along some axes, as broadcasting would do by itself
+    moves      whether each element of an output is one element of the inputs that the op is linear in, or zero; which one is
+               decided by its params and its other inputs
     spell      how generated code writes the op where there is a cheaper way than calling `evaluate`
     simplify   what the op can be replaced by for certain inputs, exactly
     hasten     the same where results may be rounded otherwise
@@ -168,6 +170,7 @@ class Op:
         "linear",
         "linear_if",
         "masked",
+        "moves",
         "name",
         "nonnegative",
         "overwrite",
@@ -204,6 +207,7 @@ class Op:
         fresh: bool = False,
         elementwise: bool = False,
         repeats: bool = False,
+        moves: bool = False,
         spell: Spelling | None = None,
         simplify: Simplification | None = None,
         hasten: Simplification | None = None,
@@ -237,6 +241,7 @@ class Op:
         self.fresh = fresh
         self.elementwise = elementwise
         self.repeats = repeats
+        self.moves = moves
         self.spell = spell
         self.simplify = simplify
         self.hasten = hasten

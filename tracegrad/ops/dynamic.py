@@ -119,6 +119,7 @@ dynamic_slice_op = linear(
     kinds=_KINDS,
     samples=_slice_samples,
     xla=_slice_xla,
+    moves=True,
     picks=True,
 )
 
@@ -166,6 +167,7 @@ dynamic_unslice_op = linear(
     kinds=_KINDS,
     samples=_unslice_samples,
     xla=_unslice_xla,
+    moves=True,
     leaves_zeros=True,
 )
 
@@ -241,6 +243,7 @@ dynamic_update_slice_op: Op = declare(
     infer=lambda types, params: ArrayType(types[0].shape, types[0].dtype),
     jvp=masking_jvp(_update_jvp, (0, 1)),
     vjp=masking_vjp(_update_vjp, 0),
+    moves=True,
     nonnegative=True,
     linear=[{0, 1}],
     batch=_update_batch,

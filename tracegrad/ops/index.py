@@ -661,7 +661,7 @@ def _within_slice(index: Index, arrays: Sequence[Any], shape: Shape, params: Par
 
 slice_op = linear(
     "slice", lambda x, index: x[_basic(index)], _slice_transpose,
-    infer=_slice_type, batch=_slice_batch, kinds="biufc", samples=_slice_samples, xla=_slice_xla, picks=True,
+    infer=_slice_type, batch=_slice_batch, kinds="biufc", samples=_slice_samples, xla=_slice_xla, moves=True, picks=True,
     strides=_slice_strides, spell=_spelled_slice,
     view=View(lambda x, v, index: bind(scatter_op, (x, v), {"index": index}), _slice_layout, within=_within_slice),
 )  # fmt: skip
@@ -700,7 +700,7 @@ def _unslice_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) 
 unslice_op = linear(
     "unslice", _unslice, _unslice_transpose,
     infer=_unslice_type, batch=_unslice_batch, kinds="biufc", samples=_unslice_samples, xla=_unslice_xla,
-    leaves_zeros=True, fresh=True, strides=lambda inputs, types, params: in_c_order(params["shape"]),
+    moves=True, leaves_zeros=True, fresh=True, strides=lambda inputs, types, params: in_c_order(params["shape"]),
 )  # fmt: skip
 
 
@@ -797,7 +797,7 @@ def _gather_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -
 
 gather_op = linear(
     "gather", _gather, _gather_transpose, infer=_gather_type, batch=_gather_batch, linear=[{0}], kinds="biufc",
-    samples=_gather_samples, xla=_gather_xla, picks=True, fresh=True,
+    samples=_gather_samples, xla=_gather_xla, moves=True, picks=True, fresh=True,
 )  # fmt: skip
 
 
@@ -1088,6 +1088,7 @@ scatter_op = Op(
     infer=_scatter_type,
     jvp=masking_jvp(_scatter_jvp, (0, 1)),
     vjp=masking_vjp(_scatter_vjp, 0),
+    moves=True,
     nonnegative=True,
     linear=[{0, 1}],
     batch=_scatter_batch,

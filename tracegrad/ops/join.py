@@ -133,6 +133,7 @@ def _strides(op: Op, inputs: Sequence[Any], types: Sequence[ArrayType], params: 
 
 concatenate_op = Op(
     "concatenate",
+    moves=True,
     nonnegative=True,
     evaluate=_concatenate,
     infer=_concatenate_type,
@@ -185,6 +186,7 @@ def _entry_of_part(params: Params, number: int, size: int) -> str:
 
 split_op = Op(
     "split",
+    moves=True,
     nonnegative=True,
     evaluate=_split,
     infer=_split_type,
@@ -244,6 +246,7 @@ def _stack_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) ->
 
 stack_op = Op(
     "stack",
+    moves=True,
     nonnegative=True,
     evaluate=_stack,
     infer=_stack_type,
@@ -282,6 +285,7 @@ def _unstack_xla(j: Any, inputs: Sequence[Any], params: Params, out: tuple[Array
 
 unstack_op = Op(
     "unstack",
+    moves=True,
     nonnegative=True,
     evaluate=_unstack,
     infer=_unstack_type,

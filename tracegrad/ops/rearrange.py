@@ -103,7 +103,7 @@ def _roll_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> 
 # Shifts between 0 and the axis' size, each of another axis.
 roll_op = linear(
     "roll", _roll, _roll_transpose,
-    infer=_roll_type, batch=_roll_batch, kinds="biufc", samples=_roll_samples, xla=_roll_xla, nonnegative=True,
+    infer=_roll_type, batch=_roll_batch, kinds="biufc", samples=_roll_samples, xla=_roll_xla, moves=True, nonnegative=True,
 )  # fmt: skip
 
 
@@ -433,7 +433,7 @@ def _diagonal_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType)
 diagonal_op = linear(
     "diagonal", _of_last_axes, _diagonal_transpose, infer=_diagonal_type,
     batch=lambda size, batched, inputs, params: bind(diagonal_op, tuple(inputs), params),
-    kinds="biufc", samples=_diagonal_samples, picks=True, view=View(None, _of_last_axes), xla=_diagonal_xla,
+    kinds="biufc", samples=_diagonal_samples, moves=True, picks=True, view=View(None, _of_last_axes), xla=_diagonal_xla,
 )  # fmt: skip
 
 
