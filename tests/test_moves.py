@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import tracegrad.lax  # for the ops that come with it
+from tracegrad import lax
 from tracegrad.core.op import OPS, Op
 from tracegrad.ops.families import shape_of
 
@@ -24,6 +24,8 @@ def test_there_are_ops_that_move() -> None:
     assert {"reshape", "transpose", "broadcast_to", "slice", "unslice", "gather", "scatter", "concatenate", "split", "roll"} <= {
         op.name for op in MOVING
     }  # fmt: skip
+    assert callable(lax.dynamic_slice)  # whose ops come with it
+    assert OPS["dynamic_slice"].moves
     assert all(op.linear for op in MOVING)
     assert not OPS["scatter_add"].moves and not OPS["sin"].moves
 

@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from tracegrad import debug, nn, ops, tree, tree_util
+from tracegrad import debug, nn, numpy, ops, tree, tree_util
 from tracegrad.core import show
 from tracegrad.core.backends import LOADERS
 from tracegrad.core.types import ShapeDtypeStruct, float0
@@ -61,6 +61,7 @@ __all__ = [
     "linearize",
     "make_graph",
     "nn",
+    "numpy",
     "ops",
     "random",
     "remat",

@@ -147,6 +147,20 @@ from numpy import (
 
 from tracegrad.core.boxes import accept_jax
 from tracegrad.numpy import linalg
+from tracegrad.numpy.indexing import (
+    argwhere,
+    compress,
+    diag_indices_from,
+    extract,
+    flatnonzero,
+    ix_,
+    nonzero,
+    ravel_multi_index,
+    take_along_axis,
+    tril_indices_from,
+    triu_indices_from,
+    unravel_index,
+)
 from tracegrad.ops.contract import (
     cross,
     dot,
@@ -205,22 +219,7 @@ from tracegrad.ops.elementwise import (
     real,
     where,
 )
-from tracegrad.ops.index import (
-    argwhere,
-    at,
-    compress,
-    diag_indices_from,
-    extract,
-    flatnonzero,
-    ix_,
-    nonzero,
-    ravel_multi_index,
-    take,
-    take_along_axis,
-    tril_indices_from,
-    triu_indices_from,
-    unravel_index,
-)
+from tracegrad.ops.index import at, take
 from tracegrad.ops.join import (
     append,
     array_split,

@@ -26,7 +26,7 @@ from tracegrad.core.types import ArrayType, Shape, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import cast, conform, declare, is_tracer, linear, normalize_axis, shape_of
 from tracegrad.ops.gather import GatherDimensionNumbers, ScatterDimensionNumbers, gather, scatter
-from tracegrad.ops.index import at, clamped_xla, from_front_xla, wide
+from tracegrad.ops.index import at, wide
 from tracegrad.ops.masks import masking_jvp, masking_vjp
 
 _KINDS = "biufc"
@@ -50,20 +50,6 @@ def _corners(size: int, batched: Sequence[bool], starts: Sequence[Any], shape: S
         s = np.where(s < 0, s + n, s)
         columns.append(s if b else np.broadcast_to(s, (size,)))
     return np.stack(columns, 1)
-
-
-def _starts_xla(j: Any, starts: Sequence[Any], shape: Shape, sizes: Shape) -> list[Any]:
-    """The starts counted from the front, in one dtype, of a window that lies within the array."""
-    traced = [s.dtype for s in starts if isinstance(s, j.jax.Array)]
-    short = max(shape, default=0) < 2**31 and all([np.can_cast(t, np.int32) for t in traced])
-    dtype = np.dtype(np.int32 if short else np.int64)
-    from_front = [
-        from_front_xla(j, s, n, dtype)
-        if isinstance(s, j.jax.Array)
-        else dtype.type(min(max(int(s) + n if s < 0 else int(s), 0), n))
-        for s, n in zip(starts, shape, strict=True)
-    ]
-    return clamped_xla(j, from_front, shape, sizes)
 
 
 def _rows(x: Any, batched: bool, size: int) -> Any:
@@ -103,12 +89,6 @@ def _slice_samples() -> Iterable[Sample]:
     yield Sample((x[0], np.array(2, np.uint8)), {"slice_sizes": (2,)})
 
 
-def _slice_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-    x, *starts = inputs
-    starts = _starts_xla(j, starts, x.shape, out.shape)
-    return j.lax.dynamic_slice(x, starts, out.shape, allow_negative_indices=False)
-
-
 dynamic_slice_op = linear(
     "dynamic_slice",
     lambda x, *starts, slice_sizes: x[_window(x.shape, slice_sizes, starts)],
@@ -118,7 +98,6 @@ dynamic_slice_op = linear(
     linear=[{0}],
     kinds=_KINDS,
     samples=_slice_samples,
-    xla=_slice_xla,
     moves=True,
     picks=True,
 )
@@ -150,13 +129,6 @@ def _unslice_samples() -> Iterable[Sample]:
         yield Sample((np.array(x[_window(x.shape, sizes, starts)]) * 2, *starts), {"shape": x.shape})
 
 
-def _unslice_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-    x, *starts = inputs
-    zeros = j.spread(out.dtype.type(0), out.shape)
-    starts = _starts_xla(j, starts, out.shape, x.shape)
-    return j.lax.dynamic_update_slice(zeros, j.cast(x, out.dtype), starts, allow_negative_indices=False)
-
-
 dynamic_unslice_op = linear(
     "dynamic_unslice",
     _unslice,
@@ -166,7 +138,6 @@ dynamic_unslice_op = linear(
     linear=[{0}],
     kinds=_KINDS,
     samples=_unslice_samples,
-    xla=_unslice_xla,
     moves=True,
     leaves_zeros=True,
 )
@@ -231,12 +202,6 @@ def _update_samples() -> Iterable[Sample]:
         )
 
 
-def _update_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-    x, v, *starts = inputs
-    starts = _starts_xla(j, starts, out.shape, v.shape)
-    return j.lax.dynamic_update_slice(x, j.cast(v, out.dtype), starts, allow_negative_indices=False)
-
-
 dynamic_update_slice_op: Op = declare(
     "dynamic_update_slice",
     evaluate=_update,
@@ -250,7 +215,6 @@ dynamic_update_slice_op: Op = declare(
     kinds=_KINDS,
     samples=_update_samples,
     fresh=True,
-    xla=_update_xla,
 )
 
 

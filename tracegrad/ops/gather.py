@@ -21,7 +21,7 @@ from tracegrad.core.trace import Tracer, as_array, bind
 from tracegrad.core.types import ArrayType, Shape, float_extreme, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import conform, declare, shape_of
-from tracegrad.ops.index import at, gather_op, index_columns, scatter_add_op, wide
+from tracegrad.ops.index import at, gather_op, scatter_add_op, wide
 from tracegrad.ops.shape import inverse_permutation
 
 _RANK = {"b": 0, "u": 0, "i": 0, "f": 1, "c": 2}
@@ -350,18 +350,8 @@ def _extreme_at(name: str, better: np.ufunc) -> Op:
         ]
         return bind(op, (*rows, np.reshape(np.arange(size), (size, *(1,) * count)), *arrays))
 
-    def xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-        x, v, *arrays = inputs
-        axes = tuple(range(len(arrays)))
-        places = index_columns(j, arrays, out.shape[: len(axes)])
-        joint = np.ndim(places) - 1
-        windows = tuple(range(joint, joint + len(out.shape) - len(axes)))
-        numbers = j.lax.ScatterDimensionNumbers(windows, axes, axes)
-        return getattr(j.lax, name)(x, places, j.cast(v, out.dtype), numbers)
-
     op = declare(
         name, evaluate=evaluate, infer=infer, jvp=jvp, vjp=vjp, batch=batch, kinds="biuf", samples=_extreme_samples,
-        xla=xla,
     )  # fmt: skip
     return op
 

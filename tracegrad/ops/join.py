@@ -144,7 +144,6 @@ concatenate_op = Op(
     samples=_concatenate_samples,
     kinds="biufc",
     strides=lambda inputs, types, params: _strides(concatenate_op, inputs, types, params),
-    xla=lambda j, inputs, params, out: j.lax.concatenate([j.cast(x, out.dtype) for x in inputs], params["axis"]),
 )
 
 
@@ -198,7 +197,6 @@ split_op = Op(
     samples=_split_samples,
     kinds="biufc",
     view=_slices(_entry_of_part),
-    xla=lambda j, inputs, params, out: j.lax.split(inputs[0], params["sizes"], params["axis"]),
 )
 
 
@@ -238,12 +236,6 @@ def _stack_samples() -> Iterable[Sample]:
     yield Sample((np.zeros((0, 2)),), {"axis": 1})
 
 
-def _stack_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-    axis = params["axis"]
-    shape = (*out.shape[:axis], 1, *out.shape[axis + 1 :])
-    return j.lax.concatenate([j.lax.reshape(j.cast(x, out.dtype), shape) for x in inputs], axis)
-
-
 stack_op = Op(
     "stack",
     moves=True,
@@ -257,7 +249,6 @@ stack_op = Op(
     samples=_stack_samples,
     kinds="biufc",
     strides=lambda inputs, types, params: _strides(stack_op, inputs, types, params),
-    xla=_stack_xla,
 )
 
 
@@ -278,11 +269,6 @@ def _unstack_samples() -> Iterable[Sample]:
     yield Sample((np.zeros((0, 2)),), {"axis": 1})
 
 
-def _unstack_xla(j: Any, inputs: Sequence[Any], params: Params, out: tuple[ArrayType, ...]) -> Any:
-    axis = params["axis"]
-    return [j.lax.squeeze(part, (axis,)) for part in j.lax.split(inputs[0], (1,) * len(out), axis)]
-
-
 unstack_op = Op(
     "unstack",
     moves=True,
@@ -297,7 +283,6 @@ unstack_op = Op(
     view=_slices(lambda params, number, size: number),
     samples=_unstack_samples,
     kinds="biufc",
-    xla=_unstack_xla,
 )
 
 

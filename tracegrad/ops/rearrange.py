@@ -25,7 +25,7 @@ from tracegrad.ops.families import (
     reject,
     shape_of,
 )
-from tracegrad.ops.index import region, slice_entry, slice_op, take, unslice, wide
+from tracegrad.ops.index import region, slice_entry, take, unslice, wide
 from tracegrad.ops.shape import axis_list, copied, shape_tuple
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -92,18 +92,10 @@ def _roll_samples() -> Iterable[Sample]:
     yield Sample((x,), {"shift": (2, 3), "axis": (0, 1)})
 
 
-def _roll_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-    (x,) = inputs
-    for s, a in zip(params["shift"], params["axis"], strict=True):
-        end, start = j.lax.split(x, (out.shape[a] - s, s), a)
-        x = j.lax.concatenate([start, end], a)
-    return x
-
-
 # Shifts between 0 and the axis' size, each of another axis.
 roll_op = linear(
     "roll", _roll, _roll_transpose,
-    infer=_roll_type, batch=_roll_batch, kinds="biufc", samples=_roll_samples, xla=_roll_xla, moves=True, nonnegative=True,
+    infer=_roll_type, batch=_roll_batch, kinds="biufc", samples=_roll_samples, moves=True, nonnegative=True,
 )  # fmt: skip
 
 
@@ -399,21 +391,21 @@ def _of_last_axes(x: Any, k: int) -> Any:
     return np.diagonal(x, k, -2, -1)
 
 
+def diagonal_index(shape: Shape, k: int) -> tuple[str, ...]:
+    """Of the k-th diagonals in an array of matrices whose elements lie along one axis."""
+    rows, columns = shape[-2:]
+    return (":",) * (len(shape) - 2) + (_diagonal_entry(rows, columns, k),)
+
+
 def _diagonal_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     (t,) = types
-    n, m = t.shape[-2:]
-    entry = _diagonal_entry(n, m, params["k"])
-    return ArrayType(region((*t.shape[:-2], n * m), _diagonal_index(t.shape, entry), ()).shape, t.dtype)
-
-
-def _diagonal_index(shape: Shape, entry: str) -> tuple[str, ...]:
-    """Of the diagonal in an array of matrices whose elements lie along one axis."""
-    return (":",) * (len(shape) - 2) + (entry,)
+    *rest, n, m = t.shape
+    return ArrayType(region((*rest, n * m), diagonal_index(t.shape, params["k"]), ()).shape, t.dtype)
 
 
 def _diagonal_transpose(ct: Any, x: Any, k: int) -> Any:
     *rest, n, m = x.shape
-    return np.reshape(unslice(ct, _diagonal_index(x.shape, _diagonal_entry(n, m, k)), (*rest, n * m)), x.shape)
+    return np.reshape(unslice(ct, diagonal_index(x.shape, k), (*rest, n * m)), x.shape)
 
 
 def _diagonal_samples() -> Iterable[Sample]:
@@ -423,17 +415,10 @@ def _diagonal_samples() -> Iterable[Sample]:
     yield Sample((x[0, :, :3],), {"k": 1})
 
 
-def _diagonal_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-    (x,) = inputs
-    *rest, n, m = x.shape
-    index = _diagonal_index(x.shape, _diagonal_entry(n, m, params["k"]))
-    return slice_op.xla(j, [j.lax.reshape(x, (*rest, n * m))], {"index": index}, out)
-
-
 diagonal_op = linear(
     "diagonal", _of_last_axes, _diagonal_transpose, infer=_diagonal_type,
     batch=lambda size, batched, inputs, params: bind(diagonal_op, tuple(inputs), params),
-    kinds="biufc", samples=_diagonal_samples, moves=True, picks=True, view=View(None, _of_last_axes), xla=_diagonal_xla,
+    kinds="biufc", samples=_diagonal_samples, moves=True, picks=True, view=View(None, _of_last_axes),
 )  # fmt: skip
 
 

@@ -101,7 +101,6 @@ reshape_op: Op = linear(
     strides=lambda inputs, types, params: None if inputs[0] is None else reshaped_strides(types[0].shape, inputs[0], params["shape"]),
     spell=lambda args, types, is_block, params: None if types[0].weak else f"{args[0]}.reshape({params['shape']})",
     simplify=_simpler_reshape, view=View(lambda x, v, shape: v.reshape(x.shape), _reshape_layout),
-    xla=lambda j, inputs, params, out: j.lax.reshape(inputs[0], out.shape),
 )  # fmt: skip
 
 
@@ -253,7 +252,6 @@ transpose_op: Op = linear(
     spell=lambda args, types, is_block, params: f"{args[0]}.T" if params["axes"] == (1, 0) else f"{args[0]}.transpose({params['axes']})",
     simplify=_simpler_transpose,
     view=View(lambda x, v, axes: v.transpose(inverse_permutation(axes)), lambda x, axes: x.transpose(axes)),
-    xla=lambda j, inputs, params, out: j.lax.transpose(inputs[0], params["axes"]),
 )  # fmt: skip
 
 
@@ -385,7 +383,6 @@ broadcast_to_op = linear(
     infer=_broadcast_to_type, batch=_broadcast_to_batch, kinds="biufc", samples=_broadcast_to_samples, repeats=True,
     simplify=_same_shape, moves=True, nonnegative=True, view=View(None, np.broadcast_to),
     strides=lambda inputs, types, params: None if inputs[0] is None else (0,) * (len(params["shape"]) - types[0].ndim) + inputs[0],
-    xla=lambda j, inputs, params, out: j.spread(inputs[0], out.shape),
 )  # fmt: skip
 
 
@@ -430,7 +427,6 @@ def _same(name: str, evaluate: Callable[..., Any], view: View | None = None, **p
         simplify=lambda inputs, params, definitions: inputs[0],
         same=True,
         view=view,
-        xla=lambda j, inputs, params, out: inputs[0],
     )
     return op
 

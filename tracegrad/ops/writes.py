@@ -32,8 +32,10 @@ from tracegrad.core.types import PYTHON_SCALARS, ArrayType, number_kind, type_of
 from tracegrad.core.views import Place, place_of, require_writable, view_at, write, write_into
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, linear, reject, shape_of
-from tracegrad.ops.index import at as at_index
-from tracegrad.ops.index import is_traced_mask, locate, masked, region, scatter_op, slice_op
+from tracegrad.ops.index.at import at as at_index
+from tracegrad.ops.index.at import is_traced_mask, masked
+from tracegrad.ops.index.expression import locate, region
+from tracegrad.ops.index.ops import scatter_op, slice_op
 from tracegrad.ops.shape import copied
 
 _KINDS = "biufc"
@@ -436,7 +438,6 @@ flat_op = linear(
     kinds="biufc", moves=True, nonnegative=True, samples=lambda: [Sample((np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -2.0]]),))],
     spell=lambda args, types, views, params: f"{args[0]}.reshape(-1)",
     view=View(lambda x, v: v.reshape(x.shape), lambda x: None),
-    xla=lambda j, inputs, params, out: j.lax.reshape(inputs[0], out.shape),
 )  # fmt: skip
 
 

@@ -6,3 +6,6 @@ __all__ = ["contract", "cumulative", "elementwise", "reduce", "sort"]
 from tracegrad.xla.rules import activations, logic, special
 
 __all__ = ["activations", "cumulative", "elementwise", "logic", "special"]
+from tracegrad.xla.rules import cumulative, elementwise, index, shape
+
+__all__ = ["cumulative", "elementwise", "index", "shape"]
