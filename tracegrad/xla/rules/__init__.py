@@ -1,11 +1,7 @@
 """How each op is lowered to `jax.lax`, in a file for each family of ops: see `tracegrad/core/backends.py` for the form."""
 
-from tracegrad.xla.rules import contract, cumulative, elementwise, reduce, sort
+import importlib
+import pkgutil
 
-__all__ = ["contract", "cumulative", "elementwise", "reduce", "sort"]
-from tracegrad.xla.rules import activations, logic, special
-
-__all__ = ["activations", "cumulative", "elementwise", "logic", "special"]
-from tracegrad.xla.rules import cumulative, elementwise, index, shape
-
-__all__ = ["cumulative", "elementwise", "index", "shape"]
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
