@@ -10,7 +10,7 @@ what i made of j's value. So psum is its own transpose, that of all_gather is ps
 derivative had been taken outside.
 
 An axis may be jax's as well (`jax.shard_map`, `jax.vmap`), around a function of ours on jax's tracers: the ops then are
-jax's collectives, by their `xla` rules.
+jax's collectives, by their rules in `xla/rules/`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from tracegrad.core.backends import xla
 from tracegrad.core.boxes import out_of_boxes
 from tracegrad.core.context import context
 from tracegrad.core.errors import ShapeError, at, user_source
-from tracegrad.core.op import CollectiveRule, Emission, Op, Params, TypeRule, Wanted
-from tracegrad.core.trace import Tracer, arrays_of, bind
+from tracegrad.core.jax_arrays import xla
+from tracegrad.core.op import CollectiveRule, Op, Params, TypeRule, Wanted
+from tracegrad.core.trace import Tracer, arrays_of, bind, out_of_boxes
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise import astype, is_narrow, widened
 from tracegrad.ops.families import declare, linear, normalize_axis
@@ -62,7 +63,6 @@ axis_index_op = declare(
     jvp=lambda primals, tangents, out, params: None,
     batch=lambda size, batched, inputs, params: bind(axis_index_op, (), params),
     collective=lambda size, batched, inputs, params: (np.arange(context.start, context.start + size), True),
-    xla=lambda j, inputs, params, out: j.cast(j.lax.axis_index(params["axis_name"].name), out.dtype),
     kinds="",
 )
 
@@ -95,16 +95,6 @@ def _of_all(name: str, rule: CollectiveRule) -> CollectiveRule:
     return collective
 
 
-def _on_jax(name: str, **options: Any) -> Emission:
-    """jax's collective of this name, on the array."""
-
-    def emit(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-        further = {k: v for k, v in params.items() if k != "axis_name"}
-        return getattr(j.lax, name)(inputs[0], params["axis_name"].name, **options, **further)
-
-    return emit
-
-
 def _linear(
     name: str,
     transpose: Callable[..., Any],
@@ -112,10 +102,9 @@ def _linear(
     infer: TypeRule = same_type,
     before: bool = False,
     after: bool = False,
-    **options: Any,
 ) -> Op:
     """A linear collective. `before` and `after`: the input, the output has the examples on axis 0, so that the batch
-    of another axis has to give way. `options` are for jax's function."""
+    of another axis has to give way."""
 
     def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
         x, index = inputs
@@ -124,7 +113,7 @@ def _linear(
 
     op = linear(
         name, _out_of_place(name), transpose,
-        infer=infer, batch=batch, linear=[{0}], kinds="", collective=_of_all(name, collective), xla=_on_jax(name, **options),
+        infer=infer, batch=batch, linear=[{0}], kinds="", collective=_of_all(name, collective),
     )  # fmt: skip
     return op
 
@@ -178,8 +167,6 @@ all_to_all_op: Op = _linear(
     lambda size, batched, inputs, params: (np.swapaxes(_whole(size, batched, inputs[0]), 0, 1), True),
     before=True,
     after=True,
-    split_axis=0,
-    concat_axis=0,
 )
 
 
@@ -229,7 +216,7 @@ def _extreme(name: str, reduce: Callable[..., Any], loses: np.ufunc) -> Op:
     op = declare(
         name, evaluate=_out_of_place(name), infer=same_type, jvp=jvp, vjp=vjp,
         batch=lambda size, batched, inputs, params: bind(op, tuple(inputs), params),
-        collective=_of_all(name, collective), xla=_on_jax(name), kinds="",
+        collective=_of_all(name, collective), kinds="",
     )  # fmt: skip
     return op
 

@@ -229,34 +229,6 @@ def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Pa
     return np.moveaxis(np.reshape(out, (*out.shape[:-1], size, w.shape[-1])), -2, 0)
 
 
-def _conv_on_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-    """Groups are told apart by the features, which XLA takes to be one axis."""
-    # Of bools, whether a product is not zero.
-    dtype = np.dtype(np.float32) if number_kind(out.dtype) == "b" else out.dtype
-    x, w = [j.cast(v, dtype) for v in inputs]
-    if 0 in (*x.shape, *w.shape):  # XLA refuses windows of no elements
-        return j.lax.full(out.shape, 0, dtype)
-    groups, last = x.shape[0], len(x.shape) - 2
-    x, w = [_joined(j, v, (*range(1, last + 1), 0, last + 1)) for v in (x, w)]
-    images = (0, last, *range(1, last))
-    numbers = j.lax.ConvDimensionNumbers(images, (last, last - 1, *range(last - 1)), images)
-    found = j.lax.conv_general_dilated(
-        x, w, *[params[name] for name in _PARAMS], dimension_numbers=numbers, feature_group_count=groups
-    )
-    if groups == 1:
-        return j.lax.reshape(found, out.shape)
-    apart = j.lax.reshape(found, (*found.shape[:-1], groups, out.shape[-1]))
-    return j.lax.transpose(apart, (last, *range(last), last + 1))
-
-
-def _joined(j: Any, x: Any, order: Shape) -> Any:
-    """(group, ..., features) as (..., group * features)."""
-    groups, *rest, features = x.shape
-    if groups > 1:
-        x = j.lax.transpose(x, order)
-    return j.lax.reshape(x, (*rest, groups * features))
-
-
 def _samples() -> Iterable[Sample]:
     rng = np.random.default_rng(0)
     # Input, kernel, strides, padding, dilation of the input and of the kernel.
@@ -284,7 +256,6 @@ def _samples() -> Iterable[Sample]:
 conv_op: Op = multilinear(
     "conv_general_dilated", _conv, _transpose,
     infer=_conv_type, batch=_batch, kinds="biufc", samples=_samples, fresh=True, contraction=_contraction,
-    xla=_conv_on_xla,
 )  # fmt: skip
 
 

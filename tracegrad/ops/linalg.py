@@ -30,7 +30,7 @@ from numpy.linalg import LinAlgError
 from tracegrad.core.context import context
 from tracegrad.core.errors import ConcretizationTypeError, DtypeError, RawSource, at, resolve, user_source
 from tracegrad.core.graph import apply_op
-from tracegrad.core.op import OPS, BatchRule, Emission, Op, Params, Sample, TypeRule, Wanted
+from tracegrad.core.op import OPS, BatchRule, Op, Params, Sample, TypeRule, Wanted
 from tracegrad.core.trace import Trace, Tracer, as_array, bind, concrete
 from tracegrad.core.types import ArrayType, float_limits, is_added, is_inexact, number_kind, type_of
 from tracegrad.ops.contract import (
@@ -179,16 +179,6 @@ def _leading_batch(name: str) -> BatchRule:
     return batch
 
 
-def _on_xla(compute: Callable[..., Any]) -> Emission:
-    """A rule for functions of one array of matrices, `compute(j, a, **params)` in the dtype in which LAPACK would work."""
-
-    def rule(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-        (a,) = inputs
-        return compute(j, j.jnp.asarray(j.cast(a, linalg_dtype("linalg", type_of(a)))), **params)
-
-    return rule
-
-
 def _matrices(seed: int, *shape: int) -> Any:
     return np.random.default_rng(seed).uniform(-1, 1, shape)
 
@@ -307,7 +297,6 @@ solve_op = Op(
     linear=[{1}],
     batch=_solve_batch,
     samples=_solve_samples,
-    xla=lambda j, inputs, params, out: j.jnp.linalg.solve(*[j.cast(x, out.dtype) for x in inputs]),
 )
 
 
@@ -347,7 +336,6 @@ inv_op = Op(
     vjp=_inv_vjp,
     batch=_leading_batch("inv"),
     samples=_square_samples,
-    xla=_on_xla(lambda j, a: j.jnp.linalg.inv(a)),
 )
 
 
@@ -422,45 +410,29 @@ def _adjugate(a: Any) -> Any:
     """det(a) inv(a) where that loses no accuracy, else from the singular values."""
     try:
         inverse = np.linalg.inv(a)
-        if a.size == 0 or _is_accurate(a, inverse):
-            return _adjugate_by_inverse(a, inverse)
+        if a.size == 0 or is_accurate(a, inverse):
+            return adjugate_by_inverse(a, inverse)
     except LinAlgError:
         pass
-    return _adjugate_by_singular_values(a)
+    return adjugate_by_singular_values(a)
 
 
-def _is_accurate(a: Any, inverse: Any) -> Any:
+def is_accurate(a: Any, inverse: Any) -> Any:
     return np.all(np.linalg.norm(a, 1, (-2, -1)) * np.linalg.norm(inverse, 1, (-2, -1)) < 1e3)
 
 
-def _adjugate_by_inverse(a: Any, inverse: Any) -> Any:
+def adjugate_by_inverse(a: Any, inverse: Any) -> Any:
     return np.linalg.det(a)[..., None, None] * inverse
 
 
-def _adjugate_by_singular_values(a: Any) -> Any:
+def adjugate_by_singular_values(a: Any) -> Any:
     """These need not differ from zero: adj(U S V^H) = det(U V^H) V adj(S) U^H."""
     u, s, vh = np.linalg.svd(a)
     phase = np.linalg.det(u @ vh)[..., None, None]
     return phase * adjoint(vh) @ (_products_of_others(s)[..., None] * adjoint(u))
 
 
-def _adjugate_on_xla(j: Any, a: Any) -> Any:
-    """Up to 3 x 3 by jax's gradient of the determinant, a polynomial there; beyond, that is wrong at some singular
-    matrices (those with a zero among the first pivots)."""
-    if 0 in a.shape:
-        return a
-    if a.shape[-1] <= 3:
-        det, gradient = j.jax.vjp(j.jnp.linalg.det, a)
-        return j.jnp.matrix_transpose(gradient(j.lax.full_like(det, 1))[0])
-    inverse = j.jnp.linalg.inv(a)
-    return j.lax.cond(
-        j.in_numpy(_is_accurate, (a, inverse), {}),
-        lambda: j.in_numpy(_adjugate_by_inverse, (a, inverse), {}),
-        lambda: j.in_numpy(_adjugate_by_singular_values, (a,), {}),
-    )
-
-
-def _adjugate_tangent(a: Any, t: Any) -> Any:
+def adjugate_tangent(a: Any, t: Any) -> Any:
     """The derivative of adj(a) along t. With a = U S V^H and F = U^H t V it is det(U V^H) V G U^H, where G_ii = sum
     over k != i of F_kk p_ik, G_ij = -F_ij p_ij, and p_ij is the product of the singular values but i and j."""
     u, s, vh = np.linalg.svd(a)
@@ -496,7 +468,6 @@ adjugate_op = Op(
     vjp=_adjugate_vjp,
     batch=_leading_batch("adjugate"),
     samples=_square_samples,
-    xla=_on_xla(_adjugate_on_xla),
 )
 
 
@@ -537,13 +508,12 @@ def _adjugate_tangent_samples() -> Iterable[Sample]:
 
 adjugate_tangent_op = Op(
     "adjugate_tangent",
-    evaluate=_adjugate_tangent,
+    evaluate=adjugate_tangent,
     infer=_adjugate_tangent_type,
     vjp=_adjugate_tangent_vjp,
     linear=[{1}],
     batch=elementwise_batch(lambda: adjugate_tangent_op),  # leading axes broadcast
     samples=_adjugate_tangent_samples,
-    xla=lambda j, inputs, params, out: j.in_numpy(_adjugate_tangent, inputs, params),
 )
 
 
@@ -565,7 +535,6 @@ det_op = Op(
     vjp=_det_vjp,
     batch=_leading_batch("det"),
     samples=_square_samples,
-    xla=_on_xla(lambda j, a: j.jnp.linalg.det(a)),
 )
 
 
@@ -605,7 +574,6 @@ slogdet_op = Op(
     batch=_leading_batch("slogdet"),
     several=True,
     samples=_square_samples,
-    xla=_on_xla(lambda j, a: j.jnp.linalg.slogdet(a)),
 )
 
 
@@ -663,7 +631,7 @@ def equal_error(values: Any, wrong: Any, kind: str, place: Place | None) -> LinA
     )
 
 
-def _touching(values: Any, low: int, high: int | None, zero: bool) -> Any:
+def touching(values: Any, low: int, high: int | None, zero: bool) -> Any:
     """The pairs of equal values of which one at least is among those from `low` to `high`. `zero`: a value that is zero
     counts as equal to itself."""
     n = values.shape[-1]
@@ -677,7 +645,7 @@ def _touching(values: Any, low: int, high: int | None, zero: bool) -> Any:
 
 
 def _apart(values: Any, low: int, high: int | None, zero: bool, kind: str, place: Place | None) -> Any:
-    wrong = _touching(values, low, high, zero)
+    wrong = touching(values, low, high, zero)
     if wrong.any():
         raise equal_error(values, wrong, kind, place)
     return values
@@ -693,12 +661,11 @@ def _apart_samples() -> Iterable[Sample]:
 def _require(
     name: str,
     evaluate: Callable[..., Any],
-    with_nan: Callable[..., Any],
     samples: Callable[[], Iterable[Sample]],
     infer: TypeRule = lambda types, params: types[0],
 ) -> Op:
     """Declare an op that leaves its input as it is, or raises where a derivative that goes through it does not exist. On
-    XLA, which cannot raise, `with_nan` has NaN there."""
+    XLA, which cannot raise, it has NaN there."""
     return Op(
         name,
         evaluate=evaluate,
@@ -707,19 +674,14 @@ def _require(
         vjp=lambda wanted, ct, out, primals, params: [ct],
         batch=_leading_batch(name),
         samples=samples,
-        xla=lambda j, inputs, params, out: j.in_numpy(lambda x: with_nan(x, **params), inputs, {}),
     )
 
 
-def _apart_or_nan(values: Any, low: int, high: int | None, zero: bool, **_: Any) -> Any:
-    return np.where(np.any(_touching(values, low, high, zero), (-2, -1))[..., None], np.nan, values)
-
-
 # The values as they are, if those from `low` to `high` each differ from all others.
-apart_op = _require("apart", _apart, _apart_or_nan, _apart_samples)
+apart_op = _require("apart", _apart, _apart_samples)
 
 
-def _unlike(values: Any, x: Any, zero: bool) -> Any:
+def unlike(values: Any, x: Any, zero: bool) -> Any:
     """The pairs of equal values that do not have the same x, up to rounding."""
     epsilon = float(np.finfo(type_of(x).dtype).eps)
     size = np.max(np.where(np.isfinite(x), np.abs(x), 0), -1, keepdims=True, initial=0)[..., None]
@@ -732,7 +694,7 @@ def _unlike(values: Any, x: Any, zero: bool) -> Any:
     return found
 
 
-def _averaged(values: Any, x: Any, zero: bool) -> Any:
+def averaged(values: Any, x: Any, zero: bool) -> Any:
     equal = _equal_pairs(values) | np.eye(values.shape[-1], dtype=bool)
     found = np.sum(np.where(equal, x[..., None, :], 0), -1) / np.sum(equal, -1)
     return np.where(np.abs(values) <= tolerance(values), 0, found) if zero else found
@@ -740,20 +702,12 @@ def _averaged(values: Any, x: Any, zero: bool) -> Any:
 
 def _among_equals(values: Any, x: Any, check: bool, zero: bool, kind: str, place: Place | None) -> Any:
     with np.errstate(invalid="ignore"):
-        wrong = _unlike(values, x, zero) if check else np.False_
+        wrong = unlike(values, x, zero) if check else np.False_
     if wrong.any():
         raise equal_error(values, wrong, kind, place)
     if _equal_pairs(values).any() or (zero and (values <= tolerance(values)).any()):
-        return _averaged(values, x, zero).astype(x.dtype, copy=False)
+        return averaged(values, x, zero).astype(x.dtype, copy=False)
     return x if x.ndim >= values.ndim else np.broadcast_to(x, np.broadcast_shapes(x.shape, values.shape))
-
-
-def _among_equals_on_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-    def found(values: Any, x: Any) -> Any:
-        wrong = params["check"] and np.any(_unlike(values, x, params["zero"]), (-2, -1))[..., None]
-        return np.where(wrong, np.nan, _averaged(values, x, params["zero"]))
-
-    return j.in_numpy(found, inputs, {})
 
 
 def _among_equals_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -787,7 +741,6 @@ among_equals_op = Op(
     linear=[{1}],
     batch=elementwise_batch(lambda: among_equals_op),  # leading axes broadcast
     samples=_among_equals_samples,
-    xla=_among_equals_on_xla,
 )
 
 
@@ -816,7 +769,7 @@ def _sides(decomposition: Sequence[Any]) -> tuple[Any, Any]:
     return _first(u, k), vh if vh.shape[-2] == k else vh[..., :k, :]
 
 
-def _recomposed(a: Any, *rest: Any, kind: str, place: Place | None) -> Any:
+def recomposition(a: Any, *rest: Any, kind: str, place: Place | None) -> Any:
     left, right = _sides(rest[:-1])
     return np.matmul(left * row(rest[-1]), right)
 
@@ -887,7 +840,7 @@ def _recomposed_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any],
 # transforms/recognise.py has a better one.
 recomposed_op = Op(
     "recomposed",
-    evaluate=_recomposed,
+    evaluate=recomposition,
     infer=_recomposed_type,
     jvp=_recomposed_jvp,
     vjp=_recomposed_vjp,
@@ -896,7 +849,6 @@ recomposed_op = Op(
     data=lambda params: (1, 2) if params["kind"] == "eigh" else (1, 2, 3),
     linear_if=lambda positions, params: tuple(positions) == (3 if params["kind"] == "eigh" else 4,),
     kinds="",
-    xla=lambda j, inputs, params, out: j.in_numpy(_recomposed, inputs, params),
 )
 
 
@@ -905,7 +857,7 @@ def recomposed(a: Any, decomposition: Sequence[Any], x: Any, place: Place | None
     return recognised(recomposed_op, (a, *decomposition, x), {"kind": kind, "place": place})
 
 
-def _expected(left: Any, a: Any, right: Any) -> Any:
+def expectations(left: Any, a: Any, right: Any) -> Any:
     return np.real(np.sum(conjugate_of_complex(left) * np.matmul(a, right), -2))
 
 
@@ -954,14 +906,13 @@ def _expected_samples() -> Iterable[Sample]:
 # The real part of u^H A v for each column of U and V: what eigenvalues and singular values move by.
 expected_op = Op(
     "expected",
-    evaluate=_expected,
+    evaluate=expectations,
     infer=_expected_type,
     jvp=_expected_jvp,
     vjp=_expected_vjp,
     linear=[{0}, {1}, {2}],
     batch=_expected_batch,
     samples=_expected_samples,
-    xla=lambda j, inputs, params, out: j.in_numpy(_expected, inputs, {}),
 )
 
 
@@ -1008,21 +959,21 @@ def _triangle_completed_transpose(ct: Any, lower: bool) -> Any:
     return strict + np.where(np.eye(ct.shape[-1], dtype=bool), ct.real, 0)
 
 
-def _is_hermitian(a: Any) -> Any:
+def is_hermitian(a: Any) -> Any:
     differ = np.abs(a - adjoint(a)).max((-2, -1), keepdims=True, initial=0)
     scale = np.abs(a).max((-2, -1), keepdims=True, initial=0)
     return differ <= 100 * float(float_limits(a.dtype).eps) * scale if is_inexact(a.dtype) else differ == 0
 
 
-def _completed_unless(whole: Any, t: Any, lower: bool, transpose: bool) -> Any:
+def completed_unless(whole: Any, t: Any, lower: bool, transpose: bool) -> Any:
     return np.where(whole, t, (_triangle_completed_transpose if transpose else _triangle_completed)(t, lower))
 
 
 def _from_triangle(a: Any, t: Any, lower: bool, transpose: bool) -> Any:
-    whole, dtype = _is_hermitian(a), np.result_type(a, t)
+    whole, dtype = is_hermitian(a), np.result_type(a, t)
     if whole.all():
         return np.broadcast_to(t, np.broadcast_shapes(a.shape, t.shape)).astype(dtype)
-    return _completed_unless(whole, t, lower, transpose).astype(dtype, copy=False)
+    return completed_unless(whole, t, lower, transpose).astype(dtype, copy=False)
 
 
 def _from_triangle_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -1059,9 +1010,6 @@ from_triangle_op = Op(
     linear=[{1}],
     batch=elementwise_batch(lambda: from_triangle_op),  # leading axes broadcast
     samples=_from_triangle_samples,
-    xla=lambda j, inputs, params, out: j.in_numpy(
-        lambda a, t: _completed_unless(_is_hermitian(a), t, **params), inputs, {}
-    ),
 )
 
 
@@ -1092,7 +1040,6 @@ cholesky_op = Op(
     jvp=_cholesky_jvp,
     batch=_leading_batch("cholesky"),
     samples=_symmetric_samples,
-    xla=_on_xla(lambda j, a: j.lax.linalg.cholesky(a)),
 )
 
 
@@ -1142,14 +1089,14 @@ def _eigenvalue_cotangent(a: Any, w: Any, v: Any, ct: Any, kind: str, place: Pla
     return transposed(np.matmul(v * row(ct), _solved("eigvals", _independent(v, place))))
 
 
-def _is_independent(v: Any) -> Any:
+def is_independent(v: Any) -> Any:
     """Whether eigenvectors are, to half of all digits: (..., 1, 1). Those of a defective matrix are not."""
     s = np.linalg.svd(v, compute_uv=False)
     return (s[..., -1:, None] > math.sqrt(np.finfo(v.dtype).eps) * s[..., :1, None]) if v.shape[-1] else np.True_
 
 
 def _independent_vectors(v: Any, place: Place | None) -> Any:
-    if not np.all(_is_independent(v)):
+    if not np.all(is_independent(v)):
         raise LinAlgError(
             f"eig{_there(place)} has no derivative here: the eigenvectors of a defective matrix (or one that is nearly so) "
             "are not independent, and its eigenvalues have no derivative; np.linalg.trace, det and slogdet do without them"
@@ -1170,7 +1117,6 @@ def _independent_samples() -> Iterable[Sample]:
 independent_op = _require(
     "independent",
     _independent_vectors,
-    lambda v, place: np.where(_is_independent(v), v, np.nan),
     _independent_samples,
     infer=lambda types, params: ArrayType(types[0].shape, linalg_dtype("eig", *types)),
 )
@@ -1205,7 +1151,6 @@ eigenvalues_op = Op(
     vjp=_given_values_vjp,
     batch=_given_batch("eigenvalues"),
     kinds="",
-    xla=lambda j, inputs, params, out: inputs[1],
 )
 
 
@@ -1230,7 +1175,6 @@ eigh_op = Op(
     apply=_decomposing("eigh"),
     several=True,
     samples=_complex_number(_symmetric_samples),
-    xla=_on_xla(lambda j, a: j.lax.linalg.eigh(a)[::-1]),
 )
 
 
@@ -1260,7 +1204,6 @@ eigvalsh_op = Op(
     batch=_leading_batch("eigvalsh"),
     apply=_decomposing("eigvalsh"),
     samples=_symmetric_samples,
-    xla=_on_xla(lambda j, a: j.lax.linalg.eigh(a)[1]),
 )
 
 
@@ -1350,7 +1293,6 @@ eig_op = Op(
     apply=_decomposing("eig"),
     several=True,
     samples=_eig_samples,
-    xla=_on_xla(lambda j, a: j.lax.linalg.eig(a, compute_left_eigenvectors=False)),
 )
 
 
@@ -1377,7 +1319,6 @@ eigvals_op = Op(
     vjp=_eigvals_vjp,
     batch=_leading_batch("eigvals"),
     samples=_eig_samples,
-    xla=_on_xla(lambda j, a: j.jnp.linalg.eigvals(a)),
 )
 
 
@@ -1460,7 +1401,6 @@ qr_op = Op(
     batch=_leading_batch("qr"),
     several=True,
     samples=_qr_samples,
-    xla=_on_xla(lambda j, a, complete: j.lax.linalg.qr(a, full_matrices=complete)),
 )
 
 
@@ -1554,13 +1494,13 @@ def _nonzero(x: Any, low: int, high: int, kind: str, place: Place | None) -> Any
     return bind(nonzero_op, (x,), {"low": low, "high": high, "kind": kind, "place": place})
 
 
-def _vanishing(x: Any, low: int, high: int) -> Any:
+def vanishing(x: Any, low: int, high: int) -> Any:
     numbers = np.arange(x.shape[-1])
     return (np.abs(x) <= tolerance(x)) & (numbers >= low) & (numbers < high)
 
 
 def _nonzero_values(x: Any, low: int, high: int, kind: str, place: Place | None) -> Any:
-    wrong = _vanishing(x, low, high)
+    wrong = vanishing(x, low, high)
     if wrong.any() and kind == "svd":
         raise equal_error(x, wrong[..., None] & np.eye(x.shape[-1], dtype=bool), kind, place)
     if wrong.any():
@@ -1579,7 +1519,6 @@ def _nonzero_samples() -> Iterable[Sample]:
 nonzero_op = _require(
     "nonzero_values",
     _nonzero_values,
-    lambda x, low, high, **_: np.where(_vanishing(x, low, high), np.nan, x),
     _nonzero_samples,
 )
 
@@ -1622,7 +1561,6 @@ singular_values_op = Op(
     vjp=_given_singular_vjp,
     batch=_given_batch("singular_values"),
     kinds="",
-    xla=lambda j, inputs, params, out: inputs[1],
 )
 
 
@@ -1654,7 +1592,6 @@ columns_op = Op(
     jvp=_columns_jvp,
     batch=_given_batch("columns"),
     kinds="",
-    xla=lambda j, inputs, params, out: inputs[-1],
 )
 
 
@@ -1675,7 +1612,6 @@ svd_op = Op(
     apply=_decomposing("svd"),
     several=True,
     samples=_complex_number(_svd_samples, full_matrices=False),
-    xla=_on_xla(lambda j, a, full_matrices: j.lax.linalg.svd(a, full_matrices=full_matrices)),
 )
 
 
@@ -1711,7 +1647,6 @@ svdvals_op = Op(
     batch=_leading_batch("svdvals"),
     apply=_decomposing("svdvals"),
     samples=_svdvals_samples,
-    xla=_on_xla(lambda j, a: j.lax.linalg.svd(a, compute_uv=False)),
 )
 
 
@@ -1778,7 +1713,6 @@ pinv_op = Op(
     jvp=_pinv_jvp,
     batch=_leading_batch("pinv"),
     samples=_pinv_samples,
-    xla=_on_xla(lambda j, a, rcond: j.jnp.linalg.pinv(a, rtol=rcond)),
 )
 
 
@@ -1905,14 +1839,6 @@ def _euclidean_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], 
     return bind(norm_op, tuple(inputs), {**params, "axes": tuple([a + 1 for a in params["axes"]])})
 
 
-def _euclidean_on_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-    (x,) = inputs
-    squares = j.lax.square(x)
-    if number_kind(x.dtype) == "c":
-        squares = j.lax.add(*[j.lax.square(part(x)) for part in (j.lax.real, j.lax.imag)])
-    return j.lax.sqrt(j.lax.reshape(j.lax.reduce_sum(squares, params["axes"]), out.shape))
-
-
 def _norm_samples() -> Iterable[Sample]:
     x = _matrices(0, 2, 3, 2)
     for axes in ((0, 1, 2), (1,), (0, 2)):
@@ -1928,7 +1854,6 @@ norm_op = Op(
     vjp=_euclidean_vjp,
     batch=_euclidean_batch,
     samples=_norm_samples,
-    xla=_euclidean_on_xla,
 )
 
 
@@ -1966,16 +1891,10 @@ def _root_partial(d: Any, out: Any, x: Any, p: float) -> Any:
     return d * by_convention(np.where(zero, x, p * np.where(zero, 1, x) ** (p - 1)), zero)
 
 
-def _root_on_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-    (x,), p = inputs, out.dtype.type(params["p"])
-    return j.lax.pow(x, p)
-
-
 # x**p of numbers that are not negative, for p < 1, with derivative zero at zero.
 root_op = elementwise(
     "root", _root, _root_partial, neutral=1, infer=lambda types, params: ArrayType(types[0].shape, types[0].dtype), kinds="f",
     samples=lambda: [Sample((np.array([0.5, 2.0]),), {"p": 1 / 3}), Sample((np.array([0.5, 2.0]),), {"p": -0.5})],
-    xla=_root_on_xla,
 )  # fmt: skip
 
 

@@ -42,7 +42,6 @@ stop_gradient_op = Op(
     python=lambda x: x,
     samples=_samples,
     strides=lambda inputs, types, params: inputs[0],
-    xla=lambda j, inputs, params, out: j.lax.stop_gradient(inputs[0]),
 )
 
 
@@ -66,7 +65,6 @@ to_xla_op = Op(
     batch=lambda size, batched, inputs, params: bind(to_xla_op, tuple(inputs)),
     simplify=lambda inputs, params, definitions: inputs[0],
     kinds="",
-    xla=lambda j, inputs, params, out: inputs[0],
 )
 
 
@@ -84,7 +82,6 @@ checkpoint_name_op = Op(
     kinds="biufc",
     spell=lambda args, types, is_block, params: args[0],
     strides=lambda inputs, types, params: inputs[0],
-    xla=lambda j, inputs, params, out: inputs[0],
 )
 
 

@@ -69,19 +69,9 @@ def _threefry_samples() -> Iterable[Sample]:
     yield Sample((np.array([[1, 2], [3, 4], [0, 0]]), np.array([0, 5, 9])), {"shape": (2,)})
 
 
-def _threefry_xla(j: Any, inputs: Sequence[Any], params: Params, out: tuple[ArrayType, ArrayType]) -> Words:
-    shape, size = out[0].shape, math.prod(params["shape"])
-    key, start = j.cast(inputs[0], np.uint32), j.cast(inputs[1], np.uint64)
-    batch = key.shape[:-1]
-    start = j.lax.broadcast_in_dim(j.spread(start, batch), (*batch, size), tuple(range(len(batch))))
-    counts = j.lax.reshape(start + j.lax.iota(np.uint64, size), shape)
-    words = [j.lax.broadcast_in_dim(key[..., i], shape, tuple(range(len(batch)))) for i in (0, 1)]
-    return j.threefry2x32(*words, j.cast(counts >> np.uint64(32), np.uint32), j.cast(counts, np.uint32))
-
-
 threefry_op: Op = locally_constant(
     "threefry2x32", _threefry, infer=_threefry_type, batch=_threefry_batch, kinds="iu", samples=_threefry_samples,
-    several=True, fresh=True, xla=_threefry_xla,
+    several=True, fresh=True,
 )  # fmt: skip
 
 

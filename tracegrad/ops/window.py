@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad.core.errors import DtypeError, ShapeError, at, clip, user_source
-from tracegrad.core.op import Emission, Op, Params, Sample, Wanted
+from tracegrad.core.op import Op, Params, Sample, Wanted
 from tracegrad.core.trace import Tracer, as_array, bind
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, Shape, float_extreme, number_kind, type_of
 from tracegrad.ops.cumulative import along
@@ -292,16 +292,6 @@ def _sum_transpose(ct: Any, x: Any, **params: Any) -> Any:
     return bind(reduce_window_sum_op, (ct,), Windows(**params).transposed(x.shape)._asdict())
 
 
-def _reduced_xla(name: str, start: Callable[[Any], Any]) -> Emission:
-    """The lowering to a reduction by `j.lax.{name}` over windows that begins with `start(dtype)`."""
-
-    def xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-        windows = Windows(**params)
-        return j.lax.reduce_window(inputs[0], out.dtype.type(start(out.dtype)), getattr(j.lax, name), *windows)
-
-    return xla
-
-
 reduce_window_sum_op: Op = linear(
     "reduce_window_sum",
     lambda x, **params: _reduced(x, np.add, 0, Windows(**params)),
@@ -312,7 +302,6 @@ reduce_window_sum_op: Op = linear(
     kinds="iufc",
     samples=_samples,
     fresh=True,
-    xla=_reduced_xla("add", lambda dtype: 0),
 )
 
 
@@ -320,13 +309,13 @@ reduce_window_sum_op: Op = linear(
 # Largest and smallest. The derivative is that of the first of the extreme elements of a window, in C order, as in jax.
 
 
-def _lowest(dtype: Any) -> Any:
+def lowest(dtype: Any) -> Any:
     if number_kind(dtype) == "f":
         return float(float_extreme(dtype, -1))
     return False if number_kind(dtype) == "b" else np.iinfo(dtype).min
 
 
-def _highest(dtype: Any) -> Any:
+def highest(dtype: Any) -> Any:
     if number_kind(dtype) == "f":
         return float(float_extreme(dtype, 1))
     return True if number_kind(dtype) == "b" else np.iinfo(dtype).max
@@ -353,28 +342,6 @@ def _extreme(word: str, ufunc: np.ufunc, better: np.ufunc, worst: Callable[[Any]
         numbers = np.arange(x.size, dtype=np.int32 if x.size < 2**31 else np.int64).reshape(x.shape)
         return _combined([x, numbers], [worst(x.dtype), -1], windows, combine)[1].astype(np.intp, copy=False)
 
-    def places_xla(j: Any, inputs: Sequence[Any], params: Params, out: ArrayType) -> Any:
-        (x,) = inputs
-        lax, windows = j.lax, Windows(**params)
-        win = lax.gt if word == "max" else lax.lt
-
-        def combine(one: Any, other: Any) -> Any:
-            # In no order, so the first of equals is what wins. A hole has no place, and loses.
-            (v, p), (w, q) = one, other
-            v_is_nan, w_is_nan = lax.ne(v, v), lax.ne(w, w)
-            nan_wins = lax.bitwise_and(w_is_nan, lax.bitwise_not(v_is_nan))
-            better = lax.bitwise_or(nan_wins, lax.bitwise_and(win(w, v), lax.bitwise_not(v_is_nan)))
-            equal = lax.bitwise_or(lax.eq(v, w), lax.bitwise_and(v_is_nan, w_is_nan))
-            wins = lax.bitwise_or(better, lax.bitwise_and(equal, lax.lt(q, p)))
-            hole = q.dtype.type(-1)
-            wins = lax.bitwise_and(lax.ne(q, hole), lax.bitwise_or(lax.eq(p, hole), wins))
-            return lax.select(wins, w, v), lax.select(wins, q, p)
-
-        dtype = np.dtype(np.int32 if math.prod(x.shape) < 2**31 else np.int64)
-        numbers = lax.reshape(lax.iota(dtype, math.prod(x.shape)), x.shape)
-        start = x.dtype.type(worst(x.dtype)), dtype.type(-1)
-        return lax.reduce_window((x, numbers), start, combine, *windows)[1]
-
     def places_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
         x = inputs[0]
         found = bind(places_op, (x,), Windows(**params).with_batch()._asdict())
@@ -391,7 +358,6 @@ def _extreme(word: str, ufunc: np.ufunc, better: np.ufunc, worst: Callable[[Any]
         kinds="biuf",
         samples=_samples,
         fresh=True,
-        xla=places_xla,
     )
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
@@ -421,13 +387,12 @@ def _extreme(word: str, ufunc: np.ufunc, better: np.ufunc, worst: Callable[[Any]
         kinds="biuf",
         samples=_full_samples,
         fresh=True,
-        xla=_reduced_xla(word, worst),
     )
     return op
 
 
-reduce_window_max_op = _extreme("max", np.maximum, np.greater, _lowest)
-reduce_window_min_op = _extreme("min", np.minimum, np.less, _highest)
+reduce_window_max_op = _extreme("max", np.maximum, np.greater, lowest)
+reduce_window_min_op = _extreme("min", np.minimum, np.less, highest)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -459,8 +424,8 @@ def _by(op: Op) -> Callable[[Any, Windows], Any]:
 
 _ADD = _Monoid(np.add, "iufc", lambda dtype: 0, _by(reduce_window_sum_op))
 _MULTIPLY = _Monoid(np.multiply, "iufc", lambda dtype: 1, _products)
-_MAXIMUM = _Monoid(np.maximum, "biuf", _lowest, _by(reduce_window_max_op))
-_MINIMUM = _Monoid(np.minimum, "biuf", _highest, _by(reduce_window_min_op))
+_MAXIMUM = _Monoid(np.maximum, "biuf", lowest, _by(reduce_window_max_op))
+_MINIMUM = _Monoid(np.minimum, "biuf", highest, _by(reduce_window_min_op))
 _MONOIDS = {
     "add": _ADD, "mul": _MULTIPLY, "multiply": _MULTIPLY,
     "max": _MAXIMUM, "maximum": _MAXIMUM, "min": _MINIMUM, "minimum": _MINIMUM,

@@ -290,19 +290,19 @@ def _varies(graph: Graph, i: int) -> bool:
     return len(_moved_by(graph, i).outputs) > len(graph.outputs)
 
 
-def _parts(params: Params) -> int:
+def leading_inputs(params: Params) -> int:
     """How many arrays the matrix and its decomposition are."""
     return 3 if params["kind"] == "eigh" else 4
 
 
 def _split(inputs: Sequence[Any], params: Params) -> tuple[Any, Sequence[Any], list[Any], list[Any]]:
     """The matrix, its decomposition, the matrices along which the derivative is, and what g depends on besides."""
-    first = _parts(params)
+    first = leading_inputs(params)
     second = first + params["order"]
     return inputs[0], inputs[1:first], list(inputs[first:second]), list(inputs[second:])
 
 
-def _paths(inputs: Sequence[Any], params: Params) -> tuple[Any, Any]:
+def value_and_ties(inputs: Sequence[Any], params: Params) -> tuple[Any, Any]:
     """The value, and the pairs of equal eigenvalues (singular values) at which there is none."""
     _, decomposition, matrices, others = _split(inputs, params)
     graphs = _order(params["graph"], len(matrices))
@@ -319,7 +319,7 @@ def _paths(inputs: Sequence[Any], params: Params) -> tuple[Any, Any]:
 
 def _evaluate(*inputs: Any, **params: Any) -> Any:
     with np.errstate(all="ignore"):
-        found, wrong = _paths(inputs, params)
+        found, wrong = value_and_ties(inputs, params)
     if wrong is not None and wrong.any():
         raise equal_error(inputs[1], wrong, params["kind"], params["place"])
     return found.astype(_type([type_of(x) for x in inputs], params).dtype, copy=False)
@@ -370,7 +370,7 @@ def _spectral_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, par
 
 def _spectral_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
     a, decomposition, matrices, others = _split(primals, params)
-    first = _parts(params)
+    first = leading_inputs(params)
     second = first + len(matrices)
     turned = _transposed(ct, params)
     found: list[Any] = []
@@ -401,7 +401,7 @@ def _of_other(number: int, ct: Any, primals: Sequence[Any], params: Params) -> A
         types = [type_of(x) for x in primals]
 
         def value(*inputs: Any) -> list[Any]:
-            return [_paths(inputs, params)[0]]
+            return [value_and_ties(inputs, params)[0]]
 
         key = "value", tuple(types), params["kind"], params["order"]
         whole = remembered(
@@ -420,7 +420,7 @@ def _of_other(number: int, ct: Any, primals: Sequence[Any], params: Params) -> A
 
 def _spectral_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
     """Leading axes broadcast, lined up behind the batch. What g takes is batched altogether."""
-    start = _parts(params) + params.get("order", 1)
+    start = leading_inputs(params) + params.get("order", 1)
     op, inputs = OPS["spectral_derivative" if "order" in params else "spectral"], list(inputs)
     own = [2, 1, *[2] * (start - 2)]
     ranks = [len(shape_of(x)) - b - n for x, b, n in zip(inputs, batched, own, strict=False)]
@@ -460,18 +460,18 @@ spectral_derivative_op = Op(
     jvp=_spectral_jvp,
     vjp=_spectral_vjp,
     batch=_spectral_batch,
-    data=lambda params: range(1, _parts(params)),
+    data=lambda params: range(1, leading_inputs(params)),
     linear_if=lambda positions, params: (
-        len(tuple(positions)) == 1 and _parts(params) <= next(iter(positions)) < _parts(params) + params["order"]
+        len(tuple(positions)) == 1
+        and leading_inputs(params) <= next(iter(positions)) < leading_inputs(params) + params["order"]
     ),
     kinds="",
-    xla=lambda j, inputs, params, out: j.in_numpy(lambda *arrays: _paths(arrays, params)[0], inputs, {}),
 )
 
 
 def _annotated(inputs: Sequence[Any], params: Params) -> tuple[list[Any], Any, Params]:
     """What `spectral_derivative` takes in place of the inputs of `spectral`, and what it calls the value."""
-    first = _parts(params)
+    first = leading_inputs(params)
     plain = {**params, "order": 0}
     del plain["adjoint"]
     return [*inputs[:first], *inputs[first + 1 :]], inputs[first], plain
@@ -487,7 +487,7 @@ def _product_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, para
 
 def _product_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
     inputs, _, plain = _annotated(primals, params)
-    first = _parts(params)
+    first = leading_inputs(params)
     asked = tuple([i if i < first else i - 1 for i in wanted if i == 0 or i > first])
     found = iter(_spectral_vjp(asked, adjoint(ct) if params["adjoint"] else ct, out, inputs, plain))
     return [next(found) if i == 0 or i > first else None for i in wanted]
@@ -496,14 +496,13 @@ def _product_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], para
 # A product V g(w) V^H as it was computed, which is the input after the decomposition, with the derivative that it has.
 spectral_op = Op(
     "spectral",
-    evaluate=lambda *inputs, **params: inputs[_parts(params)],
-    infer=lambda types, params: types[_parts(params)],
-    data=lambda params: range(1, _parts(params) + 1),
+    evaluate=lambda *inputs, **params: inputs[leading_inputs(params)],
+    infer=lambda types, params: types[leading_inputs(params)],
+    data=lambda params: range(1, leading_inputs(params) + 1),
     jvp=_product_jvp,
     vjp=_product_vjp,
     batch=_spectral_batch,
     kinds="",
-    xla=lambda j, inputs, params, out: inputs[_parts(params)],
 )
 
 

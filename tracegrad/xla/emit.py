@@ -9,7 +9,6 @@ All of jax runs with 64-bit types enabled (`x64`), in a context of its own: the 
 
 from __future__ import annotations
 
-import importlib
 import sys
 import threading
 import warnings
@@ -156,12 +155,6 @@ def handed_out(out: Any) -> Any:
             line.line,
         )
     return out
-
-
-def threefry2x32(*words: Any) -> Any:
-    """The generator of jax.random: a pair of random words for each two of a key and two of a count."""
-    # Imported at the first use, since jax.extend brings with it what takes 17 ms to load.
-    return importlib.import_module("jax.extend.random").threefry2x32_p.bind(*words)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,128 @@
+"""Linear algebra, by jax's LAPACK. XLA cannot raise: where a derivative does not exist, it is NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from tracegrad.core.backends import lowers
+from tracegrad.core.types import ArrayType, number_kind, type_of
+from tracegrad.ops import linalg
+from tracegrad.xla.values import cast, in_numpy
+
+
+def _in_lapack(compute: Callable[..., Any]) -> Callable[..., Any]:
+    """The rule of a function of matrices, computed in the dtype in which LAPACK would work."""
+
+    def rule(out: Any, a: Any, **params: Any) -> Any:
+        return compute(jnp.asarray(cast(a, linalg.linalg_dtype("linalg", type_of(a)))), **params)
+
+    return rule
+
+
+_OF_MATRICES: dict[str, Callable[..., Any]] = {
+    "inv": jnp.linalg.inv,
+    "pinv": lambda a, rcond: jnp.linalg.pinv(a, rtol=rcond),
+    "det": jnp.linalg.det,
+    "slogdet": jnp.linalg.slogdet,
+    "cholesky": lax.linalg.cholesky,
+    "qr": lambda a, complete: lax.linalg.qr(a, full_matrices=complete),
+    "eigh": lambda a: lax.linalg.eigh(a)[::-1],
+    "eigvalsh": lambda a: lax.linalg.eigh(a)[1],
+    "eig": lambda a: lax.linalg.eig(a, compute_left_eigenvectors=False),
+    "eigvals": jnp.linalg.eigvals,
+    "svd": lambda a, full_matrices: lax.linalg.svd(a, full_matrices=full_matrices),
+    "svdvals": lambda a: lax.linalg.svd(a, compute_uv=False),
+}
+for _name, _compute in _OF_MATRICES.items():
+    lowers(_name)(_in_lapack(_compute))
+
+
+@lowers("solve")
+def _solve(out: ArrayType, a: Any, b: Any) -> Any:
+    return jnp.linalg.solve(cast(a, out.dtype), cast(b, out.dtype))
+
+
+def _adjugate(a: Any) -> Any:
+    """Up to 3 x 3 by jax's gradient of the determinant, a polynomial there; beyond, that is wrong at some singular
+    matrices (those with a zero among the first pivots)."""
+    if 0 in a.shape:
+        return a
+    if a.shape[-1] <= 3:
+        det, gradient = jax.vjp(jnp.linalg.det, a)
+        return jnp.matrix_transpose(gradient(lax.full_like(det, 1))[0])
+    inverse = jnp.linalg.inv(a)
+    return lax.cond(
+        in_numpy(linalg.is_accurate, (a, inverse), {}),
+        lambda: in_numpy(linalg.adjugate_by_inverse, (a, inverse), {}),
+        lambda: in_numpy(linalg.adjugate_by_singular_values, (a,), {}),
+    )
+
+
+lowers("adjugate")(_in_lapack(_adjugate))
+
+
+def _by_evaluation(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The rule of an op whose evaluation is written in NumPy calls and does not branch on values."""
+    return lambda out, *inputs, **params: in_numpy(function, inputs, params)
+
+
+lowers("adjugate_tangent")(_by_evaluation(linalg.adjugate_tangent))
+lowers("recomposed")(_by_evaluation(linalg.recomposition))
+lowers("expected")(_by_evaluation(linalg.expectations))
+
+
+@lowers("eigenvalues", "singular_values")
+def _given_values(out: Any, a: Any, values: Any, *vectors: Any, **params: Any) -> Any:
+    return values
+
+
+@lowers("columns")
+def _columns(out: Any, *inputs: Any, **params: Any) -> Any:
+    return inputs[-1]
+
+
+def _apart(values: Any, low: int, high: int | None, zero: bool, **_: Any) -> Any:
+    return np.where(np.any(linalg.touching(values, low, high, zero), (-2, -1))[..., None], np.nan, values)
+
+
+def _nonzero(x: Any, low: int, high: int, **_: Any) -> Any:
+    return np.where(linalg.vanishing(x, low, high), np.nan, x)
+
+
+def _independent(v: Any, **_: Any) -> Any:
+    return np.where(linalg.is_independent(v), v, np.nan)
+
+
+def _among_equals(values: Any, x: Any, check: bool, zero: bool, **_: Any) -> Any:
+    wrong = check and np.any(linalg.unlike(values, x, zero), (-2, -1))[..., None]
+    return np.where(wrong, np.nan, linalg.averaged(values, x, zero))
+
+
+def _from_triangle(a: Any, t: Any, lower: bool, transpose: bool) -> Any:
+    return linalg.completed_unless(linalg.is_hermitian(a), t, lower, transpose)
+
+
+lowers("apart")(_by_evaluation(_apart))
+lowers("nonzero_values")(_by_evaluation(_nonzero))
+lowers("independent")(_by_evaluation(_independent))
+lowers("among_equals")(_by_evaluation(_among_equals))
+lowers("from_triangle")(_by_evaluation(_from_triangle))
+
+
+@lowers("norm")
+def _norm(out: ArrayType, x: Any, *, axes: tuple[int, ...], keepdims: bool) -> Any:
+    squares = lax.square(x)
+    if number_kind(x.dtype) == "c":
+        squares = lax.add(*[lax.square(part(x)) for part in (lax.real, lax.imag)])
+    return lax.sqrt(lax.reshape(lax.reduce_sum(squares, axes), out.shape))
+
+
+@lowers("root")
+def _root(out: ArrayType, x: Any, *, p: float) -> Any:
+    return lax.pow(x, out.dtype.type(p))
