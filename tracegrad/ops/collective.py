@@ -28,9 +28,8 @@ from tracegrad.core.backends import xla
 from tracegrad.core.boxes import out_of_boxes
 from tracegrad.core.context import context
 from tracegrad.core.errors import ShapeError, at, user_source
-from tracegrad.core.jax_arrays import xla
 from tracegrad.core.op import CollectiveRule, Op, Params, TypeRule, Wanted
-from tracegrad.core.trace import Tracer, arrays_of, bind, out_of_boxes
+from tracegrad.core.trace import Tracer, arrays_of, bind
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise import astype, is_narrow, widened
 from tracegrad.ops.families import declare, linear, normalize_axis

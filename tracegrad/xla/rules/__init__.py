@@ -5,26 +5,3 @@ import pkgutil
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
-from tracegrad.xla.rules import (
-    collective,
-    conv,
-    cumulative,
-    elementwise,
-    linalg,
-    spectral,
-    structural,
-    threefry,
-    window,
-)
-
-__all__ = [
-    "collective",
-    "conv",
-    "cumulative",
-    "elementwise",
-    "linalg",
-    "spectral",
-    "structural",
-    "threefry",
-    "window",
-]

@@ -110,3 +110,8 @@ def _extreme(word: str) -> None:
 
 for _word in _EXTREMES:
     _extreme(_word)
+
+
+@lowers("safe_sqrt")
+def _safe_sqrt(out: ArrayType, x: Any) -> Any:
+    return lax.sqrt(cast(x, out.dtype))
