@@ -1,5 +1,5 @@
 """The composition lattice: transforms one, two and three deep over functions of every kind, against jax. (Random programs are
-in tests/test_testing.py.)
+in tests/testing/test_testing.py.)
 
 A transform maps a function of one pytree to another such function, so that any sequence of them composes. It is written
 once, over a library (`tg` or `jax`) and its array functions (`np` or `jnp`), so both compute the same by construction.
@@ -18,10 +18,10 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
-from jaxprs import run_with_numpy
 
 import tracegrad as tg
 import tracegrad.numpy as tnp
+from tests.jaxprs import run_with_numpy
 from tracegrad import tree
 from tracegrad.core.check import check
 from tracegrad.testing import assert_same

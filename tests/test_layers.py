@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "tracegrad"
+from tests import ROOT
+
+PACKAGE = ROOT / "tracegrad"
 
 # From the bottom up: a module may import from its own room and those before it. docs/architecture.md draws the same.
 ROOMS = [

@@ -7,7 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checks import (
+
+import tracegrad.lax  # for the ops that come with it
+import tracegrad.ops
+import tracegrad.random
+from tests.checks import (
     KIND_OF,
     Case,
     cases,
@@ -27,10 +31,6 @@ from checks import (
     mixed_cases,
     scalar_cases,
 )
-
-import tracegrad.lax  # for the ops that come with it
-import tracegrad.ops
-import tracegrad.random
 from tracegrad.core.op import OPS, Op
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.ops.masks import filled

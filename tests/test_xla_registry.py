@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from checks import Case, cases
-from test_registry import ops_in
 
 import tracegrad as tg
+from tests.checks import Case, cases
+from tests.test_registry import ops_in
 from tracegrad import tree
 from tracegrad.core.backends import XLA_RULES
 from tracegrad.core.op import OPS, Op

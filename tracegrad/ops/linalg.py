@@ -1157,7 +1157,7 @@ eigenvalues_op = Op(
 def _complex_number(samples: Callable[[], Iterable[Sample]], **params: Any) -> Callable[[], Iterable[Sample]]:
     """Complex samples of one element, for decompositions of which the phases are arbitrary: LAPACK's and the
     derivative's differ, so that larger ones cannot be held against differences of values. Tests of functions that do
-    not depend on the phase are in tests/test_linalg.py."""
+    not depend on the phase are in tests/ops/test_linalg.py."""
 
     def both() -> Iterable[Sample]:
         yield from samples()

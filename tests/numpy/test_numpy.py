@@ -1,0 +1,193 @@
+"""The namespace: it has what the ops implement, and is NumPy on plain arrays."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tracegrad as tg
+import tracegrad.numpy as tnp
+from tracegrad.core.trace import FUNCTIONS, UFUNCS
+
+
+def test_every_implemented_function_has_its_name() -> None:
+    refused_or_renamed = {
+        "asfortranarray",
+        "asanyarray",
+        "put",
+        "place",
+        "putmask",
+        "put_along_axis",
+        "fill_diagonal",
+        "ufunc",
+        "around",
+    }
+    missing = {
+        f.__name__
+        for f in (*FUNCTIONS, *UFUNCS)
+        if getattr(np, getattr(f, "__name__", ""), None) is f and not hasattr(tnp, f.__name__)
+    }
+    assert missing <= refused_or_renamed
+
+
+def test_joining() -> None:
+    x = np.array([2.0, 3.0])
+    np.testing.assert_allclose(tg.grad(lambda x: np.sum(np.stack([x, x**2]) * [[1.0], [2.0]]))(x), 1 + 4 * x)
+    np.testing.assert_allclose(tg.grad(lambda x: np.sum(np.roll(x, 1) * [5.0, 7.0]))(x), [7.0, 5.0])
+    np.testing.assert_allclose(tg.grad(lambda x: np.sum(np.flip(x) * [5.0, 7.0]))(x), [7.0, 5.0])
+    np.testing.assert_allclose(tg.grad(lambda x: np.sum(np.split(x, 2)[1]))(x), [0.0, 1.0])
+    np.testing.assert_allclose(tg.grad(lambda x: np.sum(tnp.array([x[0] * x[1], x[1] ** 2])))(x), [3.0, 8.0])
+    for f in (np.hstack, np.vstack, np.column_stack):
+        np.testing.assert_array_equal(tg.make_graph(lambda x, f=f: f([x, x]))(x)(x)[0], f([x, x]))
+
+
+@pytest.mark.parametrize("name", ["sin", "add", "matmul", "sum", "reshape", "sort", "cumsum"])
+def test_plain_arrays_get_numpys_answer(name: str) -> None:
+    x = np.array([[3.0, 1.0], [2.0, 5.0]])
+    arguments = {"add": (x, x), "matmul": (x, x), "reshape": (x, 4)}.get(name, (x,))
+    got = getattr(tnp, name)(*arguments)
+    assert type(got) is type(getattr(np, name)(*arguments))
+    np.testing.assert_array_equal(got, getattr(np, name)(*arguments))
+
+
+def test_linalg() -> None:
+    a = np.array([[2.0, 1.0], [1.0, 3.0]])
+    np.testing.assert_allclose(tg.grad(tnp.linalg.det)(a), np.linalg.det(a) * np.linalg.inv(a).T)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Every function, traced, against NumPy's, on all dtypes.
+
+DTYPES = ["float64", "float32", "float16", "complex128", "complex64", "int64", "int8", "uint8", "bool"]
+SHAPES = [(3, 3), (4,), (), (2, 3, 3), (0, 3)]
+
+# These make arrays from sizes, or ask about types: NumPy's own, with nothing to trace.
+PLAIN = {
+    "can_cast", "common_type", "diag_indices", "einsum_path", "empty", "eye", "identity", "indices", "issubdtype",
+    "min_scalar_type", "ones", "promote_types", "result_type", "tri", "tril_indices", "triu_indices", "zeros",
+}  # fmt: skip
+# These answer with a Python value (tested with tracers in test_shape.py), or write into an argument (test_views.py).
+WITHOUT_ARRAYS = {
+    "allclose", "array_equal", "array_equiv", "copyto", "fill_diagonal", "iscomplexobj", "isrealobj", "ndim", "place", "put",
+    "put_along_axis", "putmask", "shape", "size",
+}  # fmt: skip
+# What the generic arguments do not suit, or would make ambiguous.
+ARGUMENTS: dict[str, Callable[[Any], list[tuple[Any, ...]]]] = {
+    "einsum": lambda x: [("...i->...", x), ("i...,i...", x, x)],
+    "swapaxes": lambda x: [(x, 0, -1)],
+    "dot": lambda x: [(x, x)],
+    "full": lambda x: [((2, 3), x)],
+    "arange": lambda x: [(4, None, 1, x.dtype)],
+    "trim_zeros": lambda x: [(x,)],
+    "argsort": lambda x: [(x, -1, "stable"), (x, None, "stable"), (x, 0, "stable")],
+    "dsplit": lambda x: [(x, 3), (x, [1])],
+    "moveaxis": lambda x: [(x, 0, -1), (x, (0, 1), (-1, 0))],
+    "linalg.tensorinv": lambda x: [(x, 1)],
+    **dict.fromkeys(["quantile", "nanquantile"], lambda x: [(x, 0.3), (x, np.array([0.2, 0.7])), (x, 0.5, 0)]),
+}
+TYPES_ONLY = {"empty_like", "argpartition", "partition"}  # the rest is for NumPy to choose
+# Always complex when traced, whatever the values are.
+ALWAYS_COMPLEX = {"linalg.eig", "linalg.eigvals"}
+# NumPy gives up on nothing at all in a type of its own.
+NOT_OF_NOTHING = {"corrcoef", "cov", "linalg.pinv"}
+
+
+def functions() -> list[str]:
+    names = [name for name in tnp.__all__ if callable(getattr(tnp, name))]
+    names += [f"linalg.{name}" for name in tnp.linalg.__all__ if hasattr(np.linalg, name)]
+    return [n for n in names if not isinstance(named(tnp, n), type)]
+
+
+def named(module: Any, name: str) -> Any:
+    for part in name.split("."):
+        module = getattr(module, part)
+    return module
+
+
+def calls(name: str, x: Any) -> list[tuple[Any, ...]]:
+    if name in ARGUMENTS:
+        return ARGUMENTS[name](x)
+    function = named(np, name)
+    if isinstance(function, np.ufunc):
+        return [(x,)] if function.nin == 1 else [(x, x), (x, 0), (x, 1.5), (2, x)]
+    return [(x,), (x, x), (x, 0), (x, 1.5), (x, x, x), ([x, x],)]
+
+
+def flat(x: Any) -> Iterator[Any]:
+    if isinstance(x, list | tuple):
+        for item in x:
+            yield from flat(item)
+    else:
+        yield x
+
+
+def test_every_name_is_numpys() -> None:
+    assert {n for n in tnp.__all__ if not hasattr(np, n)} == {"at"}
+    assert not PLAIN - set(functions())
+    for name in PLAIN & set(functions()):
+        assert getattr(np, name) not in UFUNCS
+    for name in set(tnp.__all__) - set(functions()):
+        x = getattr(tnp, name)
+        assert x is getattr(np, name, None) or name in ("at", "linalg")
+
+
+@pytest.mark.parametrize("name", sorted(set(functions()) - PLAIN - WITHOUT_ARRAYS))
+def test_traced_as_numpy(name: str) -> None:
+    """Where NumPy takes the arguments, so does the traced function, with the same shapes, dtypes and values; or it
+    refuses them with an error of its own."""
+    compared = 0
+    for dtype in DTYPES:
+        for shape in SHAPES:
+            if 0 in shape and name in NOT_OF_NOTHING:
+                continue
+            x = sample(dtype, shape)
+            for arguments in calls(name, x):
+                with warnings.catch_warnings(), np.errstate(all="ignore"):
+                    warnings.simplefilter("ignore")
+                    compared += compare(name, x, arguments)
+    assert compared
+
+
+def sample(dtype: str, shape: tuple[int, ...]) -> Any:
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0.5, 3, shape)
+    if shape[-2:] == (3, 3):
+        x += 9 * np.eye(3)  # far from singular
+    if dtype == "bool":
+        return x > 1.5
+    return (x + 1j * rng.uniform(0, 1, shape) if dtype.startswith("complex") else x).astype(dtype)
+
+
+def compare(name: str, x: Any, arguments: tuple[Any, ...]) -> bool:
+    """Whether NumPy and the trace both took the arguments, having agreed."""
+    try:
+        wanted = list(flat(named(np, name)(*arguments)))
+    except Exception:  # what NumPy refuses, however it does, is not asked for
+        return False
+    if not all(isinstance(w, np.ndarray | np.generic) for w in wanted):
+        return False
+
+    def traced(t: Any) -> Any:
+        return named(tnp, name)(*[[t, t] if type(a) is list else t if a is x else a for a in arguments])
+
+    try:
+        graph = tg.make_graph(lambda t: list(flat(traced(t))))(x)
+    except (TypeError, ValueError, IndexError, NotImplementedError, OverflowError):
+        return False
+    got = graph(x)
+    where = f"{name} of {x.dtype}{x.shape}, {len(arguments)} arguments"
+    assert len(got) == len(wanted), where
+    for g, w in zip(got, wanted, strict=True):
+        g, w = np.asarray(g), np.asarray(w)
+        assert g.shape == w.shape, where
+        if name in ALWAYS_COMPLEX:
+            w = w.astype(np.result_type(w, np.complex64))
+        assert g.dtype == w.dtype, where
+        if name not in TYPES_ONLY:
+            tolerance = 1e-2 if "float16" in (x.dtype.name, w.dtype.name) else 1e-4
+            np.testing.assert_allclose(g, w, rtol=tolerance, atol=tolerance, err_msg=where)
+    return True
