@@ -200,11 +200,7 @@ def _content(const: Any) -> Any:
 
 def evaluate(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
     """Run the equations on arrays, or on tracers, which records them in their trace."""
-    return interpret(graph, inputs, lambda eqn, values: apply_op(eqn.op, values, eqn.params))
-
-
-def apply_op(op: Op, inputs: tuple[Any, ...], params: Params) -> Any:
-    return bind(op, inputs, params) if op.apply is None else op.apply(inputs, params)
+    return interpret(graph, inputs, lambda eqn, values: bind(eqn.op, values, eqn.params))
 
 
 def interpret(graph: Graph, inputs: Sequence[Any], apply: Callable[[Eqn, tuple[Any, ...]], Any]) -> list[Any]:

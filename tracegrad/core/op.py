@@ -42,12 +42,17 @@ CollectiveRule = Callable[[int, Sequence[bool], Sequence[Any], Params], tuple[An
 # (input types, params) -> how many products it sums, and whether along with axes that inputs and output share (a batch of
 # such sums); None for inputs of which it makes no such sums.
 Contraction = Callable[[Sequence[ArrayType], Params], "tuple[int, bool] | None"]
-# (inputs, params) -> out.
-Application = Callable[[tuple[Any, ...], Params], Any]
+# (trace, inputs, params) -> what is recorded in that trace in place of the op, as its outputs; None for the op itself.
+Expansion = Callable[[Any, tuple[Any, ...], Params], Any]
 # (inputs, params, which outputs are used) -> (inputs, params, the numbers of the outputs that are left).
 Pruning = Callable[[tuple[Any, ...], Params, Sequence[bool]], tuple[tuple[Any, ...], Params, Sequence[int]]]
-# (inputs, params) -> a Graph that may stand in the op's place and the inputs for it, or None.
+# (inputs, params) -> a Graph whose equations may stand in the op's place and the inputs for it, or None.
 Inlining = Callable[[Sequence[Any], Params], "tuple[Any, Sequence[Any]] | None"]
+# (wanted, inputs one level down, params) -> outputs, and what the reverse derivative needs besides these and the inputs, which
+# the equation keeps; None where that has the op's own reverse rule.
+Forward = Callable[[Wanted, Sequence[Any], Params], tuple[Sequence[Any], Any]]
+# (wanted, cotangents, residuals, out, primals, params) -> one cotangent for each wanted input position, None for a zero.
+Pull = Callable[[Wanted, Sequence[Any], Any, Any, Sequence[Any], Params], Sequence[Any]]
 # (the module xla/emit.py, jax's values, params, the type of the output or a tuple of types) -> jax's value, or a tuple.
 # Those for a ufunc come in the dtypes that NumPy computes in and in one shape, or with scalars that are of none.
 Emission = Callable[[Any, Sequence[Any], Params, Any], Any]
@@ -85,6 +90,25 @@ class View(NamedTuple):
         params,
     )
     within: Callable[..., tuple[Any, Sequence[Any]] | None] | None = None
+
+
+class Held(NamedTuple):
+    """What is to be known of an op that holds Graphs or functions, since it consists of further ops.
+
+    expand          what is recorded in its place in some traces: op by op where a linear map will be transposed
+    forward         how it is evaluated where a backward pass will follow; what that needs is kept with the equation
+    pull            its reverse derivative, of what was kept
+    inline          the Graph whose equations a compiled function has in its place
+    prune           the op without outputs that nothing uses, and without what they alone need
+    runs_user_code  whether evaluating runs a user's function, whose errors are the user's own
+    """
+
+    expand: Expansion | None = None
+    forward: Forward | None = None
+    pull: Pull | None = None
+    inline: Inlining | None = None
+    prune: Pruning | None = None
+    runs_user_code: bool = False
 
 
 EVERY: frozenset[int] = frozenset(range(1 << 10))
@@ -126,7 +150,6 @@ class Op:
                makes its own scalars (`sin`)
     samples    a function that makes inputs for the generic tests
     kinds      dtype kinds that inputs may have, of "biufc"
-    runs_user_code  whether evaluating runs a user's function, whose errors are the user's own
     fresh      whether the output never lies in the memory of an input
     elementwise  whether inputs broadcast against each other, and an output element depends on the elements above it only
     repeats    whether the output is the input repeated along some axes, as broadcasting would do by itself
@@ -136,9 +159,7 @@ class Op:
     simplify   what the op can be replaced by for certain inputs, exactly
     hasten     the same where results may be rounded otherwise
     collective what the op over the named axis `params["axis_name"]` does where that axis is the one being batched
-    apply      how an interpreter applies the op where there is more to decide than `bind` does
-    prune      the op without outputs that nothing uses, and without what they alone need
-    inlined    the Graph that may stand in the op's place
+    held       what there is to know besides of an op that consists of further ops
     linear_if  in what other inputs the op is jointly linear, where its params decide that
     strides    how the output lies in memory, for ops that are not plain ufuncs; None, or a rule that gives None, if it is
                not known
@@ -153,7 +174,6 @@ class Op:
     """
 
     __slots__ = (
-        "apply",
         "batch",
         "collective",
         "contraction",
@@ -162,8 +182,8 @@ class Op:
         "evaluate",
         "fresh",
         "hasten",
+        "held",
         "infer",
-        "inlined",
         "jvp",
         "keeps_inputs",
         "kinds",
@@ -174,10 +194,8 @@ class Op:
         "name",
         "nonnegative",
         "overwrite",
-        "prune",
         "python",
         "repeats",
-        "runs_user_code",
         "same",
         "samples",
         "several",
@@ -203,7 +221,6 @@ class Op:
         python: Callable[..., Any] | None = None,
         samples: Callable[[], Iterable[Sample]] = tuple,
         kinds: str = "fc",
-        runs_user_code: bool = False,
         fresh: bool = False,
         elementwise: bool = False,
         repeats: bool = False,
@@ -212,9 +229,7 @@ class Op:
         simplify: Simplification | None = None,
         hasten: Simplification | None = None,
         collective: CollectiveRule | None = None,
-        apply: Application | None = None,
-        prune: Pruning | None = None,
-        inlined: Inlining | None = None,
+        held: Held | None = None,
         linear_if: Linearity | None = None,
         contraction: Contraction | None = None,
         masked: MaskRules | None = None,
@@ -237,7 +252,6 @@ class Op:
         self.python = python
         self.samples = samples
         self.kinds = kinds
-        self.runs_user_code = runs_user_code
         self.fresh = fresh
         self.elementwise = elementwise
         self.repeats = repeats
@@ -246,9 +260,7 @@ class Op:
         self.simplify = simplify
         self.hasten = hasten
         self.collective = collective
-        self.apply = apply
-        self.prune = prune
-        self.inlined = inlined
+        self.held = held
         self.contraction = contraction
         self.masked = masked
         self.nonnegative = nonnegative
@@ -273,6 +285,10 @@ class Op:
     def is_linear_by_params(self, positions: Iterable[int], params: Params) -> bool:
         """Whether its params make it one, and one that brings in nothing that is not zero where these inputs are."""
         return self.linear_if is not None and self.linear_if(positions, params)
+
+    @property
+    def runs_user_code(self) -> bool:
+        return self.held is not None and self.held.runs_user_code
 
     def computed_in(self, types: Sequence[ArrayType], out: Any) -> list[np.dtype[Any]]:
         """The dtypes in which a ufunc computes with inputs of these types, of which it makes one of the type `out`."""

@@ -5,9 +5,10 @@ method meets a tracer ends in `bind`. That runs the op once on the values below 
 transform, so that transforms nest) and appends one equation to the trace. A trace without values (`eval_shape`, `vmap`)
 infers types instead. An equation in a running trace is a bare tuple
 
-    (op, inputs, values, params, out, wanted)
+    (op, inputs, values, params, out, wanted, residuals)
 
-with the inputs as they came, their values one level down, and the positions that hold this trace's own tracers;
+with the inputs as they came, their values one level down, the positions that hold this trace's own tracers, and what an
+op that holds Graphs keeps for its reverse derivative (`op.Held`);
 `graph.py` turns a finished trace into a `Graph`.
 """
 
@@ -52,7 +53,7 @@ from tracegrad.core.names import parameter_name
 from tracegrad.core.op import OPS, Op, Params
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, float0, number_kind, type_of
 
-Equation = tuple[Op, tuple[Any, ...], Sequence[Any], Params, Any, tuple[int, ...]]
+Equation = tuple[Op, tuple[Any, ...], Sequence[Any], Params, Any, tuple[int, ...], Any]
 
 # NumPy function or ufunc -> our function of the same signature, filled by `tracegrad.numpy` and `tracegrad.ops`.
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}
@@ -150,7 +151,7 @@ class Trace:
             explain(error, op, inputs, params, source)
             raise
         out = tuple([Tracer(self, None, source, t) for t in types]) if op.several else Tracer(self, None, source, types)
-        self.record((op, inputs, inputs, params, out, wanted))
+        self.record((op, inputs, inputs, params, out, wanted, None))
         return out
 
     def apply_outside(self, op: Op, inputs: tuple[Any, ...], params: Params) -> Any:
@@ -161,7 +162,7 @@ class Trace:
         """Record, in a trace of types, an op on a plain value, which is then run whenever the Graph is."""
         found: Any = op.infer([type_of(x)], params)
         out = Tracer(self, None, user_source(), found)
-        self.record((op, (x,), (x,), params, out, ()))
+        self.record((op, (x,), (x,), params, out, (), None))
         return out
 
     def constant(self, x: Any) -> Tracer:
@@ -280,11 +281,19 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
             if type(x) is ndarray:
                 captor.kept(x, op)
         trace, values, wanted = captor, inputs, ()
+    held = op.held
+    if held is not None and held.expand is not None:
+        expanded = held.expand(trace, inputs, params)
+        if expanded is not None:
+            return expanded
+    residuals = None
     source = user_source()
     if trace.abstract:
         return trace.apply(op, inputs, params, wanted, source)
     try:
-        if nested:
+        if held is not None and trace.reverse and held.forward is not None:
+            result, residuals = held.forward(wanted, values, params)
+        elif nested:
             result = bind(op, tuple(values), params)
         elif op.python is not None and type(values[0]) in PYTHON_SCALARS and are_python(values):
             result = op.python(*values, **params)
@@ -294,7 +303,7 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
         explain(error, op, inputs, params, source)
         raise
     out: Any = tuple([Tracer(trace, r, source) for r in result]) if op.several else Tracer(trace, result, source)
-    trace.record((op, inputs, values, params, out, wanted))
+    trace.record((op, inputs, values, params, out, wanted, residuals))
     return out
 
 
@@ -1074,7 +1083,7 @@ class Tracer:
         """The names of the inputs of its trace that the value depends on."""
         live = {id(self)}
         found: dict[int, Tracer] = {self.source: self} if isinstance(self.source, int) else {}
-        for op, inputs, _, _, out, wanted in reversed(self.origin.eqns):
+        for op, inputs, _, _, out, wanted, _ in reversed(self.origin.eqns):
             if any(id(o) in live for o in out) if op.several else id(out) in live:
                 live.update([id(inputs[i]) for i in wanted])
                 found.update([(inputs[i].source, inputs[i]) for i in wanted if isinstance(inputs[i].source, int)])

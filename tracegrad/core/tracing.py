@@ -22,7 +22,7 @@ def needed(eqns: Sequence[Equation], outputs: Sequence[Any], derivative: bool = 
     live = {id(x) for x in outputs}
     kept = []
     for eqn in reversed(eqns):
-        op, inputs, _, params, out, wanted = eqn
+        op, inputs, _, params, out, wanted, _ = eqn
         if (any(id(o) in live for o in out)) if op.several else id(out) in live:
             kept.append(eqn)
             data = op.data(params) if derivative and op.data is not None else ()
@@ -52,7 +52,7 @@ def graph_of(
 
     heads = tuple([variable(x) for x in inputs])
     body = []
-    for op, ins, _, params, out, _ in needed(eqns, outputs):
+    for op, ins, _, params, out, _, _ in needed(eqns, outputs):
         atoms = tuple([atom(x) for x in ins])
         if op.same:
             variables[id(out)] = atoms[0]

@@ -115,7 +115,7 @@ class Ledger:
         trace = self.trace
         eqns = trace.eqns
         for number in range(self.count, len(eqns)):
-            op, inputs, _, _, out, _ = eqns[number]
+            op, inputs, _, _, out, _, _ = eqns[number]
             outs = out if op.several else (out,)
             for o in outs:
                 self.makers[id(o)] = number
@@ -211,7 +211,7 @@ def _new_layout(x: Tracer) -> Any:
 
 def _order_of_result(eqn: Equation, orders: dict[int, Order], out: Tracer) -> Order:
     """The order of axes in what an op makes of tracers with more than one axis, which have these orders."""
-    op, inputs, _, params, _, _ = eqn
+    op, inputs, _, params, _, _, _ = eqn
     layouts = [_ordered(i.shape, orders[id(i)], i.dtype) for i in inputs if id(i) in orders]
     if op.same:
         made = layouts[0] if params["order"] == "K" else np.empty(out.shape, out.dtype, params["order"])
@@ -404,9 +404,9 @@ def _hand_over(x: Tracer) -> None:
         for number in ledger.foreign.pop(id(x), ()):
             if alias is None:
                 alias = alias_of(x)
-            op, inputs, values, params, out, wanted = trace.eqns[number]
+            op, inputs, values, *rest = trace.eqns[number]
             inputs, values = [[alias if v is x else v for v in both] for both in (inputs, values)]
-            trace.eqns[number] = op, tuple(inputs), values, params, out, wanted
+            trace.eqns[number] = op, tuple(inputs), values, *rest
             ledger.foreign.setdefault(id(alias), []).append(number)
 
 
@@ -416,7 +416,7 @@ def alias_of(x: Tracer) -> Tracer:
     if trace.executes:
         return x
     alias = Tracer(trace, x.value, user_source(), x._type)
-    trace.record((OPS["copy"], (x,), (x,) if trace.abstract else (x.value,), {"order": "K"}, alias, (0,)))
+    trace.record((OPS["copy"], (x,), (x,) if trace.abstract else (x.value,), {"order": "K"}, alias, (0,), None))
     return alias
 
 

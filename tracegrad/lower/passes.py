@@ -92,7 +92,7 @@ def rewritten(graph: Graph, rule: Callable[[Eqn], Atom | Eqn | list[Eqn]]) -> Gr
 
 def inline_calls(graph: Graph) -> Graph:
     """With the equations of the Graphs that it calls, and of those that they call, in place of the calls."""
-    if not any([e.op.inlined for e in graph.eqns]):
+    if not any([e.op.held and e.op.held.inline for e in graph.eqns]):
         return graph
     consts = dict(graph.consts)
     eqns: list[Eqn] = []
@@ -100,7 +100,8 @@ def inline_calls(graph: Graph) -> Graph:
     def walk(body: Graph, names: dict[Atom, Atom]) -> list[Atom]:
         for eqn in body.eqns:
             inputs = tuple([names.get(a, a) for a in eqn.inputs])
-            found = eqn.op.inlined and eqn.op.inlined(inputs, eqn.params)
+            held = eqn.op.held
+            found = held.inline(inputs, eqn.params) if held is not None and held.inline is not None else None
             if found:
                 inner, given = found
                 consts.update(inner.consts)
@@ -123,8 +124,9 @@ def eliminate_dead_code(graph: Graph) -> Graph:
     eqns = []
     for eqn in reversed(graph.eqns):
         if not live.isdisjoint(eqn.outputs):
-            if eqn.op.prune is not None and not live.issuperset(eqn.outputs):
-                inputs, params, left = eqn.op.prune(eqn.inputs, eqn.params, [v in live for v in eqn.outputs])
+            held = eqn.op.held
+            if held is not None and held.prune is not None and not live.issuperset(eqn.outputs):
+                inputs, params, left = held.prune(eqn.inputs, eqn.params, [v in live for v in eqn.outputs])
                 eqn = replace(eqn, inputs=inputs, params=params, outputs=tuple([eqn.outputs[i] for i in left]))
             eqns.append(eqn)
             live.update(eqn.inputs)

@@ -49,7 +49,7 @@ def _index_in_trace(axis_name: Axis) -> Tracer:
     if trace is None or (axis_name not in trace.axes and axis_name.depth != OF_JAX):
         raise unbound(axis_name.name, "axis_index")
     index = Tracer(trace, None, user_source(), _INDEX)
-    trace.record((axis_index_op, (), (), {"axis_name": axis_name}, index, ()))
+    trace.record((axis_index_op, (), (), {"axis_name": axis_name}, index, (), None))
     return index
 
 

@@ -29,9 +29,8 @@ from numpy.linalg import LinAlgError
 
 from tracegrad.core.context import context
 from tracegrad.core.errors import ConcretizationTypeError, DtypeError, RawSource, at, resolve, user_source
-from tracegrad.core.graph import apply_op
-from tracegrad.core.op import OPS, BatchRule, Op, Params, Sample, TypeRule, Wanted
-from tracegrad.core.trace import Trace, Tracer, as_array, bind, concrete
+from tracegrad.core.op import OPS, BatchRule, Held, Op, Params, Sample, TypeRule, Wanted
+from tracegrad.core.trace import Trace, as_array, bind, concrete
 from tracegrad.core.types import ArrayType, float_limits, is_added, is_inexact, number_kind, type_of
 from tracegrad.ops.contract import (
     column,
@@ -170,11 +169,26 @@ def _solved(name: str, a: Any, b: Any = None) -> Any:
         raise LinAlgError(f"{name}{at(context.source)} has no derivative here: {error}") from None
 
 
+# What is told of each trace that is about to record a decomposition; or one of elsewhere, its kind and the inputs of
+# `recomposed`. Filled by transforms/recognise.py.
+recognise_in: list[Callable[[Trace, tuple[str, Sequence[Any]] | None], None]] = []
+
+
+def _recognising(trace: Trace, elsewhere: tuple[str, Sequence[Any]] | None = None) -> None:
+    """Have a trace recognise what is made of a decomposition."""
+    if not (trace.executes or trace.ended):
+        for recognise in recognise_in:
+            recognise(trace, elsewhere)
+
+
+RECOGNISED = Held(expand=lambda trace, inputs, params: _recognising(trace))
+
+
 def _leading_batch(name: str) -> BatchRule:
     """The batching rule of a function of one array of matrices: NumPy maps over leading axes itself."""
 
     def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-        return apply_op(OPS[name], tuple(inputs), params)
+        return bind(OPS[name], tuple(inputs), params)
 
     return batch
 
@@ -832,7 +846,7 @@ def _recomposed_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any],
         np.reshape(x, (x.shape[0], *(1,) * (extra + n + 1 - len(x.shape)), *x.shape[1:])) if b else x
         for x, b, n in zip(inputs, batched, own, strict=True)
     ]
-    return apply_op(recomposed_op, tuple(lined_up), params)
+    return bind(recomposed_op, tuple(lined_up), params)
 
 
 # U diag(x) V^H of a matrix, its decomposition, of which the derivative is the matrix's alone, and x, as the rules of
@@ -845,7 +859,7 @@ recomposed_op = Op(
     jvp=_recomposed_jvp,
     vjp=_recomposed_vjp,
     batch=_recomposed_batch,
-    apply=lambda inputs, params: recognised(recomposed_op, inputs, params),
+    held=Held(expand=lambda trace, inputs, params: _recognising(trace, (params["kind"], inputs))),
     data=lambda params: (1, 2) if params["kind"] == "eigh" else (1, 2, 3),
     linear_if=lambda positions, params: tuple(positions) == (3 if params["kind"] == "eigh" else 4,),
     kinds="",
@@ -854,7 +868,7 @@ recomposed_op = Op(
 
 def recomposed(a: Any, decomposition: Sequence[Any], x: Any, place: Place | None) -> Any:
     kind = "eigh" if len(decomposition) == 2 else "svd"
-    return recognised(recomposed_op, (a, *decomposition, x), {"kind": kind, "place": place})
+    return bind(recomposed_op, (a, *decomposition, x), {"kind": kind, "place": place})
 
 
 def expectations(left: Any, a: Any, right: Any) -> Any:
@@ -914,31 +928,6 @@ expected_op = Op(
     batch=_expected_batch,
     samples=_expected_samples,
 )
-
-
-# What is told of each trace in which there is a decomposition, its last equation. Filled by transforms/spectral.py.
-recognise_in: list[Callable[[Trace], None]] = []
-
-
-def decomposed(op: Op, a: Any, params: Params | None = None) -> Any:
-    """Apply a decomposition."""
-    return recognised(op, (a,), {} if params is None else params)
-
-
-def recognised(op: Op, inputs: tuple[Any, ...], params: Params) -> Any:
-    """Apply an op that tells of a decomposition, and have the traces that record it recognise what is made of that."""
-    out = bind(op, inputs, params)
-    x = out[0] if op.several else out
-    while type(x) is Tracer and not x.origin.executes:
-        if x.origin.eqns and x.origin.eqns[-1][0] is op:
-            for recognise in recognise_in:
-                recognise(x.origin)
-        x = x.value
-    return out
-
-
-def _decomposing(name: str) -> Callable[[tuple[Any, ...], Params], Any]:
-    return lambda inputs, params: decomposed(OPS[name], inputs[0], params)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1172,7 +1161,7 @@ eigh_op = Op(
     infer=_eigh_type,
     jvp=_eigh_jvp,
     batch=_leading_batch("eigh"),
-    apply=_decomposing("eigh"),
+    held=RECOGNISED,
     several=True,
     samples=_complex_number(_symmetric_samples),
 )
@@ -1185,13 +1174,13 @@ def _eigvalsh_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
 
 
 def _eigvalsh_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
-    w, v = decomposed(eigh_op, primals[0])
+    w, v = bind(eigh_op, (primals[0],))
     return _eigenvalue_tangent(w, v, tangents[0], "eigh", Place(user_source()))
 
 
 def _eigvalsh_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
     (a,) = primals
-    _, v = decomposed(eigh_op, a)
+    _, v = bind(eigh_op, (a,))
     return (conform(_eigenvalue_cotangent(a, out, v, ct, "eigh", Place(user_source())), a),)
 
 
@@ -1202,7 +1191,7 @@ eigvalsh_op = Op(
     jvp=_eigvalsh_jvp,
     vjp=_eigvalsh_vjp,
     batch=_leading_batch("eigvalsh"),
-    apply=_decomposing("eigvalsh"),
+    held=RECOGNISED,
     samples=_symmetric_samples,
 )
 
@@ -1230,7 +1219,7 @@ def eigh(a: Any, UPLO: str = "L") -> Any:
 
     Source: Giles, section 3.1; for complex matrices the phases stay as they are, as in jax.
     """
-    return EighResult(*decomposed(eigh_op, from_triangle(a, _is_lower(UPLO, "eigh"))))
+    return EighResult(*bind(eigh_op, (from_triangle(a, _is_lower(UPLO, "eigh")),)))
 
 
 @implements(np.linalg.eigvalsh)
@@ -1242,7 +1231,7 @@ def eigvalsh(a: Any, UPLO: str = "L") -> Any:
     >>> tg.grad(lambda a: np.linalg.eigvalsh(a)[-1])(np.diag([1.0, 2.0])).tolist()
     [[0.0, 0.0], [0.0, 1.0]]
     """
-    return decomposed(eigvalsh_op, from_triangle(a, _is_lower(UPLO, "eigvalsh")))
+    return bind(eigvalsh_op, (from_triangle(a, _is_lower(UPLO, "eigvalsh")),))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1290,7 +1279,7 @@ eig_op = Op(
     infer=_eig_type,
     jvp=_eig_jvp,
     batch=_leading_batch("eig"),
-    apply=_decomposing("eig"),
+    held=RECOGNISED,
     several=True,
     samples=_eig_samples,
 )
@@ -1301,13 +1290,13 @@ def _eigvals_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
 
 
 def _eigvals_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
-    w, v = decomposed(eig_op, primals[0])
+    w, v = bind(eig_op, (primals[0],))
     return _eigenvalue_tangent(w, v, tangents[0], "eig", Place(user_source()))
 
 
 def _eigvals_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
     (a,) = primals
-    w, v = decomposed(eig_op, a)
+    w, v = bind(eig_op, (a,))
     return (conform(_eigenvalue_cotangent(a, w, v, ct, "eig", Place(user_source())), a),)
 
 
@@ -1329,7 +1318,7 @@ def eig(a: Any) -> Any:
 
     Source: Giles, section 3.1; Magnus, "On Differentiating Eigenvalues and Eigenvectors", 1985.
     """
-    return EigResult(*decomposed(eig_op, as_array(a)))
+    return EigResult(*bind(eig_op, (as_array(a),)))
 
 
 @implements(np.linalg.eigvals)
@@ -1609,7 +1598,7 @@ svd_op = Op(
     infer=_svd_type,
     jvp=_svd_jvp,
     batch=_leading_batch("svd"),
-    apply=_decomposing("svd"),
+    held=RECOGNISED,
     several=True,
     samples=_complex_number(_svd_samples, full_matrices=False),
 )
@@ -1622,13 +1611,13 @@ def _svdvals_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
 
 
 def _svdvals_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
-    u, s, vh = decomposed(svd_op, primals[0], {"full_matrices": False})
+    u, s, vh = bind(svd_op, (primals[0],), {"full_matrices": False})
     return _singular_value_tangent(s, u, vh, tangents[0], Place(user_source()))
 
 
 def _svdvals_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
     (a,) = primals
-    u, _, vh = decomposed(svd_op, a, {"full_matrices": False})
+    u, _, vh = bind(svd_op, (a,), {"full_matrices": False})
     return (conform(_singular_value_cotangent(a, out, u, vh, ct, Place(user_source())), a),)
 
 
@@ -1645,7 +1634,7 @@ svdvals_op = Op(
     jvp=_svdvals_jvp,
     vjp=_svdvals_vjp,
     batch=_leading_batch("svdvals"),
-    apply=_decomposing("svdvals"),
+    held=RECOGNISED,
     samples=_svdvals_samples,
 )
 
@@ -1662,8 +1651,8 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
     a = as_array(a)
     if not hermitian:
         if not compute_uv:
-            return decomposed(svdvals_op, a)
-        return SVDResult(*decomposed(svd_op, a, {"full_matrices": bool(full_matrices)}))
+            return bind(svdvals_op, (a,))
+        return SVDResult(*bind(svd_op, (a,), {"full_matrices": bool(full_matrices)}))
     if not compute_uv:
         return -np.sort(-np.abs(np.linalg.eigvalsh(a)), -1)
     w, v = np.linalg.eigh(a)
@@ -1675,7 +1664,7 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
 @implements(np.linalg.svdvals)
 def svdvals(x: Any, /) -> Any:
     """The singular values in descending order."""
-    return decomposed(svdvals_op, as_array(x))
+    return bind(svdvals_op, (as_array(x),))
 
 
 def _pinv_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -1760,7 +1749,7 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple[Any, Any, Any, Any]:
         )
     m, n = a.shape
     rcond = max(m, n) * _epsilon(a) if rcond is None else _static_number(rcond, "lstsq's rcond")
-    s = decomposed(svdvals_op, a)
+    s = bind(svdvals_op, (a,))
     rank = astype(np.sum(s > rcond * s[0]), np.int32) if min(m, n) else np.int32(0)
     x = np.matmul(bind(pinv_op, (a,), {"rcond": rcond}), b)
     left = b - np.matmul(a, x)

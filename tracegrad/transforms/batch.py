@@ -15,7 +15,7 @@ from tracegrad.core.axes import Axis, entered
 from tracegrad.core.boxes import accepting_jax, is_boxed, unboxed
 from tracegrad.core.context import context
 from tracegrad.core.errors import ShapeError, at, described, require_callable, user_source
-from tracegrad.core.graph import Eqn, Graph, apply_op, axes_of, evaluate, interpret
+from tracegrad.core.graph import Eqn, Graph, axes_of, evaluate, interpret
 from tracegrad.core.memory import compact
 from tracegrad.core.names import named_after, output_name, parameter_name
 from tracegrad.core.op import Op, Params
@@ -58,7 +58,7 @@ def batch_graph(graph: Graph, size: int, inputs: Sequence[Any], batched: Sequenc
             out, carries = op.collective(size, flags, plain, params)
             return Batched(out) if carries else out
         if not any(flags) and (axis is None or axis not in axes_of(params)):
-            return apply_op(op, plain, params)
+            return bind(op, plain, params)
         if op.batch is None:
             raise NotImplementedError(f"{op.name}{at(eqn.raw_source)} has no batching rule; give its Op record one")
         has_weak = any([type(v) is Batched and v.weak for v in values])

@@ -30,7 +30,7 @@ from tracegrad.core.errors import (
 )
 from tracegrad.core.graph import Graph, evaluate
 from tracegrad.core.memory import compact
-from tracegrad.core.op import Op, Params, Wanted
+from tracegrad.core.op import Held, Op, Params, Wanted
 from tracegrad.core.trace import Tracer, arrays_of, bind, in_program, kind_of
 from tracegrad.core.tracing import trace_graph
 from tracegrad.core.types import ArrayType, is_inexact, number_kind, type_of
@@ -228,7 +228,7 @@ _custom = Op(
     batch=_batch,
     several=True,
     kinds="",
-    runs_user_code=True,
+    held=Held(runs_user_code=True),
     xla=_on_xla,
 )
 

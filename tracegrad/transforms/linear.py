@@ -35,7 +35,7 @@ def backward(eqns: Sequence[Equation], cotangents: dict[int, Any]) -> dict[int, 
     context.cell = cell
     lifts = context.trace is not None and in_program()
     try:
-        for op, inputs, values, params, out, wanted in reversed(eqns):
+        for op, inputs, values, params, out, wanted, residuals in reversed(eqns):
             if op.several:
                 ct: Any = [take(id(o), None) for o in out]
                 if all(c is None for c in ct):
@@ -53,7 +53,9 @@ def backward(eqns: Sequence[Equation], cotangents: dict[int, Any]) -> dict[int, 
             rule = op.vjp
             if lifts:
                 values = _lifted(values, ct if op.several else (ct,))
-            if masked:
+            if residuals is not None:
+                grads = op.held.pull(wanted, ct, residuals, primal_out, values, params)  # type: ignore[union-attr, misc]
+            elif masked:
                 grads = _masked_vjp(op, wanted, ct, primal_out, values, params)
             elif rule is None:
                 grads = transposed_jvp(op, wanted, ct, primal_out, values, params)
@@ -110,7 +112,7 @@ def pushforward(eqns: Sequence[Equation], tangents: dict[int, Any]) -> dict[int,
     context.cell = cell
     lifts = in_program()
     try:
-        for op, inputs, values, params, out, wanted in eqns:
+        for op, inputs, values, params, out, wanted, _ in eqns:
             incoming: list[Any] = [None] * len(inputs)
             for i in wanted:
                 incoming[i] = get(id(inputs[i]))
@@ -179,11 +181,12 @@ def with_own_constants(trace: Trace, eqns: Sequence[Equation]) -> list[Equation]
         return copies[id(value)]
 
     def with_own(eqn: Equation) -> Equation:
-        op, inputs, values, params, out, wanted = eqn
+        op, inputs, values, params, out, wanted, residuals = eqn
         if not op.keeps_inputs or len(wanted) == len(values):
             return eqn
         beside = any([type(v) is Tracer and v.origin is not trace and in_graph(v) for v in values])
-        return op, inputs, [v if i in wanted else kept(v, beside) for i, v in enumerate(values)], params, out, wanted
+        values = [v if i in wanted else kept(v, beside) for i, v in enumerate(values)]
+        return op, inputs, values, params, out, wanted, residuals
 
     return [with_own(eqn) for eqn in eqns]
 
@@ -220,7 +223,7 @@ def pull_back(
 
 def require_linear(eqns: Sequence[Equation], transform: str = "linear_transpose") -> None:
     """In a trace of types only, an op that is not linear in what is traced has no values to differentiate at."""
-    for op, inputs, _, params, out, wanted in eqns:
+    for op, inputs, _, params, out, wanted, _ in eqns:
         if not op.is_linear_in(wanted, params):
             fix = "use tg.vjp for functions that are not linear"
             if transform != "linear_transpose":
@@ -234,7 +237,7 @@ def require_linear(eqns: Sequence[Equation], transform: str = "linear_transpose"
 def require_no_offset(eqns: Sequence[Equation], outputs: Sequence[Any]) -> None:
     """Where an op is linear in several inputs together (a sum), those that are not traced must be zero: `x + 1` is
     affine, and its transpose would silently be that of `x`."""
-    for op, inputs, _, params, out, wanted in eqns:
+    for op, inputs, _, params, out, wanted, _ in eqns:
         beside = [[x for i, x in enumerate(inputs) if i in group and i not in wanted] for group in op.linear]
         fits = [all(map(is_zero, b)) for b, group in zip(beside, op.linear, strict=True) if group.issuperset(wanted)]
         if not any(fits) and not op.is_linear_by_params(wanted, params):

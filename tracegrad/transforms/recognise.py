@@ -107,7 +107,7 @@ class _Recogniser:
         self.spectra: dict[tuple[str, int], _Spectrum] = {}
 
     def __call__(self, eqn: Equation) -> None:
-        op, inputs, _, _, out, _ = eqn
+        op, inputs, _, _, out, _, _ = eqn
         start = _STARTS.get(op.name)
         if start is not None:
             start(self, eqn)
@@ -151,10 +151,9 @@ class _Recogniser:
             else x
             for i, x in enumerate(inputs)
         ]
-        self.append((op, tuple(inputs), values, params, out, own))
+        self.append((op, tuple(inputs), values, params, out, own, None))
 
-    def spectrum(self, kind: str, eqn: Equation) -> _Spectrum:
-        matrix = eqn[1][0]
+    def spectrum(self, kind: str, matrix: Any) -> _Spectrum:
         shape = shape_of(matrix)
         key = kind, id(matrix)
         if key not in self.spectra:
@@ -162,10 +161,10 @@ class _Recogniser:
         return self.spectra[key]
 
     def eigh(self, eqn: Equation) -> None:
-        op, inputs, values, params, (w, v), wanted = eqn
-        of = self.spectrum(op.name, eqn)
+        op, inputs, values, params, (w, v), *rest = eqn
+        of = self.spectrum(op.name, inputs[0])
         plain = self.tracer_like(w)
-        self.append((op, inputs, values, params, (plain, v), wanted))
+        self.append((op, inputs, values, params, (plain, v), *rest))
         of.decomposition = plain, v
         self.record(eigenvalues_op, (inputs[0], plain, v), {"kind": op.name, "place": Place(w.source)}, w)
         if op.name == "eig":
@@ -174,10 +173,10 @@ class _Recogniser:
         self.known[id(v)] = _Factor(of, "v", 0, of.size)
 
     def svd(self, eqn: Equation) -> None:
-        op, inputs, values, params, (u, s, vh), wanted = eqn
-        of = self.spectrum("svd", eqn)
+        op, inputs, values, params, (u, s, vh), *rest = eqn
+        of = self.spectrum("svd", inputs[0])
         plain = self.tracer_like(s)
-        self.append((op, inputs, values, params, (u, plain, vh), wanted))
+        self.append((op, inputs, values, params, (u, plain, vh), *rest))
         of.decomposition = plain, u, vh
         self.record(singular_values_op, (inputs[0], plain, u, vh), {"place": Place(s.source)}, s)
         self.known[id(s)] = self.known[id(plain)] = _Vector(of, 0, of.size)
@@ -185,7 +184,7 @@ class _Recogniser:
         self.known[id(vh)] = _Factor(of, "v", 0, vh.shape[-2], turned=True, conjugated=True)
 
     def values_only(self, eqn: Equation) -> None:
-        of = self.spectrum("eigh" if eqn[0] is eigvalsh_op else "svd", eqn)
+        of = self.spectrum("eigh" if eqn[0] is eigvalsh_op else "svd", eqn[1][0])
         self.append(eqn)
         self.known[id(eqn[4])] = _Vector(of, 0, of.size)
 
@@ -193,7 +192,7 @@ class _Recogniser:
         """What a rule writes of the cotangent of eigenvalues. It names the decomposition, which may be from elsewhere: in the
         derivative of a jitted function, what is kept from its forward part."""
         _, *decomposition, x = eqn[1]
-        of = self.spectrum(eqn[3]["kind"], eqn)
+        of = self.spectrum(eqn[3]["kind"], eqn[1][0])
         self.know(of, decomposition)
         left = _Factor(of, "v" if of.kind == "eigh" else "u", 0, of.size, scales=(_Scale(x, -1, row=False),))
         self.record_product(eqn, _Product(left, _Factor(of, "v", 0, of.size, turned=True), False))
@@ -205,7 +204,7 @@ class _Recogniser:
 
     def learn(self, eqn: Equation) -> None:
         """From an equation that is recorded already."""
-        op, inputs, _, _, out, _ = eqn
+        op, inputs, _, _, out, _, _ = eqn
         if op.several:
             return
         self.makers[id(out)] = eqn
@@ -220,9 +219,9 @@ class _Recogniser:
             self.known[id(out)] = found
 
     def record_columns(self, eqn: Equation, found: _Factor) -> None:
-        op, inputs, values, params, out, wanted = eqn
+        op, inputs, values, params, out, *rest = eqn
         plain = self.tracer_like(out)
-        self.append((op, inputs, values, params, plain, wanted))
+        self.append((op, inputs, values, params, plain, *rest))
         of = found.of
         assert of.decomposition is not None
         how = {
@@ -232,14 +231,14 @@ class _Recogniser:
         self.record(columns_op, (of.matrix, *of.decomposition, plain), how, out)
 
     def record_product(self, eqn: Equation, found: _Product) -> None:
-        op, inputs, values, params, out, wanted = eqn
+        op, inputs, values, params, out, *rest = eqn
         of = found.left.of
         made = self.graph_of(of, (*found.left.scales, *found.right.scales), found.left.low, found.left.high)
         if made is None or (of.kind == "svd" and number_kind(made[0].out_types[0].dtype) == "c"):
             self.append(eqn)
             return
         plain = self.tracer_like(out)
-        self.append((op, inputs, values, params, plain, wanted))
+        self.append((op, inputs, values, params, plain, *rest))
         assert of.decomposition is not None
         graph, others = made
         how = {"graph": graph, "kind": of.kind, "adjoint": found.adjoint, "place": Place(out.source)}
@@ -297,7 +296,7 @@ class _Recogniser:
             if type(known) is _Vector and known.of is of and maker is None:
                 atoms[id(y)] = x
             elif maker is not None and (type(known) is _Vector or maker[0].name in _PASSING):
-                op, inputs, _, params, _, _ = maker
+                op, inputs, _, params, _, _, _ = maker
                 if op is among_equals_op:
                     inputs = inputs[1:]
                 before = [self.known.get(id(i)) for i in inputs]
@@ -396,7 +395,7 @@ def _elementwise(self: _Recogniser, eqn: Equation, known: _Known) -> Any:
 
 def _diagonal(self: _Recogniser, eqn: Equation, known: _Known) -> Any:
     """`np.eye(n) * g(w)`."""
-    op, inputs, _, _, out, _ = eqn
+    op, inputs, _, _, out, _, _ = eqn
     if op.name != "multiply":
         return None
     for i in range(2):
@@ -410,7 +409,7 @@ def _diagonal(self: _Recogniser, eqn: Equation, known: _Known) -> Any:
 
 def _scaled(eqn: Equation, known: _Known) -> Any:
     """Columns multiplied or divided by g(w), or by the same number all."""
-    op, inputs, _, _, out, _ = eqn
+    op, inputs, _, _, out, _, _ = eqn
     if op.name == "conjugate" and type(known[0]) is _Factor:
         if number_kind(out.dtype) != "c":
             return known[0]
@@ -443,7 +442,7 @@ def _conjugated(x: Any) -> Any:
 
 
 def _slice(self: _Recogniser, eqn: Equation, known: _Known) -> Any:
-    _, inputs, _, params, out, _ = eqn
+    _, inputs, _, params, out, _, _ = eqn
     (k,) = known
     shape = shape_of(inputs[0])
     entries = [e for e in params["index"] if e is not None]
@@ -550,7 +549,7 @@ def _product(left: _Factor, right: _Factor, eqn: Equation) -> _Product | None:
 
 def _einsum(self: _Recogniser, eqn: Equation, known: _Known) -> Any:
     """`ij,j,kj->ik` and its like."""
-    _, inputs, _, params, _, _ = eqn
+    _, inputs, _, params, _, _, _ = eqn
     subscripts, _, output = params["subscripts"].partition("->")
     terms = subscripts.split(",")
     factors = [(k, t) for k, t in zip(known, terms, strict=True) if type(k) is _Factor]
@@ -637,7 +636,7 @@ def _expected(self: _Recogniser, eqn: Equation, known: _Known) -> Any:
 
 def _moved(self: _Recogniser, eqn: Equation, known: _Known) -> Any:
     """Moves in an op that is linear in them: multiplied by what it makes of ones."""
-    op, inputs, _, params, out, _ = eqn
+    op, inputs, _, params, out, _, _ = eqn
     for i, moves in enumerate(known):
         if type(moves) is not _Moves or not op.is_linear_in((i,), params) or shape_of(out) != shape_of(inputs[i]):
             continue
@@ -681,19 +680,18 @@ _RULES: dict[str, Callable[[_Recogniser, Equation, _Known], Any]] = {
 }
 
 
-def recognise(trace: Trace) -> None:
-    """Have a trace recognise what is made of a decomposition, its last equation."""
+def recognise(trace: Trace, elsewhere: tuple[str, Sequence[Any]] | None) -> None:
+    """Have a trace recognise what is made of a decomposition that it is about to record; or of one from elsewhere, of which
+    it has computed something before."""
     if type(trace.record) is _Recogniser:
         return
-    eqn = trace.eqns.pop()
     trace.record = recogniser = _Recogniser(trace)
     trace.prunes = True
-    if eqn[0] is recomposed_op:
-        _, *decomposition, _ = eqn[1]
-        recogniser.know(recogniser.spectrum(eqn[3]["kind"], eqn), decomposition)
+    if elsewhere is not None:
+        kind, (matrix, *decomposition, _) = elsewhere
+        recogniser.know(recogniser.spectrum(kind, matrix), decomposition)
         for before in trace.eqns:
             recogniser.learn(before)
-    recogniser(eqn)
 
 
 def recognise_spectral_functions() -> None:

@@ -42,7 +42,6 @@ from tracegrad.ops.families import add_tangents, cast, conform, shape_of
 from tracegrad.ops.linalg import (
     Place,
     adjoint,
-    decomposed,
     eigh_op,
     equal_error,
     from_triangle,
@@ -530,7 +529,7 @@ def funm(a: Any, f: Callable[[Any], Any]) -> Any:
     Source: Higham, Functions of Matrices, theorem 3.11 (Daleckii and Krein).
     """
     a = from_triangle(as_array(a), True)
-    w, v = decomposed(eigh_op, a)
+    w, v = bind(eigh_op, (a,))
     t = type_of(w)
 
     def values(w: Any) -> list[Any]:

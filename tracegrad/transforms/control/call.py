@@ -14,7 +14,7 @@ import numpy as np
 
 from tracegrad.core.context import context
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, evaluate
-from tracegrad.core.op import JvpRule, MaskRules, Op, Params, VjpRule, Wanted
+from tracegrad.core.op import Held, JvpRule, MaskRules, Op, Params, VjpRule, Wanted
 from tracegrad.core.trace import Trace, Tracer, bind, tracer_inputs
 from tracegrad.core.tracing import needed, trace_graph
 from tracegrad.core.types import ArrayType, is_inexact
@@ -238,29 +238,15 @@ def call(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
     if graph.axes:
         return evaluate(graph, inputs)
     whole, consts = closed(graph)
-    return list(_apply((*inputs, *consts), {"graph": whole}))
+    return list(bind(call_op, (*inputs, *consts), {"graph": whole}))
 
 
-def top_trace(inputs: Sequence[Any]) -> tuple[Trace | None, bool]:
-    """The highest trace that the inputs belong to, and whether they depend on that of a linear function."""
-    top = None
-    for x in inputs:
-        if type(x) is Tracer and (top is None or x.origin.level > top.level):
-            top = x.origin
-        while type(x) is Tracer:
-            if x.origin.linear:
-                return x.origin, True
-            x = x.value
-    return top, False
-
-
-def _apply(inputs: tuple[Any, ...], params: Params) -> Sequence[Any]:
+def _expand(top: Trace, inputs: tuple[Any, ...], params: Params) -> Any:
     graph = params["graph"]
-    top, is_linear = top_trace(inputs)
-    if is_linear:
+    if top.linear:
         return evaluate(graph, inputs)  # a linear map is transposed op by op
-    if top is None or not top.reverse or "of" in params:
-        return bind(call_op, inputs, params)
+    if not top.reverse or "of" in params:
+        return None
     # The backward pass will need what is computed now: keep it.
     wanted = tuple([i for i, x in enumerate(inputs) if type(x) is Tracer and x.origin is top])
     forward = reverse(graph, wanted, floating(graph)).forward
@@ -376,10 +362,9 @@ call_op = Op(
     vjp=_vjp,
     masked=through_masks(_jvp, _vjp, lambda graph, arrays, params: call(graph, arrays)),
     batch=_batch,
-    apply=_apply,
     several=True,
     fresh=True,
     kinds="",
-    inlined=lambda inputs, params: (params["graph"], inputs),
+    held=Held(expand=_expand, inline=lambda inputs, params: (params["graph"], inputs)),
     xla=lambda j, inputs, params, out: j.compiled(params["graph"])(*inputs),
 )

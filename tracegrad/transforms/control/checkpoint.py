@@ -17,8 +17,8 @@ from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.errors import at, clip, require_callable, user_source
 from tracegrad.core.graph import Graph, Var, evaluate
 from tracegrad.core.names import wraps
-from tracegrad.core.op import Inlining, Op, Params, Wanted
-from tracegrad.core.trace import Tracer, bind
+from tracegrad.core.op import Held, Inlining, Op, Params, Wanted
+from tracegrad.core.trace import Trace, Tracer, bind
 from tracegrad.core.types import type_of
 from tracegrad.lower.numpy.writer import compiled
 from tracegrad.ops.collective import axis_index_op
@@ -35,7 +35,6 @@ from tracegrad.transforms.control.call import (
     remembered,
     tangents_of,
     through_masks,
-    top_trace,
 )
 from tracegrad.transforms.control.checkpoint_policies import Policy
 from tracegrad.transforms.jit.numpy import Jitted, static_positions
@@ -91,18 +90,17 @@ def apply_graph(op: Op, graph: Graph, inputs: Sequence[Any], how: Params) -> lis
         heads = (*whole.inputs, *[Var(type_of(index)) for index in indices])
         eqns, outputs, name = whole.eqns, whole.outputs, whole.name
         whole = remembered(whole, "tied", lambda: Graph(heads, eqns, outputs, {}, name))
-    found = _apply(op, (*inputs, *consts, *indices), {"graph": whole, **how})
+    found = bind(op, (*inputs, *consts, *indices), {"graph": whole, **how})
     return list(found)
 
 
-def _apply(op: Op, inputs: tuple[Any, ...], params: Params) -> Sequence[Any]:
+def _expand(op: Op, top: Trace, inputs: tuple[Any, ...], params: Params) -> Any:
     graph = params["graph"]
-    top, is_linear = top_trace(inputs)
-    if is_linear:
+    if top.linear:
         return evaluate(graph, inputs)  # a linear map is transposed op by op
     how = _how(params)
-    if top is None or not top.reverse or "of" in params or not how:
-        return bind(op, inputs, params)
+    if not top.reverse or "of" in params or not how:
+        return None
     # The backward pass will need some of what is computed now: keep that.
     wanted = tuple([i for i, x in enumerate(inputs) if type(x) is Tracer and x.origin is top])
     forward = parts_of(graph, wanted, floating(graph), how).reverse.forward
@@ -166,11 +164,10 @@ def _declared(name: str, inlined: Inlining | None = None) -> Op:
         vjp=_vjp,
         masked=through_masks(_jvp, _vjp, lambda graph, arrays, params: apply_graph(op, graph, arrays, _how(params))),
         batch=_batch,
-        apply=lambda inputs, params: _apply(op, inputs, params),
         several=True,
         fresh=True,
         kinds="",
-        inlined=inlined,
+        held=Held(expand=lambda trace, inputs, params: _expand(op, trace, inputs, params), inline=inlined),
         # Without a barrier XLA would find that it has computed all this before, and keep that.
         xla=lambda j, inputs, params, out: j.emit(params["graph"], j.lax.optimization_barrier(tuple(inputs))),
     )

@@ -14,9 +14,9 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.errors import ShapeError, at, clip, described, name_of, require_callable, user_source
-from tracegrad.core.graph import Graph, apply_op, evaluate
-from tracegrad.core.op import Op, Params, Wanted
-from tracegrad.core.trace import Tracer, arrays_of, bind, kind_of
+from tracegrad.core.graph import Graph, evaluate
+from tracegrad.core.op import Held, Op, Params, Wanted
+from tracegrad.core.trace import Trace, Tracer, arrays_of, bind, kind_of
 from tracegrad.core.tracing import trace_graph
 from tracegrad.core.types import ArrayType, is_inexact, type_of
 from tracegrad.lower.numpy.steps import loop_step
@@ -29,7 +29,7 @@ from tracegrad.transforms.control.bodies import (
     tangent_body,
     traced_until_stable,
 )
-from tracegrad.transforms.control.call import Reverse, remembered, top_trace
+from tracegrad.transforms.control.call import Reverse, remembered
 from tracegrad.transforms.control.call import reverse as derivative_of
 from tracegrad.transforms.linear import strong, zeros_like_type
 
@@ -94,7 +94,7 @@ def scan(
     params = {
         "body": body.graph, "carries": len(carry), "elements": len(elements), "length": steps, "reverse": bool(reverse),
     }  # fmt: skip
-    outs = apply_op(scan_op, (*carry, *elements, *body.consts), params)
+    outs = bind(scan_op, (*carry, *elements, *body.consts), params)
     return tree.tree_unflatten(body.out_tree, list(outs))
 
 
@@ -234,12 +234,11 @@ def _backward_body(params: Params, parts: Reverse, active: Sequence[int], given:
     return simplify(replace(graph, name=f"{body.name}_backward"))
 
 
-def _scan_apply(inputs: tuple[Any, ...], params: Params) -> Any:
-    top, is_linear = top_trace(inputs)
-    if is_linear:
+def _scan_expand(top: Trace, inputs: tuple[Any, ...], params: Params) -> Any:
+    if top.linear:
         return _unrolled(inputs, params)
-    if top is None or not top.reverse or "of" in params:
-        return bind(scan_op, inputs, params)
+    if not top.reverse or "of" in params:
+        return None
     wanted = tuple([i for i, x in enumerate(inputs) if type(x) is Tracer and x.origin is top])
     wanted = tuple([i for i in wanted if is_inexact(type_of(inputs[i]).dtype)])
     body = params["body"]
@@ -284,7 +283,7 @@ def _scan_vjp(wanted: Wanted, cts: Any, out: Any, primals: Sequence[Any], params
     kept = None if called is None else _kept(back, called, out[count:])
     if kept is None:
         # Not what was foreseen when it was run, as in a second derivative: run again for what is needed.
-        out = apply_op(scan_op, tuple(primals), {**params, "body": back.forward})
+        out = bind(scan_op, tuple(primals), {**params, "body": back.forward})
         kept = out[count:]
     by_key = dict(zip(back.keys, kept, strict=True))
     varying, constant = [], []
@@ -302,7 +301,7 @@ def _scan_vjp(wanted: Wanted, cts: Any, out: Any, primals: Sequence[Any], params
     start = [zeros_like_type(strong(body.in_types[i])) if cts[i] is None else cts[i] for i in back.active]
     start += [zeros_like_type(strong(body.in_types[i])) for i in summed]
     steps = [*varying, *[cts[carries + i] for i in given]]
-    results = apply_op(
+    results = bind(
         scan_op,
         (*start, *steps, *constant),
         {
@@ -338,7 +337,7 @@ def _scan_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params:
         *primals[:carries], *start, *primals[carries:ends], *[tangents[i] for i in others if i < ends],
         *primals[ends:], *[tangents[i] for i in others if i >= ends],
     )  # fmt: skip
-    results = apply_op(
+    results = bind(
         scan_op,
         inputs,
         {
@@ -359,7 +358,7 @@ def _scan_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], param
     inputs[carries:ends] = [
         np.moveaxis(x, 0, 1) if b else x for x, b in zip(inputs[carries:ends], batched[carries:ends], strict=True)
     ]
-    outs = apply_op(scan_op, tuple(inputs), {**_plain(params), "body": graph})
+    outs = bind(scan_op, tuple(inputs), {**_plain(params), "body": graph})
     last = [x if f else with_batch(x, size) for x, f in zip(outs[:carries], flags, strict=False)]
     return (*last, *[np.moveaxis(y, 1, 0) for y in outs[carries:]])
 
@@ -396,6 +395,6 @@ def _scan_xla(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
 
 
 scan_op = Op(
-    "scan", evaluate=_scan, infer=_scan_type, jvp=_scan_jvp, vjp=_scan_vjp, batch=_scan_batch, apply=_scan_apply,
-    prune=_scan_prune, several=True, fresh=True, kinds="", xla=_scan_xla,
+    "scan", evaluate=_scan, infer=_scan_type, jvp=_scan_jvp, vjp=_scan_vjp, batch=_scan_batch,
+    held=Held(expand=_scan_expand, prune=_scan_prune), several=True, fresh=True, kinds="", xla=_scan_xla,
 )  # fmt: skip

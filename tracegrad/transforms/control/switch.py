@@ -22,8 +22,8 @@ from tracegrad.core.context import context
 from tracegrad.core.errors import DifferentiationError, DtypeError, ShapeError, at, clip, described, user_source
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, evaluate
 from tracegrad.core.names import leaf_names, output_name
-from tracegrad.core.op import OPS, Op, Params, Wanted
-from tracegrad.core.trace import Trace, Tracer, arrays_of, bind, captor_of, in_graph, plain_value, tracer_inputs
+from tracegrad.core.op import OPS, Held, Op, Params, Wanted
+from tracegrad.core.trace import Trace, Tracer, arrays_of, bind, in_graph, plain_value, tracer_inputs
 from tracegrad.core.tracing import trace_graph
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.core.views import own_traced
@@ -43,7 +43,6 @@ from tracegrad.transforms.control.call import (
     remembered,
     reverse,
     tangents_of,
-    top_trace,
 )
 from tracegrad.transforms.linear import is_zero, pull_back, require_linear, require_no_offset, strong
 
@@ -303,24 +302,24 @@ def _run(branches: Branches, index: Any, operands: Sequence[Any], batched: Seque
     if not branches.graphs[0].outputs:
         return []
     if batched is None:
-        return list(_apply(inputs, {"branches": branches.graphs}))
+        return list(bind(switch_op, inputs, {"branches": branches.graphs}))
     flags = (*batched, *[False] * len(branches.consts))
-    return list(_apply_rows(inputs, {"branches": branches.graphs, "batched": flags}))
+    return list(bind(switch_rows_op, inputs, {"branches": branches.graphs, "batched": flags}))
 
 
-def _apply(inputs: tuple[Any, ...], params: Params) -> Sequence[Any]:
+def _expand(trace: Trace, inputs: tuple[Any, ...], params: Params) -> Any:
     index = _known(inputs[0], "switch")
     if index is not None:
         return call(_nearest(index, params["branches"]), inputs[1:])
-    return _recorded(switch_op, inputs, params)
+    return _recorded(trace, switch_op, inputs, params)
 
 
-def _apply_rows(inputs: tuple[Any, ...], params: Params) -> Sequence[Any]:
-    if any([type(x) is Tracer for x in inputs]) and not any(map(in_graph, inputs)):
+def _expand_rows(trace: Trace, inputs: tuple[Any, ...], params: Params) -> Any:
+    if not any(map(in_graph, inputs)):
         index = _known(inputs[0], "switch")
         if index is not None:
             return _by_rows(index, inputs[1:], params["branches"], params["batched"])
-    return _recorded(switch_rows_op, inputs, params)
+    return _recorded(trace, switch_rows_op, inputs, params)
 
 
 def _by_rows(index: Any, operands: Sequence[Any], graphs: Graphs, batched: Sequence[bool]) -> list[Any]:
@@ -348,17 +347,15 @@ def _parts(
         yield rows, results
 
 
-def _recorded(op: Op, inputs: tuple[Any, ...], params: Params) -> Sequence[Any]:
-    """As `bind`, but where there will be a backward pass, what that will need is among the outputs."""
-    params = _without_of(params)  # which speaks of another trace than those of these inputs
+def _recorded(top: Trace, op: Op, inputs: tuple[Any, ...], params: Params) -> Any:
+    """Where there will be a backward pass, what that will need is among the outputs."""
     graphs = params["branches"]
-    top, is_linear = top_trace(inputs)
-    if top is None or not top.reverse or is_linear or captor_of(top) is not None:
-        return bind(op, inputs, params)
+    if not top.reverse or "of" in params:
+        return None
     wanted = tuple([i for i, x in enumerate(inputs[1:]) if type(x) is Tracer and x.origin is top])
     batched = params.get("batched")
     if not wanted or not (batched is None or all([batched[i] for i in wanted])):
-        return bind(op, inputs, params)  # see _pull_shared
+        return None  # see _pull_shared
     branches = _forward(graphs, wanted, floating(graphs[0])).branches
     params = {**params, "branches": branches.graphs, "of": graphs, "wanted": wanted}
     if batched is not None:
@@ -469,12 +466,11 @@ def _pull_shared(own: Wanted, given: tuple[int, ...], inputs: Sequence[Any], par
         return {}
     whole, consts = closed(graph)
     held = {"graph": whole, "branches": graphs, "batched": batched, "wanted": found, "given": given}
-    return dict(zip(found, _apply_pull((*inputs, *consts), held), strict=True))
+    return dict(zip(found, bind(pull_rows_op, (*inputs, *consts), held), strict=True))
 
 
-def _apply_pull(inputs: tuple[Any, ...], params: Params) -> Sequence[Any]:
-    _, is_linear = top_trace(inputs)
-    return evaluate(params["graph"], inputs) if is_linear else bind(pull_rows_op, inputs, params)
+def _expand_pull(trace: Trace, inputs: tuple[Any, ...], params: Params) -> Any:
+    return evaluate(params["graph"], inputs) if trace.linear else None
 
 
 def _evaluate_pull(
@@ -627,13 +623,11 @@ switch_op: Op = Op(
     jvp=_jvp,
     vjp=_vjp,
     batch=_batch,
-    apply=_apply,
+    held=Held(expand=_expand, inline=_inlined, prune=_prune),
     several=True,
     fresh=True,
     kinds="",
-    inlined=_inlined,
     linear_if=_is_linear,
-    prune=_prune,
     simplify=_forgotten,
     xla=_xla,
 )
@@ -645,12 +639,11 @@ switch_rows_op: Op = Op(
     jvp=_jvp,
     vjp=_vjp,
     batch=_batch_rows,
-    apply=_apply_rows,
+    held=Held(expand=_expand_rows, prune=_prune),
     several=True,
     fresh=True,
     kinds="",
     linear_if=_is_linear,
-    prune=_prune,
     simplify=_forgotten,
     xla=_xla_rows,
 )
@@ -662,7 +655,7 @@ pull_rows_op: Op = Op(
     jvp=call_op.jvp,
     vjp=call_op.vjp,
     batch=call_op.batch,
-    apply=_apply_pull,
+    held=Held(expand=_expand_pull),
     several=True,
     fresh=True,
     kinds="",

@@ -17,9 +17,9 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.context import context
 from tracegrad.core.errors import ShapeError, at, described, name_of, require_callable, user_source
-from tracegrad.core.graph import Graph, Var, apply_op, evaluate
-from tracegrad.core.op import Op, Params, Wanted
-from tracegrad.core.trace import arrays_of, bind, concrete
+from tracegrad.core.graph import Graph, Var, evaluate
+from tracegrad.core.op import Held, Op, Params, Wanted
+from tracegrad.core.trace import Trace, arrays_of, bind, concrete
 from tracegrad.core.tracing import trace_graph
 from tracegrad.core.types import ArrayType, is_inexact, type_of
 from tracegrad.lower.numpy.steps import loop_step
@@ -35,7 +35,7 @@ from tracegrad.transforms.control.bodies import (
     traced_until_stable,
 )
 from tracegrad.transforms.control.budget import size_in_bytes
-from tracegrad.transforms.control.call import remembered, top_trace
+from tracegrad.transforms.control.call import remembered
 from tracegrad.transforms.control.call import reverse as derivative_of
 from tracegrad.transforms.linear import strong, zeros_like_type
 
@@ -93,7 +93,7 @@ def while_loop(
         "cond": cond.graph, "body": body.graph, "carries": len(carry), "consts": len(body.consts),
         "memory": None if memory is None else size_in_bytes(memory, "lax.while_loop"),
     }  # fmt: skip
-    outs = apply_op(while_op, (*carry, *body.consts, *cond.consts), params)
+    outs = bind(while_op, (*carry, *body.consts, *cond.consts), params)
     return tree.tree_unflatten(carry_tree, list(outs))
 
 
@@ -132,13 +132,13 @@ def _while_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, 
     return params["body"].out_types
 
 
-def _while_apply(inputs: tuple[Any, ...], params: Params) -> Any:
-    if top_trace(inputs)[1]:
-        carry, own, others = _split(inputs, params)
-        while concrete(evaluate(params["cond"], [*carry, *others])[0], "the condition of lax.while_loop"):
-            carry = tuple(evaluate(params["body"], [*carry, *own]))
-        return carry
-    return bind(while_op, inputs, params)
+def _while_expand(trace: Trace, inputs: tuple[Any, ...], params: Params) -> Any:
+    if not trace.linear:
+        return None
+    carry, own, others = _split(inputs, params)
+    while concrete(evaluate(params["cond"], [*carry, *others])[0], "the condition of lax.while_loop"):
+        carry = tuple(evaluate(params["body"], [*carry, *own]))
+    return carry
 
 
 def _with_tangent_loop(primals: Sequence[Any], tangents: Mapping[int, Any], params: Params) -> Any:
@@ -163,7 +163,7 @@ def _with_tangent_loop(primals: Sequence[Any], tangents: Mapping[int, Any], para
 def _while_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
     moving = {i: t for i, t in enumerate(tangents) if t is not None}
     inputs, changed, active, _ = _with_tangent_loop(primals, moving, params)
-    results = dict(zip(active, apply_op(while_op, inputs, changed)[params["carries"] :], strict=True))
+    results = dict(zip(active, bind(while_op, inputs, changed)[params["carries"] :], strict=True))
     return [results.get(i) for i in range(len(out))]
 
 
@@ -181,7 +181,7 @@ def _pulled(primals: Sequence[Any], cts: Mapping[int, Any], wanted: Wanted, para
     if all([cts.get(i) is None for i in active]):
         return [zeros_like_type(strong(body.in_types[i])) for i in wanted]
     full = [zeros_like_type(strong(body.in_types[i])) if cts.get(i) is None else cts[i] for i in active]
-    return list(apply_op(while_vjp_op, (*primals, *full), {**params, "wanted": wanted}))
+    return list(bind(while_vjp_op, (*primals, *full), {**params, "wanted": wanted}))
 
 
 def _while_batched(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
@@ -251,7 +251,7 @@ def _batched_condition(cond: Graph, size: int, batched: tuple[bool, ...]) -> tup
 
 def _while_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
     inputs, changed, flags = _while_batched(size, batched, inputs, params)
-    outs = apply_op(while_op, tuple(inputs), changed)
+    outs = bind(while_op, tuple(inputs), changed)
     return tuple([x if f else with_batch(x, size) for x, f in zip(outs, flags, strict=False)])
 
 
@@ -266,7 +266,7 @@ def _while_xla(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
 
 
 while_op = Op(
-    "while_loop", evaluate=_while, infer=_while_type, jvp=_while_jvp, vjp=_while_vjp, batch=_while_batch, apply=_while_apply,
+    "while_loop", evaluate=_while, infer=_while_type, jvp=_while_jvp, vjp=_while_vjp, batch=_while_batch, held=Held(expand=_while_expand),
     several=True, fresh=True, kinds="", xla=_while_xla,
 )  # fmt: skip
 
@@ -404,7 +404,7 @@ def _while_vjp_vjp(wanted: Wanted, cts: Any, out: Any, primals: Sequence[Any], p
     found = dict(zip(floats, _mixed(loop, given, moving, floats, plain), strict=True)) if floats else {}
     if any([i >= len(loop) for i in wanted]):
         inputs, changed, active, _ = _with_tangent_loop(loop, moving, plain)
-        pushed = dict(zip(active, apply_op(while_op, inputs, changed)[plain["carries"] :], strict=True))
+        pushed = dict(zip(active, bind(while_op, inputs, changed)[plain["carries"] :], strict=True))
         found |= {len(loop) + k: pushed.get(i) for k, i in enumerate(given)}
     return [found.get(i) for i in wanted]
 
@@ -423,9 +423,9 @@ def _while_vjp_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], 
     return tuple(_pulled(inputs, cts, wanted, changed))
 
 
-def _while_vjp_apply(inputs: tuple[Any, ...], params: Params) -> Any:
-    if not top_trace(inputs)[1]:
-        return bind(while_vjp_op, inputs, params)
+def _while_vjp_expand(trace: Trace, inputs: tuple[Any, ...], params: Params) -> Any:
+    if not trace.linear:
+        return None
     # A linear map is transposed op by op.
     wanted, body = params["wanted"], params["body"]
     loop, given = _split_cotangents(inputs, params)
@@ -516,5 +516,5 @@ def _ceil(a: Any, b: Any) -> Any:
 
 while_vjp_op = Op(
     "while_loop_vjp", evaluate=_run_while_vjp, infer=_while_vjp_type, jvp=_while_vjp_jvp, vjp=_while_vjp_vjp,
-    batch=_while_vjp_batch, apply=_while_vjp_apply, several=True, fresh=True, kinds="", xla=_while_vjp_xla,
+    batch=_while_vjp_batch, held=Held(expand=_while_vjp_expand), several=True, fresh=True, kinds="", xla=_while_vjp_xla,
 )  # fmt: skip
