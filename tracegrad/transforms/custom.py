@@ -15,7 +15,7 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.axes import entered
-from tracegrad.core.boxes import accepting_jax, boxed, boxing, boxing_of, is_boxed, unboxed
+from tracegrad.core.boxes import accepting_jax, boxing_of, is_boxed
 from tracegrad.core.context import context
 from tracegrad.core.errors import (
     DifferentiationError,
@@ -118,11 +118,6 @@ def _evaluate(*arrays: Any, rules: Rules) -> tuple[Any, ...]:
                 "argument, since its derivative rule knows only of arguments"
             )
     return outputs
-
-
-def _on_xla(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> tuple[Any, ...]:
-    with boxing:
-        return tuple([unboxed(o) for o in params["rules"].call(*[boxed(x) for x in inputs])])
 
 
 def _infer(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
@@ -229,7 +224,6 @@ _custom = Op(
     several=True,
     kinds="",
     held=Held(runs_user_code=True),
-    xla=_on_xla,
 )
 
 

@@ -6,14 +6,14 @@ with their bodies.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tracegrad.core.context import context
-from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, evaluate
+from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, evaluate, remembered
 from tracegrad.core.op import Held, JvpRule, MaskRules, Op, Params, VjpRule, Wanted
 from tracegrad.core.trace import Trace, Tracer, bind, tracer_inputs
 from tracegrad.core.tracing import needed, trace_graph
@@ -40,14 +40,6 @@ class Reverse(NamedTuple):
     needs: tuple[tuple[int, int], ...]
     kept: tuple[tuple[int, int], ...]
     found: tuple[int, ...]
-
-
-def remembered(graph: Graph, key: Hashable, make: Callable[[], Any]) -> Any:
-    """What `make` returns, made once for a Graph and kept as long as that lives."""
-    found = graph.memo.get(key)
-    if found is None:
-        found = graph.memo[key] = make()
-    return found
 
 
 def reverse(graph: Graph, wanted: Wanted, given: tuple[int, ...]) -> Reverse:
@@ -366,5 +358,4 @@ call_op = Op(
     fresh=True,
     kinds="",
     held=Held(expand=_expand, inline=lambda inputs, params: (params["graph"], inputs)),
-    xla=lambda j, inputs, params, out: j.compiled(params["graph"])(*inputs),
 )

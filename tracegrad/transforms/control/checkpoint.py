@@ -168,8 +168,6 @@ def _declared(name: str, inlined: Inlining | None = None) -> Op:
         fresh=True,
         kinds="",
         held=Held(expand=lambda trace, inputs, params: _expand(op, trace, inputs, params), inline=inlined),
-        # Without a barrier XLA would find that it has computed all this before, and keep that.
-        xla=lambda j, inputs, params, out: j.emit(params["graph"], j.lax.optimization_barrier(tuple(inputs))),
     )
     return op
 

@@ -382,19 +382,7 @@ def _scan_prune(
     return tuple([inputs[i] for i in kept]), changed, left
 
 
-def _scan_xla(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    body, carries, ends = params["body"], params["carries"], params["carries"] + params["elements"]
-
-    def step(carry: Any, elements: Any) -> Any:
-        outs = j.emit(body, [*carry, *elements, *inputs[ends:]])
-        return tuple(outs[:carries]), tuple(outs[carries:])
-
-    start = tuple([j.strong(x, t) for x, t in zip(inputs, body.in_types[:carries], strict=False)])
-    carry, stacked = j.lax.scan(step, start, tuple(inputs[carries:ends]), params["length"], params["reverse"])
-    return (*carry, *stacked)
-
-
 scan_op = Op(
     "scan", evaluate=_scan, infer=_scan_type, jvp=_scan_jvp, vjp=_scan_vjp, batch=_scan_batch,
-    held=Held(expand=_scan_expand, prune=_scan_prune), several=True, fresh=True, kinds="", xla=_scan_xla,
+    held=Held(expand=_scan_expand, prune=_scan_prune), several=True, fresh=True, kinds="",
 )  # fmt: skip

@@ -598,24 +598,6 @@ def _inlined(inputs: Sequence[Any], params: Params) -> tuple[Graph, Sequence[Any
     return _nearest(inputs[0].value, params["branches"]), inputs[1:]
 
 
-def _xla(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    functions = [lambda *operands, graph=g: tuple(j.emit(graph, operands)) for g in params["branches"]]
-    index = j.lax.clamp(np.int32(0), j.cast(inputs[0], np.int32), np.int32(len(functions) - 1))
-    return j.lax.switch(index, functions, *inputs[1:])
-
-
-def _xla_rows(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    # XLA's shapes cannot depend on how many rows choose a branch: each is run on all rows.
-    index, operands = j.cast(inputs[0], np.int32), inputs[1:]
-    results = [j.emit(batch_of(g, len(index), params["batched"]), operands) for g in params["branches"]]
-    found = list(results[-1])
-    for k in range(len(results) - 2, -1, -1):
-        for i, r in enumerate(results[k]):
-            chosen = j.lax.broadcast_in_dim(j.lax.le(index, np.int32(k)), r.shape, (0,))
-            found[i] = j.lax.select(chosen, r, found[i])
-    return found
-
-
 switch_op: Op = Op(
     "switch",
     evaluate=_evaluate,
@@ -629,7 +611,6 @@ switch_op: Op = Op(
     kinds="",
     linear_if=_is_linear,
     simplify=_forgotten,
-    xla=_xla,
 )
 
 switch_rows_op: Op = Op(
@@ -645,7 +626,6 @@ switch_rows_op: Op = Op(
     kinds="",
     linear_if=_is_linear,
     simplify=_forgotten,
-    xla=_xla_rows,
 )
 
 pull_rows_op: Op = Op(
@@ -659,7 +639,6 @@ pull_rows_op: Op = Op(
     several=True,
     fresh=True,
     kinds="",
-    xla=lambda j, inputs, params, out: j.emit(params["graph"], inputs),
 )
 
 

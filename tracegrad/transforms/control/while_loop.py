@@ -255,19 +255,9 @@ def _while_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], para
     return tuple([x if f else with_batch(x, size) for x, f in zip(outs, flags, strict=False)])
 
 
-def _while_xla(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    carry, own, others = _split(inputs, params)
-    cond, body = params["cond"], params["body"]
-    return j.lax.while_loop(
-        lambda carry: j.emit(cond, [*carry, *others])[0],
-        lambda carry: tuple(j.emit(body, [*carry, *own])),
-        tuple([j.strong(x, t) for x, t in zip(carry, body.in_types, strict=False)]),
-    )
-
-
 while_op = Op(
     "while_loop", evaluate=_while, infer=_while_type, jvp=_while_jvp, vjp=_while_vjp, batch=_while_batch, held=Held(expand=_while_expand),
-    several=True, fresh=True, kinds="", xla=_while_xla,
+    several=True, fresh=True, kinds="",
 )  # fmt: skip
 
 
@@ -280,7 +270,7 @@ def _while_vjp_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayTy
     return tuple([strong(types[i]) for i in params["wanted"]])
 
 
-def _step_back(body: Graph, carries: int, wanted: Wanted) -> Graph:
+def step_back(body: Graph, carries: int, wanted: Wanted) -> Graph:
     """Of (carry, constants, cotangents of the active carries after the step, sums of those of constants) to the
     cotangents before the step and the sums."""
 
@@ -316,7 +306,7 @@ def _run_while_vjp(
     summed = [i for i in wanted if i >= carries]
     inputs, cts = arrays[: len(arrays) - len(active)], list(arrays[len(arrays) - len(active) :])
     own, others = inputs[carries : carries + consts], inputs[carries + consts :]
-    back = compiled(_step_back(body, carries, wanted))
+    back = compiled(step_back(body, carries, wanted))
     sums: list[Any] = [zeros_like_type(strong(body.in_types[i])) for i in summed]
     states = _states(inputs[:carries], own, others, cond, body)
     if memory is None:
@@ -437,84 +427,13 @@ def _while_vjp_expand(trace: Trace, inputs: tuple[Any, ...], params: Params) -> 
     summed = [i for i in wanted if i >= params["carries"]]
     cts, sums = list(given.values()), [zeros_like_type(strong(body.in_types[i])) for i in summed]
     for carry in reversed(states):
-        results = evaluate(_step_back(body, params["carries"], wanted), [*carry, *own, *cts, *sums])
+        results = evaluate(step_back(body, params["carries"], wanted), [*carry, *own, *cts, *sums])
         cts, sums = results[: len(cts)], results[len(cts) :]
     found = dict(zip((*given, *summed), (*cts, *sums), strict=True))
     return [found[i] for i in wanted]
 
 
-# On XLA, where shapes are fixed: so many states are kept at a time, and again so many of the stretch between two of them.
-_SLOTS, _BYTES = 1024, 1 << 28
-
-
-def _while_vjp_xla(j: Any, inputs: Sequence[Any], params: Params, out: Any) -> Any:
-    """One run counts the steps, a second keeps states spread evenly over the loop; then each stretch between two of these
-    is gone through again, the last first, keeping states spread evenly over it. Where all of them can be kept, no step is
-    run more than four times; beyond slots**2 steps some more often."""
-    lax, carries = j.lax, params["carries"]
-    cond, body, wanted = params["cond"], params["body"], params["wanted"]
-    active = active_carries(body, carries, wanted)
-    summed = [i for i in wanted if i >= carries]
-    loop, cts = inputs[: len(inputs) - len(active)], inputs[len(inputs) - len(active) :]
-    carry, own, others = _split(loop, params)
-    start = tuple([j.strong(x, t) for x, t in zip(carry, body.in_types, strict=False)])
-    size = sum([t.size * t.dtype.itemsize for t in body.in_types[:carries]])
-    slots = max(3, min(_SLOTS, (params["memory"] or _BYTES) // max(2 * size, 1)))
-    back = _step_back(body, carries, wanted)
-
-    def step(_: Any, carry: Any) -> Any:
-        return tuple(j.emit(body, [*carry, *own]))
-
-    def run(carry: Any, steps: Any) -> Any:
-        return lax.fori_loop(0, steps, step, carry)
-
-    def spread(carry: Any, steps: Any, stride: Any) -> Any:
-        """The states before the steps 0, stride, 2 stride, ... stacked."""
-
-        def one(k: Any, context: Any) -> Any:
-            carry, rows = context
-            rows = tuple([lax.dynamic_update_index_in_dim(r, c, k, 0) for r, c in zip(rows, carry, strict=True)])
-            return run(carry, lax.min(stride, steps - k * stride)), rows
-
-        rows = tuple([lax.full((slots, *t.shape), 0, t.dtype) for t in body.in_types[:carries]])
-        return lax.fori_loop(0, _ceil(steps, stride), one, (carry, rows))[1]
-
-    def at(rows: Any, k: Any) -> Any:
-        return tuple([lax.dynamic_index_in_dim(r, k, 0, keepdims=False) for r in rows])
-
-    count, _ = lax.while_loop(
-        lambda context: j.emit(cond, [*context[1], *others])[0],
-        lambda context: (context[0] + 1, step(0, context[1])),
-        (np.int64(0), start),
-    )
-    stretch = lax.max(_ceil(count, slots), np.int64(1))
-    stride = _ceil(stretch, slots)
-    marks = spread(start, count, stretch)
-
-    def stretch_back(k: Any, given: Any) -> Any:
-        first = (_ceil(count, stretch) - 1 - k) * stretch
-        steps = lax.min(stretch, count - first)
-        rows = spread(at(marks, first // stretch), steps, stride)
-
-        def step_back(i: Any, given: Any) -> Any:
-            number = steps - 1 - i
-            carry = run(at(rows, number // stride), number % stride)
-            return tuple(j.emit(back, [*carry, *own, *given]))
-
-        return lax.fori_loop(0, steps, step_back, given)
-
-    zeros = [lax.full(body.in_types[i].shape, 0, body.in_types[i].dtype) for i in summed]
-    given = [j.strong(ct, body.in_types[i]) for i, ct in zip(active, cts, strict=True)]
-    results = lax.fori_loop(0, _ceil(count, stretch), stretch_back, (*given, *zeros))
-    found = dict(zip((*active, *summed), results, strict=True))
-    return [found[i] for i in wanted]
-
-
-def _ceil(a: Any, b: Any) -> Any:
-    return (a + b - 1) // b
-
-
 while_vjp_op = Op(
     "while_loop_vjp", evaluate=_run_while_vjp, infer=_while_vjp_type, jvp=_while_vjp_jvp, vjp=_while_vjp_vjp,
-    batch=_while_vjp_batch, held=Held(expand=_while_vjp_expand), several=True, fresh=True, kinds="", xla=_while_vjp_xla,
+    batch=_while_vjp_batch, held=Held(expand=_while_vjp_expand), several=True, fresh=True, kinds="",
 )  # fmt: skip
