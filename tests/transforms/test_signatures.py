@@ -17,7 +17,11 @@ from hypothesis import strategies as st
 
 import tracegrad as tg
 from tracegrad import tree, tree_util
+from tracegrad.core.graph import evaluate
 from tracegrad.core.static import frozen
+from tracegrad.lower.numpy.writer import lower
+from tracegrad.lower.passes import simplify
+from tracegrad.transforms.signatures import Backend, Signatures, static_arguments
 
 
 class Pair(NamedTuple):
@@ -248,3 +252,37 @@ def test_one_function_has_a_program_for_each_order() -> None:
     assert log.trace_log[1] == (
         "the arguments' keys or static fields, which come in another order or are of other types"
     )
+
+
+def test_one_log_for_both_backends() -> None:
+    """A function is traced for the arguments of a call, on whichever backend that is run."""
+    jax = pytest.importorskip("jax")
+    f = tg.jit(lambda x: x * 2.0)
+    x = np.ones(3)
+    f(x)
+    f(jax.device_put(np.ones(3, "f4")))
+    f(x)
+    assert f.trace_log == ["first call", "the backend: xla, before numpy"]
+    assert "stablehlo" in f.lower(jax.device_put(x)).as_text() and "stablehlo" not in f.lower(x).as_text()
+
+
+def test_what_runs_a_signature_may_be_exchanged() -> None:
+    """A lowering takes a Graph and no more, so there may be several, and one that chooses among them."""
+    f = tg.jit(lambda x: {"y": np.sum(x) * 2.0})
+    x = np.ones(3)
+    f(x)
+    signatures = Signatures(lambda x: {"y": np.sum(x) * 2.0}, static_arguments(None, (), ()))
+    entry, leaves, is_positional = signatures.entry_of((x,), {}, Backend("numpy", simplify))
+    assert is_positional and entry.run is None and len(signatures) == 1
+    programs = [lower(entry.graph, entry.out_tree).function, lambda x: {"y": evaluate(entry.graph, [x])[0]}]
+    f._recent.run = lambda x: programs[int(x[0] > 0)](x)
+    assert f(x) == programs[0](*leaves) == {"y": 6.0} and f(-x) == {"y": -6.0}
+
+
+def test_a_jitted_function_of_a_jitted_function_has_its_own_programs() -> None:
+    jax = pytest.importorskip("jax")
+    x = jax.device_put(np.ones(2))
+    inner = tg.jit(lambda x, n: x * n, static_argnums=1)
+    inner(x, 2)
+    outer = tg.jit(inner, static_argnums=1, fast=True)
+    assert outer(x, 3).tolist() == [3.0, 3.0] and outer.trace_log == ["first call"]

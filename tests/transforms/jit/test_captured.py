@@ -12,7 +12,7 @@ import pytest
 import tracegrad as tg
 import tracegrad.numpy as tnp
 from tracegrad import tree
-from tracegrad.transforms.jit import captured
+from tracegrad.transforms import captured
 
 jax = pytest.importorskip("jax")
 

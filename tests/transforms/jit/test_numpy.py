@@ -418,17 +418,17 @@ def test_static_arguments_that_have_no_value() -> None:
 
 
 def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tracegrad.transforms.jit.numpy.CACHE_SIZE", 3)
+    monkeypatch.setattr("tracegrad.transforms.signatures.CACHE_SIZE", 3)
     f = tg.jit(lambda x: x + 1.0)
     for n in (1, 2, 3, 1, 4, 1, 2):
         same_bits(f(np.zeros(n)), np.ones(n))
     # 4 pushed out 2, which had not been used for the longest time.
     assert len(f.trace_log) == 5
-    assert len(f._entries) == 3
+    assert len(f._function) == 3
 
 
 def test_memory_does_not_grow_with_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tracegrad.transforms.jit.numpy.CACHE_SIZE", 4)
+    monkeypatch.setattr("tracegrad.transforms.signatures.CACHE_SIZE", 4)
     f = tg.jit(tg.grad(lambda x: np.sum(np.sin(x))))
 
     def grown(signatures: range) -> int:
@@ -553,7 +553,7 @@ def test_a_function_that_closes_over_a_tracer_is_not_kept() -> None:
         return f(X) + f(X)
 
     same_bits(tg.grad(loss)(X), 2 * X)
-    assert not f._entries
+    assert not len(f._function)
 
 
 def test_methods_keywords_and_names() -> None:
@@ -584,7 +584,7 @@ def test_pickle() -> None:
 
 @pytest.mark.parametrize("cache_size", [256, 2])
 def test_threads(cache_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tracegrad.transforms.jit.numpy.CACHE_SIZE", cache_size)
+    monkeypatch.setattr("tracegrad.transforms.signatures.CACHE_SIZE", cache_size)
     f = tg.jit(chain)
     expected = {n: chain(BIG[:n]) for n in (8, 16, 32, 64)}
     wrong: list[Any] = []
@@ -601,7 +601,7 @@ def test_threads(cache_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for t in threads:
         t.join()
     assert not wrong
-    assert len(f._entries) == min(cache_size, 4)
+    assert len(f._function) == min(cache_size, 4)
     assert len(f.trace_log) == 4 or cache_size < 4
 
 
@@ -811,7 +811,7 @@ def test_fast(f: Any, x: Any, names: list[str]) -> None:
         np.testing.assert_allclose(got, expected, rtol=4 * np.finfo(np.result_type(x, np.float16)).eps)
         assert got.dtype == expected.dtype
         same_bits(tg.jit(f)(x), expected)
-    assert pickle.loads(pickle.dumps(tg.jit(np.sin, fast=True)))._fast
+    assert pickle.loads(pickle.dumps(tg.jit(np.sin, fast=True)))._made_with == (None, True, {"donate_argnums": ()})
 
 
 def test_constants_of_a_gradient_are_computed_once() -> None:

@@ -21,6 +21,7 @@ from tracegrad.core.op import Held, Inlining, Op, Params, Wanted
 from tracegrad.core.trace import Trace, Tracer, bind
 from tracegrad.core.types import type_of
 from tracegrad.lower.numpy.writer import compiled
+from tracegrad.lower.passes import simplify
 from tracegrad.ops.collective import axis_index_op
 from tracegrad.transforms.control.budget import chosen_within, size_in_bytes
 from tracegrad.transforms.control.call import (
@@ -37,7 +38,9 @@ from tracegrad.transforms.control.call import (
     through_masks,
 )
 from tracegrad.transforms.control.checkpoint_policies import Policy
-from tracegrad.transforms.jit.numpy import Jitted, static_positions
+from tracegrad.transforms.signatures import Backend, Signatures, static_arguments
+
+_BACKEND = Backend("numpy", simplify)
 
 
 class Parts(NamedTuple):
@@ -234,12 +237,12 @@ def checkpoint(
         )
     require_callable(fun, "checkpoint")
     how = _asked(policy, memory, prevent_cse)
-    traced = Jitted(fun, static_positions(fun, static_argnums, "checkpoint"), (), False, "checkpoint")
+    traced = Signatures(fun, static_arguments(fun, static_argnums, transform="checkpoint"), "checkpoint")
 
     @accepting_jax
     @wraps(fun)
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
-        entry, leaves, _ = traced.entry_of(args, kwargs)
+        entry, leaves, _ = traced.entry_of(args, kwargs, _BACKEND)
         return tree.tree_unflatten(entry.out_tree, apply_graph(checkpoint_op, entry.graph, leaves, how))
 
     return checkpointed

@@ -1,0 +1,360 @@
+"""What a function is traced for: a Graph for each signature, which is all that the function can tell apart.
+
+jit, on each of its backends, and checkpoint hold one `Signatures` each, and do with the Graphs what they like.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import operator
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from numpy import ndarray
+
+from tracegrad import tree
+from tracegrad.core.boxes import is_boxed
+from tracegrad.core.collector import collector_paused
+from tracegrad.core.context import context
+from tracegrad.core.errors import at, clip, described, user_source
+from tracegrad.core.graph import Graph
+from tracegrad.core.jax_arrays import is_jax_tracer
+from tracegrad.core.names import leaf_names, output_name
+from tracegrad.core.static import exact, frozen
+from tracegrad.core.trace import Tracer, arrays_of, declared_types, depends_on
+from tracegrad.core.tracing import trace_graph
+from tracegrad.core.types import PYTHON_SCALARS, ArrayType, type_of
+from tracegrad.lower.numpy.calls import Matcher
+from tracegrad.transforms.captured import captured
+
+CACHE_SIZE = 256
+LOG_SIZE = 1024
+
+# What says how a leaf is called, by its number.
+NameOf = Callable[[int], str]
+
+
+class Backend(NamedTuple):
+    """What Graphs are made ready for, and by which passes."""
+
+    name: str
+    passes: Callable[[Graph], Graph]
+
+
+class Entry:
+    """What is kept for one signature: the Graph; what it closes over; and for whoever runs it, a test for calls like the
+    one that it was made for (see `lower/numpy/calls.py`), and what gives the results for the leaves of such. That is a
+    program, a lowering of the Graph, or chooses among several, and may be exchanged at any time."""
+
+    __slots__ = ("captured", "graph", "looked_into", "matches", "out_tree", "run")
+
+    def __init__(self, graph: Graph, out_tree: tree.PyTreeDef, looked_into: list[Any]) -> None:
+        self.graph = graph
+        self.out_tree = out_tree
+        inputs, self.looked_into = captured(graph.consts, looked_into)
+        self.captured = (*inputs.values(), *self.looked_into)
+        self.matches: Matcher = matches_nothing
+        self.run: Any = None
+
+    def change(self) -> str:
+        """What has become of an array that the function closes over, where it has to be traced anew."""
+        return next(filter(None, [c.change() for c in self.captured]), "")
+
+
+def matches_nothing(args: tuple[Any, ...]) -> None:
+    return None
+
+
+class Static(NamedTuple):
+    """Which arguments are static, as the user gave it; see `static_arguments`."""
+
+    numbers: tuple[int, ...]
+    names: tuple[str, ...]
+
+
+class Signatures:
+    """A function, and what it has been traced for. `trace_log` has a line for each of the latest traces, saying what was
+    new."""
+
+    def __init__(self, fun: Callable[..., Any], static: Static, transform: str = "jit") -> None:
+        self.fun = fun
+        self.transform = transform
+        self.trace_log: list[str] = []
+        self.lock = threading.RLock()
+        self._static = static
+        self._has_static = bool(static.numbers or static.names)
+        self._entries: OrderedDict[Any, Entry] = OrderedDict()
+        self._latest: Any = None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __reduce__(self) -> Any:
+        return Signatures, (self.fun, self._static, self.transform)
+
+    def entry_of(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], backend: Backend
+    ) -> tuple[Entry, list[Any], bool]:
+        """What is kept for the signature of a call, which is traced for if it is new; the call's arrays; and whether
+        these alone, all of them positional, say which signature it is."""
+        fun, args, kwargs, static = self.without_static(args, kwargs)
+        leaves, in_tree = tree.tree_flatten((args, kwargs) if kwargs else args)
+        signature = self.key_of(in_tree, static, bool(kwargs), backend.name)
+        heads = len(signature)
+        for x in leaves:
+            kind = type(x)
+            if kind is ndarray:
+                signature.append(x.dtype)
+                signature.append(x.shape)
+            elif kind in PYTHON_SCALARS:
+                signature.append(kind)
+            else:
+                leaves = arrays_of(leaves, self.names(args, kwargs, static))
+                signature[heads:] = [type_of(x) for x in leaves]
+                break
+        key = tuple(signature)
+        with self.lock:
+            entry = self._entries.get(key)
+            if entry is not None:
+                self._entries.move_to_end(key)  # the latest used
+        why = "" if entry is None else entry.change()
+        if entry is None or why:
+            with self.lock:
+                entry = self._entries.get(key)
+                if entry is None or entry.change():
+                    entry = self._traced_anew(key, fun, args, kwargs, leaves, backend, why)
+        for x in entry.looked_into:
+            depends_on(x.array)  # so does a program of which this one is a part
+        return entry, leaves, static is None and not kwargs and not context.bound
+
+    def _traced_anew(
+        self, key: Any, fun: Any, args: Any, kwargs: Any, leaves: Sequence[Any], backend: Backend, why: str
+    ) -> Entry:
+        names = self.names(args, kwargs, key[1])
+        types = declared_types(leaves, names)
+        entry = Entry(*self._traced(fun, args, kwargs, types, names, backend))
+        # One with constants of an enclosing trace is for that alone.
+        is_kept = not any(map(_is_traced, entry.graph.consts.values()))
+        self.note(key, types, names, why, is_kept)
+        if is_kept:
+            self._entries[key] = entry
+            while len(self._entries) > CACHE_SIZE:
+                self._entries.popitem(last=False)
+        return entry
+
+    def graph_for(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], backend: Backend
+    ) -> tuple[Graph, tree.PyTreeDef]:
+        """The Graph for such arguments, arrays or `ShapeDtypeStruct`s, and the structure of the results."""
+        fun, args, kwargs, static = self.without_static(args, kwargs)
+        names = self.names(args, kwargs, static)
+        types = declared_types(tree.tree_leaves((args, kwargs) if kwargs else args), names)
+        return self._traced(fun, args, kwargs, types, names, backend)[:2]
+
+    def _traced(
+        self, fun: Any, args: Any, kwargs: Any, types: Sequence[ArrayType], names: NameOf, backend: Backend
+    ) -> tuple[Graph, Any, list[Any]]:
+        in_tree = tree.tree_structure((args, kwargs))
+        return self.traced(fun, types, names, backend, in_tree.unflatten, tree.tree_flatten)
+
+    def traced(
+        self,
+        fun: Callable[..., Any],
+        types: Sequence[ArrayType],
+        names: NameOf,
+        backend: Backend,
+        put_together: Callable[[Sequence[Any]], Any],
+        take_apart: Callable[[Any], tuple[list[Any], Any]],
+    ) -> tuple[Graph, Any, list[Any]]:
+        """The Graph for leaves of these types, what `take_apart` gives besides the leaves of the result, and the arrays that
+        were looked into. `put_together` makes (args, kwargs) of leaves."""
+        structure: Any = None
+
+        def flat(*tracers: Any) -> list[Any]:
+            nonlocal structure
+            args, kwargs = put_together(tracers)
+            out = fun(*args, **kwargs)
+            outputs, structure = take_apart(out)
+            return arrays_of(outputs, lambda i: output_name(self.fun, out, i))
+
+        looked_into: list[ndarray[Any, Any]] = []
+        graph = trace_graph(
+            flat,
+            types,
+            transform=self.transform,
+            user_function=self.fun,
+            names=names,
+            abstract=True,
+            lasting=looked_into,
+        )
+        with collector_paused():
+            return backend.passes(graph), structure, looked_into
+
+    def key_of(self, in_tree: tree.PyTreeDef, static: Any, has_keywords: bool, backend: str) -> list[Any]:
+        """What a signature begins with, before the types of the leaves."""
+        return [in_tree, static, has_keywords, backend, context.bound, exact(in_tree.details())]
+
+    def note(
+        self, key: Sequence[Any], types: Sequence[ArrayType], name: NameOf, why: str = "", is_kept: bool = True
+    ) -> None:
+        """Write into the log why the function has been traced: for what was new about a signature, against the one traced
+        before, if nothing else is said."""
+        self.trace_log.append(why or self._reason(key, types, name))
+        del self.trace_log[:-LOG_SIZE]
+        if is_kept:
+            self._latest = (key, types)
+
+    def _reason(self, key: Sequence[Any], types: Sequence[ArrayType], name: NameOf) -> str:
+        if self._latest is None:
+            return "first call"
+        before, old_types = self._latest
+        structure, static, has_keywords, backend, bound, details, *_ = key
+        if before[0] != structure or before[2] != has_keywords:
+            return f"the structure of the arguments: {structure}, before {before[0]}"
+        if before[1] != static:
+            return f"a static argument: {clip(repr(static))}, before {clip(repr(before[1]))}"
+        if before[3] != backend:
+            return f"the backend: {backend}, before {before[3]}"
+        if before[4] != bound:
+            return f"the named axes around the call: {bound}, before {before[4]}"
+        if before[5] != details:
+            return "the arguments' keys or static fields, which come in another order or are of other types"
+        changed = [
+            f"{name(i)}: {new}, before {old}"
+            for i, (new, old) in enumerate(zip(types, old_types, strict=True))
+            if new != old
+        ]
+        return "; ".join(changed) or "a signature that had been dropped from the cache"
+
+    def names(self, args: Any, kwargs: Any, static: Any) -> NameOf:
+        """What the leaves of the arguments that are not static are called."""
+        structure = tree.tree_structure(args)
+        fixed = [] if static is None else [i for i, _ in static[0]]
+        positions = [i for i in range(len(args) + len(fixed)) if i not in fixed]
+        names = leaf_names(self.fun, structure, positions)
+        paths = [tree.keystr(path) for path, _ in tree.tree_leaves_with_path(kwargs)]
+        return lambda i: names(i) if i < structure.num_leaves else f"kwargs{paths[i - structure.num_leaves]}"
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Static arguments.
+
+    def without_static(self, args: Any, kwargs: Any) -> tuple[Callable[..., Any], Any, Any, Any]:
+        """The function of the arguments that are not static, these arguments, and what stands for the values of the static
+        ones, None if there are none."""
+        if not self._has_static:
+            return self.fun, args, kwargs, None
+        count, fun = len(args), self.fun
+        fixed, named = self._static_part(args, kwargs)
+        others, keywords = self._other_part(args, kwargs, fixed, named)
+
+        def of_the_others(*others: Any, **keywords: Any) -> Any:
+            rest = iter(others)
+            called = [fixed[i] if i in fixed else next(rest) for i in range(count)]
+            return fun(*called, **keywords, **named)
+
+        static = (
+            tuple([(i, frozen(x, self.transform)) for i, x in sorted(fixed.items())]),
+            tuple([(n, frozen(x, self.transform)) for n, x in sorted(named.items())]),
+        )
+        return of_the_others, others, keywords, static
+
+    def traced_part(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The arguments that are not static."""
+        return self._other_part(args, kwargs, *self._static_part(args, kwargs)) if self._has_static else (args, kwargs)
+
+    def _static_part(self, args: Any, kwargs: Any) -> tuple[dict[int, Any], dict[str, Any]]:
+        count = len(args)
+        numbers, names = self._static_places
+        return {i % count: args[i] for i in numbers if -count <= i < count}, {
+            n: kwargs[n] for n in names if n in kwargs
+        }
+
+    @staticmethod
+    def _other_part(args: Any, kwargs: Any, fixed: Mapping[int, Any], named: Mapping[str, Any]) -> tuple[Any, Any]:
+        others = tuple([x for i, x in enumerate(args) if i not in fixed])
+        return others, {k: v for k, v in kwargs.items() if k not in named}
+
+    @functools.cached_property
+    def _static_places(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """The positions and the names of the static arguments, each of them both where a parameter has both."""
+        parameters = _parameters(self.fun)
+        order = [p.name for p in parameters]
+        count = len(_positional(parameters))
+        open_ended = not parameters or any([p.kind is p.VAR_POSITIONAL for p in parameters])
+        numbers = [i if open_ended else i % count for i in self._static.numbers]
+        names = [
+            order[i] for i in numbers if 0 <= i < count and parameters[i].kind is not inspect.Parameter.POSITIONAL_ONLY
+        ]
+        numbers += [order.index(n) for n in self._static.names if n in order[:count]]
+        return tuple(dict.fromkeys(numbers)), tuple(dict.fromkeys([*self._static.names, *names]))
+
+
+def _is_traced(x: Any) -> bool:
+    """Whether it is a tracer of an enclosing trace, of ours or of jax's, and not just a jax array in a box."""
+    return type(x) is Tracer and (not is_boxed(x) or is_jax_tracer(x.value))
+
+
+def _parameters(fun: Any, follow_wrapped: bool = True) -> list[inspect.Parameter]:
+    """The parameters of a function, none where nothing is known of them."""
+    try:
+        return list(inspect.signature(fun, follow_wrapped=follow_wrapped).parameters.values())
+    except (TypeError, ValueError):
+        return []
+
+
+def _positional(parameters: Sequence[inspect.Parameter]) -> list[inspect.Parameter]:
+    return [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+def static_arguments(fun: Any, argnums: Any, argnames: Any = (), transform: str = "jit") -> Static:
+    """The options `static_argnums` and `static_argnames` of a transform: positions and names that the function has."""
+    return Static(_static_numbers(fun, argnums, transform), _static_names(fun, argnames, transform))
+
+
+def argument_numbers(given: Any, option: str, transform: str) -> tuple[int, ...]:
+    """An option of a transform as a tuple of positions."""
+    try:
+        return tuple([operator.index(i) for i in (given if isinstance(given, Iterable) else (given,))])
+    except TypeError:
+        raise TypeError(
+            f"{transform}{at(user_source())}: {option} must be an int or a sequence of ints, the positions of arguments, got "
+            f"{clip(repr(given))}" + ("; names go into static_argnames" if isinstance(given, str) else "")
+        ) from None
+
+
+def _static_numbers(fun: Any, static_argnums: Any, transform: str) -> tuple[int, ...]:
+    numbers = argument_numbers(static_argnums, "static_argnums", transform)
+    parameters = _parameters(fun) if numbers else []
+    found = [p.name for p in _positional(parameters)]
+    if parameters and not any([p.kind is p.VAR_POSITIONAL for p in parameters]):
+        for i in numbers:
+            if not -len(found) <= i < len(found):
+                raise ValueError(
+                    f"{transform}{at(user_source())}: static_argnums={clip(repr(static_argnums))}, but {described(fun)} has no "
+                    f"positional parameter {i}; those that it has are numbered from 0: {', '.join(found) or 'none'}"
+                )
+    return numbers
+
+
+def _static_names(fun: Any, static_argnames: Any, transform: str) -> tuple[str, ...]:
+    is_several = isinstance(static_argnames, Iterable) and not isinstance(static_argnames, str)
+    names = tuple(static_argnames) if is_several else (static_argnames,)
+    if not all([isinstance(n, str) for n in names]):
+        raise TypeError(
+            f"{transform}{at(user_source())}: static_argnames must be a string or a sequence of strings, the names of "
+            f"arguments, got {clip(repr(static_argnames))}; positions go into static_argnums"
+        )
+    # A wrapper that shows the signature of what it wraps may take more.
+    parameters = _parameters(fun) + _parameters(fun, follow_wrapped=False) if names else []
+    if parameters and not any([p.kind is p.VAR_KEYWORD for p in parameters]):
+        known = list(dict.fromkeys([p.name for p in parameters]))
+        for n in names:
+            if n not in known:
+                raise ValueError(
+                    f"{transform}{at(user_source())}: static_argnames={static_argnames!r}, but {described(fun)} has no "
+                    f"parameter {n!r}; its parameters are {', '.join(known)}"
+                )
+    return names
