@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +203,106 @@ def test_a_long_chain_evaluates_and_prints() -> None:
     np.testing.assert_allclose(graph(1.0)[0], 1.0001**20_000)
     check(graph)
     assert str(graph).count("\n") == 20_002
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pickling.
+
+
+def pickled(graph: Graph) -> Graph:
+    """The Graph once more, equal, well-formed, and with its lines."""
+    found: Graph = pickle.loads(pickle.dumps(graph))
+    assert found == graph and found is not graph and hash(found) == hash(graph)
+    assert str(found) == str(graph)
+    check(found)
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(OPS))
+def test_an_equation_of_every_op_pickles(name: str) -> None:
+    op = OPS[name]
+    for sample in op.samples():
+        inputs = tuple([Var(type_of(x)) for x in sample.inputs])
+        found: Any = op.infer([v.type for v in inputs], sample.params)
+        outputs = tuple(map(Var, found if op.several else [found]))
+        pickled(Graph(inputs, (Eqn(op, inputs, sample.params, outputs),), outputs, {}))
+
+
+def body(carry: Any, x: Any) -> Any:
+    return carry * x + 1.0, np.sin(carry)
+
+
+CLOSED_OVER = np.linspace(0.0, 1.0, 5)
+OF_TRANSFORMS: dict[str, Any] = {
+    "grad": tg.grad(lambda x: np.sum(np.cumsum(x) ** 2 * CLOSED_OVER)),
+    "jit": tg.jit(lambda x: np.einsum("i,j->ij", x, x)[1:, ::2]),
+    "grad of jit": tg.grad(lambda x: tg.jit(lambda y: np.sum(np.tanh(y) * y))(x)),
+    "vmap": tg.vmap(lambda y: np.where(y > 0, y, -0.0) / np.float32(3)),
+    "jvp": lambda x: tg.jvp(lambda y: np.sort(y) @ y, (x,), (x,)),
+    "scan": tg.grad(lambda x: tg.lax.scan(body, 1.0, x)[0]),
+    "cond": lambda x: tg.lax.cond(x[0] > 0, np.sin, lambda y: y * np.inf, x),
+    "while": lambda x: tg.lax.while_loop(lambda y: np.sum(y) < 9.0, lambda y: y + 1.0, x),
+    "checkpoint": tg.grad(
+        tg.checkpoint(lambda x: np.sum(np.exp(np.sin(x))), policy=tg.checkpoint_policies.dots_saveable)
+    ),
+    "solve": tg.jacfwd(lambda x: np.linalg.solve(np.eye(5) + np.outer(x, x), x)),
+    "eigen": tg.grad(lambda x: np.sum(np.linalg.eigh(np.outer(x, x) + np.diag(x))[1] ** 3)),
+    "named axis": tg.vmap(lambda y: y / tg.lax.psum(y, "i"), axis_name="i"),
+    "hessian": tg.hessian(lambda x: np.sum(np.linalg.norm(x) * np.flip(x))),
+}
+
+
+@pytest.mark.parametrize("name", OF_TRANSFORMS)
+def test_graphs_of_transforms_pickle(name: str) -> None:
+    graph = tg.make_graph(OF_TRANSFORMS[name])(CLOSED_OVER + 0.5)
+    found = pickled(graph)
+    for again, before in zip(found(CLOSED_OVER), graph(CLOSED_OVER), strict=True):
+        assert np.array_equal(again, before, equal_nan=True)
+    assert [v.name for v in found.inputs] == [v.name for v in graph.inputs]
+    assert "compiled" not in found.memo  # what was made of it stays where it was made
+
+
+def test_a_pickled_graph_means_the_same_elsewhere() -> None:
+    """In another process, where none of this has been traced, and errors name the line that it was traced from."""
+    graph = tg.make_graph(lambda a: np.linalg.inv(tg.lax.cumsum(a)) * np.sin(a))(np.eye(2))
+    code = (
+        "import pickle, sys; graph = pickle.load(sys.stdin.buffer); import numpy as np\n"
+        "print(graph); print(graph(np.eye(2) + 1.0)[0].tolist())\n"
+        "try: graph(np.zeros((2, 2)))\nexcept Exception as error: print(type(error).__name__)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(graph), capture_output=True, check=True)
+    expected = f"{graph}\n{graph(np.eye(2) + 1.0)[0].tolist()}\nLinAlgError\n"
+    assert run.stdout.decode() == expected
+
+
+@tg.custom_vjp
+def with_rules(x: Any) -> Any:
+    return np.sin(x)
+
+
+with_rules.defvjp(lambda x: (np.sin(x), x), lambda x, ct: (ct * np.cos(x),))
+
+
+def test_what_cannot_be_pickled_is_named() -> None:
+    graph = tg.make_graph(lambda x: with_rules(x) * 2.0)(1.0)
+    line = graph.eqns[0].source.line
+    with pytest.raises(
+        pickle.PicklingError,
+        match=rf"graph '<lambda>' cannot be pickled: the param rules of custom_call at .*{HERE}:{line} \(in <lambda>\) is "
+        r"with_rules, which pickle refuses .*; write a policy",
+    ):
+        pickle.dumps(graph)
+    inner = tg.make_graph(tg.jit(lambda x: with_rules(x)))(1.0)
+    with pytest.raises(pickle.PicklingError, match=r"the param rules of custom_call at"):
+        pickle.dumps(inner)
+    found: list[Graph] = []
+
+    def outer(y: Any) -> Any:
+        found.append(tg.make_graph(lambda x: x * y)(1.0))
+        return y
+
+    tg.grad(outer)(1.0)
+    with pytest.raises(
+        pickle.PicklingError, match=r"it closes over a traced f64~\[\] made at .*; make it of a function"
+    ):
+        pickle.dumps(found[0])

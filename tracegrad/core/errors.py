@@ -74,8 +74,9 @@ class Source(NamedTuple):
         return linecache.getline(self.file, self.line).strip()
 
 
-# What is kept for each recorded op: a code object and an offset into it. Finding the line waits until somebody asks.
-RawSource = tuple[CodeType, int]
+# What is kept for each recorded op: a code object and an offset into it. Finding the line waits until somebody asks; of what
+# has been pickled it is known.
+RawSource = tuple[CodeType, int] | Source
 
 
 _HIDDEN: tuple[str, ...] = (str(Path(__file__).parent.parent), str(Path(np.__file__).parent), "<tracegrad ")
@@ -113,6 +114,8 @@ def resolve(raw: RawSource | int | None) -> Source | None:
     """The file, line and function behind a raw source; None for a trace's input, which is known by its number."""
     if raw is None or isinstance(raw, int):
         return None
+    if isinstance(raw, Source):
+        return raw
     code, offset = raw
     position = next(islice(code.co_positions(), offset // 2, None), (None,))
     return Source(code.co_filename, position[0] or code.co_firstlineno, code.co_name)
@@ -120,6 +123,8 @@ def resolve(raw: RawSource | int | None) -> Source | None:
 
 def assigns(raw: RawSource) -> bool:
     """Whether what runs there is an assignment to an element, `y[i] = x`."""
+    if isinstance(raw, Source):
+        return False
     code, offset = raw
     return code.co_code[offset] == opmap["STORE_SUBSCR"]
 
@@ -163,7 +168,7 @@ def clip(text: str, width: int = 200) -> str:
 CALL_ERRORS = (ValueError, TypeError, IndexError, ArithmeticError, NotImplementedError)
 
 
-def raised_by(error: Exception) -> RawSource:
+def raised_by(error: Exception) -> tuple[CodeType, int]:
     """Where an error was raised."""
     found = error.__traceback__
     assert found is not None

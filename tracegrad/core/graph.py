@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,7 @@ import numpy as np
 from tracegrad.core.axes import Axis
 from tracegrad.core.boxes import is_boxed, out_of_boxes
 from tracegrad.core.context import context
-from tracegrad.core.errors import DtypeError, RawSource, ShapeError, Source, at, resolve, user_source
+from tracegrad.core.errors import DtypeError, RawSource, ShapeError, Source, at, clip, resolve, user_source
 from tracegrad.core.op import Op, Params
 from tracegrad.core.trace import Tracer, bind, in_program, require_plain
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, type_of
@@ -78,6 +79,9 @@ class Eqn:
     def source(self) -> Source | None:
         return resolve(self.raw_source)
 
+    def __reduce__(self) -> Any:
+        return Eqn, (self.op, self.inputs, dict(self.params), self.outputs, self.source)
+
 
 @dataclass(frozen=True, eq=False)
 class Graph:
@@ -87,6 +91,7 @@ class Graph:
     over. Two graphs are equal if they have the same structure and equal constants.
 
     A Graph can be called with one array for each input, of its shape and dtype, and returns a tuple with one for each output.
+    It can be pickled, with its sources as file and line and its ops by name, if its params and constants can.
 
     >>> import numpy as np, tracegrad as tg
     >>> graph = tg.make_graph(lambda x: np.sin(x) * 2.0)(np.ones(3))
@@ -141,6 +146,24 @@ class Graph:
     def __hash__(self) -> int:
         return hash(self.structure)
 
+    def __reduce__(self) -> Any:
+        for eqn in self.eqns:
+            for name, value in eqn.params.items():
+                for part in value if type(value) is tuple else (value,):
+                    if type(part) not in _PLAIN and (why := _refused(part)):
+                        raise pickle.PicklingError(
+                            f"graph {self.name!r} cannot be pickled: the param {name} of {eqn.op.name}{at(eqn.raw_source)} is "
+                            f"{clip(repr(part))}, which {why}; write a policy as a function at the top of a module, and what has "
+                            "derivative rules of its own as an op (tracegrad.extend)"
+                        )
+        for value in self.consts.values():
+            if type(value) is Tracer:
+                raise pickle.PicklingError(
+                    f"graph {self.name!r} cannot be pickled: it closes over {value.described()}; make it of a function that "
+                    "takes that for an argument"
+                )
+        return Graph, (self.inputs, self.eqns, self.outputs, dict(self.consts), self.name)
+
     def __call__(self, *arrays: Any) -> tuple[Any, ...]:
         if len(arrays) != len(self.inputs):
             raise TypeError(f"graph {self.name!r} takes {len(self.inputs)} arrays, got {len(arrays)}")
@@ -167,6 +190,19 @@ class Graph:
         v = self.inputs[number]
         name = f", {v.name}," if v.name else ""
         return f"graph {self.name!r}{at(user_source())}: input {number}{name} must be {v.type}"
+
+
+# Params that are pickled as they are, or themselves say what cannot be.
+_PLAIN = frozenset([*PYTHON_SCALARS, str, bytes, type(None), Axis, Graph])
+
+
+def _refused(value: Any) -> str:
+    """Why a param cannot be pickled, nothing if it can."""
+    try:
+        pickle.dumps(value)
+    except Exception as error:  # whatever its own way of being pickled raises
+        return f"pickle refuses ({error})"
+    return ""
 
 
 def axes_of(params: Params) -> frozenset[Axis]:

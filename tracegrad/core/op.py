@@ -304,7 +304,15 @@ class Op:
         return f"Op({self.name})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return OPS.__getitem__, (self.name,)
+        return op_named, (self.name,)
 
 
 OPS: dict[str, Op] = {}
+
+
+def op_named(name: str) -> Op:
+    """The op of this name, as a pickled one is found again."""
+    found = OPS.get(name)
+    if found is None:
+        raise KeyError(f"there is no op named {name!r}; import the module that declares it first")
+    return found

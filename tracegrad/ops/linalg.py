@@ -109,13 +109,13 @@ class Place:
         self.source = None if isinstance(source, int) else source
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is Place and self.source == other.source
+        return type(other) is Place and (self.source == other.source or resolve(self.source) == resolve(other.source))
 
     def __hash__(self) -> int:
-        return hash(self.source)
+        return hash(resolve(self.source))
 
     def __reduce__(self) -> Any:
-        return Place, (None,)  # code objects stay in the process that has them
+        return Place, (resolve(self.source),)  # code objects stay in the process that has them
 
     def __repr__(self) -> str:
         found = resolve(self.source)
