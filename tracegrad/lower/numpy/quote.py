@@ -1,0 +1,280 @@
+"""What an op computes, as Python source that needs NumPy alone (and SciPy, for special functions).
+
+An op's `evaluate` is a function of NumPy or SciPy, a function written at the top of a module, or a `functools.partial` of
+one. The source of such a function stands as it is, with its comments; what it says of types is left out, and the functions and
+constants that it speaks of come before it. So rules for evaluation must not close over anything, nor use what is ours alone:
+tracers, ops, Graphs. Named tuples and exceptions are quoted like functions.
+
+>>> from tracegrad.core.op import OPS
+>>> import tracegrad.ops
+>>> print(quoted(OPS["sin"]))
+import numpy as np
+<BLANKLINE>
+<BLANKLINE>
+sin = np.sin
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import functools
+import inspect
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Set
+from itertools import pairwise
+from types import FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from tracegrad.core.generated import Names, literal
+from tracegrad.core.op import Op
+
+_CACHED = type(functools.cache(len))
+
+
+class NotQuotableError(TypeError):
+    """What an op evaluates by cannot be written as source that needs NumPy alone."""
+
+
+def quoted(op: Op) -> str:
+    """The source of a module whose last line defines a function `(*arrays, **params)` of the same bits as the op's `evaluate`,
+    under the op's name where that is none of Python's own.
+
+    Raises:
+        NotQuotableError: it evaluates by a lambda or a closure, or uses what is neither NumPy's nor Python's.
+    """
+    quotes = Quotes()
+    evaluate = quotes.expression(op.evaluate, op.name)
+    return f"{quotes.text()}{quotes.names.fresh(op.name, 'op')} = {evaluate}"
+
+
+class Quotes:
+    """The imports, constants and functions of a module that is being written, each of them once."""
+
+    def __init__(self) -> None:
+        self.names = Names({})
+        self._imports: set[str] = set()
+        self._definitions: list[str] = []
+        self._known: dict[
+            int, tuple[str, Any]
+        ] = {}  # by identity: the name, and the object, whose identity stays its own
+
+    def text(self) -> str:
+        """The module so far."""
+        parts = ["\n".join(sorted(self._imports)), *self._definitions]
+        blank = [
+            "\n" if " = " in x.split("\n")[0] and " = " in y.split("\n")[0] else "\n\n\n" for x, y in pairwise(parts)
+        ]
+        return "".join([part + after for part, after in zip(parts, [*blank, "\n\n\n"], strict=True)])
+
+    def expression(self, value: Any, wanted: str = "value") -> str:
+        """What the module has to say where it means this function or constant."""
+        if (found := self._known.get(id(value))) is not None:
+            return found[0]
+        if isinstance(value, ModuleType):
+            return self._module(value.__name__)
+        if (text := self._constant(value)) is not None or (text := self._public(value)) is not None:
+            return text
+        if isinstance(value, functools.partial):
+            given = [self.expression(x, "value") for x in (value.func, *value.args)]
+            given += [f"{k}={self.expression(v, k)}" for k, v in value.keywords.items()]
+            return f"{self._module('functools')}.partial({', '.join(given)})"
+        function = value.__wrapped__ if isinstance(value, _CACHED) else value
+        if isinstance(function, FunctionType):
+            return self._definition(value, function, function.__globals__)
+        if isinstance(value, type) and issubclass(value, Exception | tuple):
+            return self._definition(value, value, vars(sys.modules[value.__module__]))
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            return f"{self.expression(type(value))}({', '.join([self.expression(x) for x in value])})"
+        raise NotQuotableError(f"{wanted} is {value!r}, of {type(value).__qualname__}, which NumPy has not")
+
+    def _module(self, name: str) -> str:
+        root, _, rest = name.partition(".")
+        if not _is_theirs(name):
+            raise NotQuotableError(f"the module {name} is neither NumPy's nor Python's own")
+        self._imports.add("import numpy as np" if root == "numpy" else f"import {name}")
+        self.names.take(found := "np" if root == "numpy" else root)
+        return f"{found}.{rest}" if rest else found
+
+    def _public(self, value: Any) -> str | None:
+        """An object that NumPy, SciPy or Python gives a name."""
+        owner = getattr(value, "__self__", None)
+        if isinstance(owner, np.ufunc) and getattr(owner, value.__name__, None) is not None:
+            return f"{self._public(owner)}.{value.__name__}"
+        name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
+        if not isinstance(name, str):
+            return None
+        if getattr(builtins, name, None) is value:
+            return name
+        home = str(getattr(value, "__module__", None) or "")
+        for module in ("numpy", "scipy.special", home, home.removeprefix("_")):
+            if not _is_theirs(module) or any([part.startswith("_") for part in module.split(".")]):
+                continue
+            found: Any = sys.modules.get(module)
+            for part in name.split("."):
+                found = getattr(found, part, None)
+            if found is value:
+                return f"{self._module(module)}.{name}"
+        return None
+
+    def _constant(self, value: Any) -> str | None:
+        """Numbers, strings, dtypes, and what holds such."""
+        kind = type(value)
+        if (text := literal(value)) is not None:
+            return text
+        if kind is int:
+            return hex(value)
+        if kind is float:
+            return f"float({str(value)!r})"
+        if kind is complex:
+            return f"complex({self._constant(value.real)}, {self._constant(value.imag)})"
+        if isinstance(value, np.dtype):
+            return f"{self._module('numpy')}.dtype({value.name!r})"
+        if isinstance(value, np.generic) and kind.__module__ == "numpy":
+            return f"{self._module('numpy')}.{kind.__name__}({self._constant(value.item())})"
+        if kind is np.ndarray and value.dtype.kind in "biufc":
+            return f"{self._module('numpy')}.array({self._constant(value.tolist())}, {value.dtype.name!r})"
+        if kind in (tuple, list):
+            parts = ", ".join([self.expression(x) for x in value]) + ("," if kind is tuple and len(value) == 1 else "")
+            return f"({parts})" if kind is tuple else f"[{parts}]"
+        if kind in (set, frozenset):
+            parts = ", ".join(sorted([self.expression(x) for x in value]))
+            return f"{kind.__name__}([{parts}])"
+        if kind is slice:
+            return f"slice({', '.join([self.expression(x) for x in (value.start, value.stop, value.step)])})"
+        if kind is dict:
+            return f"{{{', '.join([f'{self.expression(k)}: {self.expression(v)}' for k, v in value.items()])}}}"
+        return None
+
+    def _definition(self, value: Any, definition: Any, scope: dict[str, Any]) -> str:
+        """A function or class of ours: its name, once its definition is in the module."""
+        home = f"{definition.__module__}.{definition.__qualname__}"
+        if getattr(definition, "__closure__", None) is not None or not definition.__qualname__.isidentifier():
+            raise NotQuotableError(
+                f"{home} is not defined at the top of a module; define it there, and bind what it closes over by functools.partial"
+            )
+        name = self.names.fresh(definition.__name__)
+        self._known[id(value)] = name, value
+        try:
+            self._definitions.append(self._rewritten(textwrap.dedent(inspect.getsource(definition)), scope))
+        except NotQuotableError as error:
+            error.add_note(f"in {home}")
+            raise
+        return name
+
+    def _rewritten(self, source: str, scope: dict[str, Any]) -> str:
+        """A definition without types, in which names mean what they meant at home."""
+        tree = ast.parse(source).body[0]
+        text = source.encode()
+        starts = [0]
+        for line in text.splitlines(keepends=True):
+            starts.append(starts[-1] + len(line))
+        edits: list[tuple[int, int, str]] = []
+
+        def edit(line: int, column: int, end: ast.expr, new: str) -> None:
+            assert end.end_lineno is not None and end.end_col_offset is not None
+            edits.append((starts[line - 1] + column, starts[end.end_lineno - 1] + end.end_col_offset, new))
+
+        for node in ast.walk(tree):
+            if isinstance(node, ast.arg) and node.annotation:
+                edit(node.lineno, node.col_offset, node.annotation, node.arg)
+            elif isinstance(node, ast.AnnAssign):
+                left = ast.unparse(node.target)
+                edit(node.lineno, node.col_offset, node.annotation, left if node.value else f"{left}: object")
+            elif isinstance(node, ast.FunctionDef) and node.returns:
+                start = text.rindex(b"->", 0, starts[node.returns.lineno - 1] + node.returns.col_offset)
+                start = len(text[:start].rstrip())
+                edits.append(
+                    (start, starts[(node.returns.end_lineno or 0) - 1] + (node.returns.end_col_offset or 0), "")
+                )
+        for name in _free(tree):
+            if name.id in scope:
+                if (new := self._named(scope[name.id], name.id)) != name.id:
+                    edit(name.lineno, name.col_offset, name, new)
+            elif not hasattr(builtins, name.id):
+                raise NotQuotableError(f"{name.id} has no value where it is used")
+        assert isinstance(tree, ast.FunctionDef | ast.ClassDef)
+        start = text.index(f" {tree.name}".encode(), starts[tree.lineno - 1]) + 1
+        edits.append((start, start + len(tree.name.encode()), self._known[id(scope[tree.name])][0]))
+        for start, end, new in sorted(edits, reverse=True):
+            text = text[:start] + new.encode() + text[end:]
+        return text.decode().rstrip()
+
+    def _named(self, value: Any, wanted: str) -> str:
+        """What a definition has to say for a global name: constants of more than a word are defined once, too."""
+        if isinstance(value, ModuleType) or (text := self._constant(value)) is None:
+            return self.expression(value, wanted)
+        found = self._known.get(id(value))
+        if found is None:
+            found = self._known[id(value)] = self.names.fresh(wanted), value
+            self._definitions.append(f"{found[0]} = {text}")
+        return found[0]
+
+
+def _is_theirs(module: str) -> bool:
+    root = module.partition(".")[0]
+    return root in ("numpy", "scipy") or root in sys.stdlib_module_names
+
+
+def _free(definition: ast.AST) -> Iterator[ast.Name]:
+    """The names in a definition that mean something outside of it, without those in annotations."""
+
+    def walk(nodes: Iterable[ast.AST | None], bound: Set[str]) -> Iterator[ast.Name]:
+        for node in nodes:
+            if node is None:
+                continue
+            if isinstance(node, ast.Name):
+                if node.id not in bound:
+                    yield node
+            elif isinstance(node, ast.FunctionDef | ast.Lambda):
+                if isinstance(node, ast.FunctionDef):
+                    yield from walk(node.decorator_list, bound)
+                yield from walk((*node.args.defaults, *node.args.kw_defaults), bound)
+                yield from walk(node.body if isinstance(node.body, list) else [node.body], bound | _bound_in(node))
+            elif isinstance(node, ast.ClassDef):
+                yield from walk((*node.decorator_list, *node.bases), bound)
+                yield from walk(node.body, bound | _bound_in(node))
+            elif isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
+                own = {n.id for g in node.generators for n in ast.walk(g.target) if isinstance(n, ast.Name)}
+                yield from walk(ast.iter_child_nodes(node), bound | own)
+            elif isinstance(node, ast.AnnAssign):
+                yield from walk((node.target, node.value), bound)
+            else:
+                yield from walk(ast.iter_child_nodes(node), bound)
+
+    return walk([definition], frozenset())
+
+
+def _bound_in(definition: ast.FunctionDef | ast.Lambda | ast.ClassDef) -> set[str]:
+    """The names that are a function's or a class's own."""
+    found = set()
+    if not isinstance(definition, ast.ClassDef):
+        arguments = definition.args
+        found |= {a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
+        found |= {a.arg for a in (arguments.vararg, arguments.kwarg) if a is not None}
+
+    def collect(node: ast.AST) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef | ast.ClassDef):
+                found.add(child.name)
+                continue
+            if isinstance(child, ast.Lambda):
+                continue
+            if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store):
+                found.add(child.id)
+            elif isinstance(child, ast.ExceptHandler) and child.name:
+                found.add(child.name)
+            elif isinstance(child, ast.Import | ast.ImportFrom):
+                found.update([(a.asname or a.name).partition(".")[0] for a in child.names])
+            if not isinstance(child, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
+                collect(child)
+            else:  # whose own variables are not the function's, but for what `:=` binds
+                found.update([n.target.id for n in ast.walk(child) if isinstance(n, ast.NamedExpr)])
+
+    if isinstance(definition.body, list):
+        for statement in definition.body:
+            collect(ast.Module([statement], []))
+    return found
