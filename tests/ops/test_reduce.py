@@ -526,6 +526,27 @@ def test_running_extremes_of_ties_and_infinities() -> None:
     np.testing.assert_allclose(jacobian, [[0] * 4, [0] * 4, [0, 0, 1, 0], [0, 0, share, 1 - share]], atol=1e-15)
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.int8, np.bool_])
+def test_the_running_logarithm_of_integers_is_a_float_under_every_transform(dtype: Any) -> None:
+    x = np.arange(4).astype(dtype)
+    expected = np.logaddexp.accumulate(x)
+    graph = tg.jit(np.logaddexp.accumulate).lower(x).graph
+    assert graph.outputs[0].type.dtype == expected.dtype
+    np.testing.assert_array_equal(tg.jit(np.logaddexp.accumulate)(x), expected)
+    pytest.importorskip("jax")
+    on_xla = np.asarray(tg.jit(np.logaddexp.accumulate, backend="xla")(x))
+    assert on_xla.dtype == expected.dtype
+    np.testing.assert_allclose(on_xla, expected, rtol=1e-3 if dtype != np.int64 else 1e-14)
+
+
+def test_running_totals_are_of_real_numbers_along_one_axis() -> None:
+    with pytest.raises(tg.core.errors.DtypeError, match=r"cumlogsumexp of c128\[2\]: complex numbers are not taken"):
+        tg.lax.cumlogsumexp(np.ones(2, complex))
+    for name in LAX:
+        with pytest.raises(TypeError):
+            getattr(tg.lax, name)(np.ones((2, 2)), None)
+
+
 @pytest.mark.parametrize("shape, axis", [((7,), 0), ((300,), 0), ((3, 50), 1), ((50, 200), 0), ((2, 3, 4), 1)])
 @pytest.mark.parametrize("reverse", [False, True])
 def test_linear_recurrence(shape: tuple[int, ...], axis: int, reverse: bool) -> None:

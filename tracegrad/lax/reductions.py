@@ -11,6 +11,7 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.errors import DtypeError
+from tracegrad.core.op import Op
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import Shape, number_kind, type_of
 from tracegrad.lax.elementwise import dtype_of, fails, mul
@@ -20,12 +21,13 @@ from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import normalize_axes, normalize_axis, shape_of
 from tracegrad.ops.gather import greatest, least
 from tracegrad.transforms.batch import vmap
+from tracegrad.typing import Array, ArrayLike, DType
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Sorting.
 
 
-def sort(operand: Any, dimension: int = -1, is_stable: bool = True, num_keys: int = 1) -> Any:
+def sort(operand: ArrayLike, dimension: int = -1, is_stable: bool = True, num_keys: int = 1) -> Array:
     """Ascending order along an axis, NaN last. Of a sequence of arrays, all in the order that sorts the first `num_keys` of
     them, each before the next; always stable.
 
@@ -52,7 +54,9 @@ def _take(x: Any, places: Any, axis: int) -> Any:
     return np.take_along_axis(x, places, axis)
 
 
-def sort_key_val(keys: Any, values: Any, dimension: int = -1, is_stable: bool = True) -> tuple[Any, Any]:
+def sort_key_val(
+    keys: ArrayLike, values: ArrayLike, dimension: int = -1, is_stable: bool = True
+) -> tuple[Array, Array]:
     """Keys in ascending order along an axis, and values in the order of their keys."""
     keys, values = sort((keys, values), dimension, is_stable)
     return keys, values
@@ -62,46 +66,45 @@ def sort_key_val(keys: Any, values: Any, dimension: int = -1, is_stable: bool = 
 # Running totals and reductions, which keep their dtype, small integers too.
 
 
-def cumsum(operand: Any, axis: int = 0, reverse: bool = False) -> Any:
+def cumsum(operand: ArrayLike, axis: int = 0, reverse: bool = False) -> Array:
     """Sums of everything up to each place along the axis, or from it on."""
     return _running(cumulative.cumsum_op, operand, axis, reverse)
 
 
-def cumprod(operand: Any, axis: int = 0, reverse: bool = False) -> Any:
+def cumprod(operand: ArrayLike, axis: int = 0, reverse: bool = False) -> Array:
     """Products of everything up to each place along the axis, or from it on."""
     return _running(cumulative.cumprod_op, operand, axis, reverse)
 
 
-def _running(op: Any, operand: Any, axis: int, reverse: bool) -> Any:
+def cummax(operand: ArrayLike, axis: int = 0, reverse: bool = False) -> Array:
+    """The largest up to each place along the axis, or from it on. Of equals, the last met has the derivative."""
+    return _running(cumulative.cummax_op, operand, axis, reverse)
+
+
+def cummin(operand: ArrayLike, axis: int = 0, reverse: bool = False) -> Array:
+    """The smallest up to each place along the axis, or from it on. Of equals, the last met has the derivative."""
+    return _running(cumulative.cummin_op, operand, axis, reverse)
+
+
+def cumlogsumexp(operand: ArrayLike, axis: int = 0, reverse: bool = False) -> Array:
+    """`log(cumsum(exp(x)))` without overflow, of real numbers; integers become float64."""
     x = as_array(operand)
-    axis = normalize_axis(axis, len(shape_of(x)), op.name)
+    x = x if number_kind(dtype_of(x)) in "fc" else astype(x, np.float64)
+    return cumulative.cumlogsumexp(x, operator.index(axis), reverse)
+
+
+def _running(op: Op, operand: ArrayLike, axis: int, reverse: bool) -> Array:
+    x = as_array(operand)
+    axis = normalize_axis(operator.index(axis), len(shape_of(x)), op.name)
     return astype(bind(op, (x,), {"axis": axis, "reverse": bool(reverse)}), dtype_of(x))
 
 
-def cummax(operand: Any, axis: int = 0, reverse: bool = False) -> Any:
-    """The largest up to each place along the axis, or from it on. Of equals, the last met has the derivative."""
-    return cumulative.cummax(operand, operator.index(axis), reverse)
-
-
-def cummin(operand: Any, axis: int = 0, reverse: bool = False) -> Any:
-    """The smallest up to each place along the axis, or from it on. Of equals, the last met has the derivative."""
-    return cumulative.cummin(operand, operator.index(axis), reverse)
-
-
-def cumlogsumexp(operand: Any, axis: int = 0, reverse: bool = False) -> Any:
-    """`log(cumsum(exp(x)))` without overflow."""
-    x = as_array(operand)
-    return cumulative.cumlogsumexp(
-        x if number_kind(dtype_of(x)) == "f" else astype(x, np.float64), operator.index(axis), reverse
-    )
-
-
-def argmax(operand: Any, axis: int, index_dtype: Any) -> Any:
+def argmax(operand: ArrayLike, axis: int, index_dtype: DType) -> Array:
     """The place of the largest along the axis, the first of equals or of NaN."""
     return astype(np.argmax(as_array(operand), axis), _index_dtype("argmax", index_dtype))
 
 
-def argmin(operand: Any, axis: int, index_dtype: Any) -> Any:
+def argmin(operand: ArrayLike, axis: int, index_dtype: DType) -> Array:
     """The place of the smallest along the axis, the first of equals or of NaN."""
     return astype(np.argmin(as_array(operand), axis), _index_dtype("argmin", index_dtype))
 
@@ -113,46 +116,48 @@ def _index_dtype(name: str, dtype: Any) -> np.dtype[Any]:
     return found
 
 
-def reduce_sum(operand: Any, axes: Sequence[int]) -> Any:
+def reduce_sum(operand: ArrayLike, axes: Sequence[int]) -> Array:
     """The sum over the axes."""
     x = as_array(operand)
     return np.sum(x, tuple(axes), dtype=dtype_of(x))
 
 
-def reduce_prod(operand: Any, axes: Sequence[int]) -> Any:
+def reduce_prod(operand: ArrayLike, axes: Sequence[int]) -> Array:
     """The product over the axes."""
     x = as_array(operand)
     return np.prod(x, tuple(axes), dtype=dtype_of(x))
 
 
-def reduce_max(operand: Any, axes: Sequence[int]) -> Any:
+def reduce_max(operand: ArrayLike, axes: Sequence[int]) -> Array:
     """The largest over the axes; of nothing, the least number there is. Equals share the derivative."""
     return _extreme(np.max, least, operand, axes)
 
 
-def reduce_min(operand: Any, axes: Sequence[int]) -> Any:
+def reduce_min(operand: ArrayLike, axes: Sequence[int]) -> Array:
     """The smallest over the axes; of nothing, the largest number there is. Equals share the derivative."""
     return _extreme(np.min, greatest, operand, axes)
 
 
-def _extreme(function: Callable[..., Any], of_nothing: Callable[..., Any], operand: Any, axes: Sequence[int]) -> Any:
+def _extreme(
+    function: Callable[..., Any], of_nothing: Callable[..., Any], operand: ArrayLike, axes: Sequence[int]
+) -> Any:
     x, axes = as_array(operand), tuple(axes)
     if 0 in [shape_of(x)[a] for a in axes]:
         return function(x, axes, initial=of_nothing(dtype_of(x)))
     return function(x, axes)
 
 
-def reduce_and(operand: Any, axes: Sequence[int]) -> Any:
+def reduce_and(operand: ArrayLike, axes: Sequence[int]) -> Array:
     """The bits that all elements over the axes have; of booleans, whether all hold."""
     return reduce_bits(np.bitwise_and, operand, axes)
 
 
-def reduce_or(operand: Any, axes: Sequence[int]) -> Any:
+def reduce_or(operand: ArrayLike, axes: Sequence[int]) -> Array:
     """The bits that some element over the axes has; of booleans, whether any holds."""
     return reduce_bits(np.bitwise_or, operand, axes)
 
 
-def reduce_xor(operand: Any, axes: Sequence[int]) -> Any:
+def reduce_xor(operand: ArrayLike, axes: Sequence[int]) -> Array:
     """The bits that an odd number of elements over the axes have; of booleans, whether an odd number hold."""
     return reduce_bits(np.bitwise_xor, operand, axes)
 
@@ -169,7 +174,7 @@ _MONOIDS: dict[Any, Callable[..., Any]] = {
 }
 
 
-def reduce(operands: Any, init_values: Any, computation: Callable[[Any, Any], Any], dimensions: Sequence[int]) -> Any:
+def reduce(operands: Any, init_values: Any, computation: Callable[[Any, Any], Any], dimensions: Sequence[int]) -> Array:
     """All elements along the axes combined by `computation`, and with the initial value.
 
     `operands` is an array, or a pytree of arrays of one shape, and `init_values` the same of scalars; `computation` takes

@@ -147,6 +147,8 @@ from numpy import (
 
 from tracegrad.core.boxes import accept_jax
 from tracegrad.numpy import linalg
+from tracegrad.numpy.calculus import diff, ediff1d, gradient, trapezoid
+from tracegrad.numpy.cumulative import cumulative_prod, cumulative_sum, nancumprod, nancumsum
 from tracegrad.numpy.indexing import (
     argwhere,
     compress,
@@ -176,6 +178,7 @@ from tracegrad.ops.contract import (
     vecdot,
     vecmat,
 )
+from tracegrad.ops.convolve import convolve, correlate
 from tracegrad.ops.create import (
     arange,
     array,
@@ -199,20 +202,7 @@ from tracegrad.ops.create import (
     size,
     zeros_like,
 )
-from tracegrad.ops.cumulative import (
-    convolve,
-    correlate,
-    cumprod,
-    cumsum,
-    cumulative_prod,
-    cumulative_sum,
-    diff,
-    ediff1d,
-    gradient,
-    nancumprod,
-    nancumsum,
-    trapezoid,
-)
+from tracegrad.ops.cumulative import cumprod, cumsum
 from tracegrad.ops.elementwise import (
     angle,
     imag,

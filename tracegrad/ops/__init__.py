@@ -3,6 +3,7 @@
 from tracegrad.ops import (
     collective,
     contract,
+    convolve,
     create,
     cumulative,
     elementwise,
@@ -23,6 +24,7 @@ from tracegrad.ops import (
 __all__ = [
     "collective",
     "contract",
+    "convolve",
     "create",
     "cumulative",
     "elementwise",

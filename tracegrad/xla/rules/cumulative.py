@@ -1,8 +1,7 @@
-"""Running sums, products and extremes, recurrences, and convolutions along one axis."""
+"""Running sums, products and extremes, and recurrences."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ from jax import lax
 
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType, number_kind
-from tracegrad.xla.values import cast, spread
+from tracegrad.xla.values import cast
 
 
 def _accumulation(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -39,31 +38,3 @@ def _linear_recurrence(out: ArrayType, *inputs: Any, axis: int, reverse: bool) -
 
     pair = tuple([jnp.asarray(cast(x, out.dtype)) for x in inputs])
     return lax.associative_scan(composed, pair, reverse=reverse, axis=axis)[1]
-
-
-@lowers("slide")
-def _slide(out: ArrayType, a: Any, v: Any, extra: int = 0) -> Any:
-    """With `extra` zeros at both ends of the first."""
-    dtype = np.dtype(np.int32) if number_kind(out.dtype) == "b" else out.dtype
-    a, v = cast(a, dtype), cast(v, dtype)
-    m, places, lead = v.shape[-1], out.shape[-1], out.shape[:-1]
-    if number_kind(dtype) in "iu":  # of which GPUs have no convolutions
-        pads = [(0, 0, 0)] * (a.ndim - 1) + [(extra, extra, 0)]
-        places_within = np.arange(places)[:, None] + np.arange(m)
-        windows = jnp.take(lax.pad(a, dtype.type(0), pads), places_within, axis=-1, mode="clip")
-        whole = (*lead, places, m)
-        return lax.reduce_sum(lax.mul(spread(windows, whole), spread(v[..., None, :], whole)), (len(lead) + 1,))
-    # Leading axes are examples where the window has none, else channels, each with a window of its own.
-    batch = (math.prod(a.shape[:-1]), 1) if v.size == m else (1, math.prod(lead))
-    if v.size != m:
-        a, v = spread(a, (*lead, a.shape[-1])), spread(v, (*lead, m))
-    found = lax.conv_general_dilated(
-        lax.reshape(a, (*batch, a.shape[-1])), lax.reshape(v, (batch[1], 1, m)), (1,), ((extra, extra),),
-        feature_group_count=batch[1],
-    )  # fmt: skip
-    return lax.reshape(found, out.shape)
-
-
-@lowers("convolve")
-def _convolve(out: ArrayType, a: Any, v: Any) -> Any:
-    return _slide(out, a, lax.rev(v, (v.ndim - 1,)), v.shape[-1] - 1)
