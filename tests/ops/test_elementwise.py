@@ -24,7 +24,7 @@ from tracegrad.core.errors import (
     UnsupportedFunctionError,
 )
 from tracegrad.core.op import OPS
-from tracegrad.ops import create
+from tracegrad.numpy import creation
 
 jax.config.update("jax_enable_x64", True)
 
@@ -639,25 +639,25 @@ def test_several_outputs_batch_over_any_axis() -> None:
 
 def test_array_of_nested_lists_with_tracers() -> None:
     def f(x: Any) -> Any:
-        a = create.array([[x, 2 * x, 1.0], (np.float64(3.0), x * x, 0)])
+        a = creation.array([[x, 2 * x, 1.0], (np.float64(3.0), x * x, 0)])
         assert a.shape == (2, 3) and a.dtype == np.float64
         return np.sum(a * np.arange(6.0).reshape(2, 3))
 
     same(tg.grad(f)(2.0), 0 + 2 + 4 * 4)
     x = np.array([1.0, 2.0], np.float32)
     for g in (
-        lambda x: create.array([x, 2 * x]),
-        lambda x: create.array([x, 2 * x], dtype=np.float64),
-        lambda x: create.array(x, ndmin=3),
-        lambda x: create.asarray([x[0], 1.0, 2]),
-        lambda x: create.asarray(x, np.complex128),
-        lambda x: create.array([[x[0]], [x[1]]]),
-        lambda x: create.ascontiguousarray(x[0]),
+        lambda x: creation.array([x, 2 * x]),
+        lambda x: creation.array([x, 2 * x], dtype=np.float64),
+        lambda x: creation.array(x, ndmin=3),
+        lambda x: creation.asarray([x[0], 1.0, 2]),
+        lambda x: creation.asarray(x, np.complex128),
+        lambda x: creation.array([[x[0]], [x[1]]]),
+        lambda x: creation.ascontiguousarray(x[0]),
     ):
         same_as_numpy(g, x)
-    assert create.array([1, 2]).dtype == np.int64
+    assert creation.array([1, 2]).dtype == np.int64
     with pytest.raises(ShapeError, match=r"different shapes, f32\[2\], f32\[\]"):
-        tg.grad(lambda x: np.sum(create.array([x, x[0]])))(x)
+        tg.grad(lambda x: np.sum(creation.array([x, x[0]])))(x)
 
 
 @pytest.mark.parametrize("f", [np.zeros_like, np.ones_like, np.empty_like], ids=lambda f: f.__name__)
@@ -678,10 +678,10 @@ def test_full_like_a_tracer_or_of_one() -> None:
     same_as_numpy(lambda x: np.full_like(x, 7), x)
     same_as_numpy(lambda x: np.full_like(x, 7.5, dtype=int), x)
     same_as_numpy(lambda x: np.full_like(x, np.arange(3)), x)
-    same(tg.grad(lambda v: np.sum(create.full_like(x, v)))(2.0), 6.0)
-    same(tg.grad(lambda v: np.sum(create.full((2, 4), v) ** 2))(3.0), 48.0)
-    same(tg.grad(lambda v: np.sum(create.full(3, [v, 1.0, v * v])))(3.0), 7.0)
-    assert create.full((2,), 1.5).tolist() == [1.5, 1.5]
+    same(tg.grad(lambda v: np.sum(creation.full_like(x, v)))(2.0), 6.0)
+    same(tg.grad(lambda v: np.sum(creation.full((2, 4), v) ** 2))(3.0), 48.0)
+    same(tg.grad(lambda v: np.sum(creation.full(3, [v, 1.0, v * v])))(3.0), 7.0)
+    assert creation.full((2,), 1.5).tolist() == [1.5, 1.5]
 
 
 RANGES: dict[str, Callable[..., Any]] = {
@@ -731,12 +731,12 @@ def test_linspace_ends_exactly() -> None:
 
 
 def test_arange_needs_known_integers() -> None:
-    assert create.arange(3).tolist() == [0, 1, 2]
+    assert creation.arange(3).tolist() == [0, 1, 2]
     seen = []
-    tg.make_graph(lambda n: seen.append(create.arange(n)) or n)(4)
+    tg.make_graph(lambda n: seen.append(creation.arange(n)) or n)(4)
     assert seen[0].tolist() == [0, 1, 2, 3]
     with pytest.raises(DtypeError, match=r"start \+ step \* np\.arange\(n\)"):
-        tg.grad(lambda x: np.sum(create.arange(x)))(3.0)
+        tg.grad(lambda x: np.sum(creation.arange(x)))(3.0)
 
 
 @pytest.mark.parametrize("options", [{}, {"indexing": "ij"}, {"sparse": True}, {"sparse": True, "indexing": "ij"}])
@@ -751,7 +751,7 @@ def test_meshgrid(options: dict[str, Any]) -> None:
 
 def test_types_and_shapes_have_plain_answers() -> None:
     def f(x: Any) -> Any:
-        assert np.shape(x) == (2, 3) and create.shape([x, x]) == (2, 2, 3)
+        assert np.shape(x) == (2, 3) and creation.shape([x, x]) == (2, 2, 3)
         assert np.ndim(x) == 2 and np.size(x) == 6 and np.size(x, 1) == 3 and np.size(x, -2) == 2
         assert np.result_type(x, 1.0) == np.float32
         assert np.result_type(x, np.float64) == np.float64

@@ -14,7 +14,7 @@ import tracegrad as tg
 from tests.jaxprs import run_with_numpy
 from tracegrad.core.check import check
 from tracegrad.core.errors import ConcretizationTypeError, ShapeError, UnsupportedFunctionError
-from tracegrad.ops import rearrange
+from tracegrad.numpy import padding
 
 jax.config.update("jax_enable_x64", True)
 
@@ -310,7 +310,7 @@ def test_pad_widths() -> None:
     for width in [1, (1, 2), [(1, 2)], ((0, 1), (2, 0)), {0: 1}, {-1: (0, 2)}, np.array([1, 2])]:
         np.testing.assert_array_equal(tg.make_graph(lambda x, w=width: np.pad(x, w))(x)(x)[0], np.pad(x, width))
     np.testing.assert_array_equal(
-        tg.grad(lambda c: np.sum(rearrange.pad(x, 1, constant_values=c)))(1.0), 2 * 5 + 2 * 2
+        tg.grad(lambda c: np.sum(padding.pad(x, 1, constant_values=c)))(1.0), 2 * 5 + 2 * 2
     )  # plain array, traced constant
 
 

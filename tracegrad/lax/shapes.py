@@ -15,7 +15,7 @@ from tracegrad.core.errors import DtypeError, at, user_source
 from tracegrad.core.trace import as_array, concrete
 from tracegrad.core.types import type_of
 from tracegrad.lax.elementwise import dtype_of, fails
-from tracegrad.ops import create
+from tracegrad.numpy import creation
 from tracegrad.ops.families import normalize_axis, shape_of
 from tracegrad.ops.index import at as place
 
@@ -42,12 +42,12 @@ def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
     """An array of this shape filled with a scalar, in its dtype or the one given."""
     if shape_of(as_array(fill_value)):
         raise fails("full", f"fill_value must be a scalar, got {type_of(as_array(fill_value))}; write np.broadcast_to")
-    return create.full(shape, fill_value, dtype)
+    return creation.full(shape, fill_value, dtype)
 
 
 def full_like(x: Any, fill_value: Any, dtype: Any = None, shape: Any = None) -> Any:
     """`full` of the shape and dtype of `x`, where none is given."""
-    return create.full_like(as_array(x), fill_value, dtype, shape=shape)
+    return creation.full_like(as_array(x), fill_value, dtype, shape=shape)
 
 
 def empty(shape: Any, dtype: Any) -> Any:
@@ -198,7 +198,7 @@ def pad(operand: Any, padding_value: Any, padding_config: Sequence[tuple[int, in
         start = before + first * step
         places.append(builtins.slice(start, start + (stop - first - 1) * step + 1 if stop > first else start, step))
         sizes.append(size)
-    background = create.full(tuple(sizes), value, dtype_of(x))
+    background = creation.full(tuple(sizes), value, dtype_of(x))
     return place(background)[tuple(places)].set(x[tuple(kept)])
 
 

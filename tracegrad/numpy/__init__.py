@@ -149,37 +149,11 @@ from tracegrad.core.boxes import accept_jax
 from tracegrad.numpy import linalg
 from tracegrad.numpy.calculus import diff, ediff1d, gradient, trapezoid
 from tracegrad.numpy.cumulative import cumulative_prod, cumulative_sum, nancumprod, nancumsum
-from tracegrad.numpy.indexing import (
-    argwhere,
-    compress,
-    diag_indices_from,
-    extract,
-    flatnonzero,
-    ix_,
-    nonzero,
-    ravel_multi_index,
-    take_along_axis,
-    tril_indices_from,
-    triu_indices_from,
-    unravel_index,
-)
-from tracegrad.ops.contract import (
-    cross,
-    dot,
-    einsum,
-    einsum_path,
-    inner,
-    kron,
-    matmul,
-    matvec,
-    outer,
-    tensordot,
-    vdot,
-    vecdot,
-    vecmat,
-)
+from tracegrad.numpy.indexing import argwhere, compress, diag_indices_from, extract, flatnonzero, ix_, nonzero, ravel_multi_index, take_along_axis, tril_indices_from, triu_indices_from, unravel_index
+from tracegrad.ops.contract import cross, dot, einsum, einsum_path, inner, kron, matmul, matvec, outer, tensordot, vdot, vecdot, vecmat
 from tracegrad.ops.convolve import convolve, correlate
 from tracegrad.ops.create import (
+from tracegrad.numpy.creation import (
     arange,
     array,
     asarray,
@@ -202,7 +176,11 @@ from tracegrad.ops.create import (
     size,
     zeros_like,
 )
-from tracegrad.ops.cumulative import cumprod, cumsum
+from tracegrad.ops.cumulative import cumprod, cumsum, convolve, correlate, cumulative_prod, cumulative_sum, diff, ediff1d, gradient, nancumprod, nancumsum, trapezoid
+from tracegrad.numpy.indexing import argwhere, compress, diag_indices_from, extract, flatnonzero, ix_, nonzero, ravel_multi_index, take_along_axis, tril_indices_from, triu_indices_from, unravel_index
+from tracegrad.numpy.padding import pad
+from tracegrad.numpy.shaping import append, atleast_1d, atleast_2d, atleast_3d, block, broadcast_arrays, column_stack, delete, diag, diagflat, dsplit, dstack, expand_dims, flip, fliplr, flipud, hsplit, hstack, insert, matrix_transpose, moveaxis, ravel, repeat, resize, rollaxis, rot90, split, squeeze, swapaxes, tile, trace, tril, trim_zeros, triu, vander, vsplit, vstack
+from tracegrad.ops.contract import cross, dot, einsum, einsum_path, inner, kron, matmul, matvec, outer, tensordot, vdot, vecdot, vecmat
 from tracegrad.ops.elementwise import (
     angle,
     imag,
@@ -210,44 +188,8 @@ from tracegrad.ops.elementwise import (
     where,
 )
 from tracegrad.ops.index import at, take
-from tracegrad.ops.join import (
-    append,
-    array_split,
-    block,
-    column_stack,
-    concat,
-    concatenate,
-    dsplit,
-    dstack,
-    hsplit,
-    hstack,
-    split,
-    stack,
-    unstack,
-    vsplit,
-    vstack,
-)
-from tracegrad.ops.rearrange import (
-    delete,
-    diag,
-    diagflat,
-    diagonal,
-    flip,
-    fliplr,
-    flipud,
-    insert,
-    pad,
-    repeat,
-    resize,
-    roll,
-    rot90,
-    tile,
-    trace,
-    tril,
-    trim_zeros,
-    triu,
-    vander,
-)
+from tracegrad.ops.join import array_split, concat, concatenate, stack, unstack
+from tracegrad.ops.rearrange import diagonal, roll
 from tracegrad.ops.reduce import (
     all,
     amax,
@@ -298,23 +240,7 @@ from tracegrad.ops.rounding_and_logic import (
     sinc,
     unwrap,
 )
-from tracegrad.ops.shape import (
-    atleast_1d,
-    atleast_2d,
-    atleast_3d,
-    broadcast_arrays,
-    broadcast_to,
-    expand_dims,
-    matrix_transpose,
-    moveaxis,
-    permute_dims,
-    ravel,
-    reshape,
-    rollaxis,
-    squeeze,
-    swapaxes,
-    transpose,
-)
+from tracegrad.ops.shape import broadcast_to, permute_dims, reshape, transpose
 from tracegrad.ops.sort import (
     argpartition,
     argsort,

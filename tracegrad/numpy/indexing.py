@@ -11,10 +11,11 @@ from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.families import implements, normalize_axis, reject, shape_of
 from tracegrad.ops.index.expression import wide
 from tracegrad.ops.index.ops import getitem
+from tracegrad.typing import Array, ArrayLike, Shape
 
 
 @implements(np.take_along_axis)
-def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Any:
+def take_along_axis(arr: ArrayLike, indices: ArrayLike, axis: int | None = -1) -> Array:
     """For each place along the other axes, its own elements along `axis`: out[i, j] = arr[i, indices[i, j]]."""
     arr, indices = as_array(arr), as_array(indices)
     if axis is None:
@@ -35,32 +36,32 @@ _MASK = "write `np.where(condition, x, 0)`, whose shape does not depend on value
 
 
 @implements(np.compress)
-def compress(condition: Any, a: Any, axis: int | None = None, out: Any = None) -> Any:
+def compress(condition: ArrayLike, a: ArrayLike, axis: int | None = None, out: Array | None = None) -> Array:
     """The slices of `a` along `axis` where `condition` holds, whose values must be known."""
     reject(np.compress, out=out)
     return np.take(as_array(a), np.flatnonzero(concrete(as_array(condition), "np.compress", _MASK)), axis)
 
 
 @implements(np.extract)
-def extract(condition: Any, arr: Any) -> Any:
+def extract(condition: ArrayLike, arr: ArrayLike) -> Array:
     """The elements of `arr` where `condition` holds, whose values must be known."""
     return np.take(as_array(arr), np.flatnonzero(concrete(as_array(condition), "np.extract", _MASK)))
 
 
 @implements(np.nonzero)
-def nonzero(a: Any) -> tuple[Any, ...]:
+def nonzero(a: ArrayLike) -> tuple[Array, ...]:
     """The indices of the elements that are not zero, whose values must be known."""
     return np.nonzero(concrete(as_array(a), "np.nonzero", _MASK))
 
 
 @implements(np.flatnonzero)
-def flatnonzero(a: Any) -> Any:
+def flatnonzero(a: ArrayLike) -> Array:
     """The positions in a.ravel() of the elements that are not zero, whose values must be known."""
     return np.flatnonzero(concrete(as_array(a), "np.flatnonzero", _MASK))
 
 
 @implements(np.argwhere)
-def argwhere(a: Any) -> Any:
+def argwhere(a: ArrayLike) -> Array:
     """The indices of the elements that are not zero, one a row. Values must be known."""
     return np.argwhere(concrete(as_array(a), "np.argwhere", _MASK))
 
@@ -70,7 +71,7 @@ def argwhere(a: Any) -> Any:
 
 
 @implements(np.ix_)
-def ix_(*args: Any) -> tuple[Any, ...]:
+def ix_(*args: ArrayLike) -> tuple[Array, ...]:
     """Index arrays that pick a grid: x[np.ix_(rows, columns)] has the shape (len(rows), len(columns))."""
     found = []
     for i, a in enumerate(map(as_array, args)):
@@ -85,7 +86,7 @@ def ix_(*args: Any) -> tuple[Any, ...]:
 
 
 @implements(np.unravel_index)
-def unravel_index(indices: Any, shape: Any, order: str = "C") -> tuple[Any, ...]:
+def unravel_index(indices: ArrayLike, shape: Shape, order: str = "C") -> tuple[Array, ...]:
     """Positions in the flat array as one index for each axis of `shape`."""
     sizes = (shape,) if np.ndim(shape) == 0 else tuple(shape)
     indices = wide(as_array(indices))
@@ -97,7 +98,7 @@ def unravel_index(indices: Any, shape: Any, order: str = "C") -> tuple[Any, ...]
 
 
 @implements(np.ravel_multi_index)
-def ravel_multi_index(multi_index: Any, dims: Any, mode: Any = "raise", order: str = "C") -> Any:
+def ravel_multi_index(multi_index: Any, dims: Shape, mode: Any = "raise", order: str = "C") -> Array:
     """One index for each axis of `dims` as positions in the flat array."""
     sizes = (dims,) if np.ndim(dims) == 0 else tuple(dims)
     modes = (mode,) * len(sizes) if isinstance(mode, str) else tuple(mode)
@@ -114,7 +115,7 @@ def ravel_multi_index(multi_index: Any, dims: Any, mode: Any = "raise", order: s
 
 
 @implements(np.diag_indices_from)
-def diag_indices_from(arr: Any) -> tuple[Any, ...]:
+def diag_indices_from(arr: ArrayLike) -> tuple[Array, ...]:
     """The indices of the diagonal of `arr`, all of whose axes are of one size."""
     if len(arr.shape) < 2 or len(set(arr.shape)) != 1:
         raise ValueError(f"diag_indices_from needs two or more dimensions, all of one size, got {type_of(arr)}")
@@ -122,12 +123,12 @@ def diag_indices_from(arr: Any) -> tuple[Any, ...]:
 
 
 @implements(np.tril_indices_from)
-def tril_indices_from(arr: Any, k: int = 0) -> tuple[Any, ...]:
+def tril_indices_from(arr: ArrayLike, k: int = 0) -> tuple[Array, ...]:
     """The indices of the lower triangle of the matrix `arr`."""
     return np.tril_indices(arr.shape[-2], k, arr.shape[-1])
 
 
 @implements(np.triu_indices_from)
-def triu_indices_from(arr: Any, k: int = 0) -> tuple[Any, ...]:
+def triu_indices_from(arr: ArrayLike, k: int = 0) -> tuple[Array, ...]:
     """The indices of the upper triangle of the matrix `arr`."""
     return np.triu_indices(arr.shape[-2], k, arr.shape[-1])

@@ -1,6 +1,4 @@
-"""Joining and cutting arrays: concatenate and split, stack and unstack, each the transpose of the other, and what is
-built from them.
-"""
+"""Joining and cutting arrays: concatenate and split, stack and unstack, each the transpose of the other."""
 
 from __future__ import annotations
 
@@ -27,6 +25,7 @@ from tracegrad.ops.families import (
 )
 from tracegrad.ops.index import slice_entry, slice_op
 from tracegrad.ops.masks import Masked, image, masking_jvp
+from tracegrad.typing import Array, ArrayLike, DType
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Concatenate and split, stack and unstack. The several outputs of split and unstack make loops over the parts of an
@@ -286,7 +285,7 @@ unstack_op = Op(
 )
 
 
-def _list_of(arrays: Any, name: str) -> list[Any]:
+def list_of(arrays: Any, name: str) -> list[Any]:
     """The arrays to join, of which there must be one at least."""
     found = [as_array(x) for x in arrays]
     if not found:
@@ -300,11 +299,17 @@ def _typed(out: Any, dtype: Any) -> Any:
 
 @implements(np.concatenate)
 def concatenate(
-    arrays: Any, /, axis: int | None = 0, out: Any = None, *, dtype: Any = None, casting: Any = None
-) -> Any:
+    arrays: Sequence[ArrayLike],
+    /,
+    axis: int | None = 0,
+    out: Array | None = None,
+    *,
+    dtype: DType = None,
+    casting: Any = None,
+) -> Array:
     """The arrays one after the other along `axis`; flattened first if that is None."""
     reject(np.concatenate, out=out)
-    found = _list_of(arrays, "concatenate")
+    found = list_of(arrays, "concatenate")
     if axis is None:
         found, axis = [np.reshape(x, -1) for x in found], 0
     ndim = len(shape_of(found[0]))
@@ -317,74 +322,18 @@ concat = concatenate
 
 
 @implements(np.stack)
-def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: Any = None) -> Any:
+def stack(
+    arrays: Sequence[ArrayLike], axis: int = 0, out: Array | None = None, *, dtype: DType = None, casting: Any = None
+) -> Array:
     """The arrays, all of one shape, along a new axis, which is `axis` of the result."""
     reject(np.stack, out=out)
-    found = _list_of(arrays, "stack")
+    found = list_of(arrays, "stack")
     axis = normalize_axis(axis, len(shape_of(found[0])) + 1, "stack")
     return _typed(bind(stack_op, tuple(found), {"axis": axis}), dtype)
 
 
-@implements(np.vstack)
-def vstack(tup: Any, *, dtype: Any = None, casting: Any = None) -> Any:
-    """The arrays as rows, one below the other."""
-    return concatenate([np.atleast_2d(x) for x in _list_of(tup, "vstack")], 0, dtype=dtype)
-
-
-@implements(np.hstack)
-def hstack(tup: Any, *, dtype: Any = None, casting: Any = None) -> Any:
-    """The arrays side by side: along axis 1, or axis 0 if they are vectors."""
-    found = [np.atleast_1d(x) for x in _list_of(tup, "hstack")]
-    return concatenate(found, 0 if found[0].ndim == 1 else 1, dtype=dtype)
-
-
-@implements(np.dstack)
-def dstack(tup: Any) -> Any:
-    """The arrays along a third axis."""
-    return concatenate([np.atleast_3d(x) for x in _list_of(tup, "dstack")], 2)
-
-
-@implements(np.column_stack)
-def column_stack(tup: Any) -> Any:
-    """Vectors as the columns of a matrix; matrices side by side."""
-    found = _list_of(tup, "column_stack")
-    return concatenate([np.reshape(x, (-1, 1)) if len(shape_of(x)) < 2 else x for x in found], 1)
-
-
-@implements(np.block)
-def block(arrays: Any) -> Any:
-    """An array put together from nested lists of blocks, the innermost along the last axis, and so on outwards."""
-    leaves: list[Any] = []
-
-    def depth_of(a: Any) -> int:
-        if not isinstance(a, list):
-            leaves.append(as_array(a))
-            return 0
-        depths = {depth_of(b) for b in a}
-        if len(depths) != 1:
-            raise ValueError("block: lists must be nested equally deep everywhere, and none may be empty")
-        return depths.pop() + 1
-
-    depth = depth_of(arrays)
-    ndim = max(depth, max([len(shape_of(x)) for x in leaves]))
-
-    def joined(a: Any, level: int) -> Any:
-        if isinstance(a, list):
-            return concatenate([joined(b, level + 1) for b in a], level - depth)
-        a = as_array(a)
-        return np.reshape(a, (*(1,) * (ndim - len(shape_of(a))), *shape_of(a)))
-
-    return joined(arrays, 0)
-
-
-@implements(np.append)
-def append(arr: Any, values: Any, axis: int | None = None) -> Any:
-    """`arr`, then `values`, along `axis`; both flattened if that is None."""
-    return concatenate([arr, values], axis)
-
-
 @implements(np.unstack, np.ndarray.__iter__)
-def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
+def unstack(x: ArrayLike, /, *, axis: int = 0) -> tuple[Array, ...]:
     """The arrays that lie along `axis`, without it."""
     if not x.shape:
         raise ValueError(f"unstack needs an array of at least one dimension, got {type_of(x)}")
@@ -393,7 +342,7 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
 
 
 @implements(np.array_split)
-def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+def array_split(ary: ArrayLike, indices_or_sections: Any, axis: int = 0) -> list[Array]:
     """Cut `ary` along `axis`: into so many parts, of nearly equal size, or before each of the indices."""
     axis = normalize_axis(axis, len(ary.shape), "array_split")
     size = ary.shape[axis]
@@ -412,36 +361,3 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
                 for a, b in zip(bounds[:-1], [*bounds[1:-1], None], strict=True)
             ]
     return list(bind(split_op, (ary,), {"axis": axis, "sizes": tuple(sizes)}))
-
-
-@implements(np.split)
-def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
-    """Cut `ary` along `axis`: into so many parts of equal size, or before each of the indices."""
-    if np.ndim(indices_or_sections) == 0 and ary.shape[axis] % indices_or_sections:
-        raise ShapeError(
-            f"split: axis {axis} of {type_of(ary)} has no equal division into {indices_or_sections} parts; write "
-            "np.array_split for parts of nearly equal size"
-        )
-    return array_split(ary, indices_or_sections, axis)
-
-
-@implements(np.hsplit)
-def hsplit(ary: Any, indices_or_sections: Any) -> list[Any]:
-    """np.split along axis 1, or axis 0 of a vector."""
-    return split(ary, indices_or_sections, 1 if len(ary.shape) > 1 else 0)
-
-
-@implements(np.vsplit)
-def vsplit(ary: Any, indices_or_sections: Any) -> list[Any]:
-    """np.split along axis 0, of at least two."""
-    if len(ary.shape) < 2:
-        raise ValueError(f"vsplit needs two or more dimensions, got {type_of(ary)}")
-    return split(ary, indices_or_sections, 0)
-
-
-@implements(np.dsplit)
-def dsplit(ary: Any, indices_or_sections: Any) -> list[Any]:
-    """np.split along axis 2."""
-    if len(ary.shape) < 3:
-        raise ValueError(f"dsplit needs three or more dimensions, got {type_of(ary)}")
-    return split(ary, indices_or_sections, 2)

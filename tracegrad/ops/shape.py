@@ -1,4 +1,4 @@
-"""Ops that change shapes without computing: reshaping, permuting axes, broadcasting.
+"""Ops that change shapes without computing: reshaping, permuting axes, broadcasting, copying.
 
 All are linear, and views in NumPy where they can be. Each has another as its transpose: reshape has reshape,
 transpose has transpose, broadcast_to has sum.
@@ -23,11 +23,11 @@ from tracegrad.core.types import ArrayType, Shape, type_of
 from tracegrad.ops.families import (
     implements,
     linear,
-    normalize_axes,
-    normalize_axis,
     shape_of,
     unbroadcast,
 )
+from tracegrad.typing import Array, ArrayLike, Axis
+from tracegrad.typing import Shape as ShapeLike
 
 
 def shape_tuple(shape: Any) -> Shape:
@@ -105,11 +105,11 @@ reshape_op: Op = linear(
 
 
 @implements(np.reshape)
-def reshape(a: Any, /, shape: Any, order: str = "C", *, copy: bool | None = None) -> Any:
+def reshape(a: ArrayLike, /, shape: ShapeLike, order: str = "C", *, copy: bool | None = None) -> Array:
     """`a` in another shape; one size may be -1 and is then found from the others."""
     shape = shape_tuple(shape)
     old = shape_of(a)
-    if order == "F" or (order == "A" and _fortran(a, order)):
+    if order == "F" or (order == "A" and is_fortran(a, order)):
         if len(shape) > 1 or len(old) > 1:
             return np.transpose(np.reshape(np.transpose(a), shape[::-1]))
     elif order not in ("C", "A"):
@@ -124,7 +124,7 @@ def reshape(a: Any, /, shape: Any, order: str = "C", *, copy: bool | None = None
     return found
 
 
-def _fortran(a: Any, order: str) -> bool:
+def is_fortran(a: Any, order: str) -> bool:
     """Whether order="A" (or "K") means "F": that depends on the memory layout, which a traced array does not have. Where at
     most one axis is longer than 1, all orders are one."""
     if type(a) is Tracer and len([n for n in a.shape if n != 1]) > 1:
@@ -140,68 +140,6 @@ def _without_unknown(shape: Shape, found: ArrayType) -> Shape:
     if shape.count(-1) > 1 or rest == 0 or found.size % rest:
         raise ShapeError(f"reshape: {found} has {found.size} elements, which do not fit the shape {shape}")
     return tuple([found.size // rest if n == -1 else n for n in shape])
-
-
-@implements(np.ravel)
-def ravel(a: Any, order: str = "C") -> Any:
-    """All elements in one dimension; a copy if they do not lie in memory one behind the other."""
-    a = as_array(a)
-    order = "C" if order == "K" and not _fortran(a, order) else order
-    if type(a) is Tracer and a.shape:
-        a = bind(contiguous_op, (a,), {"order": "F" if order == "F" else "C"})
-    return np.reshape(a, (-1,), order=order)
-
-
-@implements(np.expand_dims)
-def expand_dims(a: Any, axis: Any) -> Any:
-    """`a` with axes of size 1 inserted, which lie at `axis` in the result."""
-    a = as_array(a)
-    shape = a.shape
-    ndim = len(shape) + (len(axis) if isinstance(axis, tuple | list) else 1)
-    new = normalize_axes(axis, ndim, "expand_dims")
-    old = iter(shape)
-    return np.reshape(a, tuple([1 if i in new else next(old) for i in range(ndim)]))
-
-
-@implements(np.squeeze)
-def squeeze(a: Any, axis: Any = None) -> Any:
-    """`a` without its axes of size 1, or without those in `axis`."""
-    a = as_array(a)
-    shape = a.shape
-    if axis is None:
-        return np.reshape(a, tuple([n for n in shape if n != 1]))
-    axes = normalize_axes(axis, len(shape), "squeeze")
-    for i in axes:
-        if shape[i] != 1:
-            raise ShapeError(f"squeeze: axis {i} of {a.type} has size {shape[i]}; only axes of size 1 can go")
-    return np.reshape(a, tuple([n for i, n in enumerate(shape) if i not in axes]))
-
-
-def _at_least(function: Callable[..., Any], arrays: Sequence[Any], enlarged: Callable[[Shape], Shape]) -> Any:
-    found = []
-    for x in map(as_array, arrays):
-        found.append(np.reshape(x, enlarged(shape_of(x))) if type(x) is Tracer else function(x))
-    return found[0] if len(found) == 1 else tuple(found)
-
-
-@implements(np.atleast_1d)
-def atleast_1d(*arys: Any) -> Any:
-    """Scalars become arrays of one element."""
-    return _at_least(np.atleast_1d, arys, lambda s: s or (1,))
-
-
-@implements(np.atleast_2d)
-def atleast_2d(*arys: Any) -> Any:
-    """Axes of size 1 go in front until there are two."""
-    return _at_least(np.atleast_2d, arys, lambda s: (1,) * (2 - len(s)) + s)
-
-
-@implements(np.atleast_3d)
-def atleast_3d(*arys: Any) -> Any:
-    """Vectors become `(1, n, 1)`, matrices `(n, m, 1)`."""
-    return _at_least(
-        np.atleast_3d, arys, lambda s: (1, *(s or (1,)), 1) if len(s) < 2 else (*s, 1) if len(s) == 2 else s
-    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -256,7 +194,7 @@ transpose_op: Op = linear(
 
 
 @implements(np.transpose)
-def transpose(a: Any, axes: Any = None) -> Any:
+def transpose(a: ArrayLike, axes: Axis = None) -> Array:
     """`a` with its axes reversed, or in the order `axes`."""
     a = as_array(a)
     ndim = len(a.shape)
@@ -277,56 +215,6 @@ def transpose(a: Any, axes: Any = None) -> Any:
 
 
 permute_dims = transpose
-
-
-@implements(np.moveaxis)
-def moveaxis(a: Any, source: Any, destination: Any) -> Any:
-    """`a` with the axes `source` moved to the places `destination`, the others in their order."""
-    ndim = len(a.shape)
-    source = axis_list(source, ndim, "moveaxis")
-    destination = axis_list(destination, ndim, "moveaxis")
-    if len(source) != len(destination):
-        raise ShapeError(f"moveaxis: {len(source)} axes cannot go to {len(destination)} places")
-    order = [i for i in range(ndim) if i not in source]
-    for to, axis in sorted(zip(destination, source, strict=True)):
-        order.insert(to, axis)
-    return np.transpose(a, tuple(order))
-
-
-def axis_list(axes: Any, ndim: int, name: str) -> list[int]:
-    """Axes counted from the front, in the order given."""
-    found = [normalize_axis(i, ndim, name) for i in (axes if isinstance(axes, tuple | list) else (axes,))]
-    if len(set(found)) != len(found):
-        raise ShapeError(f"{name}: an axis is named twice in {axes}")
-    return found
-
-
-@implements(np.swapaxes)
-def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
-    """`a` with two axes exchanged."""
-    ndim = len(a.shape)
-    order = list(range(ndim))
-    i, j = normalize_axis(axis1, ndim, "swapaxes"), normalize_axis(axis2, ndim, "swapaxes")
-    order[i], order[j] = j, i
-    return np.transpose(a, tuple(order))
-
-
-@implements(np.rollaxis)
-def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
-    """`a` with one axis moved to before `start`; np.moveaxis says it more plainly."""
-    ndim = len(a.shape)
-    axis = normalize_axis(axis, ndim, "rollaxis")
-    start = normalize_axis(start, ndim + 1, "rollaxis") if start >= 0 else normalize_axis(start, ndim, "rollaxis")
-    return np.moveaxis(a, axis, start - (start > axis))
-
-
-@implements(np.matrix_transpose)
-def matrix_transpose(x: Any, /) -> Any:
-    """`x` with its last two axes exchanged."""
-    x = as_array(x)
-    if len(x.shape) < 2:
-        raise ShapeError(f"matrix_transpose needs at least two dimensions, got {type_of(x)}")
-    return np.swapaxes(x, -1, -2)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -387,20 +275,12 @@ broadcast_to_op = linear(
 
 
 @implements(np.broadcast_to)
-def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
+def broadcast_to(array: ArrayLike, shape: ShapeLike, subok: bool = False) -> Array:
     """`array` repeated along new axes and those of size 1, as if of this shape. A view: nothing is copied."""
     shape = shape_tuple(shape)
     if type(array) is Tracer and array.shape == shape and not array.type.weak:
         return array
     return bind(broadcast_to_op, (array,), {"shape": shape})
-
-
-@implements(np.broadcast_arrays)
-def broadcast_arrays(*args: Any, subok: bool = False) -> Any:
-    """All arrays, broadcast against each other."""
-    arrays = [as_array(x) for x in args]
-    shape = np.broadcast_shapes(*[shape_of(x) for x in arrays])
-    return tuple([np.broadcast_to(x, shape) for x in arrays])
 
 
 # ---------------------------------------------------------------------------------------------------------------------

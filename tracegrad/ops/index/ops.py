@@ -36,6 +36,7 @@ from tracegrad.ops.index.expression import (
 )
 from tracegrad.ops.masks import masking_jvp, masking_vjp
 from tracegrad.ops.shape import copied, inverse_permutation
+from tracegrad.typing import Array, ArrayLike
 
 # ---------------------------------------------------------------------------------------------------------------------
 # slice and unslice.
@@ -313,7 +314,7 @@ scatter_add_op = linear(
 
 
 @implements(np.ndarray.__getitem__)
-def getitem(x: Any, expression: Any) -> Any:
+def getitem(x: ArrayLike, expression: Any) -> Array:
     """`x[expression]`, in all of NumPy's forms.
 
     Masks have a shape that depends on their values, which `jit` and `vmap` do not know.
@@ -488,7 +489,9 @@ scatter_op = Op(
 
 
 @implements(np.take)
-def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise") -> Any:
+def take(
+    a: ArrayLike, indices: ArrayLike, axis: int | None = None, out: Array | None = None, mode: str = "raise"
+) -> Array:
     """`a[..., indices, ...]` with the indices at `axis`, or into all elements of `a` if it is None."""
     reject(np.take, out=out)
     a, indices = as_array(a), as_array(indices)

@@ -15,10 +15,7 @@ from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, is_tracer, normalize_axis, reject, shape_of
 from tracegrad.ops.shape import contiguous_op, copied
-
-# Of numbers alone, so NumPy's own.
-empty, eye, identity, ones, zeros = np.empty, np.eye, np.identity, np.ones, np.zeros
-
+from tracegrad.typing import Array, ArrayLike, Axis, DType, Shape
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Arrays from what is given.
@@ -26,15 +23,15 @@ empty, eye, identity, ones, zeros = np.empty, np.eye, np.identity, np.ones, np.z
 
 @implements(np.array)
 def array(
-    object: Any,
-    dtype: Any = None,
+    object: ArrayLike,
+    dtype: DType = None,
     *,
     copy: Any = True,
     order: Any = "K",
     subok: bool = False,
     ndmin: int = 0,
     like: Any = None,
-) -> Any:
+) -> Array:
     """An array of nested lists, tuples, arrays, numbers and traced values: lists are stacked along new leading axes.
 
     >>> import numpy as np, tracegrad as tg, tracegrad.numpy as tnp
@@ -70,21 +67,21 @@ def _stacked(x: Any) -> Any:
 
 @implements(np.asarray)
 def asarray(
-    a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: Any = None, like: Any = None
-) -> Any:
+    a: ArrayLike, dtype: DType = None, order: Any = None, *, device: Any = None, copy: Any = None, like: Any = None
+) -> Array:
     """`a` as an array: a tracer as it is, nested lists that hold tracers stacked (as `array` does)."""
     result = _array(a, dtype, like)
     return copied(result, "K") if copy and result is a else result
 
 
 @implements(np.ascontiguousarray)
-def ascontiguousarray(a: Any, dtype: Any = None, *, like: Any = None) -> Any:
+def ascontiguousarray(a: ArrayLike, dtype: DType = None, *, like: Any = None) -> Array:
     """`a` as an array; a copy if it would not lie in memory in C order."""
     return _contiguous(_array(a, dtype, like), "C")
 
 
 @implements(np.asfortranarray)
-def asfortranarray(a: Any, dtype: Any = None, *, like: Any = None) -> Any:
+def asfortranarray(a: ArrayLike, dtype: DType = None, *, like: Any = None) -> Array:
     """`a` as an array; a copy if it would not lie in memory in Fortran's order."""
     return _contiguous(_array(a, dtype, like), "F")
 
@@ -97,7 +94,7 @@ FUNCTIONS[np.asanyarray] = asarray
 
 
 @implements(np.copy)
-def copy(a: Any, order: Any = "K", subok: bool = False) -> Any:
+def copy(a: ArrayLike, order: Any = "K", subok: bool = False) -> Array:
     """`a` in memory of its own."""
     return copied(_array(a), order)
 
@@ -108,8 +105,8 @@ def copy(a: Any, order: Any = "K", subok: bool = False) -> Any:
 
 @implements(np.full)
 def full(
-    shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C", *, device: Any = None, like: Any = None
-) -> Any:
+    shape: Shape, fill_value: ArrayLike, dtype: DType = None, order: Any = "C", *, device: Any = None, like: Any = None
+) -> Array:
     """An array of this shape filled with a value, which broadcasts against it."""
     return copied(np.broadcast_to(_array(fill_value, dtype, like), _as_shape(shape)))
 
@@ -128,8 +125,14 @@ def _like(a: Any, dtype: Any, shape: Any) -> ArrayType:
 
 @implements(np.zeros_like)
 def zeros_like(
-    a: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *, device: Any = None
-) -> Any:
+    a: ArrayLike,
+    dtype: DType = None,
+    order: Any = "K",
+    subok: bool = True,
+    shape: Shape | None = None,
+    *,
+    device: Any = None,
+) -> Array:
     """A plain array of zeros of the shape and dtype of `a`."""
     new = _like(a, dtype, shape)
     return np.zeros(new.shape, new.dtype)
@@ -137,8 +140,14 @@ def zeros_like(
 
 @implements(np.ones_like)
 def ones_like(
-    a: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *, device: Any = None
-) -> Any:
+    a: ArrayLike,
+    dtype: DType = None,
+    order: Any = "K",
+    subok: bool = True,
+    shape: Shape | None = None,
+    *,
+    device: Any = None,
+) -> Array:
     """A plain array of ones of the shape and dtype of `a`."""
     new = _like(a, dtype, shape)
     return np.ones(new.shape, new.dtype)
@@ -146,8 +155,14 @@ def ones_like(
 
 @implements(np.empty_like)
 def empty_like(
-    prototype: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *, device: Any = None
-) -> Any:
+    prototype: ArrayLike,
+    dtype: DType = None,
+    order: Any = "K",
+    subok: bool = True,
+    shape: Shape | None = None,
+    *,
+    device: Any = None,
+) -> Array:
     """A plain array of the shape and dtype of `prototype`, with any values. Tracers cannot be written into it."""
     new = _like(prototype, dtype, shape)
     return np.empty(new.shape, new.dtype)
@@ -155,15 +170,15 @@ def empty_like(
 
 @implements(np.full_like)
 def full_like(
-    a: Any,
-    fill_value: Any,
-    dtype: Any = None,
+    a: ArrayLike,
+    fill_value: ArrayLike,
+    dtype: DType = None,
     order: Any = "K",
     subok: bool = True,
-    shape: Any = None,
+    shape: Shape | None = None,
     *,
     device: Any = None,
-) -> Any:
+) -> Array:
     """An array of the shape and dtype of `a` filled with a value, which may be traced."""
     new = _like(a, dtype, shape)
     if is_tracer(fill_value) or contains_tracer(fill_value):
@@ -176,7 +191,7 @@ def full_like(
 
 
 @implements(np.arange)
-def arange(*args: Any, dtype: Any = None, **kwargs: Any) -> Any:
+def arange(*args: ArrayLike, dtype: DType = None, **kwargs: Any) -> Array:
     """`np.arange`. Its length depends on its arguments, so traced ones must be integers of known value."""
     for x in args:
         if type(x) is Tracer and number_kind(x.dtype) not in "iu":
@@ -190,9 +205,9 @@ def arange(*args: Any, dtype: Any = None, **kwargs: Any) -> Any:
 
 @implements(np.linspace)
 def linspace(
-    start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None,
+    start: ArrayLike, stop: ArrayLike, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: DType = None,
     axis: int = 0, *, device: Any = None,
-) -> Any:  # fmt: skip
+) -> Array:  # fmt: skip
     """`num` evenly spaced values from `start` to `stop` (without it, if not `endpoint`), along a new axis.
 
     Differentiable in both ends. With `retstep` also returns the step.
@@ -219,8 +234,14 @@ def linspace(
 
 @implements(np.logspace)
 def logspace(
-    start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0
-) -> Any:
+    start: ArrayLike,
+    stop: ArrayLike,
+    num: int = 50,
+    endpoint: bool = True,
+    base: ArrayLike = 10.0,
+    dtype: DType = None,
+    axis: int = 0,
+) -> Array:
     """`base ** linspace(start, stop, num)`, differentiable in start, stop and base."""
     exponents = np.linspace(start, stop, num, endpoint, axis=axis) if is_tracer(start, stop) else None
     if exponents is None:
@@ -232,7 +253,9 @@ def logspace(
 
 
 @implements(np.geomspace)
-def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
+def geomspace(
+    start: ArrayLike, stop: ArrayLike, num: int = 50, endpoint: bool = True, dtype: DType = None, axis: int = 0
+) -> Array:
     """`num` values from `start` to `stop` in geometric progression, both of one sign; differentiable in both."""
     start, stop = _stacked(start), _stacked(stop)
     num = operator.index(num)
@@ -253,7 +276,7 @@ def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype
 
 
 @implements(np.meshgrid)
-def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Any, ...]:
+def meshgrid(*xi: ArrayLike, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Array, ...]:
     """Grids of coordinates from vectors: result i varies along axis i only (axes 0 and 1 swapped for "xy")."""
     if indexing not in ("xy", "ij"):
         raise ValueError(f"meshgrid: indexing must be 'xy' or 'ij', not {indexing!r}")
@@ -291,37 +314,37 @@ def result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:
 
 
 @implements(np.can_cast)
-def can_cast(from_: Any, to: Any, casting: Any = "safe") -> bool:
+def can_cast(from_: ArrayLike, to: DType, casting: Any = "safe") -> bool:
     """Whether the dtype of an array can be cast to another."""
     return np.can_cast(type_of(from_).dtype if type(from_) is Tracer else from_, to, casting)
 
 
 @implements(np.min_scalar_type)
-def min_scalar_type(a: Any) -> np.dtype[Any]:
+def min_scalar_type(a: ArrayLike) -> np.dtype[Any]:
     """The dtype of a traced array: the smallest one that holds its values would depend on them."""
     return type_of(as_array(a)).dtype
 
 
 @implements(np.common_type)
-def common_type(*arrays: Any) -> Any:
+def common_type(*arrays: ArrayLike) -> type[Any]:
     """The inexact scalar type that all the arrays can be cast to."""
     return np.common_type(*[np.zeros(0, type_of(as_array(a)).dtype) for a in arrays])
 
 
 @implements(np.shape)
-def shape(a: Any) -> tuple[int, ...]:
+def shape(a: ArrayLike) -> tuple[int, ...]:
     """The shape, a tuple of plain integers."""
     return shape_of(_array(a))
 
 
 @implements(np.ndim)
-def ndim(a: Any) -> int:
+def ndim(a: ArrayLike) -> int:
     """The number of axes."""
     return len(shape_of(_array(a)))
 
 
 @implements(np.size)
-def size(a: Any, axis: Any = None) -> int:
+def size(a: ArrayLike, axis: Axis = None) -> int:
     """The number of elements, or of those along the given axis or axes."""
     found = shape_of(_array(a))
     if axis is None:

@@ -1,0 +1,442 @@
+"""NumPy's functions that give arrays other shapes, join and cut them, turn and repeat them, made of the ops in ops/shape.py,
+join.py, rearrange.py and index/."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tracegrad.core.errors import ShapeError
+from tracegrad.core.trace import Tracer, as_array, bind, concrete, strengthened
+from tracegrad.core.types import type_of
+from tracegrad.ops.elementwise import astype
+from tracegrad.ops.families import implements, is_of_a_scalar, normalize_axes, normalize_axis, reject, shape_of
+from tracegrad.ops.index import unslice
+from tracegrad.ops.join import array_split, concatenate, list_of
+from tracegrad.ops.rearrange import diagonal, diagonal_index
+from tracegrad.ops.shape import contiguous_op, copied, is_fortran, shape_tuple
+from tracegrad.typing import Array, ArrayLike, Axis, DType, Shape
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Axes.
+
+
+@implements(np.ravel)
+def ravel(a: ArrayLike, order: str = "C") -> Array:
+    """All elements in one dimension; a copy if they do not lie in memory one behind the other."""
+    a = as_array(a)
+    order = "C" if order == "K" and not is_fortran(a, order) else order
+    if type(a) is Tracer and a.shape:
+        a = bind(contiguous_op, (a,), {"order": "F" if order == "F" else "C"})
+    return np.reshape(a, (-1,), order=order)
+
+
+@implements(np.expand_dims)
+def expand_dims(a: ArrayLike, axis: Axis) -> Array:
+    """`a` with axes of size 1 inserted, which lie at `axis` in the result."""
+    a = as_array(a)
+    shape = a.shape
+    ndim = len(shape) + (len(axis) if isinstance(axis, tuple | list) else 1)
+    new = normalize_axes(axis, ndim, "expand_dims")
+    old = iter(shape)
+    return np.reshape(a, tuple([1 if i in new else next(old) for i in range(ndim)]))
+
+
+@implements(np.squeeze)
+def squeeze(a: ArrayLike, axis: Axis = None) -> Array:
+    """`a` without its axes of size 1, or without those in `axis`."""
+    a = as_array(a)
+    shape = a.shape
+    if axis is None:
+        return np.reshape(a, tuple([n for n in shape if n != 1]))
+    axes = normalize_axes(axis, len(shape), "squeeze")
+    for i in axes:
+        if shape[i] != 1:
+            raise ShapeError(f"squeeze: axis {i} of {a.type} has size {shape[i]}; only axes of size 1 can go")
+    return np.reshape(a, tuple([n for i, n in enumerate(shape) if i not in axes]))
+
+
+def _at_least(
+    function: Callable[..., Any], arrays: Sequence[Any], enlarged: Callable[[tuple[int, ...]], tuple[int, ...]]
+) -> Any:
+    found = []
+    for x in map(as_array, arrays):
+        found.append(np.reshape(x, enlarged(shape_of(x))) if type(x) is Tracer else function(x))
+    return found[0] if len(found) == 1 else tuple(found)
+
+
+@implements(np.atleast_1d)
+def atleast_1d(*arys: ArrayLike) -> Array:
+    """Scalars become arrays of one element."""
+    return _at_least(np.atleast_1d, arys, lambda s: s or (1,))
+
+
+@implements(np.atleast_2d)
+def atleast_2d(*arys: ArrayLike) -> Array:
+    """Axes of size 1 go in front until there are two."""
+    return _at_least(np.atleast_2d, arys, lambda s: (1,) * (2 - len(s)) + s)
+
+
+@implements(np.atleast_3d)
+def atleast_3d(*arys: ArrayLike) -> Array:
+    """Vectors become `(1, n, 1)`, matrices `(n, m, 1)`."""
+    return _at_least(
+        np.atleast_3d, arys, lambda s: (1, *(s or (1,)), 1) if len(s) < 2 else (*s, 1) if len(s) == 2 else s
+    )
+
+
+@implements(np.moveaxis)
+def moveaxis(a: ArrayLike, source: Axis, destination: Axis) -> Array:
+    """`a` with the axes `source` moved to the places `destination`, the others in their order."""
+    ndim = len(a.shape)
+    source = axis_list(source, ndim, "moveaxis")
+    destination = axis_list(destination, ndim, "moveaxis")
+    if len(source) != len(destination):
+        raise ShapeError(f"moveaxis: {len(source)} axes cannot go to {len(destination)} places")
+    order = [i for i in range(ndim) if i not in source]
+    for to, axis in sorted(zip(destination, source, strict=True)):
+        order.insert(to, axis)
+    return np.transpose(a, tuple(order))
+
+
+def axis_list(axes: Any, ndim: int, name: str) -> list[int]:
+    """Axes counted from the front, in the order given."""
+    found = [normalize_axis(i, ndim, name) for i in (axes if isinstance(axes, tuple | list) else (axes,))]
+    if len(set(found)) != len(found):
+        raise ShapeError(f"{name}: an axis is named twice in {axes}")
+    return found
+
+
+@implements(np.swapaxes)
+def swapaxes(a: ArrayLike, axis1: int, axis2: int) -> Array:
+    """`a` with two axes exchanged."""
+    ndim = len(a.shape)
+    order = list(range(ndim))
+    i, j = normalize_axis(axis1, ndim, "swapaxes"), normalize_axis(axis2, ndim, "swapaxes")
+    order[i], order[j] = j, i
+    return np.transpose(a, tuple(order))
+
+
+@implements(np.rollaxis)
+def rollaxis(a: ArrayLike, axis: int, start: int = 0) -> Array:
+    """`a` with one axis moved to before `start`; np.moveaxis says it more plainly."""
+    ndim = len(a.shape)
+    axis = normalize_axis(axis, ndim, "rollaxis")
+    start = normalize_axis(start, ndim + 1, "rollaxis") if start >= 0 else normalize_axis(start, ndim, "rollaxis")
+    return np.moveaxis(a, axis, start - (start > axis))
+
+
+@implements(np.matrix_transpose)
+def matrix_transpose(x: ArrayLike, /) -> Array:
+    """`x` with its last two axes exchanged."""
+    x = as_array(x)
+    if len(x.shape) < 2:
+        raise ShapeError(f"matrix_transpose needs at least two dimensions, got {type_of(x)}")
+    return np.swapaxes(x, -1, -2)
+
+
+@implements(np.broadcast_arrays)
+def broadcast_arrays(*args: ArrayLike, subok: bool = False) -> Array:
+    """All arrays, broadcast against each other."""
+    arrays = [as_array(x) for x in args]
+    shape = np.broadcast_shapes(*[shape_of(x) for x in arrays])
+    return tuple([np.broadcast_to(x, shape) for x in arrays])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Joining and cutting.
+
+
+@implements(np.vstack)
+def vstack(tup: Sequence[ArrayLike], *, dtype: DType = None, casting: Any = None) -> Array:
+    """The arrays as rows, one below the other."""
+    return concatenate([np.atleast_2d(x) for x in list_of(tup, "vstack")], 0, dtype=dtype)
+
+
+@implements(np.hstack)
+def hstack(tup: Sequence[ArrayLike], *, dtype: DType = None, casting: Any = None) -> Array:
+    """The arrays side by side: along axis 1, or axis 0 if they are vectors."""
+    found = [np.atleast_1d(x) for x in list_of(tup, "hstack")]
+    return concatenate(found, 0 if found[0].ndim == 1 else 1, dtype=dtype)
+
+
+@implements(np.dstack)
+def dstack(tup: Sequence[ArrayLike]) -> Array:
+    """The arrays along a third axis."""
+    return concatenate([np.atleast_3d(x) for x in list_of(tup, "dstack")], 2)
+
+
+@implements(np.column_stack)
+def column_stack(tup: Sequence[ArrayLike]) -> Array:
+    """Vectors as the columns of a matrix; matrices side by side."""
+    found = list_of(tup, "column_stack")
+    return concatenate([np.reshape(x, (-1, 1)) if len(shape_of(x)) < 2 else x for x in found], 1)
+
+
+@implements(np.block)
+def block(arrays: Sequence[ArrayLike]) -> Array:
+    """An array put together from nested lists of blocks, the innermost along the last axis, and so on outwards."""
+    leaves: list[Any] = []
+
+    def depth_of(a: Any) -> int:
+        if not isinstance(a, list):
+            leaves.append(as_array(a))
+            return 0
+        depths = {depth_of(b) for b in a}
+        if len(depths) != 1:
+            raise ValueError("block: lists must be nested equally deep everywhere, and none may be empty")
+        return depths.pop() + 1
+
+    depth = depth_of(arrays)
+    ndim = max(depth, max([len(shape_of(x)) for x in leaves]))
+
+    def joined(a: Any, level: int) -> Any:
+        if isinstance(a, list):
+            return concatenate([joined(b, level + 1) for b in a], level - depth)
+        a = as_array(a)
+        return np.reshape(a, (*(1,) * (ndim - len(shape_of(a))), *shape_of(a)))
+
+    return joined(arrays, 0)
+
+
+@implements(np.append)
+def append(arr: ArrayLike, values: ArrayLike, axis: int | None = None) -> Array:
+    """`arr`, then `values`, along `axis`; both flattened if that is None."""
+    return concatenate([arr, values], axis)
+
+
+@implements(np.split)
+def split(ary: ArrayLike, indices_or_sections: Any, axis: int = 0) -> list[Array]:
+    """Cut `ary` along `axis`: into so many parts of equal size, or before each of the indices."""
+    if np.ndim(indices_or_sections) == 0 and ary.shape[axis] % indices_or_sections:
+        raise ShapeError(
+            f"split: axis {axis} of {type_of(ary)} has no equal division into {indices_or_sections} parts; write "
+            "np.array_split for parts of nearly equal size"
+        )
+    return array_split(ary, indices_or_sections, axis)
+
+
+@implements(np.hsplit)
+def hsplit(ary: ArrayLike, indices_or_sections: Any) -> list[Array]:
+    """np.split along axis 1, or axis 0 of a vector."""
+    return split(ary, indices_or_sections, 1 if len(ary.shape) > 1 else 0)
+
+
+@implements(np.vsplit)
+def vsplit(ary: ArrayLike, indices_or_sections: Any) -> list[Array]:
+    """np.split along axis 0, of at least two."""
+    if len(ary.shape) < 2:
+        raise ValueError(f"vsplit needs two or more dimensions, got {type_of(ary)}")
+    return split(ary, indices_or_sections, 0)
+
+
+@implements(np.dsplit)
+def dsplit(ary: ArrayLike, indices_or_sections: Any) -> list[Array]:
+    """np.split along axis 2."""
+    if len(ary.shape) < 3:
+        raise ValueError(f"dsplit needs three or more dimensions, got {type_of(ary)}")
+    return split(ary, indices_or_sections, 2)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Turning round and repeating.
+
+
+@implements(np.flip)
+def flip(m: ArrayLike, axis: Axis = None) -> Array:
+    """The elements in reverse order along the axes (all, if None)."""
+    m = strengthened(as_array(m))
+    axes = normalize_axes(axis, len(m.shape), "flip")
+    return m[tuple([slice(None, None, -1 if i in axes else None) for i in range(len(m.shape))])]
+
+
+@implements(np.flipud)
+def flipud(m: ArrayLike) -> Array:
+    """The rows in reverse order."""
+    return flip(m, 0)
+
+
+@implements(np.fliplr)
+def fliplr(m: ArrayLike) -> Array:
+    """The columns in reverse order."""
+    return flip(m, 1)
+
+
+@implements(np.rot90)
+def rot90(m: ArrayLike, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
+    """`m` turned by k * 90 degrees in the plane of two axes, from the first towards the second."""
+    m = as_array(m)
+    first, second = axis_list(tuple(axes), len(m.shape), "rot90")
+    k = operator.index(k) % 4
+    if k == 0:
+        return m
+    if k == 2:
+        return np.flip(m, (first, second))
+    return np.swapaxes(np.flip(m, second), first, second) if k == 1 else np.flip(np.swapaxes(m, first, second), second)
+
+
+@implements(np.tile)
+def tile(A: ArrayLike, reps: Shape) -> Array:
+    """`A`, `reps` times over along each axis."""
+    A, reps = as_array(A), shape_tuple(reps)
+    shape = shape_of(A)
+    ndim = max(len(shape), len(reps))
+    shape = (1,) * (ndim - len(shape)) + shape
+    reps = (1,) * (ndim - len(reps)) + reps
+    if all([r == 1 for r in reps]):
+        return np.reshape(copied(A), shape)
+    spread = np.reshape(A, tuple([m for n in shape for m in (1, n)]))
+    spread = np.broadcast_to(spread, tuple([m for n, r in zip(shape, reps, strict=True) for m in (r, n)]))
+    return copied(np.reshape(spread, tuple([n * r for n, r in zip(shape, reps, strict=True)])))
+
+
+@implements(np.repeat)
+def repeat(a: ArrayLike, repeats: ArrayLike, axis: int | None = None) -> Array:
+    """Each element along `axis` (of the flattened array, if None) so many times: an int, or one for each element."""
+    a = as_array(a)
+    if axis is None or is_of_a_scalar(axis, len(shape_of(a))):
+        a, axis = np.reshape(a, -1), 0
+    axis = normalize_axis(axis, len(a.shape), "repeat")
+    before, n, after = a.shape[:axis], a.shape[axis], a.shape[axis + 1 :]
+    counts = np.asarray(concrete(as_array(repeats), "np.repeat", "pass repeats as a plain int or array"))
+    if counts.size == 1:
+        count = int(counts.reshape(()))
+        if count < 0:
+            raise ValueError(f"repeat: counts cannot be negative, got {count}")
+        spread = np.broadcast_to(np.reshape(a, (*before, n, 1, *after)), (*before, n, count, *after))
+        return copied(np.reshape(spread, (*before, n * count, *after)))
+    return np.take(a, np.repeat(np.arange(n), counts), axis)
+
+
+@implements(np.resize)
+def resize(a: ArrayLike, new_shape: Shape) -> Array:
+    """The elements over and over, until they fill the new shape."""
+    a, new_shape = np.reshape(as_array(a), -1), shape_tuple(new_shape)
+    size = math.prod(new_shape)
+    if a.shape[0] == 0:
+        return np.zeros(new_shape, type_of(a).dtype)
+    times = -(-size // a.shape[0])
+    return np.reshape(np.tile(a, times)[:size], new_shape)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Inserting and deleting.
+
+
+@implements(np.insert)
+def insert(arr: ArrayLike, obj: ArrayLike, values: ArrayLike, axis: int | None = None) -> Array:
+    """`values` inserted before the places `obj` along `axis` (of the flattened array, if None)."""
+    arr, values = as_array(arr), as_array(values)
+    if axis is None:
+        arr, axis = np.reshape(arr, -1), 0
+    shape = arr.shape
+    axis = normalize_axis(axis, len(shape), "insert")
+    n = shape[axis]
+    places = _places(obj, n, "np.insert")
+    values = astype(values, type_of(arr).dtype)
+    values = np.reshape(values, (*(1,) * (len(shape) - len(shape_of(values))), *shape_of(values)))
+    if places.size == 1:
+        if places.ndim == 0:
+            values = np.moveaxis(values, 0, axis)
+        count = values.shape[axis]
+        order = np.insert(np.arange(n), places.item(), np.arange(n, n + count))
+    else:
+        count = places.size
+        order = np.insert(np.arange(n), places, np.arange(n, n + count))
+    values = np.broadcast_to(values, (*shape[:axis], count, *shape[axis + 1 :]))
+    return np.take(np.concatenate([arr, values], axis), order, axis)
+
+
+def _places(obj: Any, size: int, name: str) -> Any:
+    """The places that an index argument names, as an array of integers."""
+    if isinstance(obj, slice):
+        return np.arange(size)[obj]
+    places = np.asarray(concrete(as_array(obj), name, "pass the places as plain ints"))
+    if places.dtype == bool:
+        return np.flatnonzero(places)
+    return places.astype(np.intp) if places.size == 0 else places
+
+
+@implements(np.delete)
+def delete(arr: ArrayLike, obj: ArrayLike, axis: int | None = None) -> Array:
+    """`arr` without the places `obj` along `axis` (of the flattened array, if None)."""
+    arr = as_array(arr)
+    if axis is None:
+        arr, axis = np.reshape(arr, -1), 0
+    axis = normalize_axis(axis, len(arr.shape), "delete")
+    if not isinstance(obj, slice):
+        obj = concrete(as_array(obj), "np.delete", "pass the places as plain ints")
+    return np.take(arr, np.delete(np.arange(arr.shape[axis]), obj), axis)
+
+
+@implements(np.trim_zeros)
+def trim_zeros(filt: ArrayLike, trim: str = "fb", axis: Axis = None) -> Array:
+    """`filt` without the zeros at its front ("f") and back ("b"), whose values must be known."""
+    filt = as_array(filt)
+    places = np.argwhere(concrete(filt, "np.trim_zeros", "slice with plain ints"))
+    bounds = []
+    for i in range(len(filt.shape)):
+        start, stop = (int(places[:, i].min()), int(places[:, i].max()) + 1) if len(places) else (0, 0)
+        bounds.append(slice(start if "f" in trim.lower() else None, stop if "b" in trim.lower() or not stop else None))
+    axes = normalize_axes(axis, len(filt.shape), "trim_zeros")
+    return filt[tuple([b if i in axes else slice(None) for i, b in enumerate(bounds)])]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Triangles and diagonals.
+
+
+@implements(np.tril)
+def tril(m: ArrayLike, k: int = 0) -> Array:
+    """The lower triangle of the last two axes, up to the k-th diagonal; zeros above."""
+    m = as_array(m)
+    return np.where(np.tri(*m.shape[-2:], k=k, dtype=bool), m, np.zeros((), m.dtype))
+
+
+@implements(np.triu)
+def triu(m: ArrayLike, k: int = 0) -> Array:
+    """The upper triangle of the last two axes, from the k-th diagonal on; zeros below."""
+    m = as_array(m)
+    return np.where(np.tri(*m.shape[-2:], k=k - 1, dtype=bool), np.zeros((), m.dtype), m)
+
+
+@implements(np.diag)
+def diag(v: ArrayLike, k: int = 0) -> Array:
+    """The k-th diagonal of a matrix; or the matrix that has `v` as its k-th diagonal, and zeros elsewhere."""
+    v, k = as_array(v), operator.index(k)
+    if len(v.shape) == 2:
+        return np.diagonal(v, k)
+    if len(v.shape) != 1:
+        raise ValueError(f"diag needs one or two dimensions, got {type_of(v)}")
+    n = v.shape[0] + abs(k)
+    return np.reshape(unslice(v, diagonal_index((n, n), k), (n * n,)), (n, n))
+
+
+@implements(np.diagflat)
+def diagflat(v: ArrayLike, k: int = 0) -> Array:
+    """The matrix that has all elements of `v` on its k-th diagonal."""
+    return np.diag(np.reshape(as_array(v), -1), k)
+
+
+@implements(np.trace)
+def trace(
+    a: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: DType = None, out: Array | None = None
+) -> Array:
+    """The sum of the `offset`-th diagonal of the matrices in two axes of `a`."""
+    reject(np.trace, out=out)
+    return np.sum(diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
+
+
+@implements(np.vander)
+def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Array:
+    """The matrix of the powers of `x`: column j holds x**(N-1-j), or x**j if `increasing`."""
+    x = as_array(x)
+    if len(x.shape) != 1:
+        raise ValueError(f"vander needs one dimension, got {type_of(x)}")
+    x = astype(x, np.promote_types(x.dtype, int))
+    powers = np.arange(x.shape[0] if N is None else N).astype(x.dtype)
+    return np.power(x[:, None], powers if increasing else powers[::-1])
