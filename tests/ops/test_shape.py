@@ -345,7 +345,7 @@ def test_trim_zeros() -> None:
         (lambda x: np.transpose(x, (0, 1, 2)), ShapeError, "do not name each axis"),
         (lambda x: np.broadcast_to(x, (4, 3)), ShapeError, r"f64\[2,3\] does not broadcast to the shape \(4, 3\)"),
         (lambda x: np.concatenate([x, np.ones((3, 2))]), ShapeError, r"f64\[2,3\], f64\[3,2\] differ in more than axis 0"),
-        (lambda x: np.concatenate([x, np.ones(3)]), ShapeError, "differ in more than"),
+        (lambda x: np.concatenate([x, np.ones(3)]), ShapeError, r"f64\[2,3\], f64\[3\] differ in how many axes"),
         (lambda x: np.stack([x, np.ones(3)]), ShapeError, "all arrays must have the same shape"),
         (lambda x: np.squeeze(x, 0), ShapeError, "only axes of size 1"),
         (lambda x: np.split(x, 2, axis=1), ShapeError, "np.array_split"),

@@ -521,7 +521,7 @@ def along_axis(name: str) -> BatchRule:
     without the batch is repeated over it."""
 
     def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-        whole = [x if b else np.broadcast_to(x, (size, *x.shape)) for x, b in zip(inputs, batched, strict=True)]
+        whole = [x if b else np.broadcast_to(x, (size, *shape_of(x))) for x, b in zip(inputs, batched, strict=True)]
         behind: dict[str, Any] = {}
         if "axis" in params:
             behind["axis"] = params["axis"] + 1

@@ -1,4 +1,8 @@
-"""Joining and cutting arrays: concatenate and split, stack and unstack, each the transpose of the other."""
+"""Joining and cutting arrays: concatenate and split, stack and unstack, each the transpose of the other.
+
+The several outputs of split and unstack make loops over the parts of an array cheap to differentiate: their cotangents are joined
+once, not each padded to the whole and added.
+"""
 
 from __future__ import annotations
 
@@ -11,81 +15,95 @@ import numpy as np
 
 from tracegrad.core.errors import ShapeError
 from tracegrad.core.memory import in_c_order
-from tracegrad.core.op import EVERY, Op, Params, Sample, View, Wanted
+from tracegrad.core.op import EVERY, OPS, Op, Params, Sample, TypeRule, View, Wanted
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import (
-    cast,
-    conform,
-    implements,
-    normalize_axis,
-    reject,
-    shape_of,
-)
+from tracegrad.ops.families import along_axis, cast, conform, implements, normalize_axis, reject, shape_of
 from tracegrad.ops.index import slice_entry, slice_op
 from tracegrad.ops.masks import Masked, image, masking_jvp
 from tracegrad.typing import Array, ArrayLike, DType
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Concatenate and split, stack and unstack. The several outputs of split and unstack make loops over the parts of an
-# array cheap to differentiate: their cotangents are joined once, not each padded to the whole and added.
 
-
-def _zeros(x: Any) -> Any:
-    found = type_of(x)
-    return np.zeros(found.shape, found.dtype)
-
-
-def _filled(parts: Sequence[Any], likes: Sequence[Any]) -> tuple[Any, ...]:
+def _without_none(parts: Sequence[Any], types: Iterable[ArrayType]) -> tuple[Any, ...]:
     """Tangents or cotangents with zeros in place of None."""
-    return tuple([_zeros(x) if p is None else p for p, x in zip(parts, likes, strict=True)])
+    return tuple([np.zeros(t.shape, t.dtype) if p is None else p for p, t in zip(parts, types, strict=True)])
 
 
-def _joining_jvp(op: Callable[[], Op]) -> Callable[..., Any]:
-    """The tangent of a join is the join of the tangents."""
+def _joins(
+    name: str,
+    evaluate: Callable[..., Any],
+    infer: Callable[[Sequence[ArrayType], Params], ArrayType],
+    cutting: Callable[[Sequence[Any], Params], tuple[Op, Params]],
+    samples: Callable[[], Iterable[Sample]],
+) -> Op:
+    """Declare an op that puts its inputs side by side. `cutting(inputs, params)` is the op that takes them apart again, and
+    its params."""
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
         if all([t is None for t in tangents]):
             return None
-        return cast(bind(op(), _filled(tangents, primals), params), out.dtype)
+        return cast(bind(OPS[name], _without_none(tangents, map(type_of, primals)), params), out.dtype)
 
-    return masking_jvp(jvp)
+    def vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+        cut, how = cutting(primals, params)
+        if len(wanted) == 1:
+            (i,) = wanted
+            assert cut.view is not None
+            one, where = cut.view.step(cut, how, i, ct.shape)
+            return (conform(bind(one, (ct,), where), primals[i]),)
+        parts = bind(cut, (ct,), how)
+        return [conform(parts[i], primals[i]) for i in wanted]
+
+    def strides(inputs: Sequence[Any], types: Sequence[ArrayType], params: Params) -> Any:
+        """What is put together of arrays in C order is in C order."""
+        is_ordered = all([x == in_c_order(t.shape) for x, t in zip(inputs, types, strict=True)])
+        return in_c_order(infer(types, params).shape) if is_ordered else None
+
+    return Op(
+        name, evaluate=evaluate, infer=infer, jvp=masking_jvp(jvp), vjp=vjp, linear=(EVERY,), batch=along_axis(name),
+        samples=samples, kinds="biufc", strides=strides, moves=True, nonnegative=True,
+    )  # fmt: skip
 
 
-def _cutting_vjp(op: Callable[[], Op], cut: Callable[[], Op]) -> Callable[..., Any]:
-    """The cotangent of what is cut is the join of the cotangents."""
+def _cuts(
+    name: str,
+    evaluate: Callable[..., Any],
+    infer: TypeRule,
+    joining: Callable[[], Op],
+    entry: Callable[[Params, int, int], Any],
+    samples: Callable[[], Iterable[Sample]],
+) -> Op:
+    """Declare an op that takes an array apart, of which `joining` makes the whole again. `entry(params, number, size)` is
+    where a part lies along an axis of this size, as an entry of an index."""
+
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+        (t,) = tangents
+        return (None,) * len(out) if t is None else bind(OPS[name], (t,), params)
 
     def vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
         # Not from `out`: a linear map that is transposed by its types has no values.
-        types = cut().infer([type_of(primals[0])], params)
+        types: Any = infer([type_of(primals[0])], params)
 
         def joined(cts: Sequence[Any]) -> Any:
-            whole = [np.zeros(t.shape, t.dtype) if c is None else c for c, t in zip(cts, types, strict=True)]
-            return bind(op(), tuple(whole), {"axis": params["axis"]})
+            return bind(joining(), _without_none(cts, types), {"axis": params["axis"]})
 
         found = joined(ct)
         return (Masked(found, image(joined, ct), True) if any([c is None for c in ct]) else found,)
 
-    return vjp
+    def step(op: Op, params: Params, number: int, shape: tuple[int, ...]) -> tuple[Op, Params]:
+        """Each part is a view, the same as a slice."""
+        axis = params["axis"]
+        return slice_op, {"index": (":",) * axis + (entry(params, number, shape[axis]),)}
+
+    return Op(
+        name, evaluate=evaluate, infer=infer, jvp=jvp, vjp=vjp, linear=(EVERY,), batch=along_axis(name), several=True,
+        samples=samples, kinds="biufc", view=View(None, lambda x, **params: None, step), moves=True, nonnegative=True,
+    )  # fmt: skip
 
 
-def _cutting_jvp(op: Callable[[], Op]) -> Callable[..., Any]:
-    def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
-        (t,) = tangents
-        return (None,) * len(out) if t is None else bind(op(), (t,), params)
-
-    return jvp
-
-
-def _axis_batch(op: Callable[[], Op]) -> Callable[..., Any]:
-    """For ops with an axis, whose inputs are all alike."""
-
-    def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-        rows = [x if b else np.broadcast_to(x, (size, *shape_of(x))) for x, b in zip(inputs, batched, strict=True)]
-        return bind(op(), tuple(rows), {**params, "axis": params["axis"] + 1})
-
-    return batch
+# ---------------------------------------------------------------------------------------------------------------------
+# Concatenate and split.
 
 
 def _concatenate(*arrays: Any, axis: int) -> Any:
@@ -94,25 +112,16 @@ def _concatenate(*arrays: Any, axis: int) -> Any:
 
 def _concatenate_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     axis = params["axis"]
-    rests = {(*t.shape[:axis], *t.shape[axis + 1 :]) if axis < t.ndim else None for t in types}
-    if len(rests) != 1 or len({t.ndim for t in types}) != 1:
-        listing = ", ".join(map(str, types))
-        raise ShapeError(f"concatenate: {listing} differ in more than axis {axis}; the other sizes must be equal")
     shape = types[0].shape
+    for t in types:
+        if t.ndim != len(shape):
+            raise ShapeError(f"concatenate: {', '.join(map(str, types))} differ in how many axes they have")
+        if (*t.shape[:axis], *t.shape[axis + 1 :]) != (*shape[:axis], *shape[axis + 1 :]):
+            raise ShapeError(
+                f"concatenate: {', '.join(map(str, types))} differ in more than axis {axis}; the other sizes must be equal"
+            )
     total = sum([t.shape[axis] for t in types])
     return ArrayType((*shape[:axis], total, *shape[axis + 1 :]), np.result_type(*[t.dtype for t in types]))
-
-
-def _concatenate_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
-    axis = params["axis"]
-    sizes = [x.shape[axis] for x in primals]
-    if len(wanted) == 1:
-        (i,) = wanted
-        start = sum(sizes[:i])
-        entry = slice_entry(start, start + sizes[i], 1, sum(sizes))
-        return (conform(bind(slice_op, (ct,), {"index": (":",) * axis + (entry,)}), primals[i]),)
-    parts = bind(split_op, (ct,), {"axis": axis, "sizes": tuple(sizes)})
-    return [conform(parts[i], primals[i]) for i in wanted]
 
 
 def _concatenate_samples() -> Iterable[Sample]:
@@ -124,26 +133,11 @@ def _concatenate_samples() -> Iterable[Sample]:
     yield Sample((x,), {"axis": 1})
 
 
-def _strides(op: Op, inputs: Sequence[Any], types: Sequence[ArrayType], params: Params) -> Any:
-    """What is put together of arrays in C order is in C order."""
-    is_ordered = all([x == in_c_order(t.shape) for x, t in zip(inputs, types, strict=True)])
-    return in_c_order(op.infer(types, params).shape) if is_ordered else None  # type: ignore[union-attr]
+def _splitting(inputs: Sequence[Any], params: Params) -> tuple[Op, Params]:
+    return split_op, {**params, "sizes": tuple([x.shape[params["axis"]] for x in inputs])}
 
 
-concatenate_op = Op(
-    "concatenate",
-    moves=True,
-    nonnegative=True,
-    evaluate=_concatenate,
-    infer=_concatenate_type,
-    jvp=_joining_jvp(lambda: concatenate_op),
-    vjp=_concatenate_vjp,
-    linear=(EVERY,),
-    batch=_axis_batch(lambda: concatenate_op),
-    samples=_concatenate_samples,
-    kinds="biufc",
-    strides=lambda inputs, types, params: _strides(concatenate_op, inputs, types, params),
-)
+concatenate_op = _joins("concatenate", _concatenate, _concatenate_type, _splitting, _concatenate_samples)
 
 
 def _split(x: Any, axis: int, sizes: tuple[int, ...]) -> tuple[Any, ...]:
@@ -167,122 +161,12 @@ def _split_samples() -> Iterable[Sample]:
     yield Sample((x,), {"axis": 0, "sizes": (2,)})
 
 
-def _slices(index_of: Callable[[Params, int, int], Any]) -> View:
-    """Each part is a view, the same as a slice."""
-
-    def step(op: Op, params: Params, number: int, shape: tuple[int, ...]) -> tuple[Op, Params]:
-        axis = params["axis"]
-        return slice_op, {"index": (":",) * axis + (index_of(params, number, shape[axis]),)}
-
-    return View(None, lambda x, **params: None, step)
-
-
-def _entry_of_part(params: Params, number: int, size: int) -> str:
+def _split_entry(params: Params, number: int, size: int) -> str:
     start = sum(params["sizes"][:number])
     return slice_entry(start, start + params["sizes"][number], 1, size)
 
 
-split_op = Op(
-    "split",
-    moves=True,
-    nonnegative=True,
-    evaluate=_split,
-    infer=_split_type,
-    jvp=_cutting_jvp(lambda: split_op),
-    vjp=_cutting_vjp(lambda: concatenate_op, lambda: split_op),
-    linear=(EVERY,),
-    batch=_axis_batch(lambda: split_op),
-    several=True,
-    samples=_split_samples,
-    kinds="biufc",
-    view=_slices(_entry_of_part),
-)
-
-
-def _stack(*arrays: Any, axis: int) -> Any:
-    """np.stack, without the half of its time that goes into checking."""
-    shape = np.shape(arrays[0])
-    for x in arrays:
-        if type(x) is not np.ndarray or x.shape != shape:
-            return np.array(arrays) if all([np.ndim(x) == 0 for x in arrays]) else np.stack(arrays, axis)
-    shape = (*shape[:axis], 1, *shape[axis:])
-    return np.concatenate([x.reshape(shape) for x in arrays], axis)
-
-
-def _stack_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
-    axis = params["axis"]
-    shape = types[0].shape
-    if any([t.shape != shape for t in types]):
-        raise ShapeError(f"stack: all arrays must have the same shape, got {', '.join(map(str, types))}")
-    return ArrayType((*shape[:axis], len(types), *shape[axis:]), np.result_type(*[t.dtype for t in types]))
-
-
-def _stack_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
-    axis = params["axis"]
-    if len(wanted) == 1:
-        (i,) = wanted
-        return (conform(bind(slice_op, (ct,), {"index": (":",) * axis + (i,)}), primals[i]),)
-    parts = bind(unstack_op, (ct,), params)
-    return [conform(parts[i], primals[i]) for i in wanted]
-
-
-def _stack_samples() -> Iterable[Sample]:
-    x = np.random.default_rng(0).uniform(-1, 1, (3, 2, 4))
-    for axis in range(3):
-        yield Sample(tuple(x), {"axis": axis})
-    yield Sample((x[0], np.arange(8).reshape(2, 4)), {"axis": 0})
-    yield Sample((x[0, 0, 0], 0.5, np.array(2.0)), {"axis": 0})
-    yield Sample((np.zeros((0, 2)),), {"axis": 1})
-
-
-stack_op = Op(
-    "stack",
-    moves=True,
-    nonnegative=True,
-    evaluate=_stack,
-    infer=_stack_type,
-    jvp=_joining_jvp(lambda: stack_op),
-    vjp=_stack_vjp,
-    linear=(EVERY,),
-    batch=_axis_batch(lambda: stack_op),
-    samples=_stack_samples,
-    kinds="biufc",
-    strides=lambda inputs, types, params: _strides(stack_op, inputs, types, params),
-)
-
-
-def _unstack(x: Any, axis: int) -> tuple[Any, ...]:
-    return tuple(np.moveaxis(x, axis, 0) if axis else x)
-
-
-def _unstack_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
-    (t,), axis = types, params["axis"]
-    return (ArrayType((*t.shape[:axis], *t.shape[axis + 1 :]), t.dtype),) * t.shape[axis]
-
-
-def _unstack_samples() -> Iterable[Sample]:
-    x = np.random.default_rng(0).uniform(-1, 1, (2, 3, 2))
-    for axis in range(3):
-        yield Sample((x,), {"axis": axis})
-    yield Sample((x[0, 0],), {"axis": 0})
-    yield Sample((np.zeros((0, 2)),), {"axis": 1})
-
-
-unstack_op = Op(
-    "unstack",
-    moves=True,
-    nonnegative=True,
-    evaluate=_unstack,
-    infer=_unstack_type,
-    jvp=_cutting_jvp(lambda: unstack_op),
-    vjp=_cutting_vjp(lambda: stack_op, lambda: unstack_op),
-    linear=(EVERY,),
-    batch=_axis_batch(lambda: unstack_op),
-    several=True,
-    view=_slices(lambda params, number, size: number),
-    samples=_unstack_samples,
-    kinds="biufc",
-)
+split_op = _cuts("split", _split, _split_type, lambda: concatenate_op, _split_entry, _split_samples)
 
 
 def list_of(arrays: Any, name: str) -> list[Any]:
@@ -321,26 +205,6 @@ def concatenate(
 concat = concatenate
 
 
-@implements(np.stack)
-def stack(
-    arrays: Sequence[ArrayLike], axis: int = 0, out: Array | None = None, *, dtype: DType = None, casting: Any = None
-) -> Array:
-    """The arrays, all of one shape, along a new axis, which is `axis` of the result."""
-    reject(np.stack, out=out)
-    found = list_of(arrays, "stack")
-    axis = normalize_axis(axis, len(shape_of(found[0])) + 1, "stack")
-    return _typed(bind(stack_op, tuple(found), {"axis": axis}), dtype)
-
-
-@implements(np.unstack, np.ndarray.__iter__)
-def unstack(x: ArrayLike, /, *, axis: int = 0) -> tuple[Array, ...]:
-    """The arrays that lie along `axis`, without it."""
-    if not x.shape:
-        raise ValueError(f"unstack needs an array of at least one dimension, got {type_of(x)}")
-    axis = normalize_axis(axis, len(x.shape), "unstack")
-    return bind(unstack_op, (x,), {"axis": axis}) if x.shape[axis] else ()
-
-
 @implements(np.array_split)
 def array_split(ary: ArrayLike, indices_or_sections: Any, axis: int = 0) -> list[Array]:
     """Cut `ary` along `axis`: into so many parts, of nearly equal size, or before each of the indices."""
@@ -361,3 +225,77 @@ def array_split(ary: ArrayLike, indices_or_sections: Any, axis: int = 0) -> list
                 for a, b in zip(bounds[:-1], [*bounds[1:-1], None], strict=True)
             ]
     return list(bind(split_op, (ary,), {"axis": axis, "sizes": tuple(sizes)}))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Stack and unstack.
+
+
+def _stack(*arrays: Any, axis: int) -> Any:
+    """np.stack, without the half of its time that goes into checking."""
+    shape = np.shape(arrays[0])
+    for x in arrays:
+        if type(x) is not np.ndarray or x.shape != shape:
+            return np.array(arrays) if all([np.ndim(x) == 0 for x in arrays]) else np.stack(arrays, axis)
+    shape = (*shape[:axis], 1, *shape[axis:])
+    return np.concatenate([x.reshape(shape) for x in arrays], axis)
+
+
+def _stack_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    axis = params["axis"]
+    shape = types[0].shape
+    if any([t.shape != shape for t in types]):
+        raise ShapeError(f"stack: all arrays must have the same shape, got {', '.join(map(str, types))}")
+    return ArrayType((*shape[:axis], len(types), *shape[axis:]), np.result_type(*[t.dtype for t in types]))
+
+
+def _stack_samples() -> Iterable[Sample]:
+    x = np.random.default_rng(0).uniform(-1, 1, (3, 2, 4))
+    for axis in range(3):
+        yield Sample(tuple(x), {"axis": axis})
+    yield Sample((x[0], np.arange(8).reshape(2, 4)), {"axis": 0})
+    yield Sample((x[0, 0, 0], 0.5, np.array(2.0)), {"axis": 0})
+    yield Sample((np.zeros((0, 2)),), {"axis": 1})
+
+
+stack_op = _joins("stack", _stack, _stack_type, lambda inputs, params: (unstack_op, params), _stack_samples)
+
+
+def _unstack(x: Any, axis: int) -> tuple[Any, ...]:
+    return tuple(np.moveaxis(x, axis, 0) if axis else x)
+
+
+def _unstack_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
+    (t,), axis = types, params["axis"]
+    return (ArrayType((*t.shape[:axis], *t.shape[axis + 1 :]), t.dtype),) * t.shape[axis]
+
+
+def _unstack_samples() -> Iterable[Sample]:
+    x = np.random.default_rng(0).uniform(-1, 1, (2, 3, 2))
+    for axis in range(3):
+        yield Sample((x,), {"axis": axis})
+    yield Sample((x[0, 0],), {"axis": 0})
+    yield Sample((np.zeros((0, 2)),), {"axis": 1})
+
+
+unstack_op = _cuts("unstack", _unstack, _unstack_type, lambda: stack_op, lambda params, i, size: i, _unstack_samples)
+
+
+@implements(np.stack)
+def stack(
+    arrays: Sequence[ArrayLike], axis: int = 0, out: Array | None = None, *, dtype: DType = None, casting: Any = None
+) -> Array:
+    """The arrays, all of one shape, along a new axis, which is `axis` of the result."""
+    reject(np.stack, out=out)
+    found = list_of(arrays, "stack")
+    axis = normalize_axis(axis, len(shape_of(found[0])) + 1, "stack")
+    return _typed(bind(stack_op, tuple(found), {"axis": axis}), dtype)
+
+
+@implements(np.unstack, np.ndarray.__iter__)
+def unstack(x: ArrayLike, /, *, axis: int = 0) -> tuple[Array, ...]:
+    """The arrays that lie along `axis`, without it."""
+    if not x.shape:
+        raise ValueError(f"unstack needs an array of at least one dimension, got {type_of(x)}")
+    axis = normalize_axis(axis, len(x.shape), "unstack")
+    return bind(unstack_op, (x,), {"axis": axis}) if x.shape[axis] else ()
