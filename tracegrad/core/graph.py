@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -203,6 +203,14 @@ def _refused(value: Any) -> str:
     except Exception as error:  # whatever its own way of being pickled raises
         return f"pickle refuses ({error})"
     return ""
+
+
+def remembered(graph: Graph, key: Hashable, make: Callable[[], Any]) -> Any:
+    """What `make` returns, made once for a Graph and kept as long as that lives."""
+    found = graph.memo.get(key)
+    if found is None:
+        found = graph.memo[key] = make()
+    return found
 
 
 def axes_of(params: Params) -> frozenset[Axis]:

@@ -148,11 +148,6 @@ from numpy import (
 from tracegrad.core.boxes import accept_jax
 from tracegrad.numpy import linalg
 from tracegrad.numpy.calculus import diff, ediff1d, gradient, trapezoid
-from tracegrad.numpy.cumulative import cumulative_prod, cumulative_sum, nancumprod, nancumsum
-from tracegrad.numpy.indexing import argwhere, compress, diag_indices_from, extract, flatnonzero, ix_, nonzero, ravel_multi_index, take_along_axis, tril_indices_from, triu_indices_from, unravel_index
-from tracegrad.ops.contract import cross, dot, einsum, einsum_path, inner, kron, matmul, matvec, outer, tensordot, vdot, vecdot, vecmat
-from tracegrad.ops.convolve import convolve, correlate
-from tracegrad.ops.create import (
 from tracegrad.numpy.creation import (
     arange,
     array,
@@ -176,11 +171,81 @@ from tracegrad.numpy.creation import (
     size,
     zeros_like,
 )
-from tracegrad.ops.cumulative import cumprod, cumsum, convolve, correlate, cumulative_prod, cumulative_sum, diff, ediff1d, gradient, nancumprod, nancumsum, trapezoid
-from tracegrad.numpy.indexing import argwhere, compress, diag_indices_from, extract, flatnonzero, ix_, nonzero, ravel_multi_index, take_along_axis, tril_indices_from, triu_indices_from, unravel_index
+from tracegrad.numpy.cumulative import cumulative_prod, cumulative_sum, nancumprod, nancumsum
+from tracegrad.numpy.indexing import (
+    argwhere,
+    compress,
+    diag_indices_from,
+    extract,
+    flatnonzero,
+    ix_,
+    nonzero,
+    ravel_multi_index,
+    take_along_axis,
+    tril_indices_from,
+    triu_indices_from,
+    unravel_index,
+)
 from tracegrad.numpy.padding import pad
-from tracegrad.numpy.shaping import append, atleast_1d, atleast_2d, atleast_3d, block, broadcast_arrays, column_stack, delete, diag, diagflat, dsplit, dstack, expand_dims, flip, fliplr, flipud, hsplit, hstack, insert, matrix_transpose, moveaxis, ravel, repeat, resize, rollaxis, rot90, split, squeeze, swapaxes, tile, trace, tril, trim_zeros, triu, vander, vsplit, vstack
-from tracegrad.ops.contract import cross, dot, einsum, einsum_path, inner, kron, matmul, matvec, outer, tensordot, vdot, vecdot, vecmat
+from tracegrad.numpy.shaping import (
+    append,
+    atleast_1d,
+    atleast_2d,
+    atleast_3d,
+    block,
+    broadcast_arrays,
+    column_stack,
+    delete,
+    diag,
+    diagflat,
+    dsplit,
+    dstack,
+    expand_dims,
+    flip,
+    fliplr,
+    flipud,
+    hsplit,
+    hstack,
+    insert,
+    matrix_transpose,
+    moveaxis,
+    ravel,
+    repeat,
+    resize,
+    rollaxis,
+    rot90,
+    split,
+    squeeze,
+    swapaxes,
+    tile,
+    trace,
+    tril,
+    trim_zeros,
+    triu,
+    vander,
+    vsplit,
+    vstack,
+)
+from tracegrad.ops.contract import (
+    cross,
+    dot,
+    einsum,
+    einsum_path,
+    inner,
+    kron,
+    matmul,
+    matvec,
+    outer,
+    tensordot,
+    vdot,
+    vecdot,
+    vecmat,
+)
+from tracegrad.ops.convolve import convolve, correlate
+from tracegrad.ops.cumulative import (
+    cumprod,
+    cumsum,
+)
 from tracegrad.ops.elementwise import (
     angle,
     imag,

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import ShapeError, at, user_source
-from tracegrad.core.graph import Graph, evaluate
+from tracegrad.core.graph import Graph, evaluate, remembered
 from tracegrad.core.op import OPS, Op, Params, Wanted
 from tracegrad.core.trace import Tracer, as_array, bind
 from tracegrad.core.tracing import trace_graph
@@ -49,7 +49,7 @@ from tracegrad.ops.linalg import (
     row,
     tolerance,
 )
-from tracegrad.transforms.control.call import batch_of, call, closed, remembered, reverse, with_tangents
+from tracegrad.transforms.control.call import batch_of, call, closed, reverse, with_tangents
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Divided differences.

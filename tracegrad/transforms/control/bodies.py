@@ -16,7 +16,7 @@ from numpy import ndarray
 from tracegrad import tree
 from tracegrad.core.context import context
 from tracegrad.core.errors import ShapeError, at, described, user_source
-from tracegrad.core.graph import Graph
+from tracegrad.core.graph import Graph, remembered
 from tracegrad.core.op import Wanted
 from tracegrad.core.trace import arrays_of, strengthened
 from tracegrad.core.tracing import trace_graph
@@ -24,7 +24,7 @@ from tracegrad.core.types import ArrayType, is_inexact, number_kind, type_of
 from tracegrad.lower.passes import simplify
 from tracegrad.ops.elementwise import astype
 from tracegrad.transforms.batch import Batched, batch_graph, with_batch
-from tracegrad.transforms.control.call import closed, remembered, with_tangents
+from tracegrad.transforms.control.call import closed, with_tangents
 from tracegrad.transforms.linear import strong, zeros_like_type
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.errors import at, clip, require_callable, user_source
-from tracegrad.core.graph import Graph, Var, evaluate
+from tracegrad.core.graph import Graph, Var, evaluate, remembered
 from tracegrad.core.names import wraps
 from tracegrad.core.op import Held, Inlining, Op, Params, Wanted
 from tracegrad.core.trace import Trace, Tracer, bind
@@ -33,7 +33,6 @@ from tracegrad.transforms.control.call import (
     forward_part,
     joint_of,
     places,
-    remembered,
     tangents_of,
     through_masks,
 )

@@ -14,7 +14,7 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.errors import ShapeError, at, clip, described, name_of, require_callable, user_source
-from tracegrad.core.graph import Graph, evaluate
+from tracegrad.core.graph import Graph, evaluate, remembered
 from tracegrad.core.op import Held, Op, Params, Wanted
 from tracegrad.core.trace import Trace, Tracer, arrays_of, bind, kind_of
 from tracegrad.core.tracing import trace_graph
@@ -29,7 +29,7 @@ from tracegrad.transforms.control.bodies import (
     tangent_body,
     traced_until_stable,
 )
-from tracegrad.transforms.control.call import Reverse, remembered
+from tracegrad.transforms.control.call import Reverse
 from tracegrad.transforms.control.call import reverse as derivative_of
 from tracegrad.transforms.linear import strong, zeros_like_type
 

@@ -20,7 +20,7 @@ from tracegrad import tree
 from tracegrad.core.axes import entered
 from tracegrad.core.context import context
 from tracegrad.core.errors import DifferentiationError, DtypeError, ShapeError, at, clip, described, user_source
-from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, evaluate
+from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, evaluate, remembered
 from tracegrad.core.names import leaf_names, output_name
 from tracegrad.core.op import OPS, Held, Op, Params, Wanted
 from tracegrad.core.trace import Trace, Tracer, arrays_of, bind, in_graph, plain_value, tracer_inputs
@@ -40,7 +40,6 @@ from tracegrad.transforms.control.call import (
     closed,
     floating,
     places,
-    remembered,
     reverse,
     tangents_of,
 )

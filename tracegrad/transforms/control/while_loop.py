@@ -17,7 +17,7 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.context import context
 from tracegrad.core.errors import ShapeError, at, described, name_of, require_callable, user_source
-from tracegrad.core.graph import Graph, Var, evaluate
+from tracegrad.core.graph import Graph, Var, evaluate, remembered
 from tracegrad.core.op import Held, Op, Params, Wanted
 from tracegrad.core.trace import Trace, arrays_of, bind, concrete
 from tracegrad.core.tracing import trace_graph
@@ -35,7 +35,6 @@ from tracegrad.transforms.control.bodies import (
     traced_until_stable,
 )
 from tracegrad.transforms.control.budget import size_in_bytes
-from tracegrad.transforms.control.call import remembered
 from tracegrad.transforms.control.call import reverse as derivative_of
 from tracegrad.transforms.linear import strong, zeros_like_type
 
