@@ -160,7 +160,7 @@ def place_of(x: Tracer) -> Place:
         if eqn is None or eqn[0].view is None or not isinstance(eqn[1][0], Tracer):
             place = _alone(x)
             break
-        op, (parent, *_), _, params, out, _ = eqn
+        op, (parent, *_), _, params, out = eqn[:5]
         number = next(i for i, o in enumerate(out) if o is x) if op.several else 0
         waiting.append((x, op.view.step(op, params, number, parent.shape)))
         if type(parent) is Written:
