@@ -29,7 +29,7 @@ ROOMS = [
         "core.backends",
     },
     {"core.op", "tree_util", "core.axes", "core.static"},
-    {"core.constants", "core.names"},
+    {"core.constants", "core.names", "core.plain"},
     {"core.trace"},
     {"core.boxes"},
     {"core.views"},

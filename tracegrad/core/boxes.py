@@ -21,7 +21,8 @@ from tracegrad.core.context import context, open_traces
 from tracegrad.core.errors import CALL_ERRORS, RawSource, user_source
 from tracegrad.core.jax_arrays import is_jax_array, is_jax_tracer
 from tracegrad.core.op import Op, Params
-from tracegrad.core.trace import DIRECT, FOREIGN, Trace, Tracer, call_anew, explain, new_level, tell_the_truth_to
+from tracegrad.core.trace import FOREIGN, Trace, Tracer, call_anew, explain, new_level, tell_the_truth_to
+from tracegrad.core.types import DIRECT
 
 
 class _OnJax(Trace):

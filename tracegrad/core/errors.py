@@ -190,3 +190,43 @@ def place(error: Exception, what: str, source: RawSource | None = None) -> None:
         error.args = (f"{error.args[0]}\n  in {what}{where}",)
     else:
         error.add_note(f"in {what}{where}")
+
+
+def unsupported(function: Any, how: str = "", of: Any = None) -> UnsupportedFunctionError:
+    """The error for a NumPy function that is not traced, or not when called this way."""
+    module = getattr(function, "__module__", None) or "numpy"
+    name = getattr(function, "__name__", repr(function))
+    kind = "ufunc" if isinstance(function, np.ufunc) else "function"
+    called = "" if of is None else f", called with {of.described()}"
+    fix = (
+        f"`tracegrad.numpy` lists what is. If the {kind} matters to you, give it a derivative with `tg.custom_vjp` or "
+        "`tg.custom_jvp`, or call it on values that are not being traced."
+    )
+    if "out=" in how:
+        fix = f"In place of `np.{name}(..., out=y)` write `y = np.{name}(...)`."
+    elif "where=" in how and kind == "ufunc":
+        fix = f"In place of `np.{name}(x, where=c)` write `np.where(c, np.{name}(x), 0)`."
+    elif how == ".at":
+        method = _AT.get(name, name)
+        fix = (
+            f"In place of `np.{name}.at(y, i, v)` write `y = tnp.at(y)[i].{method}(v)` (import tracegrad.numpy as tnp)."
+        )
+    return UnsupportedFunctionError(f"{module}.{name}{how} is not traced{at(user_source())}{called}.\n  {fix}")
+
+
+_AT = {"maximum": "max", "minimum": "min"}
+
+
+def hidden_behind(error: Exception) -> Exception | None:
+    """Our own error where NumPy puts one of its own in its place: it runs `float(x)` for `y[i] = x`, and for a size it
+    asks `x` for an index, and both times reports something else of its own when that fails."""
+    if str(error) == "setting an array element with a sequence.":
+        cause = error.__cause__
+        if isinstance(cause, ConcretizationTypeError | TracerArrayConversionError | UnexpectedTracerError):
+            return cause
+    if isinstance(error, TypeError) and "or a single integer, got '<traced " in str(error):
+        return ConcretizationTypeError(
+            f"a shape{at(raised_by(error))} needs plain integers: {error}.\n  Instead, pass the number in from outside: "
+            "`lambda x: f(x, n)`."
+        )
+    return None

@@ -16,7 +16,8 @@ from tracegrad.core.boxes import is_boxed, out_of_boxes
 from tracegrad.core.context import context
 from tracegrad.core.errors import DtypeError, RawSource, ShapeError, Source, at, clip, resolve, user_source
 from tracegrad.core.op import Op, Params
-from tracegrad.core.trace import Tracer, bind, in_program, require_plain
+from tracegrad.core.plain import require_plain
+from tracegrad.core.trace import Tracer, bind, in_program
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, type_of
 
 

@@ -38,20 +38,21 @@ from tracegrad.core.errors import (
     RawSource,
     TracerArrayConversionError,
     UnexpectedTracerError,
-    UnsupportedFunctionError,
     assigns,
     at,
     clip,
     described,
+    hidden_behind,
     place,
-    raised_by,
     resolve,
+    unsupported,
     user_source,
 )
 from tracegrad.core.memory import copied
 from tracegrad.core.names import parameter_name
 from tracegrad.core.op import OPS, Op, Params
-from tracegrad.core.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, float0, number_kind, type_of
+from tracegrad.core.plain import PLAIN, require_plain, require_plain_items
+from tracegrad.core.types import DIRECT, PYTHON_SCALARS, ArrayType, float0, number_kind, type_of
 
 Equation = tuple[Op, tuple[Any, ...], Sequence[Any], Params, Any, tuple[int, ...], Any]
 
@@ -75,7 +76,6 @@ def tell_the_truth_to(package: str) -> None:
 
 
 NO_PARAMS: Params = {}
-DIRECT = frozenset([np.ndarray, *PYTHON_SCALARS, *(np.dtype(c).type for c in "?bhilqBHILQefdgFDG")])
 _levels = itertools.count()
 new_level = _levels.__next__
 _level_of = operator.attrgetter("level")
@@ -379,7 +379,7 @@ def call_anew(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
         try:
             out = function(*map(constant, args), **{k: constant(x) for k, x in kwargs.items()})
             # Else it is the plain array that was to be written into, which says so below.
-            if Written not in map(type, constants):
+            if not any(map(is_written, constants)):
                 return out
         except (TypeError, IndexError):  # values are needed, or the call is wrong, which the one below will say
             pass
@@ -440,12 +440,12 @@ def as_array(x: Any) -> Any:
         if x.origin.ended:
             raise UnexpectedTracerError(x.leak_text())
         return x
-    if type(x) is Written:
+    if is_written(x):
         return as_array(present(x))
     if isinstance(x, list | tuple):
         if contains_tracer(x):
             return FUNCTIONS[np.array](x)
-        _require_plain_items(x)
+        require_plain_items(x)
     else:
         for is_theirs, box, _ in FOREIGN:
             if is_theirs(x):
@@ -464,51 +464,16 @@ def as_array(x: Any) -> Any:
     return array
 
 
-def _require_plain_items(x: Any) -> None:
-    for item in x:
-        if isinstance(item, list | tuple):
-            _require_plain_items(item)
-        elif type(item) not in DIRECT:
-            require_plain(item)
-
-
-def require_plain(x: Any) -> None:
-    """Raise for an array or a number of a class that computes in its own way: a masked array, a quantity with a unit,
-    np.matrix. Taken for a plain one it would lose its mask or its unit without a word."""
-    kind = type(x)
-    if kind in DIRECT or issubclass(kind, Tracer) or not _has_own_arithmetic(kind, x):
-        return
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    if isinstance(x, np.ma.MaskedArray):
-        fix = "its mask would be lost: write x.filled(0), say, and let np.where(mask, 0, y) leave out what is masked"
-    elif hasattr(kind, "magnitude"):
-        fix = "its unit would be lost: write x.magnitude"
-    else:
-        fix = "what it adds to a plain array would be lost: write np.asarray(x) for its numbers"
-    raise DtypeError(f"a {name}{at(user_source())} computes in its own way, which is not traced; {fix}")
-
-
-_OPERATORS = [
-    f"__{side}{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow") for side in ("", "r")
-] + ["__neg__", "__abs__", "__eq__", "__lt__", "__le__"]
-
-
-def _has_own_arithmetic(kind: type, x: Any) -> bool:
-    if issubclass(kind, ndarray):
-        return kind is not np.memmap  # who derives from ndarray does so to change what it does
-    if issubclass(kind, np.generic):
-        return kind is not x.dtype.type
-    for number in (int, float, complex):
-        if issubclass(kind, number):
-            return any([getattr(kind, name, None) is not getattr(number, name, None) for name in _OPERATORS])
-    return hasattr(kind, "__array_ufunc__") or hasattr(kind, "__array_function__")
-
-
 def contains_tracer(x: Any) -> bool:
     """Whether a value, or a nested list or tuple, holds a tracer."""
     if isinstance(x, Tracer):
         return True
     return isinstance(x, list | tuple) and any(contains_tracer(item) for item in x)
+
+
+def is_written(x: Any) -> bool:
+    """Whether a value is a tracer into which the user has written, or into what shares its memory: a `views.Written`."""
+    return type(x) is not Tracer and issubclass(type(x), Tracer)
 
 
 def present(x: Tracer) -> Tracer:
@@ -524,7 +489,7 @@ def settled(x: Any) -> Any:
     """A value, or a nested list, tuple or dict, with what its tracers are now in place of those that have been written
     into. What knows of variables only is not handed anything else."""
     kind = type(x)
-    if kind is Written:
+    if is_written(x):
         return present(x)
     if kind is list or kind is tuple:
         return kind([settled(item) for item in x])
@@ -533,7 +498,7 @@ def settled(x: Any) -> Any:
 
 def settled_tree(x: Any) -> Any:
     """The same for the leaves of any tree."""
-    return tree.tree_map(lambda leaf: present(leaf) if type(leaf) is Written else leaf, x) if writing else x
+    return tree.tree_map(lambda leaf: present(leaf) if is_written(leaf) else leaf, x) if writing else x
 
 
 def concrete(x: Any, what: str, instead: str = "") -> Any:
@@ -550,7 +515,7 @@ def concrete(x: Any, what: str, instead: str = "") -> Any:
 
 def plain_value(x: Any, what: str) -> Any:
     """The plain value under a tracer, None where only its type is known."""
-    if type(x) is Written:
+    if is_written(x):
         x = present(x)
     while type(x) is Tracer:
         if x.origin.ended:
@@ -1098,208 +1063,5 @@ class Tracer:
         return repr(self) if self.value is None else format(self.value, spec)
 
 
+PLAIN.add(Tracer)
 set_class: Any = object.__dict__["__class__"].__set__
-
-
-class Written(Tracer):
-    """A tracer into which the user has written, or into what shares its memory: an array that is, whatever is done with
-    it, another variable than the one that equations know it as. See `views.py`, which makes them of tracers."""
-
-    __slots__ = ()
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        # Which of the inputs `at` writes into, and `out` too, it has to know as the user does.
-        if method != "at":
-            inputs = tuple([settled(x) for x in inputs])
-        return FUNCTIONS[np.ufunc](ufunc, method, *inputs, **kwargs)
-
-
-def _of_the_present(member: Any) -> Any:
-    @functools.wraps(member)
-    def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
-        return member(present(self), *args, **kwargs)
-
-    return method
-
-
-# What is done with the array as it is now. Its type never changes, and what writes has to know it as the user does.
-for _name in [
-    "__bool__",
-    "__int__",
-    "__index__",
-    "__float__",
-    "__complex__",
-    "item",
-    "tolist",
-    "__iter__",
-    "__add__",
-    "__radd__",
-    "__sub__",
-    "__rsub__",
-    "__mul__",
-    "__rmul__",
-    "__truediv__",
-    "__rtruediv__",
-    "__floordiv__",
-    "__rfloordiv__",
-    "__mod__",
-    "__rmod__",
-    "__pow__",
-    "__rpow__",
-    "__and__",
-    "__rand__",
-    "__or__",
-    "__ror__",
-    "__xor__",
-    "__rxor__",
-    "__lshift__",
-    "__rlshift__",
-    "__rshift__",
-    "__rrshift__",
-    "__eq__",
-    "__ne__",
-    "__lt__",
-    "__le__",
-    "__gt__",
-    "__ge__",
-    "__neg__",
-    "__pos__",
-    "__abs__",
-    "__invert__",
-    "__matmul__",
-    "__rmatmul__",
-    "__divmod__",
-    "__rdivmod__",
-    "__round__",
-    "__getitem__",
-    "all",
-    "any",
-    "argmax",
-    "argmin",
-    "argsort",
-    "clip",
-    "copy",
-    "cumprod",
-    "cumsum",
-    "diagonal",
-    "trace",
-    "dot",
-    "max",
-    "min",
-    "mean",
-    "nonzero",
-    "prod",
-    "ravel",
-    "repeat",
-    "round",
-    "searchsorted",
-    "squeeze",
-    "std",
-    "sum",
-    "swapaxes",
-    "take",
-    "var",
-    "flatten",
-    "conj",
-    "conjugate",
-    "reshape",
-    "transpose",
-    "astype",
-    "compress",
-    "described",
-    "_made",
-    "name",
-    "leak_text",
-    "no_value_text",
-    "inputs_behind",
-    "__repr__",
-    "__format__",
-    "__array__",
-    "_refuse",
-    "_require_running",
-]:
-    _member = vars(Tracer)[_name]
-    if isinstance(_member, property):
-        setattr(Written, _name, property(_of_the_present(_member.fget)))
-    else:
-        setattr(Written, _name, _of_the_present(_member))
-for _name in ("at", "T", "mT"):
-    setattr(Written, _name, property(_of_the_present(vars(Tracer)[_name].fget)))
-for _name in ("real", "imag"):
-    _member = vars(Tracer)[_name]
-    setattr(Written, _name, property(_of_the_present(_member.fget), _member.fset))
-# A class that has an equality of its own has no hash unless it says so.
-Written.__hash__ = Tracer.__hash__  # type: ignore[method-assign]
-
-
-def unsupported(function: Any, how: str = "", of: Tracer | None = None) -> UnsupportedFunctionError:
-    """The error for a NumPy function that is not traced, or not when called this way."""
-    module = getattr(function, "__module__", None) or "numpy"
-    name = getattr(function, "__name__", repr(function))
-    kind = "ufunc" if isinstance(function, np.ufunc) else "function"
-    called = "" if of is None else f", called with {of.described()}"
-    fix = (
-        f"`tracegrad.numpy` lists what is. If the {kind} matters to you, give it a derivative with `tg.custom_vjp` or "
-        "`tg.custom_jvp`, or call it on values that are not being traced."
-    )
-    if "out=" in how:
-        fix = f"In place of `np.{name}(..., out=y)` write `y = np.{name}(...)`."
-    elif "where=" in how and kind == "ufunc":
-        fix = f"In place of `np.{name}(x, where=c)` write `np.where(c, np.{name}(x), 0)`."
-    elif how == ".at":
-        method = _AT.get(name, name)
-        fix = (
-            f"In place of `np.{name}.at(y, i, v)` write `y = tnp.at(y)[i].{method}(v)` (import tracegrad.numpy as tnp)."
-        )
-    return UnsupportedFunctionError(f"{module}.{name}{how} is not traced{at(user_source())}{called}.\n  {fix}")
-
-
-_AT = {"maximum": "max", "minimum": "min"}
-
-
-def hidden_behind(error: Exception) -> Exception | None:
-    """Our own error where NumPy puts one of its own in its place: it runs `float(x)` for `y[i] = x`, and for a size it
-    asks `x` for an index, and both times reports something else of its own when that fails."""
-    if str(error) == "setting an array element with a sequence.":
-        cause = error.__cause__
-        if isinstance(cause, ConcretizationTypeError | TracerArrayConversionError | UnexpectedTracerError):
-            return cause
-    if isinstance(error, TypeError) and "or a single integer, got '<traced " in str(error):
-        return ConcretizationTypeError(
-            f"a shape{at(raised_by(error))} needs plain integers: {error}.\n  Instead, pass the number in from outside: "
-            "`lambda x: f(x, n)`."
-        )
-    return None
-
-
-def tracer_inputs(trace: Trace, values: Sequence[Any]) -> list[Tracer]:
-    """One tracer for each input value, or for each ArrayType in an abstract trace."""
-    if trace.abstract:
-        return [Tracer(trace, None, i, t) for i, t in enumerate(values)]
-    return [Tracer(trace, v, i) for i, v in enumerate(values)]
-
-
-def arrays_of(leaves: Sequence[Any], names: Callable[[int], str]) -> list[Any]:
-    """The leaves of arguments as arrays, or an error that names the one that is none."""
-    arrays = []
-    for i, x in enumerate(leaves):
-        try:
-            arrays.append(as_array(x))
-        except DtypeError as error:
-            raise DtypeError(f"{names(i)}: {error}") from None
-    return arrays
-
-
-def kind_of(out: Any) -> str:
-    """What a function returned, in a few words."""
-    if out is None:
-        return "None (is a return missing?)"
-    if isinstance(out, Tracer | np.ndarray | np.generic) or type(out) in PYTHON_SCALARS:
-        return str(type_of(out))
-    return f"a {type(out).__name__}" + (f" of {len(out)}" if isinstance(out, tuple | list) else "")
-
-
-def declared_types(leaves: Sequence[Any], names: Callable[[int], str]) -> list[ArrayType]:
-    """The types of leaves that may be arrays or `ShapeDtypeStruct`s."""
-    arrays = arrays_of([0 if isinstance(x, ShapeDtypeStruct) else x for x in leaves], names)
-    return [x.type if isinstance(x, ShapeDtypeStruct) else type_of(a) for x, a in zip(leaves, arrays, strict=True)]

@@ -10,10 +10,10 @@ import numpy as np
 
 from tracegrad.core.collector import collector_calmed, collector_paused
 from tracegrad.core.context import capturing, context
-from tracegrad.core.errors import name_of
+from tracegrad.core.errors import DtypeError, name_of
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var
-from tracegrad.core.trace import Equation, Trace, Tracer, tracer_inputs
-from tracegrad.core.types import ArrayType, type_of
+from tracegrad.core.trace import Equation, Trace, Tracer, as_array
+from tracegrad.core.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, type_of
 
 
 def needed(eqns: Sequence[Equation], outputs: Sequence[Any], derivative: bool = False) -> list[Equation]:
@@ -107,3 +107,36 @@ def trace_graph(
             capturing.pop(thread, None)
     with collector_paused():
         return graph_of(trace, eqns, tracers, outputs, name_of(user_function))
+
+
+def tracer_inputs(trace: Trace, values: Sequence[Any]) -> list[Tracer]:
+    """One tracer for each input value, or for each ArrayType in an abstract trace."""
+    if trace.abstract:
+        return [Tracer(trace, None, i, t) for i, t in enumerate(values)]
+    return [Tracer(trace, v, i) for i, v in enumerate(values)]
+
+
+def arrays_of(leaves: Sequence[Any], names: Callable[[int], str]) -> list[Any]:
+    """The leaves of arguments as arrays, or an error that names the one that is none."""
+    arrays = []
+    for i, x in enumerate(leaves):
+        try:
+            arrays.append(as_array(x))
+        except DtypeError as error:
+            raise DtypeError(f"{names(i)}: {error}") from None
+    return arrays
+
+
+def kind_of(out: Any) -> str:
+    """What a function returned, in a few words."""
+    if out is None:
+        return "None (is a return missing?)"
+    if isinstance(out, Tracer | np.ndarray | np.generic) or type(out) in PYTHON_SCALARS:
+        return str(type_of(out))
+    return f"a {type(out).__name__}" + (f" of {len(out)}" if isinstance(out, tuple | list) else "")
+
+
+def declared_types(leaves: Sequence[Any], names: Callable[[int], str]) -> list[ArrayType]:
+    """The types of leaves that may be arrays or `ShapeDtypeStruct`s."""
+    arrays = arrays_of([0 if isinstance(x, ShapeDtypeStruct) else x for x in leaves], names)
+    return [x.type if isinstance(x, ShapeDtypeStruct) else type_of(a) for x, a in zip(leaves, arrays, strict=True)]

@@ -25,6 +25,9 @@ PYTHON_SCALARS: dict[type, np.dtype[Any]] = {
     float: np.dtype(np.float64),
     complex: np.dtype(np.complex128),
 }
+
+# The classes of plain arrays, NumPy's scalars and Python's.
+DIRECT = frozenset([np.ndarray, *PYTHON_SCALARS, *(np.dtype(c).type for c in "?bhilqBHILQefdgFDG")])
 _ITEMS = {"b": bool, "i": int, "u": int, "f": float, "c": complex}
 _SCALAR_OF_KIND = {"b": np.dtype(bool), "i": int, "u": int, "f": float, "c": complex}
 

@@ -21,6 +21,7 @@ all that interpreters want to know.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -32,9 +33,58 @@ from tracegrad.core.context import open_traces, writing
 from tracegrad.core.errors import CALL_ERRORS, UnexpectedTracerError, at, user_source
 from tracegrad.core.memory import copied
 from tracegrad.core.op import OPS, Op, Params
-from tracegrad.core.trace import Equation, Trace, Tracer, Written, as_array, bind, set_class
+from tracegrad.core.plain import PLAIN
+from tracegrad.core.trace import FUNCTIONS, Equation, Trace, Tracer, as_array, bind, present, set_class, settled
 
 Step = tuple[Op, Params]
+
+
+class Written(Tracer):
+    """A tracer into which the user has written, or into what shares its memory: an array that is, whatever is done with
+    it, another variable than the one that equations know it as."""
+
+    __slots__ = ()
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        # Which of the inputs `at` writes into, and `out` too, it has to know as the user does.
+        if method != "at":
+            inputs = tuple([settled(x) for x in inputs])
+        return FUNCTIONS[np.ufunc](ufunc, method, *inputs, **kwargs)
+
+
+def _of_the_present(member: Any) -> Any:
+    @functools.wraps(member)
+    def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
+        return member(present(self), *args, **kwargs)
+
+    return method
+
+
+# What is done with the array as it is now. Its type never changes, and what writes has to know it as the user does.
+_OF_THE_PRESENT = """
+    __bool__ __int__ __index__ __float__ __complex__ item tolist __iter__ __add__ __radd__ __sub__ __rsub__
+    __mul__ __rmul__ __truediv__ __rtruediv__ __floordiv__ __rfloordiv__ __mod__ __rmod__ __pow__ __rpow__
+    __and__ __rand__ __or__ __ror__ __xor__ __rxor__ __lshift__ __rlshift__ __rshift__ __rrshift__ __eq__ __ne__
+    __lt__ __le__ __gt__ __ge__ __neg__ __pos__ __abs__ __invert__ __matmul__ __rmatmul__ __divmod__ __rdivmod__
+    __round__ __getitem__ all any argmax argmin argsort clip copy cumprod cumsum diagonal trace dot max min mean
+    nonzero prod ravel repeat round searchsorted squeeze std sum swapaxes take var flatten conj conjugate
+    reshape transpose astype compress described _made name leak_text no_value_text inputs_behind __repr__
+    __format__ __array__ _refuse _require_running
+"""
+for _name in _OF_THE_PRESENT.split():
+    _member = vars(Tracer)[_name]
+    if isinstance(_member, property):
+        setattr(Written, _name, property(_of_the_present(_member.fget)))
+    else:
+        setattr(Written, _name, _of_the_present(_member))
+for _name in ("at", "T", "mT"):
+    setattr(Written, _name, property(_of_the_present(vars(Tracer)[_name].fget)))
+for _name in ("real", "imag"):
+    _member = vars(Tracer)[_name]
+    setattr(Written, _name, property(_of_the_present(_member.fget), _member.fset))
+# A class that has an equality of its own has no hash unless it says so.
+Written.__hash__ = Tracer.__hash__  # type: ignore[method-assign]
+PLAIN.add(Written)
 
 
 class Memory:

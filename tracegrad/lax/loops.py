@@ -9,7 +9,7 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.errors import DtypeError, ShapeError, at, require_callable, user_source
-from tracegrad.core.trace import arrays_of
+from tracegrad.core.tracing import arrays_of
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.families import is_tracer, normalize_axis
 from tracegrad.transforms.batch import vmap

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from tracegrad.core.errors import DtypeError, ShapeError
+from tracegrad.core.errors import DtypeError, ShapeError, unsupported
 from tracegrad.core.op import (
     EVERY,
     OPS,
@@ -35,7 +35,7 @@ from tracegrad.core.op import (
     VjpRule,
     Wanted,
 )
-from tracegrad.core.trace import FUNCTIONS, UFUNCS, Tracer, bind, called, contains_tracer, unsupported
+from tracegrad.core.trace import FUNCTIONS, UFUNCS, Tracer, bind, called, contains_tracer
 from tracegrad.core.types import (
     PYTHON_SCALARS,
     ArrayType,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.errors import TracerArrayConversionError, at, user_source
+from tracegrad.core.errors import TracerArrayConversionError, at, unsupported, user_source
 from tracegrad.core.trace import (
     FUNCTIONS,
     SCIPY_FUNCTIONS,
@@ -18,7 +18,6 @@ from tracegrad.core.trace import (
     bind,
     contains_tracer,
     strengthened,
-    unsupported,
 )
 from tracegrad.ops.cumulative import cumlogsumexp, cummax, cummin, cumprod, cumsum
 from tracegrad.ops.elementwise import astype

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.errors import unsupported
 from tracegrad.core.op import Params, Sample, View
-from tracegrad.core.trace import Tracer, as_array, bind, unsupported
+from tracegrad.core.trace import Tracer, as_array, bind
 from tracegrad.core.types import ArrayType, Shape
 from tracegrad.ops.families import implements, linear, normalize_axis, shape_of
 from tracegrad.ops.index import region, slice_entry, take, unslice, wide

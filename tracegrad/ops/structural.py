@@ -11,7 +11,8 @@ from tracegrad import tree
 from tracegrad.core.backends import xla
 from tracegrad.core.errors import at, clip, user_source
 from tracegrad.core.op import EVERY, Op, Params, Sample
-from tracegrad.core.trace import arrays_of, bind
+from tracegrad.core.trace import bind
+from tracegrad.core.tracing import arrays_of
 from tracegrad.core.types import ArrayType
 
 

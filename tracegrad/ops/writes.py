@@ -13,23 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.errors import DtypeError, ShapeError, TracerArrayConversionError, at, user_source
+from tracegrad.core.errors import DtypeError, ShapeError, TracerArrayConversionError, at, unsupported, user_source
 from tracegrad.core.op import Sample, View
-from tracegrad.core.trace import (
-    FUNCTIONS,
-    TAKE_WRITTEN,
-    UFUNCS,
-    Tracer,
-    Written,
-    as_array,
-    bind,
-    concrete,
-    present,
-    settled,
-    unsupported,
-)
+from tracegrad.core.trace import FUNCTIONS, TAKE_WRITTEN, UFUNCS, Tracer, as_array, bind, concrete, present, settled
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, number_kind, type_of
-from tracegrad.core.views import Place, place_of, require_writable, view_at, write, write_into
+from tracegrad.core.views import Place, Written, place_of, require_writable, view_at, write, write_into
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, linear, reject, shape_of
 from tracegrad.ops.index.at import at as at_index

@@ -19,8 +19,8 @@ from tracegrad.core.graph import Eqn, Graph, axes_of, evaluate, interpret
 from tracegrad.core.memory import compact
 from tracegrad.core.names import named_after, output_name, parameter_name
 from tracegrad.core.op import Op, Params
-from tracegrad.core.trace import Tracer, arrays_of, bind, lifted
-from tracegrad.core.tracing import trace_graph
+from tracegrad.core.trace import Tracer, bind, lifted
+from tracegrad.core.tracing import arrays_of, trace_graph
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, float0, is_inexact, type_of
 from tracegrad.core.views import own
 from tracegrad.ops.structural import to_xla_op

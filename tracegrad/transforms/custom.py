@@ -31,8 +31,8 @@ from tracegrad.core.errors import (
 from tracegrad.core.graph import Graph, evaluate
 from tracegrad.core.memory import compact
 from tracegrad.core.op import Held, Op, Params, Wanted
-from tracegrad.core.trace import Tracer, arrays_of, bind, in_program, kind_of
-from tracegrad.core.tracing import trace_graph
+from tracegrad.core.trace import Tracer, bind, in_program
+from tracegrad.core.tracing import arrays_of, kind_of, trace_graph
 from tracegrad.core.types import ArrayType, is_inexact, number_kind, type_of
 from tracegrad.core.views import own
 from tracegrad.ops.collective import axis_index_op

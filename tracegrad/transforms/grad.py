@@ -20,6 +20,7 @@ from tracegrad.core.errors import (
     UnexpectedTracerError,
     at,
     described,
+    hidden_behind,
     require_callable,
     user_source,
 )
@@ -27,22 +28,8 @@ from tracegrad.core.graph import Graph, evaluate
 from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.memory import copied
 from tracegrad.core.names import leaf_names, named_after
-from tracegrad.core.trace import (
-    Equation,
-    Trace,
-    Tracer,
-    arrays_of,
-    as_array,
-    bind,
-    declared_types,
-    hidden_behind,
-    in_program,
-    kind_of,
-    lifted,
-    settled_tree,
-    tracer_inputs,
-)
-from tracegrad.core.tracing import needed, trace_graph
+from tracegrad.core.trace import Equation, Trace, Tracer, as_array, bind, in_program, lifted, settled_tree
+from tracegrad.core.tracing import arrays_of, declared_types, kind_of, needed, trace_graph, tracer_inputs
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, float0, is_inexact, number_kind, type_of
 from tracegrad.core.views import own
 from tracegrad.ops.masks import filled

@@ -11,8 +11,7 @@ from tracegrad.core.context import context
 from tracegrad.core.errors import require_callable
 from tracegrad.core.graph import Graph
 from tracegrad.core.names import leaf_names, output_name, parameter_name
-from tracegrad.core.trace import arrays_of, declared_types
-from tracegrad.core.tracing import trace_graph
+from tracegrad.core.tracing import arrays_of, declared_types, trace_graph
 from tracegrad.core.types import ShapeDtypeStruct
 from tracegrad.core.views import own
 

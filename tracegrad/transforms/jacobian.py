@@ -15,8 +15,8 @@ from tracegrad.core.errors import DtypeError, at, described, require_callable, u
 from tracegrad.core.graph import Graph
 from tracegrad.core.memory import compact
 from tracegrad.core.names import leaf_names, named_after
-from tracegrad.core.trace import Tracer, arrays_of, lifted
-from tracegrad.core.tracing import trace_graph
+from tracegrad.core.trace import Tracer, lifted
+from tracegrad.core.tracing import arrays_of, trace_graph
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.grad import (

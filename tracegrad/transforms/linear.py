@@ -16,7 +16,8 @@ import numpy as np
 from tracegrad.core.context import context
 from tracegrad.core.errors import DifferentiationError, at, user_source
 from tracegrad.core.op import Op, Params, Wanted
-from tracegrad.core.trace import Equation, Trace, Tracer, in_graph, in_program, lifted, plain_value, tracer_inputs
+from tracegrad.core.trace import Equation, Trace, Tracer, in_graph, in_program, lifted, plain_value
+from tracegrad.core.tracing import tracer_inputs
 from tracegrad.core.types import ArrayType, is_inexact, type_of
 from tracegrad.core.views import own
 from tracegrad.ops.masks import Masked, filled, image, plus

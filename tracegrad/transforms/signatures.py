@@ -24,8 +24,8 @@ from tracegrad.core.graph import Graph
 from tracegrad.core.jax_arrays import is_jax_tracer
 from tracegrad.core.names import leaf_names, output_name
 from tracegrad.core.static import exact, frozen
-from tracegrad.core.trace import Tracer, arrays_of, declared_types, depends_on
-from tracegrad.core.tracing import trace_graph
+from tracegrad.core.trace import Tracer, depends_on
+from tracegrad.core.tracing import arrays_of, declared_types, trace_graph
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, type_of
 from tracegrad.lower.numpy.calls import Matcher
 from tracegrad.transforms.captured import captured

@@ -39,8 +39,9 @@ from tracegrad.core.errors import (
 )
 from tracegrad.core.graph import Graph, Var, exactly
 from tracegrad.core.op import Op, Params
+from tracegrad.core.plain import require_plain
 from tracegrad.core.static import exact
-from tracegrad.core.trace import Tracer, require_plain
+from tracegrad.core.trace import Tracer
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, number_kind, type_of
 from tracegrad.tree import tree_flatten, tree_leaves, tree_structure
 from tracegrad.xla.values import cast, in_numpy, spread, strong, together

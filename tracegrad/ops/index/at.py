@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.errors import DtypeError, user_source
+from tracegrad.core.errors import DtypeError, unsupported, user_source
 from tracegrad.core.errors import at as placed
-from tracegrad.core.trace import FUNCTIONS, Tracer, as_array, bind, concrete, depends_on, lifted, settled, unsupported
+from tracegrad.core.trace import FUNCTIONS, Tracer, as_array, bind, concrete, depends_on, lifted, settled
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import shape_of

@@ -18,8 +18,8 @@ from tracegrad.core.context import context
 from tracegrad.core.errors import ShapeError, at, described, user_source
 from tracegrad.core.graph import Graph, remembered
 from tracegrad.core.op import Wanted
-from tracegrad.core.trace import arrays_of, strengthened
-from tracegrad.core.tracing import trace_graph
+from tracegrad.core.trace import strengthened
+from tracegrad.core.tracing import arrays_of, trace_graph
 from tracegrad.core.types import ArrayType, is_inexact, number_kind, type_of
 from tracegrad.lower.passes import simplify
 from tracegrad.ops.elementwise import astype

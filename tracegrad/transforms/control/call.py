@@ -15,8 +15,8 @@ import numpy as np
 from tracegrad.core.context import context
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, evaluate, remembered
 from tracegrad.core.op import Held, JvpRule, MaskRules, Op, Params, VjpRule, Wanted
-from tracegrad.core.trace import Trace, Tracer, bind, tracer_inputs
-from tracegrad.core.tracing import needed, trace_graph
+from tracegrad.core.trace import Trace, Tracer, bind
+from tracegrad.core.tracing import needed, trace_graph, tracer_inputs
 from tracegrad.core.types import ArrayType, is_inexact
 from tracegrad.lower.numpy.writer import compiled
 from tracegrad.lower.passes import eliminate_dead_code, simplify

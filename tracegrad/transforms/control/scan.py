@@ -16,8 +16,8 @@ from tracegrad import tree
 from tracegrad.core.errors import ShapeError, at, clip, described, name_of, require_callable, user_source
 from tracegrad.core.graph import Graph, evaluate, remembered
 from tracegrad.core.op import Held, Op, Params, Wanted
-from tracegrad.core.trace import Trace, Tracer, arrays_of, bind, kind_of
-from tracegrad.core.tracing import trace_graph
+from tracegrad.core.trace import Trace, Tracer, bind
+from tracegrad.core.tracing import arrays_of, kind_of, trace_graph
 from tracegrad.core.types import ArrayType, is_inexact, type_of
 from tracegrad.lower.numpy.steps import loop_step
 from tracegrad.lower.passes import eliminate_dead_code, simplify

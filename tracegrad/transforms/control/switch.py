@@ -23,8 +23,8 @@ from tracegrad.core.errors import DifferentiationError, DtypeError, ShapeError, 
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, evaluate, remembered
 from tracegrad.core.names import leaf_names, output_name
 from tracegrad.core.op import OPS, Held, Op, Params, Wanted
-from tracegrad.core.trace import Trace, Tracer, arrays_of, bind, in_graph, plain_value, tracer_inputs
-from tracegrad.core.tracing import trace_graph
+from tracegrad.core.trace import Trace, Tracer, bind, in_graph, plain_value
+from tracegrad.core.tracing import arrays_of, trace_graph, tracer_inputs
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.core.views import own_traced
 from tracegrad.lower.numpy.writer import compiled, own

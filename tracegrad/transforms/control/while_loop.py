@@ -19,8 +19,8 @@ from tracegrad.core.context import context
 from tracegrad.core.errors import ShapeError, at, described, name_of, require_callable, user_source
 from tracegrad.core.graph import Graph, Var, evaluate, remembered
 from tracegrad.core.op import Held, Op, Params, Wanted
-from tracegrad.core.trace import Trace, arrays_of, bind, concrete
-from tracegrad.core.tracing import trace_graph
+from tracegrad.core.trace import Trace, bind, concrete
+from tracegrad.core.tracing import arrays_of, trace_graph
 from tracegrad.core.types import ArrayType, is_inexact, type_of
 from tracegrad.lower.numpy.steps import loop_step
 from tracegrad.lower.numpy.writer import compiled

@@ -19,8 +19,9 @@ from tracegrad.core.context import open_traces
 from tracegrad.core.errors import DtypeError, name_of
 from tracegrad.core.graph import Graph
 from tracegrad.core.static import exact
-from tracegrad.core.trace import Tracer, Written, bind
+from tracegrad.core.trace import Tracer, bind
 from tracegrad.core.types import PYTHON_SCALARS, type_of
+from tracegrad.core.views import Written
 from tracegrad.lower.numpy.calls import Matcher, order_matcher
 from tracegrad.lower.passes import simplify
 from tracegrad.ops.structural import to_xla_op
