@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import linecache
 import re
 from typing import Any
 
@@ -13,6 +15,39 @@ from tests import ROOT
 from tracegrad.core.op import OPS
 
 DOCS = ROOT / "docs"
+
+
+def test_readme(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each block is a file, model.py: values are those in the comment after an expression, and what is printed is what
+    stands in the block after it."""
+    text = (ROOT / "README.md").read_text()
+    names: dict[str, Any] = {"__name__": "__main__"}
+    blocks = re.findall(r"```python\n(.*?)```\n(?:\n```\n(.*?)```\n)?", text, re.DOTALL)
+    assert len(blocks) == text.count("```python") == 3
+    for block, printed in blocks:
+        if 'backend="xla"' in block:
+            pytest.importorskip("jax")
+        source = block if block.startswith("import") else f"import numpy as np\nimport tracegrad as tg\n{block}"
+        lines = source.splitlines(keepends=True)
+        linecache.cache["model.py"] = (len(source), None, lines, "model.py")
+        for statement in ast.parse(source).body:
+            code: Any = ast.Module([statement], [])
+            shown = lines[statement.end_lineno].strip() if statement.end_lineno < len(lines) else ""
+            if isinstance(statement, ast.Expr) and shown.startswith("# "):
+                value = eval(compile(ast.Expression(statement.value), "model.py", "eval"), names)
+                assert f"# {value!r}" == shown
+            else:
+                exec(compile(code, "model.py", "exec"), names)
+        assert capsys.readouterr().out.rstrip() == printed.rstrip()
+
+
+def test_the_error_in_the_readme() -> None:
+    shown = re.search(r"```\n(grad needs .*?)\n```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile("\n" * 12 + "def loss(x): return 2 * x", "model.py", "exec"), names)
+    with pytest.raises(TypeError) as caught:
+        tg.grad(names["loss"])(np.ones(3))
+    assert shown is not None and shown[1].split() == str(caught.value).split()
 
 
 def test_scaling() -> None:

@@ -163,9 +163,3 @@ def test_typed_keys_of_jax_are_refused() -> None:
     np.testing.assert_array_equal(
         tg.random.split(jax.random.key_data(jax.random.key(0))), tg.random.split(tg.random.PRNGKey(0))
     )
-
-
-def test_docstrings() -> None:
-    import doctest
-
-    assert doctest.testmod(tg.random).failed == 0

@@ -3,7 +3,6 @@
 import ast
 import copy
 import dataclasses
-import doctest
 import functools
 import pickle
 import re
@@ -534,9 +533,7 @@ def test_short_and_long_names():
     assert set(tree_util.__all__) <= set(vars(jax.tree_util)), "names that jax does not have"
 
 
-def test_docstrings_run_and_every_public_name_has_one():
-    assert doctest.testmod(tree).failed == 0
-    assert doctest.testmod(tree_util).failed == 0
+def test_every_public_name_has_a_docstring():
     for name in tree_util.__all__:
         if name != "KeyPath":
             assert getattr(tree_util, name).__doc__, name

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import doctest
 import functools
 import itertools
 import keyword
@@ -22,7 +21,6 @@ import pytest
 import tracegrad as tg
 import tracegrad.lax  # for the ops that come with it
 import tracegrad.random
-from tracegrad.core import generated
 from tracegrad.core.generated import Names, comment, line, literal, string
 from tracegrad.core.graph import Eqn, Graph, Literal, Var
 from tracegrad.core.op import OPS, Op
@@ -56,10 +54,6 @@ def same_bits(got: Any, expected: Any) -> None:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The allocator, and what quotes.
-
-
-def test_the_examples() -> None:
-    assert doctest.testmod(generated).failed == 0
 
 
 def test_names_are_given_away_once() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import linecache
 import threading
 from collections.abc import Callable
@@ -544,10 +543,6 @@ def test_listing() -> None:
         X[0]
     )
     assert [e.op.name for e in seen[0].eqns].count("psum") == 2
-
-
-def test_doctests() -> None:
-    assert doctest.testmod(lax).failed == 0
 
 
 # ---------------------------------------------------------------------------------------------------------------------

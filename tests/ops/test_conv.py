@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import itertools
 import math
 from collections.abc import Callable
@@ -341,10 +340,6 @@ def test_large_windows_are_made_in_blocks() -> None:
     gx, gw = pull(np.ones_like(out))
     np.testing.assert_allclose(gx[0, 150, 150, 0], np.sum(w), rtol=1e-10)
     np.testing.assert_allclose(gw[2, 3, 0, 0], np.sum(x[0, 2:295, 3:296, 0]), rtol=1e-10)
-
-
-def test_docstrings() -> None:
-    assert doctest.testmod(module).failed == 0
 
 
 # ---------------------------------------------------------------------------------------------------------------------

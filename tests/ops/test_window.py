@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -293,10 +292,6 @@ def test_results_are_new_arrays() -> None:
         out = reduce_window(x, start, computation, (1, 1))
         assert not np.shares_memory(out, x)
         np.testing.assert_array_equal(out, x)
-
-
-def test_docstrings() -> None:
-    assert doctest.testmod(module).failed == 0
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import doctest
 import functools
 import gc
 import sys
@@ -22,7 +21,6 @@ from tests.checks import batch_of, cases, choices
 from tracegrad import tree
 from tracegrad.core.errors import ShapeError
 from tracegrad.core.op import OPS
-from tracegrad.transforms import batch
 
 jax = pytest.importorskip("jax")
 jax.config.update("jax_enable_x64", True)
@@ -422,7 +420,3 @@ def test_per_example_gradients() -> None:
     graph = jitted.lower(params, xs, ys).graph
     assert [e.params["subscripts"] for e in graph.eqns if e.op.name == "einsum"] == ["bi,bj->bij"] * 2
     assert len(graph.eqns) == len(jitted.lower(params, np.tile(xs, (4, 1)), np.tile(ys, (4, 1))).graph.eqns)
-
-
-def test_doctests() -> None:
-    assert doctest.testmod(batch).failed == 0

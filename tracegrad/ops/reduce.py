@@ -982,7 +982,7 @@ def logsumexp(
 
     Where all of `a` is -inf so is the result, with derivative zero.
 
-    >>> float(logsumexp(np.array([1000.0, 1000.0]))) == 1000 + np.log(2)
+    >>> bool(logsumexp(np.array([1000.0, 1000.0])) == 1000 + np.log(2))
     True
     """
     a = as_array(a)

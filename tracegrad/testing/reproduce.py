@@ -142,8 +142,10 @@ def _search_path(module: ModuleType) -> dict[str, None]:
     """The folder that must be on sys.path for a module to be found, unless it is Python's own or where pip installs."""
     file = Path(getattr(module, "__file__", None) or sysconfig.__file__)
     folder = file.parents[module.__name__.count(".") + (file.stem == "__init__")]
-    usual = [sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
-    found = module.__name__.split(".")[0] == "tracegrad" or any([folder.is_relative_to(p) for p in usual])
+    usual = any(
+        [folder.is_relative_to(sysconfig.get_path(kind)) for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
+    )
+    found = usual or folder.name == "site-packages" or module.__name__.split(".")[0] == "tracegrad"
     return {} if found else {folder.as_posix(): None}
 
 

@@ -3,8 +3,6 @@ says of them."""
 
 from __future__ import annotations
 
-import doctest
-import importlib
 import re
 import time
 import tracemalloc
@@ -724,13 +722,3 @@ def test_a_branch_on_a_value_names_the_line() -> None:
     assert f"test_checkpoint.py:{f.__code__.co_firstlineno + 1} (in f)" in str(error.value)
     static = tg.checkpoint(lambda x, sign: x if sign > 0 else -x, static_argnums=(1,))
     assert float(tg.grad(static)(2.0, -1)) == -1.0
-
-
-@pytest.mark.parametrize(
-    "module", ["transforms.control.checkpoint", "transforms.control.checkpoint_policies", "transforms.control.budget", "debug.residuals",
-               "ops.structural"]
-)  # fmt: skip
-def test_doctests(module: str) -> None:
-    found = doctest.testmod(importlib.import_module(f"tracegrad.{module}"))
-    assert found.failed == 0
-    assert found.attempted

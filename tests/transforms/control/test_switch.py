@@ -3,7 +3,6 @@ transforms make of them, one to three deep, test_lattice.py compares with jax.""
 
 from __future__ import annotations
 
-import doctest
 import itertools
 import re
 import tracemalloc
@@ -27,7 +26,6 @@ from tracegrad.core.errors import (
 from tracegrad.core.graph import Graph
 from tracegrad.core.op import OPS
 from tracegrad.ops.collective import axis_index, psum
-from tracegrad.transforms.control import switch as branches_module
 
 jax = pytest.importorskip("jax")
 jax.config.update("jax_enable_x64", True)
@@ -867,7 +865,3 @@ def test_an_error_in_a_branch_leaves_nothing_behind() -> None:
         tg.jit(lambda p, x: lax.cond(p, lambda: 1 / 0, lambda: x))(True, 1.0)
     assert names(tg.make_graph(lambda x: np.sin(x))(NUMBER)) == ["sin"]
     near(tg.grad(np.sin)(0.0), np.float64(1.0))
-
-
-def test_examples() -> None:
-    assert doctest.testmod(branches_module).failed == 0

@@ -1,0 +1,38 @@
+"""What holds for all files of tests, and for the examples in docstrings, which are run as well."""
+
+from __future__ import annotations
+
+import doctest
+import importlib.util
+import sys
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import pytest
+
+OPTIONAL = ("jax", "scipy", "mpmath", "hypothesis")  # NumPy is all that tracegrad needs
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests compute in float64 on XLA with jax's flag off, and know it. Those of the warning catch it themselves."""
+    config.addinivalue_line("filterwarnings", "ignore::tracegrad.core.errors.PrecisionWarning")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """An example of what needs a package that is not there is skipped. (Modules that import one are, by an option.)"""
+    try:
+        return (yield)
+    except doctest.UnexpectedException as error:
+        absent = [name for name in OPTIONAL if importlib.util.find_spec(name) is None]
+        if absent and isinstance(error.exc_info[1], ImportError):
+            pytest.skip(f"{error.exc_info[1]}")
+        raise
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _little_memory() -> Iterator[None]:
+    """jax keeps each program that it compiles, and the thousands of the whole suite come to gigabytes."""
+    yield
+    if jax := sys.modules.get("jax"):
+        jax.clear_caches()
