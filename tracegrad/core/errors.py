@@ -7,7 +7,6 @@ import inspect
 import linecache
 import os
 from dis import opmap
-from itertools import islice
 from pathlib import Path
 from sys import _getframe
 from types import CodeType
@@ -117,8 +116,21 @@ def resolve(raw: RawSource | int | None) -> Source | None:
     if isinstance(raw, Source):
         return raw
     code, offset = raw
-    position = next(islice(code.co_positions(), offset // 2, None), (None,))
-    return Source(code.co_filename, position[0] or code.co_firstlineno, code.co_name)
+    line = _lines_of(code)[offset // 2]
+    return Source(code.co_filename, line or code.co_firstlineno, code.co_name)
+
+
+_latest: tuple[Any, list[int | None]] = None, []
+
+
+def _lines_of(code: CodeType) -> list[int | None]:
+    """The line of each instruction; of the latest code that was asked for they are known."""
+    global _latest
+    known, lines = _latest
+    if known is not code:
+        lines = [position[0] for position in code.co_positions()]
+        _latest = code, lines
+    return lines
 
 
 def assigns(raw: RawSource) -> bool:

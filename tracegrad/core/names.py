@@ -38,13 +38,16 @@ def leaf_names(
     `positions` says which positional arguments of the function the tuple holds, if not all from the first on.
     """
 
-    def name(leaf: int) -> str:
+    @functools.cache
+    def names() -> list[str]:
         numbered = tree.tree_unflatten(arguments, list(range(arguments.num_leaves)))
-        path, _ = tree.tree_leaves_with_path(numbered)[leaf]
-        position = path[0].idx
-        return parameter_name(function, position if positions is None else positions[position]) + tree.keystr(path[1:])
+        paths = [path for path, _ in tree.tree_leaves_with_path(numbered)]
+        called = {
+            i: parameter_name(function, i if positions is None else positions[i]) for i in {p[0].idx for p in paths}
+        }
+        return [called[path[0].idx] + tree.keystr(path[1:]) for path in paths]
 
-    return name
+    return lambda leaf: names()[leaf]
 
 
 def output_name(function: Any, out: Any, leaf: int) -> str:

@@ -307,7 +307,8 @@ def absorb_broadcasts(graph: Graph, any_layout: bool = False) -> Graph:
 def absorb_copies(graph: Graph) -> tuple[Graph, int]:
     """For inputs in C order without gaps: without copies, and views of such, whose readers are elementwise and lay out their
     results as they would without them. And of which inputs it was taken for granted, a bit for each."""
-    if not any([_copied(eqn) for eqn in graph.eqns]):
+    first = {id(eqn): copied for eqn in graph.eqns if (copied := _copied(eqn)) is not None}
+    if not first:
         return graph, 0
     layouts = Layouts(graph)
     copies: dict[Atom, Atom] = {}
@@ -322,13 +323,15 @@ def absorb_copies(graph: Graph) -> tuple[Graph, int]:
             layouts[eqn.outputs[0]], layouts[twin.outputs[0]] = eqn, twin
             return [twin, eqn]
         if op.elementwise and len(eqn.outputs) == 1:
+            copied = first.get(id(eqn))
             if copies and not copies.keys().isdisjoint(eqn.inputs):
                 inputs = tuple([copies.get(a, a) for a in eqn.inputs])
                 before, after = [layouts.made_by(replace(eqn, inputs=i)) for i in (eqn.inputs, inputs)]
                 if before.strides == after.strides and all(map(layouts.goes_forwards, inputs)):
                     eqn = replace(eqn, inputs=inputs)
+                    copied = _copied(eqn)
                     assumed |= before.assumed | after.assumed
-            if (copied := _copied(eqn)) is not None:
+            if copied is not None:
                 copies[eqn.outputs[0]] = copied
         for v in eqn.outputs:
             layouts[v] = eqn

@@ -4,6 +4,7 @@ go the general way, by `tracegrad.tree`."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
@@ -141,5 +142,11 @@ def _generated(
         if x.content is not None:
             test(f"{name}.tobytes() != {name}_content")
     source = "\n".join(["def match(args):", *lines, f"    return [{', '.join(names)}]"])
-    exec(compile(source, "<tracegrad jit match>", "exec"), namespace)
+    exec(_compiled(source), namespace)
     return namespace["match"]
+
+
+@functools.lru_cache(256)
+def _compiled(source: str) -> Any:
+    """The code, which several functions of arguments of the same types share."""
+    return compile(source, "<tracegrad jit match>", "exec")
