@@ -34,7 +34,7 @@ from tracegrad.core.op import OPS
 from tracegrad.core.trace import bind, bind_constant
 from tracegrad.lower import passes as simplify
 from tracegrad.lower.numpy import parts
-from tracegrad.lower.numpy.writer import MANY, _Writer
+from tracegrad.lower.numpy.memory import MANY, Memory
 
 X = np.array([0.3, -1.2, 2.0])
 BIG = np.random.default_rng(0).normal(size=(64, 128))
@@ -680,8 +680,8 @@ def test_long_chains_of_what_may_be_views(link: Callable[[Any], Any]) -> None:
     same_bits(results, f(x))
     for i, a in enumerate(results):
         assert not any(np.shares_memory(a, b) for b in (x, *results[i + 1 :]))
-    writer = _Writer(tg.make_graph(f)(tg.ShapeDtypeStruct((500,), float)), None)
-    assert max(map(len, writer.roots.values())) <= MANY + 1  # or time would grow with the square of the length
+    memory = Memory(tg.make_graph(f)(tg.ShapeDtypeStruct((500,), float)), None)
+    assert max(map(len, memory.roots.values())) <= MANY + 1  # or time would grow with the square of the length
 
 
 def test_a_long_program() -> None:

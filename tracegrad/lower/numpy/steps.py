@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.graph import Graph, Var
-from tracegrad.lower.numpy.writer import MEDIUM, Lowered, lower_step, size_of
+from tracegrad.lower.numpy.memory import MEDIUM, size_of
+from tracegrad.lower.numpy.writer import Lowered, lower_step
 
 # (carry, elements, arrays to stack into) -> the next carry.
 Step = Callable[[Sequence[Any], Sequence[Any], Sequence[Any]], Sequence[Any]]

@@ -28,21 +28,16 @@ from tracegrad.core.show import all_letters
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, number_kind
 from tracegrad.lower.numpy.blocks import with_chains
 from tracegrad.lower.numpy.calls import display, is_plain
-from tracegrad.lower.numpy.layouts import Layouts, Unknown
+from tracegrad.lower.numpy.layouts import Layouts
+from tracegrad.lower.numpy.memory import MEDIUM, Memory, size_of
 from tracegrad.lower.numpy.parts import Line, in_parts
 from tracegrad.lower.passes import simplify_in_order
 from tracegrad.tree import PyTreeDef
 
-# In bytes. From the first size on a result goes over an input that dies with it, which saves little; from the second on
-# dead arrays are let go, so that their memory is used again while it is in the cache; from the third on a result goes
-# over any array that has died: new memory costs a page fault each 4 KiB.
-_SMALL, MEDIUM, _LARGE = 256, 1024, 1 << 14
+# In bytes. From the first size on a result goes over an input that dies with it, which saves little; from the second on it
+# goes over any array that has died: new memory costs a page fault each 4 KiB.
+_SMALL, _LARGE = 256, 1 << 14
 _numbers = itertools.count()
-
-# Beyond so many arrays in whose memory a variable may lie, they are not told apart any more: they may lie ANYWHERE, and
-# none of them is written over. Without a bound a chain of views would take time quadratic in its length.
-MANY = 8
-ANYWHERE = Var(ArrayType((), np.dtype(bool)))
 
 
 class Lowered(NamedTuple):
@@ -138,12 +133,11 @@ HELPERS: dict[str, Any] = {
 
 
 class _Writer:
-    """Writes one function. `roots` says whose memory a variable may lie in; `last` where each root is read last.
+    """Writes one function.
 
-    One that is there for inputs in C order hands others over to `in_any_order`.
-
-    A function that `fills` has so many of its outputs, the last ones, as further arguments, into which it writes them.
-    One that `takes_spares` has behind these arrays to compute in, where another function would have NumPy make them."""
+    One that is there for inputs in C order hands others over to `in_any_order`. One that `fills` has so many of its outputs,
+    the last ones, as further arguments, into which it writes them. One that `takes_spares` has behind these arrays to
+    compute in, where another function would have NumPy make them."""
 
     def __init__(
         self,
@@ -156,64 +150,34 @@ class _Writer:
     ) -> None:
         self.graph = graph
         self.out_tree = out_tree
-        self.filled: dict[Var, str] = {}  # variable -> the argument that it is to be written into
         self.fills = fills
         self.takes_spares = takes_spares
-        self.spares: list[ArrayType] = []
-        self.spare_names: list[str] = []
-        self.borrowed: set[str] = set()  # the names of arrays that lie in spare ones, and so must not be returned
-        self.sources: dict[str, str] = {}  # by the file names that tracebacks show
-        # An op's function has the op's name, which its spelling may speak of, where that can be; even if Python has it too.
+        self.in_any_order = in_any_order
+        # How variables lie, if that matters, with a bit for each input that has to be in C order; and whose memory they are.
+        heeds_layouts = not fills and not takes_spares
+        self.layouts = Layouts(graph, any_order=in_any_order is None) if heeds_layouts else None
+        if self.layouts is not None:
+            self.layouts.assumed = assumed
+        self.memory = Memory(graph, self.layouts)
+        # Names. An op's function has the op's name, which its spelling may speak of, where that can be; even if Python has it.
         functions = {_wanted(e.op): e.op.evaluate for e in graph.eqns}
         usable = {n: f for n, f in functions.items() if identifier(n) == n and not keyword.iskeyword(n)}
         self.names = Names(usable | HELPERS)
         self.function = self.names.fresh(graph.name, "compiled")
-        self.in_any_order = in_any_order
         self.variables: dict[Var, str] = {}
         self.letters = all_letters()
         self.constants: dict[Any, str] = {}  # the names of constants by what they are
         self.heads: list[str] = []  # the lines that define them
         self.mentioned: list[str] = []  # the variables that the line being written has in it, so far
-        self.roots: dict[Var, frozenset[Var]] = {}
-        self.last: dict[Var, int] = {}
-        self.given = {*graph.inputs, *graph.consts}
-        self.immortal = {*self.given, ANYWHERE}  # what is never written over
-        # How variables lie in memory; whether it matters; and a bit for each input that has to be in C order.
-        self.heeds_layouts = not fills and not takes_spares
-        self.layouts = Layouts(graph, any_order=in_any_order is None and self.heeds_layouts)
-        self.layouts.assumed = assumed
+        # Arrays to write into.
+        self.filled: dict[Var, str] = {}  # variable -> the argument that it is to be written into
+        self.spares: list[ArrayType] = []
+        self.spare_names: list[str] = []
+        self.in_spares: set[str] = set()  # the names of arrays that lie in spare ones, and so must not be returned
         self.renamed: list[str] = []  # what the last equation wrote its result over: the array has a new name now
-        self.reads: dict[Var, int] = {}  # where each variable itself is read last
         # Dead large arrays that may be written over, each with the line that lets go of it if that does not happen.
         self.free: list[tuple[Var, str, list[str]]] = []
-        self.writeable: set[Var] = set()  # what is an array of ours, or a view of one that may be written into
-        for v in self.given:
-            self.roots[v] = frozenset([v])
-        for i, eqn in enumerate(graph.eqns):
-            shared = frozenset().union(*[self.roots[a] for a in eqn.inputs if type(a) is Var])
-            if len(shared) > MANY:
-                self.immortal |= shared
-                shared = frozenset([ANYWHERE])
-            elif not shared and not eqn.op.fresh:
-                shared = frozenset([ANYWHERE])  # a constant broadcast, which nobody may write into
-            for a in eqn.inputs:
-                self._read(a, i)
-            view = eqn.op.view
-            for v in eqn.outputs:
-                self.layouts[v] = eqn
-                is_fresh = eqn.op.fresh or (view is not None and not v.type.shape and _is_number(eqn))
-                self.roots[v] = frozenset([v]) if is_fresh else shared | {v}
-                if v.type.shape and (is_fresh or (view is not None and view.put and eqn.inputs[0] in self.writeable)):
-                    self.writeable.add(v)
-        for a in graph.outputs:
-            self._read(a, len(graph.eqns))
-        self.immortal |= {r for a in graph.outputs if type(a) is Var for r in self.roots[a]}
-
-    def _read(self, atom: Atom, i: int) -> None:
-        if type(atom) is Var:
-            self.reads[atom] = i
-            for root in self.roots[atom]:
-                self.last[root] = i
+        self.sources: dict[str, str] = {}  # by the file names that tracebacks show
 
     def called(self, eqn: Eqn) -> str:
         """What the source calls the function of an equation."""
@@ -259,7 +223,9 @@ class _Writer:
         self.filled = {v: out for v, out in zip(filling[::-1], outs[::-1], strict=True) if type(v) is Var and v in made}
         arguments += outs
         # Where everything is tiny, nothing is written over or let go.
-        tiny = all([size_of(v.type) < _SMALL for v in (*self.given, *[v for e in graph.eqns for v in e.outputs])])
+        tiny = all(
+            [size_of(v.type) < _SMALL for v in (*self.memory.given, *[v for e in graph.eqns for v in e.outputs])]
+        )
         comments: dict[Any, str] = {}
         body: list[tuple[str, list[str], list[str], str]] = []
         for i, eqn in enumerate(graph.eqns):
@@ -283,7 +249,7 @@ class _Writer:
             lines.append(Line(f"return {self.returned()}", self.mentions()))
         arguments += self.spare_names
         sources = in_parts(self.function, arguments, lines, self.names, {self.name(v) for v in graph.consts})
-        if self.heeds_layouts and (assumed := self.layouts.assumed):
+        if self.layouts is not None and (assumed := self.layouts.assumed):
             inputs = [self.variables[v] for i, v in enumerate(graph.inputs) if assumed >> i & 1]
             test = " and ".join([f"{a}.flags.c_contiguous" for a in inputs])
             other = f"{self.names.bind(self.in_any_order, 'in_any_order')}({', '.join(arguments)})"
@@ -313,26 +279,14 @@ class _Writer:
 
     def overwriting(self, eqn: Eqn, i: int) -> str:
         """The equation as a statement that writes a part of its first input anew, which then is the output and has its
-        name: where nothing that lies in that memory is read any more."""
-        x = eqn.inputs[0] if eqn.inputs else None
-        if eqn.op.overwrite is None or type(x) is not Var or x not in self.writeable:
+        name."""
+        if eqn.op.overwrite is None:
             return ""
-        memory, (made,) = self.roots[x], eqn.outputs
-        if any([r in self.immortal or self.last[r] != i for r in memory]):
+        x: Any = eqn.inputs[0]
+        if not self.memory.may_overwrite(eqn, i, self.variables.get(x) in self.in_spares):
             return ""
-        if self.heeds_layouts and not self.layouts.is_dense(x):
-            return ""  # a copy has no gaps
-        if made in self.immortal and (len(memory) > 1 or self.name(x) in self.borrowed):
-            return ""  # what is returned holds no other array alive
-        if len(eqn.inputs) > 2 and any(
-            [type(a) is Var and not memory.isdisjoint(self.roots[a]) for a in eqn.inputs[1:]]
-        ):
-            return ""  # NumPy minds what overlaps, but for arrays of indices
-        for r in memory:
-            self.last[r] = -1  # it lives on under the new name
-        self.reads[x] = -1
-        self.variables[made] = self.name(x)
-        self.writeable.add(made)
+        self.memory.overwritten(eqn)
+        self.variables[eqn.outputs[0]] = self.variables[x]
         return eqn.op.overwrite(self.called(eqn), [self.name(a) for a in eqn.inputs], eqn.params)
 
     def expression(self, eqn: Eqn, i: int) -> str:
@@ -345,7 +299,7 @@ class _Writer:
         types = [a.type for a in eqn.inputs]
         spelled = None
         if op.spell is not None:
-            spelled = op.spell(args, types, lambda k: self.is_block(eqn.inputs[k]), eqn.params)
+            spelled = op.spell(args, types, lambda k: self.memory.is_block(eqn.inputs[k]), eqn.params)
             if spelled and "{out}" in spelled:
                 target = self.target(eqn, i, over_inputs=False)
                 spelled = spelled.replace("{out}", f", {target}" if target else "")
@@ -399,30 +353,30 @@ class _Writer:
     def target(self, eqn: Eqn, i: int, over_inputs: bool = True) -> str:
         """The array to write the result of a ufunc over, if there is one: a dying input, or one that died before, or a
         spare one."""
-        made = eqn.outputs[0]
+        made, memory = eqn.outputs[0], self.memory
         wanted = made.type
         if made in self.filled:
             self.mentioned.append(self.filled[made])
             return self.filled[made]
         if len(eqn.outputs) > 1 or size_of(wanted) < _SMALL:
             return ""
-        is_returned = made in self.immortal
+        is_returned = made in memory.pinned
         for a in eqn.inputs if over_inputs else ():
-            if type(a) is Var and a.type == wanted and self.is_dying(a, i) and self.lie_alike(a, made):
+            if type(a) is Var and a.type == wanted and memory.dies(a, i) and memory.lie_alike(a, made):
                 name = self.name(a)
-                if not (is_returned and name in self.borrowed):
-                    self.last[a] = -1  # its memory lives on under the new name
+                if not (is_returned and name in self.in_spares):
+                    memory.lives_on(a)
                     return self.over(name, made)
         for k in range(len(self.free) - 1, max(len(self.free) - 8, 0) - 1, -1):  # the latest is in the cache still
             found, name, gone = self.free[k]
-            if found.type == wanted and not (is_returned and name in self.borrowed) and self.lie_alike(found, made):
+            if found.type == wanted and not (is_returned and name in self.in_spares) and memory.lie_alike(found, made):
                 del self.free[k]
                 gone.remove(name)
                 return self.over(name, made)
         if self.takes_spares and size_of(wanted) >= MEDIUM and not is_returned:
             self.spare_names.append(self.names.fresh(f"spare{len(self.spares)}"))
             self.spares.append(wanted)
-            self.borrowed.add(self.name(made))
+            self.in_spares.add(self.name(made))
             self.mentioned.append(self.spare_names[-1])
             return self.spare_names[-1]
         return ""
@@ -431,69 +385,34 @@ class _Writer:
         """The array of this name, which is written over and has a new name from now on."""
         self.renamed = [name]
         self.mentioned.append(name)
-        if name in self.borrowed:
-            self.borrowed.add(self.name(made))
+        if name in self.in_spares:
+            self.in_spares.add(self.name(made))
         return name
-
-    def lie_alike(self, v: Var, made: Var) -> bool:
-        """Whether NumPy lays out a new array as that of `v` lies."""
-        if not self.heeds_layouts:
-            return True
-        found, wanted = self.layouts.of(v), self.layouts.of(made)
-        if found.strides != wanted.strides or not self.layouts.is_dense(v):
-            return False
-        self.layouts.assumed |= wanted.assumed
-        return True
-
-    def is_block(self, atom: Atom) -> bool:
-        """Whether a matrix is known to lie without gaps, row by row or column by column."""
-        return self.heeds_layouts and type(self.layouts.of(atom).strides) is not Unknown and self.layouts.is_dense(atom)
-
-    def is_dying(self, v: Var, i: int) -> bool:
-        """Whether the variable owns its array, and this is the last that is read of it."""
-        return v not in self.immortal and self.last.get(v) == i and self.roots[v] == {v}
 
     def let_go(self, eqn: Eqn, i: int) -> list[str]:
         """The names to delete behind this equation: of arrays that nothing reads any more, and of views that hold such."""
         gone, self.renamed = self.renamed, []
-        for a in dict.fromkeys([a for a in eqn.inputs if type(a) is Var and a not in self.given]):
-            is_shared = self.roots[a] != {a} or a in self.immortal
-            if is_shared and self.reads[a] == i and size_of(a.type) >= MEDIUM:
-                gone.append(self.variables[a])
-        for root in dict.fromkeys([r for a in eqn.inputs if type(a) is Var for r in self.roots[a]]):
-            if self.is_dying(root, i) and size_of(root.type) >= MEDIUM:
-                gone.append(self.variables[root])
-                if size_of(root.type) >= _LARGE:
-                    self.free.append((root, self.variables[root], gone))
+        for v, owns_array in self.memory.dead(eqn, i):
+            name = self.variables[v]
+            gone.append(name)
+            if owns_array and size_of(v.type) >= _LARGE:
+                self.free.append((v, name, gone))
         return gone
 
     def results(self) -> list[str]:
         """What is returned: outputs in memory of their own, not that of an argument, a constant or an output before."""
-        texts = []
         outputs = self.graph.outputs[: len(self.graph.outputs) - self.fills]
-        arrays = [a for a in outputs if type(a) is Var]
-        anywhere = any([ANYWHERE in self.roots[a] for a in arrays])
-        visible: dict[Var, list[Var]] = {v: [v] for v in self.given}  # by the root that it may lie in
-        for a in outputs:
+        if self.fills:
+            return list(map(self.name, outputs))
+        texts = []
+        for a, others in zip(outputs, self.memory.neighbours(outputs), strict=True):
             text = self.name(a)
-            if type(a) is Var and not a.type.weak and not self.fills:
-                roots = visible if anywhere else self.roots[a]
-                others = list(dict.fromkeys([o for r in roots for o in visible.get(r, ())]))
-                if a in others and a.type.shape:
-                    text = f"compact({text})"
-                elif others or self.roots[a] != {a}:
-                    text = f"own({text}, ({''.join([self.name(o) + ', ' for o in others])}))"
-                for r in self.roots[a]:
-                    visible.setdefault(r, []).append(a)
+            if a in others and a.type.shape:
+                text = f"compact({text})"
+            elif others or (type(a) is Var and not a.type.weak and len(self.memory.roots[a]) > 1):
+                text = f"own({text}, ({''.join([self.name(o) + ', ' for o in others])}))"
             texts.append(text)
         return texts
-
-
-def _is_number(eqn: Eqn) -> bool:
-    """Whether the output of an equation that makes views, in some cases, is a number, as x[3] is."""
-    assert eqn.op.view is not None
-    of = eqn.inputs[0].type
-    return eqn.op.view.layout(np.empty(of.shape, of.dtype), **eqn.params) is None
 
 
 def _wanted(op: Op) -> str:
@@ -513,8 +432,3 @@ def _holds(dtype: np.dtype[Any], value: Any) -> bool:
 def _is_of_python(eqn: Eqn) -> bool:
     """Whether it is of Python scalars alone, and gives such."""
     return eqn.op.python is not None and all([a.type.weak for a in eqn.inputs])
-
-
-def size_of(type: ArrayType) -> int:
-    """In bytes, and nothing for a scalar."""
-    return type.size * type.dtype.itemsize if type.shape else 0
