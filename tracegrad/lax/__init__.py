@@ -100,6 +100,10 @@ from tracegrad.lax.shapes import (
     broadcasted_iota,
     collapse,
     concatenate,
+    dynamic_index_in_dim,
+    dynamic_slice_in_dim,
+    dynamic_update_index_in_dim,
+    dynamic_update_slice_in_dim,
     empty,
     expand_dims,
     full,
@@ -161,14 +165,7 @@ from tracegrad.ops.dot import (
     dot,
     dot_general,
 )
-from tracegrad.ops.dynamic import (
-    dynamic_index_in_dim,
-    dynamic_slice,
-    dynamic_slice_in_dim,
-    dynamic_update_index_in_dim,
-    dynamic_update_slice,
-    dynamic_update_slice_in_dim,
-)
+from tracegrad.ops.dynamic import dynamic_slice, dynamic_update_slice
 from tracegrad.ops.gather import (
     GatherDimensionNumbers,
     GatherScatterMode,

@@ -1,4 +1,4 @@
-"""New arrays; other shapes for old ones; padding; slices at fixed places (those at computed ones are in ops/dynamic.py)."""
+"""New arrays; other shapes for old ones; padding; slices at fixed places, and at computed ones along one axis."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from tracegrad.core.trace import as_array, concrete
 from tracegrad.core.types import type_of
 from tracegrad.lax.elementwise import dtype_of, fails
 from tracegrad.numpy import creation
+from tracegrad.ops.dynamic import dynamic_slice, dynamic_update_slice
 from tracegrad.ops.families import normalize_axis, shape_of
 from tracegrad.ops.index import at as place
+from tracegrad.typing import Array, ArrayLike, DType, Shape
 
 # ---------------------------------------------------------------------------------------------------------------------
 # New arrays.
 
 
-def iota(dtype: Any, size: int) -> Any:
+def iota(dtype: DType, size: int) -> Array:
     """0, 1, ..., size - 1 in this dtype."""
     return np.arange(size, dtype=dtype)
 
 
-def broadcasted_iota(dtype: Any, shape: Sequence[int], dimension: int) -> Any:
+def broadcasted_iota(dtype: DType, shape: Sequence[int], dimension: int) -> Array:
     """An array of this shape that counts along one axis.
 
     >>> broadcasted_iota(int, (2, 3), 0).tolist()
@@ -38,19 +40,19 @@ def broadcasted_iota(dtype: Any, shape: Sequence[int], dimension: int) -> Any:
     return np.indices(tuple(shape), dtype=dtype, sparse=True)[axis] + np.zeros(tuple(shape), dtype)
 
 
-def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
+def full(shape: Shape, fill_value: ArrayLike, dtype: DType = None) -> Array:
     """An array of this shape filled with a scalar, in its dtype or the one given."""
     if shape_of(as_array(fill_value)):
         raise fails("full", f"fill_value must be a scalar, got {type_of(as_array(fill_value))}; write np.broadcast_to")
     return creation.full(shape, fill_value, dtype)
 
 
-def full_like(x: Any, fill_value: Any, dtype: Any = None, shape: Any = None) -> Any:
+def full_like(x: ArrayLike, fill_value: ArrayLike, dtype: DType = None, shape: Shape | None = None) -> Array:
     """`full` of the shape and dtype of `x`, where none is given."""
     return creation.full_like(as_array(x), fill_value, dtype, shape=shape)
 
 
-def empty(shape: Any, dtype: Any) -> Any:
+def empty(shape: Shape, dtype: DType) -> Array:
     """An array of this shape and dtype with any values: with zeros."""
     return np.zeros(shape, dtype)
 
@@ -59,13 +61,13 @@ def empty(shape: Any, dtype: Any) -> Any:
 # Shapes.
 
 
-def broadcast(operand: Any, sizes: Sequence[int]) -> Any:
+def broadcast(operand: ArrayLike, sizes: Sequence[int]) -> Array:
     """`operand` repeated along new leading axes of these sizes."""
     x = as_array(operand)
     return np.broadcast_to(x, (*sizes, *shape_of(x)))
 
 
-def broadcast_in_dim(operand: Any, shape: Sequence[int], broadcast_dimensions: Sequence[int]) -> Any:
+def broadcast_in_dim(operand: ArrayLike, shape: Sequence[int], broadcast_dimensions: Sequence[int]) -> Array:
     """`operand` repeated to `shape`, of which its own axes are `broadcast_dimensions`, each of equal size or of size 1.
 
     >>> broadcast_in_dim(np.array([1, 2]), (2, 3), (0,)).tolist()
@@ -82,7 +84,7 @@ def broadcast_in_dim(operand: Any, shape: Sequence[int], broadcast_dimensions: S
     return np.broadcast_to(np.reshape(ordered, tuple([sizes.get(i, 1) for i in range(len(shape))])), shape)
 
 
-def broadcast_to_rank(x: Any, rank: int) -> Any:
+def broadcast_to_rank(x: ArrayLike, rank: int) -> Array:
     """`x` with leading axes of size 1 until it has `rank` of them."""
     x = as_array(x)
     missing = rank - len(shape_of(x))
@@ -91,28 +93,28 @@ def broadcast_to_rank(x: Any, rank: int) -> Any:
     return np.reshape(x, (*(1,) * missing, *shape_of(x)))
 
 
-def broadcast_like(arr: Any, like_arr: Any) -> Any:
+def broadcast_like(arr: ArrayLike, like_arr: ArrayLike) -> Array:
     """`arr` broadcast to the shape of `like_arr`."""
     return np.broadcast_to(as_array(arr), shape_of(as_array(like_arr)))
 
 
-def expand_dims(array: Any, dimensions: Sequence[int]) -> Any:
+def expand_dims(array: ArrayLike, dimensions: Sequence[int]) -> Array:
     """`array` with axes of size 1, which are `dimensions` of the result."""
     return np.expand_dims(as_array(array), tuple(dimensions))
 
 
-def squeeze(array: Any, dimensions: Sequence[int]) -> Any:
+def squeeze(array: ArrayLike, dimensions: Sequence[int]) -> Array:
     """`array` without these axes, which are of size 1."""
     return np.squeeze(as_array(array), tuple(dimensions))
 
 
-def reshape(operand: Any, new_sizes: Any, dimensions: Sequence[int] | None = None) -> Any:
+def reshape(operand: ArrayLike, new_sizes: Any, dimensions: Sequence[int] | None = None) -> Array:
     """`operand` in another shape, its axes first put in the order `dimensions`."""
     x = as_array(operand)
     return np.reshape(x if dimensions is None else np.transpose(x, tuple(dimensions)), new_sizes)
 
 
-def collapse(operand: Any, start_dimension: int, stop_dimension: int | None = None) -> Any:
+def collapse(operand: ArrayLike, start_dimension: int, stop_dimension: int | None = None) -> Array:
     """The axes from `start_dimension` up to `stop_dimension` merged into one.
 
     >>> collapse(np.zeros((2, 3, 4)), 0, 2).shape
@@ -126,32 +128,32 @@ def collapse(operand: Any, start_dimension: int, stop_dimension: int | None = No
     return np.reshape(x, (*shape[:start], math.prod(shape[start:stop]), *shape[stop:]))
 
 
-def transpose(operand: Any, permutation: Sequence[int]) -> Any:
+def transpose(operand: ArrayLike, permutation: Sequence[int]) -> Array:
     """The axes of `operand` in the order `permutation`."""
     return np.transpose(as_array(operand), tuple([int(i) for i in permutation]))
 
 
-def rev(operand: Any, dimensions: Sequence[int]) -> Any:
+def rev(operand: ArrayLike, dimensions: Sequence[int]) -> Array:
     """The elements in reverse order along these axes."""
     return np.flip(as_array(operand), tuple(dimensions))
 
 
-def concatenate(operands: Sequence[Any], dimension: int) -> Any:
+def concatenate(operands: Sequence[ArrayLike], dimension: int) -> Array:
     """The arrays one after the other along an axis."""
     return np.concatenate([as_array(x) for x in operands], dimension)
 
 
-def stack(operands: Sequence[Any], axis: int = 0) -> Any:
+def stack(operands: Sequence[ArrayLike], axis: int = 0) -> Array:
     """The arrays along a new axis."""
     return np.stack([as_array(x) for x in operands], axis)
 
 
-def unstack(x: Any, axis: int = 0) -> tuple[Any, ...]:
+def unstack(x: ArrayLike, axis: int = 0) -> tuple[Array, ...]:
     """The arrays along an axis, without it."""
     return tuple(np.unstack(as_array(x), axis=axis))
 
 
-def split(operand: Any, sizes: Sequence[int], axis: int = 0) -> list[Any]:
+def split(operand: ArrayLike, sizes: Sequence[int], axis: int = 0) -> list[Array]:
     """Parts of these sizes along an axis, which together are all of it."""
     x = as_array(operand)
     n = shape_of(x)[normalize_axis(axis, len(shape_of(x)), "split")]
@@ -160,7 +162,7 @@ def split(operand: Any, sizes: Sequence[int], axis: int = 0) -> list[Any]:
     return list(np.split(x, list(accumulate(sizes))[:-1], axis))
 
 
-def tile(operand: Any, reps: Sequence[int]) -> Any:
+def tile(operand: ArrayLike, reps: Sequence[int]) -> Array:
     """`operand` as often along each axis as `reps` says."""
     x = as_array(operand)
     if len(reps) != len(shape_of(x)):
@@ -168,7 +170,7 @@ def tile(operand: Any, reps: Sequence[int]) -> Any:
     return np.tile(x, tuple(reps))
 
 
-def pad(operand: Any, padding_value: Any, padding_config: Sequence[tuple[int, int, int]]) -> Any:
+def pad(operand: ArrayLike, padding_value: ArrayLike, padding_config: Sequence[tuple[int, int, int]]) -> Array:
     """`operand` with a scalar around and between its elements: for each axis (before, after, between neighbours). Negative
     numbers before and after take away, of elements and what is between them.
 
@@ -203,7 +205,7 @@ def pad(operand: Any, padding_value: Any, padding_config: Sequence[tuple[int, in
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Slices at fixed places; those at computed ones are in ops/dynamic.py.
+# Slices at fixed places.
 
 
 def _known(i: Any, name: str) -> int:
@@ -212,8 +214,8 @@ def _known(i: Any, name: str) -> int:
 
 
 def slice(
-    operand: Any, start_indices: Sequence[int], limit_indices: Sequence[int], strides: Sequence[int] | None = None
-) -> Any:
+    operand: ArrayLike, start_indices: Sequence[int], limit_indices: Sequence[int], strides: Sequence[int] | None = None
+) -> Array:
     """operand[start:limit:stride] along each axis, all within the operand: nothing counts from the end.
 
     >>> slice(np.arange(10), (1,), (9,), (3,)).tolist()
@@ -235,7 +237,9 @@ def slice(
     return x[tuple([builtins.slice(*part) for part in zip(starts, limits, paces, strict=True)])]
 
 
-def slice_in_dim(operand: Any, start_index: int | None, limit_index: int | None, stride: int = 1, axis: int = 0) -> Any:
+def slice_in_dim(
+    operand: ArrayLike, start_index: int | None, limit_index: int | None, stride: int = 1, axis: int = 0
+) -> Array:
     """`slice` along one axis, where negative numbers count from the end, and None is its beginning or end."""
     x = as_array(operand)
     shape = shape_of(x)
@@ -248,7 +252,7 @@ def slice_in_dim(operand: Any, start_index: int | None, limit_index: int | None,
     return slice(x, starts, limits, strides)
 
 
-def index_in_dim(operand: Any, index: int, axis: int = 0, keepdims: bool = True) -> Any:
+def index_in_dim(operand: ArrayLike, index: int, axis: int = 0, keepdims: bool = True) -> Array:
     """The slice at one place along an axis, which stays with size 1 if `keepdims`. IndexError out of range."""
     x = as_array(operand)
     axis = normalize_axis(axis, len(shape_of(x)), "index_in_dim")
@@ -261,10 +265,65 @@ def index_in_dim(operand: Any, index: int, axis: int = 0, keepdims: bool = True)
     return np.expand_dims(found, axis) if keepdims else found
 
 
-def index_take(src: Any, idxs: Sequence[Any], axes: Sequence[int]) -> Any:
+def index_take(src: ArrayLike, idxs: Sequence[Any], axes: Sequence[int]) -> Array:
     """The slices of `src` at places along some axes: idxs[k][i] along axes[k] for the i-th, modulo the sizes. The result has
     an axis for i, then the other axes of `src`."""
     x, axes = as_array(src), tuple(axes)
     sizes = [shape_of(x)[a] for a in axes]
     front = np.moveaxis(x, axes, tuple(range(len(axes))))
     return front[tuple([np.remainder(as_array(i), n) for i, n in zip(idxs, sizes, strict=True)])]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Slices at computed places along one axis; those along all are in ops/dynamic.py.
+
+
+def _along(operand: Any, axis: int, size: int, name: str) -> tuple[Any, int, tuple[int, ...]]:
+    x = as_array(operand)
+    shape = shape_of(x)
+    axis = normalize_axis(axis, len(shape), name)
+    return x, axis, (*shape[:axis], size, *shape[axis + 1 :])
+
+
+def _one_start(axis: int, ndim: int, start: Any) -> tuple[Any, ...]:
+    return (*(0,) * axis, start, *(0,) * (ndim - axis - 1))
+
+
+def dynamic_slice_in_dim(
+    operand: ArrayLike, start_index: ArrayLike, slice_size: int, axis: int = 0, *, allow_negative_indices: bool = True
+) -> Array:
+    """`dynamic_slice` along one axis, all of the others."""
+    x, axis, sizes = _along(operand, axis, operator.index(slice_size), "dynamic_slice_in_dim")
+    starts = _one_start(axis, len(sizes), start_index)
+    return dynamic_slice(x, starts, sizes, allow_negative_indices=allow_negative_indices)
+
+
+def dynamic_index_in_dim(
+    operand: ArrayLike, index: ArrayLike, axis: int = 0, keepdims: bool = True, *, allow_negative_indices: bool = True
+) -> Array:
+    """The slice at one place along an axis, which stays with size 1 if `keepdims`."""
+    x, axis, sizes = _along(operand, axis, 1, "dynamic_index_in_dim")
+    starts = _one_start(axis, len(sizes), index)
+    found = dynamic_slice(x, starts, sizes, allow_negative_indices=allow_negative_indices)
+    return found if keepdims else np.squeeze(found, axis)
+
+
+def dynamic_update_slice_in_dim(
+    operand: ArrayLike, update: ArrayLike, start_index: ArrayLike, axis: int, *, allow_negative_indices: bool = True
+) -> Array:
+    """`dynamic_update_slice` that begins at `start_index` along one axis, and at 0 along the others."""
+    x, axis, sizes = _along(operand, axis, 0, "dynamic_update_slice_in_dim")
+    starts = _one_start(axis, len(sizes), start_index)
+    return dynamic_update_slice(x, update, starts, allow_negative_indices=allow_negative_indices)
+
+
+def dynamic_update_index_in_dim(
+    operand: ArrayLike, update: ArrayLike, index: ArrayLike, axis: int, *, allow_negative_indices: bool = True
+) -> Array:
+    """A copy of `operand` with one place along an axis written. `update` has that axis with size 1, or not at all."""
+    x, axis, sizes = _along(operand, axis, 1, "dynamic_update_index_in_dim")
+    v = as_array(update)
+    if len(shape_of(v)) == len(sizes) - 1:
+        v = np.expand_dims(v, axis)
+    starts = _one_start(axis, len(sizes), index)
+    return dynamic_update_slice(x, v, starts, allow_negative_indices=allow_negative_indices)

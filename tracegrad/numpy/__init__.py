@@ -226,6 +226,7 @@ from tracegrad.numpy.shaping import (
     vsplit,
     vstack,
 )
+from tracegrad.numpy.writing import copyto, fill_diagonal, place, put, put_along_axis, putmask
 from tracegrad.ops.contract import (
     cross,
     dot,
@@ -326,7 +327,6 @@ from tracegrad.ops.sort import (
     sort_complex,
     unique,
 )
-from tracegrad.ops.writes import copyto, fill_diagonal, place, put, put_along_axis, putmask
 
 __all__ = [
     "abs",

@@ -24,12 +24,11 @@ from tracegrad.core.op import Op, Params, Sample, Wanted
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, Shape, number_kind, type_of
 from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import cast, conform, declare, is_tracer, linear, normalize_axis, shape_of
+from tracegrad.ops.families import cast, conform, is_tracer, linear, same_type, shape_of
 from tracegrad.ops.gather import GatherDimensionNumbers, ScatterDimensionNumbers, gather, scatter
 from tracegrad.ops.index import at, wide
 from tracegrad.ops.masks import masking_jvp, masking_vjp
-
-_KINDS = "biufc"
+from tracegrad.typing import Array, ArrayLike
 
 
 def _window(shape: Shape, sizes: Shape, starts: Sequence[Any]) -> tuple[slice, ...]:
@@ -58,6 +57,10 @@ def _rows(x: Any, batched: bool, size: int) -> Any:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # dynamic_slice and dynamic_unslice.
+
+
+def _slice(x: Any, *starts: Any, slice_sizes: Shape) -> Any:
+    return x[_window(x.shape, slice_sizes, starts)]
 
 
 def _slice_transpose(ct: Any, x: Any, *starts: Any, slice_sizes: Shape) -> Any:
@@ -91,12 +94,12 @@ def _slice_samples() -> Iterable[Sample]:
 
 dynamic_slice_op = linear(
     "dynamic_slice",
-    lambda x, *starts, slice_sizes: x[_window(x.shape, slice_sizes, starts)],
+    _slice,
     _slice_transpose,
     infer=lambda types, params: ArrayType(params["slice_sizes"], types[0].dtype),
     batch=_slice_batch,
     linear=[{0}],
-    kinds=_KINDS,
+    kinds="biufc",
     samples=_slice_samples,
     moves=True,
     picks=True,
@@ -136,7 +139,7 @@ dynamic_unslice_op = linear(
     infer=lambda types, params: ArrayType(params["shape"], types[0].dtype),
     batch=_unslice_batch,
     linear=[{0}],
-    kinds=_KINDS,
+    kinds="biufc",
     samples=_unslice_samples,
     moves=True,
     leaves_zeros=True,
@@ -202,17 +205,17 @@ def _update_samples() -> Iterable[Sample]:
         )
 
 
-dynamic_update_slice_op: Op = declare(
+dynamic_update_slice_op: Op = Op(
     "dynamic_update_slice",
     evaluate=_update,
-    infer=lambda types, params: ArrayType(types[0].shape, types[0].dtype),
+    infer=same_type,
     jvp=masking_jvp(_update_jvp, (0, 1)),
     vjp=masking_vjp(_update_vjp, 0),
     moves=True,
     nonnegative=True,
     linear=[{0, 1}],
     batch=_update_batch,
-    kinds=_KINDS,
+    kinds="biufc",
     samples=_update_samples,
     fresh=True,
 )
@@ -257,12 +260,12 @@ def _here() -> str:
 
 
 def dynamic_slice(
-    operand: Any,
-    start_indices: Any,
+    operand: ArrayLike,
+    start_indices: ArrayLike,
     slice_sizes: Sequence[int],
     *,
     allow_negative_indices: bool | Sequence[bool] = True,
-) -> Any:
+) -> Array:
     """The window of `slice_sizes` that begins at `start_indices`: a sequence of integer scalars, or a vector of them.
 
     Starts may be traced. A negative start counts from the end (with `allow_negative_indices=False`, for all axes or each,
@@ -280,8 +283,12 @@ def dynamic_slice(
 
 
 def dynamic_update_slice(
-    operand: Any, update: Any, start_indices: Any, *, allow_negative_indices: bool | Sequence[bool] = True
-) -> Any:
+    operand: ArrayLike,
+    update: ArrayLike,
+    start_indices: ArrayLike,
+    *,
+    allow_negative_indices: bool | Sequence[bool] = True,
+) -> Array:
     """A copy of `operand` with `update`, of as many axes, written where `start_indices` say, as in `dynamic_slice`.
 
     >>> import numpy as np
@@ -299,54 +306,3 @@ def dynamic_update_slice(
     if not is_tracer(*starts):
         return at(x)[_window(shape_of(x), shape_of(v), starts)].set(v)
     return bind(dynamic_update_slice_op, (x, v, *starts))
-
-
-def _along(operand: Any, axis: int, size: int, name: str) -> tuple[Any, int, Shape]:
-    x = as_array(operand)
-    shape = shape_of(x)
-    axis = normalize_axis(axis, len(shape), name)
-    return x, axis, (*shape[:axis], size, *shape[axis + 1 :])
-
-
-def _one_start(axis: int, ndim: int, start: Any) -> tuple[Any, ...]:
-    return (*(0,) * axis, start, *(0,) * (ndim - axis - 1))
-
-
-def dynamic_slice_in_dim(
-    operand: Any, start_index: Any, slice_size: int, axis: int = 0, *, allow_negative_indices: bool = True
-) -> Any:
-    """`dynamic_slice` along one axis, all of the others."""
-    x, axis, sizes = _along(operand, axis, operator.index(slice_size), "dynamic_slice_in_dim")
-    starts = _one_start(axis, len(sizes), start_index)
-    return dynamic_slice(x, starts, sizes, allow_negative_indices=allow_negative_indices)
-
-
-def dynamic_index_in_dim(
-    operand: Any, index: Any, axis: int = 0, keepdims: bool = True, *, allow_negative_indices: bool = True
-) -> Any:
-    """The slice at one place along an axis, which stays with size 1 if `keepdims`."""
-    x, axis, sizes = _along(operand, axis, 1, "dynamic_index_in_dim")
-    starts = _one_start(axis, len(sizes), index)
-    found = dynamic_slice(x, starts, sizes, allow_negative_indices=allow_negative_indices)
-    return found if keepdims else np.squeeze(found, axis)
-
-
-def dynamic_update_slice_in_dim(
-    operand: Any, update: Any, start_index: Any, axis: int, *, allow_negative_indices: bool = True
-) -> Any:
-    """`dynamic_update_slice` that begins at `start_index` along one axis, and at 0 along the others."""
-    x, axis, sizes = _along(operand, axis, 0, "dynamic_update_slice_in_dim")
-    starts = _one_start(axis, len(sizes), start_index)
-    return dynamic_update_slice(x, update, starts, allow_negative_indices=allow_negative_indices)
-
-
-def dynamic_update_index_in_dim(
-    operand: Any, update: Any, index: Any, axis: int, *, allow_negative_indices: bool = True
-) -> Any:
-    """A copy of `operand` with one place along an axis written. `update` has that axis with size 1, or not at all."""
-    x, axis, sizes = _along(operand, axis, 1, "dynamic_update_index_in_dim")
-    v = as_array(update)
-    if len(shape_of(v)) == len(sizes) - 1:
-        v = np.expand_dims(v, axis)
-    starts = _one_start(axis, len(sizes), index)
-    return dynamic_update_slice(x, v, starts, allow_negative_indices=allow_negative_indices)

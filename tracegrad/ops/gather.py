@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -20,11 +21,12 @@ from tracegrad.core.op import Op, Params, Sample, Wanted
 from tracegrad.core.trace import Tracer, as_array, bind
 from tracegrad.core.types import ArrayType, Shape, float_extreme, number_kind, type_of
 from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import conform, declare, shape_of
+from tracegrad.ops.families import conform, shape_of
 from tracegrad.ops.index import at, gather_op, scatter_add_op, wide
+from tracegrad.ops.index.at import is_lossy
+from tracegrad.ops.index.expression import behind_examples
 from tracegrad.ops.shape import inverse_permutation
-
-_RANK = {"b": 0, "u": 0, "i": 0, "f": 1, "c": 2}
+from tracegrad.typing import Array, ArrayLike
 
 
 class GatherDimensionNumbers(NamedTuple):
@@ -245,16 +247,16 @@ def _read(x: Any, arrays: Sequence[Any]) -> Any:
 
 
 def gather(
-    operand: Any,
-    start_indices: Any,
+    operand: ArrayLike,
+    start_indices: ArrayLike,
     dimension_numbers: GatherDimensionNumbers,
     slice_sizes: Sequence[int],
     *,
     unique_indices: bool = False,
     indices_are_sorted: bool = False,
     mode: str | GatherScatterMode | None = None,
-    fill_value: Any = None,
-) -> Any:
+    fill_value: ArrayLike | None = None,
+) -> Array:
     """Windows of one size from many places of `operand`.
 
     `start_indices` (..., k) holds the corners of the windows, for the axes in `dimension_numbers.start_index_map`; a
@@ -298,17 +300,45 @@ def _default_fill(dtype: np.dtype[Any]) -> Any:
 # then the other axes of x.
 
 
-def _extreme_at(name: str, better: np.ufunc) -> Op:
-    def evaluate(x: Any, v: Any, *arrays: Any) -> Any:
-        out = np.array(x, order="C")
-        count = len(arrays)
-        width = int(np.prod(out.shape[count:]))
-        flat = np.ravel_multi_index(np.broadcast_arrays(*arrays), out.shape[:count])
-        # In one dimension ufunc.at takes a hundredth of the time.
-        flat = (flat.reshape(-1, 1) * width + np.arange(width)).reshape(-1)
-        better.at(out.reshape(-1), flat, np.ascontiguousarray(v, out.dtype).reshape(-1))
-        return out
+def _best_at(x: Any, v: Any, *arrays: Any, better: np.ufunc) -> Any:
+    out = np.array(x, order="C")
+    count = len(arrays)
+    width = int(np.prod(out.shape[count:]))
+    flat = np.ravel_multi_index(np.broadcast_arrays(*arrays), out.shape[:count])
+    # In one dimension ufunc.at takes a hundredth of the time.
+    flat = (flat.reshape(-1, 1) * width + np.arange(width)).reshape(-1)
+    better.at(out.reshape(-1), flat, np.ascontiguousarray(v, out.dtype).reshape(-1))
+    return out
 
+
+def _best_shares(x: Any, v: Any, arrays: Sequence[Any], out: Any) -> tuple[Any, Any, Any]:
+    """Whether the element kept its value, which updates have it, and one over how many these are together."""
+    dtype = type_of(out).dtype
+    kept, won = np.equal(x, out), np.equal(astype(v, dtype), _read(out, arrays))
+    count = astype(kept, np.int64) + _added(astype(won, np.int64), arrays, x.shape)
+    return kept, won, astype(1 / np.maximum(count, 1), dtype)  # none has it where it is NaN
+
+
+def _best_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    (x, v, *arrays), (tx, tv, *_) = primals, tangents
+    if tx is None and tv is None:
+        return None
+    kept, won, share = _best_shares(x, v, arrays, out)
+    total = 0 if tx is None else np.where(kept, tx, 0)
+    if tv is not None:
+        total = total + _added(np.where(won, astype(tv, type_of(out).dtype), 0), arrays, x.shape)
+    return share * total
+
+
+def _best_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    x, v, *arrays = primals
+    kept, won, share = _best_shares(x, v, arrays, out)
+    d = ct * share
+    found = {0: lambda: np.where(kept, d, 0), 1: lambda: np.where(won, _read(d, arrays), 0)}
+    return [conform(found[i](), primals[i]) if i in found else None for i in wanted]
+
+
+def _extreme_at(name: str, better: np.ufunc) -> Op:
     def infer(types: Sequence[ArrayType], params: Params) -> ArrayType:
         x, v, *arrays = types
         joint = np.broadcast_shapes(*[a.shape for a in arrays])
@@ -316,42 +346,13 @@ def _extreme_at(name: str, better: np.ufunc) -> Op:
             raise ShapeError(f"{name}: updates {v} for places of shape {joint} in the first {len(arrays)} axes of {x}")
         return ArrayType(x.shape, x.dtype)
 
-    def shares(x: Any, v: Any, arrays: Sequence[Any], out: Any) -> tuple[Any, Any, Any]:
-        """Whether the element kept its value, which updates have it, and one over how many these are together."""
-        dtype = type_of(out).dtype
-        kept, won = np.equal(x, out), np.equal(astype(v, dtype), _read(out, arrays))
-        count = astype(kept, np.int64) + _added(astype(won, np.int64), arrays, x.shape)
-        return kept, won, astype(1 / np.maximum(count, 1), dtype)  # none has it where it is NaN
-
-    def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
-        (x, v, *arrays), (tx, tv, *_) = primals, tangents
-        if tx is None and tv is None:
-            return None
-        kept, won, share = shares(x, v, arrays, out)
-        total = 0 if tx is None else np.where(kept, tx, 0)
-        if tv is not None:
-            total = total + _added(np.where(won, astype(tv, type_of(out).dtype), 0), arrays, x.shape)
-        return share * total
-
-    def vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
-        x, v, *arrays = primals
-        kept, won, share = shares(x, v, arrays, out)
-        d = ct * share
-        found = {0: lambda: np.where(kept, d, 0), 1: lambda: np.where(won, _read(d, arrays), 0)}
-        return [conform(found[i](), primals[i]) if i in found else None for i in wanted]
-
     def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
         rows = [x if b else np.broadcast_to(x, (size, *shape_of(x))) for x, b in zip(inputs[:2], batched, strict=False)]
-        flags = batched[2:]
-        count = max([len(shape_of(a)) - b for a, b in zip(inputs[2:], flags, strict=True)])
-        arrays = [
-            np.reshape(a, (size, *(1,) * (count + 1 - len(shape_of(a))), *shape_of(a)[1:])) if b else a
-            for a, b in zip(inputs[2:], flags, strict=True)
-        ]
-        return bind(op, (*rows, np.reshape(np.arange(size), (size, *(1,) * count)), *arrays))
+        return bind(op, (*rows, *behind_examples(size, batched[2:], inputs[2:])))
 
-    op = declare(
-        name, evaluate=evaluate, infer=infer, jvp=jvp, vjp=vjp, batch=batch, kinds="biuf", samples=_extreme_samples,
+    op = Op(
+        name, evaluate=partial(_best_at, better=better), infer=infer, jvp=_best_jvp, vjp=_best_vjp, batch=batch, kinds="biuf",
+        samples=_extreme_samples,
     )  # fmt: skip
     return op
 
@@ -396,7 +397,7 @@ def _scattered(
     x, v = as_array(operand), as_array(updates)
     indices = as_array(indices)
     shape, dtype = shape_of(x), type_of(x).dtype
-    if _RANK[number_kind(type_of(v).dtype)] > _RANK[number_kind(dtype)]:
+    if is_lossy(type_of(v).dtype, dtype):
         raise DtypeError(
             f"{name}: updates {type_of(v)} cannot be written into {type_of(x)} without loss{placed(user_source())}; "
             f"write operand.astype({type_of(v).dtype.name!r})"
@@ -445,16 +446,46 @@ def _with_room(x: Any, found: _Found, write: Callable[[Any, tuple[Any, ...]], An
     return write(np.concatenate([x, np.zeros((1, *x.shape[1:]), x.dtype)]), (first, *rest))[:n]
 
 
-def scatter(
-    operand: Any,
-    scatter_indices: Any,
-    updates: Any,
-    dimension_numbers: ScatterDimensionNumbers,
-    *,
-    indices_are_sorted: bool = False,
-    unique_indices: bool = False,
-    mode: str | GatherScatterMode | None = None,
-) -> Any:
+class _Scatter(Protocol):
+    """The signature that the scatter functions share."""
+
+    def __call__(
+        self,
+        operand: ArrayLike,
+        scatter_indices: ArrayLike,
+        updates: ArrayLike,
+        dimension_numbers: ScatterDimensionNumbers,
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: str | GatherScatterMode | None = None,
+    ) -> Array: ...
+
+
+def _scatters(write: Callable[[Any, Any, _Found, bool], Any]) -> _Scatter:
+    """A scatter function of the name and the words of `write(operand, updates, found, unique_indices)`."""
+
+    def function(
+        operand: ArrayLike,
+        scatter_indices: ArrayLike,
+        updates: ArrayLike,
+        dimension_numbers: ScatterDimensionNumbers,
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: str | GatherScatterMode | None = None,
+    ) -> Array:
+        def written(x: Any, v: Any, found: _Found) -> Any:
+            return write(x, v, found, unique_indices)
+
+        return _scattered(write.__name__, operand, scatter_indices, updates, dimension_numbers, mode, written)
+
+    function.__name__, function.__qualname__, function.__doc__ = write.__name__, write.__qualname__, write.__doc__
+    return function
+
+
+@_scatters
+def scatter(x: Any, v: Any, found: _Found, unique: bool) -> Any:
     """A copy of `operand` with windows written at many places, `updates` being laid out as `gather` would return them.
 
     Of several updates to one element the last counts, and it alone has a derivative. `scatter_indices` and `mode` are as
@@ -466,23 +497,11 @@ def scatter(
     >>> scatter(np.zeros(4), np.array([[1], [9]]), np.array([5.0, 6.0]), numbers).tolist()
     [0.0, 5.0, 0.0, 0.0]
     """
-
-    def write(x: Any, v: Any, found: _Found) -> Any:
-        return _with_room(x, found, lambda x, arrays: at(x)[arrays].set(v, unique_indices=unique_indices))
-
-    return _scattered("scatter", operand, scatter_indices, updates, dimension_numbers, mode, write)
+    return _with_room(x, found, lambda x, arrays: at(x)[arrays].set(v, unique_indices=unique))
 
 
-def scatter_add(
-    operand: Any,
-    scatter_indices: Any,
-    updates: Any,
-    dimension_numbers: ScatterDimensionNumbers,
-    *,
-    indices_are_sorted: bool = False,
-    unique_indices: bool = False,
-    mode: str | GatherScatterMode | None = None,
-) -> Any:
+@_scatters
+def scatter_add(x: Any, v: Any, found: _Found, unique: bool) -> Any:
     """`scatter` that adds the updates, all that are for one element.
 
     >>> import numpy as np
@@ -490,60 +509,22 @@ def scatter_add(
     >>> scatter_add(np.zeros(3), np.array([[1], [1], [2]]), np.array([1.0, 2.0, 4.0]), numbers).tolist()
     [0.0, 3.0, 4.0]
     """
-
-    def write(x: Any, v: Any, found: _Found) -> Any:
-        return at(x)[found.arrays].add(_dropping(v, found, 0))
-
-    return _scattered("scatter_add", operand, scatter_indices, updates, dimension_numbers, mode, write)
+    return at(x)[found.arrays].add(_dropping(v, found, 0))
 
 
-def scatter_sub(
-    operand: Any,
-    scatter_indices: Any,
-    updates: Any,
-    dimension_numbers: ScatterDimensionNumbers,
-    *,
-    indices_are_sorted: bool = False,
-    unique_indices: bool = False,
-    mode: str | GatherScatterMode | None = None,
-) -> Any:
+@_scatters
+def scatter_sub(x: Any, v: Any, found: _Found, unique: bool) -> Any:
     """`scatter` that subtracts the updates, all that are for one element."""
-
-    def write(x: Any, v: Any, found: _Found) -> Any:
-        return at(x)[found.arrays].subtract(_dropping(v, found, 0))
-
-    return _scattered("scatter_sub", operand, scatter_indices, updates, dimension_numbers, mode, write)
+    return at(x)[found.arrays].subtract(_dropping(v, found, 0))
 
 
-def scatter_mul(
-    operand: Any,
-    scatter_indices: Any,
-    updates: Any,
-    dimension_numbers: ScatterDimensionNumbers,
-    *,
-    indices_are_sorted: bool = False,
-    unique_indices: bool = False,
-    mode: str | GatherScatterMode | None = None,
-) -> Any:
+@_scatters
+def scatter_mul(x: Any, v: Any, found: _Found, unique: bool) -> Any:
     """`scatter` that multiplies by the updates, all that are for one element. Unlike in jax, the derivative exists for
     indices that come several times as well; the promise `unique_indices=True` saves looking for them."""
-
-    def write(x: Any, v: Any, found: _Found) -> Any:
-        # What is left out becomes a factor of one at a place that another update may name.
-        unique = unique_indices and found.inside is True
-        return at(x)[found.arrays].multiply(_dropping(v, found, 1), unique_indices=unique)
-
-    return _scattered("scatter_mul", operand, scatter_indices, updates, dimension_numbers, mode, write)
-
-
-def _extreme(op: Op, lowest: Callable[[np.dtype[Any]], Any]) -> Callable[..., Any]:
-    def write(x: Any, v: Any, found: _Found) -> Any:
-        dtype = type_of(x).dtype
-        if number_kind(dtype) == "c":
-            raise DtypeError(f"{op.name}: complex numbers have no order, got {type_of(x)}{placed(user_source())}")
-        return bind(op, (x, _dropping(v, found, lowest(dtype)), *found.arrays))
-
-    return write
+    # What is left out becomes a factor of one at a place that another update may name.
+    unique = unique and found.inside is True
+    return at(x)[found.arrays].multiply(_dropping(v, found, 1), unique_indices=unique)
 
 
 def least(dtype: np.dtype[Any]) -> Any:
@@ -560,39 +541,28 @@ def greatest(dtype: np.dtype[Any]) -> Any:
     return dtype.type(True) if number_kind(dtype) == "b" else float_extreme(dtype, 1)
 
 
-def scatter_max(
-    operand: Any,
-    scatter_indices: Any,
-    updates: Any,
-    dimension_numbers: ScatterDimensionNumbers,
-    *,
-    indices_are_sorted: bool = False,
-    unique_indices: bool = False,
-    mode: str | GatherScatterMode | None = None,
-) -> Any:
+def _extreme_written(op: Op, x: Any, v: Any, found: _Found, neutral: Callable[[np.dtype[Any]], Any]) -> Any:
+    dtype = type_of(x).dtype
+    if number_kind(dtype) == "c":
+        raise DtypeError(f"{op.name}: complex numbers have no order, got {type_of(x)}{placed(user_source())}")
+    return bind(op, (x, _dropping(v, found, neutral(dtype)), *found.arrays))
+
+
+@_scatters
+def scatter_max(x: Any, v: Any, found: _Found, unique: bool) -> Any:
     """`scatter` that leaves the largest of an element and all updates to it. Equals share the derivative."""
-    write = _extreme(scatter_max_op, least)
-    return _scattered("scatter_max", operand, scatter_indices, updates, dimension_numbers, mode, write)
+    return _extreme_written(scatter_max_op, x, v, found, least)
 
 
-def scatter_min(
-    operand: Any,
-    scatter_indices: Any,
-    updates: Any,
-    dimension_numbers: ScatterDimensionNumbers,
-    *,
-    indices_are_sorted: bool = False,
-    unique_indices: bool = False,
-    mode: str | GatherScatterMode | None = None,
-) -> Any:
+@_scatters
+def scatter_min(x: Any, v: Any, found: _Found, unique: bool) -> Any:
     """`scatter` that leaves the smallest of an element and all updates to it. Equals share the derivative."""
-    write = _extreme(scatter_min_op, greatest)
-    return _scattered("scatter_min", operand, scatter_indices, updates, dimension_numbers, mode, write)
+    return _extreme_written(scatter_min_op, x, v, found, greatest)
 
 
 def scatter_apply(
-    operand: Any,
-    scatter_indices: Any,
+    operand: ArrayLike,
+    scatter_indices: ArrayLike,
     func: Callable[[Any], Any],
     dimension_numbers: ScatterDimensionNumbers,
     *,
@@ -600,7 +570,7 @@ def scatter_apply(
     indices_are_sorted: bool = False,
     unique_indices: bool = False,
     mode: str | GatherScatterMode | None = None,
-) -> Any:
+) -> Array:
     """A copy of `operand` with `func` applied to the windows that are named, of whose layout `update_shape` is.
 
     To an element that is named several times it is applied as often; that needs the values of the indices, unless

@@ -311,15 +311,23 @@ def _same(name: str, evaluate: Callable[..., Any], view: View | None = None, **p
     return op
 
 
+def _copy(x: Any, order: str) -> Any:
+    return laid_out_alike(x) if type(x) is np.ndarray else x
+
+
+def _contiguous(x: Any, order: str) -> Any:
+    return x
+
+
 def _contiguous_layout(x: Any, order: str) -> Any:
     return x if (x.flags.c_contiguous if order == "C" else x.flags.f_contiguous) else None
 
 
 # In memory of its own, of the order "C", or "K" for that of the input: so NumPy does it, and so it is known what is a view of
 # it. The values lie as they did, in a Graph and out of it.
-copy_op = _same("copy", lambda x, order: laid_out_alike(x) if type(x) is np.ndarray else x, order="C")
+copy_op = _same("copy", _copy, order="C")
 # A copy, unless it lies in this order already.
-contiguous_op = _same("contiguous", lambda x, order: x, View(lambda x, v, order: v, _contiguous_layout), order="C")
+contiguous_op = _same("contiguous", _contiguous, View(lambda x, v, order: v, _contiguous_layout), order="C")
 
 
 def copied(x: Any, order: str = "C") -> Any:

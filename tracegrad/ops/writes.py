@@ -1,4 +1,4 @@
-"""What writes into arrays: `x[i] = v`, `x op= v`, `out=`, `ufunc.at`, and NumPy's functions and methods that do.
+"""What writes into arrays: `x[i] = v`, `x op= v`, `out=`, `ufunc.at`, and methods that do.
 
 Each computes what the array is afterwards, by ops that make new arrays, and has the array be that (`views.write`). What
 is written is cast as NumPy casts it: by `x[i] = v` without a word, by ufuncs and `np.copyto` to the same kind only.
@@ -15,7 +15,7 @@ import numpy as np
 
 from tracegrad.core.errors import DtypeError, ShapeError, TracerArrayConversionError, at, unsupported, user_source
 from tracegrad.core.op import Sample, View
-from tracegrad.core.trace import FUNCTIONS, TAKE_WRITTEN, UFUNCS, Tracer, as_array, bind, concrete, present, settled
+from tracegrad.core.trace import FUNCTIONS, TAKE_WRITTEN, UFUNCS, Tracer, as_array, bind, present, settled
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, number_kind, type_of
 from tracegrad.core.views import Place, Written, place_of, require_writable, view_at, write, write_into
 from tracegrad.ops.elementwise import astype
@@ -29,7 +29,7 @@ from tracegrad.ops.shape import copied
 _KINDS = "biufc"
 
 
-def _writes(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def writes(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function as what does to tracers what these of NumPy's do, which write into an argument."""
 
     def register(traced: Callable[..., Any]) -> Callable[..., Any]:
@@ -39,7 +39,7 @@ def _writes(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any
     return register
 
 
-def _target(x: Any, what: str) -> tuple[Tracer, Place]:
+def target(x: Any, what: str) -> tuple[Tracer, Place]:
     """The traced array that a call writes into and where it lies; an error for a plain one, which cannot hold what is
     traced."""
     if not isinstance(x, Tracer):
@@ -63,7 +63,7 @@ def _can_cast(found: ArrayType, dtype: np.dtype[Any], casting: str) -> bool:
     return np.can_cast(found.dtype, dtype, casting)
 
 
-def _cast(v: Any, dtype: np.dtype[Any], casting: str, what: str) -> Any:
+def cast(v: Any, dtype: np.dtype[Any], casting: str, what: str) -> Any:
     """What is written, in the dtype of the array, or NumPy's error for what it does not cast by this rule."""
     found = type_of(v)
     if not _can_cast(found, dtype, casting):
@@ -74,7 +74,7 @@ def _cast(v: Any, dtype: np.dtype[Any], casting: str, what: str) -> Any:
     return v if found.dtype == dtype else astype(v, dtype)
 
 
-def _assigned(value: Any, dtype: np.dtype[Any]) -> Any:
+def assigned(value: Any, dtype: np.dtype[Any]) -> Any:
     """What `x[i] = value` writes into an array of a dtype."""
     v = as_array(settled(value))
     found = type_of(v)
@@ -92,7 +92,7 @@ def _assigned(value: Any, dtype: np.dtype[Any]) -> Any:
     return v if type(v) in PYTHON_SCALARS else astype(v, dtype)
 
 
-def _spread(v: Any, shape: tuple[int, ...], what: str) -> Any:
+def spread(v: Any, shape: tuple[int, ...], what: str) -> Any:
     """A value as the array of this shape that is written, or NumPy's error."""
     found = shape_of(v)
     if found == shape:
@@ -109,13 +109,20 @@ def _spread(v: Any, shape: tuple[int, ...], what: str) -> Any:
     return np.broadcast_to(v, shape)
 
 
-def _replace(x: Tracer, place: Place, v: Any) -> None:
+def replace(x: Tracer, place: Place, v: Any) -> None:
     """Have all of an array be a value of its dtype, which broadcasts to it. What does not depend on the array does not in
     the Graph either."""
     if isinstance(v, Tracer) and v.shape == x.shape and not v.type.weak:
         write(x, place, copied(v))
     else:
         write_into(x, place, v, (), ())
+
+
+def cycled(v: Any, count: int) -> Any:
+    """The first elements of a value, again from the beginning where there are too few."""
+    v = np.reshape(v, (-1,))
+    size = v.shape[0]
+    return v if size == count else v[np.arange(count) % size] if size < count else v[:count]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -131,19 +138,19 @@ def setitem(x: Tracer, expression: Any, value: Any) -> None:
         )
     expression = settled(expression)
     if is_traced_mask(expression):
-        v = _assigned(value, x.dtype)
+        v = assigned(value, x.dtype)
         rest = x.ndim - expression.ndim
         if rest >= 0 and len(shape_of(v)) <= rest:
             write(x, place, masked(present(x), expression, None, v))
             return
     found, index, arrays = locate(x, expression)
     if found is not x:  # a mask without dimensions, which is given an axis
-        v = _assigned(value, x.dtype)
+        v = assigned(value, x.dtype)
         write(x, place, np.reshape(bind(scatter_op, (found, v, *arrays), {"index": index}), x.shape))
         return
     if type(value) is Written and not arrays and _is_there(place, index, value.state):
         return  # what `x[i] op= v` ends in: x[i] is a view, into which it is written already
-    v = _assigned(value, x.dtype)
+    v = assigned(value, x.dtype)
     shape = shape_of(v)
     if shape:
         fits = region(x.shape, index, tuple([shape_of(a) for a in arrays])).shape
@@ -170,7 +177,7 @@ def _apply_in_place(ufunc: np.ufunc, operation: Callable[[Any, Any], Any], x: Tr
     """`x op= other` of an array."""
     place = require_writable(x, "x op= v")
     value = operation(present(x), settled(other))
-    value = _cast(_spread(value, x.shape, f"np.{ufunc.__name__}"), x.dtype, "same_kind", f"ufunc {ufunc.__name__!r}")
+    value = cast(spread(value, x.shape, f"np.{ufunc.__name__}"), x.dtype, "same_kind", f"ufunc {ufunc.__name__!r}")
     write(x, place, value)
     return x
 
@@ -184,11 +191,11 @@ FUNCTIONS["op="] = _apply_in_place
 
 def write_out(out: Any, value: Any, what: str, casting: str = "same_kind", where: Any = True) -> Any:
     """Write the result of a function into `out`, which is returned."""
-    x, place = _target(out, f"{what} with out=")
-    v = _cast(as_array(value), x.dtype, casting, what)
+    x, place = target(out, f"{what} with out=")
+    v = cast(as_array(value), x.dtype, casting, what)
     if where is not True:
         v = np.where(as_array(settled(where)), v, present(x))
-    _replace(x, place, _spread(v, x.shape, what))
+    replace(x, place, spread(v, x.shape, what))
     return x
 
 
@@ -229,7 +236,7 @@ def write_at(ufunc: np.ufunc, x: Any, index: Any, *values: Any) -> None:
     found = op.infer([ArrayType((), t.dtype, t.weak) for t in types], {})
     assert isinstance(found, ArrayType)
     if not np.can_cast(found.dtype, x.dtype, "same_kind"):
-        _cast(np.zeros((), found.dtype), x.dtype, "same_kind", f"ufunc {ufunc.__name__!r}")
+        cast(np.zeros((), found.dtype), x.dtype, "same_kind", f"ufunc {ufunc.__name__!r}")
     there = at_index(present(x))[index]
     if not values:
         write(x, place, copied(there.apply(ufunc)))
@@ -247,153 +254,12 @@ _AT = {
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# NumPy's functions that write.
-
-
-def _cycled(v: Any, count: int) -> Any:
-    """The first elements of a value, again from the beginning where there are too few."""
-    v = np.reshape(v, (-1,))
-    size = v.shape[0]
-    return v if size == count else v[np.arange(count) % size] if size < count else v[:count]
-
-
-def _flat(x: Tracer) -> Any:
-    return np.reshape(present(x), (-1,))
-
-
-@_writes(np.put)
-def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
-    """`a.flat[ind] = v`, with `v` again from the beginning where it is too short."""
-    x, place = _target(a, "np.put")
-    places = as_array(settled(ind))
-    if number_kind(type_of(places).dtype) not in "iub":
-        raise TypeError(f"np.put{at(user_source())}: indices must be integers, got {type_of(places)}")
-    places = np.reshape(astype(places, np.intp), (-1,))
-    if mode == "clip":
-        places = np.clip(places, 0, x.size - 1)
-    elif mode == "wrap":
-        places = np.remainder(places, x.size)
-    elif mode != "raise":
-        raise ValueError(f"np.put{at(user_source())}: mode must be 'raise', 'wrap' or 'clip', got {mode!r}")
-    v = _assigned(v, x.dtype)
-    if places.shape[0] and math.prod(shape_of(v)):
-        _write_flat(x, place, places, _cycled(v, places.shape[0]))
-
-
-def _write_flat(x: Tracer, place: Place, index: Any, v: Any) -> None:
-    """`x.flat[index] = v`."""
-    found, entries, arrays = locate(_flat(x), index)
-    write(x, place, np.reshape(bind(scatter_op, (found, v, *arrays), {"index": entries}), x.shape))
-
-
-_MASK = "write `np.copyto(x, v, where=mask)`, whose shapes do not depend on values"
-
-
-@_writes(np.place)
-def place(arr: Any, mask: Any, vals: Any) -> None:
-    """`arr[mask] = vals`, with `vals` again from the beginning where it is too short."""
-    x, where = _target(arr, "np.place")
-    mask = np.reshape(as_array(settled(mask)), (-1,))
-    v = np.reshape(_assigned(vals, x.dtype), (-1,))
-    if v.shape[0] == 1:
-        write(x, where, np.where(np.reshape(mask, x.shape), v[0], present(x)))
-        return
-    places = np.flatnonzero(concrete(mask, "np.place", _MASK))
-    if places.size:
-        if not v.shape[0]:
-            raise ValueError(f"Cannot insert from an empty array: np.place{at(user_source())}")
-        _write_flat(x, where, places, _cycled(v, places.size))
-
-
-@_writes(np.putmask)
-def putmask(a: Any, /, mask: Any, values: Any) -> None:
-    """`a.flat[i] = values.flat[i]` where the mask holds, with `values` again from the beginning where it is too short."""
-    x, place = _target(a, "np.putmask")
-    mask = as_array(settled(mask))
-    if math.prod(shape_of(mask)) != x.size:
-        raise ValueError(
-            f"putmask: mask and data must be the same size, got {type_of(mask)} and {x.type}{at(user_source())}"
-        )
-    v = _assigned(values, x.dtype)
-    if math.prod(shape_of(v)):
-        v = np.reshape(_cycled(v, x.size), x.shape)
-        write(x, place, np.where(np.not_equal(np.reshape(mask, x.shape), 0), v, present(x)))
-
-
-@_writes(np.put_along_axis)
-def put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None) -> None:
-    """For each place along the other axes, into its own elements along `axis`: arr[i, indices[i, j]] = values[i, j]."""
-    x, place = _target(arr, "np.put_along_axis")
-    indices = as_array(settled(indices))
-    if number_kind(type_of(indices).dtype) not in "iu":
-        raise IndexError(f"`indices` must be an integer array, got {type_of(indices)}{at(user_source())}")
-    v = _assigned(values, x.dtype)
-    if axis is None:
-        if len(shape_of(indices)) != 1:
-            raise ValueError(f"when axis=None, `indices` must have a single dimension, got {type_of(indices)}")
-        _write_flat(x, place, indices, v)
-        return
-    if len(shape_of(indices)) != x.ndim:
-        raise ValueError(
-            "put_along_axis: `indices` and `arr` must have the same number of dimensions, got "
-            f"{type_of(indices)} and {x.type}"
-        )
-    axis = range(x.ndim)[axis]
-    grid = [np.reshape(np.arange(n), (-1, *(1,) * (x.ndim - i - 1))) for i, n in enumerate(x.shape)]
-    setitem(x, (*grid[:axis], indices, *grid[axis + 1 :]), v)
-
-
-@_writes(np.fill_diagonal)
-def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
-    """Fill the main diagonal with `val`, again from the beginning where it is too short."""
-    x, place = _target(a, "np.fill_diagonal")
-    if x.ndim < 2:
-        raise ValueError(f"array must be at least 2-d, got {x.type}")
-    end = None
-    if x.ndim == 2:
-        step = x.shape[1] + 1
-        if not wrap:
-            end = x.shape[1] * x.shape[1]
-    else:
-        if len(set(x.shape)) > 1:
-            raise ValueError(f"All dimensions of input must be of equal length, got {x.type}")
-        step = 1 + int(np.cumprod(x.shape[:-1]).sum())
-    places = slice(None, end, step)
-    count = len(range(*places.indices(x.size)))
-    v = _assigned(val, x.dtype)
-    if count:
-        _write_flat(x, place, places, v if not shape_of(v) else _cycled(v, count))
-
-
-@_writes(np.copyto)
-def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
-    """Write `src` into `dst`, where `where` holds."""
-    if not isinstance(dst, Tracer):
-        raise TracerArrayConversionError(
-            f"np.copyto would write a traced array into a plain one{at(user_source())}; use a new array: "
-            "in place of np.copyto(y, x, where=c) write y = np.where(c, x, y); in place of np.full(shape, x) write "
-            "tnp.full(shape, x) or np.broadcast_to(x, shape)"
-        )
-    x, place = _target(dst, "np.copyto")
-    v = _cast(as_array(settled(src)), x.dtype, casting, "np.copyto")
-    if where is not True:
-        v = np.where(as_array(settled(where)), v, present(x))
-    try:
-        v = _spread(v, x.shape, "np.copyto")
-    except ShapeError:
-        raise ShapeError(
-            f"could not broadcast input array from shape {shape_of(v)} into shape {x.shape}: np.copyto{at(user_source())}"
-        ) from None
-    _replace(x, place, v)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
 # ndarray's methods that write.
 
 
 def _fill(x: Tracer, value: Any) -> None:
     place = require_writable(x, "x.fill(v)")
-    v = _assigned(value, x.dtype)
+    v = assigned(value, x.dtype)
     if math.prod(shape_of(v)) != 1:
         raise ValueError(f"x.fill(v){at(user_source())} takes one number, got {type_of(v)}")
     write_into(x, place, np.reshape(v, ()) if shape_of(v) else v, (), ())
@@ -410,17 +276,17 @@ def _partition(x: Tracer, kth: Any, axis: int = -1, kind: Any = "introselect", o
     write(x, place, copied(FUNCTIONS[np.partition](present(x), kth, axis, order=order)))
 
 
-def _put(x: Tracer, indices: Any, values: Any, mode: str = "raise") -> None:
-    put(x, indices, values, mode)
-
-
-for _name, _method in (("fill", _fill), ("sort", _sort), ("partition", _partition), ("put", _put)):
+for _name, _method in (("fill", _fill), ("sort", _sort), ("partition", _partition)):
     FUNCTIONS[f"x.{_name}()"] = _method
+
+
+def _elements(x: Any) -> Any:
+    return x.reshape(-1)
 
 
 # Elements in order, as x.flat has them: what is read of it is a copy, what is written into it is written into x.
 flat_op = linear(
-    "flat", lambda x: x.reshape(-1), lambda ct, x: ct.reshape(shape_of(x)),
+    "flat", _elements, lambda ct, x: ct.reshape(shape_of(x)),
     infer=lambda types, params: ArrayType((types[0].size,), types[0].dtype),
     batch=lambda size, batched, inputs, params: np.reshape(inputs[0], (size, math.prod(inputs[0].shape[1:]))),
     kinds="biufc", moves=True, nonnegative=True, samples=lambda: [Sample((np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -2.0]]),))],
@@ -434,7 +300,7 @@ def _flat_of(x: Tracer, *value: Any) -> Any:
     if value:
         place = require_writable(x, "x.flat = v")
         if x.size:
-            write(x, place, copied(np.reshape(_cycled(_assigned(value[0], x.dtype), x.size), x.shape)))
+            write(x, place, copied(np.reshape(cycled(assigned(value[0], x.dtype), x.size), x.shape)))
         return None
     if not x.shape:
         return np.reshape(x, (1,))

@@ -26,8 +26,6 @@ from tracegrad.ops.index.ops import (
     unslice_op,
 )
 
-_RANK = {"b": 0, "u": 0, "i": 0, "f": 1, "c": 2}
-
 
 class at:
     """`at(x)[index].set(v)`: a copy of `x` with `v` written at `index`. A traced array has it as `x.at[index].set(v)`.
@@ -183,10 +181,18 @@ def _known_mode(mode: str | None) -> str | None:
     return modes[mode]
 
 
+_RANK = {"b": 0, "u": 0, "i": 0, "f": 1, "c": 2}
+
+
+def is_lossy(value: np.dtype[Any], array: np.dtype[Any]) -> bool:
+    """Whether an array of one dtype loses fractions or imaginary parts of values of another."""
+    return _RANK[number_kind(value)] > _RANK[number_kind(array)]
+
+
 def _writable(v: Any, x: Any) -> Any:
     """What is written into x, or a DtypeError where a part of it would be lost, and its derivative with that."""
     value, array = type_of(v), type_of(x)
-    if _RANK[number_kind(value.dtype)] > _RANK[number_kind(array.dtype)]:
+    if is_lossy(value.dtype, array.dtype):
         part = "imaginary" if number_kind(value.dtype) == "c" else "fractional"
         raise DtypeError(
             f"cannot write {value} into {array}{placed(user_source())}: its {part} part would be lost; "

@@ -332,11 +332,7 @@ def batched_index(
 ) -> BatchedIndex:
     """`whole`: the indexed array has a batch axis. `flags`: which index arrays have. `found`: one example's region."""
     first, count, ndim = found.first, found.count, len(found.shape)
-    arrays = list(arrays)
-    for i, b in enumerate(flags):
-        if b:
-            s = arrays[i].shape
-            arrays[i] = np.reshape(arrays[i], (size, *(1,) * (count + 1 - len(s)), *s[1:]))
+    arrays = _with_batch_in_front(flags, arrays, count)
     order = list(range(ndim + 1))
     if not any(flags):
         index = (":", *index)
@@ -344,11 +340,30 @@ def batched_index(
             order = [count, *range(count), *range(count + 1, ndim + 1)]
     elif whole:  # (batch, arrays, rest)
         index = ("array", *index)
-        arrays.insert(0, np.reshape(np.arange(size), (size, *(1,) * count)))
+        arrays.insert(0, _examples(size, count))
         order = [0, *range(1 + count, 1 + count + first), *range(1, 1 + count), *range(1 + count + first, ndim + 1)]
     else:  # (before, batch, arrays, after)
         order = [first, *range(first), *range(first + 1, ndim + 1)]
     return BatchedIndex(index, arrays, tuple(order))
+
+
+def _with_batch_in_front(flags: Sequence[bool], arrays: Sequence[Any], count: int) -> list[Any]:
+    """Index arrays, those that have a batch axis with this in front of `count` others."""
+    return [
+        np.reshape(a, (a.shape[0], *(1,) * (count + 1 - len(a.shape)), *a.shape[1:])) if b else a
+        for a, b in zip(arrays, flags, strict=True)
+    ]
+
+
+def _examples(size: int, count: int) -> Any:
+    """The numbers of the examples, to broadcast against index arrays with `count` axes behind that of the batch."""
+    return np.reshape(np.arange(size), (size, *(1,) * count))
+
+
+def behind_examples(size: int, flags: Sequence[bool], arrays: Sequence[Any]) -> list[Any]:
+    """Index arrays for the first axes of arrays that all have a batch axis: one that counts the examples, then these."""
+    count = max([len(shape_of(a)) - b for a, b in zip(arrays, flags, strict=True)])
+    return [_examples(size, count), *_with_batch_in_front(flags, arrays, count)]
 
 
 def batched_update(v: Any, batched: bool, ndim: int) -> Any:

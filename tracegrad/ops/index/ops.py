@@ -18,13 +18,23 @@ from tracegrad.core.op import Op, Params, Sample, View, Wanted
 from tracegrad.core.trace import Tracer, as_array, bind, depends_on
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, Shape, is_added, number_kind, type_of
 from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import conform, implements, is_of_a_scalar, linear, normalize_axis, reject, shape_of
+from tracegrad.ops.families import (
+    conform,
+    implements,
+    is_of_a_scalar,
+    linear,
+    locally_constant,
+    normalize_axis,
+    reject,
+    shape_of,
+)
 from tracegrad.ops.index.expression import (
     ALL,
     Index,
     basic,
     batched_index,
     batched_update,
+    behind_examples,
     locate,
     native,
     out_of_bounds,
@@ -40,6 +50,10 @@ from tracegrad.typing import Array, ArrayLike
 
 # ---------------------------------------------------------------------------------------------------------------------
 # slice and unslice.
+
+
+def _slice(x: Any, index: Index) -> Any:
+    return x[basic(index)]
 
 
 def _slice_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -136,7 +150,7 @@ def _within_slice(index: Index, arrays: Sequence[Any], shape: Shape, params: Par
 
 
 slice_op = linear(
-    "slice", lambda x, index: x[basic(index)], _slice_transpose,
+    "slice", _slice, _slice_transpose,
     infer=_slice_type, batch=_slice_batch, kinds="biufc", samples=_slice_samples, moves=True, picks=True,
     strides=_slice_strides, spell=_spelled_slice,
     view=View(lambda x, v, index: bind(scatter_op, (x, v), {"index": index}), _slice_layout, within=_within_slice),
@@ -357,13 +371,8 @@ def _last_writes_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
 
 
 def _last_writes_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-    count = max([len(shape_of(a)) - b for a, b in zip(inputs, batched, strict=True)])
-    lined_up = [
-        np.reshape(a, (size, *(1,) * (count + 1 - len(a.shape)), *a.shape[1:])) if b else a
-        for a, b in zip(inputs, batched, strict=True)
-    ]
-    examples = np.reshape(np.arange(size), (size, *(1,) * count))
-    return bind(last_writes_op, (examples, *lined_up), {"sizes": (size, *params["sizes"])})
+    arrays = behind_examples(size, batched, inputs)
+    return bind(last_writes_op, tuple(arrays), {"sizes": (size, *params["sizes"])})
 
 
 def _last_writes_samples() -> Iterable[Sample]:
@@ -373,12 +382,10 @@ def _last_writes_samples() -> Iterable[Sample]:
 
 
 # Whether each update, of those at the places that the index arrays name, is the last to its place.
-last_writes_op = Op(
+last_writes_op = locally_constant(
     "last_writes",
-    evaluate=_last_writes,
+    _last_writes,
     infer=_last_writes_type,
-    jvp=lambda primals, tangents, out, params: None,
-    vjp=lambda wanted, ct, out, primals, params: [None] * len(wanted),
     batch=_last_writes_batch,
     samples=_last_writes_samples,
     kinds="iu",
