@@ -165,7 +165,8 @@ class Op:
                not known
     xla        its lowering to XLA, for all but ufuncs that jax.lax has (see xla/emit.py)
     masked     its derivative for tangents and cotangents that are structurally zero in places (see ops/masks.py)
-    nonnegative whether its derivative is a matrix without negative elements, so that a mask goes through it as an array does
+    nonnegative whether its derivative is a matrix without negative elements, so that a mask goes through it as an array does; that
+               of an op that moves elements is one
     data       the inputs that have no derivative, by its params: another input has all of it (see `graph.needed`)
     same       whether the output is the input but for memory, so that a Graph has one variable for both
     view       what makes the output a view of the input in NumPy, if it is one (see views.py)
@@ -263,7 +264,7 @@ class Op:
         self.held = held
         self.contraction = contraction
         self.masked = masked
-        self.nonnegative = nonnegative
+        self.nonnegative = nonnegative or moves
         self.data = data
         self.strides = strides
         self.same = same

@@ -212,7 +212,6 @@ dynamic_update_slice_op: Op = Op(
     jvp=masking_jvp(_update_jvp, (0, 1)),
     vjp=masking_vjp(_update_vjp, 0),
     moves=True,
-    nonnegative=True,
     linear=[{0, 1}],
     batch=_update_batch,
     kinds="biufc",

@@ -62,7 +62,7 @@ def _joins(
 
     return Op(
         name, evaluate=evaluate, infer=infer, jvp=masking_jvp(jvp), vjp=vjp, linear=(EVERY,), batch=along_axis(name),
-        samples=samples, kinds="biufc", strides=strides, moves=True, nonnegative=True,
+        samples=samples, kinds="biufc", strides=strides, moves=True,
     )  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def _cuts(
 
     return Op(
         name, evaluate=evaluate, infer=infer, jvp=jvp, vjp=vjp, linear=(EVERY,), batch=along_axis(name), several=True,
-        samples=samples, kinds="biufc", view=View(None, lambda x, **params: None, step), moves=True, nonnegative=True,
+        samples=samples, kinds="biufc", view=View(None, lambda x, **params: None, step), moves=True,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from tracegrad.core.errors import unsupported
 from tracegrad.core.op import Params, Sample, View
 from tracegrad.core.trace import Tracer, as_array, bind
 from tracegrad.core.types import ArrayType, Shape
-from tracegrad.ops.families import implements, linear, normalize_axis, shape_of
+from tracegrad.ops.families import implements, linear, normalize_axis, same_type, shape_of
 from tracegrad.ops.index import region, slice_entry, take, unslice, wide
 from tracegrad.ops.shape import copied
 from tracegrad.typing import Array, ArrayLike, Axis
@@ -27,10 +27,6 @@ def _roll(x: Any, shift: tuple[int, ...], axis: tuple[int, ...]) -> Any:
         n = x.shape[a] - s
         x = np.concatenate((x[(*before, slice(n, None))], x[(*before, slice(None, n))]), a)
     return x
-
-
-def _roll_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
-    return ArrayType(types[0].shape, types[0].dtype)
 
 
 def _roll_transpose(ct: Any, x: Any, shift: tuple[int, ...], axis: tuple[int, ...]) -> Any:
@@ -51,7 +47,7 @@ def _roll_samples() -> Iterable[Sample]:
 # Shifts between 0 and the axis' size, each of another axis.
 roll_op = linear(
     "roll", _roll, _roll_transpose,
-    infer=_roll_type, batch=_roll_batch, kinds="biufc", samples=_roll_samples, moves=True, nonnegative=True,
+    infer=same_type, batch=_roll_batch, kinds="biufc", samples=_roll_samples, moves=True,
 )  # fmt: skip
 
 

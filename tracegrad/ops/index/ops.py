@@ -480,7 +480,6 @@ scatter_op = Op(
     jvp=masking_jvp(_scatter_jvp, (0, 1)),
     vjp=masking_vjp(_scatter_vjp, 0),
     moves=True,
-    nonnegative=True,
     linear=[{0, 1}],
     batch=_scatter_batch,
     samples=_scatter_samples,
