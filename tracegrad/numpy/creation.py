@@ -107,7 +107,11 @@ def copy(a: ArrayLike, order: Any = "K", subok: bool = False) -> Array:
 def full(
     shape: Shape, fill_value: ArrayLike, dtype: DType = None, order: Any = "C", *, device: Any = None, like: Any = None
 ) -> Array:
-    """An array of this shape filled with a value, which broadcasts against it."""
+    """An array of this shape filled with a value, which broadcasts against it and may be traced.
+
+    >>> full((2, 3), [1, 2, 3]).tolist()
+    [[1, 2, 3], [1, 2, 3]]
+    """
     return copied(np.broadcast_to(_array(fill_value, dtype, like), _as_shape(shape)))
 
 
@@ -208,9 +212,11 @@ def linspace(
     start: ArrayLike, stop: ArrayLike, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: DType = None,
     axis: int = 0, *, device: Any = None,
 ) -> Array:  # fmt: skip
-    """`num` evenly spaced values from `start` to `stop` (without it, if not `endpoint`), along a new axis.
+    """`num` evenly spaced values from `start` to `stop` (without it, if not `endpoint`), along a new axis, which is `axis` of
+    the result. Differentiable in both ends. With `retstep` also returns the step. ValueError for a negative `num`.
 
-    Differentiable in both ends. With `retstep` also returns the step.
+    >>> linspace(0.0, [1.0, 2.0], 3).tolist()
+    [[0.0, 0.0], [0.5, 1.0], [1.0, 2.0]]
     """
     start, stop = _stacked(start), _stacked(stop)
     num = operator.index(num)
@@ -277,7 +283,11 @@ def geomspace(
 
 @implements(np.meshgrid)
 def meshgrid(*xi: ArrayLike, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Array, ...]:
-    """Grids of coordinates from vectors: result i varies along axis i only (axes 0 and 1 swapped for "xy")."""
+    """Grids of coordinates from vectors: result i varies along axis i only (axes 0 and 1 swapped for "xy").
+
+    >>> [x.tolist() for x in meshgrid([1, 2, 3], [4, 5])]
+    [[[1, 2, 3], [1, 2, 3]], [[4, 4, 4], [5, 5, 5]]]
+    """
     if indexing not in ("xy", "ij"):
         raise ValueError(f"meshgrid: indexing must be 'xy' or 'ij', not {indexing!r}")
     ndim = len(xi)

@@ -16,7 +16,12 @@ from tracegrad.typing import Array, ArrayLike, Shape
 
 @implements(np.take_along_axis)
 def take_along_axis(arr: ArrayLike, indices: ArrayLike, axis: int | None = -1) -> Array:
-    """For each place along the other axes, its own elements along `axis`: out[i, j] = arr[i, indices[i, j]]."""
+    """For each place along the other axes, its own elements along `axis`: out[i, j] = arr[i, indices[i, j]]. `arr` and `indices`
+    have as many axes, or `arr` is flattened if `axis` is None. IndexError out of range, where the index is known.
+
+    >>> take_along_axis(np.array([[3, 1, 2], [7, 9, 8]]), np.array([[0], [2]]), 1).tolist()
+    [[3], [8]]
+    """
     arr, indices = as_array(arr), as_array(indices)
     if axis is None:
         arr, axis = np.reshape(arr, -1), 0
@@ -72,7 +77,11 @@ def argwhere(a: ArrayLike) -> Array:
 
 @implements(np.ix_)
 def ix_(*args: ArrayLike) -> tuple[Array, ...]:
-    """Index arrays that pick a grid: x[np.ix_(rows, columns)] has the shape (len(rows), len(columns))."""
+    """Index arrays that pick a grid: x[np.ix_(rows, columns)] has the shape (len(rows), len(columns)). Masks must be known.
+
+    >>> [i.shape for i in ix_([0, 2], [1, 3, 4])]
+    [(2, 1), (1, 3)]
+    """
     found = []
     for i, a in enumerate(map(as_array, args)):
         if len(shape_of(a)) != 1:
@@ -87,7 +96,11 @@ def ix_(*args: ArrayLike) -> tuple[Array, ...]:
 
 @implements(np.unravel_index)
 def unravel_index(indices: ArrayLike, shape: Shape, order: str = "C") -> tuple[Array, ...]:
-    """Positions in the flat array as one index for each axis of `shape`."""
+    """Positions in the flat array as one index for each axis of `shape`.
+
+    >>> [i.tolist() for i in unravel_index([4, 1], (2, 3))]
+    [[1, 0], [1, 1]]
+    """
     sizes = (shape,) if np.ndim(shape) == 0 else tuple(shape)
     indices = wide(as_array(indices))
     found = []
@@ -99,7 +112,12 @@ def unravel_index(indices: ArrayLike, shape: Shape, order: str = "C") -> tuple[A
 
 @implements(np.ravel_multi_index)
 def ravel_multi_index(multi_index: Any, dims: Shape, mode: Any = "raise", order: str = "C") -> Array:
-    """One index for each axis of `dims` as positions in the flat array."""
+    """One index for each axis of `dims` as positions in the flat array. `mode`, or one for each axis, says what becomes of those out
+    of range: "clip" and "wrap" move them; "raise", by default, does not look at traced ones.
+
+    >>> ravel_multi_index(([1, 0], [1, 1]), (2, 3)).tolist()
+    [4, 1]
+    """
     sizes = (dims,) if np.ndim(dims) == 0 else tuple(dims)
     modes = (mode,) * len(sizes) if isinstance(mode, str) else tuple(mode)
     parts = list(zip(multi_index, sizes, modes, strict=True))

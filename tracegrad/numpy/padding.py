@@ -39,7 +39,11 @@ def pad(array: ArrayLike, pad_width: Any, mode: str = "constant", **kwargs: Any)
 
     `pad_width` is an int, a pair (before, after), one pair for each axis, or a dict from axis to one of these. Modes:
     "constant" (with constant_values, which may be traced), "edge", "reflect", "symmetric", "wrap", "linear_ramp" (with
-    end_values), "mean", "median", "maximum", "minimum" (with stat_length).
+    end_values), "mean", "median", "maximum", "minimum" (with stat_length). The dtype is that of `array`; DtypeError for a traced
+    constant that it cannot hold, ValueError for negative widths.
+
+    >>> pad(np.array([1.0, 2.0]), (1, 2), mode="linear_ramp").tolist()
+    [0.0, 1.0, 2.0, 1.0, 0.0]
     """
     array = strengthened(as_array(array))
     shape = shape_of(array)

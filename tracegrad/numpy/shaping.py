@@ -37,7 +37,11 @@ def ravel(a: ArrayLike, order: str = "C") -> Array:
 
 @implements(np.expand_dims)
 def expand_dims(a: ArrayLike, axis: Axis) -> Array:
-    """`a` with axes of size 1 inserted, which lie at `axis` in the result."""
+    """`a` with axes of size 1 inserted, which lie at `axis` in the result.
+
+    >>> expand_dims(np.zeros((2, 3)), (0, 3)).shape
+    (1, 2, 3, 1)
+    """
     a = as_array(a)
     shape = a.shape
     ndim = len(shape) + (len(axis) if isinstance(axis, tuple | list) else 1)
@@ -48,7 +52,7 @@ def expand_dims(a: ArrayLike, axis: Axis) -> Array:
 
 @implements(np.squeeze)
 def squeeze(a: ArrayLike, axis: Axis = None) -> Array:
-    """`a` without its axes of size 1, or without those in `axis`."""
+    """`a` without its axes of size 1, or without those in `axis`. ShapeError if one of these is of another size."""
     a = as_array(a)
     shape = a.shape
     if axis is None:
@@ -91,7 +95,11 @@ def atleast_3d(*arys: ArrayLike) -> Array:
 
 @implements(np.moveaxis)
 def moveaxis(a: ArrayLike, source: Axis, destination: Axis) -> Array:
-    """`a` with the axes `source` moved to the places `destination`, the others in their order."""
+    """`a` with the axes `source` moved to the places `destination`, the others in their order.
+
+    >>> moveaxis(np.zeros((2, 3, 4)), 0, -1).shape
+    (3, 4, 2)
+    """
     ndim = len(a.shape)
     source = axis_list(source, ndim, "moveaxis")
     destination = axis_list(destination, ndim, "moveaxis")
@@ -172,14 +180,23 @@ def dstack(tup: Sequence[ArrayLike]) -> Array:
 
 @implements(np.column_stack)
 def column_stack(tup: Sequence[ArrayLike]) -> Array:
-    """Vectors as the columns of a matrix; matrices side by side."""
+    """Vectors as the columns of a matrix; matrices side by side.
+
+    >>> column_stack([[1, 2], [3, 4]]).tolist()
+    [[1, 3], [2, 4]]
+    """
     found = list_of(tup, "column_stack")
     return concatenate([np.reshape(x, (-1, 1)) if len(shape_of(x)) < 2 else x for x in found], 1)
 
 
 @implements(np.block)
 def block(arrays: Sequence[ArrayLike]) -> Array:
-    """An array put together from nested lists of blocks, the innermost along the last axis, and so on outwards."""
+    """An array put together from nested lists of blocks, the innermost along the last axis, and so on outwards. ValueError for
+    lists that are not nested equally deep.
+
+    >>> block([[np.eye(2, dtype=int), np.zeros((2, 1), int)], [np.ones((1, 2), int), 5]]).tolist()
+    [[1, 0, 0], [0, 1, 0], [1, 1, 5]]
+    """
     leaves: list[Any] = []
 
     def depth_of(a: Any) -> int:
@@ -211,7 +228,12 @@ def append(arr: ArrayLike, values: ArrayLike, axis: int | None = None) -> Array:
 
 @implements(np.split)
 def split(ary: ArrayLike, indices_or_sections: Any, axis: int = 0) -> list[Array]:
-    """Cut `ary` along `axis`: into so many parts of equal size, or before each of the indices."""
+    """Cut `ary` along `axis`: into so many parts of equal size, or before each of the indices. ShapeError for a size that has
+    no equal division.
+
+    >>> [part.tolist() for part in split(np.arange(6), [1, 4])]
+    [[0], [1, 2, 3], [4, 5]]
+    """
     if np.ndim(indices_or_sections) == 0 and ary.shape[axis] % indices_or_sections:
         raise ShapeError(
             f"split: axis {axis} of {type_of(ary)} has no equal division into {indices_or_sections} parts; write "
@@ -281,7 +303,11 @@ def rot90(m: ArrayLike, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
 
 @implements(np.tile)
 def tile(A: ArrayLike, reps: Shape) -> Array:
-    """`A`, `reps` times over along each axis."""
+    """`A`, `reps` times over along each axis. The one of the two that is shorter gets ones in front.
+
+    >>> tile([[1, 2]], (2, 2)).tolist()
+    [[1, 2, 1, 2], [1, 2, 1, 2]]
+    """
     A, reps = as_array(A), shape_tuple(reps)
     shape = shape_of(A)
     ndim = max(len(shape), len(reps))
@@ -296,7 +322,12 @@ def tile(A: ArrayLike, reps: Shape) -> Array:
 
 @implements(np.repeat)
 def repeat(a: ArrayLike, repeats: ArrayLike, axis: int | None = None) -> Array:
-    """Each element along `axis` (of the flattened array, if None) so many times: an int, or one for each element."""
+    """Each element along `axis` (of the flattened array, if None) so many times: an int, or one for each element, whose values
+    must be known.
+
+    >>> repeat([1, 2, 3], [2, 0, 1]).tolist()
+    [1, 1, 3]
+    """
     a = as_array(a)
     if axis is None or is_of_a_scalar(axis, len(shape_of(a))):
         a, axis = np.reshape(a, -1), 0
@@ -314,7 +345,11 @@ def repeat(a: ArrayLike, repeats: ArrayLike, axis: int | None = None) -> Array:
 
 @implements(np.resize)
 def resize(a: ArrayLike, new_shape: Shape) -> Array:
-    """The elements over and over, until they fill the new shape."""
+    """The elements over and over, until they fill the new shape.
+
+    >>> resize([1, 2, 3], (2, 4)).tolist()
+    [[1, 2, 3, 1], [2, 3, 1, 2]]
+    """
     a, new_shape = np.reshape(as_array(a), -1), shape_tuple(new_shape)
     size = math.prod(new_shape)
     if a.shape[0] == 0:
@@ -329,7 +364,12 @@ def resize(a: ArrayLike, new_shape: Shape) -> Array:
 
 @implements(np.insert)
 def insert(arr: ArrayLike, obj: ArrayLike, values: ArrayLike, axis: int | None = None) -> Array:
-    """`values` inserted before the places `obj` along `axis` (of the flattened array, if None)."""
+    """`values` inserted before the places `obj` along `axis` (of the flattened array, if None), in the dtype of `arr`. The places,
+    ints, a slice or a mask, must be known.
+
+    >>> insert([1, 2, 3], 1, [8, 9]).tolist()
+    [1, 8, 9, 2, 3]
+    """
     arr, values = as_array(arr), as_array(values)
     if axis is None:
         arr, axis = np.reshape(arr, -1), 0
@@ -363,7 +403,12 @@ def _places(obj: Any, size: int, name: str) -> Any:
 
 @implements(np.delete)
 def delete(arr: ArrayLike, obj: ArrayLike, axis: int | None = None) -> Array:
-    """`arr` without the places `obj` along `axis` (of the flattened array, if None)."""
+    """`arr` without the places `obj` along `axis` (of the flattened array, if None). The places, ints, a slice or a mask, must be
+    known.
+
+    >>> delete([1, 2, 3, 4], [0, 2]).tolist()
+    [2, 4]
+    """
     arr = as_array(arr)
     if axis is None:
         arr, axis = np.reshape(arr, -1), 0
@@ -406,7 +451,12 @@ def triu(m: ArrayLike, k: int = 0) -> Array:
 
 @implements(np.diag)
 def diag(v: ArrayLike, k: int = 0) -> Array:
-    """The k-th diagonal of a matrix; or the matrix that has `v` as its k-th diagonal, and zeros elsewhere."""
+    """The k-th diagonal of a matrix; or the matrix that has `v` as its k-th diagonal, and zeros elsewhere. Diagonals are counted
+    from the main one, upwards if `k` is positive.
+
+    >>> diag([1, 2], 1).tolist()
+    [[0, 1, 0], [0, 0, 2], [0, 0, 0]]
+    """
     v, k = as_array(v), operator.index(k)
     if len(v.shape) == 2:
         return np.diagonal(v, k)
@@ -433,7 +483,11 @@ def trace(
 
 @implements(np.vander)
 def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Array:
-    """The matrix of the powers of `x`: column j holds x**(N-1-j), or x**j if `increasing`."""
+    """The matrix of the powers of a vector `x`: column j holds x**(N-1-j), or x**j if `increasing`. N is its length, if None.
+
+    >>> vander([2.0, 3.0], 3).tolist()
+    [[4.0, 2.0, 1.0], [9.0, 3.0, 1.0]]
+    """
     x = as_array(x)
     if len(x.shape) != 1:
         raise ValueError(f"vander needs one dimension, got {type_of(x)}")

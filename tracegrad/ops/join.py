@@ -191,7 +191,11 @@ def concatenate(
     dtype: DType = None,
     casting: Any = None,
 ) -> Array:
-    """The arrays one after the other along `axis`; flattened first if that is None."""
+    """The arrays one after the other along `axis`; flattened first if that is None. ShapeError if other sizes differ.
+
+    >>> concatenate([[[1, 2]], [[3, 4], [5, 6]]]).tolist()
+    [[1, 2], [3, 4], [5, 6]]
+    """
     reject(np.concatenate, out=out)
     found = list_of(arrays, "concatenate")
     if axis is None:
@@ -207,7 +211,11 @@ concat = concatenate
 
 @implements(np.array_split)
 def array_split(ary: ArrayLike, indices_or_sections: Any, axis: int = 0) -> list[Array]:
-    """Cut `ary` along `axis`: into so many parts, of nearly equal size, or before each of the indices."""
+    """Cut `ary` along `axis`: into so many parts, of nearly equal size, or before each of the indices.
+
+    >>> [part.tolist() for part in array_split(np.arange(5), 2)]
+    [[0, 1, 2], [3, 4]]
+    """
     axis = normalize_axis(axis, len(ary.shape), "array_split")
     size = ary.shape[axis]
     if np.ndim(indices_or_sections) == 0:
@@ -285,7 +293,11 @@ unstack_op = _cuts("unstack", _unstack, _unstack_type, lambda: stack_op, lambda 
 def stack(
     arrays: Sequence[ArrayLike], axis: int = 0, out: Array | None = None, *, dtype: DType = None, casting: Any = None
 ) -> Array:
-    """The arrays, all of one shape, along a new axis, which is `axis` of the result."""
+    """The arrays, all of one shape, along a new axis, which is `axis` of the result.
+
+    >>> stack([[1, 2], [3, 4]], axis=1).tolist()
+    [[1, 3], [2, 4]]
+    """
     reject(np.stack, out=out)
     found = list_of(arrays, "stack")
     axis = normalize_axis(axis, len(shape_of(found[0])) + 1, "stack")

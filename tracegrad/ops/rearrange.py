@@ -53,7 +53,12 @@ roll_op = linear(
 
 @implements(np.roll)
 def roll(a: ArrayLike, shift: ArrayLike, axis: Axis = None) -> Array:
-    """The elements moved on by `shift` places along `axis`, those pushed out at the end coming in at the beginning."""
+    """The elements moved on by `shift` places along `axis`, those pushed out at the end coming in at the beginning. Several
+    axes have a shift each; without any the array is rolled as if flat. One shift along one axis may be traced.
+
+    >>> roll([1, 2, 3, 4], 1).tolist()
+    [4, 1, 2, 3]
+    """
     a = as_array(a)
     if axis is None:
         return np.reshape(roll(np.reshape(a, -1), shift, 0), shape_of(a))
@@ -117,6 +122,10 @@ diagonal_op = linear(
 
 @implements(np.diagonal)
 def diagonal(a: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
-    """The `offset`-th diagonal of the matrices in two axes of `a`; it becomes the last axis of the result."""
+    """The `offset`-th diagonal of the matrices in two axes of `a`; it becomes the last axis of the result.
+
+    >>> diagonal([[1, 2, 3], [4, 5, 6]], 1).tolist()
+    [2, 6]
+    """
     a = np.moveaxis(as_array(a), (axis1, axis2), (-2, -1))
     return bind(diagonal_op, (a,), {"k": operator.index(offset)})

@@ -106,7 +106,12 @@ reshape_op: Op = linear(
 
 @implements(np.reshape)
 def reshape(a: ArrayLike, /, shape: ShapeLike, order: str = "C", *, copy: bool | None = None) -> Array:
-    """`a` in another shape; one size may be -1 and is then found from the others."""
+    """`a` in another shape; one size may be -1 and is then found from the others. The elements are read and put in C order, or
+    Fortran's for order="F". ShapeError if there are more of them than places, or fewer.
+
+    >>> reshape([1, 2, 3, 4, 5, 6], (-1, 2), order="F").tolist()
+    [[1, 4], [2, 5], [3, 6]]
+    """
     shape = shape_tuple(shape)
     old = shape_of(a)
     if order == "F" or (order == "A" and is_fortran(a, order)):

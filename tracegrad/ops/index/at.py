@@ -25,6 +25,7 @@ from tracegrad.ops.index.ops import (
     take,
     unslice_op,
 )
+from tracegrad.typing import Array, ArrayLike
 
 
 class at:
@@ -52,7 +53,7 @@ class at:
 
     __slots__ = ("array",)
 
-    def __init__(self, array: Any) -> None:
+    def __init__(self, array: ArrayLike) -> None:
         self.array = as_array(array)
 
     def __getitem__(self, index: Any) -> Place:
@@ -83,8 +84,8 @@ class Place:
         indices_are_sorted: bool = False,
         unique_indices: bool = False,
         mode: str | None = None,
-        fill_value: Any = None,
-    ) -> Any:
+        fill_value: ArrayLike | None = None,
+    ) -> Array:
         """`x[index]`."""
         x, index, arrays = located = locate(self.array, self.index, _known_mode(mode))
         if not arrays:
@@ -100,44 +101,44 @@ class Place:
                 fill_value = np.iinfo(dtype).min if number_kind(dtype) == "i" else np.iinfo(dtype).max
         return np.where(_over_region(inside, found), picked, fill_value)
 
-    def set(self, values: Any, **keywords: Any) -> Any:
+    def set(self, values: ArrayLike, **keywords: Any) -> Array:
         """A copy of `x` with x[index] = values."""
         return self._updated(None, values, **keywords)
 
-    def add(self, values: Any, **keywords: Any) -> Any:
+    def add(self, values: ArrayLike, **keywords: Any) -> Array:
         """A copy of `x` with values added at index, all that are for one element."""
         return self._updated(np.add, values, **keywords)
 
-    def subtract(self, values: Any, **keywords: Any) -> Any:
+    def subtract(self, values: ArrayLike, **keywords: Any) -> Array:
         """A copy of `x` with values subtracted at index, all that are for one element."""
         return self._updated(np.add, np.negative(as_array(values)), **keywords)
 
-    def multiply(self, values: Any, **keywords: Any) -> Any:
+    def multiply(self, values: ArrayLike, **keywords: Any) -> Array:
         """A copy of `x` multiplied by values at index, by all that are for one element."""
         return self._updated(np.multiply, values, **keywords)
 
     mul = multiply
 
-    def divide(self, values: Any, **keywords: Any) -> Any:
+    def divide(self, values: ArrayLike, **keywords: Any) -> Array:
         """A copy of `x` divided by values at index, by all that are for one element."""
         return self._updated(np.divide, values, merge=np.multiply, **keywords)
 
-    def power(self, values: Any, **keywords: Any) -> Any:
+    def power(self, values: ArrayLike, **keywords: Any) -> Array:
         """A copy of `x` raised to values at index, to the product of those for one element."""
         return self._updated(np.power, values, merge=np.multiply, **keywords)
 
-    def min(self, values: Any, **keywords: Any) -> Any:
+    def min(self, values: ArrayLike, **keywords: Any) -> Array:
         """A copy of `x` with np.minimum(x[index], values) at index."""
         return self._updated(np.minimum, values, **keywords)
 
-    def max(self, values: Any, **keywords: Any) -> Any:
+    def max(self, values: ArrayLike, **keywords: Any) -> Array:
         """A copy of `x` with np.maximum(x[index], values) at index."""
         return self._updated(np.maximum, values, **keywords)
 
     def by(self, function: Callable[[Any, Any], Any]) -> Callable[[Any], Any]:
         """A method that makes a copy of `x` with function(x[index], values) at index, where no element is named twice."""
 
-        def method(values: Any) -> Any:
+        def method(values: ArrayLike) -> Any:
             located = locate(self.array, self.index)
             if located.arrays and not _known_distinct(located):
                 raise unsupported(function, ".at", self.array)
@@ -145,7 +146,7 @@ class Place:
 
         return method
 
-    def apply(self, function: Callable[[Any], Any], **keywords: Any) -> Any:
+    def apply(self, function: Callable[[Any], Any], **keywords: Any) -> Array:
         """A copy of `x` with function(x[index]) at index."""
         return self._updated(lambda x, _: function(x), None, **keywords)
 

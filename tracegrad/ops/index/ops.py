@@ -498,7 +498,12 @@ scatter_op = Op(
 def take(
     a: ArrayLike, indices: ArrayLike, axis: int | None = None, out: Array | None = None, mode: str = "raise"
 ) -> Array:
-    """`a[..., indices, ...]` with the indices at `axis`, or into all elements of `a` if it is None."""
+    """`a[..., indices, ...]` with the indices at `axis`, or into all elements of `a` if it is None. What is out of range raises
+    IndexError, or is moved to the nearest place by mode "clip", or counted round and round by "wrap".
+
+    >>> take([10, 20, 30], [[0, 2], [5, -1]], mode="wrap").tolist()
+    [[10, 30], [30, 30]]
+    """
     reject(np.take, out=out)
     a, indices = as_array(a), as_array(indices)
     if axis is None or is_of_a_scalar(axis, len(shape_of(a))):
