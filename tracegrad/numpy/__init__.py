@@ -147,7 +147,7 @@ from numpy import (
 
 from tracegrad.core.boxes import accept_jax
 from tracegrad.numpy import linalg
-from tracegrad.numpy.calculus import diff, ediff1d, gradient, trapezoid
+from tracegrad.numpy.calculus import diff, ediff1d, gradient, interp, trapezoid
 from tracegrad.numpy.creation import (
     arange,
     array,
@@ -226,7 +226,30 @@ from tracegrad.numpy.shaping import (
     vsplit,
     vstack,
 )
+from tracegrad.numpy.sorting import digitize, lexsort, partition, sort_complex, unique
+from tracegrad.numpy.statistics import (
+    average,
+    corrcoef,
+    count_nonzero,
+    cov,
+    histogram,
+    median,
+    nanmean,
+    nanmedian,
+    nanpercentile,
+    nanprod,
+    nanquantile,
+    nanstd,
+    nansum,
+    nanvar,
+    percentile,
+    ptp,
+    quantile,
+    std,
+    var,
+)
 from tracegrad.numpy.writing import copyto, fill_diagonal, place, put, put_along_axis, putmask
+from tracegrad.ops.bincount import bincount
 from tracegrad.ops.contract import (
     cross,
     dot,
@@ -243,16 +266,8 @@ from tracegrad.ops.contract import (
     vecmat,
 )
 from tracegrad.ops.convolve import convolve, correlate
-from tracegrad.ops.cumulative import (
-    cumprod,
-    cumsum,
-)
-from tracegrad.ops.elementwise import (
-    angle,
-    imag,
-    real,
-    where,
-)
+from tracegrad.ops.cumulative import cumprod, cumsum
+from tracegrad.ops.elementwise import angle, imag, real, where
 from tracegrad.ops.index import at, take
 from tracegrad.ops.join import array_split, concat, concatenate, stack, unstack
 from tracegrad.ops.rearrange import diagonal, roll
@@ -263,27 +278,15 @@ from tracegrad.ops.reduce import (
     any,
     argmax,
     argmin,
-    average,
-    corrcoef,
-    count_nonzero,
-    cov,
     max,
     mean,
     min,
     nanargmax,
     nanargmin,
     nanmax,
-    nanmean,
     nanmin,
-    nanprod,
-    nanstd,
-    nansum,
-    nanvar,
     prod,
-    ptp,
-    std,
     sum,
-    var,
 )
 from tracegrad.ops.rounding_and_logic import (
     allclose,
@@ -310,11 +313,6 @@ from tracegrad.ops.shape import broadcast_to, permute_dims, reshape, transpose
 from tracegrad.ops.sort import (
     argpartition,
     argsort,
-    bincount,
-    digitize,
-    histogram,
-    interp,
-    lexsort,
     median,
     nanmedian,
     nanpercentile,
@@ -327,6 +325,7 @@ from tracegrad.ops.sort import (
     sort_complex,
     unique,
 )
+from tracegrad.ops.writes import copyto, fill_diagonal, place, put, put_along_axis, putmask
 
 __all__ = [
     "abs",

@@ -1,4 +1,4 @@
-"""Differences, integrals and derivatives of sampled functions."""
+"""Differences, integrals, derivatives and values between the samples of a function."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 from tracegrad.core.errors import ShapeError
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import is_added, is_inexact, number_kind, type_of
-from tracegrad.ops.cumulative import along, along_shape, of_axis
+from tracegrad.ops.cumulative import along, along_shape
 from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import implements, normalize_axes, normalize_axis, shape_of
+from tracegrad.ops.families import implements, is_tracer, normalize_axes, normalize_axis, of_axis, shape_of
+from tracegrad.ops.index import take  # np.take does not see a tracer among the indices
 from tracegrad.typing import Array, ArrayLike, Axis
 
 
@@ -155,3 +156,58 @@ def _combined(weights: Sequence[Any], points: Sequence[Any]) -> Any:
     for w, p in zip(weights[1:], points[1:], strict=True):
         total = total + w * p
     return total
+
+
+@implements(np.interp)
+def interp(
+    x: ArrayLike,
+    xp: ArrayLike,
+    fp: ArrayLike,
+    left: ArrayLike = None,
+    right: ArrayLike = None,
+    period: ArrayLike = None,
+) -> Array:
+    """The piecewise linear function through the points (xp, fp), xp ascending, at `x`.
+
+    Outside it is `left` and `right` (by default the outermost values), or repeats with `period`. Differentiable in `x`,
+    where at a corner it is the slope to the right, and in `xp` and `fp`. float64, or complex128 where `fp` is complex.
+
+    >>> float(interp(1.5, [0.0, 1.0, 2.0], [0.0, 1.0, 4.0]))
+    2.5
+
+    Raises:
+        ShapeError: unless xp and fp are vectors of one length, not empty.
+    """
+    x, xp, fp = [as_array(v) for v in (x, xp, fp)]
+    complex_values = number_kind(type_of(fp).dtype) == "c"
+    x, xp, fp = (
+        astype(x, np.float64),
+        astype(xp, np.float64),
+        astype(fp, np.complex128 if complex_values else np.float64),
+    )
+    if len(shape_of(xp)) != 1 or shape_of(xp) != shape_of(fp) or xp.shape[0] == 0:
+        raise ShapeError(
+            f"interp: xp is {type_of(xp)} and fp {type_of(fp)}; they must be vectors of one length, not empty"
+        )
+    if period is not None:
+        if not is_tracer(period) and period == 0:
+            raise ValueError("interp: the period must not be zero")
+        period = np.abs(period)
+        left = right = None
+        x, xp = np.remainder(x, period), np.remainder(xp, period)
+        order = np.argsort(xp)
+        xp, fp = take(xp, order), take(fp, order)
+        xp = np.concatenate([xp[-1:] - period, xp, xp[:1] + period])
+        fp = np.concatenate([fp[-1:], fp, fp[:1]])
+    n = xp.shape[0]
+    if n == 1:
+        value = np.broadcast_to(fp, (*shape_of(x), 1))[..., 0]
+    else:
+        i = np.minimum(np.maximum(np.searchsorted(xp, x, "right"), 1), n - 1)
+        x0, f0 = take(xp, i - 1), take(fp, i - 1)
+        width = take(xp, i) - x0
+        none = np.equal(width, 0)
+        value = f0 + np.where(none, 0, x - x0) / np.where(none, 1, width) * (take(fp, i) - f0)
+    value = np.where(np.less(x, xp[0]), fp[0] if left is None else left, value)
+    value = np.where(np.greater(x, xp[-1]), fp[-1] if right is None else right, value)
+    return np.where(np.isnan(x), x, value)

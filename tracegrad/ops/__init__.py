@@ -1,6 +1,7 @@
 """The op library. Importing it fills the registry, but for the ops that only `tracegrad.lax` has, which come with that."""
 
 from tracegrad.ops import (
+    bincount,
     collective,
     contract,
     convolve,
@@ -21,6 +22,7 @@ from tracegrad.ops import (
 )
 
 __all__ = [
+    "bincount",
     "collective",
     "contract",
     "convolve",

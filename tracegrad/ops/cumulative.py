@@ -23,7 +23,7 @@ from tracegrad.ops.families import (
     implements,
     is_of_a_scalar,
     linear,
-    normalize_axis,
+    of_axis,
     reject,
     same_type,
     shape_of,
@@ -79,14 +79,6 @@ def _axis_samples() -> Iterable[Sample]:
         for reverse in (False, True):
             yield Sample((x,), {"axis": axis, "reverse": reverse})
     yield Sample((np.zeros((2, 0)),), {"axis": 1, "reverse": False})
-
-
-def of_axis(a: Any, axis: int | None, name: str) -> tuple[Any, int]:
-    """The array and the axis counted from the front; all axes as one where it is None."""
-    a = as_array(a)
-    if axis is None:
-        return np.reshape(a, -1), 0
-    return a, normalize_axis(axis, len(shape_of(a)), name)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ from tracegrad.core.op import (
     VjpRule,
     Wanted,
 )
-from tracegrad.core.trace import FUNCTIONS, UFUNCS, Tracer, bind, called, contains_tracer
+from tracegrad.core.trace import FUNCTIONS, UFUNCS, Tracer, as_array, bind, called, contains_tracer
 from tracegrad.core.types import (
     PYTHON_SCALARS,
     ArrayType,
@@ -569,6 +569,14 @@ def normalize_axes(axis: Any, ndim: int, name: str) -> tuple[int, ...]:
 def normalize_axis(axis: int, ndim: int, name: str) -> int:
     """One axis, counted from the front."""
     return normalize_axes(axis, ndim, name)[0]
+
+
+def of_axis(a: Any, axis: int | None, name: str) -> tuple[Any, int]:
+    """The array and the axis counted from the front; all axes as one where it is None."""
+    a = as_array(a)
+    if axis is None:
+        return np.reshape(a, -1), 0
+    return a, normalize_axis(axis, len(shape_of(a)), name)
 
 
 def is_tracer(*values: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Reductions over axes: sums, products, extremes, logic; then what is made of them: means, variances, covariances.
+"""Reductions over axes: sums, products, extremes and where they are, logic, means, log-sum-exp.
 
 The ops take `axes`, a sorted tuple counted from the front, and `keepdims`. Conventions: equal extremes share the
 derivative equally, as in JAX; a product has its exact derivative at zeros; a standard deviation of zero has derivative
@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from tracegrad.core.memory import Strides, reduced_strides
 from tracegrad.core.op import EVERY, Op, Params, Sample, StrideRule, TypeRule, VjpRule, Wanted
 from tracegrad.core.trace import Tracer, as_array, bind, bind_constant
 from tracegrad.core.types import ArrayType, Shape, is_added, is_inexact, is_numpy_scalar, number_kind, type_of
-from tracegrad.ops.cumulative import product_of_others, without_nan
+from tracegrad.ops.cumulative import product_of_others
 from tracegrad.ops.elementwise import astype, is_narrow, share, widened
 from tracegrad.ops.families import (
     along_axis,
@@ -39,6 +40,7 @@ from tracegrad.ops.masks import Mask, Masked
 from tracegrad.ops.shape import broadcast_to_op
 from tracegrad.ops.special import shares_op, times_exp
 from tracegrad.ops.structural import stop_gradient_op
+from tracegrad.typing import Array, ArrayLike, Axis, DType
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Tools.
@@ -149,10 +151,11 @@ def _prepared(function: Any, a: Any, dtype: Any, out: Any, where: Any, neutral: 
     a = as_array(a)
     if dtype is not None:
         a = astype(a, dtype)
-    return _masked(function.__name__, a, where, neutral)
+    return masked(function.__name__, a, where, neutral)
 
 
-def _masked(name: str, a: Any, where: Any, neutral: Any) -> Any:
+def masked(name: str, a: Any, where: Any, neutral: Any) -> Any:
+    """The array with the neutral element where `where` does not hold, an argument of the function that is named."""
     if where is None or where is True:
         return a
     _check_mask(name, a, where)
@@ -173,6 +176,10 @@ def any_of(flags: Sequence[bool]) -> bool:
 
 def _axes(axis: Any, ndim: int, name: str) -> tuple[int, ...]:
     return () if is_of_a_scalar(axis, ndim) else normalize_axes(axis, ndim, name)
+
+
+def _reduced(ufunc: np.ufunc, x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    return ufunc.reduce(x, axes, keepdims=keepdims)
 
 
 def _reduce(op: Op, a: Any, axis: Any, keepdims: Any) -> Any:
@@ -289,49 +296,34 @@ sum_op = additive(
 
 @implements(np.sum)
 def sum(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    keepdims: Any = False,
-    initial: Any = None,
-    where: Any = None,
-) -> Any:
-    """The sum over the axes (None: all of them), plus `initial`, of the elements where `where` holds."""
+    a: ArrayLike,
+    axis: Axis = None,
+    dtype: DType = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: ArrayLike = None,
+    where: ArrayLike = None,
+) -> Array:
+    """The sum over the axes (None: all of them), plus `initial`, of the elements where `where` holds.
+    Small integers and booleans are added up as int64 or uint64, unless `dtype` says otherwise.
+
+    >>> float(sum(np.ones((2, 3)), where=[True, False, True], initial=0.5))
+    4.5
+    >>> sum(np.ones((2, 3)), 1, keepdims=True).shape
+    (2, 1)
+    """
     if dtype is out is initial is where is None and type(a) is Tracer and (axis is None or type(axis) is int):
         ndim = a.value.ndim if type(a.value) is ndarray else len(a.shape)
         return bind(sum_op, (a,), _axis_params("sum", axis, ndim, keepdims))
-    return _accumulated(sum_op, np.add, _prepared(np.sum, a, dtype, out, where, 0), axis, dtype, keepdims, initial)
+    return _totalled(sum_op, np.add, _prepared(np.sum, a, dtype, out, where, 0), axis, dtype, keepdims, initial)
 
 
-def _accumulated(op: Op, ufunc: np.ufunc, a: Any, axis: Any, dtype: Any, keepdims: Any, initial: Any) -> Any:
+def _totalled(op: Op, ufunc: np.ufunc, a: Any, axis: Any, dtype: Any, keepdims: Any, initial: Any) -> Any:
     """A sum or product with NumPy's further keywords."""
     total = _reduce(op, a, axis, keepdims)
     if dtype is not None:
         total = astype(total, dtype)  # the op promoted small integers
     return total if initial is None else ufunc(total, astype(as_array(initial), total.dtype))
-
-
-@implements(np.nansum)
-def nansum(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    keepdims: Any = False,
-    initial: Any = None,
-    where: Any = None,
-) -> Any:
-    """`sum` with NaN taken for 0."""
-    a = _prepared(np.nansum, without_nan(a, 0), dtype, out, where, 0)
-    return _accumulated(sum_op, np.add, a, axis, dtype, keepdims, initial)
-
-
-@implements(np.count_nonzero)
-def count_nonzero(a: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
-    """How many elements are not zero."""
-    a = as_array(a)
-    return _reduce(sum_op, a if number_kind(type_of(a).dtype) == "b" else np.not_equal(a, 0), axis, keepdims)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -361,7 +353,7 @@ def _prod_samples() -> Iterable[Sample]:
 
 prod_op = reduction(
     "prod",
-    lambda x, axes, keepdims: np.multiply.reduce(x, axes, keepdims=keepdims),
+    partial(_reduced, np.multiply),
     _scale_prod,
     infer=reduction_type(promoted_by(np.multiply)),
     kinds="biufc",
@@ -372,32 +364,22 @@ prod_op = reduction(
 
 @implements(np.prod)
 def prod(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    keepdims: Any = False,
-    initial: Any = None,
-    where: Any = None,
-) -> Any:
-    """The product over the axes. Derivatives of all orders are exact, however many factors are zero."""
+    a: ArrayLike,
+    axis: Axis = None,
+    dtype: DType = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: ArrayLike = None,
+    where: ArrayLike = None,
+) -> Array:
+    """The product over the axes. Derivatives of all orders are exact, however many factors are zero.
+
+    >>> import tracegrad as tg
+    >>> tg.grad(np.prod)(np.array([2.0, 0.0, 3.0])).tolist()
+    [0.0, 6.0, 0.0]
+    """
     a = _prepared(np.prod, a, dtype, out, where, 1)
-    return _accumulated(prod_op, np.multiply, a, axis, dtype, keepdims, initial)
-
-
-@implements(np.nanprod)
-def nanprod(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    keepdims: Any = False,
-    initial: Any = None,
-    where: Any = None,
-) -> Any:
-    """`prod` with NaN taken for 1."""
-    a = _prepared(np.nanprod, without_nan(a, 1), dtype, out, where, 1)
-    return _accumulated(prod_op, np.multiply, a, axis, dtype, keepdims, initial)
+    return _totalled(prod_op, np.multiply, a, axis, dtype, keepdims, initial)
 
 
 def _divided(d: Any, count: Any) -> Any:
@@ -425,7 +407,7 @@ def _extreme(name: str, better: np.ufunc, loses: np.ufunc, kinds: str) -> Op:
 
     return reduction(
         name,
-        lambda x, axes, keepdims: better.reduce(x, axes, keepdims=keepdims),
+        partial(_reduced, better),
         scale,
         strides=reduction_strides,
         infer=reduction_type(lambda dtype: dtype),
@@ -450,7 +432,7 @@ def _extreme_of(
         initial = astype(as_array(initial), found.dtype)
     elif where is not None and where is not True:
         raise ValueError(f"{function.__name__} with where= needs initial=, the value where nothing is left; give both")
-    a = _masked(function.__name__, a, where, initial)
+    a = masked(function.__name__, a, where, initial)
     axes = _axes(axis, len(found.shape), op.name)
     empty = 0 in [found.shape[i] for i in axes]
     if empty and initial is None:
@@ -465,16 +447,35 @@ def _extreme_of(
 
 @implements(np.max, np.amax)
 def max(
-    a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = None
-) -> Any:
-    """The largest over the axes, or `initial` if that is larger. Equal largest share the derivative, as in JAX."""
+    a: ArrayLike,
+    axis: Axis = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: ArrayLike = None,
+    where: ArrayLike = None,
+) -> Array:
+    """The largest over the axes, or `initial` if that is larger. Equal largest share the derivative, as in JAX.
+
+    >>> import tracegrad as tg
+    >>> tg.grad(np.max)(np.array([1.0, 3.0, 3.0])).tolist()
+    [0.0, 0.5, 0.5]
+
+    Raises:
+        ShapeError: of nothing, without `initial`.
+        ValueError: with `where` and without `initial`.
+    """
     return _extreme_of(max_op, np.maximum, np.max, a, axis, out, keepdims, initial, where)
 
 
 @implements(np.min, np.amin)
 def min(
-    a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = None
-) -> Any:
+    a: ArrayLike,
+    axis: Axis = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: ArrayLike = None,
+    where: ArrayLike = None,
+) -> Array:
     """The smallest over the axes, or `initial` if that is smaller. Equal smallest share the derivative, as in JAX."""
     return _extreme_of(min_op, np.minimum, np.min, a, axis, out, keepdims, initial, where)
 
@@ -485,8 +486,13 @@ amin = min
 
 @implements(np.nanmax, np.fmax.reduce)
 def nanmax(
-    a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = None
-) -> Any:
+    a: ArrayLike,
+    axis: Axis = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: ArrayLike = None,
+    where: ArrayLike = None,
+) -> Array:
     """`max` that passes over NaN; NaN where there is nothing else."""
     op = nanmax_op if is_inexact(type_of(as_array(a)).dtype) else max_op
     return _extreme_of(op, np.fmax, np.nanmax, a, axis, out, keepdims, initial, where)
@@ -494,19 +500,16 @@ def nanmax(
 
 @implements(np.nanmin, np.fmin.reduce)
 def nanmin(
-    a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = None
-) -> Any:
+    a: ArrayLike,
+    axis: Axis = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: ArrayLike = None,
+    where: ArrayLike = None,
+) -> Array:
     """`min` that passes over NaN; NaN where there is nothing else."""
     op = nanmin_op if is_inexact(type_of(as_array(a)).dtype) else min_op
     return _extreme_of(op, np.fmin, np.nanmin, a, axis, out, keepdims, initial, where)
-
-
-@implements(np.ptp)
-def ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
-    """The largest less the smallest ("peak to peak")."""
-    reject(np.ptp, out=out)
-    a = as_array(a)
-    return np.max(a, axis, keepdims=keepdims) - np.min(a, axis, keepdims=keepdims)
 
 
 def _position_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -525,7 +528,7 @@ def _position(function: Any) -> Op:
     name = function.__name__
     return locally_constant(
         name,
-        lambda x, axis: function(x, axis),
+        function,
         infer=_position_type,
         batch=along_axis(name),
         samples=_position_samples,
@@ -552,25 +555,30 @@ def _position_of(op: Op, function: Any, a: Any, axis: int | None, out: Any, keep
 
 
 @implements(np.argmax)
-def argmax(a: Any, axis: int | None = None, out: Any = None, *, keepdims: Any = False) -> Any:
-    """The place of the largest along the axis (None: in the flattened array), the first of equals."""
+def argmax(a: ArrayLike, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
+    """The place of the largest along the axis (None: in the flattened array), the first of equals or of NaN. int64,
+    without a derivative; ShapeError of nothing.
+
+    >>> argmax(np.array([[1, 5, 5], [2, 0, 1]]), 1).tolist()
+    [1, 0]
+    """
     return _position_of(argmax_op, np.argmax, a, axis, out, keepdims)
 
 
 @implements(np.argmin)
-def argmin(a: Any, axis: int | None = None, out: Any = None, *, keepdims: Any = False) -> Any:
+def argmin(a: ArrayLike, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
     """The place of the smallest along the axis (None: in the flattened array), the first of equals."""
     return _position_of(argmin_op, np.argmin, a, axis, out, keepdims)
 
 
 @implements(np.nanargmax)
-def nanargmax(a: Any, axis: int | None = None, out: Any = None, *, keepdims: Any = False) -> Any:
+def nanargmax(a: ArrayLike, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
     """`argmax` that passes over NaN; ValueError where there is nothing else."""
     return _position_of(nanargmax_op, np.nanargmax, a, axis, out, keepdims)
 
 
 @implements(np.nanargmin)
-def nanargmin(a: Any, axis: int | None = None, out: Any = None, *, keepdims: Any = False) -> Any:
+def nanargmin(a: ArrayLike, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
     """`argmin` that passes over NaN; ValueError where there is nothing else."""
     return _position_of(nanargmin_op, np.nanargmin, a, axis, out, keepdims)
 
@@ -582,7 +590,7 @@ def nanargmin(a: Any, axis: int | None = None, out: Any = None, *, keepdims: Any
 def _logic(name: str, ufunc: np.ufunc) -> Op:
     return locally_constant(
         name,
-        lambda x, axes, keepdims: ufunc.reduce(x, axes, keepdims=keepdims),
+        partial(_reduced, ufunc),
         infer=reduction_type(lambda dtype: np.dtype(np.bool_)),
         batch=along_axis(name),
         samples=axis_samples,
@@ -594,24 +602,28 @@ all_op = _logic("all", np.logical_and)
 
 
 @implements(np.any)
-def any(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = None) -> Any:
+def any(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: ArrayLike = None) -> Array:
     """Whether some element along the axes is not zero."""
     return _reduce(any_op, _prepared(np.any, a, None, out, where, 0), axis, keepdims)
 
 
 @implements(np.all)
-def all(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = None) -> Any:
+def all(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: ArrayLike = None) -> Array:
     """Whether all elements along the axes are not zero."""
     return _reduce(all_op, _prepared(np.all, a, None, out, where, 1), axis, keepdims)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Means and variances.
+# Means, and the root of a variance.
+
+
+def _sqrt(x: Any) -> Any:
+    return np.sqrt(x)
 
 
 safe_sqrt_op = elementwise(
     "safe_sqrt",
-    lambda x: np.sqrt(x),
+    _sqrt,
     lambda d, out, x: d * (0.5 * share(out, x)),
     neutral=1,
     infer=ufunc_type(np.sqrt),
@@ -624,7 +636,7 @@ def safe_sqrt(x: Any) -> Any:
     return bind(safe_sqrt_op, (x,))
 
 
-def _float_dtype(a: Any, dtype: Any) -> np.dtype[Any]:
+def mean_dtype(a: Any, dtype: Any) -> np.dtype[Any]:
     """The dtype in which a mean is taken: the one asked for, else float64 for integers."""
     if dtype is not None:
         return np.dtype(dtype)
@@ -632,7 +644,7 @@ def _float_dtype(a: Any, dtype: Any) -> np.dtype[Any]:
     return found if is_inexact(found) else np.dtype(np.float64)
 
 
-def _count(name: str, a: Any, axes: tuple[int, ...], keepdims: Any, where: Any) -> Any:
+def count_of(name: str, a: Any, axes: tuple[int, ...], keepdims: Any, where: Any) -> Any:
     """How many elements each mean is over: a number, or an array where a mask decides."""
     shape = shape_of(a)
     if where is None or where is True:
@@ -641,7 +653,7 @@ def _count(name: str, a: Any, axes: tuple[int, ...], keepdims: Any, where: Any) 
     return np.sum(np.broadcast_to(where, shape), axes, keepdims=bool(keepdims))
 
 
-def _over(total: Any, count: Any) -> Any:
+def over(total: Any, count: Any) -> Any:
     """The total divided by a count, in the total's own precision."""
     dtype = type_of(total).dtype
     if is_numpy_scalar(count) and dtype != np.float16:
@@ -679,8 +691,14 @@ mean_op = additive(
 
 @implements(np.mean)
 def mean(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = None
-) -> Any:
+    a: ArrayLike,
+    axis: Axis = None,
+    dtype: DType = None,
+    out: None = None,
+    keepdims: bool = False,
+    *,
+    where: ArrayLike = None,
+) -> Array:
     """The mean over the axes, of the elements where `where` holds. Integers have a float64 mean; float16 is summed in
     float32, as in NumPy."""
     if dtype is out is where is None and type(a) is Tracer and (axis is None or type(axis) is int):
@@ -690,252 +708,14 @@ def mean(
     reject(np.mean, out=out)
     a = as_array(a)
     axes = normalize_axes(axis, len(shape_of(a)), "mean")
-    result = _float_dtype(a, dtype)
+    result = mean_dtype(a, dtype)
     if dtype is where is None:
         return bind(mean_op, (astype(a, result),), {"axes": axes, "keepdims": bool(keepdims)})
     a = astype(a, np.float32 if dtype is None and result == np.float16 else result)
-    total = _reduce(sum_op, _masked("mean", a, where, 0), axes, keepdims)
+    total = _reduce(sum_op, masked("mean", a, where, 0), axes, keepdims)
     if type_of(total).dtype != type_of(a).dtype:
         total = astype(total, type_of(a).dtype)  # the op promoted small integers
-    return astype(_over(total, _count("mean", a, axes, keepdims, where)), result)
-
-
-@implements(np.average)
-def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = False) -> Any:
-    """The mean weighted by `weights`, of the shape of `a` or of its axes; with `returned` also the sum of weights."""
-    a = as_array(a)
-    shape = shape_of(a)
-    axes = normalize_axes(axis, len(shape), "average")
-    if weights is None:
-        value = np.mean(a, axes, keepdims=keepdims)
-        count = math.prod([shape[i] for i in axes])
-        return (value, np.full(value.shape, count, value.dtype)[()]) if returned else value
-    weights = as_array(weights)
-    if shape_of(weights) != shape:
-        given = axes if axis is None else axis if isinstance(axis, tuple) else (axis,)
-        order = [i % len(shape) for i in given]
-        if axis is None or shape_of(weights) != tuple([shape[i] for i in order]):
-            raise ShapeError(
-                f"average of {type_of(a)} over axis {axis} with weights of {type_of(weights)}: the weights must have "
-                "the shape of the array, or of its axes that are averaged over"
-            )
-        weights = np.transpose(weights, tuple(np.argsort(order).tolist()))
-        weights = np.reshape(weights, tuple([n if i in axes else 1 for i, n in enumerate(shape)]))
-    dtype = np.result_type(type_of(a).dtype, type_of(weights).dtype)
-    if number_kind(type_of(a).dtype) in "biu":
-        dtype = np.result_type(dtype, np.float64)
-    a, weights = astype(a, dtype), astype(weights, dtype)
-    total = np.sum(weights, axes, keepdims=keepdims)
-    value = np.sum(a * weights, axes, keepdims=keepdims) / total
-    return (value, np.broadcast_to(total, value.shape)) if returned else value
-
-
-def _squares(x: Any) -> Any:
-    return np.square(x) if number_kind(type_of(x).dtype) != "c" else np.square(np.real(x)) + np.square(np.imag(x))
-
-
-def _degrees(ddof: Any, correction: Any) -> Any:
-    if correction is None:
-        return ddof
-    if ddof != 0:
-        raise ValueError("ddof and correction are two names for one thing; give one of them")
-    return correction
-
-
-@implements(np.var)
-def var(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    ddof: Any = 0,
-    keepdims: Any = False,
-    *,
-    where: Any = None,
-    mean: Any = None,
-    correction: Any = None,
-) -> Any:
-    """The variance over the axes: squared distances from the mean, summed and divided by `n - ddof`."""
-    reject(np.var, out=out)
-    a = as_array(a)
-    axes = normalize_axes(axis, len(shape_of(a)), "var")
-    # The dtype is that of the sums, and of the quotients of them; the distances are those of `a` itself.
-    given, dtype = dtype, _float_dtype(a, dtype)
-    if mean is None:
-        total = _reduce(sum_op, astype(_masked("var", a, where, 0), dtype), axes, True)
-        mean = astype(_over(astype(total, dtype), _count("var", a, axes, True, where)), dtype)
-    squares = _masked("var", _squares(a - mean), where, 0)
-    if number_kind(type_of(a).dtype) == "c" and given is None:
-        dtype = type_of(squares).dtype
-    total = astype(_reduce(sum_op, astype(squares, dtype), axes, keepdims), dtype)
-    count = np.maximum(_count("var", a, axes, keepdims, where) - _degrees(ddof, correction), 0)
-    return astype(_over(total, count), dtype)
-
-
-@implements(np.std)
-def std(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    ddof: Any = 0,
-    keepdims: Any = False,
-    *,
-    where: Any = None,
-    mean: Any = None,
-    correction: Any = None,
-) -> Any:
-    """The standard deviation over the axes: the square root of `var`, its derivative zero where all are equal."""
-    reject(np.std, out=out)
-    a = as_array(a)
-    variance = np.var(a, axis, dtype, None, ddof, keepdims, **_given(where=where, mean=mean, correction=correction))
-    found = type_of(variance).dtype
-    return safe_sqrt(variance) if is_inexact(found) else astype(np.sqrt(variance), found)
-
-
-def _given(**keywords: Any) -> dict[str, Any]:
-    return {k: v for k, v in keywords.items() if v is not None}
-
-
-def _present(a: Any, where: Any) -> Any:
-    """A mask of the elements that count: those that are not NaN, and where `where` holds."""
-    mask = np.logical_not(np.isnan(a))
-    return mask if where is None or where is True else np.logical_and(mask, where)
-
-
-@implements(np.nanmean)
-def nanmean(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = None
-) -> Any:
-    """The mean of the elements that are not NaN; NaN where there are none."""
-    reject(np.nanmean, out=out)
-    a = as_array(a)
-    if not is_inexact(type_of(a).dtype):
-        return np.mean(a, axis, dtype, keepdims=keepdims, **_given(where=where))
-    axes = normalize_axes(axis, len(shape_of(a)), "nanmean")
-    a = astype(a, _float_dtype(a, dtype))
-    present = _present(a, where)
-    count = np.sum(present, axes, keepdims=keepdims)
-    return _over(_reduce(sum_op, np.where(present, a, 0), axes, keepdims), np.where(np.equal(count, 0), np.nan, count))
-
-
-@implements(np.nanvar)
-def nanvar(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    ddof: Any = 0,
-    keepdims: Any = False,
-    *,
-    where: Any = None,
-    mean: Any = None,
-    correction: Any = None,
-) -> Any:
-    """The variance of the elements that are not NaN; NaN where no more than `ddof` are left."""
-    reject(np.nanvar, out=out)
-    a = as_array(a)
-    more = _given(where=where, mean=mean, correction=correction)
-    if not is_inexact(type_of(a).dtype):
-        return np.var(a, axis, dtype, None, ddof, keepdims, **more)
-    axes = normalize_axes(axis, len(shape_of(a)), "nanvar")
-    a = astype(a, _float_dtype(a, dtype))
-    present = _present(a, where)
-    known = np.where(present, a, 0)
-    count = np.sum(present, axes, keepdims=True)
-    if mean is None:
-        mean = _over(_reduce(sum_op, known, axes, True), np.maximum(count, 1))
-    squares = _reduce(sum_op, np.where(present, _squares(known - mean), 0), axes, keepdims)
-    left = count - _degrees(ddof, correction)
-    left = np.where(np.greater(left, 0), left, np.nan)
-    return _over(squares, left if keepdims else np.reshape(left, squares.shape))
-
-
-@implements(np.nanstd)
-def nanstd(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    ddof: Any = 0,
-    keepdims: Any = False,
-    *,
-    where: Any = None,
-    mean: Any = None,
-    correction: Any = None,
-) -> Any:
-    """The standard deviation of the elements that are not NaN."""
-    reject(np.nanstd, out=out)
-    a = as_array(a)
-    more = _given(where=where, mean=mean, correction=correction)
-    return safe_sqrt(np.nanvar(a, axis, dtype, None, ddof, keepdims, **more))
-
-
-@implements(np.cov)
-def cov(
-    m: Any,
-    y: Any = None,
-    rowvar: bool = True,
-    bias: bool = False,
-    ddof: int | None = None,
-    fweights: Any = None,
-    aweights: Any = None,
-    *,
-    dtype: Any = None,
-) -> Any:
-    """The covariance matrix of variables in rows (`rowvar`) or columns, with those of `y` if given.
-
-    Observations count `fweights` times (integers) and weigh `aweights`.
-    """
-    if ddof is not None and int(ddof) != ddof:
-        raise ValueError(f"cov: ddof must be an integer, got {ddof}")
-    sets = [as_array(s) for s in (m, y) if s is not None]
-    if True in [len(shape_of(s)) > 2 for s in sets]:
-        raise ShapeError(f"cov: {', '.join([str(type_of(s)) for s in sets])} must have one or two dimensions")
-    dtype = np.result_type(*[type_of(s).dtype for s in sets], np.float64) if dtype is None else np.dtype(dtype)
-    rows = []
-    for k, s in enumerate(sets):
-        shape = shape_of(s)
-        s = astype(s, dtype)
-        s = s if len(shape) == 2 else np.reshape(s, (1, *(shape or (1,))))
-        rows.append(s if rowvar or (s.shape[0] == 1 and (k or len(shape) < 2)) else np.transpose(s))
-    x = rows[0] if len(rows) == 1 else np.concatenate(rows, 0)
-    if ddof is None:
-        ddof = 0 if bias else 1
-    w = None
-    for name, weights in (("fweights", fweights), ("aweights", aweights)):
-        if weights is not None:
-            weights = as_array(weights)
-            if shape_of(weights) != x.shape[1:]:
-                raise ShapeError(
-                    f"cov: {name} is {type_of(weights)}; it needs one number for each of {x.shape[1]} observations"
-                )
-            w = weights if w is None else w * weights
-    if w is None:
-        total: Any = x.shape[1]
-        centred = x - np.mean(x, 1, keepdims=True)
-        weighted = centred
-        left: Any = total - ddof
-    else:
-        total = np.sum(w)
-        centred = x - np.sum(x * w, 1, keepdims=True) / total
-        weighted = centred * w
-        left = total - ddof if aweights is None else total if ddof == 0 else total - ddof * np.sum(w * aweights) / total
-    return np.squeeze(np.matmul(centred, np.conjugate(np.transpose(weighted))) / left)
-
-
-@implements(np.corrcoef)
-def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Any:
-    """The matrix of Pearson's correlation coefficients of the variables that `cov` describes."""
-    c = cov(x, y, rowvar, dtype=dtype)
-    if c.shape == ():
-        return c / c
-    deviations = np.sqrt(np.real(np.diagonal(c)))
-    c = c / deviations[:, None] / deviations[None, :]
-    # Rounding may lead a little beyond 1.
-    if number_kind(c.dtype) != "c":
-        return np.clip(c, -1, 1)
-    return np.clip(np.real(c), -1, 1) + 1j * np.clip(np.imag(c), -1, 1)
+    return astype(over(total, count_of("mean", a, axes, keepdims, where)), result)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -943,7 +723,7 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -
 
 
 def _logsumexp(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
-    if is_added(type_of(x).dtype):
+    if is_added(np.asarray(x).dtype):
         return _logsumexp(x.astype(np.float32), axes, keepdims).astype(x.dtype)
     largest = np.maximum.reduce(x, axes, keepdims=True, initial=-np.inf)
     level = np.where(np.isfinite(largest), largest, 0)
@@ -967,7 +747,12 @@ logsumexp_op = reduction(
 
 
 def logsumexp(
-    a: Any, axis: Any = None, b: Any = None, keepdims: Any = False, return_sign: bool = False, where: Any = None
+    a: ArrayLike,
+    axis: Axis = None,
+    b: ArrayLike = None,
+    keepdims: bool = False,
+    return_sign: bool = False,
+    where: ArrayLike = None,
 ) -> Any:
     """`log(sum(b * exp(a)))` over the axes without overflow, as `jax.nn.logsumexp` and `scipy.special.logsumexp`.
 
@@ -991,7 +776,7 @@ def logsumexp(
         raise DtypeError(f"logsumexp of {type_of(a)}: complex numbers are not taken; write np.log(np.sum(np.exp(a)))")
     if number_kind(dtype) != "f":
         a = astype(a, np.float64)
-    a = _masked("logsumexp", a, where, -np.inf)
+    a = masked("logsumexp", a, where, -np.inf)
     if b is None:
         value = _reduce(logsumexp_op, a, axis, keepdims)
         return (value, np.where(np.isneginf(value), 0, np.ones((), value.dtype))) if return_sign else value

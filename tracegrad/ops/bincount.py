@@ -1,0 +1,77 @@
+"""Counting how often numbers occur, with weights: a sum of weights into the places that the numbers name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tracegrad.core.errors import DtypeError, ShapeError
+from tracegrad.core.op import Op, Params, Sample
+from tracegrad.core.trace import as_array, bind, concrete
+from tracegrad.core.types import ArrayType, number_kind, type_of
+from tracegrad.ops.elementwise import astype
+from tracegrad.ops.families import implements, linear
+from tracegrad.ops.index import take  # np.take does not see a tracer among the indices
+from tracegrad.typing import Array, ArrayLike
+
+
+def _bincount(weights: Any, x: Any, length: int) -> Any:
+    return np.bincount(x, weights, length).astype(np.float64, copy=False)  # of nothing, NumPy counts in integers
+
+
+def _bincount_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    weights, x = types
+    if len(x.shape) != 1 or weights.shape != x.shape:
+        raise ShapeError(f"bincount: numbers {x} and weights {weights} must be vectors of one length; use np.ravel")
+    return ArrayType((params["length"],), np.dtype(np.float64))
+
+
+def _bincount_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+    length = params["length"]
+    weights, x = [v if b else np.broadcast_to(v, (size, *v.shape)) for v, b in zip(inputs, batched, strict=True)]
+    # Each row counts in places of its own.
+    apart = x + length * np.arange(size)[:, None]
+    total = bind(bincount_op, (np.reshape(weights, -1), np.reshape(apart, -1)), {"length": size * length})
+    return np.reshape(total, (size, length))
+
+
+def _bincount_samples() -> Iterable[Sample]:
+    rng = np.random.default_rng(2)
+    yield Sample((rng.uniform(-1, 1, 6), np.array([0, 3, 1, 3, 0, 0])), {"length": 5})
+    yield Sample((np.zeros(0), np.zeros(0, int)), {"length": 3})
+
+
+bincount_op: Op = linear(
+    "bincount",
+    _bincount,
+    lambda ct, weights, x, length: astype(take(ct, x), weights.dtype),
+    infer=_bincount_type,
+    batch=_bincount_batch,
+    linear=[{0}],
+    kinds="biuf",
+    samples=_bincount_samples,
+)
+
+
+@implements(np.bincount)
+def bincount(x: ArrayLike, /, weights: ArrayLike = None, minlength: int = 0) -> Array:
+    """How often each of the numbers 0, 1, … occurs in `x`, or the sum of the weights of its occurrences.
+
+    The length of the result depends on the values of `x`, which must be known. It is int64, or float64 of
+    `weights`, in which it is linear.
+
+    >>> bincount(np.array([0, 2, 2]), np.array([1.0, 0.5, 0.25])).tolist()
+    [1.0, 0.0, 0.75]
+
+    Raises:
+        DtypeError: for complex weights.
+    """
+    plain = concrete(x, "np.bincount", "give the number of bins a size: write np.zeros(n).at[x].add(weights)")
+    if weights is None:
+        return np.bincount(plain, minlength=minlength)
+    if number_kind(type_of(as_array(weights)).dtype) == "c":
+        raise DtypeError("bincount: complex weights are not taken; count real and imaginary parts apart")
+    length = max(int(np.max(plain)) + 1 if np.size(plain) else 0, minlength)
+    return bind(bincount_op, (as_array(weights), as_array(x)), {"length": length})
