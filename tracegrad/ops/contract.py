@@ -35,9 +35,15 @@ from tracegrad.ops.shape import transpose_op
 _COPIES_VIEWS = np.lib.NumpyVersion(np.__version__) < "2.3.0"
 
 
-def _matmul(x: Any, y: Any) -> Any:
+def _matmul(x: Any, y: Any, left: bool = False, right: bool = False) -> Any:
     """np.matmul and nothing else, under jit too: BLAS rounds otherwise for each way in which a matrix may lie and for each
-    of its functions, so results have the same bits where the same call is made on arrays that lie the same way."""
+    of its functions, so results have the same bits where the same call is made on arrays that lie the same way.
+
+    `left` and `right` say which side is given transposed: only jit says so, of transposes that BLAS reads as they lie."""
+    if left:
+        x = x.swapaxes(-1, -2)
+    if right:
+        y = y.swapaxes(-1, -2)
     if _COPIES_VIEWS and x.size + y.size > 1000:
         if 0 in x.strides[-2:]:
             x = x.copy()
@@ -56,7 +62,11 @@ def _spelled_product(
     matrices to the same function of BLAS. It does not warn of overflow, as np.dot does not.
 
     Of rows, columns, nothing, and what does not lie in one block ndarray.dot makes something else than np.matmul."""
-    x, y = types
+    x, y = _operand_types(types, params)
+    args = [
+        f"{a}.T" if turned and t.ndim == 2 else f"{a}.swapaxes(-1, -2)" if turned else a
+        for a, t, turned in zip(args, types, _turned(params), strict=True)
+    ]
     is_small = x.ndim == 2 == y.ndim and 1 not in (*x.shape, *y.shape) and 0 < x.shape[0] * y.shape[1] <= _FEW
     is_small = is_small and x.shape[1] > 0 and x.dtype.char in "fdFD" and y.dtype == x.dtype and x.dtype.isnative
     if is_small and is_block(0) and is_block(1):
@@ -66,8 +76,9 @@ def _spelled_product(
 
 def _product_strides(inputs: Sequence[Any], types: Sequence[ArrayType], params: Params) -> Strides | None:
     """A matrix is made in C order; where axes of a batch come before it, these lie as those of the operands do."""
-    shape = _matmul_type(types, {}).shape
-    if len(shape) <= 2 or all([x == in_c_order(t.shape) for x, t in zip(inputs, types, strict=True)]):
+    shape = _matmul_type(types, params).shape
+    is_plain = not params and all([x == in_c_order(t.shape) for x, t in zip(inputs, types, strict=True)])
+    if len(shape) <= 2 or is_plain:
         return in_c_order(shape)
     return None
 
@@ -82,8 +93,26 @@ def _times(x: Any, y: Any) -> Any:
     return _matmul(x, y) if type(x) is ndarray and type(y) is ndarray else bind(matmul_op, (x, y))
 
 
+def _turned(params: Params) -> tuple[bool, bool]:
+    """Which sides are given transposed."""
+    return params.get("left", False), params.get("right", False)
+
+
+def _operand_types(types: Sequence[ArrayType], params: Params) -> Sequence[ArrayType]:
+    """The types of what is multiplied."""
+    if not params:
+        return types
+    for t, turned in zip(types, _turned(params), strict=True):
+        if turned and t.ndim < 2:
+            raise ShapeError(f"matmul: {t} has no last two axes to transpose")
+    return [
+        ArrayType((*t.shape[:-2], t.shape[-1], t.shape[-2]), t.dtype) if turned else t
+        for t, turned in zip(types, _turned(params), strict=True)
+    ]
+
+
 def _matmul_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
-    x, y = types
+    x, y = _operand_types(types, params)
     if not x.shape or not y.shape:
         raise ShapeError(f"matmul: {x} and {y} must both have axes; write x * y to multiply by a scalar")
     if x.shape[-1] != y.shape[-2:][0]:
@@ -103,7 +132,7 @@ def _matmul_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
 
 
 def _matmul_contraction(types: Sequence[ArrayType], params: Params) -> tuple[int, bool]:
-    x, y = types
+    x, y = _operand_types(types, params)
     pairs = zip(x.shape[-3::-1], y.shape[-3::-1], strict=False)
     return _matmul_type(types, params).size * x.shape[-1], any([m == n != 1 for m, n in pairs])
 
@@ -157,16 +186,30 @@ def _matmul_right(ct: Any, x: Any, y: Any) -> Any:
 
 def _matmul_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
     x, y = primals
-    if type(x) is type(y) is type(ct) is ndarray and x.ndim == y.ndim == 2 and x.dtype is y.dtype is ct.dtype:
+    if (
+        type(x) is type(y) is type(ct) is ndarray
+        and x.ndim == y.ndim == 2
+        and x.dtype is y.dtype is ct.dtype
+        and not params
+    ):
         # The usual case, with no more than it takes.
         if len(wanted) == 1:
             return (_matmul(x.T, ct) if wanted[0] else _matmul(ct, y.T),)
         return _matmul(ct, y.T), _matmul(x.T, ct)
-    return [conform((_matmul_right if i else _matmul_left)(ct, x, y), primals[i]) for i in wanted]
+    left, right = _turned(params)
+    grads = []
+    for i in wanted:
+        # Of the input that the cotangent is of, the rules read the number of axes alone.
+        if i == 0:
+            d = _matmul_left(ct, x, transposed(y) if right else y)
+        else:
+            d = _matmul_right(ct, transposed(x) if left else x, y)
+        grads.append(conform(transposed(d) if (right if i else left) else d, primals[i]))
+    return grads
 
 
 def _matmul_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-    x, y = inputs
+    x, y = [transposed(v) if turned else v for v, turned in zip(inputs, _turned(params), strict=True)]
     x_ndim, y_ndim = [len(shape_of(v)) - b for v, b in zip(inputs, batched, strict=True)]
     if batched[0] and not batched[1] and y_ndim <= 2:
         if x_ndim < 2 or y_ndim < 2:
@@ -175,7 +218,7 @@ def _matmul_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], par
     if batched[1] and not batched[0] and y_ndim == 1 and x_ndim <= 2:
         return np.matmul(y, transposed(x)) if x_ndim == 2 else np.matmul(y, x)
     if batched[0] and batched[1] and x_ndim == y_ndim == 2 and x.shape[-1] == 1:  # columns by rows
-        return _outer_batch(size, batched, (np.reshape(x, x.shape[:2]), np.reshape(y, y.shape[::2])), params)
+        return _outer_batch(size, batched, (np.reshape(x, x.shape[:2]), np.reshape(y, y.shape[::2])), {})
     # As matrices on both sides, their leading axes lined up behind the batch.
     if x_ndim == 1:
         x = np.reshape(x, (*x.shape[:-1], 1, x.shape[-1]))
@@ -210,23 +253,30 @@ def _matmul_samples() -> Iterable[Sample]:
         ((3, 1), (1, 2)),
     ]:
         yield Sample((rng.uniform(-1, 1, left), rng.uniform(-1, 1, right)))
+    for left, right, turned in [
+        ((3, 2), (3, 4), (True, False)),
+        ((2, 3), (4, 3), (False, True)),
+        ((2, 3, 2), (1, 2, 3), (True, True)),
+        ((3, 2), (2, 3, 2), (True, False)),
+        ((3, 2), (3,), (True, False)),
+    ]:
+        pair = rng.uniform(-1, 1, left), rng.uniform(-1, 1, right)
+        yield Sample(pair, dict(zip(("left", "right"), turned, strict=True)))
 
 
 def _without_transposes(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
     """The product of what the inputs are transposes of, which BLAS reads as it lies."""
-    found, turned = [], []
-    for x, was_turned in zip(inputs, (params.get("left", False), params.get("right", False)), strict=True):
+    operands, flags = [], []
+    for x, was_turned in zip(inputs, _turned(params), strict=True):
         made: Any = definitions.get(x)
         ndim = x.type.ndim
         is_turned = ndim >= 2 and made is not None and made.op is transpose_op
         is_turned = is_turned and made.params["axes"] == (*range(ndim - 2), ndim - 1, ndim - 2)
-        found.append(made.inputs[0] if is_turned else x)
-        turned.append(was_turned != is_turned)
-    if tuple(found) == tuple(inputs):
+        operands.append(made.inputs[0] if is_turned else x)
+        flags.append(was_turned != is_turned)
+    if tuple(operands) == tuple(inputs):
         return None
-    if not any(turned):
-        return matmul_op, found, {}
-    return matmul_of_transposes_op, found, {"left": turned[0], "right": turned[1]}
+    return matmul_op, operands, {"left": flags[0], "right": flags[1]} if any(flags) else {}
 
 
 def _without_casts(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
@@ -238,78 +288,16 @@ def _without_casts(inputs: Sequence[Any], params: Params, definitions: Mapping[A
         found.append(made.inputs[0] if was_cast and x.type.dtype == np.float32 else x)
     if found == list(inputs) or not all([is_added(x.type.dtype) for x in found]):
         return None
-    return (matmul_of_transposes_op if params else matmul_op), found, params
+    return matmul_op, found, params
 
-
-_simpler_product = first_of(_without_transposes, _without_casts)
 
 matmul_op: Op = multilinear(
-    "matmul", _matmul, vjp=_matmul_vjp, simplify=_simpler_product,
+    "matmul", _matmul, vjp=_matmul_vjp, simplify=first_of(_without_transposes, _without_casts),
     infer=_matmul_type, batch=_matmul_batch, kinds="biufc", samples=_matmul_samples, fresh=True,
     contraction=_matmul_contraction,
     spell=_spelled_product, strides=_product_strides,
 )  # fmt: skip
 UFUNCS[np.matmul] = matmul_op
-
-
-def _turned(x: Any, y: Any, left: bool, right: bool) -> tuple[Any, Any]:
-    return transposed(x) if left else x, transposed(y) if right else y
-
-
-def _turned_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
-    flags = params["left"], params["right"]
-    found = []
-    for i in wanted:
-        # Of the input that the cotangent is of there may be no more than a type.
-        own = _turned_type(type_of(primals[i]), flags[i])
-        sides: list[Any] = [None, None]
-        sides[i] = np.broadcast_to(np.zeros((), own.dtype), own.shape)
-        sides[1 - i] = transposed(primals[1 - i]) if flags[1 - i] else primals[1 - i]
-        d = conform((_matmul_right if i else _matmul_left)(ct, *sides), sides[i])
-        found.append(transposed(d) if flags[i] else d)
-    return found
-
-
-def _turned_samples() -> Iterable[Sample]:
-    rng = np.random.default_rng(0)
-    for left, right, params in [
-        ((3, 2), (3, 4), {"left": True, "right": False}),
-        ((2, 3), (4, 3), {"left": False, "right": True}),
-        ((2, 3, 2), (1, 2, 3), {"left": True, "right": True}),
-        ((3, 2), (2, 3, 2), {"left": True, "right": False}),
-        ((3, 2), (3,), {"left": True, "right": False}),
-    ]:
-        yield Sample((rng.uniform(-1, 1, left), rng.uniform(-1, 1, right)), params)
-
-
-def _spelled_turned(
-    args: Sequence[str], types: Sequence[ArrayType], is_block: Callable[[int], bool], params: Params
-) -> str | None:
-    flags = params["left"], params["right"]
-    turned = [".T" if t.ndim == 2 else ".swapaxes(-1, -2)" for t in types]
-    sides = [a + t if flag else a for a, t, flag in zip(args, turned, flags, strict=True)]
-    return _spelled_product(sides, [_turned_type(t, flag) for t, flag in zip(types, flags, strict=True)], is_block, {})
-
-
-# What jit makes of a product of transposes; nothing else does.
-matmul_of_transposes_op: Op = multilinear(
-    "matmul_of_transposes", lambda x, y, left, right: _matmul(*_turned(x, y, left, right)), vjp=_turned_vjp,
-    infer=lambda types, params: _matmul_type(_turned_types(types, params), {}),
-    batch=lambda size, batched, inputs, params: _matmul_batch(size, batched, _turned(*inputs, **params), {}),
-    kinds="biufc", samples=_turned_samples, fresh=True, spell=_spelled_turned, simplify=_simpler_product,
-    strides=lambda inputs, types, params: _product_strides((None, None), _turned_types(types, params), {}),
-    contraction=lambda types, params: _matmul_contraction(_turned_types(types, params), {}),
-)  # fmt: skip
-
-
-def _turned_type(t: ArrayType, turned: bool) -> ArrayType:
-    if turned and t.ndim < 2:
-        raise ShapeError(f"matmul_of_transposes: {t} has no last two axes to transpose")
-    return ArrayType((*t.shape[:-2], t.shape[-1], t.shape[-2]), t.dtype) if turned else t
-
-
-def _turned_types(types: Sequence[ArrayType], params: Params) -> list[ArrayType]:
-    return [_turned_type(types[0], params["left"]), _turned_type(types[1], params["right"])]
 
 
 @implements(np.matmul, np.linalg.matmul)
@@ -343,8 +331,12 @@ def _outer_samples() -> Iterable[Sample]:
         yield Sample((rng.uniform(-1, 1, m), rng.uniform(-1, 1, n)))
 
 
+def _outer_product(x: Any, y: Any) -> Any:
+    return x[:, None] * y
+
+
 outer_op = multilinear(
-    "outer", lambda x, y: column(x) * y,
+    "outer", _outer_product,
     lambda i: (lambda ct, x, y: np.matmul(x, ct)) if i else (lambda ct, x, y: np.matmul(ct, y)),
     infer=_outer_type, batch=_outer_batch, kinds="biufc", samples=_outer_samples, fresh=True,
     strides=lambda inputs, types, params: in_c_order((*types[0].shape, *types[1].shape)),

@@ -514,6 +514,8 @@ def _among_equals(self: _Recogniser, eqn: Equation, known: _Known) -> Any:
 
 
 def _matmul(self: _Recogniser, eqn: Equation, known: _Known) -> Any:
+    if eqn[3]:  # of transposes
+        return None
     left, right = known
     if type(left) is _Factor and type(right) is _Factor:
         return _product(left, right, eqn)

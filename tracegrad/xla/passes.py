@@ -19,7 +19,6 @@ from tracegrad.lower.passes import eliminate_dead_code
 from tracegrad.ops.index import slice_entry
 
 FEW = 4  # fewer than that are left alone
-PRODUCTS = ("matmul", "matmul_of_transposes")
 
 Side = tuple[tuple[Atom, ...], int]  # arrays to be put side by side, and the axis along which
 
@@ -141,7 +140,7 @@ def _merged(
 
 def _contracted(eqn: Eqn) -> tuple[int, ...] | None:
     """For each input of a product or a sum, the axis along which it sums; None for other equations."""
-    if eqn.op.name in PRODUCTS and all([a.type.ndim == 2 for a in eqn.inputs]):
+    if eqn.op.name == "matmul" and all([a.type.ndim == 2 for a in eqn.inputs]):
         return 0 if eqn.params.get("left") else 1, 1 if eqn.params.get("right") else 0
     return eqn.params["axes"][:1] if eqn.op.name == "sum" and eqn.params["axes"] else None
 
@@ -176,7 +175,7 @@ def merge_rows(graph: Graph) -> Graph:
     makers = {v: e for e in graph.eqns for v in e.outputs}
     alike: dict[Any, dict[int, Eqn]] = {}  # the products of one array's rows with one factor, by the place of the row
     for eqn in graph.eqns:
-        row = _row(eqn.inputs[0], makers) if eqn.op.name in PRODUCTS and not eqn.params.get("left") else None
+        row = _row(eqn.inputs[0], makers) if eqn.op.name == "matmul" and not eqn.params.get("left") else None
         if row is not None and row.axis < row.whole.type.ndim - 1 and eqn.inputs[1].type.ndim <= 2:
             key = (row.whole, row.axis, eqn.inputs[1], eqn.op.name, exact_params(eqn.params))
             alike.setdefault(key, {}).setdefault(row.place, eqn)

@@ -61,7 +61,7 @@ def _sum(x: Any, axes: tuple[int, ...]) -> Any:
     return (lax.reduce_or if number_kind(x.dtype) == "b" else lax.reduce_sum)(x, axes)
 
 
-@lowers("matmul", "matmul_of_transposes")
+@lowers("matmul")
 def _matmul(out: ArrayType, x: Any, y: Any, *, left: bool = False, right: bool = False) -> Any:
     x_ndim, y_ndim = len(x.shape), len(y.shape)
     x_own = "k" if x_ndim == 1 else "ki" if left else "ik"
