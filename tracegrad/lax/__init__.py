@@ -60,6 +60,7 @@ from numpy import not_equal as ne
 from numpy import subtract as sub
 
 from tracegrad.core.boxes import accept_jax
+from tracegrad.lax.contractions import DotDimensionNumbers, Precision, batch_matmul, dot, dot_general
 from tracegrad.lax.elementwise import (
     RoundingMethod,
     conj,
@@ -158,13 +159,7 @@ from tracegrad.ops.conv import (
     conv_transpose,
     conv_with_general_padding,
 )
-from tracegrad.ops.dot import (
-    DotDimensionNumbers,
-    Precision,
-    batch_matmul,
-    dot,
-    dot_general,
-)
+from tracegrad.ops.dot import DotDimensionNumbers, Precision, batch_matmul, dot, dot_general
 from tracegrad.ops.dynamic import dynamic_slice, dynamic_update_slice
 from tracegrad.ops.gather import (
     GatherDimensionNumbers,

@@ -313,19 +313,9 @@ from tracegrad.ops.shape import broadcast_to, permute_dims, reshape, transpose
 from tracegrad.ops.sort import (
     argpartition,
     argsort,
-    median,
-    nanmedian,
-    nanpercentile,
-    nanquantile,
-    partition,
-    percentile,
-    quantile,
     searchsorted,
     sort,
-    sort_complex,
-    unique,
 )
-from tracegrad.ops.writes import copyto, fill_diagonal, place, put, put_along_axis, putmask
 
 __all__ = [
     "abs",

@@ -19,6 +19,7 @@ from tracegrad.core.trace import as_array
 from tracegrad.core.types import type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import shape_of
+from tracegrad.typing import Array, ArrayLike, DType
 
 DotDimensionNumbers = tuple[tuple[Sequence[int], Sequence[int]], tuple[Sequence[int], Sequence[int]]]
 
@@ -43,7 +44,7 @@ def _check_precision(name: str, precision: Any) -> None:
             )
 
 
-def _axes(axes: Sequence[int], ndim: int, what: str, found: Any) -> tuple[int, ...]:
+def _different_axes(axes: Sequence[int], ndim: int, what: str, found: Any) -> tuple[int, ...]:
     numbers = tuple([operator.index(a) for a in axes])
     if any([not 0 <= a < ndim for a in numbers]) or len(set(numbers)) != len(numbers):
         raise ShapeError(
@@ -53,12 +54,12 @@ def _axes(axes: Sequence[int], ndim: int, what: str, found: Any) -> tuple[int, .
 
 
 def dot_general(
-    lhs: Any,
-    rhs: Any,
+    lhs: ArrayLike,
+    rhs: ArrayLike,
     dimension_numbers: DotDimensionNumbers,
     precision: Any = None,
-    preferred_element_type: Any = None,
-) -> Any:
+    preferred_element_type: DType = None,
+) -> Array:
     """Products of `lhs` and `rhs` summed over some axes, for each place along others.
 
     `dimension_numbers` is ((lhs axes, rhs axes) to sum over, (lhs axes, rhs axes) to go along together), of equal sizes
@@ -70,18 +71,21 @@ def dot_general(
     >>> x, y = np.ones((5, 2, 3)), np.ones((5, 3, 4))
     >>> dot_general(x, y, (((2,), (1,)), ((0,), (0,)))).shape
     (5, 2, 4)
+
+    Raises:
+        ShapeError: for axes that do not match, or are not different ones from 0 on.
     """
     x, y = as_array(lhs), as_array(rhs)
     _check_precision("dot_general", precision)
     (x_sum, y_sum), (x_batch, y_batch) = dimension_numbers
     x_shape, y_shape = shape_of(x), shape_of(y)
     found = (type_of(x), type_of(y))
-    x_sum, x_batch = [_axes(a, len(x_shape), "axes of lhs", found[0]) for a in (x_sum, x_batch)]
-    y_sum, y_batch = [_axes(a, len(y_shape), "axes of rhs", found[1]) for a in (y_sum, y_batch)]
-    for what, left, right in (("contracting", x_sum, y_sum), ("batch", x_batch, y_batch)):
-        if [x_shape[a] for a in left] != [y_shape[a] for a in right]:
+    x_sum, x_batch = [_different_axes(a, len(x_shape), "axes of lhs", found[0]) for a in (x_sum, x_batch)]
+    y_sum, y_batch = [_different_axes(a, len(y_shape), "axes of rhs", found[1]) for a in (y_sum, y_batch)]
+    for what, own, other in (("contracting", x_sum, y_sum), ("batch", x_batch, y_batch)):
+        if [x_shape[a] for a in own] != [y_shape[a] for a in other]:
             raise ShapeError(
-                f"dot_general: the {what} axes {left} of {found[0]} and {right} of {found[1]} must be of equal sizes"
+                f"dot_general: the {what} axes {own} of {found[0]} and {other} of {found[1]} must be of equal sizes"
                 f"{at(user_source())}"
             )
     if set(x_sum) & set(x_batch) or set(y_sum) & set(y_batch):
@@ -111,13 +115,13 @@ def dot_general(
 
 
 def dot(
-    lhs: Any,
-    rhs: Any,
+    lhs: ArrayLike,
+    rhs: ArrayLike,
     *,
     dimension_numbers: DotDimensionNumbers | None = None,
     precision: Any = None,
-    preferred_element_type: Any = None,
-) -> Any:
+    preferred_element_type: DType = None,
+) -> Array:
     """The product of two matrices or vectors, summed over the last axis of `lhs` and the first of `rhs`; of other arrays
     by `dimension_numbers`, as `dot_general`.
 
@@ -136,8 +140,8 @@ def dot(
     return dot_general(lhs, rhs, dimension_numbers, precision, preferred_element_type)
 
 
-def batch_matmul(lhs: Any, rhs: Any, precision: Any = None) -> Any:
-    """Matrix products of two batches, (..., m, k) by (..., k, n), whose leading axes are the same."""
+def batch_matmul(lhs: ArrayLike, rhs: ArrayLike, precision: Any = None) -> Array:
+    """Matrix products of two batches, (..., m, k) by (..., k, n), whose leading axes are the same; ShapeError of others."""
     x, y = type_of(as_array(lhs)), type_of(as_array(rhs))
     if x.ndim < 2 or x.ndim != y.ndim or x.shape[:-2] != y.shape[:-2]:
         raise ShapeError(
