@@ -159,7 +159,6 @@ from tracegrad.ops.conv import (
     conv_transpose,
     conv_with_general_padding,
 )
-from tracegrad.ops.dot import DotDimensionNumbers, Precision, batch_matmul, dot, dot_general
 from tracegrad.ops.dynamic import dynamic_slice, dynamic_update_slice
 from tracegrad.ops.gather import (
     GatherDimensionNumbers,
