@@ -18,7 +18,7 @@ import tracegrad as tg
 from tests.jaxprs import run_with_numpy
 from tracegrad import nn, tree
 from tracegrad.core.errors import DtypeError, ShapeError, UnsupportedFunctionError
-from tracegrad.ops import special
+from tracegrad.ops.elementwise import activations, error_function, products
 
 jax.config.update("jax_enable_x64", True)
 
@@ -463,37 +463,37 @@ def relative_error(f: Callable[..., Any], exact: Callable[..., Any], xs: Any) ->
 @pytest.fixture(params=["scipy", "without scipy"])
 def with_and_without_scipy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "without scipy":
-        monkeypatch.setattr(special, "_scipy_special", lambda: None)
+        monkeypatch.setattr(error_function, "_scipy_special", lambda: None)
 
 
 @pytest.mark.usefixtures("with_and_without_scipy")
 def test_erf_to_the_last_digit() -> None:
     xs = np.concatenate([np.linspace(-6.3, 6.3, 1200), 10.0 ** np.linspace(-300, 0, 100), [1.0, -1.0, 0.5, -0.5]])
-    assert relative_error(special.erf, mpmath.erf, xs) < 4e-16
-    assert relative_error(special.erfc, mpmath.erfc, xs) < 8e-16
+    assert relative_error(error_function.erf, mpmath.erf, xs) < 4e-16
+    assert relative_error(error_function.erfc, mpmath.erfc, xs) < 8e-16
     tail = np.linspace(6.0, 26.5, 300)
-    assert relative_error(special.erfc, mpmath.erfc, tail) < 8e-16
-    assert relative_error(special.ndtr, mpmath.ncdf, np.linspace(-3, 8, 1200)) < 2e-15
+    assert relative_error(error_function.erfc, mpmath.erfc, tail) < 8e-16
+    assert relative_error(error_function.ndtr, mpmath.ncdf, np.linspace(-3, 8, 1200)) < 2e-15
     # The rounding of x / sqrt(2) is multiplied by x**2.
-    assert relative_error(special.ndtr, mpmath.ncdf, np.linspace(-37, -3, 300)) < 3e-13
+    assert relative_error(error_function.ndtr, mpmath.ncdf, np.linspace(-37, -3, 300)) < 3e-13
 
 
 def test_scipy_is_used_where_it_is_installed() -> None:
     x = np.linspace(-3, 3, 50)
-    assert special.erf(x).tobytes() == scipy.special.erf(x).tobytes()
+    assert error_function.erf(x).tobytes() == scipy.special.erf(x).tobytes()
     # What is below zero comes from SciPy, what is above by symmetry.
     below = scipy.special.ndtr(-np.abs(x))
-    assert special.ndtr(x).tobytes() == np.where(x > 0, 1 - below, below).tobytes()
+    assert error_function.ndtr(x).tobytes() == np.where(x > 0, 1 - below, below).tobytes()
 
 
 @pytest.mark.usefixtures("with_and_without_scipy")
 def test_erf_ends_signs_and_dtypes() -> None:
-    assert special.ndtr(np.array([0.0, np.inf, -np.inf])).tolist() == [0.5, 1.0, 0.0]
+    assert error_function.ndtr(np.array([0.0, np.inf, -np.inf])).tolist() == [0.5, 1.0, 0.0]
     ends = np.array([0.0, -0.0, np.inf, -np.inf, 30.0, -30.0])
-    assert special.erf(ends).tolist() == [0.0, 0.0, 1.0, -1.0, 1.0, -1.0]
-    assert np.signbit(special.erf(ends))[1]
-    assert special.erfc(ends).tolist() == [1.0, 1.0, 0.0, 2.0, 0.0, 2.0]
-    for f in (special.erf, special.erfc, special.ndtr):
+    assert error_function.erf(ends).tolist() == [0.0, 0.0, 1.0, -1.0, 1.0, -1.0]
+    assert np.signbit(error_function.erf(ends))[1]
+    assert error_function.erfc(ends).tolist() == [1.0, 1.0, 0.0, 2.0, 0.0, 2.0]
+    for f in (error_function.erf, error_function.erfc, error_function.ndtr):
         assert np.isnan(f(np.array([np.nan, 1.0]))).tolist() == [True, False]
         assert f(np.zeros((0, 3))).shape == (0, 3)
         x = np.linspace(-3, 3, 20_000)  # more than one block
@@ -517,13 +517,13 @@ def test_functions_of_scipy_are_traced() -> None:
 
 def test_logistic_of_complex() -> None:
     z = np.array([0.3 + 1j, -800.0 + 2j, 800.0 - 1j])
-    agree(special.logistic(z), jax.nn.sigmoid(z))
-    agree(tg.grad(special.logistic, holomorphic=True)(z[0]), jax.grad(jax.nn.sigmoid, holomorphic=True)(z[0]))
+    agree(activations.logistic(z), jax.nn.sigmoid(z))
+    agree(tg.grad(activations.logistic, holomorphic=True)(z[0]), jax.grad(jax.nn.sigmoid, holomorphic=True)(z[0]))
 
 
 def test_zero_times_infinity_is_zero() -> None:
     x, y = np.array([0.0, 2.0, 0.0]), np.array([-np.inf, 3.0, 4.0])
-    assert special.multiply_keeping_zeros(x, y).tolist() == [0.0, 6.0, 0.0]
-    by_x, by_y = tg.grad(lambda x, y: np.sum(special.multiply_keeping_zeros(x, y)), (0, 1))(x, y)
+    assert products.multiply_keeping_zeros(x, y).tolist() == [0.0, 6.0, 0.0]
+    by_x, by_y = tg.grad(lambda x, y: np.sum(products.multiply_keeping_zeros(x, y)), (0, 1))(x, y)
     assert by_x.tolist() == [0.0, 3.0, 4.0]
     assert by_y.tolist() == [0.0, 2.0, 0.0]

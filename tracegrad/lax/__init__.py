@@ -68,9 +68,12 @@ from tracegrad.lax.elementwise import (
     div,
     integer_pow,
     mul,
+    population_count,
     round,
     select,
     select_n,
+    shift_right_arithmetic,
+    shift_right_logical,
 )
 from tracegrad.lax.elementwise import dtype_of as dtype
 from tracegrad.lax.loops import associative_scan, fori_loop, map
@@ -124,19 +127,7 @@ from tracegrad.lax.shapes import (
     transpose,
     unstack,
 )
-from tracegrad.ops.clamp_and_bits import (
-    bitcast_convert_type,
-    clamp,
-    clz,
-    population_count,
-    reduce_precision,
-    rsqrt,
-    shift_right_arithmetic,
-    shift_right_logical,
-)
-from tracegrad.ops.clamp_and_bits import (
-    from_parts as complex,
-)
+from tracegrad.ops.bits import bitcast_convert_type, clz
 from tracegrad.ops.collective import (
     all_gather,
     all_to_all,
@@ -159,7 +150,14 @@ from tracegrad.ops.conv import (
     conv_transpose,
     conv_with_general_padding,
 )
+from tracegrad.ops.dot import DotDimensionNumbers, Precision, batch_matmul, dot, dot_general
 from tracegrad.ops.dynamic import dynamic_slice, dynamic_update_slice
+from tracegrad.ops.elementwise.activations import logistic
+from tracegrad.ops.elementwise.casting import reduce_precision
+from tracegrad.ops.elementwise.error_function import erf, erfc
+from tracegrad.ops.elementwise.exponential import rsqrt
+from tracegrad.ops.elementwise.extrema import clamp
+from tracegrad.ops.elementwise.parts import from_parts as complex
 from tracegrad.ops.gather import (
     GatherDimensionNumbers,
     GatherScatterMode,
@@ -175,11 +173,6 @@ from tracegrad.ops.gather import (
 )
 from tracegrad.ops.sort import (
     top_k,
-)
-from tracegrad.ops.special import (
-    erf,
-    erfc,
-    logistic,
 )
 from tracegrad.ops.special_functions import (
     bessel_i0e,

@@ -11,8 +11,8 @@ import numpy as np
 from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import number_kind, type_of
-from tracegrad.ops.clamp_and_bits import round_away_from_zero
-from tracegrad.ops.elementwise import astype
+from tracegrad.ops.bits import integers, unsigned
+from tracegrad.ops.elementwise import astype, round_away_from_zero
 
 
 def fails(name: str, why: str) -> ShapeError:
@@ -74,6 +74,44 @@ def conj(x: Any) -> Any:
 def convert_element_type(operand: Any, new_dtype: Any) -> Any:
     """`operand` in another dtype. From complex to real the imaginary part goes."""
     return astype(as_array(operand), new_dtype)
+
+
+def population_count(x: Any) -> Any:
+    """The number of one bits, in the dtype of `x`. (np.bitwise_count counts those of the absolute value.)
+
+    >>> import numpy as np
+    >>> population_count(np.array([7, -1], np.int8)).tolist()
+    [3, 8]
+    """
+    x = integers("population_count", x)
+    dtype = type_of(x).dtype
+    return astype(np.bitwise_count(astype(x, unsigned(dtype))), dtype)
+
+
+def shift_right_logical(x: Any, y: Any) -> Any:
+    """`x` shifted right by `y` bits, zeros coming in at the left; 0 for shifts beyond its width.
+
+    >>> import numpy as np
+    >>> int(shift_right_logical(np.int8(-4), np.int8(1)))
+    126
+    """
+    x, y = integers("shift_right_logical", x, y)
+    dtype = np.result_type(type_of(x).dtype, type_of(y).dtype)
+    bits = [astype(astype(v, dtype), unsigned(dtype)) for v in (x, y)]
+    return astype(np.right_shift(*bits), dtype)
+
+
+def shift_right_arithmetic(x: Any, y: Any) -> Any:
+    """`x` shifted right by `y` bits, the highest bit repeated at the left, also of an unsigned number.
+
+    >>> import numpy as np
+    >>> int(shift_right_arithmetic(np.int8(-4), np.int8(1))), int(shift_right_arithmetic(np.uint8(200), np.uint8(1)))
+    (-2, 228)
+    """
+    x, y = integers("shift_right_arithmetic", x, y)
+    dtype = np.result_type(type_of(x).dtype, type_of(y).dtype)
+    bits = [astype(astype(v, dtype), np.dtype(f"i{dtype.itemsize}")) for v in (x, y)]
+    return astype(np.right_shift(*bits), dtype)
 
 
 def select_n(which: Any, *cases: Any) -> Any:

@@ -16,7 +16,7 @@ from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import Shape, number_kind, type_of
 from tracegrad.lax.elementwise import dtype_of, fails, mul
 from tracegrad.ops import cumulative
-from tracegrad.ops.clamp_and_bits import reduce_bits
+from tracegrad.ops.bits import reduce_bits
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import normalize_axes, normalize_axis, shape_of
 from tracegrad.ops.gather import greatest, least

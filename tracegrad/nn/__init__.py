@@ -19,17 +19,12 @@ from tracegrad.nn.activations import (
     logsumexp,
     mish,
     one_hot,
-    relu,
-    relu6,
     selu,
     sigmoid,
     silu,
-    soft_sign,
     softmax,
-    softplus,
     sparse_plus,
     sparse_sigmoid,
-    squareplus,
     standardize,
     swish,
     tanh,
@@ -39,6 +34,7 @@ from tracegrad.nn.losses import (
     softmax_cross_entropy,
     softmax_cross_entropy_with_integer_labels,
 )
+from tracegrad.ops.elementwise.activations import relu, relu6, soft_sign, softplus, squareplus
 
 __all__ = [
     "celu",

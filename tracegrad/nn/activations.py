@@ -12,7 +12,10 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from tracegrad.core.errors import DtypeError, ShapeError
 from tracegrad.core.types import number_kind
-from tracegrad.ops import special
+from tracegrad.ops import softmax as over_axes
+from tracegrad.ops.elementwise.activations import gelu as gelu_by_tanh
+from tracegrad.ops.elementwise.activations import logistic, relu6, softplus
+from tracegrad.ops.elementwise.error_function import erfc
 from tracegrad.ops.reduce import logsumexp
 
 Axis = int | Sequence[int] | None
@@ -21,21 +24,6 @@ Axis = int | Sequence[int] | None
 def identity(x: ArrayLike) -> Any:
     """The argument, unchanged."""
     return x
-
-
-def relu(x: ArrayLike) -> Any:
-    """Rectified linear unit, max(x, 0), with derivative 0 at 0.
-
-    >>> import numpy as np
-    >>> relu(np.array([-1.0, 0.0, 2.0])).tolist()
-    [0.0, 0.0, 2.0]
-    """
-    return special.relu(x)
-
-
-def relu6(x: ArrayLike) -> Any:
-    """min(max(x, 0), 6), with derivative 0 at 0 and at 6."""
-    return special.relu6(x)
 
 
 def leaky_relu(x: ArrayLike, negative_slope: ArrayLike = 1e-2) -> Any:
@@ -81,8 +69,8 @@ def gelu(x: ArrayLike, approximate: bool = True) -> Any:
     Source: Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016, arXiv:1606.08415, section 2.
     """
     if approximate:
-        return special.gelu(x)
-    return 0.5 * x * special.erfc(-math.sqrt(0.5) * x)
+        return gelu_by_tanh(x)
+    return 0.5 * x * erfc(-math.sqrt(0.5) * x)
 
 
 def sigmoid(x: ArrayLike) -> Any:
@@ -91,17 +79,12 @@ def sigmoid(x: ArrayLike) -> Any:
     >>> sigmoid(np.array([-1000.0, 0.0, 1000.0])).tolist()
     [0.0, 0.5, 1.0]
     """
-    return special.logistic(x)
+    return logistic(x)
 
 
 def log_sigmoid(x: ArrayLike) -> Any:
     """log(sigmoid(x)), accurate where sigmoid underflows: -softplus(-x)."""
-    return -special.softplus(np.negative(x))
-
-
-def softplus(x: ArrayLike) -> Any:
-    """log(1 + exp(x)), which for large x is x rather than an overflow."""
-    return special.softplus(x)
+    return -softplus(np.negative(x))
 
 
 def silu(x: ArrayLike) -> Any:
@@ -109,7 +92,7 @@ def silu(x: ArrayLike) -> Any:
 
     Source: Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units", 2017, arXiv:1702.03118.
     """
-    return x * special.logistic(x)
+    return x * logistic(x)
 
 
 swish = silu
@@ -123,14 +106,6 @@ def mish(x: ArrayLike) -> Any:
     return x * np.tanh(softplus(x))
 
 
-def squareplus(x: ArrayLike, b: ArrayLike = 4) -> Any:
-    """(x + sqrt(x**2 + b)) / 2, for b >= 0.
-
-    Source: Barron, "Squareplus: A Softplus-Like Algebraic Rectifier", 2021, arXiv:2112.11687.
-    """
-    return special.squareplus(x, b)
-
-
 def sparse_plus(x: ArrayLike) -> Any:
     """0 for x <= -1, (x + 1)**2 / 4 between, x for x >= 1: softplus's twin with a true zero."""
     return np.where(np.less_equal(x, -1), 0, np.where(np.greater_equal(x, 1), x, np.square(np.add(x, 1.0)) / 4))
@@ -139,11 +114,6 @@ def sparse_plus(x: ArrayLike) -> Any:
 def sparse_sigmoid(x: ArrayLike) -> Any:
     """(x + 1) / 2 clipped to [0, 1]: the derivative of `sparse_plus`."""
     return 0.5 * np.minimum(np.maximum(np.add(x, 1.0), 0.0), 2.0)
-
-
-def soft_sign(x: ArrayLike) -> Any:
-    """x / (|x| + 1)."""
-    return special.soft_sign(x)
 
 
 def tanh(x: ArrayLike) -> Any:
@@ -158,7 +128,7 @@ def hard_tanh(x: ArrayLike) -> Any:
 
 def hard_sigmoid(x: ArrayLike) -> Any:
     """relu6(x + 3) / 6."""
-    return special.relu6(np.add(x, 3.0)) / 6.0
+    return relu6(np.add(x, 3.0)) / 6.0
 
 
 def hard_silu(x: ArrayLike) -> Any:
@@ -185,7 +155,7 @@ def glu(x: ArrayLike, axis: int = -1) -> Any:
     if size % 2:
         raise ShapeError(f"glu halves axis {axis}, which must be of even size; the shape is {np.shape(x)}")
     first, second = np.split(x, 2, axis)
-    return first * special.logistic(second)
+    return first * logistic(second)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -204,8 +174,8 @@ def softmax(x: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None) -> An
     [0.5, 0.5, 0.0]
     """
     if where is None:
-        return special.softmax(x, axis)
-    return np.where(where, special.softmax(np.where(where, x, -np.inf), axis), 0)
+        return over_axes.softmax(x, axis)
+    return np.where(where, over_axes.softmax(np.where(where, x, -np.inf), axis), 0)
 
 
 def log_softmax(x: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None) -> Any:
@@ -215,8 +185,8 @@ def log_softmax(x: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None) -
     [0.0, -1000.0]
     """
     if where is None:
-        return special.log_softmax(x, axis)
-    return np.where(where, special.log_softmax(np.where(where, x, -np.inf), axis), -np.inf)
+        return over_axes.log_softmax(x, axis)
+    return np.where(where, over_axes.log_softmax(np.where(where, x, -np.inf), axis), -np.inf)
 
 
 def logmeanexp(x: ArrayLike, axis: Axis = None, where: ArrayLike | None = None, keepdims: bool = False) -> Any:

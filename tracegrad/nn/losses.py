@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from tracegrad.core.errors import DtypeError, ShapeError
 from tracegrad.core.types import number_kind
 from tracegrad.nn.activations import Axis, log_softmax, logsumexp
-from tracegrad.ops import special
+from tracegrad.ops.elementwise.products import binary_cross_entropy, multiply_keeping_zeros
 
 
 def softmax_cross_entropy(logits: Any, labels: Any, axis: Axis = -1, where: ArrayLike | None = None) -> Any:
@@ -37,7 +37,7 @@ def softmax_cross_entropy(logits: Any, labels: Any, axis: Axis = -1, where: Arra
     """
     labels = _labels_like(logits, labels, "softmax_cross_entropy")
     where = _with_axes(where, logits, axis)
-    terms = special.multiply_keeping_zeros(labels, log_softmax(logits, axis, where))
+    terms = multiply_keeping_zeros(labels, log_softmax(logits, axis, where))
     if where is not None:
         terms = np.where(where, terms, 0)
     return -np.sum(terms, axis if axis is None or isinstance(axis, int) else tuple(axis))
@@ -110,7 +110,7 @@ def sigmoid_binary_cross_entropy(logits: Any, labels: Any) -> Any:
     >>> sigmoid_binary_cross_entropy(np.array([0.0, 1000.0, -1000.0]), np.array([1, 1, 1])).round(4).tolist()
     [0.6931, 0.0, 1000.0]
     """
-    return special.binary_cross_entropy(logits, _labels_like(logits, labels, "sigmoid_binary_cross_entropy"))
+    return binary_cross_entropy(logits, _labels_like(logits, labels, "sigmoid_binary_cross_entropy"))
 
 
 def _check_logits(logits: Any, name: str) -> None:

@@ -172,6 +172,7 @@ from tracegrad.numpy.creation import (
     zeros_like,
 )
 from tracegrad.numpy.cumulative import cumulative_prod, cumulative_sum, nancumprod, nancumsum
+from tracegrad.numpy.elementwise import angle, choose, clip, divmod, fix, nan_to_num, select, unwrap
 from tracegrad.numpy.indexing import (
     argwhere,
     compress,
@@ -185,6 +186,18 @@ from tracegrad.numpy.indexing import (
     tril_indices_from,
     triu_indices_from,
     unravel_index,
+)
+from tracegrad.numpy.logic import (
+    allclose,
+    array_equal,
+    array_equiv,
+    isclose,
+    iscomplex,
+    iscomplexobj,
+    isneginf,
+    isposinf,
+    isreal,
+    isrealobj,
 )
 from tracegrad.numpy.padding import pad
 from tracegrad.numpy.shaping import (
@@ -267,7 +280,8 @@ from tracegrad.ops.contract import (
 )
 from tracegrad.ops.convolve import convolve, correlate
 from tracegrad.ops.cumulative import cumprod, cumsum
-from tracegrad.ops.elementwise import angle, imag, real, where
+from tracegrad.ops.elementwise import imag, real, round, where
+from tracegrad.ops.elementwise.trigonometric import sinc
 from tracegrad.ops.index import at, take
 from tracegrad.ops.join import array_split, concat, concatenate, stack, unstack
 from tracegrad.ops.rearrange import diagonal, roll
@@ -287,27 +301,6 @@ from tracegrad.ops.reduce import (
     nanmin,
     prod,
     sum,
-)
-from tracegrad.ops.rounding_and_logic import (
-    allclose,
-    array_equal,
-    array_equiv,
-    choose,
-    clip,
-    divmod,
-    fix,
-    isclose,
-    iscomplex,
-    iscomplexobj,
-    isneginf,
-    isposinf,
-    isreal,
-    isrealobj,
-    nan_to_num,
-    round,
-    select,
-    sinc,
-    unwrap,
 )
 from tracegrad.ops.shape import broadcast_to, permute_dims, reshape, transpose
 from tracegrad.ops.sort import (

@@ -13,10 +13,9 @@ from tracegrad.ops import (
     protocol,
     rearrange,
     reduce,
-    rounding_and_logic,
     shape,
+    softmax,
     sort,
-    special,
     structural,
     writes,
 )
@@ -34,10 +33,9 @@ __all__ = [
     "protocol",
     "rearrange",
     "reduce",
-    "rounding_and_logic",
     "shape",
+    "softmax",
     "sort",
-    "special",
     "structural",
     "writes",
 ]

@@ -22,8 +22,8 @@ from tracegrad.core.memory import Strides, in_c_order
 from tracegrad.core.op import Op, Params, Sample, Wanted
 from tracegrad.core.trace import UFUNCS, as_array, bind, strengthened
 from tracegrad.core.types import ArrayType, Shape, in_known_dtype, is_added, number_kind, type_of
-from tracegrad.ops.elementwise import astype, astype_op, first_of
-from tracegrad.ops.families import conform, implements, multilinear, normalize_axis, reject, shape_of
+from tracegrad.ops.elementwise import astype, astype_op
+from tracegrad.ops.families import conform, first_of, implements, multilinear, normalize_axis, reject, shape_of
 from tracegrad.ops.shape import transpose_op
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from tracegrad.core.op import (
     EVERY,
     OPS,
     BatchRule,
+    Definitions,
     MaskRules,
     Op,
     Params,
@@ -171,20 +172,27 @@ def add_tangents(terms: Iterable[Any]) -> Any:
 def else_numpy(python: Callable[..., Any], ufunc: np.ufunc) -> Callable[..., Any]:
     """An operator of Python scalars, but with NumPy's infinities and NaN where Python raises for floats (1.0 / 0.0, an
     overflow), and with NaN where it would turn reals into a complex number. What it raises for integers stays."""
+    return functools.partial(_on_scalars, python, ufunc)
 
-    def on_scalars(*scalars: Any) -> Any:
-        is_complex = complex in map(type, scalars)
-        try:
-            found = python(*scalars)
-        except ArithmeticError:
-            if not is_complex and float not in map(type, scalars):
-                raise
-        else:
-            if is_complex or type(found) is not complex:
-                return found
-        return ufunc(*scalars).item()
 
-    return on_scalars
+def _on_scalars(python: Callable[..., Any], ufunc: np.ufunc, *scalars: Any) -> Any:
+    is_complex = complex in map(type, scalars)
+    try:
+        found = python(*scalars)
+    except ArithmeticError:
+        if not is_complex and float not in map(type, scalars):
+            raise
+    else:
+        if is_complex or type(found) is not complex:
+            return found
+    return ufunc(*scalars).item()
+
+
+def promoted(ufunc: np.ufunc, *inputs: Any) -> np.dtype[Any]:
+    """The dtype of what a ufunc makes of these inputs."""
+    return ufunc.resolve_dtypes(
+        (*[type(x) if type(x) in (int, float, complex) else np.asarray(x).dtype for x in inputs], None)
+    )[-1]
 
 
 def ufunc_type(ufunc: np.ufunc, python: Callable[..., Any] | None = None) -> TypeRule:
@@ -400,6 +408,18 @@ def neutral(position: int, value: int) -> Simplification:
         if found is None or isinstance(found, complex | np.complexfloating) or found != value:
             return None
         return other if number_kind(other.type.dtype) != "c" else None
+
+    return simpler
+
+
+def first_of(*rules: Simplification) -> Simplification:
+    """The first rule that has an answer."""
+
+    def simpler(inputs: Sequence[Any], params: Params, definitions: Definitions) -> Any:
+        for rule in rules:
+            if (found := rule(inputs, params, definitions)) is not None:
+                return found
+        return None
 
     return simpler
 

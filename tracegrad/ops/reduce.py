@@ -23,6 +23,7 @@ from tracegrad.core.trace import Tracer, as_array, bind, bind_constant
 from tracegrad.core.types import ArrayType, Shape, is_added, is_inexact, is_numpy_scalar, number_kind, type_of
 from tracegrad.ops.cumulative import product_of_others
 from tracegrad.ops.elementwise import astype, is_narrow, share, widened
+from tracegrad.ops.elementwise.products import times_exp
 from tracegrad.ops.families import (
     along_axis,
     cast,
@@ -38,7 +39,7 @@ from tracegrad.ops.families import (
 )
 from tracegrad.ops.masks import Mask, Masked
 from tracegrad.ops.shape import broadcast_to_op
-from tracegrad.ops.special import shares_op, times_exp
+from tracegrad.ops.softmax import shares_op
 from tracegrad.ops.structural import stop_gradient_op
 from tracegrad.typing import Array, ArrayLike, Axis, DType
 

@@ -20,8 +20,8 @@ from tracegrad.core.op import Op, Params, Sample
 from tracegrad.core.trace import SCIPY_FUNCTIONS, as_array, bind
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise import unary_samples
+from tracegrad.ops.elementwise.products import multiply_keeping_zeros
 from tracegrad.ops.families import broadcast_shapes, elementwise
-from tracegrad.ops.special import multiply_keeping_zeros
 
 
 @functools.cache

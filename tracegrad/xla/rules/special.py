@@ -13,7 +13,7 @@ from jax import lax
 
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType
-from tracegrad.ops.rounding_and_logic import sinc_of
+from tracegrad.ops.elementwise.trigonometric import sinc_of
 from tracegrad.ops.special_functions import bell, bessel_slope, beta_density_of, gamma_density_of
 from tracegrad.xla.values import cast, spread
 

@@ -1,0 +1,157 @@
+"""NumPy's functions of elements that are made of several ops: limits, choices, angles."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tracegrad.core.errors import DtypeError, at, user_source
+from tracegrad.core.trace import Tracer, as_array, plain_value, strengthened
+from tracegrad.core.types import PYTHON_SCALARS, is_added, number_kind, type_of
+from tracegrad.ops.elementwise import astype
+from tracegrad.ops.families import implements, reject, shape_of
+
+
+@implements(np.angle)
+def angle(z: Any, deg: bool = False) -> Any:
+    """The argument of complex numbers, in (-pi, pi], or in degrees. It has no derivative at zero: NaN."""
+    z = as_array(z)
+    result = np.arctan2(0, z) if number_kind(type_of(z).dtype) != "c" else np.arctan2(np.imag(z), np.real(z))
+    return np.rad2deg(result) if deg else result
+
+
+@implements(np.unwrap)
+def unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: float = 2 * math.pi) -> Any:
+    """Jumps of more than `discont` (default: half a period) along the axis are made up for by whole periods."""
+    p = as_array(p)
+    if is_added(type_of(p).dtype):
+        p = astype(p, np.float64)
+    steps = np.diff(p, axis=axis)
+    half = period / 2
+    wrapped = np.remainder(steps + half, period) - half
+    wrapped = np.where(np.logical_and(np.equal(wrapped, -half), np.greater(steps, 0)), half, wrapped)
+    limit = half if discont is None else np.maximum(discont, half)
+    jumps = np.where(np.less(np.abs(steps), limit), 0, wrapped - steps)
+    first = tuple([slice(None)] * (axis % len(p.shape)) + [slice(0, 1)])
+    rest = tuple([slice(None)] * (axis % len(p.shape)) + [slice(1, None)])
+    return np.concatenate([p[first], p[rest] + np.cumsum(jumps, axis=axis)], axis=axis)
+
+
+@implements(np.divmod)
+def divmod(x1: Any, x2: Any, /, out: Any = None, *, where: Any = True) -> tuple[Any, Any]:
+    """`(x1 // x2, x1 % x2)`."""
+    reject(np.divmod, out=out, where=None if where is True else where)
+    return np.floor_divide(x1, x2), np.remainder(x1, x2)
+
+
+@implements(np.fix)
+def fix(x: Any, out: Any = None) -> Any:
+    """Rounded towards zero. The derivative is zero."""
+    reject(np.fix, out=out)
+    return np.trunc(as_array(x))
+
+
+_NOT_GIVEN: Any = object()
+
+
+@implements(np.clip)
+def clip(
+    a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = _NOT_GIVEN, max: Any = _NOT_GIVEN,
+    dtype: Any = None, where: Any = None,
+) -> Any:  # fmt: skip
+    """Limited to the interval from `a_min` (or `min`) to `a_max` (or `max`); None means no limit on that side.
+
+    An element that equals a limit shares the derivative with it, half to each.
+    """
+    reject(np.clip, out=out, dtype=dtype, where=where)
+    low = a_min if min is _NOT_GIVEN else min
+    high = a_max if max is _NOT_GIVEN else max
+    if (a_min is not None and min is not _NOT_GIVEN) or (a_max is not None and max is not _NOT_GIVEN):
+        raise ValueError("clip: a limit is given twice; pass a_min or min, a_max or max")
+    a = strengthened(as_array(a))
+    dtype = type_of(a).dtype
+    if number_kind(dtype) in "iu":  # to which a Python int need not belong
+        limits = np.iinfo(dtype)
+        low = None if type(low) is int and low <= limits.min else low
+        high = None if type(high) is int and high >= limits.max else high
+    if low is None and high is None:
+        return np.positive(a)
+    given = [type_of(as_array(x)).weight for x in (a, low, high) if x is not None]
+    if len(given) == 3 and is_added(dtype):
+        given[0] = np.float32  # np.clip with both limits is a ufunc that has no bfloat16
+    a = astype(a, np.result_type(*given))  # which depends on all of them, not on two at a time
+    if low is not None:
+        a = np.maximum(a, low)
+    return a if high is None else np.minimum(a, high)
+
+
+@implements(np.nan_to_num)
+def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
+    """NaN replaced by `nan`, infinities by `posinf` and `neginf` (None: the largest finite numbers of the dtype).
+
+    The derivative of what was replaced is zero.
+    """
+    x = strengthened(as_array(x))
+    dtype = type_of(x).dtype
+    if number_kind(dtype) == "c":
+        return nan_to_num(np.real(x), True, nan, posinf, neginf) + 1j * nan_to_num(
+            np.imag(x), True, nan, posinf, neginf
+        )
+    if not issubclass(dtype.type, np.floating):  # nor is bfloat16 one to NumPy
+        return x
+    limits = np.finfo(dtype)
+    high = float(limits.max) if posinf is None else posinf
+    low = float(limits.min) if neginf is None else neginf
+    for found, replacement in [(np.isnan(x), nan), (np.isposinf(x), high), (np.isneginf(x), low)]:
+        # NumPy copies the replacement into an array of this dtype.
+        x = np.where(found, replacement if type(replacement) is float else astype(replacement, dtype), x)
+    return x
+
+
+@implements(np.select)
+def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
+    """For each element the choice of the first condition that holds there, else the default."""
+    if len(condlist) != len(choicelist):
+        raise ValueError(f"select: {len(condlist)} conditions for {len(choicelist)} choices; give one for each")
+    if not len(condlist):
+        raise ValueError("select: no conditions; give at least one")
+    conditions = [as_array(c) for c in condlist]
+    for i, c in enumerate(conditions):
+        if number_kind(type_of(c).dtype) != "b":
+            raise DtypeError(f"select: condition {i} is {type_of(c)}, not boolean; write a comparison, such as x != 0")
+    values = [as_array(x) for x in (*choicelist, default)]
+    # Of all of them together, where the conditions would give that of two at a time.
+    dtype = np.result_type(*[type_of(x).weight for x in values])
+    values = [x if type_of(x).weak else astype(x, dtype) for x in values]
+    *choices, result = values
+    choices[-1] = dtype.type(choices[-1]) if type(choices[-1]) in PYTHON_SCALARS else astype(choices[-1], dtype)
+    for condition, choice in zip(reversed(conditions), reversed(choices), strict=True):
+        result = np.where(condition, choice, result)
+    return result
+
+
+@implements(np.choose)
+def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
+    """`choices[a[i]][i]` for each element i, after broadcasting: `a` selects one of few arrays.
+
+    `mode` says what an index outside of range(len(choices)) does: "raise" (wherever its value is known), "wrap" around,
+    or be limited ("clip").
+    """
+    reject(np.choose, out=out)
+    a = as_array(a)
+    count = shape_of(choices)[0] if type(choices) is Tracer else len(choices)
+    if number_kind(type_of(a).dtype) not in "biu":
+        raise DtypeError(f"choose: the index is {type_of(a)}, not an array of integers")
+    if mode == "wrap":
+        a = np.remainder(a, count)
+    elif mode == "raise" and (value := plain_value(a, "np.choose")) is not None:
+        if np.any(value < 0) or np.any(value >= count):
+            raise ValueError(f"choose: index {value} is out of range for {count} choices{at(user_source())}")
+    elif mode not in ("raise", "clip"):
+        raise ValueError(f"choose: mode must be 'raise', 'wrap' or 'clip', not {mode!r}")
+    result = choices[count - 1]
+    for i in reversed(range(count - 1)):
+        result = np.where(np.less_equal(a, i), choices[i], result)
+    return np.broadcast_to(result, np.broadcast_shapes(shape_of(a), shape_of(result)))

@@ -1,0 +1,96 @@
+"""Questions about each element, or about arrays as a whole, that are made of several ops."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tracegrad.core.errors import DtypeError
+from tracegrad.core.trace import as_array, concrete
+from tracegrad.core.types import is_inexact, number_kind, type_of
+from tracegrad.ops.elementwise import astype, imag
+from tracegrad.ops.families import implements, reject
+
+
+@implements(np.isposinf)
+def isposinf(x: Any, out: Any = None) -> Any:
+    """Where `x` is plus infinity."""
+    return _is(x, math.inf, np.isposinf, out)
+
+
+@implements(np.isneginf)
+def isneginf(x: Any, out: Any = None) -> Any:
+    """Where `x` is minus infinity."""
+    return _is(x, -math.inf, np.isneginf, out)
+
+
+def _is(x: Any, value: float, function: Any, out: Any) -> Any:
+    reject(function, out=out)
+    x = as_array(x)
+    found = type_of(x)
+    if number_kind(found.dtype) == "c":
+        raise DtypeError(f"{function.__name__}: infinities of {found} have no sign; ask for np.isinf, or of x.real")
+    return np.equal(x, value)
+
+
+@implements(np.iscomplex)
+def iscomplex(x: Any) -> Any:
+    """Where the imaginary part is not zero."""
+    return np.not_equal(imag(x), 0)
+
+
+@implements(np.isreal)
+def isreal(x: Any) -> Any:
+    """Where the imaginary part is zero."""
+    return imag(x) == 0
+
+
+@implements(np.iscomplexobj)
+def iscomplexobj(x: Any) -> bool:
+    """Whether the dtype is a complex one, whatever the values."""
+    return number_kind(type_of(as_array(x)).dtype) == "c"
+
+
+@implements(np.isrealobj)
+def isrealobj(x: Any) -> bool:
+    """Whether the dtype is not a complex one."""
+    return not iscomplexobj(x)
+
+
+@implements(np.isclose)
+def isclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False) -> Any:
+    """Where |a - b| <= atol + rtol * |b|, or both are the same infinity (or NaN, with `equal_nan`)."""
+    a, b = as_array(a), as_array(b)
+    b = b if is_inexact(type_of(b).dtype) else astype(b, float)
+    # Infinities are compared apart: inf - inf would warn.
+    finite = np.logical_and(np.isfinite(a), np.isfinite(b))
+    a0, b0 = np.where(finite, a, 0), np.where(finite, b, 0)
+    near = np.logical_and(finite, np.less_equal(np.abs(a0 - b0), atol + rtol * np.abs(b0)))
+    near = np.logical_or(near, np.equal(a, b))
+    return np.logical_or(near, np.logical_and(np.isnan(a), np.isnan(b))) if equal_nan else near
+
+
+_TEST_ARRAYS = "write np.all(np.isclose(a, b)) or np.all(a == b), which stays an array"
+
+
+@implements(np.allclose)
+def allclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+    """Whether `isclose` holds everywhere: a Python bool, so the values must be known."""
+    a, b = [concrete(x, "np.allclose", _TEST_ARRAYS) for x in (as_array(a), as_array(b))]
+    return np.allclose(a, b, rtol, atol, equal_nan)
+
+
+@implements(np.array_equal)
+def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> bool:
+    """Whether two arrays have the same shape and values: a Python bool, so the values must be known."""
+    a1, a2 = [concrete(x, "np.array_equal", _TEST_ARRAYS) for x in (as_array(a1), as_array(a2))]
+    return np.array_equal(a1, a2, equal_nan)
+
+
+@implements(np.array_equiv)
+def array_equiv(a1: Any, a2: Any) -> bool:
+    """Whether two arrays are equal after broadcasting: a Python bool, so the values must be known."""
+    a1, a2 = [concrete(x, "np.array_equiv", _TEST_ARRAYS) for x in (as_array(a1), as_array(a2))]
+    return np.array_equiv(a1, a2)
