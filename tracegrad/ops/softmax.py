@@ -122,8 +122,6 @@ def _shares(x: Any, axes: tuple[int, ...]) -> Any:
 
 # Those of a sum's terms in their sum: softmax, but zero where all of x is -inf. It is the derivative of logsumexp.
 shares_op = _over_axes("shares", _shares, _softmax_tangent, _softmax_tangent)
-
-
 _log_softmax_op = _over_axes(
     "log_softmax",
     _log_softmax,

@@ -43,26 +43,33 @@ def _dtype(types: Sequence[ArrayType]) -> np.dtype[Any]:
     return np.exp.resolve_dtypes((joint, None))[-1]
 
 
+def _in_double(function: Any, *inputs: Any, **params: Any) -> Any:
+    """What scipy.special's function of this name, or another, makes of doubles, in the dtype of np.exp of the inputs."""
+    dtype = np.exp.resolve_dtypes((np.result_type(*inputs), None))[-1]
+    wide = [np.asarray(x, np.float64) for x in inputs]
+    if type(function) is str:
+        function = getattr(_scipy_special(), function)
+    with np.errstate(all="ignore"):  # poles and overflow have values, inf and NaN
+        return np.asarray(function(*wide, **params)).astype(dtype)[()]
+
+
 def _special(
     name: str,
-    function: Callable[..., Any],
+    function: str | Callable[..., Any],
     *partials: Callable[..., Any],
     samples: Callable[[], Iterable[Sample]],
     without: Sequence[str] = (),
 ) -> Op:
-    """Declare the elementwise op of `function(scipy.special, *inputs, **params)`, evaluated in double precision. `without` names the
-    parameters, which come first, that have no partial."""
-
-    def evaluate(*inputs: Any, **params: Any) -> Any:
-        dtype = _dtype([type_of(x) for x in inputs])
-        wide = [np.asarray(x, np.float64) for x in inputs]
-        with np.errstate(all="ignore"):  # poles and overflow have values, inf and NaN
-            return np.asarray(function(_scipy_special(), *wide, **params)).astype(dtype)[()]
+    """Declare the elementwise op of a function of doubles, or of the one that scipy.special has under this name. `without`
+    names the parameters, which come first, that have no partial."""
 
     def infer(types: Sequence[ArrayType], params: Params) -> ArrayType:
         return ArrayType(broadcast_shapes(name, types), _dtype(types))
 
-    op = elementwise(name, evaluate, *[_unknown] * len(without), *partials, infer=infer, kinds="f", samples=samples)
+    op = elementwise(
+        name, functools.partial(_in_double, function), *[_unknown] * len(without), *partials, infer=infer, kinds="f",
+        samples=samples,
+    )  # fmt: skip
     rule = op.jvp
     assert rule is not None
 
@@ -84,23 +91,20 @@ def _unknown(d: Any, out: Any, *inputs: Any) -> Any:
 
 
 def _apply(op: Op, *inputs: Any, **params: Any) -> Any:
-    return bind(op, tuple([as_array(x) for x in inputs]), params)
+    arrays = tuple([as_array(x) for x in inputs])
+    _dtype([type_of(x) for x in arrays])
+    return bind(op, arrays, params)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The gamma function's logarithm and its derivatives.
 
-lgamma_op = _special(
-    "lgamma", lambda s, x: s.gammaln(x), lambda d, out, x: d * digamma(x),
-    samples=unary_samples(0.3, 4),
-)  # fmt: skip
-digamma_op = _special(
-    "digamma", lambda s, x: s.psi(x), lambda d, out, x: d * polygamma(1, x),
-    samples=unary_samples(0.4, 4),
-)  # fmt: skip
+lgamma_op = _special("lgamma", "gammaln", lambda d, out, x: d * digamma(x), samples=unary_samples(0.3, 4))
+digamma_op = _special("digamma", "psi", lambda d, out, x: d * polygamma(1, x), samples=unary_samples(0.4, 4))
 
 
-def _polygamma(s: Any, m: Any, x: Any) -> Any:
+def _polygamma(m: Any, x: Any) -> Any:
+    s = _scipy_special()
     return np.where(m == 0, s.psi(x), (-1.0) ** (m + 1) * s.gamma(m + 1) * s.zeta(m + 1, x))
 
 
@@ -123,7 +127,7 @@ polygamma_op: Op = _special(
 )
 zeta_op: Op = _special(
     "zeta",
-    lambda s, x, q: s.zeta(x, q),
+    "zeta",
     lambda d, out, x, q: d * (-x * zeta(x + 1, q)),
     samples=_order_samples([2, 3, 5], 0.6, 3),
     without=["x"],
@@ -183,7 +187,8 @@ def bell(slopes: Sequence[Any]) -> Any:
 _CHUNK = 64
 
 
-def _igamma(s: Any, a: Any, x: Any, order: int) -> Any:
+def _igamma(a: Any, x: Any, order: int) -> Any:
+    s = _scipy_special()
     if order == 0:
         return s.gammainc(a, x)
     a, x = np.broadcast_arrays(a, x)
@@ -219,11 +224,16 @@ def gamma_density_of(xp: Any, xlogy: Callable[..., Any], lgamma: Callable[..., A
     return xp.where((a > 0) & (x >= 0), found, xp.nan)
 
 
+def _gamma_density(a: Any, x: Any, fall: int) -> Any:
+    s = _scipy_special()
+    return gamma_density_of(np, s.xlogy, s.gammaln, a, x, fall)
+
+
 # x**(a-1-n) exp(-x) / Gamma(a-n), which for n = 0 is dP/dx. As the derivative of one in x is the next less itself, all
 # derivatives have their values at x = 0 too, where quotients by x would have none.
 gamma_density_op: Op = _special(
     "gamma_density",
-    lambda s, a, x, fall: gamma_density_of(np, s.xlogy, s.gammaln, a, x, fall),
+    _gamma_density,
     lambda d, out, a, x, fall: d * multiply_keeping_zeros(out, np.log(x) - digamma(a - fall)),
     lambda d, out, a, x, fall: d * (gamma_density(a, x, fall + 1) - out),
     samples=lambda: [*_two_samples(fall=0)(), *_two_samples(fall=2)()],
@@ -261,7 +271,7 @@ igamma_op: Op = _special(
 )
 igammac_op = _special(
     "igammac",
-    lambda s, a, x: s.gammaincc(a, x),
+    "gammaincc",
     lambda d, out, a, x: -d * igamma_grad_a(a, x),
     lambda d, out, a, x: -d * _igamma_density(a, x, 0),
     samples=_two_samples(),
@@ -311,6 +321,11 @@ def beta_density_of(
     return xp.where((a > 0) & (b > 0) & (x >= 0) & (x <= 1), found, xp.nan)
 
 
+def _beta_density(a: Any, b: Any, x: Any, **falls: int) -> Any:
+    s = _scipy_special()
+    return beta_density_of(np, s.xlogy, s.xlog1py, s.gammaln, a, b, x, **falls)
+
+
 def _beta_density_samples() -> Iterable[Sample]:
     rng = np.random.default_rng(0)
     for fall, fall_b in [(0, 0), (1, 2)]:
@@ -321,7 +336,7 @@ def _beta_density_samples() -> Iterable[Sample]:
 # x**(a-1-n) (1-x)**(b-1-m) (a-1) ... (a-n) (b-1) ... (b-m) / B(a, b): as for the gamma distribution, at both ends.
 beta_density_op: Op = _special(
     "beta_density",
-    lambda s, a, b, x, **falls: beta_density_of(np, s.xlogy, s.xlog1py, s.gammaln, a, b, x, **falls),
+    _beta_density,
     lambda d, out, a, b, x, fall, fall_b: (
         d * multiply_keeping_zeros(out, np.log(x) - digamma(a - fall) + digamma(a + b))
     ),
@@ -347,7 +362,7 @@ def _beta_samples() -> Iterable[Sample]:
 
 betainc_op = _special(
     "betainc",
-    lambda s, a, b, x: s.betainc(a, b, x),
+    "betainc",
     lambda d, out, a, b, x: d * beta_density(a, b, x),
     samples=_beta_samples,
     without=["a", "b"],
@@ -390,9 +405,10 @@ def bessel_slope(xp: Any, value: Callable[[Any, int], Any], x: Any, order: int, 
     return found if (order + rise) % 2 == 0 else xp.sign(x) * found
 
 
-def _scaled_bessel(s: Any, x: Any, order: int, rise: int) -> Any:
+def _scaled_bessel(x: Any, order: int, rise: int) -> Any:
     if rise:
-        return bessel_slope(np, lambda x, n: _scaled_bessel(s, x, n, 0), x, order, rise)
+        return bessel_slope(np, lambda x, n: _scaled_bessel(x, n, 0), x, order, rise)
+    s = _scipy_special()
     return s.i0e(x) if order == 0 else s.i1e(x) if order == 1 else s.ive(order, x)
 
 
@@ -433,7 +449,7 @@ def bessel_i1e(x: Any) -> Any:
 
 erf_inv_op = _special(
     "erf_inv",
-    lambda s, x: s.erfinv(x),
+    "erfinv",
     lambda d, out, x: d * ((math.sqrt(math.pi) / 2) * np.exp(out * out)),
     samples=unary_samples(-0.9, 0.9),
 )

@@ -59,7 +59,7 @@ class Quotes:
         self._imports: set[str] = set()
         self._definitions: list[str] = []
         self._known: dict[
-            int, tuple[str, Any]
+            Any, tuple[str, Any]
         ] = {}  # by identity: the name, and the object, whose identity stays its own
 
     def text(self) -> str:
@@ -204,12 +204,13 @@ class Quotes:
         return text.decode().rstrip()
 
     def _named(self, value: Any, wanted: str) -> str:
-        """What a definition has to say for a global name: constants of more than a word are defined once, too."""
-        if isinstance(value, ModuleType) or (text := self._constant(value)) is None:
+        """What a definition has to say for a global name: numbers, tables and partial functions are defined once, too."""
+        if not isinstance(value, functools.partial) and self._constant(value) is None:
             return self.expression(value, wanted)
-        found = self._known.get(id(value))
+        found = self._known.get((wanted, id(value)))
         if found is None:
-            found = self._known[id(value)] = self.names.fresh(wanted), value
+            text = self.expression(value, wanted)
+            found = self._known[wanted, id(value)] = self.names.fresh(wanted), value
             self._definitions.append(f"{found[0]} = {text}")
         return found[0]
 

@@ -12,19 +12,10 @@ import numpy as np
 
 from tracegrad.core.op import Op, Params, Sample
 from tracegrad.core.trace import SCIPY_FUNCTIONS, bind
-from tracegrad.core.types import (
-    PYTHON_SCALARS,
-    ArrayType,
-    is_inexact,
-    number_kind,
-)
+from tracegrad.core.types import PYTHON_SCALARS, ArrayType, is_inexact, number_kind
 from tracegrad.ops.elementwise.samples import binary_samples, unary_samples
 from tracegrad.ops.elementwise.trigonometric import sech_squared
-from tracegrad.ops.families import (
-    elementwise,
-    promoted,
-    ufunc_type,
-)
+from tracegrad.ops.families import elementwise, promoted, ufunc_type
 from tracegrad.ops.masks import Mask
 
 
@@ -86,8 +77,6 @@ def _share(i: int, base: float) -> Callable[..., Any]:
 logaddexp = elementwise(
     "logaddexp", np.logaddexp, _share(0, math.e), _share(1, math.e), kinds="f", samples=binary_samples(-2, 2),
 )  # fmt: skip
-
-
 logaddexp2 = elementwise(
     "logaddexp2", np.logaddexp2, _share(0, 2), _share(1, 2), kinds="f", samples=binary_samples(-2, 2),
 )  # fmt: skip
@@ -139,8 +128,6 @@ def _rectifier(name: str, evaluate: Callable[..., Any], inside: Callable[[Any], 
 
 
 _relu_op = _rectifier("relu", _relu, lambda x: x > 0, unary_samples(0.3, 2))
-
-
 _relu6_op = _rectifier("relu6", _relu6, lambda x: np.logical_and(x > 0, x < 6), unary_samples(0.3, 5))
 
 
@@ -169,8 +156,6 @@ def relu6(x: Any) -> Any:
 
 
 _GELU_A = 2 * math.sqrt(2 / math.pi)
-
-
 _GELU_B = _GELU_A * 0.044715
 
 
@@ -205,8 +190,6 @@ def _gelu_slope_partial(d: Any, out: Any, x: Any) -> Any:
 _gelu_slope_op = elementwise(
     "gelu_slope", _gelu_slope, _gelu_slope_partial, infer=ufunc_type(np.exp), kinds="f", samples=unary_samples(-3, 3),
 )  # fmt: skip
-
-
 _gelu_op = elementwise(
     "gelu", _gelu, lambda d, out, x: d * bind(_gelu_slope_op, (x,)), infer=ufunc_type(np.exp), kinds="f",
     samples=unary_samples(-3, 3),
@@ -273,8 +256,6 @@ def _over_cube(d: Any, x: Any, root: Any) -> Any:
 
 
 _squareplus_samples = lambda: [Sample((np.array([[-1.5], [2.0]]), np.array([0.3, 1.0, 4.0]))), Sample((0.7, 4.0))]
-
-
 _squareplus_slope_op = elementwise(
     "squareplus_slope",
     _squareplus_slope,
@@ -282,8 +263,6 @@ _squareplus_slope_op = elementwise(
     lambda d, out, x, b: _over_cube(d, -0.25 * x, _root_of_square_plus(x, b)),
     infer=ufunc_type(np.hypot), kinds="f", neutral=1, samples=_squareplus_samples,
 )  # fmt: skip
-
-
 _squareplus_op = elementwise(
     "squareplus",
     _squareplus,

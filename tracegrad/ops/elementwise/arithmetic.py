@@ -13,21 +13,10 @@ import numpy as np
 from tracegrad.core.errors import at, user_source
 from tracegrad.core.op import Definitions, Op, Params, Simplification
 from tracegrad.core.trace import Tracer
-from tracegrad.core.types import (
-    PYTHON_SCALARS,
-    float_limits,
-    is_inexact,
-    number_kind,
-    type_of,
-)
+from tracegrad.core.types import PYTHON_SCALARS, float_limits, is_inexact, number_kind, type_of
 from tracegrad.ops.elementwise.conventions import by_convention, domain, is_real
 from tracegrad.ops.elementwise.samples import binary_samples, unary_samples
-from tracegrad.ops.families import (
-    elementwise,
-    else_numpy,
-    first_of,
-    neutral,
-)
+from tracegrad.ops.families import elementwise, else_numpy, first_of, neutral
 
 # ---------------------------------------------------------------------------------------------------------------------
 # What jit may replace arithmetic by, exactly (`simplify`) or with another rounding (`hasten`), stands before each op. Common
@@ -83,8 +72,6 @@ negative: Op = elementwise(
     "negative", np.negative, lambda d, out, x: -d, linear=[{0}], python=operator.neg, kinds="iufc",
     samples=unary_samples(-2, 2), simplify=_double_negative,
 )  # fmt: skip
-
-
 positive = elementwise(
     "positive", np.positive, lambda d, out, x: d, linear=[{0}], python=operator.pos, kinds="iufc",
     samples=unary_samples(-2, 2),
@@ -211,14 +198,10 @@ divide = elementwise(
     simplify=first_of(neutral(1, 1), _by_reciprocal(exactly=True), _odd(lambda: divide)),
     hasten=_by_reciprocal(exactly=False), neutral=1,
 )  # fmt: skip
-
-
 reciprocal = elementwise(
     "reciprocal", np.reciprocal, lambda d, out, x: -(d * out) / x,
     samples=unary_samples(0.5, 2), neutral=1,
 )  # fmt: skip
-
-
 square = elementwise("square", np.square, lambda d, out, x: 2 * d * x, kinds="iufc", samples=unary_samples(-2, 2))
 
 
@@ -230,16 +213,12 @@ floor_divide = elementwise(
     "floor_divide", np.floor_divide, python=else_numpy(operator.floordiv, np.floor_divide), kinds="iuf",
     samples=binary_samples(1.3, 1.4, 0.55, 0.6),
 )  # fmt: skip
-
-
 remainder = elementwise(
     "remainder", np.remainder,
     lambda d, out, x, y: d, lambda d, out, x, y: -d * np.floor_divide(x, y),
     python=else_numpy(operator.mod, np.remainder), neutral=1, kinds="iuf",
     samples=binary_samples(1.3, 1.4, 0.55, 0.6),
 )  # fmt: skip
-
-
 fmod = elementwise(
     "fmod", np.fmod,
     lambda d, out, x, y: d, lambda d, out, x, y: -d * np.trunc(x / y),
@@ -313,8 +292,6 @@ power = elementwise(
     "power", np.power, _power_base, _power_exponent, python=_power_of_scalars, kinds="iufc",
     samples=binary_samples(0.5, 2), hasten=_small_power, neutral=1,
 )  # fmt: skip
-
-
 float_power = elementwise(
     "float_power",
     np.float_power,

@@ -10,19 +10,8 @@ import numpy as np
 from tracegrad.core.errors import DtypeError, at, user_source
 from tracegrad.core.op import OPS, Definitions, Op, Params, Sample, Wanted
 from tracegrad.core.trace import FUNCTIONS, as_array, bind
-from tracegrad.core.types import (
-    PYTHON_SCALARS,
-    ArrayType,
-    float_limits,
-    is_inexact,
-    number_kind,
-    type_of,
-)
-from tracegrad.ops.families import (
-    conform,
-    elementwise,
-    same_type,
-)
+from tracegrad.core.types import PYTHON_SCALARS, ArrayType, float_limits, is_inexact, number_kind, type_of
+from tracegrad.ops.families import conform, elementwise, same_type
 
 
 def _astype_type(types: Sequence[ArrayType], params: Params) -> ArrayType:

@@ -9,16 +9,8 @@ import numpy as np
 
 from tracegrad.core.op import Sample
 from tracegrad.core.trace import bind
-from tracegrad.core.types import (
-    ArrayType,
-    number_kind,
-    type_of,
-)
-from tracegrad.ops.families import (
-    broadcast_shapes,
-    elementwise,
-    is_tracer,
-)
+from tracegrad.core.types import ArrayType, number_kind, type_of
+from tracegrad.ops.families import broadcast_shapes, elementwise, is_tracer
 
 
 def _by_convention(x: Any, flag: Any) -> Any:

@@ -18,28 +18,17 @@ import numpy as np
 from tracegrad.core.trace import SCIPY_FUNCTIONS, bind
 from tracegrad.ops.elementwise.activations import as_float
 from tracegrad.ops.elementwise.samples import unary_samples
-from tracegrad.ops.families import (
-    elementwise,
-    ufunc_type,
-)
+from tracegrad.ops.families import elementwise, ufunc_type
 
 TWO_OVER_SQRT_PI = 2 / math.sqrt(math.pi)
-
-
 ONE_OVER_SQRT_TWO_PI = 1 / math.sqrt(2 * math.pi)
-
-
 _HALF_ROOT = math.sqrt(0.5)
-
-
 _ERF_SERIES = (
     -4.230945824295338e-12, 8.709045129053106e-11, -1.216456005728345e-09, 1.4792401209404813e-08,
     -1.6364642158167616e-07, 1.6462045441468418e-06, -1.4925647567519332e-05, 0.00012055332902888736,
     -0.000854832702193483, 0.0052239776254232985, -0.02686617064512984, 0.1128379167095512,
     -0.37612638903183754, 1.1283791670955126,
 )  # fmt: skip
-
-
 _ERFC_FACTOR = (
     1.913598221263382e-09, -4.84592589702951e-09, -1.0215023958806485e-08, 2.7510841955788583e-08,
     5.534641755847608e-08, -9.801275689361173e-08, -3.259461893698987e-07, 2.9883078151603863e-07,
@@ -48,8 +37,6 @@ _ERFC_FACTOR = (
     0.0009108226894199897, -0.014019825626440937, 0.04635026333128135, -0.0954697503066208,
     0.13988054760177007, -0.14658304803289107, 0.09530622695922802, 0.5370034535441699,
 )  # fmt: skip
-
-
 _BLOCK = 8192  # so that the many passes of a polynomial stay in the cache
 
 

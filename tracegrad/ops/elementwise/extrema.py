@@ -10,16 +10,9 @@ import numpy as np
 from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.op import Params, Sample
 from tracegrad.core.trace import as_array, bind
-from tracegrad.core.types import (
-    ArrayType,
-    type_of,
-)
+from tracegrad.core.types import ArrayType, type_of
 from tracegrad.ops.elementwise.samples import binary_samples
-from tracegrad.ops.families import (
-    broadcast_shapes,
-    elementwise,
-    shape_of,
-)
+from tracegrad.ops.families import broadcast_shapes, elementwise, shape_of
 from tracegrad.ops.masks import Mask, parted
 
 
@@ -38,26 +31,17 @@ def _taken_ignoring_nan(better: np.ufunc) -> Callable[..., Sequence[Mask]]:
 
 
 _HALVES = (lambda d, out, x, y: _half_of_equals(d, x, y), lambda d, out, x, y: _half_of_equals(d, x, y))
-
-
 _WHOLE = (lambda d, out, x, y: d, lambda d, out, x, y: d)
-
 
 maximum = elementwise(
     "maximum", np.maximum, *_HALVES, taken=_taken(np.greater_equal), kinds="biuf", samples=binary_samples(-2, 2),
 )  # fmt: skip
-
-
 minimum = elementwise(
     "minimum", np.minimum, *_HALVES, taken=_taken(np.less_equal), kinds="biuf", samples=binary_samples(-2, 2),
 )  # fmt: skip
-
-
 fmax = elementwise(
     "fmax", np.fmax, *_WHOLE, taken=_taken_ignoring_nan(np.greater), kinds="biuf", samples=binary_samples(-2, 2),
 )  # fmt: skip
-
-
 fmin = elementwise(
     "fmin", np.fmin, *_WHOLE, taken=_taken_ignoring_nan(np.less), kinds="biuf", samples=binary_samples(-2, 2),
 )  # fmt: skip

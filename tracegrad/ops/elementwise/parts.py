@@ -13,22 +13,10 @@ import numpy as np
 from tracegrad.core.errors import DtypeError
 from tracegrad.core.op import Op, Params, Sample, View, Wanted
 from tracegrad.core.trace import UFUNCS, as_array, bind
-from tracegrad.core.types import (
-    ArrayType,
-    number_kind,
-    scalar_type,
-    type_of,
-)
+from tracegrad.core.types import ArrayType, number_kind, scalar_type, type_of
 from tracegrad.ops.elementwise.conventions import is_real, share
 from tracegrad.ops.elementwise.samples import binary_samples, unary_samples
-from tracegrad.ops.families import (
-    broadcast_shapes,
-    elementwise,
-    elementwise_batch,
-    else_numpy,
-    implements,
-    ufunc_type,
-)
+from tracegrad.ops.families import broadcast_shapes, elementwise, elementwise_batch, else_numpy, implements, ufunc_type
 
 
 def _absolute_partial(d: Any, out: Any, x: Any) -> Any:
@@ -41,8 +29,6 @@ def _absolute_partial(d: Any, out: Any, x: Any) -> Any:
 absolute = elementwise(
     "absolute", np.absolute, _absolute_partial, python=else_numpy(abs, np.absolute), kinds="iufc", samples=unary_samples(0.3, 2),
 )  # fmt: skip
-
-
 fabs = elementwise("fabs", np.fabs, _absolute_partial, kinds="f", samples=unary_samples(-2, -0.3))
 
 
@@ -68,17 +54,11 @@ sign: Op = Op(
     "sign", evaluate=np.sign, infer=ufunc_type(np.sign), jvp=_sign_jvp, vjp=_sign_vjp,
     batch=elementwise_batch(lambda: sign), kinds="iufc", samples=unary_samples(0.3, 2),
 )  # fmt: skip
-
-
 UFUNCS[np.sign] = sign
-
-
 copysign = elementwise(
     "copysign", np.copysign, lambda d, out, x, y: np.where(np.equal(np.less(x, 0), np.signbit(y)), d, -d), None,
     kinds="f", samples=binary_samples(0.3, 2, -2, -0.3),
 )  # fmt: skip
-
-
 conjugate = elementwise(
     "conjugate",
     np.conjugate,
@@ -161,8 +141,6 @@ real_op = elementwise(
     strides=lambda inputs, types, params: None if number_kind(types[0].dtype) == "c" else inputs[0],
     view=View(lambda x, v: from_parts(v, np.imag(x)), lambda x: x.real if _has_parts(x) else None),
 )  # fmt: skip
-
-
 imag_op = elementwise(
     "imag", _imaginary_part, lambda d, out, x: None if is_real(x) else d * -1j,
     infer=_part_type, linear=[{0}], python=operator.attrgetter("imag"), kinds="iufc", samples=unary_samples(-2, 2),

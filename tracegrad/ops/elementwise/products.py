@@ -11,11 +11,7 @@ from tracegrad.core.trace import bind
 from tracegrad.ops.elementwise.activations import logistic
 from tracegrad.ops.elementwise.conventions import by_convention
 from tracegrad.ops.elementwise.samples import binary_samples
-from tracegrad.ops.families import (
-    elementwise,
-    promoted,
-    ufunc_type,
-)
+from tracegrad.ops.families import elementwise, promoted, ufunc_type
 
 
 def _multiply_keeping_zeros(x: Any, y: Any) -> Any:

@@ -11,21 +11,9 @@ import numpy as np
 from tracegrad.core.errors import DtypeError
 from tracegrad.core.op import Op, Params, Sample
 from tracegrad.core.trace import UFUNCS, as_array, bind, strengthened
-from tracegrad.core.types import (
-    ArrayType,
-    number_kind,
-    scalar_type,
-    type_of,
-)
+from tracegrad.core.types import ArrayType, number_kind, scalar_type, type_of
 from tracegrad.ops.elementwise.samples import binary_samples, unary_samples
-from tracegrad.ops.families import (
-    elementwise,
-    elementwise_batch,
-    implements,
-    reject,
-    same_type,
-    ufunc_type,
-)
+from tracegrad.ops.families import elementwise, elementwise_batch, implements, reject, same_type, ufunc_type
 
 
 def _constant(
@@ -38,8 +26,6 @@ def _constant(
 
 
 floor, ceil, trunc = [_constant(f, "biuf", unary_samples(0.6, 0.9)) for f in (np.floor, np.ceil, np.trunc)]
-
-
 rint = _constant(np.rint, "iufc", unary_samples(0.6, 0.9))
 
 
@@ -107,14 +93,8 @@ def round(a: Any, decimals: int = 0, out: Any = None) -> Any:
 
 
 spacing = _constant(np.spacing, "f", unary_samples(0.6, 0.9))
-
-
 signbit = _constant(np.signbit, "f", unary_samples(0.6, 0.9))
-
-
 isnan, isinf, isfinite = [_constant(f, "biufc", unary_samples(-2, 2)) for f in (np.isnan, np.isinf, np.isfinite)]
-
-
 nextafter = elementwise(
     "nextafter", np.nextafter, lambda d, out, x, y: d, None, kinds="f", samples=binary_samples(0.3, 2)
 )
@@ -149,11 +129,7 @@ modf: Op = Op(
     "modf", evaluate=np.modf, infer=ufunc_type(np.modf), jvp=_modf_jvp,
     batch=elementwise_batch(lambda: modf), several=True, kinds="f", samples=unary_samples(1.2, 1.8),
 )  # fmt: skip
-
-
 UFUNCS[np.frexp], UFUNCS[np.modf] = frexp, modf
-
-
 heaviside = elementwise(
     "heaviside", np.heaviside, None, lambda d, out, x, h: np.where(np.equal(x, 0), d, 0),
     kinds="f", samples=binary_samples(0.3, 2),

@@ -11,34 +11,16 @@ import numpy as np
 
 from tracegrad.core.op import Op, Params, Sample
 from tracegrad.core.trace import as_array, bind
-from tracegrad.core.types import (
-    ArrayType,
-    is_added,
-    is_inexact,
-    number_kind,
-    type_of,
-)
+from tracegrad.core.types import ArrayType, is_added, is_inexact, number_kind, type_of
 from tracegrad.ops.elementwise.casting import astype
 from tracegrad.ops.elementwise.conventions import domain, is_real
 from tracegrad.ops.elementwise.samples import binary_samples, unary_samples
-from tracegrad.ops.families import (
-    elementwise,
-    implements,
-    ufunc_type,
-)
+from tracegrad.ops.families import elementwise, implements, ufunc_type
 
 sin = elementwise("sin", np.sin, lambda d, out, x: d * np.cos(x), samples=unary_samples(-2, 2))
-
-
 cos = elementwise("cos", np.cos, lambda d, out, x: -d * np.sin(x), samples=unary_samples(-2, 2))
-
-
 tan = elementwise("tan", np.tan, lambda d, out, x: d * (1 + out * out), samples=unary_samples(-1.2, 1.2))
-
-
 sinh = elementwise("sinh", np.sinh, lambda d, out, x: d * np.cosh(x), neutral=1, samples=unary_samples(-2, 2))
-
-
 cosh = elementwise("cosh", np.cosh, lambda d, out, x: d * np.sinh(x), neutral=1, samples=unary_samples(-2, 2))
 
 
@@ -128,8 +110,6 @@ arcsin = elementwise(
     neutral=0.5,
     samples=unary_samples(-0.9, 0.9),
 )
-
-
 arccos = elementwise(
     "arccos",
     np.arccos,
@@ -137,28 +117,18 @@ arccos = elementwise(
     neutral=0.5,
     samples=unary_samples(-0.9, 0.9),
 )
-
-
 arctan = elementwise("arctan", np.arctan, _arctan_partial, samples=unary_samples(-2, 2))
-
-
 arcsinh = elementwise(
     "arcsinh", np.arcsinh,
     lambda d, out, x: d / np.hypot(x, 1) if is_real(x) else d / np.sqrt(x * x + 1),
     samples=unary_samples(-2, 2),
 )  # fmt: skip
-
-
 arccosh = elementwise(
     "arccosh", np.arccosh, lambda d, out, x: d / _root_of_square_minus_one(x), samples=unary_samples(1.2, 3), neutral=2
 )
-
-
 arctanh = elementwise(
     "arctanh", np.arctanh, lambda d, out, x: d / _one_minus_square(x), samples=unary_samples(-0.9, 0.9), neutral=0.5
 )
-
-
 arctan2 = elementwise(
     "arctan2", np.arctan2,
     lambda d, out, y, x: _arctan2_partial(d, x, y), lambda d, out, y, x: -_arctan2_partial(d, y, x),
@@ -195,8 +165,6 @@ _hypot_slope_op: Op = elementwise(
     "hypot_slope", _hypot_slope, *_hypot_slope_partials(),
     infer=ufunc_type(np.hypot), fresh=True, kinds="f", neutral=1, samples=binary_samples(0.3, 2, -2, -0.3),
 )  # fmt: skip
-
-
 hypot = elementwise(
     "hypot", np.hypot,
     lambda d, out, x, y: d * bind(_hypot_slope_op, (x, y)), lambda d, out, x, y: d * bind(_hypot_slope_op, (y, x)),
@@ -215,8 +183,6 @@ def _scaling(ufunc: np.ufunc, factor: float) -> Op:
 
 
 deg2rad, radians = [_scaling(f, math.pi / 180) for f in (np.deg2rad, np.radians)]
-
-
 rad2deg, degrees = [_scaling(f, 180 / math.pi) for f in (np.rad2deg, np.degrees)]
 
 
