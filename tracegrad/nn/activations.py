@@ -4,11 +4,9 @@ and keep float32 in float32."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
 
 from tracegrad.core.errors import DtypeError, ShapeError
 from tracegrad.core.types import number_kind
@@ -17,21 +15,20 @@ from tracegrad.ops.elementwise.activations import gelu as gelu_by_tanh
 from tracegrad.ops.elementwise.activations import logistic, relu6, softplus
 from tracegrad.ops.elementwise.error_function import erfc
 from tracegrad.ops.reduce import logsumexp
+from tracegrad.typing import Array, ArrayLike, Axis, DType
 
-Axis = int | Sequence[int] | None
 
-
-def identity(x: ArrayLike) -> Any:
+def identity(x: ArrayLike) -> Array:
     """The argument, unchanged."""
     return x
 
 
-def leaky_relu(x: ArrayLike, negative_slope: ArrayLike = 1e-2) -> Any:
+def leaky_relu(x: ArrayLike, negative_slope: ArrayLike = 1e-2) -> Array:
     """x where x >= 0, else negative_slope * x."""
     return np.where(np.greater_equal(x, 0), x, np.multiply(negative_slope, x))
 
 
-def elu(x: ArrayLike, alpha: ArrayLike = 1.0) -> Any:
+def elu(x: ArrayLike, alpha: ArrayLike = 1.0) -> Array:
     """Exponential linear unit: x where x > 0, else alpha * (exp(x) - 1).
 
     Source: Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by ELUs", ICLR 2016.
@@ -40,7 +37,7 @@ def elu(x: ArrayLike, alpha: ArrayLike = 1.0) -> Any:
     return np.where(positive, x, alpha * np.expm1(np.where(positive, 0, x)))
 
 
-def selu(x: ArrayLike) -> Any:
+def selu(x: ArrayLike) -> Array:
     """Scaled ELU, with the scales that keep activations at mean 0 and variance 1.
 
     Source: Klambauer et al., "Self-Normalizing Neural Networks", NeurIPS 2017.
@@ -48,7 +45,7 @@ def selu(x: ArrayLike) -> Any:
     return 1.0507009873554805 * elu(x, 1.6732632423543772)
 
 
-def celu(x: ArrayLike, alpha: ArrayLike = 1.0) -> Any:
+def celu(x: ArrayLike, alpha: ArrayLike = 1.0) -> Array:
     """Continuously differentiable ELU: x where x > 0, else alpha * (exp(x / alpha) - 1).
 
     Source: Barron, "Continuously Differentiable Exponential Linear Units", 2017, arXiv:1704.07483.
@@ -56,7 +53,7 @@ def celu(x: ArrayLike, alpha: ArrayLike = 1.0) -> Any:
     return np.maximum(x, 0.0) + alpha * np.expm1(np.minimum(x, 0.0) / alpha)
 
 
-def gelu(x: ArrayLike, approximate: bool = True) -> Any:
+def gelu(x: ArrayLike, approximate: bool = True) -> Array:
     """Gaussian error linear unit, x times the normal distribution's probability below x.
 
     Args:
@@ -73,7 +70,7 @@ def gelu(x: ArrayLike, approximate: bool = True) -> Any:
     return 0.5 * x * erfc(-math.sqrt(0.5) * x)
 
 
-def sigmoid(x: ArrayLike) -> Any:
+def sigmoid(x: ArrayLike) -> Array:
     """The logistic function 1 / (1 + exp(-x)).
 
     >>> sigmoid(np.array([-1000.0, 0.0, 1000.0])).tolist()
@@ -82,12 +79,12 @@ def sigmoid(x: ArrayLike) -> Any:
     return logistic(x)
 
 
-def log_sigmoid(x: ArrayLike) -> Any:
+def log_sigmoid(x: ArrayLike) -> Array:
     """log(sigmoid(x)), accurate where sigmoid underflows: -softplus(-x)."""
     return -softplus(np.negative(x))
 
 
-def silu(x: ArrayLike) -> Any:
+def silu(x: ArrayLike) -> Array:
     """x * sigmoid(x), also known as swish.
 
     Source: Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units", 2017, arXiv:1702.03118.
@@ -98,7 +95,7 @@ def silu(x: ArrayLike) -> Any:
 swish = silu
 
 
-def mish(x: ArrayLike) -> Any:
+def mish(x: ArrayLike) -> Array:
     """x * tanh(softplus(x)).
 
     Source: Misra, "Mish: A Self Regularized Non-Monotonic Activation Function", 2019, arXiv:1908.08681.
@@ -106,32 +103,32 @@ def mish(x: ArrayLike) -> Any:
     return x * np.tanh(softplus(x))
 
 
-def sparse_plus(x: ArrayLike) -> Any:
+def sparse_plus(x: ArrayLike) -> Array:
     """0 for x <= -1, (x + 1)**2 / 4 between, x for x >= 1: softplus's twin with a true zero."""
     return np.where(np.less_equal(x, -1), 0, np.where(np.greater_equal(x, 1), x, np.square(np.add(x, 1.0)) / 4))
 
 
-def sparse_sigmoid(x: ArrayLike) -> Any:
+def sparse_sigmoid(x: ArrayLike) -> Array:
     """(x + 1) / 2 clipped to [0, 1]: the derivative of `sparse_plus`."""
     return 0.5 * np.minimum(np.maximum(np.add(x, 1.0), 0.0), 2.0)
 
 
-def tanh(x: ArrayLike) -> Any:
+def tanh(x: ArrayLike) -> Array:
     """The hyperbolic tangent."""
     return np.tanh(x)
 
 
-def hard_tanh(x: ArrayLike) -> Any:
+def hard_tanh(x: ArrayLike) -> Array:
     """x clipped to [-1, 1], with derivative 1 at the ends."""
     return np.where(np.greater(x, 1), 1, np.where(np.less(x, -1), -1, x))
 
 
-def hard_sigmoid(x: ArrayLike) -> Any:
+def hard_sigmoid(x: ArrayLike) -> Array:
     """relu6(x + 3) / 6."""
     return relu6(np.add(x, 3.0)) / 6.0
 
 
-def hard_silu(x: ArrayLike) -> Any:
+def hard_silu(x: ArrayLike) -> Array:
     """x * hard_sigmoid(x), also known as hard_swish.
 
     Source: Howard et al., "Searching for MobileNetV3", ICCV 2019.
@@ -142,7 +139,7 @@ def hard_silu(x: ArrayLike) -> Any:
 hard_swish = hard_silu
 
 
-def glu(x: ArrayLike, axis: int = -1) -> Any:
+def glu(x: ArrayLike, axis: int = -1) -> Array:
     """Gated linear unit: the first half of `x` along `axis` times the sigmoid of the second half.
 
     Raises:
@@ -162,7 +159,7 @@ def glu(x: ArrayLike, axis: int = -1) -> Any:
 # Over axes.
 
 
-def softmax(x: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None) -> Any:
+def softmax(x: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None) -> Array:
     """exp(x) / sum(exp(x)) over `axis` (an int, a tuple, None for all), for entries of any size.
 
     Args:
@@ -178,7 +175,7 @@ def softmax(x: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None) -> An
     return np.where(where, over_axes.softmax(np.where(where, x, -np.inf), axis), 0)
 
 
-def log_softmax(x: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None) -> Any:
+def log_softmax(x: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None) -> Array:
     """The logarithm of `softmax`, accurate where that underflows. Entries that `where` leaves out give -inf.
 
     >>> log_softmax(np.array([0.0, -1000.0])).tolist()
@@ -189,7 +186,7 @@ def log_softmax(x: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None) -
     return np.where(where, over_axes.log_softmax(np.where(where, x, -np.inf), axis), -np.inf)
 
 
-def logmeanexp(x: ArrayLike, axis: Axis = None, where: ArrayLike | None = None, keepdims: bool = False) -> Any:
+def logmeanexp(x: ArrayLike, axis: Axis = None, where: ArrayLike | None = None, keepdims: bool = False) -> Array:
     """log(mean(exp(x))) over `axis`, for entries of any size.
 
     >>> float(logmeanexp(np.array([1000.0, 1000.0])))
@@ -208,7 +205,7 @@ def standardize(
     where: ArrayLike | None = None,
     *,
     algorithm: str = "stable",
-) -> Any:
+) -> Array:
     """(x - mean) / sqrt(variance + epsilon) over `axis`.
 
     Args:
@@ -246,7 +243,7 @@ def _count(x: Any, axis: Axis, where: Any, keepdims: bool) -> Any:
     return np.sum(np.broadcast_to(True if where is None else where, np.shape(x)), axis, keepdims=keepdims)
 
 
-def one_hot(x: ArrayLike, num_classes: int, *, dtype: DTypeLike | None = None, axis: int = -1) -> Any:
+def one_hot(x: ArrayLike, num_classes: int, *, dtype: DType = None, axis: int = -1) -> Array:
     """Each integer of `x` as a vector of zeros with a one at that index; all zeros if it is outside [0, num_classes).
 
     Args:

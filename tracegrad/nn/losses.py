@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from tracegrad.core.errors import DtypeError, ShapeError
 from tracegrad.core.types import number_kind
-from tracegrad.nn.activations import Axis, log_softmax, logsumexp
+from tracegrad.nn.activations import log_softmax, logsumexp
 from tracegrad.ops.elementwise.products import binary_cross_entropy, multiply_keeping_zeros
+from tracegrad.typing import Array, ArrayLike, Axis
 
 
-def softmax_cross_entropy(logits: Any, labels: Any, axis: Axis = -1, where: ArrayLike | None = None) -> Any:
+def softmax_cross_entropy(
+    logits: ArrayLike, labels: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None
+) -> Array:
     """-sum(labels * log_softmax(logits)) over `axis`.
 
     Args:
@@ -44,8 +46,8 @@ def softmax_cross_entropy(logits: Any, labels: Any, axis: Axis = -1, where: Arra
 
 
 def softmax_cross_entropy_with_integer_labels(
-    logits: Any, labels: Any, axis: int | Sequence[int] = -1, where: ArrayLike | None = None
-) -> Any:
+    logits: ArrayLike, labels: ArrayLike, axis: int | Sequence[int] = -1, where: ArrayLike | None = None
+) -> Array:
     """-log_softmax(logits)[label] for each example.
 
     Args:
@@ -97,7 +99,7 @@ def softmax_cross_entropy_with_integer_labels(
     return np.where(np.any(where, axis), loss, 0)
 
 
-def sigmoid_binary_cross_entropy(logits: Any, labels: Any) -> Any:
+def sigmoid_binary_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
     """-labels * log(sigmoid(logits)) - (1 - labels) * log(1 - sigmoid(logits)), element by element.
 
     Args:
