@@ -150,7 +150,6 @@ from tracegrad.ops.conv import (
     conv_transpose,
     conv_with_general_padding,
 )
-from tracegrad.ops.dot import DotDimensionNumbers, Precision, batch_matmul, dot, dot_general
 from tracegrad.ops.dynamic import dynamic_slice, dynamic_update_slice
 from tracegrad.ops.elementwise.activations import logistic
 from tracegrad.ops.elementwise.casting import reduce_precision
