@@ -23,21 +23,10 @@ from tracegrad.core.tracing import trace_graph
 from tracegrad.core.types import is_inexact, number_kind, type_of
 from tracegrad.ops.contract import conjugate_of_complex
 from tracegrad.ops.families import cast, shape_of
-from tracegrad.ops.linalg import (
-    Place,
-    among_equals_op,
-    columns_op,
-    eig_op,
-    eigenvalues_op,
-    eigh_op,
-    eigvalsh_op,
-    expected_op,
-    recognise_in,
-    recomposed_op,
-    singular_values_op,
-    svd_op,
-    svdvals_op,
-)
+from tracegrad.ops.linalg.eigen import eig_op, eigenvalues_op, eigh_op, eigvalsh_op
+from tracegrad.ops.linalg.equal_values import Line, among_equals_op
+from tracegrad.ops.linalg.singular import singular_values_op, svd_op, svdvals_op
+from tracegrad.ops.linalg.vectors import columns_op, expected_op, recognise_in, recomposed_op
 from tracegrad.transforms.spectral import spectral_derivative_op, spectral_op
 
 
@@ -166,7 +155,7 @@ class _Recogniser:
         plain = self.tracer_like(w)
         self.append((op, inputs, values, params, (plain, v), *rest))
         of.decomposition = plain, v
-        self.record(eigenvalues_op, (inputs[0], plain, v), {"kind": op.name, "place": Place(w.source)}, w)
+        self.record(eigenvalues_op, (inputs[0], plain, v), {"kind": op.name, "line": Line(w.source)}, w)
         if op.name == "eig":
             return
         self.known[id(w)] = self.known[id(plain)] = _Vector(of, 0, of.size)
@@ -178,7 +167,7 @@ class _Recogniser:
         plain = self.tracer_like(s)
         self.append((op, inputs, values, params, (u, plain, vh), *rest))
         of.decomposition = plain, u, vh
-        self.record(singular_values_op, (inputs[0], plain, u, vh), {"place": Place(s.source)}, s)
+        self.record(singular_values_op, (inputs[0], plain, u, vh), {"line": Line(s.source)}, s)
         self.known[id(s)] = self.known[id(plain)] = _Vector(of, 0, of.size)
         self.known[id(u)] = _Factor(of, "u", 0, u.shape[-1])
         self.known[id(vh)] = _Factor(of, "v", 0, vh.shape[-2], turned=True, conjugated=True)
@@ -226,7 +215,7 @@ class _Recogniser:
         assert of.decomposition is not None
         how = {
             "kind": of.kind, "side": found.side, "low": found.low, "high": found.high, "turned": found.turned,
-            "conjugated": found.conjugated, "squeezed": len(out.shape) < len(inputs[0].shape), "place": Place(out.source),
+            "conjugated": found.conjugated, "squeezed": len(out.shape) < len(inputs[0].shape), "line": Line(out.source),
         }  # fmt: skip
         self.record(columns_op, (of.matrix, *of.decomposition, plain), how, out)
 
@@ -241,7 +230,7 @@ class _Recogniser:
         self.append((op, inputs, values, params, plain, *rest))
         assert of.decomposition is not None
         graph, others = made
-        how = {"graph": graph, "kind": of.kind, "adjoint": found.adjoint, "place": Place(out.source)}
+        how = {"graph": graph, "kind": of.kind, "adjoint": found.adjoint, "line": Line(out.source)}
         self.record(spectral_op, (of.matrix, *of.decomposition, plain, *others), how, out)
 
     def record_trace(self, eqn: Equation, found: _Trace) -> None:
@@ -252,7 +241,7 @@ class _Recogniser:
             self.append(eqn)
             return
         graph, others = made
-        how = {"graph": graph, "kind": of.kind, "order": 0, "place": Place(out.source)}
+        how = {"graph": graph, "kind": of.kind, "order": 0, "line": Line(out.source)}
         whole = bind(spectral_derivative_op, (of.matrix, *of.decomposition, *others), how)
         total = np.real(np.sum(conjugate_of_complex(whole) * moves.along, (-2, -1)))
         total = np.reshape(cast(total, out.dtype), shape_of(out))

@@ -5,7 +5,7 @@ makes of them often has one all the same: of V g(w) V^H it is V (G * (V^H dA V))
 differences of g, g'(w) where eigenvalues are equal. So a product of that form is one equation more, `spectral`, that
 leaves the value as it is and has this derivative. It is found while the equations are recorded (`_Recogniser`): a trace
 in which there is a decomposition has each equation looked at that is recorded after it. Gradients of functions of the
-eigenvalues alone are products of that form as well, written so by the rules of ops/linalg.py.
+eigenvalues alone are products of that form as well, written so by the rules of ops/linalg/.
 
 The derivative is an op of its own, `spectral_derivative`, and closed under further derivatives: that of order k is
 
@@ -39,16 +39,10 @@ from tracegrad.core.types import ArrayType, is_inexact, number_kind, type_of
 from tracegrad.lower.passes import simplify
 from tracegrad.ops.contract import conjugate_of_complex, transposed
 from tracegrad.ops.families import add_tangents, cast, conform, shape_of
-from tracegrad.ops.linalg import (
-    Place,
-    adjoint,
-    eigh_op,
-    equal_error,
-    from_triangle,
-    hermitian_part,
-    row,
-    tolerance,
-)
+from tracegrad.ops.linalg.eigen import eigh_op
+from tracegrad.ops.linalg.equal_values import Line, equal_error, tolerance
+from tracegrad.ops.linalg.hermitian import from_triangle
+from tracegrad.ops.linalg.matrices import adjoint, hermitian_part, row
 from tracegrad.transforms.control.call import batch_of, call, closed, reverse, with_tangents
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -320,7 +314,7 @@ def _evaluate(*inputs: Any, **params: Any) -> Any:
     with np.errstate(all="ignore"):
         found, wrong = value_and_ties(inputs, params)
     if wrong is not None and wrong.any():
-        raise equal_error(inputs[1], wrong, params["kind"], params["place"])
+        raise equal_error(inputs[1], wrong, params["kind"], params["line"])
     return found.astype(_type([type_of(x) for x in inputs], params).dtype, copy=False)
 
 
@@ -547,5 +541,5 @@ def funm(a: Any, f: Callable[[Any], Any]) -> Any:
     if varying:
         ends = [graph.inputs[i] for i in varying]
         graph = replace(graph, outputs=(*graph.outputs, *ends))
-    how = {"graph": graph, "kind": "eigh", "order": 0, "place": Place(user_source())}
+    how = {"graph": graph, "kind": "eigh", "order": 0, "line": Line(user_source())}
     return bind(spectral_derivative_op, (a, w, v, *others), how)

@@ -12,7 +12,17 @@ from jax import lax
 
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType, number_kind, type_of
-from tracegrad.ops import linalg
+from tracegrad.ops.linalg.determinants import (
+    adjugate_by_inverse,
+    adjugate_by_singular_values,
+    adjugate_tangent,
+    is_accurate,
+)
+from tracegrad.ops.linalg.eigen import is_independent
+from tracegrad.ops.linalg.equal_values import averaged, touching, unlike, vanishing
+from tracegrad.ops.linalg.hermitian import completed_unless, is_hermitian
+from tracegrad.ops.linalg.matrices import linalg_dtype
+from tracegrad.ops.linalg.vectors import expectations, recomposition
 from tracegrad.xla.values import cast, in_numpy
 
 
@@ -20,7 +30,7 @@ def _in_lapack(compute: Callable[..., Any]) -> Callable[..., Any]:
     """The rule of a function of matrices, computed in the dtype in which LAPACK would work."""
 
     def rule(out: Any, a: Any, **params: Any) -> Any:
-        return compute(jnp.asarray(cast(a, linalg.linalg_dtype("linalg", type_of(a)))), **params)
+        return compute(jnp.asarray(cast(a, linalg_dtype("linalg", type_of(a)))), **params)
 
     return rule
 
@@ -58,9 +68,9 @@ def _adjugate(a: Any) -> Any:
         return jnp.matrix_transpose(gradient(lax.full_like(det, 1))[0])
     inverse = jnp.linalg.inv(a)
     return lax.cond(
-        in_numpy(linalg.is_accurate, (a, inverse), {}),
-        lambda: in_numpy(linalg.adjugate_by_inverse, (a, inverse), {}),
-        lambda: in_numpy(linalg.adjugate_by_singular_values, (a,), {}),
+        in_numpy(is_accurate, (a, inverse), {}),
+        lambda: in_numpy(adjugate_by_inverse, (a, inverse), {}),
+        lambda: in_numpy(adjugate_by_singular_values, (a,), {}),
     )
 
 
@@ -72,9 +82,9 @@ def _by_evaluation(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda out, *inputs, **params: in_numpy(function, inputs, params)
 
 
-lowers("adjugate_tangent")(_by_evaluation(linalg.adjugate_tangent))
-lowers("recomposed")(_by_evaluation(linalg.recomposition))
-lowers("expected")(_by_evaluation(linalg.expectations))
+lowers("adjugate_tangent")(_by_evaluation(adjugate_tangent))
+lowers("recomposed")(_by_evaluation(recomposition))
+lowers("expected")(_by_evaluation(expectations))
 
 
 @lowers("eigenvalues", "singular_values")
@@ -88,24 +98,24 @@ def _columns(out: Any, *inputs: Any, **params: Any) -> Any:
 
 
 def _apart(values: Any, low: int, high: int | None, zero: bool, **_: Any) -> Any:
-    return np.where(np.any(linalg.touching(values, low, high, zero), (-2, -1))[..., None], np.nan, values)
+    return np.where(np.any(touching(values, low, high, zero), (-2, -1))[..., None], np.nan, values)
 
 
 def _nonzero(x: Any, low: int, high: int, **_: Any) -> Any:
-    return np.where(linalg.vanishing(x, low, high), np.nan, x)
+    return np.where(vanishing(x, low, high), np.nan, x)
 
 
 def _independent(v: Any, **_: Any) -> Any:
-    return np.where(linalg.is_independent(v), v, np.nan)
+    return np.where(is_independent(v), v, np.nan)
 
 
 def _among_equals(values: Any, x: Any, check: bool, zero: bool, **_: Any) -> Any:
-    wrong = check and np.any(linalg.unlike(values, x, zero), (-2, -1))[..., None]
-    return np.where(wrong, np.nan, linalg.averaged(values, x, zero))
+    wrong = check and np.any(unlike(values, x, zero), (-2, -1))[..., None]
+    return np.where(wrong, np.nan, averaged(values, x, zero))
 
 
 def _from_triangle(a: Any, t: Any, lower: bool, transpose: bool) -> Any:
-    return linalg.completed_unless(linalg.is_hermitian(a), t, lower, transpose)
+    return completed_unless(is_hermitian(a), t, lower, transpose)
 
 
 lowers("apart")(_by_evaluation(_apart))
