@@ -341,7 +341,9 @@ class _Recogniser:
             return [total, *signs, *([inside] if count != of.size else [])]
 
         types = [a.type for a in heads]
-        return trace_graph(values, types, transform="spectral", user_function=values, abstract=True), others
+        return trace_graph(
+            values, types, transform="spectral", user_function=values, names="arrays[{}]".format, abstract=True
+        ), others
 
 
 # Ops that are gone through on the way back from what all eigenvalues share, or from a constant.

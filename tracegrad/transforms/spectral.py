@@ -108,9 +108,10 @@ _INACCURATE = 0.1  # of the square root of epsilon
 _CHUNK = 1 << 20  # elements of the tensor of divided differences that are made at a time
 
 
-def _summed_paths(nodes: Any, jets: Sequence[Any], matrices: Sequence[Any], wrong: Any, near: Any) -> Any:
-    """The sum over paths of the module's docstring, in the basis of the eigenvectors. `wrong` marks the pairs of equal
-    nodes at which there is no derivative: NaN wherever they are on a path together."""
+def _summed_paths(nodes: Any, jets: Sequence[Any], matrices: Sequence[Any], wrong: Any, near: Any, starts: int) -> Any:
+    """The sum over paths of the module's docstring, in the basis of the eigenvectors, over those that start at one of the
+    first nodes. `wrong` marks the pairs of equal nodes at which there is no derivative: NaN wherever they are on a path
+    together."""
     order, count = len(matrices), nodes.shape[-1]
     letters = "abcdefghijklmnopqrstuvwxy"[: order + 1]
     near = np.reshape(near, (*near.shape, *(1,) * order))
@@ -138,9 +139,9 @@ def _summed_paths(nodes: Any, jets: Sequence[Any], matrices: Sequence[Any], wron
         return total
 
     step = max(1, _CHUNK // max(1, math.prod(nodes.shape[:-1]) * count**order))
-    if order == 1 or step >= count or type(nodes) is Tracer:
-        return rows(slice(None))
-    return np.concatenate([rows(slice(start, start + step)) for start in range(0, count, step)], -2)
+    if order == 1 or step >= starts or type(nodes) is Tracer:
+        return rows(slice(starts))
+    return np.concatenate([rows(slice(i, min(i + step, starts))) for i in range(0, starts, step)], -2)
 
 
 def _equal(values: Any, near: Any) -> Any:
@@ -165,7 +166,7 @@ def _hermitian_paths(
     near = tolerance(w)
     wrong = _equal(w, near) & _differing(signs, (w.shape[-1],) * 2)
     turned = [np.matmul(np.matmul(adjoint(v), m), v) for m in matrices]
-    return np.matmul(np.matmul(v, _summed_paths(w, jets, turned, wrong, near)), adjoint(v)), wrong
+    return np.matmul(np.matmul(v, _summed_paths(w, jets, turned, wrong, near, w.shape[-1])), adjoint(v)), wrong
 
 
 def _dilated_paths(
@@ -185,9 +186,9 @@ def _dilated_paths(
         u = np.concatenate([sides[0], basis], -1)
     near = tolerance(s)
     zero = s[..., -1:] * 0
-    nodes = np.concatenate([s, -s, *[zero] * extra], -1)
+    nodes = np.concatenate([s, *[zero] * extra, -s], -1)
     odd = [
-        np.concatenate([j, j if k % 2 else -j, *[j[..., -1:] if k % 2 else j[..., -1:] * 0] * extra], -1)
+        np.concatenate([j, *[j[..., -1:] if k % 2 else j[..., -1:] * 0] * extra, j if k % 2 else -j], -1)
         for k, j in enumerate(jets)
     ]
     # What is equal to its own opposite has a derivative where g is odd, as far as the derivative goes.
@@ -201,33 +202,37 @@ def _dilated_paths(
     unlike = _equal(s, near) & differ
     across = vanish[..., :, None] & vanish[..., None, :] & (kinked[..., :, None] | kinked[..., None, :] | differ)
     wrong = unlike | across
-    twice = np.concatenate([np.concatenate([unlike, across], -1), np.concatenate([across, unlike], -1)], -2)
-    if extra:
-        column = np.concatenate([kinked, kinked], -1)[..., None]
-        beside = np.concatenate([column] * extra, -1)
-        corner = np.zeros((*beside.shape[:-2], extra, extra), bool)
-        twice = np.concatenate(
-            [np.concatenate([twice, beside], -1), np.concatenate([np.swapaxes(beside, -1, -2), corner], -1)], -2
-        )
+    twice = _in_blocks(unlike, across, np.concatenate([kinked[..., None]] * extra, -1) if extra else None)
     dilated = []
     for m in matrices:
         e = np.matmul(np.matmul(adjoint(u), m), v)
         square, below = e[..., :n, :], e[..., n:, :]
         even, uneven = (square + adjoint(square)) * 0.5, (square - adjoint(square)) * 0.5
-        d = np.concatenate([np.concatenate([even, -uneven], -1), np.concatenate([uneven, -even], -1)], -2)
-        if extra:
-            low = np.concatenate([below, -below], -1) * math.sqrt(0.5)
-            high = adjoint(low)
-            corner = np.zeros((*low.shape[:-2], extra, extra), low.dtype)
-            d = np.concatenate([np.concatenate([d, high], -1), np.concatenate([low, corner], -1)], -2)
-        dilated.append(d)
-    x = _summed_paths(nodes, odd, dilated, twice, near)
-    plus, minus = x[..., :n], x[..., n : 2 * n]
-    right = plus - minus  # what lies in V, times the square root of 2
-    square = (right[..., :n, :] + right[..., n : 2 * n, :]) * 0.5
+        dilated.append(_in_blocks(even, -uneven, adjoint(below) * math.sqrt(0.5) if extra else None, odd=True))
+    x = _summed_paths(nodes, odd, dilated, twice, near, n + extra)
+    # What becomes of -s is that of s with the other sign.
+    right = x[..., :n] - x[..., n + extra :]  # what lies in V, times the square root of 2 in the rows of zeros
     if extra:
-        square = np.concatenate([square, right[..., 2 * n :, :] * math.sqrt(0.5)], -2)
-    return np.matmul(np.matmul(u, square), vh[..., :n, :]), wrong
+        right = np.concatenate([right[..., :n, :], right[..., n:, :] * math.sqrt(0.5)], -2)
+    return np.matmul(np.matmul(u, right), vh[..., :n, :]), wrong
+
+
+def _in_blocks(same: Any, across: Any, beside: Any, odd: bool = False) -> Any:
+    """A Hermitian matrix over s, zeros and -s, of its blocks over s and s, s and -s, s and zeros (None, if there are none).
+    With -s in place of s it is the same, or, if it is `odd`, has the other sign."""
+    if beside is None:
+        below = np.concatenate([adjoint(across), -same if odd else same], -1)
+        return np.concatenate([np.concatenate([same, across], -1), below], -2)
+    low = adjoint(beside)
+    corner = np.zeros((*low.shape[:-1], low.shape[-2]), low.dtype)
+    return np.concatenate(
+        [
+            np.concatenate([same, beside, across], -1),
+            np.concatenate([low, corner, -low if odd else low], -1),
+            np.concatenate([adjoint(across), -beside if odd else beside, -same if odd else same], -1),
+        ],
+        -2,
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -236,12 +241,15 @@ def _dilated_paths(
 # values (..., n), and vectors that are alike for eigenvalues to which it does the same.
 
 
-def _order(graph: Graph, order: int) -> list[Graph]:
-    """The Graphs of g and its derivatives up to this order."""
-    found = [graph]
-    for _ in range(order):
-        found.append(_derivative(found[-1]))
-    return found
+def _jets(graph: Graph, order: int, arrays: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """The values of g and its derivatives up to this order, and what else its Graph has for outputs."""
+    if order == 1:  # by a tangent, which costs less than to trace the derivative of a Graph that is run once
+        one = np.ones(shape_of(arrays[0]), arrays[0].dtype)
+        (value, *signs), (slope, *_) = with_tangents(graph, arrays, {0: one})
+        slope = np.zeros(value.shape, value.dtype) if slope is None else np.broadcast_to(slope, value.shape)
+        return [value, slope], signs
+    value, *signs = evaluate(graph, arrays)
+    return [value, *(_jets(_derivative(graph), order - 1, arrays)[0] if order else ())], signs
 
 
 def _derivative(graph: Graph) -> Graph:
@@ -298,14 +306,13 @@ def _split(inputs: Sequence[Any], params: Params) -> tuple[Any, Sequence[Any], l
 def value_and_ties(inputs: Sequence[Any], params: Params) -> tuple[Any, Any]:
     """The value, and the pairs of equal eigenvalues (singular values) at which there is none."""
     _, decomposition, matrices, others = _split(inputs, params)
-    graphs = _order(params["graph"], len(matrices))
-    values, *signs = evaluate(graphs[0], [decomposition[0], *others])
+    jets, signs = _jets(params["graph"], len(matrices), [decomposition[0], *others])
     if not matrices:
+        (values,) = jets
         if params["kind"] == "eigh":
             return np.matmul(decomposition[1] * row(values), adjoint(decomposition[1])), None
         n = decomposition[0].shape[-1]
         return np.matmul(decomposition[1][..., :n] * row(values), decomposition[2][..., :n, :]), None
-    jets = [values, *[evaluate(g, [decomposition[0], *others])[0] for g in graphs[1:]]]
     paths: Any = _hermitian_paths if params["kind"] == "eigh" else _dilated_paths
     return paths(*decomposition, matrices, jets, signs)
 
