@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,11 +34,49 @@ from tracegrad.core.trace import Tracer, bind
 from tracegrad.core.tracing import arrays_of
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise import astype, is_narrow, widened
-from tracegrad.ops.families import declare, linear, normalize_axis
-from tracegrad.ops.structural import same_type
+from tracegrad.ops.families import linear, normalize_axis
+from tracegrad.ops.structural import unchanged
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The index in an axis, an op without inputs.
+# Named axes. A public function is over one of them or several, an op over one.
+
+
+def _bound_axes(axis_name: Any, function: str, groups: Any = None) -> list[Axis]:
+    """The bound axes of these names, a name or a tuple or list of names, outermost first as the caller orders them."""
+    if groups is not None:
+        raise NotImplementedError(
+            f"{function}{at(user_source())} with axis_index_groups= is not supported, got {groups!r}; map over two "
+            "named axes, of the groups and within a group, and name the inner one"
+        )
+    names = axis_name if isinstance(axis_name, tuple | list) else (axis_name,)
+    axes = [lookup(name, function) for name in names]
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"{function}{at(user_source())}: an axis is named twice in {axis_name!r}; name each once")
+    return axes
+
+
+def _one_axis(axis_name: Hashable, function: str) -> Axis:
+    axes = _bound_axes(axis_name, function)
+    if len(axes) != 1:
+        raise ValueError(
+            f"{function}{at(user_source())} permutes the examples of one axis, got the names {axis_name!r}; name one"
+        )
+    return axes[0]
+
+
+def _count(axes: Sequence[Axis]) -> int:
+    return math.prod([a.size for a in axes])
+
+
+def _of_leaves(function: str, apply: Callable[[Any], Any], x: Any) -> Any:
+    """`apply` to each leaf of a tree."""
+    found, structure = tree.tree_flatten_with_path(x)
+    arrays = arrays_of([leaf for _, leaf in found], lambda i: f"{function}: x{tree.keystr(found[i][0])}")
+    return tree.tree_unflatten(structure, [apply(array) for array in arrays])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The example's index in an axis, an op without inputs; and how many there are.
 
 
 def _index_in_trace(axis_name: Axis) -> Tracer:
@@ -56,7 +95,7 @@ def _index_in_trace(axis_name: Axis) -> Tracer:
 
 _INDEX = ArrayType((), np.dtype(np.int64))
 
-axis_index_op = declare(
+axis_index_op = Op(
     "axis_index",
     evaluate=_index_in_trace,
     infer=lambda types, params: _INDEX,
@@ -67,17 +106,50 @@ axis_index_op = declare(
 )
 
 
+def axis_index(axis_name: Any) -> Any:
+    """The example's index in a named axis, from 0: an int64 scalar. In a tuple of names the last counts fastest.
+
+    Raises:
+        NameError: no axis of this name is being mapped over.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> from tracegrad.ops.collective import axis_index
+    >>> tg.vmap(lambda x: x * axis_index("i"), axis_name="i")(np.array([1.0, 3.0, 5.0])).tolist()
+    [0.0, 3.0, 10.0]
+    """
+    axes = _bound_axes(axis_name, "axis_index")
+    index: Any = None
+    for axis in axes:
+        here = bind(axis_index_op, (), {"axis_name": axis})
+        index = here if index is None else index * axis.size + here
+    return np.int64(0) if index is None else index
+
+
+def axis_size(axis_name: Any) -> int:
+    """The number of examples in a named axis, a Python int; of a tuple of names, the product.
+
+    Raises:
+        NameError: no axis of this name is being mapped over.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> from tracegrad.ops.collective import axis_size
+    >>> tg.vmap(lambda x: x / axis_size("i"), axis_name="i")(np.array([1.0, 3.0])).tolist()
+    [0.5, 1.5]
+    """
+    return _count(_bound_axes(axis_name, "axis_size"))
+
+
+def _applied(op: Op, x: Any, axis: Axis, **params: Any) -> Any:
+    return bind(op, (x, bind(axis_index_op, (), {"axis_name": axis})), {"axis_name": axis, **params})
+
+
 # ---------------------------------------------------------------------------------------------------------------------
-# The ops. Where one brings examples and an array's axis together, that is axis 0.
+# How the others are declared. Where an op brings examples and an array's axis together, that is axis 0.
 
 
-def _out_of_place(name: str) -> Callable[..., Any]:
+def _out_of_place(x: Any, index: Any, axis_name: Axis, *, op: str, **params: Any) -> Any:
     """What an op with an index evaluates to where there is none: nothing."""
-
-    def evaluate(x: Any, index: Any, axis_name: Axis, **params: Any) -> Any:
-        raise unbound(axis_name.name, name)
-
-    return evaluate
+    raise unbound(axis_name.name, op)
 
 
 def _of_all(name: str, rule: CollectiveRule) -> CollectiveRule:
@@ -99,7 +171,7 @@ def _linear(
     name: str,
     transpose: Callable[..., Any],
     collective: CollectiveRule,
-    infer: TypeRule = same_type,
+    infer: TypeRule = unchanged,
     before: bool = False,
     after: bool = False,
 ) -> Op:
@@ -112,15 +184,14 @@ def _linear(
         return np.swapaxes(out, 0, 1) if after else out
 
     op = linear(
-        name, _out_of_place(name), transpose,
+        name, partial(_out_of_place, op=name), transpose,
         infer=infer, batch=batch, linear=[{0}], kinds="", collective=_of_all(name, collective),
     )  # fmt: skip
     return op
 
 
-def _whole(size: int, batched: Sequence[bool], x: Any) -> Any:
-    """All examples' values of x on axis 0."""
-    return x if batched[0] else np.broadcast_to(x, (size, *type_of(x).shape))
+# ---------------------------------------------------------------------------------------------------------------------
+# Sums.
 
 
 def _total(size: int, x: Any, batched: bool) -> Any:
@@ -134,128 +205,11 @@ def _total(size: int, x: Any, batched: bool) -> Any:
     return x * size
 
 
-def _gathered_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
-    return ArrayType((params["axis_name"].size, *types[0].shape), types[0].dtype)
-
-
-def _scattered_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
-    return ArrayType(types[0].shape[1:], types[0].dtype)
-
-
 psum_op: Op = _linear(
     "psum",
     lambda ct, x, index, **params: bind(psum_op, (ct, index), params),
     lambda size, batched, inputs, params: (_total(size, inputs[0], batched[0]), False),
 )
-all_gather_op: Op = _linear(
-    "all_gather",
-    lambda ct, x, index, **params: bind(psum_scatter_op, (ct, index), params),
-    lambda size, batched, inputs, params: (_whole(size, batched, inputs[0]), False),
-    _gathered_type,
-    after=True,
-)
-psum_scatter_op: Op = _linear(
-    "psum_scatter",
-    lambda ct, x, index, **params: bind(all_gather_op, (ct, index), params),
-    lambda size, batched, inputs, params: (_total(size, inputs[0], batched[0]), True),
-    _scattered_type,
-    before=True,
-)
-all_to_all_op: Op = _linear(
-    "all_to_all",
-    lambda ct, x, index, **params: bind(all_to_all_op, (ct, index), params),
-    lambda size, batched, inputs, params: (np.swapaxes(_whole(size, batched, inputs[0]), 0, 1), True),
-    before=True,
-    after=True,
-)
-
-
-def _permuted(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> tuple[Any, bool]:
-    x, perm = inputs[0], params["perm"]
-    complete = len(perm) == size
-    if complete and not batched[0]:
-        return x, False
-    source = np.zeros(size, int)
-    receives = np.zeros(size, bool)
-    for sender, receiver in perm:
-        source[receiver] = sender
-        receives[receiver] = True
-    moved = np.take(x, source, axis=0) if batched[0] else _whole(size, batched, x)
-    if complete:
-        return moved, True
-    return np.where(np.reshape(receives, (size, *(1,) * (len(moved.shape) - 1))), moved, 0), True
-
-
-def _backwards(ct: Any, x: Any, index: Any, axis_name: Axis, perm: tuple[tuple[int, int], ...]) -> Any:
-    back = tuple([(receiver, sender) for sender, receiver in perm])
-    return bind(ppermute_op, (ct, index), {"axis_name": axis_name, "perm": back})
-
-
-ppermute_op: Op = _linear("ppermute", _backwards, _permuted)
-
-
-def _extreme(name: str, reduce: Callable[..., Any], loses: np.ufunc) -> Op:
-    """The largest or smallest over the examples; equal ones share the derivative equally, as in a reduction."""
-
-    def share(x: Any, index: Any, out: Any, params: Params) -> Any:
-        """Each example's part in the extreme."""
-        wins = astype(np.logical_not(loses(x, out)), type_of(widened(x)).dtype)
-        return astype(wins / bind(psum_op, (wins, index), params), type_of(x).dtype)
-
-    def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
-        x, index = primals
-        return bind(psum_op, (np.multiply(share(x, index, out, params), tangents[0]), index), params)
-
-    def vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
-        x, index = primals
-        return [np.multiply(share(x, index, out, params), bind(psum_op, (ct, index), params))]
-
-    def collective(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> tuple[Any, bool]:
-        return reduce(inputs[0], axis=0) if batched[0] else inputs[0], False
-
-    op = declare(
-        name, evaluate=_out_of_place(name), infer=same_type, jvp=jvp, vjp=vjp,
-        batch=lambda size, batched, inputs, params: bind(op, tuple(inputs), params),
-        collective=_of_all(name, collective), kinds="",
-    )  # fmt: skip
-    return op
-
-
-pmax_op = _extreme("pmax", np.max, np.less)
-pmin_op = _extreme("pmin", np.min, np.greater)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The public functions, over one axis or several.
-
-
-def _axes(axis_name: Any, function: str, groups: Any = None) -> list[Axis]:
-    """The bound axes of these names, a name or a tuple or list of names, outermost first as the caller orders them."""
-    if groups is not None:
-        raise NotImplementedError(
-            f"{function}{at(user_source())} with axis_index_groups= is not supported, got {groups!r}; map over two "
-            "named axes, of the groups and within a group, and name the inner one"
-        )
-    names = axis_name if isinstance(axis_name, tuple | list) else (axis_name,)
-    axes = [lookup(name, function) for name in names]
-    if len(set(axes)) != len(axes):
-        raise ValueError(f"{function}{at(user_source())}: an axis is named twice in {axis_name!r}; name each once")
-    return axes
-
-
-def _applied(op: Op, x: Any, axis: Axis, **params: Any) -> Any:
-    return bind(op, (x, bind(axis_index_op, (), {"axis_name": axis})), {"axis_name": axis, **params})
-
-
-def _of_leaves(function: str, apply: Callable[[Any], Any], x: Any) -> Any:
-    """`apply` to each leaf of a tree."""
-    found, structure = tree.tree_flatten_with_path(x)
-    arrays = arrays_of([leaf for _, leaf in found], lambda i: f"{function}: x{tree.keystr(found[i][0])}")
-    return tree.tree_unflatten(structure, [apply(array) for array in arrays])
-
-
-def _count(axes: Sequence[Axis]) -> int:
-    return math.prod([a.size for a in axes])
 
 
 def _sum_over(x: Any, axes: Sequence[Axis]) -> Any:
@@ -287,7 +241,7 @@ def psum(x: Any, axis_name: Any, *, axis_index_groups: Any = None) -> Any:
     >>> tg.vmap(lambda x: x / psum(x, "i"), axis_name="i")(np.array([1.0, 3.0])).tolist()
     [0.25, 0.75]
     """
-    axes = _axes(axis_name, "psum", axis_index_groups)
+    axes = _bound_axes(axis_name, "psum", axis_index_groups)
     return _of_leaves("psum", lambda leaf: _sum_over(leaf, axes), x)
 
 
@@ -299,13 +253,48 @@ def pmean(x: Any, axis_name: Any, *, axis_index_groups: Any = None) -> Any:
     >>> tg.vmap(lambda x: x - pmean(x, "i"), axis_name="i")(np.array([1.0, 3.0])).tolist()
     [-1.0, 1.0]
     """
-    axes = _axes(axis_name, "pmean", axis_index_groups)
+    axes = _bound_axes(axis_name, "pmean", axis_index_groups)
 
     def mean(leaf: Any) -> Any:
         found = np.true_divide(_sum_over(widened(leaf), axes), _count(axes))
         return astype(found, type_of(leaf).dtype) if is_narrow(type_of(leaf).dtype) else found
 
     return _of_leaves("pmean", mean, x)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Extremes.
+
+
+def _extreme_of_all(name: str, reduce: Callable[..., Any], loses: np.ufunc) -> Op:
+    """The largest or smallest over the examples; equal ones share the derivative equally, as in a reduction."""
+
+    def share(x: Any, index: Any, out: Any, params: Params) -> Any:
+        """Each example's part in the extreme."""
+        wins = astype(np.logical_not(loses(x, out)), type_of(widened(x)).dtype)
+        return astype(wins / bind(psum_op, (wins, index), params), type_of(x).dtype)
+
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+        x, index = primals
+        return bind(psum_op, (np.multiply(share(x, index, out, params), tangents[0]), index), params)
+
+    def vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+        x, index = primals
+        return [np.multiply(share(x, index, out, params), bind(psum_op, (ct, index), params))]
+
+    def collective(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> tuple[Any, bool]:
+        return reduce(inputs[0], axis=0) if batched[0] else inputs[0], False
+
+    op = Op(
+        name, evaluate=partial(_out_of_place, op=name), infer=unchanged, jvp=jvp, vjp=vjp,
+        batch=lambda size, batched, inputs, params: bind(op, tuple(inputs), params),
+        collective=_of_all(name, collective), kinds="",
+    )  # fmt: skip
+    return op
+
+
+pmax_op = _extreme_of_all("pmax", np.max, np.less)
+pmin_op = _extreme_of_all("pmin", np.min, np.greater)
 
 
 def _extreme_over(op: Op, x: Any, axes: Sequence[Axis]) -> Any:
@@ -323,7 +312,7 @@ def pmax(x: Any, axis_name: Any, *, axis_index_groups: Any = None) -> Any:
     >>> tg.vmap(lambda x: x - pmax(x, "i"), axis_name="i")(np.array([1.0, 3.0])).tolist()
     [-2.0, 0.0]
     """
-    axes = _axes(axis_name, "pmax", axis_index_groups)
+    axes = _bound_axes(axis_name, "pmax", axis_index_groups)
     return _of_leaves("pmax", lambda leaf: _extreme_over(pmax_op, leaf, axes), x)
 
 
@@ -335,41 +324,39 @@ def pmin(x: Any, axis_name: Any, *, axis_index_groups: Any = None) -> Any:
     >>> tg.vmap(lambda x: x - pmin(x, "i"), axis_name="i")(np.array([1.0, 3.0])).tolist()
     [0.0, 2.0]
     """
-    axes = _axes(axis_name, "pmin", axis_index_groups)
+    axes = _bound_axes(axis_name, "pmin", axis_index_groups)
     return _of_leaves("pmin", lambda leaf: _extreme_over(pmin_op, leaf, axes), x)
 
 
-def axis_index(axis_name: Any) -> Any:
-    """The example's index in a named axis, from 0: an int64 scalar. In a tuple of names the last counts fastest.
-
-    Raises:
-        NameError: no axis of this name is being mapped over.
-
-    >>> import numpy as np, tracegrad as tg
-    >>> from tracegrad.ops.collective import axis_index
-    >>> tg.vmap(lambda x: x * axis_index("i"), axis_name="i")(np.array([1.0, 3.0, 5.0])).tolist()
-    [0.0, 3.0, 10.0]
-    """
-    axes = _axes(axis_name, "axis_index")
-    index: Any = None
-    for axis in axes:
-        here = bind(axis_index_op, (), {"axis_name": axis})
-        index = here if index is None else index * axis.size + here
-    return np.int64(0) if index is None else index
+# ---------------------------------------------------------------------------------------------------------------------
+# All values in each example, and its transpose.
 
 
-def axis_size(axis_name: Any) -> int:
-    """The number of examples in a named axis, a Python int; of a tuple of names, the product.
+def _whole(size: int, batched: Sequence[bool], x: Any) -> Any:
+    """All examples' values of x on axis 0."""
+    return x if batched[0] else np.broadcast_to(x, (size, *type_of(x).shape))
 
-    Raises:
-        NameError: no axis of this name is being mapped over.
 
-    >>> import numpy as np, tracegrad as tg
-    >>> from tracegrad.ops.collective import axis_size
-    >>> tg.vmap(lambda x: x / axis_size("i"), axis_name="i")(np.array([1.0, 3.0])).tolist()
-    [0.5, 1.5]
-    """
-    return _count(_axes(axis_name, "axis_size"))
+def _gathered_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    return ArrayType((params["axis_name"].size, *types[0].shape), types[0].dtype)
+
+
+all_gather_op: Op = _linear(
+    "all_gather",
+    lambda ct, x, index, **params: bind(psum_scatter_op, (ct, index), params),
+    lambda size, batched, inputs, params: (_whole(size, batched, inputs[0]), False),
+    _gathered_type,
+    after=True,
+)
+
+
+def _laid_out(stacked: Any, axis: int, tiled: bool) -> Any:
+    """What is stacked along axis 0, along another axis, or concatenated along it."""
+    moved = np.moveaxis(stacked, 0, axis)
+    if not tiled:
+        return moved
+    shape = moved.shape
+    return np.reshape(moved, (*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :]))
 
 
 def all_gather(x: Any, axis_name: Any, *, axis_index_groups: Any = None, axis: int = 0, tiled: bool = False) -> Any:
@@ -393,7 +380,7 @@ def all_gather(x: Any, axis_name: Any, *, axis_index_groups: Any = None, axis: i
     >>> tg.vmap(lambda x: all_gather(x, "i"), axis_name="i")(np.array([1.0, 3.0])).tolist()
     [[1.0, 3.0], [1.0, 3.0]]
     """
-    axes = _axes(axis_name, "all_gather", axis_index_groups)
+    axes = _bound_axes(axis_name, "all_gather", axis_index_groups)
 
     def gathered(leaf: Any) -> Any:
         shape = type_of(leaf).shape
@@ -408,13 +395,17 @@ def all_gather(x: Any, axis_name: Any, *, axis_index_groups: Any = None, axis: i
     return _of_leaves("all_gather", gathered, x)
 
 
-def _laid_out(stacked: Any, axis: int, tiled: bool) -> Any:
-    """What is stacked along axis 0, along another axis, or concatenated along it."""
-    moved = np.moveaxis(stacked, 0, axis)
-    if not tiled:
-        return moved
-    shape = moved.shape
-    return np.reshape(moved, (*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :]))
+def _scattered_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    return ArrayType(types[0].shape[1:], types[0].dtype)
+
+
+psum_scatter_op: Op = _linear(
+    "psum_scatter",
+    lambda ct, x, index, **params: bind(all_gather_op, (ct, index), params),
+    lambda size, batched, inputs, params: (_total(size, inputs[0], batched[0]), True),
+    _scattered_type,
+    before=True,
+)
 
 
 def _portions(function: str, x: Any, axis: int, axes: Sequence[Axis], tiled: bool) -> Any:
@@ -458,7 +449,7 @@ def psum_scatter(
     >>> tg.vmap(lambda x: psum_scatter(x, "i"), axis_name="i")(np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
     [4.0, 6.0]
     """
-    axes = _axes(axis_name, "psum_scatter", axis_index_groups)
+    axes = _bound_axes(axis_name, "psum_scatter", axis_index_groups)
 
     def scattered(leaf: Any) -> Any:
         leaf = _portions("psum_scatter", leaf, scatter_dimension, axes, tiled)
@@ -467,6 +458,19 @@ def psum_scatter(
         return leaf
 
     return _of_leaves("psum_scatter", scattered, x)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Portions exchanged.
+
+
+all_to_all_op: Op = _linear(
+    "all_to_all",
+    lambda ct, x, index, **params: bind(all_to_all_op, (ct, index), params),
+    lambda size, batched, inputs, params: (np.swapaxes(_whole(size, batched, inputs[0]), 0, 1), True),
+    before=True,
+    after=True,
+)
 
 
 def all_to_all(
@@ -495,7 +499,7 @@ def all_to_all(
     >>> tg.vmap(lambda x: all_to_all(x, "i", 0, 0), axis_name="i")(np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
     [[1.0, 3.0], [2.0, 4.0]]
     """
-    axes = _axes(axis_name, "all_to_all", axis_index_groups)
+    axes = _bound_axes(axis_name, "all_to_all", axis_index_groups)
 
     def exchanged(leaf: Any) -> Any:
         place = normalize_axis(concat_axis, type_of(leaf).ndim, "all_to_all")
@@ -518,13 +522,32 @@ def pswapaxes(x: Any, axis_name: Any, axis: int, *, axis_index_groups: Any = Non
     return all_to_all(x, axis_name, axis, axis, axis_index_groups=axis_index_groups)
 
 
-def _one_axis(axis_name: Hashable, function: str) -> Axis:
-    axes = _axes(axis_name, function)
-    if len(axes) != 1:
-        raise ValueError(
-            f"{function}{at(user_source())} permutes the examples of one axis, got the names {axis_name!r}; name one"
-        )
-    return axes[0]
+# ---------------------------------------------------------------------------------------------------------------------
+# Examples in another order.
+
+
+def _permuted(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> tuple[Any, bool]:
+    x, perm = inputs[0], params["perm"]
+    complete = len(perm) == size
+    if complete and not batched[0]:
+        return x, False
+    source = np.zeros(size, int)
+    receives = np.zeros(size, bool)
+    for sender, receiver in perm:
+        source[receiver] = sender
+        receives[receiver] = True
+    moved = np.take(x, source, axis=0) if batched[0] else _whole(size, batched, x)
+    if complete:
+        return moved, True
+    return np.where(np.reshape(receives, (size, *(1,) * (len(moved.shape) - 1))), moved, 0), True
+
+
+def _backwards(ct: Any, x: Any, index: Any, axis_name: Axis, perm: tuple[tuple[int, int], ...]) -> Any:
+    back = tuple([(receiver, sender) for sender, receiver in perm])
+    return bind(ppermute_op, (ct, index), {"axis_name": axis_name, "perm": back})
+
+
+ppermute_op: Op = _linear("ppermute", _backwards, _permuted)
 
 
 def ppermute(x: Any, axis_name: Any, perm: Sequence[tuple[int, int]]) -> Any:

@@ -10,39 +10,64 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.backends import xla
 from tracegrad.core.errors import at, clip, user_source
-from tracegrad.core.op import EVERY, Op, Params, Sample
+from tracegrad.core.op import EVERY, Op, Params, Sample, Wanted
 from tracegrad.core.trace import bind
 from tracegrad.core.tracing import arrays_of
 from tracegrad.core.types import ArrayType
+from tracegrad.ops.families import elementwise_batch, locally_constant
 
 
-def same_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+def unchanged(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    """The type rule of an op that does nothing to its first input: weak, if that is."""
     return types[0]
 
 
-def _no_tangent(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
-    return None
+def _itself(x: Any, **params: Any) -> Any:
+    return x
+
+
+def _tangent(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    return tangents[0]
+
+
+def _cotangent(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    return [ct]
 
 
 def _samples() -> Iterable[Sample]:
     yield Sample((np.array([[1.0, -2.0, 0.5]]),))
 
 
-def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-    return bind(stop_gradient_op, tuple(inputs))
-
-
-stop_gradient_op = Op(
+stop_gradient_op = locally_constant(
     "stop_gradient",
-    evaluate=lambda x: x,
-    infer=same_type,
-    jvp=_no_tangent,
-    vjp=lambda wanted, ct, out, primals, params: [None] * len(wanted),
+    _itself,
+    infer=unchanged,
     linear=(EVERY,),
-    batch=_batch,
-    python=lambda x: x,
+    batch=elementwise_batch(lambda: stop_gradient_op),
+    python=_itself,
+    kinds="fc",
     samples=_samples,
     strides=lambda inputs, types, params: inputs[0],
+)
+
+
+def _on_device(x: Any) -> Any:
+    return xla().on_device(x)
+
+
+# What a function jitted for XLA does to its arguments while something else is traced: from there on values are jax's. A
+# jitted function around it has chosen where it runs, and drops this.
+to_xla_op = Op(
+    "to_xla",
+    evaluate=_on_device,
+    infer=unchanged,
+    jvp=_tangent,
+    vjp=_cotangent,
+    linear=(EVERY,),
+    batch=elementwise_batch(lambda: to_xla_op),
+    moves=True,
+    simplify=lambda inputs, params, definitions: inputs[0],
+    kinds="",
 )
 
 
@@ -50,35 +75,17 @@ def _named_samples() -> Iterable[Sample]:
     yield Sample((np.array([[1.0, -2.0, 0.5]]),), {"name": "hidden"})
 
 
-def _batch_named(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-    return bind(checkpoint_name_op, tuple(inputs), params)
-
-
-# What a function jitted for XLA does to its arguments while something else is traced: from there on values are jax's. A
-# jitted function around it has chosen where it runs, and drops this.
-to_xla_op = Op(
-    "to_xla",
-    evaluate=lambda x: xla().on_device(x),
-    infer=same_type,
-    jvp=lambda primals, tangents, out, params: tangents[0],
-    vjp=lambda wanted, ct, out, primals, params: [ct],
-    linear=(EVERY,),
-    batch=lambda size, batched, inputs, params: bind(to_xla_op, tuple(inputs)),
-    simplify=lambda inputs, params, definitions: inputs[0],
-    kinds="",
-)
-
-
 # Derivatives have no name: it is the value that a policy may keep.
 checkpoint_name_op = Op(
     "checkpoint_name",
-    evaluate=lambda x, name: x,
-    infer=same_type,
-    jvp=lambda primals, tangents, out, params: tangents[0],
-    vjp=lambda wanted, ct, out, primals, params: [ct],
+    evaluate=_itself,
+    infer=unchanged,
+    jvp=_tangent,
+    vjp=_cotangent,
     linear=(EVERY,),
-    batch=_batch_named,
-    python=lambda x, name: x,
+    batch=elementwise_batch(lambda: checkpoint_name_op),
+    moves=True,
+    python=_itself,
     samples=_named_samples,
     kinds="biufc",
     spell=lambda args, types, is_block, params: args[0],

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from tracegrad.core.trace import Tracer, as_array, bind
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, Shape, float_extreme, number_kind, type_of
 from tracegrad.ops.cumulative import along
 from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import declare, linear
+from tracegrad.ops.families import linear, locally_constant
 from tracegrad.ops.index import scatter_add_op, take
 from tracegrad.ops.masks import masking_vjp
 
@@ -139,7 +140,7 @@ def padding_pairs(name: str, padding: Any, sizes: Shape, windows: Shape, strides
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What the three ops share: parameters, type rule, batching, and the reduction itself.
+# What the ops share: parameters, type rule, batching, and the reduction itself.
 
 
 class Windows(NamedTuple):
@@ -292,9 +293,13 @@ def _sum_transpose(ct: Any, x: Any, **params: Any) -> Any:
     return bind(reduce_window_sum_op, (ct,), Windows(**params).transposed(x.shape)._asdict())
 
 
+def _sums(x: Any, **params: Any) -> Any:
+    return _reduced(x, np.add, 0, Windows(**params))
+
+
 reduce_window_sum_op: Op = linear(
     "reduce_window_sum",
-    lambda x, **params: _reduced(x, np.add, 0, Windows(**params)),
+    _sums,
     _sum_transpose,
     infer=_windows_type(),
     batch=_windows_batch(lambda: reduce_window_sum_op),
@@ -321,26 +326,31 @@ def highest(dtype: Any) -> Any:
     return True if number_kind(dtype) == "b" else np.iinfo(dtype).max
 
 
-def _extreme(word: str, ufunc: np.ufunc, better: np.ufunc, worst: Callable[[Any], Any]) -> Op:
+def _extremes(x: Any, *, ufunc: np.ufunc, worst: Callable[[Any], Any], **params: Any) -> Any:
+    return _reduced(x, ufunc, worst(x.dtype), Windows(**params))
+
+
+def _places(x: Any, *, ufunc: np.ufunc, better: np.ufunc, worst: Callable[[Any], Any], **params: Any) -> Any:
+    """Where the winner of each window lies in the flattened operand; -1 for windows of holes only."""
+    windows = Windows(**params)
+    holes = max(windows.base_dilation, default=1) > 1 or any([max(pads) > 0 for pads in windows.padding])
+
+    def combine(winners: Sequence[Any], others: Sequence[Any]) -> None:
+        (value, place), (other, other_place) = winners, others
+        wins = better(other, value)
+        if number_kind(value.dtype) == "f":
+            wins |= (other != other) & (value == value)  # NaN
+        if holes:
+            wins |= (place < 0) & (other_place >= 0)  # anything beats a hole, an infinity as well
+        ufunc(value, other, out=value)
+        place[...] = np.where(wins, other_place, place)  # a third of the time of np.copyto with `where`
+
+    numbers = np.arange(x.size, dtype=np.int32 if x.size < 2**31 else np.int64).reshape(x.shape)
+    return _combined([x, numbers], [worst(x.dtype), -1], windows, combine)[1].astype(np.intp, copy=False)
+
+
+def _window_extreme(word: str, ufunc: np.ufunc, better: np.ufunc, worst: Callable[[Any], Any]) -> Op:
     """The ops `reduce_window_max` and `window_argmax`, or those with "min"."""
-
-    def places(x: Any, **params: Any) -> Any:
-        """Where the winner of each window lies in the flattened operand; -1 for windows of holes only."""
-        windows = Windows(**params)
-        holes = max(windows.base_dilation, default=1) > 1 or any([max(pads) > 0 for pads in windows.padding])
-
-        def combine(winners: Sequence[Any], others: Sequence[Any]) -> None:
-            (value, place), (other, other_place) = winners, others
-            wins = better(other, value)
-            if number_kind(value.dtype) == "f":
-                wins |= (other != other) & (value == value)  # NaN
-            if holes:
-                wins |= (place < 0) & (other_place >= 0)  # anything beats a hole, an infinity as well
-            ufunc(value, other, out=value)
-            place[...] = np.where(wins, other_place, place)  # a third of the time of np.copyto with `where`
-
-        numbers = np.arange(x.size, dtype=np.int32 if x.size < 2**31 else np.int64).reshape(x.shape)
-        return _combined([x, numbers], [worst(x.dtype), -1], windows, combine)[1].astype(np.intp, copy=False)
 
     def places_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
         x = inputs[0]
@@ -348,12 +358,10 @@ def _extreme(word: str, ufunc: np.ufunc, better: np.ufunc, worst: Callable[[Any]
         ahead = np.arange(size).reshape((size,) + (1,) * (len(x.shape) - 1)) * math.prod(x.shape[1:])
         return np.where(found < 0, found, found - ahead)
 
-    places_op = declare(
+    places_op = locally_constant(
         f"window_arg{word}",
-        evaluate=places,
+        partial(_places, ufunc=ufunc, better=better, worst=worst),
         infer=_windows_type(np.dtype(np.intp)),
-        jvp=lambda primals, tangents, out, params: None,
-        vjp=lambda wanted, ct, out, primals, params: [None] * len(wanted),
         batch=places_batch,
         kinds="biuf",
         samples=_samples,
@@ -376,9 +384,9 @@ def _extreme(word: str, ufunc: np.ufunc, better: np.ufunc, worst: Callable[[Any]
         d = bind(scatter_add_op, (np.where(place < 0, 0, ct), np.maximum(place, 0)), params)
         return (np.reshape(d, x.shape),)
 
-    op = declare(
+    op = Op(
         f"reduce_window_{word}",
-        evaluate=lambda x, **params: _reduced(x, ufunc, worst(x.dtype), Windows(**params)),
+        evaluate=partial(_extremes, ufunc=ufunc, worst=worst),
         infer=_windows_type(),
         jvp=jvp,
         vjp=masking_vjp(vjp, 0),
@@ -391,8 +399,8 @@ def _extreme(word: str, ufunc: np.ufunc, better: np.ufunc, worst: Callable[[Any]
     return op
 
 
-reduce_window_max_op = _extreme("max", np.maximum, np.greater, lowest)
-reduce_window_min_op = _extreme("min", np.minimum, np.less, highest)
+reduce_window_max_op = _window_extreme("max", np.maximum, np.greater, lowest)
+reduce_window_min_op = _window_extreme("min", np.minimum, np.less, highest)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

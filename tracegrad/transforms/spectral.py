@@ -493,10 +493,14 @@ def _product_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], para
     return [next(found) if i == 0 or i > first else None for i in wanted]
 
 
+def _as_computed(*inputs: Any, **params: Any) -> Any:
+    return inputs[leading_inputs(params)]
+
+
 # A product V g(w) V^H as it was computed, which is the input after the decomposition, with the derivative that it has.
 spectral_op = Op(
     "spectral",
-    evaluate=lambda *inputs, **params: inputs[leading_inputs(params)],
+    evaluate=_as_computed,
     infer=lambda types, params: types[leading_inputs(params)],
     data=lambda params: range(1, leading_inputs(params) + 1),
     jvp=_product_jvp,
