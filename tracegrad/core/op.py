@@ -92,12 +92,18 @@ class View(NamedTuple):
     within: Callable[..., tuple[Any, Sequence[Any]] | None] | None = None
 
 
+# (params, positions of inputs that are zero) -> (params, the positions of the inputs that are left, of the outputs that are, and
+# further inputs): the op where those inputs are zeros, of which it may still take some; all other outputs are zero.
+Without = Callable[[Params, tuple[int, ...]], tuple[Params, Sequence[int], Sequence[int], tuple[Any, ...]]]
+
+
 class Held(NamedTuple):
     """What is to be known of an op that holds Graphs or functions, since it consists of further ops.
 
     expand          what is recorded in its place in some traces: op by op where a linear map will be transposed
     forward         how it is evaluated where a backward pass will follow; what that needs is kept with the equation
     pull            its reverse derivative, of what was kept
+    without         the op where some of its inputs are zero
     inline          the Graph whose equations a compiled function has in its place
     prune           the op without outputs that nothing uses, and without what they alone need
     runs_user_code  whether evaluating runs a user's function, whose errors are the user's own
@@ -106,6 +112,7 @@ class Held(NamedTuple):
     expand: Expansion | None = None
     forward: Forward | None = None
     pull: Pull | None = None
+    without: Without | None = None
     inline: Inlining | None = None
     prune: Pruning | None = None
     runs_user_code: bool = False

@@ -10,7 +10,7 @@ import numpy as np
 from tracegrad.core.errors import Source, require_callable
 from tracegrad.core.graph import Eqn, Graph, Literal, Var
 from tracegrad.core.types import ArrayType, is_inexact
-from tracegrad.transforms.control.call import closed, floating, reverse
+from tracegrad.transforms.control.held import closed, reverse
 from tracegrad.transforms.inspect import make_graph
 
 
@@ -78,7 +78,7 @@ def residuals(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Residuals:
     graph = make_graph(fun)(*args, **kwargs)
     whole, _ = closed(graph)
     wanted = tuple([i for i, t in enumerate(graph.in_types) if is_inexact(t.dtype)])
-    parts = reverse(whole, wanted, floating(whole))
+    parts = reverse(whole, wanted)
     makers = {v: eqn for eqn in parts.forward.eqns for v in eqn.outputs}
     order = {v: i for i, v in enumerate(makers)}
     kept = {parts.forward.outputs[i] for which, i in parts.needs if which == 1}

@@ -125,18 +125,22 @@ def pushforward(eqns: Sequence[Equation], tangents: dict[int, Any]) -> dict[int,
             primal_out = tuple([o.value for o in outs]) if op.several else out.value
             if lifts:
                 values = _lifted(values, incoming)
-            if Masked in map(type, incoming):
-                result = _masked_jvp(op, active, incoming, primal_out, values, params)
-            elif op.jvp is None:
-                result = transposed_vjp(op, active, incoming, primal_out, values, params)
-            else:
-                result = op.jvp(values, incoming, primal_out, params)
+            result = pushed(op, active, incoming, primal_out, values, params)
             for o, tangent in zip(outs, result if op.several else (result,), strict=True):
                 if tangent is not None:
                     tangents[id(o)] = tangent
     finally:
         context.cell = outer
     return tangents
+
+
+def pushed(op: Op, active: Wanted, tangents: Sequence[Any], out: Any, values: Sequence[Any], params: Params) -> Any:
+    """The tangents of an op's outputs for those of its inputs, None for zeros. There may be masks in both."""
+    if Masked in map(type, tangents):
+        return _masked_jvp(op, active, tangents, out, values, params)
+    if op.jvp is None:
+        return transposed_vjp(op, active, tangents, out, values, params)
+    return op.jvp(values, tangents, out, params)
 
 
 def _masked_jvp(

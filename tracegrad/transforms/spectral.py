@@ -43,7 +43,8 @@ from tracegrad.ops.linalg.eigen import eigh_op
 from tracegrad.ops.linalg.equal_values import Line, equal_error, tolerance
 from tracegrad.ops.linalg.hermitian import from_triangle
 from tracegrad.ops.linalg.matrices import adjoint, hermitian_part, row
-from tracegrad.transforms.control.call import batch_of, call, closed, reverse, with_tangents
+from tracegrad.transforms.control.call import pull_call
+from tracegrad.transforms.control.held import batch_of, closed, with_tangents
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Divided differences.
@@ -407,11 +408,8 @@ def _of_other(number: int, ct: Any, primals: Sequence[Any], params: Params) -> A
         whole = remembered(
             graph, key, lambda: simplify(trace_graph(value, types, transform="vjp", user_function=graph))
         )
-        parts = reverse(whole, (count - len(others) + number,), (0,))
-        results = call(parts.forward, primals)
-        places = [(primals, results)[which][i] for which, i in parts.needs]
-        (d,) = call(parts.backward, [*places, ct]) or (None,)
-        return d
+        position = count - len(others) + number
+        return pull_call(whole, (position,), primals, [ct]).get(position)
     moved = {**params, "graph": _moved_by(graph, number + 1)}
     by_one = _of_order(a, decomposition, matrices, [*others, np.ones(t.shape, t.dtype)], moved)
     d = np.sum(ct * by_one) if t.size == 1 else np.sum(ct * by_one, (-2, -1))

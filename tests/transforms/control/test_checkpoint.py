@@ -28,8 +28,8 @@ from tracegrad.core.types import ArrayType
 from tracegrad.ops.collective import axis_index, psum
 from tracegrad.ops.conv import conv_general_dilated
 from tracegrad.testing import strategies
-from tracegrad.transforms.control.call import closed
 from tracegrad.transforms.control.checkpoint import parts_of
+from tracegrad.transforms.control.held import closed
 
 jax.config.update("jax_enable_x64", True)
 
@@ -502,7 +502,7 @@ def kept_and_again(f: Any, *args: Any, memory: Any) -> tuple[list[str], list[str
     """The ops whose results are kept, and those of the function itself that the backward part has too."""
     wrapped = tg.checkpoint(f, memory=memory)
     graph = tg.make_graph(wrapped)(*args).eqns[0].params["graph"]
-    parts = parts_of(graph, tuple(range(len(args))), (0,), {"memory": memory}).reverse
+    parts = parts_of(graph, tuple(range(len(args))), {"memory": memory})
     computed = set(map(id, parts.forward.eqns))
     kept = [r.made_by for r in tg.debug.residuals(wrapped, *args) if r.source]
     return kept, [e.op.name for e in parts.backward.eqns if id(e) in computed]
@@ -534,7 +534,7 @@ def held(graph: Graph, memory: int) -> int:
     Graphs: those equations are computed again that are in both."""
     whole, _ = closed(graph)
     wanted = tuple(range(len(graph.inputs)))
-    parts = parts_of(whole, wanted, tuple(range(len(graph.outputs))), {"memory": memory}).reverse
+    parts = parts_of(whole, wanted, {"memory": memory})
     check(parts.forward)
     check(parts.backward)
     size = lambda v: v.type.size * v.type.dtype.itemsize

@@ -6,8 +6,10 @@ found by going round until nothing changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,8 +26,31 @@ from tracegrad.core.types import ArrayType, is_inexact, number_kind, type_of
 from tracegrad.lower.passes import simplify
 from tracegrad.ops.elementwise import astype
 from tracegrad.transforms.batch import Batched, batch_graph, with_batch
-from tracegrad.transforms.control.call import closed, with_tangents
+from tracegrad.transforms.control.held import closed, with_tangents
 from tracegrad.transforms.linear import strong, zeros_like_type
+
+
+class Sections:
+    """The sections of a flat list, by their names and lengths.
+
+    >>> sections = Sections(carry=2, element=0, const=1)
+    >>> parts = sections.split("abc")
+    >>> parts.carry, parts.element, sections.join(carry=[1, 2], element=[], const=[3])
+    (['a', 'b'], [], [1, 2, 3])
+    """
+
+    def __init__(self, **lengths: int) -> None:
+        self.lengths = lengths
+
+    def split(self, flat: Iterable[Any]) -> Any:
+        rest = iter(flat)
+        parts = SimpleNamespace(**{name: list(islice(rest, length)) for name, length in self.lengths.items()})
+        assert next(rest, self) is self, "more than the sections hold"
+        return parts
+
+    def join(self, **parts: Sequence[Any]) -> list[Any]:
+        assert {name: len(part) for name, part in parts.items()} == self.lengths, "not of the sections' lengths"
+        return [x for name in self.lengths for x in parts[name]]
 
 
 class Body(NamedTuple):
@@ -141,19 +166,18 @@ def tangent_body(body: Graph, carries: int, elements: int, wanted: Wanted) -> tu
 
     def make() -> Any:
         active = active_carries(body, carries, wanted)
-        others = [i for i in wanted if i >= carries]
         ends = carries + elements
+        varying, shared = [i for i in wanted if carries <= i < ends], [i for i in wanted if i >= ends]
+        sections = Sections(
+            carry=carries, dcarry=len(active), element=elements, delement=len(varying),
+            const=len(body.inputs) - ends, dconst=len(shared),
+        )  # fmt: skip
         found: list[int] = []
 
         def step(*arrays: Any) -> list[Any]:
-            rest = iter(arrays)
-            inputs = [next(rest) for _ in range(carries)]
-            moving = {i: next(rest) for i in active}
-            inputs += [next(rest) for _ in range(elements)]
-            moving |= {i: next(rest) for i in others if i < ends}
-            inputs += [next(rest) for _ in range(ends, len(body.inputs))]
-            moving |= {i: next(rest) for i in others if i >= ends}
-            outputs, pushed = with_tangents(body, inputs, moving)
+            given = sections.split(arrays)
+            moving = dict(zip((*active, *varying, *shared), given.dcarry + given.delement + given.dconst, strict=True))
+            outputs, pushed = with_tangents(body, given.carry + given.element + given.const, moving)
             found.extend([i for i, t in enumerate(pushed[carries:]) if t is not None])
             zeros = {i: zeros_like_type(strong(body.out_types[i])) for i in active}
             return [
@@ -163,12 +187,14 @@ def tangent_body(body: Graph, carries: int, elements: int, wanted: Wanted) -> tu
                 *[t for t in pushed[carries:] if t is not None],
             ]
 
-        inside = [i for i in others if i < ends]
-        order = [*range(carries), *active, *range(carries, ends), *inside, *range(ends, len(body.inputs))]
-        order += [i for i in others if i >= ends]
-        tangent_places = {*range(carries, carries + len(active))}
-        tangent_places |= {*range(len(active) + ends, len(active) + ends + len(inside))}
-        types = [strong(body.in_types[i]) if k in tangent_places else body.in_types[i] for k, i in enumerate(order)]
+        own, moved = (
+            Sections(carry=carries, element=elements, const=len(body.inputs) - ends).split(body.in_types),
+            body.in_types,
+        )
+        types = sections.join(
+            **vars(own), dcarry=[strong(moved[i]) for i in active], delement=[strong(moved[i]) for i in varying],
+            dconst=[strong(moved[i]) for i in shared],
+        )  # fmt: skip
         graph = trace_graph(step, types, transform="jvp", user_function=body, abstract=True)
         return active, simplify(replace(graph, name=f"{body.name}_jvp")), found
 

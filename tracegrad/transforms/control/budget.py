@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from tracegrad.core.errors import at, clip, user_source
 from tracegrad.core.graph import Eqn, Graph, Var
-from tracegrad.transforms.control.call import lazy_order
+from tracegrad.transforms.control.held import lazy_order
 
 # The sizes of segments that are tried are so many times smaller, each than the one before.
 RATIO = 1.2

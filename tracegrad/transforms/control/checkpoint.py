@@ -10,177 +10,66 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.errors import at, clip, require_callable, user_source
-from tracegrad.core.graph import Graph, Var, evaluate, remembered
+from tracegrad.core.graph import Graph, Var, remembered
 from tracegrad.core.names import wraps
-from tracegrad.core.op import Held, Inlining, Op, Params, Wanted
-from tracegrad.core.trace import Trace, Tracer, bind
+from tracegrad.core.op import Params, Wanted
+from tracegrad.core.trace import bind
 from tracegrad.core.types import type_of
-from tracegrad.lower.numpy.writer import compiled
 from tracegrad.lower.passes import simplify
-from tracegrad.ops.collective import axis_index_op
 from tracegrad.transforms.control.budget import chosen_within, size_in_bytes
-from tracegrad.transforms.control.call import (
-    Reverse,
-    batch_of,
-    closed,
-    cut,
-    floating,
-    forward_part,
-    joint_of,
-    places,
-    tangents_of,
-    through_masks,
-)
-from tracegrad.transforms.control.checkpoint_policies import Policy
+from tracegrad.transforms.control.checkpoint_policies import Policy, nothing_saveable
+from tracegrad.transforms.control.held import Reverse, axis_indices, closed, holding_one, reverse
 from tracegrad.transforms.signatures import Backend, Signatures, static_arguments
 
 _BACKEND = Backend("numpy", simplify)
 
 
-class Parts(NamedTuple):
-    """The reverse derivative in two Graphs, and the numbers of the first's equations whose outputs the second may have."""
+def parts_of(graph: Graph, wanted: Wanted, params: Params) -> Reverse:
+    """The reverse derivative, of which is kept what the user asked for: `policy` or `memory`."""
+    key = tuple([(name, params[name]) for name in ("policy", "memory") if name in params])
 
-    reverse: Reverse
-    saved: tuple[int, ...]
+    def saved(joint: Graph, forward: Graph) -> Sequence[int]:
+        if "memory" in params:
+            return chosen_within(params["memory"], joint, forward, len(graph.outputs), graph.name)
+        policy = params.get("policy", nothing_saveable)
+        asked = [policy(e.op, *[a.type for a in e.inputs], **e.params) for e in forward.eqns]
+        return [i for i, answer in enumerate(asked) if answer]
 
-
-def parts_of(
-    graph: Graph, wanted: Wanted, given: tuple[int, ...], how: Params, foreseen: tuple[int, ...] | None = None
-) -> Parts:
-    """The reverse derivative with respect to the inputs `wanted` for cotangents of the outputs `given`.
-
-    `how` has what the user asked for: `policy` or `memory`. The forward part may have been run for the cotangents
-    `foreseen`; what is kept is then what was kept there.
-    """
-
-    if foreseen == given:
-        foreseen = None
-
-    def make() -> Parts:
-        joint, found = joint_of(graph, wanted, given)
-        inputs, outputs = len(graph.inputs), len(graph.outputs)
-        forward = forward_part(joint, inputs, outputs)
-        saved: tuple[int, ...] = ()
-        if foreseen is not None:
-            called = parts_of(graph, wanted, foreseen, how)
-            if [e.op for e in forward.eqns] == [e.op for e in called.reverse.forward.eqns]:
-                saved = called.saved
-        elif "memory" in how:
-            saved = chosen_within(how["memory"], joint, forward, outputs, graph.name)
-        elif "policy" in how:
-            policy = how["policy"]
-            asked = [policy(e.op, *[a.type for a in e.inputs], **e.params) for e in forward.eqns]
-            saved = tuple([i for i, answer in enumerate(asked) if answer])
-        return Parts(cut(joint, inputs, outputs, found, graph.name, saved), saved)
-
-    return remembered(graph, ("parts", wanted, given, tuple(sorted(how.items())), foreseen), make)
+    return reverse(graph, wanted, key, saved)
 
 
-def apply_graph(op: Op, graph: Graph, inputs: Sequence[Any], how: Params) -> list[Any]:
+def _apply(graph: Graph, inputs: Sequence[Any], params: Params) -> Sequence[Any]:
     """Apply a Graph as one equation. It gets the index in each named axis that it speaks of as well, which it leaves
     aside: the equation then belongs to the traces that map over these axes, whatever its inputs depend on."""
     whole, consts = closed(graph)
-    indices: list[Any] = [
-        bind(axis_index_op, (), {"axis_name": axis}) for axis in sorted(whole.axes, key=lambda axis: axis.depth)
-    ]
+    indices = axis_indices(whole.axes)
     if indices:
         heads = (*whole.inputs, *[Var(type_of(index)) for index in indices])
         eqns, outputs, name = whole.eqns, whole.outputs, whole.name
         whole = remembered(whole, "tied", lambda: Graph(heads, eqns, outputs, {}, name))
-    found = bind(op, (*inputs, *consts, *indices), {"graph": whole, **how})
-    return list(found)
+    found: Sequence[Any] = bind(checkpoint_op, (*inputs, *consts, *indices), {**params, "graph": whole})
+    return found
 
 
-def _expand(op: Op, top: Trace, inputs: tuple[Any, ...], params: Params) -> Any:
-    graph = params["graph"]
-    if top.linear:
-        return evaluate(graph, inputs)  # a linear map is transposed op by op
-    how = _how(params)
-    if not top.reverse or "of" in params or not how:
-        return None
-    # The backward pass will need some of what is computed now: keep that.
-    wanted = tuple([i for i, x in enumerate(inputs) if type(x) is Tracer and x.origin is top])
-    forward = parts_of(graph, wanted, floating(graph), how).reverse.forward
-    params = {"graph": forward, "of": graph, "wanted": wanted, **how}
-    return bind(_op_of_parts(how), inputs, params)[: len(graph.outputs)]
+def _of_parts(params: Params) -> Params:
+    """Whether a compiled function may have the equations of a forward or backward part among its others."""
+    if params.get("prevent_cse", True):
+        return params
+    return {**{name: x for name, x in params.items() if name != "prevent_cse"}, "inline": True}
 
 
-def _how(params: Params) -> dict[str, Any]:
-    """What the user asked for."""
-    return {name: params[name] for name in ("policy", "memory", "prevent_cse") if name in params}
-
-
-def _evaluate(*arrays: Any, graph: Graph, **how: Any) -> tuple[Any, ...]:
-    return tuple(compiled(graph)(*arrays))
-
-
-def _jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
-    active = tuple([i for i, t in enumerate(tangents) if t is not None])
-    graph, found = tangents_of(params["graph"], active)
-    given = [*primals, *[tangents[i] for i in active]]
-    results = iter(apply_graph(checkpoint_op, graph, given, _how(params)))
-    return [next(results) if i in found else None for i in range(len(out))]
-
-
-def _vjp(wanted: Wanted, cts: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
-    given = tuple([i for i, ct in enumerate(cts) if ct is not None])
-    how = _how(params)
-    op = _op_of_parts(how)
-    of: Graph = params.get("of", params["graph"])
-    if "of" in params and wanted == params["wanted"] and max(given) < len(of.outputs):
-        every = floating(of)
-        parts = parts_of(of, wanted, given, how, every).reverse
-        needs = places(parts, parts_of(of, wanted, every, how).reverse, len(of.outputs))
-    else:
-        # Nothing was kept with this derivative in view: the forward part is run again, if it hands over anything.
-        of = params["graph"]
-        parts = parts_of(of, wanted, given, how).reverse
-        needs = parts.needs
-        if any([which for which, _ in needs]):
-            out = apply_graph(op, parts.forward, primals, how)
-    if needs is None:
-        # These cotangents need something that was not foreseen: all is computed again from the inputs.
-        parts = parts_of(of, wanted, given, {}).reverse
-        needs = parts.needs
-    kept = [(primals, out)[which][i] for which, i in needs]
-    results = apply_graph(op, parts.backward, [*kept, *[cts[i] for i in given]], how)
-    found = dict(zip(parts.found, results, strict=True))
-    return [found.get(i) for i in wanted]
-
-
-def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-    return tuple(apply_graph(checkpoint_op, batch_of(params["graph"], size, batched), inputs, _how(params)))
-
-
-def _declared(name: str, inlined: Inlining | None = None) -> Op:
-    op = Op(
-        name,
-        evaluate=_evaluate,
-        infer=lambda types, params: params["graph"].out_types,
-        jvp=_jvp,
-        vjp=_vjp,
-        masked=through_masks(_jvp, _vjp, lambda graph, arrays, params: apply_graph(op, graph, arrays, _how(params))),
-        batch=_batch,
-        several=True,
-        fresh=True,
-        kinds="",
-        held=Held(expand=lambda trace, inputs, params: _expand(op, trace, inputs, params), inline=inlined),
-    )
-    return op
-
-
-checkpoint_op = _declared("checkpoint")
-# A forward or backward part whose equations jit may put among the others, with `prevent_cse=False`.
-open_checkpoint_op = _declared("open_checkpoint", inlined=lambda inputs, params: (params["graph"], inputs))
-
-
-def _op_of_parts(how: Params) -> Op:
-    return checkpoint_op if how.get("prevent_cse", True) else open_checkpoint_op
+checkpoint_op = holding_one(
+    "checkpoint",
+    _apply,
+    parts_of,
+    inline=lambda inputs, params: (params["graph"], inputs) if "inline" in params else None,
+    params_of_parts=_of_parts,
+)
 
 
 def checkpoint(
@@ -242,7 +131,7 @@ def checkpoint(
     @wraps(fun)
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
         entry, leaves, _ = traced.entry_of(args, kwargs, _BACKEND)
-        return tree.tree_unflatten(entry.out_tree, apply_graph(checkpoint_op, entry.graph, leaves, how))
+        return tree.tree_unflatten(entry.out_tree, _apply(entry.graph, leaves, {"graph": entry.graph, **how}))
 
     return checkpointed
 

@@ -1,6 +1,8 @@
 """scan: a loop whose number of steps is known, as one equation.
 
-Its reverse derivative keeps, step by step, what the backward part of the body needs, and is a scan the other way.
+Inputs of the equation are the carry, the stacked elements, the constants of the body; outputs the last carry and what the
+steps gave, stacked. Its reverse derivative keeps, step by step, what the backward part of the body needs, and is a scan the
+other way.
 """
 
 from __future__ import annotations
@@ -20,22 +22,21 @@ from tracegrad.core.trace import Trace, Tracer, bind
 from tracegrad.core.tracing import arrays_of, kind_of, trace_graph
 from tracegrad.core.types import ArrayType, is_inexact, type_of
 from tracegrad.lower.numpy.steps import loop_step
-from tracegrad.lower.passes import eliminate_dead_code, simplify
+from tracegrad.lower.passes import simplify
+from tracegrad.ops.masks import filled
 from tracegrad.transforms.batch import with_batch
 from tracegrad.transforms.control.bodies import (
+    Sections,
     active_carries,
     batched_body,
     own_carry,
     tangent_body,
     traced_until_stable,
 )
-from tracegrad.transforms.control.call import Reverse
-from tracegrad.transforms.control.call import reverse as derivative_of
+from tracegrad.transforms.control.held import closed, pruned
+from tracegrad.transforms.control.held import reverse as derivative_of
+from tracegrad.transforms.control.zeros import call_nonzero, without
 from tracegrad.transforms.linear import strong, zeros_like_type
-
-# ---------------------------------------------------------------------------------------------------------------------
-# scan. Inputs of the equation are the carry, the stacked elements, the constants of the body; outputs the last carry and
-# what the steps gave, stacked.
 
 
 def scan(
@@ -132,9 +133,17 @@ def _length(found: Sequence[Any], elements: Sequence[Any], length: int | None) -
     return steps
 
 
-def _scan(
-    *arrays: Any, body: Graph, carries: int, elements: int, length: int, reverse: bool, of: Any = None, wanted: Any = ()
-) -> tuple[Any, ...]:
+# ---------------------------------------------------------------------------------------------------------------------
+# The op.
+
+
+def _sections(params: Params) -> Sections:
+    """Of the inputs, and of those of the body."""
+    carries, elements = params["carries"], params["elements"]
+    return Sections(carry=carries, element=elements, const=len(params["body"].inputs) - carries - elements)
+
+
+def _scan(*arrays: Any, body: Graph, carries: int, elements: int, length: int, reverse: bool) -> tuple[Any, ...]:
     stacked = [np.empty((length, *t.shape), t.dtype) for t in body.out_types[carries:]]
     xs, consts = arrays[carries : carries + elements], arrays[carries + elements :]
     step = loop_step(body, carries, consts)
@@ -149,115 +158,15 @@ def _scan_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, .
     return (*outs[:carries], *[ArrayType((params["length"], *t.shape), t.dtype) for t in outs[carries:]])
 
 
-class ScanReverse(NamedTuple):
-    """The reverse derivative of a scan.
-
-    parts      that of its body
-    active     the carries that have cotangents
-    forward    the body that gives besides what the backward part needs of each step
-    keys       what that is: ("input", i) or (equation, output)
-    backward   the body of the scan the other way: of (cotangents of the active carries, sums of those of constants), (what
-               is needed of the step, cotangents of what it gave), (the constants needed)
-    """
-
-    parts: Reverse
-    active: list[int]
-    forward: Graph
-    keys: list[Any]
-    backward: Graph
-
-
-def _scan_reverse(params: Params, wanted: Wanted, given: tuple[int, ...]) -> ScanReverse:
-    """For cotangents of the active carries and of the stacked outputs `given`."""
-    body: Graph = params["body"]
-    carries, elements = params["carries"], params["elements"]
-
-    def make() -> ScanReverse:
-        active = active_carries(body, carries, wanted)
-        others = [i for i in wanted if i >= carries]
-        parts = derivative_of(body, (*active, *others), (*active, *[carries + i for i in given]))
-        count = len(body.outputs)
-        kept = {
-            v: key
-            for (which, i), (v, key) in zip(parts.needs, _keys(parts), strict=True)
-            if _place(which, i, carries, elements, count) == "stacked"
-        }
-        forward = replace(parts.forward, outputs=(*parts.forward.outputs[:count], *kept))
-        return ScanReverse(parts, active, forward, list(kept.values()), _backward_body(params, parts, active, given))
-
-    return remembered(body, ("scan reverse", carries, elements, wanted, given), make)
-
-
-def _keys(parts: Reverse) -> list[tuple[Any, Any]]:
-    """What the backward part needs, each with a name for it that is the same whatever cotangents there are."""
-    numbers: dict[Any, Any] = {v: (k, j) for k, e in enumerate(parts.forward.eqns) for j, v in enumerate(e.outputs)}
-    found: list[Any] = [(parts.forward.inputs if which == 0 else parts.forward.outputs)[i] for which, i in parts.needs]
-    return [(v, numbers.get(v, ("input", i))) for v, (_, i) in zip(found, parts.needs, strict=True)]
-
-
-def _place(which: int, i: int, carries: int, elements: int, outputs: int) -> str:
-    """Where a scan has what its body's backward part needs."""
-    if which == 0 and i >= carries:
-        return "element" if i < carries + elements else "constant"
-    return "given" if which == 1 and carries <= i < outputs else "stacked"
-
-
-def _backward_body(params: Params, parts: Reverse, active: Sequence[int], given: Sequence[int]) -> Graph:
-    body: Graph = params["body"]
-    carries, elements, count = params["carries"], params["elements"], len(params["body"].outputs)
-    summed = [i for i in parts.found if i >= carries + elements]
-    places = [_place(which, i, carries, elements, count) for which, i in parts.needs]
-
-    def step(*arrays: Any) -> list[Any]:
-        rest = iter(arrays)
-        cts = [next(rest) for _ in active]
-        sums = [next(rest) for _ in summed]
-        varying = iter([next(rest) for p in places if p != "constant"])
-        cts += [next(rest) for _ in given]
-        needs = [next(rest) if p == "constant" else next(varying) for p in places]
-        found = dict(zip(parts.found, evaluate(parts.backward, [*needs, *cts]), strict=True))
-        zeros = [zeros_like_type(strong(body.in_types[i])) for i in active]
-        return [
-            *[found.get(i, zero) for i, zero in zip(active, zeros, strict=True)],
-            *[s + found[i] for i, s in zip(summed, sums, strict=True)],
-            *[found[i] for i in parts.found if carries <= i < carries + elements],
-        ]
-
-    needs = parts.backward.in_types[: len(places)]
-    types = [
-        *[strong(body.in_types[i]) for i in (*active, *summed)],
-        *[t for t, p in zip(needs, places, strict=True) if p != "constant"],
-        *[strong(body.out_types[carries + i]) for i in given],
-        *[t for t, p in zip(needs, places, strict=True) if p == "constant"],
-    ]
-    graph = trace_graph(step, types, transform="vjp", user_function=body, abstract=True)
-    return simplify(replace(graph, name=f"{body.name}_backward"))
-
-
-def _scan_expand(top: Trace, inputs: tuple[Any, ...], params: Params) -> Any:
-    if top.linear:
-        return _unrolled(inputs, params)
-    if not top.reverse or "of" in params:
+def _scan_expand(trace: Trace, inputs: tuple[Any, ...], params: Params) -> Any:
+    """For a linear map that is transposed op by op: step by step, in as many equations as that takes."""
+    if not trace.linear:
         return None
-    wanted = tuple([i for i, x in enumerate(inputs) if type(x) is Tracer and x.origin is top])
-    wanted = tuple([i for i in wanted if is_inexact(type_of(inputs[i]).dtype)])
-    body = params["body"]
-    forward = _scan_reverse(params, wanted, _floating_stacked(params)).forward
-    return bind(scan_op, inputs, {**params, "body": forward, "of": body, "wanted": wanted})[: len(body.outputs)]
-
-
-def _floating_stacked(params: Params) -> tuple[int, ...]:
-    stacked = params["body"].out_types[params["carries"] :]
-    return tuple([i for i, t in enumerate(stacked) if is_inexact(t.dtype)])
-
-
-def _unrolled(inputs: Sequence[Any], params: Params) -> list[Any]:
-    """Step by step, in as many equations as that takes: for a linear map that is transposed op by op."""
-    carries, elements, length = params["carries"], params["elements"], params["length"]
-    carry, xs, consts = list(inputs[:carries]), inputs[carries : carries + elements], inputs[carries + elements :]
+    given, carries, length = _sections(params).split(inputs), params["carries"], params["length"]
+    carry = given.carry
     rows: list[Any] = [None] * length
     for i in range(length - 1, -1, -1) if params["reverse"] else range(length):
-        outs = evaluate(params["body"], [*carry, *[x[i] for x in xs], *consts])
+        outs = evaluate(params["body"], [*carry, *[x[i] for x in given.element], *given.const])
         carry, rows[i] = outs[:carries], outs[carries:]
     types = params["body"].out_types[carries:]
     stacked = [
@@ -266,123 +175,181 @@ def _unrolled(inputs: Sequence[Any], params: Params) -> list[Any]:
     return [*carry, *stacked]
 
 
-def _scan_vjp(wanted: Wanted, cts: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+class ScanReverse(NamedTuple):
+    """The reverse derivative of a scan.
+
+    forward     the body that gives besides what the backward part needs of each step
+    backward    the body of the scan the other way: of (cotangents of the active carries, sums of those of constants), (what
+                is needed of the step, cotangents of what it gave), (the constants needed)
+    active      the carries that have cotangents
+    summed      the constants that have
+    varying     where the scan has what is needed of each step: (0, i) among its inputs, (1, i) among what it gives
+    constant    the positions of the constants needed
+    given       the outputs that the steps gave and that have cotangents
+    found       the elements that get cotangents
+    """
+
+    forward: Graph
+    backward: Graph
+    active: list[int]
+    summed: list[int]
+    varying: list[tuple[int, int]]
+    constant: list[int]
+    given: list[int]
+    found: list[int]
+
+
+def _scan_reverse(params: Params, wanted: Wanted) -> ScanReverse:
     carries, elements = params["carries"], params["elements"]
-    of = params.get("of")
-    floats = tuple([i for i in wanted if is_inexact(type_of(primals[i]).dtype)])
-    called = None
-    if of is not None and floats == params["wanted"] and all([ct is None for ct in cts[len(of.outputs) :]]):
-        params = {**params, "body": of}
-        called = _scan_reverse(params, floats, _floating_stacked(params))
-        cts = cts[: len(of.outputs)]
-    params = {k: v for k, v in params.items() if k not in ("of", "wanted")}
+    return remembered(params["body"], ("scan reverse", carries, elements, wanted), lambda: _reversed(params, wanted))
+
+
+def _reversed(params: Params, wanted: Wanted) -> ScanReverse:
     body: Graph = params["body"]
-    count = len(body.outputs)
-    given = tuple([i for i, ct in enumerate(cts[carries:]) if ct is not None])
-    back = _scan_reverse(params, floats, given)
-    kept = None if called is None else _kept(back, called, out[count:])
-    if kept is None:
-        # Not what was foreseen when it was run, as in a second derivative: run again for what is needed.
-        out = bind(scan_op, tuple(primals), {**params, "body": back.forward})
-        kept = out[count:]
-    by_key = dict(zip(back.keys, kept, strict=True))
-    varying, constant = [], []
-    for (which, i), (_, key) in zip(back.parts.needs, _keys(back.parts), strict=True):
-        place = _place(which, i, carries, elements, count)
-        if place == "constant":
-            constant.append(primals[i])
-        elif place == "element":
-            varying.append(primals[i])
-        elif place == "given":
-            varying.append(out[i])
-        else:
-            varying.append(by_key[key])
-    summed = [i for i in back.parts.found if i >= carries + elements]
-    start = [zeros_like_type(strong(body.in_types[i])) if cts[i] is None else cts[i] for i in back.active]
-    start += [zeros_like_type(strong(body.in_types[i])) for i in summed]
-    steps = [*varying, *[cts[carries + i] for i in given]]
-    results = bind(
-        scan_op,
-        (*start, *steps, *constant),
-        {
-            "body": back.backward, "carries": len(start), "elements": len(steps), "length": params["length"],
-            "reverse": not params["reverse"],
-        },
-    )  # fmt: skip
-    by_element = [i for i in back.parts.found if carries <= i < carries + elements]
-    found = dict(zip([*back.active, *summed, *by_element], results, strict=True))
+    carries, count = params["carries"], len(body.outputs)
+    ends = carries + params["elements"]
+    active = active_carries(body, carries, wanted)
+    parts = derivative_of(body, (*active, *[i for i in wanted if i >= carries]))
+    # What the steps do not have anyhow they give: residuals, and carries before and after them.
+    held = [place for place in parts.needs if place[1] < carries or place >= (1, count)]
+    more = parts.needed(parts.forward.inputs, parts.forward.outputs)
+    outputs = [a for a, place in zip(more, parts.needs, strict=True) if place in held]
+    forward = replace(parts.forward, outputs=(*parts.forward.outputs[:count], *outputs))
+    places = {place: (1, count + k) for k, place in enumerate(held)}
+    varying = [places.get(place, place) for place in parts.needs if place[0] == 1 or place[1] < ends]
+    constant = [i for which, i in parts.needs if which == 0 and i >= ends]
+    summed = [i for i in parts.found if i >= ends]
+    given = [i for i in parts.given if i >= carries]
+    sections = Sections(ct=len(active), sum=len(summed), varying=len(varying), given=len(given), constant=len(constant))
+    found: list[int] = []
+
+    def step(*arrays: Any) -> list[Any]:
+        s = sections.split(arrays)
+        moving, fixed = iter(s.varying), iter(s.constant)
+        needed = [next(fixed) if which == 0 and i >= ends else next(moving) for which, i in parts.needs]
+        cts: list[Any] = [None] * count
+        for i, ct in zip((*active, *given), s.ct + s.given, strict=True):
+            cts[i] = ct
+        pulled = parts.pull(needed, cts, evaluate)
+        found.extend([i for i in pulled if carries <= i < ends])
+        return [
+            *[pulled[i] if i in pulled else zeros_like_type(strong(body.in_types[i])) for i in active],
+            *[total + pulled[i] if i in pulled else total for i, total in zip(summed, s.sum, strict=True)],
+            *[pulled[i] for i in found],
+        ]
+
+    needs = list(zip(parts.needs, parts.backward.in_types, strict=False))
+    types = sections.join(
+        ct=[strong(body.in_types[i]) for i in active],
+        sum=[strong(body.in_types[i]) for i in summed],
+        varying=[t for (which, i), t in needs if which == 1 or i < ends],
+        given=[strong(body.out_types[i]) for i in given],
+        constant=[t for (which, i), t in needs if which == 0 and i >= ends],
+    )
+    traced = trace_graph(step, types, transform="vjp", user_function=body, abstract=True)
+    backward = simplify(replace(traced, name=f"{body.name}_backward"))
+    return ScanReverse(forward, backward, active, summed, varying, constant, given, found)
+
+
+def _scan_forward(wanted: Wanted, values: Sequence[Any], params: Params) -> tuple[Sequence[Any], Any]:
+    floats = tuple([i for i in wanted if is_inexact(type_of(values[i]).dtype)])
+    forward = _scan_reverse(params, floats).forward
+    results = bind(scan_op, tuple(values), {**params, "body": forward})
+    count = len(params["body"].outputs)
+    return results[:count], results[count:]
+
+
+def _scan_pull(
+    wanted: Wanted, cts: Any, residuals: Any, out: Any, primals: Sequence[Any], params: Params
+) -> Sequence[Any]:
+    body: Graph = params["body"]
+    cts = list(map(filled, cts))
+    back = _scan_reverse(params, tuple([i for i in wanted if is_inexact(type_of(primals[i]).dtype)]))
+    results = (*out, *residuals)
+    varying = [(primals, results)[which][i] for which, i in back.varying]
+    inputs = [
+        *[cts[i] for i in back.active],
+        *[None] * len(back.summed),
+        *varying,
+        *[cts[i] for i in back.given],
+        *[primals[i] for i in back.constant],
+    ]
+    changed = {
+        "body": back.backward, "carries": len(back.active) + len(back.summed),
+        "elements": len(varying) + len(back.given), "length": params["length"], "reverse": not params["reverse"],
+    }  # fmt: skip
+    types = [strong(body.in_types[i]) for i in (*back.active, *back.summed)]
+    found = dict(
+        zip([*back.active, *back.summed, *back.found], call_nonzero(scan_op, inputs, changed, types), strict=True)
+    )
     return [found.get(i) for i in wanted]
 
 
-def _kept(back: ScanReverse, called: ScanReverse, kept: Sequence[Any]) -> list[Any] | None:
-    """What the steps kept, for some of the cotangents, if the scan was run for all of them; None if it is not all there."""
-    if back is called:
-        return list(kept)
-    if [e.op for e in back.parts.forward.eqns] != [e.op for e in called.parts.forward.eqns]:
-        return None
-    if not set(back.keys) <= set(called.keys):
-        return None
-    return [kept[called.keys.index(key)] for key in back.keys]
+def _scan_without(params: Params, zeros: tuple[int, ...]) -> tuple[Params, Any, Any, tuple[Any, ...]]:
+    """A carry that is zero before a step and after it is zero always."""
+    body, carries = params["body"], params["carries"]
+    ends = carries + params["elements"]
+    while True:
+        kept = [i for i in range(carries) if i not in zeros]
+        rest = without(body, zeros, kept, kept)
+        grown = {i for i in rest.found if i < carries}.difference(kept)
+        if not grown:
+            break
+        zeros = tuple([i for i in zeros if i not in grown])
+    graph, consts = closed(rest.graph)
+    elements = len([i for i in rest.left if carries <= i < ends])
+    return {**params, "body": graph, "carries": len(kept), "elements": elements}, rest.left, rest.found, consts
 
 
 def _scan_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
-    carries, elements = params["carries"], params["elements"]
+    carries = params["carries"]
     body: Graph = params["body"]
     wanted = tuple([i for i, t in enumerate(tangents) if t is not None])
-    active, graph, found = tangent_body(body, carries, elements, wanted)
-    others = [i for i in wanted if i >= carries]
+    active, graph, found = tangent_body(body, carries, params["elements"], wanted)
     start = [zeros_like_type(strong(body.in_types[i])) if tangents[i] is None else tangents[i] for i in active]
-    ends = carries + elements
-    inputs = (
-        *primals[:carries], *start, *primals[carries:ends], *[tangents[i] for i in others if i < ends],
-        *primals[ends:], *[tangents[i] for i in others if i >= ends],
-    )  # fmt: skip
-    results = bind(
-        scan_op,
-        inputs,
-        {
-            "body": graph, "carries": carries + len(active), "elements": elements + sum([i < ends for i in others]),
-            "length": params["length"], "reverse": params["reverse"],
-        },
-    )  # fmt: skip
+    values, moved = _sections(params).split(primals), _sections(params).split(tangents)
+    varying = [t for t in moved.element if t is not None]
+    shared = [t for t in moved.const if t is not None]
+    inputs = (*values.carry, *start, *values.element, *varying, *values.const, *shared)
+    changed = {
+        **params, "body": graph, "carries": carries + len(active), "elements": params["elements"] + len(varying)
+    }  # fmt: skip
+    results = bind(scan_op, inputs, changed)
     by_output = dict(zip(active, results[carries:], strict=False))
     by_output |= dict(zip([carries + i for i in found], results[len(out) + len(active) :], strict=True))
     return [by_output.get(i) for i in range(len(out))]
 
 
 def _scan_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-    carries, elements = params["carries"], params["elements"]
-    ends = carries + elements
+    carries = params["carries"]
     graph, flags = batched_body(params["body"], carries, size, tuple(batched))
     inputs = [with_batch(x, size) if f and not b else x for x, b, f in zip(inputs, batched, flags, strict=True)]
-    inputs[carries:ends] = [
-        np.moveaxis(x, 0, 1) if b else x for x, b in zip(inputs[carries:ends], batched[carries:ends], strict=True)
-    ]
-    outs = bind(scan_op, tuple(inputs), {**_plain(params), "body": graph})
+    given, which = _sections(params).split(inputs), _sections(params).split(batched)
+    elements = [np.moveaxis(x, 0, 1) if b else x for x, b in zip(given.element, which.element, strict=True)]
+    outs = bind(scan_op, (*given.carry, *elements, *given.const), {**params, "body": graph})
     last = [x if f else with_batch(x, size) for x, f in zip(outs[:carries], flags, strict=False)]
     return (*last, *[np.moveaxis(y, 1, 0) for y in outs[carries:]])
-
-
-def _plain(params: Params) -> Params:
-    return {k: v for k, v in params.items() if k not in ("of", "wanted")}
 
 
 def _scan_prune(
     inputs: tuple[Any, ...], params: Params, used: Sequence[bool]
 ) -> tuple[tuple[Any, ...], Params, Sequence[int]]:
     """Without what the steps give and nobody reads, and the elements and constants that it alone needed."""
-    body, carries, elements = params["body"], params["carries"], params["elements"]
-    left = [i for i, flag in enumerate(used) if flag or i < carries]
-    smaller = eliminate_dead_code(replace(body, outputs=tuple([body.outputs[i] for i in left])))
-    read = {a for e in smaller.eqns for a in e.inputs} | set(smaller.outputs)
-    kept = [i for i, v in enumerate(smaller.inputs) if i < carries or v in read]
-    smaller = replace(smaller, inputs=tuple([smaller.inputs[i] for i in kept]))
-    count = sum([carries <= i < carries + elements for i in kept])
-    changed = {**_plain(params), "body": remembered(body, ("pruned", tuple(left)), lambda: smaller), "elements": count}
-    return tuple([inputs[i] for i in kept]), changed, left
+    carries, ends = params["carries"], params["carries"] + params["elements"]
+    outputs = tuple([i for i, flag in enumerate(used) if flag or i < carries])
+    (body,), left = pruned((params["body"],), outputs, range(carries))
+    elements = len([i for i in left if carries <= i < ends])
+    return tuple([inputs[i] for i in left]), {**params, "body": body, "elements": elements}, outputs
 
 
 scan_op = Op(
-    "scan", evaluate=_scan, infer=_scan_type, jvp=_scan_jvp, vjp=_scan_vjp, batch=_scan_batch,
-    held=Held(expand=_scan_expand, prune=_scan_prune), several=True, fresh=True, kinds="",
-)  # fmt: skip
+    "scan",
+    evaluate=_scan,
+    infer=_scan_type,
+    jvp=_scan_jvp,
+    batch=_scan_batch,
+    held=Held(_scan_expand, _scan_forward, _scan_pull, _scan_without, prune=_scan_prune),
+    several=True,
+    fresh=True,
+    kinds="",
+)

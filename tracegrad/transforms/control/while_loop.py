@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from tracegrad.lower.numpy.writer import compiled
 from tracegrad.lower.passes import simplify
 from tracegrad.transforms.batch import Batched, batch_graph, with_batch
 from tracegrad.transforms.control.bodies import (
+    Sections,
     active_carries,
     batched_body,
     own_carry,
@@ -35,7 +36,7 @@ from tracegrad.transforms.control.bodies import (
     traced_until_stable,
 )
 from tracegrad.transforms.control.budget import size_in_bytes
-from tracegrad.transforms.control.call import reverse as derivative_of
+from tracegrad.transforms.control.held import reverse as derivative_of
 from tracegrad.transforms.linear import strong, zeros_like_type
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -96,17 +97,9 @@ def while_loop(
     return tree.tree_unflatten(carry_tree, list(outs))
 
 
-class _Inputs(NamedTuple):
-    """The inputs of a while loop, by what they are."""
-
-    carry: tuple[Any, ...]
-    body: tuple[Any, ...]
-    cond: tuple[Any, ...]
-
-
-def _split(inputs: Sequence[Any], params: Params) -> _Inputs:
-    ends = params["carries"] + params["consts"]
-    return _Inputs(tuple(inputs[: params["carries"]]), tuple(inputs[params["carries"] : ends]), tuple(inputs[ends:]))
+def _sections(params: Params) -> Sections:
+    """Of the inputs: the carry, the constants of the body, those of the condition."""
+    return Sections(carry=params["carries"], body=params["consts"], cond=len(params["cond"].inputs) - params["carries"])
 
 
 def _while(*arrays: Any, cond: Graph, body: Graph, carries: int, consts: int, memory: int | None) -> tuple[Any, ...]:
@@ -134,9 +127,10 @@ def _while_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, 
 def _while_expand(trace: Trace, inputs: tuple[Any, ...], params: Params) -> Any:
     if not trace.linear:
         return None
-    carry, own, others = _split(inputs, params)
-    while concrete(evaluate(params["cond"], [*carry, *others])[0], "the condition of lax.while_loop"):
-        carry = tuple(evaluate(params["body"], [*carry, *own]))
+    given = _sections(params).split(inputs)
+    carry = given.carry
+    while concrete(evaluate(params["cond"], [*carry, *given.cond])[0], "the condition of lax.while_loop"):
+        carry = evaluate(params["body"], [*carry, *given.body])
     return carry
 
 
@@ -276,19 +270,17 @@ def step_back(body: Graph, carries: int, wanted: Wanted) -> Graph:
     def make() -> Graph:
         active = active_carries(body, carries, wanted)
         summed = [i for i in wanted if i >= carries]
-        parts = derivative_of(body, (*active, *summed), tuple(active))
-        count = len(body.inputs)
+        parts = derivative_of(body, (*active, *summed))
+        sections = Sections(primal=len(body.inputs), ct=len(active), sum=len(summed))
 
         def step(*arrays: Any) -> list[Any]:
-            primals, cts, sums = arrays[:count], arrays[count : count + len(active)], arrays[count + len(active) :]
-            out = evaluate(parts.forward, primals)
-            needs = [(primals, out)[which][i] for which, i in parts.needs]
-            found = dict(zip(parts.found, evaluate(parts.backward, [*needs, *cts]), strict=True))
-            before = [found.get(i) for i in active]
-            zeros = [zeros_like_type(strong(body.in_types[i])) for i in active]
+            given = sections.split(arrays)
+            cts = dict(zip(active, given.ct, strict=True))
+            needed = parts.needed(given.primal, evaluate(parts.forward, given.primal))
+            pulled = parts.pull(needed, [cts.get(i) for i in range(len(body.outputs))], evaluate)
             return [
-                *[z if b is None else b for b, z in zip(before, zeros, strict=True)],
-                *[s + found[i] if i in found else s for i, s in zip(summed, sums, strict=True)],
+                *[pulled[i] if i in pulled else zeros_like_type(strong(body.in_types[i])) for i in active],
+                *[total + pulled[i] if i in pulled else total for i, total in zip(summed, given.sum, strict=True)],
             ]
 
         types = [*body.in_types, *[strong(body.in_types[i]) for i in (*active, *summed)]]
@@ -418,15 +410,16 @@ def _while_vjp_expand(trace: Trace, inputs: tuple[Any, ...], params: Params) -> 
     # A linear map is transposed op by op.
     wanted, body = params["wanted"], params["body"]
     loop, given = _split_cotangents(inputs, params)
-    carry, own, others = _split(loop, params)
+    own = _sections(params).split(loop)
+    carry = own.carry
     states = []
-    while concrete(evaluate(params["cond"], [*carry, *others])[0], "the condition of lax.while_loop"):
+    while concrete(evaluate(params["cond"], [*carry, *own.cond])[0], "the condition of lax.while_loop"):
         states.append(carry)
-        carry = tuple(evaluate(body, [*carry, *own]))
+        carry = evaluate(body, [*carry, *own.body])
     summed = [i for i in wanted if i >= params["carries"]]
     cts, sums = list(given.values()), [zeros_like_type(strong(body.in_types[i])) for i in summed]
     for carry in reversed(states):
-        results = evaluate(step_back(body, params["carries"], wanted), [*carry, *own, *cts, *sums])
+        results = evaluate(step_back(body, params["carries"], wanted), [*carry, *own.body, *cts, *sums])
         cts, sums = results[: len(cts)], results[len(cts) :]
     found = dict(zip((*given, *summed), (*cts, *sums), strict=True))
     return [found[i] for i in wanted]

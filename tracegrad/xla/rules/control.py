@@ -13,7 +13,7 @@ from tracegrad.core.boxes import boxed, boxing, unboxed
 from tracegrad.core.graph import Graph
 from tracegrad.core.op import Wanted
 from tracegrad.transforms.control.bodies import active_carries
-from tracegrad.transforms.control.call import batch_of
+from tracegrad.transforms.control.held import batch_of
 from tracegrad.transforms.control.while_loop import step_back
 from tracegrad.transforms.custom import Rules
 from tracegrad.xla.emit import compiled, emit
@@ -25,7 +25,7 @@ def _call(out: Any, *inputs: Any, graph: Graph, **_: Any) -> Any:
     return compiled(graph)(*inputs)
 
 
-@lowers("checkpoint", "open_checkpoint")
+@lowers("checkpoint")
 def _checkpoint(out: Any, *inputs: Any, graph: Graph, **_: Any) -> Any:
     # Without a barrier XLA would find that it has computed all this before, and keep that.
     return emit(graph, lax.optimization_barrier(inputs))

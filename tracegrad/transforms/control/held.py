@@ -1,0 +1,418 @@
+"""Ops that hold Graphs: what they have in common.
+
+A Graph's derivatives and batches are Graphs again, made from it once and kept with it. The reverse derivative is two: a
+forward part that also returns residuals, what the other needs besides inputs and outputs, and a backward part of these and of
+cotangents. A reverse trace (`Trace.reverse`) evaluates the forward part where the op is called (`Held.forward`), and keeps the
+residuals in its equation; `backward` hands them to the backward part (`Held.pull`). Both are applied as any op is, one level
+down, so that where that level is a reverse trace too it keeps residuals of its own: no order of derivative computes anything
+again.
+
+Here is also all of an op that is one Graph: a call (`call.py`) and a checkpoint (`checkpoint.py`). Loops and branches are made
+of the same parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tracegrad.core.axes import Axis
+from tracegrad.core.context import context
+from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, evaluate, remembered
+from tracegrad.core.op import Held, Inlining, Op, Params, Wanted
+from tracegrad.core.trace import Trace, Tracer, bind
+from tracegrad.core.tracing import needed, trace_graph, tracer_inputs
+from tracegrad.core.types import ArrayType, is_inexact
+from tracegrad.lower.numpy.writer import compiled
+from tracegrad.lower.passes import eliminate_dead_code, simplify
+from tracegrad.ops.collective import axis_index_op
+from tracegrad.ops.masks import Masked, filled
+from tracegrad.transforms.batch import batch_graph, with_batch
+from tracegrad.transforms.control.zeros import without
+from tracegrad.transforms.linear import pull_back, pushforward, strong
+
+Graphs = tuple[Graph, ...]
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The reverse derivative of a Graph.
+
+
+class Reverse(NamedTuple):
+    """The reverse derivative of a Graph, in two Graphs.
+
+    forward     inputs -> the outputs, then the residuals
+    backward    what it needs, then the cotangents of the floating outputs -> cotangents of inputs
+    needs       where each array that the backward part needs is: (0, i) among the inputs, (1, i) among what forward returns
+    given       the positions of the floating outputs
+    found       the positions of the inputs that get a cotangent; the others get a structural zero
+    """
+
+    forward: Graph
+    backward: Graph
+    needs: tuple[tuple[int, int], ...]
+    given: tuple[int, ...]
+    found: tuple[int, ...]
+
+    def needed(self, inputs: Sequence[Any], results: Sequence[Any]) -> list[Any]:
+        """What the backward part needs, among the inputs and what the forward part made of them."""
+        return [(inputs, results)[which][i] for which, i in self.needs]
+
+    def pull(
+        self, needed: Sequence[Any], cts: Sequence[Any], apply: Callable[[Graph, Sequence[Any]], Sequence[Any]]
+    ) -> dict[int, Any]:
+        """Cotangents by the positions of inputs, for those of the outputs (None: zero). `apply` evaluates a Graph."""
+        arrays = [*needed, *[cts[i] for i in self.given]]
+        rest = without(self.backward, tuple([i for i, x in enumerate(arrays) if x is None]))
+        if not rest.found:
+            return {}
+        found = apply(rest.graph, [arrays[i] for i in rest.left])
+        return {self.found[k]: ct for k, ct in zip(rest.found, found, strict=True)}
+
+
+# Of a Graph of values and derivatives and of the forward part of it: the numbers of the equations of that whose outputs the
+# backward part may have, None for all.
+Choice = Callable[[Graph, Graph], "Sequence[int] | None"]
+
+
+def reverse(graph: Graph, wanted: Wanted, key: Hashable = None, choose: Choice | None = None) -> Reverse:
+    """The derivative with respect to the inputs `wanted`. What is handed over is what `choose` says, known by its `key`."""
+
+    def make() -> Reverse:
+        joint, found = joint_of(graph, wanted, floating(graph))
+        saved = None if choose is None else choose(joint, forward_part(joint, graph))
+        return cut(joint, graph, found, saved)
+
+    return remembered(graph, ("reverse", wanted, key), make)
+
+
+def joint_of(graph: Graph, wanted: Wanted, given: tuple[int, ...]) -> tuple[Graph, tuple[int, ...]]:
+    """The Graph from inputs and the cotangents of the outputs `given` to outputs and the cotangents of the inputs `wanted`,
+    and of which of these: a structural zero is not among its outputs."""
+    count = len(graph.inputs)
+    found: list[int] = []
+
+    def values_and_cotangents(*arrays: Any) -> list[Any]:
+        trace = Trace("vjp", graph, reverse=True)
+        inputs = list(arrays[:count])
+        tracers = tracer_inputs(trace, [inputs[i] for i in wanted])
+        for i, t in zip(wanted, tracers, strict=True):
+            inputs[i] = t
+        try:
+            outputs = evaluate(graph, inputs)
+            eqns = trace.finish()
+        finally:
+            trace.end()
+        cts: list[Any] = [None] * len(outputs)
+        for i, ct in zip(given, arrays[count:], strict=True):
+            cts[i] = ct
+        results = pull_back(trace, eqns, tracers, outputs, cts)
+        found.extend([i for i, r in zip(wanted, results, strict=True) if r is not None])
+        plain = [o.value if type(o) is Tracer and o.origin is trace else o for o in outputs]
+        return [*plain, *[r for r in results if r is not None]]
+
+    types = [*graph.in_types, *[strong(graph.out_types[i]) for i in given]]
+    return _derived(graph, values_and_cotangents, types, "vjp"), tuple(found)
+
+
+def _derived(graph: Graph, function: Callable[..., Any], types: Sequence[ArrayType], transform: str) -> Graph:
+    def name(i: int) -> str:
+        return (graph.inputs[i].name or f"input {i}") if i < len(graph.inputs) else "a derivative"
+
+    traced = trace_graph(function, types, transform=transform, user_function=graph, names=name)
+    return simplify(replace(traced, name=f"{graph.name}_{transform}"))
+
+
+def forward_part(joint: Graph, graph: Graph) -> Graph:
+    """What the outputs need of a Graph of values and derivatives: its equations as they are, since the residuals that some of
+    them give are still to be read."""
+    inputs, outputs = joint.inputs[: len(graph.inputs)], joint.outputs[: len(graph.outputs)]
+    return replace(joint, inputs=inputs, outputs=outputs, eqns=_live(joint.eqns, outputs))
+
+
+def _live(eqns: Sequence[Eqn], outputs: Sequence[Atom]) -> tuple[Eqn, ...]:
+    live: set[Atom] = set(outputs)
+    found = []
+    for eqn in reversed(eqns):
+        if not live.isdisjoint(eqn.outputs):
+            found.append(eqn)
+            live.update(eqn.inputs)
+    return tuple(found[::-1])
+
+
+def cut(joint: Graph, graph: Graph, found: tuple[int, ...], saved: Sequence[int] | None = None) -> Reverse:
+    """Cut a Graph of values and derivatives between what the values need and the rest. Of what the values need, only
+    what the equations numbered `saved` make goes over (None: all); the backward part computes again, from this and the
+    inputs, what else it needs, each value just before it is first read."""
+    inputs, outputs = len(graph.inputs), len(graph.outputs)
+    forward = forward_part(joint, graph)
+    done = set(map(id, forward.eqns if saved is None else [forward.eqns[i] for i in saved]))
+    derivatives = joint.outputs[outputs:]
+    rest: Sequence[Eqn] = _live([eqn for eqn in joint.eqns if id(eqn) not in done], derivatives)
+    if saved is not None:
+        rest = _lazily(rest, forward, derivatives)
+    made = {v for e in rest for v in e.outputs} | {*joint.inputs[inputs:], *joint.consts}
+    needed = dict.fromkeys([a for e in rest for a in e.inputs] + list(derivatives))
+    needed_vars = [a for a in needed if type(a) is Var and a not in made]
+    places: dict[Any, tuple[int, int]] = {v: (0, i) for i, v in enumerate(joint.inputs[:inputs])}
+    for i, a in enumerate(forward.outputs):
+        places.setdefault(a, (1, i))
+    numbers = {v: (i, j) for i, e in enumerate(forward.eqns) for j, v in enumerate(e.outputs)}
+    kept = sorted([v for v in needed_vars if v not in places], key=numbers.__getitem__)
+    places |= {v: (1, outputs + i) for i, v in enumerate(kept)}
+    forward = replace(forward, outputs=(*forward.outputs, *kept), name=f"{graph.name}_forward")
+    heads = (*needed_vars, *joint.inputs[inputs:])
+    backward = Graph(heads, tuple(rest), derivatives, joint.consts, f"{graph.name}_backward")
+    needs = tuple([places[v] for v in needed_vars])
+    return Reverse(eliminate_dead_code(forward), eliminate_dead_code(backward), needs, floating(graph), found)
+
+
+def _lazily(eqns: Sequence[Eqn], forward: Graph, outputs: Sequence[Atom]) -> list[Eqn]:
+    """The equations with those of the forward part each just before it is first needed."""
+    computed = set(map(id, forward.eqns))
+    again = [e for e in eqns if id(e) in computed]
+    rest = [e for e in eqns if id(e) not in computed]
+    makers = {v: i for i, e in enumerate(again) for v in e.outputs}
+    reads = [[makers[a] for a in atoms if type(a) is Var and a in makers] for atoms in
+             (*[e.inputs for e in again], *[e.inputs for e in rest], outputs)]  # fmt: skip
+    both = [*again, *rest]
+    return [both[i] for i in lazy_order(reads, len(again)) if i < len(both)]
+
+
+def lazy_order(reads: Sequence[Sequence[int]], count: int) -> list[int]:
+    """An order in which to compute things numbered 0, 1, ...: those from `count` on one after the other, and of those
+    before that what these read, directly or not, as late as may be. `reads[i]` are those below `count` that i reads."""
+    placed = [False] * count
+    order: list[int] = []
+    for i in range(count, len(reads)):
+        waiting = [j for j in reads[i] if not placed[j]]
+        needed = []
+        while waiting:
+            j = waiting.pop()
+            if not placed[j]:
+                placed[j] = True
+                needed.append(j)
+                waiting += [k for k in reads[j] if not placed[k]]
+        order += sorted(needed)
+        order.append(i)
+    return order
+
+
+def floating(graph: Graph) -> tuple[int, ...]:
+    return tuple([i for i, t in enumerate(graph.out_types) if is_inexact(t.dtype)])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Masks. Where the derivative of a Graph may have to know what does not count, cotangents are pulled back through the Graph with
+# outputs that the masks choose, all computed again, in one Graph in which masks go all the way.
+
+
+def is_singular(graph: Graph) -> bool:
+    return bool(remembered(graph, "singular", lambda: any(map(_is_singular, graph.eqns))))
+
+
+def _is_singular(eqn: Eqn) -> bool:
+    if eqn.op.held is not None and type(inner := eqn.params.get("graph")) is Graph:
+        return is_singular(inner)
+    by_numbers = frozenset((0,)) in eqn.op.linear and all([type(a) is Literal and a.value for a in eqn.inputs[1:]])
+    return eqn.op.masked is not None and eqn.op.masked.singular and not by_numbers
+
+
+def pull_masked(
+    graph: Graph, wanted: Wanted, cts: Sequence[Any], primals: Sequence[Any], apply: Callable[..., Sequence[Any]]
+) -> dict[int, Any]:
+    """Cotangents by the positions of inputs, for those of the outputs."""
+    given = tuple([i for i, ct in enumerate(cts) if ct is not None])
+    masked = tuple([i for i in given if type(cts[i]) is Masked])
+    pull, found = remembered(graph, ("pull", wanted, given, masked), lambda: _pull(graph, wanted, given, masked))
+    masks = [np.broadcast_to(cts[i].mask.array, cts[i].value.shape) for i in masked]
+    values = [cts[i].value if i in masked else cts[i] for i in given]
+    return dict(zip(found, apply(pull, [*primals, *masks, *values]), strict=True))
+
+
+def _pull(
+    graph: Graph, wanted: Wanted, given: tuple[int, ...], masked: tuple[int, ...]
+) -> tuple[Graph, tuple[int, ...]]:
+    """The Graph from inputs, masks and the cotangents that are given to cotangents, and of which inputs these are."""
+    count = len(graph.inputs)
+
+    def chosen(*arrays: Any) -> list[Any]:
+        outputs = evaluate(graph, arrays[:count])
+        for i, mask in zip(masked, arrays[count:], strict=True):
+            outputs[i] = np.where(mask, outputs[i], 0)
+        return outputs
+
+    types = [*graph.in_types, *[ArrayType(graph.out_types[i].shape, np.dtype(bool)) for i in masked]]
+    joint, found = joint_of(_derived(graph, chosen, types, "chosen"), wanted, given)
+    return eliminate_dead_code(replace(joint, outputs=joint.outputs[len(graph.outputs) :])), found
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Its forward derivative, and batches.
+
+
+def tangents_of(graph: Graph, active: Wanted) -> tuple[Graph, tuple[int, ...]]:
+    """The Graph from inputs and the tangents of those at `active` to tangents of outputs, and of which outputs."""
+    return remembered(graph, ("tangents", active), lambda: _tangents_of(graph, active))
+
+
+def _tangents_of(graph: Graph, active: Wanted) -> tuple[Graph, tuple[int, ...]]:
+    count = len(graph.inputs)
+    found: list[int] = []
+
+    def tangents(*arrays: Any) -> list[Any]:
+        _, results = with_tangents(graph, arrays[:count], dict(zip(active, arrays[count:], strict=True)))
+        found.extend([i for i, r in enumerate(results) if r is not None])
+        return [r for r in results if r is not None]
+
+    types = [*graph.in_types, *[strong(graph.in_types[i]) for i in active]]
+    return _derived(graph, tangents, types, "jvp"), tuple(found)
+
+
+def with_tangents(graph: Graph, inputs: Sequence[Any], tangents: Mapping[int, Any]) -> tuple[list[Any], list[Any]]:
+    """What a Graph makes of inputs, some of which have tangents, and the tangents of that, None for zeros."""
+    trace = Trace("jvp", graph)
+    tracers = dict(zip(tangents, tracer_inputs(trace, [inputs[i] for i in tangents]), strict=True))
+    try:
+        outputs = evaluate(graph, [tracers.get(i, x) for i, x in enumerate(inputs)])
+        eqns = trace.finish()
+    finally:
+        trace.end()
+    if trace.prunes:
+        eqns = needed(eqns, outputs, derivative=True)
+    pushed = pushforward(eqns, {id(t): tangents[i] for i, t in tracers.items()})
+    values = [o.value if type(o) is Tracer and o.origin is trace else o for o in outputs]
+    return values, [filled(pushed.get(id(o))) for o in outputs]
+
+
+def batch_of(graph: Graph, size: int, batched: Sequence[bool]) -> Graph:
+    """The Graph for batches of inputs; each output is a batch."""
+
+    def make() -> Graph:
+        def rows(*arrays: Any) -> list[Any]:
+            return [with_batch(r, size) for r in batch_graph(graph, size, arrays, batched)]
+
+        types = [ArrayType((size, *t.shape), t.dtype) if b else t for t, b in zip(graph.in_types, batched, strict=True)]
+        return _derived(graph, rows, types, "vmap")
+
+    axis = (context.batching, context.start) if context.batching in graph.axes else None
+    return remembered(graph, ("batch", size, tuple(batched), axis), make)
+
+
+def closed(graph: Graph) -> tuple[Graph, tuple[Any, ...]]:
+    """The Graph with its constants for further inputs, and the constants."""
+    if not graph.consts:
+        return graph, ()
+    inputs = (*graph.inputs, *graph.consts)
+    whole = remembered(graph, "closed", lambda: Graph(inputs, graph.eqns, graph.outputs, {}, graph.name))
+    return whole, tuple(graph.consts.values())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What passes do to the Graphs that an op holds.
+
+
+def once(graphs: Graphs, key: Hashable, make: Callable[[], Any]) -> Any:
+    """What `make` returns, kept with the first Graph. The others are kept there too, so their ids stay theirs."""
+    return remembered(graphs[0], (key, *map(id, graphs)), lambda: (graphs, make()))[1]
+
+
+def pruned(graphs: Graphs, outputs: tuple[int, ...], inputs: Collection[int] = ()) -> tuple[Graphs, tuple[int, ...]]:
+    """Graphs of the same inputs and outputs with these outputs alone, and with the inputs that any of them then needs, or
+    that are among `inputs`; and which inputs these are."""
+
+    def make() -> tuple[Graphs, tuple[int, ...]]:
+        small = [eliminate_dead_code(replace(g, outputs=tuple([g.outputs[i] for i in outputs]))) for g in graphs]
+        read = [{a for e in g.eqns for a in e.inputs}.union(g.outputs) for g in small]
+        # An axis is tied by an input that nothing reads.
+        left = tuple([
+            i for i in range(len(graphs[0].inputs))
+            if i in inputs or any([g.axes or g.inputs[i] in r for g, r in zip(small, read, strict=True)])
+        ])  # fmt: skip
+        return tuple([replace(g, inputs=tuple([g.inputs[i] for i in left])) for g in small]), left
+
+    found: tuple[Graphs, tuple[int, ...]] = once(graphs, ("pruned", outputs, tuple(inputs)), make)
+    return found
+
+
+def axis_indices(axes: Iterable[Axis]) -> list[Any]:
+    """The index in each of these named axes. An equation that has them for inputs belongs to the traces that map over the
+    axes, whatever its other inputs depend on."""
+    return [bind(axis_index_op, (), {"axis_name": axis}) for axis in sorted(axes, key=lambda axis: axis.depth)]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# An op that is one Graph.
+
+
+def holding_one(
+    name: str,
+    apply: Callable[[Graph, Sequence[Any], Params], Sequence[Any]],
+    parts: Callable[[Graph, Wanted, Params], Reverse],
+    inline: Inlining,
+    params_of_parts: Callable[[Params], Params] = lambda params: params,
+) -> Op:
+    """Declare an op that is a Graph, its param `graph`. Its other params say how derivatives are taken: `parts` cuts the
+    reverse one by them. `apply(graph, inputs, params)` applies a Graph that was made of it, which may have constants, in the same
+    way, and `params_of_parts` are those of the parts of the reverse derivative."""
+
+    def forward(wanted: Wanted, values: Sequence[Any], params: Params) -> tuple[Sequence[Any], Any]:
+        graph = params["graph"]
+        part = {**params_of_parts(params), "graph": parts(graph, wanted, params).forward}
+        results = bind(op, tuple(values), part)
+        return results[: len(graph.outputs)], results[len(graph.outputs) :]
+
+    def pull(
+        wanted: Wanted, cts: Sequence[Any], residuals: Any, out: Any, primals: Sequence[Any], params: Params
+    ) -> Sequence[Any]:
+        graph = params["graph"]
+
+        def applied(part: Graph, inputs: Sequence[Any]) -> Sequence[Any]:
+            return apply(part, inputs, params_of_parts(params))
+
+        if Masked in map(type, cts) and is_singular(graph):
+            found = pull_masked(graph, wanted, cts, primals, applied)
+        else:
+            cts = list(map(filled, cts))
+            cutting = parts(graph, wanted, params)
+            found = cutting.pull(cutting.needed(primals, (*out, *residuals)), cts, applied)
+        return [found.get(i) for i in wanted]
+
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+        active = tuple([i for i, t in enumerate(tangents) if t is not None])
+        graph, found = tangents_of(params["graph"], active)
+        results = iter(apply(graph, [*primals, *[tangents[i] for i in active]], params))
+        return [next(results) if i in found else None for i in range(len(out))]
+
+    def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+        return tuple(apply(batch_of(params["graph"], size, batched), inputs, params))
+
+    def without_zeros(params: Params, zeros: tuple[int, ...]) -> tuple[Params, Any, Any, tuple[Any, ...]]:
+        rest = without(params["graph"], zeros)
+        graph, consts = closed(rest.graph)
+        return {**params, "graph": graph}, rest.left, rest.found, consts
+
+    def prune(inputs: tuple[Any, ...], params: Params, used: Sequence[bool]) -> tuple[Any, Params, Sequence[int]]:
+        outputs = tuple([i for i, flag in enumerate(used) if flag])
+        (graph,), left = pruned((params["graph"],), outputs)
+        return tuple([inputs[i] for i in left]), {**params, "graph": graph}, outputs
+
+    op = Op(
+        name,
+        evaluate=lambda *arrays, graph, **_: tuple(compiled(graph)(*arrays)),
+        infer=lambda types, params: params["graph"].out_types,
+        jvp=jvp,
+        batch=batch,
+        held=Held(expand_linear, forward, pull, without_zeros, inline, prune),
+        several=True,
+        fresh=True,
+        kinds="",
+    )
+    return op
+
+
+def expand_linear(trace: Trace, inputs: tuple[Any, ...], params: Params) -> Any:
+    """A linear map is transposed op by op."""
+    return evaluate(params["graph"], inputs) if trace.linear else None
