@@ -39,7 +39,7 @@ ROOMS = [
     {"ops"},
     {"lower", "transforms", "xla.emit", "xla.passes", "xla.values", "xla.rules"},
     {"numpy", "lax", "xla.devices", "random"},
-    {"nn", "debug", "testing"},
+    {"nn", "debug", "testing", "extend"},
 ]
 PACKAGES = {"core", "xla"}  # with nothing but their modules
 

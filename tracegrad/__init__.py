@@ -48,6 +48,7 @@ __all__ = [
     "device_put",
     "devices",
     "eval_shape",
+    "extend",
     "float0",
     "grad",
     "hessian",
@@ -76,7 +77,7 @@ __all__ = [
     "vmap",
 ]
 
-_LATE = ("lax", "random", "testing")
+_LATE = ("extend", "lax", "random", "testing")
 
 __version__ = "0.1.0"
 
