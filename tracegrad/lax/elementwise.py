@@ -13,6 +13,7 @@ from tracegrad.core.trace import as_array
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.bits import integers, unsigned
 from tracegrad.ops.elementwise import astype, round_away_from_zero
+from tracegrad.typing import Array, ArrayLike, DType
 
 
 def fails(name: str, why: str) -> ShapeError:
@@ -20,7 +21,7 @@ def fails(name: str, why: str) -> ShapeError:
     return ShapeError(f"{name}: {why}{at(user_source())}")
 
 
-def dtype_of(x: Any) -> np.dtype[Any]:
+def dtype_of(x: ArrayLike) -> np.dtype[Any]:
     """The dtype of an array, traced or not, or of a number."""
     return type_of(as_array(x)).dtype
 
@@ -36,19 +37,19 @@ class RoundingMethod(enum.IntEnum):
     TO_NEAREST_EVEN = 1
 
 
-def round(x: Any, rounding_method: RoundingMethod = RoundingMethod.AWAY_FROM_ZERO) -> Any:
+def round(x: ArrayLike, rounding_method: RoundingMethod = RoundingMethod.AWAY_FROM_ZERO) -> Array:
     """The nearest integer; halves go away from zero, or to the even one. The derivative is zero."""
     if RoundingMethod(rounding_method) is RoundingMethod.AWAY_FROM_ZERO:
         return round_away_from_zero(x)
     return np.rint(as_array(x))
 
 
-def mul(x: Any, y: Any, *, out_dtype: Any = None) -> Any:
+def mul(x: ArrayLike, y: ArrayLike, *, out_dtype: DType = None) -> Array:
     """x * y, computed in `out_dtype` if that is given."""
     return np.multiply(x, y) if out_dtype is None else np.multiply(astype(x, out_dtype), astype(y, out_dtype))
 
 
-def div(x: Any, y: Any) -> Any:
+def div(x: ArrayLike, y: ArrayLike) -> Array:
     """x / y; of integers, the quotient without its fraction, which rounds towards zero (NumPy's // rounds down).
 
     >>> int(div(-7, 2)), float(div(7.0, 2.0))
@@ -59,24 +60,24 @@ def div(x: Any, y: Any) -> Any:
     return np.divide(x, y)
 
 
-def integer_pow(x: Any, y: int) -> Any:
+def integer_pow(x: ArrayLike, y: int) -> Array:
     """x to the power of a Python integer."""
     return np.power(x, operator.index(y))
 
 
-def conj(x: Any) -> Any:
+def conj(x: ArrayLike) -> Array:
     """The complex conjugate, of a real number too a complex one."""
     x = as_array(x)
     dtype = dtype_of(x)
     return np.conjugate(x) if number_kind(dtype) == "c" else astype(x, np.result_type(dtype, np.complex64))
 
 
-def convert_element_type(operand: Any, new_dtype: Any) -> Any:
+def convert_element_type(operand: ArrayLike, new_dtype: DType) -> Array:
     """`operand` in another dtype. From complex to real the imaginary part goes."""
     return astype(as_array(operand), new_dtype)
 
 
-def population_count(x: Any) -> Any:
+def population_count(x: ArrayLike) -> Array:
     """The number of one bits, in the dtype of `x`. (np.bitwise_count counts those of the absolute value.)
 
     >>> import numpy as np
@@ -88,7 +89,7 @@ def population_count(x: Any) -> Any:
     return astype(np.bitwise_count(astype(x, unsigned(dtype))), dtype)
 
 
-def shift_right_logical(x: Any, y: Any) -> Any:
+def shift_right_logical(x: ArrayLike, y: ArrayLike) -> Array:
     """`x` shifted right by `y` bits, zeros coming in at the left; 0 for shifts beyond its width.
 
     >>> import numpy as np
@@ -101,7 +102,7 @@ def shift_right_logical(x: Any, y: Any) -> Any:
     return astype(np.right_shift(*bits), dtype)
 
 
-def shift_right_arithmetic(x: Any, y: Any) -> Any:
+def shift_right_arithmetic(x: ArrayLike, y: ArrayLike) -> Array:
     """`x` shifted right by `y` bits, the highest bit repeated at the left, also of an unsigned number.
 
     >>> import numpy as np
@@ -114,7 +115,7 @@ def shift_right_arithmetic(x: Any, y: Any) -> Any:
     return astype(np.right_shift(*bits), dtype)
 
 
-def select_n(which: Any, *cases: Any) -> Any:
+def select_n(which: ArrayLike, *cases: ArrayLike) -> Array:
     """For each element the case of that number: `cases[which[i]][i]`. `which` is a scalar or of the shape of the cases,
     boolean for two of them (False takes the first). Numbers out of range take the nearest case.
 
@@ -140,7 +141,7 @@ def select_n(which: Any, *cases: Any) -> Any:
     return chosen
 
 
-def select(pred: Any, on_true: Any, on_false: Any) -> Any:
+def select(pred: ArrayLike, on_true: ArrayLike, on_false: ArrayLike) -> Array:
     """`on_true` where `pred` holds, else `on_false`: `select_n` with the cases in the other order."""
     if number_kind(dtype_of(pred)) != "b":
         raise DtypeError(f"select: pred must be boolean, got {type_of(as_array(pred))}; write pred != 0")

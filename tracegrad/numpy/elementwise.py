@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,19 +13,28 @@ from tracegrad.core.trace import Tracer, as_array, plain_value, strengthened
 from tracegrad.core.types import PYTHON_SCALARS, is_added, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, reject, shape_of
+from tracegrad.typing import Array, ArrayLike, DType
 
 
 @implements(np.angle)
-def angle(z: Any, deg: bool = False) -> Any:
-    """The argument of complex numbers, in (-pi, pi], or in degrees. It has no derivative at zero: NaN."""
+def angle(z: ArrayLike, deg: bool = False) -> Array:
+    """The argument of complex numbers, in (-pi, pi], or in degrees. It has no derivative at zero: NaN.
+
+    >>> angle(np.array([1j, -1.0]), deg=True).tolist()
+    [90.0, 180.0]
+    """
     z = as_array(z)
     result = np.arctan2(0, z) if number_kind(type_of(z).dtype) != "c" else np.arctan2(np.imag(z), np.real(z))
     return np.rad2deg(result) if deg else result
 
 
 @implements(np.unwrap)
-def unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: float = 2 * math.pi) -> Any:
-    """Jumps of more than `discont` (default: half a period) along the axis are made up for by whole periods."""
+def unwrap(p: ArrayLike, discont: ArrayLike | None = None, axis: int = -1, *, period: float = 2 * math.pi) -> Array:
+    """Jumps of more than `discont` (default: half a period) along the axis are made up for by whole periods.
+
+    >>> unwrap(np.array([0, 170, -170, -10]), period=360).tolist()
+    [0, 170, 190, 350]
+    """
     p = as_array(p)
     if is_added(type_of(p).dtype):
         p = astype(p, np.float64)
@@ -40,14 +50,20 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: float = 2 * m
 
 
 @implements(np.divmod)
-def divmod(x1: Any, x2: Any, /, out: Any = None, *, where: Any = True) -> tuple[Any, Any]:
-    """`(x1 // x2, x1 % x2)`."""
+def divmod(
+    x1: ArrayLike, x2: ArrayLike, /, out: Array | None = None, *, where: ArrayLike = True
+) -> tuple[Array, Array]:
+    """`(x1 // x2, x1 % x2)`.
+
+    >>> divmod(7, np.array([2, -2]))
+    (array([ 3, -4]), array([ 1, -1]))
+    """
     reject(np.divmod, out=out, where=None if where is True else where)
     return np.floor_divide(x1, x2), np.remainder(x1, x2)
 
 
 @implements(np.fix)
-def fix(x: Any, out: Any = None) -> Any:
+def fix(x: ArrayLike, out: Array | None = None) -> Array:
     """Rounded towards zero. The derivative is zero."""
     reject(np.fix, out=out)
     return np.trunc(as_array(x))
@@ -58,12 +74,17 @@ _NOT_GIVEN: Any = object()
 
 @implements(np.clip)
 def clip(
-    a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = _NOT_GIVEN, max: Any = _NOT_GIVEN,
-    dtype: Any = None, where: Any = None,
-) -> Any:  # fmt: skip
-    """Limited to the interval from `a_min` (or `min`) to `a_max` (or `max`); None means no limit on that side.
+    a: ArrayLike, a_min: ArrayLike = None, a_max: ArrayLike = None, out: Array | None = None, *, min: ArrayLike = _NOT_GIVEN, max: ArrayLike = _NOT_GIVEN,
+    dtype: DType = None, where: ArrayLike = None,
+) -> Array:  # fmt: skip
+    """Limited to the interval from `a_min` (or `min`) to `a_max` (or `max`), which broadcast against `a`; None means no limit
+    on that side. An element that equals a limit shares the derivative with it, half to each.
 
-    An element that equals a limit shares the derivative with it, half to each.
+    Raises:
+        ValueError: a limit given under both names.
+
+    >>> clip(np.array([-2.0, 0.5, 9.0]), 0, 1).tolist()
+    [0.0, 0.5, 1.0]
     """
     reject(np.clip, out=out, dtype=dtype, where=where)
     low = a_min if min is _NOT_GIVEN else min
@@ -88,10 +109,15 @@ def clip(
 
 
 @implements(np.nan_to_num)
-def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
+def nan_to_num(
+    x: ArrayLike, copy: bool = True, nan: ArrayLike = 0.0, posinf: ArrayLike = None, neginf: ArrayLike = None
+) -> Array:
     """NaN replaced by `nan`, infinities by `posinf` and `neginf` (None: the largest finite numbers of the dtype).
 
-    The derivative of what was replaced is zero.
+    The derivative of what was replaced is zero. Of complex numbers both parts are replaced; integers are as they were.
+
+    >>> nan_to_num(np.array([np.nan, -np.inf, 2.0]), neginf=-1).tolist()
+    [0.0, -1.0, 2.0]
     """
     x = strengthened(as_array(x))
     dtype = type_of(x).dtype
@@ -111,8 +137,17 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
 
 
 @implements(np.select)
-def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
-    """For each element the choice of the first condition that holds there, else the default."""
+def select(condlist: Sequence[ArrayLike], choicelist: Sequence[ArrayLike], default: ArrayLike = 0) -> Array:
+    """For each element the choice of the first condition that holds there, else the default. All broadcast together.
+
+    Raises:
+        ValueError: no conditions, or not as many choices.
+        DtypeError: a condition that is not boolean.
+
+    >>> x = np.array([-2.0, 0.5, 3.0])
+    >>> select([x < 0, x > 1], [0.0, 1.0], x).tolist()
+    [0.0, 0.5, 1.0]
+    """
     if len(condlist) != len(choicelist):
         raise ValueError(f"select: {len(condlist)} conditions for {len(choicelist)} choices; give one for each")
     if not len(condlist):
@@ -133,11 +168,18 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
 
 
 @implements(np.choose)
-def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
+def choose(a: ArrayLike, choices: Sequence[ArrayLike] | Array, out: Array | None = None, mode: str = "raise") -> Array:
     """`choices[a[i]][i]` for each element i, after broadcasting: `a` selects one of few arrays.
 
     `mode` says what an index outside of range(len(choices)) does: "raise" (wherever its value is known), "wrap" around,
     or be limited ("clip").
+
+    Raises:
+        DtypeError: an index that is not of integers.
+        ValueError: an index out of range, or no such mode.
+
+    >>> choose(np.array([1, 0, 1]), [[1, 2, 3], [10, 20, 30]]).tolist()
+    [10, 2, 30]
     """
     reject(np.choose, out=out)
     a = as_array(a)

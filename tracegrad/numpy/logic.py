@@ -12,16 +12,17 @@ from tracegrad.core.trace import as_array, concrete
 from tracegrad.core.types import is_inexact, number_kind, type_of
 from tracegrad.ops.elementwise import astype, imag
 from tracegrad.ops.families import implements, reject
+from tracegrad.typing import Array, ArrayLike
 
 
 @implements(np.isposinf)
-def isposinf(x: Any, out: Any = None) -> Any:
+def isposinf(x: ArrayLike, out: Array | None = None) -> Array:
     """Where `x` is plus infinity."""
     return _is(x, math.inf, np.isposinf, out)
 
 
 @implements(np.isneginf)
-def isneginf(x: Any, out: Any = None) -> Any:
+def isneginf(x: ArrayLike, out: Array | None = None) -> Array:
     """Where `x` is minus infinity."""
     return _is(x, -math.inf, np.isneginf, out)
 
@@ -36,32 +37,38 @@ def _is(x: Any, value: float, function: Any, out: Any) -> Any:
 
 
 @implements(np.iscomplex)
-def iscomplex(x: Any) -> Any:
+def iscomplex(x: ArrayLike) -> Array:
     """Where the imaginary part is not zero."""
     return np.not_equal(imag(x), 0)
 
 
 @implements(np.isreal)
-def isreal(x: Any) -> Any:
+def isreal(x: ArrayLike) -> Array:
     """Where the imaginary part is zero."""
     return imag(x) == 0
 
 
 @implements(np.iscomplexobj)
-def iscomplexobj(x: Any) -> bool:
+def iscomplexobj(x: ArrayLike) -> bool:
     """Whether the dtype is a complex one, whatever the values."""
     return number_kind(type_of(as_array(x)).dtype) == "c"
 
 
 @implements(np.isrealobj)
-def isrealobj(x: Any) -> bool:
+def isrealobj(x: ArrayLike) -> bool:
     """Whether the dtype is not a complex one."""
     return not iscomplexobj(x)
 
 
 @implements(np.isclose)
-def isclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False) -> Any:
-    """Where |a - b| <= atol + rtol * |b|, or both are the same infinity (or NaN, with `equal_nan`)."""
+def isclose(
+    a: ArrayLike, b: ArrayLike, rtol: ArrayLike = 1e-5, atol: ArrayLike = 1e-8, equal_nan: bool = False
+) -> Array:
+    """Where |a - b| <= atol + rtol * |b|, or both are the same infinity (or NaN, with `equal_nan`).
+
+    >>> isclose(np.array([1.0, np.inf, np.nan]), np.array([1.0 + 1e-9, np.inf, np.nan])).tolist()
+    [True, True, False]
+    """
     a, b = as_array(a), as_array(b)
     b = b if is_inexact(type_of(b).dtype) else astype(b, float)
     # Infinities are compared apart: inf - inf would warn.
@@ -76,21 +83,21 @@ _TEST_ARRAYS = "write np.all(np.isclose(a, b)) or np.all(a == b), which stays an
 
 
 @implements(np.allclose)
-def allclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+def allclose(a: ArrayLike, b: ArrayLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """Whether `isclose` holds everywhere: a Python bool, so the values must be known."""
     a, b = [concrete(x, "np.allclose", _TEST_ARRAYS) for x in (as_array(a), as_array(b))]
     return np.allclose(a, b, rtol, atol, equal_nan)
 
 
 @implements(np.array_equal)
-def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> bool:
+def array_equal(a1: ArrayLike, a2: ArrayLike, equal_nan: bool = False) -> bool:
     """Whether two arrays have the same shape and values: a Python bool, so the values must be known."""
     a1, a2 = [concrete(x, "np.array_equal", _TEST_ARRAYS) for x in (as_array(a1), as_array(a2))]
     return np.array_equal(a1, a2, equal_nan)
 
 
 @implements(np.array_equiv)
-def array_equiv(a1: Any, a2: Any) -> bool:
+def array_equiv(a1: ArrayLike, a2: ArrayLike) -> bool:
     """Whether two arrays are equal after broadcasting: a Python bool, so the values must be known."""
     a1, a2 = [concrete(x, "np.array_equiv", _TEST_ARRAYS) for x in (as_array(a1), as_array(a2))]
     return np.array_equiv(a1, a2)

@@ -10,13 +10,13 @@ from tracegrad.ops import (
     index,
     join,
     linalg,
-    protocol,
     rearrange,
     reduce,
     shape,
     softmax,
     sort,
     structural,
+    ufuncs,
     writes,
 )
 
@@ -30,12 +30,12 @@ __all__ = [
     "index",
     "join",
     "linalg",
-    "protocol",
     "rearrange",
     "reduce",
     "shape",
     "softmax",
     "sort",
     "structural",
+    "ufuncs",
     "writes",
 ]

@@ -15,6 +15,7 @@ from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise.samples import integer_samples
 from tracegrad.ops.families import along_axis, elementwise, locally_constant, normalize_axes, same_type
 from tracegrad.ops.reduce import reduction_type
+from tracegrad.typing import Array, ArrayLike, DType
 
 
 def unsigned(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -66,7 +67,7 @@ bitcast_op: Op = locally_constant(
 )  # fmt: skip
 
 
-def bitcast_convert_type(operand: Any, new_dtype: Any) -> Any:
+def bitcast_convert_type(operand: ArrayLike, new_dtype: DType) -> Array:
     """The bits of `operand` read as another dtype of integers or floats. A smaller one divides each element along a new
     last axis; a larger one merges the elements along the last axis, which must be that long. No derivative.
 
@@ -93,7 +94,7 @@ def _leading_zeros(x: Any) -> Any:
 clz_op = elementwise("clz", _leading_zeros, infer=same_type, kinds="iu", samples=integer_samples(1))
 
 
-def clz(x: Any) -> Any:
+def clz(x: ArrayLike) -> Array:
     """The number of zero bits before the first one.
 
     >>> import numpy as np
@@ -144,7 +145,7 @@ _BIT_REDUCTIONS: dict[np.ufunc, Op] = {
 }
 
 
-def reduce_bits(ufunc: np.ufunc, operand: Any, axes: Any) -> Any:
+def reduce_bits(ufunc: np.ufunc, operand: ArrayLike, axes: Sequence[int]) -> Array:
     """np.bitwise_and, bitwise_or or bitwise_xor over all elements along the axes, of booleans or integers."""
     x, op = as_array(operand), _BIT_REDUCTIONS[ufunc]
     found = type_of(x)

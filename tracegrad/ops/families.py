@@ -253,7 +253,6 @@ def elementwise(
     on it, by a mask, or None for everywhere: elsewhere its partial may be anything. An op whose partials may be infinite or warn
     where the op itself is finite says at what `neutral` number, for all inputs and the output, they are not.
     """
-    several = isinstance(evaluate, np.ufunc) and evaluate.nout > 1
     linear = tuple(linear)
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
@@ -367,12 +366,6 @@ def elementwise(
     nowhere: Sequence[Mask | None] = (None,) * len(partials)
     linear_in = [any([frozenset(group) == {i} for group in linear]) for i in range(len(partials))]
 
-    def no_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
-        return [None] * len(wanted)
-
-    def no_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
-        return (None,) * len(out) if several else None
-
     if infer is None:
         assert isinstance(evaluate, np.ufunc)
         infer = ufunc_type(evaluate, python)
@@ -380,12 +373,11 @@ def elementwise(
         name,
         evaluate=evaluate,
         infer=infer,
-        jvp=(jvp if taken is None else masked_jvp) if partials else no_jvp,
-        vjp=((unary_vjp if len(partials) == 1 else vjp) if taken is None else masked_vjp) if partials else no_vjp,
+        jvp=(jvp if taken is None else masked_jvp) if partials else _no_jvp,
+        vjp=((unary_vjp if len(partials) == 1 else vjp) if taken is None else masked_vjp) if partials else _no_vjp,
         masked=MaskRules(masked_jvp, masked_vjp, neutral is not None) if partials else None,
         linear=linear,
         batch=elementwise_batch(lambda: op),
-        several=several,
         python=python,
         kinds=kinds,
         samples=samples,

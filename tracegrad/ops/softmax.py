@@ -16,6 +16,7 @@ from tracegrad.core.types import ArrayType, float_extreme, number_kind, type_of
 from tracegrad.ops.elementwise.activations import as_float
 from tracegrad.ops.elementwise.casting import is_narrow, widened
 from tracegrad.ops.families import along_axis, cast, normalize_axes, shape_of
+from tracegrad.typing import Array, ArrayLike, Axis
 
 
 def _float_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -130,7 +131,7 @@ _log_softmax_op = _over_axes(
 )
 
 
-def softmax(x: Any, axis: int | Sequence[int] | None = -1) -> Any:
+def softmax(x: ArrayLike, axis: Axis = -1) -> Array:
     """exp(x) / sum(exp(x)) over `axis`, for entries of any size.
 
     >>> softmax(np.array([1000.0, 1000.0, -np.inf])).tolist()
@@ -139,7 +140,7 @@ def softmax(x: Any, axis: int | Sequence[int] | None = -1) -> Any:
     return bind(_softmax_op, (x,), {"axes": normalize_axes(axis, len(_shape(x, "softmax")), "softmax")})
 
 
-def log_softmax(x: Any, axis: int | Sequence[int] | None = -1) -> Any:
+def log_softmax(x: ArrayLike, axis: Axis = -1) -> Array:
     """The logarithm of `softmax`, accurate where that underflows.
 
     >>> log_softmax(np.array([0.0, -1000.0])).tolist()

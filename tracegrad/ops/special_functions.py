@@ -22,6 +22,7 @@ from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise import unary_samples
 from tracegrad.ops.elementwise.products import multiply_keeping_zeros
 from tracegrad.ops.families import broadcast_shapes, elementwise
+from tracegrad.typing import Array, ArrayLike
 
 
 @functools.cache
@@ -134,7 +135,7 @@ zeta_op: Op = _special(
 )
 
 
-def lgamma(x: Any) -> Any:
+def lgamma(x: ArrayLike) -> Array:
     """log |Gamma(x)|.
 
     >>> bool(abs(lgamma(5.0) - np.log(24.0)) < 1e-14)
@@ -143,7 +144,7 @@ def lgamma(x: Any) -> Any:
     return _apply(lgamma_op, x)
 
 
-def digamma(x: Any) -> Any:
+def digamma(x: ArrayLike) -> Array:
     """The derivative of log Gamma(x).
 
     >>> bool(abs(digamma(1.0) + np.euler_gamma) < 1e-14)
@@ -152,7 +153,7 @@ def digamma(x: Any) -> Any:
     return _apply(digamma_op, x)
 
 
-def polygamma(m: Any, x: Any) -> Any:
+def polygamma(m: ArrayLike, x: ArrayLike) -> Array:
     """The derivative of order m + 1 of log Gamma(x), for m = 0, 1, ...; it has a derivative in `x` only.
 
     >>> bool(abs(polygamma(1.0, 1.0) - np.pi**2 / 6) < 1e-14)
@@ -161,7 +162,7 @@ def polygamma(m: Any, x: Any) -> Any:
     return _apply(polygamma_op, m, x)
 
 
-def zeta(x: Any, q: Any) -> Any:
+def zeta(x: ArrayLike, q: ArrayLike) -> Array:
     """Hurwitz' zeta function, the sum of (k + q)**-x over k = 0, 1, ...; it has a derivative in `q` only.
 
     >>> bool(abs(zeta(2.0, 1.0) - np.pi**2 / 6) < 1e-14)
@@ -240,7 +241,7 @@ gamma_density_op: Op = _special(
 )
 
 
-def gamma_density(a: Any, x: Any, fall: int = 0) -> Any:
+def gamma_density(a: ArrayLike, x: ArrayLike, fall: int = 0) -> Array:
     """The density of the gamma distribution at x, or the n-th step of its derivatives in x."""
     return _apply(gamma_density_op, a, x, fall=fall)
 
@@ -278,7 +279,7 @@ igammac_op = _special(
 )
 
 
-def igamma(a: Any, x: Any) -> Any:
+def igamma(a: ArrayLike, x: ArrayLike) -> Array:
     """The regularised lower incomplete gamma function P(a, x), with derivatives in both.
 
     Those in `a` are exact to about 1e-14 * x, in absolute terms, and take time in proportion to sqrt(x).
@@ -289,7 +290,7 @@ def igamma(a: Any, x: Any) -> Any:
     return _apply(igamma_op, a, x, order=0)
 
 
-def igammac(a: Any, x: Any) -> Any:
+def igammac(a: ArrayLike, x: ArrayLike) -> Array:
     """The regularised upper incomplete gamma function, 1 - P(a, x), accurate where that is tiny.
 
     >>> bool(abs(igammac(1.0, 50.0) / np.exp(-50.0) - 1) < 1e-13)
@@ -298,12 +299,12 @@ def igammac(a: Any, x: Any) -> Any:
     return _apply(igammac_op, a, x)
 
 
-def igamma_grad_a(a: Any, x: Any) -> Any:
+def igamma_grad_a(a: ArrayLike, x: ArrayLike) -> Array:
     """The derivative of P(a, x) in `a`."""
     return _apply(igamma_op, a, x, order=1)
 
 
-def random_gamma_grad(a: Any, sample: Any) -> Any:
+def random_gamma_grad(a: ArrayLike, sample: ArrayLike) -> Array:
     """How a sample of the gamma distribution moves with its parameter `a` at a fixed probability P(a, sample)."""
     return -igamma_grad_a(a, sample) / _igamma_density(a, sample, 0)
 
@@ -350,7 +351,7 @@ beta_density_op: Op = _special(
 )
 
 
-def beta_density(a: Any, b: Any, x: Any, fall: int = 0, fall_b: int = 0) -> Any:
+def beta_density(a: ArrayLike, b: ArrayLike, x: ArrayLike, fall: int = 0, fall_b: int = 0) -> Array:
     """The density of the beta distribution at x, or a step of its derivatives in x."""
     return _apply(beta_density_op, a, b, x, fall=fall, fall_b=fall_b)
 
@@ -369,7 +370,7 @@ betainc_op = _special(
 )
 
 
-def betainc(a: Any, b: Any, x: Any) -> Any:
+def betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike) -> Array:
     """The regularised incomplete beta function I_x(a, b); it has a derivative in `x` only, as in jax.
 
     >>> float(betainc(1.0, 1.0, 0.25))
@@ -426,7 +427,7 @@ scaled_bessel_op: Op = _special(
 )
 
 
-def bessel_i0e(x: Any) -> Any:
+def bessel_i0e(x: ArrayLike) -> Array:
     """exp(-|x|) I_0(x).
 
     >>> float(bessel_i0e(0.0))
@@ -435,7 +436,7 @@ def bessel_i0e(x: Any) -> Any:
     return _apply(scaled_bessel_op, x, order=0, rise=0)
 
 
-def bessel_i1e(x: Any) -> Any:
+def bessel_i1e(x: ArrayLike) -> Array:
     """exp(-|x|) I_1(x).
 
     >>> float(bessel_i1e(0.0))
@@ -455,7 +456,7 @@ erf_inv_op = _special(
 )
 
 
-def erf_inv(x: Any) -> Any:
+def erf_inv(x: ArrayLike) -> Array:
     """The number whose error function is `x`, for -1 < x < 1.
 
     >>> float(erf_inv(0.0))

@@ -17,9 +17,10 @@ from tracegrad.ops.elementwise.samples import binary_samples, unary_samples
 from tracegrad.ops.elementwise.trigonometric import sech_squared
 from tracegrad.ops.families import elementwise, promoted, ufunc_type
 from tracegrad.ops.masks import Mask
+from tracegrad.typing import Array, ArrayLike
 
 
-def as_float(x: Any) -> Any:
+def as_float(x: ArrayLike) -> Array:
     """Integers as NumPy's own elementwise functions take them: in the smallest float dtype that holds them."""
     x = np.asarray(x)
     return x if is_inexact(x.dtype) else x.astype(np.exp.resolve_dtypes((x.dtype, None))[1])
@@ -47,7 +48,7 @@ _logistic_op = elementwise(
 )  # fmt: skip
 
 
-def logistic(x: Any) -> Any:
+def logistic(x: ArrayLike) -> Array:
     """1 / (1 + exp(-x)), without overflow at either end.
 
     >>> logistic(np.array([-1000.0, 0.0, 1000.0])).tolist()
@@ -93,7 +94,7 @@ _softplus_op = elementwise(
 )  # fmt: skip
 
 
-def softplus(x: Any) -> Any:
+def softplus(x: ArrayLike) -> Array:
     """log(1 + exp(x)), without overflow, and with NaN for NaN (of which np.logaddexp warns).
 
     >>> softplus(np.array([-1000.0, 1000.0])).tolist()
@@ -131,7 +132,7 @@ _relu_op = _rectifier("relu", _relu, lambda x: x > 0, unary_samples(0.3, 2))
 _relu6_op = _rectifier("relu6", _relu6, lambda x: np.logical_and(x > 0, x < 6), unary_samples(0.3, 5))
 
 
-def relu(x: Any) -> Any:
+def relu(x: ArrayLike) -> Array:
     """max(x, 0), with derivative 0 at 0.
 
     >>> relu(np.array([-1.0, 0.0, 2.0])).tolist()
@@ -140,7 +141,7 @@ def relu(x: Any) -> Any:
     return bind(_relu_op, (x,))
 
 
-def relu6(x: Any) -> Any:
+def relu6(x: ArrayLike) -> Array:
     """min(max(x, 0), 6), with derivative 0 at 0 and at 6.
 
     >>> relu6(np.array([-1.0, 2.0, 8.0])).tolist()
@@ -196,7 +197,7 @@ _gelu_op = elementwise(
 )  # fmt: skip
 
 
-def gelu(x: Any) -> Any:
+def gelu(x: ArrayLike) -> Array:
     """x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x**3))).
 
     >>> round(float(gelu(1.0)), 4), float(gelu(1e300)), float(gelu(-1e300))
@@ -219,7 +220,7 @@ _soft_sign_op = elementwise(
 )  # fmt: skip
 
 
-def soft_sign(x: Any) -> Any:
+def soft_sign(x: ArrayLike) -> Array:
     """x / (|x| + 1).
 
     >>> soft_sign(np.array([-3.0, 0.0, 1.0])).tolist()
@@ -272,7 +273,7 @@ _squareplus_op = elementwise(
 )  # fmt: skip
 
 
-def squareplus(x: Any, b: Any = 4) -> Any:
+def squareplus(x: ArrayLike, b: ArrayLike = 4) -> Array:
     """(x + sqrt(x**2 + b)) / 2 for b >= 0, without overflow of the square and without cancelling.
 
     Source: Barron, "Squareplus: A Softplus-Like Algebraic Rectifier", 2021, arXiv:2112.11687.

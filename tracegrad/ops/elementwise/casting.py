@@ -12,6 +12,7 @@ from tracegrad.core.op import OPS, Definitions, Op, Params, Sample, Wanted
 from tracegrad.core.trace import FUNCTIONS, as_array, bind
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, float_limits, is_inexact, number_kind, type_of
 from tracegrad.ops.families import conform, elementwise, same_type
+from tracegrad.typing import Array, ArrayLike, DType
 
 
 def _astype_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -61,8 +62,13 @@ astype_op: Op = elementwise(
 )
 
 
-def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
-    """`x` with another dtype. From complex to real the imaginary part goes. The derivative is cast the same way."""
+def astype(x: ArrayLike, dtype: DType, /, *, copy: bool = True, device: Any = None) -> Array:
+    """`x` with another dtype; the same array where it has that already. From complex to real the imaginary part goes. The
+    derivative is cast the same way.
+
+    Raises:
+        DtypeError: a dtype that is not one of numbers.
+    """
     dtype = np.dtype(dtype)
     if number_kind(dtype) not in "biu" and not is_inexact(dtype):
         raise DtypeError(f"astype: {dtype} is not a dtype of numbers")
@@ -81,7 +87,7 @@ def _astype_copying(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = N
 FUNCTIONS[np.astype] = _astype_copying
 
 
-def widened(x: Any) -> Any:
+def widened(x: ArrayLike) -> Array:
     """float16 and other narrow floats as float32, where a count of elements has a place, and so has a sum of many (float16
     ends at 65504); anything else as it is."""
     dtype = type_of(x).dtype
@@ -166,7 +172,7 @@ reduce_precision_op: Op = elementwise(
 )
 
 
-def reduce_precision(operand: Any, exponent_bits: int, mantissa_bits: int) -> Any:
+def reduce_precision(operand: ArrayLike, exponent_bits: int, mantissa_bits: int) -> Array:
     """`operand` rounded to a float format of so many bits, in the dtype that it has. What is too large there becomes
     infinite, what is too small zero. Tangents and cotangents are rounded alike, as in JAX.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType
 from tracegrad.ops.families import broadcast_shapes, elementwise, implements
 from tracegrad.ops.masks import parted
+from tracegrad.typing import Array, ArrayLike
 
 
 def _where_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -36,8 +36,15 @@ where_op = elementwise(
 
 
 @implements(np.where)
-def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
-    """`x` where the condition holds, `y` elsewhere; of a condition alone, the places where it holds."""
+def where(condition: ArrayLike, x: ArrayLike | None = None, y: ArrayLike | None = None, /) -> Array:
+    """`x` where the condition holds, `y` elsewhere, all three broadcast together, in the dtype that holds both. Of a condition
+    alone, the places where it holds, as `nonzero` gives them.
+
+    What was not taken adds nothing to a derivative, also where its own would be infinite or NaN.
+
+    >>> where(np.array([True, False]), np.array([1, 2]), 0.5).tolist()
+    [1.0, 0.5]
+    """
     if x is None and y is None:
         return np.nonzero(condition)
     return bind(where_op, (condition, x, y))

@@ -19,6 +19,7 @@ from tracegrad.core.trace import SCIPY_FUNCTIONS, bind
 from tracegrad.ops.elementwise.activations import as_float
 from tracegrad.ops.elementwise.samples import unary_samples
 from tracegrad.ops.families import elementwise, ufunc_type
+from tracegrad.typing import Array, ArrayLike
 
 TWO_OVER_SQRT_PI = 2 / math.sqrt(math.pi)
 ONE_OVER_SQRT_TWO_PI = 1 / math.sqrt(2 * math.pi)
@@ -117,7 +118,7 @@ _erf_op = elementwise(
 )  # fmt: skip
 
 
-def erf(x: Any) -> Any:
+def erf(x: ArrayLike) -> Array:
     """The error function, 2/sqrt(pi) times the integral of exp(-t**2) from 0 to x.
 
     >>> float(erf(0.0)), float(erf(np.inf))
@@ -143,7 +144,7 @@ _erfc_op = elementwise(
 )  # fmt: skip
 
 
-def erfc(x: Any) -> Any:
+def erfc(x: ArrayLike) -> Array:
     """1 - erf(x), accurate also where that difference is tiny.
 
     >>> bool(1e-46 < erfc(10.0) < 1e-44)
@@ -182,7 +183,7 @@ _ndtr_op = elementwise(
 )  # fmt: skip
 
 
-def ndtr(x: Any) -> Any:
+def ndtr(x: ArrayLike) -> Array:
     """The normal distribution's cumulative distribution function, the integral of its density up to x.
 
     >>> float(ndtr(0.0)), float(ndtr(np.inf))

@@ -10,6 +10,7 @@ import numpy as np
 from tracegrad.core.trace import bind
 from tracegrad.ops.elementwise.samples import unary_samples
 from tracegrad.ops.families import elementwise, ufunc_type
+from tracegrad.typing import Array, ArrayLike
 
 LN2 = math.log(2.0)
 LN10 = math.log(10.0)
@@ -43,7 +44,7 @@ rsqrt_op = elementwise(
 )
 
 
-def rsqrt(x: Any) -> Any:
+def rsqrt(x: ArrayLike) -> Array:
     """1 / sqrt(x).
 
     >>> float(rsqrt(4.0))

@@ -14,6 +14,7 @@ from tracegrad.core.types import ArrayType, type_of
 from tracegrad.ops.elementwise.samples import binary_samples
 from tracegrad.ops.families import broadcast_shapes, elementwise, shape_of
 from tracegrad.ops.masks import Mask, parted
+from tracegrad.typing import Array, ArrayLike
 
 
 def _half_of_equals(d: Any, x: Any, y: Any) -> Any:
@@ -84,7 +85,7 @@ clamp_op = elementwise(
 )
 
 
-def clamp(min: Any, x: Any, max: Any) -> Any:
+def clamp(min: ArrayLike, x: ArrayLike, max: ArrayLike) -> Array:
     """`x` limited to the interval from `min` to `max`, each a scalar or of the shape of `x`. An element that equals a
     limit has derivative zero, and so has the limit there, as in JAX.
 

@@ -17,6 +17,7 @@ from tracegrad.core.types import ArrayType, number_kind, scalar_type, type_of
 from tracegrad.ops.elementwise.conventions import is_real, share
 from tracegrad.ops.elementwise.samples import binary_samples, unary_samples
 from tracegrad.ops.families import broadcast_shapes, elementwise, elementwise_batch, else_numpy, implements, ufunc_type
+from tracegrad.typing import Array, ArrayLike
 
 
 def _absolute_partial(d: Any, out: Any, x: Any) -> Any:
@@ -103,8 +104,11 @@ complex_op = elementwise(
 )
 
 
-def from_parts(x: Any, y: Any) -> Any:
-    """The complex number x + iy.
+def from_parts(x: ArrayLike, y: ArrayLike) -> Array:
+    """The complex number x + iy, in the smallest complex dtype that holds both parts.
+
+    Raises:
+        DtypeError: a part that is complex itself.
 
     >>> complex(from_parts(1.0, -2.0))
     (1-2j)
@@ -149,14 +153,14 @@ imag_op = elementwise(
 
 
 @implements(np.real)
-def real(val: Any) -> Any:
-    """The real part; a real array is its own."""
+def real(val: ArrayLike) -> Array:
+    """The real part, in the real dtype of the same precision; a real array is its own."""
     val = as_array(val)
     found = type_of(val)
     return val if number_kind(found.dtype) != "c" and not found.weak else bind(real_op, (val,))
 
 
 @implements(np.imag)
-def imag(val: Any) -> Any:
+def imag(val: ArrayLike) -> Array:
     """The imaginary part; zeros for a real array."""
     return bind(imag_op, (as_array(val),))

@@ -12,6 +12,7 @@ from tracegrad.ops.elementwise.activations import logistic
 from tracegrad.ops.elementwise.conventions import by_convention
 from tracegrad.ops.elementwise.samples import binary_samples
 from tracegrad.ops.families import elementwise, promoted, ufunc_type
+from tracegrad.typing import Array, ArrayLike
 
 
 def _multiply_keeping_zeros(x: Any, y: Any) -> Any:
@@ -38,7 +39,7 @@ _multiply_keeping_zeros_op = elementwise(
 )
 
 
-def multiply_keeping_zeros(x: Any, y: Any) -> Any:
+def multiply_keeping_zeros(x: ArrayLike, y: ArrayLike) -> Array:
     """`x * y`, but zero wherever `x` is zero, also where `y` is infinite: 0 log 0 = 0.
 
     >>> multiply_keeping_zeros(np.array([0.0, 0.5]), np.array([-np.inf, 2.0])).tolist()
@@ -61,7 +62,7 @@ _times_exp_op = elementwise(
 )  # fmt: skip
 
 
-def times_exp(x: Any, y: Any) -> Any:
+def times_exp(x: ArrayLike, y: ArrayLike) -> Array:
     """`x * exp(y)`, and zero wherever `x` is zero.
 
     >>> times_exp(np.array([2.0, 0.0]), np.array([0.0, 1e9])).tolist()
@@ -98,7 +99,7 @@ _binary_cross_entropy_op = elementwise(
 )
 
 
-def binary_cross_entropy(x: Any, p: Any) -> Any:
+def binary_cross_entropy(x: ArrayLike, p: ArrayLike) -> Array:
     """-p log(logistic(x)) - (1-p) log(1 - logistic(x)), exact to rounding for certain p and far-out x alike.
 
     >>> float(binary_cross_entropy(np.array(1000.0), np.array(1.0)))

@@ -14,6 +14,7 @@ from tracegrad.core.trace import UFUNCS, as_array, bind, strengthened
 from tracegrad.core.types import ArrayType, number_kind, scalar_type, type_of
 from tracegrad.ops.elementwise.samples import binary_samples, unary_samples
 from tracegrad.ops.families import elementwise, elementwise_batch, implements, reject, same_type, ufunc_type
+from tracegrad.typing import Array, ArrayLike
 
 
 def _constant(
@@ -40,7 +41,7 @@ round_away_op = elementwise(
 )  # fmt: skip
 
 
-def round_away_from_zero(x: Any) -> Any:
+def round_away_from_zero(x: ArrayLike) -> Array:
     """Rounded to the nearest integer, halves away from zero; integers as they are. The derivative is zero.
 
     >>> import numpy as np
@@ -82,8 +83,16 @@ round_op = elementwise(
 
 
 @implements(np.round, np.around)
-def round(a: Any, decimals: int = 0, out: Any = None) -> Any:
-    """Rounded to this many decimals, halves to even. The derivative is zero."""
+def round(a: ArrayLike, decimals: int = 0, out: Array | None = None) -> Array:
+    """Rounded to this many decimals (below zero: tens, hundreds, ...), halves to even, in the dtype that it has. The derivative
+    is zero.
+
+    Raises:
+        DtypeError: an array of booleans.
+
+    >>> round(np.array([0.5, 1.5, 2.25]), 1).tolist(), round(np.array([1250, 1350]), -2).tolist()
+    ([0.5, 1.5, 2.2], [1200, 1400])
+    """
     reject(np.round, out=out)
     return bind(round_op, (strengthened(as_array(a)),), {"decimals": operator.index(decimals)})
 

@@ -16,6 +16,7 @@ from tracegrad.ops.elementwise.casting import astype
 from tracegrad.ops.elementwise.conventions import domain, is_real
 from tracegrad.ops.elementwise.samples import binary_samples, unary_samples
 from tracegrad.ops.families import elementwise, implements, ufunc_type
+from tracegrad.typing import Array, ArrayLike
 
 sin = elementwise("sin", np.sin, lambda d, out, x: d * np.cos(x), samples=unary_samples(-2, 2))
 cos = elementwise("cos", np.cos, lambda d, out, x: -d * np.sin(x), samples=unary_samples(-2, 2))
@@ -48,7 +49,7 @@ _sech_squared_op = elementwise(
 )  # fmt: skip
 
 
-def sech_squared(x: Any) -> Any:
+def sech_squared(x: ArrayLike) -> Array:
     """1 / cosh(x)**2, the derivative of tanh. From x: what tanh itself tells of it, 1 - tanh(x)**2, is 0 from x = 19 on."""
     return _sech_squared(x) if type(x) is np.ndarray else bind(_sech_squared_op, (x,))
 
@@ -241,7 +242,11 @@ sinc_op: Op = elementwise(
 
 
 @implements(np.sinc)
-def sinc(x: Any) -> Any:
-    """sin(pi x) / (pi x), and 1 at 0, with derivatives of every order, at 0 too."""
+def sinc(x: ArrayLike) -> Array:
+    """sin(pi x) / (pi x), and 1 at 0, with derivatives of every order, at 0 too. Integers count as float64.
+
+    >>> sinc(np.array([0.0, 0.5, 1.0])).round(4).tolist()
+    [1.0, 0.6366, 0.0]
+    """
     x = as_array(x)
     return bind(sinc_op, (x if is_inexact(type_of(x).dtype) else astype(x, float),), {"order": 0})
