@@ -5,7 +5,7 @@
 `linear`        gives the transpose with respect to its one array input.
 `multilinear`   gives one transpose for each input.
 `locally_constant`  has no derivative.
-`declare`       anything else: the Op record itself, with a jvp or vjp rule.
+`Op`            anything else: the record itself, with a jvp or vjp rule.
 
 Rules are written in NumPy calls: these reach arrays directly, and tracers through NumPy's protocols.
 """
@@ -52,7 +52,6 @@ from tracegrad.ops.masks import Mask, Masked, plus, quiet, reduced, sparse
 
 # A partial derivative, as the map that multiplies by it: (d, out, *inputs) -> d * partial.
 Partial = Callable[..., Any]
-declare = Op
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ negative: Op = elementwise(
 )  # fmt: skip
 positive = elementwise(
     "positive", np.positive, lambda d, out, x: d, linear=[{0}], python=operator.pos, kinds="iufc",
-    samples=unary_samples(-2, 2),
+    samples=unary_samples(-2, 2), moves=True,
     simplify=lambda inputs, params, definitions: None if hasattr(inputs[0], "value") else inputs[0],
 )  # fmt: skip
 
