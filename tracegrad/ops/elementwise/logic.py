@@ -37,6 +37,10 @@ right_shift = _constant(np.right_shift, "iu", integer_samples(2), operator.rshif
 gcd, lcm = [_constant(f, "iu", integer_samples(2)) for f in (np.gcd, np.lcm)]
 
 
-# Of a Python bool, too, it turns all bits of an int: ~True is -2.
-invert = _constant(np.invert, "biu", integer_samples(1), lambda x: ~(x + 0))
+def _invert_number(x: Any) -> Any:
+    """Of a Python bool, too, it turns all bits of an int: ~True is -2."""
+    return ~(x + 0)
+
+
+invert = _constant(np.invert, "biu", integer_samples(1), _invert_number)
 bitwise_count = _constant(np.bitwise_count, "iu", integer_samples(1))

@@ -4,7 +4,6 @@ wherever the output is real, which makes each map below the right one in both di
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -60,12 +59,18 @@ copysign = elementwise(
     "copysign", np.copysign, lambda d, out, x, y: np.where(np.equal(np.less(x, 0), np.signbit(y)), d, -d), None,
     kinds="f", samples=binary_samples(0.3, 2, -2, -0.3),
 )  # fmt: skip
+
+
+def _conjugate_of_number(x: Any) -> Any:
+    return x.conjugate()
+
+
 conjugate = elementwise(
     "conjugate",
     np.conjugate,
     lambda d, out, x: np.conjugate(d),
     linear=[{0}],
-    python=lambda x: x.conjugate(),
+    python=_conjugate_of_number,
     kinds="iufc",
     samples=unary_samples(-2, 2),
 )
@@ -119,10 +124,18 @@ def from_parts(x: ArrayLike, y: ArrayLike) -> Array:
     return bind(complex_op, (x, y))
 
 
+def _real_of_number(x: Any) -> Any:
+    return x.real
+
+
+def _imag_of_number(x: Any) -> Any:
+    return x.imag
+
+
 def _part_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     (t,) = types
     if t.weak:
-        return scalar_type(operator.attrgetter("real"), types, params)
+        return scalar_type(_real_of_number, types, params)
     return ArrayType(t.shape, np.zeros((), t.dtype).real.dtype)
 
 
@@ -141,13 +154,13 @@ def _imaginary_part(x: Any) -> Any:
 
 real_op = elementwise(
     "real", _real_part, lambda d, out, x: d,
-    infer=_part_type, linear=[{0}], python=operator.attrgetter("real"), kinds="iufc", samples=unary_samples(-2, 2),
+    infer=_part_type, linear=[{0}], python=_real_of_number, kinds="iufc", samples=unary_samples(-2, 2),
     strides=lambda inputs, types, params: None if number_kind(types[0].dtype) == "c" else inputs[0],
     view=View(lambda x, v: from_parts(v, np.imag(x)), lambda x: x.real if _has_parts(x) else None),
 )  # fmt: skip
 imag_op = elementwise(
     "imag", _imaginary_part, lambda d, out, x: None if is_real(x) else d * -1j,
-    infer=_part_type, linear=[{0}], python=operator.attrgetter("imag"), kinds="iufc", samples=unary_samples(-2, 2),
+    infer=_part_type, linear=[{0}], python=_imag_of_number, kinds="iufc", samples=unary_samples(-2, 2),
     view=View(lambda x, v: from_parts(np.real(x), v), lambda x: x.imag if _has_parts(x) else None),
 )  # fmt: skip
 
