@@ -72,13 +72,12 @@ def _scipy_special() -> Any:
 
 
 def _by_distance(
-    x: Any,
-    *,
     by_scipy: Callable[[Any, Any], Any] | None,
     edge: float,
     near: Callable[[Any], Any],
     far: Callable[[Any], Any],
     scalar: Callable[[float], float],
+    x: Any,
 ) -> Any:
     """What `by_scipy` makes of scipy.special and x (None: it is less accurate), or where SciPy is missing an evaluation
     that applies `near` where |x| < edge and `far` elsewhere, in float64 and block by block."""
@@ -110,9 +109,7 @@ def _erf_far(x: Any) -> Any:
 
 _erf_op = elementwise(
     "erf",
-    functools.partial(
-        _by_distance, by_scipy=_erf_by_scipy, edge=1.0, near=_erf_near, far=_erf_far, scalar=math.erf
-    ),
+    functools.partial(_by_distance, _erf_by_scipy, 1.0, _erf_near, _erf_far, math.erf),
     lambda d, out, x: d * (TWO_OVER_SQRT_PI * np.exp(-x * x)),
     infer=ufunc_type(np.exp), kinds="f", samples=unary_samples(-2, 2),
 )  # fmt: skip
@@ -137,7 +134,7 @@ def _erfc_both_far(x: Any) -> Any:
     return np.where(np.signbit(x), 2 - tail, tail)
 
 
-_erfc = functools.partial(_by_distance, by_scipy=None, edge=0.5, near=_erfc_near, far=_erfc_both_far, scalar=math.erfc)
+_erfc = functools.partial(_by_distance, None, 0.5, _erfc_near, _erfc_both_far, math.erfc)
 _erfc_op = elementwise(
     "erfc", _erfc, lambda d, out, x: d * (-TWO_OVER_SQRT_PI * np.exp(-x * x)),
     infer=ufunc_type(np.exp), kinds="f", samples=unary_samples(-2, 2),
@@ -175,9 +172,7 @@ def _ndtr_of_number(x: float) -> float:
 
 _ndtr_op = elementwise(
     "ndtr",
-    functools.partial(
-        _by_distance, by_scipy=_ndtr_by_scipy, edge=0.7, near=_ndtr_near, far=_ndtr_far, scalar=_ndtr_of_number
-    ),
+    functools.partial(_by_distance, _ndtr_by_scipy, 0.7, _ndtr_near, _ndtr_far, _ndtr_of_number),
     lambda d, out, x: d * (np.exp(-0.5 * x * x) * ONE_OVER_SQRT_TWO_PI),
     infer=ufunc_type(np.exp), kinds="f", samples=unary_samples(-2, 2),
 )  # fmt: skip
