@@ -58,7 +58,7 @@ convolve_op: Op = multilinear(
     _convolve,
     lambda i: lambda ct, a, v: bind(slide_op, (ct, a if i else v)),
     infer=_windows_type("convolve", lambda n, m: n + m - 1),
-    batch=elementwise_batch(lambda: convolve_op),
+    batch=elementwise_batch("convolve"),
     kinds="biufc",
     samples=_window_samples,
 )
@@ -69,7 +69,7 @@ slide_op: Op = multilinear(
     _slide,
     lambda i: (lambda ct, a, v: bind(convolve_op, (ct, v))) if i == 0 else (lambda ct, a, v: bind(slide_op, (a, ct))),
     infer=_windows_type("slide", lambda n, m: n - m + 1),
-    batch=elementwise_batch(lambda: slide_op),
+    batch=elementwise_batch("slide"),
     kinds="biufc",
     samples=_window_samples,
 )

@@ -216,7 +216,7 @@ def ufunc_type(ufunc: np.ufunc, python: Callable[..., Any] | None = None) -> Typ
     return infer
 
 
-def elementwise_batch(op: Callable[[], Op]) -> BatchRule:
+def elementwise_batch(name: str) -> BatchRule:
     """Batched inputs carry the batch in front; those of fewer dimensions get axes behind it to broadcast as before."""
 
     def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
@@ -226,7 +226,7 @@ def elementwise_batch(op: Callable[[], Op]) -> BatchRule:
             np.reshape(x, (x.shape[0], *(1,) * (ndim - n), *x.shape[1:])) if b and n < ndim else x
             for x, b, n in zip(inputs, batched, ndims, strict=True)
         ]
-        return bind(op(), tuple(lined_up), params)
+        return bind(OPS[name], tuple(lined_up), params)
 
     return batch
 
@@ -376,7 +376,7 @@ def elementwise(
         vjp=((unary_vjp if len(partials) == 1 else vjp) if taken is None else masked_vjp) if partials else _no_vjp,
         masked=MaskRules(masked_jvp, masked_vjp, neutral is not None) if partials else None,
         linear=linear,
-        batch=elementwise_batch(lambda: op),
+        batch=elementwise_batch(name),
         python=python,
         kinds=kinds,
         samples=samples,

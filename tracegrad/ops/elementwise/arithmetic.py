@@ -5,13 +5,13 @@ from __future__ import annotations
 import cmath
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tracegrad.core.errors import at, user_source
-from tracegrad.core.op import Definitions, Op, Params, Simplification
+from tracegrad.core.op import OPS, Definitions, Op, Params, Simplification
 from tracegrad.core.trace import Tracer
 from tracegrad.core.types import PYTHON_SCALARS, float_limits, is_inexact, number_kind, type_of
 from tracegrad.ops.elementwise.conventions import by_convention, domain, is_real
@@ -43,7 +43,7 @@ def _negated(x: Any, definitions: Definitions, beside: Any = None) -> Any:
     return made.inputs[0] if is_alone and definitions.is_dense(made.inputs[0]) else None
 
 
-def _odd(op: Callable[[], Op]) -> Simplification:
+def _odd(name: str) -> Simplification:
     """f(-x, -y) as f(x, y), and f(-x, y) or f(x, -y) as -f(x, y), for real floats: signs come together and cancel."""
 
     def simpler(inputs: Sequence[Any], params: Params, definitions: Definitions) -> Any:
@@ -53,7 +53,7 @@ def _odd(op: Callable[[], Op]) -> Simplification:
         plain_x, plain_y = _negated(x, definitions), _negated(y, definitions)
         if plain_x is None and plain_y is None:
             return None
-        plain = (op(), (x if plain_x is None else plain_x, y if plain_y is None else plain_y), params)
+        plain = (OPS[name], (x if plain_x is None else plain_x, y if plain_y is None else plain_y), params)
         return plain if plain_x is not None and plain_y is not None else (negative, (plain,), params)
 
     return simpler
@@ -166,7 +166,7 @@ def _one_factor(inputs: Sequence[Any], params: Params, definitions: Definitions)
 multiply = elementwise(
     "multiply", np.multiply, lambda d, out, x, y: d * y, lambda d, out, x, y: d * x,
     linear=[{0}, {1}], python=operator.mul, kinds="biufc", samples=binary_samples(-2, 2),
-    simplify=first_of(neutral(0, 1), neutral(1, 1), _minus_one, _odd(lambda: multiply)),
+    simplify=first_of(neutral(0, 1), neutral(1, 1), _minus_one, _odd("multiply")),
     hasten=_one_factor,
 )  # fmt: skip
 
@@ -195,7 +195,7 @@ divide = elementwise(
     "divide", np.divide,
     lambda d, out, x, y: d / y, lambda d, out, x, y: -(d * out) / y,
     linear=[{0}], python=else_numpy(operator.truediv, np.divide), kinds="iufc", samples=binary_samples(0.5, 2),
-    simplify=first_of(neutral(1, 1), _by_reciprocal(exactly=True), _odd(lambda: divide)),
+    simplify=first_of(neutral(1, 1), _by_reciprocal(exactly=True), _odd("divide")),
     hasten=_by_reciprocal(exactly=False), neutral=1,
 )  # fmt: skip
 reciprocal = elementwise(

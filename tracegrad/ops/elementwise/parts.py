@@ -50,9 +50,9 @@ def _modulus_or_infinity(z: Any) -> Any:
     return np.abs(np.where(np.equal(z, 0), math.inf, z))
 
 
-sign: Op = Op(
+sign = Op(
     "sign", evaluate=np.sign, infer=ufunc_type(np.sign), jvp=_sign_jvp, vjp=_sign_vjp,
-    batch=elementwise_batch(lambda: sign), kinds="iufc", samples=unary_samples(0.3, 2),
+    batch=elementwise_batch("sign"), kinds="iufc", samples=unary_samples(0.3, 2),
 )  # fmt: skip
 UFUNCS[np.sign] = sign
 copysign = elementwise(

@@ -138,7 +138,7 @@ adjugate_tangent_op = Op(
     infer=_adjugate_tangent_type,
     vjp=_adjugate_tangent_vjp,
     linear=[{1}],
-    batch=elementwise_batch(lambda: adjugate_tangent_op),  # leading axes broadcast
+    batch=elementwise_batch("adjugate_tangent"),  # leading axes broadcast
     samples=_adjugate_tangent_samples,
 )
 

@@ -229,7 +229,7 @@ among_equals_op = Op(
     jvp=_among_equals_jvp,
     vjp=_among_equals_vjp,
     linear=[{1}],
-    batch=elementwise_batch(lambda: among_equals_op),  # leading axes broadcast
+    batch=elementwise_batch("among_equals"),  # leading axes broadcast
     samples=_among_equals_samples,
 )
 

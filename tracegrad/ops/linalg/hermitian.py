@@ -88,7 +88,7 @@ from_triangle_op = Op(
     jvp=_from_triangle_jvp,
     vjp=_from_triangle_vjp,
     linear=[{1}],
-    batch=elementwise_batch(lambda: from_triangle_op),  # leading axes broadcast
+    batch=elementwise_batch("from_triangle"),  # leading axes broadcast
     samples=_from_triangle_samples,
 )
 

@@ -166,7 +166,7 @@ expected_op = Op(
     jvp=_expected_jvp,
     vjp=_expected_vjp,
     linear=[{0}, {1}, {2}],
-    batch=elementwise_batch(lambda: expected_op),  # leading axes broadcast
+    batch=elementwise_batch("expected"),  # leading axes broadcast
     samples=_expected_samples,
 )
 
