@@ -209,6 +209,7 @@ def test_errors_of_bitcast() -> None:
         lax.bitcast_convert_type(np.ones((2, 3), np.int32), np.int64)
     with pytest.raises(DtypeError, match=r"takes integers and floats, got bool\[2\]"):
         lax.bitcast_convert_type(np.ones(2, bool), np.int8)
+    assert lax.bitcast_convert_type(np.ones(2, bool), bool).tolist() == [True, True]  # which is no other dtype
 
 
 # ---------------------------------------------------------------------------------------------------------------------

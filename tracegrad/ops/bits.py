@@ -71,13 +71,19 @@ def bitcast_convert_type(operand: ArrayLike, new_dtype: DType) -> Array:
     """The bits of `operand` read as another dtype of integers or floats. A smaller one divides each element along a new
     last axis; a larger one merges the elements along the last axis, which must be that long. No derivative.
 
+    Raises:
+        DtypeError: booleans or complex numbers, of another dtype than the new one.
+        ShapeError: a last axis of another length.
+
     >>> import numpy as np
     >>> hex(bitcast_convert_type(np.float32(1.0), np.uint32))
     '0x3f800000'
     """
     x, dtype = as_array(operand), np.dtype(new_dtype)
+    if type_of(x).dtype == dtype:
+        return x
     _bitcast_type([type_of(x)], {"dtype": dtype})
-    return x if type_of(x).dtype == dtype else bind(bitcast_op, (x,), {"dtype": dtype})
+    return bind(bitcast_op, (x,), {"dtype": dtype})
 
 
 def _leading_zeros(x: Any) -> Any:
