@@ -200,6 +200,7 @@ from tracegrad.numpy.logic import (
     isrealobj,
 )
 from tracegrad.numpy.padding import pad
+from tracegrad.numpy.products import cross, dot, einsum_path, inner, kron, matvec, tensordot, vdot, vecdot, vecmat
 from tracegrad.numpy.shaping import (
     append,
     atleast_1d,
@@ -263,21 +264,7 @@ from tracegrad.numpy.statistics import (
 )
 from tracegrad.numpy.writing import copyto, fill_diagonal, place, put, put_along_axis, putmask
 from tracegrad.ops.bincount import bincount
-from tracegrad.ops.contract import (
-    cross,
-    dot,
-    einsum,
-    einsum_path,
-    inner,
-    kron,
-    matmul,
-    matvec,
-    outer,
-    tensordot,
-    vdot,
-    vecdot,
-    vecmat,
-)
+from tracegrad.ops.contract import einsum, matmul, outer
 from tracegrad.ops.convolve import convolve, correlate
 from tracegrad.ops.cumulative import cumprod, cumsum
 from tracegrad.ops.elementwise import imag, real, round, where

@@ -14,9 +14,10 @@ from tracegrad.core.boxes import accept_jax
 from tracegrad.core.errors import ConcretizationTypeError, user_source
 from tracegrad.core.trace import as_array, bind, concrete
 from tracegrad.core.types import number_kind, type_of
-from tracegrad.ops.contract import linalg_cross as cross
-from tracegrad.ops.contract import linalg_outer as outer
-from tracegrad.ops.contract import matmul, matrix_transpose, multi_dot, tensordot, vecdot
+from tracegrad.numpy.products import linalg_cross as cross
+from tracegrad.numpy.products import linalg_outer as outer
+from tracegrad.numpy.products import matrix_transpose, multi_dot, tensordot, vecdot
+from tracegrad.ops.contract import matmul
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, normalize_axes, normalize_axis, shape_of
 from tracegrad.ops.linalg.determinants import det, slogdet

@@ -1,5 +1,5 @@
 """Products that sum over shared axes. Two ops carry all of them: `matmul`, and `einsum` for whatever is not a matrix
-product with broadcast batches; the other functions say which of these they are.
+product with broadcast batches; the other functions (numpy/products.py) say which of these they are.
 
 Both are linear in each input, so their forward rule is themselves, applied to each tangent in turn. Nothing is
 conjugated in a derivative (JAX's convention); `vdot`, `vecdot` and `vecmat` conjugate their first argument themselves.
@@ -23,8 +23,28 @@ from tracegrad.core.op import Op, Params, Sample, Wanted
 from tracegrad.core.trace import UFUNCS, as_array, bind, strengthened
 from tracegrad.core.types import ArrayType, Shape, in_known_dtype, is_added, number_kind, type_of
 from tracegrad.ops.elementwise import astype, astype_op
-from tracegrad.ops.families import conform, first_of, implements, multilinear, normalize_axis, reject, shape_of
+from tracegrad.ops.families import conform, first_of, implements, multilinear, reject, shape_of
 from tracegrad.ops.shape import transpose_op
+from tracegrad.typing import Array, ArrayLike, DType
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Operands.
+
+
+def operand(x: Any) -> Any:
+    """An array or tracer; a Python scalar becomes float64 or int64, as in NumPy's products, where scalars are not
+    weak."""
+    return strengthened(as_array(x))
+
+
+def conjugate_of_complex(x: Any) -> Any:
+    return np.conjugate(x) if number_kind(x.dtype) == "c" else x
+
+
+def flat(x: Any) -> Any:
+    """All elements along one axis."""
+    return x if len(x.shape) == 1 else np.reshape(x, (math.prod(x.shape),))
+
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Matrix products.
@@ -301,9 +321,16 @@ UFUNCS[np.matmul] = matmul_op
 
 
 @implements(np.matmul, np.linalg.matmul)
-def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> Any:
+def matmul(x1: ArrayLike, x2: ArrayLike, /, out: None = None, *, dtype: DType = None) -> Array:
     """Matrix product, `x1 @ x2`: (..., m, k) by (..., k, n) gives (..., m, n), leading axes broadcast. A 1-d x1 is a
-    row, a 1-d x2 a column, and that axis is gone from the result."""
+    row, a 1-d x2 a column, and that axis is gone from the result.
+
+    >>> matmul(np.array([[1.0, 2.0], [3.0, 4.0]]), [1.0, 10.0]).tolist()
+    [21.0, 43.0]
+
+    Raises:
+        ShapeError: for scalars, and for sizes that do not line up.
+    """
     if out is not None or dtype is not None:
         reject(np.matmul, out=out)
         x1, x2 = [astype(as_array(x), dtype) for x in (x1, x2)]
@@ -341,6 +368,18 @@ outer_op = multilinear(
     infer=_outer_type, batch=_outer_batch, kinds="biufc", samples=_outer_samples, fresh=True,
     strides=lambda inputs, types, params: in_c_order((*types[0].shape, *types[1].shape)),
 )  # fmt: skip
+
+
+@implements(np.outer)
+def outer(a: ArrayLike, b: ArrayLike, out: None = None) -> Array:
+    """All products of an element of `a` and one of `b`: m and n elements give (m, n).
+
+    >>> outer([1, 2], [1, 10, 100]).tolist()
+    [[1, 10, 100], [2, 20, 200]]
+    """
+    reject(np.outer, out=out)
+    a, b = operand(a), operand(b)
+    return bind(outer_op, (flat(a), flat(b)))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -535,7 +574,7 @@ einsum_op = multilinear(
 )  # fmt: skip
 
 
-def _einsum_operands(operands: Sequence[Any]) -> tuple[str, list[Any]]:
+def einsum_operands(operands: Sequence[Any]) -> tuple[str, list[Any]]:
     """Subscripts as text, and the arrays, of either way to call einsum."""
     if not operands:
         raise ShapeError("einsum takes subscripts and operands, such as np.einsum('ij,jk->ik', a, b)")
@@ -553,12 +592,12 @@ def _einsum_operands(operands: Sequence[Any]) -> tuple[str, list[Any]]:
 @implements(np.einsum)
 def einsum(
     *operands: Any,
-    out: Any = None,
-    dtype: Any = None,
-    order: Any = "K",
-    casting: Any = "safe",
+    out: None = None,
+    dtype: DType = None,
+    order: str = "K",
+    casting: str = "safe",
     optimize: Any = False,
-) -> Any:
+) -> Array:
     """Sums of products over named axes, in all of NumPy's forms: implicit and explicit output, '...', repeated letters,
     and arrays interleaved with lists of axis numbers. The order of the products is chosen here: `optimize` and `order`
     have no effect on the result.
@@ -566,257 +605,21 @@ def einsum(
     >>> import numpy as np, tracegrad as tg
     >>> tg.grad(lambda a: np.einsum("ii", a))(np.ones((2, 2))).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
+
+    Raises:
+        ShapeError: for subscripts that do not fit the operands.
+        DtypeError: for operands that do not become `dtype` by the rule `casting`.
     """
     reject(np.einsum, out=out)
-    subscripts, arrays = _einsum_operands(operands)
+    subscripts, arrays = einsum_operands(operands)
     if dtype is not None:
         for x in arrays:
             if not np.can_cast(x.dtype if hasattr(x, "dtype") else type_of(x).dtype, dtype, casting):
                 raise DtypeError(f"einsum: {type_of(x)} does not become {np.dtype(dtype)} by the rule {casting!r}")
         arrays = [astype(x, dtype) for x in arrays]
-    return _bind_einsum(subscripts, *arrays)
+    return by_einsum(subscripts, *arrays)
 
 
-def _bind_einsum(subscripts: str, *arrays: Any) -> Any:
+def by_einsum(subscripts: str, *arrays: Any) -> Any:
     found = explicit_subscripts(subscripts, tuple([len(shape_of(x)) for x in arrays]))
     return bind(einsum_op, arrays, {"subscripts": found})
-
-
-@implements(np.einsum_path)
-def einsum_path(*operands: Any, optimize: Any = "greedy", einsum_call: bool = False) -> Any:
-    """What NumPy would do, which depends on shapes only."""
-    subscripts, arrays = _einsum_operands(operands)
-    return np.einsum_path(subscripts, *[np.broadcast_to(0.0, shape_of(x)) for x in arrays], optimize=optimize)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The other products.
-
-
-def _strong(x: Any) -> Any:
-    """An array or tracer; a Python scalar becomes float64 or int64, as in NumPy's products, where scalars are not
-    weak."""
-    return strengthened(as_array(x))
-
-
-def conjugate_of_complex(x: Any) -> Any:
-    return np.conjugate(x) if number_kind(x.dtype) == "c" else x
-
-
-def _flat(x: Any) -> Any:
-    return x if len(x.shape) == 1 else np.reshape(x, (math.prod(x.shape),))
-
-
-@implements(np.dot)
-def dot(a: Any, b: Any, out: Any = None) -> Any:
-    """The sum of products over the last axis of `a` and the last but one of `b` (its only one, if 1-d); the product, if
-    either is a scalar."""
-    reject(np.dot, out=out)
-    a, b = _strong(a), _strong(b)
-    if a.shape == () or b.shape == ():
-        return np.multiply(a, b)
-    if len(b.shape) < 3:
-        return _as_np_dot(bind(matmul_op, (a, b)), a, b)
-    return tensordot(a, b, (-1, -2))
-
-
-def _as_np_dot(out: Any, a: Any, b: Any) -> Any:
-    """A product by `matmul`, in the dtype of np.dot: bfloat16 of bfloat16, where np.matmul makes float32 of it."""
-    dtype = np.result_type(a.dtype, b.dtype)
-    return astype(out, dtype) if is_added(dtype) else out
-
-
-@implements(np.vdot)
-def vdot(a: Any, b: Any, /) -> Any:
-    """The sum of conj(a) * b over all elements of arrays of the same size."""
-    a, b = _strong(a), _strong(b)
-    return _as_np_dot(bind(matmul_op, (_flat(conjugate_of_complex(a)), _flat(b))), a, b)
-
-
-@implements(np.inner)
-def inner(a: Any, b: Any, /) -> Any:
-    """The sum of products over the last axes; the product, if either is a scalar."""
-    a, b = _strong(a), _strong(b)
-    if a.shape == () or b.shape == ():
-        return np.multiply(a, b)
-    return _as_np_dot(bind(matmul_op, (a, b)), a, b) if len(b.shape) == 1 else tensordot(a, b, (-1, -1))
-
-
-@implements(np.outer)
-def outer(a: Any, b: Any, out: Any = None) -> Any:
-    """All products of an element of `a` and one of `b`: m and n elements give (m, n)."""
-    reject(np.outer, out=out)
-    a, b = _strong(a), _strong(b)
-    return bind(outer_op, (_flat(a), _flat(b)))
-
-
-@implements(np.linalg.outer)
-def linalg_outer(x1: Any, x2: Any, /) -> Any:
-    """As `np.outer`, of 1-d arrays only."""
-    x1, x2 = as_array(x1), as_array(x2)
-    if len(shape_of(x1)) != 1 or len(shape_of(x2)) != 1:
-        raise ShapeError(f"np.linalg.outer takes 1-d arrays, got {type_of(x1)} and {type_of(x2)}; np.outer flattens")
-    return outer(x1, x2)
-
-
-@implements(np.kron)
-def kron(a: Any, b: Any) -> Any:
-    """The Kronecker product: an array of blocks `a[i, j] * b`; shapes multiply, axis by axis."""
-    a, b = _strong(a), _strong(b)
-    ndim = max(len(a.shape), len(b.shape))
-    left = (1,) * (ndim - len(a.shape)) + a.shape
-    right = (1,) * (ndim - len(b.shape)) + b.shape
-    blocks = np.multiply(
-        np.reshape(a, tuple([n for size in left for n in (size, 1)])),
-        np.reshape(b, tuple([n for size in right for n in (1, size)])),
-    )
-    return np.reshape(blocks, tuple([m * n for m, n in zip(left, right, strict=True)]))
-
-
-@implements(np.tensordot, np.linalg.tensordot)
-def tensordot(a: Any, b: Any, /, axes: Any = 2) -> Any:
-    """The sum of products over the last `axes` axes of `a` and the first of `b`, or over the axes in a pair of axes
-    or of lists of axes. The axes that are left are those of `a`, then those of `b`."""
-    a, b = _strong(a), _strong(b)
-    a_ndim, b_ndim = len(a.shape), len(b.shape)
-    if hasattr(axes, "__iter__"):
-        a_axes, b_axes = [
-            [normalize_axis(i, ndim, "tensordot") for i in (chosen if hasattr(chosen, "__iter__") else (chosen,))]
-            for chosen, ndim in zip(axes, (a_ndim, b_ndim), strict=True)
-        ]
-    else:
-        count = operator.index(axes)
-        if count > min(a_ndim, b_ndim):
-            raise ShapeError(f"tensordot: {type_of(a)} and {type_of(b)} have no {count} axes each to sum over")
-        a_axes, b_axes = list(range(a_ndim - count, a_ndim)), list(range(count))
-    if len(a_axes) != len(b_axes) or [a.shape[i] for i in a_axes] != [b.shape[i] for i in b_axes]:
-        raise ShapeError(
-            f"tensordot: axes {a_axes} of {type_of(a)} and axes {b_axes} of {type_of(b)} must match in number and sizes"
-        )
-    if max(a_ndim, b_ndim) > 26 or a_ndim + b_ndim - len(a_axes) == len(
-        LETTERS
-    ):  # too few letters, with one for a batch
-        return _tensordot_of_matrices(a, b, a_axes, b_axes)
-    left = string.ascii_lowercase[:a_ndim]
-    names = dict(zip(b_axes, [left[i] for i in a_axes], strict=True))
-    right = "".join([names.get(i, LETTERS[i]) for i in range(b_ndim)])
-    free = [left[i] for i in range(a_ndim) if i not in a_axes] + [right[i] for i in range(b_ndim) if i not in b_axes]
-    return bind(einsum_op, (a, b), {"subscripts": f"{left},{right}->{''.join(free)}"})
-
-
-def _tensordot_of_matrices(a: Any, b: Any, a_axes: Sequence[int], b_axes: Sequence[int]) -> Any:
-    """The same as one product of matrices."""
-    a_free = [i for i in range(len(a.shape)) if i not in a_axes]
-    b_free = [i for i in range(len(b.shape)) if i not in b_axes]
-    shape = (*[a.shape[i] for i in a_free], *[b.shape[i] for i in b_free])
-    summed = math.prod([a.shape[i] for i in a_axes])
-    left = np.reshape(np.transpose(a, (*a_free, *a_axes)), (math.prod(shape[: len(a_free)]), summed))
-    right = np.reshape(np.transpose(b, (*b_axes, *b_free)), (summed, math.prod(shape[len(a_free) :])))
-    return np.reshape(_as_np_dot(np.matmul(left, right), left, right), shape)
-
-
-def _as_np_matmul(x: Any) -> Any:
-    """An operand in a dtype of which NumPy has products of matrices: it makes float32 of bfloat16."""
-    x = _strong(x)
-    return astype(x, np.float32) if is_added(x.dtype) else x
-
-
-def _vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
-    """The sum of conj(x1) * x2 over one axis, the others broadcast."""
-    x1, x2 = conjugate_of_complex(_strong(x1)), _strong(x2)
-    if axis != -1:
-        x1, x2 = np.moveaxis(x1, axis, -1), np.moveaxis(x2, axis, -1)
-    return _bind_einsum("...i,...i->...", *map(_as_np_matmul, (x1, x2)))
-
-
-vecdot = implements(np.vecdot, np.linalg.vecdot)(_vecdot)
-if hasattr(np, "matvec"):  # since NumPy 2.2
-
-    @implements(np.matvec)
-    def matvec(x1: Any, x2: Any, /) -> Any:
-        """Matrices times vectors: (..., m, n) by (..., n) gives (..., m), leading axes broadcast."""
-        return _bind_einsum("...mn,...n->...m", _as_np_matmul(x1), _as_np_matmul(x2))
-
-    @implements(np.vecmat)
-    def vecmat(x1: Any, x2: Any, /) -> Any:
-        """Conjugated vectors times matrices: (..., m) by (..., m, n) gives (..., n), leading axes broadcast."""
-        return _bind_einsum("...m,...mn->...n", conjugate_of_complex(_as_np_matmul(x1)), _as_np_matmul(x2))
-
-
-@implements(np.cross)
-def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
-    """The cross product of vectors of three components along one axis, the others broadcast. A vector of two components
-    lies in the plane; of two such, only the third component of the product is returned."""
-    if axis is not None:
-        axisa = axisb = axisc = axis
-    a, b = [np.moveaxis(_strong(x), i, -1) if i != -1 else _strong(x) for x, i in ((a, axisa), (b, axisb))]
-    sizes = (a.shape[-1], b.shape[-1])
-    if not {2, 3} >= set(sizes):
-        raise ShapeError(f"cross: vectors have 2 or 3 components, got {type_of(a)} and {type_of(b)}")
-    a, b = [
-        x if n == 3 else np.concatenate([x, np.zeros((*x.shape[:-1], 1), x.dtype)], -1)
-        for x, n in zip((a, b), sizes, strict=True)
-    ]
-    onward, back = [1, 2, 0], [2, 0, 1]
-    out = np.take(a, onward, -1) * np.take(b, back, -1) - np.take(a, back, -1) * np.take(b, onward, -1)
-    if sizes == (2, 2):
-        return out[..., 2]
-    return out if axisc == -1 else np.moveaxis(out, -1, axisc)
-
-
-@implements(np.linalg.cross)
-def linalg_cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
-    """The cross product of vectors of three components along `axis`, the others broadcast."""
-    x1, x2 = as_array(x1), as_array(x2)
-    if shape_of(x1)[axis] != 3 or shape_of(x2)[axis] != 3:
-        raise ShapeError(
-            f"np.linalg.cross takes vectors of 3 components, got {type_of(x1)} and {type_of(x2)} (axis {axis})"
-        )
-    return cross(x1, x2, axis=axis)
-
-
-@implements(np.linalg.matrix_transpose)
-def matrix_transpose(x: Any, /) -> Any:
-    """Each matrix transposed: (..., m, n) gives (..., n, m)."""
-    x = as_array(x)
-    if len(shape_of(x)) < 2:
-        raise ShapeError(f"matrix_transpose takes matrices, got {type_of(x)}")
-    return np.swapaxes(x, -1, -2)
-
-
-@implements(np.linalg.multi_dot)
-def multi_dot(arrays: Sequence[Any], *, out: Any = None) -> Any:
-    """The matrix product of all arrays, in the order that takes the fewest multiplications. The first and the last
-    may be 1-d, a row and a column.
-
-    Source: Cormen, Leiserson, Rivest, Stein, Introduction to Algorithms, section 15.2.
-    """
-    reject(np.linalg.multi_dot, out=out)
-    factors = [as_array(x) for x in arrays]
-    count = len(factors)
-    if count < 2:
-        raise ShapeError("multi_dot takes two arrays or more")
-    shapes = [shape_of(x) for x in factors]
-    if any([len(s) != 2 for s in shapes[1:-1]]) or any([len(s) not in (1, 2) for s in (shapes[0], shapes[-1])]):
-        raise ShapeError(
-            f"multi_dot takes 2-d arrays, the first and last also 1-d, got {[type_of(x) for x in factors]}"
-        )
-    first = shapes[0] if len(shapes[0]) == 2 else (1, *shapes[0])
-    sizes = [*first, *[s[1] if len(s) == 2 else 1 for s in shapes[1:]]]
-    cost = {(i, i): 0 for i in range(count)}
-    split: dict[tuple[int, int], int] = {}
-    for length in range(1, count):
-        for i in range(count - length):
-            j = i + length
-            cost[i, j], split[i, j] = min(
-                [(cost[i, k] + cost[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j)]
-            )
-
-    def product(i: int, j: int) -> Any:
-        if i == j:
-            return factors[i]
-        k = split[i, j]
-        left, right = product(i, k), product(k + 1, j)
-        return _as_np_dot(bind(matmul_op, (left, right)), left, right)
-
-    return product(0, count - 1)
