@@ -15,7 +15,7 @@ from tracegrad.ops import reduce
 from tracegrad.ops.cumulative import without_nan
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, is_tracer, normalize_axes, reject, shape_of
-from tracegrad.ops.reduce import count_of, masked, mean_dtype, over, safe_sqrt
+from tracegrad.ops.reduce import count_of, masked, mean_dtype, over, over_axes, safe_sqrt, sum_op
 from tracegrad.typing import Array, ArrayLike, Axis, DType
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -26,7 +26,7 @@ from tracegrad.typing import Array, ArrayLike, Axis, DType
 def count_nonzero(a: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Array:
     """How many elements are not zero: int64, without a derivative."""
     a = as_array(a)
-    return np.sum(a if number_kind(type_of(a).dtype) == "b" else np.not_equal(a, 0), axis, keepdims=keepdims)
+    return over_axes(sum_op, a if number_kind(type_of(a).dtype) == "b" else np.not_equal(a, 0), axis, keepdims)
 
 
 @implements(np.nansum)
@@ -155,12 +155,12 @@ def var(
     # The dtype is that of the sums, and of the quotients of them; the distances are those of `a` itself.
     given, dtype = dtype, mean_dtype(a, dtype)
     if mean is None:
-        total = np.sum(astype(masked("var", a, where, 0), dtype), axes, keepdims=True)
+        total = over_axes(sum_op, astype(masked("var", a, where, 0), dtype), axes, True)
         mean = astype(over(astype(total, dtype), count_of("var", a, axes, True, where)), dtype)
     squares = masked("var", _squares(a - mean), where, 0)
     if number_kind(type_of(a).dtype) == "c" and given is None:
         dtype = type_of(squares).dtype
-    total = astype(np.sum(astype(squares, dtype), axes, keepdims=keepdims), dtype)
+    total = astype(over_axes(sum_op, astype(squares, dtype), axes, keepdims), dtype)
     count = np.maximum(count_of("var", a, axes, keepdims, where) - _degrees(ddof, correction), 0)
     return astype(over(total, count), dtype)
 
@@ -220,7 +220,7 @@ def nanmean(
     a = astype(a, mean_dtype(a, dtype))
     present = _present(a, where)
     count = np.sum(present, axes, keepdims=keepdims)
-    return over(np.sum(np.where(present, a, 0), axes, keepdims=keepdims), np.where(np.equal(count, 0), np.nan, count))
+    return over(over_axes(sum_op, np.where(present, a, 0), axes, keepdims), np.where(np.equal(count, 0), np.nan, count))
 
 
 @implements(np.nanvar)
@@ -248,8 +248,8 @@ def nanvar(
     known = np.where(present, a, 0)
     count = np.sum(present, axes, keepdims=True)
     if mean is None:
-        mean = over(np.sum(known, axes, keepdims=True), np.maximum(count, 1))
-    squares = np.sum(np.where(present, _squares(known - mean), 0), axes, keepdims=keepdims)
+        mean = over(over_axes(sum_op, known, axes, True), np.maximum(count, 1))
+    squares = over_axes(sum_op, np.where(present, _squares(known - mean), 0), axes, keepdims)
     left = count - _degrees(ddof, correction)
     left = np.where(np.greater(left, 0), left, np.nan)
     return over(squares, left if keepdims else np.reshape(left, squares.shape))

@@ -183,7 +183,8 @@ def _reduced(ufunc: np.ufunc, x: Any, axes: tuple[int, ...], keepdims: bool) -> 
     return ufunc.reduce(x, axes, keepdims=keepdims)
 
 
-def _reduce(op: Op, a: Any, axis: Any, keepdims: Any) -> Any:
+def over_axes(op: Op, a: Any, axis: Any, keepdims: Any) -> Any:
+    """The reduction over an axis argument of NumPy's."""
     axes = _axes(axis, len(shape_of(a)), op.name)
     return bind(op, (a,), {"axes": axes, "keepdims": bool(keepdims)})
 
@@ -321,7 +322,7 @@ def sum(
 
 def _totalled(op: Op, ufunc: np.ufunc, a: Any, axis: Any, dtype: Any, keepdims: Any, initial: Any) -> Any:
     """A sum or product with NumPy's further keywords."""
-    total = _reduce(op, a, axis, keepdims)
+    total = over_axes(op, a, axis, keepdims)
     if dtype is not None:
         total = astype(total, dtype)  # the op promoted small integers
     return total if initial is None else ufunc(total, astype(as_array(initial), total.dtype))
@@ -605,13 +606,13 @@ all_op = _logic("all", np.logical_and)
 @implements(np.any)
 def any(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: ArrayLike = None) -> Array:
     """Whether some element along the axes is not zero."""
-    return _reduce(any_op, _prepared(np.any, a, None, out, where, 0), axis, keepdims)
+    return over_axes(any_op, _prepared(np.any, a, None, out, where, 0), axis, keepdims)
 
 
 @implements(np.all)
 def all(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: ArrayLike = None) -> Array:
     """Whether all elements along the axes are not zero."""
-    return _reduce(all_op, _prepared(np.all, a, None, out, where, 1), axis, keepdims)
+    return over_axes(all_op, _prepared(np.all, a, None, out, where, 1), axis, keepdims)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -713,7 +714,7 @@ def mean(
     if dtype is where is None:
         return bind(mean_op, (astype(a, result),), {"axes": axes, "keepdims": bool(keepdims)})
     a = astype(a, np.float32 if dtype is None and result == np.float16 else result)
-    total = _reduce(sum_op, masked("mean", a, where, 0), axes, keepdims)
+    total = over_axes(sum_op, masked("mean", a, where, 0), axes, keepdims)
     if type_of(total).dtype != type_of(a).dtype:
         total = astype(total, type_of(a).dtype)  # the op promoted small integers
     return astype(over(total, count_of("mean", a, axes, keepdims, where)), result)
@@ -779,7 +780,7 @@ def logsumexp(
         a = astype(a, np.float64)
     a = masked("logsumexp", a, where, -np.inf)
     if b is None:
-        value = _reduce(logsumexp_op, a, axis, keepdims)
+        value = over_axes(logsumexp_op, a, axis, keepdims)
         return (value, np.where(np.isneginf(value), 0, np.ones((), value.dtype))) if return_sign else value
     a, b = np.broadcast_arrays(a, as_array(b))
     axes = normalize_axes(axis, len(a.shape), "logsumexp")
