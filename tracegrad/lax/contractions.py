@@ -44,11 +44,11 @@ def _check_precision(name: str, precision: Any) -> None:
             )
 
 
-def _different_axes(axes: Sequence[int], ndim: int, what: str, found: Any) -> tuple[int, ...]:
+def _different_axes(axes: Sequence[int], ndim: int, what: str, t: Any) -> tuple[int, ...]:
     numbers = tuple([operator.index(a) for a in axes])
     if any([not 0 <= a < ndim for a in numbers]) or len(set(numbers)) != len(numbers):
         raise ShapeError(
-            f"dot_general: {what} {numbers} must name different axes of {found}, from 0 to {ndim - 1}{at(user_source())}"
+            f"dot_general: {what} {numbers} must name different axes of {t}, from 0 to {ndim - 1}{at(user_source())}"
         )
     return numbers
 
@@ -79,13 +79,13 @@ def dot_general(
     _check_precision("dot_general", precision)
     (x_sum, y_sum), (x_batch, y_batch) = dimension_numbers
     x_shape, y_shape = shape_of(x), shape_of(y)
-    found = (type_of(x), type_of(y))
-    x_sum, x_batch = [_different_axes(a, len(x_shape), "axes of lhs", found[0]) for a in (x_sum, x_batch)]
-    y_sum, y_batch = [_different_axes(a, len(y_shape), "axes of rhs", found[1]) for a in (y_sum, y_batch)]
+    types = (type_of(x), type_of(y))
+    x_sum, x_batch = [_different_axes(a, len(x_shape), "axes of lhs", types[0]) for a in (x_sum, x_batch)]
+    y_sum, y_batch = [_different_axes(a, len(y_shape), "axes of rhs", types[1]) for a in (y_sum, y_batch)]
     for what, own, other in (("contracting", x_sum, y_sum), ("batch", x_batch, y_batch)):
         if [x_shape[a] for a in own] != [y_shape[a] for a in other]:
             raise ShapeError(
-                f"dot_general: the {what} axes {own} of {found[0]} and {other} of {found[1]} must be of equal sizes"
+                f"dot_general: the {what} axes {own} of {types[0]} and {other} of {types[1]} must be of equal sizes"
                 f"{at(user_source())}"
             )
     if set(x_sum) & set(x_batch) or set(y_sum) & set(y_batch):
@@ -96,10 +96,10 @@ def dot_general(
     y_free = tuple([a for a in range(len(y_shape)) if a not in y_sum and a not in y_batch])
     batch = tuple([x_shape[a] for a in x_batch])
     rows, columns = tuple([x_shape[a] for a in x_free]), tuple([y_shape[a] for a in y_free])
-    dtype = np.result_type(found[0].dtype, found[1].dtype)
+    dtype = np.result_type(types[0].dtype, types[1].dtype)
     if preferred_element_type is not None:
         dtype = np.dtype(preferred_element_type)
-        wider = np.result_type(dtype, found[0].dtype, found[1].dtype)
+        wider = np.result_type(dtype, types[0].dtype, types[1].dtype)
         x, y = astype(x, wider), astype(y, wider)
     if not x_sum:
         left = np.reshape(np.transpose(x, (*x_batch, *x_free)), (*batch, *rows, *(1,) * len(columns)))

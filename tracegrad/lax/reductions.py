@@ -110,10 +110,10 @@ def argmin(operand: ArrayLike, axis: int, index_dtype: DType) -> Array:
 
 
 def _index_dtype(name: str, dtype: Any) -> np.dtype[Any]:
-    found = np.dtype(dtype)
-    if number_kind(found) not in "iu":
-        raise DtypeError(f"{name}: index_dtype must be an integer dtype, got {found}; write np.int32")
-    return found
+    index_dtype = np.dtype(dtype)
+    if number_kind(index_dtype) not in "iu":
+        raise DtypeError(f"{name}: index_dtype must be an integer dtype, got {index_dtype}; write np.int32")
+    return index_dtype
 
 
 def reduce_sum(operand: ArrayLike, axes: Sequence[int]) -> Array:
@@ -130,15 +130,15 @@ def reduce_prod(operand: ArrayLike, axes: Sequence[int]) -> Array:
 
 def reduce_max(operand: ArrayLike, axes: Sequence[int]) -> Array:
     """The largest over the axes; of nothing, the least number there is. Equals share the derivative."""
-    return _extreme(np.max, least, operand, axes)
+    return _largest_or_least(np.max, least, operand, axes)
 
 
 def reduce_min(operand: ArrayLike, axes: Sequence[int]) -> Array:
     """The smallest over the axes; of nothing, the largest number there is. Equals share the derivative."""
-    return _extreme(np.min, greatest, operand, axes)
+    return _largest_or_least(np.min, greatest, operand, axes)
 
 
-def _extreme(
+def _largest_or_least(
     function: Callable[..., Any], of_nothing: Callable[..., Any], operand: ArrayLike, axes: Sequence[int]
 ) -> Any:
     x, axes = as_array(operand), tuple(axes)

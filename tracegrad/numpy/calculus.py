@@ -49,9 +49,9 @@ def diff(a: ArrayLike, n: int = 1, axis: int = -1, prepend: ArrayLike = None, ap
 def ediff1d(ary: ArrayLike, to_end: ArrayLike = None, to_begin: ArrayLike = None) -> Array:
     """Differences of neighbours of the flattened array, between `to_begin` and `to_end`."""
     a = np.reshape(as_array(ary), -1)
-    parts = [None if e is None else np.reshape(astype(as_array(e), a.dtype), -1) for e in (to_begin, to_end)]
-    found = [part for part in (parts[0], a[1:] - a[:-1], parts[1]) if part is not None]
-    return found[0] if len(found) == 1 else np.concatenate(found)
+    ends = [None if e is None else np.reshape(astype(as_array(e), a.dtype), -1) for e in (to_begin, to_end)]
+    parts = [part for part in (ends[0], a[1:] - a[:-1], ends[1]) if part is not None]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 @implements(np.trapezoid)
@@ -103,10 +103,10 @@ def gradient(f: ArrayLike, *varargs: ArrayLike, axis: Axis = None, edge_order: i
         raise ValueError(f"gradient: edge_order must be 1 or 2, got {edge_order}")
     if not is_inexact(f.dtype):
         f = astype(f, np.float64)
-    found = [_gradient_along(f, a, h, edge_order) for a, h in zip(axes, spacings, strict=True)]
+    derivatives = [_gradient_along(f, a, h, edge_order) for a, h in zip(axes, spacings, strict=True)]
     if is_added(f.dtype):  # of which np.gradient does not know that they are floats
-        found = [astype(d, np.float64) for d in found]
-    return found[0] if len(found) == 1 else tuple(found)
+        derivatives = [astype(d, np.float64) for d in derivatives]
+    return derivatives[0] if len(derivatives) == 1 else tuple(derivatives)
 
 
 def _gradient_along(f: Any, axis: int, spacing: Any, edge_order: int) -> Any:

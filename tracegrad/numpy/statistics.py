@@ -187,8 +187,8 @@ def std(
     reject(np.std, out=out)
     a = as_array(a)
     variance = np.var(a, axis, dtype, None, ddof, keepdims, **_given(where=where, mean=mean, correction=correction))
-    found = type_of(variance).dtype
-    return safe_sqrt(variance) if is_inexact(found) else astype(np.sqrt(variance), found)
+    dtype = type_of(variance).dtype
+    return safe_sqrt(variance) if is_inexact(dtype) else astype(np.sqrt(variance), dtype)
 
 
 def _given(**keywords: Any) -> dict[str, Any]:
@@ -400,12 +400,12 @@ def _axes_last(a: Any, axes: tuple[int, ...]) -> Any:
 
 def _sorted_last(name: str, a: Any, axis: Any) -> tuple[Any, tuple[int, ...]]:
     """The array sorted over the axes, which are merged and last; and which they were."""
-    found = type_of(a)
-    if number_kind(found.dtype) == "c":
-        raise DtypeError(f"{name} of {found}: complex numbers have no order")
-    axes = normalize_axes(axis, len(found.shape), name)
-    if 0 in [found.shape[i] for i in axes]:
-        raise ShapeError(f"{name} of {found} over axes {axes}: nothing to take it of")
+    t = type_of(a)
+    if number_kind(t.dtype) == "c":
+        raise DtypeError(f"{name} of {t}: complex numbers have no order")
+    axes = normalize_axes(axis, len(t.shape), name)
+    if 0 in [t.shape[i] for i in axes]:
+        raise ShapeError(f"{name} of {t} over axes {axes}: nothing to take it of")
     return np.sort(_axes_last(a, axes), -1), axes
 
 

@@ -301,14 +301,14 @@ def _without_transposes(inputs: Sequence[Any], params: Params, definitions: Mapp
 
 def _without_casts(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
     """The product of narrow floats (bfloat16) that were cast to float32, as NumPy itself casts them."""
-    found = []
+    narrow = []
     for x in inputs:
         made: Any = definitions.get(x)
         was_cast = made is not None and made.op is astype_op and is_added(made.inputs[0].type.dtype)
-        found.append(made.inputs[0] if was_cast and x.type.dtype == np.float32 else x)
-    if found == list(inputs) or not all([is_added(x.type.dtype) for x in found]):
+        narrow.append(made.inputs[0] if was_cast and x.type.dtype == np.float32 else x)
+    if narrow == list(inputs) or not all([is_added(x.type.dtype) for x in narrow]):
         return None
-    return matmul_op, found, params
+    return matmul_op, narrow, params
 
 
 matmul_op: Op = multilinear(
@@ -487,10 +487,10 @@ def _path(subscripts: str, shapes: tuple[Shape, ...]) -> Any:
 def _einsum(*operands: Any, subscripts: str) -> Any:
     path = _path(subscripts, tuple([np.shape(x) for x in operands]))
     known = [in_known_dtype(x) for x in operands]
-    found = np.einsum(subscripts, *known, optimize=path)
+    out = np.einsum(subscripts, *known, optimize=path)
     if all(map(operator.is_, known, operands)):
-        return found
-    return found.astype(np.result_type(*operands))  # np.einsum refuses bfloat16
+        return out
+    return out.astype(np.result_type(*operands))  # np.einsum refuses bfloat16
 
 
 def _einsum_transpose(i: int) -> Callable[..., Any]:
@@ -514,8 +514,8 @@ def _einsum_transpose(i: int) -> Callable[..., Any]:
         d = bind(einsum_op, (ct, *[operands[j] for j in others]), {"subscripts": formula})
         if kept == own and d.shape == shape:
             return d
-        found = dict(zip(kept, d.shape, strict=True))
-        d = np.reshape(d, tuple([found.get(c, 1) if first[c] == p else 1 for p, c in enumerate(own)]))
+        size_of = dict(zip(kept, d.shape, strict=True))
+        d = np.reshape(d, tuple([size_of.get(c, 1) if first[c] == p else 1 for p, c in enumerate(own)]))
         on_diagonal: Any = True
         for p, c in enumerate(own):
             if first[c] != p:
@@ -621,5 +621,5 @@ def einsum(
 
 
 def by_einsum(subscripts: str, *arrays: Any) -> Any:
-    found = explicit_subscripts(subscripts, tuple([len(shape_of(x)) for x in arrays]))
-    return bind(einsum_op, arrays, {"subscripts": found})
+    explicit = explicit_subscripts(subscripts, tuple([len(shape_of(x)) for x in arrays]))
+    return bind(einsum_op, arrays, {"subscripts": explicit})

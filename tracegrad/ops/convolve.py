@@ -36,8 +36,8 @@ def _slide(a: Any, v: Any) -> Any:
     if a.ndim == v.ndim == 1:
         return np.convolve(a, v[::-1], "valid")
     windows = np.lib.stride_tricks.sliding_window_view(in_known_dtype(a), v.shape[-1], axis=-1)
-    found = np.einsum("...ik,...k->...i", windows, in_known_dtype(v))
-    return found.astype(np.result_type(a, v), copy=False)
+    out = np.einsum("...ik,...k->...i", windows, in_known_dtype(v))
+    return out.astype(np.result_type(a, v), copy=False)
 
 
 def _convolve(a: Any, v: Any) -> Any:

@@ -124,8 +124,8 @@ def reduction(
     def vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
         (x,) = primals
         ct, out = [expand_reduced(d, shape_of(x), params["axes"], params["keepdims"]) for d in (ct, out)]
-        found = scale(ct, out, x, params["axes"])
-        return (found if taken is None else Masked(found, Mask(lambda: taken(out, x)), True),)
+        d = scale(ct, out, x, params["axes"])
+        return (d if taken is None else Masked(d, Mask(lambda: taken(out, x)), True),)
 
     return Op(
         name,
@@ -175,7 +175,7 @@ def any_of(flags: Sequence[bool]) -> bool:
     return True in flags
 
 
-def _axes(axis: Any, ndim: int, name: str) -> tuple[int, ...]:
+def _reduced_axes(axis: Any, ndim: int, name: str) -> tuple[int, ...]:
     return () if is_of_a_scalar(axis, ndim) else normalize_axes(axis, ndim, name)
 
 
@@ -185,7 +185,7 @@ def _reduced(ufunc: np.ufunc, x: Any, axes: tuple[int, ...], keepdims: bool) -> 
 
 def over_axes(op: Op, a: Any, axis: Any, keepdims: Any) -> Any:
     """The reduction over an axis argument of NumPy's."""
-    axes = _axes(axis, len(shape_of(a)), op.name)
+    axes = _reduced_axes(axis, len(shape_of(a)), op.name)
     return bind(op, (a,), {"axes": axes, "keepdims": bool(keepdims)})
 
 
@@ -261,7 +261,7 @@ def additive(
 
 @functools.lru_cache(maxsize=1024)
 def _axis_params(name: str, axis: int | None, ndim: int, keepdims: Any) -> Params:
-    return {"axes": (_axes if name == "sum" else normalize_axes)(axis, ndim, name), "keepdims": bool(keepdims)}
+    return {"axes": (_reduced_axes if name == "sum" else normalize_axes)(axis, ndim, name), "keepdims": bool(keepdims)}
 
 
 def _spelled_sum(
@@ -396,7 +396,7 @@ def _divided(d: Any, count: Any) -> Any:
 # Extremes. Equal extremes share the derivative equally.
 
 
-def _extreme(name: str, better: np.ufunc, loses: np.ufunc, kinds: str) -> Op:
+def _extreme_reduction(name: str, better: np.ufunc, loses: np.ufunc, kinds: str) -> Op:
     """The largest or smallest. `loses(x, out)` tells the elements that are not the extreme; if that is NaN, since a
     comparison with NaN is false, all elements share the derivative."""
 
@@ -418,10 +418,10 @@ def _extreme(name: str, better: np.ufunc, loses: np.ufunc, kinds: str) -> Op:
     )
 
 
-max_op = _extreme("max", np.maximum, np.less, "biufc")
-min_op = _extreme("min", np.minimum, np.greater, "biufc")
-nanmax_op = _extreme("nanmax", np.fmax, np.not_equal, "fc")
-nanmin_op = _extreme("nanmin", np.fmin, np.not_equal, "fc")
+max_op = _extreme_reduction("max", np.maximum, np.less, "biufc")
+min_op = _extreme_reduction("min", np.minimum, np.greater, "biufc")
+nanmax_op = _extreme_reduction("nanmax", np.fmax, np.not_equal, "fc")
+nanmin_op = _extreme_reduction("nanmin", np.fmin, np.not_equal, "fc")
 
 
 def _extreme_of(
@@ -429,20 +429,20 @@ def _extreme_of(
 ) -> Any:
     reject(function, out=out)
     a = as_array(a)
-    found = type_of(a)
+    t = type_of(a)
     if initial is not None:
-        initial = astype(as_array(initial), found.dtype)
+        initial = astype(as_array(initial), t.dtype)
     elif where is not None and where is not True:
         raise ValueError(f"{function.__name__} with where= needs initial=, the value where nothing is left; give both")
     a = masked(function.__name__, a, where, initial)
-    axes = _axes(axis, len(found.shape), op.name)
-    empty = 0 in [found.shape[i] for i in axes]
+    axes = _reduced_axes(axis, len(t.shape), op.name)
+    empty = 0 in [t.shape[i] for i in axes]
     if empty and initial is None:
         raise ShapeError(
-            f"{op.name} of {found} over axes {axes}: there is no largest or smallest of nothing; give initial="
+            f"{op.name} of {t} over axes {axes}: there is no largest or smallest of nothing; give initial="
         )
     if empty:
-        return np.broadcast_to(initial, reduced_shape(found.shape, axes, bool(keepdims)))
+        return np.broadcast_to(initial, reduced_shape(t.shape, axes, bool(keepdims)))
     value = bind(op, (a,), {"axes": axes, "keepdims": bool(keepdims)})
     return value if initial is None else ufunc(value, initial)
 
@@ -547,13 +547,13 @@ def _position_of(op: Op, function: Any, a: Any, axis: int | None, out: Any, keep
     a = as_array(a)
     shape = shape_of(a)
     if axis is None or is_of_a_scalar(axis, len(shape)):
-        found = bind(op, (np.reshape(a, -1),), {"axis": 0})
-        return np.reshape(found, (1,) * len(shape)) if keepdims else found
+        place = bind(op, (np.reshape(a, -1),), {"axis": 0})
+        return np.reshape(place, (1,) * len(shape)) if keepdims else place
     axis = normalize_axis(axis, len(shape), op.name)
     if shape[axis] == 0:
         raise ShapeError(f"{op.name} of {type_of(a)} over axis {axis}: there is nothing to find a place in")
-    found = bind(op, (a,), {"axis": axis})
-    return np.expand_dims(found, axis) if keepdims else found
+    place = bind(op, (a,), {"axis": axis})
+    return np.expand_dims(place, axis) if keepdims else place
 
 
 @implements(np.argmax)
@@ -642,8 +642,8 @@ def mean_dtype(a: Any, dtype: Any) -> np.dtype[Any]:
     """The dtype in which a mean is taken: the one asked for, else float64 for integers."""
     if dtype is not None:
         return np.dtype(dtype)
-    found = type_of(a).dtype
-    return found if is_inexact(found) else np.dtype(np.float64)
+    own = type_of(a).dtype
+    return own if is_inexact(own) else np.dtype(np.float64)
 
 
 def count_of(name: str, a: Any, axes: tuple[int, ...], keepdims: Any, where: Any) -> Any:

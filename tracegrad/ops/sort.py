@@ -199,12 +199,12 @@ def top_k(operand: ArrayLike, k: int, *, axis: int = -1) -> tuple[Array, Array]:
     ([4.0, 4.0, 3.0], [2, 3, 0])
     """
     x, k = as_array(operand), operator.index(k)
-    found = type_of(x)
-    axis = normalize_axis(axis, len(found.shape), "top_k")
-    if number_kind(found.dtype) == "c":
-        raise DtypeError(f"top_k of {found}: complex numbers have no order")
-    if not 0 <= k <= found.shape[axis]:
-        raise ShapeError(f"top_k: there are no k={k} largest among {found.shape[axis]} along axis {axis} of {found}")
+    t = type_of(x)
+    axis = normalize_axis(axis, len(t.shape), "top_k")
+    if number_kind(t.dtype) == "c":
+        raise DtypeError(f"top_k of {t}: complex numbers have no order")
+    if not 0 <= k <= t.shape[axis]:
+        raise ShapeError(f"top_k: there are no k={k} largest among {t.shape[axis]} along axis {axis} of {t}")
     places = bind(top_places_op, (x,), {"axis": axis, "k": k})
     return np.take_along_axis(x, places, axis), places
 
