@@ -339,6 +339,8 @@ def test_trim_zeros() -> None:
     "function, error, text",
     [
         (lambda x: np.reshape(x, (4,)), ShapeError, r"reshape: f64\[2,3\] has 6 elements, the shape \(4,\) has 4"),
+        # No one size fits, so that -1 is no advice.
+        (lambda x: np.reshape(x, (4, 5)), ShapeError, r"the shape \(4, 5\) has 20(\n|$)"),
         (lambda x: np.reshape(x, (4, -1)), ShapeError, "do not fit the shape"),
         (lambda x: np.reshape(x, (-1, -1)), ShapeError, "do not fit the shape"),
         (lambda x: np.transpose(x, (0, 0)), ShapeError, "do not name each axis"),

@@ -15,7 +15,7 @@ from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import shape_of
 from tracegrad.ops.index.expression import locate
 from tracegrad.ops.index.ops import scatter_op
-from tracegrad.ops.writes import assigned, cast, cycled, replace, setitem, spread, target, writes
+from tracegrad.ops.writes import assigned, broadcast_into, cast_by, cycled, replace, setitem, target, writes
 from tracegrad.typing import ArrayLike
 
 
@@ -137,11 +137,11 @@ def copyto(dst: Any, src: ArrayLike, casting: str = "same_kind", where: Any = Tr
             "tnp.full(shape, x) or np.broadcast_to(x, shape)"
         )
     x, place = target(dst, "np.copyto")
-    v = cast(as_array(settled(src)), x.dtype, casting, "np.copyto")
+    v = cast_by(as_array(settled(src)), x.dtype, casting, "np.copyto")
     if where is not True:
         v = np.where(as_array(settled(where)), v, present(x))
     try:
-        v = spread(v, x.shape, "np.copyto")
+        v = broadcast_into(v, x.shape, "np.copyto")
     except ShapeError:
         raise ShapeError(
             f"could not broadcast input array from shape {shape_of(v)} into shape {x.shape}: np.copyto{at(user_source())}"

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import DtypeError, ShapeError, user_source
-from tracegrad.core.errors import at as placed
+from tracegrad.core.errors import at as at_line
 from tracegrad.core.op import Op, Params, Sample, Wanted
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, Shape, number_kind, type_of
@@ -255,7 +255,7 @@ def _starts(name: str, x: Any, sizes: Shape, start_indices: Any, negative: bool 
 
 
 def _here() -> str:
-    return placed(user_source())
+    return at_line(user_source())
 
 
 def dynamic_slice(

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from tracegrad.core.errors import DtypeError, ShapeError, user_source
-from tracegrad.core.errors import at as placed
+from tracegrad.core.errors import at as at_line
 from tracegrad.core.op import Op, Params, Sample, Wanted
 from tracegrad.core.trace import Tracer, as_array, bind
 from tracegrad.core.types import ArrayType, Shape, float_extreme, number_kind, type_of
@@ -99,7 +99,7 @@ class GatherScatterMode(enum.Enum):
 # From dimension numbers to index arrays.
 
 
-class _Found(NamedTuple):
+class _Windows(NamedTuple):
     """Where the windows of a call lie.
 
     order    the axes of the operand, those that are indexed in front
@@ -120,14 +120,16 @@ class _Found(NamedTuple):
 
 
 def _refuse(name: str, why: str) -> ShapeError:
-    return ShapeError(f"{name}: {why}{placed(user_source())}")
+    return ShapeError(f"{name}: {why}{at_line(user_source())}")
 
 
 def _checked(name: str, shape: Shape, indices: ArrayType, numbers: GatherDimensionNumbers, sizes: Shape) -> None:
     """Raise for dimension numbers that do not fit the operand, the indices or each other."""
     ndim = len(shape)
     if number_kind(indices.dtype) not in "iu":
-        raise DtypeError(f"{name}: indices must be integers, got {indices}{placed(user_source())}; write i.astype(int)")
+        raise DtypeError(
+            f"{name}: indices must be integers, got {indices}{at_line(user_source())}; write i.astype(int)"
+        )
     if not indices.shape:
         raise _refuse(name, f"the last axis of the indices holds one index for each axis; got {indices}, write i[None]")
     offsets, collapsed, index_map, batching, with_indices = numbers
@@ -172,9 +174,9 @@ def _checked(name: str, shape: Shape, indices: ArrayType, numbers: GatherDimensi
         )
 
 
-def _find(
+def _windows(
     name: str, shape: Shape, indices: Any, numbers: GatherDimensionNumbers, sizes: Shape, mode: GatherScatterMode
-) -> _Found:
+) -> _Windows:
     """Where the windows lie in an operand of this shape, which is not a scalar."""
     _checked(name, shape, type_of(indices), numbers, sizes)
     offsets, collapsed, index_map, batching, with_indices = [tuple(n) for n in numbers]
@@ -221,7 +223,7 @@ def _find(
     layout = tuple([next(along_window if i in offsets else along_indices) for i in range(len(lead) + len(places))])
     if type(inside) is not Tracer and np.all(inside):
         inside = True
-    return _Found((*indexed, *rest), tuple(arrays), inside, layout)
+    return _Windows((*indexed, *rest), tuple(arrays), inside, layout)
 
 
 def _promised(name: str, start: Any, axis: int, size: int, width: int) -> Any:
@@ -232,7 +234,7 @@ def _promised(name: str, start: Any, axis: int, size: int, width: int) -> Any:
     if low < 0 or high > size - width:
         raise IndexError(
             f"{name}: a window of {width} that begins at {low if low < 0 else high} is out of bounds for axis {axis} with "
-            f"size {size}{placed(user_source())}; mode='clip' moves such windows, mode='fill' (or 'drop') fills or drops "
+            f"size {size}{at_line(user_source())}; mode='clip' moves such windows, mode='fill' (or 'drop') fills or drops "
             "them"
         )
     return start
@@ -276,13 +278,13 @@ def gather(
     if not shape_of(x):
         x, sizes, numbers = np.reshape(x, (1,)), (1, *sizes), numbers._replace(collapsed_slice_dims=(0,))
     kind = GatherScatterMode.from_any("promise_in_bounds" if mode is None else mode)
-    found = _find("gather", shape_of(x), indices, numbers, sizes, kind)
-    windows = _read(np.transpose(x, found.order), found.arrays)
-    if found.inside is not True:
+    windows = _windows("gather", shape_of(x), indices, numbers, sizes, kind)
+    out = _read(np.transpose(x, windows.order), windows.arrays)
+    if windows.inside is not True:
         dtype = type_of(x).dtype
         fill = _default_fill(dtype) if fill_value is None else astype(fill_value, dtype)
-        windows = np.where(found.over_windows(found.inside), windows, fill)
-    return np.transpose(windows, found.layout)
+        out = np.where(windows.over_windows(windows.inside), out, fill)
+    return np.transpose(out, windows.layout)
 
 
 def _default_fill(dtype: np.dtype[Any]) -> Any:
@@ -391,15 +393,15 @@ def _scattered(
     updates: Any,
     numbers: ScatterDimensionNumbers,
     mode: Any,
-    write: Callable[[Any, Any, _Found], Any],
+    write: Callable[[Any, Any, _Windows], Any],
 ) -> Any:
-    """The operand after `write(operand, updates, found)`, both with their axes in the order of `found`."""
+    """The operand after `write(operand, updates, windows)`, both with their axes in the order of `windows`."""
     x, v = as_array(operand), as_array(updates)
     indices = as_array(indices)
     shape, dtype = shape_of(x), type_of(x).dtype
     if is_lossy(type_of(v).dtype, dtype):
         raise DtypeError(
-            f"{name}: updates {type_of(v)} cannot be written into {type_of(x)} without loss{placed(user_source())}; "
+            f"{name}: updates {type_of(v)} cannot be written into {type_of(x)} without loss{at_line(user_source())}; "
             f"write operand.astype({type_of(v).dtype.name!r})"
         )
     v = astype(v, dtype)
@@ -424,25 +426,25 @@ def _scattered(
     sizes = tuple([widths.get(axis, 1) for axis in range(len(shape))])
     if not shape:
         x, sizes, gathered = np.reshape(x, (1,)), (1, *sizes), gathered._replace(collapsed_slice_dims=(0,))
-    found = _find(name, shape_of(x), indices, gathered, sizes, GatherScatterMode.from_any(mode))
-    out = write(np.transpose(x, found.order), np.transpose(v, inverse_permutation(found.layout)), found)
-    return np.reshape(np.transpose(out, inverse_permutation(found.order)), shape)
+    windows = _windows(name, shape_of(x), indices, gathered, sizes, GatherScatterMode.from_any(mode))
+    out = write(np.transpose(x, windows.order), np.transpose(v, inverse_permutation(windows.layout)), windows)
+    return np.reshape(np.transpose(out, inverse_permutation(windows.order)), shape)
 
 
-def _dropping(v: Any, found: _Found, neutral: Any) -> Any:
+def _dropping(v: Any, windows: _Windows, neutral: Any) -> Any:
     """The updates, those that are left out replaced by what changes nothing."""
-    return v if found.inside is True else np.where(found.over_windows(found.inside), v, neutral)
+    return v if windows.inside is True else np.where(windows.over_windows(windows.inside), v, neutral)
 
 
-def _with_room(x: Any, found: _Found, write: Callable[[Any, tuple[Any, ...]], Any]) -> Any:
+def _with_room(x: Any, windows: _Windows, write: Callable[[Any, tuple[Any, ...]], Any]) -> Any:
     """`write(x, arrays)`; windows that are left out go to one place more along the first axis, which is cut off again."""
-    if found.inside is True:
-        return write(x, found.arrays)
+    if windows.inside is True:
+        return write(x, windows.arrays)
     n = x.shape[0]
-    shape = shape_of(found.inside)
-    first, *rest = found.arrays
-    joint = max([len(shape_of(a)) for a in found.arrays])
-    first = np.where(np.reshape(found.inside, (*shape, *(1,) * (joint - len(shape)))), first, n)
+    shape = shape_of(windows.inside)
+    first, *rest = windows.arrays
+    joint = max([len(shape_of(a)) for a in windows.arrays])
+    first = np.where(np.reshape(windows.inside, (*shape, *(1,) * (joint - len(shape)))), first, n)
     return write(np.concatenate([x, np.zeros((1, *x.shape[1:]), x.dtype)]), (first, *rest))[:n]
 
 
@@ -462,8 +464,8 @@ class _Scatter(Protocol):
     ) -> Array: ...
 
 
-def _scatters(write: Callable[[Any, Any, _Found, bool], Any]) -> _Scatter:
-    """A scatter function of the name and the words of `write(operand, updates, found, unique_indices)`."""
+def _scatters(write: Callable[[Any, Any, _Windows, bool], Any]) -> _Scatter:
+    """A scatter function of the name and the words of `write(operand, updates, windows, unique_indices)`."""
 
     def function(
         operand: ArrayLike,
@@ -475,8 +477,8 @@ def _scatters(write: Callable[[Any, Any, _Found, bool], Any]) -> _Scatter:
         unique_indices: bool = False,
         mode: str | GatherScatterMode | None = None,
     ) -> Array:
-        def written(x: Any, v: Any, found: _Found) -> Any:
-            return write(x, v, found, unique_indices)
+        def written(x: Any, v: Any, windows: _Windows) -> Any:
+            return write(x, v, windows, unique_indices)
 
         return _scattered(write.__name__, operand, scatter_indices, updates, dimension_numbers, mode, written)
 
@@ -485,7 +487,7 @@ def _scatters(write: Callable[[Any, Any, _Found, bool], Any]) -> _Scatter:
 
 
 @_scatters
-def scatter(x: Any, v: Any, found: _Found, unique: bool) -> Any:
+def scatter(x: Any, v: Any, windows: _Windows, unique: bool) -> Any:
     """A copy of `operand` with windows written at many places, `updates` being laid out as `gather` would return them.
 
     Of several updates to one element the last counts, and it alone has a derivative. `scatter_indices` and `mode` are as
@@ -497,11 +499,11 @@ def scatter(x: Any, v: Any, found: _Found, unique: bool) -> Any:
     >>> scatter(np.zeros(4), np.array([[1], [9]]), np.array([5.0, 6.0]), numbers).tolist()
     [0.0, 5.0, 0.0, 0.0]
     """
-    return _with_room(x, found, lambda x, arrays: at(x)[arrays].set(v, unique_indices=unique))
+    return _with_room(x, windows, lambda x, arrays: at(x)[arrays].set(v, unique_indices=unique))
 
 
 @_scatters
-def scatter_add(x: Any, v: Any, found: _Found, unique: bool) -> Any:
+def scatter_add(x: Any, v: Any, windows: _Windows, unique: bool) -> Any:
     """`scatter` that adds the updates, all that are for one element.
 
     >>> import numpy as np
@@ -509,22 +511,22 @@ def scatter_add(x: Any, v: Any, found: _Found, unique: bool) -> Any:
     >>> scatter_add(np.zeros(3), np.array([[1], [1], [2]]), np.array([1.0, 2.0, 4.0]), numbers).tolist()
     [0.0, 3.0, 4.0]
     """
-    return at(x)[found.arrays].add(_dropping(v, found, 0))
+    return at(x)[windows.arrays].add(_dropping(v, windows, 0))
 
 
 @_scatters
-def scatter_sub(x: Any, v: Any, found: _Found, unique: bool) -> Any:
+def scatter_sub(x: Any, v: Any, windows: _Windows, unique: bool) -> Any:
     """`scatter` that subtracts the updates, all that are for one element."""
-    return at(x)[found.arrays].subtract(_dropping(v, found, 0))
+    return at(x)[windows.arrays].subtract(_dropping(v, windows, 0))
 
 
 @_scatters
-def scatter_mul(x: Any, v: Any, found: _Found, unique: bool) -> Any:
+def scatter_mul(x: Any, v: Any, windows: _Windows, unique: bool) -> Any:
     """`scatter` that multiplies by the updates, all that are for one element. Unlike in jax, the derivative exists for
     indices that come several times as well; the promise `unique_indices=True` saves looking for them."""
     # What is left out becomes a factor of one at a place that another update may name.
-    unique = unique and found.inside is True
-    return at(x)[found.arrays].multiply(_dropping(v, found, 1), unique_indices=unique)
+    unique = unique and windows.inside is True
+    return at(x)[windows.arrays].multiply(_dropping(v, windows, 1), unique_indices=unique)
 
 
 def least(dtype: np.dtype[Any]) -> Any:
@@ -541,23 +543,23 @@ def greatest(dtype: np.dtype[Any]) -> Any:
     return dtype.type(True) if number_kind(dtype) == "b" else float_extreme(dtype, 1)
 
 
-def _extreme_written(op: Op, x: Any, v: Any, found: _Found, neutral: Callable[[np.dtype[Any]], Any]) -> Any:
+def _extreme_written(op: Op, x: Any, v: Any, windows: _Windows, neutral: Callable[[np.dtype[Any]], Any]) -> Any:
     dtype = type_of(x).dtype
     if number_kind(dtype) == "c":
-        raise DtypeError(f"{op.name}: complex numbers have no order, got {type_of(x)}{placed(user_source())}")
-    return bind(op, (x, _dropping(v, found, neutral(dtype)), *found.arrays))
+        raise DtypeError(f"{op.name}: complex numbers have no order, got {type_of(x)}{at_line(user_source())}")
+    return bind(op, (x, _dropping(v, windows, neutral(dtype)), *windows.arrays))
 
 
 @_scatters
-def scatter_max(x: Any, v: Any, found: _Found, unique: bool) -> Any:
+def scatter_max(x: Any, v: Any, windows: _Windows, unique: bool) -> Any:
     """`scatter` that leaves the largest of an element and all updates to it. Equals share the derivative."""
-    return _extreme_written(scatter_max_op, x, v, found, least)
+    return _extreme_written(scatter_max_op, x, v, windows, least)
 
 
 @_scatters
-def scatter_min(x: Any, v: Any, found: _Found, unique: bool) -> Any:
+def scatter_min(x: Any, v: Any, windows: _Windows, unique: bool) -> Any:
     """`scatter` that leaves the smallest of an element and all updates to it. Equals share the derivative."""
-    return _extreme_written(scatter_min_op, x, v, found, greatest)
+    return _extreme_written(scatter_min_op, x, v, windows, greatest)
 
 
 def scatter_apply(
@@ -577,8 +579,8 @@ def scatter_apply(
     `unique_indices=True` promises that there is none.
     """
 
-    def write(x: Any, v: Any, found: _Found) -> Any:
-        return _with_room(x, found, lambda x, arrays: at(x)[arrays].apply(func, unique_indices=unique_indices))
+    def write(x: Any, v: Any, windows: _Windows) -> Any:
+        return _with_room(x, windows, lambda x, arrays: at(x)[arrays].apply(func, unique_indices=unique_indices))
 
     layout = np.zeros(tuple(update_shape), bool)
     return _scattered("scatter_apply", operand, scatter_indices, layout, dimension_numbers, mode, write)

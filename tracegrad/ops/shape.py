@@ -51,9 +51,11 @@ def _reshape(x: Any, shape: Shape) -> Any:
 def _reshape_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     t, shape = types[0], params["shape"]
     if t.size != math.prod(shape):
+        rests = [math.prod(shape[:i] + shape[i + 1 :]) for i in range(len(shape))]
+        fits = any([rest and t.size % rest == 0 for rest in rests])
         raise ShapeError(
-            f"reshape: {t} has {t.size} elements, the shape {shape} has {math.prod(shape)}; write -1 for one size to "
-            "have it found"
+            f"reshape: {t} has {t.size} elements, the shape {shape} has {math.prod(shape)}"
+            + ("; write -1 for one size to have it found" if fits else "")
         )
     return ArrayType(shape, t.dtype)
 

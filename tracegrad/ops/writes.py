@@ -63,7 +63,7 @@ def _can_cast(found: ArrayType, dtype: np.dtype[Any], casting: str) -> bool:
     return np.can_cast(found.dtype, dtype, casting)
 
 
-def cast(v: Any, dtype: np.dtype[Any], casting: str, what: str) -> Any:
+def cast_by(v: Any, dtype: np.dtype[Any], casting: str, what: str) -> Any:
     """What is written, in the dtype of the array, or NumPy's error for what it does not cast by this rule."""
     found = type_of(v)
     if not _can_cast(found, dtype, casting):
@@ -92,7 +92,7 @@ def assigned(value: Any, dtype: np.dtype[Any]) -> Any:
     return v if type(v) in PYTHON_SCALARS else astype(v, dtype)
 
 
-def spread(v: Any, shape: tuple[int, ...], what: str) -> Any:
+def broadcast_into(v: Any, shape: tuple[int, ...], what: str) -> Any:
     """A value as the array of this shape that is written, or NumPy's error."""
     found = shape_of(v)
     if found == shape:
@@ -177,7 +177,9 @@ def _apply_in_place(ufunc: np.ufunc, operation: Callable[[Any, Any], Any], x: Tr
     """`x op= other` of an array."""
     place = require_writable(x, "x op= v")
     value = operation(present(x), settled(other))
-    value = cast(spread(value, x.shape, f"np.{ufunc.__name__}"), x.dtype, "same_kind", f"ufunc {ufunc.__name__!r}")
+    value = cast_by(
+        broadcast_into(value, x.shape, f"np.{ufunc.__name__}"), x.dtype, "same_kind", f"ufunc {ufunc.__name__!r}"
+    )
     write(x, place, value)
     return x
 
@@ -192,10 +194,10 @@ FUNCTIONS["op="] = _apply_in_place
 def write_out(out: Any, value: Any, what: str, casting: str = "same_kind", where: Any = True) -> Any:
     """Write the result of a function into `out`, which is returned."""
     x, place = target(out, f"{what} with out=")
-    v = cast(as_array(value), x.dtype, casting, what)
+    v = cast_by(as_array(value), x.dtype, casting, what)
     if where is not True:
         v = np.where(as_array(settled(where)), v, present(x))
-    replace(x, place, spread(v, x.shape, what))
+    replace(x, place, broadcast_into(v, x.shape, what))
     return x
 
 
@@ -236,7 +238,7 @@ def write_at(ufunc: np.ufunc, x: Any, index: Any, *values: Any) -> None:
     found = op.infer([ArrayType((), t.dtype, t.weak) for t in types], {})
     assert isinstance(found, ArrayType)
     if not np.can_cast(found.dtype, x.dtype, "same_kind"):
-        cast(np.zeros((), found.dtype), x.dtype, "same_kind", f"ufunc {ufunc.__name__!r}")
+        cast_by(np.zeros((), found.dtype), x.dtype, "same_kind", f"ufunc {ufunc.__name__!r}")
     there = at_index(present(x))[index]
     if not values:
         write(x, place, copied(there.apply(ufunc)))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import DtypeError, unsupported, user_source
-from tracegrad.core.errors import at as placed
+from tracegrad.core.errors import at as at_line
 from tracegrad.core.trace import FUNCTIONS, Tracer, as_array, bind, concrete, depends_on, lifted, settled
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.elementwise import astype
@@ -56,8 +56,8 @@ class at:
     def __init__(self, array: ArrayLike) -> None:
         self.array = as_array(array)
 
-    def __getitem__(self, index: Any) -> Place:
-        return Place(self.array, settled(index))
+    def __getitem__(self, index: Any) -> Indexed:
+        return Indexed(self.array, settled(index))
 
     def __repr__(self) -> str:
         return f"at({self.array!r})"
@@ -66,7 +66,7 @@ class at:
 FUNCTIONS["at"] = at
 
 
-class Place:
+class Indexed:
     """`x.at[index]`, with the methods that `at` lists."""
 
     __slots__ = ("array", "index")
@@ -196,7 +196,7 @@ def _writable(v: Any, x: Any) -> Any:
     if is_lossy(value.dtype, array.dtype):
         part = "imaginary" if number_kind(value.dtype) == "c" else "fractional"
         raise DtypeError(
-            f"cannot write {value} into {array}{placed(user_source())}: its {part} part would be lost; "
+            f"cannot write {value} into {array}{at_line(user_source())}: its {part} part would be lost; "
             f"write x.astype({value.dtype.name!r}).at[...], or convert the value"
         )
     return v
@@ -211,7 +211,7 @@ def masked(x: Any, mask: Any, function: Callable[[Any, Any], Any] | None, v: Any
     shape, dtype = shape_of(x), type_of(x).dtype
     if mask.shape != shape[: mask.ndim]:
         raise IndexError(
-            f"boolean index did not match indexed array: a mask {mask.type} for {type_of(x)}{placed(user_source())}"
+            f"boolean index did not match indexed array: a mask {mask.type} for {type_of(x)}{at_line(user_source())}"
         )
     mask = np.reshape(mask, (*mask.shape, *(1,) * (len(shape) - mask.ndim)))
     if function is not None:

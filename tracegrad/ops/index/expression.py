@@ -22,8 +22,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from tracegrad.core.errors import at as placed
-from tracegrad.core.errors import user_source
+from tracegrad.core.errors import at, user_source
 from tracegrad.core.trace import Tracer, as_array, concrete, depends_on, plain_value
 from tracegrad.core.types import Shape, number_kind, type_of
 from tracegrad.ops.elementwise import astype
@@ -164,7 +163,7 @@ def locate(x: Any, expression: Any, mode: str | None = None) -> Located:
     if taken > len(shape):
         raise IndexError(
             f"too many indices for array: array is {len(shape)}-dimensional, but {taken} were indexed: "
-            f"{type_of(x)}{placed(user_source())}"
+            f"{type_of(x)}{at(user_source())}"
         )
     if ellipsis is not None:
         items[ellipsis : ellipsis + 1] = [ALL] * (len(shape) - taken) or [Ellipsis]
@@ -187,7 +186,7 @@ def locate(x: Any, expression: Any, mode: str | None = None) -> Located:
                     raise IndexError(
                         f"boolean index did not match indexed array along axis {i}; "
                         f"size of axis is {n} but size of corresponding boolean axis is {m}: "
-                        f"a mask of shape {item.shape} for {type_of(x)}{placed(user_source())}"
+                        f"a mask of shape {item.shape} for {type_of(x)}{at(user_source())}"
                     )
             entries += ["array"] * (item.ndim or 1)
             arrays += item.nonzero() if item.ndim else [np.zeros(int(item), np.intp)]
@@ -249,7 +248,7 @@ def _array_item(item: Any, x: Any) -> Any:
         if not isinstance(item, list | tuple) and not hasattr(item, "__array__"):
             raise IndexError(
                 "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer or boolean arrays "
-                f"are valid indices, got {item!r} for {type_of(x)}{placed(user_source())}"
+                f"are valid indices, got {item!r} for {type_of(x)}{at(user_source())}"
             )
         item = np.asarray(as_array(item)) if isinstance(item, np.generic) else as_array(item)
         if type(item) is np.ndarray and item.size == 0 and item.dtype == np.float64:
@@ -265,7 +264,7 @@ def _array_item(item: Any, x: Any) -> Any:
     if kind not in "iu":
         raise IndexError(
             f"arrays used as indices must be of integer (or boolean) type, got {type_of(item)} as an index of "
-            f"{type_of(x)}{placed(user_source())}; write i.astype(int)"
+            f"{type_of(x)}{at(user_source())}; write i.astype(int)"
         )
     return int(item) if type(item) is np.ndarray and item.ndim == 0 else item
 
@@ -292,9 +291,7 @@ def from_front(a: Any, size: int) -> Any:
 
 
 def out_of_bounds(i: int, axis: int, size: int, x: Any) -> NoReturn:
-    raise IndexError(
-        f"index {i} is out of bounds for axis {axis} with size {size}: {type_of(x)}{placed(user_source())}"
-    )
+    raise IndexError(f"index {i} is out of bounds for axis {axis} with size {size}: {type_of(x)}{at(user_source())}")
 
 
 def _is_abstract(x: Any) -> bool:
