@@ -8,7 +8,7 @@ import numpy as np
 
 from tracegrad.core.trace import as_array, concrete
 from tracegrad.core.types import number_kind, type_of
-from tracegrad.ops.families import implements, normalize_axis, reject, shape_of
+from tracegrad.ops.families import implements, normalize_axis, shape_of
 from tracegrad.ops.index.expression import wide
 from tracegrad.ops.index.ops import getitem
 from tracegrad.typing import Array, ArrayLike, Shape
@@ -43,7 +43,6 @@ _MASK = "write `np.where(condition, x, 0)`, whose shape does not depend on value
 @implements(np.compress)
 def compress(condition: ArrayLike, a: ArrayLike, axis: int | None = None, out: Array | None = None) -> Array:
     """The slices of `a` along `axis` where `condition` holds, whose values must be known."""
-    reject(np.compress, out=out)
     return np.take(as_array(a), np.flatnonzero(concrete(as_array(condition), "np.compress", _MASK)), axis)
 
 

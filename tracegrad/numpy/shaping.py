@@ -14,7 +14,7 @@ from tracegrad.core.errors import ShapeError
 from tracegrad.core.trace import Tracer, as_array, bind, concrete, strengthened
 from tracegrad.core.types import type_of
 from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import implements, is_of_a_scalar, normalize_axes, normalize_axis, reject, shape_of
+from tracegrad.ops.families import implements, is_of_a_scalar, normalize_axes, normalize_axis, shape_of
 from tracegrad.ops.index import unslice
 from tracegrad.ops.join import array_split, concatenate, list_of
 from tracegrad.ops.rearrange import diagonal, diagonal_index
@@ -477,7 +477,6 @@ def trace(
     a: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: DType = None, out: Array | None = None
 ) -> Array:
     """The sum of the `offset`-th diagonal of the matrices in two axes of `a`."""
-    reject(np.trace, out=out)
     return np.sum(diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
 
 

@@ -599,7 +599,7 @@ def implements(*numpy_functions: Any) -> Callable[[Callable[..., Any]], Callable
     """Register a function as what these NumPy functions do to tracers.
 
     Returns the public function of `tracegrad.numpy`: on plain arrays it is NumPy's own, to the last keyword; on tracers,
-    or lists that hold tracers, ours.
+    or lists that hold tracers, ours. That one never sees an `out`: whoever calls it writes its result there (`trace.called`).
     """
 
     def register(traced: Callable[..., Any]) -> Callable[..., Any]:

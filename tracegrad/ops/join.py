@@ -19,7 +19,7 @@ from tracegrad.core.op import EVERY, OPS, Op, Params, Sample, TypeRule, View, Wa
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import along_axis, cast, conform, implements, normalize_axis, reject, shape_of
+from tracegrad.ops.families import along_axis, cast, conform, implements, normalize_axis, shape_of
 from tracegrad.ops.index import slice_entry, slice_op
 from tracegrad.ops.masks import Masked, image, masking_jvp
 from tracegrad.typing import Array, ArrayLike, DType
@@ -196,7 +196,6 @@ def concatenate(
     >>> concatenate([[[1, 2]], [[3, 4], [5, 6]]]).tolist()
     [[1, 2], [3, 4], [5, 6]]
     """
-    reject(np.concatenate, out=out)
     found = list_of(arrays, "concatenate")
     if axis is None:
         found, axis = [np.reshape(x, -1) for x in found], 0
@@ -298,7 +297,6 @@ def stack(
     >>> stack([[1, 2], [3, 4]], axis=1).tolist()
     [[1, 3], [2, 4]]
     """
-    reject(np.stack, out=out)
     found = list_of(arrays, "stack")
     axis = normalize_axis(axis, len(shape_of(found[0])) + 1, "stack")
     return _typed(bind(stack_op, tuple(found), {"axis": axis}), dtype)

@@ -25,7 +25,6 @@ from tracegrad.ops.families import (
     linear,
     locally_constant,
     normalize_axis,
-    reject,
     shape_of,
 )
 from tracegrad.ops.index.expression import (
@@ -504,7 +503,6 @@ def take(
     >>> take([10, 20, 30], [[0, 2], [5, -1]], mode="wrap").tolist()
     [[10, 30], [30, 30]]
     """
-    reject(np.take, out=out)
     a, indices = as_array(a), as_array(indices)
     if axis is None or is_of_a_scalar(axis, len(shape_of(a))):
         a, axis = np.reshape(a, -1), 0
