@@ -9,7 +9,7 @@ import functools
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from types import GenericAlias
+from types import GenericAlias, ModuleType
 from typing import Any
 
 import numpy as np
@@ -111,14 +111,18 @@ def holds_jax_array(x: Any) -> bool:
     return any([type(item) is not ndarray and holds_jax_array(item) for item in x])
 
 
-def accept_jax(namespace: dict[str, Any], names: Sequence[str]) -> None:
-    """Have the functions of these names, among what else there is, accept jax arrays."""
+def accept_jax(namespace: dict[str, Any], names: Sequence[str] | None = None) -> list[str]:
+    """Have the functions of these names in a module accept jax arrays, or all of those that are public. Returns the names."""
+    if names is None:
+        public = [(name, x) for name, x in namespace.items() if not name.startswith("_")]
+        names = sorted([name for name, x in public if x is not accept_jax and not isinstance(x, ModuleType)])
     for name in names:
         found = namespace[name]
         if isinstance(found, np.ufunc):
             namespace[name] = _Ufunc(found)
         elif callable(found) and not isinstance(found, type | GenericAlias):
             namespace[name] = accepting_jax(called_anew(found))
+    return list(names)
 
 
 class _Ufunc:

@@ -7,373 +7,182 @@ devices is not there (`accuracy`, `out_sharding`, `sharding`), and `precision` h
 of the dtype. Indices out of range raise, but in the functions that jax says move or drop them.
 """
 
-from numpy import (
-    abs,
-    acos,
-    acosh,
-    add,
-    asin,
-    asinh,
-    atan,
-    atan2,
-    atanh,
-    bitwise_and,
-    bitwise_or,
-    bitwise_xor,
-    broadcast_shapes,
-    cbrt,
-    ceil,
-    cos,
-    cosh,
-    exp,
-    exp2,
-    expm1,
-    floor,
-    imag,
-    log,
-    log1p,
-    nextafter,
-    pow,
-    real,
-    reciprocal,
-    sign,
-    sin,
-    sinh,
-    sqrt,
-    square,
-    tan,
-    tanh,
-)
+from numpy import abs as abs
+from numpy import acos as acos
+from numpy import acosh as acosh
+from numpy import add as add
+from numpy import asin as asin
+from numpy import asinh as asinh
+from numpy import atan as atan
+from numpy import atan2 as atan2
+from numpy import atanh as atanh
+from numpy import bitwise_and as bitwise_and
+from numpy import bitwise_or as bitwise_or
+from numpy import bitwise_xor as bitwise_xor
+from numpy import broadcast_shapes as broadcast_shapes
+from numpy import cbrt as cbrt
+from numpy import ceil as ceil
+from numpy import cos as cos
+from numpy import cosh as cosh
 from numpy import equal as eq
+from numpy import exp as exp
+from numpy import exp2 as exp2
+from numpy import expm1 as expm1
+from numpy import floor as floor
 from numpy import fmod as rem
 from numpy import greater as gt
 from numpy import greater_equal as ge
+from numpy import imag as imag
 from numpy import invert as bitwise_not
 from numpy import isfinite as is_finite
 from numpy import left_shift as shift_left
 from numpy import less as lt
 from numpy import less_equal as le
+from numpy import log as log
+from numpy import log1p as log1p
 from numpy import maximum as max
 from numpy import minimum as min
 from numpy import negative as neg
+from numpy import nextafter as nextafter
 from numpy import not_equal as ne
+from numpy import pow as pow
+from numpy import real as real
+from numpy import reciprocal as reciprocal
+from numpy import sign as sign
+from numpy import sin as sin
+from numpy import sinh as sinh
+from numpy import sqrt as sqrt
+from numpy import square as square
 from numpy import subtract as sub
+from numpy import tan as tan
+from numpy import tanh as tanh
 
 from tracegrad.core.boxes import accept_jax
-from tracegrad.lax.contractions import DotDimensionNumbers, Precision, batch_matmul, dot, dot_general
-from tracegrad.lax.elementwise import (
-    RoundingMethod,
-    conj,
-    convert_element_type,
-    div,
-    integer_pow,
-    mul,
-    population_count,
-    round,
-    select,
-    select_n,
-    shift_right_arithmetic,
-    shift_right_logical,
-)
+from tracegrad.lax.contractions import DotDimensionNumbers as DotDimensionNumbers
+from tracegrad.lax.contractions import Precision as Precision
+from tracegrad.lax.contractions import batch_matmul as batch_matmul
+from tracegrad.lax.contractions import dot as dot
+from tracegrad.lax.contractions import dot_general as dot_general
+from tracegrad.lax.elementwise import RoundingMethod as RoundingMethod
+from tracegrad.lax.elementwise import conj as conj
+from tracegrad.lax.elementwise import convert_element_type as convert_element_type
+from tracegrad.lax.elementwise import div as div
 from tracegrad.lax.elementwise import dtype_of as dtype
-from tracegrad.lax.loops import associative_scan, fori_loop, map
-from tracegrad.lax.reductions import (
-    argmax,
-    argmin,
-    cumlogsumexp,
-    cummax,
-    cummin,
-    cumprod,
-    cumsum,
-    reduce,
-    reduce_and,
-    reduce_max,
-    reduce_min,
-    reduce_or,
-    reduce_prod,
-    reduce_sum,
-    reduce_xor,
-    sort,
-    sort_key_val,
-)
-from tracegrad.lax.shapes import (
-    broadcast,
-    broadcast_in_dim,
-    broadcast_like,
-    broadcast_to_rank,
-    broadcasted_iota,
-    collapse,
-    concatenate,
-    dynamic_index_in_dim,
-    dynamic_slice_in_dim,
-    dynamic_update_index_in_dim,
-    dynamic_update_slice_in_dim,
-    empty,
-    expand_dims,
-    full,
-    full_like,
-    index_in_dim,
-    index_take,
-    iota,
-    pad,
-    reshape,
-    rev,
-    slice,
-    slice_in_dim,
-    split,
-    squeeze,
-    stack,
-    tile,
-    transpose,
-    unstack,
-)
-from tracegrad.ops.bits import bitcast_convert_type, clz
-from tracegrad.ops.collective import (
-    all_gather,
-    all_to_all,
-    axis_index,
-    axis_size,
-    pmax,
-    pmean,
-    pmin,
-    ppermute,
-    pshuffle,
-    psum,
-    psum_scatter,
-    pswapaxes,
-)
-from tracegrad.ops.conv import (
-    ConvDimensionNumbers,
-    conv,
-    conv_dimension_numbers,
-    conv_general_dilated,
-    conv_transpose,
-    conv_with_general_padding,
-)
-from tracegrad.ops.dynamic import dynamic_slice, dynamic_update_slice
-from tracegrad.ops.elementwise.activations import logistic
-from tracegrad.ops.elementwise.casting import reduce_precision
-from tracegrad.ops.elementwise.error_function import erf, erfc
-from tracegrad.ops.elementwise.exponential import rsqrt
-from tracegrad.ops.elementwise.extrema import clamp
+from tracegrad.lax.elementwise import integer_pow as integer_pow
+from tracegrad.lax.elementwise import mul as mul
+from tracegrad.lax.elementwise import population_count as population_count
+from tracegrad.lax.elementwise import round as round
+from tracegrad.lax.elementwise import select as select
+from tracegrad.lax.elementwise import select_n as select_n
+from tracegrad.lax.elementwise import shift_right_arithmetic as shift_right_arithmetic
+from tracegrad.lax.elementwise import shift_right_logical as shift_right_logical
+from tracegrad.lax.loops import associative_scan as associative_scan
+from tracegrad.lax.loops import fori_loop as fori_loop
+from tracegrad.lax.loops import map as map
+from tracegrad.lax.reductions import argmax as argmax
+from tracegrad.lax.reductions import argmin as argmin
+from tracegrad.lax.reductions import cumlogsumexp as cumlogsumexp
+from tracegrad.lax.reductions import cummax as cummax
+from tracegrad.lax.reductions import cummin as cummin
+from tracegrad.lax.reductions import cumprod as cumprod
+from tracegrad.lax.reductions import cumsum as cumsum
+from tracegrad.lax.reductions import reduce as reduce
+from tracegrad.lax.reductions import reduce_and as reduce_and
+from tracegrad.lax.reductions import reduce_max as reduce_max
+from tracegrad.lax.reductions import reduce_min as reduce_min
+from tracegrad.lax.reductions import reduce_or as reduce_or
+from tracegrad.lax.reductions import reduce_prod as reduce_prod
+from tracegrad.lax.reductions import reduce_sum as reduce_sum
+from tracegrad.lax.reductions import reduce_xor as reduce_xor
+from tracegrad.lax.reductions import sort as sort
+from tracegrad.lax.reductions import sort_key_val as sort_key_val
+from tracegrad.lax.shapes import broadcast as broadcast
+from tracegrad.lax.shapes import broadcast_in_dim as broadcast_in_dim
+from tracegrad.lax.shapes import broadcast_like as broadcast_like
+from tracegrad.lax.shapes import broadcast_to_rank as broadcast_to_rank
+from tracegrad.lax.shapes import broadcasted_iota as broadcasted_iota
+from tracegrad.lax.shapes import collapse as collapse
+from tracegrad.lax.shapes import concatenate as concatenate
+from tracegrad.lax.shapes import dynamic_index_in_dim as dynamic_index_in_dim
+from tracegrad.lax.shapes import dynamic_slice_in_dim as dynamic_slice_in_dim
+from tracegrad.lax.shapes import dynamic_update_index_in_dim as dynamic_update_index_in_dim
+from tracegrad.lax.shapes import dynamic_update_slice_in_dim as dynamic_update_slice_in_dim
+from tracegrad.lax.shapes import empty as empty
+from tracegrad.lax.shapes import expand_dims as expand_dims
+from tracegrad.lax.shapes import full as full
+from tracegrad.lax.shapes import full_like as full_like
+from tracegrad.lax.shapes import index_in_dim as index_in_dim
+from tracegrad.lax.shapes import index_take as index_take
+from tracegrad.lax.shapes import iota as iota
+from tracegrad.lax.shapes import pad as pad
+from tracegrad.lax.shapes import reshape as reshape
+from tracegrad.lax.shapes import rev as rev
+from tracegrad.lax.shapes import slice as slice
+from tracegrad.lax.shapes import slice_in_dim as slice_in_dim
+from tracegrad.lax.shapes import split as split
+from tracegrad.lax.shapes import squeeze as squeeze
+from tracegrad.lax.shapes import stack as stack
+from tracegrad.lax.shapes import tile as tile
+from tracegrad.lax.shapes import transpose as transpose
+from tracegrad.lax.shapes import unstack as unstack
+from tracegrad.ops.bits import bitcast_convert_type as bitcast_convert_type
+from tracegrad.ops.bits import clz as clz
+from tracegrad.ops.collective import all_gather as all_gather
+from tracegrad.ops.collective import all_to_all as all_to_all
+from tracegrad.ops.collective import axis_index as axis_index
+from tracegrad.ops.collective import axis_size as axis_size
+from tracegrad.ops.collective import pmax as pmax
+from tracegrad.ops.collective import pmean as pmean
+from tracegrad.ops.collective import pmin as pmin
+from tracegrad.ops.collective import ppermute as ppermute
+from tracegrad.ops.collective import pshuffle as pshuffle
+from tracegrad.ops.collective import psum as psum
+from tracegrad.ops.collective import psum_scatter as psum_scatter
+from tracegrad.ops.collective import pswapaxes as pswapaxes
+from tracegrad.ops.conv import ConvDimensionNumbers as ConvDimensionNumbers
+from tracegrad.ops.conv import conv as conv
+from tracegrad.ops.conv import conv_dimension_numbers as conv_dimension_numbers
+from tracegrad.ops.conv import conv_general_dilated as conv_general_dilated
+from tracegrad.ops.conv import conv_transpose as conv_transpose
+from tracegrad.ops.conv import conv_with_general_padding as conv_with_general_padding
+from tracegrad.ops.dynamic import dynamic_slice as dynamic_slice
+from tracegrad.ops.dynamic import dynamic_update_slice as dynamic_update_slice
+from tracegrad.ops.elementwise.activations import logistic as logistic
+from tracegrad.ops.elementwise.casting import reduce_precision as reduce_precision
+from tracegrad.ops.elementwise.error_function import erf as erf
+from tracegrad.ops.elementwise.error_function import erfc as erfc
+from tracegrad.ops.elementwise.exponential import rsqrt as rsqrt
+from tracegrad.ops.elementwise.extrema import clamp as clamp
 from tracegrad.ops.elementwise.parts import from_parts as complex
-from tracegrad.ops.gather import (
-    GatherDimensionNumbers,
-    GatherScatterMode,
-    ScatterDimensionNumbers,
-    gather,
-    scatter,
-    scatter_add,
-    scatter_apply,
-    scatter_max,
-    scatter_min,
-    scatter_mul,
-    scatter_sub,
-)
-from tracegrad.ops.sort import (
-    top_k,
-)
-from tracegrad.ops.special_functions import (
-    bessel_i0e,
-    bessel_i1e,
-    betainc,
-    digamma,
-    erf_inv,
-    igamma,
-    igamma_grad_a,
-    igammac,
-    lgamma,
-    polygamma,
-    random_gamma_grad,
-    zeta,
-)
-from tracegrad.ops.window import reduce_window
-from tracegrad.transforms.control.scan import scan
-from tracegrad.transforms.control.switch import (
-    cond,
-    switch,
-)
-from tracegrad.transforms.control.while_loop import while_loop
-from tracegrad.transforms.grad import (
-    stop_gradient,
-)
+from tracegrad.ops.gather import GatherDimensionNumbers as GatherDimensionNumbers
+from tracegrad.ops.gather import GatherScatterMode as GatherScatterMode
+from tracegrad.ops.gather import ScatterDimensionNumbers as ScatterDimensionNumbers
+from tracegrad.ops.gather import gather as gather
+from tracegrad.ops.gather import scatter as scatter
+from tracegrad.ops.gather import scatter_add as scatter_add
+from tracegrad.ops.gather import scatter_apply as scatter_apply
+from tracegrad.ops.gather import scatter_max as scatter_max
+from tracegrad.ops.gather import scatter_min as scatter_min
+from tracegrad.ops.gather import scatter_mul as scatter_mul
+from tracegrad.ops.gather import scatter_sub as scatter_sub
+from tracegrad.ops.sort import top_k as top_k
+from tracegrad.ops.special_functions import bessel_i0e as bessel_i0e
+from tracegrad.ops.special_functions import bessel_i1e as bessel_i1e
+from tracegrad.ops.special_functions import betainc as betainc
+from tracegrad.ops.special_functions import digamma as digamma
+from tracegrad.ops.special_functions import erf_inv as erf_inv
+from tracegrad.ops.special_functions import igamma as igamma
+from tracegrad.ops.special_functions import igamma_grad_a as igamma_grad_a
+from tracegrad.ops.special_functions import igammac as igammac
+from tracegrad.ops.special_functions import lgamma as lgamma
+from tracegrad.ops.special_functions import polygamma as polygamma
+from tracegrad.ops.special_functions import random_gamma_grad as random_gamma_grad
+from tracegrad.ops.special_functions import zeta as zeta
+from tracegrad.ops.window import reduce_window as reduce_window
+from tracegrad.transforms.control.scan import scan as scan
+from tracegrad.transforms.control.switch import cond as cond
+from tracegrad.transforms.control.switch import switch as switch
+from tracegrad.transforms.control.while_loop import while_loop as while_loop
+from tracegrad.transforms.grad import stop_gradient as stop_gradient
 
-__all__ = [
-    "ConvDimensionNumbers",
-    "DotDimensionNumbers",
-    "GatherDimensionNumbers",
-    "GatherScatterMode",
-    "Precision",
-    "RoundingMethod",
-    "ScatterDimensionNumbers",
-    "abs",
-    "acos",
-    "acosh",
-    "add",
-    "all_gather",
-    "all_to_all",
-    "argmax",
-    "argmin",
-    "asin",
-    "asinh",
-    "associative_scan",
-    "atan",
-    "atan2",
-    "atanh",
-    "axis_index",
-    "axis_size",
-    "batch_matmul",
-    "bessel_i0e",
-    "bessel_i1e",
-    "betainc",
-    "bitcast_convert_type",
-    "bitwise_and",
-    "bitwise_not",
-    "bitwise_or",
-    "bitwise_xor",
-    "broadcast",
-    "broadcast_in_dim",
-    "broadcast_like",
-    "broadcast_shapes",
-    "broadcast_to_rank",
-    "broadcasted_iota",
-    "cbrt",
-    "ceil",
-    "clamp",
-    "clz",
-    "collapse",
-    "complex",
-    "concatenate",
-    "cond",
-    "conj",
-    "conv",
-    "conv_dimension_numbers",
-    "conv_general_dilated",
-    "conv_transpose",
-    "conv_with_general_padding",
-    "convert_element_type",
-    "cos",
-    "cosh",
-    "cumlogsumexp",
-    "cummax",
-    "cummin",
-    "cumprod",
-    "cumsum",
-    "digamma",
-    "div",
-    "dot",
-    "dot_general",
-    "dtype",
-    "dynamic_index_in_dim",
-    "dynamic_slice",
-    "dynamic_slice_in_dim",
-    "dynamic_update_index_in_dim",
-    "dynamic_update_slice",
-    "dynamic_update_slice_in_dim",
-    "empty",
-    "eq",
-    "erf",
-    "erf_inv",
-    "erfc",
-    "exp",
-    "exp2",
-    "expand_dims",
-    "expm1",
-    "floor",
-    "fori_loop",
-    "full",
-    "full_like",
-    "gather",
-    "ge",
-    "gt",
-    "igamma",
-    "igamma_grad_a",
-    "igammac",
-    "imag",
-    "index_in_dim",
-    "index_take",
-    "integer_pow",
-    "iota",
-    "is_finite",
-    "le",
-    "lgamma",
-    "log",
-    "log1p",
-    "logistic",
-    "lt",
-    "map",
-    "max",
-    "min",
-    "mul",
-    "ne",
-    "neg",
-    "nextafter",
-    "pad",
-    "pmax",
-    "pmean",
-    "pmin",
-    "polygamma",
-    "population_count",
-    "pow",
-    "ppermute",
-    "pshuffle",
-    "psum",
-    "psum_scatter",
-    "pswapaxes",
-    "random_gamma_grad",
-    "real",
-    "reciprocal",
-    "reduce",
-    "reduce_and",
-    "reduce_max",
-    "reduce_min",
-    "reduce_or",
-    "reduce_precision",
-    "reduce_prod",
-    "reduce_sum",
-    "reduce_window",
-    "reduce_xor",
-    "rem",
-    "reshape",
-    "rev",
-    "round",
-    "rsqrt",
-    "scan",
-    "scatter",
-    "scatter_add",
-    "scatter_apply",
-    "scatter_max",
-    "scatter_min",
-    "scatter_mul",
-    "scatter_sub",
-    "select",
-    "select_n",
-    "shift_left",
-    "shift_right_arithmetic",
-    "shift_right_logical",
-    "sign",
-    "sin",
-    "sinh",
-    "slice",
-    "slice_in_dim",
-    "sort",
-    "sort_key_val",
-    "split",
-    "sqrt",
-    "square",
-    "squeeze",
-    "stack",
-    "stop_gradient",
-    "sub",
-    "switch",
-    "tan",
-    "tanh",
-    "tile",
-    "top_k",
-    "transpose",
-    "unstack",
-    "while_loop",
-    "zeta",
-]
-
-accept_jax(globals(), __all__)
+__all__ = accept_jax(globals())

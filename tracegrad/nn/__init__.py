@@ -2,74 +2,38 @@
 those of jax.nn, and of optax for the losses."""
 
 from tracegrad.core.boxes import accept_jax
-from tracegrad.nn.activations import (
-    celu,
-    elu,
-    gelu,
-    glu,
-    hard_sigmoid,
-    hard_silu,
-    hard_swish,
-    hard_tanh,
-    identity,
-    leaky_relu,
-    log_sigmoid,
-    log_softmax,
-    logmeanexp,
-    logsumexp,
-    mish,
-    one_hot,
-    selu,
-    sigmoid,
-    silu,
-    softmax,
-    sparse_plus,
-    sparse_sigmoid,
-    standardize,
-    swish,
-    tanh,
-)
-from tracegrad.nn.losses import (
-    sigmoid_binary_cross_entropy,
-    softmax_cross_entropy,
-    softmax_cross_entropy_with_integer_labels,
-)
-from tracegrad.ops.elementwise.activations import relu, relu6, soft_sign, softplus, squareplus
+from tracegrad.nn.activations import celu as celu
+from tracegrad.nn.activations import elu as elu
+from tracegrad.nn.activations import gelu as gelu
+from tracegrad.nn.activations import glu as glu
+from tracegrad.nn.activations import hard_sigmoid as hard_sigmoid
+from tracegrad.nn.activations import hard_silu as hard_silu
+from tracegrad.nn.activations import hard_swish as hard_swish
+from tracegrad.nn.activations import hard_tanh as hard_tanh
+from tracegrad.nn.activations import identity as identity
+from tracegrad.nn.activations import leaky_relu as leaky_relu
+from tracegrad.nn.activations import log_sigmoid as log_sigmoid
+from tracegrad.nn.activations import log_softmax as log_softmax
+from tracegrad.nn.activations import logmeanexp as logmeanexp
+from tracegrad.nn.activations import logsumexp as logsumexp
+from tracegrad.nn.activations import mish as mish
+from tracegrad.nn.activations import one_hot as one_hot
+from tracegrad.nn.activations import selu as selu
+from tracegrad.nn.activations import sigmoid as sigmoid
+from tracegrad.nn.activations import silu as silu
+from tracegrad.nn.activations import softmax as softmax
+from tracegrad.nn.activations import sparse_plus as sparse_plus
+from tracegrad.nn.activations import sparse_sigmoid as sparse_sigmoid
+from tracegrad.nn.activations import standardize as standardize
+from tracegrad.nn.activations import swish as swish
+from tracegrad.nn.activations import tanh as tanh
+from tracegrad.nn.losses import sigmoid_binary_cross_entropy as sigmoid_binary_cross_entropy
+from tracegrad.nn.losses import softmax_cross_entropy as softmax_cross_entropy
+from tracegrad.nn.losses import softmax_cross_entropy_with_integer_labels as softmax_cross_entropy_with_integer_labels
+from tracegrad.ops.elementwise.activations import relu as relu
+from tracegrad.ops.elementwise.activations import relu6 as relu6
+from tracegrad.ops.elementwise.activations import soft_sign as soft_sign
+from tracegrad.ops.elementwise.activations import softplus as softplus
+from tracegrad.ops.elementwise.activations import squareplus as squareplus
 
-__all__ = [
-    "celu",
-    "elu",
-    "gelu",
-    "glu",
-    "hard_sigmoid",
-    "hard_silu",
-    "hard_swish",
-    "hard_tanh",
-    "identity",
-    "leaky_relu",
-    "log_sigmoid",
-    "log_softmax",
-    "logmeanexp",
-    "logsumexp",
-    "mish",
-    "one_hot",
-    "relu",
-    "relu6",
-    "selu",
-    "sigmoid",
-    "sigmoid_binary_cross_entropy",
-    "silu",
-    "soft_sign",
-    "softmax",
-    "softmax_cross_entropy",
-    "softmax_cross_entropy_with_integer_labels",
-    "softplus",
-    "sparse_plus",
-    "sparse_sigmoid",
-    "squareplus",
-    "standardize",
-    "swish",
-    "tanh",
-]
-
-accept_jax(globals(), __all__)
+__all__ = accept_jax(globals())

@@ -5,620 +5,328 @@ this form: `array` of a list that holds traced values, `asarray`, `full`, `arang
 arrays every function is NumPy's own.
 """
 
-from numpy import (
-    abs,
-    absolute,
-    acos,
-    acosh,
-    add,
-    arccos,
-    arccosh,
-    arcsin,
-    arcsinh,
-    arctan,
-    arctan2,
-    arctanh,
-    asin,
-    asinh,
-    astype,
-    atan,
-    atan2,
-    atanh,
-    bitwise_and,
-    bitwise_count,
-    bitwise_invert,
-    bitwise_left_shift,
-    bitwise_not,
-    bitwise_or,
-    bitwise_right_shift,
-    bitwise_xor,
-    bool_,
-    cbrt,
-    ceil,
-    complex64,
-    complex128,
-    conj,
-    conjugate,
-    copysign,
-    cos,
-    cosh,
-    deg2rad,
-    degrees,
-    diag_indices,
-    divide,
-    dtype,
-    e,
-    empty,
-    equal,
-    euler_gamma,
-    exp,
-    exp2,
-    expm1,
-    eye,
-    fabs,
-    finfo,
-    float16,
-    float32,
-    float64,
-    float_power,
-    floor,
-    floor_divide,
-    fmax,
-    fmin,
-    fmod,
-    frexp,
-    gcd,
-    greater,
-    greater_equal,
-    heaviside,
-    hypot,
-    identity,
-    iinfo,
-    indices,
-    inf,
-    int8,
-    int16,
-    int32,
-    int64,
-    invert,
-    isfinite,
-    isinf,
-    isnan,
-    issubdtype,
-    lcm,
-    ldexp,
-    left_shift,
-    less,
-    less_equal,
-    log,
-    log1p,
-    log2,
-    log10,
-    logaddexp,
-    logaddexp2,
-    logical_and,
-    logical_not,
-    logical_or,
-    logical_xor,
-    maximum,
-    minimum,
-    mod,
-    modf,
-    multiply,
-    nan,
-    ndarray,
-    negative,
-    newaxis,
-    nextafter,
-    not_equal,
-    ones,
-    pi,
-    positive,
-    pow,
-    power,
-    promote_types,
-    rad2deg,
-    radians,
-    reciprocal,
-    remainder,
-    right_shift,
-    rint,
-    sign,
-    signbit,
-    sin,
-    sinh,
-    spacing,
-    sqrt,
-    square,
-    subtract,
-    tan,
-    tanh,
-    tri,
-    tril_indices,
-    triu_indices,
-    true_divide,
-    trunc,
-    uint8,
-    uint16,
-    uint32,
-    uint64,
-    zeros,
-)
+from numpy import abs as abs
+from numpy import absolute as absolute
+from numpy import acos as acos
+from numpy import acosh as acosh
+from numpy import add as add
+from numpy import arccos as arccos
+from numpy import arccosh as arccosh
+from numpy import arcsin as arcsin
+from numpy import arcsinh as arcsinh
+from numpy import arctan as arctan
+from numpy import arctan2 as arctan2
+from numpy import arctanh as arctanh
+from numpy import asin as asin
+from numpy import asinh as asinh
+from numpy import astype as astype
+from numpy import atan as atan
+from numpy import atan2 as atan2
+from numpy import atanh as atanh
+from numpy import bitwise_and as bitwise_and
+from numpy import bitwise_count as bitwise_count
+from numpy import bitwise_invert as bitwise_invert
+from numpy import bitwise_left_shift as bitwise_left_shift
+from numpy import bitwise_not as bitwise_not
+from numpy import bitwise_or as bitwise_or
+from numpy import bitwise_right_shift as bitwise_right_shift
+from numpy import bitwise_xor as bitwise_xor
+from numpy import bool_ as bool_
+from numpy import cbrt as cbrt
+from numpy import ceil as ceil
+from numpy import complex64 as complex64
+from numpy import complex128 as complex128
+from numpy import conj as conj
+from numpy import conjugate as conjugate
+from numpy import copysign as copysign
+from numpy import cos as cos
+from numpy import cosh as cosh
+from numpy import deg2rad as deg2rad
+from numpy import degrees as degrees
+from numpy import diag_indices as diag_indices
+from numpy import divide as divide
+from numpy import dtype as dtype
+from numpy import e as e
+from numpy import empty as empty
+from numpy import equal as equal
+from numpy import euler_gamma as euler_gamma
+from numpy import exp as exp
+from numpy import exp2 as exp2
+from numpy import expm1 as expm1
+from numpy import eye as eye
+from numpy import fabs as fabs
+from numpy import finfo as finfo
+from numpy import float16 as float16
+from numpy import float32 as float32
+from numpy import float64 as float64
+from numpy import float_power as float_power
+from numpy import floor as floor
+from numpy import floor_divide as floor_divide
+from numpy import fmax as fmax
+from numpy import fmin as fmin
+from numpy import fmod as fmod
+from numpy import frexp as frexp
+from numpy import gcd as gcd
+from numpy import greater as greater
+from numpy import greater_equal as greater_equal
+from numpy import heaviside as heaviside
+from numpy import hypot as hypot
+from numpy import identity as identity
+from numpy import iinfo as iinfo
+from numpy import indices as indices
+from numpy import inf as inf
+from numpy import int8 as int8
+from numpy import int16 as int16
+from numpy import int32 as int32
+from numpy import int64 as int64
+from numpy import invert as invert
+from numpy import isfinite as isfinite
+from numpy import isinf as isinf
+from numpy import isnan as isnan
+from numpy import issubdtype as issubdtype
+from numpy import lcm as lcm
+from numpy import ldexp as ldexp
+from numpy import left_shift as left_shift
+from numpy import less as less
+from numpy import less_equal as less_equal
+from numpy import log as log
+from numpy import log1p as log1p
+from numpy import log2 as log2
+from numpy import log10 as log10
+from numpy import logaddexp as logaddexp
+from numpy import logaddexp2 as logaddexp2
+from numpy import logical_and as logical_and
+from numpy import logical_not as logical_not
+from numpy import logical_or as logical_or
+from numpy import logical_xor as logical_xor
+from numpy import maximum as maximum
+from numpy import minimum as minimum
+from numpy import mod as mod
+from numpy import modf as modf
+from numpy import multiply as multiply
+from numpy import nan as nan
+from numpy import ndarray as ndarray
+from numpy import negative as negative
+from numpy import newaxis as newaxis
+from numpy import nextafter as nextafter
+from numpy import not_equal as not_equal
+from numpy import ones as ones
+from numpy import pi as pi
+from numpy import positive as positive
+from numpy import pow as pow
+from numpy import power as power
+from numpy import promote_types as promote_types
+from numpy import rad2deg as rad2deg
+from numpy import radians as radians
+from numpy import reciprocal as reciprocal
+from numpy import remainder as remainder
+from numpy import right_shift as right_shift
+from numpy import rint as rint
+from numpy import sign as sign
+from numpy import signbit as signbit
+from numpy import sin as sin
+from numpy import sinh as sinh
+from numpy import spacing as spacing
+from numpy import sqrt as sqrt
+from numpy import square as square
+from numpy import subtract as subtract
+from numpy import tan as tan
+from numpy import tanh as tanh
+from numpy import tri as tri
+from numpy import tril_indices as tril_indices
+from numpy import triu_indices as triu_indices
+from numpy import true_divide as true_divide
+from numpy import trunc as trunc
+from numpy import uint8 as uint8
+from numpy import uint16 as uint16
+from numpy import uint32 as uint32
+from numpy import uint64 as uint64
+from numpy import zeros as zeros
 
 from tracegrad.core.boxes import accept_jax
-from tracegrad.numpy import linalg
-from tracegrad.numpy.calculus import diff, ediff1d, gradient, interp, trapezoid
-from tracegrad.numpy.creation import (
-    arange,
-    array,
-    asarray,
-    ascontiguousarray,
-    can_cast,
-    common_type,
-    copy,
-    empty_like,
-    full,
-    full_like,
-    geomspace,
-    linspace,
-    logspace,
-    meshgrid,
-    min_scalar_type,
-    ndim,
-    ones_like,
-    result_type,
-    shape,
-    size,
-    zeros_like,
-)
-from tracegrad.numpy.cumulative import cumulative_prod, cumulative_sum, nancumprod, nancumsum
-from tracegrad.numpy.elementwise import angle, choose, clip, divmod, fix, nan_to_num, select, unwrap
-from tracegrad.numpy.indexing import (
-    argwhere,
-    compress,
-    diag_indices_from,
-    extract,
-    flatnonzero,
-    ix_,
-    nonzero,
-    ravel_multi_index,
-    take_along_axis,
-    tril_indices_from,
-    triu_indices_from,
-    unravel_index,
-)
-from tracegrad.numpy.logic import (
-    allclose,
-    array_equal,
-    array_equiv,
-    isclose,
-    iscomplex,
-    iscomplexobj,
-    isneginf,
-    isposinf,
-    isreal,
-    isrealobj,
-)
-from tracegrad.numpy.padding import pad
-from tracegrad.numpy.products import cross, dot, einsum_path, inner, kron, matvec, tensordot, vdot, vecdot, vecmat
-from tracegrad.numpy.shaping import (
-    append,
-    atleast_1d,
-    atleast_2d,
-    atleast_3d,
-    block,
-    broadcast_arrays,
-    column_stack,
-    delete,
-    diag,
-    diagflat,
-    dsplit,
-    dstack,
-    expand_dims,
-    flip,
-    fliplr,
-    flipud,
-    hsplit,
-    hstack,
-    insert,
-    matrix_transpose,
-    moveaxis,
-    ravel,
-    repeat,
-    resize,
-    rollaxis,
-    rot90,
-    split,
-    squeeze,
-    swapaxes,
-    tile,
-    trace,
-    tril,
-    trim_zeros,
-    triu,
-    vander,
-    vsplit,
-    vstack,
-)
-from tracegrad.numpy.sorting import digitize, lexsort, partition, sort_complex, unique
-from tracegrad.numpy.statistics import (
-    average,
-    corrcoef,
-    count_nonzero,
-    cov,
-    histogram,
-    median,
-    nanmean,
-    nanmedian,
-    nanpercentile,
-    nanprod,
-    nanquantile,
-    nanstd,
-    nansum,
-    nanvar,
-    percentile,
-    ptp,
-    quantile,
-    std,
-    var,
-)
-from tracegrad.numpy.writing import copyto, fill_diagonal, place, put, put_along_axis, putmask
-from tracegrad.ops.bincount import bincount
-from tracegrad.ops.contract import einsum, matmul, outer
-from tracegrad.ops.convolve import convolve, correlate
-from tracegrad.ops.cumulative import cumprod, cumsum
-from tracegrad.ops.elementwise import imag, real, round, where
-from tracegrad.ops.elementwise.trigonometric import sinc
-from tracegrad.ops.index import at, take
-from tracegrad.ops.join import array_split, concat, concatenate, stack, unstack
-from tracegrad.ops.rearrange import diagonal, roll
-from tracegrad.ops.reduce import (
-    all,
-    amax,
-    amin,
-    any,
-    argmax,
-    argmin,
-    max,
-    mean,
-    min,
-    nanargmax,
-    nanargmin,
-    nanmax,
-    nanmin,
-    prod,
-    sum,
-)
-from tracegrad.ops.shape import broadcast_to, permute_dims, reshape, transpose
-from tracegrad.ops.sort import (
-    argpartition,
-    argsort,
-    searchsorted,
-    sort,
-)
+from tracegrad.numpy import linalg as linalg
+from tracegrad.numpy.calculus import diff as diff
+from tracegrad.numpy.calculus import ediff1d as ediff1d
+from tracegrad.numpy.calculus import gradient as gradient
+from tracegrad.numpy.calculus import interp as interp
+from tracegrad.numpy.calculus import trapezoid as trapezoid
+from tracegrad.numpy.creation import arange as arange
+from tracegrad.numpy.creation import array as array
+from tracegrad.numpy.creation import asarray as asarray
+from tracegrad.numpy.creation import ascontiguousarray as ascontiguousarray
+from tracegrad.numpy.creation import can_cast as can_cast
+from tracegrad.numpy.creation import common_type as common_type
+from tracegrad.numpy.creation import copy as copy
+from tracegrad.numpy.creation import empty_like as empty_like
+from tracegrad.numpy.creation import full as full
+from tracegrad.numpy.creation import full_like as full_like
+from tracegrad.numpy.creation import geomspace as geomspace
+from tracegrad.numpy.creation import linspace as linspace
+from tracegrad.numpy.creation import logspace as logspace
+from tracegrad.numpy.creation import meshgrid as meshgrid
+from tracegrad.numpy.creation import min_scalar_type as min_scalar_type
+from tracegrad.numpy.creation import ndim as ndim
+from tracegrad.numpy.creation import ones_like as ones_like
+from tracegrad.numpy.creation import result_type as result_type
+from tracegrad.numpy.creation import shape as shape
+from tracegrad.numpy.creation import size as size
+from tracegrad.numpy.creation import zeros_like as zeros_like
+from tracegrad.numpy.cumulative import cumulative_prod as cumulative_prod
+from tracegrad.numpy.cumulative import cumulative_sum as cumulative_sum
+from tracegrad.numpy.cumulative import nancumprod as nancumprod
+from tracegrad.numpy.cumulative import nancumsum as nancumsum
+from tracegrad.numpy.elementwise import angle as angle
+from tracegrad.numpy.elementwise import choose as choose
+from tracegrad.numpy.elementwise import clip as clip
+from tracegrad.numpy.elementwise import divmod as divmod
+from tracegrad.numpy.elementwise import fix as fix
+from tracegrad.numpy.elementwise import nan_to_num as nan_to_num
+from tracegrad.numpy.elementwise import select as select
+from tracegrad.numpy.elementwise import unwrap as unwrap
+from tracegrad.numpy.indexing import argwhere as argwhere
+from tracegrad.numpy.indexing import compress as compress
+from tracegrad.numpy.indexing import diag_indices_from as diag_indices_from
+from tracegrad.numpy.indexing import extract as extract
+from tracegrad.numpy.indexing import flatnonzero as flatnonzero
+from tracegrad.numpy.indexing import ix_ as ix_
+from tracegrad.numpy.indexing import nonzero as nonzero
+from tracegrad.numpy.indexing import ravel_multi_index as ravel_multi_index
+from tracegrad.numpy.indexing import take_along_axis as take_along_axis
+from tracegrad.numpy.indexing import tril_indices_from as tril_indices_from
+from tracegrad.numpy.indexing import triu_indices_from as triu_indices_from
+from tracegrad.numpy.indexing import unravel_index as unravel_index
+from tracegrad.numpy.logic import allclose as allclose
+from tracegrad.numpy.logic import array_equal as array_equal
+from tracegrad.numpy.logic import array_equiv as array_equiv
+from tracegrad.numpy.logic import isclose as isclose
+from tracegrad.numpy.logic import iscomplex as iscomplex
+from tracegrad.numpy.logic import iscomplexobj as iscomplexobj
+from tracegrad.numpy.logic import isneginf as isneginf
+from tracegrad.numpy.logic import isposinf as isposinf
+from tracegrad.numpy.logic import isreal as isreal
+from tracegrad.numpy.logic import isrealobj as isrealobj
+from tracegrad.numpy.padding import pad as pad
+from tracegrad.numpy.products import cross as cross
+from tracegrad.numpy.products import dot as dot
+from tracegrad.numpy.products import einsum_path as einsum_path
+from tracegrad.numpy.products import inner as inner
+from tracegrad.numpy.products import kron as kron
+from tracegrad.numpy.products import matvec as matvec
+from tracegrad.numpy.products import tensordot as tensordot
+from tracegrad.numpy.products import vdot as vdot
+from tracegrad.numpy.products import vecdot as vecdot
+from tracegrad.numpy.products import vecmat as vecmat
+from tracegrad.numpy.shaping import append as append
+from tracegrad.numpy.shaping import atleast_1d as atleast_1d
+from tracegrad.numpy.shaping import atleast_2d as atleast_2d
+from tracegrad.numpy.shaping import atleast_3d as atleast_3d
+from tracegrad.numpy.shaping import block as block
+from tracegrad.numpy.shaping import broadcast_arrays as broadcast_arrays
+from tracegrad.numpy.shaping import column_stack as column_stack
+from tracegrad.numpy.shaping import delete as delete
+from tracegrad.numpy.shaping import diag as diag
+from tracegrad.numpy.shaping import diagflat as diagflat
+from tracegrad.numpy.shaping import dsplit as dsplit
+from tracegrad.numpy.shaping import dstack as dstack
+from tracegrad.numpy.shaping import expand_dims as expand_dims
+from tracegrad.numpy.shaping import flip as flip
+from tracegrad.numpy.shaping import fliplr as fliplr
+from tracegrad.numpy.shaping import flipud as flipud
+from tracegrad.numpy.shaping import hsplit as hsplit
+from tracegrad.numpy.shaping import hstack as hstack
+from tracegrad.numpy.shaping import insert as insert
+from tracegrad.numpy.shaping import matrix_transpose as matrix_transpose
+from tracegrad.numpy.shaping import moveaxis as moveaxis
+from tracegrad.numpy.shaping import ravel as ravel
+from tracegrad.numpy.shaping import repeat as repeat
+from tracegrad.numpy.shaping import resize as resize
+from tracegrad.numpy.shaping import rollaxis as rollaxis
+from tracegrad.numpy.shaping import rot90 as rot90
+from tracegrad.numpy.shaping import split as split
+from tracegrad.numpy.shaping import squeeze as squeeze
+from tracegrad.numpy.shaping import swapaxes as swapaxes
+from tracegrad.numpy.shaping import tile as tile
+from tracegrad.numpy.shaping import trace as trace
+from tracegrad.numpy.shaping import tril as tril
+from tracegrad.numpy.shaping import trim_zeros as trim_zeros
+from tracegrad.numpy.shaping import triu as triu
+from tracegrad.numpy.shaping import vander as vander
+from tracegrad.numpy.shaping import vsplit as vsplit
+from tracegrad.numpy.shaping import vstack as vstack
+from tracegrad.numpy.sorting import digitize as digitize
+from tracegrad.numpy.sorting import lexsort as lexsort
+from tracegrad.numpy.sorting import partition as partition
+from tracegrad.numpy.sorting import sort_complex as sort_complex
+from tracegrad.numpy.sorting import unique as unique
+from tracegrad.numpy.statistics import average as average
+from tracegrad.numpy.statistics import corrcoef as corrcoef
+from tracegrad.numpy.statistics import count_nonzero as count_nonzero
+from tracegrad.numpy.statistics import cov as cov
+from tracegrad.numpy.statistics import histogram as histogram
+from tracegrad.numpy.statistics import median as median
+from tracegrad.numpy.statistics import nanmean as nanmean
+from tracegrad.numpy.statistics import nanmedian as nanmedian
+from tracegrad.numpy.statistics import nanpercentile as nanpercentile
+from tracegrad.numpy.statistics import nanprod as nanprod
+from tracegrad.numpy.statistics import nanquantile as nanquantile
+from tracegrad.numpy.statistics import nanstd as nanstd
+from tracegrad.numpy.statistics import nansum as nansum
+from tracegrad.numpy.statistics import nanvar as nanvar
+from tracegrad.numpy.statistics import percentile as percentile
+from tracegrad.numpy.statistics import ptp as ptp
+from tracegrad.numpy.statistics import quantile as quantile
+from tracegrad.numpy.statistics import std as std
+from tracegrad.numpy.statistics import var as var
+from tracegrad.numpy.writing import copyto as copyto
+from tracegrad.numpy.writing import fill_diagonal as fill_diagonal
+from tracegrad.numpy.writing import place as place
+from tracegrad.numpy.writing import put as put
+from tracegrad.numpy.writing import put_along_axis as put_along_axis
+from tracegrad.numpy.writing import putmask as putmask
+from tracegrad.ops.bincount import bincount as bincount
+from tracegrad.ops.contract import einsum as einsum
+from tracegrad.ops.contract import matmul as matmul
+from tracegrad.ops.contract import outer as outer
+from tracegrad.ops.convolve import convolve as convolve
+from tracegrad.ops.convolve import correlate as correlate
+from tracegrad.ops.cumulative import cumprod as cumprod
+from tracegrad.ops.cumulative import cumsum as cumsum
+from tracegrad.ops.elementwise import imag as imag
+from tracegrad.ops.elementwise import real as real
+from tracegrad.ops.elementwise import round as round
+from tracegrad.ops.elementwise import where as where
+from tracegrad.ops.elementwise.trigonometric import sinc as sinc
+from tracegrad.ops.index import at as at
+from tracegrad.ops.index import take as take
+from tracegrad.ops.join import array_split as array_split
+from tracegrad.ops.join import concat as concat
+from tracegrad.ops.join import concatenate as concatenate
+from tracegrad.ops.join import stack as stack
+from tracegrad.ops.join import unstack as unstack
+from tracegrad.ops.rearrange import diagonal as diagonal
+from tracegrad.ops.rearrange import roll as roll
+from tracegrad.ops.reduce import all as all
+from tracegrad.ops.reduce import amax as amax
+from tracegrad.ops.reduce import amin as amin
+from tracegrad.ops.reduce import any as any
+from tracegrad.ops.reduce import argmax as argmax
+from tracegrad.ops.reduce import argmin as argmin
+from tracegrad.ops.reduce import max as max
+from tracegrad.ops.reduce import mean as mean
+from tracegrad.ops.reduce import min as min
+from tracegrad.ops.reduce import nanargmax as nanargmax
+from tracegrad.ops.reduce import nanargmin as nanargmin
+from tracegrad.ops.reduce import nanmax as nanmax
+from tracegrad.ops.reduce import nanmin as nanmin
+from tracegrad.ops.reduce import prod as prod
+from tracegrad.ops.reduce import sum as sum
+from tracegrad.ops.shape import broadcast_to as broadcast_to
+from tracegrad.ops.shape import permute_dims as permute_dims
+from tracegrad.ops.shape import reshape as reshape
+from tracegrad.ops.shape import transpose as transpose
+from tracegrad.ops.sort import argpartition as argpartition
+from tracegrad.ops.sort import argsort as argsort
+from tracegrad.ops.sort import searchsorted as searchsorted
+from tracegrad.ops.sort import sort as sort
 
-__all__ = [
-    "abs",
-    "absolute",
-    "acos",
-    "acosh",
-    "add",
-    "all",
-    "allclose",
-    "amax",
-    "amin",
-    "angle",
-    "any",
-    "append",
-    "arange",
-    "arccos",
-    "arccosh",
-    "arcsin",
-    "arcsinh",
-    "arctan",
-    "arctan2",
-    "arctanh",
-    "argmax",
-    "argmin",
-    "argpartition",
-    "argsort",
-    "argwhere",
-    "array",
-    "array_equal",
-    "array_equiv",
-    "array_split",
-    "asarray",
-    "ascontiguousarray",
-    "asin",
-    "asinh",
-    "astype",
-    "at",
-    "atan",
-    "atan2",
-    "atanh",
-    "atleast_1d",
-    "atleast_2d",
-    "atleast_3d",
-    "average",
-    "bincount",
-    "bitwise_and",
-    "bitwise_count",
-    "bitwise_invert",
-    "bitwise_left_shift",
-    "bitwise_not",
-    "bitwise_or",
-    "bitwise_right_shift",
-    "bitwise_xor",
-    "block",
-    "bool_",
-    "broadcast_arrays",
-    "broadcast_to",
-    "can_cast",
-    "cbrt",
-    "ceil",
-    "choose",
-    "clip",
-    "column_stack",
-    "common_type",
-    "complex64",
-    "complex128",
-    "compress",
-    "concat",
-    "concatenate",
-    "conj",
-    "conjugate",
-    "convolve",
-    "copy",
-    "copysign",
-    "copyto",
-    "corrcoef",
-    "correlate",
-    "cos",
-    "cosh",
-    "count_nonzero",
-    "cov",
-    "cross",
-    "cumprod",
-    "cumsum",
-    "cumulative_prod",
-    "cumulative_sum",
-    "deg2rad",
-    "degrees",
-    "delete",
-    "diag",
-    "diag_indices",
-    "diag_indices_from",
-    "diagflat",
-    "diagonal",
-    "diff",
-    "digitize",
-    "divide",
-    "divmod",
-    "dot",
-    "dsplit",
-    "dstack",
-    "dtype",
-    "e",
-    "ediff1d",
-    "einsum",
-    "einsum_path",
-    "empty",
-    "empty_like",
-    "equal",
-    "euler_gamma",
-    "exp",
-    "exp2",
-    "expand_dims",
-    "expm1",
-    "extract",
-    "eye",
-    "fabs",
-    "fill_diagonal",
-    "finfo",
-    "fix",
-    "flatnonzero",
-    "flip",
-    "fliplr",
-    "flipud",
-    "float16",
-    "float32",
-    "float64",
-    "float_power",
-    "floor",
-    "floor_divide",
-    "fmax",
-    "fmin",
-    "fmod",
-    "frexp",
-    "full",
-    "full_like",
-    "gcd",
-    "geomspace",
-    "gradient",
-    "greater",
-    "greater_equal",
-    "heaviside",
-    "histogram",
-    "hsplit",
-    "hstack",
-    "hypot",
-    "identity",
-    "iinfo",
-    "imag",
-    "indices",
-    "inf",
-    "inner",
-    "insert",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "interp",
-    "invert",
-    "isclose",
-    "iscomplex",
-    "iscomplexobj",
-    "isfinite",
-    "isinf",
-    "isnan",
-    "isneginf",
-    "isposinf",
-    "isreal",
-    "isrealobj",
-    "issubdtype",
-    "ix_",
-    "kron",
-    "lcm",
-    "ldexp",
-    "left_shift",
-    "less",
-    "less_equal",
-    "lexsort",
-    "linalg",
-    "linspace",
-    "log",
-    "log1p",
-    "log2",
-    "log10",
-    "logaddexp",
-    "logaddexp2",
-    "logical_and",
-    "logical_not",
-    "logical_or",
-    "logical_xor",
-    "logspace",
-    "matmul",
-    "matrix_transpose",
-    "matvec",
-    "max",
-    "maximum",
-    "mean",
-    "median",
-    "meshgrid",
-    "min",
-    "min_scalar_type",
-    "minimum",
-    "mod",
-    "modf",
-    "moveaxis",
-    "multiply",
-    "nan",
-    "nan_to_num",
-    "nanargmax",
-    "nanargmin",
-    "nancumprod",
-    "nancumsum",
-    "nanmax",
-    "nanmean",
-    "nanmedian",
-    "nanmin",
-    "nanpercentile",
-    "nanprod",
-    "nanquantile",
-    "nanstd",
-    "nansum",
-    "nanvar",
-    "ndarray",
-    "ndim",
-    "negative",
-    "newaxis",
-    "nextafter",
-    "nonzero",
-    "not_equal",
-    "ones",
-    "ones_like",
-    "outer",
-    "pad",
-    "partition",
-    "percentile",
-    "permute_dims",
-    "pi",
-    "place",
-    "positive",
-    "pow",
-    "power",
-    "prod",
-    "promote_types",
-    "ptp",
-    "put",
-    "put_along_axis",
-    "putmask",
-    "quantile",
-    "rad2deg",
-    "radians",
-    "ravel",
-    "ravel_multi_index",
-    "real",
-    "reciprocal",
-    "remainder",
-    "repeat",
-    "reshape",
-    "resize",
-    "result_type",
-    "right_shift",
-    "rint",
-    "roll",
-    "rollaxis",
-    "rot90",
-    "round",
-    "searchsorted",
-    "select",
-    "shape",
-    "sign",
-    "signbit",
-    "sin",
-    "sinc",
-    "sinh",
-    "size",
-    "sort",
-    "sort_complex",
-    "spacing",
-    "split",
-    "sqrt",
-    "square",
-    "squeeze",
-    "stack",
-    "std",
-    "subtract",
-    "sum",
-    "swapaxes",
-    "take",
-    "take_along_axis",
-    "tan",
-    "tanh",
-    "tensordot",
-    "tile",
-    "trace",
-    "transpose",
-    "trapezoid",
-    "tri",
-    "tril",
-    "tril_indices",
-    "tril_indices_from",
-    "trim_zeros",
-    "triu",
-    "triu_indices",
-    "triu_indices_from",
-    "true_divide",
-    "trunc",
-    "uint8",
-    "uint16",
-    "uint32",
-    "uint64",
-    "unique",
-    "unravel_index",
-    "unstack",
-    "unwrap",
-    "vander",
-    "var",
-    "vdot",
-    "vecdot",
-    "vecmat",
-    "vsplit",
-    "vstack",
-    "where",
-    "zeros",
-    "zeros_like",
-]
-
-accept_jax(globals(), __all__)
+__all__ = [*accept_jax(globals()), "linalg"]
