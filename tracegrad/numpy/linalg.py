@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ from tracegrad.ops.linalg.qr import qr
 from tracegrad.ops.linalg.singular import svd, svdvals, svdvals_op
 from tracegrad.ops.linalg.solving import inv, pinv, pinv_op, solve
 from tracegrad.transforms.spectral import funm
+from tracegrad.typing import Array, ArrayLike, Axis, DType
 
 __all__ = [
     "LinAlgError", "cholesky", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh", "funm", "inv",
@@ -49,8 +51,12 @@ __all__ = [
 
 
 @implements(np.linalg.tensorsolve)
-def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
-    """The x with `np.tensordot(a, x, x.ndim) == b`; `axes` of `a` are moved to its end first."""
+def tensorsolve(a: ArrayLike, b: ArrayLike, axes: Sequence[int] | None = None) -> Array:
+    """The x with `np.tensordot(a, x, x.ndim) == b`; `axes` of `a` are moved to its end first.
+
+    >>> tensorsolve(np.eye(6).reshape(2, 3, 6), np.ones((2, 3))).shape
+    (6,)
+    """
     a, b = as_array(a), as_array(b)
     if axes is not None:
         order = [i for i in range(len(a.shape)) if i not in axes]
@@ -66,8 +72,12 @@ def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
 
 
 @implements(np.linalg.tensorinv)
-def tensorinv(a: Any, ind: int = 2) -> Any:
-    """The inverse of `np.tensordot(a, ., ind)`: axes from `ind` on come first."""
+def tensorinv(a: ArrayLike, ind: int = 2) -> Array:
+    """The inverse of `np.tensordot(a, ., a.ndim - ind)`: axes from `ind` on come first.
+
+    >>> tensorinv(np.eye(6).reshape(6, 2, 3), ind=1).shape
+    (2, 3, 6)
+    """
     a = as_array(a)
     if ind <= 0:
         raise ValueError("tensorinv: ind is the number of axes that belong to the result's end, 1 or more")
@@ -77,8 +87,12 @@ def tensorinv(a: Any, ind: int = 2) -> Any:
 
 
 @implements(np.linalg.matrix_power)
-def matrix_power(a: Any, n: int) -> Any:
-    """`a @ a @ ... @ a`, n times, by repeated squaring; the inverse's power for negative n."""
+def matrix_power(a: ArrayLike, n: int) -> Array:
+    """`a @ a @ ... @ a`, n times, of square matrices (..., m, m), by repeated squaring; the inverse's power for negative n.
+
+    >>> matrix_power(np.array([[1, 1], [0, 1]]), 5).tolist()
+    [[1, 5], [0, 1]]
+    """
     a = as_array(a)
     require_square("matrix_power", type_of(a))
     n = operator.index(n)
@@ -95,12 +109,26 @@ def matrix_power(a: Any, n: int) -> Any:
 
 
 @implements(np.linalg.lstsq)
-def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple[Any, Any, Any, Any]:
-    """`(x, residuals, rank, s)`: the x of least length among those that make |b - a x| least, (m, n) and (m,) or (m,
-    k); the squares of what is left, one for each column of b (none unless m > n and the rank is n; where the rank is
-    not known while tracing, it is taken to be n); the rank of `a` and its singular values.
+def lstsq(a: ArrayLike, b: ArrayLike, rcond: float | None = None) -> tuple[Array, Array, Array, Array]:
+    """What `a @ x` comes closest to `b` with.
+
+    Args:
+        a: a matrix, (m, n).
+        b: a vector (m,) or a matrix (m, k), each column a problem of its own.
+        rcond: singular values below this times the largest count as zero; by default epsilon times the larger of m and n.
+
+    Returns:
+        `(x, residuals, rank, s)`: the x of least length among those that make |b - a x| least; the squares of what is left,
+        one for each column of b (none unless m > n and the rank is n; where the rank is not known while tracing, it is taken
+        to be n); the rank of `a`; its singular values.
+
+    Raises:
+        LinAlgError: the shapes do not fit.
 
     By way of `pinv`, which gives the derivative (the rank held constant).
+
+    >>> lstsq(np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]]), np.array([1.0, 3.0, 5.0]))[0].round(9).tolist()
+    [1.0, 2.0]
     """
     a, b = as_array(a), as_array(b)
     if len(shape_of(a)) != 2 or len(shape_of(b)) not in (1, 2) or a.shape[0] != b.shape[0]:
@@ -123,8 +151,9 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple[Any, Any, Any, Any]:
 
 
 @implements(np.linalg.matrix_rank)
-def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
-    """How many singular values exceed `tol`, or `rtol` (by default the rounding error) times the largest."""
+def matrix_rank(A: ArrayLike, tol: ArrayLike = None, hermitian: bool = False, *, rtol: ArrayLike = None) -> Array:
+    """How many singular values of matrices (..., m, n) exceed `tol`, or `rtol` (by default the rounding error) times the largest:
+    integers (...), without a derivative. Of a vector or scalar, whether there is an element that is not zero."""
     A = as_array(A)
     if len(shape_of(A)) < 2:
         return astype(np.any(np.not_equal(A, 0)), np.int64)
@@ -140,9 +169,13 @@ def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any =
 
 
 @implements(np.linalg.cond)
-def cond(x: Any, p: Any = None) -> Any:
-    """The condition number: the norm of `x` times that of its inverse, or the quotient of its extreme singular
-    values."""
+def cond(x: ArrayLike, p: float | str | None = None) -> Array:
+    """The condition number of matrices (..., m, n), (...): the norm of order `p` times that of the inverse; for None, 2 and -2, for
+    which they need not be square, the quotient of the extreme singular values. Infinite for singular matrices.
+
+    >>> float(cond(np.diag([4.0, 2.0])))
+    2.0
+    """
     x = as_array(x)
     require_matrices("cond", type_of(x))
     if math.prod(x.shape) == 0:
@@ -217,13 +250,26 @@ def _norm_of_matrices(x: Any, order: Any, axes: tuple[int, int], keepdims: bool)
 
 
 @implements(np.linalg.norm)
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+def norm(x: ArrayLike, ord: float | str | None = None, axis: Axis = None, keepdims: bool = False) -> Array:
     """The norm of all elements, of vectors along one axis or of matrices along two, of any of NumPy's orders. Its
     derivative at zero is zero.
 
+    Args:
+        x: an array; integers are taken in float64.
+        ord: for vectors any number p (the p-th root of the sum of p-th powers; 0 counts, +-inf is an extreme); for matrices
+            "fro", "nuc", +-1, +-2, +-inf. None is the root of the sum of squares.
+        axis: one axis or two; None for all elements, which are then a vector if `ord` is None, else one or two axes.
+        keepdims: whether the axes stay, with size 1.
+
+    Returns:
+        A real array without these axes.
+
+    Raises:
+        ValueError: an order that vectors, or matrices, do not have; other than one axis or two.
+
     >>> import numpy as np, tracegrad as tg
-    >>> tg.grad(np.linalg.norm)(np.array([3.0, 4.0])).round(9).tolist()
-    [0.6, 0.8]
+    >>> tg.grad(np.linalg.norm)(np.array([3.0, 4.0])), tg.grad(np.linalg.norm)(np.zeros(2))
+    (array([0.6, 0.8]), array([0., 0.]))
     """
     x = floating(x)
     ndim = len(x.shape)
@@ -245,15 +291,15 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 
 
 @implements(np.linalg.matrix_norm)
-def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
-    """The norm of each matrix, (..., m, n) to (...)."""
+def matrix_norm(x: ArrayLike, /, *, keepdims: bool = False, ord: float | str | None = "fro") -> Array:
+    """The norm of each matrix, (..., m, n) to (...), of the orders that `norm` has for matrices."""
     require_matrices("matrix_norm", type_of(as_array(x)))
     return norm(x, ord, (-2, -1), keepdims)
 
 
 @implements(np.linalg.vector_norm)
-def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
-    """The norm of all elements along one axis, several or all, as one vector."""
+def vector_norm(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False, ord: float | None = 2) -> Array:
+    """The norm of all elements along one axis, several or all, as one vector, of the orders that `norm` has for vectors."""
     x = floating(x)
     return _norm_of_vectors(x, ord, normalize_axes(axis, len(x.shape), "vector_norm"), bool(keepdims))
 
@@ -263,14 +309,14 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
 
 
 @implements(np.linalg.diagonal)
-def diagonal(x: Any, /, *, offset: int = 0) -> Any:
-    """The diagonal of each matrix."""
+def diagonal(x: ArrayLike, /, *, offset: int = 0) -> Array:
+    """The diagonal of each matrix, (..., m, n) to (..., k); `offset` places above the main one."""
     return np.diagonal(as_array(x), offset, -2, -1)
 
 
 @implements(np.linalg.trace)
-def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
-    """The sum of the diagonal of each matrix."""
+def trace(x: ArrayLike, /, *, offset: int = 0, dtype: DType = None) -> Array:
+    """The sum of the diagonal of each matrix, (..., m, n) to (...)."""
     return np.trace(as_array(x), offset, -2, -1, dtype)
 
 

@@ -45,6 +45,7 @@ from tracegrad.ops.linalg.hermitian import from_triangle
 from tracegrad.ops.linalg.matrices import adjoint, hermitian_part, row
 from tracegrad.transforms.control.call import pull_call
 from tracegrad.transforms.control.held import batch_of, closed, with_tangents
+from tracegrad.typing import Array, ArrayLike
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Divided differences.
@@ -508,7 +509,7 @@ spectral_op = Op(
 )
 
 
-def funm(a: Any, f: Callable[[Any], Any]) -> Any:
+def funm(a: ArrayLike, f: Callable[[Array], Array]) -> Array:
     """f of a Hermitian matrix: V f(w) V^H, with its eigenvalues w and eigenvectors V. The derivative is that of the matrix
     function, to every order, at equal eigenvalues too.
 
@@ -531,7 +532,7 @@ def funm(a: Any, f: Callable[[Any], Any]) -> Any:
 
     Source: Higham, Functions of Matrices, theorem 3.11 (Daleckii and Krein).
     """
-    a = from_triangle(as_array(a), True)
+    a = from_triangle(f"funm{at(user_source())}", as_array(a), True)
     w, v = bind(eigh_op, (a,))
     t = type_of(w)
 

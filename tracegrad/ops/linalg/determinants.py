@@ -25,6 +25,7 @@ from tracegrad.ops.linalg.matrices import (
     square_samples,
     uniform_matrices,
 )
+from tracegrad.typing import Array, ArrayLike
 
 # What NumPy's namedtuples are made of is private to NumPy; the tuples themselves are not.
 SlogdetResult: Any = type(np.linalg.slogdet(np.eye(1)))
@@ -165,8 +166,8 @@ det_op = Op(
 
 
 @implements(np.linalg.det)
-def det(a: Any) -> Any:
-    """The determinant of each square matrix. First and second derivatives are exact for singular matrices as well; from
+def det(a: ArrayLike) -> Array:
+    """The determinant of each square matrix, (..., m, m) to (...). First and second derivatives are exact for singular matrices as well; from
     the third on they need the inverse.
 
     >>> import numpy as np, tracegrad as tg
@@ -208,8 +209,13 @@ slogdet_op = Op(
 
 
 @implements(np.linalg.slogdet)
-def slogdet(a: Any) -> Any:
-    """`(sign, logabsdet)`: the determinant's sign (phase, if complex) and the logarithm of its size.
+def slogdet(a: ArrayLike) -> tuple[Array, Array]:
+    """`(sign, logabsdet)`: the sign (phase, if complex) of the determinant of each square matrix, and the logarithm of its size.
+    A singular matrix has sign 0 and -inf, and no derivative: it raises LinAlgError.
+
+    >>> sign, size = np.linalg.slogdet([[0.0, 2.0], [1.0, 0.0]])
+    >>> float(sign * np.exp(size))
+    -2.0
 
     Source: Giles, section 2.2.4.
     """

@@ -37,6 +37,7 @@ from tracegrad.ops.linalg.vectors import (
     expected_op,
     recomposed,
 )
+from tracegrad.typing import Array, ArrayLike
 
 EigResult: Any = type(np.linalg.eig(np.eye(1)))
 EighResult: Any = type(np.linalg.eigh(np.eye(1)))
@@ -159,8 +160,9 @@ def _is_lower(uplo: str, name: str) -> bool:
 
 
 @implements(np.linalg.eigh)
-def eigh(a: Any, UPLO: str = "L") -> Any:
-    """`(eigenvalues, eigenvectors)` of Hermitian matrices, in ascending order, the vectors as columns.
+def eigh(a: ArrayLike, UPLO: str = "L") -> tuple[Array, Array]:
+    """`(eigenvalues, eigenvectors)` of Hermitian matrices (..., m, m): real numbers (..., m) in ascending order, and matrices
+    with the vectors as columns. Of a matrix that is not Hermitian, the lower triangle is read, or the upper one with UPLO "U".
 
     Vectors of equal eigenvalues (to 10 n epsilon times the largest) have no derivative: one that depends on them raises
     LinAlgError, with their indices; on XLA it is NaN. Products such as `(v * g(w)) @ v.conj().T`, for any g that works
@@ -175,7 +177,7 @@ def eigh(a: Any, UPLO: str = "L") -> Any:
 
     Source: Giles, section 3.1; for complex matrices the phases stay as they are, as in jax.
     """
-    return EighResult(*bind(eigh_op, (from_triangle(a, _is_lower(UPLO, "eigh")),)))
+    return EighResult(*bind(eigh_op, (from_triangle("eigh", a, _is_lower(UPLO, "eigh")),)))
 
 
 def _eigvalsh_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -212,15 +214,15 @@ eigvalsh_op = Op(
 
 
 @implements(np.linalg.eigvalsh)
-def eigvalsh(a: Any, UPLO: str = "L") -> Any:
-    """The eigenvalues of Hermitian matrices in ascending order. Of equal ones, the derivative is that of their mean, in
+def eigvalsh(a: ArrayLike, UPLO: str = "L") -> Array:
+    """The eigenvalues (..., m) of Hermitian matrices (..., m, m), in ascending order; see `eigh`. Of equal ones, the derivative is that of their mean, in
     forward mode; in reverse mode a function that does not treat them alike has a kink, and raises LinAlgError.
 
     >>> import numpy as np, tracegrad as tg
     >>> tg.grad(lambda a: np.linalg.eigvalsh(a)[-1])(np.diag([1.0, 2.0])).tolist()
     [[0.0, 0.0], [0.0, 1.0]]
     """
-    return bind(eigvalsh_op, (from_triangle(a, _is_lower(UPLO, "eigvalsh")),))
+    return bind(eigvalsh_op, (from_triangle("eigvalsh", a, _is_lower(UPLO, "eigvalsh")),))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -280,9 +282,10 @@ eig_op = Op(
 
 
 @implements(np.linalg.eig)
-def eig(a: Any) -> Any:
-    """`(eigenvalues, eigenvectors)` of square matrices, always complex (NumPy's are real where they happen to be). The
-    vectors' derivative needs distinct eigenvalues, and keeps LAPACK's choice: unit length, the largest component real.
+def eig(a: ArrayLike) -> tuple[Array, Array]:
+    """`(eigenvalues, eigenvectors)` of square matrices (..., m, m), (..., m) and (..., m, m) with the vectors as columns: always
+    complex (NumPy's are real where they happen to be). The vectors' derivative needs distinct eigenvalues, and keeps LAPACK's
+    choice: unit length, the largest component real. Of a defective matrix neither has a derivative: it raises LinAlgError.
 
     Source: Giles, section 3.1; Magnus, "On Differentiating Eigenvalues and Eigenvectors", 1985.
     """
@@ -320,6 +323,6 @@ eigvals_op = Op(
 
 
 @implements(np.linalg.eigvals)
-def eigvals(a: Any) -> Any:
-    """The eigenvalues of square matrices, always complex (NumPy's are real where they happen to be)."""
+def eigvals(a: ArrayLike) -> Array:
+    """The eigenvalues (..., m) of square matrices (..., m, m), always complex (NumPy's are real where they happen to be)."""
     return bind(eigvals_op, (a,))

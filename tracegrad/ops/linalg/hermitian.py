@@ -11,7 +11,7 @@ import numpy as np
 
 from tracegrad.core.op import Op, Params, Sample, Wanted
 from tracegrad.core.trace import bind
-from tracegrad.core.types import ArrayType
+from tracegrad.core.types import ArrayType, type_of
 from tracegrad.ops.families import broadcast_shapes, cast, conform, elementwise_batch, implements
 from tracegrad.ops.linalg.matrices import (
     adjoint,
@@ -25,6 +25,7 @@ from tracegrad.ops.linalg.matrices import (
     symmetric_samples,
     uniform_matrices,
 )
+from tracegrad.typing import Array, ArrayLike
 
 
 def _triangle_completed(t: Any, lower: bool) -> Any:
@@ -57,8 +58,6 @@ def _from_triangle(a: Any, t: Any, lower: bool, transpose: bool) -> Any:
 
 
 def _from_triangle_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
-    for t in types:
-        require_square("a function of Hermitian matrices", t)
     return ArrayType(broadcast_shapes("from_triangle", types), np.result_type(*[t.dtype for t in types]))
 
 
@@ -93,9 +92,11 @@ from_triangle_op = Op(
 )
 
 
-def from_triangle(a: Any, lower: bool) -> Any:
-    """Matrices as LAPACK reads them: as they are, if Hermitian, else completed from the lower or upper triangle."""
+def from_triangle(name: str, a: ArrayLike, lower: bool) -> Array:
+    """Matrices as LAPACK reads them: as they are, if Hermitian, else completed from the lower or upper triangle. `name` is the
+    function that takes them."""
     a = floating(a)
+    require_square(name, type_of(a))
     return bind(from_triangle_op, (a, a), {"lower": lower, "transpose": False})
 
 
@@ -122,11 +123,15 @@ cholesky_op = Op(
 
 
 @implements(np.linalg.cholesky)
-def cholesky(a: Any, /, *, upper: bool = False) -> Any:
-    """The lower triangular L with `L @ L^H == a` of Hermitian positive definite matrices, or with `upper` its L^H.
+def cholesky(a: ArrayLike, /, *, upper: bool = False) -> Array:
+    """The lower triangular L with `L @ L^H == a` of Hermitian positive definite matrices (..., m, m), or with `upper` its L^H.
+    Raises LinAlgError for matrices that are not positive definite.
+
+    >>> np.linalg.cholesky([[4.0, 2.0], [2.0, 5.0]]).tolist()
+    [[2.0, 0.0], [1.0, 2.0]]
 
     Source: Murray, section 3.1 (the forward rule).
     """
-    a = from_triangle(a, not upper)
+    a = from_triangle("cholesky", a, not upper)
     found = bind(cholesky_op, (a,))
     return adjoint(found) if upper else found

@@ -24,6 +24,7 @@ from tracegrad.ops.linalg.matrices import (
     solved,
     uniform_matrices,
 )
+from tracegrad.typing import ArrayLike
 
 QRResult: Any = type(np.linalg.qr(np.eye(1)))
 
@@ -93,9 +94,12 @@ qr_op = Op(
 
 
 @implements(np.linalg.qr)
-def qr(a: Any, mode: str = "reduced") -> Any:
-    """`(Q, R)` with Q's columns orthonormal and R upper triangular; only R for mode "r". The first min(m, n) columns of
-    `a` must be independent for a derivative. Of the columns that mode "complete" adds to a tall matrix's Q, only what
+def qr(a: ArrayLike, mode: str = "reduced") -> Any:
+    """`(Q, R)` of matrices (..., m, n), with `a == Q @ R`, Q's columns orthonormal and R upper triangular.
+
+    Modes: "reduced" with Q of (..., m, k) and R of (..., k, n) for k = min(m, n), "complete" with (..., m, m) and (..., m, n),
+    and "r" for R alone, as a plain array. The first k columns of `a` must be independent for a derivative, else it raises
+    LinAlgError. Of the columns that mode "complete" adds to a tall matrix's Q, only what
     does not depend on how they were chosen, such as the space that they span, has a derivative.
 
     Source: Walter, section 3.3; for wide matrices from the derivative of the leading columns.

@@ -32,6 +32,7 @@ from tracegrad.ops.linalg.vectors import (
     recomposed,
     singular_vector_tangent,
 )
+from tracegrad.typing import Array, ArrayLike
 
 SVDResult: Any = type(np.linalg.svd(np.eye(1)))
 
@@ -124,8 +125,10 @@ svd_op = Op(
 
 
 @implements(np.linalg.svd)
-def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
-    """`(U, S, Vh)` with `a == U * S @ Vh`, the singular values S in descending order; S alone without `compute_uv`.
+def svd(a: ArrayLike, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
+    """`(U, S, Vh)` of matrices (..., m, n) with `a == (U * S) @ Vh`, the singular values S (..., k) in descending order, k = min(m,
+    n); S alone without `compute_uv`. U and Vh are square, or, without `full_matrices`, (..., m, k) and (..., k, n).
+
     Of the vectors that `full_matrices` adds, only what does not depend on how they were chosen, such as the space
     that they span, has a derivative. Vectors of equal singular values have none, but products such as `(u * g(s)) @ vh`
     and `u @ vh` do; see `eigh`. Where a singular value is zero, g must be odd, such as s**3.
@@ -181,6 +184,6 @@ svdvals_op = Op(
 
 
 @implements(np.linalg.svdvals)
-def svdvals(x: Any, /) -> Any:
-    """The singular values in descending order."""
+def svdvals(x: ArrayLike, /) -> Array:
+    """The singular values of matrices (..., m, n), in descending order: (..., min(m, n))."""
     return bind(svdvals_op, (as_array(x),))

@@ -30,6 +30,7 @@ from tracegrad.ops.linalg.matrices import (
     static_number,
     uniform_matrices,
 )
+from tracegrad.typing import Array, ArrayLike
 
 _NOT_GIVEN: Any = object()
 
@@ -131,8 +132,9 @@ solve_op = Op(
 
 
 @implements(np.linalg.solve)
-def solve(a: Any, b: Any) -> Any:
-    """The x with `a @ x == b`: (..., m, m) and (m,) or (..., m, k). Only a 1-d b is a vector, as in NumPy 2.
+def solve(a: ArrayLike, b: ArrayLike) -> Array:
+    """The x with `a @ x == b`: (..., m, m) and (m,) or (..., m, k). Only a 1-d b is a vector, as in NumPy 2. Raises LinAlgError for
+    singular matrices and for shapes that do not fit.
 
     >>> import numpy as np, tracegrad as tg
     >>> tg.grad(lambda b: np.sum(np.linalg.solve(np.diag([1.0, 4.0]), b)))(np.ones(2)).tolist()
@@ -164,8 +166,9 @@ inv_op = Op(
 
 
 @implements(np.linalg.inv)
-def inv(a: Any) -> Any:
-    """The inverse of each square matrix. `solve` is faster and more accurate where the inverse is to be multiplied.
+def inv(a: ArrayLike) -> Array:
+    """The inverse of each square matrix (..., m, m). `solve` is faster and more accurate where the inverse is to be multiplied.
+    Raises LinAlgError for singular matrices.
 
     Source: Giles, section 2.2.3.
     """
@@ -215,10 +218,15 @@ pinv_op = Op(
 
 
 @implements(np.linalg.pinv)
-def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = _NOT_GIVEN) -> Any:
+def pinv(
+    a: ArrayLike, rcond: float | None = None, hermitian: bool = False, *, rtol: float | None = _NOT_GIVEN
+) -> Array:
     """The pseudo-inverse, (..., m, n) to (..., n, m). Singular values below `rcond` (or `rtol`) times the largest
     count as zero. The derivative takes the rank as constant: across a change of rank the pseudo-inverse is not
-    continuous.
+    continuous. A `hermitian` matrix is read as in `eigh`.
+
+    >>> np.linalg.pinv([[2.0, 0.0], [0.0, 0.0], [0.0, 0.0]]).tolist()
+    [[0.5, 0.0, 0.0], [0.0, 0.0, 0.0]]
 
     Source: Golub, equation 4.12.
     """
@@ -231,5 +239,5 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = _NOT
     if rcond is None:
         rcond = max(a.shape[-2:]) * epsilon(a)
     if hermitian:
-        a = hermitian_part(from_triangle(a, True))  # so that the cotangent is Hermitian too
+        a = hermitian_part(from_triangle("pinv", a, True))  # so that the cotangent is Hermitian too
     return bind(pinv_op, (a,), {"rcond": static_number(rcond, "pinv's rcond")})
