@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
+from tracegrad import lax
 from tracegrad.core.errors import DtypeError, ShapeError
-from tracegrad.ops import conv as module
-from tracegrad.ops.conv import (
+from tracegrad.lax import (
     ConvDimensionNumbers,
     conv,
     conv_dimension_numbers,
@@ -21,6 +21,7 @@ from tracegrad.ops.conv import (
     conv_transpose,
     conv_with_general_padding,
 )
+from tracegrad.ops import conv as module
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 Shapes = tuple[tuple[int, ...], tuple[int, ...]]
@@ -191,9 +192,9 @@ def test_conv_transpose_against_jax(stride: int, size: int, apart: int, jax: Any
     options = [{}, {"transpose_kernel": True}, {"use_consistent_padding": True}]
     for padding, option in itertools.product(["SAME", "VALID", [(1, 2)], [(0, 0)]], options):
         f = lambda m: m.conv_transpose(x, w, (stride,), padding, rhs_dilation=(apart,), **option)
-        close(f(module), f(jax.lax))
+        close(f(lax), f(jax.lax))
     f = lambda m: lambda x, w: m.conv_transpose(x, w, (stride,), "SAME", rhs_dilation=(apart,), transpose_kernel=True)
-    for a, b in zip(everything(tg, f(module), [x, w]), everything(jax, f(jax.lax), [x, w]), strict=True):
+    for a, b in zip(everything(tg, f(lax), [x, w]), everything(jax, f(jax.lax), [x, w]), strict=True):
         close(a, b)
 
 
@@ -201,11 +202,11 @@ def test_conv_transpose_against_jax(stride: int, size: int, apart: int, jax: Any
 def test_defaults_of_conv_transpose_against_jax(count: int, jax: Any) -> None:
     x, w = array(2, *(3,) * count, 4), array(*(2,) * count, 4, 3)
     f = lambda m: m.conv_transpose(x, w, (2,) * count, "SAME")
-    close(f(module), f(jax.lax))
+    close(f(lax), f(jax.lax))
     numbers = ("NC" + "HWD"[:count], "OI" + "HWD"[:count], "NC" + "HWD"[:count])
     x, w = array(2, 4, *(3,) * count), array(4, 5, *(2,) * count)
     f = lambda m: m.conv_transpose(x, w, (2,) * count, "VALID", None, numbers, True)
-    close(f(module), f(jax.lax))
+    close(f(lax), f(jax.lax))
 
 
 def test_wrappers_against_jax(jax: Any) -> None:
@@ -215,7 +216,7 @@ def test_wrappers_against_jax(jax: Any) -> None:
         lambda m: m.conv_with_general_padding(x, w, (1, 2), [(1, 0), (2, 2)], (2, 1), (1, 2)),
         lambda m: m.conv_with_general_padding(x, w, (1, 2), "SAME", None, None),
     ):
-        close(f(module), f(jax.lax))
+        close(f(lax), f(jax.lax))
     assert tuple(conv_dimension_numbers(x.shape, w.shape, ("CNHW", "HOIW", "WNCH"))) == tuple(
         jax.lax.conv_dimension_numbers(x.shape, w.shape, ("CNHW", "HOIW", "WNCH"))
     )

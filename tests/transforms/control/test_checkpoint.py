@@ -25,8 +25,8 @@ from tracegrad.core.check import check
 from tracegrad.core.graph import Graph
 from tracegrad.core.op import OPS
 from tracegrad.core.types import ArrayType
+from tracegrad.lax import conv_general_dilated
 from tracegrad.ops.collective import axis_index, psum
-from tracegrad.ops.conv import conv_general_dilated
 from tracegrad.testing import strategies
 from tracegrad.transforms.control.checkpoint import parts_of
 from tracegrad.transforms.control.held import closed
