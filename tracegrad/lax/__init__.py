@@ -58,21 +58,101 @@ from numpy import tan as tan
 from numpy import tanh as tanh
 
 from tracegrad.core.boxes import accept_jax
-from tracegrad.lax.contractions import DotDimensionNumbers as DotDimensionNumbers, Precision as Precision, batch_matmul as batch_matmul, dot as dot, dot_general as dot_general, DotDimensionNumbers, Precision, batch_matmul, dot, dot_general
-from tracegrad.lax.elementwise import RoundingMethod as RoundingMethod, conj as conj, convert_element_type as convert_element_type, div as div, dtype_of as dtype, integer_pow as integer_pow, mul as mul, population_count as population_count, round as round, select as select, select_n as select_n, shift_right_arithmetic as shift_right_arithmetic, shift_right_logical as shift_right_logical, RoundingMethod, conj, convert_element_type, div, integer_pow, mul, population_count, round, select, select_n, shift_right_arithmetic, shift_right_logical
-from tracegrad.lax.loops import associative_scan as associative_scan, fori_loop as fori_loop, map as map, associative_scan, fori_loop, map
-from tracegrad.lax.reductions import argmax as argmax, argmin as argmin, cumlogsumexp as cumlogsumexp, cummax as cummax, cummin as cummin, cumprod as cumprod, cumsum as cumsum, reduce as reduce, reduce_and as reduce_and, reduce_max as reduce_max, reduce_min as reduce_min, reduce_or as reduce_or, reduce_prod as reduce_prod, reduce_sum as reduce_sum, reduce_xor as reduce_xor, sort as sort, sort_key_val as sort_key_val, argmax, argmin, cumlogsumexp, cummax, cummin, cumprod, cumsum, reduce, reduce_and, reduce_max, reduce_min, reduce_or, reduce_prod, reduce_sum, reduce_xor, sort, sort_key_val
-from tracegrad.lax.shapes import broadcast as broadcast, broadcast_in_dim as broadcast_in_dim, broadcast_like as broadcast_like, broadcast_to_rank as broadcast_to_rank, broadcasted_iota as broadcasted_iota, collapse as collapse, concatenate as concatenate, dynamic_index_in_dim as dynamic_index_in_dim, dynamic_slice_in_dim as dynamic_slice_in_dim, dynamic_update_index_in_dim as dynamic_update_index_in_dim, dynamic_update_slice_in_dim as dynamic_update_slice_in_dim, empty as empty, expand_dims as expand_dims, full as full, full_like as full_like, index_in_dim as index_in_dim, index_take as index_take, iota as iota, pad as pad, reshape as reshape, rev as rev, slice as slice, slice_in_dim as slice_in_dim, split as split, squeeze as squeeze, stack as stack, tile as tile, transpose as transpose, unstack as unstack, broadcast, broadcast_in_dim, broadcast_like, broadcast_to_rank, broadcasted_iota, collapse, concatenate, dynamic_index_in_dim, dynamic_slice_in_dim, dynamic_update_index_in_dim, dynamic_update_slice_in_dim, empty, expand_dims, full, full_like, index_in_dim, index_take, iota, pad, reshape, rev, slice, slice_in_dim, split, squeeze, stack, tile, transpose, unstack
-from tracegrad.ops.bits import bitcast_convert_type as bitcast_convert_type, clz as clz, bitcast_convert_type, clz
-from tracegrad.ops.collective import all_gather as all_gather, all_to_all as all_to_all, axis_index as axis_index, axis_size as axis_size, pmax as pmax, pmean as pmean, pmin as pmin, ppermute as ppermute, pshuffle as pshuffle, psum as psum, psum_scatter as psum_scatter, pswapaxes as pswapaxes, all_gather, all_to_all, axis_index, axis_size, pmax, pmean, pmin, ppermute, pshuffle, psum, psum_scatter, pswapaxes
-from tracegrad.ops.conv import as ConvDimensionNumbers, as conv, as conv_dimension_numbers, as conv_general_dilated, as conv_transpose, as conv_with_general_padding
-from tracegrad.ops.dynamic import dynamic_slice as dynamic_slice, dynamic_update_slice as dynamic_update_slice, dynamic_slice, dynamic_update_slice
-from tracegrad.ops.elementwise.activations import logistic as logistic, logistic
-from tracegrad.ops.elementwise.casting import reduce_precision as reduce_precision, reduce_precision
-from tracegrad.ops.elementwise.error_function import erf as erf, erfc as erfc, erf, erfc
-from tracegrad.ops.elementwise.exponential import rsqrt as rsqrt, rsqrt
-from tracegrad.ops.elementwise.extrema import clamp as clamp, clamp
-from tracegrad.lax.convolutions import ConvDimensionNumbers, conv, conv_dimension_numbers, conv_general_dilated, conv_transpose, conv_with_general_padding
+from tracegrad.lax.contractions import DotDimensionNumbers as DotDimensionNumbers
+from tracegrad.lax.contractions import Precision as Precision
+from tracegrad.lax.contractions import batch_matmul as batch_matmul
+from tracegrad.lax.contractions import dot as dot
+from tracegrad.lax.contractions import dot_general as dot_general
+from tracegrad.lax.convolutions import ConvDimensionNumbers as ConvDimensionNumbers
+from tracegrad.lax.convolutions import conv as conv
+from tracegrad.lax.convolutions import conv_dimension_numbers as conv_dimension_numbers
+from tracegrad.lax.convolutions import conv_general_dilated as conv_general_dilated
+from tracegrad.lax.convolutions import conv_transpose as conv_transpose
+from tracegrad.lax.convolutions import conv_with_general_padding as conv_with_general_padding
+from tracegrad.lax.elementwise import RoundingMethod as RoundingMethod
+from tracegrad.lax.elementwise import conj as conj
+from tracegrad.lax.elementwise import convert_element_type as convert_element_type
+from tracegrad.lax.elementwise import div as div
+from tracegrad.lax.elementwise import dtype_of as dtype
+from tracegrad.lax.elementwise import integer_pow as integer_pow
+from tracegrad.lax.elementwise import mul as mul
+from tracegrad.lax.elementwise import population_count as population_count
+from tracegrad.lax.elementwise import round as round
+from tracegrad.lax.elementwise import select as select
+from tracegrad.lax.elementwise import select_n as select_n
+from tracegrad.lax.elementwise import shift_right_arithmetic as shift_right_arithmetic
+from tracegrad.lax.elementwise import shift_right_logical as shift_right_logical
+from tracegrad.lax.loops import associative_scan as associative_scan
+from tracegrad.lax.loops import fori_loop as fori_loop
+from tracegrad.lax.loops import map as map
+from tracegrad.lax.reductions import argmax as argmax
+from tracegrad.lax.reductions import argmin as argmin
+from tracegrad.lax.reductions import cumlogsumexp as cumlogsumexp
+from tracegrad.lax.reductions import cummax as cummax
+from tracegrad.lax.reductions import cummin as cummin
+from tracegrad.lax.reductions import cumprod as cumprod
+from tracegrad.lax.reductions import cumsum as cumsum
+from tracegrad.lax.reductions import reduce as reduce
+from tracegrad.lax.reductions import reduce_and as reduce_and
+from tracegrad.lax.reductions import reduce_max as reduce_max
+from tracegrad.lax.reductions import reduce_min as reduce_min
+from tracegrad.lax.reductions import reduce_or as reduce_or
+from tracegrad.lax.reductions import reduce_prod as reduce_prod
+from tracegrad.lax.reductions import reduce_sum as reduce_sum
+from tracegrad.lax.reductions import reduce_xor as reduce_xor
+from tracegrad.lax.reductions import sort as sort
+from tracegrad.lax.reductions import sort_key_val as sort_key_val
+from tracegrad.lax.shapes import broadcast as broadcast
+from tracegrad.lax.shapes import broadcast_in_dim as broadcast_in_dim
+from tracegrad.lax.shapes import broadcast_like as broadcast_like
+from tracegrad.lax.shapes import broadcast_to_rank as broadcast_to_rank
+from tracegrad.lax.shapes import broadcasted_iota as broadcasted_iota
+from tracegrad.lax.shapes import collapse as collapse
+from tracegrad.lax.shapes import concatenate as concatenate
+from tracegrad.lax.shapes import dynamic_index_in_dim as dynamic_index_in_dim
+from tracegrad.lax.shapes import dynamic_slice_in_dim as dynamic_slice_in_dim
+from tracegrad.lax.shapes import dynamic_update_index_in_dim as dynamic_update_index_in_dim
+from tracegrad.lax.shapes import dynamic_update_slice_in_dim as dynamic_update_slice_in_dim
+from tracegrad.lax.shapes import empty as empty
+from tracegrad.lax.shapes import expand_dims as expand_dims
+from tracegrad.lax.shapes import full as full
+from tracegrad.lax.shapes import full_like as full_like
+from tracegrad.lax.shapes import index_in_dim as index_in_dim
+from tracegrad.lax.shapes import index_take as index_take
+from tracegrad.lax.shapes import iota as iota
+from tracegrad.lax.shapes import pad as pad
+from tracegrad.lax.shapes import reshape as reshape
+from tracegrad.lax.shapes import rev as rev
+from tracegrad.lax.shapes import slice as slice
+from tracegrad.lax.shapes import slice_in_dim as slice_in_dim
+from tracegrad.lax.shapes import split as split
+from tracegrad.lax.shapes import squeeze as squeeze
+from tracegrad.lax.shapes import stack as stack
+from tracegrad.lax.shapes import tile as tile
+from tracegrad.lax.shapes import transpose as transpose
+from tracegrad.lax.shapes import unstack as unstack
+from tracegrad.ops.bits import bitcast_convert_type as bitcast_convert_type
+from tracegrad.ops.bits import clz as clz
+from tracegrad.ops.collective import all_gather as all_gather
+from tracegrad.ops.collective import all_to_all as all_to_all
+from tracegrad.ops.collective import axis_index as axis_index
+from tracegrad.ops.collective import axis_size as axis_size
+from tracegrad.ops.collective import pmax as pmax
+from tracegrad.ops.collective import pmean as pmean
+from tracegrad.ops.collective import pmin as pmin
+from tracegrad.ops.collective import ppermute as ppermute
+from tracegrad.ops.collective import pshuffle as pshuffle
+from tracegrad.ops.collective import psum as psum
+from tracegrad.ops.collective import psum_scatter as psum_scatter
+from tracegrad.ops.collective import pswapaxes as pswapaxes
+from tracegrad.ops.dynamic import dynamic_slice as dynamic_slice
+from tracegrad.ops.dynamic import dynamic_update_slice as dynamic_update_slice
+from tracegrad.ops.elementwise.activations import logistic as logistic
+from tracegrad.ops.elementwise.casting import reduce_precision as reduce_precision
+from tracegrad.ops.elementwise.error_function import erf as erf
+from tracegrad.ops.elementwise.error_function import erfc as erfc
+from tracegrad.ops.elementwise.exponential import rsqrt as rsqrt
+from tracegrad.ops.elementwise.extrema import clamp as clamp
 from tracegrad.ops.elementwise.parts import from_parts as complex
 from tracegrad.ops.gather import GatherDimensionNumbers as GatherDimensionNumbers
 from tracegrad.ops.gather import GatherScatterMode as GatherScatterMode
