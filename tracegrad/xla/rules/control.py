@@ -21,7 +21,7 @@ from tracegrad.xla.values import cast, strong
 
 
 @lowers("call")
-def _call(out: Any, *inputs: Any, graph: Graph, **_: Any) -> Any:
+def _call(out: Any, *inputs: Any, graph: Graph) -> Any:
     return compiled(graph)(*inputs)
 
 
@@ -38,16 +38,14 @@ def _custom_call(out: Any, *inputs: Any, rules: Rules) -> Any:
 
 
 @lowers("switch")
-def _switch(out: Any, index: Any, *operands: Any, branches: Sequence[Graph], **_: Any) -> Any:
+def _switch(out: Any, index: Any, *operands: Any, branches: Sequence[Graph]) -> Any:
     functions = [lambda *operands, graph=g: tuple(emit(graph, operands)) for g in branches]
     index = lax.clamp(np.int32(0), cast(index, np.int32), np.int32(len(functions) - 1))
     return lax.switch(index, functions, *operands)
 
 
 @lowers("switch_rows")
-def _switch_rows(
-    out: Any, index: Any, *operands: Any, branches: Sequence[Graph], batched: Sequence[bool], **_: Any
-) -> Any:
+def _switch_rows(out: Any, index: Any, *operands: Any, branches: Sequence[Graph], batched: Sequence[bool]) -> Any:
     # XLA's shapes cannot depend on how many rows choose a branch: each is run on all rows.
     index = cast(index, np.int32)
     results = [emit(batch_of(g, len(index), batched), operands) for g in branches]
@@ -65,9 +63,7 @@ def _pull_rows(out: Any, *inputs: Any, graph: Graph, **_: Any) -> Any:
 
 
 @lowers("scan")
-def _scan(
-    out: Any, *inputs: Any, body: Graph, carries: int, elements: int, length: int, reverse: bool, **_: Any
-) -> Any:
+def _scan(out: Any, *inputs: Any, body: Graph, carries: int, elements: int, length: int, reverse: bool) -> Any:
     ends = carries + elements
 
     def step(carry: Any, element: Any) -> Any:
