@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad import tree
 from tracegrad.core.collector import collector_calmed, collector_paused
 from tracegrad.core.context import capturing, context
 from tracegrad.core.errors import DtypeError, name_of
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var
+from tracegrad.core.names import output_name
 from tracegrad.core.trace import Equation, Trace, Tracer, as_array
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, type_of
 
@@ -107,6 +109,22 @@ def trace_graph(
             capturing.pop(thread, None)
     with collector_paused():
         return graph_of(trace, eqns, tracers, outputs, name_of(user_function))
+
+
+def traced(
+    function: Callable[..., Any], call: Callable[..., Any], inputs: Sequence[Any], **how: Any
+) -> tuple[Graph, tree.PyTreeDef]:
+    """The Graph of `call`, which calls the user's `function` with arrays that it gets as leaves, and the tree of what that
+    returns. `how` is what `trace_graph` takes besides."""
+    out_tree: Any = None
+
+    def flat(*tracers: Any) -> list[Any]:
+        nonlocal out_tree
+        out = call(*tracers)
+        outputs, out_tree = tree.tree_flatten(out)
+        return arrays_of(outputs, lambda i: output_name(function, out, i))
+
+    return trace_graph(flat, inputs, user_function=function, **how), out_tree
 
 
 def tracer_inputs(trace: Trace, values: Sequence[Any]) -> list[Tracer]:

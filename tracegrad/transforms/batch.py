@@ -20,7 +20,7 @@ from tracegrad.core.memory import compact
 from tracegrad.core.names import named_after, output_name, parameter_name
 from tracegrad.core.op import Op, Params
 from tracegrad.core.trace import Tracer, bind, lifted
-from tracegrad.core.tracing import arrays_of, trace_graph
+from tracegrad.core.tracing import arrays_of, traced
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, float0, is_inexact, type_of
 from tracegrad.core.views import own
 from tracegrad.ops.structural import to_xla_op
@@ -260,20 +260,16 @@ def vmap(
                 f"{f'in_axes={in_axes!r}' if leaves else 'there are no arrays among them'}); map at least one, or say "
                 "with axis_size= how many examples there are"
             )
-        out_tree: Any = None
 
-        def flat(*tracers: Any) -> list[Any]:
-            nonlocal out_tree
+        def call(*tracers: Any) -> Any:
             call_args, call_kwargs = tree.tree_unflatten(in_tree, tracers)
-            out = fun(*call_args, **call_kwargs)
-            outputs, out_tree = tree.tree_flatten(out)
-            return arrays_of(outputs, lambda i: output_name(fun, out, i))
+            return fun(*call_args, **call_kwargs)
 
         outer = context.bound
         axis = None if axis_name is None else Axis(axis_name, size, len(outer))
         bound = outer if axis is None else (*outer, axis)
         with entered(bound):
-            graph = trace_graph(flat, types, transform="vmap", user_function=fun, names=name, abstract=True)
+            graph, out_tree = traced(fun, call, types, transform="vmap", names=name, abstract=True)
         skeleton = tree.tree_unflatten(out_tree, list(range(out_tree.num_leaves)))
 
         def out_name(leaf: int) -> str:

@@ -406,10 +406,10 @@ def _trace_call(
     require_callable(fun, transform, "(f, (x,), (t,))" if transform in ("jvp", "hvp") else "(f, x)")
     of = fun if of is None else of
     leaves, in_tree = tree.tree_flatten(primals)
-    trace = Trace(transform, of, reverse=reverse)
-    trace.names = leaf_names(of, in_tree, positions)
-    try:
-        arrays = arrays_of(leaves, trace.names)
+    names = leaf_names(of, in_tree, positions)
+    with Trace(transform, of, reverse=reverse) as trace:
+        trace.names = names
+        arrays = arrays_of(leaves, names)
         inputs = tracer_inputs(trace, [own(x) for x in arrays])
         out = settled_tree(fun(*tree.tree_unflatten(in_tree, inputs)))
         aux = None
@@ -421,12 +421,6 @@ def _trace_call(
         eqns = trace.finish()
         if keep:
             eqns = with_own_constants(trace, eqns)
-    except (ValueError, TypeError) as error:
-        if (hidden := hidden_behind(error)) is not None:
-            raise hidden from None
-        raise
-    finally:
-        trace.end()
     return trace, eqns, inputs, outputs, in_tree, out_tree, aux
 
 
@@ -646,10 +640,9 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
     leaves, in_tree = tree.tree_flatten(primals)
     names = leaf_names(fun, in_tree)
     types = [strong(t) for t in declared_types(leaves, names)]
-    trace = Trace("linear_transpose", fun, abstract=True)
-    trace.linear = True
-    trace.names = names
-    try:
+    with Trace("linear_transpose", fun, abstract=True) as trace:
+        trace.linear = True
+        trace.names = names
         inputs = tracer_inputs(trace, types)
         outputs, out_tree = tree.tree_flatten(fun(*tree.tree_unflatten(in_tree, inputs)))
         outputs = [_output(o, fun) for o in outputs]
@@ -657,12 +650,6 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
         # In a program that is being made, and will be run again, they are constants of that.
         if not in_program():
             eqns = with_own_constants(trace, eqns)
-    except (ValueError, TypeError) as error:
-        if (hidden := hidden_behind(error)) is not None:
-            raise hidden from None
-        raise
-    finally:
-        trace.end()
     require_linear(eqns)
     require_no_offset(eqns, [o.value if type(o) is Tracer and o.origin is not trace else o for o in outputs])
     out_types = [type_of(o) for o in outputs]

@@ -10,8 +10,8 @@ from tracegrad.core.axes import Axis, entered
 from tracegrad.core.context import context
 from tracegrad.core.errors import require_callable
 from tracegrad.core.graph import Graph
-from tracegrad.core.names import leaf_names, output_name, parameter_name
-from tracegrad.core.tracing import arrays_of, declared_types, trace_graph
+from tracegrad.core.names import leaf_names, parameter_name
+from tracegrad.core.tracing import arrays_of, declared_types, traced
 from tracegrad.core.types import ShapeDtypeStruct
 from tracegrad.core.views import own
 
@@ -81,7 +81,7 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         call_args, call_kwargs = tree.tree_unflatten(in_tree, args)
         return fun(*call_args, **call_kwargs)
 
-    graph, out_tree = _traced("eval_shape", fun, flat_call, types, name, abstract=True)
+    graph, out_tree = traced(fun, flat_call, types, transform="eval_shape", names=name, abstract=True)
     return tree.tree_unflatten(out_tree, [ShapeDtypeStruct(t.shape, t.dtype) for t in graph.out_types])
 
 
@@ -96,25 +96,4 @@ def _graph_and_tree(
     def call(*tracers: Any) -> Any:
         return fun(*tree.tree_unflatten(in_tree, tracers), **kwargs)
 
-    return _traced(transform, fun, call, inputs, names, abstract)
-
-
-def _traced(
-    transform: str,
-    fun: Callable[..., Any],
-    call: Callable[..., Any],
-    inputs: Sequence[Any],
-    names: Callable[[int], str],
-    abstract: bool,
-) -> tuple[Graph, Any]:
-    """The Graph of a call of the user's function with these arrays or types for leaves, and the tree of its outputs."""
-    out_tree: Any = None
-
-    def flat(*tracers: Any) -> list[Any]:
-        nonlocal out_tree
-        out = call(*tracers)
-        outputs, out_tree = tree.tree_flatten(out)
-        return arrays_of(outputs, lambda i: output_name(fun, out, i))
-
-    graph = trace_graph(flat, inputs, transform=transform, user_function=fun, names=names, abstract=abstract)
-    return graph, out_tree
+    return traced(fun, call, inputs, transform=transform, names=names, abstract=abstract)

@@ -200,14 +200,11 @@ def transpose(
     linear: Callable[..., Sequence[Any]], types: Sequence[ArrayType], cotangents: Sequence[Any], what: str
 ) -> list[Any]:
     """Apply the transpose of a linear function, given by its input types, to cotangents of its outputs (None: zero)."""
-    trace = Trace(what, linear, abstract=True)
-    trace.linear = True
-    try:
+    with Trace(what, linear, abstract=True) as trace:
+        trace.linear = True
         inputs = tracer_inputs(trace, types)
         outputs = linear(*inputs)
-    finally:
         eqns = trace.finish()
-        trace.end()
     return pull_back(trace, eqns, inputs, outputs, cotangents)
 
 

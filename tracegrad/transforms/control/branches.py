@@ -208,16 +208,13 @@ def _transpose(graph: Graph, wanted: Wanted) -> Reverse:
     found: list[int] = []
 
     def cotangents(*arrays: Any) -> list[Any]:
-        trace = Trace("linear_transpose", graph, abstract=True)
-        trace.linear = True
         inputs = dict(zip(others, arrays, strict=False))
-        tracers = tracer_inputs(trace, [strong(graph.in_types[i]) for i in wanted])
-        inputs.update(zip(wanted, tracers, strict=True))
-        try:
+        with Trace("linear_transpose", graph, abstract=True) as trace:
+            trace.linear = True
+            tracers = tracer_inputs(trace, [strong(graph.in_types[i]) for i in wanted])
+            inputs.update(zip(wanted, tracers, strict=True))
             outputs = evaluate(graph, [inputs[i] for i in range(len(inputs))])
-        finally:
             eqns = trace.finish()
-            trace.end()
         require_linear(eqns)
         require_no_offset(eqns, ())
         if not all([(type(o) is Tracer and o.origin is trace) or is_zero(o) for o in outputs]):

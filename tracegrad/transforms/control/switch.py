@@ -16,10 +16,10 @@ from tracegrad import tree
 from tracegrad.core.context import context
 from tracegrad.core.errors import DtypeError, ShapeError, at, clip, described, user_source
 from tracegrad.core.graph import Graph, Literal, Var
-from tracegrad.core.names import leaf_names, output_name
+from tracegrad.core.names import leaf_names
 from tracegrad.core.op import Held, Op, Params, Wanted
 from tracegrad.core.trace import Trace, bind, plain_value
-from tracegrad.core.tracing import arrays_of, trace_graph
+from tracegrad.core.tracing import arrays_of, traced
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.core.views import own_traced
 from tracegrad.lower.numpy.writer import compiled, own
@@ -248,16 +248,11 @@ def _traced_switch(function: str, index: Any, functions: dict[str, Any], operand
 def _traced(
     function: str, label: str, fun: Any, types: Sequence[ArrayType], in_tree: tree.PyTreeDef
 ) -> tuple[Graph, tree.PyTreeDef]:
-    out_tree: Any = None
-
-    def flat(*tracers: Any) -> list[Any]:
-        nonlocal out_tree
-        out = fun(*tree.tree_unflatten(in_tree, tracers))
-        outputs, out_tree = tree.tree_flatten(out)
-        return arrays_of(outputs, lambda i: output_name(fun, out, i))
+    def call(*tracers: Any) -> Any:
+        return fun(*tree.tree_unflatten(in_tree, tracers))
 
     names = leaf_names(fun, in_tree)
-    graph = trace_graph(flat, types, transform=function, user_function=fun, names=names, abstract=True, captures=True)
+    graph, out_tree = traced(fun, call, types, transform=function, names=names, abstract=True, captures=True)
     name = graph.name if graph.name.isidentifier() else label.replace("[", "_").replace("]", "")
     return simplify(replace(graph, name=name)), out_tree
 

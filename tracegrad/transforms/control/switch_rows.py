@@ -141,15 +141,12 @@ def _evaluate_pull(
     given: tuple[int, ...],
 ) -> tuple[Any, ...]:
     operands = list(arrays[: len(batched)])
-    trace = Trace("vjp", graph, reverse=True)
-    tracers = tracer_inputs(trace, [operands[i] for i in wanted])
-    for i, t in zip(wanted, tracers, strict=True):
-        operands[i] = t
-    try:
+    with Trace("vjp", graph, reverse=True) as trace:
+        tracers = tracer_inputs(trace, [operands[i] for i in wanted])
+        for i, t in zip(wanted, tracers, strict=True):
+            operands[i] = t
         outs = _by_rows(index, operands, branches, batched)
         eqns = trace.finish()
-    finally:
-        trace.end()
     cts: list[Any] = [None] * len(outs)
     for i, ct in zip(given, arrays[len(batched) :], strict=False):  # constants of the graph come last
         cts[i] = ct
