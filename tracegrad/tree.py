@@ -13,7 +13,6 @@ hashing structures, which every call of a jitted function does, never leaves C.
 
 import builtins
 import contextlib
-import dataclasses
 import functools
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -29,41 +28,68 @@ _MISSING: Any = object()
 # -- Key paths. The keys are values; `frozen` would triple the time to make one, and every `grad` makes some.
 
 
-@dataclasses.dataclass(slots=True, unsafe_hash=True)
-class DictKey:
+class _Key:
+    """A step of a key path. Those of one kind are equal if what they hold is."""
+
+    __slots__ = ()
+    __match_args__: tuple[str, ...] = ()
+
+    def _held(self) -> Any:
+        return getattr(self, self.__match_args__[0])
+
+    def __eq__(self, other: object) -> bool:
+        return self._held() == other._held() if type(other) is type(self) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((self._held(),))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.__match_args__[0]}={self._held()!r})"
+
+
+class DictKey(_Key):
     """A step of a key path into a dict: `['name']`."""
 
-    key: Hashable
+    __slots__ = __match_args__ = ("key",)
+
+    def __init__(self, key: Hashable) -> None:
+        self.key = key
 
     def __str__(self) -> str:
         return f"[{self.key!r}]"
 
 
-@dataclasses.dataclass(slots=True, unsafe_hash=True)
-class SequenceKey:
+class SequenceKey(_Key):
     """A step of a key path into a list or tuple: `[0]`."""
 
-    idx: int
+    __slots__ = __match_args__ = ("idx",)
+
+    def __init__(self, idx: int) -> None:
+        self.idx = idx
 
     def __str__(self) -> str:
         return f"[{self.idx}]"
 
 
-@dataclasses.dataclass(slots=True, unsafe_hash=True)
-class GetAttrKey:
+class GetAttrKey(_Key):
     """A step of a key path into a namedtuple or dataclass: `.name`."""
 
-    name: str
+    __slots__ = __match_args__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def __str__(self) -> str:
         return f".{self.name}"
 
 
-@dataclasses.dataclass(slots=True, unsafe_hash=True)
-class FlattenedIndexKey:
+class FlattenedIndexKey(_Key):
     """A step of a key path into a type that was registered without keys: the number of the child."""
 
-    key: int
+    __slots__ = __match_args__ = ("key",)
+
+    def __init__(self, key: int) -> None:
+        self.key = key
 
     def __str__(self) -> str:
         return f"[<flat index {self.key}>]"
@@ -89,13 +115,20 @@ def keystr(keys: KeyPath, *, simple: bool = False, separator: str = "") -> str:
 # -- The registry: how each type is taken apart
 
 
-@dataclasses.dataclass(slots=True)
 class _Node:
     """`flatten(x) -> (children, data)`, `unflatten(data, children) -> x`, `keyed(x) -> ([(key, child), ...], data)`."""
 
-    flatten: Callable[[Any], _Apart]
-    unflatten: Callable[[Any, tuple[Any, ...]], Any]
-    keyed: Callable[[Any], _Apart]
+    __slots__ = ("flatten", "keyed", "unflatten")
+
+    def __init__(
+        self,
+        flatten: Callable[[Any], _Apart],
+        unflatten: Callable[[Any, tuple[Any, ...]], Any],
+        keyed: Callable[[Any], _Apart],
+    ) -> None:
+        self.flatten = flatten
+        self.unflatten = unflatten
+        self.keyed = keyed
 
 
 class _Kinds(dict[type, Any]):

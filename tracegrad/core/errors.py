@@ -7,7 +7,6 @@ import inspect
 import linecache
 import os
 from dis import opmap
-from pathlib import Path
 from sys import _getframe
 from types import CodeType
 from typing import Any, NamedTuple
@@ -78,14 +77,14 @@ class Source(NamedTuple):
 RawSource = tuple[CodeType, int] | Source
 
 
-_HIDDEN: tuple[str, ...] = (str(Path(__file__).parent.parent), str(Path(np.__file__).parent), "<tracegrad ")
+_HIDDEN: tuple[str, ...] = (os.path.dirname(os.path.dirname(__file__)), os.path.dirname(np.__file__), "<tracegrad ")
 _internal: dict[str, bool] = {}
 
 
-def hide(directory: Path) -> None:
+def hide(directory: str) -> None:
     """Have lines of code below a directory never taken for the user's."""
     global _HIDDEN
-    _HIDDEN = (*_HIDDEN, str(directory))
+    _HIDDEN = (*_HIDDEN, directory)
     _internal.clear()
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 
@@ -66,15 +64,23 @@ def exact_params(params: Params) -> tuple[Any, ...]:
     return tuple([(k, exactly(params[k])) for k in sorted(params)]) if params else ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Eqn:
-    """`outputs = op[params] inputs`, and where in the user's code it comes from."""
+class Eqn(NamedTuple):
+    """`outputs = op[params] inputs`, and where in the user's code it comes from. Equal only to itself."""
 
     op: Op
     inputs: tuple[Atom, ...]
     params: Params
     outputs: tuple[Var, ...]
     raw_source: RawSource | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __ne__(self, other: object) -> bool:
+        return self is not other
+
+    def __hash__(self) -> int:
+        return id(self)
 
     @property
     def source(self) -> Source | None:
@@ -84,7 +90,6 @@ class Eqn:
         return Eqn, (self.op, self.inputs, dict(self.params), self.outputs, self.source)
 
 
-@dataclass(frozen=True, eq=False)
 class Graph:
     """A pure function of arrays: `inputs` and `consts` in, `eqns` one after the other, `outputs` out.
 
@@ -104,7 +109,20 @@ class Graph:
     eqns: tuple[Eqn, ...]
     outputs: tuple[Atom, ...]
     consts: Mapping[Var, Any]
-    name: str = "f"
+    name: str
+
+    def __init__(
+        self,
+        inputs: tuple[Var, ...],
+        eqns: tuple[Eqn, ...],
+        outputs: tuple[Atom, ...],
+        consts: Mapping[Var, Any],
+        name: str = "f",
+    ) -> None:
+        vars(self).update(inputs=inputs, eqns=eqns, outputs=outputs, consts=consts, name=name)
+
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        raise AttributeError(f"a Graph does not change; make another one with another {name}, by `replace`")
 
     @property
     def in_types(self) -> tuple[ArrayType, ...]:
@@ -193,6 +211,8 @@ class Graph:
         return f"graph {self.name!r}{at(user_source())}: input {number}{name} must be {v.type}"
 
 
+_Part = TypeVar("_Part", Eqn, Graph)
+
 # Params that are pickled as they are, or themselves say what cannot be.
 _PLAIN = frozenset([*PYTHON_SCALARS, str, bytes, type(None), Axis, Graph])
 
@@ -212,6 +232,14 @@ def remembered(graph: Graph, key: Hashable, make: Callable[[], Any]) -> Any:
     if found is None:
         found = graph.memo[key] = make()
     return found
+
+
+def replace(x: _Part, **changes: Any) -> _Part:
+    """An equation or a Graph with other values for some of its fields."""
+    if isinstance(x, Graph):
+        fields = {"inputs": x.inputs, "eqns": x.eqns, "outputs": x.outputs, "consts": x.consts, "name": x.name}
+        return Graph(**(fields | changes))
+    return x._replace(**changes)
 
 
 def axes_of(params: Params) -> frozenset[Axis]:
@@ -236,11 +264,25 @@ def graphs_in(graph: Graph) -> Iterator[Graph]:
                     yield part
 
 
+class _Content:
+    """What stands for an array when graphs are compared: its type and its bits."""
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        self.array = array
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not _Content or type_of(self.array) != type_of(other.array):
+            return False
+        return self.array is other.array or self.array.tobytes() == other.array.tobytes()
+
+    def __hash__(self) -> int:
+        return hash(type_of(self.array))
+
+
 def _content(const: Any) -> Any:
-    """What stands for a constant when graphs are compared: type and bits of an array, a tracer itself."""
-    if type(const) is np.ndarray:
-        return type_of(const), hashlib.sha256(const.tobytes()).digest()
-    return id(const)
+    return _Content(const) if type(const) is np.ndarray else id(const)
 
 
 def evaluate(graph: Graph, inputs: Sequence[Any]) -> list[Any]:

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count, product
-from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
@@ -29,11 +28,13 @@ from tracegrad.core.errors import name_of
 from tracegrad.core.generated import line
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var
 
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
 
 def all_letters() -> Iterator[str]:
     """a, b, ..., z, aa, ab, ...: the names of variables."""
     for length in count(1):
-        for word in product(ascii_lowercase, repeat=length):
+        for word in product(_LETTERS, repeat=length):
             yield "".join(word)
 
 

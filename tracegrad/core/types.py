@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from tracegrad.core.jax_arrays import is_jax_array
+from tracegrad.typing import DType
 
 Shape = tuple[int, ...]
 
@@ -204,7 +204,7 @@ class ShapeDtypeStruct:
     shape: Shape
     dtype: np.dtype[Any]
 
-    def __init__(self, shape: Sequence[int] | int, dtype: DTypeLike) -> None:
+    def __init__(self, shape: Sequence[int] | int, dtype: DType) -> None:
         self.shape = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
         self.dtype = np.dtype(dtype)
 

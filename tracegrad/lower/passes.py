@@ -10,14 +10,13 @@ NumPy adds up elements in the order in which they lie in memory, and lays out re
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
 from tracegrad.core.constants import is_immutable
-from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, exact_params, exactly
+from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, exact_params, exactly, replace
 from tracegrad.core.memory import axes_of
 from tracegrad.core.op import OPS, Definitions, Op, Simplification
 from tracegrad.core.trace import bind
@@ -111,7 +110,7 @@ def inline_calls(graph: Graph) -> Graph:
             if body is not graph:  # may be called more than once
                 names.update([(v, Var(v.type)) for v in eqn.outputs])
             outs = tuple([names.get(v, v) for v in eqn.outputs])
-            eqns.append(replace(eqn, inputs=inputs, outputs=outs))  # type: ignore[arg-type]
+            eqns.append(replace(eqn, inputs=inputs, outputs=outs))
         return [names.get(a, a) for a in body.outputs]
 
     outputs = tuple(walk(graph, {}))

@@ -25,13 +25,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tracegrad.core.errors import ShapeError, at, user_source
-from tracegrad.core.graph import Graph, evaluate, remembered
+from tracegrad.core.graph import Graph, evaluate, remembered, replace
 from tracegrad.core.op import OPS, Op, Params, Wanted
 from tracegrad.core.trace import Tracer, as_array, bind
 from tracegrad.core.tracing import trace_graph

@@ -9,13 +9,13 @@ All of jax runs with 64-bit types enabled (`x64`), in a context of its own: the 
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -357,7 +357,7 @@ def _unpacked(structure: Any, leaves: Sequence[Any]) -> Any:
 
 
 jax.tree_util.register_pytree_node(Packed, lambda p: tree_flatten(p.tree), _unpacked)
-hide(Path(jax.__file__).parent)
+hide(os.path.dirname(jax.__file__))
 
 
 def packed(tree: Any) -> Any:

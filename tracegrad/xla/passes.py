@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
-from tracegrad.core.graph import Atom, Eqn, Graph, Var, exact_params
+from tracegrad.core.graph import Atom, Eqn, Graph, Var, exact_params, replace
 from tracegrad.core.op import OPS, Op
 from tracegrad.lower.passes import eliminate_dead_code
 from tracegrad.ops.index import slice_entry

@@ -7,12 +7,11 @@ step before; what dies within the step goes into spare arrays (see `lower/numpy/
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from tracegrad.core.graph import Graph, Var
+from tracegrad.core.graph import Graph, Var, replace
 from tracegrad.lower.numpy.memory import MEDIUM, size_of
 from tracegrad.lower.numpy.writer import Lowered, lower_step
 

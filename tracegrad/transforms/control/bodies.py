@@ -7,7 +7,6 @@ found by going round until nothing changes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from itertools import islice
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from numpy import ndarray
 from tracegrad import tree
 from tracegrad.core.context import context
 from tracegrad.core.errors import ShapeError, at, described, user_source
-from tracegrad.core.graph import Graph, remembered
+from tracegrad.core.graph import Graph, remembered, replace
 from tracegrad.core.op import Wanted
 from tracegrad.core.trace import strengthened
 from tracegrad.core.tracing import arrays_of, trace_graph

@@ -10,14 +10,13 @@ them. The rules of the two ops are the same, since both hold the Graphs of one e
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tracegrad.core.context import context
 from tracegrad.core.errors import DifferentiationError
-from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, evaluate
+from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, evaluate, replace
 from tracegrad.core.op import OPS, Op, Params, Wanted
 from tracegrad.core.trace import Trace, Tracer, bind
 from tracegrad.core.tracing import trace_graph, tracer_inputs

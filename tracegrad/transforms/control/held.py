@@ -14,14 +14,13 @@ of the same parts.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tracegrad.core.axes import Axis
 from tracegrad.core.context import context
-from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, evaluate, remembered
+from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, evaluate, remembered, replace
 from tracegrad.core.op import Held, Inlining, Op, Params, Wanted
 from tracegrad.core.trace import Trace, Tracer, bind
 from tracegrad.core.tracing import needed, trace_graph, tracer_inputs

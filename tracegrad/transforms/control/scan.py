@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.errors import ShapeError, at, clip, described, name_of, require_callable, user_source
-from tracegrad.core.graph import Graph, evaluate, remembered
+from tracegrad.core.graph import Graph, evaluate, remembered, replace
 from tracegrad.core.op import Held, Op, Params, Wanted
 from tracegrad.core.trace import Trace, Tracer, bind
 from tracegrad.core.tracing import arrays_of, kind_of, trace_graph

@@ -7,7 +7,6 @@ Where the choice is known, the function is called. Where only its type is, all a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.context import context
 from tracegrad.core.errors import DtypeError, ShapeError, at, clip, described, user_source
-from tracegrad.core.graph import Graph, Literal, Var
+from tracegrad.core.graph import Graph, Literal, Var, replace
 from tracegrad.core.names import leaf_names
 from tracegrad.core.op import Held, Op, Params, Wanted
 from tracegrad.core.trace import Trace, bind, plain_value

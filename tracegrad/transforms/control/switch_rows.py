@@ -7,14 +7,13 @@ The cotangent of what rows share is pulled back through all rows of a branch tog
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tracegrad.core.axes import entered
 from tracegrad.core.context import context
-from tracegrad.core.graph import Graph
+from tracegrad.core.graph import Graph, replace
 from tracegrad.core.op import Held, Op, Params, Wanted
 from tracegrad.core.trace import Trace, Tracer, bind, in_graph, plain_value
 from tracegrad.core.tracing import trace_graph, tracer_inputs

@@ -9,7 +9,6 @@ while loops and reverse derivatives of while loops again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.context import context
 from tracegrad.core.errors import ShapeError, at, described, name_of, require_callable, user_source
-from tracegrad.core.graph import Graph, Var, evaluate, remembered
+from tracegrad.core.graph import Graph, Var, evaluate, remembered, replace
 from tracegrad.core.op import Held, Op, Params, Wanted
 from tracegrad.core.trace import Trace, bind, concrete
 from tracegrad.core.tracing import arrays_of, trace_graph

@@ -10,13 +10,12 @@ small for one that is linear. What it still reads of the other inputs is a part 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tracegrad.core.context import context
-from tracegrad.core.graph import Eqn, Graph, interpret, remembered
+from tracegrad.core.graph import Eqn, Graph, interpret, remembered, replace
 from tracegrad.core.op import OPS, Op, Params
 from tracegrad.core.trace import Tracer, bind, strengthened
 from tracegrad.core.tracing import trace_graph
