@@ -554,8 +554,14 @@ def _operator(name: str, reflected: bool = False) -> Callable[[Any, Any], Any]:
 
 
 def _equality(name: str, of_none: bool) -> Callable[[Any, Any], Any]:
-    """`==` or `!=`; `x == None` holds nowhere."""
-    return lambda self, other: np.full(self.shape, of_none)[()] if other is None else bind(OPS[name], (self, other))
+    """`==` or `!=`; `x == None` holds nowhere, which of a number is a bool of Python's."""
+
+    def method(self: Tracer, other: Any) -> Any:
+        if other is not None:
+            return bind(OPS[name], (self, other))
+        return np.full(self.shape, of_none)[()] if self.shape or hasattr(self, "state") else of_none
+
+    return method
 
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -761,7 +767,8 @@ class Tracer:
         value = concrete(self, "an index or a size", _PLAIN_NUMBER)
         if type(value) is int:
             return value
-        if number_kind(np.asarray(value).dtype) not in "iub" or np.ndim(value):
+        # Of a bool of Python's, a list would take the item 0 or 1, an array a new axis: nobody says which of them asks.
+        if number_kind(np.asarray(value).dtype) not in "iu" or np.ndim(value):
             raise TypeError(
                 f"an index or a size must be an integer scalar, got {self.described()}, used{at(user_source())}; "
                 "write int(x)"
@@ -872,11 +879,10 @@ class Tracer:
 
     def __pow__(self, other: Any) -> Any:
         if type(other) is int or type(other) is float:
-            if self.ndim:
-                name = _POWERS.get((number_kind(self.dtype), other))
-                if name is not None:
-                    return bind(OPS[name], (self,))
-            elif other < 0 and number_kind(self.dtype) in "bi" and self.type.weak:
+            name = _POWERS.get((number_kind(self.dtype), other))
+            if name is not None and (self.ndim or hasattr(self, "state")):
+                return bind(OPS[name], (self,))
+            if other < 0 and not self.ndim and number_kind(self.dtype) in "bi" and self.type.weak:
                 other = float(other)  # as Python's ints do
         return bind(OPS["power"], (self, other))
 
@@ -949,7 +955,11 @@ class Tracer:
         return np.compress(condition, self, axis)
 
     def copy(self, order: Any = "C") -> Any:
-        return np.copy(self, order)
+        return (
+            np.copy(self, order)
+            if self.shape or hasattr(self, "state")
+            else bind(OPS["copy"], (self,), {"order": order})
+        )
 
     def flatten(self, order: Any = "C") -> Any:
         return np.copy(np.ravel(self, order))
@@ -990,10 +1000,10 @@ class Tracer:
         FUNCTIONS["flat"](self, value)
 
     def __copy__(self) -> Any:
-        return np.copy(self)
+        return self.copy()
 
     def __deepcopy__(self, memo: Any) -> Any:
-        return np.copy(self)
+        return self.copy()
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__") or name == "state":  # NumPy and copy ask for many of these, and expect a quick answer

@@ -420,6 +420,8 @@ def _begin_version(memory: Memory, new: Any) -> None:
             for ledger in ledgers:
                 waiting += ledger.views.pop(id(v), ())
             _become_written(v, place)
+    if not new.shape:
+        new.state = None  # an array, which a number is not
     memory.now = new
     memory.version += 1
     memory.entries = [new]

@@ -14,7 +14,7 @@ from tracegrad.core.trace import FUNCTIONS, Tracer, as_array, bind, concrete, co
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, is_tracer, normalize_axis, reject, shape_of
-from tracegrad.ops.shape import contiguous_op, copied
+from tracegrad.ops.shape import contiguous_op, copied, no_number
 from tracegrad.typing import Array, ArrayLike, Axis, DType, Shape
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -41,7 +41,7 @@ def array(
     result = _array(object, dtype, like)
     missing = ndmin - len(shape_of(result))
     if copy and result is object:
-        result = copied(result, "K" if order is None else order)
+        result = no_number(copied(result, "K" if order is None else order))
     return np.reshape(result, (1,) * missing + shape_of(result)) if missing > 0 else result
 
 
@@ -96,7 +96,7 @@ FUNCTIONS[np.asanyarray] = asarray
 @implements(np.copy)
 def copy(a: ArrayLike, order: Any = "K", subok: bool = False) -> Array:
     """`a` in memory of its own."""
-    return copied(_array(a), order)
+    return no_number(copied(_array(a), order))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.memory import copied as laid_out_alike
 from tracegrad.core.memory import is_dense, reshaped_strides
 from tracegrad.core.op import EVERY, Definitions, Op, Params, Sample, View
-from tracegrad.core.trace import Tracer, as_array, bind
+from tracegrad.core.trace import Tracer, as_array, bind, strengthened
 from tracegrad.core.types import ArrayType, Shape, type_of
 from tracegrad.ops.families import (
     implements,
@@ -125,10 +125,14 @@ def reshape(a: ArrayLike, /, shape: ShapeLike, order: str = "C", *, copy: bool |
         shape = _without_unknown(shape, type_of(a))
     if shape == old and type(a) is Tracer and not a.type.weak:
         return a
-    found = bind(reshape_op, (a,), {"shape": shape})
-    if shape == () and type(found) is Tracer:
-        found.state = None  # an array without axes, and not a number, to `x op= y`
-    return found
+    return no_number(bind(reshape_op, (a,), {"shape": shape}))
+
+
+def no_number(x: Any) -> Any:
+    """A new value, which is an array to `x op= y` if it has no axes, and not a number."""
+    if type(x) is Tracer and not x.shape:
+        x.state = None
+    return x
 
 
 def is_fortran(a: Any, order: str) -> bool:
@@ -203,7 +207,7 @@ transpose_op: Op = linear(
 @implements(np.transpose)
 def transpose(a: ArrayLike, axes: Axis = None) -> Array:
     """`a` with its axes reversed, or in the order `axes`."""
-    a = as_array(a)
+    a = strengthened(as_array(a))
     ndim = len(a.shape)
     if axes is None:
         if ndim < 2:
