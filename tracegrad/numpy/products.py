@@ -182,14 +182,18 @@ def cross(
     sizes = (a.shape[-1], b.shape[-1])
     if not {2, 3} >= set(sizes):
         raise ShapeError(f"cross: vectors have 2 or 3 components, got {type_of(a)} and {type_of(b)}")
-    a, b = [
-        x if n == 3 else np.concatenate([x, np.zeros((*x.shape[:-1], 1), x.dtype)], -1)
-        for x, n in zip((a, b), sizes, strict=True)
-    ]
-    onward, back = [1, 2, 0], [2, 0, 1]
-    out = np.take(a, onward, -1) * np.take(b, back, -1) - np.take(a, back, -1) * np.take(b, onward, -1)
-    if sizes == (2, 2):
-        return out[..., 2]
+    if sizes == (3, 3):
+        onward, back = [1, 2, 0], [2, 0, 1]
+        out = np.take(a, onward, -1) * np.take(b, back, -1) - np.take(a, back, -1) * np.take(b, onward, -1)
+    else:  # without products with a third component of zero, which infinities make NaN of
+        third = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+        if sizes == (2, 2):
+            return third
+        if sizes == (2, 3):
+            first, second = a[..., 1] * b[..., 2], -(a[..., 0] * b[..., 2])
+        else:
+            first, second = -(a[..., 2] * b[..., 1]), a[..., 2] * b[..., 0]
+        out = np.stack([first, second, third], -1)
     return out if axisc == -1 else np.moveaxis(out, -1, axisc)
 
 

@@ -43,8 +43,15 @@ def _slide(a: Any, v: Any) -> Any:
 def _convolve(a: Any, v: Any) -> Any:
     if a.ndim == v.ndim == 1:
         return np.convolve(a, v)
-    extra = v.shape[-1] - 1
-    return _slide(np.pad(a, [(0, 0)] * (a.ndim - 1) + [(extra, extra)]), v[..., ::-1])
+    if a.shape[-1] < v.shape[-1]:
+        a, v = v, a
+    # Without zeros beside `a`, which infinities in `v` would make NaN of.
+    n, m, dtype = a.shape[-1], v.shape[-1], np.result_type(a, v)
+    a, v = in_known_dtype(a), in_known_dtype(v)
+    out = np.zeros((*np.broadcast_shapes(a.shape[:-1], v.shape[:-1]), n + m - 1), np.result_type(a, v))
+    for k in range(m):
+        out[..., k : k + n] += a * v[..., k : k + 1]
+    return out.astype(dtype, copy=False)
 
 
 def _window_samples() -> Iterable[Sample]:
