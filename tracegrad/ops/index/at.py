@@ -10,7 +10,7 @@ import numpy as np
 from tracegrad.core.errors import DtypeError, unsupported, user_source
 from tracegrad.core.errors import at as at_line
 from tracegrad.core.trace import FUNCTIONS, Tracer, as_array, bind, concrete, depends_on, lifted, settled
-from tracegrad.core.types import number_kind, type_of
+from tracegrad.core.types import is_inexact, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import shape_of
 from tracegrad.ops.index.expression import ALL, Index, Located, Region, from_front, locate, region_of, wide
@@ -241,10 +241,13 @@ def _update(
         return larger[(ALL,) * axis + (slice(n),)]
     if function is np.add:
         found = region_of(shape, arrays, index)
-        v = np.broadcast_to(astype(v, dtype), found.shape)
+        v = astype(v, dtype)
+        # -0.0 - 0.0 is -0.0, -0.0 + 0.0 is not: subtracting leaves what is beside as it is.
+        change, v = (np.subtract, np.negative(v)) if is_inexact(dtype) else (np.add, v)
+        v = np.broadcast_to(v, found.shape)
         if arrays:
-            return x + bind(scatter_add_op, (v, *arrays), {"index": index, "shape": shape})
-        return x + bind(unslice_op, (v,), {"index": index, "shape": shape})
+            return change(x, bind(scatter_add_op, (v, *arrays), {"index": index, "shape": shape}))
+        return change(x, bind(unslice_op, (v,), {"index": index, "shape": shape}))
     if function is not None:
         if arrays and not unique and not _known_distinct(located):
             if v is None:
