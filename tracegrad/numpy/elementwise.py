@@ -128,8 +128,10 @@ def nan_to_num(
     if not issubclass(dtype.type, np.floating):  # nor is bfloat16 one to NumPy
         return x
     limits = np.finfo(dtype)
-    high = float(limits.max) if posinf is None else posinf
-    low = float(limits.min) if neginf is None else neginf
+    high, low = [
+        (limit if np.isinf(float(limit)) else float(limit)) if given is None else given  # a long double is no float
+        for given, limit in ((posinf, limits.max), (neginf, limits.min))
+    ]
     for found, replacement in [(np.isnan(x), nan), (np.isposinf(x), high), (np.isneginf(x), low)]:
         # NumPy copies the replacement into an array of this dtype.
         x = np.where(found, replacement if type(replacement) is float else astype(replacement, dtype), x)

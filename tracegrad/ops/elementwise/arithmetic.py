@@ -221,7 +221,7 @@ remainder = elementwise(
 )  # fmt: skip
 fmod = elementwise(
     "fmod", np.fmod,
-    lambda d, out, x, y: d, lambda d, out, x, y: -d * np.trunc(x / y),
+    lambda d, out, x, y: d, lambda d, out, x, y: -d * np.trunc(np.divide(x, y)),
     neutral=1, kinds="iuf", samples=binary_samples(1.3, 1.4, -0.6, -0.55),
 )  # fmt: skip
 

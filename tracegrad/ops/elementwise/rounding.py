@@ -14,6 +14,7 @@ from tracegrad.core.trace import UFUNCS, as_array, bind, strengthened
 from tracegrad.core.types import ArrayType, number_kind, scalar_type, type_of
 from tracegrad.ops.elementwise.samples import binary_samples, unary_samples
 from tracegrad.ops.families import elementwise, elementwise_batch, implements, reject, same_type, ufunc_type
+from tracegrad.ops.masks import Mask
 from tracegrad.typing import Array, ArrayLike
 
 
@@ -126,7 +127,7 @@ def _frexp_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params
 # The derivative is that of the mantissa at a fixed exponent, x * 2**-e.
 frexp = Op(
     "frexp", evaluate=np.frexp, infer=ufunc_type(np.frexp), jvp=_frexp_jvp,
-    batch=elementwise_batch("frexp"), several=True, kinds="f", samples=unary_samples(1.2, 1.8),
+    batch=elementwise_batch("frexp"), several=True, nonnegative=True, kinds="f", samples=unary_samples(1.2, 1.8),
 )  # fmt: skip
 
 
@@ -136,10 +137,11 @@ def _modf_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params:
 
 modf = Op(
     "modf", evaluate=np.modf, infer=ufunc_type(np.modf), jvp=_modf_jvp,
-    batch=elementwise_batch("modf"), several=True, kinds="f", samples=unary_samples(1.2, 1.8),
+    batch=elementwise_batch("modf"), several=True, nonnegative=True, kinds="f", samples=unary_samples(1.2, 1.8),
 )  # fmt: skip
 UFUNCS[np.frexp], UFUNCS[np.modf] = frexp, modf
 heaviside = elementwise(
-    "heaviside", np.heaviside, None, lambda d, out, x, h: np.where(np.equal(x, 0), d, 0),
+    "heaviside", np.heaviside, None, lambda d, out, x, h: d,
+    taken=lambda out, x, h: (None, Mask(lambda: np.equal(x, 0))),
     kinds="f", samples=binary_samples(0.3, 2),
 )  # fmt: skip
