@@ -4,6 +4,20 @@ A `Case` is drawn by one number: operands of every dtype, as Python's, NumPy's s
 zeros of both signs, infinities and NaN among their elements, and a few lines of NumPy on them, under any variable names. What
 plain NumPy makes of it is the truth. A traced function, a jitted one, one on XLA and one under vmap must give the same, or
 say that they do not take it; its two derivatives must agree, and be those of differences where these exist.
+
+Where they differ, plain NumPy is asked again, since not all that it gives is told by the program alone:
+
+- A value without axes is a number to a traced function (README). Where NumPy makes something else of an array without axes than
+  of the number in it, either is right.
+- NumPy has several ways to multiply and add: by BLAS, by einsum's loops, by its ufuncs. They do not agree on infinity times a
+  complex number, on zero times infinity (BLAS leaves out what is multiplied by zero) and on the sign of a sum of zeros. The
+  program is run once more with all of its products by `np.multiply` (`Elementwise`), and no element is compared
+  on which that disagrees with the program itself. So every element is compared that NumPy gives in one way only. Of
+  equal elements, `np.argsort` may have any first; those are not compared where its stable way gives others.
+- Python's numbers leave their kind: (-0.25) ** 0.5 is complex, (2**40) ** 2 is no int64. A traced number is of one dtype.
+- What is rounded to few digits on the way has no more of them afterwards, whatever its dtype is then.
+- What nothing reads is not computed by a jitted function, be it that NumPy would have raised there. Then the result must be what the rest
+  of the program makes of any other value in its place.
 """
 
 from __future__ import annotations
@@ -12,13 +26,15 @@ import builtins
 import keyword
 import math
 import random
+import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 import tracegrad.numpy  # noqa: F401 -- the functions that plain code calls on tracers
+from tracegrad import tree
 from tracegrad.core.errors import (
     ConcretizationTypeError,
     DifferentiationError,
@@ -28,6 +44,7 @@ from tracegrad.core.errors import (
 )
 from tracegrad.transforms.batch import vmap
 from tracegrad.transforms.grad import jvp, vjp
+from tracegrad.transforms.inspect import eval_shape
 from tracegrad.transforms.jit.numpy import jit
 
 DTYPES = "?bBhHiIlLefdgFD"
@@ -76,8 +93,15 @@ WRITES = (
     "{0}.fill(2)", "{0}.sort()", "{0}[[0, 0]] += 1", "np.add.at({0}, 0, 2)", "np.add({0}, {1}, out={0})", "np.copyto({0}, {1})", "{0}.flat[0] = 7",
     "np.put({0}, [0], 5)", "{0} /= 2", "{0} **= 2",
 )  # fmt: skip
+# What makes an integer of Python's of as many bits as the operand says, and what makes an element of each pair of elements:
+# neither may fill the memory.
+UNBOUNDED = ("2 ** {0}", "{0} ** {1}", "{0} << {1}")
+PAIRED = ("np.outer({0}, {1})", "np.tensordot({0}, {1}, 0)", "np.kron({0}, {1})", "np.add.outer({0}, {1})", "{0}[{1}]")
 NAMES = [n for n in (*dir(builtins), "x", "a", "b", "aa", "own", "out", "f", "np_", "empty", "multiply", "sin", "array", "compiled", "é", "axis")
          if n.isidentifier() and not keyword.iskeyword(n) and n not in ("abs", "round", "isinstance", "float", "bool", "print", "__import__", "__debug__")]  # fmt: skip
+# What NumPy computes in several steps, and a traced function in others: their sums are rounded otherwise, or taken in another
+# order, since what is summed up lies otherwise in memory.
+COMPOSED = ("inner", "dot", "norm", "einsum", "nan_to_num", "nansum")
 # What says that a program is not taken, and why.
 REFUSED = (
     ConcretizationTypeError,
@@ -171,25 +195,41 @@ class Case:
         count = rng.choice((1, 2, 2, 3))
         self.operands = [draw_operand(rng, self.mild) for _ in range(count)]
         names = rng.sample(NAMES, count + 4)
-        values, lines = names[:count], []
+        values = names[:count]
+        self.names = tuple(values)
         self.writes = False
+        self.lines: list[tuple[str, str]] = []  # what each is about, and it
+        self.paired = 0
+        endless = any([operand.source == repr(2**40) for operand in self.operands])
         for i in range(rng.choice((1, 1, 2, 3))):
             latest = values[-1] if i else rng.choice(values)
             if rng.random() < 0.12:
                 target = names[count + i]
-                lines.append(f"{target} = np.copy({latest})")
-                lines.append(rng.choice(WRITES).format(target, rng.choice(values)))
+                self.lines.append((target, f"{target} = np.copy({latest})"))
+                self.lines.append((target, rng.choice(WRITES).format(target, rng.choice(values))))
                 self.writes = True
             else:
                 template = rng.choice(UNARY + BINARY)
+                while (endless and template in UNBOUNDED) or (template in PAIRED and self.paired == 2):
+                    template = rng.choice(UNARY + BINARY)
+                self.paired += template in PAIRED
                 target = names[count + i]
-                lines.append(f"{target} = {template.format(latest, rng.choice(values))}")
+                self.lines.append((target, f"{target} = {template.format(latest, rng.choice(values))}"))
             values.append(target)
-        body = "".join([f"    {line}\n" for line in lines])
-        self.source = f"def program({', '.join(names[:count])}):\n{body}    return {values[-1]}\n"
-        scope: dict[str, Any] = {"np": np}
-        exec(compile(self.source, f"<case {seed}>", "exec"), scope)
-        self.program: Callable[..., Any] = scope["program"]
+        self.source = self.up_to(len(self.lines))
+        self.program = self.made(self.source)
+
+    def up_to(self, line: int) -> str:
+        """The source of the program's first lines, which returns what the last of them is about."""
+        body = "".join([f"    {text}\n" for _, text in self.lines[:line]])
+        return f"def program({', '.join(self.names)}):\n{body}    return {self.lines[line - 1][0]}\n"
+
+    def made(self, source: str, xp: Any = np) -> Callable[..., Any]:
+        """The function that a source defines, with something else in NumPy's place if that is given."""
+        scope: dict[str, Any] = {"np": xp}
+        exec(compile(source, f"<case {self.seed}>", "exec"), scope)
+        found: Callable[..., Any] = scope["program"]
+        return found
 
     def args(self) -> list[Any]:
         return [operand.make() for operand in self.operands]
@@ -210,34 +250,159 @@ def _leaves(out: Any) -> list[Any]:
     return [leaf for item in out for leaf in _leaves(item)] if isinstance(out, tuple | list) else [out]
 
 
-def _differ(got: Any, expected: Any, exactly: bool, signs: bool = True) -> str | None:
-    """In what two results differ: to the bit or nearly, with the signs of zeros or without."""
-    for a, b in zip(_leaves(got), _leaves(expected), strict=True):
+class Elementwise:
+    """NumPy, but all that adds up products does it by `np.multiply` and `np.sum`."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+    def matmul(self, a: Any, b: Any) -> Any:
+        a, b = np.asarray(a), np.asarray(b)
+        wide, tall = a if a.ndim > 1 else a[None], b if b.ndim > 1 else b[:, None]
+        out = np.sum(wide[..., None] * tall[..., None, :, :], -2, dtype=np.result_type(a, b))
+        out = out if b.ndim > 1 else out[..., 0]
+        return out if a.ndim > 1 else out[0] if b.ndim < 2 else out[..., 0, :]
+
+    def inner(self, a: Any, b: Any) -> Any:
+        if not (np.ndim(a) and np.ndim(b)):
+            return np.multiply(a, b)
+        a = np.reshape(a, (*np.shape(a)[:-1], *(1,) * (np.ndim(b) - 1), -1))
+        return np.sum(np.multiply(a, b), -1, dtype=np.result_type(a, b))
+
+    def dot(self, a: Any, b: Any) -> Any:
+        return self.inner(a, np.swapaxes(b, -1, -2) if np.ndim(b) > 1 else b)
+
+    def vdot(self, a: Any, b: Any) -> Any:
+        return self.inner(np.conj(np.ravel(a)), np.ravel(b))
+
+    def tensordot(self, a: Any, b: Any, axes: int) -> Any:
+        return np.multiply.outer(a, b)
+
+    def einsum(self, subscripts: str, a: Any, b: Any) -> Any:
+        return np.multiply(a, b)
+
+    def argsort(self, a: Any) -> Any:
+        return np.argsort(a, kind="stable")
+
+    def convolve(self, a: Any, v: Any) -> Any:
+        a, v = np.atleast_1d(a), np.atleast_1d(v)
+        out = np.zeros(a.size + v.size - 1, np.result_type(a, v))
+        for k in range(v.size):
+            out[k : k + a.size] += a * v[k]
+        return out
+
+
+class Padded(Elementwise):
+    """The same with zeros beside what is convolved, as XLA has them: infinity times these is NaN."""
+
+    def convolve(self, a: Any, v: Any) -> Any:
+        a, v = np.atleast_1d(a), np.atleast_1d(v)
+        windows = np.lib.stride_tricks.sliding_window_view(np.pad(a, v.size - 1), v.size)
+        return np.sum(windows * v[::-1], -1, dtype=np.result_type(a, v))
+
+
+def _agree(a: Any, b: Any, digits: float) -> Any:
+    """Where two arrays agree nearly, NaN with NaN, and in the signs of zeros."""
+    if a.dtype.kind == "c":
+        return _agree(a.real, b.real, digits) & _agree(a.imag, b.imag, digits)
+    if a.dtype.kind != "f":
+        return a == b
+    same = np.isclose(a, b, 300 * max(np.finfo(a.dtype).eps, digits), 0, equal_nan=True)
+    return same & ((a != 0) | (b != 0) | (np.signbit(a) == np.signbit(b)))
+
+
+def _differ(
+    got: Any, expected: Any, exactly: bool, signs: bool = True, elsewise: Sequence[Any] = (), digits: float = 0.0
+) -> str | None:
+    """In what two results differ: to the bit or nearly, which is to so many digits, with the signs of zeros or without; but
+    for elements on which NumPy's other ways to the same disagree."""
+    leaves, others = _leaves(expected), [_leaves(other) for other in elsewise]
+    for number, (a, b) in enumerate(zip(_leaves(got), leaves, strict=True)):
         if b is None or isinstance(b, str | np.dtype | type):
             continue
         a, b = np.asarray(a), np.asarray(b)
-        if b.dtype.kind == "O":  # an int too long for any dtype
-            continue
         if a.dtype != b.dtype:
             return f"dtype {a.dtype}, not {b.dtype}"
+        known = np.ones(b.shape, bool)
+        for other in others:
+            o = np.asarray(other[number])
+            if o.dtype != b.dtype or o.shape != b.shape:  # a shape that depends on what is not defined
+                return None
+            known &= _agree(b, o, digits)
         if a.shape != b.shape:
             return f"shape {a.shape}, not {b.shape}"
-        if exactly:
-            same = np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
+        if b.dtype.kind == "O":
+            same = a.tolist() == b.tolist()
+        elif exactly:
+            same = np.array_equal(a[known], b[known], equal_nan=a.dtype.kind in "fc")
             if same and a.dtype.kind == "f" and signs:
-                zeros = (a == 0) & (b == 0)
+                zeros = (a == 0) & (b == 0) & known
                 same = bool(np.all(np.signbit(a)[zeros] == np.signbit(b)[zeros]))
         else:
-            eps = np.finfo(a.dtype).eps if a.dtype.kind in "fc" else 0
+            eps = max(np.finfo(a.dtype).eps, digits) if a.dtype.kind in "fc" else 0
             with np.errstate(all="ignore"):
                 scale = np.max(np.abs(b[np.isfinite(b)]), initial=0.0) if a.dtype.kind in "fc" else 0
-            same = np.allclose(a, b, 300 * eps, 100 * eps * max(float(scale), 1e-30), equal_nan=True)
-            if a.dtype.kind == "c" and not same:  # infinity times a complex number is whatever the order makes it
-                known = np.isfinite(a) & np.isfinite(b)
-                same = np.array_equal(np.isfinite(a), np.isfinite(b)) and np.allclose(a[known], b[known], 300 * eps)
+            nearly = np.isclose(a, b, 300 * eps, 100 * eps * max(float(scale), 1e-30), equal_nan=True)
+            if a.dtype.kind == "c":  # infinity times a complex number is whatever the order makes it
+                nearly |= ~np.isfinite(a) & ~np.isfinite(b)
+            same = bool(np.all(nearly[known]))
         if not same:
             return f"{a}, not {b}"
     return None
+
+
+def _digits(case: Case, args: Sequence[Any]) -> float:
+    """The coarsest rounding on the way."""
+    found = [*args, *[leaf for _, value, _ in _steps(case, args) for leaf in _leaves(value)]]
+    dtypes = [x.dtype for x in found if isinstance(x, np.ndarray | np.generic)]
+    return max([float(np.finfo(dtype).eps) for dtype in dtypes if dtype.kind in "fc"], default=0.0)
+
+
+def _leaves_its_kind(case: Case) -> bool:
+    """Whether a Python number on the way is one that no traced number of the operands' kinds can be."""
+    is_complex = "1j" in case.source or any([np.asarray(x).dtype.kind == "c" for x in case.args()])
+    for _, value, _ in _steps(case, case.args()):
+        leaves = [x for x in _leaves(value) if not isinstance(x, str | np.dtype | type | None)]
+        for x in leaves:
+            is_long = np.asarray(x).dtype.kind == "O" or (type(x) is int and not -(2**63) <= x < 2**63)
+            if is_long or (type(x) is complex and not is_complex):
+                return True
+    return False
+
+
+def _steps(
+    case: Case, args: Sequence[Any], instead: Callable[[int], Any] | None = None
+) -> Iterator[tuple[int, Any, bool]]:
+    """For each line its number, what it makes and whether it does, one after the other in plain NumPy; `instead` makes
+    something in the place of a line that raises."""
+    scope: dict[str, Any] = {"np": np, **dict(zip(case.names, args, strict=True))}
+    for number, (target, text) in enumerate(case.lines):
+        does = True
+        try:
+            exec(text, scope)
+        except Exception:
+            does = False
+            if instead is None:
+                return
+            scope[target] = instead(number)
+        yield number, scope[target], does
+
+
+def _is_of_dead_code(case: Case, got: Any) -> bool:
+    """Whether what a function gives, where NumPy raises, is what its other lines make of any values in the place of those that
+    raise."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+
+        def drawn(line: int, rng: np.random.Generator = rng) -> Any:
+            found = eval_shape(case.made(case.up_to(line + 1)), *case.args())
+            return tree.tree_map(lambda x: np.asarray(rng.integers(0, 5, x.shape)).astype(x.dtype), found)
+
+        steps = list(_steps(case, case.args(), drawn))
+        _, value, does = steps[-1]
+        if not does or _differ(got, value, exactly=False) is not None:
+            return False
+    return True
 
 
 def check_case(case: Case, backends: Sequence[str] = ("numpy",)) -> str:
@@ -254,48 +419,89 @@ def check_case(case: Case, backends: Sequence[str] = ("numpy",)) -> str:
         return _check_case(case, backends)
 
 
+def _numbers_of(args: Sequence[Any]) -> list[Any]:
+    return [x[()] if type(x) is np.ndarray and not x.shape else x for x in args]
+
+
+def _elsewise(case: Case, args: Sequence[Any], on_xla: bool = False) -> list[Any]:
+    """What the program makes of arguments with NumPy's other ways to multiply and add."""
+    source = re.sub(r"(\w+) @ (\w+)", r"np.matmul(\1, \2)", case.source)
+    source = re.sub(r"np\.add\.at\((\w+), 0, 2\)", r"\1[0] += 2", source)  # which computes in another dtype
+    found = []
+    for xp in (Elementwise(), Padded()) if on_xla else (Elementwise(),):
+        value, error = _run(case.made(source, xp), [x.copy() if type(x) is np.ndarray else x for x in args])
+        if error is None:
+            found.append(value)
+    return found
+
+
 def _check_case(case: Case, backends: Sequence[str]) -> str:
-    expected, failure = _run(case.program, case.args())
+    given: dict[bool, tuple[Any, Exception | None]] = {}
     ran = False
 
-    def hold(what: str, function: Callable[..., Any], exactly: bool = True) -> None:
+    def asked(as_numbers: bool) -> tuple[Any, Exception | None]:
+        """What plain NumPy gives: of arrays without axes, and of the numbers in them."""
+        if as_numbers not in given:
+            given[as_numbers] = _run(case.program, _numbers_of(case.args()) if as_numbers else case.args())
+        return given[as_numbers]
+
+    def judge(got: Any, error: Exception | None, as_numbers: bool, exactly: bool, on_xla: bool) -> str | None:
+        expected, failure = asked(as_numbers)
+        if error is not None:
+            is_said = isinstance(error, REFUSED) or any([said in str(error) for said in SAID])
+            return None if failure is not None or is_said else f"raises {type(error).__name__}: {error}"
+        if failure is not None:
+            # A tracer takes more than a scalar of Python's does, and gives infinity or NaN where that raises; one without axes
+            # is a scalar, and not an array that `+=` cannot make larger. What depends on values is no error on XLA.
+            allowed: tuple[str, ...] = (
+                "non-broadcastable",
+                "setting an array element",
+                "float NaN to integer",
+                "float infinity",
+            )
+            if on_xla:
+                allowed += ("negative integer powers", "out of bounds")
+            if isinstance(failure, TypeError | AttributeError | ZeroDivisionError) or any(
+                [said in str(failure) for said in allowed]
+            ):
+                return None
+            if all([np.size(x) == 0 for x in _leaves(got)]) and isinstance(failure, OverflowError):
+                return None  # about a number that is written nowhere
+            return None if _is_of_dead_code(case, got) else f"gives {got}, where NumPy raises {failure!r}"
+        signs = "clip" not in case.source  # np.clip of -0.0 is 0.0 where it is traced
+        difference = _differ(got, expected, exactly, signs)
+        if difference is not None:
+            args = case.args()
+            elsewise = _elsewise(case, _numbers_of(args) if as_numbers else args, on_xla)
+            difference = _differ(got, expected, exactly, signs, elsewise, _digits(case, case.args()))
+        return None if difference is None else f"gives {difference}"
+
+    def hold(what: str, function: Callable[..., Any], exactly: bool = True, on_xla: bool = False) -> None:
         nonlocal ran
         args = case.args()
         got, error = _run(function, args)
         for x, y in zip(args, case.args(), strict=True):
             if type(x) is np.ndarray and not np.array_equal(x, y, equal_nan=x.dtype.kind in "fc"):
                 raise AssertionError(f"{what} wrote into its argument\n{case!r}")
-        if error is not None:
-            if failure is None and not isinstance(error, REFUSED) and not any([said in str(error) for said in SAID]):
-                raise AssertionError(f"{what} raises {type(error).__name__}: {error}\n{case!r}") from error
-            return
-        if failure is not None:
-            # A tracer takes more than a scalar of Python's does, and gives infinity or NaN where that raises; one without axes
-            # is a scalar, and not an array that `+=` cannot make larger.
-            allowed = ("non-broadcastable", "setting an array element", "float NaN to integer", "float infinity")
-            if isinstance(failure, TypeError | AttributeError | ZeroDivisionError) or any(
-                [said in str(failure) for said in allowed]
-            ):
-                return
-            raise AssertionError(f"{what} gives {got}, where NumPy raises {failure!r}\n{case!r}")
-        # np.clip of -0.0 is 0.0 where it is traced.
-        if (difference := _differ(got, expected, exactly, "clip" not in case.source)) is not None:
-            raise AssertionError(f"{what} gives {difference}\n{case!r}")
-        ran = True
+        wrong = judge(got, error, False, exactly, on_xla)
+        if wrong is None:
+            ran = ran or (error is None and asked(False)[1] is None)
+        elif judge(got, error, True, exactly, on_xla) is not None and not _leaves_its_kind(case):
+            raise AssertionError(f"{what} {wrong}\n{case!r}") from error
 
     hold("a traced function", lambda *args: vjp(case.program, *args)[0], exactly=False)
     # NumPy's scalars have arithmetic of their own, which is not that of its arrays to the last bit; products of complex ones
-    # depend on how many there are, and what these functions sum up is traced as other sums.
+    # depend on how many there are.
     arrays = all([np.ndim(x) > 0 and x.dtype.kind != "c" for x in case.args()])
-    arrays = arrays and not any([name in case.source for name in ("inner", "vdot", "norm", "einsum", "tensordot")])
+    arrays = arrays and not any([name in case.source for name in COMPOSED])
     hold("jit", jit(case.program, backend="numpy"), arrays)
     twice = jit(case.program, backend="numpy")
     hold("jit, called again,", lambda *args: (_run(twice, args), twice(*args))[1], arrays)
     # XLA has no long double, and Python's bools are NumPy's there.
     if "xla" in backends and not any([type(x) is bool or np.asarray(x).dtype.char in "gG" for x in case.args()]):
         on_xla = jit(case.program, backend="xla")
-        hold("jit on XLA", lambda *args: [np.asarray(x) for x in _leaves(on_xla(*args))], exactly=False)
-    if ran and failure is None:
+        hold("jit on XLA", lambda *args: [np.asarray(x) for x in _leaves(on_xla(*args))], exactly=False, on_xla=True)
+    if ran:
         _check_rows(case)
         if case.mild:
             _check_derivatives(case)
@@ -318,10 +524,13 @@ def _check_rows(case: Case) -> None:
     each = [_run(case.program, [x[k] if i in arrays else x for i, x in enumerate(rows)]) for k in range(2)]
     if any([error is not None for _, error in each]):
         return
-    for out, one, two in zip(_leaves(got), *[_leaves(value) for value, _ in each], strict=True):
-        if isinstance(one, str | np.dtype | type | None):
+    for k, (expected, _) in enumerate(each):
+        row = tree.tree_map(lambda x, k=k: np.asarray(x)[k], got)
+        if _differ(row, expected, exactly=False) is None:
             continue
-        if (difference := _differ(out, np.stack([one, two]), exactly=False)) is not None:
+        given = [x[k] if i in arrays else x for i, x in enumerate(rows)]
+        difference = _differ(row, expected, False, True, _elsewise(case, given), _digits(case, case.args()))
+        if difference is not None and not _leaves_its_kind(case):
             raise AssertionError(f"vmap gives {difference}\n{case!r}")
 
 
@@ -335,24 +544,21 @@ def _check_derivatives(case: Case) -> None:
     if error is not None:
         return
     value, pull = vjp(smooth, *args)
-    pulled = sum(
-        [
-            np.sum(c * t)
-            for c, t in zip(pull(np.ones_like(value)), tangents, strict=True)
-            if np.asarray(c).dtype.kind == "f"
-        ]
-    )
-    close = 1e-8 if "f4" not in case.source and "np.float" not in case.source else 1e-3  # of what is rounded on the way
-    if not np.isfinite(value):
-        return
+    cotangents = [np.asarray(c) for c in pull(np.ones_like(value))]
+    pulled = sum([np.sum(c * t) for c, t in zip(cotangents, tangents, strict=True) if c.dtype.kind == "f"])
+    close = min(max(1e-8, 1e4 * _digits(case, args)), 0.1)
+    if not np.isfinite(value) or any([np.any(np.isinf(c)) for c in cotangents if c.dtype.kind == "f"]):
+        return  # infinities that are added up, in the one mode or the other, may cancel
     if not np.allclose(pulled, pushed, close, close * (1 + abs(value)), equal_nan=True):
         if 0 in [np.size(x) for x in args]:
             return  # the sum over no elements of what is NaN for each is zero
         raise AssertionError(f"the reverse derivative {pulled} is not the forward one {pushed}\n{case!r}")
     at = lambda h: smooth(*[x + h * t for x, t in zip(args, tangents, strict=True)])
+    if _run(at, [0.0])[1] is not None:  # plain NumPy does not take what a tracer does
+        return
     quotients = [(at(h) - at(-h)) / (2 * h) for h in (1e-4, 5e-5)]
     sided = [(at(s * 1e-5) - at(0.0)) / (s * 1e-5) for s in (1, -1)]
     size = 1 + abs(pushed) + abs(value)
     is_smooth = np.all(np.isfinite([*quotients, *sided, value])) and np.ptp(quotients) < 1e-6 * size
-    if is_smooth and np.ptp(sided) < 1e-3 * size and abs(quotients[1] - pushed) > 1e-4 * size and close < 1e-3:
+    if is_smooth and np.ptp(sided) < 1e-3 * size and abs(quotients[1] - pushed) > 1e-4 * size and close == 1e-8:
         raise AssertionError(f"the derivative {pushed} is not that of differences, {quotients[1]}\n{case!r}")
