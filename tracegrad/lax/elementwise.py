@@ -123,21 +123,21 @@ def select_n(which: ArrayLike, *cases: ArrayLike) -> Array:
     [5.0, 0.0, 1.0]
     """
     w, arrays = as_array(which), [as_array(c) for c in cases]
-    found, types = type_of(w), [type_of(c) for c in arrays]
+    chooser, types = type_of(w), [type_of(c) for c in arrays]
     if not arrays:
         raise ValueError("select_n: no cases; give at least one")
-    if number_kind(found.dtype) not in "biu":
-        raise DtypeError(f"select_n: which must be boolean or integer, got {found}{at(user_source())}")
-    if number_kind(found.dtype) == "b" and len(arrays) > 2:
+    if number_kind(chooser.dtype) not in "biu":
+        raise DtypeError(f"select_n: which must be boolean or integer, got {chooser}{at(user_source())}")
+    if number_kind(chooser.dtype) == "b" and len(arrays) > 2:
         raise DtypeError(f"select_n: a boolean chooses among 2 cases, not {len(arrays)}; write which.astype(int)")
-    if len({t.shape for t in types}) > 1 or found.shape not in ((), types[0].shape):
+    if len({t.shape for t in types}) > 1 or chooser.shape not in ((), types[0].shape):
         raise fails(
             "select_n",
-            f"cases must be of one shape, and which of this or a scalar; got {found} for {', '.join(map(str, types))}",
+            f"cases must be of one shape, and which of this or a scalar; got {chooser} for {', '.join(map(str, types))}",
         )
     chosen = arrays[-1]
     for i, case in reversed(list(enumerate(arrays[:-1]))):
-        chosen = np.where(np.logical_not(w) if number_kind(found.dtype) == "b" else np.less_equal(w, i), case, chosen)
+        chosen = np.where(np.logical_not(w) if number_kind(chooser.dtype) == "b" else np.less_equal(w, i), case, chosen)
     return chosen
 
 

@@ -132,9 +132,9 @@ def nan_to_num(
         (limit if np.isinf(float(limit)) else float(limit)) if given is None else given  # a long double is no float
         for given, limit in ((posinf, limits.max), (neginf, limits.min))
     ]
-    for found, replacement in [(np.isnan(x), nan), (np.isposinf(x), high), (np.isneginf(x), low)]:
+    for replaced, replacement in [(np.isnan(x), nan), (np.isposinf(x), high), (np.isneginf(x), low)]:
         # NumPy copies the replacement into an array of this dtype.
-        x = np.where(found, replacement if type(replacement) is float else astype(replacement, dtype), x)
+        x = np.where(replaced, replacement if type(replacement) is float else astype(replacement, dtype), x)
     return x
 
 

@@ -30,9 +30,9 @@ def isneginf(x: ArrayLike, out: Array | None = None) -> Array:
 def _is(x: Any, value: float, function: Any, out: Any) -> Any:
     reject(function, out=out)
     x = as_array(x)
-    found = type_of(x)
-    if number_kind(found.dtype) == "c":
-        raise DtypeError(f"{function.__name__}: infinities of {found} have no sign; ask for np.isinf, or of x.real")
+    t = type_of(x)
+    if number_kind(t.dtype) == "c":
+        raise DtypeError(f"{function.__name__}: infinities of {t} have no sign; ask for np.isinf, or of x.real")
     return np.equal(x, value)
 
 

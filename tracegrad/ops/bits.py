@@ -29,8 +29,8 @@ def _bitcast(x: Any, dtype: np.dtype[Any]) -> Any:
     if dtype.itemsize > x.dtype.itemsize:
         return whole.view(dtype).reshape(x.shape[:-1])[()]
     # One axis more, so that NumPy has one to divide.
-    found = whole.reshape(*x.shape, 1).view(dtype)
-    return found.reshape(x.shape)[()] if dtype.itemsize == x.dtype.itemsize else found
+    parts = whole.reshape(*x.shape, 1).view(dtype)
+    return parts.reshape(x.shape)[()] if dtype.itemsize == x.dtype.itemsize else parts
 
 
 def _bitcast_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -112,11 +112,11 @@ def clz(x: ArrayLike) -> Array:
 
 def integers(name: str, *values: Any) -> Any:
     """The values as arrays; DtypeError unless all are integers."""
-    found = [as_array(x) for x in values]
-    for x in found:
+    arrays = [as_array(x) for x in values]
+    for x in arrays:
         if number_kind(type_of(x).dtype) not in "iu":
             raise DtypeError(f"{name} takes integers, got {type_of(x)}{at(user_source())}; write x.astype(int)")
-    return found if len(found) > 1 else found[0]
+    return arrays if len(arrays) > 1 else arrays[0]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ _BIT_REDUCTIONS: dict[np.ufunc, Op] = {
 def reduce_bits(ufunc: np.ufunc, operand: ArrayLike, axes: Sequence[int]) -> Array:
     """np.bitwise_and, bitwise_or or bitwise_xor over all elements along the axes, of booleans or integers."""
     x, op = as_array(operand), _BIT_REDUCTIONS[ufunc]
-    found = type_of(x)
-    if number_kind(found.dtype) not in "biu":
-        raise DtypeError(f"{op.name} takes booleans and integers, got {found}{at(user_source())}; write x != 0")
-    return bind(op, (x,), {"axes": normalize_axes(tuple(axes), len(found.shape), op.name), "keepdims": False})
+    t = type_of(x)
+    if number_kind(t.dtype) not in "biu":
+        raise DtypeError(f"{op.name} takes booleans and integers, got {t}{at(user_source())}; write x != 0")
+    return bind(op, (x,), {"axes": normalize_axes(tuple(axes), len(t.shape), op.name), "keepdims": False})

@@ -143,7 +143,7 @@ def cast(d: Any, dtype: np.dtype[Any]) -> Any:
     return d if d.dtype == dtype else d.astype(dtype)
 
 
-def spread(t: Any, out: Any) -> Any:
+def tangent_of(out: Any, t: Any) -> Any:
     """A tangent of `out`: broadcast to its shape and promoted to its dtype."""
     shape = shape_of(out)
     if shape_of(t) != shape:
@@ -177,13 +177,13 @@ def else_numpy(python: Callable[..., Any], ufunc: np.ufunc) -> Callable[..., Any
 def _on_scalars(python: Callable[..., Any], ufunc: np.ufunc, *scalars: Any) -> Any:
     is_complex = complex in map(type, scalars)
     try:
-        found = python(*scalars)
+        result = python(*scalars)
     except ArithmeticError:
         if not is_complex and float not in map(type, scalars):
             raise
     else:
-        if is_complex or type(found) is not complex:
-            return found
+        if is_complex or type(result) is not complex:
+            return result
     return ufunc(*scalars).item()
 
 
@@ -263,7 +263,7 @@ def elementwise(
                 term = partial(t, out, *primals, **params)
                 if term is None:
                     continue
-                term = spread(term, out)
+                term = tangent_of(out, term)
                 total = term if total is None else total + term
         return total
 
@@ -335,7 +335,7 @@ def elementwise(
                 term = rules[i](t, out, *primals, **params)
             if term is None:
                 continue
-            term = spread(term, out)
+            term = tangent_of(out, term)
             if mask is not None:
                 term = Masked(term, mask, clean)
             total = term if total is None else plus(total, term)
@@ -394,9 +394,9 @@ def neutral(position: int, value: int) -> Simplification:
     complex numbers, where infinity times 1 + 0j is not itself."""
 
     def simpler(inputs: Sequence[Any], params: Params, definitions: Mapping[Any, Any]) -> Any:
-        found = getattr(inputs[position], "value", None)
+        number = getattr(inputs[position], "value", None)
         other = inputs[1 - position]
-        if found is None or isinstance(found, complex | np.complexfloating) or found != value:
+        if number is None or isinstance(number, complex | np.complexfloating) or number != value:
             return None
         return other if number_kind(other.type.dtype) != "c" else None
 
@@ -408,8 +408,8 @@ def first_of(*rules: Simplification) -> Simplification:
 
     def simpler(inputs: Sequence[Any], params: Params, definitions: Definitions) -> Any:
         for rule in rules:
-            if (found := rule(inputs, params, definitions)) is not None:
-                return found
+            if (result := rule(inputs, params, definitions)) is not None:
+                return result
         return None
 
     return simpler

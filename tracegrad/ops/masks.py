@@ -150,10 +150,10 @@ def _value(d: Any) -> Any:
 
 def sparse(rule: Callable[[Any], Any], d: Any) -> Any:
     """What the rule makes of a tangent or cotangent, where it leaves places out: None, or masked."""
-    found = rule(d)
-    if found is None:
+    result = rule(d)
+    if result is None:
         return None
-    return Masked(found, Mask(lambda: np.not_equal(filled(rule(np.ones(d.shape, d.dtype))), 0)), True)
+    return Masked(result, Mask(lambda: np.not_equal(filled(rule(np.ones(d.shape, d.dtype))), 0)), True)
 
 
 def masking_jvp(rule: JvpRule, positions: Sequence[int] | None = None) -> JvpRule:
@@ -161,11 +161,11 @@ def masking_jvp(rule: JvpRule, positions: Sequence[int] | None = None) -> JvpRul
     leave their places zero."""
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
-        found = rule(primals, tangents, out, params)
+        tangent = rule(primals, tangents, out, params)
         joined = tangents if positions is None else [tangents[i] for i in positions]
-        if found is None or all([t is not None for t in joined]):
-            return found
-        return Masked(found, image(lambda t: rule(primals, t, out, params), tangents), True)
+        if tangent is None or all([t is not None for t in joined]):
+            return tangent
+        return Masked(tangent, image(lambda t: rule(primals, t, out, params), tangents), True)
 
     return jvp
 
@@ -174,9 +174,11 @@ def masking_vjp(rule: VjpRule, position: int) -> VjpRule:
     """The reverse rule of an op whose output does not have all elements of its input at this position."""
 
     def vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
-        found = list(rule(wanted, ct, out, primals, params))
-        if position in wanted and found[i := wanted.index(position)] is not None:
-            found[i] = Masked(found[i], image(lambda c: rule((position,), c[0], out, primals, params)[0], [ct]), True)
-        return found
+        cotangents = list(rule(wanted, ct, out, primals, params))
+        if position in wanted and cotangents[i := wanted.index(position)] is not None:
+            cotangents[i] = Masked(
+                cotangents[i], image(lambda c: rule((position,), c[0], out, primals, params)[0], [ct]), True
+            )
+        return cotangents
 
     return vjp

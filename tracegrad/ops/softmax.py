@@ -72,8 +72,8 @@ def _log_softmax_tangent(t: Any, out: Any, params: Params) -> Any:
 def _log_softmax_cotangent(ct: Any, out: Any, params: Params) -> Any:
     """ct - softmax * sum(ct). All entries of that together are zero, so that one is what the others lack."""
     largest = np.greater(out, _LOG_HALF)
-    found = ct - np.exp(out) * _total(ct, params)
-    return cast(np.where(largest, -_total(np.where(largest, 0, found), params), found), type_of(out).dtype)
+    result = ct - np.exp(out) * _total(ct, params)
+    return cast(np.where(largest, -_total(np.where(largest, 0, result), params), result), type_of(out).dtype)
 
 
 _LOG_HALF = math.log(0.5)
@@ -150,7 +150,7 @@ def log_softmax(x: ArrayLike, axis: Axis = -1) -> Array:
 
 
 def _shape(x: Any, name: str) -> tuple[int, ...]:
-    found = type_of(x) if not isinstance(x, list | tuple) else type_of(np.asarray(x))
-    if number_kind(found.dtype) not in "biuf":
-        raise DtypeError(f"{name} takes real numbers, got {found}")
-    return shape_of(x) if not isinstance(x, list | tuple) else found.shape
+    t = type_of(x) if not isinstance(x, list | tuple) else type_of(np.asarray(x))
+    if number_kind(t.dtype) not in "biuf":
+        raise DtypeError(f"{name} takes real numbers, got {t}")
+    return shape_of(x) if not isinstance(x, list | tuple) else t.shape

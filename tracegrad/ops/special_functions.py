@@ -221,8 +221,8 @@ def _vanishing(xp: Any, factor: Any, exponent: Any) -> Any:
 
 
 def gamma_density_of(xp: Any, xlogy: Callable[..., Any], lgamma: Callable[..., Any], a: Any, x: Any, fall: int) -> Any:
-    found = _vanishing(xp, _falling(a - 1, fall), xlogy(a - 1 - fall, x) - x - lgamma(a))
-    return xp.where((a > 0) & (x >= 0), found, xp.nan)
+    density = _vanishing(xp, _falling(a - 1, fall), xlogy(a - 1 - fall, x) - x - lgamma(a))
+    return xp.where((a > 0) & (x >= 0), density, xp.nan)
 
 
 def _gamma_density(a: Any, x: Any, fall: int) -> Any:
@@ -318,8 +318,8 @@ def beta_density_of(
 ) -> Any:
     factor = _falling(a - 1, fall) * _falling(b - 1, fall_b)
     norm = lgamma(a) + lgamma(b) - lgamma(a + b)
-    found = _vanishing(xp, factor, xlogy(a - 1 - fall, x) + xlog1py(b - 1 - fall_b, -x) - norm)
-    return xp.where((a > 0) & (b > 0) & (x >= 0) & (x <= 1), found, xp.nan)
+    density = _vanishing(xp, factor, xlogy(a - 1 - fall, x) + xlog1py(b - 1 - fall_b, -x) - norm)
+    return xp.where((a > 0) & (b > 0) & (x >= 0) & (x <= 1), density, xp.nan)
 
 
 def _beta_density(a: Any, b: Any, x: Any, **falls: int) -> Any:
@@ -402,8 +402,8 @@ def bessel_slope(xp: Any, value: Callable[[Any, int], Any], x: Any, order: int, 
     far = factors[-1]
     for factor in factors[-2::-1]:
         far = far * y + factor
-    found = xp.where(is_far, far * y**rise * xp.sqrt(y), near[0])
-    return found if (order + rise) % 2 == 0 else xp.sign(x) * found
+    of_size = xp.where(is_far, far * y**rise * xp.sqrt(y), near[0])
+    return of_size if (order + rise) % 2 == 0 else xp.sign(x) * of_size
 
 
 def _scaled_bessel(x: Any, order: int, rise: int) -> Any:

@@ -72,8 +72,8 @@ class Quotes:
 
     def expression(self, value: Any, wanted: str = "value") -> str:
         """What the module has to say where it means this function or constant."""
-        if (found := self._known.get(id(value))) is not None:
-            return found[0]
+        if (known := self._known.get(id(value))) is not None:
+            return known[0]
         if isinstance(value, ModuleType):
             return self._module(value.__name__)
         if (text := self._constant(value)) is not None or (text := self._public(value)) is not None:
@@ -96,8 +96,8 @@ class Quotes:
         if not _is_theirs(name):
             raise NotQuotableError(f"the module {name} is neither NumPy's nor Python's own")
         self._imports.add("import numpy as np" if root == "numpy" else f"import {name}")
-        self.names.take(found := "np" if root == "numpy" else root)
-        return f"{found}.{rest}" if rest else found
+        self.names.take(name_here := "np" if root == "numpy" else root)
+        return f"{name_here}.{rest}" if rest else name_here
 
     def _public(self, value: Any) -> str | None:
         """An object that NumPy, SciPy or Python gives a name."""
@@ -113,10 +113,10 @@ class Quotes:
         for module in ("numpy", "scipy.special", home, home.removeprefix("_")):
             if not _is_theirs(module) or any([part.startswith("_") for part in module.split(".")]):
                 continue
-            found: Any = sys.modules.get(module)
+            named: Any = sys.modules.get(module)
             for part in name.split("."):
-                found = getattr(found, part, None)
-            if found is value:
+                named = getattr(named, part, None)
+            if named is value:
                 return f"{self._module(module)}.{name}"
         return None
 
@@ -207,12 +207,12 @@ class Quotes:
         """What a definition has to say for a global name: numbers, tables and partial functions are defined once, too."""
         if not isinstance(value, functools.partial) and self._constant(value) is None:
             return self.expression(value, wanted)
-        found = self._known.get((wanted, id(value)))
-        if found is None:
+        known = self._known.get((wanted, id(value)))
+        if known is None:
             text = self.expression(value, wanted)
-            found = self._known[wanted, id(value)] = self.names.fresh(wanted), value
-            self._definitions.append(f"{found[0]} = {text}")
-        return found[0]
+            known = self._known[wanted, id(value)] = self.names.fresh(wanted), value
+            self._definitions.append(f"{known[0]} = {text}")
+        return known[0]
 
 
 def _is_theirs(module: str) -> bool:
@@ -251,31 +251,31 @@ def _free(definition: ast.AST) -> Iterator[ast.Name]:
 
 def _bound_in(definition: ast.FunctionDef | ast.Lambda | ast.ClassDef) -> set[str]:
     """The names that are a function's or a class's own."""
-    found = set()
+    names = set()
     if not isinstance(definition, ast.ClassDef):
         arguments = definition.args
-        found |= {a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
-        found |= {a.arg for a in (arguments.vararg, arguments.kwarg) if a is not None}
+        names |= {a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
+        names |= {a.arg for a in (arguments.vararg, arguments.kwarg) if a is not None}
 
     def collect(node: ast.AST) -> None:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.FunctionDef | ast.ClassDef):
-                found.add(child.name)
+                names.add(child.name)
                 continue
             if isinstance(child, ast.Lambda):
                 continue
             if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store):
-                found.add(child.id)
+                names.add(child.id)
             elif isinstance(child, ast.ExceptHandler) and child.name:
-                found.add(child.name)
+                names.add(child.name)
             elif isinstance(child, ast.Import | ast.ImportFrom):
-                found.update([(a.asname or a.name).partition(".")[0] for a in child.names])
+                names.update([(a.asname or a.name).partition(".")[0] for a in child.names])
             if not isinstance(child, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
                 collect(child)
             else:  # whose own variables are not the function's, but for what `:=` binds
-                found.update([n.target.id for n in ast.walk(child) if isinstance(n, ast.NamedExpr)])
+                names.update([n.target.id for n in ast.walk(child) if isinstance(n, ast.NamedExpr)])
 
     if isinstance(definition.body, list):
         for statement in definition.body:
             collect(ast.Module([statement], []))
-    return found
+    return names

@@ -178,8 +178,8 @@ def _gelu_slope(x: Any) -> Any:
     x, angle, slope = _gelu_angle(x)
     e = np.exp(-np.absolute(angle))
     share = 1 / (1 + e)
-    found = np.where(angle >= 0, share, e * share) + x * slope * (e * share * share)
-    return found.astype(dtype, copy=False)
+    result = np.where(angle >= 0, share, e * share) + x * slope * (e * share * share)
+    return result.astype(dtype, copy=False)
 
 
 def _gelu_slope_partial(d: Any, out: Any, x: Any) -> Any:
@@ -243,8 +243,8 @@ def _squareplus(x: Any, b: Any) -> Any:
 
 
 def _squareplus_slope(x: Any, b: Any) -> Any:
-    found, root = _squareplus_and_root(x, b)
-    return found / root
+    value, root = _squareplus_and_root(x, b)
+    return value / root
 
 
 def _root_of_square_plus(x: Any, b: Any) -> Any:

@@ -122,8 +122,8 @@ def _in_dtype_of(x: Any, c: Any, op: Op) -> Any:
     dtype = op.infer([x.type, c.type], {}).dtype  # type: ignore[union-attr]
     if number_kind(dtype) != "f" or _number(c) is None:
         return None
-    found = dtype.type(c.value)
-    return found if _is_normal(found) and found == c.value else None
+    number = dtype.type(c.value)
+    return number if _is_normal(number) and number == c.value else None
 
 
 def _is_normal(c: np.floating[Any]) -> bool:
@@ -241,13 +241,13 @@ def _small_power(inputs: Sequence[Any], params: Params, definitions: Definitions
 
 def _power_of_scalars(x: Any, p: Any) -> Any:
     """As of Python's numbers, but of reals it is real, and of integers an integer: that must not depend on the values."""
-    found = _python_power(x, p)
-    if type(found) is float and not isinstance(x, float | complex) and not isinstance(p, float | complex):
+    result = _python_power(x, p)
+    if type(result) is float and not isinstance(x, float | complex) and not isinstance(p, float | complex):
         raise ValueError(
             f"power{at(user_source())}: the int {x} to the traced int {p} would be a float in plain Python, and an int for "
             "other values; write float(x) ** n or 2.0 ** n"
         )
-    return found
+    return result
 
 
 _python_power = else_numpy(operator.pow, np.power)

@@ -72,16 +72,16 @@ def astype(x: ArrayLike, dtype: DType, /, *, copy: bool = True, device: Any = No
     dtype = np.dtype(dtype)
     if number_kind(dtype) not in "biu" and not is_inexact(dtype):
         raise DtypeError(f"astype: {dtype} is not a dtype of numbers")
-    found = type_of(x)
-    if found.dtype == dtype and not found.weak:
+    old = type_of(x)
+    if old.dtype == dtype and not old.weak:
         return x
     return bind(astype_op, (x,), {"dtype": dtype})
 
 
 def _astype_copying(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
     """The same in memory of its own, as users get it."""
-    found = astype(x, dtype)
-    return bind(OPS["copy"], (x,), {"order": "K"}) if found is x and copy else found
+    cast = astype(x, dtype)
+    return bind(OPS["copy"], (x,), {"order": "K"}) if cast is x and copy else cast
 
 
 FUNCTIONS[np.astype] = _astype_copying

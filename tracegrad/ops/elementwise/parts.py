@@ -169,8 +169,8 @@ imag_op = elementwise(
 def real(val: ArrayLike) -> Array:
     """The real part, in the real dtype of the same precision; a real array is its own."""
     val = as_array(val)
-    found = type_of(val)
-    return val if number_kind(found.dtype) != "c" and not found.weak else bind(real_op, (val,))
+    t = type_of(val)
+    return val if number_kind(t.dtype) != "c" and not t.weak else bind(real_op, (val,))
 
 
 @implements(np.imag)
