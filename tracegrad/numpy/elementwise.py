@@ -86,7 +86,7 @@ def clip(
     >>> clip(np.array([-2.0, 0.5, 9.0]), 0, 1).tolist()
     [0.0, 0.5, 1.0]
     """
-    reject(np.clip, out=out, dtype=dtype, where=where)
+    reject(np.clip, dtype=dtype, where=where)
     low = a_min if min is _NOT_GIVEN else min
     high = a_max if max is _NOT_GIVEN else max
     if (a_min is not None and min is not _NOT_GIVEN) or (a_max is not None and max is not _NOT_GIVEN):
@@ -183,7 +183,6 @@ def choose(a: ArrayLike, choices: Sequence[ArrayLike] | Array, out: Array | None
     >>> choose(np.array([1, 0, 1]), [[1, 2, 3], [10, 20, 30]]).tolist()
     [10, 2, 30]
     """
-    reject(np.choose, out=out)
     a = as_array(a)
     count = shape_of(choices)[0] if type(choices) is Tracer else len(choices)
     if number_kind(type_of(a).dtype) not in "biu":

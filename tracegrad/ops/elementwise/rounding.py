@@ -13,7 +13,7 @@ from tracegrad.core.op import Op, Params, Sample
 from tracegrad.core.trace import UFUNCS, as_array, bind, strengthened
 from tracegrad.core.types import ArrayType, number_kind, scalar_type, type_of
 from tracegrad.ops.elementwise.samples import binary_samples, unary_samples
-from tracegrad.ops.families import elementwise, elementwise_batch, implements, reject, same_type, ufunc_type
+from tracegrad.ops.families import elementwise, elementwise_batch, implements, same_type, ufunc_type
 from tracegrad.ops.masks import Mask
 from tracegrad.typing import Array, ArrayLike
 
@@ -94,7 +94,6 @@ def round(a: ArrayLike, decimals: int = 0, out: Array | None = None) -> Array:
     >>> round(np.array([0.5, 1.5, 2.25]), 1).tolist(), round(np.array([1250, 1350]), -2).tolist()
     ([0.5, 1.5, 2.2], [1200, 1400])
     """
-    reject(np.round, out=out)
     return bind(round_op, (strengthened(as_array(a)),), {"decimals": operator.index(decimals)})
 
 
