@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -32,6 +34,12 @@ def test_every_implemented_function_has_its_name() -> None:
         if getattr(np, getattr(f, "__name__", ""), None) is f and not hasattr(tnp, f.__name__)
     }
     assert missing <= refused_or_renamed
+
+
+def test_functions_without_an_op_are_there_once_tracegrad_is() -> None:
+    code = "import numpy as np, tracegrad; print(tracegrad.grad(np.median)(np.array([3.0, 1.0, 2.0])))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[0. 0. 1.]"
 
 
 def test_joining() -> None:

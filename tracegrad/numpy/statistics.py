@@ -73,12 +73,7 @@ def ptp(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = Fals
 
 @implements(np.average)
 def average(
-    a: ArrayLike,
-    axis: Axis = None,
-    weights: ArrayLike = None,
-    returned: bool = False,
-    *,
-    keepdims: bool = False,
+    a: ArrayLike, axis: Axis = None, weights: ArrayLike = None, returned: bool = False, *, keepdims: bool = False
 ) -> Array | tuple[Array, Array]:
     """The mean weighted by `weights`, of the shape of `a` or of its axes; with `returned` also the sum of weights.
 

@@ -38,6 +38,7 @@ def operand(x: Any) -> Any:
 
 
 def conjugate_of_complex(x: Any) -> Any:
+    """The conjugate, of real numbers these themselves."""
     return np.conjugate(x) if number_kind(x.dtype) == "c" else x
 
 
@@ -46,8 +47,72 @@ def flat(x: Any) -> Any:
     return x if len(x.shape) == 1 else np.reshape(x, (math.prod(x.shape),))
 
 
+def transposed(x: Any) -> Any:
+    """A matrix or each of a batch of matrices, transposed."""
+    return x.T if len(x.shape) == 2 else np.swapaxes(x, -1, -2)
+
+
+def column(x: Any) -> Any:
+    """Vectors along the last axis as matrices of one column."""
+    return np.reshape(x, (*x.shape, 1))
+
+
+def _rows(x: Any) -> Any:
+    """All rows of a batch of matrices as one matrix."""
+    return np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+
+
+def _flat_batch(x: Any) -> Any:
+    """A batch of matrices with one batch axis."""
+    return np.reshape(x, (math.prod(x.shape[:-2]), *x.shape[-2:]))
+
+
 # ---------------------------------------------------------------------------------------------------------------------
-# Matrix products.
+# Matrix products, and that of a column by a row.
+
+
+def _turned(params: Params) -> tuple[bool, bool]:
+    """Which sides are given transposed."""
+    return params.get("left", False), params.get("right", False)
+
+
+def _operand_types(types: Sequence[ArrayType], params: Params) -> Sequence[ArrayType]:
+    """The types of what is multiplied."""
+    if not params:
+        return types
+    for t, turned in zip(types, _turned(params), strict=True):
+        if turned and t.ndim < 2:
+            raise ShapeError(f"matmul: {t} has no last two axes to transpose")
+    return [
+        ArrayType((*t.shape[:-2], t.shape[-1], t.shape[-2]), t.dtype) if turned else t
+        for t, turned in zip(types, _turned(params), strict=True)
+    ]
+
+
+def _matmul_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    x, y = _operand_types(types, params)
+    if not x.shape or not y.shape:
+        raise ShapeError(f"matmul: {x} and {y} must both have axes; write x * y to multiply by a scalar")
+    if x.shape[-1] != y.shape[-2:][0]:
+        raise ShapeError(
+            f"matmul: the last axis of {x} and the {'only' if y.ndim == 1 else 'last but one'} axis of {y} must be of "
+            "the same size; write x.T, y.T or np.swapaxes(x, -1, -2) to line them up"
+        )
+    try:
+        batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    except ValueError:
+        raise ShapeError(f"matmul: the leading axes of {x} and {y} do not broadcast together") from None
+    try:
+        dtype = np.matmul.resolve_dtypes((x.dtype, y.dtype, None))[-1]
+    except TypeError:
+        raise DtypeError(f"matmul takes no inputs of types {x}, {y}") from None
+    return ArrayType((*batch, *x.shape[-2:-1], *(y.shape[-1:] if y.ndim > 1 else ())), dtype)
+
+
+def _matmul_contraction(types: Sequence[ArrayType], params: Params) -> tuple[int, bool]:
+    x, y = _operand_types(types, params)
+    pairs = zip(x.shape[-3::-1], y.shape[-3::-1], strict=False)
+    return _matmul_type(types, params).size * x.shape[-1], any([m == n != 1 for m, n in pairs])
 
 
 # Until NumPy 2.3 np.matmul takes 30 times longer on what BLAS cannot read, such as a broadcast view (a cotangent that comes
@@ -105,75 +170,12 @@ def _product_strides(inputs: Sequence[Any], types: Sequence[ArrayType], params: 
 
 def _outer(x: Any, y: Any) -> Any:
     """The outer product of vectors in a rule, on arrays as the op does it."""
-    return column(x) * y if type(x) is ndarray and type(y) is ndarray else bind(outer_op, (x, y))
+    return _outer_product(x, y) if type(x) is ndarray and type(y) is ndarray else bind(outer_op, (x, y))
 
 
 def _times(x: Any, y: Any) -> Any:
     """`x @ y` in a rule, on arrays as the op does it."""
     return _matmul(x, y) if type(x) is ndarray and type(y) is ndarray else bind(matmul_op, (x, y))
-
-
-def _turned(params: Params) -> tuple[bool, bool]:
-    """Which sides are given transposed."""
-    return params.get("left", False), params.get("right", False)
-
-
-def _operand_types(types: Sequence[ArrayType], params: Params) -> Sequence[ArrayType]:
-    """The types of what is multiplied."""
-    if not params:
-        return types
-    for t, turned in zip(types, _turned(params), strict=True):
-        if turned and t.ndim < 2:
-            raise ShapeError(f"matmul: {t} has no last two axes to transpose")
-    return [
-        ArrayType((*t.shape[:-2], t.shape[-1], t.shape[-2]), t.dtype) if turned else t
-        for t, turned in zip(types, _turned(params), strict=True)
-    ]
-
-
-def _matmul_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
-    x, y = _operand_types(types, params)
-    if not x.shape or not y.shape:
-        raise ShapeError(f"matmul: {x} and {y} must both have axes; write x * y to multiply by a scalar")
-    if x.shape[-1] != y.shape[-2:][0]:
-        raise ShapeError(
-            f"matmul: the last axis of {x} and the {'only' if y.ndim == 1 else 'last but one'} axis of {y} must be of "
-            "the same size; write x.T, y.T or np.swapaxes(x, -1, -2) to line them up"
-        )
-    try:
-        batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
-    except ValueError:
-        raise ShapeError(f"matmul: the leading axes of {x} and {y} do not broadcast together") from None
-    try:
-        dtype = np.matmul.resolve_dtypes((x.dtype, y.dtype, None))[-1]
-    except TypeError:
-        raise DtypeError(f"matmul takes no inputs of types {x}, {y}") from None
-    return ArrayType((*batch, *x.shape[-2:-1], *(y.shape[-1:] if y.ndim > 1 else ())), dtype)
-
-
-def _matmul_contraction(types: Sequence[ArrayType], params: Params) -> tuple[int, bool]:
-    x, y = _operand_types(types, params)
-    pairs = zip(x.shape[-3::-1], y.shape[-3::-1], strict=False)
-    return _matmul_type(types, params).size * x.shape[-1], any([m == n != 1 for m, n in pairs])
-
-
-def transposed(x: Any) -> Any:
-    """A matrix or each of a batch of matrices, transposed."""
-    return x.T if len(x.shape) == 2 else np.swapaxes(x, -1, -2)
-
-
-def column(x: Any) -> Any:
-    return np.reshape(x, (*x.shape, 1))
-
-
-def _rows(x: Any) -> Any:
-    """All rows of a batch of matrices as one matrix."""
-    return np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
-
-
-def _flat_batch(x: Any) -> Any:
-    """A batch of matrices with one batch axis."""
-    return np.reshape(x, (math.prod(x.shape[:-2]), *x.shape[-2:]))
 
 
 def _matmul_left(ct: Any, x: Any, y: Any) -> Any:

@@ -227,15 +227,7 @@ def _in_float32(op: Op, t: Any, params: Params) -> Any:
     return bind(op, (t,), params)
 
 
-def additive(
-    name: str,
-    evaluate: Callable[..., Any],
-    vjp: VjpRule,
-    *,
-    infer: TypeRule,
-    kinds: str,
-    spell: Any,
-) -> Op:
+def additive(name: str, evaluate: Callable[..., Any], vjp: VjpRule, *, infer: TypeRule, kinds: str, spell: Any) -> Op:
     """Declare a reduction that is linear."""
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
