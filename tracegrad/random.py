@@ -23,11 +23,12 @@ from tracegrad.core.trace import as_array
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.threefry import threefry2x32
+from tracegrad.typing import Array, ArrayLike, DType
 
 __all__ = ["PRNGKey", "bits", "fold_in", "split"]
 
 
-def PRNGKey(seed: Any) -> Any:
+def PRNGKey(seed: ArrayLike) -> Array:
     """The key of a seed.
 
     Args:
@@ -48,7 +49,7 @@ def PRNGKey(seed: Any) -> Any:
     return np.stack([astype(seed >> np.uint64(32), np.uint32), astype(seed, np.uint32)])
 
 
-def split(key: Any, num: int | Sequence[int] = 2) -> Any:
+def split(key: Array, num: int | Sequence[int] = 2) -> Array:
     """New keys from one.
 
     Args:
@@ -64,7 +65,7 @@ def split(key: Any, num: int | Sequence[int] = 2) -> Any:
     return np.stack(threefry2x32(_key(key, "split"), 0, _shape(num, "split")), axis=-1)
 
 
-def fold_in(key: Any, data: Any) -> Any:
+def fold_in(key: Array, data: ArrayLike) -> Array:
     """A new key from one and a number: that of a step, of a layer, of a device.
 
     Args:
@@ -81,7 +82,7 @@ def fold_in(key: Any, data: Any) -> Any:
     return np.stack(threefry2x32(_key(key, "fold_in"), data, ()))
 
 
-def bits(key: Any, shape: int | Sequence[int] = (), dtype: Any = np.uint64) -> Any:
+def bits(key: Array, shape: int | Sequence[int] = (), dtype: DType = np.uint64) -> Array:
     """Random bits, each 0 or 1 with equal probability and independent of all others.
 
     Args:

@@ -283,6 +283,20 @@ def test_products_inside_control_flow() -> None:
     np.testing.assert_allclose(tg.grad(twice)(a), (np.ones((2, 2)) - np.eye(2)) * 2**-0.75 / 8, rtol=1e-12, atol=1e-15)
 
 
+def test_gradients_at_constants_inside_a_program() -> None:
+    """The derivative is then computed while the program is being made, and belongs to none."""
+    a, scale = draw(3, 3, 2), np.array(0.5)
+
+    def total(a: Any) -> Any:
+        u, s, vh = np.linalg.svd(a, full_matrices=False)
+        return np.sum(W[:3, :2] * ((u * np.exp(scale * s)) @ vh))
+
+    expected = tg.grad(total)(a)
+    np.testing.assert_array_equal(tg.jit(lambda x: x * tg.grad(total)(a))(2.0), 2 * expected)
+    chosen = tg.jit(lambda x: tg.lax.cond(x > 0, lambda: x * tg.grad(total)(a), lambda: 0 * a))
+    np.testing.assert_array_equal(chosen(2.0), 2 * expected)
+
+
 def test_what_all_eigenvalues_share_has_derivatives_too() -> None:
     a, w = 2 * np.eye(2), W[:2, :2]
     f = lambda a, b: (lambda e, v: np.sum(w * ((v * np.exp(b * e)) @ v.T)))(*np.linalg.eigh(a))

@@ -36,12 +36,15 @@ from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise import astype, is_narrow, widened
 from tracegrad.ops.families import linear, normalize_axis
 from tracegrad.ops.structural import unchanged
+from tracegrad.typing import Array
+
+AxisName = Hashable | Sequence[Hashable]  # a name, or several
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Named axes. A public function is over one of them or several, an op over one.
 
 
-def _bound_axes(axis_name: Any, function: str, groups: Any = None) -> list[Axis]:
+def _bound_axes(axis_name: AxisName, function: str, groups: Any = None) -> list[Axis]:
     """The bound axes of these names, a name or a tuple or list of names, outermost first as the caller orders them."""
     if groups is not None:
         raise NotImplementedError(
@@ -55,7 +58,7 @@ def _bound_axes(axis_name: Any, function: str, groups: Any = None) -> list[Axis]
     return axes
 
 
-def _one_axis(axis_name: Hashable, function: str) -> Axis:
+def _one_axis(axis_name: AxisName, function: str) -> Axis:
     axes = _bound_axes(axis_name, function)
     if len(axes) != 1:
         raise ValueError(
@@ -106,7 +109,7 @@ axis_index_op = Op(
 )
 
 
-def axis_index(axis_name: Any) -> Any:
+def axis_index(axis_name: AxisName) -> Array:
     """The example's index in a named axis, from 0: an int64 scalar. In a tuple of names the last counts fastest.
 
     Raises:
@@ -125,7 +128,7 @@ def axis_index(axis_name: Any) -> Any:
     return np.int64(0) if index is None else index
 
 
-def axis_size(axis_name: Any) -> int:
+def axis_size(axis_name: AxisName) -> int:
     """The number of examples in a named axis, a Python int; of a tuple of names, the product.
 
     Raises:
@@ -221,7 +224,7 @@ def _sum_over(x: Any, axes: Sequence[Axis]) -> Any:
     return x
 
 
-def psum(x: Any, axis_name: Any, *, axis_index_groups: Any = None) -> Any:
+def psum(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> Any:
     """The sum over all examples of a named axis.
 
     Args:
@@ -245,7 +248,7 @@ def psum(x: Any, axis_name: Any, *, axis_index_groups: Any = None) -> Any:
     return _of_leaves("psum", lambda leaf: _sum_over(leaf, axes), x)
 
 
-def pmean(x: Any, axis_name: Any, *, axis_index_groups: Any = None) -> Any:
+def pmean(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> Any:
     """The mean over all examples of a named axis: `psum(x)` by the size. Arguments and errors as for `psum`.
 
     >>> import numpy as np, tracegrad as tg
@@ -303,7 +306,7 @@ def _extreme_over(op: Op, x: Any, axes: Sequence[Axis]) -> Any:
     return x
 
 
-def pmax(x: Any, axis_name: Any, *, axis_index_groups: Any = None) -> Any:
+def pmax(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> Any:
     """The largest over all examples of a named axis, elementwise. Arguments and errors as for `psum`. Equal largest
     ones share the derivative equally, as for `np.max` (jax has none for pmax).
 
@@ -316,7 +319,7 @@ def pmax(x: Any, axis_name: Any, *, axis_index_groups: Any = None) -> Any:
     return _of_leaves("pmax", lambda leaf: _extreme_over(pmax_op, leaf, axes), x)
 
 
-def pmin(x: Any, axis_name: Any, *, axis_index_groups: Any = None) -> Any:
+def pmin(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> Any:
     """The smallest over all examples of a named axis, elementwise. See `pmax`.
 
     >>> import numpy as np, tracegrad as tg
@@ -359,7 +362,9 @@ def _laid_out(stacked: Any, axis: int, tiled: bool) -> Any:
     return np.reshape(moved, (*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :]))
 
 
-def all_gather(x: Any, axis_name: Any, *, axis_index_groups: Any = None, axis: int = 0, tiled: bool = False) -> Any:
+def all_gather(
+    x: Any, axis_name: AxisName, *, axis_index_groups: Any = None, axis: int = 0, tiled: bool = False
+) -> Any:
     """The values of all examples of a named axis, in every one of them.
 
     Args:
@@ -427,7 +432,7 @@ def _portions(function: str, x: Any, axis: int, axes: Sequence[Axis], tiled: boo
 
 
 def psum_scatter(
-    x: Any, axis_name: Any, *, scatter_dimension: int = 0, axis_index_groups: Any = None, tiled: bool = False
+    x: Any, axis_name: AxisName, *, scatter_dimension: int = 0, axis_index_groups: Any = None, tiled: bool = False
 ) -> Any:
     """The sum over all examples of a named axis, of which each example keeps a portion: `psum(x)[axis_index]`.
 
@@ -474,7 +479,13 @@ all_to_all_op: Op = _linear(
 
 
 def all_to_all(
-    x: Any, axis_name: Any, split_axis: int, concat_axis: int, *, axis_index_groups: Any = None, tiled: bool = False
+    x: Any,
+    axis_name: AxisName,
+    split_axis: int,
+    concat_axis: int,
+    *,
+    axis_index_groups: Any = None,
+    tiled: bool = False,
 ) -> Any:
     """Each example gives a portion to every other: example i gets from each j the i-th portion of j's x.
 
@@ -511,7 +522,7 @@ def all_to_all(
     return _of_leaves("all_to_all", exchanged, x)
 
 
-def pswapaxes(x: Any, axis_name: Any, axis: int, *, axis_index_groups: Any = None) -> Any:
+def pswapaxes(x: Any, axis_name: AxisName, axis: int, *, axis_index_groups: Any = None) -> Any:
     """The named axis and an axis of x of the same size exchanged: `all_to_all(x, axis_name, axis, axis)`.
 
     >>> import numpy as np, tracegrad as tg
@@ -550,7 +561,7 @@ def _backwards(ct: Any, x: Any, index: Any, axis_name: Axis, perm: tuple[tuple[i
 ppermute_op: Op = _linear("ppermute", _backwards, _permuted)
 
 
-def ppermute(x: Any, axis_name: Any, perm: Sequence[tuple[int, int]]) -> Any:
+def ppermute(x: Any, axis_name: AxisName, perm: Sequence[tuple[int, int]]) -> Any:
     """The values of a named axis' examples sent from one to the other.
 
     Args:
@@ -593,7 +604,7 @@ def ppermute(x: Any, axis_name: Any, perm: Sequence[tuple[int, int]]) -> Any:
     return _of_leaves("ppermute", lambda leaf: _applied(ppermute_op, leaf, axis, perm=pairs), x)
 
 
-def pshuffle(x: Any, axis_name: Any, perm: Sequence[int]) -> Any:
+def pshuffle(x: Any, axis_name: AxisName, perm: Sequence[int]) -> Any:
     """The values of a named axis' examples in another order: example i gets that of example `perm[i]`.
 
     Raises:

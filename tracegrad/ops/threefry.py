@@ -17,6 +17,7 @@ from tracegrad.core.op import Op, Params, Sample
 from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType
 from tracegrad.ops.families import locally_constant, shape_of
+from tracegrad.typing import Array, ArrayLike
 
 Words = tuple[Any, Any]
 
@@ -75,7 +76,7 @@ threefry_op: Op = locally_constant(
 )  # fmt: skip
 
 
-def threefry2x32(key: Any, start: Any, shape: tuple[int, ...]) -> Words:
+def threefry2x32(key: Array, start: ArrayLike, shape: tuple[int, ...]) -> Words:
     """Two arrays of random words, for the counts `start`, `start + 1`, ... in an array of this shape.
 
     Args:

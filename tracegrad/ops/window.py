@@ -24,6 +24,7 @@ from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import linear, locally_constant
 from tracegrad.ops.index import scatter_add_op, take
 from tracegrad.ops.masks import masking_vjp
+from tracegrad.typing import Array, ArrayLike
 
 Pads = tuple[tuple[int, int], ...]
 
@@ -456,15 +457,15 @@ def _monoid(computation: Any) -> _Monoid:
 
 
 def reduce_window(
-    operand: Any,
-    init_value: Any,
-    computation: Any,
+    operand: ArrayLike,
+    init_value: ArrayLike,
+    computation: Callable[..., Any] | str,
     window_dimensions: Sequence[int],
     window_strides: Sequence[int] | None = None,
     padding: str | Sequence[tuple[int, int]] = "VALID",
     base_dilation: Sequence[int] | None = None,
     window_dilation: Sequence[int] | None = None,
-) -> Any:
+) -> Array:
     """Sums, products, maxima or minima over windows that slide over an array: pooling, as `jax.lax.reduce_window`.
 
     `operand` is an array of any number of axes, and the other arguments have one entry for each of these. The result

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.context import context
 from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.graph import Graph, evaluate, remembered, replace
 from tracegrad.core.op import OPS, Op, Params, Wanted
@@ -319,8 +320,13 @@ def value_and_ties(inputs: Sequence[Any], params: Params) -> tuple[Any, Any]:
 
 
 def _evaluate(*inputs: Any, **params: Any) -> Any:
-    with np.errstate(all="ignore"):
-        found, wrong = value_and_ties(inputs, params)
+    # The tangents of g are nobody's else: they are no part of a program that is being made around this.
+    outer, context.trace = context.trace, None
+    try:
+        with np.errstate(all="ignore"):
+            found, wrong = value_and_ties(inputs, params)
+    finally:
+        context.trace = outer
     if wrong is not None and wrong.any():
         raise equal_error(inputs[1], wrong, params["kind"], params["line"])
     return found.astype(_type([type_of(x) for x in inputs], params).dtype, copy=False)
