@@ -49,8 +49,9 @@ def _convolve(a: Any, v: Any) -> Any:
     n, m, dtype = a.shape[-1], v.shape[-1], np.result_type(a, v)
     a, v = in_known_dtype(a), in_known_dtype(v)
     out = np.zeros((*np.broadcast_shapes(a.shape[:-1], v.shape[:-1]), n + m - 1), np.result_type(a, v))
-    for k in range(m):
-        out[..., k : k + n] += a * v[..., k : k + 1]
+    with np.errstate(all="ignore"):  # np.convolve does not warn
+        for k in range(m):
+            out[..., k : k + n] += a * v[..., k : k + 1]
     return out.astype(dtype, copy=False)
 
 
