@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
+from tracegrad.core.errors import TracerArrayConversionError
 from tracegrad.testing import fuzz, plain
 from tracegrad.testing.plain import Case, check_case
 
@@ -59,3 +60,113 @@ def test_what_it_found() -> None:
     n = np.array([2, 3])
     assert tg.vjp(lambda x, n: x * np.power(n, n - 2), np.ones(2), n)[1](np.ones(2))[0].tolist() == [1.0, 3.0]
     assert tg.vjp(lambda x, n: x * n.astype(float) ** (-n), np.ones(2), n)[1](np.ones(2))[0].tolist() == [0.25, 1 / 27]
+
+
+# Cases in which something was found: by now each gives what NumPy gives, or has a rule in tracegrad/testing/plain.py.
+FOUND = (
+    1001453, 1002482, 1004242, 1005386, 1005441, 1010639, 1011840, 1012529, 1015041, 1015112, 1015152, 1016103, 1016836, 1017621,
+    1018386, 1019651, 1019833, 1023545, 1024939, 1026131, 1034046, 1034065, 1036726, 1040023, 1040817, 1045616, 1050370, 1051642,
+    1052749, 1061752, 1067393, 1073174, 1077685, 1087727, 1088673, 2025159, 3001670,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", FOUND)
+def test_cases_that_found_something(seed: int) -> None:
+    check_case(Case(seed))
+
+
+EITHER_WAY = (tg.jit, lambda f: lambda *args: tg.vjp(f, *args)[0])
+
+
+def test_a_copy_without_axes_is_an_array() -> None:
+    """It keeps its dtype where it is written into, as a number does not, and afterwards."""
+
+    def subtracted(x: Any, y: Any) -> Any:
+        z = np.copy(x)
+        z -= y
+        return z
+
+    def overwritten(x: Any) -> Any:
+        z = np.copy(x > 0)
+        z[...] = 0.5
+        return z**2
+
+    for run in EITHER_WAY:
+        assert run(subtracted)(np.float16(1.5), np.int64(2)).dtype == np.float16
+        assert run(lambda x, y: subtracted(x, y) + y)(np.float16(1.5), np.float32(2)).dtype == np.float32
+        assert run(overwritten)(np.float64(-1.0)).dtype == np.int8
+        assert run(lambda x: -(x != None))(np.float64(1.0)) == -1  # noqa: E711
+        assert np.asarray(run(lambda x: np.imag(x != None))(np.float64(1.0))).dtype == np.int64  # noqa: E711
+        assert np.asarray(run(lambda x: np.transpose(x) * np.float32(2))(1.5)).dtype == np.float64
+
+
+def test_zeros_beside_what_is_added_keep_their_signs() -> None:
+    def added(x: Any, i: Any) -> Any:
+        y = x.copy()
+        np.add.at(y, i, 2.0)
+        return y
+
+    x = np.array([[-0.0, 0.0, -0.0], [1.0, -0.0, np.inf]])
+    for index in (0, [0, 0], (slice(None), 1), ([0, 0, 1], [1, 1, 2])):
+        expected = added(x, index)
+        for run in EITHER_WAY:
+            found = run(lambda x, i=index: added(x, i))(x)
+            np.testing.assert_array_equal(found, expected)
+            np.testing.assert_array_equal(np.signbit(found), np.signbit(expected))
+
+
+def test_no_zero_is_multiplied_by_infinity() -> None:
+    """In a batch of convolutions, and in cross products of vectors in the plane, as not in NumPy's."""
+    a, v = np.array([[np.inf, 3.0, 1.0], [1.0, 2.0, -np.inf]]), np.array([[2.0, np.inf], [1.0, -1.0]])
+    expected = np.stack([np.convolve(*rows) for rows in zip(a, v, strict=True)])
+    np.testing.assert_array_equal(tg.vmap(np.convolve)(a, v), expected)
+    np.testing.assert_array_equal(tg.vmap(lambda a: np.convolve(v[0], a))(a), [np.convolve(v[0], row) for row in a])
+    space, plane = np.array([1.0, -2.0, np.inf]), np.array([np.inf, 0.0])
+    for x, y in ((space, plane), (plane, space), (plane, plane[::-1])):
+        with pytest.warns(DeprecationWarning, match="2-dimensional vectors"), np.errstate(invalid="ignore"):
+            product = np.cross(x, y)
+        for run in EITHER_WAY:
+            with np.errstate(invalid="ignore"):
+                found = run(np.cross)(x, y)
+            np.testing.assert_array_equal(found, product)
+            np.testing.assert_array_equal(np.signbit(found), np.signbit(product))
+
+
+def test_masks_go_through_steps_and_parts_of_floats() -> None:
+    """What is not taken adds nothing, though its derivative be infinite: in both modes."""
+    x = np.array([-1.0, 4.0])
+    for part in (lambda y: np.modf(y)[0], lambda y: np.frexp(y)[0]):
+        f = lambda x, part=part: np.sum(np.where(x > 0, part(np.sqrt(np.where(x > 0, x, 0.0 * x))), 1.0))
+        with np.errstate(all="ignore"):
+            assert np.isfinite(tg.grad(f)(x)).all() and np.isfinite(tg.jvp(f, (x,), (np.ones(2),))[1])
+    stepped = lambda h: np.sum(np.cbrt(np.heaviside(x, h)))
+    with np.errstate(all="ignore"):
+        assert tg.grad(stepped)(0.5) == 0.0 == tg.jvp(stepped, (0.5,), (1.0,))[1]
+        assert not np.isfinite(tg.grad(lambda y: np.fmod(1.5, y))(0.0))  # of Python floats, which raise
+
+
+def test_small_things_of_numpys() -> None:
+    for run in EITHER_WAY:
+        high = run(np.nan_to_num)(np.array([np.inf, np.nan], np.longdouble))
+        assert high.tolist() == [np.finfo(np.longdouble).max, 0.0]
+        assert run(lambda x: x[np.zeros(0, bool)])(np.ones((3, 2))).shape == (0, 2)  # an empty mask is of any length
+        with pytest.raises(TracerArrayConversionError):  # not element 1: a bool adds an axis
+            run(lambda i: np.ones(3)[i])(True)
+
+
+def test_code_that_nothing_reads_is_not_run_under_jit() -> None:
+    """As under jax.jit. The fuzz takes that, and no other value where NumPy raises."""
+
+    def program(n: Any) -> Any:
+        power = np.power(n, n)
+        return np.ones_like(power)
+
+    n = np.array([2, -1])
+    with pytest.raises(ValueError, match="negative integer powers"):
+        program(n)
+    with pytest.raises(ValueError, match="negative integer powers"):
+        tg.vjp(program, n)
+    assert tg.jit(program)(n).tolist() == [1, 1]
+    case = Case(1016103)
+    one = tg.jit(case.program)(*case.args())
+    assert plain._is_of_dead_code(case, one) and not plain._is_of_dead_code(case, 2 * one)

@@ -13,7 +13,8 @@ Where they differ, plain NumPy is asked again, since not all that it gives is to
   complex number, on zero times infinity (BLAS leaves out what is multiplied by zero) and on the sign of a sum of zeros. The
   program is run once more with all of its products by `np.multiply` (`Elementwise`), and no element is compared
   on which that disagrees with the program itself. So every element is compared that NumPy gives in one way only. Of
-  equal elements, `np.argsort` may have any first; those are not compared where its stable way gives others.
+  equal elements, `np.argsort` may have any first; those are not compared where its stable way gives others. Of an integer zero,
+  `np.reciprocal` is infinity cast to an integer, which is whatever the processor has for it.
 - Python's numbers leave their kind: (-0.25) ** 0.5 is complex, (2**40) ** 2 is no int64. A traced number is of one dtype.
 - What is rounded to few digits on the way has no more of them afterwards, whatever its dtype is then.
 - What nothing reads is not computed by a jitted function, be it that NumPy would have raised there. Then the result must be what the rest
@@ -280,6 +281,10 @@ class Elementwise:
 
     def einsum(self, subscripts: str, a: Any, b: Any) -> Any:
         return np.multiply(a, b)
+
+    def reciprocal(self, x: Any) -> Any:
+        found = np.reciprocal(x)
+        return found - (np.asarray(x) == 0) if found.dtype.kind in "iu" else found
 
     def argsort(self, a: Any) -> Any:
         return np.argsort(a, kind="stable")

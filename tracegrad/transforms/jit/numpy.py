@@ -166,7 +166,8 @@ def jit(
         The derivative of a jitted function, and of a branch that is known without jit, and not with it, may be summed in
         another order than that of the function itself. Python floats have NumPy's infinities and NaN where Python raises;
         on XLA, whose bits are its own, Python ints are of 64 bits and wrap around, in the dtype of an array beside them
-        too, and bools are NumPy's.) Called while
+        too, and bools are NumPy's. What no result depends on is not computed, as under `jax.jit`, and raises nothing about
+        its values; nor does XLA raise what NumPy does about values.) Called while
         something else is traced, it is one equation there. It has `.lower(*args)`, with `.graph` and `.as_text()`, and
         `.trace_log`, one line for each time that it was traced.
 
