@@ -14,6 +14,7 @@ import tracegrad as tg
 from tests import ROOT
 from tracegrad.core.backends import XLA_RULES
 from tracegrad.core.op import OPS
+from tracegrad.testing import check_rule
 
 DOCS = ROOT / "docs"
 
@@ -72,6 +73,10 @@ def test_testing(capsys: pytest.CaptureFixture[str]) -> None:
     try:
         for block in blocks:
             exec(block, names)
+        OPS["softsign"].infer = lambda types, params: types[0]
+        with pytest.raises(AssertionError) as caught:
+            check_rule(OPS["softsign"])
+        assert f"```\n{caught.value}\n```" in (DOCS / "testing.md").read_text()
     finally:
         OPS.pop("softsign", None)
         XLA_RULES.pop("softsign", None)

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from tests.checks import Case, cases
 from tests.test_registry import ops_in
 from tracegrad import tree
 from tracegrad.core.backends import XLA_RULES
 from tracegrad.core.op import OPS, Op
 from tracegrad.core.trace import bind
 from tracegrad.core.types import type_of
+from tracegrad.testing.cases import Case, cases
 from tracegrad.testing.variants import assert_same
 
 xla = pytest.importorskip("tracegrad.xla.emit")
@@ -103,7 +103,7 @@ def settled(case: Case, inputs: Any, out: Any) -> Any:
     ("op", "dtype"), ops_in("float64", "float32", "complex128", "complex64", "int64", "uint8", "bool", "float16")
 )
 def test_values(op: Op, dtype: str) -> None:
-    def part(number: int, case: Case) -> Part:
+    def part(case: Case) -> Part:
         def emitted(*inputs: Any) -> tuple[Any, ...]:
             found = xla.execute(op, inputs, case.params)
             return tuple([x.value for x in (found if op.several else (found,))])
@@ -111,13 +111,13 @@ def test_values(op: Op, dtype: str) -> None:
         def compared(out: Any) -> Any:
             return settled(case, case.inputs, out)
 
-        return Part(f"{op.name}, sample {number} in {dtype}", emitted, case.inputs, case(*case.inputs), compared)
+        return Part(case.name, emitted, case.inputs, case(*case.inputs), compared)
 
     parts = []
     with np.errstate(all="ignore"):
-        for number, case in cases(op, dtype):
+        for case in cases(op, dtype):
             with suppress(TypeError):  # refused on NumPy: test_registry.py has that
-                parts.append(part(number, case))
+                parts.append(part(case))
         hold(parts, by_jax)
 
 
@@ -125,11 +125,11 @@ def test_values(op: Op, dtype: str) -> None:
 def test_derivatives(op: Op, dtype: str) -> None:
     """Forward and reverse, with tangents and cotangents drawn at random."""
     with np.errstate(all="ignore"):
-        parts = [derivatives(f"{op.name}, sample {number} in {dtype}", case) for number, case in cases(op, dtype)]
+        parts = [derivatives(case) for case in cases(op, dtype)]
         hold([part for part in parts if part is not None], by_us, CANCELLING.get(op.name, 0.0))
 
 
-def derivatives(name: str, case: Case) -> Part | None:
+def derivatives(case: Case) -> Part | None:
     """Both derivatives of a case, unless it has no floats that move or none that are moved."""
     chosen = [i for i, x in enumerate(case.inputs) if type_of(x).dtype.kind in "fc" and type(x) is not float]
     rng = np.random.default_rng(0)
@@ -153,17 +153,17 @@ def derivatives(name: str, case: Case) -> Part | None:
     if not xs or not outs:
         return None
     inputs = xs, tuple([like(x) for x in xs]), tuple([like(np.asarray(o)) for o in outs])
-    return Part(name, both, inputs, both(*inputs))
+    return Part(case.name, both, inputs, both(*inputs))
 
 
 @pytest.mark.parametrize(("op", "dtype"), ops_in("float64", "complex128", "int64"))
 def test_batches(op: Op, dtype: str) -> None:
     with np.errstate(all="ignore"):
-        parts = [batch(f"{op.name}, sample {number} in {dtype}", case) for number, case in cases(op, dtype)]
+        parts = [batch(case) for case in cases(op, dtype)]
         hold([part for part in parts if part is not None], by_us)
 
 
-def batch(name: str, case: Case) -> Part | None:
+def batch(case: Case) -> Part | None:
     """A case on every array twice, unless all it has are Python scalars, which have no axis to map over."""
     arrays = [i for i, x in enumerate(case.inputs) if type(x) is not float]
     stacked = tuple([np.stack([np.asarray(case.inputs[i])] * 2) for i in arrays])
@@ -176,7 +176,7 @@ def batch(name: str, case: Case) -> Part | None:
         return settled(case, inputs, out if case.op.several else (out,))
 
     mapped = tg.vmap(of_arrays)
-    return Part(name, mapped, stacked, mapped(*stacked)) if arrays else None
+    return Part(case.name, mapped, stacked, mapped(*stacked)) if arrays else None
 
 
 def test_every_op_has_a_lowering() -> None:

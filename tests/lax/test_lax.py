@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from tests.checks import same
+from tests.compare import same
 from tracegrad import lax
 from tracegrad.core.errors import ConcretizationTypeError, DifferentiationError, DtypeError, ShapeError
 

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from tests.checks import Case, check_batch, check_first_order, check_second_order
 from tracegrad.core.errors import (
     ConcretizationTypeError,
     DtypeError,
@@ -23,8 +22,9 @@ from tracegrad.core.errors import (
     TracerArrayConversionError,
     UnsupportedFunctionError,
 )
-from tracegrad.core.op import OPS
+from tracegrad.core.op import OPS, Sample
 from tracegrad.numpy import creation
+from tracegrad.testing import check_rule
 
 jax.config.update("jax_enable_x64", True)
 
@@ -286,16 +286,12 @@ COMPLEX = sorted(
 
 @pytest.mark.parametrize("name", [*COMPLEX, "real", "imag"])
 def test_complex_derivatives_in_every_quadrant(name: str) -> None:
-    case = Case(OPS[name], (QUADRANTS,), {})
-    check_first_order(case)
-    check_second_order(case)
+    check_rule(OPS[name], [Sample((QUADRANTS,))])
 
 
 @pytest.mark.parametrize("name", ["multiply", "divide", "power", "add", "subtract", "float_power"])
 def test_complex_derivatives_of_two_inputs(name: str) -> None:
-    case = Case(OPS[name], (QUADRANTS, QUADRANTS[::-1] + 0.1), {})
-    check_first_order(case)
-    check_second_order(case)
+    check_rule(OPS[name], [Sample((QUADRANTS, QUADRANTS[::-1] + 0.1))])
 
 
 HOLOMORPHIC = [
@@ -630,7 +626,7 @@ def test_several_outputs_batch_over_any_axis() -> None:
     for f in (np.modf, np.frexp, lambda x: np.divmod(x, 0.7)):
         for ours, plain in zip(tg.vmap(f, in_axes=1, out_axes=1)(x), f(x), strict=True):
             np.testing.assert_array_equal(ours, plain)
-    check_batch(Case(OPS["modf"], (x,), {}))
+    check_rule(OPS["modf"], [Sample((x,))])
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from tests.checks import same
+from tests.compare import same
 from tests.jaxprs import run_with_numpy
 from tracegrad import lax
 from tracegrad.core.errors import DtypeError, ShapeError

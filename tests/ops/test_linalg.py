@@ -13,10 +13,10 @@ import pytest
 from numpy.linalg import LinAlgError
 
 import tracegrad as tg
-from tests.checks import differences
 from tests.jaxprs import run_with_numpy
 from tracegrad.core.errors import DtypeError
 from tracegrad.numpy import linalg
+from tracegrad.testing.differences import five_point
 
 jax.config.update("jax_enable_x64", True)
 
@@ -326,7 +326,7 @@ def test_second_derivative_of_det(rank: int) -> None:
     assert np.all(np.isfinite(rows))
     directions = [general(4, 4, seed=s) for s in (5, 6)]
     second = np.einsum("ij,ijkl,kl->", directions[0], rows, directions[1])
-    (expected,) = differences(lambda x: (np.sum(cofactors(x) * directions[1]),), [a], [directions[0]])
+    (expected,) = five_point(lambda x: (np.sum(cofactors(x) * directions[1]),), [a], [directions[0]])
     np.testing.assert_allclose(second, expected, rtol=1e-8, atol=1e-10)
     np.testing.assert_allclose(tg.jacrev(tg.grad(np.linalg.det))(a), rows, rtol=1e-9, atol=1e-11)
 
@@ -372,7 +372,7 @@ def test_the_other_triangle_does_not_count(function: Any, kind: str) -> None:
     np.testing.assert_allclose(out, function(a), rtol=1e-11, atol=1e-12)
     t = general(3, 3, seed=8, kind=kind)
     tangent = tg.jvp(function, (a,), (t,))[1]
-    np.testing.assert_allclose(tangent, *differences(lambda x: (function(x),), [a], [t]), rtol=1e-7, atol=1e-8)
+    np.testing.assert_allclose(tangent, *five_point(lambda x: (function(x),), [a], [t]), rtol=1e-7, atol=1e-8)
     ct = tangent.conj()
     np.testing.assert_allclose(np.sum(pull(ct)[0] * t).real, np.sum(ct * tangent).real, rtol=1e-9)
 
@@ -383,7 +383,7 @@ def test_cotangents_of_hermitian_matrices_are_hermitian(function: Any, kind: str
     a = hermitian(3, 3, kind=kind)
     t = hermitian(3, 3, seed=3, kind=kind)
     tangent = tg.jvp(function, (a,), (t,))[1]
-    np.testing.assert_allclose(tangent, *differences(lambda x: (function(x),), [a], [t]), rtol=1e-7, atol=1e-8)
+    np.testing.assert_allclose(tangent, *five_point(lambda x: (function(x),), [a], [t]), rtol=1e-7, atol=1e-8)
     g = tg.grad(lambda a: weighted(np, function(a)))(a)
     np.testing.assert_allclose(g, adjoint(g), rtol=1e-9, atol=1e-11)
 
@@ -404,7 +404,7 @@ def test_equal_eigenvalues() -> None:
     plane = lambda a: (lambda v: v @ v.T)(np.linalg.eigh(a)[1][:, :2])
     t = hermitian(3, 3)
     np.testing.assert_allclose(
-        tg.jvp(plane, (a,), (t,))[1], *differences(lambda x: (plane(x),), [a], [t]), rtol=1e-7, atol=1e-9
+        tg.jvp(plane, (a,), (t,))[1], *five_point(lambda x: (plane(x),), [a], [t]), rtol=1e-7, atol=1e-9
     )
 
 
@@ -425,7 +425,7 @@ def test_eig_follows_lapacks_choice(a: Any) -> None:
     function = lambda a: tuple(np.linalg.eig(a))
     w, v = tg.vjp(function, a)[0]
     np.testing.assert_allclose(a @ v, v * w, atol=1e-12)
-    for ours, theirs in zip(tg.jvp(function, (a,), (t,))[1], differences(function, [a], [t]), strict=True):
+    for ours, theirs in zip(tg.jvp(function, (a,), (t,))[1], five_point(function, [a], [t]), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-7, atol=1e-8)
 
 
@@ -445,7 +445,7 @@ def test_full_svd(shape: tuple[int, int], kind: str) -> None:
         u, _, vh = np.linalg.svd(a)
         return u[:, 2:] @ adjoint(u[:, 2:]), adjoint(vh[2:]) @ vh[2:], u @ adjoint(u), vh @ adjoint(vh)
 
-    for ours, theirs in zip(tg.jvp(projectors, (a,), (t,))[1], differences(projectors, [a], [t]), strict=True):
+    for ours, theirs in zip(tg.jvp(projectors, (a,), (t,))[1], five_point(projectors, [a], [t]), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-7, atol=1e-9)
 
 
@@ -457,7 +457,7 @@ def test_complete_qr(kind: str) -> None:
         q, r = np.linalg.qr(a, "complete")
         return q[:, :2], r, q[:, 2:] @ adjoint(q[:, 2:]), q @ adjoint(q), q @ r
 
-    for ours, theirs in zip(tg.jvp(parts, (a,), (t,))[1], differences(parts, [a], [t]), strict=True):
+    for ours, theirs in zip(tg.jvp(parts, (a,), (t,))[1], five_point(parts, [a], [t]), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-7, atol=1e-9)
 
 
@@ -465,7 +465,7 @@ def test_complete_qr(kind: str) -> None:
 def test_wide_qr(kind: str) -> None:
     a, t = general(2, 4, kind=kind), general(2, 4, seed=1, kind=kind)
     function = lambda a: tuple(np.linalg.qr(a))
-    for ours, theirs in zip(tg.jvp(function, (a,), (t,))[1], differences(function, [a], [t]), strict=True):
+    for ours, theirs in zip(tg.jvp(function, (a,), (t,))[1], five_point(function, [a], [t]), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-7, atol=1e-8)
 
 
@@ -492,7 +492,7 @@ def test_pinv_of_constant_rank(kind: str) -> None:
     left, right, t = general(4, 2, kind=kind), general(2, 3, seed=1, kind=kind), general(4, 2, seed=2, kind=kind)
     function = lambda left: np.linalg.pinv(left @ right, rcond=1e-10)
     np.testing.assert_allclose(
-        tg.jvp(function, (left,), (t,))[1], *differences(lambda x: (function(x),), [left], [t]), rtol=1e-7, atol=1e-8
+        tg.jvp(function, (left,), (t,))[1], *five_point(lambda x: (function(x),), [left], [t]), rtol=1e-7, atol=1e-8
     )
 
 

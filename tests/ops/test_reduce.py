@@ -17,7 +17,7 @@ import scipy.special
 
 import tracegrad as tg
 import tracegrad.numpy as tnp
-from tests.checks import same
+from tests.compare import same
 from tests.jaxprs import run_with_numpy
 from tracegrad.core.errors import DtypeError, ShapeError, UnsupportedFunctionError
 from tracegrad.ops import cumulative, reduce

@@ -13,8 +13,9 @@ import pytest
 
 import tracegrad as tg
 import tracegrad.numpy as tnp
-from tests.checks import differences, same
+from tests.compare import same
 from tracegrad.core.errors import ConcretizationTypeError, DtypeError, ShapeError
+from tracegrad.testing.differences import five_point
 
 jax.config.update("jax_enable_x64", True)
 
@@ -118,7 +119,7 @@ def test_derivatives_of_sorting(axis: Any) -> None:
     own = np.random.default_rng(1)
     t = own.normal(size=z.shape) + 1j * own.normal(size=z.shape)
     f = lambda z: (np.sort(z, axis),)
-    np.testing.assert_allclose(tg.jvp(lambda z: np.sort(z, axis), (z,), (t,))[1], *differences(f, [z], [t]), rtol=1e-9)
+    np.testing.assert_allclose(tg.jvp(lambda z: np.sort(z, axis), (z,), (t,))[1], *five_point(f, [z], [t]), rtol=1e-9)
 
 
 def test_sorting_by_keys_and_places() -> None:
@@ -294,9 +295,7 @@ def test_methods_of_quantiles(method: Any) -> None:
     same(traced(lambda x: np.quantile(x, 0.4, method=method), counts), np.quantile(counts, 0.4, method=method), 1e-14)
     x, t = rng.permutation(9) / 3 - 1, rng.normal(size=9)
     f = lambda x: np.quantile(x, QUANTILES, method=method)
-    np.testing.assert_allclose(
-        tg.jvp(f, (x,), (t,))[1], *differences(lambda x: (f(x),), [x], [t]), rtol=1e-8, atol=1e-9
-    )
+    np.testing.assert_allclose(tg.jvp(f, (x,), (t,))[1], *five_point(lambda x: (f(x),), [x], [t]), rtol=1e-8, atol=1e-9)
     w = rng.normal(size=8)
     np.testing.assert_allclose(tg.vjp(f, x)[1](w)[0] @ t, w @ tg.jvp(f, (x,), (t,))[1], rtol=1e-12)
 
@@ -463,7 +462,7 @@ def test_histogram(keywords: Any) -> None:
         # By the weights, with the edges as they are.
         t = rng.normal(size=24)
         tangent = tg.jvp(lambda w: f(x, w)[0], (w,), (t,))[1]
-        np.testing.assert_allclose(tangent, *differences(lambda w: (f(x, w)[0],), [w], [t]), rtol=1e-8, atol=1e-9)
+        np.testing.assert_allclose(tangent, *five_point(lambda w: (f(x, w)[0],), [w], [t]), rtol=1e-8, atol=1e-9)
     same(traced(lambda x: np.histogram(x, **keywords), TIED), np.histogram(TIED, **keywords))
 
 
@@ -472,7 +471,7 @@ def test_edges_of_a_histogram_follow_the_extremes() -> None:
     for x in (np.array([0.3, 2.0, -1.0, 1.1]), np.array([1.0, 1.0, 1.0])):
         t = np.array([0.1, 0.5, -0.3, 0.2])[: x.size] if np.ptp(x) else np.ones(3)
         np.testing.assert_allclose(
-            tg.jvp(edges, (x,), (t,))[1], *differences(lambda x: (edges(x),), [x], [t]), rtol=1e-8
+            tg.jvp(edges, (x,), (t,))[1], *five_point(lambda x: (edges(x),), [x], [t]), rtol=1e-8
         )
 
 
@@ -480,11 +479,11 @@ def test_a_density_follows_its_edges() -> None:
     x, t, w = np.array([0.3, 2.0, -1.0, 1.1]), np.array([0.1, 0.5, -0.3, 0.2]), np.array([1.0, 2.0, 0.5, 3.0])
     for density in (lambda x: np.histogram(x, 3, density=True)[0], lambda x: np.histogram(x, 3, None, True, w)[0]):
         tangent = tg.jvp(density, (x,), (t,))[1]
-        np.testing.assert_allclose(tangent, *differences(lambda x: (density(x),), [x], [t]), rtol=1e-8)
+        np.testing.assert_allclose(tangent, *five_point(lambda x: (density(x),), [x], [t]), rtol=1e-8)
     bins = np.array([-1.5, 0.5, 2.5])
     by_edges = lambda b: np.histogram(x, b, density=True)[0]
     tangent = tg.jvp(by_edges, (bins,), (t[:3],))[1]
-    np.testing.assert_allclose(tangent, *differences(lambda b: (by_edges(b),), [bins], [t[:3]]), rtol=1e-8)
+    np.testing.assert_allclose(tangent, *five_point(lambda b: (by_edges(b),), [bins], [t[:3]]), rtol=1e-8)
     assert type(tg.make_graph(lambda x: np.histogram(x, [0.0, 1.0])[1])(x)(x)[0]) is np.ndarray
 
 

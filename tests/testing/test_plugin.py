@@ -302,7 +302,7 @@ def test_pytest_prints_what_runs(tmp_path: Path) -> None:
     assert "from test_model import wrong\n" in cause and "from test_model import op\n" in rule
     assert "\nn = 4\n" in shrunk and "\nargs = (0.0,)\n" in shrunk
     (elsewhere := tmp_path / "elsewhere").mkdir()
-    for text, of in ((cause, "wrong"), (rule, "check_rule.<locals>.applied"), (shrunk, "<lambda>")):
+    for text, of in ((cause, "wrong"), (rule, "wrong_op of f64[2] on sample 0"), (shrunk, "<lambda>")):
         (elsewhere / "again.py").write_text(text)
         assert f"GradientError: check_grads: the derivative of order 1 of '{of}'" in run_python(elsewhere, "again.py")
 

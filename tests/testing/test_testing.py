@@ -14,7 +14,6 @@ import pytest
 import tracegrad as tg
 import tracegrad.lax  # for the ops that come with it
 import tracegrad.random
-from tests.checks import Case, cases
 from tracegrad.core.op import OPS, Op, Sample
 from tracegrad.core.trace import Tracer, bind
 from tracegrad.ops.families import elementwise
@@ -32,6 +31,7 @@ from tracegrad.testing import (
     programs,
     strategies,
 )
+from tracegrad.testing.cases import Case, cases
 
 X = np.array([0.5, 1.0, -0.3])
 RNG = np.random.default_rng(0)
@@ -128,8 +128,6 @@ def test_bad_arguments() -> None:
         check_vmap(np.add, (np.ones(2), np.ones(3)))
     with pytest.raises(TypeError, match=r"tg\.jit"), expect_traces(np.sin, 1):
         pass
-    with pytest.raises(ValueError, match="no samples"):
-        check_rule(OPS["sin"], [])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -139,7 +137,8 @@ def test_bad_arguments() -> None:
 @pytest.mark.parametrize("op", [o for o in OPS.values() if o.kinds and o.name not in OVERRULED], ids=lambda op: op.name)
 def test_rules_of_the_registry(op: Op) -> None:
     with np.errstate(all="ignore"):
-        assert check_rule(op) > 0
+        for sample in op.samples():
+            check_grads(lambda *xs, sample=sample: bind(op, xs, sample.params), sample.inputs)
 
 
 def first_order(case: Case) -> None:
@@ -172,7 +171,7 @@ class Doubled:
 @pytest.mark.parametrize("op", [o for o in OPS.values() if o.kinds and o.name not in OVERRULED], ids=lambda op: op.name)
 def test_a_factor_of_two_in_any_derivative_is_found(op: Op, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
-    for _, case in cases(op, dtype):
+    for case in cases(op, dtype):
         try:
             first_order(case)
         except TypeError:  # NumPy does not take the dtype
@@ -215,7 +214,7 @@ def test_check_vmap() -> None:
         op.batch = lambda size, batched, inputs, params: bind(op, (np.flip(inputs[0], 0),), params)
         with pytest.raises(AssertionError, match=r"vmap of .*: output\[0, 0\] is .* expected .* elements differ"):
             check_vmap(lambda x: bind(op, (x,)), (np.arange(6.0).reshape(3, 2),))
-        with pytest.raises(AssertionError, match="vmap of"):
+        with pytest.raises(AssertionError, match="a batch of input 0, against a loop:"):
             check_rule(op)
     finally:
         del OPS["shifted_for_test"]

@@ -17,10 +17,10 @@ import pytest
 import tracegrad as tg
 import tracegrad.lax  # for the ops that come with it
 import tracegrad.random
-from tests.checks import batch_of, cases, choices
 from tracegrad import tree
 from tracegrad.core.errors import ShapeError
 from tracegrad.core.op import OPS
+from tracegrad.testing.cases import batch_of, cases, choices
 
 jax = pytest.importorskip("jax")
 jax.config.update("jax_enable_x64", True)
@@ -383,7 +383,7 @@ def test_no_batching_rule_loops_over_rows(name: str) -> None:
     """192 rows more would be 192 calls more each time. Once a rule may go another way for more rows."""
     op = OPS[name]
     for dtype in ("float64",) if set(op.kinds) & set("fc") else ("int64",):
-        for _, case in cases(op, dtype):
+        for case in cases(op, dtype):
             rows = batch_of(case)
             for batched in choices(len(case.inputs)):
 

@@ -42,6 +42,13 @@ def moved(x: Arrays, direction: Arrays, step: float | complex) -> list[Any]:
     return [a + step * d for a, d in zip(x, direction, strict=True)]
 
 
+def five_point(function: Callable[..., Sequence[Any]], x: Arrays, direction: Arrays, step: float = 1e-3) -> list[Any]:
+    """The derivatives of the outputs along a direction by central differences of the fourth order: ten digits, where the function
+    is smooth and has numbers of about one."""
+    at = [function(*[a + k * step * d for a, d in zip(x, direction, strict=True)]) for k in (-2, -1, 1, 2)]
+    return [(a - 8 * b + 8 * c - d) / (12 * step) for a, b, c, d in zip(*at, strict=True)]
+
+
 def quotients(function: Function, x: Arrays, direction: Arrays, step: float) -> list[Quotient]:
     """The derivatives of the outputs along a direction, from steps of `step` down."""
     with np.errstate(all="ignore"):

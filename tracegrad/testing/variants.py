@@ -23,7 +23,9 @@ from tracegrad.transforms.jit.numpy import jit
 RTOL = {2: 1e-2, 4: 1e-4, 8: 1e-10}
 
 
-def assert_same(got: Any, expected: Any, what: str, rtol: float | None = None, atol: float | None = None) -> None:
+def assert_same(
+    got: Any, expected: Any, what: str = "the result", rtol: float | None = None, atol: float | None = None
+) -> None:
     """Hold that two trees have equal structures, shapes and dtypes and close values; NaNs and integers must be equal.
 
     Args:
