@@ -105,12 +105,7 @@ def _axes_samples() -> Iterable[Sample]:
         yield Sample((x,), {"axes": axes})
 
 
-_softmax_op = _over_axes(
-    "softmax",
-    _softmax,
-    _softmax_tangent,
-    _softmax_tangent,
-)
+_softmax_op = _over_axes("softmax", _softmax, _softmax_tangent, _softmax_tangent)
 
 
 def _shares(x: Any, axes: tuple[int, ...]) -> Any:
@@ -123,12 +118,7 @@ def _shares(x: Any, axes: tuple[int, ...]) -> Any:
 
 # Those of a sum's terms in their sum: softmax, but zero where all of x is -inf. It is the derivative of logsumexp.
 shares_op = _over_axes("shares", _shares, _softmax_tangent, _softmax_tangent)
-_log_softmax_op = _over_axes(
-    "log_softmax",
-    _log_softmax,
-    _log_softmax_tangent,
-    _log_softmax_cotangent,
-)
+_log_softmax_op = _over_axes("log_softmax", _log_softmax, _log_softmax_tangent, _log_softmax_cotangent)
 
 
 def softmax(x: ArrayLike, axis: Axis = -1) -> Array:

@@ -120,19 +120,13 @@ def _order_samples(first: Sequence[int], low: float, high: float) -> Callable[[]
 
 
 polygamma_op: Op = _special(
-    "polygamma",
-    _polygamma,
-    lambda d, out, m, x: d * polygamma(m + 1, x),
-    samples=_order_samples([0, 1, 2], 0.6, 3),
+    "polygamma", _polygamma, lambda d, out, m, x: d * polygamma(m + 1, x), samples=_order_samples([0, 1, 2], 0.6, 3),
     without=["m"],
-)
+)  # fmt: skip
 zeta_op: Op = _special(
-    "zeta",
-    "zeta",
-    lambda d, out, x, q: d * (-x * zeta(x + 1, q)),
-    samples=_order_samples([2, 3, 5], 0.6, 3),
+    "zeta", "zeta", lambda d, out, x, q: d * (-x * zeta(x + 1, q)), samples=_order_samples([2, 3, 5], 0.6, 3),
     without=["x"],
-)
+)  # fmt: skip
 
 
 def lgamma(x: ArrayLike) -> Array:
@@ -233,12 +227,11 @@ def _gamma_density(a: Any, x: Any, fall: int) -> Any:
 # x**(a-1-n) exp(-x) / Gamma(a-n), which for n = 0 is dP/dx. As the derivative of one in x is the next less itself, all
 # derivatives have their values at x = 0 too, where quotients by x would have none.
 gamma_density_op: Op = _special(
-    "gamma_density",
-    _gamma_density,
+    "gamma_density", _gamma_density,
     lambda d, out, a, x, fall: d * multiply_keeping_zeros(out, np.log(x) - digamma(a - fall)),
     lambda d, out, a, x, fall: d * (gamma_density(a, x, fall + 1) - out),
     samples=lambda: [*_two_samples(fall=0)(), *_two_samples(fall=2)()],
-)
+)  # fmt: skip
 
 
 def gamma_density(a: ArrayLike, x: ArrayLike, fall: int = 0) -> Array:
@@ -264,19 +257,14 @@ def _two_samples(**params: int) -> Callable[[], Iterable[Sample]]:
 
 
 igamma_op: Op = _special(
-    "igamma",
-    _igamma,
-    lambda d, out, a, x, order: d * _apply(igamma_op, a, x, order=order + 1),
+    "igamma", _igamma, lambda d, out, a, x, order: d * _apply(igamma_op, a, x, order=order + 1),
     lambda d, out, a, x, order: d * _igamma_density(a, x, order),
     samples=lambda: [*_two_samples(order=0)(), *_two_samples(order=2)()],
-)
+)  # fmt: skip
 igammac_op = _special(
-    "igammac",
-    "gammaincc",
-    lambda d, out, a, x: -d * igamma_grad_a(a, x),
-    lambda d, out, a, x: -d * _igamma_density(a, x, 0),
-    samples=_two_samples(),
-)
+    "igammac", "gammaincc", lambda d, out, a, x: -d * igamma_grad_a(a, x),
+    lambda d, out, a, x: -d * _igamma_density(a, x, 0), samples=_two_samples(),
+)  # fmt: skip
 
 
 def igamma(a: ArrayLike, x: ArrayLike) -> Array:
@@ -362,12 +350,8 @@ def _beta_samples() -> Iterable[Sample]:
 
 
 betainc_op = _special(
-    "betainc",
-    "betainc",
-    lambda d, out, a, b, x: d * beta_density(a, b, x),
-    samples=_beta_samples,
-    without=["a", "b"],
-)
+    "betainc", "betainc", lambda d, out, a, b, x: d * beta_density(a, b, x), samples=_beta_samples, without=["a", "b"],
+)  # fmt: skip
 
 
 def betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike) -> Array:
@@ -420,11 +404,9 @@ def _bessel_samples() -> Iterable[Sample]:
 
 
 scaled_bessel_op: Op = _special(
-    "scaled_bessel_i",
-    _scaled_bessel,
-    lambda d, out, x, order, rise: d * _apply(scaled_bessel_op, x, order=order, rise=rise + 1),
-    samples=_bessel_samples,
-)
+    "scaled_bessel_i", _scaled_bessel,
+    lambda d, out, x, order, rise: d * _apply(scaled_bessel_op, x, order=order, rise=rise + 1), samples=_bessel_samples,
+)  # fmt: skip
 
 
 def bessel_i0e(x: ArrayLike) -> Array:
@@ -449,11 +431,9 @@ def bessel_i1e(x: ArrayLike) -> Array:
 # The inverse of the error function.
 
 erf_inv_op = _special(
-    "erf_inv",
-    "erfinv",
-    lambda d, out, x: d * ((math.sqrt(math.pi) / 2) * np.exp(out * out)),
+    "erf_inv", "erfinv", lambda d, out, x: d * ((math.sqrt(math.pi) / 2) * np.exp(out * out)),
     samples=unary_samples(-0.9, 0.9),
-)
+)  # fmt: skip
 
 
 def erf_inv(x: ArrayLike) -> Array:

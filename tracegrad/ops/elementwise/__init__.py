@@ -7,54 +7,30 @@ zeros are structural (see `masks.py`). Outside of a function's domain, where eva
 derivative does not warn again.
 """
 
-from tracegrad.ops.elementwise import (
-    activations,
-    arithmetic,
-    casting,
-    choosing,
-    conventions,
-    error_function,
-    exponential,
-    extrema,
-    logic,
-    parts,
-    products,
-    rounding,
-    trigonometric,
-)
-from tracegrad.ops.elementwise.casting import astype, astype_op, is_narrow, widened
-from tracegrad.ops.elementwise.choosing import where
-from tracegrad.ops.elementwise.conventions import by_convention, share
-from tracegrad.ops.elementwise.parts import imag, real
-from tracegrad.ops.elementwise.rounding import round, round_away_from_zero
-from tracegrad.ops.elementwise.samples import binary_samples, integer_samples, unary_samples
-
-__all__ = [
-    "activations",
-    "arithmetic",
-    "astype",
-    "astype_op",
-    "binary_samples",
-    "by_convention",
-    "casting",
-    "choosing",
-    "conventions",
-    "error_function",
-    "exponential",
-    "extrema",
-    "imag",
-    "integer_samples",
-    "is_narrow",
-    "logic",
-    "parts",
-    "products",
-    "real",
-    "round",
-    "round_away_from_zero",
-    "rounding",
-    "share",
-    "trigonometric",
-    "unary_samples",
-    "where",
-    "widened",
-]
+from tracegrad.ops.elementwise import activations as activations
+from tracegrad.ops.elementwise import arithmetic as arithmetic
+from tracegrad.ops.elementwise import casting as casting
+from tracegrad.ops.elementwise import choosing as choosing
+from tracegrad.ops.elementwise import conventions as conventions
+from tracegrad.ops.elementwise import error_function as error_function
+from tracegrad.ops.elementwise import exponential as exponential
+from tracegrad.ops.elementwise import extrema as extrema
+from tracegrad.ops.elementwise import logic as logic
+from tracegrad.ops.elementwise import parts as parts
+from tracegrad.ops.elementwise import products as products
+from tracegrad.ops.elementwise import rounding as rounding
+from tracegrad.ops.elementwise import trigonometric as trigonometric
+from tracegrad.ops.elementwise.casting import astype as astype
+from tracegrad.ops.elementwise.casting import astype_op as astype_op
+from tracegrad.ops.elementwise.casting import is_narrow as is_narrow
+from tracegrad.ops.elementwise.casting import widened as widened
+from tracegrad.ops.elementwise.choosing import where as where
+from tracegrad.ops.elementwise.conventions import by_convention as by_convention
+from tracegrad.ops.elementwise.conventions import share as share
+from tracegrad.ops.elementwise.parts import imag as imag
+from tracegrad.ops.elementwise.parts import real as real
+from tracegrad.ops.elementwise.rounding import round as round
+from tracegrad.ops.elementwise.rounding import round_away_from_zero as round_away_from_zero
+from tracegrad.ops.elementwise.samples import binary_samples as binary_samples
+from tracegrad.ops.elementwise.samples import integer_samples as integer_samples
+from tracegrad.ops.elementwise.samples import unary_samples as unary_samples

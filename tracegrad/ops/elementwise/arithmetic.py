@@ -293,10 +293,5 @@ power = elementwise(
     samples=binary_samples(0.5, 2), hasten=_small_power, neutral=1,
 )  # fmt: skip
 float_power = elementwise(
-    "float_power",
-    np.float_power,
-    _power_base,
-    _power_exponent,
-    samples=binary_samples(0.5, 2),
-    neutral=1,
-)
+    "float_power", np.float_power, _power_base, _power_exponent, samples=binary_samples(0.5, 2), neutral=1,
+)  # fmt: skip

@@ -51,15 +51,9 @@ def _simpler_cast(inputs: Sequence[Any], params: Params, definitions: Definition
 
 
 astype_op: Op = elementwise(
-    "astype",
-    _astype,
-    lambda d, out, x, dtype: d,
-    infer=_astype_type,
-    linear=[{0}],
-    kinds="biufc",
-    samples=_astype_samples,
-    simplify=_simpler_cast,
-)
+    "astype", _astype, lambda d, out, x, dtype: d, infer=_astype_type, linear=[{0}], kinds="biufc",
+    samples=_astype_samples, simplify=_simpler_cast,
+)  # fmt: skip
 
 
 def astype(x: ArrayLike, dtype: DType, /, *, copy: bool = True, device: Any = None) -> Array:
@@ -120,18 +114,10 @@ def _item_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params:
 
 # A number as a Python number, whose dtype, one of PYTHON_SCALARS, yields to an array's. In a batch it is one of that dtype.
 item_op: Op = Op(
-    "item",
-    evaluate=_item,
-    infer=lambda types, params: ArrayType((), params["dtype"], True),
-    jvp=_item_jvp,
-    vjp=_item_vjp,
-    linear=[{0}],
-    batch=lambda size, batched, inputs, params: bind(astype_op, tuple(inputs), params),
-    kinds="f",
-    samples=_item_samples,
-    python=_item,
-    fresh=True,
-)
+    "item", evaluate=_item, infer=lambda types, params: ArrayType((), params["dtype"], True), jvp=_item_jvp,
+    vjp=_item_vjp, linear=[{0}], batch=lambda size, batched, inputs, params: bind(astype_op, tuple(inputs), params),
+    kinds="f", samples=_item_samples, python=_item, fresh=True,
+)  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -163,13 +149,9 @@ def _precision_samples() -> Iterable[Sample]:
 
 
 reduce_precision_op: Op = elementwise(
-    "reduce_precision",
-    _reduce_precision,
-    lambda d, out, x, **bits: bind(reduce_precision_op, (d,), bits),
-    infer=same_type,
-    kinds="f",
-    samples=_precision_samples,
-)
+    "reduce_precision", _reduce_precision, lambda d, out, x, **bits: bind(reduce_precision_op, (d,), bits),
+    infer=same_type, kinds="f", samples=_precision_samples,
+)  # fmt: skip
 
 
 def reduce_precision(operand: ArrayLike, exponent_bits: int, mantissa_bits: int) -> Array:

@@ -18,14 +18,10 @@ def _by_convention(x: Any, flag: Any) -> Any:
 
 
 by_convention_op = elementwise(
-    "by_convention",
-    _by_convention,
-    lambda d, out, x, flag: d * np.where(flag, np.nan, 1).astype(d.dtype),
-    None,
-    infer=lambda types, params: ArrayType(broadcast_shapes("by_convention", types), types[0].dtype),
-    linear=[{0}],
+    "by_convention", _by_convention, lambda d, out, x, flag: d * np.where(flag, np.nan, 1).astype(d.dtype), None,
+    infer=lambda types, params: ArrayType(broadcast_shapes("by_convention", types), types[0].dtype), linear=[{0}],
     samples=lambda: [Sample((np.array([0.5, -2.0]), np.array([False, False])))],
-)
+)  # fmt: skip
 
 
 def by_convention(x: Any, flag: Any) -> Any:

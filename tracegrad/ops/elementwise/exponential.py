@@ -20,9 +20,7 @@ exp2 = elementwise("exp2", np.exp2, lambda d, out, x: d * (out * LN2), neutral=1
 expm1 = elementwise("expm1", np.expm1, lambda d, out, x: d * np.exp(x), neutral=1, samples=unary_samples(-2, 2))
 log = elementwise("log", np.log, lambda d, out, x: d / x, neutral=1, samples=unary_samples(0.3, 3))
 log2 = elementwise("log2", np.log2, lambda d, out, x: d / (x * LN2), neutral=1, samples=unary_samples(0.3, 3))
-log10 = elementwise(
-    "log10", np.log10, lambda d, out, x: d / (x * LN10), neutral=1, samples=unary_samples(0.3, 3),
-)  # fmt: skip
+log10 = elementwise("log10", np.log10, lambda d, out, x: d / (x * LN10), neutral=1, samples=unary_samples(0.3, 3))
 log1p = elementwise("log1p", np.log1p, lambda d, out, x: d / (x + 1), neutral=1, samples=unary_samples(-0.5, 2))
 sqrt = elementwise("sqrt", np.sqrt, lambda d, out, x: d / (2 * out), neutral=1, samples=unary_samples(0.3, 3))
 cbrt = elementwise(
@@ -35,13 +33,9 @@ def _rsqrt(x: Any) -> Any:
 
 
 rsqrt_op = elementwise(
-    "rsqrt",
-    _rsqrt,
-    lambda d, out, x: d * out / (-2 * x),
-    neutral=1,
-    infer=ufunc_type(np.sqrt),
+    "rsqrt", _rsqrt, lambda d, out, x: d * out / (-2 * x), neutral=1, infer=ufunc_type(np.sqrt),
     samples=unary_samples(0.3, 3),
-)
+)  # fmt: skip
 
 
 def rsqrt(x: ArrayLike) -> Array:

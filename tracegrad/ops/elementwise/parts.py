@@ -66,14 +66,9 @@ def _conjugate_of_number(x: Any) -> Any:
 
 
 conjugate = elementwise(
-    "conjugate",
-    np.conjugate,
-    lambda d, out, x: np.conjugate(d),
-    linear=[{0}],
-    python=_conjugate_of_number,
-    kinds="iufc",
-    samples=unary_samples(-2, 2),
-)
+    "conjugate", np.conjugate, lambda d, out, x: np.conjugate(d), linear=[{0}], python=_conjugate_of_number,
+    kinds="iufc", samples=unary_samples(-2, 2),
+)  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -98,15 +93,9 @@ def _parts_samples() -> Iterable[Sample]:
 
 
 complex_op = elementwise(
-    "complex",
-    _complex,
-    lambda d, out, x, y: d,
-    lambda d, out, x, y: d * 1j,
-    infer=_complex_type,
-    linear=[{0, 1}],
-    kinds="f",
-    samples=_parts_samples,
-)
+    "complex", _complex, lambda d, out, x, y: d, lambda d, out, x, y: d * 1j, infer=_complex_type, linear=[{0, 1}],
+    kinds="f", samples=_parts_samples,
+)  # fmt: skip
 
 
 def from_parts(x: ArrayLike, y: ArrayLike) -> Array:

@@ -89,14 +89,10 @@ def _binary_cross_entropy_partial(d: Any, out: Any, x: Any, p: Any) -> Any:
 
 
 _binary_cross_entropy_op = elementwise(
-    "binary_cross_entropy",
-    _binary_cross_entropy,
-    _binary_cross_entropy_partial,
-    lambda d, out, x, p: -d * x,
-    infer=ufunc_type(np.logaddexp),
-    kinds="f",
+    "binary_cross_entropy", _binary_cross_entropy, _binary_cross_entropy_partial, lambda d, out, x, p: -d * x,
+    infer=ufunc_type(np.logaddexp), kinds="f",
     samples=lambda: [Sample((np.array([[-1.5], [2.0]]), np.array([0.0, 0.3, 1.0])))],
-)
+)  # fmt: skip
 
 
 def binary_cross_entropy(x: ArrayLike, p: ArrayLike) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,23 +12,14 @@ from tracegrad.core.errors import DtypeError
 from tracegrad.core.op import Op, Params, Sample
 from tracegrad.core.trace import UFUNCS, as_array, bind, strengthened
 from tracegrad.core.types import ArrayType, number_kind, scalar_type, type_of
+from tracegrad.ops.elementwise.logic import constant
 from tracegrad.ops.elementwise.samples import binary_samples, unary_samples
 from tracegrad.ops.families import elementwise, elementwise_batch, implements, same_type, ufunc_type
 from tracegrad.ops.masks import Mask
 from tracegrad.typing import Array, ArrayLike
 
-
-def _constant(
-    ufunc: np.ufunc,
-    kinds: str,
-    samples: Callable[[], Iterable[Sample]],
-    python: Callable[..., Any] | None = None,
-) -> Op:
-    return elementwise(ufunc.__name__, ufunc, kinds=kinds, samples=samples, python=python)
-
-
-floor, ceil, trunc = [_constant(f, "biuf", unary_samples(0.6, 0.9)) for f in (np.floor, np.ceil, np.trunc)]
-rint = _constant(np.rint, "iufc", unary_samples(0.6, 0.9))
+floor, ceil, trunc = [constant(f, "biuf", unary_samples(0.6, 0.9)) for f in (np.floor, np.ceil, np.trunc)]
+rint = constant(np.rint, "iufc", unary_samples(0.6, 0.9))
 
 
 def _round_away(x: Any) -> Any:
@@ -37,9 +28,7 @@ def _round_away(x: Any) -> Any:
         return np.where(np.abs(x - whole) >= 0.5, whole + np.sign(x), whole)[()]
 
 
-round_away_op = elementwise(
-    "round_away", _round_away, infer=same_type, kinds="f", samples=unary_samples(0.6, 0.9),
-)  # fmt: skip
+round_away_op = elementwise("round_away", _round_away, infer=same_type, kinds="f", samples=unary_samples(0.6, 0.9))
 
 
 def round_away_from_zero(x: ArrayLike) -> Array:
@@ -77,10 +66,7 @@ def _round_samples() -> Iterable[Sample]:
     yield Sample((1.26,), {"decimals": 0})
 
 
-round_op = elementwise(
-    "round", np.round, infer=_round_type, python=_round_scalar, kinds="iufc",
-    samples=_round_samples,
-)  # fmt: skip
+round_op = elementwise("round", np.round, infer=_round_type, python=_round_scalar, kinds="iufc", samples=_round_samples)
 
 
 @implements(np.round, np.around)
@@ -101,9 +87,9 @@ def round(a: ArrayLike, decimals: int = 0, out: Array | None = None) -> Array:
 # Floats taken apart, and steps that are not quite constant.
 
 
-spacing = _constant(np.spacing, "f", unary_samples(0.6, 0.9))
-signbit = _constant(np.signbit, "f", unary_samples(0.6, 0.9))
-isnan, isinf, isfinite = [_constant(f, "biufc", unary_samples(-2, 2)) for f in (np.isnan, np.isinf, np.isfinite)]
+spacing = constant(np.spacing, "f", unary_samples(0.6, 0.9))
+signbit = constant(np.signbit, "f", unary_samples(0.6, 0.9))
+isnan, isinf, isfinite = [constant(f, "biufc", unary_samples(-2, 2)) for f in (np.isnan, np.isinf, np.isfinite)]
 nextafter = elementwise(
     "nextafter", np.nextafter, lambda d, out, x, y: d, None, kinds="f", samples=binary_samples(0.3, 2)
 )

@@ -105,19 +105,13 @@ def _arctan2_partial(d: Any, x: Any, y: Any) -> Any:
 
 
 arcsin = elementwise(
-    "arcsin",
-    np.arcsin,
-    lambda d, out, x: d / _root_of_one_minus_square(x),
-    neutral=0.5,
+    "arcsin", np.arcsin, lambda d, out, x: d / _root_of_one_minus_square(x), neutral=0.5,
     samples=unary_samples(-0.9, 0.9),
-)
+)  # fmt: skip
 arccos = elementwise(
-    "arccos",
-    np.arccos,
-    lambda d, out, x: -d / _root_of_one_minus_square(x),
-    neutral=0.5,
+    "arccos", np.arccos, lambda d, out, x: -d / _root_of_one_minus_square(x), neutral=0.5,
     samples=unary_samples(-0.9, 0.9),
-)
+)  # fmt: skip
 arctan = elementwise("arctan", np.arctan, _arctan_partial, samples=unary_samples(-2, 2))
 arcsinh = elementwise(
     "arcsinh", np.arcsinh,
