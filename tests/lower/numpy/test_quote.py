@@ -14,10 +14,10 @@ import pytest
 
 import tracegrad.lax
 import tracegrad.random  # noqa: F401  for the ops that come with these
-from tests.checks import KIND_OF, cases
 from tracegrad.core.op import OPS, Op
 from tracegrad.lower.numpy import quote
 from tracegrad.lower.numpy.quote import NotQuotableError, Quotes, quoted
+from tracegrad.testing.cases import KIND_OF, cases
 
 
 def imports(name: str, *args: Any) -> Any:
@@ -51,7 +51,7 @@ def test_an_op_is_quoted_as_numpy(op: Op) -> None:
     """Its params are quoted, too, so that these are plain data."""
     quotes = Quotes()
     evaluate = quotes.expression(op.evaluate, op.name)
-    found = [(case, quotes.expression(case.params)) for dtype in KIND_OF for _, case in cases(op, dtype)]
+    found = [(case, quotes.expression(case.params)) for dtype in KIND_OF for case in cases(op, dtype)]
     functions = ", ".join([f"lambda *inputs: {evaluate}(*inputs, **{params})" for _, params in found])
     names = run(f"{quotes.text()}\n\nfunctions = [{functions}]")
     with np.errstate(all="ignore"):
