@@ -16,14 +16,14 @@ from tracegrad.typing import Array, ArrayLike, DType
 
 
 def _array_api_accumulate(
-    op: Op, function: Any, x: Any, axis: int | None, dtype: Any, out: Any, include_initial: bool, initial: int
+    op: Op, function: Any, x: Any, axis: int | None, dtype: Any, include_initial: bool, initial: int
 ) -> Any:
     x = as_array(x)
     if axis is None:
         if len(shape_of(x)) > 1:
             raise ShapeError(f"{function.__name__} of {type_of(x)} needs an axis; write axis=0, or np.ravel(x)")
         axis = 0
-    y = accumulate(op, function, x, axis, dtype, out)
+    y = accumulate(op, function, x, axis, dtype)
     if not include_initial:
         return y
     axis = normalize_axis(axis, len(y.shape), function.__name__)
@@ -32,7 +32,13 @@ def _array_api_accumulate(
 
 @implements(np.cumulative_sum)
 def cumulative_sum(
-    x: ArrayLike, /, *, axis: int | None = None, dtype: DType = None, out: None = None, include_initial: bool = False
+    x: ArrayLike,
+    /,
+    *,
+    axis: int | None = None,
+    dtype: DType = None,
+    out: Array | None = None,
+    include_initial: bool = False,
 ) -> Array:
     """`cumsum` under its name in the array API, with a zero in front if `include_initial`. Only a vector may do without an axis.
 
@@ -42,24 +48,30 @@ def cumulative_sum(
     Raises:
         ShapeError: without an axis for an array of more than one dimension.
     """
-    return _array_api_accumulate(cumsum_op, np.cumulative_sum, x, axis, dtype, out, include_initial, 0)
+    return _array_api_accumulate(cumsum_op, np.cumulative_sum, x, axis, dtype, include_initial, 0)
 
 
 @implements(np.cumulative_prod)
 def cumulative_prod(
-    x: ArrayLike, /, *, axis: int | None = None, dtype: DType = None, out: None = None, include_initial: bool = False
+    x: ArrayLike,
+    /,
+    *,
+    axis: int | None = None,
+    dtype: DType = None,
+    out: Array | None = None,
+    include_initial: bool = False,
 ) -> Array:
     """`cumprod` under its name in the array API, with a one in front if `include_initial`."""
-    return _array_api_accumulate(cumprod_op, np.cumulative_prod, x, axis, dtype, out, include_initial, 1)
+    return _array_api_accumulate(cumprod_op, np.cumulative_prod, x, axis, dtype, include_initial, 1)
 
 
 @implements(np.nancumsum)
-def nancumsum(a: ArrayLike, axis: int | None = None, dtype: DType = None, out: None = None) -> Array:
+def nancumsum(a: ArrayLike, axis: int | None = None, dtype: DType = None, out: Array | None = None) -> Array:
     """`cumsum` with NaN taken for 0."""
-    return accumulate(cumsum_op, np.nancumsum, without_nan(a, 0), axis, dtype, out)
+    return accumulate(cumsum_op, np.nancumsum, without_nan(a, 0), axis, dtype)
 
 
 @implements(np.nancumprod)
-def nancumprod(a: ArrayLike, axis: int | None = None, dtype: DType = None, out: None = None) -> Array:
+def nancumprod(a: ArrayLike, axis: int | None = None, dtype: DType = None, out: Array | None = None) -> Array:
     """`cumprod` with NaN taken for 1."""
-    return accumulate(cumprod_op, np.nancumprod, without_nan(a, 1), axis, dtype, out)
+    return accumulate(cumprod_op, np.nancumprod, without_nan(a, 1), axis, dtype)

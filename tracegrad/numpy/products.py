@@ -25,7 +25,7 @@ from tracegrad.ops.contract import (
     outer,
 )
 from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import implements, normalize_axis, reject, shape_of
+from tracegrad.ops.families import implements, normalize_axis, shape_of
 from tracegrad.typing import Array, ArrayLike
 
 
@@ -36,14 +36,13 @@ def _in_dot_dtype(out: Any, a: Any, b: Any) -> Any:
 
 
 @implements(np.dot)
-def dot(a: ArrayLike, b: ArrayLike, out: None = None) -> Array:
+def dot(a: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
     """The sum of products over the last axis of `a` and the last but one of `b` (its only one, if 1-d); the product, if
     either is a scalar.
 
     >>> float(dot([1.0, 2.0], [3.0, 4.0])), dot(np.ones((2, 3)), np.ones((4, 3, 5))).shape
     (11.0, (2, 4, 5))
     """
-    reject(np.dot, out=out)
     a, b = operand(a), operand(b)
     if a.shape == () or b.shape == ():
         return np.multiply(a, b)
@@ -218,13 +217,12 @@ def matrix_transpose(x: ArrayLike, /) -> Array:
 
 
 @implements(np.linalg.multi_dot)
-def multi_dot(arrays: Sequence[ArrayLike], *, out: None = None) -> Array:
+def multi_dot(arrays: Sequence[ArrayLike], *, out: Array | None = None) -> Array:
     """The matrix product of all arrays, in the order that takes the fewest multiplications. The first and the last
     may be 1-d, a row and a column.
 
     Source: Cormen, Leiserson, Rivest, Stein, Introduction to Algorithms, section 15.2.
     """
-    reject(np.linalg.multi_dot, out=out)
     factors = [as_array(x) for x in arrays]
     count = len(factors)
     if count < 2:

@@ -34,13 +34,12 @@ def nansum(
     a: ArrayLike,
     axis: Axis = None,
     dtype: DType = None,
-    out: None = None,
+    out: Array | None = None,
     keepdims: bool = False,
     initial: ArrayLike = None,
     where: ArrayLike = None,
 ) -> Array:
     """`sum` with NaN taken for 0."""
-    reject(np.nansum, out=out)
     return reduce.sum(masked("nansum", without_nan(a, 0), where, 0), axis, dtype, None, keepdims, initial)
 
 
@@ -49,20 +48,18 @@ def nanprod(
     a: ArrayLike,
     axis: Axis = None,
     dtype: DType = None,
-    out: None = None,
+    out: Array | None = None,
     keepdims: bool = False,
     initial: ArrayLike = None,
     where: ArrayLike = None,
 ) -> Array:
     """`prod` with NaN taken for 1."""
-    reject(np.nanprod, out=out)
     return reduce.prod(masked("nanprod", without_nan(a, 1), where, 1), axis, dtype, None, keepdims, initial)
 
 
 @implements(np.ptp)
-def ptp(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
+def ptp(a: ArrayLike, axis: Axis = None, out: Array | None = None, keepdims: bool = False) -> Array:
     """The largest less the smallest ("peak to peak")."""
-    reject(np.ptp, out=out)
     a = as_array(a)
     return np.max(a, axis, keepdims=keepdims) - np.min(a, axis, keepdims=keepdims)
 
@@ -127,7 +124,7 @@ def var(
     a: ArrayLike,
     axis: Axis = None,
     dtype: DType = None,
-    out: None = None,
+    out: Array | None = None,
     ddof: float = 0,
     keepdims: bool = False,
     *,
@@ -144,7 +141,6 @@ def var(
     Raises:
         ValueError: for `ddof` and `correction` together, which are two names for one thing.
     """
-    reject(np.var, out=out)
     a = as_array(a)
     axes = normalize_axes(axis, len(shape_of(a)), "var")
     # The dtype is that of the sums, and of the quotients of them; the distances are those of `a` itself.
@@ -165,7 +161,7 @@ def std(
     a: ArrayLike,
     axis: Axis = None,
     dtype: DType = None,
-    out: None = None,
+    out: Array | None = None,
     ddof: float = 0,
     keepdims: bool = False,
     *,
@@ -179,7 +175,6 @@ def std(
     >>> tg.grad(np.std)(np.ones(3)).tolist()
     [0.0, 0.0, 0.0]
     """
-    reject(np.std, out=out)
     a = as_array(a)
     variance = np.var(a, axis, dtype, None, ddof, keepdims, **_given(where=where, mean=mean, correction=correction))
     dtype = type_of(variance).dtype
@@ -201,13 +196,12 @@ def nanmean(
     a: ArrayLike,
     axis: Axis = None,
     dtype: DType = None,
-    out: None = None,
+    out: Array | None = None,
     keepdims: bool = False,
     *,
     where: ArrayLike = None,
 ) -> Array:
     """The mean of the elements that are not NaN; NaN where there are none."""
-    reject(np.nanmean, out=out)
     a = as_array(a)
     if not is_inexact(type_of(a).dtype):
         return np.mean(a, axis, dtype, keepdims=keepdims, **_given(where=where))
@@ -223,7 +217,7 @@ def nanvar(
     a: ArrayLike,
     axis: Axis = None,
     dtype: DType = None,
-    out: None = None,
+    out: Array | None = None,
     ddof: float = 0,
     keepdims: bool = False,
     *,
@@ -232,7 +226,6 @@ def nanvar(
     correction: float | None = None,
 ) -> Array:
     """The variance of the elements that are not NaN; NaN where no more than `ddof` are left."""
-    reject(np.nanvar, out=out)
     a = as_array(a)
     more = _given(where=where, mean=mean, correction=correction)
     if not is_inexact(type_of(a).dtype):
@@ -255,7 +248,7 @@ def nanstd(
     a: ArrayLike,
     axis: Axis = None,
     dtype: DType = None,
-    out: None = None,
+    out: Array | None = None,
     ddof: float = 0,
     keepdims: bool = False,
     *,
@@ -264,7 +257,6 @@ def nanstd(
     correction: float | None = None,
 ) -> Array:
     """The standard deviation of the elements that are not NaN."""
-    reject(np.nanstd, out=out)
     a = as_array(a)
     more = _given(where=where, mean=mean, correction=correction)
     return safe_sqrt(np.nanvar(a, axis, dtype, None, ddof, keepdims, **more))
@@ -456,9 +448,9 @@ def _quantile(name: str, a: Any, q: Any, axis: Any, method: str, keepdims: Any, 
     return _restored(value, a.shape, axes, keepdims, len(shape_of(q)))
 
 
-def _quantile_arguments(function: Any, a: Any, q: Any, scale: int, **rejected: Any) -> tuple[Any, Any]:
+def _quantile_arguments(function: Any, a: Any, q: Any, scale: int, weights: Any) -> tuple[Any, Any]:
     """The array, of which there are quantiles, and the quantiles, from 0 to 1."""
-    reject(function, **rejected)
+    reject(function, weights=weights)
     a = as_array(a)
     dtype = type_of(a).dtype
     if number_kind(dtype) == "b":
@@ -473,7 +465,7 @@ def quantile(
     a: ArrayLike,
     q: ArrayLike,
     axis: Axis = None,
-    out: None = None,
+    out: Array | None = None,
     overwrite_input: bool = False,
     method: str = "linear",
     keepdims: bool = False,
@@ -493,7 +485,7 @@ def quantile(
         DtypeError: for complex numbers and booleans.
         ShapeError: for quantiles of nothing.
     """
-    a, q = _quantile_arguments(np.quantile, a, q, 1, out=out, weights=weights)
+    a, q = _quantile_arguments(np.quantile, a, q, 1, weights)
     return _quantile("quantile", a, q, axis, method, keepdims, skip_nan=False)
 
 
@@ -502,7 +494,7 @@ def percentile(
     a: ArrayLike,
     q: ArrayLike,
     axis: Axis = None,
-    out: None = None,
+    out: Array | None = None,
     overwrite_input: bool = False,
     method: str = "linear",
     keepdims: bool = False,
@@ -510,7 +502,7 @@ def percentile(
     weights: None = None,
 ) -> Array:
     """`quantile` with `q` from 0 to 100."""
-    a, q = _quantile_arguments(np.percentile, a, q, 100, out=out, weights=weights)
+    a, q = _quantile_arguments(np.percentile, a, q, 100, weights)
     return _quantile("percentile", a, q, axis, method, keepdims, skip_nan=False)
 
 
@@ -519,7 +511,7 @@ def nanquantile(
     a: ArrayLike,
     q: ArrayLike,
     axis: Axis = None,
-    out: None = None,
+    out: Array | None = None,
     overwrite_input: bool = False,
     method: str = "linear",
     keepdims: bool = False,
@@ -527,7 +519,7 @@ def nanquantile(
     weights: None = None,
 ) -> Array:
     """`quantile` of the elements that are not NaN; NaN where there are none."""
-    a, q = _quantile_arguments(np.nanquantile, a, q, 1, out=out, weights=weights)
+    a, q = _quantile_arguments(np.nanquantile, a, q, 1, weights)
     return _quantile("nanquantile", a, q, axis, method, keepdims, skip_nan=True)
 
 
@@ -536,7 +528,7 @@ def nanpercentile(
     a: ArrayLike,
     q: ArrayLike,
     axis: Axis = None,
-    out: None = None,
+    out: Array | None = None,
     overwrite_input: bool = False,
     method: str = "linear",
     keepdims: bool = False,
@@ -544,16 +536,15 @@ def nanpercentile(
     weights: None = None,
 ) -> Array:
     """`percentile` of the elements that are not NaN; NaN where there are none."""
-    a, q = _quantile_arguments(np.nanpercentile, a, q, 100, out=out, weights=weights)
+    a, q = _quantile_arguments(np.nanpercentile, a, q, 100, weights)
     return _quantile("nanpercentile", a, q, axis, method, keepdims, skip_nan=True)
 
 
 @implements(np.median)
 def median(
-    a: ArrayLike, axis: Axis = None, out: None = None, overwrite_input: bool = False, keepdims: bool = False
+    a: ArrayLike, axis: Axis = None, out: Array | None = None, overwrite_input: bool = False, keepdims: bool = False
 ) -> Array:
     """The middle element over the axes, or the mean of the middle two."""
-    reject(np.median, out=out)
     a = as_array(a)
     ordered, axes = _sorted_last("median", a, axis)
     n = ordered.shape[-1]
@@ -565,10 +556,9 @@ def median(
 
 @implements(np.nanmedian)
 def nanmedian(
-    a: ArrayLike, axis: Axis = None, out: None = None, overwrite_input: bool = False, keepdims: bool = False
+    a: ArrayLike, axis: Axis = None, out: Array | None = None, overwrite_input: bool = False, keepdims: bool = False
 ) -> Array:
     """The median of the elements that are not NaN; NaN where there are none."""
-    reject(np.nanmedian, out=out)
     a = as_array(a)
     if number_kind(type_of(a).dtype) != "f":
         return np.median(a, axis, keepdims=keepdims)

@@ -23,7 +23,7 @@ from tracegrad.core.op import Op, Params, Sample, Wanted
 from tracegrad.core.trace import UFUNCS, as_array, bind, strengthened
 from tracegrad.core.types import ArrayType, Shape, in_known_dtype, is_added, number_kind, type_of
 from tracegrad.ops.elementwise import astype, astype_op
-from tracegrad.ops.families import conform, first_of, implements, multilinear, reject, shape_of
+from tracegrad.ops.families import conform, first_of, implements, multilinear, shape_of
 from tracegrad.ops.shape import transpose_op
 from tracegrad.typing import Array, ArrayLike, DType
 
@@ -323,7 +323,7 @@ UFUNCS[np.matmul] = matmul_op
 
 
 @implements(np.matmul, np.linalg.matmul)
-def matmul(x1: ArrayLike, x2: ArrayLike, /, out: None = None, *, dtype: DType = None) -> Array:
+def matmul(x1: ArrayLike, x2: ArrayLike, /, out: Array | None = None, *, dtype: DType = None) -> Array:
     """Matrix product, `x1 @ x2`: (..., m, k) by (..., k, n) gives (..., m, n), leading axes broadcast. A 1-d x1 is a
     row, a 1-d x2 a column, and that axis is gone from the result.
 
@@ -333,8 +333,7 @@ def matmul(x1: ArrayLike, x2: ArrayLike, /, out: None = None, *, dtype: DType = 
     Raises:
         ShapeError: for scalars, and for sizes that do not line up.
     """
-    if out is not None or dtype is not None:
-        reject(np.matmul, out=out)
+    if dtype is not None:
         x1, x2 = [astype(as_array(x), dtype) for x in (x1, x2)]
     return bind(matmul_op, (x1, x2))
 
@@ -373,13 +372,12 @@ outer_op = multilinear(
 
 
 @implements(np.outer)
-def outer(a: ArrayLike, b: ArrayLike, out: None = None) -> Array:
+def outer(a: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
     """All products of an element of `a` and one of `b`: m and n elements give (m, n).
 
     >>> outer([1, 2], [1, 10, 100]).tolist()
     [[1, 10, 100], [2, 20, 200]]
     """
-    reject(np.outer, out=out)
     a, b = operand(a), operand(b)
     return bind(outer_op, (flat(a), flat(b)))
 
@@ -594,7 +592,7 @@ def einsum_operands(operands: Sequence[Any]) -> tuple[str, list[Any]]:
 @implements(np.einsum)
 def einsum(
     *operands: Any,
-    out: None = None,
+    out: Array | None = None,
     dtype: DType = None,
     order: str = "K",
     casting: str = "safe",
@@ -612,7 +610,6 @@ def einsum(
         ShapeError: for subscripts that do not fit the operands.
         DtypeError: for operands that do not become `dtype` by the rule `casting`.
     """
-    reject(np.einsum, out=out)
     subscripts, arrays = einsum_operands(operands)
     if dtype is not None:
         for x in arrays:

@@ -24,7 +24,6 @@ from tracegrad.ops.families import (
     is_of_a_scalar,
     linear,
     of_axis,
-    reject,
     same_type,
     shape_of,
 )
@@ -96,9 +95,8 @@ cumsum_op: Op = linear(
 )
 
 
-def accumulate(op: Op, function: Any, a: Any, axis: int | None, dtype: Any, out: Any) -> Any:
+def accumulate(op: Op, function: Any, a: Any, axis: int | None, dtype: Any) -> Any:
     """An op of this file with the keywords of one of NumPy's functions."""
-    reject(function, out=out)
     a = as_array(a)
     a, axis = of_axis(a, None if is_of_a_scalar(axis, len(shape_of(a))) else axis, function.__name__)
     if dtype is None:
@@ -107,14 +105,14 @@ def accumulate(op: Op, function: Any, a: Any, axis: int | None, dtype: Any, out:
 
 
 @implements(np.cumsum)
-def cumsum(a: ArrayLike, axis: int | None = None, dtype: DType = None, out: None = None) -> Array:
+def cumsum(a: ArrayLike, axis: int | None = None, dtype: DType = None, out: Array | None = None) -> Array:
     """Sums of everything up to each place along the axis, of the flattened array where it is None. Small integers and
     booleans are added up as int64 or uint64, unless `dtype` says otherwise.
 
     >>> cumsum(np.array([[1, 2], [3, 4]]), 0).tolist(), cumsum([[1, 2], [3, 4]]).tolist()
     ([[1, 2], [4, 6]], [1, 3, 6, 10])
     """
-    return accumulate(cumsum_op, np.cumsum, a, axis, dtype, out)
+    return accumulate(cumsum_op, np.cumsum, a, axis, dtype)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -237,7 +235,7 @@ cumprod_op = Op(
 
 
 @implements(np.cumprod)
-def cumprod(a: ArrayLike, axis: int | None = None, dtype: DType = None, out: None = None) -> Array:
+def cumprod(a: ArrayLike, axis: int | None = None, dtype: DType = None, out: Array | None = None) -> Array:
     """Products of everything up to each place along the axis, in the dtype that `cumsum` has. Derivatives of all orders are
     exact, at zeros too.
 
@@ -245,7 +243,7 @@ def cumprod(a: ArrayLike, axis: int | None = None, dtype: DType = None, out: Non
     >>> tg.grad(lambda x: np.cumprod(x)[-1])(np.array([2.0, 0.0, 3.0])).tolist()
     [0.0, 6.0, 0.0]
     """
-    return accumulate(cumprod_op, np.cumprod, a, axis, dtype, out)
+    return accumulate(cumprod_op, np.cumprod, a, axis, dtype)
 
 
 def product_of_others(x: Any, axis: int) -> Any:

@@ -33,7 +33,6 @@ from tracegrad.ops.families import (
     locally_constant,
     normalize_axes,
     normalize_axis,
-    reject,
     shape_of,
     ufunc_type,
 )
@@ -146,9 +145,8 @@ def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float32) if is_narrow(dtype) else dtype
 
 
-def _prepared(function: Any, a: Any, dtype: Any, out: Any, where: Any, neutral: Any) -> Any:
+def _prepared(function: Any, a: Any, dtype: Any, where: Any, neutral: Any) -> Any:
     """The array that is left to reduce: cast, and with the neutral element where `where` does not hold."""
-    reject(function, out=out)
     a = as_array(a)
     if dtype is not None:
         a = astype(a, dtype)
@@ -293,7 +291,7 @@ def sum(
     a: ArrayLike,
     axis: Axis = None,
     dtype: DType = None,
-    out: None = None,
+    out: Array | None = None,
     keepdims: bool = False,
     initial: ArrayLike = None,
     where: ArrayLike = None,
@@ -306,10 +304,10 @@ def sum(
     >>> sum(np.ones((2, 3)), 1, keepdims=True).shape
     (2, 1)
     """
-    if dtype is out is initial is where is None and type(a) is Tracer and (axis is None or type(axis) is int):
+    if dtype is initial is where is None and type(a) is Tracer and (axis is None or type(axis) is int):
         ndim = a.value.ndim if type(a.value) is ndarray else len(a.shape)
         return bind(sum_op, (a,), _axis_params("sum", axis, ndim, keepdims))
-    return _totalled(sum_op, np.add, _prepared(np.sum, a, dtype, out, where, 0), axis, dtype, keepdims, initial)
+    return _totalled(sum_op, np.add, _prepared(np.sum, a, dtype, where, 0), axis, dtype, keepdims, initial)
 
 
 def _totalled(op: Op, ufunc: np.ufunc, a: Any, axis: Any, dtype: Any, keepdims: Any, initial: Any) -> Any:
@@ -361,7 +359,7 @@ def prod(
     a: ArrayLike,
     axis: Axis = None,
     dtype: DType = None,
-    out: None = None,
+    out: Array | None = None,
     keepdims: bool = False,
     initial: ArrayLike = None,
     where: ArrayLike = None,
@@ -372,7 +370,7 @@ def prod(
     >>> tg.grad(np.prod)(np.array([2.0, 0.0, 3.0])).tolist()
     [0.0, 6.0, 0.0]
     """
-    a = _prepared(np.prod, a, dtype, out, where, 1)
+    a = _prepared(np.prod, a, dtype, where, 1)
     return _totalled(prod_op, np.multiply, a, axis, dtype, keepdims, initial)
 
 
@@ -417,9 +415,8 @@ nanmin_op = _extreme_reduction("nanmin", np.fmin, np.not_equal, "fc")
 
 
 def _extreme_of(
-    op: Op, ufunc: np.ufunc, function: Any, a: Any, axis: Any, out: Any, keepdims: Any, initial: Any, where: Any
+    op: Op, ufunc: np.ufunc, function: Any, a: Any, axis: Any, keepdims: Any, initial: Any, where: Any
 ) -> Any:
-    reject(function, out=out)
     a = as_array(a)
     t = type_of(a)
     if initial is not None:
@@ -443,7 +440,7 @@ def _extreme_of(
 def max(
     a: ArrayLike,
     axis: Axis = None,
-    out: None = None,
+    out: Array | None = None,
     keepdims: bool = False,
     initial: ArrayLike = None,
     where: ArrayLike = None,
@@ -458,20 +455,20 @@ def max(
         ShapeError: of nothing, without `initial`.
         ValueError: with `where` and without `initial`.
     """
-    return _extreme_of(max_op, np.maximum, np.max, a, axis, out, keepdims, initial, where)
+    return _extreme_of(max_op, np.maximum, np.max, a, axis, keepdims, initial, where)
 
 
 @implements(np.min, np.amin)
 def min(
     a: ArrayLike,
     axis: Axis = None,
-    out: None = None,
+    out: Array | None = None,
     keepdims: bool = False,
     initial: ArrayLike = None,
     where: ArrayLike = None,
 ) -> Array:
     """The smallest over the axes, or `initial` if that is smaller. Equal smallest share the derivative, as in JAX."""
-    return _extreme_of(min_op, np.minimum, np.min, a, axis, out, keepdims, initial, where)
+    return _extreme_of(min_op, np.minimum, np.min, a, axis, keepdims, initial, where)
 
 
 amax = max
@@ -482,28 +479,28 @@ amin = min
 def nanmax(
     a: ArrayLike,
     axis: Axis = None,
-    out: None = None,
+    out: Array | None = None,
     keepdims: bool = False,
     initial: ArrayLike = None,
     where: ArrayLike = None,
 ) -> Array:
     """`max` that passes over NaN; NaN where there is nothing else."""
     op = nanmax_op if is_inexact(type_of(as_array(a)).dtype) else max_op
-    return _extreme_of(op, np.fmax, np.nanmax, a, axis, out, keepdims, initial, where)
+    return _extreme_of(op, np.fmax, np.nanmax, a, axis, keepdims, initial, where)
 
 
 @implements(np.nanmin, np.fmin.reduce)
 def nanmin(
     a: ArrayLike,
     axis: Axis = None,
-    out: None = None,
+    out: Array | None = None,
     keepdims: bool = False,
     initial: ArrayLike = None,
     where: ArrayLike = None,
 ) -> Array:
     """`min` that passes over NaN; NaN where there is nothing else."""
     op = nanmin_op if is_inexact(type_of(as_array(a)).dtype) else min_op
-    return _extreme_of(op, np.fmin, np.nanmin, a, axis, out, keepdims, initial, where)
+    return _extreme_of(op, np.fmin, np.nanmin, a, axis, keepdims, initial, where)
 
 
 def _position_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -534,8 +531,7 @@ argmax_op, argmin_op, nanargmax_op, nanargmin_op = [
 ]
 
 
-def _position_of(op: Op, function: Any, a: Any, axis: int | None, out: Any, keepdims: Any) -> Any:
-    reject(function, out=out)
+def _position_of(op: Op, a: Any, axis: int | None, keepdims: Any) -> Any:
     a = as_array(a)
     shape = shape_of(a)
     if axis is None or is_of_a_scalar(axis, len(shape)):
@@ -549,32 +545,32 @@ def _position_of(op: Op, function: Any, a: Any, axis: int | None, out: Any, keep
 
 
 @implements(np.argmax)
-def argmax(a: ArrayLike, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
+def argmax(a: ArrayLike, axis: int | None = None, out: Array | None = None, *, keepdims: bool = False) -> Array:
     """The place of the largest along the axis (None: in the flattened array), the first of equals or of NaN. int64,
     without a derivative; ShapeError of nothing.
 
     >>> argmax(np.array([[1, 5, 5], [2, 0, 1]]), 1).tolist()
     [1, 0]
     """
-    return _position_of(argmax_op, np.argmax, a, axis, out, keepdims)
+    return _position_of(argmax_op, a, axis, keepdims)
 
 
 @implements(np.argmin)
-def argmin(a: ArrayLike, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
+def argmin(a: ArrayLike, axis: int | None = None, out: Array | None = None, *, keepdims: bool = False) -> Array:
     """The place of the smallest along the axis (None: in the flattened array), the first of equals."""
-    return _position_of(argmin_op, np.argmin, a, axis, out, keepdims)
+    return _position_of(argmin_op, a, axis, keepdims)
 
 
 @implements(np.nanargmax)
-def nanargmax(a: ArrayLike, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
+def nanargmax(a: ArrayLike, axis: int | None = None, out: Array | None = None, *, keepdims: bool = False) -> Array:
     """`argmax` that passes over NaN; ValueError where there is nothing else."""
-    return _position_of(nanargmax_op, np.nanargmax, a, axis, out, keepdims)
+    return _position_of(nanargmax_op, a, axis, keepdims)
 
 
 @implements(np.nanargmin)
-def nanargmin(a: ArrayLike, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
+def nanargmin(a: ArrayLike, axis: int | None = None, out: Array | None = None, *, keepdims: bool = False) -> Array:
     """`argmin` that passes over NaN; ValueError where there is nothing else."""
-    return _position_of(nanargmin_op, np.nanargmin, a, axis, out, keepdims)
+    return _position_of(nanargmin_op, a, axis, keepdims)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -596,15 +592,19 @@ all_op = _logic("all", np.logical_and)
 
 
 @implements(np.any)
-def any(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: ArrayLike = None) -> Array:
+def any(
+    a: ArrayLike, axis: Axis = None, out: Array | None = None, keepdims: bool = False, *, where: ArrayLike = None
+) -> Array:
     """Whether some element along the axes is not zero."""
-    return over_axes(any_op, _prepared(np.any, a, None, out, where, 0), axis, keepdims)
+    return over_axes(any_op, _prepared(np.any, a, None, where, 0), axis, keepdims)
 
 
 @implements(np.all)
-def all(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: ArrayLike = None) -> Array:
+def all(
+    a: ArrayLike, axis: Axis = None, out: Array | None = None, keepdims: bool = False, *, where: ArrayLike = None
+) -> Array:
     """Whether all elements along the axes are not zero."""
-    return over_axes(all_op, _prepared(np.all, a, None, out, where, 1), axis, keepdims)
+    return over_axes(all_op, _prepared(np.all, a, None, where, 1), axis, keepdims)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -688,18 +688,17 @@ def mean(
     a: ArrayLike,
     axis: Axis = None,
     dtype: DType = None,
-    out: None = None,
+    out: Array | None = None,
     keepdims: bool = False,
     *,
     where: ArrayLike = None,
 ) -> Array:
     """The mean over the axes, of the elements where `where` holds. Integers have a float64 mean; float16 is summed in
     float32, as in NumPy."""
-    if dtype is out is where is None and type(a) is Tracer and (axis is None or type(axis) is int):
+    if dtype is where is None and type(a) is Tracer and (axis is None or type(axis) is int):
         if not is_inexact(a.dtype):
             a = astype(a, np.float64)
         return bind(mean_op, (a,), _axis_params("mean", axis, len(a.shape), keepdims))
-    reject(np.mean, out=out)
     a = as_array(a)
     axes = normalize_axes(axis, len(shape_of(a)), "mean")
     result = mean_dtype(a, dtype)
