@@ -371,8 +371,6 @@ _PLACES: dict[str, Callable[[Any, Any], Any]] = {
     "midpoint": lambda n, q: 0.5 * (np.floor((n - 1) * q) + np.ceil((n - 1) * q)),
     "nearest": lambda n, q: np.rint((n - 1) * q),
 }
-
-
 _WITHOUT_BETWEEN = frozenset(["inverted_cdf", "closest_observation", "lower", "higher", "nearest"])
 
 
@@ -403,16 +401,34 @@ def _restored(value: Any, shape: Sequence[int], axes: tuple[int, ...], keepdims:
     return np.reshape(value, (*value.shape[:lead], *[1 if i in axes else n for i, n in enumerate(shape)]))
 
 
-def _quantile(name: str, a: Any, q: Any, axis: Any, method: str, keepdims: Any, skip_nan: bool) -> Any:
-    """Quantiles `q` of shape Q over the axes: of shape Q, then what is left of the shape of `a`.
+def _quantile(
+    function: Any,
+    a: Any,
+    q: Any,
+    whole: int,
+    axis: Any,
+    method: str,
+    keepdims: Any,
+    weights: Any,
+    skip_nan: bool = False,
+) -> Any:
+    """Quantiles `q` of shape Q, from 0 to `whole`, over the axes: of shape Q, then what is left of the shape of `a`.
 
     As in NumPy 2.4, a Python number `q` leaves the array its precision, and an integer one, 0 or 1, all of its dtype.
     """
+    reject(function, weights=weights)
+    name = function.__name__
+    a, weak = as_array(a), type(q) in (int, float)
+    if number_kind(type_of(a).dtype) == "b":
+        raise DtypeError(f"{name} of {type_of(a)}: booleans cannot be interpolated; use a.astype(int)")
+    if whole != 1:
+        q = q / whole if weak else np.true_divide(q, whole)
+    elif not weak:
+        q = as_array(q)
     if method not in _PLACES:
         raise ValueError(f"{name}: method must be one of {', '.join(map(repr, _PLACES))}; got {method!r}")
     if not is_tracer(q) and not np.all((q >= 0) & (q <= 1)):
         raise ValueError(f"{name}: quantiles lie from 0 to 1 (percentiles from 0 to 100)")
-    weak = type(q) in (int, float)
     if number_kind(type_of(q).dtype) != "f" and method == "linear":
         method = "lower"  # there is nothing to interpolate
     if number_kind(type_of(q).dtype) != "f" or weak:
@@ -448,18 +464,6 @@ def _quantile(name: str, a: Any, q: Any, axis: Any, method: str, keepdims: Any, 
     return _restored(value, a.shape, axes, keepdims, len(shape_of(q)))
 
 
-def _quantile_arguments(function: Any, a: Any, q: Any, scale: int, weights: Any) -> tuple[Any, Any]:
-    """The array, of which there are quantiles, and the quantiles, from 0 to 1."""
-    reject(function, weights=weights)
-    a = as_array(a)
-    dtype = type_of(a).dtype
-    if number_kind(dtype) == "b":
-        raise DtypeError(f"{function.__name__} of {type_of(a)}: booleans cannot be interpolated; use a.astype(int)")
-    if type(q) in (int, float):
-        return a, q / scale if scale != 1 else q
-    return a, np.true_divide(q, scale) if scale != 1 else as_array(q)
-
-
 @implements(np.quantile)
 def quantile(
     a: ArrayLike,
@@ -485,8 +489,7 @@ def quantile(
         DtypeError: for complex numbers and booleans.
         ShapeError: for quantiles of nothing.
     """
-    a, q = _quantile_arguments(np.quantile, a, q, 1, weights)
-    return _quantile("quantile", a, q, axis, method, keepdims, skip_nan=False)
+    return _quantile(np.quantile, a, q, 1, axis, method, keepdims, weights)
 
 
 @implements(np.percentile)
@@ -502,8 +505,7 @@ def percentile(
     weights: None = None,
 ) -> Array:
     """`quantile` with `q` from 0 to 100."""
-    a, q = _quantile_arguments(np.percentile, a, q, 100, weights)
-    return _quantile("percentile", a, q, axis, method, keepdims, skip_nan=False)
+    return _quantile(np.percentile, a, q, 100, axis, method, keepdims, weights)
 
 
 @implements(np.nanquantile)
@@ -519,8 +521,7 @@ def nanquantile(
     weights: None = None,
 ) -> Array:
     """`quantile` of the elements that are not NaN; NaN where there are none."""
-    a, q = _quantile_arguments(np.nanquantile, a, q, 1, weights)
-    return _quantile("nanquantile", a, q, axis, method, keepdims, skip_nan=True)
+    return _quantile(np.nanquantile, a, q, 1, axis, method, keepdims, weights, skip_nan=True)
 
 
 @implements(np.nanpercentile)
@@ -536,8 +537,7 @@ def nanpercentile(
     weights: None = None,
 ) -> Array:
     """`percentile` of the elements that are not NaN; NaN where there are none."""
-    a, q = _quantile_arguments(np.nanpercentile, a, q, 100, weights)
-    return _quantile("nanpercentile", a, q, axis, method, keepdims, skip_nan=True)
+    return _quantile(np.nanpercentile, a, q, 100, axis, method, keepdims, weights, skip_nan=True)
 
 
 @implements(np.median)
