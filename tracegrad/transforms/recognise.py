@@ -85,6 +85,42 @@ class _Factor:
     bare: bool = True  # whether it is a part of V itself, not scaled
 
 
+@dataclass(frozen=True)
+class _Product:
+    """Columns times such a transpose: a spectral function, or its adjoint."""
+
+    left: _Factor
+    right: _Factor
+    adjoint: bool
+
+
+@dataclass(frozen=True)
+class _Moves:
+    """What eigenvalues move by along a matrix, each multiplied by the scales."""
+
+    of: _Spectrum
+    low: int
+    high: int
+    along: Any
+    scales: tuple[_Scale, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Applied:
+    """A matrix times columns of V; or (`weighted`) the elements of that times those of the columns."""
+
+    factor: _Factor
+    along: Any
+    weighted: bool = False
+
+
+@dataclass(frozen=True)
+class _Trace:
+    """The sum of such moves: a trace of the matrix with a spectral function."""
+
+    moves: _Moves
+
+
 class _Recogniser:
     """Records the equations of a trace, in which there is a decomposition."""
 
@@ -350,13 +386,6 @@ class _Recogniser:
 _PASSING = ("broadcast_to", among_equals_op.name)
 
 
-@dataclass(frozen=True)
-class _Product:
-    left: _Factor
-    right: _Factor
-    adjoint: bool
-
-
 _Known = Sequence[Any]
 
 
@@ -514,7 +543,7 @@ def _matmul(self: _Recogniser, eqn: Equation, known: _Known) -> Any:
         moves, other, by = known[i], known[1 - i], eqn[1][1 - i]
         if type(moves) is _Moves and len(shape_of(by)) == len(shape_of(eqn[1][i])) == 1:
             if other is None or (type(other) is _Vector and _same((moves, other))):
-                return _Trace(replace(moves, scales=(*moves.scales, _Scale(by, -1, row=False))), False)
+                return _Trace(replace(moves, scales=(*moves.scales, _Scale(by, -1, row=False))))
             return None
     if type(right) is _Factor and left is None and right.bare and not right.turned:
         is_real = right.of.kind == "eigh" and number_kind(eqn[4].dtype) == "f"
@@ -583,34 +612,6 @@ _STARTS: dict[str, Callable[[_Recogniser, Equation], None]] = {
 }
 
 
-@dataclass(frozen=True)
-class _Moves:
-    """What eigenvalues move by along a matrix, each multiplied by the scales."""
-
-    of: _Spectrum
-    low: int
-    high: int
-    along: Any
-    scales: tuple[_Scale, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Applied:
-    """A matrix times columns of V; or (`weighted`) the elements of that times those of the columns."""
-
-    factor: _Factor
-    along: Any
-    weighted: bool = False
-
-
-@dataclass(frozen=True)
-class _Trace:
-    """The sum of such moves: a trace of the matrix with a spectral function."""
-
-    moves: _Moves
-    keeps: bool
-
-
 def _expected(self: _Recogniser, eqn: Equation, known: _Known) -> Any:
     left, _, right = known
     if (
@@ -657,7 +658,7 @@ def _sum(self: _Recogniser, eqn: Equation, known: _Known) -> Any:
         return _Moves(k.factor.of, k.factor.low, k.factor.high, k.along) if eqn[3]["axes"] == (ndim - 2,) else None
     if type(k) is not _Moves or eqn[3]["axes"] != (len(shape_of(eqn[1][0])) - 1,):
         return None
-    return _Trace(k, eqn[3]["keepdims"])
+    return _Trace(k)
 
 
 _RULES: dict[str, Callable[[_Recogniser, Equation, _Known], Any]] = {

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.op import Op, Params, Sample, Wanted
-from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType
 from tracegrad.ops.elementwise import by_convention
-from tracegrad.ops.families import elementwise
+from tracegrad.ops.families import along_axis, elementwise
 from tracegrad.ops.linalg.matrices import conjugated, real_dtype, uniform_matrices
 from tracegrad.ops.reduce import expand_reduced, reduced_shape
 
@@ -33,10 +32,6 @@ def _euclidean_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], pa
     return (ct * by_convention(conjugated(x) * (1 / np.where(zero, 1, size)), zero),)
 
 
-def _euclidean_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-    return bind(norm_op, tuple(inputs), {**params, "axes": tuple([a + 1 for a in params["axes"]])})
-
-
 def _norm_samples() -> Iterable[Sample]:
     x = uniform_matrices(0, 2, 3, 2)
     for axes in ((0, 1, 2), (1,), (0, 2)):
@@ -50,7 +45,7 @@ norm_op = Op(
     evaluate=_square_root_of_sum,
     infer=_euclidean_type,
     vjp=_euclidean_vjp,
-    batch=_euclidean_batch,
+    batch=along_axis("norm"),
     samples=_norm_samples,
 )
 
