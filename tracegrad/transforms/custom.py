@@ -29,7 +29,7 @@ from tracegrad.core.errors import (
     user_source,
 )
 from tracegrad.core.graph import Graph, evaluate
-from tracegrad.core.memory import compact
+from tracegrad.core.memory import compact, copied
 from tracegrad.core.op import Held, Op, Params, Wanted
 from tracegrad.core.trace import Tracer, bind, in_program
 from tracegrad.core.tracing import arrays_of, kind_of, trace_graph
@@ -37,6 +37,7 @@ from tracegrad.core.types import ArrayType, is_inexact, number_kind, type_of
 from tracegrad.core.views import own
 from tracegrad.ops.collective import axis_index_op
 from tracegrad.ops.families import total
+from tracegrad.ops.masks import filled
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.linear import transposed_jvp, transposed_vjp
 
@@ -46,22 +47,25 @@ class Rules:
 
     call(*arrays) -> list of arrays
     jvp(primals, tangents) -> list of output tangents, or None where only a vjp is given
-    vjp(primals, cts) -> one cotangent for each input (None: zero), or None where only a jvp is given
+    fwd(primals) -> list of outputs (None: not known), what `bwd` needs; or None where only a jvp is given
+    bwd(residuals, primals, cts) -> one cotangent for each input (None: zero)
     """
 
-    __slots__ = ("call", "jvp", "name", "vjp")
+    __slots__ = ("bwd", "call", "fwd", "jvp", "name")
 
     def __init__(
         self,
         name: str,
         call: Callable[..., Sequence[Any]],
         jvp: Callable[..., Sequence[Any]] | None = None,
-        vjp: Callable[..., Sequence[Any]] | None = None,
+        fwd: Callable[..., tuple[Sequence[Any] | None, Any]] | None = None,
+        bwd: Callable[..., Sequence[Any]] | None = None,
     ) -> None:
         self.name = name
         self.call = call
         self.jvp = jvp
-        self.vjp = vjp
+        self.fwd = fwd
+        self.bwd = bwd
 
     def __repr__(self) -> str:
         return self.name
@@ -73,7 +77,7 @@ def _called(leaves: Sequence[Any], rules: Rules) -> Any:
     program that will be run again, the arrays that the function closes over are further inputs."""
     if context.trace is None:
         return bind(_custom, tuple(leaves), {"rules": rules})
-    call, jvp, vjp, count = rules.call, rules.jvp, rules.vjp, len(leaves)
+    call, jvp, fwd, bwd, count = rules.call, rules.jvp, rules.fwd, rules.bwd, len(leaves)
     more = [bind(axis_index_op, (), {"axis_name": a}) for a in context.bound if a in context.trace.axes]
     inner: Callable[..., Sequence[Any]] = call
     if in_program():
@@ -91,7 +95,8 @@ def _called(leaves: Sequence[Any], rules: Rules) -> Any:
             rules.name,
             functools.wraps(call)(inner if inner is not call else lambda *inputs: call(*inputs[:count])),
             jvp and (lambda primals, tangents: jvp(primals[:count], tangents[:count])),
-            vjp and (lambda primals, cts: [*vjp(primals[:count], cts), *[None] * len(more)]),
+            fwd and (lambda primals: fwd(primals[:count])),
+            bwd and (lambda residuals, primals, cts: [*bwd(residuals, primals[:count], cts), *[None] * len(more)]),
         )
     return bind(_custom, (*leaves, *more), {"rules": rules})
 
@@ -142,11 +147,46 @@ def _jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Para
 
 def _vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
     rules: Rules = params["rules"]
-    if rules.vjp is None:
+    if rules.fwd is None:
         return transposed_jvp(_custom, wanted, ct, out, primals, params)
+    return _pull(wanted, ct, _residuals(primals, out, rules), out, primals, params)
+
+
+def _forward(wanted: Wanted, values: Sequence[Any], params: Params) -> tuple[Sequence[Any], Any]:
+    """The outputs are the function's own. Those of `fwd` must be equal, but their derivative is that of what `fwd` does."""
+    rules: Rules = params["rules"]
+    out = bind(_custom, tuple(values), params)
+    return out, None if rules.fwd is None else _residuals(values, out, rules)
+
+
+def _residuals(primals: Sequence[Any], out: Sequence[Any], rules: Rules) -> Any:
+    assert rules.fwd is not None
+    with boxing_of(primals):
+        given = list(map(_given, primals))
+        outputs, residuals = rules.fwd(given)
+    if outputs is not None:
+        if len(outputs) != len(out):
+            raise ShapeError(
+                f"fwd of {rules.name!r}{at(user_source())} returned {len(outputs)} arrays, but the function itself "
+                f"returned {len(out)}; return (f(*args), residuals)"
+            )
+        for got, expected in zip(outputs, out, strict=True):
+            _require_same_shape(rules.name, "fwd rule", got, expected)
+    if in_program():
+        return (residuals,)
+    # What is not the function's own may be written into before the backward pass.
+    own_already = set(map(id, given))
+    kept = lambda x: copied(x) if type(x) is np.ndarray and id(x) not in own_already else x
+    return (tree.tree_map(kept, residuals),)
+
+
+def _pull(wanted: Wanted, ct: Any, residuals: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    rules: Rules = params["rules"]
+    assert rules.bwd is not None
+    ct = list(map(filled, ct))
     with boxing_of([*primals, *ct]):
         cts = [_zeros(o) if c is None else _given(c) for o, c in zip(out, ct, strict=True)]
-        found = rules.vjp(list(map(_given, primals)), cts)
+        found = rules.bwd(residuals[0], primals, cts)
     return [found[i] for i in wanted]
 
 
@@ -159,7 +199,7 @@ def _require_same_shape(name: str, rule: str, got: Any, expected: Any) -> None:
     """What a rule makes of the output must have the shape of the function's own."""
     if type_of(got).shape != type_of(expected).shape:
         raise ShapeError(
-            f"the {rule} of {name!r}, called{at(context.source)}, returned an output of type {type_of(got)}, but the "
+            f"the {rule} of {name!r}, called{at(user_source())}, returned an output of type {type_of(got)}, but the "
             f"function itself returned {type_of(expected)}; their shapes must be equal"
         )
 
@@ -185,7 +225,7 @@ def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Pa
     count = len(types)
     call = over_batch(rules.call, types, flags)
     outs = trace_graph(rules.call, types, transform="vmap", user_function=rules.call).out_types
-    jvp = vjp = None
+    jvp = fwd = bwd = None
     if rules.jvp is not None:
         given_jvp = rules.jvp
 
@@ -195,18 +235,22 @@ def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Pa
         def jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> Sequence[Any]:
             return over_batch(flat_jvp, types * 2, flags * 2)(*primals, *tangents)
 
-    if rules.vjp is not None:
-        given_vjp = rules.vjp
+    if rules.fwd is not None and rules.bwd is not None:
+        given_fwd, given_bwd = rules.fwd, rules.bwd
 
         def flat_vjp(*arrays: Any) -> Sequence[Any]:
-            found = given_vjp(arrays[:count], arrays[count:])
+            primals = list(arrays[:count])
+            found = given_bwd(given_fwd(primals)[1], primals, arrays[count:])
             return [_zeros(p) if c is None else c for p, c in zip(arrays, found, strict=False)]
 
-        def vjp(primals: Sequence[Any], cts: Sequence[Any]) -> Sequence[Any]:
+        def fwd(primals: Sequence[Any]) -> tuple[None, None]:
+            return None, None  # what one example keeps is no array of the batch's
+
+        def bwd(residuals: Any, primals: Sequence[Any], cts: Sequence[Any]) -> Sequence[Any]:
             rows = over_batch(flat_vjp, [*types, *outs], flags + [True] * len(outs))(*primals, *cts)
             return [r if b else total(r, 0) for r, b in zip(rows, flags, strict=True)]
 
-    return bind(_custom, tuple(inputs), {"rules": Rules(rules.name, call, jvp, vjp)})
+    return bind(_custom, tuple(inputs), {"rules": Rules(rules.name, call, jvp, fwd, bwd)})
 
 
 def _example_type(x: Any, batched: bool) -> ArrayType:
@@ -223,7 +267,7 @@ _custom = Op(
     batch=_batch,
     several=True,
     kinds="",
-    held=Held(runs_user_code=True),
+    held=Held(forward=_forward, pull=_pull, runs_user_code=True),
 )
 
 
@@ -456,22 +500,18 @@ class custom_vjp(_CustomFunction):
             outputs, out_tree = tree.tree_flatten(self.fun(*join(flat)))
             return arrays_of(outputs, lambda i: f"output {i} of {described(self.fun)}")
 
-        def vjp(primals: Sequence[Any], cts: Sequence[Any]) -> list[Any]:
+        def flat_fwd(primals: Sequence[Any]) -> tuple[list[Any], Any]:
             result = fwd(*join(primals))
             if not isinstance(result, tuple | list) or len(result) != 2:
                 raise DifferentiationError(
                     f"fwd of {described(self.fun)} must return a pair (out, residuals), got {kind_of(result)}"
                 )
-            out_leaves, structure = tree.tree_flatten(result[0])
-            if len(out_leaves) != len(cts):
-                raise ShapeError(
-                    f"fwd of {described(self.fun)} returned an output of structure {structure}, but the function "
-                    "itself "
-                    f"returned {len(cts)} arrays; return (f(*args), residuals)"
-                )
-            for o, ct in zip(out_leaves, cts, strict=True):
-                _require_same_shape(name, "fwd rule", o, ct)
-            found = bwd(*fixed, result[1], tree.tree_unflatten(structure, list(cts)))
+            outputs, structure = tree.tree_flatten(result[0])
+            return outputs, (result[1], structure)
+
+        def flat_bwd(residuals: Any, primals: Sequence[Any], cts: Sequence[Any]) -> list[Any]:
+            kept, structure = residuals
+            found = bwd(*fixed, kept, tree.tree_unflatten(structure, list(cts)))
             arguments = tree.tree_unflatten(in_tree, list(primals))
             if not isinstance(found, tuple | list) or len(found) != len(arguments):
                 raise DifferentiationError(
@@ -493,5 +533,5 @@ class custom_vjp(_CustomFunction):
             paths = [f"argument{tree.keystr(p)}" for p, _ in tree.tree_leaves_with_path(arguments)]
             return _checked(flat, primals, described(self.fun), "vjp", paths)
 
-        outputs = _called(leaves, Rules(name, call, vjp=vjp))
+        outputs = _called(leaves, Rules(name, call, fwd=flat_fwd, bwd=flat_bwd))
         return tree.tree_unflatten(out_tree, list(outputs))

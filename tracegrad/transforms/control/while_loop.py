@@ -8,7 +8,7 @@ while loops and reverse derivatives of while loops again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,6 +101,11 @@ def _sections(params: Params) -> Sections:
     return Sections(carry=params["carries"], body=params["consts"], cond=len(params["cond"].inputs) - params["carries"])
 
 
+def _loop(params: Params, cond: Graph, body: Graph, carries: int, consts: int) -> Params:
+    """The params of a loop like another, or like that of which this is the reverse derivative."""
+    return {"cond": cond, "body": body, "carries": carries, "consts": consts, "memory": params["memory"]}
+
+
 def _while(*arrays: Any, cond: Graph, body: Graph, carries: int, consts: int, memory: int | None) -> tuple[Any, ...]:
     holds, step = compiled(cond), loop_step(body, carries, arrays[carries : carries + consts])
     carry: Sequence[Any] = arrays[:carries]
@@ -147,9 +152,9 @@ def _with_tangent_loop(primals: Sequence[Any], tangents: Mapping[int, Any], para
     tests = replace(cond, inputs=(*cond.inputs[:carries], *moving, *cond.inputs[carries:]))
     inputs = (*primals[:carries], *start, *primals[carries:ends], *[tangents[i] for i in others], *primals[ends:])
     count = carries + len(active)
-    changed = {"cond": tests, "body": graph, "carries": count, "consts": consts + len(others)}
+    changed = _loop(params, tests, graph, count, consts + len(others))
     places = {i: i if i < carries else i + len(active) for i in range(ends)}
-    return inputs, {**params, **changed}, active, places
+    return inputs, changed, active, places
 
 
 def _while_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
@@ -193,7 +198,7 @@ def _while_batched(size: int, batched: Sequence[bool], inputs: Sequence[Any], pa
         for x, b, f in zip(inputs, batched, (*flags, *batched[ends:]), strict=True)
     ]
     if not varies:
-        return inputs, {**params, "cond": by_row, "body": graph}, flags
+        return inputs, _loop(params, by_row, graph, carries, consts), flags
 
     def step(*arrays: Any) -> list[Any]:
         old, own, others = arrays[:carries], arrays[carries:ends], arrays[ends:]
@@ -217,8 +222,7 @@ def _while_batched(size: int, batched: Sequence[bool], inputs: Sequence[Any], pa
 
     stepping, testing = remembered(graph, ("rows", by_row), make)
     inputs = [*inputs, *inputs[ends:]]  # the condition's constants are the body's too
-    changed = {"cond": testing, "body": stepping, "consts": consts + len(inputs) - len(batched)}
-    return inputs, {**params, **changed}, flags
+    return inputs, _loop(params, testing, stepping, carries, consts + len(inputs) - len(batched)), flags
 
 
 def _batched_condition(cond: Graph, size: int, batched: tuple[bool, ...]) -> tuple[Graph, bool]:
@@ -348,10 +352,6 @@ def _split_cotangents(inputs: Sequence[Any], params: Params) -> tuple[Sequence[A
     return loop, dict(zip(active, cts, strict=True))
 
 
-def _loop_params(params: Params) -> Params:
-    return {k: v for k, v in params.items() if k != "wanted"}
-
-
 def _mixed(
     loop: Sequence[Any], cts: Mapping[int, Any], moving: Mapping[int, Any], wanted: Wanted, params: Params
 ) -> list[Any]:
@@ -362,42 +362,41 @@ def _mixed(
 
 
 def _while_vjp_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
-    wanted, plain = params["wanted"], _loop_params(params)
+    wanted = params["wanted"]
     loop, cts = _split_cotangents(primals, params)
     moved = tangents[len(loop) :]
     terms: list[Any] = [None] * len(out)
     if any([t is not None for t in moved]):
-        terms = _pulled(loop, dict(zip(cts, moved, strict=True)), wanted, plain)
-    moving = {i: t for i, t in enumerate(tangents[: plain["carries"] + plain["consts"]]) if t is not None}
+        terms = _pulled(loop, dict(zip(cts, moved, strict=True)), wanted, params)
+    moving = {i: t for i, t in enumerate(tangents[: params["carries"] + params["consts"]]) if t is not None}
     if moving:
-        more = _mixed(loop, cts, moving, wanted, plain)
+        more = _mixed(loop, cts, moving, wanted, params)
         terms = [m if t is None else t + m for t, m in zip(terms, more, strict=True)]
     return terms
 
 
 def _while_vjp_vjp(wanted: Wanted, cts: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
-    plain = _loop_params(params)
     loop, given = _split_cotangents(primals, params)
     moving = {i: u for i, u in zip(params["wanted"], cts, strict=True) if u is not None}
-    ends = plain["carries"] + plain["consts"]
+    ends = params["carries"] + params["consts"]
     floats = tuple([i for i in wanted if i < ends and is_inexact(type_of(primals[i]).dtype)])
-    found = dict(zip(floats, _mixed(loop, given, moving, floats, plain), strict=True)) if floats else {}
+    found = dict(zip(floats, _mixed(loop, given, moving, floats, params), strict=True)) if floats else {}
     if any([i >= len(loop) for i in wanted]):
-        inputs, changed, active, _ = _with_tangent_loop(loop, moving, plain)
-        pushed = dict(zip(active, bind(while_op, inputs, changed)[plain["carries"] :], strict=True))
+        inputs, changed, active, _ = _with_tangent_loop(loop, moving, params)
+        pushed = dict(zip(active, bind(while_op, inputs, changed)[params["carries"] :], strict=True))
         found |= {len(loop) + k: pushed.get(i) for k, i in enumerate(given)}
     return [found.get(i) for i in wanted]
 
 
 def _while_vjp_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-    wanted, plain = params["wanted"], _loop_params(params)
+    wanted = params["wanted"]
     loop, given = _split_cotangents(inputs, params)
     flags = list(batched[: len(loop)])
     loop = list(loop)
     for i in wanted:  # each row has a derivative of its own
         if not flags[i]:
             loop[i], flags[i] = with_batch(loop[i], size), True
-    inputs, changed, carried = _while_batched(size, flags, loop, plain)
+    inputs, changed, carried = _while_batched(size, flags, loop, params)
     cts = {i: ct if b else with_batch(ct, size) for (i, ct), b in zip(given.items(), batched[len(loop) :], strict=True)}
     assert all([carried[i] for i in cts])
     return tuple(_pulled(inputs, cts, wanted, changed))
@@ -424,7 +423,14 @@ def _while_vjp_expand(trace: Trace, inputs: tuple[Any, ...], params: Params) -> 
     return [found[i] for i in wanted]
 
 
+def _is_linear(positions: Iterable[int], params: Params) -> bool:
+    """In all cotangents together."""
+    start = params["consts"] + len(params["cond"].inputs)
+    active = active_carries(params["body"], params["carries"], params["wanted"])
+    return set(positions) == set(range(start, start + len(active)))
+
+
 while_vjp_op = Op(
     "while_loop_vjp", evaluate=_run_while_vjp, infer=_while_vjp_type, jvp=_while_vjp_jvp, vjp=_while_vjp_vjp,
-    batch=_while_vjp_batch, held=Held(expand=_while_vjp_expand), several=True, fresh=True, kinds="",
+    batch=_while_vjp_batch, held=Held(expand=_while_vjp_expand), several=True, fresh=True, kinds="", linear_if=_is_linear,
 )  # fmt: skip
