@@ -29,7 +29,7 @@ def registry() -> Iterator[dict[str, extend.Op]]:
 def softsign(registry: Any) -> Callable[[Any], Any]:
     op = extend.elementwise(
         "softsign", lambda x: x / (1 + np.abs(x)), lambda d, out, x: d / (1 + np.abs(x)) ** 2,
-        infer=extend.same_type, samples=lambda: [extend.Sample((X,))],
+        infer=extend.same_type, samples=lambda: [extend.Sample((X,))], kinds="f",
     )  # fmt: skip
 
     @extend.lowers("softsign")
@@ -65,7 +65,7 @@ def weighted(registry: Any) -> Callable[[Any], Any]:
     op = extend.multilinear(
         "weighted", lambda x, y: np.sum(x * y, axis=-1),
         lambda i: lambda ct, x, y: np.expand_dims(ct, -1) * (y, x)[i],
-        infer=lambda types, params: extend.ArrayType(types[0].shape[:-1], types[0].dtype),
+        infer=lambda types, params: extend.ArrayType(types[0].shape[:-1], np.result_type(*[t.dtype for t in types])),
         batch=lambda size, batched, inputs, params: extend.bind(op, tuple([
             x if b else np.broadcast_to(x, (size, *x.shape)) for x, b in zip(inputs, batched, strict=True)
         ])),
@@ -114,7 +114,7 @@ def test_an_op_of_somebody_elses(
     np.testing.assert_allclose(tg.grad(total)(X), derivative(X), rtol=1e-14)
     np.testing.assert_allclose(tg.vmap(tg.grad(total))(rows), [derivative(r) for r in rows], rtol=1e-14)
     assert name in str(tg.make_graph(f)(X))
-    assert extend.check_rule(registry[name], backends=backends) == 1
+    assert extend.check_rule(registry[name], backends=backends) > 1
 
 
 def test_a_numpy_function_of_ones_own(registry: dict[str, extend.Op]) -> None:
