@@ -53,9 +53,6 @@ Inlining = Callable[[Sequence[Any], Params], "tuple[Any, Sequence[Any]] | None"]
 Forward = Callable[[Wanted, Sequence[Any], Params], tuple[Sequence[Any], Any]]
 # (wanted, cotangents, residuals, out, primals, params) -> one cotangent for each wanted input position, None for a zero.
 Pull = Callable[[Wanted, Sequence[Any], Any, Any, Sequence[Any], Params], Sequence[Any]]
-# (the module xla/emit.py, jax's values, params, the type of the output or a tuple of types) -> jax's value, or a tuple.
-# Those for a ufunc come in the dtypes that NumPy computes in and in one shape, or with scalars that are of none.
-Emission = Callable[[Any, Sequence[Any], Params, Any], Any]
 # (input positions, params) -> whether the op is jointly linear in these inputs.
 Linearity = Callable[[Iterable[int], Params], bool]
 
@@ -170,7 +167,6 @@ class Op:
     linear_if  in what other inputs the op is jointly linear, where its params decide that
     strides    how the output lies in memory, for ops that are not plain ufuncs; None, or a rule that gives None, if it is
                not known
-    xla        its lowering to XLA, for all but ufuncs that jax.lax has (see xla/emit.py)
     masked     its derivative for tangents and cotangents that are structurally zero in places (see ops/masks.py)
     nonnegative whether its derivative is a matrix without negative elements, so that a mask goes through it as an array does; that
                of an op that moves elements is one
@@ -212,7 +208,6 @@ class Op:
         "strides",
         "view",
         "vjp",
-        "xla",
     )
 
     def __init__(
@@ -247,7 +242,6 @@ class Op:
         same: bool = False,
         view: View | None = None,
         overwrite: Overwriting | None = None,
-        xla: Emission | None = None,
     ) -> None:
         self.name = name
         self.evaluate = evaluate
@@ -277,7 +271,6 @@ class Op:
         self.same = same
         self.view = view
         self.overwrite = overwrite
-        self.xla = xla
         self.linear_if = linear_if
         # A derivative of an op that is linear in all inputs together never looks at their values.
         self.keeps_inputs = EVERY not in self.linear

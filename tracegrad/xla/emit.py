@@ -10,7 +10,6 @@ All of jax runs with 64-bit types enabled (`x64`), in a context of its own: the 
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import warnings
 from collections import OrderedDict
@@ -21,7 +20,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from tracegrad.core.backends import XLA_RULES
 from tracegrad.core.boxes import boxed, in_boxes, unboxed
@@ -44,11 +42,7 @@ from tracegrad.core.static import exact
 from tracegrad.core.trace import Tracer
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, number_kind, type_of
 from tracegrad.tree import tree_flatten, tree_leaves, tree_structure
-from tracegrad.xla.values import cast, in_numpy, spread, strong, together
-
-__all__ = ["in_numpy", "jax", "jnp", "lax", "together"]  # for rules
-
-_this: Any = sys.modules[__name__]
+from tracegrad.xla.values import cast, spread, strong
 
 
 def x64() -> Any:
@@ -201,12 +195,9 @@ def apply(op: Op, inputs: Sequence[Any], types: Sequence[ArrayType], params: Par
     if isinstance(op.evaluate, np.ufunc):
         inputs = _prepared(op, inputs, types, out)
     rule = XLA_RULES.get(op.name)
-    if rule is not None:
-        found = rule(out, *inputs, **params)
-    elif op.xla is not None:
-        found = op.xla(_this, inputs, params, out)
-    else:
+    if rule is None:
         raise UnsupportedFunctionError(f"{op.name}{at(user_source())} has no lowering to XLA; use backend='numpy'")
+    found = rule(out, *inputs, **params)
     if op.several:
         return tuple([_as_typed(x, t, op) for x, t in zip(found, out, strict=True)])
     return _as_typed(found, out, op)
