@@ -8,7 +8,6 @@ from tracegrad.core import show
 from tracegrad.core.backends import LOADERS
 from tracegrad.core.types import ShapeDtypeStruct, float0
 from tracegrad.ops.structural import checkpoint_name
-from tracegrad.transforms.batch import vmap
 from tracegrad.transforms.control import checkpoint_policies
 from tracegrad.transforms.control.checkpoint import checkpoint
 from tracegrad.transforms.custom import custom_jvp, custom_vjp
@@ -25,6 +24,7 @@ from tracegrad.transforms.inspect import eval_shape, make_graph
 from tracegrad.transforms.jacobian import hessian, hvp, jacfwd, jacrev
 from tracegrad.transforms.jit.numpy import jit
 from tracegrad.transforms.recognise import recognise_spectral_functions
+from tracegrad.transforms.vmap import vmap
 from tracegrad.xla.devices import device_put, devices, to_jax
 
 

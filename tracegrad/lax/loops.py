@@ -12,9 +12,9 @@ from tracegrad.core.errors import DtypeError, ShapeError, at, require_callable, 
 from tracegrad.core.tracing import arrays_of
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.families import is_tracer, normalize_axis
-from tracegrad.transforms.batch import vmap
 from tracegrad.transforms.control.scan import scan
 from tracegrad.transforms.control.while_loop import while_loop
+from tracegrad.transforms.vmap import vmap
 
 
 def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any, *, unroll: Any = None) -> Any:

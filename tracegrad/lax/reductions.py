@@ -20,7 +20,7 @@ from tracegrad.ops.bits import reduce_bits
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import normalize_axes, normalize_axis, shape_of
 from tracegrad.ops.gather import greatest, least
-from tracegrad.transforms.batch import vmap
+from tracegrad.transforms.vmap import vmap
 from tracegrad.typing import Array, ArrayLike, DType
 
 # ---------------------------------------------------------------------------------------------------------------------

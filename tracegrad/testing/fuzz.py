@@ -28,10 +28,10 @@ from tracegrad.testing.programs import SHAPES, Program, programs
 from tracegrad.testing.rules import check_rule
 from tracegrad.testing.strategies import op_samples
 from tracegrad.testing.variants import assert_same, check_jit, check_vmap
-from tracegrad.transforms.batch import vmap
 from tracegrad.transforms.grad import grad, jvp, linearize, value_and_grad
 from tracegrad.transforms.inspect import make_graph
 from tracegrad.transforms.jit.numpy import jit
+from tracegrad.transforms.vmap import vmap
 
 ROUND = 100  # programs of one seed
 CLOSE = 1e-8  # of the largest number: what eight steps in float64 may lose

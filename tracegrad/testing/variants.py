@@ -15,9 +15,9 @@ from tracegrad.core.graph import Graph
 from tracegrad.core.types import is_inexact, type_of
 from tracegrad.lower.passes import simplify
 from tracegrad.testing.reproduce import reproducible
-from tracegrad.transforms.batch import vmap
 from tracegrad.transforms.inspect import make_graph
 from tracegrad.transforms.jit.numpy import jit
+from tracegrad.transforms.vmap import vmap
 
 # Relative to the largest value in a leaf, by bytes of a real number: what another order of summation may change.
 RTOL = {2: 1e-2, 4: 1e-4, 8: 1e-10}

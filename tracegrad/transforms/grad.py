@@ -3,7 +3,6 @@ equations with one of the two interpreters of `linear.py`."""
 
 from __future__ import annotations
 
-import operator
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,12 +13,7 @@ from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax, holds_jax_array, in_boxes, unboxed
 from tracegrad.core.context import context, writing
 from tracegrad.core.errors import (
-    DifferentiationError,
-    DtypeError,
-    ShapeError,
-    UnexpectedTracerError,
     at,
-    described,
     hidden_behind,
     require_callable,
     user_source,
@@ -28,12 +22,22 @@ from tracegrad.core.graph import Graph, evaluate
 from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.memory import copied
 from tracegrad.core.names import leaf_names, named_after
-from tracegrad.core.trace import Equation, Trace, Tracer, as_array, bind, in_program, lifted, settled_tree
-from tracegrad.core.tracing import arrays_of, declared_types, kind_of, needed, trace_graph, tracer_inputs
-from tracegrad.core.types import PYTHON_SCALARS, ArrayType, float0, is_inexact, number_kind, type_of
+from tracegrad.core.trace import Equation, Trace, Tracer, bind, in_program, lifted, settled_tree
+from tracegrad.core.tracing import arrays_of, declared_types, needed, trace_graph, tracer_inputs
+from tracegrad.core.types import is_inexact, number_kind, type_of
 from tracegrad.core.views import own
 from tracegrad.ops.masks import filled
 from tracegrad.ops.structural import stop_gradient_op
+from tracegrad.transforms.arguments import (
+    Argnums,
+    as_output,
+    check_input,
+    counted_from_front,
+    matching,
+    positions_of,
+    scalar_output,
+    split_aux,
+)
 from tracegrad.transforms.batch import own_arrays
 from tracegrad.transforms.linear import (
     backward,
@@ -45,7 +49,6 @@ from tracegrad.transforms.linear import (
     with_own_constants,
 )
 
-Argnums = int | Sequence[int]
 # The cotangent to start from, for the scalar types that most functions return.
 _ONES = {t: t(1) for t in (np.float64, np.float32, np.float16)}
 
@@ -143,12 +146,12 @@ def _gradient(
                 out = settled_tree(out)
             aux = None
             if has_aux:
-                out, aux = _split_aux(out, fun, transform)
+                out, aux = split_aux(out, fun, transform)
             seed = _ONES.get(type(out.value)) if type(out) is Tracer and out.origin is trace else None
             if seed is not None and not holomorphic:
                 value = out.value
             else:
-                value, seed = _scalar_output(out, trace, transform, holomorphic)
+                value, seed = scalar_output(out, trace, transform, holomorphic)
                 seed = None if seed is None else lifted(seed, (value,))
             eqns = trace.finish()
             cotangents = {} if seed is None else backward(eqns, {id(out): seed})
@@ -205,125 +208,11 @@ def _traced_arguments(
             raise _HoldsJaxArray
         (x,) = arrays_of([x], lambda _, i=i: name(i))  # type: ignore[misc]
         tracers.append(Tracer(trace, own(x), i))
-        _check_input(tracers[-1], trace.transform, holomorphic, allow_int)
+        check_input(tracers[-1], trace.transform, holomorphic, allow_int)
     parts = tree.tree_unflatten(in_tree, tracers)
     for i, part in zip(normal, parts if several else (parts,), strict=True):
         call[i] = part
     return tracers, in_tree, call
-
-
-def positions_of(argnums: Argnums, transform: str) -> tuple[int, ...]:
-    """`argnums` as a tuple."""
-    try:
-        return tuple([operator.index(i) for i in ((argnums,) if isinstance(argnums, int) else argnums)])
-    except TypeError:
-        raise TypeError(
-            f"{transform}{at(user_source())}: argnums must be an int or a sequence of ints, the positions of "
-            "arguments, "
-            f"got {argnums!r}"
-        ) from None
-
-
-def counted_from_front(positions: Sequence[int], count: int, fun: Any, transform: str) -> list[int]:
-    """The positions of arguments, none of them negative, in a call with `count` of them."""
-    if len(positions) == 1 and 0 <= positions[0] < count:
-        return [positions[0]]
-    for i in positions:
-        if not -count <= i < count:
-            raise DifferentiationError(
-                f"{transform}: argnums={i} asks for positional argument {i}, but {described(fun)} was called with "
-                f"{count} "
-                f"positional argument{'s' * (count != 1)}{at(user_source())}; pass the argument by position "
-                "(keyword arguments are not differentiated) or correct argnums"
-            )
-    normal = [i % count for i in positions]
-    if len(set(normal)) != len(normal):
-        raise DifferentiationError(
-            f"{transform}{at(user_source())}: argnums={tuple(positions)} names an argument of {described(fun)} twice; "
-            "name each once"
-        )
-    return normal
-
-
-def _check_input(x: Tracer, transform: str, holomorphic: bool, allow_int: bool) -> None:
-    fits = number_kind(x.dtype) == "c" if holomorphic else is_inexact(x.dtype)
-    if not fits and (holomorphic or not allow_int):
-        raise input_error(transform, str(x.name), x.type, holomorphic)
-
-
-def input_error(transform: str, name: str, found: ArrayType, holomorphic: bool) -> DtypeError:
-    """The error for an argument with respect to which there is no such derivative."""
-    if holomorphic:
-        return DtypeError(
-            f"{transform} with holomorphic=True needs complex inputs, but {name} is {found}{at(user_source())}; write "
-            "x.astype(complex)"
-        )
-    if number_kind(found.dtype) == "c":
-        return DtypeError(
-            f"{transform} needs real inputs, but {name} is {found}{at(user_source())}; pass holomorphic=True if the "
-            "function is complex-differentiable, or make it one of x.real and x.imag"
-        )
-    allow = "" if transform in ("jacfwd", "hessian") else ", or pass allow_int=True"
-    return DtypeError(
-        f"{transform} needs inputs of a floating dtype, but {name} is {found}{at(user_source())}. Derivatives with "
-        f"respect to {found.dtype} do not exist: pass floats (x.astype(float), 3.0 for 3), choose other arguments with "
-        f"argnums{allow}"
-    )
-
-
-def _split_aux(out: Any, fun: Any, transform: str) -> tuple[Any, Any]:
-    if not isinstance(out, tuple) or len(out) != 2:
-        raise DifferentiationError(
-            f"{transform} with has_aux=True needs a function that returns a pair (value, aux), but {described(fun)} "
-            f"returned {kind_of(out)}; write `return value, aux`, or leave has_aux=True out"
-        )
-    return out
-
-
-def _scalar_output(out: Any, trace: Trace, transform: str, holomorphic: bool) -> tuple[Any, Any]:
-    """The output's value one level down and the cotangent to start from, None if it does not depend on the inputs."""
-    traced = type(out) is Tracer and out.origin is trace
-    value = out.value if traced else out
-    if type(out) is Tracer and out.origin.ended:
-        raise UnexpectedTracerError(out.leak_text())
-    try:
-        found = type_of(value)
-    except TypeError:
-        hint = (
-            " (with more results, return (value, aux) and pass has_aux=True)" if isinstance(out, tuple | list) else ""
-        )
-        raise DifferentiationError(
-            f"{transform} needs a function that returns a scalar, or an array of one element, but "
-            f"{described(trace.function)} returned {kind_of(out)}{hint}"
-        ) from None
-    where = at(out.source) if traced else ""
-    if found.size != 1:
-        raise DifferentiationError(
-            f"{transform} needs a function that returns a scalar, or an array of one element, but "
-            f"{described(trace.function)} returned {found}{where}. Return np.sum(...) or np.mean(...) of it, or use "
-            "tg.jacrev for all derivatives, or tg.vjp for a product with them"
-        )
-    kind = number_kind(found.dtype)
-    if kind == "c" and not holomorphic:
-        raise DifferentiationError(
-            f"{transform} needs a real output, but {described(trace.function)} returned {found}{where}; return "
-            "its real part or abs, pass holomorphic=True if the function is complex-differentiable, or use tg.vjp"
-        )
-    if holomorphic and kind != "c":
-        raise DifferentiationError(
-            f"{transform} with holomorphic=True needs a complex output, but {described(trace.function)} returned "
-            f"{found}"
-            f"{where}; leave holomorphic=True out"
-        )
-    if kind not in "fc":
-        raise DifferentiationError(
-            f"{transform} needs an output of a floating dtype, but {described(trace.function)} returned {found}"
-            f"{where}. Derivatives of integers and booleans are zero everywhere: return the floating number they are "
-            "made from"
-        )
-    if not traced:
-        return value, None
-    return value, np.ones(found.shape, found.dtype) if found.shape else found.dtype.type(1)
 
 
 def _lowered(outputs: Sequence[Any], trace: Trace, keep: bool = False) -> list[Any]:
@@ -384,7 +273,7 @@ def vjp_as(
 
     @accepting_jax
     def vjp_fun(cotangent: Any) -> tuple[Any, ...]:
-        cts = _matching(cotangent, out_tree, out_types, transform, "cotangent", "output", beside)
+        cts = matching(cotangent, out_tree, out_types, transform, "cotangent", "output", beside)
         found = pull_back(trace, eqns, inputs, outputs, cts)
         return tree.tree_unflatten(in_tree, own_arrays(found, inputs, cts))
 
@@ -414,81 +303,14 @@ def _trace_call(
         out = settled_tree(fun(*tree.tree_unflatten(in_tree, inputs)))
         aux = None
         if has_aux:
-            out, aux = _split_aux(out, of, transform)
+            out, aux = split_aux(out, of, transform)
             aux = _aux(aux, trace, keep)
         outputs, out_tree = tree.tree_flatten(out)
-        outputs = [_output(o, of) for o in outputs]
+        outputs = [as_output(o, of) for o in outputs]
         eqns = trace.finish()
         if keep:
             eqns = with_own_constants(trace, eqns)
     return trace, eqns, inputs, outputs, in_tree, out_tree, aux
-
-
-def _output(out: Any, fun: Any) -> Any:
-    try:
-        return as_array(out)
-    except TypeError as error:
-        raise DtypeError(f"the output of {described(fun)}: {error}") from None
-
-
-def _matching(
-    given: Any,
-    expected_tree: Any,
-    types: Sequence[ArrayType],
-    transform: str,
-    what: str,
-    of: str,
-    beside: Sequence[Any] = (),
-) -> list[Any]:
-    """Flatten tangents or cotangents and check each against the type of what it belongs to; float0 becomes None. They are
-    constants of the Graph that is being made of the values `beside`, if one is (`lifted`)."""
-    leaves, given_tree = tree.tree_flatten(given)
-    if given_tree != expected_tree:
-        raise ShapeError(
-            f"{transform}{at(user_source())}: the structure of the {what} is {given_tree}, but that of the {of} is "
-            f"{expected_tree}; pass a pytree like the {of}"
-        )
-    checked = []
-
-    def path(leaf: int) -> str:
-        return tree.keystr(tree.tree_leaves_with_path(given)[leaf][0])
-
-    for i, (x, expected) in enumerate(zip(arrays_of(leaves, lambda i: f"{what}{path(i)}"), types, strict=True)):
-        found = type_of(x)
-        if (
-            found.shape == expected.shape
-            and found.dtype == expected.dtype
-            and is_inexact(expected.dtype)
-            and not found.weak
-        ):
-            checked.append(lifted(x, beside))
-            continue
-        if not is_inexact(expected.dtype):
-            if found.dtype != float0 and not (type(x) is not Tracer and not np.any(x)):
-                raise DtypeError(
-                    f"{transform}{at(user_source())}: {of}{path(i)} is {expected}, so {what}{path(i)} must be a zero "
-                    "of "
-                    f"dtype float0, got {found}; write np.zeros({expected.shape}, tg.float0)"
-                )
-            checked.append(None)
-            continue
-        if found.shape != expected.shape:
-            raise ShapeError(
-                f"{transform}{at(user_source())}: {what}{path(i)} is {found}, but {of}{path(i)} is {expected}; their "
-                "shapes "
-                "must be equal"
-            )
-        if found.dtype != expected.dtype and not found.weak:
-            raise DtypeError(
-                f"{transform}{at(user_source())}: {what}{path(i)} is {found}, but {of}{path(i)} is {expected}; write "
-                + (
-                    ".real"
-                    if number_kind(found.dtype) == "c" != number_kind(expected.dtype)
-                    else f".astype({expected.dtype.name!r})"
-                )
-            )
-        checked.append(lifted(expected.dtype.type(x) if type(x) in PYTHON_SCALARS else x, beside))
-    return checked
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -539,7 +361,7 @@ def jvp_as(
         transform, fun, tuple(primals), has_aux, False, of
     )
     beside = [x.value for x in (*inputs, *outputs) if type(x) is Tracer]
-    given = _matching(tuple(tangents), in_tree, [x.type for x in inputs], transform, "tangents", "primals", beside)
+    given = matching(tuple(tangents), in_tree, [x.type for x in inputs], transform, "tangents", "primals", beside)
     out = tree.tree_unflatten(out_tree, _lowered(outputs, trace))
     tangent = tree.tree_unflatten(out_tree, own_arrays(_push(trace, eqns, inputs, outputs, given), outputs, given))
     return (out, tangent, aux) if has_aux else (out, tangent)
@@ -590,7 +412,7 @@ def linearize_as(
 
     @accepting_jax
     def jvp_fun(*tangents: Any) -> Any:
-        given = _matching(tangents, in_tree, types, transform, "tangents", "primals", beside)
+        given = matching(tangents, in_tree, types, transform, "tangents", "primals", beside)
         results = evaluate(graph, [given[i] for i in active])
         return tree.tree_unflatten(out_tree, own_arrays(results, outputs, [*given, *graph.consts.values()]))
 
@@ -645,7 +467,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
         trace.names = names
         inputs = tracer_inputs(trace, types)
         outputs, out_tree = tree.tree_flatten(fun(*tree.tree_unflatten(in_tree, inputs)))
-        outputs = [_output(o, fun) for o in outputs]
+        outputs = [as_output(o, fun) for o in outputs]
         eqns = trace.finish()
         # In a program that is being made, and will be run again, they are constants of that.
         if not in_program():
@@ -657,7 +479,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
 
     @accepting_jax
     def transposed(cotangent: Any) -> tuple[Any, ...]:
-        cts = _matching(cotangent, out_tree, out_types, "linear_transpose", "cotangent", "output", beside)
+        cts = matching(cotangent, out_tree, out_types, "linear_transpose", "cotangent", "output", beside)
         found = pull_back(trace, eqns, inputs, outputs, cts)
         return tree.tree_unflatten(in_tree, own_arrays(found, inputs, cts))
 

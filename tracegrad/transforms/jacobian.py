@@ -18,17 +18,9 @@ from tracegrad.core.names import leaf_names, named_after
 from tracegrad.core.trace import Tracer, lifted
 from tracegrad.core.tracing import arrays_of, trace_graph
 from tracegrad.core.types import ArrayType, number_kind, type_of
+from tracegrad.transforms.arguments import Argnums, counted_from_front, input_error, positions_of
 from tracegrad.transforms.batch import batch_graph, with_batch
-from tracegrad.transforms.grad import (
-    Argnums,
-    counted_from_front,
-    grad,
-    input_error,
-    jvp_as,
-    linearize_as,
-    positions_of,
-    vjp_as,
-)
+from tracegrad.transforms.grad import grad, jvp_as, linearize_as, vjp_as
 from tracegrad.transforms.linear import strong
 
 

@@ -1,0 +1,207 @@
+"""What derivatives take and give: which arguments, of which dtypes, tangents and cotangents that fit, outputs that have a
+derivative; and what is said where they do not."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tracegrad import tree
+from tracegrad.core.errors import (
+    DifferentiationError,
+    DtypeError,
+    ShapeError,
+    UnexpectedTracerError,
+    at,
+    described,
+    user_source,
+)
+from tracegrad.core.trace import Trace, Tracer, as_array, lifted
+from tracegrad.core.tracing import arrays_of, kind_of
+from tracegrad.core.types import PYTHON_SCALARS, ArrayType, float0, is_inexact, number_kind, type_of
+
+Argnums = int | Sequence[int]
+
+
+def positions_of(argnums: Argnums, transform: str) -> tuple[int, ...]:
+    """`argnums` as a tuple."""
+    try:
+        return tuple([operator.index(i) for i in ((argnums,) if isinstance(argnums, int) else argnums)])
+    except TypeError:
+        raise TypeError(
+            f"{transform}{at(user_source())}: argnums must be an int or a sequence of ints, the positions of "
+            "arguments, "
+            f"got {argnums!r}"
+        ) from None
+
+
+def counted_from_front(positions: Sequence[int], count: int, fun: Any, transform: str) -> list[int]:
+    """The positions of arguments, none of them negative, in a call with `count` of them."""
+    if len(positions) == 1 and 0 <= positions[0] < count:
+        return [positions[0]]
+    for i in positions:
+        if not -count <= i < count:
+            raise DifferentiationError(
+                f"{transform}: argnums={i} asks for positional argument {i}, but {described(fun)} was called with "
+                f"{count} "
+                f"positional argument{'s' * (count != 1)}{at(user_source())}; pass the argument by position "
+                "(keyword arguments are not differentiated) or correct argnums"
+            )
+    normal = [i % count for i in positions]
+    if len(set(normal)) != len(normal):
+        raise DifferentiationError(
+            f"{transform}{at(user_source())}: argnums={tuple(positions)} names an argument of {described(fun)} twice; "
+            "name each once"
+        )
+    return normal
+
+
+def check_input(x: Tracer, transform: str, holomorphic: bool, allow_int: bool) -> None:
+    fits = number_kind(x.dtype) == "c" if holomorphic else is_inexact(x.dtype)
+    if not fits and (holomorphic or not allow_int):
+        raise input_error(transform, str(x.name), x.type, holomorphic)
+
+
+def input_error(transform: str, name: str, found: ArrayType, holomorphic: bool) -> DtypeError:
+    """The error for an argument with respect to which there is no such derivative."""
+    if holomorphic:
+        return DtypeError(
+            f"{transform} with holomorphic=True needs complex inputs, but {name} is {found}{at(user_source())}; write "
+            "x.astype(complex)"
+        )
+    if number_kind(found.dtype) == "c":
+        return DtypeError(
+            f"{transform} needs real inputs, but {name} is {found}{at(user_source())}; pass holomorphic=True if the "
+            "function is complex-differentiable, or make it one of x.real and x.imag"
+        )
+    allow = "" if transform in ("jacfwd", "hessian") else ", or pass allow_int=True"
+    return DtypeError(
+        f"{transform} needs inputs of a floating dtype, but {name} is {found}{at(user_source())}. Derivatives with "
+        f"respect to {found.dtype} do not exist: pass floats (x.astype(float), 3.0 for 3), choose other arguments with "
+        f"argnums{allow}"
+    )
+
+
+def split_aux(out: Any, fun: Any, transform: str) -> tuple[Any, Any]:
+    if not isinstance(out, tuple) or len(out) != 2:
+        raise DifferentiationError(
+            f"{transform} with has_aux=True needs a function that returns a pair (value, aux), but {described(fun)} "
+            f"returned {kind_of(out)}; write `return value, aux`, or leave has_aux=True out"
+        )
+    return out
+
+
+def scalar_output(out: Any, trace: Trace, transform: str, holomorphic: bool) -> tuple[Any, Any]:
+    """The output's value one level down and the cotangent to start from, None if it does not depend on the inputs."""
+    traced = type(out) is Tracer and out.origin is trace
+    value = out.value if traced else out
+    if type(out) is Tracer and out.origin.ended:
+        raise UnexpectedTracerError(out.leak_text())
+    try:
+        found = type_of(value)
+    except TypeError:
+        hint = (
+            " (with more results, return (value, aux) and pass has_aux=True)" if isinstance(out, tuple | list) else ""
+        )
+        raise DifferentiationError(
+            f"{transform} needs a function that returns a scalar, or an array of one element, but "
+            f"{described(trace.function)} returned {kind_of(out)}{hint}"
+        ) from None
+    where = at(out.source) if traced else ""
+    if found.size != 1:
+        raise DifferentiationError(
+            f"{transform} needs a function that returns a scalar, or an array of one element, but "
+            f"{described(trace.function)} returned {found}{where}. Return np.sum(...) or np.mean(...) of it, or use "
+            "tg.jacrev for all derivatives, or tg.vjp for a product with them"
+        )
+    kind = number_kind(found.dtype)
+    if kind == "c" and not holomorphic:
+        raise DifferentiationError(
+            f"{transform} needs a real output, but {described(trace.function)} returned {found}{where}; return "
+            "its real part or abs, pass holomorphic=True if the function is complex-differentiable, or use tg.vjp"
+        )
+    if holomorphic and kind != "c":
+        raise DifferentiationError(
+            f"{transform} with holomorphic=True needs a complex output, but {described(trace.function)} returned "
+            f"{found}"
+            f"{where}; leave holomorphic=True out"
+        )
+    if kind not in "fc":
+        raise DifferentiationError(
+            f"{transform} needs an output of a floating dtype, but {described(trace.function)} returned {found}"
+            f"{where}. Derivatives of integers and booleans are zero everywhere: return the floating number they are "
+            "made from"
+        )
+    if not traced:
+        return value, None
+    return value, np.ones(found.shape, found.dtype) if found.shape else found.dtype.type(1)
+
+
+def as_output(out: Any, fun: Any) -> Any:
+    try:
+        return as_array(out)
+    except TypeError as error:
+        raise DtypeError(f"the output of {described(fun)}: {error}") from None
+
+
+def matching(
+    given: Any,
+    expected_tree: Any,
+    types: Sequence[ArrayType],
+    transform: str,
+    what: str,
+    of: str,
+    beside: Sequence[Any] = (),
+) -> list[Any]:
+    """Flatten tangents or cotangents and check each against the type of what it belongs to; float0 becomes None. They are
+    constants of the Graph that is being made of the values `beside`, if one is (`lifted`)."""
+    leaves, given_tree = tree.tree_flatten(given)
+    if given_tree != expected_tree:
+        raise ShapeError(
+            f"{transform}{at(user_source())}: the structure of the {what} is {given_tree}, but that of the {of} is "
+            f"{expected_tree}; pass a pytree like the {of}"
+        )
+    checked = []
+
+    def path(leaf: int) -> str:
+        return tree.keystr(tree.tree_leaves_with_path(given)[leaf][0])
+
+    for i, (x, expected) in enumerate(zip(arrays_of(leaves, lambda i: f"{what}{path(i)}"), types, strict=True)):
+        found = type_of(x)
+        if (
+            found.shape == expected.shape
+            and found.dtype == expected.dtype
+            and is_inexact(expected.dtype)
+            and not found.weak
+        ):
+            checked.append(lifted(x, beside))
+            continue
+        if not is_inexact(expected.dtype):
+            if found.dtype != float0 and not (type(x) is not Tracer and not np.any(x)):
+                raise DtypeError(
+                    f"{transform}{at(user_source())}: {of}{path(i)} is {expected}, so {what}{path(i)} must be a zero "
+                    "of "
+                    f"dtype float0, got {found}; write np.zeros({expected.shape}, tg.float0)"
+                )
+            checked.append(None)
+            continue
+        if found.shape != expected.shape:
+            raise ShapeError(
+                f"{transform}{at(user_source())}: {what}{path(i)} is {found}, but {of}{path(i)} is {expected}; their "
+                "shapes "
+                "must be equal"
+            )
+        if found.dtype != expected.dtype and not found.weak:
+            raise DtypeError(
+                f"{transform}{at(user_source())}: {what}{path(i)} is {found}, but {of}{path(i)} is {expected}; write "
+                + (
+                    ".real"
+                    if number_kind(found.dtype) == "c" != number_kind(expected.dtype)
+                    else f".astype({expected.dtype.name!r})"
+                )
+            )
+        checked.append(lifted(expected.dtype.type(x) if type(x) in PYTHON_SCALARS else x, beside))
+    return checked
