@@ -38,14 +38,18 @@ class RoundingMethod(enum.IntEnum):
 
 
 def round(x: ArrayLike, rounding_method: RoundingMethod = RoundingMethod.AWAY_FROM_ZERO) -> Array:
-    """The nearest integer; halves go away from zero, or to the even one. The derivative is zero."""
+    """The nearest integer, in the dtype of `x`; halves go away from zero, or to the even one. The derivative is zero.
+
+    >>> round(np.array([0.5, 1.5, -2.5])).tolist(), round(2.5, RoundingMethod.TO_NEAREST_EVEN)
+    ([1.0, 2.0, -3.0], np.float64(2.0))
+    """
     if RoundingMethod(rounding_method) is RoundingMethod.AWAY_FROM_ZERO:
         return round_away_from_zero(x)
     return np.rint(as_array(x))
 
 
 def mul(x: ArrayLike, y: ArrayLike, *, out_dtype: DType = None) -> Array:
-    """x * y, computed in `out_dtype` if that is given."""
+    """x * y, which broadcast together, computed in `out_dtype` if that is given."""
     return np.multiply(x, y) if out_dtype is None else np.multiply(astype(x, out_dtype), astype(y, out_dtype))
 
 
@@ -61,7 +65,14 @@ def div(x: ArrayLike, y: ArrayLike) -> Array:
 
 
 def integer_pow(x: ArrayLike, y: int) -> Array:
-    """x to the power of a Python integer."""
+    """x to the power of a Python integer, in the dtype of `x`.
+
+    Raises:
+        TypeError: a power that is not an integer.
+
+    >>> float(integer_pow(2.0, -2))
+    0.25
+    """
     return np.power(x, operator.index(y))
 
 
@@ -119,6 +130,10 @@ def select_n(which: ArrayLike, *cases: ArrayLike) -> Array:
     """For each element the case of that number: `cases[which[i]][i]`. `which` is a scalar or of the shape of the cases,
     boolean for two of them (False takes the first). Numbers out of range take the nearest case.
 
+    Raises:
+        DtypeError: `which` is neither boolean nor integer, or boolean for more than two cases.
+        ShapeError: cases of several shapes, or `which` of another one.
+
     >>> select_n(np.array([2, 0, 1]), np.zeros(3), np.ones(3), np.full(3, 5.0)).tolist()
     [5.0, 0.0, 1.0]
     """
@@ -142,7 +157,11 @@ def select_n(which: ArrayLike, *cases: ArrayLike) -> Array:
 
 
 def select(pred: ArrayLike, on_true: ArrayLike, on_false: ArrayLike) -> Array:
-    """`on_true` where `pred` holds, else `on_false`: `select_n` with the cases in the other order."""
+    """`on_true` where `pred` holds, else `on_false`: `select_n` with the cases in the other order, and its errors.
+
+    >>> select(np.array([True, False]), np.ones(2), np.zeros(2)).tolist()
+    [1.0, 0.0]
+    """
     if number_kind(dtype_of(pred)) != "b":
         raise DtypeError(f"select: pred must be boolean, got {type_of(as_array(pred))}; write pred != 0")
     return select_n(pred, on_false, on_true)
