@@ -6,6 +6,7 @@ What jax leaves undefined (a standard deviation of zero, products of many zeros)
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -539,12 +540,54 @@ def test_the_running_logarithm_of_integers_is_a_float_under_every_transform(dtyp
     np.testing.assert_allclose(on_xla, expected, rtol=1e-3 if dtype != np.int64 else 1e-14)
 
 
+@pytest.mark.parametrize(
+    "name", ["argmax", "nanargmin", "cumsum", "cumulative_prod", "sort", "argsort", "diff", "trapezoid"]
+)
+def test_functions_along_one_axis_take_no_two(name: str) -> None:
+    for axis in [(0, 1), ()]:
+        with pytest.raises(
+            TypeError, match=r"acts along one axis: axis must be an integer, got \([01, ]*\)\n  in .* at "
+        ):
+            traced(lambda x, axis=axis: getattr(np, name)(x, axis=axis), X)
+
+
+def test_a_numpy_integer_is_an_axis_of_a_scalar_too() -> None:
+    for name in ("sum", "max", "any", "cumsum"):
+        same(traced(lambda x, name=name: getattr(np, name)(x, axis=np.int64(0)), 1.5), getattr(np, name)(1.5, axis=0))
+
+
+def test_the_dtype_of_a_nanvar_is_that_of_its_sums() -> None:
+    z = np.array([1 + 2j, 3 - 1j, np.nan, 2.5j])
+    with warnings.catch_warnings(action="ignore"):  # NumPy's, of the imaginary part of the mean
+        same(traced(lambda z: np.nanvar(z, dtype=np.float32), z), np.nanvar(z, dtype=np.float32), 1e-6)
+        same(traced(lambda x: np.nanvar(x, dtype=complex), X), np.nanvar(X, dtype=complex), 1e-14)
+    for function in (np.nanmean, np.nanvar, np.nanstd):
+        with pytest.raises(
+            tg.core.errors.DtypeError, match=r"of f64\[.*\]: dtype must be floating or complex, got int64"
+        ):
+            traced(lambda x, f=function: f(x, dtype=int), X)
+        for axis in (0, -1):
+            same(traced(lambda x, f=function, axis=axis: f(x, axis), np.array(1.5)), function(np.array(1.5), axis))
+        with pytest.raises(tg.core.errors.ShapeError, match=r"where, of shape \(2, 1\), does not broadcast to f64\[\]"):
+            traced(lambda x, f=function: f(x, where=[[True], [False]]), np.array(1.5))
+
+
 def test_running_totals_are_of_real_numbers_along_one_axis() -> None:
     with pytest.raises(tg.core.errors.DtypeError, match=r"cumlogsumexp of c128\[2\]: complex numbers are not taken"):
         tg.lax.cumlogsumexp(np.ones(2, complex))
     for name in LAX:
         with pytest.raises(TypeError):
             getattr(tg.lax, name)(np.ones((2, 2)), None)
+
+
+def test_what_would_lose_a_part_of_numbers_is_refused() -> None:
+    DtypeError = tg.core.errors.DtypeError
+    with pytest.raises(DtypeError, match=r"interp: x is c128\[2\]"):
+        traced(lambda x: np.interp(x, [0.0, 1.0], [0.0, 1.0]), np.ones(2, complex))
+    with pytest.raises(DtypeError, match="complex numbers are in no bin"):
+        traced(lambda b: np.digitize([0.5], b), np.ones(2, complex))
+    with pytest.raises(DtypeError, match=r"ediff1d: to_end, f64\[1\], does not become int64"):
+        traced(lambda x: np.ediff1d(x, to_end=1.5), np.arange(3))
 
 
 @pytest.mark.parametrize("shape, axis", [((7,), 0), ((300,), 0), ((3, 50), 1), ((50, 200), 0), ((2, 3, 4), 1)])

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.errors import ShapeError
+from tracegrad.core.errors import DtypeError, ShapeError
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import is_added, is_inexact, number_kind, type_of
 from tracegrad.ops.cumulative import along, along_shape
@@ -27,6 +27,8 @@ def diff(a: ArrayLike, n: int = 1, axis: int = -1, prepend: ArrayLike = None, ap
     """
     if n < 0:
         raise ValueError(f"diff: the order n must not be negative, got {n}")
+    if n == 0:
+        return as_array(a)
     a, axis = of_axis(a, axis, "diff")
     ndim = len(a.shape)
     edges = [
@@ -34,8 +36,6 @@ def diff(a: ArrayLike, n: int = 1, axis: int = -1, prepend: ArrayLike = None, ap
         for e in (prepend, append)
     ]
     parts = [part for part in (edges[0], a, edges[1]) if part is not None]
-    if n == 0:
-        return a
     if len(parts) > 1:
         a = np.concatenate(parts, axis)
     later, earlier = along(axis, ndim, slice(1, None)), along(axis, ndim, slice(None, -1))
@@ -49,7 +49,11 @@ def diff(a: ArrayLike, n: int = 1, axis: int = -1, prepend: ArrayLike = None, ap
 def ediff1d(ary: ArrayLike, to_end: ArrayLike = None, to_begin: ArrayLike = None) -> Array:
     """Differences of neighbours of the flattened array, between `to_begin` and `to_end`."""
     a = np.reshape(as_array(ary), -1)
-    ends = [None if e is None else np.reshape(astype(as_array(e), a.dtype), -1) for e in (to_begin, to_end)]
+    ends = [None if e is None else np.reshape(as_array(e), -1) for e in (to_begin, to_end)]
+    for name, end in zip(("to_begin", "to_end"), ends, strict=True):
+        if end is not None and not np.can_cast(end.dtype, a.dtype, "same_kind"):
+            raise DtypeError(f"ediff1d: {name}, {type_of(end)}, does not become {a.dtype}, the dtype of the array")
+    ends = [None if e is None else astype(e, a.dtype) for e in ends]
     parts = [part for part in (ends[0], a[1:] - a[:-1], ends[1]) if part is not None]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -179,6 +183,8 @@ def interp(
         ShapeError: unless xp and fp are vectors of one length, not empty.
     """
     x, xp, fp = [as_array(v) for v in (x, xp, fp)]
+    if "c" in [number_kind(type_of(v).dtype) for v in (x, xp)]:
+        raise DtypeError(f"interp: x is {type_of(x)} and xp {type_of(xp)}; complex numbers do not lie on a line")
     complex_values = number_kind(type_of(fp).dtype) == "c"
     x, xp, fp = (
         astype(x, np.float64),

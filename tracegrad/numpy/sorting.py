@@ -65,8 +65,8 @@ def digitize(x: ArrayLike, bins: ArrayLike, right: bool = False) -> Array:
         ValueError: for edges that are known neither to ascend nor to descend.
     """
     x, bins = as_array(x), as_array(bins)
-    if number_kind(type_of(x).dtype) == "c":
-        raise DtypeError(f"digitize of {type_of(x)}: complex numbers are in no bin")
+    if "c" in [number_kind(type_of(v).dtype) for v in (x, bins)]:
+        raise DtypeError(f"digitize of {type_of(x)} into {type_of(bins)}: complex numbers are in no bin")
     side = "left" if right else "right"
     if type(bins) is not Tracer:
         steps = np.diff(bins)

@@ -15,7 +15,17 @@ from tracegrad.ops import reduce
 from tracegrad.ops.cumulative import without_nan
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, is_tracer, normalize_axes, reject, shape_of
-from tracegrad.ops.reduce import count_of, masked, mean_dtype, over, over_axes, safe_sqrt, sum_op
+from tracegrad.ops.reduce import (
+    check_mask,
+    count_of,
+    masked,
+    mean_dtype,
+    over,
+    over_axes,
+    reduced_axes,
+    safe_sqrt,
+    sum_op,
+)
 from tracegrad.typing import Array, ArrayLike, Axis, DType
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -185,10 +195,22 @@ def _given(**keywords: Any) -> dict[str, Any]:
     return {k: v for k, v in keywords.items() if v is not None}
 
 
-def _present(a: Any, where: Any) -> Any:
+def _present(name: str, a: Any, where: Any) -> Any:
     """A mask of the elements that count: those that are not NaN, and where `where` holds."""
     mask = np.logical_not(np.isnan(a))
-    return mask if where is None or where is True else np.logical_and(mask, where)
+    if where is None or where is True:
+        return mask
+    check_mask(name, a, where)
+    return np.logical_and(mask, where)
+
+
+def _inexact_dtype(name: str, a: Any, dtype: Any) -> np.dtype[Any]:
+    """The dtype to add up in: that of the array, unless another one is asked for."""
+    if dtype is None:
+        return type_of(a).dtype
+    if not is_inexact(np.dtype(dtype)):
+        raise DtypeError(f"{name} of {type_of(a)}: dtype must be floating or complex, got {np.dtype(dtype)}")
+    return np.dtype(dtype)
 
 
 @implements(np.nanmean)
@@ -201,13 +223,13 @@ def nanmean(
     *,
     where: ArrayLike = None,
 ) -> Array:
-    """The mean of the elements that are not NaN; NaN where there are none."""
+    """The mean of the elements that are not NaN; NaN where there are none. Of floats `dtype` must be inexact, else DtypeError."""
     a = as_array(a)
     if not is_inexact(type_of(a).dtype):
         return np.mean(a, axis, dtype, keepdims=keepdims, **_given(where=where))
-    axes = normalize_axes(axis, len(shape_of(a)), "nanmean")
-    a = astype(a, mean_dtype(a, dtype))
-    present = _present(a, where)
+    axes = reduced_axes(axis, len(shape_of(a)), "nanmean")
+    a = astype(a, _inexact_dtype("nanmean", a, dtype))
+    present = _present("nanmean", a, where)
     count = np.sum(present, axes, keepdims=keepdims)
     return over(over_axes(sum_op, np.where(present, a, 0), axes, keepdims), np.where(np.equal(count, 0), np.nan, count))
 
@@ -230,17 +252,20 @@ def nanvar(
     more = _given(where=where, mean=mean, correction=correction)
     if not is_inexact(type_of(a).dtype):
         return np.var(a, axis, dtype, None, ddof, keepdims, **more)
-    axes = normalize_axes(axis, len(shape_of(a)), "nanvar")
-    a = astype(a, mean_dtype(a, dtype))
-    present = _present(a, where)
+    axes = reduced_axes(axis, len(shape_of(a)), "nanvar")
+    # As in `var`, the dtype is that of the sums; the distances are those of `a` itself, and in its dtype.
+    given, dtype = dtype, _inexact_dtype("nanvar", a, dtype)
+    present = _present("nanvar", a, where)
     known = np.where(present, a, 0)
     count = np.sum(present, axes, keepdims=True)
     if mean is None:
-        mean = over(over_axes(sum_op, known, axes, True), np.maximum(count, 1))
-    squares = over_axes(sum_op, np.where(present, _squares(known - mean), 0), axes, keepdims)
+        mean = over(over_axes(sum_op, astype(known, dtype), axes, True), np.maximum(count, 1))
+    squares = np.where(present, _squares(astype(known - mean, known.dtype)), 0)
+    squares = squares if given is None else astype(squares, dtype)
     left = count - _degrees(ddof, correction)
     left = np.where(np.greater(left, 0), left, np.nan)
-    return over(squares, left if keepdims else np.reshape(left, squares.shape))
+    total = over_axes(sum_op, squares, axes, keepdims)
+    return over(total, left if keepdims else np.reshape(left, total.shape))
 
 
 @implements(np.nanstd)

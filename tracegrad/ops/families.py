@@ -557,7 +557,7 @@ _ALL_AXES = [tuple(range(ndim)) for ndim in range(65)]
 
 def is_of_a_scalar(axis: Any, ndim: int) -> bool:
     """Whether it is the axis 0 or -1 that NumPy's ufuncs let a scalar have when it is reduced or accumulated."""
-    return ndim == 0 and type(axis) is int and axis in (0, -1)
+    return ndim == 0 and isinstance(axis, int | np.integer) and axis in (0, -1)
 
 
 def normalize_axes(axis: Any, ndim: int, name: str) -> tuple[int, ...]:
@@ -579,7 +579,10 @@ def normalize_axes(axis: Any, ndim: int, name: str) -> tuple[int, ...]:
 
 def normalize_axis(axis: int, ndim: int, name: str) -> int:
     """One axis, counted from the front."""
-    return normalize_axes(axis, ndim, name)[0]
+    axes = () if axis is None else normalize_axes(axis, ndim, name)
+    if len(axes) != 1:
+        raise TypeError(f"{name} acts along one axis: axis must be an integer, got {axis!r}")
+    return axes[0]
 
 
 def of_axis(a: Any, axis: int | None, name: str) -> tuple[Any, int]:

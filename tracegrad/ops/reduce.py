@@ -157,11 +157,12 @@ def masked(name: str, a: Any, where: Any, neutral: Any) -> Any:
     """The array with the neutral element where `where` does not hold, an argument of the function that is named."""
     if where is None or where is True:
         return a
-    _check_mask(name, a, where)
+    check_mask(name, a, where)
     return np.where(where, a, neutral)
 
 
-def _check_mask(name: str, a: Any, where: Any) -> None:
+def check_mask(name: str, a: Any, where: Any) -> None:
+    """Raise unless a mask broadcasts to the array."""
     shape = shape_of(a)
     mask = np.shape(where) if type(where) is not Tracer else where.shape
     if len(mask) > len(shape) or any_of([m not in (1, n) for m, n in zip(mask[::-1], shape[::-1], strict=False)]):
@@ -173,7 +174,8 @@ def any_of(flags: Sequence[bool]) -> bool:
     return True in flags
 
 
-def _reduced_axes(axis: Any, ndim: int, name: str) -> tuple[int, ...]:
+def reduced_axes(axis: Any, ndim: int, name: str) -> tuple[int, ...]:
+    """The axes of a reduction that NumPy lets scalars have an axis for."""
     return () if is_of_a_scalar(axis, ndim) else normalize_axes(axis, ndim, name)
 
 
@@ -183,7 +185,7 @@ def _reduced(ufunc: np.ufunc, x: Any, axes: tuple[int, ...], keepdims: bool) -> 
 
 def over_axes(op: Op, a: Any, axis: Any, keepdims: Any) -> Any:
     """The reduction over an axis argument of NumPy's."""
-    axes = _reduced_axes(axis, len(shape_of(a)), op.name)
+    axes = reduced_axes(axis, len(shape_of(a)), op.name)
     return bind(op, (a,), {"axes": axes, "keepdims": bool(keepdims)})
 
 
@@ -251,7 +253,7 @@ def additive(name: str, evaluate: Callable[..., Any], vjp: VjpRule, *, infer: Ty
 
 @functools.lru_cache(maxsize=1024)
 def _axis_params(name: str, axis: int | None, ndim: int, keepdims: Any) -> Params:
-    return {"axes": (_reduced_axes if name == "sum" else normalize_axes)(axis, ndim, name), "keepdims": bool(keepdims)}
+    return {"axes": (reduced_axes if name == "sum" else normalize_axes)(axis, ndim, name), "keepdims": bool(keepdims)}
 
 
 def _spelled_sum(
@@ -424,7 +426,7 @@ def _extreme_of(
     elif where is not None and where is not True:
         raise ValueError(f"{function.__name__} with where= needs initial=, the value where nothing is left; give both")
     a = masked(function.__name__, a, where, initial)
-    axes = _reduced_axes(axis, len(t.shape), op.name)
+    axes = reduced_axes(axis, len(t.shape), op.name)
     empty = 0 in [t.shape[i] for i in axes]
     if empty and initial is None:
         raise ShapeError(
@@ -643,7 +645,7 @@ def count_of(name: str, a: Any, axes: tuple[int, ...], keepdims: Any, where: Any
     shape = shape_of(a)
     if where is None or where is True:
         return np.int64(math.prod([shape[i] for i in axes]))
-    _check_mask(name, a, where)
+    check_mask(name, a, where)
     return np.sum(np.broadcast_to(where, shape), axes, keepdims=bool(keepdims))
 
 
