@@ -186,13 +186,9 @@ def std(
     [0.0, 0.0, 0.0]
     """
     a = as_array(a)
-    variance = np.var(a, axis, dtype, None, ddof, keepdims, **_given(where=where, mean=mean, correction=correction))
+    variance = var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)
     dtype = type_of(variance).dtype
     return safe_sqrt(variance) if is_inexact(dtype) else astype(np.sqrt(variance), dtype)
-
-
-def _given(**keywords: Any) -> dict[str, Any]:
-    return {k: v for k, v in keywords.items() if v is not None}
 
 
 def _present(name: str, a: Any, where: Any) -> Any:
@@ -226,7 +222,7 @@ def nanmean(
     """The mean of the elements that are not NaN; NaN where there are none. Of floats `dtype` must be inexact, else DtypeError."""
     a = as_array(a)
     if not is_inexact(type_of(a).dtype):
-        return np.mean(a, axis, dtype, keepdims=keepdims, **_given(where=where))
+        return reduce.mean(a, axis, dtype, None, keepdims, where=where)
     axes = reduced_axes(axis, len(shape_of(a)), "nanmean")
     a = astype(a, _inexact_dtype("nanmean", a, dtype))
     present = _present("nanmean", a, where)
@@ -249,9 +245,8 @@ def nanvar(
 ) -> Array:
     """The variance of the elements that are not NaN; NaN where no more than `ddof` are left."""
     a = as_array(a)
-    more = _given(where=where, mean=mean, correction=correction)
     if not is_inexact(type_of(a).dtype):
-        return np.var(a, axis, dtype, None, ddof, keepdims, **more)
+        return var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)
     axes = reduced_axes(axis, len(shape_of(a)), "nanvar")
     # As in `var`, the dtype is that of the sums; the distances are those of `a` itself, and in its dtype.
     given, dtype = dtype, _inexact_dtype("nanvar", a, dtype)
@@ -282,9 +277,7 @@ def nanstd(
     correction: float | None = None,
 ) -> Array:
     """The standard deviation of the elements that are not NaN."""
-    a = as_array(a)
-    more = _given(where=where, mean=mean, correction=correction)
-    return safe_sqrt(np.nanvar(a, axis, dtype, None, ddof, keepdims, **more))
+    return safe_sqrt(nanvar(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
