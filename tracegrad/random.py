@@ -122,10 +122,10 @@ def _shape(shape: Any, name: str) -> tuple[int, ...]:
 
 def _key(key: Any, name: str) -> Any:
     key = as_array(key)
-    found = type_of(key)
-    if (found.dtype, found.shape) != (np.uint32, (2,)):
-        raise (ShapeError if found.dtype == np.uint32 else DtypeError)(
-            f"random.{name}{at(user_source())}: a key is u32[2], got {found}; write tg.random.PRNGKey(0) for a key, and "
+    t = type_of(key)
+    if (t.dtype, t.shape) != (np.uint32, (2,)):
+        raise (ShapeError if t.dtype == np.uint32 else DtypeError)(
+            f"random.{name}{at(user_source())}: a key is u32[2], got {t}; write tg.random.PRNGKey(0) for a key, and "
             "tg.vmap for an array of keys"
         )
     return key
@@ -136,11 +136,11 @@ def _integer(x: Any, name: str, what: str) -> Any:
     if type(x) is int:
         x = np.int64(x) if x < 0 else np.uint64(x)
     x = as_array(x)
-    found = type_of(x)
-    if number_kind(found.dtype) not in "iu":
-        raise DtypeError(f"random.{name}{at(user_source())}: {what} must be an integer, got {found}; write int({what})")
-    if found.shape:
-        raise ShapeError(f"random.{name}{at(user_source())}: {what} must be a scalar, got {found}; write tg.vmap")
+    t = type_of(x)
+    if number_kind(t.dtype) not in "iu":
+        raise DtypeError(f"random.{name}{at(user_source())}: {what} must be an integer, got {t}; write int({what})")
+    if t.shape:
+        raise ShapeError(f"random.{name}{at(user_source())}: {what} must be a scalar, got {t}; write tg.vmap")
     return astype(x, np.uint64)
 
 

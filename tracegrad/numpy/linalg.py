@@ -240,12 +240,12 @@ def _norm_of_matrices(x: Any, order: Any, axes: tuple[int, int], keepdims: bool)
         if order != "nuc":  # the largest, or the smallest, of equal ones is all of them
             how = {"check": False, "zero": False, "kind": "svd", "line": Line(user_source())}
             s = bind(among_equals_op, (s, s), how)
-        found = np.sum(s, -1) if order == "nuc" else extreme(s, -1)
-        return np.expand_dims(found, tuple(sorted(axes))) if keepdims else found
+        norms = np.sum(s, -1) if order == "nuc" else extreme(s, -1)
+        return np.expand_dims(norms, tuple(sorted(axes))) if keepdims else norms
     if order in (1, -1, np.inf, -np.inf):
         summed, other = axes if abs(order) == 1 else axes[::-1]
-        found = extreme(np.sum(_sizes(x), summed, keepdims=True), other, keepdims=True)
-        return found if keepdims else np.squeeze(found, axes)
+        norms = extreme(np.sum(_sizes(x), summed, keepdims=True), other, keepdims=True)
+        return norms if keepdims else np.squeeze(norms, axes)
     raise ValueError(f"Invalid norm order {order!r} for matrices.")
 
 

@@ -73,8 +73,8 @@ def _count(axes: Sequence[Axis]) -> int:
 
 def _of_leaves(function: str, apply: Callable[[Any], Any], x: Any) -> Any:
     """`apply` to each leaf of a tree."""
-    found, structure = tree.tree_flatten_with_path(x)
-    arrays = arrays_of([leaf for _, leaf in found], lambda i: f"{function}: x{tree.keystr(found[i][0])}")
+    leaves, structure = tree.tree_flatten_with_path(x)
+    arrays = arrays_of([leaf for _, leaf in leaves], lambda i: f"{function}: x{tree.keystr(leaves[i][0])}")
     return tree.tree_unflatten(structure, [apply(array) for array in arrays])
 
 
@@ -199,12 +199,12 @@ def _linear(
 
 def _total(size: int, x: Any, batched: bool) -> Any:
     """The sum over all examples, of x's own dtype: as many times x, where all have the same."""
-    found = type_of(x)
+    t = type_of(x)
     if batched:
         total = np.sum(x, axis=0)
-        return total if total.dtype == found.dtype else astype(total, found.dtype)
-    if number_kind(found.dtype) in "iu" and not found.weak:
-        return astype(np.multiply(astype(x, np.int64), size), found.dtype)  # which wraps around, as a sum does
+        return total if total.dtype == t.dtype else astype(total, t.dtype)
+    if number_kind(t.dtype) in "iu" and not t.weak:
+        return astype(np.multiply(astype(x, np.int64), size), t.dtype)  # which wraps around, as a sum does
     return x * size
 
 
@@ -216,9 +216,9 @@ psum_op: Op = _linear(
 
 
 def _sum_over(x: Any, axes: Sequence[Axis]) -> Any:
-    found = type_of(x)
-    if number_kind(found.dtype) == "b":
-        x = int(x) if found.weak else astype(x, np.int64)
+    t = type_of(x)
+    if number_kind(t.dtype) == "b":
+        x = int(x) if t.weak else astype(x, np.int64)
     for axis in axes:
         x = _applied(psum_op, x, axis) if type(x) is Tracer else _total(axis.size, x, False)
     return x
@@ -259,8 +259,8 @@ def pmean(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> Any:
     axes = _bound_axes(axis_name, "pmean", axis_index_groups)
 
     def mean(leaf: Any) -> Any:
-        found = np.true_divide(_sum_over(widened(leaf), axes), _count(axes))
-        return astype(found, type_of(leaf).dtype) if is_narrow(type_of(leaf).dtype) else found
+        mean = np.true_divide(_sum_over(widened(leaf), axes), _count(axes))
+        return astype(mean, type_of(leaf).dtype) if is_narrow(type_of(leaf).dtype) else mean
 
     return _of_leaves("pmean", mean, x)
 
@@ -415,19 +415,19 @@ psum_scatter_op: Op = _linear(
 
 def _portions(function: str, x: Any, axis: int, axes: Sequence[Axis], tiled: bool) -> Any:
     """x with as many portions as there are examples stacked along axis 0, that axis cut into one for each mapped axis."""
-    found, count = type_of(x), _count(axes)
-    axis = normalize_axis(axis, found.ndim, function)
-    n = found.shape[axis]
+    t, count = type_of(x), _count(axes)
+    axis = normalize_axis(axis, t.ndim, function)
+    n = t.shape[axis]
     if n % count if tiled else n != count:
         names = ", ".join([repr(a.name) for a in axes])
         wanted = f"a multiple of {count}" if tiled else f"{count}"
         hint = "" if tiled or n % count else ", or pass tiled=True"
         raise ShapeError(
-            f"{function}{at(user_source())}: axis {axis} of {found} must have size {wanted}, the number of examples of "
+            f"{function}{at(user_source())}: axis {axis} of {t} must have size {wanted}, the number of examples of "
             f"{names}; it has {n}. Reshape the array{hint}"
         )
-    rest = found.shape[axis + 1 :]
-    x = np.reshape(x, (*found.shape[:axis], *[a.size for a in axes], *((n // count,) if tiled else ()), *rest))
+    rest = t.shape[axis + 1 :]
+    x = np.reshape(x, (*t.shape[:axis], *[a.size for a in axes], *((n // count,) if tiled else ()), *rest))
     return np.moveaxis(x, tuple(range(axis, axis + len(axes))), tuple(range(len(axes))))
 
 

@@ -103,12 +103,12 @@ def one_per_axis(name: str, what: str, values: Any, count: int) -> Shape:
     if values is None:
         return (1,) * count
     try:
-        found = tuple([operator.index(v) for v in values])
+        sizes = tuple([operator.index(v) for v in values])
     except TypeError:
-        found = ()
-    if len(found) != count or any([v < 1 for v in found]):
+        sizes = ()
+    if len(sizes) != count or any([v < 1 for v in sizes]):
         raise refused(name, f"{what} must be {count} positive ints, one for each axis of the windows, got {values!r}")
-    return found
+    return sizes
 
 
 def padding_pairs(name: str, padding: Any, sizes: Shape, windows: Shape, strides: Shape) -> Pads:
@@ -128,16 +128,16 @@ def padding_pairs(name: str, padding: Any, sizes: Shape, windows: Shape, strides
             pairs.append((less, more) if kind == "SAME" else (more, less))
         return tuple(pairs)
     try:
-        found = tuple([(operator.index(low), operator.index(high)) for low, high in padding])
+        given = tuple([(operator.index(low), operator.index(high)) for low, high in padding])
     except (TypeError, ValueError):
-        found = None
-    if found is None or len(found) != count:
+        given = None
+    if given is None or len(given) != count:
         raise refused(
             name,
             f"padding must be 'SAME', 'SAME_LOWER', 'VALID' or {count} pairs of ints (in front, behind), one for each "
             f"axis of the windows, such as {((1, 1),) * count}; got {padding!r}",
         )
-    return found
+    return given
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -220,12 +220,14 @@ def _windows_along(arrays: Sequence[Any], axis: int, size: int, stride: int, dil
 def _combined(arrays: Sequence[Any], fills: Sequence[Any], windows: Windows, combine: Combine) -> Sequence[Any]:
     """The arrays combined over all windows, one axis after another. From the last axis on: of what is equal, an order
     in which each left operand comes before the right one keeps the first in the window."""
-    found = [spread_out(a, windows.padding, windows.base_dilation, fill) for a, fill in zip(arrays, fills, strict=True)]
-    for axis in reversed(range(found[0].ndim)):
+    combined = [
+        spread_out(a, windows.padding, windows.base_dilation, fill) for a, fill in zip(arrays, fills, strict=True)
+    ]
+    for axis in reversed(range(combined[0].ndim)):
         size, stride = windows.window[axis], windows.strides[axis]
         if size > 1 or stride > 1:
-            found = _windows_along(found, axis, size, stride, windows.window_dilation[axis], combine)
-    return [f.copy() if f is a else f for f, a in zip(found, arrays, strict=True)]
+            combined = _windows_along(combined, axis, size, stride, windows.window_dilation[axis], combine)
+    return [f.copy() if f is a else f for f, a in zip(combined, arrays, strict=True)]
 
 
 def _reduced(x: Any, ufunc: np.ufunc, fill: Any, windows: Windows) -> Any:
@@ -355,9 +357,9 @@ def _window_extreme(word: str, ufunc: np.ufunc, better: np.ufunc, worst: Callabl
 
     def places_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
         x = inputs[0]
-        found = bind(places_op, (x,), Windows(**params).with_batch()._asdict())
+        places = bind(places_op, (x,), Windows(**params).with_batch()._asdict())
         ahead = np.arange(size).reshape((size,) + (1,) * (len(x.shape) - 1)) * math.prod(x.shape[1:])
-        return np.where(found < 0, found, found - ahead)
+        return np.where(places < 0, places, places - ahead)
 
     places_op = locally_constant(
         f"window_arg{word}",
@@ -446,14 +448,14 @@ _KNOWN_PACKAGES = {"_operator", "jax", "numpy", "operator", "tracegrad"}
 def _monoid(computation: Any) -> _Monoid:
     name = computation if isinstance(computation, str) else getattr(computation, "__name__", "")
     package = (getattr(computation, "__module__", None) or "numpy").partition(".")[0]
-    found = _MONOIDS.get(name)
-    if found is None or not (isinstance(computation, str) or package in _KNOWN_PACKAGES):
+    monoid = _MONOIDS.get(name)
+    if monoid is None or not (isinstance(computation, str) or package in _KNOWN_PACKAGES):
         raise TypeError(
             f"reduce_window{at(user_source())}: computation must be np.add, np.multiply, np.maximum or np.minimum (or "
             f"operator.add, operator.mul, or a name such as 'add'), which are known to be associative and to have "
             f"derivatives, got {clip(repr(computation))}"
         )
-    return found
+    return monoid
 
 
 def reduce_window(
@@ -527,18 +529,18 @@ def reduce_window(
 def _start(init_value: Any, dtype: Any, monoid: _Monoid) -> Any:
     """The scalar to combine results with, in their dtype; None for the neutral one."""
     init = as_array(init_value)
-    found = type_of(init)
-    if found.shape:
-        raise refused("reduce_window", f"init_value must be a scalar, got {found}")
+    t = type_of(init)
+    if t.shape:
+        raise refused("reduce_window", f"init_value must be a scalar, got {t}")
     neutral = monoid.neutral(dtype)
     if type(init) is not Tracer:
         # An infinity stands for the least or greatest integer too.
-        same = init == neutral or (number_kind(found.dtype) == "f" and init == monoid.neutral(found.dtype))
-        if same and (number_kind(found.dtype) != "b" or number_kind(dtype) == "b"):
+        same = init == neutral or (number_kind(t.dtype) == "f" and init == monoid.neutral(t.dtype))
+        if same and (number_kind(t.dtype) != "b" or number_kind(dtype) == "b"):
             return None
-    if not np.can_cast(found.dtype, dtype, "same_kind"):
+    if not np.can_cast(t.dtype, dtype, "same_kind"):
         raise DtypeError(
-            f"reduce_window{at(user_source())}: init_value {found} does not fit an operand of {dtype}; write one of the "
+            f"reduce_window{at(user_source())}: init_value {t} does not fit an operand of {dtype}; write one of the "
             f"operand's dtype, such as {neutral!r}"
         )
     return astype(init, dtype)

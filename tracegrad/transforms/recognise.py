@@ -146,17 +146,17 @@ class _Recogniser:
             self.append(eqn)
             return
         rule = _elementwise if op.elementwise else _RULES.get(op.name)
-        found = None if rule is None else rule(self, eqn, known)
-        if type(found) is _Product:
-            self.record_product(eqn, found)
+        fact = None if rule is None else rule(self, eqn, known)
+        if type(fact) is _Product:
+            self.record_product(eqn, fact)
             return
-        if type(found) is _Trace:
-            self.record_trace(eqn, found)
+        if type(fact) is _Trace:
+            self.record_trace(eqn, fact)
             return
-        if found is not None:
-            self.known[id(out)] = found
-            if type(found) is _Factor and found.bare and op.name == "slice":
-                self.record_columns(eqn, found)
+        if fact is not None:
+            self.known[id(out)] = fact
+            if type(fact) is _Factor and fact.bare and op.name == "slice":
+                self.record_columns(eqn, fact)
                 return
         self.append(eqn)
 
@@ -235,30 +235,30 @@ class _Recogniser:
         self.makers[id(out)] = eqn
         known = [self.known.get(id(x)) for x in inputs]
         if op.elementwise and any(type(k) is _Vector for k in known):
-            found = _elementwise(self, eqn, known)
+            fact = _elementwise(self, eqn, known)
         elif op.name in ("reshape", among_equals_op.name) and any(known):
-            found = _RULES[op.name](self, eqn, known)
+            fact = _RULES[op.name](self, eqn, known)
         else:
             return
-        if type(found) is _Vector:
-            self.known[id(out)] = found
+        if type(fact) is _Vector:
+            self.known[id(out)] = fact
 
-    def record_columns(self, eqn: Equation, found: _Factor) -> None:
+    def record_columns(self, eqn: Equation, factor: _Factor) -> None:
         op, inputs, values, params, out, *rest = eqn
         plain = self.tracer_like(out)
         self.append((op, inputs, values, params, plain, *rest))
-        of = found.of
+        of = factor.of
         assert of.decomposition is not None
         how = {
-            "kind": of.kind, "side": found.side, "low": found.low, "high": found.high, "turned": found.turned,
-            "conjugated": found.conjugated, "squeezed": len(out.shape) < len(inputs[0].shape), "line": Line(out.source),
+            "kind": of.kind, "side": factor.side, "low": factor.low, "high": factor.high, "turned": factor.turned,
+            "conjugated": factor.conjugated, "squeezed": len(out.shape) < len(inputs[0].shape), "line": Line(out.source),
         }  # fmt: skip
         self.record(columns_op, (of.matrix, *of.decomposition, plain), how, out)
 
-    def record_product(self, eqn: Equation, found: _Product) -> None:
+    def record_product(self, eqn: Equation, product: _Product) -> None:
         op, inputs, values, params, out, *rest = eqn
-        of = found.left.of
-        made = self.graph_of(of, (*found.left.scales, *found.right.scales), found.left.low, found.left.high)
+        of = product.left.of
+        made = self.graph_of(of, (*product.left.scales, *product.right.scales), product.left.low, product.left.high)
         if made is None or (of.kind == "svd" and number_kind(made[0].out_types[0].dtype) == "c"):
             self.append(eqn)
             return
@@ -266,11 +266,11 @@ class _Recogniser:
         self.append((op, inputs, values, params, plain, *rest))
         assert of.decomposition is not None
         graph, others = made
-        how = {"graph": graph, "kind": of.kind, "adjoint": found.adjoint, "line": Line(out.source)}
+        how = {"graph": graph, "kind": of.kind, "adjoint": product.adjoint, "line": Line(out.source)}
         self.record(spectral_op, (of.matrix, *of.decomposition, plain, *others), how, out)
 
-    def record_trace(self, eqn: Equation, found: _Trace) -> None:
-        moves, out = found.moves, eqn[4]
+    def record_trace(self, eqn: Equation, trace: _Trace) -> None:
+        moves, out = trace.moves, eqn[4]
         of = moves.of
         made = self.graph_of(of, moves.scales, moves.low, moves.high)
         if made is None or number_kind(made[0].out_types[0].dtype) == "c" or of.decomposition is None:
@@ -330,14 +330,14 @@ class _Recogniser:
                     waiting.append((y, axis, True))
                     waiting += [(i, a, False) for i, a in zip(inputs, axes, strict=True)]
                     continue
-                found = [atoms.get(id(i)) or leaf(i, a) for i, a in zip(inputs, axes, strict=True)]
-                if any(a is None for a in found):
+                operands = [atoms.get(id(i)) or leaf(i, a) for i, a in zip(inputs, axes, strict=True)]
+                if any(a is None for a in operands):
                     return None
                 if op is among_equals_op:
-                    atoms[id(y)] = found[0]  # type: ignore[assignment]
+                    atoms[id(y)] = operands[0]  # type: ignore[assignment]
                 else:
                     made = atoms[id(y)] = Var(type_of(y))
-                    eqns.append(Eqn(op, tuple(found), params, (made,)))  # type: ignore[arg-type]
+                    eqns.append(Eqn(op, tuple(operands), params, (made,)))  # type: ignore[arg-type]
             elif leaf(y, axis) is None:
                 return None
         outputs = [atoms.get(id(y)) or leaf(y, axis) for y, axis in own_scales]
@@ -402,9 +402,9 @@ def _elementwise(self: _Recogniser, eqn: Equation, known: _Known) -> Any:
         first = vectors[0]
         shape = out.shape
         fits = _same(vectors) and all(k.axis == first.axis for k in vectors) and len(shape) >= -first.axis
-        found = _diagonal(self, eqn, known)
-        if found is not None:
-            return found
+        diagonal = _diagonal(self, eqn, known)
+        if diagonal is not None:
+            return diagonal
         if fits and shape[first.axis] == first.high - first.low and (first.axis == -1 or shape[-1] == 1):
             return first
         return None

@@ -136,8 +136,8 @@ def _summed_paths(nodes: Any, jets: Sequence[Any], matrices: Sequence[Any], wron
             parts = [matrices[c][..., first, :] if i == 0 else matrices[c] for i, c in enumerate(chosen)]
             terms = [f"...{letters[i : i + 2]}" for i in range(order)]
             subscripts = f"...{letters},{','.join(terms)}->...{letters[0]}{letters[-1]}"
-            found = np.einsum(subscripts, gamma, *parts)
-            total = found if total is None else total + found
+            term = np.einsum(subscripts, gamma, *parts)
+            total = term if total is None else total + term
         return total
 
     step = max(1, _CHUNK // max(1, math.prod(nodes.shape[:-1]) * count**order))
@@ -153,12 +153,12 @@ def _equal(values: Any, near: Any) -> Any:
 
 def _differing(signs: Sequence[Any], shape: tuple[int, ...]) -> Any:
     """Between which nodes any of the arrays that g differs by, from one to the next, are not alike."""
-    found = np.zeros((), bool)
+    differ = np.zeros((), bool)
     for c in signs:
         close = math.sqrt(np.finfo(c.dtype).eps) if is_inexact(c.dtype) else 0
         size = np.max(np.abs(c), -1, keepdims=True, initial=0)
-        found = found | (np.abs(c[..., :, None] - c[..., None, :]) > close * size[..., None])
-    return np.broadcast_to(found, np.broadcast_shapes(np.shape(found), shape))
+        differ = differ | (np.abs(c[..., :, None] - c[..., None, :]) > close * size[..., None])
+    return np.broadcast_to(differ, np.broadcast_shapes(np.shape(differ), shape))
 
 
 def _hermitian_paths(
@@ -176,8 +176,8 @@ def _dilated_paths(
 ) -> tuple[Any, Any]:
     """The same for U g(s) V^H, by way of [[0, A], [A^H, 0]]."""
     if u.shape[-2] < vh.shape[-1]:
-        found, wrong = _dilated_paths(s, adjoint(vh), adjoint(u), [adjoint(m) for m in matrices], jets, signs)
-        return adjoint(found), wrong
+        derivative, wrong = _dilated_paths(s, adjoint(vh), adjoint(u), [adjoint(m) for m in matrices], jets, signs)
+        return adjoint(derivative), wrong
     n = s.shape[-1]
     v, u = adjoint(vh), u[..., :n]
     extra = min(u.shape[-2] - n, n * len(matrices))
@@ -324,12 +324,12 @@ def _evaluate(*inputs: Any, **params: Any) -> Any:
     outer, context.trace = context.trace, None
     try:
         with np.errstate(all="ignore"):
-            found, wrong = value_and_ties(inputs, params)
+            value, wrong = value_and_ties(inputs, params)
     finally:
         context.trace = outer
     if wrong is not None and wrong.any():
         raise equal_error(inputs[1], wrong, params["kind"], params["line"])
-    return found.astype(_type([type_of(x) for x in inputs], params).dtype, copy=False)
+    return value.astype(_type([type_of(x) for x in inputs], params).dtype, copy=False)
 
 
 def _type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -380,7 +380,7 @@ def _spectral_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], par
     first = leading_inputs(params)
     second = first + len(matrices)
     turned = _transposed(ct, params)
-    found: list[Any] = []
+    cotangents: list[Any] = []
     for i in wanted:
         d = None
         if i == 0:
@@ -391,8 +391,8 @@ def _spectral_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], par
             d = _transposed(_of_order(a, decomposition, [*rest, turned], others, params), params)
         elif i >= second and is_inexact(type_of(primals[i]).dtype):
             d = _of_other(i - second, ct, primals, params)
-        found.append(conform(d, primals[i]))
-    return found
+        cotangents.append(conform(d, primals[i]))
+    return cotangents
 
 
 def _of_other(number: int, ct: Any, primals: Sequence[Any], params: Params) -> Any:
@@ -447,8 +447,8 @@ def _batched_values(graph: Graph, size: int, count: int) -> Graph:
         x, *others = whole.in_types
 
         def values(*arrays: Any) -> list[Any]:
-            found = evaluate(whole, [np.reshape(arrays[0], x.shape), *arrays[1:]])
-            return [np.reshape(y, (size, *(1,) * (count + 2 - len(y.shape)), *y.shape[1:])) for y in found]
+            outputs = evaluate(whole, [np.reshape(arrays[0], x.shape), *arrays[1:]])
+            return [np.reshape(y, (size, *(1,) * (count + 2 - len(y.shape)), *y.shape[1:])) for y in outputs]
 
         first = ArrayType((size, *(1,) * (count + 2 - x.ndim), *x.shape[1:]), x.dtype)
         traced = trace_graph(values, [first, *others], transform="vmap", user_function=graph, abstract=True)
@@ -493,8 +493,8 @@ def _product_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], para
     inputs, _, plain = _annotated(primals, params)
     first = leading_inputs(params)
     asked = tuple([i if i < first else i - 1 for i in wanted if i == 0 or i > first])
-    found = iter(_spectral_vjp(asked, adjoint(ct) if params["adjoint"] else ct, out, inputs, plain))
-    return [next(found) if i == 0 or i > first else None for i in wanted]
+    cotangents = iter(_spectral_vjp(asked, adjoint(ct) if params["adjoint"] else ct, out, inputs, plain))
+    return [next(cotangents) if i == 0 or i > first else None for i in wanted]
 
 
 def _as_computed(*inputs: Any, **params: Any) -> Any:
@@ -542,14 +542,14 @@ def funm(a: ArrayLike, f: Callable[[Array], Array]) -> Array:
     t = type_of(w)
 
     def values(w: Any) -> list[Any]:
-        found = as_array(f(w))
-        got = type_of(found)
+        y = as_array(f(w))
+        got = type_of(y)
         if got.shape != t.shape:
             raise ShapeError(
                 f"funm{at(user_source())}: the function must return one value for each eigenvalue, {t}, but returned {got}; "
                 "write it for arrays, element by element, as in lambda w: np.exp(-w)"
             )
-        return [found if is_inexact(got.dtype) else found.astype(t.dtype)]
+        return [y if is_inexact(got.dtype) else y.astype(t.dtype)]
 
     graph, others = closed(trace_graph(values, [t], transform="funm", user_function=f, abstract=True))
     varying = [i for i, x in enumerate(graph.inputs[1:], 1) if x.type.shape[-1:] == t.shape[-1:] != (1,)]

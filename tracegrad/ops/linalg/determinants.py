@@ -109,7 +109,7 @@ def _adjugate_tangent_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[A
     third, here by way of the inverse, so for regular matrices only."""
     a, f = primals
     g = transposed(ct)
-    found: list[Any] = []
+    cotangents: list[Any] = []
     for i in wanted:
         if i == 1:
             d = bind(adjugate_tangent_op, (a, g))
@@ -119,8 +119,8 @@ def _adjugate_tangent_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[A
             tf, tg, tfg = [_as_scalar_matrix(np.einsum("...ii->...", x)) for x in (bf, bg, np.matmul(bf, bg))]
             inner = (tf * tg - tfg) * b + np.matmul(np.matmul(bf, bg) + np.matmul(bg, bf) - tf * bg - tg * bf, b)
             d = _as_scalar_matrix(np.linalg.det(a)) * inner
-        found.append(conform(transposed(d), primals[i]))
-    return found
+        cotangents.append(conform(transposed(d), primals[i]))
+    return cotangents
 
 
 def _as_scalar_matrix(x: Any) -> Any:

@@ -78,10 +78,10 @@ def _independent(v: Any, line: Line | None) -> Any:
 
 def _eigenvalue_tangent(w: Any, v: Any, t: Any, kind: str, line: Line | None) -> Any:
     if kind == "eigh":
-        found = bind(expected_op, (v, hermitian_part(t), v))
+        tangent = bind(expected_op, (v, hermitian_part(t), v))
     else:
-        found = np.sum(transposed(solved("eigvals", _independent(v, line))) * np.matmul(t, v), -2)
-    return bind(among_equals_op, (w, found), {"check": False, "zero": False, "kind": kind, "line": line})
+        tangent = np.sum(transposed(solved("eigvals", _independent(v, line))) * np.matmul(t, v), -2)
+    return bind(among_equals_op, (w, tangent), {"check": False, "zero": False, "kind": kind, "line": line})
 
 
 def _eigenvalue_cotangent(a: Any, w: Any, v: Any, ct: Any, kind: str, line: Line | None) -> Any:

@@ -44,8 +44,8 @@ class Line:
         return at(self.source)
 
     def __repr__(self) -> str:
-        found = resolve(self.source)
-        return "unknown" if found is None else f"line {found.line}"
+        line = resolve(self.source)
+        return "unknown" if line is None else f"line {line.line}"
 
 
 _EQUAL = 10  # values are equal if they differ by less than this times n epsilon times the largest
@@ -93,11 +93,11 @@ def touching(values: Any, low: int, high: int | None, zero: bool) -> Any:
     n = values.shape[-1]
     numbers = np.arange(n)
     chosen = (numbers >= low) & (numbers < (n if high is None else high))
-    found = _equal_pairs(values) & (chosen[:, None] | chosen[None, :])
+    pairs = _equal_pairs(values) & (chosen[:, None] | chosen[None, :])
     if zero:
         vanish = (np.abs(values) <= tolerance(values)) & chosen
-        found = found | (vanish[..., None] & np.eye(n, dtype=bool))
-    return found
+        pairs = pairs | (vanish[..., None] & np.eye(n, dtype=bool))
+    return pairs
 
 
 def _apart(values: Any, low: int, high: int | None, zero: bool, kind: str, line: Line | None) -> Any:
@@ -177,17 +177,17 @@ def unlike(values: Any, x: Any, zero: bool) -> Any:
     size = np.max(np.where(np.isfinite(x), np.abs(x), 0), -1, keepdims=True, initial=0)[..., None]
     least = 10 * tolerance(values)[..., None] + 100 * values.shape[-1] * epsilon
     far = np.maximum(np.sqrt(epsilon) * size, least)
-    found = _equal_pairs(values) & (np.abs(x[..., :, None] - x[..., None, :]) > far)
+    pairs = _equal_pairs(values) & (np.abs(x[..., :, None] - x[..., None, :]) > far)
     if zero:
         vanish = (np.abs(values) <= tolerance(values)) & (np.abs(x) > far[..., 0])
-        found = found | (vanish[..., None] & np.eye(values.shape[-1], dtype=bool))
-    return found
+        pairs = pairs | (vanish[..., None] & np.eye(values.shape[-1], dtype=bool))
+    return pairs
 
 
 def averaged(values: Any, x: Any, zero: bool) -> Any:
     equal = _equal_pairs(values) | np.eye(values.shape[-1], dtype=bool)
-    found = np.sum(np.where(equal, x[..., None, :], 0), -1) / np.sum(equal, -1)
-    return np.where(np.abs(values) <= tolerance(values), 0, found) if zero else found
+    mean = np.sum(np.where(equal, x[..., None, :], 0), -1) / np.sum(equal, -1)
+    return np.where(np.abs(values) <= tolerance(values), 0, mean) if zero else mean
 
 
 def _among_equals(values: Any, x: Any, check: bool, zero: bool, kind: str, line: Line | None) -> Any:
@@ -209,8 +209,8 @@ def _among_equals_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any,
 
 
 def _among_equals_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
-    found = bind(among_equals_op, (primals[0], ct), {**params, "check": True})
-    return [conform(found, primals[1]) if i else None for i in wanted]
+    cotangent = bind(among_equals_op, (primals[0], ct), {**params, "check": True})
+    return [conform(cotangent, primals[1]) if i else None for i in wanted]
 
 
 def _among_equals_samples() -> Iterable[Sample]:

@@ -133,5 +133,5 @@ def cholesky(a: ArrayLike, /, *, upper: bool = False) -> Array:
     Source: Murray, section 3.1 (the forward rule).
     """
     a = from_triangle("cholesky", a, not upper)
-    found = bind(cholesky_op, (a,))
-    return adjoint(found) if upper else found
+    lower = bind(cholesky_op, (a,))
+    return adjoint(lower) if upper else lower

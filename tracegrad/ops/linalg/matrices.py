@@ -50,8 +50,8 @@ def in_floats(x: Any) -> Any:
 def floating(x: Any) -> Any:
     """An array or tracer of floats: integers become float64."""
     x = as_array(x)
-    found = type_of(x)
-    return astype(x, found.dtype if is_inexact(found.dtype) and not is_added(found.dtype) else np.float64)
+    t = type_of(x)
+    return astype(x, t.dtype if is_inexact(t.dtype) and not is_added(t.dtype) else np.float64)
 
 
 def linalg_dtype(name: str, *types: ArrayType) -> np.dtype[Any]:

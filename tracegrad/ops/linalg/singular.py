@@ -39,8 +39,8 @@ SVDResult: Any = type(np.linalg.svd(np.eye(1)))
 
 def _singular_value_tangent(s: Any, u: Any, vh: Any, t: Any, line: Line | None) -> Any:
     k = s.shape[-1]
-    found = bind(expected_op, (first_columns(u, k), t, first_columns(adjoint(vh), k)))
-    return bind(among_equals_op, (s, found), {"check": False, "zero": True, "kind": "svd", "line": line})
+    tangent = bind(expected_op, (first_columns(u, k), t, first_columns(adjoint(vh), k)))
+    return bind(among_equals_op, (s, tangent), {"check": False, "zero": True, "kind": "svd", "line": line})
 
 
 def _singular_value_cotangent(a: Any, s: Any, u: Any, vh: Any, ct: Any, line: Line | None) -> Any:
@@ -56,8 +56,8 @@ def _given_singular_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: An
 
 def _given_singular_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
     a, _, u, vh = primals
-    found = _singular_value_cotangent(a, out, u, vh, ct, params["line"])
-    return [conform(found, a) if i == 0 else None for i in wanted]
+    cotangent = _singular_value_cotangent(a, out, u, vh, ct, params["line"])
+    return [conform(cotangent, a) if i == 0 else None for i in wanted]
 
 
 def _given_values(a: Any, s: Any, u: Any, vh: Any, line: Line | None) -> Any:

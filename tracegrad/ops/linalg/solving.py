@@ -92,8 +92,8 @@ def _solve_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], para
     if not batched[0] and len(a.shape) == 2:
         # One factorisation for all right-hand sides, as columns of one matrix.
         columns = np.moveaxis(b, -2, 0)
-        found = np.linalg.solve(a, np.reshape(columns, (columns.shape[0], math.prod(columns.shape[1:]))))
-        out = np.moveaxis(np.reshape(found, columns.shape), 0, -2)
+        solutions = np.linalg.solve(a, np.reshape(columns, (columns.shape[0], math.prod(columns.shape[1:]))))
+        out = np.moveaxis(np.reshape(solutions, columns.shape), 0, -2)
     else:
         ndim = max(len(a.shape) - batched[0], len(b.shape) - batched[1]) + 1
         a, b = [

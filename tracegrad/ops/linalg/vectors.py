@@ -63,7 +63,7 @@ def singular_vector_tangent(
     # The columns that were added are orthogonal to all others, and so depend on what of these lies outside.
     firsts = (low, min(high, k)) if high <= k else (low, k)
     turn = gap_quotients(s, "svd", line, *firsts, zero=divides) * (by_column + adjoint(by_column))
-    found = None
+    outside = None
     if divides:
         start, stop = 0 if high > k else low, min(high, k)
         chosen = (np.arange(k) >= start) & (np.arange(k) < stop)
@@ -71,12 +71,12 @@ def singular_vector_tangent(
         if turns_phase:
             turn = turn + np.where(np.eye(k, dtype=bool), row(inverse) * (1j * np.imag(seen)), 0)
         if is_outside:
-            found = _outside(u1, np.matmul(t, v1)) * row(inverse)
+            outside = _outside(u1, np.matmul(t, v1)) * row(inverse)
     du = np.matmul(u1, turn)
-    if found is not None:
-        du = du + found
+    if outside is not None:
+        du = du + outside
     if u.shape[-1] > k:
-        beyond = -np.matmul(u1, np.matmul(adjoint(found), u[..., k:])) if found is not None else 0 * u[..., k:]
+        beyond = -np.matmul(u1, np.matmul(adjoint(outside), u[..., k:])) if outside is not None else 0 * u[..., k:]
         du = np.concatenate([du, beyond], -1)
     return du
 
@@ -141,7 +141,7 @@ def _expected_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, par
 
 def _expected_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
     left, a, right = primals
-    found: list[Any] = []
+    cotangents: list[Any] = []
     for i in wanted:
         if i == 0:
             d = conjugated(np.matmul(a, right)) * row(ct)
@@ -149,8 +149,8 @@ def _expected_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], par
             d = conjugated(np.matmul(left * row(ct), adjoint(right)))
         else:
             d = np.matmul(transposed(a), conjugated(left)) * row(ct)
-        found.append(conform(d, primals[i]))
-    return found
+        cotangents.append(conform(d, primals[i]))
+    return cotangents
 
 
 def _expected_samples() -> Iterable[Sample]:
@@ -226,7 +226,7 @@ def _recomposed_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], p
     is_hermitian = len(decomposition) == 2
     # Of a Hermitian matrix the derivative is linear, and here transposed; of others it is a gradient's, and conjugated.
     back = transposed if is_hermitian else conjugated
-    found: list[Any] = []
+    cotangents: list[Any] = []
     for i in wanted:
         d = None
         if i == 0:
@@ -235,8 +235,8 @@ def _recomposed_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], p
         elif i == len(primals) - 1:
             left, right = _sides(decomposition)
             d = bind(expected_op, (left, back(ct), left if is_hermitian else adjoint(right)))
-        found.append(conform(d, primals[i]))
-    return found
+        cotangents.append(conform(d, primals[i]))
+    return cotangents
 
 
 def _recomposed_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:

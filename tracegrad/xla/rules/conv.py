@@ -25,10 +25,10 @@ def _conv(out: ArrayType, x: Any, w: Any, **geometry: Any) -> Any:
     images = (0, last, *range(1, last))
     numbers = lax.ConvDimensionNumbers(images, (last, last - 1, *range(last - 1)), images)
     geometry["window_strides"] = geometry.pop("strides")
-    found = lax.conv_general_dilated(x, w, **geometry, dimension_numbers=numbers, feature_group_count=groups)
+    y = lax.conv_general_dilated(x, w, **geometry, dimension_numbers=numbers, feature_group_count=groups)
     if groups == 1:
-        return lax.reshape(found, out.shape)
-    apart = lax.reshape(found, (*found.shape[:-1], groups, out.shape[-1]))
+        return lax.reshape(y, out.shape)
+    apart = lax.reshape(y, (*y.shape[:-1], groups, out.shape[-1]))
     return lax.transpose(apart, (last, *range(last), last + 1))
 
 
