@@ -211,12 +211,12 @@ def _dilated_paths(
         square, below = e[..., :n, :], e[..., n:, :]
         even, uneven = (square + adjoint(square)) * 0.5, (square - adjoint(square)) * 0.5
         dilated.append(_in_blocks(even, -uneven, adjoint(below) * math.sqrt(0.5) if extra else None, odd=True))
-    x = _summed_paths(nodes, odd, dilated, twice, near, n + extra)
-    # What becomes of -s is that of s with the other sign.
-    right = x[..., :n] - x[..., n + extra :]  # what lies in V, times the square root of 2 in the rows of zeros
+    x = _summed_paths(nodes, odd, dilated, twice, near, n)
+    # What becomes of -s is that of s with the other sign, and all of it is Hermitian.
+    rows = x[..., :n] - x[..., n + extra :]
     if extra:
-        right = np.concatenate([right[..., :n, :], right[..., n:, :] * math.sqrt(0.5)], -2)
-    return np.matmul(np.matmul(u, right), vh[..., :n, :]), wrong
+        rows = np.concatenate([rows, adjoint(x[..., n : n + extra]) * math.sqrt(2)], -2)
+    return np.matmul(np.matmul(u, rows), vh[..., :n, :]), wrong
 
 
 def _in_blocks(same: Any, across: Any, beside: Any, odd: bool = False) -> Any:
