@@ -35,10 +35,10 @@ from tracegrad.core.trace import Tracer, bind, in_program
 from tracegrad.core.tracing import arrays_of, kind_of, trace_graph
 from tracegrad.core.types import ArrayType, is_inexact, number_kind, type_of
 from tracegrad.core.views import own
-from tracegrad.ops.collective import axis_index_op
 from tracegrad.ops.families import total
 from tracegrad.ops.masks import filled
 from tracegrad.transforms.batch import batch_graph, with_batch
+from tracegrad.transforms.control.held import axis_indices
 from tracegrad.transforms.linear import transposed_jvp, transposed_vjp
 
 
@@ -78,7 +78,7 @@ def _called(leaves: Sequence[Any], rules: Rules) -> Any:
     if context.trace is None:
         return bind(_custom, tuple(leaves), {"rules": rules})
     call, jvp, fwd, bwd, count = rules.call, rules.jvp, rules.fwd, rules.bwd, len(leaves)
-    more = [bind(axis_index_op, (), {"axis_name": a}) for a in context.bound if a in context.trace.axes]
+    more = axis_indices([axis for axis in context.bound if axis in context.trace.axes])
     inner: Callable[..., Sequence[Any]] = call
     if in_program():
         graph = trace_graph(

@@ -115,12 +115,22 @@ def _while(*arrays: Any, cond: Graph, body: Graph, carries: int, consts: int, me
     return tuple(own_carry(carry, arrays))
 
 
-def _states(carry: Sequence[Any], own: Sequence[Any], others: Sequence[Any], cond: Graph, body: Graph) -> Iterator[Any]:
+# Of a Graph a function of its inputs.
+Run = Callable[[Graph], Callable[..., Sequence[Any]]]
+
+
+def _op_by_op(graph: Graph) -> Callable[..., Sequence[Any]]:
+    """As a linear map has it that will be transposed."""
+    return lambda *arrays: evaluate(graph, arrays)
+
+
+def _states(given: Any, params: Params, run: Run) -> Iterator[Any]:
     """All the states that a loop goes through, from the first to the one for which the condition does not hold."""
-    holds, step = compiled(cond), compiled(body)
+    holds, step = run(params["cond"]), run(params["body"])
+    carry = given.carry
     yield carry
-    while holds(*carry, *others)[0]:
-        carry = step(*carry, *own)
+    while concrete(holds(*carry, *given.cond)[0], "the condition of lax.while_loop"):
+        carry = step(*carry, *given.body)
         yield carry
 
 
@@ -131,11 +141,8 @@ def _while_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, 
 def _while_expand(trace: Trace, inputs: tuple[Any, ...], params: Params) -> Any:
     if not trace.linear:
         return None
-    given = _sections(params).split(inputs)
-    carry = given.carry
-    while concrete(evaluate(params["cond"], [*carry, *given.cond])[0], "the condition of lax.while_loop"):
-        carry = evaluate(params["body"], [*carry, *given.body])
-    return carry
+    *_, last = _states(_sections(params).split(inputs), params, _op_by_op)
+    return last
 
 
 def _with_tangent_loop(primals: Sequence[Any], tangents: Mapping[int, Any], params: Params) -> Any:
@@ -293,33 +300,36 @@ def step_back(body: Graph, carries: int, wanted: Wanted) -> Graph:
     return remembered(body, ("step back", carries, wanted), make)
 
 
-def _run_while_vjp(
-    *arrays: Any, cond: Graph, body: Graph, carries: int, consts: int, memory: int | None, wanted: Wanted
-) -> tuple[Any, ...]:
-    active = active_carries(body, carries, wanted)
-    summed = [i for i in wanted if i >= carries]
-    inputs, cts = arrays[: len(arrays) - len(active)], list(arrays[len(arrays) - len(active) :])
-    own, others = inputs[carries : carries + consts], inputs[carries + consts :]
-    back = compiled(step_back(body, carries, wanted))
-    sums: list[Any] = [zeros_like_type(strong(body.in_types[i])) for i in summed]
-    states = _states(inputs[:carries], own, others, cond, body)
+def _run_while_vjp(*arrays: Any, **params: Any) -> tuple[Any, ...]:
+    loop, cts = _split_cotangents(arrays, params)
+    given, body, memory = _sections(params).split(loop), params["body"], params["memory"]
+    states = _states(given, params, compiled)
     if memory is None:
         *kept, _ = states
         backwards = iter(kept[::-1])
     else:
-        size = sum([t.size * t.dtype.itemsize for t in body.in_types[:carries]])
+        size = sum([t.size * t.dtype.itemsize for t in body.in_types[: params["carries"]]])
         slots = memory // max(size, 1)
         if slots < 3:
             raise ValueError(
                 f"lax.while_loop with memory={memory}: three states of {size} bytes are the least that reverse mode keeps; "
                 f"give memory={3 * size} or more"
             )
-        backwards = states_backwards(inputs[:carries], own, compiled(body), sum(1 for _ in states) - 1, slots)
+        backwards = states_backwards(given.carry, given.body, compiled(body), sum(1 for _ in states) - 1, slots)
+    return tuple(own_carry(_swept(backwards, given.body, list(cts.values()), params, compiled), arrays))
+
+
+def _swept(backwards: Iterable[Any], own: Sequence[Any], cts: Sequence[Any], params: Params, run: Run) -> list[Any]:
+    """The cotangents of the inputs wanted, from the states before the steps, the last first."""
+    body, carries, wanted = params["body"], params["carries"], params["wanted"]
+    active, summed = active_carries(body, carries, wanted), [i for i in wanted if i >= carries]
+    back = run(step_back(body, carries, wanted))
+    sums: Sequence[Any] = [zeros_like_type(strong(body.in_types[i])) for i in summed]
     for carry in backwards:
         results = back(*carry, *own, *cts, *sums)
         cts, sums = results[: len(active)], results[len(active) :]
     found = dict(zip((*active, *summed), (*cts, *sums), strict=True))
-    return tuple(own_carry([found[i] for i in wanted], arrays))
+    return [found[i] for i in wanted]
 
 
 def states_backwards(
@@ -405,22 +415,10 @@ def _while_vjp_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], 
 def _while_vjp_expand(trace: Trace, inputs: tuple[Any, ...], params: Params) -> Any:
     if not trace.linear:
         return None
-    # A linear map is transposed op by op.
-    wanted, body = params["wanted"], params["body"]
-    loop, given = _split_cotangents(inputs, params)
-    own = _sections(params).split(loop)
-    carry = own.carry
-    states = []
-    while concrete(evaluate(params["cond"], [*carry, *own.cond])[0], "the condition of lax.while_loop"):
-        states.append(carry)
-        carry = evaluate(body, [*carry, *own.body])
-    summed = [i for i in wanted if i >= params["carries"]]
-    cts, sums = list(given.values()), [zeros_like_type(strong(body.in_types[i])) for i in summed]
-    for carry in reversed(states):
-        results = evaluate(step_back(body, params["carries"], wanted), [*carry, *own.body, *cts, *sums])
-        cts, sums = results[: len(cts)], results[len(cts) :]
-    found = dict(zip((*given, *summed), (*cts, *sums), strict=True))
-    return [found[i] for i in wanted]
+    loop, cts = _split_cotangents(inputs, params)
+    given = _sections(params).split(loop)
+    *kept, _ = _states(given, params, _op_by_op)
+    return _swept(reversed(kept), given.body, list(cts.values()), params, _op_by_op)
 
 
 def _is_linear(positions: Iterable[int], params: Params) -> bool:
