@@ -97,7 +97,8 @@ Without = Callable[[Params, tuple[int, ...]], tuple[Params, Sequence[int], Seque
 class Held(NamedTuple):
     """What is to be known of an op that holds Graphs or functions, since it consists of further ops.
 
-    expand          what is recorded in its place in some traces: op by op where a linear map will be transposed
+    expand          what is recorded in its place in some traces: op by op where a linear map will be transposed. It is asked
+                    before a trace records the op, so that an op of another kind may tell the trace something, too
     forward         how it is evaluated where a backward pass will follow; what that needs is kept with the equation
     pull            its reverse derivative, of what was kept
     without         the op where some of its inputs are zero

@@ -111,18 +111,27 @@ def trace_graph(
         return graph_of(trace, eqns, tracers, outputs, name_of(user_function))
 
 
+# Flat outputs and their tree -> the outputs of the Graph.
+Finish = Callable[[list[Any], tree.PyTreeDef], list[Any]]
+
+
 def traced(
-    function: Callable[..., Any], call: Callable[..., Any], inputs: Sequence[Any], **how: Any
+    function: Callable[..., Any],
+    call: Callable[..., Any],
+    inputs: Sequence[Any],
+    finish: Finish | None = None,
+    **how: Any,
 ) -> tuple[Graph, tree.PyTreeDef]:
     """The Graph of `call`, which calls the user's `function` with arrays that it gets as leaves, and the tree of what that
-    returns. `how` is what `trace_graph` takes besides."""
+    returns. `finish` has the last word on the outputs. `how` is what `trace_graph` takes besides."""
     out_tree: Any = None
 
     def flat(*tracers: Any) -> list[Any]:
         nonlocal out_tree
         out = call(*tracers)
         outputs, out_tree = tree.tree_flatten(out)
-        return arrays_of(outputs, lambda i: output_name(function, out, i))
+        arrays = arrays_of(outputs, lambda i: output_name(function, out, i))
+        return arrays if finish is None else finish(arrays, out_tree)
 
     return trace_graph(flat, inputs, user_function=function, **how), out_tree
 

@@ -30,6 +30,7 @@ from tracegrad.core.errors import (
 )
 from tracegrad.core.graph import Graph, evaluate
 from tracegrad.core.memory import compact, copied
+from tracegrad.core.names import output_name
 from tracegrad.core.op import Held, Op, Params, Wanted
 from tracegrad.core.trace import Tracer, bind, in_program
 from tracegrad.core.tracing import arrays_of, kind_of, trace_graph
@@ -325,6 +326,18 @@ class _CustomFunction:
         arrays = arrays_of(leaves, lambda i: f"argument {i} of {described(self.fun)}")
         return list(fixed.values()), arrays, in_tree, join
 
+    def _flat_call(self, join: Callable[..., tuple[Any, ...]]) -> tuple[Callable[..., list[Any]], Callable[[], Any]]:
+        """The function of the flat leaves, with flat outputs, and the tree of those that it returned last."""
+        found: list[Any] = []
+
+        def call(*flat: Any) -> list[Any]:
+            out = self.fun(*join(flat))
+            outputs, out_tree = tree.tree_flatten(out)
+            found[:] = [out_tree]
+            return arrays_of(outputs, lambda i: output_name(self.fun, out, i))
+
+        return call, lambda: found[0]
+
 
 def _checked(found: Any, primals: Sequence[Any], name: str, rule: str, paths: Sequence[str]) -> list[Any]:
     """What a rule returned for one leaf after the other, each against the type of what it belongs to."""
@@ -416,12 +429,7 @@ class custom_jvp(_CustomFunction):
                 "one with .defjvp(rule)"
             )
         rule = self.rule
-        out_tree: Any = None
-
-        def call(*flat: Any) -> list[Any]:
-            nonlocal out_tree
-            outputs, out_tree = tree.tree_flatten(self.fun(*join(flat)))
-            return arrays_of(outputs, lambda i: f"output {i} of {described(self.fun)}")
+        call, out_tree = self._flat_call(join)
 
         def jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
             result = rule(
@@ -434,10 +442,10 @@ class custom_jvp(_CustomFunction):
                 )
             out_leaves, got_tree = tree.tree_flatten(result[0])
             tangent_leaves, tangent_tree = tree.tree_flatten(result[1])
-            if got_tree != out_tree:
+            if got_tree != out_tree():
                 raise ShapeError(
                     f"the jvp rule of {described(self.fun)} returned an output of structure {got_tree}, but the "
-                    f"function itself returned {out_tree}; return (f(*primals), tangent_out)"
+                    f"function itself returned {out_tree()}; return (f(*primals), tangent_out)"
                 )
             if tangent_tree != got_tree:
                 raise ShapeError(
@@ -450,7 +458,7 @@ class custom_jvp(_CustomFunction):
 
         name = name_of(self.fun)
         outputs = _called(leaves, Rules(name, call, jvp=jvp))
-        return tree.tree_unflatten(out_tree, list(outputs))
+        return tree.tree_unflatten(out_tree(), list(outputs))
 
 
 class custom_vjp(_CustomFunction):
@@ -493,12 +501,7 @@ class custom_vjp(_CustomFunction):
             )
         name = name_of(self.fun)
         fwd, bwd = self.fwd, self.bwd
-        out_tree: Any = None
-
-        def call(*flat: Any) -> list[Any]:
-            nonlocal out_tree
-            outputs, out_tree = tree.tree_flatten(self.fun(*join(flat)))
-            return arrays_of(outputs, lambda i: f"output {i} of {described(self.fun)}")
+        call, out_tree = self._flat_call(join)
 
         def flat_fwd(primals: Sequence[Any]) -> tuple[list[Any], Any]:
             result = fwd(*join(primals))
@@ -534,4 +537,4 @@ class custom_vjp(_CustomFunction):
             return _checked(flat, primals, described(self.fun), "vjp", paths)
 
         outputs = _called(leaves, Rules(name, call, fwd=flat_fwd, bwd=flat_bwd))
-        return tree.tree_unflatten(out_tree, list(outputs))
+        return tree.tree_unflatten(out_tree(), list(outputs))

@@ -20,7 +20,7 @@ from tracegrad.core.errors import ShapeError, at, described, user_source
 from tracegrad.core.graph import Graph, remembered, replace
 from tracegrad.core.op import Wanted
 from tracegrad.core.trace import strengthened
-from tracegrad.core.tracing import arrays_of, trace_graph
+from tracegrad.core.tracing import Finish, trace_graph, traced
 from tracegrad.core.types import ArrayType, is_inexact, number_kind, type_of
 from tracegrad.lower.passes import simplify
 from tracegrad.ops.elementwise import astype
@@ -60,27 +60,20 @@ class Body(NamedTuple):
     out_tree: tree.PyTreeDef
 
 
-def traced(
+def traced_body(
     function: Callable[..., Any],
     in_tree: tree.PyTreeDef,
     types: Sequence[ArrayType],
     transform: str,
     names: Sequence[str],
-    finish: Callable[[list[Any], tree.PyTreeDef], list[Any]] = lambda outputs, out_tree: outputs,
+    finish: Finish | None = None,
 ) -> Body:
-    """Trace `function(*arguments)` for arguments of a tree, its leaves of these types. `finish` has the last word on the
-    flat outputs."""
-    out_tree: Any = None
+    """Trace `function(*arguments)` for arguments of a tree, its leaves of these types."""
 
-    def flat(*tracers: Any) -> list[Any]:
-        nonlocal out_tree
-        outputs, out_tree = tree.tree_flatten(function(*tree.tree_unflatten(in_tree, tracers)))
-        arrays = arrays_of(outputs, lambda i: f"output {i} of {described(function)}")
-        return finish(arrays, out_tree)
+    def call(*tracers: Any) -> Any:
+        return function(*tree.tree_unflatten(in_tree, tracers))
 
-    graph = trace_graph(
-        flat, types, transform=transform, user_function=function, names=names.__getitem__, abstract=True
-    )
+    graph, out_tree = traced(function, call, types, finish, transform=transform, names=names.__getitem__, abstract=True)
     whole, consts = closed(graph)
     return Body(simplify(whole), consts, out_tree)
 
@@ -133,7 +126,7 @@ def traced_until_stable(
         return outputs
 
     for _ in range(8):
-        body = traced(step, in_tree, [*types, *elements], transform, names, finish)
+        body = traced_body(step, in_tree, [*types, *elements], transform, names, finish)
         if wider == types:
             break
         types = wider

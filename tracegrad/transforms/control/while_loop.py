@@ -31,7 +31,7 @@ from tracegrad.transforms.control.bodies import (
     batched_body,
     own_carry,
     tangent_body,
-    traced,
+    traced_body,
     traced_until_stable,
 )
 from tracegrad.transforms.control.budget import size_in_bytes
@@ -81,7 +81,7 @@ def while_loop(
     types = [type_of(c) for c in carry]
     names = [f"the carry{tree.keystr(p)}" for p, _ in tree.tree_leaves_with_path(init_val)]
     in_tree = tree.tree_structure((tree.tree_unflatten(carry_tree, [0] * len(carry)),))
-    cond = traced(cond_fun, in_tree, types, "lax.while_loop", names)
+    cond = traced_body(cond_fun, in_tree, types, "lax.while_loop", names)
     if len(cond.graph.outputs) != 1 or cond.graph.out_types[0].shape or cond.graph.out_types[0].dtype != bool:
         found = ", ".join(map(str, cond.graph.out_types)) or "nothing"
         raise ShapeError(

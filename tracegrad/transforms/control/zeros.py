@@ -53,7 +53,8 @@ def without(graph: Graph, zeros: Sequence[int], inputs: Sequence[int] = (), outp
 
 
 def _without(graph: Graph, zeros: Sequence[int], inputs: Sequence[int], outputs: Sequence[int]) -> Nonzero:
-    given = [i for i in range(len(graph.inputs)) if i not in zeros]
+    missing = set(zeros)
+    given = [i for i in range(len(graph.inputs)) if i not in missing]
     found: list[int] = []
 
     def nonzero(*arrays: Any) -> list[Any]:
@@ -69,11 +70,9 @@ def _without(graph: Graph, zeros: Sequence[int], inputs: Sequence[int], outputs:
     traced = trace_graph(nonzero, types, transform="vjp", user_function=graph, names=names.__getitem__, abstract=True)
     traced = simplify(replace(traced, name=graph.name))
     read = {a for e in traced.eqns for a in e.inputs}.union(traced.outputs)
-    pairs = list(zip(given, traced.inputs, strict=True))
-    left = [
-        (i, v) for i, v in pairs if v in read or i in inputs or traced.axes
-    ]  # an axis is tied by what nothing reads
-    return Nonzero(replace(traced, inputs=tuple([v for _, v in left])), tuple([i for i, _ in left]), tuple(found))
+    # An axis is tied by an input that nothing reads.
+    left = {i: v for i, v in zip(given, traced.inputs, strict=True) if v in read or i in inputs or traced.axes}
+    return Nonzero(replace(traced, inputs=tuple(left.values())), tuple(left), tuple(found))
 
 
 def _applied(eqn: Eqn, inputs: tuple[Any, ...]) -> Any:
