@@ -19,6 +19,7 @@ ROOMS = [
     {
         "tree",
         "core.context",
+        "core.late",
         "typing",
         "core.types",
         "core.errors",

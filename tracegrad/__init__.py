@@ -1,41 +1,33 @@
 """tracegrad: gradients, batching and compilation of plain NumPy functions."""
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tracegrad import debug, nn, numpy, ops, tree, tree_util
-from tracegrad.core import show
-from tracegrad.core.backends import LOADERS
+from tracegrad import ops, tree
+from tracegrad.core.late import LOADERS
 from tracegrad.core.types import ShapeDtypeStruct, float0
+from tracegrad.ops import elementwise, reduce, shape  # noqa: F401, which fill the tables with what most functions use
 from tracegrad.ops.structural import checkpoint_name
 from tracegrad.transforms.control import checkpoint_policies
 from tracegrad.transforms.control.checkpoint import checkpoint
 from tracegrad.transforms.custom import custom_jvp, custom_vjp
-from tracegrad.transforms.grad import (
-    grad,
-    jvp,
-    linear_transpose,
-    linearize,
-    stop_gradient,
-    value_and_grad,
-    vjp,
-)
+from tracegrad.transforms.grad import grad, jvp, linear_transpose, linearize, stop_gradient, value_and_grad, vjp
 from tracegrad.transforms.inspect import eval_shape, make_graph
 from tracegrad.transforms.jacobian import hessian, hvp, jacfwd, jacrev
 from tracegrad.transforms.jit.numpy import jit
-from tracegrad.transforms.recognise import recognise_spectral_functions
 from tracegrad.transforms.vmap import vmap
 from tracegrad.xla.devices import device_put, devices, to_jax
 
-
-def _load_xla() -> Any:
-    importlib.import_module("tracegrad.xla.rules")
-    return importlib.import_module("tracegrad.xla.emit")
-
-
-LOADERS["xla"] = _load_xla
-recognise_spectral_functions()
-remat = checkpoint
+if TYPE_CHECKING:
+    from tracegrad import debug, extend, lax, nn, numpy, random, testing, tree_util
+    from tracegrad.core import show
+    from tracegrad.transforms.control import checkpoint_policies
+    from tracegrad.transforms.control.checkpoint import checkpoint, remat
+    from tracegrad.transforms.custom import custom_jvp, custom_vjp
+    from tracegrad.transforms.inspect import eval_shape, make_graph
+    from tracegrad.transforms.jacobian import hessian, hvp, jacfwd, jacrev
+    from tracegrad.transforms.jit.numpy import jit
+    from tracegrad.xla.devices import device_put, devices, to_jax
 
 __all__ = [
     "ShapeDtypeStruct",
@@ -77,17 +69,52 @@ __all__ = [
     "vmap",
 ]
 
-_LATE = ("extend", "lax", "random", "testing")
-
 __version__ = "0.1.0"
+
+# What is loaded when it is first asked for: modules, and of modules the names that stand here.
+_MODULES = {
+    "checkpoint_policies": "transforms.control.checkpoint_policies",
+    "show": "core.show",
+    **{name: name for name in ("debug", "extend", "lax", "nn", "numpy", "random", "testing", "tree_util")},
+}
+_NAMES = {
+    "transforms.control.checkpoint": ("checkpoint", "remat"),
+    "transforms.custom": ("custom_jvp", "custom_vjp"),
+    "transforms.inspect": ("eval_shape", "make_graph"),
+    "transforms.jacobian": ("hessian", "hvp", "jacfwd", "jacrev"),
+    "transforms.jit.numpy": ("jit",),
+    "xla.devices": ("device_put", "devices", "to_jax"),
+}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """`lax`, which with its ops is a quarter of the library, and what not everyone needs are loaded when asked for."""
-    if name in _LATE:
-        return importlib.import_module(f"tracegrad.{name}")
-    raise AttributeError(f"module 'tracegrad' has no attribute {name!r}")
+    if name in _MODULES:
+        found = importlib.import_module(f"tracegrad.{_MODULES[name]}")
+    elif name in _HOMES:
+        found = getattr(importlib.import_module(f"tracegrad.{_HOMES[name]}"), name)
+    else:
+        raise AttributeError(f"module 'tracegrad' has no attribute {name!r}")
+    globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LATE])
+    return sorted({*globals(), *__all__})
+
+
+def _load_xla() -> Any:
+    importlib.import_module("tracegrad.xla.rules")
+    return importlib.import_module("tracegrad.xla.emit")
+
+
+def _load_tables() -> None:
+    """All that fills the tables of ops and functions: the op library, the namespaces, and ops that hold Graphs."""
+    for name in ("ops.everything", "numpy", "lax", "random", "lower.numpy.blocks", *_NAMES):
+        importlib.import_module(f"tracegrad.{name}")
+
+
+LOADERS["xla"] = _load_xla
+LOADERS["show"] = lambda: importlib.import_module("tracegrad.core.show")
+LOADERS["recognise"] = lambda: importlib.import_module("tracegrad.transforms.recognise").recognise
+LOADERS["tables"] = _load_tables

@@ -26,6 +26,7 @@ Op(gudermannian)
 """
 
 from tracegrad.core.backends import lowers as lowers
+from tracegrad.core.late import complete
 from tracegrad.core.op import OPS as OPS
 from tracegrad.core.op import Op as Op
 from tracegrad.core.op import Params as Params
@@ -40,3 +41,5 @@ from tracegrad.ops.families import locally_constant as locally_constant
 from tracegrad.ops.families import multilinear as multilinear
 from tracegrad.ops.families import same_type as same_type
 from tracegrad.testing.rules import check_rule as check_rule
+
+complete()  # so that it is known which names are taken

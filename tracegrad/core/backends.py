@@ -16,8 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-# What loads our code for a backend, and with it jax. The package puts it here, which alone may import anything.
-LOADERS: dict[str, Callable[[], Any]] = {}
+from tracegrad.core.late import LOADERS
 
 
 def xla() -> Any:

@@ -13,6 +13,7 @@ from tracegrad.core.axes import Axis
 from tracegrad.core.boxes import is_boxed, out_of_boxes
 from tracegrad.core.context import context
 from tracegrad.core.errors import DtypeError, RawSource, ShapeError, Source, at, clip, resolve, user_source
+from tracegrad.core.late import LOADERS
 from tracegrad.core.op import Op, Params
 from tracegrad.core.plain import require_plain
 from tracegrad.core.trace import Tracer, bind, in_program
@@ -182,6 +183,12 @@ class Graph:
                     "takes that for an argument"
                 )
         return Graph, (self.inputs, self.eqns, self.outputs, dict(self.consts), self.name)
+
+    def __str__(self) -> str:
+        """The listing; see core/show.py."""
+        return LOADERS["show"]().listing(self)
+
+    __repr__ = __str__
 
     def __call__(self, *arrays: Any) -> tuple[Any, ...]:
         if len(arrays) != len(self.inputs):

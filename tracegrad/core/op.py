@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tracegrad.core.late import Table
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, number_kind, promotions
 
 Params = Mapping[str, Any]
@@ -275,7 +276,7 @@ class Op:
         self.linear_if = linear_if
         # A derivative of an op that is linear in all inputs together never looks at their values.
         self.keeps_inputs = EVERY not in self.linear
-        if name in OPS:
+        if OPS.known(name) is not None:
             raise ValueError(f"an op named {name!r} is registered already; choose another name")
         OPS[name] = self
 
@@ -309,7 +310,7 @@ class Op:
         return op_named, (self.name,)
 
 
-OPS: dict[str, Op] = {}
+OPS: Table[str, Op] = Table()
 
 
 def op_named(name: str) -> Op:

@@ -103,7 +103,3 @@ def _listed(graph: Graph, called: str, graphs: dict[int, tuple[Graph, str]]) -> 
         lines.append(f"  {text:<{width}}  # {source.short}" if source else f"  {text}")
     lines.append(f"  return {', '.join([name(a) for a in graph.outputs])}".rstrip())
     return "\n".join([*map(line, lines), "}"])
-
-
-# A Graph prints itself; the assignment stands here so that graph.py need not import what is built on it.
-Graph.__str__ = Graph.__repr__ = listing  # type: ignore[method-assign, assignment]

@@ -48,6 +48,7 @@ from tracegrad.core.errors import (
     unsupported,
     user_source,
 )
+from tracegrad.core.late import Table
 from tracegrad.core.memory import copied
 from tracegrad.core.names import parameter_name
 from tracegrad.core.op import OPS, Op, Params
@@ -57,11 +58,11 @@ from tracegrad.core.types import DIRECT, PYTHON_SCALARS, ArrayType, float0, numb
 Equation = tuple[Op, tuple[Any, ...], Sequence[Any], Params, Any, tuple[int, ...], Any]
 
 # NumPy function or ufunc -> our function of the same signature, filled by `tracegrad.numpy` and `tracegrad.ops`.
-FUNCTIONS: dict[Any, Callable[..., Any]] = {}
+FUNCTIONS: Table[Any, Callable[..., Any]] = Table()
 # ufunc -> op, for the ufuncs that are one op: the short way.
-UFUNCS: dict[np.ufunc, Op] = {}
+UFUNCS: Table[np.ufunc, Op] = Table()
 # The name of a ufunc of scipy.special, which is not imported for it -> our function.
-SCIPY_FUNCTIONS: dict[str, Callable[..., Any]] = {}
+SCIPY_FUNCTIONS: Table[str, Callable[..., Any]] = Table()
 
 # Arrays of others, which are computed on in boxes: whether a value is one, its box, and its plain value, if it has one.
 FOREIGN: list[tuple[Callable[[Any], bool], Callable[[Any], Any], Callable[[Any], Any]]] = []
@@ -715,7 +716,7 @@ class Tracer:
     # NumPy's protocols.
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method == "__call__" and not kwargs:
-            op = UFUNCS.get(ufunc)
+            op = UFUNCS.known(ufunc)  # one that has not been loaded goes the longer way
             if op is not None:
                 if op.python is not None and type(self.value) is not ndarray and _are_weak(inputs):
                     inputs = (strengthened(inputs[0]), *inputs[1:])
@@ -723,7 +724,7 @@ class Tracer:
         return call_anew(functools.partial(FUNCTIONS[np.ufunc], ufunc, method), inputs, kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        function = FUNCTIONS.get(func)
+        function = FUNCTIONS.known(func) or FUNCTIONS.get(func)
         if function is None:
             raise unsupported(func, of=self)
         if writing or "out" in kwargs or len(args) > 2:

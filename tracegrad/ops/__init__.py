@@ -1,41 +1,13 @@
-"""The op library. Importing it fills the registry, but for the ops that only `tracegrad.lax` has, which come with that."""
+"""The op library: a file or a folder for each family of ops, which fills the tables of `core/` when it is loaded."""
 
-from tracegrad.ops import (
-    bincount,
-    collective,
-    contract,
-    convolve,
-    cumulative,
-    elementwise,
-    index,
-    join,
-    linalg,
-    rearrange,
-    reduce,
-    shape,
-    softmax,
-    sort,
-    structural,
-    ufuncs,
-    writes,
-)
+from typing import Any
 
-__all__ = [
-    "bincount",
-    "collective",
-    "contract",
-    "convolve",
-    "cumulative",
-    "elementwise",
-    "index",
-    "join",
-    "linalg",
-    "rearrange",
-    "reduce",
-    "shape",
-    "softmax",
-    "sort",
-    "structural",
-    "ufuncs",
-    "writes",
-]
+from tracegrad.core.late import complete
+
+
+def __getattr__(name: str) -> Any:
+    """A family, which is loaded with all others where it has not been."""
+    complete()
+    if name in globals():
+        return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

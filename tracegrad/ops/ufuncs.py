@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from typing import Any
 
@@ -115,8 +114,6 @@ def _of_scipy(ufunc: np.ufunc) -> Any:
     name = ufunc.__name__
     if getattr(sys.modules.get("scipy.special"), name, None) is not ufunc:
         return None
-    if name not in SCIPY_FUNCTIONS:
-        importlib.import_module("tracegrad.ops.special_functions")
     return SCIPY_FUNCTIONS.get(name)
 
 

@@ -26,7 +26,7 @@ from tracegrad.ops.families import cast, shape_of
 from tracegrad.ops.linalg.eigen import eig_op, eigenvalues_op, eigh_op, eigvalsh_op
 from tracegrad.ops.linalg.equal_values import Line, among_equals_op
 from tracegrad.ops.linalg.singular import singular_values_op, svd_op, svdvals_op
-from tracegrad.ops.linalg.vectors import columns_op, expected_op, recognise_in, recomposed_op
+from tracegrad.ops.linalg.vectors import columns_op, expected_op, recomposed_op
 from tracegrad.transforms.spectral import spectral_derivative_op, spectral_op
 
 
@@ -686,8 +686,3 @@ def recognise(trace: Trace, elsewhere: tuple[str, Sequence[Any]] | None) -> None
         recogniser.know(recogniser.spectrum(kind, matrix), decomposition)
         for before in trace.eqns:
             recogniser.learn(before)
-
-
-def recognise_spectral_functions() -> None:
-    """Have all traces do so from now on."""
-    recognise_in.append(recognise)

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from tracegrad.core.late import LOADERS
 from tracegrad.core.op import Held, Op, Params, Sample, Wanted
 from tracegrad.core.trace import Trace, bind
 from tracegrad.core.types import ArrayType, number_kind
@@ -24,16 +25,12 @@ from tracegrad.ops.linalg.matrices import (
     uniform_matrices,
 )
 
-# What is told of each trace that is about to record a decomposition; or one of elsewhere, its kind and the inputs of
-# `recomposed`. Filled by transforms/recognise.py.
-recognise_in: list[Callable[[Trace, tuple[str, Sequence[Any]] | None], None]] = []
-
 
 def _recognising(trace: Trace, elsewhere: tuple[str, Sequence[Any]] | None = None) -> None:
-    """Have a trace recognise what is made of a decomposition."""
+    """Have a trace that is about to record a decomposition recognise what is made of it, or of one of `elsewhere`, its kind
+    and the inputs of `recomposed`; see transforms/recognise.py."""
     if not (trace.executes or trace.ended):
-        for recognise in recognise_in:
-            recognise(trace, elsewhere)
+        LOADERS["recognise"]()(trace, elsewhere)
 
 
 RECOGNISED = Held(expand=lambda trace, inputs, params: _recognising(trace))

@@ -136,6 +136,9 @@ def checkpoint(
     return checkpointed
 
 
+remat = checkpoint
+
+
 def _asked(policy: Any, memory: Any, prevent_cse: Any) -> dict[str, Any]:
     """The options as the params of an equation: those that differ from what is done without."""
     how: dict[str, Any] = {}

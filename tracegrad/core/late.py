@@ -1,0 +1,69 @@
+"""What is loaded when it is first used: `import tracegrad` brings what a first `grad` needs, and no more.
+
+The package, which alone may import anything, puts into LOADERS what loads the rest.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+LOADERS: dict[str, Callable[[], Any]] = {}
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+_loading = threading.RLock()
+
+
+def complete() -> None:
+    """Have all files loaded that fill a `Table`. Whoever asks while another thread loads them waits for that."""
+    with _loading:
+        load = LOADERS.pop("tables", None)
+        if load is not None:
+            try:
+                load()
+            except BaseException:
+                LOADERS["tables"] = load
+                raise
+
+
+class Table(dict[_K, _V]):
+    """A dict that is filled by files as these are loaded. Whoever looks for what is not in it, or for all that is, has the
+    rest of them loaded first."""
+
+    known = dict.get  # what is in it by now
+
+    def __missing__(self, key: _K) -> _V:
+        complete()
+        if dict.__contains__(self, key):
+            return dict.__getitem__(self, key)
+        raise KeyError(key)
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        if not dict.__contains__(self, key):
+            complete()
+        return dict.get(self, key, default)
+
+    def __contains__(self, key: object) -> bool:
+        return self.get(key) is not None
+
+    def __iter__(self) -> Iterator[_K]:
+        complete()
+        return dict.__iter__(self)
+
+    def __len__(self) -> int:
+        complete()
+        return dict.__len__(self)
+
+    def keys(self) -> Any:
+        complete()
+        return dict.keys(self)
+
+    def values(self) -> Any:
+        complete()
+        return dict.values(self)
+
+    def items(self) -> Any:
+        complete()
+        return dict.items(self)
