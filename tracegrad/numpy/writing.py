@@ -141,7 +141,7 @@ def copyto(dst: Any, src: ArrayLike, casting: str = "same_kind", where: Any = Tr
     if where is not True:
         v = np.where(as_array(settled(where)), v, present(x))
     try:
-        v = broadcast_into(v, x.shape, "np.copyto")
+        v = broadcast_into(v, x.shape, "np.copyto") if shape_of(v) else v
     except ShapeError:
         raise ShapeError(
             f"could not broadcast input array from shape {shape_of(v)} into shape {x.shape}: np.copyto{at(user_source())}"

@@ -16,7 +16,7 @@ import numpy as np
 from tracegrad.core.errors import DtypeError, ShapeError, TracerArrayConversionError, at, unsupported, user_source
 from tracegrad.core.op import Sample, View
 from tracegrad.core.trace import FUNCTIONS, TAKE_WRITTEN, UFUNCS, Tracer, as_array, bind, present, settled
-from tracegrad.core.types import PYTHON_SCALARS, ArrayType, number_kind, type_of
+from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.core.views import Place, Written, place_of, require_writable, view_at, write, write_into
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, linear, reject, shape_of
@@ -71,7 +71,10 @@ def cast_by(v: Any, dtype: np.dtype[Any], casting: str, what: str) -> Any:
             f"Cannot cast {what} output from {found.dtype!r} to {dtype!r} with casting rule {casting!r}"
             f"{at(user_source())}; write x = x.astype({found.dtype.name!r}) before, or cast what is written"
         )
-    return v if found.dtype == dtype else astype(v, dtype)
+    is_checked = (
+        found.weak and casting != "unsafe"
+    )  # where it is written: a Python int that the dtype has not is an error
+    return v if found.dtype == dtype or is_checked else astype(v, dtype)
 
 
 def assigned(value: Any, dtype: np.dtype[Any]) -> Any:
@@ -89,7 +92,7 @@ def assigned(value: Any, dtype: np.dtype[Any]) -> Any:
         warnings.warn(
             "Casting complex values to real discards the imaginary part", np.exceptions.ComplexWarning, stacklevel=2
         )
-    return v if type(v) in PYTHON_SCALARS else astype(v, dtype)
+    return v if found.weak else astype(v, dtype)  # a Python int that the dtype has not is an error
 
 
 def broadcast_into(v: Any, shape: tuple[int, ...], what: str) -> Any:

@@ -211,6 +211,13 @@ def _hypot_slope(out: ArrayType, x: Any, y: Any) -> Any:
 @lowers("sign")
 def _sign(out: ArrayType, x: Any) -> Any:
     found = lax.sign(x)
+    if number_kind(x.dtype) == "c":  # x / abs(x), but where one part is infinite, the direction of that
+        parts = lax.real(x), lax.imag(x)
+        far = [jnp.isinf(part) for part in parts]
+        ends = [
+            lax.select(is_far, lax.sign(part), lax.full_like(part, 0)) for is_far, part in zip(far, parts, strict=True)
+        ]
+        return lax.select(lax.bitwise_xor(*far), lax.complex(*ends), found)
     # Zero, also of -0.0, is 0.0.
     return lax.select(lax.eq(x, like(x, 0)), lax.abs(x), found) if number_kind(x.dtype) == "f" else found
 
