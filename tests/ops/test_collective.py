@@ -13,7 +13,7 @@ import pytest
 import tracegrad as tg
 import tracegrad.numpy as tnp
 import tracegrad.ops.collective as lax
-from tracegrad import tree
+from tests.compare import near
 from tracegrad.core.check import check
 from tracegrad.core.errors import ShapeError
 
@@ -27,17 +27,6 @@ RNG = np.random.default_rng(0)
 X = RNG.uniform(0.5, 2.0, (N, N))
 WIDE = RNG.uniform(0.5, 2.0, (N, 2 * N, 3))
 W = RNG.uniform(-1, 1, (N, N))
-
-
-def same(ours: Any, theirs: Any, tolerance: float = 1e-12, what: str = "") -> None:
-    ours, theirs = (
-        tree.tree_leaves(ours),
-        [np.asarray(theirs)] if isinstance(theirs, list) else tree.tree_leaves(theirs),
-    )
-    assert len(ours) == len(theirs)
-    for a, b in zip(ours, theirs, strict=True):
-        assert np.shape(a) == np.shape(b), what
-        np.testing.assert_allclose(a, np.asarray(b), rtol=tolerance, atol=tolerance, err_msg=what)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -84,10 +73,12 @@ VALUES: dict[str, tuple[Case, Any]] = {
 def test_values_are_those_of_jax(name: str) -> None:
     f, x = VALUES[name]
     theirs = jax.vmap(lambda x: f(jnp, jax.lax, x), axis_name="i")(x)
+    if name == "psum of booleans":  # which jax counts in int32
+        theirs = theirs.astype(int)
     for transform in (lambda f: f, tg.jit):
-        same(transform(tg.vmap(lambda x: f(np, lax, x), axis_name="i"))(x), theirs)
-    same(tg.vmap(tg.jit(lambda x: f(np, lax, x)), axis_name="i")(x), theirs)
-    same(tg.vmap(lambda x: f(np, lax, x), -1, axis_name="i")(np.moveaxis(x, 0, -1)), theirs)
+        near(transform(tg.vmap(lambda x: f(np, lax, x), axis_name="i"))(x), theirs)
+    near(tg.vmap(tg.jit(lambda x: f(np, lax, x)), axis_name="i")(x), theirs)
+    near(tg.vmap(lambda x: f(np, lax, x), -1, axis_name="i")(np.moveaxis(x, 0, -1)), theirs)
 
 
 @pytest.mark.parametrize("name", VALUES)
@@ -115,18 +106,18 @@ def test_a_permutation_that_leaves_some_out_gives_them_zeros() -> None:
         expected = np.zeros_like(X)
         for sender, receiver in perm:
             expected[receiver] = X[sender]
-        same(tg.vmap(lambda x: lax.ppermute(x, "i", perm), axis_name="i")(X), expected)
+        near(tg.vmap(lambda x: lax.ppermute(x, "i", perm), axis_name="i")(X), expected)
         shared = tg.vmap(lambda x: lax.ppermute(W[0], "i", perm), axis_name="i")(X)
         received = [receiver for _, receiver in perm]
-        same(shared, [W[0] if i in received else 0 * W[0] for i in range(N)])
+        near(shared, [W[0] if i in received else 0 * W[0] for i in range(N)])
 
 
 def test_the_index_needs_no_argument() -> None:
-    same(tg.vmap(lambda: lax.axis_index("i"), axis_name="i", axis_size=3)(), [0, 1, 2])
-    same(tg.vmap(lambda x: lax.axis_index("i"), None, axis_name="i", axis_size=3)(1.0), [0, 1, 2])
+    near(tg.vmap(lambda: lax.axis_index("i"), axis_name="i", axis_size=3)(), [0, 1, 2])
+    near(tg.vmap(lambda x: lax.axis_index("i"), None, axis_name="i", axis_size=3)(1.0), [0, 1, 2])
     got = tg.vmap(lambda x: tnp.take(W, lax.axis_index("i"), 0) + x, axis_name="i")(np.zeros(N))
-    same(got, W)
-    same(tg.vmap(lambda x: lax.axis_index("i"), axis_name="i", batch_size=3)(X), np.arange(N))
+    near(got, W)
+    near(tg.vmap(lambda x: lax.axis_index("i"), axis_name="i", batch_size=3)(X), np.arange(N))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -201,7 +192,7 @@ def test_derivatives_are_those_of_jax(name: str) -> None:
     chosen = {k: apply for k, apply in TRANSFORMS.items() if (name, k) not in NOT_IN_JAX}
     theirs = jax.jit(lambda x: {k: apply(jax, lambda x: f(jnp, jax.lax, x), x) for k, apply in chosen.items()})(x)
     for transform, apply in chosen.items():
-        same(apply(tg, lambda x: f(np, lax, x), x), theirs[transform], 1e-10, transform)
+        near(apply(tg, lambda x: f(np, lax, x), x), theirs[transform], 1e-10, transform)
 
 
 @pytest.mark.parametrize("name", [*SCALARS, *OURS])
@@ -215,7 +206,7 @@ def test_a_derivative_inside_vmap_is_that_of_all_results_together(name: str) -> 
         return np.sum(tg.vmap(ours, axis_name="i")(x))
 
     inside = tg.vmap(tg.grad(ours), axis_name="i")(x)
-    same(inside, tg.grad(total)(x), 1e-10)
+    near(inside, tg.grad(total)(x), 1e-10)
     rng = np.random.default_rng(1)
     t = rng.uniform(-1, 1, x.shape)
     slope = (total(x + 1e-5 * t) - total(x - 1e-5 * t)) / 2e-5
@@ -247,16 +238,16 @@ def test_derivatives_where_the_examples_share_the_argument(name: str) -> None:
         return lib.grad(lambda v: over_i(lib, lambda y: y * g(v))(ys).sum())(shared)
 
     got = inside(tg, lambda v: f(np, lax, v)), outside(tg, lambda v: f(np, lax, v))
-    same(got[0].sum(axis=0), got[1], 1e-10)
+    near(got[0].sum(axis=0), got[1], 1e-10)
     if name in SCALARS and "all_to_all" not in name and "pswapaxes" not in name:  # those raise an AssertionError in jax
         theirs = jax.jit(lambda: tuple([way(jax, lambda v: f(jnp, jax.lax, v)) for way in (inside, outside)]))()
-        same(got, theirs, 1e-10)
+        near(got, theirs, 1e-10)
 
 
 def test_equal_extremes_share_the_derivative() -> None:
     x = np.array([3.0, 1.0, 3.0, 2.0])
-    same(tg.vmap(tg.grad(lambda x: lax.pmax(x, "i")), axis_name="i")(x), [2.0, 0.0, 2.0, 0.0])
-    same(tg.grad(lambda x: tg.vmap(lambda x: lax.pmax(x, "i"), axis_name="i")(x)[0])(x), [0.5, 0.0, 0.5, 0.0])
+    near(tg.vmap(tg.grad(lambda x: lax.pmax(x, "i")), axis_name="i")(x), [2.0, 0.0, 2.0, 0.0])
+    near(tg.grad(lambda x: tg.vmap(lambda x: lax.pmax(x, "i"), axis_name="i")(x)[0])(x), [0.5, 0.0, 0.5, 0.0])
 
 
 def test_linear_transpose_inside() -> None:
@@ -266,7 +257,7 @@ def test_linear_transpose_inside() -> None:
         (lambda x: lax.all_to_all(x, "i", 0, 0), lambda c: c.T),
     ):
         got = tg.vmap(lambda x, c: tg.linear_transpose(f, x)(c)[0], axis_name="i")(X, W)
-        same(got, transposed(W))
+        near(got, transposed(W))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -305,20 +296,20 @@ def test_nested_to_depth_three(name: str) -> None:
     f = NESTED[name]
     ours, theirs = (lambda x: f(np, lax, x)), (lambda x: f(jnp, jax.lax, x))
     expected = jax.jit(nested(jax, theirs))(Y)
-    same(nested(tg, ours)(Y), expected)
-    same(tg.jit(nested(tg, tg.jit(ours)))(Y), expected)
+    near(nested(tg, ours)(Y), expected)
+    near(tg.jit(nested(tg, tg.jit(ours)))(Y), expected)
     if name == "maximum":
-        same(
+        near(
             nested(tg, tg.grad(lambda x: np.sum(ours(x))))(Y),
             tg.grad(lambda y: np.sum(nested(tg, ours)(y)))(Y),
         )
         return
     expected = jax.jit(nested(jax, jax.grad(lambda x: jnp.sum(theirs(x)))))(Y)
-    same(nested(tg, tg.grad(lambda x: np.sum(ours(x))))(Y), expected)
-    same(tg.grad(lambda y: np.sum(nested(tg, ours)(y)))(Y), expected)
+    near(nested(tg, tg.grad(lambda x: np.sum(ours(x))))(Y), expected)
+    near(tg.grad(lambda y: np.sum(nested(tg, ours)(y)))(Y), expected)
     # A derivative between two of the axes.
     between = tg.vmap(tg.vmap(tg.grad(lambda x: np.sum(tg.vmap(ours, axis_name="k")(x))), axis_name="j"), axis_name="i")
-    same(between(Y), expected)
+    near(between(Y), expected)
 
 
 def test_several_names_where_jax_has_none() -> None:
@@ -343,22 +334,22 @@ def test_several_names_where_jax_has_none() -> None:
     ):
         got = over_both(lambda x: f(x, both))(y)
         f_shape = got.shape[2:]
-        same(got, flat(lambda x: f(x, "n"))(y))
+        near(got, flat(lambda x: f(x, "n"))(y))
 
 
 def test_an_inner_axis_hides_one_of_the_same_name() -> None:
     x = np.arange(6.0).reshape(2, 3)
     inner = tg.vmap(lambda x: lax.psum(x, "i") + 100 * lax.axis_index("i"), axis_name="i")
     expected = x.sum(axis=1, keepdims=True) + 100 * np.arange(3)
-    same(tg.vmap(inner, axis_name="i")(x), expected)
-    same(tg.vmap(tg.jit(inner), axis_name="i")(x), expected)
+    near(tg.vmap(inner, axis_name="i")(x), expected)
+    near(tg.vmap(tg.jit(inner), axis_name="i")(x), expected)
     # What the outer function made of its own axis stays with that.
     pulled = tg.vmap(
         lambda row: tg.vmap(tg.vjp(lambda t: lax.psum(t, "i"), row[0])[1], axis_name="i")(row), axis_name="i"
     )
-    same(pulled(x), (np.broadcast_to(x.sum(axis=0), x.shape),))
+    near(pulled(x), (np.broadcast_to(x.sum(axis=0), x.shape),))
     # A value of the outer example, summed over the inner axis.
-    same(
+    near(
         tg.vmap(lambda a: tg.vmap(lambda b: lax.psum(a[0], "i"), axis_name="i")(a), axis_name="i")(x),
         3 * x[:, :1] + 0 * x,
     )
@@ -367,13 +358,13 @@ def test_an_inner_axis_hides_one_of_the_same_name() -> None:
 def test_an_unnamed_vmap_in_between() -> None:
     y = Y[0]
     f = lambda x: lax.psum(x, "i") * x
-    same(tg.vmap(tg.vmap(f), axis_name="i")(y), y.sum(axis=0) * y)
-    same(tg.vmap(tg.vmap(f, 1, 1), axis_name="i")(y), y.sum(axis=0) * y)
-    same(tg.vmap(tg.vmap(f, axis_name="i"))(y), y.sum(axis=1, keepdims=True) * y)
+    near(tg.vmap(tg.vmap(f), axis_name="i")(y), y.sum(axis=0) * y)
+    near(tg.vmap(tg.vmap(f, 1, 1), axis_name="i")(y), y.sum(axis=0) * y)
+    near(tg.vmap(tg.vmap(f, axis_name="i"))(y), y.sum(axis=1, keepdims=True) * y)
     gathered = tg.vmap(tg.vmap(lambda x: lax.all_gather(x, "i")), axis_name="i")(y)
-    same(gathered, np.broadcast_to(np.swapaxes(y, 0, 1), (3, *np.swapaxes(y, 0, 1).shape)))
+    near(gathered, np.broadcast_to(np.swapaxes(y, 0, 1), (3, *np.swapaxes(y, 0, 1).shape)))
     chunked = tg.vmap(tg.vmap(f, batch_size=2), axis_name="i")(y)
-    same(chunked, y.sum(axis=0) * y)
+    near(chunked, y.sum(axis=0) * y)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -390,17 +381,17 @@ def test_jit_has_a_program_for_each_size_of_the_axis() -> None:
 
     mapped = tg.vmap(f, axis_name="i")
     for n in (2, 3, 2, 3):
-        same(mapped(np.ones(n)), n + np.arange(n))
+        near(mapped(np.ones(n)), n + np.arange(float(n)))
     assert len(traces) == 2
     assert f.trace_log[1] == "the named axes around the call: ('i':3,), before ('i':2,)"
-    same(tg.vmap(lambda y: f(2.0), axis_name="i")(np.ones(3)), 6 + np.arange(3))  # traced once more: x is weak now
-    same(tg.vmap(lambda y: f(2.0), axis_name="i")(np.ones(4)), 8 + np.arange(4))
+    near(tg.vmap(lambda y: f(2.0), axis_name="i")(np.ones(3)), 6.0 + np.arange(3))  # traced once more: x is weak now
+    near(tg.vmap(lambda y: f(2.0), axis_name="i")(np.ones(4)), 8.0 + np.arange(4))
     with pytest.raises(NameError, match="no axis named 'i'"):
         f(1.0)
     # A function that knows of no axis, called inside and outside.
     plain = tg.jit(lambda x: np.sin(x))
-    same(plain(X[0]), np.sin(X[0]))
-    same(tg.vmap(lambda x: x + plain(X[0]), axis_name="i")(X), X + np.sin(X[0]))
+    near(plain(X[0]), np.sin(X[0]))
+    near(tg.vmap(lambda x: x + plain(X[0]), axis_name="i")(X), X + np.sin(X[0]))
 
 
 def test_a_second_call_traces_nothing() -> None:
@@ -464,7 +455,7 @@ def test_custom_rules_may_hold_collectives(kind: str, index: bool) -> None:
         lambda f: over(tg.jit(tg.grad(f)))(x),
         lambda f: tg.jit(tg.vmap(over(tg.grad(f))))(X),
     ):
-        same(transform(f), transform(plain))
+        near(transform(f), transform(plain))
 
 
 def test_a_custom_function_of_what_is_not_mapped() -> None:
@@ -472,18 +463,18 @@ def test_a_custom_function_of_what_is_not_mapped() -> None:
     shared.defjvp(lambda primals, tangents: (shared(*primals), tangents[0] * lax.axis_index("i")))
     w = np.array([1.0, 2.0])
     got = tg.vmap(lambda w: tg.vmap(lambda x: shared(w) * x, axis_name="i")(X[0]))(w)
-    same(got, np.outer(w, np.arange(N) * X[0]))
+    near(got, np.outer(w, np.arange(N) * X[0]))
     got = tg.vmap(lambda w: tg.vmap(lambda x: shared(w) * x, axis_name="i")(X[0]), axis_name="i")(w)  # the inner one
-    same(got, np.outer(w, np.arange(N) * X[0]))
+    near(got, np.outer(w, np.arange(N) * X[0]))
     got = tg.vmap(lambda x, w: shared(w) + 0 * x, (0, None), axis_name="i")(X[0], np.float64(2.0))
-    same(got, 2.0 * np.arange(N))
+    near(got, 2.0 * np.arange(N))
     got = tg.vmap(lambda x: tg.grad(shared)(2.0) + 0 * x, axis_name="i")(X[0])
-    same(got, np.arange(float(N)))
+    near(got, np.arange(float(N)))
     total = tg.custom_vjp(lambda w: lax.psum(w, "i"))
     total.defvjp(lambda w: (total(w), None), lambda _, ct: (lax.psum(ct, "i"),))
     for f in (total, lambda w: lax.psum(w, "i")):
-        same(tg.vmap(lambda x: x * tg.grad(f)(2.0), axis_name="i")(X[0]), N * X[0])
-        same(tg.vmap(lambda x: tg.grad(lambda w: x * f(w))(2.0), axis_name="i")(X[0]), np.full(N, np.sum(X[0])))
+        near(tg.vmap(lambda x: x * tg.grad(f)(2.0), axis_name="i")(X[0]), N * X[0])
+        near(tg.vmap(lambda x: tg.grad(lambda w: x * f(w))(2.0), axis_name="i")(X[0]), np.full(N, np.sum(X[0])))
 
 
 def test_axes_belong_to_the_thread() -> None:
@@ -499,7 +490,7 @@ def test_axes_belong_to_the_thread() -> None:
 
         try:
             for _ in range(5):
-                same(tg.vmap(f, axis_name=str(number))(np.ones(number + 1)), np.full(number + 1, number + 1.0))
+                near(tg.vmap(f, axis_name=str(number))(np.ones(number + 1)), np.full(number + 1, number + 1.0))
         except BaseException as error:
             failures.append(error)
             barrier.abort()
@@ -537,7 +528,7 @@ def test_listing() -> None:
     ]
     with pytest.raises(NameError, match="no axis named 'i'"):
         graph(1.0)  # it has no meaning where the axis is not bound
-    same(tg.vmap(lambda x: graph(x)[0], axis_name="i")(np.array([1.0, 3.0])), [4.0, 5.0])
+    near(tg.vmap(lambda x: graph(x)[0], axis_name="i")(np.array([1.0, 3.0])), [4.0, 5.0])
     seen = []
     tg.vmap(lambda x: (seen.append(tg.make_graph(tg.grad(lambda x: x * lax.psum(x**2, "i")))(x)), x)[1], axis_name="i")(
         X[0]

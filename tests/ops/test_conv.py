@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
+from tests.compare import near
 from tracegrad import lax
 from tracegrad.core.errors import DtypeError, ShapeError
 from tracegrad.lax import (
@@ -133,7 +134,7 @@ def test_values_and_derivatives_against_jax(name: str, jax: Any, monkeypatch: py
                     patch.setattr(module, constant, value)
                 ours = everything(tg, lambda x, w: conv_general_dilated(x, w, **kwargs), args)
             for x, y in zip(ours, theirs, strict=True):
-                close(x, y)
+                near(x, y)
 
 
 def for_jax(jax: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -157,12 +158,6 @@ def everything(m: Any, function: Callable[..., Any], args: list[Any]) -> tuple[A
         return value, tangent, *pull(x, w, ct), *m.jvp(pull, (x, w, ct), (tx, tw, 2 * ct))[1]
 
     return (derivatives if m is tg else m.jit(derivatives))(*args, *tangents, ct)
-
-
-def close(a: Any, b: Any, tolerance: float = 1e-12) -> None:
-    a, b = np.asarray(a), np.asarray(b)
-    assert (a.shape, a.dtype) == (b.shape, b.dtype)
-    np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * max(1, np.max(np.abs(b), initial=0)))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "complex64", "int32", "int8", "uint8", "bool"])
@@ -192,21 +187,21 @@ def test_conv_transpose_against_jax(stride: int, size: int, apart: int, jax: Any
     options = [{}, {"transpose_kernel": True}, {"use_consistent_padding": True}]
     for padding, option in itertools.product(["SAME", "VALID", [(1, 2)], [(0, 0)]], options):
         f = lambda m: m.conv_transpose(x, w, (stride,), padding, rhs_dilation=(apart,), **option)
-        close(f(lax), f(jax.lax))
+        near(f(lax), f(jax.lax))
     f = lambda m: lambda x, w: m.conv_transpose(x, w, (stride,), "SAME", rhs_dilation=(apart,), transpose_kernel=True)
     for a, b in zip(everything(tg, f(lax), [x, w]), everything(jax, f(jax.lax), [x, w]), strict=True):
-        close(a, b)
+        near(a, b)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_defaults_of_conv_transpose_against_jax(count: int, jax: Any) -> None:
     x, w = array(2, *(3,) * count, 4), array(*(2,) * count, 4, 3)
     f = lambda m: m.conv_transpose(x, w, (2,) * count, "SAME")
-    close(f(lax), f(jax.lax))
+    near(f(lax), f(jax.lax))
     numbers = ("NC" + "HWD"[:count], "OI" + "HWD"[:count], "NC" + "HWD"[:count])
     x, w = array(2, 4, *(3,) * count), array(4, 5, *(2,) * count)
     f = lambda m: m.conv_transpose(x, w, (2,) * count, "VALID", None, numbers, True)
-    close(f(lax), f(jax.lax))
+    near(f(lax), f(jax.lax))
 
 
 def test_wrappers_against_jax(jax: Any) -> None:
@@ -216,7 +211,7 @@ def test_wrappers_against_jax(jax: Any) -> None:
         lambda m: m.conv_with_general_padding(x, w, (1, 2), [(1, 0), (2, 2)], (2, 1), (1, 2)),
         lambda m: m.conv_with_general_padding(x, w, (1, 2), "SAME", None, None),
     ):
-        close(f(lax), f(jax.lax))
+        near(f(lax), f(jax.lax))
     assert tuple(conv_dimension_numbers(x.shape, w.shape, ("CNHW", "HOIW", "WNCH"))) == tuple(
         jax.lax.conv_dimension_numbers(x.shape, w.shape, ("CNHW", "HOIW", "WNCH"))
     )

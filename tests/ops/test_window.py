@@ -11,6 +11,7 @@ import pytest
 
 import tracegrad as tg
 import tracegrad.numpy as tnp
+from tests.compare import near
 from tests.jaxprs import run_with_numpy
 from tracegrad.core.errors import DtypeError, ShapeError
 from tracegrad.ops import window as module
@@ -82,10 +83,10 @@ def test_values_and_derivatives_against_jax(name: str, computation: str, jax: An
     f = lambda x: reduce_window(x, start, ours, **kwargs)
     g = lambda x: jax.lax.reduce_window(x, start, getattr(jax.lax, computation), **kwargs)
     out, expected = f(x), g(x)
-    close(out, expected)
+    near(out, expected)
     if computation == "mul" or (computation != "add" and name in BY_HAND):
         g = lambda x: gathered(jax.numpy, x, computation, start, **kwargs)
-        close(out, g(x))
+        near(out, g(x))
     weights = array(*out.shape, seed=3)
     t = array(*shape, seed=4)
 
@@ -99,7 +100,7 @@ def test_values_and_derivatives_against_jax(name: str, computation: str, jax: An
         return run
 
     for a, b in zip(everything(tg, f, np)(x, t), run_with_numpy(everything(jax, g, jax.numpy), x, t), strict=True):
-        close(a, b)
+        near(a, b)
 
 
 def gathered(
@@ -137,12 +138,6 @@ def gathered(
     return {"add": xp.sum, "mul": xp.prod, "max": xp.max, "min": xp.min}[computation](values, axis=-1)
 
 
-def close(a: Any, b: Any, tolerance: float = 1e-11) -> None:
-    a, b = np.asarray(a), np.asarray(b)
-    assert (a.shape, a.dtype) == (b.shape, b.dtype)
-    np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
-
-
 @pytest.mark.parametrize("computation", COMPUTATIONS)
 def test_starts_that_are_not_neutral_against_jax(computation: str, jax: Any) -> None:
     """Each result starts from init_value, once; padding and holes add nothing."""
@@ -152,7 +147,7 @@ def test_starts_that_are_not_neutral_against_jax(computation: str, jax: Any) -> 
             lambda x, init, m=m, c=c: m.reduce_window(x, init, c, (3,), (1,), **kwargs)
             for m, c in ((module, COMPUTATIONS[computation][0]), (jax.lax, getattr(jax.lax, computation)))
         ]
-        close(f(x, 2.0), g(x, 2.0))
+        near(f(x, 2.0), g(x, 2.0))
         assert f(x.astype(np.float32), 2.0).dtype == np.float32
     if computation == "add":
         gx, gi = tg.grad(lambda x, init: np.sum(f(x, init)), (0, 1))(x, 2.0)
@@ -171,9 +166,9 @@ def test_dtypes_against_jax(computation: str, dtype: str, jax: Any) -> None:
         return
     init = np.asarray(start).astype(dtype) if np.isfinite(start) else module._MONOIDS[computation].neutral(x.dtype)
     expected = jax.lax.reduce_window(x, np.asarray(init, dtype), getattr(jax.lax, computation), (3,), (1,), "SAME")
-    close(reduce_window(x, init, ours, (3,), padding="SAME"), expected)
+    near(reduce_window(x, init, ours, (3,), padding="SAME"), expected)
     if dtype != "bool":
-        close(reduce_window(x, start, ours, (3,), padding="SAME"), expected)
+        near(reduce_window(x, start, ours, (3,), padding="SAME"), expected)
 
 
 def test_ties_against_jax(jax: Any) -> None:
@@ -186,9 +181,9 @@ def test_ties_against_jax(jax: Any) -> None:
             f = lambda x: reduce_window(x, start, ours, *args)
             g = lambda x: jax.lax.reduce_window(x, start, getattr(jax.lax, word), *args)
             ct, t = array(*f(x).shape), array(*x.shape)
-            close(tg.vjp(f, x)[1](ct)[0], jax.vjp(g, x)[1](ct)[0])
+            near(tg.vjp(f, x)[1](ct)[0], jax.vjp(g, x)[1](ct)[0])
             # jax's own forward rule takes another of the equal elements than its reverse rule; ours the same.
-            close(np.sum(ct * tg.jvp(f, (x,), (t,))[1]), np.sum(t * jax.vjp(g, x)[1](ct)[0]))
+            near(np.sum(ct * tg.jvp(f, (x,), (t,))[1]), np.sum(t * jax.vjp(g, x)[1](ct)[0]))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

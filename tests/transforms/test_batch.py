@@ -17,6 +17,7 @@ import pytest
 import tracegrad as tg
 import tracegrad.lax  # for the ops that come with it
 import tracegrad.random
+from tests.compare import near
 from tracegrad import tree
 from tracegrad.core.errors import ShapeError
 from tracegrad.core.op import OPS
@@ -40,17 +41,6 @@ class Layer:
 
 tg.tree_util.register_dataclass(Layer, ["w", "b"], [])
 jax.tree_util.register_dataclass(Layer, ["w", "b"], [])
-
-
-def same(ours: Any, theirs: Any, tolerance: float = 1e-12) -> None:
-    """The same structure, shapes and dtypes, and values within a tolerance."""
-    a, ours_tree = tree.tree_flatten(ours)
-    b, theirs_tree = tree.tree_flatten(theirs)
-    assert ours_tree == theirs_tree
-    for x, y in zip(a, b, strict=True):
-        y = np.asarray(y)
-        assert (np.shape(x), np.asarray(x).dtype) == (y.shape, y.dtype)
-        np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -91,7 +81,7 @@ def test_prefixes_of_every_kind_of_container(in_axes: Any, args: Any) -> None:
     for out_axes in (0, -1, {"out": 1, "more": [0, Pair(0, -1)]}, {"out": 0, "more": 0}):
         ours = tg.vmap(functools.partial(f, np), in_axes, out_axes)(*args)
         theirs = jax.vmap(functools.partial(f, jnp), in_axes, out_axes)(*args)
-        same(tree.tree_leaves(ours), tree.tree_leaves(theirs))
+        near(tree.tree_leaves(ours), tree.tree_leaves(theirs))
         assert type(ours["more"][1]) is Pair
 
 
@@ -99,14 +89,14 @@ def test_keywords_are_mapped_over_their_first_axis() -> None:
     f = lambda np, x, *, scale, rest: np.sum(x) * scale + rest["a"]
     scale, rest = np.arange(7.0), {"a": X}
     ours = tg.vmap(functools.partial(f, np), 1)(X.T, scale=scale, rest=rest)
-    same(ours, jax.vmap(functools.partial(f, jnp), 1)(X.T, scale=scale, rest=rest))
-    same(tg.vmap(lambda *, scale: scale + 1)(scale=scale), scale + 1)
+    near(ours, jax.vmap(functools.partial(f, jnp), 1)(X.T, scale=scale, rest=rest))
+    near(tg.vmap(lambda *, scale: scale + 1)(scale=scale), scale + 1)
 
 
 def test_outputs_that_no_example_decides() -> None:
     f = lambda x: (3.0, np.ones(2), x)
-    same(tg.vmap(f)(X[:, 0]), (np.full(7, 3.0), np.ones((7, 2)), X[:, 0]))
-    same(tg.vmap(f, out_axes=(None, 1, 0))(X[:, 0]), (np.float64(3.0), np.ones((2, 7)), X[:, 0]))
+    near(tg.vmap(f)(X[:, 0]), (np.full(7, 3.0), np.ones((7, 2)), X[:, 0]))
+    near(tg.vmap(f, out_axes=(None, 1, 0))(X[:, 0]), (np.float64(3.0), np.ones((2, 7)), X[:, 0]))
     constant = np.ones(2)
     got = tg.vmap(lambda x: constant, out_axes=None)(X)
     got[0] = 5.0  # the caller's own
@@ -118,15 +108,15 @@ def test_outputs_that_no_example_decides() -> None:
 
 
 def test_axis_size() -> None:
-    same(tg.vmap(lambda: np.ones(2), axis_size=3)(), np.ones((3, 2)))
-    same(tg.vmap(lambda: np.ones(2), out_axes=1, axis_size=3)(), np.ones((2, 3)))
-    same(tg.vmap(lambda x: x * 2.0, None, axis_size=3)(X[0]), np.stack([2 * X[0]] * 3))
-    same(tg.vmap(lambda x: x * 2.0, None, out_axes=None, axis_size=3)(X[0]), 2 * X[0])
-    same(tg.vmap(lambda x: x * 2.0, axis_size=np.int64(7))(X), 2 * X)
-    same(tg.vmap(lambda x: x * 2.0, None, axis_size=0)(X[0]), np.zeros((0, 3)))
-    same(tg.grad(lambda x: np.sum(tg.vmap(lambda y: np.sin(y), None, axis_size=3)(x)))(X[0]), 3 * np.cos(X[0]))
-    same(tg.jit(tg.vmap(lambda x: x * 2.0, None, axis_size=3))(X[0]), np.stack([2 * X[0]] * 3))
-    same(tg.vmap(tg.vmap(lambda x: x, None, axis_size=2))(X), np.stack([X, X], 1))
+    near(tg.vmap(lambda: np.ones(2), axis_size=3)(), np.ones((3, 2)))
+    near(tg.vmap(lambda: np.ones(2), out_axes=1, axis_size=3)(), np.ones((2, 3)))
+    near(tg.vmap(lambda x: x * 2.0, None, axis_size=3)(X[0]), np.stack([2 * X[0]] * 3))
+    near(tg.vmap(lambda x: x * 2.0, None, out_axes=None, axis_size=3)(X[0]), 2 * X[0])
+    near(tg.vmap(lambda x: x * 2.0, axis_size=np.int64(7))(X), 2 * X)
+    near(tg.vmap(lambda x: x * 2.0, None, axis_size=0)(X[0]), np.zeros((0, 3)))
+    near(tg.grad(lambda x: np.sum(tg.vmap(lambda y: np.sin(y), None, axis_size=3)(x)))(X[0]), 3 * np.cos(X[0]))
+    near(tg.jit(tg.vmap(lambda x: x * 2.0, None, axis_size=3))(X[0]), np.stack([2 * X[0]] * 3))
+    near(tg.vmap(tg.vmap(lambda x: x, None, axis_size=2))(X), np.stack([X, X], 1))
 
 
 HERE = r" at .*test_batch\.py:\d+ \(in <lambda>\)"
@@ -212,8 +202,8 @@ def test_chunks_change_no_result(name: str, chunk: int) -> None:
     for in_axes, args in (((0, None), (X, W)), ((1, None), (X.T, W)), ((0, 0), (X, np.stack([W] * 7)))):
         for out_axes in (0, -1):
             whole = tg.vmap(f, in_axes, out_axes)(*args)
-            same(tg.vmap(f, in_axes, out_axes, batch_size=chunk)(*args), whole, 1e-14)
-            same(tg.jit(tg.vmap(f, in_axes, out_axes, batch_size=chunk))(*args), whole, 1e-14)
+            near(tg.vmap(f, in_axes, out_axes, batch_size=chunk)(*args), whole, 1e-14)
+            near(tg.jit(tg.vmap(f, in_axes, out_axes, batch_size=chunk))(*args), whole, 1e-14)
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 7])
@@ -237,7 +227,7 @@ def test_chunks_change_no_result(name: str, chunk: int) -> None:
 )
 def test_chunks_under_transforms(transform: Any, chunk: int) -> None:
     f = lambda x, w: np.tanh(x @ w)
-    same(transform(tg.vmap(f, (0, None), batch_size=chunk)), transform(tg.vmap(f, (0, None))), 1e-13)
+    near(transform(tg.vmap(f, (0, None), batch_size=chunk)), transform(tg.vmap(f, (0, None))), 1e-13)
 
 
 def test_chunks_share_what_all_examples_share() -> None:
@@ -254,13 +244,13 @@ def test_chunks_share_what_all_examples_share() -> None:
     x = X[:, :2]
     whole = tg.vmap(f, (0, None))(x, w)
     calls.clear()
-    same(tg.vmap(f, (0, None), (0, None, 0), batch_size=2)(x, w), (whole[0], whole[1][0], whole[2]))
+    near(tg.vmap(f, (0, None), (0, None, 0), batch_size=2)(x, w), (whole[0], whole[1][0], whole[2]))
     assert len(calls) == 4  # twice to find the types, twice for their values: not once for each chunk
-    same(tg.vmap(lambda x: x * np.cos(W), batch_size=2)(x[:, 0]), x[:, 0][:, None, None] * np.cos(W))
+    near(tg.vmap(lambda x: x * np.cos(W), batch_size=2)(x[:, 0]), x[:, 0][:, None, None] * np.cos(W))
 
 
 def test_chunks_of_nothing() -> None:
-    same(tg.vmap(np.sin, batch_size=3)(X[:0]), X[:0])
+    near(tg.vmap(np.sin, batch_size=3)(X[:0]), X[:0])
     assert tg.vmap(lambda x: np.argmax(x), batch_size=3)(X[:0]).dtype == np.int64
 
 
@@ -343,16 +333,16 @@ def test_nested_to_depth_three() -> None:
 
     x, y, z = RNG.uniform(-1, 1, (2, 5, 3)), RNG.uniform(-1, 1, (4, 2, 3)), RNG.uniform(-1, 1, (5, 4))
     ours, theirs = functools.partial(f, np), functools.partial(f, jnp)
-    same(three(tg, ours)(x, y, z), three(jax, theirs)(x, y, z))
+    near(three(tg, ours)(x, y, z), three(jax, theirs)(x, y, z))
     loop = np.array([[[ours(x[i, j], y[k, i], z[j, k]) for k in range(4)] for i in range(2)] for j in range(5)])
-    same(three(tg, ours)(x, y, z), loop)
+    near(three(tg, ours)(x, y, z), loop)
     for by in (0, 1, 2):
-        same(three(tg, tg.grad(ours, by))(x, y, z), three(jax, jax.grad(theirs, by))(x, y, z))
+        near(three(tg, tg.grad(ours, by))(x, y, z), three(jax, jax.grad(theirs, by))(x, y, z))
         total = lambda lib, g: lib.grad(lambda *xs: three(lib, g)(*xs).sum(), by)(x, y, z)
-        same(total(tg, ours), total(jax, theirs))
-    same(three(tg, tg.hessian(ours))(x, y, z), three(jax, jax.hessian(theirs))(x, y, z), 1e-11)
-    same(tg.jit(three(tg, tg.jit(tg.grad(ours))))(x, y, z), three(jax, jax.grad(theirs))(x, y, z))
-    same(three(tg, tg.jacfwd(tg.grad(ours), 1))(x, y, z), three(jax, jax.jacfwd(jax.grad(theirs), 1))(x, y, z), 1e-11)
+        near(total(tg, ours), total(jax, theirs))
+    near(three(tg, tg.hessian(ours))(x, y, z), three(jax, jax.hessian(theirs))(x, y, z), 1e-11)
+    near(tg.jit(three(tg, tg.jit(tg.grad(ours))))(x, y, z), three(jax, jax.grad(theirs))(x, y, z))
+    near(three(tg, tg.jacfwd(tg.grad(ours), 1))(x, y, z), three(jax, jax.jacfwd(jax.grad(theirs), 1))(x, y, z), 1e-11)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -413,9 +403,9 @@ def test_per_example_gradients() -> None:
     gradient = tg.vmap(tg.grad(network_loss), (None, 0, 0))
     loop = [tg.grad(network_loss)(params, x, y) for x, y in zip(xs, ys, strict=True)]
     expected = tree.tree_map(lambda *rows: np.stack(rows), *loop)
-    same(gradient(params, xs, ys), expected)
+    near(gradient(params, xs, ys), expected)
     jitted = tg.jit(gradient)
-    same(jitted(params, xs, ys), expected)
+    near(jitted(params, xs, ys), expected)
     # One equation for an outer product of all rows; as many equations for more rows.
     graph = jitted.lower(params, xs, ys).graph
     assert [e.params["subscripts"] for e in graph.eqns if e.op.name == "einsum"] == ["bi,bj->bij"] * 2

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from tracegrad import tree
+from tests.compare import near
 from tracegrad.core import errors
 from tracegrad.core.check import check
 from tracegrad.core.graph import Graph
@@ -23,12 +23,6 @@ def operands(x: Any, y: Any) -> Any:
     return np.sin(x) * y, np.exp(np.cos(x)) + y
 
 
-def near(got: Any, expected: Any) -> None:
-    for a, b in zip(tree.tree_leaves(got), tree.tree_leaves(expected), strict=True):
-        assert (np.shape(a), np.asarray(a).dtype) == (np.shape(b), np.asarray(b).dtype)
-        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
-
-
 def names(graph: Graph) -> list[str]:
     return [e.op.name for e in graph.eqns]
 
@@ -40,7 +34,7 @@ def test_a_call_is_one_equation_and_traced_once() -> None:
     assert f.trace_log == ["first call"]
     assert graph.eqns[1].params["graph"] is graph.eqns[2].params["graph"]
     check(graph)
-    near(graph(X), [operands(X, 2 * X)[0] + operands(X, X)[1]])
+    near(*graph(X), operands(X, 2 * X)[0] + operands(X, X)[1])
     text = str(graph)
     assert text.count("call[graph=operands] ") == 2
     assert text.count("graph operands(a:f64[3]=x, b:f64[3]=y) {") == 1

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
+from tests.compare import near
 from tests.jaxprs import run_with_numpy
-from tracegrad import tree
 from tracegrad.core import errors
 from tracegrad.core.check import check
 from tracegrad.core.graph import Graph
@@ -36,12 +36,6 @@ jax.config.update("jax_enable_x64", True)
 P = tg.checkpoint_policies
 X = np.array([0.3, -1.2, 2.0])
 W = np.random.default_rng(0).normal(size=(3, 3))
-
-
-def near(got: Any, expected: Any) -> None:
-    for a, b in zip(tree.tree_leaves(got), jax.tree.leaves(expected), strict=True):
-        assert (np.shape(a), np.asarray(a).dtype) == (np.shape(b), np.asarray(b).dtype)
-        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
 
 def names(graph: Graph) -> list[str]:

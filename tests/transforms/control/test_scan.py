@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
+from tests.compare import near
 from tests.jaxprs import run_with_numpy
-from tracegrad import lax, tree
+from tracegrad import lax
 from tracegrad.core.check import check
 from tracegrad.core.errors import ConcretizationTypeError, DtypeError, ShapeError
 from tracegrad.lower.numpy.steps import prepared
@@ -24,12 +25,6 @@ jax.config.update("jax_enable_x64", True)
 
 RNG = np.random.default_rng(0)
 W, U, XS, H = RNG.normal(size=(3, 3)), RNG.normal(size=(2, 3)), RNG.normal(size=(5, 2)), RNG.normal(size=3)
-
-
-def near(ours: Any, theirs: Any, tolerance: float = 1e-10) -> None:
-    for a, b in zip(tree.tree_leaves(ours), jax.tree.leaves(theirs), strict=True):
-        assert (np.shape(a), np.asarray(a).dtype) == (b.shape, b.dtype)
-        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

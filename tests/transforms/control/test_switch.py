@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
+from tests.compare import near
 from tests.jaxprs import run_with_numpy
-from tracegrad import lax, tree
+from tracegrad import lax
 from tracegrad.core.check import check
 from tracegrad.core.context import context
 from tracegrad.core.errors import (
@@ -34,14 +35,6 @@ jnp = jax.numpy
 X = np.array([[0.3, -1.2, 2.0], [0.5, 0.4, -0.1], [-1.0, -2.0, 0.5], [1.5, 0.2, 0.9]])
 VECTOR = tg.ShapeDtypeStruct((3,), float)
 NUMBER = tg.ShapeDtypeStruct((), float)
-
-
-def near(got: Any, expected: Any, rtol: float = 1e-12) -> None:
-    ours, theirs = tree.tree_leaves(got), jax.tree.leaves(expected)
-    assert len(ours) == len(theirs)
-    for a, b in zip(ours, theirs, strict=True):
-        assert (np.shape(a), np.asarray(a).dtype) == (np.shape(b), np.asarray(b).dtype)
-        np.testing.assert_allclose(a, np.asarray(b), rtol=rtol, atol=1e-12)
 
 
 def names(graph: Graph) -> list[str]:

@@ -25,6 +25,7 @@ import tracegrad.numpy as tnp
 import tracegrad.random
 from benchmarks.jitted import deep_by_hand, network_step
 from benchmarks.workloads import LIBRARIES, network_data
+from tests.compare import same_bits
 from tracegrad import tree
 from tracegrad.core.check import check
 from tracegrad.core.errors import ConcretizationTypeError
@@ -38,18 +39,6 @@ from tracegrad.lower.numpy.memory import MANY, Memory
 
 X = np.array([0.3, -1.2, 2.0])
 BIG = np.random.default_rng(0).normal(size=(64, 128))
-
-
-def same_bits(got: Any, expected: Any) -> None:
-    """The same structure, types and bits, -0.0 included. Of a NaN, that it is one."""
-    assert tree.tree_structure(got) == tree.tree_structure(expected)
-    for a, b in zip(tree.tree_leaves(got), tree.tree_leaves(expected), strict=True):
-        x, y = np.asarray(a), np.asarray(b)
-        assert (x.dtype, x.shape) == (y.dtype, y.shape)
-        if x.tobytes() != y.tobytes():
-            assert x.dtype.kind in "fc"
-            for u, v in ((x.real, y.real), (x.imag, y.imag)):
-                assert np.where(u != u, np.nan, u).tobytes() == np.where(v != v, np.nan, v).tobytes()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
