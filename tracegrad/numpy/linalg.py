@@ -18,7 +18,7 @@ from tracegrad.core.types import number_kind, type_of
 from tracegrad.numpy.products import linalg_cross as cross
 from tracegrad.numpy.products import linalg_outer as outer
 from tracegrad.numpy.products import matrix_transpose, multi_dot, tensordot, vecdot
-from tracegrad.ops.contract import matmul
+from tracegrad.ops.contract import conjugate_of_complex, matmul
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, normalize_axes, normalize_axis, shape_of
 from tracegrad.ops.linalg.determinants import det, slogdet
@@ -26,7 +26,6 @@ from tracegrad.ops.linalg.eigen import eig, eigh, eigvals, eigvalsh
 from tracegrad.ops.linalg.equal_values import Line, among_equals_op, tolerance
 from tracegrad.ops.linalg.hermitian import cholesky
 from tracegrad.ops.linalg.matrices import (
-    conjugated,
     epsilon,
     floating,
     linalg_dtype,
@@ -145,7 +144,7 @@ def lstsq(a: ArrayLike, b: ArrayLike, rcond: float | None = None) -> tuple[Array
         full = int(concrete(rank, "the rank")) == n
     except ConcretizationTypeError:
         full = True
-    size = np.sum(np.real(conjugated(left) * left), 0, keepdims=len(b.shape) == 1)
+    size = np.sum(np.real(conjugate_of_complex(left) * left), 0, keepdims=len(b.shape) == 1)
     residuals = size if full and m > n else np.zeros(0, size.dtype)
     return x, residuals, rank, s
 

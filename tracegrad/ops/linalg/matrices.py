@@ -13,18 +13,13 @@ from tracegrad.core.errors import DtypeError, at
 from tracegrad.core.op import OPS, BatchRule, Params, Sample, TypeRule
 from tracegrad.core.trace import as_array, bind, concrete
 from tracegrad.core.types import ArrayType, is_added, is_inexact, number_kind, type_of
-from tracegrad.ops.contract import transposed
+from tracegrad.ops.contract import conjugate_of_complex, transposed
 from tracegrad.ops.elementwise import astype
-
-
-def conjugated(x: Any) -> Any:
-    """The complex conjugate, which real numbers are themselves."""
-    return np.conjugate(x) if x.dtype.kind == "c" else x
 
 
 def adjoint(x: Any) -> Any:
     """Each matrix transposed and conjugated."""
-    return transposed(conjugated(x))
+    return transposed(conjugate_of_complex(x))
 
 
 def diagonals(x: Any) -> Any:

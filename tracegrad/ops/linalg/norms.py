@@ -9,9 +9,10 @@ import numpy as np
 
 from tracegrad.core.op import Op, Params, Sample, Wanted
 from tracegrad.core.types import ArrayType
+from tracegrad.ops.contract import conjugate_of_complex
 from tracegrad.ops.elementwise import by_convention
 from tracegrad.ops.families import along_axis, elementwise
-from tracegrad.ops.linalg.matrices import conjugated, real_dtype, uniform_matrices
+from tracegrad.ops.linalg.matrices import real_dtype, uniform_matrices
 from tracegrad.ops.reduce import expand_reduced, reduced_shape
 
 
@@ -29,7 +30,7 @@ def _euclidean_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], pa
     (x,) = primals
     ct, size = [expand_reduced(d, x.shape, params["axes"], params["keepdims"]) for d in (ct, out)]
     zero = np.equal(size, 0)
-    return (ct * by_convention(conjugated(x) * (1 / np.where(zero, 1, size)), zero),)
+    return (ct * by_convention(conjugate_of_complex(x) * (1 / np.where(zero, 1, size)), zero),)
 
 
 def _norm_samples() -> Iterable[Sample]:

@@ -11,11 +11,11 @@ from tracegrad.core.errors import user_source
 from tracegrad.core.op import Op, Params, Sample, Wanted
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType
+from tracegrad.ops.contract import conjugate_of_complex
 from tracegrad.ops.families import conform, implements
 from tracegrad.ops.linalg.equal_values import Line, among_equals_op
 from tracegrad.ops.linalg.matrices import (
     adjoint,
-    conjugated,
     dominant_matrices,
     given_batch,
     leading_batch,
@@ -46,7 +46,7 @@ def _singular_value_tangent(s: Any, u: Any, vh: Any, t: Any, line: Line | None) 
 def _singular_value_cotangent(a: Any, s: Any, u: Any, vh: Any, ct: Any, line: Line | None) -> Any:
     """U diag(ct) V^H, conjugated: written as the spectral function that it is."""
     ct = bind(among_equals_op, (s, ct), {"check": True, "zero": True, "kind": "svd", "line": line})
-    return conjugated(recomposed(a, (s, u, vh), ct, line))
+    return conjugate_of_complex(recomposed(a, (s, u, vh), ct, line))
 
 
 def _given_singular_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:

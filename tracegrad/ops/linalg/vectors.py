@@ -12,12 +12,11 @@ from tracegrad.core.late import LOADERS
 from tracegrad.core.op import Held, Op, Params, Sample, Wanted
 from tracegrad.core.trace import Trace, bind
 from tracegrad.core.types import ArrayType, number_kind
-from tracegrad.ops.contract import column, transposed
+from tracegrad.ops.contract import column, conjugate_of_complex, transposed
 from tracegrad.ops.families import add_tangents, cast, conform, elementwise_batch
 from tracegrad.ops.linalg.equal_values import Line, gap_quotients, nonzero
 from tracegrad.ops.linalg.matrices import (
     adjoint,
-    conjugated,
     given_batch,
     hermitian_part,
     real_dtype,
@@ -95,7 +94,7 @@ def _columns_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, para
         t = singular_vector_tangent(s, u, vh, tangents[0], params["side"], line, low, high)
     t = t[..., low:high]
     if params["conjugated"]:
-        t = conjugated(t)
+        t = conjugate_of_complex(t)
     if params["turned"]:
         t = transposed(t)
     return np.reshape(t, out.shape) if params["squeezed"] else t
@@ -119,7 +118,7 @@ columns_op = Op(
 
 
 def expectations(left: Any, a: Any, right: Any) -> Any:
-    return np.real(np.sum(conjugated(left) * np.matmul(a, right), -2))
+    return np.real(np.sum(conjugate_of_complex(left) * np.matmul(a, right), -2))
 
 
 def _expected_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -141,11 +140,11 @@ def _expected_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], par
     cotangents: list[Any] = []
     for i in wanted:
         if i == 0:
-            d = conjugated(np.matmul(a, right)) * row(ct)
+            d = conjugate_of_complex(np.matmul(a, right)) * row(ct)
         elif i == 1:
-            d = conjugated(np.matmul(left * row(ct), adjoint(right)))
+            d = conjugate_of_complex(np.matmul(left * row(ct), adjoint(right)))
         else:
-            d = np.matmul(transposed(a), conjugated(left)) * row(ct)
+            d = np.matmul(transposed(a), conjugate_of_complex(left)) * row(ct)
         cotangents.append(conform(d, primals[i]))
     return cotangents
 
@@ -222,7 +221,7 @@ def _recomposed_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], p
     _, *decomposition, x = primals
     is_hermitian = len(decomposition) == 2
     # Of a Hermitian matrix the derivative is linear, and here transposed; of others it is a gradient's, and conjugated.
-    back = transposed if is_hermitian else conjugated
+    back = transposed if is_hermitian else conjugate_of_complex
     cotangents: list[Any] = []
     for i in wanted:
         d = None
