@@ -8,15 +8,8 @@ from tracegrad.core.late import LOADERS
 from tracegrad.core.types import ShapeDtypeStruct, float0
 from tracegrad.ops import elementwise, reduce, shape  # noqa: F401, which fill the tables with what most functions use
 from tracegrad.ops.structural import checkpoint_name
-from tracegrad.transforms.control import checkpoint_policies
-from tracegrad.transforms.control.checkpoint import checkpoint
-from tracegrad.transforms.custom import custom_jvp, custom_vjp
 from tracegrad.transforms.grad import grad, jvp, linear_transpose, linearize, stop_gradient, value_and_grad, vjp
-from tracegrad.transforms.inspect import eval_shape, make_graph
-from tracegrad.transforms.jacobian import hessian, hvp, jacfwd, jacrev
-from tracegrad.transforms.jit.numpy import jit
 from tracegrad.transforms.vmap import vmap
-from tracegrad.xla.devices import device_put, devices, to_jax
 
 if TYPE_CHECKING:
     from tracegrad import debug, extend, lax, nn, numpy, random, testing, tree_util
