@@ -148,19 +148,18 @@ def _while_expand(trace: Trace, inputs: tuple[Any, ...], params: Params) -> Any:
 def _with_tangent_loop(primals: Sequence[Any], tangents: Mapping[int, Any], params: Params) -> Any:
     """The loop that carries tangents too: its inputs and params, the carries that have them, and where in its inputs each
     input and each tangent is."""
-    carries, consts = params["carries"], params["consts"]
-    body, cond = params["body"], params["cond"]
-    ends = carries + consts
-    wanted = tuple(sorted([i for i in tangents if i < ends]))
+    carries, body, cond = params["carries"], params["body"], params["cond"]
+    count = len(body.inputs)
+    wanted = tuple(sorted([i for i in tangents if i < count]))
     active, graph, _ = tangent_body(body, carries, 0, wanted)
     others = [i for i in wanted if i >= carries]
     start = [tangents[i] if i in tangents else zeros_like_type(strong(body.in_types[i])) for i in active]
     moving = [Var(strong(body.in_types[i])) for i in active]
     tests = replace(cond, inputs=(*cond.inputs[:carries], *moving, *cond.inputs[carries:]))
-    inputs = (*primals[:carries], *start, *primals[carries:ends], *[tangents[i] for i in others], *primals[ends:])
-    count = carries + len(active)
-    changed = _loop(params, tests, graph, count, consts + len(others))
-    places = {i: i if i < carries else i + len(active) for i in range(ends)}
+    given = _sections(params).split(primals)
+    inputs = (*given.carry, *start, *given.body, *[tangents[i] for i in others], *given.cond)
+    changed = _loop(params, tests, graph, carries + len(active), params["consts"] + len(others))
+    places = {i: i if i < carries else i + len(active) for i in range(count)}
     return inputs, changed, active, places
 
 
@@ -172,10 +171,15 @@ def _while_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params
 
 
 def _while_vjp(wanted: Wanted, cts: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
-    ends = params["carries"] + params["consts"]
-    floats = tuple([i for i in wanted if i < ends and is_inexact(type_of(primals[i]).dtype)])
+    floats = _of_the_body(wanted, primals, params)
     found = dict(zip(floats, _pulled(primals, dict(enumerate(cts)), floats, params), strict=True))
     return [found.get(i) for i in wanted]
+
+
+def _of_the_body(wanted: Wanted, primals: Sequence[Any], params: Params) -> Wanted:
+    """Which of the inputs wanted have a derivative: floats that are not the condition's alone."""
+    count = len(params["body"].inputs)
+    return tuple([i for i in wanted if i < count and is_inexact(type_of(primals[i]).dtype)])
 
 
 def _pulled(primals: Sequence[Any], cts: Mapping[int, Any], wanted: Wanted, params: Params) -> list[Any]:
@@ -190,31 +194,27 @@ def _pulled(primals: Sequence[Any], cts: Mapping[int, Any], wanted: Wanted, para
 
 def _while_batched(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
     """The inputs and params of one loop for all rows, which runs as long as the condition holds for any. A row for which
-    it does not keeps its context."""
-    carries, consts = params["carries"], params["consts"]
-    ends = carries + consts
-    body, cond = params["body"], params["cond"]
-    graph, flags = batched_body(body, carries, size, tuple(batched[:ends]))
-    by_row, varies = _batched_condition(cond, size, (*flags[:carries], *batched[ends:]))
+    it does not keeps its state."""
+    carries, consts, body, cond = params["carries"], params["consts"], params["body"], params["cond"]
+    sections = _sections(params)
+    which = sections.split(batched)
+    graph, flags = batched_body(body, carries, size, (*which.carry, *which.body))
+    by_row, varies = _batched_condition(cond, size, (*flags[:carries], *which.cond))
     if varies and not all(flags[:carries]):
-        flags = (*[True] * carries, *batched[carries:ends])
-        graph, flags = batched_body(body, carries, size, flags)
-        by_row, _ = _batched_condition(cond, size, (*flags[:carries], *batched[ends:]))
+        graph, flags = batched_body(body, carries, size, (*[True] * carries, *which.body))
+        by_row, _ = _batched_condition(cond, size, (*flags[:carries], *which.cond))
     inputs = [
         with_batch(Batched(x) if b else x, size) if f else x
-        for x, b, f in zip(inputs, batched, (*flags, *batched[ends:]), strict=True)
+        for x, b, f in zip(inputs, batched, (*flags, *which.cond), strict=True)
     ]
     if not varies:
         return inputs, _loop(params, by_row, graph, carries, consts), flags
 
     def step(*arrays: Any) -> list[Any]:
-        old, own, others = arrays[:carries], arrays[carries:ends], arrays[ends:]
-        (running,) = evaluate(by_row, [*old, *others])
-        new = evaluate(graph, [*old, *own])
-        return [
-            np.where(np.reshape(running, (size, *(1,) * (len(n.shape) - 1))), n, o)
-            for n, o in zip(new, old, strict=True)
-        ]
+        given = sections.split(arrays)
+        (running,) = evaluate(by_row, [*given.carry, *given.cond])
+        pairs = zip(evaluate(graph, [*given.carry, *given.body]), given.carry, strict=True)
+        return [np.where(np.reshape(running, (size, *(1,) * (len(n.shape) - 1))), n, old) for n, old in pairs]
 
     def test(*arrays: Any) -> list[Any]:
         return [np.any(evaluate(by_row, arrays)[0])]
@@ -223,13 +223,12 @@ def _while_batched(size: int, batched: Sequence[bool], inputs: Sequence[Any], pa
         types = [*graph.in_types, *by_row.in_types[carries:]]
         stepping = trace_graph(step, types, transform="vmap", user_function=body, abstract=True)
         testing = trace_graph(test, by_row.in_types, transform="vmap", user_function=cond, abstract=True)
-        return simplify(replace(stepping, name=f"{body.name}_rows")), simplify(
-            replace(testing, name=f"{cond.name}_any")
-        )
+        names = f"{body.name}_rows", f"{cond.name}_any"
+        return simplify(replace(stepping, name=names[0])), simplify(replace(testing, name=names[1]))
 
     stepping, testing = remembered(graph, ("rows", by_row), make)
-    inputs = [*inputs, *inputs[ends:]]  # the condition's constants are the body's too
-    return inputs, _loop(params, testing, stepping, carries, consts + len(inputs) - len(batched)), flags
+    others = sections.split(inputs).cond  # the condition's constants are the body's too
+    return [*inputs, *others], _loop(params, testing, stepping, carries, consts + len(others)), flags
 
 
 def _batched_condition(cond: Graph, size: int, batched: tuple[bool, ...]) -> tuple[Graph, bool]:
@@ -378,7 +377,7 @@ def _while_vjp_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, pa
     terms: list[Any] = [None] * len(out)
     if any([t is not None for t in moved]):
         terms = _pulled(loop, dict(zip(cts, moved, strict=True)), wanted, params)
-    moving = {i: t for i, t in enumerate(tangents[: params["carries"] + params["consts"]]) if t is not None}
+    moving = {i: t for i, t in enumerate(tangents[: len(params["body"].inputs)]) if t is not None}
     if moving:
         more = _mixed(loop, cts, moving, wanted, params)
         terms = [m if t is None else t + m for t, m in zip(terms, more, strict=True)]
@@ -388,8 +387,7 @@ def _while_vjp_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, pa
 def _while_vjp_vjp(wanted: Wanted, cts: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
     loop, given = _split_cotangents(primals, params)
     moving = {i: u for i, u in zip(params["wanted"], cts, strict=True) if u is not None}
-    ends = params["carries"] + params["consts"]
-    floats = tuple([i for i in wanted if i < ends and is_inexact(type_of(primals[i]).dtype)])
+    floats = _of_the_body(wanted, primals, params)
     found = dict(zip(floats, _mixed(loop, given, moving, floats, params), strict=True)) if floats else {}
     if any([i >= len(loop) for i in wanted]):
         inputs, changed, active, _ = _with_tangent_loop(loop, moving, params)
