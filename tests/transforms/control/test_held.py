@@ -112,3 +112,39 @@ def test_what_a_vjp_keeps_does_not_change() -> None:
     expected = pull(np.ones(3))[0]
     c[:] = 9.0
     np.testing.assert_array_equal(pull(np.ones(3))[0], expected)
+
+
+def halves(x: Any) -> Any:
+    return tuple(np.split(np.sqrt(x), 2))
+
+
+def stacked(x: Any) -> Any:
+    return tg.lax.scan(lambda c, a: (c + np.sqrt(a), (a, np.sqrt(a))), 0.0, x)[1]
+
+
+def chosen(x: Any) -> Any:
+    return tg.lax.cond(x[0] > 0, lambda x: (x, np.sqrt(x)), lambda x: (x, x), x)
+
+
+WRAPPED: dict[str, Callable[..., Any]] = {
+    "a call": lambda f: tg.grad(first(tg.jit(f))),
+    "a program": lambda f: tg.jit(tg.grad(first(f))),
+    "a call in a program": lambda f: tg.jit(tg.grad(first(tg.jit(f)))),
+    "a checkpoint": lambda f: tg.grad(first(tg.checkpoint(f))),
+    "a checkpoint in a call": lambda f: tg.grad(first(tg.jit(tg.checkpoint(f)))),
+    "rows": lambda f: lambda x: tg.vmap(tg.grad(first(tg.jit(f))))(np.stack([x, x]))[0],
+}
+
+
+def first(f: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x: np.sum(f(x)[0])
+
+
+@pytest.mark.parametrize("wrapped", WRAPPED)
+@pytest.mark.parametrize("f, expected", [(halves, [0.5, 0.25, 0, 0]), (stacked, [1] * 4), (chosen, [1] * 4)])
+def test_a_cotangent_that_is_zero_adds_nothing_even_to_an_infinite_derivative(
+    f: Callable[..., Any], expected: list[float], wrapped: str
+) -> None:
+    x = np.array([1.0, 4.0, 0.0, 0.0])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        np.testing.assert_array_equal(WRAPPED[wrapped](f)(x), expected)
