@@ -148,3 +148,12 @@ def test_a_cotangent_that_is_zero_adds_nothing_even_to_an_infinite_derivative(
     x = np.array([1.0, 4.0, 0.0, 0.0])
     with np.errstate(divide="ignore", invalid="ignore"):
         np.testing.assert_array_equal(WRAPPED[wrapped](f)(x), expected)
+
+
+def test_a_loop_in_a_graph_keeps_what_its_steps_made() -> None:
+    """And is not run once more in the backward part, as it was when what it keeps was cut off before it was read."""
+    kept = tg.debug.residuals(tg.jit(over), tg.ShapeDtypeStruct((3,), "float64"))
+    assert "scan" in [r.made_by for r in kept]
+    graph = tg.make_graph(tg.grad(lambda x: np.sum(tg.jit(over)(x))))(X)
+    bodies = [e.params["body"] for g in graphs_in(graph) for e in g.eqns if e.op.name == "scan"]
+    assert sum("sin" in [e.op.name for e in b.eqns] for b in bodies) == 1

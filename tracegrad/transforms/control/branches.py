@@ -286,7 +286,7 @@ def jvp(primals: Sequence[Any], moved: Sequence[Any], out: Any, params: Params) 
 def forward(wanted: Wanted, values: Sequence[Any], params: Params) -> tuple[Sequence[Any], Any]:
     own, batched, graphs = operands_of(wanted), params.get("batched"), params["branches"]
     if not own or not (batched is None or all([batched[i] for i in own])):
-        return run(Branches(graphs), values[0], values[1:], batched), None  # see switch_rows.pull_shared
+        return run(Branches(graphs), values[0], values[1:], batched), None  # see switch_rows._pull_shared
     results = run(reversed_branches(graphs, own).forward, values[0], values[1:], batched)
     count = len(graphs[0].outputs)
     return results[:count], results[count:]
