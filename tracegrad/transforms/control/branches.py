@@ -23,10 +23,10 @@ from tracegrad.core.tracing import trace_graph, tracer_inputs
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.lower.passes import simplify
 from tracegrad.ops.families import total
-from tracegrad.ops.masks import filled
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.control.held import (
     Graphs,
+    Parts,
     Reverse,
     batch_of,
     floating,
@@ -35,7 +35,7 @@ from tracegrad.transforms.control.held import (
     reverse,
     tangents_of,
 )
-from tracegrad.transforms.control.zeros import call_nonzero, without
+from tracegrad.transforms.control.zeros import without
 from tracegrad.transforms.linear import is_zero, pull_back, require_linear, require_no_offset, strong
 
 # For each branch its outputs, None where it has none and gives zeros.
@@ -47,21 +47,6 @@ class Branches(NamedTuple):
 
     graphs: Graphs
     consts: tuple[Any, ...] = ()
-
-
-class Reversed(NamedTuple):
-    """The reverse derivative of branches, as `held.Reverse` is that of a Graph.
-
-    forward     inputs -> outputs, then slots with what the branches keep
-    backward    what any of them needs, cotangents of the outputs `given` -> cotangents of the inputs `found`
-    needs       (0, i) inputs and (1, i) what the forward part gives
-    """
-
-    forward: Branches
-    backward: Branches
-    needs: tuple[tuple[int, int], ...]
-    given: tuple[int, ...]
-    found: tuple[int, ...]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -151,12 +136,22 @@ def tangents(graphs: Graphs, active: Wanted) -> tuple[Branches, tuple[int, ...]]
     return found
 
 
-def reversed_branches(graphs: Graphs, wanted: Wanted) -> Reversed:
-    found: Reversed = once(graphs, ("reverse", wanted), lambda: _reversed(graphs, wanted))
+def parts_of(params: Params, wanted: Wanted) -> Parts | None:
+    """The reverse derivative of a choice, where rows do not share what is wanted (see `switch_rows._pull_shared`)."""
+    own, batched = operands_of(wanted), params.get("batched")
+    if not own or not (batched is None or all([batched[i] for i in own])):
+        return None
+    found: Parts = once(params["branches"], ("parts", own, batched), lambda: _parts(params, own))
     return found
 
 
-def _reversed(graphs: Graphs, wanted: Wanted) -> Reversed:
+def operands_of(wanted: Wanted) -> Wanted:
+    """The positions among the operands; the index has no derivative."""
+    return tuple([i - 1 for i in wanted if i > 0])
+
+
+def _parts(params: Params, wanted: Wanted) -> Parts:
+    graphs: Graphs = params["branches"]
     parts = [reverse(g, wanted) for g in graphs]
     count = len(graphs[0].outputs)
     types: list[ArrayType] = []  # of the slots, which branches share where they keep the same types
@@ -176,28 +171,40 @@ def _reversed(graphs: Graphs, wanted: Wanted) -> Reversed:
             [(1, count + slots[i - count]) if (which, i) >= (1, count) else (which, i) for which, i in part.needs]
         )
     columns = [[*own, *[kept.get(j) for j in range(len(types))]] for own, kept in outputs]
-    return _joined(with_outputs(tuple([p.forward for p in parts]), columns), parts, needs)
+    return _joined(params, with_outputs(tuple([p.forward for p in parts]), columns), parts, needs)
 
 
-def _joined(forward: Branches, parts: Sequence[Reverse], needs: Sequence[Sequence[tuple[int, int]]]) -> Reversed:
-    """The backward parts as one, which takes what any of them needs."""
+def _joined(
+    params: Params, forward: Branches, parts: Sequence[Reverse], needs: Sequence[Sequence[tuple[int, int]]]
+) -> Parts:
+    """With the backward parts as one, which takes what any of them needs."""
+    batched = params.get("batched")
     graphs, union = with_inputs([part.backward for part in parts], needs)
-    branches, found = _united(graphs, [part.found for part in parts])
-    return Reversed(forward, branches, tuple(union), parts[0].given, found)
+    backward, found = _united(graphs, [part.found for part in parts])
+    given, flags = parts[0].given, None
+    if batched is not None:
+        flags = [*[batched[i] if which == 0 else True for which, i in union], *[True] * len(given)]
+    takes = [(0, 0), *[(which, i + (which == 0)) for which, i in union], *[(2, i) for i in given]]
+    takes += [(3, x) for x in backward.consts]
+    return Parts(
+        choice(forward, batched)[1], forward.consts, len(params["branches"][0].outputs), choice(backward, flags)[1], takes,
+        (), [i + 1 for i in found],
+    )  # fmt: skip
 
 
-def transposed(graphs: Graphs, wanted: Wanted) -> Reversed | None:
+def transposed(params: Params, wanted: Wanted) -> Parts | None:
     """The transposes of branches that are linear in the inputs `wanted`; None if one of the branches is not. No values of
     those inputs are needed, nor anything that the branches compute of them."""
+    graphs: Graphs = params["branches"]
 
-    def make() -> Reversed | None:
+    def make() -> Parts | None:
         try:
             parts = [_transpose(g, wanted) for g in graphs]
         except DifferentiationError:
             return None
-        return _joined(Branches(graphs), parts, [part.needs for part in parts])
+        return _joined(params, Branches(graphs), parts, [part.needs for part in parts])
 
-    found: Reversed | None = once(graphs, ("transposed", wanted), make)
+    found: Parts | None = once(graphs, ("transposed", wanted, params.get("batched")), make)
     return found
 
 
@@ -262,11 +269,11 @@ def run(branches: Branches, index: Any, operands: Sequence[Any], batched: Sequen
     inputs = (index, *operands, *branches.consts)
     if not branches.graphs[0].outputs:
         return []
-    op, params = _choice(branches, batched)
+    op, params = choice(branches, batched)
     return list(bind(op, inputs, params))
 
 
-def _choice(branches: Branches, batched: Sequence[bool] | None) -> tuple[Op, Params]:
+def choice(branches: Branches, batched: Sequence[bool] | None) -> tuple[Op, Params]:
     if batched is None:
         return OPS["switch"], {"branches": branches.graphs}
     return OPS["switch_rows"], {"branches": branches.graphs, "batched": (*batched, *[False] * len(branches.consts))}
@@ -283,57 +290,25 @@ def jvp(primals: Sequence[Any], moved: Sequence[Any], out: Any, params: Params) 
     return [next(results) if i in found else None for i in range(len(out))]
 
 
-def forward(wanted: Wanted, values: Sequence[Any], params: Params) -> tuple[Sequence[Any], Any]:
-    own, batched, graphs = operands_of(wanted), params.get("batched"), params["branches"]
-    if not own or not (batched is None or all([batched[i] for i in own])):
-        return run(Branches(graphs), values[0], values[1:], batched), None  # see switch_rows._pull_shared
-    results = run(reversed_branches(graphs, own).forward, values[0], values[1:], batched)
-    count = len(graphs[0].outputs)
-    return results[:count], results[count:]
-
-
-def operands_of(wanted: Wanted) -> Wanted:
-    """The positions among the operands; the index has no derivative."""
-    return tuple([i - 1 for i in wanted if i > 0])
-
-
-def pull(wanted: Wanted, cts: Any, residuals: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
-    back = reversed_branches(params["branches"], operands_of(wanted))
-    found = _pulled(back, list(map(filled, cts)), (*out, *residuals), primals, params)
-    return [found.get(i - 1) for i in wanted]
-
-
 def pull_anew(wanted: Wanted, cts: Sequence[Any], primals: Sequence[Any], params: Params) -> dict[int, Any]:
-    """Cotangents by the positions of operands, where nothing was kept. What is linear needs nothing."""
-    own, results = operands_of(wanted), []
+    """Cotangents by the positions of inputs, where nothing was kept. What is linear needs nothing."""
+    own, batched, results = operands_of(wanted), params.get("batched"), []
     if not own:
         return {}
-    back = transposed(params["branches"], own)
-    if back is None:
-        back = reversed_branches(params["branches"], own)
-        results = run(back.forward, primals[0], primals[1:], params.get("batched"))
-    return _pulled(back, cts, results, primals, params)
-
-
-def _pulled(
-    back: Reversed, cts: Sequence[Any], results: Sequence[Any], primals: Sequence[Any], params: Params
-) -> dict[int, Any]:
-    """Cotangents by the positions of operands, from one choice among the branches' backward parts."""
-    (index, *operands), batched = primals, params.get("batched")
-    inputs = [*[(operands, results)[which][i] for which, i in back.needs], *[cts[i] for i in back.given]]
-    flags = None
-    if batched is not None:
-        flags = [*[batched[i] if which == 0 else True for which, i in back.needs], *[True] * len(back.given)]
-    op, changed = _choice(back.backward, flags)
-    found = call_nonzero(op, [index, *inputs, *back.backward.consts], changed, [type_of(index)])
-    if batched is not None:
-        found = [r if r is None or batched[i] else total(r, 0) for i, r in zip(back.found, found, strict=True)]
-    return dict(zip(back.found, found, strict=True))
+    op, _ = choice(Branches(params["branches"]), batched)
+    parts = transposed(params, own)
+    if parts is None:
+        parts = once(params["branches"], ("parts", own, batched), lambda: _parts(params, own))
+        results = bind(op, (*primals, *parts.consts), parts.forward)
+    found = parts.pull(op, primals, results, cts)
+    if batched is not None:  # what rows share gets the sum of theirs
+        found = {i: ct if ct is None or batched[i - 1] else total(ct, 0) for i, ct in found.items()}
+    return found
 
 
 def is_linear(positions: Iterable[int], params: Params) -> bool:
     wanted = tuple(sorted([i - 1 for i in positions]))
-    return -1 not in wanted and transposed(params["branches"], wanted) is not None
+    return -1 not in wanted and transposed(params, wanted) is not None
 
 
 def without_zeros(params: Params, zeros: tuple[int, ...]) -> tuple[Params, Any, Any, tuple[Any, ...]]:
@@ -360,7 +335,7 @@ def prune(
 def _with_operands(params: Params, branches: Branches, left: Sequence[int]) -> Params:
     """The params of a choice among these, of these operands."""
     batched = params.get("batched")
-    return _choice(branches, None if batched is None else [batched[i] for i in left])[1]
+    return choice(branches, None if batched is None else [batched[i] for i in left])[1]
 
 
 def all_rows(graph: Graph, size: int, operands: Sequence[Any], batched: Sequence[bool]) -> list[Any]:

@@ -21,7 +21,7 @@ import numpy as np
 from tracegrad.core.axes import Axis
 from tracegrad.core.context import context
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, evaluate, remembered, replace
-from tracegrad.core.op import Held, Inlining, Op, Params, Wanted
+from tracegrad.core.op import Forward, Held, Inlining, Op, Params, Pull, Wanted
 from tracegrad.core.trace import Trace, Tracer, bind
 from tracegrad.core.tracing import needed, trace_graph, tracer_inputs
 from tracegrad.core.types import ArrayType, is_inexact
@@ -30,7 +30,7 @@ from tracegrad.lower.passes import eliminate_dead_code, simplify
 from tracegrad.ops.collective import axis_index_op
 from tracegrad.ops.masks import Masked, filled
 from tracegrad.transforms.batch import batch_graph, with_batch
-from tracegrad.transforms.control.zeros import without
+from tracegrad.transforms.control.zeros import call_nonzero, without
 from tracegrad.transforms.linear import pull_back, pushforward, strong
 
 Graphs = tuple[Graph, ...]
@@ -334,6 +334,60 @@ def axis_indices(axes: Iterable[Axis]) -> list[Any]:
     """The index in each of these named axes. An equation that has them for inputs belongs to the traces that map over the
     axes, whatever its other inputs depend on."""
     return [bind(axis_index_op, (), {"axis_name": axis}) for axis in sorted(axes, key=lambda axis: axis.depth)]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# An op that is its own reverse derivative, of other Graphs.
+
+
+class Parts(NamedTuple):
+    """The reverse derivative of an op as the op twice again, with other params.
+
+    forward     those that it has for the forward part
+    consts      the inputs of that part after the op's own
+    outputs     how many of its outputs are the op's; residuals come after them
+    backward    those for the backward part
+    takes       the inputs of that part: (0, i) is input i of the op, (1, i) what the forward part gave, (2, i) a cotangent of
+                an output, (3, x) the constant x, None a zero
+    types       those of the first of them, which are taken even where they are zero
+    found       the inputs of the op whose cotangents it gives
+    """
+
+    forward: Params
+    consts: tuple[Any, ...]
+    outputs: int
+    backward: Params
+    takes: Sequence[tuple[int, Any] | None]
+    types: Sequence[ArrayType]
+    found: Sequence[int]
+
+    def pull(self, op: Op, inputs: Sequence[Any], results: Sequence[Any], cts: Sequence[Any]) -> dict[int, Any]:
+        """Cotangents by the positions of inputs, for those of the outputs (None: zero)."""
+        arrays = (inputs, results, cts)
+        given = [None if p is None else p[1] if p[0] == 3 else arrays[p[0]][p[1]] for p in self.takes]
+        found = call_nonzero(op, given, self.backward, self.types, len(self.found))
+        return dict(zip(self.found, found, strict=True))
+
+
+def keeping(op: Callable[[], Op], parts: Callable[[Params, Wanted], Parts | None]) -> tuple[Forward, Pull]:
+    """How such an op keeps residuals. It has none where there are no parts (None)."""
+
+    def forward(wanted: Wanted, values: Sequence[Any], params: Params) -> tuple[Sequence[Any], Any]:
+        found = parts(params, wanted)
+        if found is None:
+            return bind(op(), tuple(values), params), None
+        results = bind(op(), (*values, *found.consts), found.forward)
+        return results[: found.outputs], results[found.outputs :]
+
+    def pull(
+        wanted: Wanted, cts: Any, residuals: Any, out: Any, primals: Sequence[Any], params: Params
+    ) -> Sequence[Any]:
+        found = parts(params, wanted)
+        assert found is not None
+        pulled = found.pull(op(), primals, (*out, *residuals), list(map(filled, cts)))
+        return [pulled.get(i) for i in wanted]
+
+    return forward, pull
 
 
 # ---------------------------------------------------------------------------------------------------------------------

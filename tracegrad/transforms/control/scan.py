@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from tracegrad.core.tracing import arrays_of, kind_of, trace_graph
 from tracegrad.core.types import ArrayType, is_inexact, type_of
 from tracegrad.lower.numpy.steps import loop_step
 from tracegrad.lower.passes import simplify
-from tracegrad.ops.masks import filled
 from tracegrad.transforms.batch import with_batch
 from tracegrad.transforms.control.bodies import (
     Sections,
@@ -32,9 +31,9 @@ from tracegrad.transforms.control.bodies import (
     tangent_body,
     traced_until_stable,
 )
-from tracegrad.transforms.control.held import closed, pruned
+from tracegrad.transforms.control.held import Parts, closed, keeping, pruned
 from tracegrad.transforms.control.held import reverse as derivative_of
-from tracegrad.transforms.control.zeros import call_nonzero, without
+from tracegrad.transforms.control.zeros import without
 from tracegrad.transforms.linear import strong, zeros_like_type
 
 
@@ -174,39 +173,18 @@ def _scan_expand(trace: Trace, inputs: tuple[Any, ...], params: Params) -> Any:
     return [*carry, *stacked]
 
 
-class ScanReverse(NamedTuple):
-    """The reverse derivative of a scan.
-
-    forward     the body that gives besides what the backward part needs of each step
-    backward    the body of the scan the other way: of (cotangents of the active carries, sums of those of constants), (what
-                is needed of the step, cotangents of what it gave), (the constants needed)
-    active      the carries that have cotangents
-    summed      the constants that have
-    varying     where the scan has what is needed of each step: (0, i) among its inputs, (1, i) among what it gives
-    constant    the positions of the constants needed
-    given       the outputs that the steps gave and that have cotangents
-    found       the elements that get cotangents
-    """
-
-    forward: Graph
-    backward: Graph
-    active: list[int]
-    summed: list[int]
-    varying: list[tuple[int, int]]
-    constant: list[int]
-    given: list[int]
-    found: list[int]
+def _scan_parts(params: Params, wanted: Wanted) -> Parts:
+    key = "scan parts", *[params[name] for name in ("carries", "elements", "length", "reverse")], wanted
+    return remembered(params["body"], key, lambda: _reversed(params, wanted))
 
 
-def _scan_reverse(params: Params, wanted: Wanted) -> ScanReverse:
-    carries, elements = params["carries"], params["elements"]
-    return remembered(params["body"], ("scan reverse", carries, elements, wanted), lambda: _reversed(params, wanted))
-
-
-def _reversed(params: Params, wanted: Wanted) -> ScanReverse:
+def _reversed(params: Params, wanted: Wanted) -> Parts:
+    """The body of the scan the other way takes (cotangents of the active carries, sums of those of constants), (what is needed
+    of the step, cotangents of what it gave), (the constants needed)."""
     body: Graph = params["body"]
     carries, count = params["carries"], len(body.outputs)
     ends = carries + params["elements"]
+    wanted = tuple([i for i in wanted if is_inexact(body.in_types[i].dtype)])
     active = active_carries(body, carries, wanted)
     parts = derivative_of(body, (*active, *[i for i in wanted if i >= carries]))
     # What the steps do not have anyhow they give: residuals, and carries before and after them.
@@ -246,42 +224,15 @@ def _reversed(params: Params, wanted: Wanted) -> ScanReverse:
         constant=[t for (which, i), t in needs if which == 0 and i >= ends],
     )
     traced = trace_graph(step, types, transform="vjp", user_function=body, abstract=True)
-    backward = simplify(replace(traced, name=f"{body.name}_backward"))
-    return ScanReverse(forward, backward, active, summed, varying, constant, given, found)
-
-
-def _scan_forward(wanted: Wanted, values: Sequence[Any], params: Params) -> tuple[Sequence[Any], Any]:
-    floats = tuple([i for i in wanted if is_inexact(type_of(values[i]).dtype)])
-    forward = _scan_reverse(params, floats).forward
-    results = bind(scan_op, tuple(values), {**params, "body": forward})
-    count = len(params["body"].outputs)
-    return results[:count], results[count:]
-
-
-def _scan_pull(
-    wanted: Wanted, cts: Any, residuals: Any, out: Any, primals: Sequence[Any], params: Params
-) -> Sequence[Any]:
-    body: Graph = params["body"]
-    cts = list(map(filled, cts))
-    back = _scan_reverse(params, tuple([i for i in wanted if is_inexact(type_of(primals[i]).dtype)]))
-    results = (*out, *residuals)
-    varying = [(primals, results)[which][i] for which, i in back.varying]
-    inputs = [
-        *[cts[i] for i in back.active],
-        *[None] * len(back.summed),
-        *varying,
-        *[cts[i] for i in back.given],
-        *[primals[i] for i in back.constant],
-    ]
-    changed = {
-        "body": back.backward, "carries": len(back.active) + len(back.summed),
-        "elements": len(varying) + len(back.given), "length": params["length"], "reverse": not params["reverse"],
+    backward = {
+        "body": simplify(replace(traced, name=f"{body.name}_backward")), "carries": len(active) + len(summed),
+        "elements": len(varying) + len(given), "length": params["length"], "reverse": not params["reverse"],
     }  # fmt: skip
-    types = [strong(body.in_types[i]) for i in (*back.active, *back.summed)]
-    found = dict(
-        zip([*back.active, *back.summed, *back.found], call_nonzero(scan_op, inputs, changed, types), strict=True)
-    )
-    return [found.get(i) for i in wanted]
+    takes = sections.join(
+        ct=[(2, i) for i in active], sum=[None] * len(summed), varying=varying, given=[(2, i) for i in given],
+        constant=[(0, i) for i in constant],
+    )  # fmt: skip
+    return Parts({**params, "body": forward}, (), count, backward, takes, types, (*active, *summed, *found))
 
 
 def _scan_without(params: Params, zeros: tuple[int, ...]) -> tuple[Params, Any, Any, tuple[Any, ...]]:
@@ -341,13 +292,13 @@ def _scan_prune(
     return tuple([inputs[i] for i in left]), {**params, "body": body, "elements": elements}, outputs
 
 
-scan_op = Op(
+scan_op: Op = Op(
     "scan",
     evaluate=_scan,
     infer=_scan_type,
     jvp=_scan_jvp,
     batch=_scan_batch,
-    held=Held(_scan_expand, _scan_forward, _scan_pull, _scan_without, prune=_scan_prune),
+    held=Held(_scan_expand, *keeping(lambda: scan_op, _scan_parts), _scan_without, prune=_scan_prune),
     several=True,
     fresh=True,
     kinds="",

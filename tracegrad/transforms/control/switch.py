@@ -27,12 +27,11 @@ from tracegrad.transforms.control.branches import (
     Branches,
     all_rows,
     batched_branches,
-    forward,
     is_linear,
     jvp,
     nearest,
+    parts_of,
     prune,
-    pull,
     pull_anew,
     run,
     select,
@@ -41,7 +40,7 @@ from tracegrad.transforms.control.branches import (
     without_zeros,
 )
 from tracegrad.transforms.control.call import call
-from tracegrad.transforms.control.held import Graphs, axis_indices
+from tracegrad.transforms.control.held import Graphs, axis_indices, keeping
 from tracegrad.transforms.control.switch_rows import switch_rows_op
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -61,7 +60,7 @@ def _evaluate(index: Any, *operands: Any, branches: Graphs) -> tuple[Any, ...]:
 
 def _vjp(wanted: Wanted, cts: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
     found = pull_anew(wanted, cts, primals, params)
-    return [found.get(i - 1) for i in wanted]
+    return [found.get(i) for i in wanted]
 
 
 def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
@@ -89,7 +88,7 @@ switch_op: Op = Op(
     jvp=jvp,
     vjp=_vjp,
     batch=_batch,
-    held=Held(_expand, forward, pull, without_zeros, _inlined, prune),
+    held=Held(_expand, *keeping(lambda: switch_op, parts_of), without_zeros, _inlined, prune),
     several=True,
     fresh=True,
     kinds="",

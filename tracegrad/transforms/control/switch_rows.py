@@ -24,12 +24,11 @@ from tracegrad.transforms.control.branches import (
     Branches,
     all_rows,
     batched_branches,
-    forward,
     is_linear,
     jvp,
     operands_of,
+    parts_of,
     prune,
-    pull,
     pull_anew,
     run,
     select,
@@ -37,7 +36,7 @@ from tracegrad.transforms.control.branches import (
     without_zeros,
 )
 from tracegrad.transforms.control.call import call_op, pull_call
-from tracegrad.transforms.control.held import Graphs, batch_of, closed, expand_linear, once
+from tracegrad.transforms.control.held import Graphs, batch_of, closed, expand_linear, keeping, once
 from tracegrad.transforms.control.zeros import without
 from tracegrad.transforms.linear import pull_back
 
@@ -94,7 +93,7 @@ def _vjp(wanted: Wanted, cts: Any, out: Any, primals: Sequence[Any], params: Par
         found = _pull_shared(wanted, cts, primals, params)
     else:
         found = pull_anew(wanted, cts, primals, params)
-    return [found.get(i - 1) for i in wanted]
+    return [found.get(i) for i in wanted]
 
 
 def _pull_shared(wanted: Wanted, cts: Sequence[Any], primals: Sequence[Any], params: Params) -> dict[int, Any]:
@@ -126,7 +125,8 @@ def _pull_shared(wanted: Wanted, cts: Sequence[Any], primals: Sequence[Any], par
     if not found:
         return {}
     whole, consts = closed(graph)
-    held = {"graph": whole, "branches": graphs, "batched": batched, "wanted": found, "given": given}
+    operands = tuple([i - 1 for i in found])
+    held = {"graph": whole, "branches": graphs, "batched": batched, "wanted": operands, "given": given}
     return dict(zip(found, bind(pull_rows_op, (*inputs, *consts), held), strict=True))
 
 
@@ -185,7 +185,7 @@ switch_rows_op: Op = Op(
     jvp=jvp,
     vjp=_vjp,
     batch=_batch,
-    held=Held(_expand, forward, pull, without_zeros, prune=prune),
+    held=Held(_expand, *keeping(lambda: switch_rows_op, parts_of), without_zeros, prune=prune),
     several=True,
     fresh=True,
     kinds="",

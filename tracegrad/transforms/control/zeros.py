@@ -89,7 +89,7 @@ def _applied(eqn: Eqn, inputs: tuple[Any, ...]) -> Any:
     if op.held is not None and op.held.without is not None:
         given = [None if i in zeros and is_inexact(a.type.dtype) else filled(x)
                  for i, (x, a) in enumerate(zip(inputs, eqn.inputs, strict=True))]  # fmt: skip
-        results = call_nonzero(op, given, params, [a.type for a in eqn.inputs], _array_of)
+        results = call_nonzero(op, given, params, [a.type for a in eqn.inputs], len(types), _array_of)
         return tuple([Zero(t) if r is None else r for r, t in zip(results, types, strict=True)])
     groups = [group.intersection(range(len(inputs))) for group in op.linear]
     if missing and op.is_linear_by_params(missing, params):
@@ -131,15 +131,16 @@ def call_nonzero(
     inputs: Sequence[Any],
     params: Params,
     types: Sequence[ArrayType],
+    count: int,
     zeros: Callable[[ArrayType], Any] = zeros_like_type,
 ) -> list[Any]:
-    """Apply an op that holds Graphs to inputs of these types, of which some are None: zeros. So are the results that are."""
+    """Apply an op that holds Graphs, of so many outputs, to inputs, of which some are None: zeros, and so are results. `types`
+    are those of the first inputs, which it may take even where they are zero."""
     assert op.held is not None and op.held.without is not None
     missing = tuple([i for i, x in enumerate(inputs) if x is None])
     if not missing:
         return list(bind(op, tuple(inputs), params))
-    infer: Any = op.infer
-    results: list[Any] = [None] * len(infer(types, params))
+    results: list[Any] = [None] * count
     params, left, found, consts = op.held.without(params, missing)
     if found:
         given = [zeros(types[i]) if inputs[i] is None else inputs[i] for i in left]
