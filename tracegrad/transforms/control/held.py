@@ -7,8 +7,8 @@ residuals in its equation; `backward` hands them to the backward part (`Held.pul
 down, so that where that level is a reverse trace too it keeps residuals of its own: no order of derivative computes anything
 again.
 
-Here is also all of an op that is one Graph: a call (`call.py`) and a checkpoint (`checkpoint.py`). Loops and branches are made
-of the same parts.
+An op says of what `Parts` its reverse derivative is, and `keeping` makes the rest of them. Here is also all of an op that is one
+Graph: a call (`call.py`) and a checkpoint (`checkpoint.py`). Loops and branches are made of the same.
 """
 
 from __future__ import annotations
@@ -397,34 +397,41 @@ def keeping(op: Callable[[], Op], parts: Callable[[Params, Wanted], Parts | None
 def holding_one(
     name: str,
     apply: Callable[[Graph, Sequence[Any], Params], Sequence[Any]],
-    parts: Callable[[Graph, Wanted, Params], Reverse],
+    cut_by: Callable[[Graph, Wanted, Params], Reverse],
     inline: Inlining,
     params_of_parts: Callable[[Params], Params] = lambda params: params,
 ) -> Op:
-    """Declare an op that is a Graph, its param `graph`. Its other params say how derivatives are taken: `parts` cuts the
+    """Declare an op that is a Graph, its param `graph`. Its other params say how derivatives are taken: `cut_by` cuts the
     reverse one by them. `apply(graph, inputs, params)` applies a Graph that was made of it, which may have constants, in the same
     way, and `params_of_parts` are those of the parts of the reverse derivative."""
 
-    def forward(wanted: Wanted, values: Sequence[Any], params: Params) -> tuple[Sequence[Any], Any]:
+    def parts_of(params: Params, wanted: Wanted) -> Parts:
+        how = [(k, x) for k, x in params.items() if k != "graph"]
+        found: Parts = remembered(params["graph"], ("parts", name, wanted, *how), lambda: make_parts(params, wanted))
+        return found
+
+    def make_parts(params: Params, wanted: Wanted) -> Parts:
         graph = params["graph"]
-        part = {**params_of_parts(params), "graph": parts(graph, wanted, params).forward}
-        results = bind(op, tuple(values), part)
-        return results[: len(graph.outputs)], results[len(graph.outputs) :]
+        cutting = cut_by(graph, wanted, params)
+        backward, consts = closed(cutting.backward)
+        takes = [*cutting.needs, *[(2, i) for i in cutting.given], *[(3, x) for x in consts]]
+        if backward.axes:  # which what nothing reads ties the equation to
+            read = {a for e in graph.eqns for a in e.inputs}.union(graph.outputs)
+            ties = [i for i, v in enumerate(graph.inputs) if v not in read]
+            backward = replace(backward, inputs=(*backward.inputs, *[Var(graph.inputs[i].type) for i in ties]))
+            takes += [(0, i) for i in ties]
+        how = params_of_parts(params)
+        forward, outputs = {**how, "graph": cutting.forward}, len(graph.outputs)
+        return Parts(forward, (), outputs, {**how, "graph": backward}, takes, (), cutting.found)
 
     def pull(
         wanted: Wanted, cts: Sequence[Any], residuals: Any, out: Any, primals: Sequence[Any], params: Params
     ) -> Sequence[Any]:
         graph = params["graph"]
-
-        def applied(part: Graph, inputs: Sequence[Any]) -> Sequence[Any]:
-            return apply(part, inputs, params_of_parts(params))
-
-        if Masked in map(type, cts) and is_singular(graph):
-            found = pull_masked(graph, wanted, cts, primals, applied)
-        else:
-            cts = list(map(filled, cts))
-            cutting = parts(graph, wanted, params)
-            found = cutting.pull(cutting.needed(primals, (*out, *residuals)), cts, applied)
+        if not (Masked in map(type, cts) and is_singular(graph)):
+            return pull_kept(wanted, cts, residuals, out, primals, params)
+        how = params_of_parts(params)
+        found = pull_masked(graph, wanted, cts, primals, lambda pull, inputs: apply(pull, inputs, how))
         return [found.get(i) for i in wanted]
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
@@ -446,7 +453,8 @@ def holding_one(
         (graph,), left = pruned((params["graph"],), outputs)
         return tuple([inputs[i] for i in left]), {**params, "graph": graph}, outputs
 
-    op = Op(
+    forward, pull_kept = keeping(lambda: op, parts_of)
+    op: Op = Op(
         name,
         evaluate=lambda *arrays, graph, **_: tuple(compiled(graph)(*arrays)),
         infer=lambda types, params: params["graph"].out_types,
