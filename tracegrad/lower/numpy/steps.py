@@ -22,16 +22,16 @@ Step = Callable[[Sequence[Any], Sequence[Any], Sequence[Any]], Sequence[Any]]
 def loop_step(body: Graph, carries: int, consts: Sequence[Any]) -> Step:
     """One step, for one run of a loop, of a body of (carry, elements, constants) that gives (carry, what is stacked). The
     carry that it gives may be written over by the step after the next."""
-    turned, step = prepared(body, carries)
+    doubled, step = prepared(body, carries)
     function = step.function
     spares = [np.empty(t.shape, t.dtype) for t in step.spares]
-    now, then = [[np.empty(body.out_types[i].shape, body.out_types[i].dtype) for i in turned] for _ in range(2)]
+    now, then = [[np.empty(body.out_types[i].shape, body.out_types[i].dtype) for i in doubled] for _ in range(2)]
     last = (*consts,)
-    if not turned:
+    if not doubled:
         return lambda carry, elements, rows: function(*carry, *elements, *last, *rows, *spares) or ()
     returned = iter(range(carries))
     # Where each carry is in what the function returns and, behind that, the arrays that it writes into.
-    places = [carries - len(turned) + turned.index(i) if i in turned else next(returned) for i in range(carries)]
+    places = [carries - len(doubled) + doubled.index(i) if i in doubled else next(returned) for i in range(carries)]
     in_order = places == list(range(carries))
 
     def turning(carry: Sequence[Any], elements: Sequence[Any], rows: Sequence[Any]) -> Sequence[Any]:
@@ -45,23 +45,23 @@ def loop_step(body: Graph, carries: int, consts: Sequence[Any]) -> Step:
 
 
 def prepared(body: Graph, carries: int) -> tuple[list[int], Lowered]:
-    """Which carries are written into two arrays in turn, and the function, which returns the others."""
+    """Which carries are double-buffered, and the function, which returns the others."""
     found = body.memo.get(("steps", carries))
     if found is None:
-        turned = _in_turn(body, carries)
-        others = [a for i, a in enumerate(body.outputs[:carries]) if i not in turned]
-        outputs = (*others, *[body.outputs[i] for i in turned], *body.outputs[carries:])
+        doubled = _doubled(body, carries)
+        others = [a for i, a in enumerate(body.outputs[:carries]) if i not in doubled]
+        outputs = (*others, *[body.outputs[i] for i in doubled], *body.outputs[carries:])
         step = lower_step(replace(body, outputs=outputs), len(outputs) - len(others))
-        found = body.memo["steps", carries] = turned, step
+        found = body.memo["steps", carries] = doubled, step
     return found
 
 
-def _in_turn(body: Graph, carries: int) -> list[int]:
-    """The carries to write into two arrays in turn: those that a ufunc makes, if nothing that lies in the memory of a
-    carry is handed on, since the array is written over in the step after the next."""
+def _doubled(body: Graph, carries: int) -> list[int]:
+    """The carries to double-buffer, which are written into two arrays in turn: those that a ufunc makes, if nothing that
+    lies in the memory of a carry is handed on, since the array is written over in the step after the next."""
     makers: dict[Any, Any] = {v: e for e in body.eqns for v in e.outputs}
     outputs = body.outputs
-    turned = [
+    doubled = [
         i
         for i, a in enumerate(outputs[:carries])
         if a in makers
@@ -75,5 +75,5 @@ def _in_turn(body: Graph, carries: int) -> list[int]:
     for e in body.eqns:
         if not e.op.fresh and not lying.isdisjoint(e.inputs):
             lying.update(e.outputs)
-    handed = [a for i, a in enumerate(outputs[:carries]) if i not in turned]
-    return [] if any([type(a) is Var and a in lying for a in handed]) else turned
+    handed = [a for i, a in enumerate(outputs[:carries]) if i not in doubled]
+    return [] if any([type(a) is Var and a in lying for a in handed]) else doubled
