@@ -5,6 +5,7 @@ The package, which alone may import anything, puts into LOADERS what loads the r
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -14,18 +15,28 @@ LOADERS: dict[str, Callable[[], Any]] = {}
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 _loading = threading.RLock()
+_tables: list[Table[Any, Any]] = []
 
 
 def complete() -> None:
     """Have all files loaded that fill a `Table`. Whoever asks while another thread loads them waits for that."""
     with _loading:
         load = LOADERS.pop("tables", None)
-        if load is not None:
-            try:
-                load()
-            except BaseException:
-                LOADERS["tables"] = load
-                raise
+        if load is None:
+            return
+        modules, contents = set(sys.modules), [dict(dict.items(table)) for table in _tables]
+        try:
+            load()
+        except BaseException:
+            # An interrupt, or no more stack. A file is read anew the next time, and must find of itself nothing in a table.
+            for name in set(sys.modules) - modules:
+                if name.startswith("tracegrad."):
+                    del sys.modules[name]
+            for table, before in zip(_tables, contents, strict=True):
+                dict.clear(table)
+                dict.update(table, before)
+            LOADERS["tables"] = load
+            raise
 
 
 class Table(dict[_K, _V]):
@@ -33,6 +44,10 @@ class Table(dict[_K, _V]):
     rest of them loaded first."""
 
     known = dict.get  # what is in it by now
+
+    def __init__(self) -> None:
+        super().__init__()
+        _tables.append(self)
 
     def __missing__(self, key: _K) -> _V:
         complete()
