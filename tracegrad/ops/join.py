@@ -62,7 +62,7 @@ def _joins(
 
     return Op(
         name, evaluate=evaluate, infer=infer, jvp=masking_jvp(jvp), vjp=vjp, linear=(EVERY,), batch=along_axis(name),
-        samples=samples, kinds="biufc", strides=strides, moves=True,
+        samples=samples, kinds="biufc", strides=strides, moves=True, fresh=True,
     )  # fmt: skip
 
 
