@@ -1,5 +1,5 @@
 """The composition lattice: transforms one, two and three deep over functions of every kind, against jax. (Random programs are
-in tests/testing/test_testing.py.)
+in tests/testing/test_programs.py.)
 
 A transform maps a function of one pytree to another such function, so that any sequence of them composes. It is written
 once, over a library (`tg` or `jax`) and its array functions (`np` or `jnp`), so both compute the same by construction.

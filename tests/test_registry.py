@@ -11,7 +11,7 @@ import tracegrad.ops
 import tracegrad.random
 from tracegrad.core.op import OPS, Op
 from tracegrad.testing import check_rule
-from tracegrad.testing.cases import KIND_OF, cases, cases_outside, mixed_cases
+from tracegrad.testing.cases import cases, cases_outside, mixed_cases
 from tracegrad.testing.rules import DTYPES
 
 # Ops made for one function at a time, and those of a named axis, which mean nothing outside the vmap that binds it: tested
@@ -61,10 +61,3 @@ def test_ops_have_samples_and_rules() -> None:
             f"{op.name} has no derivative rule"
         )
         assert op.batch is not None or op.name in WITHOUT_SAMPLES, f"{op.name} has no batching rule"
-
-
-def test_every_op_is_tried_in_every_kind() -> None:
-    tried = {
-        (op.name, kind) for op in OPS.values() for dtype, kind in KIND_OF.items() if any(True for _ in cases(op, dtype))
-    }
-    assert {(op.name, kind) for op in OPS.values() for kind in op.kinds} == tried

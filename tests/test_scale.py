@@ -1,5 +1,5 @@
 """Graphs of a hundred thousand equations, threads, and what is left in memory. (The long chains through grad, jvp, vjp,
-linearize and evaluate, and threads that each take their own derivatives, are in transforms/test_grad.py.)"""
+linearize and evaluate, and threads that each take their own derivatives, are in transforms/test_linear.py and test_grad.py.)"""
 
 from __future__ import annotations
 

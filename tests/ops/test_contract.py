@@ -12,8 +12,6 @@ import pytest
 
 import tracegrad as tg
 from tracegrad.core.errors import DtypeError, ShapeError
-from tracegrad.numpy import products
-from tracegrad.ops import contract
 from tracegrad.ops.contract import explicit_subscripts
 
 jax.config.update("jax_enable_x64", True)
@@ -152,15 +150,6 @@ def test_vmap(name: str) -> None:
     np.testing.assert_allclose(one, loop, rtol=1e-12, atol=1e-12)
 
 
-def test_functions_of_plain_arrays_are_numpys() -> None:
-    a, b = array(2, 3), array(3, 2)
-    assert type(contract.matmul(a, b)) is np.ndarray
-    out = np.empty((2, 2))
-    assert products.dot(a, b, out=out) is out
-    assert contract.einsum("ij,jk", a, b, order="F").flags.f_contiguous
-    assert products.vecdot(a, a, axis=0).shape == (3,)
-
-
 @pytest.mark.parametrize("product", [np.dot, np.inner, np.outer, np.kron])
 def test_python_scalars_are_strong_in_products(product: Any) -> None:
     x = np.ones(2, np.float32)
@@ -213,34 +202,11 @@ def test_einsum_is_one_equation() -> None:
     assert graph.eqns[0].params == {"subscripts": "Zij,jk,k->Zi"}
 
 
-def test_einsum_path() -> None:
-    a, b = array(2, 3), array(3, 4)
-    found = []
-    tg.eval_shape(lambda a: found.append(np.einsum_path("ij,jk", a, b)[0]) or a, a)
-    assert found == [np.einsum_path("ij,jk", a, b)[0]]
-
-
 def test_einsum_dtype() -> None:
     x = np.ones(2, np.float32)
     assert tg.eval_shape(lambda x: np.einsum("i,i", x, x, dtype=np.float64), x).dtype == np.float64
     with pytest.raises(DtypeError, match=r"f32\[2\] does not become int64 by the rule 'safe'"):
         tg.eval_shape(lambda x: np.einsum("i,i", x, x, dtype=np.int64), x)
-
-
-def test_multi_dot_takes_the_cheapest_order() -> None:
-    a, b, c = array(10, 100), array(100, 5), array(5, 50)
-    graph = tg.make_graph(lambda a, b, c: np.linalg.multi_dot([a, b, c]))(a, b, c)
-    assert [v.type.shape for e in graph.eqns for v in e.outputs] == [(10, 5), (10, 50)]
-    graph = tg.make_graph(lambda a, b, c: np.linalg.multi_dot([a, b, c]))(b.T, a.T, array(10, 2))
-    assert [v.type.shape for e in graph.eqns for v in e.outputs] == [(100, 2), (5, 2)]
-
-
-@pytest.mark.filterwarnings("ignore:Arrays of 2-dimensional vectors:DeprecationWarning")
-def test_cross_of_vectors_in_the_plane() -> None:
-    a, b, c = array(4, 2), array(4, 2, seed=1), array(4, 3)
-    np.testing.assert_allclose(tg.vjp(np.cross, a, b)[0], np.cross(a, b))
-    np.testing.assert_allclose(tg.vjp(np.cross, a, c)[0], np.cross(a, c))
-    np.testing.assert_allclose(tg.vjp(np.cross, c, b)[0], np.cross(c, b))
 
 
 @pytest.mark.parametrize(

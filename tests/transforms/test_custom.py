@@ -3,12 +3,20 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
 import tracegrad as tg
+from tests.compare import near
+from tests.transforms.test_grad import forward, linearized, reverse
+from tracegrad.core.check import check
+from tracegrad.core.errors import DifferentiationError, ShapeError
+
+jax.config.update("jax_enable_x64", True)
 
 X = np.array([0.3, -1.2, 2.0])
 
@@ -52,3 +60,272 @@ def test_what_is_kept_does_not_change_with_an_array_from_outside(size: int) -> N
     np.testing.assert_array_equal(program(np.ones(size)), c)
     c[:] = 4.0
     np.testing.assert_array_equal(program(np.ones(size)), c)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Functions with derivatives of their own. Their rules are wrong on purpose where that shows that they are used.
+
+
+@tg.custom_jvp
+def forward_only(x: Any, y: Any) -> Any:
+    return np.sin(x) * y
+
+
+@forward_only.defjvp
+def _(primals: Any, tangents: Any) -> Any:
+    (x, y), (tx, ty) = primals, tangents
+    return forward_only(x, y), 10.0 * np.cos(x) * y * tx + np.sin(x) * ty
+
+
+@tg.custom_vjp
+def reverse_only(x: Any, y: Any) -> Any:
+    return np.sin(x) * y
+
+
+reverse_only.defvjp(
+    lambda x, y: (reverse_only(x, y), (x, y)),
+    lambda residuals, ct: (10.0 * np.cos(residuals[0]) * residuals[1] * ct, np.sin(residuals[0]) * ct),
+)
+
+
+@pytest.mark.parametrize("f", [forward_only, reverse_only], ids=["custom_jvp", "custom_vjp"])
+def test_one_rule_gives_both_modes(f: Any) -> None:
+    y = np.array([1.0, 2.0, 3.0])
+    by_x, by_y = 10.0 * np.cos(X) * y, np.sin(X)
+    near(f(X, y), np.sin(X) * y)
+    near(tg.grad(lambda x, y: np.sum(f(x, y)), (0, 1))(X, y), (by_x, by_y))
+    t = np.array([1.0, -1.0, 0.5])
+    near(tg.jvp(f, (X, y), (t, 2 * t)), (np.sin(X) * y, by_x * t + by_y * 2 * t))
+    near(tg.linearize(f, X, y)[1](t, 2 * t), by_x * t + by_y * 2 * t)
+    near(tg.jvp(lambda x: f(x, y), (X,), (t,))[1], by_x * t)
+    near(tg.jacfwd(f)(X, y), np.diag(by_x))
+    near(tg.jacrev(f)(X, y), np.diag(by_x))
+    near(tg.vmap(f)(X, y), np.sin(X) * y)
+    near(tg.vmap(tg.grad(f))(X, y), by_x)
+    near(tg.vmap(tg.grad(f, 1), (0, None))(X, 2.0), by_y)
+    near(tg.grad(lambda y: np.sum(tg.vmap(f, (0, None))(X, y)))(2.0), np.sum(by_y))
+    near(tg.jvp(lambda x: tg.vmap(f)(x, y), (X,), (t,))[1], by_x * t)
+    check(tg.make_graph(tg.grad(lambda x: np.sum(f(x, y))))(X))
+    assert tg.eval_shape(f, X, y) == tg.ShapeDtypeStruct((3,), float)
+
+
+@pytest.mark.parametrize("f", [forward_only, reverse_only], ids=["custom_jvp", "custom_vjp"])
+def test_higher_orders_differentiate_the_rule(f: Any) -> None:
+    # The derivative is 10 cos(x) y, and what is inside it is differentiated as usual, or by the rule where f recurs.
+    for outer in (tg.grad, forward, reverse, linearized):
+        for inner in (tg.grad, forward, reverse, linearized):
+            near(outer(inner(lambda x: f(x, 2.0)))(0.7), np.float64(-10.0 * np.sin(0.7) * 2.0))
+    near(tg.grad(tg.grad(tg.grad(lambda x: f(x, 2.0))))(0.7), np.float64(-10.0 * np.cos(0.7) * 2.0))
+    y = np.full(3, 2.0)
+    near(tg.hessian(lambda x: np.sum(f(x, y)))(X), np.diag(-20.0 * np.sin(X)))
+
+
+def test_custom_functions_of_pytrees() -> None:
+    @tg.custom_vjp
+    def f(p: Any, scale: Any) -> Any:
+        return {"out": p["w"] * scale, "n": None, "sum": np.sum(p["b"])}
+
+    def fwd(p: Any, scale: Any) -> Any:
+        return f(p, scale), (p, scale)
+
+    def bwd(residuals: Any, ct: Any) -> Any:
+        p, scale = residuals
+        return {"w": 5.0 * ct["out"] * scale, "b": [7.0 * ct["sum"] * np.ones_like(b) for b in p["b"]]}, None
+
+    f.defvjp(fwd, bwd)
+    p = {"w": X, "b": [1.0, 2.0]}
+    loss = lambda p, scale: np.sum(f(p, scale)["out"]) + f(p, scale)["sum"]
+    by_p, by_scale = tg.grad(loss, (0, 1))(p, 3.0)
+    near(by_p, {"w": np.full(3, 15.0), "b": [np.float64(7.0), np.float64(7.0)]})
+    near(by_scale, np.float64(0.0))  # None: a zero
+    t = {"w": np.ones(3), "b": [1.0, 1.0]}
+    near(tg.jvp(lambda p: loss(p, 3.0), (p,), (t,))[1], np.float64(45.0 + 14.0))
+
+    @tg.custom_jvp
+    def g(p: Any) -> Any:
+        return p["w"] * p["b"][0], np.sum(p["w"])
+
+    g.defjvp(lambda primals, tangents: (g(*primals), (11.0 * tangents[0]["w"], 0.0 * tangents[0]["b"][1])))
+    near(tg.grad(lambda p: np.sum(g(p)[0]) + g(p)[1])(p), {"w": np.full(3, 11.0), "b": [np.float64(0.0)] * 2})
+
+
+def test_defjvps() -> None:
+    @tg.custom_jvp
+    def f(x: Any, y: Any) -> Any:
+        return np.sin(x) * y
+
+    f.defjvps(lambda t, out, x, y: 10.0 * np.cos(x) * y * t, None)
+    near(tg.grad(f, (0, 1))(0.5, 2.0), (np.float64(20.0 * np.cos(0.5)), np.float64(0.0)))
+
+
+def test_nondiff_argnums() -> None:
+    @functools.partial(tg.custom_vjp, nondiff_argnums=(0, 2))
+    def f(func: Any, x: Any, power: int) -> Any:
+        return func(x) ** power
+
+    f.defvjp(
+        lambda func, x, power: (f(func, x, power), x),
+        lambda func, power, x, ct: (ct * power * 100.0,),
+    )
+    near(tg.grad(f, 1)(np.sin, 0.5, 3), np.float64(300.0))
+    near(tg.jvp(lambda x: f(np.sin, x, 2), (0.5,), (1.0,))[1], np.float64(200.0))
+    near(tg.vmap(lambda x: f(np.sin, x, 2))(X), np.sin(X) ** 2)
+
+    @functools.partial(tg.custom_jvp, nondiff_argnums=(1,))
+    def g(x: Any, mode: str) -> Any:
+        return x * len(mode)
+
+    @g.defjvp
+    def g_jvp(mode: str, primals: Any, tangents: Any) -> Any:
+        return g(*primals, mode), tangents[0] * 1000.0
+
+    near(tg.grad(g)(2.0, "four"), np.float64(1000.0))
+    near(g(2.0, mode="four"), 8.0)
+
+    @functools.partial(tg.custom_jvp, nondiff_argnums=(-1,))
+    def h(x: Any, mode: str) -> Any:
+        return x
+
+    h.defjvp(lambda mode, primals, tangents: (primals[0], tangents[0] * len(mode)))
+    near(tg.grad(h)(2.0, "four"), np.float64(4.0))
+
+
+def test_custom_functions_with_defaults_and_keywords() -> None:
+    @tg.custom_jvp
+    def f(x: Any, scale: Any = 3.0) -> Any:
+        return x * scale
+
+    f.defjvp(lambda primals, tangents: (f(*primals), tangents[0] * 7.0 + tangents[1] * 5.0))
+    near(tg.grad(f)(2.0), np.float64(7.0))
+    near(tg.grad(lambda s: f(2.0, scale=s))(3.0), np.float64(5.0))
+    assert f.__name__ == "f"
+
+
+def test_custom_methods() -> None:
+    class Model:
+        def __init__(self, scale: float) -> None:
+            self.scale = scale
+
+        @functools.partial(tg.custom_jvp, nondiff_argnums=(0,))
+        def apply(self, x: Any) -> Any:
+            return self.scale * x
+
+        @apply.defjvp
+        def apply_jvp(self, primals: Any, tangents: Any) -> Any:
+            return self.apply(*primals), 100.0 * self.scale * tangents[0]
+
+        @staticmethod
+        @tg.custom_vjp
+        def clip(x: Any) -> Any:
+            return x
+
+    Model.clip.defvjp(lambda x: (x, None), lambda _, ct: (np.clip(ct, -1.0, 1.0),))
+    model = Model(2.0)
+    near(model.apply(3.0), 6.0)
+    near(tg.grad(model.apply)(3.0), np.float64(200.0))
+    near(tg.grad(lambda x: model.apply(x) * 2.0)(3.0), np.float64(400.0))
+    near(tg.grad(lambda x: 10.0 * model.clip(x))(3.0), np.float64(1.0))
+
+
+def test_custom_functions_close_over_constants_and_nest() -> None:
+    c = np.array([1.0, 2.0, 3.0])
+
+    @tg.custom_vjp
+    def inner(x: Any) -> Any:
+        return x * c
+
+    inner.defvjp(lambda x: (x * c, None), lambda _, ct: (ct * 100.0,))
+
+    @tg.custom_jvp
+    def outer(x: Any) -> Any:
+        return np.sum(inner(x) ** 2)
+
+    @outer.defjvp
+    def _(primals: Any, tangents: Any) -> Any:
+        (x,), (t,) = primals, tangents
+        return outer(x), np.sum(2.0 * inner(x) * 100.0 * t)
+
+    near(tg.grad(outer)(X), 2.0 * X * c * 100.0)
+    near(tg.jvp(outer, (X,), (X,))[1], np.sum(2.0 * X * c * 100.0 * X))
+    near(tg.jacfwd(tg.grad(outer))(X), np.diag(np.full(3, 2.0 * 100.0 * 100.0)))
+    near(tg.grad(lambda x: np.sum(inner(x) ** 2))(X), 2.0 * X * c * 100.0)
+
+
+def test_a_custom_function_may_use_its_rules_in_python_control_flow() -> None:
+    @tg.custom_jvp
+    def safe_sqrt(x: Any) -> Any:
+        return np.sqrt(x) if x > 0 else 0.0 * x
+
+    @safe_sqrt.defjvp
+    def _(primals: Any, tangents: Any) -> Any:
+        (x,), (t,) = primals, tangents
+        out = safe_sqrt(x)
+        return out, (t / (2.0 * out) if x > 0 else 0.0 * t)
+
+    near(tg.grad(safe_sqrt)(4.0), np.float64(0.25))
+    near(tg.grad(safe_sqrt)(-1.0), np.float64(0.0))
+    near(tg.grad(tg.grad(safe_sqrt))(4.0), np.float64(-1.0 / 32.0))
+
+
+def test_custom_rules_keep_dtypes() -> None:
+    x = X.astype(np.float32)
+    assert tg.grad(lambda x: np.sum(forward_only(x, 2.0)))(x).dtype == np.float32
+    assert tg.grad(lambda x: np.sum(reverse_only(x, 2.0 * x)))(x).dtype == np.float32
+
+    @tg.custom_vjp
+    def f(x: Any, n: Any) -> Any:
+        return x * n
+
+    f.defvjp(lambda x, n: (x * n, n), lambda n, ct: (ct.astype(np.float64) * n, None))
+    assert tg.grad(lambda x: np.sum(f(x, np.array([1, 2, 3]))))(x).dtype == np.float32
+    got = tg.grad(lambda p: np.sum(f(*p)), allow_int=True)((x, np.array([1, 2, 3])))
+    near(got[0], np.array([1, 2, 3], np.float32))
+    assert got[1].dtype == tg.float0
+
+
+@pytest.mark.parametrize(
+    "rule, error, message",
+    [
+        (lambda p, t: t[0], DifferentiationError, "must return a pair"),
+        (lambda p, t: (p[0], t[0][:1]), ShapeError, r"returned f64\[1\]"),
+        (lambda p, t: (p[0], (t[0], t[0])), ShapeError, "of structure"),
+        (lambda p, t: (p[0][:1], t[0][:1]), ShapeError, r"f64\[1\]"),
+    ],
+)
+def test_wrong_jvp_rules(rule: Any, error: Any, message: str) -> None:
+    f = tg.custom_jvp(lambda x: x * 2.0)
+    f.defjvp(rule)
+    for derive in (lambda: tg.jvp(f, (X,), (X,)), lambda: tg.grad(lambda x: np.sum(f(x)))(X)):
+        with pytest.raises(error, match=message):
+            derive()
+
+
+@pytest.mark.parametrize(
+    "fwd, bwd, error, message",
+    [
+        (lambda x, y: x, lambda r, ct: (ct, ct), DifferentiationError, "must return a pair"),
+        (lambda x, y: (x, None), lambda r, ct: ct, DifferentiationError, "must return a tuple"),
+        (lambda x, y: (x, None), lambda r, ct: (ct,), DifferentiationError, "tuple of 1"),
+        (lambda x, y: (x, None), lambda r, ct: (ct[:1], ct), ShapeError, r"returned f64\[1\]"),
+        (lambda x, y: (x, None), lambda r, ct: ((ct, ct), ct), ShapeError, "of structure"),
+        (lambda x, y: (x[:1], None), lambda r, ct: (ct, ct), ShapeError, r"f64\[1\]"),
+    ],
+)
+def test_wrong_vjp_rules(fwd: Any, bwd: Any, error: Any, message: str) -> None:
+    f = tg.custom_vjp(lambda x, y: x * y)
+    f.defvjp(fwd, bwd)
+    for derive in (
+        lambda: tg.grad(lambda x: np.sum(f(x, X)))(X),
+        lambda: tg.jvp(lambda x: f(x, X), (X,), (X,)),
+    ):
+        with pytest.raises(error, match=message):
+            derive()
+
+
+def test_missing_rules() -> None:
+    f = tg.custom_jvp(lambda x: x)
+    g = tg.custom_vjp(lambda x: x)
+    assert f(2.0) == g(2.0) == 2.0
+    for h in (f, g):
+        with pytest.raises(DifferentiationError, match="has no rules yet"):
+            tg.grad(h)(2.0)

@@ -4,7 +4,13 @@ apart, its programs must."""
 from __future__ import annotations
 
 import dataclasses
+import gc
 import itertools
+import linecache
+import os
+import subprocess
+import sys
+import tracemalloc
 import zlib
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
@@ -16,6 +22,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tracegrad as tg
+import tracegrad.lax  # for the ops that come with it
+import tracegrad.random
+from tests.compare import same_bits
 from tracegrad import tree, tree_util
 from tracegrad.core.graph import evaluate
 from tracegrad.core.static import frozen
@@ -131,7 +140,7 @@ WRAPS = {
 }
 
 
-def check(wrap: str, data: Any) -> None:
+def told_apart(wrap: str, data: Any) -> None:
     first = data.draw(st.lists(trees, min_size=1, max_size=2))
     calls = [first, [altered(a, data.draw) for a in first], first]
     as_keywords = data.draw(st.booleans())
@@ -149,20 +158,20 @@ def check(wrap: str, data: Any) -> None:
 @given(st.data())
 @settings(max_examples=150, derandomize=True, deadline=None, database=None)
 def test_jit(data: Any) -> None:
-    check("jit", data)
+    told_apart("jit", data)
 
 
 @given(st.data())
 @settings(max_examples=40, derandomize=True, deadline=None, database=None)
 def test_checkpoint(data: Any) -> None:
-    check("checkpoint", data)
+    told_apart("checkpoint", data)
 
 
 @given(st.data())
 @settings(max_examples=6, derandomize=True, deadline=None, database=None)
 def test_xla(data: Any) -> None:
     pytest.importorskip("jax")
-    check("xla", data)
+    told_apart("xla", data)
 
 
 values = st.recursive(
@@ -286,3 +295,158 @@ def test_a_jitted_function_of_a_jitted_function_has_its_own_programs() -> None:
     inner(x, 2)
     outer = tg.jit(inner, static_argnums=1, fast=True)
     assert outer(x, 3).tolist() == [3.0, 3.0] and outer.trace_log == ["first call"]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# How often a function is traced, and why again.
+
+POINT = np.array([0.3, -1.2, 2.0])
+
+
+def test_trace_log() -> None:
+    calls = []
+
+    @tg.jit
+    def f(x: Any, y: Any = 1.0) -> Any:
+        calls.append(1)
+        return x["a"] * y
+
+    f({"a": POINT})
+    f({"a": 2 * POINT})
+    f({"a": POINT[:2]})
+    f({"a": POINT.astype(np.float32)})
+    f({"a": POINT.astype(np.float32)}, 2.0)
+    f({"a": POINT.astype(np.float32)}, 2)
+    f({"a": POINT})
+    assert len(calls) == len(f.trace_log) == 5
+    assert f.trace_log[:3] == [
+        "first call",
+        "x['a']: f64[2], before f64[3]",
+        "x['a']: f32[3], before f64[2]",
+    ]
+    assert "structure" in f.trace_log[3]
+    assert f.trace_log[4] == "y: i64~[], before f64~[]"
+
+
+def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracegrad.transforms.signatures.CACHE_SIZE", 3)
+    f = tg.jit(lambda x: x + 1.0)
+    for n in (1, 2, 3, 1, 4, 1, 2):
+        same_bits(f(np.zeros(n)), np.ones(n))
+    # 4 pushed out 2, which had not been used for the longest time.
+    assert len(f.trace_log) == 5
+    assert len(f._function) == 3
+
+
+def test_memory_does_not_grow_with_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracegrad.transforms.signatures.CACHE_SIZE", 4)
+    f = tg.jit(tg.grad(lambda x: np.sum(np.sin(x))))
+
+    def grown(signatures: range) -> int:
+        for n in signatures:
+            f(np.ones(n))
+        f.trace_log.clear()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    before = grown(range(1, 50))
+    after = grown(range(50, 350))
+    tracemalloc.stop()
+    assert (
+        after - before < 300 * 2_000
+    )  # an entry that stayed would be some 30 KB; small tables of shapes are bounded too
+    assert len([name for name in linecache.cache if name.startswith("<tracegrad jit")]) < 50
+
+
+RESIDENT = """
+import gc
+import itertools
+import numpy as np, tracegrad as tg
+
+def resident():
+    gc.collect()
+    with open("/proc/self/statm") as f:
+        return int(f.read().split()[1]) * 4096 / 1e6
+
+f = tg.jit(lambda x: np.sin(x) * 2.0 + x)
+def signatures(sizes):
+    for n in sizes:
+        f(np.ones((n % 10 + 1, n // 10)))
+signatures(range(2000))
+before = resident()
+signatures(range(2000, 10_000))
+print(resident() - before)
+
+g = tg.jit(tg.grad(lambda x: np.sum(np.tanh(x @ x))))
+x = np.ones((64, 64))
+for _ in range(1000):
+    g(x)
+before = resident()
+for _ in range(10_000):
+    g(x)
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs Linux's /proc")
+def test_resident_memory_is_flat() -> None:
+    """Over 10,000 signatures and over 10,000 calls, in megabytes; entries that stayed would be 240."""
+    done = subprocess.run([sys.executable, "-c", RESIDENT], capture_output=True, text=True, check=True)
+    by_signatures, by_calls = map(float, done.stdout.split())
+    assert by_signatures < 12
+    assert by_calls < 1
+
+
+SAME_OR_NOT: list[Any] = [
+    ({"a": POINT, "b": [POINT, 1.0]},),
+    ({"a": POINT, "c": [POINT, 1.0]},),
+    ({"a": POINT, "b": (POINT, 1.0)},),
+    ({"a": POINT, "b": [POINT]},),
+    ({"a": POINT, "b": [POINT, 1]},),
+    ({"a": POINT, "b": [POINT, True]},),
+    ({"a": POINT, "b": [POINT, None]},),
+    ({"a": POINT[:, None], "b": [POINT, 1.0]},),
+    ({"a": POINT.astype(np.float32), "b": [POINT, 1.0]},),
+    ({"a": POINT.astype(">f8"), "b": [POINT, 1.0]},),
+    ({"a": POINT, "b": [POINT, np.float64(1.0)]},),
+    ({"a": [], "b": {}},),
+    (POINT,),
+    (POINT, POINT),
+    (),
+]
+
+
+class Point(NamedTuple):
+    x: Any
+    y: Any
+
+
+def test_calls_find_their_own_signature() -> None:
+    calls = []
+
+    @tg.jit
+    def f(*args: Any) -> Any:
+        calls.append(args)
+        return args, {"number": len(calls)}
+
+    for _ in range(3):
+        for number, args in enumerate(SAME_OR_NOT):
+            for _ in range(2):
+                out, found = f(*args)
+                same_bits(found, {"number": number + 1})
+                assert tree.tree_structure(out) == tree.tree_structure(args)
+                for got, sent in zip(tree.tree_leaves(out), tree.tree_leaves(args), strict=True):
+                    np.testing.assert_array_equal(got, sent)
+                    assert got is not sent or np.ndim(sent) == 0
+    assert len(calls) == len(SAME_OR_NOT)
+
+
+def test_a_key_that_is_missing_is_not_one_with_none() -> None:
+    f = lambda d: d["b"] * (2 if "a" in d else 1000)
+    for first, second in itertools.permutations(
+        [{"a": None, "b": POINT}, {"c": POINT, "b": POINT}, {"c": None, "b": POINT}], 2
+    ):
+        jitted = tg.jit(f)
+        for d in (first, second, first, second):
+            same_bits(jitted(d), f(d))

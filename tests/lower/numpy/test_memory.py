@@ -1,7 +1,9 @@
-"""Whose memory the variables of a Graph lie in, when it is read last, and what may be written over it."""
+"""Whose memory the variables of a Graph lie in, when it is read last, and what may be written over it; and so what a program gives
+away."""
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +11,11 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
+import tracegrad.lax  # for the ops that come with it
+import tracegrad.random
+from benchmarks.jitted import deep_by_hand, network_step
+from benchmarks.workloads import LIBRARIES, network_data
+from tests.compare import same_bits
 from tracegrad.core.graph import Graph, Var
 from tracegrad.lower.numpy.layouts import Layouts
 from tracegrad.lower.numpy.memory import ANYWHERE, MANY, Memory, size_of
@@ -99,3 +106,74 @@ def test_size() -> None:
 
 def graph_type(shape: tuple[int, ...]) -> Any:
     return tg.make_graph(lambda: np.zeros(shape))().out_types[0]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What programs give away.
+
+Y = np.array([0.3, -1.2, 2.0])
+
+
+@pytest.mark.parametrize("size", [3, 5000])
+def test_results_share_memory_with_nothing(size: int) -> None:
+    x = np.linspace(-1.0, 1.0, size)
+    held = np.linspace(0.0, 1.0, size)
+
+    @tg.jit
+    def f(x: Any) -> Any:
+        y = x * 2.0
+        z = np.sin(y)
+        return [x, x, y, y, y[::-1], y.reshape(1, -1), z + y, held, held.T, np.broadcast_to(z, (2, size)), -z]
+
+    old, kept = x.copy(), held.copy()
+    first = f(x)
+    copies = [r.copy() for r in first]
+    for r in first:
+        assert r.flags.writeable
+        assert not np.shares_memory(r, x)
+        assert not np.shares_memory(r, held)
+    for i, a in enumerate(first):
+        for b in first[i + 1 :]:
+            assert not np.shares_memory(a, b)
+    same_bits(f(x), copies)  # and a later call leaves the results of this one alone
+    same_bits(first, copies)
+    for r in first:
+        r[...] = 7.0
+    same_bits(f(x), copies)
+    same_bits([x, held], [old, kept])
+
+
+def test_arrays_that_are_closed_over_are_read_anew() -> None:
+    c = np.array([1.0, 2.0, 3.0])
+    f = tg.jit(lambda x: x * c)
+    same_bits(f(Y), Y * c)
+    c[0] = 100.0
+    same_bits(f(Y), Y * c)
+
+
+def peak(f: Callable[[], Any]) -> int:
+    f()
+    tracemalloc.start()
+    f()
+    found = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return found
+
+
+def test_a_training_step_needs_no_more_memory_than_one_by_hand() -> None:
+    sizes, points = (784, 512, 512, 10), 128
+    args = network_data(sizes, points, "float32")
+    step = tg.jit(network_step(LIBRARIES["tracegrad"][1]()))
+    assert peak(lambda: step(*args)) <= peak(lambda: deep_by_hand(*args))
+
+
+def test_arrays_without_axes_are_the_callers_own_too() -> None:
+    x = np.array(0.5)
+    for f in (
+        lambda x: x, lambda x: (x, x), lambda x: x.reshape(1, 1), lambda x: np.broadcast_to(x, (2,)), lambda x: (x * 2.0, x),
+        lambda x: np.reshape(np.reshape(x, (1,)), ()),
+    ):  # fmt: skip
+        results = tg.tree.leaves([tg.jit(f)(x), tg.jit(f)(x)])
+        arrays = [r for r in results if isinstance(r, np.ndarray)]
+        assert not any(np.shares_memory(a, b) for i, a in enumerate(arrays) for b in [x, *arrays[i + 1 :]])
+    assert (tg.jit(lambda x: x)(2.0), type(tg.jit(lambda x: x)(np.float64(2.0)))) == (2.0, np.float64)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -19,19 +18,17 @@ from tracegrad.core.check import check
 from tracegrad.core.context import context
 from tracegrad.core.errors import (
     ConcretizationTypeError,
-    DifferentiationError,
     DtypeError,
     ShapeError,
     UnexpectedTracerError,
 )
 from tracegrad.core.graph import Graph
-from tracegrad.core.op import OPS
 from tracegrad.ops.collective import axis_index, psum
 
 jax = pytest.importorskip("jax")
 jax.config.update("jax_enable_x64", True)
-jnp = jax.numpy
 
+jnp = jax.numpy
 X = np.array([[0.3, -1.2, 2.0], [0.5, 0.4, -0.1], [-1.0, -2.0, 0.5], [1.5, 0.2, 0.9]])
 VECTOR = tg.ShapeDtypeStruct((3,), float)
 NUMBER = tg.ShapeDtypeStruct((), float)
@@ -279,192 +276,6 @@ def test_what_a_branch_does_to_a_traced_value_from_outside_is_in_the_branch() ->
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Rows.
-
-
-def test_rows_are_computed_by_the_branch_that_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: dict[str, list[Any]] = {"sin": [], "cos": [], "exp": []}
-    for name, log in sizes.items():
-
-        def evaluate(x: Any, log: Any = log, name: Any = name) -> Any:
-            log.append(np.shape(x))
-            return getattr(np, name)(x)
-
-        monkeypatch.setattr(OPS[name], "evaluate", evaluate)
-    f = lambda i, x: lax.switch(i, [lambda x: np.sin(x), lambda x: np.cos(x), lambda x: np.exp(x)], x)
-    index = np.array([1, 0, 1, 1])
-    found = tg.vmap(f)(index, X)
-    assert sizes == {"sin": [(1, 3)], "cos": [(3, 3)], "exp": []}
-    near(found, np.where(index[:, None] == 1, np.cos(X), np.sin(X)))
-    tg.vmap(f, (0, None))(index, X[0])  # what all rows share is computed once
-    assert sizes == {"sin": [(1, 3), (3,)], "cos": [(3, 3), (3,)], "exp": []}
-    tg.vmap(f, (None, 0))(0, X)
-    assert sizes["sin"][2:] == [(4, 3)] and sizes["exp"] == []
-
-
-@pytest.mark.parametrize("jit", [False, True])
-def test_a_branch_not_taken_does_not_warn_nor_spoil_derivatives(jit: bool) -> None:
-    def f(x: Any) -> Any:
-        return lax.cond(x > 0, lambda x: np.log(x) + np.sqrt(x) / x, lambda x: np.exp(np.log1p(-x)), x)
-
-    x = np.array([1.0, -1.0, 4.0, -0.5])
-    exact = lambda x: 1 / x - 0.5 * x**-1.5 if x > 0 else -1.0
-    second = lambda x: -1 / x**2 + 0.75 * x**-2.5 if x > 0 else 0.0
-    wrap = tg.jit if jit else lambda g: g
-    with np.errstate(all="raise"):
-        near(wrap(tg.vmap(tg.grad(f)))(x), np.array([exact(v) for v in x]))
-        near(wrap(tg.grad(lambda x: np.sum(tg.vmap(f)(x))))(x), np.array([exact(v) for v in x]))
-        near(wrap(tg.vmap(tg.grad(tg.grad(f))))(x), np.array([second(v) for v in x]))
-        near(wrap(tg.hessian(lambda x: np.sum(tg.vmap(f)(x))))(x), np.diag([second(v) for v in x]))
-        near(wrap(tg.vmap(lambda x: tg.jvp(f, (x,), (1.0,))[1]))(x), np.array([exact(v) for v in x]))
-
-
-def test_shared_operands_get_the_sum_of_their_cotangents() -> None:
-    rng = np.random.default_rng(0)
-    w, x, i = rng.normal(size=(2, 3, 3)), rng.normal(size=(5, 3)), np.array([1, 0, 2, 1, 1])
-
-    def loss(lib: Any, xp: Any) -> Any:
-        def one(i: Any, w: Any, x: Any) -> Any:
-            return lib.lax.switch(i, [lambda w, x: xp.tanh(w[0] @ x), lambda w, x: w[1] @ x, lambda w, x: x], w, x)
-
-        return lambda w, x: xp.sum(lib.vmap(one, (0, None, 0))(i, w, x) ** 2)
-
-    near(tg.grad(loss(tg, np), (0, 1))(w, x), jax.grad(loss(jax, jnp), (0, 1))(w, x))
-    near(tg.jit(tg.grad(loss(tg, np), (0, 1)))(w, x), jax.grad(loss(jax, jnp), (0, 1))(w, x))
-    near(tg.jvp(tg.grad(loss(tg, np)), (w, x), (w, x)), jax.jvp(jax.grad(loss(jax, jnp)), (w, x), (w, x)))
-
-
-def mixture(lib: Any, xp: Any) -> Any:
-    """For each row, one of two experts, whose weights all rows share."""
-
-    def one(i: Any, w: Any, x: Any) -> Any:
-        return lib.lax.switch(i, [lambda w, x: xp.tanh(x @ w[0]) @ w[0], lambda w, x: x @ w[1]], w, x)
-
-    return lambda i, w, x: xp.sum(lib.vmap(one, (0, None, 0))(i, w, x) ** 2)
-
-
-@pytest.mark.parametrize("jit", [False, True])
-def test_the_gradient_of_shared_weights_takes_no_memory_for_each_row(jit: bool) -> None:
-    rng = np.random.default_rng(1)
-    n, d = 300, 40
-    i, w, x = rng.integers(0, 2, n), rng.normal(size=(2, d, d)), rng.normal(size=(n, d))
-    gradient = tg.grad(mixture(tg, np), 1)
-    gradient = tg.jit(gradient) if jit else gradient
-    near(gradient(i, w, x), jax.grad(mixture(jax, jnp), 1)(i, w, x), 1e-9)
-    tracemalloc.start()
-    gradient(i, w, x)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < n * d * d * 8 / 2  # one matrix for half the rows
-
-
-@pytest.mark.parametrize("order", list(itertools.product(["grad", "jvp", "vmap", "jit"], repeat=2)))
-def test_what_becomes_of_the_gradient_of_shared_weights(order: tuple[str, ...]) -> None:
-    i, x = np.array([0, 1, 1, 0]), X
-
-    def f(lib: Any, xp: Any) -> Any:
-        jit = lib.jit if lib is tg else lambda g: g
-        return jit(lambda w: lib.grad(mixture(lib, xp), 1)(i, w, xp.sin(x * w[0, 0])))
-
-    w = np.linspace(-0.4, 0.5, 18).reshape(2, 3, 3)
-    for k in range(order.count("vmap")):
-        w = np.stack([w, (0.8 - 0.1 * k) * w])
-    plain = tuple([t for t in order if t != "jit"])
-    near(transformed(tg, f(tg, np), order)(w), run_with_numpy(transformed(jax, f(jax, jnp), plain), w), 1e-10)
-
-
-def test_an_index_closed_over_is_read_anew() -> None:
-    i, w = np.array([0, 1, 1, 0]), np.linspace(-0.4, 0.5, 18).reshape(2, 3, 3)
-    f = tg.jit(lambda w: mixture(tg, np)(i, w, X))
-    before = f(w)
-    i[:] = 1 - i
-    near(f(w), mixture(tg, np)(i, w, X))
-    assert not np.allclose(f(w), before)
-
-
-@pytest.mark.parametrize("axes", list(itertools.product([0, None], repeat=4)))
-def test_vmap_of_vmap(axes: Any) -> None:
-    """The index and the operand are mapped by the outer one, by the inner one, by both, by none."""
-    outer, inner = axes[:2], axes[2:]
-    if None in (max(outer, key=str), max(inner, key=str)) and (outer == (None, None) or inner == (None, None)):
-        return
-    index = np.array([[0, 1, 2], [2, 2, 0]])[0 if outer[0] is None else slice(None)]
-    index = index if inner[0] == 0 else index[..., 0]
-    x = np.linspace(0.1, 1.3, 12).reshape(2, 3, 2)[0 if outer[1] is None else slice(None)]
-    x = x if inner[1] == 0 else x[..., 0, :]
-
-    def f(lib: Any, xp: Any) -> Any:
-        def one(i: Any, x: Any) -> Any:
-            branches = [
-                lambda x: (xp.sin(x), x[0]),
-                lambda x: (x * x[::-1], x[1] ** 2),
-                lambda x: (x, 1.0 + 0.0 * x[0]),
-            ]
-            return lib.lax.switch(i, branches, x)
-
-        mapped = lib.vmap(lib.vmap(one, inner), outer)
-        gradient = lib.grad(lambda x: xp.sum(mapped(index, x)[0] ** 2) + xp.sum(mapped(index, x)[1]))
-        return lambda index, x: (mapped(index, x), gradient(x))
-
-    expected = run_with_numpy(f(jax, jnp), index, x)
-    near(f(tg, np)(index, x), expected)
-    near(tg.jit(f(tg, np))(index, x), expected)
-
-
-def test_no_rows() -> None:
-    f = lambda x: lax.cond(x > 0, lambda x: (x, 1), lambda x: (-x, 2), x)
-    a, b = tg.vmap(f)(np.zeros(0))
-    assert (a.shape, b.shape, b.dtype) == ((0,), (0,), np.int64)
-    assert tg.vmap(tg.grad(lambda x: f(x)[0]))(np.zeros(0)).shape == (0,)
-
-
-def test_chunks() -> None:
-    f = lambda x: lax.cond(x > 0.3, np.log, lambda x: x * x, x)
-    x = X.ravel()
-    near(tg.vmap(f, batch_size=5)(x), tg.vmap(f)(x))
-    near(tg.jit(tg.vmap(tg.grad(f), batch_size=5))(x), tg.vmap(tg.grad(f))(x))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Linear functions.
-
-
-@pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("pred", [True, False])
-def test_linear_functions_are_transposed(pred: bool, known: bool) -> None:
-    def linear(p: Any, c: Any) -> Any:
-        return lambda x: lax.cond(p, lambda x: {"a": 2.0 * x[::-1]}, lambda x: {"a": np.sin(c) * x + x[0]}, x)
-
-    def pulled(p: Any, c: Any, ct: Any) -> Any:
-        return tg.linear_transpose(linear(p, c), X[0])({"a": ct})[0]
-
-    expected = tg.vjp(linear(pred, 0.7), X[0])[1]({"a": X[1]})[0]
-    near((pulled if known else tg.jit(pulled))(pred, 0.7, X[1]), expected)
-    if not known:
-        near(tg.vmap(pulled, (0, None, None))(np.array([pred, pred]), 0.7, X[1]), np.stack([expected] * 2))
-        rows = np.array([pred, not pred])
-        near(tg.vmap(pulled, (0, 0, None))(rows, rows * 1.0, X[1])[0], pulled(pred, float(pred), X[1]))
-    graph = tg.make_graph(tg.jit(pulled))(NUMBER, NUMBER, VECTOR)
-    check(graph)
-
-
-def test_what_is_linear_in_one_operand_is_pulled_back_without_its_value() -> None:
-    f = tg.jit(lambda p, x: lax.cond(p, lambda x: np.cumsum(x) * 2.0, lambda x: x[::-1], x))
-    pull = tg.jit(lambda p, ct: tg.vjp(lambda x: f(p, x), X[0])[1](ct)[0])
-    near(pull(True, X[1]), 2.0 * np.cumsum(X[1][::-1])[::-1])
-    near(pull(False, X[1]), X[1][::-1])
-
-
-@pytest.mark.parametrize("branch", [lambda x: x + 1.0, lambda x: x * x, lambda x: np.ones(3), lambda x: np.sin(x)])
-def test_what_is_not_linear_is_not_transposed(branch: Any) -> None:
-    f = lambda p, ct: tg.linear_transpose(lambda x: lax.cond(p, lambda x: 2.0 * x, branch, x), X[0])(ct)
-    with pytest.raises(
-        DifferentiationError, match=r"linear_transpose needs a linear function, but switch of .* at .*py:"
-    ):
-        tg.jit(f)(True, X[0])
-
-
-# ---------------------------------------------------------------------------------------------------------------------
 # Named axes.
 
 
@@ -492,44 +303,6 @@ def test_collectives_in_branches(axes: Any) -> None:
     assert context.bound == ()
 
 
-@pytest.mark.parametrize("nesting", ["axis inside", "axis outside", "axis outside, which chooses too"])
-def test_collectives_of_rows_that_share_weights(nesting: str) -> None:
-    """The index of a row is mapped by another axis than the one that the branches sum over, or by both."""
-    i, w = np.array([0, 1]), np.linspace(-0.4, 0.5, 18).reshape(2, 3, 3)
-
-    def one(i: Any, w: Any, x: Any) -> Any:
-        return lax.switch(i, [lambda w, x: x @ w[0] + psum(x, "j"), lambda w, x: psum(x @ w[1], "j") * x], w, x)
-
-    def mapped(i: Any, w: Any) -> Any:
-        inner = lambda f, x: tg.vmap(f, axis_name="j")(x)
-        if nesting == "axis inside":
-            return tg.vmap(lambda i: inner(lambda x: one(i, w, x), X))(i)
-        if nesting == "axis outside":
-            return np.swapaxes(inner(lambda x: tg.vmap(lambda i: one(i, w, x))(i), X), 0, 1)
-        rows = tg.vmap(lambda x, i: tg.vmap(lambda i: one(i, w, x))(i), axis_name="j")(X, np.stack([i] * len(X)))
-        return np.swapaxes(rows, 0, 1)
-
-    plain = [X @ w[0] + X.sum(0), (X @ w[1]).sum(0) * X]
-    near(mapped(i, w), np.stack(plain))
-    near(tg.jit(mapped)(i, w), np.stack(plain))
-    loss = lambda i, w: np.sum(mapped(i, w) ** 2)
-    slopes = [(loss(i, w + d) - loss(i, w - d)) / 2e-5 for d in 1e-5 * np.eye(18).reshape(18, 2, 3, 3)]
-    for gradient in (tg.grad(loss, 1), tg.jit(tg.grad(loss, 1)), tg.grad(tg.jit(loss), 1)):
-        near(gradient(i, w), np.reshape(slopes, w.shape), 1e-7)
-
-
-def test_the_pullback_of_shared_weights_is_transposed() -> None:
-    i, w = np.array([0, 1, 1, 0]), np.linspace(-0.4, 0.5, 18).reshape(2, 3, 3)
-    branches = [lambda w, x: np.tanh(x @ w[0]), lambda w, x: x @ w[1]]
-    rows = lambda i, w: tg.vmap(lambda i, x: lax.switch(i, branches, w, x))(i, X)
-
-    def pushed(i: Any, w: Any, t: Any) -> Any:
-        pull = lambda ct: tg.vjp(lambda w: rows(i, w), w)[1](ct)[0]
-        return tg.linear_transpose(pull, np.zeros((4, 3)))(t)[0]
-
-    near(tg.jit(pushed)(i, w, np.sin(w)), tg.jvp(lambda w: rows(i, w), (w,), (np.sin(w),))[1])
-
-
 def test_a_collective_ties_the_choice_to_its_axis() -> None:
     """Where nothing else that the equation reads depends on the axis."""
     f = lambda p, x: tg.vmap(lambda _: lax.cond(p, lambda: axis_index("i") * x, lambda: x), axis_name="i")(
@@ -545,45 +318,6 @@ def test_a_collective_ties_the_choice_to_its_axis() -> None:
 # Pytrees, closures, dtypes, memory.
 
 
-@pytest.mark.parametrize("wrap", [lambda f: f, tg.jit], ids=["values", "types"])
-def test_pytrees_closures_and_integers(wrap: Any) -> None:
-    array = np.arange(3)
-
-    def f(lib: Any, xp: Any) -> Any:
-        def g(p: Any, n: Any, tree: Any) -> Any:
-            scaled = tree["x"] * 2.0
-            true = lambda t, n: {"a": (t["x"] * scaled, None), "n": n + 1, "c": xp.asarray(array) * n}
-            false = lambda t, n: {"a": (t["x"] - t["y"][0], None), "n": n - 1, "c": xp.asarray(array)}
-            return lib.lax.cond(p, true, false, tree, n)
-
-        return g
-
-    argument = {"x": X[0], "y": [np.float64(2.0), None]}
-    for p in (True, False):
-        found = wrap(f(tg, np))(p, 3, argument)
-        assert found["a"][1] is None
-        near(found, f(jax, jnp)(p, 3, argument))
-        loss = lambda lib, xp: lambda t: xp.sum(f(lib, xp)(p, 3, t)["a"][0] ** 2)
-        gradient = wrap(tg.grad(loss(tg, np)))(argument)
-        assert gradient["y"][1] is None
-        near(gradient, jax.grad(loss(jax, jnp))(argument))
-        out, pull = tg.vjp(lambda t: wrap(f(tg, np))(p, 3, t), argument)
-        cts = {"a": (X[1], None), "n": np.zeros((), tg.float0), "c": np.zeros(3, tg.float0)}
-        near(pull(cts)[0], jax.vjp(lambda t: f(jax, jnp)(p, 3, t)["a"][0], argument)[1](X[1])[0])
-    array[:] = 7  # arrays closed over are read anew
-    assert wrap(f(tg, np))(False, 3, argument)["c"].tolist() == [7, 7, 7]
-
-
-def test_a_tracer_closed_over_gets_its_derivative() -> None:
-    f = lambda s: np.sum(tg.vmap(lambda x: lax.cond(x > 0, lambda x: x * s * s, lambda x: x * s**3, x))(X[0]))
-    up, down = X[0][X[0] > 0].sum(), X[0][X[0] <= 0].sum()
-    near(tg.grad(f)(2.0), np.float64(4.0 * up + 12.0 * down))
-    near(tg.hessian(f)(2.0), np.float64(2.0 * up + 12.0 * down))
-    near(tg.jit(tg.grad(f))(2.0), np.float64(4.0 * up + 12.0 * down))
-    g = lambda p, s: tg.jit(lambda x: lax.cond(p, lambda x: x * s, lambda x: x, x))(3.0)
-    near(tg.vmap(tg.grad(g, 1))(np.array([True, False]), np.array([1.0, 2.0])), np.array([3.0, 0.0]))
-
-
 def test_operand_by_name_and_no_operands() -> None:
     for lib in (tg, jax):
         assert lib.lax.cond(True, lambda x: x, lambda x: -x, operand=3.0) == 3.0
@@ -592,45 +326,6 @@ def test_operand_by_name_and_no_operands() -> None:
         assert lib.jit(lambda p: lib.lax.cond(p, lambda: 1.0, lambda: 2.0))(False) == 2.0
         assert lib.jit(lambda p: lib.lax.cond(p, lambda x: None, lambda x: None, 1.0))(False) is None
         assert lib.jit(lambda i, x: lib.lax.switch(i, [lambda x: x + 1], x))(4, 1.0) == 2.0
-
-
-@pytest.mark.parametrize(
-    ("one", "two", "dtype"),
-    [
-        (np.float32(1), np.float32(2), "float32"),
-        (np.float32(1), 2.0, "float32"),
-        (np.float32(1), 2, "float32"),
-        (np.float32(1), np.float64(2), "float64"),
-        (np.int8(1), np.float32(2), "float32"),
-        (np.int8(1), 2, "int8"),
-        (np.int8(1), 2.5, "float64"),
-        (1, 2.5, "float64"),
-        (True, 2, "int64"),
-        (np.bool(True), np.uint8(3), "uint8"),
-        (1.5, 1j, "complex128"),
-        (np.float32(2), 1j, "complex64"),
-    ],
-)
-def test_dtypes_are_promoted(one: Any, two: Any, dtype: str) -> None:
-    for a, b in ((one, two), (two, one)):
-        f = lambda p: lax.cond(p, lambda: a, lambda: b)
-        for p in (True, False):
-            found = tg.jit(f)(p)
-            assert (np.asarray(found).dtype, found) == (np.dtype(dtype), a if p else b)
-        rows = tg.vmap(f)(np.array([True, False]))
-        assert (rows.dtype, rows.tolist()) == (np.dtype(dtype), [a, b])
-        graph = tg.make_graph(tg.jit(f))(tg.ShapeDtypeStruct((), bool))
-        check(graph)
-
-
-def test_gradients_of_promoted_branches() -> None:
-    f = lambda p, x: lax.cond(p, lambda x: x * x, lambda x: np.float64(3.0) * x, x)
-    x = np.float32(1.5)
-    for p in (True, False):
-        near(tg.jit(tg.grad(f, 1))(p, x), np.float32(3.0))
-    near(tg.vmap(tg.grad(f, 1))(np.array([True, False]), np.array([x, x])), np.full(2, 3.0, np.float32))
-    assert type(tg.jit(lambda p: lax.cond(p, lambda: 1.0, lambda: 2.0))(True)) is float  # weak stays weak
-    assert tg.jit(lambda p, x: lax.cond(p, lambda: 1.0, lambda: 2.0) * x)(True, x).dtype == np.float32
 
 
 def test_results_share_no_memory() -> None:
@@ -644,39 +339,6 @@ def test_results_share_no_memory() -> None:
     rows = tg.vmap(f)(np.array([True, True]), X[:2], X[2:])
     for a, b in itertools.combinations([*rows, X], 2):
         assert not np.shares_memory(a, b)
-
-
-def test_zeros_are_arrays_like_others() -> None:
-    f = lambda p, x, y: lax.cond(p, lambda x, y: np.sum(x * x), lambda x, y: np.sum(y), x, y)
-    for g in (tg.jit(tg.grad(f, (1, 2))), lambda p, x, y: tg.vmap(tg.grad(f, (1, 2)))(np.array([p]), x[None], y[None])):
-        for zeros in (g(True, X[0], X[1])[1], g(False, X[0], X[1])[0]):
-            zeros += 1.0
-            assert (zeros == 1.0).all()
-
-
-def test_what_nobody_reads_is_not_computed() -> None:
-    def both(x: Any, y: Any) -> Any:
-        return np.exp(x), np.sin(y)
-
-    f = tg.jit(lambda p, x, y: lax.cond(p, both, lambda x, y: (np.tanh(x), np.cos(y)), x, y)[0])
-    (eqn,) = f.lower(True, X[0], X[1]).graph.eqns
-    assert len(eqn.inputs) == 2 and len(eqn.outputs) == 1
-    assert [names(g) for g in eqn.params["branches"]] == [["tanh"], ["exp"]]
-    near(f(False, X[0], X[1]), np.tanh(X[0]))
-    rows = tg.jit(tg.vmap(f))
-    (eqn,) = rows.lower(np.array([True, False]), X[:2], X[2:]).graph.eqns
-    assert (eqn.op.name, len(eqn.inputs), len(eqn.outputs)) == ("switch_rows", 2, 1)
-    near(rows(np.array([True, False]), X[:2], X[2:]), np.stack([np.exp(X[0]), np.tanh(X[1])]))
-    # The value is not needed for the gradient, nor is the last step towards it.
-    graph = (
-        tg.jit(tg.grad(lambda p, x: np.sum(lax.cond(p, np.sin, lambda x: np.exp(x) * 2.0, x)), 1))
-        .lower(True, X[0])
-        .graph
-    )
-    check(graph)
-    forward = next(e for e in graph.eqns if e.op.name == "switch")
-    assert set(forward.params) == {"branches"}
-    assert "multiply" not in names(forward.params["branches"][0])
 
 
 def test_the_generated_source() -> None:
@@ -708,15 +370,6 @@ def compiled(a, b):
     return c
 """
     )
-
-
-def test_a_derivative_keeps_what_it_needs() -> None:
-    x, c = X.copy(), np.array([1.0, 2.0, 3.0])
-    f = tg.vmap(lambda x: lax.cond(x[0] > 0, lambda x: np.sum(c * x * x), lambda x: np.sum(np.sin(x) * c), x))
-    out, pull = tg.vjp(f, x)
-    expected = pull(np.ones(4))
-    x[:], c[:] = 0.0, 0.0
-    near(pull(np.ones(4)), expected)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -137,7 +137,7 @@ def symmetric_samples() -> Iterable[Sample]:
 def with_complex_number(samples: Callable[[], Iterable[Sample]], **params: Any) -> Callable[[], Iterable[Sample]]:
     """Complex samples of one element, for decompositions of which the phases are arbitrary: LAPACK's and the
     derivative's differ, so that larger ones cannot be held against differences of values. Tests of functions that do
-    not depend on the phase are in tests/ops/test_linalg.py."""
+    not depend on the phase are in tests/ops/linalg/."""
 
     def both() -> Iterable[Sample]:
         yield from samples()

@@ -1,0 +1,51 @@
+"""Which backends there are, and what is said where one is not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.transforms.jit.test_xla import run
+
+jax = pytest.importorskip("jax")
+
+import tracegrad as tg  # noqa: E402
+
+
+def test_unknown_backends() -> None:
+    with pytest.raises(ValueError, match="'numpy' or 'xla'"):
+        tg.jit(np.sin, backend="cuda")
+
+
+def test_without_jax() -> None:
+    out = run("""
+import sys
+sys.modules["jax"] = None                                   # not installed
+import numpy as np, tracegrad as tg, tracegrad.numpy as tnp
+assert tg.jit(tg.grad(lambda x: np.sum(np.sin(x))))(np.zeros(2)).tolist() == [1.0, 1.0]
+assert tnp.sin(np.zeros(1))[0] == 0
+for f in (lambda: tg.jit(np.sin, backend="xla"), tg.devices, lambda: tg.to_jax(np.sin), lambda: tg.device_put(1.0)):
+    try:
+        f()
+    except ImportError as error:
+        assert "pip install 'tracegrad[xla]'" in str(error), error
+    else:
+        raise AssertionError
+print("ok")
+""")
+    assert out == "ok\n"
+
+
+def test_the_environment_chooses_the_default_backend() -> None:
+    code = "import numpy as np, tracegrad as tg; print(type(tg.jit(np.sin)(np.zeros(2))).__name__)"
+    assert run(code, TRACEGRAD_BACKEND="xla") == "ArrayImpl\n"
+    assert run(code, TRACEGRAD_BACKEND="numpy") == "ndarray\n"
+    refused = """
+import numpy as np, tracegrad as tg
+try:
+    tg.jit(np.sin)
+except ValueError as error:
+    print(error)
+"""
+    assert "TRACEGRAD_BACKEND=tpu" in run(refused, TRACEGRAD_BACKEND="tpu")
+    assert run("import sys, tracegrad; print('jax' in sys.modules)") == "False\n"

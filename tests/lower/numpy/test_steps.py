@@ -1,0 +1,80 @@
+"""Memory that is made once for a run of a loop. Arrays of 2 KB and more are what it is made for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import tracegrad as tg
+from tracegrad.lower.numpy.steps import prepared
+
+jax.config.update("jax_enable_x64", True)
+
+
+# Memory that is made once for a run of a loop. Arrays of 2 KB and more are what it is made for.
+def _swapped(c: Any) -> Any:
+    return {"a": c["b"], "b": np.tanh(c["a"]) * c["b"] + c["b"]}
+
+
+def _turned(c: Any) -> Any:
+    return {"a": np.sin(c["a"]) * c["b"] + c["a"], "b": np.cos(c["b"] + c["a"])}
+
+
+def _viewed(c: Any) -> Any:
+    a = np.sin(c["a"]) + c["b"]
+    return {"a": a, "b": a.T}
+
+
+def _kept(c: Any) -> Any:
+    return {"a": np.sin(c["a"]) @ c["b"] * 0.1, "b": c["b"]}
+
+
+def _multiplied(c: Any) -> Any:
+    return {"a": (c["a"] @ c["b"]) @ c["a"] * 0.01, "b": (c["b"] @ c["a"]).T * 0.01}
+
+
+def _twice(c: Any) -> Any:
+    a = np.sin(c["a"] * c["b"])
+    return {"a": a, "b": a}
+
+
+@pytest.mark.parametrize("size", [4, 24, 400])
+@pytest.mark.parametrize("body", [_swapped, _turned, _viewed, _kept, _multiplied, _twice])
+def test_carries_in_memory_made_once(body: Any, size: int) -> None:
+    rng = np.random.default_rng(0)
+    start = {"a": rng.normal(size=(size, size)), "b": rng.normal(size=(size, size))}
+    before = {k: v.copy() for k, v in start.items()}
+    for steps in (0, 1, 2, 5):
+        expected = start
+        rows = []
+        for _ in range(steps):
+            rows.append(expected["a"])
+            expected = body(expected)
+        by_scan = tg.jit(lambda c, n=steps: tg.lax.scan(lambda c, _: (body(c), c["a"]), c, None, length=n))
+        (got, stacked), again = by_scan(start), by_scan(start)
+        by_while = tg.lax.while_loop(lambda s: s[0] < steps, lambda s: (s[0] + 1, body(s[1])), (0, start))[1]
+        for k in start:
+            np.testing.assert_array_equal(got[k], expected[k])
+            np.testing.assert_array_equal(again[0][k], expected[k])
+            np.testing.assert_array_equal(by_while[k], expected[k])
+            np.testing.assert_array_equal(start[k], before[k])
+        np.testing.assert_array_equal(stacked, np.reshape(rows, (steps, size, size)))
+        arrays = [*got.values(), *again[0].values(), stacked, again[1], *by_while.values(), *start.values()]
+        assert not any(np.shares_memory(x, y) for i, x in enumerate(arrays) for y in arrays[i + 1 :])
+
+
+def test_a_step_computes_in_memory_made_before() -> None:
+    def body(c: Any, x: Any) -> Any:
+        c = np.tanh(np.sin(c) @ c * 0.01 + x * c)
+        return c, c * 2.0
+
+    graph = tg.make_graph(lambda c, xs: tg.lax.scan(body, c, xs))(np.full((64, 64), 0.1), np.full((5, 64, 64), 0.2))
+    (scan,) = graph.eqns
+    turned, step = prepared(scan.params["body"], 1)
+    assert turned == [0]
+    made = [line.split("#")[0].split(";")[0].strip() for line in step.source.split("\n") if "  # test_steps" in line]
+    targets = [line[:-1].split(", ")[-1] for line in made]
+    assert targets == ["spare0", "spare1", "d", "c", "e", "out0", "out1"], step.source

@@ -1,0 +1,177 @@
+"""Creation of arrays; questions about types and shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import tracegrad as tg
+from tracegrad.core.errors import (
+    DtypeError,
+    ShapeError,
+)
+from tracegrad.numpy import creation
+
+jax.config.update("jax_enable_x64", True)
+
+
+def traced(function: Callable[..., Any], *args: Any) -> Any:
+    """The result of evaluating the Graph of the function: what its traced version computes."""
+    results = tg.make_graph(function)(*args)(*args)
+    return results[0] if len(results) == 1 else results
+
+
+def same(ours: Any, theirs: Any, **tolerance: float) -> None:
+    np.testing.assert_allclose(np.asarray(ours), np.asarray(theirs), **{"rtol": 1e-12, "atol": 1e-300, **tolerance})
+
+
+def same_as_numpy(function: Callable[..., Any], *args: Any, exact: bool = True) -> None:
+    """The traced function computes what NumPy does: shape, dtype and values."""
+    ours, plain = traced(function, *args), function(*args)
+    for a, b in zip(
+        ours if isinstance(plain, tuple) else [ours], plain if isinstance(plain, tuple) else [plain], strict=True
+    ):
+        a, b = np.asarray(a), np.asarray(b)
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+        np.testing.assert_array_equal(a, b) if exact else np.testing.assert_allclose(a, b, rtol=1e-14, atol=1e-14)
+
+
+def test_questions_about_dtypes_have_plain_answers() -> None:
+    def f(x: Any) -> Any:
+        assert np.iscomplexobj(x) is False and np.isrealobj(x) is True
+        assert np.iscomplexobj(x + 1j) is True
+        return np.sum(x)
+
+    tg.grad(f)(np.ones(2))
+
+
+def test_array_of_nested_lists_with_tracers() -> None:
+    def f(x: Any) -> Any:
+        a = creation.array([[x, 2 * x, 1.0], (np.float64(3.0), x * x, 0)])
+        assert a.shape == (2, 3) and a.dtype == np.float64
+        return np.sum(a * np.arange(6.0).reshape(2, 3))
+
+    same(tg.grad(f)(2.0), 0 + 2 + 4 * 4)
+    x = np.array([1.0, 2.0], np.float32)
+    for g in (
+        lambda x: creation.array([x, 2 * x]),
+        lambda x: creation.array([x, 2 * x], dtype=np.float64),
+        lambda x: creation.array(x, ndmin=3),
+        lambda x: creation.asarray([x[0], 1.0, 2]),
+        lambda x: creation.asarray(x, np.complex128),
+        lambda x: creation.array([[x[0]], [x[1]]]),
+        lambda x: creation.ascontiguousarray(x[0]),
+    ):
+        same_as_numpy(g, x)
+    assert creation.array([1, 2]).dtype == np.int64
+    with pytest.raises(ShapeError, match=r"different shapes, f32\[2\], f32\[\]"):
+        tg.grad(lambda x: np.sum(creation.array([x, x[0]])))(x)
+
+
+@pytest.mark.parametrize("f", [np.zeros_like, np.ones_like, np.empty_like], ids=lambda f: f.__name__)
+def test_arrays_like_a_tracer_are_plain(f: Any) -> None:
+    def check(x: Any) -> Any:
+        for options in ({}, {"dtype": np.float32}, {"shape": (4,)}, {"shape": 2}):
+            new, plain = f(x, **options), f(np.zeros((2, 3), np.float16), **options)
+            assert type(new) is np.ndarray
+            assert (new.shape, new.dtype) == (plain.shape, plain.dtype)
+        return np.sum(x)
+
+    tg.grad(check)(np.ones((2, 3), np.float16))
+    tg.eval_shape(check, tg.ShapeDtypeStruct((2, 3), np.float16))
+
+
+def test_full_like_a_tracer_or_of_one() -> None:
+    x = np.ones((2, 3), np.float32)
+    same_as_numpy(lambda x: np.full_like(x, 7), x)
+    same_as_numpy(lambda x: np.full_like(x, 7.5, dtype=int), x)
+    same_as_numpy(lambda x: np.full_like(x, np.arange(3)), x)
+    same(tg.grad(lambda v: np.sum(creation.full_like(x, v)))(2.0), 6.0)
+    same(tg.grad(lambda v: np.sum(creation.full((2, 4), v) ** 2))(3.0), 48.0)
+    same(tg.grad(lambda v: np.sum(creation.full(3, [v, 1.0, v * v])))(3.0), 7.0)
+    assert creation.full((2,), 1.5).tolist() == [1.5, 1.5]
+
+
+RANGES: dict[str, Callable[..., Any]] = {
+    "linspace": lambda a, b: np.linspace(a, b, 7),
+    "linspace without end": lambda a, b: np.linspace(a, b, 7, endpoint=False),
+    "linspace of one": lambda a, b: np.linspace(a, b, 1),
+    "linspace of none": lambda a, b: np.linspace(a, b, 0),
+    "linspace step": lambda a, b: np.linspace(a, b, 5, retstep=True),
+    "linspace last axis": lambda a, b: np.linspace(a * np.ones(2), b, 3, axis=-1),
+    "linspace dtype": lambda a, b: np.linspace(a, b, 4, dtype=np.float32),
+    "linspace integers": lambda a, b: np.linspace(a, 10 * b, 4, dtype=int),
+    "logspace": lambda a, b: np.logspace(a, b, 6),
+    "logspace base": lambda a, b: np.logspace(a, b, 6, endpoint=False, base=2.0),
+    "geomspace": lambda a, b: np.geomspace(a, b, 6),
+    "geomspace down": lambda a, b: np.geomspace(-b, -a, 6, endpoint=False),
+    "geomspace arrays": lambda a, b: np.geomspace(a, b * np.array([1.0, 2.0]), 4, axis=1),
+}
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_ranges(name: str) -> None:
+    f = RANGES[name]
+    a, b = 0.3, 2.2
+    same_as_numpy(f, a, b, exact=False)
+    g = lambda a, b: f(a, b)[0] if isinstance(f(a, b), tuple) else f(a, b)
+    if "integers" in name:
+        return
+    h = 1e-5
+    tolerance = {"rtol": 1e-3, "atol": 1e-3} if "dtype" in name else {"rtol": 1e-7, "atol": 1e-8}
+    if "dtype" in name:
+        h = 1e-2
+    for t in [(1.0, 0.0), (0.0, 1.0)]:
+        _, tangent = tg.jvp(g, (a, b), t)
+        numeric = (g(a + h * t[0], b + h * t[1]) - g(a - h * t[0], b - h * t[1])) / (2 * h)
+        same(tangent, numeric, **tolerance)
+
+
+def test_linspace_ends_exactly() -> None:
+    rng = np.random.default_rng(0)
+    for a, b in rng.uniform(-1, 1, (20, 2)):
+        values = traced(lambda a, b: np.linspace(a, b, 11), a, b)
+        np.testing.assert_array_equal(values, np.linspace(a, b, 11))
+        assert values[-1] == b
+    same_as_numpy(lambda a: np.linspace(a, 1, 5), np.float32(0.25))
+    same_as_numpy(lambda a: np.linspace(a, 4, 5), 2)
+    same_as_numpy(lambda a: np.linspace(a, 1, 5), 1j)
+
+
+def test_arange_needs_known_integers() -> None:
+    assert creation.arange(3).tolist() == [0, 1, 2]
+    seen = []
+    tg.make_graph(lambda n: seen.append(creation.arange(n)) or n)(4)
+    assert seen[0].tolist() == [0, 1, 2, 3]
+    with pytest.raises(DtypeError, match=r"start \+ step \* np\.arange\(n\)"):
+        tg.grad(lambda x: np.sum(creation.arange(x)))(3.0)
+
+
+@pytest.mark.parametrize("options", [{}, {"indexing": "ij"}, {"sparse": True}, {"sparse": True, "indexing": "ij"}])
+def test_meshgrid(options: dict[str, Any]) -> None:
+    x, y = np.arange(3.0), np.arange(4.0)
+    same_as_numpy(lambda x: np.meshgrid(x, y, **options), x)
+    same_as_numpy(lambda x: np.meshgrid(x, **options)[0], x)
+    same_as_numpy(lambda x: np.meshgrid(x, y, 2.0, **options), x)
+    f = lambda x, y: np.sum(np.meshgrid(x, y, **options)[0] * np.meshgrid(x, y, **options)[1])
+    same(tg.grad(f)(x, y), np.full(3, 6.0))
+
+
+def test_types_and_shapes_have_plain_answers() -> None:
+    def f(x: Any) -> Any:
+        assert np.shape(x) == (2, 3) and creation.shape([x, x]) == (2, 2, 3)
+        assert np.ndim(x) == 2 and np.size(x) == 6 and np.size(x, 1) == 3 and np.size(x, -2) == 2
+        assert np.result_type(x, 1.0) == np.float32
+        assert np.result_type(x, np.float64) == np.float64
+        assert np.result_type(2.0 * np.sum(x), np.float16) == np.float32
+        assert np.can_cast(x, np.float64) and not np.can_cast(x, np.int64)
+        assert np.common_type(x, np.zeros(2)) is np.float64
+        assert np.copy(x) is not x and x.copy() is not x
+        return np.sum(x)
+
+    tg.grad(f)(np.ones((2, 3), np.float32))
+    tg.eval_shape(f, tg.ShapeDtypeStruct((2, 3), np.float32))

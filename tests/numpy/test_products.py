@@ -1,0 +1,46 @@
+"""Products under NumPy's names."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+import tracegrad as tg
+from tests.ops.test_contract import array
+from tracegrad.numpy import products
+from tracegrad.ops import contract
+
+jax.config.update("jax_enable_x64", True)
+
+
+def test_functions_of_plain_arrays_are_numpys() -> None:
+    a, b = array(2, 3), array(3, 2)
+    assert type(contract.matmul(a, b)) is np.ndarray
+    out = np.empty((2, 2))
+    assert products.dot(a, b, out=out) is out
+    assert contract.einsum("ij,jk", a, b, order="F").flags.f_contiguous
+    assert products.vecdot(a, a, axis=0).shape == (3,)
+
+
+def test_einsum_path() -> None:
+    a, b = array(2, 3), array(3, 4)
+    found = []
+    tg.eval_shape(lambda a: found.append(np.einsum_path("ij,jk", a, b)[0]) or a, a)
+    assert found == [np.einsum_path("ij,jk", a, b)[0]]
+
+
+def test_multi_dot_takes_the_cheapest_order() -> None:
+    a, b, c = array(10, 100), array(100, 5), array(5, 50)
+    graph = tg.make_graph(lambda a, b, c: np.linalg.multi_dot([a, b, c]))(a, b, c)
+    assert [v.type.shape for e in graph.eqns for v in e.outputs] == [(10, 5), (10, 50)]
+    graph = tg.make_graph(lambda a, b, c: np.linalg.multi_dot([a, b, c]))(b.T, a.T, array(10, 2))
+    assert [v.type.shape for e in graph.eqns for v in e.outputs] == [(100, 2), (5, 2)]
+
+
+@pytest.mark.filterwarnings("ignore:Arrays of 2-dimensional vectors:DeprecationWarning")
+def test_cross_of_vectors_in_the_plane() -> None:
+    a, b, c = array(4, 2), array(4, 2, seed=1), array(4, 3)
+    np.testing.assert_allclose(tg.vjp(np.cross, a, b)[0], np.cross(a, b))
+    np.testing.assert_allclose(tg.vjp(np.cross, a, c)[0], np.cross(a, c))
+    np.testing.assert_allclose(tg.vjp(np.cross, c, b)[0], np.cross(c, b))

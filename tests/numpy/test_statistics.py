@@ -1,0 +1,298 @@
+"""Statistics, against NumPy and jax."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import tracegrad as tg
+from tests.compare import same
+from tests.ops.test_reduce import agrees, traced
+from tests.ops.test_sort import agrees_along, like_a_loop, traced_and_typed
+from tracegrad.core.errors import (
+    DtypeError,
+    ShapeError,
+)
+from tracegrad.testing.differences import five_point
+
+jax.config.update("jax_enable_x64", True)
+jax = pytest.importorskip("jax")
+
+rng = np.random.default_rng(0)
+X = rng.uniform(-2, 2, (2, 3, 4))
+
+
+def test_variance_at_zero() -> None:
+    x = np.full((2, 3), 1.5)
+    for f in (np.var, np.nanvar, np.std, np.nanstd):
+        np.testing.assert_array_equal(tg.grad(f)(x), np.zeros((2, 3)))
+        np.testing.assert_array_equal(tg.grad(lambda x, f=f: np.sum(f(x, 1)))(x), np.zeros((2, 3)))
+    second = tg.hessian(np.var)(x[0])
+    np.testing.assert_allclose(second, jax.hessian(jnp.var)(x[0]))
+    assert np.all(np.isnan(tg.hessian(np.std)(x)))
+    row = np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 4.0]])
+    gradient = tg.grad(lambda x: np.sum(np.std(x, 1)))(row)
+    np.testing.assert_array_equal(gradient[0], np.zeros(3))
+    np.testing.assert_allclose(gradient[1], jax.grad(jnp.std)(row[1]), rtol=1e-12)
+
+
+def test_without_nan() -> None:
+    x = X.copy()
+    x[0, 1, 2] = x[1, 0, :] = np.nan
+    x[1, 0, 1] = 0.5
+    for name in ("nansum", "nanprod", "nanmax", "nanmin", "nanmean", "nanvar", "nanstd"):
+        for axis in (None, 0, 1, (0, 2)):
+            agrees(
+                lambda xp, x, name=name, axis=axis: getattr(xp, name)(x, axis=axis),
+                x,
+                second=name != "nanstd",
+                rtol=1e-9,
+            )
+    for name in ("nancumsum", "nancumprod"):
+        agrees(lambda xp, x, name=name: getattr(xp, name)(x, axis=1), x)
+    for name in ("nanargmax", "nanargmin"):
+        same(traced(lambda x, name=name: getattr(np, name)(x, 1), x), getattr(np, name)(x, 1))
+    empty = np.array([[np.nan, np.nan], [1.0, np.nan]])
+    np.testing.assert_array_equal(traced(lambda x: np.nanmean(x, 1), empty), [np.nan, 1.0])
+    np.testing.assert_array_equal(traced(lambda x: np.nanvar(x, 1, ddof=1), empty), [np.nan, np.nan])
+    np.testing.assert_array_equal(tg.grad(lambda x: np.sum(np.nanmean(x, 1)[1:]))(empty), [[0, 0], [1, 0]])
+
+
+def test_float16_means_are_accumulated_as_numpy_does() -> None:
+    x = np.full(5000, 30.1, np.float16)
+    same(traced(np.mean, x), np.mean(x))
+    y = rng.uniform(0, 4, 3000).astype(np.float16)
+    same(traced(np.var, y), np.var(y))
+    gradient = tg.grad(np.mean)(x)
+    assert gradient.dtype == np.float16
+    np.testing.assert_allclose(gradient, 1 / 5000, rtol=1e-3)
+
+
+@pytest.mark.parametrize("axis, shape", [(None, (2, 3, 4)), (1, (2, 3, 4)), (1, (3,)), (-1, (4,)), ((2, 0), (4, 2))])
+def test_average(axis: Any, shape: tuple[int, ...]) -> None:
+    weights = rng.uniform(0.5, 2, shape)
+    for keepdims in (False, True):
+        f = lambda x, w, k=keepdims: np.average(x, axis, w, keepdims=k)
+        same(traced(f, X, weights), f(X, weights), 1e-13)
+    returned = lambda x, w: np.average(x, axis, w, returned=True)
+    for a, b in zip(traced(returned, X, weights), returned(X, weights), strict=True):
+        same(a, b, 1e-13)
+    if not isinstance(axis, tuple):
+        agrees(lambda xp, x, w: xp.average(x, axis, w), X, weights)
+
+
+def test_average_without_weights() -> None:
+    x = np.arange(6).reshape(2, 3)
+    same(traced(lambda x: np.average(x, 1, returned=True), x), np.average(x, 1, returned=True))
+    same(traced(lambda x: np.average(x, 1, [1, 2, 3]), x), np.average(x, 1, [1, 2, 3]))
+    with pytest.raises(ShapeError, match="weights"):
+        tg.grad(lambda x: np.average(x, 0, [1.0, 2.0, 3.0]))(X)
+
+
+@pytest.mark.parametrize("keywords", [
+    {}, {"rowvar": False}, {"bias": True}, {"ddof": 0}, {"fweights": np.array([1, 2, 3, 1])},
+    {"aweights": np.array([0.5, 1.0, 2.0, 0.25])},
+    {"fweights": np.array([1, 2, 3, 1]), "aweights": np.array([0.5, 1.0, 2.0, 0.25]), "ddof": 0},
+    {"fweights": np.array([1, 2, 3, 1]), "aweights": np.array([0.5, 1.0, 2.0, 0.25])},
+])  # fmt: skip
+def test_cov(keywords: dict[str, Any]) -> None:
+    m, y = X[0], X[1, :2]
+    if keywords.get("rowvar", True):
+        agrees(lambda xp, m, y: xp.cov(m, y, **keywords), m, y)
+        agrees(lambda xp, v: xp.cov(v, **keywords), m[0])
+    else:
+        agrees(lambda xp, m: xp.cov(m, **keywords), m)
+        agrees(lambda xp, m: xp.cov(m[:, 0], m[:, 1], **keywords), m)
+
+
+def test_corrcoef() -> None:
+    agrees(lambda xp, m: xp.corrcoef(m), X[0], rtol=1e-9)
+    agrees(lambda xp, m: xp.corrcoef(m, m[:1] ** 2, rowvar=True), X[0], rtol=1e-9)
+    agrees(lambda xp, m: xp.corrcoef(m, rowvar=False), X[0], rtol=1e-9, second=False)
+    z = X[0] + 1j * X[1]
+    same(traced(np.corrcoef, z), np.corrcoef(z), 1e-13)
+    same(traced(lambda v: np.corrcoef(v), X[0, 0]), np.corrcoef(X[0, 0]))
+
+
+def test_the_dtype_of_a_nanvar_is_that_of_its_sums() -> None:
+    z = np.array([1 + 2j, 3 - 1j, np.nan, 2.5j])
+    with warnings.catch_warnings(action="ignore"):  # NumPy's, of the imaginary part of the mean
+        same(traced(lambda z: np.nanvar(z, dtype=np.float32), z), np.nanvar(z, dtype=np.float32), 1e-6)
+        same(traced(lambda x: np.nanvar(x, dtype=complex), X), np.nanvar(X, dtype=complex), 1e-14)
+    for function in (np.nanmean, np.nanvar, np.nanstd):
+        with pytest.raises(
+            tg.core.errors.DtypeError, match=r"of f64\[.*\]: dtype must be floating or complex, got int64"
+        ):
+            traced(lambda x, f=function: f(x, dtype=int), X)
+        for axis in (0, -1):
+            same(traced(lambda x, f=function, axis=axis: f(x, axis), np.array(1.5)), function(np.array(1.5), axis))
+        with pytest.raises(tg.core.errors.ShapeError, match=r"where, of shape \(2, 1\), does not broadcast to f64\[\]"):
+            traced(lambda x, f=function: f(x, where=[[True], [False]]), np.array(1.5))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Quantiles and histograms.
+
+DISTINCT = rng.permutation(24).reshape(2, 3, 4) / 7 - 1.5
+TIED = np.array([[3, 1, 3, 1, 2], [0, 0, 0, 0, 0], [5, 4, 3, 2, 1]])
+NAN = np.where(np.isin(np.arange(24).reshape(2, 3, 4), [0, 6, 7, 17]), np.nan, DISTINCT)
+DTYPES = ["float16", "float32", "float64", "int8", "uint8", "int64", "bool"]
+METHODS = [
+    "inverted_cdf", "averaged_inverted_cdf", "closest_observation", "interpolated_inverted_cdf", "hazen", "weibull",
+    "linear", "median_unbiased", "normal_unbiased", "lower", "higher", "midpoint", "nearest",
+]  # fmt: skip
+QUANTILES = np.array([0.0, 0.1, 0.25, 1 / 3, 0.5, 0.77, 0.9, 1.0])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_of_quantiles(method: Any) -> None:
+    for n in (1, 2, 5, 8, 9):
+        x = rng.permutation(n) / 3 - 1
+        same(
+            traced_and_typed(lambda x: np.quantile(x, QUANTILES, method=method), x),
+            np.quantile(x, QUANTILES, method=method),
+            1e-14,
+        )
+        same(
+            traced_and_typed(lambda x: np.percentile(x, 30, method=method), x),
+            np.percentile(x, 30, method=method),
+            1e-14,
+        )
+    counts = np.array([5, 1, 7, 3, 3])
+    same(
+        traced_and_typed(lambda x: np.quantile(x, 0.4, method=method), counts),
+        np.quantile(counts, 0.4, method=method),
+        1e-14,
+    )
+    x, t = rng.permutation(9) / 3 - 1, rng.normal(size=9)
+    f = lambda x: np.quantile(x, QUANTILES, method=method)
+    np.testing.assert_allclose(tg.jvp(f, (x,), (t,))[1], *five_point(lambda x: (f(x),), [x], [t]), rtol=1e-8, atol=1e-9)
+    w = rng.normal(size=8)
+    np.testing.assert_allclose(tg.vjp(f, x)[1](w)[0] @ t, w @ tg.jvp(f, (x,), (t,))[1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("axis, keepdims", [(None, False), (0, True), (-1, False), ((0, 2), False), ((2, 1), True)])
+def test_quantiles_over_axes(axis: Any, keepdims: bool) -> None:
+    for q in (0.3, QUANTILES, QUANTILES.reshape(2, 4)):
+        if np.ndim(q) < 2:  # jax takes no more
+            agrees_along(lambda xp, x: xp.quantile(x, q, axis=axis, keepdims=keepdims), DISTINCT)
+        same(
+            traced_and_typed(lambda x: np.percentile(x, 100 * q, axis, keepdims=keepdims), DISTINCT),
+            np.percentile(DISTINCT, 100 * q, axis, keepdims=keepdims),
+            1e-14,
+        )
+        for function in (np.nanquantile, np.quantile):
+            f = lambda x: function(x, q, axis, keepdims=keepdims)
+            # NumPy's nanquantile mixes up the axes of a q that has two.
+            expected = function(NAN, np.ravel(q), axis, keepdims=keepdims)
+            same(traced_and_typed(f, NAN), np.reshape(expected, (*np.shape(q), *expected.shape[1:])), 1e-14)
+    f = lambda x: np.nanpercentile(x, 30.0, axis, keepdims=keepdims)
+    same(traced_and_typed(f, NAN), f(NAN), 1e-14)
+    agrees_along(lambda xp, x: xp.median(x, axis=axis, keepdims=keepdims), DISTINCT)
+    for function in (np.median, np.nanmedian):
+        f = lambda x: function(x, axis, keepdims=keepdims)
+        same(traced_and_typed(f, NAN), f(NAN), 1e-14)
+    like_a_loop(lambda x: np.quantile(x, 0.3, -1), DISTINCT)
+    like_a_loop(lambda x: np.nanquantile(x, QUANTILES, 0), NAN)
+    like_a_loop(lambda x: np.median(x, 0), DISTINCT)
+    like_a_loop(lambda x: np.nanmedian(x), NAN)
+
+
+def test_derivatives_by_the_quantile() -> None:
+    q = np.array([0.13, 0.4, 0.88])
+    agrees_along(lambda xp, x, q: xp.quantile(x, q, axis=1), DISTINCT, q)
+    agrees_along(lambda xp, x, q: xp.percentile(x, 100 * q), DISTINCT, q)
+    like_a_loop(lambda x, q: np.quantile(x, q, 0), DISTINCT, np.array([0.13, 0.4]))
+    like_a_loop(lambda x, q: np.nanquantile(x, q), NAN, np.array([0.13, 0.4]))
+
+
+def test_derivatives_beside_nan() -> None:
+    """What is left out gets zero, and what is left gets what it would without the NaN."""
+    x = np.array([3.0, np.nan, 1.0, 2.5, np.nan, -1.0])
+    few = np.isfinite(x)
+    for skip, plain in ((np.nanmedian, np.median), (lambda x: np.nanquantile(x, 0.3), lambda x: np.quantile(x, 0.3))):
+        g = tg.grad(skip)(x)
+        np.testing.assert_allclose(g[few], tg.grad(plain)(x[few]))
+        assert (g[~few] == 0).all()
+    assert np.isnan(tg.vjp(np.median, x)[0]) and np.isnan(tg.vjp(lambda x: np.quantile(x, 0.5), x)[0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dtypes_of_quantiles(dtype: str) -> None:
+    x = (rng.permutation(12).reshape(3, 4)).astype(dtype)
+    tolerance = {"float16": 2e-3, "float32": 1e-6}.get(dtype, 1e-14)
+    same(traced_and_typed(lambda x: np.median(x, 1), x), np.median(x, 1), tolerance)
+    if dtype != "bool":
+        for q in (0.5, 1, np.float64(0.3), np.array([0.3]), np.float32(0.25)):
+            same(traced_and_typed(lambda x: np.quantile(x, q, 1), x), np.quantile(x, q, 1), tolerance)
+            same(traced_and_typed(lambda x: np.percentile(x, q, 1), x), np.percentile(x, q, 1), tolerance)
+        same(traced_and_typed(lambda x: np.nanmedian(x), x), np.nanmedian(x), tolerance)
+    if x.dtype.kind == "f":
+        assert tg.grad(lambda x: np.sum(np.quantile(x, 0.3, 0)))(x).dtype == dtype
+
+
+def test_quantiles_refuse() -> None:
+    for function, args, error, text in [
+        (np.quantile, (1.5,), ValueError, "quantiles lie from 0 to 1"),
+        (np.percentile, (-1,), ValueError, "percentiles from 0 to 100"),
+        (
+            np.quantile,
+            (0.5, None, None, False, "cubic"),
+            ValueError,
+            "method must be one of 'inverted_cdf'.*got 'cubic'",
+        ),
+        (np.quantile, (0.5, 3), np.exceptions.AxisError, "axis 3 is out of bounds"),
+    ]:
+        with pytest.raises(error, match=text):
+            traced_and_typed(lambda x: function(x, *args), DISTINCT)
+    for f in (np.median, lambda x: np.quantile(x, 0.5)):
+        with pytest.raises(DtypeError, match="complex numbers have no order"):
+            traced_and_typed(f, DISTINCT + 1j)
+        with pytest.raises(ShapeError, match="nothing to take it of"):
+            traced_and_typed(f, np.zeros((2, 0)))
+
+
+@pytest.mark.parametrize("keywords", [{}, {"bins": 3}, {"bins": 4, "range": (-1, 1.5)}, {"bins": [-2.0, 0.0, 0.3, 2.0]},
+                                      {"bins": "auto"}, {"bins": [-1, 0, 1]}])  # fmt: skip
+def test_histogram(keywords: Any) -> None:
+    x, w = DISTINCT.ravel(), rng.uniform(0.5, 1, 24)
+    for density in (False, True):
+        f = lambda x, w=None: np.histogram(x, density=density, weights=w, **keywords)
+        same(traced_and_typed(f, x), f(x), 1e-13)
+        if keywords.get("bins") == "auto":
+            with pytest.raises(TypeError, match="weights"):
+                traced_and_typed(lambda w: f(x, w), w)
+            continue
+        same(traced_and_typed(lambda w: f(x, w), w), f(x, w), 1e-13)
+        same(traced_and_typed(f, DISTINCT, w.reshape(2, 3, 4)), f(x, w), 1e-13)
+        # By the weights, with the edges as they are.
+        t = rng.normal(size=24)
+        tangent = tg.jvp(lambda w: f(x, w)[0], (w,), (t,))[1]
+        np.testing.assert_allclose(tangent, *five_point(lambda w: (f(x, w)[0],), [w], [t]), rtol=1e-8, atol=1e-9)
+    same(traced_and_typed(lambda x: np.histogram(x, **keywords), TIED), np.histogram(TIED, **keywords))
+
+
+def test_edges_of_a_histogram_follow_the_extremes() -> None:
+    edges = lambda x: np.histogram(x, 3)[1]
+    for x in (np.array([0.3, 2.0, -1.0, 1.1]), np.array([1.0, 1.0, 1.0])):
+        t = np.array([0.1, 0.5, -0.3, 0.2])[: x.size] if np.ptp(x) else np.ones(3)
+        np.testing.assert_allclose(
+            tg.jvp(edges, (x,), (t,))[1], *five_point(lambda x: (edges(x),), [x], [t]), rtol=1e-8
+        )
+
+
+def test_a_density_follows_its_edges() -> None:
+    x, t, w = np.array([0.3, 2.0, -1.0, 1.1]), np.array([0.1, 0.5, -0.3, 0.2]), np.array([1.0, 2.0, 0.5, 3.0])
+    for density in (lambda x: np.histogram(x, 3, density=True)[0], lambda x: np.histogram(x, 3, None, True, w)[0]):
+        tangent = tg.jvp(density, (x,), (t,))[1]
+        np.testing.assert_allclose(tangent, *five_point(lambda x: (density(x),), [x], [t]), rtol=1e-8)
+    bins = np.array([-1.5, 0.5, 2.5])
+    by_edges = lambda b: np.histogram(x, b, density=True)[0]
+    tangent = tg.jvp(by_edges, (bins,), (t[:3],))[1]
+    np.testing.assert_allclose(tangent, *five_point(lambda b: (by_edges(b),), [bins], [t[:3]]), rtol=1e-8)
+    assert type(tg.make_graph(lambda x: np.histogram(x, [0.0, 1.0])[1])(x)(x)[0]) is np.ndarray

@@ -1,0 +1,87 @@
+"""What writes into arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tracegrad as tg
+from tracegrad.core.errors import DtypeError, ShapeError, UnexpectedTracerError
+
+X = np.arange(1.0, 6.0)
+
+
+@pytest.mark.parametrize("transform", ["jit", "vmap", "scan", "cond", "checkpoint", "grad"])
+def test_a_write_into_what_is_outside_is_refused(transform: str) -> None:
+    def f(x: Any) -> Any:
+        u = 2 * x
+
+        def inner(c: Any) -> Any:
+            u[0] = 1.0
+            return c
+
+        if transform == "scan":
+            return tg.lax.scan(lambda c, i: (inner(c), None), x[0], np.arange(3))[0]
+        if transform == "cond":
+            return tg.lax.cond(x[0] > 0, inner, inner, x[0])
+        if transform == "vmap":
+            return np.sum(tg.vmap(inner)(x))
+        return getattr(tg, transform)(inner)(x[0])
+
+    with pytest.raises(UnexpectedTracerError, match=r"(?s)test_writes.py.*comes from outside"):
+        (tg.jit if transform == "cond" else tg.grad)(f)(X)
+
+
+def test_dtypes_stay() -> None:
+    def f(x: Any) -> Any:
+        n = np.arange(5) * (x > 0)
+        n[1:] = x[1:] + 0.7
+        y = x.astype(np.float32)
+        y += x
+        y[0] = 3
+        return n, y
+
+    for g in (tg.jit(f), lambda x: tg.vjp(f, x)[0]):
+        for got, wanted in zip(g(X), f(X), strict=True):
+            np.testing.assert_array_equal(got, wanted)
+            assert got.dtype == wanted.dtype
+
+
+@pytest.mark.parametrize(
+    "wrong, error, part",
+    [
+        (lambda x: np.floor(x).astype(int).__iadd__(x), DtypeError, "same_kind"),
+        (lambda x: x.__iadd__(np.ones((2, 5))), ShapeError, "non-broadcastable output operand"),
+        (lambda x: x.__setitem__(slice(2), np.ones(3)), ValueError, "broadcast"),
+        (lambda x: np.broadcast_to(x, (2, 5)).__setitem__(0, 1.0), ValueError, "read-only"),
+        (lambda x: np.diagonal(np.outer(x, x)).__setitem__(0, 1.0), ValueError, "read-only"),
+        (lambda x: np.copyto(np.floor(x).astype(int), x), DtypeError, "same_kind"),
+        (lambda x: x.__setitem__(7, 1.0), IndexError, "out of bounds"),
+    ],
+)
+def test_what_numpy_refuses(wrong: Callable[[Any], Any], error: type[Exception], part: str) -> None:
+    with pytest.raises((TypeError, ValueError, IndexError)):
+        wrong(X.copy())
+    for transform in (tg.grad, tg.jit):
+        with pytest.raises(error, match=part):
+            transform(lambda x: np.sum(x) + (wrong(x) is None))(X)
+
+
+def test_writes_end_as_writes_into_a_buffer() -> None:
+    def f(u: Any) -> Any:
+        u = u * 2.0
+        v = u.reshape(-1, 2).T
+        for i in range(20):
+            u[i] = u[i] + 0.5
+            v[:, i] = 1.0
+        return u
+
+    x = np.arange(1000.0)
+    source = tg.jit(f).lower(x).as_text()
+    assert source.count("scatter(") == 1 and source.count("] = ") == 39  # what is returned holds no other array alive
+    np.testing.assert_array_equal(tg.jit(f)(x), f(x))
+    backward = tg.jit(tg.grad(lambda x: np.sum(f(x) ** 2))).lower(x).as_text()
+    assert backward.count("scatter(") <= 2

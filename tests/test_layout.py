@@ -1,0 +1,39 @@
+"""A file tracegrad/x/y.py has its tests in tests/x/test_y.py. What crosses rooms stands in tests/ itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests import ROOT
+
+# What has no tests of its own: the rules for XLA are a table, of which tests/test_xla_registry.py tries each; samples, the short
+# forms of ops and what they share are tried with every op (tests/test_registry.py, tests/test_extend.py).
+TABLES = {"typing", "ops/everything", "ops/families", "ops/elementwise/samples", "xla/values"}
+
+
+def files(folder: Path) -> set[str]:
+    """The modules in a folder, by path without suffix, but for `__init__`."""
+    found = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.py")}
+    return {name for name in found if not name.endswith("__init__")}
+
+
+def place_of(module: str) -> str:
+    room, _, name = module.rpartition("/")
+    return f"{room}/test_{name}".lstrip("/")
+
+
+def test_every_file_has_its_tests() -> None:
+    rules = {name for name in files(ROOT / "tracegrad") if name.startswith("xla/rules/")}
+    missing = {place_of(name) for name in files(ROOT / "tracegrad") - TABLES - rules} - files(ROOT / "tests")
+    assert not missing, f"add {sorted(missing)} with what tests these files"
+
+
+def test_tests_in_rooms_are_of_files() -> None:
+    """Or of the room itself: tests/nn/test_nn.py."""
+    modules = files(ROOT / "tracegrad")
+    rooms = {name.rpartition("/")[0] for name in modules}
+    places = {place_of(name) for name in modules} | {f"{room}/test_{room.rpartition('/')[2]}" for room in rooms}
+    astray = {name for name in files(ROOT / "tests") if "/" in name} - places
+    assert not astray, (
+        f"{sorted(astray)} stand beside no file of tracegrad/; what crosses rooms goes into tests/ itself"
+    )

@@ -1,0 +1,105 @@
+"""The two interpreters of linear maps: long chains, linearize, linear_transpose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import tracegrad as tg
+from tests.compare import near
+from tracegrad.core.errors import DifferentiationError
+from tracegrad.core.graph import evaluate
+
+jax.config.update("jax_enable_x64", True)
+
+X = np.array([0.3, -1.2, 2.0])
+LENGTH = 100_000
+
+
+def chain(x: Any, length: int = LENGTH) -> Any:
+    for _ in range(length):
+        x = x * 1.00001
+    return x
+
+
+def test_long_chains() -> None:
+    """A hundred thousand ops, without recursion anywhere, deletion included."""
+    expected = 1.00001**LENGTH
+    assert tg.grad(chain)(1.0) == pytest.approx(expected, rel=1e-9)
+    assert tg.jvp(chain, (1.0,), (1.0,))[1] == pytest.approx(expected, rel=1e-9)
+    out, pull = tg.vjp(chain, 1.0)
+    assert pull(1.0)[0] == pytest.approx(expected, rel=1e-9)
+    assert pull(2.0)[0] == pytest.approx(2 * expected, rel=1e-9)
+    out, push = tg.linearize(chain, 1.0)
+    assert push(2.0) == pytest.approx(2 * expected, rel=1e-9)
+    graph = tg.make_graph(chain)(1.0)
+    assert len(graph.eqns) == LENGTH
+    assert evaluate(graph, (1.0,))[0] == pytest.approx(expected, rel=1e-9)
+    assert graph == graph and isinstance(hash(graph), int)
+    assert str(graph).count("\n") >= LENGTH
+
+
+@pytest.mark.slow
+def test_long_chains_of_second_order_and_batched() -> None:
+    square = lambda x: 0.5 * chain(x) ** 2
+    assert tg.grad(tg.grad(square))(1.0) == pytest.approx(1.00001 ** (2 * LENGTH), rel=1e-9)
+    got = tg.vmap(tg.grad(chain))(np.array([1.0, 2.0]))
+    np.testing.assert_allclose(got, 1.00001**LENGTH)
+    transposed = tg.linear_transpose(chain, 1.0)(1.0)[0]
+    assert transposed == pytest.approx(1.00001**LENGTH, rel=1e-9)
+
+
+def test_linearize_runs_the_function_once() -> None:
+    calls = []
+
+    def f(x: Any) -> Any:
+        calls.append(1)
+        return np.sin(x) * x
+
+    out, push = tg.linearize(f, X)
+    for t in (X, np.ones(3), 2 * X):
+        near(push(t), (np.cos(X) * X + np.sin(X)) * t)
+    assert len(calls) == 1
+    near(tg.grad(lambda t: np.sum(push(t)))(X), np.cos(X) * X + np.sin(X))
+    near(tg.vmap(push)(np.eye(3)), np.diag(np.cos(X) * X + np.sin(X)))
+    near(tg.grad(lambda s: np.sum(tg.linearize(lambda x: s * np.sin(x), X)[1](X)))(2.0), np.sum(np.cos(X) * X))
+
+
+def test_linear_transpose() -> None:
+    matrix = np.arange(6.0).reshape(2, 3)
+    y = np.array([1.0, -2.0])
+    f = lambda x: matrix @ x
+    near(tg.linear_transpose(f, np.zeros(3))(y), (matrix.T @ y,))
+    near(tg.linear_transpose(f, tg.ShapeDtypeStruct((3,), float))(y), (matrix.T @ y,))
+    twice = tg.linear_transpose(lambda ct: tg.linear_transpose(f, np.zeros(3))(ct)[0], np.zeros(2))
+    near(twice(X), (matrix @ X,))
+    g = lambda p: (2.0 * p["a"] - p["b"][::-1], np.sum(p["b"], keepdims=True))
+    got = tg.linear_transpose(g, {"a": X, "b": X})((X, np.ones(1)))
+    near(got, ({"a": 2.0 * X, "b": 1.0 - X[::-1]},))
+    near(tg.linear_transpose(lambda x, y: x + 2.0 * y, X, X)(X), (X, 2 * X))
+    near(tg.grad(lambda s: np.sum(tg.linear_transpose(lambda x: s * x, X)(X)[0]))(3.0), np.sum(X))
+    near(tg.linear_transpose(lambda x: np.zeros(2), X)(y), (np.zeros(3),))
+    near(tg.linear_transpose(lambda x: -x / 2.0 + np.where(X > 0, x, 0), X)(np.ones(3)), ((X > 0) - 0.5,))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: np.sin(x), lambda x: x * x, lambda x: x + 1.0, lambda x: 1.0 - x, lambda x: 1.0 / x,
+        lambda x: x**2, lambda x: np.concatenate([x, np.ones(2)]), lambda x: (2.0 * x, np.ones(3)),
+        lambda x: np.where(X > 0, x, 1.0), lambda x: np.maximum(x, 0), lambda x: np.stack([x, X]),
+    ],
+)  # fmt: skip
+def test_linear_transpose_refuses_what_is_not_linear(f: Any) -> None:
+    with pytest.raises(DifferentiationError, match="linear"):
+        tg.linear_transpose(f, X)
+
+
+def test_linear_transpose_takes_zeros_for_linear() -> None:
+    """An added zero leaves a function linear."""
+    near(tg.linear_transpose(lambda x: x + 0.0, X)(X), (X,))
+    near(tg.linear_transpose(lambda x: sum([v for v in x]), X)(1.0), (np.ones(3),))
+    near(tg.linear_transpose(lambda x: np.where(X > 0, x, 0.0), X)(np.ones(3)), ((X > 0) * 1.0,))
