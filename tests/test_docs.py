@@ -91,6 +91,18 @@ def test_testing(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.search(r"x=array\(-?1\.\d+\)", printed)  # shrunk to an array without axes
 
 
+def test_architecture() -> None:
+    """An op, a pass and a transform that somebody adds."""
+    names: dict[str, Any] = {}
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "architecture.md").read_text(), re.DOTALL)
+    assert len(blocks) == 3
+    try:
+        for block in blocks:
+            exec(block, names)
+    finally:
+        OPS.pop("log_cosh", None)
+
+
 def conventions() -> list[tuple[str, str, str]]:
     rows = re.findall(r"^\| (`.*?) \| `(.*?)` \| `(.*?)` \| .*\|$", (DOCS / "conventions.md").read_text(), re.MULTILINE)
     return [(f, at, derivative) for functions, at, derivative in rows for f in re.findall(r"`(.*?)`", functions)]

@@ -1,4 +1,4 @@
-"""tg.lax.gather and the scatter functions, and windows at computed places: values and derivatives against jax.lax on drawn
+"""tg.lax.gather and the scatter functions: values and derivatives against jax.lax on drawn
 dimension numbers, vmap against a loop, jit against plain calls; errors."""
 
 from __future__ import annotations

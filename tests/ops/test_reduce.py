@@ -1,4 +1,4 @@
-"""Reductions and running reductions: values against NumPy, first and second derivatives against jax.
+"""Reductions: values against NumPy, first and second derivatives against jax.
 
 What jax leaves undefined (a standard deviation of zero, products of many zeros) is held against closed forms.
 """

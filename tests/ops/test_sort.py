@@ -1,4 +1,4 @@
-"""Sorting, searching, quantiles, interpolation and counting: values and dtypes against NumPy, derivatives against jax or
+"""Sorting and searching: values and dtypes against NumPy, derivatives against jax or
 differences, vmap against a loop. Derivatives are taken where they exist: away from ties, unless a test says so."""
 
 from __future__ import annotations

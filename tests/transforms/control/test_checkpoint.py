@@ -1,5 +1,4 @@
-"""checkpoint: the same values and derivatives, from less that is kept; policies, budgets, and what tg.debug.residuals
-says of them."""
+"""checkpoint: the same values and derivatives, from less that is kept."""
 
 from __future__ import annotations
 

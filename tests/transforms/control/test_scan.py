@@ -1,4 +1,4 @@
-"""scan, while_loop and what is made of them: against jax, against loops in Python, and what goes wrong."""
+"""scan: against jax, against loops in Python, and what goes wrong."""
 
 from __future__ import annotations
 
