@@ -13,6 +13,7 @@ import pytest
 import tracegrad as tg
 from tests.compare import near
 from tests.jaxprs import run_with_numpy
+from tests.lattice import OURS, THEIRS, transformed
 from tracegrad import lax
 from tracegrad.core.check import check
 from tracegrad.core.context import context
@@ -80,35 +81,10 @@ def nested(lib: Any, xp: Any) -> Any:
     return f
 
 
-def jvp(lib: Any, f: Any) -> Any:
-    return lambda x: lib.jvp(f, (x,), (1.0 + 0.5 * x,))[1]
-
-
-def total(lib: Any, f: Any) -> Any:
-    """A scalar of whatever the function returns."""
-    return lambda x: (f(x) ** 2).sum() if f(x).ndim else f(x)
-
-
-TRANSFORMS: dict[str, Any] = {
-    "jit": lambda lib, f: lib.jit(f),
-    "grad": lambda lib, f: lib.grad(total(lib, f)),
-    "jvp": jvp,
-    "hessian": lambda lib, f: lib.hessian(total(lib, f)),
-    "vmap": lambda lib, f: lib.vmap(f),
-}
+NAMES = ("jit", "grad", "jvp", "hessian", "vmap")
 ORDERS = [
-    o
-    for n in (1, 2, 3)
-    for o in itertools.product(TRANSFORMS, repeat=n)
-    if (n < 3 or "jit" in o) and o.count("hessian") < 2
+    o for n in (1, 2, 3) for o in itertools.product(NAMES, repeat=n) if (n < 3 or "jit" in o) and o.count("hessian") < 2
 ]
-
-
-def transformed(lib: Any, f: Any, order: tuple[str, ...]) -> Any:
-    """The first transform outermost."""
-    for name in reversed(order):
-        f = TRANSFORMS[name](lib, f)
-    return f
 
 
 def argument(order: tuple[str, ...]) -> Any:
@@ -125,8 +101,8 @@ def test_in_every_order_three_deep(make: Any) -> None:
     for order in ORDERS:
         plain = tuple([t for t in order if t != "jit"])
         if plain not in truths:
-            truths[plain] = run_with_numpy(transformed(jax, make(jax, jnp), plain), argument(plain))
-        near(transformed(tg, make(tg, np), order)(argument(plain)), truths[plain], 1e-10)
+            truths[plain] = run_with_numpy(transformed(THEIRS, make(jax, jnp), plain), argument(plain))
+        near(transformed(OURS, make(tg, np), order)(argument(plain)), truths[plain], 1e-10)
 
 
 @pytest.mark.parametrize("index", [-5, 0, 1, 2, 7])

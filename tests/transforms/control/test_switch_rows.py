@@ -12,7 +12,7 @@ import pytest
 import tracegrad as tg
 from tests.compare import near
 from tests.jaxprs import run_with_numpy
-from tests.transforms.control.test_switch import transformed
+from tests.lattice import OURS, THEIRS, transformed
 from tracegrad import lax
 from tracegrad.core.op import OPS
 from tracegrad.ops.collective import psum
@@ -112,7 +112,7 @@ def test_what_becomes_of_the_gradient_of_shared_weights(order: tuple[str, ...]) 
     for k in range(order.count("vmap")):
         w = np.stack([w, (0.8 - 0.1 * k) * w])
     plain = tuple([t for t in order if t != "jit"])
-    near(transformed(tg, f(tg, np), order)(w), run_with_numpy(transformed(jax, f(jax, jnp), plain), w), 1e-10)
+    near(transformed(OURS, f(tg, np), order)(w), run_with_numpy(transformed(THEIRS, f(jax, jnp), plain), w), 1e-10)
 
 
 def test_an_index_closed_over_is_read_anew() -> None:
