@@ -62,11 +62,14 @@ def test_what_it_found() -> None:
     assert tg.vjp(lambda x, n: x * n.astype(float) ** (-n), np.ones(2), n)[1](np.ones(2))[0].tolist() == [0.25, 1 / 27]
 
 
+EITHER_WAY = (tg.jit, lambda f: lambda *args: tg.vjp(f, *args)[0])
+
 # Cases in which something was found: by now each gives what NumPy gives, or has a rule in tracegrad/testing/plain.py.
 FOUND = (
     1001453, 1002482, 1004242, 1005386, 1005441, 1010639, 1011840, 1012529, 1015041, 1015112, 1015152, 1016103, 1016836, 1017621,
     1018386, 1019651, 1019833, 1023545, 1024939, 1026131, 1034046, 1034065, 1036726, 1040023, 1040817, 1045616, 1050370, 1051642,
-    1052749, 1061752, 1067393, 1073174, 1077685, 1087727, 1088673, 2025159, 3001670,
+    1052749, 1061752, 1067393, 1073174, 1077685, 1087727, 1088673, 2025159, 3001670, 4021398, 4029505, 5004308, 6018332, 6021835,
+    6044715, 8023348,
 )  # fmt: skip
 
 
@@ -75,7 +78,57 @@ def test_cases_that_found_something(seed: int) -> None:
     check_case(Case(seed))
 
 
-EITHER_WAY = (tg.jit, lambda f: lambda *args: tg.vjp(f, *args)[0])
+# The same on XLA.
+FOUND_ON_XLA = (
+    1000020, 1000085, 5000236, 5000371, 5003591, 5003952, 5004168, 7000832, 7001159, 7001615, 12000512, 12000693, 20001607,
+)  # fmt: skip
+
+
+def test_cases_that_found_something_on_xla() -> None:
+    pytest.importorskip("jax")
+    for seed in FOUND_ON_XLA:
+        check_case(Case(seed), ("numpy", "xla"))
+
+
+def test_numbers_on_xla_are_numpys() -> None:
+    """Signs of infinities, False times infinity, powers of no integers."""
+    pytest.importorskip("jax")
+    on_xla = lambda f, *args: np.asarray(tg.jit(f, backend="xla")(*args))
+    ends = np.array(
+        [complex(np.inf, 1), complex(-2, -np.inf), complex(np.inf, np.nan), complex(np.inf, np.inf), 3 - 4j]
+    )
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(on_xla(np.sign, ends), np.sign(ends))
+    assert np.isnan(on_xla(lambda b, x: b * x, np.array([False]), np.inf)).all()
+    assert on_xla(lambda n: n**-1, np.zeros((2, 0), int)).shape == (2, 0)
+
+
+def test_limits_that_a_dtype_has_not() -> None:
+    """A traced Python int may limit what is clipped as an int in the program may."""
+    for run in EITHER_WAY:
+        assert run(lambda x, high: np.clip(x, None, high))(np.array([3, 200], np.uint8), 2**40).dtype == np.uint8
+        assert run(lambda x, low: np.clip(x, low, 100))(np.array([3, 200], np.uint8), -3).tolist() == [3, 100]
+        with pytest.raises(OverflowError):
+            run(lambda x, low: np.clip(x, low, None))(np.array([3, 200], np.uint8), 2**40)
+
+
+def test_a_python_int_that_a_dtype_has_not_is_not_written() -> None:
+    def copied(x: Any, v: Any) -> Any:
+        y = np.copy(x)
+        np.copyto(y, v)
+        return y
+
+    def assigned(x: Any, v: Any) -> Any:
+        y = np.copy(x)
+        y[0] = v
+        return y
+
+    x = np.array([1, 2], np.uint8)
+    for run in (lambda f: f, *EITHER_WAY):
+        for write in (copied, assigned):
+            assert run(write)(x, 7)[0] == 7
+            with pytest.raises(OverflowError, match="out of bounds for uint8"):
+                run(write)(x, -3)
 
 
 def test_a_copy_without_axes_is_an_array() -> None:

@@ -97,6 +97,10 @@ def clip(
         limits = np.iinfo(dtype)
         low = None if type(low) is int and low <= limits.min else low
         high = None if type(high) is int and high >= limits.max else high
+        if type(low) is Tracer and low.type.weak:
+            low = np.maximum(low, limits.min).item()
+        if type(high) is Tracer and high.type.weak and limits.max < 2**63:
+            high = np.minimum(high, limits.max).item()
     if low is None and high is None:
         return np.positive(a)
     given = [type_of(as_array(x)).weight for x in (a, low, high) if x is not None]

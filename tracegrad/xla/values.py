@@ -11,7 +11,7 @@ from jax import lax
 
 from tracegrad.core.boxes import boxed, boxing, unboxed
 from tracegrad.core.op import Params
-from tracegrad.core.types import PYTHON_SCALARS, ArrayType, number_kind
+from tracegrad.core.types import PYTHON_SCALARS, ArrayType, is_inexact, number_kind
 
 
 def cast(x: Any, dtype: Any) -> Any:
@@ -22,6 +22,8 @@ def cast(x: Any, dtype: Any) -> Any:
         return x
     if number_kind(x.dtype) == "c" and number_kind(np.dtype(dtype)) != "c":
         x = x != 0 if number_kind(np.dtype(dtype)) == "b" else lax.real(x)
+    if x.dtype == bool and is_inexact(np.dtype(dtype)):
+        x = lax.convert_element_type(x, np.int8)  # or XLA takes False times infinity for zero
     return lax.convert_element_type(x, dtype)
 
 

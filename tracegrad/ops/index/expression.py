@@ -182,7 +182,7 @@ def locate(x: Any, expression: Any, mode: str | None = None) -> Located:
             continue
         if kind is np.ndarray and item.dtype == bool:
             for i, (n, m) in enumerate(zip(shape[axis:], item.shape, strict=False), axis):
-                if n != m and item.size:  # which NumPy does not ask of an empty mask
+                if n != m and m:  # no elements are as many as any
                     raise IndexError(
                         f"boolean index did not match indexed array along axis {i}; "
                         f"size of axis is {n} but size of corresponding boolean axis is {m}: "

@@ -131,7 +131,9 @@ _LARGEST_PRODUCT = 64
 
 @lowers("power", "float_power")
 def _power(out: ArrayType, x: Any, p: Any) -> Any:
-    """Products for a small whole number in the Graph. Negative powers of integers, an error on NumPy, are jax's."""
+    """Products for a small whole number in the Graph. Negative powers of integers, an error on NumPy, are jax's, but of none."""
+    if not out.size:
+        return lax.full(out.shape, 0, out.dtype)
     if is_numpy_scalar(p) and p.imag == 0 and abs(p.real) <= _LARGEST_PRODUCT and p.real == int(p.real):
         return lax.integer_pow(x, int(p.real))
     if number_kind(x.dtype) == "f":
