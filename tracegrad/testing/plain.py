@@ -9,7 +9,7 @@ Where they differ, plain NumPy is asked again, since not all that it gives is to
 
 - A value without axes is a number to a traced function (README). Where NumPy makes something else of an array without
   axes than of the number in it, either is right.
-- NumPy has several ways to the same. The program is run once more on others (`Elementwise`), and no element is compared on
+- NumPy has several ways to the same. The program is run once more on others (`OtherWays`), and no element is compared on
   which these disagree with the program itself; so every element is compared that NumPy gives in one way only. Products
   are added up by BLAS, by einsum's loops, by ufuncs: these do not agree on infinity times a complex number, on zero
   times infinity (BLAS leaves out what is multiplied by zero) and on the sign of a sum of zeros. Of equal elements,
@@ -259,8 +259,9 @@ def _leaves(out: Any) -> list[Any]:
     return [leaf for item in out for leaf in _leaves(item)] if isinstance(out, tuple | list) else [out]
 
 
-class Elementwise:
-    """NumPy, but all that adds up products does it by `np.multiply` and `np.sum`."""
+class OtherWays:
+    """NumPy, but what it has several ways for goes another one: sums of products by `np.multiply` and `np.sum`, `np.outer` by
+    einsum, which adds to zero."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(np, name)
@@ -286,6 +287,9 @@ class Elementwise:
 
     def tensordot(self, a: Any, b: Any, axes: int) -> Any:
         return np.multiply.outer(a, b)
+
+    def outer(self, a: Any, b: Any) -> Any:
+        return np.einsum("i,j", np.ravel(a), np.ravel(b))
 
     def einsum(self, subscripts: str, a: Any, b: Any) -> Any:
         return np.multiply(a, b)
@@ -322,7 +326,7 @@ class Elementwise:
         return out
 
 
-class Padded(Elementwise):
+class Padded(OtherWays):
     """The same with zeros beside what is convolved, as XLA has them: infinity times these is NaN."""
 
     def convolve(self, a: Any, v: Any) -> Any:
@@ -528,7 +532,7 @@ def _elsewise(case: Case, args: Sequence[Any], on_xla: bool = False) -> list[Any
     source = re.sub(r"(\w+)\.astype\('i8'\)", r"np.as_i8(\1)", source)
     source = re.sub(r"np\.add\.at\((\w+), 0, 2\)", r"\1[0] += 2", source)  # which computes in another dtype
     found = []
-    for xp in (Elementwise(), Padded()) if on_xla else (Elementwise(),):
+    for xp in (OtherWays(), Padded()) if on_xla else (OtherWays(),):
         value, error = _run(case.made(source, xp), [x.copy() if type(x) is np.ndarray else x for x in args])
         if error is None:
             found.append(value)

@@ -13,14 +13,27 @@ from tracegrad.core.types import ArrayType, number_kind
 from tracegrad.xla.values import cast, spread
 
 
+def _keys(x: Any) -> list[Any]:
+    """What says of two elements which comes first. Of complex ones those with a NaN come last, as in NumPy: real parts that
+    are numbers before those that are not, and so with imaginary parts."""
+    if number_kind(x.dtype) != "c":
+        return [x]
+    parts = lax.real(x), lax.imag(x)
+    of_real, of_imag = [lax.convert_element_type(lax.ne(part, part), np.int8) for part in parts]
+    return [lax.add(lax.add(of_real, of_real), of_imag), *parts]
+
+
 @lowers("sort")
 def _sort(out: ArrayType, x: Any, *, axis: int) -> Any:
-    return lax.sort(x, dimension=axis, is_stable=False)
+    keys = _keys(x)
+    found = lax.sort(keys, dimension=axis, is_stable=False, num_keys=len(keys))
+    return found[0] if len(keys) == 1 else lax.complex(*found[1:])
 
 
 @lowers("argsort", "argpartition")  # a partition at every place
 def _argsort(out: ArrayType, x: Any, *, axis: int, kth: tuple[int, ...] = ()) -> Any:
-    return lax.sort((x, lax.broadcasted_iota(np.int32, out.shape, axis)), dimension=axis, num_keys=1)[1]
+    keys = _keys(x)
+    return lax.sort((*keys, lax.broadcasted_iota(np.int32, out.shape, axis)), dimension=axis, num_keys=len(keys))[-1]
 
 
 @lowers("top_places")
