@@ -7,30 +7,26 @@ tracing, dispatch, and memory: a large elementwise result is written over an arr
 from __future__ import annotations
 
 import itertools
-import keyword
 import linecache
 import math
 import weakref
 from collections.abc import Callable, Sequence
-from types import NoneType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy import ndarray
 
 from tracegrad.core.collector import collector_paused
-from tracegrad.core.errors import name_of
-from tracegrad.core.generated import Names, identifier, line, literal
-from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var
+from tracegrad.core.generated import line
+from tracegrad.core.graph import Eqn, Graph, Var
 from tracegrad.core.memory import compact
-from tracegrad.core.op import Op
-from tracegrad.core.show import all_letters
-from tracegrad.core.types import PYTHON_SCALARS, ArrayType, number_kind
+from tracegrad.core.types import ArrayType
 from tracegrad.lower.numpy.blocks import with_chains
 from tracegrad.lower.numpy.calls import display, is_plain
 from tracegrad.lower.numpy.layouts import Layouts
 from tracegrad.lower.numpy.memory import MEDIUM, Memory, size_of
 from tracegrad.lower.numpy.parts import Line, in_parts
+from tracegrad.lower.numpy.words import Words, is_of_python
 from tracegrad.lower.passes import simplify_in_order
 from tracegrad.tree import PyTreeDef
 
@@ -159,16 +155,9 @@ class _Writer:
         if self.layouts is not None:
             self.layouts.assumed = assumed
         self.memory = Memory(graph, self.layouts)
-        # Names. An op's function has the op's name, which its spelling may speak of, where that can be; even if Python has it.
-        functions = {_wanted(e.op): e.op.evaluate for e in graph.eqns}
-        usable = {n: f for n, f in functions.items() if identifier(n) == n and not keyword.iskeyword(n)}
-        self.names = Names(usable | HELPERS)
+        self.words = Words(graph, HELPERS)
+        self.names = self.words.names
         self.function = self.names.fresh(graph.name, "compiled")
-        self.variables: dict[Var, str] = {}
-        self.letters = all_letters()
-        self.constants: dict[Any, str] = {}  # the names of constants by what they are
-        self.heads: list[str] = []  # the lines that define them
-        self.mentioned: list[str] = []  # the variables that the line being written has in it, so far
         # Arrays to write into.
         self.filled: dict[Var, str] = {}  # variable -> the argument that it is to be written into
         self.spares: list[ArrayType] = []
@@ -179,44 +168,12 @@ class _Writer:
         self.free: list[tuple[Var, str, list[str]]] = []
         self.sources: dict[str, str] = {}  # by the file names that tracebacks show
 
-    def called(self, eqn: Eqn) -> str:
-        """What the source calls the function of an equation."""
-        if _is_of_python(eqn):
-            return self.names.bind(eqn.op.python, f"python_{eqn.op.name}", "op")
-        return self.names.bind(eqn.op.evaluate, _wanted(eqn.op), "op")
-
-    def name(self, atom: Atom) -> str:
-        if type(atom) is Literal:
-            return self.text(atom.value)
-        assert type(atom) is Var
-        found = self.variables.get(atom)
-        if found is None:
-            found = self.variables[atom] = self.names.fresh(next(self.letters))
-        self.mentioned.append(found)
-        return found
-
-    def text(self, value: Any) -> str:
-        """A static value in source, by name where it has no plain spelling."""
-        found = literal(value)
-        if found is not None:
-            return found
-        kind = type(value)
-        if kind is float:
-            return repr(value)  # inf, -inf or nan, which are among the helpers
-        if kind is complex:  # whose repr loses the sign of a zero, and is no expression for infinities
-            return f"as_complex({value.real!r}, {value.imag!r})"
-        if isinstance(value, np.bool | np.number):
-            return self.constant(value, value.dtype, as_scalar=True)
-        if kind is tuple and all([type(x) in (bool, int, NoneType, Graph) for x in value]):
-            return f"({', '.join([self.text(x) for x in value])}{',' if len(value) == 1 else ''})"
-        return self.names.bind(value, value.name if kind is Graph else name_of(value, ""))
-
     def write(self) -> list[str]:
         """The source: of one function, or of several, the last of which calls the others."""
         graph = self.graph
-        arguments = [self.name(v) for v in graph.inputs]
+        arguments = [self.words.name(v) for v in graph.inputs]
         for v, value in graph.consts.items():
-            self.names.values[self.name(v)] = value
+            self.names.values[self.words.name(v)] = value
         filling = graph.outputs[len(graph.outputs) - self.fills :]
         outs = [self.names.fresh(f"out{i}") for i in range(self.fills)]
         made = {v for e in graph.eqns for v in e.outputs}
@@ -231,37 +188,32 @@ class _Writer:
         for i, eqn in enumerate(graph.eqns):
             code = self.overwriting(eqn, i) or self.assignment(eqn, i)
             for v in eqn.outputs:
-                if (out := self.filled.get(v)) and out not in self.mentioned:
-                    code += f"; {out}[...] = {self.name(v)}"
-                    self.mentioned.append(out)
+                if (out := self.filled.get(v)) and out not in self.words.mentioned:
+                    code += f"; {out}[...] = {self.words.name(v)}"
+                    self.words.mentioned.append(out)
             comment = comments.get(eqn.raw_source)
             if comment is None:
                 comment = comments[eqn.raw_source] = line(eqn.source.short) if eqn.source else ""
-            body.append((code, self.mentions(), [] if tiny else self.let_go(eqn, i), comment))
+            body.append((code, self.words.mentions(), [] if tiny else self.let_go(eqn, i), comment))
         lines = [
             Line(f"{code}; del {', '.join(gone)}" if gone else code, (*mentioned, *gone), comment)
             for code, mentioned, gone, comment in body
         ]
         for a, out in zip(filling, outs, strict=True):
             if type(a) is not Var or self.filled.get(a) != out:
-                lines.append(Line(f"{out}[...] = {self.name(a)}", (out, *self.mentions())))
+                lines.append(Line(f"{out}[...] = {self.words.name(a)}", (out, *self.words.mentions())))
         if self.fills < len(graph.outputs) or not self.fills:
-            lines.append(Line(f"return {self.returned()}", self.mentions()))
+            lines.append(Line(f"return {self.returned()}", self.words.mentions()))
         arguments += self.spare_names
-        sources = in_parts(self.function, arguments, lines, self.names, {self.name(v) for v in graph.consts})
+        sources = in_parts(self.function, arguments, lines, self.names, {self.words.name(v) for v in graph.consts})
         if self.layouts is not None and (assumed := self.layouts.assumed):
-            inputs = [self.variables[v] for i, v in enumerate(graph.inputs) if assumed >> i & 1]
+            inputs = [self.words.variables[v] for i, v in enumerate(graph.inputs) if assumed >> i & 1]
             test = " and ".join([f"{a}.flags.c_contiguous" for a in inputs])
             other = f"{self.names.bind(self.in_any_order, 'in_any_order')}({', '.join(arguments)})"
             head, rest = sources[-1].split("\n", 1)
             sources[-1] = f"{head}\n    if not ({test}):\n        return {other}\n{rest}"
-        sources[0] = "".join([f"{head}\n" for head in self.heads]) + sources[0]
+        sources[0] = "".join([f"{head}\n" for head in self.words.heads]) + sources[0]
         return sources
-
-    def mentions(self) -> list[str]:
-        """The variables that were named since the last call."""
-        found, self.mentioned = self.mentioned, []
-        return found
 
     def returned(self) -> str:
         results = self.results()
@@ -273,7 +225,7 @@ class _Writer:
         return f"{unflatten}([{', '.join(results)}])"
 
     def assignment(self, eqn: Eqn, i: int) -> str:
-        targets = ", ".join([self.name(v) for v in eqn.outputs])
+        targets = ", ".join([self.words.name(v) for v in eqn.outputs])
         comma = "," if eqn.op.several and len(eqn.outputs) == 1 else ""
         return f"{targets}{comma} = {self.expression(eqn, i)}"
 
@@ -283,19 +235,19 @@ class _Writer:
         if eqn.op.overwrite is None:
             return ""
         x: Any = eqn.inputs[0]
-        if not self.memory.may_overwrite(eqn, i, self.variables.get(x) in self.in_spares):
+        if not self.memory.may_overwrite(eqn, i, self.words.variables.get(x) in self.in_spares):
             return ""
         self.memory.overwritten(eqn)
-        self.variables[eqn.outputs[0]] = self.variables[x]
-        return eqn.op.overwrite(self.called(eqn), [self.name(a) for a in eqn.inputs], eqn.params)
+        self.words.variables[eqn.outputs[0]] = self.words.variables[x]
+        return eqn.op.overwrite(self.words.function(eqn), [self.words.name(a) for a in eqn.inputs], eqn.params)
 
     def expression(self, eqn: Eqn, i: int) -> str:
         op = eqn.op
-        if _is_of_python(eqn):
-            named = [f"{k}={self.text(v)}" for k, v in eqn.params.items()]
-            return f"{self.called(eqn)}({', '.join([*map(self.name, eqn.inputs), *named])})"
+        if is_of_python(eqn):
+            named = [f"{k}={self.words.text(v)}" for k, v in eqn.params.items()]
+            return f"{self.words.function(eqn)}({', '.join([*map(self.words.name, eqn.inputs), *named])})"
         is_ufunc = isinstance(op.evaluate, np.ufunc)
-        args = self.with_constants(op.evaluate, eqn) if is_ufunc else [self.name(a) for a in eqn.inputs]
+        args = self.words.arguments(eqn)
         types = [a.type for a in eqn.inputs]
         spelled = None
         if op.spell is not None:
@@ -304,51 +256,13 @@ class _Writer:
                 target = self.target(eqn, i, over_inputs=False)
                 spelled = spelled.replace("{out}", f", {target}" if target else "")
         if spelled is None:
-            named = [f"{k}={self.text(v)}" for k, v in eqn.params.items()]
+            named = [f"{k}={self.words.text(v)}" for k, v in eqn.params.items()]
             target = self.target(eqn, i) if is_ufunc else ""
             if target:
                 # The argument after the inputs of a ufunc is `out`; these two want it by name, since NumPy 2.4.
                 args = [*args, f"out={target}" if op.evaluate in (np.maximum, np.minimum) else target]
-            spelled = f"{self.called(eqn)}({', '.join([*args, *named])})"
+            spelled = f"{self.words.function(eqn)}({', '.join([*args, *named])})"
         return spelled
-
-    def with_constants(self, ufunc: Any, eqn: Eqn) -> list[str]:
-        """The arguments with arrays for scalars, of the dtype that NumPy would convert them to: a third faster."""
-        if not any([type(a) is Literal for a in eqn.inputs]) or all([a.type.weak for a in eqn.inputs]):
-            return [self.name(a) for a in eqn.inputs]
-        dtypes = ufunc.resolve_dtypes((*[a.type.promotion for a in eqn.inputs], *[None] * ufunc.nout))
-        return [
-            self.constant(a.value, dtype if a.type.weak else a.type.dtype)
-            if type(a) is Literal and (not a.type.weak or _holds(dtype, a.value))
-            else self.name(a)
-            for a, dtype in zip(eqn.inputs, dtypes, strict=False)
-        ]
-
-    def constant(self, value: Any, dtype: np.dtype[Any], as_scalar: bool = False) -> str:
-        """The name of an array without axes, or of a scalar, that the source defines at its head, or that it is given
-        where no text gives it to the last bit."""
-        held = np.asarray(value, dtype)
-        key = dtype, as_scalar, held.tobytes()
-        found = self.constants.get(key)
-        if found is not None:
-            return found
-        number: Any = held.item()
-        if dtype.char in "ef" and np.asarray(short := float(str(held)), dtype) == held:
-            number = short  # 0.1 in place of 0.10000000149011612
-        suffix = "" if number_kind(dtype) in "fi" and dtype.itemsize == 8 else f"_{dtype.name}"
-        prefix = "s" if as_scalar else "c"
-        if dtype.isbuiltin != 1 or type(number) not in PYTHON_SCALARS:
-            found = self.names.bind(held[()] if as_scalar else held, f"{prefix}{suffix}")
-        else:
-            text = self.text(number)
-            plain = "".join([c if c.isalnum() else "m" if c == "-" else "_" for c in repr(number)])
-            found = self.names.fresh(f"{prefix}{plain}{suffix}", prefix)
-            if as_scalar:
-                self.heads.append(f"{found} = {self.names.bind(dtype.type, dtype.name)}({text})")
-            else:
-                self.heads.append(f"{found} = array({text}, {dtype.name!r})")
-        self.constants[key] = found
-        return found
 
     def target(self, eqn: Eqn, i: int, over_inputs: bool = True) -> str:
         """The array to write the result of a ufunc over, if there is one: a dying input, or one that died before, or a
@@ -356,14 +270,14 @@ class _Writer:
         made, memory = eqn.outputs[0], self.memory
         wanted = made.type
         if made in self.filled:
-            self.mentioned.append(self.filled[made])
+            self.words.mentioned.append(self.filled[made])
             return self.filled[made]
         if len(eqn.outputs) > 1 or size_of(wanted) < _SMALL:
             return ""
         is_returned = made in memory.pinned
         for a in eqn.inputs if over_inputs else ():
             if type(a) is Var and a.type == wanted and memory.dies(a, i) and memory.lie_alike(a, made):
-                name = self.name(a)
+                name = self.words.name(a)
                 if not (is_returned and name in self.in_spares):
                     memory.lives_on(a)
                     return self.over(name, made)
@@ -376,24 +290,24 @@ class _Writer:
         if self.takes_spares and size_of(wanted) >= MEDIUM and not is_returned:
             self.spare_names.append(self.names.fresh(f"spare{len(self.spares)}"))
             self.spares.append(wanted)
-            self.in_spares.add(self.name(made))
-            self.mentioned.append(self.spare_names[-1])
+            self.in_spares.add(self.words.name(made))
+            self.words.mentioned.append(self.spare_names[-1])
             return self.spare_names[-1]
         return ""
 
     def over(self, name: str, made: Var) -> str:
         """The array of this name, which is written over and has a new name from now on."""
         self.renamed = [name]
-        self.mentioned.append(name)
+        self.words.mentioned.append(name)
         if name in self.in_spares:
-            self.in_spares.add(self.name(made))
+            self.in_spares.add(self.words.name(made))
         return name
 
     def let_go(self, eqn: Eqn, i: int) -> list[str]:
         """The names to delete behind this equation: of arrays that nothing reads any more, and of views that hold such."""
         gone, self.renamed = self.renamed, []
         for v, owns_array in self.memory.dead(eqn, i):
-            name = self.variables[v]
+            name = self.words.variables[v]
             gone.append(name)
             if owns_array and size_of(v.type) >= _LARGE:
                 self.free.append((v, name, gone))
@@ -403,32 +317,13 @@ class _Writer:
         """What is returned: outputs in memory of their own, not that of an argument, a constant or an output before."""
         outputs = self.graph.outputs[: len(self.graph.outputs) - self.fills]
         if self.fills:
-            return list(map(self.name, outputs))
+            return list(map(self.words.name, outputs))
         texts = []
         for a, others in zip(outputs, self.memory.neighbours(outputs), strict=True):
-            text = self.name(a)
+            text = self.words.name(a)
             if a in others and a.type.shape:
                 text = f"compact({text})"
             elif others or (type(a) is Var and not a.type.weak and len(self.memory.roots[a]) > 1):
-                text = f"own({text}, ({''.join([self.name(o) + ', ' for o in others])}))"
+                text = f"own({text}, ({''.join([self.words.name(o) + ', ' for o in others])}))"
             texts.append(text)
         return texts
-
-
-def _wanted(op: Op) -> str:
-    """What the source is to call the function of an op."""
-    return name_of(op.evaluate) if isinstance(op.evaluate, np.ufunc) else op.name
-
-
-def _holds(dtype: np.dtype[Any], value: Any) -> bool:
-    """Whether a Python number is one of the dtype. What NumPy does with another it decides where it runs: it compares it,
-    or raises."""
-    if number_kind(dtype) not in "iu":
-        return number_kind(dtype) != "b" or type(value) is bool
-    limits = np.iinfo(dtype)
-    return bool(limits.min <= value <= limits.max)
-
-
-def _is_of_python(eqn: Eqn) -> bool:
-    """Whether it is of Python scalars alone, and gives such."""
-    return eqn.op.python is not None and all([a.type.weak for a in eqn.inputs])
