@@ -36,3 +36,10 @@ def _little_memory() -> Iterator[None]:
     yield
     if jax := sys.modules.get("jax"):
         jax.clear_caches()
+
+
+@pytest.fixture
+def jax_as_it_comes() -> Iterator[None]:
+    """With 64-bit types off, which other tests switch on for good."""
+    with pytest.importorskip("jax").enable_x64(False):
+        yield

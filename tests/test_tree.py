@@ -466,3 +466,23 @@ def test_imports_nothing_but_the_standard_library():
     assert modules == {"builtins", "collections", "collections.abc", "contextlib", "functools", "typing"}
     # The aliases at the end hide two builtins: a bare use of them anywhere would be a bug.
     assert not re.search(r"(?<![\w.])(map|all)\(", re.sub(r'"""(.|\n)*?"""', "", text))
+
+
+def test_registration():
+    text = refusal(ValueError, tree.register_pytree_node, Plain, lambda x: ((), None), lambda *_: None)
+    assert "test_tree.Plain is registered as a tree node already" in text and "register a subclass" in text
+    assert "list is registered" in refusal(ValueError, tree_util.register_static, list)
+    assert "only a class" in refusal(TypeError, tree.register_pytree_node, 3, lambda x: ((), None), lambda *_: None)
+
+    class Wrong:
+        def __init__(self, answer=3):
+            self.answer = answer
+
+    tree.register_pytree_node(Wrong, lambda x: x.answer, lambda *_: Wrong())
+    for function in (tree.tree_flatten, tree.tree_flatten_with_path):
+        text = refusal(ValueError, function, {"a": Wrong()})
+        assert "at tree['a']: the flatten function of Wrong must return (children, aux_data)" in text
+    text = refusal(ValueError, tree.tree_map, lambda *xs: xs, [Wrong(([1], None))], [Wrong()])
+    assert "at tree[0]: the flatten function of Wrong" in text
+    child = type("Child", (Wrong,), {})(([1], None))
+    assert tree.tree_leaves(child) == [child], "subclasses are not registered along"

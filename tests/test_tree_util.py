@@ -7,7 +7,7 @@ from collections import namedtuple
 
 import pytest
 
-from tests.test_tree import Plain, both, describe, refusal
+from tests.test_tree import both, describe
 from tracegrad import tree, tree_util
 
 
@@ -48,26 +48,6 @@ def test_dataclasses():
 
     with pytest.raises(ValueError, match=r"Once is registered as a tree node already"):
         tree_util.register_dataclass(Once)
-
-
-def test_registration():
-    text = refusal(ValueError, tree.register_pytree_node, Plain, lambda x: ((), None), lambda *_: None)
-    assert "test_tree.Plain is registered as a tree node already" in text and "register a subclass" in text
-    assert "list is registered" in refusal(ValueError, tree_util.register_static, list)
-    assert "only a class" in refusal(TypeError, tree.register_pytree_node, 3, lambda x: ((), None), lambda *_: None)
-
-    class Wrong:
-        def __init__(self, answer=3):
-            self.answer = answer
-
-    tree.register_pytree_node(Wrong, lambda x: x.answer, lambda *_: Wrong())
-    for function in (tree.tree_flatten, tree.tree_flatten_with_path):
-        text = refusal(ValueError, function, {"a": Wrong()})
-        assert "at tree['a']: the flatten function of Wrong must return (children, aux_data)" in text
-    text = refusal(ValueError, tree.tree_map, lambda *xs: xs, [Wrong(([1], None))], [Wrong()])
-    assert "at tree[0]: the flatten function of Wrong" in text
-    child = type("Child", (Wrong,), {})(([1], None))
-    assert tree.tree_leaves(child) == [child], "subclasses are not registered along"
 
 
 def test_named_tuple_registered_later():

@@ -11,6 +11,8 @@ jax = pytest.importorskip("jax")
 
 import tracegrad as tg  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("jax_as_it_comes")
+
 
 def test_unknown_backends() -> None:
     with pytest.raises(ValueError, match="'numpy' or 'xla'"):

@@ -10,19 +10,12 @@ import scipy.special
 import tracegrad as tg
 from tests.compare import near
 from tracegrad.core.errors import UnsupportedFunctionError
-from tracegrad.ops.elementwise import error_function
 
 jax.config.update("jax_enable_x64", True)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The functions underneath.
-
-
-@pytest.fixture(params=["scipy", "without scipy"])
-def with_and_without_scipy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "without scipy":
-        monkeypatch.setattr(error_function, "_scipy_special", lambda: None)
 
 
 def test_functions_of_scipy_are_traced() -> None:

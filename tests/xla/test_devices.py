@@ -13,6 +13,8 @@ jax = pytest.importorskip("jax")
 
 import tracegrad as tg  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("jax_as_it_comes")
+
 X = np.linspace(-1.0, 2.0, 6).reshape(2, 3)
 
 

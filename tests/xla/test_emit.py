@@ -17,6 +17,8 @@ import tracegrad as tg  # noqa: E402
 import tracegrad.numpy as tnp  # noqa: E402
 from tracegrad.core.errors import PrecisionWarning  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("jax_as_it_comes")
+
 X = np.linspace(-1.0, 2.0, 6).reshape(2, 3)
 PARAMS = {"w": np.linspace(-1, 1, 12).reshape(3, 4), "b": np.linspace(0, 1, 4)}
 

@@ -25,6 +25,12 @@ def relative_error(f: Callable[..., Any], exact: Callable[..., Any], xs: Any) ->
     return worst
 
 
+@pytest.fixture(params=["scipy", "without scipy"])
+def with_and_without_scipy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "without scipy":
+        monkeypatch.setattr(error_function, "_scipy_special", lambda: None)
+
+
 @pytest.mark.usefixtures("with_and_without_scipy")
 def test_erf_to_the_last_digit() -> None:
     xs = np.concatenate([np.linspace(-6.3, 6.3, 1200), 10.0 ** np.linspace(-300, 0, 100), [1.0, -1.0, 0.5, -0.5]])

@@ -6,7 +6,6 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,13 +20,7 @@ import tracegrad.numpy as tnp  # noqa: E402
 from tests import ROOT  # noqa: E402
 from tracegrad.core.errors import ConcretizationTypeError, UnexpectedTracerError  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def _with_jax_as_it_comes() -> Iterator[None]:
-    """Other tests switch 64-bit types on for good."""
-    with jax.enable_x64(False):
-        yield
-
+pytestmark = pytest.mark.usefixtures("jax_as_it_comes")
 
 X = np.linspace(-1.0, 2.0, 6).reshape(2, 3)
 
