@@ -70,12 +70,13 @@ def isclose(
     [True, True, False]
     """
     a, b = as_array(a), as_array(b)
-    b = b if is_inexact(type_of(b).dtype) else astype(b, float)
-    # Infinities are compared apart: inf - inf would warn.
-    finite = np.logical_and(np.isfinite(a), np.isfinite(b))
-    a0, b0 = np.where(finite, a, 0), np.where(finite, b, 0)
-    near = np.logical_and(finite, np.less_equal(np.abs(a0 - b0), atol + rtol * np.abs(b0)))
-    near = np.logical_or(near, np.equal(a, b))
+    is_weak = type_of(b).weak
+    if not is_inexact(type_of(b).dtype):
+        b = b + 0.0 if is_weak else astype(b, float)
+    finite = np.isfinite(b)
+    b0 = b if is_weak else np.where(finite, b, 0)  # inf - inf would warn
+    near = np.less_equal(abs(a - b0), atol + rtol * abs(b0))
+    near = np.logical_or(np.logical_and(near, finite), np.equal(a, b))
     return np.logical_or(near, np.logical_and(np.isnan(a), np.isnan(b))) if equal_nan else near
 
 

@@ -459,6 +459,8 @@ def _leaves_its_kind(case: Case) -> bool:
                 continue
             is_long = np.asarray(x).dtype.kind == "O" or (type(x) is int and not -(2**63) <= x < 2**63)
             is_quotient = type(x) is float and " ** " in text and of_ints
+            # A complex number of Python's takes np.float64, such as np.prod(()), for a float of Python's.
+            is_quotient |= type(x) is complex and "np.prod(" in text
             if is_long or is_quotient or (type(x) is complex and not is_complex):
                 return True
     return False
@@ -515,8 +517,13 @@ def check_case(case: Case, backends: Sequence[str] = ("numpy",)) -> str:
         return _check_case(case, backends)
 
 
+def _number(name: str, x: Any) -> Any:
+    """The number in an array without axes."""
+    return x[()] if type(x) is np.ndarray and not x.shape else x
+
+
 def _numbers_of(args: Sequence[Any]) -> list[Any]:
-    return [x[()] if type(x) is np.ndarray and not x.shape else x for x in args]
+    return [_number("", x) for x in args]
 
 
 _COMPARED = {"<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal"}
@@ -546,7 +553,9 @@ def _check_case(case: Case, backends: Sequence[str]) -> str:
     def asked(as_numbers: bool) -> tuple[Any, Exception | None]:
         """What plain NumPy gives: of arrays without axes, and of the numbers in them."""
         if as_numbers not in given:
-            given[as_numbers] = _run(case.program, _numbers_of(case.args()) if as_numbers else case.args())
+            found = _reread(case, _numbers_of(case.args()), _number) if as_numbers else []
+            args = _numbers_of(case.args()) if as_numbers else case.args()
+            given[as_numbers] = (found[0], None) if found else _run(case.program, args)
         return given[as_numbers]
 
     def judge(got: Any, error: Exception | None, as_numbers: bool, exactly: bool, on_xla: bool) -> str | None:
@@ -575,6 +584,8 @@ def _check_case(case: Case, backends: Sequence[str]) -> str:
         difference = _differ(got, expected, exactly)
         if difference is not None:
             args = _numbers_of(case.args()) if as_numbers else case.args()
+            # Numbers on the way have NumPy's scalar arithmetic, which is not that of its arrays to the last bit.
+            exactly = exactly and all([np.ndim(value) for _, value, _ in _steps(case, args)][:-1])
             difference = _differ(got, expected, exactly, _elsewise(case, args, on_xla), _noisy(case, args))
         return None if difference is None else f"gives {difference}"
 
@@ -599,8 +610,14 @@ def _check_case(case: Case, backends: Sequence[str]) -> str:
     hold("jit", jit(case.program, backend="numpy"), arrays)
     twice = jit(case.program, backend="numpy")
     hold("jit, called again,", lambda *args: (_run(twice, args), twice(*args))[1], arrays)
-    # XLA has no long double, and Python's bools are NumPy's there.
-    if "xla" in backends and not any([type(x) is bool or np.asarray(x).dtype.char in "gG" for x in case.args()]):
+    # XLA has no long double, and Python's bools are NumPy's there. On CPUs its compiler (of jax 0.10.2) makes garbage of exponentials
+    # of what is NaN for each element of a border: of exp(x / x), where x is lax.pad(y, 0.0, ...).
+    is_known = "np.pad" in case.source and any([name in case.source for name in ("np.exp", "np.logaddexp")])
+    if (
+        "xla" in backends
+        and not is_known
+        and not any([type(x) is bool or np.asarray(x).dtype.char in "gG" for x in case.args()])
+    ):
         on_xla = jit(case.program, backend="xla")
         hold("jit on XLA", lambda *args: [np.asarray(x) for x in _leaves(on_xla(*args))], exactly=False, on_xla=True)
     if ran:
