@@ -17,7 +17,7 @@ MOVING = [op for op in OPS.values() if op.moves]
 
 def outputs_of(op: Op, inputs: list[Any], params: Any) -> list[Any]:
     out = op.evaluate(*inputs, **params)
-    return list(out) if op.several else [out]
+    return list(out) if op.multiple_results else [out]
 
 
 def test_there_are_ops_that_move() -> None:

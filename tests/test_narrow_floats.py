@@ -180,7 +180,7 @@ def test_every_op(name: str) -> None:
         arrays = [i for i in floats if type(sample.inputs[i]) is not float]
         inputs = [cast(x, dtype, bool(arrays)) for x in sample.inputs]
         f = lambda *a: bind(op, a, dict(sample.params))
-        listed = lambda out: list(out) if op.several else [out]
+        listed = lambda out: list(out) if op.multiple_results else [out]
         outs, refused = None, ""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)

@@ -327,7 +327,7 @@ OVER_AXES = {
 def has_derivative(op: Op) -> bool:
     sample = next(iter(op.samples()))
     out = op.evaluate(*sample.inputs, **sample.params)
-    if op.several or not is_inexact(type_of(out).dtype) or op.vjp is None:
+    if op.multiple_results or not is_inexact(type_of(out).dtype) or op.vjp is None:
         return False
     wanted = tuple([i for i, x in enumerate(sample.inputs) if is_inexact(type_of(x).dtype)])
     with np.errstate(all="ignore"):

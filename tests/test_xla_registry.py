@@ -106,7 +106,7 @@ def test_values(op: Op, dtype: str) -> None:
     def part(case: Case) -> Part:
         def emitted(*inputs: Any) -> tuple[Any, ...]:
             found = xla.execute(op, inputs, case.params)
-            return tuple([x.value for x in (found if op.several else (found,))])
+            return tuple([x.value for x in (found if op.multiple_results else (found,))])
 
         def compared(out: Any) -> Any:
             return settled(case, case.inputs, out)
@@ -143,7 +143,7 @@ def derivatives(case: Case) -> Part | None:
         for i, x in zip(chosen, arrays, strict=True):
             inputs[i] = x
         outs = bind(case.op, tuple(inputs), case.params)
-        return tuple([o for o in (outs if case.op.several else (outs,)) if type_of(o).dtype.kind in "fc"])
+        return tuple([o for o in (outs if case.op.multiple_results else (outs,)) if type_of(o).dtype.kind in "fc"])
 
     def both(xs: Any, ts: Any, cts: Any) -> Any:
         return {"jvp": tg.jvp(of_chosen, xs, ts)[1], "vjp": tg.vjp(of_chosen, *xs)[1](cts)}
@@ -173,7 +173,7 @@ def batch(case: Case) -> Part | None:
         for i, x in zip(arrays, found, strict=True):
             inputs[i] = x
         out = bind(case.op, tuple(inputs), case.params)
-        return settled(case, inputs, out if case.op.several else (out,))
+        return settled(case, inputs, out if case.op.multiple_results else (out,))
 
     mapped = tg.vmap(of_arrays)
     return Part(case.name, mapped, stacked, mapped(*stacked)) if arrays else None

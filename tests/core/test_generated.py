@@ -347,7 +347,7 @@ def test_ops_of_any_name() -> None:
 def test_what_ops_spell_is_what_they_mean() -> None:
     """A spelling calls helpers, and its own op by its name: so that must be a name, and no helper's."""
     for op in OPS.values():
-        if op.spell is not None:
+        if op.code is not None:
             assert op.name.isidentifier() and not keyword.iskeyword(op.name), op
             assert lowering.HELPERS.get(op.name, op.evaluate) is op.evaluate, op
 
@@ -479,11 +479,11 @@ def samples_of_all_ops() -> list[tuple[Op, tuple[Any, ...], Any, Any]]:
     found = []
     for op in OPS.values():
         samples = [] if op.runs_user_code else list(op.samples())
-        for sample in samples if op.spell else samples[:2]:
+        for sample in samples if op.code else samples[:2]:
             inputs = tuple([np.asarray(x) for x in sample.inputs])
             with np.errstate(all="ignore"), contextlib.suppress(RuntimeError):  # of a named axis that is not bound
                 results = op.evaluate(*inputs, **sample.params)
-                found.append((op, inputs, sample.params, results if op.several else (results,)))
+                found.append((op, inputs, sample.params, results if op.multiple_results else (results,)))
     return found
 
 
@@ -493,7 +493,7 @@ def test_long_programs_of_every_spelling(length: int, monkeypatch: pytest.Monkey
     if length < 20_000:
         monkeypatch.setattr(parts, "PART", 7)
     samples = samples_of_all_ops()
-    assert {op.name for op, *_ in samples} >= {op.name for op in OPS.values() if op.spell and list(op.samples())}
+    assert {op.name for op, *_ in samples} >= {op.name for op in OPS.values() if op.code and list(op.samples())}
     inputs, eqns, outputs, expected, arrays = [], [], [], [], []
     copies: list[tuple[Var, ...]] = []
     for _, xs, _, _ in samples:

@@ -18,5 +18,5 @@ def test_an_equation_of_every_op_pickles(name: str) -> None:
     for sample in op.samples():
         inputs = tuple([Var(type_of(x)) for x in sample.inputs])
         found: Any = op.infer([v.type for v in inputs], sample.params)
-        outputs = tuple(map(Var, found if op.several else [found]))
+        outputs = tuple(map(Var, found if op.multiple_results else [found]))
         pickled(Graph(inputs, (Eqn(op, inputs, sample.params, outputs),), outputs, {}))

@@ -43,7 +43,7 @@ def evaluated(op: Op, sample: Sample, apply: Any = None) -> tuple[list[Any], Cal
         for i, x in zip(places, given, strict=True):
             inputs[i] = x
         out = apply(op, tuple(inputs), sample.params) if apply else op.evaluate(*inputs, **sample.params)
-        return list(out) if op.several else [out]
+        return list(out) if op.multiple_results else [out]
 
     return [np.asarray(sample.inputs[i]) for i in places], f
 

@@ -67,7 +67,10 @@ def test_programs_apply_every_op_that_takes_floats() -> None:
                 floats = [x for x in sample.inputs if np.asarray(x).dtype.char in "dD" and np.size(x)]
                 outs = op.evaluate(*sample.inputs, **sample.params)
                 assert not floats or not any(
-                    [np.size(o) and np.asarray(o).dtype.kind in "fc" for o in (outs if op.several else (outs,))]
+                    [
+                        np.size(o) and np.asarray(o).dtype.kind in "fc"
+                        for o in (outs if op.multiple_results else (outs,))
+                    ]
                 ), op.name
     # Fuzzing found that what is rounded to float32 on the way has difference quotients of few digits.
     assert 'near_sample("astype", 0, {0})' not in steps

@@ -316,7 +316,7 @@ def interpret(graph: Graph, inputs: Sequence[Any], apply: Callable[[Eqn, tuple[A
         for i, eqn in enumerate(graph.eqns):
             cell[0] = eqn.raw_source
             out = apply(eqn, tuple([env[a] if isinstance(a, Var) else a.value for a in eqn.inputs]))
-            if eqn.op.several:
+            if eqn.op.multiple_results:
                 env.update(zip(eqn.outputs, out, strict=True))
             else:
                 env[eqn.outputs[0]] = out

@@ -145,49 +145,51 @@ class Op:
 
     Rules see plain arrays or tracers and are written in NumPy calls and ops, so that a derivative can be differentiated.
 
-    name       how listings print it and how the registry finds it
-    evaluate   (*arrays, **params) -> array or tuple of arrays: plain NumPy, free to branch on values
-    infer      the type rule
-    jvp, vjp   forward and reverse derivative; either may be None and is then derived from the other by transposition
-    linear     groups of input positions in which the op is jointly linear: add ({0, 1},), multiply ({0}, {1})
-    batch      the batching rule
-    several    whether there is a tuple of outputs
-    python     what it is of Python scalars alone, and gives a Python scalar: `operator.add`. None for an op of which NumPy
-               makes its own scalars (`sin`)
-    samples    a function that makes inputs for the generic tests
-    kinds      dtype kinds that inputs may have, of "biufc"
-    fresh      whether the output never lies in the memory of an input
-    elementwise  whether inputs broadcast against each other, and an output element depends on the elements above it only
-    repeats    whether the output is the input repeated along some axes, as broadcasting would do by itself
-    moves      whether each element of an output is one element of the inputs that the op is linear in, or zero; which one is
-               decided by its params and its other inputs
-    spell      how generated code writes the op where there is a cheaper way than calling `evaluate`
-    simplify   what the op can be replaced by for certain inputs, exactly
-    hasten     the same where results may be rounded otherwise
-    collective what the op over the named axis `params["axis_name"]` does where that axis is the one being batched
-    held       what there is to know besides of an op that consists of further ops
-    linear_if  in what other inputs the op is jointly linear, where its params decide that
-    strides    how the output lies in memory, for ops that are not plain ufuncs; None, or a rule that gives None, if it is
-               not known
-    masked     its derivative for tangents and cotangents that are structurally zero in places (see ops/masks.py)
-    nonnegative whether its derivative is a matrix without negative elements, so that a mask goes through it as an array does; that
-               of an op that moves elements is one
-    data       the inputs that have no derivative, by its params: another input has all of it (see `graph.needed`)
-    same       whether the output is the input but for memory, so that a Graph has one variable for both
-    view       what makes the output a view of the input in NumPy, if it is one (see views.py)
-    overwrite  how generated code writes the op into its first input, which the output is but for a part
-    contraction how much an op computes that sums products (matmul, einsum, convolution), and whether in batches
+    name              how listings print it and how the registry finds it
+    evaluate          (*arrays, **params) -> array or tuple of arrays: plain NumPy, free to branch on values
+    infer             the type rule
+    jvp, vjp          forward and reverse derivative; either may be None and is then derived from the other by transposition
+    linear            groups of input positions in which the op is jointly linear: add ({0, 1},), multiply ({0}, {1})
+    batch             the batching rule
+    multiple_results  whether there is a tuple of outputs
+    python            what it is of Python scalars alone, and gives a Python scalar: `operator.add`. None for an op of which
+                      NumPy makes its own scalars (`sin`)
+    samples           a function that makes inputs for the generic tests
+    kinds             dtype kinds that inputs may have, of "biufc"
+    never_aliases     whether the output never lies in the memory of an input
+    elementwise       whether inputs broadcast against each other, and an output element depends on the elements above it
+                      only
+    broadcasts        whether the output is the input repeated along some axes, as broadcasting would do by itself
+    moves             whether each element of an output is one element of the inputs that the op is linear in, or zero;
+                      which one is decided by its params and its other inputs
+    code              how generated code writes the op where there is a cheaper way than calling `evaluate`
+    simplify          what the op can be replaced by for certain inputs, exactly
+    fast_math         the same where results may be rounded otherwise
+    collective        what the op over the named axis `params["axis_name"]` does where that axis is the one being batched
+    held              what there is to know besides of an op that consists of further ops
+    linear_if         in what other inputs the op is jointly linear, where its params decide that
+    strides           how the output lies in memory, for ops that are not plain ufuncs; None, or a rule that gives None, if
+                      it is not known
+    masked            its derivative for tangents and cotangents that are structurally zero in places (see ops/masks.py)
+    nonnegative       whether its derivative is a matrix without negative elements, so that a mask goes through it as an
+                      array does; that of an op that moves elements is one
+    data              the inputs that have no derivative, by its params: another input has all of it (see `graph.needed`)
+    same              whether the output is the input but for memory, so that a Graph has one variable for both
+    view              what makes the output a view of the input in NumPy, if it is one (see views.py)
+    overwrite         how generated code writes the op into its first input, which the output is but for a part
+    contraction       how much an op computes that sums products (matmul, einsum, convolution), and whether in batches
     """
 
     __slots__ = (
         "batch",
+        "broadcasts",
+        "code",
         "collective",
         "contraction",
         "data",
         "elementwise",
         "evaluate",
-        "fresh",
-        "hasten",
+        "fast_math",
         "held",
         "infer",
         "jvp",
@@ -197,16 +199,15 @@ class Op:
         "linear_if",
         "masked",
         "moves",
+        "multiple_results",
         "name",
+        "never_aliases",
         "nonnegative",
         "overwrite",
         "python",
-        "repeats",
         "same",
         "samples",
-        "several",
         "simplify",
-        "spell",
         "strides",
         "view",
         "vjp",
@@ -222,17 +223,17 @@ class Op:
         vjp: VjpRule | None = None,
         linear: Iterable[Iterable[int]] = (),
         batch: BatchRule | None = None,
-        several: bool = False,
+        multiple_results: bool = False,
         python: Callable[..., Any] | None = None,
         samples: Callable[[], Iterable[Sample]] = tuple,
         kinds: str = "fc",
-        fresh: bool = False,
+        never_aliases: bool = False,
         elementwise: bool = False,
-        repeats: bool = False,
+        broadcasts: bool = False,
         moves: bool = False,
-        spell: Spelling | None = None,
+        code: Spelling | None = None,
         simplify: Simplification | None = None,
-        hasten: Simplification | None = None,
+        fast_math: Simplification | None = None,
         collective: CollectiveRule | None = None,
         held: Held | None = None,
         linear_if: Linearity | None = None,
@@ -252,17 +253,17 @@ class Op:
         self.vjp = vjp
         self.linear = tuple(frozenset(group) for group in linear)
         self.batch = batch
-        self.several = several
+        self.multiple_results = multiple_results
         self.python = python
         self.samples = samples
         self.kinds = kinds
-        self.fresh = fresh
+        self.never_aliases = never_aliases
         self.elementwise = elementwise
-        self.repeats = repeats
+        self.broadcasts = broadcasts
         self.moves = moves
-        self.spell = spell
+        self.code = code
         self.simplify = simplify
-        self.hasten = hasten
+        self.fast_math = fast_math
         self.collective = collective
         self.held = held
         self.contraction = contraction

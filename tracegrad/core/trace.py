@@ -151,7 +151,11 @@ class Trace:
         except CALL_ERRORS as error:
             explain(error, op, inputs, params, source)
             raise
-        out = tuple([Tracer(self, None, source, t) for t in types]) if op.several else Tracer(self, None, source, types)
+        out = (
+            tuple([Tracer(self, None, source, t) for t in types])
+            if op.multiple_results
+            else Tracer(self, None, source, types)
+        )
         self.record((op, inputs, inputs, params, out, wanted, None))
         return out
 
@@ -303,7 +307,9 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
     except Exception as error:
         explain(error, op, inputs, params, source)
         raise
-    out: Any = tuple([Tracer(trace, r, source) for r in result]) if op.several else Tracer(trace, result, source)
+    out: Any = (
+        tuple([Tracer(trace, r, source) for r in result]) if op.multiple_results else Tracer(trace, result, source)
+    )
     trace.record((op, inputs, values, params, out, wanted, residuals))
     return out
 
@@ -1060,7 +1066,7 @@ class Tracer:
         live = {id(self)}
         found: dict[int, Tracer] = {self.source: self} if isinstance(self.source, int) else {}
         for op, inputs, _, _, out, wanted, _ in reversed(self.origin.eqns):
-            if any(id(o) in live for o in out) if op.several else id(out) in live:
+            if any(id(o) in live for o in out) if op.multiple_results else id(out) in live:
                 live.update([id(inputs[i]) for i in wanted])
                 found.update([(inputs[i].source, inputs[i]) for i in wanted if isinstance(inputs[i].source, int)])
         return [str(found[number].name) for number in sorted(found)]

@@ -25,7 +25,7 @@ def needed(eqns: Sequence[Equation], outputs: Sequence[Any], derivative: bool = 
     kept = []
     for eqn in reversed(eqns):
         op, inputs, _, params, out, wanted, _ = eqn
-        if (any(id(o) in live for o in out)) if op.several else id(out) in live:
+        if (any(id(o) in live for o in out)) if op.multiple_results else id(out) in live:
             kept.append(eqn)
             data = op.data(params) if derivative and op.data is not None else ()
             live.update([id(inputs[i]) for i in wanted if i not in data])
@@ -59,7 +59,7 @@ def graph_of(
         if op.same:
             variables[id(out)] = atoms[0]
             continue
-        outs = out if op.several else (out,)
+        outs = out if op.multiple_results else (out,)
         body.append(Eqn(op, atoms, params, tuple([variable(o) for o in outs]), outs[0].source))
     tails = tuple([atom(x) for x in outputs])
     return Graph(heads, tuple(body), tails, dict(consts.values()), name)

@@ -166,7 +166,7 @@ class Ledger:
         eqns = trace.eqns
         for number in range(self.count, len(eqns)):
             op, inputs, _, _, out, _, _ = eqns[number]
-            outs = out if op.several else (out,)
+            outs = out if op.multiple_results else (out,)
             for o in outs:
                 self.makers[id(o)] = number
             if op.view is not None:
@@ -211,7 +211,7 @@ def place_of(x: Tracer) -> Place:
             place = _alone(x)
             break
         op, (parent, *_), _, params, out = eqn[:5]
-        number = next(i for i, o in enumerate(out) if o is x) if op.several else 0
+        number = next(i for i, o in enumerate(out) if o is x) if op.multiple_results else 0
         waiting.append((x, op.view.step(op, params, number, parent.shape)))
         if type(parent) is Written:
             place = parent.state
@@ -247,7 +247,7 @@ def _new_layout(x: Tracer) -> Any:
         eqn = _maker(v)
         if place is not None:
             found = _order(place.layout)
-        elif eqn is None or eqn[0].several:
+        elif eqn is None or eqn[0].multiple_results:
             found = None
         else:
             inputs = [i for i in eqn[1] if isinstance(i, Tracer) and i.ndim > 1]

@@ -164,9 +164,9 @@ def apply_algebra(graph: Graph, any_layout: bool = False) -> Graph:
 
 
 def apply_fast_algebra(graph: Graph) -> Graph:
-    """With what the ops' own `hasten` rules make of their inputs, where results may be rounded otherwise: products in
+    """With what the ops' own `fast_math` rules make of their inputs, where results may be rounded otherwise: products in
     place of quotients by numbers and of small powers, one factor in place of two."""
-    return with_rules(graph, lambda op: op.hasten, Definitions())
+    return with_rules(graph, lambda op: op.fast_math, Definitions())
 
 
 def with_rules(graph: Graph, rule_of: Callable[[Op], Simplification | None], definitions: Definitions) -> Graph:
@@ -233,7 +233,7 @@ def fold_constants(graph: Graph) -> Graph:
     nothing."""
 
     def rule(eqn: Eqn) -> Atom | Eqn:
-        if any([type(a) is Var for a in eqn.inputs]) or eqn.op.runs_user_code or eqn.op.several:
+        if any([type(a) is Var for a in eqn.inputs]) or eqn.op.runs_user_code or eqn.op.multiple_results:
             return eqn
         if eqn.outputs[0].type.shape or eqn.op.collective is not None:  # the index in an axis has no inputs at all
             return eqn
@@ -258,7 +258,7 @@ def absorb_broadcasts(graph: Graph, any_layout: bool = False) -> Graph:
     def rule(eqn: Eqn) -> Eqn | list[Eqn]:
         for v in eqn.outputs:
             definitions[v] = eqn
-        if eqn.op.repeats:
+        if eqn.op.broadcasts:
             sources[eqn.outputs[0]] = eqn.inputs[0]
             return eqn
         if not eqn.op.elementwise or not any([a in sources or a in copied for a in eqn.inputs]):
@@ -316,7 +316,7 @@ def absorb_copies(graph: Graph) -> tuple[Graph, int]:
     def rule(eqn: Eqn) -> Eqn | list[Eqn]:
         nonlocal assumed
         op = eqn.op
-        if op.strides is not None and not op.fresh and len(eqn.inputs) == 1 and eqn.inputs[0] in copies:
+        if op.strides is not None and not op.never_aliases and len(eqn.inputs) == 1 and eqn.inputs[0] in copies:
             twin = replace(eqn, inputs=(copies[eqn.inputs[0]],), outputs=(Var(eqn.outputs[0].type),))
             copies[eqn.outputs[0]] = twin.outputs[0]
             layouts[eqn.outputs[0]], layouts[twin.outputs[0]] = eqn, twin
@@ -372,7 +372,7 @@ def _products(graph: Graph) -> list[tuple[Eqn, Atom, Atom]]:
     found = []
     for eqn in graph.eqns:
         op, inputs = eqn.op, eqn.inputs
-        if len(inputs) == 1 and not op.fresh and not op.elementwise:
+        if len(inputs) == 1 and not op.never_aliases and not op.elementwise:
             roots[eqn.outputs[0]] = roots.get(inputs[0], inputs[0])
         elif op.contraction is not None and len(inputs) == 2 and inputs[0].type.dtype == inputs[1].type.dtype:
             x, y = inputs

@@ -315,9 +315,9 @@ def _without_casts(inputs: Sequence[Any], params: Params, definitions: Mapping[A
 
 matmul_op: Op = multilinear(
     "matmul", _matmul, vjp=_matmul_vjp, simplify=first_of(_without_transposes, _without_casts),
-    infer=_matmul_type, batch=_matmul_batch, kinds="biufc", samples=_matmul_samples, fresh=True,
+    infer=_matmul_type, batch=_matmul_batch, kinds="biufc", samples=_matmul_samples, never_aliases=True,
     contraction=_matmul_contraction,
-    spell=_spelled_product, strides=_product_strides,
+    code=_spelled_product, strides=_product_strides,
 )  # fmt: skip
 UFUNCS[np.matmul] = matmul_op
 
@@ -366,7 +366,7 @@ def _outer_product(x: Any, y: Any) -> Any:
 outer_op = multilinear(
     "outer", _outer_product,
     lambda i: (lambda ct, x, y: np.matmul(x, ct)) if i else (lambda ct, x, y: np.matmul(ct, y)),
-    infer=_outer_type, batch=_outer_batch, kinds="biufc", samples=_outer_samples, fresh=True,
+    infer=_outer_type, batch=_outer_batch, kinds="biufc", samples=_outer_samples, never_aliases=True,
     strides=lambda inputs, types, params: in_c_order((*types[0].shape, *types[1].shape)),
 )  # fmt: skip
 

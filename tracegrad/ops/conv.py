@@ -252,7 +252,7 @@ def _samples() -> Iterable[Sample]:
 
 conv_op: Op = multilinear(
     "conv_general_dilated", _conv, _transpose,
-    infer=_conv_type, batch=_batch, kinds="biufc", samples=_samples, fresh=True, contraction=_contraction,
+    infer=_conv_type, batch=_batch, kinds="biufc", samples=_samples, never_aliases=True, contraction=_contraction,
 )  # fmt: skip
 
 

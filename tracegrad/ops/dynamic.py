@@ -216,7 +216,7 @@ dynamic_update_slice_op: Op = Op(
     batch=_update_batch,
     kinds="biufc",
     samples=_update_samples,
-    fresh=True,
+    never_aliases=True,
 )
 
 

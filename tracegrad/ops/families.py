@@ -240,7 +240,7 @@ def elementwise(
     python: Callable[..., Any] | None = None,
     kinds: str = "fc",
     samples: Callable[[], Iterable[Sample]] = tuple,
-    fresh: bool | None = None,
+    never_aliases: bool | None = None,
     taken: Callable[..., Sequence[Mask | None]] | None = None,
     neutral: float | None = None,
     **further: Any,
@@ -380,7 +380,7 @@ def elementwise(
         python=python,
         kinds=kinds,
         samples=samples,
-        fresh=isinstance(evaluate, np.ufunc) if fresh is None else fresh,
+        never_aliases=isinstance(evaluate, np.ufunc) if never_aliases is None else never_aliases,
         elementwise=True,
         **further,
     )

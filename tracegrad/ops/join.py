@@ -62,7 +62,7 @@ def _joins(
 
     return Op(
         name, evaluate=evaluate, infer=infer, jvp=masking_jvp(jvp), vjp=vjp, linear=(EVERY,), batch=along_axis(name),
-        samples=samples, kinds="biufc", strides=strides, moves=True, fresh=True,
+        samples=samples, kinds="biufc", strides=strides, moves=True, never_aliases=True,
     )  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def _cuts(
         return slice_op, {"index": (":",) * axis + (entry(params, number, shape[axis]),)}
 
     return Op(
-        name, evaluate=evaluate, infer=infer, jvp=jvp, vjp=vjp, linear=(EVERY,), batch=along_axis(name), several=True,
+        name, evaluate=evaluate, infer=infer, jvp=jvp, vjp=vjp, linear=(EVERY,), batch=along_axis(name), multiple_results=True,
         samples=samples, kinds="biufc", view=View(None, lambda x, **params: None, step), moves=True,
     )  # fmt: skip
 

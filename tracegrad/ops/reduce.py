@@ -227,7 +227,7 @@ def _in_float32(op: Op, t: Any, params: Params) -> Any:
     return bind(op, (t,), params)
 
 
-def additive(name: str, evaluate: Callable[..., Any], vjp: VjpRule, *, infer: TypeRule, kinds: str, spell: Any) -> Op:
+def additive(name: str, evaluate: Callable[..., Any], vjp: VjpRule, *, infer: TypeRule, kinds: str, code: Any) -> Op:
     """Declare a reduction that is linear."""
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
@@ -244,8 +244,8 @@ def additive(name: str, evaluate: Callable[..., Any], vjp: VjpRule, *, infer: Ty
         batch=along_axis(name),
         kinds=kinds,
         samples=axis_samples,
-        fresh=True,
-        spell=spell,
+        never_aliases=True,
+        code=code,
         strides=reduction_strides,
     )
     return op
@@ -284,7 +284,7 @@ sum_op = additive(
     lambda wanted, ct, out, primals, params: (_spread(ct, primals[0], params),),
     infer=reduction_type(promoted_by(np.add)),
     kinds="biufc",
-    spell=_spelled_sum,
+    code=_spelled_sum,
 )
 
 
@@ -681,7 +681,7 @@ mean_op = additive(
     _mean_vjp,
     infer=reduction_type(lambda dtype: dtype),
     kinds="fc",
-    spell=_spelled_mean,
+    code=_spelled_mean,
 )
 
 

@@ -101,7 +101,7 @@ reshape_op: Op = linear(
     "reshape", _reshape, lambda ct, x, shape: ct.reshape(shape_of(x)),
     infer=_reshape_type, batch=_reshape_batch, kinds="biufc", samples=_reshape_samples, moves=True,
     strides=lambda inputs, types, params: None if inputs[0] is None else reshaped_strides(types[0].shape, inputs[0], params["shape"]),
-    spell=lambda args, types, is_block, params: None if types[0].weak else f"{args[0]}.reshape({params['shape']})",
+    code=lambda args, types, is_block, params: None if types[0].weak else f"{args[0]}.reshape({params['shape']})",
     simplify=_simpler_reshape, view=View(lambda x, v, shape: v.reshape(x.shape), _reshape_layout),
 )  # fmt: skip
 
@@ -198,7 +198,7 @@ transpose_op: Op = linear(
     "transpose", _transpose, lambda ct, x, axes: ct.transpose(inverse_permutation(axes)),
     infer=_transpose_type, batch=_transpose_batch, kinds="biufc", samples=_transpose_samples, moves=True,
     strides=lambda inputs, types, params: None if inputs[0] is None else tuple([inputs[0][i] for i in params["axes"]]),
-    spell=lambda args, types, is_block, params: f"{args[0]}.T" if params["axes"] == (1, 0) else f"{args[0]}.transpose({params['axes']})",
+    code=lambda args, types, is_block, params: f"{args[0]}.T" if params["axes"] == (1, 0) else f"{args[0]}.transpose({params['axes']})",
     simplify=_simpler_transpose,
     view=View(lambda x, v, axes: v.transpose(inverse_permutation(axes)), lambda x, axes: x.transpose(axes)),
 )  # fmt: skip
@@ -279,7 +279,7 @@ def _same_shape(inputs: Sequence[Any], params: Params, definitions: Definitions)
 
 broadcast_to_op = linear(
     "broadcast_to", _broadcast_to, lambda ct, x, shape: unbroadcast(ct, shape_of(x)),
-    infer=_broadcast_to_type, batch=_broadcast_to_batch, kinds="biufc", samples=_broadcast_to_samples, repeats=True,
+    infer=_broadcast_to_type, batch=_broadcast_to_batch, kinds="biufc", samples=_broadcast_to_samples, broadcasts=True,
     simplify=_same_shape, moves=True, view=View(None, np.broadcast_to),
     strides=lambda inputs, types, params: None if inputs[0] is None else (0,) * (len(params["shape"]) - types[0].ndim) + inputs[0],
 )  # fmt: skip
@@ -313,7 +313,7 @@ def _same(name: str, evaluate: Callable[..., Any], view: View | None = None, **p
         kinds="biufc",
         # A copy may have smaller gaps.
         strides=lambda inputs, types, params: inputs[0] if inputs[0] and is_dense(types[0].shape, inputs[0]) else None,
-        spell=lambda args, types, is_block, params: args[0],
+        code=lambda args, types, is_block, params: args[0],
         simplify=lambda inputs, params, definitions: inputs[0],
         same=True,
         view=view,

@@ -88,7 +88,7 @@ checkpoint_name_op = Op(
     python=_itself,
     samples=_named_samples,
     kinds="biufc",
-    spell=lambda args, types, is_block, params: args[0],
+    code=lambda args, types, is_block, params: args[0],
     strides=lambda inputs, types, params: inputs[0],
 )
 

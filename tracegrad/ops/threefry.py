@@ -72,7 +72,7 @@ def _threefry_samples() -> Iterable[Sample]:
 
 threefry_op: Op = locally_constant(
     "threefry2x32", _threefry, infer=_threefry_type, batch=_threefry_batch, kinds="iu", samples=_threefry_samples,
-    several=True, fresh=True,
+    multiple_results=True, never_aliases=True,
 )  # fmt: skip
 
 

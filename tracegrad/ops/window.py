@@ -309,7 +309,7 @@ reduce_window_sum_op: Op = linear(
     nonnegative=True,
     kinds="iufc",
     samples=_samples,
-    fresh=True,
+    never_aliases=True,
 )
 
 
@@ -368,7 +368,7 @@ def _window_extreme(word: str, ufunc: np.ufunc, better: np.ufunc, worst: Callabl
         batch=places_batch,
         kinds="biuf",
         samples=_samples,
-        fresh=True,
+        never_aliases=True,
     )
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
@@ -397,7 +397,7 @@ def _window_extreme(word: str, ufunc: np.ufunc, better: np.ufunc, worst: Callabl
         batch=_windows_batch(lambda: op),
         kinds="biuf",
         samples=_full_samples,
-        fresh=True,
+        never_aliases=True,
     )
     return op
 

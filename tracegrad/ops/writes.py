@@ -295,7 +295,7 @@ flat_op = linear(
     infer=lambda types, params: ArrayType((types[0].size,), types[0].dtype),
     batch=lambda size, batched, inputs, params: np.reshape(inputs[0], (size, math.prod(inputs[0].shape[1:]))),
     kinds="biufc", moves=True, samples=lambda: [Sample((np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -2.0]]),))],
-    spell=lambda args, types, views, params: f"{args[0]}.reshape(-1)",
+    code=lambda args, types, views, params: f"{args[0]}.reshape(-1)",
     view=View(lambda x, v: v.reshape(x.shape), lambda x: None),
 )  # fmt: skip
 

@@ -28,7 +28,7 @@ class Case(NamedTuple):
     def __call__(self, *inputs: Any) -> tuple[Any, ...]:
         """The outputs, always as a tuple, for these inputs in place of the case's own."""
         out = bind(self.op, inputs, self.params)
-        return out if self.op.several else (out,)
+        return out if self.op.multiple_results else (out,)
 
     @property
     def name(self) -> str:

@@ -339,7 +339,7 @@ def _applied(graph: Graph, inputs: Sequence[Any]) -> Iterator[tuple[Op, list[Any
         values = [env.get(a, getattr(a, "value", None)) for a in eqn.inputs]
         yield eqn.op, values, eqn.params, eqn.raw_source
         out = bind(eqn.op, tuple(values), eqn.params)
-        env.update(zip(eqn.outputs, out if eqn.op.several else (out,), strict=True))
+        env.update(zip(eqn.outputs, out if eqn.op.multiple_results else (out,), strict=True))
 
 
 def _wrong_rule(op: Op, inputs: list[Any], params: Params, rng: Any) -> tuple[str, float, float] | None:
@@ -353,7 +353,7 @@ def _wrong_rule(op: Op, inputs: list[Any], params: Params, rng: Any) -> tuple[st
         for i, x in zip(places, given, strict=True):
             values[i] = x
         out = bind(op, tuple(values), params)
-        return [o for o in (out if op.several else (out,)) if is_inexact(type_of(o).dtype)]
+        return [o for o in (out if op.multiple_results else (out,)) if is_inexact(type_of(o).dtype)]
 
     check = _Check(f, lambda *x: f(*x), [np.asarray(inputs[i]) for i in places], 1, rng=rng)
     v = [check.drawn(x) for x in check.wide]

@@ -84,7 +84,7 @@ def _is_moved(x: Any) -> bool:
 
 
 def _outputs(op: Op, out: Any) -> list[Any]:
-    return [o for o in (out if op.several else (out,)) if is_inexact(type_of(o).dtype)]
+    return [o for o in (out if op.multiple_results else (out,)) if is_inexact(type_of(o).dtype)]
 
 
 @functools.cache

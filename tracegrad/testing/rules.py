@@ -390,12 +390,12 @@ def _first_order(case: Case, how: _How) -> None:
 
     def forward(tangents: Sequence[Any]) -> tuple[Any, ...]:
         wanted = tuple([i for i, t in enumerate(tangents) if t is not None])
-        out = plain if op.several else plain[0]
+        out = plain if op.multiple_results else plain[0]
         if op.jvp is None:
             found = transposed_vjp(op, wanted, tangents, out, case.inputs, case.params)
         else:
             found = op.jvp(case.inputs, tangents, out, case.params)
-        pairs = zip(map(filled, found if op.several else (found,)), plain, strict=True)
+        pairs = zip(map(filled, found if op.multiple_results else (found,)), plain, strict=True)
         return tuple([np.zeros(type_of(o).shape) if t is None else t for t, o in pairs if is_inexact(type_of(o).dtype)])
 
     def full(ts: Sequence[Any]) -> list[Any]:
@@ -465,10 +465,10 @@ def _parts(case: Case, how: _How) -> None:
         return
     drawn = dict(zip(moved, how.like([outs[i] for i in moved], 10), strict=True))
     cts = [drawn.get(i) for i in range(len(outs))]
-    out = outs if op.several else outs[0]
+    out = outs if op.multiple_results else outs[0]
 
     def reverse(wanted: tuple[int, ...], cts: list[Any]) -> list[Any]:
-        ct = cts if op.several else cts[0]
+        ct = cts if op.multiple_results else cts[0]
         rule = transposed_jvp if op.vjp is None else lambda op, *rest: op.vjp(*rest)
         got = [filled(g) for g in rule(op, wanted, ct, out, inputs, case.params)]
         if len(got) != len(wanted):

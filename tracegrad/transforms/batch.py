@@ -60,7 +60,7 @@ def batch_graph(graph: Graph, size: int, inputs: Sequence[Any], batched: Sequenc
         if has_weak:
             plain = _yielding(op, plain, [_type_of_example(v) for v in values], params)
         out = op.batch(size, flags, plain, params)
-        if op.several:
+        if op.multiple_results:
             return tuple([Batched(o) for o in out])
         if not has_weak and (op.python is None or out.ndim != 1):
             return Batched(out)

@@ -266,7 +266,7 @@ _custom = Op(
     jvp=_jvp,
     vjp=_vjp,
     batch=_batch,
-    several=True,
+    multiple_results=True,
     kinds="",
     held=Held(forward=_forward, pull=_pull, runs_user_code=True),
 )

@@ -37,7 +37,7 @@ def backward(eqns: Sequence[Equation], cotangents: dict[int, Any]) -> dict[int, 
     lifts = context.trace is not None and in_program()
     try:
         for op, inputs, values, params, out, wanted, residuals in reversed(eqns):
-            if op.several:
+            if op.multiple_results:
                 ct: Any = [take(id(o), None) for o in out]
                 if all(c is None for c in ct):
                     continue
@@ -53,7 +53,7 @@ def backward(eqns: Sequence[Equation], cotangents: dict[int, Any]) -> dict[int, 
                 cell[0] = out.source
             rule = op.vjp
             if lifts:
-                values = _lifted(values, ct if op.several else (ct,))
+                values = _lifted(values, ct if op.multiple_results else (ct,))
             if residuals is not None:
                 grads = op.held.pull(wanted, ct, residuals, primal_out, values, params)  # type: ignore[union-attr, misc]
             elif masked:
@@ -88,12 +88,12 @@ def _masked_vjp(op: Op, wanted: Wanted, ct: Any, out: Any, values: Sequence[Any]
         return op.masked.vjp(wanted, ct, out, values, params)
 
     def rule(cts: Sequence[Any]) -> Sequence[Any]:
-        ct = tuple(cts) if op.several else cts[0]
+        ct = tuple(cts) if op.multiple_results else cts[0]
         if op.vjp is None:
             return transposed_jvp(op, wanted, ct, out, values, params)
         return op.vjp(wanted, ct, out, values, params)
 
-    cts = ct if op.several else (ct,)
+    cts = ct if op.multiple_results else (ct,)
     grads = rule([filled(c) for c in cts])
     if not op.nonnegative:
         return grads
@@ -120,13 +120,13 @@ def pushforward(eqns: Sequence[Equation], tangents: dict[int, Any]) -> dict[int,
             active = tuple([i for i in wanted if incoming[i] is not None])
             if not active:
                 continue
-            outs = out if op.several else (out,)
+            outs = out if op.multiple_results else (out,)
             cell[0] = outs[0].source
-            primal_out = tuple([o.value for o in outs]) if op.several else out.value
+            primal_out = tuple([o.value for o in outs]) if op.multiple_results else out.value
             if lifts:
                 values = _lifted(values, incoming)
             result = pushed(op, active, incoming, primal_out, values, params)
-            for o, tangent in zip(outs, result if op.several else (result,), strict=True):
+            for o, tangent in zip(outs, result if op.multiple_results else (result,), strict=True):
                 if tangent is not None:
                     tangents[id(o)] = tangent
     finally:
@@ -161,7 +161,7 @@ def _masked_jvp(
     result = rule([filled(t) for t in tangents])
     if not op.nonnegative:
         return result
-    if not op.several:
+    if not op.multiple_results:
         return masked(result, lambda found: found)
     return [masked(part, operator.itemgetter(i)) for i, part in enumerate(result)]
 
@@ -262,7 +262,7 @@ def is_zero(x: Any) -> bool:
 
 
 def _placed(op: Op, inputs: Sequence[Any], out: Any) -> str:
-    source = (out[0] if op.several else out).source
+    source = (out[0] if op.multiple_results else out).source
     return f"{op.name} of {', '.join([str(type_of(x)) for x in inputs])}{at(source)}"
 
 
@@ -280,10 +280,10 @@ def transposed_jvp(op: Op, wanted: Wanted, ct: Any, out: Any, values: Sequence[A
         for i, t in zip(differentiable, tangents, strict=True):
             spread[i] = t
         result = jvp(values, spread, out, params)
-        return result if op.several else (result,)
+        return result if op.multiple_results else (result,)
 
     types = [strong(type_of(values[i])) for i in differentiable]
-    found = transpose(linear, types, ct if op.several else (ct,), _transposed(op, params))
+    found = transpose(linear, types, ct if op.multiple_results else (ct,), _transposed(op, params))
     by_position = dict(zip(differentiable, found, strict=True))
     return [by_position.get(i) for i in wanted]
 
@@ -295,7 +295,7 @@ def transposed_vjp(
     if op.vjp is None:
         raise DifferentiationError(f"{op.name}{at(context.source)} has no derivative")
     vjp = op.vjp
-    outs = out if op.several else (out,)
+    outs = out if op.multiple_results else (out,)
     types = [strong(type_of(o)) for o in outs]
     differentiable = [i for i, t in enumerate(types) if is_inexact(t.dtype)]
 
@@ -303,14 +303,14 @@ def transposed_vjp(
         spread: list[Any] = [None] * len(outs)
         for i, c in zip(differentiable, cts, strict=True):
             spread[i] = c
-        return vjp(active, spread if op.several else spread[0], out, values, params)
+        return vjp(active, spread if op.multiple_results else spread[0], out, values, params)
 
     found = transpose(
         linear, [types[i] for i in differentiable], [tangents[i] for i in active], _transposed(op, params)
     )
     by_position = dict(zip(differentiable, found, strict=True))
     full = [by_position.get(i) for i in range(len(outs))]
-    return full if op.several else full[0]
+    return full if op.multiple_results else full[0]
 
 
 def _transposed(op: Op, params: Params) -> str:

@@ -137,7 +137,7 @@ class _Recogniser:
         if start is not None:
             start(self, eqn)
             return
-        if op.several:
+        if op.multiple_results:
             self.append(eqn)
             return
         self.makers[id(out)] = eqn
@@ -230,7 +230,7 @@ class _Recogniser:
     def learn(self, eqn: Equation) -> None:
         """From an equation that is recorded already."""
         op, inputs, _, _, out, _, _ = eqn
-        if op.several:
+        if op.multiple_results:
             return
         self.makers[id(out)] = eqn
         known = [self.known.get(id(x)) for x in inputs]

@@ -158,8 +158,8 @@ def handed_out(out: Any) -> Any:
 
 def _prepared(op: Op, inputs: Sequence[Any], types: Sequence[ArrayType], out: Any) -> list[Any]:
     """Inputs of a ufunc in the dtypes that NumPy computes in, and of one shape (scalars may stay scalars)."""
-    dtypes = op.computed_in(types, out[0] if op.several else out)
-    is_question = not op.several and number_kind(out.dtype) == "b"
+    dtypes = op.computed_in(types, out[0] if op.multiple_results else out)
+    is_question = not op.multiple_results and number_kind(out.dtype) == "b"
     found = [
         _number(x, d, is_question)
         if type(x) is int
@@ -198,7 +198,7 @@ def apply(op: Op, inputs: Sequence[Any], types: Sequence[ArrayType], params: Par
     if rule is None:
         raise UnsupportedFunctionError(f"{op.name}{at(user_source())} has no lowering to XLA; use backend='numpy'")
     found = rule(out, *inputs, **params)
-    if op.several:
+    if op.multiple_results:
         return tuple([_as_typed(x, t, op) for x, t in zip(found, out, strict=True)])
     return _as_typed(found, out, op)
 
@@ -223,9 +223,9 @@ def emit(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
             cell[0] = eqn.raw_source
             values = [env[a] if isinstance(a, Var) else a.value for a in eqn.inputs]
             outs = eqn.outputs
-            out = tuple([v.type for v in outs]) if eqn.op.several else outs[0].type
+            out = tuple([v.type for v in outs]) if eqn.op.multiple_results else outs[0].type
             found = apply(eqn.op, values, [a.type for a in eqn.inputs], eqn.params, out)
-            if eqn.op.several:
+            if eqn.op.multiple_results:
                 env.update(zip(outs, found, strict=True))
             else:
                 env[outs[0]] = found
@@ -268,7 +268,7 @@ def execute(op: Op, inputs: Sequence[Any], params: Params) -> Any:
         else:
             lent: list[Any] = []
             found = returned(_jitted(op, params)(*arguments_of_our_own(values, lent)), lent)
-    return tuple([boxed(x) for x in found]) if op.several else boxed(found)
+    return tuple([boxed(x) for x in found]) if op.multiple_results else boxed(found)
 
 
 def _jitted(op: Op, params: Params) -> Callable[..., Any]:

@@ -131,7 +131,7 @@ def test_layouts_that_ops_declare() -> None:
                         outs = op.evaluate(*inputs, **sample.params)
                 except ValueError:
                     continue
-                outs = outs if op.several else (outs,)
+                outs = outs if op.multiple_results else (outs,)
                 variables = [Var(type_of(x)) for x in inputs]
                 made = tuple([Var(type_of(x)) for x in outs])
                 eqn = Eqn(op, tuple(variables), sample.params, made)

@@ -49,8 +49,8 @@ chain_op = Op(
     evaluate=_run,
     infer=lambda types, params: params["types"],
     strides=_strides,
-    several=True,
-    fresh=True,
+    multiple_results=True,
+    never_aliases=True,
     kinds="",
 )
 

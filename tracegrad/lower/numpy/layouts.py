@@ -113,7 +113,7 @@ def layout_of(eqn: Eqn, v: Var, inputs: Sequence[Layout]) -> Layout:
         # Of what is made of several functions, or may be its input, it is known where all is in C order without gaps.
         if all([x.strides == in_c_order(t.shape) for t, x in zip(types, inputs, strict=True)]):
             return Layout(in_c_order(shape), _assumed(inputs))
-        return Layout(Unknown(v, op.fresh))
+        return Layout(Unknown(v, op.never_aliases))
     if op.strides is not None:
         known = [None if type(x.strides) is Unknown else x.strides for x in inputs]
         anyhow = op.strides([None] * len(inputs), types, eqn.params)
@@ -121,7 +121,7 @@ def layout_of(eqn: Eqn, v: Var, inputs: Sequence[Layout]) -> Layout:
         if strides is not None:
             strides = tuple([s if n > 1 else 0 for s, n in zip(strides, shape, strict=True)])
             return Layout(strides, _assumed(inputs) if anyhow is None else 0)
-        if op.fresh:
+        if op.never_aliases:
             return Layout(in_c_order(shape) if axes_of(shape) <= 1 else Unknown(v, True))
     return Layout(Unknown(v, False))
 

@@ -41,7 +41,7 @@ class Memory:
             for v in eqn.outputs:
                 if layouts is not None:
                     layouts[v] = eqn
-                is_fresh = op.fresh or (view is not None and not v.type.shape and _is_number(eqn))
+                is_fresh = op.never_aliases or (view is not None and not v.type.shape and _is_number(eqn))
                 self.roots[v] = frozenset([v]) if is_fresh else self._shared(eqn) | {v}
                 if v.type.shape and (is_fresh or (view is not None and view.put and eqn.inputs[0] in self._writeable)):
                     self._writeable.add(v)

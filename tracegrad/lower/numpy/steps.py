@@ -73,7 +73,7 @@ def _doubled(body: Graph, carries: int) -> list[int]:
     # What may lie in the memory of a carry other than one that is handed on as it is.
     lying = {v for v, a in zip(body.inputs[:carries], outputs, strict=False) if a is not v}
     for e in body.eqns:
-        if not e.op.fresh and not lying.isdisjoint(e.inputs):
+        if not e.op.never_aliases and not lying.isdisjoint(e.inputs):
             lying.update(e.outputs)
     handed = [a for i, a in enumerate(outputs[:carries]) if i not in doubled]
     return [] if any([type(a) is Var and a in lying for a in handed]) else doubled

@@ -226,7 +226,7 @@ class _Writer:
 
     def assignment(self, eqn: Eqn, i: int) -> str:
         targets = ", ".join([self.words.name(v) for v in eqn.outputs])
-        comma = "," if eqn.op.several and len(eqn.outputs) == 1 else ""
+        comma = "," if eqn.op.multiple_results and len(eqn.outputs) == 1 else ""
         return f"{targets}{comma} = {self.expression(eqn, i)}"
 
     def overwriting(self, eqn: Eqn, i: int) -> str:
@@ -250,8 +250,8 @@ class _Writer:
         args = self.words.arguments(eqn)
         types = [a.type for a in eqn.inputs]
         spelled = None
-        if op.spell is not None:
-            spelled = op.spell(args, types, lambda k: self.memory.is_block(eqn.inputs[k]), eqn.params)
+        if op.code is not None:
+            spelled = op.code(args, types, lambda k: self.memory.is_block(eqn.inputs[k]), eqn.params)
             if spelled and "{out}" in spelled:
                 target = self.target(eqn, i, over_inputs=False)
                 spelled = spelled.replace("{out}", f", {target}" if target else "")

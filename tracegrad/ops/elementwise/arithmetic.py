@@ -19,7 +19,7 @@ from tracegrad.ops.elementwise.samples import binary_samples, unary_samples
 from tracegrad.ops.families import elementwise, else_numpy, first_of, neutral
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What jit may replace arithmetic by, exactly (`simplify`) or with another rounding (`hasten`), stands before each op. Common
+# What jit may replace arithmetic by, exactly (`simplify`) or with another rounding (`fast_math`), stands before each op. Common
 # to several are numbers and negatives.
 
 
@@ -167,7 +167,7 @@ multiply = elementwise(
     "multiply", np.multiply, lambda d, out, x, y: d * y, lambda d, out, x, y: d * x,
     linear=[{0}, {1}], python=operator.mul, kinds="biufc", samples=binary_samples(-2, 2),
     simplify=first_of(neutral(0, 1), neutral(1, 1), _minus_one, _odd("multiply")),
-    hasten=_one_factor,
+    fast_math=_one_factor,
 )  # fmt: skip
 
 
@@ -196,7 +196,7 @@ divide = elementwise(
     lambda d, out, x, y: d / y, lambda d, out, x, y: -(d * out) / y,
     linear=[{0}], python=else_numpy(operator.truediv, np.divide), kinds="iufc", samples=binary_samples(0.5, 2),
     simplify=first_of(neutral(1, 1), _by_reciprocal(exactly=True), _odd("divide")),
-    hasten=_by_reciprocal(exactly=False), neutral=1,
+    fast_math=_by_reciprocal(exactly=False), neutral=1,
 )  # fmt: skip
 reciprocal = elementwise(
     "reciprocal", np.reciprocal, lambda d, out, x: -(d * out) / x,
@@ -290,7 +290,7 @@ def _log_of_scalar(x: complex) -> complex:
 
 power = elementwise(
     "power", np.power, _power_base, _power_exponent, python=_power_of_scalars, kinds="iufc",
-    samples=binary_samples(0.5, 2), hasten=_small_power, neutral=1,
+    samples=binary_samples(0.5, 2), fast_math=_small_power, neutral=1,
 )  # fmt: skip
 float_power = elementwise(
     "float_power", np.float_power, _power_base, _power_exponent, samples=binary_samples(0.5, 2), neutral=1,

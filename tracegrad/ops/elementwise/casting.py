@@ -116,7 +116,7 @@ def _item_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params:
 item_op: Op = Op(
     "item", evaluate=_item, infer=lambda types, params: ArrayType((), params["dtype"], True), jvp=_item_jvp,
     vjp=_item_vjp, linear=[{0}], batch=lambda size, batched, inputs, params: bind(astype_op, tuple(inputs), params),
-    kinds="f", samples=_item_samples, python=_item, fresh=True,
+    kinds="f", samples=_item_samples, python=_item, never_aliases=True,
 )  # fmt: skip
 
 

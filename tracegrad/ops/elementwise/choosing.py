@@ -30,7 +30,7 @@ def _where_samples() -> Iterable[Sample]:
 where_op = elementwise(
     "where", np.where,
     None, lambda d, out, c, x, y: d, lambda d, out, c, x, y: d,
-    taken=lambda out, c, x, y: (None, *parted(lambda: c)), infer=_where_type, linear=[{1, 2}], kinds="biufc", samples=_where_samples, fresh=True, moves=True,
+    taken=lambda out, c, x, y: (None, *parted(lambda: c)), infer=_where_type, linear=[{1, 2}], kinds="biufc", samples=_where_samples, never_aliases=True, moves=True,
     strides=lambda inputs, types, params: None if None in inputs else new_strides(np.broadcast_shapes(*[t.shape for t in types]), inputs),
 )  # fmt: skip
 

@@ -112,7 +112,7 @@ def _frexp_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params
 # The derivative is that of the mantissa at a fixed exponent, x * 2**-e.
 frexp = Op(
     "frexp", evaluate=np.frexp, infer=ufunc_type(np.frexp), jvp=_frexp_jvp,
-    batch=elementwise_batch("frexp"), several=True, nonnegative=True, kinds="f", samples=unary_samples(1.2, 1.8),
+    batch=elementwise_batch("frexp"), multiple_results=True, nonnegative=True, kinds="f", samples=unary_samples(1.2, 1.8),
 )  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def _modf_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params:
 
 modf = Op(
     "modf", evaluate=np.modf, infer=ufunc_type(np.modf), jvp=_modf_jvp,
-    batch=elementwise_batch("modf"), several=True, nonnegative=True, kinds="f", samples=unary_samples(1.2, 1.8),
+    batch=elementwise_batch("modf"), multiple_results=True, nonnegative=True, kinds="f", samples=unary_samples(1.2, 1.8),
 )  # fmt: skip
 UFUNCS[np.frexp], UFUNCS[np.modf] = frexp, modf
 heaviside = elementwise(

@@ -45,7 +45,7 @@ def _spelled_sech_squared(args: Sequence[str], types: Sequence[ArrayType], views
 
 _sech_squared_op = elementwise(
     "sech_squared", _sech_squared, lambda d, out, x: d * out * (-2 * np.tanh(x)),
-    infer=ufunc_type(np.tanh), fresh=True, samples=unary_samples(-2, 2), spell=_spelled_sech_squared,
+    infer=ufunc_type(np.tanh), never_aliases=True, samples=unary_samples(-2, 2), code=_spelled_sech_squared,
 )  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def _difference_of_squares(x: Any) -> Any:
 
 _one_minus_square_op = elementwise(
     "one_minus_square", _difference_of_squares, lambda d, out, x: -2 * d * x,
-    infer=ufunc_type(np.sqrt), fresh=True, samples=unary_samples(-2, 2),
+    infer=ufunc_type(np.sqrt), never_aliases=True, samples=unary_samples(-2, 2),
 )  # fmt: skip
 
 
@@ -158,7 +158,7 @@ def _hypot_slope_partials() -> tuple[Callable[..., Any], Callable[..., Any]]:
 
 _hypot_slope_op: Op = elementwise(
     "hypot_slope", _hypot_slope, *_hypot_slope_partials(),
-    infer=ufunc_type(np.hypot), fresh=True, kinds="f", neutral=1, samples=binary_samples(0.3, 2, -2, -0.3),
+    infer=ufunc_type(np.hypot), never_aliases=True, kinds="f", neutral=1, samples=binary_samples(0.3, 2, -2, -0.3),
 )  # fmt: skip
 hypot = elementwise(
     "hypot", np.hypot,

@@ -151,7 +151,7 @@ def _within_slice(index: Index, arrays: Sequence[Any], shape: Shape, params: Par
 slice_op = linear(
     "slice", _slice, _slice_transpose,
     infer=_slice_type, batch=_slice_batch, kinds="biufc", samples=_slice_samples, moves=True, picks=True,
-    strides=_slice_strides, spell=_spelled_slice,
+    strides=_slice_strides, code=_spelled_slice,
     view=View(lambda x, v, index: bind(scatter_op, (x, v), {"index": index}), _slice_layout, within=_within_slice),
 )  # fmt: skip
 
@@ -183,7 +183,7 @@ def _unslice_samples() -> Iterable[Sample]:
 unslice_op = linear(
     "unslice", _unslice, _unslice_transpose,
     infer=_unslice_type, batch=_unslice_batch, kinds="biufc", samples=_unslice_samples,
-    moves=True, leaves_zeros=True, fresh=True, strides=lambda inputs, types, params: in_c_order(params["shape"]),
+    moves=True, leaves_zeros=True, never_aliases=True, strides=lambda inputs, types, params: in_c_order(params["shape"]),
 )  # fmt: skip
 
 
@@ -264,7 +264,7 @@ def _gather_samples() -> Iterable[Sample]:
 
 gather_op = linear(
     "gather", _gather, _gather_transpose, infer=_gather_type, batch=_gather_batch, linear=[{0}], kinds="biufc",
-    samples=_gather_samples, moves=True, picks=True, fresh=True,
+    samples=_gather_samples, moves=True, picks=True, never_aliases=True,
 )  # fmt: skip
 
 
@@ -322,7 +322,7 @@ def _scatter_add_samples() -> Iterable[Sample]:
 
 scatter_add_op = linear(
     "scatter_add", _scatter_add, _scatter_add_transpose, infer=_scatter_add_type, batch=_scatter_add_batch,
-    linear=[{0}], kinds="biufc", samples=_scatter_add_samples, leaves_zeros=True, fresh=True,
+    linear=[{0}], kinds="biufc", samples=_scatter_add_samples, leaves_zeros=True, never_aliases=True,
 )  # fmt: skip
 
 
@@ -483,7 +483,7 @@ scatter_op = Op(
     batch=_scatter_batch,
     samples=_scatter_samples,
     kinds="biufc",
-    fresh=True,
+    never_aliases=True,
     strides=lambda inputs, types, params: None if inputs[0] is None else new_strides(types[0].shape, inputs[:1]),
     overwrite=_overwritten,
 )

@@ -203,7 +203,7 @@ slogdet_op = Op(
     infer=_slogdet_type,
     jvp=_slogdet_jvp,
     batch=leading_batch("slogdet"),
-    several=True,
+    multiple_results=True,
     samples=square_samples,
 )
 

@@ -148,7 +148,7 @@ eigh_op = Op(
     jvp=_eigh_jvp,
     batch=leading_batch("eigh"),
     held=RECOGNISED,
-    several=True,
+    multiple_results=True,
     samples=with_complex_number(symmetric_samples),
 )
 
@@ -276,7 +276,7 @@ eig_op = Op(
     jvp=_eig_jvp,
     batch=leading_batch("eig"),
     held=RECOGNISED,
-    several=True,
+    multiple_results=True,
     samples=_eig_samples,
 )
 

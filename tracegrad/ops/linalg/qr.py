@@ -88,7 +88,7 @@ qr_op = Op(
     infer=_qr_type,
     jvp=_qr_jvp,
     batch=leading_batch("qr"),
-    several=True,
+    multiple_results=True,
     samples=_qr_samples,
 )
 

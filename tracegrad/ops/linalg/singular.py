@@ -119,7 +119,7 @@ svd_op = Op(
     jvp=_svd_jvp,
     batch=leading_batch("svd"),
     held=RECOGNISED,
-    several=True,
+    multiple_results=True,
     samples=with_complex_number(_svd_samples, full_matrices=False),
 )
 

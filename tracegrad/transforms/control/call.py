@@ -29,6 +29,6 @@ def pull_call(graph: Graph, wanted: Wanted, inputs: Sequence[Any], cts: Sequence
 call_op = holding_one(
     "call",
     apply=lambda graph, inputs, params: call(graph, inputs),
-    cut_by=lambda graph, wanted, params: reverse(graph, wanted),
+    partition_by=lambda graph, wanted, params: reverse(graph, wanted),
     inline=lambda inputs, params: (params["graph"], inputs),
 )

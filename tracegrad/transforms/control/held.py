@@ -82,7 +82,7 @@ def reverse(graph: Graph, wanted: Wanted, key: Hashable = None, choose: Choice |
     def make() -> Reverse:
         joint, found = joint_of(graph, wanted, floating(graph))
         saved = None if choose is None else choose(joint, forward_part(joint, graph))
-        return cut(joint, graph, found, saved)
+        return partition(joint, graph, found, saved)
 
     return remembered(graph, ("reverse", wanted, key), make)
 
@@ -138,7 +138,7 @@ def _live(eqns: Sequence[Eqn], outputs: Sequence[Atom]) -> tuple[Eqn, ...]:
     return tuple(found[::-1])
 
 
-def cut(joint: Graph, graph: Graph, found: tuple[int, ...], saved: Sequence[int] | None = None) -> Reverse:
+def partition(joint: Graph, graph: Graph, found: tuple[int, ...], saved: Sequence[int] | None = None) -> Reverse:
     """Cut a Graph of values and derivatives between what the values need and the rest. Of what the values need, only
     what the equations numbered `saved` make goes over (None: all); the backward part computes again, from this and the
     inputs, what else it needs, each value just before it is first read."""
@@ -397,11 +397,11 @@ def keeping(op: Callable[[], Op], parts: Callable[[Params, Wanted], Parts | None
 def holding_one(
     name: str,
     apply: Callable[[Graph, Sequence[Any], Params], Sequence[Any]],
-    cut_by: Callable[[Graph, Wanted, Params], Reverse],
+    partition_by: Callable[[Graph, Wanted, Params], Reverse],
     inline: Inlining,
     params_of_parts: Callable[[Params], Params] = lambda params: params,
 ) -> Op:
-    """Declare an op that is a Graph, its param `graph`. Its other params say how derivatives are taken: `cut_by` cuts the
+    """Declare an op that is a Graph, its param `graph`. Its other params say how derivatives are taken: `partition_by` cuts the
     reverse one by them. `apply(graph, inputs, params)` applies a Graph that was made of it, which may have constants, in the same
     way, and `params_of_parts` are those of the parts of the reverse derivative."""
 
@@ -412,17 +412,17 @@ def holding_one(
 
     def make_parts(params: Params, wanted: Wanted) -> Parts:
         graph = params["graph"]
-        cutting = cut_by(graph, wanted, params)
-        backward, consts = closed(cutting.backward)
-        takes = [*cutting.needs, *[(2, i) for i in cutting.given], *[(3, x) for x in consts]]
+        parted = partition_by(graph, wanted, params)
+        backward, consts = closed(parted.backward)
+        takes = [*parted.needs, *[(2, i) for i in parted.given], *[(3, x) for x in consts]]
         if backward.axes:  # which what nothing reads ties the equation to
             read = {a for e in graph.eqns for a in e.inputs}.union(graph.outputs)
             ties = [i for i, v in enumerate(graph.inputs) if v not in read]
             backward = replace(backward, inputs=(*backward.inputs, *[Var(graph.inputs[i].type) for i in ties]))
             takes += [(0, i) for i in ties]
         how = params_of_parts(params)
-        forward, outputs = {**how, "graph": cutting.forward}, len(graph.outputs)
-        return Parts(forward, (), outputs, {**how, "graph": backward}, takes, (), cutting.found)
+        forward, outputs = {**how, "graph": parted.forward}, len(graph.outputs)
+        return Parts(forward, (), outputs, {**how, "graph": backward}, takes, (), parted.found)
 
     def pull(
         wanted: Wanted, cts: Sequence[Any], residuals: Any, out: Any, primals: Sequence[Any], params: Params
@@ -461,8 +461,8 @@ def holding_one(
         jvp=jvp,
         batch=batch,
         held=Held(expand_linear, forward, pull, without_zeros, inline, prune),
-        several=True,
-        fresh=True,
+        multiple_results=True,
+        never_aliases=True,
         kinds="",
     )
     return op

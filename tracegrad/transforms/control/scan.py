@@ -299,7 +299,7 @@ scan_op: Op = Op(
     jvp=_scan_jvp,
     batch=_scan_batch,
     held=Held(_scan_expand, *keeping(lambda: scan_op, _scan_parts), _scan_without, prune=_scan_prune),
-    several=True,
-    fresh=True,
+    multiple_results=True,
+    never_aliases=True,
     kinds="",
 )

@@ -89,8 +89,8 @@ switch_op: Op = Op(
     vjp=_vjp,
     batch=_batch,
     held=Held(_expand, *keeping(lambda: switch_op, parts_of), without_zeros, _inlined, prune),
-    several=True,
-    fresh=True,
+    multiple_results=True,
+    never_aliases=True,
     kinds="",
     linear_if=is_linear,
 )

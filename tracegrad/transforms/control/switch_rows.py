@@ -186,8 +186,8 @@ switch_rows_op: Op = Op(
     vjp=_vjp,
     batch=_batch,
     held=Held(_expand, *keeping(lambda: switch_rows_op, parts_of), without_zeros, prune=prune),
-    several=True,
-    fresh=True,
+    multiple_results=True,
+    never_aliases=True,
     kinds="",
     linear_if=is_linear,
 )
@@ -217,7 +217,7 @@ pull_rows_op: Op = Op(
     vjp=_pull_vjp,
     batch=call_op.batch,
     held=Held(expand_linear, without=_pull_without),
-    several=True,
-    fresh=True,
+    multiple_results=True,
+    never_aliases=True,
     kinds="",
 )

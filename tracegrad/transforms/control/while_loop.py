@@ -259,7 +259,7 @@ def _while_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], para
 
 while_op = Op(
     "while_loop", evaluate=_while, infer=_while_type, jvp=_while_jvp, vjp=_while_vjp, batch=_while_batch, held=Held(expand=_while_expand),
-    several=True, fresh=True, kinds="",
+    multiple_results=True, never_aliases=True, kinds="",
 )  # fmt: skip
 
 
@@ -428,5 +428,5 @@ def _is_linear(positions: Iterable[int], params: Params) -> bool:
 
 while_vjp_op = Op(
     "while_loop_vjp", evaluate=_run_while_vjp, infer=_while_vjp_type, jvp=_while_vjp_jvp, vjp=_while_vjp_vjp,
-    batch=_while_vjp_batch, held=Held(expand=_while_vjp_expand), several=True, fresh=True, kinds="", linear_if=_is_linear,
+    batch=_while_vjp_batch, held=Held(expand=_while_vjp_expand), multiple_results=True, never_aliases=True, kinds="", linear_if=_is_linear,
 )  # fmt: skip

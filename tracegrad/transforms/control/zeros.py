@@ -83,7 +83,7 @@ def _applied(eqn: Eqn, inputs: tuple[Any, ...]) -> Any:
     zeros = missing | {i for i, x in enumerate(inputs) if _is_zero(x)}
     types = [v.type for v in eqn.outputs]
     if not missing and not masked:
-        if op.repeats and zeros:
+        if op.broadcasts and zeros:
             return Zero(types[0], written=True)
         return bind(op, tuple(map(_array, inputs)), params)
     if op.held is not None and op.held.without is not None:
@@ -95,7 +95,7 @@ def _applied(eqn: Eqn, inputs: tuple[Any, ...]) -> Any:
     if missing and op.is_linear_by_params(missing, params):
         groups.append(frozenset(missing))
     if any([group & missing and group <= zeros for group in groups]):
-        return tuple(map(Zero, types)) if op.several else Zero(types[0])
+        return tuple(map(Zero, types)) if op.multiple_results else Zero(types[0])
     group = next((group for group in groups if group & (missing | masked)), None)
     if group is None:
         return bind(op, tuple(map(_array, inputs)), params)
@@ -105,8 +105,8 @@ def _applied(eqn: Eqn, inputs: tuple[Any, ...]) -> Any:
                for i, (a, x) in enumerate(zip(eqn.inputs, inputs, strict=True))]  # fmt: skip
     outs = [zeros_like_type(t) for t in types]
     moved = tuple([i for i, t in enumerate(tangents) if t is not None])
-    result = pushed(op, moved, tangents, tuple(outs) if op.several else outs[0], primals, params)
-    if op.several:
+    result = pushed(op, moved, tangents, tuple(outs) if op.multiple_results else outs[0], primals, params)
+    if op.multiple_results:
         return tuple([Zero(t) if r is None else r for r, t in zip(result, types, strict=True)])
     return Zero(types[0]) if result is None else result
 
