@@ -34,8 +34,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 def _little_memory() -> Iterator[None]:
     """jax keeps each program that it compiles, and the thousands of the whole suite come to gigabytes."""
     yield
-    if jax := sys.modules.get("jax"):
-        jax.clear_caches()
+    if found := sys.modules.get("jax"):
+        found.clear_caches()
 
 
 @pytest.fixture
@@ -43,3 +43,11 @@ def jax_as_it_comes() -> Iterator[None]:
     """With 64-bit types off, which other tests switch on for good."""
     with pytest.importorskip("jax").enable_x64(False):
         yield
+
+
+@pytest.fixture(scope="module")
+def jax() -> Any:
+    """With 64-bit types on, as most tests want it."""
+    found = pytest.importorskip("jax")
+    found.config.update("jax_enable_x64", True)
+    return found

@@ -27,13 +27,6 @@ NHWC = ("NHWC", "HWIO", "NHWC")
 Shapes = tuple[tuple[int, ...], tuple[int, ...]]
 
 
-@pytest.fixture(scope="module")
-def jax() -> Any:
-    found = pytest.importorskip("jax")
-    found.config.update("jax_enable_x64", True)
-    return found
-
-
 def array(*shape: int, seed: int = 0, kind: str = "f") -> Any:
     rng = np.random.default_rng([seed, *shape])
     x = rng.uniform(-1, 1, shape)

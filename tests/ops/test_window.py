@@ -18,13 +18,6 @@ from tracegrad.ops import window as module
 from tracegrad.ops.window import reduce_window
 
 
-@pytest.fixture(scope="module")
-def jax() -> Any:
-    found = pytest.importorskip("jax")
-    found.config.update("jax_enable_x64", True)
-    return found
-
-
 def array(*shape: int, seed: int = 0) -> Any:
     return np.random.default_rng([seed, *shape]).uniform(-1, 1, shape)
 

@@ -100,12 +100,12 @@ def test_the_least_budget_is_enough_and_is_about_two_square_roots() -> None:
     f = lambda memory: tg.grad(loss(np, tg.checkpoint(chain, memory=memory)), (0, 1))
     with pytest.raises(ValueError, match="bytes are too few") as error:
         f("768KiB")(START, WEIGHTS)
-    line = loss.__code__.co_firstlineno + 1
+    file, line = loss.__code__.co_filename, loss.__code__.co_firstlineno + 1
     found = re.search(r"needs at least (\d+) bytes", str(error.value))
     assert found is not None
     least = int(found[1])
     assert str(error.value) == (
-        f"checkpoint at {__file__}:{line} (in <lambda>): 786432 bytes are too few for the derivative of 'chain', which needs "
+        f"checkpoint at {file}:{line} (in <lambda>): 786432 bytes are too few for the derivative of 'chain', which needs "
         f"at least {least} bytes for what it keeps and computes again; write memory={least} or more, or checkpoint parts "
         "of the function by themselves"
     )
