@@ -109,7 +109,7 @@ PAIRED = ("np.outer({0}, {1})", "np.tensordot({0}, {1}, 0)", "np.kron({0}, {1})"
 NAMES = [n for n in (*dir(builtins), "x", "a", "b", "aa", "own", "out", "f", "np_", "empty", "multiply", "sin", "array", "compiled", "é", "axis")
          if n.isidentifier() and not keyword.iskeyword(n) and n not in ("abs", "round", "isinstance", "float", "bool", "print", "__import__", "__debug__")]  # fmt: skip
 # What NumPy computes in several steps, and a traced function in others: their sums are rounded otherwise, or taken in another
-# order, since what is summed up lies otherwise in memory.
+# order, since what is summed up lies otherwise in memory. (See `jit`. It says that of copies of what is not in C order, too.)
 COMPOSED = ("inner", "dot", "norm", "einsum", "nan_to_num", "nansum")
 # What says that a program is not taken, and why.
 REFUSED = (
@@ -307,7 +307,7 @@ class OtherWays:
         found = x.astype("i8")
         if x.dtype.kind not in "fc":
             return found
-        return found + ~(np.abs(np.real(x)) < 2.0**63)
+        return np.where(np.abs(np.real(x)) < 2.0**63, found, ~found)[()]
 
     def signbit(self, x: Any) -> Any:
         return np.signbit(x) ^ np.isnan(x)
@@ -607,6 +607,7 @@ def _check_case(case: Case, backends: Sequence[str]) -> str:
     # depend on how many there are.
     arrays = all([np.ndim(x) > 0 and x.dtype.kind != "c" for x in case.args()])
     arrays = arrays and not any([name in case.source for name in COMPOSED])
+    arrays = arrays and ("np.copy" not in case.source or all([x.flags.c_contiguous for x in case.args()]))
     hold("jit", jit(case.program, backend="numpy"), arrays)
     twice = jit(case.program, backend="numpy")
     hold("jit, called again,", lambda *args: (_run(twice, args), twice(*args))[1], arrays)
