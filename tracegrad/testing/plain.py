@@ -17,8 +17,9 @@ Where they differ, plain NumPy is asked again, since not all that it gives is to
   processor has for it, and so is `np.reciprocal` of an integer zero. NumPy's scalars do not compare complex NaN, nor raise
   infinities to powers, as its arrays do. `np.clip` is not quite the `np.minimum` of `np.maximum` that its documentation
   calls it: for zeros of both signs, and NaN of complex numbers.
-- XLA's complex functions of infinities are C's, NumPy's are not. On XLA no element is compared that is another one with
-  other complex numbers in the place of those that are not finite. Where zeros lie beside what is convolved there,
+- XLA's complex functions of infinities are C's, NumPy's are not; and what overflows on the way in NumPy may not on XLA, which
+  writes log(x**y) as y * log(x). On XLA no element is compared that is another one with other numbers in the place of
+  complex ones, and of those on the way, that are not finite. Where zeros lie beside what is convolved there,
   infinity times these is NaN (`Padded`).
 - Python's numbers leave their kind: (-0.25) ** 0.5 is complex, 2 ** -3 a float, (2**40) ** 2 no int64. A traced number is
   of one dtype.
@@ -423,16 +424,17 @@ def _noisy(case: Case, args: Sequence[Any]) -> list[Any]:
     return [found for rng in drawn for found in _reread(case, args, functools.partial(noise, rng))]
 
 
-def _without_infinite_complex(case: Case, args: Sequence[Any]) -> list[Any]:
-    """What the program makes of its arguments with other numbers in the place of complex ones that are not finite."""
+def _without_overflow(case: Case, args: Sequence[Any]) -> list[Any]:
+    """What the program makes of its arguments with other numbers in the place of complex ones that are not finite, and of what
+    is not on the way."""
     values = dict(zip(case.names, args, strict=True))
     values |= {case.lines[number][0]: value for number, value, _ in _steps(case, args)}
 
     def other(fill: complex, name: str, x: Any) -> Any:
         dtype = np.asarray(values[name]).dtype
-        if dtype.kind != "c":
+        if dtype.kind != "c" and (dtype.kind != "f" or name in case.names):
             return x
-        y = np.where(np.isfinite(values[name]), x, fill).astype(dtype)
+        y = np.where(np.isfinite(values[name]), x, fill if dtype.kind == "c" else fill.real).astype(dtype)
         return y if type(x) is np.ndarray else type(x)(y)
 
     fills = (0j, 0.75 - 0.25j, complex(math.nan, math.nan))
@@ -543,7 +545,7 @@ def _elsewise(case: Case, args: Sequence[Any], on_xla: bool = False) -> list[Any
         value, error = _run(case.made(source, xp), [x.copy() if type(x) is np.ndarray else x for x in args])
         if error is None:
             found.append(value)
-    return found + _without_infinite_complex(case, args) if on_xla else found
+    return found + _without_overflow(case, args) if on_xla else found
 
 
 def _check_case(case: Case, backends: Sequence[str]) -> str:
