@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import linecache
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +16,7 @@ import tracegrad.numpy as tnp
 import tracegrad.random
 from tests.compare import same_bits
 from tracegrad.lower.numpy.memory import MANY, Memory
+from tracegrad.lower.numpy.writer import lower
 
 X = np.array([0.3, -1.2, 2.0])
 
@@ -172,3 +175,14 @@ def test_a_broadcast_constant_is_not_written_over() -> None:
     gradient = tg.grad(f, (0, 1))
     got = tg.jit(gradient)(y, y)
     same_bits(got, gradient(y, y))
+
+
+def test_lines_of_a_function_that_is_gone_go_when_nobody_walks_the_cache() -> None:
+    f = lower(tg.make_graph(lambda x: np.sin(x) * 3.0)(X)).function
+    name = f.__code__.co_filename
+    walked = list(linecache.cache)
+    del f
+    gc.collect()
+    assert name in walked and all(name in linecache.cache for name in walked)  # as linecache.checkcache reads them
+    lower(tg.make_graph(lambda x: np.cos(x) * 5.0)(X))
+    assert name not in linecache.cache

@@ -6,6 +6,7 @@ tracing, dispatch, and memory: a large elementwise result is written over an arr
 
 from __future__ import annotations
 
+import collections
 import itertools
 import linecache
 import math
@@ -92,6 +93,9 @@ def lower_step(graph: Graph, fills: int) -> Lowered:
         return lower(graph, None, fills, takes_spares=True)
 
 
+_GONE: collections.deque[str] = collections.deque()  # files of functions that are no more
+
+
 def _compiled(
     graph: Graph,
     out_tree: PyTreeDef | None,
@@ -106,10 +110,13 @@ def _compiled(
         exec(compile(source, filename, "exec"), writer.names.values)
         writer.sources[filename] = source
     function = writer.names.values[writer.function]
+    while _GONE:
+        linecache.cache.pop(_GONE.popleft(), None)
     for filename, source in writer.sources.items():
-        # A traceback through the function shows its lines, as long as there is the function.
+        # A traceback through the function shows its lines, as long as there is the function. The garbage collector may find
+        # that it is gone while somebody walks the cache, so the lines go when the next are put there.
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-        weakref.finalize(function, linecache.cache.pop, filename, None).atexit = False
+        weakref.finalize(function, _GONE.append, filename).atexit = False
     return Lowered(function, "\n\n".join(writer.sources.values()), tuple(writer.spares))
 
 
