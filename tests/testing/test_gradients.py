@@ -130,6 +130,10 @@ class Doubled:
         return 2 * x
 
 
+# The ops that have the derivative of a decomposition's values, wherever it is recorded.
+VALUES_OF = {"eigh": ["eigenvalues"], "eig": ["eigenvalues"], "svd": ["singular_values"]}
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "complex128"])
 @pytest.mark.parametrize("op", [o for o in OPS.values() if o.kinds and o.name not in OVERRULED], ids=lambda op: op.name)
 def test_a_factor_of_two_in_any_derivative_is_found(op: Op, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,6 +151,8 @@ def test_a_factor_of_two_in_any_derivative_is_found(op: Op, dtype: str, monkeypa
         wrong = Doubled(rule)
         with monkeypatch.context() as patch:
             patch.setattr(op, which, wrong)
+            for given in VALUES_OF.get(op.name, ()):
+                patch.setattr(OPS[given], which, Doubled(getattr(OPS[given], which)))
             caught = 0
             for case in found:
                 try:
