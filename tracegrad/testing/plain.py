@@ -19,7 +19,7 @@ Where they differ, plain NumPy is asked again, since not all that it gives is to
   calls it: for zeros of both signs, and NaN of complex numbers.
 - XLA's complex functions of infinities are C's, NumPy's are not; and what overflows on the way in NumPy may not on XLA, which
   writes log(x**y) as y * log(x). On XLA no element is compared that is another one with other numbers in the place of
-  complex ones, and of those on the way, that are not finite. Where zeros lie beside what is convolved there,
+  complex ones, and of those on the way, that are not finite, or with zeros for subnormal numbers. Where zeros lie beside what is convolved there,
   infinity times these is NaN (`OnXla`).
 - Python's numbers leave their kind: (-0.25) ** 0.5 is complex, 2 ** -3 a float, (2**40) ** 2 no int64. A traced number is
   of one dtype.
@@ -438,9 +438,9 @@ def _noisy(case: Case, args: Sequence[Any]) -> list[Any]:
     return [found for rng in drawn for found in _reread(case, args, functools.partial(noise, rng))]
 
 
-def _without_overflow(case: Case, args: Sequence[Any]) -> list[Any]:
+def _within_range(case: Case, args: Sequence[Any]) -> list[Any]:
     """What the program makes of its arguments with other numbers in the place of complex ones that are not finite, and of what
-    is not on the way."""
+    is not on the way; and with zeros in the place of subnormal numbers."""
     values = dict(zip(case.names, args, strict=True))
     values |= {case.lines[number][0]: value for number, value, _ in _steps(case, args)}
 
@@ -451,8 +451,16 @@ def _without_overflow(case: Case, args: Sequence[Any]) -> list[Any]:
         y = np.where(np.isfinite(values[name]), x, fill if dtype.kind == "c" else fill.real).astype(dtype)
         return y if type(x) is np.ndarray else type(x)(y)
 
+    def flushed(name: str, x: Any) -> Any:
+        dtype = np.asarray(x).dtype
+        if dtype.kind != "f":
+            return x
+        y = np.where(np.abs(x) < np.finfo(dtype).tiny, dtype.type(0), x)
+        return y if type(x) is np.ndarray else type(x)(y)
+
     fills = (0j, 0.75 - 0.25j, complex(math.nan, math.nan))
-    return [found for fill in fills for found in _reread(case, args, functools.partial(other, fill))]
+    normal = [tree.tree_map(lambda x: flushed("", x), found) for found in _reread(case, args, flushed)]
+    return normal + [found for fill in fills for found in _reread(case, args, functools.partial(other, fill))]
 
 
 def _digits(case: Case, args: Sequence[Any]) -> float:
@@ -558,7 +566,7 @@ def _elsewise(case: Case, args: Sequence[Any], on_xla: bool = False) -> list[Any
         value, error = _run(case.made(source, xp), [x.copy() if type(x) is np.ndarray else x for x in args])
         if error is None:
             found.append(value)
-    return found + _without_overflow(case, args) if on_xla else found
+    return found + _within_range(case, args) if on_xla else found
 
 
 def _check_case(case: Case, backends: Sequence[str]) -> str:
