@@ -92,7 +92,7 @@ def test_cases_that_found_something(seed: int) -> None:
 
 # The same on XLA.
 FOUND_ON_XLA = (
-    1000020, 1000085, 5000236, 5000371, 5003591, 5003952, 5004168, 7000832, 7001159, 7001615, 12000512, 12000693, 12002212,
+    1000020, 1000085, 5000236, 5000371, 5003591, 5003952, 5004168, 7000832, 7001159, 7001615, 12000512, 12000693, 12002212, 90002262,
     20001607, 30000106, 40000384, 15000155, 50001789, 60000438, 80003790,
 )  # fmt: skip
 
@@ -114,6 +114,14 @@ def test_numbers_on_xla_are_numpys() -> None:
         np.testing.assert_array_equal(on_xla(np.sign, ends), np.sign(ends))
     assert np.isnan(on_xla(lambda b, x: b * x, np.array([False]), np.inf)).all()
     assert on_xla(lambda n: n**-1, np.zeros((2, 0), int)).shape == (2, 0)
+    n = np.array([5, -3])
+    for divided in (
+        np.floor_divide,
+        np.remainder,
+        np.fmod,
+        lambda x, y: np.reciprocal(y),
+    ):  # by what is known to be zero
+        assert on_xla(lambda n, f=divided: f(np.ones(2, int), np.imag(n)), n).tolist() == [0, 0]
 
 
 def test_limits_that_a_dtype_has_not() -> None:

@@ -17,10 +17,10 @@ Where they differ, plain NumPy is asked again, since not all that it gives is to
   processor has for it, and so is `np.reciprocal` of an integer zero. NumPy's scalars do not compare complex NaN, nor raise
   infinities to powers, as its arrays do. `np.clip` is not quite the `np.minimum` of `np.maximum` that its documentation
   calls it: for zeros of both signs, and NaN of complex numbers.
-- XLA's complex functions of infinities are C's, NumPy's are not; and what overflows on the way in NumPy may not on XLA, which
-  writes log(x**y) as y * log(x). On XLA no element is compared that is another one with other numbers in the place of
-  complex ones, and of those on the way, that are not finite, or with zeros for subnormal numbers. Where zeros lie beside what is convolved there,
-  infinity times these is NaN (`OnXla`).
+- XLA's complex functions of infinities are C's, NumPy's are not; and what overflows on the way in NumPy may not on XLA,
+  which writes log(x**y) as y * log(x). On XLA no element is compared that is another one with other numbers in the place
+  of complex ones, and of those on the way, that are not finite, or with zeros for subnormal numbers (`_within_range`).
+  `OnXla` has the rest.
 - Python's numbers leave their kind: (-0.25) ** 0.5 is complex, 2 ** -3 a float, (2**40) ** 2 no int64. A traced number is
   of one dtype.
 - What differs by rounding alone is not wrong. NumPy computes once more with noise in the last places of all that each

@@ -75,7 +75,16 @@ def _by_convention(out: ArrayType, x: Any, flag: Any) -> Any:
 
 @lowers("reciprocal")
 def _reciprocal(out: ArrayType, x: Any) -> Any:
-    return lax.div(like(x, 1), x) if number_kind(x.dtype) in "iu" else lax.reciprocal(x)
+    if number_kind(x.dtype) not in "iu":
+        return lax.reciprocal(x)
+    return lax.select(lax.eq(x, like(x, 0)), x, lax.div(lax.full_like(x, 1), _divisor(x)))
+
+
+def _divisor(y: Any) -> Any:
+    """What integers are divided by, with ones for zeros: XLA's folding of constants ends the process by a division by zero."""
+    if number_kind(y.dtype) == "f" or (is_numpy_scalar(y) and y != 0):
+        return y
+    return type(y)(1) if is_numpy_scalar(y) else lax.select(lax.eq(y, like(y, 0)), lax.full_like(y, 1), y)
 
 
 def _sign_differs(x: Any, y: Any) -> Any:
@@ -88,7 +97,7 @@ def _sign_differs(x: Any, y: Any) -> Any:
 
 @lowers("fmod")
 def _fmod(out: ArrayType, x: Any, y: Any) -> Any:
-    found = lax.rem(x, y)
+    found = lax.rem(x, _divisor(y))
     if number_kind(x.dtype) == "f" or (is_numpy_scalar(y) and y != 0):
         return found
     y = spread(y, out.shape)
@@ -110,8 +119,8 @@ def _remainder(out: ArrayType, x: Any, y: Any) -> Any:
 
 @lowers("floor_divide")
 def _floor_divide(out: ArrayType, x: Any, y: Any) -> Any:
-    zero, one, quotient = like(x, 0), like(x, 1), lax.div(x, y)
-    rest = lax.rem(x, y)
+    zero, one, quotient = like(x, 0), like(x, 1), lax.div(x, _divisor(y))
+    rest = lax.rem(x, _divisor(y))
     if number_kind(x.dtype) == "f":
         # The quotient's floor would be wrong wherever the quotient is rounded up.
         whole = lax.div(lax.sub(x, rest), y)
