@@ -108,7 +108,7 @@ def declared_linear(linear: Any) -> Any:
     return (frozenset({0}),)
 
 
-def wrong_when_compiled(spell: Any) -> Any:
+def wrong_when_compiled(code: Any) -> Any:
     return lambda names, types, dense, params: f"({names[0]} * 1.001)"
 
 
@@ -128,7 +128,7 @@ PLANTED: list[tuple[str, list[str], Any, str]] = [
     ("vjp", ["multiply", "add"], wrong_for_two_dtypes, r"the cotangent of input 0, f64\[2,3\] is c128\[2,3\]"),
     ("batch", ["multiply", "matmul", "sort"], without_derivative, "jvp of vmap against a loop"),
     ("linear", ["exp", "square"], declared_linear, r"declared linear in inputs \[0\], and not:"),
-    ("spell", ["tanh", "cumsum"], wrong_when_compiled, r"jit\(backend='numpy'\) of '\w+ of f64"),
+    ("code", ["tanh", "cumsum"], wrong_when_compiled, r"jit\(backend='numpy'\) of '\w+ of f64"),
     ("evaluate", ["sin", "exp"], writing, "evaluation wrote into an input:"),
 ]
 
