@@ -145,7 +145,7 @@ def test_a_wrong_rule_is_noticed(
     field: str, name: str, spoil: Any, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     op = OPS[name]
-    if getattr(op, field) is None:
+    if field in ("jvp", "vjp") and getattr(op, field) is None:
         pytest.skip("this rule is derived from the other")
     monkeypatch.setattr(op, field, spoil(getattr(op, field)))
     with pytest.raises((AssertionError, ValueError, TypeError), match=f"(?s)({message})") as caught:

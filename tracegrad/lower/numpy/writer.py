@@ -7,6 +7,7 @@ tracing, dispatch, and memory: a large elementwise result is written over an arr
 from __future__ import annotations
 
 import collections
+import contextlib
 import itertools
 import linecache
 import math
@@ -110,8 +111,9 @@ def _compiled(
         exec(compile(source, filename, "exec"), writer.names.values)
         writer.sources[filename] = source
     function = writer.names.values[writer.function]
-    while _GONE:
-        linecache.cache.pop(_GONE.popleft(), None)
+    for _ in range(len(_GONE)):
+        with contextlib.suppress(IndexError):  # where another thread was quicker
+            linecache.cache.pop(_GONE.popleft(), None)
     for filename, source in writer.sources.items():
         # A traceback through the function shows its lines, as long as there is the function. The garbage collector may find
         # that it is gone while somebody walks the cache, so the lines go when the next are put there.
