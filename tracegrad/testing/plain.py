@@ -297,7 +297,7 @@ class OtherWays:
 
     def reciprocal(self, x: Any) -> Any:
         found = np.reciprocal(x)
-        return found - (np.asarray(x) == 0) if found.dtype.kind in "iu" else found
+        return np.where(np.asarray(x) == 0, x, found)[()].astype(found.dtype) if found.dtype.kind in "iu" else found
 
     def clip(self, a: Any, low: Any, high: Any) -> Any:
         found = a if low is None else np.maximum(a, low)
