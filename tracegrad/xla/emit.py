@@ -288,12 +288,6 @@ def _jitted(op: Op, params: Params) -> Callable[..., Any]:
     return found[0]
 
 
-def forget() -> None:
-    """Let go of all compiled programs, ours and jax's."""
-    _single.clear()
-    jax.clear_caches()
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Arrays and devices.
 
