@@ -82,6 +82,12 @@ def test_signs_of_zero() -> None:
     same(signs, np.array([0.0, -0.0]))
 
 
+def test_arctan2_of_what_is_found_to_be_zero_as_it_compiles() -> None:
+    same(lambda x: np.arctan2(np.zeros(3, x.dtype), np.logical_xor(x, x).astype(x.dtype)), np.ones(3, np.float32))
+    zeros = np.array([0.0, -0.0, 0.0, -0.0])
+    same(lambda y, x: np.signbit(np.arctan2(y, x)) + np.arctan2(y, x), zeros, zeros[[0, 0, 1, 1]])
+
+
 @pytest.mark.parametrize("dtype", INTEGER)
 def test_powers_wrap_around(dtype: str) -> None:
     exponents = EDGES[dtype]

@@ -20,7 +20,7 @@ _LAX: dict[str, Callable[..., Any]] = {
     "exp": lax.exp, "exp2": lax.exp2, "expm1": lax.expm1, "log": lax.log, "log1p": lax.log1p, "sqrt": lax.sqrt,
     "cbrt": lax.cbrt, "sin": lax.sin, "cos": lax.cos, "tan": lax.tan, "sinh": lax.sinh, "cosh": lax.cosh,
     "tanh": lax.tanh, "arcsin": lax.asin, "arccos": lax.acos, "arctan": lax.atan, "arcsinh": lax.asinh,
-    "arccosh": lax.acosh, "arctanh": lax.atanh, "arctan2": lax.atan2, "hypot": jnp.hypot, "fabs": lax.abs,
+    "arccosh": lax.acosh, "arctanh": lax.atanh, "hypot": jnp.hypot, "fabs": lax.abs,
     "bitwise_and": lax.bitwise_and, "bitwise_or": lax.bitwise_or, "bitwise_xor": lax.bitwise_xor,
     "invert": lax.bitwise_not, "left_shift": lax.shift_left, "nextafter": lax.nextafter, "ldexp": jnp.ldexp,
     "frexp": jnp.frexp,
@@ -62,6 +62,15 @@ for _name, _pair in _OF_KINDS.items():
 def like(x: Any, number: float) -> Any:
     """A scalar in the dtype of `x`."""
     return x.dtype.type(number)
+
+
+@lowers("arctan2")
+def _arctan2(out: ArrayType, y: Any, x: Any) -> Any:
+    # XLA's own is NaN where the compiler finds that both are zero (jax 0.10.2).
+    y, x = jnp.broadcast_arrays(y, x)
+    straight = lax.select(jnp.signbit(x), lax.full_like(x, math.pi), lax.full_like(x, 0))
+    at_zero = lax.select(jnp.signbit(y), lax.neg(straight), straight)
+    return lax.select((y == 0) & (x == 0), at_zero, lax.atan2(y, x))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
