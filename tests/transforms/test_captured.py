@@ -12,6 +12,7 @@ import pytest
 import tracegrad as tg
 import tracegrad.numpy as tnp
 from tracegrad import tree
+from tracegrad.core.constants import Lasting
 from tracegrad.transforms import captured
 
 jax = pytest.importorskip("jax")
@@ -226,10 +227,11 @@ def test_what_was_made_while_tracing_is_no_input(backend: str) -> None:
 
     for keep in (False, True):
         graph = tg.jit(lambda x, keep=keep: f(x, keep), backend=backend).lower(X).graph
-        assert len(captured.captured(graph.consts, [])[0]) == keep
-    assert not captured.captured({None: np.ones((2, 3))[1:].T}, [])[0]  # type: ignore[dict-item]
+        assert len(captured.captured(graph.consts, Lasting())[0]) == keep
+    assert not captured.captured({None: np.ones((2, 3))[1:].T}, Lasting())[0]  # type: ignore[dict-item]
     base = np.ones(3)
-    assert captured.captured({None: base[1:]}, [])[0] and captured.captured({None: np.frombuffer(b"12345678")}, [])[0]  # type: ignore[dict-item]
+    for constant in (base[1:], np.frombuffer(b"12345678")):
+        assert captured.captured({None: constant}, Lasting())[0]  # type: ignore[dict-item]
 
 
 def test_signatures_of_a_function_over_arrays_on_xla() -> None:
@@ -325,6 +327,4 @@ def test_the_graph_has_the_array_itself() -> None:
     c = np.ones(3)
     for f in (tg.grad(lambda x: np.sum(x * x * c)), tg.jacrev(lambda x: x * c), lambda x: tnp.sum(x * c)):
         assert any([x is c for x in tg.jit(f).lower(X).graph.consts.values()])
-    with pytest.raises(ValueError, match="read-only"):
-        tg.jit(tg.grad(lambda x: np.sum(x * x * c) + c.fill(2.0)))(X)  # type: ignore[operator]
     c[0] = 2.0

@@ -33,7 +33,7 @@ def copied(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
             last, before = strides[i] * shape[i], step * shape[i]
     memory = np.empty(last // size + 1, x.dtype)
     backwards = tuple([slice(None, None, -1 if s < 0 else 1) for s in x.strides])
-    copy = np.lib.stride_tricks.as_strided(memory, shape, strides)[backwards]
+    copy: np.ndarray[Any, Any] = np.ndarray(shape, x.dtype, memory, 0, strides)[backwards]
     copy[...] = x
     return copy
 

@@ -29,7 +29,7 @@ from numpy import ndarray
 
 from tracegrad import tree
 from tracegrad.core.axes import Axis
-from tracegrad.core.constants import SMALL, Locked, give_back, hold
+from tracegrad.core.constants import SMALL, Constants, Lasting
 from tracegrad.core.context import capturing, context, open_traces, writing
 from tracegrad.core.errors import (
     CALL_ERRORS,
@@ -92,16 +92,14 @@ class Trace:
 
     abstract = False
     for_graph = False  # whether the equations will be evaluated anew, not just differentiated
-    # Where that Graph will be run again, when arrays that the function closed over may have changed: those arrays that
-    # were looked into, so that it holds for their values of now alone.
-    lasting: list[np.ndarray[Any, Any]] | None = None
+    lasting: Lasting | None = None  # where that Graph will be run again, when arrays from outside may have changed
     linear = False  # whether they must be linear in the inputs, so that all of them depend on these
     reverse = False  # whether `backward` will walk them
     names: Callable[[int], str] | None = None
     prunes = False  # whether `pushforward` is to leave out what the outputs do not need
     executes = False  # whether its tracers are foreign arrays in a box, to which ops are applied at once (`boxes.py`)
     axes: tuple[Axis, ...] = ()  # the named axes that were bound when it began, in a trace that may record their index
-    locked: Locked | None = None
+    constants: Constants | None = None  # the copies that it has of arrays from outside
     ledger: Any = None  # what has been written into its arrays; see `views.py`
     before: dict[int, int] | None = None  # how many equations each open trace had when it began, by level
     thread = 0  # in which it began, where others were open
@@ -126,20 +124,26 @@ class Trace:
         self.record: Callable[[Equation], None] = self.eqns.append
 
     def kept(self, array: np.ndarray[Any, Any], op: Op, beside: Any = None) -> np.ndarray[Any, Any]:
-        """A constant that a derivative will need, safe from the traced function's writing into it later on, which would
-        silently change the result: a copy of a small one; a large one is read-only until the trace ends, and so is
-        every constant of a Graph, in which one array should be one constant. What is done to it and to `beside`, if that
-        is a tracer, is recorded further down: where a Graph is being made, the array itself is a constant of that."""
-        if not self.for_graph:
-            if not op.keeps_inputs or (type(beside) is Tracer and in_graph(beside)):
+        """A constant that a derivative or a Graph will need: a copy, since the array may be written into later on, which
+        would silently change the result. (One array is one constant, for as long as nobody does.) What is done to it and to
+        `beside`, if that is a tracer, is recorded further down: where a Graph is being made, it is a constant of that."""
+        trace = self
+        while type(beside) is Tracer:
+            if beside.origin.for_graph:
+                trace = beside.origin
+            beside = beside.value
+        if not trace.for_graph:
+            if not op.keeps_inputs:
                 return array
-            if array.nbytes <= SMALL or in_program():
+            if array.nbytes <= SMALL:
                 return copied(array)
-        if self.locked is None:
-            self.locked = {}
-        if id(array) not in self.locked:
-            hold(array, self.locked)
-        return array
+        return trace.copy_of(array)
+
+    def copy_of(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """An array from outside as it is now, for good: in a program that will be run again, until that is made."""
+        if self.constants is None:
+            self.constants = context.trace.lasting if in_program() else Constants()
+        return self.constants.copy_of(array)
 
     def apply(
         self, op: Op, inputs: tuple[Any, ...], params: Params, wanted: tuple[int, ...], source: RawSource | None
@@ -166,6 +170,8 @@ class Trace:
     def apply_to_constant(self, op: Op, x: Any, params: Params) -> Tracer:
         """Record, in a trace of types, an op on a plain value, which is then run whenever the Graph is."""
         found: Any = op.infer([type_of(x)], params)
+        if type(x) is ndarray:
+            x = self.copy_of(x)
         out = Tracer(self, None, user_source(), found)
         self.record((op, (x,), (x,), params, out, (), None))
         return out
@@ -188,13 +194,11 @@ class Trace:
         return eqns
 
     def end(self) -> None:
-        """Stop recording, if that has not happened, and give locked constants back."""
+        """Stop recording, if that has not happened."""
+        open_traces.pop(self.level, None)
         if self.record is not _leaked:
             self.finish()
-        open_traces.pop(self.level, None)
-        if self.locked is not None:
-            give_back(self.locked)
-            self.locked = None
+        self.constants = None
 
     def __enter__(self) -> Self:
         return self
@@ -246,13 +250,19 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
                     nested = type(value) is Tracer or type(y.value) is Tracer
             elif type(y) in DIRECT:
                 trace = x.origin
-                values = (value, trace.kept(y, op, value) if type(y) is ndarray else y)
+                if type(y) is ndarray:
+                    y = trace.kept(y, op, value)
+                    inputs = x, y
+                values = (value, y)
                 wanted = _FIRST
                 nested = type(value) is Tracer
         elif type(y) is Tracer and type(x) in DIRECT:
             trace = y.origin
             value = y.value
-            values = (trace.kept(x, op, value) if type(x) is ndarray else x, value)
+            if type(x) is ndarray:
+                x = trace.kept(x, op, value)
+                inputs = x, y
+            values = (x, value)
             wanted = _SECOND
             nested = type(value) is Tracer
     if trace is None:
@@ -275,16 +285,14 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
         values = [x.value if type(x) is Tracer and x.origin is trace else x for x in inputs]
         nested = contains_tracer(values)
         beside = next((v for v in values if type(v) is Tracer and in_graph(v)), None) if nested else None
-        values = [
-            v if i in wanted or type(v) is not ndarray else trace.kept(v, op, beside) for i, v in enumerate(values)
-        ]
+        inputs = tuple([trace.kept(x, op, beside) if type(x) is ndarray else x for x in inputs])
+        values = [v if i in wanted else x for i, (x, v) in enumerate(zip(inputs, values, strict=True))]
 
     if capturing and (captor := captor_of(trace)) is not None:
         for x in inputs:
             if type(x) is Tracer and x.origin.ended:
                 raise UnexpectedTracerError(f"{op.name}: {x.leak_text()}")
-            if type(x) is ndarray:
-                captor.kept(x, op)
+        inputs = tuple([captor.kept(x, op) if type(x) is ndarray else x for x in inputs])
         trace, values, wanted = captor, inputs, ()
     held = op.held
     if held is not None and held.expand is not None:
@@ -354,7 +362,7 @@ def in_program() -> bool:
 def depends_on(x: Any) -> None:
     """Note that what is being traced holds for the values alone that a plain array has now, since they were looked at."""
     if type(x) is ndarray and in_program():
-        context.trace.lasting.append(x)
+        context.trace.lasting.look_into(x)
 
 
 def call_anew(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.collector import collector_calmed, collector_paused
+from tracegrad.core.constants import Lasting
 from tracegrad.core.context import capturing, context
 from tracegrad.core.errors import DtypeError, name_of
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var
@@ -33,11 +34,18 @@ def needed(eqns: Sequence[Equation], outputs: Sequence[Any], derivative: bool = 
 
 
 def graph_of(
-    trace: Trace, eqns: Sequence[Equation], inputs: Sequence[Tracer], outputs: Sequence[Any], name: str
+    trace: Trace,
+    eqns: Sequence[Equation],
+    inputs: Sequence[Tracer],
+    outputs: Sequence[Any],
+    name: str,
+    originals: Lasting | None = None,
 ) -> Graph:
-    """The Graph of a finished trace: what its outputs need, with everything from outside as literals or consts."""
+    """The Graph of a finished trace: what its outputs need, with everything from outside as literals or consts, and with
+    the originals in place of copies, if these are given."""
     variables: dict[int, Atom] = {}
     consts: dict[int, tuple[Var, Any]] = {}
+    original = originals.original if originals is not None else None
 
     def variable(tracer: Tracer) -> Var:
         found = variables[id(tracer)] = Var(tracer.type, tracer.name)
@@ -48,6 +56,8 @@ def graph_of(
             return variables[id(x)]
         if type(x) is not Tracer and not isinstance(x, np.ndarray):
             return Literal(x)
+        if original is not None and type(x) is np.ndarray:
+            x = original(x)
         if id(x) not in consts:
             consts[id(x)] = Var(type_of(x)), x
         return consts[id(x)][0]
@@ -74,13 +84,13 @@ def trace_graph(
     names: Callable[[int], str] | None = None,
     abstract: bool = False,
     captures: bool = False,
-    lasting: list[Any] | None = None,
+    lasting: Lasting | None = None,
 ) -> Graph:
     """The Graph of a function from flat arrays to a flat sequence of arrays.
 
     `inputs` are arrays, whose values ride along, or ArrayTypes, for a trace of types only (all of one kind; without any,
-    `abstract` decides). With `captures` what is done to tracers from outside is part of the Graph, too. With a list for
-    `lasting` it will be run more than once, and into the list go the arrays for whose values of now alone it holds.
+    `abstract` decides). With `captures` what is done to tracers from outside is part of the Graph, too. With
+    `lasting` it will be run more than once, and there is noted which arrays from outside it holds for.
     """
     abstract = abstract or (bool(inputs) and type(inputs[0]) is ArrayType)
     user_function = function if user_function is None else user_function
@@ -108,7 +118,7 @@ def trace_graph(
         else:
             capturing.pop(thread, None)
     with collector_paused():
-        return graph_of(trace, eqns, tracers, outputs, name_of(user_function))
+        return graph_of(trace, eqns, tracers, outputs, name_of(user_function), lasting)
 
 
 # Flat outputs and their tree -> the outputs of the Graph.

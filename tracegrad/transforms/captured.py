@@ -7,13 +7,15 @@ looked into (a mask that selects, repeats, edges that have to ascend); where the
 
 from __future__ import annotations
 
+import collections
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
+from tracegrad.core.constants import Lasting
 from tracegrad.core.graph import Var
 from tracegrad.core.types import type_of
 
@@ -21,33 +23,53 @@ from tracegrad.core.types import type_of
 WHOLE, SAMPLE = 1 << 18, 4096
 
 
-def captured(constants: Mapping[Var, Any], looked_into: list[Any]) -> tuple[dict[Var, Captured], list[Captured]]:
+def captured(constants: Mapping[Var, Any], lasting: Lasting) -> tuple[dict[Var, Captured], list[Captured], str]:
     """Of the constants of a Graph and of the arrays that were looked into while it was made, those that somebody else has
     hold of, and may write into: not those that were made while tracing. (One reference too many, from wherever, only makes
-    a constant an input.)"""
-    looked = {id(x): x for x in looked_into}
-    looked_into.clear()  # one reference to each
-    both = {id(x) for x in constants.values()}.intersection(looked)
+    a constant an input.) And why the Graph is for one call alone, if it is."""
+    lasting.settle()
+    contents = {key: content for key, (_, content) in lasting.looked_into.items()}
+    looked = {key: x for key, (x, _) in lasting.looked_into.items()}
+    written = dict(lasting.written)
+    lasting.looked_into.clear()
+    lasting.written.clear()
+    theirs = _shared([constants, looked, written])
+    inputs = {v: Captured(x) for v, x in constants.items() if id(x) in theirs}
+    once = next(
+        (
+            f"{type_of(x)}, which it closes over, was written into meanwhile"
+            for x in written.values()
+            if id(x) in theirs
+        ),
+        "",
+    )
+    return inputs, [Captured(x, contents[key]) for key, x in looked.items() if key in theirs], once
 
-    def shared(found: Mapping[Any, Any]) -> Iterator[tuple[Any, Any]]:
-        for key, x, references in _referenced(found):
-            if references[0] > _OWN[0] + (id(x) in both) or max(references[1:], default=0) > _OWN[1]:
-                yield key, x
 
-    inputs = {v: Captured(x) for v, x in shared(constants)}
-    return inputs, [Captured(x, x.tobytes()) for _, x in shared(looked)]
-
-
-def _referenced(constants: Mapping[Any, Any]) -> Iterator[tuple[Any, ndarray[Any, Any], list[int]]]:
-    """The arrays among the constants, each with the number of references to it and to those in whose memory it lies."""
-    for v, x in constants.items():
-        if type(x) is ndarray:
-            references, lies_in = [sys.getrefcount(x)], x.base
-            while lies_in is not None:
-                # Of memory that is not NumPy's nobody knows who has hold of it.
-                references.append(sys.getrefcount(lies_in) if type(lies_in) is ndarray else sys.maxsize)
-                lies_in = getattr(lies_in, "base", None)
-            yield v, x, references
+def _shared(mappings: Sequence[Mapping[Any, Any]]) -> set[int]:
+    """The ids of the arrays in some dicts, which nothing else of ours refers to, that somebody else has, or arrays in whose
+    memory they lie: those with more references than an array that nobody else has."""
+    probe = {None: np.empty(1)[:]}
+    every: dict[int, Any] = {}  # the arrays, and those in whose memory they lie
+    references: collections.Counter[int] = collections.Counter()  # from the dicts and from each other
+    for mapping in (probe, *mappings):
+        for x in mapping.values():
+            if type(x) is ndarray:
+                references[id(x)] += 1
+                while type(x) is ndarray and id(x) not in every:
+                    every[id(x)] = x
+                    references[id(x.base)] += 1
+                    x = x.base
+    del mapping, x
+    more = {key: sys.getrefcount(x) - references[key] for key, x in every.items()}
+    least = more[id(probe[None])]
+    found: set[int] = set()
+    for key, x in every.items():
+        while type(x) is ndarray and more[id(x)] <= least:
+            x = x.base
+        if x is not None:  # of memory that is not NumPy's nobody knows who has hold of it
+            found.add(key)
+    return found
 
 
 class Captured:
@@ -93,7 +115,3 @@ class OnDevice:
             copy = self._put(self.captured.array)
             self._latest = found, copy
         return copy
-
-
-# The numbers for an array that only a dict of constants has, and for one that only a view of it has.
-_OWN = next(_referenced({0: np.empty(1)[:]}))[2]

@@ -16,7 +16,7 @@ import numpy as np
 from tracegrad.core.context import context
 from tracegrad.core.errors import DifferentiationError, at, user_source
 from tracegrad.core.op import Op, Params, Wanted
-from tracegrad.core.trace import Equation, Trace, Tracer, in_graph, in_program, lifted, plain_value
+from tracegrad.core.trace import Equation, Trace, Tracer, in_program, lifted, plain_value
 from tracegrad.core.tracing import tracer_inputs
 from tracegrad.core.types import ArrayType, is_inexact, type_of
 from tracegrad.core.views import own
@@ -174,12 +174,12 @@ def _lifted(values: Sequence[Any], beside: Sequence[Any]) -> list[Any]:
 
 
 def with_own_constants(trace: Trace, eqns: Sequence[Equation]) -> list[Equation]:
-    """The equations with copies of the arrays that came from outside, one of each, where a rule may look at them. What
-    stands beside a tracer that a Graph is being made of is a constant of that Graph, and not copied."""
+    """The equations with tracers of their own for those that came from outside, one for each, where a rule may look at
+    them: what these stand for may be written into. (Of arrays the trace has its own copies already.)"""
     copies: dict[int, Any] = {}
 
-    def kept(value: Any, is_constant: bool) -> Any:
-        if type(value) is not Tracer and (type(value) is not np.ndarray or is_constant):
+    def kept(value: Any) -> Any:
+        if type(value) is not Tracer:
             return value
         if id(value) not in copies:
             copies[id(value)] = own(value)
@@ -189,8 +189,7 @@ def with_own_constants(trace: Trace, eqns: Sequence[Equation]) -> list[Equation]
         op, inputs, values, params, out, wanted, residuals = eqn
         if not op.keeps_inputs or len(wanted) == len(values):
             return eqn
-        beside = any([type(v) is Tracer and v.origin is not trace and in_graph(v) for v in values])
-        values = [v if i in wanted else kept(v, beside) for i, v in enumerate(values)]
+        values = [v if i in wanted else kept(v) for i, v in enumerate(values)]
         return op, inputs, values, params, out, wanted, residuals
 
     return [with_own(eqn) for eqn in eqns]

@@ -166,17 +166,9 @@ class _Recogniser:
 
     def record(self, op: Op, inputs: Sequence[Any], params: Params, out: Any) -> None:
         own = tuple([i for i, x in enumerate(inputs) if type(x) is Tracer and x.origin is self.trace])
-        values = [
-            x
-            if self.trace.abstract
-            else x.value
-            if i in own
-            else self.trace.kept(x, op)
-            if type(x) is np.ndarray
-            else x
-            for i, x in enumerate(inputs)
-        ]
-        self.append((op, tuple(inputs), values, params, out, own, None))
+        inputs = tuple([self.trace.kept(x, op) if type(x) is np.ndarray else x for x in inputs])
+        values = inputs if self.trace.abstract else [x.value if i in own else x for i, x in enumerate(inputs)]
+        self.append((op, inputs, values, params, out, own, None))
 
     def spectrum(self, kind: str, matrix: Any) -> _Spectrum:
         shape = shape_of(matrix)

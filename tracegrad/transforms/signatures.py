@@ -18,6 +18,7 @@ from numpy import ndarray
 from tracegrad import tree
 from tracegrad.core.boxes import is_boxed
 from tracegrad.core.collector import collector_paused
+from tracegrad.core.constants import Lasting
 from tracegrad.core.context import context
 from tracegrad.core.errors import at, clip, described, user_source
 from tracegrad.core.graph import Graph
@@ -49,12 +50,12 @@ class Entry:
     one that it was made for (see `lower/numpy/calls.py`), and what gives the results for the leaves of such. That is a
     program, a lowering of the Graph, or chooses among several, and may be exchanged at any time."""
 
-    __slots__ = ("captured", "graph", "looked_into", "matches", "out_tree", "run")
+    __slots__ = ("captured", "graph", "looked_into", "matches", "once", "out_tree", "run")
 
-    def __init__(self, graph: Graph, out_tree: tree.PyTreeDef, looked_into: list[Any]) -> None:
+    def __init__(self, graph: Graph, out_tree: tree.PyTreeDef, lasting: Lasting) -> None:
         self.graph = graph
         self.out_tree = out_tree
-        inputs, self.looked_into = captured(graph.consts, looked_into)
+        inputs, self.looked_into, self.once = captured(graph.consts, lasting)
         self.captured = (*inputs.values(), *self.looked_into)
         self.matches: Matcher = matches_nothing
         self.run: Any = None
@@ -137,8 +138,8 @@ class Signatures:
         types = declared_types(leaves, names)
         entry = Entry(*self._traced(fun, args, kwargs, types, names, backend))
         # One with constants of an enclosing trace is for that alone.
-        is_kept = not any(map(_is_traced, entry.graph.consts.values()))
-        self.note(key, types, names, why, is_kept)
+        is_kept = not any(map(_is_traced, entry.graph.consts.values())) and not entry.once
+        self.note(key, types, names, why, is_kept, entry.once)
         if is_kept:
             self._entries[key] = entry
             while len(self._entries) > CACHE_SIZE:
@@ -156,7 +157,7 @@ class Signatures:
 
     def _traced(
         self, fun: Any, args: Any, kwargs: Any, types: Sequence[ArrayType], names: NameOf, backend: Backend
-    ) -> tuple[Graph, Any, list[Any]]:
+    ) -> tuple[Graph, Any, Lasting]:
         in_tree = tree.tree_structure((args, kwargs))
         return self.traced(fun, types, names, backend, in_tree.unflatten, tree.tree_flatten)
 
@@ -168,9 +169,9 @@ class Signatures:
         backend: Backend,
         put_together: Callable[[Sequence[Any]], Any],
         take_apart: Callable[[Any], tuple[list[Any], Any]],
-    ) -> tuple[Graph, Any, list[Any]]:
-        """The Graph for leaves of these types, what `take_apart` gives besides the leaves of the result, and the arrays that
-        were looked into. `put_together` makes (args, kwargs) of leaves."""
+    ) -> tuple[Graph, Any, Lasting]:
+        """The Graph for leaves of these types, what `take_apart` gives besides the leaves of the result, and what is to be
+        known of arrays from outside. `put_together` makes (args, kwargs) of leaves."""
         structure: Any = None
 
         def flat(*tracers: Any) -> list[Any]:
@@ -180,7 +181,7 @@ class Signatures:
             outputs, structure = take_apart(out)
             return arrays_of(outputs, lambda i: output_name(self.fun, out, i))
 
-        looked_into: list[ndarray[Any, Any]] = []
+        lasting = Lasting()
         graph = trace_graph(
             flat,
             types,
@@ -188,21 +189,28 @@ class Signatures:
             user_function=self.fun,
             names=names,
             abstract=True,
-            lasting=looked_into,
+            lasting=lasting,
         )
         with collector_paused():
-            return backend.passes(graph), structure, looked_into
+            return backend.passes(graph), structure, lasting
 
     def key_of(self, in_tree: tree.PyTreeDef, static: Any, has_keywords: bool, backend: str) -> list[Any]:
         """What a signature begins with, before the types of the leaves."""
         return [in_tree, static, has_keywords, backend, context.bound, exact(in_tree.details())]
 
     def note(
-        self, key: Sequence[Any], types: Sequence[ArrayType], name: NameOf, why: str = "", is_kept: bool = True
+        self,
+        key: Sequence[Any],
+        types: Sequence[ArrayType],
+        name: NameOf,
+        why: str = "",
+        is_kept: bool = True,
+        once: str = "",
     ) -> None:
         """Write into the log why the function has been traced: for what was new about a signature, against the one traced
-        before, if nothing else is said."""
-        self.trace_log.append(why or self._reason(key, types, name))
+        before, if nothing else is said. `once` is why what was traced is for one call alone."""
+        why = why or self._reason(key, types, name)
+        self.trace_log.append(f"{why}; for one call alone, since an array of {once}" if once else why)
         del self.trace_log[:-LOG_SIZE]
         if is_kept:
             self._latest = (key, types)

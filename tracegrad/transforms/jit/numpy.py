@@ -11,6 +11,7 @@ from typing import Any
 from tracegrad import tree
 from tracegrad.core.boxes import holds_jax_array, out_of_boxes
 from tracegrad.core.collector import collector_paused
+from tracegrad.core.constants import Lasting
 from tracegrad.core.errors import at, described, require_callable, user_source
 from tracegrad.core.graph import Graph, graphs_in
 from tracegrad.core.trace import Tracer
@@ -74,7 +75,7 @@ class Jitted:
         if entry.run is None:
             with collector_paused():
                 entry.run = lower(entry.graph, entry.out_tree).function
-        if is_positional:
+        if is_positional and not entry.once:
             if entry.matches is matches_nothing:
                 entry.matches = matcher(tree.tree_structure(args), leaves, entry.captured) or matches_nothing
             self._recent = entry
@@ -113,7 +114,7 @@ class Jitted:
         return f"<jit of {described(self._function.fun)}>"
 
 
-_NOTHING = Entry(Graph((), (), (), {}), tree.tree_structure(None), [])
+_NOTHING = Entry(Graph((), (), (), {}), tree.tree_structure(None), Lasting())
 
 
 def jit(

@@ -147,13 +147,17 @@ class OnXla:
 
 class _ClosesOver(Exception):
     """What is raised where jax traces a function and it is seen to close over arrays that may be written into: they have
-    to be inputs of what jax runs. `program` is a function of them and of the arguments, while `unchanged` are that."""
+    to be inputs of what jax runs. `program` is a function of them and of the arguments, while `unchanged` are that; if
+    it is for one call alone, `once` says why."""
 
-    def __init__(self, program: Callable[..., Any], arrays: Sequence[OnDevice], unchanged: Sequence[Captured]) -> None:
+    def __init__(
+        self, program: Callable[..., Any], arrays: Sequence[OnDevice], unchanged: Sequence[Captured], once: str
+    ) -> None:
         super().__init__()
         self.program = program
         self.arrays = arrays
         self.unchanged = unchanged
+        self.once = once
 
 
 # What jax runs, the arrays that it takes before the arguments, and what of these must be as it was.
@@ -221,7 +225,10 @@ class _Program:
         if given is not None:
             options["in_shardings"] = (None, *(given if isinstance(given, tuple) else [given] * len(args)))
         run = self._jax.jax.jit(found.program, **options)
-        made = self._closed[self._key(args, kwargs)] = run, found.arrays, found.unchanged
+        made = run, found.arrays, found.unchanged
+        if found.once:
+            return made
+        self._closed[self._key(args, kwargs)] = made
         while len(self._closed) > signatures.CACHE_SIZE:
             self._closed.popitem(last=False)
         return made
@@ -250,16 +257,16 @@ class _Program:
             in_use, contexts.x64 = contexts.x64, jax.x64()
             try:
                 fun = getattr(self.now, "fun", function.fun)
-                graph, made, looked_into = function.traced(fun, types, names, on_xla.backend, put_together, take_apart)
+                graph, made, lasting = function.traced(fun, types, names, on_xla.backend, put_together, take_apart)
             finally:
                 contexts.x64 = in_use
             on_xla.is_wide = on_xla.is_wide or jax.is_wide([t.dtype for t in graph.out_types])
             structure = self._in_tree if kwargs else self._in_tree.children()[0]
             with function.lock:
                 key = function.key_of(structure, static, bool(kwargs), on_xla.backend.name)
-                function.note(key, types, names, vars(self.now).pop("why", ""))
-            inputs, looked = captured(graph.consts, looked_into)
-            if not inputs and not looked:
+                inputs, looked, once = captured(graph.consts, lasting)
+                function.note(key, types, names, vars(self.now).pop("why", ""), once=once)
+            if not inputs and not looked and not once:
                 return made(jax.emit(graph, leaves))
             rest = {v: x for v, x in graph.consts.items() if v not in inputs}
             opened = Graph((*graph.inputs, *inputs), graph.eqns, graph.outputs, rest, graph.name)
@@ -268,7 +275,7 @@ class _Program:
                 return made(jax.emit(opened, [*jax.flatten((args, kwargs))[0], *copies]))
 
             program.__name__ = program.__qualname__ = staged.__name__
-            raise _ClosesOver(program, list(map(on_xla.on_device, inputs.values())), [*inputs.values(), *looked])
+            raise _ClosesOver(program, list(map(on_xla.on_device, inputs.values())), [*inputs.values(), *looked], once)
 
         staged.__name__ = staged.__qualname__ = name_of(function.fun)
         return staged
