@@ -141,7 +141,8 @@ def jit(
             looks at: a mask that selects, repeats, indices in `np.take`. On XLA a copy is kept on the device,
             and made anew when the array has been written into; of an array of more than 256 KiB 4096 elements are
             looked at for that, so that a write of a few elements may be missed. Large data belongs in an argument, and
-            so does what changes often. A name that is bound to another array is not seen.
+            so does what changes often. A name that is bound to another array is not seen. Where `fun` itself writes into such
+            an array after it has used it, it is traced anew at each call, and `trace_log` says so.
         backend: "numpy", or "xla" for CPUs, GPUs and TPUs through jax; None for XLA where an argument is a jax array, and
             else for what the environment says in TRACEGRAD_BACKEND, or "numpy".
         static_argnums: positions of arguments that are handed to `fun` as they are, and traced for anew at each new value.
