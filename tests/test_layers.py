@@ -27,6 +27,7 @@ ROOMS = [
         "core.collector",
         "core.jax_arrays",
         "core.memory",
+        "core.quiet",
         "core.backends",
     },
     {"core.op", "tree_util", "core.axes", "core.static"},

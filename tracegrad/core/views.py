@@ -34,6 +34,7 @@ from tracegrad.core.errors import CALL_ERRORS, UnexpectedTracerError, at, user_s
 from tracegrad.core.memory import copied
 from tracegrad.core.op import OPS, Op, Params
 from tracegrad.core.plain import PLAIN
+from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import FUNCTIONS, Equation, Trace, Tracer, as_array, bind, present, set_class, settled
 
 Step = tuple[Op, Params]
@@ -275,8 +276,7 @@ def _order_of_result(eqn: Equation, orders: dict[int, Order], out: Tracer) -> Or
         rest = iter(layouts)
         zeros = [np.zeros_like(next(rest) if id(i) in orders else i) if isinstance(i, Tracer) else i for i in inputs]
         try:
-            with np.errstate(all="ignore"):
-                made = op.evaluate(*zeros, **params)
+            made = quietly(("all",), op.evaluate, *zeros, **params)
         except CALL_ERRORS:
             made = None
     return _order(made) if isinstance(made, np.ndarray) else None

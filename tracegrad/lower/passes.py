@@ -19,6 +19,7 @@ from tracegrad.core.constants import is_immutable
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, exact_params, exactly, replace
 from tracegrad.core.memory import axes_of
 from tracegrad.core.op import OPS, Definitions, Op, Simplification
+from tracegrad.core.quiet import strictly
 from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.lower.numpy.layouts import Layouts
@@ -238,8 +239,7 @@ def fold_constants(graph: Graph) -> Graph:
         if eqn.outputs[0].type.shape or eqn.op.collective is not None:  # the index in an axis has no inputs at all
             return eqn
         try:
-            with np.errstate(all="raise"):
-                found = Literal(bind(eqn.op, tuple([a.value for a in eqn.inputs]), eqn.params))  # type: ignore[union-attr]
+            found = Literal(strictly(bind, eqn.op, tuple([a.value for a in eqn.inputs]), eqn.params))  # type: ignore[union-attr]
         except (ArithmeticError, ValueError):
             return eqn
         return found if found.type == eqn.outputs[0].type else eqn

@@ -13,6 +13,7 @@ import numpy as np
 
 from tracegrad.core.errors import ShapeError
 from tracegrad.core.op import Op, Params, Sample
+from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, in_known_dtype, number_kind, type_of
 from tracegrad.ops.families import elementwise_batch, implements, multilinear, shape_of
@@ -49,10 +50,13 @@ def _convolve(a: Any, v: Any) -> Any:
     n, m, dtype = a.shape[-1], v.shape[-1], np.result_type(a, v)
     a, v = in_known_dtype(a), in_known_dtype(v)
     out = np.zeros((*np.broadcast_shapes(a.shape[:-1], v.shape[:-1]), n + m - 1), np.result_type(a, v))
-    with np.errstate(all="ignore"):  # np.convolve does not warn
-        for k in range(m):
-            out[..., k : k + n] += a * v[..., k : k + 1]
+    quietly(("all",), _add_products, out, a, v)  # np.convolve does not warn
     return out.astype(dtype, copy=False)
+
+
+def _add_products(out: Any, a: Any, v: Any) -> None:
+    for k in range(v.shape[-1]):
+        out[..., k : k + a.shape[-1]] += a * v[..., k : k + 1]
 
 
 def _window_samples() -> Iterable[Sample]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from tracegrad.core.errors import DtypeError, ShapeError
 from tracegrad.core.op import Op, Params, Sample, Wanted
+from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, Shape, is_inexact, number_kind, type_of
 from tracegrad.ops.elementwise import astype
@@ -132,18 +133,20 @@ def _recurrence(a: Any, b: Any, axis: int, reverse: bool) -> Any:
         for j in range(1, n):
             out[j] += a[j] * out[j - 1]
     else:
-        # After each round, out[j] holds the terms of the last `step` places, and a[j] the product of their factors.
-        a = a.astype(dtype)
-        step = 1
-        with np.errstate(over="ignore", invalid="ignore"):
-            while step < n:
-                carried = np.zeros_like(out[step:])
-                # A product of factors may overflow where nothing is carried: that must not make inf * 0.
-                np.multiply(a[step:], out[:-step], out=carried, where=out[:-step] != 0)
-                out[step:] += carried
-                a[step:] *= a[:-step].copy()
-                step *= 2
+        quietly(("over", "invalid"), _doubling, a.astype(dtype), out)
     return np.moveaxis(out[turn], 0, axis)
+
+
+def _doubling(a: Any, out: Any) -> None:
+    """After each round, out[j] holds the terms of the last `step` places, and a[j] the product of their factors."""
+    step = 1
+    while step < len(out):
+        carried = np.zeros_like(out[step:])
+        # A product of factors may overflow where nothing is carried: that must not make inf * 0.
+        np.multiply(a[step:], out[:-step], out=carried, where=out[:-step] != 0)
+        out[step:] += carried
+        a[step:] *= a[:-step].copy()
+        step *= 2
 
 
 def _recurrence_type(types: Sequence[ArrayType], params: Params) -> ArrayType:

@@ -19,6 +19,7 @@ from numpy import ndarray
 from tracegrad.core.errors import DtypeError, ShapeError
 from tracegrad.core.memory import Strides, reduced_strides
 from tracegrad.core.op import EVERY, Op, Params, Sample, StrideRule, TypeRule, VjpRule, Wanted
+from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import Tracer, as_array, bind, bind_constant
 from tracegrad.core.types import ArrayType, Shape, is_added, is_inexact, is_numpy_scalar, number_kind, type_of
 from tracegrad.ops.cumulative import product_of_others
@@ -723,8 +724,8 @@ def _logsumexp(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     largest = np.maximum.reduce(x, axes, keepdims=True, initial=-np.inf)
     level = np.where(np.isfinite(largest), largest, 0)
     terms = np.exp(x - level)
-    with np.errstate(divide="ignore"):
-        out = np.log(np.add.reduce(terms, axes, accumulator(terms.dtype), keepdims=True)).astype(terms.dtype) + level
+    total = np.add.reduce(terms, axes, accumulator(terms.dtype), keepdims=True)
+    out = quietly(("divide",), np.log, total).astype(terms.dtype) + level
     return out if keepdims else np.reshape(out, reduced_shape(np.shape(x), axes, False))[()]
 
 
@@ -781,8 +782,7 @@ def logsumexp(
     level = bind(stop_gradient_op, (np.where(np.isfinite(largest), largest, 0),))
     # A term without weight may be larger than all that count: it must not overflow.
     total = np.sum(widened(times_exp(b, a - level)), axes, keepdims=True)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        value = astype(np.log(np.abs(total) if return_sign else total), level.dtype) + level
+    value = astype(quietly(("divide", "invalid"), np.log, np.abs(total) if return_sign else total), level.dtype) + level
     sign = np.sign(astype(total, level.dtype))
     if not keepdims:
         value, sign = [np.reshape(v, reduced_shape(a.shape, axes, False)) for v in (value, sign)]

@@ -11,6 +11,7 @@ import numpy as np
 
 from tracegrad.core.errors import DtypeError
 from tracegrad.core.op import Op, Params, Sample, Wanted
+from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType, float_extreme, number_kind, type_of
 from tracegrad.ops.elementwise.activations import as_float
@@ -32,9 +33,9 @@ def _wide(x: Any) -> Any:
 def _shifted(x: Any, axes: tuple[int, ...]) -> tuple[Any, np.dtype[Any]]:
     """x minus its largest, so that exp cannot overflow, and the dtype of the result. NaN where all is -inf, as in jax."""
     x = as_float(x)
-    with np.errstate(invalid="ignore", over="ignore"):
-        # Among float8 are some without an infinity.
-        return _wide(x - np.maximum.reduce(x, axes, keepdims=True, initial=float_extreme(x.dtype, -1))), x.dtype
+    # Among float8 are some without an infinity.
+    largest = np.maximum.reduce(x, axes, keepdims=True, initial=float_extreme(x.dtype, -1))
+    return _wide(quietly(("invalid", "over"), np.subtract, x, largest)), x.dtype
 
 
 def _softmax(x: Any, axes: tuple[int, ...]) -> Any:

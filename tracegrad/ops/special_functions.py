@@ -17,6 +17,7 @@ import numpy as np
 
 from tracegrad.core.errors import DifferentiationError, DtypeError, at, user_source
 from tracegrad.core.op import Op, Params, Sample
+from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import SCIPY_FUNCTIONS, as_array, bind
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise import unary_samples
@@ -50,8 +51,11 @@ def _in_double(function: Any, *inputs: Any, **params: Any) -> Any:
     wide = [np.asarray(x, np.float64) for x in inputs]
     if type(function) is str:
         function = getattr(_scipy_special(), function)
-    with np.errstate(all="ignore"):  # poles and overflow have values, inf and NaN
-        return np.asarray(function(*wide, **params)).astype(dtype)[()]
+    return quietly(("all",), _in_dtype, dtype, function, wide, params)  # poles and overflow have values, inf and NaN
+
+
+def _in_dtype(dtype: Any, function: Any, inputs: Any, params: Any) -> Any:
+    return np.asarray(function(*inputs, **params)).astype(dtype)[()]
 
 
 def _special(

@@ -33,6 +33,7 @@ from tracegrad.core.context import context
 from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.graph import Graph, evaluate, remembered, replace
 from tracegrad.core.op import OPS, Op, Params, Wanted
+from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import Tracer, as_array, bind
 from tracegrad.core.tracing import trace_graph
 from tracegrad.core.types import ArrayType, is_inexact, number_kind, type_of
@@ -323,8 +324,7 @@ def _evaluate(*inputs: Any, **params: Any) -> Any:
     # The tangents of g are nobody's else: they are no part of a program that is being made around this.
     outer, context.trace = context.trace, None
     try:
-        with np.errstate(all="ignore"):
-            value, wrong = value_and_ties(inputs, params)
+        value, wrong = quietly(("all",), value_and_ties, inputs, params)
     finally:
         context.trace = outer
     if wrong is not None and wrong.any():

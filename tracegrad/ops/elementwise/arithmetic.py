@@ -12,6 +12,7 @@ import numpy as np
 
 from tracegrad.core.errors import at, user_source
 from tracegrad.core.op import OPS, Definitions, Op, Params, Simplification
+from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import Tracer
 from tracegrad.core.types import PYTHON_SCALARS, float_limits, is_inexact, number_kind, type_of
 from tracegrad.ops.elementwise.conventions import by_convention, domain, is_real
@@ -156,8 +157,7 @@ def _one_factor(inputs: Sequence[Any], params: Params, definitions: Definitions)
             first, second = _in_dtype_of(y, a, multiply), _in_dtype_of(x, b, multiply)
             if first is None or second is None or not first.dtype == second.dtype == x.type.dtype:
                 continue
-            with np.errstate(over="ignore", under="ignore"):
-                factor = first * second
+            factor = quietly(("over", "under"), operator.mul, first, second)
             if _is_normal(factor):
                 return multiply, (y, _literal(factor, a if b.type.weak else b)), params
     return None

@@ -9,6 +9,7 @@ import numpy as np
 
 from tracegrad.core.errors import DtypeError, at, user_source
 from tracegrad.core.op import OPS, Definitions, Op, Params, Sample, Wanted
+from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import FUNCTIONS, as_array, bind
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, float_limits, is_inexact, number_kind, type_of
 from tracegrad.ops.families import conform, elementwise, same_type
@@ -128,18 +129,24 @@ def _reduce_precision(x: Any, exponent_bits: int, mantissa_bits: int) -> Any:
     x = np.asarray(x)
     own = float_limits(x.dtype)
     wide = x.astype(np.result_type(x, np.float64))
-    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
-        out = wide
-        if mantissa_bits < own.nmant:
-            fraction, exponent = np.frexp(wide)
-            kept = np.rint(np.ldexp(fraction, mantissa_bits + 1))
-            out = np.where(np.isfinite(wide), np.ldexp(kept, exponent - (mantissa_bits + 1)), wide)
-        if exponent_bits < own.nexp:
-            bias = 2 ** (exponent_bits - 1) - 1
-            largest = (2 - 2.0**-mantissa_bits) * 2.0**bias
-            out = np.where(np.abs(out) > largest, np.copysign(np.inf, out), out)
-            out = np.where(np.abs(out) < 2.0 ** (1 - bias), np.copysign(0, out), out)
-        return out.astype(x.dtype)[()]
+    fewer = exponent_bits < own.nexp, mantissa_bits < own.nmant
+    return quietly(("invalid", "over", "under"), _rounded, wide, exponent_bits, mantissa_bits, *fewer, x.dtype)
+
+
+def _rounded(
+    x: Any, exponent_bits: int, mantissa_bits: int, fewer_exponents: bool, fewer_digits: bool, dtype: Any
+) -> Any:
+    out = x
+    if fewer_digits:
+        fraction, exponent = np.frexp(x)
+        kept = np.rint(np.ldexp(fraction, mantissa_bits + 1))
+        out = np.where(np.isfinite(x), np.ldexp(kept, exponent - (mantissa_bits + 1)), x)
+    if fewer_exponents:
+        bias = 2 ** (exponent_bits - 1) - 1
+        largest = (2 - 2.0**-mantissa_bits) * 2.0**bias
+        out = np.where(np.abs(out) > largest, np.copysign(np.inf, out), out)
+        out = np.where(np.abs(out) < 2.0 ** (1 - bias), np.copysign(0, out), out)
+    return out.astype(dtype)[()]
 
 
 def _precision_samples() -> Iterable[Sample]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.op import Sample
+from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import bind
 from tracegrad.ops.elementwise.activations import logistic
 from tracegrad.ops.elementwise.conventions import by_convention
@@ -16,8 +17,7 @@ from tracegrad.typing import Array, ArrayLike
 
 
 def _multiply_keeping_zeros(x: Any, y: Any) -> Any:
-    with np.errstate(invalid="ignore"):
-        return np.where(np.equal(x, 0), 0, np.multiply(x, y))
+    return np.where(np.equal(x, 0), 0, quietly(("invalid",), np.multiply, x, y))
 
 
 def _logarithm_of_nothing(d: Any, out: Any, x: Any, y: Any) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 
 from tracegrad.core.errors import DtypeError
 from tracegrad.core.op import Op, Params, Sample
+from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import UFUNCS, as_array, bind, strengthened
 from tracegrad.core.types import ArrayType, number_kind, scalar_type, type_of
 from tracegrad.ops.elementwise.logic import constant
@@ -24,8 +25,8 @@ rint = constant(np.rint, "iufc", unary_samples(0.6, 0.9))
 
 def _round_away(x: Any) -> Any:
     whole = np.trunc(x)
-    with np.errstate(invalid="ignore"):  # inf - inf
-        return np.where(np.abs(x - whole) >= 0.5, whole + np.sign(x), whole)[()]
+    rest = quietly(("invalid",), np.subtract, x, whole)  # inf - inf
+    return np.where(np.abs(rest) >= 0.5, whole + np.sign(x), whole)[()]
 
 
 round_away_op = elementwise("round_away", _round_away, infer=same_type, kinds="f", samples=unary_samples(0.6, 0.9))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.op import Op, Params, Sample
+from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, is_added, is_inexact, number_kind, type_of
 from tracegrad.ops.elementwise.casting import astype
@@ -29,8 +30,7 @@ def _sech_squared(x: Any, out: Any = None) -> Any:
     if number_kind(x.dtype if type(x) is np.ndarray else np.asarray(x).dtype) == "c":
         e = np.exp(2 * np.where(np.real(x) >= 0, -x, x))
         return 4 * e / np.square(1 + e)
-    with np.errstate(over="ignore"):  # of cosh, where the result is zero
-        root = np.cosh(x, out)
+    root = quietly(("over",), np.cosh, x, out)  # which overflows where the result is zero
     if type(root) is not np.ndarray:
         root = np.reciprocal(root)
         return root * root

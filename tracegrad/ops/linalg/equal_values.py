@@ -16,6 +16,7 @@ from numpy.linalg import LinAlgError
 
 from tracegrad.core.errors import RawSource, at, resolve
 from tracegrad.core.op import Op, Params, Sample, TypeRule, Wanted
+from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType
 from tracegrad.ops.contract import column
@@ -191,8 +192,7 @@ def averaged(values: Any, x: Any, zero: bool) -> Any:
 
 
 def _among_equals(values: Any, x: Any, check: bool, zero: bool, kind: str, line: Line | None) -> Any:
-    with np.errstate(invalid="ignore"):
-        wrong = unlike(values, x, zero) if check else np.False_
+    wrong = quietly(("invalid",), unlike, values, x, zero) if check else np.False_
     if wrong.any():
         raise equal_error(values, wrong, kind, line)
     if _equal_pairs(values).any() or (zero and (values <= tolerance(values)).any()):

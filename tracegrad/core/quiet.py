@@ -1,0 +1,28 @@
+"""NumPy's functions without their warnings."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+
+def quietly(ignored: tuple[str, ...], function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """`function(*args, **kwargs)` without the warnings of these kinds ("divide", "over", "under", "invalid", or "all").
+
+    It runs in a context of its own, which is gone afterwards whatever happens. `np.errstate` does not make sure of that: where
+    a signal is handled at the beginning of its `__exit__`, the warnings stay off.
+    """
+    return contextvars.copy_context().run(_under, ignored, "ignore", function, args, kwargs)
+
+
+def strictly(function: Callable[..., Any], *args: Any) -> Any:
+    """`function(*args)` with a FloatingPointError for what NumPy may warn of, in such a context."""
+    return contextvars.copy_context().run(_under, ("all",), "raise", function, args, {})
+
+
+def _under(kinds: tuple[str, ...], what: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    np.seterr(**dict.fromkeys(kinds, what))  # type: ignore[arg-type]
+    return function(*args, **kwargs)
