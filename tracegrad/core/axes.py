@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple
 
 from tracegrad.core.context import context
 from tracegrad.core.errors import at, user_source
@@ -26,13 +25,20 @@ class Axis(NamedTuple):
 OF_JAX = -1
 
 
-@contextmanager
-def entered(bound: tuple[Axis, ...], batching: Axis | None = None, start: int = 0) -> Iterator[None]:
-    """With these axes bound, and batching rules being applied for this one, to its examples from `start` on."""
+def within(
+    bound: tuple[Axis, ...],
+    batching: Axis | None,
+    start: int,
+    function: Callable[..., Any],
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    """`function(*args, **kwargs)` with these axes bound, and batching rules being applied for the one that is `batching`, to
+    its examples from `start` on."""
     outer = context.bound, context.batching, context.start
-    context.bound, context.batching, context.start = bound, batching, start
     try:
-        yield
+        context.bound, context.batching, context.start = bound, batching, start
+        return function(*args, **kwargs)
     finally:
         context.bound, context.batching, context.start = outer
 

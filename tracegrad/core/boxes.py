@@ -4,10 +4,8 @@ way in is taken out at the way out, by whoever did it first."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from types import GenericAlias, ModuleType
 from typing import Any
@@ -52,35 +50,25 @@ class _OnJax(Trace):
 
 
 _ON_JAX = _OnJax("jax", None)
-del open_traces[_ON_JAX.level]
 _ON_JAX.level = -1
 
 
-class _Boxing(threading.local):
-    """`with boxing:` around every call that gets boxes, so that the public functions that it comes to call leave their
-    results in boxes too."""
-
-    def __init__(self) -> None:
-        self._levels: list[int] = []
-
-    def __enter__(self) -> None:
-        context.boxes += 1
-        level = new_level()
-        self._levels.append(level)
+def with_boxes(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """`function(*args, **kwargs)`, as is everything called that gets boxes, so that the public functions that it comes to call
+    leave their results in boxes too."""
+    outer, level = context.boxes, new_level()
+    try:
+        context.boxes = outer + 1
         open_traces[level] = None
-
-    def __exit__(self, *_: object) -> None:
-        del open_traces[self._levels.pop()]
-        context.boxes -= 1
-
-
-boxing = _Boxing()
-_no_boxing = contextlib.nullcontext()
+        return function(*args, **kwargs)
+    finally:
+        context.boxes = outer
+        open_traces.pop(level, None)
 
 
-def boxing_of(arrays: Sequence[Any]) -> contextlib.AbstractContextManager[None]:
-    """The context for a call of a user's function with these arrays: `boxing` if there are boxes among them."""
-    return boxing if any(map(is_boxed, arrays)) else _no_boxing
+def with_boxes_of(arrays: Sequence[Any], function: Callable[..., Any], *args: Any) -> Any:
+    """`function(*args)`, which calls a user's function with these arrays, among which there may be boxes."""
+    return with_boxes(function, *args) if any(map(is_boxed, arrays)) else function(*args)
 
 
 def boxed(x: Any) -> Any:
@@ -191,8 +179,7 @@ def in_boxes(
 ) -> Any:
     """Call a function with the jax arrays among its arguments in boxes, and take its results out of theirs."""
     args, kwargs = tree_map(box, (args, kwargs))
-    with boxing:
-        out = function(*args, **kwargs)
+    out = with_boxes(function, *args, **kwargs)
     return out if context.boxes else xla().handed_out(tree_map(unboxed, out))
 
 

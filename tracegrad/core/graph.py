@@ -311,8 +311,8 @@ def interpret(graph: Graph, inputs: Sequence[Any], apply: Callable[[Eqn, tuple[A
         env = {v: into.constant(x) if type(x) is np.ndarray else x for v, x in env.items()}
     outer = context.cell
     cell: list[Any] = [None]
-    context.cell = cell
     try:
+        context.cell = cell
         for i, eqn in enumerate(graph.eqns):
             cell[0] = eqn.raw_source
             out = apply(eqn, tuple([env[a] if isinstance(a, Var) else a.value for a in eqn.inputs]))

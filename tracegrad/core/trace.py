@@ -22,7 +22,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy import ndarray
@@ -119,7 +119,6 @@ class Trace:
         if open_traces:
             self.before = {level: len(t.eqns) for level, t in list(open_traces.items()) if t is not None}
             self.thread = threading.get_ident()
-        open_traces[self.level] = self
         self.eqns: list[Equation] = []
         self.record: Callable[[Equation], None] = self.eqns.append
 
@@ -193,20 +192,27 @@ class Trace:
             self.ledger = None
         return eqns
 
+    def recorded(self, function: Callable[..., Any], *args: Any) -> tuple[Any, list[Equation]]:
+        """What `function(*args)` returns, and the equations that it makes. The trace is open for that long.
+
+        A signal may be handled before any line of Python's, at the beginning of any function: hence no `with` here, and a
+        dict's method first after `finally`, before which none is."""
+        try:
+            open_traces[self.level] = self
+            return function(*args), self.finish()
+        except (ValueError, TypeError) as error:
+            if (hidden := hidden_behind(error)) is not None:
+                raise hidden from None
+            raise
+        finally:
+            open_traces.pop(self.level, None)
+            self.end()
+
     def end(self) -> None:
         """Stop recording, if that has not happened."""
-        open_traces.pop(self.level, None)
         if self.record is not _leaked:
             self.finish()
         self.constants = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        self.end()
-        if isinstance(error, ValueError | TypeError) and (hidden := hidden_behind(error)) is not None:
-            raise hidden from None
 
     @property
     def ended(self) -> bool:

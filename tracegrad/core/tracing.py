@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.collector import collector_calmed, collector_paused
+from tracegrad.core.collector import uncollected
 from tracegrad.core.constants import Lasting
 from tracegrad.core.context import capturing, context
 from tracegrad.core.errors import DtypeError, name_of
@@ -97,28 +97,24 @@ def trace_graph(
     trace = Trace(transform, user_function, abstract=abstract, for_graph=True)
     if names is not None:
         trace.names = names
-    outer = context.trace
+    outer, thread = context.trace, threading.get_ident()
     trace.lasting = outer.lasting if lasting is None and outer is not None else lasting
-    thread = threading.get_ident()
     captor = capturing.get(thread)
-    if abstract:
-        trace.axes = context.bound
-        context.trace = trace
-    if captures:
-        capturing[thread] = trace
+    tracers = tracer_inputs(trace, inputs)
     try:
-        with trace, collector_calmed():
-            tracers = tracer_inputs(trace, inputs)
-            outputs = list(function(*tracers))
-            eqns = trace.finish()
+        if abstract:
+            trace.axes = context.bound
+            context.trace = trace
+        if captures:
+            capturing[thread] = trace
+        outputs, eqns = trace.recorded(lambda: list(function(*tracers)))
     finally:
         context.trace = outer
         if captor is not None:
             capturing[thread] = captor
         else:
             capturing.pop(thread, None)
-    with collector_paused():
-        return graph_of(trace, eqns, tracers, outputs, name_of(user_function), lasting)
+    return uncollected(graph_of, trace, eqns, tracers, outputs, name_of(user_function), lasting)
 
 
 # Flat outputs and their tree -> the outputs of the Graph.

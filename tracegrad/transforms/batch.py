@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.axes import entered
+from tracegrad.core.axes import within
 from tracegrad.core.boxes import is_boxed, unboxed
 from tracegrad.core.context import context
 from tracegrad.core.errors import at
@@ -137,8 +137,7 @@ def batch_in_chunks(
             x if not b else x[start : start + count] if c is None else c[number]
             for x, b, c in zip(inputs, batched, cut, strict=True)
         ]
-        with entered(context.bound, context.batching, start):
-            results = batch_graph(graph, count, rows, batched)
+        results = within(context.bound, context.batching, start, batch_graph, graph, count, rows, batched)
         for i, r in enumerate(results):
             target = targets[i]
             if type(r) is not Batched or target is None:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.axes import entered
-from tracegrad.core.boxes import accepting_jax, boxing_of, is_boxed
+from tracegrad.core.axes import within
+from tracegrad.core.boxes import accepting_jax, is_boxed, with_boxes_of
 from tracegrad.core.context import context
 from tracegrad.core.errors import (
     DifferentiationError,
@@ -111,8 +111,7 @@ def _given(x: Any) -> Any:
 
 
 def _evaluate(*arrays: Any, rules: Rules) -> tuple[Any, ...]:
-    with boxing_of(arrays):
-        outputs = tuple(rules.call(*map(_given, arrays)))
+    outputs = tuple(with_boxes_of(arrays, lambda: rules.call(*map(_given, arrays))))
     for o in outputs:
         if (
             type(o) is Tracer
@@ -137,9 +136,13 @@ def _jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Para
     if rules.jvp is None:
         active = tuple([i for i, t in enumerate(tangents) if t is not None])
         return transposed_vjp(_custom, active, tangents, out, primals, params)
-    with boxing_of([*primals, *tangents]):
-        tangents = [_zeros(p) if t is None else _given(t) for p, t in zip(primals, tangents, strict=True)]
-        found = rules.jvp(list(map(_given, primals)), tangents)
+    jvp = rules.jvp
+
+    def call() -> Any:
+        given = [_zeros(p) if t is None else _given(t) for p, t in zip(primals, tangents, strict=True)]
+        return jvp(list(map(_given, primals)), given)
+
+    found = with_boxes_of([*primals, *tangents], call)
     for o, t in zip(out, found, strict=True):
         if t is not None:
             _require_same_shape(rules.name, "jvp rule", t, o)
@@ -161,10 +164,14 @@ def _forward(wanted: Wanted, values: Sequence[Any], params: Params) -> tuple[Seq
 
 
 def _residuals(primals: Sequence[Any], out: Sequence[Any], rules: Rules) -> Any:
-    assert rules.fwd is not None
-    with boxing_of(primals):
+    fwd = rules.fwd
+    assert fwd is not None
+
+    def call() -> Any:
         given = list(map(_given, primals))
-        outputs, residuals = rules.fwd(given)
+        return given, fwd(given)
+
+    given, (outputs, residuals) = with_boxes_of(primals, call)
     if outputs is not None:
         if len(outputs) != len(out):
             raise ShapeError(
@@ -183,11 +190,15 @@ def _residuals(primals: Sequence[Any], out: Sequence[Any], rules: Rules) -> Any:
 
 def _pull(wanted: Wanted, ct: Any, residuals: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
     rules: Rules = params["rules"]
-    assert rules.bwd is not None
+    bwd = rules.bwd
+    assert bwd is not None
     ct = list(map(filled, ct))
-    with boxing_of([*primals, *ct]):
+
+    def call() -> Any:
         cts = [_zeros(o) if c is None else _given(c) for o, c in zip(out, ct, strict=True)]
-        found = rules.bwd(residuals[0], primals, cts)
+        return bwd(residuals[0], primals, cts)
+
+    found = with_boxes_of([*primals, *ct], call)
     return [found[i] for i in wanted]
 
 
@@ -216,11 +227,10 @@ def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Pa
         function: Callable[..., Sequence[Any]], types: list[ArrayType], batched: list[bool]
     ) -> Callable[..., Any]:
         def run(*arrays: Any) -> list[Any]:
-            with entered(*axes):
-                graph = trace_graph(function, types, transform="vmap", user_function=rules.call)
-                return [with_batch(r, size) for r in batch_graph(graph, size, arrays, batched)]
+            graph = trace_graph(function, types, transform="vmap", user_function=rules.call)
+            return [with_batch(r, size) for r in batch_graph(graph, size, arrays, batched)]
 
-        return run
+        return lambda *arrays: within(*axes, run, *arrays)
 
     flags = list(batched)
     count = len(types)

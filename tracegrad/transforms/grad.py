@@ -11,7 +11,7 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax, holds_jax_array, in_boxes, unboxed
-from tracegrad.core.context import context, writing
+from tracegrad.core.context import context, open_traces, writing
 from tracegrad.core.errors import (
     at,
     hidden_behind,
@@ -132,6 +132,7 @@ def _gradient(
                     return in_boxes(gradient, args, kwargs)
         trace = Trace(transform, fun, reverse=True)
         try:
+            open_traces[trace.level] = trace
             x = args[first] if 0 <= first < len(args) else None
             if type(x) is np.ndarray and x.dtype.kind == "f" and not holomorphic:
                 # One array is so common, and often so small, that it is spared the way through a tree.
@@ -162,6 +163,7 @@ def _gradient(
                 raise hidden from None
             raise
         finally:
+            open_traces.pop(trace.level, None)
             trace.end()
         if in_tree is None:
             result = cotangents.get(id(leaf))
@@ -296,20 +298,22 @@ def _trace_call(
     of = fun if of is None else of
     leaves, in_tree = tree.tree_flatten(primals)
     names = leaf_names(of, in_tree, positions)
-    with Trace(transform, of, reverse=reverse) as trace:
-        trace.names = names
-        arrays = arrays_of(leaves, names)
-        inputs = tracer_inputs(trace, [own(x) for x in arrays])
+    trace = Trace(transform, of, reverse=reverse)
+    trace.names = names
+    inputs = tracer_inputs(trace, [own(x) for x in arrays_of(leaves, names)])
+
+    def call() -> Any:
         out = settled_tree(fun(*tree.tree_unflatten(in_tree, inputs)))
         aux = None
         if has_aux:
             out, aux = split_aux(out, of, transform)
             aux = _aux(aux, trace, keep)
         outputs, out_tree = tree.tree_flatten(out)
-        outputs = [as_output(o, of) for o in outputs]
-        eqns = trace.finish()
-        if keep:
-            eqns = with_own_constants(trace, eqns)
+        return [as_output(o, of) for o in outputs], out_tree, aux
+
+    (outputs, out_tree, aux), eqns = trace.recorded(call)
+    if keep:
+        eqns = with_own_constants(eqns)
     return trace, eqns, inputs, outputs, in_tree, out_tree, aux
 
 
@@ -462,16 +466,19 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
     leaves, in_tree = tree.tree_flatten(primals)
     names = leaf_names(fun, in_tree)
     types = [strong(t) for t in declared_types(leaves, names)]
-    with Trace("linear_transpose", fun, abstract=True) as trace:
-        trace.linear = True
-        trace.names = names
-        inputs = tracer_inputs(trace, types)
+    trace = Trace("linear_transpose", fun, abstract=True)
+    trace.linear = True
+    trace.names = names
+    inputs = tracer_inputs(trace, types)
+
+    def call() -> Any:
         outputs, out_tree = tree.tree_flatten(fun(*tree.tree_unflatten(in_tree, inputs)))
-        outputs = [as_output(o, fun) for o in outputs]
-        eqns = trace.finish()
-        # In a program that is being made, and will be run again, they are constants of that.
-        if not in_program():
-            eqns = with_own_constants(trace, eqns)
+        return [as_output(o, fun) for o in outputs], out_tree
+
+    (outputs, out_tree), eqns = trace.recorded(call)
+    # In a program that is being made, and will be run again, they are constants of that.
+    if not in_program():
+        eqns = with_own_constants(eqns)
     require_linear(eqns)
     require_no_offset(eqns, [o.value if type(o) is Tracer and o.origin is not trace else o for o in outputs])
     out_types = [type_of(o) for o in outputs]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from tracegrad import tree
-from tracegrad.core.axes import Axis, entered
+from tracegrad.core.axes import Axis, within
 from tracegrad.core.context import context
 from tracegrad.core.errors import require_callable
 from tracegrad.core.graph import Graph
@@ -44,8 +44,8 @@ def make_graph(
 
     def graph_maker(*args: Any, **kwargs: Any) -> Graph:
         axes = [Axis(name, size, len(context.bound) + i) for i, (name, size) in enumerate(axis_env or ())]
-        with entered((*context.bound, *axes)):
-            graph = _graph_and_tree("make_graph", fun, args, kwargs, abstract=bool(axes))[0]
+        bound = *context.bound, *axes
+        graph, _ = within(bound, None, 0, _graph_and_tree, "make_graph", fun, args, kwargs, abstract=bool(axes))
         # The arrays outside may be written into tomorrow.
         consts = {v: own(x) for v, x in graph.consts.items()}
         return Graph(graph.inputs, graph.eqns, graph.outputs, consts, graph.name)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.axes import entered
+from tracegrad.core.axes import within
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.context import context
 from tracegrad.core.errors import DtypeError, at, described, require_callable, user_source
@@ -78,8 +78,8 @@ def _rows(graph: Graph, types: Sequence[ArrayType], beside: Sequence[Any]) -> li
     was made at the arrays `beside`, which may be traced."""
     basis = [lifted(x, beside) for x in _basis(types)]
     total = sum([t.size for t in types])
-    with entered(context.bound):
-        return [with_batch(r, total) for r in batch_graph(graph, total, basis, [True] * len(basis))]
+    results = within(context.bound, None, 0, batch_graph, graph, total, basis, [True] * len(basis))
+    return [with_batch(r, total) for r in results]
 
 
 def _cut(x: Any, types: Sequence[ArrayType], axis: int) -> list[Any]:

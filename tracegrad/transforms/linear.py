@@ -33,9 +33,9 @@ def backward(eqns: Sequence[Equation], cotangents: dict[int, Any]) -> dict[int, 
     get = cotangents.get
     outer = context.cell
     cell: list[Any] = [None]
-    context.cell = cell
     lifts = context.trace is not None and in_program()
     try:
+        context.cell = cell
         for op, inputs, values, params, out, wanted, residuals in reversed(eqns):
             if op.multiple_results:
                 ct: Any = [take(id(o), None) for o in out]
@@ -110,9 +110,9 @@ def pushforward(eqns: Sequence[Equation], tangents: dict[int, Any]) -> dict[int,
     get = tangents.get
     outer = context.cell
     cell: list[Any] = [None]
-    context.cell = cell
     lifts = in_program()
     try:
+        context.cell = cell
         for op, inputs, values, params, out, wanted, _ in eqns:
             incoming: list[Any] = [None] * len(inputs)
             for i in wanted:
@@ -173,7 +173,7 @@ def _lifted(values: Sequence[Any], beside: Sequence[Any]) -> list[Any]:
     return [lifted(v, beside) if type(v) is np.ndarray else v for v in values]
 
 
-def with_own_constants(trace: Trace, eqns: Sequence[Equation]) -> list[Equation]:
+def with_own_constants(eqns: Sequence[Equation]) -> list[Equation]:
     """The equations with tracers of their own for those that came from outside, one for each, where a rule may look at
     them: what these stand for may be written into. (Of arrays the trace has its own copies already.)"""
     copies: dict[int, Any] = {}
@@ -199,11 +199,10 @@ def transpose(
     linear: Callable[..., Sequence[Any]], types: Sequence[ArrayType], cotangents: Sequence[Any], what: str
 ) -> list[Any]:
     """Apply the transpose of a linear function, given by its input types, to cotangents of its outputs (None: zero)."""
-    with Trace(what, linear, abstract=True) as trace:
-        trace.linear = True
-        inputs = tracer_inputs(trace, types)
-        outputs = linear(*inputs)
-        eqns = trace.finish()
+    trace = Trace(what, linear, abstract=True)
+    trace.linear = True
+    inputs = tracer_inputs(trace, types)
+    outputs, eqns = trace.recorded(linear, *inputs)
     return pull_back(trace, eqns, inputs, outputs, cotangents)
 
 

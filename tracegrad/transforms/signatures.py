@@ -17,7 +17,7 @@ from numpy import ndarray
 
 from tracegrad import tree
 from tracegrad.core.boxes import is_boxed
-from tracegrad.core.collector import collector_paused
+from tracegrad.core.collector import uncollected
 from tracegrad.core.constants import Lasting
 from tracegrad.core.context import context
 from tracegrad.core.errors import at, clip, described, user_source
@@ -191,8 +191,7 @@ class Signatures:
             abstract=True,
             lasting=lasting,
         )
-        with collector_paused():
-            return backend.passes(graph), structure, lasting
+        return uncollected(backend.passes, graph), structure, lasting
 
     def key_of(self, in_tree: tree.PyTreeDef, static: Any, has_keywords: bool, backend: str) -> list[Any]:
         """What a signature begins with, before the types of the leaves."""

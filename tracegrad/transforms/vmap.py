@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.axes import Axis, entered
+from tracegrad.core.axes import Axis, within
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.context import context
 from tracegrad.core.errors import ShapeError, at, described, require_callable, user_source
@@ -96,8 +96,8 @@ def vmap(
         outer = context.bound
         axis = None if axis_name is None else Axis(axis_name, size, len(outer))
         bound = outer if axis is None else (*outer, axis)
-        with entered(bound):
-            graph, out_tree = traced(fun, call, types, transform="vmap", names=name, abstract=True)
+        how = {"transform": "vmap", "names": name, "abstract": True}
+        graph, out_tree = within(bound, None, 0, traced, fun, call, types, **how)
         skeleton = tree.tree_unflatten(out_tree, list(range(out_tree.num_leaves)))
 
         def out_name(leaf: int) -> str:
@@ -111,11 +111,10 @@ def vmap(
                     f"{t.ndim + 1} axes with that of the examples"
                 )
         flags = [a is not None for a in axes]
-        with entered(bound, axis):
-            if chunk is None or chunk >= size:
-                results = batch_graph(graph, size, fronted, flags)
-            else:
-                results = batch_in_chunks(graph, size, chunk, fronted, flags, targets)
+        if chunk is None or chunk >= size:
+            results = within(bound, axis, 0, batch_graph, graph, size, fronted, flags)
+        else:
+            results = within(bound, axis, 0, batch_in_chunks, graph, size, chunk, fronted, flags, targets)
         placed = []
         for i, (r, target) in enumerate(zip(results, targets, strict=True)):
             if type(r) is Placed:

@@ -217,8 +217,8 @@ def emit(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
         env[v] = array_of_our_own(unboxed(x))
     outer = context.cell
     cell: list[Any] = [None]
-    context.cell = cell
     try:
+        context.cell = cell
         for eqn in graph.eqns:
             cell[0] = eqn.raw_source
             values = [env[a] if isinstance(a, Var) else a.value for a in eqn.inputs]

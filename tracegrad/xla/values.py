@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from tracegrad.core.boxes import boxed, boxing, unboxed
+from tracegrad.core.boxes import boxed, unboxed, with_boxes
 from tracegrad.core.op import Params
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, is_inexact, number_kind
 
@@ -48,5 +48,4 @@ def together(inputs: Sequence[Any], out: ArrayType) -> list[Any]:
 def in_numpy(function: Callable[..., Any], inputs: Sequence[Any], params: Params) -> Any:
     """What a function written in NumPy calls makes of jax's values, by the rules of the ops that it calls. It must not
     branch on values."""
-    with boxing:
-        return unboxed(function(*[boxed(jnp.asarray(x)) for x in inputs], **params))
+    return unboxed(with_boxes(function, *[boxed(jnp.asarray(x)) for x in inputs], **params))

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy import ndarray
 
-from tracegrad.core.collector import collector_paused
+from tracegrad.core.collector import uncollected
 from tracegrad.core.generated import line
 from tracegrad.core.graph import Eqn, Graph, Var
 from tracegrad.core.memory import compact
@@ -69,8 +69,7 @@ def lower(
 
     def in_any_order(*inputs: Any) -> Any:
         if "function" not in second:
-            with collector_paused():
-                second["function"] = lower(graph, out_tree, any_order=True).function
+            second["function"] = uncollected(lower, graph, out_tree, 0, False, True).function
         return second["function"](*inputs)
 
     second: dict[str, Callable[..., Any]] = {}
@@ -83,15 +82,13 @@ def compiled(graph: Graph) -> Callable[..., list[Any]]:
     """The function of a Graph, compiled once."""
     found = graph.memo.get("compiled")
     if found is None:
-        with collector_paused():
-            found = graph.memo["compiled"] = lower(graph).function
+        found = graph.memo["compiled"] = uncollected(lower, graph).function
     return found
 
 
 def lower_step(graph: Graph, fills: int) -> Lowered:
     """The same for what runs again and again: it takes arrays to compute in besides, as its very last arguments."""
-    with collector_paused():
-        return lower(graph, None, fills, takes_spares=True)
+    return uncollected(lower, graph, None, fills, True)
 
 
 _GONE: collections.deque[str] = collections.deque()  # files of functions that are no more

@@ -215,12 +215,11 @@ def _transpose(graph: Graph, wanted: Wanted) -> Reverse:
 
     def cotangents(*arrays: Any) -> list[Any]:
         inputs = dict(zip(others, arrays, strict=False))
-        with Trace("linear_transpose", graph, abstract=True) as trace:
-            trace.linear = True
-            tracers = tracer_inputs(trace, [strong(graph.in_types[i]) for i in wanted])
-            inputs.update(zip(wanted, tracers, strict=True))
-            outputs = evaluate(graph, [inputs[i] for i in range(len(inputs))])
-            eqns = trace.finish()
+        trace = Trace("linear_transpose", graph, abstract=True)
+        trace.linear = True
+        tracers = tracer_inputs(trace, [strong(graph.in_types[i]) for i in wanted])
+        inputs.update(zip(wanted, tracers, strict=True))
+        outputs, eqns = trace.recorded(evaluate, graph, [inputs[i] for i in range(len(inputs))])
         require_linear(eqns)
         require_no_offset(eqns, ())
         if not all([(type(o) is Tracer and o.origin is trace) or is_zero(o) for o in outputs]):

@@ -95,12 +95,11 @@ def joint_of(graph: Graph, wanted: Wanted, given: tuple[int, ...]) -> tuple[Grap
 
     def values_and_cotangents(*arrays: Any) -> list[Any]:
         inputs = list(arrays[:count])
-        with Trace("vjp", graph, reverse=True) as trace:
-            tracers = tracer_inputs(trace, [inputs[i] for i in wanted])
-            for i, t in zip(wanted, tracers, strict=True):
-                inputs[i] = t
-            outputs = evaluate(graph, inputs)
-            eqns = trace.finish()
+        trace = Trace("vjp", graph, reverse=True)
+        tracers = tracer_inputs(trace, [inputs[i] for i in wanted])
+        for i, t in zip(wanted, tracers, strict=True):
+            inputs[i] = t
+        outputs, eqns = trace.recorded(evaluate, graph, inputs)
         cts: list[Any] = [None] * len(outputs)
         for i, ct in zip(given, arrays[count:], strict=True):
             cts[i] = ct
@@ -269,10 +268,9 @@ def _tangents_of(graph: Graph, active: Wanted) -> tuple[Graph, tuple[int, ...]]:
 
 def with_tangents(graph: Graph, inputs: Sequence[Any], tangents: Mapping[int, Any]) -> tuple[list[Any], list[Any]]:
     """What a Graph makes of inputs, some of which have tangents, and the tangents of that, None for zeros."""
-    with Trace("jvp", graph) as trace:
-        tracers = dict(zip(tangents, tracer_inputs(trace, [inputs[i] for i in tangents]), strict=True))
-        outputs = evaluate(graph, [tracers.get(i, x) for i, x in enumerate(inputs)])
-        eqns = trace.finish()
+    trace = Trace("jvp", graph)
+    tracers = dict(zip(tangents, tracer_inputs(trace, [inputs[i] for i in tangents]), strict=True))
+    outputs, eqns = trace.recorded(evaluate, graph, [tracers.get(i, x) for i, x in enumerate(inputs)])
     if trace.prunes:
         eqns = needed(eqns, outputs, derivative=True)
     pushed = pushforward(eqns, {id(t): tangents[i] for i, t in tracers.items()})

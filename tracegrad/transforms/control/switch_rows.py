@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.axes import entered
+from tracegrad.core.axes import within
 from tracegrad.core.context import context
 from tracegrad.core.graph import Graph, replace
 from tracegrad.core.op import Held, Op, Params, Wanted
@@ -68,9 +68,7 @@ def _parts(
     for k in np.unique(chosen) if size else [0]:
         rows = np.flatnonzero(chosen == k)
         picked = [x[rows] if b and rows.size < size else x for x, b in zip(operands, batched, strict=True)]
-        with entered(context.bound):
-            results = all_rows(graphs[k], rows.size, picked, batched)
-        yield rows, results
+        yield rows, within(context.bound, None, 0, all_rows, graphs[k], rows.size, picked, batched)
 
 
 def _evaluate(index: Any, *operands: Any, branches: Graphs, batched: tuple[bool, ...]) -> tuple[Any, ...]:
@@ -140,12 +138,11 @@ def _evaluate_pull(
     given: tuple[int, ...],
 ) -> tuple[Any, ...]:
     operands = list(arrays[: len(batched)])
-    with Trace("vjp", graph, reverse=True) as trace:
-        tracers = tracer_inputs(trace, [operands[i] for i in wanted])
-        for i, t in zip(wanted, tracers, strict=True):
-            operands[i] = t
-        outs = _by_rows(index, operands, branches, batched)
-        eqns = trace.finish()
+    trace = Trace("vjp", graph, reverse=True)
+    tracers = tracer_inputs(trace, [operands[i] for i in wanted])
+    for i, t in zip(wanted, tracers, strict=True):
+        operands[i] = t
+    outs, eqns = trace.recorded(_by_rows, index, operands, branches, batched)
     cts: list[Any] = [None] * len(outs)
     for i, ct in zip(given, arrays[len(batched) :], strict=False):  # constants of the graph come last
         cts[i] = ct
@@ -162,8 +159,7 @@ def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Pa
         return tuple([np.moveaxis(r, 0, 1) for r in results])
     rows = index.shape[1]
     if speak_of(context.batching, graphs):
-        with entered(context.bound):
-            whole = [batch_of(g, rows, rowwise) for g in graphs]
+        whole = [within(context.bound, None, 0, batch_of, g, rows, rowwise) for g in graphs]
         return select(index, [all_rows(g, size, operands, flags) for g in whole])
     # The rows of all examples, one after the other.
     flat = []

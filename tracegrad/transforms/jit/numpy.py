@@ -10,7 +10,7 @@ from typing import Any
 
 from tracegrad import tree
 from tracegrad.core.boxes import holds_jax_array, out_of_boxes
-from tracegrad.core.collector import collector_paused
+from tracegrad.core.collector import uncollected
 from tracegrad.core.constants import Lasting
 from tracegrad.core.errors import at, described, require_callable, user_source
 from tracegrad.core.graph import Graph, graphs_in
@@ -73,8 +73,7 @@ class Jitted:
             # Recorded in the traces that the tracers belong to, or in that of the vmap whose axis it names.
             return out_of_boxes(tree.tree_unflatten(entry.out_tree, call(entry.graph, leaves)))
         if entry.run is None:
-            with collector_paused():
-                entry.run = lower(entry.graph, entry.out_tree).function
+            entry.run = uncollected(lower, entry.graph, entry.out_tree).function
         if is_positional and not entry.once:
             if entry.matches is matches_nothing:
                 entry.matches = matcher(tree.tree_structure(args), leaves, entry.captured) or matches_nothing

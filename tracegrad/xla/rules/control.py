@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 
 from tracegrad.core.backends import lowers
-from tracegrad.core.boxes import boxed, boxing, unboxed
+from tracegrad.core.boxes import boxed, unboxed, with_boxes
 from tracegrad.core.graph import Graph
 from tracegrad.core.op import Wanted
 from tracegrad.transforms.control.bodies import active_carries
@@ -33,8 +33,7 @@ def _checkpoint(out: Any, *inputs: Any, graph: Graph, **_: Any) -> Any:
 
 @lowers("custom_call")
 def _custom_call(out: Any, *inputs: Any, rules: Rules) -> Any:
-    with boxing:
-        return tuple([unboxed(o) for o in rules.call(*map(boxed, inputs))])
+    return tuple([unboxed(o) for o in with_boxes(rules.call, *map(boxed, inputs))])
 
 
 @lowers("switch")
