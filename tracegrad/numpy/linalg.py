@@ -17,7 +17,8 @@ from tracegrad.core.trace import as_array, bind, concrete
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.numpy.products import linalg_cross as cross
 from tracegrad.numpy.products import linalg_outer as outer
-from tracegrad.numpy.products import matrix_transpose, multi_dot, tensordot, vecdot
+from tracegrad.numpy.products import multi_dot, tensordot, vecdot
+from tracegrad.numpy.shaping import matrix_transpose
 from tracegrad.ops.contract import conjugate_of_complex, matmul
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, normalize_axes, normalize_axis, shape_of

@@ -207,15 +207,6 @@ def linalg_cross(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Array:
     return cross(x1, x2, axis=axis)
 
 
-@implements(np.linalg.matrix_transpose)
-def matrix_transpose(x: ArrayLike, /) -> Array:
-    """Each matrix transposed: (..., m, n) gives (..., n, m)."""
-    x = as_array(x)
-    if len(shape_of(x)) < 2:
-        raise ShapeError(f"matrix_transpose takes matrices, got {type_of(x)}")
-    return np.swapaxes(x, -1, -2)
-
-
 @implements(np.linalg.multi_dot)
 def multi_dot(arrays: Sequence[ArrayLike], *, out: Array | None = None) -> Array:
     """The matrix product of all arrays, in the order that takes the fewest multiplications. The first and the last

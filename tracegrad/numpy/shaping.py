@@ -138,12 +138,12 @@ def rollaxis(a: ArrayLike, axis: int, start: int = 0) -> Array:
     return np.moveaxis(a, axis, start - (start > axis))
 
 
-@implements(np.matrix_transpose)
+@implements(np.matrix_transpose, np.linalg.matrix_transpose)
 def matrix_transpose(x: ArrayLike, /) -> Array:
-    """`x` with its last two axes exchanged."""
+    """Each matrix transposed: (..., m, n) gives (..., n, m)."""
     x = as_array(x)
     if len(x.shape) < 2:
-        raise ShapeError(f"matrix_transpose needs at least two dimensions, got {type_of(x)}")
+        raise ShapeError(f"matrix_transpose takes matrices, got {type_of(x)}")
     return np.swapaxes(x, -1, -2)
 
 
