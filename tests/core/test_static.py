@@ -112,7 +112,9 @@ def test_a_static_argument_has_a_position_and_a_name() -> None:
             "static_argnums must be an int or a .*got 'a'; names go into static_argnames",
         ),
         ({"static_argnums": 1.0}, TypeError, "static_argnums must be an int or a sequence of ints.*got 1.0$"),
-        ({"donate_argnums": "x"}, TypeError, "donate_argnums must be an int"),
+        ({"donate_argnums": "x"}, TypeError, "donate_argnums must be an int.*names go into donate_argnames"),
+        ({"donate_argnums": 2}, ValueError, "donate_argnums=2, .*no positional parameter 2"),
+        ({"donate_argnames": "m"}, ValueError, "donate_argnames='m', .*has no parameter 'm'; its parameters are x, n$"),
     ],
 )
 def test_static_arguments_that_there_are_not(options: Any, error: Any, text: str) -> None:

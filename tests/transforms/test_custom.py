@@ -329,3 +329,26 @@ def test_missing_rules() -> None:
     for h in (f, g):
         with pytest.raises(DifferentiationError, match="has no rules yet"):
             tg.grad(h)(2.0)
+
+
+def test_nondiff_argnames() -> None:
+    def f(x: Any, power: Any, y: Any, scale: Any = 1.0) -> Any:
+        return scale * x**power + y
+
+    g = tg.custom_jvp(f, nondiff_argnums=(3,), nondiff_argnames="power")
+    assert g.nondiff_argnums == (1, 3)
+
+    @g.defjvp
+    def _(power: Any, scale: Any, primals: Any, tangents: Any) -> Any:
+        return f(primals[0], power, primals[1], scale), 10 * power * scale * tangents[0] + tangents[1]
+
+    assert tg.grad(g, (0, 2))(2.0, 3, 1.0, 5.0) == (150.0, 1.0)
+    h = tg.custom_vjp(f, nondiff_argnames=["power", "scale"])
+    h.defvjp(
+        lambda x, power, y, scale: (f(x, power, y, scale), None), lambda power, scale, _, ct: (ct * power, ct * scale)
+    )
+    assert tg.grad(h, (0, 2))(2.0, 3, 1.0, scale=5.0) == (3.0, 5.0)
+    with pytest.raises(ValueError, match=r"custom_jvp at .*nondiff_argnames='z', but .*f' .* has no parameter 'z'"):
+        tg.custom_jvp(f, nondiff_argnames="z")
+    with pytest.raises(TypeError, match=r"nondiff_argnums must be an int .*names go into nondiff_argnames"):
+        tg.custom_vjp(f, nondiff_argnums="power")

@@ -451,3 +451,17 @@ def test_a_key_that_is_missing_is_not_one_with_none() -> None:
         jitted = tg.jit(f)
         for d in (first, second, first, second):
             same_bits(jitted(d), f(d))
+
+
+def scaled(x: Any, times: Any = 1, *, sign: Any = 1) -> Any:
+    assert type(times) is int
+    return x * sign if times == 1 else x * times
+
+
+@pytest.mark.parametrize("static", [{"static_argnums": 1}, {"static_argnums": -1}, {"static_argnames": "times"}])
+@pytest.mark.parametrize("backend", ["numpy", "xla", None])
+def test_a_static_argument_by_position_and_by_name(static: Any, backend: str | None) -> None:
+    transformed = tg.checkpoint(scaled, **static) if backend is None else tg.jit(scaled, backend=backend, **static)
+    assert float(transformed(2.0, 3)) == float(transformed(2.0, times=3)) == float(transformed(x=2.0, times=3)) == 6.0
+    assert float(transformed(2.0)) == float(transformed(2.0, sign=1)) == 2.0
+    assert float(tg.grad(lambda x: transformed(x, times=3))(2.0)) == 3.0

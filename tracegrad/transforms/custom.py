@@ -41,6 +41,7 @@ from tracegrad.ops.masks import filled
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.control.held import axis_indices
 from tracegrad.transforms.linear import transposed_jvp, transposed_vjp
+from tracegrad.transforms.signatures import argument_names, existing_numbers, places_of
 
 
 class Rules:
@@ -285,10 +286,20 @@ _custom = Op(
 class _CustomFunction:
     """What both decorators share: binding arguments, leaving the nondiff ones out, flattening the rest."""
 
-    def __init__(self, fun: Callable[..., Any], nondiff_argnums: Sequence[int] = ()) -> None:
-        require_callable(fun, type(self).__name__, "(f)")
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        nondiff_argnums: int | Sequence[int] = (),
+        nondiff_argnames: str | Sequence[str] = (),
+    ) -> None:
+        transform = type(self).__name__
+        require_callable(fun, transform, "(f)")
         self.fun = fun
-        self.nondiff_argnums = tuple(nondiff_argnums)
+        self.nondiff_argnums = existing_numbers(fun, nondiff_argnums, "nondiff_argnums", transform)
+        names = argument_names(fun, nondiff_argnames, "nondiff_argnames", transform)
+        if names:
+            numbers, _ = places_of(fun, self.nondiff_argnums, names)
+            self.nondiff_argnums = tuple(sorted(numbers))
         wrapper: Any = self
         functools.update_wrapper(wrapper, fun, updated=())  # its __dict__ may be that of another one of these
 
@@ -383,7 +394,8 @@ class custom_jvp(_CustomFunction):
 
     Args:
         fun: the function, of arrays and pytrees of them.
-        nondiff_argnums: positions of arguments that are handed to the rules first, as they are.
+        nondiff_argnums: positions of arguments that are handed to the rule first, as they are.
+        nondiff_argnames: the same by name; those of both then come in the order of the parameters.
 
     Give the rule with `defjvp(rule)`, where `rule(*nondiff, primals, tangents)` returns `(out, tangent_out)` and is
     linear in the tangents; or with `defjvps(*rules)`, one `rule(tangent, out, *primals)` for each argument (None: zero).
@@ -400,8 +412,13 @@ class custom_jvp(_CustomFunction):
     1.0
     """
 
-    def __init__(self, fun: Callable[..., Any], nondiff_argnums: Sequence[int] = ()) -> None:
-        super().__init__(fun, nondiff_argnums)
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        nondiff_argnums: int | Sequence[int] = (),
+        nondiff_argnames: str | Sequence[str] = (),
+    ) -> None:
+        super().__init__(fun, nondiff_argnums, nondiff_argnames)
         self.rule: Callable[..., Any] | None = None
 
     def defjvp(self, rule: Callable[..., Any], symbolic_zeros: bool = False) -> Callable[..., Any]:
@@ -477,6 +494,7 @@ class custom_vjp(_CustomFunction):
     Args:
         fun: the function, of arrays and pytrees of them.
         nondiff_argnums: positions of arguments that `bwd` gets first, as they are.
+        nondiff_argnames: the same by name; those of both then come in the order of the parameters.
 
     Give the rules with `defvjp(fwd, bwd)`: `fwd(*args)` returns `(out, residuals)`, `bwd(*nondiff, residuals, ct)` a
     tuple of cotangents, one for each differentiable argument (None: zero).
@@ -490,8 +508,13 @@ class custom_vjp(_CustomFunction):
     1.0
     """
 
-    def __init__(self, fun: Callable[..., Any], nondiff_argnums: Sequence[int] = ()) -> None:
-        super().__init__(fun, nondiff_argnums)
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        nondiff_argnums: int | Sequence[int] = (),
+        nondiff_argnames: str | Sequence[str] = (),
+    ) -> None:
+        super().__init__(fun, nondiff_argnums, nondiff_argnames)
         self.fwd: Callable[..., Any] | None = None
         self.bwd: Callable[..., Any] | None = None
 

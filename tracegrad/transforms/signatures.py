@@ -286,17 +286,7 @@ class Signatures:
 
     @functools.cached_property
     def _static_places(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
-        """The positions and the names of the static arguments, each of them both where a parameter has both."""
-        parameters = _parameters(self.fun)
-        order = [p.name for p in parameters]
-        count = len(_positional(parameters))
-        open_ended = not parameters or any([p.kind is p.VAR_POSITIONAL for p in parameters])
-        numbers = [i if open_ended else i % count for i in self._static.numbers]
-        names = [
-            order[i] for i in numbers if 0 <= i < count and parameters[i].kind is not inspect.Parameter.POSITIONAL_ONLY
-        ]
-        numbers += [order.index(n) for n in self._static.names if n in order[:count]]
-        return tuple(dict.fromkeys(numbers)), tuple(dict.fromkeys([*self._static.names, *names]))
+        return places_of(self.fun, *self._static)
 
 
 def _is_traced(x: Any) -> bool:
@@ -316,43 +306,63 @@ def _positional(parameters: Sequence[inspect.Parameter]) -> list[inspect.Paramet
     return [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
 
 
+def places_of(fun: Any, numbers: Sequence[int], names: Sequence[str]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The positions and the names of the arguments that these stand for, each of them both where a parameter has both."""
+    parameters = _parameters(fun)
+    order = [p.name for p in parameters]
+    count = len(_positional(parameters))
+    open_ended = not parameters or any([p.kind is p.VAR_POSITIONAL for p in parameters])
+    positions = [i if open_ended else i % count for i in numbers]
+    called = [
+        order[i] for i in positions if 0 <= i < count and parameters[i].kind is not inspect.Parameter.POSITIONAL_ONLY
+    ]
+    positions += [order.index(n) for n in names if n in order[:count]]
+    return tuple(dict.fromkeys(positions)), tuple(dict.fromkeys([*names, *called]))
+
+
 def static_arguments(fun: Any, argnums: Any, argnames: Any = (), transform: str = "jit") -> Static:
     """The options `static_argnums` and `static_argnames` of a transform: positions and names that the function has."""
-    return Static(_static_numbers(fun, argnums, transform), _static_names(fun, argnames, transform))
+    return Static(
+        existing_numbers(fun, argnums, "static_argnums", transform),
+        argument_names(fun, argnames, "static_argnames", transform),
+    )
 
 
-def argument_numbers(given: Any, option: str, transform: str) -> tuple[int, ...]:
+def _argument_numbers(given: Any, option: str, transform: str) -> tuple[int, ...]:
     """An option of a transform as a tuple of positions."""
     try:
         return tuple([operator.index(i) for i in (given if isinstance(given, Iterable) else (given,))])
     except TypeError:
         raise TypeError(
             f"{transform}{at(user_source())}: {option} must be an int or a sequence of ints, the positions of arguments, got "
-            f"{clip(repr(given))}" + ("; names go into static_argnames" if isinstance(given, str) else "")
+            f"{clip(repr(given))}"
+            + (f"; names go into {option.replace('nums', 'names')}" if isinstance(given, str) else "")
         ) from None
 
 
-def _static_numbers(fun: Any, static_argnums: Any, transform: str) -> tuple[int, ...]:
-    numbers = argument_numbers(static_argnums, "static_argnums", transform)
+def existing_numbers(fun: Any, given: Any, option: str, transform: str) -> tuple[int, ...]:
+    """An option of a transform as a tuple of positions, which the function's parameters have."""
+    numbers = _argument_numbers(given, option, transform)
     parameters = _parameters(fun) if numbers else []
     found = [p.name for p in _positional(parameters)]
     if parameters and not any([p.kind is p.VAR_POSITIONAL for p in parameters]):
         for i in numbers:
             if not -len(found) <= i < len(found):
                 raise ValueError(
-                    f"{transform}{at(user_source())}: static_argnums={clip(repr(static_argnums))}, but {described(fun)} has no "
+                    f"{transform}{at(user_source())}: {option}={clip(repr(given))}, but {described(fun)} has no "
                     f"positional parameter {i}; those that it has are numbered from 0: {', '.join(found) or 'none'}"
                 )
     return numbers
 
 
-def _static_names(fun: Any, static_argnames: Any, transform: str) -> tuple[str, ...]:
-    is_several = isinstance(static_argnames, Iterable) and not isinstance(static_argnames, str)
-    names = tuple(static_argnames) if is_several else (static_argnames,)
+def argument_names(fun: Any, given: Any, option: str, transform: str) -> tuple[str, ...]:
+    """An option of a transform as a tuple of names, which the function's parameters have."""
+    is_several = isinstance(given, Iterable) and not isinstance(given, str)
+    names = tuple(given) if is_several else (given,)
     if not all([isinstance(n, str) for n in names]):
         raise TypeError(
-            f"{transform}{at(user_source())}: static_argnames must be a string or a sequence of strings, the names of "
-            f"arguments, got {clip(repr(static_argnames))}; positions go into static_argnums"
+            f"{transform}{at(user_source())}: {option} must be a string or a sequence of strings, the names of "
+            f"arguments, got {clip(repr(given))}; positions go into {option.replace('names', 'nums')}"
         )
     # A wrapper that shows the signature of what it wraps may take more.
     parameters = _parameters(fun) + _parameters(fun, follow_wrapped=False) if names else []
@@ -361,7 +371,7 @@ def _static_names(fun: Any, static_argnames: Any, transform: str) -> tuple[str, 
         for n in names:
             if n not in known:
                 raise ValueError(
-                    f"{transform}{at(user_source())}: static_argnames={static_argnames!r}, but {described(fun)} has no "
+                    f"{transform}{at(user_source())}: {option}={given!r}, but {described(fun)} has no "
                     f"parameter {n!r}; its parameters are {', '.join(known)}"
                 )
     return names

@@ -97,6 +97,18 @@ def test_donation() -> None:
     assert x.is_deleted()
 
 
+@pytest.mark.filterwarnings("ignore:Some donated buffers were not usable")
+@pytest.mark.parametrize("donated", [{"donate_argnums": 1}, {"donate_argnames": "x"}, {"donate_argnums": -2}])
+@pytest.mark.parametrize("static", [{}, {"static_argnums": 0}, {"static_argnames": "n"}])
+def test_donation_by_position_and_by_name(donated: Any, static: Any) -> None:
+    f = tg.jit(lambda n, x, y: x + n * y, backend="xla", **donated, **static)
+    for call in (lambda x, y: f(1, x, y), lambda x, y: f(1, x=x, y=y), lambda x, y: f(y=y, x=x, n=1)):
+        x, y = jnp.arange(6.0), jnp.ones(6)
+        same(call(x, y), np.arange(1.0, 7.0, dtype="float32"))
+        assert x.is_deleted()
+        assert not y.is_deleted()
+
+
 def test_lower_shows_graph_and_stablehlo() -> None:
     f = tg.jit(lambda x: np.sin(x) * 2.0, backend="xla")
     for argument in (X, tg.ShapeDtypeStruct((2, 3), "float64")):

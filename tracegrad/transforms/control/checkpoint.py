@@ -78,6 +78,7 @@ def checkpoint(
     policy: Policy | None = None,
     memory: int | str | None = None,
     static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
     prevent_cse: bool = True,
 ) -> Any:
     """A function that does what `fun` does, but whose derivative keeps only its arguments, and computes the rest again.
@@ -97,7 +98,7 @@ def checkpoint(
             of the function's intermediate values, kept and computed again, at the least that has to be computed
             again. Arguments and cotangents are not counted; where a derivative is batched from outside, by
             `vmap(grad(f))`, the budget is that of one example. See `tracegrad/transforms/control/budget.py`.
-        static_argnums: positions of arguments that are handed to `fun` as they are, as with `jit`.
+        static_argnums, static_argnames: positions or names of arguments that are handed to `fun` as they are, as with `jit`.
         prevent_cse: under `jit`, run what is computed again as a program of its own. With False it may be merged with
             what was computed before, which saves its time and loses the memory.
 
@@ -121,11 +122,12 @@ def checkpoint(
     """
     if fun is None:
         return functools.partial(
-            checkpoint, policy=policy, memory=memory, static_argnums=static_argnums, prevent_cse=prevent_cse
-        )
+            checkpoint, policy=policy, memory=memory, static_argnums=static_argnums, static_argnames=static_argnames,
+            prevent_cse=prevent_cse,
+        )  # fmt: skip
     require_callable(fun, "checkpoint")
     how = _asked(policy, memory, prevent_cse)
-    traced = Signatures(fun, static_arguments(fun, static_argnums, transform="checkpoint"), "checkpoint")
+    traced = Signatures(fun, static_arguments(fun, static_argnums, static_argnames, "checkpoint"), "checkpoint")
 
     @accepting_jax
     @wraps(fun)

@@ -24,8 +24,10 @@ from tracegrad.transforms.signatures import (
     Backend,
     Entry,
     Signatures,
-    argument_numbers,
+    argument_names,
+    existing_numbers,
     matches_nothing,
+    places_of,
     static_arguments,
 )
 
@@ -123,6 +125,7 @@ def jit(
     static_argnums: int | Sequence[int] = (),
     static_argnames: str | Sequence[str] = (),
     donate_argnums: int | Sequence[int] = (),
+    donate_argnames: str | Sequence[str] = (),
     in_shardings: Any = None,
     out_shardings: Any = None,
     fast: bool = False,
@@ -149,6 +152,7 @@ def jit(
             will do, which are looked through at each call. What other objects hold is not seen: their `==` and hash count.
         static_argnames: the same by name. A parameter is static by position and by name, whichever is given.
         donate_argnums: positions of arguments that the caller will not use again. NumPy's arrays gain nothing from it.
+        donate_argnames: the same by name. A parameter is donated by position and by name, whichever is given.
         in_shardings, out_shardings: how arguments and results are laid out over devices, as for `jax.jit`; for XLA only.
         fast: allow what rounds otherwise than `fun` itself, by an unit in the last place or two: products in place of
             quotients by numbers and of small powers, one factor in place of two.
@@ -174,7 +178,7 @@ def jit(
 
     Raises:
         ConcretizationTypeError: where `fun` needs a value, with the user's line.
-        ValueError: a static argument that `fun` has not.
+        ValueError: a static or a donated argument that `fun` has not.
 
     >>> import numpy as np, tracegrad as tg
     >>> @tg.jit
@@ -188,7 +192,7 @@ def jit(
     if fun is None:
         return functools.partial(
             jit, backend=backend, static_argnums=static_argnums, static_argnames=static_argnames,
-            donate_argnums=donate_argnums, in_shardings=in_shardings, out_shardings=out_shardings, fast=fast,
+            donate_argnums=donate_argnums, donate_argnames=donate_argnames, in_shardings=in_shardings, out_shardings=out_shardings, fast=fast,
         )  # fmt: skip
     require_callable(fun, "jit")
     chosen = os.environ.get("TRACEGRAD_BACKEND", "numpy") if backend is None else backend
@@ -196,7 +200,12 @@ def jit(
         where = f"TRACEGRAD_BACKEND={chosen}" if backend is None else f"backend={chosen!r}"
         raise ValueError(f"jit{at(user_source())}: there is no backend of {where}; write 'numpy' or 'xla'")
     static = static_arguments(fun, static_argnums, static_argnames)
-    options: dict[str, Any] = {"donate_argnums": argument_numbers(donate_argnums, "donate_argnums", "jit")}
+    donated, named = places_of(
+        fun,
+        existing_numbers(fun, donate_argnums, "donate_argnums", "jit"),
+        argument_names(fun, donate_argnames, "donate_argnames", "jit"),
+    )
+    options: dict[str, Any] = {"donate_argnums": donated, "donate_argnames": named}
     if in_shardings is not None:
         options["in_shardings"] = in_shardings
     if out_shardings is not None:

@@ -130,8 +130,11 @@ class OnXla:
             if program is None:
                 options = dict(self._options)
                 fixed = [] if static is None else [i for i, _ in static[0]]
-                donated = [i % len(args) for i in options["donate_argnums"]] if fixed else options["donate_argnums"]
-                options["donate_argnums"] = tuple([i - sum(j < i for j in fixed) for i in donated if i not in fixed])
+                donated = options["donate_argnums"]
+                if fixed:
+                    count = len(args)
+                    donated = {i % count for i in donated if -count <= i < count}.difference(fixed)
+                options["donate_argnums"] = tuple([i - sum(j < i for j in fixed) for i in sorted(donated)])
                 program = self._programs[key] = _Program(self, in_tree, static, options)
                 while len(self._programs) > signatures.CACHE_SIZE:
                     self._programs.popitem(last=False)
