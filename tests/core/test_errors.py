@@ -562,6 +562,24 @@ def slice_assigned_a_tracer() -> None:
 
 
 @golden(
+    TracerArrayConversionError,
+    "NumPy wanted a plain array at <HERE> (in f) in place of a traced i64[3] made at <HERE> (in f), but the jit of "
+    "<F function> knows only its type.\n"
+    "  Indexing a plain array: in place of `img[y0, x0]` write `tnp.asarray(img)[y0, x0]`, or "
+    "`tnp.take(img, y0, axis=0)`.\n"
+    "  Assigning into an array: in place of `y[i] = v` write `y = tnp.at(y)[i].set(v)`, or `np.stack` the parts.\n"
+    "  Making an array: in place of `np.array([...])` write `tnp.array([...])` or `np.stack([...])`.\n"
+    "  A function that NumPy cannot hand to us: `tnp` has it, or it needs `tg.custom_vjp`.\n"
+    "  (with `import tracegrad.numpy as tnp`)",
+)
+def plain_array_indexed() -> None:
+    def f(x: Any) -> Any:  # F
+        return X[np.argsort(x)]  # HERE
+
+    tg.jit(f)(X)
+
+
+@golden(
     ValueError,
     "assignment destination is read-only: x[i] = v at <HERE> (in f) writes into a traced f64[2] made at <HERE> (in f), a "
     "view that NumPy makes read-only; write into the array itself, or into a copy, x.copy()",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
+import tracegrad.numpy as tnp
 from tracegrad.core.errors import (
     DtypeError,
     ShapeError,
@@ -175,3 +176,58 @@ def test_types_and_shapes_have_plain_answers() -> None:
 
     tg.grad(f)(np.ones((2, 3), np.float32))
     tg.eval_shape(f, tg.ShapeDtypeStruct((2, 3), np.float32))
+
+
+TABLE = np.arange(12.0).reshape(3, 4)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "xla"])
+def test_a_plain_table_is_indexed_by_traced_indices(backend: str) -> None:
+    def look_up(i: Any) -> Any:
+        return tnp.asarray(TABLE)[i, np.flip(i)]
+
+    i = np.array([0, 2])
+    assert np.array_equal(tg.jit(look_up, backend=backend)(i), TABLE[i, i[::-1]])
+    table = TABLE.copy()  # of which the program knows that it is read anew
+    f = tg.jit(lambda i: tnp.asarray(table)[i], backend=backend)
+    assert np.array_equal(f(i), TABLE[i])
+    table[0] = -1.0
+    assert np.array_equal(f(i), table[i])
+
+    def scaled(x: Any) -> Any:
+        return np.sum(tnp.asarray([1.0, 10.0, 100.0])[np.argsort(x)] * x)
+
+    assert np.array_equal(tg.jit(tg.grad(scaled), backend=backend)(np.array([0.3, 0.1, 0.2])), [10.0, 100.0, 1.0])
+
+
+def test_a_plain_table_in_vmap_and_in_loops() -> None:
+    i = np.array([2, 0])
+    assert np.array_equal(tg.vmap(lambda i: tnp.asarray(TABLE)[i])(i), TABLE[i])
+    assert np.array_equal(tg.lax.scan(lambda c, i: (c, tnp.asarray(TABLE)[i]), 0.0, i)[1], TABLE[i])
+    assert tg.lax.fori_loop(0, 3, lambda i, c: c + tnp.asarray(TABLE[:, 0])[i], 0.0) == 12.0
+
+
+def test_the_value_of_a_traced_table_is_there() -> None:
+    table = np.array([1, 2, 3])
+
+    def f(x: Any) -> Any:
+        known = tnp.asarray(table)
+        assert known.shape == (3,) and known.dtype == int
+        return np.asarray(known) * x, x[: len(known)]
+
+    jitted = tg.jit(f)
+    x = np.arange(3.0)
+    assert np.array_equal(jitted(x)[0], table * x)
+    table[0] = 7
+    assert np.array_equal(jitted(x)[0], table * x)  # traced anew, since the value was looked at
+    assert type(tnp.asarray(table)) is np.ndarray and type(tnp.asarray([[1, 2]])) is np.ndarray
+    assert tg.jit(lambda x: tnp.asarray(2.0) * x)(3.0) == 6.0
+
+
+def test_what_is_written_into_a_traced_table_stays_there() -> None:
+    def f(x: Any) -> Any:
+        table = tnp.asarray(TABLE)
+        table[0, 0] = x
+        return np.sum(table)
+
+    assert tg.jit(f)(5.0) == 71.0 and tg.jit(tg.grad(f))(5.0) == 1.0 and TABLE[0, 0] == 0.0

@@ -179,6 +179,13 @@ class Trace:
         """A plain value as one of this trace of types."""
         return self.apply_to_constant(OPS["broadcast_to"], x, {"shape": np.shape(x)})
 
+    def known(self, array: np.ndarray[Any, Any]) -> Tracer:
+        """An array from outside as one of this trace of types, which has the value too: where that is looked at, the
+        Graph holds for it alone."""
+        out = self.constant(array)
+        out.value = array
+        return out
+
     def finish(self) -> list[Equation]:
         """Stop recording and hand over the equations; from here on every use of a tracer is a leak.
 
@@ -367,8 +374,13 @@ def in_program() -> bool:
 
 def depends_on(x: Any) -> None:
     """Note that what is being traced holds for the values alone that a plain array has now, since they were looked at."""
-    if type(x) is ndarray and in_program():
-        context.trace.lasting.look_into(x)
+    if in_program():
+        from_outside = True
+        while type(x) is Tracer:
+            from_outside = x.origin.abstract  # `Trace.known`
+            x = x.value
+        if from_outside and type(x) is ndarray:
+            context.trace.lasting.look_into(x)
 
 
 def call_anew(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -555,6 +567,11 @@ _BRANCH = (
 )
 _PLAIN_NUMBER = "{outside}"
 _ASSIGN = "  Assigning into an array: in place of `y[i] = v` write `y = tnp.at(y)[i].set(v)`, or `np.stack` the parts."
+_MAKE = (
+    "  Making an array: in place of `np.array([...])` write `tnp.array([...])` or `np.stack([...])`.\n"
+    "  A function that NumPy cannot hand to us: `tnp` has it, or it needs `tg.custom_vjp`.\n"
+    "  (with `import tracegrad.numpy as tnp`)"
+)
 
 
 def _are_weak(inputs: Sequence[Any]) -> bool:
@@ -755,15 +772,29 @@ class Tracer:
             place_call(error, func, args)
             raise
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        """The plain array of an index or a mask, `img[y, x]` of a plain `img`: whole numbers and truth values carry no
+        derivative. Read-only unless it is a copy, since what is written into it is lost on the tracer."""
         self._require_running()
+        exact = number_kind(self.dtype) in "biu"
+        if exact and (value := plain_value(self, "an index")) is not None:
+            depends_on(self)
+            found = np.array(value, dtype, copy=copy).view()
+            found.flags.writeable = bool(copy)
+            return found
+        source = user_source()
+        if exact:
+            raise TracerArrayConversionError(
+                f"NumPy wanted a plain array{at(source)} in place of {self.described()}, but the "
+                f"{self.origin.described()} knows only its type.\n"
+                "  Indexing a plain array: in place of `img[y0, x0]` write `tnp.asarray(img)[y0, x0]`, or "
+                "`tnp.take(img, y0, axis=0)`.\n"
+                f"{_ASSIGN}\n{_MAKE}"
+            )
         raise TracerArrayConversionError(
-            f"NumPy wanted a plain array{at(user_source())} in place of {self.described()}; that would cut it off from "
+            f"NumPy wanted a plain array{at(source)} in place of {self.described()}; that would cut it off from "
             f"the {self.origin.described()}.\n"
-            f"{_ASSIGN}\n"
-            "  Making an array: in place of `np.array([...])` write `tnp.array([...])` or `np.stack([...])`.\n"
-            "  A function that NumPy cannot hand to us: `tnp` has it, or it needs `tg.custom_vjp`.\n"
-            "  (with `import tracegrad.numpy as tnp`)"
+            f"{_ASSIGN}\n{_MAKE}"
         )
 
     # Python scalars: answered from the value where nothing differentiable is lost.

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.context import context
 from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
 from tracegrad.core.trace import FUNCTIONS, Tracer, as_array, bind, concrete, contains_tracer, strengthened
 from tracegrad.core.types import ArrayType, number_kind, type_of
@@ -66,12 +67,33 @@ def _stacked(x: Any) -> Any:
 
 
 @implements(np.asarray)
+def _asarray(
+    a: ArrayLike, dtype: DType = None, order: Any = None, *, device: Any = None, copy: Any = None, like: Any = None
+) -> Array:
+    result = _array(a, dtype, like)
+    return copied(result, "K") if copy and result is a else result
+
+
 def asarray(
     a: ArrayLike, dtype: DType = None, order: Any = None, *, device: Any = None, copy: Any = None, like: Any = None
 ) -> Array:
-    """`a` as an array: a tracer as it is, nested lists that hold tracers stacked (as `array` does)."""
-    result = _array(a, dtype, like)
-    return copied(result, "K") if copy and result is a else result
+    """`a` as an array: a tracer as it is, nested lists that hold tracers stacked (as `array` does).
+
+    Where types are traced (`jit`, `vmap`, the body of a loop), a plain array with axes becomes a traced constant, of which
+    traced indices pick elements as they cannot of the plain one. What looks at its value still finds it; what is computed of
+    it is traced.
+
+    >>> import numpy as np, tracegrad as tg, tracegrad.numpy as tnp
+    >>> table = np.array([1.0, 10.0, 100.0])
+    >>> tg.jit(lambda x: tnp.asarray(table)[np.argsort(x)])(np.array([0.3, 0.1, 0.2])).tolist()
+    [10.0, 100.0, 1.0]
+    """
+    given = {"device": device, "copy": copy, "like": like}
+    result = _asarray(a, dtype, order, **{k: v for k, v in given.items() if v is not None})
+    trace = context.trace
+    if trace is None or type(result) is not np.ndarray or not result.ndim or number_kind(result.dtype) not in "biufc":
+        return result
+    return trace.known(result)
 
 
 @implements(np.ascontiguousarray)
@@ -90,7 +112,7 @@ def _contiguous(x: Any, order: str) -> Any:
     return bind(contiguous_op, (x,), {"order": order}) if shape_of(x) else np.reshape(x, (1,))
 
 
-FUNCTIONS[np.asanyarray] = asarray
+FUNCTIONS[np.asanyarray] = FUNCTIONS[np.asarray]
 
 
 @implements(np.copy)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import array
+from collections import UserList, deque, namedtuple
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -139,3 +142,88 @@ def test_several_narrow_index_arrays() -> None:
     rolled = tg.jit(lambda s: tnp.roll(np.arange(300.0), s))
     for shift in (np.uint8(200), np.int8(-100), np.uint64(7)):
         np.testing.assert_array_equal(rolled(shift), np.roll(np.arange(300.0), int(shift)))
+
+
+class Counted:
+    """A sequence of its own: a length and items."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, i: int) -> int:
+        if i >= 2:
+            raise IndexError(i)
+        return i
+
+
+class Interface:
+    def __init__(self, a: Any) -> None:
+        self.a = a
+        self.__array_interface__ = a.__array_interface__
+
+
+class Tuple(tuple[Any, ...]):
+    pass
+
+
+Pair = namedtuple("Pair", "row column")
+
+# What NumPy takes for an index, for several, or for none.
+OBJECTS: dict[str, Any] = {
+    "range": range(2), "empty range": range(0), "range backwards": range(2, -1, -1),
+    "array.array": array.array("i", [0, 1]), "of floats": array.array("d", [0, 1]), "of no floats": array.array("d"),
+    "deque": deque([0, 1]), "empty deque": deque(), "deque of bools": deque([True, False, True, False]),
+    "memoryview": memoryview(np.array([0, 1])), "of bytes": memoryview(b"\0\1"), "of one": memoryview(np.array(1)),
+    "of bools": memoryview(np.array([True, False, True, False])),
+    "UserList": UserList([0, 1]), "a sequence": Counted(), "an interface": Interface(np.array([0, 1])),
+    "list of ranges": [range(2), range(2)], "list of tuples": [(0, 1), (1, 0)], "list of none": [[], []],
+    "tuple": Tuple((0, 1)), "named tuple": Pair(0, 1), "of arrays": Pair(np.array([0, 1]), np.array([1, 2])),
+    "bytes": b"\0\1", "bytearray": bytearray([0, 1]), "str": "01", "empty str": "", "NumPy's str": np.str_("a"),
+    "set": {0, 1}, "dict": {0: 1}, "keys": {0: 1}.keys(), "iterator": iter([0, 1]), "object": object(),
+    "array of objects": np.array([0, 1], dtype=object), "None in a list": [None, 0], "slice in a list": [slice(0, 1)],
+    "str in a list": ["a"], "float": 1.0, "NumPy's float": np.float64(1.0), "complex": 1j, "empty floats": np.zeros(0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(OBJECTS))
+@pytest.mark.filterwarnings("ignore:Conversion of an array with ndim")
+def test_every_kind_of_object_is_an_index_as_it_is_to_numpy(name: str) -> None:
+    item = OBJECTS[name]
+    x = np.arange(24.0).reshape(4, 3, 2)
+    places: list[Callable[[Any], Any]] = [lambda x: x[item], lambda x: x[item, 1], lambda x: x[item, :, 0]]
+    for f in places:
+        wanted = attempt(lambda: f(x))
+        runs: list[Callable[[], Any]] = [
+            lambda: tg.vjp(f, x)[0],
+            lambda: tg.jit(f)(x),
+            lambda: f(at(x)).get(),
+        ]
+        for run in runs:
+            if isinstance(wanted, np.ndarray):
+                assert np.array_equal(run(), wanted)
+            else:
+                with pytest.raises(IndexError):
+                    run()
+
+
+def test_sequences_that_hold_traced_indices() -> None:
+    x = np.arange(24.0).reshape(4, 3, 2)
+    for made in (list, deque, UserList):
+
+        def f(x: Any, i: Any, made: Any = made) -> Any:
+            return x[made([i[0], 2])]
+
+        i = np.array([1, 0])
+        assert np.array_equal(tg.vjp(lambda x, f=f: f(x, i), x)[0], f(x, i))
+        assert np.array_equal(tg.jit(f)(x, i), f(x, i))
+        assert np.array_equal(tg.vmap(f, in_axes=(None, 0))(x, i[:, None]), np.stack([f(x, [1]), f(x, [0])]))
+
+
+def test_tnp_takes_every_kind_of_sequence() -> None:
+    x = np.arange(6.0)
+    for i in (range(3), array.array("i", [0, 2]), deque([1, 2]), memoryview(np.array([0, 1]))):
+        for transform in (tg.jit, lambda f: lambda x: tg.vjp(f, x)[0]):
+            assert np.array_equal(transform(lambda x, i=i: tnp.take(x, i))(x), np.take(x, i))
+            assert np.array_equal(transform(lambda x, i=i: tnp.take_along_axis(x, np.array(i), 0))(x), x[np.array(i)])
+            assert np.array_equal(transform(lambda x, i=i: tnp.at(x)[i].set(9.0))(x), tnp.at(x)[i].set(9.0))
+            assert np.array_equal(transform(lambda x, i=i: tnp.delete(x, i))(x), np.delete(x, i))

@@ -16,14 +16,16 @@ gone by then; negative elements of arrays are not.
 from __future__ import annotations
 
 import operator
+from collections import UserList, deque
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from tracegrad.core.errors import at, user_source
-from tracegrad.core.trace import Tracer, as_array, concrete, depends_on, plain_value
+from tracegrad.core.errors import at, clip, user_source
+from tracegrad.core.plain import require_plain_items
+from tracegrad.core.trace import Tracer, as_array, concrete, contains_tracer, depends_on, plain_value
 from tracegrad.core.types import Shape, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import shape_of
@@ -142,7 +144,7 @@ def locate(x: Any, expression: Any, mode: str | None = None) -> Located:
     The array comes back as it is, unless there is a mask without dimensions (`x[True]`): this gets an axis to index.
     What is out of range raises; with mode "clip" it becomes the nearest place, with "drop" it stays for the caller.
     """
-    items = list(expression) if type(expression) is tuple else [expression]
+    items = list(expression) if isinstance(expression, tuple) else [expression]
     shape = shape_of(x)
     # What each item is, and how many axes it takes.
     taken = 0
@@ -245,12 +247,20 @@ def _array_item(item: Any, x: Any) -> Any:
             return np.asarray(item)
         if hasattr(item, "__index__") and not isinstance(item, np.ndarray):
             return operator.index(item)
-        if not isinstance(item, list | tuple) and not hasattr(item, "__array__"):
-            raise IndexError(
-                "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer or boolean arrays "
-                f"are valid indices, got {item!r} for {type_of(x)}{at(user_source())}"
-            )
-        item = np.asarray(as_array(item)) if isinstance(item, np.generic) else as_array(item)
+        given = item
+        if isinstance(item, deque | UserList):
+            item = list(item)  # which may hold tracers
+        if contains_tracer(item) or (hasattr(item, "__array__") and not isinstance(item, np.generic)):
+            item = as_array(item)
+        else:  # a list, a range, a memoryview: whatever NumPy makes numbers of
+            if isinstance(item, list | tuple):
+                require_plain_items(item)
+            item = np.asarray(item)
+            if number_kind(item.dtype) not in ("biu" if item.ndim == 0 else "biufc"):
+                raise IndexError(
+                    "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer or boolean arrays "
+                    f"are valid indices, got {clip(repr(given))} for {type_of(x)}{at(user_source())}"
+                )
         if type(item) is np.ndarray and item.size == 0 and item.dtype == np.float64:
             item = item.astype(np.intp)  # x[[]]
     kind = number_kind(item.dtype)
