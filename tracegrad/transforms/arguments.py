@@ -156,8 +156,9 @@ def matching(
     of: str,
     beside: Sequence[Any] = (),
 ) -> list[Any]:
-    """Flatten tangents or cotangents and check each against the type of what it belongs to; float0 becomes None. They are
-    constants of the Graph that is being made of the values `beside`, if one is (`lifted`)."""
+    """Flatten tangents or cotangents and check each against the type of what it belongs to; float0 becomes None, and whole
+    numbers, with which SciPy tries a LinearOperator, that dtype, where NumPy holds the cast for safe. They are constants of the
+    Graph that is being made of the values `beside`, if one is (`lifted`)."""
     leaves, given_tree = tree.tree_flatten(given)
     if given_tree != expected_tree:
         raise ShapeError(
@@ -194,6 +195,8 @@ def matching(
                 "shapes "
                 "must be equal"
             )
+        if number_kind(found.dtype) in "iu" and not found.weak and np.can_cast(found.dtype, expected.dtype):
+            x, found = x.astype(expected.dtype), expected
         if found.dtype != expected.dtype and not found.weak:
             raise DtypeError(
                 f"{transform}{at(user_source())}: {what}{path(i)} is {found}, but {of}{path(i)} is {expected}; write "

@@ -330,7 +330,8 @@ def jvp(
     Args:
         fun: any function of arrays and pytrees of them.
         primals: tuple or list of its arguments.
-        tangents: as `primals`, leaf by leaf of the same shapes and dtypes (float0 for integers).
+        tangents: as `primals`, leaf by leaf of the same shapes and dtypes (float0 for integers). Whole numbers are taken for
+            floats where NumPy casts them safely: int8 for float32, int64 for float64.
         has_aux: `fun` returns `(out, aux)`.
 
     Returns:

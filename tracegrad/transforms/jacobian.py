@@ -241,7 +241,7 @@ def hvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
     Args:
         fun: a function of arrays or pytrees that returns a real scalar.
         primals: tuple of its arguments, all differentiated.
-        tangents: the vector, in the same structure as `primals`.
+        tangents: the vector, in the same structure as `primals`; of whole numbers too (see `jvp`).
 
     Returns:
         The product: like the argument if there is one, else a tuple like `primals`.

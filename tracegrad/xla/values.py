@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -38,6 +39,20 @@ def spread(x: Any, shape: tuple[int, ...]) -> Any:
     if here == shape:
         return x
     return lax.broadcast_in_dim(x, shape, tuple(range(len(shape) - len(here), len(shape))))
+
+
+def select(which: Any, x: Any, y: Any) -> Any:
+    """`x` where `which` holds, else `y`, of which each may be whole on every device where another is split over a mesh of
+    explicit axes: jax's own function wants all three alike."""
+    operands = (which, x, y)
+    shardings = [jax.typeof(v).sharding for v in operands]
+    split = next((s for s in shardings if any(s.spec)), None)
+    if split is not None:
+        operands = tuple(
+            v if any(s.spec) or not np.shape(v) else jax.sharding.reshard(v, split)
+            for v, s in zip(operands, shardings, strict=True)
+        )
+    return lax.select(*operands)
 
 
 def together(inputs: Sequence[Any], out: ArrayType) -> list[Any]:

@@ -13,7 +13,7 @@ from jax import lax
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType
 from tracegrad.xla.rules.elementwise import like
-from tracegrad.xla.values import cast, together
+from tracegrad.xla.values import cast, select, together
 
 
 def _of_one(function: Callable[[Any], Any]) -> Callable[..., Any]:
@@ -47,7 +47,7 @@ def _gelu_slope(x: Any) -> Any:
     x, angle, slope = _gelu_angle(x)
     e = lax.exp(-lax.abs(angle))
     share = lax.div(like(x, 1), like(x, 1) + e)
-    return lax.select(lax.ge(angle, like(x, 0)), share, e * share) + x * slope * (e * share * share)
+    return select(lax.ge(angle, like(x, 0)), share, e * share) + x * slope * (e * share * share)
 
 
 _HALF_ROOT = math.sqrt(0.5)
@@ -99,7 +99,7 @@ def _logaddexp(exp: Callable[[Any], Any], unit: float) -> Callable[..., Any]:
         more = lax.log1p(exp(lax.neg(lax.abs(difference))))
         found = lax.add(lax.max(x, y), more if unit == 1 else lax.div(more, like(more, unit)))
         # NaN, or equal infinities, which are their own sum.
-        return lax.select(lax.ne(difference, difference), lax.add(x, y), found)
+        return select(lax.ne(difference, difference), lax.add(x, y), found)
 
     return rule
 
@@ -111,20 +111,20 @@ lowers("logaddexp2")(_logaddexp(lax.exp2, math.log(2)))
 @lowers("multiply_keeping_zeros")
 def _multiply_keeping_zeros(out: ArrayType, x: Any, y: Any) -> Any:
     x, y = together((x, y), out)
-    return lax.select(lax.eq(x, like(x, 0)), lax.full(out.shape, 0, out.dtype), lax.mul(x, y))
+    return select(lax.eq(x, like(x, 0)), lax.full(out.shape, 0, out.dtype), lax.mul(x, y))
 
 
 @lowers("times_exp")
 def _times_exp(out: ArrayType, x: Any, y: Any) -> Any:
     x, y = together((x, y), out)
-    return lax.mul(x, lax.exp(lax.select(lax.eq(x, like(x, 0)), x, y)))
+    return lax.mul(x, lax.exp(select(lax.eq(x, like(x, 0)), x, y)))
 
 
 @lowers("binary_cross_entropy")
 def _binary_cross_entropy(out: ArrayType, x: Any, p: Any) -> Any:
     x, p = together((x, p), out)
     size = lax.abs(x)
-    missed = lax.select(lax.ge(x, like(x, 0)), lax.sub(like(p, 1), p), p)
+    missed = select(lax.ge(x, like(x, 0)), lax.sub(like(p, 1), p), p)
     return lax.add(_multiply_keeping_zeros(out, missed, size), _log1p_exp_minus(size))
 
 
@@ -147,7 +147,7 @@ def _log_softmax(out: ArrayType, x: Any, axes: tuple[int, ...]) -> Any:
 @lowers("shares")
 def _shares(out: ArrayType, x: Any, axes: tuple[int, ...]) -> Any:
     found = _softmax(out, x, axes)
-    return lax.select(lax.eq(x, like(found, -math.inf)), lax.full_like(found, 0), found)
+    return select(lax.eq(x, like(found, -math.inf)), lax.full_like(found, 0), found)
 
 
 def _shifted(out: ArrayType, x: Any, axes: tuple[int, ...]) -> Any:

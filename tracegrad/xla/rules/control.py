@@ -17,7 +17,7 @@ from tracegrad.transforms.control.held import batch_of
 from tracegrad.transforms.control.while_loop import step_back
 from tracegrad.transforms.custom import Rules
 from tracegrad.xla.emit import compiled, emit
-from tracegrad.xla.values import cast, strong
+from tracegrad.xla.values import cast, select, strong
 
 
 @lowers("call")
@@ -52,7 +52,7 @@ def _switch_rows(out: Any, index: Any, *operands: Any, branches: Sequence[Graph]
     for k in range(len(results) - 2, -1, -1):
         for i, r in enumerate(results[k]):
             chosen = lax.broadcast_in_dim(lax.le(index, np.int32(k)), r.shape, (0,))
-            found[i] = lax.select(chosen, r, found[i])
+            found[i] = select(chosen, r, found[i])
     return found
 
 

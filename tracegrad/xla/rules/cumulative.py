@@ -11,7 +11,7 @@ from jax import lax
 
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType, number_kind
-from tracegrad.xla.values import cast
+from tracegrad.xla.values import cast, select
 
 
 def _accumulation(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,7 +34,7 @@ def _linear_recurrence(out: ArrayType, *inputs: Any, axis: int, reverse: bool) -
         (a, b), (factor, term) = before, after
         # A product of factors may overflow where nothing is carried: that must not make inf * 0.
         nothing = lax.eq(b, out.dtype.type(0))
-        return lax.mul(a, factor), lax.add(lax.select(nothing, b, lax.mul(factor, b)), term)
+        return lax.mul(a, factor), lax.add(select(nothing, b, lax.mul(factor, b)), term)
 
     pair = tuple([jnp.asarray(cast(x, out.dtype)) for x in inputs])
     return lax.associative_scan(composed, pair, reverse=reverse, axis=axis)[1]

@@ -13,7 +13,7 @@ from jax import lax
 
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, is_inexact, is_numpy_scalar, number_kind
-from tracegrad.xla.values import cast, spread, together
+from tracegrad.xla.values import cast, select, spread, together
 
 _LAX: dict[str, Callable[..., Any]] = {
     "subtract": lax.sub, "divide": lax.div, "negative": lax.neg, "square": lax.square, "positive": lambda x: x,
@@ -86,14 +86,14 @@ def _by_convention(out: ArrayType, x: Any, flag: Any) -> Any:
 def _reciprocal(out: ArrayType, x: Any) -> Any:
     if number_kind(x.dtype) not in "iu":
         return lax.reciprocal(x)
-    return lax.select(lax.eq(x, like(x, 0)), x, lax.div(lax.full_like(x, 1), _divisor(x)))
+    return select(lax.eq(x, like(x, 0)), x, lax.div(lax.full_like(x, 1), _divisor(x)))
 
 
 def _divisor(y: Any) -> Any:
     """What integers are divided by, with ones for zeros: XLA's folding of constants ends the process by a division by zero."""
     if number_kind(y.dtype) == "f" or (is_numpy_scalar(y) and y != 0):
         return y
-    return type(y)(1) if is_numpy_scalar(y) else lax.select(lax.eq(y, like(y, 0)), lax.full_like(y, 1), y)
+    return type(y)(1) if is_numpy_scalar(y) else select(lax.eq(y, like(y, 0)), lax.full_like(y, 1), y)
 
 
 def _sign_differs(x: Any, y: Any) -> Any:
@@ -110,20 +110,20 @@ def _fmod(out: ArrayType, x: Any, y: Any) -> Any:
     if number_kind(x.dtype) == "f" or (is_numpy_scalar(y) and y != 0):
         return found
     y = spread(y, out.shape)
-    return lax.select(lax.eq(y, like(y, 0)), y, found)  # x % 0 is 0 of integers
+    return select(lax.eq(y, like(y, 0)), y, found)  # x % 0 is 0 of integers
 
 
 @lowers("remainder")
 def _remainder(out: ArrayType, x: Any, y: Any) -> Any:
     found = _fmod(out, x, y)
     if number_kind(x.dtype) != "u":
-        found = lax.select(_sign_differs(found, y), lax.add(found, y), found)
+        found = select(_sign_differs(found, y), lax.add(found, y), found)
     if number_kind(x.dtype) != "f":
         return found
     found = lax.abs(found)  # a zero, too, gets the sign of the divisor
     if is_numpy_scalar(y):
         return found if y > 0 else lax.neg(found)
-    return lax.select(lax.lt(spread(y, out.shape), like(y, 0)), lax.neg(found), found)
+    return select(lax.lt(spread(y, out.shape), like(y, 0)), lax.neg(found), found)
 
 
 @lowers("floor_divide")
@@ -133,15 +133,15 @@ def _floor_divide(out: ArrayType, x: Any, y: Any) -> Any:
     if number_kind(x.dtype) == "f":
         # The quotient's floor would be wrong wherever the quotient is rounded up.
         whole = lax.div(lax.sub(x, rest), y)
-        whole = lax.round(lax.select(_sign_differs(rest, y), lax.sub(whole, one), whole))
-        whole = lax.select(lax.eq(whole, zero), lax.mul(quotient, zero), whole)  # a zero of its sign
-        return lax.select(lax.eq(spread(y, out.shape), zero), quotient, whole)
+        whole = lax.round(select(_sign_differs(rest, y), lax.sub(whole, one), whole))
+        whole = select(lax.eq(whole, zero), lax.mul(quotient, zero), whole)  # a zero of its sign
+        return select(lax.eq(spread(y, out.shape), zero), quotient, whole)
     if number_kind(x.dtype) != "u":
-        quotient = lax.select(_sign_differs(rest, y), lax.sub(quotient, one), quotient)
+        quotient = select(_sign_differs(rest, y), lax.sub(quotient, one), quotient)
     if is_numpy_scalar(y) and y != 0:
         return quotient
     y = spread(y, out.shape)
-    return lax.select(lax.eq(y, zero), y, quotient)
+    return select(lax.eq(y, zero), y, quotient)
 
 
 _LARGEST_PRODUCT = 64
@@ -160,7 +160,7 @@ def _power(out: ArrayType, x: Any, p: Any) -> Any:
     if number_kind(x.dtype) != "c":
         return _whole_power(x, p)
     is_zero = lax.bitwise_and(lax.eq(x, like(x, 0)), lax.gt(lax.real(p), like(p, 0).real))
-    return lax.select(is_zero, x, lax.pow(x, p))
+    return select(is_zero, x, lax.pow(x, p))
 
 
 def _whole_power(x: Any, p: Any) -> Any:
@@ -170,7 +170,7 @@ def _whole_power(x: Any, p: Any) -> Any:
     def step(state: Any) -> Any:
         p, square, found = state
         is_odd = lax.ne(lax.bitwise_and(p, one), zero)
-        found = lax.select(is_odd, lax.mul(found, square), found)
+        found = select(is_odd, lax.mul(found, square), found)
         return lax.shift_right_logical(p, one), lax.mul(square, square), found
 
     axes = tuple(range(len(x.shape)))
@@ -207,7 +207,7 @@ def _sech_squared(out: ArrayType, x: Any) -> Any:
     x = cast(x, out.dtype)  # jax's cosh has an error in proportion to x
     below = lax.neg(lax.abs(x))
     if number_kind(out.dtype) == "c":
-        below = lax.select(lax.ge(lax.real(x), like(x, 0).real), lax.neg(x), x)
+        below = select(lax.ge(lax.real(x), like(x, 0).real), lax.neg(x), x)
     e = lax.exp(lax.mul(like(x, 2), below))
     return lax.div(lax.mul(like(x, 4), e), lax.square(lax.add(like(x, 1), e)))
 
@@ -234,12 +234,10 @@ def _sign(out: ArrayType, x: Any) -> Any:
     if number_kind(x.dtype) == "c":  # x / abs(x), but where one part is infinite, the direction of that
         parts = lax.real(x), lax.imag(x)
         far = [jnp.isinf(part) for part in parts]
-        ends = [
-            lax.select(is_far, lax.sign(part), lax.full_like(part, 0)) for is_far, part in zip(far, parts, strict=True)
-        ]
-        return lax.select(lax.bitwise_xor(*far), lax.complex(*ends), found)
+        ends = [select(is_far, lax.sign(part), lax.full_like(part, 0)) for is_far, part in zip(far, parts, strict=True)]
+        return select(lax.bitwise_xor(*far), lax.complex(*ends), found)
     # Zero, also of -0.0, is 0.0.
-    return lax.select(lax.eq(x, like(x, 0)), lax.abs(x), found) if number_kind(x.dtype) == "f" else found
+    return select(lax.eq(x, like(x, 0)), lax.abs(x), found) if number_kind(x.dtype) == "f" else found
 
 
 def sign_bit(x: Any) -> Any:
@@ -251,7 +249,7 @@ def sign_bit(x: Any) -> Any:
 def copy_sign(x: Any, y: Any) -> Any:
     """np.copysign of floats of one shape."""
     size = lax.abs(x)
-    return lax.select(sign_bit(y), lax.neg(size), size)
+    return select(sign_bit(y), lax.neg(size), size)
 
 
 @lowers("copysign")
@@ -301,9 +299,9 @@ def _extremum(
             return function(x, y)
         x, y = together((x, y), out)
         if number_kind(out.dtype) == "c":
-            return lax.select(lax.bitwise_or(is_nan(y if ignoring_nan else x), in_order(comparison, x, y)), x, y)
-        found = lax.select(is_nan(x), y, function(x, y))
-        return lax.select(is_nan(y), x, found)
+            return select(lax.bitwise_or(is_nan(y if ignoring_nan else x), in_order(comparison, x, y)), x, y)
+        found = select(is_nan(x), y, function(x, y))
+        return select(is_nan(y), x, found)
 
     return rule
 
@@ -329,7 +327,7 @@ def _where(out: ArrayType, condition: Any, x: Any, y: Any) -> Any:
     condition = cast(condition, np.dtype(bool))
     if np.shape(condition) != ():
         condition = spread(condition, out.shape)
-    return lax.select(condition, *together((x, y), out))
+    return select(condition, *together((x, y), out))
 
 
 @lowers("astype")

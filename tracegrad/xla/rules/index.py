@@ -20,7 +20,7 @@ from tracegrad.core.types import ArrayType, Shape, is_added, number_kind
 from tracegrad.ops.index.expression import Index, from_front, is_joined, region, region_of, slice_of
 from tracegrad.ops.index.ops import are_distinct
 from tracegrad.ops.rearrange import diagonal_index
-from tracegrad.xla.values import cast, spread
+from tracegrad.xla.values import cast, select, spread
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Blocks.
@@ -106,7 +106,7 @@ def _written(x: Any, v: Any, block: _Block) -> Any:
         return lax.dynamic_update_slice(x, v, block.start, allow_negative_indices=False)
     turned_back = block._replace(turned=())
     written = _pasted(spread(np.True_, block.shape), turned_back, x.shape)
-    return lax.select(written, _pasted(v, turned_back, x.shape), x)
+    return select(written, _pasted(v, turned_back, x.shape), x)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ def _from_front(a: Any, size: int, dtype: np.dtype[Any]) -> Any:
     if not np.can_cast(own, dtype):
         a = lax.clamp(own.type(0 if unsigned else -size - 1), a, own.type(size))
     a = cast(a, dtype)
-    return a if unsigned else lax.select(lax.lt(a, dtype.type(0)), lax.add(a, dtype.type(size)), a)
+    return a if unsigned else select(lax.lt(a, dtype.type(0)), lax.add(a, dtype.type(size)), a)
 
 
 def _clamped(starts: Sequence[Any], shape: Shape, sizes: Shape) -> list[Any]:
@@ -296,7 +296,7 @@ def _scattered(x: Any, v: Any, places: Any, sizes: Sequence[int], numbers: Any) 
     if jax.default_backend() != "cpu":
         last = _lasting(places, sizes)
         nowhere = spread(places.dtype.type(max(sizes)), places.shape)
-        places = lax.select(lax.broadcast_in_dim(last, places.shape, tuple(range(last.ndim))), places, nowhere)
+        places = select(lax.broadcast_in_dim(last, places.shape, tuple(range(last.ndim))), places, nowhere)
     return lax.scatter(x, places, v, numbers)
 
 

@@ -12,14 +12,14 @@ from jax import lax
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType, number_kind
 from tracegrad.xla.rules.elementwise import applied, copy_sign, in_order, is_nan, like, sign_bit
-from tracegrad.xla.values import cast, together
+from tracegrad.xla.values import cast, select, together
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Rounding.
 
 
 def _truncated(x: Any) -> Any:
-    return lax.select(lax.lt(x, like(x, 0)), lax.ceil(x), lax.floor(x))
+    return select(lax.lt(x, like(x, 0)), lax.ceil(x), lax.floor(x))
 
 
 @lowers("trunc")
@@ -72,7 +72,7 @@ def _spacing(out: ArrayType, x: Any) -> Any:
 @lowers("modf")
 def _modf(out: tuple[ArrayType, ...], x: Any) -> Any:
     whole = _truncated(x)
-    rest = lax.select(lax.eq(x, whole), lax.full(x.shape, 0, x.dtype), lax.sub(x, whole))  # of infinity 0
+    rest = select(lax.eq(x, whole), lax.full(x.shape, 0, x.dtype), lax.sub(x, whole))  # of infinity 0
     return copy_sign(rest, x), whole
 
 
@@ -84,7 +84,7 @@ lowers("isnan")(applied(is_nan))
 def _heaviside(out: ArrayType, x: Any, h: Any) -> Any:
     x, h = together((x, h), out)
     zero = like(x, 0)
-    return lax.select(lax.eq(x, zero), h, lax.max(lax.sign(x), zero))
+    return select(lax.eq(x, zero), h, lax.max(lax.sign(x), zero))
 
 
 @lowers("isinf")
@@ -167,7 +167,7 @@ def _of_sizes(x: Any, y: Any) -> Any:
     def step(state: Any) -> Any:
         x, y = state
         is_done = lax.eq(y, zero)
-        return lax.select(is_done, x, y), lax.select(is_done, y, lax.rem(x, y))
+        return select(is_done, x, y), select(is_done, y, lax.rem(x, y))
 
     return lax.while_loop(lambda state: lax.gt(lax.reduce_max(state[1], axes), zero), step, (x, y))[0]
 

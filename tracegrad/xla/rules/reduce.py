@@ -11,7 +11,7 @@ from jax import lax
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType, is_inexact, number_kind
 from tracegrad.ops.reduce import accumulator, reduced_size
-from tracegrad.xla.values import cast, spread
+from tracegrad.xla.values import cast, select, spread
 
 
 def _reduced(function: Callable[..., Any], x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -52,7 +52,7 @@ def _all(out: ArrayType, x: Any, *, axes: tuple[int, ...], keepdims: bool) -> An
 def _logsumexp(out: ArrayType, x: Any, *, axes: tuple[int, ...], keepdims: bool) -> Any:
     x = cast(x, out.dtype)
     largest = _reduced(lax.reduce_max, x, axes, True)
-    level = lax.select(lax.is_finite(largest), largest, spread(out.dtype.type(0), largest.shape))
+    level = select(lax.is_finite(largest), largest, spread(out.dtype.type(0), largest.shape))
     terms = lax.exp(lax.sub(x, spread(level, x.shape)))
     total = _reduced(lax.reduce_sum, cast(terms, accumulator(out.dtype)), axes, True)
     value = lax.add(cast(lax.log(total), out.dtype), level)
@@ -68,7 +68,7 @@ _EXTREMES = {"max": (lax.reduce_max, lax.argmax, -np.inf), "min": (lax.reduce_mi
 def _of_nan(x: Any, worst: float) -> Any:
     """`x` with NaN replaced by what loses against all others."""
     value = x.dtype.type(complex(worst, worst) if number_kind(x.dtype) == "c" else worst)
-    return lax.select(lax.ne(x, x), spread(value, np.shape(x)), x)
+    return select(lax.ne(x, x), spread(value, np.shape(x)), x)
 
 
 def _extreme(word: str) -> None:
@@ -81,14 +81,14 @@ def _extreme(word: str) -> None:
             return value
         # XLA compares complex numbers as NumPy does, but passes over NaN.
         nans = spread(out.dtype.type(complex(np.nan, np.nan)), out.shape)
-        return lax.select(_reduced(lax.reduce_or, lax.ne(x, x), axes, keepdims), nans, value)
+        return select(_reduced(lax.reduce_or, lax.ne(x, x), axes, keepdims), nans, value)
 
     @lowers("nan" + word)
     def _(out: ArrayType, x: Any, *, axes: tuple[int, ...], keepdims: bool) -> Any:
         x = cast(x, out.dtype)
         value = _reduced(reduce, _of_nan(x, worst), axes, keepdims)
         nans = spread(out.dtype.type(np.nan), out.shape)
-        return lax.select(_reduced(lax.reduce_and, lax.ne(x, x), axes, keepdims), nans, value)
+        return select(_reduced(lax.reduce_and, lax.ne(x, x), axes, keepdims), nans, value)
 
     @lowers("arg" + word)
     def place(out: ArrayType, x: Any, *, axis: int) -> Any:
@@ -105,7 +105,7 @@ def _extreme(word: str) -> None:
             return place(out, x, axis=axis)
         # NumPy raises where there is nothing but NaN.
         nowhere = spread(np.int32(-1), out.shape)
-        return lax.select(lax.reduce_and(lax.ne(x, x), (axis,)), nowhere, place(out, _of_nan(x, worst), axis=axis))
+        return select(lax.reduce_and(lax.ne(x, x), (axis,)), nowhere, place(out, _of_nan(x, worst), axis=axis))
 
 
 for _word in _EXTREMES:

@@ -10,7 +10,7 @@ from jax import lax
 
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType, number_kind
-from tracegrad.xla.values import cast, spread
+from tracegrad.xla.values import cast, select, spread
 
 
 def _keys(x: Any) -> list[Any]:
@@ -41,7 +41,7 @@ def _top_places(out: ArrayType, x: Any, *, axis: int, k: int) -> Any:
     if number_kind(x.dtype) == "f":
         # XLA tells zeros and NaNs of different signs apart.
         zeros, nans = [spread(x.dtype.type(value), x.shape) for value in (0, np.nan)]
-        x = lax.select(lax.ne(x, x), nans, lax.select(lax.eq(x, zeros), zeros, x))
+        x = select(lax.ne(x, x), nans, select(lax.eq(x, zeros), zeros, x))
     return lax.top_k(x, k, axis=axis)[1]
 
 

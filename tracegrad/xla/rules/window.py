@@ -12,6 +12,7 @@ from jax import lax
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType
 from tracegrad.ops.window import Windows, highest, lowest
+from tracegrad.xla.values import select
 
 _Start = Callable[[Any], Any]
 
@@ -41,7 +42,7 @@ def _winners(win: Callable[..., Any], worst: _Start) -> Callable[..., Any]:
         wins = lax.bitwise_or(better, lax.bitwise_and(equal, lax.lt(q, p)))
         hole = q.dtype.type(-1)
         wins = lax.bitwise_and(lax.ne(q, hole), lax.bitwise_or(lax.eq(p, hole), wins))
-        return lax.select(wins, w, v), lax.select(wins, q, p)
+        return select(wins, w, v), select(wins, q, p)
 
     def rule(out: ArrayType, x: Any, **params: Any) -> Any:
         dtype = np.dtype(np.int32 if math.prod(x.shape) < 2**31 else np.int64)
