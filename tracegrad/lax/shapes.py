@@ -19,6 +19,7 @@ from tracegrad.numpy import creation
 from tracegrad.ops.dynamic import dynamic_slice, dynamic_update_slice
 from tracegrad.ops.families import normalize_axis, shape_of
 from tracegrad.ops.index import at as place
+from tracegrad.ops.join import unstack as unstack_of
 from tracegrad.typing import Array, ArrayLike, DType, Shape
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -150,7 +151,7 @@ def stack(operands: Sequence[ArrayLike], axis: int = 0) -> Array:
 
 def unstack(x: ArrayLike, axis: int = 0) -> tuple[Array, ...]:
     """The arrays along an axis, without it."""
-    return tuple(np.unstack(as_array(x), axis=axis))
+    return unstack_of(as_array(x), axis=axis)
 
 
 def split(operand: ArrayLike, sizes: Sequence[int], axis: int = 0) -> list[Array]:

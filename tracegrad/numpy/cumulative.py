@@ -30,7 +30,7 @@ def _array_api_accumulate(
     return np.concatenate([np.full(along_shape(y.shape, axis, 1), initial, y.dtype), y], axis)
 
 
-@implements(np.cumulative_sum)
+@implements(getattr(np, "cumulative_sum", None))
 def cumulative_sum(
     x: ArrayLike,
     /,
@@ -48,10 +48,10 @@ def cumulative_sum(
     Raises:
         ShapeError: without an axis for an array of more than one dimension.
     """
-    return _array_api_accumulate(cumsum_op, np.cumulative_sum, x, axis, dtype, include_initial, 0)
+    return _array_api_accumulate(cumsum_op, cumulative_sum, x, axis, dtype, include_initial, 0)
 
 
-@implements(np.cumulative_prod)
+@implements(getattr(np, "cumulative_prod", None))
 def cumulative_prod(
     x: ArrayLike,
     /,
@@ -62,7 +62,7 @@ def cumulative_prod(
     include_initial: bool = False,
 ) -> Array:
     """`cumprod` under its name in the array API, with a one in front if `include_initial`."""
-    return _array_api_accumulate(cumprod_op, np.cumulative_prod, x, axis, dtype, include_initial, 1)
+    return _array_api_accumulate(cumprod_op, cumulative_prod, x, axis, dtype, include_initial, 1)
 
 
 @implements(np.nancumsum)

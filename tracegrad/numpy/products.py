@@ -156,17 +156,16 @@ def _vecdot(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Array:
 vecdot = implements(np.vecdot, np.linalg.vecdot)(_vecdot)
 
 
-if hasattr(np, "matvec"):  # since NumPy 2.2
+@implements(getattr(np, "matvec", None))
+def matvec(x1: ArrayLike, x2: ArrayLike, /) -> Array:
+    """Matrices times vectors: (..., m, n) by (..., n) gives (..., m), leading axes broadcast."""
+    return by_einsum("...mn,...n->...m", _as_np_matmul(x1), _as_np_matmul(x2))
 
-    @implements(np.matvec)
-    def matvec(x1: ArrayLike, x2: ArrayLike, /) -> Array:
-        """Matrices times vectors: (..., m, n) by (..., n) gives (..., m), leading axes broadcast."""
-        return by_einsum("...mn,...n->...m", _as_np_matmul(x1), _as_np_matmul(x2))
 
-    @implements(np.vecmat)
-    def vecmat(x1: ArrayLike, x2: ArrayLike, /) -> Array:
-        """Conjugated vectors times matrices: (..., m) by (..., m, n) gives (..., n), leading axes broadcast."""
-        return by_einsum("...m,...mn->...n", conjugate_of_complex(_as_np_matmul(x1)), _as_np_matmul(x2))
+@implements(getattr(np, "vecmat", None))
+def vecmat(x1: ArrayLike, x2: ArrayLike, /) -> Array:
+    """Conjugated vectors times matrices: (..., m) by (..., m, n) gives (..., n), leading axes broadcast."""
+    return by_einsum("...m,...mn->...n", conjugate_of_complex(_as_np_matmul(x1)), _as_np_matmul(x2))
 
 
 @implements(np.cross)

@@ -235,7 +235,7 @@ def _starts(name: str, x: Any, sizes: Shape, start_indices: Any, negative: bool 
             raise ShapeError(
                 f"{name}: start_indices must be a sequence, one for each axis, got {type_of(vector)}{_here()}"
             )
-        starts = list(np.unstack(vector))
+        starts = list(vector)
     if len(starts) != len(shape) or len(sizes) != len(shape):
         raise ShapeError(
             f"{name} of {type_of(x)} needs a start and a size for each of its {len(shape)} axes, got {len(starts)} starts "

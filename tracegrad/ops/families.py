@@ -603,12 +603,13 @@ def implements(*numpy_functions: Any) -> Callable[[Callable[..., Any]], Callable
 
     Returns the public function of `tracegrad.numpy`: on plain arrays it is NumPy's own, to the last keyword; on tracers,
     or lists that hold tracers, ours. That one never sees an `out`: whoever calls it writes its result there (`trace.called`).
+    A function that not every NumPy has from 2.0 on is given as `getattr(np, name, None)`: where there is none, ours is all.
     """
 
     def register(traced: Callable[..., Any]) -> Callable[..., Any]:
-        for f in numpy_functions:
+        for f in filter(None, numpy_functions):
             FUNCTIONS[f] = traced
-        plain = numpy_functions[0]
+        plain = numpy_functions[0] or traced
 
         @functools.wraps(traced)
         def public(*args: Any, **kwargs: Any) -> Any:

@@ -302,9 +302,10 @@ def stack(
     return _typed(bind(stack_op, tuple(found), {"axis": axis}), dtype)
 
 
-@implements(np.unstack, np.ndarray.__iter__)
+@implements(getattr(np, "unstack", None), np.ndarray.__iter__)
 def unstack(x: ArrayLike, /, *, axis: int = 0) -> tuple[Array, ...]:
     """The arrays that lie along `axis`, without it."""
+    x = as_array(x)
     if not x.shape:
         raise ValueError(f"unstack needs an array of at least one dimension, got {type_of(x)}")
     axis = normalize_axis(axis, len(x.shape), "unstack")
