@@ -12,6 +12,7 @@ import keyword
 import re
 import unicodedata
 from collections.abc import Container, Iterable, Mapping
+from types import CodeType, FunctionType
 from typing import Any
 
 # What a name in a program would hide, or could not be.
@@ -66,6 +67,39 @@ class Names:
             found = self._bound[id(value)] = self.fresh(wanted, otherwise)
             self.values[found] = value
         return found
+
+
+def functions(codes: Iterable[CodeType], values: Mapping[str, Any]) -> dict[str, FunctionType]:
+    """The functions that compiled source defines, each of which finds the values and the functions before it by name.
+
+    A function that were found among its own globals would be a cycle, which waits for the garbage collector. So each has
+    globals of its own, with the names alone that it mentions.
+
+    >>> source = "def f(x):\\n    return x + one\\ndef g(x):\\n    return f(f(x))"
+    >>> functions([compile(source, "<tracegrad example>", "exec")], {"one": 1})["g"](2)
+    4
+    """
+    namespace = dict(values)
+    for code in codes:
+        exec(code, namespace)
+    made: dict[str, FunctionType] = {}
+    for name, x in namespace.items():
+        if type(x) is FunctionType and x.__globals__ is namespace:
+            mentioned = {n: made.get(n, namespace[n]) for n in _mentioned(x.__code__) if n in namespace}
+            made[name] = FunctionType(x.__code__, mentioned, name)
+    namespace.clear()
+    return made
+
+
+def _mentioned(code: CodeType) -> set[str]:
+    """The names that may be globals in a function and in those inside of it."""
+    found: set[str] = set()
+    waiting = [code]
+    while waiting:
+        code = waiting.pop()
+        found.update(code.co_names)
+        waiting += [c for c in code.co_consts if type(c) is CodeType]
+    return found
 
 
 def line(text: Any) -> str:

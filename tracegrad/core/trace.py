@@ -396,18 +396,7 @@ def call_anew(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
         return function(*args, **kwargs)
 
     constants: list[Tracer] = []
-
-    def constant(x: Any) -> Any:
-        if type(x) in (list, tuple):
-            return type(x)([constant(y) for y in x])
-        if type(x) is not ndarray:
-            return x
-        if x.dtype.kind not in "iu":
-            constants.append(trace.constant(x))
-            return constants[-1]
-        depends_on(x)
-        return x
-
+    constant = functools.partial(_constant, trace=trace, constants=constants)
     if any([x.dtype.kind not in "iu" for x in plain]):
         try:
             out = function(*map(constant, args), **{k: constant(x) for k, x in kwargs.items()})
@@ -419,6 +408,19 @@ def call_anew(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     for x in plain:
         depends_on(x)
     return function(*args, **kwargs)
+
+
+def _constant(x: Any, trace: Trace, constants: list[Tracer]) -> Any:
+    """An argument with the arrays in it as constants of the trace, which are noted down; integers stay as they are."""
+    if type(x) in (list, tuple):
+        return type(x)([_constant(y, trace, constants) for y in x])
+    if type(x) is not ndarray:
+        return x
+    if x.dtype.kind not in "iu":
+        constants.append(trace.constant(x))
+        return constants[-1]
+    depends_on(x)
+    return x
 
 
 def lifted(x: Any, beside: Sequence[Any]) -> Any:

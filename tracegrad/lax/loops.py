@@ -82,29 +82,30 @@ def associative_scan(fn: Callable[[Any, Any], Any], elems: Any, reverse: bool = 
     if reverse:
         arrays = [np.flip(x, a) for x, a in zip(arrays, axes, strict=True)]
 
-    def part(xs: Sequence[Any], *cut: Any) -> list[Any]:
-        return [x[(*(slice(None),) * a, slice(*cut))] for x, a in zip(xs, axes, strict=True)]
-
     def combine(xs: Sequence[Any], ys: Sequence[Any]) -> list[Any]:
         out = fn(tree.tree_unflatten(structure, list(xs)), tree.tree_unflatten(structure, list(ys)))
         return tree.tree_leaves(out)
 
-    def scanned(xs: list[Any]) -> list[Any]:
-        count = xs[0].shape[axes[0]]
-        if count < 2:
-            return xs
-        pairs = combine(part(xs, 0, count - 1, 2), part(xs, 1, None, 2))
-        odd = scanned(pairs)  # halves each time
-        rest = combine(part(odd, 0, (count - 1) // 2), part(xs, 2, None, 2)) if count > 2 else []
-        even = [
-            np.concatenate([f, *r], a) for f, a, *r in zip(part(xs, 0, 1), axes, *([rest] if rest else []), strict=True)
-        ]
-        return [_interleaved(e, o, a) for e, o, a in zip(even, odd, axes, strict=True)]
-
-    found = scanned(arrays)
+    found = _scanned(arrays, axes, combine)
     if reverse:
         found = [np.flip(x, a) for x, a in zip(found, axes, strict=True)]
     return tree.tree_unflatten(structure, found)
+
+
+def _scanned(xs: list[Any], axes: Sequence[int], combine: Callable[..., list[Any]]) -> list[Any]:
+    def part(xs: Sequence[Any], *cut: Any) -> list[Any]:
+        return [x[(*(slice(None),) * a, slice(*cut))] for x, a in zip(xs, axes, strict=True)]
+
+    count = xs[0].shape[axes[0]]
+    if count < 2:
+        return xs
+    pairs = combine(part(xs, 0, count - 1, 2), part(xs, 1, None, 2))
+    odd = _scanned(pairs, axes, combine)  # halves each time
+    rest = combine(part(odd, 0, (count - 1) // 2), part(xs, 2, None, 2)) if count > 2 else []
+    even = [
+        np.concatenate([f, *r], a) for f, a, *r in zip(part(xs, 0, 1), axes, *([rest] if rest else []), strict=True)
+    ]
+    return [_interleaved(e, o, a) for e, o, a in zip(even, odd, axes, strict=True)]
 
 
 def _interleaved(even: Any, odd: Any, axis: int) -> Any:

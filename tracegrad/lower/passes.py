@@ -9,7 +9,7 @@ NumPy adds up elements in the order in which they lie in memory, and lays out re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -96,26 +96,30 @@ def inline_calls(graph: Graph) -> Graph:
         return graph
     consts = dict(graph.consts)
     eqns: list[Eqn] = []
-
-    def walk(body: Graph, names: dict[Atom, Atom]) -> list[Atom]:
-        for eqn in body.eqns:
+    # Innermost last: a Graph, those of its equations that are left, what its variables are called outside, and what the
+    # call gives.
+    calls: list[tuple[Graph, Iterator[Eqn], dict[Atom, Atom], tuple[Var, ...]]] = [(graph, iter(graph.eqns), {}, ())]
+    while True:
+        body, rest, names, results = calls[-1]
+        for eqn in rest:
             inputs = tuple([names.get(a, a) for a in eqn.inputs])
             held = eqn.op.held
             found = held.inline(inputs, eqn.params) if held is not None and held.inline is not None else None
             if found:
                 inner, given = found
                 consts.update(inner.consts)
-                outputs = walk(inner, dict(zip(inner.inputs, given, strict=True)))
-                names.update(zip(eqn.outputs, outputs, strict=True))
-                continue
+                calls.append((inner, iter(inner.eqns), dict(zip(inner.inputs, given, strict=True)), eqn.outputs))
+                break
             if body is not graph:  # may be called more than once
                 names.update([(v, Var(v.type)) for v in eqn.outputs])
             outs = tuple([names.get(v, v) for v in eqn.outputs])
             eqns.append(replace(eqn, inputs=inputs, outputs=outs))
-        return [names.get(a, a) for a in body.outputs]
-
-    outputs = tuple(walk(graph, {}))
-    return Graph(graph.inputs, tuple(eqns), outputs, consts, graph.name)
+        else:
+            outputs = tuple([names.get(a, a) for a in body.outputs])
+            calls.pop()
+            if not calls:
+                return Graph(graph.inputs, tuple(eqns), outputs, consts, graph.name)
+            calls[-1][2].update(zip(results, outputs, strict=True))
 
 
 def eliminate_dead_code(graph: Graph) -> Graph:
@@ -173,17 +177,6 @@ def apply_fast_algebra(graph: Graph) -> Graph:
 def with_rules(graph: Graph, rule_of: Callable[[Op], Simplification | None], definitions: Definitions) -> Graph:
     """With what rules make of each equation, by what `definitions` are told of the equations before it."""
 
-    def built(part: Any, eqn: Eqn, before: list[Eqn]) -> Atom:
-        """An operand of a rule's result: an atom, or what an equation of its own computes before."""
-        if isinstance(part, Var | Literal):
-            return part
-        op, parts, params = part
-        inputs = tuple([built(p, eqn, before) for p in parts])
-        out = Var(op.infer([a.type for a in inputs], params))
-        before.append(Eqn(op, inputs, params, (out,), eqn.raw_source))
-        definitions[out] = before[-1]
-        return out
-
     def rule(eqn: Eqn) -> Atom | Eqn | list[Eqn]:
         before: list[Eqn] = []
         while (simpler := rule_of(eqn.op)) is not None:
@@ -197,7 +190,7 @@ def with_rules(graph: Graph, rule_of: Callable[[Op], Simplification | None], def
                 break
             op, parts, params = result
             added: list[Eqn] = []
-            inputs = tuple([built(part, eqn, added) for part in parts])
+            inputs = tuple([_built(part, eqn, added, definitions) for part in parts])
             if op is not eqn.op and op.infer([a.type for a in inputs], params) != eqn.outputs[0].type:
                 break
             before += added
@@ -207,6 +200,18 @@ def with_rules(graph: Graph, rule_of: Callable[[Op], Simplification | None], def
         return [*before, eqn] if before else eqn
 
     return rewritten(graph, rule)
+
+
+def _built(part: Any, eqn: Eqn, before: list[Eqn], definitions: Definitions) -> Atom:
+    """An operand of a rule's result: an atom, or what an equation of its own computes before."""
+    if isinstance(part, Var | Literal):
+        return part
+    op, parts, params = part
+    inputs = tuple([_built(p, eqn, before, definitions) for p in parts])
+    out = Var(op.infer([a.type for a in inputs], params))
+    before.append(Eqn(op, inputs, params, (out,), eqn.raw_source))
+    definitions[out] = before[-1]
+    return out
 
 
 def collapse_constants(graph: Graph) -> Graph:

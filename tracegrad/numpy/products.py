@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -233,14 +233,16 @@ def multi_dot(arrays: Sequence[ArrayLike], *, out: Array | None = None) -> Array
                 [(cost[i, k] + cost[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j)]
             )
 
-    def product(i: int, j: int) -> Any:
-        if i == j:
-            return factors[i]
-        k = split[i, j]
-        left, right = product(i, k), product(k + 1, j)
-        return _in_dot_dtype(bind(matmul_op, (left, right)), left, right)
+    return _product(factors, split, 0, count - 1)
 
-    return product(0, count - 1)
+
+def _product(factors: Sequence[Any], split: Mapping[tuple[int, int], int], i: int, j: int) -> Any:
+    """The product of the factors from i to j, taken apart where `split` says."""
+    if i == j:
+        return factors[i]
+    k = split[i, j]
+    left, right = _product(factors, split, i, k), _product(factors, split, k + 1, j)
+    return _in_dot_dtype(bind(matmul_op, (left, right)), left, right)
 
 
 @implements(np.einsum_path)

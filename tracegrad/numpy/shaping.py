@@ -198,26 +198,26 @@ def block(arrays: Sequence[ArrayLike]) -> Array:
     [[1, 0, 0], [0, 1, 0], [1, 1, 5]]
     """
     leaves: list[Any] = []
+    depth = _depth_of(arrays, leaves)
+    return _joined(arrays, -depth, max(depth, max([len(shape_of(x)) for x in leaves])))
 
-    def depth_of(a: Any) -> int:
-        if not isinstance(a, list):
-            leaves.append(as_array(a))
-            return 0
-        depths = {depth_of(b) for b in a}
-        if len(depths) != 1:
-            raise ValueError("block: lists must be nested equally deep everywhere, and none may be empty")
-        return depths.pop() + 1
 
-    depth = depth_of(arrays)
-    ndim = max(depth, max([len(shape_of(x)) for x in leaves]))
+def _depth_of(a: Any, leaves: list[Any]) -> int:
+    """How deep the lists of blocks are nested; the blocks go into `leaves`."""
+    if not isinstance(a, list):
+        leaves.append(as_array(a))
+        return 0
+    depths = {_depth_of(b, leaves) for b in a}
+    if len(depths) != 1:
+        raise ValueError("block: lists must be nested equally deep everywhere, and none may be empty")
+    return depths.pop() + 1
 
-    def joined(a: Any, level: int) -> Any:
-        if isinstance(a, list):
-            return concatenate([joined(b, level + 1) for b in a], level - depth)
-        a = as_array(a)
-        return np.reshape(a, (*(1,) * (ndim - len(shape_of(a))), *shape_of(a)))
 
-    return joined(arrays, 0)
+def _joined(a: Any, axis: int, ndim: int) -> Any:
+    if isinstance(a, list):
+        return concatenate([_joined(b, axis + 1, ndim) for b in a], axis)
+    a = as_array(a)
+    return np.reshape(a, (*(1,) * (ndim - len(shape_of(a))), *shape_of(a)))
 
 
 @implements(np.append)

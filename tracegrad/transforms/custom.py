@@ -420,42 +420,45 @@ class custom_jvp(_CustomFunction):
     ) -> None:
         super().__init__(fun, nondiff_argnums, nondiff_argnames)
         self.rule: Callable[..., Any] | None = None
+        self._rules: tuple[Callable[..., Any] | None, ...] | None = None  # one for each argument
 
     def defjvp(self, rule: Callable[..., Any], symbolic_zeros: bool = False) -> Callable[..., Any]:
         """Set the rule `(*nondiff, primals, tangents) -> (out, tangent_out)`. Usable as a decorator."""
-        self.rule = rule
+        self.rule, self._rules = rule, None
         return rule
 
     def defjvps(self, *rules: Callable[..., Any] | None) -> None:
         """Set one rule `(tangent, out, *primals) -> tangent_out` for each argument, None for a zero derivative."""
+        self.rule, self._rules = None, rules
 
-        def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
-            out = self(*primals)
-            total = None
-            if len(rules) != len(primals):
-                raise DifferentiationError(
-                    f"defjvps of {described(self.fun)} was given {len(rules)} rule{'s' * (len(rules) != 1)} for "
-                    f"{len(primals)} arguments; give one for each (None: zero)"
-                )
-            for r, t in zip(rules, tangents, strict=True):
-                if r is not None:
-                    term = r(t, out, *primals)
-                    total = term if total is None else tree.tree_map(lambda a, b: a + b, total, term)
-            return out, tree.tree_map(lambda o: np.zeros_like(o), out) if total is None else total
-
-        self.rule = rule
+    def _by_arguments(self, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
+        """The rule that those of `defjvps` make together."""
+        rules = self._rules
+        assert rules is not None
+        out = self(*primals)
+        total = None
+        if len(rules) != len(primals):
+            raise DifferentiationError(
+                f"defjvps of {described(self.fun)} was given {len(rules)} rule{'s' * (len(rules) != 1)} for "
+                f"{len(primals)} arguments; give one for each (None: zero)"
+            )
+        for r, t in zip(rules, tangents, strict=True):
+            if r is not None:
+                term = r(t, out, *primals)
+                total = term if total is None else tree.tree_map(lambda a, b: a + b, total, term)
+        return out, tree.tree_map(lambda o: np.zeros_like(o), out) if total is None else total
 
     @accepting_jax
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         fixed, leaves, in_tree, join = self._split(args, kwargs)
         if not any([type(x) is Tracer for x in leaves]):
             return self.fun(*join(leaves))
-        if self.rule is None:
+        rule: Callable[..., Any] | None = self.rule if self._rules is None else self._by_arguments
+        if rule is None:
             raise DifferentiationError(
                 f"{described(self.fun)} has no rules yet, and is differentiated{at(user_source())}; give "
                 "one with .defjvp(rule)"
             )
-        rule = self.rule
         call, out_tree = self._flat_call(join)
 
         def jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:

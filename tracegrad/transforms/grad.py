@@ -125,11 +125,14 @@ def _gradient(
     # The leaves of these are gone through anyway.
     seen_later = frozenset(positions) if all([p >= 0 for p in positions]) else frozenset()
 
+    def again() -> Callable[..., Any]:  # one that referred to itself would wait for the garbage collector
+        return _gradient(fun, argnums, has_aux, holomorphic, allow_int, with_value)
+
     def gradient(*args: Any, **kwargs: Any) -> Any:
         if (kwargs or len(args) > len(seen_later)) and "jax" in sys.modules:
             for i, x in enumerate((*args, *kwargs.values()) if kwargs else args):
                 if type(x) is not np.ndarray and i not in seen_later and holds_jax_array(x):
-                    return in_boxes(gradient, args, kwargs)
+                    return in_boxes(again(), args, kwargs)
         trace = Trace(transform, fun, reverse=True)
         try:
             open_traces[trace.level] = trace
@@ -157,7 +160,7 @@ def _gradient(
             eqns = trace.finish()
             cotangents = {} if seed is None else backward(eqns, {id(out): seed})
         except _HoldsJaxArray:
-            return in_boxes(gradient, args, kwargs)
+            return in_boxes(again(), args, kwargs)
         except (ValueError, TypeError) as error:
             if (hidden := hidden_behind(error)) is not None:
                 raise hidden from None
@@ -196,8 +199,10 @@ def _traced_arguments(
     normal = counted_from_front(positions, len(args), trace.function, trace.transform)
     chosen = tuple([args[i] for i in normal])
 
-    def name(leaf: int) -> str:
-        return leaf_names(trace.function, tree.tree_structure(chosen), normal)(leaf)
+    function = trace.function
+
+    def name(leaf: int) -> str:  # does not refer to the trace, which refers to it
+        return leaf_names(function, tree.tree_structure(chosen), normal)(leaf)
 
     trace.names = name
     leaves, in_tree = tree.tree_flatten(chosen if several else chosen[0])

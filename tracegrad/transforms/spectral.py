@@ -61,16 +61,10 @@ def divided_differences(nodes: Sequence[Any], jets: Sequence[Sequence[Any]], nea
     by the gap, and by the mean value theorem the mean errs by no more than g's derivatives differ.
     """
     epsilon = float(np.finfo(type_of(nodes[0]).dtype).eps)
-    known: dict[tuple[int, ...], tuple[Any, Any]] = {}
-
-    def of(chosen: tuple[int, ...]) -> tuple[Any, Any]:
-        """The divided difference at these nodes, and how far rounding may have moved it."""
-        if len(chosen) == 1:
-            value = jets[chosen[0]][0]
-            return value, epsilon * np.abs(value)
-        if chosen not in known:
-            known[chosen] = quotient(chosen)
-        return known[chosen]
+    # The divided difference at these nodes, and how far rounding may have moved it.
+    known: dict[tuple[int, ...], tuple[Any, Any]] = {
+        (i,): (jet[0], epsilon * np.abs(jet[0])) for i, jet in enumerate(jets)
+    }
 
     def quotient(chosen: tuple[int, ...]) -> tuple[Any, Any]:
         order = len(chosen) - 1
@@ -78,7 +72,7 @@ def divided_differences(nodes: Sequence[Any], jets: Sequence[Sequence[Any]], nea
         above: Any = None
         error: Any = None
         for p, q in itertools.combinations(chosen, 2):
-            (x, x_error), (y, y_error) = [of(tuple([i for i in chosen if i != left])) for left in (q, p)]
+            (x, x_error), (y, y_error) = [known[tuple([i for i in chosen if i != left])] for left in (q, p)]
             width, difference, both = nodes[q] - nodes[p], y - x, x_error + y_error
             if gap is None:
                 gap, above, error = width, difference, both
@@ -99,7 +93,11 @@ def divided_differences(nodes: Sequence[Any], jets: Sequence[Sequence[Any]], nea
         by_mean = (np.abs(gap) <= near) | (inaccurate & (spread <= error))
         return np.where(by_mean, mean, value), np.where(by_mean, spread, error)
 
-    return of(tuple(range(len(nodes))))[0]
+    every = range(len(nodes))
+    for count in every[1:]:
+        for chosen in itertools.combinations(every, count + 1):
+            known[chosen] = quotient(chosen)
+    return known[tuple(every)][0]
 
 
 def _along(x: Any, axis: int, count: int) -> Any:

@@ -5,13 +5,13 @@ go the general way, by `tracegrad.tree`."""
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy import ndarray
 
-from tracegrad.core.generated import literal
+from tracegrad.core.generated import functions, literal
 from tracegrad.core.types import PYTHON_SCALARS
 from tracegrad.tree import PyTreeDef
 
@@ -42,22 +42,21 @@ def is_plain(structure: PyTreeDef) -> bool:
 
 def display(structure: PyTreeDef, leaves: Sequence[str]) -> str:
     """A plain structure as a Python expression with these expressions for leaves."""
-    rest = iter(leaves)
+    return _shown(structure, iter(leaves))
 
-    def shown(part: PyTreeDef) -> str:
-        node = part.node_data()
-        if node is None:
-            return next(rest)
-        cls, data = node
-        children = [shown(child) for child in part.children()]
-        if cls is dict:
-            items = dict(zip(data, children, strict=True))
-            return f"{{{', '.join([f'{k!r}: {items[k]}' for k in part.keys_in_order()])}}}"
-        if cls is list:
-            return f"[{', '.join(children)}]"
-        return f"({''.join([c + ', ' for c in children])})" if cls is tuple else "None"
 
-    return shown(structure)
+def _shown(part: PyTreeDef, leaves: Iterator[str]) -> str:
+    node = part.node_data()
+    if node is None:
+        return next(leaves)
+    cls, data = node
+    children = [_shown(child, leaves) for child in part.children()]
+    if cls is dict:
+        items = dict(zip(data, children, strict=True))
+        return f"{{{', '.join([f'{k!r}: {items[k]}' for k in part.keys_in_order()])}}}"
+    if cls is list:
+        return f"[{', '.join(children)}]"
+    return f"({''.join([c + ', ' for c in children])})" if cls is tuple else "None"
 
 
 def matcher(structure: PyTreeDef, leaves: Sequence[Any], unchanged: Sequence[Unchanged] = ()) -> Matcher | None:
@@ -104,18 +103,19 @@ def _generated(
     def test(condition: str) -> None:
         lines.append(f"    if {condition}:\n        return None")
 
-    def take(part: PyTreeDef, value: str) -> None:
-        nonlocal taken
+    waiting = [(structure, "args")]  # parts that have been taken out, the next one last
+    while waiting:
+        part, value = waiting.pop()
         node = part.node_data()
         if node is None:
             test(differs(len(names), value, namespace))
             names.append(value)
-            return
+            continue
         cls, data = node
         children = part.children()
         if cls is type(None):
             test(f"{value} is not None")
-            return
+            continue
         parts = [f"v{taken + i}" for i in range(len(children))]
         taken += len(children)
         if cls is dict:
@@ -131,10 +131,7 @@ def _generated(
             test(f"type({value}) is not {cls.__name__} or len({value}) != {len(children)}")
             if parts:
                 lines.append(f"    {', '.join(parts)}, = {value}")
-        for child, name in zip(children, parts, strict=True):
-            take(child, name)
-
-    take(structure, "args")
+        waiting.extend(zip(children[::-1], parts[::-1], strict=True))
     for x in unchanged:
         name = f"array{len(namespace)}"
         namespace |= {name: x.array, f"{name}_dtype": x.dtype, f"{name}_content": x.content}
@@ -142,8 +139,8 @@ def _generated(
         if x.content is not None:
             test(f"{name}.tobytes() != {name}_content")
     source = "\n".join(["def match(args):", *lines, f"    return [{', '.join(names)}]"])
-    exec(_compiled(source), namespace)
-    return namespace["match"]
+    match: Matcher = functions([_compiled(source)], namespace)["match"]
+    return match
 
 
 @functools.lru_cache(256)

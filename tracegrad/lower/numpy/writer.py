@@ -19,8 +19,8 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad.core.collector import uncollected
-from tracegrad.core.generated import line
-from tracegrad.core.graph import Eqn, Graph, Var
+from tracegrad.core.generated import functions, line
+from tracegrad.core.graph import Eqn, Graph, Var, replace
 from tracegrad.core.memory import compact
 from tracegrad.core.types import ArrayType
 from tracegrad.lower.numpy.blocks import with_chains
@@ -67,9 +67,11 @@ def lower(
         parts.append(found.source + "\n\n")
         return found.function
 
+    bare = replace(graph)  # without what has been made of it, which may come to be the function that holds this one
+
     def in_any_order(*inputs: Any) -> Any:
         if "function" not in second:
-            second["function"] = uncollected(lower, graph, out_tree, 0, False, True).function
+            second["function"] = uncollected(lower, bare, out_tree, 0, False, True).function
         return second["function"](*inputs)
 
     second: dict[str, Callable[..., Any]] = {}
@@ -103,11 +105,12 @@ def _compiled(
     assumed: int = 0,
 ) -> Lowered:
     writer = _Writer(graph, out_tree, fills, spares, in_any_order, assumed)
+    codes = []
     for source in writer.write():
         filename = f"<tracegrad jit {line(graph.name)} {next(_numbers)}>"
-        exec(compile(source, filename, "exec"), writer.names.values)
+        codes.append(compile(source, filename, "exec"))
         writer.sources[filename] = source
-    function = writer.names.values[writer.function]
+    function = functions(codes, writer.names.values)[writer.function]
     for _ in range(len(_GONE)):
         with contextlib.suppress(IndexError):  # where another thread was quicker
             linecache.cache.pop(_GONE.popleft(), None)

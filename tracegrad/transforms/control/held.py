@@ -307,7 +307,7 @@ def closed(graph: Graph) -> tuple[Graph, tuple[Any, ...]]:
 
 def once(graphs: Graphs, key: Hashable, make: Callable[[], Any]) -> Any:
     """What `make` returns, kept with the first Graph. The others are kept there too, so their ids stay theirs."""
-    return remembered(graphs[0], (key, *map(id, graphs)), lambda: (graphs, make()))[1]
+    return remembered(graphs[0], (key, *map(id, graphs)), lambda: (graphs[1:], make()))[1]
 
 
 def pruned(graphs: Graphs, outputs: tuple[int, ...], inputs: Collection[int] = ()) -> tuple[Graphs, tuple[int, ...]]:

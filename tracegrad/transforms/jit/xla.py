@@ -172,13 +172,12 @@ class _Program:
     a function for each signature, with copies of these for a further argument, the first."""
 
     def __init__(self, on_xla: OnXla, in_tree: tree.PyTreeDef, static: Any, options: Mapping[str, Any]) -> None:
-        self._on_xla = on_xla
         self._in_tree = in_tree
         self._static = static
         self._options = options
         self._jax = on_xla._jax
         self.now = threading.local()
-        self._run = self._jax.jax.jit(self._staged(), **options)
+        self._run = self._jax.jax.jit(self._staged(on_xla), **options)
         self._closed: OrderedDict[Any, _Closed] = OrderedDict()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -236,10 +235,13 @@ class _Program:
             self._closed.popitem(last=False)
         return made
 
-    def _staged(self) -> Callable[..., Any]:
+    def _staged(self, on_xla: OnXla) -> Callable[..., Any]:
         """The function that jax traces. Containers are jax's, or where jax does not know them, ours."""
-        on_xla, static, jax = self._on_xla, self._static, self._jax
-        function = on_xla.function
+        static, jax, in_tree, now = self._static, self._jax, self._in_tree, self.now
+        # What holds the program, and has called it where jax calls this. It is not held in turn, which would be a cycle.
+        weakly = weakref.ref(on_xla)
+        function, backend = on_xla.function, on_xla.backend
+        name = name_of(function.fun)
         # Shardings may be given as a tree like that of the outputs.
         is_tree = isinstance(self._options.get("out_shardings"), dict | list | tuple)
         take_apart = jax.flatten if is_tree else jax.flatten_in_order
@@ -249,8 +251,10 @@ class _Program:
 
             def put_together(tracers: Sequence[Any]) -> Any:
                 # jax sorts the keys of dicts; what it alone knows stands in leaves of ours
-                return self._in_tree.unflatten(self._in_tree.flatten_up_to(arguments(tracers)))
+                return in_tree.unflatten(in_tree.flatten_up_to(arguments(tracers)))
 
+            on_xla = weakly()
+            assert on_xla is not None
             types = [type_of(x) for x in leaves]
             names = function.names(args, kwargs, static)
             if tree.tree_structure((args, kwargs)).num_leaves != len(leaves):  # with nodes that jax alone knows
@@ -259,16 +263,16 @@ class _Program:
             contexts = jax.contexts
             in_use, contexts.x64 = contexts.x64, jax.x64()
             try:
-                fun = getattr(self.now, "fun", function.fun)
-                graph, made, lasting = function.traced(fun, types, names, on_xla.backend, put_together, take_apart)
+                fun = getattr(now, "fun", function.fun)
+                graph, made, lasting = function.traced(fun, types, names, backend, put_together, take_apart)
             finally:
                 contexts.x64 = in_use
             on_xla.is_wide = on_xla.is_wide or jax.is_wide([t.dtype for t in graph.out_types])
-            structure = self._in_tree if kwargs else self._in_tree.children()[0]
+            structure = in_tree if kwargs else in_tree.children()[0]
             with function.lock:
-                key = function.key_of(structure, static, bool(kwargs), on_xla.backend.name)
+                key = function.key_of(structure, static, bool(kwargs), backend.name)
                 inputs, looked, once = captured(graph.consts, lasting)
-                function.note(key, types, names, vars(self.now).pop("why", ""), once=once)
+                function.note(key, types, names, vars(now).pop("why", ""), once=once)
             if not inputs and not looked and not once:
                 return made(jax.emit(graph, leaves))
             rest = {v: x for v, x in graph.consts.items() if v not in inputs}
@@ -277,10 +281,10 @@ class _Program:
             def program(copies: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
                 return made(jax.emit(opened, [*jax.flatten((args, kwargs))[0], *copies]))
 
-            program.__name__ = program.__qualname__ = staged.__name__
+            program.__name__ = program.__qualname__ = name
             raise _ClosesOver(program, list(map(on_xla.on_device, inputs.values())), [*inputs.values(), *looked], once)
 
-        staged.__name__ = staged.__qualname__ = name_of(function.fun)
+        staged.__name__ = staged.__qualname__ = name
         return staged
 
 
