@@ -15,6 +15,7 @@ import pytest
 
 import tracegrad as tg
 import tracegrad.numpy as tnp
+from tracegrad.core import errors
 from tracegrad.core.errors import (
     ConcretizationTypeError,
     DifferentiationError,
@@ -1691,3 +1692,23 @@ def test_users_errors_that_read_like_numpys_are_not_taken_for_them() -> None:
     with pytest.raises(ValueError, match="setting an array element") as caught:
         tg.grad(f)(X)
     assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_file_names_are_not_kept_for_good() -> None:
+    """A notebook has a new one for each cell, and each compiled function has one."""
+
+    def kept() -> int:
+        return sum([len(held) for held in vars(errors).values() if isinstance(held, dict | set | list)])
+
+    def cell(number: int) -> Any:
+        namespace = {"np": np}
+        exec(compile("def f(x):\n    return np.sum(np.sin(x), 7)", f"<cell {number}>", "exec"), namespace)
+        return namespace["f"]
+
+    tg.grad(lambda x: np.sum(np.sin(x)))(X)
+    before = kept()
+    for i in range(50):
+        with pytest.raises(np.exceptions.AxisError, match=re.escape(f"<cell {i}>:2 (in f)")):
+            tg.grad(cell(i))(X)
+        tg.jit(lambda x, i=i: np.sum(np.sin(x)) * i)(X)
+    assert kept() == before

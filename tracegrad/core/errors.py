@@ -78,19 +78,27 @@ RawSource = tuple[CodeType, int] | Source
 
 
 _HIDDEN: tuple[str, ...] = (os.path.dirname(os.path.dirname(__file__)), os.path.dirname(np.__file__), "<tracegrad ")
-_internal: dict[str, bool] = {}
+# The files of ours that have been met, which are so many and no more, and the latest that was none of them: a session makes
+# new names for ever, one a cell and one a compiled function.
+_ours: set[str] = set()
+_foreign = ""
 
 
 def hide(directory: str) -> None:
     """Have lines of code below a directory never taken for the user's."""
-    global _HIDDEN
+    global _HIDDEN, _foreign
     _HIDDEN = (*_HIDDEN, directory)
-    _internal.clear()
+    _foreign = ""
 
 
 def _is_internal(filename: str) -> bool:
-    answer = _internal[filename] = filename.startswith(_HIDDEN)
-    return answer
+    global _foreign
+    if not filename.startswith(_HIDDEN):
+        _foreign = filename
+        return False
+    if not filename.startswith("<"):
+        _ours.add(filename)
+    return True
 
 
 def user_source() -> RawSource:
@@ -100,8 +108,8 @@ def user_source() -> RawSource:
         return cell[0]
     frame = _getframe(2)
     code = frame.f_code
-    while (hidden := _internal.get(code.co_filename)) is not False:
-        if (hidden is None and not _is_internal(code.co_filename)) or frame.f_back is None:
+    while (name := code.co_filename) in _ours or (name != _foreign and _is_internal(name)):
+        if frame.f_back is None:
             break
         frame = frame.f_back
         code = frame.f_code
