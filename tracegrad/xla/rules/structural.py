@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax.numpy as jnp
 from jax import lax
 
 from tracegrad.core.backends import lowers
@@ -11,7 +12,7 @@ from tracegrad.core.backends import lowers
 
 @lowers("stop_gradient")
 def _stop_gradient(out: Any, x: Any) -> Any:
-    return lax.stop_gradient(x)
+    return jnp.asarray(lax.stop_gradient(x))  # of a float under jax.grad it gives no array
 
 
 @lowers("to_xla", "checkpoint_name")
