@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib.util
 import re
+import os
 import sys
 import traceback
 from collections.abc import Generator, Iterator
@@ -21,6 +22,7 @@ OPTIONAL = ("jax", "scipy", "mpmath", "hypothesis")  # NumPy is all that tracegr
 def pytest_configure(config: pytest.Config) -> None:
     """Tests compute in float64 on XLA with jax's flag off, and know it. Those of the warning catch it themselves."""
     config.addinivalue_line("filterwarnings", "ignore::tracegrad.core.errors.PrecisionWarning")
+    os.environ["TRACEGRAD_TRACEBACKS"] = "full"  # where a test fails, our own frames are what matters
 
 
 @pytest.hookimpl(wrapper=True)

@@ -31,7 +31,7 @@ ROOMS = [
         "core.backends",
     },
     {"core.op", "tree_util", "core.axes", "core.static"},
-    {"core.constants", "core.names", "core.plain"},
+    {"core.constants", "core.names", "core.plain", "core.tracebacks"},
     {"core.trace"},
     {"core.boxes"},
     {"core.views"},

@@ -7,7 +7,9 @@ import gc
 import inspect
 import math
 import re
+import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from tracegrad.core.errors import (
     DifferentiationError,
     DtypeError,
     ShapeError,
+    Source,
     TracerArrayConversionError,
     UnexpectedTracerError,
     UnsupportedFunctionError,
@@ -1712,3 +1715,21 @@ def test_file_names_are_not_kept_for_good() -> None:
             tg.grad(cell(i))(X)
         tg.jit(lambda x, i=i: np.sum(np.sin(x)) * i)(X)
     assert kept() == before
+
+
+def test_a_cell_of_ipython_is_named_as_it_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Compiler:
+        def format_code_name(self, name: str) -> tuple[str, str] | None:
+            return ("Cell", "In[2]") if name == "/tmp/ipykernel_7/123.py" else None
+
+    shell = SimpleNamespace(compile=Compiler())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    source = "def f(x):\n    y = 2 * x\n    return y @ np.ones(5)"
+    namespace: dict[str, Any] = {"np": np}
+    exec(compile(source, "/tmp/ipykernel_7/123.py", "exec"), namespace)
+    with pytest.raises(ShapeError, match=r"at Cell In\[2\], line 3 \(in f\)"):
+        tg.grad(namespace["f"])(np.ones(3))
+    with pytest.raises(DifferentiationError, match=r"'f' \(Cell In\[2\], line 1\)"):
+        tg.grad(namespace["f"])(np.ones((5, 5)))
+    assert Source("/tmp/ipykernel_7/123.py", 3, "f").short == "In[2]:3"
+    assert Source("/tmp/model.py", 3, "f").short == "model.py:3"

@@ -20,6 +20,7 @@ from tracegrad.core.errors import CALL_ERRORS, RawSource, user_source
 from tracegrad.core.jax_arrays import is_jax_array, is_jax_tracer
 from tracegrad.core.op import Op, Params
 from tracegrad.core.trace import FOREIGN, Trace, Tracer, call_anew, explain, new_level, tell_the_truth_to
+from tracegrad.core.tracebacks import trim
 from tracegrad.core.types import DIRECT
 
 
@@ -139,16 +140,21 @@ class _Ufunc:
 
 
 def accepting_jax(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function of jax arrays too, which it sees in boxes. Where there are such arguments, results are jax arrays."""
+    """The function of jax arrays too, which it sees in boxes. Where there are such arguments, results are jax arrays. What is
+    raised goes out with the user's frames alone (see `tracebacks.py`)."""
 
     @functools.wraps(function)
     def accepting(*args: Any, **kwargs: Any) -> Any:
-        if "jax" in sys.modules:
-            for x in (*args, *kwargs.values()) if kwargs else args:
-                if type(x) is not ndarray and holds_jax_array(x):
-                    return in_boxes(function, args, kwargs)
-            return out_of_boxes(function(*args, **kwargs))  # the function may hold jax arrays of its own
-        return function(*args, **kwargs)
+        try:
+            if "jax" in sys.modules:
+                for x in (*args, *kwargs.values()) if kwargs else args:
+                    if type(x) is not ndarray and holds_jax_array(x):
+                        return in_boxes(function, args, kwargs)
+                return out_of_boxes(function(*args, **kwargs))  # the function may hold jax arrays of its own
+            return function(*args, **kwargs)
+        except BaseException as error:
+            trim(error)
+            raise
 
     return accepting
 

@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import linecache
 import os
+import sys
 from dis import opmap
 from sys import _getframe
 from types import CodeType
@@ -52,6 +53,18 @@ class PrecisionWarning(UserWarning):
     """A float64 result went out to a process in which jax computes in float32."""
 
 
+def spot(file: str, line: int) -> str:
+    """A line as Python's tracebacks call it, or IPython's where it is in a cell: `Cell In[2], line 3`."""
+    cell = _cell(file)
+    return f"{file}:{line}" if cell is None else f"{cell[0]} {cell[1]}, line {line}"
+
+
+def _cell(file: str) -> tuple[str, str] | None:
+    """What IPython, if this is it, calls a cell whose code has this file name: the kind and the name."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return None if shell is None else shell.compile.format_code_name(file)
+
+
 class Source(NamedTuple):
     """A place in the user's code."""
 
@@ -60,11 +73,12 @@ class Source(NamedTuple):
     function: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line} (in {self.function})"
+        return f"{spot(self.file, self.line)} (in {self.function})"
 
     @property
     def short(self) -> str:
-        return f"{os.path.basename(self.file)}:{self.line}"
+        cell = _cell(self.file)
+        return f"{os.path.basename(self.file) if cell is None else cell[1]}:{self.line}"
 
     @property
     def text(self) -> str:
@@ -77,7 +91,11 @@ class Source(NamedTuple):
 RawSource = tuple[CodeType, int] | Source
 
 
-_HIDDEN: tuple[str, ...] = (os.path.dirname(os.path.dirname(__file__)), os.path.dirname(np.__file__), "<tracegrad ")
+_HIDDEN: tuple[str, ...] = (
+    os.path.dirname(os.path.dirname(__file__)) + os.sep,
+    os.path.dirname(np.__file__) + os.sep,
+    "<tracegrad ",
+)
 # The files of ours that have been met, which are so many and no more, and the latest that was none of them: a session makes
 # new names for ever, one a cell and one a compiled function.
 _ours: set[str] = set()
@@ -87,13 +105,18 @@ _foreign = ""
 def hide(directory: str) -> None:
     """Have lines of code below a directory never taken for the user's."""
     global _HIDDEN, _foreign
-    _HIDDEN = (*_HIDDEN, directory)
+    _HIDDEN = (*_HIDDEN, directory + os.sep)
     _foreign = ""
+
+
+def is_hidden(filename: str) -> bool:
+    """Whether it is a file of this library, of NumPy, or of another one that is hidden."""
+    return filename.startswith(_HIDDEN)
 
 
 def _is_internal(filename: str) -> bool:
     global _foreign
-    if not filename.startswith(_HIDDEN):
+    if not is_hidden(filename):
         _foreign = filename
         return False
     if not filename.startswith("<"):
@@ -167,7 +190,9 @@ def described(function: Any) -> str:
     with contextlib.suppress(ValueError):  # of one that wraps itself
         function = inspect.unwrap(function)
     code = getattr(function, "__code__", None)
-    return f"{name!r}" if not isinstance(code, CodeType) else f"{name!r} ({code.co_filename}:{code.co_firstlineno})"
+    return (
+        f"{name!r}" if not isinstance(code, CodeType) else f"{name!r} ({spot(code.co_filename, code.co_firstlineno)})"
+    )
 
 
 def require_callable(function: Any, transform: str, call: str = "(f)(x)") -> None:

@@ -17,6 +17,7 @@ from tracegrad.core.late import LOADERS
 from tracegrad.core.op import Op, Params
 from tracegrad.core.plain import require_plain
 from tracegrad.core.trace import Tracer, bind, in_program
+from tracegrad.core.tracebacks import trimming
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, type_of
 
 
@@ -190,6 +191,7 @@ class Graph:
 
     __repr__ = __str__
 
+    @trimming
     def __call__(self, *arrays: Any) -> tuple[Any, ...]:
         if len(arrays) != len(self.inputs):
             raise TypeError(f"graph {self.name!r} takes {len(self.inputs)} arrays, got {len(arrays)}")

@@ -209,7 +209,7 @@ class Trace:
             return function(*args), self.finish()
         except (ValueError, TypeError) as error:
             if (hidden := hidden_behind(error)) is not None:
-                raise hidden from None
+                raise hidden.with_traceback(error.__traceback__) from None
             raise
         finally:
             open_traces.pop(self.level, None)

@@ -23,6 +23,7 @@ from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.memory import copied
 from tracegrad.core.names import leaf_names, named_after
 from tracegrad.core.trace import Equation, Trace, Tracer, bind, captor_of, in_program, lifted, present, settled_tree
+from tracegrad.core.tracebacks import trim
 from tracegrad.core.tracing import arrays_of, declared_types, needed, trace_graph, tracer_inputs
 from tracegrad.core.types import is_inexact, number_kind, type_of
 from tracegrad.core.views import own
@@ -90,7 +91,11 @@ def value_and_grad(
 
     Source: reverse accumulation; Griewank and Walther, Evaluating Derivatives, 2nd ed., section 3.2.
     """
-    return _gradient(fun, argnums, has_aux, holomorphic, allow_int, with_value=True)
+    try:
+        return _gradient(fun, argnums, has_aux, holomorphic, allow_int, with_value=True)
+    except BaseException as error:
+        trim(error)
+        raise
 
 
 def grad(
@@ -111,7 +116,11 @@ def grad(
     >>> float(tg.grad(tg.grad(np.tanh))(0.0))
     -0.0
     """
-    return _gradient(fun, argnums, has_aux, holomorphic, allow_int, with_value=False)
+    try:
+        return _gradient(fun, argnums, has_aux, holomorphic, allow_int, with_value=False)
+    except BaseException as error:
+        trim(error)
+        raise
 
 
 def _gradient(
@@ -129,59 +138,63 @@ def _gradient(
         return _gradient(fun, argnums, has_aux, holomorphic, allow_int, with_value)
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        if (kwargs or len(args) > len(seen_later)) and "jax" in sys.modules:
-            for i, x in enumerate((*args, *kwargs.values()) if kwargs else args):
-                if type(x) is not np.ndarray and i not in seen_later and holds_jax_array(x):
-                    return in_boxes(again(), args, kwargs)
-        trace = Trace(transform, fun, reverse=True)
         try:
-            open_traces[trace.level] = trace
-            x = args[first] if 0 <= first < len(args) else None
-            if type(x) is np.ndarray and x.dtype.kind == "f" and not holomorphic:
-                # One array is so common, and often so small, that it is spared the way through a tree.
-                leaf = Tracer(trace, x.copy("K") if x.flags.forc else copied(x), first)
-                leaves, in_tree = [leaf], None
-                call = list(args)
-                call[first] = leaf
+            if (kwargs or len(args) > len(seen_later)) and "jax" in sys.modules:
+                for i, x in enumerate((*args, *kwargs.values()) if kwargs else args):
+                    if type(x) is not np.ndarray and i not in seen_later and holds_jax_array(x):
+                        return in_boxes(again(), args, kwargs)
+            trace = Trace(transform, fun, reverse=True)
+            try:
+                open_traces[trace.level] = trace
+                x = args[first] if 0 <= first < len(args) else None
+                if type(x) is np.ndarray and x.dtype.kind == "f" and not holomorphic:
+                    # One array is so common, and often so small, that it is spared the way through a tree.
+                    leaf = Tracer(trace, x.copy("K") if x.flags.forc else copied(x), first)
+                    leaves, in_tree = [leaf], None
+                    call = list(args)
+                    call[first] = leaf
+                else:
+                    leaves, in_tree, call = _traced_arguments(trace, args, positions, several, holomorphic, allow_int)
+                out = fun(*call, **kwargs)
+                if writing:
+                    out = settled_tree(out)
+                aux = None
+                if has_aux:
+                    out, aux = split_aux(out, fun, transform)
+                seed = _ONES.get(type(out.value)) if type(out) is Tracer and out.origin is trace else None
+                if seed is not None and not holomorphic:
+                    value = out.value
+                else:
+                    value, seed = scalar_output(out, trace, transform, holomorphic)
+                    seed = None if seed is None else lifted(seed, (value,))
+                eqns = trace.finish()
+                cotangents = {} if seed is None else backward(eqns, {id(out): seed})
+            except _HoldsJaxArray:
+                return in_boxes(again(), args, kwargs)
+            except (ValueError, TypeError) as error:
+                if (hidden := hidden_behind(error)) is not None:
+                    raise hidden.with_traceback(error.__traceback__) from None
+                raise
+            finally:
+                open_traces.pop(trace.level, None)
+                trace.end()
+            if in_tree is None:
+                result = cotangents.get(id(leaf))
+                if type(result) is not np.ndarray or result.base is not None or not result.flags.writeable:
+                    (result,) = own_arrays([result], leaves)
             else:
-                leaves, in_tree, call = _traced_arguments(trace, args, positions, several, holomorphic, allow_int)
-            out = fun(*call, **kwargs)
-            if writing:
-                out = settled_tree(out)
-            aux = None
+                result = tree.tree_unflatten(in_tree, own_arrays([cotangents.get(id(x)) for x in leaves], leaves))
+            if with_value and type(value) is Tracer and not context.boxes:
+                value = unboxed(value)
+            elif with_value and type(value) is np.ndarray:
+                value = value.copy()
             if has_aux:
-                out, aux = split_aux(out, fun, transform)
-            seed = _ONES.get(type(out.value)) if type(out) is Tracer and out.origin is trace else None
-            if seed is not None and not holomorphic:
-                value = out.value
-            else:
-                value, seed = scalar_output(out, trace, transform, holomorphic)
-                seed = None if seed is None else lifted(seed, (value,))
-            eqns = trace.finish()
-            cotangents = {} if seed is None else backward(eqns, {id(out): seed})
-        except _HoldsJaxArray:
-            return in_boxes(again(), args, kwargs)
-        except (ValueError, TypeError) as error:
-            if (hidden := hidden_behind(error)) is not None:
-                raise hidden from None
+                aux = _aux(aux, trace)
+                return ((value, aux), result) if with_value else (result, aux)
+            return (value, result) if with_value else result
+        except BaseException as error:
+            trim(error)
             raise
-        finally:
-            open_traces.pop(trace.level, None)
-            trace.end()
-        if in_tree is None:
-            result = cotangents.get(id(leaf))
-            if type(result) is not np.ndarray or result.base is not None or not result.flags.writeable:
-                (result,) = own_arrays([result], leaves)
-        else:
-            result = tree.tree_unflatten(in_tree, own_arrays([cotangents.get(id(x)) for x in leaves], leaves))
-        if with_value and type(value) is Tracer and not context.boxes:
-            value = unboxed(value)
-        elif with_value and type(value) is np.ndarray:
-            value = value.copy()
-        if has_aux:
-            aux = _aux(aux, trace)
-            return ((value, aux), result) if with_value else (result, aux)
-        return (value, result) if with_value else result
 
     return named_after(gradient, fun, transform)
 

@@ -11,11 +11,13 @@ from tracegrad.core.context import context
 from tracegrad.core.errors import require_callable
 from tracegrad.core.graph import Graph
 from tracegrad.core.names import leaf_names, parameter_name
+from tracegrad.core.tracebacks import trimming
 from tracegrad.core.tracing import arrays_of, declared_types, traced
 from tracegrad.core.types import ShapeDtypeStruct
 from tracegrad.core.views import own
 
 
+@trimming
 def make_graph(
     fun: Callable[..., Any], *, axis_env: Sequence[tuple[Hashable, int]] | None = None
 ) -> Callable[..., Graph]:
@@ -42,6 +44,7 @@ def make_graph(
 
     require_callable(fun, "make_graph")
 
+    @trimming
     def graph_maker(*args: Any, **kwargs: Any) -> Graph:
         axes = [Axis(name, size, len(context.bound) + i) for i, (name, size) in enumerate(axis_env or ())]
         bound = *context.bound, *axes
@@ -53,6 +56,7 @@ def make_graph(
     return graph_maker
 
 
+@trimming
 def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """The shapes and dtypes that `fun` returns, without computing anything.
 

@@ -16,6 +16,7 @@ from tracegrad.core.graph import Graph
 from tracegrad.core.memory import compact
 from tracegrad.core.names import leaf_names, named_after
 from tracegrad.core.trace import Tracer, lifted
+from tracegrad.core.tracebacks import trimming
 from tracegrad.core.tracing import arrays_of, trace_graph
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.transforms.arguments import Argnums, counted_from_front, input_error, positions_of
@@ -94,6 +95,7 @@ def _cut(x: Any, types: Sequence[ArrayType], axis: int) -> list[Any]:
     return parts
 
 
+@trimming
 def jacfwd(
     fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
 ) -> Callable[..., Any]:
@@ -142,6 +144,7 @@ def _jacfwd(
     return named_after(accepting_jax(jacobian), fun, "jacfwd")
 
 
+@trimming
 def jacrev(
     fun: Callable[..., Any],
     argnums: Argnums = 0,
@@ -207,6 +210,7 @@ def _writeable(x: Any) -> Any:
     return compact(x) if type(x) is np.ndarray and (x.base is not None or not x.flags.writeable) else x
 
 
+@trimming
 def hessian(
     fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
 ) -> Callable[..., Any]:

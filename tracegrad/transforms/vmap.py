@@ -15,11 +15,13 @@ from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.context import context
 from tracegrad.core.errors import ShapeError, at, described, require_callable, user_source
 from tracegrad.core.names import named_after, output_name, parameter_name
+from tracegrad.core.tracebacks import trimming
 from tracegrad.core.tracing import arrays_of, traced
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.transforms.batch import Batched, Placed, batch_graph, batch_in_chunks, own_arrays, with_batch
 
 
+@trimming
 def vmap(
     fun: Callable[..., Any],
     in_axes: Any = 0,

@@ -19,6 +19,7 @@ from tracegrad.core.graph import Graph, Var, remembered
 from tracegrad.core.names import wraps
 from tracegrad.core.op import Params, Wanted
 from tracegrad.core.trace import bind
+from tracegrad.core.tracebacks import trimming
 from tracegrad.core.types import type_of
 from tracegrad.lower.passes import simplify
 from tracegrad.transforms.control.budget import chosen_within, size_in_bytes
@@ -72,6 +73,7 @@ checkpoint_op = holding_one(
 )
 
 
+@trimming
 def checkpoint(
     fun: Callable[..., Any] | None = None,
     *,

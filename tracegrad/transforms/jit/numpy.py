@@ -15,6 +15,7 @@ from tracegrad.core.constants import Lasting
 from tracegrad.core.errors import at, described, require_callable, user_source
 from tracegrad.core.graph import Graph, graphs_in
 from tracegrad.core.trace import Tracer
+from tracegrad.core.tracebacks import trim, trimming
 from tracegrad.lower.numpy.calls import matcher
 from tracegrad.lower.numpy.writer import lower
 from tracegrad.lower.passes import simplify, simplify_in_order
@@ -63,11 +64,19 @@ class Jitted:
         self._xla = OnXla(function, fast, options) if backend == "xla" else None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not kwargs:
-            recent = self._recent
-            found = recent.matches(args)
-            if found is not None:
-                return recent.run(*found)
+        try:
+            if not kwargs:
+                recent = self._recent
+                found = recent.matches(args)
+                if found is not None:
+                    return recent.run(*found)
+            return self._called(args, kwargs)
+        except BaseException as error:
+            trim(error)
+            raise
+
+    def _called(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call that is not like the latest one."""
         if (on_xla := self._on_xla(args, kwargs)) is not None:
             return on_xla(args, kwargs)
         entry, leaves, is_positional = self._function.entry_of(args, kwargs, self._backend)
@@ -84,9 +93,13 @@ class Jitted:
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:
         """What is run for such arguments (arrays or `ShapeDtypeStruct`s): its graph, and its source or StableHLO."""
-        if (on_xla := self._on_xla(args, kwargs)) is not None:
-            return on_xla.lower(args, kwargs)
-        return LoweredFunction(*self._function.graph_for(args, kwargs, self._backend))
+        try:
+            if (on_xla := self._on_xla(args, kwargs)) is not None:
+                return on_xla.lower(args, kwargs)
+            return LoweredFunction(*self._function.graph_for(args, kwargs, self._backend))
+        except BaseException as error:
+            trim(error)
+            raise
 
     def _on_xla(self, args: Any, kwargs: Any) -> OnXla | None:
         """What runs such arguments, if that is XLA."""
@@ -118,6 +131,7 @@ class Jitted:
 _NOTHING = Entry(Graph((), (), (), {}), tree.tree_structure(None), Lasting())
 
 
+@trimming
 def jit(
     fun: Callable[..., Any] | None = None,
     *,

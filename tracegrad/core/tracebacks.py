@@ -1,0 +1,104 @@
+"""Tracebacks as users see them: with their own frames, and none of this library's between them.
+
+A function that users call lets every exception out by
+
+    except BaseException as error:
+        trim(error)
+        raise
+
+in its own frame. A `raise` without an argument adds no frame to the traceback, so that not even that of the function itself is
+in it: the traceback ends where the user's code called something of ours, and a debugger stops there. With
+TRACEGRAD_TRACEBACKS=full in the environment all frames stay.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, TypeVar
+
+from tracegrad.core.errors import is_hidden
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_OURS = (os.path.dirname(os.path.dirname(__file__)) + os.sep, "<tracegrad ")
+_STANDARD = os.path.dirname(os.__file__) + os.sep
+
+
+def trim(error: BaseException) -> None:
+    """Take this library's frames out of the tracebacks of an exception and of all that it is chained to or consists of. What
+    was raised and handled within the library goes out of the chain."""
+    if os.environ.get("TRACEGRAD_TRACEBACKS") == "full":
+        return
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        found = waiting.pop()
+        if id(found) in seen:
+            continue
+        seen.add(id(found))
+        found.__traceback__ = _trimmed(found.__traceback__)
+        while (context := found.__context__) is not None and _is_private(context) and id(context) not in seen:
+            seen.add(id(context))
+            found.__context__ = context.__context__
+        waiting += [e for e in (found.__cause__, found.__context__) if e is not None]
+        if isinstance(found, BaseExceptionGroup):
+            waiting += found.exceptions
+
+
+def trimming(function: _F) -> _F:
+    """The function, letting exceptions out trimmed; for what is not called so often that another call would matter."""
+
+    @functools.wraps(function)
+    def trimmed(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            trim(error)
+            raise
+
+    return trimmed  # type: ignore[return-value]
+
+
+def _is_private(error: BaseException) -> bool:
+    """Whether nothing of the user's was running when it was raised, or until it was handled."""
+    return error.__traceback__ is not None and _trimmed(error.__traceback__) is None
+
+
+def _trimmed(traceback: TracebackType | None) -> TracebackType | None:
+    """The traceback without frames of ours, those of other libraries that ours called, and those of NumPy's and jax's that
+    called ours."""
+    entries = []
+    while traceback is not None:
+        entries.append(traceback)
+        traceback = traceback.tb_next
+    files = [entry.tb_frame.f_code.co_filename for entry in entries]
+    is_ours = [file.startswith(_OURS) for file in files]
+    if True not in is_ours:
+        return entries[0] if entries else None
+    keeps = [not ours for ours in is_ours]
+    for i in range(1, len(files)):
+        if keeps[i] and not keeps[i - 1]:
+            keeps[i] = not _is_of_a_library(files[i])
+    for i in reversed(range(len(files) - 1)):
+        if keeps[i] and not keeps[i + 1]:
+            keeps[i] = not is_hidden(files[i])
+    result: TracebackType | None = None
+    for entry, keep in zip(reversed(entries), reversed(keeps), strict=True):
+        if keep:
+            result = TracebackType(result, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return result
+
+
+def _is_of_a_library(file: str) -> bool:
+    """Whether a file is NumPy's, SciPy's, jax's or Python's own."""
+    scipy = getattr(sys.modules.get("scipy"), "__file__", None)
+    return (
+        is_hidden(file)
+        or (scipy is not None and file.startswith(os.path.dirname(scipy) + os.sep))
+        or (file.startswith(_STANDARD) and "site-packages" not in file)
+        or file.startswith("<frozen ")
+    )
