@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import doctest
 import importlib.util
-import re
 import os
+import re
 import sys
 import traceback
 from collections.abc import Generator, Iterator
