@@ -428,6 +428,75 @@ def test_prefixes_that_do_not_fit():
     assert text.startswith("prefix_tree does not fit full_tree: the structures differ at prefix_tree['a']")
 
 
+class FlatCache:
+    """A tree whose aux data are the structure of what it holds, as in jax's tests."""
+
+    def __init__(self, leaves, structure):
+        self.leaves, self.structure = list(leaves), structure
+
+
+def test_transpose_where_aux_data_speak_of_what_is_held():
+    def transposed(library):
+        class Cache(FlatCache):
+            pass
+
+        library.register_pytree_node(Cache, lambda c: (c.leaves, c.structure), lambda td, xs: Cache(xs, td))
+        a, nested = library.tree_flatten({"a": 1, "b": 2}), library.tree_flatten({"a": [3, 4], "b": [5, 6]})
+        outer, inner = library.tree_structure(Cache(*a)), library.tree_structure([1, 2])
+        with pytest.raises(TypeError, match="Mismatch"):
+            library.tree_transpose(outer, library.tree_structure([1, 2, 3]), Cache(*nested))
+        return [c.leaves for c in library.tree_transpose(outer, inner, Cache(*nested))]
+
+    assert both(transposed) == [[3, 5], [4, 6]]
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "x"),
+    [
+        ({"a": 1, "b": 2, "c": 3}, [1, 2], {"a": [1, 2], "b": [3, 4]}),
+        ({"a": 1, "b": 2}, [1, 2, 3], {"a": [1, 2], "b": [3, 4]}),
+        ([0, 0, 0], (0, 0), [[1, 2], [3, 4], [5, 6]]),
+        ([0, 0, 0], [0, 0], [(1, 2), (3, 4), (5, 6)]),
+        ([0, 0, 0], [0, 0], [1, [2, [3, [4, [5, [6]]]]]]),
+    ],
+)
+def test_transpose_of_mismatched_structures_of_jax_tests(outer, inner, x):
+    with pytest.raises(TypeError, match="Mismatch"):
+        tree.tree_transpose(tree.tree_structure(outer), tree.tree_structure(inner), x)
+
+
+@pytest.mark.parametrize("x", [1, None, (), [1, (2, {"b": 3, "a": None})], OrderedDict(b=1, a=[2])])
+def test_compose_and_walk_as_jax(x):
+    def composed(library):
+        outer, inner = library.tree_structure(x), library.tree_structure(["*", {"k": "*"}])
+        found = outer.compose(inner)
+        return str(found), found.num_leaves, found.num_nodes, outer.compose(outer) == outer
+
+    both(composed)
+
+    def walked(library):
+        seen: list[object] = []
+
+        def node(children, data):
+            seen.append((children, data if data is None else list(data)))
+            return sum(children)
+
+        def leaf(leaf):
+            seen.append(leaf)
+            return 2 * leaf
+
+        leaves, structure = library.tree_flatten(x)
+        with pytest.raises(ValueError, match="Too many leaves"):
+            structure.walk(node, leaf, [*leaves, 1])
+        seen.clear()
+        return structure.walk(node, leaf, leaves), seen
+
+    both(walked)
+    leaves, structure = tree.tree_flatten(x)
+    assert structure.walk(lambda children, _: sum(children), None, leaves) == sum(leaves)
+    assert "takes a PyTreeDef" in refusal(TypeError, structure.compose, x)
+
+
 def test_transpose_of_what_does_not_fit():
     outer, inner = tree.tree_structure([0, 0]), tree.tree_structure({"a": 0})
     text = refusal(TypeError, tree.tree_transpose, outer, inner, [{"a": 1}, {"b": 2}])
@@ -463,7 +532,7 @@ def test_imports_nothing_but_the_standard_library():
     text = Path(tree.__file__).read_text()
     modules = {alias.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import) for alias in node.names}
     modules |= {node.module for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)}
-    assert modules == {"builtins", "collections", "collections.abc", "contextlib", "functools", "typing"}
+    assert modules == {"builtins", "collections", "collections.abc", "contextlib", "dataclasses", "functools", "typing"}
     # The aliases at the end hide two builtins: a bare use of them anywhere would be a bug.
     assert not re.search(r"(?<![\w.])(map|all)\(", re.sub(r'"""(.|\n)*?"""', "", text))
 

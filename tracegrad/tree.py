@@ -13,12 +13,14 @@ hashing structures, which every call of a jitted function does, never leaves C.
 
 import builtins
 import contextlib
+import dataclasses
 import functools
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+C = TypeVar("C", bound=type)
 KeyPath = tuple[Any, ...]
 IsLeaf = Callable[..., bool | None]
 _Spec = tuple[Any, ...] | None
@@ -352,6 +354,17 @@ def _spread(prefix: _Spec, full: _Spec, leaves: Iterator[Any], out: list[Any]) -
             raise
 
 
+def _composed(spec: _Spec, inner: _Spec) -> _Spec:
+    return inner if spec is None else (*spec[:2], *[_composed(child, inner) for child in spec[2:]])
+
+
+def _walk(spec: _Spec, f_node: Callable[[tuple[Any, ...], Any], Any], leaves: Iterator[Any]) -> Any:
+    if spec is None:
+        return next(leaves)
+    children = tuple([_walk(child, f_node, leaves) for child in spec[2:]])
+    return f_node(children, list(spec[1]) if spec[0] is dict else spec[1])
+
+
 def _count(spec: _Spec) -> tuple[int, int]:
     """How many leaves there are, and how many nodes, leaves among them."""
     leaves = nodes = 0
@@ -473,17 +486,46 @@ class PyTreeDef:
 
     def unflatten(self, leaves: Iterable[Any]) -> Any:
         """The tree of this structure with these leaves; ValueError if they are too few or too many."""
+        return _put_together(self._spec, iter(self._counted(leaves)))
+
+    def _counted(self, leaves: Iterable[Any]) -> list[Any]:
         leaves = list(leaves)
         if len(leaves) != self._num_leaves:
             raise ValueError(
                 f"Too {'few' if len(leaves) < self._num_leaves else 'many'} leaves for {_clip(self)}; expected"
                 f" {self._num_leaves}, got {len(leaves)}. Pass one for each *, in the order of tree_leaves."
             )
-        return _put_together(self._spec, iter(leaves))
+        return leaves
 
     def flatten_up_to(self, tree: Any) -> list[Any]:
         """The subtrees of `tree` that stand where this structure has leaves; ValueError if `tree` differs above."""
         return _subtrees(self._spec, tree, "flatten_up_to", "treedef", "tree")
+
+    def compose(self, inner: "PyTreeDef") -> "PyTreeDef":
+        """This structure with `inner` in the place of each leaf.
+
+        >>> tree_structure([0, (0,)]).compose(tree_structure({"a": 0}))
+        PyTreeDef([{'a': *}, ({'a': *},)])
+        """
+        if not isinstance(inner, PyTreeDef):
+            raise TypeError(f"compose takes a PyTreeDef, got {_clip(inner)}; write tree_structure(tree)")
+        return PyTreeDef(_composed(self._spec, inner._spec), self._num_leaves * inner._num_leaves)
+
+    def walk(
+        self,
+        f_node: Callable[[tuple[Any, ...], Any], Any],
+        f_leaf: Callable[[Any], Any] | None,
+        leaves: Iterable[Any],
+    ) -> Any:
+        """Call `f_leaf` of each leaf, and `f_node(children, data)` of each node with what that made of its children and with
+        what it needs besides (of a dict the sorted keys, as a list); what it makes of the root. `f_leaf=None` hands the
+        leaves on as they are. ValueError if they are too few or too many.
+
+        >>> tree_structure({"a": 0, "b": (0, 0)}).walk(lambda children, data: sum(children), lambda x: 10 * x, [1, 2, 3])
+        60
+        """
+        leaves = self._counted(leaves)
+        return _walk(self._spec, f_node, iter(leaves) if f_leaf is None else (f_leaf(x) for x in leaves))
 
     def children(self) -> list["PyTreeDef"]:
         """The structures of the root's children."""
@@ -674,7 +716,8 @@ def tree_all(tree: Any, *, is_leaf: IsLeaf | None = None) -> bool:
 def tree_transpose(outer_treedef: PyTreeDef, inner_treedef: PyTreeDef | None, pytree_to_transpose: Any) -> Any:
     """A tree of trees turned inside out; `inner_treedef=None` takes the structure of the first inner tree.
 
-    TypeError unless a tree of `inner_treedef` is at each leaf of `outer_treedef` (jax compares the numbers of leaves).
+    TypeError unless a tree of `inner_treedef` is at each leaf of `outer_treedef`. Of a registered type whose aux data speak
+    of what it holds (a structure, say), so that they are others where its leaves are trees, the leaves are counted.
 
     >>> tree_transpose(tree_structure([0, 0]), tree_structure({"a": 0}), [{"a": 1}, {"a": 2}])
     {'a': [1, 2]}
@@ -687,7 +730,13 @@ def tree_transpose(outer_treedef: PyTreeDef, inner_treedef: PyTreeDef | None, py
         inner = inner_treedef or tree_structure(rows[0])
         table = [_subtrees(inner._spec, row, who, "inner_treedef", f"inner tree {i}") for i, row in enumerate(rows)]
     except ValueError as why:
-        raise TypeError(str(why)) from None
+        leaves, own = tree_flatten(pytree_to_transpose)[0], outer_treedef._spec
+        kind = None if own is None else own[0]
+        size = 0 if inner_treedef is None else inner_treedef.num_leaves
+        has_own_data = kind in _REGISTERED and kind not in _BUILT_IN and kind is type(pytree_to_transpose)
+        if not has_own_data or inner_treedef is None or len(leaves) != outer_treedef.num_leaves * size:
+            raise TypeError(f"Mismatch: {why}") from None
+        inner, table = inner_treedef, [leaves[i : i + size] for i in range(0, len(leaves), size)] if size else []
     return inner.unflatten([outer_treedef.unflatten(column) for column in zip(*table, strict=True)])
 
 
@@ -814,6 +863,61 @@ def register_pytree_node(
     _register(nodetype, _Node(flatten_func, unflatten_func, flatten_with_keys_func or _with_keys(flatten_func)))
 
 
+def register_dataclass(
+    nodetype: C,
+    data_fields: Sequence[str] | None = None,
+    meta_fields: Sequence[str] | None = None,
+    drop_fields: Sequence[str] = (),
+) -> C:
+    """Make a dataclass a tree node with the children `data_fields` and static `meta_fields`; also as a decorator.
+
+    With neither given, every field is data but those with `metadata={"static": True}`. What `drop_fields` names is not
+    kept: the constructor must fill it in. A class that is no dataclass needs both, and a constructor by keywords.
+    TypeError if one is given without the other; ValueError if they overlap or are not what the constructor takes.
+
+    >>> @register_dataclass
+    ... @dataclasses.dataclass
+    ... class Layer:
+    ...     w: float
+    ...     name: str = dataclasses.field(metadata={"static": True})
+    >>> tree_flatten(Layer(1.5, "dense"))
+    ([1.5], PyTreeDef(CustomNode(Layer[('dense',)], [*])))
+    """
+    is_dataclass = dataclasses.is_dataclass(nodetype)
+    fields = [f for f in dataclasses.fields(nodetype) if f.name not in drop_fields] if is_dataclass else []
+    if data_fields is None and meta_fields is None and is_dataclass:
+        data_fields = [f.name for f in fields if not f.metadata.get("static", False)]
+        meta_fields = [f.name for f in fields if f.metadata.get("static", False)]
+    if data_fields is None or meta_fields is None:
+        raise TypeError(
+            "register_dataclass needs data_fields and meta_fields, or neither of them and a dataclass; for"
+            f" {nodetype!r} it got {data_fields=}, {meta_fields=}."
+        )
+    data, meta = tuple(data_fields), tuple(meta_fields)
+    if both := sorted({*data} & {*meta}):
+        raise ValueError(f"register_dataclass: {both} are in data_fields and in meta_fields; leave each in one.")
+    needed = {f.name for f in fields if f.init}
+    if is_dataclass and {*data, *meta} != needed:
+        raise ValueError(
+            f"register_dataclass: data_fields and meta_fields must be the fields of {nodetype.__name__} with init=True;"
+            f" missing {sorted(needed - {*data, *meta})}, unexpected {sorted({*data, *meta} - needed)}. Name in"
+            " drop_fields those that its constructor fills in."
+        )
+
+    def flatten(x: Any) -> _Apart:
+        return [getattr(x, name) for name in data], tuple([getattr(x, name) for name in meta])
+
+    def flatten_with_keys(x: Any) -> _Apart:
+        children, aux = flatten(x)
+        return _named(data, children), aux
+
+    def unflatten(aux: Any, children: Any) -> Any:
+        return nodetype(**dict(zip(meta + data, (*aux, *children), strict=True)))
+
+    _register(nodetype, _Node(flatten, unflatten, flatten_with_keys))
+    return nodetype
+
+
 class Partial(functools.partial[Any]):
     """A `functools.partial` that is a tree: the bound arguments are children, the function is static.
 
@@ -849,6 +953,7 @@ _REGISTERED: dict[type, _Node] = {
         _keyed_defaultdict,
     ),
 }
+_BUILT_IN = frozenset(_REGISTERED)
 _KINDS = _Kinds()
 register_pytree_node(Partial, lambda p: ((p.args, p.keywords), p.func), lambda f, xs: Partial(f, *xs[0], **xs[1]))
 

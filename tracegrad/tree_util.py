@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from tracegrad.tree import (
@@ -16,12 +15,12 @@ from tracegrad.tree import (
     PyTreeDef,
     SequenceKey,
     _Apart,
-    _named,
     _Node,
     _register,
     _without_keys,
     all_leaves,
     keystr,
+    register_dataclass,
     register_pytree_node,
     tree_all,
     tree_broadcast,
@@ -128,61 +127,6 @@ def register_pytree_with_keys_class(cls: C) -> C:
     keyed = operator.methodcaller("tree_flatten_with_keys")
     register_pytree_with_keys(cls, keyed, methods.tree_unflatten, plain)
     return cls
-
-
-def register_dataclass(
-    nodetype: C,
-    data_fields: Sequence[str] | None = None,
-    meta_fields: Sequence[str] | None = None,
-    drop_fields: Sequence[str] = (),
-) -> C:
-    """Make a dataclass a tree node with the children `data_fields` and static `meta_fields`; also as a decorator.
-
-    With neither given, every field is data but those with `metadata={"static": True}`. What `drop_fields` names is not
-    kept: the constructor must fill it in. A class that is no dataclass needs both, and a constructor by keywords.
-    TypeError if one is given without the other; ValueError if they overlap or are not what the constructor takes.
-
-    >>> @register_dataclass
-    ... @dataclasses.dataclass
-    ... class Layer:
-    ...     w: float
-    ...     name: str = dataclasses.field(metadata={"static": True})
-    >>> tree_flatten(Layer(1.5, "dense"))
-    ([1.5], PyTreeDef(CustomNode(Layer[('dense',)], [*])))
-    """
-    is_dataclass = dataclasses.is_dataclass(nodetype)
-    fields = [f for f in dataclasses.fields(nodetype) if f.name not in drop_fields] if is_dataclass else []
-    if data_fields is None and meta_fields is None and is_dataclass:
-        data_fields = [f.name for f in fields if not f.metadata.get("static", False)]
-        meta_fields = [f.name for f in fields if f.metadata.get("static", False)]
-    if data_fields is None or meta_fields is None:
-        raise TypeError(
-            "register_dataclass needs data_fields and meta_fields, or neither of them and a dataclass; for"
-            f" {nodetype!r} it got {data_fields=}, {meta_fields=}."
-        )
-    data, meta = tuple(data_fields), tuple(meta_fields)
-    if both := sorted({*data} & {*meta}):
-        raise ValueError(f"register_dataclass: {both} are in data_fields and in meta_fields; leave each in one.")
-    needed = {f.name for f in fields if f.init}
-    if is_dataclass and {*data, *meta} != needed:
-        raise ValueError(
-            f"register_dataclass: data_fields and meta_fields must be the fields of {nodetype.__name__} with init=True;"
-            f" missing {sorted(needed - {*data, *meta})}, unexpected {sorted({*data, *meta} - needed)}. Name in"
-            " drop_fields those that its constructor fills in."
-        )
-
-    def flatten(x: Any) -> _Apart:
-        return [getattr(x, name) for name in data], tuple([getattr(x, name) for name in meta])
-
-    def flatten_with_keys(x: Any) -> _Apart:
-        children, aux = flatten(x)
-        return _named(data, children), aux
-
-    def unflatten(aux: Any, children: Any) -> Any:
-        return nodetype(**dict(zip(meta + data, (*aux, *children), strict=True)))
-
-    _register(nodetype, _Node(flatten, unflatten, flatten_with_keys))
-    return nodetype
 
 
 def register_static(cls: C) -> C:
