@@ -32,6 +32,8 @@ ROOMS = [
     },
     {"core.op", "tree_util", "core.axes", "core.static"},
     {"core.constants", "core.names", "core.plain", "core.tracebacks"},
+    {"core.op", "tree_util", "core.axes", "core.static", "core.advice"},
+    {"core.constants", "core.names", "core.plain"},
     {"core.trace"},
     {"core.boxes"},
     {"core.views"},

@@ -16,6 +16,7 @@ class Context(threading.local):
     start       the first example of those that they are applied to
     trace       the innermost trace of types, to which belongs what depends on no array but on the place in an axis
     boxes       how many calls that have foreign arrays in boxes have not returned
+    refused     why a tracer was no size lately, which NumPy does not hand on
     """
 
     cell: list[Any] | None = None
@@ -24,6 +25,7 @@ class Context(threading.local):
     start: int = 0
     trace: Any = None
     boxes: int = 0
+    refused: str = ""
 
     @property
     def source(self) -> Any:

@@ -7,9 +7,10 @@ import inspect
 import linecache
 import os
 import sys
+from collections.abc import Callable
 from dis import opmap
 from sys import _getframe
-from types import CodeType
+from types import CodeType, FrameType, TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -96,17 +97,20 @@ _HIDDEN: tuple[str, ...] = (
     os.path.dirname(np.__file__) + os.sep,
     "<tracegrad ",
 )
-# The files of ours that have been met, which are so many and no more, and the latest that was none of them: a session makes
-# new names for ever, one a cell and one a compiled function.
-_ours: set[str] = set()
-_foreign = ""
+# Whether a file's lines are anybody's but the user's, for so many of the files that have been met: a session makes new names
+# for ever, one a cell and one a compiled function.
+_internal: dict[str, bool] = {}
+KNOWN_FILES = 256
+# Libraries that call functions of others', and NumPy's: where the user calls them is where the line is.
+_LIBRARIES = ("scipy", "jax", "jaxlib", "pandas", "sklearn", "matplotlib", "einops", "opt_einsum", "xarray")
+_STANDARD = os.path.dirname(os.__file__) + os.sep
 
 
 def hide(directory: str) -> None:
     """Have lines of code below a directory never taken for the user's."""
-    global _HIDDEN, _foreign
+    global _HIDDEN
     _HIDDEN = (*_HIDDEN, directory + os.sep)
-    _foreign = ""
+    _internal.clear()
 
 
 def is_hidden(filename: str) -> bool:
@@ -115,13 +119,31 @@ def is_hidden(filename: str) -> bool:
 
 
 def _is_internal(filename: str) -> bool:
-    global _foreign
-    if not is_hidden(filename):
-        _foreign = filename
-        return False
-    if not filename.startswith("<"):
-        _ours.add(filename)
-    return True
+    if len(_internal) >= KNOWN_FILES:
+        _internal.clear()
+    answer = _internal[filename] = is_hidden(filename) or _is_of_a_library(filename)
+    return answer
+
+
+def _is_of_a_library(filename: str) -> bool:
+    """Whether a file is of Python's library, or of one that is known to call functions; its code runs, so it is loaded."""
+    if filename.startswith(_STANDARD):
+        return "-packages" not in filename
+    found = [getattr(sys.modules.get(name), "__file__", None) for name in _LIBRARIES]
+    return filename.startswith(tuple([os.path.dirname(file) + os.sep for file in found if file]))
+
+
+def ours(filename: str) -> bool:
+    """Whether a file is this library's."""
+    return filename.startswith(_HIDDEN[0])
+
+
+def user_frame(passed: Callable[[str], bool] = _is_internal) -> FrameType:
+    """The innermost frame of code in a file that is not to be `passed` by: the user's, if nothing else is said."""
+    frame = _getframe(1)
+    while frame.f_back is not None and (passed(frame.f_code.co_filename) or ours(frame.f_code.co_filename)):
+        frame = frame.f_back
+    return frame
 
 
 def user_source() -> RawSource:
@@ -131,8 +153,8 @@ def user_source() -> RawSource:
         return cell[0]
     frame = _getframe(2)
     code = frame.f_code
-    while (name := code.co_filename) in _ours or (name != _foreign and _is_internal(name)):
-        if frame.f_back is None:
+    while (hidden := _internal.get(code.co_filename)) is not False:
+        if (hidden is None and not _is_internal(code.co_filename)) or frame.f_back is None:
             break
         frame = frame.f_back
         code = frame.f_code
@@ -238,18 +260,20 @@ def place(error: Exception, what: str, source: RawSource | None = None) -> None:
 
 def unsupported(function: Any, how: str = "", of: Any = None) -> UnsupportedFunctionError:
     """The error for a NumPy function that is not traced, or not when called this way."""
-    module = getattr(function, "__module__", None) or "numpy"
+    module = getattr(function, "__module__", None) or _module_of(function)
     name = getattr(function, "__name__", repr(function))
     kind = "ufunc" if isinstance(function, np.ufunc) else "function"
     called = "" if of is None else f", called with {of.described()}"
+    listed = "`tracegrad.numpy` lists what is" if module.startswith("numpy") else "`tg.lax` has what is"
     fix = (
-        f"`tracegrad.numpy` lists what is. If the {kind} matters to you, give it a derivative with `tg.custom_vjp` or "
+        f"{listed}. If the {kind} matters to you, give it a derivative with `tg.custom_vjp` or "
         "`tg.custom_jvp`, or call it on values that are not being traced."
     )
+    arguments = ("x", "x, y")[function.nin == 2] if isinstance(function, np.ufunc) and function.nin < 3 else "..."
     if "out=" in how:
         fix = f"In place of `np.{name}(..., out=y)` write `y = np.{name}(...)`."
     elif "where=" in how and kind == "ufunc":
-        fix = f"In place of `np.{name}(x, where=c)` write `np.where(c, np.{name}(x), 0)`."
+        fix = f"In place of `np.{name}({arguments}, where=c)` write `np.where(c, np.{name}({arguments}), 0)`."
     elif how == ".at":
         method = _AT.get(name, name)
         fix = (
@@ -258,19 +282,49 @@ def unsupported(function: Any, how: str = "", of: Any = None) -> UnsupportedFunc
     return UnsupportedFunctionError(f"{module}.{name}{how} is not traced{at(user_source())}{called}.\n  {fix}")
 
 
+def _module_of(ufunc: Any) -> str:
+    """Where a ufunc is from, which does not know that itself."""
+    name = getattr(ufunc, "__name__", "")
+    modules = ("numpy", "scipy.special", "ml_dtypes")
+    return next((m for m in modules if getattr(sys.modules.get(m), name, None) is ufunc), "numpy")
+
+
 _AT = {"maximum": "max", "minimum": "min"}
 
 
 def hidden_behind(error: Exception) -> Exception | None:
-    """Our own error where NumPy puts one of its own in its place: it runs `float(x)` for `y[i] = x`, and for a size it
-    asks `x` for an index, and both times reports something else of its own when that fails."""
-    if str(error) == "setting an array element with a sequence.":
+    """Our own error where somebody puts one of his own in its place, or knows less: NumPy runs `float(x)` for `y[i] = x`, and
+    for a size it asks `x` for an index, and both times reports something else of its own when that fails; jax says of a
+    tracer that it is none of its arrays, and an ndarray that it has no `at`."""
+    if isinstance(error, AttributeError):
+        if error.name != "at" or type(error.obj) is not np.ndarray:
+            return None
+        return AttributeError(
+            f"a plain NumPy array has no .at, asked for{at(_raised_by_user(error))}; write `tnp.at(x)[i].set(v)`, which takes "
+            "traced arrays and plain ones (with `import tracegrad.numpy as tnp`)"
+        )
+    text = str(error)
+    if text == "setting an array element with a sequence.":
         cause = error.__cause__
         if isinstance(cause, ConcretizationTypeError | TracerArrayConversionError | UnexpectedTracerError):
             return cause
-    if isinstance(error, TypeError) and "or a single integer, got '<traced " in str(error):
-        return ConcretizationTypeError(
-            f"a shape{at(raised_by(error))} needs plain integers: {error}.\n  Instead, pass the number in from outside: "
-            "`lambda x: f(x, n)`."
+    if isinstance(error, TypeError) and "or a single integer, got '<traced " in text and context.refused:
+        return ConcretizationTypeError(context.refused)
+    if isinstance(error, TypeError) and "tracegrad.core.trace.Tracer'>" in text:
+        return TracerArrayConversionError(
+            f"a function of jax's was called{at(_raised_by_user(error))} with an array that tracegrad traces, which jax does not "
+            "know.\n  Write NumPy's function, or tnp's or tg.lax's (with `import tracegrad.numpy as tnp`), in place of "
+            "jax.numpy's and jax.lax's; jax.grad and jax.jit transform what is written in jax."
         )
     return None
+
+
+def _raised_by_user(error: Exception) -> RawSource | None:
+    """The innermost line of the user's among those that an error came by."""
+    step: TracebackType | None = error.__traceback__
+    found = None
+    while step is not None:
+        if not _is_internal(step.tb_frame.f_code.co_filename):
+            found = step.tb_frame.f_code, step.tb_lasti
+        step = step.tb_next
+    return found

@@ -28,6 +28,7 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad import tree
+from tracegrad.core import advice
 from tracegrad.core.axes import Axis
 from tracegrad.core.constants import SMALL, Constants, Lasting
 from tracegrad.core.context import capturing, context, open_traces, writing
@@ -134,6 +135,8 @@ class Trace:
         if not trace.for_graph:
             if not op.keeps_inputs:
                 return array
+            if array.dtype.kind in NO_NUMBERS:
+                require_numbers(array)
             if array.nbytes <= SMALL:
                 return copied(array)
         return trace.copy_of(array)
@@ -149,6 +152,9 @@ class Trace:
     ) -> Any:
         """Record an op in a trace of types. There are no values: equations hold the tracers themselves, which have at least
         their types."""
+        for x in inputs:
+            if type(x) is ndarray and x.dtype.kind in NO_NUMBERS:
+                require_numbers(x)
         try:
             types: Any = op.infer([type_of(x) for x in inputs], params)
         except CALL_ERRORS as error:
@@ -207,7 +213,7 @@ class Trace:
         try:
             open_traces[self.level] = self
             return function(*args), self.finish()
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             if (hidden := hidden_behind(error)) is not None:
                 raise hidden.with_traceback(error.__traceback__) from None
             raise
@@ -450,6 +456,9 @@ def explain(error: Exception, op: Op, inputs: Any, params: Params, source: Any) 
     """Raise the type rule's error for inputs that NumPy refused, since it knows the op; else add the place to NumPy's."""
     if op.runs_user_code or at(source) in str(error):
         return
+    for x in inputs:
+        if type(x) is ndarray:
+            require_numbers(x)
     types = [type_of(x) for x in inputs]
     what = f"{op.name} of {', '.join(map(str, types))}"
     try:
@@ -493,10 +502,23 @@ def as_array(x: Any) -> Any:
     array = np.asarray(x)
     if number_kind(array.dtype) not in "biufc" and array.dtype != float0:
         raise DtypeError(
-            f"{clip(repr(x))} of type {type(x).__name__} is not an array of numbers{at(user_source())}; pass numbers, "
-            "NumPy arrays or pytrees of them"
+            f"{clip(repr(x))} of type {type(x).__name__} is not an array of numbers{at(user_source())}; "
+            f"{advice.for_no_array(x)}"
         )
     return array
+
+
+# The kinds of dtypes that are not of numbers, but for those that ml_dtypes adds.
+NO_NUMBERS = "OSUMmTV"
+
+
+def require_numbers(array: ndarray[Any, Any]) -> None:
+    """DtypeError for an array of what are no numbers: text, dates, records, objects."""
+    if array.dtype.kind in NO_NUMBERS and number_kind(array.dtype) not in "biufc" and array.dtype != float0:
+        raise DtypeError(
+            f"an array of dtype {array.dtype} is not one of numbers{at(user_source())}: {clip(repr(array))}; "
+            f"{advice.for_no_array(array)}"
+        )
 
 
 def contains_tracer(x: Any) -> bool:
@@ -536,7 +558,7 @@ def settled_tree(x: Any) -> Any:
     return tree.tree_map(lambda leaf: present(leaf) if is_written(leaf) else leaf, x) if writing else x
 
 
-def concrete(x: Any, what: str, instead: str = "") -> Any:
+def concrete(x: Any, what: str, instead: str | Callable[[], str] = "") -> Any:
     """The plain value under a tracer, for what must be known while tracing (a shape, a mask). Drops the derivative."""
     found = plain_value(x, what)
     depends_on(x)
@@ -544,7 +566,7 @@ def concrete(x: Any, what: str, instead: str = "") -> Any:
         x = present(x)
         while type(x.value) is Tracer:
             x = x.value
-        raise ConcretizationTypeError(x.no_value_text(what, instead))
+        raise ConcretizationTypeError(x.no_value_text(what, instead() if callable(instead) else instead))
     return found
 
 
@@ -567,13 +589,20 @@ _BRANCH = (
     "write `np.where(condition, a, b)`, which computes both, or `tg.lax.cond(condition, f, g, x)`, which runs one of the "
     "functions, or decide outside and {outside}"
 )
+_LOOP = (
+    "write `tg.lax.while_loop(condition, body, x)`, where both are functions of x, or for a number of steps that is known "
+    "`tg.lax.fori_loop(0, n, body, x)`, which has a reverse derivative too, or {outside}"
+)
 _PLAIN_NUMBER = "{outside}"
 _ASSIGN = "  Assigning into an array: in place of `y[i] = v` write `y = tnp.at(y)[i].set(v)`, or `np.stack` the parts."
-_MAKE = (
-    "  Making an array: in place of `np.array([...])` write `tnp.array([...])` or `np.stack([...])`.\n"
-    "  A function that NumPy cannot hand to us: `tnp` has it, or it needs `tg.custom_vjp`.\n"
-    "  (with `import tracegrad.numpy as tnp`)"
-)
+_MAKE = "  Making an array: in place of `np.array([...])` write `tnp.array([...])` or `np.stack([...])`."
+_WRITERS = ("copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask")
+# Of NumPy's functions that do not look at their arguments' classes, those that tnp has.
+_MAKERS = ("arange", "asarray", "ascontiguousarray", "asfarray", "asfortranarray", "eye", "full", "fromfunction")
+
+
+def _choice() -> str:
+    return _LOOP if advice.is_loop() else _BRANCH
 
 
 def _are_weak(inputs: Sequence[Any]) -> bool:
@@ -785,23 +814,42 @@ class Tracer:
             found.flags.writeable = bool(copy)
             return found
         source = user_source()
-        if exact:
-            raise TracerArrayConversionError(
-                f"NumPy wanted a plain array{at(source)} in place of {self.described()}, but the "
-                f"{self.origin.described()} knows only its type.\n"
-                "  Indexing a plain array: in place of `img[y0, x0]` write `tnp.asarray(img)[y0, x0]`, or "
-                "`tnp.take(img, y0, axis=0)`.\n"
-                f"{_ASSIGN}\n{_MAKE}"
-            )
+        written, function = advice.function_called()
+        if function is np.arange and self.value is None:
+            raise ConcretizationTypeError(self.no_value_text("np.arange()", _PLAIN_NUMBER))
+        library = advice.library_called()
+        if assigns(source):
+            fixes = [_ASSIGN]
+        elif library:
+            fixes = [
+                f"  {library} works on plain arrays: write NumPy's function or tnp's, or give it a derivative with "
+                "`tg.custom_vjp` or `tg.custom_jvp`."
+            ]
+        elif function is np.array or function is np.asarray:
+            fixes = [_MAKE if function is np.array else "  In place of `np.asarray(x)` write `tnp.asarray(x)`."]
+        elif callable(function) and getattr(function, "__name__", "") not in _WRITERS:
+            name = getattr(function, "__name__", "")
+            has = f"write `tnp.{name}`; else it needs" if name in _MAKERS else "it needs"
+            fixes = [f"  NumPy cannot hand `{written}` to us: {has} `tg.custom_vjp`, or values that are not traced."]
+        else:
+            index = "img[y0, x0]` write `tnp.asarray(img)[y0, x0]`, or `tnp.take(img, y0, axis=0)`."
+            fixes = [
+                *([f"  Indexing a plain array: in place of `{index}"] if exact else []),
+                _ASSIGN,
+                _MAKE,
+                "  A function that NumPy cannot hand to us: `tnp` has it, or it needs `tg.custom_vjp`.",
+            ]
+        reason = "but the {} knows only its type" if exact else "that would cut it off from the {}"
         raise TracerArrayConversionError(
-            f"NumPy wanted a plain array{at(source)} in place of {self.described()}; that would cut it off from "
-            f"the {self.origin.described()}.\n"
-            f"{_ASSIGN}\n{_MAKE}"
+            f"{library or 'NumPy'} wanted a plain array{at(source)} in place of {self.described()}{', ' if exact else '; '}"
+            f"{reason.format(self.origin.described())}.\n"
+            + "\n".join(fixes)
+            + "\n  (with `import tracegrad.numpy as tnp`)"
         )
 
     # Python scalars: answered from the value where nothing differentiable is lost.
     def __bool__(self) -> bool:
-        value = concrete(self, "if, and, or, not, while or bool()", _BRANCH)
+        value = concrete(self, "if, and, or, not, while or bool()", _choice)
         if np.size(value) != 1:
             raise ValueError(
                 f"if, and, or, not, while or bool(){at(user_source())} needs one truth value, got {self.described()}; "
@@ -818,6 +866,13 @@ class Tracer:
         return int(value)
 
     def __index__(self) -> int:
+        try:
+            return self._index()
+        except TypeError as error:
+            context.refused = str(error)
+            raise
+
+    def _index(self) -> int:
         value = concrete(self, "an index or a size", _PLAIN_NUMBER)
         if type(value) is int:
             return value
@@ -829,7 +884,7 @@ class Tracer:
             )
         return int(value)
 
-    def _refuse(self, what: str) -> NoReturn:
+    def _refuse(self) -> NoReturn:
         self._require_running()
         source = user_source()
         if assigns(source):
@@ -837,14 +892,13 @@ class Tracer:
                 f"NumPy wanted a plain number{at(source)} in place of {self.described()}; that would cut it off from "
                 f"the {self.origin.described()}.\n{_ASSIGN}\n  (with `import tracegrad.numpy as tnp`)"
             )
-        fix = "Write NumPy's function in place of math's: `np.sin(x)`, not `math.sin(x)`."
+        what, fix = advice.number_wanted()
         if self.value is None:
             raise ConcretizationTypeError(f"{self.no_value_text(what)}\n  {fix}")
         raise ConcretizationTypeError(
             f"{what}{at(source)} would make a plain number of {self.described()}, and the {self.origin.described()} "
             f"would silently lose its derivative.\n  {fix}\n"
-            "  To drop the derivative knowingly, write tg.stop_gradient(x) and stay with NumPy, or compute the number "
-            "outside."
+            "  To drop the derivative knowingly, write float(tg.stop_gradient(x)), or compute the number outside."
         )
 
     def _require_running(self) -> None:
@@ -854,12 +908,12 @@ class Tracer:
     def __float__(self) -> float:
         if self.origin.executes:
             return float(self.value)
-        self._refuse("float() (or a function of the math module)")
+        self._refuse()
 
     def __complex__(self) -> complex:
         if self.origin.executes:
             return complex(self.value)
-        self._refuse("complex() (or a function of the cmath module)")
+        self._refuse()
 
     def __hash__(self) -> NoReturn:
         raise TypeError(

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core import advice
 from tracegrad.core.collector import uncollected
 from tracegrad.core.constants import Lasting
 from tracegrad.core.context import capturing, context
 from tracegrad.core.errors import DtypeError, name_of
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var
 from tracegrad.core.names import output_name
-from tracegrad.core.trace import Equation, Trace, Tracer, as_array
+from tracegrad.core.trace import Equation, Trace, Tracer, as_array, require_numbers
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, type_of
 
 
@@ -154,9 +155,13 @@ def arrays_of(leaves: Sequence[Any], names: Callable[[int], str]) -> list[Any]:
     arrays = []
     for i, x in enumerate(leaves):
         try:
+            if type(x) is np.ndarray:
+                require_numbers(x)
             arrays.append(as_array(x))
         except DtypeError as error:
-            raise DtypeError(f"{names(i)}: {error}") from None
+            name = names(i)
+            why = advice.for_self() if name == "self" else ""
+            raise DtypeError(f"{name}: {error}{why}") from None
     return arrays
 
 

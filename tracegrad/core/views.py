@@ -316,7 +316,7 @@ def require_writable(x: Tracer, what: str) -> Place:
     if x.origin.executes:
         raise TypeError(
             f"{what}{at(user_source())} writes into a jax array, {x.type}, and these do not change; write "
-            "`x = x.at[i].set(v)`, or hand over a NumPy array"
+            "`x = tnp.at(x)[i].set(v)`, or hand over a NumPy array"
         )
     place = place_of(x)
     if type(place) is Doubtful:

@@ -68,7 +68,7 @@ def bincount(x: ArrayLike, /, weights: ArrayLike = None, minlength: int = 0) -> 
     Raises:
         DtypeError: for complex weights.
     """
-    plain = concrete(x, "np.bincount", "give the number of bins a size: write np.zeros(n).at[x].add(weights)")
+    plain = concrete(x, "np.bincount", "give the number of bins a size: write tnp.at(np.zeros(n))[x].add(weights)")
     if weights is None:
         return np.bincount(plain, minlength=minlength)
     if number_kind(type_of(as_array(weights)).dtype) == "c":

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core import advice
 from tracegrad.core.errors import TracerArrayConversionError, at, unsupported, user_source
 from tracegrad.core.trace import (
     FUNCTIONS,
@@ -121,8 +122,15 @@ def _refuse_out(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...]) -> None:
     traced = next((x for x in inputs if type(x) is Tracer), None)
     name = ufunc.__name__
     what = f"{traced.described()}, into an existing array" if traced is not None else "into a traced array"
+    if advice.writes_into_a_part():
+        method_of_at = {"subtract": "add(-x)", "divide": "divide(x)"}.get(name, f"{name}(x)")
+        fix = (
+            f"In place of `y[i] op= x` write `y = tnp.at(y)[i].{method_of_at}` (with `import tracegrad.numpy as tnp`)."
+        )
+    else:
+        fix = f"In place of `y += x` write `y = y + x`; of `np.{name}(..., out=y)` write `y = np.{name}(...)`."
     raise TracerArrayConversionError(
         f"np.{name}{'' if method == '__call__' else '.' + method} with out= (or an in-place operator such as `y += x`) "
         f"would write{at(user_source())} {what}.\n"
-        f"  In place of `y += x` write `y = y + x`; of `np.{name}(..., out=y)` write `y = np.{name}(...)`."
+        f"  {fix}"
     )

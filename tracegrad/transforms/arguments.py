@@ -19,7 +19,7 @@ from tracegrad.core.errors import (
     described,
     user_source,
 )
-from tracegrad.core.trace import Trace, Tracer, as_array, lifted
+from tracegrad.core.trace import Trace, Tracer, as_array, lifted, require_numbers
 from tracegrad.core.tracing import arrays_of, kind_of
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, float0, is_inexact, number_kind, type_of
 
@@ -142,6 +142,8 @@ def scalar_output(out: Any, trace: Trace, transform: str, holomorphic: bool) -> 
 
 def as_output(out: Any, fun: Any) -> Any:
     try:
+        if type(out) is np.ndarray:
+            require_numbers(out)
         return as_array(out)
     except TypeError as error:
         raise DtypeError(f"the output of {described(fun)}: {error}") from None

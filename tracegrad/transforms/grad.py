@@ -171,7 +171,7 @@ def _gradient(
                 cotangents = {} if seed is None else backward(eqns, {id(out): seed})
             except _HoldsJaxArray:
                 return in_boxes(again(), args, kwargs)
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, AttributeError) as error:
                 if (hidden := hidden_behind(error)) is not None:
                     raise hidden.with_traceback(error.__traceback__) from None
                 raise

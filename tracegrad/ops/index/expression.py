@@ -268,7 +268,7 @@ def _array_item(item: Any, x: Any) -> Any:
         return np.asarray(
             concrete(
                 item, "indexing with a mask",
-                "write `np.where(mask, x, 0)` or `x.at[mask].set(0)`, whose shapes do not depend on values",
+                "write `np.where(mask, x, 0)` or `tnp.at(x)[mask].set(0)`, whose shapes do not depend on values",
             )
         )  # fmt: skip
     if kind not in "iu":

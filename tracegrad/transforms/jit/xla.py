@@ -20,6 +20,7 @@ from tracegrad.core.errors import DtypeError, name_of
 from tracegrad.core.graph import Graph
 from tracegrad.core.static import exact
 from tracegrad.core.trace import Tracer, bind
+from tracegrad.core.tracing import arrays_of
 from tracegrad.core.types import PYTHON_SCALARS, type_of
 from tracegrad.core.views import Written
 from tracegrad.lower.numpy.calls import Matcher, order_matcher
@@ -78,6 +79,7 @@ class OnXla:
         return LoweredToXla(self.function.graph_for(args, kwargs, self.backend)[0], lowered)
 
     def _call(self, args: Any, kwargs: Any) -> Any:
+        given = args, kwargs
         matches, program = self._latest
         if kwargs or matches(args) is None:
             program, args, kwargs = self._program(args, kwargs)
@@ -88,10 +90,16 @@ class OnXla:
         except TypeError:
             if _holds_tracer(args, kwargs):  # one that has leaked, which jax takes for a type
                 return self._as_equation(args, kwargs)
+            self._require_arrays(*given)
             others, named = self._packed(args, kwargs)
             if all([x is y for x, y in zip((*args, *kwargs.values()), (*others, *named.values()), strict=True)]):
                 raise
             return self._run(program, others, named)
+
+    def _require_arrays(self, args: Any, kwargs: Any) -> None:
+        """Our own error for an argument that is no array, which jax names by its place in what we hand over."""
+        _, others, named, static = self.function.without_static(args, kwargs)
+        arrays_of(tree.tree_leaves((others, named)), self.function.names(others, named, static))
 
     def _run(self, program: Any, args: Any, kwargs: Any) -> Any:
         """A program's results for arrays of our own in place of these arguments."""

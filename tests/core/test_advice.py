@@ -1,0 +1,246 @@
+"""What errors say to write instead, by what the user's line does. Each case is one line of a user's, and its error names it."""
+
+from __future__ import annotations
+
+import cmath
+import dataclasses
+import functools
+import logging
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tracegrad as tg
+import tracegrad.numpy as tnp
+from tracegrad.core.advice import _MATH
+from tracegrad.core.errors import ConcretizationTypeError, DtypeError
+
+X = np.array([1.0, 2.0, 4.0])
+lgamma = math.lgamma
+
+
+def refusal(run: Callable[[], Any], error: type[Exception] = Exception) -> str:
+    """The text of an error that names the line where the test's own function `run` is defined."""
+    with pytest.raises(error) as caught:
+        run()
+    text = str(caught.value)
+    assert re.search(rf"{re.escape(__file__)}:\d+", text), text
+    assert "site-packages" not in text and "/tracegrad/" not in text.replace(__file__, ""), text
+    return text
+
+
+@pytest.mark.parametrize("transform", [tg.grad, tg.jit], ids=["grad", "jit"])
+@pytest.mark.parametrize(
+    ("f", "called", "instead"),
+    [
+        (lambda x: math.sin(x), "math.sin()", "`np.sin(...)` in place of `math.sin(...)`"),
+        (lambda x: math.erf(x), "math.erf()", "`tg.lax.erf(x)`"),
+        (lambda x: math.erfc(x), "math.erfc()", "`tg.lax.erfc(x)`"),
+        (lambda x: 1.0 + lgamma(2.0 * x), "math.lgamma()", "`tg.lax.lgamma(x)` in place of `lgamma(...)`"),
+        (lambda x: math.gamma(x), "math.gamma()", "np.exp(tg.lax.lgamma(x))"),
+        (lambda x: math.atan2(x, 1.0), "math.atan2()", "`np.arctan2(y, x)`"),
+        (lambda x: math.pow(x, 2.0), "math.pow()", "`x ** y`"),
+        (lambda x: math.fsum([x, x]), "math.fsum()", "`np.sum(x)`"),
+        (lambda x: math.dist([x], [1.0]), "math.dist()", "np.linalg.norm(x - y)"),
+        (lambda x: cmath.exp(x).real, "cmath.exp()", "`np.exp(...)`"),
+        (lambda x: cmath.phase(x), "cmath.phase()", "`np.angle(z)`"),
+        (lambda x: float(x), "float()", "NumPy's functions take the array as it is"),
+        (lambda x: "%.3f" % x, "formatting with %", 'f"{x:.3f}"'),  # noqa: UP031
+        (lambda x: "%.3f %d" % (x, 1), "formatting with %", 'f"{x:.3f}"'),  # noqa: UP031
+        (lambda x: logging.LogRecord("", 0, "", 0, "%.3f", (x,), None).getMessage(), "formatting with %", 'f"{x:.3f}"'),
+    ],
+)
+def test_what_wants_a_plain_number(transform: Any, f: Any, called: str, instead: str) -> None:
+    text = refusal(lambda: transform(f)(2.0), ConcretizationTypeError)
+    assert text.startswith(f"{called} at ") and instead in text
+    if transform is tg.grad:
+        assert "write float(tg.stop_gradient(x))" in text
+
+
+@pytest.mark.parametrize("name", sorted({n for m in (math, cmath) for n in dir(m) if not n.startswith("_")}))
+def test_every_function_of_math_has_a_counterpart_that_is_there(name: str) -> None:
+    if name in _MATH:
+        for path in re.findall(r"(?:np|tg)(?:\.\w+)+", _MATH[name]):
+            functools.reduce(getattr, path.split(".")[1:], {"np": np, "tg": tg}[path.split(".")[0]])
+
+
+def test_a_while_is_offered_a_loop() -> None:
+    def f(x: Any) -> Any:
+        while np.sum(x) > 1:
+            x = x / 2
+        return x
+
+    text = refusal(lambda: tg.jit(f)(X))
+    assert "tg.lax.while_loop(condition, body, x)" in text and "static_argnames='x'" in text
+    assert "tg.lax.cond" in refusal(lambda: tg.jit(lambda x: x if x[0] > 0 else -x)(X))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda n: np.zeros(n),
+        lambda n: np.ones(n),
+        lambda n: np.empty((n, 2)),
+        lambda n: np.full(n, 1.0),
+        lambda n: np.arange(n),
+        lambda n: np.arange(0, n),
+        lambda n: np.eye(n),
+        lambda n: np.linspace(0.0, 1.0, n),
+        lambda n: tnp.zeros(n),
+        lambda n: tnp.ones(n),
+        lambda n: np.random.default_rng(0).normal(size=n),
+        lambda n: range(n),
+        lambda n: X[:n],
+        lambda n: X.reshape(n, -1),
+    ],
+)
+def test_a_traced_size_names_static_argnames(f: Any) -> None:
+    assert "tg.jit(f, static_argnames='n')" in refusal(lambda: tg.jit(f)(3))
+
+
+@dataclasses.dataclass
+class Plain:
+    a: Any
+
+
+class Model:
+    w = 2.0
+
+    def loss(self, x: Any) -> Any:
+        return np.sum(x) * self.w
+
+
+class Sparse:
+    def toarray(self) -> Any:
+        return X
+
+
+RECORD = np.zeros(2, [("a", float), ("b", int)])
+NO_NUMBERS: list[tuple[Any, str]] = [
+    (np.array(["a"]), "an array of dtype <U1"),
+    (np.array([1.0, None]), "np.array(x, dtype=float)"),
+    (np.array(["2020-01-01"], "M8[D]"), "np.timedelta64(1, 's')"),
+    (np.array([1], "m8[s]"), "np.timedelta64(1, 's')"),
+    (np.array([b"a"]), "static argument"),
+    (RECORD, "x['a']"),
+    (np.zeros(1, "V4"), "is not one of numbers"),
+    (np.datetime64("2020-01-01"), "not an array of numbers"),
+    (object(), "object"),
+    ("a", "of type str"),
+    (b"a", "of type bytes"),
+    ({1.0}, "list(x)"),
+    (frozenset([1.0]), "list(x)"),
+    (iter([1.0]), "list(x)"),
+    ({"a": 1.0}.values(), "list(x)"),
+    (Sparse(), "x.toarray()"),
+    (Plain(X), "tg.tree.register_dataclass(Plain)"),
+    (Model(), "tg.tree_util.register_pytree_node_class(Model)"),
+    (slice(3), "of type slice"),
+]
+TRANSFORMS: dict[str, Callable[[Any], Any]] = {
+    "jit": lambda v: tg.jit(lambda y: y)(v),
+    "jit on xla": lambda v: tg.jit(lambda y: y, backend="xla")(v),
+    "jit by keyword": lambda v: tg.jit(lambda y: y)(y=v),
+    "grad": lambda v: tg.grad(lambda y: 1.0)(v),
+    "grad allow_int": lambda v: tg.grad(lambda y: 1.0, allow_int=True)(v),
+    "vjp": lambda v: tg.vjp(lambda y: y, v),
+    "jvp": lambda v: tg.jvp(lambda y: y, (v,), (v,)),
+    "linearize": lambda v: tg.linearize(lambda y: y, v),
+    "jacrev": lambda v: tg.jacrev(lambda y: y)(v),
+    "jacfwd": lambda v: tg.jacfwd(lambda y: y)(v),
+    "hessian": lambda v: tg.hessian(lambda y: y)(v),
+    "vmap": lambda v: tg.vmap(lambda y: y)(v),
+    "checkpoint": lambda v: tg.grad(lambda x: tg.checkpoint(lambda x, y: x)(x, v))(1.0),
+    "scan init": lambda v: tg.lax.scan(lambda y, e: (y, None), v, None, length=2),
+    "scan xs": lambda v: tg.lax.scan(lambda y, e: (y, None), 0.0, v),
+    "while_loop": lambda v: tg.lax.while_loop(lambda y: False, lambda y: y, v),
+    "cond": lambda v: tg.jit(lambda p: tg.lax.cond(p, lambda y: 1.0, lambda y: 2.0, v))(True),
+    "make_graph": lambda v: tg.make_graph(lambda y: y)(v),
+    "eval_shape": lambda v: tg.eval_shape(lambda y: y, v),
+    "output of jit": lambda v: tg.jit(lambda y: v)(X),
+    "output of vmap": lambda v: tg.vmap(lambda y: v)(X),
+    "output of vjp": lambda v: tg.vjp(lambda y: v, X),
+    "operand": lambda v: tg.jit(lambda y: y + v)(X[:1]),
+    "operand in grad": lambda v: tg.grad(lambda y: np.sum(y * v))(X[:1]),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Python iterable type:DeprecationWarning")  # jax's, of leaves that it takes for none
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize(("value", "part"), NO_NUMBERS, ids=[str(i) for i in range(len(NO_NUMBERS))])
+def test_what_is_no_array_of_numbers(transform: str, value: Any, part: str) -> None:
+    text = refusal(lambda: TRANSFORMS[transform](value), TypeError)
+    assert part in text, text
+
+
+def test_a_method_called_with_its_object() -> None:
+    for run in (lambda: tg.jit(Model.loss)(Model(), X), lambda: tg.grad(Model.loss)(Model(), X)):
+        text = refusal(run, DtypeError)
+        assert text.startswith("self: ") and "tg.jit(obj.method)" in text and "static_argnums=0" in text
+    assert functools.partial(tg.jit, static_argnums=0)(Model.loss)(Model(), X) == 14.0
+    assert tg.jit(Model().loss)(X) == 14.0 and tg.grad(Model.loss, argnums=1)(Model(), X)[0] == 2.0
+
+
+def test_functions_of_scipy_are_called_by_their_names() -> None:
+    import scipy.integrate
+    import scipy.linalg
+    import scipy.special
+
+    text = refusal(lambda: tg.grad(lambda y: scipy.special.gamma(y))(2.0))
+    assert text.startswith("scipy.special.gamma is not traced at ")
+    for f, name in (
+        (lambda y: np.sum(scipy.linalg.expm(np.outer(y, y))), "scipy.linalg.expm"),
+        (lambda y: scipy.special.softmax(y)[0], "scipy.special.softmax"),
+        (lambda y: np.sum(scipy.integrate.solve_ivp(lambda t, z: -z * y, (0, 1), X).y), "scipy.integrate.solve_ivp"),
+    ):
+        text = refusal(lambda f=f: tg.grad(f)(X))  # type: ignore[misc]
+        assert text.startswith(f"{name} wanted a plain array at ") and f"{name} works on plain arrays" in text
+    text = refusal(lambda: tg.grad(lambda y: scipy.integrate.quad(lambda t: t * y, 0, 1)[0])(1.0))
+    assert text.startswith("float() in scipy.integrate.quad at ")
+
+
+def test_functions_of_jax_called_with_a_tracer() -> None:
+    import jax
+    import jax.numpy as jnp
+
+    for f in (jnp.sin, jnp.sum, jax.nn.relu, jax.lax.sin, jax.grad(lambda z: z), lambda y: jnp.where(y > 0, y, 0)):
+        for transform in (tg.grad, tg.jit):
+            text = refusal(lambda f=f, t=transform: t(lambda y: f(y))(2.0), TypeError)  # type: ignore[misc]
+            assert "a function of jax's was called at" in text and "tnp" in text
+    assert "jax" in refusal(lambda: tg.jit(lambda y: jnp.asarray(y))(X))
+
+
+def into_a_part(y: Any) -> Any:
+    z = np.zeros(3)
+    z[1:] += y[1:]
+    return z
+
+
+def at_of_a_plain_array(y: Any) -> Any:
+    return np.zeros(3).at[0].set(y[0])  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("f", "part"),
+    [
+        (into_a_part, "write `y = tnp.at(y)[i].add(x)`"),
+        (at_of_a_plain_array, "write `tnp.at(x)[i].set(v)`"),
+        (lambda y: np.add(y, y, where=X > 1), "write `np.where(c, np.add(x, y), 0)`"),
+        (lambda y: np.sin(y, where=X > 1), "write `np.where(c, np.sin(x), 0)`"),
+        (lambda y: np.asarray(y), "write `tnp.asarray(x)`"),
+        (lambda y: np.array([y[0], 1.0]), "write `tnp.array([...])`"),
+        (lambda y: np.fill_diagonal(np.zeros((3, 3)), y), "tnp.at(y)[i].set(v)"),
+    ],
+)
+def test_what_writes_or_makes_an_array(f: Any, part: str) -> None:
+    for transform in (tg.jit, tg.vjp):
+        assert part in refusal(lambda t=transform: t(f, X) if t is tg.vjp else t(f)(X))  # type: ignore[misc]
+
+
+def test_the_environment_is_named_where_it_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACEGRAD_BACKEND", "torch")
+    assert "TRACEGRAD_BACKEND=torch" in refusal(lambda: tg.jit(np.sin), ValueError)

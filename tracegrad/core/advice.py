@@ -1,0 +1,164 @@
+"""What to write instead, by what the user's line does: which function it calls, whether it writes, formats or loops. All of it is
+for the texts of errors, and where nothing can be found out (source code that nobody has) they are general."""
+
+from __future__ import annotations
+
+import dataclasses
+import linecache
+import re
+import sys
+from collections.abc import Iterator
+from dis import opname
+from types import FrameType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from tracegrad.core.context import context
+from tracegrad.core.errors import ours, resolve, user_frame, user_source
+
+# math's and cmath's functions that are called otherwise here, or not at all; the others are NumPy's by the same name.
+_MATH = {
+    "acos": "np.arccos(x)", "acosh": "np.arccosh(x)", "asin": "np.arcsin(x)", "asinh": "np.arcsinh(x)",
+    "atan": "np.arctan(x)", "atan2": "np.arctan2(y, x)", "atanh": "np.arctanh(x)",
+    "dist": "np.linalg.norm(x - y)", "erf": "tg.lax.erf(x)", "erfc": "tg.lax.erfc(x)", "fabs": "np.abs(x)",
+    "factorial": "np.exp(tg.lax.lgamma(x + 1.0))", "fsum": "np.sum(x)", "gamma": "np.exp(tg.lax.lgamma(x)), for x > 0",
+    "lgamma": "tg.lax.lgamma(x)", "phase": "np.angle(z)", "pow": "x ** y", "rect": "r * np.exp(1j * phi)",
+    "remainder": "x - y * np.rint(x / y)", "sumprod": "np.dot(x, y)", "ulp": "np.spacing(x)",
+}  # fmt: skip
+
+
+def function_called() -> tuple[str, Any]:
+    """What the user's line calls, as it is written there, and the function itself; ("", None) where that is not known."""
+    cell = context.cell
+    if cell is not None and cell[0] is not None:
+        return "", None
+    frame = user_frame()
+    found = re.match(r"[\w.]+(?=\()", _text(frame))
+    if found is None:
+        return "", None
+    first, *names = found[0].split(".")
+    function = frame.f_locals.get(first, frame.f_globals.get(first))
+    for name in names:
+        function = getattr(function, name, None) if isinstance(function, ModuleType) else None
+    return found[0], function
+
+
+def _text(frame: FrameType) -> str:
+    """The source of what a frame is at, from where it begins."""
+    positions = list(frame.f_code.co_positions())
+    line, end, start, stop = positions[frame.f_lasti // 2]
+    if line is None or end is None or start is None or stop is None:
+        return ""
+    lines = [linecache.getline(frame.f_code.co_filename, n).encode() for n in range(line, end + 1)]
+    lines[-1] = lines[-1][:stop]
+    return b"".join(lines)[start:].decode(errors="replace")
+
+
+def is_formatting() -> bool:
+    """Whether a plain number is wanted by `"%.3f" % x`."""
+    frame: FrameType | None = user_frame(ours)
+    assert frame is not None
+    offset = frame.f_lasti
+    code = frame.f_code.co_code
+    return opname[code[offset]] == "BINARY_OP" and code[offset + 1] in _REMAINDER
+
+
+_REMAINDER = (6, 19)  # the operands of `%` and `%=`
+
+
+def is_loop() -> bool:
+    """Whether the user's line is the head of a `while`."""
+    source = resolve(user_source())
+    return source is not None and re.match(r"while\b", source.text) is not None
+
+
+def number_wanted() -> tuple[str, str]:
+    """What wants a plain number of a traced one, and what to write in its place."""
+    if is_formatting():
+        return (
+            "formatting with %",
+            'Write f"{x:.3f}", which shows the value where there is one, in place of "%.3f" % x.',
+        )
+    written, function = function_called()
+    module, name = getattr(function, "__module__", None), getattr(function, "__name__", "")
+    if module in ("math", "cmath"):
+        instead = _MATH.get(name, f"np.{name}(...)" if hasattr(np, name) else "")
+        if instead:
+            return f"{module}.{name}()", f"Write `{instead}` in place of `{written}(...)`."
+        return f"{module}.{name}()", f"There is no traced `{module}.{name}`; give it a derivative with `tg.custom_jvp`."
+    library = library_called()
+    if library:
+        return f"float() in {library}", f"{library} works on plain numbers: give it a derivative with `tg.custom_jvp`."
+    if function is None and written in ("float", "complex"):
+        return f"{written}()", "Leave it out: NumPy's functions take the array as it is."
+    return "float() (or a function of the math module)", _MATH_IN_GENERAL
+
+
+_MATH_IN_GENERAL = "Write NumPy's function in place of math's: `np.sin(x)`, not `math.sin(x)`."
+
+
+def library_called() -> str:
+    """The function of somebody else's library (scipy.linalg.expm) that the user's line calls and that is asking, or ""."""
+    asking, frame = user_frame(ours), user_frame()
+    if asking is frame:
+        return ""
+    while asking.f_back is not frame:
+        if asking.f_back is None:
+            return ""
+        asking = asking.f_back
+    package = str(asking.f_globals.get("__name__", "")).split(".")[0]
+    if package in ("numpy", ""):
+        return ""
+    written, function = function_called()
+    name = getattr(function, "__name__", asking.f_code.co_name)
+    parts = str(getattr(function, "__module__", package)).split(".")
+    modules = [".".join(parts[: i + 1]) for i in range(len(parts))]
+    public = next((m for m in modules if getattr(sys.modules.get(m), name, None) is function), None)
+    return (
+        f"{public}.{name}" if function is not None and public else f"{package}'s {written.rsplit('.', 1)[-1] or name}"
+    )
+
+
+def writes_into_a_part() -> bool:
+    """Whether the user's line is `y[i] += x` or the like."""
+    return context.cell is None and re.match(r"[\w.]+\[.*=", _text(user_frame())) is not None
+
+
+def for_no_array(x: Any) -> str:
+    """What to write in place of something that is no array of numbers."""
+    kind, name = type(x), type(x).__name__
+    dtype = getattr(x, "dtype", None)
+    if isinstance(dtype, np.dtype):
+        if dtype.names:
+            return f"pass its fields, such as x[{dtype.names[0]!r}]"
+        if dtype.kind in "mM":
+            return "write (x - x[0]) / np.timedelta64(1, 's'), say, which are numbers"
+        if dtype.kind in "SUT":
+            return (
+                "write x.astype(float) if the text is that of numbers, or pass it as a static argument or by a closure"
+            )
+        if dtype.kind == "O":
+            return "it holds Python objects: write np.array(x, dtype=float), with np.nan for what is missing"
+    if dataclasses.is_dataclass(x) and not isinstance(x, type):
+        return f"make its class a node of trees: tg.tree.register_dataclass({name})"
+    if isinstance(x, set | frozenset | Iterator) or kind in (type({}.keys()), type({}.values()), type({}.items())):
+        return "write list(x): trees are made of lists, tuples and dicts"
+    if hasattr(x, "toarray"):
+        return "write x.toarray(): sparse matrices are not traced"
+    if isinstance(x, str | bytes | int | float | complex | list | tuple | dict) or x is None or callable(x):
+        return "pass numbers, NumPy arrays or pytrees of them"
+    if kind.__module__ == "builtins":
+        return "pass numbers, NumPy arrays or pytrees of them"
+    return (
+        "pass numbers, NumPy arrays or pytrees of them, or make its class a node of trees: "
+        f"tg.tree_util.register_pytree_node_class({name})"
+    )
+
+
+def for_self() -> str:
+    """What to write besides where a method is transformed and called with its object."""
+    return (
+        ".\n  Where that is a method's object, transform the method of an object, tg.jit(obj.method), or do not trace it: "
+        "argnums=1 in tg.grad and its kin, in_axes=(None, 0) in tg.vmap, functools.partial(tg.jit, static_argnums=0) for jit"
+    )
