@@ -29,6 +29,7 @@ ROOMS = [
         "core.memory",
         "core.quiet",
         "core.backends",
+        "core.shared",
     },
     {"core.op", "tree_util", "core.axes", "core.static"},
     {"core.constants", "core.names", "core.plain", "core.tracebacks"},

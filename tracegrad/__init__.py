@@ -1,10 +1,9 @@
 """tracegrad: gradients, batching and compilation of plain NumPy functions."""
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 from tracegrad import ops, tree
-from tracegrad.core.late import LOADERS
+from tracegrad.core.late import LOADERS, imported
 from tracegrad.core.types import ShapeDtypeStruct, float0
 from tracegrad.ops import elementwise, reduce, shape  # noqa: F401, which fill the tables with what most functions use
 from tracegrad.ops.structural import checkpoint_name
@@ -83,9 +82,9 @@ _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        found = importlib.import_module(f"tracegrad.{_MODULES[name]}")
+        found = imported(f"tracegrad.{_MODULES[name]}")
     elif name in _HOMES:
-        found = getattr(importlib.import_module(f"tracegrad.{_HOMES[name]}"), name)
+        found = getattr(imported(f"tracegrad.{_HOMES[name]}"), name)
     else:
         raise AttributeError(f"module 'tracegrad' has no attribute {name!r}")
     globals()[name] = found
@@ -97,17 +96,17 @@ def __dir__() -> list[str]:
 
 
 def _load_xla() -> Any:
-    importlib.import_module("tracegrad.xla.rules")
-    return importlib.import_module("tracegrad.xla.emit")
+    imported("tracegrad.xla.rules")
+    return imported("tracegrad.xla.emit")
 
 
 def _load_tables() -> None:
     """All that fills the tables of ops and functions: the op library, the namespaces, and ops that hold Graphs."""
     for name in ("ops.everything", "numpy", "lax", "random", "lower.numpy.blocks", *_NAMES):
-        importlib.import_module(f"tracegrad.{name}")
+        imported(f"tracegrad.{name}")
 
 
 LOADERS["xla"] = _load_xla
-LOADERS["show"] = lambda: importlib.import_module("tracegrad.core.show")
-LOADERS["recognise"] = lambda: importlib.import_module("tracegrad.transforms.recognise").recognise
+LOADERS["show"] = lambda: imported("tracegrad.core.show")
+LOADERS["recognise"] = lambda: imported("tracegrad.transforms.recognise").recognise
 LOADERS["tables"] = _load_tables

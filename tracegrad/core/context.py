@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
@@ -43,5 +44,27 @@ capturing: dict[int, Any] = {}
 # there are none, nobody has a tracer that is of use, which is quickly seen.
 open_traces: dict[int, Any] = {}
 
+
+def traces_here() -> list[Any]:
+    """The open traces of this thread, from the outermost on. No other thread may touch them."""
+    thread = threading.get_ident()
+    return [t for t in list(open_traces.values()) if t is not None and t.thread == thread]
+
+
 # The levels of those into whose arrays something has been written: where there are none, no tracer is a `Written`.
 writing: set[int] = set()
+
+
+def _alone_after_fork() -> None:
+    """Forget the traces of threads that this process has not got."""
+    thread = threading.get_ident()
+    for level, trace in list(open_traces.items()):
+        if not context.boxes if trace is None else trace.thread != thread:
+            del open_traces[level]
+            writing.discard(level)
+    for other in capturing.keys() - {thread}:
+        del capturing[other]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_alone_after_fork)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
@@ -16,6 +15,7 @@ from tracegrad.core.errors import DtypeError, RawSource, ShapeError, Source, at,
 from tracegrad.core.late import LOADERS
 from tracegrad.core.op import Op, Params
 from tracegrad.core.plain import require_plain
+from tracegrad.core.shared import cached
 from tracegrad.core.trace import Tracer, bind, in_program
 from tracegrad.core.tracebacks import trimming
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, type_of
@@ -134,17 +134,17 @@ class Graph:
     def out_types(self) -> tuple[ArrayType, ...]:
         return tuple([v.type for v in self.outputs])
 
-    @cached_property
+    @cached
     def axes(self) -> frozenset[Axis]:
         """The named axes that its equations speak of."""
         return frozenset().union(*[axes_of(eqn.params) for eqn in self.eqns])
 
-    @cached_property
+    @cached
     def memo(self) -> dict[Any, Any]:
         """What has been made of the Graph and lives as long as it: its compiled function, its derivatives."""
         return {}
 
-    @cached_property
+    @cached
     def structure(self) -> tuple[Any, ...]:
         """What equality compares: variables by number, ops, params and types."""
         numbers: dict[Var, int] = {}

@@ -5,6 +5,8 @@ The package, which alone may import anything, puts into LOADERS what loads the r
 
 from __future__ import annotations
 
+import importlib
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -14,8 +16,18 @@ LOADERS: dict[str, Callable[[], Any]] = {}
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
+# Held while files are loaded, which runs none of the user's code. Who forks waits for that: the child would have modules of
+# which a part is there, and which are locked for good.
 _loading = threading.RLock()
 _tables: list[Table[Any, Any]] = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release)
+
+
+def imported(name: str) -> Any:
+    """A module that may be imported now for the first time."""
+    with _loading:
+        return importlib.import_module(name)
 
 
 def complete() -> None:

@@ -31,7 +31,7 @@ from tracegrad import tree
 from tracegrad.core import advice
 from tracegrad.core.axes import Axis
 from tracegrad.core.constants import SMALL, Constants, Lasting
-from tracegrad.core.context import capturing, context, open_traces, writing
+from tracegrad.core.context import capturing, context, open_traces, traces_here, writing
 from tracegrad.core.errors import (
     CALL_ERRORS,
     ConcretizationTypeError,
@@ -103,7 +103,6 @@ class Trace:
     constants: Constants | None = None  # the copies that it has of arrays from outside
     ledger: Any = None  # what has been written into its arrays; see `views.py`
     before: dict[int, int] | None = None  # how many equations each open trace had when it began, by level
-    thread = 0  # in which it began, where others were open
 
     def __init__(
         self, transform: str, function: Any, *, abstract: bool = False, for_graph: bool = False, reverse: bool = False
@@ -117,9 +116,9 @@ class Trace:
         if for_graph or abstract:
             self.for_graph = True
         self.level = new_level()
+        self.thread = threading.get_ident()
         if open_traces:
-            self.before = {level: len(t.eqns) for level, t in list(open_traces.items()) if t is not None}
-            self.thread = threading.get_ident()
+            self.before = {t.level: len(t.eqns) for t in traces_here()}
         self.eqns: list[Equation] = []
         self.record: Callable[[Equation], None] = self.eqns.append
 

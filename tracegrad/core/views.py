@@ -22,14 +22,13 @@ all that interpreters want to know.
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.context import open_traces, writing
+from tracegrad.core.context import open_traces, traces_here, writing
 from tracegrad.core.errors import CALL_ERRORS, UnexpectedTracerError, at, user_source
 from tracegrad.core.memory import copied
 from tracegrad.core.op import OPS, Op, Params
@@ -335,11 +334,8 @@ def require_writable(x: Tracer, what: str) -> Place:
 def _require_own(first: Tracer, x: Tracer, what: str) -> None:
     """A function that is traced may run any number of times, or be traced once and run later: what it writes into arrays
     from outside would be done once, or never."""
-    thread = threading.get_ident()
-    for trace in list(open_traces.values()):
-        if trace is None or trace.ended or trace.level <= first.origin.level or trace.before is None:
-            continue
-        if trace.thread != thread or first.origin.level not in trace.before:
+    for trace in traces_here():
+        if trace.ended or trace.level <= first.origin.level or first.origin.level not in (trace.before or ()):
             continue
         if ledger_of(first.origin).makers.get(id(first), -1) < trace.before[first.origin.level]:
             raise UnexpectedTracerError(
@@ -410,9 +406,7 @@ def _begin_version(memory: Memory, new: Any) -> None:
         _doubt_number(memory)
     waiting = list(memory.entries)
     level = memory.first.origin.level
-    ledgers = [
-        ledger_of(t) for number, t in list(open_traces.items()) if t is not None and number >= level and not t.ended
-    ]
+    ledgers = [ledger_of(t) for t in traces_here() if t.level >= level and not t.ended]
     while waiting:
         v = waiting.pop()
         place = place_of(v)
@@ -449,8 +443,8 @@ def _hand_over(x: Tracer) -> None:
     """Give the equations of traces above, to which the tracer is a constant, another one in its place, for the variable
     that it has been so far."""
     alias = None
-    for level, trace in list(open_traces.items()):
-        if trace is None or level <= x.origin.level or trace.ended:
+    for trace in traces_here():
+        if trace.level <= x.origin.level or trace.ended:
             continue
         ledger = ledger_of(trace)
         for number in ledger.foreign.pop(id(x), ()):

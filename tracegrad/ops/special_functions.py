@@ -8,7 +8,6 @@ cannot know whether anybody asks (`tg.stop_gradient` may stand before it), has N
 from __future__ import annotations
 
 import functools
-import importlib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import DifferentiationError, DtypeError, at, user_source
+from tracegrad.core.late import imported
 from tracegrad.core.op import Op, Params, Sample
 from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import SCIPY_FUNCTIONS, as_array, bind
@@ -29,7 +29,7 @@ from tracegrad.typing import Array, ArrayLike
 @functools.cache
 def _scipy_special() -> Any:
     try:
-        return importlib.import_module("scipy.special")
+        return imported("scipy.special")
     except ImportError:
         raise ImportError(
             "special functions (lgamma, digamma, igamma, betainc, bessel_i0e, erf_inv, zeta and others) are computed by "

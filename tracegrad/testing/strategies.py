@@ -9,7 +9,7 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 
-from tracegrad import random
+import tracegrad.random as random
 from tracegrad.core.op import Op, Sample
 from tracegrad.core.types import Shape, type_of
 from tracegrad.testing.programs import Program, programs

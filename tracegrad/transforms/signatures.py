@@ -5,11 +5,8 @@ jit, on each of its backends, and checkpoint hold one `Signatures` each, and do 
 
 from __future__ import annotations
 
-import functools
 import inspect
 import operator
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -24,6 +21,7 @@ from tracegrad.core.errors import at, clip, described, user_source
 from tracegrad.core.graph import Graph
 from tracegrad.core.jax_arrays import is_jax_tracer
 from tracegrad.core.names import leaf_names, output_name
+from tracegrad.core.shared import Recent, cached
 from tracegrad.core.static import exact, frozen
 from tracegrad.core.trace import Tracer, depends_on
 from tracegrad.core.tracing import arrays_of, declared_types, trace_graph
@@ -84,10 +82,9 @@ class Signatures:
         self.fun = fun
         self.transform = transform
         self.trace_log: list[str] = []
-        self.lock = threading.RLock()
         self._static = static
         self._has_static = bool(static.numbers or static.names)
-        self._entries: OrderedDict[Any, Entry] = OrderedDict()
+        self._entries: Recent[Entry] = Recent()
         self._latest: Any = None
 
     def __len__(self) -> int:
@@ -117,33 +114,37 @@ class Signatures:
                 signature[heads:] = [type_of(x) for x in leaves]
                 break
         key = tuple(signature)
-        with self.lock:
-            entry = self._entries.get(key)
-            if entry is not None:
-                self._entries.move_to_end(key)  # the latest used
+        entry = self._entries.get(key)
         why = "" if entry is None else entry.change()
         if entry is None or why:
-            with self.lock:
-                entry = self._entries.get(key)
-                if entry is None or entry.change():
-                    entry = self._traced_anew(key, fun, args, kwargs, leaves, backend, why)
+            entry = self._traced_anew(key, fun, args, kwargs, leaves, backend, why, entry)
         for x in entry.looked_into:
             depends_on(x.array)  # so does a program of which this one is a part
         return entry, leaves, static is None and not kwargs and not context.bound
 
     def _traced_anew(
-        self, key: Any, fun: Any, args: Any, kwargs: Any, leaves: Sequence[Any], backend: Backend, why: str
+        self,
+        key: Any,
+        fun: Any,
+        args: Any,
+        kwargs: Any,
+        leaves: Sequence[Any],
+        backend: Backend,
+        why: str,
+        stale: Entry | None,
     ) -> Entry:
         names = self.names(args, kwargs, key[1])
         types = declared_types(leaves, names)
         entry = Entry(*self._traced(fun, args, kwargs, types, names, backend))
         # One with constants of an enclosing trace is for that alone.
         is_kept = not any(map(_is_traced, entry.graph.consts.values())) and not entry.once
-        self.note(key, types, names, why, is_kept, entry.once)
         if is_kept:
-            self._entries[key] = entry
-            while len(self._entries) > CACHE_SIZE:
-                self._entries.popitem(last=False)
+            if stale is not None:
+                self._entries.drop(key, stale)
+            kept = self._entries.keep(key, entry, CACHE_SIZE)
+            if kept is not entry and not kept.change():
+                why, entry = "a signature that another thread was tracing for at the same time", kept
+        self.note(key, types, names, why, is_kept, entry.once)
         return entry
 
     def graph_for(
@@ -215,9 +216,10 @@ class Signatures:
             self._latest = (key, types)
 
     def _reason(self, key: Sequence[Any], types: Sequence[ArrayType], name: NameOf) -> str:
-        if self._latest is None:
+        latest = self._latest
+        if latest is None:
             return "first call"
-        before, old_types = self._latest
+        before, old_types = latest
         structure, static, has_keywords, backend, bound, details, *_ = key
         if before[0] != structure or before[2] != has_keywords:
             return f"the structure of the arguments: {structure}, before {before[0]}"
@@ -284,7 +286,7 @@ class Signatures:
         others = tuple([x for i, x in enumerate(args) if i not in fixed])
         return others, {k: v for k, v in kwargs.items() if k not in named}
 
-    @functools.cached_property
+    @cached
     def _static_places(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
         return places_of(self.fun, *self._static)
 

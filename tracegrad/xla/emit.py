@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -38,6 +37,7 @@ from tracegrad.core.errors import (
 from tracegrad.core.graph import Graph, Var, exactly
 from tracegrad.core.op import Op, Params
 from tracegrad.core.plain import require_plain
+from tracegrad.core.shared import Recent
 from tracegrad.core.static import exact
 from tracegrad.core.trace import Tracer
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, number_kind, type_of
@@ -254,7 +254,7 @@ def compiled(graph: Graph) -> Callable[..., list[Any]]:
 # Op by op, outside jit.
 
 _CACHE_SIZE = 4096
-_single: OrderedDict[Any, Any] = OrderedDict()
+_single: Recent[tuple[Any, Params]] = Recent()
 
 
 def execute(op: Op, inputs: Sequence[Any], params: Params) -> Any:
@@ -282,9 +282,8 @@ def _jitted(op: Op, params: Params) -> Callable[..., Any]:
             return apply(op, inputs, types, params, op.infer(types, params))
 
         function.__name__ = op.name
-        found = _single[key] = jax.jit(function), params  # which keeps Graphs, and so their ids, alive
-        while len(_single) > _CACHE_SIZE:
-            _single.popitem(last=False)
+        # which keeps Graphs, and so their ids, alive
+        found = _single.keep(key, (jax.jit(function), params), _CACHE_SIZE)
     return found[0]
 
 

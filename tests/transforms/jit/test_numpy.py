@@ -200,7 +200,7 @@ def test_threads(cache_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
         t.join()
     assert not wrong
     assert len(f._function) == min(cache_size, 4)
-    assert len(f.trace_log) == 4 or cache_size < 4
+    assert len(f.trace_log) >= 4  # more where two threads traced for one at the same time
 
 
 @pytest.mark.parametrize("backend", ["cuda", ""])

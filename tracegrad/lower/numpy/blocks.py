@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextvars
 import os
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -129,8 +128,6 @@ def _fits(eqn: Eqn) -> bool:
 
 
 _pool: ThreadPoolExecutor | None = None
-_pool_of: int | None = None
-_making = threading.Lock()
 
 
 def workers() -> int:
@@ -139,13 +136,22 @@ def workers() -> int:
 
 
 def _threads() -> ThreadPoolExecutor:
-    """The threads besides the calling one, made anew after a fork, which leaves them behind."""
-    global _pool, _pool_of
-    with _making:
-        if _pool is None or _pool_of != os.getpid():
-            _pool = ThreadPoolExecutor(max(workers() - 1, 1), thread_name_prefix="tracegrad")
-            _pool_of = os.getpid()
-        return _pool
+    """The threads besides the calling one. They start with their work, so that nothing is lost where two callers make some
+    at the same time, of whom one finds the other's."""
+    global _pool
+    if (found := _pool) is None:
+        found = _pool = ThreadPoolExecutor(max(workers() - 1, 1), thread_name_prefix="tracegrad")
+    return found
+
+
+def _without_threads() -> None:
+    """A fork leaves them behind."""
+    global _pool
+    _pool = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_without_threads)
 
 
 def run_in_blocks(

@@ -8,13 +8,13 @@ place. Those that `scipy.special` has too are traced under its name as well.
 from __future__ import annotations
 
 import functools
-import importlib
 import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from tracegrad.core.late import imported
 from tracegrad.core.trace import SCIPY_FUNCTIONS, bind
 from tracegrad.ops.elementwise.activations import as_float
 from tracegrad.ops.elementwise.samples import unary_samples
@@ -66,7 +66,7 @@ def _erfc_far(x: Any) -> Any:
 def _scipy_special() -> Any:
     """The module, three times as fast as NumPy's passes over a polynomial; None where it is not installed."""
     try:
-        return importlib.import_module("scipy.special")
+        return imported("scipy.special")
     except ImportError:
         return None
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import threading
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from tracegrad.core.backends import xla
 from tracegrad.core.context import open_traces
 from tracegrad.core.errors import DtypeError, name_of
 from tracegrad.core.graph import Graph
+from tracegrad.core.shared import Recent
 from tracegrad.core.static import exact
 from tracegrad.core.trace import Tracer, bind
 from tracegrad.core.tracing import arrays_of
@@ -54,7 +54,7 @@ class OnXla:
         self._inside = self.backend._replace(name="xla, inside of another transform")
         self._options = options
         self._jax = xla()
-        self._programs: OrderedDict[Any, _Program] = OrderedDict()
+        self._programs: Recent[_Program] = Recent()
         self._contexts, self._config = self._jax.contexts, self._jax.jax.config
         self._latest: tuple[Matcher, Any] = matches_nothing, None
         self._kinds: set[type] = set()  # the types of leaves that there have been
@@ -133,26 +133,21 @@ class OnXla:
         self._jax.require_plain_leaves(others, named, lambda: self.function.names(others, named, static))
         leaves, in_tree = tree.tree_flatten((others, named))
         key = (in_tree, static, exact(in_tree.details()))
-        with self.function.lock:
-            program = self._programs.get(key)
-            if program is None:
-                options = dict(self._options)
-                fixed = [] if static is None else [i for i, _ in static[0]]
-                donated = options["donate_argnums"]
-                if fixed:
-                    count = len(args)
-                    donated = {i % count for i in donated if -count <= i < count}.difference(fixed)
-                options["donate_argnums"] = tuple([i - sum(j < i for j in fixed) for i in sorted(donated)])
-                program = self._programs[key] = _Program(self, in_tree, static, options)
-                while len(self._programs) > signatures.CACHE_SIZE:
-                    self._programs.popitem(last=False)
-            else:
-                self._programs.move_to_end(key)
+        program = self._programs.get(key)
+        if program is None:
+            options = dict(self._options)
+            fixed = [] if static is None else [i for i, _ in static[0]]
+            donated = options["donate_argnums"]
+            if fixed:
+                count = len(args)
+                donated = {i % count for i in donated if -count <= i < count}.difference(fixed)
+            options["donate_argnums"] = tuple([i - sum(j < i for j in fixed) for i in sorted(donated)])
+            program = self._programs.keep(key, _Program(self, in_tree, static, options), signatures.CACHE_SIZE)
         if static is not None:
             program.now.fun = fun  # with the static arguments of this call, which others are equal to, but for a time
         elif not kwargs and Tracer not in (kinds := {*map(type, leaves)}):
-            self._kinds |= kinds
-            self._latest = order_matcher(tree.tree_structure(args), self._kinds) or matches_nothing, program
+            self._kinds = kinds = self._kinds | kinds
+            self._latest = order_matcher(tree.tree_structure(args), kinds) or matches_nothing, program
         return program, others, named
 
 
@@ -186,10 +181,10 @@ class _Program:
         self._jax = on_xla._jax
         self.now = threading.local()
         self._run = self._jax.jax.jit(self._staged(on_xla), **options)
-        self._closed: OrderedDict[Any, _Closed] = OrderedDict()
+        self._closed: Recent[_Closed] = Recent()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        found = self._found(args, kwargs) if self._closed else None
+        found = self._found(args, kwargs) if len(self._closed) else None
         if found is None:
             try:
                 out = self._run(*args, **kwargs)
@@ -221,10 +216,9 @@ class _Program:
     def _found(self, args: Any, kwargs: Any) -> Any:
         key = self._key(args, kwargs)
         found = self._closed.get(key)
-        why = "" if found is None else next(filter(None, [c.change() for c in found[2]]), "")
-        if why:
+        if found is not None and (why := next(filter(None, [c.change() for c in found[2]]), "")):
             self.now.why = why
-            self._closed.pop(key, None)
+            self._closed.drop(key, found)
             return None
         return found
 
@@ -238,10 +232,7 @@ class _Program:
         made = run, found.arrays, found.unchanged
         if found.once:
             return made
-        self._closed[self._key(args, kwargs)] = made
-        while len(self._closed) > signatures.CACHE_SIZE:
-            self._closed.popitem(last=False)
-        return made
+        return self._closed.keep(self._key(args, kwargs), made, signatures.CACHE_SIZE)
 
     def _staged(self, on_xla: OnXla) -> Callable[..., Any]:
         """The function that jax traces. Containers are jax's, or where jax does not know them, ours."""
@@ -277,10 +268,9 @@ class _Program:
                 contexts.x64 = in_use
             on_xla.is_wide = on_xla.is_wide or jax.is_wide([t.dtype for t in graph.out_types])
             structure = in_tree if kwargs else in_tree.children()[0]
-            with function.lock:
-                key = function.key_of(structure, static, bool(kwargs), backend.name)
-                inputs, looked, once = captured(graph.consts, lasting)
-                function.note(key, types, names, vars(now).pop("why", ""), once=once)
+            key = function.key_of(structure, static, bool(kwargs), backend.name)
+            inputs, looked, once = captured(graph.consts, lasting)
+            function.note(key, types, names, vars(now).pop("why", ""), once=once)
             if not inputs and not looked and not once:
                 return made(jax.emit(graph, leaves))
             rest = {v: x for v, x in graph.consts.items() if v not in inputs}
