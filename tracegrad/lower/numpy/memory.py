@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -125,7 +126,7 @@ class Memory:
 
     def neighbours(self, outputs: Sequence[Atom]) -> Iterator[list[Var]]:
         """For each of what a function returns, what else the caller sees that may lie in the same memory: arguments,
-        constants, and what is returned before it."""
+        constants, and what is returned before it. Of more than `MANY` only so many that this is seen."""
         visible: dict[Var, list[Var]] = {v: [v] for v in self.given}  # by the root that it may lie in
         anywhere = any([type(a) is Var and ANYWHERE in self.roots[a] for a in outputs])
         for a in outputs:
@@ -133,7 +134,12 @@ class Memory:
                 yield []
                 continue
             roots = visible if anywhere else self.roots[a]
-            yield list(dict.fromkeys([o for r in roots for o in visible.get(r, ())]))
+            found: dict[Var, None] = {}
+            for o in itertools.chain.from_iterable(visible.get(r, ()) for r in roots):
+                found[o] = None
+                if len(found) > MANY:
+                    break
+            yield list(found)
             for r in self.roots[a]:
                 visible.setdefault(r, []).append(a)
 

@@ -26,7 +26,7 @@ from tracegrad.core.types import ArrayType
 from tracegrad.lower.numpy.blocks import with_chains
 from tracegrad.lower.numpy.calls import display, is_plain
 from tracegrad.lower.numpy.layouts import Layouts
-from tracegrad.lower.numpy.memory import MEDIUM, Memory, size_of
+from tracegrad.lower.numpy.memory import MANY, MEDIUM, Memory, size_of
 from tracegrad.lower.numpy.parts import Line, in_parts
 from tracegrad.lower.numpy.words import Words, is_of_python
 from tracegrad.lower.passes import simplify_in_order
@@ -332,6 +332,8 @@ class _Writer:
             text = self.words.name(a)
             if a in others and a.type.shape:
                 text = f"compact({text})"
+            elif len(others) > MANY:  # a copy in any case
+                text = f"own({text}, ({text},))"
             elif others or (type(a) is Var and not a.type.weak and len(self.memory.roots[a]) > 1):
                 text = f"own({text}, ({''.join([self.words.name(o) + ', ' for o in others])}))"
             texts.append(text)
