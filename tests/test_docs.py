@@ -19,6 +19,7 @@ from tracegrad.testing import check_rule
 DOCS = ROOT / "docs"
 
 
+@pytest.mark.numpy("2.3.0")
 def test_readme(capsys: pytest.CaptureFixture[str]) -> None:
     """Each block is a file, model.py: values are those in the comment after an expression, and what is printed is what
     stands in the block after it."""

@@ -195,6 +195,7 @@ NAMED: dict[str, Callable[..., Any]] = {
 }
 
 
+@pytest.mark.numpy("2.3.0")
 @pytest.mark.parametrize("name", NAMED)
 def test_layouts_of_temporaries(name: str) -> None:
     f = NAMED[name]
@@ -211,6 +212,7 @@ def test_layouts_of_temporaries(name: str) -> None:
     assert len(jitted.trace_log) == 2
 
 
+@pytest.mark.numpy("2.3.0")
 @pytest.mark.parametrize("name", [n for n in NAMED if n != "result"])
 def test_gradients_of_every_layout(name: str) -> None:
     loss = lambda a, c: sum([np.sum(np.abs(x)) for x in tg.tree.leaves(NAMED[name](a, c))])
@@ -340,6 +342,7 @@ def _runs_here(kernels: str) -> bool:
     return {"SkylakeX": "avx512vl", "Zen": "avx2", "Haswell": "avx2", "Prescott": "pni"}[kernels] in flags.split()
 
 
+@pytest.mark.numpy("2.3.0")
 @pytest.mark.parametrize("kernels", ["SkylakeX", "Zen", "Haswell", "Prescott"])
 def test_products_on_the_kernels_of(kernels: str) -> None:
     """OpenBLAS rounds otherwise for each way in which a matrix lies, most of all where there is AVX-512."""

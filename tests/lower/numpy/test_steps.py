@@ -66,6 +66,7 @@ def test_carries_in_memory_made_once(body: Any, size: int) -> None:
         assert not any(np.shares_memory(x, y) for i, x in enumerate(arrays) for y in arrays[i + 1 :])
 
 
+@pytest.mark.numpy("2.3.0")
 def test_a_step_computes_in_memory_made_before() -> None:
     def body(c: Any, x: Any) -> Any:
         c = np.tanh(np.sin(c) @ c * 0.01 + x * c)
