@@ -6,6 +6,7 @@ import ast
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -188,3 +189,31 @@ except ValueError as error:
     print(error)
 """
     assert run(code) == "an op named 'svd' is registered already; choose another name\n"
+
+
+def test_other_threads_see_a_table_when_its_files_have_been_read(
+    table: Table[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what a file has put there that is only read in part: its functions may call others that are not there yet."""
+    half, seen, found = threading.Event(), threading.Event(), []
+
+    def load() -> None:
+        table["b"] = 2
+        half.set()
+        assert seen.wait(60) and table["b"] == 2
+        table["c"] = 3
+
+    def other() -> None:
+        assert half.wait(60)
+        found.append((table.known("b"), table["a"]))
+        table["d"] = 4  # its own
+        found.append(table.known("d"))
+        seen.set()
+        found.append((table["b"], table["c"]))
+
+    monkeypatch.setitem(LOADERS, "tables", load)
+    thread = threading.Thread(target=other, daemon=True)
+    thread.start()
+    assert table["c"] == 3
+    thread.join(60)
+    assert found == [(None, 1), 4, (2, 3)] and dict(table) == {"a": 1, "b": 2, "c": 3, "d": 4} and not table.read

@@ -19,6 +19,7 @@ _V = TypeVar("_V")
 # Held while files are loaded, which runs none of the user's code. Who forks waits for that: the child would have modules of
 # which a part is there, and which are locked for good.
 _loading = threading.RLock()
+_loader = 0  # the thread that loads them
 _tables: list[Table[Any, Any]] = []
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release)
@@ -27,28 +28,46 @@ if hasattr(os, "register_at_fork"):
 def imported(name: str) -> Any:
     """A module that may be imported now for the first time."""
     with _loading:
-        return importlib.import_module(name)
+        return _loaded(lambda: importlib.import_module(name))
+
+
+def _loaded(load: Callable[[], Any]) -> Any:
+    """What `load` returns. What it puts into tables is there for other threads when it has ended: the functions of a file are
+    of use when all of that has been read."""
+    global _loader
+    if _loader:  # this thread's
+        return load()
+    try:
+        _loader = threading.get_ident()
+        return load()
+    finally:
+        _loader = 0
+        for table in _tables:
+            dict.update(table, table.read)
+            table.read.clear()
 
 
 def complete() -> None:
     """Have all files loaded that fill a `Table`. Whoever asks while another thread loads them waits for that."""
     with _loading:
         load = LOADERS.pop("tables", None)
-        if load is None:
-            return
-        modules, contents = set(sys.modules), [dict(dict.items(table)) for table in _tables]
-        try:
-            load()
-        except BaseException:
-            # An interrupt, or no more stack. A file is read anew the next time, and must find of itself nothing in a table.
-            for name in set(sys.modules) - modules:
-                if name.startswith("tracegrad."):
-                    del sys.modules[name]
-            for table, before in zip(_tables, contents, strict=True):
-                dict.clear(table)
-                dict.update(table, before)
-            LOADERS["tables"] = load
-            raise
+        if load is not None:
+            _loaded(lambda: _all_or_nothing(load))
+
+
+def _all_or_nothing(load: Callable[[], Any]) -> None:
+    modules, contents = set(sys.modules), [dict(table.read) for table in _tables]
+    try:
+        load()
+    except BaseException:
+        # An interrupt, or no more stack. A file is read anew the next time, and must find of itself nothing in a table.
+        for name in set(sys.modules) - modules:
+            if name.startswith("tracegrad."):
+                del sys.modules[name]
+        for table, before in zip(_tables, contents, strict=True):
+            table.read = before
+        LOADERS["tables"] = load
+        raise
 
 
 class Table(dict[_K, _V]):
@@ -59,16 +78,25 @@ class Table(dict[_K, _V]):
 
     def __init__(self) -> None:
         super().__init__()
+        self.read: dict[_K, _V] = {}  # from files that are being loaded
         _tables.append(self)
 
+    def __setitem__(self, key: _K, value: _V) -> None:
+        if _loader == threading.get_ident():
+            self.read[key] = value
+        else:
+            dict.__setitem__(self, key, value)
+
     def __missing__(self, key: _K) -> _V:
-        complete()
-        if dict.__contains__(self, key):
-            return dict.__getitem__(self, key)
-        raise KeyError(key)
+        found = self.get(key)
+        if found is None:
+            raise KeyError(key)
+        return found
 
     def get(self, key: Any, default: Any = None) -> Any:
         if not dict.__contains__(self, key):
+            if _loader == threading.get_ident() and key in self.read:
+                return self.read[key]
             complete()
         return dict.get(self, key, default)
 

@@ -277,7 +277,7 @@ class Op:
         self.linear_if = linear_if
         # A derivative of an op that is linear in all inputs together never looks at their values.
         self.keeps_inputs = EVERY not in self.linear
-        if OPS.known(name) is not None:
+        if OPS.known(name) is not None or name in OPS.read:
             raise ValueError(f"an op named {name!r} is registered already; choose another name")
         OPS[name] = self
 
