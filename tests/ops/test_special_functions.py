@@ -100,7 +100,7 @@ def test_without_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(name: str) -> Any:
         raise ImportError(name)
 
-    monkeypatch.setattr(functions.importlib, "import_module", absent)
+    monkeypatch.setattr(functions, "imported", absent)
     with pytest.raises(ImportError, match=r"pip install 'tracegrad\[scipy\]'"):
         lax.digamma(1.0)
     functions._scipy_special.cache_clear()
