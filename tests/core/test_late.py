@@ -217,3 +217,31 @@ def test_other_threads_see_a_table_when_its_files_have_been_read(
     assert table["c"] == 3
     thread.join(60)
     assert found == [(None, 1), 4, (2, 3)] and dict(table) == {"a": 1, "b": 2, "c": 3, "d": 4} and not table.read
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_waits_for_files_that_are_being_loaded() -> None:
+    """The child would have some of them in part, and locked for good."""
+    code = """
+import os, signal, threading, time, warnings, numpy as np, tracegrad as tg
+from tracegrad.core.late import LOADERS
+warnings.simplefilter("ignore")
+load, began = LOADERS["tables"], threading.Event()
+def slowly():
+    began.set()
+    time.sleep(0.2)
+    load()
+LOADERS["tables"] = slowly
+f = tg.grad(lambda x: np.sum(np.sort(x) * np.arange(3.0)))
+x = np.array([3.0, 1.0, 2.0])
+thread = threading.Thread(target=f, args=(x,), daemon=True)
+thread.start()
+assert began.wait(60)
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    os._exit("tables" in LOADERS or f(x).tolist() != [2.0, 0.0, 1.0])
+thread.join(60)
+print(os.waitpid(child, 0)[1], f(x))
+"""
+    assert run(code) == "0 [2. 0. 1.]\n"
