@@ -312,6 +312,22 @@ def _put_together(spec: _Spec, leaves: Iterator[Any]) -> Any:
     return node.unflatten(spec[1], tuple(children))
 
 
+def _is_deep(x: Any) -> bool:
+    """Whether a tree takes a good part of what Python's recursion limit allows."""
+    waiting = [(x, 0)]
+    while waiting:
+        x, depth = waiting.pop()
+        node = _KINDS[type(x)]
+        if node is not None:
+            if depth == _DEEP:
+                return True
+            waiting.extend([(child, depth + 1) for child in _checked(type(x), node.flatten(x))[0]])
+    return False
+
+
+_DEEP = 100
+
+
 def _cut(spec: tuple[Any, ...], x: Any, subtrees: list[Any]) -> None:
     """The subtrees of `x` that stand where `spec` has leaves."""
     cls, data = spec[:2]
@@ -634,7 +650,9 @@ def tree_flatten(tree: Any, is_leaf: IsLeaf | None = None) -> tuple[list[Any], P
     except _Fault as fault:
         raise fault.refused(tree) from None
     except RecursionError:
-        raise RecursionError("the tree is deeper than Python's recursion limit, or contains itself") from None
+        if _is_deep(tree):
+            raise RecursionError("the tree is deeper than Python's recursion limit, or contains itself") from None
+        raise  # so is the recursion that has come to flatten it
     return leaves, PyTreeDef(spec, len(leaves))
 
 

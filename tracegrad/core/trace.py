@@ -99,6 +99,7 @@ class Trace:
     names: Callable[[int], str] | None = None
     prunes = False  # whether `pushforward` is to leave out what the outputs do not need
     executes = False  # whether its tracers are foreign arrays in a box, to which ops are applied at once (`boxes.py`)
+    depth = 0  # how many traces of types there are around one of these
     axes: tuple[Axis, ...] = ()  # the named axes that were bound when it began, in a trace that may record their index
     constants: Constants | None = None  # the copies that it has of arrays from outside
     ledger: Any = None  # what has been written into its arrays; see `views.py`

@@ -105,6 +105,7 @@ def trace_graph(
     try:
         if abstract:
             trace.axes = context.bound
+            trace.depth = 0 if outer is None else outer.depth + 1
             context.trace = trace
         if captures:
             capturing[thread] = trace

@@ -26,11 +26,16 @@ from tracegrad.core.static import exact, frozen
 from tracegrad.core.trace import Tracer, depends_on
 from tracegrad.core.tracing import arrays_of, declared_types, trace_graph
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, type_of
+from tracegrad.core.views import own_traced
 from tracegrad.lower.numpy.calls import Matcher
 from tracegrad.transforms.captured import captured
 
 CACHE_SIZE = 256
 LOG_SIZE = 1024
+
+# Inside of so many traces of types a function is not traced by itself any more, but as a part of what calls it. A trace takes a
+# dozen of Python's frames, and a user's function may call others as deep as those that are left allow.
+DEEP = 16
 
 # What says how a leaf is called, by its number.
 NameOf = Callable[[int], str]
@@ -92,6 +97,15 @@ class Signatures:
 
     def __reduce__(self) -> Any:
         return Signatures, (self.fun, self._static, self.transform)
+
+    def is_part(self) -> bool:
+        """Whether a call is traced as a part of what it is called in."""
+        return context.trace is not None and context.trace.depth >= DEEP
+
+    def part(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Callable[..., Any], Any, Any]:
+        """The function to call then, and arguments of its own."""
+        fun, args, kwargs, _ = self.without_static(args, kwargs)
+        return fun, *own_traced((args, kwargs))
 
     def entry_of(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], backend: Backend

@@ -186,3 +186,21 @@ def test_lines_of_a_function_that_is_gone_go_when_nobody_walks_the_cache() -> No
     assert name in walked and all(name in linecache.cache for name in walked)  # as linecache.checkcache reads them
     lower(tg.make_graph(lambda x: np.cos(x) * 5.0)(X))
     assert name not in linecache.cache
+
+
+def test_many_views_of_one_array_take_a_program_linear_in_their_number() -> None:
+    def sliced(count: int) -> int:
+        f = tg.jit(lambda x: [x[i:] for i in range(count)])
+        x = np.arange(float(count))
+        found = f(x)
+        found[0][-1] = -1.0
+        assert found[1][-1] == x[-1] == count - 1
+        return len(f.lower(x).as_text())
+
+    assert sliced(400) < 2.2 * sliced(200)
+
+
+def test_many_numbers_without_axes_are_each_an_array_of_their_own() -> None:
+    found = tg.jit(lambda x: [np.reshape(x, ()) for _ in range(20)])(np.ones(1))
+    for i, one in enumerate(found):
+        assert not any(one is other or np.shares_memory(one, other) for other in found[:i])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -337,3 +338,15 @@ def test_a_branch_on_a_value_names_the_line() -> None:
     assert f"test_checkpoint.py:{f.__code__.co_firstlineno + 1} (in f)" in str(error.value)
     static = tg.checkpoint(lambda x, sign: x if sign > 0 else -x, static_argnums=(1,))
     assert float(tg.grad(static)(2.0, -1)) == -1.0
+
+
+def test_checkpoints_nest_as_deep_as_python_allows() -> None:
+    def scaled(f: Any, x: Any) -> Any:
+        return f(x) * 1.0
+
+    f: Any = np.sin
+    for _ in range(150):
+        f = tg.checkpoint(functools.partial(scaled, f))
+    assert f(0.5) == np.sin(0.5)
+    assert tg.grad(f)(0.5) == np.cos(0.5)
+    assert tg.jit(tg.grad(f))(0.5) == np.cos(0.5)

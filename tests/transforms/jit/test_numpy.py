@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 import threading
 from collections.abc import Callable
@@ -237,3 +238,42 @@ def test_custom_rules_inside() -> None:
 def test_gradients_of_activations(name: str) -> None:
     loss = lambda x: np.sum(getattr(tg.nn, name)(x) ** 2)
     same_bits(tg.jit(tg.value_and_grad(loss))(BIG), tg.value_and_grad(loss)(BIG))
+
+
+def test_functions_nest_as_deep_as_python_allows() -> None:
+    def nested(f: Any) -> Any:
+        for _ in range(150):
+            f = tg.jit(functools.partial(_scaled, f))
+        return f
+
+    f = nested(np.sin)
+    assert f(0.5) == np.sin(0.5)
+    assert tg.grad(f)(0.5) == np.cos(0.5)
+    assert tg.jit(tg.grad(nested(np.sin)))(0.5) == np.cos(0.5)
+
+
+def test_what_is_nested_deep_keeps_its_arguments_to_itself() -> None:
+    def inner(x: Any, twice: bool) -> Any:
+        x[0] = 5.0
+        return x * 2 if twice else x
+
+    f: Any = lambda x: np.sum(x) + np.sum(tg.jit(inner, static_argnums=1)(x, True)) + np.sum(x)
+    for _ in range(40):
+        f = tg.jit(functools.partial(_scaled, f))
+    x = np.array([1.0, 2.0])
+    assert f(x) == 3.0 + 14.0 + 3.0
+    assert tg.grad(f)(x).tolist() == [2.0, 4.0]
+    assert x.tolist() == [1.0, 2.0]
+
+
+def _scaled(f: Any, x: Any) -> Any:
+    return f(x) * 1.0
+
+
+def test_an_endless_recursion_of_the_users_is_called_that() -> None:
+    def f(x: Any) -> Any:
+        return tg.jit(f)({"a": x["a"]})
+
+    with pytest.raises(RecursionError) as error:
+        f({"a": X})
+    assert "tree" not in str(error.value)

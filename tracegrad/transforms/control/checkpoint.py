@@ -21,6 +21,7 @@ from tracegrad.core.op import Params, Wanted
 from tracegrad.core.trace import bind
 from tracegrad.core.tracebacks import trimming
 from tracegrad.core.types import type_of
+from tracegrad.core.views import own_traced
 from tracegrad.lower.passes import simplify
 from tracegrad.transforms.control.budget import chosen_within, size_in_bytes
 from tracegrad.transforms.control.checkpoint_policies import Policy, nothing_saveable
@@ -134,6 +135,9 @@ def checkpoint(
     @accepting_jax
     @wraps(fun)
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
+        if traced.is_part():
+            part, args, kwargs = traced.part(args, kwargs)
+            return own_traced(part(*args, **kwargs))
         entry, leaves, _ = traced.entry_of(args, kwargs, _BACKEND)
         return tree.tree_unflatten(entry.out_tree, _apply(entry.graph, leaves, {"graph": entry.graph, **how}))
 

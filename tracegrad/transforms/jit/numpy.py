@@ -16,6 +16,7 @@ from tracegrad.core.errors import at, described, require_callable, user_source
 from tracegrad.core.graph import Graph, graphs_in
 from tracegrad.core.trace import Tracer
 from tracegrad.core.tracebacks import trim, trimming
+from tracegrad.core.views import own_traced
 from tracegrad.lower.numpy.calls import matcher
 from tracegrad.lower.numpy.writer import lower
 from tracegrad.lower.passes import simplify, simplify_in_order
@@ -70,6 +71,9 @@ class Jitted:
                 found = recent.matches(args)
                 if found is not None:
                     return recent.run(*found)
+            if self._function.is_part():
+                fun, args, kwargs = self._function.part(args, kwargs)
+                return own_traced(fun(*args, **kwargs))
             return self._called(args, kwargs)
         except BaseException as error:
             trim(error)
