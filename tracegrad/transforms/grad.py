@@ -391,12 +391,13 @@ def jvp_as(
 
 
 def _push(
-    trace: Trace, eqns: Sequence[Equation], inputs: Sequence[Tracer], outputs: Sequence[Any], tangents: Sequence[Any]
+    trace: Trace, eqns: list[Equation], inputs: Sequence[Tracer], outputs: Sequence[Any], tangents: Sequence[Any]
 ) -> list[Any]:
-    """Tangents of the outputs, None for zero."""
+    """Tangents of the outputs, None for zero. The list of equations is emptied."""
     if trace.prunes:
         eqns = needed(eqns, outputs, derivative=True)
-    found = pushforward(eqns, {id(x): t for x, t in zip(inputs, tangents, strict=True) if t is not None})
+    given = {id(x): t for x, t in zip(inputs, tangents, strict=True) if t is not None}
+    found = pushforward(eqns, given, outputs)
     return [filled(found.get(id(out))) if type(out) is Tracer and out.origin is trace else None for out in outputs]
 
 
@@ -444,7 +445,7 @@ def linearize_as(
 
 def _linear_graph(
     trace: Trace,
-    eqns: Sequence[Equation],
+    eqns: list[Equation],
     inputs: Sequence[Tracer],
     outputs: Sequence[Any],
     active: Sequence[int],

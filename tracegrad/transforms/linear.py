@@ -104,19 +104,27 @@ def _masked_vjp(op: Op, wanted: Wanted, ct: Any, out: Any, values: Sequence[Any]
     return [masked(grad, i) for i, grad in enumerate(grads)]
 
 
-def pushforward(eqns: Sequence[Equation], tangents: dict[int, Any]) -> dict[int, Any]:
+def pushforward(eqns: list[Equation], tangents: dict[int, Any], outputs: Sequence[Any]) -> dict[int, Any]:
     """Push tangents, keyed by the id of the tracer they belong to, through the equations. Missing means zero. What comes
-    out may have masks."""
+    out, for the outputs, may have masks.
+
+    The list is emptied, and tangents and equations go as soon as nothing reads them any more."""
     get = tangents.get
+    read_last = _last_reads(eqns, outputs)
+    eqns.reverse()
     outer = context.cell
     cell: list[Any] = [None]
     lifts = in_program()
     try:
         context.cell = cell
-        for op, inputs, values, params, out, wanted, _ in eqns:
+        while eqns:
+            op, inputs, values, params, out, wanted, _ = eqns.pop()
             incoming: list[Any] = [None] * len(inputs)
             for i in wanted:
                 incoming[i] = get(id(inputs[i]))
+            gone = read_last.pop()
+            for key in gone:
+                tangents.pop(key, None)
             active = tuple([i for i in wanted if incoming[i] is not None])
             if not active:
                 continue
@@ -127,11 +135,23 @@ def pushforward(eqns: Sequence[Equation], tangents: dict[int, Any]) -> dict[int,
                 values = _lifted(values, incoming)
             result = pushed(op, active, incoming, primal_out, values, params)
             for o, tangent in zip(outs, result if op.multiple_results else (result,), strict=True):
-                if tangent is not None:
+                if tangent is not None and id(o) not in gone:
                     tangents[id(o)] = tangent
     finally:
         context.cell = outer
     return tangents
+
+
+def _last_reads(eqns: Sequence[Equation], outputs: Sequence[Any]) -> list[list[int]]:
+    """For each equation, from the last to the first, the ids of the tracers of which nothing after it reads a tangent."""
+    seen = {id(x) for x in outputs}
+    found = []
+    for op, inputs, _, _, out, wanted, _ in reversed(eqns):
+        tracers = [*(out if op.multiple_results else (out,)), *[inputs[i] for i in wanted]]
+        gone = [key for key in dict.fromkeys(map(id, tracers)) if key not in seen]
+        seen.update(gone)
+        found.append(gone)
+    return found
 
 
 def pushed(op: Op, active: Wanted, tangents: Sequence[Any], out: Any, values: Sequence[Any], params: Params) -> Any:

@@ -273,7 +273,7 @@ def with_tangents(graph: Graph, inputs: Sequence[Any], tangents: Mapping[int, An
     outputs, eqns = trace.recorded(evaluate, graph, [tracers.get(i, x) for i, x in enumerate(inputs)])
     if trace.prunes:
         eqns = needed(eqns, outputs, derivative=True)
-    pushed = pushforward(eqns, {id(t): tangents[i] for i, t in tracers.items()})
+    pushed = pushforward(eqns, {id(t): tangents[i] for i, t in tracers.items()}, outputs)
     values = [o.value if type(o) is Tracer and o.origin is trace else o for o in outputs]
     return values, [filled(pushed.get(id(o))) for o in outputs]
 
