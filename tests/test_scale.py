@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -265,3 +266,64 @@ def test_a_pullback_lets_go_of_what_it_does_not_need() -> None:
     for _ in range(50):
         pull(X), push(X)
     assert living() == before
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Work that is linear in the number of leaves.
+
+
+def summed(t: Any) -> Any:
+    return sum([x * 2.0 for x in t.values()])
+
+
+def doubled(t: Any) -> Any:
+    return {k: x * 2.0 for k, x in t.items()}
+
+
+def stepped(t: Any) -> Any:
+    return tg.lax.scan(lambda carry, x: ({k: c * x for k, c in carry.items()}, None), t, X)[0]
+
+
+def wrongly(t: Any) -> None:
+    with pytest.raises(TypeError, match=r"\['k7'\]"):
+        tg.grad(summed)({**t, "k7": "no number"})
+
+
+OF_LEAVES: dict[str, Callable[[Any], Any]] = {
+    "jit": lambda t: tg.jit(doubled)(t),
+    "grad": lambda t: tg.grad(summed)(t),
+    "jit of grad": lambda t: tg.jit(tg.grad(summed))(t),
+    "vjp": lambda t: tg.vjp(doubled, t)[1](t),
+    "jvp": lambda t: tg.jvp(doubled, (t,), (t,)),
+    "linearize": lambda t: tg.linearize(doubled, t)[1](t),
+    "vmap": lambda t: tg.vmap(doubled, axis_size=2, in_axes=None)(t),
+    "jacrev": lambda t: tg.jacrev(summed)(t),
+    "checkpoint": lambda t: tg.grad(tg.checkpoint(summed))(t),
+    "scan": lambda t: tg.grad(lambda t: summed(stepped(t)))(t),
+    "cond": lambda t: tg.jit(lambda p, t: tg.lax.cond(p, doubled, lambda t: t, t))(True, t),
+    "listing": lambda t: str(tg.make_graph(doubled)(t)),
+    "paths": lambda t: tg.tree_util.tree_map_with_path(lambda path, x: tg.tree_util.keystr(path), t),
+    "an error": wrongly,
+}
+
+
+@pytest.mark.parametrize("name", OF_LEAVES)
+def test_work_is_linear_in_the_number_of_leaves(name: str) -> None:
+    def calls(count: int) -> int:
+        made = 0
+
+        def count_one(frame: Any, event: str, arg: Any) -> None:
+            nonlocal made
+            made += event in ("call", "c_call")
+
+        leaves = {f"k{i}": np.float64(i) for i in range(count)}
+        before = sys.getprofile()
+        sys.setprofile(count_one)
+        try:
+            OF_LEAVES[name](leaves)
+        finally:
+            sys.setprofile(before)
+        return made
+
+    calls(20)
+    assert calls(200) < 2.3 * calls(100)
