@@ -28,6 +28,7 @@ ROOMS = [
         "core.jax_arrays",
         "core.memory",
         "core.quiet",
+        "core.numpy_warnings",
         "core.backends",
         "core.shared",
     },

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracegrad import ops, tree
 from tracegrad.core.late import LOADERS, imported
+from tracegrad.core.numpy_warnings import watch_modules
 from tracegrad.core.types import ShapeDtypeStruct, float0
 from tracegrad.ops import elementwise, reduce, shape  # noqa: F401, which fill the tables with what most functions use
 from tracegrad.ops.structural import checkpoint_name
@@ -61,6 +62,8 @@ __all__ = [
     "vmap",
 ]
 
+watch_modules("tracegrad.ops")
+
 __version__ = "0.1.0"
 
 # What is loaded when it is first asked for: modules, and of modules the names that stand here.
@@ -104,6 +107,7 @@ def _load_tables() -> None:
     """All that fills the tables of ops and functions: the op library, the namespaces, and ops that hold Graphs."""
     for name in ("ops.everything", "numpy", "lax", "random", "lower.numpy.blocks", *_NAMES):
         imported(f"tracegrad.{name}")
+    watch_modules("tracegrad.ops")
 
 
 LOADERS["xla"] = _load_xla

@@ -18,6 +18,7 @@ from tracegrad.core.backends import xla
 from tracegrad.core.context import context, open_traces
 from tracegrad.core.errors import CALL_ERRORS, RawSource, user_source
 from tracegrad.core.jax_arrays import is_jax_array, is_jax_tracer
+from tracegrad.core.numpy_warnings import again, has_warned, watch
 from tracegrad.core.op import Op, Params
 from tracegrad.core.trace import FOREIGN, Trace, Tracer, call_anew, explain, new_level, tell_the_truth_to
 from tracegrad.core.tracebacks import trim
@@ -153,6 +154,8 @@ def accepting_jax(function: Callable[..., Any]) -> Callable[..., Any]:
                 return out_of_boxes(function(*args, **kwargs))  # the function may hold jax arrays of its own
             return function(*args, **kwargs)
         except BaseException as error:
+            if has_warned(error):
+                return again(accepting, *args, **kwargs)
             trim(error)
             raise
 
@@ -193,6 +196,7 @@ def _plain(x: Any) -> Any:
     return None if is_jax_tracer(x) else np.asarray(x)
 
 
+watch(globals())
 FOREIGN.append((is_jax_array, boxed, _plain))
 # It leaves an operator between one of its arrays and what it does not know to the other one, and would compute with an array.
 tell_the_truth_to("jax")

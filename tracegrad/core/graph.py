@@ -13,6 +13,7 @@ from tracegrad.core.boxes import is_boxed, out_of_boxes
 from tracegrad.core.context import context
 from tracegrad.core.errors import DtypeError, RawSource, ShapeError, Source, at, clip, resolve, user_source
 from tracegrad.core.late import LOADERS
+from tracegrad.core.numpy_warnings import again, has_warned
 from tracegrad.core.op import Op, Params
 from tracegrad.core.plain import require_plain
 from tracegrad.core.shared import cached
@@ -317,7 +318,13 @@ def interpret(graph: Graph, inputs: Sequence[Any], apply: Callable[[Eqn, tuple[A
         context.cell = cell
         for i, eqn in enumerate(graph.eqns):
             cell[0] = eqn.raw_source
-            out = apply(eqn, tuple([env[a] if isinstance(a, Var) else a.value for a in eqn.inputs]))
+            values = tuple([env[a] if isinstance(a, Var) else a.value for a in eqn.inputs])
+            try:
+                out = apply(eqn, values)
+            except TypeError as error:
+                if not has_warned(error):
+                    raise
+                out = again(apply, eqn, values)
             if eqn.op.multiple_results:
                 env.update(zip(eqn.outputs, out, strict=True))
             else:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.numpy_warnings import watch
+
 
 def quietly(ignored: tuple[str, ...], function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """`function(*args, **kwargs)` without the warnings of these kinds ("divide", "over", "under", "invalid", or "all").
@@ -26,3 +28,6 @@ def strictly(function: Callable[..., Any], *args: Any) -> Any:
 def _under(kinds: tuple[str, ...], what: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     np.seterr(**dict.fromkeys(kinds, what))  # type: ignore[arg-type]
     return function(*args, **kwargs)
+
+
+watch(globals())

@@ -52,6 +52,7 @@ from tracegrad.core.errors import (
 from tracegrad.core.late import Table
 from tracegrad.core.memory import copied
 from tracegrad.core.names import parameter_name
+from tracegrad.core.numpy_warnings import again, has_warned, watch
 from tracegrad.core.op import OPS, Op, Params
 from tracegrad.core.plain import PLAIN, require_plain, require_plain_items
 from tracegrad.core.types import DIRECT, PYTHON_SCALARS, ArrayType, float0, number_kind, type_of
@@ -294,6 +295,8 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
                     return op.python(*inputs, **params)
                 return op.evaluate(*inputs, **params)
             except Exception as error:
+                if has_warned(error):
+                    return again(bind, op, inputs, params)
                 explain(error, op, inputs, params, user_source())
                 raise
         # The highest trace records; tracers of those below are constants to it.
@@ -332,8 +335,13 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
         else:
             result = op.evaluate(*values, **params) if params else op.evaluate(*values)
     except Exception as error:
-        explain(error, op, inputs, params, source)
-        raise
+        if not has_warned(error):
+            explain(error, op, inputs, params, source)
+            raise
+        if held is not None and trace.reverse and held.forward is not None:
+            result, residuals = again(held.forward, wanted, values, params)
+        else:
+            result = again(bind, op, tuple(values), params)
     out: Any = (
         tuple([Tracer(trace, r, source) for r in result]) if op.multiple_results else Tracer(trace, result, source)
     )
@@ -644,6 +652,8 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
                 return FUNCTIONS[function](self, *args, **kwargs)
             return call_anew(FUNCTIONS[function], (self, *args), kwargs)
         except CALL_ERRORS as error:
+            if has_warned(error):
+                return again(FUNCTIONS[function], self, *args, **kwargs)
             place_call(error, function, (self, *args))
             raise
 
@@ -659,6 +669,8 @@ def called(function: Any, traced: Callable[..., Any], args: tuple[Any, ...], kwa
             args, kwargs = settled(args), settled(kwargs)
         return call_anew(traced, args, kwargs)
     except CALL_ERRORS as error:
+        if has_warned(error):
+            return again(called, function, traced, args, kwargs)
         place_call(error, function, args)
         raise
 
@@ -789,7 +801,13 @@ class Tracer:
                 if op.python is not None and type(self.value) is not ndarray and _are_weak(inputs):
                     inputs = (strengthened(inputs[0]), *inputs[1:])
                 return bind(op, inputs)
-        return call_anew(functools.partial(FUNCTIONS[np.ufunc], ufunc, method), inputs, kwargs)
+        longer = functools.partial(FUNCTIONS[np.ufunc], ufunc, method)
+        try:
+            return call_anew(longer, inputs, kwargs)
+        except TypeError as error:
+            if has_warned(error):
+                return again(call_anew, longer, inputs, kwargs)
+            raise
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         function = FUNCTIONS.known(func) or FUNCTIONS.get(func)
@@ -800,6 +818,8 @@ class Tracer:
         try:
             return function(*args, **kwargs) if context.trace is None else call_anew(function, args, kwargs)
         except CALL_ERRORS as error:
+            if has_warned(error):
+                return again(function, *args, **kwargs)
             place_call(error, func, args)
             raise
 
@@ -1182,4 +1202,5 @@ class Tracer:
 
 
 PLAIN.add(Tracer)
+watch(globals())
 set_class: Any = object.__dict__["__class__"].__set__

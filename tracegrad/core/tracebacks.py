@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from tracegrad.core.errors import is_hidden
+from tracegrad.core.numpy_warnings import is_notice
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -31,7 +32,7 @@ _STANDARD = os.path.dirname(os.__file__) + os.sep
 def trim(error: BaseException) -> None:
     """Take this library's frames out of the tracebacks of an exception and of all that it is chained to or consists of. What
     was raised and handled within the library goes out of the chain."""
-    if os.environ.get("TRACEGRAD_TRACEBACKS") == "full":
+    if os.environ.get("TRACEGRAD_TRACEBACKS") == "full" or is_notice(error):
         return
     seen: set[int] = set()
     waiting = [error]

@@ -15,6 +15,7 @@ import numpy as np
 
 from tracegrad.core.context import context
 from tracegrad.core.errors import DifferentiationError, at, user_source
+from tracegrad.core.numpy_warnings import again, has_warned
 from tracegrad.core.op import Op, Params, Wanted
 from tracegrad.core.trace import Equation, Trace, Tracer, in_program, lifted, plain_value
 from tracegrad.core.tracing import tracer_inputs
@@ -54,14 +55,27 @@ def backward(eqns: Sequence[Equation], cotangents: dict[int, Any]) -> dict[int, 
             rule = op.vjp
             if lifts:
                 values = _lifted(values, ct if op.multiple_results else (ct,))
-            if residuals is not None:
-                grads = op.held.pull(wanted, ct, residuals, primal_out, values, params)  # type: ignore[union-attr, misc]
-            elif masked:
-                grads = _masked_vjp(op, wanted, ct, primal_out, values, params)
-            elif rule is None:
-                grads = transposed_jvp(op, wanted, ct, primal_out, values, params)
-            else:
-                grads = rule(wanted, ct, primal_out, values, params)
+            try:
+                if residuals is not None:
+                    grads = op.held.pull(wanted, ct, residuals, primal_out, values, params)  # type: ignore[union-attr, misc]
+                elif masked:
+                    grads = _masked_vjp(op, wanted, ct, primal_out, values, params)
+                elif rule is None:
+                    grads = transposed_jvp(op, wanted, ct, primal_out, values, params)
+                else:
+                    grads = rule(wanted, ct, primal_out, values, params)
+            except TypeError as error:
+                if not has_warned(error):
+                    raise
+                if residuals is not None:
+                    grads = again(op.held.pull, wanted, ct, residuals, primal_out, values, params)  # type: ignore[union-attr, arg-type]
+                else:
+                    reverse = _masked_vjp if masked else transposed_jvp
+                    grads = (
+                        again(reverse, op, wanted, ct, primal_out, values, params)
+                        if masked or rule is None
+                        else again(rule, wanted, ct, primal_out, values, params)
+                    )
             if len(wanted) == 1:  # zip would take a tenth of this loop's time
                 grad = grads[0]
                 if grad is not None:
@@ -133,7 +147,12 @@ def pushforward(eqns: list[Equation], tangents: dict[int, Any], outputs: Sequenc
             primal_out = tuple([o.value for o in outs]) if op.multiple_results else out.value
             if lifts:
                 values = _lifted(values, incoming)
-            result = pushed(op, active, incoming, primal_out, values, params)
+            try:
+                result = pushed(op, active, incoming, primal_out, values, params)
+            except TypeError as error:
+                if not has_warned(error):
+                    raise
+                result = again(pushed, op, active, incoming, primal_out, values, params)
             for o, tangent in zip(outs, result if op.multiple_results else (result,), strict=True):
                 if tangent is not None and id(o) not in gone:
                     tangents[id(o)] = tangent

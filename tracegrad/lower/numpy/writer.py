@@ -19,9 +19,11 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad.core.collector import uncollected
+from tracegrad.core.errors import Source
 from tracegrad.core.generated import functions, line
 from tracegrad.core.graph import Eqn, Graph, Var, replace
 from tracegrad.core.memory import compact
+from tracegrad.core.numpy_warnings import SOURCES, watch
 from tracegrad.core.types import ArrayType
 from tracegrad.lower.numpy.blocks import with_chains
 from tracegrad.lower.numpy.calls import display, is_plain
@@ -110,7 +112,11 @@ def _compiled(
         filename = f"<tracegrad jit {line(graph.name)} {next(_numbers)}>"
         codes.append(compile(source, filename, "exec"))
         writer.sources[filename] = source
-    function = functions(codes, writer.names.values)[writer.function]
+    made = functions(codes, writer.names.values)
+    for part in made.values():
+        watch(part.__globals__)
+        part.__globals__[SOURCES] = writer.places
+    function = made[writer.function]
     for _ in range(len(_GONE)):
         with contextlib.suppress(IndexError):  # where another thread was quicker
             linecache.cache.pop(_GONE.popleft(), None)
@@ -175,6 +181,7 @@ class _Writer:
         self.renamed: list[str] = []  # what the last equation wrote its result over: the array has a new name now
         # Dead large arrays that may be written over, each with the line that lets go of it if that does not happen.
         self.free: list[tuple[Var, str, list[str]]] = []
+        self.places: dict[str, Source] = {}  # by the comments that stand behind lines
         self.sources: dict[str, str] = {}  # by the file names that tracebacks show
 
     def write(self) -> list[str]:
@@ -202,7 +209,7 @@ class _Writer:
                     self.words.mentioned.append(out)
             comment = comments.get(eqn.raw_source)
             if comment is None:
-                comment = comments[eqn.raw_source] = line(eqn.source.short) if eqn.source else ""
+                comment = comments[eqn.raw_source] = self.comment(eqn)
             body.append((code, self.words.mentions(), [] if tiny else self.let_go(eqn, i), comment))
         lines = [
             Line(f"{code}; del {', '.join(gone)}" if gone else code, (*mentioned, *gone), comment)
@@ -223,6 +230,17 @@ class _Writer:
             sources[-1] = f"{head}\n    if not ({test}):\n        return {other}\n{rest}"
         sources[0] = "".join([f"{head}\n" for head in self.words.heads]) + sources[0]
         return sources
+
+    def comment(self, eqn: Eqn) -> str:
+        """What stands behind the line of an equation: the user's line, by which a warning finds it again."""
+        source = eqn.source
+        if source is None:
+            return ""
+        short = line(source.short)
+        if self.places.setdefault(short, source)[:2] != source[:2]:
+            short = line(f"{source.file}:{source.line}")  # in another file of the same name
+            self.places[short] = source
+        return short
 
     def returned(self) -> str:
         results = self.results()

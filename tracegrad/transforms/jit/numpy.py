@@ -12,8 +12,9 @@ from tracegrad import tree
 from tracegrad.core.boxes import holds_jax_array, out_of_boxes
 from tracegrad.core.collector import uncollected
 from tracegrad.core.constants import Lasting
-from tracegrad.core.errors import at, described, require_callable, user_source
+from tracegrad.core.errors import CALL_ERRORS, at, described, require_callable, user_source
 from tracegrad.core.graph import Graph, graphs_in
+from tracegrad.core.numpy_warnings import again, has_warned, place_generated
 from tracegrad.core.trace import Tracer
 from tracegrad.core.tracebacks import trim, trimming
 from tracegrad.core.views import own_traced
@@ -76,6 +77,10 @@ class Jitted:
                 return own_traced(fun(*args, **kwargs))
             return self._called(args, kwargs)
         except BaseException as error:
+            if has_warned(error):
+                return again(self._called, args, kwargs)
+            if isinstance(error, CALL_ERRORS):
+                place_generated(error)
             trim(error)
             raise
 
