@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracegrad import ops, tree
 from tracegrad.core.late import LOADERS, imported
-from tracegrad.core.numpy_warnings import watch_modules
+from tracegrad.core.numpy_warnings import watch_ops
 from tracegrad.core.types import ShapeDtypeStruct, float0
 from tracegrad.ops import elementwise, reduce, shape  # noqa: F401, which fill the tables with what most functions use
 from tracegrad.ops.structural import checkpoint_name
@@ -62,7 +62,7 @@ __all__ = [
     "vmap",
 ]
 
-watch_modules("tracegrad.ops")
+watch_ops()
 
 __version__ = "0.1.0"
 
@@ -83,11 +83,18 @@ _NAMES = {
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 
+def _loaded(name: str) -> Any:
+    """A module, with the warnings noticed of what it has brought of the op library."""
+    found = imported(name)
+    watch_ops()
+    return found
+
+
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        found = imported(f"tracegrad.{_MODULES[name]}")
+        found = _loaded(f"tracegrad.{_MODULES[name]}")
     elif name in _HOMES:
-        found = getattr(imported(f"tracegrad.{_HOMES[name]}"), name)
+        found = getattr(_loaded(f"tracegrad.{_HOMES[name]}"), name)
     else:
         raise AttributeError(f"module 'tracegrad' has no attribute {name!r}")
     globals()[name] = found
@@ -99,18 +106,17 @@ def __dir__() -> list[str]:
 
 
 def _load_xla() -> Any:
-    imported("tracegrad.xla.rules")
-    return imported("tracegrad.xla.emit")
+    _loaded("tracegrad.xla.rules")
+    return _loaded("tracegrad.xla.emit")
 
 
 def _load_tables() -> None:
     """All that fills the tables of ops and functions: the op library, the namespaces, and ops that hold Graphs."""
     for name in ("ops.everything", "numpy", "lax", "random", "lower.numpy.blocks", *_NAMES):
-        imported(f"tracegrad.{name}")
-    watch_modules("tracegrad.ops")
+        _loaded(f"tracegrad.{name}")
 
 
 LOADERS["xla"] = _load_xla
-LOADERS["show"] = lambda: imported("tracegrad.core.show")
-LOADERS["recognise"] = lambda: imported("tracegrad.transforms.recognise").recognise
+LOADERS["show"] = lambda: _loaded("tracegrad.core.show")
+LOADERS["recognise"] = lambda: _loaded("tracegrad.transforms.recognise").recognise
 LOADERS["tables"] = _load_tables

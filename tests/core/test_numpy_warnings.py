@@ -214,3 +214,29 @@ def test_a_script_shows_its_lines(tmp_path: Path) -> None:
     shown = [text for text in done.stderr.splitlines() if "Warning" in text]
     assert f"{path}:4: RuntimeWarning: {OVERFLOW}" in shown and f"{path}:5: RuntimeWarning: {DIVIDE}" in shown
     assert len(set(shown)) == len(shown) and "  y = np.exp(x)" in done.stderr.splitlines()
+
+
+INF = np.inf
+EVERYWHERE: dict[str, Callable[[], Any]] = {
+    "sums": lambda: tg.grad(lambda x: np.sum(x * INF) - np.sum(x * INF))(np.ones(2)),
+    "masks": lambda: tg.grad(lambda x: np.sum(np.where(x > 0, x, 0) * INF) - np.sum(np.maximum(x, 0) * INF))(X),
+    "folded": lambda: tg.jit(lambda x: x + np.exp(tnp.full(2, 1000.0)))(np.ones(2)),
+    "fast": lambda: tg.jit(lambda x: x / 0.0, fast=True)(np.ones(2)),
+    "integers": lambda: tg.jit(lambda x: x // 0)(np.ones(2, int)),
+    "a cast": lambda: tg.grad(lambda x: np.sum((x * 1e300).astype(np.float32)))(np.ones(2)),
+    "an update": lambda: tg.grad(lambda x: np.sum(tnp.at(x)[0].divide(0.0)))(np.ones(2)),
+    "in place": lambda: tg.grad(lambda x: np.sum(x.__itruediv__(0.0)))(np.ones(2)),
+    "cumprod": lambda: tg.grad(lambda x: np.sum(np.cumprod(x)))(np.full(3, 1e200)),
+    "var": lambda: tg.grad(lambda x: np.var(x, ddof=3))(np.ones(3)),
+    "logsumexp": lambda: tg.grad(lambda x: tg.nn.logsumexp(x))(np.array([INF, INF])),
+    "mean of nothing": lambda: tg.grad(lambda x: np.mean(x))(np.zeros(0)),
+    "spectral": lambda: tg.grad(lambda x: np.sum(np.log(np.linalg.eigh(x)[0])))(np.zeros((2, 2))),
+    "loop": lambda: tg.grad(lambda x: tg.lax.scan(lambda c, a: (c * a, None), 1e200, x)[0])(np.full(3, 1e100)),
+    "powers": lambda: tg.hessian(lambda x: np.sum(x**0.5))(np.zeros(2)),
+}
+
+
+@pytest.mark.parametrize("name", EVERYWHERE)
+def test_wherever_it_is_computed(name: str) -> None:
+    found = warned(EVERYWHERE[name])
+    assert found and {at for _, at in found} == {EVERYWHERE[name].__code__.co_firstlineno}

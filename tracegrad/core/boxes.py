@@ -18,7 +18,7 @@ from tracegrad.core.backends import xla
 from tracegrad.core.context import context, open_traces
 from tracegrad.core.errors import CALL_ERRORS, RawSource, user_source
 from tracegrad.core.jax_arrays import is_jax_array, is_jax_tracer
-from tracegrad.core.numpy_warnings import again, has_warned, watch
+from tracegrad.core.numpy_warnings import again, has_warned, watch, watch_ops
 from tracegrad.core.op import Op, Params
 from tracegrad.core.trace import FOREIGN, Trace, Tracer, call_anew, explain, new_level, tell_the_truth_to
 from tracegrad.core.tracebacks import trim
@@ -112,6 +112,7 @@ def accept_jax(namespace: dict[str, Any], names: Sequence[str] | None = None) ->
             namespace[name] = _Ufunc(found)
         elif callable(found) and not isinstance(found, type | GenericAlias):
             namespace[name] = accepting_jax(called_anew(found))
+    watch_ops()  # of which the module may have been the first to need some
     return list(names)
 
 
@@ -155,7 +156,7 @@ def accepting_jax(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args, **kwargs)
         except BaseException as error:
             if has_warned(error):
-                return again(accepting, *args, **kwargs)
+                return again(accepting_jax(function), *args, **kwargs)
             trim(error)
             raise
 

@@ -38,10 +38,11 @@ def watch(namespace: dict[str, Any]) -> None:
     namespace[_NAME] = _NONE
 
 
-def watch_modules(package: str) -> None:
-    """The same for all modules of a package that have been loaded."""
+def watch_ops() -> None:
+    """The same for all files of the op library that have been loaded."""
+    ops = f"{__name__.partition('.')[0]}.ops."
     for name, module in list(sys.modules.items()):
-        if name.startswith(f"{package}."):
+        if name.startswith(ops):
             watch(module.__dict__)
 
 

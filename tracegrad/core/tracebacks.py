@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from tracegrad.core.errors import is_hidden
-from tracegrad.core.numpy_warnings import is_notice
+from tracegrad.core.numpy_warnings import again, has_warned, is_notice
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -58,6 +58,8 @@ def trimming(function: _F) -> _F:
         try:
             return function(*args, **kwargs)
         except BaseException as error:
+            if has_warned(error):
+                return again(function, *args, **kwargs)
             trim(error)
             raise
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.numpy_warnings import again, has_warned
 from tracegrad.core.op import JvpRule, Params, VjpRule, Wanted
 from tracegrad.core.types import PYTHON_SCALARS, Shape
 
@@ -108,7 +109,12 @@ def filled(d: Any) -> Any:
 
 def plus(x: Any, y: Any) -> Any:
     """The sum of two tangents or cotangents that are not None."""
-    return y + x if type(y) is Masked else x + y
+    try:
+        return y + x if type(y) is Masked else x + y
+    except TypeError as error:
+        if has_warned(error):
+            return again(plus, x, y)
+        raise
 
 
 def reduced(mask: Mask, big: Shape, small: Shape, axes: Sequence[int]) -> Mask:

@@ -22,6 +22,8 @@ from tracegrad.core.graph import Graph, evaluate
 from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.memory import copied
 from tracegrad.core.names import leaf_names, named_after
+from tracegrad.core.numpy_warnings import again as run_again
+from tracegrad.core.numpy_warnings import has_warned
 from tracegrad.core.trace import Equation, Trace, Tracer, bind, captor_of, in_program, lifted, present, settled_tree
 from tracegrad.core.tracebacks import trim
 from tracegrad.core.tracing import arrays_of, declared_types, needed, trace_graph, tracer_inputs
@@ -193,6 +195,8 @@ def _gradient(
                 return ((value, aux), result) if with_value else (result, aux)
             return (value, result) if with_value else result
         except BaseException as error:
+            if has_warned(error):
+                return run_again(again(), *args, **kwargs)
             trim(error)
             raise
 
