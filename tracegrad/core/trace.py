@@ -604,6 +604,9 @@ _LOOP = (
 _PLAIN_NUMBER = "{outside}"
 _ASSIGN = "  Assigning into an array: in place of `y[i] = v` write `y = tnp.at(y)[i].set(v)`, or `np.stack` the parts."
 _MAKE = "  Making an array: in place of `np.array([...])` write `tnp.array([...])` or `np.stack([...])`."
+_INDEX = (
+    "  Indexing a plain array: in place of `img[y0, x0]` write `tnp.asarray(img)[y0, x0]`, or `tnp.take(img, y0, axis=0)`."
+)
 _WRITERS = ("copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask")
 # Of NumPy's functions that do not look at their arguments' classes, those that tnp has.
 _MAKERS = ("arange", "asarray", "ascontiguousarray", "asfarray", "asfortranarray", "eye", "full", "fromfunction")
@@ -835,9 +838,10 @@ class Tracer:
             return found
         source = user_source()
         written, function = advice.function_called()
-        if function is np.arange and self.value is None:
+        if function is np.arange and exact:
             raise ConcretizationTypeError(self.no_value_text("np.arange()", _PLAIN_NUMBER))
         library = advice.library_called()
+        name = getattr(function, "__name__", "")
         if assigns(source):
             fixes = [_ASSIGN]
         elif library:
@@ -847,22 +851,23 @@ class Tracer:
             ]
         elif function is np.array or function is np.asarray:
             fixes = [_MAKE if function is np.array else "  In place of `np.asarray(x)` write `tnp.asarray(x)`."]
-        elif callable(function) and getattr(function, "__name__", "") not in _WRITERS:
-            name = getattr(function, "__name__", "")
+        elif callable(function) and name not in _WRITERS:
             has = f"write `tnp.{name}`; else it needs" if name in _MAKERS else "it needs"
             fixes = [f"  NumPy cannot hand `{written}` to us: {has} `tg.custom_vjp`, or values that are not traced."]
         else:
-            index = "img[y0, x0]` write `tnp.asarray(img)[y0, x0]`, or `tnp.take(img, y0, axis=0)`."
             fixes = [
-                *([f"  Indexing a plain array: in place of `{index}"] if exact else []),
+                *([_INDEX] if exact else []),
                 _ASSIGN,
                 _MAKE,
                 "  A function that NumPy cannot hand to us: `tnp` has it, or it needs `tg.custom_vjp`.",
             ]
-        reason = "but the {} knows only its type" if exact else "that would cut it off from the {}"
+        why = (
+            f", but the {self.origin.described()} knows only its type"
+            if exact
+            else f"; that would cut it off from the {self.origin.described()}"
+        )
         raise TracerArrayConversionError(
-            f"{library or 'NumPy'} wanted a plain array{at(source)} in place of {self.described()}{', ' if exact else '; '}"
-            f"{reason.format(self.origin.described())}.\n"
+            f"{library or 'NumPy'} wanted a plain array{at(source)} in place of {self.described()}{why}.\n"
             + "\n".join(fixes)
             + "\n  (with `import tracegrad.numpy as tnp`)"
         )
