@@ -35,13 +35,21 @@ def function_called() -> tuple[str, Any]:
         return "", None
     frame = user_frame()
     found = re.match(r"[\w.]+(?=\()", _text(frame))
-    if found is None:
+    if found is None or not _instruction(frame)[0].startswith("CALL"):
         return "", None
     first, *names = found[0].split(".")
     function = frame.f_locals.get(first, frame.f_globals.get(first))
     for name in names:
         function = getattr(function, name, None) if isinstance(function, ModuleType) else None
     return found[0], function
+
+
+def _instruction(frame: FrameType) -> tuple[str, int]:
+    """What a frame is at, and its operand. Where that is a call of Python's, it is at the places that such a call may use."""
+    code, offset = frame.f_code.co_code, frame.f_lasti
+    while opname[code[offset]] == "CACHE":
+        offset -= 2
+    return opname[code[offset]], code[offset + 1]
 
 
 def _text(frame: FrameType) -> str:
@@ -57,11 +65,8 @@ def _text(frame: FrameType) -> str:
 
 def is_formatting() -> bool:
     """Whether a plain number is wanted by `"%.3f" % x`."""
-    frame: FrameType | None = user_frame(ours)
-    assert frame is not None
-    offset = frame.f_lasti
-    code = frame.f_code.co_code
-    return opname[code[offset]] == "BINARY_OP" and code[offset + 1] in _REMAINDER
+    name, operand = _instruction(user_frame(ours))
+    return name == "BINARY_OP" and operand in _REMAINDER
 
 
 _REMAINDER = (6, 19)  # the operands of `%` and `%=`
@@ -118,6 +123,15 @@ def library_called() -> str:
     return (
         f"{public}.{name}" if function is not None and public else f"{package}'s {written.rsplit('.', 1)[-1] or name}"
     )
+
+
+def name_of_op(name: str) -> str:
+    """What an op is called in an error: by its name if NumPy has it too, else as the user's line calls the function that it is
+    a part of."""
+    if hasattr(np, name) or hasattr(np.linalg, name):
+        return name
+    written = function_called()[0]
+    return name if not written or written.rsplit(".", 1)[-1] == name else written
 
 
 def writes_into_a_part() -> bool:

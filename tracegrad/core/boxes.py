@@ -16,7 +16,7 @@ from numpy import ndarray
 from tracegrad import tree
 from tracegrad.core.backends import xla
 from tracegrad.core.context import context, open_traces
-from tracegrad.core.errors import CALL_ERRORS, RawSource, user_source
+from tracegrad.core.errors import CALL_ERRORS, PUBLIC_ERRORS, RawSource, place_public, user_source
 from tracegrad.core.jax_arrays import is_jax_array, is_jax_tracer
 from tracegrad.core.numpy_warnings import again, has_warned, watch, watch_ops
 from tracegrad.core.op import Op, Params
@@ -126,7 +126,11 @@ class _Ufunc:
         self.__doc__ = ufunc.__doc__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._call(*args, **kwargs)
+        try:
+            return self._call(*args, **kwargs)
+        except PUBLIC_ERRORS as error:
+            place_public(error, self.__name__)
+            raise
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -164,11 +168,15 @@ def accepting_jax(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def called_anew(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as `call_anew` calls it."""
+    """The function as `call_anew` calls it, with the user's line in its errors."""
 
     @functools.wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
-        return function(*args, **kwargs) if context.trace is None else call_anew(function, args, kwargs)
+        try:
+            return function(*args, **kwargs) if context.trace is None else call_anew(function, args, kwargs)
+        except PUBLIC_ERRORS as error:
+            place_public(error, function.__name__)
+            raise
 
     return called
 

@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import linecache
 import os
+import re
 import sys
 from collections.abc import Callable
 from dis import opmap
@@ -234,6 +235,10 @@ def clip(text: str, width: int = 200) -> str:
 CALL_ERRORS = (ValueError, TypeError, IndexError, ArithmeticError, NotImplementedError)
 
 
+# And what an object of another kind raises, of which a public function asks for what arrays have.
+PUBLIC_ERRORS = (*CALL_ERRORS, AttributeError)
+
+
 def raised_by(error: Exception) -> tuple[CodeType, int]:
     """Where an error was raised."""
     found = error.__traceback__
@@ -256,6 +261,21 @@ def place(error: Exception, what: str, source: RawSource | None = None) -> None:
         error.args = (f"{error.args[0]}\n  in {what}{where}",)
     else:
         error.add_note(f"in {what}{where}")
+
+
+_PLACED = re.compile(r" at .+:\d+ \(in ")
+
+
+def place_public(error: Exception, name: str) -> None:
+    """Tell in the text of an error of a public function where the user called that, unless it arose in a function of the
+    user's or its text names a line already."""
+    step = error.__traceback__
+    while step is not None:
+        if not _is_internal(step.tb_frame.f_code.co_filename):
+            return
+        step = step.tb_next
+    if not _PLACED.search(str(error)):
+        place(error, name)
 
 
 def unsupported(function: Any, how: str = "", of: Any = None) -> UnsupportedFunctionError:

@@ -175,6 +175,8 @@ class Trace:
 
     def apply_to_constant(self, op: Op, x: Any, params: Params) -> Tracer:
         """Record, in a trace of types, an op on a plain value, which is then run whenever the Graph is."""
+        if type(x) is ndarray:
+            require_numbers(x)
         found: Any = op.infer([type_of(x)], params)
         if type(x) is ndarray:
             x = self.copy_of(x)
@@ -468,7 +470,7 @@ def explain(error: Exception, op: Op, inputs: Any, params: Params, source: Any) 
         if type(x) is ndarray:
             require_numbers(x)
     types = [type_of(x) for x in inputs]
-    what = f"{op.name} of {', '.join(map(str, types))}"
+    what = f"{advice.name_of_op(op.name)} of {', '.join(map(str, types))}"
     try:
         op.infer(types, params)
     except CALL_ERRORS as better:
@@ -604,9 +606,7 @@ _LOOP = (
 _PLAIN_NUMBER = "{outside}"
 _ASSIGN = "  Assigning into an array: in place of `y[i] = v` write `y = tnp.at(y)[i].set(v)`, or `np.stack` the parts."
 _MAKE = "  Making an array: in place of `np.array([...])` write `tnp.array([...])` or `np.stack([...])`."
-_INDEX = (
-    "  Indexing a plain array: in place of `img[y0, x0]` write `tnp.asarray(img)[y0, x0]`, or `tnp.take(img, y0, axis=0)`."
-)
+_INDEX = "  Indexing a plain array: in place of `img[y0, x0]` write `tnp.asarray(img)[y0, x0]`, or `tnp.take(img, y0, axis=0)`."
 _WRITERS = ("copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask")
 # Of NumPy's functions that do not look at their arguments' classes, those that tnp has.
 _MAKERS = ("arange", "asarray", "ascontiguousarray", "asfarray", "asfortranarray", "eye", "full", "fromfunction")
@@ -856,11 +856,11 @@ class Tracer:
             fixes = [f"  NumPy cannot hand `{written}` to us: {has} `tg.custom_vjp`, or values that are not traced."]
         else:
             fixes = [
-                *([_INDEX] if exact else []),
                 _ASSIGN,
                 _MAKE,
                 "  A function that NumPy cannot hand to us: `tnp` has it, or it needs `tg.custom_vjp`.",
             ]
+        fixes = [_INDEX, *fixes] if exact else fixes
         why = (
             f", but the {self.origin.described()} knows only its type"
             if exact
