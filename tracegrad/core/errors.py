@@ -213,9 +213,9 @@ def described(function: Any) -> str:
     with contextlib.suppress(ValueError):  # of one that wraps itself
         function = inspect.unwrap(function)
     code = getattr(function, "__code__", None)
-    return (
-        f"{name!r}" if not isinstance(code, CodeType) else f"{name!r} ({spot(code.co_filename, code.co_firstlineno)})"
-    )
+    if not isinstance(code, CodeType) or is_hidden(code.co_filename):  # of a library's nobody wants to know the line
+        return f"{name!r}"
+    return f"{name!r} ({spot(code.co_filename, code.co_firstlineno)})"
 
 
 def require_callable(function: Any, transform: str, call: str = "(f)(x)") -> None:
@@ -328,7 +328,8 @@ def hidden_behind(error: Exception) -> Exception | None:
         cause = error.__cause__
         if isinstance(cause, ConcretizationTypeError | TracerArrayConversionError | UnexpectedTracerError):
             return cause
-    if isinstance(error, TypeError) and "or a single integer, got '<traced " in text and context.refused:
+    sized = "or a single integer, got '<traced " in text or "a real number is required, not Tracer" in text
+    if isinstance(error, TypeError) and sized and context.refused:
         return ConcretizationTypeError(context.refused)
     if isinstance(error, TypeError) and "tracegrad.core.trace.Tracer'>" in text:
         return TracerArrayConversionError(

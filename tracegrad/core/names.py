@@ -20,6 +20,16 @@ def wraps(fun: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..
     return functools.wraps(fun, assigned=kept)
 
 
+def called(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Call a function, as a decorator, by the name under which users know what is made for them."""
+
+    def renamed(function: Callable[..., Any]) -> Callable[..., Any]:
+        function.__name__ = function.__qualname__ = name
+        return function
+
+    return renamed
+
+
 def named_after(wrapper: Callable[..., Any], fun: Callable[..., Any], transform: str) -> Callable[..., Any]:
     """Name and document the transformed function after the original one."""
     wraps(fun)(wrapper)

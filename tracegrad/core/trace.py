@@ -45,6 +45,7 @@ from tracegrad.core.errors import (
     described,
     hidden_behind,
     place,
+    place_public,
     resolve,
     unsupported,
     user_source,
@@ -509,7 +510,11 @@ def as_array(x: Any) -> Any:
         for kind in kinds:
             if isinstance(x, kind) and not isinstance(x, np.generic):
                 return kind(x)
-    array = np.asarray(x)
+    try:
+        array = np.asarray(x)
+    except ValueError as error:  # rows of different lengths
+        place(error, f"an array of {clip(repr(x))}")
+        raise
     if number_kind(array.dtype) not in "biufc" and array.dtype != float0:
         raise DtypeError(
             f"{clip(repr(x))} of type {type(x).__name__} is not an array of numbers{at(user_source())}; "
@@ -883,6 +888,13 @@ class Tracer:
         return bool(value)
 
     def __int__(self) -> int:
+        try:
+            return self._int()
+        except TypeError as error:
+            context.refused = str(error).replace("int()", "formatting with %", int(advice.is_formatting()))
+            raise
+
+    def _int(self) -> int:
         value = concrete(self, "int()", _PLAIN_NUMBER)
         if np.ndim(value):
             raise TypeError(
@@ -1032,7 +1044,11 @@ class Tracer:
         return found if ndigits is not None else bind(OPS["item"], (found,), {"dtype": PYTHON_SCALARS[int]})
 
     def __getitem__(self, index: Any) -> Any:
-        return FUNCTIONS[np.ndarray.__getitem__](self, index)
+        try:
+            return FUNCTIONS[np.ndarray.__getitem__](self, index)
+        except (IndexError, ValueError) as error:
+            place_public(error, "indexing")
+            raise
 
     def __setitem__(self, index: Any, value: Any) -> None:
         FUNCTIONS[np.ndarray.__setitem__](self, index, value)

@@ -9,6 +9,7 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.errors import DtypeError, ShapeError, at, require_callable, user_source
+from tracegrad.core.names import wraps
 from tracegrad.core.tracing import arrays_of
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.families import is_tracer, normalize_axis
@@ -35,11 +36,11 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_
                 f"lax.fori_loop{at(user_source())}: {name} must be an integer scalar, got {t}; write int(x)"
             )
     if not is_tracer(*bounds):
-        return scan(lambda val, i: (body_fun(i, val), None), init_val, np.arange(int(bounds[0]), int(bounds[1])))[0]
+        known = wraps(body_fun)(lambda val, i: (body_fun(i, val), None))
+        return scan(known, init_val, np.arange(int(bounds[0]), int(bounds[1])))[0]
     start, stop = bounds
-    return while_loop(
-        lambda pair: np.less(pair[0], stop), lambda pair: (pair[0] + 1, body_fun(*pair)), (start, init_val)
-    )[1]
+    body = wraps(body_fun)(lambda pair: (pair[0] + 1, body_fun(*pair)))
+    return while_loop(lambda pair: np.less(pair[0], stop), body, (start, init_val))[1]
 
 
 def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> Any:
@@ -53,7 +54,7 @@ def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> A
     require_callable(f, "lax.map", "(f, xs)")
     if batch_size is not None:
         return vmap(f, batch_size=batch_size)(xs)
-    return scan(lambda _, x: (None, f(x)), None, xs)[1]
+    return scan(wraps(f)(lambda _, x: (None, f(x))), None, xs)[1]
 
 
 def associative_scan(fn: Callable[[Any, Any], Any], elems: Any, reverse: bool = False, axis: int = 0) -> Any:

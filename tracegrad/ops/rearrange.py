@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.errors import unsupported
+from tracegrad.core.errors import DtypeError, at, unsupported, user_source
 from tracegrad.core.op import Params, Sample, View
 from tracegrad.core.trace import Tracer, as_array, bind
 from tracegrad.core.types import ArrayType, Shape
@@ -69,6 +69,10 @@ def roll(a: ArrayLike, shift: ArrayLike, axis: Axis = None) -> Array:
         i = normalize_axis(axes[0], len(a.shape), "roll")
         return take(a, np.remainder(np.arange(a.shape[i]) - wide(shift), max(a.shape[i], 1)), i)
     shifts, places = np.broadcast_arrays(shift, axes)
+    if shifts.size and shifts.dtype.kind not in "biu":
+        raise DtypeError(
+            f"roll: shifts must be integers, got {shifts.dtype}{at(user_source())}; write shift.astype(int)"
+        )
     total: dict[int, int] = {}
     for s, i in zip(shifts.ravel().tolist(), places.ravel().tolist(), strict=True):
         i = normalize_axis(i, len(a.shape), "roll")

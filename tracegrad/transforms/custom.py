@@ -30,7 +30,7 @@ from tracegrad.core.errors import (
 )
 from tracegrad.core.graph import Graph, evaluate
 from tracegrad.core.memory import compact, copied
-from tracegrad.core.names import output_name
+from tracegrad.core.names import output_name, wraps
 from tracegrad.core.op import Held, Op, Params, Wanted
 from tracegrad.core.trace import Tracer, bind, in_program
 from tracegrad.core.tracing import arrays_of, kind_of, trace_graph
@@ -351,6 +351,7 @@ class _CustomFunction:
         """The function of the flat leaves, with flat outputs, and the tree of those that it returned last."""
         found: list[Any] = []
 
+        @wraps(self.fun)
         def call(*flat: Any) -> list[Any]:
             out = self.fun(*join(flat))
             outputs, out_tree = tree.tree_flatten(out)
@@ -424,6 +425,7 @@ class custom_jvp(_CustomFunction):
 
     def defjvp(self, rule: Callable[..., Any], symbolic_zeros: bool = False) -> Callable[..., Any]:
         """Set the rule `(*nondiff, primals, tangents) -> (out, tangent_out)`. Usable as a decorator."""
+        require_callable(rule, "custom_jvp", "(f).defjvp(rule)")
         self.rule, self._rules = rule, None
         return rule
 
@@ -523,6 +525,8 @@ class custom_vjp(_CustomFunction):
 
     def defvjp(self, fwd: Callable[..., Any], bwd: Callable[..., Any], symbolic_zeros: bool = False) -> None:
         """Set the rules; see the class."""
+        for rule in (fwd, bwd):
+            require_callable(rule, "custom_vjp", "(f).defvjp(fwd, bwd)")
         self.fwd, self.bwd = fwd, bwd
 
     @accepting_jax

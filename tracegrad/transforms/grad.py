@@ -21,7 +21,7 @@ from tracegrad.core.errors import (
 from tracegrad.core.graph import Graph, evaluate
 from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.memory import copied
-from tracegrad.core.names import leaf_names, named_after
+from tracegrad.core.names import called, leaf_names, named_after
 from tracegrad.core.numpy_warnings import again as run_again
 from tracegrad.core.numpy_warnings import has_warned
 from tracegrad.core.trace import Equation, Trace, Tracer, bind, captor_of, in_program, lifted, present, settled_tree
@@ -296,6 +296,7 @@ def vjp_as(
     beside = [o.value for o in outputs if type(o) is Tracer]
 
     @accepting_jax
+    @called("vjp_fun")
     def vjp_fun(cotangent: Any) -> tuple[Any, ...]:
         cts = matching(cotangent, out_tree, out_types, transform, "cotangent", "output", beside)
         found = pull_back(trace, eqns, inputs, outputs, cts)
@@ -439,6 +440,7 @@ def linearize_as(
     beside = [x.value for x in (*inputs, *outputs) if type(x) is Tracer]
 
     @accepting_jax
+    @called("jvp_fun")
     def jvp_fun(*tangents: Any) -> Any:
         given = matching(tangents, in_tree, types, transform, "tangents", "primals", beside)
         results = evaluate(graph, [given[i] for i in active])

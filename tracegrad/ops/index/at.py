@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -77,6 +77,12 @@ class Indexed:
 
     def __repr__(self) -> str:
         return f"at({self.array!r})[{self.index!r}]"
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):  # which NumPy and copy ask for
+            raise AttributeError(name)
+        methods = [found for found in dir(Indexed) if not found.startswith("_") and found not in Indexed.__slots__]
+        raise AttributeError(f"x.at[i] has no {name!r}, asked for{at_line(user_source())}; it has {', '.join(methods)}")
 
     def get(
         self,

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.errors import ShapeError, at, clip, described, name_of, require_callable, user_source
+from tracegrad.core.errors import ShapeError, at, clip, described, require_callable, user_source
 from tracegrad.core.graph import Graph, evaluate, remembered, replace
+from tracegrad.core.names import wraps
 from tracegrad.core.op import Held, Op, Params, Wanted
 from tracegrad.core.trace import Trace, Tracer, bind
 from tracegrad.core.tracing import arrays_of, kind_of, trace_graph
@@ -76,6 +77,7 @@ def scan(
     carry = arrays_of(leaves, lambda i: f"init{tree.keystr(tree.tree_leaves_with_path(init)[i][0])}")
     types = [ArrayType(type_of(x).shape[1:], type_of(x).dtype) for x in elements]
 
+    @wraps(f)
     def step(carry: Any, x: Any) -> Any:
         out = f(carry, x)
         if not isinstance(out, tuple) or len(out) != 2:
@@ -85,7 +87,6 @@ def scan(
             )
         return out
 
-    step.__name__ = name_of(f)
     names = [f"the element{tree.keystr(path)}" for path, _ in found]
     body, carry = traced_until_stable(
         "lax.scan", f, step, carry_tree, carry, element_tree, types, names, lambda out: out[0]

@@ -15,8 +15,9 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.context import context
-from tracegrad.core.errors import ShapeError, at, described, name_of, require_callable, user_source
+from tracegrad.core.errors import ShapeError, at, described, require_callable, user_source
 from tracegrad.core.graph import Graph, Var, evaluate, remembered, replace
+from tracegrad.core.names import wraps
 from tracegrad.core.op import Held, Op, Params, Wanted
 from tracegrad.core.trace import Trace, bind, concrete
 from tracegrad.core.tracing import arrays_of, trace_graph
@@ -71,10 +72,10 @@ def while_loop(
     leaves, carry_tree = tree.tree_flatten(init_val)
     carry = arrays_of(leaves, lambda i: f"init_val{tree.keystr(tree.tree_leaves_with_path(init_val)[i][0])}")
 
+    @wraps(body_fun)
     def step(carry: Any) -> Any:
         return body_fun(carry)
 
-    step.__name__ = name_of(body_fun)
     body, carry = traced_until_stable(
         "lax.while_loop", body_fun, step, carry_tree, carry, None, [], [], lambda out: out
     )
