@@ -374,3 +374,13 @@ def test_forward_over_forward_with_a_constant_tangent() -> None:
     pushed = lambda x: tg.jvp(windowed, (x,), (t,))[1]
     value, derivative = tg.jvp(pushed, (x,), (t,))
     assert (value.tolist(), derivative.tolist()) == ([1.0, 3.0, 3.0], [0.0, 0.0, 0.0])
+
+
+@pytest.mark.parametrize("computation", [np.add, np.maximum, np.minimum, np.multiply])
+@pytest.mark.parametrize("number", [3.0, np.float64(3.0), np.array(3.0)])
+def test_a_number_has_a_window_over_no_axes(computation: Any, number: Any) -> None:
+    start = {np.add: 0.0, np.multiply: 1.0, np.maximum: -np.inf, np.minimum: np.inf}[computation]
+    f = lambda x: reduce_window(x, start, computation, (), (), "VALID")
+    for run in (f, tg.jit(f), lambda x: tg.jvp(f, (x,), (x,))[0], lambda x: tg.vmap(f)(np.stack([x, x]))[0]):
+        assert run(number) == 3.0
+    assert tg.grad(f)(number) == tg.jit(tg.grad(f))(number) == 1.0

@@ -17,8 +17,8 @@ import numpy as np
 
 from tracegrad.core.errors import DtypeError, ShapeError, at, clip, user_source
 from tracegrad.core.op import Op, Params, Sample, Wanted
-from tracegrad.core.trace import Tracer, as_array, bind
-from tracegrad.core.types import PYTHON_SCALARS, ArrayType, Shape, float_extreme, number_kind, type_of
+from tracegrad.core.trace import Tracer, as_array, bind, strengthened
+from tracegrad.core.types import ArrayType, Shape, float_extreme, number_kind, type_of
 from tracegrad.ops.cumulative import along
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import linear, locally_constant
@@ -500,9 +500,7 @@ def reduce_window(
         raise TypeError(
             f"{name}{at(user_source())} takes one array, got a {type(operand).__name__}; call it once for each array"
         )
-    x = as_array(operand)
-    if type(x) in PYTHON_SCALARS:
-        x = np.asarray(x)
+    x = strengthened(as_array(operand))  # windows are of an array, a traced number too
     dtype, ndim = x.dtype, len(x.shape)
     if number_kind(dtype) not in monoid.kinds:
         raise DtypeError(
