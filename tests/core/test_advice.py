@@ -244,3 +244,50 @@ def test_what_writes_or_makes_an_array(f: Any, part: str) -> None:
 def test_the_environment_is_named_where_it_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACEGRAD_BACKEND", "torch")
     assert "TRACEGRAD_BACKEND=torch" in refusal(lambda: tg.jit(np.sin), ValueError)
+
+
+@tg.custom_jvp
+def branching(x: Any) -> Any:
+    return np.sin(x) if x > 0 else x
+
+
+@branching.defjvp
+def _(primals: Any, tangents: Any) -> Any:
+    return branching(*primals), float(tangents[0])
+
+
+@tg.custom_vjp
+def with_rules(x: Any) -> Any:
+    return np.sin(x)
+
+
+with_rules.defvjp(lambda x: (with_rules(x), x if x > 0 else -x), lambda r, g: (float(g),))
+
+
+def choose(x: Any) -> Any:
+    return x if x > 0 else -x
+
+
+@pytest.mark.parametrize(
+    ("run", "part"),
+    [
+        (
+            lambda: tg.lax.scan(lambda c, e: (choose(c), None), 1.0, X),
+            "but the lax.scan of '<lambda>.<locals>.<lambda>'",
+        ),
+        (
+            lambda: tg.lax.fori_loop(0, 3, lambda i, c: choose(c), 1.0),
+            "but the lax.scan of '<lambda>.<locals>.<lambda>'",
+        ),
+        (lambda: tg.lax.while_loop(lambda c: c < 3, choose, 1.0), "but the lax.while_loop of 'choose'"),
+        (lambda: tg.lax.map(choose, X), "but the lax.scan of 'choose'"),
+        (lambda: tg.jit(tg.checkpoint(choose))(1.0), "but the checkpoint of 'choose'"),
+        (lambda: tg.jit(branching)(1.0), "but the call of 'branching'"),
+        (lambda: tg.grad(branching)(1.0), "but the transpose of the derivative rule of 'branching' knows"),
+        (lambda: tg.jit(tg.grad(with_rules))(1.0), "but the jit of 'grad(with_rules)'"),
+        (lambda: tg.vmap(choose, batch_size=2)(X), "but the vmap of 'choose'"),
+    ],
+)
+def test_no_function_of_ours_is_named(run: Any, part: str) -> None:
+    text = refusal(run, ConcretizationTypeError)
+    assert part in text and ".<locals>." not in text.replace("<lambda>.<locals>.", ""), text

@@ -44,6 +44,7 @@ from tracegrad.core.errors import (
     clip,
     described,
     hidden_behind,
+    ours,
     place,
     place_public,
     resolve,
@@ -236,6 +237,9 @@ class Trace:
         return self.record is _leaked
 
     def described(self) -> str:
+        code = getattr(self.function, "__code__", None)
+        if code is not None and ours(code.co_filename) and not hasattr(self.function, "__wrapped__"):
+            return self.transform.removeprefix("the ")  # of a function that users know nothing of
         return f"{self.transform} of {described(self.function)}"
 
     def __repr__(self) -> str:

@@ -83,9 +83,7 @@ def _called(leaves: Sequence[Any], rules: Rules) -> Any:
     more = axis_indices([axis for axis in context.bound if axis in context.trace.axes])
     inner: Callable[..., Sequence[Any]] = call
     if in_program():
-        graph = trace_graph(
-            call, [type_of(x) for x in leaves], transform="custom_call", user_function=call, abstract=True
-        )
+        graph = trace_graph(call, [type_of(x) for x in leaves], transform="call", user_function=call, abstract=True)
         arrays = {v: x for v, x in graph.consts.items() if type(x) is np.ndarray}
         if arrays and not any([type(x) is Tracer and not is_boxed(x) for x in graph.consts.values()]):
             rest = {v: x for v, x in graph.consts.items() if v not in arrays}
@@ -128,7 +126,7 @@ def _evaluate(*arrays: Any, rules: Rules) -> tuple[Any, ...]:
 
 def _infer(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
     rules: Rules = params["rules"]
-    graph = trace_graph(rules.call, list(types), transform="custom_call", user_function=rules.call)
+    graph = trace_graph(rules.call, list(types), transform="call", user_function=rules.call)
     return graph.out_types
 
 
