@@ -532,7 +532,16 @@ def test_imports_nothing_but_the_standard_library():
     text = Path(tree.__file__).read_text()
     modules = {alias.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import) for alias in node.names}
     modules |= {node.module for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)}
-    assert modules == {"builtins", "collections", "collections.abc", "contextlib", "dataclasses", "functools", "typing"}
+    assert modules == {
+        "builtins",
+        "collections",
+        "collections.abc",
+        "contextlib",
+        "dataclasses",
+        "functools",
+        "sys",
+        "typing",
+    }
     # The aliases at the end hide two builtins: a bare use of them anywhere would be a bug.
     assert not re.search(r"(?<![\w.])(map|all)\(", re.sub(r'"""(.|\n)*?"""', "", text))
 
@@ -555,3 +564,49 @@ def test_registration():
     assert "at tree[0]: the flatten function of Wrong" in text
     child = type("Child", (Wrong,), {})(([1], None))
     assert tree.tree_leaves(child) == [child], "subclasses are not registered along"
+
+
+def test_types_that_are_registered_with_jax_alone():
+    jax = pytest.importorskip("jax")
+
+    class Layer:
+        def __init__(self, w, b, name):
+            self.w, self.b, self.name = w, b, name
+
+    class Table(dict):
+        pass
+
+    jax.tree_util.register_pytree_with_keys(
+        Layer,
+        lambda x: (((jax.tree_util.GetAttrKey("w"), x.w), (jax.tree_util.GetAttrKey("b"), x.b)), x.name),
+        lambda name, xs: Layer(*xs, name),
+    )
+    jax.tree_util.register_pytree_node(
+        Table, lambda t: (list(t.values()), tuple(t)), lambda k, v: Table(zip(k, v, strict=False))
+    )
+    made = {"layer": Layer([1, 2], None, "first"), "table": Table(x=3, y=(4, 5))}
+    leaves, treedef = tree.tree_flatten(made)
+    assert leaves == [1, 2, 3, 4, 5] == jax.tree_util.tree_leaves(made)
+    back = treedef.unflatten([10 * x for x in leaves])
+    assert (back["layer"].w, back["layer"].b, back["layer"].name) == ([10, 20], None, "first")
+    assert type(back["table"]) is Table and back["table"] == {"x": 30, "y": (40, 50)}
+    paths = [tree.keystr(path) for path, _ in tree.tree_leaves_with_path(made)]
+    assert paths == [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(made)]
+    assert treedef == tree.tree_structure(back) and hash(treedef) == hash(tree.tree_structure(back))
+    assert treedef != tree.tree_structure({**made, "layer": Layer([1, 2], None, "second")})
+    assert "Layer[" in repr(treedef) and "first" in repr(treedef)
+    assert "first" in refusal(ValueError, tree.tree_map, max, made, {**made, "layer": Layer([1, 2], None, "second")})
+
+
+def test_what_jax_has_not_registered_is_a_leaf():
+    pytest.importorskip("jax")
+
+    class Own:
+        pass
+
+    class Sealed:
+        def __new__(cls):
+            raise AssertionError
+
+    own, sealed = Own(), object.__new__(Sealed)
+    assert tree.tree_leaves([own, sealed, np.ones(2), "a"])[:2] == [own, sealed]

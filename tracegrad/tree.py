@@ -1,7 +1,7 @@
 """Trees of containers (pytrees): taken apart into a list of leaves and a structure, and put together again.
 
 A tree is a dict, list, tuple, namedtuple, None, OrderedDict, defaultdict or registered type whose children are trees;
-everything else is a leaf. Names, order of leaves (dict keys sorted) and None as a tree without leaves are as in
+everything else is a leaf. What is registered with jax alone is a node here too. Names, order of leaves (dict keys sorted) and None as a tree without leaves are as in
 `jax.tree_util`. `tg.tree.map`, `tg.tree.leaves` and their kin are the aliases at the end of the file.
 
 A dict keeps the order of its keys on the way through: `unflatten` and all that builds on it (every transform's call of
@@ -15,6 +15,7 @@ import builtins
 import contextlib
 import dataclasses
 import functools
+import sys
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -140,6 +141,8 @@ class _Kinds(dict[type, Any]):
         node = _REGISTERED.get(cls)
         if node is None and issubclass(cls, tuple) and hasattr(cls, "_fields"):
             node = _Node(lambda x: (x, None), lambda _, xs: cls(*xs), lambda x: (_named(cls._fields, x), None))
+        elif node is None and _is_node_of_jax(cls):
+            node = _NODE_OF_JAX
         if len(self) >= 10_000:  # types made in a loop must not pile up for ever
             self.clear()
         self[cls] = node
@@ -215,6 +218,41 @@ def _checked(cls: type, apart: Any) -> _Apart:
     if type(apart) is tuple and len(apart) == 2:
         return apart
     raise _Fault(f"the flatten function of {cls.__name__} must return (children, aux_data), it returned {_clip(apart)}")
+
+
+# -- Types that are registered with jax alone: an equinox module, a flax struct. Who has one has imported jax; this does not.
+
+
+def _is_node_of_jax(cls: type) -> bool:
+    """Whether jax takes instances of a class apart. It is asked about an empty one, since it goes by the type."""
+    all_leaves = getattr(sys.modules.get("jax.tree_util"), "all_leaves", None)
+    if all_leaves is None or hasattr(cls, "__del__"):
+        return False
+    for base in (object, dict, list, tuple):
+        with contextlib.suppress(TypeError):  # which is what an array's class, say, is not made by
+            return not all_leaves([base.__new__(cls)])
+    return False
+
+
+def _flatten_of_jax(x: Any) -> _Apart:
+    found: _Apart = sys.modules["jax.tree_util"].tree_flatten(x, is_leaf=lambda y: y is not x)
+    return found
+
+
+def _keyed_of_jax(x: Any) -> _Apart:
+    found, data = sys.modules["jax.tree_util"].tree_flatten_with_path(x, is_leaf=lambda y: y is not x)
+    return [(_own_key(path[0]), child) for path, child in found], data
+
+
+def _own_key(key: Any) -> Any:
+    """A key of jax's as one of ours."""
+    kind = next(
+        (k for k in (DictKey, SequenceKey, GetAttrKey, FlattenedIndexKey) if k.__name__ == type(key).__name__), None
+    )
+    return key if kind is None else kind(getattr(key, kind.__match_args__[0]))
+
+
+_NODE_OF_JAX = _Node(_flatten_of_jax, lambda structure, children: structure.unflatten(children), _keyed_of_jax)
 
 
 # -- Walks, each one recursion over the tree
@@ -437,7 +475,8 @@ def _show(spec: _Spec) -> str:
         return f"[{inside}]"
     if cls is type(None):
         return "None"
-    label = f"{cls.__name__}[{data}]" if cls in _REGISTERED else f"namedtuple[{cls.__name__}]"
+    is_tuple = cls not in _REGISTERED and issubclass(cls, tuple)
+    label = f"namedtuple[{cls.__name__}]" if is_tuple else f"{cls.__name__}[{data}]"
     return f"CustomNode({label}, [{inside}])"
 
 

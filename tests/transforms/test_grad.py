@@ -642,3 +642,33 @@ def test_stop_gradient_of_a_jax_array() -> None:
 
     near(np.asarray(tg.grad(f)(jnp.float32(3.0))), np.float32(3.0))
     assert seen == [3.0]
+
+
+def test_whole_numbers_for_tangents() -> None:
+    """SciPy tries a LinearOperator with int8 for the dtype of what it gives."""
+    linalg = pytest.importorskip("scipy.sparse.linalg")
+    x = np.array([1.0, 2.0, 3.0])
+    t = np.array([1, 0, 2])
+
+    def f(x: Any) -> Any:
+        return np.sum(x**4)
+
+    hessian = linalg.LinearOperator((3, 3), matvec=lambda v: tg.hvp(f, (x,), (v,)))
+    assert hessian.dtype == np.float64 and np.allclose(hessian @ np.ones(3), 12 * x**2)
+    jacobian = linalg.LinearOperator(
+        (3, 3), matvec=tg.linearize(np.sin, x)[1], rmatvec=lambda v: tg.vjp(np.sin, x)[1](v)[0]
+    )
+    assert jacobian.dtype == np.float64 and np.allclose(jacobian.T @ np.ones(3), np.cos(x))
+    for dtype in (np.int8, np.uint16, np.int32, np.int64):
+        assert np.array_equal(tg.jvp(np.sin, (x,), (t.astype(dtype),))[1], np.cos(x) * t)
+        assert np.array_equal(tg.vjp(np.sin, x)[1](t.astype(dtype))[0], np.cos(x) * t)
+    narrow = x.astype(np.float32)
+    assert tg.jvp(np.sin, (narrow,), (t.astype(np.int8),))[1].dtype == np.float32
+    with pytest.raises(DtypeError, match=r"tangents\[0\] is i64\[3\], but primals\[0\] is f32\[3\]; write .astype"):
+        tg.jvp(np.sin, (narrow,), (t,))
+    with pytest.raises(DtypeError, match=r"is bool\[3\]"):
+        tg.jvp(np.sin, (x,), (t > 0,))
+    along = tg.vmap(lambda v: tg.hvp(f, (x,), (v,)))(np.eye(3, dtype=int))
+    assert np.allclose(along, np.diag(12 * x**2)) and np.allclose(
+        tg.jit(lambda v: tg.hvp(f, (x,), (v,)))(t), 12 * x**2 * t
+    )

@@ -465,3 +465,53 @@ def test_a_static_argument_by_position_and_by_name(static: Any, backend: str | N
     assert float(transformed(2.0, 3)) == float(transformed(2.0, times=3)) == float(transformed(x=2.0, times=3)) == 6.0
     assert float(transformed(2.0)) == float(transformed(2.0, sign=1)) == 2.0
     assert float(tg.grad(lambda x: transformed(x, times=3))(2.0)) == 3.0
+
+
+def test_containers_that_are_registered_with_jax_alone() -> None:
+    jax = pytest.importorskip("jax")
+
+    class Linear:
+        def __init__(self, w: Any, b: Any, power: int) -> None:
+            self.w, self.b, self.power = w, b, power
+
+    jax.tree_util.register_pytree_node(
+        Linear, lambda m: ((m.w, m.b), m.power), lambda power, leaves: Linear(*leaves, power)
+    )
+
+    def loss(m: Linear, x: Any) -> Any:
+        return np.sum((x @ m.w + m.b) ** m.power)
+
+    x, model = np.ones((2, 3)), Linear(np.arange(6.0).reshape(3, 2), np.ones(2), 2)
+    wanted = 2 * (x @ model.w + model.b)
+    for gradient in (tg.grad(loss), tg.jit(tg.grad(loss)), tg.jit(tg.grad(loss), backend="xla")):
+        found = gradient(model, x)
+        assert type(found) is Linear and found.power == 2
+        assert np.allclose(found.w, x.T @ wanted) and np.allclose(found.b, np.sum(wanted, 0))
+    jitted = tg.jit(loss)
+    assert np.allclose(jitted(model, x), loss(model, x))
+    cubic = Linear(model.w, model.b, 3)
+    assert np.allclose(jitted(cubic, x), loss(cubic, x))
+    assert jitted(model, x) == loss(model, x) and len(jitted.trace_log) == 2
+    rows = tg.vmap(lambda m: m.w + m.b, in_axes=0)(Linear(np.ones((4, 3, 2)), np.ones((4, 2)), 2))
+    assert np.array_equal(rows, np.full((4, 3, 2), 2.0))
+    step = tg.lax.scan(lambda m, _: (tg.tree.map(lambda leaf: leaf * 0.5, m), None), model, None, length=2)[0]
+    assert type(step) is Linear and np.array_equal(step.w, model.w / 4)
+
+
+def test_equinox_modules() -> None:
+    eqx = pytest.importorskip("equinox")
+
+    class Scale(eqx.Module):  # type: ignore[misc, name-defined]
+        w: Any
+        n: int = eqx.field(static=True)
+
+    class Function(eqx.Module):  # type: ignore[misc, name-defined]
+        f: Any
+        w: Any
+
+    model = Scale(np.arange(3.0), 2)
+    for gradient in (tg.grad, lambda f: tg.jit(tg.grad(f)), lambda f: tg.jit(tg.grad(f), backend="xla")):
+        found = gradient(lambda m: np.sum(m.w**2) * m.n)(model)
+        assert type(found) is Scale and found.n == 2 and np.allclose(found.w, 4 * model.w)
+    with pytest.raises(TypeError, match=r"m\.f: .* is not an array of numbers"):
+        tg.grad(lambda m: m.w)(Function(np.sin, 2.0))

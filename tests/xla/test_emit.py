@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 from typing import Any
 
@@ -186,3 +188,57 @@ def test_every_way_out_warns(give: Any, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("tracegrad.xla.emit._has_warned", False)
     with pytest.warns(PrecisionWarning, match="jax's 64-bit flag is off"):
         assert give().dtype == np.float64
+
+
+ON_A_MESH = """
+import jax, jax.numpy as jnp, numpy as np, tracegrad as tg
+from jax.sharding import NamedSharding, PartitionSpec as P
+
+mesh = jax.make_mesh((4,), ("i",))
+assert mesh.axis_types == (jax.sharding.AxisType.Explicit,)
+x = jax.device_put(np.linspace(0.1, 1.3, 32, dtype=np.float32).reshape(8, 4), NamedSharding(mesh, P("i")))
+FUNCTIONS = {
+    "where": lambda np, x: np.where(x > 0.5, x, 2.0),
+    "maximum": lambda np, x: np.maximum(x, 0.3),
+    "clip": lambda np, x: np.clip(x, 0.2, 0.5),
+    "logaddexp": lambda np, x: np.logaddexp(x, 1.0),
+    "norms": lambda np, x: np.linalg.norm(x, axis=1),
+    "softmax": lambda np, x: np.exp(x - np.max(x, 1, keepdims=True)) / np.sum(np.exp(x), 1, keepdims=True),
+    "root": lambda np, x: x**0.5,
+    "power": lambda np, x: x**x,
+    "tril": lambda np, x: np.tril(x),
+    "tile": lambda np, x: np.tile(x, (1, 2)),
+    "concatenate": lambda np, x: np.concatenate([x, np.ones_like(x)], axis=1),
+}
+
+
+def results(f, numpy, x, grad, jit):
+    value = lambda x: f(numpy, x)
+    loss = lambda x: numpy.sum(value(x) * 1.5)
+    yield jit(value)(x)
+    yield jit(grad(loss))(x)
+    yield grad(loss)(x)
+
+
+whole = jnp.asarray(np.asarray(x))  # on one device, where jax computes what is right
+wanted = {name: list(results(f, jnp, whole, jax.grad, jax.jit)) for name, f in FUNCTIONS.items()}
+for context in (False, True):
+    if context:
+        jax.set_mesh(mesh)
+    for name, f in FUNCTIONS.items() if context else [*FUNCTIONS.items()][:1]:
+        found = results(f, np, x, tg.grad, tg.jit)
+        for number, (ours, theirs) in enumerate(zip(found, wanted[name], strict=True)):
+            message = f"{name}, {number}, {context}"
+            np.testing.assert_allclose(np.asarray(ours), np.asarray(theirs), rtol=2e-5, atol=1e-6, err_msg=message)
+print("done")
+"""
+
+
+def test_meshes_of_explicit_axes() -> None:
+    """What jax.make_mesh makes when it is not asked for other ones."""
+    environment = {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "JAX_PLATFORMS": "cpu",
+    }
+    assert run(ON_A_MESH, **environment) == "done\n"

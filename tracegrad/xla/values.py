@@ -41,18 +41,24 @@ def spread(x: Any, shape: tuple[int, ...]) -> Any:
     return lax.broadcast_in_dim(x, shape, tuple(range(len(shape) - len(here), len(shape))))
 
 
+def is_split(x: Any) -> bool:
+    """Whether a value is split over a mesh of explicit axes, as its type says."""
+    return any(jax.typeof(x).sharding.spec)
+
+
+def alike(values: Sequence[Any]) -> Sequence[Any]:
+    """Values for a function of jax's that wants all of them split alike over a mesh of explicit axes: where one is split, so are
+    those that were whole on every device."""
+    split = next((v for v in values if is_split(v)), None)
+    if split is None:
+        return values
+    sharding = jax.typeof(split).sharding
+    return [v if not np.shape(v) or is_split(v) else jax.sharding.reshard(v, sharding) for v in values]
+
+
 def select(which: Any, x: Any, y: Any) -> Any:
-    """`x` where `which` holds, else `y`, of which each may be whole on every device where another is split over a mesh of
-    explicit axes: jax's own function wants all three alike."""
-    operands = (which, x, y)
-    shardings = [jax.typeof(v).sharding for v in operands]
-    split = next((s for s in shardings if any(s.spec)), None)
-    if split is not None:
-        operands = tuple(
-            v if any(s.spec) or not np.shape(v) else jax.sharding.reshard(v, split)
-            for v, s in zip(operands, shardings, strict=True)
-        )
-    return lax.select(*operands)
+    """`x` where `which` holds, else `y`."""
+    return lax.select(*alike((which, x, y)))
 
 
 def together(inputs: Sequence[Any], out: ArrayType) -> list[Any]:

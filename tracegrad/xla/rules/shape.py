@@ -8,12 +8,17 @@ from jax import lax
 
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType
-from tracegrad.xla.values import cast, spread
+from tracegrad.xla.values import alike, cast, is_split, spread
 
 
 @lowers("reshape", "flat")
 def _reshape(out: ArrayType, x: Any, **params: Any) -> Any:
-    return lax.reshape(x, out.shape)
+    if not is_split(x):
+        return lax.reshape(x, out.shape)
+    # Axes of one element hide from jax which axis of the result is to be split.
+    x = lax.squeeze(x, [i for i, n in enumerate(x.shape) if n == 1])
+    x = lax.reshape(x, [n for n in out.shape if n != 1])
+    return lax.expand_dims(x, [i for i, n in enumerate(out.shape) if n == 1])
 
 
 @lowers("transpose")
@@ -33,7 +38,7 @@ def _same(out: ArrayType, x: Any, *, order: str) -> Any:
 
 @lowers("concatenate")
 def _concatenate(out: ArrayType, *arrays: Any, axis: int) -> Any:
-    return lax.concatenate([cast(x, out.dtype) for x in arrays], axis)
+    return lax.concatenate(alike([cast(x, out.dtype) for x in arrays]), axis)
 
 
 @lowers("split")
@@ -43,8 +48,7 @@ def _split(out: tuple[ArrayType, ...], x: Any, *, axis: int, sizes: tuple[int, .
 
 @lowers("stack")
 def _stack(out: ArrayType, *arrays: Any, axis: int) -> Any:
-    shape = (*out.shape[:axis], 1, *out.shape[axis + 1 :])
-    return lax.concatenate([lax.reshape(cast(x, out.dtype), shape) for x in arrays], axis)
+    return lax.concatenate(alike([lax.expand_dims(cast(x, out.dtype), (axis,)) for x in arrays]), axis)
 
 
 @lowers("unstack")
