@@ -90,19 +90,21 @@ def _loaded(name: str) -> Any:
     return found
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        found = _loaded(f"tracegrad.{_MODULES[name]}")
-    elif name in _HOMES:
-        found = getattr(_loaded(f"tracegrad.{_HOMES[name]}"), name)
-    else:
-        raise AttributeError(f"module 'tracegrad' has no attribute {name!r}")
-    globals()[name] = found
-    return found
+if not TYPE_CHECKING:  # to which a misspelt name would be one of these
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            found = _loaded(f"tracegrad.{_MODULES[name]}")
+        elif name in _HOMES:
+            found = getattr(_loaded(f"tracegrad.{_HOMES[name]}"), name)
+        else:
+            raise AttributeError(f"module 'tracegrad' has no attribute {name!r}")
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return [*__all__, "__version__"]
 
 
 def _load_xla() -> Any:

@@ -42,4 +42,26 @@ from tracegrad.ops.families import multilinear as multilinear
 from tracegrad.ops.families import same_type as same_type
 from tracegrad.testing.rules import check_rule as check_rule
 
+__all__ = [
+    "OPS",
+    "ArrayType",
+    "Op",
+    "Params",
+    "Sample",
+    "along_axis",
+    "bind",
+    "check_rule",
+    "elementwise",
+    "implements",
+    "linear",
+    "locally_constant",
+    "lowers",
+    "multilinear",
+    "same_type",
+]
+
 complete()  # so that it is known which names are taken
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

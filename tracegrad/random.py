@@ -145,3 +145,7 @@ def _integer(x: Any, name: str, what: str) -> Any:
 
 
 accept_jax(globals(), __all__)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1028,3 +1028,7 @@ broadcast = tree_broadcast
 flatten_with_path = tree_flatten_with_path
 leaves_with_path = tree_leaves_with_path
 map_with_path = tree_map_with_path
+
+
+def __dir__() -> list[str]:
+    return [name for name, x in globals().items() if callable(x) and x.__module__ == __name__ and name[0] != "_"]

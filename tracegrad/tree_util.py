@@ -139,3 +139,7 @@ def register_static(cls: C) -> C:
     """
     register_pytree_node(cls, lambda x: ((), x), lambda x, _: x)
     return cls
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

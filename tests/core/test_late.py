@@ -162,7 +162,8 @@ print([m for m in ("dataclasses", "hashlib", "pathlib", "logging", "concurrent.f
 def test_public_names_are_those_of_the_checker() -> None:
     """What stands under TYPE_CHECKING is what is loaded later, and all of it is listed."""
     body = ast.parse((PACKAGE / "__init__.py").read_text()).body
-    (late,) = [node for node in body if isinstance(node, ast.If)]
+    late, lazily = [node for node in body if isinstance(node, ast.If)]
+    assert ast.unparse(lazily.test) == "not TYPE_CHECKING"
     imports = [node for node in late.body if isinstance(node, ast.ImportFrom)]
     stated = {a.name: f"{node.module}.{a.name}" for node in imports for a in node.names}
     modules = {name: f"tracegrad.{home}" for name, home in tg._MODULES.items()}

@@ -8,7 +8,7 @@ import functools
 import sys
 from collections.abc import Callable, Sequence
 from types import GenericAlias, ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy import ndarray
@@ -23,6 +23,7 @@ from tracegrad.core.op import Op, Params
 from tracegrad.core.trace import FOREIGN, Trace, Tracer, call_anew, explain, new_level, tell_the_truth_to
 from tracegrad.core.tracebacks import trim
 from tracegrad.core.types import DIRECT
+from tracegrad.typing import F
 
 
 class _OnJax(Trace):
@@ -145,7 +146,7 @@ class _Ufunc:
         return _Ufunc, (self._ufunc,)
 
 
-def accepting_jax(function: Callable[..., Any]) -> Callable[..., Any]:
+def accepting_jax(function: F) -> F:
     """The function of jax arrays too, which it sees in boxes. Where there are such arguments, results are jax arrays. What is
     raised goes out with the user's frames alone (see `tracebacks.py`)."""
 
@@ -164,7 +165,7 @@ def accepting_jax(function: Callable[..., Any]) -> Callable[..., Any]:
             trim(error)
             raise
 
-    return accepting
+    return cast(F, accepting)
 
 
 def called_anew(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -103,3 +103,7 @@ def _listed(graph: Graph, called: str, graphs: dict[int, tuple[Graph, str]]) -> 
         lines.append(f"  {text:<{width}}  # {source.short}" if source else f"  {text}")
     lines.append(f"  return {', '.join([name(a) for a in graph.outputs])}".rstrip())
     return "\n".join([*map(line, lines), "}"])
+
+
+def __dir__() -> list[str]:
+    return ["Names", "all_letters", "eqn_text", "listing"]

@@ -3,3 +3,7 @@
 from tracegrad.debug.residuals import Residual, Residuals, residuals
 
 __all__ = ["Residual", "Residuals", "residuals"]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

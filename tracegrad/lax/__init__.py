@@ -186,3 +186,7 @@ from tracegrad.transforms.control.while_loop import while_loop as while_loop
 from tracegrad.transforms.grad import stop_gradient as stop_gradient
 
 __all__ = accept_jax(globals())
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -16,9 +16,12 @@ from tracegrad.ops.families import is_tracer, normalize_axis
 from tracegrad.transforms.control.scan import scan
 from tracegrad.transforms.control.while_loop import while_loop
 from tracegrad.transforms.vmap import vmap
+from tracegrad.typing import PyTree
 
 
-def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any, *, unroll: Any = None) -> Any:
+def fori_loop(
+    lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any, *, unroll: Any = None
+) -> PyTree:
     """Run `val = body_fun(i, val)` for i from `lower` up to but not including `upper`.
 
     A scan where both bounds are known while tracing, a while loop otherwise; differentiable either way.
@@ -43,7 +46,7 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_
     return while_loop(lambda pair: np.less(pair[0], stop), body, (start, init_val))[1]
 
 
-def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> Any:
+def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> PyTree:
     """What `f` gives for each element of `xs` along axis 0, stacked: like `vmap`, but one after the other, or `batch_size`
     at a time.
 
@@ -57,7 +60,7 @@ def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> A
     return scan(wraps(f)(lambda _, x: (None, f(x))), None, xs)[1]
 
 
-def associative_scan(fn: Callable[[Any, Any], Any], elems: Any, reverse: bool = False, axis: int = 0) -> Any:
+def associative_scan(fn: Callable[[Any, Any], Any], elems: Any, reverse: bool = False, axis: int = 0) -> PyTree:
     """All partial results of an associative operation, in a number of whole-array steps that grows as the logarithm of
     the length (Blelloch, "Prefix sums and their applications", 1990).
 

@@ -37,3 +37,7 @@ from tracegrad.ops.elementwise.activations import softplus as softplus
 from tracegrad.ops.elementwise.activations import squareplus as squareplus
 
 __all__ = accept_jax(globals())
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

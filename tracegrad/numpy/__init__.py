@@ -330,3 +330,7 @@ from tracegrad.ops.sort import searchsorted as searchsorted
 from tracegrad.ops.sort import sort as sort
 
 __all__ = [*accept_jax(globals()), "linalg"]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

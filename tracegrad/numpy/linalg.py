@@ -321,3 +321,7 @@ def trace(x: ArrayLike, /, *, offset: int = 0, dtype: DType = None) -> Array:
 
 
 accept_jax(globals(), __all__)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -246,7 +246,7 @@ def _product(factors: Sequence[Any], split: Mapping[tuple[int, int], int], i: in
 
 
 @implements(np.einsum_path)
-def einsum_path(*operands: Any, optimize: Any = "greedy", einsum_call: bool = False) -> Any:
+def einsum_path(*operands: Any, optimize: Any = "greedy", einsum_call: bool = False) -> tuple[list[Any], str]:
     """What NumPy would do, which depends on shapes only."""
     subscripts, arrays = einsum_operands(operands)
     return np.einsum_path(subscripts, *[np.broadcast_to(0.0, shape_of(x)) for x in arrays], optimize=optimize)

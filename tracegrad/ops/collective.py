@@ -36,7 +36,7 @@ from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise import astype, is_narrow, widened
 from tracegrad.ops.families import linear, normalize_axis
 from tracegrad.ops.structural import unchanged
-from tracegrad.typing import Array
+from tracegrad.typing import Array, PyTree
 
 AxisName = Hashable | Sequence[Hashable]  # a name, or several
 
@@ -224,7 +224,7 @@ def _sum_over(x: Any, axes: Sequence[Axis]) -> Any:
     return x
 
 
-def psum(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> Any:
+def psum(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> PyTree:
     """The sum over all examples of a named axis.
 
     Args:
@@ -248,7 +248,7 @@ def psum(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> Any:
     return _of_leaves("psum", lambda leaf: _sum_over(leaf, axes), x)
 
 
-def pmean(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> Any:
+def pmean(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> PyTree:
     """The mean over all examples of a named axis: `psum(x)` by the size. Arguments and errors as for `psum`.
 
     >>> import numpy as np, tracegrad as tg
@@ -306,7 +306,7 @@ def _extreme_over(op: Op, x: Any, axes: Sequence[Axis]) -> Any:
     return x
 
 
-def pmax(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> Any:
+def pmax(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> PyTree:
     """The largest over all examples of a named axis, elementwise. Arguments and errors as for `psum`. Equal largest
     ones share the derivative equally, as for `np.max` (jax has none for pmax).
 
@@ -319,7 +319,7 @@ def pmax(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> Any:
     return _of_leaves("pmax", lambda leaf: _extreme_over(pmax_op, leaf, axes), x)
 
 
-def pmin(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> Any:
+def pmin(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> PyTree:
     """The smallest over all examples of a named axis, elementwise. See `pmax`.
 
     >>> import numpy as np, tracegrad as tg
@@ -364,7 +364,7 @@ def _laid_out(stacked: Any, axis: int, tiled: bool) -> Any:
 
 def all_gather(
     x: Any, axis_name: AxisName, *, axis_index_groups: Any = None, axis: int = 0, tiled: bool = False
-) -> Any:
+) -> PyTree:
     """The values of all examples of a named axis, in every one of them.
 
     Args:
@@ -433,7 +433,7 @@ def _portions(function: str, x: Any, axis: int, axes: Sequence[Axis], tiled: boo
 
 def psum_scatter(
     x: Any, axis_name: AxisName, *, scatter_dimension: int = 0, axis_index_groups: Any = None, tiled: bool = False
-) -> Any:
+) -> PyTree:
     """The sum over all examples of a named axis, of which each example keeps a portion: `psum(x)[axis_index]`.
 
     Args:
@@ -486,7 +486,7 @@ def all_to_all(
     *,
     axis_index_groups: Any = None,
     tiled: bool = False,
-) -> Any:
+) -> PyTree:
     """Each example gives a portion to every other: example i gets from each j the i-th portion of j's x.
 
     Args:
@@ -522,7 +522,7 @@ def all_to_all(
     return _of_leaves("all_to_all", exchanged, x)
 
 
-def pswapaxes(x: Any, axis_name: AxisName, axis: int, *, axis_index_groups: Any = None) -> Any:
+def pswapaxes(x: Any, axis_name: AxisName, axis: int, *, axis_index_groups: Any = None) -> PyTree:
     """The named axis and an axis of x of the same size exchanged: `all_to_all(x, axis_name, axis, axis)`.
 
     >>> import numpy as np, tracegrad as tg
@@ -561,7 +561,7 @@ def _backwards(ct: Any, x: Any, index: Any, axis_name: Axis, perm: tuple[tuple[i
 ppermute_op: Op = _linear("ppermute", _backwards, _permuted)
 
 
-def ppermute(x: Any, axis_name: AxisName, perm: Sequence[tuple[int, int]]) -> Any:
+def ppermute(x: Any, axis_name: AxisName, perm: Sequence[tuple[int, int]]) -> PyTree:
     """The values of a named axis' examples sent from one to the other.
 
     Args:
@@ -604,7 +604,7 @@ def ppermute(x: Any, axis_name: AxisName, perm: Sequence[tuple[int, int]]) -> An
     return _of_leaves("ppermute", lambda leaf: _applied(ppermute_op, leaf, axis, perm=pairs), x)
 
 
-def pshuffle(x: Any, axis_name: AxisName, perm: Sequence[int]) -> Any:
+def pshuffle(x: Any, axis_name: AxisName, perm: Sequence[int]) -> PyTree:
     """The values of a named axis' examples in another order: example i gets that of example `perm[i]`.
 
     Raises:

@@ -49,6 +49,7 @@ from tracegrad.core.types import (
     type_of,
 )
 from tracegrad.ops.masks import Mask, Masked, plus, quiet, reduced, sparse
+from tracegrad.typing import F
 
 # A partial derivative, as the map that multiplies by it: (d, out, *inputs) -> d * partial.
 Partial = Callable[..., Any]
@@ -598,7 +599,7 @@ def is_tracer(*values: Any) -> bool:
     return any([isinstance(v, Tracer) for v in values])
 
 
-def implements(*numpy_functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def implements(*numpy_functions: Any) -> Callable[[F], F]:
     """Register a function as what these NumPy functions do to tracers.
 
     Returns the public function of `tracegrad.numpy`: on plain arrays it is NumPy's own, to the last keyword; on tracers,
@@ -606,7 +607,7 @@ def implements(*numpy_functions: Any) -> Callable[[Callable[..., Any]], Callable
     A function that not every NumPy has from 2.0 on is given as `getattr(np, name, None)`: where there is none, ours is all.
     """
 
-    def register(traced: Callable[..., Any]) -> Callable[..., Any]:
+    def register(traced: F) -> F:
         for f in filter(None, numpy_functions):
             FUNCTIONS[f] = traced
         plain = numpy_functions[0] or traced
@@ -618,7 +619,8 @@ def implements(*numpy_functions: Any) -> Callable[[Callable[..., Any]], Callable
                     return called(plain, traced, args, kwargs)
             return plain(*args, **kwargs)
 
-        return public
+        same: Any = public
+        return same
 
     return register
 

@@ -749,7 +749,7 @@ def logsumexp(
     keepdims: bool = False,
     return_sign: bool = False,
     where: ArrayLike = None,
-) -> Any:
+) -> Array:
     """`log(sum(b * exp(a)))` over the axes without overflow, as `jax.nn.logsumexp` and `scipy.special.logsumexp`.
 
     Args:

@@ -15,6 +15,7 @@ from tracegrad.core.trace import bind
 from tracegrad.core.tracing import arrays_of
 from tracegrad.core.types import ArrayType
 from tracegrad.ops.families import elementwise_batch, locally_constant
+from tracegrad.typing import PyTree
 
 
 def unchanged(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -98,7 +99,7 @@ def name_given(op: Op, params: Params) -> str | None:
     return params["name"] if op is checkpoint_name_op else None
 
 
-def checkpoint_name(x: Any, name: str) -> Any:
+def checkpoint_name(x: Any, name: str) -> PyTree:
     """The argument, unchanged, under a name by which a policy of `tg.checkpoint` can say whether it is kept.
 
     Args:

@@ -16,3 +16,7 @@ __all__ = [
     "check_vmap",
     "expect_traces",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

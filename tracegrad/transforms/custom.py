@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 import numpy as np
 
@@ -42,6 +42,10 @@ from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.control.held import axis_indices
 from tracegrad.transforms.linear import transposed_jvp, transposed_vjp
 from tracegrad.transforms.signatures import argument_names, existing_numbers, places_of
+from tracegrad.typing import F, P, R
+
+Owner = TypeVar("Owner")  # whose method a function with rules is
+Q = ParamSpec("Q")
 
 
 class Rules:
@@ -281,18 +285,21 @@ _custom = Op(
 )
 
 
-class _CustomFunction:
+class _CustomFunction(Generic[P, R]):
     """What both decorators share: binding arguments, leaving the nondiff ones out, flattening the rest."""
+
+    __name__: str  # the function's own, as is `__wrapped__`
+    __wrapped__: Callable[P, R]
 
     def __init__(
         self,
-        fun: Callable[..., Any],
+        fun: Callable[P, R],
         nondiff_argnums: int | Sequence[int] = (),
         nondiff_argnames: str | Sequence[str] = (),
     ) -> None:
         transform = type(self).__name__
         require_callable(fun, transform, "(f)")
-        self.fun = fun
+        self.fun: Callable[..., R] = fun
         self.nondiff_argnums = existing_numbers(fun, nondiff_argnums, "nondiff_argnums", transform)
         names = argument_names(fun, nondiff_argnames, "nondiff_argnames", transform)
         if names:
@@ -301,6 +308,12 @@ class _CustomFunction:
         wrapper: Any = self
         functools.update_wrapper(wrapper, fun, updated=())  # its __dict__ may be that of another one of these
 
+    @overload
+    def __get__(self, instance: None, owner: Any = None) -> Self: ...
+    @overload
+    def __get__(
+        self: _CustomFunction[Concatenate[Owner, Q], R], instance: Owner, owner: Any = None
+    ) -> Callable[Q, R]: ...
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         wrapper: Any = self
         return self if instance is None else functools.partial(wrapper, instance)
@@ -388,7 +401,7 @@ def _checked(found: Any, primals: Sequence[Any], name: str, rule: str, paths: Se
     return checked
 
 
-class custom_jvp(_CustomFunction):
+class custom_jvp(_CustomFunction[P, R]):
     """A function with a forward derivative rule of its own. Reverse mode follows by transposing the rule.
 
     Args:
@@ -413,7 +426,7 @@ class custom_jvp(_CustomFunction):
 
     def __init__(
         self,
-        fun: Callable[..., Any],
+        fun: Callable[P, R],
         nondiff_argnums: int | Sequence[int] = (),
         nondiff_argnames: str | Sequence[str] = (),
     ) -> None:
@@ -421,7 +434,7 @@ class custom_jvp(_CustomFunction):
         self.rule: Callable[..., Any] | None = None
         self._rules: tuple[Callable[..., Any] | None, ...] | None = None  # one for each argument
 
-    def defjvp(self, rule: Callable[..., Any], symbolic_zeros: bool = False) -> Callable[..., Any]:
+    def defjvp(self, rule: F, symbolic_zeros: bool = False) -> F:
         """Set the rule `(*nondiff, primals, tangents) -> (out, tangent_out)`. Usable as a decorator."""
         require_callable(rule, "custom_jvp", "(f).defjvp(rule)")
         self.rule, self._rules = rule, None
@@ -435,7 +448,8 @@ class custom_jvp(_CustomFunction):
         """The rule that those of `defjvps` make together."""
         rules = self._rules
         assert rules is not None
-        out = self(*primals)
+        call: Callable[..., R] = self
+        out = call(*primals)
         total = None
         if len(rules) != len(primals):
             raise DifferentiationError(
@@ -449,7 +463,7 @@ class custom_jvp(_CustomFunction):
         return out, tree.tree_map(lambda o: np.zeros_like(o), out) if total is None else total
 
     @accepting_jax
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         fixed, leaves, in_tree, join = self._split(args, kwargs)
         if not any([type(x) is Tracer for x in leaves]):
             return self.fun(*join(leaves))
@@ -491,7 +505,7 @@ class custom_jvp(_CustomFunction):
         return tree.tree_unflatten(out_tree(), list(outputs))
 
 
-class custom_vjp(_CustomFunction):
+class custom_vjp(_CustomFunction[P, R]):
     """A function with a reverse derivative rule of its own. Forward mode follows by transposing the rule.
 
     Args:
@@ -513,7 +527,7 @@ class custom_vjp(_CustomFunction):
 
     def __init__(
         self,
-        fun: Callable[..., Any],
+        fun: Callable[P, R],
         nondiff_argnums: int | Sequence[int] = (),
         nondiff_argnames: str | Sequence[str] = (),
     ) -> None:
@@ -528,7 +542,7 @@ class custom_vjp(_CustomFunction):
         self.fwd, self.bwd = fwd, bwd
 
     @accepting_jax
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         fixed, leaves, in_tree, join = self._split(args, kwargs)
         if not any([type(x) is Tracer for x in leaves]):
             return self.fun(*join(leaves))

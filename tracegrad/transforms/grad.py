@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, cast, overload
 
 import numpy as np
 
@@ -51,6 +51,7 @@ from tracegrad.transforms.linear import (
     strong,
     with_own_constants,
 )
+from tracegrad.typing import Array, Aux, P, R
 
 # The cotangent to start from, for the scalar types that most functions return.
 _ONES = {t: t(1) for t in (np.float64, np.float32, np.float16)}
@@ -60,6 +61,39 @@ _ONES = {t: t(1) for t in (np.float64, np.float32, np.float16)}
 # Reverse mode.
 
 
+@overload
+def value_and_grad(
+    fun: np.ufunc,
+    argnums: Argnums = 0,
+    has_aux: Literal[False] = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+) -> Callable[..., tuple[Array, Array]]: ...
+@overload
+def value_and_grad(
+    fun: Callable[P, R],
+    argnums: Argnums = 0,
+    has_aux: Literal[False] = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+) -> Callable[P, tuple[R, Array]]: ...
+@overload
+def value_and_grad(
+    fun: Callable[P, tuple[R, Aux]],
+    argnums: Argnums = 0,
+    *,
+    has_aux: Literal[True],
+    holomorphic: bool = False,
+    allow_int: bool = False,
+) -> Callable[P, tuple[tuple[R, Aux], Array]]: ...
+@overload
+def value_and_grad(
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+) -> Callable[..., Any]: ...
 def value_and_grad(
     fun: Callable[..., Any],
     argnums: Argnums = 0,
@@ -100,6 +134,39 @@ def value_and_grad(
         raise
 
 
+@overload
+def grad(
+    fun: np.ufunc,
+    argnums: Argnums = 0,
+    has_aux: Literal[False] = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+) -> Callable[..., Array]: ...
+@overload
+def grad(
+    fun: Callable[P, Any],
+    argnums: Argnums = 0,
+    has_aux: Literal[False] = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+) -> Callable[P, Array]: ...
+@overload
+def grad(
+    fun: Callable[P, tuple[Any, Aux]],
+    argnums: Argnums = 0,
+    *,
+    has_aux: Literal[True],
+    holomorphic: bool = False,
+    allow_int: bool = False,
+) -> Callable[P, tuple[Array, Aux]]: ...
+@overload
+def grad(
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+) -> Callable[..., Any]: ...
 def grad(
     fun: Callable[..., Any],
     argnums: Argnums = 0,
@@ -256,6 +323,18 @@ def _aux(aux: Any, trace: Trace, keep: bool = False) -> Any:
     return tree.tree_unflatten(structure, leaves)
 
 
+@overload
+def vjp(
+    fun: Callable[..., R], *primals: Any, has_aux: Literal[False] = False
+) -> tuple[R, Callable[[Any], tuple[Any, ...]]]: ...
+@overload
+def vjp(
+    fun: Callable[..., tuple[R, Aux]], *primals: Any, has_aux: Literal[True]
+) -> tuple[R, Callable[[Any], tuple[Any, ...]], Aux]: ...
+@overload
+def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool) -> tuple[Any, ...]: ...
+@overload
+def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]: ...
 @accepting_jax
 def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     """The value of `fun` and a function that multiplies cotangents by its transposed Jacobian.
@@ -344,6 +423,20 @@ def _trace_call(
 # Forward mode.
 
 
+@overload
+def jvp(
+    fun: Callable[..., R], primals: Sequence[Any], tangents: Sequence[Any], has_aux: Literal[False] = False
+) -> tuple[R, R]: ...
+@overload
+def jvp(
+    fun: Callable[..., tuple[R, Aux]], primals: Sequence[Any], tangents: Sequence[Any], has_aux: Literal[True]
+) -> tuple[R, R, Aux]: ...
+@overload
+def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool) -> tuple[Any, ...]: ...
+@overload
+def jvp(
+    fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False
+) -> tuple[Any, ...]: ...
 @accepting_jax
 def jvp(
     fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False
@@ -406,6 +499,16 @@ def _push(
     return [filled(found.get(id(out))) if type(out) is Tracer and out.origin is trace else None for out in outputs]
 
 
+@overload
+def linearize(fun: Callable[..., R], *primals: Any, has_aux: Literal[False] = False) -> tuple[R, Callable[..., R]]: ...
+@overload
+def linearize(
+    fun: Callable[..., tuple[R, Aux]], *primals: Any, has_aux: Literal[True]
+) -> tuple[R, Callable[..., R], Aux]: ...
+@overload
+def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool) -> tuple[Any, ...]: ...
+@overload
+def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]: ...
 @accepting_jax
 def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     """The value of `fun` and its derivative at `primals` as a linear function of tangents, computed once.
@@ -524,7 +627,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
 
 
 @accepting_jax
-def stop_gradient(x: Any) -> Any:
+def stop_gradient(x: R) -> R:
     """The argument, unchanged, but constant to every derivative, of whatever order and mode, that is being taken of it.
 
     It is also the way to a value inside a function that is being differentiated: what it gives there (under `grad`, `vjp`,
@@ -555,8 +658,8 @@ def stop_gradient(x: Any) -> Any:
     [2.0, 4.0]
     """
     if type(x) is Tracer:
-        return _stopped(x)
-    return tree.tree_map(lambda leaf: _stopped(present(leaf)) if isinstance(leaf, Tracer) else leaf, x)
+        return cast(R, _stopped(x))
+    return cast(R, tree.tree_map(lambda leaf: _stopped(present(leaf)) if isinstance(leaf, Tracer) else leaf, x))
 
 
 def _stopped(x: Any) -> Any:

@@ -15,6 +15,7 @@ from tracegrad.core.tracebacks import trimming
 from tracegrad.core.tracing import arrays_of, declared_types, traced
 from tracegrad.core.types import ShapeDtypeStruct
 from tracegrad.core.views import own
+from tracegrad.typing import PyTree
 
 
 @trimming
@@ -57,7 +58,7 @@ def make_graph(
 
 
 @trimming
-def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> PyTree:
     """The shapes and dtypes that `fun` returns, without computing anything.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from tracegrad.transforms.arguments import Argnums, counted_from_front, input_er
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.grad import grad, jvp_as, linearize_as, vjp_as
 from tracegrad.transforms.linear import strong
+from tracegrad.typing import Array, Aux, P
 
 
 def _split(
@@ -95,6 +96,22 @@ def _cut(x: Any, types: Sequence[ArrayType], axis: int) -> list[Any]:
     return parts
 
 
+@overload
+def jacfwd(
+    fun: np.ufunc, argnums: Argnums = 0, has_aux: Literal[False] = False, holomorphic: bool = False
+) -> Callable[..., Array]: ...
+@overload
+def jacfwd(
+    fun: Callable[P, Any], argnums: Argnums = 0, has_aux: Literal[False] = False, holomorphic: bool = False
+) -> Callable[P, Array]: ...
+@overload
+def jacfwd(
+    fun: Callable[P, tuple[Any, Aux]], argnums: Argnums = 0, *, has_aux: Literal[True], holomorphic: bool = False
+) -> Callable[P, tuple[Array, Aux]]: ...
+@overload
+def jacfwd(
+    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+) -> Callable[..., Any]: ...
 @trimming
 def jacfwd(
     fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
@@ -144,6 +161,39 @@ def _jacfwd(
     return named_after(accepting_jax(jacobian), fun, "jacfwd")
 
 
+@overload
+def jacrev(
+    fun: np.ufunc,
+    argnums: Argnums = 0,
+    has_aux: Literal[False] = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+) -> Callable[..., Array]: ...
+@overload
+def jacrev(
+    fun: Callable[P, Any],
+    argnums: Argnums = 0,
+    has_aux: Literal[False] = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+) -> Callable[P, Array]: ...
+@overload
+def jacrev(
+    fun: Callable[P, tuple[Any, Aux]],
+    argnums: Argnums = 0,
+    *,
+    has_aux: Literal[True],
+    holomorphic: bool = False,
+    allow_int: bool = False,
+) -> Callable[P, tuple[Array, Aux]]: ...
+@overload
+def jacrev(
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+) -> Callable[..., Any]: ...
 @trimming
 def jacrev(
     fun: Callable[..., Any],
@@ -210,6 +260,22 @@ def _writeable(x: Any) -> Any:
     return compact(x) if type(x) is np.ndarray and (x.base is not None or not x.flags.writeable) else x
 
 
+@overload
+def hessian(
+    fun: np.ufunc, argnums: Argnums = 0, has_aux: Literal[False] = False, holomorphic: bool = False
+) -> Callable[..., Array]: ...
+@overload
+def hessian(
+    fun: Callable[P, Any], argnums: Argnums = 0, has_aux: Literal[False] = False, holomorphic: bool = False
+) -> Callable[P, Array]: ...
+@overload
+def hessian(
+    fun: Callable[P, tuple[Any, Aux]], argnums: Argnums = 0, *, has_aux: Literal[True], holomorphic: bool = False
+) -> Callable[P, tuple[Array, Aux]]: ...
+@overload
+def hessian(
+    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+) -> Callable[..., Any]: ...
 @trimming
 def hessian(
     fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
@@ -239,7 +305,7 @@ def _as_scalar(out: Any) -> Any:
 
 
 @accepting_jax
-def hvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
+def hvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> Array:
     """The Hessian of a scalar function times a vector, forward over reverse, without forming the Hessian.
 
     Args:

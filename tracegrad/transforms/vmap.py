@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -19,8 +19,36 @@ from tracegrad.core.tracebacks import trimming
 from tracegrad.core.tracing import arrays_of, traced
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.transforms.batch import Batched, Placed, batch_graph, batch_in_chunks, own_arrays, with_batch
+from tracegrad.typing import Array, P, R
 
 
+@overload
+def vmap(
+    fun: np.ufunc,
+    in_axes: Any = 0,
+    out_axes: Any = 0,
+    axis_name: Hashable | None = None,
+    axis_size: int | None = None,
+    batch_size: int | None = None,
+) -> Callable[..., Array]: ...
+@overload
+def vmap(
+    fun: Callable[P, R],
+    in_axes: Any = 0,
+    out_axes: Any = 0,
+    axis_name: Hashable | None = None,
+    axis_size: int | None = None,
+    batch_size: int | None = None,
+) -> Callable[P, R]: ...
+@overload
+def vmap(
+    fun: Callable[..., Any],
+    in_axes: Any = 0,
+    out_axes: Any = 0,
+    axis_name: Hashable | None = None,
+    axis_size: int | None = None,
+    batch_size: int | None = None,
+) -> Callable[..., Any]: ...
 @trimming
 def vmap(
     fun: Callable[..., Any],

@@ -9,6 +9,7 @@ from tracegrad import tree
 from tracegrad.core.backends import xla
 from tracegrad.core.errors import require_callable
 from tracegrad.core.names import wraps
+from tracegrad.typing import PyTree
 
 
 def devices(backend: str | None = None) -> list[Any]:
@@ -24,7 +25,7 @@ def devices(backend: str | None = None) -> list[Any]:
     return xla().jax.devices(backend)
 
 
-def device_put(x: Any, device: Any = None, *, donate: bool = False) -> Any:
+def device_put(x: Any, device: Any = None, *, donate: bool = False) -> PyTree:
     """A pytree of arrays as jax arrays on a device, or laid out over several by a sharding, as `jax.device_put`.
 
     NumPy's dtypes are kept, float64 and int64 too, and NumPy's arrays are copied, so that they may be written into. What computes on jax arrays runs where they are: `tracegrad.numpy`'s

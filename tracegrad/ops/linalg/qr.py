@@ -24,7 +24,7 @@ from tracegrad.ops.linalg.matrices import (
     solved,
     uniform_matrices,
 )
-from tracegrad.typing import ArrayLike
+from tracegrad.typing import Array, ArrayLike
 
 QRResult: Any = type(np.linalg.qr(np.eye(1)))
 
@@ -94,7 +94,7 @@ qr_op = Op(
 
 
 @implements(np.linalg.qr)
-def qr(a: ArrayLike, mode: str = "reduced") -> Any:
+def qr(a: ArrayLike, mode: str = "reduced") -> Array:
     """`(Q, R)` of matrices (..., m, n), with `a == Q @ R`, Q's columns orthonormal and R upper triangular.
 
     Modes: "reduced" with Q of (..., m, k) and R of (..., k, n) for k = min(m, n), "complete" with (..., m, m) and (..., m, n),

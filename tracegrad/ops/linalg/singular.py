@@ -125,7 +125,7 @@ svd_op = Op(
 
 
 @implements(np.linalg.svd)
-def svd(a: ArrayLike, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
+def svd(a: ArrayLike, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Array:
     """`(U, S, Vh)` of matrices (..., m, n) with `a == (U * S) @ Vh`, the singular values S (..., k) in descending order, k = min(m,
     n); S alone without `compute_uv`. U and Vh are square, or, without `full_matrices`, (..., m, k) and (..., k, n).
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, overload
+
+import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax
@@ -27,6 +29,7 @@ from tracegrad.transforms.control.budget import chosen_within, size_in_bytes
 from tracegrad.transforms.control.checkpoint_policies import Policy, nothing_saveable
 from tracegrad.transforms.control.held import Reverse, axis_indices, closed, holding_one, reverse
 from tracegrad.transforms.signatures import Backend, Signatures, static_arguments
+from tracegrad.typing import Array, P, R
 
 _BACKEND = Backend("numpy", simplify)
 
@@ -74,6 +77,46 @@ checkpoint_op = holding_one(
 )
 
 
+@overload
+def checkpoint(
+    fun: np.ufunc,
+    *,
+    policy: Policy | None = None,
+    memory: int | str | None = None,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    prevent_cse: bool = True,
+) -> Callable[..., Array]: ...
+@overload
+def checkpoint(
+    fun: Callable[P, R],
+    *,
+    policy: Policy | None = None,
+    memory: int | str | None = None,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    prevent_cse: bool = True,
+) -> Callable[P, R]: ...
+@overload
+def checkpoint(
+    fun: Callable[..., Any],
+    *,
+    policy: Policy | None = None,
+    memory: int | str | None = None,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    prevent_cse: bool = True,
+) -> Callable[..., Any]: ...
+@overload
+def checkpoint(
+    fun: None = None,
+    *,
+    policy: Policy | None = None,
+    memory: int | str | None = None,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    prevent_cse: bool = True,
+) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 @trimming
 def checkpoint(
     fun: Callable[..., Any] | None = None,

@@ -42,6 +42,7 @@ from tracegrad.transforms.control.branches import (
 from tracegrad.transforms.control.call import call
 from tracegrad.transforms.control.held import Graphs, axis_indices, keeping
 from tracegrad.transforms.control.switch_rows import switch_rows_op
+from tracegrad.typing import PyTree
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The op.
@@ -108,7 +109,7 @@ def cond(
     false_fun: Callable[..., Any],
     *operands: Any,
     operand: Any = _MISSING,
-) -> Any:
+) -> PyTree:
     """`true_fun(*operands)` if `pred` holds, else `false_fun(*operands)`.
 
     Where the predicate's value is known, this is an `if`: only the function that is chosen is called. Under `jit` and
@@ -149,7 +150,7 @@ def cond(
     return _traced_switch("cond", index, {"true_fun": true_fun, "false_fun": false_fun}, operands)
 
 
-def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, operand: Any = _MISSING) -> Any:
+def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, operand: Any = _MISSING) -> PyTree:
     """`branches[index](*operands)`, with the nearest branch for an index out of range. Otherwise as `cond`.
 
     Args:

@@ -38,6 +38,7 @@ from tracegrad.transforms.control.bodies import (
 from tracegrad.transforms.control.budget import size_in_bytes
 from tracegrad.transforms.control.held import reverse as derivative_of
 from tracegrad.transforms.linear import strong, zeros_like_type
+from tracegrad.typing import PyTree
 
 # ---------------------------------------------------------------------------------------------------------------------
 # while_loop. Inputs of the equation are the carry, the constants of the body, those of the condition; outputs the last
@@ -46,7 +47,7 @@ from tracegrad.transforms.linear import strong, zeros_like_type
 
 def while_loop(
     cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init_val: Any, *, memory: int | str | None = None
-) -> Any:
+) -> PyTree:
     """Run `val = body_fun(val)` as long as `cond_fun(val)` holds.
 
     Args:

@@ -6,7 +6,9 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.boxes import holds_jax_array, out_of_boxes
@@ -22,7 +24,7 @@ from tracegrad.lower.numpy.calls import matcher
 from tracegrad.lower.numpy.writer import lower
 from tracegrad.lower.passes import simplify, simplify_in_order
 from tracegrad.transforms.control.call import call
-from tracegrad.transforms.jit.xla import OnXla
+from tracegrad.transforms.jit.xla import LoweredToXla, OnXla
 from tracegrad.transforms.signatures import (
     Backend,
     Entry,
@@ -33,6 +35,10 @@ from tracegrad.transforms.signatures import (
     places_of,
     static_arguments,
 )
+from tracegrad.typing import Array, P, R
+
+Owner = TypeVar("Owner")  # whose method a jitted function is
+Q = ParamSpec("Q")
 
 
 class LoweredFunction:
@@ -50,11 +56,14 @@ class LoweredFunction:
         return "\n".join([*[f"{lower(graph).source}\n" for graph in inner], lower(self._lowered, self.out_tree).source])
 
 
-class Jitted:
+class Jitted(Generic[P, R]):
     """What `jit` returns: call it like the function itself.
 
     `lower(*args)` shows what is run for such arguments. `trace_log` has a line for each of the latest traces, saying what was new.
     """
+
+    __name__: str  # the function's own, as is `__wrapped__`
+    __wrapped__: Callable[P, R]
 
     def __init__(self, function: Signatures, backend: str | None, fast: bool, options: Mapping[str, Any]) -> None:
         functools.update_wrapper(self, function.fun)
@@ -65,7 +74,7 @@ class Jitted:
         self.trace_log = function.trace_log
         self._xla = OnXla(function, fast, options) if backend == "xla" else None
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             if not kwargs:
                 recent = self._recent
@@ -100,7 +109,7 @@ class Jitted:
             self._recent = entry
         return entry.run(*leaves)
 
-    def lower(self, *args: Any, **kwargs: Any) -> Any:
+    def lower(self, *args: Any, **kwargs: Any) -> LoweredFunction | LoweredToXla:
         """What is run for such arguments (arrays or `ShapeDtypeStruct`s): its graph, and its source or StableHLO."""
         try:
             if (on_xla := self._on_xla(args, kwargs)) is not None:
@@ -122,6 +131,10 @@ class Jitted:
             self._xla = OnXla(self._function, fast, options)
         return self._xla
 
+    @overload
+    def __get__(self, instance: None, owner: Any = None) -> Jitted[P, R]: ...
+    @overload
+    def __get__(self: Jitted[Concatenate[Owner, Q], R], instance: Owner, owner: Any = None) -> Callable[Q, R]: ...
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
 
@@ -140,6 +153,58 @@ class Jitted:
 _NOTHING = Entry(Graph((), (), (), {}), tree.tree_structure(None), Lasting())
 
 
+@overload
+def jit(
+    fun: np.ufunc,
+    *,
+    backend: str | None = None,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    donate_argnums: int | Sequence[int] = (),
+    donate_argnames: str | Sequence[str] = (),
+    in_shardings: Any = None,
+    out_shardings: Any = None,
+    fast: bool = False,
+) -> Jitted[..., Array]: ...
+@overload
+def jit(
+    fun: Callable[P, R],
+    *,
+    backend: str | None = None,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    donate_argnums: int | Sequence[int] = (),
+    donate_argnames: str | Sequence[str] = (),
+    in_shardings: Any = None,
+    out_shardings: Any = None,
+    fast: bool = False,
+) -> Jitted[P, R]: ...
+@overload
+def jit(
+    fun: Callable[..., Any],
+    *,
+    backend: str | None = None,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    donate_argnums: int | Sequence[int] = (),
+    donate_argnames: str | Sequence[str] = (),
+    in_shardings: Any = None,
+    out_shardings: Any = None,
+    fast: bool = False,
+) -> Jitted[..., Any]: ...
+@overload
+def jit(
+    fun: None = None,
+    *,
+    backend: str | None = None,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    donate_argnums: int | Sequence[int] = (),
+    donate_argnames: str | Sequence[str] = (),
+    in_shardings: Any = None,
+    out_shardings: Any = None,
+    fast: bool = False,
+) -> Callable[[Callable[P, R]], Jitted[P, R]]: ...
 @trimming
 def jit(
     fun: Callable[..., Any] | None = None,
