@@ -13,7 +13,6 @@ hashing structures, which every call of a jitted function does, never leaves C.
 
 import builtins
 import contextlib
-import dataclasses
 import functools
 import sys
 from collections import OrderedDict, defaultdict
@@ -940,8 +939,11 @@ def register_dataclass(
     >>> tree_flatten(Layer(1.5, "dense"))
     ([1.5], PyTreeDef(CustomNode(Layer[('dense',)], [*])))
     """
-    is_dataclass = dataclasses.is_dataclass(nodetype)
-    fields = [f for f in dataclasses.fields(nodetype) if f.name not in drop_fields] if is_dataclass else []
+    dataclasses = sys.modules.get("dataclasses")  # which whoever has made one has imported
+    is_dataclass = dataclasses is not None and dataclasses.is_dataclass(nodetype)
+    fields = (
+        [f for f in dataclasses.fields(nodetype) if f.name not in drop_fields] if dataclasses and is_dataclass else []
+    )
     if data_fields is None and meta_fields is None and is_dataclass:
         data_fields = [f.name for f in fields if not f.metadata.get("static", False)]
         meta_fields = [f.name for f in fields if f.metadata.get("static", False)]

@@ -3,7 +3,6 @@ for the texts of errors, and where nothing can be found out (source code that no
 
 from __future__ import annotations
 
-import dataclasses
 import linecache
 import re
 import sys
@@ -154,7 +153,7 @@ def for_no_array(x: Any) -> str:
             )
         if dtype.kind == "O":
             return "it holds Python objects: write np.array(x, dtype=float), with np.nan for what is missing"
-    if dataclasses.is_dataclass(x) and not isinstance(x, type):
+    if hasattr(kind, "__dataclass_fields__"):
         return f"make its class a node of trees: tg.tree.register_dataclass({name})"
     if isinstance(x, set | frozenset | Iterator) or kind in (type({}.keys()), type({}.values()), type({}.items())):
         return "write list(x): trees are made of lists, tuples and dicts"
