@@ -45,7 +45,7 @@ ROOMS = [
     {"ops"},
     {"lower", "transforms", "xla.emit", "xla.passes", "xla.values", "xla.rules"},
     {"numpy", "lax", "xla.devices", "random"},
-    {"nn", "debug", "testing", "extend"},
+    {"nn", "debug", "testing", "extend", "custom_derivatives"},
 ]
 PACKAGES = {"core", "xla"}  # with nothing but their modules
 

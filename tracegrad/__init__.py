@@ -27,6 +27,7 @@ __all__ = [
     "checkpoint",
     "checkpoint_name",
     "checkpoint_policies",
+    "custom_derivatives",
     "custom_jvp",
     "custom_vjp",
     "debug",
@@ -70,7 +71,10 @@ __version__ = "0.1.0"
 _MODULES = {
     "checkpoint_policies": "transforms.control.checkpoint_policies",
     "show": "core.show",
-    **{name: name for name in ("debug", "extend", "lax", "nn", "numpy", "random", "testing", "tree_util")},
+    **{
+        name: name
+        for name in ("custom_derivatives", "debug", "extend", "lax", "nn", "numpy", "random", "testing", "tree_util")
+    },
 }
 _NAMES = {
     "transforms.control.checkpoint": ("checkpoint", "remat"),

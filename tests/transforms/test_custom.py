@@ -15,6 +15,7 @@ from tests.compare import near
 from tests.transforms.test_grad import forward, linearized, reverse
 from tracegrad.core.check import check
 from tracegrad.core.errors import DifferentiationError, ShapeError
+from tracegrad.custom_derivatives import SymbolicZero, custom_vjp_primal_tree_values, zero_from_primal
 
 jax.config.update("jax_enable_x64", True)
 
@@ -352,3 +353,202 @@ def test_nondiff_argnames() -> None:
         tg.custom_jvp(f, nondiff_argnames="z")
     with pytest.raises(TypeError, match=r"nondiff_argnums must be an int .*names go into nondiff_argnames"):
         tg.custom_vjp(f, nondiff_argnums="power")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Closures over tracers of enclosing transforms, symbolic zeros, and rules that apply the function itself.
+
+
+def scaled_jvp(x: Any, s: Any) -> Any:
+    """x * s, whose derivative in x is 7 * s, by a rule that closes over s."""
+
+    @tg.custom_jvp
+    def f(x: Any) -> Any:
+        return x * s
+
+    f.defjvp(lambda primals, tangents: (f(*primals), tangents[0] * s * 7))
+    return f(x)
+
+
+def scaled_vjp(x: Any, s: Any) -> Any:
+    @tg.custom_vjp
+    def f(x: Any) -> Any:
+        return x * s
+
+    f.defvjp(lambda x: (f(x), None), lambda _, ct: (ct * s * 7,))
+    return f(x)
+
+
+def backward_scaled(x: Any, s: Any) -> Any:
+    """x, whose derivative is 7 * s: the rule alone closes over s."""
+
+    @tg.custom_vjp
+    def f(x: Any) -> Any:
+        return x
+
+    f.defvjp(lambda x: (x, None), lambda _, ct: (ct * s * 7,))
+    return f(x)
+
+
+def scanned(f: Any) -> Any:
+    return lambda x, s: tg.lax.scan(lambda c, e: (f(c, e), None), x, s * np.ones(2))[0]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "xla"])
+@pytest.mark.parametrize("f", [scaled_jvp, scaled_vjp, backward_scaled])
+def test_a_closure_over_tracers_of_enclosing_transforms(f: Any, backend: str) -> None:
+    x, s = np.array([1.0, 2.0, 3.0]), np.array([2.0, 0.5, -1.0])
+    values = x if f is backward_scaled else x * s
+    twice = (7 * s) ** 2
+    jit = lambda f: tg.jit(f, backend=backend)
+    for made in (
+        jit, tg.checkpoint, lambda f: tg.checkpoint(jit(f)),
+        lambda f: jit(lambda x, s: tg.lax.cond(s > -5, f, lambda x, s: x * 0, x, s)),
+    ):  # fmt: skip
+        assert float(made(f)(x[0], s[0])) == values[0]
+        assert float(tg.grad(made(f))(x[0], s[0])) == 7 * s[0]
+        assert np.array_equal(tg.vmap(made(f))(x, s), values)
+        assert np.array_equal(tg.vmap(tg.grad(made(f)))(x, s), 7 * s)
+        assert np.array_equal(tg.grad(lambda x: np.sum(tg.vmap(made(f))(x, s)))(x), 7 * s)
+    assert np.array_equal(tg.vmap(lambda s: tg.grad(lambda x: f(x, s))(2.0))(s), 7 * s)
+    assert np.array_equal(tg.vmap(lambda s: f(2.0, s))(s), 2.0 * s if f is not backward_scaled else [2.0] * 3)
+    for made in (scanned(f), jit(scanned(f)), tg.checkpoint(scanned(f))):
+        assert np.allclose(tg.vmap(tg.grad(made))(x, s), twice)
+        assert np.allclose(tg.grad(lambda x: np.sum(tg.vmap(made)(x, s)))(x), twice)
+        assert np.allclose(tg.vmap(lambda x, s: tg.jvp(lambda x: made(x, s), (x,), (1.0,))[1])(x, s), twice)
+    named = tg.vmap(lambda x, s: tg.grad(lambda x: f(x, tg.lax.psum(s, "i")))(x), axis_name="i")
+    assert np.array_equal(named(x, s), [7 * np.sum(s)] * 3)
+
+
+def test_derivatives_of_derivatives_of_a_closure() -> None:
+    def f(x: Any, s: Any) -> Any:
+        @tg.custom_jvp
+        def g(x: Any) -> Any:
+            return x * x
+
+        g.defjvp(lambda primals, tangents: (g(*primals), tangents[0] * s * primals[0]))
+        return g(x)
+
+    for made in (f, tg.jit(f), tg.checkpoint(f)):
+        assert float(tg.grad(tg.grad(made))(2.0, 3.0)) == 3.0
+        assert float(tg.grad(tg.grad(made), 1)(2.0, 3.0)) == 2.0  # by the rule, which is an ordinary function of s
+    # d/dc of c -> c**8 by the rules is 6 c**7 for steps 1, 2, 3, and its derivative 24 c**6.
+    loop = lambda c: tg.lax.scan(lambda c, e: (f(c, e), None), c, np.array([1.0, 2.0, 3.0]))[0]
+    assert np.allclose([tg.grad(loop)(1.1), tg.grad(tg.grad(loop))(1.1)], [6 * 1.1**7, 24 * 1.1**6])
+
+
+@pytest.mark.parametrize("f", [scaled_jvp, scaled_vjp])
+def test_no_derivative_in_what_is_closed_over(f: Any) -> None:
+    text = r"'f' with custom derivatives, called at \S+test_custom.py:\d+.*closes over a traced f64.*pass it as an argument"
+    for made in (f, tg.jit(f), tg.checkpoint(f), scanned(f)):
+        for taken in (tg.grad(made, 1), tg.grad(made, (0, 1)), tg.jit(tg.grad(made, 1)), tg.vmap(tg.grad(made, 1))):
+            x, s = (np.ones(2), np.ones(2)) if taken.__name__.startswith("vmap") else (2.0, 3.0)
+            with pytest.raises(DifferentiationError, match=text):
+                taken(x, s)
+        with pytest.raises(DifferentiationError, match=text):
+            tg.jvp(lambda s: made(2.0, s), (3.0,), (1.0,))
+        with pytest.raises(DifferentiationError, match=text):
+            tg.grad(lambda s: made(s, s))(3.0)
+    for made in (lambda f: f, tg.jit, tg.checkpoint):
+        stopped = made(lambda x, s: f(x, tg.stop_gradient(s * 1.0)))
+        assert tg.grad(stopped, (0, 1))(2.0, 3.0) == (21.0, 0.0)
+        assert tg.jvp(stopped, (2.0, 3.0), (1.0, 1.0)) == (6.0, 21.0)
+
+
+def test_a_rule_that_applies_the_function_to_tangents() -> None:
+    @tg.custom_jvp
+    def double(x: Any) -> Any:
+        return 2 * x
+
+    double.defjvp(lambda primals, tangents: (double(*primals), double(*tangents)))
+    e = np.array([1.0, 2.0, 3.0])
+    loop = lambda c, e: tg.lax.scan(lambda c, e: (double(c) * e, double(e * c)), c, e)
+    total = lambda c, e: loop(c, e)[0] + np.sum(loop(c, e)[1])
+    for made in (total, tg.jit(total), tg.checkpoint(total)):
+        assert np.allclose(tg.grad(made)(1.0, e), 48 + 2 + 8 + 48)
+        assert np.allclose(tg.grad(made, 1)(1.0, e), [48 + 2 + 8 + 48, 24 + 4 + 24, 16 + 16])
+        assert np.allclose(tg.hessian(lambda c: made(c, e) ** 2)(1.0), 2 * 106**2)
+    assert float(tg.linear_transpose(double, 1.0)(3.0)[0]) == 6.0
+    assert float(tg.linearize(lambda x: double(np.sin(x)), 0.0)[1](1.0)) == 2.0
+    sine = tg.custom_jvp(np.sin)
+    sine.defjvp(lambda primals, tangents: (sine(*primals), sine(*tangents)))
+    with pytest.raises(DifferentiationError, match=r"sin of f64\[\] at .* is not linear in what is transposed"):
+        tg.grad(sine)(1.0)
+
+
+def test_symbolic_zeros_of_jvp() -> None:
+    seen: list[Any] = []
+
+    @tg.custom_jvp
+    def f(x: Any, y: Any, n: Any) -> Any:
+        return {"product": x * y[0], "sum": x + y[1], "n": n}
+
+    def rule(primals: Any, tangents: Any) -> Any:
+        (x, y, _), (dx, dy, dn) = primals, tangents
+        zeros = [type(t) is SymbolicZero for t in (dx, *dy, dn)]
+        seen.append(zeros)
+        assert dn.dtype == tg.float0
+        assert all((z.shape, z.dtype) == ((), np.float64) for z in (dx, *dy) if type(z) is SymbolicZero)
+        product = sum([a * t for a, t, z in ((y[0], dx, zeros[0]), (x, dy[0], zeros[1])) if not z])
+        return f(*primals), {"product": product, "sum": dx, "n": dn}
+
+    f.defjvp(rule, symbolic_zeros=True)
+    assert tg.jvp(lambda x: f(x, (2.0, 5.0), 3)["product"], (1.0,), (1.0,)) == (2.0, 2.0)
+    for made in (lambda f: f, tg.jit, tg.checkpoint):
+        assert float(tg.grad(made(lambda x: f(x, (2.0, 5.0), 3)["product"]))(1.0)) == 2.0
+        assert float(tg.grad(made(lambda y: f(4.0, (y, 5.0), 3)["product"]))(1.0)) == 4.0
+        assert float(tg.grad(made(lambda y: f(4.0, (2.0, y), 3)["sum"]))(1.0)) == 0.0  # dx of the rule is zero
+    assert tg.vmap(tg.grad(lambda x: f(x, (2.0, 5.0), 3)["product"]))(np.ones(2)).tolist() == [2.0, 2.0]
+    assert {tuple(zeros) for zeros in seen} == {
+        (False, True, True, True), (True, False, True, True), (True, True, False, True),
+    }  # fmt: skip
+
+
+def test_symbolic_zeros_of_vjp() -> None:
+    seen: list[Any] = []
+
+    @tg.custom_vjp
+    def f(x: Any, y: Any) -> Any:
+        return x * y[0], x + y[1]
+
+    def fwd(x: Any, y: Any) -> Any:
+        seen.append((x.perturbed, y[0].perturbed, y[1].perturbed))
+        return f(*custom_vjp_primal_tree_values((x, y))), (x.value, y[0].value)
+
+    def bwd(residuals: Any, ct: Any) -> Any:
+        seen.append([type(c) is SymbolicZero for c in ct])
+        return None, (zero_from_primal(1.0) if type(ct[0]) is SymbolicZero else residuals[0] * ct[0], None)
+
+    f.defvjp(fwd, bwd, symbolic_zeros=True)
+    for made in (lambda f: f, tg.jit, tg.checkpoint, tg.vmap):
+        x = np.ones(2) if made is tg.vmap else 1.0
+        for i, expected in ((0, 3.0), (1, 0.0)):
+            found = made(tg.grad(lambda y: f(3.0, (y, 2.0))[i]))(x)
+            assert np.array_equal(found, np.full(np.shape(x), expected))
+            assert seen == [(False, True, False), [i == 1, i == 0]]
+            seen.clear()
+
+
+@pytest.mark.parametrize(
+    "returned, expected",
+    [
+        (lambda ct: ({"a": ct, "b": None}, None), (1.0, 0.0, 0.0)),
+        (lambda ct: ({"a": None, "b": (ct, None)}, None), (0.0, 1.0, 0.0)),
+        (lambda ct: (None, None), (0.0, 0.0, 0.0)),
+    ],
+)
+def test_none_for_a_part_of_what_bwd_returns(returned: Any, expected: Any) -> None:
+    f = tg.custom_vjp(lambda d, n: d["a"] + d["b"][0] + d["b"][1])
+    f.defvjp(lambda d, n: (f(d, n), None), lambda _, ct: returned(ct))
+    for made in (lambda f: f, tg.jit, tg.checkpoint):
+        found = tg.grad(made(f))({"a": 1.0, "b": (2.0, 3.0)}, 1)
+        assert found == {"a": expected[0], "b": expected[1:]}
+    found = tg.vmap(tg.grad(f), (0, None))({"a": np.ones(2), "b": (np.ones(2), np.ones(2))}, 1)
+    assert [x.tolist() for x in tg.tree.leaves(found)] == [[e, e] for e in expected]
+
+
+def test_a_cotangent_of_another_structure() -> None:
+    f = tg.custom_vjp(lambda d: d["a"] + d["b"][0])
+    f.defvjp(lambda d: (f(d), None), lambda _, ct: ({"a": ct, "b": ct},))
+    with pytest.raises(ShapeError, match=r"structure .* for argument 0, .* but for None where a part is zero"):
+        tg.grad(f)({"a": 1.0, "b": (2.0,)})

@@ -106,6 +106,7 @@ class Trace:
     axes: tuple[Axis, ...] = ()  # the named axes that were bound when it began, in a trace that may record their index
     constants: Constants | None = None  # the copies that it has of arrays from outside
     ledger: Any = None  # what has been written into its arrays; see `views.py`
+    lent: frozenset[int] = frozenset()  # the ids of tracers of ended traces that it may have for constants (`is_lent`)
     before: dict[int, int] | None = None  # how many equations each open trace had when it began, by level
 
     def __init__(
@@ -319,7 +320,7 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
 
     if capturing and (captor := captor_of(trace)) is not None:
         for x in inputs:
-            if type(x) is Tracer and x.origin.ended:
+            if type(x) is Tracer and x.origin.ended and not is_lent(x):
                 raise UnexpectedTracerError(f"{op.name}: {x.leak_text()}")
         inputs = tuple([captor.kept(x, op) if type(x) is ndarray else x for x in inputs])
         trace, values, wanted = captor, inputs, ()
@@ -360,6 +361,13 @@ def captor_of(trace: Trace) -> Trace | None:
     """The trace that records in place of this one, if there is such."""
     captor = capturing.get(threading.get_ident())
     return captor if captor is not None and captor.level > trace.level else None
+
+
+def is_lent(x: Tracer) -> bool:
+    """Whether a tracer of a trace that has ended is a constant of the one that records all that is done in this thread: of a
+    derivative rule that closes over it, where others stand for it by now."""
+    captor = capturing.get(threading.get_ident())
+    return captor is not None and id(x) in captor.lent
 
 
 def bind_constant(op: Op, x: Any, params: Params, beside: Any) -> Any:
@@ -496,7 +504,7 @@ def as_array(x: Any) -> Any:
     if type(x) in DIRECT:
         return x
     if type(x) is Tracer:
-        if x.origin.ended:
+        if x.origin.ended and not is_lent(x):
             raise UnexpectedTracerError(x.leak_text())
         return x
     if is_written(x):

@@ -86,12 +86,14 @@ def trace_graph(
     abstract: bool = False,
     captures: bool = False,
     lasting: Lasting | None = None,
+    lent: Sequence[Tracer] = (),
 ) -> Graph:
     """The Graph of a function from flat arrays to a flat sequence of arrays.
 
     `inputs` are arrays, whose values ride along, or ArrayTypes, for a trace of types only (all of one kind; without any,
     `abstract` decides). With `captures` what is done to tracers from outside is part of the Graph, too. With
-    `lasting` it will be run more than once, and there is noted which arrays from outside it holds for.
+    `lasting` it will be run more than once, and there is noted which arrays from outside it holds for. The tracers
+    `lent` may be among its constants although their traces have ended; they need `captures`.
     """
     abstract = abstract or (bool(inputs) and type(inputs[0]) is ArrayType)
     user_function = function if user_function is None else user_function
@@ -108,6 +110,7 @@ def trace_graph(
             trace.depth = 0 if outer is None else outer.depth + 1
             context.trace = trace
         if captures:
+            trace.lent = frozenset(map(id, lent)) if captor is None else captor.lent.union(map(id, lent))
             capturing[thread] = trace
         outputs, eqns = trace.recorded(lambda: list(function(*tracers)))
     finally:

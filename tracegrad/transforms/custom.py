@@ -2,12 +2,19 @@
 
 A call is one op in the trace, `custom_call`, whose params hold the function and its rules. It evaluates by running the
 function, so outside derivatives it is that function. Where one mode's rule is missing, `linear.py` transposes the other.
+
+What function and rules close over of enclosing traces are further inputs of the op, since the rules may be run when those
+traces have ended and others stand for these values (a batch of them, the elements of a loop). The rules know no derivative
+with respect to them, so whoever takes one is told to make an argument of it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
+import math
+import types
 from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
@@ -16,7 +23,7 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.axes import within
 from tracegrad.core.boxes import accepting_jax, is_boxed, with_boxes_of
-from tracegrad.core.context import context
+from tracegrad.core.context import context, open_traces
 from tracegrad.core.errors import (
     DifferentiationError,
     DtypeError,
@@ -31,78 +38,290 @@ from tracegrad.core.errors import (
 from tracegrad.core.graph import Graph, evaluate
 from tracegrad.core.memory import compact, copied
 from tracegrad.core.names import output_name, wraps
-from tracegrad.core.op import Held, Op, Params, Wanted
-from tracegrad.core.trace import Tracer, bind, in_program
+from tracegrad.core.op import EVERY, Held, Op, Params, Wanted
+from tracegrad.core.trace import Trace, Tracer, bind, in_program, is_lent, present, settled_tree
 from tracegrad.core.tracing import arrays_of, kind_of, trace_graph
-from tracegrad.core.types import ArrayType, is_inexact, number_kind, type_of
+from tracegrad.core.types import DIRECT, ArrayType, float0, is_inexact, number_kind, type_of
 from tracegrad.core.views import own
 from tracegrad.ops.families import total
 from tracegrad.ops.masks import filled
+from tracegrad.ops.structural import stop_gradient_op
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.control.held import axis_indices
-from tracegrad.transforms.linear import transposed_jvp, transposed_vjp
+from tracegrad.transforms.linear import strong, transposed_jvp, transposed_vjp, zeros_like_type
 from tracegrad.transforms.signatures import argument_names, existing_numbers, places_of
-from tracegrad.typing import F, P, R
+from tracegrad.typing import P, R
 
 Owner = TypeVar("Owner")  # whose method a function with rules is
 Q = ParamSpec("Q")
+
+
+class SymbolicZero:
+    """What stands for a tangent or a cotangent that is zero, in rules with `symbolic_zeros=True`. It has the `shape` and
+    `dtype` of what it belongs to (float0 for integers and booleans). Rules may return it, too."""
+
+    __slots__ = ("dtype", "shape")
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @classmethod
+    def from_primal_value(cls, x: Any) -> SymbolicZero:
+        """The zero that belongs to an array."""
+        return _symbolic_zero(type_of(x))
+
+    def __repr__(self) -> str:
+        return f"SymbolicZero({self.shape}, {self.dtype.name if self.dtype != float0 else 'float0'})"
+
+
+def _symbolic_zero(of: ArrayType) -> SymbolicZero:
+    return SymbolicZero(of.shape, of.dtype if is_inexact(of.dtype) else float0)
+
+
+@dataclasses.dataclass(frozen=True)
+class CustomVJPPrimal:
+    """A leaf of the arguments of `fwd` in rules with `symbolic_zeros=True`: its `value`, and whether a derivative with
+    respect to it is `perturbed`, wanted."""
+
+    value: Any
+    perturbed: bool
 
 
 class Rules:
     """A function of flat arrays with its derivative rules, hashed by identity: the params of one `custom_call`.
 
     call(*arrays) -> list of arrays
-    jvp(primals, tangents) -> list of output tangents, or None where only a vjp is given
-    fwd(primals) -> list of outputs (None: not known), what `bwd` needs; or None where only a jvp is given
-    bwd(residuals, primals, cts) -> one cotangent for each input (None: zero)
+    jvp(primals, tangents) -> list of output tangents; or None where only a vjp is given
+    fwd(primals, perturbed) -> list of outputs (None: not known), what `bwd` needs; or None where only a jvp is given
+    bwd(residuals, primals, cts) -> one cotangent for each input
+    own     how many of the inputs are arguments; there is no derivative with respect to the others
+    closed  what the inputs after these stand for, if function and rules close over something
+
+    A tangent or cotangent is None where it is zero. `perturbed` says of each input whether its cotangent is wanted.
     """
 
-    __slots__ = ("bwd", "call", "fwd", "jvp", "name")
+    __slots__ = ("bwd", "call", "closed", "fwd", "jvp", "name", "own")
 
     def __init__(
         self,
         name: str,
+        own: int,
         call: Callable[..., Sequence[Any]],
         jvp: Callable[..., Sequence[Any]] | None = None,
         fwd: Callable[..., tuple[Sequence[Any] | None, Any]] | None = None,
         bwd: Callable[..., Sequence[Any]] | None = None,
+        closed: Sequence[Tracer] = (),
     ) -> None:
         self.name = name
+        self.own = own
         self.call = call
         self.jvp = jvp
         self.fwd = fwd
         self.bwd = bwd
+        self.closed = closed
 
     def __repr__(self) -> str:
         return self.name
 
 
-def _called(leaves: Sequence[Any], rules: Rules) -> Any:
-    """The outputs of a call. Its function and rules may hold collectives, so it gets the index in each named axis too,
-    which they leave aside: it then belongs to the traces that map over these axes, whatever its arguments depend on. In a
-    program that will be run again, the arrays that the function closes over are further inputs."""
-    if context.trace is None:
-        return bind(_custom, tuple(leaves), {"rules": rules})
-    call, jvp, fwd, bwd, count = rules.call, rules.jvp, rules.fwd, rules.bwd, len(leaves)
-    more = axis_indices([axis for axis in context.bound if axis in context.trace.axes])
-    inner: Callable[..., Sequence[Any]] = call
-    if in_program():
-        graph = trace_graph(call, [type_of(x) for x in leaves], transform="call", user_function=call, abstract=True)
-        arrays = {v: x for v, x in graph.consts.items() if type(x) is np.ndarray}
-        if arrays and not any([type(x) is Tracer and not is_boxed(x) for x in graph.consts.values()]):
-            rest = {v: x for v, x in graph.consts.items() if v not in arrays}
-            whole = Graph((*graph.inputs, *arrays), graph.eqns, graph.outputs, rest, graph.name)
-            inner = lambda *inputs: evaluate(whole, (*inputs[:count], *inputs[len(inputs) - len(arrays) :]))
-            more += arrays.values()
-    if more:
-        rules = Rules(
-            rules.name,
-            functools.wraps(call)(inner if inner is not call else lambda *inputs: call(*inputs[:count])),
-            jvp and (lambda primals, tangents: jvp(primals[:count], tangents[:count])),
-            fwd and (lambda primals: fwd(primals[:count])),
-            bwd and (lambda residuals, primals, cts: [*bwd(residuals, primals[:count], cts), *[None] * len(more)]),
+class _ClosesOver(UnexpectedTracerError):
+    """What a call raises that is seen to close over something. `closed` is that, and `call` a function of all inputs, of
+    which it has the last."""
+
+    def __init__(self, name: str, closed: Sequence[Any], call: Callable[..., Sequence[Any]]) -> None:
+        super().__init__(
+            f"the function {name!r} with custom derivatives uses {_described(closed)} from outside; pass it as an argument"
         )
-    return bind(_custom, (*leaves, *more), {"rules": rules})
+        self.closed = closed
+        self.call = call
+
+
+def _described(closed: Sequence[Any]) -> str:
+    return next((x.described() for x in closed if type(x) is Tracer), "an array")
+
+
+def _called(leaves: Sequence[Any], rules: Rules, functions: Sequence[Any]) -> Any:
+    """The outputs of a call. Its function and rules, which are made of the user's `functions`, may hold collectives, so it
+    gets the index in each named axis too, which they leave aside: it then belongs to the traces that map over these axes,
+    whatever its arguments depend on. What they close over it gets as well, and in a program that will be run again also the
+    arrays."""
+    axes = () if context.trace is None else context.trace.axes
+    ties = axis_indices([axis for axis in context.bound if axis in axes])
+    closed = _closed_over(functions)
+    try:
+        return _bound(leaves, rules, closed, ties)
+    except _ClosesOver as found:
+        known = set(map(id, found.closed))
+        # The call takes its own from the end.
+        more = [x for x in closed if id(x) not in known]
+        return _bound(leaves, rules, [*more, *found.closed], ties, found.call)
+
+
+def _bound(
+    leaves: Sequence[Any], rules: Rules, closed: Sequence[Any], ties: Sequence[Any], call: Any = None
+) -> tuple[Any, ...]:
+    if closed or ties:
+        rules = _with_closed(rules, tuple(closed), call)
+    found: tuple[Any, ...] = bind(_custom, (*leaves, *closed, *ties), {"rules": rules})
+    return found
+
+
+def _with_closed(rules: Rules, closed: tuple[Any, ...], call: Any) -> Rules:
+    """The rules for further inputs: what stands for that over which they close, and what they leave aside."""
+    run, jvp, fwd, bwd, own = rules.call, rules.jvp, rules.fwd, rules.bwd, rules.own
+    ends = own + len(closed)
+
+    def moved(primals: Sequence[Any], tangents: Sequence[Any]) -> Sequence[Any]:
+        assert jvp is not None
+        rule = lambda arrays: jvp(arrays[:own], arrays[own:])
+        return _through(closed, primals[own:ends], rule, [*primals[:own], *tangents[:own]])
+
+    def forward(primals: Sequence[Any], perturbed: Sequence[bool]) -> tuple[Sequence[Any] | None, Any]:
+        assert fwd is not None
+        if _are_themselves(closed, primals[own:ends]):
+            return fwd(primals[:own], perturbed[:own])
+        return None, _Later(tuple(perturbed[:own]))
+
+    def pulled(residuals: Any, primals: Sequence[Any], cts: Sequence[Any]) -> Sequence[Any]:
+        assert fwd is not None and bwd is not None
+        if type(residuals) is _Later:
+            rule = _pull_of(fwd, bwd, own, residuals.perturbed)
+            found = _through(closed, primals[own:ends], rule, [*primals[:own], *cts])
+        else:
+            found = bwd(residuals, primals[:own], cts)
+        return [*found, *[None] * (len(primals) - own)]
+
+    @functools.wraps(run)
+    def called(*inputs: Any) -> Sequence[Any]:
+        if call is not None:
+            found: Sequence[Any] = call(*inputs[:ends])
+            return found
+        return run(*inputs[:own])
+
+    return Rules(
+        rules.name, own, called, None if jvp is None else moved, None if fwd is None else forward,
+        None if bwd is None else pulled, closed,
+    )  # fmt: skip
+
+
+class _Later:
+    """What is kept for a backward pass whose forward rule is run with it."""
+
+    __slots__ = ("perturbed",)
+
+    def __init__(self, perturbed: tuple[bool, ...]) -> None:
+        self.perturbed = perturbed
+
+
+def _pull_of(
+    fwd: Callable[..., Any], bwd: Callable[..., Sequence[Any]], count: int, perturbed: Sequence[bool]
+) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    """The two rules as one, of the inputs and the cotangents of the outputs."""
+
+    def pull(arrays: Sequence[Any]) -> Sequence[Any]:
+        primals = list(arrays[:count])
+        return bwd(fwd(primals, perturbed)[1], primals, arrays[count:])
+
+    return pull
+
+
+def _are_themselves(closed: Sequence[Any], given: Sequence[Any]) -> bool:
+    return all([x is c for x, c in zip(given, closed, strict=True)])
+
+
+def _through(
+    closed: Sequence[Any], given: Sequence[Any], rule: Callable[[Sequence[Any]], Sequence[Any]], arrays: Sequence[Any]
+) -> Sequence[Any]:
+    """What a rule makes of arrays, with `given` in the place of that over which it closes."""
+    if _are_themselves(closed, given):
+        return rule(arrays)
+    tracers = [c for c in closed if type(c) is Tracer]
+
+    def run(flat: Callable[..., Sequence[Any]], known: Sequence[int]) -> Sequence[Any]:
+        inputs = [arrays[i] for i in known]
+        graph = trace_graph(
+            flat,
+            [type_of(x) for x in inputs],
+            transform="call",
+            user_function=rule,
+            abstract=True,
+            captures=True,
+            lent=tracers,
+        )
+        stand_ins = {id(c): x for c, x in zip(closed, given, strict=True)}
+        heads = {v: stand_ins[id(x)] for v, x in graph.consts.items() if id(x) in stand_ins}
+        rest = {v: x for v, x in graph.consts.items() if v not in heads}
+        whole = Graph((*graph.inputs, *heads), graph.eqns, graph.outputs, rest, graph.name)
+        return evaluate(whole, [*inputs, *heads.values()])
+
+    return _without_none(rule, arrays, run)
+
+
+def _without_none(
+    function: Callable[[Sequence[Any]], Sequence[Any]],
+    arrays: Sequence[Any],
+    run: Callable[[Callable[..., Sequence[Any]], Sequence[int]], Sequence[Any]],
+) -> list[Any]:
+    """What a function makes of arrays, among which and its results may be None. `run` applies one of those that are not
+    None, which it is told the positions of."""
+    known = [i for i, x in enumerate(arrays) if x is not None]
+    results: Sequence[Any] = ()
+
+    def flat(*given: Any) -> list[Any]:
+        nonlocal results
+        full: list[Any] = [None] * len(arrays)
+        for i, x in zip(known, given, strict=True):
+            full[i] = x
+        results = function(full)
+        return [r for r in results if r is not None]
+
+    found = iter(run(flat, known))
+    return [None if r is None else next(found) for r in results]
+
+
+def _closed_over(functions: Sequence[Any]) -> list[Tracer]:
+    """The tracers that functions hold: in their cells and defaults, in what they are bound to, in functions among these.
+    That is for the rules, which are run later; what the function itself uses is seen when it is called."""
+    found: dict[int, Tracer] = {}
+    seen: dict[int, Any] = {}
+    waiting = list(functions)
+    while waiting:
+        x = waiting.pop()
+        if id(x) in seen:
+            continue
+        seen[id(x)] = x
+        if isinstance(x, Tracer):
+            x = x if type(x) is Tracer else present(x)
+            if not is_boxed(x) and (not x.origin.ended or is_lent(x)):
+                found[id(x)] = x
+        elif isinstance(x, types.FunctionType):
+            cells = [cell.cell_contents for cell in x.__closure__ or () if cell != _EMPTY]
+            waiting += [*cells, *(x.__defaults__ or ()), *(x.__kwdefaults__ or {}).values()]
+        elif isinstance(x, types.MethodType):
+            waiting += [x.__func__, *getattr(x.__self__, "__dict__", {}).values()]
+        elif isinstance(x, functools.partial):
+            waiting += [x.func, *x.args, *x.keywords.values()]
+        elif isinstance(x, _CustomFunction):
+            waiting += vars(x).values()
+        elif isinstance(x, dict):
+            waiting += x.values()
+        elif isinstance(x, list | tuple):
+            waiting += x
+        elif type(x) not in DIRECT:
+            waiting += tree.tree_leaves(x)
+    return list(found.values())
+
+
+_EMPTY = types.CellType()
 
 
 def _given(x: Any) -> Any:
@@ -121,29 +340,124 @@ def _evaluate(*arrays: Any, rules: Rules) -> tuple[Any, ...]:
             and not is_boxed(o)
             and not any(type(a) is Tracer and a.origin.level >= o.origin.level for a in arrays)
         ):
-            raise UnexpectedTracerError(
-                f"the function {rules.name!r} with custom derivatives uses {o.described()} from outside; pass it as an "
-                "argument, since its derivative rule knows only of arguments"
-            )
+            raise _closing(rules.name, outputs)
     return outputs
+
+
+def _closing(name: str, outputs: Sequence[Any]) -> _ClosesOver:
+    """For outputs that depend on more than arguments. They have been computed, and are what is closed over themselves."""
+    places = {i: k for k, i in enumerate([i for i, o in enumerate(outputs) if type(o) is Tracer and not is_boxed(o)])}
+
+    def call(*inputs: Any) -> list[Any]:
+        given = inputs[len(inputs) - len(places) :]
+        return [given[places[i]] if i in places else o for i, o in enumerate(outputs)]
+
+    return _ClosesOver(name, [outputs[i] for i in places], call)
 
 
 def _infer(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
     rules: Rules = params["rules"]
-    graph = trace_graph(rules.call, list(types), transform="call", user_function=rules.call)
+    graph = trace_graph(rules.call, list(types), transform="call", user_function=rules.call, abstract=True)
+    arrays = in_program()
+    closed = {
+        v: x
+        for v, x in graph.consts.items()
+        if (not is_boxed(x) if type(x) is Tracer else arrays and type(x) is np.ndarray)
+    }
+    if closed:
+        rest = {v: x for v, x in graph.consts.items() if v not in closed}
+        count = rules.own  # of further inputs the function itself reads none
+        whole = Graph((*graph.inputs[:count], *closed), graph.eqns, graph.outputs, rest, graph.name)
+        raise _ClosesOver(
+            rules.name,
+            list(closed.values()),
+            lambda *inputs: evaluate(whole, (*inputs[:count], *inputs[len(inputs) - len(closed) :])),
+        )
     return graph.out_types
+
+
+def _expand(trace: Trace, inputs: tuple[Any, ...], params: Params) -> Any:
+    """In the trace of a linear map, which will be transposed, the function itself. In one for a backward pass, what has no
+    derivative there is a constant: what is closed over may be, and then nobody asks for more than the rules know."""
+    rules: Rules = params["rules"]
+    if trace.linear:
+        return tuple(rules.call(*inputs))
+    if not trace.reverse or trace.abstract or len(inputs) == rules.own:
+        return None
+    constant = [
+        i for i, x in enumerate(inputs)
+        if i >= rules.own and type(x) is Tracer and x.origin is trace and not _has_derivative(x, trace)
+    ]  # fmt: skip
+    if not constant:
+        return None
+    return bind(_custom, tuple([x.value if i in constant else x for i, x in enumerate(inputs)]), params)
+
+
+def _has_derivative(x: Tracer, trace: Trace) -> bool:
+    """Whether a value depends on the inputs of a trace by more than `stop_gradient` and integers."""
+    live = {id(x)} if is_inexact(x.type.dtype) else set()
+    if live and isinstance(x.source, int):
+        return True
+    for op, inputs, _, _, out, wanted, _ in reversed(trace.eqns):
+        if op is stop_gradient_op or not (
+            any([id(o) in live for o in out]) if op.multiple_results else id(out) in live
+        ):
+            continue
+        floats = [inputs[i] for i in wanted if is_inexact(inputs[i].type.dtype)]
+        if any([isinstance(y.source, int) for y in floats]):
+            return True
+        live.update(map(id, floats))
+    return False
+
+
+def _refusal(rules: Rules, i: int) -> str:
+    """Why there is no derivative with respect to an input that is no argument."""
+    what = _described(rules.closed[i - rules.own :])
+    return (
+        f"the function {rules.name!r} with custom derivatives, called{at(context.source)}, closes over {what}, and is "
+        "differentiated with respect to that, of which its rules know nothing; pass it as an argument, or, for a "
+        "derivative of zero, close over tg.stop_gradient of it"
+    )
+
+
+def _refuse(*cts: Any, type: ArrayType, text: str) -> Any:
+    raise DifferentiationError(text)
+
+
+def _refused(cts: Sequence[Any], type: ArrayType, text: str) -> Any:
+    return bind(_no_derivative, tuple([ct for ct in cts if ct is not None]), {"type": type, "text": text})
+
+
+# A cotangent that nobody knows. As an equation of a Graph it does no harm where it turns out that it is not needed, or that the
+# cotangents which it is of are zero.
+_no_derivative = Op(
+    "no_derivative",
+    evaluate=_refuse,
+    infer=lambda types, params: params["type"],
+    jvp=lambda primals, tangents, out, params: _refused(tangents, **params),
+    vjp=lambda wanted, ct, out, primals, params: [
+        _refused([ct], strong(type_of(primals[i])), params["text"]) for i in wanted
+    ],
+    linear=(EVERY,),
+    batch=lambda size, batched, inputs, params: _refused(
+        inputs, ArrayType((size, *params["type"].shape), params["type"].dtype), params["text"]
+    ),
+    kinds="",
+)
 
 
 def _jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
     rules: Rules = params["rules"]
+    for i, t in enumerate(tangents):
+        if i >= rules.own and t is not None:
+            raise DifferentiationError(_refusal(rules, i))
     if rules.jvp is None:
         active = tuple([i for i, t in enumerate(tangents) if t is not None])
         return transposed_vjp(_custom, active, tangents, out, primals, params)
     jvp = rules.jvp
 
     def call() -> Any:
-        given = [_zeros(p) if t is None else _given(t) for p, t in zip(primals, tangents, strict=True)]
-        return jvp(list(map(_given, primals)), given)
+        return jvp(list(map(_given, primals)), [None if t is None else _given(t) for t in tangents])
 
     found = with_boxes_of([*primals, *tangents], call)
     for o, t in zip(out, found, strict=True):
@@ -155,24 +469,27 @@ def _jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Para
 def _vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
     rules: Rules = params["rules"]
     if rules.fwd is None:
-        return transposed_jvp(_custom, wanted, ct, out, primals, params)
-    return _pull(wanted, ct, _residuals(primals, out, rules), out, primals, params)
+        found = _refusals(wanted, list(map(filled, ct)), primals, rules)
+        arguments = tuple([i for i in wanted if i < rules.own])
+        found |= zip(arguments, transposed_jvp(_custom, arguments, ct, out, primals, params), strict=True)
+        return [found[i] for i in wanted]
+    return _pull(wanted, ct, _residuals(wanted, primals, out, rules), out, primals, params)
 
 
 def _forward(wanted: Wanted, values: Sequence[Any], params: Params) -> tuple[Sequence[Any], Any]:
     """The outputs are the function's own. Those of `fwd` must be equal, but their derivative is that of what `fwd` does."""
     rules: Rules = params["rules"]
     out = bind(_custom, tuple(values), params)
-    return out, None if rules.fwd is None else _residuals(values, out, rules)
+    return out, None if rules.fwd is None else _residuals(wanted, values, out, rules)
 
 
-def _residuals(primals: Sequence[Any], out: Sequence[Any], rules: Rules) -> Any:
+def _residuals(wanted: Wanted, primals: Sequence[Any], out: Sequence[Any], rules: Rules) -> Any:
     fwd = rules.fwd
     assert fwd is not None
 
     def call() -> Any:
         given = list(map(_given, primals))
-        return given, fwd(given)
+        return given, fwd(given, [i in wanted for i in range(len(given))])
 
     given, (outputs, residuals) = with_boxes_of(primals, call)
     if outputs is not None:
@@ -196,18 +513,24 @@ def _pull(wanted: Wanted, ct: Any, residuals: Any, out: Any, primals: Sequence[A
     bwd = rules.bwd
     assert bwd is not None
     ct = list(map(filled, ct))
+    refused = _refusals(wanted, ct, primals, rules)
 
     def call() -> Any:
-        cts = [_zeros(o) if c is None else _given(c) for o, c in zip(out, ct, strict=True)]
-        return bwd(residuals[0], primals, cts)
+        return bwd(residuals[0], primals, [None if c is None else _given(c) for c in ct])
 
     found = with_boxes_of([*primals, *ct], call)
-    return [found[i] for i in wanted]
+    return [refused[i] if i in refused else found[i] for i in wanted]
 
 
-def _zeros(x: Any) -> Any:
-    found = type_of(x)
-    return np.zeros(found.shape, found.dtype)[()]
+def _refusals(wanted: Wanted, cts: Sequence[Any], primals: Sequence[Any], rules: Rules) -> dict[int, Any]:
+    """The cotangents of the inputs `wanted` that are no arguments."""
+    return {
+        i: _refused(cts, strong(type_of(primals[i])), _refusal(rules, i))
+        if is_inexact(type_of(primals[i]).dtype)
+        else None
+        for i in wanted
+        if i >= rules.own
+    }
 
 
 def _require_same_shape(name: str, rule: str, got: Any, expected: Any) -> None:
@@ -239,32 +562,38 @@ def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Pa
     count = len(types)
     call = over_batch(rules.call, types, flags)
     outs = trace_graph(rules.call, types, transform="vmap", user_function=rules.call).out_types
+
+    def rows(
+        function: Callable[[Sequence[Any]], Sequence[Any]], types: list[ArrayType], flags: list[bool], arrays: list[Any]
+    ) -> list[Any]:
+        def run(flat: Callable[..., Sequence[Any]], known: Sequence[int]) -> Sequence[Any]:
+            chosen = over_batch(flat, [types[i] for i in known], [flags[i] for i in known])
+            found: Sequence[Any] = chosen(*[arrays[i] for i in known])
+            return found
+
+        return _without_none(function, arrays, run)
+
     jvp = fwd = bwd = None
     if rules.jvp is not None:
         given_jvp = rules.jvp
 
-        def flat_jvp(*arrays: Any) -> Sequence[Any]:
-            return given_jvp(arrays[:count], arrays[count:])
-
         def jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> Sequence[Any]:
-            return over_batch(flat_jvp, types * 2, flags * 2)(*primals, *tangents)
+            rule = lambda arrays: given_jvp(arrays[:count], arrays[count:])
+            return rows(rule, types * 2, flags * 2, [*primals, *tangents])
 
     if rules.fwd is not None and rules.bwd is not None:
         given_fwd, given_bwd = rules.fwd, rules.bwd
 
-        def flat_vjp(*arrays: Any) -> Sequence[Any]:
-            primals = list(arrays[:count])
-            found = given_bwd(given_fwd(primals)[1], primals, arrays[count:])
-            return [_zeros(p) if c is None else c for p, c in zip(arrays, found, strict=False)]
+        def fwd(primals: Sequence[Any], perturbed: Sequence[bool]) -> tuple[None, _Later]:
+            return None, _Later(tuple(perturbed))  # what one example keeps is no array of the batch's
 
-        def fwd(primals: Sequence[Any]) -> tuple[None, None]:
-            return None, None  # what one example keeps is no array of the batch's
+        def bwd(residuals: _Later, primals: Sequence[Any], cts: Sequence[Any]) -> Sequence[Any]:
+            rule = _pull_of(given_fwd, given_bwd, count, residuals.perturbed)
+            found = rows(rule, [*types, *outs], flags + [True] * len(outs), [*primals, *cts])
+            return [r if b or r is None else total(r, 0) for r, b in zip(found, flags, strict=True)]
 
-        def bwd(residuals: Any, primals: Sequence[Any], cts: Sequence[Any]) -> Sequence[Any]:
-            rows = over_batch(flat_vjp, [*types, *outs], flags + [True] * len(outs))(*primals, *cts)
-            return [r if b else total(r, 0) for r, b in zip(rows, flags, strict=True)]
-
-    return bind(_custom, tuple(inputs), {"rules": Rules(rules.name, call, jvp, fwd, bwd)})
+    changed = Rules(rules.name, rules.own, call, jvp, fwd, bwd, rules.closed)
+    return bind(_custom, tuple(inputs), {"rules": changed})
 
 
 def _example_type(x: Any, batched: bool) -> ArrayType:
@@ -281,7 +610,7 @@ _custom = Op(
     batch=_batch,
     multiple_results=True,
     kinds="",
-    held=Held(forward=_forward, pull=_pull, runs_user_code=True),
+    held=Held(_expand, _forward, _pull, runs_user_code=True),
 )
 
 
@@ -358,6 +687,19 @@ class _CustomFunction(Generic[P, R]):
         arrays = arrays_of(leaves, lambda i: f"argument {i} of {described(self.fun)}")
         return list(fixed.values()), arrays, in_tree, join
 
+    def _of_plain(self, args: tuple[Any, ...]) -> Any:
+        """What the function itself makes of arguments that are not traced. If it closes over something that is, the result
+        has no derivative."""
+        out = self.fun(*args)
+        if not open_traces or not any([isinstance(x, Tracer) for x in tree.tree_leaves(out)]):
+            return out
+        outputs, out_tree = tree.tree_flatten(settled_tree(out))
+        if all([type(o) is not Tracer or is_boxed(o) for o in outputs]):
+            return out
+        found = _closing(name_of(self.fun), outputs)
+        rules = Rules(name_of(self.fun), 0, found.call, closed=found.closed)
+        return tree.tree_unflatten(out_tree, list(bind(_custom, tuple(found.closed), {"rules": rules})))
+
     def _flat_call(self, join: Callable[..., tuple[Any, ...]]) -> tuple[Callable[..., list[Any]], Callable[[], Any]]:
         """The function of the flat leaves, with flat outputs, and the tree of those that it returned last."""
         found: list[Any] = []
@@ -372,12 +714,24 @@ class _CustomFunction(Generic[P, R]):
         return call, lambda: found[0]
 
 
+def _parts(ct: Any, argument: Any) -> list[Any] | None:
+    """The leaves of a cotangent, None for each of those of a part that is None; None if it is not structured so."""
+    leaves, prefix = tree.tree_flatten(ct, is_leaf=lambda x: x is None)
+    try:
+        structures = list(map(tree.tree_structure, prefix.flatten_up_to(argument)))
+    except ValueError:
+        return None
+    if not all([x is None or tree.treedef_is_leaf(t) for x, t in zip(leaves, structures, strict=True)]):
+        return None
+    return [x for x, t in zip(leaves, structures, strict=True) for _ in range(t.num_leaves)]
+
+
 def _checked(found: Any, primals: Sequence[Any], name: str, rule: str, paths: Sequence[str]) -> list[Any]:
     """What a rule returned for one leaf after the other, each against the type of what it belongs to."""
     checked: list[Any] = []
     for x, primal, path in zip(found, primals, paths, strict=True):
         expected = type_of(primal)
-        if x is None or not is_inexact(expected.dtype):
+        if x is None or type(x) is SymbolicZero or not is_inexact(expected.dtype):
             checked.append(None)
             continue
         where = f"what the {rule} rule of {name} returned for {path}"
@@ -433,16 +787,20 @@ class custom_jvp(_CustomFunction[P, R]):
         super().__init__(fun, nondiff_argnums, nondiff_argnames)
         self.rule: Callable[..., Any] | None = None
         self._rules: tuple[Callable[..., Any] | None, ...] | None = None  # one for each argument
+        self.symbolic_zeros = False
 
-    def defjvp(self, rule: F, symbolic_zeros: bool = False) -> F:
-        """Set the rule `(*nondiff, primals, tangents) -> (out, tangent_out)`. Usable as a decorator."""
-        require_callable(rule, "custom_jvp", "(f).defjvp(rule)")
-        self.rule, self._rules = rule, None
+    def defjvp(self, rule: Callable[..., Any], symbolic_zeros: bool = False) -> Callable[..., Any]:
+        """Set the rule `(*nondiff, primals, tangents) -> (out, tangent_out)`. Usable as a decorator.
+
+        With `symbolic_zeros` it gets a `tg.custom_derivatives.SymbolicZero` for each leaf of the tangents that is known
+        to be zero, instead of an array of zeros, and may return such.
+        """
+        self.rule, self._rules, self.symbolic_zeros = rule, None, bool(symbolic_zeros)
         return rule
 
     def defjvps(self, *rules: Callable[..., Any] | None) -> None:
         """Set one rule `(tangent, out, *primals) -> tangent_out` for each argument, None for a zero derivative."""
-        self.rule, self._rules = None, rules
+        self.rule, self._rules, self.symbolic_zeros = None, rules, False
 
     def _by_arguments(self, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
         """The rule that those of `defjvps` make together."""
@@ -466,19 +824,19 @@ class custom_jvp(_CustomFunction[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         fixed, leaves, in_tree, join = self._split(args, kwargs)
         if not any([type(x) is Tracer for x in leaves]):
-            return self.fun(*join(leaves))
+            return self._of_plain(join(leaves))
         rule: Callable[..., Any] | None = self.rule if self._rules is None else self._by_arguments
         if rule is None:
             raise DifferentiationError(
                 f"{described(self.fun)} has no rules yet, and is differentiated{at(user_source())}; give "
                 "one with .defjvp(rule)"
             )
+        zeros = _symbolic_zero if self.symbolic_zeros else zeros_like_type
         call, out_tree = self._flat_call(join)
 
         def jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
-            result = rule(
-                *fixed, tree.tree_unflatten(in_tree, list(primals)), tree.tree_unflatten(in_tree, list(tangents))
-            )
+            full = [zeros(type_of(p)) if t is None else t for p, t in zip(primals, tangents, strict=True)]
+            result = rule(*fixed, tree.tree_unflatten(in_tree, list(primals)), tree.tree_unflatten(in_tree, full))
             if not isinstance(result, tuple | list) or len(result) != 2:
                 raise DifferentiationError(
                     f"the jvp rule of {described(self.fun)} must return a pair (out, tangent_out), got "
@@ -501,7 +859,7 @@ class custom_jvp(_CustomFunction[P, R]):
             return _checked(tangent_leaves, out_leaves, described(self.fun), "jvp", paths)
 
         name = name_of(self.fun)
-        outputs = _called(leaves, Rules(name, call, jvp=jvp))
+        outputs = _called(leaves, Rules(name, len(leaves), call, jvp=jvp), (self.fun, rule))
         return tree.tree_unflatten(out_tree(), list(outputs))
 
 
@@ -514,7 +872,7 @@ class custom_vjp(_CustomFunction[P, R]):
         nondiff_argnames: the same by name; those of both then come in the order of the parameters.
 
     Give the rules with `defvjp(fwd, bwd)`: `fwd(*args)` returns `(out, residuals)`, `bwd(*nondiff, residuals, ct)` a
-    tuple of cotangents, one for each differentiable argument (None: zero).
+    tuple of cotangents, one for each differentiable argument. None is zero, for a whole argument or a part of one.
 
     >>> import numpy as np, tracegrad as tg
     >>> @tg.custom_vjp
@@ -534,39 +892,46 @@ class custom_vjp(_CustomFunction[P, R]):
         super().__init__(fun, nondiff_argnums, nondiff_argnames)
         self.fwd: Callable[..., Any] | None = None
         self.bwd: Callable[..., Any] | None = None
+        self.symbolic_zeros = False
 
     def defvjp(self, fwd: Callable[..., Any], bwd: Callable[..., Any], symbolic_zeros: bool = False) -> None:
-        """Set the rules; see the class."""
-        for rule in (fwd, bwd):
-            require_callable(rule, "custom_vjp", "(f).defvjp(fwd, bwd)")
-        self.fwd, self.bwd = fwd, bwd
+        """Set the rules; see the class.
+
+        With `symbolic_zeros` each leaf of the differentiable arguments comes to `fwd` as a
+        `tg.custom_derivatives.CustomVJPPrimal`, with its `value` and whether it is `perturbed`, and `bwd` gets a
+        `SymbolicZero` for each leaf of the cotangent that is known to be zero.
+        """
+        self.fwd, self.bwd, self.symbolic_zeros = fwd, bwd, bool(symbolic_zeros)
 
     @accepting_jax
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         fixed, leaves, in_tree, join = self._split(args, kwargs)
         if not any([type(x) is Tracer for x in leaves]):
-            return self.fun(*join(leaves))
+            return self._of_plain(join(leaves))
         if self.fwd is None or self.bwd is None:
             raise DifferentiationError(
                 f"{described(self.fun)} has no rules yet, and is differentiated{at(user_source())}; give "
                 "them with .defvjp(fwd, bwd)"
             )
         name = name_of(self.fun)
-        fwd, bwd = self.fwd, self.bwd
+        fwd, bwd, symbolic = self.fwd, self.bwd, self.symbolic_zeros
+        zeros = _symbolic_zero if symbolic else zeros_like_type
         call, out_tree = self._flat_call(join)
 
-        def flat_fwd(primals: Sequence[Any]) -> tuple[list[Any], Any]:
-            result = fwd(*join(primals))
+        def flat_fwd(primals: Sequence[Any], perturbed: Sequence[bool]) -> tuple[list[Any], Any]:
+            given = list(map(CustomVJPPrimal, primals, perturbed)) if symbolic else primals
+            result = fwd(*join(given))
             if not isinstance(result, tuple | list) or len(result) != 2:
                 raise DifferentiationError(
                     f"fwd of {described(self.fun)} must return a pair (out, residuals), got {kind_of(result)}"
                 )
             outputs, structure = tree.tree_flatten(result[0])
-            return outputs, (result[1], structure)
+            return outputs, (result[1], structure, [type_of(o) for o in outputs])
 
         def flat_bwd(residuals: Any, primals: Sequence[Any], cts: Sequence[Any]) -> list[Any]:
-            kept, structure = residuals
-            found = bwd(*fixed, kept, tree.tree_unflatten(structure, list(cts)))
+            kept, structure, types = residuals
+            full = [zeros(t) if ct is None else ct for t, ct in zip(types, cts, strict=True)]
+            found = bwd(*fixed, kept, tree.tree_unflatten(structure, full))
             arguments = tree.tree_unflatten(in_tree, list(primals))
             if not isinstance(found, tuple | list) or len(found) != len(arguments):
                 raise DifferentiationError(
@@ -576,17 +941,16 @@ class custom_vjp(_CustomFunction[P, R]):
             flat: list[Any] = []
             for i, (ct, argument) in enumerate(zip(found, arguments, strict=True)):
                 expected = tree.tree_structure(argument)
-                if ct is None:
-                    flat.extend([None] * expected.num_leaves)
-                elif tree.tree_structure(ct) != expected:
+                parts = _parts(ct, argument)
+                if parts is None:
                     raise ShapeError(
                         f"bwd of {described(self.fun)} returned a cotangent of structure {tree.tree_structure(ct)} for "
-                        f"argument {i}, whose structure is {expected}; they must be equal"
+                        f"argument {i}, whose structure is {expected}; they must be equal, but for None where a part is zero"
                     )
-                else:
-                    flat.extend(tree.tree_leaves(ct))
+                flat.extend(parts)
             paths = [f"argument{tree.keystr(p)}" for p, _ in tree.tree_leaves_with_path(arguments)]
             return _checked(flat, primals, described(self.fun), "vjp", paths)
 
-        outputs = _called(leaves, Rules(name, call, fwd=flat_fwd, bwd=flat_bwd))
+        rules = Rules(name, len(leaves), call, fwd=flat_fwd, bwd=flat_bwd)
+        outputs = _called(leaves, rules, (self.fun, fwd, bwd))
         return tree.tree_unflatten(out_tree(), list(outputs))

@@ -10,6 +10,7 @@ from jax import lax
 
 from tracegrad.core.backends import lowers
 from tracegrad.core.boxes import boxed, unboxed, with_boxes
+from tracegrad.core.errors import DifferentiationError
 from tracegrad.core.graph import Graph
 from tracegrad.core.op import Wanted
 from tracegrad.transforms.control.bodies import active_carries
@@ -34,6 +35,11 @@ def _checkpoint(out: Any, *inputs: Any, graph: Graph, **_: Any) -> Any:
 @lowers("custom_call")
 def _custom_call(out: Any, *inputs: Any, rules: Rules) -> Any:
     return tuple([unboxed(o) for o in with_boxes(rules.call, *map(boxed, inputs))])
+
+
+@lowers("no_derivative")
+def _no_derivative(out: Any, *inputs: Any, type: Any, text: str) -> Any:
+    raise DifferentiationError(text)
 
 
 @lowers("switch")
