@@ -31,6 +31,20 @@ class Batched:
         self.weak = weak
 
 
+class Shared:
+    """What a batching rule of several outputs gives for one that all examples share, as it is for one of them."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def rows_or_shared(results: Sequence[Any], batched: Sequence[bool]) -> tuple[Any, ...]:
+    """Outputs as a batching rule gives them."""
+    return tuple([r if b else Shared(r) for r, b in zip(results, batched, strict=True)])
+
+
 class Placed:
     """An output that is made where the caller will have it: its batch lies along the axis that `out_axes` asks for."""
 
@@ -61,7 +75,7 @@ def batch_graph(graph: Graph, size: int, inputs: Sequence[Any], batched: Sequenc
             plain = _yielding(op, plain, [_type_of_example(v) for v in values], params)
         out = op.batch(size, flags, plain, params)
         if op.multiple_results:
-            return tuple([Batched(o) for o in out])
+            return tuple([o.value if type(o) is Shared else Batched(o) for o in out])
         if not has_weak and (op.python is None or out.ndim != 1):
             return Batched(out)
         found: Any = op.infer([_type_of_example(v) for v in values], params)

@@ -13,6 +13,7 @@ import pytest
 import tracegrad as tg
 from tests.compare import near
 from tracegrad import lax
+from tracegrad.core.errors import DtypeError
 
 jax.config.update("jax_enable_x64", True)
 
@@ -75,3 +76,112 @@ def test_an_error_in_a_body_leaves_nothing_behind() -> None:
     with pytest.raises(np.linalg.LinAlgError, match="Singular"):
         lax.scan(lambda c, _: (np.linalg.inv(c), None), np.zeros((2, 2)), None, length=2)
     near(lax.scan(lambda c, _: (c + 1.0, None), 0.0, None, length=2)[0], np.float64(2.0))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a batch shares stays one.
+
+SHARED, ROWS = np.arange(3.0), np.array([1.0, 2.0, 3.0, 4.0])
+
+
+def read_by_scan(w: Any, x: Any) -> Any:
+    (w, total), (squares, ys) = tg.lax.scan(
+        lambda c, e: ((c[0], c[1] + e * np.sum(c[0])), (e * e, c[1])), (w, x), np.array([1.0, 2.0])
+    )
+    return (w, squares), (total, ys)
+
+
+def read_by_while(w: Any, x: Any) -> Any:
+    w, _, total = tg.lax.while_loop(lambda c: c[1] < 3, lambda c: (c[0], c[1] + 1, c[2] + np.sum(c[0])), (w, 0, x))
+    return w, total
+
+
+def read_by_while_of_rows(w: Any, x: Any) -> Any:
+    return tg.lax.while_loop(lambda c: c[1] < 9, lambda c: (c[0], c[1] + np.sum(c[0])), (w, x))
+
+
+def read_by_cond(w: Any, x: Any) -> Any:
+    return tg.lax.cond(np.sum(w) > 0, lambda w, x: (w * 2, x), lambda w, x: (w + 1, x * 3), w, x)
+
+
+def read_by_cond_of_rows(w: Any, x: Any) -> Any:
+    return tg.lax.cond(x > 2, lambda w, x: (w, x), lambda w, x: (w, x * 3), w, x)
+
+
+def closed_over_by_cond(w: Any, x: Any) -> Any:
+    return tg.lax.cond(x > 2, lambda x: (w, x), lambda x: (w, np.sum(w) * x), x)
+
+
+def alone_in_cond(w: Any, x: Any) -> Any:
+    return tg.lax.cond(x > 2, lambda: w, lambda: w), x
+
+
+def switched(w: Any, x: Any) -> Any:
+    return tg.lax.switch(x.astype(int), [lambda w: (w, 1.0), lambda w: (w, 2.0), lambda w: (w, np.sum(w))], w)
+
+
+SHARING = [
+    read_by_scan, read_by_while, read_by_while_of_rows, read_by_cond, read_by_cond_of_rows, closed_over_by_cond, alone_in_cond,
+    switched, tg.jit(read_by_scan), tg.checkpoint(read_by_while), tg.jit(lambda w, x: (w * 2, x)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("f", SHARING)
+@pytest.mark.parametrize("jit", [lambda f: f, tg.jit, lambda f: tg.jit(f, backend="xla")])
+def test_what_a_batch_only_reads_stays_one(f: Any, jit: Any) -> None:
+    shared, rows = jit(tg.vmap(f, in_axes=(None, 0), out_axes=(None, 0)))(SHARED, ROWS)
+    expected = [f(SHARED, x) for x in ROWS]
+    for k, leaf in enumerate(tg.tree.leaves(shared)):
+        assert np.array_equal(leaf, tg.tree.leaves(expected[0][0])[k])
+    for k, leaf in enumerate(tg.tree.leaves(rows)):
+        assert np.array_equal(leaf, [tg.tree.leaves(e[1])[k] for e in expected])
+    every = jit(tg.vmap(f, in_axes=(None, 0)))(SHARED, ROWS)
+    for k, leaf in enumerate(tg.tree.leaves(every)):
+        assert np.array_equal(leaf, [tg.tree.leaves(e)[k] for e in expected])
+
+
+@pytest.mark.parametrize("f", SHARING)
+def test_derivatives_of_what_a_batch_shares(f: Any) -> None:
+    def total(w: Any, x: Any) -> Any:
+        return sum([np.sum(np.sin(leaf)) for leaf in tg.tree.leaves(f(w, x))])
+
+    looped = sum([np.asarray(tg.grad(total)(SHARED, x)) for x in ROWS])
+    assert np.allclose(tg.grad(lambda w: np.sum(tg.vmap(total, (None, 0))(w, ROWS)))(SHARED), looped)
+    if f is not switched:
+        each = [tg.grad(total, (0, 1))(SHARED, x) for x in ROWS]
+        found = tg.vmap(tg.grad(total, (0, 1)), (None, 0))(SHARED, ROWS)
+        assert all(np.allclose(found[k], [e[k] for e in each]) for k in (0, 1))
+
+
+def test_a_carry_that_is_read_takes_no_memory_for_each_row() -> None:
+    w, x = np.ones(1000), np.ones(1000)
+    for f in (read_by_scan, read_by_while, read_by_while_of_rows, read_by_cond_of_rows):
+        graph = tg.make_graph(tg.vmap(f, (None, 0), (None, 0)))(w, x)
+        assert max(v.type.size for eqn in graph.eqns for v in eqn.outputs) <= 2000
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Dtypes of carries.
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 20])
+def test_a_carry_is_widened_however_long_it_takes(count: int) -> None:
+    init = (np.complex128(1), *[np.float32(1)] * count)
+    step = lambda c: (c[0], *c[:-1])
+    last, _ = tg.lax.scan(lambda c, _: (step(c), None), init, None, length=count)
+    assert [x.dtype for x in last] == [np.complex128] * (count + 1)
+    assert [x.dtype for x in tg.lax.while_loop(lambda c: False, step, init)] == [np.complex128] * (count + 1)
+
+
+def test_a_carry_that_goes_back_and_forth() -> None:
+    other = {"float32": "float64", "float64": "float32"}
+    text = r"the carry\['v'\] changes its dtype from step to step: .*turn' .* makes f64\[\] of f32\[\] and f32\[\] of f64\[\]; "
+
+    def turn(c: Any) -> Any:
+        return {"i": c["i"] + 1, "v": c["v"].astype(other[c["v"].dtype.name])}
+
+    init = {"i": 0, "v": np.float32(1)}
+    with pytest.raises(DtypeError, match=text + r"return it in one dtype, as by \.astype\('float64'\)"):
+        tg.lax.while_loop(lambda c: c["i"] < 3, turn, init)
+    with pytest.raises(DtypeError, match=text.replace("turn", "<lambda>")):
+        tg.lax.scan(lambda c, _: (turn(c), None), init, None, length=3)

@@ -16,7 +16,7 @@ from numpy import ndarray
 
 from tracegrad import tree
 from tracegrad.core.context import context
-from tracegrad.core.errors import ShapeError, at, described, user_source
+from tracegrad.core.errors import DtypeError, ShapeError, at, described, user_source
 from tracegrad.core.graph import Graph, remembered, replace
 from tracegrad.core.op import Wanted
 from tracegrad.core.trace import strengthened
@@ -90,7 +90,8 @@ def traced_until_stable(
     carry_of: Callable[[Any], Any],
 ) -> tuple[Body, list[Any]]:
     """The body, and the initial carry in the dtypes that the body makes of it: a carry that goes in as one dtype and
-    comes out as a wider one is widened until nothing changes. Errors name the leaf by its key path."""
+    comes out as a wider one is widened until nothing changes. That ends, since there is a widest, but a body that makes a
+    narrower one of the wider would go back and forth, and is refused. Errors name the leaf by its key path."""
     paths = [tree.keystr(p) for p, _ in tree.tree_leaves_with_path(tree.tree_unflatten(carry_tree, carry))]
     # A loop carries arrays: a flag is one of bools, and no Python bool, of which ~ would make an int.
     carry = [strengthened(c) if type_of(c).weak and number_kind(type_of(c).dtype) == "b" else c for c in carry]
@@ -99,9 +100,10 @@ def traced_until_stable(
     in_tree = tree.tree_structure(tuple([tree.tree_unflatten(t, [0] * t.num_leaves) for t in trees]))
     names = [f"the carry{p}" for p in paths] + list(element_names)
     wider: list[Any] = []
+    before: list[tuple[ArrayType, ArrayType]] = []  # what went in the last time, and what came out
 
     def finish(outputs: list[Any], out_tree: tree.PyTreeDef) -> list[Any]:
-        nonlocal wider
+        nonlocal wider, before
         skeleton = carry_of(tree.tree_unflatten(out_tree, list(range(out_tree.num_leaves))))
         if tree.tree_structure(skeleton) != carry_tree:
             raise ShapeError(
@@ -110,8 +112,15 @@ def traced_until_stable(
             )
         numbers = tree.tree_leaves(skeleton)
         wider = []
-        for path, number, t in zip(paths, numbers, types, strict=True):
-            found = type_of(outputs[number])
+        made = [type_of(outputs[number]) for number in numbers]
+        for path, (old, was), t, found in zip(paths, before, types, made, strict=False):
+            if np.result_type(was.weight, found.weight) != found.dtype:
+                raise DtypeError(
+                    f"{transform}{at(user_source())}: the carry{path} changes its dtype from step to step: {described(function)} "
+                    f"makes {was} of {old} and {found} of {t}; return it in one dtype, as by .astype({was.dtype.name!r})"
+                )
+        before = list(zip(types, made, strict=True))
+        for path, number, t, found in zip(paths, numbers, types, made, strict=True):
             if found.shape != t.shape:
                 raise ShapeError(
                     f"{transform}{at(user_source())}: the carry{path} goes into {described(function)} as {t} and comes out "
@@ -125,7 +134,7 @@ def traced_until_stable(
                 outputs[number] = astype(outputs[number], joint)
         return outputs
 
-    for _ in range(8):
+    while True:
         body = traced_body(step, in_tree, [*types, *elements], transform, names, finish)
         if wider == types:
             break
@@ -193,28 +202,37 @@ def tangent_body(body: Graph, carries: int, elements: int, wanted: Wanted) -> tu
     return remembered(body, ("scan tangents", carries, elements, wanted), make)
 
 
-def batched_body(body: Graph, carries: int, size: int, batched: tuple[bool, ...]) -> tuple[Graph, tuple[bool, ...]]:
-    """The body for batches, and which of its inputs are batches: those given, and the carries that become so. Of its
-    outputs all but the other carries are."""
+def batched_body(
+    body: Graph, carries: int, size: int, batched: tuple[bool, ...]
+) -> tuple[Graph, tuple[bool, ...], tuple[bool, ...]]:
+    """The body for batches; which of its inputs are batches, those given and the carries that become so; and which of its
+    outputs are, such carries and what else depends on them."""
 
-    def make() -> tuple[Graph, tuple[bool, ...]]:
+    def make() -> tuple[Graph, tuple[bool, ...], tuple[bool, ...]]:
         flags = list(batched)
         while True:
             grown: list[int] = []
+            varying: list[bool] = []
 
-            def step(*arrays: Any, flags: Sequence[bool] = tuple(flags), grown: list[int] = grown) -> list[Any]:
+            def step(
+                *arrays: Any,
+                flags: Sequence[bool] = tuple(flags),
+                grown: list[int] = grown,
+                varying: list[bool] = varying,
+            ) -> list[Any]:
                 outs = batch_graph(body, size, arrays, flags)
                 grown.extend([i for i, o in enumerate(outs[:carries]) if type(o) is Batched and not flags[i]])
                 if grown:
                     return []
-                return [o if i < carries and not flags[i] else with_batch(o, size) for i, o in enumerate(outs)]
+                varying.extend([flags[i] if i < carries else type(o) is Batched for i, o in enumerate(outs)])
+                return [with_batch(o, size) if v else o for o, v in zip(outs, varying, strict=True)]
 
             types = [
                 ArrayType((size, *t.shape), t.dtype) if f else t for t, f in zip(body.in_types, flags, strict=True)
             ]
             graph = trace_graph(step, types, transform="vmap", user_function=body, abstract=True)
             if not grown:
-                return simplify(replace(graph, name=f"{body.name}_vmap")), tuple(flags)
+                return simplify(replace(graph, name=f"{body.name}_vmap")), tuple(flags), tuple(varying)
             for i in grown:
                 flags[i] = True
 

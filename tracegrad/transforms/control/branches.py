@@ -28,7 +28,7 @@ from tracegrad.transforms.control.held import (
     Graphs,
     Parts,
     Reverse,
-    batch_of,
+    batched_graph,
     floating,
     once,
     pruned,
@@ -239,14 +239,21 @@ def _transpose(graph: Graph, wanted: Wanted) -> Reverse:
     return Reverse(graph, backward, tuple([(0, i) for i in others]), given, tuple(found))
 
 
-def batched_branches(graphs: Graphs, size: int, batched: tuple[bool, ...]) -> Branches:
+def batched_branches(
+    graphs: Graphs, size: int, batched: tuple[bool, ...], every: bool = True
+) -> tuple[Branches, tuple[bool, ...]]:
+    """The branches for batches, and which of the outputs are such: those that are in one of them, or `every` one."""
     axis = (context.batching, context.start) if speak_of(context.batching, graphs) else None
 
-    def make() -> Branches:
-        made = tuple([batch_of(g, size, batched) for g in graphs])
-        return with_outputs(made, [g.outputs for g in made])
+    def make() -> tuple[Branches, tuple[bool, ...]]:
+        flags = [every] * len(graphs[0].outputs)
+        if not every:
+            found = [batched_graph(g, size, batched)[1] for g in graphs]
+            flags = [any(column) for column in zip(*found, strict=True)]
+        made = tuple([batched_graph(g, size, batched, flags)[0] for g in graphs])
+        return with_outputs(made, [g.outputs for g in made]), tuple(flags)
 
-    found: Branches = once(graphs, ("batched", size, batched, axis), make)
+    found: tuple[Branches, tuple[bool, ...]] = once(graphs, ("batched", size, batched, axis, every), make)
     return found
 
 
@@ -335,6 +342,17 @@ def _with_operands(params: Params, branches: Branches, left: Sequence[int]) -> P
     """The params of a choice among these, of these operands."""
     batched = params.get("batched")
     return choice(branches, None if batched is None else [batched[i] for i in left])[1]
+
+
+def shared_operands(graphs: Graphs, batched: Sequence[bool]) -> dict[int, int]:
+    """The outputs that are the same operand in each branch, one that all examples share, and which."""
+    places = [{v: i for i, v in enumerate(g.inputs) if not batched[i]} for g in graphs]
+    columns = [
+        {p.get(a) for p, a in zip(places, column, strict=True)}
+        for column in zip(*[g.outputs for g in graphs], strict=True)
+    ]
+    found = {j: column.pop() for j, column in enumerate(columns) if len(column) == 1}
+    return {j: i for j, i in found.items() if i is not None}
 
 
 def all_rows(graph: Graph, size: int, operands: Sequence[Any], batched: Sequence[bool]) -> list[Any]:

@@ -29,7 +29,7 @@ from tracegrad.lower.numpy.writer import compiled
 from tracegrad.lower.passes import eliminate_dead_code, simplify
 from tracegrad.ops.collective import axis_index_op
 from tracegrad.ops.masks import Masked, filled
-from tracegrad.transforms.batch import batch_graph, with_batch
+from tracegrad.transforms.batch import Batched, batch_graph, rows_or_shared, with_batch
 from tracegrad.transforms.control.zeros import call_nonzero, without
 from tracegrad.transforms.linear import pull_back, pushforward, strong
 
@@ -280,16 +280,31 @@ def with_tangents(graph: Graph, inputs: Sequence[Any], tangents: Mapping[int, An
 
 def batch_of(graph: Graph, size: int, batched: Sequence[bool]) -> Graph:
     """The Graph for batches of inputs; each output is a batch."""
+    return batched_graph(graph, size, batched, [True] * len(graph.outputs))[0]
 
-    def make() -> Graph:
+
+def batched_graph(
+    graph: Graph, size: int, batched: Sequence[bool], wanted: Sequence[bool] | None = None
+) -> tuple[Graph, tuple[bool, ...]]:
+    """The Graph for batches of inputs, and which of its outputs are batches: those that depend on these, and those that are
+    wanted so."""
+
+    def make() -> tuple[Graph, tuple[bool, ...]]:
+        found: list[bool] = []
+
         def rows(*arrays: Any) -> list[Any]:
-            return [with_batch(r, size) for r in batch_graph(graph, size, arrays, batched)]
+            results = batch_graph(graph, size, arrays, batched)
+            found[:] = [type(r) is Batched for r in results]
+            if wanted is not None:
+                found[:] = [f or w for f, w in zip(found, wanted, strict=True)]
+            return [with_batch(r, size) if f else r for r, f in zip(results, found, strict=True)]
 
         types = [ArrayType((size, *t.shape), t.dtype) if b else t for t, b in zip(graph.in_types, batched, strict=True)]
-        return _derived(graph, rows, types, "vmap")
+        return _derived(graph, rows, types, "vmap"), tuple(found)
 
     axis = (context.batching, context.start) if context.batching in graph.axes else None
-    return remembered(graph, ("batch", size, tuple(batched), axis), make)
+    key = "batch", size, tuple(batched), None if wanted is None else tuple(wanted), axis
+    return remembered(graph, key, make)
 
 
 def closed(graph: Graph) -> tuple[Graph, tuple[Any, ...]]:
@@ -439,7 +454,8 @@ def holding_one(
         return [next(results) if i in found else None for i in range(len(out))]
 
     def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-        return tuple(apply(batch_of(params["graph"], size, batched), inputs, params))
+        graph, found = batched_graph(params["graph"], size, batched)
+        return rows_or_shared(apply(graph, inputs, params), found)
 
     def without_zeros(params: Params, zeros: tuple[int, ...]) -> tuple[Params, Any, Any, tuple[Any, ...]]:
         rest = without(params["graph"], zeros)

@@ -23,7 +23,7 @@ from tracegrad.core.tracing import arrays_of, kind_of, trace_graph
 from tracegrad.core.types import ArrayType, is_inexact, type_of
 from tracegrad.lower.numpy.steps import loop_step
 from tracegrad.lower.passes import simplify
-from tracegrad.transforms.batch import with_batch
+from tracegrad.transforms.batch import rows_or_shared, with_batch
 from tracegrad.transforms.control.bodies import (
     Sections,
     active_carries,
@@ -62,6 +62,7 @@ def scan(
         The last carry, and a pytree like `y` of arrays with an axis in front.
 
     Raises:
+        DtypeError: a carry that goes back to a narrower dtype, from step to step.
         ShapeError: elements of different lengths, a carry that changes its shape or structure.
 
     >>> import numpy as np, tracegrad as tg
@@ -273,13 +274,13 @@ def _scan_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params:
 
 def _scan_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
     carries = params["carries"]
-    graph, flags = batched_body(params["body"], carries, size, tuple(batched))
+    graph, flags, varying = batched_body(params["body"], carries, size, tuple(batched))
     inputs = [with_batch(x, size) if f and not b else x for x, b, f in zip(inputs, batched, flags, strict=True)]
     given, which = _sections(params).split(inputs), _sections(params).split(batched)
     elements = [np.moveaxis(x, 0, 1) if b else x for x, b in zip(given.element, which.element, strict=True)]
     outs = bind(scan_op, (*given.carry, *elements, *given.const), {**params, "body": graph})
-    last = [x if f else with_batch(x, size) for x, f in zip(outs[:carries], flags, strict=False)]
-    return (*last, *[np.moveaxis(y, 1, 0) for y in outs[carries:]])
+    stacked = [np.moveaxis(y, 1, 0) if v else y for y, v in zip(outs[carries:], varying[carries:], strict=True)]
+    return rows_or_shared([*outs[:carries], *stacked], varying)
 
 
 def _scan_prune(

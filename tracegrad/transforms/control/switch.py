@@ -23,6 +23,7 @@ from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.core.views import own_traced
 from tracegrad.lower.numpy.writer import compiled, own
 from tracegrad.lower.passes import simplify
+from tracegrad.transforms.batch import Batched, Shared, batch_graph, rows_or_shared
 from tracegrad.transforms.control.branches import (
     Branches,
     all_rows,
@@ -35,6 +36,7 @@ from tracegrad.transforms.control.branches import (
     pull_anew,
     run,
     select,
+    shared_operands,
     speak_of,
     with_outputs,
     without_zeros,
@@ -70,10 +72,19 @@ def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Pa
         # A collective needs all examples, so each branch is run on all of them.
         return select(index, [all_rows(g, size, operands, flags) for g in graphs])
     if apart:
-        return bind(switch_rows_op, tuple(inputs), {"branches": graphs, "batched": tuple(flags)})
+        shared = shared_operands(graphs, flags)
+        count = len(graphs[0].outputs)
+        rows: Params = {"branches": graphs, "batched": tuple(flags)}
+        found: dict[int, Any] = {j: Shared(operands[i]) for j, i in shared.items()}
+        if len(shared) < count:
+            given, rows, numbers = prune(tuple(inputs), rows, [j not in shared for j in range(count)])
+            found |= zip(numbers, bind(switch_rows_op, given, rows), strict=True)
+        return tuple([found[j] for j in range(count)])
     if (known := plain_value(index, "switch")) is not None:
-        return tuple(all_rows(nearest(known, graphs), size, operands, flags))
-    return tuple(run(batched_branches(graphs, size, tuple(flags)), index, operands, None))
+        results = batch_graph(nearest(known, graphs), size, operands, flags)
+        return tuple([r.value if type(r) is Batched else Shared(r) for r in results])
+    branches, varying = batched_branches(graphs, size, tuple(flags), every=False)
+    return rows_or_shared(run(branches, index, operands, None), varying)
 
 
 def _inlined(inputs: Sequence[Any], params: Params) -> tuple[Graph, Sequence[Any]] | None:

@@ -155,7 +155,7 @@ def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Pa
     if not apart:
         # Each row is a batch of its own, all of whose examples choose alike.
         fronted = [np.moveaxis(x, 0, 1) if b and f else x for x, b, f in zip(operands, rowwise, flags, strict=True)]
-        results = run(batched_branches(graphs, size, tuple(flags)), index, fronted, rowwise)
+        results = run(batched_branches(graphs, size, tuple(flags))[0], index, fronted, rowwise)
         return tuple([np.moveaxis(r, 0, 1) for r in results])
     rows = index.shape[1]
     if speak_of(context.batching, graphs):

@@ -25,7 +25,7 @@ from tracegrad.core.types import ArrayType, is_inexact, type_of
 from tracegrad.lower.numpy.steps import loop_step
 from tracegrad.lower.numpy.writer import compiled
 from tracegrad.lower.passes import simplify
-from tracegrad.transforms.batch import Batched, batch_graph, with_batch
+from tracegrad.transforms.batch import Batched, batch_graph, rows_or_shared, with_batch
 from tracegrad.transforms.control.bodies import (
     Sections,
     active_carries,
@@ -61,6 +61,7 @@ def while_loop(
         The first carry for which the condition does not hold. It is differentiable in both modes, to any order.
 
     Raises:
+        DtypeError: a carry that goes back to a narrower dtype, from step to step.
         ShapeError: a carry that changes its shape or structure, a condition that is no boolean scalar.
 
     >>> import tracegrad as tg
@@ -200,10 +201,12 @@ def _while_batched(size: int, batched: Sequence[bool], inputs: Sequence[Any], pa
     carries, consts, body, cond = params["carries"], params["consts"], params["body"], params["cond"]
     sections = _sections(params)
     which = sections.split(batched)
-    graph, flags = batched_body(body, carries, size, (*which.carry, *which.body))
+    graph, flags, _ = batched_body(body, carries, size, (*which.carry, *which.body))
     by_row, varies = _batched_condition(cond, size, (*flags[:carries], *which.cond))
-    if varies and not all(flags[:carries]):
-        graph, flags = batched_body(body, carries, size, (*[True] * carries, *which.body))
+    # Where each row has steps of its own, each has its own of every carry that a step changes.
+    apart = [f or body.outputs[i] is not body.inputs[i] for i, f in enumerate(flags[:carries])]
+    if varies and apart != list(flags[:carries]):
+        graph, flags, _ = batched_body(body, carries, size, (*apart, *which.body))
         by_row, _ = _batched_condition(cond, size, (*flags[:carries], *which.cond))
     inputs = [
         with_batch(Batched(x) if b else x, size) if f else x
@@ -215,8 +218,11 @@ def _while_batched(size: int, batched: Sequence[bool], inputs: Sequence[Any], pa
     def step(*arrays: Any) -> list[Any]:
         given = sections.split(arrays)
         (running,) = evaluate(by_row, [*given.carry, *given.cond])
-        pairs = zip(evaluate(graph, [*given.carry, *given.body]), given.carry, strict=True)
-        return [np.where(np.reshape(running, (size, *(1,) * (len(n.shape) - 1))), n, old) for n, old in pairs]
+        after = zip(evaluate(graph, [*given.carry, *given.body]), given.carry, flags, strict=False)
+        return [
+            np.where(np.reshape(running, (size, *(1,) * (len(n.shape) - 1))), n, old) if f else old
+            for n, old, f in after
+        ]
 
     def test(*arrays: Any) -> list[Any]:
         return [np.any(evaluate(by_row, arrays)[0])]
@@ -256,7 +262,7 @@ def _batched_condition(cond: Graph, size: int, batched: tuple[bool, ...]) -> tup
 def _while_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
     inputs, changed, flags = _while_batched(size, batched, inputs, params)
     outs = bind(while_op, tuple(inputs), changed)
-    return tuple([x if f else with_batch(x, size) for x, f in zip(outs, flags, strict=False)])
+    return rows_or_shared(outs, flags[: len(outs)])
 
 
 while_op = Op(
