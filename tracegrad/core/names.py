@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
+import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,14 +32,70 @@ def called(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return renamed
 
 
-def named_after(wrapper: Callable[..., Any], fun: Callable[..., Any], transform: str) -> Callable[..., Any]:
-    """Name and document the transformed function after the original one."""
+class Transformed(functools.partial[Any]):
+    """What a transform returns: a function that can be pickled wherever the one that it was made of can be."""
+
+    made: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __reduce__(self) -> Any:
+        return global_name(self) or (_made_again, self.made)
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self
+
+    def __repr__(self) -> str:
+        return f"<{getattr(self.made[0], '__name__', 'transform')} of {described(self.made[1][0])}>"
+
+
+def _made_again(maker: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return maker(*args, **kwargs)
+
+
+def transformed(
+    wrapper: Callable[..., Any], maker: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Callable[..., Any]:
+    """The wrapper of a function, which is what this call of a transform, `maker`, makes."""
+    found = Transformed(wrapper)
+    vars(found).update(vars(wrapper))
+    for name in functools.WRAPPER_ASSIGNMENTS:
+        if hasattr(wrapper, name):
+            setattr(found, name, getattr(wrapper, name))
+    found.made = maker, args, kwargs
+    return found
+
+
+def global_name(x: Any) -> str | None:
+    """By which name a wrapper is found in its module, if a decorator has put it in the place of its function, which then can
+    be pickled by name only. cloudpickle takes the function of a program by value, since another process has another program:
+    it gets no name of what stands there."""
+    fun = getattr(x, "__wrapped__", None)
+    module, path = getattr(fun, "__module__", None), getattr(fun, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(path, str):
+        return None
+    if module == "__main__" and "cloudpickle" in sys._getframe(2).f_globals.get("__name__", ""):
+        return None
+    found: Any = sys.modules.get(module)
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return path if found is x else None
+
+
+def named_after(
+    wrapper: Callable[..., Any], fun: Callable[..., Any], transform: str, maker: Callable[..., Any], *args: Any
+) -> Callable[..., Any]:
+    """Name and document the transformed function after the original one. It can be pickled as `maker(fun, *args)`."""
     wraps(fun)(wrapper)
     name = name_of(fun)
     wrapper.__name__ = f"{transform}({name})"
     wrapper.__qualname__ = f"{transform}({getattr(fun, '__qualname__', name)})"
     wrapper.__doc__ = f"{transform} of {name}. {getattr(fun, '__doc__', None) or ''}".rstrip()
-    return wrapper
+    return transformed(wrapper, maker, fun, *args)
 
 
 def leaf_names(

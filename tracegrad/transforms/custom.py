@@ -37,7 +37,7 @@ from tracegrad.core.errors import (
 )
 from tracegrad.core.graph import Graph, evaluate
 from tracegrad.core.memory import compact, copied
-from tracegrad.core.names import output_name, wraps
+from tracegrad.core.names import global_name, output_name, wraps
 from tracegrad.core.op import EVERY, Held, Op, Params, Wanted
 from tracegrad.core.trace import Trace, Tracer, bind, in_program, is_lent, present, settled_tree
 from tracegrad.core.tracing import arrays_of, kind_of, trace_graph
@@ -50,7 +50,7 @@ from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.control.held import axis_indices
 from tracegrad.transforms.linear import strong, transposed_jvp, transposed_vjp, zeros_like_type
 from tracegrad.transforms.signatures import argument_names, existing_numbers, places_of
-from tracegrad.typing import P, R
+from tracegrad.typing import F, P, R
 
 Owner = TypeVar("Owner")  # whose method a function with rules is
 Q = ParamSpec("Q")
@@ -637,6 +637,15 @@ class _CustomFunction(Generic[P, R]):
         wrapper: Any = self
         functools.update_wrapper(wrapper, fun, updated=())  # its __dict__ may be that of another one of these
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return global_name(self) or super().__reduce_ex__(protocol)
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self
+
     @overload
     def __get__(self, instance: None, owner: Any = None) -> Self: ...
     @overload
@@ -789,12 +798,13 @@ class custom_jvp(_CustomFunction[P, R]):
         self._rules: tuple[Callable[..., Any] | None, ...] | None = None  # one for each argument
         self.symbolic_zeros = False
 
-    def defjvp(self, rule: Callable[..., Any], symbolic_zeros: bool = False) -> Callable[..., Any]:
+    def defjvp(self, rule: F, symbolic_zeros: bool = False) -> F:
         """Set the rule `(*nondiff, primals, tangents) -> (out, tangent_out)`. Usable as a decorator.
 
         With `symbolic_zeros` it gets a `tg.custom_derivatives.SymbolicZero` for each leaf of the tangents that is known
         to be zero, instead of an array of zeros, and may return such.
         """
+        require_callable(rule, "custom_jvp", "(f).defjvp(rule)")
         self.rule, self._rules, self.symbolic_zeros = rule, None, bool(symbolic_zeros)
         return rule
 
@@ -901,6 +911,8 @@ class custom_vjp(_CustomFunction[P, R]):
         `tg.custom_derivatives.CustomVJPPrimal`, with its `value` and whether it is `perturbed`, and `bwd` gets a
         `SymbolicZero` for each leaf of the cotangent that is known to be zero.
         """
+        for rule in (fwd, bwd):
+            require_callable(rule, "custom_vjp", "(f).defvjp(fwd, bwd)")
         self.fwd, self.bwd, self.symbolic_zeros = fwd, bwd, bool(symbolic_zeros)
 
     @accepting_jax

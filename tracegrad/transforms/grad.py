@@ -21,11 +21,11 @@ from tracegrad.core.errors import (
 from tracegrad.core.graph import Graph, evaluate
 from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.memory import copied
-from tracegrad.core.names import called, leaf_names, named_after
+from tracegrad.core.names import leaf_names, named_after
 from tracegrad.core.numpy_warnings import again as run_again
 from tracegrad.core.numpy_warnings import has_warned
 from tracegrad.core.trace import Equation, Trace, Tracer, bind, captor_of, in_program, lifted, present, settled_tree
-from tracegrad.core.tracebacks import trim
+from tracegrad.core.tracebacks import trim, trimming
 from tracegrad.core.tracing import arrays_of, declared_types, needed, trace_graph, tracer_inputs
 from tracegrad.core.types import is_inexact, number_kind, type_of
 from tracegrad.core.views import own
@@ -51,6 +51,7 @@ from tracegrad.transforms.linear import (
     strong,
     with_own_constants,
 )
+from tracegrad.transforms.linear_map import Kind, Linear, LinearMap, Space
 from tracegrad.typing import Array, Aux, P, R
 
 # The cotangent to start from, for the scalar types that most functions return.
@@ -230,6 +231,7 @@ def _gradient(
                 aux = None
                 if has_aux:
                     out, aux = split_aux(out, fun, transform)
+                    found = tree.tree_flatten(aux)  # while it can be computed with what it holds
                 seed = _ONES.get(type(out.value)) if type(out) is Tracer and out.origin is trace else None
                 if seed is not None and not holomorphic:
                     value = out.value
@@ -258,7 +260,7 @@ def _gradient(
             elif with_value and type(value) is np.ndarray:
                 value = value.copy()
             if has_aux:
-                aux = _aux(aux, trace)
+                aux = _aux(*found, trace)
                 return ((value, aux), result) if with_value else (result, aux)
             return (value, result) if with_value else result
         except BaseException as error:
@@ -267,7 +269,8 @@ def _gradient(
             trim(error)
             raise
 
-    return named_after(gradient, fun, transform)
+    maker = value_and_grad if with_value else grad
+    return named_after(gradient, fun, transform, maker, argnums, has_aux, holomorphic, allow_int)
 
 
 class _HoldsJaxArray(Exception):
@@ -314,9 +317,8 @@ def _lowered(outputs: Sequence[Any], trace: Trace, keep: bool = False) -> list[A
     return own_arrays(lowered, given=[x for x, t in zip(lowered, is_traced, strict=True) if keep or not t])
 
 
-def _aux(aux: Any, trace: Trace, keep: bool = False) -> Any:
+def _aux(leaves: list[Any], structure: tree.PyTreeDef, trace: Trace, keep: bool = False) -> Any:
     """The same for what a function returns besides; what was not traced is handed on as it is."""
-    leaves, structure = tree.tree_flatten(aux)
     traced = [i for i, x in enumerate(leaves) if type(x) is Tracer and x.origin is trace]
     for i, x in zip(traced, _lowered([leaves[i] for i in traced], trace, keep), strict=True):
         leaves[i] = x
@@ -335,7 +337,7 @@ def vjp(
 def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool) -> tuple[Any, ...]: ...
 @overload
 def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]: ...
-@accepting_jax
+@trimming
 def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     """The value of `fun` and a function that multiplies cotangents by its transposed Jacobian.
 
@@ -347,14 +349,26 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[
     Returns:
         `(out, vjp_fun)` or `(out, vjp_fun, aux)`. `vjp_fun(cotangent)` takes a pytree like `out` and returns a tuple
         with one cotangent for each of the primals (float0 zeros for integers). It may be called any number of times,
-        and does not change if the arrays in `primals` are written to later.
+        and does not change if the arrays in `primals` are written to later. It is a tree, whose leaves are the arrays
+        that it keeps: jitted functions may take and return it.
 
     >>> import numpy as np, tracegrad as tg
     >>> out, pull = tg.vjp(np.sin, np.zeros(2))
     >>> pull(np.array([1.0, 3.0]))[0].tolist()
     [1.0, 3.0]
     """
+    return _with_map(_vjp(fun, primals, has_aux))
+
+
+@accepting_jax
+def _vjp(fun: Callable[..., Any], primals: tuple[Any, ...], has_aux: bool) -> tuple[Any, ...]:
     return vjp_as("vjp", fun, primals, has_aux)
+
+
+def _with_map(made: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What a transform made, with a tree for the linear function in it."""
+    out, linear, *aux = made
+    return out, LinearMap(linear), *aux
 
 
 def vjp_as(
@@ -374,14 +388,13 @@ def vjp_as(
     out_types = [type_of(o) for o in outputs]
     beside = [o.value for o in outputs if type(o) is Tracer]
 
-    @accepting_jax
-    @called("vjp_fun")
-    def vjp_fun(cotangent: Any) -> tuple[Any, ...]:
-        cts = matching(cotangent, out_tree, out_types, transform, "cotangent", "output", beside)
-        found = pull_back(trace, eqns, inputs, outputs, cts)
-        return tree.tree_unflatten(in_tree, own_arrays(found, inputs, cts))
+    def pull(cts: Sequence[Any]) -> list[Any]:
+        return pull_back(trace, eqns, inputs, outputs, cts)
 
-    return (out, vjp_fun, aux) if has_aux else (out, vjp_fun)
+    kind = Kind(transform, "cotangent", "output", several=False)
+    source, target = Space(out_tree, tuple(out_types)), Space(in_tree, tuple([x.type for x in inputs]))
+    linear = Linear(kind, source, target, pull, inputs, (), beside)
+    return (out, linear, aux) if has_aux else (out, linear)
 
 
 def _trace_call(
@@ -409,7 +422,7 @@ def _trace_call(
         aux = None
         if has_aux:
             out, aux = split_aux(out, of, transform)
-            aux = _aux(aux, trace, keep)
+            aux = _aux(*tree.tree_flatten(aux), trace, keep)
         outputs, out_tree = tree.tree_flatten(out)
         return [as_output(o, of) for o in outputs], out_tree, aux
 
@@ -509,18 +522,23 @@ def linearize(
 def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool) -> tuple[Any, ...]: ...
 @overload
 def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]: ...
-@accepting_jax
+@trimming
 def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     """The value of `fun` and its derivative at `primals` as a linear function of tangents, computed once.
 
     Args as for `vjp`. Returns `(out, jvp_fun)` or `(out, jvp_fun, aux)`; `jvp_fun(*tangents)` replays a linear Graph
-    in which all that depends on the primals alone has become constants.
+    in which all that depends on the primals alone has become constants. It is a tree, as what `vjp` returns is.
 
     >>> import numpy as np, tracegrad as tg
     >>> out, push = tg.linearize(np.sin, 0.0)
     >>> float(push(3.0))
     3.0
     """
+    return _with_map(_linearize(fun, primals, has_aux))
+
+
+@accepting_jax
+def _linearize(fun: Callable[..., Any], primals: tuple[Any, ...], has_aux: bool) -> tuple[Any, ...]:
     return linearize_as("linearize", fun, primals, has_aux)
 
 
@@ -542,14 +560,13 @@ def linearize_as(
     graph = _linear_graph(trace, eqns, inputs, outputs, active, fun)
     beside = [x.value for x in (*inputs, *outputs) if type(x) is Tracer]
 
-    @accepting_jax
-    @called("jvp_fun")
-    def jvp_fun(*tangents: Any) -> Any:
-        given = matching(tangents, in_tree, types, transform, "tangents", "primals", beside)
-        results = evaluate(graph, [given[i] for i in active])
-        return tree.tree_unflatten(out_tree, own_arrays(results, outputs, [*given, *graph.consts.values()]))
+    def push(tangents: Sequence[Any]) -> list[Any]:
+        return evaluate(graph, [tangents[i] for i in active])
 
-    return (out, jvp_fun, aux) if has_aux else (out, jvp_fun)
+    kind = Kind(transform, "tangents", "primals", several=True)
+    source, target = Space(in_tree, tuple(types)), Space(out_tree, tuple([type_of(o) for o in outputs]))
+    linear = Linear(kind, source, target, push, outputs, tuple(graph.consts.values()), beside)
+    return (out, linear, aux) if has_aux else (out, linear)
 
 
 def _linear_graph(
@@ -572,7 +589,7 @@ def _linear_graph(
     return trace_graph(push, types, transform="linearize", user_function=fun)
 
 
-@accepting_jax
+@trimming
 def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], tuple[Any, ...]]:
     """The transpose of a linear function.
 
@@ -582,7 +599,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
 
     Returns:
         A function from cotangents shaped like the output to a tuple of cotangents, one for each argument. Nothing is
-        conjugated: it is the transpose, not the adjoint.
+        conjugated: it is the transpose, not the adjoint. It is a tree, as what `vjp` returns is.
 
     Raises:
         DifferentiationError: at an operation that is not linear, with its line.
@@ -591,6 +608,11 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
     >>> tg.linear_transpose(lambda x: 2.0 * np.sum(x), np.zeros(3))(1.0)[0].tolist()
     [2.0, 2.0, 2.0]
     """
+    return LinearMap(_linear_transpose(fun, primals))
+
+
+@accepting_jax
+def _linear_transpose(fun: Callable[..., Any], primals: tuple[Any, ...]) -> Linear:
     require_callable(fun, "linear_transpose", "(f, x)")
     leaves, in_tree = tree.tree_flatten(primals)
     names = leaf_names(fun, in_tree)
@@ -613,13 +635,12 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
     out_types = [type_of(o) for o in outputs]
     beside = [x for eqn in eqns for x in eqn[1] if type(x) is Tracer and x.origin is not trace]
 
-    @accepting_jax
-    def transposed(cotangent: Any) -> tuple[Any, ...]:
-        cts = matching(cotangent, out_tree, out_types, "linear_transpose", "cotangent", "output", beside)
-        found = pull_back(trace, eqns, inputs, outputs, cts)
-        return tree.tree_unflatten(in_tree, own_arrays(found, inputs, cts))
+    def pull(cts: Sequence[Any]) -> list[Any]:
+        return pull_back(trace, eqns, inputs, outputs, cts)
 
-    return transposed
+    kind = Kind("linear_transpose", "cotangent", "output", several=False)
+    source, target = Space(out_tree, tuple(out_types)), Space(in_tree, tuple(types))
+    return Linear(kind, source, target, pull, inputs, (), beside)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

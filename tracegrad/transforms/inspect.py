@@ -10,7 +10,7 @@ from tracegrad.core.axes import Axis, within
 from tracegrad.core.context import context
 from tracegrad.core.errors import require_callable
 from tracegrad.core.graph import Graph
-from tracegrad.core.names import leaf_names, parameter_name
+from tracegrad.core.names import leaf_names, parameter_name, transformed
 from tracegrad.core.tracebacks import trimming
 from tracegrad.core.tracing import arrays_of, declared_types, traced
 from tracegrad.core.types import ShapeDtypeStruct
@@ -54,7 +54,7 @@ def make_graph(
         consts = {v: own(x) for v, x in graph.consts.items()}
         return Graph(graph.inputs, graph.eqns, graph.outputs, consts, graph.name)
 
-    return graph_maker
+    return transformed(graph_maker, make_graph, fun, axis_env=axis_env)
 
 
 @trimming

@@ -158,7 +158,7 @@ def _jacfwd(
         result = tree.tree_unflatten(out_tree, [_argument_tree(in_tree, r, argnums) for r in rows])
         return (result, aux[0]) if has_aux else result
 
-    return named_after(accepting_jax(jacobian), fun, "jacfwd")
+    return named_after(accepting_jax(jacobian), fun, "jacfwd", jacfwd, argnums, has_aux, holomorphic)
 
 
 @overload
@@ -247,7 +247,7 @@ def _jacrev(
         result = tree.tree_unflatten(out_tree, rows)
         return (result, aux[0]) if has_aux else result
 
-    return named_after(accepting_jax(jacobian), of, "jacrev")
+    return named_after(accepting_jax(jacobian), of, "jacrev", jacrev, argnums, has_aux, holomorphic, allow_int)
 
 
 def _argument_tree(in_tree: Any, leaves: Sequence[Any], argnums: Argnums) -> Any:
@@ -296,7 +296,8 @@ def hessian(
         return out if has_aux else _as_scalar(out)
 
     first = _jacrev("hessian", scalar, argnums, has_aux, holomorphic, allow_int=False, of=fun)
-    return named_after(_jacfwd("hessian", first, argnums, has_aux, holomorphic, of=fun), fun, "hessian")
+    found = _jacfwd("hessian", first, argnums, has_aux, holomorphic, of=fun)
+    return named_after(found, fun, "hessian", hessian, argnums, has_aux, holomorphic)
 
 
 def _as_scalar(out: Any) -> Any:

@@ -162,7 +162,7 @@ def vmap(
                 )
         return tree.tree_unflatten(out_tree, own_arrays(placed, given=[*leaves, *graph.consts.values()]))
 
-    return named_after(accepting_jax(mapped), fun, "vmap")
+    return named_after(accepting_jax(mapped), fun, "vmap", vmap, in_axes, out_axes, axis_name, axis_size, batch_size)
 
 
 def _fronted(

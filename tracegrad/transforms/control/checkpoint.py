@@ -18,7 +18,7 @@ from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.errors import at, clip, require_callable, user_source
 from tracegrad.core.graph import Graph, Var, remembered
-from tracegrad.core.names import wraps
+from tracegrad.core.names import transformed, wraps
 from tracegrad.core.op import Params, Wanted
 from tracegrad.core.trace import bind
 from tracegrad.core.tracebacks import trimming
@@ -184,7 +184,10 @@ def checkpoint(
         entry, leaves, _ = traced.entry_of(args, kwargs, _BACKEND)
         return tree.tree_unflatten(entry.out_tree, _apply(entry.graph, leaves, {"graph": entry.graph, **how}))
 
-    return checkpointed
+    return transformed(
+        checkpointed, checkpoint, fun, policy=policy, memory=memory, static_argnums=static_argnums,
+        static_argnames=static_argnames, prevent_cse=prevent_cse,
+    )  # fmt: skip
 
 
 remat = checkpoint

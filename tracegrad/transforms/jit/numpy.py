@@ -16,6 +16,7 @@ from tracegrad.core.collector import uncollected
 from tracegrad.core.constants import Lasting
 from tracegrad.core.errors import CALL_ERRORS, at, described, require_callable, user_source
 from tracegrad.core.graph import Graph, graphs_in
+from tracegrad.core.names import global_name
 from tracegrad.core.numpy_warnings import again, has_warned, place_generated
 from tracegrad.core.trace import Tracer
 from tracegrad.core.tracebacks import trim, trimming
@@ -139,12 +140,7 @@ class Jitted(Generic[P, R]):
         return self if instance is None else functools.partial(self, instance)
 
     def __reduce__(self) -> Any:
-        fun = self._function.fun
-        path = getattr(fun, "__qualname__", "")
-        found: Any = sys.modules.get(getattr(fun, "__module__", None) or "")
-        for part in path.split("."):
-            found = getattr(found, part, None)
-        return path if found is self else (Jitted, (self._function, *self._made_with))
+        return global_name(self) or (Jitted, (self._function, *self._made_with))
 
     def __repr__(self) -> str:
         return f"<jit of {described(self._function.fun)}>"

@@ -206,6 +206,8 @@ class _Program:
 
     def _key(self, args: Any, kwargs: Any) -> Any:
         leaves = self._jax.jax.tree_util.tree_leaves((args, kwargs))
+        if not all([type(x) in PYTHON_SCALARS or hasattr(x, "dtype") for x in leaves]):
+            raise TypeError("a node of our trees that jax does not know, which is packed then")
         return tuple(
             [
                 type(x) if type(x) in PYTHON_SCALARS else (x.dtype, x.shape, getattr(x, "weak_type", False))
