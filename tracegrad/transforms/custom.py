@@ -109,7 +109,7 @@ class Rules:
     A tangent or cotangent is None where it is zero. `perturbed` says of each input whether its cotangent is wanted.
     """
 
-    __slots__ = ("bwd", "call", "closed", "fwd", "jvp", "name", "own")
+    __slots__ = ("bwd", "call", "closed", "fwd", "is_batch", "jvp", "name", "own")
 
     def __init__(
         self,
@@ -120,7 +120,9 @@ class Rules:
         fwd: Callable[..., tuple[Sequence[Any] | None, Any]] | None = None,
         bwd: Callable[..., Sequence[Any]] | None = None,
         closed: Sequence[Tracer] = (),
+        is_batch: bool = False,
     ) -> None:
+        self.is_batch = is_batch  # of others, which have what is closed over among their inputs
         self.name = name
         self.own = own
         self.call = call
@@ -364,7 +366,7 @@ def _infer(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
         for v, x in graph.consts.items()
         if (not is_boxed(x) if type(x) is Tracer else arrays and type(x) is np.ndarray)
     }
-    if closed:
+    if closed and not rules.is_batch:
         rest = {v: x for v, x in graph.consts.items() if v not in closed}
         count = rules.own  # of further inputs the function itself reads none
         whole = Graph((*graph.inputs[:count], *closed), graph.eqns, graph.outputs, rest, graph.name)
@@ -592,7 +594,7 @@ def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Pa
             found = rows(rule, [*types, *outs], flags + [True] * len(outs), [*primals, *cts])
             return [r if b or r is None else total(r, 0) for r, b in zip(found, flags, strict=True)]
 
-    changed = Rules(rules.name, rules.own, call, jvp, fwd, bwd, rules.closed)
+    changed = Rules(rules.name, rules.own, call, jvp, fwd, bwd, rules.closed, True)
     return bind(_custom, tuple(inputs), {"rules": changed})
 
 
