@@ -224,11 +224,14 @@ class Trace:
                 raise hidden.with_traceback(error.__traceback__) from None
             raise
         finally:
-            open_traces.pop(self.level, None)
-            self.end()
+            try:
+                open_traces.pop(self.level, None)
+            finally:
+                self.end()
 
     def end(self) -> None:
         """Stop recording, if that has not happened."""
+        writing.discard(self.level)
         if self.record is not _leaked:
             self.finish()
         self.constants = None

@@ -247,8 +247,10 @@ def _gradient(
                     raise hidden.with_traceback(error.__traceback__) from None
                 raise
             finally:
-                open_traces.pop(trace.level, None)
-                trace.end()
+                try:
+                    open_traces.pop(trace.level, None)
+                finally:
+                    trace.end()
             if in_tree is None:
                 result = cotangents.get(id(leaf))
                 if type(result) is not np.ndarray or result.base is not None or not result.flags.writeable:

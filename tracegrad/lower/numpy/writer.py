@@ -95,7 +95,10 @@ def lower_step(graph: Graph, fills: int) -> Lowered:
     return uncollected(lower, graph, None, fills, True)
 
 
-_GONE: collections.deque[str] = collections.deque()  # files of functions that are no more
+# The files of functions, each with a weak reference to its function, by the id of that; and the references to those that are
+# no more. What notes these is a method in C, which a signal does not interrupt.
+_FILES: dict[int, tuple[Any, str]] = {}
+_GONE: collections.deque[Any] = collections.deque()
 
 
 def _compiled(
@@ -119,12 +122,13 @@ def _compiled(
     function = made[writer.function]
     for _ in range(len(_GONE)):
         with contextlib.suppress(IndexError):  # where another thread was quicker
-            linecache.cache.pop(_GONE.popleft(), None)
+            linecache.cache.pop(_FILES.pop(id(_GONE.popleft()))[1], None)
     for filename, source in writer.sources.items():
         # A traceback through the function shows its lines, as long as there is the function. The garbage collector may find
         # that it is gone while somebody walks the cache, so the lines go when the next are put there.
+        reference = weakref.ref(function, _GONE.append)
+        _FILES[id(reference)] = reference, filename
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-        weakref.finalize(function, _GONE.append, filename).atexit = False
     return Lowered(function, "\n\n".join(writer.sources.values()), tuple(writer.spares))
 
 
