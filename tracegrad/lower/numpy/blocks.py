@@ -7,9 +7,11 @@ and blocks are shared among threads, since NumPy lets go of the interpreter whil
 from __future__ import annotations
 
 import contextvars
+import functools
 import os
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -127,7 +129,7 @@ def _fits(eqn: Eqn) -> bool:
     return found.size >= LARGE and all([a.type.shape in ((), found.shape) for a in eqn.inputs])
 
 
-_pool: ThreadPoolExecutor | None = None
+_queue: SimpleQueue[Callable[[], None]] | None = None
 
 
 def workers() -> int:
@@ -135,19 +137,36 @@ def workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _threads() -> ThreadPoolExecutor:
-    """The threads besides the calling one. They start with their work, so that nothing is lost where two callers make some
-    at the same time, of whom one finds the other's."""
-    global _pool
-    if (found := _pool) is None:
-        found = _pool = ThreadPoolExecutor(max(workers() - 1, 1), thread_name_prefix="tracegrad")
+def _threads() -> SimpleQueue[Callable[[], None]]:
+    """Where the threads besides the calling one get their work. Two callers that make some at the same time have each their
+    own. (Queues of this kind are C's, and so are their locks: an executor of Python's is left locked for good by a signal
+    that comes as it takes work.)"""
+    global _queue
+    if (found := _queue) is None:
+        found = SimpleQueue()
+        for _ in range(max(workers() - 1, 1)):
+            threading.Thread(target=_serve, args=(found,), name="tracegrad", daemon=True).start()
+        _queue = found
     return found
+
+
+def _serve(tasks: SimpleQueue[Callable[[], None]]) -> None:
+    while True:
+        tasks.get()()
+
+
+def _share(run: Callable[[], None], done: SimpleQueue[BaseException | None]) -> None:
+    try:
+        run()
+        done.put(None)
+    except BaseException as error:
+        done.put(error)
 
 
 def _without_threads() -> None:
     """A fork leaves them behind."""
-    global _pool
-    _pool = None
+    global _queue
+    _queue = None
 
 
 if hasattr(os, "register_at_fork"):
@@ -190,13 +209,15 @@ def run_in_blocks(
     if count == 1:
         work()
         return outs
-    threads = _threads()
-    # np.errstate and its like hold in the threads too.
-    tasks = [threads.submit(contextvars.copy_context().run, work) for _ in range(count - 1)]
+    tasks = _threads()
+    done: SimpleQueue[BaseException | None] = SimpleQueue()
+    for _ in range(count - 1):
+        # np.errstate and its like hold in the threads too.
+        tasks.put(functools.partial(_share, functools.partial(contextvars.copy_context().run, work), done))
     try:
         work()
     finally:
-        failures = [t.exception() for t in tasks]  # waits for all of them, since they write into our arrays
+        failures = [done.get() for _ in range(count - 1)]  # waits for all of them, since they write into our arrays
     for failure in failures:
         if failure is not None:
             raise failure
