@@ -284,12 +284,14 @@ def test_a_program_over_arrays_inside_jax() -> None:
 
 
 @pytest.mark.parametrize("lay_out", [np.ascontiguousarray, np.asfortranarray, lambda a: a[::-1, ::2]])
-def test_large_arrays_are_sampled(lay_out: Any) -> None:
+def test_copies_on_a_device_are_made_anew_whatever_was_written(lay_out: Any) -> None:
     c = lay_out(np.zeros((600, 400)))
     copies: list[Any] = []
     on_device = captured.OnDevice(captured.Captured(c), lambda a: copies.append(a.copy()) or copies[-1])
     assert on_device.copy() is copies[0] and len(copies) == 1
-    for number, write in enumerate([lambda: c.fill(1.0), lambda: np.add(c, 1e-9, out=c), lambda: c[100:].fill(7.0)]):
+    for number, write in enumerate(
+        [lambda: c.fill(1.0), lambda: np.add(c, 1e-9, out=c), lambda: c.__setitem__((7, 3), 5.0)]
+    ):
         write()
         for _ in range(2):
             np.testing.assert_array_equal(on_device.copy(), c)
@@ -313,6 +315,23 @@ def test_an_array_written_into_between_calls_of_threads() -> None:
     for t in threads:
         t.join()
     assert [r.tolist() for r in found] == [(X * 2.0).tolist()] * 4
+
+
+@pytest.mark.parametrize("count", [10, 100_000])
+@pytest.mark.parametrize("donate", [(), (0,)])
+def test_an_argument_on_xla_may_be_written_into_after_the_call(count: int, donate: tuple[int, ...]) -> None:
+    for f in (lambda x: x, lambda x: (x, np.sum(x) * x), lambda x: {"rows": x.reshape(2, -1)}):
+        x = np.ones(count)
+        jitted = tg.jit(f, backend="xla", donate_argnums=donate)
+        for _ in range(3):
+            found, expected = jitted(x), f(x.copy())
+            x[:] = -x - 1.0
+            as_plain(found, expected)
+    x, w = np.ones(count), jax.numpy.ones(count, "float32")
+    pull = tg.vjp(lambda w: w * x, w)[1]
+    found = tnp.add(w, x)
+    x[:] = -1.0
+    assert (np.asarray(found) == 2.0).all() and (np.asarray(pull(np.ones(count))[0]) == 1.0).all()
 
 
 def test_static_values_of_now_are_traced_with() -> None:

@@ -15,12 +15,9 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from tracegrad.core.constants import Lasting
+from tracegrad.core.constants import Lasting, frozen_copy, is_same
 from tracegrad.core.graph import Var
 from tracegrad.core.types import type_of
-
-# Bytes up to which all of an array is compared with what it was, and how many elements are of a larger one.
-WHOLE, SAMPLE = 1 << 18, 4096
 
 
 def captured(constants: Mapping[Var, Any], lasting: Lasting) -> tuple[dict[Var, Captured], list[Captured], str]:
@@ -100,18 +97,16 @@ class OnDevice:
     def __init__(self, captured: Captured, put: Callable[[ndarray[Any, Any]], Any]) -> None:
         self.captured = captured
         self._put = put
-        # The sample is taken before the copy: what is written in between is seen the next time.
-        self._latest = self._sample(), put(captured.array)
+        self._latest = self._taken()
 
-    def _sample(self) -> bytes:
-        x = self.captured.array
-        return x.tobytes() if x.nbytes <= WHOLE else x.flat[:: x.size // SAMPLE | 1].tobytes()
+    def _taken(self) -> tuple[ndarray[Any, Any], Any]:
+        """What the array holds now, here and on the device."""
+        here = frozen_copy(self.captured.array)
+        return here, self._put(here)
 
     def copy(self) -> Any:
         """The copy, made anew if the array has been written into."""
-        found = self._sample()
-        seen, copy = self._latest
-        if found != seen:
-            copy = self._put(self.captured.array)
-            self._latest = found, copy
+        here, copy = self._latest
+        if not is_same(self.captured.array, here):
+            self._latest = _, copy = self._taken()
         return copy

@@ -225,9 +225,8 @@ def jit(
             Python computes from them while tracing is fixed: in `x * (2 * c)` the product `2 * c`, in `x * 2 * c`
             nothing. One that has got another shape or dtype in place is traced for, and so is one whose values a function
             looks at: a mask that selects, repeats, indices in `np.take`. On XLA a copy is kept on the device,
-            and made anew when the array has been written into; of an array of more than 256 KiB 4096 elements are
-            looked at for that, so that a write of a few elements may be missed. Large data belongs in an argument, and
-            so does what changes often. A name that is bound to another array is not seen. Where `fun` itself writes into such
+            and made anew when the array has been written into, for which all of it is compared at each call. Large data
+            belongs in an argument on the device (`tg.device_put`), and so does what changes often. A name that is bound to another array is not seen. Where `fun` itself writes into such
             an array after it has used it, it is traced anew at each call, and `trace_log` says so.
         backend: "numpy", or "xla" for CPUs, GPUs and TPUs through jax; None for XLA where an argument is a jax array, and
             else for what the environment says in TRACEGRAD_BACKEND, or "numpy".
