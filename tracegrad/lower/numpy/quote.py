@@ -19,6 +19,7 @@ from __future__ import annotations
 import ast
 import builtins
 import functools
+import importlib
 import inspect
 import sys
 import textwrap
@@ -30,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.generated import Names, literal
+from tracegrad.core.late import imported
 from tracegrad.core.op import Op
 
 _CACHED = type(functools.cache(len))
@@ -76,6 +78,8 @@ class Quotes:
             return known[0]
         if isinstance(value, ModuleType):
             return self._module(value.__name__)
+        if value is imported:  # the lock that it takes guards our own modules
+            value = importlib.import_module
         if (text := self._constant(value)) is not None or (text := self._public(value)) is not None:
             return text
         if isinstance(value, functools.partial):

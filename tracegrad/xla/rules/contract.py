@@ -45,7 +45,8 @@ def _dot(inputs: Sequence[Any], terms: tuple[str, str], output: str, dtype: Any)
     """The sum of products over all axes that the output does not name. No axis is named twice in a term."""
     sides, swapped, numbers, turn = _plan(terms, output, (np.shape(inputs[0]), np.shape(inputs[1])))
     # Of two narrow floats (bfloat16) XLA sums the products in a wider dtype by itself, and many times faster.
-    is_narrow = inputs[0].dtype == inputs[1].dtype and is_added(inputs[0].dtype)
+    first, second = [getattr(x, "dtype", None) for x in inputs]  # Python's numbers have none
+    is_narrow = first is not None and first == second and is_added(first)
     operands = []
     for v, (shape, alone) in zip(inputs, sides, strict=True):
         v = v if is_narrow else cast(v, dtype)
