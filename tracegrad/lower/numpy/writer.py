@@ -122,7 +122,9 @@ def _compiled(
     function = made[writer.function]
     for _ in range(len(_GONE)):
         with contextlib.suppress(IndexError):  # where another thread was quicker
-            linecache.cache.pop(_FILES.pop(id(_GONE.popleft()))[1], None)
+            # (A signal may have come before the file was noted.)
+            _, filename = _FILES.pop(id(_GONE.popleft()), (None, ""))
+            linecache.cache.pop(filename, None)
     for filename, source in writer.sources.items():
         # A traceback through the function shows its lines, as long as there is the function. The garbage collector may find
         # that it is gone while somebody walks the cache, so the lines go when the next are put there.
