@@ -125,4 +125,5 @@ def _load_tables() -> None:
 LOADERS["xla"] = _load_xla
 LOADERS["show"] = lambda: _loaded("tracegrad.core.show")
 LOADERS["recognise"] = lambda: _loaded("tracegrad.transforms.recognise").recognise
+LOADERS["numpy"] = lambda: _loaded("tracegrad.numpy")
 LOADERS["tables"] = _load_tables

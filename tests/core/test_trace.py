@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
+import tracegrad.numpy as tnp
 from tests.compare import near
 from tracegrad.core.context import open_traces
-from tracegrad.core.errors import UnexpectedTracerError
+from tracegrad.core.errors import DtypeError, UnexpectedTracerError
 from tracegrad.core.trace import FUNCTIONS, Tracer
 
 jax.config.update("jax_enable_x64", True)
@@ -341,3 +342,62 @@ def test_the_plain_array_is_that_of_after_a_write() -> None:
 def test_numbers_that_carry_a_derivative_are_no_index() -> None:
     with pytest.raises(TypeError, match="that would cut it off"):
         tg.grad(lambda x: np.sum(IMAGE[x]))(np.array([0.0, 1.0]))
+
+
+def test_the_namespace_of_the_array_api() -> None:
+    x = np.array([0.5, 1.0])
+
+    def f(x: Any) -> Any:
+        xp = x.__array_namespace__(api_version="2024.12")
+        assert xp is tnp and xp.isdtype(x.dtype, "real floating")
+        return xp.sum(xp.permute_dims(xp.stack([x, xp.asarray(x)]), (1, 0)) ** 2)
+
+    assert np.array_equal(tg.grad(f)(x), 4 * x) and tg.jit(f)(x) == 2 * np.sum(x**2)
+
+
+def test_array_api_compat() -> None:
+    compat = pytest.importorskip("array_api_compat")
+
+    def f(x: Any) -> Any:
+        xp = compat.array_namespace(x)
+        assert compat.is_array_api_obj(x)
+        return xp.sum(xp.concat([x, xp.exp(x)]))
+
+    x = np.array([0.5, 1.0])
+    assert np.allclose(tg.grad(f)(x), 1 + np.exp(x)) and np.allclose(tg.jit(tg.grad(f))(x), 1 + np.exp(x))
+
+
+def test_einops() -> None:
+    einops = pytest.importorskip("einops")
+    x = np.arange(6.0).reshape(2, 3)
+
+    def f(x: Any) -> Any:
+        turned = einops.rearrange(x, "a b -> b a")
+        return np.sum(turned**2) + einops.reduce(x, "a b -> ", "mean") + np.sum(einops.repeat(x, "a b -> a b c", c=2))
+
+    assert np.allclose(tg.grad(f)(x), 2 * x + 1 / 6 + 2)
+    assert np.allclose(tg.jit(tg.grad(f))(x), 2 * x + 1 / 6 + 2)
+    assert np.allclose(tg.vmap(f)(np.stack([x, x])), [f(x), f(x)])
+
+
+def test_autoray() -> None:
+    autoray = pytest.importorskip("autoray")
+    x = np.arange(6.0).reshape(2, 3)
+
+    def f(x: Any) -> Any:
+        return autoray.do("sum", autoray.do("tanh", x)) + autoray.do("einsum", "ij,ij->", x, x)
+
+    wanted = 1 - np.tanh(x) ** 2 + 2 * x
+    assert np.allclose(tg.grad(f)(x), wanted) and np.allclose(tg.jit(tg.grad(f))(x), wanted)
+
+
+def test_pandas_leaves_the_operator_to_the_tracer() -> None:
+    """Which refuses what computes in its own way by name, on either side."""
+    pandas = pytest.importorskip("pandas")
+    x = np.array([1.0, 2.0])
+    series = pandas.Series([3.0, 4.0])
+    for f in (lambda x: series * x, lambda x: x * series, lambda x: series - x[0], lambda x: pandas.Index(series) + x):
+        for transform in (tg.grad, tg.jit):
+            with pytest.raises(DtypeError, match=r"a pandas\.\w+ at .*test_trace.py.*write np.asarray\(x\)"):
+                transform(lambda x, f=f: np.sum(f(x)))(x)
+    assert np.array_equal(tg.grad(lambda x: np.sum(series.to_numpy() * x))(x), [3.0, 4.0])

@@ -76,7 +76,7 @@ SHAPES = [(3, 3), (4,), (), (2, 3, 3), (0, 3)]
 
 # These make arrays from sizes, or ask about types: NumPy's own, with nothing to trace.
 PLAIN = {
-    "can_cast", "common_type", "diag_indices", "einsum_path", "empty", "eye", "identity", "indices", "issubdtype",
+    "can_cast", "common_type", "diag_indices", "einsum_path", "empty", "eye", "identity", "indices", "isdtype", "issubdtype",
     "min_scalar_type", "ones", "promote_types", "result_type", "tri", "tril_indices", "triu_indices", "zeros",
 }  # fmt: skip
 # These answer with a Python value (tested with tracers in test_shape.py), or write into an argument (test_views.py).

@@ -51,7 +51,7 @@ from tracegrad.core.errors import (
     unsupported,
     user_source,
 )
-from tracegrad.core.late import Table
+from tracegrad.core.late import LOADERS, Table
 from tracegrad.core.memory import copied
 from tracegrad.core.names import parameter_name
 from tracegrad.core.numpy_warnings import again, has_warned, watch
@@ -754,6 +754,7 @@ class Tracer:
 
     __slots__ = ("_type", "origin", "source", "state", "value")
     __array_priority__ = 1000.0
+    __pandas_priority__ = 5000  # above a DataFrame's: `series * x` is ours to refuse, as `x * series` is
 
     origin: Trace
     value: Any
@@ -891,6 +892,10 @@ class Tracer:
             + "\n".join(fixes)
             + "\n  (with `import tracegrad.numpy as tnp`)"
         )
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        """`tracegrad.numpy`, for what is written to the array API standard."""
+        return LOADERS["numpy"]()
 
     # Python scalars: answered from the value where nothing differentiable is lost.
     def __bool__(self) -> bool:

@@ -80,6 +80,7 @@ from numpy import int16 as int16
 from numpy import int32 as int32
 from numpy import int64 as int64
 from numpy import invert as invert
+from numpy import isdtype as isdtype
 from numpy import isfinite as isfinite
 from numpy import isinf as isinf
 from numpy import isnan as isnan
