@@ -12,7 +12,7 @@ from tracegrad.transforms.grad import grad, jvp, linear_transpose, linearize, st
 from tracegrad.transforms.vmap import vmap
 
 if TYPE_CHECKING:
-    from tracegrad import debug, extend, lax, nn, numpy, random, testing, tree_util
+    from tracegrad import custom_derivatives, debug, extend, lax, nn, numpy, random, testing, tree_util
     from tracegrad.core import show
     from tracegrad.transforms.control import checkpoint_policies
     from tracegrad.transforms.control.checkpoint import checkpoint, remat

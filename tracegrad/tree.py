@@ -931,6 +931,7 @@ def register_dataclass(
     kept: the constructor must fill it in. A class that is no dataclass needs both, and a constructor by keywords.
     TypeError if one is given without the other; ValueError if they overlap or are not what the constructor takes.
 
+    >>> import dataclasses
     >>> @register_dataclass
     ... @dataclasses.dataclass
     ... class Layer:

@@ -1064,7 +1064,7 @@ def bwd_without_tuple() -> None:
 @golden(
     ShapeError,
     "bwd of <F function> returned a cotangent of structure PyTreeDef(*) for argument 0, whose structure is "
-    "PyTreeDef({'w': *}); they must be equal",
+    "PyTreeDef({'w': *}); they must be equal, but for None where a part is zero",
 )
 def bwd_of_another_structure() -> None:
     f = tg.custom_vjp(lambda p: p["w"])  # F
@@ -1104,16 +1104,17 @@ def traced_nondiff_argument() -> None:
 
 
 @golden(
-    UnexpectedTracerError,
-    "the function '<lambda>' with custom derivatives uses a traced f64~[] made at <HERE> (in <lambda>) from outside; "
-    "pass it as an argument, since its derivative rule knows only of arguments",
+    DifferentiationError,
+    "the function '<lambda>' with custom derivatives, called at <HERE> (in outer), closes over a traced f64~[] made at <F> "
+    "(in outer), and is differentiated with respect to that, of which its rules know nothing; pass it as an argument, or, "
+    "for a derivative of zero, close over tg.stop_gradient of it",
 )
 def custom_function_over_a_tracer() -> None:
     def outer(x: Any) -> Any:
-        y = 2.0 * x
-        f = tg.custom_jvp(lambda z: y * z)  # HERE
+        y = 2.0 * x  # F
+        f = tg.custom_jvp(lambda z: y * z)
         f.defjvp(lambda primals, tangents: (primals[0], tangents[0]))
-        return f(x)
+        return f(x)  # HERE
 
     tg.grad(outer)(1.0)
 

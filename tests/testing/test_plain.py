@@ -225,8 +225,9 @@ def test_small_things_of_numpys() -> None:
         high = run(np.nan_to_num)(np.array([np.inf, np.nan], np.longdouble))
         assert high.tolist() == [np.finfo(np.longdouble).max, 0.0]
         assert run(lambda x: x[np.zeros(0, bool)])(np.ones((3, 2))).shape == (0, 2)  # an empty mask is of any length
-        with pytest.raises(TracerArrayConversionError):  # not element 1: a bool adds an axis
-            run(lambda i: np.ones(3)[i])(True)
+    with pytest.raises(TracerArrayConversionError):
+        tg.jit(lambda i: np.ones(3)[i])(True)
+    assert tg.vjp(lambda i: np.arange(3.0)[i], True)[0].tolist() == [[0, 1, 2]]  # not element 1: a bool adds an axis
 
 
 def test_code_that_nothing_reads_is_not_run_under_jit() -> None:

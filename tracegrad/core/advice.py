@@ -126,11 +126,11 @@ def library_called() -> str:
 
 def name_of_op(name: str) -> str:
     """What an op is called in an error: by its name if NumPy has it too, else as the user's line calls the function that it is
-    a part of."""
+    a part of, but for who applies ops by `bind`."""
     if hasattr(np, name) or hasattr(np.linalg, name):
         return name
     written = function_called()[0]
-    return name if not written or written.rsplit(".", 1)[-1] == name else written
+    return name if not written or written.rsplit(".", 1)[-1] in (name, "bind") else written
 
 
 def writes_into_a_part() -> bool:

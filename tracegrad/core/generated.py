@@ -86,6 +86,7 @@ def functions(codes: Iterable[CodeType], values: Mapping[str, Any]) -> dict[str,
     for name, x in namespace.items():
         if type(x) is FunctionType and x.__globals__ is namespace:
             mentioned = {n: made.get(n, namespace[n]) for n in _mentioned(x.__code__) if n in namespace}
+            mentioned["__builtins__"] = namespace["__builtins__"]  # where what NumPy is written in looks for `import`
             made[name] = FunctionType(x.__code__, mentioned, name)
     namespace.clear()
     return made

@@ -244,6 +244,15 @@ def remembered(graph: Graph, key: Hashable, make: Callable[[], Any]) -> Any:
     return found
 
 
+def closed(graph: Graph) -> tuple[Graph, tuple[Any, ...]]:
+    """The Graph with its constants for further inputs, and the constants."""
+    if not graph.consts:
+        return graph, ()
+    inputs = (*graph.inputs, *graph.consts)
+    whole = remembered(graph, "closed", lambda: Graph(inputs, graph.eqns, graph.outputs, {}, graph.name))
+    return whole, tuple(graph.consts.values())
+
+
 def replace(x: _Part, **changes: Any) -> _Part:
     """An equation or a Graph with other values for some of its fields."""
     if isinstance(x, Graph):

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad.core.errors import Source, require_callable
-from tracegrad.core.graph import Eqn, Graph, Literal, Var
+from tracegrad.core.graph import Eqn, Graph, Literal, Var, closed
 from tracegrad.core.types import ArrayType, is_inexact
-from tracegrad.transforms.control.held import closed, reverse
+from tracegrad.transforms.control.held import reverse
 from tracegrad.transforms.inspect import make_graph
 
 

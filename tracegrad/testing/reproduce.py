@@ -31,6 +31,7 @@ import numpy as np
 from tracegrad.core.errors import clip, described
 from tracegrad.core.generated import Names, comment, identifier, literal, string
 from tracegrad.core.jax_arrays import is_jax_array, is_jax_tracer
+from tracegrad.core.names import Transformed
 from tracegrad.core.op import OPS, Op
 from tracegrad.transforms.custom import custom_jvp, custom_vjp
 
@@ -343,7 +344,7 @@ class Script:
             return self.module(x.__name__, wanted)
         if kind is getattr(sys.modules.get("tracegrad.testing.programs"), "Program", None):
             return self.program(x, where)
-        if kind in (FunctionType, custom_jvp, custom_vjp):
+        if kind in (FunctionType, Transformed, custom_jvp, custom_vjp):
             found = _home(x)
             return self.function(x, where, wanted) if found is None else self.imported(*found)
         return self.container(x, where)
@@ -456,8 +457,8 @@ class Script:
     def rules(self, f: custom_jvp | custom_vjp, name: str, where: str) -> None:
         rules: Sequence[Any] = (f.rule,) if isinstance(f, custom_jvp) else (f.fwd, f.bwd)
         method = "defjvp" if isinstance(f, custom_jvp) else "defvjp"
-        if getattr(rules[0], "__qualname__", "") == "custom_jvp.defjvps.<locals>.rule":
-            rules, method = inspect.getclosurevars(rules[0]).nonlocals["rules"], "defjvps"
+        if isinstance(f, custom_jvp) and f.rules is not None:
+            rules, method = f.rules, "defjvps"
         if any([r is not None for r in rules]):
             written = [self.value(r, f"a rule of {where}", f"{name}_{method}") for r in rules]
             self.body.append(_bracket(f"{name}.{method}(", written, ")"))

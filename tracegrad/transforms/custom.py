@@ -797,7 +797,7 @@ class custom_jvp(_CustomFunction[P, R]):
     ) -> None:
         super().__init__(fun, nondiff_argnums, nondiff_argnames)
         self.rule: Callable[..., Any] | None = None
-        self._rules: tuple[Callable[..., Any] | None, ...] | None = None  # one for each argument
+        self.rules: tuple[Callable[..., Any] | None, ...] | None = None  # one for each argument
         self.symbolic_zeros = False
 
     def defjvp(self, rule: F, symbolic_zeros: bool = False) -> F:
@@ -807,16 +807,16 @@ class custom_jvp(_CustomFunction[P, R]):
         to be zero, instead of an array of zeros, and may return such.
         """
         require_callable(rule, "custom_jvp", "(f).defjvp(rule)")
-        self.rule, self._rules, self.symbolic_zeros = rule, None, bool(symbolic_zeros)
+        self.rule, self.rules, self.symbolic_zeros = rule, None, bool(symbolic_zeros)
         return rule
 
     def defjvps(self, *rules: Callable[..., Any] | None) -> None:
         """Set one rule `(tangent, out, *primals) -> tangent_out` for each argument, None for a zero derivative."""
-        self.rule, self._rules, self.symbolic_zeros = None, rules, False
+        self.rule, self.rules, self.symbolic_zeros = None, rules, False
 
     def _by_arguments(self, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
         """The rule that those of `defjvps` make together."""
-        rules = self._rules
+        rules = self.rules
         assert rules is not None
         call: Callable[..., R] = self
         out = call(*primals)
@@ -837,7 +837,7 @@ class custom_jvp(_CustomFunction[P, R]):
         fixed, leaves, in_tree, join = self._split(args, kwargs)
         if not any([type(x) is Tracer for x in leaves]):
             return self._of_plain(join(leaves))
-        rule: Callable[..., Any] | None = self.rule if self._rules is None else self._by_arguments
+        rule: Callable[..., Any] | None = self.rule if self.rules is None else self._by_arguments
         if rule is None:
             raise DifferentiationError(
                 f"{described(self.fun)} has no rules yet, and is differentiated{at(user_source())}; give "

@@ -13,13 +13,12 @@ from typing import Any, NamedTuple
 
 from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax, unboxed
-from tracegrad.core.graph import Graph, evaluate
+from tracegrad.core.graph import Graph, closed, evaluate
 from tracegrad.core.tracebacks import trimming
 from tracegrad.core.tracing import trace_graph
 from tracegrad.core.types import ArrayType, ShapeDtypeStruct, is_inexact
 from tracegrad.transforms.arguments import matching
 from tracegrad.transforms.batch import own_arrays
-from tracegrad.transforms.control.held import closed
 from tracegrad.transforms.linear import strong
 
 

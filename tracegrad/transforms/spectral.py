@@ -31,7 +31,7 @@ import numpy as np
 
 from tracegrad.core.context import context
 from tracegrad.core.errors import ShapeError, at, user_source
-from tracegrad.core.graph import Graph, evaluate, remembered, replace
+from tracegrad.core.graph import Graph, closed, evaluate, remembered, replace
 from tracegrad.core.op import OPS, Op, Params, Wanted
 from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import Tracer, as_array, bind
@@ -45,7 +45,7 @@ from tracegrad.ops.linalg.equal_values import Line, equal_error, tolerance
 from tracegrad.ops.linalg.hermitian import from_triangle
 from tracegrad.ops.linalg.matrices import adjoint, hermitian_part, row
 from tracegrad.transforms.control.call import pull_call
-from tracegrad.transforms.control.held import batch_of, closed, with_tangents
+from tracegrad.transforms.control.held import batch_of, with_tangents
 from tracegrad.typing import Array, ArrayLike
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -19,10 +19,9 @@ import tracegrad as tg
 from tests.compare import near
 from tests.transforms.control.test_checkpoint import loss
 from tracegrad.core.check import check
-from tracegrad.core.graph import Graph
+from tracegrad.core.graph import Graph, closed
 from tracegrad.testing import strategies
 from tracegrad.transforms.control.checkpoint import parts_of
-from tracegrad.transforms.control.held import closed
 
 jax.config.update("jax_enable_x64", True)
 

@@ -17,7 +17,7 @@ from numpy import ndarray
 from tracegrad import tree
 from tracegrad.core.context import context
 from tracegrad.core.errors import DtypeError, ShapeError, at, described, user_source
-from tracegrad.core.graph import Graph, remembered, replace
+from tracegrad.core.graph import Graph, closed, remembered, replace
 from tracegrad.core.op import Wanted
 from tracegrad.core.trace import strengthened
 from tracegrad.core.tracing import Finish, trace_graph, traced
@@ -25,7 +25,7 @@ from tracegrad.core.types import ArrayType, is_inexact, number_kind, type_of
 from tracegrad.lower.passes import simplify
 from tracegrad.ops.elementwise import astype
 from tracegrad.transforms.batch import Batched, batch_graph, with_batch
-from tracegrad.transforms.control.held import closed, with_tangents
+from tracegrad.transforms.control.held import with_tangents
 from tracegrad.transforms.linear import strong, zeros_like_type
 
 

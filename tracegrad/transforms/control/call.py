@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tracegrad.core.graph import Graph, evaluate
+from tracegrad.core.graph import Graph, closed, evaluate
 from tracegrad.core.op import Wanted
 from tracegrad.core.trace import bind
-from tracegrad.transforms.control.held import closed, holding_one, reverse
+from tracegrad.transforms.control.held import holding_one, reverse
 
 
 def call(graph: Graph, inputs: Sequence[Any]) -> list[Any]:

@@ -17,7 +17,7 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.errors import at, clip, require_callable, user_source
-from tracegrad.core.graph import Graph, Var, remembered
+from tracegrad.core.graph import Graph, Var, closed, remembered
 from tracegrad.core.names import transformed, wraps
 from tracegrad.core.op import Params, Wanted
 from tracegrad.core.trace import bind
@@ -27,7 +27,7 @@ from tracegrad.core.views import own_traced
 from tracegrad.lower.passes import simplify
 from tracegrad.transforms.control.budget import chosen_within, size_in_bytes
 from tracegrad.transforms.control.checkpoint_policies import Policy, nothing_saveable
-from tracegrad.transforms.control.held import Reverse, axis_indices, closed, holding_one, reverse
+from tracegrad.transforms.control.held import Reverse, axis_indices, holding_one, reverse
 from tracegrad.transforms.signatures import Backend, Signatures, static_arguments
 from tracegrad.typing import Array, P, R
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from tracegrad.core.axes import Axis
 from tracegrad.core.context import context
-from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, evaluate, remembered, replace
+from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, closed, evaluate, remembered, replace
 from tracegrad.core.op import Forward, Held, Inlining, Op, Params, Pull, Wanted
 from tracegrad.core.trace import Trace, Tracer, bind
 from tracegrad.core.tracing import needed, trace_graph, tracer_inputs
@@ -305,15 +305,6 @@ def batched_graph(
     axis = (context.batching, context.start) if context.batching in graph.axes else None
     key = "batch", size, tuple(batched), None if wanted is None else tuple(wanted), axis
     return remembered(graph, key, make)
-
-
-def closed(graph: Graph) -> tuple[Graph, tuple[Any, ...]]:
-    """The Graph with its constants for further inputs, and the constants."""
-    if not graph.consts:
-        return graph, ()
-    inputs = (*graph.inputs, *graph.consts)
-    whole = remembered(graph, "closed", lambda: Graph(inputs, graph.eqns, graph.outputs, {}, graph.name))
-    return whole, tuple(graph.consts.values())
 
 
 # ---------------------------------------------------------------------------------------------------------------------

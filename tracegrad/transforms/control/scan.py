@@ -15,7 +15,7 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.errors import ShapeError, at, clip, described, require_callable, user_source
-from tracegrad.core.graph import Graph, evaluate, remembered, replace
+from tracegrad.core.graph import Graph, closed, evaluate, remembered, replace
 from tracegrad.core.names import wraps
 from tracegrad.core.op import Held, Op, Params, Wanted
 from tracegrad.core.trace import Trace, Tracer, bind
@@ -32,7 +32,7 @@ from tracegrad.transforms.control.bodies import (
     tangent_body,
     traced_until_stable,
 )
-from tracegrad.transforms.control.held import Parts, closed, keeping, pruned
+from tracegrad.transforms.control.held import Parts, keeping, pruned
 from tracegrad.transforms.control.held import reverse as derivative_of
 from tracegrad.transforms.control.zeros import without
 from tracegrad.transforms.linear import strong, zeros_like_type

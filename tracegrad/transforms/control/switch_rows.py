@@ -13,7 +13,7 @@ import numpy as np
 
 from tracegrad.core.axes import within
 from tracegrad.core.context import context
-from tracegrad.core.graph import Graph, replace
+from tracegrad.core.graph import Graph, closed, replace
 from tracegrad.core.op import Held, Op, Params, Wanted
 from tracegrad.core.trace import Trace, Tracer, bind, in_graph, plain_value
 from tracegrad.core.tracing import trace_graph, tracer_inputs
@@ -36,7 +36,7 @@ from tracegrad.transforms.control.branches import (
     without_zeros,
 )
 from tracegrad.transforms.control.call import call_op, pull_call
-from tracegrad.transforms.control.held import Graphs, batch_of, closed, expand_linear, keeping, once
+from tracegrad.transforms.control.held import Graphs, batch_of, expand_linear, keeping, once
 from tracegrad.transforms.control.zeros import without
 from tracegrad.transforms.linear import pull_back
 
