@@ -398,6 +398,6 @@ def test_pandas_leaves_the_operator_to_the_tracer() -> None:
     series = pandas.Series([3.0, 4.0])
     for f in (lambda x: series * x, lambda x: x * series, lambda x: series - x[0], lambda x: pandas.Index(series) + x):
         for transform in (tg.grad, tg.jit):
-            with pytest.raises(DtypeError, match=r"a pandas\.\w+ at .*test_trace.py.*write np.asarray\(x\)"):
+            with pytest.raises(DtypeError, match=r"a pandas\.[\w.]+ at .*test_trace.py.*write np.asarray\(x\)"):
                 transform(lambda x, f=f: np.sum(f(x)))(x)
     assert np.array_equal(tg.grad(lambda x: np.sum(series.to_numpy() * x))(x), [3.0, 4.0])
