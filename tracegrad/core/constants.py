@@ -81,10 +81,6 @@ class Constants:
     def note(self, array: Array, copy: Array) -> None:
         """A further copy has been made."""
 
-    def original(self, copy: Array) -> Array:
-        """What a Graph is to have in place of a copy."""
-        return copy
-
 
 class Lasting(Constants):
     """Those of a program that will be run again, when the arrays may have been written into: it reads them anew then, so its
@@ -107,6 +103,7 @@ class Lasting(Constants):
         self._originals[id(copy)] = array, copy
 
     def original(self, copy: Array) -> Array:
+        """What a Graph is to have in place of a copy."""
         array, _ = self._originals.get(id(copy), (copy, copy))
         if array is copy or id(array) in self.written:
             return copy
