@@ -44,8 +44,10 @@ ROOMS = [
     {"core.show", "core.check"},
     {"ops"},
     {"lower", "transforms", "xla.emit", "xla.passes", "xla.values", "xla.rules"},
-    {"numpy", "lax", "xla.devices", "random"},
-    {"nn", "debug", "testing", "extend", "custom_derivatives"},
+    {"numpy", "lax", "xla.devices", "xla.from_jax", "random"},
+    {"nn", "optim", "io", "metrics", "data", "debug", "testing", "extend", "custom_derivatives"},
+    {"train"},
+    {"sklearn"},
 ]
 PACKAGES = {"core", "xla"}  # with nothing but their modules
 
