@@ -2,6 +2,7 @@
 those of jax.nn, and of optax for the losses."""
 
 from tracegrad.core.boxes import accept_jax
+from tracegrad.nn import initializers as initializers
 from tracegrad.nn.activations import celu as celu
 from tracegrad.nn.activations import elu as elu
 from tracegrad.nn.activations import gelu as gelu
@@ -27,6 +28,16 @@ from tracegrad.nn.activations import sparse_sigmoid as sparse_sigmoid
 from tracegrad.nn.activations import standardize as standardize
 from tracegrad.nn.activations import swish as swish
 from tracegrad.nn.activations import tanh as tanh
+from tracegrad.nn.combinators import cast as cast
+from tracegrad.nn.combinators import parallel as parallel
+from tracegrad.nn.combinators import remat as remat
+from tracegrad.nn.combinators import repeat as repeat
+from tracegrad.nn.combinators import residual as residual
+from tracegrad.nn.combinators import serial as serial
+from tracegrad.nn.combinators import stack as stack
+from tracegrad.nn.layer import Layer as Layer
+from tracegrad.nn.layer import layer as layer
+from tracegrad.nn.layers.dense import Dense as Dense
 from tracegrad.nn.losses import sigmoid_binary_cross_entropy as sigmoid_binary_cross_entropy
 from tracegrad.nn.losses import softmax_cross_entropy as softmax_cross_entropy
 from tracegrad.nn.losses import softmax_cross_entropy_with_integer_labels as softmax_cross_entropy_with_integer_labels
@@ -36,7 +47,10 @@ from tracegrad.ops.elementwise.activations import soft_sign as soft_sign
 from tracegrad.ops.elementwise.activations import softplus as softplus
 from tracegrad.ops.elementwise.activations import squareplus as squareplus
 
-__all__ = accept_jax(globals())
+# What is called with arrays takes jax's too. (What makes layers is not: they are, by their own methods.)
+_MAKERS = ("tracegrad.nn.combinators", "tracegrad.nn.layer", "tracegrad.nn.initializers")
+__all__ = sorted([name for name in globals() if not name.startswith("_") and name not in ("accept_jax", "layers")])
+accept_jax(globals(), [name for name in __all__ if not getattr(globals()[name], "__module__", "x").startswith(_MAKERS)])
 
 
 def __dir__() -> list[str]:

@@ -1,0 +1,226 @@
+"""A layer is a plain function of a scope and inputs; `Layer` reads it twice. `init` notes which parameters it asks for,
+`apply` hands them out. Parameters and state are nested dicts of arrays, and nothing else is kept anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, overload
+
+import numpy as np
+
+from tracegrad import random, tree
+from tracegrad.core.boxes import accepting_jax
+from tracegrad.core.context import context
+from tracegrad.core.errors import at, name_of, require_callable, user_source
+from tracegrad.core.types import ShapeDtypeStruct, type_of
+from tracegrad.nn.scope import Row, Run, Scope, Specs, applied
+from tracegrad.transforms.inspect import eval_shape
+from tracegrad.typing import Array, DType
+
+Params = Any
+State = Any
+
+
+class Layer:
+    """A function of parameters and inputs, and what makes the parameters. It is made by `nn.layer`, `nn.Dense`, `nn.serial` and
+    their kin, never changes, and holds no arrays.
+
+    Attributes:
+        name: what it is called among the layers of a net, with a number: "Dense" gives `Dense_0`.
+        function: (scope, *inputs) -> outputs.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> from tracegrad import nn
+    >>> net = nn.serial(nn.Dense(8), nn.relu, nn.Dense(2))
+    >>> x = np.ones((4, 3))
+    >>> params = net.init(0, x)
+    >>> tg.tree.tree_map(np.shape, params)
+    {'Dense_0': {'kernel': (3, 8), 'bias': (8,)}, 'Dense_1': {'kernel': (8, 2), 'bias': (2,)}}
+    >>> net(params, x).shape
+    (4, 2)
+    >>> gradient = tg.grad(lambda params: np.mean(net(params, x) ** 2))(params)
+    """
+
+    __slots__ = ("_text", "function", "name")
+
+    def __init__(self, name: str, function: Callable[..., Any], text: str | None = None) -> None:
+        self.name = name
+        self.function = function
+        self._text = name if text is None else text
+
+    def __repr__(self) -> str:
+        return self._text
+
+    @accepting_jax
+    def init(self, key: int | Array, *inputs: Any, dtype: DType = np.float32) -> Params:
+        """Parameters, drawn.
+
+        Args:
+            key: a random key, or an int for `tg.random.PRNGKey` of it.
+            *inputs: what the net will be applied to: arrays, `ShapeDtypeStruct`s or shapes such as `(1, 28, 28, 1)`, of
+                float32. Only their types are looked at, and nothing is computed with them.
+            dtype: of the parameters, but for those of which the layer says another.
+
+        Returns:
+            A nested dict of arrays. Each is a function of the key, its path of names, its shape and dtype, and of nothing
+            else: a layer more elsewhere changes no numbers here.
+        """
+        if isinstance(key, int | np.integer):
+            key = random.PRNGKey(key)
+        return self._noted(inputs, dtype)[0].draw(key)
+
+    @accepting_jax
+    def init_state(self, *inputs: Any, dtype: DType = np.float32) -> State:
+        """What the layers keep from call to call, such as running statistics, as it is at first: a nested dict of arrays, empty
+        where none keeps any. Arguments as for `init`."""
+        return self._noted(inputs, dtype)[1].draw(random.PRNGKey(0))
+
+    def shapes(self, *inputs: Any, dtype: DType = np.float32) -> Params:
+        """The types of the parameters, `ShapeDtypeStruct`s in a nested dict. Nothing is drawn. Arguments as for `init`."""
+        return self._noted(inputs, dtype)[0].types()
+
+    @overload
+    def apply(self, params: Params, *inputs: Any, key: Array | None = ..., train: bool = ...) -> Any: ...
+
+    @overload
+    def apply(
+        self, params: Params, *inputs: Any, state: State, key: Array | None = ..., train: bool = ...
+    ) -> tuple[Any, State]: ...
+
+    @accepting_jax
+    def apply(
+        self, params: Params, *inputs: Any, state: State = None, key: Array | None = None, train: bool = False
+    ) -> Any:
+        """What the net makes of inputs. `net(params, x)` is the same.
+
+        Args:
+            params: as made by `init`.
+            *inputs: arrays.
+            state: as made by `init_state`, and as returned by the call before.
+            key: a random key, needed where a layer draws (dropout in training).
+            train: whether this is training: dropout drops, batch norm normalises by the batch.
+
+        Returns:
+            The outputs; `(outputs, state)` where `state` is given, even as `{}`.
+
+        Raises:
+            ShapeError: parameters of other shapes than the inputs ask for.
+            ValueError: a parameter, a state or a key is missing.
+        """
+        if not isinstance(params, Mapping):
+            raise TypeError(
+                f"{self.name}{at(user_source())}: the first argument is the parameters, a dict, got "
+                f"{type_of(params) if hasattr(params, 'shape') else type(params).__name__}; write "
+                + ("p(layer, x) inside a layer" if isinstance(params, Scope) else "net(params, x)")
+            )
+        if state is not None and not isinstance(state, Mapping):
+            raise TypeError(
+                f"{self.name}{at(user_source())}: state is a dict as made by net.init_state(x), got {type(state).__name__}"
+            )
+        out, states = applied(self, params, state, inputs, key, train, (self.name,))
+        return out if state is None else (out, states)
+
+    __call__ = apply
+
+    def check(self, params: Params, *inputs: Any) -> None:
+        """Compare parameters with what the net asks for.
+
+        Raises:
+            ValueError: with all that is missing, surplus, or of another shape, by path.
+        """
+        wanted = _by_path(self.shapes(*inputs))
+        given = _by_path(params)
+        wrong = [f"no {name!r}" for name in sorted(wanted.keys() - given.keys())]
+        wrong += [f"params has {name!r}, which nothing asked for" for name in sorted(given.keys() - wanted.keys())]
+        wrong += [
+            f"{name!r} is {np.shape(given[name])}, not {wanted[name].shape}"
+            for name in sorted(wanted.keys() & given.keys())
+            if np.shape(given[name]) != wanted[name].shape
+        ]
+        if wrong:
+            raise ValueError(f"{self.name}.check{at(user_source())}: " + "; ".join(wrong))
+
+    def _noted(self, inputs: Any, dtype: DType) -> tuple[Specs, Specs, list[Row]]:
+        """The parameters and the state that the function asks for, and the layers that it has, read by types alone."""
+        params, states, rows = Specs(), Specs(), []
+
+        def read(stand_in: Any, *inputs: Any) -> Any:
+            run = Run(params, None, None)
+            run.stand_in, run.trace, run.dtype = stand_in, context.trace, np.dtype(dtype)
+            out = self.function(Scope(run, self, params, states, (self.name,), False, inputs), *inputs)
+            rows.extend([row._replace(inputs=_types(row.inputs), output=_types(row.output)) for row in run.rows])
+            rows.append(Row((self.name,), self, _types(inputs), _types(out)))
+            return out
+
+        eval_shape(read, ShapeDtypeStruct((), np.dtype(np.float32)), *[_declared(x) for x in inputs])
+        return params.without_empty(), states.without_empty(), rows
+
+    @staticmethod
+    def of(function: Any) -> Layer:
+        """A plain function of arrays as a layer without parameters; a layer as it is."""
+        if isinstance(function, Layer):
+            return function
+        if not callable(function):
+            raise TypeError(
+                f"a layer is a Layer or a function of arrays, got {type(function).__name__}{at(user_source())}"
+            )
+        name = name_of(function, "function").strip("<>")
+        return Layer(name, lambda p, *inputs: function(*inputs))
+
+
+@overload
+def layer(function: Callable[..., Any], /) -> Layer: ...
+
+
+@overload
+def layer(name: str, /, *config: Any, **options: Any) -> Callable[[Callable[..., Any]], Layer]: ...
+
+
+def layer(name: Any, /, *config: Any, **options: Any) -> Any:
+    """A Layer of a function `(p, *inputs) -> outputs`, where `p` is a `Scope`. Used as a decorator.
+
+    Args:
+        name: the function, whose name is the layer's; or a name, for a function that makes layers.
+        *config, **options: what such a function was called with, for the layer's repr.
+
+    >>> import numpy as np
+    >>> from tracegrad import nn
+    >>> @nn.layer
+    ... def block(p, x):
+    ...     h = nn.gelu(p(nn.Dense(16), x, name="up"))
+    ...     return x + p(nn.Dense(x.shape[-1]), h, name="down")
+    >>> sorted(block.init(0, (1, 4)))
+    ['down', 'up']
+    >>> def Scale(start=1.0):
+    ...     @nn.layer("Scale", start)
+    ...     def scale(p, x):
+    ...         return x * p.param("scale", nn.initializers.constant(start), x.shape[-1:])
+    ...     return scale
+    >>> Scale(2.0)
+    Scale(2.0)
+    """
+    if not isinstance(name, str):
+        require_callable(name, "nn.layer", "(f)")
+        return Layer(name_of(name, "layer"), name)
+    parts = [*map(_shown, config), *[f"{key}={_shown(value)}" for key, value in options.items()]]
+    return lambda function: Layer(name, function, f"{name}({', '.join(parts)})")
+
+
+def _shown(x: Any) -> str:
+    return name_of(x) if callable(x) and not isinstance(x, Layer) else repr(x)
+
+
+def _declared(x: Any) -> Any:
+    """An input that init is told of: a tuple of sizes is a shape."""
+    if isinstance(x, tuple) and all(isinstance(n, int | np.integer) for n in x):
+        return ShapeDtypeStruct(tuple(map(int, x)), np.dtype(np.float32))
+    return x
+
+
+def _types(x: Any) -> Any:
+    return tree.tree_map(type_of, x)
+
+
+def _by_path(params: Any) -> dict[str, Any]:
+    found, _ = tree.tree_flatten_with_path(params)
+    return {".".join([str(getattr(k, "key", k)) for k in path]): leaf for path, leaf in found}

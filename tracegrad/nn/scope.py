@@ -1,0 +1,435 @@
+"""What a layer's function is given first: parameters, state, random keys and sub-layers, by name.
+
+One class serves both readings of a layer's function. While a net is being made (`Layer.init`), parameters are noted down and
+traced stand-ins of their types handed out; while it is being applied, the parameters given are.
+"""
+
+from __future__ import annotations
+
+import difflib
+import zlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tracegrad import random, tree
+from tracegrad.core.context import context
+from tracegrad.core.errors import DtypeError, RawSource, ShapeError, at, user_source
+from tracegrad.core.trace import Tracer, as_array
+from tracegrad.core.types import ShapeDtypeStruct, number_kind, type_of
+from tracegrad.lax import scan
+from tracegrad.transforms.control.checkpoint import checkpoint
+from tracegrad.transforms.grad import stop_gradient
+from tracegrad.transforms.vmap import vmap
+from tracegrad.typing import Array, DType
+
+if TYPE_CHECKING:
+    from tracegrad.nn.layer import Layer
+
+Init = Callable[[Any, tuple[int, ...], np.dtype[Any]], Array]
+
+
+class Spec(NamedTuple):
+    """A parameter, or an array of state, that is yet to be drawn."""
+
+    init: Init
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+class Specs(dict[str, "Spec | Specs"]):
+    """Those of a layer and of its sub-layers, by name."""
+
+    copies: int | None = None  # how many of all of them there are, along a first axis
+
+    def draw(self, key: Any) -> dict[str, Any]:
+        """The arrays. The key of each is that of what it belongs to, folded with its name: no other layer changes it."""
+        if self.copies is None:
+            return self._draw_one(key)
+        return vmap(lambda i: self._draw_one(random.fold_in(key, i)))(np.arange(self.copies))
+
+    def _draw_one(self, key: Any) -> dict[str, Any]:
+        drawn = {}
+        for name, spec in self.items():
+            mine = random.fold_in(key, hashed(name))
+            drawn[name] = spec.draw(mine) if isinstance(spec, Specs) else spec.init(mine, spec.shape, spec.dtype)
+        return drawn
+
+    def types(self, outer: tuple[int, ...] = ()) -> dict[str, Any]:
+        """Their types, which take no drawing."""
+        outer = outer if self.copies is None else (*outer, self.copies)
+        return {
+            name: spec.types(outer) if isinstance(spec, Specs) else ShapeDtypeStruct((*outer, *spec.shape), spec.dtype)
+            for name, spec in self.items()
+        }
+
+    def without_empty(self) -> Specs:
+        """Without the layers that have none."""
+        kept = Specs()
+        kept.copies = self.copies
+        for name, spec in self.items():
+            if isinstance(spec, Specs):
+                spec = spec.without_empty()
+            if not isinstance(spec, Specs) or spec:
+                kept[name] = spec
+        return kept
+
+
+class Row(NamedTuple):
+    """A layer that was read while a net was made: where it stands, what it was given, what it returned."""
+
+    path: tuple[str, ...]
+    layer: Layer
+    inputs: Any
+    output: Any
+
+
+class Run:
+    """What all scopes of one reading of a net share."""
+
+    __slots__ = ("draws", "dtype", "key", "like", "params", "rows", "stand_in", "trace")
+
+    def __init__(self, params: Any, key: Any, like: Any) -> None:
+        self.params = params
+        self.key = key
+        self.like = like  # a tracer among the inputs
+        self.draws: dict[tuple[str, ...], int] = {}
+        self.stand_in: Any = None  # a traced number, of which parameters' stand-ins are made while the net is
+        self.trace: Any = None  # the trace that it belongs to
+        self.dtype: np.dtype[Any] = np.dtype(np.float32)  # of parameters that ask for no other
+        self.rows: list[Row] = []
+
+
+class Scope:
+    """The first argument of a layer's function, `p` by convention.
+
+        @nn.layer
+        def block(p, x):
+            h = p(nn.Dense(64), x, name="up")                             # a sub-layer
+            scale = p.param("scale", nn.initializers.ones, (64,))         # a parameter
+            return nn.relu(h) * scale
+
+    Attributes:
+        path: the names from the net down to this layer.
+        train: whether this is training.
+    """
+
+    __slots__ = ("_counts", "_inputs", "_layer", "_run", "_used", "params", "path", "states", "train")
+
+    def __init__(
+        self, run: Run, layer: Layer, params: Any, states: Any, path: tuple[str, ...], train: bool, inputs: Any
+    ) -> None:
+        self._run = run
+        self._layer = layer
+        self._inputs = inputs
+        self._counts: dict[str, int] = {}
+        self._used: dict[str, tuple[Layer, RawSource]] = {}
+        self.params = params
+        self.states = states
+        self.path = path
+        self.train = train
+
+    def __call__(self, layer: Any, *inputs: Any, name: str | None = None, train: bool | None = None) -> Any:
+        """Apply a sub-layer, or any function of arrays.
+
+        Args:
+            layer: a `Layer`, or a plain function.
+            *inputs: what it takes.
+            name: of its parameters among this layer's; by default the layer's name with a number, `Dense_0`. A layer that is
+                given the same name twice shares its parameters.
+            train: in place of this scope's.
+
+        Returns:
+            What the layer returns.
+        """
+        child = self._child(layer, name, train, inputs)
+        try:
+            out = child._layer.function(child, *inputs)
+        except Exception as error:
+            child._note(error)
+            raise
+        if self._run.stand_in is not None:
+            self._run.rows.append(Row(child.path, child._layer, inputs, out))
+        return out
+
+    def param(self, name: str, init: Init, shape: tuple[int, ...], dtype: DType | None = None) -> Array:
+        """A parameter of this layer.
+
+        Args:
+            name: by which it stands among the layer's parameters.
+            init: (key, shape, dtype) -> array, such as those of `nn.initializers`.
+            shape: what the inputs ask for. Of parameters that are given, it must be theirs.
+            dtype: where it is to be another than that given to `Layer.init`.
+
+        Returns:
+            The array; while the net is being made, a traced one that stands in for it.
+        """
+        shape = tuple(shape)
+        if self._run.stand_in is not None:
+            return self._noted(self.params, name, init, shape, dtype)
+        value = self.params.get(name)
+        if value is None:
+            raise ValueError(self._missing(name))
+        if type(value) is not np.ndarray:
+            value = as_array(value)
+        if value.shape != shape:
+            raise ShapeError(
+                f"{self._place()}: {name} is {value.shape}, but the input {self._input_types()} asks for {shape}; were these "
+                "params made by another net, or for inputs of another shape?"
+            )
+        if self._run.like is not None and type(value) is not Tracer:
+            return np.asarray(value, like=self._run.like)
+        return value
+
+    def state(self, name: str, init: Init, shape: tuple[int, ...], dtype: DType | None = None) -> Array:
+        """An array that this layer keeps from call to call: as it is now. Arguments as for `param`."""
+        shape = tuple(shape)
+        if self._run.stand_in is not None:
+            return self._noted(self.states, name, init, shape, dtype)
+        if self.states is None:
+            kept = " and ".join(map(repr, self._names_of_state()))
+            raise ValueError(
+                f"{self._place()}: keeps {kept} from call to call; write y, state = net.apply(params, x, state=state) with "
+                "state = net.init_state(x) at first"
+            )
+        value = self.states.get(name)
+        if value is None:
+            raise ValueError(
+                f"{self._place()}: no state {name!r} here; the state given has {_listed(self.states)}. It is made by "
+                "net.init_state(x)"
+            )
+        if np.shape(value) != shape:
+            raise ShapeError(
+                f"{self._place()}: state {name!r} is {np.shape(value)}, but the input {self._input_types()} asks for {shape}"
+            )
+        return value
+
+    def update(self, name: str, value: Array) -> None:
+        """Set what `state` of this name gives from now on: in later calls, and here. No derivative goes through it."""
+        if name not in (self.states or ()):
+            raise ValueError(f"{self._place()}: no state {name!r} to update; call p.state({name!r}, init, shape) first")
+        if self._run.stand_in is not None:
+            return
+        old = self.states[name]
+        if np.shape(value) != np.shape(old):
+            raise ShapeError(f"{self._place()}: state {name!r} is {np.shape(old)}, and cannot become {np.shape(value)}")
+        self.states[name] = as_array(stop_gradient(value)).astype(old.dtype)
+
+    def key(self) -> Array:
+        """A new random key, another at each call: of the key given to `apply`, the path and how many were asked for before."""
+        run = self._run
+        if run.stand_in is not None:
+            return np.broadcast_to(run.stand_in.astype(np.uint32), (2,))
+        if run.key is None:
+            raise ValueError(
+                f"{self._place()}: draws random numbers{' in training' if self.train else ''}; pass key=, for example "
+                "tg.random.fold_in(key, step)"
+            )
+        count = run.draws[self.path] = run.draws.get(self.path, 0) + 1
+        return random.fold_in(run.key, hashed(f"{'.'.join(self.path[1:])}#{count}"))
+
+    def cast(self, x: Any, dtype: DType) -> Array:
+        """An input in the dtype that a layer computes in, that of its parameters: floats, integers and booleans become it.
+
+        Raises:
+            DtypeError: `x` is complex, and that dtype is not.
+        """
+        x = as_array(x)
+        if x.dtype == dtype:
+            return x
+        if number_kind(x.dtype) == "c" and number_kind(dtype) != "c":
+            raise DtypeError(
+                f"{self._place()}: takes real inputs, got {x.dtype}; net.init(key, x, dtype=np.complex128) makes complex "
+                "parameters, and np.real(x) a real input"
+            )
+        return x.astype(dtype)
+
+    def bind(self, layer: Any, *inputs: Any, name: str | None = None) -> Callable[..., Any]:
+        """A layer's parameters, made or found here, as a pure function of its inputs: for use inside `lax.scan` and the like,
+        where no parameters can be made.
+
+        Args:
+            layer: a `Layer` that keeps no state.
+            *inputs: an example of its inputs, such as the carry and the first step's.
+            name: of its parameters among this layer's.
+
+        Returns:
+            A function of inputs; of `key=` too, where the layer draws.
+        """
+        child = self._child(layer, name, None, inputs)
+        run, layer, params = self._run, child._layer, child.params
+        if run.stand_in is not None:
+            layer.function(child, *inputs)
+            if child.states:
+                raise ValueError(
+                    f"{child._place()}: keeps {_listed(child.states)} from call to call, so it cannot be bound to a pure "
+                    "function; nn.stack and nn.RNN carry state along"
+                )
+            params = self._stand_ins(params)
+
+        def bound(*inputs: Any, key: Any = None) -> Any:
+            return applied(layer, params, None, inputs, key, child.train, child.path)[0]
+
+        return bound
+
+    def each(self, layer: Layer, count: int, x: Any, remat: bool = False) -> Any:
+        """Apply `count` layers one after the other, by a loop. The parameters and the state of this layer are theirs, stacked
+        along a first axis."""
+        run = self._run
+        if run.stand_in is not None:
+            self.params.copies = self.states.copies = count
+            out = layer.function(self, x)
+            before, after = (tree.tree_map(type_of, y) for y in (x, out))
+            if before != after:
+                raise ShapeError(
+                    f"{self._place()}: a stack needs a layer that returns the type that it takes, but {layer!r} makes "
+                    f"{after} of {before}"
+                )
+            return out
+        keys = None
+        if run.key is not None:
+            mine = self.key()
+            keys = vmap(lambda i: random.fold_in(mine, i))(np.arange(count))
+
+        def step(x: Any, own: Any) -> Any:
+            params, states, key = own
+            return applied(layer, params, states, (x,), key, self.train, self.path)
+
+        body = checkpoint(step) if remat else step
+        out, states = scan(body, x, (self.params, self.states, keys), length=count)
+        if self.states is not None:
+            self.states.update(states)
+        return out
+
+    def again(self, layer: Layer, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+        """Apply a layer with the parameters and the state of this one, by `checkpoint` with these options."""
+        if self._run.stand_in is not None:
+            return layer.function(self, *inputs)
+        key = None if self._run.key is None else self.key()
+
+        def call(params: Any, states: Any, key: Any, *inputs: Any) -> Any:
+            return applied(layer, params, states, inputs, key, self.train, self.path)
+
+        out, states = checkpoint(call, **options)(self.params, self.states, key, *inputs)
+        if self.states is not None:
+            self.states.update(states)
+        return out
+
+    def _child(self, layer: Any, name: str | None, train: bool | None, inputs: Any) -> Scope:
+        if not hasattr(layer, "function"):
+            layer = self._layer.of(layer)
+        if name is None:
+            count = self._counts.get(layer.name, 0)
+            self._counts[layer.name] = count + 1
+            name = f"{layer.name}_{count}"
+        elif not isinstance(name, str) or not name or "." in name:
+            raise ValueError(f"{self._place()}: the name of a layer is a text without dots, got {name!r}")
+        known = self._used.get(name)
+        if known is None:
+            self._used[name] = layer, user_source() if self._run.stand_in is not None else None
+        elif known[0] is not layer:
+            raise ValueError(
+                f"{self._place()}: two layers are called {name!r}, the other{at(known[1])}; the same Layer object twice "
+                "shares its parameters"
+            )
+        run, params, states = self._run, self.params, self.states
+        if run.stand_in is not None:
+            self._require_free(params, name)
+            mine, kept = params.setdefault(name, Specs()), states.setdefault(name, Specs())
+        else:
+            mine = params.get(name, _NOTHING)
+            if not isinstance(mine, Mapping):
+                raise TypeError(
+                    f"{self._place()}: params of {name!r} must be a dict, got {type(mine).__name__}; were they made by "
+                    "this net's init?"
+                )
+            kept = None if states is None else states.get(name)
+            if kept is None and states is not None:
+                kept = {}
+        return Scope(run, layer, mine, kept, (*self.path, name), self.train if train is None else train, inputs)
+
+    def _noted(self, specs: Specs, name: str, init: Init, shape: tuple[int, ...], dtype: DType | None) -> Array:
+        """Note a parameter, and hand out what stands in for it."""
+        run = self._run
+        if context.trace is not run.trace:
+            raise ValueError(
+                f"{self._place()}: parameters cannot be made inside {context.trace.transform}: make {name!r} outside, with "
+                "f = p.bind(layer, *inputs), and call f there"
+            )
+        known = specs.get(name)
+        if known is None:
+            if not isinstance(name, str) or not name or "." in name:
+                raise ValueError(f"{self._place()}: the name of a parameter is a text without dots, got {name!r}")
+            if not callable(init):
+                raise TypeError(
+                    f"{self._place()}: {name!r} needs a function (key, shape, dtype) -> array, got {init!r}; write "
+                    "nn.initializers.constant(x) for a number"
+                )
+            known = specs[name] = Spec(init, shape, run.dtype if dtype is None else np.dtype(dtype))
+        elif isinstance(known, Specs):
+            raise ValueError(f"{self._place()}: {name!r} is the name of a layer here, and cannot be a parameter's too")
+        elif known.shape != shape:
+            raise ShapeError(f"{self._place()}: {name} is {known.shape}, where this input asks for {shape}")
+        return np.broadcast_to(run.stand_in.astype(known.dtype), shape)
+
+    def _require_free(self, params: Specs, name: str) -> None:
+        if isinstance(params.get(name), Spec):
+            raise ValueError(f"{self._place()}: {name!r} is the name of a parameter here, and cannot be a layer's too")
+
+    def _stand_ins(self, specs: Specs) -> dict[str, Any]:
+        return tree.tree_map(lambda t: np.broadcast_to(self._run.stand_in.astype(t.dtype), t.shape), specs.types())
+
+    def _place(self) -> str:
+        return f"{'.'.join(self.path)}{at(user_source())}"
+
+    def _note(self, error: Exception) -> None:
+        """Say in an error in which layer it arose, in that furthest in."""
+        path = ".".join(self.path)
+        if path not in str(error) and not any(note.startswith("in layer ") for note in getattr(error, "__notes__", ())):
+            error.add_note(f"in layer {path}")
+
+    def _input_types(self) -> str:
+        return ", ".join([str(type_of(x)) for x in tree.tree_leaves(self._inputs)])
+
+    def _names_of_state(self) -> list[str]:
+        shapes = tree.tree_map(lambda x: ShapeDtypeStruct(np.shape(x), type_of(x).dtype), self._inputs)
+        return sorted(self._layer.init_state(*shapes))
+
+    def _missing(self, name: str) -> str:
+        known = tree.tree_flatten_with_path(self._run.params)[0]
+        names = [".".join([str(getattr(k, "key", k)) for k in path]) for path, _ in known]
+        wanted = ".".join((*self.path[1:], name))
+        nearest = difflib.get_close_matches(wanted, names, 1, 0)
+        near = f". Nearest: {nearest[0]!r}" if nearest else ""
+        return (
+            f"{self._place()}: no parameter {wanted!r}; the parameters given have {_listed(self._run.params)}{near}. Did the "
+            "net change after init?"
+        )
+
+
+_NOTHING: Mapping[str, Any] = {}
+
+
+def applied(
+    layer: Layer, params: Any, states: Any, inputs: Any, key: Any, train: bool, path: tuple[str, ...]
+) -> tuple[Any, Any]:
+    """What a layer makes of inputs, and its state afterwards."""
+    like = next((x for x in tree.tree_leaves(inputs) if type(x) is Tracer), None)
+    states = _copied(states)
+    scope = Scope(Run(params, key, like), layer, params, states, path, train, inputs)
+    return layer.function(scope, *inputs), states
+
+
+def hashed(name: str) -> int:
+    """A name as a number to fold a key with: its CRC-32, cut to 31 bits."""
+    return zlib.crc32(name.encode()) & 0x7FFFFFFF
+
+
+def _copied(states: Any) -> Any:
+    """Nested dicts that can be written into."""
+    return {name: _copied(x) for name, x in states.items()} if isinstance(states, Mapping) else states
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(map(str, names)) or "nothing"
