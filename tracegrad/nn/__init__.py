@@ -28,6 +28,9 @@ from tracegrad.nn.activations import sparse_sigmoid as sparse_sigmoid
 from tracegrad.nn.activations import standardize as standardize
 from tracegrad.nn.activations import swish as swish
 from tracegrad.nn.activations import tanh as tanh
+from tracegrad.nn.attention import dot_product_attention as dot_product_attention
+from tracegrad.nn.attention import rotary as rotary
+from tracegrad.nn.attention import sinusoidal as sinusoidal
 from tracegrad.nn.combinators import cast as cast
 from tracegrad.nn.combinators import parallel as parallel
 from tracegrad.nn.combinators import remat as remat

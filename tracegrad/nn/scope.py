@@ -245,7 +245,7 @@ class Scope:
             )
         return x.astype(dtype)
 
-    def bind(self, layer: Any, *inputs: Any, name: str | None = None) -> Callable[..., Any]:
+    def bind(self, layer: Any, *inputs: Any, name: str | None = None) -> Bound:
         """A layer's parameters, made or found here, as a pure function of its inputs: for use inside `lax.scan` and the like,
         where no parameters can be made.
 
@@ -255,7 +255,7 @@ class Scope:
             name: of its parameters among this layer's.
 
         Returns:
-            A function of inputs; of `key=` too, where the layer draws.
+            A function of inputs, and of `key=` where the layer draws; its `params` are what it closes over.
         """
         child = self._child(layer, name, None, inputs)
         run, layer, params = self._run, child._layer, child.params
@@ -268,10 +268,7 @@ class Scope:
                 )
             params = self._stand_ins(params)
 
-        def bound(*inputs: Any, key: Any = None) -> Any:
-            return applied(layer, params, None, inputs, key, child.train, child.path)[0]
-
-        return bound
+        return Bound(layer, params, child.train, child.path)
 
     def each(self, layer: Layer, count: int, x: Any, remat: bool = False) -> Any:
         """Apply `count` layers one after the other, by a loop. The parameters and the state of this layer are theirs, stacked
@@ -406,6 +403,21 @@ class Scope:
             f"{self._place()}: no parameter {wanted!r}; the parameters given have {_listed(self._run.params)}{near}. Did the "
             "net change after init?"
         )
+
+
+class Bound:
+    """A layer with its parameters: a pure function of inputs."""
+
+    __slots__ = ("_layer", "_path", "_train", "params")
+
+    def __init__(self, layer: Layer, params: Any, train: bool, path: tuple[str, ...]) -> None:
+        self._layer = layer
+        self._train = train
+        self._path = path
+        self.params = params
+
+    def __call__(self, *inputs: Any, key: Any = None) -> Any:
+        return applied(self._layer, self.params, None, inputs, key, self._train, self._path)[0]
 
 
 _NOTHING: Mapping[str, Any] = {}
