@@ -568,8 +568,8 @@ def slice_assigned_a_tracer() -> None:
     TracerArrayConversionError,
     "NumPy wanted a plain array at <HERE> (in f) in place of a traced i64[3] made at <HERE> (in f), but the jit of "
     "<F function> knows only its type.\n"
-    "  Indexing a plain array: in place of `img[y0, x0]` write `tnp.asarray(img)[y0, x0]`, or "
-    "`tnp.take(img, y0, axis=0)`.\n"
+    "  Indexing a plain array: in place of `table[i]` write `tnp.take(table, i, axis=0)`, or "
+    "`np.asarray(table, like=i)[i]`; of `img[y, x]`, `np.asarray(img, like=y)[y, x]`.\n"
     "  Assigning into an array: in place of `y[i] = v` write `y = tnp.at(y)[i].set(v)`, or `np.stack` the parts.\n"
     "  Making an array: in place of `np.array([...])` write `tnp.array([...])` or `np.stack([...])`.\n"
     "  A function that NumPy cannot hand to us: `tnp` has it, or it needs `tg.custom_vjp`.\n"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ import tracegrad.numpy as tnp
 from tracegrad.core.errors import (
     DtypeError,
     ShapeError,
+    UnexpectedTracerError,
 )
 from tracegrad.numpy import creation
 
@@ -231,3 +233,67 @@ def test_what_is_written_into_a_traced_table_stays_there() -> None:
         return np.sum(table)
 
     assert tg.jit(f)(5.0) == 71.0 and tg.jit(tg.grad(f))(5.0) == 1.0 and TABLE[0, 0] == 0.0
+
+
+LIKE: dict[str, Callable[[Any], Any]] = {
+    "asarray": lambda i: np.asarray(TABLE, like=i)[i],
+    "asarray of two": lambda i: np.asarray(TABLE, like=i)[i, np.flip(i)],
+    "asarray of ours": lambda i: tnp.asarray(TABLE, like=i)[i],
+    "asarray of a dtype": lambda i: np.asarray(TABLE, np.float32, like=i)[i],
+    "asanyarray": lambda i: np.asanyarray(TABLE, like=i)[i],
+    "ascontiguousarray": lambda i: np.ascontiguousarray(TABLE.T, like=i)[i],
+    "array": lambda i: np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], like=i)[i],
+    "array of what is traced": lambda i: np.array([i[0], 7], like=i),
+    "zeros": lambda i: np.zeros((3, 2), np.float32, like=i)[i],
+    "ones": lambda i: np.ones(3, like=i)[i],
+    "full": lambda i: np.full((3, 2), i, like=i)[i],
+    "arange": lambda i: np.arange(3, 9, 2, like=i)[i],
+    "eye": lambda i: np.eye(3, like=i)[i],
+    "number": lambda i: i * np.asarray(2.5, like=i),
+}
+
+
+@pytest.mark.parametrize("name", LIKE)
+def test_what_is_made_like_a_tracer_is_traced(name: str) -> None:
+    f, i = LIKE[name], np.array([2, 0])
+    expected = f(i)
+    for found in (
+        tg.jit(f)(i),
+        tg.jit(f, backend="xla")(i),
+        tg.vmap(f)(np.stack([i, i]))[1],
+        tg.jit(tg.vmap(f))(np.stack([i, i]))[1],
+        tg.make_graph(f)(i)(i)[0],
+        tg.vjp(lambda x: f(i * np.floor(x).astype(int)) * x[0].astype(expected.dtype), np.ones(2))[0],
+    ):
+        assert np.array_equal(found, expected) and found.dtype == expected.dtype
+    if name == "asarray of ours":
+        assert np.array_equal(f(jnp.asarray(i)), expected)
+
+
+def test_what_is_made_like_a_tracer_can_be_written_into() -> None:
+    def f(x: Any) -> Any:
+        y = np.zeros(3, like=x)
+        y[0] = x
+        y[1:] = np.array([2.0 * x, x * x], like=x)
+        return np.sum(y * np.asarray(TABLE, like=x)[1, :3])  # 4 x + 10 x + 6 x^2
+
+    for d in (tg.grad(f), tg.jit(tg.grad(f)), tg.jit(tg.grad(f), backend="xla"), lambda x: tg.jvp(f, (x,), (1.0,))[1]):
+        assert d(1.5) == 32.0
+    assert tg.grad(tg.grad(f))(1.5) == 12.0 == tg.jit(tg.hessian(f))(1.5)
+    assert tg.vmap(tg.grad(f))(np.array([0.0, 1.5])).tolist() == [14.0, 32.0]
+    assert f(np.asarray(1.5)) == 34.5  # like a plain array are plain ones
+
+
+def test_what_is_made_like_a_tracer_is_read_anew_by_a_program() -> None:
+    table = TABLE.copy()
+    f = tg.jit(lambda i: np.asarray(table, like=i)[i])
+    assert f(1).tolist() == [4.0, 5.0, 6.0, 7.0]
+    table[1] = 9.0
+    assert f(1).tolist() == [9.0] * 4
+
+
+def test_nothing_is_made_like_a_tracer_that_leaked() -> None:
+    leaked = []
+    tg.jit(lambda x: leaked.append(x) or x)(1.0)
+    with pytest.raises(UnexpectedTracerError, match="a tracer leaked: the input x"):
+        np.asarray(TABLE, like=leaked[0])

@@ -19,7 +19,7 @@ from tracegrad.core.context import context, open_traces
 from tracegrad.core.errors import CALL_ERRORS, PUBLIC_ERRORS, RawSource, place_public, user_source
 from tracegrad.core.jax_arrays import is_jax_array, is_jax_tracer
 from tracegrad.core.numpy_warnings import again, has_warned, watch, watch_ops
-from tracegrad.core.op import Op, Params
+from tracegrad.core.op import OPS, Op, Params
 from tracegrad.core.trace import FOREIGN, Trace, Tracer, call_anew, explain, new_level, tell_the_truth_to
 from tracegrad.core.tracebacks import trim
 from tracegrad.core.types import DIRECT
@@ -47,6 +47,10 @@ class _OnJax(Trace):
     def apply_outside(self, op: Op, inputs: tuple[Any, ...], params: Params) -> Any:
         out = self.apply(op, inputs, params, (), user_source())
         return out if context.boxes else unboxed(out)
+
+    def constant_like(self, x: Any, like: Tracer) -> Tracer:
+        found: Tracer = self.apply(OPS["broadcast_to"], (x,), {"shape": np.shape(x)}, (), user_source())
+        return found
 
     def described(self) -> str:
         return "computation on jax"

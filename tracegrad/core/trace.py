@@ -191,6 +191,17 @@ class Trace:
         """A plain value as one of this trace of types."""
         return self.apply_to_constant(OPS["broadcast_to"], x, {"shape": np.shape(x)})
 
+    def constant_like(self, x: Any, like: Tracer) -> Tracer:
+        """A plain array as a tracer of this trace, to which `like` belongs, with its value where tracers have values: traced
+        indices pick elements of it, and traced values can be written into it."""
+        if self.abstract:
+            return self.known(np.asarray(x))
+        value = like.value.origin.constant_like(x, like.value) if type(like.value) is Tracer else self.copy_of(x)
+        out = Tracer(self, value, user_source())
+        if self.for_graph:
+            self.record((OPS["copy"], (value,), (value,), {"order": "K"}, out, (), None))
+        return out
+
     def known(self, array: np.ndarray[Any, Any]) -> Tracer:
         """An array from outside as one of this trace of types, which has the value too: where that is looked at, the
         Graph holds for it alone."""
@@ -626,7 +637,10 @@ _LOOP = (
 _PLAIN_NUMBER = "{outside}"
 _ASSIGN = "  Assigning into an array: in place of `y[i] = v` write `y = tnp.at(y)[i].set(v)`, or `np.stack` the parts."
 _MAKE = "  Making an array: in place of `np.array([...])` write `tnp.array([...])` or `np.stack([...])`."
-_INDEX = "  Indexing a plain array: in place of `img[y0, x0]` write `tnp.asarray(img)[y0, x0]`, or `tnp.take(img, y0, axis=0)`."
+_INDEX = (
+    "  Indexing a plain array: in place of `table[i]` write `tnp.take(table, i, axis=0)`, or `np.asarray(table, like=i)[i]`; "
+    "of `img[y, x]`, `np.asarray(img, like=y)[y, x]`."
+)
 _WRITERS = ("copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask")
 # Of NumPy's functions that do not look at their arguments' classes, those that tnp has.
 _MAKERS = ("arange", "asarray", "ascontiguousarray", "asfarray", "asfortranarray", "eye", "full", "fromfunction")
@@ -719,6 +733,33 @@ def _position_of_out(function: Any) -> int | None:
         return None
     found = parameters.get("out")
     return None if found is None or found.kind is found.KEYWORD_ONLY else list(parameters).index("out")
+
+
+# NumPy's functions that are handed to a tracer for the sake of `like=` alone.
+_MAKE_LIKE: frozenset[Any] = frozenset([
+    np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray, np.require, np.arange, np.zeros, np.ones,
+    np.empty, np.full, np.eye, np.identity, np.tri, np.fromfunction, np.fromiter, np.frombuffer, np.fromstring,
+])  # fmt: skip
+
+
+def _made_like(like: Tracer, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What one of them makes with `like=tracer`."""
+    try:
+        if writing:
+            like, args, kwargs = present(like), settled(args), settled(kwargs)
+        return like_tracer((FUNCTIONS.get(function) or function)(*args, **kwargs), like)
+    except CALL_ERRORS as error:
+        place_call(error, function, args)
+        raise
+
+
+def like_tracer(x: Any, like: Any) -> Any:
+    """An array as a constant of the trace of `like`, if it is plain and that is a tracer."""
+    if not isinstance(like, Tracer) or isinstance(x, Tracer):
+        return x
+    like = present(like)
+    like._require_running()
+    return like.origin.constant_like(x, like)
 
 
 # Our functions that write into arguments, or hand them on to such, and so take tracers for what the user knows them as.
@@ -834,6 +875,8 @@ class Tracer:
             raise
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if func in _MAKE_LIKE:
+            return _made_like(self, func, args, kwargs)
         function = FUNCTIONS.known(func) or FUNCTIONS.get(func)
         if function is None:
             raise unsupported(func, of=self)

@@ -11,10 +11,10 @@ import numpy as np
 
 from tracegrad.core.context import context
 from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
-from tracegrad.core.trace import FUNCTIONS, Tracer, as_array, bind, concrete, contains_tracer, strengthened
+from tracegrad.core.trace import FUNCTIONS, Tracer, as_array, bind, concrete, contains_tracer, like_tracer, strengthened
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import implements, is_tracer, normalize_axis, reject, shape_of
+from tracegrad.ops.families import implements, is_tracer, normalize_axis, shape_of
 from tracegrad.ops.shape import contiguous_op, copied, no_number
 from tracegrad.typing import Array, ArrayLike, Axis, DType, Shape
 
@@ -39,16 +39,15 @@ def array(
     >>> tg.grad(lambda x: np.sum(tnp.array([x, 2.0 * x, 1.0])))(1.0)
     np.float64(3.0)
     """
-    result = _array(object, dtype, like)
+    result = _array(object, dtype)
     missing = ndmin - len(shape_of(result))
     if copy and result is object:
         result = no_number(copied(result, "K" if order is None else order))
-    return np.reshape(result, (1,) * missing + shape_of(result)) if missing > 0 else result
+    return like_tracer(np.reshape(result, (1,) * missing + shape_of(result)) if missing > 0 else result, like)
 
 
-def _array(x: Any, dtype: Any = None, like: Any = None) -> Any:
+def _array(x: Any, dtype: Any = None) -> Any:
     """The same, but what is an array already is not copied."""
-    reject(np.array, like=like)
     result = strengthened(_stacked(x))
     return result if dtype is None else astype(result, dtype)
 
@@ -70,8 +69,8 @@ def _stacked(x: Any) -> Any:
 def _asarray(
     a: ArrayLike, dtype: DType = None, order: Any = None, *, device: Any = None, copy: Any = None, like: Any = None
 ) -> Array:
-    result = _array(a, dtype, like)
-    return copied(result, "K") if copy and result is a else result
+    result = _array(a, dtype)
+    return like_tracer(copied(result, "K") if copy and result is a else result, like)
 
 
 def asarray(
@@ -81,7 +80,8 @@ def asarray(
 
     Where types are traced (`jit`, `vmap`, the body of a loop), a plain array with axes becomes a traced constant, of which
     traced indices pick elements as they cannot of the plain one. What looks at its value still finds it; what is computed of
-    it is traced.
+    it is traced. With `like=tracer` it becomes a constant of the trace of that one, as NumPy's functions that make arrays
+    do with `like=` too: `np.asarray(table, like=i)[i]`, `np.zeros(3, like=x)`, into which traced values can be written.
 
     >>> import numpy as np, tracegrad as tg, tracegrad.numpy as tnp
     >>> table = np.array([1.0, 10.0, 100.0])
@@ -99,13 +99,13 @@ def asarray(
 @implements(np.ascontiguousarray)
 def ascontiguousarray(a: ArrayLike, dtype: DType = None, *, like: Any = None) -> Array:
     """`a` as an array; a copy if it would not lie in memory in C order."""
-    return _contiguous(_array(a, dtype, like), "C")
+    return like_tracer(_contiguous(_array(a, dtype), "C"), like)
 
 
 @implements(np.asfortranarray)
 def asfortranarray(a: ArrayLike, dtype: DType = None, *, like: Any = None) -> Array:
     """`a` as an array; a copy if it would not lie in memory in Fortran's order."""
-    return _contiguous(_array(a, dtype, like), "F")
+    return like_tracer(_contiguous(_array(a, dtype), "F"), like)
 
 
 def _contiguous(x: Any, order: str) -> Any:
@@ -134,7 +134,7 @@ def full(
     >>> full((2, 3), [1, 2, 3]).tolist()
     [[1, 2, 3], [1, 2, 3]]
     """
-    return copied(np.broadcast_to(_array(fill_value, dtype, like), _as_shape(shape)))
+    return like_tracer(copied(np.broadcast_to(_array(fill_value, dtype), _as_shape(shape))), like)
 
 
 def _as_shape(shape: Any) -> tuple[int, ...]:
