@@ -138,3 +138,16 @@ def test_updates_keep_their_type() -> None:
         wrong.apply({}, x, state=state)
     with pytest.raises(ValueError, match="no state 'mean' to update"):
         nn.layer(lambda p, x: p.update("mean", x)).apply({}, x, state={})
+
+
+def test_tables_of_parameters_are_indexed_by_what_is_traced() -> None:
+    @nn.layer
+    def embed(p: Any, tokens: Any) -> Any:
+        return p.param("table", nn.initializers.lecun_normal(), (5, 2))[tokens]
+
+    tokens = np.array([1, 4, 4])
+    params = embed.init(0, tokens)
+    expected = params["table"][tokens]
+    np.testing.assert_array_equal(embed(params, tokens), expected)
+    np.testing.assert_array_equal(tg.jit(lambda tokens: embed(params, tokens))(tokens), expected)
+    np.testing.assert_array_equal(tg.vmap(lambda t: embed(params, t))(tokens), expected)
