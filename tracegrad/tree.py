@@ -138,7 +138,7 @@ class _Kinds(dict[type, Any]):
 
     def __missing__(self, cls: Any) -> _Node | None:
         node = _REGISTERED.get(cls)
-        if node is None and issubclass(cls, tuple) and hasattr(cls, "_fields"):
+        if is_namedtuple(cls):
             node = _Node(lambda x: (x, None), lambda _, xs: cls(*xs), lambda x: (_named(cls._fields, x), None))
         elif node is None and _is_node_of_jax(cls):
             node = _NODE_OF_JAX
@@ -146,6 +146,11 @@ class _Kinds(dict[type, Any]):
             self.clear()
         self[cls] = node
         return node
+
+
+def is_namedtuple(cls: type) -> bool:
+    """Whether it is the type of a namedtuple, and nobody has said that it is to be taken apart in another way."""
+    return issubclass(cls, tuple) and hasattr(cls, "_fields") and cls not in _REGISTERED
 
 
 def _named(names: Iterable[str], children: Iterable[Any]) -> list[tuple[GetAttrKey, Any]]:
@@ -474,8 +479,7 @@ def _show(spec: _Spec) -> str:
         return f"[{inside}]"
     if cls is type(None):
         return "None"
-    is_tuple = cls not in _REGISTERED and issubclass(cls, tuple)
-    label = f"namedtuple[{cls.__name__}]" if is_tuple else f"{cls.__name__}[{data}]"
+    label = f"namedtuple[{cls.__name__}]" if is_namedtuple(cls) else f"{cls.__name__}[{data}]"
     return f"CustomNode({label}, [{inside}])"
 
 

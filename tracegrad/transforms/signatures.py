@@ -300,6 +300,15 @@ class Signatures:
         others = tuple([x for i, x in enumerate(args) if i not in fixed])
         return others, {k: v for k, v in kwargs.items() if k not in named}
 
+    def leaves_of(self, args: Any, kwargs: Any, numbers: Sequence[int], names: Sequence[str]) -> list[int]:
+        """Which of the leaves that are traced belong to arguments of these positions and names."""
+        numbers = [i % len(args) for i in numbers if -len(args) <= i < len(args)]
+        marked = (
+            tuple([tree.tree_map(lambda _, i=i: i in numbers, x) for i, x in enumerate(args)]),
+            {n: tree.tree_map(lambda _, n=n: n in names, x) for n, x in kwargs.items()},
+        )
+        return [i for i, is_one in enumerate(tree.tree_leaves(self.traced_part(*marked))) if is_one]
+
     @cached
     def _static_places(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
         return places_of(self.fun, *self._static)

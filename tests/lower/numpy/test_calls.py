@@ -65,3 +65,20 @@ def test_outputs_of_all_kinds_of_containers() -> None:
     g = lambda x: {"a": [x, (x + 1.0, None)], "e": (), "one": (x,), "d": {"quote's": x}}
     same_bits(tg.jit(g)(X), g(X))
     assert tg.jit(lambda x: None)(X) is None
+
+
+def test_calls_with_namedtuples_and_numbers_are_matched() -> None:
+    """Such a call takes the short way: what it is called with is not taken apart by `tree`."""
+    f = tg.jit(lambda state, y: Point(state.x + y, state.y + 1))
+    state = Point(X, np.zeros((), np.int32))
+    for count in range(4):
+        same_bits(state.y, np.int32(count) if count else np.zeros((), np.int32))
+        state = f(state, X)
+        assert type(state) is Point and type(state.y) is np.int32
+    entry = f._recent
+    assert entry.matches((state, X)) is not None
+    for other in (
+        (tuple(state), X), (Point(state.x, np.int64(3)), X), (Point(state.x, 3), X), (Point(state.x, np.zeros(1, np.int32)), X)
+    ):  # fmt: skip
+        assert entry.matches(other) is None
+    same_bits(f(Point(X, np.array(7, np.int32)), X), Point(X + X, np.int32(8)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import pickle
 import threading
 from collections.abc import Callable
@@ -277,3 +278,98 @@ def test_an_endless_recursion_of_the_users_is_called_that() -> None:
     with pytest.raises(RecursionError) as error:
         f({"a": X})
     assert "tree" not in str(error.value)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Donation.
+
+
+def sgd(params: Any, trace: Any, grads: Any) -> Any:
+    trace = tg.tree.tree_map(lambda m, g: 0.9 * m + g, trace, grads)
+    return tg.tree.tree_map(lambda p, m: p - 0.1 * m, params, trace), trace
+
+
+def trees(seed: int = 0, dtype: Any = np.float32) -> Any:
+    rng = np.random.default_rng(seed)
+    return [{"a": rng.normal(size=(8, 9)).astype(dtype), "b": [rng.normal(size=70).astype(dtype)]} for _ in range(3)]
+
+
+@pytest.mark.parametrize("donate", [{"donate_argnums": (0, 1)}, {"donate_argnames": ("params", "trace")}])
+def test_results_are_written_over_what_is_donated(donate: Any) -> None:
+    step, plain = tg.jit(sgd, **donate), tg.jit(sgd)
+    params, trace, grads = trees()
+    expected = plain(params, trace, grads)
+    mine = {id(x) for x in tg.tree.tree_leaves((params, trace))}
+    kept = tg.tree.tree_map(np.copy, grads)
+    for _ in range(3):
+        params, trace = step(params, trace, grads)
+        same_bits((params, trace), expected)
+        assert {id(x) for x in tg.tree.tree_leaves((params, trace))} == mine
+        expected = plain(*expected, grads)
+    same_bits(grads, kept)
+    assert step.trace_log == ["first call"]
+
+
+@pytest.mark.parametrize("how", ["view", "base", "twice", "read-only", "beside", "fortran", "closed over"])
+def test_what_others_can_see_is_not_written_over(how: str) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 16, 16))
+    x, y = x.copy(), y.copy()
+    hidden = np.ones((16, 16))
+    f: Any = lambda x, y, z: (x * 2.0 + hidden, y * 3.0 + x, z + 1.0)
+    seen: list[Any] = []
+    args: Any = {
+        "view": lambda: (x[:], y, y + 1.0), "base": lambda: (x, y, x[:]), "twice": lambda: (x, x, y), "read-only": lambda: (x, y, y + 1.0),
+        "beside": lambda: (x, y, x), "fortran": lambda: (np.asfortranarray(x), y, x + 1.0), "closed over": lambda: (hidden, y, x),
+    }[how]()  # fmt: skip
+    if how == "read-only":
+        args[0].flags.writeable = False
+        seen = [args[0]]
+    if how == "view":
+        seen = [x]
+    if how in ("base", "beside"):
+        seen = [args[2]]
+    if how == "closed over":
+        seen = [hidden]
+    before = [np.copy(s) for s in seen]
+    expected = f(*[np.copy(a, "K") for a in args])
+    got = tg.jit(f, donate_argnums=(0, 1))(*args)
+    same_bits(got, expected)
+    same_bits(seen, before)
+    assert len({id(g) for g in got}) == 3 and not any(np.shares_memory(a, b) for a, b in itertools.combinations(got, 2))
+
+
+def test_what_passes_through_is_given_back() -> None:
+    x, y = np.ones((16, 16)), np.ones((16, 16))
+    a, b, c = tg.jit(lambda x, y: (x, x, y.T), donate_argnums=(0, 1))(x, y)
+    assert a is x and b is not x and c is not y
+    assert not np.shares_memory(b, x) and c.base is None
+
+
+def test_donated_arrays_are_written_into() -> None:
+    def f(x: Any, i: Any) -> Any:
+        x[i] = 7.0
+        return x
+
+    x = np.zeros((16, 16))
+    got = tg.jit(f, donate_argnums=0)(x, np.array([1, 3]))
+    assert got is x and got[1].tolist() == [7.0] * 16 and got[2].any() == 0
+    x = np.zeros((16, 16))
+    assert tg.jit(f)(x, np.array([1, 3])) is not x and not x.any()
+
+
+def test_donation_with_static_arguments_and_keywords() -> None:
+    f = tg.jit(lambda n, x, *, y: x * n + y, static_argnums=0, donate_argnums=1, donate_argnames="y")
+    x, y = np.ones((16, 16)), np.ones((16, 16))
+    got = f(3, x, y=y)
+    assert got is x or got is y
+    assert (got == 4).all()
+    assert "donated((" in f.lower(3, x, y=y).as_text()
+
+
+def test_donation_in_another_trace_writes_over_nothing() -> None:
+    x = np.full((16, 16), 2.0)
+    inner = tg.jit(lambda x: x * x, donate_argnums=0)
+    for transform in (lambda f: tg.grad(lambda x: np.sum(f(x))), tg.vmap, tg.jit):
+        transform(inner)(x)
+        assert (x == 2).all()

@@ -1,6 +1,6 @@
 """The way in and out of a compiled function, as generated code: is this call of a known signature, and what are its
-leaves; and the output's containers, written as Python displays. Containers of other kinds than dict, list, tuple and None
-go the general way, by `tracegrad.tree`."""
+leaves; and the output's containers, written as Python displays. Containers of other kinds than dict, list, tuple, namedtuple
+and None go the general way, by `tracegrad.tree`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy import ndarray
 
 from tracegrad.core.generated import functions, literal
 from tracegrad.core.types import PYTHON_SCALARS
-from tracegrad.tree import PyTreeDef
+from tracegrad.tree import PyTreeDef, is_namedtuple
 
 _PLAIN = (dict, list, tuple, type(None))
 # The leaves of the arguments, or None where the call has not the signature.
@@ -30,33 +30,37 @@ class Unchanged(Protocol):
 
 
 def is_plain(structure: PyTreeDef) -> bool:
-    """Whether all containers are Python's own, with keys that have a plain spelling."""
+    """Whether all containers are Python's own or namedtuples, with keys that have a plain spelling."""
     node = structure.node_data()
     if node is None:
         return True
     cls, data = node
-    if cls not in _PLAIN or (cls is dict and not all([type(k) in (str, int, bool) and literal(k) for k in data])):
+    if (cls not in _PLAIN and not is_namedtuple(cls)) or (
+        cls is dict and not all([type(k) in (str, int, bool) and literal(k) for k in data])
+    ):
         return False
     return all([is_plain(child) for child in structure.children()])
 
 
-def display(structure: PyTreeDef, leaves: Sequence[str]) -> str:
-    """A plain structure as a Python expression with these expressions for leaves."""
-    return _shown(structure, iter(leaves))
+def display(structure: PyTreeDef, leaves: Sequence[str], named: Callable[[type], str]) -> str:
+    """A plain structure as a Python expression with these expressions for leaves, and namedtuples' types as `named`."""
+    return _shown(structure, iter(leaves), named)
 
 
-def _shown(part: PyTreeDef, leaves: Iterator[str]) -> str:
+def _shown(part: PyTreeDef, leaves: Iterator[str], named: Callable[[type], str]) -> str:
     node = part.node_data()
     if node is None:
         return next(leaves)
     cls, data = node
-    children = [_shown(child, leaves) for child in part.children()]
+    children = [_shown(child, leaves, named) for child in part.children()]
     if cls is dict:
         items = dict(zip(data, children, strict=True))
         return f"{{{', '.join([f'{k!r}: {items[k]}' for k in part.keys_in_order()])}}}"
     if cls is list:
         return f"[{', '.join(children)}]"
-    return f"({''.join([c + ', ' for c in children])})" if cls is tuple else "None"
+    if cls is type(None):
+        return "None"
+    return f"{'' if cls is tuple else named(cls)}({''.join([c + ', ' for c in children])})"
 
 
 def matcher(structure: PyTreeDef, leaves: Sequence[Any], unchanged: Sequence[Unchanged] = ()) -> Matcher | None:
@@ -65,15 +69,21 @@ def matcher(structure: PyTreeDef, leaves: Sequence[Any], unchanged: Sequence[Unc
     be of these types still, and have this content if any is given."""
     if not is_plain(structure) or not all([type(k) is str for keys in structure.details() for k in keys]):
         return None
-    if not all([x.dtype.isnative if type(x) is ndarray else type(x) in PYTHON_SCALARS for x in leaves]):
+    if not all(
+        [x.dtype.isnative if isinstance(x, ndarray | np.generic) else type(x) in PYTHON_SCALARS for x in leaves]
+    ):
         return None
 
     def differs(i: int, value: str, namespace: dict[str, Any]) -> str:
         leaf = leaves[i]
-        if type(leaf) is not ndarray:
+        if type(leaf) in PYTHON_SCALARS:
             return f"type({value}) is not {type(leaf).__name__}"
         dtype = f"d{leaf.dtype.num}"
         namespace |= {dtype: np.dtype(leaf.dtype.type), "ndarray": ndarray}
+        if not leaf.shape:  # NumPy makes scalars of arrays without axes
+            namespace[f"{dtype}_type"] = leaf.dtype.type
+            array = f"type({value}) is not ndarray or {value}.dtype is not {dtype} or {value}.shape"
+            return f"type({value}) is not {dtype}_type and ({array})"
         return f"type({value}) is not ndarray or {value}.dtype is not {dtype} or {value}.shape != {leaf.shape}"
 
     return _generated(structure, differs, unchanged)
@@ -127,6 +137,12 @@ def _generated(
                 lines.append(f"    {', '.join(parts)}, = {value}.values()")
             places = dict(zip(keys, parts, strict=True))
             parts = [places[key] for key in data]
+        elif is_namedtuple(cls):
+            name = f"type{len(namespace)}"
+            namespace[name] = cls
+            test(f"type({value}) is not {name}")
+            if parts:
+                lines.append(f"    {', '.join(parts)}, = {value}")
         else:
             test(f"type({value}) is not {cls.__name__} or len({value}) != {len(children)}")
             if parts:

@@ -24,17 +24,18 @@ class Memory:
     """The memory of a function that runs the equations of a Graph one after the other; `i` is the number of one of them.
 
     `roots` are the variables whose arrays a variable may lie in, itself if it is none of an input's, `pinned` those that are
-    never written over: what the function is given and what it returns. Where nobody compares bits, `layouts` are None.
+    never written over: what the function is given, but for what is `donated`, and what it returns. Where nobody compares
+    bits, `layouts` are None.
     """
 
-    def __init__(self, graph: Graph, layouts: Layouts | None) -> None:
+    def __init__(self, graph: Graph, layouts: Layouts | None, donated: frozenset[Var] = frozenset()) -> None:
         self.layouts = layouts
-        self.given = {*graph.inputs, *graph.consts}
+        self.given = {*graph.inputs, *graph.consts} - donated
         self.pinned = {*self.given, ANYWHERE}
-        self.roots: dict[Var, frozenset[Var]] = {v: frozenset([v]) for v in self.given}
+        self.roots: dict[Var, frozenset[Var]] = {v: frozenset([v]) for v in (*graph.inputs, *graph.consts)}
         self._read: dict[Var, int] = {}  # where each variable is read last
         self._last: dict[Var, int] = {}  # where each root is
-        self._writeable: set[Var] = set()  # what is an array of ours, or a view of one that may be written into
+        self._writeable = set(donated)  # what is an array of ours, or a view of one that may be written into
         for i, eqn in enumerate(graph.eqns):
             op, view = eqn.op, eqn.op.view
             for a in eqn.inputs:

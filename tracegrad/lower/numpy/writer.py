@@ -50,13 +50,18 @@ class Lowered(NamedTuple):
 
 
 def lower(
-    graph: Graph, out_tree: PyTreeDef | None = None, fills: int = 0, takes_spares: bool = False, any_order: bool = False
+    graph: Graph,
+    out_tree: PyTreeDef | None = None,
+    fills: int = 0,
+    takes_spares: bool = False,
+    any_order: bool = False,
+    donated: Sequence[int] = (),
 ) -> Lowered:
     """Compile a Graph to a function that returns its outputs as a list, or as a tree of the given structure.
 
-    Inputs are never written to; results share memory neither with inputs nor with each other. Into its last `fills`
-    arguments the function writes so many of the outputs, the last ones; those that it then still returns may lie in any
-    of its arguments, or in one another.
+    Inputs are never written to, but for those at the places `donated`; results share memory neither with other inputs nor with
+    each other. Into its last `fills` arguments the function writes so many of the outputs, the last ones; those that it then
+    still returns may lie in any of its arguments, or in one another.
 
     The program is written for inputs in C order without gaps; for others there is a second one, compiled when the first
     such inputs come. One that fills arrays is for whatever comes: it is not there without them, so nobody can compare.
@@ -73,12 +78,12 @@ def lower(
 
     def in_any_order(*inputs: Any) -> Any:
         if "function" not in second:
-            second["function"] = uncollected(lower, bare, out_tree, 0, False, True).function
+            second["function"] = uncollected(lower, bare, out_tree, 0, False, True, donated).function
         return second["function"](*inputs)
 
     second: dict[str, Callable[..., Any]] = {}
     other = None if any_order else in_any_order
-    whole = _compiled(with_chains(ordered, compiled), out_tree, fills, takes_spares, other, assumed)
+    whole = _compiled(with_chains(ordered, compiled), out_tree, fills, takes_spares, other, assumed, donated)
     return whole._replace(source="".join([*parts, whole.source]))
 
 
@@ -108,8 +113,9 @@ def _compiled(
     spares: bool = False,
     in_any_order: Callable[..., Any] | None = None,
     assumed: int = 0,
+    donated: Sequence[int] = (),
 ) -> Lowered:
-    writer = _Writer(graph, out_tree, fills, spares, in_any_order, assumed)
+    writer = _Writer(graph, out_tree, fills, spares, in_any_order, assumed, donated)
     codes = []
     for source in writer.write():
         filename = f"<tracegrad jit {line(graph.name)} {next(_numbers)}>"
@@ -141,9 +147,31 @@ def own(x: Any, others: Sequence[Any]) -> Any:
     return x
 
 
+_OWN = 1 << 2 | 1 << 10  # of an array's flags: that its memory is its own, and may be written into
+
+
+def donated(given: Sequence[Any], others: Sequence[Any]) -> Sequence[Any]:
+    """Arrays that may be written over: those that the caller has given away, or a copy of one that has not its memory to
+    itself, or shares it with one of `others`, which are only read."""
+    seen = set()
+    for x in others:
+        while x is not None:
+            seen.add(id(x))
+            x = getattr(x, "base", None)
+    if len(seen.union(map(id, given))) == len(seen) + len(given) and all([x.flags.num & _OWN == _OWN for x in given]):
+        return given
+    arrays = []
+    for x in given:
+        if x.flags.num & _OWN != _OWN or id(x) in seen:
+            x = compact(x)
+        seen.add(id(x))
+        arrays.append(x)
+    return arrays
+
+
 # What generated lines call besides the functions of ops, whose spellings may call these too.
 HELPERS: dict[str, Any] = {
-    "array": np.array, "as_complex": complex, "own": own, "compact": compact, "inf": math.inf, "nan": math.nan,
+    "array": np.array, "as_complex": complex, "own": own, "compact": compact, "donated": donated, "inf": math.inf, "nan": math.nan,
     "add": np.add, "add_reduce": np.add.reduce, "add_accumulate": np.add.accumulate, "blas_matmul": np.matmul,
     **{f"zero_{c}": np.zeros((), c) for c in "fdFD"},
 }  # fmt: skip
@@ -164,6 +192,7 @@ class _Writer:
         takes_spares: bool = False,
         in_any_order: Callable[..., Any] | None = None,
         assumed: int = 0,
+        donated: Sequence[int] = (),
     ) -> None:
         self.graph = graph
         self.out_tree = out_tree
@@ -175,7 +204,9 @@ class _Writer:
         self.layouts = Layouts(graph, any_order=in_any_order is None) if heeds_layouts else None
         if self.layouts is not None:
             self.layouts.assumed = assumed
-        self.memory = Memory(graph, self.layouts)
+        # The inputs that may be written over.
+        self.donated = [v for v in map(graph.inputs.__getitem__, donated) if size_of(v.type) >= _SMALL]
+        self.memory = Memory(graph, self.layouts, frozenset(self.donated))
         self.words = Words(graph, HELPERS)
         self.names = self.words.names
         self.function = self.names.fresh(graph.name, "compiled")
@@ -228,6 +259,12 @@ class _Writer:
             lines.append(Line(f"return {self.returned()}", self.words.mentions()))
         arguments += self.spare_names
         sources = in_parts(self.function, arguments, lines, self.names, {self.words.name(v) for v in graph.consts})
+        if self.donated:
+            given = [self.words.variables[v] for v in self.donated]
+            others = [name for v in self.memory.given if size_of(v.type) and (name := self.words.variables.get(v))]
+            mine = f"{', '.join(given)}, = donated(({', '.join(given)},), ({''.join([f'{a}, ' for a in others])}))"
+            head, rest = sources[-1].split("\n", 1)
+            sources[-1] = f"{head}\n    {mine}\n{rest}"
         if self.layouts is not None and (assumed := self.layouts.assumed):
             inputs = [self.words.variables[v] for i, v in enumerate(graph.inputs) if assumed >> i & 1]
             test = " and ".join([f"{a}.flags.c_contiguous" for a in inputs])
@@ -253,7 +290,7 @@ class _Writer:
         if self.out_tree is None:
             return f"[{', '.join(results)}]"
         if is_plain(self.out_tree):
-            return display(self.out_tree, results)
+            return display(self.out_tree, results, lambda cls: self.names.bind(cls, cls.__name__))
         unflatten = self.names.bind(self.out_tree.unflatten, "unflatten")
         return f"{unflatten}([{', '.join(results)}])"
 

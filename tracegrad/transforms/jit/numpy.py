@@ -45,16 +45,18 @@ Q = ParamSpec("Q")
 class LoweredFunction:
     """A jitted function lowered for given arguments, in C order: `.graph`, and `.as_text()`, the generated source."""
 
-    def __init__(self, graph: Graph, out_tree: tree.PyTreeDef) -> None:
+    def __init__(self, graph: Graph, out_tree: tree.PyTreeDef, donated: Sequence[int]) -> None:
         self.graph, _ = simplify_in_order(graph)
         self._lowered = graph
+        self._donated = donated
         self.out_tree = out_tree
 
     def as_text(self) -> str:
         """The generated Python source, each line with the user's line that it comes from: of the functions of branches
         first, then that of the whole."""
         inner = dict.fromkeys(graphs_in(self.graph))
-        return "\n".join([*[f"{lower(graph).source}\n" for graph in inner], lower(self._lowered, self.out_tree).source])
+        whole = lower(self._lowered, self.out_tree, donated=self._donated)
+        return "\n".join([*[f"{lower(graph).source}\n" for graph in inner], whole.source])
 
 
 class Jitted(Generic[P, R]):
@@ -103,7 +105,8 @@ class Jitted(Generic[P, R]):
             # Recorded in the traces that the tracers belong to, or in that of the vmap whose axis it names.
             return out_of_boxes(tree.tree_unflatten(entry.out_tree, call(entry.graph, leaves)))
         if entry.run is None:
-            entry.run = uncollected(lower, entry.graph, entry.out_tree).function
+            donated = self._donated(args, kwargs)
+            entry.run = uncollected(lower, entry.graph, entry.out_tree, 0, False, False, donated).function
         if is_positional and not entry.once:
             if entry.matches is matches_nothing:
                 entry.matches = matcher(tree.tree_structure(args), leaves, entry.captured) or matches_nothing
@@ -115,10 +118,17 @@ class Jitted(Generic[P, R]):
         try:
             if (on_xla := self._on_xla(args, kwargs)) is not None:
                 return on_xla.lower(args, kwargs)
-            return LoweredFunction(*self._function.graph_for(args, kwargs, self._backend))
+            graph, out_tree = self._function.graph_for(args, kwargs, self._backend)
+            return LoweredFunction(graph, out_tree, self._donated(args, kwargs))
         except BaseException as error:
             trim(error)
             raise
+
+    def _donated(self, args: Any, kwargs: Any) -> Sequence[int]:
+        """Which leaves the caller gives away."""
+        options = self._made_with[2]
+        numbers, names = options["donate_argnums"], options["donate_argnames"]
+        return self._function.leaves_of(args, kwargs, numbers, names) if numbers or names else ()
 
     def _on_xla(self, args: Any, kwargs: Any) -> OnXla | None:
         """What runs such arguments, if that is XLA."""
@@ -234,7 +244,9 @@ def jit(
             They are told apart by value, to the type and the sign of a zero, so lists, dicts, sets, dataclasses and arrays
             will do, which are looked through at each call. What other objects hold is not seen: their `==` and hash count.
         static_argnames: the same by name. A parameter is static by position and by name, whichever is given.
-        donate_argnums: positions of arguments that the caller will not use again. NumPy's arrays gain nothing from it.
+        donate_argnums: positions of arguments that the caller will not use again. Results are written over their arrays where
+            that can be, such as new parameters over the old, and afterwards these hold whatever comes to lie there. An array
+            that is a view, read-only, or shares its memory with another argument, is copied first.
         donate_argnames: the same by name. A parameter is donated by position and by name, whichever is given.
         in_shardings, out_shardings: how arguments and results are laid out over devices, as for `jax.jit`; for XLA only.
         fast: allow what rounds otherwise than `fun` itself, by an unit in the last place or two: products in place of
