@@ -12,7 +12,7 @@ from tracegrad.transforms.grad import grad, jvp, linear_transpose, linearize, st
 from tracegrad.transforms.vmap import vmap
 
 if TYPE_CHECKING:
-    from tracegrad import custom_derivatives, debug, extend, lax, nn, numpy, random, testing, tree_util
+    from tracegrad import custom_derivatives, debug, extend, lax, nn, numpy, optim, random, testing, tree_util
     from tracegrad.core import show
     from tracegrad.transforms.control import checkpoint_policies
     from tracegrad.transforms.control.checkpoint import checkpoint, remat
@@ -50,6 +50,7 @@ __all__ = [
     "nn",
     "numpy",
     "ops",
+    "optim",
     "random",
     "remat",
     "show",
@@ -73,7 +74,18 @@ _MODULES = {
     "show": "core.show",
     **{
         name: name
-        for name in ("custom_derivatives", "debug", "extend", "lax", "nn", "numpy", "random", "testing", "tree_util")
+        for name in (
+            "custom_derivatives",
+            "debug",
+            "extend",
+            "lax",
+            "nn",
+            "numpy",
+            "optim",
+            "random",
+            "testing",
+            "tree_util",
+        )
     },
 }
 _NAMES = {

@@ -1,0 +1,362 @@
+"""What gradient transformations are: pairs of functions `(init, update)`, whose state is data; and the smallest of them.
+
+Names, arguments, states (their classes, fields and the order of these) and values are those of optax 0.2.8.
+
+What a transformation computes with, beside the leaves of its trees, are hyper-parameters. A Python number takes the dtype of the
+leaf that it meets; everything else (NumPy's numbers, arrays, traced values) is cast to it, so that no float64 learning rate
+makes float64 parameters of float32 ones. `number` and `cast` do that.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, Self, TypeAlias
+from typing import cast as typed
+
+import numpy as np
+
+from tracegrad import tree
+from tracegrad.core.boxes import accepting_jax
+from tracegrad.core.types import PYTHON_SCALARS, float_limits, is_numpy_scalar, number_kind, type_of
+from tracegrad.typing import Array, ArrayLike, PyTree
+
+Params: TypeAlias = PyTree
+"""The parameters of a model: arrays, in containers."""
+
+Updates: TypeAlias = Params
+"""What is added to parameters, and the gradients that it is made of: a tree of the same structure."""
+
+OptState: TypeAlias = PyTree
+"""What a transformation keeps from one step to the next."""
+
+Schedule: TypeAlias = Callable[[ArrayLike], ArrayLike]
+"""A hyper-parameter as a function of the number of the step, from 0 on."""
+
+ScalarOrSchedule: TypeAlias = ArrayLike | Schedule
+"""A hyper-parameter: a number, or its schedule."""
+
+TransformInitFn: TypeAlias = Callable[[Params], OptState]
+TransformUpdateFn: TypeAlias = Callable[..., tuple[Updates, OptState]]
+TransformUpdateExtraArgsFn: TypeAlias = Callable[..., tuple[Updates, OptState]]
+
+
+class _Pair(NamedTuple):
+    init: Callable[[Params], OptState]
+    update: Callable[..., tuple[Updates, OptState]]
+
+
+class GradientTransformation(_Pair):
+    """A pair of functions: `init(params) -> state` and `update(updates, state, params=None) -> (updates, state)`.
+
+    Both may be written in NumPy's functions; that they take jax arrays too, and the tracers of `jax.jit`, is seen to here.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> halve = tg.optim.GradientTransformation(lambda params: (), lambda u, state, params=None: (u / 2, state))
+    >>> halve.update(np.array([2.0, 4.0]), halve.init(np.zeros(2)))
+    (array([1., 2.]), ())
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, init: Callable[[Params], OptState], update: Callable[..., tuple[Updates, OptState]]) -> Self:
+        return cls._make((accepting_jax(init), accepting_jax(update)))
+
+
+class GradientTransformationExtraArgs(GradientTransformation):
+    """One whose `update` takes keywords besides, `update(updates, state, params=None, **extra_args)`, and leaves alone those that it does not
+    know: the value of the loss, say."""
+
+    __slots__ = ()
+
+
+class EmptyState(NamedTuple):
+    """The state of what needs none."""
+
+
+AdaptiveGradClipState = AddDecayedWeightsState = ClipByGlobalNormState = ClipState = EmptyState
+NonNegativeParamsState = ScaleByTrustRatioState = ScaleState = EmptyState
+
+
+class MaskedNode(NamedTuple):
+    """What stands in the place of a leaf that a mask leaves out: a node without leaves."""
+
+
+class ScaleByScheduleState(NamedTuple):
+    """`count`: the number of steps taken, int32."""
+
+    count: Array
+
+
+# -- Hyper-parameters
+
+
+def number(x: Any) -> Any:
+    """A hyper-parameter as a transformation keeps it: a number of NumPy's as Python's, which yields to the dtype of leaves."""
+    return x.item() if is_numpy_scalar(x) else x
+
+
+def cast(x: Any, leaf: Any) -> Any:
+    """A hyper-parameter as it meets a leaf: a Python number as it is, anything else in the leaf's dtype (of a complex one the
+    dtype of its parts). Integer leaves are left to NumPy's promotion."""
+    if type(x) in PYTHON_SCALARS:
+        return x
+    dtype = type_of(leaf).dtype
+    if number_kind(dtype) == "c":
+        dtype = np.empty(0, dtype).real.dtype if number_kind(type_of(x).dtype) != "c" else dtype
+    return x.astype(dtype) if number_kind(dtype) in "fc" and x.dtype != dtype else x
+
+
+def scaled(factor: Any, updates: Updates) -> Updates:
+    """Every leaf times a hyper-parameter."""
+    return tree.map(lambda g: cast(factor, g) * g, updates)
+
+
+def first_count() -> Any:
+    """The number of steps before the first."""
+    return np.zeros((), np.int32)
+
+
+@accepting_jax
+def safe_increment(count: ArrayLike) -> Array:
+    """`count + 1`, of the same dtype; the largest number of it stays as it is, where adding would wrap around.
+
+    Raises:
+        TypeError: a count that is neither an integer nor a float.
+
+    >>> safe_increment(np.int32(2**31 - 2)), safe_increment(np.int32(2**31 - 1))
+    (np.int32(2147483647), np.int32(2147483647))
+    """
+    dtype = type_of(count).dtype
+    kind = number_kind(dtype)
+    if kind not in "iuf":
+        raise TypeError(f"a count of steps is an integer or a float, got one of {dtype}; write np.zeros((), np.int32)")
+    largest = (np.iinfo if kind in "iu" else float_limits)(dtype).max
+    return count + (count < largest)
+
+
+# -- What transformations are put together with
+
+
+def passing(
+    init: Callable[[Params], OptState], update: Callable[..., tuple[Updates, OptState]]
+) -> GradientTransformationExtraArgs:
+    """A transformation that hands its arguments on to others and computes nothing itself: jax arrays reach those as they came,
+    which may be optax's."""
+    return GradientTransformationExtraArgs._make((init, update))
+
+
+def telling(
+    update: Callable[..., tuple[Updates, OptState]], hyperparams: Callable[[Any], dict[str, Any]]
+) -> Callable[..., tuple[Updates, OptState]]:
+    """`update`, with what `optim.hyperparams` asks: the hyper-parameters that it will use next, by its state."""
+    update.hyperparams = hyperparams  # type: ignore[attr-defined]
+    return update
+
+
+def told(tx: Any, state: OptState) -> dict[str, Any]:
+    """The hyper-parameters that a transformation will use next, {} of one that tells none."""
+    tell = getattr(tx.update, "hyperparams", None)
+    return {} if tell is None else tell(state)
+
+
+def joined(parts: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    """The hyper-parameters of several transformations; those of one name are told apart by where they stand."""
+    parts = list(parts)
+    counts = Counter(name for _, found in parts for name in found)
+    return {
+        name if counts[name] == 1 else f"{place}.{name}": value
+        for place, found in parts
+        for name, value in found.items()
+    }
+
+
+def init_empty_state(params: Params) -> EmptyState:
+    """The `init` of a transformation without a state."""
+    return EmptyState()
+
+
+def with_extra_args_support(tx: Any) -> GradientTransformationExtraArgs:
+    """A transformation, of ours or of optax, as one whose `update` leaves extra arguments alone if it does not know them."""
+    if any(kind.__name__ == "GradientTransformationExtraArgs" for kind in type(tx).__mro__):
+        return typed(GradientTransformationExtraArgs, tx)
+
+    def update(updates: Updates, state: OptState, params: Params | None = None, **extra_args: Any) -> Any:
+        return tx.update(updates, state, params)
+
+    return passing(tx.init, telling(update, lambda state: told(tx, state)))
+
+
+def chain(*args: Any) -> GradientTransformationExtraArgs:
+    """Transformations one after the other: each gets the updates that the one before returned. The state is the tuple of theirs.
+
+    Raises:
+        ValueError: a state of another number of transformations.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> opt = tg.optim.chain(tg.optim.clip(1.0), tg.optim.scale(-0.1))
+    >>> updates, state = opt.update(np.array([0.5, 30.0]), opt.init(np.zeros(2)))
+    >>> updates
+    array([-0.05, -0.1 ])
+    """
+    parts = [with_extra_args_support(tx) for tx in args]
+
+    def init(params: Params) -> OptState:
+        return tuple([tx.init(params) for tx in parts])
+
+    def update(updates: Updates, state: OptState, params: Params | None = None, **extra_args: Any) -> Any:
+        if len(state) != len(parts):
+            raise ValueError(
+                f"chain of {len(parts)} transformations got a state of {len(state)}; pass what its own init(params) returned"
+            )
+        states = []
+        for tx, old in zip(parts, state, strict=True):
+            updates, new = tx.update(updates, old, params, **extra_args)
+            states.append(new)
+        return updates, tuple(states)
+
+    def hyperparams(state: OptState) -> dict[str, Any]:
+        pairs = enumerate(zip(parts, state, strict=True))
+        return joined([(str(i), told(tx, own)) for i, (tx, own) in pairs])
+
+    return passing(init, telling(update, hyperparams))
+
+
+def named_chain(*args: tuple[str, Any]) -> GradientTransformationExtraArgs:
+    """`chain` of pairs `(name, transformation)`. The state is an OrderedDict of theirs by name.
+
+    Raises:
+        ValueError: a name that is given twice.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> opt = tg.optim.named_chain(("clip", tg.optim.clip(1.0)), ("lr", tg.optim.scale(-0.1)))
+    >>> list(opt.init(np.zeros(2)))
+    ['clip', 'lr']
+    """
+    names = [name for name, _ in args]
+    if len(set(names)) < len(names):
+        twice = [name for name, n in Counter(names).items() if n > 1]
+        raise ValueError(f"named_chain got {twice} more than once among {names}; the states are found by their names")
+    parts = OrderedDict((name, with_extra_args_support(tx)) for name, tx in args)
+
+    def init(params: Params) -> OptState:
+        return OrderedDict((name, tx.init(params)) for name, tx in parts.items())
+
+    def update(updates: Updates, state: OptState, params: Params | None = None, **extra_args: Any) -> Any:
+        states: OrderedDict[str, Any] = OrderedDict()
+        for name, tx in parts.items():
+            updates, states[name] = tx.update(updates, state[name], params, **extra_args)
+        return updates, states
+
+    def hyperparams(state: Mapping[str, OptState]) -> dict[str, Any]:
+        return joined([(name, told(tx, state[name])) for name, tx in parts.items()])
+
+    return passing(init, telling(update, hyperparams))
+
+
+# -- The smallest transformations
+
+
+def identity() -> GradientTransformation:
+    """Updates as they are."""
+
+    def update(updates: Updates, state: OptState, params: Params | None = None) -> Any:
+        return updates, state
+
+    return GradientTransformation(init_empty_state, update)
+
+
+def set_to_zero() -> GradientTransformation:
+    """Updates of nothing but zeros, which leave the parameters as they are."""
+
+    def update(updates: Updates, state: OptState, params: Params | None = None) -> Any:
+        return tree.map(np.zeros_like, updates), state
+
+    return GradientTransformation(init_empty_state, update)
+
+
+def stateless(f: Callable[[Updates, Params | None], Updates]) -> GradientTransformation:
+    """`f(updates, params)` as a transformation.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> opt = tg.optim.stateless(lambda updates, params: tg.tree.map(np.sign, updates))
+    >>> opt.update({"w": np.array([-3.0, 2.0])}, opt.init(None))
+    ({'w': array([-1.,  1.])}, EmptyState())
+    """
+
+    def update(updates: Updates, state: OptState, params: Params | None = None) -> Any:
+        return f(updates, params), EmptyState()
+
+    return GradientTransformation(init_empty_state, update)
+
+
+def stateless_with_tree_map(f: Callable[[Any, Any], Any]) -> GradientTransformation:
+    """`f(update, parameter)` of each leaf as a transformation; the parameter is None where `update` is called without."""
+
+    def leafwise(updates: Updates, params: Params | None) -> Updates:
+        return tree.map(lambda u: f(u, None), updates) if params is None else tree.map(f, updates, params)
+
+    return stateless(leafwise)
+
+
+def scale(step_size: ArrayLike) -> GradientTransformation:
+    """Updates times a number.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> opt = tg.optim.scale(np.float64(-0.5))
+    >>> opt.update(np.array([2.0, 4.0], np.float32), opt.init(None))[0]
+    array([-1., -2.], dtype=float32)
+    """
+    step_size = number(step_size)
+
+    def update(updates: Updates, state: OptState, params: Params | None = None) -> Any:
+        return scaled(step_size, updates), state
+
+    return GradientTransformation(init_empty_state, update)
+
+
+def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
+    """Updates times `step_size_fn(count)`, where `count` is 0 at the first update.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> opt = tg.optim.scale_by_schedule(lambda count: 1 / (1 + count))
+    >>> state = opt.init(None)
+    >>> for _ in range(3):
+    ...     updates, state = opt.update(np.array([6.0]), state)
+    >>> updates, state
+    (array([2.]), ScaleByScheduleState(count=np.int32(3)))
+    """
+    return _scale_by_schedule(step_size_fn, lambda state: {"step_size": step_size_fn(state.count)})
+
+
+def _scale_by_schedule(step_size_fn: Schedule, hyperparams: Callable[[Any], dict[str, Any]]) -> GradientTransformation:
+    def init(params: Params) -> OptState:
+        return ScaleByScheduleState(count=first_count())
+
+    def update(updates: Updates, state: OptState, params: Params | None = None) -> Any:
+        return scaled(step_size_fn(state.count), updates), ScaleByScheduleState(count=safe_increment(state.count))
+
+    return GradientTransformation(init, telling(update, hyperparams))
+
+
+def scale_by_learning_rate(
+    learning_rate: ScalarOrSchedule | None = None, *, flip_sign: bool = True
+) -> GradientTransformation:
+    """Updates times -`learning_rate`, a number or a schedule: what makes of a direction of ascent a step of descent. None leaves them as they
+    are; with `flip_sign=False`, times `learning_rate`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> opt = tg.optim.scale_by_learning_rate(0.5)
+    >>> opt.update(np.array([2.0]), opt.init(None))[0]
+    array([-1.])
+    """
+    if learning_rate is None:
+        return identity()
+    sign = -1 if flip_sign else 1
+    if callable(learning_rate):
+        rate = learning_rate
+        return _scale_by_schedule(lambda count: sign * rate(count), lambda state: {"learning_rate": rate(state.count)})
+    fixed = number(learning_rate)
+    plain = scale(sign * fixed)
+    plain.update.hyperparams = lambda state: {"learning_rate": fixed}  # type: ignore[attr-defined]
+    return plain
