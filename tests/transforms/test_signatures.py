@@ -16,6 +16,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import ml_dtypes  # noqa: F401, which gives NumPy bfloat16
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -326,6 +327,16 @@ def test_trace_log() -> None:
     ]
     assert "structure" in f.trace_log[3]
     assert f.trace_log[4] == "y: i64~[], before f64~[]"
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float32", "bfloat16"])
+def test_an_array_without_axes_and_a_scalar_are_one_signature(dtype: str) -> None:
+    """A state that begins as the one comes back from the first step as the other."""
+    f = tg.jit(lambda x, w: (x + x, w * 2))
+    x, w = np.ones((), np.dtype(dtype)), np.ones(3)
+    for _ in range(3):
+        x, w = f(x, w)
+    assert float(x) == 8 and f.trace_log == ["first call"]
 
 
 def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,7 +125,9 @@ class Signatures:
                 signature.append(kind)
             else:
                 leaves = arrays_of(leaves, self.names(args, kwargs, static))
-                signature[heads:] = [type_of(x) for x in leaves]
+                types = [type_of(x) for x in leaves]
+                # In the form in which they stand above: NumPy makes scalars of what was an array without axes.
+                signature[heads:] = [part for t in types for part in ((t,) if t.weak else (t.dtype, t.shape))]
                 break
         key = tuple(signature)
         entry = self._entries.get(key)
