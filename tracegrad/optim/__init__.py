@@ -41,6 +41,20 @@ from tracegrad.optim.base import set_to_zero as set_to_zero
 from tracegrad.optim.base import stateless as stateless
 from tracegrad.optim.base import stateless_with_tree_map as stateless_with_tree_map
 from tracegrad.optim.base import with_extra_args_support as with_extra_args_support
+from tracegrad.optim.schedules import constant_schedule as constant_schedule
+from tracegrad.optim.schedules import cosine_decay_schedule as cosine_decay_schedule
+from tracegrad.optim.schedules import cosine_onecycle_schedule as cosine_onecycle_schedule
+from tracegrad.optim.schedules import exponential_decay as exponential_decay
+from tracegrad.optim.schedules import join_schedules as join_schedules
+from tracegrad.optim.schedules import linear_onecycle_schedule as linear_onecycle_schedule
+from tracegrad.optim.schedules import linear_schedule as linear_schedule
+from tracegrad.optim.schedules import piecewise_constant_schedule as piecewise_constant_schedule
+from tracegrad.optim.schedules import piecewise_interpolate_schedule as piecewise_interpolate_schedule
+from tracegrad.optim.schedules import polynomial_schedule as polynomial_schedule
+from tracegrad.optim.schedules import sgdr_schedule as sgdr_schedule
+from tracegrad.optim.schedules import warmup_constant_schedule as warmup_constant_schedule
+from tracegrad.optim.schedules import warmup_cosine_decay_schedule as warmup_cosine_decay_schedule
+from tracegrad.optim.schedules import warmup_exponential_decay_schedule as warmup_exponential_decay_schedule
 from tracegrad.optim.tree import map_params as tree_map_params  # noqa: F401
 from tracegrad.optim.tree import norm as global_norm  # noqa: F401
 
