@@ -1,13 +1,16 @@
-"""What is done with updates: applied to parameters, mixed into older ones."""
+"""What is done with updates and parameters: applied, mixed into older ones, asked."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.types import type_of
-from tracegrad.optim.base import Params, Updates
+from tracegrad.optim.base import OptState, Params, Updates, cast, number, told
+from tracegrad.typing import ArrayLike
 
 
 def _is_none(x: Any) -> bool:
@@ -30,3 +33,66 @@ def apply_updates(params: Params, updates: Updates) -> Params:
         return found if type_of(found).dtype == dtype else found.astype(dtype)
 
     return tree.map(applied, params, updates, is_leaf=_is_none)
+
+
+@accepting_jax
+def incremental_update(new_tensors: Params, old_tensors: Params, step_size: ArrayLike) -> Params:
+    """`step_size * new + (1 - step_size) * old`: a moving average of parameters, if it is called at each step.
+
+    >>> incremental_update({"w": np.array([1.0])}, {"w": np.array([0.0])}, 0.1)
+    {'w': array([0.1])}
+    """
+
+    def mixed(new: Any, old: Any) -> Any:
+        if new is None:
+            return None
+        part = cast(number(step_size), new)
+        return part * new + (1 - part) * old
+
+    return tree.map(mixed, new_tensors, old_tensors, is_leaf=_is_none)
+
+
+@accepting_jax
+def periodic_update(new_tensors: Params, old_tensors: Params, steps: ArrayLike, update_period: ArrayLike) -> Params:
+    """The new ones where `steps` is a multiple of `update_period`, the old ones else: target networks, say.
+
+    >>> [periodic_update(1.0, 0.0, steps, 3).item() for steps in range(4)]
+    [1.0, 0.0, 0.0, 1.0]
+    """
+    return tree.map(lambda new, old: np.where(np.mod(steps, update_period) == 0, new, old), new_tensors, old_tensors)
+
+
+def step(opt: Any, grads: Updates, opt_state: OptState, params: Params, **extra_args: Any) -> tuple[Params, OptState]:
+    """The next parameters and the next state: `opt.update` and `apply_updates` in one.
+
+    Args:
+        opt: a transformation, of ours or of optax.
+        grads: the gradients.
+        opt_state: its state, from `opt.init(params)` or the step before.
+        params: the parameters.
+        extra_args: what `update` of this transformation takes besides.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> opt = tg.optim.scale_by_learning_rate(0.5)
+    >>> params = {"w": np.array([2.0])}
+    >>> tg.optim.step(opt, params, opt.init(params), params)[0]
+    {'w': array([1.])}
+    """
+    updates, opt_state = opt.update(grads, opt_state, params, **extra_args)
+    return apply_updates(params, updates), opt_state
+
+
+def hyperparams(opt: Any, opt_state: OptState) -> dict[str, Any]:
+    """The hyper-parameters that the next update will use, by name: learning rates and weight decays, and what `inject_hyperparams` holds. A
+    schedule is asked for the step that the state has come to.
+
+    Of two of one name in a chain, the names tell the places, of those in a `partition` the labels: `"muon.learning_rate"`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> opt = tg.optim.scale_by_learning_rate(tg.optim.linear_schedule(1.0, 0.0, 4))
+    >>> state = opt.init(np.zeros(1))
+    >>> _, state = opt.update(np.zeros(1), state)
+    >>> tg.optim.hyperparams(opt, state)
+    {'learning_rate': np.float64(0.75)}
+    """
+    return told(opt, opt_state)

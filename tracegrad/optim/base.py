@@ -9,6 +9,7 @@ makes float64 parameters of float32 ones. `number` and `cast` do that.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Self, TypeAlias
@@ -17,8 +18,10 @@ from typing import cast as typed
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.boxes import accepting_jax
+from tracegrad.core.boxes import accepting_jax, boxed
+from tracegrad.core.jax_arrays import is_jax_array, is_jax_tracer
 from tracegrad.core.types import PYTHON_SCALARS, float_limits, is_numpy_scalar, number_kind, type_of
+from tracegrad.lax import cond
 from tracegrad.typing import Array, ArrayLike, PyTree
 
 Params: TypeAlias = PyTree
@@ -98,9 +101,12 @@ def number(x: Any) -> Any:
 
 def cast(x: Any, leaf: Any) -> Any:
     """A hyper-parameter as it meets a leaf: a Python number as it is, anything else in the leaf's dtype (of a complex one the
-    dtype of its parts). Integer leaves are left to NumPy's promotion."""
+    dtype of its parts). Integer leaves are left to NumPy's promotion. A jax array that a transformation closes over (a schedule of
+    optax gives some) is taken for its numbers."""
     if type(x) in PYTHON_SCALARS:
         return x
+    if is_jax_array(x):
+        x = boxed(x) if is_jax_tracer(x) else np.asarray(x)
     dtype = type_of(leaf).dtype
     if number_kind(dtype) == "c":
         dtype = np.empty(0, dtype).real.dtype if number_kind(type_of(x).dtype) != "c" else dtype
@@ -156,7 +162,7 @@ def telling(
 
 def told(tx: Any, state: OptState) -> dict[str, Any]:
     """The hyper-parameters that a transformation will use next, {} of one that tells none."""
-    tell = getattr(tx.update, "hyperparams", None)
+    tell = getattr(getattr(tx, "update", None), "hyperparams", None)
     return {} if tell is None else tell(state)
 
 
@@ -169,6 +175,21 @@ def joined(parts: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
         for place, found in parts
         for name, value in found.items()
     }
+
+
+def chosen(condition: Any, yes: Callable[[], Any], no: Callable[[], Any]) -> Any:
+    """What one of two functions returns. Only that one is called where the condition is known; of jax arrays it is jax that chooses,
+    so that the functions may be jax's."""
+    if is_jax_array(condition):
+        return sys.modules["jax"].lax.cond(condition, yes, no)
+    return cond(condition, yes, no)
+
+
+def required(params: Params | None, who: str) -> Params:
+    """The parameters, or an error that says who needs them."""
+    if params is None:
+        raise ValueError(f"{who} needs the parameters; write update(grads, state, params)")
+    return params
 
 
 def init_empty_state(params: Params) -> EmptyState:
@@ -259,20 +280,12 @@ def named_chain(*args: tuple[str, Any]) -> GradientTransformationExtraArgs:
 
 def identity() -> GradientTransformation:
     """Updates as they are."""
-
-    def update(updates: Updates, state: OptState, params: Params | None = None) -> Any:
-        return updates, state
-
-    return GradientTransformation(init_empty_state, update)
+    return stateless_as_given(lambda updates, params: updates)
 
 
 def set_to_zero() -> GradientTransformation:
     """Updates of nothing but zeros, which leave the parameters as they are."""
-
-    def update(updates: Updates, state: OptState, params: Params | None = None) -> Any:
-        return tree.map(np.zeros_like, updates), state
-
-    return GradientTransformation(init_empty_state, update)
+    return stateless_as_given(lambda updates, params: tree.map(np.zeros_like, updates))
 
 
 def stateless(f: Callable[[Updates, Params | None], Updates]) -> GradientTransformation:
@@ -286,6 +299,15 @@ def stateless(f: Callable[[Updates, Params | None], Updates]) -> GradientTransfo
 
     def update(updates: Updates, state: OptState, params: Params | None = None) -> Any:
         return f(updates, params), EmptyState()
+
+    return GradientTransformation(init_empty_state, update)
+
+
+def stateless_as_given(f: Callable[[Updates, Params | None], Updates]) -> GradientTransformation:
+    """`stateless`, which hands the state on as it came."""
+
+    def update(updates: Updates, state: OptState, params: Params | None = None) -> Any:
+        return f(updates, params), state
 
     return GradientTransformation(init_empty_state, update)
 
@@ -307,12 +329,8 @@ def scale(step_size: ArrayLike) -> GradientTransformation:
     >>> opt.update(np.array([2.0, 4.0], np.float32), opt.init(None))[0]
     array([-1., -2.], dtype=float32)
     """
-    step_size = number(step_size)
-
-    def update(updates: Updates, state: OptState, params: Params | None = None) -> Any:
-        return scaled(step_size, updates), state
-
-    return GradientTransformation(init_empty_state, update)
+    factor = number(step_size)
+    return stateless_as_given(lambda updates, params: scaled(factor, updates))
 
 
 def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:

@@ -215,7 +215,7 @@ def norm(tree: PyTree, ord: int | str | float | None = None, squared: bool = Fal
     >>> float(norm({"a": np.array([3.0, 0.0]), "b": 4.0}))
     5.0
     """
-    tree = trees.map(_wide, tree)
+    tree = trees.map(in_float32, tree)
     if ord is None or ord == 2:
         found = sum(trees.map(abs_squared, tree))
         return found if squared else np.sqrt(found)
@@ -228,7 +228,8 @@ def norm(tree: PyTree, ord: int | str | float | None = None, squared: bool = Fal
     return found * found if squared else found
 
 
-def _wide(x: Any) -> Any:
+def in_float32(x: Any) -> Any:
+    """Half floats in float32, which holds their squares and sums; anything else as it is."""
     dtype = type_of(x).dtype
     return x.astype(np.float32) if number_kind(dtype) == "f" and dtype.itemsize < 4 else x
 
