@@ -12,7 +12,7 @@ from tracegrad.transforms.grad import grad, jvp, linear_transpose, linearize, st
 from tracegrad.transforms.vmap import vmap
 
 if TYPE_CHECKING:
-    from tracegrad import custom_derivatives, debug, extend, lax, nn, numpy, optim, random, testing, tree_util
+    from tracegrad import custom_derivatives, debug, extend, io, lax, nn, numpy, optim, random, testing, tree_util
     from tracegrad.core import show
     from tracegrad.transforms.control import checkpoint_policies
     from tracegrad.transforms.control.checkpoint import checkpoint, remat
@@ -39,6 +39,7 @@ __all__ = [
     "grad",
     "hessian",
     "hvp",
+    "io",
     "jacfwd",
     "jacrev",
     "jit",
@@ -78,6 +79,7 @@ _MODULES = {
             "custom_derivatives",
             "debug",
             "extend",
+            "io",
             "lax",
             "nn",
             "numpy",

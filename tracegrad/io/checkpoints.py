@@ -1,0 +1,200 @@
+"""A folder of checkpoints: each a file of its own that is whole or not there, the latest kept, the torn skipped."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import importlib.util
+import json
+import math
+import operator
+import os
+import platform
+import re
+import sys
+import threading
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tracegrad.io.files import CorruptFileError, clear_forgotten
+from tracegrad.io.structure import taken_apart
+from tracegrad.io.trees import Contents, contents, read, write_tree
+from tracegrad.typing import PyTree
+
+_NAME = re.compile(r"step_(\d+)\.(?:safetensors|npz)")
+_EVERY = re.compile(r"(?:(\d+(?:\.\d+)?) )?(epoch|step|second|minute|hour)s?")
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600}
+_NOTE = "tracegrad.checkpoint"
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint was found torn, and an earlier one taken in its place."""
+
+
+class Restored(NamedTuple):
+    """What `Checkpoints.restore` returns."""
+
+    step: int
+    state: PyTree
+    extra: dict[str, Any]
+
+
+class Checkpoint:
+    """One checkpoint of a folder, whose sums were found right: `step`, `path`, `metrics`, `versions` (of what wrote it),
+    `extra`, and `load(like=state)`."""
+
+    def __init__(self, path: Path, step: int, found: Contents) -> None:
+        self.path = path
+        self.step = step
+        note = _note(found)
+        self.metrics: dict[str, float] = note["metrics"]
+        self.versions: dict[str, str] = note["versions"]
+        self._contents = found
+        self._extra: dict[str, Any] | None = None
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """What was saved besides the state, as plain containers of NumPy arrays and Python's numbers and strings."""
+        if self._extra is None:
+            self._extra = read(self._contents, "extra")
+        return self._extra
+
+    def load(self, like: PyTree = None, **options: Any) -> Any:
+        """The state. `like` and the options are those of `tg.io.load`."""
+        return read(self._contents, "state", like, **options)
+
+    def __repr__(self) -> str:
+        return f"Checkpoint(step={self.step}, path={str(self.path)!r})"
+
+
+class Checkpoints:
+    """A folder with a checkpoint of a training run in a file each, `step_00001840.safetensors`.
+
+    A checkpoint is written beside, brought to the disk, and takes its place in one step: whatever stops the process, each
+    file there is whole. `latest` reads the sums of a file again, and goes back to an earlier one with a warning if they fail.
+    One process at a time writes into a folder; any number may read from it.
+
+    Args:
+        folder: where the files are; made if it is not there. Other files in it are left alone.
+        keep: how many of the latest to keep; None for all. The latest is never removed before the next one is whole.
+        keep_best: `(metric, "min" or "max")`, for one more to be kept: that which is best by a metric, which `save` is given.
+        every: when `should_save` says so: `"epoch"`, `"5 epochs"`, a number of steps (500 or `"500 steps"`), or a time
+            (`"10 minutes"`, `"600 seconds"`, a `datetime.timedelta`).
+        background: whether `save` copies the state and leaves writing it to a thread. What goes wrong there is raised by the
+            next `save`, or `wait`.
+        suffix: ".safetensors", or ".npz", which NumPy alone writes. None for the first where the package safetensors is
+            installed, else the second.
+
+    >>> import numpy as np, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     checkpoints = Checkpoints(folder, keep=2)
+    ...     for step in (10, 20, 30):
+    ...         _ = checkpoints.save(step, {"w": np.full(2, step)}, extra={"epoch": step // 10})
+    ...     found = checkpoints.latest()
+    ...     checkpoints.steps(), found.step, found.load(), found.extra
+    ([20, 30], 30, {'w': array([30, 30])}, {'epoch': 3})
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        keep: int | None = 3,
+        keep_best: tuple[str, str] | None = None,
+        every: str | int | datetime.timedelta = "epoch",
+        background: bool = False,
+        *,
+        suffix: str | None = None,
+    ) -> None:
+        if keep is not None and (not isinstance(keep, int) or keep < 1):
+            raise ValueError(f"keep={keep!r}: at least the latest is kept; write a number from 1 on, or None for all")
+        if keep_best is not None and not (
+            isinstance(keep_best, tuple) and len(keep_best) == 2 and keep_best[1] in ("min", "max")
+        ):
+            raise ValueError(f'keep_best={keep_best!r}: write a metric and which way it is better, ("val_loss", "min")')
+        if suffix not in (None, ".safetensors", ".npz"):
+            raise ValueError(f"suffix={suffix!r}: write '.safetensors' or '.npz'")
+        self.folder = Path(folder)
+        self.keep = keep
+        self.keep_best = keep_best
+        self.every = every
+        self.background = background
+        self._amount, self._unit = _period(every)
+        self._suffix = suffix or (".safetensors" if importlib.util.find_spec("safetensors") else ".npz")
+        self._asked: int | None = None  # the step that should_save was last asked about
+        self._time = 0.0  # when it last said so
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+        self._metrics: dict[Path, float] = {}
+
+    def should_save(self, step: int, epoch: int = 0, seconds: float = 0.0, *, ended: bool = False) -> bool:
+        """Whether a checkpoint is due by `every`, for a loop that asks after each of its steps.
+
+        Args:
+            step: how many steps were done.
+            epoch: the number of the present epoch, from 0.
+            seconds: for how long training has been running.
+            ended: whether this step was the last of its epoch.
+        """
+        before = step - 1 if self._asked is None else self._asked
+        self._asked = step
+        if self._unit == "epoch":
+            return ended and (epoch + 1) % self._amount == 0
+        if self._unit == "step":
+            return step // self._amount > before // self._amount
+        if seconds < self._time:  # of another run
+            self._time = 0.0
+        if seconds - self._time < self._amount:
+            return False
+        self._time = seconds
+        return True
+
+    def save(
+        self,
+        step: int,
+        state: PyTree,
+        extra: Mapping[str, Any] | None = None,
+        *,
+        metrics: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """Write the checkpoint of a step, and remove those that are no longer kept.
+
+        Args:
+            step: how many steps were done; a checkpoint of the same step is replaced.
+            state: any pytree of arrays, Python's numbers, strings and None.
+            extra: what else there is to be known for going on (epoch, place in it, history, callbacks' data): a dict of such
+                trees, which comes back as plain containers.
+            metrics: numbers by name, for `keep_best`; those in `extra["metrics"]` if not given.
+
+        Returns:
+            The path of the file, which is there when `save` returns, or with `background=True` after `wait`.
+
+        Raises:
+            OSError: if the file could not be written; all that was there is as it was.
+            TypeError: for a leaf that files have no form for, with its path.
+        """
+        raise NotImplementedError
+
+    def latest(self) -> Checkpoint | None:
+        """The latest checkpoint that is whole, None if there is none."""
+        raise NotImplementedError
+
+    def best(self) -> Checkpoint | None:
+        """The best checkpoint by `keep_best` that is whole, None if there is none."""
+        raise NotImplementedError
+
+    def restore(self, like: PyTree = None) -> Restored | None:
+        """The step, state and extra of the latest checkpoint that is whole; None if there is none."""
+        found = self.latest()
+        return None if found is None else Restored(found.step, found.load(like), found.extra)
+
+    def steps(self) -> list[int]:
+        """The steps of which there are files, in order."""
+        raise NotImplementedError
+
+    def wait(self) -> None:
+        """Wait until what is being written in the background is there, and raise what went wrong."""
+        raise NotImplementedError
