@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import importlib.util
-import json
 import math
 import operator
 import os
@@ -21,14 +20,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad.io.files import CorruptFileError, clear_forgotten
-from tracegrad.io.structure import taken_apart
-from tracegrad.io.trees import Contents, contents, read, write_tree
+from tracegrad.io.trees import Contents, contents, prepared, read, verify, write_tree
 from tracegrad.typing import PyTree
 
 _NAME = re.compile(r"step_(\d+)\.(?:safetensors|npz)")
 _EVERY = re.compile(r"(?:(\d+(?:\.\d+)?) )?(epoch|step|second|minute|hour)s?")
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600}
-_NOTE = "tracegrad.checkpoint"
 
 
 class CheckpointWarning(UserWarning):
@@ -128,7 +125,6 @@ class Checkpoints:
         self._time = 0.0  # when it last said so
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
-        self._metrics: dict[Path, float] = {}
 
     def should_save(self, step: int, epoch: int = 0, seconds: float = 0.0, *, ended: bool = False) -> bool:
         """Whether a checkpoint is due by `every`, for a loop that asks after each of its steps.
@@ -176,25 +172,151 @@ class Checkpoints:
             OSError: if the file could not be written; all that was there is as it was.
             TypeError: for a leaf that files have no form for, with its path.
         """
-        raise NotImplementedError
+        self.wait()
+        step = operator.index(step)
+        if step < 0:
+            raise ValueError(f"step={step}: a checkpoint is of a number of steps done, from 0 on")
+        extra = {} if extra is None else dict(extra)
+        numbers = extra.get("metrics", {}) if metrics is None else metrics
+        noted = {"checkpoint": {"step": step, "metrics": _numbers(numbers), "versions": _versions()}}
+        path = self.folder / f"step_{step:08d}{self._suffix}"
+        spec, arrays = prepared(path, {"state": state, "extra": extra}, copy=self.background)
+
+        def write() -> None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_tree(path, spec, arrays, None, noted)
+            self._remove_others(path)
+
+        if not self.background:
+            write()
+            return path
+
+        def write_noting_failure() -> None:
+            try:
+                write()
+            except BaseException as error:
+                self._failure = error
+
+        self._thread = threading.Thread(target=write_noting_failure, name=f"tracegrad checkpoint {step}")
+        self._thread.start()
+        return path
+
+    def wait(self) -> None:
+        """Wait until what is being written in the background is there, and raise what went wrong."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def steps(self) -> list[int]:
+        """The steps of which there are files, in order."""
+        return sorted({step for step, _ in self._files()})
 
     def latest(self) -> Checkpoint | None:
-        """The latest checkpoint that is whole, None if there is none."""
-        raise NotImplementedError
+        """The latest checkpoint that is whole, None if there is none. Files that are torn, or fail their sums, are skipped
+        with a `CheckpointWarning` that names them."""
+        self.wait()
+        return self._first_whole(sorted(self._files(), reverse=True))
 
     def best(self) -> Checkpoint | None:
         """The best checkpoint by `keep_best` that is whole, None if there is none."""
-        raise NotImplementedError
+        if self.keep_best is None:
+            raise ValueError(
+                'best: nothing was said about what is best; write Checkpoints(..., keep_best=("val_loss", "min"))'
+            )
+        self.wait()
+        return self._first_whole([(step, path) for _, step, path in self._by_metric(self._files())])
 
     def restore(self, like: PyTree = None) -> Restored | None:
         """The step, state and extra of the latest checkpoint that is whole; None if there is none."""
         found = self.latest()
         return None if found is None else Restored(found.step, found.load(like), found.extra)
 
-    def steps(self) -> list[int]:
-        """The steps of which there are files, in order."""
-        raise NotImplementedError
+    def _files(self) -> list[tuple[int, Path]]:
+        with contextlib.suppress(FileNotFoundError):
+            return [(int(m[1]), path) for path in self.folder.iterdir() if (m := _NAME.fullmatch(path.name))]
+        return []
 
-    def wait(self) -> None:
-        """Wait until what is being written in the background is there, and raise what went wrong."""
-        raise NotImplementedError
+    def _first_whole(self, files: list[tuple[int, Path]]) -> Checkpoint | None:
+        for step, path in files:
+            try:
+                found = contents(path)
+                verify(found)
+                return Checkpoint(path, step, found)
+            except FileNotFoundError:  # removed by whoever writes
+                continue
+            except CorruptFileError as error:
+                warnings.warn(f"skipped a checkpoint: {error}", CheckpointWarning, stacklevel=3)
+        return None
+
+    def _by_metric(self, files: list[tuple[int, Path]]) -> list[tuple[float, int, Path]]:
+        """Files with a number for the metric of `keep_best`, the best first."""
+        assert self.keep_best is not None
+        metric, mode = self.keep_best
+        found = []
+        for step, path in files:
+            with contextlib.suppress(CorruptFileError, FileNotFoundError):
+                value = _note(contents(path))["metrics"].get(metric, math.nan)
+                if not math.isnan(value):
+                    found.append((-value if mode == "max" else value, -step, path))
+        return [(value, -step, path) for value, step, path in sorted(found)]
+
+    def _remove_others(self, written: Path) -> None:
+        """Remove what is kept no longer, now that a file was written."""
+        clear_forgotten(self.folder)
+        if self.keep is None:
+            return
+        files = sorted(self._files(), reverse=True)
+        kept = {written, *[path for _, path in files[: self.keep]]}
+        if self.keep_best is not None:
+            kept |= {path for _, _, path in self._by_metric(files)[:1]}
+        for _, path in files:
+            if path not in kept:
+                path.unlink(missing_ok=True)
+
+    def __repr__(self) -> str:
+        return f"Checkpoints({str(self.folder)!r}, keep={self.keep}, keep_best={self.keep_best}, every={self.every!r})"
+
+
+def _period(every: Any) -> tuple[float, str]:
+    """An amount, and of what: "epoch", "step" or "second"."""
+    amount, unit = 0.0, ""
+    if isinstance(every, datetime.timedelta):
+        amount, unit = every.total_seconds(), "second"
+    elif isinstance(every, int) and not isinstance(every, bool):
+        amount, unit = every, "step"
+    elif isinstance(every, str) and (found := _EVERY.fullmatch(every)):
+        amount, unit = float(found[1] or 1), found[2]
+    if unit in _SECONDS:
+        amount, unit = amount * _SECONDS[unit], "second"
+    if amount <= 0 or (unit != "second" and amount != int(amount)):
+        raise ValueError(
+            f'every={every!r}: write "epoch", "5 epochs", a number of steps (500), or a time ("10 minutes", a timedelta)'
+        )
+    return amount, unit
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics as JSON has numbers; what is no number is left out, and so is NaN, which is never best."""
+    found = {}
+    for name, value in metrics.items():
+        with contextlib.suppress(TypeError, ValueError):
+            number = float(np.asarray(value))
+            found[str(name)] = number if math.isfinite(number) else str(number)
+    return found
+
+
+def _versions() -> dict[str, str]:
+    """What was loaded of the libraries that a run depends on."""
+    loaded = {name: sys.modules[name] for name in ("tracegrad", "numpy", "jax", "scipy") if name in sys.modules}
+    return {"python": platform.python_version(), **{name: str(m.__version__) for name, m in loaded.items()}}
+
+
+def _note(found: Contents) -> dict[str, Any]:
+    """What a checkpoint says of itself."""
+    note = (found.note or {}).get("checkpoint")
+    if note is None:
+        raise CorruptFileError(f"{found.path} is no checkpoint: another program wrote it, or tg.io.save")
+    return {**note, "metrics": {name: float(value) for name, value in note["metrics"].items()}}

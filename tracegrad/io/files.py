@@ -66,7 +66,9 @@ def _explained(error: OSError, path: Path) -> OSError:
         errno.EROFS: "; that disk is read-only",
     }.get(error.errno or 0, "")
     said = os.strerror(error.errno) if error.errno else str(error)
-    made = type(error)(error.errno or errno.EIO, f"{path} could not be saved: {said}{advice}. {old[0].upper()}{old[1:]}")
+    made = type(error)(
+        error.errno or errno.EIO, f"{path} could not be saved: {said}{advice}. {old[0].upper()}{old[1:]}"
+    )
     return made
 
 

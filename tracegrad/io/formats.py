@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import re
@@ -16,6 +17,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+from tracegrad.core.late import imported
 from tracegrad.core.types import dtype_name, is_added
 from tracegrad.io.files import CorruptFileError, needed, replacing
 
@@ -46,7 +48,9 @@ _SAFE = {
 _SAFE_NAMES = frozenset(_SAFE.values())
 _TEXTS = "__metadata__"  # the member of an .npz that has the texts, as JSON
 _DEFLATE_RATIO = 1032  # to what deflate can swell at most
+_ADDED = "tracegrad:dtypes"  # in the texts of an .npz: the dtypes that NumPy has no name for
 _CHUNK = 1 << 24
+_OTHERWISE = " (or 'tracegrad[train]')"
 
 
 class Entry(NamedTuple):
@@ -69,7 +73,9 @@ class Opened(NamedTuple):
 
 def suffix_of(path: Path) -> str:
     if path.suffix not in (".safetensors", ".npz"):
-        raise ValueError(f"the suffix of {str(path)!r} decides what kind of file it is: write .safetensors, or .npz (NumPy alone)")
+        raise ValueError(
+            f"the suffix of {str(path)!r} decides what kind of file it is: write .safetensors, or .npz (NumPy alone)"
+        )
     return path.suffix
 
 
@@ -97,6 +103,11 @@ def as_stored(x: Any) -> Array:
     return np.ascontiguousarray(x, order).reshape(x.shape)  # which would have made one element of none
 
 
+def dtype_text(dtype: np.dtype[Any]) -> str:
+    """A dtype as text that says all of it."""
+    return dtype.name if is_added(dtype) or (dtype.kind in "biufc" and dtype.isnative) else dtype.str
+
+
 def checksum(dtype: str, shape: tuple[int, ...], data: Any) -> int:
     """The crc32 of a tensor: of its elements' bytes, after its dtype and shape as text."""
     return zlib.crc32(data, zlib.crc32(f"{dtype}{list(shape)}".encode()))
@@ -104,7 +115,7 @@ def checksum(dtype: str, shape: tuple[int, ...], data: Any) -> int:
 
 def as_bytes(x: Array) -> memoryview:
     """The memory of an array in one block."""
-    return memoryview(x.reshape(-1).view(np.uint8))
+    return memoryview(x.reshape(-1).view(np.uint8).data)
 
 
 def write(path: Path, arrays: Mapping[str, Array], texts: Mapping[str, str]) -> None:
@@ -114,19 +125,18 @@ def write(path: Path, arrays: Mapping[str, Array], texts: Mapping[str, str]) -> 
         with replacing(path) as beside:
             _write_npz(beside, arrays, texts)
         return
-    numpy_of = _safetensors(f"saving {path}")
+    safetensors = needed(
+        "safetensors", f"saving {path}", "safetensors", f"{_OTHERWISE}, or write .npz, which needs NumPy alone"
+    )
+    package = imported("safetensors.numpy")
     with replacing(path) as beside:
         try:
-            numpy_of.save_file(dict(arrays), beside, metadata=dict(texts))
-        except numpy_of.SafetensorError as error:
+            package.save_file(dict(arrays), str(beside), metadata=dict(texts))
+        except safetensors.SafetensorError as error:
             found = re.search(r"\(os error (\d+)\)", str(error))
             if found is None:
                 raise ValueError(f"{path} could not be saved: safetensors says: {error}") from None
             raise OSError(int(found[1]), str(error)) from None
-
-
-def _safetensors(who: str) -> Any:
-    return needed("safetensors.numpy", who, "safetensors", "` (or 'tracegrad[train]'), or write .npz, which needs NumPy alone")
 
 
 @contextmanager
@@ -140,3 +150,169 @@ def opened(path: Path) -> Iterator[Opened]:
                 yield found
         else:
             yield _opened_safetensors(path, file, length)
+
+
+# -- .safetensors: eight bytes with the length of a header of JSON, the header, the elements.
+
+
+def _opened_safetensors(path: Path, file: IO[bytes], length: int) -> Opened:
+    safetensors = needed("safetensors", f"reading {path}", "safetensors", _OTHERWISE)
+    try:
+        with safetensors.safe_open(str(path), framework="np"):  # it looks at all of the header
+            pass
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise CorruptFileError(f"{path} ({length:,} bytes) is no whole .safetensors file: {error}") from None
+    size = struct.unpack("<Q", file.read(8))[0]
+    header = json.loads(file.read(size))
+    texts = header.pop("__metadata__", {})
+    start = 8 + size
+    entries, offsets = {}, {}
+    for name, told in header.items():
+        dtype = _SAFE.get(told["dtype"])
+        if dtype is None:
+            raise TypeError(f"{path}: the tensor {name!r} is of {told['dtype']}, for which NumPy has no dtype")
+        begin, end = told["data_offsets"]
+        shape = tuple(told["shape"])
+        if not 0 <= begin <= end <= length - start or end - begin != math.prod(shape) * _itemsize(dtype):
+            raise CorruptFileError(f"{path}: the tensor {name!r} of {told} does not fit into {length:,} bytes")
+        entries[name] = Entry(dtype, shape, end - begin)
+        offsets[name] = start + begin
+
+    def read_into(name: str, memory: memoryview) -> None:
+        file.seek(offsets[name])
+        if file.readinto(memory) != len(memory):  # type: ignore[attr-defined]
+            raise CorruptFileError(f"{path} ends in the midst of the tensor {name!r}: it was cut off while being read")
+
+    return Opened(path, texts, entries, read_into)
+
+
+def _itemsize(dtype: str) -> int:
+    if dtype == "bfloat16":
+        return 2
+    return 1 if dtype.startswith("float8") else np.dtype(dtype).itemsize
+
+
+# -- .npz: a zip file with an .npy file for each array.
+
+
+def _write_npz(path: Path, arrays: Mapping[str, Array], texts: Mapping[str, str]) -> None:
+    added = {name: array.dtype.name for name, array in arrays.items() if is_added(array.dtype)}
+    if added:
+        texts = {**texts, _ADDED: json.dumps(added)}
+    noted = np.frombuffer(json.dumps(dict(texts)).encode(), np.uint8)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as folder:
+        for name, array in [(_TEXTS, noted), *arrays.items()]:
+            member = zipfile.ZipInfo(f"{name}.npy")
+            if member.filename != f"{name}.npy":
+                raise ValueError(
+                    f"{name!r} cannot be the name of an array in a zip file; save as .safetensors, or rename it"
+                )
+            with folder.open(member, "w", force_zip64=True) as into:
+                bare = array.view(f"V{array.dtype.itemsize}") if name in added else array
+                np.lib.format.write_array(into, bare, allow_pickle=False)
+
+
+@contextmanager
+def _opened_npz(path: Path, file: IO[bytes], length: int) -> Iterator[Opened]:
+    with _noticing(path, length):
+        folder = zipfile.ZipFile(file)
+    members: dict[str, zipfile.ZipInfo] = {}
+    entries: dict[str, Entry] = {}
+
+    def read_into(name: str, memory: memoryview) -> None:
+        with _noticing(path, length), folder.open(members[name]) as member:
+            dtype, shape, in_fortran_order = _npy_header(member)
+            for start in range(0, len(memory), _CHUNK):
+                part = memory[start : start + _CHUNK]
+                filled = 0
+                while filled < len(part):
+                    count = member.readinto(part[filled:])  # type: ignore[attr-defined]
+                    if not count:
+                        raise EOFError(f"the array {name!r} ends too early")
+                    filled += count
+            if member.read(1):  # which at the end compares zip's own sum
+                raise ValueError(f"the array {name!r} is longer than it says")
+            if in_fortran_order:
+                turned = np.frombuffer(memory, f"V{dtype.itemsize}").reshape(shape[::-1]).T
+                memory[:] = as_bytes(np.ascontiguousarray(turned))
+
+    with folder:
+        with _noticing(path, length):
+            for member in folder.infolist():
+                name = member.filename.removesuffix(".npy")
+                if name in members:
+                    raise ValueError(f"two of its arrays are called {name!r}")
+                members[name] = member
+            if sum([member.compress_size for member in members.values()]) > length:
+                raise ValueError("its arrays overlap")
+            for name, member in members.items():
+                entries[name] = _npy_entry(folder, member)
+            texts: dict[str, str] = {}
+            if _TEXTS in entries:
+                memory = bytearray(entries.pop(_TEXTS).nbytes)
+                read_into(_TEXTS, memoryview(memory))
+                texts = json.loads(memory)
+            for name, dtype in json.loads(texts.pop(_ADDED, "{}")).items():
+                entry = entries[name]
+                if entry.dtype != f"|V{_itemsize(dtype)}":
+                    raise ValueError(f"the array {name!r} is said to be of {dtype}, and has elements {entry.dtype}")
+                entries[name] = entry._replace(dtype=dtype)
+        yield Opened(path, texts, entries, read_into)
+
+
+def _npy_entry(folder: zipfile.ZipFile, member: zipfile.ZipInfo) -> Entry:
+    """What the header of an array says, if it is no more than what there is of it."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"the array {member.filename!r} is compressed in a way that NumPy does not write")
+    most = member.compress_size * (1 if member.compress_type == zipfile.ZIP_STORED else _DEFLATE_RATIO)
+    with folder.open(member) as file:
+        dtype, shape, _ = _npy_header(file)
+        nbytes = math.prod(shape) * dtype.itemsize
+        if nbytes != member.file_size - file.tell() or member.file_size > most:
+            raise ValueError(
+                f"the array {member.filename!r} of shape {shape} and {dtype} takes {nbytes:,} bytes, of which there cannot be "
+                f"more than {most:,} (a decompression bomb, or a torn file)"
+            )
+    return Entry(dtype_text(dtype), shape, nbytes)
+
+
+def _npy_header(file: Any) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:
+        raise ValueError(f"an array is in version {version} of NumPy's format, which has fields with names")
+    shape, in_fortran_order, dtype = read(file)
+    if dtype.hasobject or dtype.names or min(shape, default=0) < 0:
+        raise ValueError(f"an array of shape {shape} is of {dtype}, where numbers are wanted: nothing is unpickled")
+    return dtype, shape, in_fortran_order
+
+
+@contextmanager
+def _noticing(path: Path, length: int) -> Iterator[None]:
+    """Take what reading a torn zip file raises for what it is."""
+    try:
+        yield
+    except CorruptFileError:
+        raise
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):
+            raise
+        raise CorruptFileError(f"{path} ({length:,} bytes) is no whole .npz file: {error}") from None
+    except _TORN as error:
+        raise CorruptFileError(f"{path} ({length:,} bytes) is no whole .npz file: {error}") from None
+
+
+_TORN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RuntimeError,  # of one that is encrypted
+    RecursionError,
+    OverflowError,
+    MemoryError,
+)

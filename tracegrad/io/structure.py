@@ -157,20 +157,28 @@ _ADVICE = (
 )
 
 
-def names_in(spec: Spec) -> Iterator[str]:
-    """The names of the tensors that a structure speaks of."""
-    if isinstance(spec, str):
-        yield spec
-    elif isinstance(spec, dict):
-        for kind, content in spec.items():
-            if kind == "scalar":
-                yield content
-            elif kind in ("list", "tuple"):
-                for item in content:
-                    yield from names_in(item)
-            elif kind in ("dict", "OrderedDict", "fields"):
-                for item in content[1]:
-                    yield from names_in(item)
+def tensor_name(spec: Spec) -> str | None:
+    """The name of the tensor that stands at a leaf of a structure, None for what is in the structure itself."""
+    return spec if isinstance(spec, str) else spec.get("scalar") if isinstance(spec, dict) else None
+
+
+def leaf_specs(spec: Spec, part: str | None = None) -> Iterator[tuple[str, Spec]]:
+    """The leaves of a structure, which stands under the key `part`, by name."""
+
+    def walk(spec: Spec, keys: tuple[str, ...]) -> Iterator[tuple[str, Spec]]:
+        if isinstance(spec, dict):
+            for kind, content in spec.items():
+                if kind in ("list", "tuple"):
+                    for i, item in enumerate(content):
+                        yield from walk(item, (*keys, str(i)))
+                    return
+                if kind in ("dict", "OrderedDict", "fields"):
+                    for key, item in zip(*content, strict=True):
+                        yield from walk(item, (*keys, str(_key_of(key))))
+                    return
+        yield tensor_name(spec) or joined(keys), spec
+
+    return walk(spec, () if part is None else (part,))
 
 
 def put_together(spec: Spec, tensor: Callable[[str], np.ndarray[Any, Any]]) -> Any:

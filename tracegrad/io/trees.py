@@ -1,0 +1,472 @@
+"""Trees of arrays in files: `save`, `load`, and the comparison with the tree that is expected."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, overload
+
+import numpy as np
+
+from tracegrad import tree
+from tracegrad.core.backends import xla
+from tracegrad.core.errors import clip
+from tracegrad.core.jax_arrays import is_jax_array
+from tracegrad.core.tracebacks import trimming
+from tracegrad.core.types import PYTHON_SCALARS, dtype_name
+from tracegrad.io import formats
+from tracegrad.io.files import CorruptFileError, needed
+from tracegrad.io.formats import Array, Entry
+from tracegrad.io.names import nearest, parted, plain, renamed
+from tracegrad.io.structure import Spec, by_dots, is_scalar, leaf_specs, name_of, put_together, taken_apart, tensor_name
+from tracegrad.typing import PyTree
+
+FORMAT = 1
+_NOTE, _SUM = "tracegrad", "tracegrad:crc32"
+_ORDER = ("missing", "surplus", "shape", "dtype")
+_OF_ML_DTYPES = re.compile(r"bfloat16|float[468]_\w+|u?int[124]")
+_COMPARED = 100_000  # pairs of names, above which finding the most alike would take seconds
+
+
+class Difference(NamedTuple):
+    """One way in which a file and the tree expected differ: `kind` is "missing" (in the file), "surplus", "shape" or
+    "dtype"; `name` is the tensor's; what was expected and what the file has are as text, None where there is nothing;
+    `nearest` is the most alike name on the other side, if one is."""
+
+    kind: str
+    name: str
+    expected: str | None
+    found: str | None
+    nearest: str | None = None
+
+    def __str__(self) -> str:
+        near = f"; the nearest name is {self.nearest}" if self.nearest else ""
+        if self.kind == "missing":
+            return f"missing: {self.name}, expected {self.expected}{near}"
+        if self.kind == "surplus":
+            return f"surplus: {self.name}, {self.found} in the file{near}"
+        return f"{self.kind}: {self.name} is {self.found} in the file, expected {self.expected}"
+
+
+class MismatchError(ValueError):
+    """A file whose tensors are not those of `like`; `differences` has them all, as `tg.io.Difference`."""
+
+    def __init__(self, text: str, differences: Iterable[Difference] = ()) -> None:
+        super().__init__(text)
+        self.differences = list(differences)
+
+
+class Contents(NamedTuple):
+    """What a file says of itself: its texts, its tensors, and what `save` has noted, None in a file of another's."""
+
+    path: Path
+    texts: dict[str, str]
+    entries: dict[str, Entry]
+    note: dict[str, Any] | None
+
+
+# -- Writing.
+
+
+@trimming
+def save(path: str | os.PathLike[str], tree: PyTree, *, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a tree of arrays into one file, which is whole or not there.
+
+    The suffix decides its kind: `.safetensors` (by the package safetensors; what Hugging Face, torch and MLX read), or `.npz`
+    (NumPy alone, and all of its dtypes of numbers, dates and strings). Each array is under its key path,
+    `params.block_0.kernel`, and the structure beside as JSON. No class and no code is in a file, and nothing is pickled.
+
+    Args:
+        path: where to. A file that is there is replaced when the new one is on the disk, and stays as it was if something
+            goes wrong.
+        tree: arrays (NumPy's, jax's), Python's numbers, strings and None, in dicts, lists, tuples, namedtuples and
+            registered types.
+        metadata: texts to go with it, as `read_metadata` returns them.
+
+    Raises:
+        OSError: if it cannot be written, with the reason.
+        TypeError: for a leaf or a dtype that such files have no form for, with its path.
+        ImportError: where safetensors is not installed.
+
+    >>> import numpy as np, os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "net.npz")
+    ...     save(path, {"dense": {"kernel": np.ones((2, 3), np.float32)}, "step": 7})
+    ...     load(path)["step"], load(path)["dense"]["kernel"].shape
+    (7, (2, 3))
+    """
+    write_tree(Path(path), *prepared(Path(path), tree), metadata)
+
+
+def prepared(path: Path, x: PyTree, copy: bool = False) -> tuple[Spec, dict[str, Array]]:
+    """The structure of a tree and its arrays as they will be written to a file of that suffix."""
+    suffix = formats.suffix_of(path)
+    found = taken_apart(x)
+    arrays = {}
+    for name, leaf in found.arrays.items():
+        try:
+            array = np.asarray(leaf.value)
+        except RuntimeError as error:  # of jax, of an array of which a part is elsewhere, or that was donated
+            raise RuntimeError(f"tree{leaf.path} cannot be saved: {error}") from None
+        formats.require_dtype(suffix, array.dtype, leaf.path)
+        stored = formats.as_stored(array)
+        arrays[name] = stored.copy() if copy and np.may_share_memory(stored, array) else stored
+    return found.spec, arrays
+
+
+def write_tree(
+    path: Path,
+    spec: Spec,
+    arrays: Mapping[str, Array],
+    metadata: Mapping[str, str] | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """Write what `prepared` returns, with texts and what else is to be noted."""
+    texts = dict(metadata or {})
+    for key, text in texts.items():
+        if not isinstance(key, str) or not isinstance(text, str):
+            raise TypeError(
+                f"metadata holds texts by name, got {clip(repr({key: text}))}; write json.dumps(...) or str(...)"
+            )
+        if key.partition(":")[0] == _NOTE:
+            raise ValueError(f"metadata: the name {key!r} is one of tracegrad's own; choose another")
+    sums = {
+        name: formats.checksum(formats.dtype_text(x.dtype), x.shape, formats.as_bytes(x)) for name, x in arrays.items()
+    }
+    note = {
+        "format": FORMAT,
+        "version": sys.modules["tracegrad"].__version__,
+        "tree": spec,
+        "crc32": sums,
+        **(more or {}),
+    }
+    try:
+        texts[_NOTE] = json.dumps(note, allow_nan=False, separators=(",", ":"))
+        texts[_SUM] = str(_sum(texts))
+        for text in (*texts, *texts.values(), *arrays):
+            text.encode()
+    except ValueError as error:  # half of a surrogate pair, a number of more digits than Python writes
+        raise ValueError(f"{path} could not be saved: its structure cannot be written as JSON: {error}") from None
+    formats.write(path, arrays, texts)
+
+
+def _sum(texts: Mapping[str, str]) -> int:
+    """The crc32 of all texts but itself."""
+    return zlib.crc32(json.dumps([[key, texts[key]] for key in sorted(texts) if key != _SUM]).encode())
+
+
+# -- Reading.
+
+
+@overload
+def load(
+    path: str | os.PathLike[str],
+    like: PyTree = None,
+    *,
+    strict: Literal[True] = True,
+    rename: Mapping[str, str] | None = None,
+    bfloat16: str | None = None,
+) -> Any: ...
+@overload
+def load(
+    path: str | os.PathLike[str],
+    like: PyTree = None,
+    *,
+    strict: Literal[False],
+    rename: Mapping[str, str] | None = None,
+    bfloat16: str | None = None,
+) -> tuple[Any, list[Difference]]: ...
+@trimming
+def load(
+    path: str | os.PathLike[str],
+    like: PyTree = None,
+    *,
+    strict: bool = True,
+    rename: Mapping[str, str] | None = None,
+    bfloat16: str | None = None,
+) -> Any:
+    """The tree in a file.
+
+    Without `like` a file that `save` wrote comes back as the containers that were saved, of NumPy arrays; namedtuples,
+    dataclasses and registered types come as dicts of their fields, since a file names no class. A file of another's
+    (Hugging Face, torch, `np.savez`) comes as nested dicts, its names parted at dots; as a flat one where a name is the
+    beginning of another.
+
+    With `like` the result has its structure: each leaf is what the file has under that key path, of the same shape and dtype,
+    as a NumPy array, or where `like` has a jax array as one of that sharding. A Python number of `like` stands for any single
+    number of its kind. Leaves may be `ShapeDtypeStruct`s.
+
+    Args:
+        path: a `.safetensors` or an `.npz` file.
+        like: a tree of the structure, shapes and dtypes expected.
+        strict: whether anything missing, surplus, or of another shape or dtype is an error. If not, the result is a pair:
+            a tree with what fits, and for the rest the leaves of `like`, and the list of `Difference`s.
+        rename: new names for those in the file, `{"old.*": "new.*"}`; the first rule that fits counts.
+        bfloat16: "float32" to have tensors of bfloat16 as float32, exactly, which needs no ml_dtypes.
+
+    Raises:
+        MismatchError: a file that does not fit `like`, with all that differs, by name.
+        CorruptFileError: a file that is torn, fails its sums, or says what cannot be.
+        FileNotFoundError: no such file.
+        ImportError: where safetensors or ml_dtypes is needed and not installed.
+
+    >>> import numpy as np, os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "net.npz")
+    ...     save(path, {"w": np.ones(3), "old": np.zeros(2)})
+    ...     found, differences = load(path, like={"w": np.zeros(3), "b": np.zeros(2)}, strict=False)
+    >>> print(found["w"], *differences, sep="\\n")
+    [1. 1. 1.]
+    missing: b, expected f64[2]
+    surplus: old, f64[2] in the file
+    """
+    return read(contents(Path(path)), None, like, strict=strict, rename=rename, bfloat16=bfloat16)
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The texts in a file: what `save` was given as `metadata`, or another's such as {"format": "pt"}.
+
+    >>> import numpy as np, os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "net.npz")
+    ...     save(path, np.ones(3), metadata={"trained on": "digits"})
+    ...     read_metadata(path)
+    {'trained on': 'digits'}
+    """
+    texts = contents(Path(path)).texts
+    return {key: text for key, text in texts.items() if key.partition(":")[0] != _NOTE}
+
+
+def contents(path: Path) -> Contents:
+    """Open a file, and look at all but its tensors."""
+    with formats.opened(path) as file:
+        if _NOTE not in file.texts:
+            return Contents(path, file.texts, file.entries, None)
+        try:
+            note = json.loads(file.texts[_NOTE])
+            right = file.texts.get(_SUM) == str(_sum(file.texts))
+            newer = note["format"] > FORMAT
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise CorruptFileError(f"{path}: what tracegrad noted in it cannot be read: {error}") from None
+        if newer:
+            raise ValueError(
+                f"{path} is in format {note['format']} of tracegrad {note.get('version')}; this version reads up to {FORMAT}: "
+                "run `pip install -U tracegrad`"
+            )
+        if not right:
+            raise CorruptFileError(
+                f"{path}: the sum of its header is not what was noted: it has changed since it was saved"
+            )
+        try:
+            absent = {*note["crc32"]} ^ {*file.entries}
+        except (TypeError, KeyError) as error:
+            raise CorruptFileError(f"{path}: what tracegrad noted in it is not well-formed: {error!r}") from None
+        if absent:
+            raise CorruptFileError(f"{path}: the tensors {sorted(absent)} are not both in the file and in its sums")
+        return Contents(path, file.texts, file.entries, note)
+
+
+def verify(found: Contents) -> None:
+    """Read all tensors of a file and compare their sums; CorruptFileError for one that is not right."""
+    with formats.opened(found.path) as file:
+        for name in found.entries:
+            _bytes_of(file, found, name)
+
+
+def _bytes_of(file: formats.Opened, found: Contents, name: str) -> Array:
+    """The bytes of a tensor, whose sum is right."""
+    entry = file.entries.get(name)
+    if entry is None or entry != found.entries[name]:
+        raise CorruptFileError(f"{found.path} was replaced while it was being read; read it again")
+    data = np.empty(entry.nbytes, np.uint8)
+    file.read_into(name, data.data)
+    if found.note is not None and formats.checksum(entry.dtype, entry.shape, data) != found.note["crc32"][name]:
+        raise CorruptFileError(
+            f"{found.path}: the tensor {name!r} has changed since it was saved: its crc32 is not what was noted"
+        )
+    return data
+
+
+def read(
+    found: Contents,
+    part: str | None = None,
+    like: PyTree = None,
+    *,
+    strict: bool = True,
+    rename: Mapping[str, str] | None = None,
+    bfloat16: str | None = None,
+) -> Any:
+    """The tree of a file, or what is in that under a key."""
+    if bfloat16 not in (None, "float32"):
+        raise ValueError(f"bfloat16={bfloat16!r}: write 'float32', or nothing for arrays of bfloat16 (by ml_dtypes)")
+    with formats.opened(found.path) as file:
+
+        def tensor(name: str) -> Array:
+            return _as_array(_bytes_of(file, found, name), found.entries[name], found.path, name, bfloat16)
+
+        try:
+            spec: Spec = None if found.note is None else found.note["tree"]
+            if part is not None:
+                spec = dict(zip(*spec["dict"], strict=True))[part]
+            specs = {name: name for name in found.entries} if spec is None else dict(leaf_specs(spec, part))
+            if like is None and not rename:
+                if spec is not None:
+                    result = put_together(spec, tensor)
+                else:
+                    result = by_dots({name: name.split(".") for name in specs}, tensor)
+                return result if strict else (result, [])
+        except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
+            if isinstance(error, CorruptFileError):
+                raise
+            raise CorruptFileError(f"{found.path}: its structure is not well-formed: {error!r}") from None
+        names = renamed(specs, rename) if rename else {name: name for name in specs}
+        available = {new: specs[old] for old, new in names.items()}
+        if like is None:
+            keys = {name: name.split(".") if spec is None else parted(name) for name in available}
+            result = by_dots(keys, lambda name: put_together(available[name], tensor))
+            return result if strict else (result, [])
+        return _fitted(found, available, like, part, strict, bfloat16, tensor)
+
+
+def _as_array(data: Array, entry: Entry, path: Path, name: str, bfloat16: str | None) -> Array:
+    """The bytes of a tensor as an array of its dtype."""
+    if entry.dtype == "bfloat16" and bfloat16 == "float32":  # whose bits are the upper half of a float32
+        wide = np.ascontiguousarray(data).view("<u2").astype(np.uint32) << np.uint32(16)
+        return wide.view(np.float32).reshape(entry.shape)
+    if _OF_ML_DTYPES.fullmatch(entry.dtype):
+        otherwise = ", or load with bfloat16='float32'" if entry.dtype == "bfloat16" else ""
+        package = needed("ml_dtypes", f"{path}: the tensor {name!r} of {entry.dtype}", "ml_dtypes", otherwise)
+        dtype = np.dtype(getattr(package, entry.dtype))
+    else:
+        dtype = np.dtype(entry.dtype)
+        if sys.byteorder == "big" and dtype.isnative:
+            return data.view(dtype.newbyteorder("<")).astype(dtype).reshape(entry.shape)
+    return data.view(dtype).reshape(entry.shape)
+
+
+# -- Comparing with the tree that is expected.
+
+
+class _Type(NamedTuple):
+    """What is compared of a leaf: the shape, the dtype by name, and the kind of a Python number that it is."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    python: type | None = None
+
+    def __str__(self) -> str:
+        if self.python is not None:
+            return f"a Python {self.python.__name__}"
+        return f"{_SHORT.get(self.dtype, self.dtype)}[{','.join(map(str, self.shape))}]"
+
+
+_SHORT = {np.dtype(c).name: dtype_name(np.dtype(c)) for c in "?bhilqBHILQefdgFDG"}
+
+
+def _type_of_leaf(x: Any) -> _Type:
+    """The type of a leaf of `like`, which need have no values."""
+    if is_scalar(x):
+        return _Type((), "", type(x))
+    try:
+        return _Type(tuple(x.shape), formats.dtype_text(np.dtype(x.dtype).newbyteorder("=")))
+    except (AttributeError, TypeError):
+        raise TypeError(
+            f"{clip(repr(x))} of type {type(x).__name__}, where an array is wanted, a ShapeDtypeStruct, a number or a string"
+        ) from None
+
+
+def _type_in_file(spec: Spec, found: Contents, bfloat16: str | None) -> _Type:
+    name = tensor_name(spec)
+    if name is None:
+        return _Type((), "", type(put_together(spec, _no_tensor)))
+    entry = found.entries[name]
+    return _Type(entry.shape, "float32" if bfloat16 and entry.dtype == "bfloat16" else entry.dtype)
+
+
+def _no_tensor(name: str) -> Array:
+    raise LookupError(name)
+
+
+def _kind(of: _Type) -> str:
+    """The kind of numbers, as NumPy calls it; "U" for a string."""
+    if of.python is not None:
+        return "U" if issubclass(of.python, str) else PYTHON_SCALARS[of.python].kind
+    return "f" if "float" in of.dtype else np.dtype(of.dtype).kind
+
+
+def _difference(name: str, mine: _Type, theirs: _Type) -> Difference | None:
+    """How a leaf of `like` and what the file has under its name differ."""
+    if mine == theirs:
+        return None
+    kind = "shape" if mine.shape != theirs.shape else "dtype"
+    one_of_python = mine.python is not None or theirs.python is not None
+    if kind == "dtype" and one_of_python and _kind(mine).replace("u", "i") == _kind(theirs).replace("u", "i"):
+        return None
+    return Difference(kind, name, str(mine), str(theirs))
+
+
+def _fitted(
+    found: Contents,
+    available: Mapping[str, Spec],
+    like: PyTree,
+    part: str | None,
+    strict: bool,
+    bfloat16: str | None,
+    tensor: Callable[[str], Array],
+) -> Any:
+    """`like` with what the file has for its leaves."""
+    keyed, structure = tree.tree_flatten_with_path(like)
+    start = () if part is None else (tree.DictKey(part),)
+    wanted: dict[str, Any] = {}
+    types: dict[str, _Type] = {}
+    for path, leaf in keyed:
+        name = name_of((*start, *path))
+        if found.note is None:  # whose names have no escapes
+            name = plain(name)
+        if name in wanted:
+            raise ValueError(f"like has two leaves that are called {name!r} in a file; use keys that differ as text")
+        wanted[name] = leaf
+        try:
+            types[name] = _type_of_leaf(leaf)
+        except TypeError as error:
+            raise TypeError(f"like{tree.keystr(path)} is {error}") from None
+    file_types = {name: _type_in_file(spec, found, bfloat16) for name, spec in available.items() if spec is not None}
+    missing = [name for name in wanted if name not in file_types]
+    surplus = [name for name in file_types if name not in wanted]
+    few = len(missing) * len(surplus) <= _COMPARED
+    differences = [
+        *[Difference("missing", n, str(types[n]), None, nearest(n, surplus) if few else None) for n in missing],
+        *[Difference("surplus", n, None, str(file_types[n]), nearest(n, missing) if few else None) for n in surplus],
+        *[d for n in wanted if n in file_types and (d := _difference(n, types[n], file_types[n])) is not None],
+    ]
+    differences.sort(key=lambda d: (_ORDER.index(d.kind), d.name))
+    if differences and strict:
+        raise MismatchError(
+            f"{found.path} does not fit like:\n"
+            + "\n".join([f"  {difference}" for difference in differences])
+            + "\nRename what the file has, rename={'old.*': 'new.*'}, or take what fits, strict=False.",
+            differences,
+        )
+    unfit = {difference.name for difference in differences}
+    leaves = [
+        x if name in unfit else _like_leaf(put_together(available[name], tensor), x) for name, x in wanted.items()
+    ]
+    result = tree.tree_unflatten(structure, leaves)
+    return result if strict else (result, differences)
+
+
+def _like_leaf(value: Any, like: Any) -> Any:
+    """What a file has, as the kind of array that `like` is."""
+    if is_jax_array(like):
+        j = xla()
+        with j.x64():
+            return j.jax.device_put(j.array_of_our_own(np.asarray(value, like.dtype)), like.sharding)
+    if is_scalar(like):
+        return value
+    array = np.asarray(value, like.dtype)
+    return array[()] if isinstance(like, np.generic) else array
