@@ -1,11 +1,13 @@
-"""Files: trees of arrays saved and loaded, and checkpoints of a training run. Nothing is pickled, no class is imported
-because a file names it, and a file is whole or not there."""
+"""Files: trees of arrays saved and loaded, checkpoints of a training run, Graphs. Nothing is pickled, no class is
+imported because a file names it, and a file is whole or not there."""
 
 from tracegrad.io.checkpoints import Checkpoint as Checkpoint
 from tracegrad.io.checkpoints import Checkpoints as Checkpoints
 from tracegrad.io.checkpoints import CheckpointWarning as CheckpointWarning
 from tracegrad.io.checkpoints import Restored as Restored
 from tracegrad.io.files import CorruptFileError as CorruptFileError
+from tracegrad.io.graphs import load_graph as load_graph
+from tracegrad.io.graphs import save_graph as save_graph
 from tracegrad.io.trees import Difference as Difference
 from tracegrad.io.trees import MismatchError as MismatchError
 from tracegrad.io.trees import load as load
@@ -21,8 +23,10 @@ __all__ = [
     "MismatchError",
     "Restored",
     "load",
+    "load_graph",
     "read_metadata",
     "save",
+    "save_graph",
 ]
 
 

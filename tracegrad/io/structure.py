@@ -79,7 +79,7 @@ def taken_apart(x: Any) -> Found:
             )
         leaves[name] = Leaf(name, shown, x)
         if is_scalar(x):
-            return _scalar_spec(x)
+            return scalar_spec(x)
         _require_array(x, shown)
         return {"scalar": name} if isinstance(x, np.generic) else name
 
@@ -122,7 +122,8 @@ def _key_spec(key: Any, path: tuple[Any, ...]) -> Spec:
     )
 
 
-def _scalar_spec(x: Any) -> Spec:
+def scalar_spec(x: Any) -> Spec:
+    """None, one of Python's numbers or a string, in a structure."""
     if x is None or isinstance(x, bool):
         return x
     if isinstance(x, str):

@@ -278,6 +278,15 @@ def verify(found: Contents) -> None:
             _bytes_of(file, found, name)
 
 
+def tensors(found: Contents) -> dict[str, Array]:
+    """All tensors of a file, by name."""
+    with formats.opened(found.path) as file:
+        return {
+            name: _as_array(_bytes_of(file, found, name), entry, found.path, name, None)
+            for name, entry in found.entries.items()
+        }
+
+
 def _bytes_of(file: formats.Opened, found: Contents, name: str) -> Array:
     """The bytes of a tensor, whose sum is right."""
     entry = file.entries.get(name)
@@ -338,15 +347,18 @@ def _as_array(data: Array, entry: Entry, path: Path, name: str, bfloat16: str | 
     if entry.dtype == "bfloat16" and bfloat16 == "float32":  # whose bits are the upper half of a float32
         wide = np.ascontiguousarray(data).view("<u2").astype(np.uint32) << np.uint32(16)
         return wide.view(np.float32).reshape(entry.shape)
-    if _OF_ML_DTYPES.fullmatch(entry.dtype):
-        otherwise = ", or load with bfloat16='float32'" if entry.dtype == "bfloat16" else ""
-        package = needed("ml_dtypes", f"{path}: the tensor {name!r} of {entry.dtype}", "ml_dtypes", otherwise)
-        dtype = np.dtype(getattr(package, entry.dtype))
-    else:
-        dtype = np.dtype(entry.dtype)
-        if sys.byteorder == "big" and dtype.isnative:
-            return data.view(dtype.newbyteorder("<")).astype(dtype).reshape(entry.shape)
+    otherwise = ", or load with bfloat16='float32'" if entry.dtype == "bfloat16" else ""
+    dtype = dtype_of(entry.dtype, f"{path}: the tensor {name!r}", otherwise)
+    if sys.byteorder == "big" and dtype.isnative:
+        return data.view(dtype.newbyteorder("<")).astype(dtype).reshape(entry.shape)
     return data.view(dtype).reshape(entry.shape)
+
+
+def dtype_of(text: str, who: str = "a file", otherwise: str = "") -> np.dtype[Any]:
+    """The dtype that `formats.dtype_text` wrote."""
+    if not _OF_ML_DTYPES.fullmatch(text):
+        return np.dtype(text)
+    return np.dtype(getattr(needed("ml_dtypes", f"{who} of {text}", "ml_dtypes", otherwise), text))
 
 
 # -- Comparing with the tree that is expected.
