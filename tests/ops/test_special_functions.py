@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -111,3 +113,29 @@ def test_the_derivative_of_igamma_at_the_edges() -> None:
     assert [slope(1.5, 0.0), slope(1.5, np.inf)] == [0.0, 0.0]
     with np.errstate(all="ignore"):
         assert np.all(np.isnan([slope(a, x) for a in (0.0, -1.0) for x in (0.0, np.inf)]))
+
+
+def test_the_inverse_of_erf_to_the_last_places() -> None:
+    """Against mpmath, near zero, in the midst and at all distances from 1."""
+    mpmath = pytest.importorskip("mpmath")
+    rng = np.random.default_rng(0)
+    x = np.concatenate(
+        [rng.uniform(-1, 1, 60), 1 - 10.0 ** rng.uniform(-15.9, 0, 60), 10.0 ** rng.uniform(-300, 0, 10)]
+    )
+    for dtype, units in ((np.float64, 4.0), (np.float32, 0.501)):
+        given = x.astype(dtype)
+        given = given[np.abs(given) < 1]
+        with mpmath.workdps(40):
+            expected = [mpmath.erfinv(mpmath.mpf(float(v))) for v in given]
+            for got, true in zip(lax.erf_inv(given), expected, strict=True):
+                assert got.dtype == dtype
+                assert abs(float(got) - true) <= units * float(np.spacing(dtype(abs(float(true)))))
+
+
+def test_the_inverse_of_erf_needs_numpy_alone() -> None:
+    code = (
+        "import sys; sys.modules['scipy'] = None; import numpy as np, tracegrad as tg; "
+        "print(tg.lax.erf_inv(np.array([0.5, -1.0])).tolist())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [f"[{lax.erf_inv(0.5)},", "-inf]"]

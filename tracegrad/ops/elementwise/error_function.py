@@ -41,7 +41,7 @@ _ERFC_FACTOR = (
 _BLOCK = 8192  # so that the many passes of a polynomial stay in the cache
 
 
-def _polynomial(coefficients: tuple[float, ...], x: Any) -> Any:
+def polynomial(coefficients: tuple[float, ...], x: Any) -> Any:
     """Horner's rule, the coefficients from the highest power down."""
     y = np.full_like(x, coefficients[0])
     for c in coefficients[1:]:
@@ -51,7 +51,7 @@ def _polynomial(coefficients: tuple[float, ...], x: Any) -> Any:
 
 
 def _erf_near(x: Any) -> Any:
-    return x * _polynomial(_ERF_SERIES, x * x)
+    return x * polynomial(_ERF_SERIES, x * x)
 
 
 def _erfc_far(x: Any) -> Any:
@@ -59,7 +59,7 @@ def _erfc_far(x: Any) -> Any:
     x = np.minimum(x, 28.0)  # where the function has long been zero
     high = x.astype(np.float32).astype(np.float64)
     gauss = np.exp(-high * high) * np.exp((high - x) * (high + x))
-    return gauss * _polynomial(_ERFC_FACTOR, (x - 3.0) / (x + 3.0)) / x
+    return gauss * polynomial(_ERFC_FACTOR, (x - 3.0) / (x + 3.0)) / x
 
 
 @functools.cache
