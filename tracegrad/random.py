@@ -22,7 +22,7 @@ from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.elementwise import astype
-from tracegrad.ops.threefry import threefry2x32
+from tracegrad.ops.threefry import random_bits, threefry2x32
 from tracegrad.typing import Array, ArrayLike, DType
 
 __all__ = ["PRNGKey", "bits", "fold_in", "split"]
@@ -107,10 +107,7 @@ def bits(key: Array, shape: int | Sequence[int] = (), dtype: DType = np.uint64) 
         raise DtypeError(
             f"random.bits{at(user_source())}: bits come as unsigned integers, got {dtype}; write np.uint32"
         )
-    high, low = threefry2x32(_key(key, "bits"), 0, _shape(shape, "bits"))
-    if dtype.itemsize == 8:
-        return astype(high, dtype) << np.uint64(32) | astype(low, dtype)
-    return astype(high ^ low, dtype)
+    return random_bits(_key(key, "bits"), _shape(shape, "bits"), dtype)
 
 
 def _shape(shape: Any, name: str) -> tuple[int, ...]:
