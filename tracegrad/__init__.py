@@ -12,7 +12,22 @@ from tracegrad.transforms.grad import grad, jvp, linear_transpose, linearize, st
 from tracegrad.transforms.vmap import vmap
 
 if TYPE_CHECKING:
-    from tracegrad import custom_derivatives, debug, extend, io, lax, nn, numpy, optim, random, testing, tree_util
+    from tracegrad import (
+        custom_derivatives,
+        data,
+        debug,
+        extend,
+        io,
+        lax,
+        metrics,
+        nn,
+        numpy,
+        optim,
+        random,
+        testing,
+        train,
+        tree_util,
+    )
     from tracegrad.core import show
     from tracegrad.transforms.control import checkpoint_policies
     from tracegrad.transforms.control.checkpoint import checkpoint, remat
@@ -30,6 +45,7 @@ __all__ = [
     "custom_derivatives",
     "custom_jvp",
     "custom_vjp",
+    "data",
     "debug",
     "device_put",
     "devices",
@@ -48,6 +64,7 @@ __all__ = [
     "linear_transpose",
     "linearize",
     "make_graph",
+    "metrics",
     "nn",
     "numpy",
     "ops",
@@ -77,10 +94,12 @@ _MODULES = {
         name: name
         for name in (
             "custom_derivatives",
+            "data",
             "debug",
             "extend",
             "io",
             "lax",
+            "metrics",
             "nn",
             "numpy",
             "optim",
