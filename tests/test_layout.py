@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tests import ROOT
 
-# What has no tests of its own: the rules for XLA are a table, of which tests/test_xla_registry.py tries each; samples, the short
+# What has no tests of its own: the rules for XLA are a table, of which tests/test_xla_registry.py tries each, and so are those for
+# jax's primitives, which tests/xla/test_from_jax.py tries; samples, the short
 # forms of ops and what they share are tried with every op (tests/test_registry.py, tests/test_extend.py).
 TABLES = {"typing", "ops/everything", "ops/families", "ops/elementwise/samples", "xla/values"}
 
@@ -23,7 +24,7 @@ def place_of(module: str) -> str:
 
 
 def test_every_file_has_its_tests() -> None:
-    rules = {name for name in files(ROOT / "tracegrad") if name.startswith("xla/rules/")}
+    rules = {name for name in files(ROOT / "tracegrad") if name.startswith(("xla/rules/", "xla/primitives/"))}
     missing = {place_of(name) for name in files(ROOT / "tracegrad") - TABLES - rules} - files(ROOT / "tests")
     assert not missing, f"add {sorted(missing)} with what tests these files"
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tracegrad.transforms.jacobian import hessian, hvp, jacfwd, jacrev
     from tracegrad.transforms.jit.numpy import jit
     from tracegrad.xla.devices import device_put, devices, to_jax
+    from tracegrad.xla.from_jax import from_jax
 
 __all__ = [
     "ShapeDtypeStruct",
@@ -52,6 +53,7 @@ __all__ = [
     "eval_shape",
     "extend",
     "float0",
+    "from_jax",
     "grad",
     "hessian",
     "hvp",
@@ -116,6 +118,7 @@ _NAMES = {
     "transforms.jacobian": ("hessian", "hvp", "jacfwd", "jacrev"),
     "transforms.jit.numpy": ("jit",),
     "xla.devices": ("device_put", "devices", "to_jax"),
+    "xla.from_jax": ("from_jax",),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -88,6 +88,17 @@ class Source(NamedTuple):
         return linecache.getline(self.file, self.line).strip()
 
 
+class Imported(Source):
+    """A place whose equations were written in jax (`from_jax`). NumPy's warnings are not told of it: jax knows none, and what is
+    written for it computes both sides of a choice."""
+
+    __slots__ = ()
+
+    @property
+    def short(self) -> str:
+        return f"{super().short} (jax)"
+
+
 # What is kept for each recorded op: a code object and an offset into it. Finding the line waits until somebody asks; of what
 # has been pickled it is known.
 RawSource = tuple[CodeType, int] | Source
@@ -132,6 +143,11 @@ def _is_of_a_library(filename: str) -> bool:
         return "-packages" not in filename
     found = [getattr(sys.modules.get(name), "__file__", None) for name in _LIBRARIES]
     return filename.startswith(tuple([os.path.dirname(file) + os.sep for file in found if file]))
+
+
+def is_of_the_user(filename: str) -> bool:
+    """Whether a file is none of a library's that is installed, nor of Python's."""
+    return "-packages" not in filename and not _is_internal(filename)
 
 
 def ours(filename: str) -> bool:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.context import context
-from tracegrad.core.errors import is_hidden, place, resolve
+from tracegrad.core.errors import Imported, is_hidden, place, resolve
 
 _NAME = "__warningregistry__"
 _NONE = ()  # no registry, and falsy, so that those who clear all modules' registries leave it alone
@@ -109,6 +109,8 @@ class _Teller:
             self._users.write(text)
             return
         file, line, namespace = _place(sys._getframe(1))
+        if line is None:
+            return
         if namespace is None:
             registry, module = _registries.setdefault(file, {}), None
         else:
@@ -138,8 +140,9 @@ def place_generated(error: Exception) -> None:
         place(error, "jitted code", source)
 
 
-def _place(frame: FrameType | None) -> tuple[str, int, dict[str, Any] | None]:
-    """The user's file and line that something is computed for, and the globals of the code there, if they are known."""
+def _place(frame: FrameType | None) -> tuple[str, int | None, dict[str, Any] | None]:
+    """The user's file and line that something is computed for, and the globals of the code there, if they are known. No line
+    where nothing is told."""
     start, last = frame, frame
     source = None
     while frame is not None and is_hidden(frame.f_code.co_filename):
@@ -150,6 +153,8 @@ def _place(frame: FrameType | None) -> tuple[str, int, dict[str, Any] | None]:
         frame = last if frame is None else frame
         assert frame is not None
         return frame.f_code.co_filename, frame.f_lineno, frame.f_globals
+    if type(found) is Imported:
+        return found.file, None, None
     return found.file, found.line, _globals_of(found.file, start)
 
 

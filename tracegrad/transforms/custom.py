@@ -47,7 +47,8 @@ from tracegrad.ops.families import total
 from tracegrad.ops.masks import filled
 from tracegrad.ops.structural import stop_gradient_op
 from tracegrad.transforms.batch import batch_graph, with_batch
-from tracegrad.transforms.control.held import axis_indices
+from tracegrad.transforms.control.call import call as call_graph
+from tracegrad.transforms.control.held import axis_indices, batched_graph
 from tracegrad.transforms.linear import strong, transposed_jvp, transposed_vjp, zeros_like_type
 from tracegrad.transforms.signatures import argument_names, existing_numbers, places_of
 from tracegrad.typing import F, P, R
@@ -105,11 +106,12 @@ class Rules:
     bwd(residuals, primals, cts) -> one cotangent for each input
     own     how many of the inputs are arguments; there is no derivative with respect to the others
     closed  what the inputs after these stand for, if function and rules close over something
+    graph   what `call` is, where that is known and nothing of it can change: it runs as a compiled function
 
     A tangent or cotangent is None where it is zero. `perturbed` says of each input whether its cotangent is wanted.
     """
 
-    __slots__ = ("bwd", "call", "closed", "fwd", "is_batch", "jvp", "name", "own")
+    __slots__ = ("bwd", "call", "closed", "fwd", "graph", "is_batch", "jvp", "name", "own")
 
     def __init__(
         self,
@@ -121,7 +123,9 @@ class Rules:
         bwd: Callable[..., Sequence[Any]] | None = None,
         closed: Sequence[Tracer] = (),
         is_batch: bool = False,
+        graph: Graph | None = None,
     ) -> None:
+        self.graph = graph
         self.is_batch = is_batch  # of others, which have what is closed over among their inputs
         self.name = name
         self.own = own
@@ -326,16 +330,32 @@ def _closed_over(functions: Sequence[Any]) -> list[Tracer]:
 _EMPTY = types.CellType()
 
 
-def _given(x: Any) -> Any:
+def _given(x: Any, rules: Rules) -> Any:
     """An argument of a user's function: its own, since it may write into it; but an array from outside is a constant of the
-    program that is being made, if one is, and read anew in it."""
+    program that is being made, if one is, and read anew in it. A Graph writes into nothing."""
+    if rules.graph is not None:
+        return x
     if type(x) is np.ndarray:
         return x if in_program() else compact(x)
     return own(x)
 
 
+def call_with_rules(name: str, graph: Graph, inputs: Sequence[Any], **rules: Any) -> tuple[Any, ...]:
+    """The outputs of a Graph whose derivatives are those of rules, which like it close over nothing but constants: those that
+    `Rules` takes, `jvp` or `fwd` and `bwd`."""
+    known = Rules(name, len(inputs), functools.partial(_call_flat, graph), graph=graph, **rules)
+    found: tuple[Any, ...] = bind(_custom, tuple(inputs), {"rules": known})
+    return found
+
+
+def _call_flat(graph: Graph, *arrays: Any) -> list[Any]:
+    return call_graph(graph, arrays)
+
+
 def _evaluate(*arrays: Any, rules: Rules) -> tuple[Any, ...]:
-    outputs = tuple(with_boxes_of(arrays, lambda: rules.call(*map(_given, arrays))))
+    if rules.graph is not None:
+        return tuple(with_boxes_of(arrays, call_graph, rules.graph, arrays))
+    outputs = tuple(with_boxes_of(arrays, lambda: rules.call(*[_given(x, rules) for x in arrays])))
     for o in outputs:
         if (
             type(o) is Tracer
@@ -359,6 +379,8 @@ def _closing(name: str, outputs: Sequence[Any]) -> _ClosesOver:
 
 def _infer(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
     rules: Rules = params["rules"]
+    if rules.graph is not None:
+        return rules.graph.out_types
     graph = trace_graph(rules.call, list(types), transform="call", user_function=rules.call, abstract=True)
     arrays = in_program()
     closed = {
@@ -459,7 +481,7 @@ def _jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Para
     jvp = rules.jvp
 
     def call() -> Any:
-        return jvp(list(map(_given, primals)), [None if t is None else _given(t) for t in tangents])
+        return jvp([_given(x, rules) for x in primals], [None if t is None else _given(t, rules) for t in tangents])
 
     found = with_boxes_of([*primals, *tangents], call)
     for o, t in zip(out, found, strict=True):
@@ -490,7 +512,7 @@ def _residuals(wanted: Wanted, primals: Sequence[Any], out: Sequence[Any], rules
     assert fwd is not None
 
     def call() -> Any:
-        given = list(map(_given, primals))
+        given = [_given(x, rules) for x in primals]
         return given, fwd(given, [i in wanted for i in range(len(given))])
 
     given, (outputs, residuals) = with_boxes_of(primals, call)
@@ -518,7 +540,7 @@ def _pull(wanted: Wanted, ct: Any, residuals: Any, out: Any, primals: Sequence[A
     refused = _refusals(wanted, ct, primals, rules)
 
     def call() -> Any:
-        return bwd(residuals[0], primals, [None if c is None else _given(c) for c in ct])
+        return bwd(residuals[0], primals, [None if c is None else _given(c, rules) for c in ct])
 
     found = with_boxes_of([*primals, *ct], call)
     return [refused[i] if i in refused else found[i] for i in wanted]
@@ -562,8 +584,15 @@ def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Pa
 
     flags = list(batched)
     count = len(types)
-    call = over_batch(rules.call, types, flags)
-    outs = trace_graph(rules.call, types, transform="vmap", user_function=rules.call).out_types
+    graph: Graph | None = None
+    call: Callable[..., Any]
+    if rules.graph is not None:
+        outs = rules.graph.out_types
+        graph, _ = batched_graph(rules.graph, size, batched, [True] * len(outs))
+        call = functools.partial(_call_flat, graph)
+    else:
+        call = over_batch(rules.call, types, flags)
+        outs = trace_graph(rules.call, types, transform="vmap", user_function=rules.call).out_types
 
     def rows(
         function: Callable[[Sequence[Any]], Sequence[Any]], types: list[ArrayType], flags: list[bool], arrays: list[Any]
@@ -594,7 +623,7 @@ def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Pa
             found = rows(rule, [*types, *outs], flags + [True] * len(outs), [*primals, *cts])
             return [r if b or r is None else total(r, 0) for r, b in zip(found, flags, strict=True)]
 
-    changed = Rules(rules.name, rules.own, call, jvp, fwd, bwd, rules.closed, True)
+    changed = Rules(rules.name, rules.own, call, jvp, fwd, bwd, rules.closed, True, graph)
     return bind(_custom, tuple(inputs), {"rules": changed})
 
 
