@@ -25,7 +25,6 @@ if TYPE_CHECKING:
         optim,
         random,
         testing,
-        train,
         tree_util,
     )
     from tracegrad.core import show
