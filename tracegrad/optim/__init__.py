@@ -25,6 +25,12 @@ from tracegrad.optim.apply import hyperparams as hyperparams
 from tracegrad.optim.apply import incremental_update as incremental_update
 from tracegrad.optim.apply import periodic_update as periodic_update
 from tracegrad.optim.apply import step as step
+from tracegrad.optim.apply import value_and_grad_from_state as value_and_grad_from_state
+from tracegrad.optim.averaging import EmaParamsState as EmaParamsState
+from tracegrad.optim.averaging import LookaheadParams as LookaheadParams
+from tracegrad.optim.averaging import LookaheadState as LookaheadState
+from tracegrad.optim.averaging import ema_params as ema_params
+from tracegrad.optim.averaging import lookahead as lookahead
 from tracegrad.optim.base import AdaptiveGradClipState as AdaptiveGradClipState
 from tracegrad.optim.base import AddDecayedWeightsState as AddDecayedWeightsState
 from tracegrad.optim.base import ClipByGlobalNormState as ClipByGlobalNormState
@@ -75,6 +81,9 @@ from tracegrad.optim.conditional import ConditionFn as ConditionFn
 from tracegrad.optim.conditional import apply_if_finite as apply_if_finite
 from tracegrad.optim.conditional import conditionally_mask as conditionally_mask
 from tracegrad.optim.conditional import conditionally_transform as conditionally_transform
+from tracegrad.optim.inject import InjectStatefulHyperparamsState as InjectStatefulHyperparamsState
+from tracegrad.optim.inject import WrappedSchedule as WrappedSchedule
+from tracegrad.optim.inject import inject_hyperparams as inject_hyperparams
 from tracegrad.optim.masks import MaskedState as MaskedState
 from tracegrad.optim.masks import MaskOrFn as MaskOrFn
 from tracegrad.optim.masks import MultiTransformState as MultiTransformState
@@ -86,6 +95,11 @@ from tracegrad.optim.masks import masked as masked
 from tracegrad.optim.masks import multi_transform as multi_transform
 from tracegrad.optim.masks import partition as partition
 from tracegrad.optim.masks import selective_transform as selective_transform
+from tracegrad.optim.monitoring import MonitorState as MonitorState
+from tracegrad.optim.monitoring import SnapshotState as SnapshotState
+from tracegrad.optim.monitoring import measure_with_ema as measure_with_ema
+from tracegrad.optim.monitoring import monitor as monitor
+from tracegrad.optim.monitoring import snapshot as snapshot
 from tracegrad.optim.numerics import safe_norm as safe_norm
 from tracegrad.optim.numerics import safe_root_mean_squares as safe_root_mean_squares
 from tracegrad.optim.schedules import constant_schedule as constant_schedule

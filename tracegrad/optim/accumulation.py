@@ -25,6 +25,7 @@ from tracegrad.optim.base import (
     safe_increment,
     telling,
     told,
+    users,
     with_extra_args_support,
 )
 from tracegrad.typing import Array, ArrayLike, DType
@@ -222,9 +223,9 @@ class MultiSteps:
         accumulator_dtype: DType = np.float32,
     ) -> None:
         self._opt = with_extra_args_support(opt)
-        self._every_k = every_k_schedule if callable(every_k_schedule) else lambda step: every_k_schedule
+        self._every_k = users(every_k_schedule) if callable(every_k_schedule) else lambda step: every_k_schedule
         self._use_grad_mean = use_grad_mean
-        self._should_skip = should_skip_update_fn
+        self._should_skip = should_skip_update_fn and users(should_skip_update_fn)
         self._dtype = accumulator_dtype
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.types import type_of
-from tracegrad.optim.base import OptState, Params, Updates, cast, number, told
+from tracegrad.optim.base import OptState, Params, Updates, cast, chosen, number, told
+from tracegrad.optim.tree import get
+from tracegrad.transforms.grad import value_and_grad
 from tracegrad.typing import ArrayLike
 
 
@@ -96,3 +99,36 @@ def hyperparams(opt: Any, opt_state: OptState) -> dict[str, Any]:
     {'learning_rate': np.float64(0.75)}
     """
     return told(opt, opt_state)
+
+
+def value_and_grad_from_state(value_fn: Callable[..., Any]) -> Callable[..., tuple[Any, Updates]]:
+    """`value_and_grad(value_fn)` that takes both from the state of an optimiser, called with `state=`, where this has them: what a line search has
+    computed at its last point is not computed again.
+
+    Args:
+        value_fn: a function of the parameters, and of what else is given, to a number.
+
+    Returns:
+        A function `(params, *args, state=..., **kwargs) -> (value, gradient)`. The state's value counts where it is finite.
+
+    Raises:
+        ValueError: a state without `value` and `grad`.
+    """
+    computed = value_and_grad(value_fn)
+
+    def known_or_computed(params: Params, *args: Any, state: OptState, **kwargs: Any) -> tuple[Any, Updates]:
+        value, gradient = get(state, "value"), get(state, "grad")
+        if value is None or gradient is None:
+            raise ValueError(
+                "value_and_grad_from_state found no value and grad in the state; it is for optimisers with a line search,"
+                " such as lbfgs. For others write value_and_grad"
+            )
+        found = chosen(_is_finite(value), lambda: (value, gradient), lambda: computed(params, *args, **kwargs))
+        return found[0], found[1]
+
+    return known_or_computed
+
+
+@accepting_jax
+def _is_finite(x: ArrayLike) -> Any:
+    return np.isfinite(x)

@@ -192,6 +192,12 @@ def required(params: Params | None, who: str) -> Params:
     return params
 
 
+def users(f: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of the user's, written in NumPy's functions, as one that takes jax arrays too. One of jax or optax takes nothing else."""
+    home = getattr(getattr(f, "func", f), "__module__", None) or ""
+    return f if home.partition(".")[0] in ("jax", "optax") else accepting_jax(f)
+
+
 def init_empty_state(params: Params) -> EmptyState:
     """The `init` of a transformation without a state."""
     return EmptyState()

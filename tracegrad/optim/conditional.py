@@ -23,6 +23,7 @@ from tracegrad.optim.base import (
     safe_increment,
     telling,
     told,
+    users,
     with_extra_args_support,
 )
 from tracegrad.typing import Array
@@ -51,7 +52,7 @@ def _conditionally(
     state_of: Callable[..., Any],
     otherwise: Callable[[Updates], Updates],
 ) -> GradientTransformationExtraArgs:
-    inner = with_extra_args_support(inner)
+    inner, condition = with_extra_args_support(inner), users(condition)
 
     def init(params: Params) -> OptState:
         return state_of(inner_state=inner.init(params), step=first_count())
