@@ -246,6 +246,8 @@ def contents(path: Path) -> Contents:
     """Open a file, and look at all but its tensors."""
     with formats.opened(path) as file:
         if _NOTE not in file.texts:
+            if _SUM in file.texts:
+                raise CorruptFileError(f"{path}: what tracegrad noted in it is not there")
             return Contents(path, file.texts, file.entries, None)
         try:
             note = json.loads(file.texts[_NOTE])
@@ -319,12 +321,13 @@ def read(
             return _as_array(_bytes_of(file, found, name), found.entries[name], found.path, name, bfloat16)
 
         try:
-            spec: Spec = None if found.note is None else found.note["tree"]
+            ours = found.note is not None
+            spec: Spec = found.note["tree"] if found.note is not None else None
             if part is not None:
                 spec = dict(zip(*spec["dict"], strict=True))[part]
-            specs = {name: name for name in found.entries} if spec is None else dict(leaf_specs(spec, part))
+            specs = {name: name for name in found.entries} if not ours else dict(leaf_specs(spec, part))
             if like is None and not rename:
-                if spec is not None:
+                if ours:
                     result = put_together(spec, tensor)
                 else:
                     result = by_dots({name: name.split(".") for name in specs}, tensor)
@@ -336,7 +339,7 @@ def read(
         names = renamed(specs, rename) if rename else {name: name for name in specs}
         available = {new: specs[old] for old, new in names.items()}
         if like is None:
-            keys = {name: name.split(".") if spec is None else parted(name) for name in available}
+            keys = {name: parted(name) if ours else name.split(".") for name in available}
             result = by_dots(keys, lambda name: put_together(available[name], tensor))
             return result if strict else (result, [])
         return _fitted(found, available, like, part, strict, bfloat16, tensor)
