@@ -31,6 +31,7 @@ ROOMS = [
         "core.numpy_warnings",
         "core.backends",
         "core.shared",
+        "core.scopes",
     },
     {"core.op", "tree_util", "core.axes", "core.static"},
     {"core.constants", "core.names", "core.plain", "core.tracebacks"},

@@ -66,6 +66,7 @@ __all__ = [
     "linearize",
     "make_graph",
     "metrics",
+    "named_scope",
     "nn",
     "numpy",
     "ops",

@@ -135,7 +135,7 @@ def name_of_op(name: str) -> str:
 
 def writes_into_a_part() -> bool:
     """Whether the user's line is `y[i] += x` or the like."""
-    return context.cell is None and re.match(r"[\w.]+\[.*=", _text(user_frame())) is not None
+    return context.source is None and re.match(r"[\w.]+\[.*=", _text(user_frame())) is not None
 
 
 def for_no_array(x: Any) -> str:

@@ -6,12 +6,18 @@ import os
 import threading
 from typing import Any
 
+# How many entries an equation of a running trace has (see `trace.py`), by which it is told from the source of one.
+EQUATION = 7
+
 
 class Context(threading.local):
     """What this thread is doing.
 
-    cell        a cell with the source of the equation whose rule an interpreter is applying: what the rule records belongs to
-                that line. A cell, since writing into one costs the interpreters' loops a quarter of writing here
+    cell        a list, which costs the interpreters' loops a quarter of writing here. First comes the source of the equation
+                whose rule an interpreter is applying, to whose line belongs what the rule records, or that equation in a
+                trace, if it is a derivative rule; None in the user's own code. Then, for a derivative rule, whether what it
+                records is a derivative (and not the transpose of one, which is one already); in the user's own code the
+                open scopes and where to stop keeping frames (`errors.user_source`)
     bound       the named axes that are being mapped over, outermost first
     batching    the one that batching rules are being applied for, None if that one has no name
     start       the first example of those that they are applied to
@@ -31,7 +37,17 @@ class Context(threading.local):
     @property
     def source(self) -> Any:
         """Where in the user's code the equation stands whose rule is being applied."""
-        return None if self.cell is None else self.cell[0]
+        found = None if self.cell is None else self.cell[0]
+        if found is not None and len(found) == EQUATION:
+            out = found[4]
+            found = (out[0] if type(out) is tuple else out).source
+        return found
+
+    @property
+    def scope(self) -> tuple[str, ...]:
+        """The names of the scopes that the user's code is in."""
+        cell = self.cell
+        return () if cell is None or cell[0] is not None or type(cell[1]) is not tuple else cell[1]
 
 
 context = Context()

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracegrad.core.context import context
+from tracegrad.core.context import EQUATION, context
 
 
 class ShapeError(ValueError):
@@ -101,7 +101,11 @@ class Imported(Source):
 
 # What is kept for each recorded op: a code object and an offset into it. Finding the line waits until somebody asks; of what
 # has been pickled it is known.
-RawSource = tuple[CodeType, int] | Source
+Place = tuple[CodeType, int] | Source
+# And, where there is more to know than that: the names of the scopes it is in, how many derivative rules deep it was
+# recorded, the op whose rule the innermost of these is, and the lines that called, from the innermost on.
+RawSource = Place | tuple[Place, tuple[str, ...], int, Any, tuple[Place, ...]]
+WITH_ORIGIN = 5
 
 
 _HIDDEN: tuple[str, ...] = (
@@ -166,8 +170,12 @@ def user_frame(passed: Callable[[str], bool] = _is_internal) -> FrameType:
 def user_source() -> RawSource:
     """The innermost frame that is neither tracegrad's nor NumPy's, unless an interpreter is replaying another line."""
     cell = context.cell
-    if cell is not None and cell[0] is not None:
-        return cell[0]
+    if cell is not None:
+        raw = cell[0]
+        if raw is not None:
+            if len(raw) == EQUATION:
+                raw = cell[0] = _derived(raw, cell[1])
+            return raw
     frame = _getframe(2)
     code = frame.f_code
     while (hidden := _internal.get(code.co_filename)) is not False:
@@ -175,13 +183,53 @@ def user_source() -> RawSource:
             break
         frame = frame.f_back
         code = frame.f_code
+    if cell is not None and type(cell[1]) is tuple:
+        return (code, frame.f_lasti), cell[1], 0, None, () if cell[2] is None else _callers(frame, cell[2])
     return code, frame.f_lasti
+
+
+def _callers(frame: FrameType, last: FrameType) -> tuple[Place, ...]:
+    """The user's lines that called a frame, up to the frame `last`."""
+    found: list[Place] = []
+    while frame is not last and frame.f_back is not None:
+        frame = frame.f_back
+        if frame is not last and not _is_internal(frame.f_code.co_filename):
+            found.append((frame.f_code, frame.f_lasti))
+    return tuple(found)
+
+
+def _place(raw: RawSource) -> Place:
+    return raw[0] if len(raw) == WITH_ORIGIN else raw  # type: ignore[return-value]
+
+
+def origin(raw: RawSource | int | None) -> tuple[tuple[str, ...], int, Any, tuple[Place, ...]]:
+    """The scopes of an equation, its phase, the op whose rule recorded it, and the lines that called."""
+    return raw[1:] if type(raw) is tuple and len(raw) == WITH_ORIGIN else ((), 0, None, ())  # type: ignore[return-value]
+
+
+def _derived(eqn: Any, derives: bool) -> Any:
+    """The source of what the derivative rule of an equation records: its line and scopes."""
+    out = eqn[4]
+    raw = (out[0] if eqn[0].multiple_results else out).source
+    if not derives or raw is None or isinstance(raw, int):
+        return raw
+    scope, phase, _, callers = origin(raw)
+    return _place(raw), scope, phase + 1, eqn[0], callers
+
+
+def within_scope(raw: RawSource | None, scope: tuple[str, ...]) -> RawSource | None:
+    """The source of an equation that has been put into further scopes."""
+    if raw is None:
+        return None
+    inner, *others = origin(raw)
+    return _place(raw), (*scope, *inner), *others
 
 
 def resolve(raw: RawSource | int | None) -> Source | None:
     """The file, line and function behind a raw source; None for a trace's input, which is known by its number."""
     if raw is None or isinstance(raw, int):
         return None
+    raw = _place(raw)
     if isinstance(raw, Source):
         return raw
     code, offset = raw
@@ -204,6 +252,7 @@ def _lines_of(code: CodeType) -> list[int | None]:
 
 def assigns(raw: RawSource) -> bool:
     """Whether what runs there is an assignment to an element, `y[i] = x`."""
+    raw = _place(raw)
     if isinstance(raw, Source):
         return False
     code, offset = raw

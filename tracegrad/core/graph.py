@@ -11,7 +11,18 @@ import numpy as np
 from tracegrad.core.axes import Axis
 from tracegrad.core.boxes import is_boxed, out_of_boxes
 from tracegrad.core.context import context
-from tracegrad.core.errors import DtypeError, RawSource, ShapeError, Source, at, clip, resolve, user_source
+from tracegrad.core.errors import (
+    DtypeError,
+    RawSource,
+    ShapeError,
+    Source,
+    at,
+    clip,
+    origin,
+    resolve,
+    user_source,
+    within_scope,
+)
 from tracegrad.core.late import LOADERS
 from tracegrad.core.numpy_warnings import again, has_warned
 from tracegrad.core.op import Op, Params
@@ -89,8 +100,33 @@ class Eqn(NamedTuple):
     def source(self) -> Source | None:
         return resolve(self.raw_source)
 
+    @property
+    def scope(self) -> tuple[str, ...]:
+        """The names of the scopes that it was recorded in (`tg.named_scope`), outermost first."""
+        return origin(self.raw_source)[0]
+
+    @property
+    def phase(self) -> int:
+        """0 for what the user's code does, n for what a derivative rule of what is of phase n - 1 does."""
+        return origin(self.raw_source)[1]
+
+    @property
+    def of(self) -> Op | None:
+        """The op whose derivative rule recorded it, if one did. The equation has the line of that op."""
+        found: Op | None = origin(self.raw_source)[2]
+        return found
+
+    @property
+    def frames(self) -> tuple[Source, ...]:
+        """The user's lines that were running, innermost first; all of them in a Graph of `make_graph(f, frames=True)`."""
+        found = [resolve(raw) for raw in (self.raw_source, *origin(self.raw_source)[3])]
+        return tuple([place for place in found if place is not None])
+
     def __reduce__(self) -> Any:
-        return Eqn, (self.op, self.inputs, dict(self.params), self.outputs, self.source)
+        source: Any = self.source
+        if source is not None and (origin(self.raw_source) != origin(None)):
+            source = source, self.scope, self.phase, self.of, self.frames[1:]
+        return Eqn, (self.op, self.inputs, dict(self.params), self.outputs, source)
 
 
 class Graph:
@@ -253,6 +289,27 @@ def closed(graph: Graph) -> tuple[Graph, tuple[Any, ...]]:
     return whole, tuple(graph.consts.values())
 
 
+def in_scope(graph: Graph, scope: tuple[str, ...]) -> Graph:
+    """The Graph with all its equations in further scopes, and those of the Graphs that it holds."""
+
+    def scoped(value: Any) -> Any:
+        if type(value) is tuple:
+            return tuple([scoped(part) for part in value]) if any([type(part) is Graph for part in value]) else value
+        return in_scope(value, scope) if type(value) is Graph else value
+
+    def make() -> Graph:
+        eqns = [
+            eqn._replace(
+                raw_source=within_scope(eqn.raw_source, scope), params={k: scoped(v) for k, v in eqn.params.items()}
+            )
+            for eqn in graph.eqns
+        ]
+        return Graph(graph.inputs, tuple(eqns), graph.outputs, graph.consts, graph.name)
+
+    found: Graph = remembered(graph, ("in scope", scope), make)
+    return found
+
+
 def replace(x: _Part, **changes: Any) -> _Part:
     """An equation or a Graph with other values for some of its fields."""
     if isinstance(x, Graph):
@@ -322,7 +379,7 @@ def interpret(graph: Graph, inputs: Sequence[Any], apply: Callable[[Eqn, tuple[A
     if into is not None and in_program() and any(map(_is_traced, env.values())):
         env = {v: into.constant(x) if type(x) is np.ndarray else x for v, x in env.items()}
     outer = context.cell
-    cell: list[Any] = [None]
+    cell: list[Any] = [None, False]
     try:
         context.cell = cell
         for i, eqn in enumerate(graph.eqns):

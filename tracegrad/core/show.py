@@ -5,7 +5,7 @@ graph   = "graph" name "(" [input {"," input}] ")" "{" newline
           {const} {eqn} "return" [atom {"," atom}] newline "}"
 input   = var ":" type  ["=" path]                  path: the argument's key path, where it is not the name itself
 const   = "const" var ":" type ["=" value]          value: printed where it is small
-eqn     = var ":" type {"," var ":" type} "=" op [params] {atom} ["#" file ":" line]
+eqn     = var ":" type {"," var ":" type} "=" op [params] {atom} ["#" file ":" line ["in" scope {"/" scope}]]
 params  = "[" name "=" value {"," name "=" value} "]"
 atom    = var | number
 type    = dtype ["~"] "[" [size {"," size}] "]"     "~": weak, a Python scalar
@@ -81,28 +81,35 @@ def eqn_text(eqn: Eqn, name: Names) -> str:
     return f"{outputs} = {eqn.op.name}{f'[{params}]' if params else ''} {inputs}".rstrip()
 
 
-def listing(graph: Graph) -> str:
-    """The whole graph in the grammar of this module."""
+def listing(graph: Graph, scopes: bool = False) -> str:
+    """The whole graph in the grammar of this module, with the scopes of equations if these are asked for."""
     graphs = {id(graph): (graph, graph.name)}
     texts: list[str] = []
     while len(texts) < len(graphs):
-        texts.append(_listed(*list(graphs.values())[len(texts)], graphs))
+        texts.append(_listed(*list(graphs.values())[len(texts)], graphs, scopes))
     return "\n".join(texts)
 
 
-def _listed(graph: Graph, called: str, graphs: dict[int, tuple[Graph, str]]) -> str:
+def _listed(graph: Graph, called: str, graphs: dict[int, tuple[Graph, str]], scopes: bool) -> str:
     name = Names(graphs)
     heads = [name.typed(v) + (f"={v.name}" if v.name and v.name != name(v) else "") for v in graph.inputs]
     lines = [f"graph {called}({', '.join(heads)}) {{"]
     for var, value in graph.consts.items():
         shown = f" = {value.tolist()}" if type(value) is np.ndarray and value.size <= 4 else ""
         lines.append(f"  const {name.typed(var)}{shown}")
-    body = [(eqn_text(e, name), e.source) for e in graph.eqns]
+    body = [(eqn_text(e, name), _origin(e, scopes)) for e in graph.eqns]
     width = min(max((len(text) for text, _ in body), default=0), 60)
-    for text, source in body:
-        lines.append(f"  {text:<{width}}  # {source.short}" if source else f"  {text}")
+    for text, origin in body:
+        lines.append(f"  {text:<{width}}  # {origin}" if origin else f"  {text}")
     lines.append(f"  return {', '.join([name(a) for a in graph.outputs])}".rstrip())
     return "\n".join([*map(line, lines), "}"])
+
+
+def _origin(eqn: Eqn, scopes: bool) -> str:
+    """Where an equation comes from."""
+    source = eqn.source
+    path = "/".join(eqn.scope) if scopes else ""
+    return " ".join([part for part in (source.short if source else "", path and f"in {path}") if part])
 
 
 def __dir__() -> list[str]:

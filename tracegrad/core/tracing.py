@@ -100,11 +100,13 @@ def trace_graph(
     trace = Trace(transform, user_function, abstract=abstract, for_graph=True)
     if names is not None:
         trace.names = names
-    outer, thread = context.trace, threading.get_ident()
+    outer, thread, cell = context.trace, threading.get_ident(), context.cell
     trace.lasting = outer.lasting if lasting is None and outer is not None else lasting
     captor = capturing.get(thread)
     tracers = tracer_inputs(trace, inputs)
     try:
+        if lasting is not None and cell is not None and cell[0] is None:
+            context.cell = None  # it will be run in other scopes, too
         if abstract:
             trace.axes = context.bound
             trace.depth = 0 if outer is None else outer.depth + 1
@@ -115,6 +117,7 @@ def trace_graph(
         outputs, eqns = trace.recorded(lambda: list(function(*tracers)))
     finally:
         context.trace = outer
+        context.cell = cell
         if captor is not None:
             capturing[thread] = captor
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -11,6 +13,7 @@ from tracegrad.core.context import context
 from tracegrad.core.errors import require_callable
 from tracegrad.core.graph import Graph
 from tracegrad.core.names import leaf_names, parameter_name, transformed
+from tracegrad.core.scopes import keeping_frames
 from tracegrad.core.tracebacks import trimming
 from tracegrad.core.tracing import arrays_of, declared_types, traced
 from tracegrad.core.types import ShapeDtypeStruct
@@ -20,7 +23,7 @@ from tracegrad.typing import PyTree
 
 @trimming
 def make_graph(
-    fun: Callable[..., Any], *, axis_env: Sequence[tuple[Hashable, int]] | None = None
+    fun: Callable[..., Any], *, axis_env: Sequence[tuple[Hashable, int]] | None = None, frames: bool = False
 ) -> Callable[..., Graph]:
     """A function that returns the Graph of `fun` for given arguments.
 
@@ -32,6 +35,8 @@ def make_graph(
         fun: a function of arrays and pytrees of them.
         axis_env: names and sizes of axes, outermost first, to be taken as mapped over, so that the collectives of a
             function that is meant for `vmap(fun, axis_name=...)` can be seen. Only types are known then.
+        frames: whether each equation keeps all lines of the user's that were running, not just the innermost: `Eqn.frames`.
+            Of what a jitted function does, the innermost only.
 
     >>> import numpy as np, tracegrad as tg
     >>> graph = tg.make_graph(lambda x: np.sin(x) + 1.0)(np.ones(2))
@@ -49,12 +54,14 @@ def make_graph(
     def graph_maker(*args: Any, **kwargs: Any) -> Graph:
         axes = [Axis(name, size, len(context.bound) + i) for i, (name, size) in enumerate(axis_env or ())]
         bound = *context.bound, *axes
-        graph, _ = within(bound, None, 0, _graph_and_tree, "make_graph", fun, args, kwargs, abstract=bool(axes))
+        last = sys._getframe().f_back if frames else None
+        how = functools.partial(_graph_and_tree, "make_graph", fun, args, kwargs, abstract=bool(axes))
+        graph, _ = within(bound, None, 0, how if last is None else functools.partial(keeping_frames, last, how))
         # The arrays outside may be written into tomorrow.
         consts = {v: own(x) for v, x in graph.consts.items()}
         return Graph(graph.inputs, graph.eqns, graph.outputs, consts, graph.name)
 
-    return transformed(graph_maker, make_graph, fun, axis_env=axis_env)
+    return transformed(graph_maker, make_graph, fun, axis_env=axis_env, frames=frames)
 
 
 @trimming

@@ -24,34 +24,35 @@ from tracegrad.core.views import own
 from tracegrad.ops.masks import Masked, filled, image, plus
 
 
-def backward(eqns: Sequence[Equation], cotangents: dict[int, Any]) -> dict[int, Any]:
+def backward(eqns: Sequence[Equation], cotangents: dict[int, Any], derives: bool = True) -> dict[int, Any]:
     """Pull cotangents, keyed by the id of the tracer they belong to, back through the equations.
 
     What is left in the dict belongs to the trace's inputs. A missing entry is a structural zero: rules are never called
-    for it, and a sum starts from its first term.
+    for it, and a sum starts from its first term. What rules record is of a derivative, or as the equations are if it is
+    the transpose of what a rule has recorded (`Eqn.phase`).
     """
     take = cotangents.pop
     get = cotangents.get
     outer = context.cell
-    cell: list[Any] = [None]
+    cell: list[Any] = [None, derives]
     lifts = context.trace is not None and in_program()
     try:
         context.cell = cell
-        for op, inputs, values, params, out, wanted, residuals in reversed(eqns):
+        for eqn in reversed(eqns):
+            op, inputs, values, params, out, wanted, residuals = eqn
             if op.multiple_results:
                 ct: Any = [take(id(o), None) for o in out]
                 if all(c is None for c in ct):
                     continue
                 masked = Masked in map(type, ct)
                 primal_out: Any = tuple([o.value for o in out])
-                cell[0] = out[0].source
             else:
                 ct = take(id(out), None)
                 if ct is None:
                     continue
                 masked = type(ct) is Masked
                 primal_out = out.value
-                cell[0] = out.source
+            cell[0] = eqn
             rule = op.vjp
             if lifts:
                 values = _lifted(values, ct if op.multiple_results else (ct,))
@@ -127,12 +128,13 @@ def pushforward(eqns: list[Equation], tangents: dict[int, Any], outputs: Sequenc
     read_last = _last_reads(eqns, outputs)
     eqns.reverse()
     outer = context.cell
-    cell: list[Any] = [None]
+    cell: list[Any] = [None, True]
     lifts = in_program()
     try:
         context.cell = cell
         while eqns:
-            op, inputs, values, params, out, wanted, _ = eqns.pop()
+            eqn = eqns.pop()
+            op, inputs, values, params, out, wanted, _ = eqn
             incoming: list[Any] = [None] * len(inputs)
             for i in wanted:
                 incoming[i] = get(id(inputs[i]))
@@ -143,7 +145,7 @@ def pushforward(eqns: list[Equation], tangents: dict[int, Any], outputs: Sequenc
             if not active:
                 continue
             outs = out if op.multiple_results else (out,)
-            cell[0] = outs[0].source
+            cell[0] = eqn
             primal_out = tuple([o.value for o in outs]) if op.multiple_results else out.value
             if lifts:
                 values = _lifted(values, incoming)
@@ -256,7 +258,7 @@ def pull_back(
         if ct is not None and type(out) is Tracer and out.origin is trace:
             prior = gathered.get(id(out))
             gathered[id(out)] = ct if prior is None else prior + ct
-    backward(eqns, gathered)
+    backward(eqns, gathered, not (trace.linear and context.source is not None))
     return [gathered.get(id(x)) for x in inputs]
 
 

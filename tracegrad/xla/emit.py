@@ -216,7 +216,9 @@ def emit(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
     for v, x in graph.consts.items():
         env[v] = array_of_our_own(unboxed(x))
     outer = context.cell
-    cell: list[Any] = [None]
+    # The scopes that jax knows of: those of the equation that holds this Graph.
+    entered = outer[1] if outer is not None and outer[0] is not None and outer[1] else ()
+    cell: list[Any] = [None, ()]
     try:
         context.cell = cell
         for eqn in graph.eqns:
@@ -224,7 +226,14 @@ def emit(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
             values = [env[a] if isinstance(a, Var) else a.value for a in eqn.inputs]
             outs = eqn.outputs
             out = tuple([v.type for v in outs]) if eqn.op.multiple_results else outs[0].type
-            found = apply(eqn.op, values, [a.type for a in eqn.inputs], eqn.params, out)
+            types, scope = [a.type for a in eqn.inputs], eqn.scope
+            cell[1] = scope
+            if scope and scope != entered:
+                name = "/".join(scope[len(entered) :] if scope[: len(entered)] == entered else scope)
+                with jax.named_scope(name):
+                    found = apply(eqn.op, values, types, eqn.params, out)
+            else:
+                found = apply(eqn.op, values, types, eqn.params, out)
             if eqn.op.multiple_results:
                 env.update(zip(outs, found, strict=True))
             else:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tracegrad.core.graph import Graph, closed, evaluate
+from tracegrad.core.context import context
+from tracegrad.core.graph import Graph, closed, evaluate, in_scope
 from tracegrad.core.op import Wanted
-from tracegrad.core.trace import bind
+from tracegrad.core.trace import bind, in_graph
 from tracegrad.transforms.control.held import holding_one, reverse
 
 
@@ -16,6 +17,9 @@ def call(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
     equation by equation, since the trace that maps over that may not be among those of the inputs."""
     if graph.axes:
         return evaluate(graph, inputs)
+    scope = context.scope
+    if scope and any(map(in_graph, inputs)):
+        graph = in_scope(graph, scope)
     whole, consts = closed(graph)
     return list(bind(call_op, (*inputs, *consts), {"graph": whole}))
 
