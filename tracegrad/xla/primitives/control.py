@@ -24,12 +24,12 @@ from tracegrad.xla.primitives.table import EQUATIONS, binds, dtype_here, is_key,
 # Calls.
 
 
-@binds("jit", "pjit", "closed_call", "core_closed_call", "composite")
+@binds("jit", "closed_call", "composite")
 def _(*arrays: Any, jaxpr: Any = None, call_jaxpr: Any = None, **_: Any) -> Any:
     return run_closed(call_jaxpr if jaxpr is None else jaxpr, arrays)
 
 
-@binds("remat2", "checkpoint")
+@binds("remat2")
 def _(*arrays: Any, jaxpr: Any, policy: Any, prevent_cse: Any, **_: Any) -> Any:
     """What jax's policy lets be kept is kept, if it is one of those that have a name; else nothing."""
     f = checkpoint(lambda *xs: run(jaxpr, (), xs), policy=_policy(policy), prevent_cse=prevent_cse is not False)

@@ -31,7 +31,6 @@ PRIMITIVES.update(
         "conj": plain(lax.conj),
         "not": plain(lax.bitwise_not),
         "or": plain(lax.bitwise_or),
-        "random_gamma_grad": plain(lax.random_gamma_grad),
         "regularized_incomplete_beta": plain(lax.betainc),
         "stop_gradient": plain(stop_gradient),
         "xor": plain(lax.bitwise_xor),
@@ -39,7 +38,7 @@ PRIMITIVES.update(
 )
 
 
-@binds("copy", "copy_p", "mesh_cast", "reshard", "sharding_constraint")
+@binds("copy", "sharding_constraint")
 def _(x: Any, **_: Any) -> Any:
     return x
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from tracegrad import lax
-from tracegrad.core.types import type_of
-from tracegrad.xla.primitives.table import PRIMITIVES, binds, dtype_here, plain
+from tracegrad.xla.primitives.table import PRIMITIVES, binds, dtype_here
 
 
 @binds("iota")
@@ -35,11 +32,6 @@ def _(x: Any, *, new_sizes: Any, dimensions: Any = None, **_: Any) -> Any:
 @binds("squeeze")
 def _(x: Any, *, dimensions: Any) -> Any:
     return lax.squeeze(x, dimensions)
-
-
-@binds("expand_dims")
-def _(x: Any, *, dimensions: Any) -> Any:
-    return lax.expand_dims(x, dimensions)
 
 
 @binds("transpose")
@@ -151,6 +143,5 @@ PRIMITIVES.update(
         "scatter-mul": _scatter(lax.scatter_mul),
         "scatter-max": _scatter(lax.scatter_max),
         "scatter-min": _scatter(lax.scatter_min),
-        "zeros_like": plain(lambda x: np.zeros(type_of(x).shape, type_of(x).dtype)),
     }
 )

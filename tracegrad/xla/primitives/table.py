@@ -51,7 +51,7 @@ def plain(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def is_key(dtype: Any) -> bool:
     """Whether a dtype of jax's is none of NumPy's: that of typed keys."""
-    return not isinstance(dtype, np.dtype)
+    return not isinstance(dtype, np.dtype | type)
 
 
 def dtype_here(dtype: Any) -> np.dtype[Any]:
