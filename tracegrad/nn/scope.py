@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tracegrad import random, tree
-from tracegrad.core.context import context
+from tracegrad.core.context import context, open_traces
 from tracegrad.core.errors import DtypeError, RawSource, ShapeError, at, user_source
+from tracegrad.core.scopes import named_scope
 from tracegrad.core.trace import Tracer, as_array
 from tracegrad.core.types import ShapeDtypeStruct, number_kind, type_of
 from tracegrad.lax import scan
@@ -124,7 +125,7 @@ class Scope:
         self._layer = layer
         self._inputs = inputs
         self._counts: dict[str, int] = {}
-        self._used: dict[str, tuple[Layer, RawSource]] = {}
+        self._used: dict[str, tuple[Layer, RawSource]] = {}  # while the net is made
         self.params = params
         self.states = states
         self.path = path
@@ -145,7 +146,10 @@ class Scope:
         """
         child = self._child(layer, name, train, inputs)
         try:
-            out = child._layer.function(child, *inputs)
+            if not open_traces:  # nobody records
+                return child._layer.function(child, *inputs)
+            with named_scope(child.path[-1]):
+                out = child._layer.function(child, *inputs)
         except Exception as error:
             child._note(error)
             raise
@@ -165,22 +169,22 @@ class Scope:
         Returns:
             The array; while the net is being made, a traced one that stands in for it.
         """
-        shape = tuple(shape)
-        if self._run.stand_in is not None:
-            return self._noted(self.params, name, init, shape, dtype)
+        run = self._run
         value = self.params.get(name)
+        if type(value) is np.ndarray and value.shape == shape and run.like is None:
+            return value
+        shape = tuple(shape)
+        if run.stand_in is not None:
+            return self._noted(self.params, name, init, shape, dtype)
         if value is None:
             raise ValueError(self._missing(name))
-        if type(value) is not np.ndarray:
-            value = as_array(value)
+        value = as_array(value)
         if value.shape != shape:
             raise ShapeError(
                 f"{self._place()}: {name} is {value.shape}, but the input {self._input_types()} asks for {shape}; were these "
                 "params made by another net, or for inputs of another shape?"
             )
-        if self._run.like is not None and type(value) is not Tracer:
-            return np.asarray(value, like=self._run.like)
-        return value
+        return value if run.like is None or type(value) is Tracer else np.asarray(value, like=run.like)
 
     def state(self, name: str, init: Init, shape: tuple[int, ...], dtype: DType | None = None) -> Array:
         """An array that this layer keeps from call to call: as it is now. Arguments as for `param`."""
@@ -235,8 +239,9 @@ class Scope:
         Raises:
             DtypeError: `x` is complex, and that dtype is not.
         """
-        x = as_array(x)
-        if x.dtype == dtype:
+        if type(x) is not np.ndarray:
+            x = as_array(x)
+        if x.dtype is dtype or x.dtype == dtype:
             return x
         if number_kind(x.dtype) == "c" and number_kind(dtype) != "c":
             raise DtypeError(
@@ -320,31 +325,32 @@ class Scope:
             count = self._counts.get(layer.name, 0)
             self._counts[layer.name] = count + 1
             name = f"{layer.name}_{count}"
-        elif not isinstance(name, str) or not name or "." in name:
-            raise ValueError(f"{self._place()}: the name of a layer is a text without dots, got {name!r}")
-        known = self._used.get(name)
-        if known is None:
-            self._used[name] = layer, user_source() if self._run.stand_in is not None else None
-        elif known[0] is not layer:
-            raise ValueError(
-                f"{self._place()}: two layers are called {name!r}, the other{at(known[1])}; the same Layer object twice "
-                "shares its parameters"
-            )
-        run, params, states = self._run, self.params, self.states
+        run, states = self._run, self.states
         if run.stand_in is not None:
-            self._require_free(params, name)
-            mine, kept = params.setdefault(name, Specs()), states.setdefault(name, Specs())
+            mine, kept = self._made(layer, name)
         else:
-            mine = params.get(name, _NOTHING)
-            if not isinstance(mine, Mapping):
+            mine = self.params.get(name, _NOTHING)
+            if type(mine) is not dict and not isinstance(mine, Mapping):
                 raise TypeError(
                     f"{self._place()}: params of {name!r} must be a dict, got {type(mine).__name__}; were they made by "
                     "this net's init?"
                 )
-            kept = None if states is None else states.get(name)
-            if kept is None and states is not None:
-                kept = {}
+            kept = None if states is None else states.get(name, {})
         return Scope(run, layer, mine, kept, (*self.path, name), self.train if train is None else train, inputs)
+
+    def _made(self, layer: Layer, name: Any) -> tuple[Specs, Specs]:
+        """Where the parameters and the state of a sub-layer are to be noted."""
+        if not isinstance(name, str) or not name or "." in name:
+            raise ValueError(f"{self._place()}: the name of a layer is a text without dots, got {name!r}")
+        known = self._used.setdefault(name, (layer, user_source()))
+        if known[0] is not layer:
+            raise ValueError(
+                f"{self._place()}: two layers are called {name!r}, the other{at(known[1])}; the same Layer object twice "
+                "shares its parameters"
+            )
+        if isinstance(self.params.get(name), Spec):
+            raise ValueError(f"{self._place()}: {name!r} is the name of a parameter here, and cannot be a layer's too")
+        return self.params.setdefault(name, Specs()), self.states.setdefault(name, Specs())
 
     def _noted(self, specs: Specs, name: str, init: Init, shape: tuple[int, ...], dtype: DType | None) -> Array:
         """Note a parameter, and hand out what stands in for it."""
@@ -369,10 +375,6 @@ class Scope:
         elif known.shape != shape:
             raise ShapeError(f"{self._place()}: {name} is {known.shape}, where this input asks for {shape}")
         return np.broadcast_to(run.stand_in.astype(known.dtype), shape)
-
-    def _require_free(self, params: Specs, name: str) -> None:
-        if isinstance(params.get(name), Spec):
-            raise ValueError(f"{self._place()}: {name!r} is the name of a parameter here, and cannot be a layer's too")
 
     def _stand_ins(self, specs: Specs) -> dict[str, Any]:
         return tree.tree_map(lambda t: np.broadcast_to(self._run.stand_in.astype(t.dtype), t.shape), specs.types())
