@@ -147,9 +147,9 @@ def test_numbers_of_python_and_arrays_of_one(path: Path) -> None:
     tg.io.save(path, {"step": np.int32(3), "lr": np.array(0.1, np.float32), "on": True})
     found = tg.io.load(path, {"step": 0, "lr": 0.0, "on": False})
     assert_same(found, {"step": np.int32(3), "lr": np.array(0.1, np.float32), "on": True})
-    with pytest.raises(MismatchError, match="dtype: lr is f32.* in the file, expected a Python int"):
+    with pytest.raises(MismatchError, match=r"dtype: lr is f32\[\] in the file, expected a Python int"):
         tg.io.load(path, {"step": 0, "lr": 0, "on": False})
-    with pytest.raises(MismatchError, match="shape: lr is f32.* in the file, expected f32.2."):
+    with pytest.raises(MismatchError, match=r"shape: lr is f32\[\] in the file, expected f32\[2\]"):
         tg.io.load(path, {"step": 0, "lr": np.zeros(2, np.float32), "on": False})
     with pytest.raises(MismatchError, match="dtype: on is a Python bool in the file, expected a Python str"):
         tg.io.load(path, {"step": 0, "lr": 0.0, "on": ""})
@@ -217,7 +217,7 @@ def test_differences_of_many_names(path: Path) -> None:
 def test_none_is_a_tree_without_leaves(path: Path) -> None:
     tg.io.save(path, {"a": None, "b": np.ones(1)})
     assert tg.io.load(path, {"b": np.ones(1), "c": None, "d": {}}) == {"b": np.ones(1), "c": None, "d": {}}
-    with pytest.raises(MismatchError, match="missing: a, expected f64.1."):
+    with pytest.raises(MismatchError, match=r"missing: a, expected f64\[1\]"):
         tg.io.load(path, {"a": np.ones(1), "b": np.ones(1)})
 
 
@@ -240,7 +240,9 @@ def test_files_of_others_by_like(tmp_path: Path) -> None:
     assert_same(tg.io.load(tmp_path / "x.npz", nested), {"model": [{"w": np.ones(2), "b": np.zeros(1)}]})
     flat = {"model.0.w": np.zeros(2), "model.0.b": np.ones(1)}
     assert_same(tg.io.load(tmp_path / "x.npz", flat), {"model.0.w": np.ones(2), "model.0.b": np.zeros(1)})
-    with pytest.raises(MismatchError, match="missing: model.0.c, expected f64.1.; the nearest name is model.0.b"):
+    with pytest.raises(
+        MismatchError, match=r"missing: model\.0\.c, expected f64\[1\]; the nearest name is model\.0\.b"
+    ):
         tg.io.load(tmp_path / "x.npz", {"model": [{"w": np.zeros(2), "c": np.ones(1)}]})
     np.savez(tmp_path / "y.npz", **{"a": np.ones(1), "a.b": np.ones(2)})
     assert sorted(tg.io.load(tmp_path / "y.npz")) == ["a", "a.b"]

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tracegrad.core.errors import resolve, user_source
 from tracegrad.io.files import CorruptFileError, clear_forgotten
 from tracegrad.io.trees import Contents, contents, prepared, read, verify, write_tree
 from tracegrad.typing import PyTree
@@ -248,7 +249,9 @@ class Checkpoints:
             except FileNotFoundError:  # removed by whoever writes
                 continue
             except CorruptFileError as error:
-                warnings.warn(f"skipped a checkpoint: {error}", CheckpointWarning, stacklevel=3)
+                line = resolve(user_source())
+                assert line is not None
+                warnings.warn_explicit(f"a checkpoint was skipped: {error}", CheckpointWarning, line.file, line.line)
         return None
 
     def _by_metric(self, files: list[tuple[int, Path]]) -> list[tuple[float, int, Path]]:
