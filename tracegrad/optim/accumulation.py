@@ -268,9 +268,7 @@ class MultiSteps:
             return _emitted(found, inner, mean, state, self._every_k(state.gradient_step), skip_state)
 
         def left() -> tuple[Updates, MultiStepsState]:
-            # Updates have the structure of what they are added to, which may be more than that of the gradients (`lookahead`).
-            alike = params is None or tree.structure(params) == tree.structure(updates)
-            return optim_tree.zeros_like(updates if alike else params), state._replace(skip_state=skip_state)
+            return optim_tree.zeros_like(updates), state._replace(skip_state=skip_state)
 
         out: tuple[Updates, MultiStepsState] = chosen(skip, left, taken) if self._should_skip else taken()
         return out
@@ -281,10 +279,11 @@ class MultiSteps:
 
     def gradient_transformation(self) -> GradientTransformation:
         """This as a pair of functions, `tg.optim.GradientTransformation`."""
-        return passing(self.init, telling(self._update, lambda state: told(self._opt, state.inner_opt_state)))
 
-    def _update(self, updates: Updates, state: Any, params: Params | None = None, **extra_args: Any) -> Any:
-        return self.update(updates, state, params, **extra_args)
+        def update(updates: Updates, state: Any, params: Params | None = None, **extra_args: Any) -> Any:
+            return self.update(updates, state, params, **extra_args)
+
+        return passing(self.init, telling(update, lambda state: told(self._opt, state.inner_opt_state)))
 
 
 @accepting_jax

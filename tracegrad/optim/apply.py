@@ -49,9 +49,9 @@ def incremental_update(new_tensors: Params, old_tensors: Params, step_size: Arra
     def mixed(new: Any, old: Any) -> Any:
         if new is None:
             return None
-        part = cast(number(step_size), new)
-        return part * new + (1 - part) * old
+        return cast(size, new) * new + cast(1 - size, old) * old
 
+    size = number(step_size)
     return tree.map(mixed, new_tensors, old_tensors, is_leaf=_is_none)
 
 

@@ -108,7 +108,7 @@ def _with_slow(updates: Updates, steps: Any, params: Any, period: int, size: Any
     syncs = steps == period - 1
     ahead = tree.map(lambda f, u, s: f + u - s, params.fast, updates, params.slow)
     slow = tree.map(lambda d: cast(size, d) * (cast(syncs, d) * d), ahead)
-    fast = tree.map(lambda u, d: u - cast(syncs, d) * (1 - cast(size, d)) * d, updates, ahead)
+    fast = tree.map(lambda u, d: u - cast(syncs, d) * cast(1 - size, d) * d, updates, ahead)
     return LookaheadParams(fast=fast, slow=slow), syncs, ((steps + 1) % period).astype(type_of(steps).dtype)
 
 
@@ -147,8 +147,7 @@ def ema_params(decay: ArrayLike, accumulator_dtype: DType = None) -> GradientTra
             new = p + u
             if number_kind(type_of(old).dtype) not in "fc":
                 return new.astype(type_of(old).dtype)
-            part = cast(decay, old)
-            return (part * old + (1 - part) * new).astype(type_of(old).dtype)
+            return (cast(decay, old) * old + cast(1 - decay, new) * new).astype(type_of(old).dtype)
 
         return updates, EmaParamsState(tree.map(averaged, state.ema, required(params, "ema_params"), updates))
 

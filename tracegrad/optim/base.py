@@ -20,7 +20,7 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax, boxed
 from tracegrad.core.jax_arrays import is_jax_array, is_jax_tracer
-from tracegrad.core.types import PYTHON_SCALARS, float_limits, is_numpy_scalar, number_kind, type_of
+from tracegrad.core.types import PYTHON_SCALARS, float_limits, is_added, is_numpy_scalar, number_kind, type_of
 from tracegrad.lax import cond
 from tracegrad.typing import Array, ArrayLike, PyTree
 
@@ -102,9 +102,12 @@ def number(x: Any) -> Any:
 def cast(x: Any, leaf: Any) -> Any:
     """A hyper-parameter as it meets a leaf: a Python number as it is, anything else in the leaf's dtype (of a complex one the
     dtype of its parts). Integer leaves are left to NumPy's promotion. A jax array that a transformation closes over (a schedule of
-    optax gives some) is taken for its numbers."""
+    optax gives some) is taken for its numbers.
+
+    What is derived of a hyper-parameter is so before the cast: `cast(1 - b1, g)`."""
     if type(x) in PYTHON_SCALARS:
-        return x
+        # Next to what ml_dtypes adds, NumPy makes a float64 of a Python float, and float32 of both.
+        return type_of(leaf).dtype.type(x) if type(x) is float and is_added(type_of(leaf).dtype) else x
     if is_jax_array(x):
         x = boxed(x) if is_jax_tracer(x) else np.asarray(x)
     dtype = type_of(leaf).dtype

@@ -292,8 +292,7 @@ def update_moment(updates: PyTree, moments: PyTree, decay: ArrayLike, order: int
 
 
 def _averaged(new: Any, old: Any, decay: Any) -> Any:
-    decay = cast_hyperparameter(decay, new)
-    return (1 - decay) * new + decay * old
+    return cast_hyperparameter(1 - decay, new) * new + cast_hyperparameter(decay, old) * old
 
 
 @accepting_jax
