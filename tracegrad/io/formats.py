@@ -79,7 +79,7 @@ def suffix_of(path: Path) -> str:
     return path.suffix
 
 
-def require_dtype(suffix: str, dtype: np.dtype[Any], path: str) -> None:
+def require_dtype(suffix: str, dtype: np.dtype[Any], what: str) -> None:
     """TypeError for an array of a dtype that such files have no name for."""
     if is_added(dtype) or dtype.kind in "biufc":
         if suffix == ".npz" or dtype.name in _SAFE_NAMES:
@@ -93,7 +93,7 @@ def require_dtype(suffix: str, dtype: np.dtype[Any], path: str) -> None:
         fix = "save it as .npz"
     else:
         fix = "files hold arrays of numbers alone, and no Python objects"
-    raise TypeError(f"tree{path} is an array of {dtype_name(dtype)}, for which {suffix} files have no name; {fix}")
+    raise TypeError(f"{what} is an array of {dtype_name(dtype)}, for which {suffix} files have no name; {fix}")
 
 
 def as_stored(x: Any) -> Array:

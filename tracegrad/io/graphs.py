@@ -165,7 +165,7 @@ class _Writer:
                     "that for an argument"
                 )
             name = f"const_{len(self.arrays)}"
-            formats.require_dtype(self.suffix, value.dtype, f" (a constant of graph {graph.name!r})")
+            formats.require_dtype(self.suffix, value.dtype, f"a constant of graph {graph.name!r}")
             self.arrays[name] = formats.as_stored(value)
             consts.append([number(var), name])
         eqns = []

@@ -113,7 +113,7 @@ def prepared(path: Path, x: PyTree, copy: bool = False) -> tuple[Spec, dict[str,
             array = np.asarray(leaf.value)
         except RuntimeError as error:  # of jax, of an array of which a part is elsewhere, or that was donated
             raise RuntimeError(f"tree{leaf.path} cannot be saved: {error}") from None
-        formats.require_dtype(suffix, array.dtype, leaf.path)
+        formats.require_dtype(suffix, array.dtype, f"tree{leaf.path}")
         stored = formats.as_stored(array)
         arrays[name] = stored.copy() if copy and np.may_share_memory(stored, array) else stored
     return found.spec, arrays
