@@ -41,9 +41,41 @@ from tracegrad.nn.combinators import stack as stack
 from tracegrad.nn.layer import Layer as Layer
 from tracegrad.nn.layer import layer as layer
 from tracegrad.nn.layers.dense import Dense as Dense
-from tracegrad.nn.losses import sigmoid_binary_cross_entropy as sigmoid_binary_cross_entropy
-from tracegrad.nn.losses import softmax_cross_entropy as softmax_cross_entropy
-from tracegrad.nn.losses import softmax_cross_entropy_with_integer_labels as softmax_cross_entropy_with_integer_labels
+from tracegrad.nn.losses.classification import poly_loss_cross_entropy as poly_loss_cross_entropy
+from tracegrad.nn.losses.classification import safe_softmax_cross_entropy as safe_softmax_cross_entropy
+from tracegrad.nn.losses.classification import sigmoid_binary_cross_entropy as sigmoid_binary_cross_entropy
+from tracegrad.nn.losses.classification import sigmoid_focal_loss as sigmoid_focal_loss
+from tracegrad.nn.losses.classification import smooth_labels as smooth_labels
+from tracegrad.nn.losses.classification import softmax_cross_entropy as softmax_cross_entropy
+from tracegrad.nn.losses.classification import (
+    softmax_cross_entropy_with_integer_labels as softmax_cross_entropy_with_integer_labels,
+)
+from tracegrad.nn.losses.ctc import ctc_loss as ctc_loss
+from tracegrad.nn.losses.ctc import ctc_loss_with_forward_probs as ctc_loss_with_forward_probs
+from tracegrad.nn.losses.divergences import convex_kl_divergence as convex_kl_divergence
+from tracegrad.nn.losses.divergences import generalized_kl_divergence as generalized_kl_divergence
+from tracegrad.nn.losses.divergences import kl_divergence as kl_divergence
+from tracegrad.nn.losses.divergences import kl_divergence_with_log_targets as kl_divergence_with_log_targets
+from tracegrad.nn.losses.margins import hinge_loss as hinge_loss
+from tracegrad.nn.losses.margins import make_fenchel_young_loss as make_fenchel_young_loss
+from tracegrad.nn.losses.margins import multiclass_hinge_loss as multiclass_hinge_loss
+from tracegrad.nn.losses.margins import multiclass_perceptron_loss as multiclass_perceptron_loss
+from tracegrad.nn.losses.margins import multiclass_sparsemax_loss as multiclass_sparsemax_loss
+from tracegrad.nn.losses.margins import perceptron_loss as perceptron_loss
+from tracegrad.nn.losses.margins import sparsemax_loss as sparsemax_loss
+from tracegrad.nn.losses.metric import ntxent as ntxent
+from tracegrad.nn.losses.metric import triplet_margin_loss as triplet_margin_loss
+from tracegrad.nn.losses.ranking import ranking_softmax_loss as ranking_softmax_loss
+from tracegrad.nn.losses.regression import cosine_distance as cosine_distance
+from tracegrad.nn.losses.regression import cosine_similarity as cosine_similarity
+from tracegrad.nn.losses.regression import gaussian_nll as gaussian_nll
+from tracegrad.nn.losses.regression import huber_loss as huber_loss
+from tracegrad.nn.losses.regression import l2_loss as l2_loss
+from tracegrad.nn.losses.regression import log_cosh as log_cosh
+from tracegrad.nn.losses.regression import squared_error as squared_error
+from tracegrad.nn.losses.segmentation import binary_dice_loss as binary_dice_loss
+from tracegrad.nn.losses.segmentation import dice_loss as dice_loss
+from tracegrad.nn.losses.segmentation import multiclass_generalized_dice_loss as multiclass_generalized_dice_loss
 from tracegrad.ops.elementwise.activations import relu as relu
 from tracegrad.ops.elementwise.activations import relu6 as relu6
 from tracegrad.ops.elementwise.activations import soft_sign as soft_sign

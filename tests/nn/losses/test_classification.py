@@ -9,10 +9,12 @@ import jax
 import jax.numpy as jnp
 import mpmath
 import numpy as np
+import optax
 import pytest
 
 import tracegrad as tg
 from tests.compare import near
+from tests.losses import agree_with_optax, safe_in_half_floats
 from tests.nn.test_activations import agree_to_second_order
 from tracegrad import nn
 from tracegrad.core.errors import DtypeError, ShapeError
@@ -180,3 +182,70 @@ def test_losses_say_what_they_take() -> None:
         nn.softmax_cross_entropy_with_integer_labels(MATRIX, LABELS)
     with pytest.raises(ShapeError, match=r"logits of shape \(3, 4\) .* need labels of shape \(3,\), got \(4,\)"):
         nn.softmax_cross_entropy_with_integer_labels(MATRIX, np.array([0, 1, 2, 3]))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What builds on these, against optax.
+
+
+MASK = np.array([[True, True, False, True], [True, True, True, True], [False, True, True, True]])
+
+
+@pytest.mark.parametrize("options", [{}, {"epsilon": -1.0}, {"axis": 0}, {"where": MASK}], ids=str)
+def test_poly_loss_cross_entropy(options: Any) -> None:
+    labels = np.where(MASK, LABELS, 0.0)
+    if "where" in options:  # optax: 0 * -inf
+        expected = np.array(
+            [float(nn.poly_loss_cross_entropy(x[m], y[m])) for x, y, m in zip(MATRIX, labels, MASK, strict=True)]
+        )
+        return near(nn.poly_loss_cross_entropy(MATRIX, labels, where=MASK), expected)
+    agree_with_optax(
+        lambda x, y: nn.poly_loss_cross_entropy(x, y, **options),
+        lambda x, y: optax.losses.poly_loss_cross_entropy(x, y, **options),
+        MATRIX,
+        labels,
+        batched="axis" not in options,
+        xla=not options,
+    )
+
+
+def test_safe_softmax_cross_entropy() -> None:
+    agree_with_optax(nn.safe_softmax_cross_entropy, optax.losses.safe_softmax_cross_entropy, MATRIX, LABELS)
+    assert nn.safe_softmax_cross_entropy(np.array([0.0, -np.inf]), np.array([1.0, 0.0])) == 0
+
+
+@pytest.mark.parametrize("options", [{}, {"alpha": 0.25, "gamma": 1.5}, {"gamma": 0.0}], ids=str)
+def test_sigmoid_focal_loss(options: Any) -> None:
+    def ours(x: Any, y: Any) -> Any:
+        return nn.sigmoid_focal_loss(x, y, **options)
+
+    def theirs(x: Any, y: Any) -> Any:
+        return optax.losses.sigmoid_focal_loss(x, y, **options)
+
+    # optax leaves out a term of the derivative by labels of exactly 0 and 1.
+    agree_with_optax(ours, theirs, MATRIX, 0.05 + 0.9 * LABELS, xla=not options)
+    agree_with_optax(ours, theirs, np.array([-30.0, -3.0, 0.0, 3.0, 30.0]), np.array([0, 1, 1, 0, 1]), xla=False)
+    far = tg.value_and_grad(lambda x: np.sum(ours(x, np.array([1, 0]))))(np.array([1e5, -1e5]))
+    assert far[0] == 0 and (far[1] == 0).all()
+
+
+def test_smooth_labels() -> None:
+    agree_with_optax(lambda y: nn.smooth_labels(y, 0.1), lambda y: optax.losses.smooth_labels(y, 0.1), LABELS)
+    near(nn.smooth_labels(LABELS, 0.3, where=MASK), np.array(optax.losses.smooth_labels(LABELS, 0.3, where=MASK)), 1e-6)
+    with pytest.raises(
+        DtypeError, match=r"smooth_labels takes labels of a floating dtype, got int64; write labels.astype"
+    ):
+        nn.smooth_labels(np.eye(3, dtype=int), 0.1)
+
+
+def test_half_floats() -> None:
+    logits, labels = np.array([[6e4, -6e4, 0.0]]), np.array([[0.6, 0.2, 0.2]])
+    for loss in (
+        nn.softmax_cross_entropy,
+        nn.poly_loss_cross_entropy,
+        nn.sigmoid_binary_cross_entropy,
+        nn.sigmoid_focal_loss,
+    ):
+        safe_in_half_floats(loss, logits, labels)
+    safe_in_half_floats(nn.softmax_cross_entropy_with_integer_labels, logits, np.array([2]))
+    safe_in_half_floats(lambda y: nn.smooth_labels(y, 0.1), labels)
