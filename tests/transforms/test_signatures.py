@@ -526,3 +526,20 @@ def test_equinox_modules() -> None:
         assert type(found) is Scale and found.n == 2 and np.allclose(found.w, 4 * model.w)
     with pytest.raises(TypeError, match=r"m\.f: .* is not an array of numbers"):
         tg.grad(lambda m: m.w)(Function(np.sin, 2.0))
+
+
+def test_a_numpy_scalar_and_an_array_of_no_axes_are_one_signature() -> None:
+    """NumPy makes either of them as it likes, so that a loop's first state may hold the one and the next the other."""
+    step = tg.jit(lambda x, n: (x + n, np.where(n > 2, n, n + 1)))
+    x = np.ones(3)
+    _, n = step(x, np.int32(0))
+    assert type(n) is np.ndarray
+    step(x, n)
+    step(x, np.int32(4))
+    assert step.trace_log == ["first call"]
+    step(x, 4)
+    assert len(step.trace_log) == 2  # a number yields to any array's dtype
+    scaled = tg.jit(lambda x, n, rate: (x * rate, n))
+    for count in (np.int32(0), np.asarray(np.int32(1))):
+        scaled(x, count, 0.5)
+    assert scaled.trace_log == ["first call"]

@@ -127,7 +127,7 @@ class Signatures:
                 leaves = arrays_of(leaves, self.names(args, kwargs, static))
                 types = [type_of(x) for x in leaves]
                 # In the form in which they stand above: NumPy makes scalars of what was an array without axes.
-                signature[heads:] = [part for t in types for part in ((t,) if t.weak else (t.dtype, t.shape))]
+                signature[heads:] = [part for t in types for part in _parts_of(t)]
                 break
         key = tuple(signature)
         entry = self._entries.get(key)
@@ -314,6 +314,11 @@ class Signatures:
     @cached
     def _static_places(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
         return places_of(self.fun, *self._static)
+
+
+def _parts_of(t: ArrayType) -> Sequence[Any]:
+    """What a signature has for a leaf of this type, whether that is an array, a number or a tracer."""
+    return [k for k, dtype in PYTHON_SCALARS.items() if dtype == t.dtype] if t.weak else (t.dtype, t.shape)
 
 
 def _is_traced(x: Any) -> bool:
