@@ -210,8 +210,23 @@ def test_functions_of_jax_called_with_a_tracer() -> None:
     for f in (jnp.sin, jnp.sum, jax.nn.relu, jax.lax.sin, jax.grad(lambda z: z), lambda y: jnp.where(y > 0, y, 0)):
         for transform in (tg.grad, tg.jit):
             text = refusal(lambda f=f, t=transform: t(lambda y: f(y))(2.0), TypeError)  # type: ignore[misc]
-            assert "a function of jax's was called at" in text and "tnp" in text
-    assert "jax" in refusal(lambda: tg.jit(lambda y: jnp.asarray(y))(X))
+            assert "a function of jax's was called at" in text and "wrap it: tg.from_jax(" in text and "tnp" in text
+    wrapped = "\n  jax functions take no tracegrad tracers; wrap it: tg.from_jax({})."
+    text = refusal(lambda: tg.jit(lambda y: jnp.asarray(y))(X))
+    assert text.startswith("jax.numpy.asarray wanted a plain array at ") and wrapped.format("jnp.asarray") in text
+    assert wrapped.format("jax.vmap(jnp.sin)") in refusal(lambda: tg.jit(lambda y: jax.vmap(jnp.sin)(y))(X), TypeError)
+
+
+def test_libraries_written_in_jax_called_with_a_tracer() -> None:
+    """The line is the user's, not the library's, and the function the one that it calls."""
+    optax = pytest.importorskip("optax")
+    opt = optax.adam(1e-3)
+    state = opt.init(X)
+    for transform in (tg.jit, tg.vmap):
+        text = refusal(lambda t=transform: t(lambda g: opt.update(g, state)[0])(X), TypeError)  # type: ignore[misc]
+        assert "wrap it: tg.from_jax(opt.update)." in text and "test_advice.py:" in text and "optax" not in text
+    text = refusal(lambda: tg.grad(lambda g: np.sum(optax.l2_loss(g)))(X))
+    assert "wrap it: tg.from_jax(optax.l2_loss)." in text and "test_advice.py:" in text.split("\n")[0]
 
 
 def into_a_part(y: Any) -> Any:

@@ -3,7 +3,6 @@ for the texts of errors, and where nothing can be found out (source code that no
 
 from __future__ import annotations
 
-import linecache
 import re
 import sys
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.context import context
-from tracegrad.core.errors import ours, resolve, user_frame, user_source
+from tracegrad.core.errors import ours, resolve, text_at, user_frame, user_source
 
 # math's and cmath's functions that are called otherwise here, or not at all; the others are NumPy's by the same name.
 _MATH = {
@@ -53,13 +52,7 @@ def _instruction(frame: FrameType) -> tuple[str, int]:
 
 def _text(frame: FrameType) -> str:
     """The source of what a frame is at, from where it begins."""
-    positions = list(frame.f_code.co_positions())
-    line, end, start, stop = positions[frame.f_lasti // 2]
-    if line is None or end is None or start is None or stop is None:
-        return ""
-    lines = [linecache.getline(frame.f_code.co_filename, n).encode() for n in range(line, end + 1)]
-    lines[-1] = lines[-1][:stop]
-    return b"".join(lines)[start:].decode(errors="replace")
+    return text_at(frame.f_code, frame.f_lasti)
 
 
 def is_formatting() -> bool:

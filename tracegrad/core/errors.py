@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import inspect
 import linecache
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dis import opmap
 from sys import _getframe
 from types import CodeType, FrameType, TracebackType
@@ -167,6 +168,14 @@ def user_frame(passed: Callable[[str], bool] = _is_internal) -> FrameType:
     return frame
 
 
+def frames_here() -> Iterator[tuple[CodeType, int]]:
+    """What is running, innermost first."""
+    frame: FrameType | None = _getframe(1)
+    while frame is not None:
+        yield frame.f_code, frame.f_lasti
+        frame = frame.f_back
+
+
 def user_source() -> RawSource:
     """The innermost frame that is neither tracegrad's nor NumPy's, unless an interpreter is replaying another line."""
     cell = context.cell
@@ -269,6 +278,32 @@ def name_of(function: Any, otherwise: str = "f") -> str:
     """The name that a function bears, if it bears one: a callable may have anything for its `__name__`."""
     name = getattr(function, "__name__", None)
     return str.__str__(name) if isinstance(name, str) else otherwise
+
+
+def text_at(code: CodeType, offset: int) -> str:
+    """The source of what code is at, from where it begins; nothing where nobody has it."""
+    line, end, start, stop = list(code.co_positions())[offset // 2]
+    if line is None or end is None or start is None or stop is None:
+        return ""
+    lines = [linecache.getline(code.co_filename, n).encode() for n in range(line, end + 1)]
+    lines[-1] = lines[-1][:stop]
+    return b"".join(lines)[start:].decode(errors="replace")
+
+
+def instead_of_jax(frames: Iterable[tuple[CodeType, int]]) -> tuple[str, str]:
+    """Where the user calls what is written in jax, and what to write in its place. The frames are those that lead there, innermost
+    first; libraries written in jax are passed by."""
+    found = next((f for f in frames if is_of_the_user(f[0].co_filename)), None)
+    function = "fun"
+    if found is not None:
+        with contextlib.suppress(SyntaxError):
+            call = ast.parse(text_at(*found).strip(), mode="eval").body
+            if isinstance(call, ast.Call) and len(text := ast.unparse(call.func)) < 60:
+                function = text
+    return at(found), (
+        f"jax functions take no tracegrad tracers; wrap it: tg.from_jax({function}). Or write NumPy's function, tnp's or "
+        "tg.lax's, in place of jax.numpy's and jax.lax's"
+    )
 
 
 def described(function: Any) -> str:
@@ -397,20 +432,24 @@ def hidden_behind(error: Exception) -> Exception | None:
     if isinstance(error, TypeError) and sized and context.refused:
         return ConcretizationTypeError(context.refused)
     if isinstance(error, TypeError) and "tracegrad.core.trace.Tracer'>" in text:
+        where, fix = instead_of_jax(_raised_through(error)[::-1])
         return TracerArrayConversionError(
-            f"a function of jax's was called{at(_raised_by_user(error))} with an array that tracegrad traces, which jax does not "
-            "know.\n  Write NumPy's function, or tnp's or tg.lax's (with `import tracegrad.numpy as tnp`), in place of "
-            "jax.numpy's and jax.lax's; jax.grad and jax.jit transform what is written in jax."
+            f"a function of jax's was called{where} with an array that tracegrad traces, which jax does not know.\n  {fix} (with "
+            "`import tracegrad.numpy as tnp`)."
         )
     return None
 
 
 def _raised_by_user(error: Exception) -> RawSource | None:
     """The innermost line of the user's among those that an error came by."""
+    return next((f for f in _raised_through(error)[::-1] if not _is_internal(f[0].co_filename)), None)
+
+
+def _raised_through(error: Exception) -> list[tuple[CodeType, int]]:
+    """All that an error came by, the innermost last."""
     step: TracebackType | None = error.__traceback__
-    found = None
+    found = []
     while step is not None:
-        if not _is_internal(step.tb_frame.f_code.co_filename):
-            found = step.tb_frame.f_code, step.tb_lasti
+        found.append((step.tb_frame.f_code, step.tb_lasti))
         step = step.tb_next
     return found

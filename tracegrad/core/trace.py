@@ -43,7 +43,9 @@ from tracegrad.core.errors import (
     at,
     clip,
     described,
+    frames_here,
     hidden_behind,
+    instead_of_jax,
     ours,
     place,
     place_public,
@@ -905,6 +907,12 @@ class Tracer:
         if function is np.arange and exact:
             raise ConcretizationTypeError(self.no_value_text("np.arange()", _PLAIN_NUMBER))
         library = advice.library_called()
+        if library.startswith("jax"):
+            where, fix = instead_of_jax(frames_here())
+            raise TracerArrayConversionError(
+                f"{library} wanted a plain array{where} in place of {self.described()}; that would cut it off from the "
+                f"{self.origin.described()}.\n  {fix} (with `import tracegrad.numpy as tnp`)."
+            )
         name = getattr(function, "__name__", "")
         if assigns(source):
             fixes = [_ASSIGN]
