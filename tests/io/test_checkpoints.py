@@ -209,6 +209,31 @@ def test_numpy_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         checkpoints.latest()
 
 
+def test_whoever_reads_while_another_writes(tmp_path: Path) -> None:
+    """Finds a checkpoint at any time, though that which was there may be removed as it looks."""
+    Checkpoints(tmp_path, keep=1).save(0, state(0))
+    writer = threading.Thread(
+        target=lambda: [Checkpoints(tmp_path, keep=1).save(step, state(step)) for step in range(1, 80)]
+    )
+    writer.start()
+    reader, last = Checkpoints(tmp_path), 0
+    while writer.is_alive():
+        found = reader.latest()
+        assert found is not None and found.step >= last
+        last = found.step
+    found = reader.latest()
+    assert found is not None and found.step == 79
+    checkpoint = Checkpoints(tmp_path, keep=1)
+    checkpoint.save(79, state(80))
+    with pytest.raises(CorruptFileError, match=r"step_00000079.* was replaced since it was opened; open it again"):
+        found.load()
+
+
+def test_links_that_point_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "step_00000005.npz").symlink_to(tmp_path / "none")
+    assert Checkpoints(tmp_path).latest() is None
+
+
 # -- In the background.
 
 

@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -201,3 +202,26 @@ def test_packages_that_are_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     tg.io.save(tmp_path / "net.npz", OLD)
     np.testing.assert_array_equal(tg.io.load(tmp_path / "net.npz")["w"], OLD["w"])
     assert needed("json", "a test", "json").__name__ == "json"
+
+
+@SUFFIXES
+def test_whoever_reads_while_others_write(tmp_path: Path, suffix: str) -> None:
+    """Reads a whole file, the old one or the new one."""
+    path = tmp_path / f"net{suffix}"
+    tg.io.save(path, {"a": np.zeros(1000), "b": np.zeros(1000)})
+    failures: list[BaseException] = []
+
+    def write(start: int) -> None:
+        try:
+            for i in range(start, start + 60):
+                tg.io.save(path, {"a": np.full(1000, i), "b": np.full(1000, float(i))})
+        except BaseException as error:
+            failures.append(error)
+
+    writers = [threading.Thread(target=write, args=(start,)) for start in (0, 1000)]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        found = tg.io.load(path)
+        assert len({*found["a"].tolist(), *found["b"].tolist()}) == 1
+    assert not failures and os.listdir(tmp_path) == [path.name]

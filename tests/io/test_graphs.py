@@ -20,7 +20,7 @@ from tracegrad.core.op import OPS
 from tracegrad.core.trace import bind
 from tracegrad.io import CorruptFileError, graphs, load_graph, save_graph
 from tracegrad.io.graphs import _Reader, _Writer
-from tracegrad.io.trees import contents, write_tree
+from tracegrad.io.trees import reading, write_tree
 
 X = np.linspace(0.1, 1.0, 4)
 A = np.eye(3) + 0.1
@@ -165,7 +165,8 @@ def test_files_of_other_things(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_graphs_that_lie(path: Path) -> None:
     """Types are inferred anew: no array of another shape than is said comes out, and nothing but ops is called."""
     save_graph(path, lambda x: np.sin(x) * A[0, 0], X)
-    note = contents(path).note
+    with reading(path) as found:
+        note = found.note
     assert note is not None
 
     def refused(graph: Any, says: str, ops: Any = None) -> None:

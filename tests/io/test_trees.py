@@ -20,7 +20,7 @@ from hypothesis.extra import numpy as hnp
 
 import tracegrad as tg
 from tracegrad.io import CorruptFileError, Difference, MismatchError
-from tracegrad.io.trees import contents
+from tracegrad.io.trees import reading
 
 SUFFIXES = pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
 Adam = namedtuple("Adam", "count mu nu")
@@ -285,7 +285,8 @@ def test_metadata(path: Path) -> None:
 def test_sums(path: Path) -> None:
     x = np.arange(3, dtype=np.float32)
     tg.io.save(path, {"x": x})
-    note = contents(path).note
+    with reading(path) as found:
+        note = found.note
     assert note is not None
     assert note["crc32"] == {"x": zlib.crc32(x.tobytes(), zlib.crc32(b"float32[3]"))}
     assert note["format"] == 1 and note["version"] == tg.__version__

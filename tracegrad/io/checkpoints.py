@@ -13,7 +13,7 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from tracegrad.core.errors import resolve, user_source
 from tracegrad.io.files import CorruptFileError, clear_forgotten
-from tracegrad.io.trees import Contents, contents, prepared, read, verify, write_tree
+from tracegrad.io.trees import Contents, prepared, read, reading, verify, write_tree
 from tracegrad.typing import PyTree
 
 _NAME = re.compile(r"step_(\d+)\.(?:safetensors|npz)")
@@ -58,12 +58,14 @@ class Checkpoint:
     def extra(self) -> dict[str, Any]:
         """What was saved besides the state, as plain containers of NumPy arrays and Python's numbers and strings."""
         if self._extra is None:
-            self._extra = read(self._contents, "extra")
+            with reading(self.path, self._contents) as found:
+                self._extra = read(found, "extra")
         return self._extra
 
     def load(self, like: PyTree = None, **options: Any) -> Any:
         """The state. `like` and the options are those of `tg.io.load`."""
-        return read(self._contents, "state", like, **options)
+        with reading(self.path, self._contents) as found:
+            return read(found, "state", like, **options)
 
     def __repr__(self) -> str:
         return f"Checkpoint(step={self.step}, path={str(self.path)!r})"
@@ -218,8 +220,7 @@ class Checkpoints:
     def latest(self) -> Checkpoint | None:
         """The latest checkpoint that is whole, None if there is none. Files that are torn, or fail their sums, are skipped
         with a `CheckpointWarning` that names them."""
-        self.wait()
-        return self._first_whole(sorted(self._files(), reverse=True))
+        return self._first_whole(lambda: sorted(self._files(), reverse=True))
 
     def best(self) -> Checkpoint | None:
         """The best checkpoint by `keep_best` that is whole, None if there is none."""
@@ -227,8 +228,7 @@ class Checkpoints:
             raise ValueError(
                 'best: nothing was said about what is best; write Checkpoints(..., keep_best=("val_loss", "min"))'
             )
-        self.wait()
-        return self._first_whole([(step, path) for _, step, path in self._by_metric(self._files())])
+        return self._first_whole(lambda: [(step, path) for _, step, path in self._by_metric(self._files())])
 
     def restore(self, like: PyTree = None) -> Restored | None:
         """The step, state and extra of the latest checkpoint that is whole; None if there is none."""
@@ -237,22 +237,32 @@ class Checkpoints:
 
     def _files(self) -> list[tuple[int, Path]]:
         with contextlib.suppress(FileNotFoundError):
-            return [(int(m[1]), path) for path in self.folder.iterdir() if (m := _NAME.fullmatch(path.name))]
+            found = [(_NAME.fullmatch(path.name), path) for path in self.folder.iterdir()]
+            return [(int(match[1]), path) for match, path in found if match and path.is_file()]
         return []
 
-    def _first_whole(self, files: list[tuple[int, Path]]) -> Checkpoint | None:
-        for step, path in files:
+    def _first_whole(self, listed: Callable[[], list[tuple[int, Path]]]) -> Checkpoint | None:
+        """The first that is whole of the files listed, which are listed anew if one has been removed meanwhile: whoever did
+        so has written a later one."""
+        self.wait()
+        torn: set[Path] = set()
+        while True:
             try:
-                found = contents(path)
-                verify(found)
-                return Checkpoint(path, step, found)
-            except FileNotFoundError:  # removed by whoever writes
+                for step, path in listed():
+                    if path not in torn:
+                        try:
+                            with reading(path) as found:
+                                verify(found)
+                                return Checkpoint(path, step, found)
+                        except CorruptFileError as error:
+                            torn.add(path)
+                            line = resolve(user_source())
+                            assert line is not None
+                            text = f"a checkpoint was skipped: {error}"
+                            warnings.warn_explicit(text, CheckpointWarning, line.file, line.line)
+                return None
+            except FileNotFoundError:
                 continue
-            except CorruptFileError as error:
-                line = resolve(user_source())
-                assert line is not None
-                warnings.warn_explicit(f"a checkpoint was skipped: {error}", CheckpointWarning, line.file, line.line)
-        return None
 
     def _by_metric(self, files: list[tuple[int, Path]]) -> list[tuple[float, int, Path]]:
         """Files with a number for the metric of `keep_best`, the best first."""
@@ -261,7 +271,8 @@ class Checkpoints:
         found = []
         for step, path in files:
             with contextlib.suppress(CorruptFileError, FileNotFoundError):
-                value = _note(contents(path))["metrics"].get(metric, math.nan)
+                with reading(path) as opened:
+                    value = _note(opened)["metrics"].get(metric, math.nan)
                 if not math.isnan(value):
                     found.append((-value if mode == "max" else value, -step, path))
         return [(value, -step, path) for value, step, path in sorted(found)]
@@ -321,5 +332,5 @@ def _note(found: Contents) -> dict[str, Any]:
     """What a checkpoint says of itself."""
     note = (found.note or {}).get("checkpoint")
     if note is None:
-        raise CorruptFileError(f"{found.path} is no checkpoint: another program wrote it, or tg.io.save")
+        raise CorruptFileError(f"{found.file.path} is no checkpoint: another program wrote it, or tg.io.save")
     return {**note, "metrics": {name: float(value) for name, value in note["metrics"].items()}}

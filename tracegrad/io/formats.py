@@ -133,9 +133,12 @@ def write(path: Path, arrays: Mapping[str, Array], texts: Mapping[str, str]) -> 
         try:
             package.save_file(dict(arrays), str(beside), metadata=dict(texts))
         except safetensors.SafetensorError as error:
-            found = re.search(r"\(os error (\d+)\)", str(error))
+            found = re.search(r"(?:os error|code:) (\d+)", str(error))
             if found is None:
-                raise ValueError(f"{path} could not be saved: safetensors says: {error}") from None
+                raise ValueError(
+                    f"{path} could not be saved: safetensors {safetensors.__version__} says: {error}; a later one may know more: run "
+                    "`pip install -U safetensors`, or save as .npz"
+                ) from None
             raise OSError(int(found[1]), str(error)) from None
 
 
@@ -162,21 +165,25 @@ def _opened_safetensors(path: Path, file: IO[bytes], length: int) -> Opened:
             pass
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise CorruptFileError(f"{path} ({length:,} bytes) is no whole .safetensors file: {error}") from None
-    size = struct.unpack("<Q", file.read(8))[0]
-    header = json.loads(file.read(size))
-    texts = header.pop("__metadata__", {})
-    start = 8 + size
     entries, offsets = {}, {}
-    for name, told in header.items():
-        dtype = _SAFE.get(told["dtype"])
-        if dtype is None:
-            raise TypeError(f"{path}: the tensor {name!r} is of {told['dtype']}, for which NumPy has no dtype")
-        begin, end = told["data_offsets"]
-        shape = tuple(told["shape"])
-        if not 0 <= begin <= end <= length - start or end - begin != math.prod(shape) * _itemsize(dtype):
-            raise CorruptFileError(f"{path}: the tensor {name!r} of {told} does not fit into {length:,} bytes")
-        entries[name] = Entry(dtype, shape, end - begin)
-        offsets[name] = start + begin
+    try:
+        size = struct.unpack("<Q", file.read(8))[0]
+        if size > length - 8:
+            raise ValueError(f"its header would be of {size:,} bytes")
+        header = json.loads(file.read(size))
+        texts = header.pop("__metadata__", {})
+        for name, told in header.items():
+            dtype = _SAFE.get(told["dtype"])
+            if dtype is None:
+                raise TypeError(f"{path}: the tensor {name!r} is of {told['dtype']}, for which NumPy has no dtype")
+            begin, end = told["data_offsets"]
+            shape = tuple(told["shape"])
+            if not 0 <= begin <= end <= length - 8 - size or end - begin != math.prod(shape) * _itemsize(dtype):
+                raise ValueError(f"the tensor {name!r} of {told} does not fit into it")
+            entries[name] = Entry(dtype, shape, end - begin)
+            offsets[name] = 8 + size + begin
+    except (ValueError, KeyError, struct.error) as error:  # it was replaced since the package looked at it
+        raise CorruptFileError(f"{path} ({length:,} bytes) is no whole .safetensors file: {error}") from None
 
     def read_into(name: str, memory: memoryview) -> None:
         file.seek(offsets[name])

@@ -30,7 +30,7 @@ from tracegrad.core.types import PYTHON_SCALARS, ArrayType
 from tracegrad.io import formats
 from tracegrad.io.files import CorruptFileError
 from tracegrad.io.structure import Spec, is_scalar, put_together, scalar_spec
-from tracegrad.io.trees import contents, dtype_of, tensors, write_tree
+from tracegrad.io.trees import dtype_of, reading, tensor_of, write_tree
 from tracegrad.ops.linalg.equal_values import Line
 from tracegrad.transforms.control import checkpoint_policies
 from tracegrad.transforms.control.checkpoint_policies import ByName, Either
@@ -95,17 +95,18 @@ def load_graph(path: str | os.PathLike[str]) -> Graph:
         CorruptFileError: a file that is torn, or whose Graph is not well-formed.
         ValueError: a file of something else, or of ops that are not those of this version.
     """
-    found = contents(Path(path))
-    note = (found.note or {}).get("graph")
-    if note is None:
-        raise ValueError(f"{path} holds a tree and no Graph; write tg.io.load")
+    with reading(Path(path)) as found:
+        note = (found.note or {}).get("graph")
+        if note is None:
+            raise ValueError(f"{path} holds a tree and no Graph; write tg.io.load")
+        tensors = {name: tensor_of(found, name) for name in found.file.entries}
     for name, version in note["ops"].items():
         if version != VERSIONS.get(name, 1):
             raise ValueError(
                 f"{path} has the op {name!r} in version {version}, where this tracegrad has version {VERSIONS.get(name, 1)}; "
                 "save the Graph again with it"
             )
-    reader = _Reader(tensors(found))
+    reader = _Reader(tensors)
     try:
         for told in note["graphs"]:
             reader.graph(told)

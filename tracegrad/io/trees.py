@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, overload
 
@@ -62,11 +63,9 @@ class MismatchError(ValueError):
 
 
 class Contents(NamedTuple):
-    """What a file says of itself: its texts, its tensors, and what `save` has noted, None in a file of another's."""
+    """An open file, and what `save` has noted in it, None in a file of another's."""
 
-    path: Path
-    texts: dict[str, str]
-    entries: dict[str, Entry]
+    file: formats.Opened
     note: dict[str, Any] | None
 
 
@@ -225,7 +224,8 @@ def load(
     missing: b, expected f64[2]
     surplus: old, f64[2] in the file
     """
-    return read(contents(Path(path)), None, like, strict=strict, rename=rename, bfloat16=bfloat16)
+    with reading(Path(path)) as found:
+        return read(found, None, like, strict=strict, rename=rename, bfloat16=bfloat16)
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -238,67 +238,67 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     ...     read_metadata(path)
     {'trained on': 'digits'}
     """
-    texts = contents(Path(path)).texts
+    with reading(Path(path)) as found:
+        texts = found.file.texts
     return {key: text for key, text in texts.items() if key.partition(":")[0] != _NOTE}
 
 
-def contents(path: Path) -> Contents:
-    """Open a file, and look at all but its tensors."""
+@contextlib.contextmanager
+def reading(path: Path, as_it_was: Contents | None = None) -> Iterator[Contents]:
+    """Open a file, and look at all but its tensors; again, if it is still as it was. It is read through one handle, so that
+    nothing is mixed with the file that takes its place."""
     with formats.opened(path) as file:
-        if _NOTE not in file.texts:
-            if _SUM in file.texts:
-                raise CorruptFileError(f"{path}: what tracegrad noted in it is not there")
-            return Contents(path, file.texts, file.entries, None)
-        try:
-            note = json.loads(file.texts[_NOTE])
-            right = file.texts.get(_SUM) == str(_sum(file.texts))
-            newer = note["format"] > FORMAT
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise CorruptFileError(f"{path}: what tracegrad noted in it cannot be read: {error}") from None
-        if newer:
-            raise ValueError(
-                f"{path} is in format {note['format']} of tracegrad {note.get('version')}; this version reads up to {FORMAT}: "
-                "run `pip install -U tracegrad`"
-            )
-        if not right:
-            raise CorruptFileError(
-                f"{path}: the sum of its header is not what was noted: it has changed since it was saved"
-            )
-        try:
-            absent = {*note["crc32"]} ^ {*file.entries}
-        except (TypeError, KeyError) as error:
-            raise CorruptFileError(f"{path}: what tracegrad noted in it is not well-formed: {error!r}") from None
-        if absent:
-            raise CorruptFileError(f"{path}: the tensors {sorted(absent)} are not both in the file and in its sums")
-        return Contents(path, file.texts, file.entries, note)
+        found = Contents(file, _note_in(file))
+        if as_it_was is not None and found.note != as_it_was.note:
+            raise CorruptFileError(f"{path} was replaced since it was opened; open it again")
+        yield found
+
+
+def _note_in(file: formats.Opened) -> dict[str, Any] | None:
+    if _NOTE not in file.texts:
+        if _SUM in file.texts:
+            raise CorruptFileError(f"{file.path}: what tracegrad noted in it is not there")
+        return None
+    try:
+        note = json.loads(file.texts[_NOTE])
+        newer = note["format"] > FORMAT
+        sums = set() if newer else {*note["crc32"]}
+        right = file.texts.get(_SUM) == str(_sum(file.texts))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise CorruptFileError(f"{file.path}: what tracegrad noted in it cannot be read: {error!r}") from None
+    if newer:
+        raise ValueError(
+            f"{file.path} is in format {note['format']} of tracegrad {note.get('version')}; this version reads up to {FORMAT}: "
+            "run `pip install -U tracegrad`"
+        )
+    if not right:
+        raise CorruptFileError(
+            f"{file.path}: the sum of its header is not what was noted: it has changed since it was saved"
+        )
+    if absent := sums ^ {*file.entries}:
+        raise CorruptFileError(f"{file.path}: the tensors {sorted(absent)} are not both in the file and in its sums")
+    return note
 
 
 def verify(found: Contents) -> None:
     """Read all tensors of a file and compare their sums; CorruptFileError for one that is not right."""
-    with formats.opened(found.path) as file:
-        for name in found.entries:
-            _bytes_of(file, found, name)
+    for name in found.file.entries:
+        _bytes_of(found, name)
 
 
-def tensors(found: Contents) -> dict[str, Array]:
-    """All tensors of a file, by name."""
-    with formats.opened(found.path) as file:
-        return {
-            name: _as_array(_bytes_of(file, found, name), entry, found.path, name, None)
-            for name, entry in found.entries.items()
-        }
+def tensor_of(found: Contents, name: str, bfloat16: str | None = None) -> Array:
+    """A tensor of a file."""
+    return _as_array(_bytes_of(found, name), found.file.entries[name], found.file.path, name, bfloat16)
 
 
-def _bytes_of(file: formats.Opened, found: Contents, name: str) -> Array:
+def _bytes_of(found: Contents, name: str) -> Array:
     """The bytes of a tensor, whose sum is right."""
-    entry = file.entries.get(name)
-    if entry is None or entry != found.entries[name]:
-        raise CorruptFileError(f"{found.path} was replaced while it was being read; read it again")
+    entry = found.file.entries[name]
     data = np.empty(entry.nbytes, np.uint8)
-    file.read_into(name, data.data)
+    found.file.read_into(name, data.data)
     if found.note is not None and formats.checksum(entry.dtype, entry.shape, data) != found.note["crc32"][name]:
         raise CorruptFileError(
-            f"{found.path}: the tensor {name!r} has changed since it was saved: its crc32 is not what was noted"
+            f"{found.file.path}: the tensor {name!r} has changed since it was saved: its crc32 is not what was noted"
         )
     return data
 
@@ -312,37 +312,33 @@ def read(
     rename: Mapping[str, str] | None = None,
     bfloat16: str | None = None,
 ) -> Any:
-    """The tree of a file, or what is in that under a key."""
+    """The tree of an open file, or what is in that under a key."""
     if bfloat16 not in (None, "float32"):
         raise ValueError(f"bfloat16={bfloat16!r}: write 'float32', or nothing for arrays of bfloat16 (by ml_dtypes)")
-    with formats.opened(found.path) as file:
 
-        def tensor(name: str) -> Array:
-            return _as_array(_bytes_of(file, found, name), found.entries[name], found.path, name, bfloat16)
+    def tensor(name: str) -> Array:
+        return tensor_of(found, name, bfloat16)
 
-        try:
-            ours = found.note is not None
-            spec: Spec = found.note["tree"] if found.note is not None else None
-            if part is not None:
-                spec = dict(zip(*spec["dict"], strict=True))[part]
-            specs = {name: name for name in found.entries} if not ours else dict(leaf_specs(spec, part))
-            if like is None and not rename:
-                if ours:
-                    result = put_together(spec, tensor)
-                else:
-                    result = by_dots({name: name.split(".") for name in specs}, tensor)
-                return result if strict else (result, [])
-        except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
-            if isinstance(error, CorruptFileError):
-                raise
-            raise CorruptFileError(f"{found.path}: its structure is not well-formed: {error!r}") from None
-        names = renamed(specs, rename) if rename else {name: name for name in specs}
-        available = {new: specs[old] for old, new in names.items()}
-        if like is None:
-            keys = {name: parted(name) if ours else name.split(".") for name in available}
-            result = by_dots(keys, lambda name: put_together(available[name], tensor))
+    ours = found.note is not None
+    try:
+        spec: Spec = found.note["tree"] if found.note is not None else None
+        if part is not None:
+            spec = dict(zip(*spec["dict"], strict=True))[part]
+        specs = dict(leaf_specs(spec, part)) if ours else {name: name for name in found.file.entries}
+        if like is None and ours and not rename:
+            result = put_together(spec, tensor)
             return result if strict else (result, [])
-        return _fitted(found, available, like, part, strict, bfloat16, tensor)
+    except CorruptFileError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise CorruptFileError(f"{found.file.path}: its structure is not well-formed: {error!r}") from None
+    names = renamed(specs, rename) if rename else {name: name for name in specs}
+    available = {new: specs[old] for old, new in names.items()}
+    if like is None:
+        keys = {name: parted(name) if ours else name.split(".") for name in available}
+        result = by_dots(keys, lambda name: put_together(available[name], tensor))
+        return result if strict else (result, [])
+    return _fitted(found, available, like, part, strict, bfloat16)
 
 
 def _as_array(data: Array, entry: Entry, path: Path, name: str, bfloat16: str | None) -> Array:
@@ -399,7 +395,7 @@ def _type_in_file(spec: Spec, found: Contents, bfloat16: str | None) -> _Type:
     name = tensor_name(spec)
     if name is None:
         return _Type((), "", type(put_together(spec, _no_tensor)))
-    entry = found.entries[name]
+    entry = found.file.entries[name]
     return _Type(entry.shape, "float32" if bfloat16 and entry.dtype == "bfloat16" else entry.dtype)
 
 
@@ -432,7 +428,6 @@ def _fitted(
     part: str | None,
     strict: bool,
     bfloat16: str | None,
-    tensor: Callable[[str], Array],
 ) -> Any:
     """`like` with what the file has for its leaves."""
     keyed, structure = tree.tree_flatten_with_path(like)
@@ -462,14 +457,17 @@ def _fitted(
     differences.sort(key=lambda d: (_ORDER.index(d.kind), d.name))
     if differences and strict:
         raise MismatchError(
-            f"{found.path} does not fit like:\n"
+            f"{found.file.path} does not fit like:\n"
             + "\n".join([f"  {difference}" for difference in differences])
             + "\nRename what the file has, rename={'old.*': 'new.*'}, or take what fits, strict=False.",
             differences,
         )
     unfit = {difference.name for difference in differences}
     leaves = [
-        x if name in unfit else _like_leaf(put_together(available[name], tensor), x) for name, x in wanted.items()
+        x
+        if name in unfit
+        else _like_leaf(put_together(available[name], lambda name: tensor_of(found, name, bfloat16)), x)
+        for name, x in wanted.items()
     ]
     result = tree.tree_unflatten(structure, leaves)
     return result if strict else (result, differences)
