@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from tests.test_random import FUNCTIONS
+from tests.random.test_keys import FUNCTIONS
 from tracegrad.ops.threefry import BLOCK, FEW, random_bits, threefry2x32
 
 SEEDS = (0, 1, 2**40 + 3, -1, 2**63 - 1, -(2**63))

@@ -91,7 +91,7 @@ def test_each_bit_is_set_half_the_time() -> None:
 
 def test_errors() -> None:
     key = tg.random.PRNGKey(0)
-    here = r".*test_random\.py:\d+ \(in test_errors\)"
+    here = r".*test_keys\.py:\d+ \(in test_errors\)"
     with pytest.raises(
         DtypeError, match=rf"random\.PRNGKey at {here}: seed must be an integer, got f64\[\]; write int\("
     ):
@@ -113,9 +113,7 @@ def test_errors() -> None:
     ):
         tg.random.bits(key, (3,), np.int32)
     for negative in (lambda: tg.random.bits(key, (2, -1)), lambda: tg.random.split(key, -1)):
-        with pytest.raises(
-            ShapeError, match=r"random\.\w+ at .*test_random.*: a shape has no negative sizes, got .*-1"
-        ):
+        with pytest.raises(ShapeError, match=r"random\.\w+ at .*test_keys.*: a shape has no negative sizes, got .*-1"):
             negative()
     with pytest.raises(DtypeError, match=rf"random\.fold_in at {here}: data must be an integer, got f64\[\]"):
         tg.random.fold_in(key, np.float64(0.5))

@@ -1,13 +1,4 @@
-"""Random bits from explicit keys, the same for the same key as `jax.random` makes (its default generator, threefry, with
-64-bit types), on NumPy and on XLA.
-
-A key is a plain array of two uint32. What is random is a function of its key: call it twice with one key and it gives the
-same twice, so a key is split into as many as there are draws.
-
-    key = tg.random.PRNGKey(0)
-    key, mine = tg.random.split(key)
-    bits = tg.random.bits(mine, (3,))
-"""
+"""Keys, and random bits from them: what `jax.random` makes of these (its default generator, threefry)."""
 
 from __future__ import annotations
 
@@ -17,15 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.boxes import accept_jax
 from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.threefry import random_bits, threefry2x32
 from tracegrad.typing import Array, ArrayLike, DType
-
-__all__ = ["PRNGKey", "bits", "fold_in", "split"]
 
 
 def PRNGKey(seed: ArrayLike) -> Array:
@@ -49,6 +37,16 @@ def PRNGKey(seed: ArrayLike) -> Array:
     return np.stack([astype(seed >> np.uint64(32), np.uint32), astype(seed, np.uint32)])
 
 
+def key(seed: ArrayLike) -> Array:
+    """`PRNGKey(seed)`, under the name that is jax's today. jax's own `key` has a dtype of its own; this one is the array that
+    `jax.random.key_data` makes of it.
+
+    >>> key(7).tolist()
+    [0, 7]
+    """
+    return PRNGKey(seed)
+
+
 def split(key: Array, num: int | Sequence[int] = 2) -> Array:
     """New keys from one.
 
@@ -62,7 +60,7 @@ def split(key: Array, num: int | Sequence[int] = 2) -> Array:
     >>> split(PRNGKey(0)).tolist()
     [[1797259609, 2579123966], [928981903, 3453687069]]
     """
-    return np.stack(threefry2x32(_key(key, "split"), 0, _shape(num, "split")), axis=-1)
+    return np.stack(threefry2x32(key_given(key, "split"), 0, shape_given(num, "split")), axis=-1)
 
 
 def fold_in(key: Array, data: ArrayLike) -> Array:
@@ -79,7 +77,7 @@ def fold_in(key: Array, data: ArrayLike) -> Array:
     True
     """
     data = astype(_integer(data, "fold_in", "data"), np.uint32)
-    return np.stack(threefry2x32(_key(key, "fold_in"), data, ()))
+    return np.stack(threefry2x32(key_given(key, "fold_in"), data, ()))
 
 
 def bits(key: Array, shape: int | Sequence[int] = (), dtype: DType = np.uint64) -> Array:
@@ -107,17 +105,19 @@ def bits(key: Array, shape: int | Sequence[int] = (), dtype: DType = np.uint64) 
         raise DtypeError(
             f"random.bits{at(user_source())}: bits come as unsigned integers, got {dtype}; write np.uint32"
         )
-    return random_bits(_key(key, "bits"), _shape(shape, "bits"), dtype)
+    return random_bits(key_given(key, "bits"), shape_given(shape, "bits"), dtype)
 
 
-def _shape(shape: Any, name: str) -> tuple[int, ...]:
+def shape_given(shape: Any, name: str) -> tuple[int, ...]:
+    """The shape that a function of this name was given."""
     sizes = tuple([operator.index(n) for n in shape]) if np.iterable(shape) else (operator.index(shape),)
     if any([n < 0 for n in sizes]):
         raise ShapeError(f"random.{name}{at(user_source())}: a shape has no negative sizes, got {shape}")
     return sizes
 
 
-def _key(key: Any, name: str) -> Any:
+def key_given(key: Any, name: str) -> Any:
+    """The key that a function of this name was given."""
     key = as_array(key)
     t = type_of(key)
     if (t.dtype, t.shape) != (np.uint32, (2,)):
@@ -139,10 +139,3 @@ def _integer(x: Any, name: str, what: str) -> Any:
     if t.shape:
         raise ShapeError(f"random.{name}{at(user_source())}: {what} must be a scalar, got {t}; write tg.vmap")
     return astype(x, np.uint64)
-
-
-accept_jax(globals(), __all__)
-
-
-def __dir__() -> list[str]:
-    return list(__all__)

@@ -1,0 +1,36 @@
+"""Random numbers from explicit keys, the same for the same key as `jax.random` makes (its default generator, threefry, with
+64-bit types), on NumPy and on XLA: names, arguments and order are jax's. Floats are float64 unless a dtype is given, as NumPy's.
+
+A key is a plain array of two uint32. What is random is a function of its key: call it twice with one key and it gives the
+same twice, so a key is split into as many as there are draws.
+
+    key = tg.random.key(0)
+    key, mine = tg.random.split(key)
+    noise = tg.random.normal(mine, (3,))
+"""
+
+from tracegrad.core.boxes import accept_jax
+from tracegrad.random.choices import categorical as categorical
+from tracegrad.random.choices import choice as choice
+from tracegrad.random.choices import permutation as permutation
+from tracegrad.random.choices import randint as randint
+from tracegrad.random.keys import PRNGKey as PRNGKey
+from tracegrad.random.keys import bits as bits
+from tracegrad.random.keys import fold_in as fold_in
+from tracegrad.random.keys import key as key
+from tracegrad.random.keys import split as split
+from tracegrad.random.samplers import bernoulli as bernoulli
+from tracegrad.random.samplers import exponential as exponential
+from tracegrad.random.samplers import gumbel as gumbel
+from tracegrad.random.samplers import laplace as laplace
+from tracegrad.random.samplers import logistic as logistic
+from tracegrad.random.samplers import normal as normal
+from tracegrad.random.samplers import rademacher as rademacher
+from tracegrad.random.samplers import truncated_normal as truncated_normal
+from tracegrad.random.samplers import uniform as uniform
+
+__all__ = accept_jax(globals())
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
