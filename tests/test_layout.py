@@ -9,6 +9,7 @@ from tests import ROOT
 # What has no tests of its own: the rules for XLA are a table, of which tests/test_xla_registry.py tries each, and so are those for
 # jax's primitives, which tests/xla/test_from_jax.py tries; samples, the short
 # forms of ops and what they share are tried with every op (tests/test_registry.py, tests/test_extend.py).
+HELPERS = {"nn/parity"}  # by which the tests of a room compare
 TABLES = {"typing", "ops/everything", "ops/families", "ops/elementwise/samples", "xla/values"}
 
 
@@ -34,7 +35,7 @@ def test_tests_in_rooms_are_of_files() -> None:
     modules = files(ROOT / "tracegrad")
     rooms = {name.rpartition("/")[0] for name in modules}
     places = {place_of(name) for name in modules} | {f"{room}/test_{room.rpartition('/')[2]}" for room in rooms}
-    astray = {name for name in files(ROOT / "tests") if "/" in name} - places
+    astray = {name for name in files(ROOT / "tests") if "/" in name} - places - HELPERS
     assert not astray, (
         f"{sorted(astray)} stand beside no file of tracegrad/; what crosses rooms goes into tests/ itself"
     )

@@ -220,6 +220,11 @@ class Scope:
             raise ShapeError(f"{self._place()}: state {name!r} is {np.shape(old)}, and cannot become {np.shape(value)}")
         self.states[name] = as_array(stop_gradient(value)).astype(old.dtype)
 
+    @property
+    def draws(self) -> bool:
+        """Whether `key` gives one: a key was given to `apply`."""
+        return self._run.stand_in is None and self._run.key is not None
+
     def key(self) -> Array:
         """A new random key, another at each call: of the key given to `apply`, the path and how many were asked for before."""
         run = self._run

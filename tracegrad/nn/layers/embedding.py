@@ -1,0 +1,50 @@
+"""Vectors looked up by integers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tracegrad.core.errors import DtypeError, at, user_source
+from tracegrad.core.trace import as_array
+from tracegrad.core.types import number_kind
+from tracegrad.nn import initializers
+from tracegrad.nn.layer import Layer, layer
+from tracegrad.nn.scope import Init, Scope
+
+
+def Embed(
+    num_embeddings: int,
+    features: int,
+    *,
+    embedding_init: Init = initializers.variance_scaling(1.0, "fan_in", "normal", out_axis=0),
+) -> Layer:
+    """The row of `embedding` at each integer of the input [...]; the result is [..., features].
+
+    Args:
+        num_embeddings: how many rows there are.
+        features: length of a row.
+        embedding_init: of `embedding`, (num_embeddings, features).
+
+    Raises:
+        DtypeError: an input that is not of integers.
+        IndexError: an integer that is no row's number, where it is known (on NumPy, always).
+
+    >>> import numpy as np
+    >>> from tracegrad import nn
+    >>> net = nn.Embed(10, 4)
+    >>> tokens = np.array([[1, 2, 3]])
+    >>> net(net.init(0, tokens), tokens).shape
+    (1, 3, 4)
+    """
+
+    @layer("Embed", num_embeddings, features)
+    def embed(p: Scope, x: Any) -> Any:
+        x = as_array(x)
+        if number_kind(x.dtype) not in "iu":
+            raise DtypeError(
+                f"{'.'.join(p.path)}{at(user_source())}: takes integers, got {x.dtype.name}; write tokens.astype(np.int32), "
+                "and of a shape give its type: tg.ShapeDtypeStruct(shape, np.int32)"
+            )
+        return p.param("embedding", embedding_init, (num_embeddings, features))[x]
+
+    return embed
