@@ -13,7 +13,7 @@ from tracegrad import optim
 
 
 def inner(lib: Any) -> Any:
-    return lib.chain(lib.trace(0.8), lib.scale_by_learning_rate(lambda count: 0.1 / (1 + count)))
+    return lib.chain(lib.trace(0.8), lib.scale_by_learning_rate(lambda count: 0.1 / (1.0 + count)))
 
 
 def skipping(lib: Any, skip: Any) -> Any:
@@ -30,7 +30,7 @@ CASES: dict[str, tuple[Make, bool]] = {
     "multi_steps": (lambda lib: lib.MultiSteps(inner(lib), 3).gradient_transformation(), False),
     "multi_steps_sum": (
         lambda lib: lib.MultiSteps(
-            inner(lib), lambda step: 1 + step % 4, use_grad_mean=False, accumulator_dtype=np.float64
+            inner(lib), lambda step: 1 + step % 4, use_grad_mean=False
         ).gradient_transformation(),
         False,
     ),

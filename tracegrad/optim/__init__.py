@@ -19,6 +19,7 @@ from tracegrad.optim.accumulation import ema as ema
 from tracegrad.optim.accumulation import skip_large_updates as skip_large_updates
 from tracegrad.optim.accumulation import skip_not_finite as skip_not_finite
 from tracegrad.optim.accumulation import trace as trace
+from tracegrad.optim.adding import WeightDecaySchedule as WeightDecaySchedule
 from tracegrad.optim.adding import add_decayed_weights as add_decayed_weights
 from tracegrad.optim.apply import apply_updates as apply_updates
 from tracegrad.optim.apply import hyperparams as hyperparams
@@ -73,6 +74,8 @@ from tracegrad.optim.clipping import keep_params_nonnegative as keep_params_nonn
 from tracegrad.optim.clipping import normalize_by_update_norm as normalize_by_update_norm
 from tracegrad.optim.clipping import per_example_global_norm_clip as per_example_global_norm_clip
 from tracegrad.optim.clipping import per_example_layer_norm_clip as per_example_layer_norm_clip
+from tracegrad.optim.clipping import unitwise_clip as unitwise_clip
+from tracegrad.optim.clipping import unitwise_norm as unitwise_norm
 from tracegrad.optim.clipping import zero_nans as zero_nans
 from tracegrad.optim.conditional import ApplyIfFiniteState as ApplyIfFiniteState
 from tracegrad.optim.conditional import ConditionallyMaskState as ConditionallyMaskState

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from tracegrad import tree
+from tracegrad.core.types import PYTHON_SCALARS
 from tracegrad.optim.base import (
     EmptyState,
     GradientTransformation,
@@ -62,7 +63,7 @@ def add_decayed_weights(weight_decay: ScalarOrSchedule = 0.0, mask: MaskOrFn = N
         rate = factor(state)
         if schedule:
             state = WeightDecaySchedule(safe_increment(state.count))
-        elif isinstance(rate, int | float) and rate == 0:
+        elif type(rate) in PYTHON_SCALARS and rate == 0:
             return updates, state
 
         def decayed(g: Any, p: Any) -> Any:

@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 
 from tracegrad.optim.accumulation import ema
 from tracegrad.optim.base import (
+    EmptyState,
     GradientTransformation,
     GradientTransformationExtraArgs,
     OptState,
     Params,
     Updates,
     chain,
+    init_empty_state,
     passing,
-    stateless,
     users,
     with_extra_args_support,
 )
@@ -86,7 +87,12 @@ def monitor(measures: Mapping[str, Any]) -> GradientTransformationExtraArgs:
 
 
 def _measuring(measure: Measure) -> GradientTransformation:
-    return stateless(lambda updates, params: measure(updates))
+    measured = users(measure)
+
+    def update(updates: Updates, state: OptState, params: Params | None = None, **extra_args: Any) -> Any:
+        return measured(updates), EmptyState()
+
+    return passing(init_empty_state, update)
 
 
 def measure_with_ema(
