@@ -52,8 +52,9 @@ def _step(opt: Any, apply_updates: Callable[[Any, Any], Any]) -> Callable[[Any, 
     return step
 
 
-def of_optax(opt: Any, spoilt: bool, around: Around) -> dict[str, Any]:
-    """Parameters after each step, stacked, and the last state: in float64, and rounded to what they are for float32."""
+def of_optax(opt: Any, spoilt: bool, around: Around, is_lasting: bool) -> dict[str, Any]:
+    """Parameters after each step, stacked, and the last state: in float64, and rounded to what they are for float32. A state that is not
+    lasting has another structure after the first step."""
     step = _step(opt, optax.apply_updates)
 
     def over(carry: Any, grads: Any) -> Any:
@@ -61,9 +62,12 @@ def of_optax(opt: Any, spoilt: bool, around: Around) -> dict[str, Any]:
         return (params, state), params
 
     def run(params: Any, grads: Any) -> Any:
-        carry, first = over((params, opt.init(params)), jax.tree.map(lambda g: g[0], grads))
-        (_, state), path = jax.lax.scan(over, carry, jax.tree.map(lambda g: g[1:], grads))
-        return jax.tree.map(lambda p, ps: jax.numpy.concatenate([p[None], ps]), first, path), state
+        carry, before = (params, opt.init(params)), []
+        if not is_lasting:
+            carry, first = over(carry, jax.tree.map(lambda g: g[0], grads))
+            before, grads = [jax.tree.map(lambda p: p[None], first)], jax.tree.map(lambda g: g[1:], grads)
+        (_, state), path = jax.lax.scan(over, carry, grads)
+        return jax.tree.map(lambda *parts: jax.numpy.concatenate(parts), *before, path), state
 
     def given(dtype: str) -> Any:
         return around(optax, parameters(dtype)), gradients(dtype, spoilt)
@@ -124,7 +128,7 @@ def assert_follows(
 ) -> None:
     """That ours makes optax's steps and states: in float64 and float32, eagerly, and, of the same bits and with one trace, jitted for
     NumPy; jitted for XLA. `around(lib, params)` makes the parameters to start from."""
-    ours, theirs = make(tg.optim), of_optax(make(optax), spoilt, around)
+    ours, theirs = make(tg.optim), of_optax(make(optax), spoilt, around, traces == 1)
     for dtype, rtol in ("float64", 1e-12), ("float32", 2e-5):
         params = around(tg.optim, parameters(dtype))
         with np.errstate(invalid="ignore" if spoilt else "warn"):
