@@ -1,0 +1,138 @@
+"""The room as a whole: its names, and where else its transformations stand."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen, nnx
+from flax.training.train_state import TrainState
+
+import tracegrad as tg
+from tests.steps import assert_same
+from tracegrad import optim
+
+
+def momentum(lib: Any) -> Any:
+    return lib.chain(
+        lib.clip_by_global_norm(1.0),
+        lib.trace(0.9),
+        lib.add_decayed_weights(0.01, mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)),
+        lib.scale_by_learning_rate(lib.cosine_decay_schedule(0.1, 10)),
+    )
+
+
+def test_names() -> None:
+    assert sorted(optim.__all__) == dir(optim)
+    for name in optim.__all__:
+        assert getattr(optim, name) is not None
+
+
+def test_numpy_alone() -> None:
+    code = (
+        "import sys, numpy as np, tracegrad as tg; assert 'tracegrad.optim' not in sys.modules;"
+        "opt = tg.optim.chain(tg.optim.trace(0.9), tg.optim.scale_by_learning_rate(tg.optim.cosine_decay_schedule(0.1, 9)));"
+        "params = {'w': np.ones(2)}; tg.jit(lambda p, s: tg.optim.step(opt, p, s, p))(params, opt.init(params));"
+        "print([m for m in ('jax', 'scipy', 'optax') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_states_of_optax_are_taken() -> None:
+    """A state that optax has come to, of the classes of the same names, goes on here."""
+    params = {"w": np.ones((2, 2)), "b": np.ones(2)}
+    grads = {"w": np.full((2, 2), 0.1), "b": np.full(2, 0.2)}
+    ours, theirs = momentum(optim), momentum(optax)
+    with jax.enable_x64(True):
+        _, state = theirs.update(grads, theirs.init(params), params)
+        plain = jax.tree.map(np.asarray, state)
+        expected, _ = theirs.update(grads, state, params)
+    found, own = ours.update(grads, plain, params)
+    assert_same(found, jax.tree.map(np.asarray, expected), 1e-7)
+    assert_same(ours.update(grads, own, params)[1][1].trace, ours.update(grads, own, params)[1][1].trace, 0)
+
+
+def test_in_flax() -> None:
+    model = linen.Dense(2)
+    x = jnp.ones((4, 3))
+    variables = model.init(jax.random.key(0), x)
+
+    def trained(tx: Any) -> Any:
+        state = TrainState.create(apply_fn=model.apply, params=variables["params"], tx=tx)
+
+        @jax.jit
+        def step(state: Any) -> Any:
+            grads = jax.grad(lambda params: jnp.sum((state.apply_fn({"params": params}, x) - 1) ** 2))(state.params)
+            return state.apply_gradients(grads=grads)
+
+        for _ in range(5):
+            state = step(state)
+        return state.params
+
+    found, expected = trained(momentum(optim)), trained(momentum(optax))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, expected)
+
+
+def test_in_flax_nnx() -> None:
+    def trained(tx: Any) -> Any:
+        model = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
+        optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
+
+        @nnx.jit
+        def step(model: Any, optimizer: Any) -> None:
+            grads = nnx.grad(lambda m: jnp.sum((m(jnp.ones((4, 3))) - 1) ** 2))(model)
+            optimizer.update(model, grads)
+
+        for _ in range(5):
+            step(model, optimizer)
+        return np.asarray(model.kernel[...])
+
+    np.testing.assert_allclose(trained(plain(optim)), trained(plain(optax)), rtol=1e-5)
+
+
+def plain(lib: Any) -> Any:
+    return lib.chain(
+        lib.clip_by_global_norm(1.0), lib.trace(0.9), lib.scale_by_learning_rate(lambda n: 0.1 / (1.0 + n))
+    )
+
+
+def test_in_equinox() -> None:
+    equinox = pytest.importorskip("equinox")
+
+    def trained(tx: Any) -> Any:
+        model = equinox.nn.Linear(3, 2, key=jax.random.PRNGKey(0))
+        state = tx.init(equinox.filter(model, equinox.is_array))
+
+        @equinox.filter_jit
+        def step(model: Any, state: Any) -> Any:
+            grads = equinox.filter_grad(lambda m: jnp.sum((m(jnp.ones(3)) - 1) ** 2))(model)
+            updates, state = tx.update(grads, state, equinox.filter(model, equinox.is_array))
+            return equinox.apply_updates(model, updates), state
+
+        for _ in range(5):
+            model, state = step(model, state)
+        return np.asarray(model.weight)
+
+    np.testing.assert_allclose(trained(plain(optim)), trained(plain(optax)), rtol=1e-5)
+
+
+def test_one_jax_jit_around_a_gradient_of_ours() -> None:
+    opt = plain(optim)
+
+    @jax.jit
+    def step(params: Any, state: Any) -> Any:
+        grads = tg.grad(lambda p: np.sum((p["w"] - 3) ** 2))(params)
+        return optim.step(opt, grads, state, params)
+
+    params = {"w": jnp.zeros(2)}
+    state = opt.init(params)
+    for _ in range(3):
+        params, state = step(params, state)
+    assert isinstance(params["w"], jax.Array) and 0 < params["w"][0] < 1
