@@ -63,7 +63,7 @@ def trace(decay: ArrayLike, nesterov: bool = False, accumulator_dtype: DType = N
 
         new = tree.map(grown, updates, state.trace, is_leaf=lambda x: x is None)
         updates = tree.map(grown, updates, new) if nesterov else new
-        return updates, TraceState(optim_tree.cast(new, accumulator_dtype))
+        return updates, TraceState(optim_tree.cast_like(new, state.trace))
 
     return GradientTransformation(init, update)
 
@@ -99,7 +99,7 @@ def ema(decay: ArrayLike, debias: bool = True, accumulator_dtype: DType = None) 
         new = optim_tree.update_moment(updates, state.ema, decay, 1)
         count = safe_increment(state.count)
         updates = optim_tree.bias_correction(new, decay, count) if debias else new
-        return updates, EmaState(count=count, ema=optim_tree.cast(new, accumulator_dtype))
+        return updates, EmaState(count=count, ema=optim_tree.cast_like(new, state.ema))
 
     return GradientTransformation(init, update)
 
