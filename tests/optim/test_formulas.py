@@ -38,7 +38,7 @@ def parameters(dtype: Any) -> Any:
     return {"w": draw(size=(3, 2)).astype(dtype), "b": (np.asarray(draw(), dtype), draw(size=4).astype(dtype))}
 
 
-@pytest.mark.parametrize("name", [*NAMES, *SCALERS, "polyak_sgd"])
+@pytest.mark.parametrize("name", [*NAMES, *SCALERS, "polyak_sgd", "lbfgs"])
 def test_arguments_are_those_of_optax(name: str) -> None:
     """By name, order, kind and default."""
 

@@ -138,6 +138,15 @@ from tracegrad.optim.large_batch import scale_by_novograd as scale_by_novograd
 from tracegrad.optim.large_batch import scale_by_param_block_norm as scale_by_param_block_norm
 from tracegrad.optim.large_batch import scale_by_param_block_rms as scale_by_param_block_rms
 from tracegrad.optim.large_batch import scale_by_trust_ratio as scale_by_trust_ratio
+from tracegrad.optim.lbfgs import ScaleByLBFGSState as ScaleByLBFGSState
+from tracegrad.optim.lbfgs import lbfgs as lbfgs
+from tracegrad.optim.lbfgs import scale_by_lbfgs as scale_by_lbfgs
+from tracegrad.optim.linesearch import BacktrackingLinesearchInfo as BacktrackingLinesearchInfo
+from tracegrad.optim.linesearch import ScaleByBacktrackingLinesearchState as ScaleByBacktrackingLinesearchState
+from tracegrad.optim.linesearch import ScaleByZoomLinesearchState as ScaleByZoomLinesearchState
+from tracegrad.optim.linesearch import ZoomLinesearchInfo as ZoomLinesearchInfo
+from tracegrad.optim.linesearch import scale_by_backtracking_linesearch as scale_by_backtracking_linesearch
+from tracegrad.optim.linesearch import scale_by_zoom_linesearch as scale_by_zoom_linesearch
 from tracegrad.optim.masks import MaskedState as MaskedState
 from tracegrad.optim.masks import MaskOrFn as MaskOrFn
 from tracegrad.optim.masks import MultiTransformState as MultiTransformState
