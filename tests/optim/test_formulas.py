@@ -20,7 +20,7 @@ from tracegrad.testing import expect_traces
 
 # Every optimiser with what it needs; polyak_sgd takes no learning rate, and lbfgs a function (tests/optim/test_lbfgs.py).
 RATED = [
-    "adabelief adadelta adafactor adagrad adam adamax adamaxw adamw adan amsgrad fromage lamb lars lion nadam nadamw novograd",
+    "adabelief adadelta adafactor adagrad adam adamax adamaxw adamw adan amsgrad fromage lamb lars lion muon nadam nadamw novograd",
     "radam rmsprop rprop sgd sign_sgd signum sm3 yogi",
 ]
 NAMES = " ".join(RATED).split()
@@ -122,7 +122,7 @@ def test_none_stays(name: str) -> None:
     assert updates["frozen"] is None and updates["w"].shape == (2, 2)
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw", "nadam", "amsgrad", "lion", "signum", "sgd"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "nadam", "amsgrad", "lion", "signum", "sgd", "muon"])
 def test_dtype_of_the_momentum(name: str) -> None:
     """Kept in bfloat16 it stays bfloat16, while updates have the parameters' dtype; the steps are optax's."""
     options = {"accumulator_dtype" if name in ("signum", "sgd") else "mu_dtype": ml_dtypes.bfloat16}
@@ -142,7 +142,7 @@ def test_dtype_of_the_momentum(name: str) -> None:
         np.testing.assert_allclose(x, y, rtol=2e-3, atol=2e-3)
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw", "lion", "rmsprop", "lamb", "adafactor"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "lion", "rmsprop", "lamb", "adafactor", "muon"])
 def test_takes_jax_arrays(name: str) -> None:
     """Eagerly, under jax.jit, and within optax.chain."""
     opt = optax.chain(optax.clip(1.0), getattr(optim, name)(0.01))

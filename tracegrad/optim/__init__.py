@@ -163,6 +163,11 @@ from tracegrad.optim.monitoring import SnapshotState as SnapshotState
 from tracegrad.optim.monitoring import measure_with_ema as measure_with_ema
 from tracegrad.optim.monitoring import monitor as monitor
 from tracegrad.optim.monitoring import snapshot as snapshot
+from tracegrad.optim.muon import MuonDimensionNumbers as MuonDimensionNumbers
+from tracegrad.optim.muon import MuonState as MuonState
+from tracegrad.optim.muon import muon as muon
+from tracegrad.optim.muon import scale_by_muon as scale_by_muon
+from tracegrad.optim.muon import scale_by_shape as scale_by_shape
 from tracegrad.optim.numerics import safe_norm as safe_norm
 from tracegrad.optim.numerics import safe_root_mean_squares as safe_root_mean_squares
 from tracegrad.optim.schedules import constant_schedule as constant_schedule
