@@ -149,7 +149,9 @@ def __dir__() -> list[str]:
 
 def _load_xla() -> Any:
     _loaded("tracegrad.xla.rules")
-    return _loaded("tracegrad.xla.emit")
+    found = _loaded("tracegrad.xla.emit")
+    LOADERS["xla"] = lambda: found  # which each op on a jax array asks for
+    return found
 
 
 def _load_tables() -> None:

@@ -10,6 +10,7 @@ from tests.transforms.jit.test_xla import run
 jax = pytest.importorskip("jax")
 
 import tracegrad as tg  # noqa: E402
+import tracegrad.numpy as tnp  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("jax_as_it_comes")
 
@@ -26,7 +27,8 @@ sys.modules["jax"] = None                                   # not installed
 import numpy as np, tracegrad as tg, tracegrad.numpy as tnp
 assert tg.jit(tg.grad(lambda x: np.sum(np.sin(x))))(np.zeros(2)).tolist() == [1.0, 1.0]
 assert tnp.sin(np.zeros(1))[0] == 0
-for f in (lambda: tg.jit(np.sin, backend="xla"), tg.devices, lambda: tg.to_jax(np.sin), lambda: tg.device_put(1.0)):
+for f in (lambda: tg.jit(np.sin, backend="xla"), tg.devices, lambda: tg.to_jax(np.sin), lambda: tg.device_put(1.0),
+          lambda: tg.from_jax(np.sin)):
     try:
         f()
     except ImportError as error:
@@ -36,6 +38,14 @@ for f in (lambda: tg.jit(np.sin, backend="xla"), tg.devices, lambda: tg.to_jax(n
 print("ok")
 """)
     assert out == "ok\n"
+
+
+def test_xla_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each op on a jax array asks for it, and to look through all modules takes longer than the op."""
+    x = jax.numpy.ones(3)
+    tnp.sin(x)
+    monkeypatch.setattr(tg, "_loaded", None)
+    assert float(tnp.sin(x)[0]) == float(jax.numpy.sin(1.0))
 
 
 def test_the_environment_chooses_the_default_backend() -> None:
