@@ -20,7 +20,7 @@ from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.nn.activations import one_hot
-from tracegrad.nn.losses import softmax_cross_entropy_with_integer_labels
+from tracegrad.nn import softmax_cross_entropy_with_integer_labels
 from tracegrad.ops.elementwise import astype
 from tracegrad.typing import Array, ArrayLike
 
@@ -89,7 +89,14 @@ class Running:
     """
 
     def __init__(self) -> None:
-        self._sums: dict[str, tuple[type, Any, Any]] = {}  # kind, sum or last value, and what it is divided by
+        # Of how many batches; and by name the kind, the sum or last value, and what that is divided by. One assignment moves
+        # both, so that an interrupt leaves a batch taken in or not.
+        self._state: tuple[int, dict[str, tuple[str, Any, Any]]] = 0, {}
+
+    @property
+    def count(self) -> int:
+        """How many batches were taken in."""
+        return self._state[0]
 
     def add(self, metrics: Mapping[str, Any], weight: float = 1) -> None:
         """Take in the metrics of a batch. Waits for the device that computes them.
@@ -105,32 +112,51 @@ class Running:
             raise TypeError(
                 f"metrics are a dict of numbers by name, got {type(metrics).__name__}; write {{'loss': loss}}"
             )
+        count, sums = self._state[0], dict(self._state[1])
         for name, x in metrics.items():
-            kind = type(x) if isinstance(x, _KINDS) else float
-            if kind is Ratio:
+            kind = type(x).__name__ if isinstance(x, _KINDS) else "mean"
+            if kind == "Ratio":
                 new, over = _host(x.numerator), _host(x.denominator)
-            elif kind is float:
-                new, over = _host(x) * weight, weight
+            elif kind == "mean":
+                new, over = _host(x) * weight, np.float64(weight)
             else:
-                new, over = _host(x.value), 1
-            if kind is not Last and name in self._sums:
-                _, sum_before, over_before = self._sums[name]
+                new, over = _host(x.value), np.float64(1)
+            if kind != "Last" and name in sums:
+                _, sum_before, over_before = sums[name]
                 new, over = sum_before + new, over_before + over
-            self._sums[name] = kind, new, over
+            sums[name] = kind, new, over
+        self._state = count + 1, sums
 
     def value(self) -> dict[str, Any]:
         """By name, Python floats, or arrays where the metrics are arrays."""
         found = {}
         with np.errstate(divide="ignore", invalid="ignore"):
-            for name, (kind, value, over) in self._sums.items():
-                out = np.true_divide(value, over) if kind in (float, Ratio) else np.asarray(value)
+            for name, (kind, value, over) in self._state[1].items():
+                out = np.true_divide(value, over) if kind in ("mean", "Ratio") else np.asarray(value)
                 found[name] = out if out.ndim else out.item()
         return found
+
+    def copy(self) -> Running:
+        """One that goes on from here by itself."""
+        running = Running()
+        running._state = self._state
+        return running
+
+    def data(self) -> dict[str, Any]:
+        """What is in it as plain containers, of which `of` makes it again."""
+        return {"count": self.count, "sums": {name: list(x) for name, x in self._state[1].items()}}
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Running:
+        """What has given these `data`."""
+        running = cls()
+        running._state = int(data["count"]), {name: tuple(x) for name, x in data["sums"].items()}
+        return running
 
 
 def _host(x: Any) -> Any:
     x = np.asarray(x)
-    return x.astype(np.complex128 if x.dtype.kind == "c" else np.float64)
+    return x.astype(np.complex128 if x.dtype.kind == "c" else np.float64)[()]
 
 
 def mean(batches: Iterable[Mapping[str, Any]], weights: Iterable[float] | None = None) -> dict[str, Any]:
