@@ -77,6 +77,12 @@ class Jitted(Generic[P, R]):
         self.trace_log = function.trace_log
         self._xla = OnXla(function, fast, options) if backend == "xla" else None
 
+    @property
+    def donates(self) -> bool:
+        """Whether it is given arguments that its caller will not use again."""
+        options = self._made_with[2]
+        return bool(options["donate_argnums"] or options["donate_argnames"])
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             if not kwargs:
