@@ -24,10 +24,12 @@ if TYPE_CHECKING:
         numpy,
         optim,
         random,
+        sklearn,
         testing,
         tree_util,
     )
     from tracegrad.core import show
+    from tracegrad.train.fitting import fit
     from tracegrad.transforms.control import checkpoint_policies
     from tracegrad.transforms.control.checkpoint import checkpoint, remat
     from tracegrad.transforms.custom import custom_jvp, custom_vjp
@@ -51,6 +53,7 @@ __all__ = [
     "devices",
     "eval_shape",
     "extend",
+    "fit",
     "float0",
     "from_jax",
     "grad",
@@ -74,9 +77,11 @@ __all__ = [
     "random",
     "remat",
     "show",
+    "sklearn",
     "stop_gradient",
     "testing",
     "to_jax",
+    "train",
     "tree",
     "tree_util",
     "value_and_grad",
@@ -106,7 +111,9 @@ _MODULES = {
             "numpy",
             "optim",
             "random",
+            "sklearn",
             "testing",
+            "train",
             "tree_util",
         )
     },
@@ -120,7 +127,7 @@ _NAMES = {
     "xla.devices": ("device_put", "devices", "to_jax"),
     "xla.from_jax": ("from_jax",),
 }
-_HOMES = {name: module for module, names in _NAMES.items() for name in names}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names} | {"fit": "train.fitting"}
 
 
 def _loaded(name: str) -> Any:

@@ -1,0 +1,97 @@
+"""What is wrong with a step, said where it happened: parameters that do not learn, and the first NaN."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any
+
+import numpy as np
+
+from tracegrad import tree
+from tracegrad.core.late import imported
+from tracegrad.core.types import number_kind, type_of
+
+
+class TrainingWarning(UserWarning):
+    """A parameter that does not learn."""
+
+
+class NanError(FloatingPointError):
+    """The loss, or the state after a step, is not finite.
+
+    Attributes:
+        fitted: what `fit` would have returned, with the state before that step.
+        state, batch: with which `step(state, batch)` is not finite; None if they are not known.
+        explanation: what `tg.debug.explain_nan` says of that, or None.
+    """
+
+    fitted: Any = None
+    state: Any = None
+    batch: Any = None
+    explanation: Any = None
+
+
+def floats(x: Any) -> bool:
+    """Whether a leaf is an array of floats or complex numbers."""
+    return number_kind(np.asarray(x).dtype) in "fc"
+
+
+def not_finite(found: Any) -> tuple[str, Any] | None:
+    """The key path and value of the first leaf that is not finite."""
+    for path, x in tree.tree_leaves_with_path(found):
+        if floats(x) and not np.isfinite(np.asarray(x)).all():
+            return tree.keystr(path), np.asarray(x)
+    return None
+
+
+def where_not_finite(batch: Any) -> str | None:
+    """Where data are not finite, in words."""
+    found = not_finite(batch)
+    if found is None:
+        return None
+    path, x = found
+    place = tuple([int(i) for i in np.argwhere(~np.isfinite(x))[0]]) if x.ndim else ()
+    count = int((~np.isfinite(x)).sum())
+    return f"the data are: batch{path} is {x[place]} at {list(place)}" + (f", one of {count}" if count > 1 else "")
+
+
+def is_finite(x: Any) -> bool:
+    return math.isfinite(abs(complex(np.asarray(x).item()))) if np.size(x) == 1 else bool(np.isfinite(x).all())
+
+
+def _params(state: Any) -> Any:
+    return state["params"] if isinstance(state, dict) and "params" in state else getattr(state, "params", None)
+
+
+def first_step(step: Any, before: Any, after: Any, batch: Any) -> list[str]:
+    """A sentence for each parameter that does not learn, as far as one step shows it.
+
+    A parameter without a gradient is one only where that is by the way in which the loss is computed, not by its numbers. One
+    that did not change is one only where others did: a schedule may well begin at 0.
+    """
+    found: dict[str, str] = {}
+    old, new = _params(before), _params(after)
+    if old is None:
+        return []
+    objective = getattr(inspect.unwrap(step), "objective", None)
+    why_zero = getattr(imported("tracegrad.debug"), "why_zero", None)
+    if objective is not None and why_zero is not None:
+        connections = why_zero(objective(before, batch), old)
+        found = {c.path: str(c) for c in connections.values() if c.status in ("cut", "unused")}
+    pairs = list(zip(tree.tree_leaves_with_path(old), tree.tree_leaves(new), strict=True))
+    same = [
+        f"params{tree.keystr(path)}"
+        for (path, a), b in pairs
+        if floats(a) and np.size(a) and np.array_equal(a, np.asarray(b))
+    ]
+    if len(same) < len([1 for (_, a), _ in pairs if floats(a) and np.size(a)]):
+        for path in same:
+            found.setdefault(path, f"{path} did not change in the first step")
+    return list(found.values())
+
+
+def batch_types(batch: Any) -> str:
+    """A batch by its types: "['x']: f32[32,8], ['y']: i32[32]"."""
+    leaves = tree.tree_leaves_with_path(batch)
+    return ", ".join([f"{tree.keystr(path)}{': ' if path else ''}{type_of(x)}" for path, x in leaves])
