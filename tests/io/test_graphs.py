@@ -17,6 +17,7 @@ import tracegrad as tg
 import tracegrad.numpy as tnp
 from tracegrad.core.graph import Graph
 from tracegrad.core.op import OPS
+from tracegrad.core.scopes import named_scope
 from tracegrad.core.trace import bind
 from tracegrad.io import CorruptFileError, graphs, load_graph, save_graph
 from tracegrad.io.graphs import _Reader, _Writer
@@ -41,6 +42,11 @@ def path(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return tmp_path / f"f{request.param}"
 
 
+def _scoped(x: Any) -> Any:
+    with named_scope("block_0"), named_scope("up"):
+        return np.tanh(x) ** 2
+
+
 PROGRAMS: dict[str, Callable[[Any], Any]] = {
     "scan": lambda x: tg.lax.scan(lambda c, y: (c * np.sin(y), c + 1.0), 1.0, x)[0],
     "while": lambda x: tg.lax.while_loop(lambda c: c[0].sum() < 10, lambda c: (c[0] * 2, c[1] + 1), (x, 0))[0].sum(),
@@ -58,6 +64,7 @@ PROGRAMS: dict[str, Callable[[Any], Any]] = {
     "linalg": lambda x: np.linalg.eigh(A * x[0])[0].sum() + np.linalg.svd(A * x[0])[1].sum() + np.einsum("i,i->", x, x),
     "random": lambda x: (tg.random.bits(tg.random.PRNGKey(1), (4,)) * x).sum(),
     "vmap": lambda x: tg.vmap(lambda y: tg.lax.psum(np.sin(y), "i"), axis_name="i")(x).sum(),
+    "scope": lambda x: np.sum(_scoped(x)),
     "complex": lambda x: np.abs(x * (1 + 2j)).sum(),
 }
 
@@ -74,7 +81,9 @@ def test_programs(path: Path, name: str, order: int) -> None:
     save_graph(path, f, X)
     found = load_graph(path)
     assert found == graph and str(found) == str(graph)
-    assert [eqn.source for eqn in found.eqns] == [eqn.source for eqn in graph.eqns]
+    for one, other in zip(found.eqns, graph.eqns, strict=True):
+        assert one.source == other.source and type(one.source) is type(other.source)
+        assert (one.scope, one.phase, one.of, one.frames) == (other.scope, other.phase, other.of, other.frames)
     for one, other in zip(found(X), graph(X), strict=True):
         np.testing.assert_array_equal(one, other)
     for transform in (tg.jit, tg.grad, tg.vmap):
@@ -90,6 +99,16 @@ def test_every_op(name: str) -> None:
     for sample in op.samples():
         graph = tg.make_graph(lambda *xs, sample=sample: bind(op, xs, sample.params))(*sample.inputs)
         assert again(graph) == graph
+
+
+def test_functions_of_jax(jax: Any) -> None:
+    f = tg.from_jax(lambda x: jax.numpy.sum(jax.nn.softmax(jax.numpy.sin(x) * 2) ** 2))
+    for g in (f, tg.grad(f), lambda x: tg.jit(f)(x)):
+        graph = tg.make_graph(g)(X)
+        found = again(graph)
+        assert found == graph and str(found) == str(graph)
+    frames = tg.make_graph(_scoped, frames=True)(X)
+    assert [eqn.frames for eqn in again(frames).eqns] == [eqn.frames for eqn in frames.eqns]
 
 
 def test_named_axes_and_types() -> None:

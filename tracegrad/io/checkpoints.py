@@ -238,7 +238,7 @@ class Checkpoints:
     def _files(self) -> list[tuple[int, Path]]:
         with contextlib.suppress(FileNotFoundError):
             found = [(_NAME.fullmatch(path.name), path) for path in self.folder.iterdir()]
-            return [(int(match[1]), path) for match, path in found if match and path.is_file()]
+            return [(int(match[1]), path) for match, path in found if match and not _points_nowhere(path)]
         return []
 
     def _first_whole(self, listed: Callable[[], list[tuple[int, Path]]]) -> Checkpoint | None:
@@ -292,6 +292,10 @@ class Checkpoints:
 
     def __repr__(self) -> str:
         return f"Checkpoints({str(self.folder)!r}, keep={self.keep}, keep_best={self.keep_best}, every={self.every!r})"
+
+
+def _points_nowhere(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
 
 
 def _period(every: Any) -> tuple[float, str]:

@@ -163,6 +163,8 @@ def _opened_safetensors(path: Path, file: IO[bytes], length: int) -> Opened:
     try:
         with safetensors.safe_open(str(path), framework="np"):  # it looks at all of the header
             pass
+    except FileNotFoundError:  # it was removed meanwhile
+        raise
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise CorruptFileError(f"{path} ({length:,} bytes) is no whole .safetensors file: {error}") from None
     entries, offsets = {}, {}

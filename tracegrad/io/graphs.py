@@ -21,7 +21,7 @@ import numpy as np
 
 from tracegrad.core.axes import Axis
 from tracegrad.core.check import check
-from tracegrad.core.errors import RawSource, Source, at, clip, resolve
+from tracegrad.core.errors import Imported, RawSource, Source, at, clip, origin, resolve
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var
 from tracegrad.core.op import op_named
 from tracegrad.core.trace import Tracer
@@ -121,7 +121,29 @@ def load_graph(path: str | os.PathLike[str]) -> Graph:
 
 def _source_spec(raw: RawSource | None) -> Spec:
     source = resolve(raw)
-    return None if source is None else list(source)
+    if source is None:
+        return None
+    scope, phase, of, callers = origin(raw)
+    if not scope and not phase and not callers:
+        return _place_spec(source)
+    places = [_place_spec(place) for place in map(resolve, callers) if place is not None]
+    return {"place": _place_spec(source), "origin": [list(scope), phase, of and of.name, places]}
+
+
+def _place_spec(source: Source) -> Spec:
+    return [*source, *(["jax"] if isinstance(source, Imported) else [])]
+
+
+def _source_of(spec: Spec) -> RawSource | None:
+    if not isinstance(spec, dict):
+        return None if spec is None else _place_of(spec)
+    scope, phase, of, places = spec["origin"]
+    return _place_of(spec["place"]), tuple(scope), phase, of and op_named(of), tuple(map(_place_of, places))
+
+
+def _place_of(spec: Spec) -> Source:
+    file, line, function, *kind = spec
+    return Imported(file, line, function) if kind else Source(file, line, function)
 
 
 class _Writer:
@@ -242,7 +264,7 @@ class _Reader:
                 tuple(map(atom, inputs)),
                 {name: self.value(spec) for name, spec in params.items()},
                 tuple([variables[i] for i in outputs]),
-                None if source is None else Source(*source),
+                _source_of(source),
             )
             for op, inputs, params, outputs, source in told["eqns"]
         ]
@@ -262,7 +284,7 @@ class _Reader:
             if kind == "graph":
                 return self.graphs[content]
             if kind == "line":
-                return Line(None if content is None else Source(*content))
+                return Line(_source_of(content))
             if kind == "named":
                 names, these, unnamed = content
                 return ByName(frozenset(names), these, unnamed)
