@@ -108,10 +108,20 @@ def test_folders_that_may_not_be_written_into(path: Path, monkeypatch: pytest.Mo
     def refused(*_: Any) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(Path, "mkdir", refused)
+    monkeypatch.setattr(Path, "mkdir", refused)  # root may write anywhere
     with pytest.raises(
-        PermissionError, match=r"could not be saved: Permission denied; you may not write into that folder"
+        PermissionError, match=r"could not be saved: Permission denied; it or its folder is not for you to write into"
     ):
+        tg.io.save(path, NEW)
+    assert_as_it_was(path)
+
+
+@SUFFIXES
+def test_files_that_are_read_only(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the folder would let them be replaced."""
+    path.chmod(0o444)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(PermissionError, match="is not for you to write into"):
         tg.io.save(path, NEW)
     assert_as_it_was(path)
 

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad.core.errors import resolve, user_source
+from tracegrad.core.tracebacks import trimming
 from tracegrad.io.files import CorruptFileError, clear_forgotten
 from tracegrad.io.trees import Contents, prepared, read, reading, verify, write_tree
 from tracegrad.typing import PyTree
@@ -62,6 +63,7 @@ class Checkpoint:
                 self._extra = read(found, "extra")
         return self._extra
 
+    @trimming
     def load(self, like: PyTree = None, **options: Any) -> Any:
         """The state. `like` and the options are those of `tg.io.load`."""
         with reading(self.path, self._contents) as found:
@@ -151,6 +153,7 @@ class Checkpoints:
         self._time = seconds
         return True
 
+    @trimming
     def save(
         self,
         step: int,
@@ -204,6 +207,7 @@ class Checkpoints:
         self._thread.start()
         return path
 
+    @trimming
     def wait(self) -> None:
         """Wait until what is being written in the background is there, and raise what went wrong."""
         if self._thread is not None:
@@ -217,11 +221,13 @@ class Checkpoints:
         """The steps of which there are files, in order."""
         return sorted({step for step, _ in self._files()})
 
+    @trimming
     def latest(self) -> Checkpoint | None:
         """The latest checkpoint that is whole, None if there is none. Files that are torn, or fail their sums, are skipped
         with a `CheckpointWarning` that names them."""
         return self._first_whole(lambda: sorted(self._files(), reverse=True))
 
+    @trimming
     def best(self) -> Checkpoint | None:
         """The best checkpoint by `keep_best` that is whole, None if there is none."""
         if self.keep_best is None:
@@ -230,6 +236,7 @@ class Checkpoints:
             )
         return self._first_whole(lambda: [(step, path) for _, step, path in self._by_metric(self._files())])
 
+    @trimming
     def restore(self, like: PyTree = None) -> Restored | None:
         """The step, state and extra of the latest checkpoint that is whole; None if there is none."""
         found = self.latest()

@@ -40,12 +40,14 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
+        if target.exists() and not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, "is read-only", str(path))
         try:
             beside.mkdir()
             written = beside / target.name
             yield written
-            written.chmod((target if target.exists() else beside).stat().st_mode & 0o666)
             _flush(written)
+            written.chmod((target if target.exists() else beside).stat().st_mode & 0o666)
             written.replace(target)
             _flush(target.parent)
         finally:
@@ -62,7 +64,7 @@ def _explained(error: OSError, path: Path) -> OSError:
         errno.ENOSPC: "; make room on that disk, or save elsewhere",
         errno.EDQUOT: "; make room in your quota, or save elsewhere",
         errno.EFBIG: "; the limit on the size of files is lower (ulimit -f)",
-        errno.EACCES: "; you may not write into that folder",
+        errno.EACCES: "; it or its folder is not for you to write into",
         errno.EROFS: "; that disk is read-only",
     }.get(error.errno or 0, "")
     said = os.strerror(error.errno) if error.errno else str(error)
