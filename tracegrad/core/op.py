@@ -95,6 +95,11 @@ class View(NamedTuple):
 Without = Callable[[Params, tuple[int, ...]], tuple[Params, Sequence[int], Sequence[int], tuple[Any, ...]]]
 
 
+# (run, inputs, params) -> outputs, where run(which, graph, inputs) -> outputs of one of its Graphs; `which` says of several
+# runs which it is: "step 3 of scan".
+Replay = Callable[[Callable[[str, Any, Sequence[Any]], Sequence[Any]], Sequence[Any], Params], Sequence[Any]]
+
+
 class Held(NamedTuple):
     """What is to be known of an op that holds Graphs or functions, since it consists of further ops.
 
@@ -105,6 +110,7 @@ class Held(NamedTuple):
     without         the op where some of its inputs are zero
     inline          the Graph whose equations a compiled function has in its place
     prune           the op without outputs that nothing uses, and without what they alone need
+    replay          its outputs, with each Graph run in the caller's way: a debugger's
     runs_user_code  whether evaluating runs a user's function, whose errors are the user's own
     """
 
@@ -114,6 +120,7 @@ class Held(NamedTuple):
     without: Without | None = None
     inline: Inlining | None = None
     prune: Pruning | None = None
+    replay: Replay | None = None
     runs_user_code: bool = False
 
 

@@ -366,6 +366,15 @@ def _evaluate(*arrays: Any, rules: Rules) -> tuple[Any, ...]:
     return outputs
 
 
+def _replay(run: Any, inputs: Sequence[Any], params: Params) -> Sequence[Any]:
+    rules: Rules = params["rules"]
+    graph = rules.graph
+    if graph is None:
+        graph = trace_graph(lambda *xs: _evaluate(*xs, rules=rules), inputs, transform="call", user_function=rules.call)
+    found: Sequence[Any] = run("", graph, inputs)
+    return found
+
+
 def _closing(name: str, outputs: Sequence[Any]) -> _ClosesOver:
     """For outputs that depend on more than arguments. They have been computed, and are what is closed over themselves."""
     places = {i: k for k, i in enumerate([i for i, o in enumerate(outputs) if type(o) is Tracer and not is_boxed(o)])}
@@ -641,7 +650,7 @@ _custom = Op(
     batch=_batch,
     multiple_results=True,
     kinds="",
-    held=Held(_expand, _forward, _pull, runs_user_code=True),
+    held=Held(_expand, _forward, _pull, replay=_replay, runs_user_code=True),
 )
 
 

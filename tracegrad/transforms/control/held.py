@@ -465,12 +465,17 @@ def holding_one(
         infer=lambda types, params: params["graph"].out_types,
         jvp=jvp,
         batch=batch,
-        held=Held(expand_linear, forward, pull, without_zeros, inline, prune),
+        held=Held(expand_linear, forward, pull, without_zeros, inline, prune, _replay),
         multiple_results=True,
         never_aliases=True,
         kinds="",
     )
     return op
+
+
+def _replay(run: Any, inputs: Sequence[Any], params: Params) -> Sequence[Any]:
+    found: Sequence[Any] = run("", params["graph"], inputs)
+    return found
 
 
 def expand_linear(trace: Trace, inputs: tuple[Any, ...], params: Params) -> Any:

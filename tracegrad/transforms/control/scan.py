@@ -153,6 +153,18 @@ def _scan(*arrays: Any, body: Graph, carries: int, elements: int, length: int, r
     return (*own_carry(carry, arrays), *stacked)
 
 
+def _scan_replay(run: Any, inputs: Sequence[Any], params: Params) -> Sequence[Any]:
+    given, length, carries = _sections(params).split(inputs), params["length"], params["carries"]
+    stacked = [np.zeros((length, *t.shape), t.dtype) for t in params["body"].out_types[carries:]]
+    carry = given.carry
+    for i in range(length - 1, -1, -1) if params["reverse"] else range(length):
+        outs = run(f"step {i} of scan", params["body"], [*carry, *[x[i] for x in given.element], *given.const])
+        carry = outs[:carries]
+        for y, out in zip(stacked, outs[carries:], strict=True):
+            y[i, ...] = out
+    return [*carry, *stacked]
+
+
 def _scan_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
     outs, carries = params["body"].out_types, params["carries"]
     return (*outs[:carries], *[ArrayType((params["length"], *t.shape), t.dtype) for t in outs[carries:]])
@@ -300,7 +312,7 @@ scan_op: Op = Op(
     infer=_scan_type,
     jvp=_scan_jvp,
     batch=_scan_batch,
-    held=Held(_scan_expand, *keeping(lambda: scan_op, _scan_parts), _scan_without, prune=_scan_prune),
+    held=Held(_scan_expand, *keeping(lambda: scan_op, _scan_parts), _scan_without, None, _scan_prune, _scan_replay),
     multiple_results=True,
     never_aliases=True,
     kinds="",

@@ -61,6 +61,11 @@ def _evaluate(index: Any, *operands: Any, branches: Graphs) -> tuple[Any, ...]:
     return tuple([own(x, ()) for x in compiled(nearest(index, branches))(*operands)])
 
 
+def _replay(run: Any, inputs: Sequence[Any], params: Params) -> Sequence[Any]:
+    found: Sequence[Any] = run("", nearest(inputs[0], params["branches"]), inputs[1:])
+    return found
+
+
 def _vjp(wanted: Wanted, cts: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
     found = pull_anew(wanted, cts, primals, params)
     return [found.get(i) for i in wanted]
@@ -100,7 +105,7 @@ switch_op: Op = Op(
     jvp=jvp,
     vjp=_vjp,
     batch=_batch,
-    held=Held(_expand, *keeping(lambda: switch_op, parts_of), without_zeros, _inlined, prune),
+    held=Held(_expand, *keeping(lambda: switch_op, parts_of), without_zeros, _inlined, prune, _replay),
     multiple_results=True,
     never_aliases=True,
     kinds="",

@@ -26,6 +26,7 @@ from tracegrad.transforms.control.branches import (
     batched_branches,
     is_linear,
     jvp,
+    nearest,
     operands_of,
     parts_of,
     prune,
@@ -77,6 +78,19 @@ def _evaluate(index: Any, *operands: Any, branches: Graphs, batched: tuple[bool,
         for out, found in zip(outs, results, strict=True):
             out[rows] = found
     return tuple(outs)
+
+
+def _replay(run: Any, inputs: Sequence[Any], params: Params) -> Sequence[Any]:
+    index, *operands = inputs
+    rows = [
+        run(
+            f"row {i}",
+            nearest(chosen, params["branches"]),
+            [x[i] if b else x for x, b in zip(operands, params["batched"], strict=True)],
+        )
+        for i, chosen in enumerate(index)
+    ]
+    return [np.stack(column) for column in zip(*rows, strict=True)]
 
 
 def _infer(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
@@ -181,7 +195,7 @@ switch_rows_op: Op = Op(
     jvp=jvp,
     vjp=_vjp,
     batch=_batch,
-    held=Held(_expand, *keeping(lambda: switch_rows_op, parts_of), without_zeros, prune=prune),
+    held=Held(_expand, *keeping(lambda: switch_rows_op, parts_of), without_zeros, None, prune, _replay),
     multiple_results=True,
     never_aliases=True,
     kinds="",

@@ -137,6 +137,15 @@ def _states(given: Any, params: Params, run: Run) -> Iterator[Any]:
         yield carry
 
 
+def _while_replay(run: Any, inputs: Sequence[Any], params: Params) -> Sequence[Any]:
+    given = _sections(params).split(inputs)
+    carry, step = given.carry, 0
+    while run(f"the condition of while_loop, step {step}", params["cond"], [*carry, *given.cond])[0]:
+        carry = run(f"step {step} of while_loop", params["body"], [*carry, *given.body])
+        step += 1
+    return carry
+
+
 def _while_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
     return params["body"].out_types
 
@@ -266,7 +275,7 @@ def _while_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], para
 
 
 while_op = Op(
-    "while_loop", evaluate=_while, infer=_while_type, jvp=_while_jvp, vjp=_while_vjp, batch=_while_batch, held=Held(expand=_while_expand),
+    "while_loop", evaluate=_while, infer=_while_type, jvp=_while_jvp, vjp=_while_vjp, batch=_while_batch, held=Held(expand=_while_expand, replay=_while_replay),
     multiple_results=True, never_aliases=True, kinds="",
 )  # fmt: skip
 
