@@ -117,6 +117,15 @@ def test_the_transpose_of_a_rule_is_of_that_rule() -> None:
     assert {e.of.name for e in graph.eqns if e.phase} <= {"solve", "sum"}
 
 
+def test_all_of_the_derivative_of_a_loop_is_a_derivative() -> None:
+    def f(x: Any) -> Any:
+        return tg.lax.scan(lambda c, i: (c * np.exp(x), i), x, np.arange(2.0))[0]
+
+    graph = tg.make_graph(tg.grad(f))(1.5)
+    backward = next(e for e in graph.eqns if e.op.name == "scan" and e.phase)
+    assert [e.phase for e in backward.params["body"].eqns] == [1] * len(backward.params["body"].eqns)
+
+
 def test_a_graph_is_pickled_with_where_it_comes_from() -> None:
     graph = tg.make_graph(tg.grad(_network), frames=True)(0.5)
     again = pickle.loads(pickle.dumps(graph))

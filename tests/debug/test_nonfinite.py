@@ -267,7 +267,7 @@ def root_at_zero(x: Any) -> Any:
     (
         "the result is not finite. The first NaN is made backward at <line> (in root_at_zero_in_a_product), in the derivative of sqrt\n"
         "    return np.sum(np.sqrt(x) * x)\n"
-        "  sqrt of 0 at [1]: the slope of sqrt at 0 is infinite, 0 / 0 is nan (1 of 3 elements)\n"
+        "  sqrt of 0 at [1]: the slope of sqrt at 0 is infinite, 0 / 0 is nan; the 0 is of the derivative of multiply at <line> (in root_at_zero_in_a_product) (1 of 3 elements)\n"
         "  Instead: write `np.sqrt(np.where(x > 0, x, 1.0))` inside `np.where(x > 0, ..., 0.0)`, or `np.sqrt(x + 1e-12)`."
     ),
     X,

@@ -226,6 +226,14 @@ def _derived(eqn: Any, derives: bool) -> Any:
     return _place(raw), scope, phase + 1, eqn[0], callers
 
 
+def derivative(raw: RawSource | None) -> RawSource | None:
+    """The source of what is recorded for the derivative of a Graph, if it is not that of a derivative rule."""
+    if raw is None:
+        return None
+    scope, phase, of, callers = origin(raw)
+    return _place(raw), scope, max(phase, 1), of, callers
+
+
 def within_scope(raw: RawSource | None, scope: tuple[str, ...]) -> RawSource | None:
     """The source of an equation that has been put into further scopes."""
     if raw is None:

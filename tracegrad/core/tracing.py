@@ -13,7 +13,7 @@ from tracegrad.core import advice
 from tracegrad.core.collector import uncollected
 from tracegrad.core.constants import Lasting
 from tracegrad.core.context import capturing, context
-from tracegrad.core.errors import DtypeError, name_of
+from tracegrad.core.errors import DtypeError, derivative, name_of, user_source
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var
 from tracegrad.core.names import output_name
 from tracegrad.core.trace import Equation, Trace, Tracer, as_array, require_numbers
@@ -105,7 +105,9 @@ def trace_graph(
     captor = capturing.get(thread)
     tracers = tracer_inputs(trace, inputs)
     try:
-        if lasting is not None and cell is not None and cell[0] is None:
+        if type(user_function) is Graph and transform in ("vjp", "jvp"):
+            context.cell = [derivative(user_source()), False]  # what is done around the rules, such as sums
+        elif lasting is not None and cell is not None and cell[0] is None:
             context.cell = None  # it will be run in other scopes, too
         if abstract:
             trace.axes = context.bound

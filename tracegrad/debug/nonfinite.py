@@ -253,6 +253,9 @@ def _event(level: Level, eqn: Eqn | None, given: Any, test: Test) -> NonFinite:
             operands = own
         elif wrong:
             cause += f": {wrong}"
+        zero = _zero_behind(level, eqn, index) if kind == "nan" else None
+        if zero is not None:
+            cause += f"; the 0 is of the derivative of {zero.of.name}{f' at {zero.source}' if zero.source else ''}"  # type: ignore[union-attr]
     elif literal is not None:
         cause = f"{shown(literal)} is written there"
     else:
@@ -315,6 +318,18 @@ def _failing_real(level: Level, eqn: Eqn, test: Test) -> list[Any]:
         for a in eqn.inputs
         if np.asarray(level[a]).dtype.kind == "f" and np.any(test(np.asarray(level[a], np.float64)))
     ]
+
+
+def _zero_behind(level: Level, eqn: Eqn, index: Index | None) -> Eqn | None:
+    """The derivative's equation that made a zero which an elementwise one has for an operand."""
+    makers = {v: e for e in level.graph.eqns for v in e.outputs}
+    found: Eqn | None = None
+    here: Eqn | None = eqn
+    while here is not None and here.op.elementwise and index is not None:
+        zeros = [a for a in here.inputs if type(a) is Var and is_number(level[a]) and _at(level[a], index) == 0]
+        here = next((makers[a] for a in zeros if a in makers and makers[a].of is not None), None)
+        found = here or found
+    return found if found is not None and (found.of, found.source) != (eqn.of, eqn.source) else None
 
 
 def _forward_of(level: Level, eqn: Eqn) -> Eqn | None:
