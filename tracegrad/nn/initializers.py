@@ -315,28 +315,3 @@ def delta_orthogonal(scale: float = 1.0, column_axis: int = -1, dtype: DType = n
         return np.pad(np.reshape(matrix, (*(1,) * len(around), *shape[-2:])), (*around, (0, 0), (0, 0)))
 
     return init
-
-
-def normal(stddev: float = 1e-2) -> Callable[..., Array]:
-    def init(key: Any, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
-        bits = random.bits(key, shape, np.uint32)
-        return astype(math.sqrt(2) * stddev * erf_inv((astype(bits, np.float64) + 0.5) / 2.0**31 - 1), dtype)
-
-    return init
-
-
-def variance_scaling(
-    scale: float, mode: str, distribution: str, in_axis: int = -2, out_axis: int = -1
-) -> Callable[..., Array]:
-    def init(key: Any, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
-        fan_in = math.prod(shape) / shape[out_axis]
-        if distribution == "normal":
-            return normal(math.sqrt(scale / fan_in))(key, shape, dtype)
-        bits = astype(random.bits(key, shape, np.uint32), np.float64)
-        return astype((bits / 2.0**31 - 1) * math.sqrt(3 * scale / fan_in), dtype)
-
-    return init
-
-
-def he_uniform() -> Callable[..., Array]:
-    return variance_scaling(2.0, "fan_in", "uniform")
