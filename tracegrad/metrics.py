@@ -19,8 +19,8 @@ from tracegrad.core.boxes import accept_jax
 from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import number_kind, type_of
-from tracegrad.nn.activations import one_hot
 from tracegrad.nn import softmax_cross_entropy_with_integer_labels
+from tracegrad.nn.activations import one_hot
 from tracegrad.ops.elementwise import astype
 from tracegrad.typing import Array, ArrayLike
 

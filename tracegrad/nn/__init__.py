@@ -1,7 +1,11 @@
 """What neural networks are written with: activations, softmax and its kin, losses. Names, arguments and values are
 those of jax.nn, and of optax for the losses."""
 
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
 from tracegrad.core.boxes import accept_jax
+from tracegrad.core.late import imported
 from tracegrad.nn import initializers as initializers
 from tracegrad.nn.activations import celu as celu
 from tracegrad.nn.activations import elu as elu
@@ -40,6 +44,12 @@ from tracegrad.nn.combinators import serial as serial
 from tracegrad.nn.combinators import stack as stack
 from tracegrad.nn.layer import Layer as Layer
 from tracegrad.nn.layer import layer as layer
+from tracegrad.nn.layers.attention import MultiHeadAttention as MultiHeadAttention
+from tracegrad.nn.layers.attention import SelfAttention as SelfAttention
+from tracegrad.nn.layers.conv import Conv as Conv
+from tracegrad.nn.layers.conv import ConvTranspose as ConvTranspose
+from tracegrad.nn.layers.conv import DepthwiseConv as DepthwiseConv
+from tracegrad.nn.layers.conv import SeparableConv as SeparableConv
 from tracegrad.nn.layers.dense import Dense as Dense
 from tracegrad.nn.layers.dropout import Dropout as Dropout
 from tracegrad.nn.layers.embedding import Embed as Embed
@@ -53,6 +63,20 @@ from tracegrad.nn.layers.norms import LayerNorm as LayerNorm
 from tracegrad.nn.layers.norms import RMSNorm as RMSNorm
 from tracegrad.nn.layers.norms import SpectralNorm as SpectralNorm
 from tracegrad.nn.layers.norms import WeightNorm as WeightNorm
+from tracegrad.nn.layers.pooling import adaptive_avg_pool as adaptive_avg_pool
+from tracegrad.nn.layers.pooling import avg_pool as avg_pool
+from tracegrad.nn.layers.pooling import global_avg_pool as global_avg_pool
+from tracegrad.nn.layers.pooling import global_max_pool as global_max_pool
+from tracegrad.nn.layers.pooling import max_pool as max_pool
+from tracegrad.nn.layers.recurrent import RNN as RNN
+from tracegrad.nn.layers.recurrent import Bidirectional as Bidirectional
+from tracegrad.nn.layers.recurrent import GRUCell as GRUCell
+from tracegrad.nn.layers.recurrent import LSTMCell as LSTMCell
+from tracegrad.nn.layers.recurrent import SimpleCell as SimpleCell
+from tracegrad.nn.layers.shapes import flatten as flatten
+from tracegrad.nn.layers.shapes import pixel_shuffle as pixel_shuffle
+from tracegrad.nn.layers.shapes import reshape as reshape
+from tracegrad.nn.layers.shapes import upsample as upsample
 from tracegrad.nn.losses.classification import poly_loss_cross_entropy as poly_loss_cross_entropy
 from tracegrad.nn.losses.classification import safe_softmax_cross_entropy as safe_softmax_cross_entropy
 from tracegrad.nn.losses.classification import sigmoid_binary_cross_entropy as sigmoid_binary_cross_entropy
@@ -94,10 +118,32 @@ from tracegrad.ops.elementwise.activations import soft_sign as soft_sign
 from tracegrad.ops.elementwise.activations import softplus as softplus
 from tracegrad.ops.elementwise.activations import squareplus as squareplus
 
-# What is called with arrays takes jax's too. (What makes layers is not: they are, by their own methods.)
-_MAKERS = ("tracegrad.nn.combinators", "tracegrad.nn.layer", "tracegrad.nn.initializers")
-__all__ = sorted([name for name in globals() if not name.startswith("_") and name not in ("accept_jax", "layers")])
-accept_jax(globals(), [name for name in __all__ if not getattr(globals()[name], "__module__", "x").startswith(_MAKERS)])
+# What is called with arrays takes jax's too. (Layers do by their own methods.)
+_MAKES_LAYERS = ("Layer", "Cell")
+__all__ = sorted(
+    [
+        name
+        for name, x in globals().items()
+        if getattr(x, "__module__", "").startswith(("tracegrad.nn", "tracegrad.ops")) and not isinstance(x, ModuleType)
+    ]
+)
+accept_jax(
+    globals(),
+    [
+        name
+        for name in __all__
+        if name != "layer" and getattr(globals()[name], "__annotations__", {}).get("return") not in _MAKES_LAYERS
+    ],
+)
+__all__ += ["initializers", "models"]
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name == "models":
+            return imported("tracegrad.nn.models")
+        raise AttributeError(f"module 'tracegrad.nn' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -114,6 +114,7 @@ class Scope:
     Attributes:
         path: the names from the net down to this layer.
         train: whether this is training.
+        making: whether parameters are being noted, in `Layer.init`, and nothing is computed.
     """
 
     __slots__ = ("_counts", "_inputs", "_layer", "_run", "_used", "params", "path", "states", "train")
@@ -130,6 +131,11 @@ class Scope:
         self.states = states
         self.path = path
         self.train = train
+
+    @property
+    def making(self) -> bool:
+        """Whether the net is being made, and parameters stand for arrays that are not drawn yet."""
+        return self._run.stand_in is not None
 
     def __call__(self, layer: Any, *inputs: Any, name: str | None = None, train: bool | None = None) -> Any:
         """Apply a sub-layer, or any function of arrays.
