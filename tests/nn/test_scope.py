@@ -151,3 +151,13 @@ def test_tables_of_parameters_are_indexed_by_what_is_traced() -> None:
     np.testing.assert_array_equal(embed(params, tokens), expected)
     np.testing.assert_array_equal(tg.jit(lambda tokens: embed(params, tokens))(tokens), expected)
     np.testing.assert_array_equal(tg.vmap(lambda t: embed(params, t))(tokens), expected)
+
+
+def test_bind_of_layers_within_layers() -> None:
+    """Layers without state keep none, however deep they are."""
+    net = nn.layer(lambda p, x: p.bind(nn.serial(nn.Dense(3), nn.serial(nn.Dense(2))), x)(x))
+    x = np.ones((4, 5))
+    assert net(net.init(0, x), x).shape == (4, 2)
+    keeps = nn.layer(lambda p, x: p.bind(nn.serial(nn.Dense(3), nn.BatchNorm()), x)(x))
+    with pytest.raises(ValueError, match=r"serial_0.*: keeps BatchNorm_0 from call to call, so it cannot be bound"):
+        keeps.init(0, x)

@@ -277,9 +277,9 @@ class Scope:
         run, layer, params = self._run, child._layer, child.params
         if run.stand_in is not None:
             layer.function(child, *inputs)
-            if child.states:
+            if child.states.without_empty():
                 raise ValueError(
-                    f"{child._place()}: keeps {_listed(child.states)} from call to call, so it cannot be bound to a pure "
+                    f"{child._place()}: keeps {_listed(child.states.without_empty())} from call to call, so it cannot be bound to a pure "
                     "function; nn.stack and nn.RNN carry state along"
                 )
             params = self._stand_ins(params)
