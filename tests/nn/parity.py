@@ -53,9 +53,9 @@ def agree_with_flax(
         floats = [i for i, x in enumerate(xs) if x.dtype == dtype]
         module, options = theirs(param_dtype=dtype), dict(call or {})
         with jax.enable_x64(dtype is np.float64):
-            variables = jax.tree.map(np.asarray, module.init(jax.random.PRNGKey(0), *xs, **options))
-        given = moved(variables.get("params", {}))
-        statistics = moved(variables.get("batch_stats", {}))
+            variables = jax.eval_shape(lambda *xs: module.init(jax.random.PRNGKey(0), *xs, **options), *xs)
+        given = drawn(variables.get("params", {}))
+        statistics = drawn(variables.get("batch_stats", {}))
 
         def theirs_of(params: Any, given_state: Any, *xs: Any) -> Any:
             variables = {"params": params, "batch_stats": given_state}
@@ -129,10 +129,9 @@ def safe_in_half_floats(
             assert leaf.dtype == dtype and np.isfinite(leaf.astype(float)).all()
 
 
-def moved(variables: Any) -> Any:
-    """Parameters with some numbers of their own, since scales of 1 and biases of 0 hide what is done with them."""
-    leaves, structure = tree.tree_flatten(variables)
+def drawn(types: Any) -> Any:
+    """Arrays of these types (or of arrays' types) with numbers of their own, since scales of 1 and biases of 0 hide what is done
+    with them. They are positive, as variances are."""
+    leaves, structure = tree.tree_flatten(types)
     rng = np.random.default_rng(7)
-    return structure.unflatten(
-        [(np.asarray(x) + 0.1 * np.abs(rng.normal(size=np.shape(x)))).astype(x.dtype) for x in leaves]
-    )
+    return structure.unflatten([rng.uniform(0.5, 1.5, np.shape(x)).astype(x.dtype) for x in leaves])

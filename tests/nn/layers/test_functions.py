@@ -10,7 +10,7 @@ import pytest
 
 import tracegrad as tg
 from tests.compare import near
-from tests.nn.parity import agree_with_flax, moved, safe_in_half_floats
+from tests.nn.parity import agree_with_flax, drawn, safe_in_half_floats
 from tracegrad import nn
 
 X = np.random.default_rng(0).normal(size=(3, 5))
@@ -37,7 +37,7 @@ def test_lora() -> None:
     params = net.init(0, x)
     assert tg.tree.tree_map(np.shape, params) == {"base": {"kernel": (5, 4), "bias": (4,)}, "a": (5, 2), "b": (2, 4)}
     near(net(params, x), nn.Dense(4)(params["base"], x))
-    params = moved(params)
+    params = drawn(params)
     theirs = nnx.LoRA(5, 2, 4, rngs=nnx.Rngs(0))
     theirs.lora_a[...], theirs.lora_b[...] = jax.numpy.asarray(params["a"]), jax.numpy.asarray(params["b"])
     expected = nn.Dense(4)(params["base"], x) + 3 * np.asarray(theirs(x))

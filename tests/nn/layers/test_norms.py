@@ -12,7 +12,7 @@ import pytest
 
 import tracegrad as tg
 from tests.compare import near
-from tests.nn.parity import agree_with_flax, moved, safe_in_half_floats
+from tests.nn.parity import agree_with_flax, drawn, safe_in_half_floats
 from tracegrad import nn
 from tracegrad.core.errors import DtypeError, ShapeError
 
@@ -100,7 +100,7 @@ def test_batch_norm_in_float64() -> None:
 def test_batch_norm_over_a_named_axis() -> None:
     """Examples in two halves, with an axis name, are as all of them in one batch."""
     x = RNG.normal(size=(2, 4, 3)).astype(np.float32)
-    params = moved(nn.BatchNorm().init(0, x))
+    params = drawn(nn.BatchNorm().init(0, x))
     state = nn.BatchNorm().init_state(x)
     whole, after = nn.BatchNorm().apply(params, x.reshape(8, 3), state=state, train=True)
     split = nn.BatchNorm(axis_name="devices")
@@ -185,3 +185,20 @@ def test_jax_arrays() -> None:
     net = nn.BatchNorm()
     y, state = net.apply(net.init(0, x), x, state=net.init_state(x), train=True)
     assert isinstance(y, jax.Array) and isinstance(state["mean"], jax.Array)
+
+
+def test_in_other_layers() -> None:
+    """Noise inside of a layer whose weights are normalised has its key; averages are kept inside of a stack."""
+    net = nn.WeightNorm(nn.serial(nn.Dense(4), nn.Dropout(0.5)))
+    x = X.astype(np.float32)
+    params = net.init(0, x)
+    key = tg.random.PRNGKey(1)
+    dropped = net(params, x, key=key, train=True)
+    assert (dropped == 0).any() and not (net(params, x) == 0).any()
+    with pytest.raises(ValueError, match=r"WeightNorm.layer_instance.Dropout_0.*: draws random numbers in training"):
+        net(params, x, train=True)
+    deep = nn.stack(nn.serial(nn.Dense(5), nn.BatchNorm(0.5)), 3)
+    params, state = deep.init(0, x), deep.init_state(x)
+    y, after = tg.jit(lambda params, state: deep.apply(params, x, state=state, train=True))(params, state)
+    near(y.mean(0), np.zeros(5, np.float32), 1e-5)
+    assert after["BatchNorm_0"]["var"].shape == (3, 5) and (after["BatchNorm_0"]["var"] != 1).all()
