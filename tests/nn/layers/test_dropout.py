@@ -35,7 +35,8 @@ def test_the_numbers_are_those_of_jax() -> None:
 
     with_key({}, X, key=KEY, train=True)
     net = nn.layer(lambda p, x: p(nn.Dropout(0.3), x, name="drop"))
-    expected = linen.Dropout(0.3, deterministic=False).apply({}, X, rng=jax.numpy.asarray(seen[0]))
+    with jax.enable_x64(False):
+        expected = linen.Dropout(0.3, deterministic=False).apply({}, X, rng=jax.numpy.asarray(seen[0]))
     near(net({}, X, key=KEY, train=True), np.asarray(expected), 1e-6)
 
 

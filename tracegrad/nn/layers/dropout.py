@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,8 +48,7 @@ def Dropout(rate: float, *, broadcast_dims: Sequence[int] = ()) -> Layer:
         shape = list(np.shape(x))
         for axis in broadcast_dims:
             shape[axis] = 1
-        # Those of 2**23 equally likely numbers that are below: jax.random.bernoulli's, which draws floats in [0, 1).
-        kept = np.less(random.bits(p.key(), shape, np.uint32) >> 9, math.ceil(np.float32(keep) * 2**23))
+        kept = random.bernoulli(p.key(), np.float32(keep), shape)
         return np.where(kept, np.divide(x, keep), 0)
 
     return dropout
