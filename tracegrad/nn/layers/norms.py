@@ -10,13 +10,13 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.errors import ShapeError, at, user_source
-from tracegrad.core.trace import as_array
 from tracegrad.core.types import is_inexact, number_kind
 from tracegrad.lax import pmean
 from tracegrad.nn import initializers
 from tracegrad.nn.layer import Layer, layer
 from tracegrad.nn.scope import Scope
-from tracegrad.ops.elementwise.casting import astype, widened
+from tracegrad.ops.elementwise.casting import is_narrow
+from tracegrad.ops.families import cast
 from tracegrad.transforms.grad import stop_gradient
 
 
@@ -241,11 +241,10 @@ def WeightNorm(
         def normalised(path: str, weights: Any) -> Any:
             if variable_filter and not any(part in path for part in variable_filter):
                 return weights
-            wide = widened(weights)
-            wide = _unit(wide, tuple(range(len(weights.shape) - 1)), epsilon)
+            wide = _unit(_widened(weights), tuple(range(len(weights.shape) - 1)), epsilon)
             if use_scale:
                 wide = wide * p.param(f"{path}/scale", initializers.ones, weights.shape[-1:], weights.dtype)
-            return astype(wide, weights.dtype)
+            return cast(wide, weights.dtype)
 
         return _with_weights(p, inner, inputs, normalised)
 
@@ -279,7 +278,7 @@ def SpectralNorm(inner: Layer, n_steps: int = 1, epsilon: float = 1e-12) -> Laye
         def normalised(path: str, weights: Any) -> Any:
             if len(weights.shape) < 2 or n_steps < 1:
                 return weights
-            matrix = widened(np.reshape(weights, (-1, weights.shape[-1])))
+            matrix = _widened(np.reshape(weights, (-1, weights.shape[-1])))
             u = p.state(f"{path}/u", initializers.normal(1.0), (1, matrix.shape[-1]), matrix.dtype)
             p.state(f"{path}/sigma", initializers.ones, (), matrix.dtype)
             for _ in range(n_steps):
@@ -290,7 +289,7 @@ def SpectralNorm(inner: Layer, n_steps: int = 1, epsilon: float = 1e-12) -> Laye
             if p.train:
                 p.update(f"{path}/u", u)
                 p.update(f"{path}/sigma", sigma)
-            return astype(np.reshape(matrix / np.where(sigma != 0, sigma, 1), weights.shape), weights.dtype)
+            return cast(np.reshape(matrix / np.where(sigma != 0, sigma, 1), weights.shape), weights.dtype)
 
         return _with_weights(p, inner, inputs, normalised)
 
@@ -316,19 +315,23 @@ def _with_weights(p: Scope, inner: Layer, inputs: Any, changed: Callable[[str, A
 
 def _taken(p: Scope, x: Any, axes: tuple[int, ...], use_scale: bool, use_bias: bool) -> tuple[Any, Any, Any, Any]:
     """The input in the dtype to compute in, the dtype of the result, and scale and bias, which are None or broadcast."""
-    x = as_array(x)
     sizes = tuple([x.shape[a] for a in axes])
     scale = p.param("scale", initializers.ones, sizes) if use_scale else None
     bias = p.param("bias", initializers.zeros, sizes) if use_bias else None
     first = scale if scale is not None else bias
     if first is not None:
-        x = p.cast(x, first.dtype)
+        if x.dtype != first.dtype:
+            x = p.cast(x, first.dtype)
     elif not is_inexact(x.dtype):
         x = x.astype(np.float32)
     if axes != (len(x.shape) - 1,):
         shape = [n if a in axes else 1 for a, n in enumerate(x.shape)]
         scale, bias = [y if y is None else np.reshape(y, shape) for y in (scale, bias)]
-    return widened(x), x.dtype, scale, bias
+    return _widened(x), x.dtype, scale, bias
+
+
+def _widened(x: Any) -> Any:
+    return x.astype(np.float32) if is_narrow(x.dtype) else x
 
 
 def _moments(x: Any, axes: tuple[int, ...], axis_name: Any = None) -> tuple[Any, Any]:
@@ -347,16 +350,18 @@ def _square(x: Any) -> Any:
 def _normalised(x: Any, mean: Any, variance: Any, epsilon: float, scale: Any, bias: Any, dtype: Any) -> Any:
     factor = 1 / np.sqrt(variance + epsilon)
     y = (x if mean is None else x - mean) * (factor if scale is None else factor * scale)
-    return astype(y if bias is None else y + bias, dtype)
+    return cast(y if bias is None else y + bias, dtype)
 
 
 def _scaled(y: Any, scale: Any, bias: Any, dtype: Any) -> Any:
     y = y if scale is None else y * scale
-    return astype(y if bias is None else y + bias, dtype)
+    return cast(y if bias is None else y + bias, dtype)
 
 
 def _axes(p: Scope, x: Any, axis: int | Sequence[int]) -> tuple[int, ...]:
     ndim = len(x.shape)
+    if isinstance(axis, int) and -ndim <= axis < 0:
+        return (ndim + axis,)
     given = (axis,) if isinstance(axis, int) else tuple(axis)
     if any(not -ndim <= a < ndim for a in given):
         raise ShapeError(f"{_place(p)}: no axes {axis} in an input of shape {x.shape}")
