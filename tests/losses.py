@@ -12,7 +12,7 @@ import ml_dtypes
 import numpy as np
 
 import tracegrad as tg
-from tests.compare import near
+from tests.compare import near, same_bits
 from tests.jaxprs import run_with_numpy
 from tracegrad import tree
 
@@ -42,6 +42,7 @@ def agree_with_optax(
         eager = mine(*xs)
         near(eager, expected, tolerance)
         near(ours(*xs), expected[1], tolerance)
+        same_bits(tg.jit(ours)(*xs), ours(*xs))
         near(tg.jit(mine)(*xs), eager, tolerance)
         if xla and dtype is np.float32:
             near(tree.tree_map(np.asarray, tg.jit(mine, backend="xla")(*xs)), expected, tolerance)

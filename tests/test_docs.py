@@ -67,6 +67,12 @@ def test_scaling() -> None:
     np.testing.assert_allclose(losses, losses[0], rtol=1e-12)
 
 
+def test_recipes() -> None:
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", (DOCS / "recipes.md").read_text(), re.DOTALL):
+        exec(block, names)
+
+
 def test_testing(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("jax")
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / "testing.md").read_text(), re.DOTALL)
