@@ -168,6 +168,8 @@ from tracegrad.optim.muon import MuonState as MuonState
 from tracegrad.optim.muon import muon as muon
 from tracegrad.optim.muon import scale_by_muon as scale_by_muon
 from tracegrad.optim.muon import scale_by_shape as scale_by_shape
+from tracegrad.optim.newton import gauss_newton as gauss_newton
+from tracegrad.optim.newton import newton_cg as newton_cg
 from tracegrad.optim.numerics import safe_norm as safe_norm
 from tracegrad.optim.numerics import safe_root_mean_squares as safe_root_mean_squares
 from tracegrad.optim.schedules import constant_schedule as constant_schedule
