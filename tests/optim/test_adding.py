@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from tests.steps import Make, assert_follows
+import tracegrad as tg
+from tests.steps import Make, assert_follows, assert_same
 from tracegrad import optim
 
 CASES: dict[str, Make] = {
@@ -23,6 +26,43 @@ CASES: dict[str, Make] = {
 @pytest.mark.parametrize("case", CASES)
 def test_follows_optax(case: str) -> None:
     assert_follows(CASES[case])
+
+
+@pytest.mark.parametrize("name, args", [("add_noise", (0.1, 0.55)), ("noisy_sgd", (0.1,))])
+def test_noise(name: str, args: tuple[float, ...]) -> None:
+    """The numbers of optax, whose key is of a dtype of its own."""
+    params = {"a": np.ones((2, 3), np.float32), "b": np.ones((), np.float32)}
+    ours, theirs = getattr(optim, name)(*args, key=3), getattr(optax, name)(*args, key=3)
+    state, their_state = ours.init(params), theirs.init(jax.tree.map(jnp.asarray, params))
+    update, jitted, on_xla = theirs.update, tg.jit(ours.update), tg.jit(ours.update, backend="xla")
+    for _ in range(4):
+        expected, their_state = update(params, their_state)
+        again = on_xla(params, state)
+        with_jit = jitted(params, state)
+        found, state = ours.update(params, state)
+        assert_same(with_jit, (found, state), 0)
+        for other in (expected, again[0]):
+            jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found, other)
+    own = state if name == "add_noise" else state[0]
+    their_own = their_state if name == "add_noise" else their_state[0]
+    assert type(own).__name__ == type(their_own).__name__ and own._fields == their_own._fields
+    assert own.rng_key.tolist() == jax.random.key_data(their_own.rng_key).tolist() and own.count == 4
+    assert jitted.trace_log == ["first call"]
+
+
+def test_keys_of_noise() -> None:
+    x = np.zeros(3)
+    found = [
+        optim.add_noise(0.1, 0.5, **options).update(x, optim.add_noise(0.1, 0.5, **options).init(x))[0].tolist()
+        for options in ({}, {"key": 0}, {"seed": 0}, {"key": tg.random.key(0)}, {"key": jax.random.key(0)})
+    ]
+    assert all(f == found[0] for f in found)
+    with pytest.raises(ValueError, match=r"both a key and a seed, 5; write add_noise\(eta, gamma, key=5\)"):
+        optim.add_noise(0.1, 0.5, 3, seed=5)
+    opt = optax.chain(optim.add_noise(0.1, 0.5, 3), optax.scale(1.0))
+    params = jnp.zeros(3)
+    expected, _ = optax.add_noise(0.1, 0.5, 3).update(params, optax.add_noise(0.1, 0.5, 3).init(params))
+    np.testing.assert_allclose(jax.jit(opt.update)(params, opt.init(params))[0], expected, rtol=1e-5)
 
 
 def test_parameters_are_needed() -> None:

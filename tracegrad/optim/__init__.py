@@ -55,8 +55,10 @@ from tracegrad.optim.adaptive import scale_by_adadelta as scale_by_adadelta
 from tracegrad.optim.adaptive import scale_by_rms as scale_by_rms
 from tracegrad.optim.adaptive import scale_by_rss as scale_by_rss
 from tracegrad.optim.adaptive import scale_by_stddev as scale_by_stddev
+from tracegrad.optim.adding import AddNoiseState as AddNoiseState
 from tracegrad.optim.adding import WeightDecaySchedule as WeightDecaySchedule
 from tracegrad.optim.adding import add_decayed_weights as add_decayed_weights
+from tracegrad.optim.adding import add_noise as add_noise
 from tracegrad.optim.apply import apply_updates as apply_updates
 from tracegrad.optim.apply import hyperparams as hyperparams
 from tracegrad.optim.apply import incremental_update as incremental_update
@@ -186,6 +188,7 @@ from tracegrad.optim.schedules import sgdr_schedule as sgdr_schedule
 from tracegrad.optim.schedules import warmup_constant_schedule as warmup_constant_schedule
 from tracegrad.optim.schedules import warmup_cosine_decay_schedule as warmup_cosine_decay_schedule
 from tracegrad.optim.schedules import warmup_exponential_decay_schedule as warmup_exponential_decay_schedule
+from tracegrad.optim.sgd import noisy_sgd as noisy_sgd
 from tracegrad.optim.sgd import polyak_sgd as polyak_sgd
 from tracegrad.optim.sgd import scale_by_polyak as scale_by_polyak
 from tracegrad.optim.sgd import sgd as sgd

@@ -1,8 +1,10 @@
-"""Transformations that add something to updates."""
+"""Transformations that add something to updates: decayed weights, noise."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.types import PYTHON_SCALARS
@@ -21,7 +23,10 @@ from tracegrad.optim.base import (
     telling,
 )
 from tracegrad.optim.masks import MaskOrFn, masked
-from tracegrad.typing import Array
+from tracegrad.optim.tree import add_scale, random_like, unwrap_random_key_data
+from tracegrad.random import key as key_of
+from tracegrad.random import split
+from tracegrad.typing import Array, ArrayLike
 
 
 class WeightDecaySchedule(NamedTuple):
@@ -73,3 +78,48 @@ def add_decayed_weights(weight_decay: ScalarOrSchedule = 0.0, mask: MaskOrFn = N
 
     own = GradientTransformation(init, telling(update, lambda state: {"weight_decay": factor(state)}))
     return own if mask is None else masked(own, mask)
+
+
+class AddNoiseState(NamedTuple):
+    """`count`: the number of steps, int32; `rng_key`: the key that the next step splits, uint32[2]."""
+
+    count: Array
+    rng_key: Array
+
+
+def add_noise(
+    eta: ArrayLike, gamma: ArrayLike, key: ArrayLike | None = None, *, seed: int | None = None
+) -> GradientTransformation:
+    """Updates plus normal noise of variance `eta / step**gamma`, where the first step is 1 (Neelakantan et al., "Adding Gradient Noise Improves
+    Learning for Very Deep Networks", 2015).
+
+    Args:
+        eta: the variance in the first step.
+        gamma: how fast it goes down.
+        key: a key (uint32[2], of `tg.random.key`; jax's typed keys are taken too), or the number to make one of; None for that of 0.
+        seed: an older name of the number.
+
+    Raises:
+        ValueError: both a key and a seed.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> opt = tg.optim.add_noise(0.01, 0.55, key=0)
+    >>> updates, state = opt.update(np.zeros(2, np.float32), opt.init(np.zeros(2, np.float32)))
+    >>> updates.dtype, state.count
+    (dtype('float32'), np.int32(1))
+    """
+    if key is not None and seed is not None:
+        raise ValueError(f"add_noise got both a key and a seed, {seed}; write add_noise(eta, gamma, key={seed})")
+    first = (0 if seed is None else seed) if key is None else unwrap_random_key_data(key)
+    eta, gamma = number(eta), number(gamma)
+
+    def init(params: Params) -> OptState:
+        return AddNoiseState(count=first_count(), rng_key=first if np.ndim(first) else key_of(first))
+
+    def update(updates: Updates, state: AddNoiseState, params: Params | None = None) -> Any:
+        count = safe_increment(state.count)
+        own, mine = split(state.rng_key)
+        noise = random_like(mine, updates)
+        return add_scale(updates, np.sqrt(eta / count**gamma), noise), AddNoiseState(count=count, rng_key=own)
+
+    return GradientTransformation(init, update)

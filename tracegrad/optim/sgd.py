@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.optim.accumulation import trace
+from tracegrad.optim.adding import add_noise
 from tracegrad.optim.base import (
     GradientTransformationExtraArgs,
     OptState,
@@ -113,3 +114,23 @@ def polyak_sgd(
         sgd(learning_rate=scaling),
         scale_by_polyak(max_learning_rate=max_learning_rate, f_min=f_min, eps=eps, variant=variant),
     )
+
+
+def noisy_sgd(
+    learning_rate: ScalarOrSchedule,
+    eta: ArrayLike = 0.01,
+    gamma: ArrayLike = 0.55,
+    key: ArrayLike | None = None,
+    *,
+    seed: int | None = None,
+) -> GradientTransformationExtraArgs:
+    """`sgd` of gradients with noise, the less the more steps have been taken. Arguments as for `add_noise`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> opt = tg.optim.noisy_sgd(0.1, key=0)
+    >>> params = {"w": np.ones(2)}
+    >>> updates, _ = opt.update(params, opt.init(params))
+    >>> updates["w"].shape
+    (2,)
+    """
+    return chain(add_noise(eta, gamma, key, seed=seed), scale_by_learning_rate(learning_rate))
