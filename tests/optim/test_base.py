@@ -152,6 +152,9 @@ def test_names_of_hyper_parameters() -> None:
     _, state = opt.update(np.ones(1), state, np.ones(1))
     assert optim.hyperparams(opt, state)["second.learning_rate"] == 0.2
     assert optim.hyperparams(optax.sgd(0.1), ()) == {}
+    several = optim.MultiSteps(optim.apply_if_finite(optim.flatten(optim.sgd(0.5)), 3), 2)
+    for tx in (several, several.gradient_transformation()):
+        assert optim.hyperparams(tx, tx.init(np.ones(1))) == {"learning_rate": 0.5}
 
 
 # -- Beside jax and optax

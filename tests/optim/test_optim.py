@@ -15,7 +15,17 @@ from flax import linen, nnx
 from flax.training.train_state import TrainState
 
 import tracegrad as tg
-from tests.steps import assert_same
+from tests.optim import (
+    test_accumulation,
+    test_adding,
+    test_averaging,
+    test_base,
+    test_clipping,
+    test_conditional,
+    test_inject,
+    test_masks,
+)
+from tests.steps import assert_same, gradients, parameters
 from tracegrad import optim
 
 
@@ -26,6 +36,54 @@ def momentum(lib: Any) -> Any:
         lib.add_decayed_weights(0.01, mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)),
         lib.scale_by_learning_rate(lib.cosine_decay_schedule(0.1, 10)),
     )
+
+
+# Every transformation that the files beside this one hold to optax.
+FILES = (
+    test_accumulation,
+    test_adding,
+    test_averaging,
+    test_base,
+    test_clipping,
+    test_conditional,
+    test_inject,
+    test_masks,
+)
+TRANSFORMATIONS = {
+    f"{module.__name__.rpartition('_')[2]}-{name}": case[0] if isinstance(case, tuple) else case
+    for module in FILES
+    for name, case in module.CASES.items()
+}
+
+
+@pytest.mark.parametrize("case", TRANSFORMATIONS)
+def test_transformed(case: str) -> None:
+    """Two steps, batched, differentiated, and of jax arrays."""
+    opt = TRANSFORMATIONS[case](optim)
+    params, grads = parameters("float64"), tg.tree.map(lambda g: g[0], gradients("float64", False))
+    if case.startswith("averaging"):
+        params = optim.LookaheadParams.init_synced(params)
+    state = opt.init(params)
+
+    def stepped(grads: Any, params: Any = params, state: Any = state) -> Any:
+        for _ in range(2):
+            params, state = optim.step(opt, grads, state, params)
+        return params
+
+    def length(grads: Any) -> Any:
+        return optim.tree.norm(stepped(grads))
+
+    expected = stepped(grads)
+    batch = tg.vmap(stepped)(tg.tree.map(lambda g: np.stack([g, 2 * g]), grads))
+    assert_same(tg.tree.map(lambda p: p[0], batch), expected, 1e-12)
+    assert_same(tg.tree.map(lambda p: p[1], batch), stepped(optim.tree.scale(2.0, grads)), 1e-12)
+    slope = optim.tree.vdot(tg.grad(length)(grads), grads)
+    ahead, behind = [length(optim.tree.scale(s, grads)) for s in (1 + 1e-5, 1 - 1e-5)]
+    np.testing.assert_allclose(slope, (ahead - behind) / 2e-5, rtol=1e-3 if "float32" in case else 1e-7, atol=1e-9)
+    with jax.enable_x64(True):
+        found = stepped(*jax.tree.map(jnp.asarray, (grads, params, state)))
+    assert all(isinstance(x, jax.Array) for x in jax.tree.leaves(found))
+    assert_same(jax.tree.map(np.asarray, found), expected, 1e-12)
 
 
 def test_names() -> None:

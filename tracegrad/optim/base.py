@@ -165,7 +165,9 @@ def telling(
 
 def told(tx: Any, state: OptState) -> dict[str, Any]:
     """The hyper-parameters that a transformation will use next, {} of one that tells none."""
-    tell = getattr(getattr(tx, "update", None), "hyperparams", None)
+    if hasattr(tx, "gradient_transformation"):  # MultiSteps, whose methods are a transformation too
+        tx = tx.gradient_transformation()
+    tell = getattr(tx.update, "hyperparams", None)
     return {} if tell is None else tell(state)
 
 
