@@ -24,9 +24,30 @@ RATED = [
     "radam rmsprop rprop sgd sign_sgd signum sm3 yogi",
 ]
 NAMES = " ".join(RATED).split()
+SECOND_TIER = [
+    "acprop",
+    "ademamix",
+    "adopt",
+    "cocob",
+    "dadapt_adamw",
+    "dog",
+    "dowg",
+    "madgrad",
+    "momo",
+    "momo_adam",
+    "normalize",
+    "prodigy",
+    "reduce_on_plateau",
+    "sam",
+    "schedule_free",
+    "schedule_free_adamw",
+    "schedule_free_eval_params",
+    "schedule_free_sgd",
+    "simplified_ademamix",
+]
 SCALERS = [
-    name for name in vars(optim) if name.startswith("scale_by_") and name != "scale_by_shape"
-]  # not in optax's face
+    name for name in vars(optim) if name.startswith("scale_by_") and (hasattr(optax, name) or hasattr(contrib, name))
+]
 
 
 def oracle(name: str) -> Any:
@@ -38,7 +59,7 @@ def parameters(dtype: Any) -> Any:
     return {"w": draw(size=(3, 2)).astype(dtype), "b": (np.asarray(draw(), dtype), draw(size=4).astype(dtype))}
 
 
-@pytest.mark.parametrize("name", [*NAMES, *SCALERS, "polyak_sgd", "lbfgs"])
+@pytest.mark.parametrize("name", [*NAMES, *SECOND_TIER, *SCALERS, "polyak_sgd", "noisy_sgd", "lbfgs"])
 def test_arguments_are_those_of_optax(name: str) -> None:
     """By name, order, kind and default."""
 

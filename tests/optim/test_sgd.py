@@ -23,3 +23,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 def test_follows_optax(case: str) -> None:
     name, options = CASES[case]
     assert_follows(getattr(optim, name)(**options), getattr(optax, name)(**options))
+
+
+def test_unknown_variant() -> None:
+    with pytest.raises(ValueError, match=r"variant='adam', but there are 'sps' and 'sps\+'"):
+        optim.polyak_sgd(variant="adam")
