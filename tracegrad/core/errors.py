@@ -207,7 +207,8 @@ def _callers(frame: FrameType, last: FrameType) -> tuple[Place, ...]:
     return tuple(found)
 
 
-def _place(raw: RawSource) -> Place:
+def place_of(raw: RawSource) -> Place:
+    """The line alone."""
     return raw[0] if len(raw) == WITH_ORIGIN else raw  # type: ignore[return-value]
 
 
@@ -223,7 +224,7 @@ def _derived(eqn: Any, derives: bool) -> Any:
     if not derives or raw is None or isinstance(raw, int):
         return raw
     scope, phase, _, callers = origin(raw)
-    return _place(raw), scope, phase + 1, eqn[0], callers
+    return place_of(raw), scope, phase + 1, eqn[0], callers
 
 
 def derivative(raw: RawSource | None) -> RawSource | None:
@@ -231,7 +232,7 @@ def derivative(raw: RawSource | None) -> RawSource | None:
     if raw is None:
         return None
     scope, phase, of, callers = origin(raw)
-    return _place(raw), scope, max(phase, 1), of, callers
+    return place_of(raw), scope, max(phase, 1), of, callers
 
 
 def within_scope(raw: RawSource | None, scope: tuple[str, ...]) -> RawSource | None:
@@ -239,14 +240,14 @@ def within_scope(raw: RawSource | None, scope: tuple[str, ...]) -> RawSource | N
     if raw is None:
         return None
     inner, *others = origin(raw)
-    return _place(raw), (*scope, *inner), *others
+    return place_of(raw), (*scope, *inner), *others
 
 
 def resolve(raw: RawSource | int | None) -> Source | None:
     """The file, line and function behind a raw source; None for a trace's input, which is known by its number."""
     if raw is None or isinstance(raw, int):
         return None
-    raw = _place(raw)
+    raw = place_of(raw)
     if isinstance(raw, Source):
         return raw
     code, offset = raw
@@ -269,7 +270,7 @@ def _lines_of(code: CodeType) -> list[int | None]:
 
 def assigns(raw: RawSource) -> bool:
     """Whether what runs there is an assignment to an element, `y[i] = x`."""
-    raw = _place(raw)
+    raw = place_of(raw)
     if isinstance(raw, Source):
         return False
     code, offset = raw

@@ -16,12 +16,14 @@ from tracegrad.core.backends import xla
 from tracegrad.core.context import context
 from tracegrad.core.errors import (
     Imported,
+    RawSource,
     TracerArrayConversionError,
     at,
     clip,
     described,
+    origin,
+    place_of,
     require_callable,
-    resolve,
     user_source,
 )
 from tracegrad.core.graph import Eqn, Graph, interpret
@@ -60,8 +62,8 @@ def from_jax(fun: F) -> F:
         `tg.from_jax(lambda v, x: model.apply(v, x, train=True))`. So do arrays that are constants, as `jax.jit` has them.
 
         jax's 64-bit types are on while it is traced, so float64 stays float64, and float32 float32; numbers yield to an
-        array's dtype, as in jax. Typed keys (`jax.random.key`) come back as the uint32[..., 2] that `tg.random` has. Where all arrays
-        are jax's and nothing is traced, `fun` itself is called. NumPy warns of nothing in it.
+        array's dtype, as in jax. Typed keys (`jax.random.key`) are taken, and come back as the uint32[..., 2] that `tg.random` has.
+        Where there are other arrays of jax's, and none that we trace, `fun` itself is called. NumPy warns of nothing in it.
 
     Raises:
         UnsupportedFunctionError: a primitive of jax's that we have no op for, with its name and line.
@@ -126,19 +128,19 @@ class _Traced:
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         j = xla()
         leaves, structure = j.jax.tree_util.tree_flatten((args, kwargs))
-        if any(map(is_jax_array, leaves)) and not context.boxes and not any([isinstance(x, Tracer) for x in leaves]):
+        kinds = tuple(map(_kind_of, leaves))
+        if _JAX in kinds and not context.boxes and not any([isinstance(x, Tracer) for x in leaves]):
             with j.x64():
                 return j.handed_out(self.fun(*args, **kwargs))
-        kinds = tuple(map(_kind_of, leaves))
-        names = j.names((args, kwargs))
+        names = lambda i: j.names((args, kwargs))(i)
         places = [i for i, kind in enumerate(kinds) if kind is not _STATIC]
         given = [table.key_of(leaves[i]) if kinds[i] is _KEY else leaves[i] for i in places]
         arrays = arrays_of(given, lambda k: names(places[k]))
         types = tuple(map(type_of, arrays))
         static = tuple([_Static(x) for x, kind in zip(leaves, kinds, strict=True) if kind is _STATIC])
-        here = Imported(*cast(Any, resolve(user_source())))
+        here = user_source()
         try:
-            entry = self.entries.get(key := (structure, kinds, types, static))
+            entry = self.entries.get(key := (structure, kinds, types, static, context.bound))
         except TypeError as error:
             raise self.unhashable(leaves, kinds, names) or error from None
         if entry is None:
@@ -160,16 +162,17 @@ class _Traced:
         return None
 
     def traced(
-        self, leaves: Sequence[Any], structure: Any, kinds: Sequence[int], types: Sequence[ArrayType], here: Imported
+        self, leaves: Sequence[Any], structure: Any, kinds: Sequence[int], types: Sequence[ArrayType], here: RawSource
     ) -> _Entry:
         """The Graph for leaves of these types."""
         j = xla()
         jax = j.jax
         found: Any = None
+        static = [x if kind is _STATIC else None for x, kind in zip(leaves, kinds, strict=True)]
 
         def flat(*arrays: Any) -> list[Any]:
             nonlocal found
-            args, kwargs = structure.unflatten(_merged(arrays, leaves, kinds))
+            args, kwargs = structure.unflatten(_merged(arrays, static, kinds))
             outputs, out_structure = jax.tree_util.tree_flatten(self.fun(*args, **kwargs))
             found = out_structure, outputs, tuple(map(_kind_of, outputs))
             return [x for x, kind in zip(outputs, found[2], strict=True) if kind is not _STATIC]
@@ -181,11 +184,11 @@ class _Traced:
             jax.ShapeDtypeStruct(t.shape, key or t.dtype, weak_type=t.weak and t.dtype != bool)
             for t, key in zip(types, dtypes, strict=True)
         ]
-        outer = context.cell
+        outer, first = context.cell, table.imported_from(here)
         try:
             with j.x64():
-                closed = jax.make_jaxpr(flat)(*structs)
-            context.cell = [here]
+                closed = jax.make_jaxpr(flat, axis_env=[(a.name, a.size) for a in context.bound])(*structs)
+            context.cell = [first, False]
             results = lambda *arrays: _results(closed, arrays)
             graph = trace_graph(results, types, transform="from_jax", user_function=self.fun, abstract=True)
         except TypeError as error:
@@ -195,12 +198,12 @@ class _Traced:
         finally:
             context.cell = outer
         out_structure, outputs, out_kinds = found
-        static = [x if kind is _STATIC else None for x, kind in zip(outputs, out_kinds, strict=True)]
-        return _Entry(graph, here, lambda arrays: out_structure.unflatten(_merged(arrays, static, out_kinds)))
+        given = [x if kind is _STATIC else None for x, kind in zip(outputs, out_kinds, strict=True)]
+        return _Entry(graph, first, lambda arrays: out_structure.unflatten(_merged(arrays, given, out_kinds)))
 
 
 # Kinds of leaves.
-_ARRAY, _KEY, _STATIC = range(3)
+_ARRAY, _JAX, _KEY, _STATIC = range(4)  # a key is one of jax's that we have in another form
 _ALL = ("all",)
 
 
@@ -208,7 +211,7 @@ def _kind_of(x: Any) -> int:
     if isinstance(x, Tracer | np.ndarray | np.generic | bool | int | float | complex):
         return _ARRAY
     if is_jax_array(x):
-        return _KEY if table.is_key(x.dtype) else _ARRAY
+        return _KEY if table.is_key(x.dtype) else _JAX
     return _STATIC
 
 
@@ -225,12 +228,22 @@ def _closes_over(fun: Any) -> TracerArrayConversionError:
     )
 
 
-def _evaluated(entry: _Entry, arrays: Sequence[Any], here: Imported) -> list[Any]:
-    """The results of the Graph, each equation of which is of the user's line, of jax code or of the call."""
+def _evaluated(entry: _Entry, arrays: Sequence[Any], here: RawSource) -> list[Any]:
+    """The results of the Graph, each equation of which is of the user's line, of jax code or of the call, and in the scopes and of
+    the phase of the call."""
+    call, (scope, phase, of, callers) = table.imported_from(here), origin(here)
+    plain = not (scope or phase or callers)
 
     def apply(eqn: Eqn, values: tuple[Any, ...]) -> Any:
-        if eqn.raw_source is entry.first:
-            cast(Any, context.cell)[0] = here
+        found: Any = eqn.raw_source
+        if found is not None:
+            place = call if place_of(found) is entry.first else place_of(found)
+            if plain and place_of(found) is found:
+                found = place
+            else:
+                inner, deeper, rule, _ = origin(found)
+                found = place, (*scope, *inner), phase + deeper, rule or of, callers
+        cast(Any, context.cell)[0] = found
         return bind(eqn.op, values, eqn.params)
 
     return interpret(entry.graph, arrays, apply)

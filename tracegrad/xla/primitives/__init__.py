@@ -1,5 +1,5 @@
-"""What we bind for each of jax's primitives, by family: a table, in the order of docs of jax.lax. None of these files imports jax."""
+"""What we bind for each of jax's primitives, by family: a table. None of these files imports jax."""
 
-from tracegrad.xla.primitives import control, elementwise, linalg, random, reductions, shapes
+from tracegrad.xla.primitives import collectives, control, elementwise, linalg, random, reductions, shapes
 
-__all__ = ["control", "elementwise", "linalg", "random", "reductions", "shapes"]
+__all__ = ["collectives", "control", "elementwise", "linalg", "random", "reductions", "shapes"]

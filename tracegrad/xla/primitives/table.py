@@ -13,14 +13,23 @@ indexed and carried like any other array; see random.py.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from tracegrad.core.backends import xla
 from tracegrad.core.context import context
-from tracegrad.core.errors import Imported, Source, UnsupportedFunctionError, is_of_the_user, spot
+from tracegrad.core.errors import (
+    Imported,
+    Source,
+    UnsupportedFunctionError,
+    is_of_the_user,
+    place_of,
+    resolve,
+    user_source,
+)
 from tracegrad.core.trace import strengthened
 from tracegrad.core.types import type_of
 from tracegrad.ops.elementwise import astype
@@ -86,12 +95,11 @@ def run(jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
     def read(atom: Any) -> Any:
         return constant(atom.val, atom.aval.dtype) if hasattr(atom, "val") else env[atom]
 
-    outer = context.cell
+    outer, around = context.cell, imported_from(user_source())
     try:
-        context.cell = cell = [None if outer is None else outer[0]]
+        context.cell = cell = [around, False]
         for eqn in jaxpr.eqns:
-            line = line_of(eqn)
-            cell[0] = outer[0] if line is None and outer is not None else line
+            cell[0] = line_of(eqn) or around
             outs = bound(eqn, [read(v) for v in eqn.invars])
             env.update(zip(eqn.outvars, outs, strict=True))
     finally:
@@ -130,10 +138,20 @@ def constant(x: Any, dtype: Any = None) -> Any:
     return array if array.ndim else array[()]
 
 
+def imported_from(source: Any) -> Imported:
+    """A line of the user's, where it is known that jax's code is from there."""
+    place = place_of(source)
+    return place if type(place) is Imported else Imported(*cast(Source, resolve(place)))
+
+
 def frames_of(eqn: Any) -> list[Source]:
     """Where jax's equation was made, innermost first, within the function that jax traced."""
     traceback = eqn.source_info.traceback
-    return [] if traceback is None else [Source(f.file_name, f.line_num, f.function_name) for f in traceback.frames]
+    return (
+        []
+        if traceback is None
+        else [Source(f.file_name, f.line_num, f.function_name.rpartition(".")[2]) for f in traceback.frames]
+    )
 
 
 def line_of(eqn: Any) -> Imported | None:
@@ -144,12 +162,11 @@ def line_of(eqn: Any) -> Imported | None:
 def unknown(eqn: Any, advice: str = "") -> UnsupportedFunctionError:
     """The error for an equation that we have no op for."""
     name = eqn.primitive.name
-    frames = frames_of(eqn)
-    frame = next((f for f in frames if "jax" not in f.file.replace("\\", "/").split("/")), None)
-    where = "" if frame is None else f", which {frame.function} binds at {spot(frame.file, frame.line)}"
+    theirs = os.path.dirname(xla().jax.__file__)
+    where = next((f for f in frames_of(eqn) if not f.file.startswith(theirs)), resolve(user_source()))
     what = advice or _ADVICE.get(name, "compute that part in NumPy's words, or outside of what is imported")
     return UnsupportedFunctionError(
-        f"from_jax: tracegrad has nothing for jax's primitive {name!r}{where}.\n  Of "
+        f"from_jax: tracegrad has nothing for jax's primitive {name!r}, used at {where}.\n  Of "
         f"{', '.join([str(v.aval) for v in eqn.invars]) or 'nothing'} it makes {', '.join([str(v.aval) for v in eqn.outvars]) or 'nothing'}; "
         f"{what}.\n  To have XLA compute the function instead, with jax's transforms, write jax.jit(fun), and tg.to_jax for what it "
         "calls of tracegrad's."
