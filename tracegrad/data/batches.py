@@ -280,6 +280,28 @@ def epoch_of(batches: Any, epoch: int, start: int = 0) -> Iterator[Any]:
     return found
 
 
+def length_of(batches: Any) -> int | None:
+    """How many batches an epoch has, if that can be told."""
+    try:
+        return len(batches)
+    except TypeError:
+        return None
+
+
+def arrays_of(batch: Any) -> Any:
+    """A batch of arrays, which those of other libraries have become."""
+    return tree.tree_map(_array, batch)
+
+
+def _array(x: Any) -> Any:
+    if isinstance(x, np.ndarray | np.generic | bool | int | float | complex) or is_jax_array(x):
+        return x
+    found = np.asarray(x)
+    if found.dtype.kind in "OUSV":
+        raise TypeError(f"a batch is a tree of arrays of numbers, and a leaf of it is {type(x).__name__} ({x!r:.60})")
+    return found
+
+
 def _takes_start(function: Callable[..., Any]) -> bool:
     try:
         return "start" in inspect.signature(function).parameters

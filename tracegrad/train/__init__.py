@@ -17,9 +17,9 @@ from tracegrad.train.callbacks import Throughput as Throughput
 from tracegrad.train.callbacks import Timer as Timer
 from tracegrad.train.checks import NanError as NanError
 from tracegrad.train.checks import TrainingWarning as TrainingWarning
-from tracegrad.train.fitting import Fitted as Fitted
 from tracegrad.train.fitting import fit as fit
 from tracegrad.train.history import History as History
+from tracegrad.train.loop import Fitted as Fitted
 from tracegrad.train.step import TrainState as TrainState
 from tracegrad.train.step import averaged as averaged
 from tracegrad.train.step import dynamic as dynamic

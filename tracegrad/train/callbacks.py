@@ -74,6 +74,18 @@ class Run:
         return self._state()
 
 
+TIMES = ("start", "step", "epoch", "end")
+
+
+class AtEpoch:
+    """A plain function as a callback."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        if not callable(function):
+            raise TypeError(f"fit: a callback is a function, or has some of {TIMES}; got {type(function).__name__}")
+        self.epoch = function
+
+
 class EarlyStopping:
     """Stops when a number has not become better for some epochs, and keeps the best state, which is `best` of what `fit` returns
     whether it stopped early or not.

@@ -9,12 +9,18 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.late import imported
 from tracegrad.core.types import number_kind, type_of
+from tracegrad.metrics import Ratio
 
 
 class TrainingWarning(UserWarning):
     """A parameter that does not learn."""
+
+
+# To find a NaN again: the last two states that were looked at, after how many steps each was, and the batches since.
+Trail = list[tuple[Any, int, list[Any]]]
 
 
 class NanError(FloatingPointError):
@@ -58,6 +64,56 @@ def where_not_finite(batch: Any) -> str | None:
 
 def is_finite(x: Any) -> bool:
     return math.isfinite(abs(complex(np.asarray(x).item()))) if np.size(x) == 1 else bool(np.isfinite(x).all())
+
+
+def loss_of(metrics: dict[str, Any]) -> Any:
+    """The loss among the metrics of a step; 0 where there is none."""
+    loss = metrics.get("loss", 0.0)
+    return np.asarray(loss.numerator) / np.asarray(loss.denominator) if isinstance(loss, Ratio) else loss
+
+
+def copied(x: Any) -> Any:
+    """A leaf of a state in memory of its own."""
+    return x.copy() if hasattr(x, "copy") else x
+
+
+def is_gone(state: Any) -> bool:
+    """Whether an array of jax's in it was donated."""
+    return any([is_jax_array(x) and x.is_deleted() for x in tree.tree_leaves(state)])
+
+
+def culprit(step: Any, trail: Trail) -> tuple[Any, Any, int] | None:
+    """The first step after which something is not finite that was so before: its state, batch and number."""
+    if not trail:
+        return None
+    state, number, _ = trail[0]
+    for batch in [batch for _, _, batches in trail for batch in batches]:
+        number += 1
+        after, metrics = step(state, batch)
+        if not is_finite(loss_of(metrics)) or (not_finite(after) and not not_finite(state)):
+            return state, batch, number
+        state = after
+    return None
+
+
+def explained(error: NanError, step: Any, trail: Trail, number: int, donated: bool) -> None:
+    """Put into an error which step it was, with which batch, and the line that made the first NaN."""
+    (text,) = error.args
+    if found := culprit(step, trail):
+        error.state, error.batch, first = found
+        if first != number:
+            text += f"; the state is not finite from step {first} on"
+        if data := where_not_finite(error.batch):
+            text += f"; {data}"
+        explain = getattr(imported("tracegrad.debug"), "explain_nan", None)
+        error.explanation = None if explain is None else explain(step, error.state, error.batch)
+        text += "" if error.explanation is None else f"\n{error.explanation}"
+    elif donated:
+        text += (
+            "; the state before that was donated. Run it again from a checkpoint without donate_argnums, and the line that "
+            "made it will be named"
+        )
+    error.args = (text,)
 
 
 def _params(state: Any) -> Any:
