@@ -89,9 +89,10 @@ class Running:
     """
 
     def __init__(self) -> None:
-        # Of how many batches; and by name the kind, the sum or last value, and what that is divided by. One assignment moves
-        # both, so that an interrupt leaves a batch taken in or not.
-        self._state: tuple[int, dict[str, tuple[str, Any, Any]]] = 0, {}
+        # Of how many batches; and by name the kind, the sum or last value, what that is divided by, and the weight of the first
+        # batch, which is the unit of weights: means over batches of one size are of the numbers themselves. One assignment
+        # moves all, so that an interrupt leaves a batch taken in or not.
+        self._state: tuple[int, dict[str, tuple[str, Any, Any, float]]] = 0, {}
 
     @property
     def count(self) -> int:
@@ -115,23 +116,25 @@ class Running:
         count, sums = self._state[0], dict(self._state[1])
         for name, x in metrics.items():
             kind = type(x).__name__ if isinstance(x, _KINDS) else "mean"
+            unit = sums[name][3] if name in sums else float(weight) or 1.0
             if kind == "Ratio":
                 new, over = _host(x.numerator), _host(x.denominator)
             elif kind == "mean":
-                new, over = _host(x) * weight, np.float64(weight)
+                over = np.float64(weight / unit)
+                new = _host(x) * over
             else:
                 new, over = _host(x.value), np.float64(1)
             if kind != "Last" and name in sums:
-                _, sum_before, over_before = sums[name]
+                _, sum_before, over_before, _ = sums[name]
                 new, over = sum_before + new, over_before + over
-            sums[name] = kind, new, over
+            sums[name] = kind, new, over, unit
         self._state = count + 1, sums
 
     def value(self) -> dict[str, Any]:
         """By name, Python floats, or arrays where the metrics are arrays."""
         found = {}
         with np.errstate(divide="ignore", invalid="ignore"):
-            for name, (kind, value, over) in self._state[1].items():
+            for name, (kind, value, over, _) in self._state[1].items():
                 out = np.true_divide(value, over) if kind in ("mean", "Ratio") else np.asarray(value)
                 found[name] = out if out.ndim else out.item()
         return found

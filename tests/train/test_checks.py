@@ -36,8 +36,27 @@ def test_all_is_well() -> None:
 
 @pytest.mark.parametrize("wrap", [lambda f: f, tg.jit])
 def test_a_parameter_that_does_not_learn(wrap: Any) -> None:
-    (text,) = warned(lambda p, b: np.sum(b @ p["w"]) + 0 * np.argmax(p["v"]), {"w": np.ones(2), "v": np.ones(2)}, wrap)
-    assert text.startswith("fit: params['v'] ")
+    def loss(params: Any, batch: Any) -> Any:
+        return np.sum(batch @ params["w"]) + np.argmax(params["v"])
+
+    line = loss.__code__.co_firstlineno + 1
+    assert warned(loss, {"w": np.ones(2), "v": np.ones(2), "u": np.ones(2)}, wrap) == [
+        "fit: params['u'] gets no gradient: it is not used",
+        f"fit: params['v'] gets no gradient: cut by argmax at test_checks.py:{line}",
+    ]
+
+
+def test_a_parameter_whose_gradient_is_zero_by_its_numbers() -> None:
+    """Is told of where others have changed: a dead unit looks like that."""
+    assert warned(lambda p, b: np.sum(b @ p["w"]) + 0 * np.sum(p["v"]), {"w": np.ones(2), "v": np.ones(2)}) == [
+        "fit: params['v'] did not change in the first step"
+    ]
+
+
+def test_not_finite_after_the_first_step() -> None:
+    with np.errstate(all="ignore"), pytest.warns(train.TrainingWarning, match=r"params\['w'\] is not finite after"):
+        step = train.make_step(lambda p, b: np.sum(np.log(p["w"] - 1)), OPT)
+        tg.fit(step, begun({"w": np.ones(2)}), [X], epochs=1, progress=False, on_nan="ignore")
 
 
 def test_steps_of_ones_own() -> None:

@@ -17,7 +17,7 @@ def step(w: Any, batch: Any) -> Any:
     return 0.9 * w + np.sum(batch), {"loss": w}
 
 
-def fit(step: Any = step, state: Any = np.float64(0), batches: Any = None, **options: Any) -> Any:
+def fit(step: Any = step, state: Any = 0.0, batches: Any = None, **options: Any) -> Any:
     batches = tg.data.batches(X, 4, key=3) if batches is None else batches
     return tg.fit(step, state, batches, **{"epochs": 2, "progress": False, "check": False, **options})
 

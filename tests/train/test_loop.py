@@ -441,6 +441,7 @@ def test_nan_in_the_data(backend: str, tmp_path: Path) -> None:
         fit(step, batches=tg.data.batches((x, Y), 8), checkpoints=tmp_path)
     error = caught.value
     assert np.isnan(error.batch[0][1, 2])
+    assert error.explanation.first.phase == "argument" and error.explanation.first.name == "batch[0]"
     expected = fit(step, batches=tg.data.batches((X, Y), 8), steps=2)
     same_bits(tree.map(np.asarray, error.state), tree.map(np.asarray, expected.state))
     same_bits(tree.map(np.asarray, error.fitted.state), tree.map(np.asarray, expected.state))
@@ -471,6 +472,9 @@ def test_nan_that_a_derivative_makes(backend: str, tmp_path: Path) -> None:
     ):
         fit(tg.jit(step, backend=backend), np.zeros(2), batches, epochs=1)  # type: ignore[call-overload]
     assert not caught.value.batch.any() and np.isfinite(np.asarray(caught.value.state)).all()
+    first = caught.value.explanation.first
+    assert (first.phase, first.of, first.source.line) == ("backward", "sqrt", loss.__code__.co_firstlineno + 1)
+    assert "the slope of sqrt at 0 is infinite" in str(caught.value)
     # As a checkpoint, what is not finite is not written.
     kept = tg.io.Checkpoints(tmp_path, every=1)
     with np.errstate(all="ignore"), pytest.raises(train.NanError, match=r"the state is not finite .* at step 3"):

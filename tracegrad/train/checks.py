@@ -105,8 +105,7 @@ def explained(error: NanError, step: Any, trail: Trail, number: int, donated: bo
             text += f"; the state is not finite from step {first} on"
         if data := where_not_finite(error.batch):
             text += f"; {data}"
-        explain = getattr(imported("tracegrad.debug"), "explain_nan", None)
-        error.explanation = None if explain is None else explain(step, error.state, error.batch)
+        error.explanation = imported("tracegrad.debug").explain_nan(step, error.state, error.batch)
         text += "" if error.explanation is None else f"\n{error.explanation}"
     elif donated:
         text += (
@@ -130,10 +129,12 @@ def first_step(step: Any, before: Any, after: Any, batch: Any) -> list[str]:
     old, new = _params(before), _params(after)
     if old is None:
         return []
-    objective = getattr(inspect.unwrap(step), "objective", None)
-    why_zero = getattr(imported("tracegrad.debug"), "why_zero", None)
-    if objective is not None and why_zero is not None:
-        connections = why_zero(objective(before, batch), old)
+    if bad := not_finite(new):
+        return [f"params{bad[0]} is not finite after the first step"]
+    objective = getattr(inspect.unwrap(step, stop=lambda f: hasattr(f, "objective")), "objective", None)
+    if objective is not None:
+        plain, data = tree.tree_map(_on_host, (before, batch))
+        connections = imported("tracegrad.debug").why_zero(objective(plain, data), _params(plain))
         found = {c.path: str(c) for c in connections.values() if c.status in ("cut", "unused")}
     pairs = list(zip(tree.tree_leaves_with_path(old), tree.tree_leaves(new), strict=True))
     same = [
@@ -145,6 +146,10 @@ def first_step(step: Any, before: Any, after: Any, batch: Any) -> list[str]:
         for path in same:
             found.setdefault(path, f"{path} did not change in the first step")
     return list(found.values())
+
+
+def _on_host(x: Any) -> Any:
+    return np.asarray(x) if is_jax_array(x) else x
 
 
 def batch_types(batch: Any) -> str:
