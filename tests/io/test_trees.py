@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tracegrad as tg
-from tracegrad.io import CorruptFileError, Difference, MismatchError
+from tests.io import assert_same
+from tracegrad.io import CorruptFileError, MismatchError
 from tracegrad.io.trees import reading
 
 SUFFIXES = pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
@@ -32,24 +33,6 @@ class Block:
     kernel: Any
     bias: Any
     name: str = dataclasses.field(default="block", metadata={"static": True})
-
-
-def assert_same(found: Any, expected: Any) -> None:
-    """Of the same types, to the last bit."""
-    assert type(found) is type(expected), (found, expected)
-    if isinstance(expected, np.ndarray | np.generic):
-        assert found.dtype == expected.dtype and found.shape == expected.shape
-        assert found.tobytes() == expected.tobytes()
-    elif isinstance(expected, dict):
-        assert list(found) == list(expected)
-        for key in expected:
-            assert_same(found[key], expected[key])
-    elif isinstance(expected, list | tuple):
-        assert len(found) == len(expected)
-        for one, other in zip(found, expected, strict=True):
-            assert_same(one, other)
-    else:
-        assert repr(found) == repr(expected)
 
 
 # -- Round trips.
@@ -139,92 +122,13 @@ def test_a_single_array_and_a_single_number(path: Path) -> None:
         assert_same(tg.io.load(path, tree), tree)
 
 
-def test_numbers_of_python_and_arrays_of_one(path: Path) -> None:
-    """A state as it begins has Python's numbers where a step leaves arrays."""
-    tg.io.save(path, {"step": 3, "lr": 0.1, "on": True})
-    like = {"step": np.int32(0), "lr": np.zeros((), np.float32), "on": np.zeros((), bool)}
-    assert_same(tg.io.load(path, like), {"step": np.int32(3), "lr": np.array(0.1, np.float32), "on": np.array(True)})
-    tg.io.save(path, {"step": np.int32(3), "lr": np.array(0.1, np.float32), "on": True})
-    found = tg.io.load(path, {"step": 0, "lr": 0.0, "on": False})
-    assert_same(found, {"step": np.int32(3), "lr": np.array(0.1, np.float32), "on": True})
-    with pytest.raises(MismatchError, match=r"dtype: lr is f32\[\] in the file, expected a Python int"):
-        tg.io.load(path, {"step": 0, "lr": 0, "on": False})
-    with pytest.raises(MismatchError, match=r"shape: lr is f32\[\] in the file, expected f32\[2\]"):
-        tg.io.load(path, {"step": 0, "lr": np.zeros(2, np.float32), "on": False})
-    with pytest.raises(MismatchError, match="dtype: on is a Python bool in the file, expected a Python str"):
-        tg.io.load(path, {"step": 0, "lr": 0.0, "on": ""})
-
-
-def test_arrays_of_jax(path: Path, jax_as_it_comes: None) -> None:
-    jax = pytest.importorskip("jax")
-    tree = {"w": jax.numpy.arange(3.0), "n": tg.device_put(np.arange(3.0)), "b": jax.numpy.ones(2, "bfloat16")}
-    tg.io.save(path, tree)
-    assert_same(tg.io.load(path)["w"], np.arange(3, dtype=np.float32))
-    found = tg.io.load(path, tree)
-    for name, x in tree.items():
-        assert (
-            isinstance(found[name], jax.Array) and found[name].dtype == x.dtype and found[name].sharding == x.sharding
-        )
-        assert np.asarray(found[name]).tobytes() == np.asarray(x).tobytes()
-    assert_same(tg.io.load(path, {**tree, "n": np.zeros(3)})["n"], np.arange(3.0))
-    tree["w"].delete()
-    with pytest.raises(RuntimeError, match=r"tree\['w'\] cannot be saved: .*deleted"):
-        tg.io.save(path, tree)
-
-
 def test_what_is_loaded_goes_on_to_train(path: Path) -> None:
     tg.io.save(path, {"w": np.ones(3)})
     params = tg.io.load(path)
     np.testing.assert_array_equal(tg.grad(lambda p: np.sum(p["w"] ** 2))(params)["w"], [2.0, 2.0, 2.0])
 
 
-# -- Differences from what is expected.
-
-
-def test_differences(path: Path) -> None:
-    tg.io.save(
-        path, {"a": {"kernel": np.ones((2, 3)), "old": np.ones(3)}, "z": np.ones(2, np.float32), "w": np.ones((2, 3))}
-    )
-    like = {"a": {"kernal": np.ones((2, 3)), "b": np.zeros(4)}, "z": np.ones(2), "w": np.zeros((3, 2), np.float32)}
-    with pytest.raises(MismatchError) as caught:
-        tg.io.load(path, like)
-    assert str(caught.value) == (
-        f"{path} does not fit like:\n"
-        "  missing: a.b, expected f64[4]\n"
-        "  missing: a.kernal, expected f64[2,3]; the nearest name is a.kernel\n"
-        "  surplus: a.kernel, f64[2,3] in the file; the nearest name is a.kernal\n"
-        "  surplus: a.old, f64[3] in the file\n"
-        "  shape: w is f64[2,3] in the file, expected f32[3,2]\n"
-        "  dtype: z is f32[2] in the file, expected f64[2]\n"
-        "Rename what the file has, rename={'old.*': 'new.*'}, or take what fits, strict=False."
-    )
-    assert caught.value.differences[1] == Difference("missing", "a.kernal", "f64[2,3]", None, "a.kernel")
-    found, differences = tg.io.load(path, like, strict=False, rename={"*.kernel": "*.kernal"})
-    assert_same(found["a"]["kernal"], np.ones((2, 3)))
-    assert found["w"] is like["w"] and found["z"] is like["z"] and found["a"]["b"] is like["a"]["b"]
-    assert [d.kind for d in differences] == ["missing", "surplus", "shape", "dtype"]
-    assert tg.io.load(path, strict=False)[1] == []
-
-
-def test_differences_of_many_names(path: Path) -> None:
-    """Complete, and in a time that does not grow with the square."""
-    tg.io.save(path, {f"old_{i}": np.zeros(0) for i in range(2000)})
-    with pytest.raises(MismatchError) as caught:
-        tg.io.load(path, {f"new_{i}": np.zeros(0) for i in range(2000)})
-    assert len(caught.value.differences) == 4000
-
-
-def test_none_is_a_tree_without_leaves(path: Path) -> None:
-    tg.io.save(path, {"a": None, "b": np.ones(1)})
-    assert tg.io.load(path, {"b": np.ones(1), "c": None, "d": {}}) == {"b": np.ones(1), "c": None, "d": {}}
-    with pytest.raises(MismatchError, match=r"missing: a, expected f64\[1\]"):
-        tg.io.load(path, {"a": np.ones(1), "b": np.ones(1)})
-
-
-def test_like_of_no_arrays(path: Path) -> None:
-    tg.io.save(path, {"a": np.ones(1)})
-    with pytest.raises(TypeError, match=r"like\['a'\] is <function .* where an array is wanted, a ShapeDtypeStruct"):
-        tg.io.load(path, {"a": test_like_of_no_arrays})
+# -- Names.
 
 
 def test_renaming_without_like(path: Path) -> None:

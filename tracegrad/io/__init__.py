@@ -8,8 +8,8 @@ from tracegrad.io.checkpoints import Restored as Restored
 from tracegrad.io.files import CorruptFileError as CorruptFileError
 from tracegrad.io.graphs import load_graph as load_graph
 from tracegrad.io.graphs import save_graph as save_graph
-from tracegrad.io.trees import Difference as Difference
-from tracegrad.io.trees import MismatchError as MismatchError
+from tracegrad.io.matching import Difference as Difference
+from tracegrad.io.matching import MismatchError as MismatchError
 from tracegrad.io.trees import load as load
 from tracegrad.io.trees import read_metadata as read_metadata
 from tracegrad.io.trees import save as save

@@ -183,7 +183,7 @@ def leaf_specs(spec: Spec, part: str | None = None) -> Iterator[tuple[str, Spec]
     return walk(spec, () if part is None else (part,))
 
 
-def put_together(spec: Spec, tensor: Callable[[str], np.ndarray[Any, Any]]) -> Any:
+def put_together(spec: Spec, tensor: Callable[[str], Any]) -> Any:
     """The tree of a structure, of plain containers, with what `tensor` gives for each name."""
     if isinstance(spec, str):
         return tensor(spec)

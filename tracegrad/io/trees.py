@@ -1,4 +1,4 @@
-"""Trees of arrays in files: `save`, `load`, and the comparison with the tree that is expected."""
+"""Trees of arrays in files: `save` and `load`."""
 
 from __future__ import annotations
 
@@ -8,58 +8,26 @@ import os
 import re
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.backends import xla
 from tracegrad.core.errors import clip
-from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.tracebacks import trimming
-from tracegrad.core.types import PYTHON_SCALARS, dtype_name
 from tracegrad.io import formats
 from tracegrad.io.files import CorruptFileError, needed
 from tracegrad.io.formats import Array, Entry
-from tracegrad.io.names import nearest, parted, plain, renamed
-from tracegrad.io.structure import Spec, by_dots, is_scalar, leaf_specs, name_of, put_together, taken_apart, tensor_name
+from tracegrad.io.matching import Difference, LeafType, as_like, compared, mismatch, type_of_leaf
+from tracegrad.io.names import parted, plain, renamed
+from tracegrad.io.structure import Spec, by_dots, leaf_specs, name_of, put_together, taken_apart, tensor_name
 from tracegrad.typing import PyTree
 
 FORMAT = 1
 _NOTE, _SUM = "tracegrad", "tracegrad:crc32"
-_ORDER = ("missing", "surplus", "shape", "dtype")
 _OF_ML_DTYPES = re.compile(r"bfloat16|float[468]_\w+|u?int[124]")
-_COMPARED = 100_000  # pairs of names, above which finding the most alike would take seconds
-
-
-class Difference(NamedTuple):
-    """One way in which a file and the tree expected differ: `kind` is "missing" (in the file), "surplus", "shape" or
-    "dtype"; `name` is the tensor's; what was expected and what the file has are as text, None where there is nothing;
-    `nearest` is the most alike name on the other side, if one is."""
-
-    kind: str
-    name: str
-    expected: str | None
-    found: str | None
-    nearest: str | None = None
-
-    def __str__(self) -> str:
-        near = f"; the nearest name is {self.nearest}" if self.nearest else ""
-        if self.kind == "missing":
-            return f"missing: {self.name}, expected {self.expected}{near}"
-        if self.kind == "surplus":
-            return f"surplus: {self.name}, {self.found} in the file{near}"
-        return f"{self.kind}: {self.name} is {self.found} in the file, expected {self.expected}"
-
-
-class MismatchError(ValueError):
-    """A file whose tensors are not those of `like`; `differences` has them all, as `tg.io.Difference`."""
-
-    def __init__(self, text: str, differences: Iterable[Difference] = ()) -> None:
-        super().__init__(text)
-        self.differences = list(differences)
 
 
 class Contents(NamedTuple):
@@ -360,67 +328,6 @@ def dtype_of(text: str, who: str = "a file", otherwise: str = "") -> np.dtype[An
     return np.dtype(getattr(needed("ml_dtypes", f"{who} of {text}", "ml_dtypes", otherwise), text))
 
 
-# -- Comparing with the tree that is expected.
-
-
-class _Type(NamedTuple):
-    """What is compared of a leaf: the shape, the dtype by name, and the kind of a Python number that it is."""
-
-    shape: tuple[int, ...]
-    dtype: str
-    python: type | None = None
-
-    def __str__(self) -> str:
-        if self.python is not None:
-            return f"a Python {self.python.__name__}"
-        return f"{_SHORT.get(self.dtype, self.dtype)}[{','.join(map(str, self.shape))}]"
-
-
-_SHORT = {np.dtype(c).name: dtype_name(np.dtype(c)) for c in "?bhilqBHILQefdgFDG"}
-
-
-def _type_of_leaf(x: Any) -> _Type:
-    """The type of a leaf of `like`, which need have no values."""
-    if is_scalar(x):
-        return _Type((), "", type(x))
-    try:
-        return _Type(tuple(x.shape), formats.dtype_text(np.dtype(x.dtype).newbyteorder("=")))
-    except (AttributeError, TypeError):
-        raise TypeError(
-            f"{clip(repr(x))} of type {type(x).__name__}, where an array is wanted, a ShapeDtypeStruct, a number or a string"
-        ) from None
-
-
-def _type_in_file(spec: Spec, found: Contents, bfloat16: str | None) -> _Type:
-    name = tensor_name(spec)
-    if name is None:
-        return _Type((), "", type(put_together(spec, _no_tensor)))
-    entry = found.file.entries[name]
-    return _Type(entry.shape, "float32" if bfloat16 and entry.dtype == "bfloat16" else entry.dtype)
-
-
-def _no_tensor(name: str) -> Array:
-    raise LookupError(name)
-
-
-def _kind(of: _Type) -> str:
-    """The kind of numbers, as NumPy calls it; "U" for a string."""
-    if of.python is not None:
-        return "U" if issubclass(of.python, str) else PYTHON_SCALARS[of.python].kind
-    return "f" if "float" in of.dtype else np.dtype(of.dtype).kind
-
-
-def _difference(name: str, mine: _Type, theirs: _Type) -> Difference | None:
-    """How a leaf of `like` and what the file has under its name differ."""
-    if mine == theirs:
-        return None
-    kind = "shape" if mine.shape != theirs.shape else "dtype"
-    one_of_python = mine.python is not None or theirs.python is not None
-    if kind == "dtype" and one_of_python and _kind(mine).replace("u", "i") == _kind(theirs).replace("u", "i"):
-        return None
-    return Difference(kind, name, str(mine), str(theirs))
-
-
 def _fitted(
     found: Contents,
     available: Mapping[str, Spec],
@@ -429,11 +336,11 @@ def _fitted(
     strict: bool,
     bfloat16: str | None,
 ) -> Any:
-    """`like` with what the file has for its leaves."""
+    """`like` with what the file has for its leaves, the specs that are available by name."""
     keyed, structure = tree.tree_flatten_with_path(like)
     start = () if part is None else (tree.DictKey(part),)
     wanted: dict[str, Any] = {}
-    types: dict[str, _Type] = {}
+    types: dict[str, LeafType] = {}
     for path, leaf in keyed:
         name = name_of((*start, *path))
         if found.note is None:  # whose names have no escapes
@@ -442,44 +349,26 @@ def _fitted(
             raise ValueError(f"like has two leaves that are called {name!r} in a file; use keys that differ as text")
         wanted[name] = leaf
         try:
-            types[name] = _type_of_leaf(leaf)
+            types[name] = type_of_leaf(leaf)
         except TypeError as error:
             raise TypeError(f"like{tree.keystr(path)} is {error}") from None
-    file_types = {name: _type_in_file(spec, found, bfloat16) for name, spec in available.items() if spec is not None}
-    missing = [name for name in wanted if name not in file_types]
-    surplus = [name for name in file_types if name not in wanted]
-    few = len(missing) * len(surplus) <= _COMPARED
-    differences = [
-        *[Difference("missing", n, str(types[n]), None, nearest(n, surplus) if few else None) for n in missing],
-        *[Difference("surplus", n, None, str(file_types[n]), nearest(n, missing) if few else None) for n in surplus],
-        *[d for n in wanted if n in file_types and (d := _difference(n, types[n], file_types[n])) is not None],
-    ]
-    differences.sort(key=lambda d: (_ORDER.index(d.kind), d.name))
+    theirs = {name: _type_in_file(spec, found, bfloat16) for name, spec in available.items() if spec is not None}
+    differences = compared(types, theirs)
     if differences and strict:
-        raise MismatchError(
-            f"{found.file.path} does not fit like:\n"
-            + "\n".join([f"  {difference}" for difference in differences])
-            + "\nRename what the file has, rename={'old.*': 'new.*'}, or take what fits, strict=False.",
-            differences,
-        )
+        raise mismatch(found.file.path, differences)
     unfit = {difference.name for difference in differences}
-    leaves = [
-        x
-        if name in unfit
-        else _like_leaf(put_together(available[name], lambda name: tensor_of(found, name, bfloat16)), x)
-        for name, x in wanted.items()
-    ]
+
+    def tensor(name: str) -> Array:
+        return tensor_of(found, name, bfloat16)
+
+    leaves = [x if n in unfit else as_like(put_together(available[n], tensor), x) for n, x in wanted.items()]
     result = tree.tree_unflatten(structure, leaves)
     return result if strict else (result, differences)
 
 
-def _like_leaf(value: Any, like: Any) -> Any:
-    """What a file has, as the kind of array that `like` is."""
-    if is_jax_array(like):
-        j = xla()
-        with j.x64():
-            return j.jax.device_put(j.array_of_our_own(np.asarray(value, like.dtype)), like.sharding)
-    if is_scalar(like):
-        return value
-    array = np.asarray(value, like.dtype)
-    return array[()] if isinstance(like, np.generic) else array
+def _type_in_file(spec: Spec, found: Contents, bfloat16: str | None) -> LeafType:
+    name = tensor_name(spec)
+    if name is None:
+        return LeafType((), "", type(put_together(spec, found.file.entries.__getitem__)))
+    entry = found.file.entries[name]
+    return LeafType(entry.shape, "float32" if bfloat16 and entry.dtype == "bfloat16" else entry.dtype)
