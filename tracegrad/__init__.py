@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from tracegrad import ops, tree
 from tracegrad.core.late import LOADERS, imported
 from tracegrad.core.numpy_warnings import watch_ops
+from tracegrad.core.scopes import named_scope
 from tracegrad.core.types import ShapeDtypeStruct, float0
 from tracegrad.ops import elementwise, reduce, shape  # noqa: F401, which fill the tables with what most functions use
 from tracegrad.ops.structural import checkpoint_name
