@@ -504,6 +504,33 @@ def in_a_function_with_rules(x: Any) -> Any:
     return _root(x)
 
 
+@explained(
+    (
+        "the result is not finite. The first infinity is made backward at <line> (in <lambda>), in the derivative of sqrt, in step 2 of while_loop\n"
+        "    return lax.while_loop(lambda c: np.less(c[0], 3), lambda c: (c[0] + 1, np.sqrt(c[1])), (0, x))[1]\n"
+        "  sqrt of 0: the slope of sqrt at 0 is infinite, 1 / 0 is inf\n"
+        "  Instead: write `np.sqrt(np.where(x > 0, x, 1.0))` inside `np.where(x > 0, ..., 0.0)`, or `np.sqrt(x + 1e-12)`."
+    ),
+    0.0,
+    by=tg.grad,
+)
+def in_the_derivative_of_a_while_loop(x: Any) -> Any:
+    return lax.while_loop(lambda c: np.less(c[0], 3), lambda c: (c[0] + 1, np.sqrt(c[1])), (0, x))[1]
+
+
+@explained(
+    (
+        "the result is not finite. The first NaN is made backward at <line> (in second_derivative_at_a_kink), in the derivative of a derivative at a kink\n"
+        "    return np.linalg.norm(x - 1.0)\n"
+        "  there is no such derivative: the first one is what convention says at a kink"
+    ),
+    np.ones(2),
+    by=tg.hessian,
+)
+def second_derivative_at_a_kink(x: Any) -> Any:
+    return np.linalg.norm(x - 1.0)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_not_finite_is_explained(name: str) -> None:
     case = CASES[name]

@@ -202,6 +202,9 @@ def _at(x: Any, index: Index) -> Any:
     return x[tuple([0 if n == 1 else i for i, n in zip(place, x.shape, strict=True)])]
 
 
+_OTHER_NAMES = {"custom_call": "a function with rules of its own", "by_convention": "a derivative at a kink"}
+
+
 def _event(level: Level, eqn: Eqn | None, given: Any, test: Test) -> NonFinite:
     kind = "nan" if test is np.isnan else "inf"
     called = "NaN" if kind == "nan" else "infinite"
@@ -236,14 +239,15 @@ def _event(level: Level, eqn: Eqn | None, given: Any, test: Test) -> NonFinite:
     flags = np.asarray(test(out))
     index = _first(flags)
     of = eqn.of.name if eqn.of is not None else None
-    if of == "custom_call":
-        of = "a function with rules of its own"
+    of = _OTHER_NAMES.get(of, of) if of is not None else None
     operands = _operands(level, eqn, index, np.shape(out))
     result = np.asarray(out)[index] if index is not None else out
     at = f" at [{', '.join(map(str, index))}]" if index else ""
     literal = next((a.value for a in eqn.inputs if type(a) is Literal and is_number(a.value) and test(a.value)), None)
     advice = ""
-    if of is not None:
+    if of is not None and literal is not None:
+        cause, advice = f"there is no such derivative{at}: the first one is what convention says at a kink", ""
+    elif of is not None:
         wrong, advice = slope(of)
         forward = _forward_of(level, eqn)
         own = _operands(level, forward, index, np.shape(out)) if forward is not None else None

@@ -335,6 +335,18 @@ def _run_while_vjp(*arrays: Any, **params: Any) -> tuple[Any, ...]:
     return tuple(own_carry(_swept(backwards, given.body, list(cts.values()), params, compiled), arrays))
 
 
+def _while_vjp_replay(run: Any, inputs: Sequence[Any], params: Params) -> Sequence[Any]:
+    loop, cts = _split_cotangents(inputs, params)
+    given = _sections(params).split(loop)
+    *kept, _ = _states(given, params, compiled)
+    steps = iter(range(len(kept) - 1, -1, -1))
+
+    def one(graph: Graph) -> Callable[..., Sequence[Any]]:
+        return lambda *arrays: run(f"step {next(steps)} of while_loop", graph, arrays)
+
+    return _swept(kept[::-1], given.body, list(cts.values()), params, one)
+
+
 def _swept(backwards: Iterable[Any], own: Sequence[Any], cts: Sequence[Any], params: Params, run: Run) -> list[Any]:
     """The cotangents of the inputs wanted, from the states before the steps, the last first."""
     body, carries, wanted = params["body"], params["carries"], params["wanted"]
@@ -445,5 +457,5 @@ def _is_linear(positions: Iterable[int], params: Params) -> bool:
 
 while_vjp_op = Op(
     "while_loop_vjp", evaluate=_run_while_vjp, infer=_while_vjp_type, jvp=_while_vjp_jvp, vjp=_while_vjp_vjp,
-    batch=_while_vjp_batch, held=Held(expand=_while_vjp_expand), multiple_results=True, never_aliases=True, kinds="", linear_if=_is_linear,
+    batch=_while_vjp_batch, held=Held(expand=_while_vjp_expand, replay=_while_vjp_replay), multiple_results=True, never_aliases=True, kinds="", linear_if=_is_linear,
 )  # fmt: skip
