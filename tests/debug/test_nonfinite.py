@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -592,6 +593,18 @@ def test_a_training_step_is_looked_into() -> None:
     assert str(found).splitlines()[0].endswith("is not finite: batch['x'][1, 0] is NaN already (1 of 4 elements)")
     found = explain_nan(step, {"w": np.array([0.5, 0.5])}, {**batch, "x": np.eye(2)}, rate=np.array(np.nan))
     assert found is not None and found.first.name == "rate" and found.first.phase == "argument"
+
+
+def test_arrays_of_jax_are_looked_at() -> None:
+    found = explain_nan(tg.jit(np.log), jnp.asarray([1.0, -1.0]))
+    assert found is not None and (found.first.op, found.first.index) == ("log", (1,))
+
+
+def test_sums_of_cotangents_are_of_what_they_are_added_up_for() -> None:
+    found = explain_nan(tg.grad(lambda x: np.sum(np.sqrt(x - x))), X)
+    assert found is not None and found.then is not None
+    assert (found.first.op, found.first.of) == ("divide", "sqrt") and found.then.of == "subtract"
+    assert found.then.cause == "inf + (-inf) at [0] is nan"
 
 
 def test_what_is_explained_must_be_a_function() -> None:

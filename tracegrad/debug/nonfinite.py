@@ -252,8 +252,8 @@ def _event(level: Level, eqn: Eqn | None, given: Any, test: Test) -> NonFinite:
         forward = _forward_of(level, eqn)
         own = _operands(level, forward, index, np.shape(out)) if forward is not None else None
         cause = f"{_cause(level, eqn, operands, result, at)}"
-        if own:
-            cause = f"{applied(of, own)}{at}: {wrong or 'it has no finite slope there'}, {_cause(level, eqn, operands, result)}"
+        if own and wrong:
+            cause = f"{applied(of, own)}{at}: {wrong}, {_cause(level, eqn, operands, result)}"
             operands = own
         elif wrong:
             cause += f": {wrong}"
