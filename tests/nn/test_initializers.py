@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -97,6 +99,17 @@ def test_simple_ones() -> None:
     assert kernel.dtype == np.float32
     assert 0.95 / 6 < np.abs(kernel).max() <= 1 / 6
     assert np.abs(nn.initializers.torch_uniform(100)(key, (500,))).max() <= 0.1
+
+
+def test_a_net_is_initialised_with_numpy_alone() -> None:
+    code = (
+        "import sys; sys.modules['scipy'] = sys.modules['jax'] = None; import numpy as np; from tracegrad import nn; "
+        "net = nn.serial(nn.Conv(2, (3, 3)), nn.relu, nn.flatten, nn.Dense(3)); "
+        "params = net.init(0, (1, 4, 4, 1)); print(params['Dense_0']['kernel'].tolist())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    net = nn.serial(nn.Conv(2, (3, 3)), nn.relu, nn.flatten, nn.Dense(3))
+    assert done.stdout.strip() == str(net.init(0, (1, 4, 4, 1))["Dense_0"]["kernel"].tolist())
 
 
 def test_errors() -> None:
