@@ -53,9 +53,7 @@ def safe_softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
 
 def _cross_entropy(logits: Any, labels: Any, axis: Axis, where: Any) -> Any:
     terms = multiply_keeping_zeros(labels, log_softmax(logits, axis, where))
-    if where is not None:
-        terms = np.where(where, terms, 0)
-    return -total(terms, axis)
+    return -total(terms, axis, where)
 
 
 def softmax_cross_entropy_with_integer_labels(

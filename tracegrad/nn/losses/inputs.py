@@ -65,10 +65,11 @@ def class_labels(loss: str, labels: Any, shape: tuple[int, ...], what: str) -> A
     return labels
 
 
-def total(x: Any, axis: Axis, where: Any = None) -> Any:
-    """The sum over axes of the entries that a mask includes."""
+def total(x: Any, axis: Axis, where: Any = None, keepdims: bool = False) -> Any:
+    """The sum over axes of the entries that a mask includes, in the same order with jit and without: NumPy's own `where=` adds up
+    in another."""
     axis = axis if axis is None or isinstance(axis, int) else tuple(axis)
-    return np.sum(x, axis) if where is None else np.sum(x, axis, where=where)
+    return np.sum(x if where is None else np.where(where, x, 0), axis, keepdims=keepdims)
 
 
 def with_axes(where: Any, shape: Sequence[int], axis: Axis) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 from tracegrad.core.errors import ShapeError
 from tracegrad.core.types import float_limits
 from tracegrad.nn.activations import log_sigmoid
-from tracegrad.nn.losses.inputs import as_floats, class_labels
+from tracegrad.nn.losses.inputs import as_floats, class_labels, total
 from tracegrad.nn.losses.regression import cosine_similarity
 from tracegrad.ops.elementwise.casting import astype
 from tracegrad.ops.reduce import logsumexp
@@ -92,4 +92,4 @@ def ntxent(embeddings: ArrayLike, labels: ArrayLike, temperature: ArrayLike = 0.
     others = logsumexp(similar, -1, keepdims=True, where=~same)
     known = np.greater(others, -np.inf)
     terms = np.where(known, log_sigmoid(similar - np.where(known, others, 0)), 0)
-    return astype(-np.sum(terms, where=pairs) / np.sum(pairs).astype(similar.dtype), dtype)
+    return astype(-total(terms, None, pairs) / np.sum(pairs).astype(similar.dtype), dtype)

@@ -48,7 +48,7 @@ def ranking_softmax_loss(
     if where is not None:
         labels = np.where(where, labels, 0)
     terms = multiply_keeping_zeros(labels, log_softmax(logits, -1, where))
-    loss = -total(terms if where is None else np.where(where, terms, 0), -1)
+    loss = -total(terms, -1, where)
     lists = None if where is None else np.any(where, -1)
     if lists is not None:
         loss = np.where(lists, loss, 0)

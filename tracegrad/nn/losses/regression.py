@@ -172,7 +172,5 @@ def cosine_distance(
 
 
 def _cosine(a: Any, b: Any, epsilon: Any, axis: Axis, where: Any) -> Any:
-    axes = axis if axis is None or isinstance(axis, int) else tuple(axis)
-    mask = True if where is None else where
-    lengths = [np.sqrt(np.maximum(np.sum(np.square(x), axes, keepdims=True, where=mask), epsilon)) for x in (a, b)]
+    lengths = [np.sqrt(np.maximum(total(np.square(x), axis, where, True), epsilon)) for x in (a, b)]
     return total((a / lengths[0]) * (b / lengths[1]), axis, where)
