@@ -9,8 +9,10 @@ import optax
 import pytest
 from optax import contrib
 
+import tracegrad as tg
 from tests.trajectories import assert_follows
 from tracegrad import optim, tree
+from tracegrad.testing import expect_traces
 
 CASES: dict[str, dict[str, Any]] = {
     "standard": {"weight_decay": 0.01},
@@ -74,3 +76,25 @@ def test_states_are_of_optax_classes_by_name() -> None:
     ours, theirs = optim.muon(0.1).init(params), contrib.muon(0.1).init(params)
     assert str(tree.structure(ours)) == str(tree.structure(theirs)).replace("PartitionState", type(ours).__name__)
     assert optax.tree.get(ours, "ns_coeffs") is not None
+
+
+def test_reaches_the_minimum_of_rosenbrock() -> None:
+    """In each row, from three starts, by thousands of steps of one trace."""
+
+    def rosenbrock(w: Any) -> Any:
+        x, y = w[:, 0], w[:, 1]
+        return np.sum((1 - x) ** 2 + 100 * (y - x**2) ** 2)
+
+    opt = optim.muon(optim.cosine_decay_schedule(0.05, 4000))
+
+    def step(w: Any, state: Any) -> Any:
+        updates, state = opt.update(tg.grad(rosenbrock)(w), state, w)
+        return optim.apply_updates(w, updates), state
+
+    step = tg.jit(step)
+    w = np.array([[-1.2, 1.0], [0.0, 0.5], [0.5, 2.0]])
+    state = opt.init(w)
+    with expect_traces(step, 1):
+        for _ in range(4000):
+            w, state = step(w, state)
+    np.testing.assert_allclose(w, 1.0, rtol=1e-4)
