@@ -54,9 +54,10 @@ def test_a_parameter_whose_gradient_is_zero_by_its_numbers() -> None:
 
 
 def test_not_finite_after_the_first_step() -> None:
+    step = train.make_step(lambda p, b: np.sum(np.log(p["w"] - 1)), OPT)
+    run = lambda: tg.fit(step, begun({"w": np.ones(2)}), [X], epochs=1, progress=False, on_nan="ignore")
     with np.errstate(all="ignore"), pytest.warns(train.TrainingWarning, match=r"params\['w'\] is not finite after"):
-        step = train.make_step(lambda p, b: np.sum(np.log(p["w"] - 1)), OPT)
-        tg.fit(step, begun({"w": np.ones(2)}), [X], epochs=1, progress=False, on_nan="ignore")
+        run()
 
 
 def test_steps_of_ones_own() -> None:

@@ -218,7 +218,7 @@ class LrFinder:
     """Raises the learning rate from step to step, notes the loss with each, and stops (Smith 2017). `suggestion()` is where the
     loss falls fastest; `.rates` and `.losses` are all there is.
 
-    The optimiser must hold its learning rate in its state: `tg.optim.inject_hyperparams(tg.optim.sgd)(learning_rate=1.0)`. The state
+    Give `fit` `on_nan="ignore"`, as the last of the rates may be too high for any number. The optimiser must hold its learning rate in its state: `tg.optim.inject_hyperparams(tg.optim.sgd)(learning_rate=1.0)`. The state
     that comes out is of no use.
 
     Args:
