@@ -19,6 +19,7 @@ class Residual(NamedTuple):
 
     made_by     the op, or for an argument its key path
     source      the user's line that made it, None for an argument
+    scope       the names of the scopes that this is in (`tg.named_scope`, layers)
     """
 
     shape: tuple[int, ...]
@@ -26,6 +27,7 @@ class Residual(NamedTuple):
     bytes: int
     made_by: str
     source: Source | None
+    scope: tuple[str, ...] = ()
 
 
 class Residuals(tuple[Residual, ...]):
@@ -87,12 +89,12 @@ def residuals(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Residuals:
     ]
     for v in sorted([v for v in kept if type(v) is Var], key=order.__getitem__):
         maker = _innermost(makers[v], makers[v].outputs.index(v))
-        found.append(_residual(v.type, maker.op.name, maker.source))
+        found.append(_residual(v.type, maker.op.name, maker.source, maker.scope))
     return Residuals(found)
 
 
-def _residual(type: ArrayType, made_by: str, source: Source | None) -> Residual:
-    return Residual(type.shape, type.dtype, type.size * type.dtype.itemsize, made_by, source)
+def _residual(type: ArrayType, made_by: str, source: Source | None, scope: tuple[str, ...] = ()) -> Residual:
+    return Residual(type.shape, type.dtype, type.size * type.dtype.itemsize, made_by, source, scope)
 
 
 def _named(graph: Graph, i: int) -> str:

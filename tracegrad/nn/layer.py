@@ -14,6 +14,7 @@ from tracegrad.core.context import context
 from tracegrad.core.errors import at, name_of, require_callable, user_source
 from tracegrad.core.types import ShapeDtypeStruct, type_of
 from tracegrad.nn.scope import Row, Run, Scope, Specs, applied
+from tracegrad.nn.summary import Summary, summarised
 from tracegrad.transforms.inspect import eval_shape
 from tracegrad.typing import Array, DType
 
@@ -139,6 +140,24 @@ class Layer:
         ]
         if wrong:
             raise ValueError(f"{self.name}.check{at(user_source())}: " + "; ".join(wrong))
+
+    def summary(self, *inputs: Any, dtype: DType = np.float32) -> Summary:
+        """The layers, with what they return, their parameters, work and memory, for inputs of these types. Nothing is drawn or
+        computed. Arguments as for `init`.
+
+        Returns:
+            A `Summary`, whose str() is a table.
+
+        >>> from tracegrad import nn
+        >>> print(nn.serial(nn.Dense(8), nn.relu, nn.Dense(2)).summary((4, 3)))
+        layer      output  params  products   kept
+        serial     (4, 2)      50       160  256 B
+          Dense_0  (4, 8)      32        96  128 B
+          relu_0   (4, 8)                    128 B
+          Dense_1  (4, 2)      18        64
+        50 parameters, 200 B; 160 products forward, 256 B kept for the backward pass
+        """
+        return summarised(self, inputs, dtype)
 
     def _noted(self, inputs: Any, dtype: DType) -> tuple[Specs, Specs, list[Row]]:
         """The parameters and the state that the function asks for, and the layers that it has, read by types alone."""
