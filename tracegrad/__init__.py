@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         random,
         sklearn,
         testing,
+        train,
         tree_util,
     )
     from tracegrad.core import show
