@@ -131,7 +131,13 @@ def safe_in_half_floats(
 
 def drawn(types: Any) -> Any:
     """Arrays of these types (or of arrays' types) with numbers of their own, since scales of 1 and biases of 0 hide what is done
-    with them. They are positive, as variances are."""
+    with them: vectors are positive, as variances are, and kernels keep the size of what flows through them."""
     leaves, structure = tree.tree_flatten(types)
     rng = np.random.default_rng(7)
-    return structure.unflatten([rng.uniform(0.5, 1.5, np.shape(x)).astype(x.dtype) for x in leaves])
+
+    def draw(shape: tuple[int, ...]) -> Any:
+        if len(shape) < 2:
+            return rng.uniform(0.5, 1.5, shape)
+        return rng.normal(size=shape) / np.sqrt(np.prod(shape[:-1]))
+
+    return structure.unflatten([np.asarray(draw(np.shape(x)), x.dtype) for x in leaves])
