@@ -59,6 +59,9 @@ def test_summary(capsys: pytest.CaptureFixture[str]) -> None:
     assert out[3].startswith("epoch 1/1  3/3  loss 1.000  ") and "examples/s" in out[3] and "\r" not in out[3]
     fit(epochs=1, summary="my net", progress="lines")
     assert capsys.readouterr().out.startswith("my net\n")
+    pytest.importorskip("rich")
+    fit(epochs=1, summary="my net", progress="terminal")
+    assert "my net\nepoch 1/1  3/3  loss " in capsys.readouterr().out
 
 
 def test_the_loop_in_its_docstring() -> None:

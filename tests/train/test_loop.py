@@ -199,10 +199,12 @@ def test_resumed_on_xla(jax: Any, tmp_path: Path) -> None:
     assert all(isinstance(x, jax.Array) for x in tree.leaves(fit(step, state, checkpoints=tmp_path).state))
 
 
-def test_checkpoints_come_as_often_as_they_say(tmp_path: Path) -> None:
+def test_checkpoints_come_as_often_as_they_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept = tg.io.Checkpoints(tmp_path, keep=None, every=5)
     fit(checkpoints=kept)
     assert kept.steps() == [5, 10, 15, 20, 21]
+    fit(checkpoints=kept, progress="lines")  # has nothing left to do
+    assert capsys.readouterr().out == f"going on from step 21, in epoch 4, of {kept.latest().path}\n"
     kept = tg.io.Checkpoints(tmp_path / "b", keep=None, every="2 epochs", background=True)
     fit(checkpoints=kept)
     assert kept.steps() == [14, 21]
@@ -272,7 +274,8 @@ print("ready", flush=True)
 for line in sys.stdin:
     folder, after = line.split()
     if not (child := os.fork()):
-        state = fit(checkpoints=tg.io.Checkpoints(folder, every=1), epochs=40).state
+        every = "epoch" if after == "never" else 1
+        state = fit(checkpoints=tg.io.Checkpoints(folder, every=every), epochs=40).state
         Path(folder, "done").write_text(text_of(state))
         os._exit(0)
     if after != "never":

@@ -108,9 +108,9 @@ def fit(
     loop = Loop(
         step, state, batches, once, epochs, steps, evaluate, validation, every, callbacks, checkpoints, chosen(progress), on_nan, check
     )  # fmt: skip
-    loop.resume()
     if summary is not False:
-        loop.progress.note(described(state) if summary is True else str(summary))
+        loop.notes.append(described(state) if summary is True else str(summary))
+    loop.resume()
     return loop.run()
 
 

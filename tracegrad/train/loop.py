@@ -88,6 +88,7 @@ class Loop:
     def __post_init__(self) -> None:
         self.callbacks = [c if any([hasattr(c, name) for name in TIMES]) else AtEpoch(c) for c in self.callbacks]
         self.total = length_of(self.batches)
+        self.notes: list[str] = []  # to be read at the beginning
         self.history = History()
         self.now = Now(self.state, 0, 0, 0, 0, 0, Running(), [])
         self.pending: list[tuple[Running, int, dict[str, Any], int]] = []  # metrics that were not looked at yet
@@ -115,6 +116,7 @@ class Loop:
                 callback.restore(data, state)
         place = extra["epoch"], extra["place"], found.step, extra["examples"]
         self.now = self.saved = Now(state, *place, len(rows), Running.of(extra["running"]), self.keeping())
+        self.notes.append(f"going on from step {found.step}, in epoch {extra['epoch'] + 1}, of {found.path}")
 
     def keeping(self) -> list[Any]:
         return [[type(c).__name__, c.data() if hasattr(c, "data") else None] for c in self.callbacks]
@@ -149,6 +151,8 @@ class Loop:
     def run(self) -> Fitted:
         self.progress.start(self.epochs)
         try:
+            for note in self.notes:
+                self.progress.note(note)
             try:
                 reason = self.train()
                 self.save()
