@@ -36,6 +36,8 @@ SECOND_TIER = [
     "momo",
     "momo_adam",
     "normalize",
+    "optimistic_adam_v2",
+    "optimistic_gradient_descent",
     "prodigy",
     "reduce_on_plateau",
     "sam",

@@ -187,6 +187,10 @@ from tracegrad.optim.newton import gauss_newton as gauss_newton
 from tracegrad.optim.newton import newton_cg as newton_cg
 from tracegrad.optim.numerics import safe_norm as safe_norm
 from tracegrad.optim.numerics import safe_root_mean_squares as safe_root_mean_squares
+from tracegrad.optim.optimistic import ScaleByOptimisticGradientState as ScaleByOptimisticGradientState
+from tracegrad.optim.optimistic import optimistic_adam_v2 as optimistic_adam_v2
+from tracegrad.optim.optimistic import optimistic_gradient_descent as optimistic_gradient_descent
+from tracegrad.optim.optimistic import scale_by_optimistic_gradient as scale_by_optimistic_gradient
 from tracegrad.optim.parameter_free import COCOBState as COCOBState
 from tracegrad.optim.parameter_free import DAdaptAdamWState as DAdaptAdamWState
 from tracegrad.optim.parameter_free import DoGState as DoGState
