@@ -217,3 +217,24 @@ def test_extremes_without_infinity() -> None:
     found = tg.jit(lambda x: tnp.at(x)[np.array([0, 0])].max(x))(x)
     assert as_floats(found).tolist() == [3.0, 3.0]
     assert as_floats(tg.nn.softmax(x)).tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "f", [lambda c, u: c * u, lambda c, u: c + u, lambda c, u: c - u, lambda c, u: c / u, lambda c, u: c < u]
+)
+def test_scalars_before_traced_numbers(f: Any) -> None:
+    """ml_dtypes' scalars read the memory of what says that it is one of them."""
+    c, x = ml_dtypes.bfloat16(1.5), np.array([2, 3], BFLOAT16)
+    expected = f(c, x)
+    for one in (tg.jit(lambda u: f(c, u)), tg.jit(lambda u: f(c, u), backend="xla")):
+        assert [np.asarray(one(u)).item() for u in x] == expected.tolist()
+    assert tg.vmap(lambda u: f(c, u))(x).tolist() == expected.tolist()
+    if expected.dtype == x.dtype:
+        near = tg.value_and_grad(lambda u: f(c, u))(x[0])
+        assert float(near[0]) == float(expected[0])
+
+
+def test_traced_numbers_are_numbers() -> None:
+    seen: list[bool] = []
+    tg.vmap(lambda u: seen.append(isinstance(u, np.generic) and np.isscalar(u)) or u)(np.array([2, 3], BFLOAT16))
+    assert seen == [True]

@@ -788,6 +788,12 @@ def _in_place(ufunc: np.ufunc, operation: Callable[[Any, Any], Any]) -> Callable
     return method
 
 
+def _class_of(dtype: np.dtype[Any], shape: tuple[int, ...]) -> type:
+    """Of which class NumPy has an array of this type, or a number. Scalars of ml_dtypes ask whether what stands beside them in an
+    operation is an instance of their class, and read its memory then, so nothing but them says that it is one."""
+    return ndarray if shape else dtype.type if dtype.isbuiltin == 1 else np.generic
+
+
 class Tracer:
     """Stands for an array while a function is traced. Everything that NumPy does to arrays is recorded through it.
 
@@ -820,12 +826,14 @@ class Tracer:
         value = self.value
         while isinstance(value, Tracer):
             value = value.value
-        if isinstance(value, ndarray | np.generic) or type(value) in PYTHON_SCALARS:
+        if isinstance(value, ndarray) or type(value) in PYTHON_SCALARS:
             return type(value)
+        if isinstance(value, np.generic):
+            return _class_of(value.dtype, ())
         found = self.type
         if found.weak:
             return type(found.promotion()) if number_kind(found.dtype) != "b" else bool
-        return ndarray if found.shape else found.dtype.type
+        return _class_of(found.dtype, found.shape)
 
     @property
     def type(self) -> ArrayType:

@@ -13,6 +13,7 @@ from tracegrad.core.trace import as_array
 from tracegrad.core.types import number_kind
 from tracegrad.nn.layer import Layer, layer
 from tracegrad.nn.scope import Scope
+from tracegrad.typing import DType, PyTree
 
 
 def serial(*layers: Any, **named: Any) -> Layer:
@@ -146,7 +147,7 @@ def remat(f: Any, **options: Any) -> Layer:
     return remat
 
 
-def cast(params: Any, dtype: Any, where: Callable[[Any, Any], bool] | None = None) -> Any:
+def cast(params: PyTree, dtype: DType, where: Callable[[Any, Any], bool] | None = None) -> PyTree:
     """A tree with its floating arrays in another dtype. It is differentiated like any function: gradients arrive in the dtype of
     what was cast, so `loss(nn.cast(params, "bfloat16"), batch)` is mixed precision.
 

@@ -89,7 +89,8 @@ class Summary(NamedTuple):
         foot += f"; {_short(self.products)} products forward, {_short(self.kept, 'B')} kept for the backward pass"
         return "\n".join([*table, *_wrapped(foot)])
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return str(self)
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
@@ -162,8 +163,12 @@ def _count(graph: Graph, products: dict[tuple[str, ...], int], times: int) -> No
         inner = list(graphs_in_params(eqn.params))
         for part in inner:
             _count(part, products, times * eqn.params.get("length", 1) if "length" in eqn.params else times)
-        if eqn.op.contraction is not None and not inner:
-            found = eqn.op.contraction([a.type for a in eqn.inputs], eqn.params)
+        found = (
+            None
+            if inner or eqn.op.contraction is None
+            else eqn.op.contraction([a.type for a in eqn.inputs], eqn.params)
+        )
+        if found is not None:
             _add(products, eqn.scope, times * int(found[0]))
 
 

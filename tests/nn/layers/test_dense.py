@@ -28,3 +28,16 @@ def test_dense_is_flax_dense(dtype: type, use_bias: bool) -> None:
     near(tg.jit(ours, backend="xla")(params, x), expected, tolerance)
     for name, found in tg.grad(lambda p: np.sum(ours(p, x)))(params).items():
         near(found, gradient[name], tolerance)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("net", [nn.Dense(3), nn.SelfAttention(2)], ids=repr)
+def test_halves_stay_halves(net: nn.Layer, dtype: str) -> None:
+    pytest.importorskip("ml_dtypes")
+    x = np.random.default_rng(0).normal(size=(2, 5, 4)).astype(np.float32)
+    params = net.init(0, x, dtype=np.dtype(dtype))
+    expected = net(nn.cast(params, np.float64), x)
+    for backend in ("numpy", "xla"):
+        got = tg.jit(net, backend=backend)(params, x)
+        assert got.dtype == np.dtype(dtype)
+        np.testing.assert_allclose(np.asarray(got, float), expected, atol=5e-2)

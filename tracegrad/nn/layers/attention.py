@@ -135,7 +135,7 @@ def _projection(features: tuple[int, ...], count: int, use_bias: bool, kernel_in
 
         kernel = p.param("kernel", init, (*inner, *features))
         rows = np.reshape(p.cast(x, kernel.dtype), (*x.shape[: x.ndim - count], matrix[0]))
-        y = np.reshape(rows @ np.reshape(kernel, matrix), (*x.shape[: x.ndim - count], *features))
+        y = np.reshape(p.cast(rows @ np.reshape(kernel, matrix), kernel.dtype), (*x.shape[: x.ndim - count], *features))
         return y + p.param("bias", bias_init, features) if use_bias else y
 
     return projection

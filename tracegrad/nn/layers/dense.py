@@ -34,7 +34,7 @@ def Dense(
     @layer("Dense", features, **({} if use_bias else {"use_bias": False}))
     def dense(p: Scope, x: Any) -> Any:
         kernel = p.param("kernel", kernel_init, (x.shape[-1], features))
-        y = p.cast(x, kernel.dtype) @ kernel
+        y = p.cast(p.cast(x, kernel.dtype) @ kernel, kernel.dtype)  # NumPy multiplies bfloat16 to float32
         return y + p.param("bias", bias_init, (features,)) if use_bias else y
 
     return dense
