@@ -23,4 +23,4 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_follows_optax(case: str) -> None:
     name, options = CASES[case]
-    assert_follows(getattr(optim, name)(0.02, **options), getattr(optax, name)(0.02, **options))
+    assert_follows(getattr(optim, name)(0.02, **options), getattr(optax, name)(0.02, **options), brief="_" in case)

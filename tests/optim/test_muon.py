@@ -32,7 +32,7 @@ def test_follows_optax(case: str) -> None:
         contrib.muon(0.02, **options),
         exact=1e-8,
         single=1e-2,
-        xla=case == "standard",
+        brief=case != "standard",
     )
 
 
@@ -46,7 +46,7 @@ def test_follows_optax_with_dimension_numbers() -> None:
         contrib.muon(0.02, muon_weight_dimension_numbers=numbers(contrib.MuonDimensionNumbers)),
         exact=1e-8,
         single=1e-2,
-        xla=False,
+        brief=True,
     )
 
 

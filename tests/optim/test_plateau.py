@@ -22,7 +22,7 @@ def test_follows_optax(case: str) -> None:
     def slowing(lib: Any, contrib: Any) -> Any:
         return lib.chain(lib.sgd(0.05), contrib.reduce_on_plateau(**CASES[case]))
 
-    assert_follows(slowing(optim, optim), slowing(optax, contrib), xla=case == "default")
+    assert_follows(slowing(optim, optim), slowing(optax, contrib), brief=case == "default")
 
 
 def test_errors() -> None:

@@ -31,7 +31,7 @@ def test_of_any_optimiser() -> None:
     def of(lib: Any, contrib: Any) -> Any:
         return contrib.schedule_free(lib.rmsprop(0.02), rate, b1=0.8, weight_lr_power=1.0)
 
-    assert_follows(of(optim, optim), of(optax, contrib), single=1e-4, xla=False)
+    assert_follows(of(optim, optim), of(optax, contrib), single=1e-4, brief=True)
 
 
 def test_average() -> None:

@@ -22,7 +22,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_follows_optax(case: str) -> None:
     name, options = CASES[case]
-    assert_follows(getattr(optim, name)(**options), getattr(optax, name)(**options))
+    assert_follows(
+        getattr(optim, name)(**options), getattr(optax, name)(**options), brief=case in ("nesterov", "polyak_sgd_plus")
+    )
 
 
 def test_unknown_variant() -> None:
