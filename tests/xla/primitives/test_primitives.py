@@ -241,6 +241,10 @@ FAMILIES: dict[str, dict[str, Case]] = {
         "custom_jvp_call": (lambda x: nn.relu(x) + nn.silu(x) + nn.softplus(x) + jnp.logaddexp(x, 2.0), X),
         "custom_vjp_call": (lambda x: _clipped(x)[0] * x, X),
         "composite": (lambda x: lax.composite(lambda x: jnp.sin(x) * 2, "tests.twice")(x), X),
+        "while_loop in a batch": (
+            lambda n: jax.vmap(lambda r: lax.while_loop(lambda c: c[0] < 20, lambda c: (c[0] * 2, c[1] + c[0]), (r[0], r)))(n),
+            N,
+        ),
         "while_loop": (lambda n: lax.while_loop(lambda c: c[0] < 5, lambda c: (c[0] + 1, c[1] * 2 + n), (0, n)), N),
     },
     "what is made of them": {

@@ -14,6 +14,7 @@ from tracegrad.core.late import imported
 from tracegrad.core.shared import cached
 from tracegrad.core.tracing import trace_graph
 from tracegrad.core.types import ArrayType, is_inexact
+from tracegrad.ops.families import shape_of
 from tracegrad.transforms.control import checkpoint_policies
 from tracegrad.transforms.control.call import call
 from tracegrad.transforms.control.checkpoint import checkpoint
@@ -60,11 +61,19 @@ def _(*arrays: Any, jaxpr: Any, length: int, reverse: bool, num_consts: int, num
 
 @binds("while")
 def _(*arrays: Any, cond_jaxpr: Any, body_jaxpr: Any, cond_nconsts: int, body_nconsts: int, **_: Any) -> Any:
+    """Where jax has batched a loop, the condition is one for each example, and those that are done stay as they are."""
     of_cond, of_body, carry = _cut(arrays, cond_nconsts, body_nconsts)
-    return lax.while_loop(
-        lambda carry: run_closed(cond_jaxpr, [*of_cond, *carry])[0],
-        lambda carry: run_closed(body_jaxpr, [*of_body, *carry]),
-        carry,
+    holds = lambda carry: run_closed(cond_jaxpr, [*of_cond, *carry])[0]
+    body = lambda carry: run_closed(body_jaxpr, [*of_body, *carry])
+    batch = len(cond_jaxpr.jaxpr.outvars[0].aval.shape)
+
+    def step(carry: Any) -> Any:
+        going = holds(carry)
+        wide = [np.reshape(going, (*shape_of(going), *(1,) * (len(shape_of(x)) - batch))) for x in carry]
+        return [np.where(w, new, old) for w, new, old in zip(wide, body(carry), carry, strict=True)]
+
+    return (
+        lax.while_loop(lambda carry: np.any(holds(carry)), step, carry) if batch else lax.while_loop(holds, body, carry)
     )
 
 
