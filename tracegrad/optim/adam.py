@@ -20,7 +20,7 @@ from tracegrad.optim.base import (
     safe_increment,
     scale_by_learning_rate,
 )
-from tracegrad.optim.formulas import casts, like, moment, per_leaf, squared, unbiased
+from tracegrad.optim.formulas import casts, is_zero, like, moment, per_leaf, squared, unbiased
 from tracegrad.optim.masks import MaskOrFn
 from tracegrad.optim.tree import zeros_like
 from tracegrad.typing import ArrayLike, DType, PyTree
@@ -82,11 +82,6 @@ def scale_by_adam(
         return updates, ScaleByAdamState(count, mu, nu)
 
     return GradientTransformation(init, update)
-
-
-def is_zero(x: ArrayLike) -> bool:
-    """Whether a number is known to be zero."""
-    return type(x) in (int, float) and x == 0
 
 
 def adam(
