@@ -26,7 +26,6 @@ from tracegrad.optim.adam import adamax as adamax
 from tracegrad.optim.adam import adamaxw as adamaxw
 from tracegrad.optim.adam import adamw as adamw
 from tracegrad.optim.adam import amsgrad as amsgrad
-from tracegrad.optim.adam import is_zero as is_zero
 from tracegrad.optim.adam import nadam as nadam
 from tracegrad.optim.adam import nadamw as nadamw
 from tracegrad.optim.adam import scale_by_adam as scale_by_adam
