@@ -229,8 +229,8 @@ def _ahead(found: Iterator[Any], n: int) -> Iterator[Any]:
     worker = threading.Thread(
         target=contextvars.copy_context().run, args=(fill,), name="tracegrad-prefetch", daemon=True
     )
-    worker.start()
     try:
+        worker.start()
         while True:
             kind, value = ready.get()
             if kind == "error":
@@ -240,7 +240,8 @@ def _ahead(found: Iterator[Any], n: int) -> Iterator[Any]:
             yield value
     finally:
         left.set()
-        worker.join()
+        if worker.ident is not None:
+            worker.join()
 
 
 def device_put(batches: Any, sharding: Any = None) -> Stream:
