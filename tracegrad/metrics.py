@@ -17,6 +17,7 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.boxes import accept_jax
 from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
+from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.nn import softmax_cross_entropy_with_integer_labels
@@ -133,10 +134,10 @@ class Running:
     def value(self) -> dict[str, Any]:
         """By name, Python floats, or arrays where the metrics are arrays."""
         found = {}
-        with np.errstate(divide="ignore", invalid="ignore"):
-            for name, (kind, value, over, _) in self._state[1].items():
-                out = np.true_divide(value, over) if kind in ("mean", "Ratio") else np.asarray(value)
-                found[name] = out if out.ndim else out.item()
+        for name, (kind, value, over, _) in self._state[1].items():
+            is_mean = kind in ("mean", "Ratio")
+            out = quietly(("divide", "invalid"), np.true_divide, value, over) if is_mean else np.asarray(value)
+            found[name] = out if out.ndim else out.item()
         return found
 
     def copy(self) -> Running:

@@ -1,4 +1,4 @@
-"""NumPy's functions without their warnings."""
+"""NumPy's functions in a context of their own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tracegrad.core.numpy_warnings import again
-from tracegrad.core.quiet import quietly, strictly
+from tracegrad.core.quiet import isolated, quietly, strictly
 
 
 def test_only_what_is_ignored_is_not_said() -> None:
@@ -31,12 +31,12 @@ def test_what_numpy_says_is_as_it_was_afterwards() -> None:
     with np.errstate(divide="raise", over="print"):
         before = np.geterr()
         for function in (np.exp, fails):
-            try:
-                quietly(("all",), function, 1.0)
-                strictly(function, 1.0)
-            except KeyboardInterrupt:
-                pass
-            assert np.geterr() == before
+            for call in (isolated, lambda *args: quietly(("all",), *args), strictly):
+                try:
+                    call(function, 1.0)
+                except KeyboardInterrupt:
+                    pass
+                assert np.geterr() == before
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert quietly(("invalid",), np.sqrt, -1.0) != 0.0

@@ -11,8 +11,7 @@ from tracegrad.testing import interrupts
 from tracegrad.testing.interrupts import Program, interrupt, interrupt_everywhere, programs
 
 PROGRAMS = {p.name: p for p in programs()}
-# np.linalg's functions leave NumPy's own warnings switched off when they are interrupted in np.errstate.
-SWEPT = [name for name in PROGRAMS if name.startswith("a small") and "solve" not in name]
+SWEPT = [name for name in PROGRAMS if name.startswith("a small")]
 
 
 @pytest.mark.parametrize("name", SWEPT)
@@ -32,8 +31,7 @@ def test_in_many_places_of_others(name: str) -> None:
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers here")
 def test_real_signals(capsys: pytest.CaptureFixture[str]) -> None:
     report = interrupt(200)
-    assert report.sent == 200 and report.interrupted > 20
-    assert all("algebra" in fault or "solve" in fault for fault in report.faults)
+    assert report.sent == 200 and report.interrupted > 20 and not report.faults
     assert interrupts.main(["0"]) == 0
     assert capsys.readouterr().out == "0 signals, of which 0 interrupted a call; 0 faults\n"
 

@@ -1,4 +1,4 @@
-"""NumPy's functions without their warnings."""
+"""NumPy's functions in a context of their own: without their warnings, or whatever they do to what NumPy warns of."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.numpy_warnings import watch
+
+
+def isolated(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """`function(*args, **kwargs)` where np.errstate in it, as in most of np.linalg, changes nothing outside, whatever interrupts it."""
+    return contextvars.copy_context().run(function, *args, **kwargs)
 
 
 def quietly(ignored: tuple[str, ...], function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -68,7 +68,7 @@ def tensorsolve(a: ArrayLike, b: ArrayLike, axes: Sequence[int] | None = None) -
             f"tensorsolve: the axes of {type_of(a)} beyond those of {type_of(b)} have {size} elements, so it should "
             f"have {size**2}"
         )
-    return np.reshape(np.linalg.solve(np.reshape(a, (size, size)), np.reshape(b, (size,))), sizes)
+    return np.reshape(solve(np.reshape(a, (size, size)), np.reshape(b, (size,))), sizes)
 
 
 @implements(np.linalg.tensorinv)
@@ -83,7 +83,7 @@ def tensorinv(a: ArrayLike, ind: int = 2) -> Array:
         raise ValueError("tensorinv: ind is the number of axes that belong to the result's end, 1 or more")
     shape = a.shape[ind:] + a.shape[:ind]
     size = math.prod(a.shape[ind:])
-    return np.reshape(np.linalg.inv(np.reshape(a, (size, math.prod(a.shape[:ind])))), shape)
+    return np.reshape(inv(np.reshape(a, (size, math.prod(a.shape[:ind])))), shape)
 
 
 @implements(np.linalg.matrix_power)
@@ -98,7 +98,7 @@ def matrix_power(a: ArrayLike, n: int) -> Array:
     n = operator.index(n)
     if n == 0:
         return np.broadcast_to(np.eye(a.shape[-1], dtype=a.dtype), a.shape).copy()
-    square = np.linalg.inv(a) if n < 0 else a
+    square = inv(a) if n < 0 else a
     result = None
     for k, bit in enumerate(reversed(bin(abs(n))[2:])):
         if k:
@@ -159,7 +159,7 @@ def matrix_rank(A: ArrayLike, tol: ArrayLike = None, hermitian: bool = False, *,
         return astype(np.any(np.not_equal(A, 0)), np.int64)
     if tol is not None and rtol is not None:
         raise ValueError("matrix_rank: give one of tol and rtol")
-    s = np.linalg.svd(A, compute_uv=False, hermitian=hermitian)
+    s = svd(A, compute_uv=False, hermitian=hermitian)
     if tol is None:
         rtol = max(A.shape[-2:]) * epsilon(A) if rtol is None else np.expand_dims(as_array(rtol), -1)
         tol = np.max(s, -1, keepdims=True) * rtol
@@ -181,14 +181,14 @@ def cond(x: ArrayLike, p: float | str | None = None) -> Array:
     if math.prod(x.shape) == 0:
         raise LinAlgError(f"cond is not defined on empty arrays, got {type_of(x)}")
     if p is None or p in (2, -2):
-        s = np.linalg.svd(x, compute_uv=False)
+        s = svdvals(x)
         over, under = (s[..., -1], s[..., 0]) if p == -2 else (s[..., 0], s[..., -1])
         singular = np.equal(under, 0)
         # Infinite where it is singular, and so is the derivative.
         scale = np.where(singular, np.inf, 1).astype(s.dtype)
         return (over + np.equal(over, 0)) / np.where(singular, 1, under) * scale
     try:
-        inverse = np.linalg.inv(x)
+        inverse = inv(x)
     except LinAlgError:
         if len(x.shape) > 2 or x.shape[0] != x.shape[1]:
             raise
@@ -235,7 +235,7 @@ def _norm_of_matrices(x: Any, order: Any, axes: tuple[int, int], keepdims: bool)
         return bind(norm_op, (x,), {"axes": tuple(sorted(axes)), "keepdims": keepdims})
     extreme: Any = np.max if order in (1, 2, np.inf) else np.min
     if order in (2, -2, "nuc"):
-        s = np.linalg.svd(np.moveaxis(x, axes, (-2, -1)), compute_uv=False)
+        s = svdvals(np.moveaxis(x, axes, (-2, -1)))
         s = np.where(s <= tolerance(s), 0, s)
         if order != "nuc":  # the largest, or the smallest, of equal ones is all of them
             how = {"check": False, "zero": False, "kind": "svd", "line": Line(user_source())}

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.linalg import LinAlgError
 
 from tracegrad.core.op import Op, Params, Sample, Wanted
+from tracegrad.core.quiet import isolated
 from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType, number_kind
 from tracegrad.ops.contract import transposed
@@ -42,7 +43,7 @@ def _products_of_others(s: Any) -> Any:
 def _adjugate(a: Any) -> Any:
     """det(a) inv(a) where that loses no accuracy, else from the singular values."""
     try:
-        inverse = np.linalg.inv(a)
+        inverse = isolated(np.linalg.inv, a)
         if a.size == 0 or is_accurate(a, inverse):
             return adjugate_by_inverse(a, inverse)
     except LinAlgError:
@@ -60,7 +61,7 @@ def adjugate_by_inverse(a: Any, inverse: Any) -> Any:
 
 def adjugate_by_singular_values(a: Any) -> Any:
     """These need not differ from zero: adj(U S V^H) = det(U V^H) V adj(S) U^H."""
-    u, s, vh = np.linalg.svd(a)
+    u, s, vh = isolated(np.linalg.svd, a)
     phase = np.linalg.det(u @ vh)[..., None, None]
     return phase * adjoint(vh) @ (_products_of_others(s)[..., None] * adjoint(u))
 
@@ -68,7 +69,7 @@ def adjugate_by_singular_values(a: Any) -> Any:
 def adjugate_tangent(a: Any, t: Any) -> Any:
     """The derivative of adj(a) along t. With a = U S V^H and F = U^H t V it is det(U V^H) V G U^H, where G_ii = sum
     over k != i of F_kk p_ik, G_ij = -F_ij p_ij, and p_ij is the product of the singular values but i and j."""
-    u, s, vh = np.linalg.svd(a)
+    u, s, vh = isolated(np.linalg.svd, a)
     n = s.shape[-1]
     p = _products_of_others(np.where(np.eye(n, dtype=bool), 1, s[..., None, :]))
     p = np.where(np.eye(n, dtype=bool), 0, p)

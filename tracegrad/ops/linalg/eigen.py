@@ -10,6 +10,7 @@ from numpy.linalg import LinAlgError
 
 from tracegrad.core.errors import user_source
 from tracegrad.core.op import Op, Params, Sample, Wanted
+from tracegrad.core.quiet import isolated
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType
 from tracegrad.ops.contract import transposed
@@ -45,7 +46,7 @@ EighResult: Any = type(np.linalg.eigh(np.eye(1)))
 
 def is_independent(v: Any) -> Any:
     """Whether eigenvectors are, to half of all digits: (..., 1, 1). Those of a defective matrix are not."""
-    s = np.linalg.svd(v, compute_uv=False)
+    s = isolated(np.linalg.svdvals, v)
     return (s[..., -1:, None] > np.sqrt(np.finfo(v.dtype).eps) * s[..., :1, None]) if v.shape[-1] else np.True_
 
 
@@ -138,7 +139,7 @@ def _eigh_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params:
 
 
 def _eigh(a: Any) -> tuple[Any, ...]:
-    return tuple(np.linalg.eigh(hermitian_part(in_floats(a))))
+    return tuple(isolated(np.linalg.eigh, hermitian_part(in_floats(a))))
 
 
 eigh_op = Op(
@@ -198,7 +199,7 @@ def _eigvalsh_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], par
 
 
 def _eigvalsh(a: Any) -> Any:
-    return np.linalg.eigvalsh(hermitian_part(in_floats(a)))
+    return isolated(np.linalg.eigvalsh, hermitian_part(in_floats(a)))
 
 
 eigvalsh_op = Op(
@@ -265,7 +266,7 @@ def _eig_samples() -> Iterable[Sample]:
 
 
 def _eig(a: Any) -> tuple[Any, Any]:
-    w, v = np.linalg.eig(a)
+    w, v = isolated(np.linalg.eig, a)
     return _to_complex(w), _to_complex(v)
 
 
@@ -308,7 +309,7 @@ def _eigvals_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], para
 
 
 def _eigvals(a: Any) -> Any:
-    return _to_complex(np.linalg.eigvals(a))
+    return _to_complex(isolated(np.linalg.eigvals, a))
 
 
 eigvals_op = Op(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.op import Op, Params, Sample, Wanted
+from tracegrad.core.quiet import isolated
 from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.ops.families import broadcast_shapes, cast, conform, elementwise_batch, implements
@@ -102,14 +103,14 @@ def from_triangle(name: str, a: ArrayLike, lower: bool) -> Array:
 
 def _cholesky_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
     n = out.shape[-1]
-    inverse = np.linalg.inv(out)
+    inverse = isolated(np.linalg.inv, out)
     middle = np.matmul(np.matmul(inverse, hermitian_part(tangents[0])), adjoint(inverse))
     halved = (np.tri(n) - 0.5 * np.eye(n)).astype(real_dtype(out.dtype))
     return np.matmul(out, middle * halved)
 
 
 def _cholesky(a: Any) -> Any:
-    return np.linalg.cholesky(hermitian_part(in_floats(a)))
+    return isolated(np.linalg.cholesky, hermitian_part(in_floats(a)))
 
 
 cholesky_op = Op(

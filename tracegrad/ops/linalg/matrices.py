@@ -11,6 +11,7 @@ from numpy.linalg import LinAlgError
 from tracegrad.core.context import context
 from tracegrad.core.errors import DtypeError, at
 from tracegrad.core.op import OPS, BatchRule, Params, Sample, TypeRule
+from tracegrad.core.quiet import isolated
 from tracegrad.core.trace import as_array, bind, concrete
 from tracegrad.core.types import ArrayType, is_added, is_inexact, number_kind, type_of
 from tracegrad.ops.contract import conjugate_of_complex, transposed
@@ -80,7 +81,7 @@ def require_square(name: str, t: ArrayType) -> None:
 def solved(name: str, a: Any, b: Any = None) -> Any:
     """a^-1 b, or a^-1, in the derivative of the named function, with an error that says so where it does not exist."""
     try:
-        return np.linalg.inv(a) if b is None else np.linalg.solve(a, b)
+        return isolated(np.linalg.inv, a) if b is None else isolated(np.linalg.solve, a, b)
     except LinAlgError as error:
         raise LinAlgError(f"{name}{at(context.source)} has no derivative here: {error}") from None
 

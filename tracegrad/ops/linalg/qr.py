@@ -9,6 +9,7 @@ import numpy as np
 
 from tracegrad.core.errors import user_source
 from tracegrad.core.op import Op, Params, Sample
+from tracegrad.core.quiet import isolated
 from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType, number_kind
 from tracegrad.ops.contract import column, transposed
@@ -39,7 +40,7 @@ def _qr_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...
 
 
 def _qr(a: Any, complete: bool) -> tuple[Any, ...]:
-    return tuple(np.linalg.qr(a, "complete" if complete else "reduced"))
+    return tuple(isolated(np.linalg.qr, a, "complete" if complete else "reduced"))
 
 
 def _qr_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> tuple[Any, ...]:

@@ -9,10 +9,12 @@ import numpy as np
 
 from tracegrad.core.errors import user_source
 from tracegrad.core.op import Op, Params, Sample, Wanted
+from tracegrad.core.quiet import isolated
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType
 from tracegrad.ops.contract import conjugate_of_complex
 from tracegrad.ops.families import conform, implements
+from tracegrad.ops.linalg.eigen import eigh, eigvalsh
 from tracegrad.ops.linalg.equal_values import Line, among_equals_op
 from tracegrad.ops.linalg.matrices import (
     adjoint,
@@ -92,7 +94,7 @@ def _svd_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ..
 
 
 def _svd(a: Any, full_matrices: bool) -> tuple[Any, ...]:
-    return tuple(np.linalg.svd(a, full_matrices))
+    return tuple(isolated(np.linalg.svd, a, full_matrices))
 
 
 def _svd_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> tuple[Any, ...]:
@@ -141,8 +143,8 @@ def svd(a: ArrayLike, full_matrices: bool = True, compute_uv: bool = True, hermi
             return bind(svdvals_op, (a,))
         return SVDResult(*bind(svd_op, (a,), {"full_matrices": bool(full_matrices)}))
     if not compute_uv:
-        return -np.sort(-np.abs(np.linalg.eigvalsh(a)), -1)
-    w, v = np.linalg.eigh(a)
+        return -np.sort(-np.abs(eigvalsh(a)), -1)
+    w, v = eigh(a)
     order = np.argsort(-np.abs(w), -1)
     w, v = np.take_along_axis(w, order, -1), np.take_along_axis(v, row(order), -1)
     return SVDResult(v, np.abs(w), adjoint(v * row(np.sign(w))))
@@ -152,6 +154,10 @@ def _svdvals_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     (t,) = types
     require_matrices("svd", t)
     return ArrayType((*t.shape[:-2], min(t.shape[-2:])), real_dtype(linalg_dtype("svd", t)))
+
+
+def _svdvals(a: Any) -> Any:
+    return isolated(np.linalg.svdvals, a)
 
 
 def _svdvals_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
@@ -173,7 +179,7 @@ def _svdvals_samples() -> Iterable[Sample]:
 
 svdvals_op = Op(
     "svdvals",
-    evaluate=np.linalg.svdvals,
+    evaluate=_svdvals,
     infer=_svdvals_type,
     jvp=_svdvals_jvp,
     vjp=_svdvals_vjp,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.linalg import LinAlgError
 
 from tracegrad.core.op import Op, Params, Sample, Wanted
+from tracegrad.core.quiet import isolated
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.ops.contract import column, transposed
@@ -54,9 +55,13 @@ def _fits(left: tuple[int, ...], right: tuple[int, ...]) -> bool:
     return all(m == n or 1 in (m, n) for m, n in zip(reversed(left), reversed(right), strict=False))
 
 
+def _solve(a: Any, b: Any) -> Any:
+    return isolated(np.linalg.solve, a, b)
+
+
 def _solve_columns(a: Any, b: Any, vectors: bool) -> Any:
     """a^-1 b, where b is a batch of vectors or of matrices."""
-    return np.reshape(np.linalg.solve(a, column(b)), b.shape) if vectors else np.linalg.solve(a, b)
+    return np.reshape(_solve(a, column(b)), b.shape) if vectors else _solve(a, b)
 
 
 def _solve_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
@@ -69,7 +74,7 @@ def _solve_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params
     change = -np.matmul(da, x)
     if db is not None:
         change = (column(db) if vectors else db) + change
-    return cast(np.reshape(np.linalg.solve(a, change), out.shape), out.dtype)
+    return cast(np.reshape(_solve(a, change), out.shape), out.dtype)
 
 
 def _solve_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
@@ -92,7 +97,7 @@ def _solve_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], para
     if not batched[0] and len(a.shape) == 2:
         # One factorisation for all right-hand sides, as columns of one matrix.
         columns = np.moveaxis(b, -2, 0)
-        solutions = np.linalg.solve(a, np.reshape(columns, (columns.shape[0], math.prod(columns.shape[1:]))))
+        solutions = _solve(a, np.reshape(columns, (columns.shape[0], math.prod(columns.shape[1:]))))
         out = np.moveaxis(np.reshape(solutions, columns.shape), 0, -2)
     else:
         ndim = max(len(a.shape) - batched[0], len(b.shape) - batched[1]) + 1
@@ -102,7 +107,7 @@ def _solve_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], para
             else x
             for x, yes in zip((a, b), batched, strict=True)
         ]
-        out = np.linalg.solve(a, b)
+        out = _solve(a, b)
     return np.reshape(out, out.shape[:-1]) if vectors else out
 
 
@@ -121,7 +126,7 @@ def _solve_samples() -> Iterable[Sample]:
 
 solve_op = Op(
     "solve",
-    evaluate=np.linalg.solve,
+    evaluate=_solve,
     infer=_solve_type,
     jvp=_solve_jvp,
     vjp=_solve_vjp,
@@ -145,6 +150,10 @@ def solve(a: ArrayLike, b: ArrayLike) -> Array:
     return bind(solve_op, (a, b))
 
 
+def _inv(a: Any) -> Any:
+    return isolated(np.linalg.inv, a)
+
+
 def _inv_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
     return -np.matmul(np.matmul(out, tangents[0]), out)
 
@@ -156,7 +165,7 @@ def _inv_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: 
 
 inv_op = Op(
     "inv",
-    evaluate=np.linalg.inv,
+    evaluate=_inv,
     infer=square("inv"),
     jvp=_inv_jvp,
     vjp=_inv_vjp,
@@ -193,8 +202,8 @@ def _pinv_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params:
 
 def _pinv(a: Any, rcond: float) -> Any:
     if a.size:
-        return np.linalg.pinv(a, rcond)
-    return np.zeros((*a.shape[:-2], a.shape[-1], a.shape[-2]), np.linalg.inv(np.zeros((0, 0), a.dtype)).dtype)
+        return isolated(np.linalg.pinv, a, rcond)
+    return np.zeros((*a.shape[:-2], a.shape[-1], a.shape[-2]), _inv(np.zeros((0, 0), a.dtype)).dtype)
 
 
 def _pinv_samples() -> Iterable[Sample]:
