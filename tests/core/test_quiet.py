@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 
 import numpy as np
@@ -32,10 +33,8 @@ def test_what_numpy_says_is_as_it_was_afterwards() -> None:
         before = np.geterr()
         for function in (np.exp, fails):
             for call in (isolated, lambda *args: quietly(("all",), *args), strictly):
-                try:
+                with contextlib.suppress(KeyboardInterrupt):
                     call(function, 1.0)
-                except KeyboardInterrupt:
-                    pass
                 assert np.geterr() == before
     with warnings.catch_warnings():
         warnings.simplefilter("error")
