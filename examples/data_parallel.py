@@ -21,50 +21,37 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 import tracegrad as tg
+from tracegrad import nn
 
-Params = list[dict[str, Any]]
-
-SIZES = (8, 64, 64, 1)
 BATCH = 128
-STEP_SIZE = 0.05
+FEATURES = 8
 
 
-# --- The model and its step: the same on any number of devices ------------------------------------------------------
+# --- The net and its step: the same on any number of devices --------------------------------------------------------
+
+net = nn.serial(nn.Dense(64), nn.tanh, nn.Dense(64), nn.tanh, nn.Dense(1))
+opt = tg.optim.adam(1e-2)
 
 
-def init_params(rng: np.random.Generator) -> Params:
-    return [
-        {"W": rng.normal(0, n**-0.5, (n, m)).astype("float32"), "b": np.zeros(m, "float32")} for n, m in pairwise(SIZES)
-    ]
+def loss(params: Any, batch: Any) -> Any:
+    """The mean over the batch, which is over all devices' parts of it."""
+    x, y = batch
+    return np.mean(nn.squared_error(net(params, x)[:, 0], y))
 
 
-def predict(params: Params, x: Any) -> Any:
-    for layer in params[:-1]:
-        x = np.tanh(x @ layer["W"] + layer["b"])
-    return (x @ params[-1]["W"] + params[-1]["b"])[:, 0]
-
-
-def loss(params: Params, x: Any, y: Any) -> Any:
-    return np.mean((predict(params, x) - y) ** 2)
-
-
-def step(params: Params, x: Any, y: Any) -> tuple[Params, Any]:
-    """One step of gradient descent, and the loss before it. The mean over the batch is over all devices' parts."""
-    value, gradient = tg.value_and_grad(loss)(params, x, y)
-    return tg.tree.map(lambda p, g: p - STEP_SIZE * g, params, gradient), value
+step = tg.train.make_step(loss, opt)
 
 
 def batches(steps: int) -> list[tuple[Any, Any]]:
     rng = np.random.default_rng(1)
     drawn = []
     for _ in range(steps):
-        x = rng.uniform(-1, 1, (BATCH, SIZES[0])).astype("float32")
+        x = rng.uniform(-1, 1, (BATCH, FEATURES)).astype("float32")
         drawn.append((x, np.sin(3 * x[:, 0]) + x[:, 1] * x[:, 2]))
     return drawn
 
@@ -80,18 +67,20 @@ def train(devices: Sequence[Any], data: Sequence[tuple[Any, Any]]) -> list[float
     mesh = Mesh(np.array(devices), ("data",))
     everywhere, in_parts = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
     update = tg.jit(
-        step, backend="xla", donate_argnums=0, in_shardings=(everywhere, in_parts, in_parts), out_shardings=everywhere
+        step, backend="xla", donate_argnums=0, in_shardings=(everywhere, in_parts), out_shardings=everywhere
     )
 
     def laid_out(array: Any, sharding: Any) -> Any:
         """An array that every process has whole, as one over all devices: each process gives its devices' parts."""
         return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 
-    params = jax.tree_util.tree_map(lambda p: laid_out(p, everywhere), init_params(np.random.default_rng(0)))
+    state = tg.tree.map(lambda x: laid_out(x, everywhere), tg.train.start(net, opt, 0, (1, FEATURES)))
     losses = []
-    for x, y in data:
-        params, value = update(params, laid_out(x, in_parts), laid_out(y, in_parts))
-        losses.append(float(value))  # waits: processors get into each other's way with several steps under way
+    for batch in data:
+        state, metrics = update(state, tg.tree.map(lambda x: laid_out(x, in_parts), batch))
+        losses.append(
+            float(metrics["loss"])
+        )  # waits: processors get into each other's way with several steps under way
     assert len(update.trace_log) == 1
     return losses
 

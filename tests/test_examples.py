@@ -26,18 +26,43 @@ def load(name: str) -> ModuleType:
 
 
 def test_train_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    for needed in ("matplotlib", "rich", "sklearn"):
+    for needed in ("matplotlib", "sklearn"):
         pytest.importorskip(needed)
     monkeypatch.chdir(tmp_path)
     example = load("train_digits")
 
+    assert (reached := example.main(["--epochs", "4", "--expect", "0.9"])) >= 0.9
+
+    picture, folder = sorted(tmp_path.iterdir(), reverse=True)  # nothing else is left behind
+    assert (picture.name, folder.name) == ("digits.png", "digits")
+    assert picture.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    printed = capsys.readouterr().out
+    assert "21,578 parameters" in printed
+    assert "epoch 4/4  44/44  loss " in printed
+    assert f"{reached:.2%} of 359 held-out digits read rightly; the picture is in digits.png" in printed
+
+    # It goes on from its last checkpoint, here at the end.
+    with pytest.raises(AssertionError, match=r"expected an accuracy of at least 1\.01, got 0"):
+        example.main(["--epochs", "4", "--expect", "1.01", "--out", str(tmp_path / "new" / "curves.png")])
+    assert (tmp_path / "new" / "curves.png").exists()
+    printed = capsys.readouterr().out
+    assert f"{reached:.2%} of 359" in printed
+    assert "loss" not in printed
+
+
+def test_first_principles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for needed in ("matplotlib", "rich", "sklearn"):
+        pytest.importorskip(needed)
+    monkeypatch.chdir(tmp_path)
+    example = load("first_principles")
+
     assert example.main(["--epochs", "4", "--expect", "0.93"]) >= 0.93
 
     (picture,) = tmp_path.iterdir()  # nothing else is left behind
-    assert picture.name == "digits.png"
+    assert picture.name == "first_principles.png"
     assert picture.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     printed = capsys.readouterr().out
-    assert "of 360 held-out digits read rightly; the picture is in digits.png" in printed
+    assert "of 360 held-out digits read rightly; the picture is in first_principles.png" in printed
     assert len(example.update.trace_log) == 2  # a full batch, and the last one of an epoch
 
     with pytest.raises(AssertionError, match=r"expected an accuracy of at least 1\.01, got 0"):

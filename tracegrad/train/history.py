@@ -82,7 +82,7 @@ class History:
         with the best epoch marked.
 
         Args:
-            path: where to save the picture; its suffix says as what.
+            path: where to save the picture; its suffix says as what. Folders on the way are made.
 
         Returns:
             The `matplotlib.figure.Figure`, which notebooks show.
@@ -118,5 +118,6 @@ class History:
             axes.set(xlabel="epoch", title=name)
             axes.legend(fontsize="small")
         if path is not None:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(path)
         return figure
