@@ -55,18 +55,22 @@ class Contender:
 
 @dataclass(frozen=True)
 class Target:
-    """The claim that `contender` takes at most `at_most` times as long as `of`; without `of`, at most so many units."""
+    """The claim that `contender` takes at most `at_most` times as long as `of`; without `of`, at most so many units; of a
+    `difference`, at most so many units more than `of`."""
 
     contender: str
     at_most: float
     of: str = ""
+    difference: bool = False
 
     def judge(self, seconds: Mapping[str, float], unit: str) -> tuple[str, bool | None]:
         """The line that is printed, and whether the target was met: None where a contender in it was not timed."""
-        claim = f"{self.contender} ÷ {self.of}" if self.of else f"{self.contender}, {unit}"
+        claim = f"{self.contender} {'-' if self.difference else '÷'} {self.of}" if self.of else self.contender
+        claim += f", {unit}" if self.difference or not self.of else ""
         if self.contender not in seconds or (self.of and self.of not in seconds):
             return f"target: {claim} at most {number(self.at_most)}: not measured", None
-        got = seconds[self.contender] * UNITS[unit] if not self.of else seconds[self.contender] / seconds[self.of]
+        got, of = seconds[self.contender], seconds.get(self.of, 0.0)
+        got = got / of if self.of and not self.difference else (got - of) * UNITS[unit]
         met = got <= self.at_most
         return f"target: {claim} at most {number(self.at_most)}: {number(got)}, {'met' if met else 'MISSED'}", met
 
