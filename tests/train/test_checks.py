@@ -53,6 +53,16 @@ def test_a_parameter_whose_gradient_is_zero_by_its_numbers() -> None:
     ]
 
 
+@pytest.mark.parametrize("wrap", [lambda f: f, tg.jit])
+def test_what_a_parameter_that_begins_at_zero_multiplies(wrap: Any) -> None:
+    """Learns from the second step on, as the first factor of LoRA does."""
+    assert warned(lambda p, b: np.sum(b @ p["w"] * p["scale"]), {"w": np.ones(2), "scale": np.zeros(())}, wrap) == []
+    dead = lambda p, b: np.sum(b @ p["w"] * p["scale"] + tg.nn.relu(b @ p["v"] - 9))
+    assert warned(dead, {"w": np.ones(2), "scale": np.zeros(()), "v": np.zeros(2)}, wrap) == [
+        "fit: params['v'] did not change in the first step"
+    ]
+
+
 def test_not_finite_after_the_first_step() -> None:
     step = train.make_step(lambda p, b: np.sum(np.log(p["w"] - 1)), OPT)
     run = lambda: tg.fit(step, begun({"w": np.ones(2)}), [X], epochs=1, progress=False, on_nan="ignore")

@@ -123,7 +123,8 @@ def first_step(step: Any, before: Any, after: Any, batch: Any) -> list[str]:
     """A sentence for each parameter that does not learn, as far as one step shows it.
 
     A parameter without a gradient is one only where that is by the way in which the loss is computed, not by its numbers. One
-    that did not change is one only where others did: a schedule may well begin at 0.
+    that did not change is one only where others did, as a schedule may well begin at 0; and where its gradient is zero after the
+    step too: what is multiplied by a parameter that begins at zero (LoRA, branches of residual nets) has one from then on.
     """
     found: dict[str, str] = {}
     old, new = _params(before), _params(after)
@@ -143,7 +144,12 @@ def first_step(step: Any, before: Any, after: Any, batch: Any) -> list[str]:
         if floats(a) and np.size(a) and np.array_equal(a, np.asarray(b))
     ]
     if len(same) < len([1 for (_, a), _ in pairs if floats(a) and np.size(a)]):
-        for path in same:
+        delayed: set[str] = set()
+        if objective is not None and any([connections[path].status == "zero" for path in same]):
+            plain = tree.tree_map(_on_host, after)
+            later = imported("tracegrad.debug").why_zero(objective(plain, data), _params(plain))
+            delayed = {path for path in same if connections[path].status == "zero" and later[path].status == "connected"}
+        for path in [path for path in same if path not in delayed]:
             found.setdefault(path, f"{path} did not change in the first step")
     return list(found.values())
 
