@@ -454,6 +454,10 @@ def _add_details(spec: tuple[Any, ...], found: list[Any]) -> None:
             _add_details(child, found)
 
 
+def _with_data(spec: _Spec, change: Callable[[Any], Any]) -> _Spec:
+    return spec and (spec[0], change(spec[1]), *[_with_data(child, change) for child in spec[2:]])
+
+
 def _is_sorted(spec: tuple[Any, ...]) -> bool:
     if type(spec[1][1] if spec[0] is defaultdict else spec[1]) is _Keys:
         return False
@@ -604,6 +608,10 @@ class PyTreeDef:
         if self._spec is not None:
             _add_details(self._spec, found)
         return found
+
+    def with_data(self, change: Callable[[Any], Any]) -> "PyTreeDef":
+        """The structure with `change(data)` for what each node needs besides its children."""
+        return PyTreeDef(_with_data(self._spec, change), self._num_leaves)
 
     def is_sorted(self) -> bool:
         """Whether all dicts have their keys in sorted order."""

@@ -128,3 +128,66 @@ def test_static_arguments_that_there_are_not(options: Any, error: Any, text: str
 def test_static_arguments_that_have_no_value() -> None:
     with pytest.raises(TypeError, match=r"must be hashable.*bytearray"):
         tg.jit(lambda x, b: x, static_argnums=1)(X, bytearray(b"1"))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The aux data of trees.
+
+
+@tg.tree.register_dataclass
+@dataclasses.dataclass
+class Scaled:
+    w: Any
+    how: Any = dataclasses.field(metadata={"static": True})
+
+
+@pytest.mark.parametrize("backend", ["numpy", "xla"])
+@pytest.mark.parametrize(
+    "a, b",
+    [
+        ([1, 2], [1, 3]), ([1], [True]), ({"a": [1]}, {"a": [2]}), ({"a": 1, "b": 2}, {"b": 2, "a": 1}), ({1, 2}, {1, 3}),
+        (np.arange(3), np.arange(3) + 1), (np.arange(3), np.arange(3.0)), (([1],), ([2],)), (Config(1.0, ["a"]), Config(1.0, ["b"])),
+    ],
+)  # fmt: skip
+def test_aux_data_that_are_not_hashable_are_told_apart_by_value(a: Any, b: Any, backend: str) -> None:
+    seen = []
+
+    def f(m: Scaled, x: Any = 1.0) -> Scaled:
+        seen.append(m.how)
+        return Scaled(m.w * float(len(seen)), m.how)
+
+    jitted = tg.jit(f, backend=backend)
+    for given, factor in [(a, 1), (a, 1), (b, 2), (a, 1), (b, 2)]:
+        m = Scaled(X, pickle.loads(pickle.dumps(given)))
+        out = jitted(m)
+        same_bits(np.asarray(out.w), X * factor)
+        assert type(out.how) is type(given) and repr(out.how) == repr(given)
+    assert len(seen) == 2
+    assert jitted.trace_log[1].startswith("the arguments' keys or static fields, which are others")
+    jitted(Scaled(X, a), x=2.0)
+    assert len(seen) == 3
+    same_bits(np.asarray(tg.jit(tg.grad(lambda m: np.sum(m.w**2)), backend=backend)(Scaled(X, a)).w), 2.0 * X)
+    inner = tg.jit(lambda m: Scaled(m.w * 3.0, m.how), backend=backend)
+    same_bits(np.asarray(tg.grad(lambda m: np.sum(inner(m).w))(Scaled(X, a)).w), np.full(3, 3.0))
+    same_bits(np.asarray(tg.jit(lambda m: inner(inner(m)), backend=backend)(Scaled(X, a)).w), X * 9.0)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "xla"])
+def test_aux_data_that_are_written_into_later_are_not_those_of_the_signature(backend: str) -> None:
+    jitted = tg.jit(lambda m: Scaled(m.w * m.how[0], m.how), backend=backend)
+    how = [2.0]
+    first = jitted(Scaled(X, how))
+    how.append(3.0)
+    first.how.append(4.0)
+    again = jitted(Scaled(X, [2.0]))
+    again.how.append(5.0)
+    assert jitted(Scaled(X, [2.0])).how == [2.0] and len(jitted.trace_log) == 1
+    # Traced anew for another shape, with the value that this call has.
+    assert jitted(Scaled(X[:2], [2.0])).how == [2.0]
+    assert jitted(Scaled(X, how)).how == [2.0, 3.0]
+
+
+def test_aux_data_that_nothing_tells_apart() -> None:
+    for backend in ("numpy", "xla"):
+        with pytest.raises(TypeError, match=r"aux data .* must be hashable, or made of lists.*bytearray.*Scaled"):
+            tg.jit(lambda m: m.w, backend=backend)(Scaled(X, [bytearray(b"x")]))

@@ -260,7 +260,7 @@ def test_one_function_has_a_program_for_each_order() -> None:
     log = tg.jit(f)
     log({"a": X, "b": X}), log({"b": X, "a": X})
     assert log.trace_log[1] == (
-        "the arguments' keys or static fields, which come in another order or are of other types"
+        "the arguments' keys or static fields, which are others, or of other types, or come in another order"
     )
 
 

@@ -22,7 +22,7 @@ from tracegrad.core.graph import Graph
 from tracegrad.core.jax_arrays import is_jax_tracer
 from tracegrad.core.names import leaf_names, output_name
 from tracegrad.core.shared import Recent, cached
-from tracegrad.core.static import exact, frozen
+from tracegrad.core.static import frozen, kept, key_of
 from tracegrad.core.trace import Tracer, depends_on
 from tracegrad.core.tracing import arrays_of, declared_types, trace_graph
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, type_of
@@ -57,7 +57,7 @@ class Entry:
 
     def __init__(self, graph: Graph, out_tree: tree.PyTreeDef, lasting: Lasting) -> None:
         self.graph = graph
-        self.out_tree = out_tree
+        self.out_tree = kept(out_tree)
         inputs, self.looked_into, self.once = captured(graph.consts, lasting)
         self.captured = (*inputs.values(), *self.looked_into)
         self.matches: Matcher = matches_nothing
@@ -212,7 +212,8 @@ class Signatures:
 
     def key_of(self, in_tree: tree.PyTreeDef, static: Any, has_keywords: bool, backend: str) -> list[Any]:
         """What a signature begins with, before the types of the leaves."""
-        return [in_tree, static, has_keywords, backend, context.bound, exact(in_tree.details())]
+        structure, details = key_of(in_tree)
+        return [structure, static, has_keywords, backend, context.bound, details]
 
     def note(
         self,
@@ -246,7 +247,7 @@ class Signatures:
         if before[4] != bound:
             return f"the named axes around the call: {bound}, before {before[4]}"
         if before[5] != details:
-            return "the arguments' keys or static fields, which come in another order or are of other types"
+            return "the arguments' keys or static fields, which are others, or of other types, or come in another order"
         changed = [
             f"{name(i)}: {new}, before {old}"
             for i, (new, old) in enumerate(zip(types, old_types, strict=True))
@@ -280,9 +281,10 @@ class Signatures:
             called = [fixed[i] if i in fixed else next(rest) for i in range(count)]
             return fun(*called, **keywords, **named)
 
+        what = f"a static argument of {self.transform}"
         static = (
-            tuple([(i, frozen(x, self.transform)) for i, x in sorted(fixed.items())]),
-            tuple([(n, frozen(x, self.transform)) for n, x in sorted(named.items())]),
+            tuple([(i, frozen(x, what)) for i, x in sorted(fixed.items())]),
+            tuple([(n, frozen(x, what)) for n, x in sorted(named.items())]),
         )
         return of_the_others, others, keywords, static
 

@@ -38,7 +38,7 @@ from tracegrad.core.graph import Graph, Var, exactly
 from tracegrad.core.op import Op, Params
 from tracegrad.core.plain import require_plain
 from tracegrad.core.shared import Recent
-from tracegrad.core.static import exact
+from tracegrad.core.static import Keyed
 from tracegrad.core.trace import Tracer
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, number_kind, type_of
 from tracegrad.tree import tree_flatten, tree_leaves, tree_structure
@@ -338,24 +338,30 @@ def in_jax(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 
 
 class Packed:
-    """A tree with nodes that only our registry knows, as one node of jax's trees. On the way out of a jitted function it
-    unpacks itself."""
+    """A tree with nodes that only our registry knows, or with aux data that are not hashable, as one node of jax's trees. On
+    the way out of a jitted function it unpacks itself."""
 
     def __init__(self, tree: Any) -> None:
         self.tree = tree
 
 
-def _unpacked(structure: Any, leaves: Sequence[Any]) -> Any:
-    return structure.unflatten(leaves)
+def _taken_apart(packed: Packed) -> tuple[list[Any], Keyed]:
+    leaves, structure = tree_flatten(packed.tree)
+    return leaves, Keyed(structure)
 
 
-jax.tree_util.register_pytree_node(Packed, lambda p: tree_flatten(p.tree), _unpacked)
+jax.tree_util.register_pytree_node(Packed, _taken_apart, lambda keyed, leaves: keyed.structure.unflatten(leaves))
 hide(os.path.dirname(jax.__file__))
 
 
 def packed(tree: Any) -> Any:
-    """A tree, packed where jax would take a node of ours for a leaf."""
-    return tree if all(map(_is_leaf, jax.tree_util.tree_leaves(tree))) else Packed(tree)
+    """A tree, packed where jax would take a node of ours for a leaf, or could not hash its structure."""
+    leaves, structure = jax.tree_util.tree_flatten(tree)
+    try:
+        hash(structure)
+    except (TypeError, ValueError):
+        return Packed(tree)
+    return tree if all(map(_is_leaf, leaves)) else Packed(tree)
 
 
 def flatten(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
@@ -382,8 +388,8 @@ class InOrder:
 
 jax.tree_util.register_pytree_node(
     InOrder,
-    lambda x: (x.parts, (x.structure, exact(x.structure.details()))),
-    lambda data, parts: InOrder(data[0], tuple(parts)),
+    lambda x: (x.parts, Keyed(x.structure)),
+    lambda keyed, parts: InOrder(keyed.structure, tuple(parts)),
 )
 
 

@@ -18,7 +18,7 @@ from tracegrad.core.context import open_traces
 from tracegrad.core.errors import DtypeError, name_of
 from tracegrad.core.graph import Graph
 from tracegrad.core.shared import Recent
-from tracegrad.core.static import exact
+from tracegrad.core.static import kept, key_of
 from tracegrad.core.trace import Tracer, bind
 from tracegrad.core.tracing import arrays_of
 from tracegrad.core.types import PYTHON_SCALARS, type_of
@@ -132,7 +132,7 @@ class OnXla:
         fun, others, named, static = self.function.without_static(args, kwargs)
         self._jax.require_plain_leaves(others, named, lambda: self.function.names(others, named, static))
         leaves, in_tree = tree.tree_flatten((others, named))
-        key = (in_tree, static, exact(in_tree.details()))
+        key = (*key_of(in_tree), static)
         program = self._programs.get(key)
         if program is None:
             options = dict(self._options)
@@ -142,7 +142,7 @@ class OnXla:
                 count = len(args)
                 donated = {i % count for i in donated if -count <= i < count}.difference(fixed)
             options["donate_argnums"] = tuple([i - sum(j < i for j in fixed) for i in sorted(donated)])
-            program = self._programs.keep(key, _Program(self, in_tree, static, options), signatures.CACHE_SIZE)
+            program = self._programs.keep(key, _Program(self, kept(in_tree), static, options), signatures.CACHE_SIZE)
         if static is not None:
             program.now.fun = fun  # with the static arguments of this call, which others are equal to, but for a time
         elif not kwargs and Tracer not in (kinds := {*map(type, leaves)}):
@@ -252,7 +252,7 @@ class _Program:
 
             def put_together(tracers: Sequence[Any]) -> Any:
                 # jax sorts the keys of dicts; what it alone knows stands in leaves of ours
-                return in_tree.unflatten(in_tree.flatten_up_to(arguments(tracers)))
+                return in_tree.unflatten(tree.tree_leaves(arguments(tracers)))
 
             on_xla = weakly()
             assert on_xla is not None
