@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import tracegrad as tg
 from tests import ROOT
 from tests.compare import near, same_bits
 from tracegrad import nn, train, tree
+from tracegrad.core.errors import ShapeError
 from tracegrad.metrics import Last, Ratio, Running, Sum
 
 RNG = np.random.default_rng(0)
@@ -498,3 +500,101 @@ def test_steps_that_are_given_their_state_away(jax: Any, tmp_path: Path) -> None
     x[17, 2] = np.nan
     with pytest.raises(train.NanError, match=r"the loss is nan at step .*; the state before that was donated"):
         fit(step, start(), tg.data.batches((x, Y), 8))
+
+
+# Small arrays are not written over, which would save nothing.
+WIDE = nn.serial(nn.Dense(512), nn.relu, nn.Dense(3))
+
+
+def wide_loss(params: Any, batch: Any) -> Any:
+    return np.mean(nn.softmax_cross_entropy_with_integer_labels(WIDE(params, batch[0]), batch[1]))
+
+
+PLAIN = tg.jit(train.make_step(wide_loss, OPT))
+DONATING = tg.jit(train.make_step(wide_loss, OPT), donate_argnums=0)
+
+
+def begun_wide() -> Any:
+    return train.start(WIDE, OPT, 0, X)
+
+
+@pytest.mark.parametrize("step", [DONATING, lambda state, batch: DONATING(state, batch)], ids=["jitted", "wrapped"])
+def test_what_is_kept_of_steps_that_write_over_their_state(step: Any) -> None:
+    """NumPy's arrays tell nobody that they were given away, nor does a function around a jitted one."""
+    seen: list[Any] = []
+
+    class Keeps:
+        def start(self, run: Any) -> None:
+            self.first = run.state
+
+        def epoch(self, run: Any) -> Any:
+            seen.append(run.state)
+            return train.Replace(seen[0]) if run.epoch == 1 else None
+
+    def fitted(step: Any) -> tuple[Any, Any, list[Any], Any]:
+        seen.clear()
+        state, keeps = begun_wide(), Keeps()
+        stopping = train.EarlyStopping("loss", mode="max", patience=9)
+        found = fit(step, state, callbacks=[keeps, stopping], check=True)
+        return found, state, [keeps.first, *seen], found.best
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", train.TrainingWarning)
+        found, expected = fitted(step), fitted(PLAIN)
+    same_runs(found[0], expected[0])
+    same_bits(found[1:], expected[1:])
+
+
+def test_a_state_that_is_written_over_in_part_is_not_handed_back(tmp_path: Path) -> None:
+    """Stopped at so-manieth places, in the middle of a step that writes over its state too."""
+    by_hand, state = {0: begun_wide()}, begun_wide()
+    for batch in BATCHES(0):
+        state, _ = PLAIN(state, batch)
+        by_hand[int(state.step)] = state
+    number, hit, lost = 1, True, 0
+    generated = lambda frame: frame.f_code.co_filename.startswith("<tracegrad")
+    while hit:
+        folder, reached, hit = tmp_path / str(number), 0, False
+
+        def trace(frame: Any, event: str, _: Any, number: int = number) -> Any:
+            nonlocal reached, hit
+            reached += event == "line"
+            if reached == number:
+                sys.settrace(None)
+                hit = True
+                raise KeyboardInterrupt
+            return trace if generated(frame) else None
+
+        found, before = None, sys.gettrace()
+        try:
+            sys.settrace(trace)
+            found = fit(DONATING, begun_wide(), checkpoints=tg.io.Checkpoints(folder, every=2), steps=3)
+        except KeyboardInterrupt as error:
+            found = getattr(error, "fitted", None)
+        finally:
+            sys.settrace(before)
+        if found is not None and found.state is not None:
+            same_bits(found.state, by_hand[int(found.state.step)])
+        lost += found is not None and found.state is None
+        if (saved := tg.io.Checkpoints(folder).latest()) is not None:
+            same_bits(saved.load(like=state), by_hand[saved.step])
+        number += 3
+    assert lost
+
+
+def test_a_batch_that_a_donating_step_refuses_loses_nothing(tmp_path: Path) -> None:
+    batches = [(X[:8], Y[:8])] * 3 + [(X[:8, :2], Y[:8])]
+    with pytest.raises(ShapeError) as caught:
+        fit(DONATING, begun_wide(), batches=batches, checkpoints=tmp_path)
+    assert caught.value.fitted.state.step == tg.io.Checkpoints(tmp_path).latest().step == 3
+
+    def step(state: Any, batch: Any) -> Any:
+        state, metrics = DONATING(state, batch)
+        if state.step == 3:
+            raise RuntimeError("of the user's")
+        return state, metrics
+
+    with pytest.raises(RuntimeError) as other:
+        fit(step, begun_wide(), batches=batches, checkpoints=tmp_path / "other")
+    assert other.value.fitted.state is None and tg.io.Checkpoints(tmp_path / "other").latest() is None
+    assert "may have written over a part of it" in other.value.__notes__[0]

@@ -13,6 +13,7 @@ from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.late import imported
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.metrics import Ratio
+from tracegrad.transforms.inspect import eval_shape
 
 
 class TrainingWarning(UserWarning):
@@ -74,7 +75,26 @@ def loss_of(metrics: dict[str, Any]) -> Any:
 
 def copied(x: Any) -> Any:
     """A leaf of a state in memory of its own."""
+    if isinstance(x, np.ndarray):
+        return x.copy("K")
     return x.copy() if hasattr(x, "copy") else x
+
+
+def differ(a: Any, b: Any) -> bool:
+    """Whether arrays of NumPy's in one state have other bits than those in another of the same structure."""
+    pairs = zip(tree.tree_leaves(a), tree.tree_leaves(b), strict=True)
+    return any([isinstance(x, np.ndarray) and x.tobytes() != y.tobytes() for x, y in pairs])
+
+
+def refuses(step: Any, state: Any, batch: Any) -> bool:
+    """Whether a jitted step does not come as far as to be run: a batch of the wrong shape, say, is refused when it is traced."""
+    if not hasattr(step, "donates"):
+        return False
+    try:
+        eval_shape(step, state, batch)
+    except Exception:
+        return True
+    return False
 
 
 def is_gone(state: Any) -> bool:

@@ -24,12 +24,14 @@ from tracegrad.train.checks import (
     TrainingWarning,
     batch_types,
     copied,
+    differ,
     explained,
     first_step,
     is_finite,
     is_gone,
     loss_of,
     not_finite,
+    refuses,
 )
 from tracegrad.train.history import History
 from tracegrad.train.progress import Silent, numbers, rate
@@ -41,7 +43,7 @@ class Fitted(NamedTuple):
     """What `fit` returns.
 
     Attributes:
-        state: the last state.
+        state: the last state; None, of an error's `fitted`, where a step was stopped that writes over what it is given.
         history: a row for each epoch.
         reason: why it ended: "finished", "interrupted", or what a callback said.
         best: with `EarlyStopping` the best state, whether or not training stopped early; else None.
@@ -98,6 +100,7 @@ class Loop:
         self.trail: Trail = []
         self.donates = bool(getattr(self.step, "donates", False))
         self.stepping = False  # whether a step was begun and is not taken in
+        self.lent: Any = None  # the state that it was given
         self.batch: Any = None
         self.types = ""  # of the first batch
 
@@ -157,7 +160,7 @@ class Loop:
                 reason = self.train()
                 self.save()
             except KeyboardInterrupt:
-                if self.donates and self.stepping:  # its state was given away, and what came of it is not there
+                if self.torn():  # and what came of it is not there
                     raise
                 reason = "interrupted"
                 self.save()
@@ -173,7 +176,17 @@ class Loop:
 
     def fitted(self, reason: str) -> Fitted:
         best = next((c.best for c in self.callbacks if hasattr(c, "best")), None)
-        return Fitted(self.now.state, self.history, reason, best)
+        return Fitted(None if self.torn() else self.now.state, self.history, reason, best)
+
+    def torn(self) -> bool:
+        """Whether the state may be written over in part: by a step that was begun, and writes into what it is given."""
+        if not (self.stepping and self.donates and self.lent is self.now.state):
+            return False
+        if is_gone(self.lent):
+            return True
+        return not (
+            all([is_jax_array(x) for x in tree.tree_leaves(self.lent)]) or refuses(self.step, self.lent, self.batch)
+        )
 
     def train(self) -> str:
         self.now, stop = self.tell("start", self.now, {})
@@ -212,9 +225,11 @@ class Loop:
         """A step."""
         now, self.batch = self.now, batch
         first = not self.types
-        before = tree.tree_map(copied, now.state) if first and self.donates and self.check else now.state
+        # A step may write into what it is given without saying so: the first one gets a copy, which shows it.
+        kept = lambda x: x if is_jax_array(x) and not (self.donates and self.check) else copied(x)
+        self.lent = tree.tree_map(kept, now.state) if first else now.state
         self.stepping = True
-        out = self.step(now.state, batch)
+        out = self.step(self.lent, batch)
         if type(out) is not tuple or len(out) != 2 or not isinstance(out[1], dict):
             told = f"({', '.join([type(x).__name__ for x in out])})" if type(out) is tuple else type(out).__name__
             raise TypeError(f"step must return (state, metrics) with metrics a dict, got {told}")
@@ -223,16 +238,16 @@ class Loop:
         new = now._replace(state=state, place=now.place + 1, step=now.step + 1, examples=now.examples + weight)
         if first:
             self.types = batch_types(batch)
-            self.donates = self.donates or is_gone(now.state)
-            if self.check and not is_gone(before):
-                for text in first_step(self.step, before, state, batch):
-                    warnings.warn(f"fit: {text}", TrainingWarning, stacklevel=6)
+            self.donates = self.donates or is_gone(now.state) or differ(self.lent, now.state)
         if self.donates:
             self.now = new  # there is no way back
         elif self.on_nan == "explain":
             self.trail = self.trail or [(now.state, now.step, [])]
             self.trail[-1][2].append(batch)
-        self.stepping = False
+        self.stepping, self.lent = False, None
+        if first and self.check and not is_gone(now.state):
+            for text in first_step(self.step, now.state, state, batch):
+                warnings.warn(f"fit: {text}", TrainingWarning, stacklevel=6)
         self.pending.append((now.running, new.place, metrics, weight))
         self.now, stop = self.tell("step", new, metrics)
         moment = time.monotonic()
@@ -325,7 +340,7 @@ class Loop:
             if isinstance(out, Stop):
                 stop = stop or out
             elif isinstance(out, Replace):
-                now, self.trail = now._replace(state=out.state), []
+                now, self.trail = now._replace(state=self.given(out.state)), []
             elif isinstance(out, dict) and row is not None:
                 row.update(out)
             elif out is not None:
@@ -352,7 +367,9 @@ class Loop:
         note = f"fit: this was in epoch {now.epoch}, after {now.place} batches of it and {now.step} steps in all"
         if self.stepping and self.types and (types := batch_types(self.batch)) != self.types:
             note += f"; the batch is {types}, and the first one was {self.types}"
-        if self.checkpoints is not None and not isinstance(error, NanError) and not (self.donates and self.stepping):
+        if self.torn():
+            note += "; the state was given to the step, which may have written over a part of it, and is not kept"
+        elif self.checkpoints is not None and not isinstance(error, NanError):
             try:
                 self.save()
                 self.checkpoints.wait()
