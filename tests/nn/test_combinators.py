@@ -100,3 +100,17 @@ def test_cast_is_differentiated() -> None:
         "b": "float32",
     }
     assert tg.grad(lambda w: np.sum(nn.cast({"w": w}, "float16")["w"]).astype(np.float32))(x).dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int64", "bool", "float32", "float16"])
+@pytest.mark.parametrize("wrap", [lambda f: f, tg.jit, lambda f: tg.jit(f, backend="xla")], ids=["eager", "jit", "xla"])
+def test_float32_parameters_compute_in_float32_whatever_the_data(wrap: Any, dtype: str) -> None:
+    given = (4 * x).astype(dtype)
+    nets = nn.residual(nn.Dense(3)), nn.stack(nn.Dense(3), 2), nn.stack(nn.residual(nn.Dense(3)), 2, remat=True)
+    for net in nets:
+        params = net.init(0, given)
+        y = np.asarray(wrap(net)(params, given))
+        assert y.dtype == np.float32
+        near(y, net(params, given.astype(np.float32)), 1e-5)
+        assert net(nn.cast(params, np.float64), given).dtype == np.float64
+    assert nn.residual(np.sign)({}, given.astype(np.float64)).dtype == np.float64

@@ -10,7 +10,7 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.errors import at, user_source
 from tracegrad.core.trace import as_array
-from tracegrad.core.types import number_kind
+from tracegrad.core.types import number_kind, type_of
 from tracegrad.nn.layer import Layer, layer
 from tracegrad.nn.scope import Scope
 from tracegrad.typing import DType, PyTree
@@ -43,7 +43,7 @@ def serial(*layers: Any, **named: Any) -> Layer:
 
 
 def residual(f: Any, shortcut: Any = None) -> Layer:
-    """x + f(x), or shortcut(x) + f(x).
+    """x + f(x), or shortcut(x) + f(x), in the dtype of f(x): that of its parameters.
 
     Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016.
 
@@ -57,7 +57,10 @@ def residual(f: Any, shortcut: Any = None) -> Layer:
     @layer("residual", f, **({} if shortcut is None else {"shortcut": shortcut}))
     def residual(p: Scope, x: Any) -> Any:
         y = p(f, x)
-        return (x if shortcut is None else p(shortcut, x)) + y
+        x = x if shortcut is None else p(shortcut, x)
+        dtype = type_of(y).dtype
+        real = number_kind(type_of(x).dtype) != "c" and number_kind(dtype) in "fc"
+        return (p.cast(x, dtype) if real else x) + y
 
     return residual
 

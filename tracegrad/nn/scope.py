@@ -293,7 +293,8 @@ class Scope:
         if run.stand_in is not None:
             self.params.copies = self.states.copies = count
             out = layer.function(self, x)
-            before, after = (tree.tree_map(type_of, y) for y in (x, out))
+            after = tree.tree_map(type_of, out)
+            before = tree.tree_map(type_of, _computed_in(x, self.params.types()))
             if before != after:
                 raise ShapeError(
                     f"{self._place()}: a stack needs a layer that returns the type that it takes, but {layer!r} makes "
@@ -310,6 +311,7 @@ class Scope:
             return applied(layer, params, states, (x,), key, self.train, self.path)
 
         body = checkpoint(step) if remat else step
+        x = _computed_in(x, self.params)
         out, states = scan(body, x, (self.params, self.states, keys), length=count)
         if self.states is not None:
             self.states.update(states)
@@ -444,6 +446,17 @@ def applied(
     states = _copied(states)
     scope = Scope(Run(params, key, like), layer, params, states, path, train, inputs)
     return layer.function(scope, *inputs), states
+
+
+def _computed_in(x: Any, params: Any) -> Any:
+    """What goes through a loop of layers, from the first on in the dtype that they compute in: real numbers become the widest of
+    the parameters' dtypes, unless they are of one of these."""
+    dtypes = {t.dtype for t in map(type_of, tree.tree_leaves(params)) if number_kind(t.dtype) in "fc"}
+    if not dtypes:
+        return x
+    widest = max(dtypes, key=lambda dtype: (number_kind(dtype) == "f", dtype.itemsize)[::-1])
+    real = lambda y: number_kind(type_of(y).dtype) != "c" and type_of(y).dtype not in dtypes
+    return tree.tree_map(lambda y: as_array(y).astype(widest) if real(y) else y, x)
 
 
 def hashed(name: str) -> int:
