@@ -210,9 +210,8 @@ def stack_contender(blocks: int) -> Contender:
     """So many blocks of a transformer: 24 in one loop; a new function each time."""
 
     def made() -> tuple[Callable[[], Callable[..., Any]], tuple[Any, ...]]:
-        from tracegrad import nn
-
         import tracegrad as tg
+        from tracegrad import nn
 
         attend = nn.residual(nn.serial(nn.LayerNorm(), nn.MultiHeadAttention(4, causal=True)))
         think = nn.residual(nn.serial(nn.LayerNorm(), nn.Dense(256), nn.gelu, nn.Dense(64)))

@@ -168,7 +168,9 @@ def first_step(step: Any, before: Any, after: Any, batch: Any) -> list[str]:
         if objective is not None and any([connections[path].status == "zero" for path in same]):
             plain = tree.tree_map(_on_host, after)
             later = imported("tracegrad.debug").why_zero(objective(plain, data), _params(plain))
-            delayed = {path for path in same if connections[path].status == "zero" and later[path].status == "connected"}
+            delayed = {
+                path for path in same if connections[path].status == "zero" and later[path].status == "connected"
+            }
         for path in [path for path in same if path not in delayed]:
             found.setdefault(path, f"{path} did not change in the first step")
     return list(found.values())
