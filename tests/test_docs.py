@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import linecache
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,37 @@ def test_recipes() -> None:
     names: dict[str, Any] = {}
     for block in re.findall(r"```python\n(.*?)```", (DOCS / "recipes.md").read_text(), re.DOTALL):
         exec(block, names)
+
+
+def test_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each block is a file, training.md; what stands in the block after it is printed."""
+    for needed in ("flax", "optax", "ml_dtypes", "sklearn"):
+        pytest.importorskip(needed)
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS / "training.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```\n(?:\n```\n(.*?)```\n)?", text, re.DOTALL)
+    assert len(blocks) == text.count("```python") == 21
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for block, printed in blocks:
+        linecache.cache["training.md"] = (len(block), None, block.splitlines(keepends=True), "training.md")
+        exec(compile(block, "training.md", "exec"), names)
+        assert_printed(capsys.readouterr().out, printed)
+
+
+def named_here() -> list[str]:
+    """What stands in the second column of the tables for who comes from another library: `nn.Dense(64)` is nn.Dense."""
+    tables = (DOCS / "training.md").read_text().split("## Coming from keras")[1]
+    cells = [re.split(r"(?<!\\)\|", line)[2] for line in tables.splitlines() if line.startswith("| `")]
+    return sorted({name for cell in cells for name in re.findall(r"\b((?:tg|nn)\.\w+(?:\.\w+)*)", cell)})
+
+
+def test_names_in_the_tables_of_training() -> None:
+    assert len(named_here()) > 40
+    for name in named_here():
+        first, *rest = name.split(".")
+        found: Any = {"tg": tg, "nn": tg.nn}[first]
+        for part in rest:
+            found = getattr(found, part)
 
 
 def test_testing(capsys: pytest.CaptureFixture[str]) -> None:
