@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,11 @@ def test_wrong_arguments() -> None:
         fit(batches=lambda epoch: [])
     with pytest.raises(ValueError, match="validation gave no batch"):
         fit(evaluate=lambda state, batch: {}, validation=[])
+    for data in ((X, X), {"x": X}, X):
+        with pytest.raises(
+            TypeError, match=rf"batches is a {type(data).__name__} of data, and not of batches; write tg\.data"
+        ):
+            fit(batches=data)
     with pytest.raises(TypeError, match=r"step must return \(state, metrics\) with metrics a dict, got \(int, float\)"):
         fit(lambda state, batch: (1, 2.0))
     with pytest.raises(TypeError, match=r"step must return .*, got ndarray"):
@@ -80,3 +86,18 @@ def test_the_loop_in_its_docstring() -> None:
     same_bits(fitted.state, state)
     assert [{name: row[name] for name in ("epoch", "loss", "val_loss")} for row in fitted.history] == history
     assert tg.fit is tg.train.fit
+
+
+def test_tracebacks_end_at_the_users_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRACEGRAD_TRACEBACKS")
+
+    def wrong(state: Any, batch: Any) -> Any:
+        raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine") as caught:
+        fit(wrong)
+    assert [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)] == [
+        "test_tracebacks_end_at_the_users_lines",
+        "fit",  # above
+        "wrong",
+    ]

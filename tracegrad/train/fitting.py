@@ -10,7 +10,9 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.errors import at, user_source
+from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.late import imported
+from tracegrad.core.tracebacks import trim
 from tracegrad.core.types import type_of
 from tracegrad.data.batches import Batches
 from tracegrad.train.loop import Fitted, Loop
@@ -85,6 +87,15 @@ def fit(
     ([0.2, 0.0], 'finished')
     """
     where = f"fit{at(user_source())}"
+    if (
+        isinstance(batches, dict | np.ndarray)
+        or is_jax_array(batches)
+        or (isinstance(batches, tuple) and any([isinstance(x, np.ndarray) or is_jax_array(x) for x in batches]))
+    ):
+        raise TypeError(
+            f"{where}: batches is a {type(batches).__name__} of data, and not of batches; write "
+            "tg.data.batches(data, 32, key=0), or [data] for one batch of all"
+        )
     once = not callable(batches) and iter(batches) is batches
     if epochs is None and steps is None and not once:
         raise TypeError(f"{where}: say how long to train: epochs= or steps=")
@@ -110,8 +121,12 @@ def fit(
     )  # fmt: skip
     if summary is not False:
         loop.notes.append(described(state) if summary is True else str(summary))
-    loop.resume()
-    return loop.run()
+    try:
+        loop.resume()
+        return loop.run()
+    except BaseException as error:
+        trim(error)
+        raise
 
 
 def described(state: Any) -> str:
