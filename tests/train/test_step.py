@@ -79,6 +79,15 @@ def test_wrong_losses() -> None:
         train.make_step(_with_rng, OPT)
     with pytest.raises(ShapeError, match=r"must return a scalar, got f32\[12\]; losses .* write np.mean\(losses\)"):
         train.make_step(lambda p, b: p["Dense_0"]["bias"][0] * b[0][:, 0], OPT)(begun(), BATCH)
+    with pytest.raises(TypeError, match=r"step: takes a TrainState, as tg\.train\.start.* makes one, got dict"):
+        train.make_step(lambda p, b: 0.0, OPT)(begun().params, BATCH)
+    for opt, told in (("adam", "'adam'"), (tg.optim.adam, "adam")):
+        with pytest.raises(TypeError, match=rf"an optimiser is made, as by tg\.optim\.adam\(1e-3\); got {told}"):
+            train.make_step(lambda p, b: 0.0, opt)
+    with pytest.raises(
+        TypeError, match=r"start at .*: write start\(net, opt, key, x\); GradientTransformation.* is no net"
+    ):
+        train.start(OPT, nn.Dense(2), 0, (1, 2))
     with pytest.raises(TypeError, match=r"value, metrics, new_state.*got a tuple of float, float"):
         train.make_evaluate(lambda p, b: (1.0, 2.0))(begun(), BATCH)
 

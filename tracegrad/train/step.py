@@ -11,13 +11,13 @@ import numpy as np
 
 from tracegrad import random, tree
 from tracegrad.core.boxes import accepting_jax
-from tracegrad.core.errors import DtypeError, ShapeError, at, name_of, user_source
+from tracegrad.core.errors import DtypeError, ShapeError, at, name_of, require_callable, user_source
 from tracegrad.core.late import imported
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.lax import scan
 from tracegrad.metrics import Last, Ratio, Sum
-from tracegrad.nn import cast
+from tracegrad.nn import Layer, cast
 from tracegrad.ops.elementwise import astype
 from tracegrad.transforms.grad import value_and_grad
 
@@ -104,6 +104,11 @@ def start(
     >>> state.params["kernel"].shape, int(state.step)
     ((3, 2), 0)
     """
+    if not isinstance(net, Layer):
+        raise TypeError(
+            f"start{at(user_source())}: write start(net, opt, key, x); {type(net).__name__} is no net of tg.nn"
+        )
+    _require_optimiser(opt, "start")
     key = random.PRNGKey(key) if isinstance(key, int | np.integer) else key
     of_params, of_steps = random.split(key)
     params = net.init(of_params, *inputs, dtype=dtype)
@@ -166,6 +171,8 @@ def make_step(
         ShapeError: from the step, for a batch that cannot be divided by `accumulate`.
         TypeError: from the step, if `start` was not told of `ema` or `loss_scale`.
     """
+    _require_optimiser(opt, "make_step")
+    require_callable(loss, "make_step", "(loss, opt)")
     run = _asked(loss)
     dtype = None if compute is None else _half(compute)
     extra = _takes_extra(opt)
@@ -202,6 +209,10 @@ def make_step(
         return np.mean(values), {name: _over_parts(x) for name, x in metrics.items()}, state, grads
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
+        if not isinstance(state, TrainState):
+            raise TypeError(
+                f"step: takes a TrainState, as tg.train.start(net, opt, key, x) makes one, got {type(state).__name__}"
+            )
         count, params, kept, model, key = state
         opt_state, average, scaling = _kept(kept, ema, loss_scale)
         mine = random.fold_in(key, count)
@@ -316,6 +327,12 @@ def _scalar(value: Any, loss: Loss) -> Any:
             "write np.mean(losses)"
         )
     return value
+
+
+def _require_optimiser(opt: Any, name: str) -> None:
+    if not (hasattr(opt, "init") and hasattr(opt, "update")):
+        told = name_of(opt) if callable(opt) else repr(opt)
+        raise TypeError(f"{name}{at(user_source())}: an optimiser is made, as by tg.optim.adam(1e-3); got {told}")
 
 
 def _half(compute: Any) -> Any:
