@@ -197,6 +197,18 @@ HERE = r"test_layer\.py:\d+ \(in <lambda>\)"
         ),
         (lambda params: nn.layer(3), TypeError, r"nn\.layer.* takes a function, got the int 3"),
         (lambda params: nn.serial(3), TypeError, "a layer is a Layer or a function of arrays, got int"),
+        (lambda params: nn.serial([nn.Dense(2)]), TypeError, r"got list at .*; write nn\.serial\(\*layers\)"),
+        (
+            lambda params: nn.serial(nn.Dense).init(0, x),
+            TypeError,
+            r"Dense makes layers; write Dense\(\.\.\.\) in its place",
+        ),
+        (
+            lambda params: net.init(x),
+            TypeError,
+            rf"serial\.init at .*{HERE}: the first argument is a random key, or an int for one, got f64\[4,3\]; write net\.init\(0, x\)",
+        ),
+        (lambda params: net.init(np.random.default_rng(0), x), TypeError, "or an int for one, got Generator; write"),
     ],
 )
 def test_errors(call: Callable[[Any], Any], error: type[Exception], text: str) -> None:

@@ -20,6 +20,7 @@ from tracegrad.typing import Array, DType
 
 Params = Any
 State = Any
+_KEY = type_of(np.zeros(2, np.uint32))
 
 
 class Layer:
@@ -68,6 +69,12 @@ class Layer:
         """
         if isinstance(key, int | np.integer):
             key = random.PRNGKey(key)
+        found = type_of(key) if hasattr(key, "shape") else type(key).__name__
+        if found != _KEY:
+            raise TypeError(
+                f"{self.name}.init{at(user_source())}: the first argument is a random key, or an int for one, got {found}; write "
+                "net.init(0, x)"
+            )
         return self._noted(inputs, dtype)[0].draw(key)
 
     @accepting_jax
@@ -180,11 +187,19 @@ class Layer:
         if isinstance(function, Layer):
             return function
         if not callable(function):
+            advice = "; write nn.serial(*layers)" if isinstance(function, list | tuple) else ""
             raise TypeError(
-                f"a layer is a Layer or a function of arrays, got {type(function).__name__}{at(user_source())}"
+                f"a layer is a Layer or a function of arrays, got {type(function).__name__}{at(user_source())}{advice}"
             )
         name = name_of(function, "function").strip("<>")
-        return Layer(name, lambda p, *inputs: function(*inputs))
+
+        def of_arrays(p: Scope, *inputs: Any) -> Any:
+            out = function(*inputs)
+            if isinstance(out, Layer):
+                raise TypeError(f"{name} makes layers; write {name}(...) in its place")
+            return out
+
+        return Layer(name, of_arrays)
 
 
 @overload
