@@ -1,5 +1,6 @@
 """tracegrad: gradients, batching and compilation of plain NumPy functions."""
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from tracegrad import ops, tree
@@ -147,7 +148,8 @@ if not TYPE_CHECKING:  # to which a misspelt name would be one of these
         elif name in _HOMES:
             found = getattr(_loaded(f"tracegrad.{_HOMES[name]}"), name)
         else:
-            raise AttributeError(f"module 'tracegrad' has no attribute {name!r}")
+            # Named, so that Python can ask whether another was meant.
+            raise AttributeError(f"module 'tracegrad' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
         globals()[name] = found
         return found
 

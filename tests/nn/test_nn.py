@@ -18,6 +18,14 @@ jax.config.update("jax_enable_x64", True)
 # The functions underneath.
 
 
+def test_python_can_ask_whether_another_name_was_meant() -> None:
+    """It does so by `name` and `obj`: "Did you mean: 'relu'?"."""
+    for module, name in ((tg, "gradd"), (tg.nn, "ReLU")):
+        with pytest.raises(AttributeError, match=f"module '{module.__name__}' has no attribute '{name}'") as caught:
+            getattr(module, name)
+        assert (caught.value.name, caught.value.obj) == (name, module)
+
+
 def test_functions_of_scipy_are_traced() -> None:
     x = np.linspace(-2, 2, 7)
     for name in ("erf", "erfc", "expit", "ndtr"):

@@ -1,6 +1,7 @@
 """What neural networks are written with: activations, softmax and its kin, losses. Names, arguments and values are
 those of jax.nn, and of optax for the losses."""
 
+import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -143,7 +144,8 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> Any:
         if name == "models":
             return imported("tracegrad.nn.models")
-        raise AttributeError(f"module 'tracegrad.nn' has no attribute {name!r}")
+        # Named, so that Python can ask whether another was meant.
+        raise AttributeError(f"module 'tracegrad.nn' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
 
 
 def __dir__() -> list[str]:
