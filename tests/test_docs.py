@@ -159,6 +159,29 @@ def test_architecture() -> None:
         OPS.pop("log_cosh", None)
 
 
+# Of whose files not each has a name in the rooms.
+FAMILIES = ("lax", "nn/layers", "nn/losses", "nn/models", "numpy", "ops", "optim", "xla/primitives", "xla/rules")
+
+
+def test_rooms() -> None:
+    """Each file of the package stands in the rooms once, or its folder does, of those in which there is a file for each family."""
+    text = (DOCS / "architecture.md").read_text().split("## The rooms, from the bottom up")[1].split("\n## ")[0]
+    rooms = [line for line in text.splitlines() if line.startswith("    ")]
+    assert len({*rooms}) == len(rooms)
+    named = re.findall(r"\b\w+\.py\b", "\n".join(rooms))
+    package = ROOT / "tracegrad"
+    files = [path for path in sorted(package.rglob("*.py")) if path.name != "__init__.py"]
+    for path in files:
+        folder = path.parent.relative_to(package).as_posix()
+        if path.name not in named:
+            assert folder.startswith(FAMILIES), f"{path} has no line in the rooms"
+    assert {*named} <= {path.name for path in files}
+    folders = {path.parent.name for path in files}
+    assert {*re.findall(r"\b(\w+)/", "\n".join(rooms))} == folders - {package.name}
+    names = [path.name for path in files]
+    assert [name for name in {*named} if named.count(name) > names.count(name)] == []
+
+
 def conventions() -> list[tuple[str, str, str]]:
     rows = re.findall(r"^\| (`.*?) \| `(.*?)` \| `(.*?)` \| .*\|$", (DOCS / "conventions.md").read_text(), re.MULTILINE)
     return [(f, at, derivative) for functions, at, derivative in rows for f in re.findall(r"`(.*?)`", functions)]
