@@ -47,6 +47,11 @@ class Batches(Stream):
     def __init__(
         self, arrays: Any, size: int, key: Any, drop_last: bool, transform: Callable[..., Any] | None, start: int
     ) -> None:
+        if not isinstance(size, int | np.integer):
+            raise TypeError(
+                f"data.batches{at(user_source())}: size is how many examples a batch has, got {type(size).__name__}; arrays that "
+                "belong together are one tree: batches((x, y), 32)"
+            )
         self.arrays, self.count = _aligned(arrays, "batches")
         self.size, self.key, self.drop_last, self.transform, self.start = size, key, drop_last, transform, start
         if size < 1:
