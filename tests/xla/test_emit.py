@@ -210,6 +210,25 @@ FUNCTIONS = {
     "tile": lambda np, x: np.tile(x, (1, 2)),
     "concatenate": lambda np, x: np.concatenate([x, np.ones_like(x)], axis=1),
 }
+# What reads and writes parts of rows, each device those of its own.
+PARTS = {
+    "sort": lambda np, x: np.sort(x[:, ::-1]) * np.arange(4.0, dtype=np.float32),
+    "cross": lambda np, x: np.cross(x[:, :3], x[:, 1:] ** 2),
+    "cumprod": lambda np, x: np.cumprod(x, axis=1),
+    "median": lambda np, x: np.median(x, axis=1),
+    "take_along_axis": lambda np, x: np.take_along_axis(x, np.argsort(-x, axis=1), axis=1),
+    "columns": lambda np, x: x[:, np.array([1, 3, 1])],
+}
+
+
+def tangents(f, numpy, x, grad, jvp, jit):
+    along = lambda f: lambda x: jvp(f, (x,), (x * 2,))[1]
+    value = along(lambda x: f(numpy, x))
+    yield value(x)
+    yield jit(value)(x)
+    loss = lambda x: numpy.sum(f(numpy, x) ** 2)
+    yield jit(grad(loss))(x)
+    yield jit(along(grad(loss)))(x)
 
 
 def results(f, numpy, x, grad, jit):
@@ -222,6 +241,10 @@ def results(f, numpy, x, grad, jit):
 
 whole = jnp.asarray(np.asarray(x))  # on one device, where jax computes what is right
 wanted = {name: list(results(f, jnp, whole, jax.grad, jax.jit)) for name, f in FUNCTIONS.items()}
+for name, f in PARTS.items():
+    theirs = tangents(f, jnp, whole, jax.grad, jax.jvp, jax.jit)
+    for number, (ours, want) in enumerate(zip(tangents(f, np, x, tg.grad, tg.jvp, tg.jit), theirs, strict=True)):
+        np.testing.assert_allclose(np.asarray(ours), np.asarray(want), rtol=2e-5, atol=1e-6, err_msg=f"{name}, {number}")
 for context in (False, True):
     if context:
         jax.set_mesh(mesh)

@@ -42,7 +42,7 @@ from tracegrad.core.static import Keyed
 from tracegrad.core.trace import Tracer
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, number_kind, type_of
 from tracegrad.tree import tree_flatten, tree_leaves, tree_structure
-from tracegrad.xla.values import cast, spread, strong
+from tracegrad.xla.values import cast, is_split, spread, strong
 
 
 def x64() -> Any:
@@ -276,7 +276,14 @@ def execute(op: Op, inputs: Sequence[Any], params: Params) -> Any:
             found = apply(op, [array_of_our_own(x) for x in values], types, params, out)
         else:
             lent: list[Any] = []
-            found = returned(_jitted(op, params)(*arguments_of_our_own(values, lent)), lent)
+            try:
+                found = returned(_jitted(op, params)(*arguments_of_our_own(values, lent)), lent)
+            except Exception:
+                if not any([isinstance(x, jax.Array) and is_split(x) for x in values]):
+                    raise
+                # How parts of an array that is split over a mesh are found depends on index arrays, which are not known
+                # where jax traces.
+                found = apply(op, [array_of_our_own(x) for x in values], types, params, out)
     return tuple([boxed(x) for x in found]) if op.multiple_results else boxed(found)
 
 

@@ -56,6 +56,18 @@ def alike(values: Sequence[Any]) -> Sequence[Any]:
     return [v if not np.shape(v) or is_split(v) else jax.sharding.reshard(v, sharding) for v in values]
 
 
+def split_along(x: Any, y: Any, axes: Sequence[tuple[int, int]]) -> tuple[Any, Any]:
+    """Two values split alike along pairs of their axes, where one of them is."""
+    specs = [list(jax.typeof(v).sharding.spec) for v in (x, y)]
+    for i, j in axes:
+        specs[0][i] = specs[1][j] = specs[0][i] or specs[1][j]
+    mesh = next((jax.typeof(v).sharding.mesh for v in (x, y) if is_split(v)), None)
+    if mesh is None:
+        return x, y
+    made = [jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*spec)) for spec in specs]
+    return jax.sharding.reshard(x, made[0]), jax.sharding.reshard(y, made[1])
+
+
 def select(which: Any, x: Any, y: Any) -> Any:
     """`x` where `which` holds, else `y`."""
     return lax.select(*alike((which, x, y)))

@@ -20,7 +20,7 @@ from tracegrad.core.types import ArrayType, Shape, is_added, number_kind
 from tracegrad.ops.index.expression import Index, from_front, is_joined, region, region_of, slice_of
 from tracegrad.ops.index.ops import are_distinct
 from tracegrad.ops.rearrange import diagonal_index
-from tracegrad.xla.values import cast, select, spread
+from tracegrad.xla.values import alike, cast, is_split, select, split_along, spread
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Blocks.
@@ -190,6 +190,50 @@ def _starts(arrays: Sequence[Any], windows: _Windows, shape: Shape) -> list[Any]
     return _clamped([given.get(axis, zero) for axis in range(len(shape))], windows.block.shape, windows.sizes)
 
 
+class _Rows(NamedTuple):
+    """Index arrays that count the places along an axis, 0, 1, ... in an axis of their own, as all but one do in
+    take_along_axis: row by row the others index within the row. Which arrays these are; their axes of the block; and their
+    own among those of all arrays together."""
+
+    which: tuple[int, ...]
+    axes: tuple[int, ...]
+    along: tuple[int, ...]
+
+
+def _rows(arrays: Sequence[Any], windows: _Windows) -> _Rows:
+    joint = np.broadcast_shapes(*[np.shape(a) for a in arrays])
+    found: dict[int, tuple[int, int]] = {}
+    for k, (a, axis) in enumerate(zip(arrays, windows.axes, strict=True)):
+        size = windows.block.shape[axis]
+        along = [len(joint) - np.ndim(a) + i for i, n in enumerate(np.shape(a)) if n != 1]
+        if isinstance(a, np.ndarray) and len(along) == 1 and np.array_equal(a.ravel(), np.arange(size)):
+            found.setdefault(along[0], (axis, k))
+    if len(found) == len(arrays):  # then one of them is what indexes
+        found.popitem()
+    rows = sorted([(axis, k, along) for along, (axis, k) in found.items()])
+    return _Rows(*[tuple([row[i] for row in rows]) for i in (1, 0, 2)])
+
+
+def _within_rows(
+    x: Any, arrays: Sequence[Any], sizes: Sequence[int], windows: _Windows, make: Callable[..., Any]
+) -> tuple[Any, Any, Any]:
+    """The block and the places for a gather or a scatter that is split over a mesh, along which jax takes it apart where it
+    is told that each row has places of its own; and the numbers, by `make`."""
+    rows = _rows(arrays, windows)
+    others = [k for k in range(len(arrays)) if k not in rows.which]
+    joint = np.broadcast_shapes(*[np.shape(a) for a in arrays])
+    columns = _all_from_front([arrays[k] for k in others], [sizes[k] for k in others])
+    columns = [lax.expand_dims(spread(a, joint), (len(joint),)) for a in columns]
+    places = lax.concatenate(alike(columns), len(joint))
+    x, places = split_along(x, places, list(zip(rows.axes, rows.along, strict=True)))
+    gone = tuple([axis for axis in windows.gone if axis not in rows.axes])
+    return x, places, make(windows.offsets, gone, tuple([windows.axes[k] for k in others]), rows.axes, rows.along)
+
+
+def _is_on_mesh(*values: Any) -> bool:
+    return any([isinstance(x, jax.Array) and is_split(x) for x in values])
+
+
 def _scatter_numbers(windows: _Windows) -> Any:
     return lax.ScatterDimensionNumbers(windows.offsets, windows.gone, windows.axes)
 
@@ -229,8 +273,12 @@ def _gather(out: ArrayType, x: Any, *arrays: Any, index: Index) -> Any:
         window = lax.dynamic_slice(block, starts, windows.sizes, allow_negative_indices=False)
         found = lax.squeeze(window, windows.gone)
     else:
-        numbers = lax.GatherDimensionNumbers(windows.offsets, windows.gone, windows.axes)
-        places = _columns(arrays, [x.shape[axis] for axis in windows.axes])
+        sizes = [x.shape[axis] for axis in windows.axes]
+        if _is_on_mesh(block, *arrays):
+            block, places, numbers = _within_rows(block, arrays, sizes, windows, lax.GatherDimensionNumbers)
+        else:
+            numbers = lax.GatherDimensionNumbers(windows.offsets, windows.gone, windows.axes)
+            places = _columns(arrays, sizes)
         found = lax.gather(block, places, numbers, windows.sizes, mode=lax.GatherScatterMode.CLIP)
     return found if found.shape == out.shape else lax.reshape(found, out.shape)
 
@@ -248,8 +296,14 @@ def _scatter_add(out: ArrayType, x: Any, *arrays: Any, index: Index, shape: Shap
     else:
         x = x if x.shape == windows.shape else lax.reshape(x, windows.shape)
         add = lax.scatter_max if number_kind(out.dtype) == "b" else lax.scatter_add
-        places = _columns(arrays, [shape[axis] for axis in windows.axes])
-        total = add(zeros, places, x, _scatter_numbers(windows))
+        sizes = [shape[axis] for axis in windows.axes]
+        if _is_on_mesh(x, *arrays):
+            kept = [axis for axis in range(len(shape)) if axis not in windows.gone]
+            zeros, x = split_along(zeros, x, list(zip(kept, windows.offsets, strict=True)))
+            zeros, places, numbers = _within_rows(zeros, arrays, sizes, windows, lax.ScatterDimensionNumbers)
+        else:
+            places, numbers = _columns(arrays, sizes), _scatter_numbers(windows)
+        total = add(zeros, places, x, numbers)
     return _pasted(cast(total, out.dtype), windows.block, shape)
 
 
