@@ -217,3 +217,58 @@ def test_errors(call: Callable[[Any], Any], error: type[Exception], text: str) -
     with pytest.raises(error, match=text) as caught:
         call(params)
     assert not re.search(r"tracegrad/nn", str(caught.value))
+
+
+TAKES = rf"at .*{HERE}: takes the inputs \(x\), got 0; write net\.init\(key, x\), net\.init_state\(x\), net\.summary\(x\) and"
+GIVEN: Any = {  # what a stranger writes first
+    rf"serial\.Dense_0 {TAKES}": [lambda p: net(p), lambda p: net.init(0), lambda p: net.summary()],
+    rf"serial\.init at .*{HERE}: a key is u32\[2\], or an int, got f64\[4,3\]; write net\.init\(0, x\)": [
+        lambda p: net.init(x),
+        lambda p: net.init(x, 0),
+    ],
+    rf"serial\.init at .*{HERE}: a key is u32\[2\], or an int, got NoneType": [lambda p: net.init(None, x)],
+    rf"serial\.apply at .*{HERE}: a key is .*, got float; write net\.apply": [lambda p: net.apply(p, x, key=0.5)],
+    rf"serial.* at .*{HERE}: takes arrays, got list; write np\.asarray\(x\)": [lambda p: net(p, x.tolist())],
+    rf"serial.* at .*{HERE}: takes arrays, got NoneType": [lambda p: net(p, None), lambda p: net.init(0, None)],
+    rf"serial.* at .*{HERE}: takes arrays, got dict": [lambda p: net(p, {"image": x}), lambda p: net.init(0, {"x": x})],
+    rf"Dense at .*{HERE}: takes an array with axes, got f32\[\]": [lambda p: nn.Dense(2).init(0, np.float32(1))],
+    rf"Dense at .*{HERE}: the sizes of 'kernel' must be whole numbers from 0 on, got \(3, '8'\)": [
+        lambda p: nn.Dense("8").init(0, x)  # type: ignore[arg-type]
+    ],
+    r"the sizes of 'kernel' must be whole numbers from 0 on, got \(3, -1\)": [lambda p: nn.Dense(-1).init(0, x)],
+    rf"serial\.Dense_0 at .*{HERE}: Dense makes a layer, and a layer is due; write Dense\(\.\.\.\)": [
+        lambda p: nn.serial(nn.Dense).init(0, x)
+    ],
+    r"Dropout at .*: rate is the share of entries that is dropped, from 0 to 1, got '0\.5'": [
+        lambda p: nn.Dropout("0.5")  # type: ignore[arg-type]
+    ],
+    r"RNN at .*: takes sequences \[\.\.\., time, in\], got \(8,\)": [lambda p: nn.RNN(nn.LSTMCell(3)).init(0, (8,))],
+    r"nn\.cast at .*: a floating dtype is due, such as 'bfloat16', got int32": [lambda p: nn.cast(p, "int32")],
+    r"mlp at .*: sizes are those of the input and of each layer, .*, got 3": [
+        lambda p: nn.models.mlp(3)  # type: ignore[arg-type]
+    ],
+}
+
+
+@pytest.mark.parametrize("text, call", [(text, call) for text, calls in GIVEN.items() for call in calls])
+def test_errors_of_what_no_layer_takes(text: str, call: Callable[[Any], Any]) -> None:
+    with pytest.raises((TypeError, ValueError), match=text) as caught:
+        call(net.init(0, x))
+    assert "locals" not in str(caught.value)
+
+
+def test_an_error_of_the_users_stays_as_it_is() -> None:
+    def function(batch: Any) -> Any:
+        return batch["x"].no_such_thing
+
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        nn.serial(function)({}, {"x": x})
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'other'"):
+        nn.serial(lambda x, other: x)({}, x)
+
+
+def test_an_int_is_a_key() -> None:
+    drop = nn.Dropout(0.5)
+    same(drop.apply({}, x, key=3, train=True), drop.apply({}, x, key=tg.random.PRNGKey(3), train=True))
+    rnn = nn.RNN(nn.LSTMCell(3))
+    assert rnn(rnn.init(0, (2, 4, 3)), np.ones((2, 0, 3), np.float32)).shape == (2, 0, 3)

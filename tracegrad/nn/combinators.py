@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.errors import at, user_source
+from tracegrad.core.errors import DtypeError, at, user_source
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.nn.layer import Layer, layer
@@ -166,6 +166,10 @@ def cast(params: PyTree, dtype: DType, where: Callable[[Any, Any], bool] | None 
     >>> cast({"w": np.ones(2, np.float32), "n": np.array(3)}, "float16")
     {'w': array([1., 1.], dtype=float16), 'n': array(3)}
     """
+    if number_kind(np.dtype(dtype)) not in "fc":
+        raise DtypeError(
+            f"nn.cast{at(user_source())}: a floating dtype is due, such as 'bfloat16', got {np.dtype(dtype)}"
+        )
     found, structure = tree.tree_flatten_with_path(params)
     return tree.tree_unflatten(
         structure,

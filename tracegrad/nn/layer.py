@@ -13,7 +13,7 @@ from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.context import context
 from tracegrad.core.errors import at, name_of, require_callable, user_source
 from tracegrad.core.types import ShapeDtypeStruct, type_of
-from tracegrad.nn.scope import Row, Run, Scope, Specs, applied
+from tracegrad.nn.scope import Row, Run, Scope, Specs, applied, misused
 from tracegrad.nn.summary import Summary, summarised
 from tracegrad.transforms.inspect import eval_shape
 from tracegrad.typing import Array, DType
@@ -67,14 +67,7 @@ class Layer:
             A nested dict of arrays. Each is a function of the key, its path of names, its shape and dtype, and of nothing
             else: a layer more elsewhere changes no numbers here.
         """
-        if isinstance(key, int | np.integer):
-            key = random.PRNGKey(key)
-        found = type_of(key) if hasattr(key, "shape") else type(key).__name__
-        if found != _KEY:
-            raise TypeError(
-                f"{self.name}.init{at(user_source())}: the first argument is a random key, or an int for one, got {found}; write "
-                "net.init(0, x)"
-            )
+        key = self._key(key, "init", "net.init(0, x)")
         return self._noted(inputs, dtype)[0].draw(key)
 
     @accepting_jax
@@ -105,7 +98,7 @@ class Layer:
             params: as made by `init`.
             *inputs: arrays.
             state: as made by `init_state`, and as returned by the call before.
-            key: a random key, needed where a layer draws (dropout in training).
+            key: a random key, or an int for `tg.random.PRNGKey` of it; needed where a layer draws (dropout in training).
             train: whether this is training: dropout drops, batch norm normalises by the batch.
 
         Returns:
@@ -125,7 +118,14 @@ class Layer:
             raise TypeError(
                 f"{self.name}{at(user_source())}: state is a dict as made by net.init_state(x), got {type(state).__name__}"
             )
-        out, states = applied(self, params, state, inputs, key, train, (self.name,))
+        if key is not None and type(key) is not np.ndarray:
+            key = self._key(key, "apply", "net.apply(params, x, key=tg.random.PRNGKey(0))")
+        try:
+            out, states = applied(self, params, state, inputs, key, train, (self.name,))
+        except Exception as error:
+            if (clearer := misused(self, inputs, error, (self.name,))) is not None:
+                raise clearer from None
+            raise
         return out if state is None else (out, states)
 
     __call__ = apply
@@ -166,6 +166,17 @@ class Layer:
         """
         return summarised(self, inputs, dtype)
 
+    def _key(self, key: Any, method: str, instead: str) -> Any:
+        """A random key, of which an int is the seed."""
+        if isinstance(key, int | np.integer):
+            return random.PRNGKey(key)
+        if not hasattr(key, "dtype") or key.dtype != np.uint32 or key.shape != (2,):
+            told = type_of(key) if hasattr(key, "dtype") else type(key).__name__
+            raise TypeError(
+                f"{self.name}.{method}{at(user_source())}: a key is u32[2], or an int, got {told}; write {instead}"
+            )
+        return key
+
     def _noted(self, inputs: Any, dtype: DType) -> tuple[Specs, Specs, list[Row]]:
         """The parameters and the state that the function asks for, and the layers that it has, read by types alone."""
         params, states, rows = Specs(), Specs(), []
@@ -173,7 +184,12 @@ class Layer:
         def read(stand_in: Any, *inputs: Any) -> Any:
             run = Run(params, None, None)
             run.stand_in, run.trace, run.dtype = stand_in, context.trace, np.dtype(dtype)
-            out = self.function(Scope(run, self, params, states, (self.name,), False, inputs), *inputs)
+            try:
+                out = self.function(Scope(run, self, params, states, (self.name,), False, inputs), *inputs)
+            except Exception as error:
+                if (clearer := misused(self, inputs, error, (self.name,))) is not None:
+                    raise clearer from None
+                raise
             rows.extend([row._replace(inputs=_types(row.inputs), output=_types(row.output)) for row in run.rows])
             rows.append(Row((self.name,), self, _types(inputs), _types(out)))
             return out
@@ -196,7 +212,10 @@ class Layer:
         def of_arrays(p: Scope, *inputs: Any) -> Any:
             out = function(*inputs)
             if isinstance(out, Layer):
-                raise TypeError(f"{name} makes layers; write {name}(...) in its place")
+                raise TypeError(
+                    f"{'.'.join(p.path)}{at(user_source())}: {name} makes a layer, and a layer is due; write {name}(...) with what "
+                    "it is made of"
+                )
             return out
 
         return Layer(name, of_arrays)

@@ -7,6 +7,7 @@ traced stand-ins of their types handed out; while it is being applied, the param
 from __future__ import annotations
 
 import difflib
+import inspect
 import zlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -157,6 +158,8 @@ class Scope:
             with named_scope(child.path[-1]):
                 out = child._layer.function(child, *inputs)
         except Exception as error:
+            if (clearer := misused(child._layer, inputs, error, child.path)) is not None:
+                raise clearer from None
             child._note(error)
             raise
         if self._run.stand_in is not None:
@@ -181,6 +184,8 @@ class Scope:
             return value
         shape = tuple(shape)
         if run.stand_in is not None:
+            if not all([isinstance(n, int | np.integer) and n >= 0 for n in shape]):
+                raise TypeError(f"{self._place()}: the sizes of {name!r} must be whole numbers from 0 on, got {shape}")
             return self._noted(self.params, name, init, shape, dtype)
         if value is None:
             raise ValueError(self._missing(name))
@@ -446,6 +451,30 @@ def applied(
     states = _copied(states)
     scope = Scope(Run(params, key, like), layer, params, states, path, train, inputs)
     return layer.function(scope, *inputs), states
+
+
+def misused(layer: Layer, inputs: Any, error: Exception, path: tuple[str, ...]) -> Exception | None:
+    """What is said in place of an error of Python's, where a layer was given what no layer takes."""
+    place = f"{'.'.join(path)}{at(user_source())}"
+    if isinstance(error, TypeError):
+        takes = inspect.signature(layer.function)
+        try:
+            takes.bind(None, *inputs)
+        except TypeError:
+            names = ", ".join([str(p.replace(annotation=p.empty)) for p in [*takes.parameters.values()][1:]])
+            return TypeError(
+                f"{place}: takes the inputs ({names}), got {len(inputs)}; write net.init(key, x), net.init_state(x), "
+                "net.summary(x) and net(params, x), with all inputs in place of x"
+            )
+    if inputs and isinstance(error, AttributeError | TypeError | IndexError):
+        first = inputs[0]
+        numbers = isinstance(first, list | tuple) and all([isinstance(x, int | float) for x in tree.tree_leaves(first)])
+        lacks = isinstance(error, AttributeError) and error.obj is first and not hasattr(first, "dtype")
+        if first is None or isinstance(first, str) or numbers or lacks:
+            return TypeError(f"{place}: takes arrays, got {type(first).__name__}; write np.asarray(x) around numbers")
+        if isinstance(error, IndexError) and not np.shape(first):
+            return ShapeError(f"{place}: takes an array with axes, got {type_of(first)}")
+    return None
 
 
 def _computed_in(x: Any, params: Any) -> Any:

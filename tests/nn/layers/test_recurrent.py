@@ -96,7 +96,7 @@ def test_first_values() -> None:
 def test_errors() -> None:
     with pytest.raises(TypeError, match=r"nn\.RNN.*takes a cell such as nn\.LSTMCell\(8\), got Dense\(3\)"):
         nn.RNN(nn.Dense(3))  # type: ignore[arg-type]
-    with pytest.raises(ShapeError, match=r"RNN: takes sequences \[\.\.\., time, in\], got \(3,\)"):
+    with pytest.raises(ShapeError, match=r"RNN at .*: takes sequences \[\.\.\., time, in\], got \(3,\)"):
         nn.RNN(nn.GRUCell(3)).init(0, (3,))
     with pytest.raises(ValueError, match="merge is 'concatenate', 'sum' or 'tuple', got 'mul'"):
         nn.Bidirectional(nn.GRUCell(3), nn.GRUCell(3), merge="mul")  # type: ignore[arg-type]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tracegrad import random
+from tracegrad.core.errors import at, user_source
 from tracegrad.nn.layer import Layer, layer
 from tracegrad.nn.scope import Scope
 
@@ -35,8 +37,10 @@ def Dropout(rate: float, *, broadcast_dims: Sequence[int] = ()) -> Layer:
 
     Source: Srivastava et al., "Dropout", JMLR 15, 2014.
     """
-    if not 0 <= rate <= 1:
-        raise ValueError(f"Dropout: rate is the share of entries that is dropped, from 0 to 1, got {rate}")
+    if not isinstance(rate, numbers.Real) or not 0 <= rate <= 1:
+        raise ValueError(
+            f"Dropout{at(user_source())}: rate is the share of entries that is dropped, from 0 to 1, got {rate!r}"
+        )
 
     @layer("Dropout", rate, **({"broadcast_dims": broadcast_dims} if broadcast_dims else {}))
     def dropout(p: Scope, x: Any) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.trace import as_array
+from tracegrad.core.types import type_of
 from tracegrad.lax import scan
 from tracegrad.nn import initializers
 from tracegrad.nn.activations import sigmoid
@@ -200,10 +201,11 @@ def RNN(
         x = as_array(x)
         time = 0 if time_major else x.ndim - 2
         if x.ndim < 2:
-            raise ShapeError(f"{'.'.join(p.path)}: takes sequences [..., time, in], got {x.shape}")
+            raise ShapeError(f"{'.'.join(p.path)}{at(user_source())}: takes sequences [..., time, in], got {x.shape}")
         steps = np.moveaxis(x, time, 0)
         batch = steps.shape[1:-1]
-        step = p.bind(cell, _first(cell, carry, batch, np.float32), steps[0])
+        example = steps[0] if steps.shape[0] else np.zeros(steps.shape[1:], type_of(steps).dtype)
+        step = p.bind(cell, _first(cell, carry, batch, np.float32), example)
         carry = _first(cell, carry, batch, tree.tree_leaves(step.params)[0].dtype)
         if lengths is None:
             carry, y = scan(lambda carry, x: step(carry, x), carry, steps, reverse=reverse, unroll=unroll)

@@ -26,6 +26,10 @@ def mlp(sizes: Sequence[int], activation: Callable[[Any], Any] = nn.relu) -> Lay
     >>> models.mlp((784, 512, 512, 10)).summary((1, 784)).parameters
     669706
     """
+    if isinstance(sizes, int) or len(sizes) < 2:
+        raise ValueError(
+            f"mlp{at(user_source())}: sizes are those of the input and of each layer, such as (784, 512, 10), got {sizes}"
+        )
     _, *hidden, out = sizes
 
     @layer("mlp", tuple(sizes))
