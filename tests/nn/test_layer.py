@@ -201,14 +201,14 @@ HERE = r"test_layer\.py:\d+ \(in <lambda>\)"
         (
             lambda params: nn.serial(nn.Dense).init(0, x),
             TypeError,
-            r"Dense makes layers; write Dense\(\.\.\.\) in its place",
+            r"Dense makes a layer, and a layer is due; write Dense\(\.\.\.\)",
         ),
         (
             lambda params: net.init(x),
             TypeError,
-            rf"serial\.init at .*{HERE}: the first argument is a random key, or an int for one, got f64\[4,3\]; write net\.init\(0, x\)",
+            rf"serial\.init at .*{HERE}: a key is u32\[2\], or an int, got f64\[4,3\]; write net\.init\(0, x\)",
         ),
-        (lambda params: net.init(np.random.default_rng(0), x), TypeError, "or an int for one, got Generator; write"),
+        (lambda params: net.init(np.random.default_rng(0), x), TypeError, "or an int, got Generator; write"),
     ],
 )
 def test_errors(call: Callable[[Any], Any], error: type[Exception], text: str) -> None:
