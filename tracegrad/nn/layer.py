@@ -20,7 +20,6 @@ from tracegrad.typing import Array, DType
 
 Params = Any
 State = Any
-_KEY = type_of(np.zeros(2, np.uint32))
 
 
 class Layer:
