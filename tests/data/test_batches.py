@@ -79,7 +79,7 @@ def test_wrong_calls() -> None:
     with pytest.raises(
         TypeError, match=r"size is how many examples a batch has, got ndarray; .*: batches\(\(x, y\), 32\)"
     ):
-        data.batches(X, X)
+        data.batches(X["x"], X["x"])
     with pytest.raises(ValueError, match="no batch of 12 can be made of 11 examples; write drop_last=False"):
         data.batches(X, 12)
     with pytest.raises(ValueError, match=r"no batch of 12 can be made of 0 examples$"):
