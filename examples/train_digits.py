@@ -59,16 +59,21 @@ def main(argv: Sequence[str]) -> float:
     rate = tg.optim.cosine_onecycle_schedule(options.epochs * len(batches), LEARNING_RATE)
     opt = tg.optim.adamw(rate, mask="*.kernel")
 
-    state, history, _, _ = tg.fit(
+    folder = options.checkpoints / f"seed_{options.seed}"  # of another seed other images were held out
+    state, history, reason, _ = tg.fit(
         tg.jit(tg.train.make_step(loss, opt)),
         tg.train.start(net, opt, options.seed, train[0][:1]),
         batches,
         epochs=options.epochs,
         evaluate=tg.jit(tg.train.make_evaluate(loss)),
         validation=test,
-        checkpoints=options.checkpoints / f"seed_{options.seed}",  # of another seed other images were held out
+        checkpoints=folder,
         summary=net.summary(train[0][:1]),
     )
+    if reason == "interrupted":
+        raise SystemExit(
+            f"interrupted after {int(state.step)} steps; start it again to go on from there, by what is in {folder}"
+        )
     history.plot(options.out)
 
     scores, _ = net.apply(state.params, test[0], state=state.state)

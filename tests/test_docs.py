@@ -93,12 +93,12 @@ def test_recipes() -> None:
 
 def test_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Each block is a file, training.md; what stands in the block after it is printed."""
-    for needed in ("flax", "optax", "ml_dtypes", "sklearn"):
+    for needed in ("flax", "optax", "ml_dtypes", "safetensors", "sklearn"):
         pytest.importorskip(needed)
     monkeypatch.chdir(tmp_path)
     text = (DOCS / "training.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```\n(?:\n```\n(.*?)```\n)?", text, re.DOTALL)
-    assert len(blocks) == text.count("```python") == 21
+    assert len(blocks) == text.count("```python") == 22
     names: dict[str, Any] = {"__name__": "__main__"}
     for block, printed in blocks:
         linecache.cache["training.md"] = (len(block), None, block.splitlines(keepends=True), "training.md")

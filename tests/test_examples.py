@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,21 @@ def test_train_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     printed = capsys.readouterr().out
     assert f"{reached:.2%} of 359" in printed
     assert "loss" not in printed
+
+
+def test_train_digits_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sklearn")
+    monkeypatch.chdir(tmp_path)
+    example = load("train_digits")
+
+    def interrupt(key: Any, batch: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(example.tg.data.augment, "shift", lambda pixels: interrupt)
+    with pytest.raises(
+        SystemExit, match="interrupted after 0 steps; start it again to go on from there, by what is in digits"
+    ):
+        example.main([])
 
 
 def test_first_principles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
