@@ -81,6 +81,10 @@ def test_wrong_losses() -> None:
         train.make_step(lambda p, b: p["Dense_0"]["bias"][0] * b[0][:, 0], OPT)(begun(), BATCH)
     with pytest.raises(TypeError, match=r"step: takes a TrainState, as tg\.train\.start.* makes one, got dict"):
         train.make_step(lambda p, b: 0.0, OPT)(begun().params, BATCH)
+    with pytest.raises(
+        TypeError, match=r"<lambda> asks for state and returns none, .*; write return value, metrics, state"
+    ):
+        train.make_step(lambda p, b, *, state: (0.0, {}), OPT)(begun()._replace(state={"mean": np.zeros(2)}), BATCH)
     for opt, told in (("adam", "'adam'"), (tg.optim.adam, "adam")):
         with pytest.raises(TypeError, match=rf"an optimiser is made, as by tg\.optim\.adam\(1e-3\); got {told}"):
             train.make_step(lambda p, b: 0.0, opt)

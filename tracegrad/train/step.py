@@ -153,7 +153,7 @@ def make_step(
 
     Args:
         loss: `(params, batch, *, state, key, train) -> value`, or `(value, metrics)`, or `(value, metrics, new_state)`. It is
-            given of the three keywords those that its signature names. `value` is a scalar; `metrics` a dict of numbers or of
+            given of the three keywords those that its signature names; one that is given a state returns one. `value` is a scalar; `metrics` a dict of numbers or of
             `tg.metrics`' Ratio, Sum and Last.
         opt: a gradient transformation of `tg.optim`.
         clip: the largest norm of the whole gradient, which is scaled down to it. The norm is among the metrics.
@@ -307,6 +307,11 @@ def _asked(loss: Loss) -> Callable[..., tuple[Any, dict[str, Any], Any]]:
     def run(params: Any, batch: Any, state: Any, key: Any, train: bool) -> tuple[Any, dict[str, Any], Any]:
         offered = {"state": state, "key": key, "train": train}
         out = loss(params, batch, **{name: offered[name] for name in named})
+        if train and "state" in named and tree.tree_leaves(state) and (not isinstance(out, tuple) or len(out) < 3):
+            raise TypeError(
+                f"{name_of(loss, 'loss')} asks for state and returns none, so that what layers keep would stay as it was at first; "
+                "write return value, metrics, state (metrics may be {}, and state what was given)"
+            )
         if not isinstance(out, tuple):
             return out, {}, state
         if len(out) not in (2, 3) or not isinstance(out[1], dict):
