@@ -36,6 +36,8 @@ def test_wrong_arguments() -> None:
         fit(batches=lambda epoch: [])
     with pytest.raises(ValueError, match="validation gave no batch"):
         fit(evaluate=lambda state, batch: {}, validation=[])
+    with pytest.raises(TypeError, match=r"callbacks is a list of them, got CSV; write callbacks=\[\.\.\.\] around it"):
+        fit(callbacks=tg.train.CSV("history.csv"))
     for data in ((X, X), {"x": X}, X):
         with pytest.raises(
             TypeError, match=rf"batches is a {type(data).__name__} of data, and not of batches; write tg\.data"

@@ -110,6 +110,10 @@ def fit(
         )
     if on_nan not in ("explain", "raise", "ignore"):
         raise ValueError(f"{where}: on_nan is 'explain', 'raise' or 'ignore', got {on_nan!r}")
+    if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
+        raise TypeError(
+            f"{where}: callbacks is a list of them, got {type(callbacks).__name__}; write callbacks=[...] around it"
+        )
     if seed is not None:
         if not isinstance(batches, Batches) or batches.key is not None:
             raise TypeError(f"{where}: seed= is the key of tg.data.batches(...) that has none, and these are not such")
