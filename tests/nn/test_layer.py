@@ -96,6 +96,14 @@ def counter(p: Any, x: Any) -> Any:
     return x + count
 
 
+def test_parameters_are_of_the_dtype_asked_for() -> None:
+    """Whatever an initialiser returns: one of float64 would make all that comes after float64."""
+    ones = lambda key, shape, dtype: np.ones(shape)
+    for dtype in (np.float32, np.float64):
+        params = nn.Dense(2, kernel_init=ones).init(0, x, dtype=dtype)
+        assert params["kernel"].dtype == params["bias"].dtype == dtype
+
+
 def test_state_goes_in_and_comes_out() -> None:
     state = counter.init_state(x)
     same(state, {"count": np.zeros((), np.int32)})
@@ -207,6 +215,16 @@ HERE = r"test_layer\.py:\d+ \(in <lambda>\)"
             lambda params: net.init(x),
             TypeError,
             rf"serial\.init at .*{HERE}: a key is u32\[2\], or an int, got f64\[4,3\]; write net\.init\(0, x\)",
+        ),
+        (
+            lambda params: nn.Dense(2, kernel_init=nn.initializers.he_normal).init(0, x),
+            TypeError,
+            r"the initialiser of 'kernel' returned a function: write he_normal\(\) to make one",
+        ),
+        (
+            lambda params: nn.Dense(2, bias_init=lambda key, shape, dtype: np.zeros(3)).init(0, x),
+            ShapeError,
+            r"the initialiser of 'bias' returned f64\[3\], asked for the shape \(2,\)",
         ),
         (lambda params: net.init(np.random.default_rng(0), x), TypeError, "or an int, got Generator; write"),
     ],

@@ -16,7 +16,7 @@ import numpy as np
 
 from tracegrad import random, tree
 from tracegrad.core.context import context, open_traces
-from tracegrad.core.errors import DtypeError, RawSource, ShapeError, at, user_source
+from tracegrad.core.errors import DtypeError, RawSource, ShapeError, at, name_of, user_source
 from tracegrad.core.scopes import named_scope
 from tracegrad.core.trace import Tracer, as_array
 from tracegrad.core.types import ShapeDtypeStruct, number_kind, type_of
@@ -39,6 +39,19 @@ class Spec(NamedTuple):
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
+    def draw(self, key: Any, name: str) -> Any:
+        """The array, of the shape asked for, and floats in the dtype asked for."""
+        out = self.init(key, self.shape, self.dtype)
+        if callable(out):
+            raise TypeError(
+                f"the initialiser of {name!r} returned a function: write {name_of(self.init)}() to make one"
+            )
+        out = as_array(out)
+        if np.shape(out) != self.shape:
+            raise ShapeError(f"the initialiser of {name!r} returned {type_of(out)}, asked for the shape {self.shape}")
+        floats = number_kind(out.dtype) == number_kind(self.dtype) == "f"
+        return out.astype(self.dtype) if floats and out.dtype != self.dtype else out
+
 
 class Specs(dict[str, "Spec | Specs"]):
     """Those of a layer and of its sub-layers, by name."""
@@ -55,7 +68,7 @@ class Specs(dict[str, "Spec | Specs"]):
         drawn = {}
         for name, spec in self.items():
             mine = random.fold_in(key, hashed(name))
-            drawn[name] = spec.draw(mine) if isinstance(spec, Specs) else spec.init(mine, spec.shape, spec.dtype)
+            drawn[name] = spec.draw(mine) if isinstance(spec, Specs) else spec.draw(mine, name)
         return drawn
 
     def types(self, outer: tuple[int, ...] = ()) -> dict[str, Any]:
