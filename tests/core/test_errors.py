@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import optax
 import pytest
 
 import tracegrad as tg
@@ -1711,6 +1712,24 @@ def test_file_names_are_not_kept_for_good() -> None:
             tg.grad(cell(i))(X)
         tg.jit(lambda x, i=i: np.sum(np.sin(x)) * i)(X)
     assert 0 < len(errors._internal) <= errors.KNOWN_FILES
+
+
+def test_the_line_is_the_user_s_in_what_optax_calls() -> None:
+    def loss(w: Any) -> Any:
+        return np.sum(optax.huber_loss(w, np.ones(4)))  # no line of optax's
+
+    line = f"{__file__}:{inspect.getsourcelines(loss)[1] + 1} (in loss)"
+    for function in (tg.grad(loss), tg.jit(loss), tg.vmap(loss)):
+        with pytest.raises(ShapeError, match=re.escape(line)):
+            function(np.ones((2, 3)) if function.__name__.startswith("vmap") else X)
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        return np.sum(updates, 7), state
+
+    rule = optax.chain(optax.identity(), optax.GradientTransformation(lambda params: (), update))
+    line = f"{__file__}:{inspect.getsourcelines(update)[1] + 1} (in update)"
+    with pytest.raises(np.exceptions.AxisError, match=re.escape(line)):
+        tg.jit(lambda w: rule.update(w, rule.init(w))[0])(X)
 
 
 def test_a_cell_of_ipython_is_named_as_it_names_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,7 +119,10 @@ _HIDDEN: tuple[str, ...] = (
 _internal: dict[str, bool] = {}
 KNOWN_FILES = 256
 # Libraries that call functions of others', and NumPy's: where the user calls them is where the line is.
-_LIBRARIES = ("scipy", "jax", "jaxlib", "pandas", "sklearn", "matplotlib", "einops", "opt_einsum", "xarray")
+_LIBRARIES = (
+    "scipy", "jax", "jaxlib", "pandas", "sklearn", "matplotlib", "einops", "opt_einsum", "xarray", "optax", "chex", "flax",
+    "equinox", "jaxtyping", "keras",
+)  # fmt: skip
 _STANDARD = os.path.dirname(os.__file__) + os.sep
 
 
@@ -135,24 +138,27 @@ def is_hidden(filename: str) -> bool:
     return filename.startswith(_HIDDEN)
 
 
-def _is_internal(filename: str) -> bool:
-    if len(_internal) >= KNOWN_FILES:
-        _internal.clear()
-    answer = _internal[filename] = is_hidden(filename) or _is_of_a_library(filename)
+def is_of_a_library(filename: str) -> bool:
+    """Whether it is a file of this library, of Python's, or of one that is known to call functions."""
+    answer = _internal.get(filename)
+    if answer is None:
+        if len(_internal) >= KNOWN_FILES:
+            _internal.clear()
+        answer = _internal[filename] = is_hidden(filename) or _is_of_another(filename)
     return answer
 
 
-def _is_of_a_library(filename: str) -> bool:
-    """Whether a file is of Python's library, or of one that is known to call functions; its code runs, so it is loaded."""
+def _is_of_another(filename: str) -> bool:
+    """Whether a file is of Python's library, or of one of `_LIBRARIES`; its code runs, so it is loaded."""
     if filename.startswith(_STANDARD):
         return "-packages" not in filename
     found = [getattr(sys.modules.get(name), "__file__", None) for name in _LIBRARIES]
-    return filename.startswith(tuple([os.path.dirname(file) + os.sep for file in found if file]))
+    return filename.startswith(("<frozen ", *[os.path.dirname(file) + os.sep for file in found if file]))
 
 
 def is_of_the_user(filename: str) -> bool:
     """Whether a file is none of a library's that is installed, nor of Python's."""
-    return "-packages" not in filename and not _is_internal(filename)
+    return "-packages" not in filename and not is_of_a_library(filename)
 
 
 def ours(filename: str) -> bool:
@@ -160,7 +166,7 @@ def ours(filename: str) -> bool:
     return filename.startswith(_HIDDEN[0])
 
 
-def user_frame(passed: Callable[[str], bool] = _is_internal) -> FrameType:
+def user_frame(passed: Callable[[str], bool] = is_of_a_library) -> FrameType:
     """The innermost frame of code in a file that is not to be `passed` by: the user's, if nothing else is said."""
     frame = _getframe(1)
     while frame.f_back is not None and (passed(frame.f_code.co_filename) or ours(frame.f_code.co_filename)):
@@ -188,7 +194,7 @@ def user_source() -> RawSource:
     frame = _getframe(2)
     code = frame.f_code
     while (hidden := _internal.get(code.co_filename)) is not False:
-        if (hidden is None and not _is_internal(code.co_filename)) or frame.f_back is None:
+        if (hidden is None and not is_of_a_library(code.co_filename)) or frame.f_back is None:
             break
         frame = frame.f_back
         code = frame.f_code
@@ -202,7 +208,7 @@ def _callers(frame: FrameType, last: FrameType) -> tuple[Place, ...]:
     found: list[Place] = []
     while frame is not last and frame.f_back is not None:
         frame = frame.f_back
-        if frame is not last and not _is_internal(frame.f_code.co_filename):
+        if frame is not last and not is_of_a_library(frame.f_code.co_filename):
             found.append((frame.f_code, frame.f_lasti))
     return tuple(found)
 
@@ -359,7 +365,7 @@ def raised_by(error: Exception) -> tuple[CodeType, int]:
 
 def place(error: Exception, what: str, source: RawSource | None = None) -> None:
     """Tell in an error's text in which call of the user's it arose, unless it is the user's own or tells already."""
-    if source is None and not _is_internal(raised_by(error)[0].co_filename):
+    if source is None and not is_of_a_library(raised_by(error)[0].co_filename):
         return
     where = at(user_source() if source is None else source)
     if where in str(error):
@@ -380,7 +386,7 @@ def place_public(error: Exception, name: str) -> None:
     user's or its text names a line already."""
     step = error.__traceback__
     while step is not None:
-        if not _is_internal(step.tb_frame.f_code.co_filename):
+        if not is_of_a_library(step.tb_frame.f_code.co_filename):
             return
         step = step.tb_next
     if not _PLACED.search(str(error)):
@@ -451,7 +457,7 @@ def hidden_behind(error: Exception) -> Exception | None:
 
 def _raised_by_user(error: Exception) -> RawSource | None:
     """The innermost line of the user's among those that an error came by."""
-    return next((f for f in _raised_through(error)[::-1] if not _is_internal(f[0].co_filename)), None)
+    return next((f for f in _raised_through(error)[::-1] if not is_of_a_library(f[0].co_filename)), None)
 
 
 def _raised_through(error: Exception) -> list[tuple[CodeType, int]]:

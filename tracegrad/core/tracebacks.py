@@ -15,18 +15,16 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
-from tracegrad.core.errors import is_hidden
+from tracegrad.core.errors import is_hidden, is_of_a_library
 from tracegrad.core.numpy_warnings import again, has_warned, is_notice
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 _OURS = (os.path.dirname(os.path.dirname(__file__)) + os.sep, "<tracegrad ")
-_STANDARD = os.path.dirname(os.__file__) + os.sep
 
 
 def trim(error: BaseException) -> None:
@@ -85,7 +83,7 @@ def _trimmed(traceback: TracebackType | None) -> TracebackType | None:
     keeps = [not ours for ours in is_ours]
     for i in range(1, len(files)):
         if keeps[i] and not keeps[i - 1]:
-            keeps[i] = not _is_of_a_library(files[i])
+            keeps[i] = not is_of_a_library(files[i])
     for i in reversed(range(len(files) - 1)):
         if keeps[i] and not keeps[i + 1]:
             keeps[i] = not is_hidden(files[i])
@@ -94,14 +92,3 @@ def _trimmed(traceback: TracebackType | None) -> TracebackType | None:
         if keep:
             result = TracebackType(result, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
     return result
-
-
-def _is_of_a_library(file: str) -> bool:
-    """Whether a file is NumPy's, SciPy's, jax's or Python's own."""
-    scipy = getattr(sys.modules.get("scipy"), "__file__", None)
-    return (
-        is_hidden(file)
-        or (scipy is not None and file.startswith(os.path.dirname(scipy) + os.sep))
-        or (file.startswith(_STANDARD) and "site-packages" not in file)
-        or file.startswith("<frozen ")
-    )
