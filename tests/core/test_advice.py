@@ -75,8 +75,29 @@ def test_a_while_is_offered_a_loop() -> None:
         return x
 
     text = refusal(lambda: tg.jit(f)(X))
-    assert "tg.lax.while_loop(condition, body, x)" in text and "static_argnames='x'" in text
-    assert "tg.lax.cond" in refusal(lambda: tg.jit(lambda x: x if x[0] > 0 else -x)(X))
+    assert "tg.lax.while_loop(condition, body, x)" in text and "static_argnames" not in text
+    text = refusal(lambda: tg.jit(f)(2.0))
+    assert text.endswith(
+        "too, or decide outside and have jit trace anew for each value: `tg.jit(f, static_argnames='x')`."
+    )
+
+
+def test_only_numbers_are_to_be_static() -> None:
+    """An array is no static argument, nor is the tree that a number stands in."""
+    for function, args in [
+        (lambda x: x if x[0] > 0 else -x, (X,)),
+        (lambda x, n: x if x[0] > n else -x, (X, 2)),
+        (lambda p: p["x"] if p["n"] > 0 else -p["x"], ({"x": X, "n": 2},)),
+        (lambda x: x if x > 0 else -x, (np.array(2.0),)),
+    ]:
+        text = refusal(lambda function=function, args=args: tg.jit(function)(*args))
+        assert "`tg.lax.cond(condition, f, g, x)`" in text and "np.where" in text and "static_argnames" not in text
+    text = refusal(lambda: tg.jit(lambda x, n, m: x if n > m else -x)(X, 2, 3))
+    assert "static_argnames=('n', 'm')" in text
+    text = refusal(lambda: tg.jit(lambda x: np.zeros(int(np.sum(x))))(X))
+    assert text.endswith(
+        "compute the number outside, and have jit trace anew for each: `tg.jit(f, static_argnames='n')(x, n)`."
+    )
 
 
 @pytest.mark.parametrize(

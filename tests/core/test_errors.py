@@ -387,8 +387,7 @@ def branch_in_vmap() -> None:
     "step), which depends on params['limit'], params['w'], x, but the jit of <F function> knows only its type.\n"
     '    if np.sum(h) > params["limit"]:  # HERE\n'
     "  Instead, write `np.where(condition, a, b)`, which computes both, or `tg.lax.cond(condition, f, g, x)`, which runs "
-    "one of the functions, or decide outside and have jit trace anew for each value: `tg.jit(f, "
-    "static_argnames='params')`.",
+    "one of the functions.",
 )
 def branch_in_jit() -> None:
     def step(params: Any, x: Any, y: Any) -> Any:  # F

@@ -117,6 +117,11 @@ def library_called() -> str:
     )
 
 
+def is_asked_by_jax() -> bool:
+    """Whether a function of jax's is asking, for itself or for a library that is written in jax."""
+    return str(user_frame(ours).f_globals.get("__name__", "")).startswith("jax.")
+
+
 def name_of_op(name: str) -> str:
     """What an op is called in an error: by its name if NumPy has it too, else as the user's line calls the function that it is
     a part of, but for who applies ops by `bind`."""

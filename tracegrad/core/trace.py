@@ -18,7 +18,6 @@ import functools
 import inspect
 import itertools
 import operator
-import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -630,11 +629,11 @@ def plain_value(x: Any, what: str) -> Any:
 
 _BRANCH = (
     "write `np.where(condition, a, b)`, which computes both, or `tg.lax.cond(condition, f, g, x)`, which runs one of the "
-    "functions, or decide outside and {outside}"
+    "functions{, or outside}"
 )
 _LOOP = (
     "write `tg.lax.while_loop(condition, body, x)`, where both are functions of x, or for a number of steps that is known "
-    "`tg.lax.fori_loop(0, n, body, x)`, which has a reverse derivative too, or {outside}"
+    "`tg.lax.fori_loop(0, n, body, x)`, which has a reverse derivative too{, or outside}"
 )
 _PLAIN_NUMBER = "{outside}"
 _ASSIGN = "  Assigning into an array: in place of `y[i] = v` write `y = tnp.at(y)[i].set(v)`, or `np.stack` the parts."
@@ -915,7 +914,7 @@ class Tracer:
         if function is np.arange and exact:
             raise ConcretizationTypeError(self.no_value_text("np.arange()", _PLAIN_NUMBER))
         library = advice.library_called()
-        if library.startswith("jax"):
+        if advice.is_asked_by_jax():
             where, fix = instead_of_jax(frames_here())
             raise TracerArrayConversionError(
                 f"{library} wanted a plain array{where} in place of {self.described()}; that would cut it off from the "
@@ -1268,29 +1267,36 @@ class Tracer:
         )
 
     def no_value_text(self, what: str, instead: str = "") -> str:
-        inputs = self.inputs_behind()
-        outside = "pass plain values in: `lambda x: f(x, n)`"
+        found = self.inputs_behind()
+        inputs = [str(x.name) for x in found]
+        outside = alone = "pass plain values in: `lambda x: f(x, n)`"
         if self.origin.transform == "jit" and inputs:
-            name = re.split(r"[.\[]", inputs[0])[0]
-            outside = f"have jit trace anew for each value: `tg.jit(f, static_argnames={name!r})`"
+            # Python's numbers may be static; an array, or what a tree holds among others, may not.
+            is_static = all([x.type.weak for x in found]) and all(map(str.isidentifier, inputs))
+            names = repr(inputs[0] if len(inputs) == 1 else tuple(inputs))
+            outside = f"have jit trace anew for each value: `tg.jit(f, static_argnames={names})`" if is_static else ""
+            alone = outside or (
+                "compute the number outside, and have jit trace anew for each: `tg.jit(f, static_argnames='n')(x, n)`"
+            )
+        instead = instead.replace("{, or outside}", f", or decide outside and {outside}" if outside else "")
         source = resolve(user_source())
         return (
             f"{what}{at(user_source())} needs the value of {self.described()}"
             + (f", which depends on {', '.join(inputs)}" if inputs and self.name is None else "")
             + f", but the {self.origin.described()} knows only its type."
             + (f"\n    {source.text}" if source is not None and source.text else "")
-            + (f"\n  Instead, {instead.replace('{outside}', outside)}." if instead else "")
+            + (f"\n  Instead, {instead.replace('{outside}', alone)}." if instead else "")
         )
 
-    def inputs_behind(self) -> list[str]:
-        """The names of the inputs of its trace that the value depends on."""
+    def inputs_behind(self) -> list[Tracer]:
+        """The inputs of its trace that the value depends on."""
         live = {id(self)}
         found: dict[int, Tracer] = {self.source: self} if isinstance(self.source, int) else {}
         for op, inputs, _, _, out, wanted, _ in reversed(self.origin.eqns):
             if any(id(o) in live for o in out) if op.multiple_results else id(out) in live:
                 live.update([id(inputs[i]) for i in wanted])
                 found.update([(inputs[i].source, inputs[i]) for i in wanted if isinstance(inputs[i].source, int)])
-        return [str(found[number].name) for number in sorted(found)]
+        return [found[number] for number in sorted(found)]
 
     def __repr__(self) -> str:
         ended = " (ended)" if self.origin.ended else ""
