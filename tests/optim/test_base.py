@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections import OrderedDict
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 import tracegrad as tg
 from tests.steps import Make, assert_follows, assert_same
 from tracegrad import optim
+from tracegrad.core.errors import PrecisionWarning
 from tracegrad.optim.base import cast, number
 from tracegrad.testing import expect_traces
 
@@ -213,6 +215,40 @@ def test_optax_in_a_chain_of_ours() -> None:
     assert_same(found, expected, 1e-6)
     found, _ = run(mixed(optim), optim, jax.tree.map(jnp.asarray, PARAMS), jax.jit)
     assert_same(found, expected, 1e-6)
+
+
+@pytest.mark.parametrize("jit", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_nothing_of_jax_arrays_is_left_with_numpy(jit: Any) -> None:
+    params = jax.tree.map(jnp.asarray, PARAMS)
+    opts = {
+        "adam": optim.adam(0.1),
+        "schedule": optim.adamw(optim.cosine_decay_schedule(1.0, 10)),
+        "schedule of optax": optim.adamw(optax.cosine_decay_schedule(1.0, 10)),
+        "inject": optim.inject_hyperparams(optim.adam)(0.1),
+        "finite": optim.apply_if_finite(optim.adam(0.1), 3),
+        "steps": optim.MultiSteps(optim.adam(0.1), 2).gradient_transformation(),
+        "noisy": optim.noisy_sgd(0.1, seed=0),
+        "lbfgs": optim.scale_by_lbfgs(),
+        "adafactor": optim.adafactor(0.1),
+        "muon": optim.muon(0.1),
+    }
+    for name, opt in opts.items():
+        expected, _ = run(opt, optim, PARAMS, lambda f: f)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PrecisionWarning)  # of the float64 that some states hold
+            state, found = opt.init(params), run(opt, optim, params, jit)
+        assert all(isinstance(x, jax.Array) for x in jax.tree.leaves((state, found))), name
+        assert_same(jax.tree.map(np.asarray, found[0]), expected, 1e-5)
+
+
+def test_a_state_is_where_its_parameters_are() -> None:
+    device = jax.devices()[-1]
+    params = {"w": jax.device_put(np.ones(3, np.float32), device), "b": jnp.ones(2)}
+    state = optim.adam(0.1).init(params)[0]
+    assert state.mu["w"].sharding == params["w"].sharding and state.mu["w"].committed
+    assert not state.mu["b"].committed and not state.count.committed and state.count.dtype == np.int32
+    with jax.enable_x64(True):
+        assert optim.adam(0.1).init(jnp.ones(3, np.float64))[0].nu.dtype == np.float64
 
 
 def test_a_schedule_of_optax() -> None:

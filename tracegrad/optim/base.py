@@ -9,6 +9,7 @@ makes float64 parameters of float32 ones. `number` and `cast` do that.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +21,7 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax, boxed
 from tracegrad.core.jax_arrays import is_jax_array, is_jax_tracer
+from tracegrad.core.late import imported
 from tracegrad.core.types import PYTHON_SCALARS, float_limits, is_added, is_numpy_scalar, number_kind, type_of
 from tracegrad.lax import cond
 from tracegrad.typing import Array, ArrayLike, PyTree
@@ -63,7 +65,32 @@ class GradientTransformation(_Pair):
     __slots__ = ()
 
     def __new__(cls, init: Callable[[Params], OptState], update: Callable[..., tuple[Updates, OptState]]) -> Self:
-        return cls._make((accepting_jax(init), accepting_jax(update)))
+        return cls._make((_beside(accepting_jax(init)), accepting_jax(update)))
+
+
+def _beside(init: Callable[[Params], OptState]) -> Callable[[Params], OptState]:
+    """An `init` whose state is where the parameters are: of jax arrays, what it starts from without computing with them is put beside
+    the parameter of its name, on the devices that hold this, and not left with NumPy."""
+
+    @functools.wraps(init)
+    def placing(params: Params) -> OptState:
+        state = init(params)
+        if "jax" not in sys.modules or not any(map(is_jax_array, tree.tree_leaves(params))):
+            return state
+        known = {tree.keystr(path): x for path, x in tree.tree_leaves_with_path(params)}
+        put = imported("tracegrad.xla.devices").device_put
+
+        def placed(path: Any, x: Any) -> Any:
+            if not isinstance(x, np.ndarray | np.generic):
+                return x
+            like = next((p for i in range(len(path) + 1) if (p := known.get(tree.keystr(path[i:]))) is not None), None)
+            if like is None or not is_jax_array(like) or np.shape(like) != np.shape(x):
+                return sys.modules["jax"].numpy.asarray(x)
+            return put(x, like.sharding) if not is_jax_tracer(like) and like.committed else put(x)
+
+        return tree.tree_map_with_path(placed, state)
+
+    return placing
 
 
 class GradientTransformationExtraArgs(GradientTransformation):
@@ -152,7 +179,7 @@ def passing(
 ) -> GradientTransformationExtraArgs:
     """A transformation that hands its arguments on to others and computes nothing itself: jax arrays reach those as they came,
     which may be optax's."""
-    return GradientTransformationExtraArgs._make((init, update))
+    return GradientTransformationExtraArgs._make((_beside(init), update))
 
 
 def telling(
@@ -355,17 +382,25 @@ def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
     >>> updates, state
     (array([2.]), ScaleByScheduleState(count=np.int32(3)))
     """
-    return _scale_by_schedule(step_size_fn, lambda state: {"step_size": step_size_fn(state.count)})
+    rate = users(step_size_fn)
+    return _scale_by_schedule(rate, lambda state: {"step_size": rate(state.count)})
 
 
-def _scale_by_schedule(step_size_fn: Schedule, hyperparams: Callable[[Any], dict[str, Any]]) -> GradientTransformation:
+def _scale_by_schedule(
+    step_size_fn: Schedule, hyperparams: Callable[[Any], dict[str, Any]], sign: int = 1
+) -> GradientTransformation:
     def init(params: Params) -> OptState:
         return ScaleByScheduleState(count=first_count())
 
     def update(updates: Updates, state: OptState, params: Params | None = None) -> Any:
-        return scaled(step_size_fn(state.count), updates), ScaleByScheduleState(count=safe_increment(state.count))
+        factor = step_size_fn(state.count)
+        if is_jax_array(factor) and not is_jax_tracer(factor):  # of a schedule of optax's; updates say what they become
+            factor = np.asarray(factor)
+        return times(factor, updates), ScaleByScheduleState(count=safe_increment(state.count))
 
-    return GradientTransformation(init, telling(update, hyperparams))
+    # A schedule of optax's takes the count as it came, which `GradientTransformation` would put in a box.
+    times = accepting_jax(lambda factor, updates: scaled(sign * factor, updates))
+    return GradientTransformation._make((_beside(init), telling(update, hyperparams)))
 
 
 def scale_by_learning_rate(
@@ -383,8 +418,8 @@ def scale_by_learning_rate(
         return identity()
     sign = -1 if flip_sign else 1
     if callable(learning_rate):
-        rate = learning_rate
-        return _scale_by_schedule(lambda count: sign * rate(count), lambda state: {"learning_rate": rate(state.count)})
+        rate = users(learning_rate)
+        return _scale_by_schedule(rate, lambda state: {"learning_rate": rate(state.count)}, sign)
     fixed = number(learning_rate)
     plain = scale(sign * fixed)
     plain.update.hyperparams = lambda state: {"learning_rate": fixed}  # type: ignore[attr-defined]

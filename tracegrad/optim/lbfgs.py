@@ -76,9 +76,8 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True) -> Gr
             return np.where(is_later, new - old, np.zeros_like(old))
 
         def with_latest(kept: Any, latest: Any) -> Any:
-            kept = kept.copy()
-            kept[place_before] = latest
-            return kept
+            rows = np.reshape(np.arange(memory_size) == place_before, (memory_size, *[1] * np.ndim(latest)))
+            return like(np.where(rows, latest, kept), kept)
 
         moved = tree.map(difference, params, state.params)
         changed = tree.map(difference, updates, state.updates)
