@@ -257,3 +257,26 @@ def test_a_schedule_of_optax() -> None:
     for _ in range(2):
         updates, state = opt.update(np.ones(2), state)
     assert type(updates) is np.ndarray and updates.tolist() == [-0.75, -0.75]
+
+
+@pytest.mark.parametrize(
+    "call, text",
+    [
+        (
+            lambda opt: optim.chain(optim.adam),
+            r"takes a transformation such as tg\.optim\.adam\(1e-3\), got .*adam.*; call it first",
+        ),
+        (
+            lambda opt: optim.chain([opt]),
+            r"takes a transformation .*; several are given one by one, to tg\.optim\.chain\(a, b\)",
+        ),
+        (lambda opt: optim.apply_if_finite(None, 3), "takes a transformation .*got .*None"),
+        (
+            lambda opt: opt.update({"w": np.ones(2)}, {"w": np.ones(2)}, opt.init({"w": np.ones(2)})),
+            r"update at .*: the second argument is the state, as opt\.init\(params\) returned it, got dict",
+        ),
+    ],
+)
+def test_errors_of_what_is_no_transformation_and_no_state(call: Any, text: str) -> None:
+    with pytest.raises(TypeError, match=rf"at .*test_base.py:\d+ .*{text}" if "update" not in text else text):
+        call(optim.adam(0.1))

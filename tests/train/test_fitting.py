@@ -103,3 +103,37 @@ def test_tracebacks_end_at_the_users_lines(monkeypatch: pytest.MonkeyPatch) -> N
         "fit",  # above
         "wrong",
     ]
+
+
+@pytest.mark.parametrize(
+    "call, text",
+    [
+        (
+            lambda step, state: fit(None, state, [1.0]),
+            r"the first argument is the step, .* got NoneType; write tg\.fit\(step",
+        ),
+        (
+            lambda step, state: tg.fit(step, state, None, epochs=1),
+            r"batches is an iterable, or a function of the epoch, got NoneType",
+        ),
+        (lambda step, state: fit(step, state, [1.0], epochs="3"), "epochs is a whole number from 0 on, got '3'"),
+        (lambda step, state: fit(step, state, [1.0], epochs=1.5), "epochs is a whole number from 0 on, got 1.5"),
+        (lambda step, state: fit(step, state, [1.0], every=0), "every is a whole number from 1 on, got 0"),
+        (
+            lambda step, state: fit(step, state, [1.0], callbacks=[tg.train.CSV]),
+            "callbacks are made, .* got the class CSV",
+        ),
+        (
+            lambda step, state: fit(step, state, [1.0], checkpoints=5),
+            "checkpoints is a folder or a tg.io.Checkpoints, got int",
+        ),
+    ],
+)
+def test_errors_of_arguments_of_the_wrong_kind(call: Any, text: str) -> None:
+    with pytest.raises(TypeError, match=r"fit at .*test_fitting.py:\d+ .*: " + text):
+        call(lambda state, batch: (state, {"loss": 0.0}), np.zeros(1))
+
+
+def test_a_batch_without_examples_is_named() -> None:
+    with pytest.raises(ValueError, match=r"batch 1 of epoch 0 has no examples, f64\[0,2\]"):
+        fit(lambda state, batch: (state, {"loss": np.mean(batch)}), np.zeros(1), [np.ones((2, 2)), np.ones((0, 2))])

@@ -214,3 +214,26 @@ def test_optimisers_that_ask_for_the_loss() -> None:
 def test_the_objective_is_what_is_differentiated() -> None:
     step = train.make_step(loss, OPT)
     same_bits(step.objective(begun(), BATCH)(begun().params), loss(begun().params, BATCH)[0])  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "options, text",
+    [
+        ({"accumulate": 0.5}, "accumulate must be at least 1, got 0.5"),
+        ({"accumulate": "2"}, "accumulate must be at least 1, got '2'"),
+        ({"clip": -1.0}, "clip is the largest norm, above 0, got -1.0"),
+        ({"clip": "1"}, "clip is the largest norm, above 0, got '1'"),
+        ({"ema": 2.0}, "ema is a decay from 0 to 1, such as 0.999, got 2.0"),
+        ({"loss_scale": "dynamic"}, r"loss_scale is a number or tg\.train\.dynamic\(\), got 'dynamic'"),
+    ],
+)
+def test_errors_of_options(options: Any, text: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=rf"make_step at .*test_step.py:\d+ .*: {text}"):
+        train.make_step(lambda params, batch: 0.0, OPT, **options)
+
+
+def test_a_net_without_parameters() -> None:
+    step = train.make_step(lambda params, batch: np.mean(batch), OPT, clip=1.0, loss_scale=8.0)
+    state = train.start(nn.serial(nn.relu), OPT, 0, (1, 2), loss_scale=8.0)
+    state, metrics = step(state, np.ones(2, np.float32))
+    assert metrics["gradient_norm"] == 0 and state.params == {}

@@ -20,6 +20,7 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax, boxed
+from tracegrad.core.errors import at, described, user_source
 from tracegrad.core.jax_arrays import is_jax_array, is_jax_tracer
 from tracegrad.core.late import imported
 from tracegrad.core.types import PYTHON_SCALARS, float_limits, is_added, is_numpy_scalar, number_kind, type_of
@@ -235,8 +236,18 @@ def init_empty_state(params: Params) -> EmptyState:
     return EmptyState()
 
 
+def require_transformation(tx: Any, who: str) -> None:
+    """An error for what is no transformation, such as the function that makes one."""
+    if not hasattr(tx, "init") or not hasattr(tx, "update"):
+        raise TypeError(
+            f"{who}{at(user_source())} takes a transformation such as tg.optim.adam(1e-3), got {described(tx)}"
+            + ("; call it first" if callable(tx) else "; several are given one by one, to tg.optim.chain(a, b)")
+        )
+
+
 def with_extra_args_support(tx: Any) -> GradientTransformationExtraArgs:
     """A transformation, of ours or of optax, as one whose `update` leaves extra arguments alone if it does not know them."""
+    require_transformation(tx, "tg.optim")
     if any(kind.__name__ == "GradientTransformationExtraArgs" for kind in type(tx).__mro__):
         return typed(GradientTransformationExtraArgs, tx)
 
@@ -264,6 +275,11 @@ def chain(*args: Any) -> GradientTransformationExtraArgs:
         return tuple([tx.init(params) for tx in parts])
 
     def update(updates: Updates, state: OptState, params: Params | None = None, **extra_args: Any) -> Any:
+        if not isinstance(state, tuple):
+            raise TypeError(
+                f"update{at(user_source())}: the second argument is the state, as opt.init(params) returned it, got "
+                f"{type(state).__name__}; write opt.update(grads, state, params)"
+            )
         if len(state) != len(parts):
             raise ValueError(
                 f"chain of {len(parts)} transformations got a state of {len(state)}; pass what its own init(params) returned"

@@ -96,6 +96,21 @@ def fit(
             f"{where}: batches is a {type(batches).__name__} of data, and not of batches; write "
             "tg.data.batches(data, 32, key=0), or [data] for one batch of all"
         )
+    if not callable(step):
+        raise TypeError(
+            f"{where}: the first argument is the step, a function (state, batch) -> (state, metrics), got {type(step).__name__}; "
+            "write tg.fit(step, state, batches)"
+        )
+    if not callable(batches) and not hasattr(batches, "__iter__"):
+        raise TypeError(
+            f"{where}: batches is an iterable, or a function of the epoch, got {type(batches).__name__}; write "
+            "tg.data.batches((x, y), 32, key=0)"
+        )
+    for name, number, least in (("epochs", epochs, 0), ("steps", steps, 0), ("every", every, 1)):
+        if number is not None and not (isinstance(number, int | np.integer) and number >= least):
+            raise TypeError(f"{where}: {name} is a whole number from {least} on, got {number!r}")
+    if wrong := [c.__name__ for c in callbacks if isinstance(c, type)] if isinstance(callbacks, Sequence) else []:
+        raise TypeError(f"{where}: callbacks are made, such as tg.train.{wrong[0]}(), got the class {wrong[0]}")
     once = not callable(batches) and iter(batches) is batches
     if epochs is None and steps is None and not once:
         raise TypeError(f"{where}: say how long to train: epochs= or steps=")
@@ -120,6 +135,8 @@ def fit(
         batches = batches.shuffled(seed)
     if isinstance(checkpoints, str | os.PathLike):
         checkpoints = imported("tracegrad.io").Checkpoints(checkpoints)
+    elif checkpoints is not None and not hasattr(checkpoints, "should_save"):
+        raise TypeError(f"{where}: checkpoints is a folder or a tg.io.Checkpoints, got {type(checkpoints).__name__}")
     loop = Loop(
         step, state, batches, once, epochs, steps, evaluate, validation, every, callbacks, checkpoints, chosen(progress), on_nan, check
     )  # fmt: skip

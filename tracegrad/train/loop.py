@@ -224,6 +224,11 @@ class Loop:
     def one(self, batch: Any) -> Stop | None:
         """A step."""
         now, self.batch = self.now, batch
+        if not batch_size(batch):
+            raise ValueError(
+                f"fit: batch {now.place} of epoch {now.epoch} has no examples, {batch_types(batch)}, and their mean is no number; "
+                "leave such batches out"
+            )
         first = not self.types
         # A step may write into what it is given without saying so: the first one gets a copy, which shows it.
         kept = lambda x: x if is_jax_array(x) and not (self.donates and self.check) else copied(x)

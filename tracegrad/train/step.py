@@ -176,8 +176,17 @@ def make_step(
     run = _asked(loss)
     dtype = None if compute is None else _half(compute)
     extra = _takes_extra(opt)
-    if accumulate < 1:
-        raise ValueError(f"make_step{at(user_source())}: accumulate must be at least 1, got {accumulate}")
+    if not isinstance(accumulate, int | np.integer) or accumulate < 1:
+        raise ValueError(f"make_step{at(user_source())}: accumulate must be at least 1, got {accumulate!r}")
+    numbers = int | float | np.number
+    if loss_scale is not None and not isinstance(loss_scale, Dynamic | numbers):
+        raise TypeError(
+            f"make_step{at(user_source())}: loss_scale is a number or tg.train.dynamic(), got {loss_scale!r}"
+        )
+    if clip is not None and not (isinstance(clip, numbers) and clip > 0):
+        raise ValueError(f"make_step{at(user_source())}: clip is the largest norm, above 0, got {clip!r}")
+    if ema is not None and not (isinstance(ema, numbers) and 0 <= ema <= 1):
+        raise ValueError(f"make_step{at(user_source())}: ema is a decay from 0 to 1, such as 0.999, got {ema!r}")
 
     def evaluated(params: Any, batch: Any, state: Any, key: Any, scale: Any) -> Any:
         cast_params = params if dtype is None else cast(params, dtype)
@@ -230,7 +239,9 @@ def make_step(
         updates, new_opt_state = opt.update(grads, opt_state, params, **options)
         new = (tree.tree_map(_applied, params, updates), new_opt_state, new_model)
         if scaling is not None:
-            finite = functools.reduce(np.logical_and, [np.all(np.isfinite(g)) for g in tree.tree_leaves(grads)])
+            finite = functools.reduce(
+                np.logical_and, [np.all(np.isfinite(g)) for g in tree.tree_leaves(grads)], np.True_
+            )
             new = tree.tree_map(lambda a, b: np.where(finite, a, b), new, (params, opt_state, model))
             metrics["skipped"] = Sum(astype(~finite, np.float32))
             metrics["loss_scale"] = Last(scale)
@@ -384,7 +395,7 @@ def _over_parts(x: Any) -> Any:
 def _clipped(grads: Any, largest: float) -> tuple[Any, Any]:
     """A gradient scaled to a norm of at most `largest`, and the norm that it had. Half floats are squared as float32."""
     wide = [astype(g, np.float32) if type_of(g).dtype.itemsize < 4 else g for g in tree.tree_leaves(grads)]
-    norm = np.sqrt(functools.reduce(np.add, [np.sum(np.square(np.abs(g))) for g in wide]))
+    norm = np.sqrt(functools.reduce(np.add, [np.sum(np.square(np.abs(g))) for g in wide], np.float32(0)))
     factor = largest / np.maximum(norm, largest)
     return tree.tree_map(lambda g: g * astype(factor, np.empty(0, type_of(g).dtype).real.dtype), grads), norm
 
