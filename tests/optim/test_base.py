@@ -275,6 +275,14 @@ def test_a_schedule_of_optax() -> None:
             lambda opt: opt.update({"w": np.ones(2)}, {"w": np.ones(2)}, opt.init({"w": np.ones(2)})),
             r"update at .*: the second argument is the state, as opt\.init\(params\) returned it, got dict",
         ),
+        (
+            lambda opt: optim.sgd(0.1, momentum=0.9).update(np.ones(2), opt.init(np.ones(2)), np.ones(2)),
+            r"update at .*: the state has ScaleByAdamState where another transformation keeps its own",
+        ),
+        (
+            lambda opt: optim.polyak_sgd().update(np.ones(2), optim.polyak_sgd().init(np.ones(2)), np.ones(2)),
+            r"update at .*: this optimiser needs more; write opt\.update\(grads, state, params, value=\.\.\.\)",
+        ),
     ],
 )
 def test_errors_of_what_is_no_transformation_and_no_state(call: Any, text: str) -> None:

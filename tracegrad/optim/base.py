@@ -10,6 +10,7 @@ makes float64 parameters of float32 ones. `number` and `cast` do that.
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
@@ -257,6 +258,23 @@ def with_extra_args_support(tx: Any) -> GradientTransformationExtraArgs:
     return passing(tx.init, telling(update, lambda state: told(tx, state)))
 
 
+def _misused(tx: Any, state: OptState, given: Mapping[str, Any], error: Exception) -> Exception | None:
+    """What is said in place of an error of Python's, where an `update` was given another's state, or too little."""
+    if isinstance(error, AttributeError) and error.obj is state:
+        return TypeError(
+            f"update{at(user_source())}: the state has {type(state).__name__} where another transformation keeps its own; pass what "
+            "init(params) of this optimiser returned"
+        )
+    needed = inspect.signature(tx.update).parameters.values()
+    lacking = [p.name for p in needed if p.kind is p.KEYWORD_ONLY and p.default is p.empty and p.name not in given]
+    if not lacking or not isinstance(error, TypeError):
+        return None
+    told = ", ".join([f"{name}=..." for name in lacking])
+    return TypeError(
+        f"update{at(user_source())}: this optimiser needs more; write opt.update(grads, state, params, {told})"
+    )
+
+
 def chain(*args: Any) -> GradientTransformationExtraArgs:
     """Transformations one after the other: each gets the updates that the one before returned. The state is the tuple of theirs.
 
@@ -286,7 +304,12 @@ def chain(*args: Any) -> GradientTransformationExtraArgs:
             )
         states = []
         for tx, old in zip(parts, state, strict=True):
-            updates, new = tx.update(updates, old, params, **extra_args)
+            try:
+                updates, new = tx.update(updates, old, params, **extra_args)
+            except (AttributeError, TypeError) as error:
+                if (clearer := _misused(tx, old, extra_args, error)) is not None:
+                    raise clearer from None
+                raise
             states.append(new)
         return updates, tuple(states)
 
