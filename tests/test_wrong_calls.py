@@ -843,11 +843,15 @@ VALUES: dict[str, Any] = {
 }  # fmt: skip
 
 
+# What is no function of arrays: a namedtuple's maker, a decorator.
+_NOT_OF_ARRAYS = ("DotDimensionNumbers", "layer")
+
+
 def public() -> Iterator[tuple[str, Callable[..., Any]]]:
     for space, module in _NAMESPACES.items():
         for name in sorted(getattr(module, "__all__", dir(module))):
             f = getattr(module, name)
-            if callable(f) and not isinstance(f, type) and not name.startswith("_") and name != "DotDimensionNumbers":
+            if callable(f) and not isinstance(f, type) and not name.startswith("_") and name not in _NOT_OF_ARRAYS:
                 yield f"{space}.{name}", f
 
 

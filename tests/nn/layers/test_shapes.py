@@ -46,6 +46,11 @@ def test_pixel_shuffle() -> None:
 def test_flatten_and_reshape() -> None:
     assert nn.flatten(x).shape == (2, 60)
     assert nn.reshape((5, -1))({}, x).shape == (2, 5, 12)
+    assert nn.reshape(60)({}, x).shape == (2, 60)
+    with pytest.raises(
+        TypeError, match=r"a size is a whole number, or a tuple of such, .* got 'a' at .*; write 3 or \(3, 3\)"
+    ):
+        nn.reshape("a")  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match=r"flatten.*takes a batch \[batch, \.\.\.\], got a number"):
         nn.flatten(3.0)
     with pytest.raises(ValueError, match="method is 'nearest' or 'linear', got 'cubic'"):

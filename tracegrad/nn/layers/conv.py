@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.errors import ShapeError, at, user_source
+from tracegrad.core.errors import ShapeError, at, clip, user_source
 from tracegrad.lax import conv_general_dilated, conv_transpose
 from tracegrad.nn import initializers
 from tracegrad.nn.layer import Layer, layer
@@ -224,9 +224,15 @@ def SeparableConv(
 # What convolutions and windows share.
 
 
-def sizes_of(kernel_size: Sizes) -> tuple[int, ...]:
-    """A window; a number is that of images."""
-    return (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
+def sizes_of(size: Sizes, square: bool = True) -> tuple[int, ...]:
+    """A size for each axis, of which one number stands for the two of images."""
+    sizes = (size,) if isinstance(size, int | np.integer) else size
+    if not isinstance(sizes, list | tuple) or not all([isinstance(n, int | np.integer) for n in sizes]):
+        raise TypeError(
+            f"a size is a whole number, or a tuple of such, one for each axis, got {clip(repr(size))}{at(user_source())}; write "
+            "3 or (3, 3)"
+        )
+    return (*sizes, *sizes) if square and sizes is not size else tuple(sizes)
 
 
 def each(value: Sizes, window: Sequence[int]) -> tuple[int, ...]:

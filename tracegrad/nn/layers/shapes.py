@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +11,7 @@ from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import is_inexact
 from tracegrad.nn.layer import Layer, layer
-from tracegrad.nn.layers.conv import Sizes, channels_of, each
+from tracegrad.nn.layers.conv import Sizes, channels_of, each, sizes_of
 from tracegrad.nn.scope import Scope
 from tracegrad.typing import Array, ArrayLike
 
@@ -29,17 +28,18 @@ def flatten(x: ArrayLike) -> Array:
     return np.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
 
 
-def reshape(shape: Sequence[int]) -> Layer:
+def reshape(shape: Sizes) -> Layer:
     """Each example of a batch in another shape: [batch, ...] becomes [batch, *shape].
 
     Args:
-        shape: of an example; one size may be -1.
+        shape: of an example, a tuple or one size; one of them may be -1.
 
     >>> from tracegrad import nn
     >>> nn.reshape((4, 4, 2))({}, np.ones((5, 32))).shape
     (5, 4, 4, 2)
     """
-    return Layer("reshape", lambda p, x: np.reshape(x, (x.shape[0], *shape)), f"reshape({tuple(shape)})")
+    sizes = sizes_of(shape, square=False)
+    return Layer("reshape", lambda p, x: np.reshape(x, (x.shape[0], *sizes)), f"reshape({sizes})")
 
 
 def upsample(factor: Sizes, method: Literal["nearest", "linear"] = "nearest") -> Layer:
@@ -54,7 +54,7 @@ def upsample(factor: Sizes, method: Literal["nearest", "linear"] = "nearest") ->
     >>> nn.upsample((2,))({}, np.array([[1.0], [2.0]]))[:, 0].tolist()
     [1.0, 1.0, 2.0, 2.0]
     """
-    factors = (factor, factor) if isinstance(factor, int) else tuple(factor)
+    factors = sizes_of(factor)
     if method not in ("nearest", "linear"):
         raise ValueError(f"nn.upsample{at(user_source())}: method is 'nearest' or 'linear', got {method!r}")
 
