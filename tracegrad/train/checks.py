@@ -28,7 +28,7 @@ class NanError(FloatingPointError):
     """The loss, or the state after a step, is not finite.
 
     Attributes:
-        fitted: what `fit` would have returned, with the state before that step.
+        fitted: what `fit` would have returned, with the state before that step; after it, if the step writes over what it is given (donation).
         state, batch: with which `step(state, batch)` is not finite; None if they are not known.
         explanation: what `tg.debug.explain_nan` says of that, or None.
     """
