@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,15 @@ def test_iterators_are_gone_on_with_too(tmp_path: Path) -> None:
     same_runs(fit(batches=iter(batches), epochs=1, checkpoints=tmp_path), whole)
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """That of the keyboard is heard: a process in the background of a shell may have been told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 def test_interrupted_by_the_keyboard(tmp_path: Path) -> None:
     class Interrupt:
         def step(self, run: Any) -> None:
