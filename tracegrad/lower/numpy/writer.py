@@ -29,6 +29,7 @@ from tracegrad.lower.numpy.blocks import with_chains
 from tracegrad.lower.numpy.calls import display, is_plain
 from tracegrad.lower.numpy.layouts import Layouts
 from tracegrad.lower.numpy.memory import MANY, MEDIUM, Memory, size_of
+from tracegrad.lower.numpy.order import near_their_inputs
 from tracegrad.lower.numpy.parts import Line, in_parts
 from tracegrad.lower.numpy.words import Words, is_of_python
 from tracegrad.lower.passes import simplify_in_order
@@ -83,7 +84,9 @@ def lower(
 
     second: dict[str, Callable[..., Any]] = {}
     other = None if any_order else in_any_order
-    whole = _compiled(with_chains(ordered, compiled), out_tree, fills, takes_spares, other, assumed, donated)
+    whole = _compiled(
+        with_chains(near_their_inputs(ordered), compiled), out_tree, fills, takes_spares, other, assumed, donated
+    )
     return whole._replace(source="".join([*parts, whole.source]))
 
 
