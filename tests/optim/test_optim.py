@@ -26,7 +26,8 @@ from tests.optim import (
     test_masks,
 )
 from tests.steps import assert_same, gradients, parameters
-from tracegrad import optim
+from tracegrad import data, metrics, nn, optim, tree
+from tracegrad.testing import expect_traces
 
 
 def momentum(lib: Any) -> Any:
@@ -194,3 +195,36 @@ def test_one_jax_jit_around_a_gradient_of_ours() -> None:
     for _ in range(3):
         params, state = step(params, state)
     assert isinstance(params["w"], jax.Array) and 0 < params["w"][0] < 1
+
+
+@pytest.mark.parametrize(
+    "net, opt, steps, expected",
+    [
+        (nn.Dense(10), optim.lbfgs(), 40, 0.96),
+        (nn.serial(nn.Dense(64), nn.relu, nn.Dense(10)), optim.muon(0.05), 100, 0.95),
+    ],
+    ids=["lbfgs", "muon"],
+)
+def test_digits_are_learnt(net: Any, opt: Any, steps: int, expected: float) -> None:
+    """Those of scikit-learn, from all of the training set at once; measured on a fifth that is held out."""
+    images, labels = data.digits()
+    (x, y), test = data.split((images.reshape(len(images), -1), labels), 0.8, key=0, stratify=labels)
+    extra_args = isinstance(opt, optim.GradientTransformationExtraArgs)
+
+    def loss(params: Any) -> Any:
+        decay = sum(np.sum(w**2) for w in tree.leaves(params))
+        return np.mean(nn.softmax_cross_entropy_with_integer_labels(net(params, x), y)) + 1e-4 * decay
+
+    @tg.jit
+    def step(params: Any, state: Any) -> Any:
+        value, grads = tg.value_and_grad(loss)(params)
+        more = {"value": value, "grad": grads, "value_fn": loss} if extra_args else {}
+        updates, state = opt.update(grads, state, params, **more)
+        return optim.apply_updates(params, updates), state
+
+    params = net.init(0, x)
+    state = opt.init(params)
+    with expect_traces(step, 1):
+        for _ in range(steps):
+            params, state = step(params, state)
+    assert metrics.accuracy(net(params, test[0]), test[1]) > expected
