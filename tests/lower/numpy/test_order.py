@@ -49,6 +49,17 @@ def test_what_is_needed_later_is_not_hurried() -> None:
     assert names(ordered(larger, *LEAVES))[:12] == ["sum"] * 12
 
 
+def test_the_last_reader_stays_the_last() -> None:
+    """Or what it writes over could not be."""
+
+    def written(*leaves: Any) -> Any:
+        sines = [np.sin(x) for x in leaves]
+        read = [np.sum(s, 0) for s in sines]
+        return [s + 1.0 for s in sines], read
+
+    assert names(ordered(written, *LEAVES)) == ["sin"] * 12 + ["sum"] * 12 + ["add"] * 12
+
+
 def test_small_programs_stay_as_they_are() -> None:
     graph = tg.make_graph(lambda x, y: (np.sin(x), np.cos(y), np.sin(x) + 1.0))(1.0, 2.0)
     assert near_their_inputs(graph) is graph
