@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
-import keras
 import numpy as np
 import pytest
+
+with warnings.catch_warnings():  # of what keras imports, in older versions
+    warnings.simplefilter("ignore")
+    import keras
 
 import tracegrad as tg
 from tests.compare import near
