@@ -143,3 +143,12 @@ def test_kinds_pass_through_transforms() -> None:
 def test_batch_size() -> None:
     assert metrics.batch_size({"x": np.ones((7, 2)), "scale": 1.0}) == 7
     assert metrics.batch_size((1.0,)) == 1
+
+
+def test_kinds_of_metrics_are_not_mixed() -> None:
+    with pytest.raises(
+        TypeError, match=r"metric 'loss' is Sum at .*test_metrics\.py:\d+ .*, and was a number in a batch before"
+    ):
+        metrics.mean([{"loss": 1.0}, {"loss": metrics.Sum(2.0)}])
+    with pytest.raises(TypeError, match=r"metric 'loss' is a number at .*, and was Ratio in a batch before"):
+        metrics.mean([{"loss": metrics.Ratio(1.0, 2.0)}, {"loss": 1.0}])

@@ -108,7 +108,7 @@ class Running:
             weight: of the numbers and arrays, the number of examples in the batch.
 
         Raises:
-            TypeError: `metrics` is no dict.
+            TypeError: `metrics` is no dict, or has another kind of metric under a name than the batches before.
         """
         if not isinstance(metrics, Mapping):
             raise TypeError(
@@ -117,6 +117,12 @@ class Running:
         count, sums = self._state[0], dict(self._state[1])
         for name, x in metrics.items():
             kind = type(x).__name__ if isinstance(x, _KINDS) else "mean"
+            if name in sums and kind != (before := sums[name][0]):
+                told = {"mean": "a number"}
+                raise TypeError(
+                    f"metric {name!r} is {told.get(kind, kind)}{at(user_source())}, and was {told.get(before, before)} in a batch before; "
+                    "return one kind under one name"
+                )
             unit = sums[name][3] if name in sums else float(weight) or 1.0
             if kind == "Ratio":
                 new, over = _host(x.numerator), _host(x.denominator)
