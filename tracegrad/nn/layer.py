@@ -212,8 +212,7 @@ class Layer:
             out = function(*inputs)
             if isinstance(out, Layer):
                 raise TypeError(
-                    f"{'.'.join(p.path)}{at(user_source())}: {name} makes a layer, and a layer is due; write {name}(...) with what "
-                    "it is made of"
+                    f"{p.place()}: {name} makes a layer, and a layer is due; write {name}(...) with what it is made of"
                 )
             return out
 
@@ -275,4 +274,4 @@ def _types(x: Any) -> Any:
 
 def _by_path(params: Any) -> dict[str, Any]:
     found, _ = tree.tree_flatten_with_path(params)
-    return {".".join([str(getattr(k, "key", k)) for k in path]): leaf for path, leaf in found}
+    return {tree.keystr(path, simple=True, separator="."): leaf for path, leaf in found}

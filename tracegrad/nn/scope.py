@@ -198,14 +198,14 @@ class Scope:
         shape = tuple(shape)
         if run.stand_in is not None:
             if not all([isinstance(n, int | np.integer) and n >= 0 for n in shape]):
-                raise TypeError(f"{self._place()}: the sizes of {name!r} must be whole numbers from 0 on, got {shape}")
+                raise TypeError(f"{self.place()}: the sizes of {name!r} must be whole numbers from 0 on, got {shape}")
             return self._noted(self.params, name, init, shape, dtype)
         if value is None:
             raise ValueError(self._missing(name))
         value = as_array(value)
         if value.shape != shape:
             raise ShapeError(
-                f"{self._place()}: {name} is {value.shape}, but the input {self._input_types()} asks for {shape}; were these "
+                f"{self.place()}: {name} is {value.shape}, but the input {self._input_types()} asks for {shape}; were these "
                 "params made by another net, or for inputs of another shape?"
             )
         return value if run.like is None or type(value) is Tracer else np.asarray(value, like=run.like)
@@ -218,30 +218,30 @@ class Scope:
         if self.states is None:
             kept = " and ".join(map(repr, self._names_of_state()))
             raise ValueError(
-                f"{self._place()}: keeps {kept} from call to call; write y, state = net.apply(params, x, state=state) with "
+                f"{self.place()}: keeps {kept} from call to call; write y, state = net.apply(params, x, state=state) with "
                 "state = net.init_state(x) at first"
             )
         value = self.states.get(name)
         if value is None:
             raise ValueError(
-                f"{self._place()}: no state {name!r} here; the state given has {_listed(self.states)}. It is made by "
+                f"{self.place()}: no state {name!r} here; the state given has {_listed(self.states)}. It is made by "
                 "net.init_state(x)"
             )
         if np.shape(value) != shape:
             raise ShapeError(
-                f"{self._place()}: state {name!r} is {np.shape(value)}, but the input {self._input_types()} asks for {shape}"
+                f"{self.place()}: state {name!r} is {np.shape(value)}, but the input {self._input_types()} asks for {shape}"
             )
         return value
 
     def update(self, name: str, value: Array) -> None:
         """Set what `state` of this name gives from now on: in later calls, and here. No derivative goes through it."""
         if name not in (self.states or ()):
-            raise ValueError(f"{self._place()}: no state {name!r} to update; call p.state({name!r}, init, shape) first")
+            raise ValueError(f"{self.place()}: no state {name!r} to update; call p.state({name!r}, init, shape) first")
         if self._run.stand_in is not None:
             return
         old = self.states[name]
         if np.shape(value) != np.shape(old):
-            raise ShapeError(f"{self._place()}: state {name!r} is {np.shape(old)}, and cannot become {np.shape(value)}")
+            raise ShapeError(f"{self.place()}: state {name!r} is {np.shape(old)}, and cannot become {np.shape(value)}")
         self.states[name] = as_array(stop_gradient(value)).astype(old.dtype)
 
     @property
@@ -256,7 +256,7 @@ class Scope:
             return np.broadcast_to(run.stand_in.astype(np.uint32), (2,))
         if run.key is None:
             raise ValueError(
-                f"{self._place()}: draws random numbers{' in training' if self.train else ''}; pass key=, for example "
+                f"{self.place()}: draws random numbers{' in training' if self.train else ''}; pass key=, for example "
                 "tg.random.fold_in(key, step)"
             )
         count = run.draws[self.path] = run.draws.get(self.path, 0) + 1
@@ -274,7 +274,7 @@ class Scope:
             return x
         if number_kind(x.dtype) == "c" and number_kind(dtype) != "c":
             raise DtypeError(
-                f"{self._place()}: takes real inputs, got {x.dtype}; net.init(key, x, dtype=np.complex128) makes complex "
+                f"{self.place()}: takes real inputs, got {x.dtype}; net.init(key, x, dtype=np.complex128) makes complex "
                 "parameters, and np.real(x) a real input"
             )
         return x.astype(dtype)
@@ -297,7 +297,7 @@ class Scope:
             layer.function(child, *inputs)
             if child.states.without_empty():
                 raise ValueError(
-                    f"{child._place()}: keeps {_listed(child.states.without_empty())} from call to call, so it cannot be bound to a pure "
+                    f"{child.place()}: keeps {_listed(child.states.without_empty())} from call to call, so it cannot be bound to a pure "
                     "function; nn.stack and nn.RNN carry state along"
                 )
             params = self._stand_ins(params)
@@ -315,7 +315,7 @@ class Scope:
             before = tree.tree_map(type_of, _computed_in(x, self.params.types()))
             if before != after:
                 raise ShapeError(
-                    f"{self._place()}: a stack needs a layer that returns the type that it takes, but {layer!r} makes "
+                    f"{self.place()}: a stack needs a layer that returns the type that it takes, but {layer!r} makes "
                     f"{after} of {before}"
                 )
             return out
@@ -363,7 +363,7 @@ class Scope:
             mine = self.params.get(name, _NOTHING)
             if type(mine) is not dict and not isinstance(mine, Mapping):
                 raise TypeError(
-                    f"{self._place()}: params of {name!r} must be a dict, got {type(mine).__name__}; were they made by "
+                    f"{self.place()}: params of {name!r} must be a dict, got {type(mine).__name__}; were they made by "
                     "this net's init?"
                 )
             kept = None if states is None else states.get(name, {})
@@ -372,15 +372,15 @@ class Scope:
     def _made(self, layer: Layer, name: Any) -> tuple[Specs, Specs]:
         """Where the parameters and the state of a sub-layer are to be noted."""
         if not isinstance(name, str) or not name or "." in name:
-            raise ValueError(f"{self._place()}: the name of a layer is a text without dots, got {name!r}")
+            raise ValueError(f"{self.place()}: the name of a layer is a text without dots, got {name!r}")
         known = self._used.setdefault(name, (layer, user_source()))
         if known[0] is not layer:
             raise ValueError(
-                f"{self._place()}: two layers are called {name!r}, the other{at(known[1])}; the same Layer object twice "
+                f"{self.place()}: two layers are called {name!r}, the other{at(known[1])}; the same Layer object twice "
                 "shares its parameters"
             )
         if isinstance(self.params.get(name), Spec):
-            raise ValueError(f"{self._place()}: {name!r} is the name of a parameter here, and cannot be a layer's too")
+            raise ValueError(f"{self.place()}: {name!r} is the name of a parameter here, and cannot be a layer's too")
         return self.params.setdefault(name, Specs()), self.states.setdefault(name, Specs())
 
     def _noted(self, specs: Specs, name: str, init: Init, shape: tuple[int, ...], dtype: DType | None) -> Array:
@@ -388,29 +388,30 @@ class Scope:
         run = self._run
         if context.trace is not run.trace:
             raise ValueError(
-                f"{self._place()}: parameters cannot be made inside {context.trace.transform}: make {name!r} outside, with "
+                f"{self.place()}: parameters cannot be made inside {context.trace.transform}: make {name!r} outside, with "
                 "f = p.bind(layer, *inputs), and call f there"
             )
         known = specs.get(name)
         if known is None:
             if not isinstance(name, str) or not name or "." in name:
-                raise ValueError(f"{self._place()}: the name of a parameter is a text without dots, got {name!r}")
+                raise ValueError(f"{self.place()}: the name of a parameter is a text without dots, got {name!r}")
             if not callable(init):
                 raise TypeError(
-                    f"{self._place()}: {name!r} needs a function (key, shape, dtype) -> array, got {init!r}; write "
+                    f"{self.place()}: {name!r} needs a function (key, shape, dtype) -> array, got {init!r}; write "
                     "nn.initializers.constant(x) for a number"
                 )
             known = specs[name] = Spec(init, shape, run.dtype if dtype is None else np.dtype(dtype))
         elif isinstance(known, Specs):
-            raise ValueError(f"{self._place()}: {name!r} is the name of a layer here, and cannot be a parameter's too")
+            raise ValueError(f"{self.place()}: {name!r} is the name of a layer here, and cannot be a parameter's too")
         elif known.shape != shape:
-            raise ShapeError(f"{self._place()}: {name} is {known.shape}, where this input asks for {shape}")
+            raise ShapeError(f"{self.place()}: {name} is {known.shape}, where this input asks for {shape}")
         return np.broadcast_to(run.stand_in.astype(known.dtype), shape)
 
     def _stand_ins(self, specs: Specs) -> dict[str, Any]:
         return tree.tree_map(lambda t: np.broadcast_to(self._run.stand_in.astype(t.dtype), t.shape), specs.types())
 
-    def _place(self) -> str:
+    def place(self) -> str:
+        """Where this layer is, in its net and in the user's code: what its errors begin with."""
         return f"{'.'.join(self.path)}{at(user_source())}"
 
     def _note(self, error: Exception) -> None:
@@ -428,12 +429,12 @@ class Scope:
 
     def _missing(self, name: str) -> str:
         known = tree.tree_flatten_with_path(self._run.params)[0]
-        names = [".".join([str(getattr(k, "key", k)) for k in path]) for path, _ in known]
+        names = [tree.keystr(path, simple=True, separator=".") for path, _ in known]
         wanted = ".".join((*self.path[1:], name))
         nearest = difflib.get_close_matches(wanted, names, 1, 0)
         near = f". Nearest: {nearest[0]!r}" if nearest else ""
         return (
-            f"{self._place()}: no parameter {wanted!r}; the parameters given have {_listed(self._run.params)}{near}. Did the "
+            f"{self.place()}: no parameter {wanted!r}; the parameters given have {_listed(self._run.params)}{near}. Did the "
             "net change after init?"
         )
 

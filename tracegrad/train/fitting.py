@@ -153,8 +153,7 @@ def fit(
 def described(state: Any) -> str:
     """The parameters of a state, or all that it has, line by line."""
     found = tree.tree_leaves_with_path(getattr(state, "params", state))
-    step = lambda key: str(getattr(key, key.__match_args__[0]))
-    rows = [(".".join(map(step, path)), str(type_of(x)), np.size(x)) for path, x in found]
+    rows = [(tree.keystr(path, simple=True, separator="."), str(type_of(x)), np.size(x)) for path, x in found]
     rows.append(("in all", "", sum([size for *_, size in rows])))
     width = max([len(name) for name, *_ in rows])
     return "\n".join([f"{name:{width}}  {t:20} {size:>12,}" for name, t, size in rows])

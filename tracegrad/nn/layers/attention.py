@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.errors import ShapeError, at, user_source
+from tracegrad.core.errors import ShapeError
 from tracegrad.lax import dynamic_update_slice
 from tracegrad.nn import initializers
 from tracegrad.nn.attention import attention_weights, rotary, weighted
@@ -72,13 +72,13 @@ def MultiHeadAttention(
     @layer("MultiHeadAttention", num_heads, **said, **({"causal": True} if causal else {}))
     def attention(p: Scope, x: Any, context: Any = None, mask: Any = None) -> Any:
         if x.ndim < 2:
-            raise ShapeError(f"{'.'.join(p.path)}{at(user_source())}: takes [..., places, features], got {x.shape}")
+            raise ShapeError(f"{p.place()}: takes [..., places, features], got {x.shape}")
         context = x if context is None else context
         features = x.shape[-1] if qkv_features is None else qkv_features
         shared = num_heads if num_kv_heads is None else num_kv_heads
         if features % num_heads or num_heads % shared:
             raise ShapeError(
-                f"{'.'.join(p.path)}{at(user_source())}: {num_heads} heads must divide {features} features, and "
+                f"{p.place()}: {num_heads} heads must divide {features} features, and "
                 f"{shared} heads of keys and values must divide {num_heads}"
             )
         size = features // num_heads

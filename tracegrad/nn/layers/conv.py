@@ -62,8 +62,7 @@ def Conv(
         channels = channels_of(p, x, window)
         if channels % feature_group_count or features % feature_group_count:
             raise ShapeError(
-                f"{'.'.join(p.path)}{at(user_source())}: {feature_group_count} groups must divide {channels} channels in and "
-                f"{features} out"
+                f"{p.place()}: {feature_group_count} groups must divide {channels} channels in and {features} out"
             )
         kernel = p.param("kernel", kernel_init, (*window, channels // feature_group_count, features))
         x = p.cast(x, kernel.dtype)
@@ -245,7 +244,7 @@ def channels_of(p: Scope, x: Any, window: Sequence[int]) -> int:
     if np.ndim(x) < len(window) + 1:
         axes = ", ".join([*["space"] * len(window), "channels"])
         raise ShapeError(
-            f"{'.'.join(p.path)}{at(user_source())}: a window of {tuple(window)} takes [..., {axes}], got {np.shape(x)}; write "
+            f"{p.place()}: a window of {tuple(window)} takes [..., {axes}], got {np.shape(x)}; write "
             "x[..., None] for one channel"
         )
     return int(np.shape(x)[-1])
@@ -268,8 +267,7 @@ def pairs(p: Scope, padding: Any, window: Sequence[int]) -> list[tuple[int, int]
     found = [padding] * len(window) if isinstance(padding, int) else list(padding)
     if len(found) != len(window):
         raise ShapeError(
-            f"{'.'.join(p.path)}{at(user_source())}: padding {padding!r} is for {len(found)} axes, the window {tuple(window)} has "
-            f"{len(window)}"
+            f"{p.place()}: padding {padding!r} is for {len(found)} axes, the window {tuple(window)} has {len(window)}"
         )
     return [(n, n) if isinstance(n, int) else (n[0], n[1]) for n in found]
 
@@ -284,15 +282,12 @@ def padded(
         return np.pad(x, [(0, 0)] * (x.ndim - len(window) - 1) + around + [(0, 0)], mode="wrap"), "VALID"
     if padding == "CAUSAL":
         if len(window) != 1:
-            raise ShapeError(
-                f"{'.'.join(p.path)}{at(user_source())}: CAUSAL padding is for one axis, got {tuple(window)}"
-            )
+            raise ShapeError(f"{p.place()}: CAUSAL padding is for one axis, got {tuple(window)}")
         return x, [(widths[0], 0)]
     if isinstance(padding, str):
         if padding not in ("SAME", "VALID"):
             raise ValueError(
-                f"{'.'.join(p.path)}{at(user_source())}: padding is 'SAME', 'VALID', 'CIRCULAR', 'CAUSAL', a number or numbers, "
-                f"got {padding!r}"
+                f"{p.place()}: padding is 'SAME', 'VALID', 'CIRCULAR', 'CAUSAL', a number or numbers, got {padding!r}"
             )
         return x, padding
     return x, pairs(p, padding, window)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tracegrad.core.errors import DtypeError, at, user_source
+from tracegrad.core.errors import DtypeError
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import number_kind
 from tracegrad.nn import initializers
@@ -42,7 +42,7 @@ def Embed(
         x = as_array(x)
         if number_kind(x.dtype) not in "iu":
             raise DtypeError(
-                f"{'.'.join(p.path)}{at(user_source())}: takes integers, got {x.dtype.name}; write tokens.astype(np.int32), "
+                f"{p.place()}: takes integers, got {x.dtype.name}; write tokens.astype(np.int32), "
                 "and of a shape give its type: tg.ShapeDtypeStruct(shape, np.int32)"
             )
         return p.param("embedding", embedding_init, (num_embeddings, features))[x]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.errors import ShapeError, at, user_source
+from tracegrad.core.errors import ShapeError
 from tracegrad.core.types import is_inexact, number_kind
 from tracegrad.lax import pmean
 from tracegrad.nn import initializers
@@ -108,7 +108,7 @@ def GroupNorm(
     def group_norm(p: Scope, x: Any) -> Any:
         ndim, channels = len(x.shape), x.shape[-1]
         if num_groups < 1 or channels % num_groups:
-            raise ShapeError(f"{_place(p)}: {channels} channels do not divide into {num_groups} groups")
+            raise ShapeError(f"{p.place()}: {channels} channels do not divide into {num_groups} groups")
         x, dtype, scale, bias = _taken(p, x, (ndim - 1,), use_scale, use_bias)
         places = range(1, ndim) if reduction_axes is None else _axes(p, x, reduction_axes)
         axes = tuple([a for a in places if a != ndim - 1]) + (ndim,)
@@ -304,7 +304,7 @@ def _with_weights(p: Scope, inner: Layer, inputs: Any, changed: Callable[[str, A
     """What a layer makes of inputs with other weights: `changed` of their paths and themselves."""
     bound = p.bind(inner, *inputs, name="layer_instance")
     leaves, structure = tree.tree_flatten_with_path(bound.params)
-    names = ["/".join(["layer_instance", *[str(k.key) for k in path]]) for path, _ in leaves]
+    names = [f"layer_instance/{tree.keystr(path, simple=True, separator='/')}" for path, _ in leaves]
     bound.params = structure.unflatten([changed(name, x) for name, (_, x) in zip(names, leaves, strict=True)])
     return bound(*inputs, key=p.key() if p.draws else None)
 
@@ -364,12 +364,8 @@ def _axes(p: Scope, x: Any, axis: int | Sequence[int]) -> tuple[int, ...]:
         return (ndim + axis,)
     given = (axis,) if isinstance(axis, int) else tuple(axis)
     if any(not -ndim <= a < ndim for a in given):
-        raise ShapeError(f"{_place(p)}: no axes {axis} in an input of shape {x.shape}")
+        raise ShapeError(f"{p.place()}: no axes {axis} in an input of shape {x.shape}")
     return tuple(sorted({a % ndim for a in given}))
-
-
-def _place(p: Scope) -> str:
-    return f"{'.'.join(p.path)}{at(user_source())}"
 
 
 def _unlike(**options: tuple[Any, Any]) -> dict[str, Any]:

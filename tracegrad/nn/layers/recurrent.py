@@ -201,7 +201,7 @@ def RNN(
         x = as_array(x)
         time = 0 if time_major else x.ndim - 2
         if x.ndim < 2:
-            raise ShapeError(f"{'.'.join(p.path)}{at(user_source())}: takes sequences [..., time, in], got {x.shape}")
+            raise ShapeError(f"{p.place()}: takes sequences [..., time, in], got {x.shape}")
         steps = np.moveaxis(x, time, 0)
         batch = steps.shape[1:-1]
         example = steps[0] if steps.shape[0] else np.zeros(steps.shape[1:], type_of(steps).dtype)

@@ -97,7 +97,7 @@ def pixel_shuffle(r: int) -> Layer:
     def pixel_shuffle(p: Scope, x: Any) -> Any:
         channels = channels_of(p, x, each(r, (1, 1)))
         if channels % (r * r):
-            raise ShapeError(f"{'.'.join(p.path)}{at(user_source())}: {r}^2 must divide {channels} channels")
+            raise ShapeError(f"{p.place()}: {r}^2 must divide {channels} channels")
         *batch, height, width, _ = x.shape
         x = np.reshape(x, (*batch, height, width, r, r, channels // r**2))
         x = np.swapaxes(x, -4, -3)
