@@ -25,6 +25,15 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["TRACEGRAD_TRACEBACKS"] = "full"  # where a test fails, our own frames are what matters
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Whole programs take minutes each: they run where they are asked for."""
+    if "whole" not in config.option.markexpr:
+        whole = [item for item in items if item.get_closest_marker("whole")]
+        items[:] = [item for item in items if not item.get_closest_marker("whole")]
+        if whole:
+            config.hook.pytest_deselected(items=whole)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """An example of what needs a package that is not there is skipped. (Modules that import one are, by an option.)"""
