@@ -249,7 +249,7 @@ ELSEWHERE = {
     "conv_general_dilated_local", "conv_general_dilated_patches", "conv_general_permutations",
     "conv_general_shape_tuple", "conv_shape_tuple", "conv_transpose_shape_tuple", "ConvGeneralDilatedDimensionNumbers",
     "custom_linear_solve", "custom_root", "padtype_to_pads", "pbroadcast", "precv", "psend", "ragged_all_to_all",
-    "reduce_window_shape_tuple", "fft", "FftType", "linalg", "rng_bit_generator", "rng_uniform",
+    "reduce_window_shape_tuple", "linalg", "rng_bit_generator", "rng_uniform",
     "RandomAlgorithm",
 }  # fmt: skip
 # Left out on purpose, and why.

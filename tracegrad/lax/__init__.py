@@ -82,6 +82,8 @@ from tracegrad.lax.elementwise import select as select
 from tracegrad.lax.elementwise import select_n as select_n
 from tracegrad.lax.elementwise import shift_right_arithmetic as shift_right_arithmetic
 from tracegrad.lax.elementwise import shift_right_logical as shift_right_logical
+from tracegrad.lax.fourier import FftType as FftType
+from tracegrad.lax.fourier import fft as fft
 from tracegrad.lax.loops import associative_scan as associative_scan
 from tracegrad.lax.loops import fori_loop as fori_loop
 from tracegrad.lax.loops import map as map

@@ -145,6 +145,7 @@ from numpy import uint64 as uint64
 from numpy import zeros as zeros
 
 from tracegrad.core.boxes import accept_jax
+from tracegrad.numpy import fft as fft
 from tracegrad.numpy import linalg as linalg
 from tracegrad.numpy.calculus import diff as diff
 from tracegrad.numpy.calculus import ediff1d as ediff1d
@@ -330,7 +331,7 @@ from tracegrad.ops.sort import argsort as argsort
 from tracegrad.ops.sort import searchsorted as searchsorted
 from tracegrad.ops.sort import sort as sort
 
-__all__ = [*accept_jax(globals()), "linalg"]
+__all__ = [*accept_jax(globals()), "fft", "linalg"]
 
 
 def __dir__() -> list[str]:
