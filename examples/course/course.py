@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import matplotlib
 
 matplotlib.use("Agg")  # draws into files; needs no screen
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.patches import FancyArrowPatch
 
 _parser = argparse.ArgumentParser(description="A chapter of the course.")
 _parser.add_argument("--quick", action="store_true", help="shorter experiments, as the tests run them")
@@ -67,3 +70,84 @@ def attempt(check: Callable[..., None], *answers: Callable[..., Any]) -> None:
         print(f"exercise {name}: not written yet")
     else:
         print(f"exercise {name}: right")
+
+
+def draw_boxes(
+    axes: Any, labels: dict[str, str], arrows: Sequence[tuple[str, str, str]], kinds: dict[str, str] | None = None
+) -> None:
+    """Draws a small graph from left to right: a box for each label, an arrow for each (from, to, text).
+
+    `kinds` says of a box that it is an "input" (round), a "constant" (no frame) or the "output" (bold). A box stands one column
+    right of the last of its operands, a constant one column left of its first user. An arrow that passes other columns has
+    a place of its own in each, so that it runs around the boxes there.
+    """
+    kinds = kinds or {}
+    column: dict[str, int] = {}
+    while len(column) < len(labels):
+        for box in labels:
+            before = [a for a, b, _ in arrows if b == box]
+            if all(a in column for a in before):
+                column[box] = max((column[a] + 1 for a in before), default=0)
+    for box in labels:
+        if kinds.get(box) == "constant":
+            column[box] = min((column[b] - 1 for a, b, _ in arrows if a == box), default=0)
+    paths = []
+    for number, (a, b, _) in enumerate(arrows):
+        between = [f"{number}@{c}" for c in range(column[a] + 1, column[b])]
+        column.update({place: int(place.split("@")[1]) for place in between})
+        paths.append([a, *between, b])
+
+    # Heights: each place goes towards the mean of its neighbours, and keeps a distance from those in its column.
+    neighbours: dict[str, list[str]] = {place: [] for place in column}
+    for path in paths:
+        for a, b in pairwise(path):
+            neighbours[a].append(b)
+            neighbours[b].append(a)
+    columns = [[p for p in column if column[p] == c] for c in range(max(column.values()) + 1)]
+    height = {place: float(-i) for places in columns for i, place in enumerate(places)}
+    for _ in range(30):
+        for places in columns:
+            wanted = {p: float(np.mean([height[n] for n in neighbours[p]] or [height[p]])) for p in places}
+            places.sort(key=lambda p: -wanted[p])
+            top, taken = np.inf, []
+            for place in places:
+                top = min(wanted[place], top - (1.0 if place in labels else 0.7))
+                taken.append(top)
+            shift = float(np.mean([wanted[p] for p in places]) - np.mean(taken))
+            height.update({p: t + shift for p, t in zip(places, taken, strict=True)})
+
+    spread, frames = 1.7, {}
+    for box, label in labels.items():
+        kind = kinds.get(box, "op")
+        style = {
+            "boxstyle": "circle,pad=0.35" if kind == "input" else "round,pad=0.35,rounding_size=0.2",
+            "facecolor": "#e6e6e6" if kind == "input" else "white",
+            "edgecolor": "none" if kind == "constant" else "#333333",
+            "linewidth": 2.2 if kind == "output" else 1.0,
+        }
+        drawn = axes.text(spread * column[box], height[box], label, ha="center", va="center", bbox=style, zorder=3)
+        frames[box] = drawn.get_bbox_patch()
+    for path, (_, _, text) in zip(paths, arrows, strict=True):
+        x, y = [spread * column[p] for p in path], [height[p] for p in path]
+        axes.plot(x[:-1], y[:-1], color="#888888", lw=1.0, zorder=1)  # under the boxes
+        tip = FancyArrowPatch(
+            (x[-2], y[-2]),
+            (x[-1], y[-1]),
+            arrowstyle="-|>",
+            mutation_scale=10,
+            color="#888888",
+            patchA=frames.get(path[-2]),
+            patchB=frames[path[-1]],
+            shrinkA=0,
+            shrinkB=1,
+            zorder=4,  # after the boxes, whose size is known once they are drawn
+        )
+        axes.add_patch(tip)
+        if text:
+            style = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+            middle = np.mean(x[:2]), np.mean(y[:2])
+            axes.text(*middle, text, ha="center", va="center", fontsize=8, zorder=2, bbox=style)
+    axes.set(
+        xlim=(-0.6, spread * (len(columns) - 1) + 0.7), ylim=(min(height.values()) - 0.7, max(height.values()) + 0.7)
+    )
+    axes.axis("off")
