@@ -931,7 +931,7 @@ class Tracer:
         elif function is np.array or function is np.asarray:
             fixes = [_MAKE if function is np.array else "  In place of `np.asarray(x)` write `tnp.asarray(x)`."]
         elif callable(function) and name not in _WRITERS:
-            has = f"write `tnp.{name}`; else it needs" if name in _MAKERS else "it needs"
+            has = f"write `tnp.{name}`; else it needs" if name in _MAKERS or function in FUNCTIONS else "it needs"
             fixes = [f"  NumPy cannot hand `{written}` to us: {has} `tg.custom_vjp`, or values that are not traced."]
         else:
             fixes = [

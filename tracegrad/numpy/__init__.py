@@ -208,6 +208,16 @@ from tracegrad.numpy.logic import isposinf as isposinf
 from tracegrad.numpy.logic import isreal as isreal
 from tracegrad.numpy.logic import isrealobj as isrealobj
 from tracegrad.numpy.padding import pad as pad
+from tracegrad.numpy.polynomials import poly as poly
+from tracegrad.numpy.polynomials import polyadd as polyadd
+from tracegrad.numpy.polynomials import polyder as polyder
+from tracegrad.numpy.polynomials import polydiv as polydiv
+from tracegrad.numpy.polynomials import polyfit as polyfit
+from tracegrad.numpy.polynomials import polyint as polyint
+from tracegrad.numpy.polynomials import polymul as polymul
+from tracegrad.numpy.polynomials import polysub as polysub
+from tracegrad.numpy.polynomials import polyval as polyval
+from tracegrad.numpy.polynomials import roots as roots
 from tracegrad.numpy.products import cross as cross
 from tracegrad.numpy.products import dot as dot
 from tracegrad.numpy.products import einsum_path as einsum_path

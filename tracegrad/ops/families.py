@@ -599,13 +599,16 @@ def is_tracer(*values: Any) -> bool:
     return any([isinstance(v, Tracer) for v in values])
 
 
-def implements(*numpy_functions: Any) -> Callable[[F], F]:
+def implements(*numpy_functions: Any, further: Iterable[str] = ()) -> Callable[[F], F]:
     """Register a function as what these NumPy functions do to tracers.
 
     Returns the public function of `tracegrad.numpy`: on plain arrays it is NumPy's own, to the last keyword; on tracers,
-    or lists that hold tracers, ours. That one never sees an `out`: whoever calls it writes its result there (`trace.called`).
+    or lists that hold tracers, and with one of the `further` keywords, which NumPy has not got, ours. That one never sees
+    an `out`: whoever calls it writes its result there (`trace.called`).
     A function that not every NumPy has from 2.0 on is given as `getattr(np, name, None)`: where there is none, ours is all.
     """
+
+    further = frozenset(further)
 
     def register(traced: F) -> F:
         for f in filter(None, numpy_functions):
@@ -614,6 +617,8 @@ def implements(*numpy_functions: Any) -> Callable[[F], F]:
 
         @functools.wraps(traced)
         def public(*args: Any, **kwargs: Any) -> Any:
+            if kwargs and not further.isdisjoint(kwargs):
+                return called(plain, traced, args, kwargs)
             for x in (*args, *kwargs.values()) if kwargs else args:
                 if isinstance(x, Tracer) or ((type(x) is list or type(x) is tuple) and contains_tracer(x)):
                     return called(plain, traced, args, kwargs)
