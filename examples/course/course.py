@@ -125,15 +125,19 @@ def draw_boxes(
             "edgecolor": "none" if kind == "constant" else "#333333",
             "linewidth": 2.2 if kind == "output" else 1.0,
         }
-        drawn = axes.text(spread * column[box], height[box], label, ha="center", va="center", bbox=style, zorder=3)
-        frames[box] = drawn.get_bbox_patch()
-    for path, (_, _, text) in zip(paths, arrows, strict=True):
+        words = axes.text(spread * column[box], height[box], label, ha="center", va="center", bbox=style, zorder=3)
+        frames[box] = words.get_bbox_patch()
+    drawn: list[tuple[str, str]] = []  # a value that is used twice by one box has two arrows to it, bent to either side
+    for path, (a, b, text) in zip(paths, arrows, strict=True):
+        uses, before = sum(arrow[:2] == (a, b) for arrow in arrows), drawn.count((a, b))
+        drawn.append((a, b))
         x, y = [spread * column[p] for p in path], [height[p] for p in path]
         axes.plot(x[:-1], y[:-1], color="#888888", lw=1.0, zorder=1)  # under the boxes
         tip = FancyArrowPatch(
             (x[-2], y[-2]),
             (x[-1], y[-1]),
             arrowstyle="-|>",
+            connectionstyle=f"arc3,rad={0.3 * (before - (uses - 1) / 2)}",
             mutation_scale=10,
             color="#888888",
             patchA=frames.get(path[-2]),
@@ -143,10 +147,10 @@ def draw_boxes(
             zorder=4,  # after the boxes, whose size is known once they are drawn
         )
         axes.add_patch(tip)
-        if text:
+        if text and not before:
             style = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-            middle = np.mean(x[:2]), np.mean(y[:2])
-            axes.text(*middle, text, ha="center", va="center", fontsize=8, zorder=2, bbox=style)
+            middle = np.mean(x[:2]), np.mean(y[:2]) + (0.16 if uses > 1 else 0)
+            axes.text(*middle, text, ha="center", va="center", fontsize=8, zorder=5, bbox=style)
     axes.set(
         xlim=(-0.6, spread * (len(columns) - 1) + 0.7), ylim=(min(height.values()) - 0.7, max(height.values()) + 0.7)
     )
