@@ -31,7 +31,7 @@ from itertools import permutations
 
 import matplotlib.pyplot as plt
 import numpy as np
-from course import attempt, draw_boxes, quick, show
+from course import attempt, draw_boxes, draw_graph, letters_of, quick, show
 
 import tracegrad as tg
 
@@ -62,17 +62,12 @@ assert np.array_equal(z, [2.0, -1.0])
 # %% [markdown]
 # By hand: $A x = (1 \cdot 1 + 0 \cdot 2,\; 0 \cdot 1 - 1 \cdot 2) = (1, -2)$, and with $b$ added $(2, -1)$.
 #
-# Here is the same as pictures. Inputs are round and have the function's names; what comes out has a thick frame. On the left each arrow carries the *type* of what flows along it, on the right the *value*, for the numbers above. To have the values, all
+# Here is the same as pictures. Inputs are round and have the function's names, the one that comes out has a thick frame. (Blue ones are parameters, of
+# which more below.) On the left each arrow carries the *type* of what flows along it, on the right the *value*, for the numbers above. To have the values, all
 # we do is go through the equations from the first to the last and apply each to what is there already.
 
 
 # %%
-def letters_of(graph):
-    """The letter of each variable, as in the printed graph: inputs, then constants, then what each equation makes."""
-    variables = [*graph.inputs, *graph.consts, *(out for eqn in graph.eqns for out in eqn.outputs)]
-    return {variable: chr(ord("a") + i) for i, variable in enumerate(variables)}
-
-
 def values_of(graph, *arguments):
     """The value of each variable, equation by equation: the forward pass. An operation's name is its name in NumPy."""
     values = dict(zip(graph.inputs, arguments, strict=True)) | dict(graph.consts)
@@ -82,32 +77,12 @@ def values_of(graph, *arguments):
     return values
 
 
-def draw(axes, graph, label=lambda variable: "", title=""):
-    """The graph, from left to right, with label(variable) on the arrows that carry it."""
-    letters = letters_of(graph)
-    boxes = {letter: letter if v.name is None else f"{v.name}" for v, letter in letters.items()}
-    kinds = dict.fromkeys((letters[v] for v in graph.inputs), "input")
-    kinds |= dict.fromkeys((letters[v] for v in graph.consts), "constant")
-    arrows = []
-    for eqn in graph.eqns:
-        out = letters[eqn.outputs[0]]
-        boxes[out] = f"{out}\n{eqn.op.name}"
-        for number, v in enumerate(eqn.inputs):
-            if v not in letters:  # a number in the text
-                letters[v] = f"{out}.{number}"
-                boxes[letters[v]], kinds[letters[v]] = f"{v.value:g}", "constant"
-            arrows.append((letters[v], out, label(v)))
-    kinds |= dict.fromkeys((letters[v] for v in graph.outputs), "output")
-    draw_boxes(axes, boxes, arrows, kinds)
-    axes.set_title(title, loc="left")
-
-
 values = values_of(graph, A, x, b)
 assert np.array_equal(values[graph.outputs[0]], z)
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4))
-draw(left, graph, lambda v: str(v.type), "A @ x + b: types")
-draw(right, graph, lambda v: str(values[v]), "and values")
+draw_graph(left, graph, lambda v: str(v.type), "A @ x + b: types", parameters="Ab")
+draw_graph(right, graph, lambda v: str(values[v]), "and values", parameters="Ab")
 show(figure, "01_affine")
 
 # %% [markdown]
@@ -155,7 +130,7 @@ values = values_of(graph, 1.0, 2.0)
 assert values[graph.outputs[0]] == 9.0 + np.sin(3.0)
 
 figure, axes = plt.subplots(figsize=(8.5, 3.2))
-draw(axes, graph, lambda v: f"{values[v]:.3g}", "s · s + sin(s), where s = x + y, at x = 1, y = 2")
+draw_graph(axes, graph, lambda v: f"{values[v]:.3g}", "s · s + sin(s), where s = x + y, at x = 1, y = 2")
 show(figure, "01_shared")
 
 # %% [markdown]

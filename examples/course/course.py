@@ -77,7 +77,7 @@ def draw_boxes(
 ) -> None:
     """Draws a small graph from left to right: a box for each label, an arrow for each (from, to, text).
 
-    `kinds` says of a box that it is an "input" (round), a "constant" (no frame) or the "output" (bold). A box stands one column
+    `kinds` says of a box that it is an "input" (round), a "parameter" (round and blue), a "constant" (no frame) or the "output" (bold). A box stands one column
     right of the last of its operands, a constant one column left of its first user. An arrow that passes other columns has
     a place of its own in each, so that it runs around the boxes there.
     """
@@ -120,8 +120,8 @@ def draw_boxes(
     for box, label in labels.items():
         kind = kinds.get(box, "op")
         style = {
-            "boxstyle": "circle,pad=0.35" if kind == "input" else "round,pad=0.35,rounding_size=0.2",
-            "facecolor": "#e6e6e6" if kind == "input" else "white",
+            "boxstyle": "circle,pad=0.35" if kind in ("input", "parameter") else "round,pad=0.35,rounding_size=0.2",
+            "facecolor": {"input": "#e6e6e6", "parameter": "#cfe2f3"}.get(kind, "white"),
             "edgecolor": "none" if kind == "constant" else "#333333",
             "linewidth": 2.2 if kind == "output" else 1.0,
         }
@@ -155,3 +155,36 @@ def draw_boxes(
         xlim=(-0.6, spread * (len(columns) - 1) + 0.7), ylim=(min(height.values()) - 0.7, max(height.values()) + 0.7)
     )
     axes.axis("off")
+
+
+def letters_of(graph: Any) -> dict[Any, str]:
+    """The letter of each variable of a Graph, as it is printed: inputs, then constants, then what each equation makes."""
+    variables = [*graph.inputs, *graph.consts, *(out for eqn in graph.eqns for out in eqn.outputs)]
+    return {variable: chr(ord("a") + i) for i, variable in enumerate(variables)}
+
+
+def draw_graph(
+    axes: Any,
+    graph: Any,
+    label: Callable[[Any], str] = lambda variable: "",
+    title: str = "",
+    parameters: Sequence[str] = (),
+) -> None:
+    """Draws a small Graph, with label(variable) on the arrows that carry it. Inputs are shown by name, of `parameters` in blue."""
+    letters = letters_of(graph)
+    boxes = {letter: v.name or letter for v, letter in letters.items()}
+    kinds = {letters[v]: "parameter" if v.name in parameters else "input" for v in graph.inputs}
+    kinds |= dict.fromkeys((letters[v] for v in graph.consts), "constant")
+    arrows = []
+    for eqn in graph.eqns:
+        out = letters[eqn.outputs[0]]
+        boxes[out] = f"{out}\n{eqn.op.name}"
+        for number, v in enumerate(eqn.inputs):
+            if v in letters:
+                arrows.append((letters[v], out, label(v)))
+            else:  # a number that stands in the equation
+                boxes[f"{out}.{number}"], kinds[f"{out}.{number}"] = f"{v.value:g}", "constant"
+                arrows.append((f"{out}.{number}", out, ""))
+    kinds |= dict.fromkeys((letters[v] for v in graph.outputs), "output")
+    draw_boxes(axes, boxes, arrows, kinds)
+    axes.set_title(title, loc="left")
