@@ -37,9 +37,10 @@ import tracegrad as tg
 # A `Node` has an operation, the nodes that this is applied to, and the shape of the result. There are two kinds without operands:
 # an input, whose value comes later, and a constant, which has its value.
 #
-# NumPy helps. Where one of its functions meets an object with a method `__array_ufunc__`, it does not compute but calls that method:
-# so `np.sin(node)` ends up in our hands. `NDArrayOperatorsMixin` sends `+`, `*`, `@` and the others the same way, and `__array_function__`
-# is for functions that do not go element by element, such as `np.sum`. The functions that we shall differentiate are therefore plain NumPy.
+# NumPy helps. Its functions that go element by element, such as `np.sin`, are called *ufuncs*. Where one of them meets an object with a method
+# `__array_ufunc__`, it does not compute but calls that method, so that `np.sin(node)` ends up in our hands. `NDArrayOperatorsMixin` sends `+`, `*`,
+# `@` and the others the same way, and `__array_function__` is for functions such as `np.sum` that are no ufuncs. The functions that we shall
+# differentiate are therefore plain NumPy.
 #
 # Each node takes the next number. As a node is made of nodes that exist already, **operands always have smaller numbers than what is
 # made of them**. That is the only thing to know about order, and all of the library rests on it.
@@ -57,6 +58,8 @@ class Node(np.lib.mixins.NDArrayOperatorsMixin):
         self.number = next(numbers)
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):  # np.sin(node), node * array, array @ node
+        if method != "__call__" or options:
+            raise TypeError(f"this library knows no np.{ufunc.__name__} with {method} and {options}")
         return apply(ufunc.__name__, *inputs)
 
     def __array_function__(self, function, types, args, options):  # np.sum(node), np.reshape(node, ...)
@@ -350,8 +353,7 @@ def jit(f):
 #
 # ## The first derivative
 #
-# $f(x) = x \sin x$ has the derivative $\sin x + x \cos x$. Here is the graph that `grad` made, and the source that `jit` makes of it. There is more
-# in it than in the formula: a multiplication by the first cotangent, 1, and an addition of the two uses of $x$.
+# $f(x) = x \sin x$ has the derivative $\sin x + x \cos x$. Here is the graph that `grad` made, and the source that `jit` makes of it.
 
 # %%
 print(trace(grad(f), 2.0))
@@ -364,7 +366,11 @@ for x in (0.5, 2.0, -3.0):
     assert np.isclose(jit(grad(f))(x), expected, rtol=1e-14)
 
 # %% [markdown]
-# And as pictures: the graph of $f$ above, that of its derivative below. Inputs are round, constants have no frame, and the output is bold.
+# Line by line: `a` is the input and `b` the copy that `grad` made of it. `c` is $\sin x$, which the rule of the product needs. `d` is where we began, $\partial L / \partial L = 1$. The product
+# passes `e` $= 1 \cdot x$ to its operand $\sin x$, and `f` $= 1 \cdot \sin x$ to its operand $x$. `g` and `h` are the rule of the sine: $e \cos x$. The last line adds up what came to $x$ from its two uses:
+# $\sin x + x \cos x$. The product $x \sin x$ itself is not there: no rule has asked for it, and only what the output needs is kept.
+#
+# As pictures, the graph of $f$ above and that of its derivative below. Inputs are round, constants have no frame, and the output has a thick one.
 
 
 # %%
