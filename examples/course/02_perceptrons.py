@@ -76,13 +76,16 @@ show(figure, "02_line")
 #
 # Probabilities that a bet is about are often given as *odds*: $p / (1 - p)$, as in "three to one". Odds go from 0 to infinity, and their logarithm over all numbers. So let the score be the logarithm of the odds,
 #
-# $$ s = \log \frac{p}{1 - p} , $$
+# $$ s = \ln \frac{p}{1 - p} , $$
 #
 # and solve for $p$. Multiplying out, $e^s (1 - p) = p$, hence $p = e^s / (1 + e^s)$, or
 #
 # $$ p = \sigma(s) = \frac{1}{1 + e^{-s}} . $$
 #
 # This is the **sigmoid**. Each unit of score multiplies the odds by $e \approx 2.7$.
+#
+# The slope of the curve will matter later. `tg.grad(f)` is the derivative of the function `f`, as a function again; `tg.vmap(f)` applies `f` to each
+# entry of an array.
 
 
 # %%
