@@ -667,6 +667,6 @@ attempt(check_merged, merged)
 # <details><summary>Answer</summary>
 #
 # The `if`. Python took one branch while tracing, and only what was done there is in the graph. Where `n` is an argument that is not traced, a new trace is needed for each value of it. If `n` was a variable outside of the function, our `jit` goes on with the
-# branch of the first call.
+# branch of the first call. (As an argument of our `jit` it would be traced, and `n > 3` raises an error, since a node has no value.)
 #
 # </details>

@@ -24,7 +24,7 @@
 # Now draw a box for each name, and an arrow from each operand to what is made of it. That is the graph. Numbers flow along the arrows.
 #
 # tracegrad makes this table of any Python function that is written with NumPy. `tg.make_graph(f)(arguments)` runs `f` once, with objects in place of the arrays
-# that note what is done to them. (Chapter 0 builds that.)
+# that note what is done to them. This is called *tracing*. (Chapter 0 builds it.)
 
 # %%
 from itertools import permutations
@@ -48,7 +48,7 @@ print(graph)
 
 # %% [markdown]
 # Read it from the top. The first line lists what goes in: `a` is a 2 × 2 matrix of 64-bit floating-point numbers, which the function calls `A`; `b` and `c` are
-# vectors of two numbers. (The letters are those of the graph, in order of appearance, so that the graph's `b` is the function's `x`.) Then comes one line for each
+# vectors of two numbers. (The letters are those of the graph, in order of appearance, so that the graph's `b` is the function's `x`.) Then comes one line, an *equation*, for each
 # operation: what it makes, of which type, the name of the operation, its operands, and after the `#` the line of the program that asked for it. What comes
 # out stands last.
 #
@@ -64,7 +64,7 @@ assert np.array_equal(z, [2.0, -1.0])
 #
 # Here is the same as pictures. Inputs are round and have the function's names, the one that comes out has a thick frame. (Blue ones are parameters, of
 # which more below.) On the left each arrow carries the *type* of what flows along it, on the right the *value*, for the numbers above. To have the values, all
-# we do is go through the equations from the first to the last and apply each to what is there already.
+# we do is go through the equations from the first to the last and apply each to what is there already. This is the *forward pass*.
 
 
 # %%
@@ -408,7 +408,7 @@ attempt(check_evaluate, evaluate)
 #
 # <details><summary>Answer</summary>
 #
-# No. Types belong to the graph: every variable has a shape and a dtype, and these decide what the function did while it ran. (Somewhere there may have been `if len(x) == 2`.) For other types the function is traced again.
+# No. Types belong to the graph: every variable has a shape and a type of number, and these decide what the function did while it ran. (Somewhere there may have been `if len(x) == 2`.) For other types the function is traced again.
 #
 # </details>
 #
