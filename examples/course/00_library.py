@@ -565,7 +565,7 @@ assert usual_grad(lambda x: x * x)(3.0) == 3.0 and grad(lambda x: x * x)(3.0) ==
 print(tg.make_graph(tg.grad(f))(2.0))
 
 # %% [markdown]
-# The plan is the same, and the rest is thoroughness: some hundreds of operations rather than 19, a rule for batching each of them in place of the loop in `vmap`, loops and branches as single nodes, writes into
+# The plan is the same, and the rest is thoroughness: more than two hundred operations rather than 19, a rule for batching each of them in place of the loop in `vmap`, loops and branches as single nodes, writes into
 # arrays, forward mode, memory, other hardware, and error messages. One difference is to be known. Our tracers have no values, so that `if x > 0` cannot be answered while tracing. Under `tg.grad`
 # alone they do carry values, and Python's branches work.
 #
