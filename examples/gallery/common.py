@@ -6,6 +6,7 @@ Each program has a `main(argv)`, which returns the figure that it asserts. `QUIC
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import sys
 from collections.abc import Iterable
@@ -22,17 +23,25 @@ from rich.progress import track as rich_track
 OUTPUT = Path(__file__).parent.parent / "output"
 
 
-def options(argv: list[str], document: str | None, *, file: str, steps: int, expect: float) -> argparse.Namespace:
-    """What the command line says, with `document`'s first line as the help. `--backend auto` is XLA where jax is installed."""
+def options(
+    argv: list[str], document: str | None, *, file: str, steps: int, expect: float, float64: bool = False
+) -> argparse.Namespace:
+    """What the command line says, with `document`'s first line as the help. `--backend auto` is XLA where jax is installed.
+
+    `float64` has jax keep 64-bit results, which are float32 to it otherwise.
+    """
     parser = argparse.ArgumentParser(description=(document or "").split("\n")[0])
     parser.add_argument("--steps", type=int, default=steps, help="how long (default %(default)s)")
     parser.add_argument("--backend", choices=("numpy", "xla", "auto"), default="numpy", help="default %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of all that is random (default %(default)s)")
     parser.add_argument("--expect", type=float, default=expect, help="the bar at the end (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default %(default)s)")
     parser.add_argument("--out", type=Path, default=OUTPUT, help="folder of the picture (default examples/output)")
     found = parser.parse_args(argv)
     if found.backend == "auto":
         found.backend = "xla" if importlib.util.find_spec("jax") else "numpy"
+    if float64 and found.backend == "xla":
+        importlib.import_module("jax").config.update("jax_enable_x64", True)
     found.picture = found.out / f"{Path(file).stem}.png"
     return found
 
