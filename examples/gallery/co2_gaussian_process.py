@@ -9,9 +9,8 @@ the measurements is a function of them through the inverse and the determinant o
 goes to the L-BFGS of `scipy.optimize.minimize`.
 
 Hyper-parameters are learned from the years before 1980. Then each year from 1980 to 2001 is predicted, month by month, from all years
-before it. Asserted is the error of these predictions, and that the bands of 95 % hold at least nine tenths of the months. That value and gradient of
-the
-likelihood are right is seen beside scikit-learn's, whose kernels have derivatives written by hand.
+before it. Asserted is the error of these predictions, and that the bands of 95 % hold at least nine tenths of the months. That value
+and gradient of the likelihood are right is seen beside scikit-learn's, whose kernels have derivatives written by hand.
 
 Method: C. E. Rasmussen and C. K. I. Williams, "Gaussian Processes for Machine Learning", MIT Press (2006), sections 5.4.1 and 5.4.3.
 """
