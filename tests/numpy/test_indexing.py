@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
+import tracegrad.numpy as tnp
 from tests.compare import same
+from tests.sized import agrees_with_jax
 from tracegrad.core.errors import ConcretizationTypeError
 
 X = np.arange(12.0).reshape(3, 4) - 4.0
@@ -80,3 +82,59 @@ def test_what_does_not_fit() -> None:
         ValueError, match=r"diag_indices_from needs two or more dimensions, all of one size, got f64\[3,4\]"
     ):
         tg.vjp(np.diag_indices_from, X)
+
+
+def test_results_of_a_size() -> None:
+    x, grid = np.array([3, 1, 3, 2, 1.0]), np.array([[1, 0, 1, 0], [0, 0, 0, 0], [1, 1, 0, 0]])
+    i, counts, far = x.astype(int), np.array([1, 2, 0, 1, 1]), np.array([0, 7, -1, -9])
+    for name, arguments, keywords in [
+        ("nonzero", (grid,), {"size": 9}),
+        ("nonzero", (grid,), {"size": 3, "fill_value": (7, 8)}),
+        ("nonzero", (grid,), {"size": 12, "fill_value": (7, 8)}),
+        ("argwhere", (grid,), {"size": 12, "fill_value": 5}),
+        ("flatnonzero", (grid,), {"size": 12}),
+        ("where", (x > 2,), {"size": 3}),
+        ("extract", (x > 1, x), {"size": 5}),
+        ("compress", (x > 1, x), {"size": 5, "fill_value": 9}),
+        ("compress", (grid[0] > 0, grid, 1), {"size": 4}),
+        ("compress", (grid[:, 0] > 0, grid, 0), {"size": 3, "fill_value": 3}),
+        ("repeat", (x, counts), {"total_repeat_length": 8}),
+        ("repeat", (x, counts), {"total_repeat_length": 3}),
+        ("repeat", (grid, np.array([1, 2, 0]), 0), {"total_repeat_length": 3}),
+        ("bincount", (i,), {"length": 3}),
+        ("bincount", (i, x), {"length": 8}),
+        ("take", (x, far), {"mode": "fill"}),
+        ("take", (i, far), {"mode": "fill"}),
+        ("take", (i.astype(np.uint8), far), {"mode": "fill"}),
+        ("take", (x > 2, far), {"mode": "fill"}),
+        ("take", (grid, far, 0), {"mode": "fill", "fill_value": -3}),
+        ("take_along_axis", (x, far), {"axis": 0, "mode": "fill"}),
+        ("take_along_axis", (x, far), {"axis": 0, "mode": "clip"}),
+        ("sort", (np.array([1, np.nan, -2, 0.0]),), {"descending": True}),
+        ("argsort", (x,), {"descending": True}),
+        ("argsort", (grid, 0), {"descending": True}),
+    ]:  # fmt: skip
+        agrees_with_jax(name, arguments, keywords)
+
+
+def test_derivatives_of_results_of_a_size() -> None:
+    x = np.array([3.0, -1.0, 2.0])
+    positive = tg.jit(tg.grad(lambda x: np.sum(tnp.extract(x > 0, x, size=3) ** 2)))
+    np.testing.assert_array_equal(positive(x), [6, 0, 4])
+    np.testing.assert_array_equal(tg.grad(lambda x: np.nansum(tnp.take(x, [2, 5], mode="fill")))(x), [0, 0, 1])
+    assert [i.tolist() for i in tnp.nonzero(np.zeros((0, 2)), size=2, fill_value=4)] == [[4, 4], [4, 4]]
+    assert tnp.bincount(np.array([1, 9, -1]), length=3).tolist() == [0, 1, 0]  # numbers without a bin are not counted
+
+
+def test_what_a_size_is_needed_for() -> None:
+    for name, keyword in [("nonzero", "size=n"), ("flatnonzero", "size=n"), ("argwhere", "size=n")]:
+        with pytest.raises(ConcretizationTypeError, match=rf"(?s)tnp\.{name}\(\.\.\., {keyword}\)"):
+            tg.jit(getattr(np, name))(np.ones(3))
+    with pytest.raises(ConcretizationTypeError, match=r"(?s)tnp\.repeat\(\.\.\., total_repeat_length=n\)"):
+        tg.jit(np.repeat)(np.ones(3), np.ones(3, int))
+    with pytest.raises(ConcretizationTypeError, match=r"(?s)tnp\.bincount\(\.\.\., length=n\)"):
+        tg.jit(np.bincount)(np.ones(3, int))
+    with pytest.raises(ValueError, match=r"nonzero: fill_value has 2 numbers for the 1 axes of f64\[3\]"):
+        tnp.nonzero(np.ones(3), size=2, fill_value=(1, 2))
+    with pytest.raises(TypeError, match="where: size= and fill_value= are for a condition alone"):
+        tnp.where(np.ones(3) > 0, 1, 2, size=2)

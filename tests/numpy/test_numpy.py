@@ -103,7 +103,7 @@ ARGUMENTS: dict[str, Callable[[Any], list[tuple[Any, ...]]]] = {
 }
 # What NumPy answers otherwise before this version.
 SINCE = {"insert": "2.2.0", "trim_zeros": "2.2.0"}
-TYPES_ONLY = {"empty_like", "argpartition", "partition"}  # the rest is for NumPy to choose
+TYPES_ONLY = {"empty_like", "argpartition", "partition", "unique_values"}  # the rest is for NumPy to choose
 # Complex when traced wherever there is an eigenvalue, whatever the values are.
 ALWAYS_COMPLEX = {"linalg.eig", "linalg.eigvals", "roots"}
 # NumPy gives up on nothing at all in a type of its own.

@@ -32,6 +32,17 @@ def test_mixed_dtypes_in_a_join() -> None:
     assert tg.eval_shape(f, np.ones(2, np.float32), np.ones(3)).dtype == np.float64
 
 
+def test_numbers_in_a_join_of_all_elements() -> None:
+    """Python's take the dtype of the arrays beside them."""
+    x = np.ones(3, np.float32)
+    for other in (0, 0.5, 1j, True, np.float64(2), np.int8(3), np.ones((2, 2))):
+        f = lambda x, other=other: np.concatenate((x, other), axis=None)
+        found, expected = tg.jit(f)(x), f(x)
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+    assert tg.jit(lambda i: np.concatenate((3, i), axis=None))(np.ones(2, np.int8)).dtype == np.int8
+
+
 def test_some_outputs_unused() -> None:
     x = np.arange(6.0)
     np.testing.assert_array_equal(tg.grad(lambda x: np.sum(np.split(x, 3)[1] ** 2))(x), [0, 0, 4, 6, 0, 0])

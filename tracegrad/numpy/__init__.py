@@ -228,6 +228,16 @@ from tracegrad.numpy.products import tensordot as tensordot
 from tracegrad.numpy.products import vdot as vdot
 from tracegrad.numpy.products import vecdot as vecdot
 from tracegrad.numpy.products import vecmat as vecmat
+from tracegrad.numpy.sets import intersect1d as intersect1d
+from tracegrad.numpy.sets import isin as isin
+from tracegrad.numpy.sets import setdiff1d as setdiff1d
+from tracegrad.numpy.sets import setxor1d as setxor1d
+from tracegrad.numpy.sets import union1d as union1d
+from tracegrad.numpy.sets import unique as unique
+from tracegrad.numpy.sets import unique_all as unique_all
+from tracegrad.numpy.sets import unique_counts as unique_counts
+from tracegrad.numpy.sets import unique_inverse as unique_inverse
+from tracegrad.numpy.sets import unique_values as unique_values
 from tracegrad.numpy.shaping import append as append
 from tracegrad.numpy.shaping import atleast_1d as atleast_1d
 from tracegrad.numpy.shaping import atleast_2d as atleast_2d
@@ -269,7 +279,6 @@ from tracegrad.numpy.sorting import digitize as digitize
 from tracegrad.numpy.sorting import lexsort as lexsort
 from tracegrad.numpy.sorting import partition as partition
 from tracegrad.numpy.sorting import sort_complex as sort_complex
-from tracegrad.numpy.sorting import unique as unique
 from tracegrad.numpy.statistics import average as average
 from tracegrad.numpy.statistics import corrcoef as corrcoef
 from tracegrad.numpy.statistics import count_nonzero as count_nonzero

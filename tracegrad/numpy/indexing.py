@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,22 @@ from tracegrad.core.trace import as_array, concrete
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.families import implements, normalize_axis, shape_of
 from tracegrad.ops.index.expression import wide
-from tracegrad.ops.index.ops import getitem
+from tracegrad.ops.index.ops import filled, getitem
 from tracegrad.typing import Array, ArrayLike, Shape
 
 
-@implements(np.take_along_axis)
-def take_along_axis(arr: ArrayLike, indices: ArrayLike, axis: int | None = -1) -> Array:
+@implements(np.take_along_axis, further=["mode", "fill_value"])
+def take_along_axis(
+    arr: ArrayLike,
+    indices: ArrayLike,
+    axis: int | None = -1,
+    *,
+    mode: str = "raise",
+    fill_value: ArrayLike | None = None,
+) -> Array:
     """For each place along the other axes, its own elements along `axis`: out[i, j] = arr[i, indices[i, j]]. `arr` and `indices`
-    have as many axes, or `arr` is flattened if `axis` is None. IndexError out of range, where the index is known.
+    have as many axes, or `arr` is flattened if `axis` is None. IndexError out of range, where the index is known, or what `mode` and
+    `fill_value` say, as in `take`.
 
     >>> take_along_axis(np.array([[3, 1, 2], [7, 9, 8]]), np.array([[0], [2]]), 1).tolist()
     [[3], [8]]
@@ -34,40 +43,121 @@ def take_along_axis(arr: ArrayLike, indices: ArrayLike, axis: int | None = -1) -
         )
     axis = normalize_axis(axis, ndim, "take_along_axis")
     places = [np.reshape(np.arange(n), (-1, *(1,) * (ndim - i - 1))) for i, n in enumerate(shape)]
-    return getitem(arr, (*places[:axis], indices, *places[axis + 1 :]))
+    n = shape[axis]
+    there = None
+    if mode == "fill":
+        there = (indices >= -n) & (indices < n)
+        indices = np.where(there, indices, 0)
+    elif mode == "clip":
+        indices = wide(indices)
+        indices = np.clip(np.where(indices < 0, indices + n, indices), 0, n - 1)
+    elif mode == "wrap":
+        indices = np.remainder(wide(indices), n)
+    elif mode != "raise":
+        raise ValueError(f"take_along_axis: mode must be 'raise', 'wrap', 'clip' or 'fill', got {mode!r}")
+    taken = getitem(arr, (*places[:axis], indices, *places[axis + 1 :]))
+    return taken if there is None else filled(there, taken, fill_value, 0)
 
 
-_MASK = "write `np.where(condition, x, 0)`, whose shape does not depend on values"
+# ---------------------------------------------------------------------------------------------------------------------
+# Where something holds: as many places as there are, whose values must be known, or as many as `size=` says.
+
+SIZED = ("size", "fill_value")
 
 
-@implements(np.compress)
-def compress(condition: ArrayLike, a: ArrayLike, axis: int | None = None, out: Array | None = None) -> Array:
-    """The slices of `a` along `axis` where `condition` holds, whose values must be known."""
-    return np.take(as_array(a), np.flatnonzero(concrete(as_array(condition), "np.compress", _MASK)), axis)
+def _known(condition: Any, name: str) -> Any:
+    advice = (
+        "write `np.where(condition, x, 0)`, whose shape does not depend on values, or say how many there are: "
+        f"tnp.{name}(..., size=n), with `import tracegrad.numpy as tnp`"
+    )
+    return concrete(as_array(condition), f"np.{name}", advice)
 
 
-@implements(np.extract)
-def extract(condition: ArrayLike, arr: ArrayLike) -> Array:
-    """The elements of `arr` where `condition` holds, whose values must be known."""
-    return np.take(as_array(arr), np.flatnonzero(concrete(as_array(condition), "np.extract", _MASK)))
+def first_places(mask: Any, size: int) -> Any:
+    """The places of the first `size` elements of a vector that are True; its length, where there are no more."""
+    return np.searchsorted(np.cumsum(mask), np.arange(1, size + 1))
 
 
-@implements(np.nonzero)
-def nonzero(a: ArrayLike) -> tuple[Array, ...]:
-    """The indices of the elements that are not zero, whose values must be known."""
-    return np.nonzero(concrete(as_array(a), "np.nonzero", _MASK))
+def _holds(x: Any) -> Any:
+    x = np.ravel(as_array(x))
+    return x if number_kind(type_of(x).dtype) == "b" else np.not_equal(x, 0)
 
 
-@implements(np.flatnonzero)
-def flatnonzero(a: ArrayLike) -> Array:
-    """The positions in a.ravel() of the elements that are not zero, whose values must be known."""
-    return np.flatnonzero(concrete(as_array(a), "np.flatnonzero", _MASK))
+@implements(np.compress, further=SIZED)
+def compress(
+    condition: ArrayLike,
+    a: ArrayLike,
+    axis: int | None = None,
+    out: Array | None = None,
+    *,
+    size: int | None = None,
+    fill_value: ArrayLike = 0,
+) -> Array:
+    """The slices of `a` along `axis` where `condition` holds; with `size`, so many, cropped or filled up with `fill_value`."""
+    a = as_array(a)
+    if size is None:
+        return np.take(a, np.flatnonzero(_known(condition, "compress")), axis)
+    if axis is None:
+        a, axis = np.ravel(a), 0
+    axis = normalize_axis(axis, len(a.shape), "compress")
+    places = first_places(_holds(condition), size)
+    there = np.reshape(places < shape_of(condition)[0], (-1, *(1,) * (len(a.shape) - axis - 1)))
+    taken = np.take(a, np.minimum(places, a.shape[axis] - 1), axis)
+    return np.where(there, taken, as_array(fill_value))
 
 
-@implements(np.argwhere)
-def argwhere(a: ArrayLike) -> Array:
-    """The indices of the elements that are not zero, one a row. Values must be known."""
-    return np.argwhere(concrete(as_array(a), "np.argwhere", _MASK))
+@implements(np.extract, further=SIZED)
+def extract(condition: ArrayLike, arr: ArrayLike, *, size: int | None = None, fill_value: ArrayLike = 0) -> Array:
+    """The elements of `arr` where `condition` holds; with `size`, so many, cropped or filled up with `fill_value`.
+
+    >>> extract(np.array([True, False, True]), np.array([1, 2, 3]), size=3, fill_value=-1).tolist()
+    [1, 3, -1]
+    """
+    if size is not None:
+        return compress(np.ravel(as_array(condition)), np.ravel(as_array(arr)), 0, size=size, fill_value=fill_value)
+    return np.take(as_array(arr), np.flatnonzero(_known(condition, "extract")))
+
+
+@implements(np.nonzero, further=SIZED)
+def nonzero(a: ArrayLike, *, size: int | None = None, fill_value: Any = None) -> tuple[Array, ...]:
+    """The indices of the elements that are not zero, an array for each axis.
+
+    With `size` these are so many, whatever the values: cropped, or filled up with `fill_value`, one number or one for each axis; 0
+    by default.
+
+    >>> [i.tolist() for i in nonzero(np.eye(2), size=3, fill_value=-1)]
+    [[0, 1, -1], [0, 1, -1]]
+    """
+    if size is None:
+        return np.nonzero(_known(a, "nonzero"))
+    a = as_array(a)
+    shape = shape_of(a)
+    if not shape:
+        raise ValueError("nonzero: a scalar has no indices; write np.atleast_1d(a)")
+    fills = fill_value if isinstance(fill_value, tuple) else (0 if fill_value is None else fill_value,) * len(shape)
+    if len(fills) != len(shape):
+        raise ValueError(f"nonzero: fill_value has {len(fills)} numbers for the {len(shape)} axes of {type_of(a)}")
+    total = math.prod(shape)
+    places = first_places(_holds(a), size)
+    there = places < total
+    found = np.unravel_index(np.minimum(places, max(total - 1, 0)), shape) if total else [places] * len(shape)
+    return tuple([np.where(there, i, fill).astype(np.intp) for i, fill in zip(found, fills, strict=True)])
+
+
+@implements(np.flatnonzero, further=SIZED)
+def flatnonzero(a: ArrayLike, *, size: int | None = None, fill_value: Any = None) -> Array:
+    """The positions in a.ravel() of the elements that are not zero; with `size`, so many, as in `nonzero`."""
+    if size is None:
+        return np.flatnonzero(_known(a, "flatnonzero"))
+    return nonzero(np.ravel(as_array(a)), size=size, fill_value=fill_value)[0]
+
+
+@implements(np.argwhere, further=SIZED)
+def argwhere(a: ArrayLike, *, size: int | None = None, fill_value: Any = None) -> Array:
+    """The indices of the elements that are not zero, one a row; with `size`, so many, as in `nonzero`."""
+    if size is None:
+        return np.argwhere(_known(a, "argwhere"))
+    return np.stack(nonzero(a, size=size, fill_value=fill_value), -1)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

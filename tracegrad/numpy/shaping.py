@@ -320,10 +320,14 @@ def tile(A: ArrayLike, reps: Shape) -> Array:
     return copied(np.reshape(spread, tuple([n * r for n, r in zip(shape, reps, strict=True)])))
 
 
-@implements(np.repeat)
-def repeat(a: ArrayLike, repeats: ArrayLike, axis: int | None = None) -> Array:
-    """Each element along `axis` (of the flattened array, if None) so many times: an int, or one for each element, whose values
-    must be known.
+@implements(np.repeat, further=["total_repeat_length"])
+def repeat(
+    a: ArrayLike, repeats: ArrayLike, axis: int | None = None, *, total_repeat_length: int | None = None
+) -> Array:
+    """Each element along `axis` (of the flattened array, if None) so many times: an int, or one for each element.
+
+    The values of `repeats` must be known, unless `total_repeat_length` says how long the result is: cropped, or filled up with the last
+    element.
 
     >>> repeat([1, 2, 3], [2, 0, 1]).tolist()
     [1, 1, 3]
@@ -333,7 +337,14 @@ def repeat(a: ArrayLike, repeats: ArrayLike, axis: int | None = None) -> Array:
         a, axis = np.reshape(a, -1), 0
     axis = normalize_axis(axis, len(a.shape), "repeat")
     before, n, after = a.shape[:axis], a.shape[axis], a.shape[axis + 1 :]
-    counts = np.asarray(concrete(as_array(repeats), "np.repeat", "pass repeats as a plain int or array"))
+    if total_repeat_length is not None:
+        ends = np.cumsum(np.broadcast_to(as_array(repeats), (n,)))
+        places = np.searchsorted(ends, np.arange(total_repeat_length), "right")
+        return np.take(a, np.minimum(places, n - 1), axis)
+    advice = (
+        "pass repeats as a plain int or array, or say how long the result is: tnp.repeat(..., total_repeat_length=n)"
+    )
+    counts = np.asarray(concrete(as_array(repeats), "np.repeat", f"{advice}, with `import tracegrad.numpy as tnp`"))
     if counts.size == 1:
         count = int(counts.reshape(()))
         if count < 0:

@@ -1,4 +1,4 @@
-"""Orders, partitions, distinct values and bins, made of sorting and searching."""
+"""Orders, partitions and bins, made of sorting and searching."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from tracegrad.core.errors import DtypeError, ShapeError
-from tracegrad.core.trace import Tracer, as_array, concrete
+from tracegrad.core.trace import Tracer, as_array
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, normalize_axis, of_axis, reject, shape_of
-from tracegrad.ops.index import take  # np.take does not see a tracer among the indices
 from tracegrad.typing import Array, ArrayLike
 
 
@@ -80,23 +79,3 @@ def digitize(x: ArrayLike, bins: ArrayLike, right: bool = False) -> Array:
     if type(bins) is not Tracer:
         return descending
     return np.where(np.less_equal(bins[0], bins[-1]), np.searchsorted(bins, x, side), descending)
-
-
-@implements(np.unique)
-def unique(
-    ar: ArrayLike,
-    return_index: bool = False,
-    return_inverse: bool = False,
-    return_counts: bool = False,
-    axis: int | None = None,
-    *,
-    equal_nan: bool = True,
-    sorted: bool = True,
-) -> Array | tuple[Array, ...]:
-    """The distinct elements in order, taken from where each occurs first, which has the derivative. Needs values."""
-    ar = as_array(ar)
-    plain = concrete(ar, "np.unique", "find the distinct values outside and pass them in")
-    _, index, inverse, counts = np.unique(plain, True, True, True, axis, equal_nan=equal_nan)
-    values = take(ar, index, axis=axis)
-    more = [x for x, wanted in ((index, return_index), (inverse, return_inverse), (counts, return_counts)) if wanted]
-    return (values, *more) if more else values

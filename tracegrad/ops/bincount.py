@@ -12,7 +12,7 @@ from tracegrad.core.op import Op, Params, Sample
 from tracegrad.core.trace import as_array, bind, concrete
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import implements, linear
+from tracegrad.ops.families import implements, linear, shape_of
 from tracegrad.ops.index import take  # np.take does not see a tracer among the indices
 from tracegrad.typing import Array, ArrayLike
 
@@ -55,12 +55,12 @@ bincount_op: Op = linear(
 )
 
 
-@implements(np.bincount)
-def bincount(x: ArrayLike, /, weights: ArrayLike = None, minlength: int = 0) -> Array:
+@implements(np.bincount, further=["length"])
+def bincount(x: ArrayLike, /, weights: ArrayLike = None, minlength: int = 0, *, length: int | None = None) -> Array:
     """How often each of the numbers 0, 1, … occurs in `x`, or the sum of the weights of its occurrences.
 
-    The length of the result depends on the values of `x`, which must be known. It is int64, or float64 of
-    `weights`, in which it is linear.
+    The length of the result depends on the values of `x`, which must be known, unless `length` is given: other numbers are
+    left out then. The result is int64, or float64 of `weights`, in which it is linear.
 
     >>> bincount(np.array([0, 2, 2]), np.array([1.0, 0.5, 0.25])).tolist()
     [1.0, 0.0, 0.75]
@@ -68,7 +68,14 @@ def bincount(x: ArrayLike, /, weights: ArrayLike = None, minlength: int = 0) -> 
     Raises:
         DtypeError: for complex weights.
     """
-    plain = concrete(x, "np.bincount", "give the number of bins a size: write tnp.at(np.zeros(n))[x].add(weights)")
+    if length is not None:
+        x = as_array(x)
+        places = np.where((x >= 0) & (x < length), x, length)
+        counted = np.ones(shape_of(x)) if weights is None else weights
+        found = bind(bincount_op, (as_array(counted), places), {"length": length + 1})[:length]
+        return found.astype(np.int64) if weights is None else found
+    advice = "say how many numbers there are: tnp.bincount(..., length=n), with `import tracegrad.numpy as tnp`"
+    plain = concrete(x, "np.bincount", advice)
     if weights is None:
         return np.bincount(plain, minlength=minlength)
     if number_kind(type_of(as_array(weights)).dtype) == "c":

@@ -603,8 +603,8 @@ def implements(*numpy_functions: Any, further: Iterable[str] = ()) -> Callable[[
     """Register a function as what these NumPy functions do to tracers.
 
     Returns the public function of `tracegrad.numpy`: on plain arrays it is NumPy's own, to the last keyword; on tracers,
-    or lists that hold tracers, and with one of the `further` keywords, which NumPy has not got, ours. That one never sees
-    an `out`: whoever calls it writes its result there (`trace.called`).
+    or lists that hold tracers, and with one of the `further` keywords, or values of them ("mode=fill"), which NumPy has not
+    got, ours. That one never sees an `out`: whoever calls it writes its result there (`trace.called`).
     A function that not every NumPy has from 2.0 on is given as `getattr(np, name, None)`: where there is none, ours is all.
     """
 
@@ -617,7 +617,11 @@ def implements(*numpy_functions: Any, further: Iterable[str] = ()) -> Callable[[
 
         @functools.wraps(traced)
         def public(*args: Any, **kwargs: Any) -> Any:
-            if kwargs and not further.isdisjoint(kwargs):
+            if (
+                kwargs
+                and further
+                and any([k in further or f"{k}={v}" in further for k, v in kwargs.items() if k != "out"])
+            ):
                 return called(plain, traced, args, kwargs)
             for x in (*args, *kwargs.values()) if kwargs else args:
                 if isinstance(x, Tracer) or ((type(x) is list or type(x) is tuple) and contains_tracer(x)):

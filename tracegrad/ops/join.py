@@ -17,7 +17,7 @@ from tracegrad.core.errors import ShapeError
 from tracegrad.core.memory import in_c_order
 from tracegrad.core.op import EVERY, OPS, Op, Params, Sample, TypeRule, View, Wanted
 from tracegrad.core.trace import as_array, bind
-from tracegrad.core.types import ArrayType, type_of
+from tracegrad.core.types import PYTHON_SCALARS, ArrayType, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import along_axis, cast, conform, implements, normalize_axis, shape_of
 from tracegrad.ops.index import slice_entry, slice_op
@@ -198,7 +198,10 @@ def concatenate(
     """
     found = list_of(arrays, "concatenate")
     if axis is None:
-        found, axis = [np.reshape(x, -1) for x in found], 0
+        # Python's numbers take the dtype of the arrays beside them.
+        common = np.result_type(*[x if type(x) in PYTHON_SCALARS else type_of(x).dtype for x in found])
+        found = [np.full(1, x, common) if type(x) in PYTHON_SCALARS else np.reshape(x, -1) for x in found]
+        axis = 0
     ndim = len(shape_of(found[0]))
     if ndim == 0:
         raise ShapeError("concatenate: scalars cannot be concatenated; write np.stack")

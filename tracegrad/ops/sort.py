@@ -80,11 +80,18 @@ sort_op = Op(
 )
 
 
-@implements(np.sort)
+@implements(np.sort, further=["descending"])
 def sort(
-    a: ArrayLike, axis: int | None = -1, kind: str | None = None, order: None = None, *, stable: bool | None = None
+    a: ArrayLike,
+    axis: int | None = -1,
+    kind: str | None = None,
+    order: None = None,
+    *,
+    stable: bool | None = None,
+    descending: bool = False,
 ) -> Array:
-    """`a` in ascending order along the axis, flattened first where it is None; NaN last. `kind` makes no difference.
+    """`a` in ascending order along the axis, flattened first where it is None; NaN last. `kind` makes no difference. `descending`
+    turns the order round, NaN first.
 
     >>> import tracegrad as tg
     >>> tg.grad(lambda x: np.sum(np.sort(x) * [1.0, 2.0, 3.0]))(np.array([5.0, 4.0, 6.0])).tolist()
@@ -92,14 +99,21 @@ def sort(
     """
     reject(np.sort, order=order)
     a, axis = of_axis(a, axis, "sort")
-    return bind(sort_op, (a,), {"axis": axis})
+    found = bind(sort_op, (a,), {"axis": axis})
+    return np.flip(found, axis) if descending else found
 
 
-@implements(np.argsort)
+@implements(np.argsort, further=["descending"])
 def argsort(
-    a: ArrayLike, axis: int | None = -1, kind: str | None = None, order: None = None, *, stable: bool | None = None
+    a: ArrayLike,
+    axis: int | None = -1,
+    kind: str | None = None,
+    order: None = None,
+    *,
+    stable: bool | None = None,
+    descending: bool = False,
 ) -> Array:
-    """The places that sort `a` along the axis. Equal elements keep their order whatever `kind` says.
+    """The places that sort `a` along the axis, as `sort` does. Equal elements keep their order whatever `kind` says.
 
     >>> argsort(np.array([3.0, 1.0, 2.0])).tolist()
     [1, 2, 0]
@@ -107,6 +121,9 @@ def argsort(
     reject(np.argsort, order=order)
     a = as_array(a)
     a, axis = of_axis(a, None if is_of_a_scalar(axis, len(shape_of(a))) else axis, "argsort")
+    if descending:
+        found = bind(argsort_op, (np.flip(a, axis),), {"axis": axis})
+        return a.shape[axis] - 1 - np.flip(found, axis)
     return bind(argsort_op, (a,), {"axis": axis})
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from tracegrad.core.memory import new_strides
 from tracegrad.core.op import Params, Sample
-from tracegrad.core.trace import bind
+from tracegrad.core.trace import FUNCTIONS, bind
 from tracegrad.core.types import ArrayType
 from tracegrad.ops.families import broadcast_shapes, elementwise, implements
 from tracegrad.ops.masks import parted
@@ -35,10 +36,18 @@ where_op = elementwise(
 )  # fmt: skip
 
 
-@implements(np.where)
-def where(condition: ArrayLike, x: ArrayLike | None = None, y: ArrayLike | None = None, /) -> Array:
+@implements(np.where, further=["size", "fill_value"])
+def where(
+    condition: ArrayLike,
+    x: ArrayLike | None = None,
+    y: ArrayLike | None = None,
+    /,
+    *,
+    size: int | None = None,
+    fill_value: Any = None,
+) -> Array:
     """`x` where the condition holds, `y` elsewhere, all three broadcast together, in the dtype that holds both. Of a condition
-    alone, the places where it holds, as `nonzero` gives them.
+    alone, the places where it holds, as `nonzero` gives them: as many as there are, or `size`.
 
     What was not taken adds nothing to a derivative, also where its own would be infinite or NaN.
 
@@ -46,5 +55,7 @@ def where(condition: ArrayLike, x: ArrayLike | None = None, y: ArrayLike | None 
     [1.0, 0.5]
     """
     if x is None and y is None:
-        return np.nonzero(condition)
+        return FUNCTIONS[np.nonzero](condition, size=size, fill_value=fill_value)
+    if size is not None or fill_value is not None:
+        raise TypeError("where: size= and fill_value= are for a condition alone, whose places are asked for")
     return bind(where_op, (condition, x, y))

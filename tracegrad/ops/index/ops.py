@@ -493,12 +493,35 @@ scatter_op = Op(
 # NumPy's functions that read.
 
 
-@implements(np.take)
+def filled(there: Any, taken: Any, fill_value: Any, behind: int) -> Any:
+    """What was taken, with `fill_value` where there was nothing; it has so many axes more behind."""
+    dtype = type_of(taken).dtype
+    if fill_value is None:
+        kind = number_kind(dtype)
+        fill_value = (
+            np.nan
+            if kind in "fc"
+            else True
+            if kind == "b"
+            else getattr(np.iinfo(dtype), "max" if kind == "u" else "min")
+        )
+    there = np.reshape(there, (*shape_of(there), *(1,) * behind))
+    return np.where(there, taken, astype(as_array(fill_value), dtype))
+
+
+@implements(np.take, further=["mode=fill", "fill_value"])
 def take(
-    a: ArrayLike, indices: ArrayLike, axis: int | None = None, out: Array | None = None, mode: str = "raise"
+    a: ArrayLike,
+    indices: ArrayLike,
+    axis: int | None = None,
+    out: Array | None = None,
+    mode: str = "raise",
+    *,
+    fill_value: ArrayLike | None = None,
 ) -> Array:
     """`a[..., indices, ...]` with the indices at `axis`, or into all elements of `a` if it is None. What is out of range raises
-    IndexError, or is moved to the nearest place by mode "clip", or counted round and round by "wrap".
+    IndexError, or is moved to the nearest place by mode "clip", or counted round and round by "wrap", or gives `fill_value` by "fill":
+    NaN by default, of integers the least, of unsigned ones the largest, of booleans True.
 
     >>> take([10, 20, 30], [[0, 2], [5, -1]], mode="wrap").tolist()
     [[10, 30], [30, 30]]
@@ -513,8 +536,13 @@ def take(
         indices = np.clip(wide(indices), 0, a.shape[axis] - 1)
     elif mode == "wrap":
         indices = np.remainder(wide(indices), a.shape[axis])
+    elif mode == "fill":
+        n = a.shape[axis]
+        there = (indices >= -n) & (indices < n)
+        taken = getitem(a, (ALL,) * axis + (np.where(there, indices, 0),))
+        return filled(there, taken, fill_value, len(a.shape) - axis - 1)
     elif mode != "raise":
-        raise ValueError(f"take: mode must be 'raise', 'wrap' or 'clip', got {mode!r}")
+        raise ValueError(f"take: mode must be 'raise', 'wrap', 'clip' or 'fill', got {mode!r}")
     taken = getitem(a, (ALL,) * axis + (indices,))
     # Of one index it is a slice, and x[i] a view, which x.take(i) is not.
     return copied(taken) if type(taken) is Tracer and taken.shape and not shape_of(indices) else taken
