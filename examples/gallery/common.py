@@ -33,7 +33,6 @@ def options(
     parser = argparse.ArgumentParser(description=(document or "").split("\n")[0])
     parser.add_argument("--steps", type=int, default=steps, help="how long (default %(default)s)")
     parser.add_argument("--backend", choices=("numpy", "xla", "auto"), default="numpy", help="default %(default)s")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default %(default)s)")
     parser.add_argument("--expect", type=float, default=expect, help="the bar at the end (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of all that is random (default %(default)s)")
     parser.add_argument("--out", type=Path, default=OUTPUT, help="folder of the picture (default examples/output)")
