@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import pytest
 import tracegrad as tg
 from tracegrad import show
 from tracegrad.core.context import context
+from tracegrad.core.errors import origin, place_of
 from tracegrad.core.graph import Graph
 
 
@@ -229,6 +231,65 @@ def _helper(x: Any) -> Any:
 
 def _calls_helper(x: Any) -> Any:
     return _helper(x) * 2.0
+
+
+def _repeats_helper(x: Any) -> Any:
+    with tg.named_scope("all"):
+        for _ in range(2):
+            x = _helper(x)
+        with tg.named_scope("last"):
+            x = _helper(x)
+    return x
+
+
+def test_calls_are_told_apart_and_know_the_scopes_around() -> None:
+    """Of each line that called: which of the calls it was, and how many scopes were open."""
+    for outside in (0, 2):
+        with contextlib.ExitStack() as stack:
+            for name in "ab"[:outside]:
+                stack.enter_context(tg.named_scope(name))
+            graph = tg.make_graph(_repeats_helper, frames=True)(1.0)
+        calls = [origin(eqn.raw_source)[3] for eqn in graph.eqns]
+        assert [[call[2:] for call in of] for of in calls] == [
+            [(0, outside + 1)],
+            [(1, outside + 1)],
+            [(2, outside + 2)],
+        ]
+        assert [eqn.scope[outside:] for eqn in graph.eqns] == [("all",), ("all",), ("all", "last")]
+
+
+def test_what_transforms_do_themselves_has_no_callers() -> None:
+    graph = tg.make_graph(tg.hessian(_calls_helper), frames=True)(1.0)
+    for eqn in graph.eqns:
+        assert [place.function for place in eqn.frames] in (
+            ["_helper", "_calls_helper"],
+            ["_calls_helper"],
+            ["test_what_transforms_do_themselves_has_no_callers"],
+        )
+    assert any("test_what" in eqn.frames[-1].function for eqn in graph.eqns)
+
+
+def test_what_is_recorded_for_one_call_has_one_place() -> None:
+    """In the Graph of a derivative, of all equations at a line that is run again and again."""
+
+    def f(x: Any) -> Any:
+        for _ in range(3):
+            x = np.sin(x)
+        return np.sum(x)
+
+    graph = tg.make_graph(tg.value_and_grad(f))(np.ones(2))
+    places = [[id(place_of(e.raw_source)) for e in graph.eqns if e.op.name == name] for name in ("sin", "cos")]
+    assert places[0] == places[1][::-1] and len(set(places[0])) == 3
+
+    def both(x: Any) -> Any:
+        value, gradient = tg.value_and_grad(f)(x)
+        return value + np.sum(gradient)
+
+    second = tg.make_graph(tg.value_and_grad(both))(np.ones(2))
+    known = {id(place_of(e.raw_source)) for e in second.eqns if not e.phase}
+    assert {
+        id(place_of(e.raw_source)) for e in second.eqns if e.phase and e.of is not None and e.of.name == "sin"
+    } <= known
 
 
 def test_a_graph_may_keep_all_lines() -> None:

@@ -17,7 +17,7 @@ class Context(threading.local):
                 whose rule an interpreter is applying, to whose line belongs what the rule records, or that equation in a
                 trace, if it is a derivative rule; None in the user's own code. Then, for a derivative rule, whether what it
                 records is a derivative (and not the transpose of one, which is one already); in the user's own code the
-                open scopes and where to stop keeping frames (`errors.user_source`)
+                open scopes and the calls that are kept, if any (`errors.Calls`)
     bound       the named axes that are being mapped over, outermost first
     batching    the one that batching rules are being applied for, None if that one has no name
     start       the first example of those that they are applied to

@@ -103,9 +103,12 @@ class Imported(Source):
 # What is kept for each recorded op: a code object and an offset into it. Finding the line waits until somebody asks; of what
 # has been pickled it is known.
 Place = tuple[CodeType, int] | Source
+# Of a place that called another: which of the calls that ran it was, and how many scopes were open. (Only with `frames=True`.)
+Call = tuple[CodeType, int, int, int] | Source
+CALL = 4
 # And, where there is more to know than that: the names of the scopes it is in, how many derivative rules deep it was
 # recorded, the op whose rule the innermost of these is, and the lines that called, from the innermost on.
-RawSource = Place | tuple[Place, tuple[str, ...], int, Any, tuple[Place, ...]]
+RawSource = Place | tuple[Place, tuple[str, ...], int, Any, tuple[Call, ...]]
 WITH_ORIGIN = 5
 
 
@@ -199,26 +202,60 @@ def user_source() -> RawSource:
         frame = frame.f_back
         code = frame.f_code
     if cell is not None and type(cell[1]) is tuple:
-        return (code, frame.f_lasti), cell[1], 0, None, () if cell[2] is None else _callers(frame, cell[2])
+        return (code, frame.f_lasti), cell[1], 0, None, () if cell[2] is None else cell[2].of(frame)
     return code, frame.f_lasti
 
 
-def _callers(frame: FrameType, last: FrameType) -> tuple[Place, ...]:
-    """The user's lines that called a frame, up to the frame `last`."""
-    found: list[Place] = []
-    while frame is not last and frame.f_back is not None:
-        frame = frame.f_back
-        if frame is not last and not is_of_a_library(frame.f_code.co_filename):
-            found.append((frame.f_code, frame.f_lasti))
-    return tuple(found)
+class Calls:
+    """The calls that lead from the frame `last` to where something is recorded: what is kept with `frames=True`. Each frame that was
+    met has a number, and is kept so that no other is taken for it. `scopes` is how many were open outside, `openers` are the frames
+    that opened the others."""
+
+    __slots__ = ("last", "numbers", "openers", "scopes")
+
+    def __init__(
+        self,
+        last: FrameType,
+        scopes: int,
+        numbers: dict[FrameType, int] | None = None,
+        openers: tuple[FrameType, ...] = (),
+    ) -> None:
+        self.last, self.scopes, self.openers = last, scopes, openers
+        self.numbers = {} if numbers is None else numbers
+
+    def with_scope(self) -> Calls:
+        """These, and a scope that the user's code opens now."""
+        return Calls(self.last, self.scopes, self.numbers, (*self.openers, user_frame()))
+
+    def of(self, frame: FrameType) -> tuple[Call, ...]:
+        """The user's lines that called a frame, the innermost first; none of what a transform does around the user's function, which is
+        of the line where that is called."""
+        frames = [frame]
+        while (outer := frame.f_back) is not self.last:
+            if outer is None:
+                return ()
+            frame = outer
+            if not is_of_a_library(frame.f_code.co_filename):
+                frames.append(frame)
+        opened = [self.scopes, *[0] * len(frames)]
+        places = {f: i for i, f in enumerate(frames)}
+        for opener in self.openers:
+            opened[len(frames) - places.get(opener, len(frames) - 1)] += 1
+        found: list[Call] = []
+        total = 0
+        for i in range(len(frames) - 1, 0, -1):
+            outer, inner = frames[i], frames[i - 1]
+            total += opened[len(frames) - i] + (opened[0] if not found else 0)
+            found.append((outer.f_code, outer.f_lasti, self.numbers.setdefault(inner, len(self.numbers)), total))
+        return tuple(found[::-1])
 
 
-def place_of(raw: RawSource) -> Place:
+def place_of(raw: Any) -> Place:
     """The line alone."""
-    return raw[0] if len(raw) == WITH_ORIGIN else raw  # type: ignore[return-value]
+    return raw[0] if len(raw) == WITH_ORIGIN else raw
 
 
-def origin(raw: RawSource | int | None) -> tuple[tuple[str, ...], int, Any, tuple[Place, ...]]:
+def origin(raw: RawSource | int | None) -> tuple[tuple[str, ...], int, Any, tuple[Call, ...]]:
     """The scopes of an equation, its phase, the op whose rule recorded it, and the lines that called."""
     return raw[1:] if type(raw) is tuple and len(raw) == WITH_ORIGIN else ((), 0, None, ())  # type: ignore[return-value]
 
@@ -249,14 +286,14 @@ def within_scope(raw: RawSource | None, scope: tuple[str, ...]) -> RawSource | N
     return place_of(raw), (*scope, *inner), *others
 
 
-def resolve(raw: RawSource | int | None) -> Source | None:
+def resolve(raw: RawSource | Call | int | None) -> Source | None:
     """The file, line and function behind a raw source; None for a trace's input, which is known by its number."""
     if raw is None or isinstance(raw, int):
         return None
     raw = place_of(raw)
     if isinstance(raw, Source):
         return raw
-    code, offset = raw
+    code, offset = raw[:2]
     line = _lines_of(code)[offset // 2]
     return Source(code.co_filename, line or code.co_firstlineno, code.co_name)
 

@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import Any, cast
 
 from tracegrad.core.context import context
-from tracegrad.core.errors import at, clip, user_source
+from tracegrad.core.errors import Calls, at, clip, user_source
 from tracegrad.typing import F
 
-# How many entries the cell of a scope has (see `context.py`): no source, the names, the frame to stop at, the cell around, and
+# How many entries the cell of a scope has (see `context.py`): no source, the names, the calls that are kept, the cell around, and
 # whether the scope is open.
 _SCOPE = 5
 
@@ -52,7 +52,8 @@ class named_scope:
         if outer is None:
             cell: list[Any] = [None, (self.name,), None, None, True]
         elif len(outer) == _SCOPE:
-            cell = [None, (*outer[1], self.name), outer[2], outer, True]
+            calls = None if outer[2] is None else outer[2].with_scope()
+            cell = [None, (*outer[1], self.name), calls, outer, True]
         else:  # in a rule, whose equations are in the scope of that which it is the rule of
             cell = outer
         self._cells.append(cell)
@@ -82,7 +83,7 @@ def keeping_frames(last: Any, function: Callable[..., Any], *args: Any) -> Any:
     outer = context.cell
     try:
         if outer is None or outer[0] is None:
-            context.cell = [None, context.scope, last, outer, True]
+            context.cell = [None, context.scope, Calls(last, len(context.scope)), outer, True]
         return function(*args)
     finally:
         context.cell = outer

@@ -351,8 +351,11 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
     try:
         if held is not None and trace.reverse and held.forward is not None:
             result, residuals = held.forward(wanted, values, params)
+            if nested:
+                source = _same_source(result, source)
         elif nested:
             result = bind(op, tuple(values), params)
+            source = _same_source(result, source)
         elif op.python is not None and type(values[0]) in PYTHON_SCALARS and are_python(values):
             result = op.python(*values, **params)
         else:
@@ -475,6 +478,14 @@ def lifted(x: Any, beside: Sequence[Any]) -> Any:
         return x
     trace = next((found for y in beside if (found := _trace_of_types(y)) is not None), None)
     return x if trace is None else trace.constant(x)
+
+
+def _same_source(result: Any, source: RawSource) -> RawSource:
+    """The source of a call as one object in all traces that record it: so what a rule records further down is known to be of what
+    this call recorded there (`Eqn.of` says only of which op)."""
+    first = result[0] if type(result) is tuple and result else result
+    found: Any = first.source if type(first) is Tracer else None
+    return found if found == source else source
 
 
 def are_python(values: Sequence[Any]) -> bool:
