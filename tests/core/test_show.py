@@ -11,7 +11,7 @@ import numpy as np
 import tracegrad as tg
 from tracegrad.core.check import check
 from tracegrad.core.graph import Graph
-from tracegrad.core.show import all_letters
+from tracegrad.core.show import all_letters, listed
 
 HERE = Path(__file__).name
 
@@ -61,3 +61,13 @@ def test_a_long_chain_evaluates_and_prints() -> None:
     np.testing.assert_allclose(graph(1.0)[0], 1.0001**20_000)
     check(graph)
     assert str(graph).count("\n") == 20_002
+
+
+def test_parts_of_a_listing() -> None:
+    """What a picture of the Graph calls things by."""
+    graph = tg.make_graph(tg.jit(loss))({"w": np.ones(3), "b": 2.0}, np.ones(3))
+    outer, inner = listed(graph)
+    assert (outer.graph, outer.called, inner.called) == (graph, "loss", "loss.2")
+    for part in (outer, inner):
+        assert all(f"  {text}" in str(graph) for text in part.eqns) and len(part.eqns) == len(part.graph.eqns)
+        assert [part.name(v) for v in part.graph.inputs] == ["a", "b", "c"]

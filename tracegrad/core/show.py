@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count, product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -81,25 +81,44 @@ def eqn_text(eqn: Eqn, name: Names) -> str:
     return f"{outputs} = {eqn.op.name}{f'[{params}]' if params else ''} {inputs}".rstrip()
 
 
+class Listed(NamedTuple):
+    """A Graph in a listing: what it is called there, the names of its variables, its equations as text."""
+
+    graph: Graph
+    called: str
+    name: Names
+    eqns: list[str]
+
+
+def listed(graph: Graph) -> Iterator[Listed]:
+    """The graph and those that its equations name, in the order of the listing."""
+    graphs = {id(graph): (graph, graph.name)}
+    count = 0
+    while count < len(graphs):
+        body, called = list(graphs.values())[count]
+        count += 1
+        name = Names(graphs)
+        for atom in (*body.inputs, *body.consts):
+            name(atom)
+        eqns = [eqn_text(eqn, name) for eqn in body.eqns]
+        yield Listed(body, called, name, eqns)
+
+
 def listing(graph: Graph, scopes: bool = False) -> str:
     """The whole graph in the grammar of this module, with the scopes of equations if these are asked for."""
-    graphs = {id(graph): (graph, graph.name)}
-    texts: list[str] = []
-    while len(texts) < len(graphs):
-        texts.append(_listed(*list(graphs.values())[len(texts)], graphs, scopes))
-    return "\n".join(texts)
+    return "\n".join([_text(part, scopes) for part in listed(graph)])
 
 
-def _listed(graph: Graph, called: str, graphs: dict[int, tuple[Graph, str]], scopes: bool) -> str:
-    name = Names(graphs)
+def _text(part: Listed, scopes: bool) -> str:
+    graph, called, name, eqns = part
     heads = [name.typed(v) + (f"={v.name}" if v.name and v.name != name(v) else "") for v in graph.inputs]
     lines = [f"graph {called}({', '.join(heads)}) {{"]
     for var, value in graph.consts.items():
         shown = f" = {value.tolist()}" if type(value) is np.ndarray and value.size <= 4 else ""
         lines.append(f"  const {name.typed(var)}{shown}")
-    body = [(eqn_text(e, name), _origin(e, scopes)) for e in graph.eqns]
-    width = min(max((len(text) for text, _ in body), default=0), 60)
-    for text, origin in body:
+    width = min(max(map(len, eqns), default=0), 60)
+    for text, eqn in zip(eqns, graph.eqns, strict=True):
+        origin = _origin(eqn, scopes)
         lines.append(f"  {text:<{width}}  # {origin}" if origin else f"  {text}")
     lines.append(f"  return {', '.join([name(a) for a in graph.outputs])}".rstrip())
     return "\n".join([*map(line, lines), "}"])
@@ -113,4 +132,4 @@ def _origin(eqn: Eqn, scopes: bool) -> str:
 
 
 def __dir__() -> list[str]:
-    return ["Names", "all_letters", "eqn_text", "listing"]
+    return ["Listed", "Names", "all_letters", "eqn_text", "listed", "listing"]
