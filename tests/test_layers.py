@@ -46,7 +46,7 @@ ROOMS = [
     {"numpy", "lax", "xla.devices", "random"},
     {"xla.primitives"},
     {"xla.from_jax"},
-    {"nn", "optim", "io", "metrics", "data", "debug", "testing", "extend", "custom_derivatives"},
+    {"nn", "optim", "io", "metrics", "data", "debug", "testing", "extend", "custom_derivatives", "show"},
     {"train"},
     {"sklearn"},
 ]

@@ -26,12 +26,13 @@ if TYPE_CHECKING:
         numpy,
         optim,
         random,
+        show,
         sklearn,
         testing,
         train,
         tree_util,
     )
-    from tracegrad.core import show
+    from tracegrad.show.drawing import draw
     from tracegrad.train.fitting import fit
     from tracegrad.transforms.control import checkpoint_policies
     from tracegrad.transforms.control.checkpoint import checkpoint, remat
@@ -54,6 +55,7 @@ __all__ = [
     "debug",
     "device_put",
     "devices",
+    "draw",
     "eval_shape",
     "extend",
     "fit",
@@ -99,7 +101,6 @@ __version__ = "0.1.0"
 # What is loaded when it is first asked for: modules, and of modules the names that stand here.
 _MODULES = {
     "checkpoint_policies": "transforms.control.checkpoint_policies",
-    "show": "core.show",
     **{
         name: name
         for name in (
@@ -114,6 +115,7 @@ _MODULES = {
             "numpy",
             "optim",
             "random",
+            "show",
             "sklearn",
             "testing",
             "train",
@@ -130,7 +132,10 @@ _NAMES = {
     "xla.devices": ("device_put", "devices", "to_jax"),
     "xla.from_jax": ("from_jax",),
 }
-_HOMES = {name: module for module, names in _NAMES.items() for name in names} | {"fit": "train.fitting"}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names} | {
+    "draw": "show.drawing",
+    "fit": "train.fitting",
+}
 
 
 def _loaded(name: str) -> Any:
@@ -172,6 +177,8 @@ def _load_tables() -> None:
 
 
 LOADERS["xla"] = _load_xla
+LOADERS["drawing"] = lambda: _loaded("tracegrad.show.drawing")
+LOADERS["treescope"] = lambda: _loaded("tracegrad.show.treescope")
 LOADERS["show"] = lambda: _loaded("tracegrad.core.show")
 LOADERS["recognise"] = lambda: _loaded("tracegrad.transforms.recognise").recognise
 LOADERS["numpy"] = lambda: _loaded("tracegrad.numpy")

@@ -229,6 +229,55 @@ class Graph:
     __repr__ = __str__
 
     @trimming
+    def draw(
+        self,
+        *,
+        values: Sequence[Any] | None = None,
+        gradients: bool = False,
+        depth: int | str = "auto",
+        backward: str = "folded",
+        theme: str = "auto",
+    ) -> Any:
+        """The Graph as a picture, a `Drawing`: notebooks show it, and `.save("graph.html")` writes a page that needs nothing
+        else, `.save("graph.svg")` a picture.
+
+        Args:
+            values: an array for each input, to show what each variable is for these.
+            gradients: whether to show also the derivative of the first output, a real scalar, with respect to each variable.
+            depth: how many groups in one another (scopes, functions, loops, repeated blocks) are open at first; "auto" opens
+                the largest ones, while few boxes show.
+            backward: what derivative rules have recorded is "folded" into groups, "beside" what it is the derivative of, or
+                "hidden".
+            theme: "light", "dark", or "auto", as the reader's browser is set.
+
+        Raises:
+            ValueError: for arguments that are none of these, or gradients without values.
+            ShapeError, DtypeError: for values that are not of the inputs' types.
+            DifferentiationError: for gradients of what is no real scalar.
+
+        >>> import numpy as np, tracegrad as tg
+        >>> tg.make_graph(lambda x: np.sin(x) * 2.0)(1.0).draw(values=[0.5], gradients=True)
+        <drawing of <lambda>, 2 equations>
+        """
+        return LOADERS["drawing"]().draw_graph(self, values, gradients, depth, backward, theme)
+
+    def model_explorer(self, path: Any) -> None:
+        """Write the Graph as JSON that Model Explorer reads, which shows tens of thousands of equations.
+
+        Args:
+            path: the file, which takes the place of one that is there in one step.
+        """
+        LOADERS["drawing"]().model_explorer(self, path)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **_: Any) -> dict[str, str]:
+        """How notebooks show it: as a drawing, where it is not very large."""
+        found: dict[str, str] = LOADERS["drawing"]().bundle(self)
+        return found
+
+    def __treescope_repr__(self, path: Any, subtree_renderer: Any) -> Any:
+        return LOADERS["treescope"]().rendered(str(self), f"Graph {self.name}", path)
+
+    @trimming
     def __call__(self, *arrays: Any) -> tuple[Any, ...]:
         if len(arrays) != len(self.inputs):
             raise TypeError(f"graph {self.name!r} takes {len(self.inputs)} arrays, got {len(arrays)}")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.jax_arrays import is_jax_array
+from tracegrad.core.late import LOADERS
 from tracegrad.typing import DType
 
 Shape = tuple[int, ...]
@@ -228,3 +229,6 @@ class ShapeDtypeStruct:
 
     def __repr__(self) -> str:
         return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype.name})"
+
+    def __treescope_repr__(self, path: Any, subtree_renderer: Any) -> Any:
+        return LOADERS["treescope"]().rendered(repr(self), "ShapeDtypeStruct", path)

@@ -12,6 +12,7 @@ from tracegrad import random, tree
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.context import context
 from tracegrad.core.errors import at, name_of, require_callable, user_source
+from tracegrad.core.late import LOADERS
 from tracegrad.core.types import ShapeDtypeStruct, type_of
 from tracegrad.nn.scope import Row, Run, Scope, Specs, applied, misused
 from tracegrad.nn.summary import Summary, summarised
@@ -51,6 +52,9 @@ class Layer:
 
     def __repr__(self) -> str:
         return self._text
+
+    def __treescope_repr__(self, path: Any, subtree_renderer: Any) -> Any:
+        return LOADERS["treescope"]().rendered(self._text, self.name, path)
 
     @accepting_jax
     def init(self, key: int | Array, *inputs: Any, dtype: DType = np.float32) -> Params:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.graph import Graph
+from tracegrad.core.late import LOADERS
 from tracegrad.core.types import ShapeDtypeStruct
 from tracegrad.debug.residuals import residuals
 from tracegrad.transforms.inspect import make_graph
@@ -91,6 +92,9 @@ class Summary(NamedTuple):
 
     def __repr__(self) -> str:
         return str(self)
+
+    def __treescope_repr__(self, path: Any, subtree_renderer: Any) -> Any:
+        return LOADERS["treescope"]().rendered(str(self), "Summary", path)
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
