@@ -322,15 +322,15 @@ assert gamma > 0 and sum(mistakes) <= (R / gamma) ** 2
 # %% [markdown]
 # ## What a perceptron cannot do
 #
-# The proof needs a line that separates. Now four small clusters at the corners of a square, of which opposite ones have the same colour. The problem is called **XOR**, "exclusive or": blue is where exactly one of the coordinates is 1.
+# The proof needs a line that separates. Now four small clusters at the corners of a square, of which opposite ones have the same colour. The problem is called **XOR**, "exclusive or": red is where exactly one of the coordinates is 1.
 #
-# No line separates the corners. Blue at $(0, 1)$ and $(1, 0)$ asks for $w_2 + b > 0$ and $w_1 + b > 0$, which add up to $w_1 + w_2 + 2 b > 0$. Red at $(0, 0)$ and $(1, 1)$ asks for $b < 0$ and $w_1 + w_2 + b < 0$, which add up to $w_1 + w_2 + 2b < 0$.
+# No line separates the corners. Red at $(0, 1)$ and $(1, 0)$ asks for $w_2 + b < 0$ and $w_1 + b < 0$, which add up to $w_1 + w_2 + 2 b < 0$. Blue at $(0, 0)$ and $(1, 1)$ asks for $b > 0$ and $w_1 + w_2 + b > 0$, which add up to $w_1 + w_2 + 2b > 0$.
 
 # %%
 rng = np.random.default_rng(0)
 corners = np.repeat([[0, 0], [1, 1], [0, 1], [1, 0]], 25, axis=0)
 xor = 0.2 * rng.normal(size=(100, 2)) + corners
-xor_is_blue = np.repeat([False, True], 50)
+xor_is_blue = np.repeat([True, False], 50)
 
 passes = 100 if quick else 1000
 w_xor, b_xor, xor_mistakes = perceptron_algorithm(xor, np.where(xor_is_blue, 1, -1), passes)
