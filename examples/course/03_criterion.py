@@ -4,9 +4,9 @@
 # **After this chapter you can** say which number a classifier is trained to make small, derive that number from
 # probability, and read off its surface whether there is a best line at all.
 #
-# In chapter 2 a perceptron told red points from blue ones, but we had guessed its weights. From here on they are to be
-# *computed*. For that we need one number that says how badly given weights do: the **training criterion**, also called
-# the **loss**. Training is then a problem of calculus: find the weights for which the number is smallest. This chapter
+# In chapter 2 a perceptron told red points from blue ones. Its weights were guessed, or found by Rosenblatt's rule, which never comes to
+# rest where no line is perfect, and cannot say how sure to be. From here on they are to be *computed*. For that we need one number that
+# says how badly given weights do: the **training criterion**, also called the **loss**. Training is then a problem of calculus: find the weights for which the number is smallest. This chapter
 # chooses the number. Chapter 4 finds the smallest value.
 
 # %%

@@ -14,7 +14,7 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
-from course import attempt, quick, show
+from course import attempt, draw_graph, quick, show
 
 import tracegrad as tg
 
@@ -483,8 +483,8 @@ RULES = {  # name: (how to evaluate, the rule)
 }
 
 
-def gradient_of(graph, *inputs):
-    """The value of a Graph's only result, and its derivatives with respect to the inputs, by backpropagation."""
+def backpropagate(graph, *inputs):
+    """The value of each variable of a Graph with one result, and the cotangent of each that reaches the result."""
     value = dict(graph.consts) | dict(zip(graph.inputs, inputs, strict=True))
 
     def look_up(operand):  # a variable of the graph, or a number written in it
@@ -508,9 +508,47 @@ def gradient_of(graph, *inputs):
         contributions = rule(cotangent[output], value[output], *operands, **eqn.params)
         for operand, contribution in zip(eqn.inputs, contributions, strict=True):
             cotangent[operand] = cotangent.get(operand, 0) + contribution  # the sum over all that use it
-    return value[result], [cotangent.get(v, np.zeros_like(value[v])) for v in graph.inputs]
+    return value, cotangent
 
 
+def gradient_of(graph, *inputs):
+    """The result of a Graph, and its derivatives with respect to the inputs."""
+    value, cotangent = backpropagate(graph, *inputs)
+    return value[graph.outputs[0]], [cotangent.get(v, np.zeros_like(value[v])) for v in graph.inputs]
+
+
+# %% [markdown]
+# First on single numbers, where everything can be seen: one perceptron at the point $(3, 2)$, which is blue, with the weights
+# $w_1 = 0.2$, $w_2 = -0.5$, $b = 0.1$. Its loss is $-\ln\sigma(s) = \ln(1 + e^{-s})$, where $s = 3 w_1 + 2 w_2 + b$ (chapter 3). Each arrow in
+# the picture carries two numbers: above the value, below the cotangent.
+
+
+# %%
+def loss_of_one(w1, w2, b):
+    s = 3.0 * w1 + 2.0 * w2 + b
+    return np.log(1 + np.exp(-s))
+
+
+weights = (0.2, -0.5, 0.1)
+graph = tg.make_graph(loss_of_one)(*weights)
+value, cotangent = backpropagate(graph, *weights)
+print(f"loss {value[graph.outputs[0]]:.4f}; derivatives {', '.join([f'{cotangent[v]:.4f}' for v in graph.inputs])}")
+assert np.allclose([cotangent[v] for v in graph.inputs], tg.grad(loss_of_one, argnums=(0, 1, 2))(*weights))
+
+figure, axes = plt.subplots(figsize=(12, 3.6))
+ends_with = "value above, cotangent below; the result itself is {:.3f}, its cotangent {:.0f}"
+ends_with = ends_with.format(value[graph.outputs[0]], cotangent[graph.outputs[0]])
+draw_graph(axes, graph, lambda v: f"{value[v]:.3f}\n{cotangent[v]:.3f}", ends_with, parameters=("w1", "w2", "b"))
+show(figure, "04_graph")
+
+# %% [markdown]
+# Follow it from the right. The logarithm's slope is one over its argument; adding 1 hands the cotangent on; the exponential multiplies it by its own
+# value; the minus turns its sign. What arrives at $s$ is $\sigma(s) - 1 = -0.574$, as chapter 3 derived. A sum hands it on to all its
+# operands, so $\bar b$ is the same, and $\bar w_1$, $\bar w_2$ are 3 and 2 times that: the inputs by which the weights are multiplied.
+#
+# The same fifty lines on the hundred points, with matrices:
+
+# %%
 graph = tg.make_graph(lambda W, b: J({"W": W, "b": b}, X, one_hot))(stages[0]["W"], stages[0]["b"])
 print(graph)
 value, (W_bar, b_bar) = gradient_of(graph, stages[0]["W"], stages[0]["b"])

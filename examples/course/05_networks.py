@@ -14,15 +14,15 @@ from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
-from course import attempt, quick, show
+from course import attempt, draw_graph, quick, show
 
 import tracegrad as tg
 
 # %% [markdown]
 # ## Points that no line can separate
 #
-# Four clusters at the corners of a square. At $(0, 0)$ and $(1, 1)$, where the coordinates agree, the points are blue (class 0); at
-# $(0, 1)$ and $(1, 0)$, where they differ, they are red (class 1). In logic this is called *exclusive or*, **XOR**. The coordinates of
+# Four clusters at the corners of a square. At $(0, 0)$ and $(1, 1)$, where the coordinates agree, the points are red (class 0); at
+# $(0, 1)$ and $(1, 0)$, where they differ, they are blue (class 1). This is the XOR of chapter 2. The coordinates of
 # each point scatter around its corner with a standard deviation `sd`. We draw one set to train on and another one to **test** on:
 # what counts is how a classifier does on points it has never seen.
 
@@ -31,7 +31,7 @@ CORNERS = ((0, 0), (1, 1), (0, 1), (1, 0))
 
 
 def xor(seed, sd, each):
-    """Points (4 · each, 2) around the four corners, `each` at one, and their classes: 0 for blue, 1 for red."""
+    """Points (4 · each, 2) around the four corners, `each` at one, and their classes: 0 for red, 1 for blue."""
     rng = np.random.default_rng(seed)
     return np.concatenate([rng.normal(size=(each, 2)) * sd + corner for corner in CORNERS]), np.repeat([0, 1], 2 * each)
 
@@ -84,22 +84,20 @@ assert abs(trained - 0.53) < 0.03 and abs(tested - 0.5) < 0.03
 # $J$ ends a hair below $100 \ln 2$, which is what one pays for saying "one half" to every point. The perceptron has learnt nothing, and
 # it cannot do better: $J$ is convex (chapter 3), so this *is* its minimum.
 #
-# *No line separates the four corners.* Suppose $w\cdot x + b$ were negative at the blue corners and positive at the red ones:
-#
-# $$b < 0,\quad w_1 + w_2 + b < 0,\quad w_2 + b > 0,\quad w_1 + b > 0 .$$
-#
-# Add the first two: $w_1 + w_2 + 2b < 0$. Add the last two: $w_1 + w_2 + 2b > 0$. Both cannot be.
+# (Chapter 2 searched all lines for the one with the fewest mistakes, and found three of four clusters right. Why does descent not choose that
+# line? Because the fourth cluster would be wrong with confidence, and cross-entropy charges for that. Here it is cheaper to be sure of nothing.
+# Either way it is no solution: no line separates the four corners, as chapter 2 proved.)
 #
 # ## A layer of features
 #
-# What one line cannot do, two lines can: the red clusters lie **between** the lines $x_1 + x_2 = \tfrac12$ and
+# What one line cannot do, two lines can: the blue clusters lie **between** the lines $x_1 + x_2 = \tfrac12$ and
 # $x_1 + x_2 = \tfrac32$. So let two perceptrons look at the point first. Each answers with a number between 0 and 1, the sigmoid of a
 # linear function:
 #
 # $$h_1 = \sigma\bigl(k (x_1 + x_2 - \tfrac12)\bigr),\qquad h_2 = \sigma\bigl(k (x_1 + x_2 - \tfrac32)\bigr).$$
 #
 # For large $k$, $h_1$ says "beyond the first line" and $h_2$ "beyond the second line". A third perceptron looks only at $(h_1, h_2)$. In
-# this new plane the blue corners are at $(0, 0)$ and $(1, 1)$, and **both red corners are at $(1, 0)$**. There a line is enough.
+# this new plane the red corners are at $(0, 0)$ and $(1, 1)$, and **both blue corners are at $(1, 0)$**. There a line is enough.
 #
 # In general: a **hidden layer** turns each point $x$ into a row of **features** $h = \sigma(x W + b)$, one for each **hidden unit**, and
 # the output layer is a perceptron on the features, $s = h V + c$. With $m$ hidden units and two classes, $W$ has the shape $(2, m)$, $b$
@@ -125,7 +123,7 @@ k = 20.0
 by_hand = {
     "W": k * np.array([[1.0, 1.0], [1.0, 1.0]]),
     "b": k * np.array([-0.5, -1.5]),
-    "V": k * np.array([[-0.5, 0.5], [0.5, -0.5]]),  # red's score minus blue's is k (h₁ - h₂ - ½)
+    "V": k * np.array([[-0.5, 0.5], [0.5, -0.5]]),  # blue's score minus red's is k (h₁ - h₂ - ½)
     "c": k * np.array([0.25, -0.25]),
 }
 X, y = xor(0, 0.1, 25)
@@ -136,7 +134,7 @@ assert np.allclose(hidden(by_hand, np.array(CORNERS)), [[0, 0], [1, 1], [1, 0], 
 assert accuracy(network(by_hand, X_test), y_test) >= 0.99
 
 # %%
-COLOURS = np.array(["C0", "C3"])
+COLOURS = np.array(["C3", "C0"])
 
 
 def draw_lines(axes, params, span=(-3, 3)):
@@ -150,19 +148,19 @@ def draw_lines(axes, params, span=(-3, 3)):
 
 
 def draw_regions(axes, scores, X, y, x_range=(-0.6, 1.6), y_range=(-0.6, 1.6), size=6):
-    """Shades the plane by the probability of red, and draws the points."""
+    """Shades the plane by the probability of blue, and draws the points."""
     xs, ys = np.linspace(*x_range, 121), np.linspace(*y_range, 121)
     grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
     s = scores(grid)
-    p_red = sigmoid(s[:, 1] - s[:, 0]).reshape(121, 121)
-    axes.contourf(xs, ys, p_red, levels=np.linspace(0, 1, 11), cmap="RdBu_r", alpha=0.5)
+    p_blue = sigmoid(s[:, 1] - s[:, 0]).reshape(121, 121)
+    axes.contourf(xs, ys, p_blue, levels=np.linspace(0, 1, 11), cmap="RdBu", alpha=0.5)
     axes.scatter(*X.T, s=size, c=COLOURS[y], linewidths=0)
     axes.set(xlim=x_range, ylim=y_range, aspect="equal", xticks=[], yticks=[])
 
 
 figure, (left, middle, right) = plt.subplots(1, 3, figsize=(10.5, 4.1))
 draw_regions(left, lambda points: perceptron(line, points), X_wide, y_wide)
-left.set(title=f"the best line: {trained:.0%} right (sd 0.2)", xlabel="x₁", ylabel="x₂")
+left.set(title=f"least cross-entropy of a line: {trained:.0%} (sd 0.2)", xlabel="x₁", ylabel="x₂")
 draw_regions(middle, lambda points: network(by_hand, points), X, y)
 draw_lines(middle, by_hand)
 middle.set(title="two hidden units (sd 0.1)", xlabel="x₁", ylabel="x₂")
@@ -207,7 +205,13 @@ def random_start(seed, units):
 
 
 tg.testing.check_grads(lambda params: loss(params, X, y), (random_start(0, 3),), order=1)
-print(tg.make_graph(network)(random_start(0, 8), X))
+graph = tg.make_graph(lambda X, W, b, V, c: network({"W": W, "b": b, "V": V, "c": c}, X))(
+    X, *random_start(0, 2).values()
+)
+print(graph)
+figure, axes = plt.subplots(figsize=(13, 3.8))
+draw_graph(axes, graph, lambda v: str(v.type), "a network of two hidden units, on 100 points", parameters="WbVc")
+show(figure, "05_graph")
 
 # %% [markdown]
 # The loss is no longer convex, so the end may depend on the start. We therefore train from twenty random starts. `tg.vmap` runs one step
@@ -322,7 +326,7 @@ panels[1, 2].set(xlabel="way from the failure to the success", ylabel="J", title
 show(figure, "05_local_minimum")
 
 # %% [markdown]
-# In the failure a red and a blue cluster share one region of the plane: both units give them the same features. Whatever the output layer does,
+# In the failure a blue and a red cluster share one region of the plane: both units give them the same features. Whatever the output layer does,
 # it cannot tell them apart, and its best answer for these 50 points is "one half". So $J$ stands at $50 \ln 2$. To get better, a line would
 # have to be moved across a cluster that is already right, and on the way there $J$ rises. Gradient descent only ever goes down. A place that is
 # lower than all its surroundings, but not the lowest of all, is a **local minimum**. (Here it is reached only in the limit: the certain
@@ -339,8 +343,8 @@ show(figure, "05_local_minimum")
 # The best rule there needs a *cross* of two lines. Two sigmoid units and a line in their plane give, at best, about a *strip*
 # between two parallel lines, as in the network made by hand. What is the best strip $a < x_1 + x_2 < 2 - a$? The sum of the two
 # coordinates is normal, with the standard deviation $\varsigma = \texttt{sd}\cdot\sqrt 2$ and the mean 0, 1 or 2. So a share of
-# $\Phi\bigl(\tfrac{1-a}{\varsigma}\bigr) - \Phi\bigl(-\tfrac{1-a}{\varsigma}\bigr)$ of the red points is inside, and
-# $\Phi\bigl(\tfrac a\varsigma\bigr) + \Phi\bigl(-\tfrac{2-a}{\varsigma}\bigr)$ of the blue ones outside.
+# $\Phi\bigl(\tfrac{1-a}{\varsigma}\bigr) - \Phi\bigl(-\tfrac{1-a}{\varsigma}\bigr)$ of the blue points is inside, and
+# $\Phi\bigl(\tfrac a\varsigma\bigr) + \Phi\bigl(-\tfrac{2-a}{\varsigma}\bigr)$ of the red ones outside.
 
 
 # %%
