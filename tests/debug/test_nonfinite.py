@@ -326,6 +326,23 @@ def exponent_at_zero(y: Any) -> Any:
 
 @explained(
     (
+        "the result is not finite. The first infinity is made backward at <line> (in distance_to_itself), in the derivative of sqrt\n"
+        "    return np.sum(np.sqrt(np.sum((x - X) ** 2)))\n"
+        "  sqrt of 0: the slope of sqrt at 0 is infinite, 1 / 0 is inf\n"
+        "  Instead: write `np.sqrt(np.where(x > 0, x, 1.0))` inside `np.where(x > 0, ..., 0.0)`, or `np.sqrt(x + 1e-12)`.\n"
+        "It becomes NaN backward at <line> (in distance_to_itself), in the derivative of power\n"
+        "    return np.sum(np.sqrt(np.sum((x - X) ** 2)))\n"
+        "  inf * 0 at [0] is nan (3 of 3 elements)"
+    ),
+    X,
+    by=tg.grad,
+)
+def distance_to_itself(x: Any) -> Any:  # the slope of a square at 0 is 0, and not to blame
+    return np.sum(np.sqrt(np.sum((x - X) ** 2)))
+
+
+@explained(
+    (
         "the result is not finite. The first infinity is made backward at <line> (in slope_of_arccos), in the derivative of arccos\n"
         "    return np.sum(np.arccos(x))\n"
         "  -1 / 0 at [1] is -inf: the slope of arccos at 1 and -1 is infinite (1 of 2 elements)\n"

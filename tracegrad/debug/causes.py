@@ -93,7 +93,10 @@ _SLOPES = {
 }  # fmt: skip
 
 
-def slope(op: str) -> tuple[str, str]:
-    """What is wrong with the slope of an op where it is not finite, and what to write instead."""
+def slope(op: str, operands: Sequence[Any] | None = None) -> tuple[str, str]:
+    """What is wrong with the slope of an op where it is not finite, and what to write instead; nothing where it is finite, and what
+    came back was not."""
+    if op == "power" and operands and np.isrealobj(operands[-1]) and operands[-1] >= 1:
+        return "", ""
     wrong, instead = _SLOPES.get(op, ("", ""))
     return wrong, f"write {instead}" if instead else ""

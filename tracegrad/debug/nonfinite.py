@@ -248,9 +248,9 @@ def _event(level: Level, eqn: Eqn | None, given: Any, test: Test) -> NonFinite:
     if of is not None and literal is not None:
         cause, advice = f"there is no such derivative{at}: the first one is what convention says at a kink", ""
     elif of is not None:
-        wrong, advice = slope(of)
         forward = _forward_of(level, eqn)
         own = _operands(level, forward, index, np.shape(out)) if forward is not None else None
+        wrong, advice = slope(of, own)
         cause = f"{_cause(level, eqn, operands, result, at)}"
         if own and wrong:
             cause = f"{applied(of, own)}{at}: {wrong}, {_cause(level, eqn, operands, result)}"
