@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 7. Convolution, from the formula
 #
-# **After this chapter you can** write a convolution as a loop, as a matrix, as one product and by Fourier transforms, know that
-# they are the same and which costs what, derive its two gradients, and say why images are read with it.
+# **After this chapter you can** write a convolution as a loop, as a matrix, as one product and by Fourier transforms,
+# know that they are the same and which costs what, derive its two gradients, and say why images are read with it.
 #
 # This is an annex. Chapter 6 used `nn.Conv` as it comes. Here is what is inside. You need chapters 1 and 4.
 
@@ -19,13 +19,14 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## The formula
 #
-# Lay a short row of weights $w_0, \dots, w_{k-1}$, the **kernel**, upon a long row of numbers $x_0, \dots, x_{n-1}$. Multiply what
-# lies upon each other, and add up. That is the first result. Move the kernel on by one place and do the same again:
+# Lay a short row of weights $w_0, \dots, w_{k-1}$, the **kernel**, upon a long row of numbers $x_0, \dots, x_{n-1}$.
+# Multiply what lies upon each other, and add up. That is the first result. Move the kernel on by one place and do the
+# same again:
 #
 # $$ y_i = \sum_{j=0}^{k-1} x_{i+j}\, w_j, \qquad i = 0, \dots, n-k. $$
 #
-# There are $n-k+1$ places where the kernel fits, so that many results. As Python it is two loops, one over the places and one over
-# the kernel. The inner one is written as a sum:
+# There are $n-k+1$ places where the kernel fits, so that many results. As Python it is two loops, one over the places
+# and one over the kernel. The inner one is written as a sum:
 
 
 # %%
@@ -40,12 +41,12 @@ print("means of two", by_loops(x, np.array([0.5, 0.5])))
 np.testing.assert_array_equal(by_loops(x, np.array([-1.0, 1.0])), np.diff(x))
 
 # %% [markdown]
-# The same few lines find steps, or smooth, or look for a shape: the kernel says what. In a network nobody writes the kernel
-# down. It is a parameter, and is learnt.
+# The same few lines find steps, or smooth, or look for a shape: the kernel says what. In a network nobody writes the
+# kernel down. It is a parameter, and is learnt.
 #
-# One word of warning. In mathematics and in signal processing *convolution* turns the kernel round, $\sum_j x_{i-j} w_j$, and what is
-# written above is called *cross-correlation*. People who build networks call the one above convolution: a learnt kernel
-# may as well be learnt the other way round. NumPy has both, under their proper names:
+# One word of warning. In mathematics and in signal processing *convolution* turns the kernel round, $\sum_j x_{i-j}
+# w_j$, and what is written above is called *cross-correlation*. People who build networks call the one above
+# convolution: a learnt kernel may as well be learnt the other way round. NumPy has both, under their proper names:
 
 # %%
 w = np.array([1.0, 2.0, 3.0])
@@ -55,8 +56,9 @@ np.testing.assert_array_equal(by_loops(x, w[::-1]), np.convolve(x, w, "valid"))
 # %% [markdown]
 # ## It is a matrix
 #
-# Each $y_i$ is a weighted sum of the $x_j$. So for a fixed kernel the whole is a matrix times $x$. Which matrix? The derivative of a linear
-# function is its matrix, so the library can tell us: `tg.jacrev` gives all $\partial y_i / \partial x_j$.
+# Each $y_i$ is a weighted sum of the $x_j$. So for a fixed kernel the whole is a matrix times $x$. Which matrix? The
+# derivative of a linear function is its matrix, so the library can tell us: `tg.jacrev` gives all $\partial y_i /
+# \partial x_j$.
 
 # %%
 matrix = tg.jacrev(lambda x: by_loops(x, w))(x)
@@ -64,9 +66,10 @@ print(matrix)
 np.testing.assert_allclose(matrix @ x, by_loops(x, w), atol=1e-12)
 
 # %% [markdown]
-# A matrix whose diagonals are constant is called a **Toeplitz** matrix. Two things make a convolution different from any other layer, and
-# both can be seen here. Most entries are zero: a result looks at its neighbourhood only. And all rows hold the same numbers: each place is
-# looked at in the same way. For $n$ inputs a free matrix has about $n^2$ weights, and this one has $k$.
+# A matrix whose diagonals are constant is called a **Toeplitz** matrix. Two things make a convolution different from
+# the dense layers of chapter 5, and both can be seen here. Most entries are zero: a result looks at its neighbourhood
+# only. And all rows hold the same numbers: each place is looked at in the same way. For $n$ inputs a free matrix has
+# about $n^2$ weights, and this one has $k$.
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.6))
@@ -81,8 +84,8 @@ show(figure, "07_matrix")
 # %% [markdown]
 # ## Its gradient
 #
-# A loss $L$ depends on the results, and the backward pass hands us $g_i = \partial L / \partial y_i$. The chain rule of chapter 4 asks, for each input and
-# each weight, in which results it is used and with what factor.
+# A loss $L$ depends on the results, and the backward pass hands us $g_i = \partial L / \partial y_i$. The chain rule of
+# chapter 4 asks, for each input and each weight, in which results it is used and with what factor.
 #
 # *The kernel.* $w_j$ is used in every $y_i$, with the factor $x_{i+j}$:
 #
@@ -94,8 +97,9 @@ show(figure, "07_matrix")
 #
 # $$ \frac{\partial L}{\partial x_m} = \sum_j g_{m-j}\, w_j, $$
 #
-# where $g$ counts as zero outside. That is the turned-round one: put $k-1$ zeros on both sides of $g$, and convolve with the kernel reversed. In
-# terms of the matrix it is $T^\top g$. So the backward pass of a convolution is made of two convolutions.
+# where $g$ counts as zero outside. That is the turned-round one: put $k-1$ zeros on both sides of $g$, and convolve
+# with the kernel reversed. In terms of the matrix it is $T^\top g$. So the backward pass of a convolution is made of
+# two convolutions.
 
 
 # %%
@@ -117,8 +121,9 @@ np.testing.assert_allclose(matrix.T @ g, of_x, atol=1e-12)
 # %% [markdown]
 # ## One product instead of loops
 #
-# Loops in Python are slow, and matrix products are fast. Write the windows below each other, each as a row, and all the results are one
-# product. The trick is called **im2col**. In NumPy it is an array of indices: row $i$ has the places $i, i+1, \dots, i+k-1$.
+# Loops in Python are slow, and matrix products are fast. Write the windows below each other, each as a row, and all the
+# results are one product. The trick is called **im2col**. In NumPy it is an array of indices: row $i$ has the places
+# $i, i+1, \dots, i+k-1$.
 
 
 # %%
@@ -131,55 +136,39 @@ np.testing.assert_allclose(by_product(x, w), by_loops(x, w), atol=1e-12)
 print(tg.make_graph(tg.grad(lambda x, w: np.sum(by_product(x, w) ** 2), argnums=(0, 1)))(x, w))
 
 # %% [markdown]
-# Read the printed gradient from the top. `gather` copies the windows, `matmul` makes the results. Backward, `outer` spreads each $g_i$ over the kernel,
-# and `scatter_add` brings all that came from one input together: inputs that are used several times have their gradients **added**,
-# as in chapter 4.
+# Read the printed gradient from the top. `gather` copies the windows, `matmul` makes the results. Backward, `outer`
+# spreads each $g_i$ over the kernel, and `scatter_add` brings all that came from one input together: inputs that are
+# used several times have their gradients **added**, as in chapter 4.
 #
 # The price is memory. Each input is copied $k$ times, and for images with a kernel of 3 × 3 nine times.
 #
 # ## And by Fourier transforms
 #
-# For long kernels there is a third way. The discrete Fourier transform turns a convolution (around a circle) into a product,
-# number by number. A transform of length $n$ costs about $n \log n$ products in place of $n k$. So it wins where $k$ is much larger than $\log n$.
+# For long kernels there is a third way. The discrete Fourier transform turns a convolution (around a circle) into a
+# product, number by number. A transform of length $n$ costs about $n \log n$ products in place of $n k$. So it wins
+# where $k$ is much larger than $\log n$.
 #
-# The library does not trace `np.fft`. That is no obstacle, and a good occasion: where a function has to be taken as it is, one says what its
-# derivative is, by `tg.custom_vjp`. We have just derived it. And since both gradients are convolutions again, the rule may call the
-# function that it is a rule for. So second derivatives work as well.
+# Two details. The circle has to be so long that the end does not meet the beginning, so both are padded with zeros to
+# $n + k - 1$. And the product belongs to the convolution of mathematics, so the kernel is reversed. The library traces
+# `np.fft` as anything else, and the gradient, which is made of transforms again, is the one that we have derived.
 
 
 # %%
-@tg.custom_vjp
 def by_fourier(x, w):
-    length = len(x) + len(w) - 1  # long enough that the circle does not close
+    length = len(x) + len(w) - 1
     product = np.fft.rfft(x, length) * np.fft.rfft(w[::-1], length)
     return np.fft.irfft(product, length)[len(w) - 1 : len(x)]
 
 
-def forward(x, w):
-    return by_fourier(x, w), (x, w)
-
-
-def backward(kept, g):
-    x, w = kept
-    return by_fourier(np.pad(g, len(w) - 1), w[::-1]), by_fourier(x, g)
-
-
-by_fourier.defvjp(forward, backward)
-tg.testing.check_grads(by_fourier, (x, w), order=1, modes="rev")
-
-
-def twice(way):
-    """A gradient of the length of a gradient."""
-    slope = tg.grad(lambda x, w: np.sum(np.sin(way(x, w))))
-    return tg.grad(lambda x, w: np.sum(slope(x, w) ** 2), argnums=(0, 1))(x, w)
-
-
-for found, expected in zip(twice(by_fourier), twice(by_loops), strict=True):
-    np.testing.assert_allclose(found, expected, atol=1e-10)
+np.testing.assert_allclose(by_fourier(x, w), by_loops(x, w), atol=1e-12)
+found = tg.grad(lambda x, w: np.sum(np.sin(by_fourier(x, w))), argnums=(0, 1))(x, w)
+for ours, theirs in zip(found, gradients(x, w, g), strict=True):
+    np.testing.assert_allclose(ours, theirs, atol=1e-10)
+tg.testing.check_grads(by_fourier, (x, w), order=2)
 
 # %% [markdown]
-# How long does each take? The picture is measured on your machine, so nothing about seconds is asserted. The counts of products are facts: $k(n-k+1)$
-# for the first two.
+# How long does each take? The picture is measured on your machine, so nothing about seconds is asserted. The counts of
+# products are facts: $k(n-k+1)$ for the first two.
 
 # %%
 length = 2_000 if quick else 20_000
@@ -261,11 +250,13 @@ show(figure, "07_kernels")
 #
 # * **Padding**: $p$ zeros on each side, so that the image need not shrink.
 # * **Stride**: the kernel moves on by $s$ places in place of one.
-# * **Channels**: a colour image has three numbers at each place. The kernel then is a block, $k \times k \times \text{channels}$, and sums over all of them. As
-#   many kernels as one likes lie side by side, and each makes one channel of the result.
+# * **Channels**: a colour image has three numbers at each place. The kernel then is a block, $k \times k \times
+#   \text{channels}$, and sums over all of them. As many kernels as one likes lie side by side, and each makes one
+#   channel of the result.
 #
-# The number of results along a direction is $\lfloor (n + 2p - k) / s \rfloor + 1$: the last start is at $n + 2p - k$, and every $s$-th place up to
-# there is taken. Parameters of a layer from $a$ to $b$ channels: $k^2 a b$, and $b$ biases, whatever the size of the image.
+# The number of results along a direction is $\lfloor (n + 2p - k) / s \rfloor + 1$: the last start is at $n + 2p - k$,
+# and every $s$-th place up to there is taken. Parameters of a layer from $a$ to $b$ channels: $k^2 a b$, and $b$
+# biases, whatever the size of the image.
 
 # %%
 for n, k, p, s in ((28, 5, 2, 1), (28, 5, 0, 1), (28, 3, 1, 2), (8, 3, 1, 1), (9, 4, 3, 3)):
@@ -280,8 +271,9 @@ for n, k, p, s in ((28, 5, 2, 1), (28, 5, 0, 1), (28, 3, 1, 2), (8, 3, 1, 1), (9
 # %% [markdown]
 # ## Why images
 #
-# A cat is a cat at the left and at the right. If the image is moved, the results of a convolution move with it, and are otherwise the same
-# (away from the border). A matrix of free weights knows nothing of the kind: it has to see cats in every place.
+# A cat is a cat at the left and at the right. If the image is moved, the results of a convolution move with it, and are
+# otherwise the same (away from the border). A matrix of free weights knows nothing of the kind: it has to see cats in
+# every place.
 
 # %%
 kernel = rng.normal(size=(3, 3))
@@ -293,9 +285,9 @@ np.testing.assert_allclose(
 )
 
 # %% [markdown]
-# A kernel of 3 × 3 sees little. But layers upon layers see more: a result of the second layer sees 3 × 3 results of the first, which
-# together see 5 × 5 of the image, and so on, $2\ell + 1$ after $\ell$ layers. This **receptive field** can be measured. The gradient of one result is not
-# zero just where that result looks.
+# A kernel of 3 × 3 sees little. But layers upon layers see more: a result of the second layer sees 3 × 3 results of the
+# first, which together see 5 × 5 of the image, and so on, $2\ell + 1$ after $\ell$ layers. This **receptive field** can
+# be measured. The gradient of one result differs from zero exactly where that result looks.
 
 
 # %%
@@ -318,8 +310,9 @@ show(figure, "07_receptive_field")
 # %% [markdown]
 # ## Learning a kernel
 #
-# Somebody has treated the photograph with a kernel that we do not know. We have the image before and the image after. Which kernel was it? Start from zeros, take
-# the mean squared error, and walk downhill as in chapter 4. Nothing is new but that the parameter is a kernel.
+# Somebody has treated the photograph with a kernel that we do not know. We have the image before and the image after.
+# Which kernel was it? Start from zeros, take the mean squared error, and walk downhill as in chapter 4. Nothing is new
+# but that the parameter is a kernel.
 
 # %%
 hidden = kernels["upright edges"]
@@ -431,16 +424,19 @@ attempt(check_separable, separable)
 #
 # <details><summary>1. A layer has 3 × 3 kernels, 32 channels in and 64 out. How many parameters are there for an image of 8 × 8, and for one of 800 × 800?</summary>
 #
-# $3 \cdot 3 \cdot 32 \cdot 64 + 64 = 18{,}496$ for both. The kernel does not know how large the image is. (What grows is the work.)
+# $3 \cdot 3 \cdot 32 \cdot 64 + 64 = 18{,}496$ for both. The kernel does not know how large the image is. (What grows
+# is the work.)
 # </details>
 #
 # <details><summary>2. Why is the backward pass of a convolution about twice as dear as the forward pass?</summary>
 #
-# It has two convolutions of that size: one for the gradient of the input, one for that of the kernel. The very first layer needs the second only.
+# It has two convolutions of that size: one for the gradient of the input, one for that of the kernel. The very first
+# layer needs the second only.
 # </details>
 #
 # <details><summary>3. Where would you not use a convolution?</summary>
 #
-# Where neighbours mean nothing, or where the place matters in itself. The thirty measurements of a tumour in a table have no order: moving all of them by one column gives
-# nonsense, so weights that are shared along the columns are wrong.
+# Where neighbours mean nothing, or where the place matters in itself. The thirty measurements of a tumour in a table
+# have no order: moving all of them by one column gives nonsense, so weights that are shared along the columns are
+# wrong.
 # </details>

@@ -1,14 +1,16 @@
 # %% [markdown]
 # # 9. What goes wrong
 #
-# **After this chapter you can** tell the common failures of training from each other, find the line that is to blame, and write
-# what does not fail.
+# **After this chapter you can** tell the common failures of training from each other, find the line that is to blame,
+# and write what does not fail.
 #
-# This is an annex, and a collection. Each section plants one fault on purpose, shows how it looks from outside, finds it with a tool of the library, and mends
-# it. Most programs that do not learn have one of these. You need chapters 3 to 5, and `tg.fit` from chapter 6.
+# This is an annex, and a collection. Each section plants one fault on purpose, shows how it looks from outside, finds
+# it with a tool of the library, and mends it. Most programs that do not learn have one of these. You need chapters 3 to
+# 5, and `tg.fit` from chapter 6.
 
 # %%
 import warnings
+from itertools import pairwise
 
 import numpy as np
 from course import attempt, plt, quick, show
@@ -22,20 +24,18 @@ rng = np.random.default_rng(0)
 
 def init(rng, sizes, scale=1.0):
     """Kernels of variance scale² / inputs, biases of zero."""
-    return [
-        {"kernel": rng.normal(size=(n, m)) * scale / np.sqrt(n), "bias": np.zeros(m)}
-        for n, m in zip(sizes, sizes[1:], strict=False)
-    ]
+    return [{"kernel": rng.normal(size=(n, m)) * scale / np.sqrt(n), "bias": np.zeros(m)} for n, m in pairwise(sizes)]
 
 
 # %% [markdown]
 # ## NaN in the loss
 #
-# `nan` is what NumPy gives for $0/0$, $\infty - \infty$, $0 \cdot \infty$ and the logarithm of a negative number. It spreads: whatever is computed with a NaN is NaN. One step later
-# all parameters are NaN, and nothing is left that would say where it began.
+# `nan` is what NumPy gives for $0/0$, $\infty - \infty$, $0 \cdot \infty$ and the logarithm of a negative number. It
+# spreads: whatever is computed with a NaN is NaN. One step later all parameters are NaN, and nothing is left that would
+# say where it began.
 #
-# *Planted:* the loss of chapter 3 as its formula says it, probabilities first and then their logarithm. Scores grow in training (the factor 4,000 stands
-# for a long one), and $e^{710}$ is larger than the largest float64.
+# *Planted:* the loss of chapter 3 as its formula says it, probabilities first and then their logarithm. Scores grow in
+# training (the factor 4,000 stands for a long one), and $e^{710}$ is larger than the largest float64.
 
 
 # %%
@@ -56,8 +56,8 @@ print(explanation)
 assert explanation.first.op == "exp" and explanation.first.phase == "forward"
 
 # %% [markdown]
-# The report goes back to the *first* value that was not finite: the loss is NaN at its end, but the trouble began in `np.exp`. The mend is to compute the logarithm of the
-# probability at once. Then no large exponential is ever made:
+# The report goes back to the *first* value that was not finite: the loss is NaN at its end, but the trouble began in
+# `np.exp`. The mend is to compute the logarithm of the probability at once. Then no large exponential is ever made:
 
 
 # %%
@@ -84,16 +84,16 @@ try:
     with np.errstate(all="ignore"):
         tg.fit(step, state, [data], epochs=5, progress=False, check=False)
 except tg.train.NanError as error:
-    print("NanError:", str(error).splitlines()[0])
-    assert "exp" in str(error.explanation)
-else:
-    raise AssertionError("the planted NaN was not seen")
+    seen = error
+print("NanError:", str(seen).splitlines()[0])
+assert seen.explanation.first.op == "exp"
 
 # %% [markdown]
 # ## NaN in the gradient alone
 #
-# Worse is a loss that looks healthy while its gradient is not. *Planted:* a distance, of two points that may coincide. $\sqrt{x}$ has the value 0 at 0, and the slope
-# $1/(2\sqrt{0}) = \infty$ there. Times the slope 0 of the square inside it is $0 \cdot \infty$.
+# Worse is a loss that looks healthy while its gradient is not. *Planted:* a distance, of two points that may coincide.
+# $\sqrt{x}$ has the value 0 at 0, and the slope $1/(2\sqrt{0}) = \infty$ there. Times the slope 0 of the square inside
+# it is $0 \cdot \infty$.
 
 
 # %%
@@ -119,13 +119,23 @@ def safe_distance(centre, points):
 assert np.isfinite(tg.grad(safe_distance)(centre, few)).all()
 np.testing.assert_allclose(safe_distance(centre, few), mean_distance(centre, few))
 
+
+def outer_alone(centre, points):
+    square = np.sum((points - centre) ** 2, axis=1)
+    return np.mean(np.where(square > 0, np.sqrt(square), 0.0))
+
+
+np.testing.assert_allclose(tg.grad(outer_alone)(centre, few), tg.grad(safe_distance)(centre, few))
+
 # %% [markdown]
-# Note the two `where`. The outer one chooses the value. The inner one keeps the root away from zero, so that its slope is finite. In most libraries the outer one alone does not help, since the infinite
-# slope is still computed, and then multiplied by 0. Here it does: tracegrad takes what a `where` did not choose as absent. Write both all the same.
+# Note the two `where`. The outer one chooses the value. The inner one keeps the root away from zero, so that its slope
+# is finite. In most libraries the outer one alone does not help, since the infinite slope is still computed, and then
+# multiplied by 0. Here it does: tracegrad takes what a `where` did not choose as absent. Write both all the same.
 #
 # ## No gradient at all
 #
-# *Planted:* three mistakes in one loss. A parameter is not used, one is behind a rounding, and one is behind a sigmoid that is so far out that its slope is zero in every digit.
+# *Planted:* three mistakes in one loss. A parameter is not used, one is behind a rounding, and one is behind a sigmoid
+# that is so far out that its slope is zero in every digit.
 
 
 # %%
@@ -143,8 +153,9 @@ status = {name: found[f"params['{name}']"].status for name in weights}
 assert status == {"behind a sigmoid": "zero", "behind a rounding": "cut", "sound": "connected", "not used": "unused"}
 
 # %% [markdown]
-# The gradient is zero in all three cases, and nothing in its value tells them apart. `why_zero` looks at the graph. "Cut" means that there is no derivative, at whatever values. "Zero" means that
-# there is one, but not here. `tg.fit` asks this question once, after the first step, and warns.
+# The gradient is zero in all three cases, and nothing in its value tells them apart. `why_zero` looks at the graph.
+# "Cut" means that there is no derivative, at whatever values. "Zero" means that there is one, but not here. `tg.fit`
+# asks this question once, after the first step, and warns.
 
 # %%
 step = tg.train.make_step(silent, tg.optim.sgd(0.1))
@@ -158,13 +169,15 @@ assert any("behind a rounding" in str(w.message) for w in heard)
 # %% [markdown]
 # ## Vanishing and exploding
 #
-# Send numbers through thirty layers. Each layer multiplies with a matrix. If that makes vectors shorter by a fifth, thirty of them make them $0.8^{30} \approx 0.001$ times as long. If it makes
-# them longer by a fifth, it is $1.2^{30} \approx 237$. The gradient goes the same way back, through the transposed matrices, and has the same fate. So the first layers learn a
-# thousand times too slowly, or everything blows up.
+# Send numbers through thirty layers. Each layer multiplies with a matrix. If that makes vectors shorter by a fifth,
+# thirty of them make them $0.8^{30} \approx 0.001$ times as long. If it makes them longer by a fifth, it is $1.2^{30}
+# \approx 237$. The gradient goes the same way back, through the transposed matrices, and has the same fate. So the
+# first layers learn a thousand times too slowly, or everything blows up.
 #
-# How long does a matrix make a vector? If the $n \times n$ entries have variance $s^2/n$, then each entry of $Wx$ is a sum of $n$ terms of variance
-# $s^2 x_j^2/n$ each, so it has the variance $s^2 \lvert x \rvert^2/n$, and the vector is about $s$ times as long. Hence the rule: **variance $1/n$ for weights of $n$ inputs**. A relu lets half of the
-# square pass, so behind relus it is $2/n$.
+# How long does a matrix make a vector? If the $n \times n$ entries have variance $s^2/n$, then each entry of $Wx$ is a
+# sum of $n$ terms of variance $s^2 x_j^2/n$ each, so it has the variance $s^2 \lvert x \rvert^2/n$, and the vector is
+# about $s$ times as long. Hence the rule: **variance $1/n$ for weights of $n$ inputs**. A relu lets half of the square
+# pass, so behind relus it is $2/n$.
 
 
 # %%
@@ -217,17 +230,23 @@ show(figure, "09_vanishing")
 assert ratio["sigmoid, s = 1"] < 1e-14  # each sigmoid's slope is at most 1/4
 assert ratio["tanh, s = 0.5"] < 1e-6 and ratio["relu, s = 1"] < 1e-2
 assert ratio["relu, s = 2"] > 1e2
+products = {name: values[:-1] * back[1:] for name, (values, back) in ways.items()}
+assert products["relu, s = 1"].max() < 10 * products["relu, s = 1"].min()
+assert products["relu, s = 1"].max() < 0.01 * products["relu, s = √2"].min()
 assert 0.02 < ratio["relu, s = √2"] < 50 and 0.02 < ratio["tanh, s = 1"] < 50
 
 # %% [markdown]
-# With the right variance both curves are level, and all layers learn at one pace. With sigmoids there is no right one within reach, for their slope is at most a quarter. That is one reason why deep
-# networks came when people left the sigmoid.
+# With the right variance both curves are level, and all layers learn at one pace. Sigmoids would want weights four
+# times as large, for their slope is at most a quarter, and such weights drive them to where the slope is smaller still.
+# That is one reason why deep networks came when people left the sigmoid.
 #
-# The gradient for a *kernel* is a product of both: the values that reach the layer times what comes back to it. In "relu, s = 1" the values shrink from left to right, and what comes back shrinks from right
-# to left, by the same factor a layer. Their product is level, and tiny everywhere. So look at both curves, and at their height.
+# The gradient for a *kernel* is a product of both: the values that reach the layer times what comes back to it. In
+# "relu, s = 1" the values shrink from left to right, and what comes back shrinks from right to left, by the same factor
+# a layer. Their product is level, and tiny everywhere. So look at both curves, and at their height.
 
 # %% [markdown]
-# Two other cures are built into large networks. A **residual** connection computes $x + f(x)$, whose derivative is $1 + f'$: the one cannot vanish. A **norm** layer sets mean and variance anew in each layer.
+# Two other cures are built into large networks. A **residual** connection computes $x + f(x)$, whose derivative is $1 +
+# f'$: the one cannot vanish. A **norm** layer sets mean and variance anew in each layer.
 
 # %%
 
@@ -250,10 +269,12 @@ assert 0.01 < lengths[1] / lengths[-2] < 100
 # %% [markdown]
 # ## Too long a step
 #
-# Chapter 4 found that a step beyond $2/\text{curvature}$ climbs instead of descending. *Planted:* a recurrence $h \leftarrow w h$, twenty times. The loss
-# $(w^{20} - 1)^2$ is flat for small $w$, and a wall at $w > 1$. One step from the wall throws the weight far away.
+# Chapter 4 found that a step beyond $2/\text{curvature}$ climbs instead of descending. *Planted:* a recurrence $h
+# \leftarrow w h$, twenty times. The loss $(w^{20} - 1)^2$ is flat for small $w$, and a wall at $w > 1$. One step from
+# the wall throws the weight far away.
 #
-# The cure is to bound the length of the step: **clip** the gradient. Its direction stays as it is, its length is at most 1.
+# The cure is to bound the length of the step: **clip** the gradient. Its direction stays as it is, its length is at
+# most 1.
 
 
 # %%
@@ -295,12 +316,15 @@ axes.legend()
 show(figure, "09_cliff")
 
 # %% [markdown]
-# In a step of `tg.train` it is one word, `make_step(loss, opt, clip=1.0)`, and the history then has a column `gradient_norm`. A jump in that column is the first sign.
+# In a step of `tg.train` it is one word, `make_step(loss, opt, clip=1.0)`, and the history then has a column
+# `gradient_norm`. A jump in that column is the first sign.
 #
 # ## A wrong broadcast
 #
-# The most expensive mistake of NumPy's makes no noise. *Planted:* predictions of shape `[n, 1]`, as a layer with one unit gives them, and targets of shape `[n]`. Their difference broadcasts to `[n, n]`: every prediction is compared with
-# every target. The loss falls in training, and then stays where it is. The best answer to "be close to all targets" is their mean.
+# The most expensive mistake of NumPy's makes no noise. *Planted:* predictions of shape `[n, 1]`, as a layer with one
+# unit gives them, and targets of shape `[n]`. Their difference broadcasts to `[n, n]`: every prediction is compared
+# with every target. The loss falls in training, and then stays where it is. The best answer to "be close to all
+# targets" is their mean.
 
 # %%
 x = np.linspace(-1, 1, 100)[:, None]
@@ -351,7 +375,8 @@ axes.legend()
 show(figure, "09_broadcast")
 
 # %% [markdown]
-# A loss that ends at the variance of the targets is one that has learnt the mean and nothing else. To find the place, print the graph. Every line says its type, and `f64[100,100]` has no business here:
+# A loss that ends at the variance of the targets is one that has learnt the mean and nothing else. To find the place,
+# print the graph. Every line says its type, and `f64[100,100]` has no business here:
 
 # %%
 graph = tg.make_graph(careless)(bad, (x, y))
@@ -363,7 +388,8 @@ assert suspects[0] == "subtract"
 print(tg.debug.residuals(careless, bad, (x, y)))
 
 # %% [markdown]
-# `tg.debug.residuals` shows it as well: what is kept for the backward pass has one array of 80,000 bytes among small ones. And the library's own losses do not let it happen:
+# `tg.debug.residuals` shows it as well: what is kept for the backward pass has one array of 80,000 bytes among small
+# ones. And the library's own losses do not let it happen:
 
 # %%
 try:
@@ -376,8 +402,9 @@ else:
 # %% [markdown]
 # ## Dead units
 #
-# A relu whose input is negative for every example puts out zeros, and its slope is zero for every example. So nothing ever moves it again: it is **dead**. *Planted:* one step with a much too large rate, which
-# throws the biases below zero.
+# A relu whose input is negative for every example puts out zeros, and its slope is zero for every example. So nothing
+# ever moves it again: it is **dead**. *Planted:* one step with a much too large rate, which throws the lines of some
+# units beyond all points.
 
 
 # %%
@@ -398,7 +425,8 @@ print(f"dead units: {before.sum()} of 32 at first, {dead(after).sum()} after one
 assert before.sum() == 0 and dead(after).sum() >= 3
 
 # %% [markdown]
-# The gradient of the kernel as a whole is not zero, as long as some units live. So ask for each unit by itself: hand `why_zero` a dict of units, and compute each of them by itself.
+# The gradient of the kernel as a whole is not zero, as long as some units live. So ask for each unit by itself: hand
+# `why_zero` a dict of units, and compute each of them by itself.
 
 
 # %%
@@ -425,7 +453,8 @@ print("with leaky_relu, which keeps a slope of 0.01 below zero, all 32 get one")
 # %% [markdown]
 # ## A wrong derivative of one's own
 #
-# Who gives a function a derivative by `tg.custom_vjp` can get it wrong. *Planted:* a sign. Training still runs, uphill for that part. Differences find it in one line.
+# Who gives a function a derivative by `tg.custom_vjp` can get it wrong. *Planted:* a sign. Training still runs, uphill
+# for that part. Differences find it in one line.
 
 
 # %%
@@ -454,8 +483,9 @@ else:
 # %% [markdown]
 # ## The data
 #
-# The last fault is no fault of the program. *Planted:* the labels are in another order than the points, as happens when two arrays are shuffled apart. Nothing fails. The loss goes to the entropy of the labels, here $\ln 3$, and stays
-# near it: there is nothing to be learnt but how frequent each class is.
+# The last fault is no fault of the program. *Planted:* the labels are in another order than the points, as happens when
+# two arrays are shuffled apart. Nothing fails. The loss goes to the entropy of the labels, here $\ln 3$, and stays near
+# it: there is nothing to be learnt but how frequent each class is.
 
 
 # %%
@@ -581,7 +611,7 @@ def check_mended(mended):
     found = tg.debug.why_zero(mended, params, (x, y))
     assert not found.zero, str(found)
     made = tg.make_graph(mended)(params, (x, y))
-    assert all((20, 20) != v.type.shape for eqn in made.eqns for v in eqn.outputs), "each is compared with every target"
+    assert all(v.type.shape != (20, 20) for eqn in made.eqns for v in eqn.outputs), "each is compared with every target"
     expected = np.mean(
         [(np.tanh(row @ params["first"]) @ params["second"] - t) ** 2 for row, t in zip(x, y, strict=True)]
     )
@@ -595,15 +625,19 @@ attempt(check_mended, mended)
 #
 # <details><summary>1. A network for ten classes has a loss of 11.5 before training. What does that say?</summary>
 #
-# Guessing evenly costs $\ln 10 = 2.3$. So it does not guess: it is sure, and wrong. Its scores differ by ten and more, because the weights or the inputs are too large. Pixels from 0 to 255 in place of 0 to 1 are the usual cause.
+# Guessing evenly costs $\ln 10 = 2.3$. So it does not guess: it is sure, and wrong. Its scores differ by ten and more,
+# because the weights or the inputs are too large. Pixels from 0 to 255 in place of 0 to 1 are the usual cause.
 # </details>
 #
 # <details><summary>2. The loss was fine for 3,000 steps, and then NaN. Where do you look?</summary>
 #
-# `NanError` has the state and the batch of that step: `tg.debug.explain_nan(step, error.state, error.batch)` names the line. Look at `gradient_norm` in the history before it. If that grew for some time, it is the size of the steps: clip, or lower the rate. If it did not, it is that one batch: look at the data.
+# `NanError` has the state and the batch of that step: `tg.debug.explain_nan(step, error.state, error.batch)` names the
+# line. Look at `gradient_norm` in the history before it. If that grew for some time, it is the size of the steps: clip,
+# or lower the rate. If it did not, it is that one batch: look at the data.
 # </details>
 #
 # <details><summary>3. Why is a gradient of exactly zero more suspicious than a very small one?</summary>
 #
-# Sums of many products of floating numbers hardly ever are exactly zero. A zero says that something multiplied by zero, chose another branch, or cut the path.
+# Sums of many products of floating numbers hardly ever are exactly zero. A zero says that something multiplied by zero,
+# chose another branch, or cut the path.
 # </details>

@@ -1,5 +1,7 @@
 """Solutions of chapter 9, each beside a wrong answer that its check has to refuse."""
 
+from itertools import pairwise
+
 import numpy as np
 
 
@@ -17,18 +19,12 @@ def wrong_cosine(a, b):
 
 def deep_init(rng, sizes):
     """Variance 2 / inputs: a relu lets half of the square pass (He et al. 2015). The last layer has no relu; one √2 does no harm."""
-    return [
-        {"kernel": rng.normal(size=(n, m)) * np.sqrt(2 / n), "bias": np.zeros(m)}
-        for n, m in zip(sizes, sizes[1:], strict=False)
-    ]
+    return [{"kernel": rng.normal(size=(n, m)) * np.sqrt(2 / n), "bias": np.zeros(m)} for n, m in pairwise(sizes)]
 
 
 def wrong_deep_init(rng, sizes):
     """Variance 1 / inputs is right for layers without relus: here each layer loses half of the square."""
-    return [
-        {"kernel": rng.normal(size=(n, m)) * np.sqrt(1 / n), "bias": np.zeros(m)}
-        for n, m in zip(sizes, sizes[1:], strict=False)
-    ]
+    return [{"kernel": rng.normal(size=(n, m)) * np.sqrt(1 / n), "bias": np.zeros(m)} for n, m in pairwise(sizes)]
 
 
 def mended(params, batch):
