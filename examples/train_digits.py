@@ -7,7 +7,7 @@ Stop it at any moment and start it again: it goes on from its last checkpoint, a
 ended with. The data are the 1,797 images of 8 × 8 pixels that come with scikit-learn. A fifth of them, of each digit alike,
 is held out: the net never sees it in training, and the accuracy that is asserted at the end is measured on it.
 
-`examples/first_principles.py` is the same task with everything written out: layers, loss, optimiser and loop.
+`examples/course/06_real_thing.py` is the same task from first principles, with everything written out: layers, loss, optimiser and loop.
 """
 
 from __future__ import annotations

@@ -66,26 +66,6 @@ def test_train_digits_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         example.main([])
 
 
-def test_first_principles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    for needed in ("matplotlib", "rich", "sklearn"):
-        pytest.importorskip(needed)
-    monkeypatch.chdir(tmp_path)
-    example = load("first_principles")
-
-    assert example.main(["--epochs", "4", "--expect", "0.93"]) >= 0.93
-
-    (picture,) = tmp_path.iterdir()  # nothing else is left behind
-    assert picture.name == "first_principles.png"
-    assert picture.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-    printed = capsys.readouterr().out
-    assert "of 360 held-out digits read rightly; the picture is in first_principles.png" in printed
-    assert len(example.update.trace_log) == 2  # a full batch, and the last one of an epoch
-
-    with pytest.raises(AssertionError, match=r"expected an accuracy of at least 1\.01, got 0"):
-        example.main(["--epochs", "1", "--expect", "1.01", "--out", str(tmp_path / "new" / "curves.png")])
-    assert (tmp_path / "new" / "curves.png").exists()
-
-
 @pytest.mark.parametrize(
     "arguments, printed",
     [("--devices 8", "8 devices: loss"), ("--devices 2 --processes 2", "4 devices of 2 processes: loss")],
