@@ -79,7 +79,7 @@ def main(argv: list[str]) -> float:
     seen = blur(true) + np.float32(NOISE) * tg.random.normal(tg.random.key(args.seed), true.shape, np.float32)
     opt = tg.optim.adam(tg.optim.cosine_decay_schedule(0.03, args.steps))
 
-    @(lambda step: tg.jit(step, backend=args.backend))
+    @tg.jit(backend=args.backend)
     def step(image: Any, opt_state: Any) -> Any:
         value, gradient = tg.value_and_grad(objective)(image, seen)
         image, opt_state = tg.optim.step(opt, gradient, opt_state, image)
@@ -92,9 +92,9 @@ def main(argv: list[str]) -> float:
             print(f"step {i}: objective {float(value):.3f}, {decibels(image, true):.2f} dB")
 
     shown = {"seen": seen, "Wiener's filter": wiener(seen, true), "total variation": image, "true": true}
-    figure, cells = plt.subplots(2, 2, figsize=(9, 6.4), layout="constrained")
+    figure, cells = plt.subplots(2, 2, figsize=(5.8, 4.3), layout="constrained")
     for cell, (name, pixels) in zip(cells.flat, shown.items(), strict=True):
-        cell.imshow(np.clip(pixels, 0, 1))
+        cell.imshow(np.clip(pixels[60:204, 100:316], 0, 1), interpolation="bilinear")
         cell.set_title(name if pixels is true else f"{name}: {decibels(pixels, true):.1f} dB")
         cell.axis("off")
     save(figure, args.picture)
