@@ -91,8 +91,8 @@ def main(argv: list[str]) -> float:
     for row in (0, 10, 30, 100):
         axes[1].plot(x[row], learned[row], label=f"t = {t[row, 0]:.1f}")
         axes[1].plot(x[row, ::5], true[row, ::5], "k.", ms=3, label="closed form" if row == 100 else None)
-    axes[1].set(xlabel="place", ylabel="temperature", title="along the rod")
-    axes[1].legend(fontsize=8)
+    axes[1].set(xlabel="place", ylabel="temperature", title="along the rod", ylim=(0, 1.5))
+    axes[1].legend(fontsize=8, loc="upper center", ncols=3)
     axes[2].semilogy(losses, lw=0.5)
     axes[2].set(xlabel="step", ylabel="mean square of the residual", title="training")
     save(figure, chosen.picture)

@@ -8,9 +8,9 @@ velocity at each place in that plane, a solver moves along it, and what is train
 pendulum was. The solver is a `tg.lax.while_loop`: how many steps it takes, and how long they are, depends on the net.
 
 There are three ways to the gradient. Reverse mode goes back through the very steps that were taken, and keeps the states at all of them:
-the derivative of what was computed, the one that forward mode has. With `memory=` it keeps no more than that, and computes the others
-again: the same gradient. The adjoint equation of Chen et al. keeps the end alone and solves backward from there: its gradient has an
-error like the solver's. Training goes the second way; at its end the three are compared.
+the derivative of what was computed, the one that forward mode has. With `memory=` it keeps as many as that allows, and computes the
+others again: the same gradient. The adjoint equation of Chen et al. keeps the end alone and solves backward from there: its gradient
+has an error like the solver's. Training goes the second way; at its end the three are compared.
 
 Asserted is the error on a swing from another start, against the true law solved by `scipy.integrate.solve_ivp`.
 
