@@ -184,7 +184,7 @@ def main(argv: list[str]) -> float:
         left.semilogy(found, lw=1, label=name)
         if found is not reference:
             right.semilogy(np.maximum(apart[name], 1e-9), lw=0.8, color=f"C{index}", label=name)
-    left.set(xlabel="step", ylabel="cross entropy", title="five curves, one upon the other")
+    left.set(xlabel="step", ylabel="cross entropy", title=f"{len(losses)} curves, one upon the other")
     right.axhline(chosen.expect, color="k", lw=0.8, ls=":")
     right.set(xlabel="step", ylabel="difference from the last", title="float32; equal is drawn at 1e-9")
     for ax in (left, right):
