@@ -22,27 +22,116 @@ DOCS = ROOT / "docs"
 
 @pytest.mark.numpy("2.3.0")
 def test_readme(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each block is a file, model.py: values are those in the comment after an expression, and what is printed is what
-    stands in the block after it."""
     text = (ROOT / "README.md").read_text()
+    assert text.count("```python") == 5
+    run(text, capsys, whole=True)
+
+
+# Which need more than NumPy.
+NEEDED = {"coming-from-jax": ("jax",), "coming-from-autograd": ("autograd",), "sharp-edges": ("jax", "scipy")}
+PAGES = ("coming-from-autograd", "coming-from-jax", "coming-from-keras", "coming-from-pytorch", "getting-started")
+PAGES += ("sharp-edges", "thinking-in-graphs")
+
+
+@pytest.mark.numpy("2.3.0")
+@pytest.mark.parametrize("page", PAGES)
+def test_page(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for needed in NEEDED.get(page, ()):
+        pytest.importorskip(needed)
+    monkeypatch.chdir(tmp_path)
+    run((DOCS / f"{page}.md").read_text(), capsys)
+
+
+BLOCK = re.compile(r"^```python\n(?P<source>.*?)^```\n(?:\n```\n(?P<printed>.*?)^```\n)?", re.DOTALL | re.MULTILINE)
+TABLE = re.compile(r"^\|(?P<head>.*)\|\n\|[-|:]+\|\n(?P<rows>(?:\|.*\|\n)+)", re.MULTILINE)
+# The heads of columns of code that runs: ours, and those of libraries that are here, which have to give the same.
+OURS, THEIRS = ("here",), ("jax", "autograd")
+
+
+def run(text: str, capsys: pytest.CaptureFixture[str], whole: bool = False) -> None:
+    """Runs what stands in a document, from top to bottom, in one namespace.
+
+    Each block is a file, model.py, with the imports if it is to be `whole`. The value of an expression is that in the comment after it, and what is printed is what stands
+    in the block after it; so is the error, where the last statement raises one. Code in the column "here" of a table runs, and gives
+    what the code beside it gives, where both are expressions of one value and the other library is here.
+    """
     names: dict[str, Any] = {"__name__": "__main__"}
-    blocks = re.findall(r"```python\n(.*?)```\n(?:\n```\n(.*?)```\n)?", text, re.DOTALL)
-    assert len(blocks) == text.count("```python") == 5
-    for block, printed in blocks:
-        if 'backend="xla"' in block:
+    parts = sorted([*BLOCK.finditer(text), *TABLE.finditer(text)], key=lambda part: part.start())
+    assert sum(part.re is BLOCK for part in parts) == text.count("```python\n")
+    for part in parts:
+        if part.re is TABLE:
+            run_table(part["head"], part["rows"], names)
+            capsys.readouterr()
+            continue
+        if 'backend="xla"' in part["source"]:
             pytest.importorskip("jax")
-        source = block if block.startswith("import") else f"import numpy as np\nimport tracegrad as tg\n{block}"
-        lines = source.splitlines(keepends=True)
-        linecache.cache["model.py"] = (len(source), None, lines, "model.py")
-        for statement in ast.parse(source).body:
-            code: Any = ast.Module([statement], [])
-            shown = lines[statement.end_lineno].strip() if statement.end_lineno < len(lines) else ""
+        source = part["source"]
+        if whole and not source.startswith("import"):
+            source = f"import numpy as np\nimport tracegrad as tg\n{source}"
+        raised = run_block(source, names)
+        printed = capsys.readouterr().out
+        if raised is None:
+            assert_printed(printed, part["printed"] or "")
+        else:
+            assert f"{printed} {type(raised).__name__}: {raised}".split() == part["printed"].split()
+
+
+def run_block(source: str, names: dict[str, Any]) -> Exception | None:
+    """Runs a block, and returns what its last statement raises."""
+    lines = source.splitlines(keepends=True)
+    linecache.cache["model.py"] = (len(source), None, lines, "model.py")
+    body = ast.parse(source).body
+    for statement in body:
+        code: Any = ast.Module([statement], [])
+        shown = lines[statement.end_lineno].strip() if statement.end_lineno < len(lines) else ""
+        try:
             if isinstance(statement, ast.Expr) and shown.startswith("# "):
                 value = eval(compile(ast.Expression(statement.value), "model.py", "eval"), names)
                 assert f"# {value!r}" == shown
             else:
                 exec(compile(code, "model.py", "exec"), names)
-        assert_printed(capsys.readouterr().out, printed)
+        except AssertionError:
+            raise
+        except Exception as error:
+            if statement is not body[-1]:
+                raise
+            return error
+    return None
+
+
+def run_table(head: str, rows: str, names: dict[str, Any]) -> None:
+    heads = [cell.strip() for cell in head.split("|")]
+    ours = next((k for k, cell in enumerate(heads) if cell in OURS), None)
+    theirs = next((k for k, cell in enumerate(heads) if cell in THEIRS), None)
+    if ours is None:
+        return
+    for row in rows.splitlines():
+        cells = [cell.replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", row[1:-1])]
+        found = [run_cell(code, names) for code in re.findall(r"`+(.+?)`+", cells[ours])]
+        if (
+            theirs is not None
+            and len(codes := re.findall(r"`+(.+?)`+", cells[theirs])) == len(found)
+            and "≠" not in row
+        ):
+            for code, value in zip(codes, found, strict=True):
+                same_values(run_cell(code, names), value, row)
+
+
+def run_cell(code: str, names: dict[str, Any]) -> Any:
+    """The value of code in a table, or None where it is no expression. What it assigns is gone afterwards."""
+    try:
+        parsed = ast.parse(code, mode="eval")
+    except SyntaxError:
+        exec(code, {**names})
+        return None
+    return eval(compile(parsed, code, "eval"), names)
+
+
+def same_values(theirs: Any, ours: Any, row: str) -> None:
+    """Arrays and numbers are equal up to rounding in float32; what else there is (functions, modules) is not compared."""
+    for a, b in zip(tg.tree.leaves(theirs), tg.tree.leaves(ours), strict=False):
+        if hasattr(a, "__array__") and hasattr(b, "__array__"):
+            np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-4, atol=1e-5, err_msg=row)
 
 
 SPEED = re.compile(r"  [\d.]+ s  \S+ examples/s$", re.MULTILINE)
@@ -104,22 +193,6 @@ def test_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
         linecache.cache["training.md"] = (len(block), None, block.splitlines(keepends=True), "training.md")
         exec(compile(block, "training.md", "exec"), names)
         assert_printed(capsys.readouterr().out, printed)
-
-
-def named_here() -> list[str]:
-    """What stands in the second column of the tables for who comes from another library: `nn.Dense(64)` is nn.Dense."""
-    tables = (DOCS / "training.md").read_text().split("## Coming from keras")[1]
-    cells = [re.split(r"(?<!\\)\|", line)[2] for line in tables.splitlines() if line.startswith("| `")]
-    return sorted({name for cell in cells for name in re.findall(r"\b((?:tg|nn)\.\w+(?:\.\w+)*)", cell)})
-
-
-def test_names_in_the_tables_of_training() -> None:
-    assert len(named_here()) > 40
-    for name in named_here():
-        first, *rest = name.split(".")
-        found: Any = {"tg": tg, "nn": tg.nn}[first]
-        for part in rest:
-            found = getattr(found, part)
 
 
 def test_testing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,580 @@
+"""The pages of the site that nobody writes by hand: the reference of docstrings, the tables of what there is, the chapters of the
+course and the programs of the gallery. `docs/conf.py` has them written before each build; they are in no commit.
+
+`python docs/pages.py` lists the pictures that pages ask for and docs/pictures/ lacks, and fails where there are any.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jupytext
+import numpy as np
+
+import tracegrad
+from tracegrad.core.backends import XLA_RULES
+from tracegrad.core.op import OPS
+from tracegrad.core.trace import FUNCTIONS, UFUNCS
+
+# ---------------------------------------------------------------------------------------------------------- the reference
+
+# The order of the reference, and of modules what cannot be found by going through `__all__`.
+FIRST = [
+    "tracegrad",
+    "tracegrad.numpy",
+    "tracegrad.numpy.linalg",
+    "tracegrad.lax",
+    "tracegrad.random",
+    "tracegrad.tree",
+]
+ELSEWHERE = {"tracegrad.ops", "tracegrad.show"}  # a table of ops is on the page of coverage; `show` prints Graphs
+
+
+def modules() -> dict[str, ModuleType]:
+    """The public modules, by the name under which users reach them."""
+    found: dict[str, ModuleType] = {}
+
+    def visit(name: str, module: ModuleType) -> None:
+        found[name] = module
+        for part in names_of(module):
+            inner = getattr(module, part)
+            if (
+                isinstance(inner, ModuleType)
+                and inner.__name__.startswith("tracegrad")
+                and f"{name}.{part}" not in ELSEWHERE
+            ):
+                visit(f"{name}.{part}", inner)
+
+    visit("tracegrad", tracegrad)
+    found["tracegrad.testing.strategies"] = importlib.import_module("tracegrad.testing.strategies")
+    found["tracegrad.testing.precise"] = importlib.import_module("tracegrad.testing.precise")
+    first = [name for name in FIRST if name in found]
+    return {name: found[name] for name in [*first, *sorted(found.keys() - {*first})]}
+
+
+def names_of(module: ModuleType) -> list[str]:
+    """`__all__`, or the functions and classes that the module defines."""
+    if hasattr(module, "__all__"):
+        return sorted(module.__all__, key=str.lower)
+    own = (name for name, x in vars(module).items() if getattr(x, "__module__", None) == module.__name__)
+    return sorted((name for name in own if not name.startswith("_")), key=str.lower)
+
+
+def entries() -> dict[str, Any]:
+    """Each public name with what it stands for, modules left out."""
+    return {
+        f"{place}.{name}": found
+        for place, module in modules().items()
+        for name in names_of(module)
+        if not isinstance(found := getattr(module, name), ModuleType)
+    }
+
+
+def documentation(found: Any) -> str:
+    """The docstring, if it is the object's own and not that of its class; of NumPy's functions the first paragraph."""
+    text = inspect.getdoc(found) or ""
+    if not isinstance(found, type) and not callable(found) and text == inspect.getdoc(type(found)):
+        return ""
+    if type(found).__module__ in ("typing", "types") and not inspect.isroutine(found):  # an alias
+        return ""
+    if is_numpys(found):
+        paragraphs = [p for p in text.split("\n\n") if not re.match(r"[\w.]+\(", p)]
+        text = paragraphs[0].replace("``", "`") if paragraphs else ""
+    return text
+
+
+def is_numpys(found: Any) -> bool:
+    """Whether it is a function or a type of NumPy's own, which NumPy documents."""
+    return type(found).__name__ in ("_Ufunc", "ufunc") or str(getattr(found, "__module__", "")).split(".")[0] == "numpy"
+
+
+def meanings(text: str, module: str | None) -> Iterator[str]:
+    """The full names that code in a text may stand for; `module` is that of the page, if it is of one."""
+    if not re.fullmatch(r"[A-Za-z_][\w.]*", text):
+        return
+    for short, long in (("tg.", ""), ("tnp.", "numpy."), ("nn.", "nn."), ("lax.", "lax."), ("optim.", "optim.")):
+        if text.startswith(short):
+            yield f"tracegrad.{long}{text.removeprefix(short)}"
+    if text.startswith("tracegrad."):
+        yield text
+    if module is not None:
+        yield f"{module}.{text}"
+
+
+def reference() -> Iterator[tuple[str, str]]:
+    found = modules()
+    lines = ["# API reference", "", "Every public name, from its docstring. The examples are run by the tests.", ""]
+    lines += ["| module | |", "|---|---|"]
+    for name, module in found.items():
+        lines.append(f"| [`{shown(name)}`]({name}.md) | {cell(first_sentence(inspect.getdoc(module) or ''))} |")
+    lines += ["", "```{toctree}", ":hidden:", ":maxdepth: 1", "", *(f"{shown(n)} <{n}>" for n in found), "```", ""]
+    yield "reference/index", "\n".join(lines)
+    for name, module in found.items():
+        yield f"reference/{name}", page_of(name, module)
+
+
+def shown(name: str) -> str:
+    """`tg.lax` of "tracegrad.lax"."""
+    return re.sub(r"^tracegrad\b", "tg", name)
+
+
+def page_of(name: str, module: ModuleType) -> str:
+    lines = [
+        f"# `{shown(name)}`",
+        "",
+        f"```{{py:module}} {name}",
+        "```",
+        "",
+        *markdown(inspect.getdoc(module) or ""),
+        "",
+    ]
+    things = {part: getattr(module, part) for part in names_of(module)}
+    things = {part: thing for part, thing in things.items() if not isinstance(thing, ModuleType)}
+    if len(things) > 6:
+        lines += ["| | |", "|---|---|"]
+        for part, thing in things.items():
+            lines.append(f"| `{part}` | {cell(first_sentence(documentation(thing)))} |")
+        lines.append("")
+    for part, thing in things.items():
+        lines += entry(part, thing)
+    return "\n".join(lines)
+
+
+def entry(name: str, found: Any) -> list[str]:
+    """A directive of Sphinx's Python domain, with the docstring in it."""
+    body = markdown(documentation(found))
+    if is_numpys(found) and callable(found):
+        body += ["", f"NumPy's own `np.{found.__name__}`, which takes what is traced, and here jax arrays too."]
+    if isinstance(found, type):
+        for part, member in vars(found).items():
+            routine = member.__func__ if isinstance(member, classmethod | staticmethod) else member
+            text = inspect.getdoc(routine.fget if isinstance(routine, property) else routine) or ""
+            inherited = any(
+                text == inspect.getdoc(vars(base)[part]) for base in found.__mro__[1:] if part in vars(base)
+            )
+            if part.startswith("_") or not text or inherited or is_numpys(found):
+                continue
+            if isinstance(routine, property):
+                body += ["", *directive("py:property", part, markdown(text), "`````")]
+            elif inspect.isfunction(routine):
+                body += [
+                    "",
+                    *directive("py:method", f"{part}{signature(routine, method=True)}", markdown(text), "`````"),
+                ]
+        return directive("py:class", f"{name}{'' if is_numpys(found) else signature(found)}", body)
+    if (callable(found) and documentation(found)) or inspect.isroutine(found):
+        return directive("py:function", f"{name}{'(...)' if is_numpys(found) else signature(found)}", body)
+    return directive("py:data", name, body or [f"`{cell(short(found))}`"])
+
+
+def directive(kind: str, what: str, body: list[str], fence: str = "``````") -> list[str]:
+    return [f"{fence}{{{kind}}} {what}", "", *body, fence, ""]
+
+
+def short(found: Any) -> str:
+    text = re.sub(r" at 0x[0-9a-f]+", "", repr(found)).replace("typing.", "").replace("collections.abc.", "")
+    return re.sub(r"\btracegrad\.[\w.]*\.(\w+)", r"\1", text)
+
+
+def signature(found: Any, method: bool = False) -> str:
+    """As it is written, but for defaults that are objects, which are called by their names."""
+    try:
+        given = inspect.signature(found)
+    except (TypeError, ValueError):
+        return "(...)"
+    parameters = list(given.parameters.values())[1 if method else 0 :]
+    plain = []
+    for p in parameters:
+        default, annotation = p.default, p.annotation
+        if default is not p.empty and re.search(r"[<>\n]|0x", repr(default)):
+            default = Name(getattr(default, "__name__", "..."))
+        if not isinstance(annotation, str) and annotation is not p.empty:
+            annotation = getattr(annotation, "__forward_arg__", None) or short(annotation)
+        if isinstance(annotation, str):
+            annotation = p.empty if "<" in annotation else Name(annotation.strip("'"))
+        plain.append(p.replace(default=default, annotation=annotation))
+    returns = given.return_annotation
+    returns = Name(returns.strip("'")) if isinstance(returns, str) and not isinstance(found, type) else given.empty
+    return str(given.replace(parameters=plain, return_annotation=returns))
+
+
+class Name:
+    """What `inspect` prints without quotes."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+SECTION = re.compile(r"(Args|Returns|Raises|Yields|Attributes|Fields|Options):$")
+
+
+def markdown(text: str) -> list[str]:
+    """A docstring as Markdown: sections as lists, examples and what is indented as code."""
+    out: list[str] = []
+    lines = text.splitlines()
+    i = 0
+    while i < len(lines):
+        line = lines[i]
+        if line.startswith(">>> "):
+            end = next((k for k in range(i, len(lines)) if not lines[k].strip()), len(lines))
+            out += ["", "```pycon", *lines[i:end], "```", ""]
+            i = end
+        elif SECTION.match(line):
+            end = next(
+                (k for k in range(i + 1, len(lines)) if lines[k].strip() and not lines[k].startswith(" ")), len(lines)
+            )
+            out += ["", f"**{line[:-1]}**", "", *items(textwrap.dedent("\n".join(lines[i + 1 : end])), line)]
+            i = end
+        elif line.startswith("    ") and (i == 0 or not lines[i - 1].strip()):
+            end = next(
+                (k for k in range(i, len(lines)) if lines[k].strip() and not lines[k].startswith("    ")), len(lines)
+            )
+            block = textwrap.dedent("\n".join(lines[i:end])).rstrip()
+            out += ["", f"```{language(block)}", *block.splitlines(), "```", ""]
+            i = end
+        else:
+            out.append(escaped(line))
+            i += 1
+    return out
+
+
+def items(text: str, heading: str) -> list[str]:
+    """The parts of a section: a list of names with what is said of each, or paragraphs."""
+    named = re.match(r"(\*{0,2}\w[\w, *.]*): ", text) and not heading.startswith(("Returns", "Yields"))
+    if not named:
+        return ["", *markdown(text), ""]
+    out: list[str] = []
+    for line in text.splitlines():
+        if match := re.match(r"(\*{0,2}\w[\w, *.]*): (.*)", line):
+            out.append(f"- `{match[1]}`: {escaped(match[2])}")
+        else:
+            out.append(f"  {escaped(line.strip())}" if line.strip() else "")
+    return [*out, ""]
+
+
+def language(block: str) -> str:
+    try:
+        ast.parse(block)
+    except SyntaxError:
+        return "text"
+    return "python"
+
+
+def escaped(line: str) -> str:
+    """A line of prose without what Markdown would read into it, but for code, lists and addresses."""
+    parts = re.split(r"(`[^`]*`|https?://\S+)", line)
+    parts = [p if k % 2 else re.sub(r"([*_<>\[\]$])", r"\\\1", p) for k, p in enumerate(parts)]
+    return re.sub(r"^(\s*)([+#|=])", r"\1\\\2", "".join(parts))
+
+
+def cell(text: str) -> str:
+    return escaped(re.sub(r"\s+", " ", text)).replace("|", "\\|").strip()
+
+
+def first_sentence(text: str) -> str:
+    paragraph = text.split("\n\n")[0]
+    if paragraph.startswith(">>>"):
+        return ""
+    match = re.match(r"(.+?[.:])(?:\s|$)", paragraph, re.DOTALL)
+    sentence = match[1] if match else paragraph
+    sentence = re.sub(r"\s+", " ", sentence).strip()
+    return sentence[:-1] + "." if sentence.endswith(":") else sentence
+
+
+# ---------------------------------------------------------------------------------------------------------- what there is
+
+
+def coverage() -> str:
+    rows: dict[str, list[str]] = {}
+    counts: dict[str, tuple[int, int]] = {}
+    for title, module in (("NumPy", np), ("np.linalg", np.linalg), ("np.fft", np.fft)):
+        lines, traced = [], 0
+        for name in numpys_functions(module):
+            how = traced_as(module, name)
+            traced += bool(how)
+            lines.append(f"| `{'np.' if module is np else title + '.'}{name}` | {how or '–'} |")
+        rows[title], counts[title] = lines, (traced, len(lines))
+    out = [
+        "# What is covered",
+        "",
+        "Made from the library's own tables when this site was built. A function that is not traced raises an error that says what to",
+        "write instead, when it meets a traced array; called on plain arrays it is NumPy's own.",
+        "",
+        "| | traced | of |",
+        "|---|---|---|",
+        *(f"| {title} | {traced} | {total} |" for title, (traced, total) in counts.items()),
+        "",
+        f"There are {len(OPS)} ops, of which {sum(name in XLA_RULES for name in OPS)} have a rule for XLA.",
+        "",
+    ]
+    for title, lines in rows.items():
+        out += [f"## {title}", "", "| function | how it is traced |", "|---|---|", *lines, ""]
+    out += [
+        "## Ops",
+        "",
+        "What a Graph can consist of. Where one of the two derivatives stands, the other is its transpose. `–` in both: no derivative.",
+        "An op that is linear is its own forward rule. Ops that hold Graphs (`call`, `scan`, `switch`) stand here too.",
+        "",
+        "| op | forward rule | reverse rule | linear | holds Graphs | XLA |",
+        "|---|---|---|---|---|---|",
+    ]
+    tick = lambda x: "yes" if x else "–"
+    for name, op in sorted(OPS.items()):
+        linear = op.linear is not None
+        held = op.held is not None
+        out.append(
+            f"| `{name}` | {tick(op.jvp)} | {tick(op.vjp)} | {tick(linear)} | {tick(held)} | {tick(name in XLA_RULES)} |"
+        )
+    return "\n".join(out)
+
+
+# Of NumPy's functions: what has nothing to do with arrays that are traced.
+BESIDE = {
+    *("array2string", "array_repr", "array_str", "base_repr", "binary_repr", "format_float_positional", "info", "test"),
+    *(
+        "format_float_scientific",
+        "fromfile",
+        "fromstring",
+        "frombuffer",
+        "fromregex",
+        "genfromtxt",
+        "load",
+        "loadtxt",
+        "save",
+    ),
+    *(
+        "savetxt",
+        "savez",
+        "savez_compressed",
+        "geterr",
+        "geterrcall",
+        "getbufsize",
+        "seterr",
+        "seterrcall",
+        "setbufsize",
+    ),
+    *(
+        "set_printoptions",
+        "get_printoptions",
+        "show_config",
+        "show_runtime",
+        "get_include",
+        "isdtype",
+        "issubdtype",
+        "nested_iters",
+    ),
+    *(
+        "busday_count",
+        "busday_offset",
+        "datetime_as_string",
+        "datetime_data",
+        "is_busday",
+        "typename",
+        "mintypecode",
+        "bmat",
+    ),
+    *(
+        "asmatrix",
+        "may_share_memory",
+        "shares_memory",
+        "asarray_chkfinite",
+        "from_dlpack",
+        "fromiter",
+        "require",
+        "isfortran",
+    ),
+    *("isnat", "row_stack", "in1d", "trapz", "frompyfunc", "sctype2char", "set_numeric_ops", "packbits", "unpackbits"),
+}
+
+
+def numpys_functions(module: ModuleType) -> list[str]:
+    names = getattr(module, "__all__", dir(module))
+    found = {n: getattr(module, n, None) for n in names if not n.startswith("_") and n not in BESIDE}
+    return sorted(n for n, f in found.items() if callable(f) and not isinstance(f, type | ModuleType))
+
+
+def traced_as(module: ModuleType, name: str) -> str:
+    """How a function of NumPy's is traced: by which name, or "" for not at all."""
+    found = getattr(module, name)
+    ours = modules().get("tracegrad." + module.__name__)
+    if isinstance(found, np.ufunc):
+        return "as it stands" if found in UFUNCS else ""
+    if found in FUNCTIONS:
+        return "as it stands"
+    if ours is not None and name in getattr(ours, "__all__", ()):
+        return f"as `tnp.{name}`" if ours.__name__ == "tracegrad.numpy" else f"as `tg.numpy.linalg.{name}`"
+    return ""
+
+
+# ------------------------------------------------------------------------------------------- the course and the gallery
+
+
+def examples(root: Path) -> Path:
+    return root.parent / "examples"
+
+
+def chapters(source: Path) -> list[Path]:
+    return sorted(p for p in (examples(source) / "course").glob("[0-9][0-9]_*.py"))
+
+
+def programs(source: Path) -> list[Path]:
+    """Of the gallery, and the larger ones beside it."""
+    gallery = sorted(p for p in (examples(source) / "gallery").glob("*.py") if p.stem not in ("common", "__init__"))
+    return [*gallery, *sorted(examples(source).glob("*.py"))]
+
+
+SHOWN = re.compile(r"""\bshow\(\s*[\w.]+\s*,\s*["']([\w-]+)["']""")
+DRAWN = re.compile(r"\(\.\./pictures/([\w.-]+)\)")
+
+
+def course(source: Path) -> Iterator[tuple[str, str]]:
+    titles = {}
+    for path in chapters(source):
+        title, text = chapter(source, path)
+        titles[path.stem] = title
+        yield f"course/{path.stem}", text
+    lines = [
+        "# Deep learning from first principles",
+        "",
+        "A course in chapters. Each is one file, which runs as a script (`python examples/course/02_perceptrons.py`) and opens as a notebook",
+        "(`jupytext --to notebook`); what it claims, it asserts. It asks for undergraduate calculus and linear algebra, and for no",
+        "knowledge of neural networks.",
+        "",
+        *(f"- [{title}]({stem}.md)" for stem, title in titles.items()),
+        "",
+        "```{toctree}",
+        ":hidden:",
+        ":maxdepth: 1",
+        "",
+        *titles,
+        "```",
+        "",
+    ]
+    yield "course/index", "\n".join(lines)
+
+
+def chapter(source: Path, path: Path) -> tuple[str, str]:
+    """Title and Markdown of a chapter: cells of text as they are, cells of code, and after a cell the pictures that it shows."""
+    title, lines = path.stem, []
+    for part in jupytext.read(path, fmt="py:percent").cells:
+        if part.cell_type == "markdown":
+            text = re.sub(r"\]\((\d\d_\w+)\.py\)", r"](\1.md)", part.source)
+            if not lines and (match := re.match(r"#\s+(.*)", text)):
+                title = match[1]
+            elif not lines and part.source:
+                lines += [f"# {title}", ""]
+            lines += [text, ""]
+        elif part.source.strip():
+            lines += ["```python", part.source, "```", ""]
+            for name in SHOWN.findall(part.source):
+                lines += picture(source, f"course_{name}.png", f"The figure {name} that this cell draws")
+    lines += ["---", "", f"The source of this page is `examples/course/{path.name}`.", ""]
+    return title, "\n".join(lines)
+
+
+def picture(source: Path, name: str, says: str) -> list[str]:
+    return [f"![{says}](../pictures/{name})", ""] if (source / "pictures" / name).exists() else []
+
+
+def gallery(source: Path) -> Iterator[tuple[str, str]]:
+    cards, stems = [], []
+    for path in programs(source):
+        text = path.read_text()
+        document = inspect.cleandoc(ast.get_docstring(ast.parse(text)) or path.stem)
+        title = path.stem.replace("_", " ")
+        where = path.relative_to(examples(source).parent).as_posix()
+        found = picture(source, f"gallery_{path.stem}.png", f"What {path.name} draws")
+        page = [
+            f"# {title}",
+            "",
+            *markdown(document),
+            "",
+            *found,
+            f"```sh\npython {where}\n```",
+            "",
+            "```python",
+            text.rstrip(),
+            "```",
+            "",
+        ]
+        yield f"gallery/{path.stem}", "\n".join(page)
+        stems.append(path.stem)
+        summary = escaped(re.sub(r"\s+", " ", first_sentence(document)))
+        image = f"../pictures/gallery_{path.stem}.png"
+        if found:
+            cards += [
+                f":::{{figure}} {image}",
+                f":target: {path.stem}.html",
+                f":alt: {title}",
+                "",
+                f"**{title}** {summary}",
+                ":::",
+                "",
+            ]
+        else:
+            cards += [":::{container} card", f"**[{title}]({path.stem}.md)** {summary}", ":::", ""]
+    lines = [
+        "# Gallery",
+        "",
+        "Programs of a page or two, each of which runs within two minutes on a laptop, measures what it reaches, asserts it and draws one",
+        "picture. All take `--steps`, and those of `examples/gallery/` `--backend numpy|xla|auto`.",
+        "",
+        "::::{container} gallery",
+        "",
+        *cards,
+        "::::",
+        "",
+        "```{toctree}",
+        ":hidden:",
+        ":maxdepth: 1",
+        "",
+        *stems,
+        "```",
+        "",
+    ]
+    yield "gallery/index", "\n".join(lines)
+
+
+def missing_pictures(source: Path) -> list[str]:
+    """What docs/pictures/ lacks: the figures of chapters, and one of each program of the gallery."""
+    wanted = {f"course_{name}.png" for path in chapters(source) for name in SHOWN.findall(path.read_text())}
+    wanted |= {name for path in chapters(source) for name in DRAWN.findall(path.read_text())}
+    wanted |= {f"gallery_{path.stem}.png" for path in programs(source) if path.parent.name == "gallery"}
+    for page in source.glob("*.md"):
+        wanted |= set(re.findall(r"\(pictures/([\w.-]+)\)", page.read_text()))
+    return sorted(name for name in wanted if not (source / "pictures" / name).exists())
+
+
+# ---------------------------------------------------------------------------------------------------------------- writing
+
+
+def write(source: Path) -> None:
+    """Writes all of these pages beside the others, and leaves alone what has not changed."""
+    wanted = {**dict(reference()), "coverage": coverage(), **dict(course(source)), **dict(gallery(source))}
+    for name, text in wanted.items():
+        path = source / f"{name}.md"
+        path.parent.mkdir(exist_ok=True)
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+    for folder in ("reference", "course", "gallery"):
+        for path in (source / folder).glob("*.md"):
+            if f"{folder}/{path.stem}" not in wanted:
+                path.unlink()
+
+
+if __name__ == "__main__":
+    lacking = missing_pictures(Path(__file__).parent)
+    print("\n".join(lacking) or "no picture is missing")
+    sys.exit(bool(lacking))
