@@ -1,7 +1,8 @@
 """The pages of the site that nobody writes by hand: the reference of docstrings, the tables of what there is, the chapters of the
 course and the programs of the gallery. `docs/conf.py` has them written before each build; they are in no commit.
 
-`python docs/pages.py` lists the pictures that pages ask for and docs/pictures/ lacks, and fails where there are any.
+`python docs/pages.py` lists the pictures that pages ask for and docs/pictures/ lacks, and fails where there are any; with `--readme`
+it sets those of the gallery into README.md first.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ def meanings(text: str, module: str | None) -> Iterator[str]:
 def reference() -> Iterator[tuple[str, str]]:
     found = modules()
     lines = ["# API reference", "", "Every public name, from its docstring. The examples are run by the tests.", ""]
-    lines += ["| module | |", "|---|---|"]
+    lines += ["| module | what is in it |", "|---|---|"]
     for name, module in found.items():
         lines.append(f"| [`{shown(name)}`]({name}.md) | {cell(first_sentence(inspect.getdoc(module) or ''))} |")
     lines += ["", "```{toctree}", ":hidden:", ":maxdepth: 1", "", *(f"{shown(n)} <{n}>" for n in found), "```", ""]
@@ -140,10 +141,10 @@ def page_of(name: str, module: ModuleType) -> str:
     things = {part: getattr(module, part) for part in names_of(module)}
     things = {part: thing for part, thing in things.items() if not isinstance(thing, ModuleType)}
     if len(things) > 6:
-        lines += ["| | |", "|---|---|"]
+        lines += [":::{container} names", "| name | what it is |", "|---|---|"]
         for part, thing in things.items():
             lines.append(f"| `{part}` | {cell(first_sentence(documentation(thing)))} |")
-        lines.append("")
+        lines += [":::", ""]
     for part, thing in things.items():
         lines += entry(part, thing)
     return "\n".join(lines)
@@ -574,7 +575,25 @@ def write(source: Path) -> None:
                 path.unlink()
 
 
+def readme(source: Path) -> str:
+    """README.md with up to nine pictures of the gallery in its table, three to a row, each a link to its program."""
+    text = (source.parent / "README.md").read_text()
+    found = [path for path in programs(source) if (source / "pictures" / f"gallery_{path.stem}.png").exists()][:9]
+    cells = [
+        f'<a href="{path.relative_to(source.parent).as_posix()}"><img src="docs/pictures/gallery_{path.stem}.png" width="270" '
+        f'alt="{path.stem.replace("_", " ")}"></a>'
+        for path in found
+    ]
+    rows = ["| " + " | ".join(cells[k : k + 3]) + " |" for k in range(0, len(cells), 3)]
+    table = ["", "| | | |", "|---|---|---|", *rows, ""] if rows else []
+    start, end = "<!-- gallery -->\n", "<!-- end of gallery -->\n"
+    return re.sub(f"{start}.*?{end}", lambda _: start + "\n".join([*table, end]), text, flags=re.DOTALL)
+
+
 if __name__ == "__main__":
-    lacking = missing_pictures(Path(__file__).parent)
+    here = Path(__file__).parent
+    if "--readme" in sys.argv:
+        (here.parent / "README.md").write_text(readme(here))
+    lacking = missing_pictures(here)
     print("\n".join(lacking) or "no picture is missing")
     sys.exit(bool(lacking))

@@ -29,7 +29,14 @@ def test_readme(capsys: pytest.CaptureFixture[str]) -> None:
 
 # Which need more than NumPy.
 NEEDED = {"coming-from-jax": ("jax",), "coming-from-autograd": ("autograd",), "sharp-edges": ("jax", "scipy")}
-PAGES = ("coming-from-autograd", "coming-from-jax", "coming-from-keras", "coming-from-pytorch", "getting-started")
+PAGES = (
+    "coming-from-autograd",
+    "coming-from-jax",
+    "coming-from-keras",
+    "coming-from-pytorch",
+    "getting-started",
+    "index",
+)
 PAGES += ("sharp-edges", "thinking-in-graphs")
 
 
