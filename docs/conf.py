@@ -34,7 +34,7 @@ exclude_patterns = ["_static", "pictures/*.md"]
 default_role = "code"  # docstrings write `code`
 nitpicky = True
 maximum_signature_line_length = 100
-add_module_names = True
+python_trailing_comma_in_multi_line_signatures = False
 toc_object_entries_show_parents = "hide"
 highlight_language = "text"
 

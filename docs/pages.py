@@ -22,7 +22,7 @@ import jupytext
 import numpy as np
 
 import tracegrad
-from tracegrad.core.backends import XLA_RULES
+from tracegrad.core.backends import XLA_RULES, xla
 from tracegrad.core.op import OPS
 from tracegrad.core.trace import FUNCTIONS, UFUNCS
 
@@ -193,11 +193,12 @@ def signature(found: Any, method: bool = False) -> str:
     except (TypeError, ValueError):
         return "(...)"
     parameters = list(given.parameters.values())[1 if method else 0 :]
+    written = defaults(found)
     plain = []
     for p in parameters:
         default, annotation = p.default, p.annotation
-        if default is not p.empty and re.search(r"[<>\n]|0x", repr(default)):
-            default = Name(getattr(default, "__name__", "..."))
+        if default is not p.empty and p.name in written:
+            default = Name(written[p.name])
         if not isinstance(annotation, str) and annotation is not p.empty:
             annotation = getattr(annotation, "__forward_arg__", None) or short(annotation)
         if isinstance(annotation, str):
@@ -206,6 +207,25 @@ def signature(found: Any, method: bool = False) -> str:
     returns = given.return_annotation
     returns = Name(returns.strip("'")) if isinstance(returns, str) and not isinstance(found, type) else given.empty
     return str(given.replace(parameters=plain, return_annotation=returns))
+
+
+def defaults(found: Any) -> dict[str, str]:
+    """The defaults of a function as they are written: `lecun_normal()`, where `inspect` knows an object."""
+    try:
+        source = textwrap.dedent(
+            inspect.getsource(inspect.unwrap(found.__init__ if isinstance(found, type) else found))
+        )
+        (function,) = ast.parse(source).body
+        arguments = function.args  # type: ignore[attr-defined]
+    except (OSError, TypeError, SyntaxError, AttributeError, ValueError):
+        return {}
+    positional = [*arguments.posonlyargs, *arguments.args]
+    last = positional[len(positional) - len(arguments.defaults) :]
+    pairs = [
+        *zip(last, arguments.defaults, strict=True),
+        *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
+    ]
+    return {argument.arg: ast.unparse(default) for argument, default in pairs if default is not None}
 
 
 class Name:
@@ -298,6 +318,7 @@ def first_sentence(text: str) -> str:
 
 
 def coverage() -> str:
+    xla()  # which fills the table of its rules
     rows: dict[str, list[str]] = {}
     counts: dict[str, tuple[int, int]] = {}
     for title, module in (("NumPy", np), ("np.linalg", np.linalg), ("np.fft", np.fft)):
@@ -415,7 +436,7 @@ def traced_as(module: ModuleType, name: str) -> str:
     if found in FUNCTIONS:
         return "as it stands"
     if ours is not None and name in getattr(ours, "__all__", ()):
-        return f"as `tnp.{name}`" if ours.__name__ == "tracegrad.numpy" else f"as `tg.numpy.linalg.{name}`"
+        return f"as `{shown('tracegrad.' + module.__name__)}.{name}`"
     return ""
 
 
@@ -497,16 +518,17 @@ def gallery(source: Path) -> Iterator[tuple[str, str]]:
         title = path.stem.replace("_", " ")
         where = path.relative_to(examples(source).parent).as_posix()
         found = picture(source, f"gallery_{path.stem}.png", f"What {path.name} draws")
+        program = text.split('"""', 2)[2].strip()
+        command = [] if where in document else [f"```sh\npython {where}\n```", ""]
         page = [
             f"# {title}",
             "",
             *markdown(document),
             "",
             *found,
-            f"```sh\npython {where}\n```",
-            "",
+            *command,
             "```python",
-            text.rstrip(),
+            program,
             "```",
             "",
         ]
@@ -529,8 +551,8 @@ def gallery(source: Path) -> Iterator[tuple[str, str]]:
     lines = [
         "# Gallery",
         "",
-        "Programs of a page or two, each of which runs within two minutes on a laptop, measures what it reaches, asserts it and draws one",
-        "picture. All take `--steps`, and those of `examples/gallery/` `--backend numpy|xla|auto`.",
+        "Programs of a page or two that measure what they reach, and assert it. Those of `examples/gallery/` run within two minutes on a",
+        "laptop, draw one picture, and take `--steps` and `--backend`, which is numpy, xla or auto.",
         "",
         "::::{container} gallery",
         "",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -70,7 +72,7 @@ def test_site(tmp_path: Path) -> None:
     for name, page in found.items():
         for load in page.loads:
             assert not load.startswith(("http:", "https:", "//")), f"{name} loads {load}"
-            if not load.startswith("data:"):
+            if not load.startswith(("data:", "#")):
                 assert (site / name).parent.joinpath(unquote(load.split("?")[0])).exists(), f"{name} loads {load}"
         for link in page.links:
             if link.startswith(("http:", "https:", "mailto:")):
@@ -84,8 +86,6 @@ def test_site(tmp_path: Path) -> None:
 
 
 def environment() -> dict[str, str]:
-    import os
-
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
@@ -121,8 +121,6 @@ def test_pictures_are_small() -> None:
 
 
 def test_pictures_of_the_readme(pages: ModuleType) -> None:
-    import re
-
     text = (ROOT / "README.md").read_text()
     assert pages.readme(ROOT / "docs") == text
     for name in re.findall(r'src="([^"]+)"', text):
@@ -137,7 +135,7 @@ def test_pictures_of_the_readme(pages: ModuleType) -> None:
         (">>> f(1)\n1", ["", "```pycon", ">>> f(1)", "1", "```", ""]),
         (
             "Args:\n    x: of shape [n],\n        any n.\n",
-            ["", "**Args**", "", "- `x`: of shape \\[n\\],", "  any n.", "", ""],
+            ["", "**Args**", "", "- `x`: of shape \\[n\\],", "  any n.", ""],
         ),
         ("As\n\n    y = 2 * x\n", ["As", "", "", "```python", "y = 2 * x", "```", ""]),
     ],
