@@ -82,6 +82,11 @@ def crop(padding: int, mode: Literal["constant", "edge", "reflect"] = "constant"
     Args:
         padding: how many pixels an image moves at most, each way.
         mode: what is around it, as for `np.pad`: "constant" (0), "edge", "reflect".
+
+    >>> import numpy as np, tracegrad as tg
+    >>> x = np.arange(32.0).reshape(2, 4, 4)
+    >>> tg.data.augment.crop(1)(tg.random.key(0), x).shape
+    (2, 4, 4)
     """
 
     def cropped(key: Any, x: Any) -> Any:
@@ -95,12 +100,24 @@ def crop(padding: int, mode: Literal["constant", "edge", "reflect"] = "constant"
 
 
 def shift(pixels: int = 1) -> Transform:
-    """Each image moved by up to so many pixels down or up and right or left; 0 comes in from the side."""
+    """Each image moved by up to so many pixels down or up and right or left; 0 comes in from the side.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> x = np.arange(32.0).reshape(2, 4, 4)
+    >>> tg.data.augment.shift(1)(tg.random.key(0), x).shape
+    (2, 4, 4)
+    """
     return crop(pixels)
 
 
 def flip(axis: int = 2, rate: float = 0.5) -> Transform:
-    """Each image mirrored with probability `rate`: left to right with axis 2, upside down with axis 1."""
+    """Each image mirrored with probability `rate`: left to right with axis 2, upside down with axis 1.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> x = np.arange(32.0).reshape(2, 4, 4)
+    >>> tg.data.augment.flip()(tg.random.key(0), x).shape
+    (2, 4, 4)
+    """
 
     def flipped(key: Any, x: Any) -> Any:
         chosen = random.uniform(key, (x.shape[0],), np.float32) < rate
@@ -110,7 +127,13 @@ def flip(axis: int = 2, rate: float = 0.5) -> Transform:
 
 
 def rotate(degrees: float) -> Transform:
-    """Each image turned about its centre by an angle from -degrees to degrees, interpolated between pixels; 0 comes in."""
+    """Each image turned about its centre by an angle from -degrees to degrees, interpolated between pixels; 0 comes in.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> x = np.arange(32.0).reshape(2, 4, 4)
+    >>> tg.data.augment.rotate(10.0)(tg.random.key(0), x).shape
+    (2, 4, 4)
+    """
 
     def rotated(key: Any, x: Any) -> Any:
         n, height, width = x.shape[:3]
@@ -137,7 +160,13 @@ def rotate(degrees: float) -> Transform:
 
 
 def noise(scale: float) -> Transform:
-    """Normal numbers of standard deviation `scale` added to each pixel."""
+    """Normal numbers of standard deviation `scale` added to each pixel.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> x = np.arange(32.0).reshape(2, 4, 4)
+    >>> tg.data.augment.noise(0.1)(tg.random.key(0), x).shape
+    (2, 4, 4)
+    """
 
     def noisy(key: Any, x: Any) -> Any:
         x = _floats(x, "noise")
@@ -148,7 +177,13 @@ def noise(scale: float) -> Transform:
 
 def cutout(size: int) -> Transform:
     """A square of `size` pixels, anywhere in each image, set to 0 (DeVries and Taylor 2017). At the border, part of it is
-    outside."""
+    outside.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> x = np.arange(32.0).reshape(2, 4, 4)
+    >>> tg.data.augment.cutout(2)(tg.random.key(0), x).shape
+    (2, 4, 4)
+    """
 
     def cut(key: Any, x: Any) -> Any:
         n, height, width = x.shape[:3]
@@ -177,6 +212,12 @@ def mixup(alpha: float = 0.2, classes: int | None = None) -> Transform:
 
     A batch is a tuple (images, labels) or a dict with "image" and "label"; labels come out as floats [n, classes], for
     `tg.nn.softmax_cross_entropy`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> x, y = np.ones((2, 4, 4)), np.array([0, 2])
+    >>> mixed, labels = tg.data.augment.mixup(0.2, classes=3)(tg.random.key(0), (x, y))
+    >>> mixed.shape, labels.sum(1).tolist()
+    ((2, 4, 4), [1.0, 1.0])
     """
     if not 0 < alpha <= 1:
         raise ValueError(f"data.augment.mixup{at(user_source())}: alpha must be above 0 and at most 1, got {alpha}")

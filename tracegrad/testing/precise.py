@@ -108,7 +108,11 @@ for _name, _function in _FUNCTIONS.items():
 
 
 def as_array(x: Any) -> Any:
-    """An array of `Precise` of what an array of floats holds, exactly; any other array as it is."""
+    """An array of `Precise` of what an array of floats holds, exactly; any other array as it is.
+
+    >>> as_array([[1, 2]]).shape
+    (1, 2)
+    """
     x = np.asarray(x)
     if x.dtype.kind not in "fcO":
         return x
@@ -119,7 +123,11 @@ def as_array(x: Any) -> Any:
 
 
 def rounded(x: Any) -> Any:
-    """A float64 array (complex128) of an array of `Precise`."""
+    """A float64 array (complex128) of an array of `Precise`.
+
+    >>> rounded(mpmath.mpf("0.1"))
+    array(0.1)
+    """
     x = np.asarray(x)
     if x.dtype != object:
         return x

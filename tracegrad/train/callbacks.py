@@ -95,6 +95,13 @@ class EarlyStopping:
         patience: how many epochs without a better one end training.
         min_delta: by how much it must be better.
         mode: "min" or "max": which way is better.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> step = lambda w, batch: (w - 0.1, {"loss": w**2})
+    >>> stopping = tg.train.EarlyStopping("loss", patience=2)
+    >>> fitted = tg.fit(step, 0.35, [np.ones(1)], epochs=20, callbacks=[stopping], progress=False)
+    >>> len(fitted.history["loss"]), round(fitted.best, 2)
+    (6, -0.05)
     """
 
     def __init__(self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0, mode: str = "min") -> None:
@@ -143,7 +150,17 @@ def _measured(run: Any, name: str, who: str) -> float:
 
 
 class CSV:
-    """Writes the history into a file of comma-separated values after each epoch."""
+    """Writes the history into a file of comma-separated values after each epoch.
+
+    >>> import pathlib, tempfile, numpy as np, tracegrad as tg
+    >>> step = lambda w, batch: (w - 0.1, {"loss": w**2})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     written = tg.train.CSV(f"{folder}/log.csv")
+    ...     fitted = tg.fit(step, 1.0, [np.ones(1)], epochs=2, callbacks=[written], progress=False)
+    ...     text = pathlib.Path(folder, "log.csv").read_text()
+    >>> text.splitlines()[0]
+    'epoch,step,loss,seconds'
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = path
@@ -172,7 +189,13 @@ class TensorBoard:
 
 
 class Timer:
-    """Stops after a time: seconds, or a `datetime.timedelta`. What was trained before a resume counts."""
+    """Stops after a time: seconds, or a `datetime.timedelta`. What was trained before a resume counts.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> step = lambda w, batch: (w - 0.1, {"loss": w**2})
+    >>> tg.fit(step, 1.0, [np.ones(1)], epochs=5, callbacks=[tg.train.Timer(60.0)], progress=False).reason
+    'finished'
+    """
 
     def __init__(self, max_time: float | datetime.timedelta) -> None:
         self.max_time = max_time.total_seconds() if isinstance(max_time, datetime.timedelta) else float(max_time)
@@ -198,6 +221,12 @@ class Throughput:
 
     Args:
         flops: floating-point operations of one step; then there is `flops_per_second` too.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> step = lambda w, batch: (w - 0.1, {"loss": w**2})
+    >>> fitted = tg.fit(step, 1.0, [np.ones(1)], epochs=2, callbacks=[tg.train.Throughput()], progress=False)
+    >>> fitted.history.names()
+    ['epoch', 'step', 'loss', 'seconds', 'examples_per_second']
     """
 
     def __init__(self, flops: float | None = None) -> None:

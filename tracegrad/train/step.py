@@ -170,6 +170,13 @@ def make_step(
     Raises:
         ShapeError: from the step, for a batch that cannot be divided by `accumulate`.
         TypeError: from the step, if `start` was not told of `ema` or `loss_scale`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> net, opt = tg.nn.Dense(1, kernel_init=tg.nn.initializers.zeros), tg.optim.sgd(0.5)
+    >>> step = tg.jit(tg.train.make_step(lambda params, x: np.mean((net(params, x) - 1) ** 2), opt))
+    >>> state, metrics = step(tg.train.start(net, opt, 0, (1, 1)), np.zeros((4, 1), np.float32))
+    >>> float(metrics["loss"]), state.params["bias"].tolist()
+    (1.0, [1.0])
     """
     _require_optimiser(opt, "make_step")
     require_callable(loss, "make_step", "(loss, opt)")
@@ -270,6 +277,12 @@ def make_evaluate(loss: Loss, *, compute: Any = None, average: bool = False) -> 
         loss: as for `make_step`.
         compute: as for `make_step`.
         average: evaluate the moving average of the parameters (`make_step(ema=)`) in place of these.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> net = tg.nn.Dense(1, kernel_init=tg.nn.initializers.zeros)
+    >>> evaluate = tg.jit(tg.train.make_evaluate(lambda params, x: np.mean((net(params, x) - 1) ** 2)))
+    >>> float(evaluate(tg.train.start(net, tg.optim.sgd(0.5), 0, (1, 1)), np.zeros((4, 1), np.float32))["loss"])
+    1.0
     """
     run = _asked(loss)
     dtype = None if compute is None else _half(compute)
@@ -283,7 +296,15 @@ def make_evaluate(loss: Loss, *, compute: Any = None, average: bool = False) -> 
 
 
 def averaged(state: TrainState) -> Any:
-    """The moving average of the parameters, of a state of `make_step(ema=)`."""
+    """The moving average of the parameters, of a state of `make_step(ema=)`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> net, opt = tg.nn.Dense(1, kernel_init=tg.nn.initializers.zeros), tg.optim.sgd(1.0)
+    >>> step = tg.train.make_step(lambda params, x: np.sum(net(params, x)), opt, ema=0.5)
+    >>> state, _ = step(tg.train.start(net, opt, 0, (1, 1), ema=0.5), np.ones((1, 1), np.float32))
+    >>> state.params["bias"].tolist(), tg.train.averaged(state)["bias"].tolist()
+    ([-1.0], [-0.5])
+    """
     if not isinstance(state.opt_state, Kept) or state.opt_state.ema is None:
         raise TypeError(
             f"averaged{at(user_source())}: this state keeps no average; write start(..., ema=) and make_step(..., ema=)"

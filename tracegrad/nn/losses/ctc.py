@@ -73,6 +73,11 @@ def ctc_loss_with_forward_probs(
         `(loss, blank, label)`: of shapes [batch], [frames, batch, length + 1] and [frames, batch, length]. blank[t, :, n] is
         the logarithm of how likely the frames up to t say the first n labels and end with a blank, label[t, :, n] that they say
         the first n + 1 and end with the last of these. Those of half floats are float32, which has a place for log_epsilon.
+
+    >>> logits, paddings = np.zeros((1, 2, 2)), np.zeros((1, 2))
+    >>> loss, blank, label = ctc_loss_with_forward_probs(logits, paddings, np.array([[1]]), np.zeros((1, 1)))
+    >>> np.exp(-loss).round(4).tolist(), blank.shape, label.shape
+    ([0.75], (2, 1, 2), (2, 1, 1))
     """
     (logits,), dtype = as_floats("ctc_loss", logits=logits)
     loss, blank, label = _tables(logits, logit_paddings, labels, label_paddings, blank_id, log_epsilon)

@@ -73,7 +73,11 @@ def generalized_kl_divergence(
 def convex_kl_divergence(
     log_predictions: ArrayLike, targets: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None
 ) -> Array:
-    """`generalized_kl_divergence` by its older name."""
+    """`generalized_kl_divergence` by its older name.
+
+    >>> convex_kl_divergence(np.log([0.5, 0.5]), np.array([0.5, 0.5])).item()
+    0.0
+    """
     return generalized_kl_divergence(log_predictions, targets, axis, where)
 
 

@@ -72,6 +72,12 @@ def diffusion(width: int = 32, depth: int = 2) -> Layer:
         depth: how many steps down.
 
     Source: Ho, Jain and Abbeel, "Denoising diffusion probabilistic models", NeurIPS 2020.
+
+    >>> import numpy as np
+    >>> from tracegrad.nn import models
+    >>> net, x, t = models.diffusion(8, 1), np.zeros((2, 8, 8, 1), np.float32), np.zeros(2, np.float32)
+    >>> net(net.init(0, x, t), x, t).shape
+    (2, 8, 8, 1)
     """
 
     @layer("block")
@@ -115,6 +121,12 @@ def node(features: int, width: int = 32, steps: int = 16) -> Layer:
         steps: of the method.
 
     Source: Chen et al., "Neural ordinary differential equations", NeurIPS 2018.
+
+    >>> import numpy as np
+    >>> from tracegrad.nn import models
+    >>> net, x = models.node(2), np.zeros((5, 2), np.float32)
+    >>> net(net.init(0, x), x).shape
+    (5, 2)
     """
     field = nn.serial(nn.Dense(width), np.tanh, nn.Dense(features))
 
@@ -155,6 +167,13 @@ def dcgan(size: int = 28, channels: int = 1, width: int = 32) -> DCGAN:
 
     Source: Radford, Metz and Chintala, "Unsupervised representation learning with deep convolutional generative adversarial
     networks", ICLR 2016.
+
+    >>> import numpy as np
+    >>> from tracegrad.nn import models
+    >>> net, z = models.dcgan(28, width=4), np.zeros((2, 16), np.float32)
+    >>> params, state = net.generator.init(0, z), net.generator.init_state(z)
+    >>> net.generator.apply(params, z, state=state)[0].shape
+    (2, 28, 28, 1)
     """
     coarse = size // 4
     generator = nn.serial(

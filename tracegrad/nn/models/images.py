@@ -74,6 +74,10 @@ def alexnet(classes: int = 1000) -> Layer:
     """AlexNet in torchvision's form, for images of 224 x 224. 61,100,840 parameters.
 
     Source: Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014, arXiv:1404.5997.
+
+    >>> from tracegrad.nn import models
+    >>> models.alexnet().summary((1, 224, 224, 3)).parameters
+    61100840
     """
 
     @layer("alexnet", classes)
@@ -101,6 +105,10 @@ def vgg(depth: int = 16, classes: int = 1000) -> Layer:
         classes: how many logits.
 
     Source: Simonyan and Zisserman, "Very deep convolutional networks for large-scale image recognition", ICLR 2015.
+
+    >>> from tracegrad.nn import models
+    >>> models.vgg(11).summary((1, 224, 224, 3)).parameters
+    132863336
     """
     counts = _one_of(_VGG, depth, "vgg")
 
@@ -141,6 +149,10 @@ def resnet(depth: int = 50, classes: int = 1000) -> Layer:
         classes: how many logits.
 
     Source: He et al., "Deep residual learning for image recognition", CVPR 2016.
+
+    >>> from tracegrad.nn import models
+    >>> models.resnet(18).summary((1, 224, 224, 3)).parameters
+    11689512
     """
     counts = _one_of(_RESNET, depth, "resnet")
     block, widening = (_basic, 1) if depth < 50 else (_bottleneck, 4)
@@ -228,6 +240,10 @@ def mobilenet_v2(classes: int = 1000) -> Layer:
     """MobileNetV2 for images of 224 x 224: 3,504,872 parameters.
 
     Source: Sandler et al., "MobileNetV2: inverted residuals and linear bottlenecks", CVPR 2018, table 2.
+
+    >>> from tracegrad.nn import models
+    >>> models.mobilenet_v2().summary((1, 224, 224, 3)).parameters
+    3504872
     """
     stages = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 
@@ -278,6 +294,10 @@ def efficientnet(name: str = "b0", classes: int = 1000) -> Layer:
 
     Source: Tan and Le, "EfficientNet: rethinking model scaling for convolutional neural networks", ICML 2019, table 1. Blocks are
     not dropped in training.
+
+    >>> from tracegrad.nn import models
+    >>> models.efficientnet("b0").summary((1, 224, 224, 3)).parameters
+    5288548
     """
     width, depth, rate = _one_of(_EFFICIENTNET, name, "efficientnet")
     stages = (
@@ -315,6 +335,10 @@ def densenet(depth: int = 121, classes: int = 1000, growth: int = 32) -> Layer:
         growth: how many channels each layer adds.
 
     Source: Huang et al., "Densely connected convolutional networks", CVPR 2017.
+
+    >>> from tracegrad.nn import models
+    >>> models.densenet(121).summary((1, 224, 224, 3)).parameters
+    7978856
     """
     counts = _one_of(_DENSENET, depth, "densenet")
 
@@ -354,6 +378,10 @@ def convnext(name: str = "tiny", classes: int = 1000) -> Layer:
         classes: how many logits.
 
     Source: Liu et al., "A ConvNet for the 2020s", CVPR 2022. Blocks are not dropped in training.
+
+    >>> from tracegrad.nn import models
+    >>> models.convnext("tiny").summary((1, 224, 224, 3)).parameters
+    28589128
     """
     counts, width = _one_of(_CONVNEXT, name, "convnext")
 
@@ -387,6 +415,10 @@ def unet(classes: int = 2, base: int = 64, depth: int = 4) -> Layer:
         depth: how many steps down.
 
     Source: Ronneberger, Fischer and Brox, "U-Net", MICCAI 2015.
+
+    >>> from tracegrad.nn import models
+    >>> models.unet(2, base=8).summary((1, 64, 64, 1)).parameters
+    485682
     """
 
     @layer("twice")

@@ -176,6 +176,11 @@ def bert(name: str = "base", vocabulary: int = 30522, context: int = 512, dropou
         dropout_rate: in training.
 
     Source: Devlin et al., "BERT: pre-training of deep bidirectional transformers for language understanding", NAACL 2019.
+
+    >>> from tracegrad.nn import models
+    >>> import tracegrad as tg
+    >>> models.bert("base").summary(tg.ShapeDtypeStruct((1, 8), "int32")).parameters
+    109482240
     """
     layers, heads, width = _one_of(_BERT, name, "bert")
     small = initializers.truncated_normal(0.02)
@@ -279,6 +284,12 @@ def lstm_lm(vocabulary: int, width: int = 256, layers: int = 2, dropout_rate: fl
 
     Source: Zaremba, Sutskever and Vinyals, "Recurrent neural network regularization", 2014, arXiv:1409.2329; Press and Wolf 2017
     for the table.
+
+    >>> import numpy as np
+    >>> from tracegrad.nn import models
+    >>> net, tokens = models.lstm_lm(65, width=8), np.zeros((1, 16), int)
+    >>> net(net.init(0, tokens), tokens).shape
+    (1, 16, 65)
     """
 
     @layer("lstm_lm", vocabulary)
@@ -308,6 +319,10 @@ def vit(name: str = "B/16", classes: int = 1000, dropout_rate: float = 0.0) -> L
         dropout_rate: in training.
 
     Source: Dosovitskiy et al., "An image is worth 16x16 words", ICLR 2021.
+
+    >>> from tracegrad.nn import models
+    >>> models.vit("B/16").summary((1, 224, 224, 3)).parameters
+    86567656
     """
     kind, _, patch = name.partition("/")
     layers, heads, width = _one_of(_VIT, kind, "vit")

@@ -19,12 +19,24 @@ Policy = Callable[..., Any]
 
 
 def everything_saveable(op: Op, *types: ArrayType, **params: Any) -> bool:
-    """Everything may be kept, as without `checkpoint`."""
+    """Everything may be kept, as without `checkpoint`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> f = tg.checkpoint(lambda x, w: np.sum(np.sin(x @ w)), policy=tg.checkpoint_policies.everything_saveable)
+    >>> [r.made_by for r in tg.debug.residuals(f, np.ones((2, 3)), np.ones((3, 4)))]
+    ['x', 'w', 'matmul']
+    """
     return True
 
 
 def nothing_saveable(op: Op, *types: ArrayType, **params: Any) -> bool:
-    """Nothing but the arguments is kept: what `checkpoint` does of itself."""
+    """Nothing but the arguments is kept: what `checkpoint` does of itself.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> f = tg.checkpoint(lambda x, w: np.sum(np.sin(x @ w)), policy=tg.checkpoint_policies.nothing_saveable)
+    >>> [r.made_by for r in tg.debug.residuals(f, np.ones((2, 3)), np.ones((3, 4)))]
+    ['x', 'w']
+    """
     return False
 
 
@@ -40,7 +52,14 @@ def dots_saveable(op: Op, *types: ArrayType, **params: Any) -> bool:
 
 
 def dots_with_no_batch_dims_saveable(op: Op, *types: ArrayType, **params: Any) -> bool:
-    """What matrix products make may be kept, if they are not a product for each example of a batch."""
+    """What matrix products make may be kept, if they are not a product for each example of a batch.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> policy = tg.checkpoint_policies.dots_with_no_batch_dims_saveable
+    >>> f = tg.checkpoint(lambda x, w: np.sum(np.sin(x @ w)), policy=policy)
+    >>> [r.made_by for r in tg.debug.residuals(f, np.ones((2, 3)), np.ones((3, 4)))]
+    ['x', 'w', 'matmul']
+    """
     found = None if op.contraction is None else op.contraction(types, params)
     return found is not None and not found[1]
 
@@ -100,18 +119,39 @@ def save_only_these_names(*names_which_can_be_saved: str) -> Policy:
 
 
 def save_any_names_but_these(*names_not_to_save: str) -> Policy:
-    """Only values with a name may be kept, and of these all but those with one of these names."""
+    """Only values with a name may be kept, and of these all but those with one of these names.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> named = lambda x: tg.checkpoint_name(np.sin(x), "s") * np.exp(tg.checkpoint_name(np.cos(x), "c"))
+    >>> f = tg.checkpoint(named, policy=tg.checkpoint_policies.save_any_names_but_these("c"))
+    >>> [r.made_by for r in tg.debug.residuals(f, 1.0)]
+    ['x', 'checkpoint_name']
+    """
     return ByName(_names("save_any_names_but_these", names_not_to_save), these=False)
 
 
 def save_anything_except_these_names(*names_not_to_save: str) -> Policy:
     """All values may be kept but those with one of these names. What such a value was named after may be, as may what is
-    made of it."""
+    made of it.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> named = lambda x: tg.checkpoint_name(np.sin(x), "s") * np.exp(tg.checkpoint_name(np.cos(x), "c"))
+    >>> f = tg.checkpoint(named, policy=tg.checkpoint_policies.save_anything_except_these_names("c"))
+    >>> [r.made_by for r in tg.debug.residuals(f, 1.0)]
+    ['sin', 'checkpoint_name', 'cos', 'exp']
+    """
     return ByName(_names("save_anything_except_these_names", names_not_to_save), these=False, unnamed=True)
 
 
 def save_from_both_policies(policy_1: Policy, policy_2: Policy) -> Policy:
-    """What one of the two policies lets be kept may be kept."""
+    """What one of the two policies lets be kept may be kept.
+
+    >>> import tracegrad as tg
+    >>> policies = tg.checkpoint_policies
+    >>> both = policies.save_from_both_policies(policies.dots_saveable, policies.save_only_these_names("s"))
+    >>> both == policies.save_from_both_policies(policies.dots_saveable, policies.save_only_these_names("s"))
+    True
+    """
     return Either(policy_1, policy_2)
 
 
