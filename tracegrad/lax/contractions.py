@@ -141,7 +141,11 @@ def dot(
 
 
 def batch_matmul(lhs: ArrayLike, rhs: ArrayLike, precision: Any = None) -> Array:
-    """Matrix products of two batches, (..., m, k) by (..., k, n), whose leading axes are the same; ShapeError of others."""
+    """Matrix products of two batches, (..., m, k) by (..., k, n), whose leading axes are the same; ShapeError of others.
+
+    >>> batch_matmul(np.ones((5, 2, 3)), np.ones((5, 3, 4))).shape
+    (5, 2, 4)
+    """
     x, y = type_of(as_array(lhs)), type_of(as_array(rhs))
     if x.ndim < 2 or x.ndim != y.ndim or x.shape[:-2] != y.shape[:-2]:
         raise ShapeError(

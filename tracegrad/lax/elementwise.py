@@ -49,7 +49,11 @@ def round(x: ArrayLike, rounding_method: RoundingMethod = RoundingMethod.AWAY_FR
 
 
 def mul(x: ArrayLike, y: ArrayLike, *, out_dtype: DType = None) -> Array:
-    """x * y, which broadcast together, computed in `out_dtype` if that is given."""
+    """x * y, which broadcast together, computed in `out_dtype` if that is given.
+
+    >>> mul(2.0, 3.0)
+    np.float64(6.0)
+    """
     return np.multiply(x, y) if out_dtype is None else np.multiply(astype(x, out_dtype), astype(y, out_dtype))
 
 
@@ -77,14 +81,22 @@ def integer_pow(x: ArrayLike, y: int) -> Array:
 
 
 def conj(x: ArrayLike) -> Array:
-    """The complex conjugate, of a real number too a complex one."""
+    """The complex conjugate, of a real number too a complex one.
+
+    >>> conj(np.array([1 + 2j])).tolist()
+    [(1-2j)]
+    """
     x = as_array(x)
     dtype = dtype_of(x)
     return np.conjugate(x) if number_kind(dtype) == "c" else astype(x, np.result_type(dtype, np.complex64))
 
 
 def convert_element_type(operand: ArrayLike, new_dtype: DType) -> Array:
-    """`operand` in another dtype. From complex to real the imaginary part goes."""
+    """`operand` in another dtype. From complex to real the imaginary part goes.
+
+    >>> convert_element_type(np.ones(2), np.float32).dtype.name
+    'float32'
+    """
     return astype(as_array(operand), new_dtype)
 
 

@@ -57,7 +57,11 @@ def _take(x: Any, places: Any, axis: int) -> Any:
 def sort_key_val(
     keys: ArrayLike, values: ArrayLike, dimension: int = -1, is_stable: bool = True
 ) -> tuple[Array, Array]:
-    """Keys in ascending order along an axis, and values in the order of their keys."""
+    """Keys in ascending order along an axis, and values in the order of their keys.
+
+    >>> [x.tolist() for x in sort_key_val(np.array([3.0, 1.0, 2.0]), np.arange(3))]
+    [[1.0, 2.0, 3.0], [1, 2, 0]]
+    """
     keys, values = sort((keys, values), dimension, is_stable)
     return keys, values
 
@@ -67,27 +71,47 @@ def sort_key_val(
 
 
 def cumsum(operand: ArrayLike, axis: int = 0, reverse: bool = False) -> Array:
-    """Sums of everything up to each place along the axis, or from it on."""
+    """Sums of everything up to each place along the axis, or from it on.
+
+    >>> cumsum(np.array([3.0, 1.0, 2.0])).tolist()
+    [3.0, 4.0, 6.0]
+    """
     return _running(cumulative.cumsum_op, operand, axis, reverse)
 
 
 def cumprod(operand: ArrayLike, axis: int = 0, reverse: bool = False) -> Array:
-    """Products of everything up to each place along the axis, or from it on."""
+    """Products of everything up to each place along the axis, or from it on.
+
+    >>> cumprod(np.array([3.0, 1.0, 2.0])).tolist()
+    [3.0, 3.0, 6.0]
+    """
     return _running(cumulative.cumprod_op, operand, axis, reverse)
 
 
 def cummax(operand: ArrayLike, axis: int = 0, reverse: bool = False) -> Array:
-    """The largest up to each place along the axis, or from it on. Of equals, the last met has the derivative."""
+    """The largest up to each place along the axis, or from it on. Of equals, the last met has the derivative.
+
+    >>> cummax(np.array([3.0, 1.0, 2.0])).tolist()
+    [3.0, 3.0, 3.0]
+    """
     return _running(cumulative.cummax_op, operand, axis, reverse)
 
 
 def cummin(operand: ArrayLike, axis: int = 0, reverse: bool = False) -> Array:
-    """The smallest up to each place along the axis, or from it on. Of equals, the last met has the derivative."""
+    """The smallest up to each place along the axis, or from it on. Of equals, the last met has the derivative.
+
+    >>> cummin(np.array([3.0, 1.0, 2.0])).tolist()
+    [3.0, 1.0, 1.0]
+    """
     return _running(cumulative.cummin_op, operand, axis, reverse)
 
 
 def cumlogsumexp(operand: ArrayLike, axis: int = 0, reverse: bool = False) -> Array:
-    """`log(cumsum(exp(x)))` without overflow, of real numbers; integers become float64."""
+    """`log(cumsum(exp(x)))` without overflow, of real numbers; integers become float64.
+
+    >>> cumlogsumexp(np.zeros(3)).round(4).tolist()
+    [0.0, 0.6931, 1.0986]
+    """
     x = as_array(operand)
     x = x if number_kind(dtype_of(x)) in "fc" else astype(x, np.float64)
     return cumulative.cumlogsumexp(x, operator.index(axis), reverse)
@@ -100,12 +124,20 @@ def _running(op: Op, operand: ArrayLike, axis: int, reverse: bool) -> Array:
 
 
 def argmax(operand: ArrayLike, axis: int, index_dtype: DType) -> Array:
-    """The place of the largest along the axis, the first of equals or of NaN."""
+    """The place of the largest along the axis, the first of equals or of NaN.
+
+    >>> argmax(np.array([3.0, 1.0, 2.0]), 0, np.int32).item()
+    0
+    """
     return astype(np.argmax(as_array(operand), axis), _index_dtype("argmax", index_dtype))
 
 
 def argmin(operand: ArrayLike, axis: int, index_dtype: DType) -> Array:
-    """The place of the smallest along the axis, the first of equals or of NaN."""
+    """The place of the smallest along the axis, the first of equals or of NaN.
+
+    >>> argmin(np.array([3.0, 1.0, 2.0]), 0, np.int32).item()
+    1
+    """
     return astype(np.argmin(as_array(operand), axis), _index_dtype("argmin", index_dtype))
 
 
@@ -117,24 +149,40 @@ def _index_dtype(name: str, dtype: Any) -> np.dtype[Any]:
 
 
 def reduce_sum(operand: ArrayLike, axes: Sequence[int]) -> Array:
-    """The sum over the axes."""
+    """The sum over the axes.
+
+    >>> reduce_sum(np.array([3.0, 1.0, 2.0]), (0,)).item()
+    6.0
+    """
     x = as_array(operand)
     return np.sum(x, tuple(axes), dtype=dtype_of(x))
 
 
 def reduce_prod(operand: ArrayLike, axes: Sequence[int]) -> Array:
-    """The product over the axes."""
+    """The product over the axes.
+
+    >>> reduce_prod(np.array([3.0, 1.0, 2.0]), (0,)).item()
+    6.0
+    """
     x = as_array(operand)
     return np.prod(x, tuple(axes), dtype=dtype_of(x))
 
 
 def reduce_max(operand: ArrayLike, axes: Sequence[int]) -> Array:
-    """The largest over the axes; of nothing, the least number there is. Equals share the derivative."""
+    """The largest over the axes; of nothing, the least number there is. Equals share the derivative.
+
+    >>> reduce_max(np.array([3.0, 1.0, 2.0]), (0,)).item()
+    3.0
+    """
     return _largest_or_least(np.max, least, operand, axes)
 
 
 def reduce_min(operand: ArrayLike, axes: Sequence[int]) -> Array:
-    """The smallest over the axes; of nothing, the largest number there is. Equals share the derivative."""
+    """The smallest over the axes; of nothing, the largest number there is. Equals share the derivative.
+
+    >>> reduce_min(np.array([3.0, 1.0, 2.0]), (0,)).item()
+    1.0
+    """
     return _largest_or_least(np.min, greatest, operand, axes)
 
 
@@ -148,17 +196,29 @@ def _largest_or_least(
 
 
 def reduce_and(operand: ArrayLike, axes: Sequence[int]) -> Array:
-    """The bits that all elements over the axes have; of booleans, whether all hold."""
+    """The bits that all elements over the axes have; of booleans, whether all hold.
+
+    >>> reduce_and(np.array([True, False]), (0,)).item()
+    False
+    """
     return reduce_bits(np.bitwise_and, operand, axes)
 
 
 def reduce_or(operand: ArrayLike, axes: Sequence[int]) -> Array:
-    """The bits that some element over the axes has; of booleans, whether any holds."""
+    """The bits that some element over the axes has; of booleans, whether any holds.
+
+    >>> reduce_or(np.array([True, False]), (0,)).item()
+    True
+    """
     return reduce_bits(np.bitwise_or, operand, axes)
 
 
 def reduce_xor(operand: ArrayLike, axes: Sequence[int]) -> Array:
-    """The bits that an odd number of elements over the axes have; of booleans, whether an odd number hold."""
+    """The bits that an odd number of elements over the axes have; of booleans, whether an odd number hold.
+
+    >>> reduce_xor(np.array([True, False]), (0,)).item()
+    True
+    """
     return reduce_bits(np.bitwise_xor, operand, axes)
 
 

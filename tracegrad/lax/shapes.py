@@ -27,7 +27,11 @@ from tracegrad.typing import Array, ArrayLike, DType, Shape
 
 
 def iota(dtype: DType, size: int) -> Array:
-    """0, 1, ..., size - 1 in this dtype."""
+    """0, 1, ..., size - 1 in this dtype.
+
+    >>> iota(np.int32, 3).tolist()
+    [0, 1, 2]
+    """
     return np.arange(size, dtype=dtype)
 
 
@@ -42,19 +46,31 @@ def broadcasted_iota(dtype: DType, shape: Sequence[int], dimension: int) -> Arra
 
 
 def full(shape: Shape, fill_value: ArrayLike, dtype: DType = None) -> Array:
-    """An array of this shape filled with a scalar, in its dtype or the one given."""
+    """An array of this shape filled with a scalar, in its dtype or the one given.
+
+    >>> full((2,), 7.0).tolist()
+    [7.0, 7.0]
+    """
     if shape_of(as_array(fill_value)):
         raise fails("full", f"fill_value must be a scalar, got {type_of(as_array(fill_value))}; write np.broadcast_to")
     return creation.full(shape, fill_value, dtype)
 
 
 def full_like(x: ArrayLike, fill_value: ArrayLike, dtype: DType = None, shape: Shape | None = None) -> Array:
-    """`full` of the shape and dtype of `x`, where none is given."""
+    """`full` of the shape and dtype of `x`, where none is given.
+
+    >>> full_like(np.array([3.0, 1.0, 2.0]), 7).tolist()
+    [7.0, 7.0, 7.0]
+    """
     return creation.full_like(as_array(x), fill_value, dtype, shape=shape)
 
 
 def empty(shape: Shape, dtype: DType) -> Array:
-    """An array of this shape and dtype with any values: with zeros."""
+    """An array of this shape and dtype with any values: with zeros.
+
+    >>> empty((2, 3), np.float32).shape
+    (2, 3)
+    """
     return np.zeros(shape, dtype)
 
 
@@ -63,7 +79,11 @@ def empty(shape: Shape, dtype: DType) -> Array:
 
 
 def broadcast(operand: ArrayLike, sizes: Sequence[int]) -> Array:
-    """`operand` repeated along new leading axes of these sizes."""
+    """`operand` repeated along new leading axes of these sizes.
+
+    >>> broadcast(np.ones(3), (2,)).shape
+    (2, 3)
+    """
     x = as_array(operand)
     return np.broadcast_to(x, (*sizes, *shape_of(x)))
 
@@ -86,7 +106,11 @@ def broadcast_in_dim(operand: ArrayLike, shape: Sequence[int], broadcast_dimensi
 
 
 def broadcast_to_rank(x: ArrayLike, rank: int) -> Array:
-    """`x` with leading axes of size 1 until it has `rank` of them."""
+    """`x` with leading axes of size 1 until it has `rank` of them.
+
+    >>> broadcast_to_rank(np.ones(3), 3).shape
+    (1, 1, 3)
+    """
     x = as_array(x)
     missing = rank - len(shape_of(x))
     if missing < 0:
@@ -95,22 +119,38 @@ def broadcast_to_rank(x: ArrayLike, rank: int) -> Array:
 
 
 def broadcast_like(arr: ArrayLike, like_arr: ArrayLike) -> Array:
-    """`arr` broadcast to the shape of `like_arr`."""
+    """`arr` broadcast to the shape of `like_arr`.
+
+    >>> broadcast_like(1.0, np.ones(3)).tolist()
+    [1.0, 1.0, 1.0]
+    """
     return np.broadcast_to(as_array(arr), shape_of(as_array(like_arr)))
 
 
 def expand_dims(array: ArrayLike, dimensions: Sequence[int]) -> Array:
-    """`array` with axes of size 1, which are `dimensions` of the result."""
+    """`array` with axes of size 1, which are `dimensions` of the result.
+
+    >>> expand_dims(np.ones(3), (0, 2)).shape
+    (1, 3, 1)
+    """
     return np.expand_dims(as_array(array), tuple(dimensions))
 
 
 def squeeze(array: ArrayLike, dimensions: Sequence[int]) -> Array:
-    """`array` without these axes, which are of size 1."""
+    """`array` without these axes, which are of size 1.
+
+    >>> squeeze(np.ones((1, 3)), (0,)).shape
+    (3,)
+    """
     return np.squeeze(as_array(array), tuple(dimensions))
 
 
 def reshape(operand: ArrayLike, new_sizes: Any, dimensions: Sequence[int] | None = None) -> Array:
-    """`operand` in another shape, its axes first put in the order `dimensions`."""
+    """`operand` in another shape, its axes first put in the order `dimensions`.
+
+    >>> reshape(np.array([[1.0, 2.0], [3.0, 4.0]]), (4,)).tolist()
+    [1.0, 2.0, 3.0, 4.0]
+    """
     x = as_array(operand)
     return np.reshape(x if dimensions is None else np.transpose(x, tuple(dimensions)), new_sizes)
 
@@ -130,32 +170,56 @@ def collapse(operand: ArrayLike, start_dimension: int, stop_dimension: int | Non
 
 
 def transpose(operand: ArrayLike, permutation: Sequence[int]) -> Array:
-    """The axes of `operand` in the order `permutation`."""
+    """The axes of `operand` in the order `permutation`.
+
+    >>> transpose(np.ones((2, 3)), (1, 0)).shape
+    (3, 2)
+    """
     return np.transpose(as_array(operand), tuple([int(i) for i in permutation]))
 
 
 def rev(operand: ArrayLike, dimensions: Sequence[int]) -> Array:
-    """The elements in reverse order along these axes."""
+    """The elements in reverse order along these axes.
+
+    >>> rev(np.array([3.0, 1.0, 2.0]), (0,)).tolist()
+    [2.0, 1.0, 3.0]
+    """
     return np.flip(as_array(operand), tuple(dimensions))
 
 
 def concatenate(operands: Sequence[ArrayLike], dimension: int) -> Array:
-    """The arrays one after the other along an axis."""
+    """The arrays one after the other along an axis.
+
+    >>> concatenate([np.ones(1), np.zeros(2)], 0).tolist()
+    [1.0, 0.0, 0.0]
+    """
     return np.concatenate([as_array(x) for x in operands], dimension)
 
 
 def stack(operands: Sequence[ArrayLike], axis: int = 0) -> Array:
-    """The arrays along a new axis."""
+    """The arrays along a new axis.
+
+    >>> stack([np.ones(2), np.zeros(2)]).shape
+    (2, 2)
+    """
     return np.stack([as_array(x) for x in operands], axis)
 
 
 def unstack(x: ArrayLike, axis: int = 0) -> tuple[Array, ...]:
-    """The arrays along an axis, without it."""
+    """The arrays along an axis, without it.
+
+    >>> [x.tolist() for x in unstack(np.array([[1.0, 2.0], [3.0, 4.0]]))]
+    [[1.0, 2.0], [3.0, 4.0]]
+    """
     return unstack_of(as_array(x), axis=axis)
 
 
 def split(operand: ArrayLike, sizes: Sequence[int], axis: int = 0) -> list[Array]:
-    """Parts of these sizes along an axis, which together are all of it."""
+    """Parts of these sizes along an axis, which together are all of it.
+
+    >>> [x.shape for x in split(np.ones(5), (2, 3))]
+    [(2,), (3,)]
+    """
     x = as_array(operand)
     n = shape_of(x)[normalize_axis(axis, len(shape_of(x)), "split")]
     if sum(sizes) != n or any([s < 0 for s in sizes]):
@@ -164,7 +228,11 @@ def split(operand: ArrayLike, sizes: Sequence[int], axis: int = 0) -> list[Array
 
 
 def tile(operand: ArrayLike, reps: Sequence[int]) -> Array:
-    """`operand` as often along each axis as `reps` says."""
+    """`operand` as often along each axis as `reps` says.
+
+    >>> tile(np.array([1, 2]), (2,)).tolist()
+    [1, 2, 1, 2]
+    """
     x = as_array(operand)
     if len(reps) != len(shape_of(x)):
         raise fails("tile", f"reps needs a number for each axis of {type_of(x)}, got {tuple(reps)}")
@@ -241,7 +309,11 @@ def slice(
 def slice_in_dim(
     operand: ArrayLike, start_index: int | None, limit_index: int | None, stride: int = 1, axis: int = 0
 ) -> Array:
-    """`slice` along one axis, where negative numbers count from the end, and None is its beginning or end."""
+    """`slice` along one axis, where negative numbers count from the end, and None is its beginning or end.
+
+    >>> slice_in_dim(np.array([3.0, 1.0, 2.0]), 1, 3).tolist()
+    [1.0, 2.0]
+    """
     x = as_array(operand)
     shape = shape_of(x)
     axis = normalize_axis(axis, len(shape), "slice_in_dim")
@@ -254,7 +326,11 @@ def slice_in_dim(
 
 
 def index_in_dim(operand: ArrayLike, index: int, axis: int = 0, keepdims: bool = True) -> Array:
-    """The slice at one place along an axis, which stays with size 1 if `keepdims`. IndexError out of range."""
+    """The slice at one place along an axis, which stays with size 1 if `keepdims`. IndexError out of range.
+
+    >>> index_in_dim(np.array([3.0, 1.0, 2.0]), 1).tolist()
+    [1.0]
+    """
     x = as_array(operand)
     axis = normalize_axis(axis, len(shape_of(x)), "index_in_dim")
     n, index = shape_of(x)[axis], _known(index, "index_in_dim")
@@ -268,7 +344,11 @@ def index_in_dim(operand: ArrayLike, index: int, axis: int = 0, keepdims: bool =
 
 def index_take(src: ArrayLike, idxs: Sequence[Any], axes: Sequence[int]) -> Array:
     """The slices of `src` at places along some axes: idxs[k][i] along axes[k] for the i-th, modulo the sizes. The result has
-    an axis for i, then the other axes of `src`."""
+    an axis for i, then the other axes of `src`.
+
+    >>> index_take(np.array([[1.0, 2.0], [3.0, 4.0]]), (np.array([1, 0]),), (0,)).tolist()
+    [[3.0, 4.0], [1.0, 2.0]]
+    """
     x, axes = as_array(src), tuple(axes)
     sizes = [shape_of(x)[a] for a in axes]
     front = np.moveaxis(x, axes, tuple(range(len(axes))))
@@ -293,7 +373,11 @@ def _one_start(axis: int, ndim: int, start: Any) -> tuple[Any, ...]:
 def dynamic_slice_in_dim(
     operand: ArrayLike, start_index: ArrayLike, slice_size: int, axis: int = 0, *, allow_negative_indices: bool = True
 ) -> Array:
-    """`dynamic_slice` along one axis, all of the others."""
+    """`dynamic_slice` along one axis, all of the others.
+
+    >>> dynamic_slice_in_dim(np.array([3.0, 1.0, 2.0]), 1, 2).tolist()
+    [1.0, 2.0]
+    """
     x, axis, sizes = _along(operand, axis, operator.index(slice_size), "dynamic_slice_in_dim")
     starts = _one_start(axis, len(sizes), start_index)
     return dynamic_slice(x, starts, sizes, allow_negative_indices=allow_negative_indices)
@@ -302,7 +386,11 @@ def dynamic_slice_in_dim(
 def dynamic_index_in_dim(
     operand: ArrayLike, index: ArrayLike, axis: int = 0, keepdims: bool = True, *, allow_negative_indices: bool = True
 ) -> Array:
-    """The slice at one place along an axis, which stays with size 1 if `keepdims`."""
+    """The slice at one place along an axis, which stays with size 1 if `keepdims`.
+
+    >>> dynamic_index_in_dim(np.array([3.0, 1.0, 2.0]), 1).tolist()
+    [1.0]
+    """
     x, axis, sizes = _along(operand, axis, 1, "dynamic_index_in_dim")
     starts = _one_start(axis, len(sizes), index)
     found = dynamic_slice(x, starts, sizes, allow_negative_indices=allow_negative_indices)
@@ -312,7 +400,11 @@ def dynamic_index_in_dim(
 def dynamic_update_slice_in_dim(
     operand: ArrayLike, update: ArrayLike, start_index: ArrayLike, axis: int, *, allow_negative_indices: bool = True
 ) -> Array:
-    """`dynamic_update_slice` that begins at `start_index` along one axis, and at 0 along the others."""
+    """`dynamic_update_slice` that begins at `start_index` along one axis, and at 0 along the others.
+
+    >>> dynamic_update_slice_in_dim(np.array([3.0, 1.0, 2.0]), np.zeros(2), 1, 0).tolist()
+    [3.0, 0.0, 0.0]
+    """
     x, axis, sizes = _along(operand, axis, 0, "dynamic_update_slice_in_dim")
     starts = _one_start(axis, len(sizes), start_index)
     return dynamic_update_slice(x, update, starts, allow_negative_indices=allow_negative_indices)
@@ -321,7 +413,11 @@ def dynamic_update_slice_in_dim(
 def dynamic_update_index_in_dim(
     operand: ArrayLike, update: ArrayLike, index: ArrayLike, axis: int, *, allow_negative_indices: bool = True
 ) -> Array:
-    """A copy of `operand` with one place along an axis written. `update` has that axis with size 1, or not at all."""
+    """A copy of `operand` with one place along an axis written. `update` has that axis with size 1, or not at all.
+
+    >>> dynamic_update_index_in_dim(np.array([3.0, 1.0, 2.0]), 9.0, 1, 0).tolist()
+    [3.0, 9.0, 2.0]
+    """
     x, axis, sizes = _along(operand, axis, 1, "dynamic_update_index_in_dim")
     v = as_array(update)
     if len(shape_of(v)) == len(sizes) - 1:

@@ -47,7 +47,11 @@ def diff(a: ArrayLike, n: int = 1, axis: int = -1, prepend: ArrayLike = None, ap
 
 @implements(np.ediff1d)
 def ediff1d(ary: ArrayLike, to_end: ArrayLike = None, to_begin: ArrayLike = None) -> Array:
-    """Differences of neighbours of the flattened array, between `to_begin` and `to_end`."""
+    """Differences of neighbours of the flattened array, between `to_begin` and `to_end`.
+
+    >>> ediff1d(np.array([3.0, 1.0, 2.0])).tolist()
+    [-2.0, 1.0]
+    """
     a = np.reshape(as_array(ary), -1)
     ends = [None if e is None else np.reshape(as_array(e), -1) for e in (to_begin, to_end)]
     for name, end in zip(("to_begin", "to_end"), ends, strict=True):

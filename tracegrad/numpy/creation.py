@@ -98,7 +98,11 @@ def asarray(
 
 @implements(np.ascontiguousarray)
 def ascontiguousarray(a: ArrayLike, dtype: DType = None, *, like: Any = None) -> Array:
-    """`a` as an array; a copy if it would not lie in memory in C order."""
+    """`a` as an array; a copy if it would not lie in memory in C order.
+
+    >>> ascontiguousarray(np.array([[1.0, 2.0], [3.0, 4.0]]).T).flags.c_contiguous
+    True
+    """
     return like_tracer(_contiguous(_array(a, dtype), "C"), like)
 
 
@@ -117,7 +121,11 @@ FUNCTIONS[np.asanyarray] = FUNCTIONS[np.asarray]
 
 @implements(np.copy)
 def copy(a: ArrayLike, order: Any = "K", subok: bool = False) -> Array:
-    """`a` in memory of its own."""
+    """`a` in memory of its own.
+
+    >>> copy(np.array([3.0, 1.0, 2.0])).tolist()
+    [3.0, 1.0, 2.0]
+    """
     return no_number(copied(_array(a), order))
 
 
@@ -159,7 +167,11 @@ def zeros_like(
     *,
     device: Any = None,
 ) -> Array:
-    """A plain array of zeros of the shape and dtype of `a`."""
+    """A plain array of zeros of the shape and dtype of `a`.
+
+    >>> zeros_like(np.array([3.0, 1.0, 2.0])).tolist()
+    [0.0, 0.0, 0.0]
+    """
     new = _like(a, dtype, shape)
     return np.zeros(new.shape, new.dtype)
 
@@ -174,7 +186,11 @@ def ones_like(
     *,
     device: Any = None,
 ) -> Array:
-    """A plain array of ones of the shape and dtype of `a`."""
+    """A plain array of ones of the shape and dtype of `a`.
+
+    >>> ones_like(np.array([3.0, 1.0, 2.0])).tolist()
+    [1.0, 1.0, 1.0]
+    """
     new = _like(a, dtype, shape)
     return np.ones(new.shape, new.dtype)
 
@@ -189,7 +205,11 @@ def empty_like(
     *,
     device: Any = None,
 ) -> Array:
-    """A plain array of the shape and dtype of `prototype`, with any values. Tracers cannot be written into it."""
+    """A plain array of the shape and dtype of `prototype`, with any values. Tracers cannot be written into it.
+
+    >>> empty_like(np.array([3.0, 1.0, 2.0])).shape
+    (3,)
+    """
     new = _like(prototype, dtype, shape)
     return np.empty(new.shape, new.dtype)
 
@@ -205,7 +225,11 @@ def full_like(
     *,
     device: Any = None,
 ) -> Array:
-    """An array of the shape and dtype of `a` filled with a value, which may be traced."""
+    """An array of the shape and dtype of `a` filled with a value, which may be traced.
+
+    >>> full_like(np.array([3.0, 1.0, 2.0]), 7).tolist()
+    [7.0, 7.0, 7.0]
+    """
     new = _like(a, dtype, shape)
     if is_tracer(fill_value) or contains_tracer(fill_value):
         return copied(np.broadcast_to(_array(fill_value, new.dtype), new.shape))
@@ -218,7 +242,11 @@ def full_like(
 
 @implements(np.arange)
 def arange(*args: ArrayLike, dtype: DType = None, **kwargs: Any) -> Array:
-    """`np.arange`. Its length depends on its arguments, so traced ones must be integers of known value."""
+    """`np.arange`. Its length depends on its arguments, so traced ones must be integers of known value.
+
+    >>> arange(1, 7, 2).tolist()
+    [1, 3, 5]
+    """
     for x in args:
         if type(x) is Tracer and number_kind(x.dtype) not in "iu":
             raise DtypeError(
@@ -270,7 +298,11 @@ def logspace(
     dtype: DType = None,
     axis: int = 0,
 ) -> Array:
-    """`base ** linspace(start, stop, num)`, differentiable in start, stop and base."""
+    """`base ** linspace(start, stop, num)`, differentiable in start, stop and base.
+
+    >>> logspace(0, 2, 3).round(6).tolist()
+    [1.0, 10.0, 100.0]
+    """
     exponents = np.linspace(start, stop, num, endpoint, axis=axis) if is_tracer(start, stop) else None
     if exponents is None:
         exponents = linspace(start, stop, num, endpoint, axis=axis)
@@ -284,7 +316,11 @@ def logspace(
 def geomspace(
     start: ArrayLike, stop: ArrayLike, num: int = 50, endpoint: bool = True, dtype: DType = None, axis: int = 0
 ) -> Array:
-    """`num` values from `start` to `stop` in geometric progression, both of one sign; differentiable in both."""
+    """`num` values from `start` to `stop` in geometric progression, both of one sign; differentiable in both.
+
+    >>> geomspace(1.0, 100.0, 3).round(6).tolist()
+    [1.0, 10.0, 100.0]
+    """
     start, stop = _stacked(start), _stacked(stop)
     num = operator.index(num)
     kind = np.result_type(_promotable(start), _promotable(stop), np.zeros((), dtype))
@@ -341,43 +377,71 @@ def _typed(x: Any) -> Any:
 
 @implements(np.result_type)
 def result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:
-    """The dtype that NumPy's promotion gives these arrays, dtypes and numbers."""
+    """The dtype that NumPy's promotion gives these arrays, dtypes and numbers.
+
+    >>> result_type(np.float32, np.int32).name
+    'float64'
+    """
     return np.result_type(*[_typed(x) for x in arrays_and_dtypes])
 
 
 @implements(np.can_cast)
 def can_cast(from_: ArrayLike, to: DType, casting: Any = "safe") -> bool:
-    """Whether the dtype of an array can be cast to another."""
+    """Whether the dtype of an array can be cast to another.
+
+    >>> can_cast(np.int32, np.float64)
+    True
+    """
     return np.can_cast(type_of(from_).dtype if type(from_) is Tracer else from_, to, casting)
 
 
 @implements(np.min_scalar_type)
 def min_scalar_type(a: ArrayLike) -> np.dtype[Any]:
-    """The dtype of a traced array: the smallest one that holds its values would depend on them."""
+    """The dtype of a traced array: the smallest one that holds its values would depend on them.
+
+    >>> min_scalar_type(300).name
+    'uint16'
+    """
     return type_of(as_array(a)).dtype
 
 
 @implements(np.common_type)
 def common_type(*arrays: ArrayLike) -> type[Any]:
-    """The inexact scalar type that all the arrays can be cast to."""
+    """The inexact scalar type that all the arrays can be cast to.
+
+    >>> common_type(np.ones(2, np.float32)).__name__
+    'float32'
+    """
     return np.common_type(*[np.zeros(0, type_of(as_array(a)).dtype) for a in arrays])
 
 
 @implements(np.shape)
 def shape(a: ArrayLike) -> tuple[int, ...]:
-    """The shape, a tuple of plain integers."""
+    """The shape, a tuple of plain integers.
+
+    >>> shape(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    (2, 2)
+    """
     return shape_of(_array(a))
 
 
 @implements(np.ndim)
 def ndim(a: ArrayLike) -> int:
-    """The number of axes."""
+    """The number of axes.
+
+    >>> ndim(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    2
+    """
     return len(shape_of(_array(a)))
 
 
 @implements(np.size)
 def size(a: ArrayLike, axis: Axis = None) -> int:
-    """The number of elements, or of those along the given axis or axes."""
+    """The number of elements, or of those along the given axis or axes.
+
+    >>> size(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    4
+    """
     found = shape_of(_array(a))
     if axis is None:
         return math.prod(found)

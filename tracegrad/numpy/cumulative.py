@@ -61,17 +61,29 @@ def cumulative_prod(
     out: Array | None = None,
     include_initial: bool = False,
 ) -> Array:
-    """`cumprod` under its name in the array API, with a one in front if `include_initial`."""
+    """`cumprod` under its name in the array API, with a one in front if `include_initial`.
+
+    >>> cumulative_prod(np.array([3.0, 1.0, 2.0])).tolist()
+    [3.0, 3.0, 6.0]
+    """
     return _array_api_accumulate(cumprod_op, cumulative_prod, x, axis, dtype, include_initial, 1)
 
 
 @implements(np.nancumsum)
 def nancumsum(a: ArrayLike, axis: int | None = None, dtype: DType = None, out: Array | None = None) -> Array:
-    """`cumsum` with NaN taken for 0."""
+    """`cumsum` with NaN taken for 0.
+
+    >>> nancumsum(np.array([1.0, np.nan, 3.0])).tolist()
+    [1.0, 1.0, 4.0]
+    """
     return accumulate(cumsum_op, np.nancumsum, without_nan(a, 0), axis, dtype)
 
 
 @implements(np.nancumprod)
 def nancumprod(a: ArrayLike, axis: int | None = None, dtype: DType = None, out: Array | None = None) -> Array:
-    """`cumprod` with NaN taken for 1."""
+    """`cumprod` with NaN taken for 1.
+
+    >>> nancumprod(np.array([1.0, np.nan, 3.0])).tolist()
+    [1.0, 1.0, 3.0]
+    """
     return accumulate(cumprod_op, np.nancumprod, without_nan(a, 1), axis, dtype)

@@ -64,7 +64,11 @@ def divmod(
 
 @implements(np.fix)
 def fix(x: ArrayLike, out: Array | None = None) -> Array:
-    """Rounded towards zero. The derivative is zero."""
+    """Rounded towards zero. The derivative is zero.
+
+    >>> fix(np.array([-1.5, 1.5])).tolist()
+    [-1.0, 1.0]
+    """
     reject(np.fix, out=out)
     return np.trunc(as_array(x))
 

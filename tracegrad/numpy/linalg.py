@@ -153,7 +153,11 @@ def lstsq(a: ArrayLike, b: ArrayLike, rcond: float | None = None) -> tuple[Array
 @implements(np.linalg.matrix_rank)
 def matrix_rank(A: ArrayLike, tol: ArrayLike = None, hermitian: bool = False, *, rtol: ArrayLike = None) -> Array:
     """How many singular values of matrices (..., m, n) exceed `tol`, or `rtol` (by default the rounding error) times the largest:
-    integers (...), without a derivative. Of a vector or scalar, whether there is an element that is not zero."""
+    integers (...), without a derivative. Of a vector or scalar, whether there is an element that is not zero.
+
+    >>> matrix_rank(np.ones((3, 3))).item()
+    1
+    """
     A = as_array(A)
     if len(shape_of(A)) < 2:
         return astype(np.any(np.not_equal(A, 0)), np.int64)
@@ -292,14 +296,22 @@ def norm(x: ArrayLike, ord: float | str | None = None, axis: Axis = None, keepdi
 
 @implements(np.linalg.matrix_norm)
 def matrix_norm(x: ArrayLike, /, *, keepdims: bool = False, ord: float | str | None = "fro") -> Array:
-    """The norm of each matrix, (..., m, n) to (...), of the orders that `norm` has for matrices."""
+    """The norm of each matrix, (..., m, n) to (...), of the orders that `norm` has for matrices.
+
+    >>> matrix_norm(np.array([[1.0, 2.0], [3.0, 4.0]])).round(4).item()
+    5.4772
+    """
     require_matrices("matrix_norm", type_of(as_array(x)))
     return norm(x, ord, (-2, -1), keepdims)
 
 
 @implements(np.linalg.vector_norm)
 def vector_norm(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False, ord: float | None = 2) -> Array:
-    """The norm of all elements along one axis, several or all, as one vector, of the orders that `norm` has for vectors."""
+    """The norm of all elements along one axis, several or all, as one vector, of the orders that `norm` has for vectors.
+
+    >>> vector_norm(np.array([3.0, 4.0])).item()
+    5.0
+    """
     x = floating(x)
     return _norm_of_vectors(x, ord, normalize_axes(axis, len(x.shape), "vector_norm"), bool(keepdims))
 

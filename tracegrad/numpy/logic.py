@@ -18,13 +18,21 @@ from tracegrad.typing import Array, ArrayLike
 
 @implements(np.isposinf)
 def isposinf(x: ArrayLike, out: Array | None = None) -> Array:
-    """Where `x` is plus infinity."""
+    """Where `x` is plus infinity.
+
+    >>> isposinf(np.array([-np.inf, np.inf])).tolist()
+    [False, True]
+    """
     return _is(x, math.inf, np.isposinf, out)
 
 
 @implements(np.isneginf)
 def isneginf(x: ArrayLike, out: Array | None = None) -> Array:
-    """Where `x` is minus infinity."""
+    """Where `x` is minus infinity.
+
+    >>> isneginf(np.array([-np.inf, np.inf])).tolist()
+    [True, False]
+    """
     return _is(x, -math.inf, np.isneginf, out)
 
 
@@ -39,25 +47,41 @@ def _is(x: Any, value: float, function: Any, out: Any) -> Any:
 
 @implements(np.iscomplex)
 def iscomplex(x: ArrayLike) -> Array:
-    """Where the imaginary part is not zero."""
+    """Where the imaginary part is not zero.
+
+    >>> iscomplex(np.array([1 + 0j, 1j])).tolist()
+    [False, True]
+    """
     return np.not_equal(imag(x), 0)
 
 
 @implements(np.isreal)
 def isreal(x: ArrayLike) -> Array:
-    """Where the imaginary part is zero."""
+    """Where the imaginary part is zero.
+
+    >>> isreal(np.array([1 + 0j, 1j])).tolist()
+    [True, False]
+    """
     return imag(x) == 0
 
 
 @implements(np.iscomplexobj)
 def iscomplexobj(x: ArrayLike) -> bool:
-    """Whether the dtype is a complex one, whatever the values."""
+    """Whether the dtype is a complex one, whatever the values.
+
+    >>> iscomplexobj(np.array([1 + 0j]))
+    True
+    """
     return number_kind(type_of(as_array(x)).dtype) == "c"
 
 
 @implements(np.isrealobj)
 def isrealobj(x: ArrayLike) -> bool:
-    """Whether the dtype is not a complex one."""
+    """Whether the dtype is not a complex one.
+
+    >>> isrealobj(np.ones(1))
+    True
+    """
     return not iscomplexobj(x)
 
 
@@ -86,20 +110,32 @@ _TEST_ARRAYS = "write np.all(np.isclose(a, b)) or np.all(a == b), which stays an
 
 @implements(np.allclose)
 def allclose(a: ArrayLike, b: ArrayLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
-    """Whether `isclose` holds everywhere: a Python bool, so the values must be known."""
+    """Whether `isclose` holds everywhere: a Python bool, so the values must be known.
+
+    >>> allclose(1.0, 1.0 + 1e-9)
+    True
+    """
     a, b = [concrete(x, "np.allclose", _TEST_ARRAYS) for x in (as_array(a), as_array(b))]
     return isolated(np.allclose, a, b, rtol, atol, equal_nan)
 
 
 @implements(np.array_equal)
 def array_equal(a1: ArrayLike, a2: ArrayLike, equal_nan: bool = False) -> bool:
-    """Whether two arrays have the same shape and values: a Python bool, so the values must be known."""
+    """Whether two arrays have the same shape and values: a Python bool, so the values must be known.
+
+    >>> array_equal([1, 2], [1, 2])
+    True
+    """
     a1, a2 = [concrete(x, "np.array_equal", _TEST_ARRAYS) for x in (as_array(a1), as_array(a2))]
     return np.array_equal(a1, a2, equal_nan)
 
 
 @implements(np.array_equiv)
 def array_equiv(a1: ArrayLike, a2: ArrayLike) -> bool:
-    """Whether two arrays are equal after broadcasting: a Python bool, so the values must be known."""
+    """Whether two arrays are equal after broadcasting: a Python bool, so the values must be known.
+
+    >>> array_equiv([1, 2], [[1, 2], [1, 2]])
+    True
+    """
     a1, a2 = [concrete(x, "np.array_equiv", _TEST_ARRAYS) for x in (as_array(a1), as_array(a2))]
     return np.array_equiv(a1, a2)

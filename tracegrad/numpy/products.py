@@ -53,14 +53,22 @@ def dot(a: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
 
 @implements(np.vdot)
 def vdot(a: ArrayLike, b: ArrayLike, /) -> Array:
-    """The sum of conj(a) * b over all elements of arrays of the same size."""
+    """The sum of conj(a) * b over all elements of arrays of the same size.
+
+    >>> vdot(np.array([1.0, 2.0]), np.array([3.0, 4.0])).item()
+    11.0
+    """
     a, b = operand(a), operand(b)
     return _in_dot_dtype(bind(matmul_op, (flat(conjugate_of_complex(a)), flat(b))), a, b)
 
 
 @implements(np.inner)
 def inner(a: ArrayLike, b: ArrayLike, /) -> Array:
-    """The sum of products over the last axes; the product, if either is a scalar."""
+    """The sum of products over the last axes; the product, if either is a scalar.
+
+    >>> inner(np.array([1.0, 2.0]), np.array([3.0, 4.0])).item()
+    11.0
+    """
     a, b = operand(a), operand(b)
     if a.shape == () or b.shape == ():
         return np.multiply(a, b)
@@ -69,7 +77,11 @@ def inner(a: ArrayLike, b: ArrayLike, /) -> Array:
 
 @implements(np.linalg.outer)
 def linalg_outer(x1: ArrayLike, x2: ArrayLike, /) -> Array:
-    """As `np.outer`, of 1-d arrays only."""
+    """As `np.outer`, of 1-d arrays only.
+
+    >>> outer(np.array([1.0, 2.0]), np.array([3.0, 4.0])).tolist()
+    [[3.0, 4.0], [6.0, 8.0]]
+    """
     x1, x2 = as_array(x1), as_array(x2)
     if len(shape_of(x1)) != 1 or len(shape_of(x2)) != 1:
         raise ShapeError(f"np.linalg.outer takes 1-d arrays, got {type_of(x1)} and {type_of(x2)}; np.outer flattens")
@@ -78,7 +90,11 @@ def linalg_outer(x1: ArrayLike, x2: ArrayLike, /) -> Array:
 
 @implements(np.kron)
 def kron(a: ArrayLike, b: ArrayLike) -> Array:
-    """The Kronecker product: an array of blocks `a[i, j] * b`; shapes multiply, axis by axis."""
+    """The Kronecker product: an array of blocks `a[i, j] * b`; shapes multiply, axis by axis.
+
+    >>> kron(np.array([1.0, 2.0]), np.array([1.0, 10.0])).tolist()
+    [1.0, 10.0, 2.0, 20.0]
+    """
     a, b = operand(a), operand(b)
     ndim = max(len(a.shape), len(b.shape))
     left = (1,) * (ndim - len(a.shape)) + a.shape
@@ -146,7 +162,11 @@ def _as_np_matmul(x: Any) -> Any:
 
 
 def _vecdot(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Array:
-    """The sum of conj(x1) * x2 over one axis, the others broadcast."""
+    """The sum of conj(x1) * x2 over one axis, the others broadcast.
+
+    >>> vecdot(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
+    [5.0, 25.0]
+    """
     x1, x2 = conjugate_of_complex(operand(x1)), operand(x2)
     if axis != -1:
         x1, x2 = np.moveaxis(x1, axis, -1), np.moveaxis(x2, axis, -1)
@@ -158,13 +178,21 @@ vecdot = implements(np.vecdot, np.linalg.vecdot)(_vecdot)
 
 @implements(getattr(np, "matvec", None))
 def matvec(x1: ArrayLike, x2: ArrayLike, /) -> Array:
-    """Matrices times vectors: (..., m, n) by (..., n) gives (..., m), leading axes broadcast."""
+    """Matrices times vectors: (..., m, n) by (..., n) gives (..., m), leading axes broadcast.
+
+    >>> matvec(np.array([[1.0, 2.0], [3.0, 4.0]]), np.ones(2)).tolist()
+    [3.0, 7.0]
+    """
     return by_einsum("...mn,...n->...m", _as_np_matmul(x1), _as_np_matmul(x2))
 
 
 @implements(getattr(np, "vecmat", None))
 def vecmat(x1: ArrayLike, x2: ArrayLike, /) -> Array:
-    """Conjugated vectors times matrices: (..., m) by (..., m, n) gives (..., n), leading axes broadcast."""
+    """Conjugated vectors times matrices: (..., m) by (..., m, n) gives (..., n), leading axes broadcast.
+
+    >>> vecmat(np.ones(2), np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
+    [4.0, 6.0]
+    """
     return by_einsum("...m,...mn->...n", conjugate_of_complex(_as_np_matmul(x1)), _as_np_matmul(x2))
 
 
@@ -173,7 +201,11 @@ def cross(
     a: ArrayLike, b: ArrayLike, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
 ) -> Array:
     """The cross product of vectors of three components along one axis, the others broadcast. A vector of two components
-    lies in the plane; of two such, only the third component of the product is returned."""
+    lies in the plane; of two such, only the third component of the product is returned.
+
+    >>> cross(np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0])).tolist()
+    [0.0, 0.0, 1.0]
+    """
     if axis is not None:
         axisa = axisb = axisc = axis
     a, b = [np.moveaxis(operand(x), i, -1) if i != -1 else operand(x) for x, i in ((a, axisa), (b, axisb))]
@@ -212,6 +244,9 @@ def multi_dot(arrays: Sequence[ArrayLike], *, out: Array | None = None) -> Array
     may be 1-d, a row and a column.
 
     Source: Cormen, Leiserson, Rivest, Stein, Introduction to Algorithms, section 15.2.
+
+    >>> multi_dot([np.array([[1.0, 2.0], [3.0, 4.0]]), np.eye(2), np.ones(2)]).tolist()
+    [3.0, 7.0]
     """
     factors = [as_array(x) for x in arrays]
     count = len(factors)
@@ -247,6 +282,10 @@ def _product(factors: Sequence[Any], split: Mapping[tuple[int, int], int], i: in
 
 @implements(np.einsum_path)
 def einsum_path(*operands: Any, optimize: Any = "greedy", einsum_call: bool = False) -> tuple[list[Any], str]:
-    """What NumPy would do, which depends on shapes only."""
+    """What NumPy would do, which depends on shapes only.
+
+    >>> einsum_path("ij,jk,k->i", np.ones((2, 3)), np.ones((3, 4)), np.ones(4))[0][0]
+    'einsum_path'
+    """
     subscripts, arrays = einsum_operands(operands)
     return np.einsum_path(subscripts, *[np.broadcast_to(0.0, shape_of(x)) for x in arrays], optimize=optimize)

@@ -27,7 +27,11 @@ from tracegrad.typing import Array, ArrayLike, Axis, DType, Shape
 
 @implements(np.ravel)
 def ravel(a: ArrayLike, order: str = "C") -> Array:
-    """All elements in one dimension; a copy if they do not lie in memory one behind the other."""
+    """All elements in one dimension; a copy if they do not lie in memory one behind the other.
+
+    >>> ravel(np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
+    [1.0, 2.0, 3.0, 4.0]
+    """
     a = as_array(a)
     order = "C" if order == "K" and not is_fortran(a, order) else order
     if type(a) is Tracer and a.shape:
@@ -52,7 +56,11 @@ def expand_dims(a: ArrayLike, axis: Axis) -> Array:
 
 @implements(np.squeeze)
 def squeeze(a: ArrayLike, axis: Axis = None) -> Array:
-    """`a` without its axes of size 1, or without those in `axis`. ShapeError if one of these is of another size."""
+    """`a` without its axes of size 1, or without those in `axis`. ShapeError if one of these is of another size.
+
+    >>> squeeze(np.ones((1, 3, 1))).shape
+    (3,)
+    """
     a = as_array(a)
     shape = a.shape
     if axis is None:
@@ -75,19 +83,31 @@ def _at_least(
 
 @implements(np.atleast_1d)
 def atleast_1d(*arys: ArrayLike) -> Array:
-    """Scalars become arrays of one element."""
+    """Scalars become arrays of one element.
+
+    >>> atleast_1d(3.0).shape
+    (1,)
+    """
     return _at_least(np.atleast_1d, arys, lambda s: s or (1,))
 
 
 @implements(np.atleast_2d)
 def atleast_2d(*arys: ArrayLike) -> Array:
-    """Axes of size 1 go in front until there are two."""
+    """Axes of size 1 go in front until there are two.
+
+    >>> atleast_2d(3.0).shape
+    (1, 1)
+    """
     return _at_least(np.atleast_2d, arys, lambda s: (1,) * (2 - len(s)) + s)
 
 
 @implements(np.atleast_3d)
 def atleast_3d(*arys: ArrayLike) -> Array:
-    """Vectors become `(1, n, 1)`, matrices `(n, m, 1)`."""
+    """Vectors become `(1, n, 1)`, matrices `(n, m, 1)`.
+
+    >>> atleast_3d(3.0).shape
+    (1, 1, 1)
+    """
     return _at_least(
         np.atleast_3d, arys, lambda s: (1, *(s or (1,)), 1) if len(s) < 2 else (*s, 1) if len(s) == 2 else s
     )
@@ -121,7 +141,11 @@ def axis_list(axes: Any, ndim: int, name: str) -> list[int]:
 
 @implements(np.swapaxes)
 def swapaxes(a: ArrayLike, axis1: int, axis2: int) -> Array:
-    """`a` with two axes exchanged."""
+    """`a` with two axes exchanged.
+
+    >>> swapaxes(np.ones((2, 3)), 0, 1).shape
+    (3, 2)
+    """
     ndim = len(a.shape)
     order = list(range(ndim))
     i, j = normalize_axis(axis1, ndim, "swapaxes"), normalize_axis(axis2, ndim, "swapaxes")
@@ -131,7 +155,11 @@ def swapaxes(a: ArrayLike, axis1: int, axis2: int) -> Array:
 
 @implements(np.rollaxis)
 def rollaxis(a: ArrayLike, axis: int, start: int = 0) -> Array:
-    """`a` with one axis moved to before `start`; np.moveaxis says it more plainly."""
+    """`a` with one axis moved to before `start`; np.moveaxis says it more plainly.
+
+    >>> rollaxis(np.ones((2, 3, 4)), 2).shape
+    (4, 2, 3)
+    """
     ndim = len(a.shape)
     axis = normalize_axis(axis, ndim, "rollaxis")
     start = normalize_axis(start, ndim + 1, "rollaxis") if start >= 0 else normalize_axis(start, ndim, "rollaxis")
@@ -140,7 +168,11 @@ def rollaxis(a: ArrayLike, axis: int, start: int = 0) -> Array:
 
 @implements(np.matrix_transpose, np.linalg.matrix_transpose)
 def matrix_transpose(x: ArrayLike, /) -> Array:
-    """Each matrix transposed: (..., m, n) gives (..., n, m)."""
+    """Each matrix transposed: (..., m, n) gives (..., n, m).
+
+    >>> matrix_transpose(np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
+    [[1.0, 3.0], [2.0, 4.0]]
+    """
     x = as_array(x)
     if len(x.shape) < 2:
         raise ShapeError(f"matrix_transpose takes matrices, got {type_of(x)}")
@@ -149,7 +181,11 @@ def matrix_transpose(x: ArrayLike, /) -> Array:
 
 @implements(np.broadcast_arrays)
 def broadcast_arrays(*args: ArrayLike, subok: bool = False) -> Array:
-    """All arrays, broadcast against each other."""
+    """All arrays, broadcast against each other.
+
+    >>> [x.shape for x in broadcast_arrays(np.ones(3), np.ones((2, 1)))]
+    [(2, 3), (2, 3)]
+    """
     arrays = [as_array(x) for x in args]
     shape = np.broadcast_shapes(*[shape_of(x) for x in arrays])
     return tuple([np.broadcast_to(x, shape) for x in arrays])
@@ -161,20 +197,32 @@ def broadcast_arrays(*args: ArrayLike, subok: bool = False) -> Array:
 
 @implements(np.vstack)
 def vstack(tup: Sequence[ArrayLike], *, dtype: DType = None, casting: Any = None) -> Array:
-    """The arrays as rows, one below the other."""
+    """The arrays as rows, one below the other.
+
+    >>> vstack([np.ones(2), np.zeros(2)]).tolist()
+    [[1.0, 1.0], [0.0, 0.0]]
+    """
     return concatenate([np.atleast_2d(x) for x in list_of(tup, "vstack")], 0, dtype=dtype)
 
 
 @implements(np.hstack)
 def hstack(tup: Sequence[ArrayLike], *, dtype: DType = None, casting: Any = None) -> Array:
-    """The arrays side by side: along axis 1, or axis 0 if they are vectors."""
+    """The arrays side by side: along axis 1, or axis 0 if they are vectors.
+
+    >>> hstack([np.ones(1), np.zeros(2)]).tolist()
+    [1.0, 0.0, 0.0]
+    """
     found = [np.atleast_1d(x) for x in list_of(tup, "hstack")]
     return concatenate(found, 0 if found[0].ndim == 1 else 1, dtype=dtype)
 
 
 @implements(np.dstack)
 def dstack(tup: Sequence[ArrayLike]) -> Array:
-    """The arrays along a third axis."""
+    """The arrays along a third axis.
+
+    >>> dstack([np.ones(2), np.zeros(2)]).shape
+    (1, 2, 2)
+    """
     return concatenate([np.atleast_3d(x) for x in list_of(tup, "dstack")], 2)
 
 
@@ -222,7 +270,11 @@ def _joined(a: Any, axis: int, ndim: int) -> Any:
 
 @implements(np.append)
 def append(arr: ArrayLike, values: ArrayLike, axis: int | None = None) -> Array:
-    """`arr`, then `values`, along `axis`; both flattened if that is None."""
+    """`arr`, then `values`, along `axis`; both flattened if that is None.
+
+    >>> append(np.array([3.0, 1.0, 2.0]), 4.0).tolist()
+    [3.0, 1.0, 2.0, 4.0]
+    """
     return concatenate([arr, values], axis)
 
 
@@ -244,13 +296,21 @@ def split(ary: ArrayLike, indices_or_sections: Any, axis: int = 0) -> list[Array
 
 @implements(np.hsplit)
 def hsplit(ary: ArrayLike, indices_or_sections: Any) -> list[Array]:
-    """np.split along axis 1, or axis 0 of a vector."""
+    """np.split along axis 1, or axis 0 of a vector.
+
+    >>> [x.shape for x in hsplit(np.ones((2, 4)), 2)]
+    [(2, 2), (2, 2)]
+    """
     return split(ary, indices_or_sections, 1 if len(ary.shape) > 1 else 0)
 
 
 @implements(np.vsplit)
 def vsplit(ary: ArrayLike, indices_or_sections: Any) -> list[Array]:
-    """np.split along axis 0, of at least two."""
+    """np.split along axis 0, of at least two.
+
+    >>> [x.shape for x in vsplit(np.ones((4, 2)), 2)]
+    [(2, 2), (2, 2)]
+    """
     if len(ary.shape) < 2:
         raise ValueError(f"vsplit needs two or more dimensions, got {type_of(ary)}")
     return split(ary, indices_or_sections, 0)
@@ -258,7 +318,11 @@ def vsplit(ary: ArrayLike, indices_or_sections: Any) -> list[Array]:
 
 @implements(np.dsplit)
 def dsplit(ary: ArrayLike, indices_or_sections: Any) -> list[Array]:
-    """np.split along axis 2."""
+    """np.split along axis 2.
+
+    >>> [x.shape for x in dsplit(np.ones((2, 2, 4)), 2)]
+    [(2, 2, 2), (2, 2, 2)]
+    """
     if len(ary.shape) < 3:
         raise ValueError(f"dsplit needs three or more dimensions, got {type_of(ary)}")
     return split(ary, indices_or_sections, 2)
@@ -270,7 +334,11 @@ def dsplit(ary: ArrayLike, indices_or_sections: Any) -> list[Array]:
 
 @implements(np.flip)
 def flip(m: ArrayLike, axis: Axis = None) -> Array:
-    """The elements in reverse order along the axes (all, if None)."""
+    """The elements in reverse order along the axes (all, if None).
+
+    >>> flip(np.array([3.0, 1.0, 2.0])).tolist()
+    [2.0, 1.0, 3.0]
+    """
     m = strengthened(as_array(m))
     axes = normalize_axes(axis, len(m.shape), "flip")
     return m[tuple([slice(None, None, -1 if i in axes else None) for i in range(len(m.shape))])]
@@ -278,19 +346,31 @@ def flip(m: ArrayLike, axis: Axis = None) -> Array:
 
 @implements(np.flipud)
 def flipud(m: ArrayLike) -> Array:
-    """The rows in reverse order."""
+    """The rows in reverse order.
+
+    >>> flipud(np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
+    [[3.0, 4.0], [1.0, 2.0]]
+    """
     return flip(m, 0)
 
 
 @implements(np.fliplr)
 def fliplr(m: ArrayLike) -> Array:
-    """The columns in reverse order."""
+    """The columns in reverse order.
+
+    >>> fliplr(np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
+    [[2.0, 1.0], [4.0, 3.0]]
+    """
     return flip(m, 1)
 
 
 @implements(np.rot90)
 def rot90(m: ArrayLike, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
-    """`m` turned by k * 90 degrees in the plane of two axes, from the first towards the second."""
+    """`m` turned by k * 90 degrees in the plane of two axes, from the first towards the second.
+
+    >>> rot90(np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
+    [[2.0, 4.0], [1.0, 3.0]]
+    """
     m = as_array(m)
     first, second = axis_list(tuple(axes), len(m.shape), "rot90")
     k = operator.index(k) % 4
@@ -431,7 +511,11 @@ def delete(arr: ArrayLike, obj: ArrayLike, axis: int | None = None) -> Array:
 
 @implements(np.trim_zeros)
 def trim_zeros(filt: ArrayLike, trim: str = "fb", axis: Axis = None) -> Array:
-    """`filt` without the zeros at its front ("f") and back ("b"), whose values must be known."""
+    """`filt` without the zeros at its front ("f") and back ("b"), whose values must be known.
+
+    >>> trim_zeros(np.array([0, 1, 2, 0])).tolist()
+    [1, 2]
+    """
     filt = as_array(filt)
     places = np.argwhere(concrete(filt, "np.trim_zeros", "slice with plain ints"))
     bounds = []
@@ -448,14 +532,22 @@ def trim_zeros(filt: ArrayLike, trim: str = "fb", axis: Axis = None) -> Array:
 
 @implements(np.tril)
 def tril(m: ArrayLike, k: int = 0) -> Array:
-    """The lower triangle of the last two axes, up to the k-th diagonal; zeros above."""
+    """The lower triangle of the last two axes, up to the k-th diagonal; zeros above.
+
+    >>> tril(np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
+    [[1.0, 0.0], [3.0, 4.0]]
+    """
     m = as_array(m)
     return np.where(np.tri(*m.shape[-2:], k=k, dtype=bool), m, np.zeros((), m.dtype))
 
 
 @implements(np.triu)
 def triu(m: ArrayLike, k: int = 0) -> Array:
-    """The upper triangle of the last two axes, from the k-th diagonal on; zeros below."""
+    """The upper triangle of the last two axes, from the k-th diagonal on; zeros below.
+
+    >>> triu(np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
+    [[1.0, 2.0], [0.0, 4.0]]
+    """
     m = as_array(m)
     return np.where(np.tri(*m.shape[-2:], k=k - 1, dtype=bool), np.zeros((), m.dtype), m)
 
@@ -479,7 +571,11 @@ def diag(v: ArrayLike, k: int = 0) -> Array:
 
 @implements(np.diagflat)
 def diagflat(v: ArrayLike, k: int = 0) -> Array:
-    """The matrix that has all elements of `v` on its k-th diagonal."""
+    """The matrix that has all elements of `v` on its k-th diagonal.
+
+    >>> diagflat([1, 2]).tolist()
+    [[1, 0], [0, 2]]
+    """
     return np.diag(np.reshape(as_array(v), -1), k)
 
 
@@ -487,7 +583,11 @@ def diagflat(v: ArrayLike, k: int = 0) -> Array:
 def trace(
     a: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: DType = None, out: Array | None = None
 ) -> Array:
-    """The sum of the `offset`-th diagonal of the matrices in two axes of `a`."""
+    """The sum of the `offset`-th diagonal of the matrices in two axes of `a`.
+
+    >>> trace(np.array([[1.0, 2.0], [3.0, 4.0]])).item()
+    5.0
+    """
     return np.sum(diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
 
 

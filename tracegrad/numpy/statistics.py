@@ -34,7 +34,11 @@ from tracegrad.typing import Array, ArrayLike, Axis, DType
 
 @implements(np.count_nonzero)
 def count_nonzero(a: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Array:
-    """How many elements are not zero: int64, without a derivative."""
+    """How many elements are not zero: int64, without a derivative.
+
+    >>> int(count_nonzero(np.array([0, 1, 2])))
+    2
+    """
     a = as_array(a)
     return over_axes(sum_op, a if number_kind(type_of(a).dtype) == "b" else np.not_equal(a, 0), axis, keepdims)
 
@@ -49,7 +53,11 @@ def nansum(
     initial: ArrayLike = None,
     where: ArrayLike = None,
 ) -> Array:
-    """`sum` with NaN taken for 0."""
+    """`sum` with NaN taken for 0.
+
+    >>> nansum(np.array([1.0, np.nan, 3.0])).item()
+    4.0
+    """
     return reduce.sum(masked("nansum", without_nan(a, 0), where, 0), axis, dtype, None, keepdims, initial)
 
 
@@ -63,13 +71,21 @@ def nanprod(
     initial: ArrayLike = None,
     where: ArrayLike = None,
 ) -> Array:
-    """`prod` with NaN taken for 1."""
+    """`prod` with NaN taken for 1.
+
+    >>> nanprod(np.array([1.0, np.nan, 3.0])).item()
+    3.0
+    """
     return reduce.prod(masked("nanprod", without_nan(a, 1), where, 1), axis, dtype, None, keepdims, initial)
 
 
 @implements(np.ptp)
 def ptp(a: ArrayLike, axis: Axis = None, out: Array | None = None, keepdims: bool = False) -> Array:
-    """The largest less the smallest ("peak to peak")."""
+    """The largest less the smallest ("peak to peak").
+
+    >>> ptp(np.array([3.0, 1.0, 2.0])).item()
+    2.0
+    """
     a = as_array(a)
     return np.max(a, axis, keepdims=keepdims) - np.min(a, axis, keepdims=keepdims)
 
@@ -219,7 +235,11 @@ def nanmean(
     *,
     where: ArrayLike = None,
 ) -> Array:
-    """The mean of the elements that are not NaN; NaN where there are none. Of floats `dtype` must be inexact, else DtypeError."""
+    """The mean of the elements that are not NaN; NaN where there are none. Of floats `dtype` must be inexact, else DtypeError.
+
+    >>> nanmean(np.array([1.0, np.nan, 3.0])).item()
+    2.0
+    """
     a = as_array(a)
     if not is_inexact(type_of(a).dtype):
         return reduce.mean(a, axis, dtype, None, keepdims, where=where)
@@ -243,7 +263,11 @@ def nanvar(
     mean: ArrayLike = None,
     correction: float | None = None,
 ) -> Array:
-    """The variance of the elements that are not NaN; NaN where no more than `ddof` are left."""
+    """The variance of the elements that are not NaN; NaN where no more than `ddof` are left.
+
+    >>> nanvar(np.array([1.0, np.nan, 3.0])).item()
+    1.0
+    """
     a = as_array(a)
     if not is_inexact(type_of(a).dtype):
         return var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)
@@ -276,7 +300,11 @@ def nanstd(
     mean: ArrayLike = None,
     correction: float | None = None,
 ) -> Array:
-    """The standard deviation of the elements that are not NaN."""
+    """The standard deviation of the elements that are not NaN.
+
+    >>> nanstd(np.array([1.0, np.nan, 3.0])).item()
+    1.0
+    """
     return safe_sqrt(nanvar(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction))
 
 
@@ -346,7 +374,11 @@ def cov(
 
 @implements(np.corrcoef)
 def corrcoef(x: ArrayLike, y: ArrayLike = None, rowvar: bool = True, *, dtype: DType = None) -> Array:
-    """The matrix of Pearson's correlation coefficients of the variables that `cov` describes."""
+    """The matrix of Pearson's correlation coefficients of the variables that `cov` describes.
+
+    >>> corrcoef([1.0, 2.0, 3.0], [1.0, 2.0, 4.0]).round(3).tolist()
+    [[1.0, 0.982], [0.982, 1.0]]
+    """
     c = cov(x, y, rowvar, dtype=dtype)
     if c.shape == ():
         return c / c
@@ -522,7 +554,11 @@ def percentile(
     *,
     weights: None = None,
 ) -> Array:
-    """`quantile` with `q` from 0 to 100."""
+    """`quantile` with `q` from 0 to 100.
+
+    >>> percentile(np.array([3.0, 1.0, 2.0]), 50).item()
+    2.0
+    """
     return _quantile(np.percentile, a, q, 100, axis, method, keepdims, weights)
 
 
@@ -538,7 +574,11 @@ def nanquantile(
     *,
     weights: None = None,
 ) -> Array:
-    """`quantile` of the elements that are not NaN; NaN where there are none."""
+    """`quantile` of the elements that are not NaN; NaN where there are none.
+
+    >>> nanquantile(np.array([1.0, np.nan, 3.0]), 0.5).item()
+    2.0
+    """
     return _quantile(np.nanquantile, a, q, 1, axis, method, keepdims, weights, skip_nan=True)
 
 
@@ -554,7 +594,11 @@ def nanpercentile(
     *,
     weights: None = None,
 ) -> Array:
-    """`percentile` of the elements that are not NaN; NaN where there are none."""
+    """`percentile` of the elements that are not NaN; NaN where there are none.
+
+    >>> nanpercentile(np.array([1.0, np.nan, 3.0]), 50).item()
+    2.0
+    """
     return _quantile(np.nanpercentile, a, q, 100, axis, method, keepdims, weights, skip_nan=True)
 
 
@@ -562,7 +606,11 @@ def nanpercentile(
 def median(
     a: ArrayLike, axis: Axis = None, out: Array | None = None, overwrite_input: bool = False, keepdims: bool = False
 ) -> Array:
-    """The middle element over the axes, or the mean of the middle two."""
+    """The middle element over the axes, or the mean of the middle two.
+
+    >>> median(np.array([3.0, 1.0, 2.0])).item()
+    2.0
+    """
     a = as_array(a)
     ordered, axes = _sorted_last("median", a, axis)
     n = ordered.shape[-1]
@@ -576,7 +624,11 @@ def median(
 def nanmedian(
     a: ArrayLike, axis: Axis = None, out: Array | None = None, overwrite_input: bool = False, keepdims: bool = False
 ) -> Array:
-    """The median of the elements that are not NaN; NaN where there are none."""
+    """The median of the elements that are not NaN; NaN where there are none.
+
+    >>> nanmedian(np.array([1.0, np.nan, 3.0])).item()
+    2.0
+    """
     a = as_array(a)
     if number_kind(type_of(a).dtype) != "f":
         return np.median(a, axis, keepdims=keepdims)

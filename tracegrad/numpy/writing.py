@@ -25,7 +25,13 @@ def _flat(x: Tracer) -> Any:
 
 @writes(np.put)
 def put(a: ArrayLike, ind: ArrayLike, v: ArrayLike, mode: str = "raise") -> None:
-    """`a.flat[ind] = v`, with `v` again from the beginning where it is too short."""
+    """`a.flat[ind] = v`, with `v` again from the beginning where it is too short.
+
+    >>> x = np.zeros(3)
+    >>> put(x, [0, 2], [1.0, 2.0])
+    >>> x.tolist()
+    [1.0, 0.0, 2.0]
+    """
     x, place = target(a, "np.put")
     places = as_array(settled(ind))
     if number_kind(type_of(places).dtype) not in "iub":
@@ -53,7 +59,13 @@ _MASK = "write `np.copyto(x, v, where=mask)`, whose shapes do not depend on valu
 
 @writes(np.place)
 def place(arr: ArrayLike, mask: ArrayLike, vals: ArrayLike) -> None:
-    """`arr[mask] = vals`, with `vals` again from the beginning where it is too short."""
+    """`arr[mask] = vals`, with `vals` again from the beginning where it is too short.
+
+    >>> x = np.zeros(3)
+    >>> place(x, [True, False, True], [1.0, 2.0])
+    >>> x.tolist()
+    [1.0, 0.0, 2.0]
+    """
     x, where = target(arr, "np.place")
     mask = np.reshape(as_array(settled(mask)), (-1,))
     v = np.reshape(assigned(vals, x.dtype), (-1,))
@@ -69,7 +81,13 @@ def place(arr: ArrayLike, mask: ArrayLike, vals: ArrayLike) -> None:
 
 @writes(np.putmask)
 def putmask(a: ArrayLike, /, mask: ArrayLike, values: ArrayLike) -> None:
-    """`a.flat[i] = values.flat[i]` where the mask holds, with `values` again from the beginning where it is too short."""
+    """`a.flat[i] = values.flat[i]` where the mask holds, with `values` again from the beginning where it is too short.
+
+    >>> x = np.zeros(3)
+    >>> putmask(x, [True, False, True], [1.0, 2.0, 3.0])
+    >>> x.tolist()
+    [1.0, 0.0, 3.0]
+    """
     x, place = target(a, "np.putmask")
     mask = as_array(settled(mask))
     if math.prod(shape_of(mask)) != x.size:
@@ -84,7 +102,13 @@ def putmask(a: ArrayLike, /, mask: ArrayLike, values: ArrayLike) -> None:
 
 @writes(np.put_along_axis)
 def put_along_axis(arr: ArrayLike, indices: ArrayLike, values: ArrayLike, axis: int | None) -> None:
-    """For each place along the other axes, into its own elements along `axis`: arr[i, indices[i, j]] = values[i, j]."""
+    """For each place along the other axes, into its own elements along `axis`: arr[i, indices[i, j]] = values[i, j].
+
+    >>> x = np.zeros((2, 2))
+    >>> put_along_axis(x, np.array([[0], [1]]), 1.0, axis=1)
+    >>> x.tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
     x, place = target(arr, "np.put_along_axis")
     indices = as_array(settled(indices))
     if number_kind(type_of(indices).dtype) not in "iu":
@@ -107,7 +131,13 @@ def put_along_axis(arr: ArrayLike, indices: ArrayLike, values: ArrayLike, axis: 
 
 @writes(np.fill_diagonal)
 def fill_diagonal(a: ArrayLike, val: ArrayLike, wrap: bool = False) -> None:
-    """Fill the main diagonal with `val`, again from the beginning where it is too short."""
+    """Fill the main diagonal with `val`, again from the beginning where it is too short.
+
+    >>> x = np.zeros((2, 2))
+    >>> fill_diagonal(x, 1.0)
+    >>> x.tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
     x, place = target(a, "np.fill_diagonal")
     if x.ndim < 2:
         raise ValueError(f"array must be at least 2-d, got {x.type}")
@@ -129,7 +159,13 @@ def fill_diagonal(a: ArrayLike, val: ArrayLike, wrap: bool = False) -> None:
 
 @writes(np.copyto)
 def copyto(dst: Any, src: ArrayLike, casting: str = "same_kind", where: Any = True) -> None:
-    """Write `src` into `dst`, where `where` holds."""
+    """Write `src` into `dst`, where `where` holds.
+
+    >>> x = np.zeros(2)
+    >>> copyto(x, 1.0)
+    >>> x.tolist()
+    [1.0, 1.0]
+    """
     if not isinstance(dst, Tracer):
         raise TracerArrayConversionError(
             f"np.copyto would write a traced array into a plain one{at(user_source())}; use a new array: "

@@ -307,7 +307,11 @@ def stack(
 
 @implements(getattr(np, "unstack", None), np.ndarray.__iter__)
 def unstack(x: ArrayLike, /, *, axis: int = 0) -> tuple[Array, ...]:
-    """The arrays that lie along `axis`, without it."""
+    """The arrays that lie along `axis`, without it.
+
+    >>> [x.tolist() for x in unstack(np.array([[1.0, 2.0], [3.0, 4.0]]))]
+    [[1.0, 2.0], [3.0, 4.0]]
+    """
     x = as_array(x)
     if not x.shape:
         raise ValueError(f"unstack needs an array of at least one dimension, got {type_of(x)}")

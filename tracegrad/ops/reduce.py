@@ -487,7 +487,11 @@ def nanmax(
     initial: ArrayLike = None,
     where: ArrayLike = None,
 ) -> Array:
-    """`max` that passes over NaN; NaN where there is nothing else."""
+    """`max` that passes over NaN; NaN where there is nothing else.
+
+    >>> nanmax(np.array([1.0, np.nan, 3.0])).item()
+    3.0
+    """
     op = nanmax_op if is_inexact(type_of(as_array(a)).dtype) else max_op
     return _extreme_of(op, np.fmax, np.nanmax, a, axis, keepdims, initial, where)
 
@@ -501,7 +505,11 @@ def nanmin(
     initial: ArrayLike = None,
     where: ArrayLike = None,
 ) -> Array:
-    """`min` that passes over NaN; NaN where there is nothing else."""
+    """`min` that passes over NaN; NaN where there is nothing else.
+
+    >>> nanmin(np.array([1.0, np.nan, 3.0])).item()
+    1.0
+    """
     op = nanmin_op if is_inexact(type_of(as_array(a)).dtype) else min_op
     return _extreme_of(op, np.fmin, np.nanmin, a, axis, keepdims, initial, where)
 
@@ -560,19 +568,31 @@ def argmax(a: ArrayLike, axis: int | None = None, out: Array | None = None, *, k
 
 @implements(np.argmin)
 def argmin(a: ArrayLike, axis: int | None = None, out: Array | None = None, *, keepdims: bool = False) -> Array:
-    """The place of the smallest along the axis (None: in the flattened array), the first of equals."""
+    """The place of the smallest along the axis (None: in the flattened array), the first of equals.
+
+    >>> argmin(np.array([3.0, 1.0, 2.0])).item()
+    1
+    """
     return _position_of(argmin_op, a, axis, keepdims)
 
 
 @implements(np.nanargmax)
 def nanargmax(a: ArrayLike, axis: int | None = None, out: Array | None = None, *, keepdims: bool = False) -> Array:
-    """`argmax` that passes over NaN; ValueError where there is nothing else."""
+    """`argmax` that passes over NaN; ValueError where there is nothing else.
+
+    >>> nanargmax(np.array([1.0, np.nan, 3.0])).item()
+    2
+    """
     return _position_of(nanargmax_op, a, axis, keepdims)
 
 
 @implements(np.nanargmin)
 def nanargmin(a: ArrayLike, axis: int | None = None, out: Array | None = None, *, keepdims: bool = False) -> Array:
-    """`argmin` that passes over NaN; ValueError where there is nothing else."""
+    """`argmin` that passes over NaN; ValueError where there is nothing else.
+
+    >>> nanargmin(np.array([1.0, np.nan, 3.0])).item()
+    0
+    """
     return _position_of(nanargmin_op, a, axis, keepdims)
 
 
@@ -598,7 +618,11 @@ all_op = _logic("all", np.logical_and)
 def any(
     a: ArrayLike, axis: Axis = None, out: Array | None = None, keepdims: bool = False, *, where: ArrayLike = None
 ) -> Array:
-    """Whether some element along the axes is not zero."""
+    """Whether some element along the axes is not zero.
+
+    >>> any(np.array([True, False])).item()
+    True
+    """
     return over_axes(any_op, _prepared(np.any, a, None, where, 0), axis, keepdims)
 
 
@@ -606,7 +630,11 @@ def any(
 def all(
     a: ArrayLike, axis: Axis = None, out: Array | None = None, keepdims: bool = False, *, where: ArrayLike = None
 ) -> Array:
-    """Whether all elements along the axes are not zero."""
+    """Whether all elements along the axes are not zero.
+
+    >>> all(np.array([True, False])).item()
+    False
+    """
     return over_axes(all_op, _prepared(np.all, a, None, where, 1), axis, keepdims)
 
 
@@ -697,7 +725,11 @@ def mean(
     where: ArrayLike = None,
 ) -> Array:
     """The mean over the axes, of the elements where `where` holds. Integers have a float64 mean; float16 is summed in
-    float32, as in NumPy."""
+    float32, as in NumPy.
+
+    >>> mean(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0).tolist()
+    [2.0, 3.0]
+    """
     if dtype is where is None and type(a) is Tracer and (axis is None or type(axis) is int):
         if not is_inexact(a.dtype):
             a = astype(a, np.float64)

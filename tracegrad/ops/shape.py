@@ -206,7 +206,11 @@ transpose_op: Op = linear(
 
 @implements(np.transpose)
 def transpose(a: ArrayLike, axes: Axis = None) -> Array:
-    """`a` with its axes reversed, or in the order `axes`."""
+    """`a` with its axes reversed, or in the order `axes`.
+
+    >>> permute_dims(np.ones((2, 3)), (1, 0)).shape
+    (3, 2)
+    """
     a = strengthened(as_array(a))
     ndim = len(a.shape)
     if axes is None:
@@ -287,7 +291,11 @@ broadcast_to_op = linear(
 
 @implements(np.broadcast_to)
 def broadcast_to(array: ArrayLike, shape: ShapeLike, subok: bool = False) -> Array:
-    """`array` repeated along new axes and those of size 1, as if of this shape. A view: nothing is copied."""
+    """`array` repeated along new axes and those of size 1, as if of this shape. A view: nothing is copied.
+
+    >>> broadcast_to(np.arange(2.0), (2, 2)).tolist()
+    [[0.0, 1.0], [0.0, 1.0]]
+    """
     shape = shape_tuple(shape)
     if type(array) is Tracer and array.shape == shape and not array.type.weak:
         return array

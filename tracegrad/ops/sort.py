@@ -150,6 +150,9 @@ def argpartition(
 
     Raises:
         ShapeError: where there is no place `kth` along the axis.
+
+    >>> argpartition(np.array([3.0, 1.0, 2.0]), 0)[0].item()
+    1
     """
     reject(np.argpartition, order=order)
     a, axis = of_axis(a, axis, "argpartition")

@@ -156,7 +156,11 @@ imag_op = elementwise(
 
 @implements(np.real)
 def real(val: ArrayLike) -> Array:
-    """The real part, in the real dtype of the same precision; a real array is its own."""
+    """The real part, in the real dtype of the same precision; a real array is its own.
+
+    >>> real(np.array([1 + 2j])).tolist()
+    [1.0]
+    """
     val = as_array(val)
     t = type_of(val)
     return val if number_kind(t.dtype) != "c" and not t.weak else bind(real_op, (val,))
@@ -164,5 +168,9 @@ def real(val: ArrayLike) -> Array:
 
 @implements(np.imag)
 def imag(val: ArrayLike) -> Array:
-    """The imaginary part; zeros for a real array."""
+    """The imaginary part; zeros for a real array.
+
+    >>> imag(np.array([1 + 2j])).tolist()
+    [2.0]
+    """
     return bind(imag_op, (as_array(val),))

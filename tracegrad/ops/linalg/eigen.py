@@ -289,6 +289,10 @@ def eig(a: ArrayLike) -> tuple[Array, Array]:
     choice: unit length, the largest component real. Of a defective matrix neither has a derivative: it raises LinAlgError.
 
     Source: Giles, section 3.1; Magnus, "On Differentiating Eigenvalues and Eigenvectors", 1985.
+
+    >>> w, v = eig(np.diag([1.0, 2.0]))
+    >>> w.tolist(), v.tolist()
+    ([1.0, 2.0], [[1.0, 0.0], [0.0, 1.0]])
     """
     return EigResult(*bind(eig_op, (as_array(a),)))
 
@@ -325,5 +329,9 @@ eigvals_op = Op(
 
 @implements(np.linalg.eigvals)
 def eigvals(a: ArrayLike) -> Array:
-    """The eigenvalues (..., m) of square matrices (..., m, m), always complex (NumPy's are real where they happen to be)."""
+    """The eigenvalues (..., m) of square matrices (..., m, m), always complex (NumPy's are real where they happen to be).
+
+    >>> eigvals(np.diag([1.0, 2.0])).tolist()
+    [1.0, 2.0]
+    """
     return bind(eigvals_op, (a,))

@@ -104,6 +104,10 @@ def qr(a: ArrayLike, mode: str = "reduced") -> Array:
     does not depend on how they were chosen, such as the space that they span, has a derivative.
 
     Source: Walter, section 3.3; for wide matrices from the derivative of the leading columns.
+
+    >>> q, r = qr(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    >>> np.allclose(q @ r, np.array([[1.0, 2.0], [3.0, 4.0]]))
+    True
     """
     if mode not in ("reduced", "complete", "r"):
         raise ValueError(f"qr: mode {mode!r} is not traced; modes 'reduced', 'complete' and 'r' are")

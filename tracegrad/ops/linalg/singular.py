@@ -136,6 +136,10 @@ def svd(a: ArrayLike, full_matrices: bool = True, compute_uv: bool = True, hermi
     and `u @ vh` do; see `eigh`. Where a singular value is zero, g must be odd, such as s**3.
 
     Source: Townsend; for complex matrices the phases are divided as in jax.
+
+    >>> u, s, vh = svd(np.diag([3.0, 4.0]))
+    >>> s.round(6).tolist()
+    [4.0, 3.0]
     """
     a = as_array(a)
     if not hermitian:
@@ -191,5 +195,9 @@ svdvals_op = Op(
 
 @implements(np.linalg.svdvals)
 def svdvals(x: ArrayLike, /) -> Array:
-    """The singular values of matrices (..., m, n), in descending order: (..., min(m, n))."""
+    """The singular values of matrices (..., m, n), in descending order: (..., min(m, n)).
+
+    >>> svdvals(np.diag([3.0, 4.0])).round(6).tolist()
+    [4.0, 3.0]
+    """
     return bind(svdvals_op, (as_array(x),))

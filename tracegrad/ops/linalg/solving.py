@@ -180,6 +180,9 @@ def inv(a: ArrayLike) -> Array:
     Raises LinAlgError for singular matrices.
 
     Source: Giles, section 2.2.3.
+
+    >>> inv(np.diag([2.0, 4.0])).tolist()
+    [[0.5, 0.0], [0.0, 0.25]]
     """
     return bind(inv_op, (a,))
 
