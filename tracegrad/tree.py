@@ -50,7 +50,12 @@ class _Key:
 
 
 class DictKey(_Key):
-    """A step of a key path into a dict: `['name']`."""
+    """A step of a key path into a dict: `['name']`.
+
+    >>> import tracegrad as tg
+    >>> tg.tree.leaves_with_path({"a": 1})[0][0]
+    (DictKey(key='a'),)
+    """
 
     __slots__ = __match_args__ = ("key",)
 
@@ -62,7 +67,12 @@ class DictKey(_Key):
 
 
 class SequenceKey(_Key):
-    """A step of a key path into a list or tuple: `[0]`."""
+    """A step of a key path into a list or tuple: `[0]`.
+
+    >>> import tracegrad as tg
+    >>> tg.tree.leaves_with_path([1])[0][0]
+    (SequenceKey(idx=0),)
+    """
 
     __slots__ = __match_args__ = ("idx",)
 
@@ -149,7 +159,12 @@ class _Kinds(dict[type, Any]):
 
 
 def is_namedtuple(cls: type) -> bool:
-    """Whether it is the type of a namedtuple, and nobody has said that it is to be taken apart in another way."""
+    """Whether it is the type of a namedtuple, and nobody has said that it is to be taken apart in another way.
+
+    >>> from collections import namedtuple
+    >>> is_namedtuple(namedtuple("Point", "x y")), is_namedtuple(tuple)
+    (True, False)
+    """
     return issubclass(cls, tuple) and hasattr(cls, "_fields") and cls not in _REGISTERED
 
 

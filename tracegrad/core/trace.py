@@ -270,7 +270,13 @@ def _leaked(eqn: Equation) -> NoReturn:
 
 
 def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
-    """Apply an op: evaluate it on arrays, or record it in the highest trace among its inputs."""
+    """Apply an op: evaluate it on arrays, or record it in the highest trace among its inputs.
+
+    >>> import numpy as np
+    >>> from tracegrad.extend import OPS, bind
+    >>> float(bind(OPS["sin"], (np.array(0.0),)))
+    0.0
+    """
     # Ops of one and of two inputs are nearly all there are, and get here by the shortest way.
     trace: Any = None
     count = len(inputs)

@@ -545,7 +545,12 @@ def along_axis(name: str) -> BatchRule:
 
 
 def same_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
-    """The type rule of an op whose output has the shape and dtype of its first input."""
+    """The type rule of an op whose output has the shape and dtype of its first input.
+
+    >>> from tracegrad.core.types import ArrayType
+    >>> same_type([ArrayType((2,), np.dtype(float)), ArrayType((), np.dtype(int))], {})
+    f64[2]
+    """
     return ArrayType(types[0].shape, types[0].dtype)
 
 

@@ -164,7 +164,12 @@ ShouldSkipUpdateFunction = Callable[[Updates, Array, Params | None], tuple[Array
 
 
 def skip_not_finite(updates: Updates, gradient_step: Array, params: Params | None) -> tuple[Array, Any]:
-    """For `MultiSteps`: leave out updates in which an element is NaN or infinite. The state holds `should_skip` and `num_not_finite`."""
+    """For `MultiSteps`: leave out updates in which an element is NaN or infinite. The state holds `should_skip` and `num_not_finite`.
+
+    >>> skip, info = skip_not_finite(np.array([np.nan]), np.array([1.0]), None)
+    >>> bool(skip)
+    True
+    """
     return _not_finite(updates)
 
 
@@ -178,7 +183,12 @@ def skip_large_updates(
     updates: Updates, gradient_step: Array, params: Params | None, max_squared_norm: ArrayLike
 ) -> tuple[Array, Any]:
     """For `MultiSteps`, through `functools.partial`: leave out updates whose squared norm is not below `max_squared_norm`, or NaN. The state holds
-    `should_skip` and `norm_squared`."""
+    `should_skip` and `norm_squared`.
+
+    >>> skip, info = skip_large_updates(np.array([3.0, 4.0]), np.zeros(2), None, max_squared_norm=10.0)
+    >>> bool(skip)
+    True
+    """
     return _too_large(updates, max_squared_norm)
 
 

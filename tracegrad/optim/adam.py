@@ -197,7 +197,15 @@ def scale_by_amsgrad(
     bias_correction_mu: bool = True,
     bias_correction_nu: bool = True,
 ) -> GradientTransformation:
-    """Gradients divided by the root of the largest mean square so far; see `amsgrad`."""
+    """Gradients divided by the root of the largest mean square so far; see `amsgrad`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_amsgrad()
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [1.0, 1.0]
+    """
 
     def init(params: Params) -> ScaleByAmsgradState:
         zeros = zeros_like(params)
@@ -256,7 +264,15 @@ def amsgrad(
 
 
 def scale_by_adamax(b1: ArrayLike = 0.9, b2: ArrayLike = 0.999, eps: ArrayLike = 1e-8) -> GradientTransformation:
-    """Gradients divided by a decaying maximum of their size; see `adamax`."""
+    """Gradients divided by a decaying maximum of their size; see `adamax`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_adamax()
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [1.0, 1.0]
+    """
 
     def init(params: Params) -> ScaleByAdamState:
         return ScaleByAdamState(first_count(), zeros_like(params), zeros_like(params))

@@ -37,7 +37,15 @@ def scale_by_radam(
     *,
     nesterov: bool = False,
 ) -> GradientTransformation:
-    """Adam's step once the variance of its second moment is known to be bounded, momentum before; see `radam`."""
+    """Adam's step once the variance of its second moment is known to be bounded, momentum before; see `radam`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_radam()
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [3.0, 4.0]
+    """
 
     def init(params: Params) -> ScaleByAdamState:
         return ScaleByAdamState(first_count(), zeros_like(params), zeros_like(params))
@@ -122,7 +130,15 @@ def scale_by_belief(
     *,
     nesterov: bool = False,
 ) -> GradientTransformation:
-    """Gradients divided by how far they are from what was expected; see `adabelief`."""
+    """Gradients divided by how far they are from what was expected; see `adabelief`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_belief()
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [1.1111, 1.1111]
+    """
 
     def init(params: Params) -> ScaleByBeliefState:
         return ScaleByBeliefState(first_count(), zeros_like(params), zeros_like(params))
@@ -187,7 +203,15 @@ def scale_by_yogi(
     eps_root: ArrayLike = 0.0,
     initial_accumulator_value: ArrayLike = 1e-6,
 ) -> GradientTransformation:
-    """Gradients divided by the root of a second moment that changes by their squares alone; see `yogi`."""
+    """Gradients divided by the root of a second moment that changes by their squares alone; see `yogi`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_yogi()
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [0.9996, 0.9997]
+    """
 
     def init(params: Params) -> ScaleByAdamState:
         start = initial_accumulator_value
@@ -249,7 +273,15 @@ class ScaleByAdanState(NamedTuple):
 def scale_by_adan(
     b1: ArrayLike = 0.98, b2: ArrayLike = 0.92, b3: ArrayLike = 0.99, eps: ArrayLike = 1e-8, eps_root: ArrayLike = 0.0
 ) -> GradientTransformation:
-    """Gradients with Nesterov's momentum, divided by the root of its mean square; see `adan`."""
+    """Gradients with Nesterov's momentum, divided by the root of its mean square; see `adan`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_adan()
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [1.0, 1.0]
+    """
 
     def init(params: Params) -> ScaleByAdanState:
         return ScaleByAdanState(

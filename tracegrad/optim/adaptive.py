@@ -36,7 +36,15 @@ class ScaleByRssState(NamedTuple):
 
 
 def scale_by_rss(initial_accumulator_value: ArrayLike = 0.1, eps: ArrayLike = 1e-7) -> GradientTransformation:
-    """Gradients divided by the root of the sum of all their squares; see `adagrad`."""
+    """Gradients divided by the root of the sum of all their squares; see `adagrad`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_rss()
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [0.9945, 0.9969]
+    """
 
     def init(params: Params) -> ScaleByRssState:
         return ScaleByRssState(full_like(params, initial_accumulator_value))
@@ -94,7 +102,15 @@ class ScaleByAdaDeltaState(NamedTuple):
 
 
 def scale_by_adadelta(rho: ArrayLike = 0.9, eps: ArrayLike = 1e-6) -> GradientTransformation:
-    """Gradients in the units of the parameters; see `adadelta`."""
+    """Gradients in the units of the parameters; see `adadelta`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_adadelta()
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [0.0032, 0.0032]
+    """
 
     def init(params: Params) -> ScaleByAdaDeltaState:
         return ScaleByAdaDeltaState(zeros_like(params), zeros_like(params))
@@ -174,7 +190,15 @@ def scale_by_rms(
     eps_in_sqrt: bool = True,
     bias_correction: bool = False,
 ) -> GradientTransformation:
-    """Gradients divided by the root of their mean square; see `rmsprop`."""
+    """Gradients divided by the root of their mean square; see `rmsprop`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_rms()
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [3.1623, 3.1623]
+    """
 
     def init(params: Params) -> Any:
         nu = full_like(params, initial_scale)
@@ -221,7 +245,15 @@ def scale_by_stddev(
     eps_in_sqrt: bool = True,
     bias_correction: bool = False,
 ) -> GradientTransformation:
-    """Gradients divided by their standard deviation; see `rmsprop` with `centered=True`."""
+    """Gradients divided by their standard deviation; see `rmsprop` with `centered=True`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_stddev()
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [3.3333, 3.3333]
+    """
 
     def init(params: Params) -> Any:
         moments = zeros_like(params), full_like(params, initial_scale)

@@ -113,6 +113,14 @@ def value_and_grad_from_state(value_fn: Callable[..., Any]) -> Callable[..., tup
 
     Raises:
         ValueError: a state without `value` and `grad`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> fun = lambda x: np.sum(x**2)
+    >>> opt = tg.optim.lbfgs()
+    >>> x = np.array([1.0, 2.0])
+    >>> value, gradient = tg.optim.value_and_grad_from_state(fun)(x, state=opt.init(x))
+    >>> float(value), gradient.tolist()
+    (5.0, [2.0, 4.0])
     """
     computed = value_and_grad(value_fn)
 

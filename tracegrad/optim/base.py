@@ -233,7 +233,11 @@ def users(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def init_empty_state(params: Params) -> EmptyState:
-    """The `init` of a transformation without a state."""
+    """The `init` of a transformation without a state.
+
+    >>> init_empty_state(None)
+    EmptyState()
+    """
     return EmptyState()
 
 
@@ -247,7 +251,13 @@ def require_transformation(tx: Any, who: str) -> None:
 
 
 def with_extra_args_support(tx: Any) -> GradientTransformationExtraArgs:
-    """A transformation, of ours or of optax, as one whose `update` leaves extra arguments alone if it does not know them."""
+    """A transformation, of ours or of optax, as one whose `update` leaves extra arguments alone if it does not know them.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> opt = tg.optim.with_extra_args_support(tg.optim.scale(-1.0))
+    >>> opt.update(np.array([1.0]), opt.init(np.array([2.0])), None, value=3.0)[0].tolist()
+    [-1.0]
+    """
     require_transformation(tx, "tg.optim")
     if any(kind.__name__ == "GradientTransformationExtraArgs" for kind in type(tx).__mro__):
         return typed(GradientTransformationExtraArgs, tx)
@@ -356,12 +366,28 @@ def named_chain(*args: tuple[str, Any]) -> GradientTransformationExtraArgs:
 
 
 def identity() -> GradientTransformation:
-    """Updates as they are."""
+    """Updates as they are.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.identity()
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [3.0, 4.0]
+    """
     return stateless_as_given(lambda updates, params: updates)
 
 
 def set_to_zero() -> GradientTransformation:
-    """Updates of nothing but zeros, which leave the parameters as they are."""
+    """Updates of nothing but zeros, which leave the parameters as they are.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.set_to_zero()
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [0.0, 0.0]
+    """
     return stateless_as_given(lambda updates, params: tree.map(np.zeros_like, updates))
 
 
@@ -390,7 +416,13 @@ def stateless_as_given(f: Callable[[Updates, Params | None], Updates]) -> Gradie
 
 
 def stateless_with_tree_map(f: Callable[[Any, Any], Any]) -> GradientTransformation:
-    """`f(update, parameter)` of each leaf as a transformation; the parameter is None where `update` is called without."""
+    """`f(update, parameter)` of each leaf as a transformation; the parameter is None where `update` is called without.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> opt = tg.optim.stateless_with_tree_map(lambda g, p: g + 0.1 * p)
+    >>> opt.update(np.array([1.0]), opt.init(np.array([2.0])), np.array([2.0]))[0].tolist()
+    [1.2]
+    """
 
     def leafwise(updates: Updates, params: Params | None) -> Updates:
         return tree.map(lambda u: f(u, None), updates) if params is None else tree.map(f, updates, params)

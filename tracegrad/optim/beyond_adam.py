@@ -44,7 +44,15 @@ def scale_by_adopt(
     use_clipping: bool = True,
     clip_value_fn: Callable[[Any], Any] = _fourth_root,
 ) -> GradientTransformation:
-    """The momentum of gradients that were divided by the second moment of those before them; see `adopt`."""
+    """The momentum of gradients that were divided by the second moment of those before them; see `adopt`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_adopt()
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [0.0, 0.0]
+    """
 
     def init(params: Params) -> ScaleByAdamState:
         return ScaleByAdamState(first_count(), zeros_like(params, mu_dtype), zeros_like(params))
@@ -133,7 +141,15 @@ def scale_by_ademamix(
     eps_root: ArrayLike = 0.0,
     mu_dtype: DType = None,
 ) -> GradientTransformation:
-    """Adam's step with a second, slow momentum; see `ademamix`."""
+    """Adam's step with a second, slow momentum; see `ademamix`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_ademamix()
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [1.0006, 1.0006]
+    """
 
     def init(params: Params) -> ScaleByAdemamixState:
         moments = [zeros_like(params, mu_dtype) for _ in range(3)]
@@ -209,7 +225,15 @@ def scale_by_simplified_ademamix(
     eps: ArrayLike = 1e-8,
     eps_root: ArrayLike = 0.0,
 ) -> GradientTransformation:
-    """A momentum and a share of the gradient over the root of the mean square; see `simplified_ademamix`."""
+    """A momentum and a share of the gradient over the root of the mean square; see `simplified_ademamix`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_simplified_ademamix()
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [1.0, 1.0]
+    """
 
     def init(params: Params) -> ScaleBySimplifiedAdEMAMixState:
         return ScaleBySimplifiedAdEMAMixState(first_count(), zeros_like(params), zeros_like(params))
@@ -281,7 +305,15 @@ class MadgradState(NamedTuple):
 def scale_by_madgrad(
     learning_rate: ScalarOrSchedule, momentum: ArrayLike = 0.9, eps: ArrayLike = 1e-6
 ) -> GradientTransformation:
-    """Dual averages with momentum; see `madgrad`."""
+    """Dual averages with momentum; see `madgrad`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_madgrad(0.1)
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [-0.0311, -0.0342]
+    """
 
     def init(params: Params) -> MadgradState:
         return MadgradState(first_count(), zeros_like(params), zeros_like(params), params)
@@ -338,7 +370,15 @@ def madgrad(
 def scale_by_acprop(
     b1: ArrayLike = 0.9, b2: ArrayLike = 0.999, eps: ArrayLike = 1e-16, eps_root: ArrayLike = 1e-16
 ) -> GradientTransformation:
-    """Gradients divided by how far those before were from what was expected; see `acprop`."""
+    """Gradients divided by how far those before were from what was expected; see `acprop`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_acprop()
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [3.0, 4.0]
+    """
 
     def init(params: Params) -> ScaleByBeliefState:
         return ScaleByBeliefState(first_count(), zeros_like(params), zeros_like(params))

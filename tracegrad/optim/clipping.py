@@ -127,7 +127,11 @@ def adaptive_grad_clip(
 
 @accepting_jax
 def unitwise_norm(x: ArrayLike, axis: int | tuple[int, ...] | None = None) -> Array:
-    """The norms of the units of an array (see `adaptive_grad_clip`), each in the place of all its elements."""
+    """The norms of the units of an array (see `adaptive_grad_clip`), each in the place of all its elements.
+
+    >>> unitwise_norm(np.array([[3.0, 0.0], [4.0, 0.0]])).tolist()
+    [[5.0, 0.0], [5.0, 0.0]]
+    """
     shape = np.shape(x)
     if axis is not None:
         axes: Any = axis
@@ -147,7 +151,11 @@ def unitwise_norm(x: ArrayLike, axis: int | tuple[int, ...] | None = None) -> Ar
 @accepting_jax
 def unitwise_clip(g_norm: ArrayLike, max_norm: ArrayLike, grad: ArrayLike, div_eps: ArrayLike = 1e-6) -> Array:
     """Gradients scaled down where their norms are not below the largest allowed. `div_eps` is what a norm counts for at least, where
-    it is divided by."""
+    it is divided by.
+
+    >>> unitwise_clip(np.array([5.0]), np.array([1.0]), np.array([10.0]), 1e-6).tolist()
+    [2.0]
+    """
     shrunk = grad * (max_norm / np.maximum(g_norm, cast(div_eps, g_norm)))
     return np.where(g_norm < max_norm, grad, shrunk)
 

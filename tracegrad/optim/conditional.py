@@ -96,7 +96,17 @@ def conditionally_transform(
 def conditionally_mask(
     inner: Any, should_transform_fn: ConditionFn, forward_extra_args: bool = False
 ) -> GradientTransformationExtraArgs:
-    """The same with updates of zeros at other steps. Arguments as for `conditionally_transform`."""
+    """The same with updates of zeros at other steps. Arguments as for `conditionally_transform`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> opt = tg.optim.conditionally_mask(tg.optim.scale(-1.0), lambda step: step > 0)
+    >>> params = np.ones(2)
+    >>> state = opt.init(params)
+    >>> first, state = opt.update(params, state)
+    >>> second, state = opt.update(params, state)
+    >>> first.tolist(), second.tolist()
+    ([0.0, 0.0], [-1.0, -1.0])
+    """
     return _conditionally(inner, should_transform_fn, forward_extra_args, ConditionallyMaskState, optim_tree.zeros_like)
 
 

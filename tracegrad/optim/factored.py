@@ -75,6 +75,13 @@ def scale_by_factored_rms(
         min_dim_size_to_factor: leaves are factored whose two largest axes are of at least this size.
         epsilon: added to squared gradients.
         decay_rate_fn: the decay of the mean by step, from 0 on, and `decay_rate`: `1 - (step + 1)**-decay_rate` if not given.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_factored_rms()
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [1.0, 1.0]
     """
 
     def parts_of(p: Any) -> tuple[Any, Any, Any]:
@@ -187,6 +194,13 @@ def scale_by_sm3(b1: ArrayLike = 0.9, b2: ArrayLike = 1.0, eps: ArrayLike = 1e-8
         b1: decay of the momentum.
         b2: decay of the sum of squares; 1 for a sum.
         eps: added under the root.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_sm3()
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [0.1, 0.1]
     """
 
     def axes_of(p: Any) -> list[Any]:

@@ -243,7 +243,15 @@ def scale_by_novograd(
     weight_decay: ArrayLike = 0.0,
     mu_dtype: DType = None,
 ) -> GradientTransformation:
-    """Gradients divided by an average norm of their leaf, with momentum; see `novograd`."""
+    """Gradients divided by an average norm of their leaf, with momentum; see `novograd`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_novograd()
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [0.6, 0.8]
+    """
 
     def init(params: Params) -> ScaleByNovogradState:
         numbers = for_leaves(lambda p: np.zeros_like(p, shape=()), params)

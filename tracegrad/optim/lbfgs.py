@@ -49,6 +49,13 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True) -> Gr
         memory_size: how many differences of parameters and of gradients are kept.
         scale_init_precond: whether the inverse begins as the identity times <y, s> / <y, y> of the latest differences, and at
             the first step times min(1, 1 / |g|); with False it is the identity.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_lbfgs()
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.shape
+    (2,)
     """
     if memory_size < 1:
         raise ValueError(f"scale_by_lbfgs: memory_size={memory_size}, but at least one difference has to be kept")

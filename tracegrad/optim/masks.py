@@ -267,7 +267,14 @@ def freeze(mask: MaskOrFn) -> GradientTransformation:
 
 def selective_transform(optimizer: Any, *, freeze_mask: MaskOrFn) -> GradientTransformation:
     """A transformation of the leaves for which a mask says False, which alone have a state, and updates of zeros for those where it says
-    True."""
+    True.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> opt = tg.optim.selective_transform(tg.optim.scale(-1.0), freeze_mask={"a": True, "b": False})
+    >>> params = {"a": np.ones(1), "b": np.ones(1)}
+    >>> opt.update(params, opt.init(params), params)[0]
+    {'a': array([0.]), 'b': array([-1.])}
+    """
 
     def labels(params: Params) -> PyTree:
         return tree.map(lambda frozen: "freeze" if frozen else "train", mask_tree(freeze_mask, params))

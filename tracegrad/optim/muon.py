@@ -140,6 +140,13 @@ def scale_by_muon(
         ns_coeffs, ns_steps, beta, eps, mu_dtype, nesterov, adaptive, preconditioning: as in `muon`.
         weight_dimension_numbers: a tree of `MuonDimensionNumbers`, one for each leaf, or a function that gives one for the updates.
             None for matrices, of which no leaf may be anything else.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.eye(2)
+    >>> opt = tg.optim.scale_by_muon()
+    >>> updates, _ = opt.update(np.array([[3.0, 0.0], [0.0, 4.0]]), opt.init(params), params)
+    >>> updates.shape
+    (2, 2)
     """
     if preconditioning not in _PRECONDITIONINGS:
         names = ", ".join(map(repr, _PRECONDITIONINGS))

@@ -30,7 +30,15 @@ class ScaleByOptimisticGradientState(NamedTuple):
 
 
 def scale_by_optimistic_gradient(alpha: ArrayLike = 1.0, beta: ArrayLike = 1.0) -> GradientTransformation:
-    """`(alpha + beta) g - beta g_before`: the gradients as they will be if they go on as they did. At the first step `alpha g`."""
+    """`(alpha + beta) g - beta g_before`: the gradients as they will be if they go on as they did. At the first step `alpha g`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_optimistic_gradient()
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [3.0, 4.0]
+    """
 
     def init(params: Params) -> ScaleByOptimisticGradientState:
         return ScaleByOptimisticGradientState(np.array(True), zeros_like(params))

@@ -230,7 +230,15 @@ class DoGState(NamedTuple):
 
 
 def scale_by_dog(init_step: tuple[str, ArrayLike], eps: ArrayLike = 1e-8) -> GradientTransformation:
-    """Gradients times the distance from the start over the root of their sum of squares; see `dog`."""
+    """Gradients times the distance from the start over the root of their sum of squares; see `dog`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_dog(("distance", 1e-3))
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [0.0006, 0.0008]
+    """
     kind, size = init_step
     if kind not in ("distance", "heuristic", "learning_rate"):
         raise ValueError(
@@ -302,7 +310,15 @@ class DoWGState(NamedTuple):
 
 
 def scale_by_dowg(init_estim_sq_dist: ArrayLike | None = None, eps: ArrayLike = 1e-4) -> GradientTransformation:
-    """Gradients times a squared distance over the root of their weighted sum of squares; see `dowg`."""
+    """Gradients times a squared distance over the root of their weighted sum of squares; see `dowg`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_dowg()
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [0.006, 0.008]
+    """
 
     def init(params: Params) -> DoWGState:
         lowest = dtype(params, "lowest")
@@ -535,7 +551,15 @@ class COCOBState(NamedTuple):
 
 
 def scale_by_cocob(alpha: ArrayLike = 100.0, eps: ArrayLike = 1e-8) -> GradientTransformation:
-    """Gradients as bets of a gambler; see `cocob`."""
+    """Gradients as bets of a gambler; see `cocob`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_cocob()
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [-0.01, -0.01]
+    """
 
     def init(params: Params) -> COCOBState:
         zeros = [zeros_like(params) for _ in range(3)]

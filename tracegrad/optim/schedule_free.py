@@ -53,6 +53,13 @@ def schedule_free_eval_params(state: Any, params: Params) -> Params:
 
     Raises:
         ValueError: a state that is not one of `schedule_free`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> opt = tg.optim.schedule_free_sgd(0.5)
+    >>> params = np.array([1.0])
+    >>> state = opt.init(params)
+    >>> tg.optim.schedule_free_eval_params(state, params).tolist()
+    [1.0]
     """
     b1, z = getattr(state, "b1", None), getattr(state, "z", None)
     if b1 is None or z is None:

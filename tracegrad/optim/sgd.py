@@ -63,7 +63,15 @@ def sgd(
 def scale_by_polyak(
     f_min: ArrayLike = 0.0, max_learning_rate: ArrayLike = 1.0, eps: ArrayLike = 0.0, variant: str = "sps"
 ) -> GradientTransformationExtraArgs:
-    """Updates by Polyak's step; see `polyak_sgd`."""
+    """Updates by Polyak's step; see `polyak_sgd`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_polyak()
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params, value=5.0)
+    >>> updates.round(4).tolist()
+    [0.6, 0.8]
+    """
     if variant not in ("sps", "sps+"):
         raise ValueError(f"scale_by_polyak: variant={variant!r}, but there are 'sps' and 'sps+'")
 

@@ -116,6 +116,13 @@ def scale_by_lion(
         b1, b2, mu_dtype: as in `lion`.
         mode: "hard" for signs; "smooth" for `tanh(smooth_beta x)`; "refined" for x itself between -1 and 1, signs beyond.
         smooth_beta: how steep that tanh is.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_lion()
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [1.0, 1.0]
     """
     if mode not in _LION:
         raise ValueError(f"scale_by_lion: mode={mode!r}, but there are {', '.join(map(repr, _LION))}")
@@ -185,7 +192,15 @@ def scale_by_rprop(
     min_step_size: ArrayLike = 1e-6,
     max_step_size: ArrayLike = 50.0,
 ) -> GradientTransformation:
-    """Steps that grow while gradients keep their sign; see `rprop`."""
+    """Steps that grow while gradients keep their sign; see `rprop`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> params = np.array([1.0, 2.0])
+    >>> opt = tg.optim.scale_by_rprop(0.1)
+    >>> updates, _ = opt.update(np.array([3.0, 4.0]), opt.init(params), params)
+    >>> updates.round(4).tolist()
+    [0.0, 0.0]
+    """
 
     def init(params: Params) -> ScaleByRpropState:
         return ScaleByRpropState(full_like(params, learning_rate), zeros_like(params))

@@ -47,19 +47,31 @@ def add(tree_x: PyTree, tree_y: PyTree, *other_trees: PyTree) -> PyTree:
 
 @accepting_jax
 def sub(tree_x: PyTree, tree_y: PyTree) -> PyTree:
-    """The differences of the leaves."""
+    """The differences of the leaves.
+
+    >>> sub({"a": np.array([1.0, 2.0])}, {"a": np.array([1.0, 2.0])})
+    {'a': array([0., 0.])}
+    """
     return trees.map(operator.sub, tree_x, tree_y)
 
 
 @accepting_jax
 def mul(tree_x: PyTree, tree_y: PyTree) -> PyTree:
-    """The products of the leaves."""
+    """The products of the leaves.
+
+    >>> mul({"a": np.array([1.0, 2.0])}, {"a": np.array([1.0, 2.0])})
+    {'a': array([1., 4.])}
+    """
     return trees.map(operator.mul, tree_x, tree_y)
 
 
 @accepting_jax
 def div(tree_x: PyTree, tree_y: PyTree) -> PyTree:
-    """The quotients of the leaves."""
+    """The quotients of the leaves.
+
+    >>> div({"a": np.array([1.0, 2.0])}, {"a": np.array([1.0, 2.0])})
+    {'a': array([1., 1.])}
+    """
     return trees.map(operator.truediv, tree_x, tree_y)
 
 
@@ -75,7 +87,11 @@ def scale(scalar: ArrayLike, tree: PyTree) -> PyTree:
 
 @accepting_jax
 def add_scale(tree_x: PyTree, scalar: ArrayLike, tree_y: PyTree) -> PyTree:
-    """`x + scalar * y` of each leaf; None where x is None."""
+    """`x + scalar * y` of each leaf; None where x is None.
+
+    >>> add_scale({"a": np.array([1.0, 2.0])}, 10.0, {"a": np.array([1.0, 2.0])})
+    {'a': array([11., 22.])}
+    """
     return _over_leaves(lambda x, y: x + cast_hyperparameter(scalar, y) * y, tree_x, tree_y)
 
 
@@ -96,25 +112,41 @@ def clip(tree: PyTree, min_value: ArrayLike | None = None, max_value: ArrayLike 
 
 @accepting_jax
 def conj(tree: PyTree) -> PyTree:
-    """The conjugates of the leaves."""
+    """The conjugates of the leaves.
+
+    >>> conj({"a": np.array([1j])})
+    {'a': array([0.-1.j])}
+    """
     return trees.map(np.conj, tree)
 
 
 @accepting_jax
 def real(tree: PyTree) -> PyTree:
-    """The real parts of the leaves."""
+    """The real parts of the leaves.
+
+    >>> real({"a": np.array([1 + 2j])})
+    {'a': array([1.])}
+    """
     return trees.map(np.real, tree)
 
 
 @accepting_jax
 def where(condition: ArrayLike, tree_x: PyTree, tree_y: PyTree) -> PyTree:
-    """`np.where(condition, x, y)` of each leaf, for one condition."""
+    """`np.where(condition, x, y)` of each leaf, for one condition.
+
+    >>> where(True, {"a": np.array([1.0, 2.0])}, {"a": np.array([1.0, 2.0])})
+    {'a': array([1., 2.])}
+    """
     return trees.map(lambda x, y: np.where(condition, x, y), tree_x, tree_y)
 
 
 @accepting_jax
 def batch_shape(tree: PyTree, shape: tuple[int, ...] = ()) -> PyTree:
-    """Each leaf repeated along new leading axes of these sizes."""
+    """Each leaf repeated along new leading axes of these sizes.
+
+    >>> batch_shape({"a": np.array([1.0, 2.0])}, (3,))["a"].shape
+    (3, 2)
+    """
     return trees.map(lambda x: np.broadcast_to(x, (*shape, *np.shape(x))), tree)
 
 
@@ -130,13 +162,21 @@ def zeros_like(tree: PyTree, dtype: DType = None) -> PyTree:
 
 @accepting_jax
 def ones_like(tree: PyTree, dtype: DType = None) -> PyTree:
-    """Ones of the shapes of the leaves, of their dtypes or of one given."""
+    """Ones of the shapes of the leaves, of their dtypes or of one given.
+
+    >>> ones_like({"a": np.array([1.0, 2.0])})
+    {'a': array([1., 1.])}
+    """
     return trees.map(lambda x: np.ones_like(x, dtype), tree)
 
 
 @accepting_jax
 def full_like(tree: PyTree, fill_value: ArrayLike, dtype: DType = None) -> PyTree:
-    """One number in the shapes of the leaves, of their dtypes or of one given."""
+    """One number in the shapes of the leaves, of their dtypes or of one given.
+
+    >>> full_like({"a": np.array([1.0, 2.0])}, 7.0)
+    {'a': array([7., 7.])}
+    """
     return trees.map(lambda x: np.full_like(x, fill_value, dtype), tree)
 
 
@@ -152,7 +192,11 @@ def cast(tree: PyTree, dtype: DType) -> PyTree:
 
 @accepting_jax
 def cast_like(tree: PyTree, other_tree: PyTree) -> PyTree:
-    """The leaves in the dtypes of those of another tree, if these have one."""
+    """The leaves in the dtypes of those of another tree, if these have one.
+
+    >>> cast_like({"a": np.zeros(1)}, {"a": np.zeros(1, np.float32)})["a"].dtype.name
+    'float32'
+    """
     return trees.map(lambda x, o: x.astype(o.dtype) if hasattr(o, "dtype") else x, tree, other_tree)
 
 
@@ -171,13 +215,21 @@ def sum(tree: PyTree, associative_reduction: bool = False) -> Array:
 
 @accepting_jax
 def max(tree: PyTree) -> Array:
-    """The largest of all elements; -inf if there are none."""
+    """The largest of all elements; -inf if there are none.
+
+    >>> max({"a": np.array([1.0, 2.0])}).item()
+    2.0
+    """
     return functools.reduce(np.maximum, [np.max(x) for x in trees.leaves(tree) if np.size(x)], -np.inf)
 
 
 @accepting_jax
 def min(tree: PyTree) -> Array:
-    """The least of all elements; inf if there are none."""
+    """The least of all elements; inf if there are none.
+
+    >>> min({"a": np.array([1.0, 2.0])}).item()
+    1.0
+    """
     return functools.reduce(np.minimum, [np.min(x) for x in trees.leaves(tree) if np.size(x)], np.inf)
 
 
@@ -235,19 +287,31 @@ def norm(tree: PyTree, ord: int | str | float | None = None, squared: bool = Fal
 
 
 def in_float32(x: Any) -> Any:
-    """Half floats in float32, which holds their squares and sums; anything else as it is."""
+    """Half floats in float32, which holds their squares and sums; anything else as it is.
+
+    >>> in_float32(np.zeros(1, np.float16)).dtype.name
+    'float32'
+    """
     dtype = type_of(x).dtype
     return x.astype(np.float32) if number_kind(dtype) == "f" and dtype.itemsize < 4 else x
 
 
 def abs_squared(x: Any) -> Any:
-    """The squares of the absolute values, which are real."""
+    """The squares of the absolute values, which are real.
+
+    >>> abs_squared(np.array([1 + 1j])).tolist()
+    [2.0]
+    """
     return x.real**2 + x.imag**2 if np.iscomplexobj(x) else x * x
 
 
 @accepting_jax
 def allclose(a: PyTree, b: PyTree, rtol: ArrayLike = 1e-5, atol: ArrayLike = 1e-8, equal_nan: bool = False) -> Array:
-    """Whether all leaves are close, in the sense of `np.allclose`."""
+    """Whether all leaves are close, in the sense of `np.allclose`.
+
+    >>> allclose({"a": np.array([1.0, 2.0])}, {"a": np.array([1.0, 2.0])})
+    True
+    """
     close = trees.map(lambda x, y: np.allclose(x, y, rtol, atol, equal_nan), a, b)
     return functools.reduce(operator.and_, trees.leaves(close), True)
 
@@ -293,7 +357,11 @@ def dtype(tree: PyTree, mixed_dtype_handler: str | None = None) -> np.dtype[Any]
 
 @accepting_jax
 def update_moment(updates: PyTree, moments: PyTree, decay: ArrayLike, order: int) -> PyTree:
-    """The moving averages of powers of the updates: `(1 - decay) * g**order + decay * moment`."""
+    """The moving averages of powers of the updates: `(1 - decay) * g**order + decay * moment`.
+
+    >>> update_moment({"a": np.array([1.0, 2.0])}, {"a": np.array([1.0, 2.0])}, 0.9, 1)
+    {'a': array([1., 2.])}
+    """
     return _over_leaves(lambda g, m: _averaged(g if order == 1 else g**order, m, decay), updates, moments)
 
 
@@ -303,7 +371,11 @@ def _averaged(new: Any, old: Any, decay: Any) -> Any:
 
 @accepting_jax
 def update_moment_per_elem_norm(updates: PyTree, moments: PyTree, decay: ArrayLike, order: int) -> PyTree:
-    """The same of the absolute values, as which complex numbers count: their moments are real."""
+    """The same of the absolute values, as which complex numbers count: their moments are real.
+
+    >>> update_moment_per_elem_norm({"a": np.array([1.0, 2.0])}, {"a": np.array([1.0, 2.0])}, 0.9, 2)
+    {'a': array([1. , 2.2])}
+    """
 
     def power(g: Any) -> Any:
         if not np.iscomplexobj(g):
@@ -315,7 +387,11 @@ def update_moment_per_elem_norm(updates: PyTree, moments: PyTree, decay: ArrayLi
 
 @accepting_jax
 def update_infinity_moment(updates: PyTree, moments: PyTree, decay: ArrayLike, eps: ArrayLike) -> PyTree:
-    """The larger of `|g| + eps` and `decay * moment`."""
+    """The larger of `|g| + eps` and `decay * moment`.
+
+    >>> update_infinity_moment({"a": np.array([1.0, 2.0])}, {"a": np.array([1.0, 2.0])}, 0.9, 0.0)
+    {'a': array([1., 2.])}
+    """
     return _over_leaves(
         lambda g, m: np.maximum(np.abs(g) + cast_hyperparameter(eps, g), cast_hyperparameter(decay, m) * m),
         updates,
@@ -371,10 +447,18 @@ def random_like(
 
 
 def unwrap_random_key_data(input_tree: PyTree) -> PyTree:
-    """A tree in which jax's typed keys have become arrays of uint32, which is what keys are here."""
+    """A tree in which jax's typed keys have become arrays of uint32, which is what keys are here.
+
+    >>> unwrap_random_key_data(np.zeros(2, np.uint32)).tolist()
+    [0, 0]
+    """
     return trees.map(lambda x: sys.modules["jax"].random.key_data(x) if is_typed_key(x) else x, input_tree)
 
 
 def is_typed_key(x: Any) -> bool:
-    """Whether this is a key of jax's in a dtype of its own."""
+    """Whether this is a key of jax's in a dtype of its own.
+
+    >>> is_typed_key(np.zeros(2, np.uint32))
+    False
+    """
     return is_jax_array(x) and not isinstance(x.dtype, np.dtype)

@@ -206,7 +206,17 @@ class Timer:
 
 class LearningRates:
     """Puts the hyper-parameters that the next step of an optimiser will use into the history: `learning_rate` and others that are
-    scheduled or injected."""
+    scheduled or injected.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> net, opt = tg.nn.Dense(1), tg.optim.sgd(0.5)
+    >>> step = tg.train.make_step(lambda params, x: np.mean(net(params, x)), opt)
+    >>> state = tg.train.start(net, opt, 0, (1, 1))
+    >>> batches, rates = [np.ones((4, 1), np.float32)], tg.train.LearningRates(opt)
+    >>> fitted = tg.fit(step, state, batches, epochs=1, callbacks=[rates], progress=False)
+    >>> fitted.history["learning_rate"]
+    [0.5]
+    """
 
     def __init__(self, opt: Any) -> None:
         self.opt = opt

@@ -59,7 +59,13 @@ Q = ParamSpec("Q")
 
 class SymbolicZero:
     """What stands for a tangent or a cotangent that is zero, in rules with `symbolic_zeros=True`. It has the `shape` and
-    `dtype` of what it belongs to (float0 for integers and booleans). Rules may return it, too."""
+    `dtype` of what it belongs to (float0 for integers and booleans). Rules may return it, too.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> zero = tg.custom_derivatives.zero_from_primal(np.ones((2, 3)))
+    >>> zero.shape, zero.dtype.name
+    ((2, 3), 'float64')
+    """
 
     __slots__ = ("dtype", "shape")
 

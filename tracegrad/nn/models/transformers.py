@@ -231,6 +231,12 @@ def transformer(
         use_norms: whether what blocks add is followed by LayerNorm.
 
     Source: Vaswani et al., "Attention is all you need", NeurIPS 2017.
+
+    >>> import tracegrad as tg
+    >>> from tracegrad.nn import models
+    >>> tokens = tg.ShapeDtypeStruct((1, 6), "int32")
+    >>> models.transformer(vocabulary=50).summary(tokens, tokens).parameters
+    44164096
     """
     layers, heads, width, inner = _one_of(_TRANSFORMER, name, "transformer")
 
