@@ -66,7 +66,8 @@ def names_of(module: ModuleType) -> list[str]:
     """`__all__`, or the functions and classes that the module defines."""
     if hasattr(module, "__all__"):
         return sorted(module.__all__, key=str.lower)
-    own = (name for name, x in vars(module).items() if getattr(x, "__module__", None) == module.__name__)
+    things = {name: x for name, x in vars(module).items() if inspect.isroutine(x) or isinstance(x, type)}
+    own = (name for name, x in things.items() if getattr(x, "__module__", None) == module.__name__)
     return sorted((name for name in own if not name.startswith("_")), key=str.lower)
 
 

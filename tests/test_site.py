@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
-import inspect
 import os
 import re
 import shutil
@@ -144,5 +144,77 @@ def test_docstrings_become_markdown(pages: ModuleType, given: str, said: list[st
     assert pages.markdown(given) == said
 
 
-def example_of(found: Any) -> bool:
-    return ">>>" in (inspect.getdoc(found) or "")
+# Why a public name has no example in its docstring.
+REASONS = {
+    "other names and words for annotations": ["extend.OPS", "extend.Params", "float0", "lax.DotDimensionNumbers"]
+    + ["optim.nadam", "optim.nadamw", "tree_util.KeyPath"]
+    + [
+        f"optim.{name}"
+        for name in ("ConditionFn", "MaskOrFn", "OptState", "Params", "ScalarOrSchedule", "Schedule", "Updates")
+    ]
+    + [f"optim.{name}" for name in ("ShouldSkipUpdateFunction", "TransformInitFn", "TransformUpdateExtraArgsFn")]
+    + ["optim.TransformUpdateFn", "optim.WrappedSchedule"],
+    "an enumeration, whose members say what they are": ["lax.GatherScatterMode", "lax.Precision", "lax.RoundingMethod"],
+    "in the example of a whole op at the head of tg.extend and in docs/testing.md": [
+        f"extend.{name}" for name in ("Op", "linear")
+    ]
+    + [
+        f"extend.{name}"
+        for name in ("along_axis", "elementwise", "implements", "locally_constant", "lowers", "multilinear")
+    ],
+    "in docs/testing.md, which shows the strategies at work": [
+        f"testing.strategies.{name}" for name in ("Program", "arrays")
+    ]
+    + [
+        f"testing.strategies.{name}"
+        for name in ("broadcastable_shapes", "dtypes", "indices", "keys", "op_samples", "programs")
+    ]
+    + ["testing.strategies.pytrees", "testing.strategies.shapes", "testing.precise.Precise"],
+    "in docs/training.md, where it runs": ["data.device_put", "train.LrFinder", "train.Run", "train.TensorBoard"],
+    "asks for a file or a library that is not here": ["data.names", "nn.models.gpt2_from_huggingface"],
+    "in the example of what makes it": ["debug.Connections", "io.Checkpoint", "io.load_graph"]
+    + [
+        "tree.FlattenedIndexKey",
+        "tree.GetAttrKey",
+        "tree_util.FlattenedIndexKey",
+        "tree_util.GetAttrKey",
+        "lax.dtype",
+        "custom_derivatives.zero_from_primal",
+    ]
+    + [f"lax.scatter_{name}" for name in ("apply", "max", "min", "mul", "sub")],
+}
+
+
+def without_example(pages: ModuleType) -> dict[str, Any]:
+    """The names of no example, but for NumPy's own functions, and for records and errors, which the examples of those that return
+    and raise them show."""
+    found = {}
+    for name, thing in pages.entries().items():
+        record = isinstance(thing, type) and (
+            issubclass(thing, tuple | BaseException) or dataclasses.is_dataclass(thing)
+        )
+        if (
+            ">>>" not in pages.documentation(thing)
+            and not record
+            and not pages.is_numpys(thing)
+            and not is_number(thing)
+        ):
+            found[name.removeprefix("tracegrad.")] = thing
+    return found
+
+
+def is_number(thing: Any) -> bool:
+    return thing is None or isinstance(thing, float)
+
+
+def test_every_public_name_has_an_example_or_a_reason(pages: ModuleType) -> None:
+    known = {name for names in REASONS.values() for name in names}
+    assert sorted(without_example(pages).keys() ^ known) == []
+
+
+def test_every_public_name_has_a_docstring(pages: ModuleType) -> None:
+    silent = {
+        name for name, thing in pages.entries().items() if not pages.documentation(thing) and not is_number(thing)
+    }
+    words = {f"tracegrad.{name}" for name in REASONS["other names and words for annotations"]}
+    assert sorted(silent - words) == []

@@ -149,7 +149,11 @@ def sparse_sigmoid(x: ArrayLike) -> Array:
 
 
 def tanh(x: ArrayLike) -> Array:
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent.
+
+    >>> tanh(np.array([0.0, np.inf])).tolist()
+    [0.0, 1.0]
+    """
     return np.tanh(x)
 
 

@@ -322,13 +322,21 @@ def vector_norm(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False, o
 
 @implements(np.linalg.diagonal)
 def diagonal(x: ArrayLike, /, *, offset: int = 0) -> Array:
-    """The diagonal of each matrix, (..., m, n) to (..., k); `offset` places above the main one."""
+    """The diagonal of each matrix, (..., m, n) to (..., k); `offset` places above the main one.
+
+    >>> diagonal(np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
+    [1.0, 4.0]
+    """
     return np.diagonal(as_array(x), offset, -2, -1)
 
 
 @implements(np.linalg.trace)
 def trace(x: ArrayLike, /, *, offset: int = 0, dtype: DType = None) -> Array:
-    """The sum of the diagonal of each matrix, (..., m, n) to (...)."""
+    """The sum of the diagonal of each matrix, (..., m, n) to (...).
+
+    >>> trace(np.array([[1.0, 2.0], [3.0, 4.0]])).item()
+    5.0
+    """
     return np.trace(as_array(x), offset, -2, -1, dtype)
 
 

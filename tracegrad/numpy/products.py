@@ -229,7 +229,11 @@ def cross(
 
 @implements(np.linalg.cross)
 def linalg_cross(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Array:
-    """The cross product of vectors of three components along `axis`, the others broadcast."""
+    """The cross product of vectors of three components along `axis`, the others broadcast.
+
+    >>> cross(np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0])).tolist()
+    [0.0, 0.0, 1.0]
+    """
     x1, x2 = as_array(x1), as_array(x2)
     if shape_of(x1)[axis] != 3 or shape_of(x2)[axis] != 3:
         raise ShapeError(

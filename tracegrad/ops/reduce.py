@@ -470,7 +470,11 @@ def min(
     initial: ArrayLike = None,
     where: ArrayLike = None,
 ) -> Array:
-    """The smallest over the axes, or `initial` if that is smaller. Equal smallest share the derivative, as in JAX."""
+    """The smallest over the axes, or `initial` if that is smaller. Equal smallest share the derivative, as in JAX.
+
+    >>> min(np.array([3.0, 1.0, 2.0])).item()
+    1.0
+    """
     return _extreme_of(min_op, np.minimum, np.min, a, axis, keepdims, initial, where)
 
 
