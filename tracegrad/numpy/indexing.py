@@ -93,7 +93,11 @@ def compress(
     size: int | None = None,
     fill_value: ArrayLike = 0,
 ) -> Array:
-    """The slices of `a` along `axis` where `condition` holds; with `size`, so many, cropped or filled up with `fill_value`."""
+    """The slices of `a` along `axis` where `condition` holds; with `size`, so many, cropped or filled up with `fill_value`.
+
+    >>> compress([True, False, True], np.array([3.0, 1.0, 2.0])).tolist()
+    [3.0, 2.0]
+    """
     a = as_array(a)
     if size is None:
         return np.take(a, np.flatnonzero(_known(condition, "compress")), axis)
@@ -146,7 +150,11 @@ def nonzero(a: ArrayLike, *, size: int | None = None, fill_value: Any = None) ->
 
 @implements(np.flatnonzero, further=SIZED)
 def flatnonzero(a: ArrayLike, *, size: int | None = None, fill_value: Any = None) -> Array:
-    """The positions in a.ravel() of the elements that are not zero; with `size`, so many, as in `nonzero`."""
+    """The positions in a.ravel() of the elements that are not zero; with `size`, so many, as in `nonzero`.
+
+    >>> flatnonzero(np.array([0, 1, 2])).tolist()
+    [1, 2]
+    """
     if size is None:
         return np.flatnonzero(_known(a, "flatnonzero"))
     return nonzero(np.ravel(as_array(a)), size=size, fill_value=fill_value)[0]
@@ -154,7 +162,11 @@ def flatnonzero(a: ArrayLike, *, size: int | None = None, fill_value: Any = None
 
 @implements(np.argwhere, further=SIZED)
 def argwhere(a: ArrayLike, *, size: int | None = None, fill_value: Any = None) -> Array:
-    """The indices of the elements that are not zero, one a row; with `size`, so many, as in `nonzero`."""
+    """The indices of the elements that are not zero, one a row; with `size`, so many, as in `nonzero`.
+
+    >>> argwhere(np.array([[0, 1], [1, 0]])).tolist()
+    [[0, 1], [1, 0]]
+    """
     if size is None:
         return np.argwhere(_known(a, "argwhere"))
     return np.stack(nonzero(a, size=size, fill_value=fill_value), -1)
@@ -223,7 +235,11 @@ def ravel_multi_index(multi_index: Any, dims: Shape, mode: Any = "raise", order:
 
 @implements(np.diag_indices_from)
 def diag_indices_from(arr: ArrayLike) -> tuple[Array, ...]:
-    """The indices of the diagonal of `arr`, all of whose axes are of one size."""
+    """The indices of the diagonal of `arr`, all of whose axes are of one size.
+
+    >>> [i.tolist() for i in diag_indices_from(np.array([[1.0, 2.0], [3.0, 4.0]]))]
+    [[0, 1], [0, 1]]
+    """
     if len(arr.shape) < 2 or len(set(arr.shape)) != 1:
         raise ValueError(f"diag_indices_from needs two or more dimensions, all of one size, got {type_of(arr)}")
     return np.diag_indices(arr.shape[0], len(arr.shape))
@@ -231,11 +247,19 @@ def diag_indices_from(arr: ArrayLike) -> tuple[Array, ...]:
 
 @implements(np.tril_indices_from)
 def tril_indices_from(arr: ArrayLike, k: int = 0) -> tuple[Array, ...]:
-    """The indices of the lower triangle of the matrix `arr`."""
+    """The indices of the lower triangle of the matrix `arr`.
+
+    >>> [i.tolist() for i in tril_indices_from(np.array([[1.0, 2.0], [3.0, 4.0]]))]
+    [[0, 1, 1], [0, 0, 1]]
+    """
     return np.tril_indices(arr.shape[-2], k, arr.shape[-1])
 
 
 @implements(np.triu_indices_from)
 def triu_indices_from(arr: ArrayLike, k: int = 0) -> tuple[Array, ...]:
-    """The indices of the upper triangle of the matrix `arr`."""
+    """The indices of the upper triangle of the matrix `arr`.
+
+    >>> [i.tolist() for i in triu_indices_from(np.array([[1.0, 2.0], [3.0, 4.0]]))]
+    [[0, 0, 1], [0, 1, 1]]
+    """
     return np.triu_indices(arr.shape[-2], k, arr.shape[-1])

@@ -16,7 +16,11 @@ from tracegrad.typing import Array, ArrayLike
 
 @implements(np.sort_complex)
 def sort_complex(a: ArrayLike) -> Array:
-    """`a` sorted along its last axis by real, then imaginary parts, as complex numbers."""
+    """`a` sorted along its last axis by real, then imaginary parts, as complex numbers.
+
+    >>> sort_complex(np.array([2, 1])).tolist()
+    [(1+0j), (2+0j)]
+    """
     a = as_array(a)
     dtype = type_of(a).dtype
     if number_kind(dtype) != "c":
@@ -46,7 +50,11 @@ def lexsort(keys: Sequence[ArrayLike], axis: int = -1) -> Array:
 def partition(
     a: ArrayLike, kth: int | Sequence[int], axis: int | None = -1, kind: str = "introselect", order: None = None
 ) -> Array:
-    """`a` with the kth smallest along the axis in its place, smaller ones before it, larger behind, in some order."""
+    """`a` with the kth smallest along the axis in its place, smaller ones before it, larger behind, in some order.
+
+    >>> partition(np.array([3.0, 1.0, 2.0]), 0)[0].item()
+    1.0
+    """
     reject(np.partition, order=order)
     a, axis = of_axis(a, axis, "partition")
     return np.take_along_axis(a, np.argpartition(a, kth, axis), axis)
