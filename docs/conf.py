@@ -5,6 +5,7 @@ Nothing is fetched: no other site's inventory, no font, no script. Formulas beco
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -56,13 +57,21 @@ copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
 
+def _mathml(formula: str, display: str) -> str:
+    """MathML of a formula, with the two kinds of operator whose room browsers cannot know: signs of numbers, and bars."""
+    found = convert(formula, display=display)
+    opening = r"(<mo[^>]*>(?:&#x00028;|&#x0002C;|&#x0003D;|&#x0005B;|&#x0007C;|\[|\(|,|=)</mo>)"
+    found = re.sub(opening + r"<mo>(&#x02212;|&#x0002B;)</mo>", r'\1<mo form="prefix">\2</mo>', found)
+    return re.sub(r"<mo[^>]*>(&#x0007C;|&#x02016;)</mo>", r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>', found)
+
+
 def _inline(writer: Any, node: nodes.Element) -> None:
-    writer.body.append(convert(node.astext()))
+    writer.body.append(_mathml(node.astext(), "inline"))
     raise nodes.SkipNode
 
 
 def _block(writer: Any, node: nodes.Element) -> None:
-    writer.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>')
+    writer.body.append(f'<div class="math">{_mathml(node.astext(), "block")}</div>')
     raise nodes.SkipNode
 
 

@@ -463,19 +463,22 @@ DRAWN = re.compile(r"\(\.\./pictures/([\w.-]+)\)")
 
 
 def course(source: Path) -> Iterator[tuple[str, str]]:
-    titles = {}
+    titles: dict[str, str] = {}
+    goals: dict[str, str] = {}
     for path in chapters(source):
         title, text = chapter(source, path)
         titles[path.stem] = title
+        if goal := re.search(r"\*\*After this chapter you can\*\* (.*?\.)(?=\s)", text, re.DOTALL):
+            goals[path.stem] = " " + re.sub(r"\s+", " ", goal[1])
         yield f"course/{path.stem}", text
     lines = [
         "# Deep learning from first principles",
         "",
         "A course in chapters. Each is one file, which runs as a script (`python examples/course/02_perceptrons.py`) and opens as a notebook",
         "(`jupytext --to notebook`); what it claims, it asserts. It asks for undergraduate calculus and linear algebra, and for no",
-        "knowledge of neural networks.",
+        "knowledge of neural networks. After each chapter you can do what stands beside it.",
         "",
-        *(f"- [{title}]({stem}.md)" for stem, title in titles.items()),
+        *(f"- **[{title}]({stem}.md)**{goals.get(stem, '')}" for stem, title in titles.items()),
         "",
         "```{toctree}",
         ":hidden:",
@@ -516,7 +519,7 @@ def gallery(source: Path) -> Iterator[tuple[str, str]]:
     for path in programs(source):
         text = path.read_text()
         document = inspect.cleandoc(ast.get_docstring(ast.parse(text)) or path.stem)
-        title = path.stem.replace("_", " ")
+        title = title_of(path.stem)
         where = path.relative_to(examples(source).parent).as_posix()
         found = picture(source, f"gallery_{path.stem}.png", f"What {path.name} draws")
         program = text.split('"""', 2)[2].strip()
@@ -535,7 +538,7 @@ def gallery(source: Path) -> Iterator[tuple[str, str]]:
         ]
         yield f"gallery/{path.stem}", "\n".join(page)
         stems.append(path.stem)
-        summary = escaped(re.sub(r"\s+", " ", first_sentence(document)))
+        summary = escaped(re.sub(r"\s+", " ", re.split(r"(?<=[.?])\s|\n\n", document)[0]))
         image = f"../pictures/gallery_{path.stem}.png"
         if found:
             cards += [
@@ -569,6 +572,25 @@ def gallery(source: Path) -> Iterator[tuple[str, str]]:
         "",
     ]
     yield "gallery/index", "\n".join(lines)
+
+
+WORDS = {
+    "gpt": "GPT",
+    "lstm": "LSTM",
+    "vae": "VAE",
+    "hmc": "HMC",
+    "ode": "ODE",
+    "pinn": "PINN",
+    "co2": "CO₂",
+    "mnist": "MNIST",
+}
+WORDS |= {"numpy": "NumPy", "lenet": "LeNet"}
+
+
+def title_of(stem: str) -> str:
+    """ "CO₂ gaussian process" of "co2_gaussian_process"."""
+    text = " ".join(WORDS.get(word, word) for word in stem.split("_"))
+    return text if text[:2].isupper() else text[0].upper() + text[1:]
 
 
 def missing_pictures(source: Path) -> list[str]:

@@ -154,7 +154,12 @@ REASONS = {
     ]
     + [f"optim.{name}" for name in ("ShouldSkipUpdateFunction", "TransformInitFn", "TransformUpdateExtraArgsFn")]
     + ["optim.TransformUpdateFn", "optim.WrappedSchedule"],
-    "an enumeration, whose members say what they are": ["lax.GatherScatterMode", "lax.Precision", "lax.RoundingMethod"],
+    "an enumeration, whose members say what they are": [
+        "lax.FftType",
+        "lax.GatherScatterMode",
+        "lax.Precision",
+        "lax.RoundingMethod",
+    ],
     "in the example of a whole op at the head of tg.extend and in docs/testing.md": [
         f"extend.{name}" for name in ("Op", "linear")
     ]

@@ -201,7 +201,11 @@ def ifftn(
     norm: Norm = None,
     out: Array | None = None,
 ) -> Array:
-    """The inverse of `fftn`."""
+    """The inverse of `fftn`.
+
+    >>> ifftn(np.ones((2, 4))).real.tolist()
+    [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
+    """
     return _many(ifft_op, "ifftn", a, s, axes, norm)
 
 
@@ -229,7 +233,11 @@ def ifft2(
     norm: Norm = None,
     out: Array | None = None,
 ) -> Array:
-    """The inverse of `fft2`."""
+    """The inverse of `fft2`.
+
+    >>> ifft2(np.ones((2, 4))).real.tolist()
+    [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
+    """
     return _many(ifft_op, "ifft2", a, s, axes, norm)
 
 
@@ -291,7 +299,11 @@ def rfft2(
     norm: Norm = None,
     out: Array | None = None,
 ) -> Array:
-    """`rfftn` along the last two axes, unless others are named."""
+    """`rfftn` along the last two axes, unless others are named.
+
+    >>> rfft2(np.ones((2, 4))).shape
+    (2, 3)
+    """
     return _many_of_real("rfft2", a, s, axes, norm)
 
 
@@ -303,7 +315,11 @@ def irfft2(
     norm: Norm = None,
     out: Array | None = None,
 ) -> Array:
-    """The inverse of `rfft2`."""
+    """The inverse of `rfft2`.
+
+    >>> irfft2(np.ones((2, 3))).shape
+    (2, 4)
+    """
     return _many_to_real("irfft2", a, s, axes, norm)
 
 
@@ -330,7 +346,11 @@ def fftshift(x: ArrayLike, axes: Axis = None) -> Array:
 
 @implements(np.fft.ifftshift)
 def ifftshift(x: ArrayLike, axes: Axis = None) -> Array:
-    """The inverse of `fftshift`, which differs from it where the number of points is odd."""
+    """The inverse of `fftshift`, which differs from it where the number of points is odd.
+
+    >>> ifftshift(np.array([-1, 0, 1])).tolist()
+    [0, 1, -1]
+    """
     return _moved("ifftshift", x, axes, -1)
 
 

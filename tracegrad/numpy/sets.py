@@ -133,21 +133,33 @@ def unique_all(x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLik
 
 @implements(np.unique_counts, further=SIZED)
 def unique_counts(x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLike | None = None) -> Any:
-    """`(values, counts)` of the distinct elements."""
+    """`(values, counts)` of the distinct elements.
+
+    >>> [x.tolist() for x in unique_counts(np.array([2, 1, 2]))]
+    [[1, 2], [1, 2]]
+    """
     values, _, _, counts = _as_array_api(x, size, fill_value)
     return _COUNTS(values, counts)
 
 
 @implements(np.unique_inverse, further=SIZED)
 def unique_inverse(x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLike | None = None) -> Any:
-    """`(values, inverse_indices)` of the distinct elements."""
+    """`(values, inverse_indices)` of the distinct elements.
+
+    >>> [x.tolist() for x in unique_inverse(np.array([2, 1, 2]))]
+    [[1, 2], [1, 0, 1]]
+    """
     values, _, inverse, _ = _as_array_api(x, size, fill_value)
     return _INVERSE(values, inverse)
 
 
 @implements(np.unique_values, further=SIZED)
 def unique_values(x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLike | None = None) -> Array:
-    """The distinct elements; NaNs are all distinct."""
+    """The distinct elements; NaNs are all distinct.
+
+    >>> sorted(unique_values(np.array([2, 1, 2])).tolist())
+    [1, 2]
+    """
     return _as_array_api(x, size, fill_value)[0]
 
 
