@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -133,7 +133,7 @@ def moveaxis(a: ArrayLike, source: Axis, destination: Axis) -> Array:
 
 def axis_list(axes: Any, ndim: int, name: str) -> list[int]:
     """Axes counted from the front, in the order given."""
-    found = [normalize_axis(i, ndim, name) for i in (axes if isinstance(axes, tuple | list) else (axes,))]
+    found = [normalize_axis(i, ndim, name) for i in (axes if isinstance(axes, Iterable) else (axes,))]
     if len(set(found)) != len(found):
         raise ShapeError(f"{name}: an axis is named twice in {axes}")
     return found

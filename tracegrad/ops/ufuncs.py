@@ -1,4 +1,7 @@
-"""What a tracer does with a ufunc beyond the plain call: methods (`reduce`, `accumulate`, `outer`) and keywords."""
+"""What a tracer does with a ufunc beyond the plain call: methods (`reduce`, `accumulate`, `reduceat`, `outer`, `at`) and keywords.
+
+Sums, products and extremes have ops; any other ufunc of two inputs and one output is folded step by step, as NumPy does it.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,14 @@ from tracegrad.core.trace import (
     Tracer,
     as_array,
     bind,
+    concrete,
     contains_tracer,
     strengthened,
 )
+from tracegrad.core.types import type_of
 from tracegrad.ops.cumulative import cumlogsumexp, cummax, cummin, cumprod, cumsum
 from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import implements, shape_of
+from tracegrad.ops.families import implements, normalize_axes, shape_of
 from tracegrad.ops.writes import write_at, write_out
 
 _REDUCE = {
@@ -34,6 +39,7 @@ _REDUCE = {
     np.fmax: np.nanmax,
     np.fmin: np.nanmin,
 }
+_WITHOUT_INITIAL = (np.logical_and, np.logical_or, np.fmax, np.fmin)
 _ACCUMULATE = {np.add: cumsum, np.multiply: cumprod, np.maximum: cummax, np.minimum: cummin, np.logaddexp: cumlogsumexp}
 # Keywords that say how NumPy should go about it rather than what to compute.
 _WITHOUT_EFFECT = frozenset(["casting", "order", "subok"])
@@ -51,7 +57,7 @@ def apply_ufunc(ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> An
         del kwargs[keyword]
     if method == "__call__":
         return _call(ufunc, inputs, kwargs)
-    if method == "reduce" and ufunc in _REDUCE:
+    if method == "reduce" and ufunc in _REDUCE and not ("initial" in kwargs and ufunc in _WITHOUT_INITIAL):
         x, axis, *rest = (*inputs, *(0,) * (len(inputs) == 1))
         if rest and rest[0] is not None:
             kwargs["dtype"] = rest[0]
@@ -59,12 +65,95 @@ def apply_ufunc(ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> An
     if method == "accumulate" and ufunc in _ACCUMULATE:
         x, axis, *_ = (*inputs, 0)
         return _ACCUMULATE[ufunc](x, **{"axis": axis, **_given(kwargs)})
+    if ufunc.nin == 2 and ufunc.nout == 1 and ufunc.signature is None:
+        if method == "reduce":
+            return _reduce(ufunc, *inputs, **_given(kwargs))
+        if method == "accumulate":
+            return _accumulate(ufunc, *inputs, **_given(kwargs))
+        if method == "reduceat":
+            return _reduceat(ufunc, *inputs, **_given(kwargs))
     if method == "outer" and not kwargs and len(inputs) == 2:
         # Both are arrays: a Python number has a dtype as others have.
         x, y = [strengthened(as_array(v)) for v in inputs]
         column = np.reshape(x, (*shape_of(x), *(1,) * len(shape_of(y))))
         return _call(ufunc, (column, y), {})
     raise unsupported(ufunc, f".{method}", next((x for x in inputs if type(x) is Tracer), None))
+
+
+def _first_axis(ufunc: np.ufunc, method: str, array: Any, axis: Any, dtype: Any) -> Any:
+    """The array with the axis in front; several axes as one, which only ufuncs allow that may take elements in any order."""
+    x = as_array(array)
+    if dtype is not None:
+        x = astype(x, dtype)
+    ndim = len(shape_of(x))
+    axes = normalize_axes(axis, ndim, f"{ufunc.__name__}.{method}")
+    if len(axes) != 1:
+        if method != "reduce" or ufunc.identity is None:
+            raise ValueError(f"{ufunc.__name__}.{method} goes along one axis of {type_of(x)}, got {axes}")
+        if not ndim:
+            return np.reshape(x, 1)
+    x = np.moveaxis(x, axes, range(len(axes)))
+    return np.reshape(x, (-1, *x.shape[len(axes) :])) if len(axes) != 1 else x
+
+
+def _of_result(ufunc: np.ufunc, row: Any) -> Any:
+    """The first row, which the result begins with, in the result's dtype: that of logical functions is another."""
+    return astype(row, ufunc.accumulate(np.ones(2, row.dtype)).dtype)
+
+
+def _reduce(
+    ufunc: np.ufunc,
+    array: Any,
+    axis: Any = 0,
+    dtype: Any = None,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = True,
+) -> Any:
+    if where is not True:
+        raise unsupported(ufunc, ".reduce with where=")
+    x = _first_axis(ufunc, "reduce", array, axis, dtype)
+    rows = [x[i] if i else _of_result(ufunc, x[0]) for i in range(x.shape[0])]
+    if initial is not None:
+        rows = [initial, *rows]
+    if not rows:
+        if ufunc.identity is None:
+            raise ValueError(
+                f"{ufunc.__name__}.reduce of {type_of(array)}: there is nothing to reduce, and no identity"
+            )
+        return np.full(x.shape[1:], ufunc.identity, ufunc.reduce(np.zeros(0, x.dtype)).dtype)
+    found = rows[0]
+    for row in rows[1:]:
+        found = _call(ufunc, (found, row), {})
+    if keepdims:
+        found = np.expand_dims(found, normalize_axes(axis, len(shape_of(array)), ufunc.__name__))
+    return found
+
+
+def _accumulate(ufunc: np.ufunc, array: Any, axis: Any = 0, dtype: Any = None) -> Any:
+    x = _first_axis(ufunc, "accumulate", array, axis, dtype)
+    rows = [_of_result(ufunc, x[0])] if x.shape[0] else []
+    for i in range(1, x.shape[0]):
+        rows.append(_call(ufunc, (rows[-1], x[i]), {}))
+    return np.moveaxis(np.stack(rows), 0, axis) if rows else array
+
+
+def _reduceat(ufunc: np.ufunc, array: Any, indices: Any, axis: Any = 0, dtype: Any = None) -> Any:
+    x = _first_axis(ufunc, "reduceat", array, axis, dtype)
+    n = x.shape[0]
+    starts = np.asarray(
+        concrete(as_array(indices), f"np.{ufunc.__name__}.reduceat", "pass the indices as a plain array")
+    )
+    if np.any((starts < 0) | (starts >= n)):
+        raise IndexError(
+            f"{ufunc.__name__}.reduceat: indices from 0 to {n - 1} along axis {axis}, got {starts.tolist()}"
+        )
+    ends = [*starts[1:].tolist(), n]
+    pieces = [
+        ufunc.reduce(x[i:end], axis=0) if i < end else ufunc.reduce(x[i : i + 1], axis=0)
+        for i, end in zip(starts.tolist(), ends, strict=True)
+    ]
+    return np.moveaxis(np.stack(pieces), 0, axis)
 
 
 def _with_out(
