@@ -147,6 +147,10 @@ from numpy import zeros as zeros
 from tracegrad.core.boxes import accept_jax
 from tracegrad.numpy import fft as fft
 from tracegrad.numpy import linalg as linalg
+from tracegrad.numpy.applying import apply_along_axis as apply_along_axis
+from tracegrad.numpy.applying import apply_over_axes as apply_over_axes
+from tracegrad.numpy.applying import piecewise as piecewise
+from tracegrad.numpy.applying import vectorize as vectorize
 from tracegrad.numpy.calculus import diff as diff
 from tracegrad.numpy.calculus import ediff1d as ediff1d
 from tracegrad.numpy.calculus import gradient as gradient
