@@ -426,7 +426,7 @@ CALLS: list[Wrong] = [
     ),
     (
         "jit histogram",
-        lambda: tg.jit(lambda x: np.histogram(x))(X),
+        lambda: tg.jit(lambda x: np.histogram(x, "auto"))(X),
         ConcretizationTypeError,
         "needs the value of a traced f64[3], the input",
     ),

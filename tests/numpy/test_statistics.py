@@ -136,7 +136,7 @@ def test_the_dtype_of_a_nanvar_is_that_of_its_sums() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Quantiles and histograms.
+# Quantiles.
 
 DISTINCT = rng.permutation(24).reshape(2, 3, 4) / 7 - 1.5
 TIED = np.array([[3, 1, 3, 1, 2], [0, 0, 0, 0, 0], [5, 4, 3, 2, 1]])
@@ -257,44 +257,3 @@ def test_quantiles_refuse() -> None:
             traced_and_typed(f, DISTINCT + 1j)
         with pytest.raises(ShapeError, match="nothing to take it of"):
             traced_and_typed(f, np.zeros((2, 0)))
-
-
-@pytest.mark.parametrize("keywords", [{}, {"bins": 3}, {"bins": 4, "range": (-1, 1.5)}, {"bins": [-2.0, 0.0, 0.3, 2.0]},
-                                      {"bins": "auto"}, {"bins": [-1, 0, 1]}])  # fmt: skip
-def test_histogram(keywords: Any) -> None:
-    x, w = DISTINCT.ravel(), rng.uniform(0.5, 1, 24)
-    for density in (False, True):
-        f = lambda x, w=None: np.histogram(x, density=density, weights=w, **keywords)
-        same(traced_and_typed(f, x), f(x), 1e-13)
-        if keywords.get("bins") == "auto":
-            with pytest.raises(TypeError, match="weights"):
-                traced_and_typed(lambda w: f(x, w), w)
-            continue
-        same(traced_and_typed(lambda w: f(x, w), w), f(x, w), 1e-13)
-        same(traced_and_typed(f, DISTINCT, w.reshape(2, 3, 4)), f(x, w), 1e-13)
-        # By the weights, with the edges as they are.
-        t = rng.normal(size=24)
-        tangent = tg.jvp(lambda w: f(x, w)[0], (w,), (t,))[1]
-        np.testing.assert_allclose(tangent, *five_point(lambda w: (f(x, w)[0],), [w], [t]), rtol=1e-8, atol=1e-9)
-    same(traced_and_typed(lambda x: np.histogram(x, **keywords), TIED), np.histogram(TIED, **keywords))
-
-
-def test_edges_of_a_histogram_follow_the_extremes() -> None:
-    edges = lambda x: np.histogram(x, 3)[1]
-    for x in (np.array([0.3, 2.0, -1.0, 1.1]), np.array([1.0, 1.0, 1.0])):
-        t = np.array([0.1, 0.5, -0.3, 0.2])[: x.size] if np.ptp(x) else np.ones(3)
-        np.testing.assert_allclose(
-            tg.jvp(edges, (x,), (t,))[1], *five_point(lambda x: (edges(x),), [x], [t]), rtol=1e-8
-        )
-
-
-def test_a_density_follows_its_edges() -> None:
-    x, t, w = np.array([0.3, 2.0, -1.0, 1.1]), np.array([0.1, 0.5, -0.3, 0.2]), np.array([1.0, 2.0, 0.5, 3.0])
-    for density in (lambda x: np.histogram(x, 3, density=True)[0], lambda x: np.histogram(x, 3, None, True, w)[0]):
-        tangent = tg.jvp(density, (x,), (t,))[1]
-        np.testing.assert_allclose(tangent, *five_point(lambda x: (density(x),), [x], [t]), rtol=1e-8)
-    bins = np.array([-1.5, 0.5, 2.5])
-    by_edges = lambda b: np.histogram(x, b, density=True)[0]
-    tangent = tg.jvp(by_edges, (bins,), (t[:3],))[1]
-    np.testing.assert_allclose(tangent, *five_point(lambda b: (by_edges(b),), [bins], [t[:3]]), rtol=1e-8)
-    assert type(tg.make_graph(lambda x: np.histogram(x, [0.0, 1.0])[1])(x)(x)[0]) is np.ndarray

@@ -189,6 +189,10 @@ from tracegrad.numpy.elementwise import fix as fix
 from tracegrad.numpy.elementwise import nan_to_num as nan_to_num
 from tracegrad.numpy.elementwise import select as select
 from tracegrad.numpy.elementwise import unwrap as unwrap
+from tracegrad.numpy.histograms import histogram as histogram
+from tracegrad.numpy.histograms import histogram2d as histogram2d
+from tracegrad.numpy.histograms import histogram_bin_edges as histogram_bin_edges
+from tracegrad.numpy.histograms import histogramdd as histogramdd
 from tracegrad.numpy.indexing import argwhere as argwhere
 from tracegrad.numpy.indexing import compress as compress
 from tracegrad.numpy.indexing import diag_indices_from as diag_indices_from
@@ -287,7 +291,6 @@ from tracegrad.numpy.statistics import average as average
 from tracegrad.numpy.statistics import corrcoef as corrcoef
 from tracegrad.numpy.statistics import count_nonzero as count_nonzero
 from tracegrad.numpy.statistics import cov as cov
-from tracegrad.numpy.statistics import histogram as histogram
 from tracegrad.numpy.statistics import median as median
 from tracegrad.numpy.statistics import nanmean as nanmean
 from tracegrad.numpy.statistics import nanmedian as nanmedian

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import DtypeError, ShapeError
-from tracegrad.core.trace import Tracer, as_array, concrete
+from tracegrad.core.trace import as_array
 from tracegrad.core.types import is_added, is_inexact, number_kind, type_of
 from tracegrad.ops import reduce
 from tracegrad.ops.cumulative import without_nan
@@ -637,61 +637,3 @@ def nanmedian(
     middle = np.concatenate([np.maximum(n - 1, 0) // 2, n // 2], -1)
     value = np.mean(np.take_along_axis(ordered, middle, -1), -1)
     return _restored(value, a.shape, axes, keepdims)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Histograms.
-
-
-@implements(np.histogram)
-def histogram(
-    a: ArrayLike,
-    bins: int | str | ArrayLike = 10,
-    range: tuple[float, float] | None = None,
-    density: bool | None = None,
-    weights: ArrayLike = None,
-) -> tuple[Array, Array]:
-    """Counts of the elements between edges, and the edges. Needs the values of `a`.
-
-    Counts are locally constant in `a`, and linear in `weights`. Edges that are not given follow the smallest and the
-    largest element, derivative included, and a density follows the edges.
-
-    >>> [x.tolist() for x in histogram(np.array([0.0, 0.1, 1.0]), 2)]
-    [[2, 1], [0.0, 0.5, 1.0]]
-
-    Raises:
-        TypeError: for a number of bins that is to be estimated ("auto") from data with weights.
-    """
-    a = as_array(a)
-    plain = np.reshape(concrete(a, "np.histogram", "sort into given edges: np.searchsorted(edges, a)"), -1)
-    bins = as_array(bins) if isinstance(bins, list | tuple) else bins
-    fixed = concrete(bins, "np.histogram", "give the edges as a plain array") if is_tracer(bins) else bins
-    if isinstance(fixed, str) and weights is not None:
-        raise TypeError(f"histogram: the number of bins is not estimated ({fixed!r}) from data with weights; give it")
-    plain_edges = np.histogram_bin_edges(plain, fixed, range)
-    edges: Any = plain_edges
-    if np.ndim(fixed):
-        edges = bins
-    elif (
-        type(a) is Tracer
-        and number_kind(type_of(a).dtype) == "f"
-        and not isinstance(fixed, str)
-        and range is None
-        and plain.size
-    ):
-        low: Any = np.min(a)
-        high: Any = np.max(a)
-        if np.min(plain) == np.max(plain):
-            low, high = low - 0.5, high + 0.5
-        edges = np.linspace(low, high, fixed + 1)
-    if weights is None:
-        total = np.histogram(plain, plain_edges)[0]
-    else:
-        weights = np.reshape(as_array(weights), -1)
-        count = len(plain_edges) - 1
-        within = (plain >= plain_edges[0]) & (plain <= plain_edges[-1])
-        number = np.clip(np.searchsorted(plain_edges, plain, "right") - 1, 0, count - 1)
-        total = np.bincount(number, np.where(within, weights, 0), count)
-    if density:
-        total = total / np.diff(edges) / np.sum(total)
-    return total, edges
