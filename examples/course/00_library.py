@@ -564,7 +564,12 @@ assert usual_grad(lambda x: x * x)(3.0) == 3.0 and grad(lambda x: x * x)(3.0) ==
 # %%
 print(tg.make_graph(tg.grad(f))(2.0))
 
+# %%
+show(tg.draw(tg.grad(f), 2.0, gradients=False, backward="beside"), "00_full")
+
 # %% [markdown]
+# (The page that was just written shows this graph with its values, to be opened in a browser: what $f$ computes, and in orange beside it what the derivative adds.)
+#
 # The plan is the same, and the rest is thoroughness: more than two hundred operations rather than 19, a rule for batching each of them in place of the loop in `vmap`, loops and branches as single nodes, writes into
 # arrays, forward mode, memory, other hardware, and error messages. One difference is to be known. Our tracers have no values, so that `if x > 0` cannot be answered while tracing. Under `tg.grad`
 # alone they do carry values, and Python's branches work.

@@ -86,6 +86,13 @@ draw_graph(right, graph, lambda v: str(values[v]), "and values", parameters="Ab"
 show(figure, "01_affine")
 
 # %% [markdown]
+# The library draws its graphs as well, as a page to be opened in a browser. A click on a box shows the line of the program that it comes from. The blue numbers
+# are the values. It is made for graphs that are too large for a picture like the one above; here it is for comparison.
+
+# %%
+show(tg.draw(affine, A, x, b), "01_affine_page")
+
+# %% [markdown]
 # ## Three kinds of beginnings
 #
 # Some boxes have no arrow coming in. There are three reasons for a value to be there from the beginning:

@@ -148,6 +148,16 @@ draw_graph(
 show(figure, "02_perceptron")
 
 # %% [markdown]
+# The same as the library draws it, as a page for a browser, with the operations of each function in a frame, and with one thing more: the orange number
+# after ∂ is the derivative of the probability with respect to the blue one above it. At the bias it is $\sigma(5)\,(1 - \sigma(5)) = 0.00665$: if the bias grew by a little, the probability would grow by 0.00665 times as much. Where these
+# numbers come from is the subject of chapter 4.
+
+# %%
+show(tg.draw(probability_of_blue, w, np.float64(b), np.array([3.0, 2.0]), gradients=True), "02_perceptron_page")
+by_bias = tg.grad(probability_of_blue, argnums=1)(w, b, np.array([3.0, 2.0]))
+assert np.isclose(by_bias, sigmoid(5.0) * (1 - sigmoid(5.0))) and abs(by_bias - 0.00665) < 5e-6
+
+# %% [markdown]
 # And this is what it says of each point of the plane. The lines of equal probability are parallel to the line in the middle. Since $|w| = \sqrt 2$, the change from certainly red to certainly blue takes place within about three units on either side; a longer $w$
 # would make it sharper, at the same place.
 

@@ -20,6 +20,7 @@ import matplotlib
 matplotlib.use("Agg")  # draws into files; needs no screen
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
 _parser = argparse.ArgumentParser(description="A chapter of the course.")
@@ -47,18 +48,25 @@ plt.rcParams.update(
 
 
 def show(figure: Any, name: str) -> None:
-    """Saves a figure as course_<name>.png in `out`, shows it in a notebook, and closes it.
+    """Saves a figure as course_<name>.png in `out`, shows it in a notebook, and closes it. What `tg.draw` returns becomes a page,
+    course_<name>.html.
 
     The name begins with the chapter's number: `show(figure, "02_clusters")`.
     """
     out.mkdir(parents=True, exist_ok=True)
-    picture = out / f"course_{name}.png"
-    figure.savefig(picture, dpi=110)
-    plt.close(figure)
     ipython = sys.modules.get("IPython")
-    if ipython is not None and ipython.get_ipython() is not None:
-        ipython.display.display(ipython.display.Image(filename=str(picture)))
-    print(f"picture: {picture}")
+    in_notebook = ipython is not None and ipython.get_ipython() is not None
+    if isinstance(figure, Figure):
+        path = out / f"course_{name}.png"
+        figure.savefig(path, dpi=110)
+        plt.close(figure)
+        shown = ipython.display.Image(filename=str(path)) if in_notebook else None
+    else:
+        path, shown = out / f"course_{name}.html", figure
+        figure.save(path)
+    if in_notebook:
+        ipython.display.display(shown)
+    print(f"{'picture' if path.suffix == '.png' else 'page'}: {path}")
 
 
 def attempt(check: Callable[..., None], *answers: Callable[..., Any]) -> None:
