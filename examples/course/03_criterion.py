@@ -162,7 +162,7 @@ show(figure, "03_minus_log")
 # $$H(q, q) - H(q, p) = \sum_k q_k \ln\frac{p_k}{q_k} \le \sum_k q_k\left(\frac{p_k}{q_k} - 1\right)
 # = \sum_k p_k - \sum_k q_k = 0.$$
 #
-# So a claim cannot be made cheaper by exaggerating or by hedging. That is why the outputs of a trained classifier can be read
+# Hence $H(q, q) \le H(q, p)$ for every claim $p$, and equality holds only if all $p_k/q_k$ are 1. So a claim cannot be made cheaper by exaggerating or by hedging. That is why the outputs of a trained classifier can be read
 # as probabilities, and we shall measure below that they can.
 #
 # In code one never takes the logarithm of a softmax in two steps: for scores like $(1000, 0)$ the exponential overflows. The
@@ -212,7 +212,7 @@ for axes, at in ((left, angles), (right, close)):
     axes.set(xlabel="angle θ of the line's normal vector", ylabel="share of mistakes")
     other.set_ylabel("cross-entropy per point", color="C1")
     other.spines["right"].set_visible(True)
-left.legend(handles=[grey, colour], loc="lower left")
+figure.legend(handles=[grey, colour], loc="outside lower center", ncols=2)
 left.set_title("all angles")
 right.set_title("a short stretch: stairs, and a slope")
 show(figure, "03_angle")

@@ -588,7 +588,7 @@ show(figure, "05_spirals")
 # | 2 layers of 16 | 354 | 0.989, 0.996, 0.940 |
 # | 3 layers of 12 | 374 | 0.976, 0.952, 0.988 |
 #
-# With about the same number of parameters, two or three layers make a fifth of the mistakes of one. But be careful with the conclusion. Is it that one layer *cannot*
+# With about the same number of parameters, two or three layers make about a sixth of the mistakes of one. But be careful with the conclusion. Is it that one layer *cannot*
 # express the spirals, or that descent does not *find* them in 3,000 steps? Give the layer of 64 the same points at twice the size. Its units then
 # start steeper, which suits so fine a pattern.
 
