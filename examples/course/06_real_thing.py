@@ -830,19 +830,29 @@ attempt(check_learns_ten, learns_ten)
 # %% [markdown]
 # ## Three questions
 #
-# <details><summary>1. The mean over three splits is 0.995. A colleague reports 0.9972 for one split, and says that her network is better. Is it?</summary>
+# 1. The mean over three splits is 0.995. A colleague reports 0.9972 for one split, and says that her network is better.
+#    Is it?
+#
+# <details><summary>Answer</summary>
 #
 # One image of 360 is 0.28 %. 0.9972 is one misread image, and 0.995 on average are fewer than two. The splits
 # themselves differ by as much. Nothing can be said until both are measured on the same splits, and on more of them.
+#
 # </details>
 #
-# <details><summary>2. Why does `tg.jit` need to be told nothing about the network, while it does need arguments of the same shapes again?</summary>
+# 2. Why does `tg.jit` need to be told nothing about the network, while it does need arguments of the same shapes again?
+#
+# <details><summary>Answer</summary>
 #
 # It runs the function once by types, shapes and dtypes, and writes down what happens. That is valid for all arrays of
 # these types. For another shape another program is made, once.
+#
 # </details>
 #
-# <details><summary>3. Which of the five reasons would you give up last?</summary>
+# 3. Which of the five reasons would you give up last?
 #
-# A matter of taste, but see what happened in this course: chapters 2 to 5 did without all but the first.
+# <details><summary>Answer</summary>
+#
+# A matter of taste, but see what happened in this course: chapters 2 to 4 did without all but the first.
+#
 # </details>

@@ -422,21 +422,31 @@ attempt(check_separable, separable)
 # %% [markdown]
 # ## Three questions
 #
-# <details><summary>1. A layer has 3 × 3 kernels, 32 channels in and 64 out. How many parameters are there for an image of 8 × 8, and for one of 800 × 800?</summary>
+# 1. A layer has 3 × 3 kernels, 32 channels in and 64 out. How many parameters are there for an image of 8 × 8, and for
+#    one of 800 × 800?
+#
+# <details><summary>Answer</summary>
 #
 # $3 \cdot 3 \cdot 32 \cdot 64 + 64 = 18{,}496$ for both. The kernel does not know how large the image is. (What grows
 # is the work.)
+#
 # </details>
 #
-# <details><summary>2. Why is the backward pass of a convolution about twice as dear as the forward pass?</summary>
+# 2. Why is the backward pass of a convolution about twice as dear as the forward pass?
+#
+# <details><summary>Answer</summary>
 #
 # It has two convolutions of that size: one for the gradient of the input, one for that of the kernel. The very first
 # layer needs the second only.
+#
 # </details>
 #
-# <details><summary>3. Where would you not use a convolution?</summary>
+# 3. Where would you not use a convolution?
+#
+# <details><summary>Answer</summary>
 #
 # Where neighbours mean nothing, or where the place matters in itself. The thirty measurements of a tumour in a table
 # have no order: moving all of them by one column gives nonsense, so weights that are shared along the columns are
 # wrong.
+#
 # </details>

@@ -488,20 +488,29 @@ attempt(check_best_of, best_of)
 # %% [markdown]
 # ## Three questions
 #
-# <details><summary>1. For a text of t places, how many weights does attention compute? What does twice the text cost?</summary>
+# 1. For a text of t places, how many weights does attention compute? What does twice the text cost?
+#
+# <details><summary>Answer</summary>
 #
 # $t^2$, for each head of each block: every place asks every other. Twice the text costs four times as much, which is
 # why long texts are dear, and why windows as in the first exercise are used.
+#
 # </details>
 #
-# <details><summary>2. What would happen in training without the causal mask, and what when making names?</summary>
+# 2. What would happen in training without the causal mask, and what when making names?
+#
+# <details><summary>Answer</summary>
 #
 # The loss would fall to almost nothing: to say which letter comes next, place i looks at place i + 1, where it stands.
 # When names are made, there is nothing at place i + 1, and the network has learnt nothing that helps.
+#
 # </details>
 #
-# <details><summary>3. The network pays 1.87 nats a character. How many letters is it in doubt between?</summary>
+# 3. The network pays 1.87 nats a character. How many letters is it in doubt between?
+#
+# <details><summary>Answer</summary>
 #
 # $e^{1.87} \approx 6.5$: as if it had to guess among six or seven equally likely ones. This number is called
 # perplexity. The bigram's is $e^{2.61} \approx 13.6$, that of knowing nothing 28.
+#
 # </details>

@@ -623,21 +623,30 @@ attempt(check_mended, mended)
 # %% [markdown]
 # ## Three questions
 #
-# <details><summary>1. A network for ten classes has a loss of 11.5 before training. What does that say?</summary>
+# 1. A network for ten classes has a loss of 11.5 before training. What does that say?
+#
+# <details><summary>Answer</summary>
 #
 # Guessing evenly costs $\ln 10 = 2.3$. So it does not guess: it is sure, and wrong. Its scores differ by ten and more,
 # because the weights or the inputs are too large. Pixels from 0 to 255 in place of 0 to 1 are the usual cause.
+#
 # </details>
 #
-# <details><summary>2. The loss was fine for 3,000 steps, and then NaN. Where do you look?</summary>
+# 2. The loss was fine for 3,000 steps, and then NaN. Where do you look?
+#
+# <details><summary>Answer</summary>
 #
 # `NanError` has the state and the batch of that step: `tg.debug.explain_nan(step, error.state, error.batch)` names the
 # line. Look at `gradient_norm` in the history before it. If that grew for some time, it is the size of the steps: clip,
 # or lower the rate. If it did not, it is that one batch: look at the data.
+#
 # </details>
 #
-# <details><summary>3. Why is a gradient of exactly zero more suspicious than a very small one?</summary>
+# 3. Why is a gradient of exactly zero more suspicious than a very small one?
+#
+# <details><summary>Answer</summary>
 #
 # Sums of many products of floating numbers hardly ever are exactly zero. A zero says that something multiplied by zero,
 # chose another branch, or cut the path.
+#
 # </details>
