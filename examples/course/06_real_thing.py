@@ -547,9 +547,13 @@ show(figure, "06_misread")
 
 # %%
 start = tg.train.start(convnet, tg.optim.sgd(0.1), 0, train[0][:1])
-graph = tg.make_graph(lambda params: loss_of(convnet)(params, batch, state=start.state, key=start.key, train=False)[0])(
-    start.params
-)
+
+
+def reading_digits(params, batch):
+    return loss_of(convnet)(params, batch, state=start.state, key=start.key, train=False)[0]
+
+
+graph = tg.make_graph(reading_digits)(start.params, batch)
 by_layer = {}
 for eqn in graph.eqns:
     by_layer.setdefault(".".join(eqn.scope) or "the loss", []).append(eqn)
@@ -578,12 +582,18 @@ axes.axis("off")
 show(figure, "06_network")
 
 # %% [markdown]
+# The library draws it, too, with every value and its derivative. It is a page, which opens in a browser: a click opens
+# a layer, another one shows your line. Values are blue, derivatives of the loss orange.
+
+# %%
+drawing = tg.draw(reading_digits, start.params, (train[0][:8], train[1][:8]), depth=0)
+show(drawing, "06_graph")
+
+# %% [markdown]
 # And the gradient, for all 30,890 parameters at once, is no more than some times as many operations:
 
 # %%
-gradient_graph = tg.make_graph(
-    tg.grad(lambda params: loss_of(convnet)(params, batch, state=start.state, key=start.key, train=False)[0])
-)(start.params)
+gradient_graph = tg.make_graph(tg.grad(reading_digits))(start.params, batch)
 print(f"forward: {len(graph.eqns)} equations; with the gradient of {30_890:,} parameters: {len(gradient_graph.eqns)}")
 assert len(gradient_graph.eqns) < 5 * len(graph.eqns)
 

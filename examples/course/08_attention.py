@@ -292,6 +292,22 @@ def transformer(positions=True, attention=attention):
 print(transformer().summary(train[0][:1]))
 
 # %% [markdown]
+# And this is one block of it, drawn: a page for the browser, in which a click opens a part. Both residual connections
+# can be seen, the two ways past the attention and past the hidden layer.
+
+# %%
+one_block = block()
+four_places = rng.normal(size=(1, 4, WIDTH)).astype(np.float32)
+
+
+def transformer_block(params, x):
+    return np.sum(one_block(params, x) ** 2)  # some number to differentiate
+
+
+drawing = tg.draw(transformer_block, one_block.init(0, four_places), four_places, depth=1)
+show(drawing, "08_block")
+
+# %% [markdown]
 # Its attention is the formula at the head of this chapter, once for each head. The library's own
 # `nn.dot_product_attention` gives the same numbers (its heads are in another axis):
 
