@@ -32,7 +32,7 @@ from tracegrad import nn
 QUICK = ["--steps", "120", "--expect", "3.0"]
 CONTEXT = 48
 BATCH_SIZE = 12
-WRITTEN = 600  # characters
+WRITTEN = 1000  # characters
 
 text = "\n\n".join(dict.fromkeys(tg.data.python_docs().split("\n\n")))
 characters = tg.data.Characters(text)

@@ -3,7 +3,7 @@
     python examples/gallery/names_lstm.py                    # about half a minute
     python examples/gallery/names_lstm.py --backend xla
 
-The data are the 949 colours that hundreds of thousands of people named in the survey of xkcd.com, which come with matplotlib; the
+The data are the 949 most common names of the colour survey of xkcd.com, each with its colour, which come with matplotlib; the
 coarser names are left out. At each letter the network is given the colour and the letters so far, and its guess of the next is
 compared with the true one. A fifth of the colours is held out. On these, the loss must be lower with their own colour than with
 the colour of another name: that difference, in nats per name, is what the network has understood of colours, and no gift for

@@ -14,7 +14,7 @@ edges, and large for noise. The blur is five lines of NumPy, and nothing is said
 Wiener's filter is the best linear answer for a scene whose spectrum is known. Here it takes the power to fall as 1 / frequency², as it does
 in most photographs, and of 41 strengths the one that comes nearest to the true photograph, which nobody has who needs a filter; and the
 edges of the scene are joined, as those of its Fourier transforms are. What is asserted is how many decibels better total variation
-does even so. (Of its weight two values were tried.)
+does even so. (Of its weight two values were tried.) The picture shows a part.
 
 Source: Rudin, Osher and Fatemi, "Nonlinear total variation based noise removal algorithms", Physica D 1992; Blomgren and Chan 1998 for
 colours; Wiener, "Extrapolation, interpolation, and smoothing of stationary time series", 1949. The photograph comes with scikit-learn.
