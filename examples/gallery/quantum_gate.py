@@ -90,14 +90,14 @@ def main(argv: list[str]) -> float:
     times = np.linspace(0, DURATION, SLICES + 1)
     for name, pulse in zip(NAMES, fields.T, strict=True):
         axes[0].stairs(pulse, times, label=name)
-    axes[0].set(xlabel="time", ylabel="field", title="four pulses")
-    axes[0].legend(fontsize=7)
+    axes[0].set(xlabel="time", ylabel="field", title="four pulses", ylim=(-4.5, 7.5))
+    axes[0].legend(fontsize=7, ncols=2, loc="upper center")
     for name, column in zip(
         ("up up", "up down", "down up", "down down"), np.abs(np.array(states)[:, :, 2].T) ** 2, strict=True
     ):
         axes[1].plot(times, column, ".-", label=name)
-    axes[1].set(xlabel="time", ylabel="probability", title="from down up to down down")
-    axes[1].legend(fontsize=7)
+    axes[1].set(xlabel="time", ylabel="probability", title="from down up to down down", ylim=(-0.02, 1.3))
+    axes[1].legend(fontsize=7, ncols=2, loc="upper center")
     axes[2].semilogy(np.maximum(values, 1e-17))
     axes[2].set(xlabel="step of L-BFGS", ylabel="infidelity", title="shaping")
     save(figure, chosen.picture)
