@@ -31,7 +31,7 @@ extensions = ["myst_parser", "sphinx_copybutton"]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 4
 myst_update_mathjax = False
-exclude_patterns = ["_static", "pictures/*.md"]
+exclude_patterns = ["_static", "extra", "pictures"]
 default_role = "code"  # docstrings write `code`
 nitpicky = True
 maximum_signature_line_length = 100
@@ -42,6 +42,9 @@ highlight_language = "text"
 html_theme = "furo"
 html_title = "tracegrad"
 html_static_path = ["_static"]
+html_extra_path = [
+    name for name in ("extra",) if (Path(__file__).parent / name).exists()
+]  # drawn graphs, which are pages
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"
 html_show_sphinx = False
@@ -58,10 +61,11 @@ copybutton_prompt_is_regexp = True
 
 
 def _mathml(formula: str, display: str) -> str:
-    """MathML of a formula, with the two kinds of operator whose room browsers cannot know: signs of numbers, and bars."""
+    """MathML of a formula, with the room that browsers cannot know of: around signs of numbers, bars, and names of functions."""
     found = convert(formula, display=display)
     opening = r"(<mo[^>]*>(?:&#x00028;|&#x0002C;|&#x0003D;|&#x0005B;|&#x0007C;|\[|\(|,|=)</mo>)"
     found = re.sub(opening + r"<mo>(&#x02212;|&#x0002B;)</mo>", r'\1<mo form="prefix">\2</mo>', found)
+    found = re.sub(r"(<mi>(?:ln|log|exp|sin|cos|tan|tanh|max|min)</mi>)(?!<mo)", r'\1<mspace width="0.17em"/>', found)
     return re.sub(r"<mo[^>]*>(&#x0007C;|&#x02016;)</mo>", r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>', found)
 
 

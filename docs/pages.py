@@ -546,12 +546,21 @@ def gallery(source: Path) -> Iterator[tuple[str, str]]:
                 f":target: {path.stem}.html",
                 f":alt: {title}",
                 "",
-                f"**{title}** {summary}",
+                f"**[{title}]({path.stem}.md)** {summary}",
                 ":::",
                 "",
             ]
         else:
             cards += [":::{container} card", f"**[{title}]({path.stem}.md)** {summary}", ":::", ""]
+    if drawn := sorted((source / "extra" / "drawn").glob("*.html")):
+        yield "gallery/drawn", drawings(drawn)
+        stems.append("drawn")
+        cards += [
+            ":::{container} card",
+            "**[Drawn graphs](drawn.md)** Graphs to open, search and click through.",
+            ":::",
+            "",
+        ]
     lines = [
         "# Gallery",
         "",
@@ -574,6 +583,22 @@ def gallery(source: Path) -> Iterator[tuple[str, str]]:
     yield "gallery/index", "\n".join(lines)
 
 
+def drawings(files: list[Path]) -> str:
+    """A page of the graphs that `graph.draw().save("NAME.html")` has put into docs/extra/drawn/, each in a frame of its own."""
+    lines = [
+        "# Drawn graphs",
+        "",
+        "Each is one file that asks for nothing from outside. Groups open and close by a click.",
+        "",
+    ]
+    for path in files:
+        frame = f'<iframe class="drawn" loading="lazy" title="{path.stem}" src="../drawn/{path.name}"></iframe>'
+        lines += [f"## {title_of(path.stem)}", "", "```{raw} html"]
+        lines += [f'<p><a href="../drawn/{path.name}">On a page of its own</a></p>', frame, "```", ""]
+    return "\n".join(lines)
+
+
+# Words of files' names that titles write otherwise.
 WORDS = {
     "gpt": "GPT",
     "lstm": "LSTM",
@@ -584,7 +609,7 @@ WORDS = {
     "co2": "CO₂",
     "mnist": "MNIST",
 }
-WORDS |= {"numpy": "NumPy", "lenet": "LeNet"}
+WORDS |= {"numpy": "NumPy", "lenet": "LeNet", "gaussian": "Gaussian"}
 
 
 def title_of(stem: str) -> str:
