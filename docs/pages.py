@@ -115,10 +115,10 @@ def meanings(text: str, module: str | None) -> Iterator[str]:
 def reference() -> Iterator[tuple[str, str]]:
     found = modules()
     lines = ["# API reference", "", "Every public name, from its docstring. The examples are run by the tests.", ""]
-    lines += ["| module | what is in it |", "|---|---|"]
+    lines += [":::{container} names", "| module | what is in it |", "|---|---|"]
     for name, module in found.items():
         lines.append(f"| [`{shown(name)}`]({name}.md) | {cell(first_sentence(inspect.getdoc(module) or ''))} |")
-    lines += ["", "```{toctree}", ":hidden:", ":maxdepth: 1", "", *(f"{shown(n)} <{n}>" for n in found), "```", ""]
+    lines += [":::", "", "```{toctree}", ":hidden:", ":maxdepth: 1", "", *(f"{shown(n)} <{n}>" for n in found), "```", ""]
     yield "reference/index", "\n".join(lines)
     for name, module in found.items():
         yield f"reference/{name}", page_of(name, module)
@@ -309,7 +309,7 @@ def first_sentence(text: str) -> str:
     paragraph = text.split("\n\n")[0]
     if paragraph.startswith(">>>"):
         return ""
-    match = re.match(r"(.+?[.:])(?:\s|$)", paragraph, re.DOTALL)
+    match = re.match(r"(.+?(?:\.|:$))(?:\s|$)", paragraph, re.DOTALL)
     sentence = match[1] if match else paragraph
     sentence = re.sub(r"\s+", " ", sentence).strip()
     return sentence[:-1] + "." if sentence.endswith(":") else sentence
