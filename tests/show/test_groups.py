@@ -10,7 +10,7 @@ import pytest
 
 import tracegrad as tg
 from tests.show.drawn import blocks, blocks_args, chain, graph_of, names_of
-from tracegrad.show.boxes import EQUATION, INPUT
+from tracegrad.show.boxes import CONSTANT, EQUATION, INPUT
 from tracegrad.show.groups import BOXES
 from tracegrad.show.model import model
 
@@ -119,6 +119,21 @@ def test_inputs_stand_where_they_are_used() -> None:
     assert homes["params[2]['q']"] == "attention" and homes["params[2]['w']"] == "mlp" and homes["x"] == "blocks"
     small = model(graph_of(blocks, *blocks_args(1)))
     assert {node.group for node in small.nodes if node.kind == INPUT} == {0}
+
+
+def test_a_constant_has_a_box_in_each_group() -> None:
+    mask = np.array([1.0, 0.0])
+
+    def f(x: Any) -> Any:
+        for i in range(3):
+            with tg.named_scope(f"part_{i}"):
+                x = np.sin(x * mask) + mask
+        return x
+
+    drawn = model(graph_of(f, np.ones(2)))
+    constants = [i for i, node in enumerate(drawn.nodes) if node.kind == CONSTANT]
+    assert [drawn.groups[drawn.nodes[i].group].name for i in constants] == ["part_0", "part_1", "part_2"]
+    assert [sum(a == i for a, _, _ in drawn.edges) for i in constants] == [2, 2, 2]
 
 
 def test_depth() -> None:

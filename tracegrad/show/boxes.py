@@ -141,13 +141,13 @@ class Builder:
         self.texts = {id(part.graph): part for part in listed(graph)}
         self.variables: list[Variable] = []
         self.edges: list[tuple[int, int, int]] = []
-        self.heads: list[Node] = []  # inputs and constants
+        self.heads: list[Node] = []  # inputs
         self.body: list[Node] = []
         self.tails: list[Node] = []  # marks of outputs
         self.nodes: list[Node] = []
         self.groups = [Group(graph.name, "graph", -1)]
         self.known: dict[Hashable, int] = {}  # groups by what they are of
-        self.holders: dict[int, Node] = {}  # the equations that groups are the Graphs of
+        self.holders: list[tuple[Group, Node]] = []  # groups that are Graphs, and the equations that hold them
         self.made: dict[int, Node] = {}  # what makes a variable
         self.frames: dict[int, int] = {}  # the group of the Graph that a node is of
         self.marks: list[tuple[Node, Node]] = []  # outputs, and the equation that holds their Graph
@@ -177,7 +177,7 @@ class Builder:
                     break
             else:
                 self.leave(stack.pop())
-        self.finish()
+        self.nodes = [*self.heads, *self.body, *self.tails]
 
     def is_drawn(self, graph: Graph) -> bool:
         """Whether to draw a Graph here, which may be drawn elsewhere."""
@@ -216,7 +216,8 @@ class Builder:
 
     def head(self, kind: int, name: str, variable: int, group: int) -> None:
         node = self.made[variable] = Node(kind, name, [], [variable], group)
-        self.heads.append(node)
+        if kind == INPUT:
+            self.heads.append(node)
 
     def taken(self, frame: _Frame, atom: Atom) -> int | str:
         """What a box takes: a variable, or a number that is written in it, as are constants that are scalars."""
@@ -319,7 +320,7 @@ class Builder:
         """Go into the Graphs that an equation holds. They share its group, in groups of their own if there are several."""
         group = len(self.groups)
         self.groups.append(Group(eqn.op.name, "graph", node.group))
-        self.holders[group] = node
+        self.holders.append((self.groups[group], node))
         if len(inner) == 1:
             self.groups[group].name = f"{eqn.op.name} {self.texts[id(inner[0][1])].called}"
         scope = origin(eqn.raw_source)[0]
@@ -348,23 +349,33 @@ class Builder:
             if frame.holder is not None:
                 self.marks.append((mark, frame.holder))
 
-    def finish(self) -> None:
-        """Number the nodes, and draw an edge for each variable that a node takes."""
-        self.nodes = [*self.heads, *self.body, *self.tails]
+    def number(self) -> None:
+        """Number the nodes, and draw an edge for each variable that a node takes. A constant has a box in each group where it is
+        taken, so that no arrows lead to it from everywhere. (By now groups are those that there will be.)"""
+        constants: dict[tuple[int, int], Node] = {}
+        arrows: list[tuple[Node, Node, int]] = []
+        for node in (*self.body, *self.tails):
+            for v in dict.fromkeys([self.root(v) for v in node.ins if type(v) is int]):
+                made = self.made[v]
+                if made.kind == CONSTANT:
+                    key = v, node.group
+                    if key not in constants:
+                        constants[key] = Node(CONSTANT, made.name, [], [v], node.group)
+                    made = constants[key]
+                arrows.append((made, node, v))
+        self.nodes = [*self.heads, *constants.values(), *self.body, *self.tails]
         numbers = {id(node): i for i, node in enumerate(self.nodes)}
         for node, rule_of in self.rules:
             node.of = numbers[id(rule_of)]
         for mark, holder in self.marks:
             mark.holder = numbers[id(holder)]
         for mark in self.tails:
-            (v,) = mark.ins
-            if type(v) is int:
-                mark.phase = self.made[self.root(v)].phase
-        for group, node in self.holders.items():
-            self.groups[group].node = numbers[id(node)]
-        for i, node in enumerate(self.nodes):
-            for v in dict.fromkeys([self.root(v) for v in node.ins if type(v) is int]):
-                self.edges.append((numbers[id(self.made[v])], i, v))
+            (taken,) = mark.ins
+            if isinstance(taken, int):
+                mark.phase = self.made[self.root(taken)].phase
+        for group, node in self.holders:
+            group.node = numbers[id(node)]
+        self.edges = [(numbers[id(a)], numbers[id(b)], v) for a, b, v in arrows]
 
     def root(self, v: int) -> int:
         """The variable of the outermost Graph that a variable is another name of."""

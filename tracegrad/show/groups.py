@@ -26,12 +26,14 @@ class Groups:
     """The tree of groups, made smaller where it tells nothing, and larger where a group would have too many boxes."""
 
     def __init__(self, built: Builder) -> None:
-        self.nodes, self.edges, self.groups = built.nodes, built.edges, built.groups
+        self.built, self.groups, self.nodes = built, built.groups, built.nodes
         self.count = sum([node.kind == EQUATION for node in self.nodes])
         self.inside: list[int] = []  # how many equations are in each group
 
     def arrange(self) -> list[Group]:
         self.dissolve()
+        self.built.number()
+        self.nodes, self.edges = self.built.nodes, self.built.edges
         if self.count > SHOWN:
             self.chains()
             self.repeats()
