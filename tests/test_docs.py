@@ -34,6 +34,7 @@ PAGES = (
     "coming-from-jax",
     "coming-from-keras",
     "coming-from-pytorch",
+    "drawing",
     "getting-started",
     "index",
 )
