@@ -130,6 +130,18 @@ def test_without_javascript(show: Show) -> None:
     assert page.locator("pre.listing").text_content() == str(drawing.graph)
 
 
+def test_the_listing_stays_if_drawing_fails(browser: Any, tmp_path: Path) -> None:
+    path = tmp_path / "broken.html"
+    path.write_text(training().html().replace('"vars":', '"variables":', 1))
+    page = browser.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(path.as_uri())
+    assert page.locator("pre.listing").is_visible()
+    assert len(errors) == 1
+    page.close()
+
+
 def test_several_in_one_page(show: Show, tmp_path: Path) -> None:
     """As the outputs of a notebook stand in one document."""
     path = tmp_path / "notebook.html"

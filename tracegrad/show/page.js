@@ -407,4 +407,12 @@ class Drawing {
   }
 }
 
-for (const root of document.querySelectorAll(".tracegrad:not([data-drawn])")) window.tracegrad = new Drawing(root);
+for (const root of document.querySelectorAll(".tracegrad:not([data-drawn], [data-failed])")) {
+  try {
+    window.tracegrad = new Drawing(root);
+  } catch (error) { // leave the listing
+    delete root.dataset.drawn;
+    root.dataset.failed = "";
+    throw error;
+  }
+}
