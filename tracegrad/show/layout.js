@@ -372,11 +372,16 @@ class Layout {
     for (const { y, height } of graph.nodes().map((v) => graph.node(v))) rows.set(Math.round(y), Math.max(rows.get(Math.round(y)) || 0, height / 2));
     const straight = ({ x, y }) => [-1, 1].map((side) => ({ x, y: y + side * (rows.get(Math.round(y)) || 0) }));
     const route = (line) => { const points = edge(line).points.slice(1, -1).flatMap(straight); return line.back ? points.reverse() : points; };
+    const labels = along.filter((line) => line.label).map((line) => [line.id, { x: edge(line).x, y: edge(line).y, w: edge(line).width, h: 14 }]);
+    labels.sort(([, a], [, b]) => a.y - b.y || a.x - b.x).forEach(([, p], i) => {
+      const last = i && labels[i - 1][1];
+      if (last && last.y === p.y) p.x = Math.max(p.x, last.x + (last.w + p.w) / 2 - 4); // where a reordered row has pushed them together
+    });
     const spot = (v, { w, h }) => [v, { x: graph.node(v).x, y: graph.node(v).y, w, h }];
     return {
       at: new Map(inside.map((item) => spot(item, sizes.get(item)))),
       doors: new Map(doors.map((door) => spot(door, { w: 8, h: 0 }))),
-      labels: new Map(along.filter((line) => line.label).map((line) => [line.id, { x: edge(line).x, y: edge(line).y, w: edge(line).width, h: 14 }])),
+      labels: new Map(labels),
       routes: new Map(along.map((line) => [line.id, route(line)])),
     };
   }
