@@ -5,7 +5,7 @@
 
 The rod is 1 long, its ends are held at 0, and at first its temperature is sin(πx) + sin(3πx) / 2. The net sees no temperature but that
 one. It is trained to have u_t = κ u_xx at random places and times: its own second derivatives, `tg.grad` of `tg.grad`, are part of the
-loss, whose gradient has the third. Boundary and first moment hold by the way in which u is made of the net's output.
+loss, and training goes down the gradient of that. Boundary and first moment hold by the way in which u is made of the net's output.
 
 Asserted is the relative error of the net on a grid against the closed form, a sum of two decaying sines.
 

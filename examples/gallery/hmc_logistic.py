@@ -1,15 +1,15 @@
 """Which tumours are malignant, and how sure is that? Bayesian logistic regression by Hamiltonian Monte Carlo.
 
-    python examples/gallery/hmc_logistic.py                  # half a minute
+    python examples/gallery/hmc_logistic.py                  # some seconds
     python examples/gallery/hmc_logistic.py --steps 200 --backend xla
 
 569 tumours of scikit-learn's set, 30 measurements of each. In place of one vector of weights there are thousands, drawn from their
-distribution given the data. A chain moves like a particle: the logarithm of the density is its height, `tg.grad` of that the force on
-it, and after some steps of motion the place is accepted or not. `tg.vmap` makes one chain four, `tg.lax.scan` many moves of one, and
-`tg.jit` one program of it all. Random numbers come from keys, so that the same seed gives the same draws.
+distribution given the data. A chain moves like a ball on a surface, whose height is minus the logarithm of the density: `tg.grad` of
+that is the slope, and after some steps of motion the place is accepted or not. `tg.vmap` makes four chains of one, `tg.lax.scan` many
+moves of one move, and `tg.jit` one program of it all. Random numbers come from keys, so that the same seed gives the same draws.
 
-Asserted are R-hat below 1.01 for each of the 31 weights, which says that chains cannot be told apart, and an identity that is exact for
-any such distribution, E[w · ∂U/∂w] = 31 (C. Stein), which a wrong gradient or a wrong step would break.
+Asserted are R-hat below 1.01 for each of the 31 weights, which says that the chains have met, and an identity of C. Stein's that is
+exact for the distribution of weights w with height U, E[w · ∂U/∂w] = 31: it ties what was drawn to the gradient.
 
 Methods: R. Neal, "MCMC using Hamiltonian dynamics", Handbook of Markov Chain Monte Carlo (2011); A. Vehtari et al., "Rank-normalization,
 folding, and localization: an improved R-hat", Bayesian Analysis 16 (2021), of which this is the plain split R-hat of section 2.
