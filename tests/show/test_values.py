@@ -29,6 +29,16 @@ def through_calls(x: Any, y: Any) -> Any:
     return tg.jit(lambda x: np.sum(np.tanh(x) * tg.checkpoint(np.sin)(y)))(x) * 2.0
 
 
+WEIGHTS, MASK = np.array([1.5, -2.0, 0.5]), np.array([True, False, True])
+
+
+def with_constants(x: Any) -> Any:
+    y = np.where(MASK, x * WEIGHTS, np.exp(WEIGHTS))
+    return np.sum(tg.jit(lambda y: np.tanh(y * WEIGHTS[::-1]))(y) @ np.outer(WEIGHTS, WEIGHTS)) + np.sum(
+        WEIGHTS[[2, 0]] * x[:2]
+    )
+
+
 CASES: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (mlp, mlp_args()),
     (blocks, blocks_args(2)),
@@ -36,6 +46,7 @@ CASES: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (through_calls, (np.array([0.3, -1.0]), np.array([2.0, 0.1]))),
     (scanned, (np.ones(3), np.linspace(0.5, 1.5, 12).reshape(4, 3))),
     (lambda w: np.sum(np.abs(np.exp(1j * w)) ** 2 * w), (np.array([0.1, 0.7]),)),
+    (with_constants, (np.array([0.3, 0.9, -0.2]),)),
     (lambda x: x, (0.5,)),
     (lambda x: np.sum(x) * 0 + 3.0, (np.ones(2),)),
 ]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.boxes import is_boxed, unboxed
-from tracegrad.core.graph import Eqn, Graph, Var, evaluate, interpret
+from tracegrad.core.graph import Eqn, Graph, Var, closed, evaluate, interpret
 from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import Trace, Tracer, bind
@@ -37,6 +37,7 @@ class Values:
         self.gradients: list[Any] = [None] * len(drawn.variables)
         self.replayed: set[int] = set()
         self.replaying = False
+        self.trace: Any = None  # which is walked backward
         inputs = [np.asarray(x) if is_jax_array(x) else x for x in inputs]
         quietly(("all",), self.differentiate if gradients else self.run, drawn, inputs)
         self.values = [_plain(x) for x in self.values]
@@ -59,9 +60,17 @@ class Values:
                 if self.replaying:
                     self.replayed.add(ids[v])
 
-        note(zip(instance.graph.inputs, inputs, strict=True))
-        note(instance.graph.consts.items())
-        return interpret(instance.graph, inputs, apply)
+        graph, consts = closed(instance.graph)
+        if self.trace is not None and not self.replaying:  # there are derivatives with respect to constants, too
+            consts = tuple(
+                [self.traced(x) if is_inexact(v.type.dtype) else x for v, x in instance.graph.consts.items()]
+            )
+        note(zip(graph.inputs, (*inputs, *consts), strict=True))
+        return interpret(graph, (*inputs, *consts), apply)
+
+    def traced(self, const: Any) -> Any:
+        """A constant as an input of the trace that is walked backward."""
+        return tracer_inputs(self.trace, [const])[0]
 
     def apply(self, eqn: Eqn, values: tuple[Any, ...], inner: Sequence[Instance]) -> Any:
         held = eqn.op.held
@@ -89,7 +98,7 @@ class Values:
     def differentiate(self, drawn: Model, inputs: Sequence[Any]) -> None:
         """Run the Graph and walk it backward from its first output, with the cotangents of all variables noted."""
         graph = drawn.whole.graph
-        trace = Trace("vjp", graph, reverse=True)
+        trace = self.trace = Trace("vjp", graph, reverse=True)
         tracers = tracer_inputs(trace, [own(x) for x in inputs])
         outputs, eqns = trace.recorded(lambda: self.walk(drawn.whole, tracers))
         cotangents = _Noting()
