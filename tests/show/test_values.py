@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 import tracegrad as tg
 from tests.show.drawn import blocks, blocks_args, graph_of, mlp, mlp_args, scanned
 from tracegrad.core.graph import Eqn, Graph, Var, evaluate, interpret
+from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import bind
 from tracegrad.show.boxes import Instance
 from tracegrad.show.model import Model, model
 from tracegrad.show.values import Values, side, summary
+from tracegrad.testing.programs import SHAPES, Program, programs
 
 
 def branch(x: Any, y: Any) -> Any:
@@ -124,6 +128,21 @@ def test_what_jitted_functions_hold_has_values_and_gradients() -> None:
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(inner_values.values[a], values.values[b])
         np.testing.assert_allclose(inner_values.gradients[a], values.gradients[b], rtol=1e-12)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(programs(registry=False))
+def test_of_random_programs(program: Program) -> None:
+    """With loops, branches, checkpoints and jitted parts."""
+    args = [np.linspace(-0.9, 0.8, math.prod(shape)).reshape(shape) for shape in SHAPES]
+    drawn, values, _ = quietly(("all",), drawn_values, program, args, True)
+    wanted = quietly(("all",), tg.grad(program, (0, 1)), *args)
+    for got, gradient in zip(values.gradients, wanted, strict=False):
+        np.testing.assert_allclose(got, gradient, rtol=1e-9, atol=1e-12)
+    (result,) = drawn.whole.graph.outputs
+    if isinstance(result, Var):
+        found = values.values[drawn.whole.variables[result]]
+        np.testing.assert_allclose(found, quietly(("all",), program, *args), rtol=1e-12)
 
 
 def test_of_a_loop_they_are_the_last_step_s() -> None:
