@@ -456,6 +456,20 @@ def test_themes(show: Show) -> None:
     assert show(tg.make_graph(unit)(*UNIT).draw(theme="dark"), color_scheme="light").evaluate(paper) == dark
 
 
+def test_print(show: Show) -> None:
+    """Paper has the whole picture on white, and nothing else."""
+    page = show(training(), color_scheme="dark")
+    size = page.evaluate("tracegrad.size")
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    stage = page.locator("svg.stage").bounding_box()
+    assert stage["height"] == pytest.approx(stage["width"] * (size["h"] + 16) / (size["w"] + 16), abs=1)
+    assert page.locator(".bar").first.is_hidden()
+    page.emulate_media(media="screen")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("svg.stage").get_attribute("viewBox") is None
+
+
 # ------------------------------------------------------------------------------------------------------- large graphs
 
 

@@ -308,11 +308,15 @@ class Drawing {
       if (button?.dataset.toggle) { this.toggle(Number(button.dataset.toggle)); this.details(Number(button.dataset.toggle)); }
     });
     this.svg.addEventListener("click", (event) => {
+      this.hits.hidden = true;
       if (this.dragged || item(event) === null) return;
       if (event.target.closest(".toggle")) this.toggle(item(event));
       else this.choose(item(event));
     });
-    this.svg.addEventListener("dblclick", (event) => item(event) !== null && this.toggle(item(event)));
+    this.svg.addEventListener("dblclick", (event) => {
+      const found = item(event);
+      if (found !== null && !this.model.isOpen(found) && !event.target.closest(".toggle")) this.toggle(found);
+    });
     this.svg.addEventListener("mouseover", (event) => this.light(item(event)));
     this.svg.addEventListener("keydown", (event) => this.key(event));
     this.svg.addEventListener("wheel", (event) => {
@@ -344,7 +348,17 @@ class Drawing {
       if (event.key === "Escape") this.search((input.value = ""));
     });
     find(".mode")?.addEventListener("change", (event) => this.setMode(event.target.value));
-    addEventListener("beforeprint", () => this.fit());
+    // Paper shows all of the picture, as wide as it is.
+    addEventListener("beforeprint", () => {
+      this.svg.setAttribute("viewBox", `-8 -8 ${this.size.w + 16} ${this.size.h + 16}`);
+      this.svg.style.maxWidth = `${this.size.w + 16}px`;
+      this.scene.removeAttribute("transform");
+    });
+    addEventListener("afterprint", () => {
+      this.svg.removeAttribute("viewBox");
+      this.svg.style.maxWidth = "";
+      this.look(this.view);
+    });
   }
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
