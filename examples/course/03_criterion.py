@@ -188,6 +188,7 @@ assert abs(J(guess, X, y) - 1.38873) < 1e-4
 assert np.array_equal(log_softmax(np.array([[1000.0, 0.0]])), [[0.0, -1000.0]])  # the two-step way gives nan here
 
 print(tg.make_graph(J)(guess, X, y))
+show(tg.draw(J, guess, X, y, values=True, gradients=True), "03_loss")  # the same, as a page with values and gradients
 
 # %% [markdown]
 # The printed graph is the whole calculation, from the two parameters to one number: scores, the largest of each row, the

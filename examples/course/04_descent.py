@@ -546,6 +546,14 @@ show(figure, "04_graph")
 # value; the minus turns its sign. What arrives at $s$ is $\sigma(s) - 1 = -0.574$, as chapter 3 derived. A sum hands it on to all its
 # operands, so $\bar b$ is the same, and $\bar w_1$, $\bar w_2$ are 3 and 2 times that: the inputs by which the weights are multiplied.
 #
+# The library draws the same picture of any function, as a page for a browser: values in blue, gradients in orange. Then that of $J$ on the
+# hundred points. A click on a box shows the line of the program that it comes from.
+
+# %%
+show(tg.draw(loss_of_one, *weights, values=True, gradients=True), "04_loss_of_one")
+show(tg.draw(J, stages[0], X, one_hot, values=True, gradients=True), "04_loss")
+
+# %% [markdown]
 # The same fifty lines on the hundred points, with matrices:
 
 # %%

@@ -212,6 +212,9 @@ print(graph)
 figure, axes = plt.subplots(figsize=(13, 3.8))
 draw_graph(axes, graph, lambda v: str(v.type), "a network of two hidden units, on 100 points", parameters="WbVc")
 show(figure, "05_graph")
+show(
+    tg.draw(loss, random_start(0, 8), X, y, values=True, gradients=True), "05_loss"
+)  # a page: the loss, with its gradients
 
 # %% [markdown]
 # The loss is no longer convex, so the end may depend on the start. We therefore train from twenty random starts. `tg.vmap` runs one step
