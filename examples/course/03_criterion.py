@@ -4,9 +4,10 @@
 # **After this chapter you can** say which number a classifier is trained to make small, derive that number from
 # probability, and read off its surface whether there is a best line at all.
 #
-# In chapter 2 a perceptron told red points from blue ones. Its weights were guessed, or found by Rosenblatt's rule, which never comes to
-# rest where no line is perfect, and cannot say how sure to be. From here on they are to be *computed*. For that we need one number that
-# says how badly given weights do: the **training criterion**, also called the **loss**. Training is then a problem of calculus: find the weights for which the number is smallest. This chapter
+# In chapter 2 a perceptron told red points from blue ones. Its weights were guessed, or found by Rosenblatt's rule,
+# which never comes to rest where no line is perfect, and cannot say how sure to be. From here on they are to be
+# *computed*. For that we need one number that says how badly given weights do: the **training criterion**, also called
+# the **loss**. Training is then a problem of calculus: find the weights for which the number is smallest. This chapter
 # chooses the number. Chapter 4 finds the smallest value.
 
 # %%
@@ -50,8 +51,8 @@ def scores(params, X):
 # %% [markdown]
 # ## Why not count the mistakes?
 #
-# What we want in the end is few mistakes. So the first idea is to take the number of mistakes itself as the criterion: the
-# perceptron decides for the class with the larger score, and we count how often that is not the label.
+# What we want in the end is few mistakes. So the first idea is to take the number of mistakes itself as the criterion:
+# the perceptron decides for the class with the larger score, and we count how often that is not the label.
 
 
 # %%
@@ -86,10 +87,10 @@ assert np.allclose(line(math.pi / 4, scale=1)["W"], guess["W"])  # the guess is 
 
 # %% [markdown]
 # The count is a staircase. It changes only where the line runs over a point; between two points it is **flat**. The
-# derivative of a flat function is zero. So at almost every place the derivatives with respect to all the weights are zero, and
-# nothing tells in which direction the weights should be moved. The library says the same. `tg.grad` gives zeros, and
-# `tg.debug.why_zero` names the operation that cuts the parameters off: `argmax`, whose result jumps and is otherwise
-# constant.
+# derivative of a flat function is zero. So at almost every place the derivatives with respect to all the weights are
+# zero, and nothing tells in which direction the weights should be moved. The library says the same. `tg.grad` gives
+# zeros, and `tg.debug.why_zero` names the operation that cuts the parameters off: `argmax`, whose result jumps and is
+# otherwise constant.
 
 # %%
 flat = tg.grad(mistakes)(line(0.0), X_near, y_near)
@@ -106,20 +107,20 @@ assert [why[path].op for path in ("params['W']", "params['b']")] == ["argmax", "
 #
 # ## Likelihood
 #
-# A perceptron with given weights makes a claim about each point: "with probability $p_{i0}$ it is blue, with probability
-# $p_{i1}$ it is red". The label says what it was. So we can ask: **if the claims were true, how probable were the labels
-# that we have seen?** For one point it is the probability of its own class, $p_{i\,y_i}$. The points were drawn independently
-# of each other, so that the probabilities multiply:
+# A perceptron with given weights makes a claim about each point: "with probability $p_{i0}$ it is blue, with
+# probability $p_{i1}$ it is red". The label says what it was. So we can ask: **if the claims were true, how probable
+# were the labels that we have seen?** For one point it is the probability of its own class, $p_{i\,y_i}$. The points
+# were drawn independently of each other, so that the probabilities multiply:
 #
 # $$\mathcal L(W, b) = \prod_{i=1}^{n} p_{i\,y_i}.$$
 #
 # This is the **likelihood** of the parameters. The parameters to choose are those that make the observed labels most
 # probable: **maximum likelihood**.
 #
-# A product of many numbers below 1 is awkward. It soon is smaller than any number that a computer holds, and the derivative
-# of a product of $n$ factors has $n$ terms of $n$ factors. The logarithm mends both, because it turns the product into a sum.
-# It is increasing, so the largest value stays at the same place. A minus sign makes the largest the smallest, as it is the
-# custom to minimise:
+# A product of many numbers below 1 is awkward. It soon is smaller than any number that a computer holds, and the
+# derivative of a product of $n$ factors has $n$ terms of $n$ factors. The logarithm mends both, because it turns the
+# product into a sum. It is increasing, so the largest value stays at the same place. A minus sign makes the largest the
+# smallest, as it is the custom to minimise:
 #
 # $$J(W, b) = -\ln \mathcal L(W, b) = -\sum_{i=1}^{n} \ln p_{i\,y_i}.$$
 
@@ -151,23 +152,24 @@ show(figure, "03_minus_log")
 #
 # $$J = -\sum_i \sum_k c_{ik} \ln p_{ik}.$$
 #
-# For two probability distributions $q$ and $p$ over the same classes, the number $H(q, p) = -\sum_k q_k \ln p_k$ is called
-# the **cross-entropy** of $p$ relative to $q$. So $J$ is a sum of cross-entropies, between what was the case ($c_i$) and what
-# was claimed ($p_i$).
+# For two probability distributions $q$ and $p$ over the same classes, the number $H(q, p) = -\sum_k q_k \ln p_k$ is
+# called the **cross-entropy** of $p$ relative to $q$. So $J$ is a sum of cross-entropies, between what was the case
+# ($c_i$) and what was claimed ($p_i$).
 #
 # Cross-entropy rewards honesty. Suppose that, at some place of the plane, 70 % of the points are blue and 30 % red:
-# $q = (0.7, 0.3)$. Which claim $p$ costs least there, on average? *It is $p = q$.* For the proof use $\ln t \le t - 1$, with
-# equality only for $t = 1$ (the logarithm lies below its tangent at 1):
+# $q = (0.7, 0.3)$. Which claim $p$ costs least there, on average? *It is $p = q$.* For the proof use $\ln t \le t - 1$,
+# with equality only for $t = 1$ (the logarithm lies below its tangent at 1):
 #
 # $$H(q, q) - H(q, p) = \sum_k q_k \ln\frac{p_k}{q_k} \le \sum_k q_k\left(\frac{p_k}{q_k} - 1\right)
 # = \sum_k p_k - \sum_k q_k = 0.$$
 #
-# Hence $H(q, q) \le H(q, p)$ for every claim $p$, and equality holds only if all $p_k/q_k$ are 1. So a claim cannot be made cheaper by exaggerating or by hedging. That is why the outputs of a trained classifier can be read
-# as probabilities, and we shall measure below that they can.
+# Hence $H(q, q) \le H(q, p)$ for every claim $p$, and equality holds only if all $p_k/q_k$ are 1. So a claim cannot be
+# made cheaper by exaggerating or by hedging. That is why the outputs of a trained classifier can be read as
+# probabilities, and we shall measure below that they can.
 #
-# In code one never takes the logarithm of a softmax in two steps: for scores like $(1000, 0)$ the exponential overflows. The
-# logarithm of the quotient is $\ln p_k = s_k - \ln\sum_j e^{s_j}$. And in $\ln\sum_j e^{s_j}$ the largest score $m$ can be
-# taken out, $= m + \ln\sum_j e^{s_j - m}$, after which no exponent is above 0.
+# In code one never takes the logarithm of a softmax in two steps: for scores like $(1000, 0)$ the exponential
+# overflows. The logarithm of the quotient is $\ln p_k = s_k - \ln\sum_j e^{s_j}$. And in $\ln\sum_j e^{s_j}$ the
+# largest score $m$ can be taken out, $= m + \ln\sum_j e^{s_j - m}$, after which no exponent is above 0.
 
 
 # %%
@@ -191,9 +193,9 @@ print(tg.make_graph(J)(guess, X, y))
 show(tg.draw(J, guess, X, y, values=True, gradients=True), "03_loss")  # the same, as a page with values and gradients
 
 # %% [markdown]
-# The printed graph is the whole calculation, from the two parameters to one number: scores, the largest of each row, the
-# exponentials, their sums and logarithms, the pick of each point's own class, the sum, the sign. Every operation in it but the
-# maximum is smooth, and $J$ as a whole is smooth too: the maximum was only taken out and put back.
+# The printed graph is the whole calculation, from the two parameters to one number: scores, the largest of each row,
+# the exponentials, their sums and logarithms, the pick of each point's own class, the sum, the sign. Every operation in
+# it but the maximum is smooth, and $J$ as a whole is smooth too: the maximum was only taken out and put back.
 #
 # Now the picture that was promised. The count of mistakes over the angle of the line, and cross-entropy per point.
 
@@ -229,8 +231,8 @@ assert all([abs(slope(t)) > 1 for t in (-2.0, -1.0, 0.0, 2.0)])  # a slope nearl
 # %% [markdown]
 # ## The derivative with respect to the scores
 #
-# How does the cost of one point change with its scores? Let the point have scores $s_k$, probabilities $p_k$ and the class $y$.
-# Its cost is $\ell = -\ln p_y = -s_y + \ln\sum_j e^{s_j}$, and so
+# How does the cost of one point change with its scores? Let the point have scores $s_k$, probabilities $p_k$ and the
+# class $y$. Its cost is $\ell = -\ln p_y = -s_y + \ln\sum_j e^{s_j}$, and so
 #
 # $$\frac{\partial \ell}{\partial s_k} = -c_k + \frac{e^{s_k}}{\sum_j e^{s_j}} = p_k - c_k,$$
 #
@@ -253,16 +255,16 @@ assert np.allclose(gradient, claimed - observed, rtol=0, atol=1e-12)
 # %% [markdown]
 # ## Why not the squared error?
 #
-# Another smooth criterion comes to mind: the square of "claimed minus observed". Take two classes and write the probability
-# of the true one as $\sigma(z) = 1/(1 + e^{-z})$, where $z$ is the true class's score minus the other one's. Both criteria
-# are smooth and are zero for certainty. But look at their derivatives with respect to $z$. Since
+# Another smooth criterion comes to mind: the square of "claimed minus observed". Take two classes and write the
+# probability of the true one as $\sigma(z) = 1/(1 + e^{-z})$, where $z$ is the true class's score minus the other
+# one's. Both criteria are smooth and are zero for certainty. But look at their derivatives with respect to $z$. Since
 # $\sigma' = \sigma(1 - \sigma)$,
 #
 # $$\frac{d}{dz}\bigl(-\ln\sigma(z)\bigr) = \sigma(z) - 1,\qquad
 # \frac{d}{dz}\bigl(\sigma(z) - 1\bigr)^2 = 2\,(\sigma(z) - 1)\,\sigma(z)\,(1 - \sigma(z)).$$
 #
-# The second has the factor $\sigma(z)$, which is nearly zero when the perceptron is *surely wrong* ($z$ far below 0). Where there
-# is most to learn, the squared error is flat.
+# The second has the factor $\sigma(z)$, which is nearly zero when the perceptron is *surely wrong* ($z$ far below 0).
+# Where there is most to learn, the squared error is flat.
 
 
 # %%
@@ -295,8 +297,8 @@ show(figure, "03_slopes")
 #
 # ## The surface: separable points have no best line
 #
-# The guess makes no mistake on the first hundred points. Is it the best? Multiply $W$ by a factor $k$. The line stays where
-# it is; only the probabilities become more extreme.
+# The guess makes no mistake on the first hundred points. Is it the best? Multiply $W$ by a factor $k$. The line stays
+# where it is; only the probabilities become more extreme.
 
 # %%
 along_scale = {k: J({"W": k * guess["W"], "b": guess["b"]}, X, y) for k in (0.25, 0.5, 1, 2, 4)}
@@ -305,14 +307,15 @@ for k, value in along_scale.items():
 assert np.allclose(list(along_scale.values()), [16.527, 5.2515, 1.3887, 0.3616, 0.0482], rtol=0, atol=1e-3)
 
 # %% [markdown]
-# $J$ only falls. The reason: for two classes the cost of point $i$ is $\ln(1 + e^{-z_i})$, where $z_i$ is its true class's
-# lead in score. With $b = 0$, multiplying $W$ by $k$ multiplies every $z_i$ by $k$. If all points are on their right side, all
-# $z_i$ are positive, every cost falls towards 0 as $k$ grows, and **there is no minimum**: $J$ comes as
+# $J$ only falls. The reason: for two classes the cost of point $i$ is $\ln(1 + e^{-z_i})$, where $z_i$ is its true
+# class's lead in score. With $b = 0$, multiplying $W$ by $k$ multiplies every $z_i$ by $k$. If all points are on their
+# right side, all $z_i$ are positive, every cost falls towards 0 as $k$ grows, and **there is no minimum**: $J$ comes as
 # near to 0 as one likes and never gets there. Points that a line can separate ask for infinite certainty.
 #
-# The other set of points is not separable. There an exaggerated claim costs dearly at each point on the wrong side, and there
-# is a best scale. The picture shows $J/n$ over two numbers, the scale $k$ of $W = k\begin{pmatrix}1 & -1\\ 1 & -1\end{pmatrix}$
-# and the bias $\beta$ of $b = (\beta, -\beta)$. (We divide by the number of points so that sets of different sizes compare.)
+# The other set of points is not separable. There an exaggerated claim costs dearly at each point on the wrong side, and
+# there is a best scale. The picture shows $J/n$ over two numbers, the scale $k$ of
+# $W = k\begin{pmatrix}1 & -1\\ 1 & -1\end{pmatrix}$ and the bias $\beta$ of $b = (\beta, -\beta)$. (We divide by the
+# number of points so that sets of different sizes compare.)
 
 
 # %%
@@ -369,11 +372,11 @@ assert abs(bayes - 0.7602) < 1e-4
 assert abs(accuracy - 0.764) < 0.005
 
 # %% [markdown]
-# (A share of 1,000 points scatters by $\sqrt{0.76 \cdot 0.24 / 1000} \approx 0.0135$ around its expectation, so 0.764 on these
-# points and 0.760 in the long run agree.)
+# (A share of 1,000 points scatters by $\sqrt{0.76 \cdot 0.24 / 1000} \approx 0.0135$ around its expectation, so 0.764
+# on these points and 0.760 in the long run agree.)
 #
-# And the promise about honesty: take all points to which the best line gives a probability of blue between 0.6 and 0.7. About
-# two thirds of them should be blue.
+# And the promise about honesty: take all points to which the best line gives a probability of blue between 0.6 and 0.7.
+# About two thirds of them should be blue.
 
 # %%
 p_blue = np.exp(log_softmax(scores(best, X_near)))[:, 0]
@@ -387,24 +390,24 @@ for low in np.arange(0, 1, 0.1):
 # %% [markdown]
 # ## Convex: the only minimum there is
 #
-# A function is **convex** if the straight line between two points of its graph never runs below the graph. A smooth function
-# is convex exactly if its matrix of second derivatives, the **Hessian**, has no negative eigenvalue anywhere. Convexity is
-# worth much: a place where the gradient vanishes is then a minimum of the whole function, since the graph lies above each of
-# its tangent planes. There are no false valleys.
+# A function is **convex** if the straight line between two points of its graph never runs below the graph. A smooth
+# function is convex exactly if its matrix of second derivatives, the **Hessian**, has no negative eigenvalue anywhere.
+# Convexity is worth much: a place where the gradient vanishes is then a minimum of the whole function, since the graph
+# lies above each of its tangent planes. There are no false valleys.
 #
-# *$J$ is convex in $(W, b)$.* The scores are linear in $(W, b)$, a sum of convex functions is convex, and a convex function
-# of a linear one is convex. So it is enough to look at one point's cost as a function of its scores,
+# *$J$ is convex in $(W, b)$.* The scores are linear in $(W, b)$, a sum of convex functions is convex, and a convex
+# function of a linear one is convex. So it is enough to look at one point's cost as a function of its scores,
 # $\ell(s) = -s_y + \ln\sum_j e^{s_j}$. Its gradient is $p - c$. Differentiate once more:
-# $\partial p_k/\partial s_j = p_k(\delta_{kj} - p_j)$, where $\delta_{kj}$ is 1 for $k = j$ and 0 otherwise. For any direction
-# $v$,
+# $\partial p_k/\partial s_j = p_k(\delta_{kj} - p_j)$, where $\delta_{kj}$ is 1 for $k = j$ and 0 otherwise. For any
+# direction $v$,
 #
 # $$\sum_{k,j} v_k\,p_k(\delta_{kj} - p_j)\,v_j = \sum_k p_k v_k^2 - \Bigl(\sum_k p_k v_k\Bigr)^2 \ge 0,$$
 #
 # because this is the variance of a random variable that takes the value $v_k$ with probability $p_k$.
 #
-# The Hessian of all six parameters, of the library's making, agrees. It has three eigenvalues that are zero, and there is a
-# reason: adding one number to both scores of a point changes no probability. So adding the same amount to both columns of
-# $W$ (two numbers) or to both biases (one number) leaves $J$ as it is.
+# The Hessian of all six parameters, of the library's making, agrees. It has three eigenvalues that are zero, and there
+# is a reason: adding one number to both scores of a point changes no probability. So adding the same amount to both
+# columns of $W$ (two numbers) or to both biases (one number) leaves $J$ as it is.
 
 
 # %%
@@ -420,20 +423,22 @@ for seed in range(3):
     assert np.sum(np.abs(eigenvalues) < 1e-9 * eigenvalues[-1]) == 3
 
 # %% [markdown]
-# Chapter 5 puts a second layer under the scores. The scores are then no longer linear in the parameters, $J$ is no longer convex,
-# and false valleys do appear.
+# Chapter 5 puts a second layer under the scores. The scores are then no longer linear in the parameters, $J$ is no
+# longer convex, and false valleys do appear.
 #
 # ## When a number is wanted instead of a class: least squares is maximum likelihood too
 #
-# Let the label be a real number $t_i$, and the claim a normal distribution with the middle $f_i = x_i w + b$ and some standard
-# deviation $\varsigma$. The density at what was observed is
-# $\frac{1}{\varsigma\sqrt{2\pi}}\, e^{-(t_i - f_i)^2 / 2\varsigma^2}$, and minus the logarithm of the product of these is
+# Let the label be a real number $t_i$, and the claim a normal distribution with the middle $f_i = x_i w + b$ and some
+# standard deviation $\varsigma$. The density at what was observed is
+# $\frac{1}{\varsigma\sqrt{2\pi}}\, e^{-(t_i - f_i)^2 / 2\varsigma^2}$, and minus the logarithm of the product of these
+# is
 #
 # $$\frac{1}{2\varsigma^2}\sum_i (t_i - f_i)^2 + n \ln\bigl(\varsigma\sqrt{2\pi}\bigr).$$
 #
-# For a fixed $\varsigma$ its minimum is where the **sum of squares** is least. So there is one principle: state how the labels
-# come about, as a distribution; the criterion is minus the logarithm of its probability. Classes give cross-entropy, numbers
-# with normal errors give squares. The check: at the solution of least squares, the gradient of the likelihood vanishes.
+# For a fixed $\varsigma$ its minimum is where the **sum of squares** is least. So there is one principle: state how the
+# labels come about, as a distribution; the criterion is minus the logarithm of its probability. Classes give
+# cross-entropy, numbers with normal errors give squares. The check: at the solution of least squares, the gradient of
+# the likelihood vanishes.
 
 
 # %%
@@ -539,8 +544,8 @@ attempt(check_weighted, weighted)
 #
 # <details><summary>Answer</summary>
 #
-# The points are separable. The line is right and the scores grow: each point gets a probability nearer to 1. There is no end to
-# that, only a slower and slower fall.
+# The points are separable. The line is right and the scores grow: each point gets a probability nearer to 1. There is
+# no end to that, only a slower and slower fall.
 #
 # </details>
 #
@@ -549,8 +554,8 @@ attempt(check_weighted, weighted)
 #
 # <details><summary>Answer</summary>
 #
-# Cross-entropy: it pays $-\ln 10^{-6} = 13.8$ for this point, and the pull on its scores is almost 1. The squared error pays less
-# than 1 and hardly pulls. What makes cross-entropy learn from its worst mistakes makes it sensitive to wrong labels. Label
-# smoothing is one remedy.
+# Cross-entropy: it pays $-\ln 10^{-6} = 13.8$ for this point, and the pull on its scores is almost 1. The squared error
+# pays less than 1 and hardly pulls. What makes cross-entropy learn from its worst mistakes makes it sensitive to wrong
+# labels. Label smoothing is one remedy.
 #
 # </details>

@@ -1,12 +1,13 @@
 # %% [markdown]
 # # 4. Gradient descent and backpropagation
 #
-# **After this chapter you can** derive and write both: the method that walks downhill, and the method that finds out which way
-# downhill is, for any function that is made of known operations. You can also check a derivative that somebody else wrote.
+# **After this chapter you can** derive and write both: the method that walks downhill, and the method that finds out
+# which way downhill is, for any function that is made of known operations. You can also check a derivative that
+# somebody else wrote.
 #
-# Chapter 3 ended with a function $J$ of the parameters that is to be made small. With two parameters we could try a grid of
-# values. With six that is tedious, and with a million impossible: a grid of only ten values each has $10^{1000000}$ places. This
-# chapter looks at one place at a time, and asks there which way is down.
+# Chapter 3 ended with a function $J$ of the parameters that is to be made small. With two parameters we could try a
+# grid of values. With six that is tedious, and with a million impossible: a grid of only ten values each has
+# $10^{1000000}$ places. This chapter looks at one place at a time, and asks there which way is down.
 
 # %%
 import math
@@ -26,13 +27,14 @@ import tracegrad as tg
 #
 # $$f(x + d) = f(x) + \nabla f(x)\cdot d + \text{something of the order of } |d|^2 .$$
 #
-# Take steps $d$ of one small length. Which of them lowers $f$ most? The one that makes $\nabla f\cdot d$ most negative. By the
-# Cauchy–Schwarz inequality, $\nabla f\cdot d \ge -|\nabla f|\,|d|$, with equality exactly if $d$ points against the gradient. So
-# the direction of **steepest descent** is $-\nabla f(x)$. **Gradient descent** repeats this step:
+# Take steps $d$ of one small length. Which of them lowers $f$ most? The one that makes $\nabla f\cdot d$ most negative.
+# By the Cauchy–Schwarz inequality, $\nabla f\cdot d \ge -|\nabla f|\,|d|$, with equality exactly if $d$ points against
+# the gradient. So the direction of **steepest descent** is $-\nabla f(x)$. **Gradient descent** repeats this step:
 #
 # $$x \leftarrow x - \eta\,\nabla f(x).$$
 #
-# The number $\eta > 0$ is the **step size** (also: learning rate). In the library, `tg.grad(f)` is the function $\nabla f$.
+# The number $\eta > 0$ is the **step size** (also: learning rate). In the library, `tg.grad(f)` is the function
+# $\nabla f$.
 
 
 # %%
@@ -53,8 +55,8 @@ assert abs(lowest - math.atan2(down[1], down[0]) % math.tau) < 0.005
 # %% [markdown]
 # ## How far? The step size on a valley
 #
-# Near a minimum every smooth function looks like a quadratic one. So let us understand one completely: a valley that is ten times
-# steeper across than along,
+# Near a minimum every smooth function looks like a quadratic one. So let us understand one completely: a valley that is
+# ten times steeper across than along,
 #
 # $$f(x) = \tfrac12\,(c_1 x_1^2 + c_2 x_2^2),\qquad c_1 = 1,\ c_2 = 10 .$$
 #
@@ -63,9 +65,9 @@ assert abs(lowest - math.atan2(down[1], down[0]) % math.tau) < 0.005
 #
 # $$x_i \leftarrow (1 - \eta c_i)\, x_i .$$
 #
-# After $T$ steps $x_i$ has been multiplied by $(1 - \eta c_i)^T$. It goes to zero exactly if $|1 - \eta c_i| < 1$, that is
-# $\eta < 2 / c_i$. **The largest curvature sets the limit**, here $\eta < 0.2$. And with a step small enough for the steep
-# direction, the flat direction is slow: its factor is $1 - \eta c_1$, near to 1.
+# After $T$ steps $x_i$ has been multiplied by $(1 - \eta c_i)^T$. It goes to zero exactly if $|1 - \eta c_i| < 1$, that
+# is $\eta < 2 / c_i$. **The largest curvature sets the limit**, here $\eta < 0.2$. And with a step small enough for the
+# steep direction, the flat direction is slow: its factor is $1 - \eta c_1$, near to 1.
 
 
 # %%
@@ -111,13 +113,14 @@ panels[0].set_ylabel("x₂, curvature 10")
 show(figure, "04_valley")
 
 # %% [markdown]
-# With 0.05 the steep coordinate is soon at rest and the flat one creeps. With 0.19 the steep coordinate jumps from side to side,
-# and falls. With 0.21 each jump is larger than the one before. A little too much is not a little worse: it is the difference
-# between learning and nonsense.
+# With 0.05 the steep coordinate is soon at rest and the flat one creeps. With 0.19 the steep coordinate jumps from side
+# to side, and falls. With 0.21 each jump is larger than the one before. A little too much is not a little worse: it is
+# the difference between learning and nonsense.
 #
 # ## A perceptron that finds its line
 #
-# Now for the real thing: the hundred points of chapter 3 and the criterion $J$. The start is random. A hundred steps of 0.01.
+# Now for the real thing: the hundred points of chapter 3 and the criterion $J$. The start is random. A hundred steps of
+# 0.01.
 
 # %%
 rng = np.random.default_rng(0)
@@ -139,7 +142,8 @@ def J(params, X, one_hot):
 
 
 # %% [markdown]
-# The parameters are a dict of two arrays, and so is the gradient. `tg.tree.map` applies a function to matching arrays of both.
+# The parameters are a dict of two arrays, and so is the gradient. `tg.tree.map` applies a function to matching arrays
+# of both.
 
 # %%
 start_rng = np.random.default_rng(1)
@@ -172,12 +176,12 @@ right.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 show(figure, "04_learnt")
 
 # %% [markdown]
-# The line was found, not guessed. $J$ is even smaller than with the guess of chapter 3 (1.389): the points are separable, and
-# larger weights are always better there.
+# The line was found, not guessed. $J$ is even smaller than with the guess of chapter 3 (1.389): the points are
+# separable, and larger weights are always better there.
 #
-# On points that overlap there is a minimum to arrive at. Here is the surface of chapter 3 once more, over the scale $k$ and the
-# bias $\beta$, with three step sizes. It has no exact formula for its step limit, but the curvature at the minimum gives it: the
-# largest eigenvalue of the Hessian there.
+# On points that overlap there is a minimum to arrive at. Here is the surface of chapter 3 once more, over the scale $k$
+# and the bias $\beta$, with three step sizes. It has no exact formula for its step limit, but the curvature at the
+# minimum gives it: the largest eigenvalue of the Hessian there.
 
 # %%
 near_red = 2 * rng.normal(size=(500, 2)) - 1
@@ -216,13 +220,13 @@ panels[0].set_ylabel("bias β")
 show(figure, "04_surface")
 
 # %% [markdown]
-# The star is the minimum. At a tenth of the limit the walk is smooth and slow. At half the limit it arrives. A tenth above the limit
-# it comes near and cannot rest: the steep direction, $k$, throws it from side to side for ever.
+# The star is the minimum. At a tenth of the limit the walk is smooth and slow. At half the limit it arrives. A tenth
+# above the limit it comes near and cannot rest: the steep direction, $k$, throws it from side to side for ever.
 #
 # ## The same for a line through numbers: linear regression
 #
-# The method does not care what the function is. The squares of chapter 3, for a line through 30 noisy values: descent arrives
-# at the solution that linear algebra has for this one problem, `np.linalg.lstsq`.
+# The method does not care what the function is. The squares of chapter 3, for a line through 30 noisy values: descent
+# arrives at the solution that linear algebra has for this one problem, `np.linalg.lstsq`.
 
 # %%
 t_line = np.linspace(0, 4, 30)
@@ -241,24 +245,25 @@ assert np.allclose(by_descent, by_algebra, rtol=0, atol=1e-6)
 # %% [markdown]
 # ## Two improvements: momentum, and a step size for each coordinate
 #
-# In a long valley plain descent must keep its step small for the sake of the steep direction. Two remedies are in every library.
+# In a long valley plain descent must keep its step small for the sake of the steep direction. Two remedies are in every
+# library.
 #
 # **Momentum** keeps a velocity $v$, as a heavy ball does. With $0 \le \mu < 1$:
 #
 # $$v \leftarrow \mu v - \eta\nabla f(x),\qquad x \leftarrow x + v .$$
 #
-# Along the valley the gradients agree and the velocity builds up, to as much as $1/(1-\mu)$ times a single step. Across it they
-# alternate in sign and cancel.
+# Along the valley the gradients agree and the velocity builds up, to as much as $1/(1-\mu)$ times a single step. Across
+# it they alternate in sign and cancel.
 #
-# **Adam** (Kingma and Ba 2014) keeps running means of the gradient, $m$, and of its square, $u$, coordinate by coordinate, and
-# divides one by the root of the other:
+# **Adam** (Kingma and Ba 2014) keeps running means of the gradient, $m$, and of its square, $u$, coordinate by
+# coordinate, and divides one by the root of the other:
 #
 # $$m \leftarrow \beta_1 m + (1-\beta_1)\, g,\quad u \leftarrow \beta_2 u + (1-\beta_2)\, g^2,\quad
 # x \leftarrow x - \eta\,\frac{m/(1-\beta_1^t)}{\sqrt{u/(1-\beta_2^t)} + \epsilon},$$
 #
-# where $g$ is the gradient and $t$ counts the steps from 1. (The means start at 0 and are too small at first;
-# the factors $1-\beta^t$ correct that.) Multiply one coordinate of the gradient by 100: $m$ and $\sqrt u$ both grow by 100, and the
-# step stays what it was. **Adam does not see the curvatures' scales.**
+# where $g$ is the gradient and $t$ counts the steps from 1. (The means start at 0 and are too small at first; the
+# factors $1-\beta^t$ correct that.) Multiply one coordinate of the gradient by 100: $m$ and $\sqrt u$ both grow by 100,
+# and the step stays what it was. **Adam does not see the curvatures' scales.**
 
 
 # %%
@@ -312,20 +317,21 @@ right.legend(loc="lower left", fontsize=8)
 show(figure, "04_momentum_adam")
 
 # %% [markdown]
-# Momentum pays on a valley like this one. Adam with a fixed step does not come to rest quickly, but it needs no tuning by the
-# curvatures. `tg.optim` has both and many more (chapter 6).
+# Momentum pays on a valley like this one. Adam with a fixed step does not come to rest quickly, but it needs no tuning
+# by the curvatures. `tg.optim` has both and many more (chapter 6).
 #
 # ## Where do gradients come from? First try: differences
 #
-# So far `tg.grad` has been a black box. We open it now. The simplest idea first: by definition the derivative is a limit of
-# quotients, so take a small $h$ and compute
+# So far `tg.grad` has been a black box. We open it now. The simplest idea first: by definition the derivative is a
+# limit of quotients, so take a small $h$ and compute
 #
 # $$\frac{f(x + h) - f(x - h)}{2h} .$$
 #
-# How wrong is it? Taylor's formula for $f(x \pm h)$ gives $f'(x) + \frac{h^2}{6} f'''(x) + \dots$, so smaller steps are better, by
-# the square. But a 64-bit number has only 16 digits, and $f(x+h)$ and $f(x-h)$ agree in more and more of them as $h$ shrinks.
-# Each is rounded by about $10^{-16}$, and the quotient magnifies that to about $10^{-16}/h$. The two errors pull in opposite
-# directions, and the best step is where they meet: $h^2 \approx 10^{-16}/h$, so $h \approx 10^{-5}$.
+# How wrong is it? Taylor's formula for $f(x \pm h)$ gives $f'(x) + \frac{h^2}{6} f'''(x) + \dots$, so smaller steps are
+# better, by the square. But a 64-bit number has only 16 digits, and $f(x+h)$ and $f(x-h)$ agree in more and more of
+# them as $h$ shrinks. Each is rounded by about $10^{-16}$, and the quotient magnifies that to about $10^{-16}/h$. The
+# two errors pull in opposite directions, and the best step is where they meet: $h^2 \approx 10^{-16}/h$, so
+# $h \approx 10^{-5}$.
 
 # %%
 quotient_errors = {}
@@ -350,26 +356,27 @@ axes.legend()
 show(figure, "04_differences")
 
 # %% [markdown]
-# Eleven digits at best, and worse: **one derivative costs two evaluations of $f$**. With a million parameters a single gradient
-# takes two million evaluations. Differences are good for checking a derivative, not for training. Chain rule instead.
+# Eleven digits at best, and worse: **one derivative costs two evaluations of $f$**. With a million parameters a single
+# gradient takes two million evaluations. Differences are good for checking a derivative, not for training. Chain rule
+# instead.
 #
 # ## Backpropagation
 #
-# As chapter 1 showed, a calculation is a graph. Write its values in order of evaluation: $v_1, \dots, v_N$. The first few are
-# inputs; each later one is a known operation on earlier ones; the last, $v_N = L$, is the result, one number. We want
-# $\partial L/\partial v_i$ for the inputs. The trick is to ask for more: for **every** $v_i$, how much $L$ changes if that value is
-# changed and everything after it is computed from it. Call it the **cotangent** of $v_i$:
+# As chapter 1 showed, a calculation is a graph. Write its values in order of evaluation: $v_1, \dots, v_N$. The first
+# few are inputs; each later one is a known operation on earlier ones; the last, $v_N = L$, is the result, one number.
+# We want $\partial L/\partial v_i$ for the inputs. The trick is to ask for more: for **every** $v_i$, how much $L$
+# changes if that value is changed and everything after it is computed from it. Call it the **cotangent** of $v_i$:
 #
 # $$\bar v_i = \frac{\partial L}{\partial v_i} .$$
 #
-# *The rule.* A change of $v_i$ reaches $L$ only through those $v_j$ that take $v_i$ as an operand. By the chain rule for functions
-# of several variables, the contributions add:
+# *The rule.* A change of $v_i$ reaches $L$ only through those $v_j$ that take $v_i$ as an operand. By the chain rule
+# for functions of several variables, the contributions add:
 #
 # $$\bar v_N = 1,\qquad \bar v_i = \sum_{j\ \text{uses}\ i} \bar v_j\,\frac{\partial v_j}{\partial v_i} .$$
 #
-# Every $j$ in the sum is later than $i$. So **going through the operations in reverse order**, all $\bar v_j$ that are needed are
-# ready in time. Each operation is visited once, and must know one thing only: its own partial derivatives. That is
-# backpropagation. It is the chain rule, in the right order, with each result kept and used again.
+# Every $j$ in the sum is later than $i$. So **going through the operations in reverse order**, all $\bar v_j$ that are
+# needed are ready in time. Each operation is visited once, and must know one thing only: its own partial derivatives.
+# That is backpropagation. It is the chain rule, in the right order, with each result kept and used again.
 #
 # An example with a value that is used twice: $L = x\,y + \sin x$ at $x = 2$, $y = 3$. Here are its operations: $a = x y$,
 # $s = \sin x$, $L = a + s$.
@@ -397,8 +404,9 @@ print(tg.make_graph(small)(2.0, 3.0))
 print(tg.make_graph(tg.grad(small, argnums=(0, 1)))(2.0, 3.0))
 
 # %% [markdown]
-# The gradient printed by the library has the same operations: $\cos x$, each cotangent 1 times a partial derivative, and the sum
-# of the two contributions to $\bar x$. The picture shows the passes, with the value of each node above and its cotangent below.
+# The gradient printed by the library has the same operations: $\cos x$, each cotangent 1 times a partial derivative,
+# and the sum of the two contributions to $\bar x$. The picture shows the passes, with the value of each node above and
+# its cotangent below.
 
 # %%
 places = {"x": (0, 1), "y": (0, 0), "s": (1.2, 1.25), "a": (1.2, 0.3), "L": (2.4, 0.8)}
@@ -436,19 +444,22 @@ show(figure, "04_backward")
 # %% [markdown]
 # ## Backpropagation in fifty lines
 #
-# For arrays the rule is the same; the cotangent of an array has its shape. What each operation must know is how to turn the
-# cotangent of its output into cotangents of its inputs. Here is a registry for what the perceptron needs, and a little more. In each
-# entry stands first how to evaluate, then the rule, a function of the cotangent `ct`, the output `out` and the inputs.
+# For arrays the rule is the same; the cotangent of an array has its shape. What each operation must know is how to turn
+# the cotangent of its output into cotangents of its inputs. Here is a registry for what the perceptron needs, and a
+# little more. In each entry stands first how to evaluate, then the rule, a function of the cotangent `ct`, the output
+# `out` and the inputs.
 #
 # Most rules are derivatives from school. Two need a thought.
 #
-# **The matrix product** $Y = A B$, so $Y_{ik} = \sum_j A_{ij} B_{jk}$. By the rule above, sum over everything that uses $A_{ij}$:
+# **The matrix product** $Y = A B$, so $Y_{ik} = \sum_j A_{ij} B_{jk}$. By the rule above, sum over everything that uses
+# $A_{ij}$:
 #
 # $$\bar A_{ij} = \sum_k \bar Y_{ik}\,\frac{\partial Y_{ik}}{\partial A_{ij}} = \sum_k \bar Y_{ik} B_{jk},
 # \qquad\text{that is}\quad \bar A = \bar Y B^{\mathsf T},\qquad\text{likewise}\quad \bar B = A^{\mathsf T}\,\bar Y .$$
 #
-# **Broadcasting.** In `X @ W + b`, NumPy repeats the row `b` for each point. What is repeated is used many times, so its cotangents are
-# added up: the cotangent is summed along the axes that were repeated. (Exactly this is left out in many a toy library: chapter 0.)
+# **Broadcasting.** In `X @ W + b`, NumPy repeats the row `b` for each point. What is repeated is used many times, so
+# its cotangents are added up: the cotangent is summed along the axes that were repeated. (Exactly this is left out in
+# many a toy library: chapter 0.)
 
 
 # %%
@@ -518,9 +529,10 @@ def gradient_of(graph, *inputs):
 
 
 # %% [markdown]
-# First on single numbers, where everything can be seen: one perceptron at the point $(3, 2)$, which is blue, with the weights
-# $w_1 = 0.2$, $w_2 = -0.5$, $b = 0.1$. Its loss is $-\ln\sigma(s) = \ln(1 + e^{-s})$, where $s = 3 w_1 + 2 w_2 + b$ (chapter 3). Each arrow in
-# the picture carries two numbers: above the value, below the cotangent.
+# First on single numbers, where everything can be seen: one perceptron at the point $(3, 2)$, which is blue, with the
+# weights $w_1 = 0.2$, $w_2 = -0.5$, $b = 0.1$. Its loss is $-\ln\sigma(s) = \ln(1 + e^{-s})$, where
+# $s = 3 w_1 + 2 w_2 + b$ (chapter 3). Each arrow in the picture carries two numbers: above the value, below the
+# cotangent.
 
 
 # %%
@@ -542,12 +554,13 @@ draw_graph(axes, graph, lambda v: f"{value[v]:.3f}\n{cotangent[v]:.3f}", ends_wi
 show(figure, "04_graph")
 
 # %% [markdown]
-# Follow it from the right. The logarithm's slope is one over its argument; adding 1 hands the cotangent on; the exponential multiplies it by its own
-# value; the minus turns its sign. What arrives at $s$ is $\sigma(s) - 1 = -0.574$, as chapter 3 derived. A sum hands it on to all its
-# operands, so $\bar b$ is the same, and $\bar w_1$, $\bar w_2$ are 3 and 2 times that: the inputs by which the weights are multiplied.
+# Follow it from the right. The logarithm's slope is one over its argument; adding 1 hands the cotangent on; the
+# exponential multiplies it by its own value; the minus turns its sign. What arrives at $s$ is $\sigma(s) - 1 = -0.574$,
+# as chapter 3 derived. A sum hands it on to all its operands, so $\bar b$ is the same, and $\bar w_1$, $\bar w_2$ are 3
+# and 2 times that: the inputs by which the weights are multiplied.
 #
-# The library draws the same picture of any function, as a page for a browser: values in blue, gradients in orange. Then that of $J$ on the
-# hundred points. A click on a box shows the line of the program that it comes from.
+# The library draws the same picture of any function, as a page for a browser: values in blue, gradients in orange. Then
+# that of $J$ on the hundred points. A click on a box shows the line of the program that it comes from.
 
 # %%
 show(tg.draw(loss_of_one, *weights, values=True, gradients=True), "04_loss_of_one")
@@ -571,15 +584,16 @@ claimed = np.exp(s) / np.sum(np.exp(s), axis=1, keepdims=True)
 assert np.allclose(W_bar, X.T @ (claimed - one_hot)) and np.allclose(b_bar, np.sum(claimed - one_hot, axis=0))
 
 # %% [markdown]
-# The perceptron has been trained with the same numbers by three ways: by our own fifty lines, by the library, and by the formula that
-# one finds with pencil and paper. (`tracegrad` goes one step further, as chapter 0 did. Its rules do not compute numbers; they write
-# operations into a new graph. That is why the gradient can be printed, compiled and differentiated again.)
+# The perceptron has been trained with the same numbers by three ways: by our own fifty lines, by the library, and by
+# the formula that one finds with pencil and paper. (`tracegrad` goes one step further, as chapter 0 did. Its rules do
+# not compute numbers; they write operations into a new graph. That is why the gradient can be printed, compiled and
+# differentiated again.)
 #
 # ## Check every rule
 #
 # A wrong rule is a treacherous fault: descent often still works, only worse. So every rule is held against differences.
-# `tg.testing.check_grads` does this along random directions with well chosen steps. To hand it *our* rules, each is wrapped in
-# `tg.custom_vjp`, which makes a function with a derivative of our own.
+# `tg.testing.check_grads` does this along random directions with well chosen steps. To hand it *our* rules, each is
+# wrapped in `tg.custom_vjp`, which makes a function with a derivative of our own.
 
 
 # %%
@@ -630,9 +644,9 @@ else:
 # %% [markdown]
 # ## What it costs
 #
-# A backward pass visits each operation once, and a rule costs about as much as its operation does, once for each input. So the whole
-# gradient costs a few evaluations of the function, **however many inputs there are**. Differences cost two evaluations for each
-# input.
+# A backward pass visits each operation once, and a rule costs about as much as its operation does, once for each input.
+# So the whole gradient costs a few evaluations of the function, **however many inputs there are**. Differences cost two
+# evaluations for each input.
 
 # %%
 inputs_many = np.random.default_rng(0).normal(size=1000)
@@ -674,9 +688,9 @@ assert of_gradient <= 4 * of_function
 # %% [markdown]
 # ## Forward or backward?
 #
-# For a chain of functions $L = f_3(f_2(f_1(x)))$ the chain rule is a product of matrices of partial derivatives (**Jacobians**),
-# $J_3\,J_2\,J_1$. It may be multiplied from either end, and the result is the same. The cost is not. A product of an $a\times b$
-# matrix by a $b\times c$ matrix takes $abc$ multiplications.
+# For a chain of functions $L = f_3(f_2(f_1(x)))$ the chain rule is a product of matrices of partial derivatives
+# (**Jacobians**), $J_3\,J_2\,J_1$. It may be multiplied from either end, and the result is the same. The cost is not. A
+# product of an $a\times b$ matrix by a $b\times c$ matrix takes $abc$ multiplications.
 
 
 # %%
@@ -700,9 +714,10 @@ assert multiplications(one_output, "reverse") == multiplications(one_input, "for
 assert multiplications(one_output, "forward") == multiplications(one_input, "reverse") == n**3 + n**2
 
 # %% [markdown]
-# **Reverse mode for one result of many inputs, forward mode for many results of one input.** A loss is one result of many inputs:
-# that is why training goes backward. The library has both, and its graphs show the difference in their shapes. Here a function of six
-# inputs: in reverse, single rows are multiplied (`f64[1,6]`); forward, whole matrices (`f64[6,6]`).
+# **Reverse mode for one result of many inputs, forward mode for many results of one input.** A loss is one result of
+# many inputs: that is why training goes backward. The library has both, and its graphs show the difference in their
+# shapes. Here a function of six inputs: in reverse, single rows are multiplied (`f64[1,6]`); forward, whole matrices
+# (`f64[6,6]`).
 
 # %%
 A, w = np.random.default_rng(0).normal(size=(6, 6)), np.ones(6)
@@ -726,7 +741,8 @@ print(f"numbers computed: reverse {numbers(backward)}, forward {numbers(forward)
 assert numbers(backward) < numbers(forward)
 
 # %% [markdown]
-# The price of reverse mode is memory: the values of the forward pass have to be kept until the backward pass has used them.
+# The price of reverse mode is memory: the values of the forward pass have to be kept until the backward pass has used
+# them.
 #
 # ## Exercises
 #
@@ -825,8 +841,8 @@ attempt(check_through_sigmoids, through_sigmoids)
 #
 # <details><summary>Answer</summary>
 #
-# Not necessarily. Beyond $\eta = 2/c$, where $c$ is the largest curvature, every step overshoots by more than it gains, with a perfectly
-# right gradient. Check the gradient by differences, then halve the step.
+# Not necessarily. Beyond $\eta = 2/c$, where $c$ is the largest curvature, every step overshoots by more than it gains,
+# with a perfectly right gradient. Check the gradient by differences, then halve the step.
 #
 # </details>
 #
@@ -834,8 +850,8 @@ attempt(check_through_sigmoids, through_sigmoids)
 #
 # <details><summary>Answer</summary>
 #
-# A cotangent is a sum over all later operations that use the value. Only when all of these have been visited is the sum complete.
-# In reverse order it always is.
+# A cotangent is a sum over all later operations that use the value. Only when all of these have been visited is the sum
+# complete. In reverse order it always is.
 #
 # </details>
 #
@@ -843,6 +859,7 @@ attempt(check_through_sigmoids, through_sigmoids)
 #
 # <details><summary>Answer</summary>
 #
-# Forward. It takes one pass for each input, so three; reverse takes one for each result. (`tg.jacfwd` does the three together.)
+# Forward. It takes one pass for each input, so three; reverse takes one for each result. (`tg.jacfwd` does the three
+# together.)
 #
 # </details>

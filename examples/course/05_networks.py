@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 5. Multi-layer perceptrons
 #
-# **After this chapter you can** build a network of several layers and say what each layer is for, train it, and recognise the ways in
-# which training fails.
+# **After this chapter you can** build a network of several layers and say what each layer is for, train it, and
+# recognise the ways in which training fails.
 #
-# A perceptron draws one line. Many things cannot be told apart by one line. This chapter puts a second layer of perceptrons in front of
-# the first, and lets gradient descent find out what it should compute. The criterion (chapter 3) and the method (chapter 4) stay
-# exactly as they are; only the function under them becomes larger.
+# A perceptron draws one line. Many things cannot be told apart by one line. This chapter puts a second layer of
+# perceptrons in front of the first, and lets gradient descent find out what it should compute. The criterion (chapter
+# 3) and the method (chapter 4) stay exactly as they are; only the function under them becomes larger.
 
 # %%
 import math
@@ -21,10 +21,10 @@ import tracegrad as tg
 # %% [markdown]
 # ## Points that no line can separate
 #
-# Four clusters at the corners of a square. At $(0, 0)$ and $(1, 1)$, where the coordinates agree, the points are red (class 0); at
-# $(0, 1)$ and $(1, 0)$, where they differ, they are blue (class 1). This is the XOR of chapter 2. The coordinates of
-# each point scatter around its corner with a standard deviation `sd`. We draw one set to train on and another one to **test** on:
-# what counts is how a classifier does on points it has never seen.
+# Four clusters at the corners of a square. At $(0, 0)$ and $(1, 1)$, where the coordinates agree, the points are red
+# (class 0); at $(0, 1)$ and $(1, 0)$, where they differ, they are blue (class 1). This is the XOR of chapter 2. The
+# coordinates of each point scatter around its corner with a standard deviation `sd`. We draw one set to train on and
+# another one to **test** on: what counts is how a classifier does on points it has never seen.
 
 # %%
 CORNERS = ((0, 0), (1, 1), (0, 1), (1, 0))
@@ -78,30 +78,33 @@ assert abs(J_line - 69.25) < 0.01 and 100 * math.log(2) - J_line > 0
 assert abs(trained - 0.53) < 0.03 and abs(tested - 0.5) < 0.03
 
 # %% [markdown]
-# (`tg.jit` compiles the gradient once, so that the thousands of steps in this chapter take little time. It gives the same numbers.
-# Chapter 6 is about it.)
+# (`tg.jit` compiles the gradient once, so that the thousands of steps in this chapter take little time. It gives the
+# same numbers. Chapter 6 is about it.)
 #
-# $J$ ends a hair below $100 \ln 2$, which is what one pays for saying "one half" to every point. The perceptron has learnt nothing, and
-# it cannot do better: $J$ is convex (chapter 3), so this *is* its minimum.
+# $J$ ends a hair below $100 \ln 2$, which is what one pays for saying "one half" to every point. The perceptron has
+# learnt nothing, and it cannot do better: $J$ is convex (chapter 3), so this *is* its minimum.
 #
-# (Chapter 2 searched all lines for the one with the fewest mistakes, and found three of four clusters right. Why does descent not choose that
-# line? Because the fourth cluster would be wrong with confidence, and cross-entropy charges for that. Here it is cheaper to be sure of nothing.
-# Either way it is no solution: no line separates the four corners, as chapter 2 proved.)
+# (Chapter 2 searched all lines for the one with the fewest mistakes, and found three of four clusters right. Why does
+# descent not choose that line? Because the fourth cluster would be wrong with confidence, and cross-entropy charges for
+# that. Here it is cheaper to be sure of nothing. Either way it is no solution: no line separates the four corners, as
+# chapter 2 proved.)
 #
 # ## A layer of features
 #
 # What one line cannot do, two lines can: the blue clusters lie **between** the lines $x_1 + x_2 = \tfrac12$ and
-# $x_1 + x_2 = \tfrac32$. So let two perceptrons look at the point first. Each answers with a number between 0 and 1, the sigmoid of a
-# linear function:
+# $x_1 + x_2 = \tfrac32$. So let two perceptrons look at the point first. Each answers with a number between 0 and 1,
+# the sigmoid of a linear function:
 #
 # $$h_1 = \sigma\bigl(k (x_1 + x_2 - \tfrac12)\bigr),\qquad h_2 = \sigma\bigl(k (x_1 + x_2 - \tfrac32)\bigr).$$
 #
-# For large $k$, $h_1$ says "beyond the first line" and $h_2$ "beyond the second line". A third perceptron looks only at $(h_1, h_2)$. In
-# this new plane the red corners are at $(0, 0)$ and $(1, 1)$, and **both blue corners are at $(1, 0)$**. There a line is enough.
+# For large $k$, $h_1$ says "beyond the first line" and $h_2$ "beyond the second line". A third perceptron looks only at
+# $(h_1, h_2)$. In this new plane the red corners are at $(0, 0)$ and $(1, 1)$, and **both blue corners are at
+# $(1, 0)$**. There a line is enough.
 #
-# In general: a **hidden layer** turns each point $x$ into a row of **features** $h = \sigma(x W + b)$, one for each **hidden unit**, and
-# the output layer is a perceptron on the features, $s = h V + c$. With $m$ hidden units and two classes, $W$ has the shape $(2, m)$, $b$
-# $(m,)$, $V$ $(m, 2)$ and $c$ $(2,)$. This is a **multi-layer perceptron**, the plainest kind of neural network.
+# In general: a **hidden layer** turns each point $x$ into a row of **features** $h = \sigma(x W + b)$, one for each
+# **hidden unit**, and the output layer is a perceptron on the features, $s = h V + c$. With $m$ hidden units and two
+# classes, $W$ has the shape $(2, m)$, $b$ $(m,)$, $V$ $(m, 2)$ and $c$ $(2,)$. This is a **multi-layer perceptron**,
+# the plainest kind of neural network.
 
 
 # %%
@@ -173,9 +176,9 @@ right.set(
 show(figure, "05_features")
 
 # %% [markdown]
-# The curved sigmoid is essential. Without it the two layers collapse into one: $(xW + b)V + c = x(WV) + (bV + c)$ is linear again, and
-# draws one line. A function like $\sigma$ between the layers is called an **activation**. Others in use are $\tanh$ and
-# $\mathrm{relu}(z) = \max(z, 0)$.
+# The curved sigmoid is essential. Without it the two layers collapse into one: $(xW + b)V + c = x(WV) + (bV + c)$ is
+# linear again, and draws one line. A function like $\sigma$ between the layers is called an **activation**. Others in
+# use are $\tanh$ and $\mathrm{relu}(z) = \max(z, 0)$.
 
 # %%
 r = np.random.default_rng(0)
@@ -185,8 +188,8 @@ assert np.allclose((X @ W + b) @ V + c, X @ (W @ V) + (b @ V + c))
 # %% [markdown]
 # ## Let descent find the features
 #
-# We made the features by hand. The point of all that has gone before is that we need not: the loss is a function of `W`, `b`, `V`, `c`,
-# it is built of operations with known rules, and so it has a gradient.
+# We made the features by hand. The point of all that has gone before is that we need not: the loss is a function of
+# `W`, `b`, `V`, `c`, it is built of operations with known rules, and so it has a gradient.
 
 
 # %%
@@ -217,8 +220,8 @@ show(
 )  # a page: the loss, with its gradients
 
 # %% [markdown]
-# The loss is no longer convex, so the end may depend on the start. We therefore train from twenty random starts. `tg.vmap` runs one step
-# for all of them together: the parameters get one more axis, the number of the start.
+# The loss is no longer convex, so the end may depend on the start. We therefore train from twenty random starts.
+# `tg.vmap` runs one step for all of them together: the parameters get one more axis, the number of the start.
 
 
 # %%
@@ -256,9 +259,10 @@ for size in (0.1, 0.02):
 # | step 0.1 | 0.35 | 0.85 | 0.95 | 1.00 |
 # | step 0.02 | 0.50 | 1.00 | 1.00 | 1.00 |
 #
-# Two units are enough in principle, as we showed by hand, but from half of the starts or more they are not found. With eight units every
-# start succeeds. **A larger network is easier to train than the smallest one that would do**: with more random lines to begin with, some
-# are near to where they are needed. And the larger step does harm; what it does we shall see in a moment.
+# Two units are enough in principle, as we showed by hand, but from half of the starts or more they are not found. With
+# eight units every start succeeds. **A larger network is easier to train than the smallest one that would do**: with
+# more random lines to begin with, some are near to where they are needed. And the larger step does harm; what it does
+# we shall see in a moment.
 
 # %%
 for size in (0.1, 0.02):
@@ -272,7 +276,8 @@ if not quick:
 # %% [markdown]
 # ## What a failure looks like: a local minimum
 #
-# Look at one of the failures closely: two hidden units, the step 0.02, the start number 0. Start number 2 succeeds; it is drawn beside it.
+# Look at one of the failures closely: two hidden units, the step 0.02, the start number 0. Start number 2 succeeds; it
+# is drawn beside it.
 
 # %%
 pair = train_all(2, (0, 2), X, y, 0.02, 4000 if quick else 20000)
@@ -329,11 +334,12 @@ panels[1, 2].set(xlabel="way from the failure to the success", ylabel="J", title
 show(figure, "05_local_minimum")
 
 # %% [markdown]
-# In the failure a blue and a red cluster share one region of the plane: both units give them the same features. Whatever the output layer does,
-# it cannot tell them apart, and its best answer for these 50 points is "one half". So $J$ stands at $50 \ln 2$. To get better, a line would
-# have to be moved across a cluster that is already right, and on the way there $J$ rises. Gradient descent only ever goes down. A place that is
-# lower than all its surroundings, but not the lowest of all, is a **local minimum**. (Here it is reached only in the limit: the certain
-# answers become more certain for ever, as in chapter 3. The gradient goes to zero, and $J$ to $50\ln 2$ from above.)
+# In the failure a blue and a red cluster share one region of the plane: both units give them the same features.
+# Whatever the output layer does, it cannot tell them apart, and its best answer for these 50 points is "one half". So
+# $J$ stands at $50 \ln 2$. To get better, a line would have to be moved across a cluster that is already right, and on
+# the way there $J$ rises. Gradient descent only ever goes down. A place that is lower than all its surroundings, but
+# not the lowest of all, is a **local minimum**. (Here it is reached only in the limit: the certain answers become more
+# certain for ever, as in chapter 3. The gradient goes to zero, and $J$ to $50\ln 2$ from above.)
 #
 # With the step 0.1, other starts fail. Let the networks of that run go on for 5,000 more steps of 0.02.
 
@@ -354,25 +360,29 @@ if not quick:
     assert np.allclose(found[0.1, 2][stuck][J_after < 40], 0.75, atol=0.01)
 
 # %% [markdown]
-# In our run nine of the thirteen failures settle at $50\ln 2 = 34.66$, in the local minimum that we have just seen. Before, they had $J = 52.3$: the step was beyond the
-# limit of chapter 4 for the walls of that valley, and threw them from one side of it to the other for ever. (So they had 0.75 of the points right: on either side
-# one of the two mixed clusters comes out right.) The other four settle at 47.7. One of their units gives all points the same feature; it has been
-# thrown so far that its slope is almost zero everywhere. What is left is one line, with one cluster on its one side, and three on the other: one red and two blue, or the
-# reverse. The best claim there is $\tfrac23$, which costs $50 \ln\tfrac32 + 25\ln 3 = 47.74$.
+# In our run nine of the thirteen failures settle at $50\ln 2 = 34.66$, in the local minimum that we have just seen.
+# Before, they had $J = 52.3$: the step was beyond the limit of chapter 4 for the walls of that valley, and threw them
+# from one side of it to the other for ever. (So they had 0.75 of the points right: on either side one of the two mixed
+# clusters comes out right.) The other four settle at 47.7. One of their units gives all points the same feature; it has
+# been thrown so far that its slope is almost zero everywhere. What is left is one line, with one cluster on its one
+# side, and three on the other: one red and two blue, or the reverse. The best claim there is $\tfrac23$, which costs
+# $50 \ln\tfrac32 + 25\ln 3 = 47.74$.
 #
 # ## Why two units are not enough when the clusters are wide
 #
-# With `sd` 0.2 the clusters touch. Who knows the four clouds decides each coordinate by "above or below ½". A coordinate falls on the wrong
-# side with probability $q = \Phi(-0.5/0.2)$, and the class comes out right if none or both of them do: $(1-q)^2 + q^2 = 0.9877$. That is the
-# Bayes accuracy; nobody does better in the long run.
+# With `sd` 0.2 the clusters touch. Who knows the four clouds decides each coordinate by "above or below ½". A
+# coordinate falls on the wrong side with probability $q = \Phi(-0.5/0.2)$, and the class comes out right if none or
+# both of them do: $(1-q)^2 + q^2 = 0.9877$. That is the Bayes accuracy; nobody does better in the long run.
 #
-# The best rule there needs a *cross*: two lines make four regions, and opposite ones have the same colour. Two units do draw two lines. If they are steep, the features of
-# the four regions are $(0,0)$, $(1,0)$, $(0,1)$ and $(1,1)$. But then the output layer would have to give the same colour to opposite corners of this square, and it
-# has only one line in the plane of the features: that is XOR once more. What it can make is a *strip* between two parallel lines, as in the network made by hand,
-# where one of the four regions is empty. What is the best strip $a < x_1 + x_2 < 2 - a$? The sum of the two
-# coordinates is normal, with the standard deviation $\varsigma = \texttt{sd}\cdot\sqrt 2$ and the mean 0, 1 or 2. So a share of
-# $\Phi\bigl(\tfrac{1-a}{\varsigma}\bigr) - \Phi\bigl(-\tfrac{1-a}{\varsigma}\bigr)$ of the blue points is inside, and
-# $\Phi\bigl(\tfrac a\varsigma\bigr) + \Phi\bigl(-\tfrac{2-a}{\varsigma}\bigr)$ of the red ones outside.
+# The best rule there needs a *cross*: two lines make four regions, and opposite ones have the same colour. Two units do
+# draw two lines. If they are steep, the features of the four regions are $(0,0)$, $(1,0)$, $(0,1)$ and $(1,1)$. But
+# then the output layer would have to give the same colour to opposite corners of this square, and it has only one line
+# in the plane of the features: that is XOR once more. What it can make is a *strip* between two parallel lines, as in
+# the network made by hand, where one of the four regions is empty. What is the best strip $a < x_1 + x_2 < 2 - a$? The
+# sum of the two coordinates is normal, with the standard deviation $\varsigma = \texttt{sd}\cdot\sqrt 2$ and the mean
+# 0, 1 or 2. So a share of $\Phi\bigl(\tfrac{1-a}{\varsigma}\bigr) - \Phi\bigl(-\tfrac{1-a}{\varsigma}\bigr)$ of the
+# blue points is inside, and $\Phi\bigl(\tfrac a\varsigma\bigr) + \Phi\bigl(-\tfrac{2-a}{\varsigma}\bigr)$ of the red
+# ones outside.
 
 
 # %%
@@ -408,7 +418,9 @@ assert wide[2].max() < best_strip(0.2) + 0.006  # 4,000 points: a standard devia
 assert np.median(wide[8]) > (0.96 if quick else bayes(0.2) - 0.01)
 
 # %% [markdown]
-# No start of the network with two hidden units gets beyond the best strip. It is the network's *form* that is too small, and no amount of training helps. With eight units, the training of 1,000 points comes within one per cent of Bayes.
+# No start of the network with two hidden units gets beyond the best strip. It is the network's *form* that is too
+# small, and no amount of training helps. With eight units, the training of 1,000 points comes within one per cent of
+# Bayes.
 #
 # ## Watch it learn
 #
@@ -433,15 +445,16 @@ assert accuracy(network(now, X_test), y_test) > 0.98
 # %% [markdown]
 # ## Why depth?
 #
-# One hidden layer with enough units can come as near as one likes to any continuous function on a bounded set (the first exercise builds
-# it in one dimension). Why then more layers? Because **layers fold**. Take two relus and make a tent of them, on the interval from 0 to 1:
+# One hidden layer with enough units can come as near as one likes to any continuous function on a bounded set (the
+# first exercise builds it in one dimension). Why then more layers? Because **layers fold**. Take two relus and make a
+# tent of them, on the interval from 0 to 1:
 #
 # $$t(x) = 2\,\mathrm{relu}(x) - 4\,\mathrm{relu}(x - \tfrac12) = \begin{cases} 2x & x \le \tfrac12 \\ 2 - 2x & x \ge \tfrac12 .\end{cases}$$
 #
-# It lays the right half of the interval over the left one, like a folded strip of paper, and stretches the result to the whole interval. What a
-# second such layer does, it does to both halves at once. So each layer doubles the number of straight pieces: $k$ layers of two units make
-# $2^k$ pieces. In *one* layer, each relu bends the line at one place, so $m$ units make at most $m + 1$ pieces. What six layers of two
-# units do, takes one layer at least 63 units.
+# It lays the right half of the interval over the left one, like a folded strip of paper, and stretches the result to
+# the whole interval. What a second such layer does, it does to both halves at once. So each layer doubles the number of
+# straight pieces: $k$ layers of two units make $2^k$ pieces. In *one* layer, each relu bends the line at one place, so
+# $m$ units make at most $m + 1$ pieces. What six layers of two units do, takes one layer at least 63 units.
 
 
 # %%
@@ -486,15 +499,16 @@ show(figure, "05_folds")
 # %% [markdown]
 # ## Two spirals
 #
-# Now a problem with much folding in it: two arms of a spiral, three turns each. A network with several hidden layers is a list of layers. Each
-# takes the features of the one before:
+# Now a problem with much folding in it: two arms of a spiral, three turns each. A network with several hidden layers is
+# a list of layers. Each takes the features of the one before:
 #
 # $$h^{(0)} = x,\qquad h^{(l)} = \tanh\bigl(h^{(l-1)} W^{(l)} + b^{(l)}\bigr),\qquad s = h^{(L)} W^{(L+1)} + b^{(L+1)} .$$
 #
-# The weights of a layer with $n$ inputs start with a variance of $1/n$. A sum of $n$ terms, each of about the size of the features times
-# $1/\sqrt n$, then has about the size of the features themselves, so that the values neither grow nor shrink from layer to layer. For descent
-# we take Adam from chapter 4, as the library has it: `tg.optim.adam`. Its step size falls from 0.01 to 0 along half a wave of a cosine. (With a
-# constant step Adam now and then jumps out of what it has found, and where it stands after the last step is a matter of luck.)
+# The weights of a layer with $n$ inputs start with a variance of $1/n$. A sum of $n$ terms, each of about the size of
+# the features times $1/\sqrt n$, then has about the size of the features themselves, so that the values neither grow
+# nor shrink from layer to layer. For descent we take Adam from chapter 4, as the library has it: `tg.optim.adam`. Its
+# step size falls from 0.01 to 0 along half a wave of a cosine. (With a constant step Adam now and then jumps out of
+# what it has found, and where it stands after the last step is a matter of luck.)
 
 
 # %%
@@ -591,9 +605,10 @@ show(figure, "05_spirals")
 # | 2 layers of 16 | 354 | 0.989, 0.996, 0.940 |
 # | 3 layers of 12 | 374 | 0.976, 0.952, 0.988 |
 #
-# With about the same number of parameters, two or three layers make about a sixth of the mistakes of one. But be careful with the conclusion. Is it that one layer *cannot*
-# express the spirals, or that descent does not *find* them in 3,000 steps? Give the layer of 64 the same points at twice the size. Its units then
-# start steeper, which suits so fine a pattern.
+# With about the same number of parameters, two or three layers make about a sixth of the mistakes of one. But be
+# careful with the conclusion. Is it that one layer *cannot* express the spirals, or that descent does not *find* them
+# in 3,000 steps? Give the layer of 64 the same points at twice the size. Its units then start steeper, which suits so
+# fine a pattern.
 
 # %%
 if quick:
@@ -616,17 +631,17 @@ else:
     assert np.mean(doubled) > mean["1 layer of 64"] + 0.05
 
 # %% [markdown]
-# It then gets 0.993, 0.882 and 0.986 of the points right. So a good part of the difference was the search, not the form. Depth is the more reliable
-# way here, at the same number of parameters; it is not the only one. And the scale of the inputs matters: bring inputs to a
-# sensible scale before you blame the network.
+# It then gets 0.993, 0.882 and 0.986 of the points right. So a good part of the difference was the search, not the
+# form. Depth is the more reliable way here, at the same number of parameters; it is not the only one. And the scale of
+# the inputs matters: bring inputs to a sensible scale before you blame the network.
 
 # %% [markdown]
 # ## How training fails in deep networks
 #
-# **Vanishing gradients.** In the backward pass (chapter 4) the cotangent is multiplied, at each layer, by the slopes of the activation and by
-# the weights. A sigmoid's slope is at most ¼. Through twenty layers of sigmoids next to nothing is left, and the first layers do not
-# learn. The slope of $\tanh$ is up to 1 and that of relu is 0 or 1. With weights of variance $1/n$ for $\tanh$, and $2/n$ for relu (which
-# sets half of the values to zero), cotangents pass through.
+# **Vanishing gradients.** In the backward pass (chapter 4) the cotangent is multiplied, at each layer, by the slopes of
+# the activation and by the weights. A sigmoid's slope is at most ¼. Through twenty layers of sigmoids next to nothing
+# is left, and the first layers do not learn. The slope of $\tanh$ is up to 1 and that of relu is 0 or 1. With weights
+# of variance $1/n$ for $\tanh$, and $2/n$ for relu (which sets half of the values to zero), cotangents pass through.
 
 # %%
 points, classes = np.random.default_rng(0).normal(size=(100, 2)), np.arange(100) % 2
@@ -656,9 +671,9 @@ assert sigmoids[0] < 1e-10 * sigmoids[-1]
 assert min(tanhs) > 0.01 * max(tanhs) and min(relus) > 0.01 * max(relus)
 
 # %% [markdown]
-# **Dead relus.** A relu whose input is negative for every point outputs zero for every point, and its slope is zero. Its weights get no gradient,
-# so it stays dead. One step that is too large can kill a whole layer. The loss then looks healthy and stands still. `why_zero` says
-# which parameters are affected and which line is the reason.
+# **Dead relus.** A relu whose input is negative for every point outputs zero for every point, and its slope is zero.
+# Its weights get no gradient, so it stays dead. One step that is too large can kill a whole layer. The loss then looks
+# healthy and stands still. `why_zero` says which parameters are affected and which line is the reason.
 
 
 # %%
@@ -675,10 +690,11 @@ alive = tg.debug.why_zero(relu_loss, random_start(0, 4), X, y)
 assert not alive.zero
 
 # %% [markdown]
-# **Learning the noise.** A network with many units can learn its points by heart, wrong labels included. Here a fifth of the labels of 100
-# points has been flipped. We watch a second set of points, not trained on and with as many wrong labels: the **validation** set. Its loss falls as
-# long as the network learns what both sets have in common. It rises when the network learns the flips, which they do not have in common. To
-# stop at the lowest validation loss is called **early stopping**.
+# **Learning the noise.** A network with many units can learn its points by heart, wrong labels included. Here a fifth
+# of the labels of 100 points has been flipped. We watch a second set of points, not trained on and with as many wrong
+# labels: the **validation** set. Its loss falls as long as the network learns what both sets have in common. It rises
+# when the network learns the flips, which they do not have in common. To stop at the lowest validation loss is called
+# **early stopping**.
 
 
 # %%
@@ -827,8 +843,8 @@ attempt(check_stop_early, stop_early)
 #
 # <details><summary>Answer</summary>
 #
-# Something else. The gradient is nearly zero, so more of the same changes nothing. Another random start may do; more hidden units
-# surely help; a smaller step helps where units were thrown away.
+# Something else. The gradient is nearly zero, so more of the same changes nothing. Another random start may do; more
+# hidden units surely help; a smaller step helps where units were thrown away.
 #
 # </details>
 #
