@@ -21,7 +21,7 @@ import numpy as np
 
 from tracegrad.core.errors import resolve, user_source
 from tracegrad.core.tracebacks import trimming
-from tracegrad.io.files import CorruptFileError, clear_forgotten
+from tracegrad.io.files import CorruptFileError, clear_forgotten, path_of
 from tracegrad.io.trees import Contents, prepared, read, reading, verify, write_tree
 from tracegrad.typing import PyTree
 
@@ -119,7 +119,7 @@ class Checkpoints:
             raise ValueError(f'keep_best={keep_best!r}: write a metric and which way it is better, ("val_loss", "min")')
         if suffix not in (None, ".safetensors", ".npz"):
             raise ValueError(f"suffix={suffix!r}: write '.safetensors' or '.npz'")
-        self.folder = Path(folder)
+        self.folder = path_of(folder, "Checkpoints: the folder", 'Checkpoints("run")')
         self.keep = keep
         self.keep_best = keep_best
         self.every = every

@@ -20,6 +20,13 @@ _TEMPORARY = re.compile(r".*\.tmp-\d+-\d+")
 _FORGOTTEN = 600.0  # seconds after which nobody writes any more into what stands beside
 
 
+def path_of(path: Any, what: str, call: str) -> Path:
+    """A path as the user gave it; an error that shows the call for anything else, such as arguments the other way round."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{what} is a path, got {type(path).__name__}; write {call}")
+    return Path(path)
+
+
 class CorruptFileError(ValueError):
     """A file that is torn, fails its sums, or is none of its format."""
 

@@ -18,7 +18,7 @@ from tracegrad import tree
 from tracegrad.core.errors import clip
 from tracegrad.core.tracebacks import trimming
 from tracegrad.io import formats
-from tracegrad.io.files import CorruptFileError, needed
+from tracegrad.io.files import CorruptFileError, needed, path_of
 from tracegrad.io.formats import Array, Entry
 from tracegrad.io.matching import Difference, LeafType, as_like, compared, mismatch, type_of_leaf
 from tracegrad.io.names import parted, plain, renamed
@@ -67,7 +67,8 @@ def save(path: str | os.PathLike[str], tree: PyTree, *, metadata: Mapping[str, s
     ...     load(path)["step"], load(path)["dense"]["kernel"].shape
     (7, (2, 3))
     """
-    write_tree(Path(path), *prepared(Path(path), tree), metadata)
+    found = path_of(path, "save: the first argument", "save(path, tree)")
+    write_tree(found, *prepared(found, tree), metadata)
 
 
 def prepared(path: Path, x: PyTree, copy: bool = False) -> tuple[Spec, dict[str, Array]]:
@@ -192,7 +193,7 @@ def load(
     missing: b, expected f64[2]
     surplus: old, f64[2] in the file
     """
-    with reading(Path(path)) as found:
+    with reading(path_of(path, "load: the first argument", "load(path)")) as found:
         return read(found, None, like, strict=strict, rename=rename, bfloat16=bfloat16)
 
 
@@ -206,7 +207,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     ...     read_metadata(path)
     {'trained on': 'digits'}
     """
-    with reading(Path(path)) as found:
+    with reading(path_of(path, "read_metadata: the first argument", "read_metadata(path)")) as found:
         texts = found.file.texts
     return {key: text for key, text in texts.items() if key.partition(":")[0] != _NOTE}
 

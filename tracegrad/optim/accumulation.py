@@ -213,6 +213,7 @@ class MultiSteps:
 
     Raises:
         TypeError: `should_skip_update_fn` that returns no bool.
+        ValueError: for a number of steps below 1.
 
     >>> import numpy as np, tracegrad as tg
     >>> opt = tg.optim.MultiSteps(tg.optim.scale_by_learning_rate(1.0), every_k_schedule=2)
@@ -232,6 +233,8 @@ class MultiSteps:
         should_skip_update_fn: ShouldSkipUpdateFunction | None = None,
         accumulator_dtype: DType = np.float32,
     ) -> None:
+        if not callable(every_k_schedule) and operator.index(every_k_schedule) < 1:
+            raise ValueError(f"MultiSteps{at(user_source())}: every_k_schedule must be at least 1, got {every_k_schedule}")
         self._opt = with_extra_args_support(opt)
         self._every_k = users(every_k_schedule) if callable(every_k_schedule) else lambda step: every_k_schedule
         self._use_grad_mean = use_grad_mean

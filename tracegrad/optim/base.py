@@ -125,6 +125,8 @@ class ScaleByScheduleState(NamedTuple):
 
 def number(x: Any) -> Any:
     """A hyper-parameter as a transformation keeps it: a number of NumPy's as Python's, which yields to the dtype of leaves."""
+    if isinstance(x, str):
+        raise TypeError(f"tg.optim{at(user_source())} takes a number or a schedule, a function of the step, got {x!r}")
     return x.item() if is_numpy_scalar(x) else x
 
 
