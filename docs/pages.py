@@ -118,7 +118,17 @@ def reference() -> Iterator[tuple[str, str]]:
     lines += [":::{container} names", "| module | what is in it |", "|---|---|"]
     for name, module in found.items():
         lines.append(f"| [`{shown(name)}`]({name}.md) | {cell(first_sentence(inspect.getdoc(module) or ''))} |")
-    lines += [":::", "", "```{toctree}", ":hidden:", ":maxdepth: 1", "", *(f"{shown(n)} <{n}>" for n in found), "```", ""]
+    lines += [
+        ":::",
+        "",
+        "```{toctree}",
+        ":hidden:",
+        ":maxdepth: 1",
+        "",
+        *(f"{shown(n)} <{n}>" for n in found),
+        "```",
+        "",
+    ]
     yield "reference/index", "\n".join(lines)
     for name, module in found.items():
         yield f"reference/{name}", page_of(name, module)

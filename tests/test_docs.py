@@ -43,9 +43,17 @@ PAGES += ("sharp-edges", "thinking-in-graphs")
 
 @pytest.mark.numpy("2.3.0")
 @pytest.mark.parametrize("page", PAGES)
-def test_page(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_page(
+    page: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+) -> None:
     for needed in NEEDED.get(page, ()):
         pytest.importorskip(needed)
+    if "jax" in NEEDED.get(page, ()):
+        request.getfixturevalue("jax_as_it_comes")
     monkeypatch.chdir(tmp_path)
     run((DOCS / f"{page}.md").read_text(), capsys)
 

@@ -230,7 +230,7 @@ def polyfit(
     full: bool = False,
     w: ArrayLike | None = None,
     cov: bool | str = False,
-) -> Any:
+) -> Array | tuple[Any, ...]:
     """The polynomial of degree `deg` that comes closest to `y` at `x`, by least squares.
 
     Args:

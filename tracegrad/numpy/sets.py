@@ -122,7 +122,9 @@ def _as_array_api(x: Any, size: int | None, fill_value: Any) -> Any:
 
 
 @implements(np.unique_all, further=SIZED)
-def unique_all(x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLike | None = None) -> Any:
+def unique_all(
+    x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLike | None = None
+) -> tuple[Array, Array, Array, Array]:
     """`(values, indices, inverse_indices, counts)` of the distinct elements, as `unique` has them; NaNs are all distinct.
 
     >>> unique_all([3, 1, 3]).counts.tolist()
@@ -132,7 +134,9 @@ def unique_all(x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLik
 
 
 @implements(np.unique_counts, further=SIZED)
-def unique_counts(x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLike | None = None) -> Any:
+def unique_counts(
+    x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLike | None = None
+) -> tuple[Array, Array]:
     """`(values, counts)` of the distinct elements.
 
     >>> [x.tolist() for x in unique_counts(np.array([2, 1, 2]))]
@@ -143,7 +147,9 @@ def unique_counts(x: ArrayLike, /, *, size: int | None = None, fill_value: Array
 
 
 @implements(np.unique_inverse, further=SIZED)
-def unique_inverse(x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLike | None = None) -> Any:
+def unique_inverse(
+    x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLike | None = None
+) -> tuple[Array, Array]:
     """`(values, inverse_indices)` of the distinct elements.
 
     >>> [x.tolist() for x in unique_inverse(np.array([2, 1, 2]))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax
+from tracegrad.core.errors import at, user_source
 from tracegrad.core.types import type_of
 from tracegrad.optim import tree as optim_tree
 from tracegrad.optim.base import (
@@ -234,7 +236,9 @@ class MultiSteps:
         accumulator_dtype: DType = np.float32,
     ) -> None:
         if not callable(every_k_schedule) and operator.index(every_k_schedule) < 1:
-            raise ValueError(f"MultiSteps{at(user_source())}: every_k_schedule must be at least 1, got {every_k_schedule}")
+            raise ValueError(
+                f"MultiSteps{at(user_source())}: every_k_schedule must be at least 1, got {every_k_schedule}"
+            )
         self._opt = with_extra_args_support(opt)
         self._every_k = users(every_k_schedule) if callable(every_k_schedule) else lambda step: every_k_schedule
         self._use_grad_mean = use_grad_mean
