@@ -107,7 +107,7 @@ def main(argv: list[str]) -> float:
     own = np.mean(measure(params, colour, name))
     other = np.mean([measure(params, np.roll(colour, i, 0), name) for i in range(1, 11)])
     print(f"{len(colour)} held-out names: {own:.2f} nats a name with their colour, {other:.2f} with another's")
-    keys = tg.random.split(tg.random.key(args.seed + 1), 3)
+    keys = tg.random.split(tg.random.key(args.seed + 3), 3)
     true = [letters.decode(row).split(END)[0] for row in name[:18]]
     save(draw(colour[:18], true, [invent(params, colour[:18], key) for key in keys]), args.picture)
     return hold("what the colour is worth, nats per name", other - own, at_least=args.expect)
