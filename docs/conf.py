@@ -42,9 +42,8 @@ highlight_language = "text"
 html_theme = "furo"
 html_title = "tracegrad"
 html_static_path = ["_static"]
-html_extra_path = [
-    name for name in ("extra",) if (Path(__file__).parent / name).exists()
-]  # drawn graphs, which are pages
+(Path(__file__).parent / "extra").mkdir(exist_ok=True)  # which docs/pages.py fills
+html_extra_path = ["extra"]  # drawn graphs, which are pages of their own
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"
 html_show_sphinx = False

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import drawings
 import jupytext
 import numpy as np
 
@@ -562,15 +563,12 @@ def gallery(source: Path) -> Iterator[tuple[str, str]]:
             ]
         else:
             cards += [":::{container} card", f"**[{title}]({path.stem}.md)** {summary}", ":::", ""]
-    if drawn := sorted((source / "extra" / "drawn").glob("*.html")):
-        yield "gallery/drawn", drawings(drawn)
-        stems.append("drawn")
-        cards += [
-            ":::{container} card",
-            "**[Drawn graphs](drawn.md)** Graphs to open, search and click through.",
-            ":::",
-            "",
-        ]
+    cards += [
+        ":::{container} card",
+        "**[Drawn graphs](drawn.md)** A perceptron, a network of digits and a block of a transformer,",
+    ]
+    cards += ["with values and gradients, to open, search and click through.", ":::", ""]
+    stems.append("drawn")
     lines = [
         "# Gallery",
         "",
@@ -593,18 +591,21 @@ def gallery(source: Path) -> Iterator[tuple[str, str]]:
     yield "gallery/index", "\n".join(lines)
 
 
-def drawings(files: list[Path]) -> str:
-    """A page of the graphs that `graph.draw().save("NAME.html")` has put into docs/extra/drawn/, each in a frame of its own."""
+def drawn(names: list[str]) -> str:
+    """The page of the graphs that `docs/drawings.py` has saved, each in a frame."""
     lines = [
         "# Drawn graphs",
         "",
-        "Each is one file that asks for nothing from outside. Groups open and close by a click.",
-        "",
+        "What `tg.draw(f, *args)` makes of a function, by `docs/drawings.py`. Each is one file, which asks for nothing from",
     ]
-    for path in files:
-        frame = f'<iframe class="drawn" loading="lazy" title="{path.stem}" src="../drawn/{path.name}"></iframe>'
-        lines += [f"## {title_of(path.stem)}", "", "```{raw} html"]
-        lines += [f'<p><a href="../drawn/{path.name}">On a page of its own</a></p>', frame, "```", ""]
+    lines += [
+        'outside: `.save("loss.html")`. Blue is what a variable is, brown the derivative of the result with respect to it. Groups open and'
+    ]
+    lines += ["close by a click; a click on a box shows the line that asked for it.", ""]
+    for name in names:
+        frame = f'<iframe class="drawn" loading="lazy" title="{title_of(name)}" src="../drawn/{name}.html"></iframe>'
+        lines += [f"## {title_of(name)}", "", "```{raw} html"]
+        lines += [f'<p><a href="../drawn/{name}.html">On a page of its own</a></p>', frame, "```", ""]
     return "\n".join(lines)
 
 
@@ -644,6 +645,7 @@ def missing_pictures(source: Path) -> list[str]:
 def write(source: Path) -> None:
     """Writes all of these pages beside the others, and leaves alone what has not changed."""
     wanted = {**dict(reference()), "coverage": coverage(), **dict(course(source)), **dict(gallery(source))}
+    wanted["gallery/drawn"] = drawn(drawings.write(source / "extra" / "drawn"))
     for name, text in wanted.items():
         path = source / f"{name}.md"
         path.parent.mkdir(exist_ok=True)

@@ -26,10 +26,12 @@ for needed in ("sphinx", "myst_parser", "furo", "sphinx_copybutton", "latex2math
 @pytest.fixture(scope="module")
 def pages() -> ModuleType:
     """docs/pages.py, which is no part of a package."""
+    sys.path.insert(0, str(ROOT / "docs"))
     spec = importlib.util.spec_from_file_location("pages", ROOT / "docs" / "pages.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    sys.path.remove(str(ROOT / "docs"))
     return module
 
 
@@ -59,7 +61,9 @@ class Page(HTMLParser):
 def test_site(tmp_path: Path) -> None:
     """The one command of the README, from a copy: what it writes beside the documents is in no checkout."""
     for folder in ("docs", "examples"):
-        ignored = shutil.ignore_patterns("reference", "course" if folder == "docs" else "", "coverage.md", "output")
+        ignored = shutil.ignore_patterns(
+            "reference", "course" if folder == "docs" else "", "coverage.md", "extra", "output"
+        )
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
     site = tmp_path / "site"
     command = [sys.executable, "-m", "sphinx", "-W", "-n", "-q", "-b", "html", "docs", "site"]
