@@ -160,6 +160,7 @@ def sum_of(x, axis=None):
 
 FUNCTIONS = {  # NumPy's functions that are no ufuncs, for nodes
     np.sum: sum_of,
+    # total.size / x.size is one over how many numbers each sum is of.
     np.mean: lambda x, axis=None: (total := np.sum(x, axis=axis)) * (total.size / x.size),
     np.reshape: lambda x, shape: apply("reshape", x, shape=np.broadcast_to(0.0, x.shape).reshape(shape).shape),
     np.transpose: lambda x: apply("transpose", x),
@@ -490,7 +491,7 @@ show(figure, "00_derivatives")
 # ## What the usual toy gets wrong
 #
 # Small libraries for teaching often go backwards in another order: breadth first, from the loss to its operands, to theirs, and so on. And they often leave
-# broadcasting out. Below is that loop, with our nodes and rules, so that the two omissions are the only difference.
+# broadcasting out. Below is that loop, with our nodes and rules, so that what it leaves out is the only difference.
 
 
 # %%

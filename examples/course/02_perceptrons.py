@@ -118,7 +118,7 @@ show(figure, "02_sigmoid")
 # %% [markdown]
 # Two facts that will be needed again are asserted above: $\sigma(-s) = 1 - \sigma(s)$, and the slope is $\sigma'(s) = \sigma(s)\,(1 - \sigma(s))$. It is ¼ at the most, and nearly zero far out on both sides.
 #
-# The score, the sigmoid, and a decision at ½: that is a **perceptron**, the only building block that we shall need. (The first ones had no sigmoid, only the decision.) Here it is as a graph, and drawn for the point (3, 2). Two numbers go in (grey), the parameters are blue, and each arrow carries its value.
+# The score, the sigmoid, and a decision at ½: that is a **perceptron**, the only building block that we shall need. (The first ones had no sigmoid, only the decision.) Here it is as a graph, and drawn for the point (3, 2). The point goes in (grey), the parameters are blue, and each arrow carries its value.
 
 # %%
 graph = tg.make_graph(probability_of_blue)(w, np.float64(b), np.array([3.0, 2.0]))
@@ -315,7 +315,7 @@ for seed in range(5):
 
 # %% [markdown]
 # No mistake in the second pass. It is no luck that it ends. Write $b$ as one more weight, of a coordinate that is always 1, and suppose that *some* line separates the classes: there is a vector $u$ of length 1 such that $y\,(u \cdot x) \ge \gamma > 0$ for all points. Let $R$ be the length of the longest
-# point. Each mistake
+# of these extended points. Each mistake
 #
 # - makes $w \cdot u$ larger by $y\,(x \cdot u) \ge \gamma$;
 # - makes $|w|^2$ larger by $2 y\,(w \cdot x) + |x|^2 \le R^2$, since $y\,(w \cdot x) \le 0$: it was a mistake.

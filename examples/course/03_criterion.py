@@ -372,7 +372,7 @@ assert abs(bayes - 0.7602) < 1e-4
 assert abs(accuracy - 0.764) < 0.005
 
 # %% [markdown]
-# (A share of 1,000 points scatters by $\sqrt{0.76 \cdot 0.24 / 1000} \approx 0.0135$ around its expectation, so 0.764
+# (A share of 1,000 points scatters by $\sqrt{0.76 \cdot 0.24 / 1000} \approx 0.0135$ around its expectation, so 0.765
 # on these points and 0.760 in the long run agree.)
 #
 # And the promise about honesty: take all points to which the best line gives a probability of blue between 0.6 and 0.7.

@@ -55,7 +55,7 @@ assert abs(lowest - math.atan2(down[1], down[0]) % math.tau) < 0.005
 # %% [markdown]
 # ## How far? The step size on a valley
 #
-# Near a minimum every smooth function looks like a quadratic one. So let us understand one completely: a valley that is
+# Near a minimum nearly every smooth function looks like a quadratic one. So let us understand one completely: a valley that is
 # ten times steeper across than along,
 #
 # $$f(x) = \tfrac12\,(c_1 x_1^2 + c_2 x_2^2),\qquad c_1 = 1,\ c_2 = 10 .$$
@@ -253,7 +253,9 @@ assert np.allclose(by_descent, by_algebra, rtol=0, atol=1e-6)
 # $$v \leftarrow \mu v - \eta\nabla f(x),\qquad x \leftarrow x + v .$$
 #
 # Along the valley the gradients agree and the velocity builds up, to as much as $1/(1-\mu)$ times a single step. Across
-# it they alternate in sign and cancel.
+# it they alternate in sign and cancel. For a quadratic with the curvatures $c_1$ and $c_2$ the best pair is known (Polyak
+# 1964): $\eta = \big(2 / (\sqrt{c_1} + \sqrt{c_2})\big)^2$ and $\mu = \big((\sqrt{c_2} - \sqrt{c_1}) / (\sqrt{c_2} +
+# \sqrt{c_1})\big)^2$. For 1 and 100, as below, they are 0.033 and 0.67.
 #
 # **Adam** (Kingma and Ba 2014) keeps running means of the gradient, $m$, and of its square, $u$, coordinate by
 # coordinate, and divides one by the root of the other:
@@ -285,6 +287,9 @@ def adam(f, x, step, steps, beta1=0.9, beta2=0.999, epsilon=1e-8):
         x = x - step * (m / (1 - beta1**t)) / (np.sqrt(u / (1 - beta2**t)) + epsilon)
         path.append(x)
     return np.stack(path)
+
+
+assert np.allclose([(2 / (1 + 10)) ** 2, ((10 - 1) / (10 + 1)) ** 2], [0.033, 0.67], rtol=0.01)
 
 
 def gorge(x):
@@ -584,7 +589,7 @@ claimed = np.exp(s) / np.sum(np.exp(s), axis=1, keepdims=True)
 assert np.allclose(W_bar, X.T @ (claimed - one_hot)) and np.allclose(b_bar, np.sum(claimed - one_hot, axis=0))
 
 # %% [markdown]
-# The perceptron has been trained with the same numbers by three ways: by our own fifty lines, by the library, and by
+# The perceptron's gradient has been found in three ways: by our own fifty lines, by the library, and by
 # the formula that one finds with pencil and paper. (`tracegrad` goes one step further, as chapter 0 did. Its rules do
 # not compute numbers; they write operations into a new graph. That is why the gradient can be printed, compiled and
 # differentiated again.)
