@@ -64,7 +64,9 @@ def _mathml(formula: str, display: str) -> str:
     found = convert(formula, display=display)
     opening = r"(<mo[^>]*>(?:&#x00028;|&#x0002C;|&#x0003D;|&#x0005B;|&#x0007C;|\[|\(|,|=)</mo>)"
     found = re.sub(opening + r"<mo>(&#x02212;|&#x0002B;)</mo>", r'\1<mo form="prefix">\2</mo>', found)
-    found = re.sub(r"(<mi>(?:ln|log|exp|sin|cos|tan|tanh|max|min)</mi>)(?!<mo)", r'\1<mspace width="0.17em"/>', found)
+    names, room = "(<mi>(?:ln|log|exp|sin|cos|tan|tanh|max|min)</mi>)", r'<mspace width="0.17em"/>'
+    found = re.sub(names + "(?!<mo)", rf"\1{room}", found)
+    found = re.sub(f"(</mn>|</mi>){names}", rf"\1{room}\2", found)
     return re.sub(r"<mo[^>]*>(&#x0007C;|&#x02016;)</mo>", r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>', found)
 
 

@@ -601,7 +601,10 @@ def drawn(names: list[str]) -> str:
     lines += [
         'outside: `.save("loss.html")`. Blue is what a variable is, brown the derivative of the result with respect to it. Groups open and'
     ]
-    lines += ["close by a click; a click on a box shows the line that asked for it.", ""]
+    lines += [
+        "close by a click; a click on a box shows the line that asked for it. [Drawing Graphs](../drawing.md) says the rest.",
+        "",
+    ]
     for name in names:
         frame = f'<iframe class="drawn" loading="lazy" title="{title_of(name)}" src="../drawn/{name}.html"></iframe>'
         lines += [f"## {title_of(name)}", "", "```{raw} html"]
