@@ -172,6 +172,8 @@ from tracegrad.optim.masks import masked as masked
 from tracegrad.optim.masks import multi_transform as multi_transform
 from tracegrad.optim.masks import partition as partition
 from tracegrad.optim.masks import selective_transform as selective_transform
+from tracegrad.optim.mechanic import MechanicState as MechanicState
+from tracegrad.optim.mechanic import mechanize as mechanize
 from tracegrad.optim.monitoring import MonitorState as MonitorState
 from tracegrad.optim.monitoring import SnapshotState as SnapshotState
 from tracegrad.optim.monitoring import measure_with_ema as measure_with_ema
@@ -207,8 +209,14 @@ from tracegrad.optim.parameter_free import prodigy as prodigy
 from tracegrad.optim.parameter_free import scale_by_cocob as scale_by_cocob
 from tracegrad.optim.parameter_free import scale_by_dog as scale_by_dog
 from tracegrad.optim.parameter_free import scale_by_dowg as scale_by_dowg
+from tracegrad.optim.parts import SplitRealAndImaginaryArrays as SplitRealAndImaginaryArrays
+from tracegrad.optim.parts import SplitRealAndImaginaryState as SplitRealAndImaginaryState
+from tracegrad.optim.parts import split_real_and_imaginary as split_real_and_imaginary
 from tracegrad.optim.plateau import ReduceLROnPlateauState as ReduceLROnPlateauState
 from tracegrad.optim.plateau import reduce_on_plateau as reduce_on_plateau
+from tracegrad.optim.private import DifferentiallyPrivateAggregateState as DifferentiallyPrivateAggregateState
+from tracegrad.optim.private import differentially_private_aggregate as differentially_private_aggregate
+from tracegrad.optim.private import dpsgd as dpsgd
 from tracegrad.optim.sam import NormalizeState as NormalizeState
 from tracegrad.optim.sam import SAMState as SAMState
 from tracegrad.optim.sam import normalize as normalize
