@@ -469,7 +469,7 @@ def programs(source: Path) -> list[Path]:
     return [*gallery, *sorted(examples(source).glob("*.py"))]
 
 
-SHOWN = re.compile(r"""\bshow\(\s*[\w.]+\s*,\s*["']([\w-]+)["']""")
+SHOWN = re.compile(r"""\bshow\(\s*figure\s*,\s*["']([\w-]+)["']""")
 DRAWN = re.compile(r"\(\.\./pictures/([\w.-]+)\)")
 
 
@@ -660,10 +660,23 @@ def write(source: Path) -> None:
                 path.unlink()
 
 
+FRONT = [
+    "photo_deblur",
+    "topology",
+    "diffusion",
+    "thrown_ball",
+    "siren",
+    "digits_vae",
+    "heat_pinn",
+    "names_lstm",
+    "co2_gaussian_process",
+]
+
+
 def readme(source: Path) -> str:
-    """README.md with up to nine pictures of the gallery in its table, three to a row, each a link to its program."""
+    """README.md with nine pictures of the gallery in its table, three to a row, each a link to its program."""
     text = (source.parent / "README.md").read_text()
-    found = [path for path in programs(source) if (source / "pictures" / f"gallery_{path.stem}.png").exists()][:9]
+    found = [path for name in FRONT for path in programs(source) if path.stem == name]
     cells = [
         f'<a href="{path.relative_to(source.parent).as_posix()}"><img src="docs/pictures/gallery_{path.stem}.png" width="270" '
         f'alt="{path.stem.replace("_", " ")}"></a>'
