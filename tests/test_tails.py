@@ -18,6 +18,7 @@ import pytest
 from mpmath import mpf
 
 import tracegrad as tg
+import tracegrad.numpy as tnp
 from tracegrad import lax, nn
 from tracegrad.core.op import OPS, Op
 from tracegrad.core.trace import bind
@@ -258,6 +259,7 @@ CASES: dict[str, Case] = {
     "digamma": unary("digamma", lambda x: mpmath.psi(1, x), MODERATE, gives_slope=True),
     # Between 3 and 30 differences of neighbouring orders cost two digits, and three of the second derivative.
     "scaled_bessel_i": Case(lax.bessel_i0e, scaled_bessel(0), ([0.3, 2.0, 12.0, 40.0, -40.0, 1e3, 1e6],), ulps=4000),
+    "bessel_i": Case(tnp.i0, lambda x: mpmath.besseli(0, x), ([0.3, -2.0, 12.0, 40.0, -300.0, 700.0],)),
     "bessel_i1e": Case(lax.bessel_i1e, scaled_bessel(1), ([0.3, 2.0, 12.0, 40.0, -40.0, 1e3, 1e6],), ulps=4000),
     "divide": binary("divide", lambda x, y: x / y, FEW_REAL, FEW),
     "power": binary("power", lambda x, p: x**p, MODERATE, [-3.5, -1.0, 0.5, 1.5, 2.0, 7.0]),

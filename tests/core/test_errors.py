@@ -585,7 +585,7 @@ def plain_array_indexed() -> None:
 @golden(
     ValueError,
     "assignment destination is read-only: x[i] = v at <HERE> (in f) writes into a traced f64[2] made at <HERE> (in f), a "
-    "view that NumPy makes read-only; write into the array itself, or into a copy, x.copy()",
+    "view that is read-only; write into the array itself, or into a copy, x.copy()",
 )
 def read_only_view() -> None:
     def f(x: Any) -> Any:
@@ -691,14 +691,21 @@ def unknown_attribute() -> None:
 # Functions.
 
 
+def some_function(x: Any) -> Any:
+    """One of NumPy's that nobody has implemented."""
+
+
+some_function.__module__ = "numpy"
+
+
 @golden(
     UnsupportedFunctionError,
-    "numpy.packbits is not traced at <HERE> (in <lambda>), called with a traced f64[3], the input x.\n"
+    "numpy.some_function is not traced at <HERE> (in <lambda>), called with a traced f64[3], the input x.\n"
     "  `tracegrad.numpy` lists what is. If the function matters to you, give it a derivative with `tg.custom_vjp` or "
     "`tg.custom_jvp`, or call it on values that are not being traced.",
 )
 def unsupported_function() -> None:
-    tg.grad(lambda x: np.sum(np.packbits(x)))(X)  # HERE
+    tg.grad(lambda x: x.__array_function__(some_function, (np.ndarray,), (x,), {}))(X)  # HERE
 
 
 @golden(
@@ -1351,6 +1358,8 @@ WRONG: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
     (lambda a: a << 1, DtypeError, "left_shift takes no inputs of types f64[2,3], i64~[]"),
     (lambda a: np.sum(a, out=np.zeros(())), UnsupportedFunctionError, "write `y = np.sum(...)`"),
     (lambda a: np.hypot.at(a * 1, [0, 0], 1.0), UnsupportedFunctionError, "numpy.hypot.at is not traced"),
+    (lambda a: np.frompyfunc(max, 2, 1)(a, a), UnsupportedFunctionError, "write np.vectorize(f)"),
+    (lambda a: np.save("a.npy", a), UnsupportedFunctionError, "return the array, and save it outside"),
     (lambda a: np.maximum.at(np.zeros(3), 0, a), UnsupportedFunctionError, "write `y = tnp.at(y)[i].max(v)`"),
     (lambda a: np.busday_count(a, a), UnsupportedFunctionError, "called with a traced f64[2,3]"),
     (lambda a: np.asarray(a), TracerArrayConversionError, "in place of a traced f64[2,3]"),
@@ -1358,8 +1367,8 @@ WRONG: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
     (lambda a: np.copyto(np.zeros((2, 3)), a), TracerArrayConversionError, "write y = np.where(c, x, y)"),
     (lambda a: np.put(np.zeros(3), [0], a), TracerArrayConversionError, "np.put at"),
     (lambda a: np.fill_diagonal(np.zeros((3, 3)), a[0]), TracerArrayConversionError, "tnp.at(y)[i].set(v)"),
-    (lambda a: a.resize(3), AttributeError, "write np.resize(x, ...)"),
-    (lambda a: a.tobytes(), AttributeError, "an ndarray has it, but it is not traced"),
+    (lambda a: a.resize(3), AttributeError, "write x = np.concatenate([x, zeros])"),
+    (lambda a: a.tobytes(), AttributeError, "return the array, and write it outside"),
     (lambda a: a.item(), ValueError, "item() at"),
     (lambda a: iter(a[0, 0]), TypeError, "iteration at"),
     (lambda a: range(a[0, 0] > 0.0, 3.0 * a[0, 0]), TypeError, "an index or a size must be an integer scalar"),

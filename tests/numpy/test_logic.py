@@ -10,9 +10,6 @@ import pytest
 
 import tracegrad as tg
 from tests.numpy.test_creation import same_as_numpy
-from tracegrad.core.errors import (
-    ConcretizationTypeError,
-)
 
 jax.config.update("jax_enable_x64", True)
 
@@ -43,6 +40,24 @@ def test_comparisons_of_whole_arrays_are_plain_bools() -> None:
     tg.grad(f)(np.ones(3))
     assert seen == [(True, True, True, False)]
     assert all(type(answer) is bool for answer in seen[0])
+
+
+@pytest.mark.parametrize("backend", ["numpy", "xla"])
+def test_comparisons_of_whole_arrays_where_values_are_not_known(backend: str) -> None:
+    x = np.array([[1.0, np.nan], [3.0, 4.0]])
+
+    def f(x: Any, y: Any) -> Any:
+        return (
+            np.allclose(x, y), np.allclose(x, y, equal_nan=True), np.array_equal(x, y), np.array_equal(x, y, equal_nan=True),
+            np.array_equiv(x, y), np.array_equal(x, y[0]), np.array_equiv(x, x[:, :1, None, None]),
+            np.array_equiv(x, np.ones(3)), np.allclose(x[1], y[1] + 0.1, atol=0.2),
+        )  # fmt: skip
+
+    for y in (x, x + 1e-9, np.zeros((2, 2))):
+        assert [bool(b) for b in tg.jit(f, backend=backend)(x, y)] == list(f(x, y))
+
+
+def test_comparisons_of_whole_arrays_of_a_batch() -> None:
     for g in (np.allclose, np.array_equal, np.array_equiv):
-        with pytest.raises(ConcretizationTypeError, match=r"np\.all\(np\.isclose\(a, b\)\)"):
-            tg.vmap(lambda x: g(x, 1.0))(np.ones(3))
+        same = tg.vmap(lambda x: g(x, np.array([1.0, 2.0])))(np.array([[1.0, 2.0], [2.0, 1.0]]))
+        assert same.tolist() == [True, False]

@@ -441,17 +441,30 @@ def unsupported(function: Any, how: str = "", of: Any = None) -> UnsupportedFunc
         f"{listed}. If the {kind} matters to you, give it a derivative with `tg.custom_vjp` or "
         "`tg.custom_jvp`, or call it on values that are not being traced."
     )
+    if module.startswith("numpy") and name in _REASONS:
+        fix = _REASONS[name]
     arguments = ("x", "x, y")[function.nin == 2] if isinstance(function, np.ufunc) and function.nin < 3 else "..."
     if "out=" in how:
         fix = f"In place of `np.{name}(..., out=y)` write `y = np.{name}(...)`."
     elif "where=" in how and kind == "ufunc":
         fix = f"In place of `np.{name}({arguments}, where=c)` write `np.where(c, np.{name}({arguments}), 0)`."
+    elif kind == "ufunc" and all([set(types) <= set("O->") for types in function.types]):
+        fix = "What np.frompyfunc makes has arrays of objects for results, which carry no derivative: write np.vectorize(f)."
     elif how == ".at":
         method = _AT.get(name, name)
         fix = (
             f"In place of `np.{name}.at(y, i, v)` write `y = tnp.at(y)[i].{method}(v)` (import tracegrad.numpy as tnp)."
         )
     return UnsupportedFunctionError(f"{module}.{name}{how} is not traced{at(user_source())}{called}.\n  {fix}")
+
+
+_FILES = "What is traced need not have values, and files carry no derivative: return the array, and save it outside."
+_DATES = "Dates and times are no numbers that could be traced: compute what you need of them outside."
+# Why functions that NumPy hands to tracers are not traced.
+_REASONS = {
+    **dict.fromkeys(("save", "savetxt", "savez", "savez_compressed"), _FILES),
+    **dict.fromkeys(("busday_count", "busday_offset", "datetime_as_string", "is_busday", "isnat"), _DATES),
+}
 
 
 def _module_of(ufunc: Any) -> str:

@@ -784,13 +784,30 @@ def like_tracer(x: Any, like: Any) -> Any:
 TAKE_WRITTEN: set[Any] = set()
 
 
-def _writer(name: str) -> Callable[..., Any]:
-    """An ndarray method that writes into the array."""
+def _method_alone(name: str) -> Callable[..., Any]:
+    """An ndarray method that NumPy has no function for: one that writes into the array, or reads its memory anew."""
 
     def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
         return FUNCTIONS[f"x.{name}()"](self, *args, **kwargs)
 
     return method
+
+
+_NO_MEMORY = "what is traced is no memory yet, and a Graph has none"
+_NO_BYTES = "what is traced need not have values, and bytes carry no derivative; return the array, and write it outside"
+# Why a tracer lacks what an ndarray has.
+_WITHOUT = {
+    "base": f"{_NO_MEMORY}; np.shares_memory(x, y) says whether writing into x changes y",
+    "ctypes": _NO_MEMORY,
+    "data": _NO_MEMORY,
+    "flags": f"{_NO_MEMORY}; np.ascontiguousarray(x) and x.copy(order) lay it out as they say",
+    "setflags": f"{_NO_MEMORY}; np.broadcast_to(x, shape) makes what cannot be written into",
+    "strides": f"{_NO_MEMORY}; np.lib.stride_tricks.sliding_window_view(x, n) makes overlapping windows",
+    "resize": "a traced array keeps its shape; write x = np.concatenate([x, zeros]) for more elements, x = x[:n] for less",
+    "getfield": f"{_NO_MEMORY}; write x.view(dtype), and index that",
+    "setfield": f"{_NO_MEMORY}; write x = tnp.at(x)[i].set(v)",
+    **dict.fromkeys(("dump", "dumps", "tobytes", "tofile"), _NO_BYTES),
+}
 
 
 def _in_place(ufunc: np.ufunc, operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -1073,6 +1090,9 @@ class Tracer:
             raise TypeError(f"len(){at(user_source())} of a scalar, {self.described()}; it has no axis to count")
         return self.shape[0]
 
+    def __contains__(self, value: Any) -> bool:
+        return bool(np.any(self == value))
+
     def __iter__(self) -> Iterator[Any]:
         if not self.shape:
             raise TypeError(
@@ -1163,7 +1183,8 @@ class Tracer:
 
     # ndarray's methods and attributes.
     all, any = _method(np.all), _method(np.any)
-    argmax, argmin, argsort = _method(np.argmax), _method(np.argmin), _method(np.argsort)
+    argmax, argmin = _method(np.argmax), _method(np.argmin)
+    argsort, argpartition = _method(np.argsort), _method(np.argpartition)
     choose, clip = _method(np.choose), _method(np.clip)
     cumprod, cumsum = _method(np.cumprod), _method(np.cumsum)
     diagonal, trace = _method(np.diagonal), _method(np.trace)
@@ -1209,7 +1230,11 @@ class Tracer:
         return np.copy(np.ravel(self, order))
 
     # What writes into the array.
-    fill, sort, partition, put = _writer("fill"), _writer("sort"), _writer("partition"), _writer("put")
+    fill, sort = _method_alone("fill"), _method_alone("sort")
+    partition, put = _method_alone("partition"), _method_alone("put")
+
+    # What reads its memory as something else.
+    view, byteswap = _method_alone("view"), _method_alone("byteswap")
 
     @property
     def T(self) -> Any:
@@ -1253,7 +1278,9 @@ class Tracer:
         if name.startswith("__") or name == "state":  # NumPy and copy ask for many of these, and expect a quick answer
             raise AttributeError(name)
         hint = ""
-        if hasattr(np.ndarray, name) and getattr(np, name, None) in FUNCTIONS:
+        if name in _WITHOUT:
+            hint = f": {_WITHOUT[name]}"
+        elif hasattr(np.ndarray, name) and getattr(np, name, None) in FUNCTIONS:
             hint = f"; write np.{name}(x, ...)"
         elif hasattr(np.ndarray, name):
             hint = "; an ndarray has it, but it is not traced"

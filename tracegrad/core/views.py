@@ -325,7 +325,7 @@ def require_writable(x: Tracer, what: str) -> Place:
         if op.view.put is None:
             raise ValueError(
                 f"assignment destination is read-only: {what}{at(user_source())} writes into {x.described()}, a view that "
-                "NumPy makes read-only; write into the array itself, or into a copy, x.copy()"
+                "is read-only; write into the array itself, or into a copy, x.copy()"
             )
     _require_own(place.memory.first, x, what)
     return place

@@ -2,9 +2,16 @@
 
 Most are needless, since `np.sin(x)` is traced as it stands. Those that NumPy cannot hand to a tracer are here only in
 this form: `array` of a list that holds traced values, `asarray`, `full`, `arange`, and functions called on lists. On plain
-arrays every function is NumPy's own.
+arrays every function is NumPy's own. What needs no tracing (dtypes, `errstate`, `save` and `load`, `random`, ...) is here too, so
+that `import tracegrad.numpy as np` can stand at the head of a NumPy program.
 """
 
+import typing as _typing
+
+import numpy as _numpy
+from numpy import False_ as False_
+from numpy import ScalarType as ScalarType
+from numpy import True_ as True_
 from numpy import abs as abs
 from numpy import absolute as absolute
 from numpy import acos as acos
@@ -19,10 +26,14 @@ from numpy import arctan2 as arctan2
 from numpy import arctanh as arctanh
 from numpy import asin as asin
 from numpy import asinh as asinh
+from numpy import asmatrix as asmatrix
 from numpy import astype as astype
 from numpy import atan as atan
 from numpy import atan2 as atan2
 from numpy import atanh as atanh
+from numpy import bartlett as bartlett
+from numpy import base_repr as base_repr
+from numpy import binary_repr as binary_repr
 from numpy import bitwise_and as bitwise_and
 from numpy import bitwise_count as bitwise_count
 from numpy import bitwise_invert as bitwise_invert
@@ -31,24 +42,44 @@ from numpy import bitwise_not as bitwise_not
 from numpy import bitwise_or as bitwise_or
 from numpy import bitwise_right_shift as bitwise_right_shift
 from numpy import bitwise_xor as bitwise_xor
+from numpy import blackman as blackman
+from numpy import bmat as bmat
+from numpy import bool as bool
 from numpy import bool_ as bool_
+from numpy import broadcast as broadcast
+from numpy import broadcast_shapes as broadcast_shapes
+from numpy import busday_count as busday_count
+from numpy import busday_offset as busday_offset
+from numpy import busdaycalendar as busdaycalendar
+from numpy import byte as byte
+from numpy import bytes_ as bytes_
 from numpy import cbrt as cbrt
+from numpy import cdouble as cdouble
 from numpy import ceil as ceil
+from numpy import character as character
+from numpy import clongdouble as clongdouble
 from numpy import complex64 as complex64
 from numpy import complex128 as complex128
+from numpy import complexfloating as complexfloating
 from numpy import conj as conj
 from numpy import conjugate as conjugate
 from numpy import copysign as copysign
 from numpy import cos as cos
 from numpy import cosh as cosh
+from numpy import csingle as csingle
+from numpy import datetime64 as datetime64
+from numpy import datetime_as_string as datetime_as_string
+from numpy import datetime_data as datetime_data
 from numpy import deg2rad as deg2rad
 from numpy import degrees as degrees
 from numpy import diag_indices as diag_indices
 from numpy import divide as divide
+from numpy import double as double
 from numpy import dtype as dtype
 from numpy import e as e
 from numpy import empty as empty
 from numpy import equal as equal
+from numpy import errstate as errstate
 from numpy import euler_gamma as euler_gamma
 from numpy import exp as exp
 from numpy import exp2 as exp2
@@ -56,40 +87,76 @@ from numpy import expm1 as expm1
 from numpy import eye as eye
 from numpy import fabs as fabs
 from numpy import finfo as finfo
+from numpy import flatiter as flatiter
+from numpy import flexible as flexible
 from numpy import float16 as float16
 from numpy import float32 as float32
 from numpy import float64 as float64
 from numpy import float_power as float_power
+from numpy import floating as floating
 from numpy import floor as floor
 from numpy import floor_divide as floor_divide
 from numpy import fmax as fmax
 from numpy import fmin as fmin
 from numpy import fmod as fmod
+from numpy import format_float_positional as format_float_positional
+from numpy import format_float_scientific as format_float_scientific
 from numpy import frexp as frexp
+from numpy import frombuffer as frombuffer
+from numpy import fromfile as fromfile
+from numpy import fromfunction as fromfunction
+from numpy import frompyfunc as frompyfunc
+from numpy import fromregex as fromregex
+from numpy import fromstring as fromstring
 from numpy import gcd as gcd
+from numpy import generic as generic
+from numpy import genfromtxt as genfromtxt
+from numpy import get_include as get_include
+from numpy import get_printoptions as get_printoptions
+from numpy import getbufsize as getbufsize
+from numpy import geterr as geterr
+from numpy import geterrcall as geterrcall
 from numpy import greater as greater
 from numpy import greater_equal as greater_equal
+from numpy import half as half
+from numpy import hamming as hamming
+from numpy import hanning as hanning
 from numpy import heaviside as heaviside
 from numpy import hypot as hypot
 from numpy import identity as identity
 from numpy import iinfo as iinfo
+from numpy import index_exp as index_exp
 from numpy import indices as indices
+from numpy import inexact as inexact
 from numpy import inf as inf
+from numpy import info as info
 from numpy import int8 as int8
 from numpy import int16 as int16
 from numpy import int32 as int32
 from numpy import int64 as int64
+from numpy import int_ as int_
+from numpy import intc as intc
+from numpy import integer as integer
+from numpy import intp as intp
 from numpy import invert as invert
+from numpy import is_busday as is_busday
 from numpy import isdtype as isdtype
 from numpy import isfinite as isfinite
+from numpy import isfortran as isfortran
 from numpy import isinf as isinf
 from numpy import isnan as isnan
+from numpy import isnat as isnat
+from numpy import isscalar as isscalar
 from numpy import issubdtype as issubdtype
+from numpy import iterable as iterable
 from numpy import lcm as lcm
 from numpy import ldexp as ldexp
 from numpy import left_shift as left_shift
 from numpy import less as less
 from numpy import less_equal as less_equal
+from numpy import little_endian as little_endian
+from numpy import load as load
+from numpy import loadtxt as loadtxt
 from numpy import log as log
 from numpy import log1p as log1p
 from numpy import log2 as log2
@@ -100,66 +167,124 @@ from numpy import logical_and as logical_and
 from numpy import logical_not as logical_not
 from numpy import logical_or as logical_or
 from numpy import logical_xor as logical_xor
+from numpy import long as long
+from numpy import longdouble as longdouble
+from numpy import longlong as longlong
+from numpy import mask_indices as mask_indices
+from numpy import matrix as matrix
 from numpy import maximum as maximum
+from numpy import memmap as memmap
+from numpy import mgrid as mgrid
 from numpy import minimum as minimum
+from numpy import mintypecode as mintypecode
 from numpy import mod as mod
 from numpy import modf as modf
 from numpy import multiply as multiply
 from numpy import nan as nan
 from numpy import ndarray as ndarray
+from numpy import ndenumerate as ndenumerate
+from numpy import ndindex as ndindex
+from numpy import nditer as nditer
 from numpy import negative as negative
+from numpy import nested_iters as nested_iters
 from numpy import newaxis as newaxis
 from numpy import nextafter as nextafter
 from numpy import not_equal as not_equal
+from numpy import number as number
+from numpy import object_ as object_
+from numpy import ogrid as ogrid
 from numpy import ones as ones
 from numpy import pi as pi
+from numpy import poly1d as poly1d
 from numpy import positive as positive
 from numpy import pow as pow
 from numpy import power as power
+from numpy import printoptions as printoptions
 from numpy import promote_types as promote_types
 from numpy import rad2deg as rad2deg
 from numpy import radians as radians
+from numpy import recarray as recarray
 from numpy import reciprocal as reciprocal
+from numpy import record as record
 from numpy import remainder as remainder
 from numpy import right_shift as right_shift
 from numpy import rint as rint
+from numpy import s_ as s_
+from numpy import save as save
+from numpy import savetxt as savetxt
+from numpy import savez as savez
+from numpy import savez_compressed as savez_compressed
+from numpy import sctypeDict as sctypeDict
+from numpy import set_printoptions as set_printoptions
+from numpy import setbufsize as setbufsize
+from numpy import seterr as seterr
+from numpy import seterrcall as seterrcall
+from numpy import short as short
+from numpy import show_config as show_config
+from numpy import show_runtime as show_runtime
 from numpy import sign as sign
 from numpy import signbit as signbit
+from numpy import signedinteger as signedinteger
 from numpy import sin as sin
+from numpy import single as single
 from numpy import sinh as sinh
 from numpy import spacing as spacing
 from numpy import sqrt as sqrt
 from numpy import square as square
+from numpy import str_ as str_
 from numpy import subtract as subtract
 from numpy import tan as tan
 from numpy import tanh as tanh
+from numpy import timedelta64 as timedelta64
 from numpy import tri as tri
 from numpy import tril_indices as tril_indices
 from numpy import triu_indices as triu_indices
 from numpy import true_divide as true_divide
 from numpy import trunc as trunc
+from numpy import typecodes as typecodes
+from numpy import typename as typename
+from numpy import ubyte as ubyte
+from numpy import ufunc as ufunc
+from numpy import uint as uint
 from numpy import uint8 as uint8
 from numpy import uint16 as uint16
 from numpy import uint32 as uint32
 from numpy import uint64 as uint64
+from numpy import uintc as uintc
+from numpy import uintp as uintp
+from numpy import ulong as ulong
+from numpy import ulonglong as ulonglong
+from numpy import unsignedinteger as unsignedinteger
+from numpy import ushort as ushort
+from numpy import void as void
 from numpy import zeros as zeros
 
 from tracegrad.core.boxes import accept_jax
+from tracegrad.core.late import imported as _imported
 from tracegrad.numpy import fft as fft
 from tracegrad.numpy import linalg as linalg
 from tracegrad.numpy.applying import apply_along_axis as apply_along_axis
 from tracegrad.numpy.applying import apply_over_axes as apply_over_axes
 from tracegrad.numpy.applying import piecewise as piecewise
 from tracegrad.numpy.applying import vectorize as vectorize
+from tracegrad.numpy.bits import packbits as packbits
+from tracegrad.numpy.bits import unpackbits as unpackbits
 from tracegrad.numpy.calculus import diff as diff
 from tracegrad.numpy.calculus import ediff1d as ediff1d
 from tracegrad.numpy.calculus import gradient as gradient
 from tracegrad.numpy.calculus import interp as interp
 from tracegrad.numpy.calculus import trapezoid as trapezoid
+from tracegrad.numpy.concatenating import c_ as c_
+from tracegrad.numpy.concatenating import r_ as r_
+from tracegrad.numpy.conversions import asanyarray as asanyarray
+from tracegrad.numpy.conversions import asarray_chkfinite as asarray_chkfinite
+from tracegrad.numpy.conversions import fromiter as fromiter
+from tracegrad.numpy.conversions import require as require
 from tracegrad.numpy.creation import arange as arange
 from tracegrad.numpy.creation import array as array
 from tracegrad.numpy.creation import asarray as asarray
 from tracegrad.numpy.creation import ascontiguousarray as ascontiguousarray
+from tracegrad.numpy.creation import asfortranarray as asfortranarray
 from tracegrad.numpy.creation import can_cast as can_cast
 from tracegrad.numpy.creation import common_type as common_type
 from tracegrad.numpy.creation import copy as copy
@@ -187,6 +312,7 @@ from tracegrad.numpy.elementwise import clip as clip
 from tracegrad.numpy.elementwise import divmod as divmod
 from tracegrad.numpy.elementwise import fix as fix
 from tracegrad.numpy.elementwise import nan_to_num as nan_to_num
+from tracegrad.numpy.elementwise import real_if_close as real_if_close
 from tracegrad.numpy.elementwise import select as select
 from tracegrad.numpy.elementwise import unwrap as unwrap
 from tracegrad.numpy.histograms import histogram as histogram
@@ -215,6 +341,8 @@ from tracegrad.numpy.logic import isneginf as isneginf
 from tracegrad.numpy.logic import isposinf as isposinf
 from tracegrad.numpy.logic import isreal as isreal
 from tracegrad.numpy.logic import isrealobj as isrealobj
+from tracegrad.numpy.memory import may_share_memory as may_share_memory
+from tracegrad.numpy.memory import shares_memory as shares_memory
 from tracegrad.numpy.padding import pad as pad
 from tracegrad.numpy.polynomials import poly as poly
 from tracegrad.numpy.polynomials import polyadd as polyadd
@@ -226,6 +354,9 @@ from tracegrad.numpy.polynomials import polymul as polymul
 from tracegrad.numpy.polynomials import polysub as polysub
 from tracegrad.numpy.polynomials import polyval as polyval
 from tracegrad.numpy.polynomials import roots as roots
+from tracegrad.numpy.printing import array2string as array2string
+from tracegrad.numpy.printing import array_repr as array_repr
+from tracegrad.numpy.printing import array_str as array_str
 from tracegrad.numpy.products import cross as cross
 from tracegrad.numpy.products import dot as dot
 from tracegrad.numpy.products import einsum_path as einsum_path
@@ -305,6 +436,8 @@ from tracegrad.numpy.statistics import ptp as ptp
 from tracegrad.numpy.statistics import quantile as quantile
 from tracegrad.numpy.statistics import std as std
 from tracegrad.numpy.statistics import var as var
+from tracegrad.numpy.windows import i0 as i0
+from tracegrad.numpy.windows import kaiser as kaiser
 from tracegrad.numpy.writing import copyto as copyto
 from tracegrad.numpy.writing import fill_diagonal as fill_diagonal
 from tracegrad.numpy.writing import place as place
@@ -357,7 +490,24 @@ from tracegrad.ops.sort import argsort as argsort
 from tracegrad.ops.sort import searchsorted as searchsorted
 from tracegrad.ops.sort import sort as sort
 
-__all__ = [*accept_jax(globals()), "fft", "linalg"]
+around = round
+
+# NumPy's modules, of which nothing is traced but what is called `np.` too. They are loaded when they are first asked for.
+_MODULES = (
+    "char", "ctypeslib", "dtypes", "emath", "exceptions", "lib", "ma", "random", "rec", "strings", "testing", "typing",
+)  # fmt: skip
+
+__all__ = [*accept_jax(globals()), "fft", "linalg", "polynomial", *_MODULES]
+
+
+if not _typing.TYPE_CHECKING:  # to which a misspelt name would be one of these
+
+    def __getattr__(name: str) -> _typing.Any:
+        if name == "polynomial":
+            return _imported("tracegrad.numpy.polynomial")
+        if name in _MODULES:
+            return getattr(_numpy, name)
+        raise AttributeError(f"module 'tracegrad.numpy' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import DtypeError, at, user_source
-from tracegrad.core.trace import Tracer, as_array, plain_value, strengthened
+from tracegrad.core.trace import Tracer, as_array, concrete, plain_value, strengthened
 from tracegrad.core.types import PYTHON_SCALARS, is_added, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, reject, shape_of
@@ -26,6 +26,22 @@ def angle(z: ArrayLike, deg: bool = False) -> Array:
     z = as_array(z)
     result = np.arctan2(0, z) if number_kind(type_of(z).dtype) != "c" else np.arctan2(np.imag(z), np.real(z))
     return np.rad2deg(result) if deg else result
+
+
+@implements(np.real_if_close)
+def real_if_close(a: ArrayLike, tol: float = 100) -> Array:
+    """The real parts, if all imaginary ones are below `tol` machine epsilons (or below `tol`, if that is not above 1); else the array.
+    Which of the two it is depends on the values, so they must be known.
+
+    >>> real_if_close(np.array([1 + 1e-16j])).tolist()
+    [1.0]
+    """
+    z = as_array(a)
+    if number_kind(type_of(z).dtype) != "c":
+        return z
+    known = concrete(z, "np.real_if_close", "write x.real")
+    limit = tol * np.finfo(known.dtype).eps if tol > 1 else tol
+    return np.real(z) if np.all(np.abs(np.imag(known)) < limit) else z
 
 
 @implements(np.unwrap)

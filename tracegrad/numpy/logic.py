@@ -9,10 +9,10 @@ import numpy as np
 
 from tracegrad.core.errors import DtypeError
 from tracegrad.core.quiet import isolated
-from tracegrad.core.trace import as_array, concrete
+from tracegrad.core.trace import as_array, depends_on, plain_value
 from tracegrad.core.types import is_inexact, number_kind, type_of
 from tracegrad.ops.elementwise import astype, imag
-from tracegrad.ops.families import implements, reject
+from tracegrad.ops.families import implements, is_tracer, reject, shape_of
 from tracegrad.typing import Array, ArrayLike
 
 
@@ -105,37 +105,62 @@ def isclose(
     return np.logical_or(near, np.logical_and(np.isnan(a), np.isnan(b))) if equal_nan else near
 
 
-_TEST_ARRAYS = "write np.all(np.isclose(a, b)) or np.all(a == b), which stays an array"
+def _known(a: Any, b: Any, name: str) -> tuple[Any, Any] | None:
+    """The values of both, where they have any."""
+    found = plain_value(a, name), plain_value(b, name)
+    if any([x is None for x in found]):
+        return None
+    depends_on(a)
+    depends_on(b)
+    return found
 
 
 @implements(np.allclose)
-def allclose(a: ArrayLike, b: ArrayLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
-    """Whether `isclose` holds everywhere: a Python bool, so the values must be known.
+def allclose(
+    a: ArrayLike, b: ArrayLike, rtol: ArrayLike = 1e-5, atol: ArrayLike = 1e-8, equal_nan: bool = False
+) -> Any:
+    """Whether `isclose` holds everywhere: a Python bool, or where values are not known (`jit`, `vmap`) a traced one.
 
     >>> allclose(1.0, 1.0 + 1e-9)
     True
     """
-    a, b = [concrete(x, "np.allclose", _TEST_ARRAYS) for x in (as_array(a), as_array(b))]
-    return isolated(np.allclose, a, b, rtol, atol, equal_nan)
+    a, b = as_array(a), as_array(b)
+    known = _known(a, b, "np.allclose")
+    if known is None or is_tracer(rtol, atol):
+        return np.all(isclose(a, b, rtol, atol, equal_nan))
+    return isolated(np.allclose, *known, rtol, atol, equal_nan)
 
 
 @implements(np.array_equal)
-def array_equal(a1: ArrayLike, a2: ArrayLike, equal_nan: bool = False) -> bool:
-    """Whether two arrays have the same shape and values: a Python bool, so the values must be known.
+def array_equal(a1: ArrayLike, a2: ArrayLike, equal_nan: bool = False) -> Any:
+    """Whether two arrays have the same shape and values: a Python bool, or where values are not known (`jit`, `vmap`) a traced one.
 
     >>> array_equal([1, 2], [1, 2])
     True
     """
-    a1, a2 = [concrete(x, "np.array_equal", _TEST_ARRAYS) for x in (as_array(a1), as_array(a2))]
-    return np.array_equal(a1, a2, equal_nan)
+    a, b = as_array(a1), as_array(a2)
+    if shape_of(a) != shape_of(b):
+        return False
+    known = _known(a, b, "np.array_equal")
+    return np.all(_equal(a, b, equal_nan)) if known is None else np.array_equal(*known, equal_nan)
+
+
+def _equal(a: Any, b: Any, equal_nan: bool) -> Any:
+    same = np.equal(a, b)
+    return np.logical_or(same, np.logical_and(np.isnan(a), np.isnan(b))) if equal_nan else same
 
 
 @implements(np.array_equiv)
-def array_equiv(a1: ArrayLike, a2: ArrayLike) -> bool:
-    """Whether two arrays are equal after broadcasting: a Python bool, so the values must be known.
+def array_equiv(a1: ArrayLike, a2: ArrayLike) -> Any:
+    """Whether two arrays are equal after broadcasting: a Python bool, or where values are not known (`jit`, `vmap`) a traced one.
 
     >>> array_equiv([1, 2], [[1, 2], [1, 2]])
     True
     """
-    a1, a2 = [concrete(x, "np.array_equiv", _TEST_ARRAYS) for x in (as_array(a1), as_array(a2))]
-    return np.array_equiv(a1, a2)
+    a, b = as_array(a1), as_array(a2)
+    try:
+        np.broadcast_shapes(shape_of(a), shape_of(b))
+    except ValueError:
+        return False
+    known = _known(a, b, "np.array_equiv")
+    return np.all(np.equal(a, b)) if known is None else np.array_equiv(*known)

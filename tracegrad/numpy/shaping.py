@@ -275,6 +275,8 @@ def append(arr: ArrayLike, values: ArrayLike, axis: int | None = None) -> Array:
     >>> append(np.array([3.0, 1.0, 2.0]), 4.0).tolist()
     [3.0, 1.0, 2.0, 4.0]
     """
+    if axis is None:  # NumPy makes arrays of both, in which a Python number is one of its own dtype
+        arr, values = [strengthened(as_array(x)) for x in (arr, values)]
     return concatenate([arr, values], axis)
 
 

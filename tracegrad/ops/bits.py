@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
-from tracegrad.core.op import Op, Params, Sample
+from tracegrad.core.op import Op, Params, Sample, View
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise.samples import integer_samples
@@ -62,8 +62,15 @@ def _bitcast_samples() -> Iterable[Sample]:
     yield Sample((x.view("int32").reshape(4, 2),), {"dtype": np.dtype("float64")})
 
 
+def _seen_as(x: Any, dtype: np.dtype[Any]) -> Any:
+    """The view that NumPy makes; other sizes of elements are copied."""
+    return x.view(dtype) if dtype.itemsize == x.dtype.itemsize else None
+
+
+# What is written into such a view would take the derivative from the rest of the array, so it is read-only.
 bitcast_op: Op = locally_constant(
     "bitcast_convert_type", _bitcast, infer=_bitcast_type, batch=_bitcast_batch, kinds="f", samples=_bitcast_samples,
+    view=View(None, _seen_as),
 )  # fmt: skip
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.errors import DtypeError, at, unsupported, user_source
+from tracegrad.core.errors import DtypeError, at, user_source
 from tracegrad.core.op import Params, Sample, View
-from tracegrad.core.trace import Tracer, as_array, bind
+from tracegrad.core.trace import as_array, bind, contains_tracer
 from tracegrad.core.types import ArrayType, Shape
 from tracegrad.ops.families import implements, linear, normalize_axis, same_type, shape_of
 from tracegrad.ops.index import region, slice_entry, take, unslice, wide
@@ -54,7 +54,7 @@ roll_op = linear(
 @implements(np.roll)
 def roll(a: ArrayLike, shift: ArrayLike, axis: Axis = None) -> Array:
     """The elements moved on by `shift` places along `axis`, those pushed out at the end coming in at the beginning. Several
-    axes have a shift each; without any the array is rolled as if flat. One shift along one axis may be traced.
+    axes have a shift each; without any the array is rolled as if flat. Shifts may be traced.
 
     >>> roll([1, 2, 3, 4], 1).tolist()
     [4, 1, 2, 3]
@@ -63,11 +63,14 @@ def roll(a: ArrayLike, shift: ArrayLike, axis: Axis = None) -> Array:
     if axis is None:
         return np.reshape(roll(np.reshape(a, -1), shift, 0), shape_of(a))
     axes = axis if isinstance(axis, tuple | list) else (axis,)
-    if type(shift) is Tracer:
-        if len(axes) != 1 or shift.shape:
-            raise unsupported(np.roll, " with several traced shifts; pass a tuple of ints, or roll one axis at a time,")
-        i = normalize_axis(axes[0], len(a.shape), "roll")
-        return take(a, np.remainder(np.arange(a.shape[i]) - wide(shift), max(a.shape[i], 1)), i)
+    if contains_tracer(shift):
+        each = list(shift) if isinstance(shift, list | tuple) or shape_of(shift) else [shift]
+        (count,) = np.broadcast_shapes((len(each),), (len(axes),))
+        for k in range(count):
+            i = normalize_axis(axes[k % len(axes)], len(a.shape), "roll")
+            places = np.arange(a.shape[i]) - wide(as_array(each[k % len(each)]))
+            a = take(a, np.remainder(places, max(a.shape[i], 1)), i)
+        return a
     shifts, places = np.broadcast_arrays(shift, axes)
     if shifts.size and shifts.dtype.kind not in "biu":
         raise DtypeError(

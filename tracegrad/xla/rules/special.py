@@ -114,3 +114,10 @@ def _scaled_bessel(x: Any, order: int, rise: int) -> Any:
     product = lax.fori_loop(0, steps, step, (first, lax.full(x.shape, 1, x.dtype)))[1]
     found = lax.bessel_i0e(size) * product * (lax.sign(x) if order % 2 else 1)
     return jnp.where(usual, found, jnp.where(x == x, 0, x))
+
+
+@_special("bessel_i")
+def _bessel_i(x: Any, order: int) -> Any:
+    """By halves of the exponential, so that it is infinite where the function is and not before."""
+    half = lax.exp(0.5 * jnp.abs(x))
+    return half * _scaled_bessel(x, order, 0) * half
