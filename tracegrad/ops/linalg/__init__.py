@@ -17,6 +17,28 @@ Sources, named by the functions:
         Variables Separate", SIAM J. Numer. Anal. 10 (1973)
 """
 
-from tracegrad.ops.linalg import determinants, eigen, equal_values, hermitian, norms, qr, singular, solving, vectors
+from tracegrad.ops.linalg import (
+    determinants,
+    eigen,
+    equal_values,
+    hermitian,
+    norms,
+    qr,
+    singular,
+    solving,
+    triangular,
+    vectors,
+)
 
-__all__ = ["determinants", "eigen", "equal_values", "hermitian", "norms", "qr", "singular", "solving", "vectors"]
+__all__ = [
+    "determinants",
+    "eigen",
+    "equal_values",
+    "hermitian",
+    "norms",
+    "qr",
+    "singular",
+    "solving",
+    "triangular",
+    "vectors",
+]

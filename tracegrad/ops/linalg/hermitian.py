@@ -26,6 +26,7 @@ from tracegrad.ops.linalg.matrices import (
     symmetric_samples,
     uniform_matrices,
 )
+from tracegrad.ops.linalg.triangular import conjugated_triangle
 from tracegrad.typing import Array, ArrayLike
 
 
@@ -103,8 +104,7 @@ def from_triangle(name: str, a: ArrayLike, lower: bool) -> Array:
 
 def _cholesky_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
     n = out.shape[-1]
-    inverse = isolated(np.linalg.inv, out)
-    middle = np.matmul(np.matmul(inverse, hermitian_part(tangents[0])), adjoint(inverse))
+    middle = conjugated_triangle(out, hermitian_part(tangents[0]))
     halved = (np.tri(n) - 0.5 * np.eye(n)).astype(real_dtype(out.dtype))
     return np.matmul(out, middle * halved)
 

@@ -58,6 +58,14 @@ def _solve(out: ArrayType, a: Any, b: Any) -> Any:
     return jnp.linalg.solve(cast(a, out.dtype), cast(b, out.dtype))
 
 
+@lowers("triangular_solve")
+def _triangular_solve(out: ArrayType, a: Any, b: Any, **how: Any) -> Any:
+    a, b = [jnp.broadcast_to(cast(x, out.dtype), (*out.shape[:-2], *x.shape[-2:])) for x in (a, b)]
+    if 0 in out.shape:
+        return b
+    return lax.linalg.triangular_solve(a, b, **how)
+
+
 def _adjugate(a: Any) -> Any:
     """Up to 3 x 3 by jax's gradient of the determinant, a polynomial there; beyond, that is wrong at some singular
     matrices (those with a zero among the first pivots)."""
