@@ -672,3 +672,65 @@ def test_whole_numbers_for_tangents() -> None:
     assert np.allclose(along, np.diag(12 * x**2)) and np.allclose(
         tg.jit(lambda v: tg.hvp(f, (x,), (v,)))(t), 12 * x**2 * t
     )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Which leaves, and those on which nothing depends.
+
+PARAMS = {"body": {"w": np.array([1.0, 2.0]), "steps": np.array([1.5])}, "head": {"b": 3.0}, "spare": np.ones(2)}
+
+
+def parts_loss(p: Any, x: Any) -> Any:
+    return np.sum(p["body"]["w"] * x) + p["head"]["b"] ** 2 + np.sum(np.round(p["body"]["steps"]))
+
+
+def test_leaves_that_are_differentiated() -> None:
+    whole = tg.grad(parts_loss)(PARAMS, 2.0)
+    for wrt in ("head.*", ["head.b"], lambda path, leaf: path == "head.b", lambda path, leaf: np.ndim(leaf) == 0):
+        for transform in (tg.grad(parts_loss, wrt=wrt), tg.jit(tg.grad(parts_loss, wrt=wrt))):
+            found = transform(PARAMS, 2.0)
+            assert found["body"] == {"w": None, "steps": None} and found["spare"] is None
+            assert found["head"]["b"] == whole["head"]["b"] == 6.0
+    value, (of_p, of_x) = tg.value_and_grad(parts_loss, (0, 1), wrt=["0.body.w", "1"])(PARAMS, 2.0)
+    assert value == parts_loss(PARAMS, 2.0) and of_x == 3.0 and of_p["head"]["b"] is None
+    np.testing.assert_array_equal(of_p["body"]["w"], [2, 2])
+    assert tg.grad(lambda x: x**2, wrt="*")(np.ones(1)).tolist() == [2.0]
+    # Nothing is recorded for the others.
+    assert len(tg.make_graph(tg.grad(parts_loss, wrt="head.*"))(PARAMS, 2.0).eqns) == 1
+    # What is left out may be anything that the function takes.
+    assert tg.grad(lambda p: p["a"] * len(p["text"]), wrt="a")({"a": 2.0, "text": np.arange(3)}) == {
+        "a": 3.0,
+        "text": None,
+    }
+    on_jax = tg.grad(parts_loss, wrt="body.w")(tree.map(jnp.asarray, PARAMS), 2.0)
+    assert isinstance(on_jax["body"]["w"], jax.Array) and on_jax["head"]["b"] is None
+
+
+def test_leaves_on_which_nothing_depends() -> None:
+    zeros = tg.grad(parts_loss)(PARAMS, 2.0)
+    assert zeros["spare"].tolist() == [0, 0] and zeros["body"]["steps"].tolist() == [0]
+    nones = tg.grad(parts_loss, unused="none")(PARAMS, 2.0)
+    assert nones["spare"] is None and nones["body"]["steps"] is None and nones["head"]["b"] == 6.0
+    text = r"grad at .*test_grad\.py:\d+ .*: the value does not depend on p\['body'\]\['steps'\], p\['spare'\], or only through"
+    with pytest.warns(UserWarning, match=text) as told:
+        warned = tg.grad(parts_loss, unused="warn")(PARAMS, 2.0)
+    assert told[0].filename == __file__ and warned["spare"].tolist() == [0, 0]
+    with pytest.raises(DifferentiationError, match=text + r".*why_zero.*Leave them out with wrt="):
+        tg.grad(parts_loss, unused="error")(PARAMS, 2.0)
+    used = tg.grad(parts_loss, unused="error", wrt=["body.w", "head.b"])(PARAMS, 2.0)
+    assert used["head"]["b"] == 6.0
+    assert tg.grad(lambda x: np.float64(3.0), unused="none")(np.ones(2)) is None
+    assert tg.grad(lambda x: np.sum(x**2), unused="error")(np.ones(2)).tolist() == [2, 2]
+    with_aux = tg.value_and_grad(lambda x: (np.sum(x["a"]), x["b"]), has_aux=True, unused="none")
+    (_, aux), g = with_aux({"a": X, "b": X})
+    assert aux is not None and g["b"] is None and g["a"].tolist() == [1, 1, 1]
+
+
+def test_wrong_choices_of_leaves() -> None:
+    with pytest.raises(
+        ValueError,
+        match=r"wrt='dec\*' matches no leaf of the arguments; there are body\.steps, body\.w, head\.b, spare",
+    ):
+        tg.grad(parts_loss, wrt="dec*")(PARAMS, 2.0)
+    with pytest.raises(ValueError, match=r"unused must be 'zero', 'none', 'warn' or 'error', got 'maybe'"):
+        tg.grad(parts_loss, unused="maybe")  # type: ignore[call-overload]

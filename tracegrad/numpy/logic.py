@@ -118,7 +118,7 @@ def _known(a: Any, b: Any, name: str) -> tuple[Any, Any] | None:
 @implements(np.allclose)
 def allclose(
     a: ArrayLike, b: ArrayLike, rtol: ArrayLike = 1e-5, atol: ArrayLike = 1e-8, equal_nan: bool = False
-) -> Any:
+) -> bool | Array:
     """Whether `isclose` holds everywhere: a Python bool, or where values are not known (`jit`, `vmap`) a traced one.
 
     >>> allclose(1.0, 1.0 + 1e-9)
@@ -132,7 +132,7 @@ def allclose(
 
 
 @implements(np.array_equal)
-def array_equal(a1: ArrayLike, a2: ArrayLike, equal_nan: bool = False) -> Any:
+def array_equal(a1: ArrayLike, a2: ArrayLike, equal_nan: bool = False) -> bool | Array:
     """Whether two arrays have the same shape and values: a Python bool, or where values are not known (`jit`, `vmap`) a traced one.
 
     >>> array_equal([1, 2], [1, 2])
@@ -151,7 +151,7 @@ def _equal(a: Any, b: Any, equal_nan: bool) -> Any:
 
 
 @implements(np.array_equiv)
-def array_equiv(a1: ArrayLike, a2: ArrayLike) -> Any:
+def array_equiv(a1: ArrayLike, a2: ArrayLike) -> bool | Array:
     """Whether two arrays are equal after broadcasting: a Python bool, or where values are not known (`jit`, `vmap`) a traced one.
 
     >>> array_equiv([1, 2], [[1, 2], [1, 2]])

@@ -3,9 +3,11 @@ derivative; and what is said where they do not."""
 
 from __future__ import annotations
 
+import fnmatch
 import operator
-from collections.abc import Sequence
-from typing import Any
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from tracegrad.core.errors import (
     ShapeError,
     UnexpectedTracerError,
     at,
+    clip,
     described,
     user_source,
 )
@@ -24,6 +27,44 @@ from tracegrad.core.tracing import arrays_of, kind_of
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, float0, is_inexact, number_kind, type_of
 
 Argnums = int | Sequence[int]
+Unused = Literal["zero", "none", "warn", "error"]
+Wrt = str | Sequence[str] | Callable[[str, Any], Any] | None
+
+
+def check_unused(unused: str, transform: str) -> None:
+    if unused not in ("zero", "none", "warn", "error"):
+        raise ValueError(
+            f"{transform}{at(user_source())}: unused must be 'zero', 'none', 'warn' or 'error', got {unused!r}"
+        )
+
+
+def tell_of_unused(names: Sequence[str], unused: str, transform: str) -> None:
+    """Warn of leaves without a gradient, or raise."""
+    text = (
+        f"{transform}{at(user_source())}: the value does not depend on {clip(', '.join(names), 400)}, or only through what has no "
+        "derivative; tg.debug.why_zero(f, ...) says why"
+    )
+    if unused == "error":
+        raise DifferentiationError(f"{text}. Leave them out with wrt=, or take zeros with unused='zero'")
+    warnings.warn(text, UserWarning, stacklevel=4)
+
+
+def chosen_leaves(wrt: Wrt, argument: Any, transform: str) -> list[bool]:
+    """For each leaf of an argument, whether it is one that `wrt` chooses."""
+    paths = [
+        (tree.keystr(keys, simple=True, separator="."), leaf) for keys, leaf in tree.tree_leaves_with_path(argument)
+    ]
+    if callable(wrt):
+        return [bool(wrt(path, leaf)) for path, leaf in paths]
+    patterns = [wrt] if isinstance(wrt, str) else list(wrt or ())
+    names = [path for path, _ in paths]
+    for pattern in patterns:
+        if not fnmatch.filter(names, pattern):
+            raise ValueError(
+                f"{transform}{at(user_source())}: wrt={pattern!r} matches no leaf of the arguments; there are "
+                f"{clip(', '.join(names), 400)}"
+            )
+    return [any([fnmatch.fnmatchcase(name, pattern) for pattern in patterns]) for name in names]
 
 
 def positions_of(argnums: Argnums, transform: str) -> tuple[int, ...]:

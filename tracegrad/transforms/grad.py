@@ -33,13 +33,18 @@ from tracegrad.ops.masks import filled
 from tracegrad.ops.structural import stop_gradient_op
 from tracegrad.transforms.arguments import (
     Argnums,
+    Unused,
+    Wrt,
     as_output,
     check_input,
+    check_unused,
+    chosen_leaves,
     counted_from_front,
     matching,
     positions_of,
     scalar_output,
     split_aux,
+    tell_of_unused,
 )
 from tracegrad.transforms.batch import own_arrays
 from tracegrad.transforms.linear import (
@@ -69,6 +74,8 @@ def value_and_grad(
     has_aux: Literal[False] = False,
     holomorphic: bool = False,
     allow_int: bool = False,
+    unused: Unused = "zero",
+    wrt: Wrt = None,
 ) -> Callable[..., tuple[Array, Array]]: ...
 @overload
 def value_and_grad(
@@ -77,6 +84,8 @@ def value_and_grad(
     has_aux: Literal[False] = False,
     holomorphic: bool = False,
     allow_int: bool = False,
+    unused: Unused = "zero",
+    wrt: Wrt = None,
 ) -> Callable[P, tuple[R, Array]]: ...
 @overload
 def value_and_grad(
@@ -86,6 +95,8 @@ def value_and_grad(
     has_aux: Literal[True],
     holomorphic: bool = False,
     allow_int: bool = False,
+    unused: Unused = "zero",
+    wrt: Wrt = None,
 ) -> Callable[P, tuple[tuple[R, Aux], Array]]: ...
 @overload
 def value_and_grad(
@@ -94,6 +105,8 @@ def value_and_grad(
     has_aux: bool = False,
     holomorphic: bool = False,
     allow_int: bool = False,
+    unused: Unused = "zero",
+    wrt: Wrt = None,
 ) -> Callable[..., Any]: ...
 def value_and_grad(
     fun: Callable[..., Any],
@@ -101,6 +114,8 @@ def value_and_grad(
     has_aux: bool = False,
     holomorphic: bool = False,
     allow_int: bool = False,
+    unused: Unused = "zero",
+    wrt: Wrt = None,
 ) -> Callable[..., Any]:
     """A function that returns both the value of `fun` and its gradient.
 
@@ -110,6 +125,11 @@ def value_and_grad(
         has_aux: `fun` returns `(value, aux)`; aux is handed through untouched.
         holomorphic: `fun` is complex-differentiable, with complex inputs and a complex output.
         allow_int: integer leaves among the differentiated arguments get float0 zeros rather than an error.
+        unused: what leaves get on which the value does not depend, or only through what has no derivative (round, argmax,
+            stop_gradient): "zero"s, "none" (None), or zeros with a "warn"ing, or an "error", which name them.
+        wrt: which leaves of the differentiated arguments: a pattern for their paths such as `"encoder.*"` (as in file names; a list
+            of patterns, one of which must match), or a function `(path, leaf) -> bool`. The others are constants: no
+            derivative is computed for them, and there is None in their place.
 
     Returns:
         A function of the arguments of `fun` (keywords are handed on and not differentiated) that returns
@@ -120,16 +140,20 @@ def value_and_grad(
     Raises:
         DifferentiationError: an output that is not a real scalar; an argnum out of range.
         DtypeError: an argument that is not of a floating dtype.
+        ValueError: a pattern in `wrt` that no leaf matches.
 
     >>> import numpy as np, tracegrad as tg
     >>> value, gradient = tg.value_and_grad(lambda x: np.sum(x**2))(np.array([1.0, 2.0]))
     >>> float(value), gradient.tolist()
     (5.0, [2.0, 4.0])
+    >>> loss = lambda p: p["head"]["w"] * p["body"]["w"]
+    >>> tg.grad(loss, wrt="head.*")({"body": {"w": 3.0}, "head": {"w": 2.0}})
+    {'body': {'w': None}, 'head': {'w': np.float64(3.0)}}
 
     Source: reverse accumulation; Griewank and Walther, Evaluating Derivatives, 2nd ed., section 3.2.
     """
     try:
-        return _gradient(fun, argnums, has_aux, holomorphic, allow_int, with_value=True)
+        return _gradient(fun, argnums, has_aux, holomorphic, allow_int, unused, wrt, with_value=True)
     except BaseException as error:
         trim(error)
         raise
@@ -142,6 +166,8 @@ def grad(
     has_aux: Literal[False] = False,
     holomorphic: bool = False,
     allow_int: bool = False,
+    unused: Unused = "zero",
+    wrt: Wrt = None,
 ) -> Callable[..., Array]: ...
 @overload
 def grad(
@@ -150,6 +176,8 @@ def grad(
     has_aux: Literal[False] = False,
     holomorphic: bool = False,
     allow_int: bool = False,
+    unused: Unused = "zero",
+    wrt: Wrt = None,
 ) -> Callable[P, Array]: ...
 @overload
 def grad(
@@ -159,6 +187,8 @@ def grad(
     has_aux: Literal[True],
     holomorphic: bool = False,
     allow_int: bool = False,
+    unused: Unused = "zero",
+    wrt: Wrt = None,
 ) -> Callable[P, tuple[Array, Aux]]: ...
 @overload
 def grad(
@@ -167,6 +197,8 @@ def grad(
     has_aux: bool = False,
     holomorphic: bool = False,
     allow_int: bool = False,
+    unused: Unused = "zero",
+    wrt: Wrt = None,
 ) -> Callable[..., Any]: ...
 def grad(
     fun: Callable[..., Any],
@@ -174,6 +206,8 @@ def grad(
     has_aux: bool = False,
     holomorphic: bool = False,
     allow_int: bool = False,
+    unused: Unused = "zero",
+    wrt: Wrt = None,
 ) -> Callable[..., Any]:
     """A function that returns the gradient of `fun`, a real scalar function. Arguments as for `value_and_grad`.
 
@@ -187,17 +221,25 @@ def grad(
     -0.0
     """
     try:
-        return _gradient(fun, argnums, has_aux, holomorphic, allow_int, with_value=False)
+        return _gradient(fun, argnums, has_aux, holomorphic, allow_int, unused, wrt, with_value=False)
     except BaseException as error:
         trim(error)
         raise
 
 
 def _gradient(
-    fun: Callable[..., Any], argnums: Argnums, has_aux: bool, holomorphic: bool, allow_int: bool, with_value: bool
+    fun: Callable[..., Any],
+    argnums: Argnums,
+    has_aux: bool,
+    holomorphic: bool,
+    allow_int: bool,
+    unused: Unused,
+    wrt: Wrt,
+    with_value: bool,
 ) -> Callable[..., Any]:
     transform = "value_and_grad" if with_value else "grad"
     require_callable(fun, transform)
+    check_unused(unused, transform)
     several = not isinstance(argnums, int)
     positions = positions_of(argnums, transform)
     first = -1 if several else positions[0]
@@ -205,7 +247,7 @@ def _gradient(
     seen_later = frozenset(positions) if all([p >= 0 for p in positions]) else frozenset()
 
     def again() -> Callable[..., Any]:  # one that referred to itself would wait for the garbage collector
-        return _gradient(fun, argnums, has_aux, holomorphic, allow_int, with_value)
+        return _gradient(fun, argnums, has_aux, holomorphic, allow_int, unused, wrt, with_value)
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -217,14 +259,17 @@ def _gradient(
             try:
                 open_traces[trace.level] = trace
                 x = args[first] if 0 <= first < len(args) else None
-                if type(x) is np.ndarray and x.dtype.kind == "f" and not holomorphic:
+                if type(x) is np.ndarray and x.dtype.kind == "f" and not holomorphic and wrt is None:
                     # One array is so common, and often so small, that it is spared the way through a tree.
                     leaf = Tracer(trace, x.copy("K") if x.flags.forc else copied(x), first)
-                    leaves, in_tree = [leaf], None
+                    in_tree = None
+                    leaves: list[Any] = [leaf]
                     call = list(args)
                     call[first] = leaf
                 else:
-                    leaves, in_tree, call = _traced_arguments(trace, args, positions, several, holomorphic, allow_int)
+                    leaves, in_tree, call = _traced_arguments(
+                        trace, args, positions, several, holomorphic, allow_int, wrt
+                    )
                 out = fun(*call, **kwargs)
                 if writing:
                     out = settled_tree(out)
@@ -251,12 +296,13 @@ def _gradient(
                     open_traces.pop(trace.level, None)
                 finally:
                     trace.end()
-            if in_tree is None:
+            if in_tree is not None or unused != "zero":
+                results = _results(leaves, cotangents, unused, transform)
+                result = results[0] if in_tree is None else tree.tree_unflatten(in_tree, results)
+            else:
                 result = cotangents.get(id(leaf))
                 if type(result) is not np.ndarray or result.base is not None or not result.flags.writeable:
                     (result,) = own_arrays([result], leaves)
-            else:
-                result = tree.tree_unflatten(in_tree, own_arrays([cotangents.get(id(x)) for x in leaves], leaves))
             if with_value and type(value) is Tracer and not context.boxes:
                 value = unboxed(value)
             elif with_value and type(value) is np.ndarray:
@@ -272,7 +318,7 @@ def _gradient(
             raise
 
     maker = value_and_grad if with_value else grad
-    return named_after(gradient, fun, transform, maker, argnums, has_aux, holomorphic, allow_int)
+    return named_after(gradient, fun, transform, maker, argnums, has_aux, holomorphic, allow_int, unused, wrt)
 
 
 class _HoldsJaxArray(Exception):
@@ -280,10 +326,16 @@ class _HoldsJaxArray(Exception):
 
 
 def _traced_arguments(
-    trace: Trace, args: tuple[Any, ...], positions: tuple[int, ...], several: bool, holomorphic: bool, allow_int: bool
-) -> tuple[list[Tracer], Any, list[Any]]:
-    """Tracers for the leaves of the arguments at `positions`, the tree of those arguments (a tuple, if `several`), and
-    all arguments to call with."""
+    trace: Trace,
+    args: tuple[Any, ...],
+    positions: tuple[int, ...],
+    several: bool,
+    holomorphic: bool,
+    allow_int: bool,
+    wrt: Wrt,
+) -> tuple[list[Tracer | None], Any, list[Any]]:
+    """Tracers for the leaves of the arguments at `positions`, None for those that `wrt` leaves out; the tree of those arguments (a
+    tuple, if `several`); and all arguments to call with."""
     call = list(args)
     normal = counted_from_front(positions, len(args), trace.function, trace.transform)
     chosen = tuple([args[i] for i in normal])
@@ -294,21 +346,44 @@ def _traced_arguments(
         return leaf_names(function, tree.tree_structure(chosen), normal)(leaf)
 
     trace.names = name
-    leaves, in_tree = tree.tree_flatten(chosen if several else chosen[0])
-    tracers = []
+    argument = chosen if several else chosen[0]
+    leaves, in_tree = tree.tree_flatten(argument)
+    wanted = None if wrt is None else chosen_leaves(wrt, argument, trace.transform)
+    tracers: list[Tracer | None] = []
     for i, x in enumerate(leaves):
+        if wanted is not None and not wanted[i]:
+            tracers.append(None)
+            continue
         if type(x) is np.ndarray and number_kind(x.dtype) == "f" and not holomorphic:
             tracers.append(Tracer(trace, copied(x), i))
             continue
         if is_jax_array(x):
             raise _HoldsJaxArray
         (x,) = arrays_of([x], lambda _, i=i: name(i))  # type: ignore[misc]
-        tracers.append(Tracer(trace, own(x), i))
-        check_input(tracers[-1], trace.transform, holomorphic, allow_int)
-    parts = tree.tree_unflatten(in_tree, tracers)
+        tracers.append(tracer := Tracer(trace, own(x), i))
+        check_input(tracer, trace.transform, holomorphic, allow_int)
+    parts = tree.tree_unflatten(in_tree, [x if t is None else t for x, t in zip(leaves, tracers, strict=True)])
     for i, part in zip(normal, parts if several else (parts,), strict=True):
         call[i] = part
     return tracers, in_tree, call
+
+
+def _results(leaves: Sequence[Tracer | None], cotangents: dict[int, Any], unused: Unused, transform: str) -> list[Any]:
+    """The gradient with respect to each leaf, as the caller gets it; None for one that was left out."""
+    found = [None if x is None else cotangents.get(id(x)) for x in leaves]
+    if unused != "zero":
+        without = [
+            x for x, ct in zip(leaves, found, strict=True) if x is not None and ct is None and is_inexact(x.dtype)
+        ]
+        if without and unused != "none":
+            tell_of_unused([str(x.name) for x in without], unused, transform)
+    given = [
+        i for i, (x, ct) in enumerate(zip(leaves, found, strict=True))
+        if x is not None and (ct is not None or unused != "none")
+    ]  # fmt: skip
+    for i, x in zip(given, own_arrays([found[i] for i in given], [leaves[i] for i in given]), strict=True):
+        found[i] = x
+    return found
 
 
 def _lowered(outputs: Sequence[Any], trace: Trace, keep: bool = False) -> list[Any]:
