@@ -257,3 +257,61 @@ def test_quantiles_refuse() -> None:
             traced_and_typed(f, DISTINCT + 1j)
         with pytest.raises(ShapeError, match="nothing to take it of"):
             traced_and_typed(f, np.zeros((2, 0)))
+
+
+WEIGHED: list[tuple[tuple[int, ...], Any]] = [
+    ((2, 3, 4), None), ((2, 3, 4), 1), ((3,), 1), ((4,), -1), ((2, 4), (0, 2)), ((4, 2), (2, 0)), ((2, 3, 4), (0, 1)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape, axis", WEIGHED, ids=str)
+@pytest.mark.parametrize("name", ["quantile", "percentile", "nanquantile", "nanpercentile"])
+def test_weighted_quantiles(name: str, shape: tuple[int, ...], axis: Any) -> None:
+    whole = 100 if name.endswith("percentile") else 1
+    weights = rng.integers(0, 4, shape).astype(float)
+    weights[..., 0] += 1
+    gaps = np.where(rng.uniform(size=X.shape) < 0.2, np.nan, X)
+    gaps[..., 0] = X[..., 0]
+
+    def f(x: Any, w: Any) -> Any:
+        if name.startswith("nan") and isinstance(w, np.ndarray) and type(w) is np.ndarray and w.shape != x.shape:
+            w = spread(w, axis)  # of fewer axes NumPy takes none here
+        return [
+            getattr(np, name)(x, q * whole, axis, method="inverted_cdf", weights=w, keepdims=True) for q in QUANTILES
+        ]
+
+    for x in (X, gaps) if name.startswith("nan") else (X, np.where(X.max() == X, np.nan, X), (10 * X).astype(int)):
+        for found, wanted in zip(tg.jit(f)(x, weights), f(x, weights), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    tg.testing.check_grads(lambda x: np.sum(f(x, weights)[1] ** 2), (X,), order=1)
+
+
+PARTS: list[Any] = [0, 0.3, 1, np.array([0.0, 0.25, 0.5, 1.0])]
+
+
+def spread(weights: Any, axis: Any) -> Any:
+    """Weights for the axes as weights of all elements of X."""
+    axes = [a % 3 for a in (axis if isinstance(axis, tuple) else (axis,))]
+    w = np.moveaxis(weights.reshape(weights.shape + (1,) * (3 - len(axes))), range(len(axes)), axes)
+    return np.broadcast_to(w, X.shape)
+
+
+def test_weighted_quantiles_of_traced_weights() -> None:
+    f = lambda x, w: np.quantile(x, [0.2, 0.7], method="inverted_cdf", weights=w)
+    weights = np.array([1.0, 0.0, 2.0, 0.5])
+    assert not tg.jacrev(f, 1)(X[0, 0], weights).any()
+    np.testing.assert_array_equal(tg.jit(f, backend="xla")(X[0, 0], weights), f(X[0, 0], weights))
+
+
+def test_weights_that_are_refused() -> None:
+    for weights, axis, method, error in [
+        (np.ones(4), 2, "linear", ValueError),
+        (-np.ones(4), 2, "inverted_cdf", ValueError),
+        (np.zeros(4), 2, "inverted_cdf", ValueError),
+        (np.ones(4), None, "inverted_cdf", TypeError),
+        (np.ones(5), 2, "inverted_cdf", ValueError),
+    ]:
+        f = lambda x, w=weights, a=axis, m=method: np.quantile(x, 0.5, a, method=m, weights=w)
+        for g in (f, tg.make_graph(f)):
+            with pytest.raises(error, match=r"weights|Weights"), warnings.catch_warnings(action="ignore"):
+                g(X)

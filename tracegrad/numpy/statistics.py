@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import DtypeError, ShapeError
-from tracegrad.core.trace import as_array
+from tracegrad.core.trace import as_array, plain_value
 from tracegrad.core.types import is_added, is_inexact, number_kind, type_of
 from tracegrad.ops import reduce
 from tracegrad.ops.cumulative import without_nan
 from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import implements, is_tracer, normalize_axes, reject, shape_of
+from tracegrad.ops.families import implements, is_tracer, normalize_axes, normalize_axis, shape_of
 from tracegrad.ops.reduce import (
     check_mask,
     count_of,
@@ -466,7 +466,6 @@ def _quantile(
 
     As in NumPy 2.4, a Python number `q` leaves the array its precision, and an integer one, 0 or 1, all of its dtype.
     """
-    reject(function, weights=weights)
     name = function.__name__
     a, weak = as_array(a), type(q) in (int, float)
     if number_kind(type_of(a).dtype) == "b":
@@ -483,6 +482,8 @@ def _quantile(
         method = "lower"  # there is nothing to interpolate
     if number_kind(type_of(q).dtype) != "f" or weak:
         q = astype(q, np.float64)
+    if weights is not None:
+        return _weighted_quantile(name, a, q, axis, method, keepdims, weights, skip_nan)
     ordered, axes = _sorted_last(name, a, axis)
     floats = number_kind(ordered.dtype) == "f"
     lead = ordered.shape[:-1]
@@ -514,6 +515,55 @@ def _quantile(
     return _restored(value, a.shape, axes, keepdims, len(shape_of(q)))
 
 
+def _weights_of(name: str, weights: Any, a: Any, axis: Any) -> Any:
+    """Weights as an array of the shape of `a`: they have that, or the sizes of the axes that quantiles are taken over."""
+    w = as_array(weights)
+    if w.shape != a.shape:
+        if axis is None:
+            raise TypeError(
+                f"{name}: axis must be specified when shapes of a and weights differ: {type_of(a)}, {type_of(w)}"
+            )
+        axes = [normalize_axis(i, a.ndim, name) for i in (axis if isinstance(axis, tuple) else (axis,))]
+        if w.shape != tuple([a.shape[i] for i in axes]):
+            raise ShapeError(
+                f"{name}: shape of weights, {type_of(w)}, must be consistent with that of {type_of(a)} along {axis}"
+            )
+        w = np.transpose(w, tuple(np.argsort(axes).tolist()))
+        w = np.reshape(w, tuple([n if i in axes else 1 for i, n in enumerate(a.shape)]))
+        w = np.broadcast_to(w, a.shape)
+    known = plain_value(w, name)
+    if known is not None and not np.all(known >= 0):
+        raise ValueError(f"{name}: Weights must be non-negative.")
+    return w
+
+
+def _weighted_quantile(
+    name: str, a: Any, q: Any, axis: Any, method: str, keepdims: Any, weights: Any, skip_nan: bool
+) -> Any:
+    """The first element in order up to which there is a part q of the weight. Differentiable in the elements."""
+    if method != "inverted_cdf":
+        raise ValueError(f"Only method 'inverted_cdf' supports weights. Got: {method}.")
+    w = _weights_of(name, weights, a, axis)
+    if skip_nan and number_kind(a.dtype) == "f":
+        w = np.where(np.isnan(a), 0, w)
+    ordered, axes = _sorted_last(name, a, axis)
+    order = np.argsort(_axes_last(a, axes), -1)
+    cdf = np.cumsum(np.take_along_axis(_axes_last(w, axes), order, -1), -1, dtype=np.float64)
+    whole = cdf[..., -1:]
+    known = plain_value(whole, name)
+    if known is not None and not skip_nan and not np.all((known > 0) & np.isfinite(known)):
+        raise ValueError("Weights included NaN, inf or were all zero.")
+    cdf = astype(cdf / np.where(np.equal(whole, 0), 1, whole), type_of(q).dtype)
+    cdf = np.where(np.equal(cdf, 0), -1, cdf)  # so that there is none at the beginning that weighs nothing
+    places = np.sum(np.less(np.expand_dims(cdf, -2), np.reshape(q, (-1, 1))), -1)
+    value = np.take_along_axis(ordered, np.minimum(places, ordered.shape[-1] - 1), -1)
+    if number_kind(ordered.dtype) == "f":
+        largest = ordered[..., -1:]
+        value = np.where(np.equal(whole, 0) if skip_nan else np.isnan(largest), largest, value)
+    value = np.reshape(np.moveaxis(value, -1, 0), (*shape_of(q), *ordered.shape[:-1]))
+    return _restored(value, a.shape, axes, keepdims, len(shape_of(q)))
+
+
 @implements(np.quantile)
 def quantile(
     a: ArrayLike,
@@ -524,12 +574,12 @@ def quantile(
     method: str = "linear",
     keepdims: bool = False,
     *,
-    weights: None = None,
+    weights: ArrayLike | None = None,
 ) -> Array:
     """The quantiles `q`, from 0 to 1, over the axes; the shape of `q` comes first in that of the result.
 
     Between elements, `method` says how to interpolate, as for `np.quantile`. Differentiable in `q` too. `overwrite_input` has
-    no effect.
+    no effect. With `weights`, of the array's shape or the axes' sizes, the method is "inverted_cdf", and has no derivative in them.
 
     >>> quantile(np.array([1.0, 2.0, 4.0]), [0.5, 0.75]).tolist()
     [2.0, 3.0]
@@ -552,7 +602,7 @@ def percentile(
     method: str = "linear",
     keepdims: bool = False,
     *,
-    weights: None = None,
+    weights: ArrayLike | None = None,
 ) -> Array:
     """`quantile` with `q` from 0 to 100.
 
@@ -572,7 +622,7 @@ def nanquantile(
     method: str = "linear",
     keepdims: bool = False,
     *,
-    weights: None = None,
+    weights: ArrayLike | None = None,
 ) -> Array:
     """`quantile` of the elements that are not NaN; NaN where there are none.
 
@@ -592,7 +642,7 @@ def nanpercentile(
     method: str = "linear",
     keepdims: bool = False,
     *,
-    weights: None = None,
+    weights: ArrayLike | None = None,
 ) -> Array:
     """`percentile` of the elements that are not NaN; NaN where there are none.
 
