@@ -123,7 +123,7 @@ _internal: dict[str, bool] = {}
 KNOWN_FILES = 256
 # Libraries that call functions of others', and NumPy's: where the user calls them is where the line is.
 _LIBRARIES = (
-    "scipy", "jax", "jaxlib", "pandas", "sklearn", "matplotlib", "einops", "opt_einsum", "xarray", "optax", "chex", "flax",
+    "scipy", "jax", "jaxlib", "pandas", "sklearn", "matplotlib", "einops", "array_api_compat", "array_api_extra", "opt_einsum", "xarray", "optax", "chex", "flax",
     "equinox", "jaxtyping", "keras",
 )  # fmt: skip
 _STANDARD = os.path.dirname(os.__file__) + os.sep
@@ -493,6 +493,16 @@ def hidden_behind(error: Exception) -> Exception | None:
         cause = error.__cause__
         if isinstance(cause, ConcretizationTypeError | TracerArrayConversionError | UnexpectedTracerError):
             return cause
+    if (
+        isinstance(error, TypeError)
+        and text.startswith("Multiple namespaces for array inputs")
+        and __package__[:9] in text
+    ):
+        return TypeError(
+            f"a library that is written to the array API standard was given traced arrays beside plain ones"
+            f"{at(_raised_by_user(error))}, or has made such itself, and takes arrays of one namespace only. Make a plain array `y` a "
+            "traced constant by `np.asarray(y, like=x)`, where x is traced; if there is none, the function cannot be traced."
+        )
     sized = "or a single integer, got '<traced " in text or "a real number is required, not Tracer" in text
     if isinstance(error, TypeError) and sized and context.refused:
         return ConcretizationTypeError(context.refused)

@@ -72,7 +72,8 @@ SCIPY_FUNCTIONS: Table[str, Callable[..., Any]] = Table()
 # Arrays of others, which are computed on in boxes: whether a value is one, its box, and its plain value, if it has one.
 FOREIGN: list[tuple[Callable[[Any], bool], Callable[[Any], Any], Callable[[Any], Any]]] = []
 
-_told_the_truth: tuple[str, ...] = ()
+# xarray keeps any array that it can call by NumPy's protocols, but makes plain ones of NumPy's numbers.
+_told_the_truth: tuple[str, ...] = ("xarray",)
 
 
 def tell_the_truth_to(package: str) -> None:
@@ -659,6 +660,7 @@ _INDEX = (
     "  Indexing a plain array: in place of `table[i]` write `tnp.take(table, i, axis=0)`, or `np.asarray(table, like=i)[i]`; "
     "of `img[y, x]`, `np.asarray(img, like=y)[y, x]`."
 )
+_API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12")
 _WRITERS = ("copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask")
 # Of NumPy's functions that do not look at their arguments' classes, those that tnp has.
 _MAKERS = ("arange", "asarray", "ascontiguousarray", "asfarray", "asfortranarray", "eye", "full", "fromfunction")
@@ -985,9 +987,39 @@ class Tracer:
             + "\n  (with `import tracegrad.numpy as tnp`)"
         )
 
+    # What the array API standard asks for besides.
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         """`tracegrad.numpy`, for what is written to the array API standard."""
+        if api_version is not None and api_version not in _API_VERSIONS:
+            raise ValueError(
+                f"version {api_version!r} of the array API standard is not one of {', '.join(_API_VERSIONS)}"
+                f"{at(user_source())}"
+            )
         return LOADERS["numpy"]()
+
+    @property
+    def device(self) -> str:
+        """As NumPy says of its arrays: what is traced is not on any device yet."""
+        return "cpu"
+
+    def to_device(self, device: Any, /, *, stream: Any = None) -> Any:
+        """Itself, on the only device that NumPy knows; `tg.device_put` is for others."""
+        if device != "cpu" or stream is not None:
+            raise ValueError(
+                f"x.to_device({device!r}){at(user_source())}: traced arrays know the device 'cpu' alone, as NumPy's do; "
+                "put arguments where they are to be computed on by `tg.device_put`, before they are traced"
+            )
+        return self
+
+    def __dlpack__(self, **_: Any) -> NoReturn:
+        self._require_running()
+        raise TracerArrayConversionError(
+            f"DLPack hands memory from one library to another, and there is none of {self.described()}, asked for"
+            f"{at(user_source())}; that would cut it off from the {self.origin.described()}. `tnp.from_dlpack(x)` is x itself."
+        )
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)  # the CPU
 
     # Python scalars: answered from the value where nothing differentiable is lost.
     def __bool__(self) -> bool:

@@ -241,20 +241,25 @@ def full_like(
 
 
 @implements(np.arange)
-def arange(*args: ArrayLike, dtype: DType = None, **kwargs: Any) -> Array:
+def arange(
+    start: ArrayLike | None = None, stop: ArrayLike | None = None, step: ArrayLike | None = None, dtype: DType = None, *,
+    device: Any = None, like: Any = None,
+) -> Array:  # fmt: skip
     """`np.arange`. Its length depends on its arguments, so traced ones must be integers of known value.
 
     >>> arange(1, 7, 2).tolist()
     [1, 3, 5]
     """
-    for x in args:
+    given = (start,) if stop is None else (0 if start is None else start, stop)
+    given = given if step is None else (*given, *(None,) * (2 - len(given)), step)
+    for x in given:
         if type(x) is Tracer and number_kind(x.dtype) not in "iu":
             raise DtypeError(
                 f"arange: {x.described()} is not an integer{at(user_source())}, and the result would lose its "
                 "derivative; write start + step * np.arange(n), or tnp.linspace(start, stop, n)"
             )
-    known = [concrete(x, "np.arange", "pass the number as a static argument") for x in args]
-    return np.arange(*known, dtype=dtype, **kwargs)
+    known = [concrete(x, "np.arange", "pass the number as a static argument") for x in given]
+    return like_tracer(np.arange(*known, dtype=dtype, device=device), like)
 
 
 @implements(np.linspace)

@@ -214,6 +214,12 @@ def _power(x: Any, p: float) -> Any:
     return x**p if p > 1 else bind(root_op, (x,), {"p": p})
 
 
+def _largest(sizes: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    """The largest of sizes; 0 of none, as NumPy has it since 2.3."""
+    none = any([shape_of(sizes)[axis] == 0 for axis in axes])
+    return np.max(sizes, axes, keepdims=keepdims, initial=0) if none else np.max(sizes, axes, keepdims=keepdims)
+
+
 def _norm_of_vectors(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     """The norm of the elements along all these axes."""
     if order is None or order == 2:
@@ -224,7 +230,7 @@ def _norm_of_vectors(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) 
         return np.sum(astype(np.not_equal(x, 0), real_dtype(x.dtype)), axes, keepdims=keepdims)
     sizes = _sizes(x)
     if order == np.inf:
-        return np.max(sizes, axes, keepdims=keepdims)
+        return _largest(sizes, axes, keepdims)
     if order == -np.inf:
         return np.min(sizes, axes, keepdims=keepdims)
     if order == 1:
@@ -237,18 +243,18 @@ def _norm_of_matrices(x: Any, order: Any, axes: tuple[int, int], keepdims: bool)
     """The norm of the matrices that lie along a pair of axes, rows along the first."""
     if order in (None, "fro", "f"):
         return bind(norm_op, (x,), {"axes": tuple(sorted(axes)), "keepdims": keepdims})
-    extreme: Any = np.max if order in (1, 2, np.inf) else np.min
+    extreme: Any = _largest if order in (1, 2, np.inf) else np.min
     if order in (2, -2, "nuc"):
         s = svdvals(np.moveaxis(x, axes, (-2, -1)))
         s = np.where(s <= tolerance(s), 0, s)
         if order != "nuc":  # the largest, or the smallest, of equal ones is all of them
             how = {"check": False, "zero": False, "kind": "svd", "line": Line(user_source())}
             s = bind(among_equals_op, (s, s), how)
-        norms = np.sum(s, -1) if order == "nuc" else extreme(s, -1)
+        norms = np.sum(s, -1) if order == "nuc" else extreme(s, (-1,), keepdims=False)
         return np.expand_dims(norms, tuple(sorted(axes))) if keepdims else norms
     if order in (1, -1, np.inf, -np.inf):
         summed, other = axes if abs(order) == 1 else axes[::-1]
-        norms = extreme(np.sum(_sizes(x), summed, keepdims=True), other, keepdims=True)
+        norms = extreme(np.sum(_sizes(x), summed, keepdims=True), (other,), keepdims=True)
         return norms if keepdims else np.squeeze(norms, axes)
     raise ValueError(f"Invalid norm order {order!r} for matrices.")
 

@@ -65,6 +65,8 @@ def squeeze(a: ArrayLike, axis: Axis = None) -> Array:
     shape = a.shape
     if axis is None:
         return np.reshape(a, tuple([n for n in shape if n != 1]))
+    if not shape and axis in (0, -1):  # which NumPy lets a number have
+        return a
     axes = normalize_axes(axis, len(shape), "squeeze")
     for i in axes:
         if shape[i] != 1:
