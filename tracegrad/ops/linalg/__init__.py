@@ -18,10 +18,12 @@ Sources, named by the functions:
 """
 
 from tracegrad.ops.linalg import (
+    banded,
     determinants,
     eigen,
     equal_values,
     hermitian,
+    lu,
     norms,
     qr,
     singular,
@@ -31,10 +33,12 @@ from tracegrad.ops.linalg import (
 )
 
 __all__ = [
+    "banded",
     "determinants",
     "eigen",
     "equal_values",
     "hermitian",
+    "lu",
     "norms",
     "qr",
     "singular",

@@ -134,7 +134,7 @@ def _triangular_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], p
         if i == 1:
             cotangents.append(conform(db, b))
             continue
-        da = -(np.matmul(db, transposed(out)) if left else np.matmul(transposed(out), db))
+        da = np.matmul(-db, transposed(out)) if left else np.matmul(transposed(out), -db)
         da = transposed(da) if params["transpose_a"] else da
         cotangents.append(conform(_read(da, **how), a))
     return cotangents

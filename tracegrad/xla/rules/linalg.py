@@ -12,6 +12,7 @@ from jax import lax
 
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType, number_kind, type_of
+from tracegrad.ops.linalg.banded import unbanded
 from tracegrad.ops.linalg.determinants import (
     adjugate_by_inverse,
     adjugate_by_singular_values,
@@ -64,6 +65,28 @@ def _triangular_solve(out: ArrayType, a: Any, b: Any, **how: Any) -> Any:
     if 0 in out.shape:
         return b
     return lax.linalg.triangular_solve(a, b, **how)
+
+
+@lowers("lu")
+def _lu(out: Any, a: Any) -> Any:
+    return lax.linalg.lu(jnp.asarray(cast(a, out[0].dtype)))
+
+
+@lowers("lu_pivots_to_permutation")
+def _permutation(out: ArrayType, pivots: Any, *, size: int) -> Any:
+    return lax.linalg.lu_pivots_to_permutation(lax.convert_element_type(pivots, np.int32), size)
+
+
+@lowers("solve_banded")
+def _solve_banded(out: ArrayType, ab: Any, b: Any, *, below: int, above: int) -> Any:
+    """Three diagonals of real numbers by LAPACK, others as a full matrix."""
+    ab, b = [jnp.broadcast_to(cast(x, out.dtype), (*out.shape[:-2], *x.shape[-2:])) for x in (ab, b)]
+    if 0 in out.shape:
+        return b
+    if below == above == 1 and number_kind(out.dtype) == "f" and out.shape[-2] > 2:
+        lower, upper = jnp.roll(ab[..., 2, :], 1, -1), jnp.roll(ab[..., 0, :], -1, -1)
+        return lax.linalg.tridiagonal_solve(lower.at[..., 0].set(0), ab[..., 1, :], upper.at[..., -1].set(0), b)
+    return jnp.linalg.solve(in_numpy(unbanded, (ab,), {"below": below, "above": above}), b)
 
 
 def _adjugate(a: Any) -> Any:
