@@ -267,12 +267,12 @@ from tracegrad.numpy.applying import apply_along_axis as apply_along_axis
 from tracegrad.numpy.applying import apply_over_axes as apply_over_axes
 from tracegrad.numpy.applying import piecewise as piecewise
 from tracegrad.numpy.applying import vectorize as vectorize
-from tracegrad.numpy.bits import packbits as packbits
-from tracegrad.numpy.bits import unpackbits as unpackbits
 from tracegrad.numpy.array_api import __array_api_version__ as __array_api_version__
 from tracegrad.numpy.array_api import __array_namespace_info__ as __array_namespace_info__
 from tracegrad.numpy.array_api import from_dlpack as from_dlpack
 from tracegrad.numpy.array_api import special as _special
+from tracegrad.numpy.bits import packbits as packbits
+from tracegrad.numpy.bits import unpackbits as unpackbits
 from tracegrad.numpy.calculus import diff as diff
 from tracegrad.numpy.calculus import ediff1d as ediff1d
 from tracegrad.numpy.calculus import gradient as gradient
@@ -512,6 +512,7 @@ if not _typing.TYPE_CHECKING:  # to which a misspelt name would be one of these
         if name in _MODULES:
             return getattr(_numpy, name)
         raise AttributeError(f"module 'tracegrad.numpy' has no attribute {name!r}")
+
 
 special = _special  # for SciPy, which looks for it; no name of NumPy's
 
