@@ -734,3 +734,25 @@ def test_wrong_choices_of_leaves() -> None:
         tg.grad(parts_loss, wrt="dec*")(PARAMS, 2.0)
     with pytest.raises(ValueError, match=r"unused must be 'zero', 'none', 'warn' or 'error', got 'maybe'"):
         tg.grad(parts_loss, unused="maybe")  # type: ignore[call-overload]
+
+
+def test_gradients_of_complex_arguments() -> None:
+    z = np.array([1 + 2j, -0.5j])
+    f = lambda z: np.sum(np.abs(z) ** 2) + np.sum(z.real * z.imag**2)
+    x, y = z.real, z.imag
+    by_parts = tg.grad(lambda x, y: f(x + 1j * y), (0, 1))(x, y)
+    for options, expected in [
+        ({}, by_parts[0] - 1j * by_parts[1]),
+        ({"complex": "jax"}, by_parts[0] - 1j * by_parts[1]),
+        ({"complex": "descent"}, by_parts[0] + 1j * by_parts[1]),
+    ]:
+        np.testing.assert_allclose(tg.grad(f, **options)(z), expected, rtol=1e-14)
+        found = tg.jit(tg.grad(lambda p: f(p["z"]) * p["a"], **options))({"z": z, "a": 2.0})
+        np.testing.assert_allclose(found["z"], 2 * expected, rtol=1e-14)
+        assert found["a"].dtype == np.float64
+    for _ in range(200):
+        z = z - 0.1 * tg.grad(lambda z: np.sum(np.abs(z - 1j) ** 2), complex="descent")(z)
+    np.testing.assert_allclose(z, [1j, 1j], atol=1e-12)
+    np.testing.assert_allclose(tg.grad(np.sin, complex="holomorphic")(1 + 1j), np.cos(1 + 1j))
+    with pytest.raises(ValueError, match="complex must be 'jax', 'descent' or 'holomorphic', got 'torch'"):
+        tg.grad(f, complex="torch")  # type: ignore[call-overload]

@@ -28,14 +28,16 @@ from tracegrad.core.types import PYTHON_SCALARS, ArrayType, float0, is_inexact, 
 
 Argnums = int | Sequence[int]
 Unused = Literal["zero", "none", "warn", "error"]
+Complex = Literal["jax", "descent", "holomorphic"]
+UNUSED: tuple[Unused, ...] = ("zero", "none", "warn", "error")
+COMPLEX: tuple[Complex, ...] = ("jax", "descent", "holomorphic")
 Wrt = str | Sequence[str] | Callable[[str, Any], Any] | None
 
 
-def check_unused(unused: str, transform: str) -> None:
-    if unused not in ("zero", "none", "warn", "error"):
-        raise ValueError(
-            f"{transform}{at(user_source())}: unused must be 'zero', 'none', 'warn' or 'error', got {unused!r}"
-        )
+def check_choice(name: str, given: Any, choices: Sequence[str], transform: str) -> None:
+    if given not in choices:
+        *first, last = map(repr, choices)
+        raise ValueError(f"{transform}{at(user_source())}: {name} must be {', '.join(first)} or {last}, got {given!r}")
 
 
 def tell_of_unused(names: Sequence[str], unused: str, transform: str) -> None:

@@ -32,12 +32,15 @@ from tracegrad.core.views import own
 from tracegrad.ops.masks import filled
 from tracegrad.ops.structural import stop_gradient_op
 from tracegrad.transforms.arguments import (
+    COMPLEX,
+    UNUSED,
     Argnums,
+    Complex,
     Unused,
     Wrt,
     as_output,
+    check_choice,
     check_input,
-    check_unused,
     chosen_leaves,
     counted_from_front,
     matching,
@@ -76,6 +79,7 @@ def value_and_grad(
     allow_int: bool = False,
     unused: Unused = "zero",
     wrt: Wrt = None,
+    complex: Complex = "jax",
 ) -> Callable[..., tuple[Array, Array]]: ...
 @overload
 def value_and_grad(
@@ -86,6 +90,7 @@ def value_and_grad(
     allow_int: bool = False,
     unused: Unused = "zero",
     wrt: Wrt = None,
+    complex: Complex = "jax",
 ) -> Callable[P, tuple[R, Array]]: ...
 @overload
 def value_and_grad(
@@ -97,6 +102,7 @@ def value_and_grad(
     allow_int: bool = False,
     unused: Unused = "zero",
     wrt: Wrt = None,
+    complex: Complex = "jax",
 ) -> Callable[P, tuple[tuple[R, Aux], Array]]: ...
 @overload
 def value_and_grad(
@@ -107,6 +113,7 @@ def value_and_grad(
     allow_int: bool = False,
     unused: Unused = "zero",
     wrt: Wrt = None,
+    complex: Complex = "jax",
 ) -> Callable[..., Any]: ...
 def value_and_grad(
     fun: Callable[..., Any],
@@ -116,6 +123,7 @@ def value_and_grad(
     allow_int: bool = False,
     unused: Unused = "zero",
     wrt: Wrt = None,
+    complex: Complex = "jax",
 ) -> Callable[..., Any]:
     """A function that returns both the value of `fun` and its gradient.
 
@@ -130,12 +138,14 @@ def value_and_grad(
         wrt: which leaves of the differentiated arguments: a pattern for their paths such as `"encoder.*"` (as in file names; a list
             of patterns, one of which must match), or a function `(path, leaf) -> bool`. The others are constants: no
             derivative is computed for them, and there is None in their place.
+        complex: what the gradient with respect to a complex argument z = x + iy is, where the value is f(x, y): "jax" for ∂f/∂x - i ∂f/∂y, as
+            JAX has it; "descent" for ∂f/∂x + i ∂f/∂y, the direction of steepest ascent, which is what a step of descent subtracts;
+            "holomorphic" is another name of `holomorphic=True`.
 
     Returns:
         A function of the arguments of `fun` (keywords are handed on and not differentiated) that returns
         `(value, gradient)`, or `((value, aux), gradient)`. The value has the shape that `fun` gave it. The gradient has
-        the structure, shapes and dtypes of the argument; with a tuple of argnums it is a tuple. For complex arguments it
-        follows JAX: the conjugate of the direction of steepest ascent.
+        the structure, shapes and dtypes of the argument; with a tuple of argnums it is a tuple.
 
     Raises:
         DifferentiationError: an output that is not a real scalar; an argnum out of range.
@@ -153,7 +163,7 @@ def value_and_grad(
     Source: reverse accumulation; Griewank and Walther, Evaluating Derivatives, 2nd ed., section 3.2.
     """
     try:
-        return _gradient(fun, argnums, has_aux, holomorphic, allow_int, unused, wrt, with_value=True)
+        return _gradient(fun, argnums, has_aux, holomorphic, allow_int, unused, wrt, complex, with_value=True)
     except BaseException as error:
         trim(error)
         raise
@@ -168,6 +178,7 @@ def grad(
     allow_int: bool = False,
     unused: Unused = "zero",
     wrt: Wrt = None,
+    complex: Complex = "jax",
 ) -> Callable[..., Array]: ...
 @overload
 def grad(
@@ -178,6 +189,7 @@ def grad(
     allow_int: bool = False,
     unused: Unused = "zero",
     wrt: Wrt = None,
+    complex: Complex = "jax",
 ) -> Callable[P, Array]: ...
 @overload
 def grad(
@@ -189,6 +201,7 @@ def grad(
     allow_int: bool = False,
     unused: Unused = "zero",
     wrt: Wrt = None,
+    complex: Complex = "jax",
 ) -> Callable[P, tuple[Array, Aux]]: ...
 @overload
 def grad(
@@ -199,6 +212,7 @@ def grad(
     allow_int: bool = False,
     unused: Unused = "zero",
     wrt: Wrt = None,
+    complex: Complex = "jax",
 ) -> Callable[..., Any]: ...
 def grad(
     fun: Callable[..., Any],
@@ -208,6 +222,7 @@ def grad(
     allow_int: bool = False,
     unused: Unused = "zero",
     wrt: Wrt = None,
+    complex: Complex = "jax",
 ) -> Callable[..., Any]:
     """A function that returns the gradient of `fun`, a real scalar function. Arguments as for `value_and_grad`.
 
@@ -221,7 +236,7 @@ def grad(
     -0.0
     """
     try:
-        return _gradient(fun, argnums, has_aux, holomorphic, allow_int, unused, wrt, with_value=False)
+        return _gradient(fun, argnums, has_aux, holomorphic, allow_int, unused, wrt, complex, with_value=False)
     except BaseException as error:
         trim(error)
         raise
@@ -235,11 +250,14 @@ def _gradient(
     allow_int: bool,
     unused: Unused,
     wrt: Wrt,
+    complex: Complex,
     with_value: bool,
 ) -> Callable[..., Any]:
     transform = "value_and_grad" if with_value else "grad"
     require_callable(fun, transform)
-    check_unused(unused, transform)
+    check_choice("unused", unused, UNUSED, transform)
+    check_choice("complex", complex, COMPLEX, transform)
+    holomorphic = holomorphic or complex == "holomorphic"
     several = not isinstance(argnums, int)
     positions = positions_of(argnums, transform)
     first = -1 if several else positions[0]
@@ -247,7 +265,7 @@ def _gradient(
     seen_later = frozenset(positions) if all([p >= 0 for p in positions]) else frozenset()
 
     def again() -> Callable[..., Any]:  # one that referred to itself would wait for the garbage collector
-        return _gradient(fun, argnums, has_aux, holomorphic, allow_int, unused, wrt, with_value)
+        return _gradient(fun, argnums, has_aux, holomorphic, allow_int, unused, wrt, complex, with_value)
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -298,6 +316,8 @@ def _gradient(
                     trace.end()
             if in_tree is not None or unused != "zero":
                 results = _results(leaves, cotangents, unused, transform)
+                if complex == "descent":
+                    results = [x if x is None or number_kind(x.dtype) != "c" else np.conjugate(x) for x in results]
                 result = results[0] if in_tree is None else tree.tree_unflatten(in_tree, results)
             else:
                 result = cotangents.get(id(leaf))
@@ -318,7 +338,7 @@ def _gradient(
             raise
 
     maker = value_and_grad if with_value else grad
-    return named_after(gradient, fun, transform, maker, argnums, has_aux, holomorphic, allow_int, unused, wrt)
+    return named_after(gradient, fun, transform, maker, argnums, has_aux, holomorphic, allow_int, unused, wrt, complex)
 
 
 class _HoldsJaxArray(Exception):
