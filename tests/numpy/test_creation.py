@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -76,12 +77,15 @@ def test_array_of_nested_lists_with_tracers() -> None:
 
 
 @pytest.mark.parametrize("f", [np.zeros_like, np.ones_like, np.empty_like], ids=lambda f: f.__name__)
-def test_arrays_like_a_tracer_are_plain(f: Any) -> None:
+def test_arrays_like_a_tracer(f: Any) -> None:
     def check(x: Any) -> Any:
         for options in ({}, {"dtype": np.float32}, {"shape": (4,)}, {"shape": 2}):
             new, plain = f(x, **options), f(np.zeros((2, 3), np.float16), **options)
-            assert type(new) is np.ndarray
             assert (new.shape, new.dtype) == (plain.shape, plain.dtype)
+            if f is not np.empty_like:
+                assert np.array_equal(np.asarray(new), plain)
+            new[0] = x[0, 0]
+            assert float(tg.stop_gradient(new[(0,) * new.ndim])) == 1.0 if type(x.value) is np.ndarray else True
         return np.sum(x)
 
     tg.grad(check)(np.ones((2, 3), np.float16))
@@ -297,3 +301,209 @@ def test_nothing_is_made_like_a_tracer_that_leaked() -> None:
     tg.jit(lambda x: leaked.append(x) or x)(1.0)
     with pytest.raises(UnexpectedTracerError, match="a tracer leaked: the input x"):
         np.asarray(TABLE, like=leaked[0])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a traced function makes can be written into.
+
+PLAIN = np.array([0.5, -1.0, 2.0, 3.0])
+MADE: dict[str, Callable[[], Any]] = {
+    "zeros": lambda: tnp.zeros(4),
+    "zeros of a shape": lambda: tnp.zeros((4, 1), order="F")[:, 0],
+    "float32": lambda: tnp.zeros(4, np.float32),
+    "complex": lambda: tnp.ones(4, complex),
+    "ones": lambda: tnp.ones(shape=4),
+    "empty": lambda: tnp.empty(4) * 0,
+    "full": lambda: tnp.full(4, 2.5),
+    "zeros_like": lambda: tnp.zeros_like(PLAIN),
+    "ones_like": lambda: tnp.ones_like(PLAIN),
+    "full_like": lambda: tnp.full_like(PLAIN, 7),
+    "eye": lambda: tnp.eye(4)[1],
+    "identity": lambda: tnp.identity(4)[2],
+    "array of numbers": lambda: tnp.array([1.0, 2.0, 3.0, 4.0]),
+    "array of an array": lambda: tnp.array(PLAIN),
+    "array of a dtype": lambda: tnp.array([1, 2, 3, 4], dtype=float),
+    "asarray of a list": lambda: tnp.asarray([1.0, 2.0, 3.0, 4.0]),
+    "copy": lambda: tnp.copy(PLAIN),
+}
+
+
+def _written(make: Callable[[], Any]) -> Callable[[Any], Any]:
+    def f(x: Any) -> Any:
+        y = make()
+        y[0] = x
+        v = y[2:]
+        v[...] = x * x
+        v *= 2.0
+        return np.sum(np.real(y) * np.arange(1.0, 5.0) * y.real)
+
+    return f
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_what_a_traced_function_makes_is_written_into(name: str) -> None:
+    f = _written(MADE[name])
+    plain = f(1.5)  # outside of any trace everything is NumPy's own
+    assert type(MADE[name]()) is np.ndarray
+    slope, curve = 2 * 1.5 + 7 * 4 * 4 * 1.5**3, 2 + 7 * 4 * 4 * 3 * 1.5**2
+    tolerance = {"rtol": 1e-6} if name == "float32" else {}
+    for value in (tg.jit(f)(1.5), tg.jit(f, backend="xla")(1.5), tg.vmap(f)(np.array([0.0, 1.5]))[1]):
+        same(value, plain, **tolerance)
+    for d in (
+        tg.grad(f), tg.jit(tg.grad(f)), tg.grad(tg.jit(f)), tg.jit(tg.grad(f), backend="xla"),
+        lambda x: tg.jvp(f, (x,), (1.0,))[1], lambda x: tg.vmap(tg.grad(f))(np.array([x, 0.0]))[0],
+        lambda x: tg.grad(lambda xs: np.sum(tg.vmap(f)(xs)))(np.array([x, 0.0]))[0],
+        lambda x: tg.jit(tg.vmap(tg.grad(f)), backend="xla")(np.array([x, 0.0]))[0],
+        tg.grad(tg.checkpoint(f)),
+    ):  # fmt: skip
+        same(d(1.5), slope, **tolerance)
+    for dd in (tg.grad(tg.grad(f)), tg.hessian(f), tg.jit(tg.hessian(f)), tg.jit(tg.hessian(f), backend="xla")):
+        same(dd(1.5), curve, **tolerance)
+    assert np.array_equal(PLAIN, [0.5, -1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("backend", [None, "numpy", "xla"])
+def test_what_a_body_makes_is_written_into(backend: str | None) -> None:
+    def body(c: Any, x: Any) -> Any:
+        y = tnp.zeros(2)
+        y[0] = c
+        y[1] = x * c
+        return np.sum(y * y), y
+
+    def scanned(x: Any) -> Any:
+        return tg.lax.scan(body, x, np.array([1.0, 2.0]))[0]  # 5 (2 x^2)^2
+
+    def chosen(x: Any) -> Any:
+        def one(x: Any) -> Any:
+            y = tnp.zeros(2)
+            y[0] = x**3
+            return y
+
+        def other(x: Any) -> Any:
+            y = tnp.ones_like(PLAIN)[:2]
+            y[1] = 2 * x
+            return y
+
+        return np.sum(tg.lax.cond(x > 1, one, other, x))
+
+    def looped(x: Any) -> Any:
+        table = tnp.zeros(3)
+        table[1] = x
+
+        def step(i: Any, c: Any) -> Any:
+            new = tnp.copy(c)
+            new[0] = c[0] + table[i] * c[1]
+            return new
+
+        return tg.lax.fori_loop(0, 3, step, tnp.array([1.0, 2.0]))[0]
+
+    for f, slope in ((scanned, 80 * 1.5**3), (chosen, 3 * 1.5**2), (lambda x: chosen(x - 1), 2.0), (looped, 2.0)):
+        d = tg.grad(f) if backend is None else tg.jit(tg.grad(f), backend=backend)
+        same(d(1.5), slope)
+        same(tg.vmap(d)(np.array([1.5, 1.5]))[1], slope)
+
+
+def test_integers_and_truth_values_that_are_given_stay_plain() -> None:
+    def f(x: Any) -> Any:
+        for made in (
+            tnp.array([1, 2]), tnp.array([True, False]), tnp.arange(3), tnp.asarray([1, 2]), tnp.copy(np.arange(3)),
+            tnp.array(PLAIN, dtype=int), tnp.array("text"), tnp.linspace(0.0, 1.0, 3), tnp.asarray(PLAIN),
+        ):  # fmt: skip
+            assert type(made) is np.ndarray
+        return x * 1.0
+
+    tg.grad(f)(1.0)
+
+
+def test_a_constant_of_a_traced_function_is_read_as_a_plain_one() -> None:
+    seen = []
+
+    def f(x: Any) -> Any:
+        coefficients = tnp.array([1.0, -2.0, 0.0])
+        count = tnp.zeros(2, int)
+        seen.append((float(coefficients[0] * 2), int(count[1]), np.asarray(2 * coefficients).tolist()))
+        for c in coefficients:
+            if c > 0:
+                x = x * c
+        while count[0] < 3:
+            count[0] += 1
+        coefficients[0] = x
+        with pytest.raises(TypeError, match=r"lose its derivative|knows only its type|needs the value"):
+            float(coefficients[0])
+        return x * count[0]
+
+    for run in (tg.grad(f), tg.jit(f), tg.jit(tg.grad(f)), lambda x: tg.vmap(f)(np.array([x])), tg.grad(tg.grad(f))):
+        seen.clear()
+        run(1.0)
+        assert seen[0] == (2.0, 0, [2.0, -4.0, 0.0])
+
+
+def test_a_constant_that_depends_on_the_place_in_an_axis_is_none() -> None:
+    with pytest.raises(TypeError, match="needs the value"):
+        tg.vmap(lambda x: x * float(tg.lax.axis_index("i") + tnp.zeros(1)[0]), axis_name="i")(np.ones(2))
+
+
+def test_an_array_that_is_copied_is_read_anew_by_a_program() -> None:
+    table = PLAIN.copy()
+
+    def f(x: Any) -> Any:
+        y = tnp.array(table)
+        y[0] = x
+        return np.sum(y)
+
+    for run, expected in (
+        (tg.jit(f), 5.0),
+        (tg.jit(f, backend="xla"), 5.0),
+        (tg.jit(tg.value_and_grad(f)), (5.0, 1.0)),
+    ):
+        table[:] = PLAIN
+        assert run(1.0) == expected
+        table[1] = 10.0
+        assert run(1.0) == (16.0 if expected == 5.0 else (16.0, 1.0))
+        assert table[0] == 0.5
+
+
+def test_what_is_made_and_not_written_into_is_not_in_the_graph() -> None:
+    def f(x: Any) -> Any:
+        tnp.zeros(1000), tnp.ones((3, 3)), tnp.array([1.0])
+        return 2.0 * x
+
+    assert [eqn.op.name for eqn in tg.make_graph(f)(1.0).eqns] == ["multiply"]
+    graph = tg.jit(_written(MADE["zeros"])).lower(1.0).graph
+    assert "copy" not in str(graph) and "broadcast_to" not in str(graph)
+
+
+def test_how_what_is_made_lies_in_memory_decides_what_is_a_view() -> None:
+    def f(x: Any, order: str, like: bool) -> Any:
+        y = np.asarray(np.zeros((2, 3), order=order), like=x) if like else tnp.zeros((2, 3), order=order)
+        flat = y.reshape(-1)
+        flat[1] = x
+        return y
+
+    for order in "CF":
+        for like in (False, True):
+            expected = f(np.float64(5.0), order, False)
+            for run in (tg.jit(f, static_argnums=(1, 2)), lambda *a: tg.jvp(lambda x: f(x, *a[1:]), (5.0,), (1.0,))[0]):
+                assert np.array_equal(run(5.0, order, like), expected), (order, like)
+
+
+def test_what_is_made_in_another_thread_is_of_that_threads_trace() -> None:
+    barrier = threading.Barrier(2)
+    found: dict[int, Any] = {}
+
+    def f(x: Any) -> Any:
+        barrier.wait()
+        y = tnp.zeros(2)
+        y[0] = x * x
+        barrier.wait()
+        return np.sum(y)
+
+    def run(i: int) -> None:
+        found[i] = tg.grad(f)(float(i))
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in (1, 2)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert found == {1: 2.0, 2: 4.0}

@@ -196,12 +196,22 @@ class Trace:
     def constant_like(self, x: Any, like: Tracer) -> Tracer:
         """A plain array as a tracer of this trace, to which `like` belongs, with its value where tracers have values: traced
         indices pick elements of it, and traced values can be written into it."""
-        if self.abstract:
-            return self.known(np.asarray(x))
-        value = like.value.origin.constant_like(x, like.value) if type(like.value) is Tracer else self.copy_of(x)
+        nested = type(like.value) is Tracer and not self.abstract
+        return self._constant(like.value.origin.constant_like(x, like.value) if nested else self.copy_of(np.asarray(x)))
+
+    def made(self, array: np.ndarray[Any, Any]) -> Tracer:
+        """An array that the traced function makes as one of this trace, into which traced values can be written."""
+        outer = context.trace  # where a Graph is being made, it is a constant of that
+        nested = not self.abstract and outer is not None and outer.level < self.level and not outer.linear
+        return self._constant(outer.made(array) if nested else array)
+
+    def _constant(self, value: Any) -> Tracer:
+        """A plain array, or one of an enclosing trace, as one of this trace, of which its value is known. To a Graph it is no
+        equation, since a copy is none."""
         out = Tracer(self, value, user_source())
-        if self.for_graph:
-            self.record((OPS["copy"], (value,), (value,), {"order": "K"}, out, (), None))
+        self.record((OPS["copy"], (value,), (value,), {"order": "K"}, out, (), None))
+        if not out.shape:
+            out.state = None  # an array, which a number is not
         return out
 
     def known(self, array: np.ndarray[Any, Any]) -> Tracer:
@@ -624,6 +634,8 @@ def concrete(x: Any, what: str, instead: str | Callable[[], str] = "") -> Any:
     depends_on(x)
     if found is None and isinstance(x, Tracer):
         x = present(x)
+        found = constant_value(x)
+    if found is None and isinstance(x, Tracer):
         while type(x.value) is Tracer:
             x = x.value
         raise ConcretizationTypeError(x.no_value_text(what, instead() if callable(instead) else instead))
@@ -771,6 +783,72 @@ def _made_like(like: Tracer, function: Any, args: tuple[Any, ...], kwargs: dict[
     except CALL_ERRORS as error:
         place_call(error, function, args)
         raise
+
+
+def made_here(x: Any, kinds: str = "biufc", is_new: bool = True) -> Any:
+    """A plain array of these kinds of numbers that a traced function makes, as a constant of the innermost trace of this thread:
+    so that traced values can be written into it. Anything else as it is. One that is not new belongs to somebody, who may
+    write into it."""
+    if type(x) is not ndarray or number_kind(x.dtype) not in kinds:
+        return x
+    trace = next((t for t in reversed(traces_here()) if not (t.linear or t.ended)), None)
+    if trace is None:
+        return x
+    if is_new and x.base is None:
+        x.flags.writeable = False
+    else:
+        x = trace.copy_of(x)
+    return trace.made(x)
+
+
+def constant_value(x: Tracer) -> Any:
+    """The plain value of what depends on nothing that is traced: constants, and what was computed of these alone. None for
+    all else. What is asked so is about to be an error, so that it may take its time."""
+    trace = x.origin
+    if trace.ended or trace.executes:
+        return None
+    if trace.abstract and x.value is not None:
+        depends_on(x)
+        return x.value
+    missing = {id(x)}
+    path: list[Equation] = []
+    values: dict[int, Any] = {}
+    for eqn in reversed(trace.eqns):
+        op, inputs, _, _, out, _, _ = eqn
+        outs = {id(o) for o in out} if op.multiple_results else {id(out)}
+        if missing.isdisjoint(outs):
+            continue
+        if not inputs or op.runs_user_code:  # the place in an axis is no constant
+            return None
+        missing -= outs
+        path.append(eqn)
+        for v in inputs:
+            if not isinstance(v, Tracer) or id(v) in values:
+                continue
+            if isinstance(v.source, int):
+                return None
+            if v.origin is trace and not (trace.abstract and v.value is not None):
+                missing.add(id(v))
+            elif (found := constant_value(v)) is not None:
+                values[id(v)] = found
+            else:
+                return None
+        if not missing:
+            break
+    else:
+        return None
+    if not trace.abstract:
+        return constant_value(x.value) if type(x.value) is Tracer else x.value
+    for op, inputs, _, params, out, _, _ in reversed(path):
+        for v in inputs:
+            if type(v) is ndarray:
+                depends_on(v)
+        given = [values.get(id(v), v) for v in inputs]
+        is_python = op.python is not None and are_python(given)
+        found = op.python(*given, **params) if is_python else op.evaluate(*given, **params)  # type: ignore[misc]
+        values.update(zip(map(id, out), found, strict=True) if op.multiple_results else [(id(out), found)])
+    value = x.value = values[id(x)]
+    return value
 
 
 def like_tracer(x: Any, like: Any) -> Any:
@@ -940,8 +1018,12 @@ class Tracer:
         derivative. Read-only unless it is a copy, since what is written into it is lost on the tracer."""
         self._require_running()
         exact = number_kind(self.dtype) in "biu"
-        if exact and (value := plain_value(self, "an index")) is not None:
+        value = plain_value(self, "an index") if exact else None
+        if value is not None:
             depends_on(self)
+        else:
+            value = constant_value(self)
+        if value is not None:
             found = np.array(value, dtype, copy=copy).view()
             found.flags.writeable = bool(copy)
             return found
@@ -1065,8 +1147,11 @@ class Tracer:
             )
         return int(value)
 
-    def _refuse(self) -> NoReturn:
+    def _number(self, kind: Callable[[Any], Any]) -> Any:
+        """What `float` or `complex` makes of what depends on nothing that is traced, and an error for all else."""
         self._require_running()
+        if (value := constant_value(self)) is not None:
+            return kind(value)
         source = user_source()
         if assigns(source):
             raise TracerArrayConversionError(
@@ -1089,12 +1174,14 @@ class Tracer:
     def __float__(self) -> float:
         if self.origin.executes:
             return float(self.value)
-        self._refuse()
+        found: float = self._number(float)
+        return found
 
     def __complex__(self) -> complex:
         if self.origin.executes:
             return complex(self.value)
-        self._refuse()
+        found: complex = self._number(complex)
+        return found
 
     def __hash__(self) -> NoReturn:
         raise TypeError(

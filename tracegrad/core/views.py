@@ -69,7 +69,7 @@ _OF_THE_PRESENT = """
     __round__ __getitem__ all any argmax argmin argsort clip copy cumprod cumsum diagonal trace dot max min mean
     nonzero prod ravel repeat round searchsorted squeeze std sum swapaxes take var flatten conj conjugate
     reshape transpose astype compress described _made name leak_text no_value_text inputs_behind __repr__
-    __format__ __array__ _refuse _require_running
+    __format__ __array__ _number _require_running
 """
 for _name in _OF_THE_PRESENT.split():
     _member = vars(Tracer)[_name]
@@ -263,7 +263,9 @@ def _order_of_result(eqn: Equation, orders: dict[int, Order], out: Tracer) -> Or
     """The order of axes in what an op makes of tracers with more than one axis, which have these orders."""
     op, inputs, _, params, _, _, _ = eqn
     layouts = [_ordered(i.shape, orders[id(i)], i.dtype) for i in inputs if id(i) in orders]
-    if op.same:
+    if op.same and not layouts:  # of a plain array, as that lies
+        made = inputs[0]
+    elif op.same:
         made = layouts[0] if params["order"] == "K" else np.empty(out.shape, out.dtype, params["order"])
     elif op.view is not None:
         made = op.view.layout(*layouts, **params) if layouts else None

@@ -77,14 +77,12 @@ from numpy import divide as divide
 from numpy import double as double
 from numpy import dtype as dtype
 from numpy import e as e
-from numpy import empty as empty
 from numpy import equal as equal
 from numpy import errstate as errstate
 from numpy import euler_gamma as euler_gamma
 from numpy import exp as exp
 from numpy import exp2 as exp2
 from numpy import expm1 as expm1
-from numpy import eye as eye
 from numpy import fabs as fabs
 from numpy import finfo as finfo
 from numpy import flatiter as flatiter
@@ -123,7 +121,6 @@ from numpy import hamming as hamming
 from numpy import hanning as hanning
 from numpy import heaviside as heaviside
 from numpy import hypot as hypot
-from numpy import identity as identity
 from numpy import iinfo as iinfo
 from numpy import index_exp as index_exp
 from numpy import indices as indices
@@ -193,7 +190,6 @@ from numpy import not_equal as not_equal
 from numpy import number as number
 from numpy import object_ as object_
 from numpy import ogrid as ogrid
-from numpy import ones as ones
 from numpy import pi as pi
 from numpy import poly1d as poly1d
 from numpy import positive as positive
@@ -257,7 +253,6 @@ from numpy import ulonglong as ulonglong
 from numpy import unsignedinteger as unsignedinteger
 from numpy import ushort as ushort
 from numpy import void as void
-from numpy import zeros as zeros
 
 from tracegrad.core.boxes import accept_jax
 from tracegrad.core.late import imported as _imported
@@ -292,19 +287,24 @@ from tracegrad.numpy.creation import asfortranarray as asfortranarray
 from tracegrad.numpy.creation import can_cast as can_cast
 from tracegrad.numpy.creation import common_type as common_type
 from tracegrad.numpy.creation import copy as copy
+from tracegrad.numpy.creation import empty as empty
 from tracegrad.numpy.creation import empty_like as empty_like
+from tracegrad.numpy.creation import eye as eye
 from tracegrad.numpy.creation import full as full
 from tracegrad.numpy.creation import full_like as full_like
 from tracegrad.numpy.creation import geomspace as geomspace
+from tracegrad.numpy.creation import identity as identity
 from tracegrad.numpy.creation import linspace as linspace
 from tracegrad.numpy.creation import logspace as logspace
 from tracegrad.numpy.creation import meshgrid as meshgrid
 from tracegrad.numpy.creation import min_scalar_type as min_scalar_type
 from tracegrad.numpy.creation import ndim as ndim
+from tracegrad.numpy.creation import ones as ones
 from tracegrad.numpy.creation import ones_like as ones_like
 from tracegrad.numpy.creation import result_type as result_type
 from tracegrad.numpy.creation import shape as shape
 from tracegrad.numpy.creation import size as size
+from tracegrad.numpy.creation import zeros as zeros
 from tracegrad.numpy.creation import zeros_like as zeros_like
 from tracegrad.numpy.cumulative import cumulative_prod as cumulative_prod
 from tracegrad.numpy.cumulative import cumulative_sum as cumulative_sum

@@ -3,25 +3,67 @@ an array's type alone: shape, size, promotion."""
 
 from __future__ import annotations
 
+import enum
+import functools
 import math
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tracegrad.core.context import context
+from tracegrad.core.context import context, open_traces
 from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
-from tracegrad.core.trace import FUNCTIONS, Tracer, as_array, bind, concrete, contains_tracer, like_tracer, strengthened
+from tracegrad.core.trace import (
+    FUNCTIONS,
+    Tracer,
+    as_array,
+    bind,
+    concrete,
+    contains_tracer,
+    like_tracer,
+    made_here,
+    strengthened,
+)
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, is_tracer, normalize_axis, shape_of
 from tracegrad.ops.shape import contiguous_op, copied, no_number
-from tracegrad.typing import Array, ArrayLike, Axis, DType, Shape
+from tracegrad.typing import Array, ArrayLike, Axis, DType, F, Shape
+
+
+def _writable(kinds: str) -> Callable[[F], F]:
+    """Have a function that makes plain arrays make, while something is traced, such as traced values can be written into, if
+    they are of these kinds of numbers. An array that it is given first it reads as one, so that a program reads that anew."""
+
+    def register(function: F) -> F:
+        @functools.wraps(function)
+        def making(*args: Any, **kwargs: Any) -> Any:
+            if not open_traces:
+                return function(*args, **kwargs)
+            if args and kinds == FLOATS and _makes_floats(*args[1:2], **kwargs):
+                args = (made_here(args[0], FLOATS, is_new=False), *args[1:])
+            return made_here(function(*args, **kwargs), kinds)
+
+        same: Any = making
+        return same
+
+    return register
+
+
+def _makes_floats(dtype: Any = None, **_: Any) -> bool:
+    return dtype is None or isinstance(dtype, str) or number_kind(np.dtype(dtype)) in FLOATS
+
+
+# Numbers that have derivatives. Arrays of integers and truth values that are given are mostly indices, shapes and masks, and stay
+# plain; what is filled with zeros, or not at all, is there to be written into.
+FLOATS, NUMBERS = "fc", "biufc"
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Arrays from what is given.
 
 
+@_writable(FLOATS)
 @implements(np.array)
 def array(
     object: ArrayLike,
@@ -35,13 +77,16 @@ def array(
 ) -> Array:
     """An array of nested lists, tuples, arrays, numbers and traced values: lists are stacked along new leading axes.
 
+    While something is traced, an array of floats or complex numbers is one that traced values can be written into.
+
     >>> import numpy as np, tracegrad as tg, tracegrad.numpy as tnp
     >>> tg.grad(lambda x: np.sum(tnp.array([x, 2.0 * x, 1.0])))(1.0)
     np.float64(3.0)
     """
+    copy = copy.value if isinstance(copy, enum.Enum) else copy
     result = _array(object, dtype)
     missing = ndmin - len(shape_of(result))
-    if copy and result is object:
+    if copy == 1 and result is object:
         result = no_number(copied(result, "K" if order is None else order))
     return like_tracer(np.reshape(result, (1,) * missing + shape_of(result)) if missing > 0 else result, like)
 
@@ -76,7 +121,8 @@ def _asarray(
 def asarray(
     a: ArrayLike, dtype: DType = None, order: Any = None, *, device: Any = None, copy: Any = None, like: Any = None
 ) -> Array:
-    """`a` as an array: a tracer as it is, nested lists that hold tracers stacked (as `array` does).
+    """`a` as an array: a tracer as it is, nested lists that hold tracers stacked (as `array` does), and lists of plain floats, while
+    something is traced, as arrays that traced values can be written into.
 
     Where types are traced (`jit`, `vmap`, the body of a loop), a plain array with axes becomes a traced constant, of which
     traced indices pick elements as they cannot of the plain one. What looks at its value still finds it; what is computed of
@@ -90,6 +136,8 @@ def asarray(
     """
     given = {"device": device, "copy": copy, "like": like}
     result = _asarray(a, dtype, order, **{k: v for k, v in given.items() if v is not None})
+    if isinstance(a, list | tuple) and open_traces:
+        result = made_here(result, FLOATS)
     trace = context.trace
     if trace is None or type(result) is not np.ndarray or not result.ndim or number_kind(result.dtype) not in "biufc":
         return result
@@ -119,9 +167,10 @@ def _contiguous(x: Any, order: str) -> Any:
 FUNCTIONS[np.asanyarray] = FUNCTIONS[np.asarray]
 
 
+@_writable(FLOATS)
 @implements(np.copy)
 def copy(a: ArrayLike, order: Any = "K", subok: bool = False) -> Array:
-    """`a` in memory of its own.
+    """`a` in memory of its own, into which traced values can be written, if it holds floats or complex numbers.
 
     >>> copy(np.array([3.0, 1.0, 2.0])).tolist()
     [3.0, 1.0, 2.0]
@@ -133,6 +182,76 @@ def copy(a: ArrayLike, order: Any = "K", subok: bool = False) -> Array:
 # Arrays filled with one value.
 
 
+def _keywords(**given: Any) -> dict[str, Any]:
+    return {k: v for k, v in given.items() if v is not None}
+
+
+@_writable(NUMBERS)
+def zeros(shape: Shape, dtype: DType = float, order: Any = "C", *, device: Any = None, like: Any = None) -> Array:
+    """An array of zeros. While something is traced, traced values can be written into it.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> def f(x):
+    ...     y = zeros(3)
+    ...     y[1:] = x**2
+    ...     return np.sum(y)
+    >>> tg.grad(f)(3.0)
+    np.float64(12.0)
+    """
+    return np.zeros(shape, dtype, order, **_keywords(device=device, like=like))
+
+
+@_writable(NUMBERS)
+def ones(shape: Shape, dtype: DType = None, order: Any = "C", *, device: Any = None, like: Any = None) -> Array:
+    """An array of ones. While something is traced, traced values can be written into it.
+
+    >>> ones(2).tolist()
+    [1.0, 1.0]
+    """
+    return np.ones(shape, dtype, order, **_keywords(device=device, like=like))
+
+
+@_writable(NUMBERS)
+def empty(shape: Shape, dtype: DType = float, order: Any = "C", *, device: Any = None, like: Any = None) -> Array:
+    """An array of any values. While something is traced, these are zeros, and traced values can be written into it.
+
+    >>> empty((2, 3)).shape
+    (2, 3)
+    """
+    make = np.zeros if open_traces else np.empty
+    return make(shape, dtype, order, **_keywords(device=device, like=like))
+
+
+@_writable(NUMBERS)
+def eye(
+    N: int,
+    M: int | None = None,
+    k: int = 0,
+    dtype: DType = float,
+    order: Any = "C",
+    *,
+    device: Any = None,
+    like: Any = None,
+) -> Array:
+    """Ones on the k-th diagonal, and zeros. While something is traced, traced values can be written into it.
+
+    >>> eye(2, 3, 1).tolist()
+    [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    return np.eye(N, M, k, dtype, order, **_keywords(device=device, like=like))
+
+
+@_writable(NUMBERS)
+def identity(n: int, dtype: DType = None, *, like: Any = None) -> Array:
+    """The identity matrix. While something is traced, traced values can be written into it.
+
+    >>> identity(2).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    return np.identity(n, dtype, **_keywords(like=like))
+
+
+@_writable(NUMBERS)
 @implements(np.full)
 def full(
     shape: Shape, fill_value: ArrayLike, dtype: DType = None, order: Any = "C", *, device: Any = None, like: Any = None
@@ -157,6 +276,12 @@ def _like(a: Any, dtype: Any, shape: Any) -> ArrayType:
     )
 
 
+def _like_traced(x: Any) -> Any:
+    """A new array like a traced one. Derivative rules only read theirs."""
+    return made_here(x) if context.source is None else x
+
+
+@_writable(NUMBERS)
 @implements(np.zeros_like)
 def zeros_like(
     a: ArrayLike,
@@ -167,15 +292,16 @@ def zeros_like(
     *,
     device: Any = None,
 ) -> Array:
-    """A plain array of zeros of the shape and dtype of `a`.
+    """An array of zeros of the shape and dtype of `a`. While something is traced, traced values can be written into it.
 
     >>> zeros_like(np.array([3.0, 1.0, 2.0])).tolist()
     [0.0, 0.0, 0.0]
     """
     new = _like(a, dtype, shape)
-    return np.zeros(new.shape, new.dtype)
+    return _like_traced(np.zeros(new.shape, new.dtype))
 
 
+@_writable(NUMBERS)
 @implements(np.ones_like)
 def ones_like(
     a: ArrayLike,
@@ -186,15 +312,16 @@ def ones_like(
     *,
     device: Any = None,
 ) -> Array:
-    """A plain array of ones of the shape and dtype of `a`.
+    """An array of ones of the shape and dtype of `a`. While something is traced, traced values can be written into it.
 
     >>> ones_like(np.array([3.0, 1.0, 2.0])).tolist()
     [1.0, 1.0, 1.0]
     """
     new = _like(a, dtype, shape)
-    return np.ones(new.shape, new.dtype)
+    return _like_traced(np.ones(new.shape, new.dtype))
 
 
+@_writable(NUMBERS)
 @implements(np.empty_like)
 def empty_like(
     prototype: ArrayLike,
@@ -205,15 +332,17 @@ def empty_like(
     *,
     device: Any = None,
 ) -> Array:
-    """A plain array of the shape and dtype of `prototype`, with any values. Tracers cannot be written into it.
+    """An array of the shape and dtype of `prototype`, with any values. While something is traced, traced values can be written
+    into it.
 
     >>> empty_like(np.array([3.0, 1.0, 2.0])).shape
     (3,)
     """
     new = _like(prototype, dtype, shape)
-    return np.empty(new.shape, new.dtype)
+    return _like_traced(np.zeros(new.shape, new.dtype))
 
 
+@_writable(NUMBERS)
 @implements(np.full_like)
 def full_like(
     a: ArrayLike,
@@ -233,7 +362,7 @@ def full_like(
     new = _like(a, dtype, shape)
     if is_tracer(fill_value) or contains_tracer(fill_value):
         return copied(np.broadcast_to(_array(fill_value, new.dtype), new.shape))
-    return np.full(new.shape, fill_value, new.dtype)
+    return _like_traced(np.full(new.shape, fill_value, new.dtype))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

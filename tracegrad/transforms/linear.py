@@ -84,6 +84,8 @@ def backward(eqns: Sequence[Equation], cotangents: dict[int, Any], derives: bool
                     prior = get(key)
                     cotangents[key] = grad if prior is None else plus(prior, grad)
                 continue
+            if not wanted:  # a constant that the function made (`Trace.made`)
+                continue
             for i, grad in zip(wanted, grads, strict=True):
                 if grad is not None:
                     key = id(inputs[i])
