@@ -90,7 +90,7 @@ ARGUMENTS: dict[str, Callable[[Any], list[tuple[Any, ...]]]] = {
 }
 # What NumPy answers otherwise before this version.
 SINCE = {"insert": "2.2.0", "trim_zeros": "2.2.0"}
-TYPES_ONLY = {"empty_like", "argpartition", "partition", "unique_values"}  # the rest is for NumPy to choose
+TYPES_ONLY = {"empty", "empty_like", "argpartition", "partition", "unique_values"}  # the rest is for NumPy to choose
 # Complex when traced wherever there is an eigenvalue, whatever the values are.
 ALWAYS_COMPLEX = {"linalg.eig", "linalg.eigvals", "roots"}
 BY_WAY_OF_INFINITY = {"i0"}  # in float16, where NumPy's exponential of it overflows
