@@ -1357,7 +1357,7 @@ WRONG: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
     (lambda a: a * {}, DtypeError, "{} of type dict is not an array of numbers"),
     (lambda a: a << 1, DtypeError, "left_shift takes no inputs of types f64[2,3], i64~[]"),
     (lambda a: np.sum(a, out=np.zeros(())), UnsupportedFunctionError, "write `y = np.sum(...)`"),
-    (lambda a: np.hypot.at(a * 1, [0, 0], 1.0), UnsupportedFunctionError, "numpy.hypot.at is not traced"),
+    (lambda a: np.hypot.at(np.ones(3), [0, 0], a[0, 0]), UnsupportedFunctionError, "set(np.hypot(y[i], v))"),
     (lambda a: np.frompyfunc(max, 2, 1)(a, a), UnsupportedFunctionError, "write np.vectorize(f)"),
     (lambda a: np.save("a.npy", a), UnsupportedFunctionError, "return the array, and save it outside"),
     (lambda a: np.maximum.at(np.zeros(3), 0, a), UnsupportedFunctionError, "write `y = tnp.at(y)[i].max(v)`"),

@@ -54,7 +54,7 @@ REFUSED: list[tuple[Callable[[Any], Any], str]] = [
     (lambda x: (x + 0j).view(float), r"np\.stack\(\[x\.real, x\.imag\], -1\)"),
     (lambda x: x.view("f4"), "bitcast_convert_type"),
     (lambda x: (x > 0).view("i1"), "write x != 0"),
-    (lambda x: x.view(np.recarray), "no other array than a plain ndarray"),
+    (lambda x: x.view(np.recarray), "is a plain ndarray: write x"),
     (lambda x: x.byteswap(inplace=True), r"write x = x\.byteswap\(\)"),
 ]
 

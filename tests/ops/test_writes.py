@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
 import tracegrad as tg
 from tracegrad.core.errors import DtypeError, ShapeError, UnexpectedTracerError
+from tracegrad.testing import check_grads
 
+jax.config.update("jax_enable_x64", True)
 X = np.arange(1.0, 6.0)
 
 
@@ -85,3 +88,43 @@ def test_writes_end_as_writes_into_a_buffer() -> None:
     np.testing.assert_array_equal(tg.jit(f)(x), f(x))
     backward = tg.jit(tg.grad(lambda x: np.sum(f(x) ** 2))).lower(x).as_text()
     assert backward.count("scatter(") <= 2
+
+
+TWICE: list[Any] = [
+    [0, 0, 2, 0],
+    (np.array([1, 1]), slice(None)),
+    ([1, 1], [2, 2]),
+    slice(1, None),
+    np.array([True, False]),
+    (),
+]
+
+
+@pytest.mark.parametrize("ufunc", [np.hypot, np.arctan2, np.fmax, np.logaddexp, np.floor_divide, np.copysign])
+def test_a_ufunc_written_at_elements_that_are_named_twice(ufunc: np.ufunc) -> None:
+    for index in TWICE:
+        x = X if index is TWICE[0] else np.arange(1.0, 9.0).reshape(2, 4)
+        shape = x[index].shape
+
+        def f(x: Any, v: Any, index: Any = index) -> Any:
+            y = x * 1
+            ufunc.at(y, index, v)
+            return y
+
+        for v in (1.5, np.random.default_rng(1).uniform(1, 2, shape)):
+            for backend in ("numpy", "xla"):
+                np.testing.assert_allclose(tg.jit(f, backend=backend)(x, v), f(x, v), rtol=1e-14)
+        if ufunc in (np.hypot, np.arctan2, np.logaddexp):
+            check_grads(f, (x, np.random.default_rng(1).uniform(1, 2, shape)), order=1)
+
+
+def test_a_ufunc_written_at_traced_places() -> None:
+    def f(x: Any, i: Any) -> Any:
+        y = x * 1
+        np.hypot.at(y, i, 2.0)
+        return y
+
+    x, i = np.array([1.0, 2.0]), np.array([1, 1])
+    np.testing.assert_allclose(tg.jvp(lambda x: f(x, i), (x,), (np.ones(2),))[0], f(x, i))
+    with pytest.raises(TypeError, match=r"its values must be known"):
+        tg.jit(f)(x, i)

@@ -441,8 +441,8 @@ def unsupported(function: Any, how: str = "", of: Any = None) -> UnsupportedFunc
         f"{listed}. If the {kind} matters to you, give it a derivative with `tg.custom_vjp` or "
         "`tg.custom_jvp`, or call it on values that are not being traced."
     )
-    if module.startswith("numpy") and name in _REASONS:
-        fix = _REASONS[name]
+    if module.startswith("numpy") and name in REASONS:
+        fix = REASONS[name]
     arguments = ("x", "x, y")[function.nin == 2] if isinstance(function, np.ufunc) and function.nin < 3 else "..."
     if "out=" in how:
         fix = f"In place of `np.{name}(..., out=y)` write `y = np.{name}(...)`."
@@ -450,19 +450,26 @@ def unsupported(function: Any, how: str = "", of: Any = None) -> UnsupportedFunc
         fix = f"In place of `np.{name}({arguments}, where=c)` write `np.where(c, np.{name}({arguments}), 0)`."
     elif kind == "ufunc" and all([set(types) <= set("O->") for types in function.types]):
         fix = "What np.frompyfunc makes has arrays of objects for results, which carry no derivative: write np.vectorize(f)."
-    elif how == ".at":
-        method = _AT.get(name, name)
+    elif how == ".at" and name in _AT:
         fix = (
-            f"In place of `np.{name}.at(y, i, v)` write `y = tnp.at(y)[i].{method}(v)` (import tracegrad.numpy as tnp)."
+            f"In place of `np.{name}.at(y, i, v)` write `y = tnp.at(y)[i].{_AT[name]}` (import tracegrad.numpy as tnp)."
+        )
+    elif how == ".at":
+        fix = (
+            "Elements that the index names several times are written to one after the other, for which its values must be known. "
+            f"Where it names none twice, write `y = tnp.at(y)[i].set(np.{name}(y[i], v))` (import tracegrad.numpy as tnp)."
         )
     return UnsupportedFunctionError(f"{module}.{name}{how} is not traced{at(user_source())}{called}.\n  {fix}")
 
 
 _FILES = "What is traced need not have values, and files carry no derivative: return the array, and save it outside."
 _DATES = "Dates and times are no numbers that could be traced: compute what you need of them outside."
-# Why functions that NumPy hands to tracers are not traced.
-_REASONS = {
+# Why functions of NumPy's are not traced, and what to write instead.
+REASONS = {
     **dict.fromkeys(("save", "savetxt", "savez", "savez_compressed"), _FILES),
+    "asmatrix": "What is traced is no matrix: write `x @ y` for products of plain arrays.",
+    "bmat": "What is traced is no matrix: write `np.block([[a, b], [c, d]])`.",
+    "as_strided": "What is traced is no memory: write np.lib.stride_tricks.sliding_window_view(x, n), or x[i] with an array i.",
     **dict.fromkeys(("busday_count", "busday_offset", "datetime_as_string", "is_busday", "isnat"), _DATES),
 }
 
@@ -474,7 +481,10 @@ def _module_of(ufunc: Any) -> str:
     return next((m for m in modules if getattr(sys.modules.get(m), name, None) is ufunc), "numpy")
 
 
-_AT = {"maximum": "max", "minimum": "min"}
+_AT = {
+    "add": "add(v)", "divide": "divide(v)", "maximum": "max(v)", "minimum": "min(v)", "multiply": "multiply(v)",
+    "power": "power(v)", "subtract": "add(-v)",
+}  # fmt: skip
 
 
 def hidden_behind(error: Exception) -> Exception | None:

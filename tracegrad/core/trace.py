@@ -33,6 +33,7 @@ from tracegrad.core.constants import SMALL, Constants, Lasting
 from tracegrad.core.context import capturing, context, open_traces, traces_here, writing
 from tracegrad.core.errors import (
     CALL_ERRORS,
+    REASONS,
     ConcretizationTypeError,
     DtypeError,
     RawSource,
@@ -1048,6 +1049,8 @@ class Tracer:
             ]
         elif function is np.array or function is np.asarray:
             fixes = [_MAKE if function is np.array else "  In place of `np.asarray(x)` write `tnp.asarray(x)`."]
+        elif callable(function) and name in REASONS:
+            fixes = [f"  {REASONS[name]}"]
         elif callable(function) and name not in _WRITERS:
             has = f"write `tnp.{name}`; else it needs" if name in _MAKERS or function in FUNCTIONS else "it needs"
             fixes = [f"  NumPy cannot hand `{written}` to us: {has} `tg.custom_vjp`, or values that are not traced."]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.errors import UnsupportedFunctionError, at, user_source
+from tracegrad.core.errors import REASONS, UnsupportedFunctionError, at, user_source
 from tracegrad.core.trace import FUNCTIONS, Tracer, bind, present
 from tracegrad.core.types import number_kind
 from tracegrad.core.views import place_of
@@ -48,7 +48,8 @@ def _view(x: Tracer, dtype: DType = None, type: Any = None) -> Any:
         dtype, type = None, dtype
     if type not in (None, np.ndarray):
         raise UnsupportedFunctionError(
-            f"x.view({type.__name__}){at(user_source())}: {x.described()} can be no other array than a plain ndarray"
+            f"x.view({type.__name__}){at(user_source())} of {x.described()} is not traced.\n"
+            f"  {REASONS['asmatrix'] if issubclass(type, np.matrix) else 'What is traced is a plain ndarray: write x.'}"
         )
     new, old = np.dtype(x.dtype if dtype is None else dtype), x.dtype
     if new == old:

@@ -6,6 +6,7 @@ Sums, products and extremes have ops; any other ufunc of two inputs and one outp
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -96,9 +97,9 @@ def _first_axis(ufunc: np.ufunc, method: str, array: Any, axis: Any, dtype: Any)
     return np.reshape(x, (-1, *x.shape[len(axes) :])) if len(axes) != 1 else x
 
 
-def _of_result(ufunc: np.ufunc, row: Any) -> Any:
+def _of_result(row: Any, method: Callable[[Any], Any]) -> Any:
     """The first row, which the result begins with, in the result's dtype: that of logical functions is another."""
-    return astype(row, ufunc.accumulate(np.ones(2, row.dtype)).dtype)
+    return astype(row, method(np.ones(2, row.dtype)).dtype)
 
 
 def _reduce(
@@ -113,7 +114,7 @@ def _reduce(
     if where is not True:
         raise unsupported(ufunc, ".reduce with where=")
     x = _first_axis(ufunc, "reduce", array, axis, dtype)
-    rows = [x[i] if i else _of_result(ufunc, x[0]) for i in range(x.shape[0])]
+    rows = [x[i] if i else _of_result(x[0], ufunc.reduce) for i in range(x.shape[0])]
     if initial is not None:
         rows = [initial, *rows]
     if not rows:
@@ -132,7 +133,7 @@ def _reduce(
 
 def _accumulate(ufunc: np.ufunc, array: Any, axis: Any = 0, dtype: Any = None) -> Any:
     x = _first_axis(ufunc, "accumulate", array, axis, dtype)
-    rows = [_of_result(ufunc, x[0])] if x.shape[0] else []
+    rows = [_of_result(x[0], ufunc.accumulate)] if x.shape[0] else []
     for i in range(1, x.shape[0]):
         rows.append(_call(ufunc, (rows[-1], x[i]), {}))
     return np.moveaxis(np.stack(rows), 0, axis) if rows else array

@@ -15,7 +15,18 @@ import numpy as np
 
 from tracegrad.core.errors import DtypeError, ShapeError, TracerArrayConversionError, at, unsupported, user_source
 from tracegrad.core.op import Sample, View
-from tracegrad.core.trace import FUNCTIONS, TAKE_WRITTEN, UFUNCS, Tracer, as_array, bind, present, settled
+from tracegrad.core.trace import (
+    FUNCTIONS,
+    TAKE_WRITTEN,
+    UFUNCS,
+    Tracer,
+    as_array,
+    bind,
+    depends_on,
+    plain_value,
+    present,
+    settled,
+)
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.core.views import Place, Written, place_of, require_writable, view_at, write, write_into
 from tracegrad.ops.elementwise import astype
@@ -247,9 +258,39 @@ def write_at(ufunc: np.ufunc, x: Any, index: Any, *values: Any) -> None:
         write(x, place, copied(there.apply(ufunc)))
         return
     method = getattr(there, _AT.get(ufunc, ""), None)
-    if method is None:
-        method = there.by(ufunc)
-    write(x, place, method(*values))
+    if method is not None:
+        write(x, place, method(*values))
+    elif (places := _places(x, index)) is None:
+        write(x, place, there.by(ufunc)(*values))
+    else:
+        write(x, place, _one_after_the_other(ufunc, present(x), places, *values))
+
+
+def _places(x: Tracer, index: Any) -> Any:
+    """Where the elements are that an index names, in the array as if flat; None where the index has no values."""
+    parts = index if isinstance(index, tuple) else (index,)
+    known = [plain_value(i, "an index") for i in parts]
+    if any([k is None and isinstance(i, Tracer) for k, i in zip(known, parts, strict=True)]):
+        return None
+    for i in parts:
+        depends_on(i)
+    return np.arange(x.size).reshape(x.shape)[tuple(known)]
+
+
+def _one_after_the_other(ufunc: np.ufunc, x: Any, places: Any, v: Any) -> Any:
+    """The array with `ufunc(x[place], v)` at places, those that are named again after those that are for the first time."""
+    v = np.reshape(np.broadcast_to(as_array(v), places.shape), -1)
+    places = places.reshape(-1)
+    order = np.argsort(places, kind="stable")
+    first = np.searchsorted(places[order], places[order])
+    times = np.empty(places.size, int)
+    times[order] = np.arange(places.size) - first
+    flat = np.reshape(x, -1)
+    for time in range(int(times.max(initial=-1)) + 1):
+        (now,) = np.nonzero(times == time)
+        there = places[now]
+        flat = at_index(flat)[there].set(astype(ufunc(flat[there], v[now]), x.dtype), unique_indices=True)
+    return np.reshape(flat, x.shape)
 
 
 _AT = {
