@@ -20,12 +20,10 @@ from typing import Any
 
 import drawings
 import jupytext
-import numpy as np
 
 import tracegrad
 from tracegrad.core.backends import XLA_RULES, xla
 from tracegrad.core.op import OPS
-from tracegrad.core.trace import FUNCTIONS, UFUNCS
 
 # ---------------------------------------------------------------------------------------------------------- the reference
 
@@ -38,7 +36,7 @@ FIRST = [
     "tracegrad.random",
     "tracegrad.tree",
 ]
-ELSEWHERE = {"tracegrad.ops", "tracegrad.show"}  # a table of ops is on the page of coverage; `show` prints Graphs
+ELSEWHERE = {"tracegrad.ops", "tracegrad.show"}  # there is a page of ops; `show` prints Graphs
 
 
 def modules() -> dict[str, ModuleType]:
@@ -97,7 +95,8 @@ def documentation(found: Any) -> str:
 
 def is_numpys(found: Any) -> bool:
     """Whether it is a function or a type of NumPy's own, which NumPy documents."""
-    return type(found).__name__ in ("_Ufunc", "ufunc") or str(getattr(found, "__module__", "")).split(".")[0] == "numpy"
+    of = found if hasattr(found, "__module__") else type(found)  # `mgrid` is of a class of NumPy's
+    return type(found).__name__ in ("_Ufunc", "ufunc") or str(of.__module__).split(".")[0] == "numpy"
 
 
 def meanings(text: str, module: str | None) -> Iterator[str]:
@@ -329,37 +328,16 @@ def first_sentence(text: str) -> str:
 # ---------------------------------------------------------------------------------------------------------- what there is
 
 
-def coverage() -> str:
+def ops() -> str:
     xla()  # which fills the table of its rules
-    rows: dict[str, list[str]] = {}
-    counts: dict[str, tuple[int, int]] = {}
-    for title, module in (("NumPy", np), ("np.linalg", np.linalg), ("np.fft", np.fft)):
-        lines, traced = [], 0
-        for name in numpys_functions(module):
-            how = traced_as(module, name)
-            traced += bool(how)
-            lines.append(f"| `{'np.' if module is np else title + '.'}{name}` | {how or '–'} |")
-        rows[title], counts[title] = lines, (traced, len(lines))
     out = [
-        "# What is covered",
+        "# Ops",
         "",
-        "Made from the library's own tables when this site was built. A function that is not traced raises an error that says what to",
-        "write instead, when it meets a traced array; called on plain arrays it is NumPy's own.",
-        "",
-        "| | traced | of |",
-        "|---|---|---|",
-        *(f"| {title} | {traced} | {total} |" for title, (traced, total) in counts.items()),
-        "",
-        f"There are {len(OPS)} ops, of which {sum(name in XLA_RULES for name in OPS)} have a rule for XLA.",
-        "",
-    ]
-    for title, lines in rows.items():
-        out += [f"## {title}", "", "| function | how it is traced |", "|---|---|", *lines, ""]
-    out += [
-        "## Ops",
-        "",
-        "What a Graph can consist of. Where one of the two derivatives stands, the other is its transpose. `–` in both: no derivative.",
+        "What a Graph can consist of, from the library's own table when this site was built: "
+        f"{len(OPS)} ops, of which {sum(name in XLA_RULES for name in OPS)} have a rule for XLA.",
+        "Where one of the two derivatives stands, the other is its transpose. `–` in both: no derivative.",
         "An op that is linear is its own forward rule. Ops that hold Graphs (`call`, `scan`, `switch`) stand here too.",
+        "What NumPy's functions make of them [stands elsewhere](numpy_coverage.md).",
         "",
         "| op | forward rule | reverse rule | linear | holds Graphs | XLA |",
         "|---|---|---|---|---|---|",
@@ -372,84 +350,6 @@ def coverage() -> str:
             f"| `{name}` | {tick(op.jvp)} | {tick(op.vjp)} | {tick(linear)} | {tick(held)} | {tick(name in XLA_RULES)} |"
         )
     return "\n".join(out)
-
-
-# Of NumPy's functions: what has nothing to do with arrays that are traced.
-BESIDE = {
-    *("array2string", "array_repr", "array_str", "base_repr", "binary_repr", "format_float_positional", "info", "test"),
-    *(
-        "format_float_scientific",
-        "fromfile",
-        "fromstring",
-        "frombuffer",
-        "fromregex",
-        "genfromtxt",
-        "load",
-        "loadtxt",
-        "save",
-    ),
-    *(
-        "savetxt",
-        "savez",
-        "savez_compressed",
-        "geterr",
-        "geterrcall",
-        "getbufsize",
-        "seterr",
-        "seterrcall",
-        "setbufsize",
-    ),
-    *(
-        "set_printoptions",
-        "get_printoptions",
-        "show_config",
-        "show_runtime",
-        "get_include",
-        "isdtype",
-        "issubdtype",
-        "nested_iters",
-    ),
-    *(
-        "busday_count",
-        "busday_offset",
-        "datetime_as_string",
-        "datetime_data",
-        "is_busday",
-        "typename",
-        "mintypecode",
-        "bmat",
-    ),
-    *(
-        "asmatrix",
-        "may_share_memory",
-        "shares_memory",
-        "asarray_chkfinite",
-        "from_dlpack",
-        "fromiter",
-        "require",
-        "isfortran",
-    ),
-    *("isnat", "row_stack", "in1d", "trapz", "frompyfunc", "sctype2char", "set_numeric_ops", "packbits", "unpackbits"),
-}
-
-
-def numpys_functions(module: ModuleType) -> list[str]:
-    names = getattr(module, "__all__", dir(module))
-    found = {n: getattr(module, n, None) for n in names if not n.startswith("_") and n not in BESIDE}
-    return sorted(n for n, f in found.items() if callable(f) and not isinstance(f, type | ModuleType))
-
-
-def traced_as(module: ModuleType, name: str) -> str:
-    """How a function of NumPy's is traced: by which name, or "" for not at all."""
-    found = getattr(module, name)
-    ours = modules().get("tracegrad." + module.__name__)
-    if isinstance(found, np.ufunc):
-        return "as it stands" if found in UFUNCS else ""
-    if found in FUNCTIONS:
-        return "as it stands"
-    if ours is not None and name in getattr(ours, "__all__", ()):
-        return f"as `{shown('tracegrad.' + module.__name__)}.{name}`"
-    return ""
 
 
 # ------------------------------------------------------------------------------------------- the course and the gallery
@@ -647,7 +547,7 @@ def missing_pictures(source: Path) -> list[str]:
 
 def write(source: Path) -> None:
     """Writes all of these pages beside the others, and leaves alone what has not changed."""
-    wanted = {**dict(reference()), "coverage": coverage(), **dict(course(source)), **dict(gallery(source))}
+    wanted = {**dict(reference()), "ops": ops(), **dict(course(source)), **dict(gallery(source))}
     wanted["gallery/drawn"] = drawn(drawings.write(source / "extra" / "drawn"))
     for name, text in wanted.items():
         path = source / f"{name}.md"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 import tracegrad as tg
 import tracegrad.numpy as tnp
 from tests import LATER
+from tests.coverage import DTYPES, SHAPES, calls, flat, named, sample, with_tracer
 from tracegrad.core.trace import FUNCTIONS, UFUNCS
 
 
@@ -59,35 +59,11 @@ def test_linalg() -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 # Every function, traced, against NumPy's, on all dtypes.
 
-DTYPES = ["float64", "float32", "float16", "complex128", "complex64", "int64", "int8", "uint8", "bool"]
-SHAPES = [(3, 3), (4,), (), (2, 3, 3), (0, 3)]
-
 # These answer with a Python value (tested with tracers in test_shape.py), or write into an argument (test_views.py).
 WITHOUT_ARRAYS = {
     "allclose", "array2string", "array_equal", "array_equiv", "array_repr", "array_str", "can_cast", "common_type", "copyto", "einsum_path", "fill_diagonal", "iscomplexobj", "isrealobj", "may_share_memory",
     "min_scalar_type", "ndim", "place", "put", "put_along_axis", "putmask", "result_type", "shape", "shares_memory", "size",
 }  # fmt: skip
-# What the generic arguments do not suit, or would make ambiguous.
-ARGUMENTS: dict[str, Callable[[Any], list[tuple[Any, ...]]]] = {
-    "astype": lambda x: [(x, "float32"), (x, bool)],
-    "take_along_axis": lambda x: [(x, np.zeros(x.shape, int), 0), (x, np.array([0, -1]), None)],
-    "einsum": lambda x: [("...i->...", x), ("i...,i...", x, x)],
-    "fromiter": lambda x: [(x, x.dtype)],
-    "kaiser": lambda x: [(4, x), (3, 2.0)],
-    "swapaxes": lambda x: [(x, 0, -1)],
-    "dot": lambda x: [(x, x)],
-    "full": lambda x: [((2, 3), x)],
-    "arange": lambda x: [(4, None, 1, x.dtype)],
-    "trim_zeros": lambda x: [(x,)],
-    "argsort": lambda x: [(x, -1, "stable"), (x, None, "stable"), (x, 0, "stable")],
-    "dsplit": lambda x: [(x, 3), (x, [1])],
-    "moveaxis": lambda x: [(x, 0, -1), (x, (0, 1), (-1, 0))],
-    "linalg.tensorinv": lambda x: [(x, 1)],
-    "apply_along_axis": lambda x: [(np.cumsum, 0, x), (np.sum, -1, x)],
-    "piecewise": lambda x: [(x, (x > 1,), (lambda v: v * v, 2))],
-    "polyfit": lambda x: [(np.arange(len(x)) if x.ndim else x, x, 1)],
-    **dict.fromkeys(["quantile", "nanquantile"], lambda x: [(x, 0.3), (x, np.array([0.2, 0.7])), (x, 0.5, 0)]),
-}
 # What NumPy answers otherwise before this version.
 SINCE = {"insert": "2.2.0", "trim_zeros": "2.2.0"}
 TYPES_ONLY = {"empty", "empty_like", "argpartition", "partition", "unique_values"}  # the rest is for NumPy to choose
@@ -102,29 +78,6 @@ def functions() -> list[str]:
     names = [name for name in tnp.__all__ if callable(getattr(tnp, name))]
     names += [f"linalg.{name}" for name in tnp.linalg.__all__ if hasattr(np.linalg, name)]
     return [n for n in names if not isinstance(named(tnp, n), type)]
-
-
-def named(module: Any, name: str) -> Any:
-    for part in name.split("."):
-        module = getattr(module, part)
-    return module
-
-
-def calls(name: str, x: Any) -> list[tuple[Any, ...]]:
-    if name in ARGUMENTS:
-        return ARGUMENTS[name](x)
-    function = named(np, name)
-    if isinstance(function, np.ufunc):
-        return [(x,)] if function.nin == 1 else [(x, x), (x, 0), (x, 1.5), (2, x)]
-    return [(x,), (x, x), (x, 0), (x, 1.5), (x, x, x), ([x, x],)]
-
-
-def flat(x: Any) -> Iterator[Any]:
-    if isinstance(x, list | tuple):
-        for item in x:
-            yield from flat(item)
-    else:
-        yield x
 
 
 def is_plain(name: str) -> bool:
@@ -168,16 +121,6 @@ def test_traced_as_numpy(name: str) -> None:
     assert compared
 
 
-def sample(dtype: str, shape: tuple[int, ...]) -> Any:
-    rng = np.random.default_rng(0)
-    x = rng.uniform(0.5, 3, shape)
-    if shape[-2:] == (3, 3):
-        x += 9 * np.eye(3)  # far from singular
-    if dtype == "bool":
-        return x > 1.5
-    return (x + 1j * rng.uniform(0, 1, shape) if dtype.startswith("complex") else x).astype(dtype)
-
-
 def compare(name: str, x: Any, arguments: tuple[Any, ...]) -> bool:
     """Whether NumPy and the trace both took the arguments, having agreed."""
     try:
@@ -188,7 +131,7 @@ def compare(name: str, x: Any, arguments: tuple[Any, ...]) -> bool:
         return False
 
     def traced(t: Any) -> Any:
-        return named(tnp, name)(*[[t, t] if type(a) is list else t if a is x else a for a in arguments])
+        return named(tnp, name)(*with_tracer(arguments, x, t))
 
     try:
         graph = tg.make_graph(lambda t: list(flat(traced(t))))(x)

@@ -57,7 +57,7 @@ def test_all_other_names_are_numpys() -> None:
     assert tnp.polynomial.Polynomial is np.polynomial.Polynomial
     assert tnp.polynomial.chebyshev.chebder is np.polynomial.chebyshev.chebder
     for family in FAMILIES:
-        assert set(vars(getattr(tnp.polynomial, family))) == set(getattr(np.polynomial, family).__all__)
+        assert set(vars(getattr(tnp.polynomial, family))) - {"__doc__"} == set(getattr(np.polynomial, family).__all__)
 
 
 def test_points_that_do_not_go_together() -> None:

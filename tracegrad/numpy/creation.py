@@ -156,7 +156,11 @@ def ascontiguousarray(a: ArrayLike, dtype: DType = None, *, like: Any = None) ->
 
 @implements(np.asfortranarray)
 def asfortranarray(a: ArrayLike, dtype: DType = None, *, like: Any = None) -> Array:
-    """`a` as an array; a copy if it would not lie in memory in Fortran's order."""
+    """`a` as an array; a copy if it would not lie in memory in Fortran's order.
+
+    >>> asfortranarray(np.ones((2, 3))).flags.f_contiguous
+    True
+    """
     return like_tracer(_contiguous(_array(a, dtype), "F"), like)
 
 

@@ -95,6 +95,10 @@ def _traced(numpys: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..
     return accepting_jax(function)
 
 
+class _Family(SimpleNamespace):
+    """The names of one of NumPy's modules of series."""
+
+
 def _family(name: str) -> Any:
     numpys: ModuleType = getattr(np.polynomial, name)
     prefix, recurrence = _FAMILIES[name]
@@ -103,7 +107,11 @@ def _family(name: str) -> Any:
         prefix + form: _traced(getattr(numpys, prefix + form), functools.partial(function, recurrence))
         for form, function in forms.items()
     }
-    return SimpleNamespace(**{n: getattr(numpys, n) for n in numpys.__all__} | ours)
+    return _Family(
+        __doc__=f"`numpy.polynomial.{name}`, whose `{prefix}val` and its kin take coefficients that are traced.\n\n"
+        f">>> float({name}.{prefix}val(0.5, np.array([3.0])))\n3.0",
+        **{n: getattr(numpys, n) for n in numpys.__all__} | ours,
+    )
 
 
 polynomial, chebyshev, legendre = _family("polynomial"), _family("chebyshev"), _family("legendre")
