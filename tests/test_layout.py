@@ -10,6 +10,7 @@ from tests import ROOT
 # jax's primitives, which tests/xla/test_from_jax.py tries; samples, the short
 # forms of ops and what they share are tried with every op (tests/test_registry.py, tests/test_extend.py).
 HELPERS = {"nn/parity", "nn/models/counts", "show/drawn"}  # by which the tests of a room compare
+PROGRAMS = "programs/"  # whole programs of other fields, and the test that runs them
 TABLES = {"typing", "ops/everything", "ops/families", "ops/elementwise/samples", "xla/values"}
 
 
@@ -35,7 +36,8 @@ def test_tests_in_rooms_are_of_files() -> None:
     modules = files(ROOT / "tracegrad")
     rooms = {name.rpartition("/")[0] for name in modules}
     places = {place_of(name) for name in modules} | {f"{room}/test_{room.rpartition('/')[2]}" for room in rooms}
-    astray = {name for name in files(ROOT / "tests") if "/" in name} - places - HELPERS
+    found = {name for name in files(ROOT / "tests") if "/" in name and not name.startswith(PROGRAMS)}
+    astray = found - places - HELPERS
     assert not astray, (
         f"{sorted(astray)} stand beside no file of tracegrad/; what crosses rooms goes into tests/ itself"
     )

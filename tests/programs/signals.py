@@ -1,0 +1,215 @@
+"""Signals, sound and pictures."""
+
+import numpy as np
+
+from tests.programs import Program
+
+rng = np.random.default_rng(17)
+
+
+def fft_convolution(x, h):
+    """Linear convolution by zero-padded real transforms, and the error against what np.convolve gives."""
+    n = len(x) + len(h) - 1
+    size = 1 << (n - 1).bit_length()
+    y = np.fft.irfft(np.fft.rfft(x, size) * np.fft.rfft(h, size), size)[:n]
+    return y, np.sum((y - np.convolve(x, h)) ** 2) + np.max(y)
+
+
+def iir_filter(b, a, x):
+    """A biquad in direct form II transposed, sample after sample."""
+    b, a = b / a[0], a / a[0]
+    z1 = z2 = 0.0
+    y = []
+    for sample in x:
+        out = b[0] * sample + z1
+        z1 = b[1] * sample - a[1] * out + z2
+        z2 = b[2] * sample - a[2] * out
+        y.append(out)
+    return np.stack(y)
+
+
+def haar_wavelet(x, threshold, levels=2):
+    """A Haar transform in place, soft thresholding, and back."""
+    c = x.copy()
+    n = len(c)
+    for _ in range(levels):
+        even, odd = c[0:n:2].copy(), c[1:n:2].copy()
+        c[: n // 2] = (even + odd) / np.sqrt(2)
+        c[n // 2 : n] = (even - odd) / np.sqrt(2)
+        n //= 2
+    detail = c[n:]
+    c[n:] = np.sign(detail) * np.maximum(np.abs(detail) - threshold, 0)
+    for _ in range(levels):
+        s, d = c[:n].copy(), c[n : 2 * n].copy()
+        c[0 : 2 * n : 2] = (s + d) / np.sqrt(2)
+        c[1 : 2 * n : 2] = (s - d) / np.sqrt(2)
+        n *= 2
+    return c
+
+
+def beamformer(angle, positions, snapshots, wavelength=1.0):
+    """Power of a delay-and-sum and of a Capon beamformer on an array of sensors."""
+    steering = np.exp(-2j * np.pi / wavelength * positions * np.sin(angle))
+    R = snapshots @ snapshots.conj().T / snapshots.shape[1] + 0.1 * np.eye(len(positions))
+    bartlett = np.real(steering.conj() @ R @ steering) / len(positions) ** 2
+    capon = 1.0 / np.real(steering.conj() @ np.linalg.solve(R, steering))
+    return bartlett, capon
+
+
+def spectrogram(x, frame=8, hop=4):
+    """Windowed frames by an index matrix, their power in decibels, and the spectral centroid."""
+    starts = np.arange(0, len(x) - frame + 1, hop)
+    frames = x[starts[:, None] + np.arange(frame)] * np.hanning(frame)
+    power = np.abs(np.fft.rfft(frames, axis=1)) ** 2
+    freqs = np.fft.rfftfreq(frame)
+    centroid = (power * freqs).sum(1) / power.sum(1)
+    return 10 * np.log10(power + 1e-6), centroid
+
+
+def karplus_strong(burst, damping, length=20):
+    """A plucked string: a delay line that is read and written in a ring."""
+    buffer = burst.copy()
+    n = len(buffer)
+    out = []
+    for i in range(length):
+        j = i % n
+        out.append(buffer[j])
+        buffer[j] = damping * 0.5 * (buffer[j] + buffer[(j + 1) % n])
+    return np.array_split(np.stack(out), 4)
+
+
+def soft_dtw(a, b, gamma):
+    """The same with a soft minimum, rows of cells kept in a dict."""
+    D = {(0, 0): 0.0}
+    for i in range(1, len(a) + 1):
+        D[i, 0] = 1e3
+    for j in range(1, len(b) + 1):
+        D[0, j] = 1e3
+    for i in range(1, len(a) + 1):
+        for j in range(1, len(b) + 1):
+            near = np.stack([D[i - 1, j] + 0 * gamma, D[i, j - 1] + 0 * gamma, D[i - 1, j - 1] + 0 * gamma])
+            low = near.min()
+            D[i, j] = (a[i - 1] - b[j - 1]) ** 2 + low - gamma * np.log(np.exp(-(near - low) / gamma).sum())
+    return D[len(a), len(b)]
+
+
+def savitzky_golay(x, weights, window=5, degree=2):
+    """Smoothing by a local polynomial, edges reflected; total variation of the result."""
+    half = window // 2
+    powers = np.vander(np.arange(-half, half + 1), degree + 1, increasing=True)
+    coefficients = np.linalg.pinv(powers * weights[:, None])[0] * weights
+    padded = np.pad(x, half, mode="reflect")
+    smooth = np.convolve(padded, coefficients[::-1], mode="valid")
+    return smooth, np.abs(np.diff(smooth)).sum()
+
+
+def bilinear_warp(img, matrix, shift):
+    """An affine warp of a picture with bilinear interpolation and clipped borders."""
+    h, w = img.shape
+    ys, xs = np.mgrid[0:h, 0:w]
+    coords = matrix @ np.stack([ys.ravel(), xs.ravel()]).astype(float) + shift[:, None]
+    y, x = coords
+    y0, x0 = np.floor(y).astype(int), np.floor(x).astype(int)
+    fy, fx = y - y0, x - x0
+    y0c, y1c = np.clip(y0, 0, h - 1), np.clip(y0 + 1, 0, h - 1)
+    x0c, x1c = np.clip(x0, 0, w - 1), np.clip(x0 + 1, 0, w - 1)
+    top = img[y0c, x0c] * (1 - fx) + img[y0c, x1c] * fx
+    bottom = img[y1c, x0c] * (1 - fx) + img[y1c, x1c] * fx
+    return (top * (1 - fy) + bottom * fy).reshape(h, w)
+
+
+def poisson_blending(target, source, mask=None):
+    """The source's gradients pasted into the target: a linear system with one row for each pixel of the mask."""
+    ys, xs = np.nonzero(mask)
+    index = -np.ones(mask.shape, int)
+    index[ys, xs] = np.arange(len(ys))
+    A = np.zeros((len(ys), len(ys)))
+    rhs = []
+    for k, (y, x) in enumerate(zip(ys, xs, strict=True)):
+        A[k, k] = 4
+        b = 0.0
+        for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0)):
+            v, u = y + dy, x + dx
+            b = b + source[y, x] - source[v, u]
+            if mask[v, u]:
+                A[k, index[v, u]] = -1
+            else:
+                b = b + target[v, u]
+        rhs.append(b)
+    out = target.copy()
+    out[mask] = np.linalg.solve(A, np.stack(rhs))
+    return out
+
+
+def structural_similarity(a, b, window=3):
+    """SSIM of two pictures by uniform windows of an integral image."""
+    c1, c2 = 0.01**2, 0.03**2
+
+    def mean(img):
+        s = np.cumsum(np.cumsum(np.pad(img, ((1, 0), (1, 0))), axis=0), axis=1)
+        return (s[window:, window:] - s[:-window, window:] - s[window:, :-window] + s[:-window, :-window]) / window**2
+
+    ma, mb = mean(a), mean(b)
+    va, vb, cov = mean(a * a) - ma**2, mean(b * b) - mb**2, mean(a * b) - ma * mb
+    ssim = ((2 * ma * mb + c1) * (2 * cov + c2)) / ((ma**2 + mb**2 + c1) * (va + vb + c2))
+    return ssim.mean()
+
+
+def tomography(img, angles):
+    """Projections at some angles by rotated sampling, and the back-projection of them."""
+    n = img.shape[0]
+    t = np.arange(n) - (n - 1) / 2
+    s, r = np.meshgrid(t, t, indexing="ij")
+    sinogram = []
+    back = np.zeros_like(img) + 0.0
+    for angle in angles:
+        x = np.clip(r * np.cos(angle) - s * np.sin(angle) + (n - 1) / 2, 0, n - 1.001)
+        y = np.clip(r * np.sin(angle) + s * np.cos(angle) + (n - 1) / 2, 0, n - 1.001)
+        x0, y0 = x.astype(int), y.astype(int)
+        wx, wy = x - x0, y - y0
+        rotated = (1 - wy) * ((1 - wx) * img[y0, x0] + wx * img[y0, x0 + 1]) + wy * (
+            (1 - wx) * img[y0 + 1, x0] + wx * img[y0 + 1, x0 + 1]
+        )
+        sinogram.append(rotated.sum(axis=0))
+        back = back + rotated.sum(axis=0)[x0]
+    return np.stack(sinogram), back / len(angles)
+
+
+def jpeg_block(block, quality):
+    """A discrete cosine transform, coefficients shrunk by a table, and back: error and rate."""
+    n = block.shape[0]
+    k = np.arange(n)
+    C = np.sqrt(2 / n) * np.cos(np.pi * (2 * k[None, :] + 1) * k[:, None] / (2 * n))
+    C[0] /= np.sqrt(2)
+    table = 1 + k[:, None] + k[None, :]
+    coef = C @ block @ C.T
+    step = table / quality
+    soft = step * np.tanh((coef / step) ** 3)
+    restored = C.T @ soft @ C
+    return np.mean((restored - block) ** 2), np.log2(1 + np.abs(coef / step)).sum()
+
+
+wave = np.sin(np.arange(16) * 0.7) + 0.3 * rng.normal(size=16)
+picture = rng.random((6, 7))
+blob = np.exp(-((np.arange(5)[:, None] - 2.2) ** 2 + (np.arange(5) - 1.7) ** 2) / 3)
+hole = np.zeros((5, 6), bool)
+hole[1:4, 2:4] = True
+snapshots = rng.normal(size=(4, 6)) + 1j * rng.normal(size=(4, 6))
+
+PROGRAMS = [
+    Program("signal processing", fft_convolution, (wave[:11], rng.normal(size=4))),
+    Program("signal processing", iir_filter, (np.array([0.2, 0.3, 0.1]), np.array([1.1, -0.4, 0.2]), wave[:8])),
+    Program("wavelets", haar_wavelet, (wave, 0.3)),
+    Program("radar and sonar", beamformer, (0.3, np.arange(4) * 0.45, snapshots)),
+    Program("sound", spectrogram, (wave,)),
+    Program("sound", karplus_strong, (rng.uniform(-1, 1, 6), 0.97), {"length": 14}),
+    Program("time series", soft_dtw, (wave[:3], wave[5:8], 0.5)),
+    Program("signal processing", savitzky_golay, (wave[:9], np.array([0.5, 0.9, 1.0, 0.8, 0.6])), rtol=1e-8),
+    Program(
+        "image processing", bilinear_warp, (picture, np.array([[0.9, 0.2], [-0.15, 1.05]]), np.array([0.37, -0.21]))
+    ),
+    Program("image processing", poisson_blending, (picture[:5, :6], rng.random((5, 6))), {"mask": hole}),
+    Program("image processing", structural_similarity, (picture, picture[::-1])),
+    Program("tomography", tomography, (blob, np.array([0.3, 1.1]))),
+    Program("image processing", jpeg_block, (rng.random((4, 4)), 3.0)),
+]
