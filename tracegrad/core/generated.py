@@ -60,6 +60,10 @@ class Names:
         self._taken.add(name)
         return is_free
 
+    def inner(self, besides: Iterable[str] = ()) -> Names:
+        """The names of a function of the program, which hide none of the program's own, and are none of those `besides`."""
+        return Names({}, self._taken.union(besides))
+
     def bind(self, value: Any, wanted: Any, otherwise: str = "value") -> str:
         """The name by which the program finds an object."""
         found = self._bound.get(id(value))

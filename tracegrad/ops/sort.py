@@ -174,7 +174,7 @@ def _top_places(x: Any, axis: int, k: int) -> Any:
     if 0 < k < n:
         is_nan = np.isnan(x) if number_kind(x.dtype) == "f" else np.zeros(x.shape, bool)
         level = np.partition(x, n - k, -1)[..., n - k, None]
-        level_is_nan = level != level
+        level_is_nan = np.not_equal(level, level)
         equal = np.where(level_is_nan, is_nan, x == level)
         above = (x > level) | (is_nan & ~level_is_nan)
         room = k - np.add.reduce(above, -1, keepdims=True)

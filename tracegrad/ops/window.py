@@ -342,7 +342,7 @@ def _places(x: Any, *, ufunc: np.ufunc, better: np.ufunc, worst: Callable[[Any],
         (value, place), (other, other_place) = winners, others
         wins = better(other, value)
         if number_kind(value.dtype) == "f":
-            wins |= (other != other) & (value == value)  # NaN
+            wins |= np.isnan(other) & ~np.isnan(value)
         if holes:
             wins |= (place < 0) & (other_place >= 0)  # anything beats a hole, an infinity as well
         ufunc(value, other, out=value)

@@ -92,7 +92,7 @@ def test_the_source_of_a_function_stands_as_it_is() -> None:
     text = quotes.text()
     assert "# in another order" in text
     assert "Any" not in text
-    assert "SCALE = float('inf')\n\n\n" in text
+    assert 'SCALE = float("inf")\n\n\n' in text
     names = run(f"{text}\nresult = scaled(1, 2), scaled(2, 3)")
     assert names["result"] == (scaled(1, 2), scaled(2, 3))
 

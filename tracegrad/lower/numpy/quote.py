@@ -21,18 +21,22 @@ import builtins
 import functools
 import importlib
 import inspect
+import re
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from itertools import pairwise
 from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 
-from tracegrad.core.generated import Names, literal
+from tracegrad.core.errors import at, resolve, user_source
+from tracegrad.core.generated import Names, line, literal, string
 from tracegrad.core.late import imported
 from tracegrad.core.op import Op
+from tracegrad.lower.numpy.lines import header, laid_out
+from tracegrad.ops.linalg.equal_values import Line
 
 _CACHED = type(functools.cache(len))
 
@@ -66,11 +70,20 @@ class Quotes:
 
     def text(self) -> str:
         """The module so far."""
-        parts = ["\n".join(sorted(self._imports)), *self._definitions]
-        blank = [
-            "\n" if " = " in x.split("\n")[0] and " = " in y.split("\n")[0] else "\n\n\n" for x, y in pairwise(parts)
-        ]
-        return "".join([part + after for part, after in zip(parts, [*blank, "\n\n\n"], strict=True)])
+        return module([*self.imports(), *self._definitions]) + "\n\n\n"
+
+    def define(self, text: str) -> None:
+        """A further definition, behind those that there are."""
+        self._definitions.append(text)
+
+    def definitions(self) -> list[str]:
+        """The functions, classes and constants, each after those that it speaks of."""
+        return self._definitions
+
+    def imports(self) -> list[str]:
+        """The imports, those of Python's own modules first."""
+        own = [x for x in self._imports if x.split()[1].partition(".")[0] in sys.stdlib_module_names]
+        return ["\n".join(sorted(group)) for group in (own, self._imports.difference(own)) if group]
 
     def expression(self, value: Any, wanted: str = "value") -> str:
         """What the module has to say where it means this function or constant."""
@@ -80,6 +93,19 @@ class Quotes:
             return self._module(value.__name__)
         if value is imported:  # the lock that it takes guards our own modules
             value = importlib.import_module
+        if value is user_source:  # nobody's line is run
+            name = self.names.fresh("user_source")
+            self._known[id(value)] = name, value
+            self.define(f'def {name}():\n    return ""')
+            return name
+        if value is at:
+            name = self.names.fresh("at")
+            self._known[id(value)] = name, value
+            self.define(f'def {name}(line):\n    return f" at {{line}}" if line else ""')
+            return name
+        if type(value) is Line:
+            source = resolve(value.source)
+            return string("" if source is None else f" at {line(source.short)}")
         if (text := self._constant(value)) is not None or (text := self._public(value)) is not None:
             return text
         if isinstance(value, functools.partial):
@@ -127,20 +153,22 @@ class Quotes:
     def _constant(self, value: Any) -> str | None:
         """Numbers, strings, dtypes, and what holds such."""
         kind = type(value)
+        if kind is str:
+            return string(value)
         if (text := literal(value)) is not None:
-            return text
+            return text.replace("e+", "e") if kind is float else text
         if kind is int:
-            return hex(value)
+            return hex(value).upper().replace("X", "x")
         if kind is float:
-            return f"float({str(value)!r})"
+            return f'float("{value}")'
         if kind is complex:
             return f"complex({self._constant(value.real)}, {self._constant(value.imag)})"
         if isinstance(value, np.dtype):
-            return f"{self._module('numpy')}.dtype({value.name!r})"
+            return f"{self._module('numpy')}.dtype({string(value.name)})"
         if isinstance(value, np.generic) and kind.__module__ == "numpy":
             return f"{self._module('numpy')}.{kind.__name__}({self._constant(value.item())})"
         if kind is np.ndarray and value.dtype.kind in "biufc":
-            return f"{self._module('numpy')}.array({self._constant(value.tolist())}, {value.dtype.name!r})"
+            return f"{self._module('numpy')}.array({self._constant(value.tolist())}, {string(value.dtype.name)})"
         if kind in (tuple, list):
             parts = ", ".join([self.expression(x) for x in value]) + ("," if kind is tuple and len(value) == 1 else "")
             return f"({parts})" if kind is tuple else f"[{parts}]"
@@ -174,8 +202,8 @@ class Quotes:
         tree = ast.parse(source).body[0]
         text = source.encode()
         starts = [0]
-        for line in text.splitlines(keepends=True):
-            starts.append(starts[-1] + len(line))
+        for row in text.splitlines(keepends=True):
+            starts.append(starts[-1] + len(row))
         edits: list[tuple[int, int, str]] = []
 
         def edit(line: int, column: int, end: ast.expr, new: str) -> None:
@@ -185,6 +213,9 @@ class Quotes:
         for node in ast.walk(tree):
             if isinstance(node, ast.arg) and node.annotation:
                 edit(node.lineno, node.col_offset, node.annotation, node.arg)
+                start, end, _ = edits[-1]
+                if text[end : end + 3] == b" = ":
+                    edits[-1] = start, end + 3, f"{node.arg}="
             elif isinstance(node, ast.AnnAssign):
                 left = ast.unparse(node.target)
                 edit(node.lineno, node.col_offset, node.annotation, left if node.value else f"{left}: object")
@@ -194,6 +225,10 @@ class Quotes:
                 edits.append(
                     (start, starts[(node.returns.end_lineno or 0) - 1] + (node.returns.end_col_offset or 0), "")
                 )
+            elif isinstance(node, ast.Call) and _takes_a_list_in_vain(node):
+                start = starts[node.args[0].lineno - 1] + node.args[0].col_offset
+                end = starts[(node.args[0].end_lineno or 0) - 1] + (node.args[0].end_col_offset or 0)
+                edits += [(start, start + 1, ""), (end - 1, end, "")]
         for name in _free(tree):
             if name.id in scope:
                 if (new := self._named(scope[name.id], name.id)) != name.id:
@@ -205,7 +240,8 @@ class Quotes:
         edits.append((start, start + len(tree.name.encode()), self._known[id(scope[tree.name])][0]))
         for start, end, new in sorted(edits, reverse=True):
             text = text[:start] + new.encode() + text[end:]
-        return text.decode().rstrip()
+        plain = re.sub(r" *# (type: ignore|noqa)\b.*", "", text.decode())
+        return _with_short_header(plain.rstrip())
 
     def _named(self, value: Any, wanted: str) -> str:
         """What a definition has to say for a global name: numbers, tables and partial functions are defined once, too."""
@@ -215,13 +251,51 @@ class Quotes:
         if known is None:
             text = self.expression(value, wanted)
             known = self._known[wanted, id(value)] = self.names.fresh(wanted), value
-            self._definitions.append(f"{known[0]} = {text}")
+            self._definitions.append(laid_out(f"{known[0]} = {text}"))
         return known[0]
+
+
+def module(parts: Sequence[str]) -> str:
+    """Imports, constants, functions and classes with as many blank lines between them as a formatter leaves."""
+
+    def is_block(part: str) -> bool:
+        return part.startswith(("def ", "class ", "@"))
+
+    apart = [
+        "\n\n\n" if is_block(x) or is_block(y) else "\n" if _assigns(x) and _assigns(y) else "\n\n"
+        for x, y in pairwise(parts)
+    ]
+    return "".join([part + after for part, after in zip(parts, [*apart, ""], strict=True)])
+
+
+def _assigns(part: str) -> bool:
+    return " = " in part.partition("\n")[0]
 
 
 def _is_theirs(module: str) -> bool:
     root = module.partition(".")[0]
     return root in ("numpy", "scipy") or root in sys.stdlib_module_names
+
+
+def _takes_a_list_in_vain(call: ast.Call) -> bool:
+    """Whether it is `any([... for ...])`, of which a formatter's friends say that the brackets do nothing."""
+    is_one = isinstance(call.func, ast.Name) and call.func.id in ("any", "all") and len(call.args) == 1
+    return is_one and isinstance(call.args[0], ast.ListComp)
+
+
+def _with_short_header(source: str) -> str:
+    """A function whose parameters, without their types, stand on one line where that has room."""
+    tree = ast.parse(source).body[0]
+    if not isinstance(tree, ast.FunctionDef):
+        return source
+    lines = source.split("\n")
+    first, last = tree.lineno - 1, tree.body[0].lineno - 1
+    head = [x.strip() for x in lines[first:last]]
+    if len(head) < 2 or head[-1] != "):" or head[-2].endswith(",") or any("#" in x for x in head):
+        return source
+    arguments = ast.unparse(tree.args)
+    whole = header(tree.name, [arguments])
+    return "\n".join([*lines[:first], whole, *lines[last:]]) if "\n" not in whole else source
 
 
 def _free(definition: ast.AST) -> Iterator[ast.Name]:
