@@ -23,7 +23,7 @@ from tracegrad.core.axes import Axis
 from tracegrad.core.check import check
 from tracegrad.core.errors import Imported, RawSource, Source, at, clip, origin, resolve
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var
-from tracegrad.core.op import op_named
+from tracegrad.core.op import OPS, op_named
 from tracegrad.core.trace import Tracer
 from tracegrad.core.tracebacks import trimming
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType
@@ -101,10 +101,15 @@ def load_graph(path: str | os.PathLike[str]) -> Graph:
             raise ValueError(f"{path} holds a tree and no Graph; write tg.io.load")
         tensors = {name: tensor_of(found, name) for name in found.file.entries}
     for name, version in note["ops"].items():
-        if version != VERSIONS.get(name, 1):
+        if OPS.get(name) is None:
             raise ValueError(
-                f"{path} has the op {name!r} in version {version}, where this tracegrad has version {VERSIONS.get(name, 1)}; "
-                "save the Graph again with it"
+                f"{path} has the op {name!r}, which this tracegrad has not: run `pip install -U tracegrad`, or import the "
+                "module that declares it"
+            )
+        if version != (ours := VERSIONS.get(name, 1)):
+            what = "run `pip install -U tracegrad`" if version > ours else "save the Graph again with it"
+            raise ValueError(
+                f"{path} has the op {name!r} in version {version}, where this tracegrad has version {ours}; {what}"
             )
     reader = _Reader(tensors)
     try:
