@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from tracegrad.transforms.inspect import eval_shape, make_graph
     from tracegrad.transforms.jacobian import hessian, hvp, jacfwd, jacrev
     from tracegrad.transforms.jit.numpy import jit
+    from tracegrad.transforms.jit.source import to_numpy_source
     from tracegrad.xla.devices import device_put, devices, to_jax
     from tracegrad.xla.from_jax import from_jax
 
@@ -86,6 +87,7 @@ __all__ = [
     "stop_gradient",
     "testing",
     "to_jax",
+    "to_numpy_source",
     "train",
     "tree",
     "tree_util",
@@ -129,6 +131,7 @@ _NAMES = {
     "transforms.inspect": ("eval_shape", "make_graph"),
     "transforms.jacobian": ("hessian", "hvp", "jacfwd", "jacrev"),
     "transforms.jit.numpy": ("jit",),
+    "transforms.jit.source": ("to_numpy_source",),
     "xla.devices": ("device_put", "devices", "to_jax"),
     "xla.from_jax": ("from_jax",),
 }

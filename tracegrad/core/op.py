@@ -100,6 +100,18 @@ Without = Callable[[Params, tuple[int, ...]], tuple[Params, Sequence[int], Seque
 Replay = Callable[[Callable[[str, Any, Sequence[Any]], Sequence[Any]], Sequence[Any], Params], Sequence[Any]]
 
 
+class Written(NamedTuple):
+    """How Python says what an op that holds Graphs does: these are functions, and lines call them.
+
+    graphs    whose functions the lines call
+    lines     (the functions' names, names of the inputs, names for the outputs, a way to new names) -> statements, each on
+              one line, which may begin with the indentation of a block
+    """
+
+    graphs: Sequence[Any]
+    lines: Callable[[Sequence[str], Sequence[str], Sequence[str], Callable[[str], str]], Sequence[str]]
+
+
 class Held(NamedTuple):
     """What is to be known of an op that holds Graphs or functions, since it consists of further ops.
 
@@ -112,6 +124,7 @@ class Held(NamedTuple):
     prune           the op without outputs that nothing uses, and without what they alone need
     replay          its outputs, with each Graph run in the caller's way: a debugger's
     runs_user_code  whether evaluating runs a user's function, whose errors are the user's own
+    write           how Python says it, by the types of its inputs and its params
     """
 
     expand: Expansion | None = None
@@ -122,6 +135,7 @@ class Held(NamedTuple):
     prune: Pruning | None = None
     replay: Replay | None = None
     runs_user_code: bool = False
+    write: Callable[[Sequence[ArrayType], Params], Written] | None = None
 
 
 EVERY: frozenset[int] = frozenset(range(1 << 10))

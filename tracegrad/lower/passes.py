@@ -39,11 +39,14 @@ class _Computed(Definitions):
         return False
 
 
-def simplify(graph: Graph, fast: bool = False, any_layout: bool = True) -> Graph:
-    """All passes, in the order in which each finds most. With `fast`, those too that change how results are rounded."""
+def simplify(graph: Graph, fast: bool = False, any_layout: bool = True, inline: bool = True) -> Graph:
+    """All passes, in the order in which each finds most. With `fast`, those too that change how results are rounded; without
+    `inline`, calls stay calls."""
     one: Any
-    before = graph = inline_calls(graph)
+    before = graph = inline_calls(graph) if inline else graph
     for one in FAST_PASSES if fast else PASSES:
+        if one is inline_calls and not inline:
+            continue
         graph = one(graph, any_layout) if one in _HEEDING_LAYOUTS else one(graph)
     return keep_apart(graph, before) if any_layout else graph
 

@@ -35,20 +35,21 @@ from tracegrad.core.errors import (
     require_callable,
     user_source,
 )
-from tracegrad.core.graph import Graph, evaluate
+from tracegrad.core.graph import Graph, evaluate, replace
 from tracegrad.core.memory import compact, copied
 from tracegrad.core.names import global_name, output_name, wraps
-from tracegrad.core.op import EVERY, Held, Op, Params, Wanted
+from tracegrad.core.op import EVERY, Held, Op, Params, Wanted, Written
 from tracegrad.core.trace import Trace, Tracer, bind, in_program, is_lent, present, settled_tree
 from tracegrad.core.tracing import arrays_of, kind_of, trace_graph
 from tracegrad.core.types import DIRECT, ArrayType, float0, is_inexact, number_kind, type_of
 from tracegrad.core.views import own
+from tracegrad.lower.passes import simplify
 from tracegrad.ops.families import total
 from tracegrad.ops.masks import filled
 from tracegrad.ops.structural import stop_gradient_op
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.control.call import call as call_graph
-from tracegrad.transforms.control.held import axis_indices, batched_graph
+from tracegrad.transforms.control.held import axis_indices, batched_graph, written_call
 from tracegrad.transforms.linear import strong, transposed_jvp, transposed_vjp, zeros_like_type
 from tracegrad.transforms.signatures import argument_names, existing_numbers, places_of
 from tracegrad.typing import F, P, R
@@ -374,11 +375,25 @@ def _evaluate(*arrays: Any, rules: Rules) -> tuple[Any, ...]:
 
 def _replay(run: Any, inputs: Sequence[Any], params: Params) -> Sequence[Any]:
     rules: Rules = params["rules"]
-    graph = rules.graph
-    if graph is None:
-        graph = trace_graph(lambda *xs: _evaluate(*xs, rules=rules), inputs, transform="call", user_function=rules.call)
-    found: Sequence[Any] = run("", graph, inputs)
+    found: Sequence[Any] = run("", rules.graph or _traced(rules, inputs), inputs)
     return found
+
+
+def _traced(rules: Rules, inputs: Sequence[Any], abstract: bool = False) -> Graph:
+    """The function, for such inputs: arrays, or types."""
+    return trace_graph(
+        lambda *xs: _evaluate(*xs, rules=rules),
+        inputs,
+        transform="call",
+        user_function=rules.call,
+        abstract=abstract,
+    )
+
+
+def _write(types: Sequence[ArrayType], params: Params) -> Written:
+    rules: Rules = params["rules"]
+    graph = rules.graph or simplify(_traced(rules, types, abstract=True))
+    return written_call(replace(graph, name=rules.name))
 
 
 def _closing(name: str, outputs: Sequence[Any]) -> _ClosesOver:
@@ -656,7 +671,7 @@ _custom = Op(
     batch=_batch,
     multiple_results=True,
     kinds="",
-    held=Held(_expand, _forward, _pull, replay=_replay, runs_user_code=True),
+    held=Held(_expand, _forward, _pull, replay=_replay, runs_user_code=True, write=_write),
 )
 
 

@@ -288,6 +288,11 @@ class Signatures:
         )
         return of_the_others, others, keywords, static
 
+    def positions_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[int]:
+        """The positions of the arguments that are not static."""
+        fixed = self._static_part(args, kwargs)[0] if self._has_static else {}
+        return [i for i in range(len(args)) if i not in fixed]
+
     def traced_part(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The arguments that are not static."""
         return self._other_part(args, kwargs, *self._static_part(args, kwargs)) if self._has_static else (args, kwargs)

@@ -32,7 +32,7 @@ import numpy as np
 from tracegrad.core.context import context
 from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.graph import Graph, closed, evaluate, remembered, replace
-from tracegrad.core.op import OPS, Op, Params, Wanted
+from tracegrad.core.op import OPS, Held, Op, Params, Wanted, Written
 from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import Tracer, as_array, bind
 from tracegrad.core.tracing import trace_graph
@@ -45,7 +45,7 @@ from tracegrad.ops.linalg.equal_values import Line, equal_error, tolerance
 from tracegrad.ops.linalg.hermitian import from_triangle
 from tracegrad.ops.linalg.matrices import adjoint, hermitian_part, row
 from tracegrad.transforms.control.call import pull_call
-from tracegrad.transforms.control.held import batch_of, with_tangents
+from tracegrad.transforms.control.held import batch_of, with_tangents, written_call
 from tracegrad.typing import Array, ArrayLike
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -455,9 +455,21 @@ def _batched_values(graph: Graph, size: int, count: int) -> Graph:
     return remembered(graph, ("values", size, count), make)
 
 
+def _write(types: Sequence[ArrayType], params: Params) -> Written:
+    """As the ops that it consists of, with NaN where it raises."""
+
+    def value(*inputs: Any) -> list[Any]:
+        found, _ = value_and_ties(inputs, params)
+        return [cast(found, _type(types, params).dtype)]
+
+    traced = trace_graph(value, types, transform="vjp", user_function=params["graph"], abstract=True)
+    return written_call(simplify(replace(traced, name="spectral_derivative")))
+
+
 spectral_derivative_op = Op(
     "spectral_derivative",
     evaluate=_evaluate,
+    held=Held(write=_write),
     infer=_type,
     jvp=_spectral_jvp,
     vjp=_spectral_vjp,

@@ -21,10 +21,11 @@ import numpy as np
 from tracegrad.core.axes import Axis
 from tracegrad.core.context import context
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, closed, evaluate, remembered, replace
-from tracegrad.core.op import Forward, Held, Inlining, Op, Params, Pull, Wanted
+from tracegrad.core.op import Forward, Held, Inlining, Op, Params, Pull, Wanted, Written
 from tracegrad.core.trace import Trace, Tracer, bind
 from tracegrad.core.tracing import needed, trace_graph, tracer_inputs
 from tracegrad.core.types import ArrayType, is_inexact
+from tracegrad.lower.numpy.lines import assigned
 from tracegrad.lower.numpy.writer import compiled
 from tracegrad.lower.passes import eliminate_dead_code, simplify
 from tracegrad.ops.collective import axis_index_op
@@ -465,7 +466,7 @@ def holding_one(
         infer=lambda types, params: params["graph"].out_types,
         jvp=jvp,
         batch=batch,
-        held=Held(expand_linear, forward, pull, without_zeros, inline, prune, _replay),
+        held=Held(expand_linear, forward, pull, without_zeros, inline, prune, _replay, write=_write),
         multiple_results=True,
         never_aliases=True,
         kinds="",
@@ -476,6 +477,15 @@ def holding_one(
 def _replay(run: Any, inputs: Sequence[Any], params: Params) -> Sequence[Any]:
     found: Sequence[Any] = run("", params["graph"], inputs)
     return found
+
+
+def _write(types: Sequence[ArrayType], params: Params) -> Written:
+    return written_call(params["graph"])
+
+
+def written_call(graph: Graph) -> Written:
+    """A Graph as a function that is called."""
+    return Written([graph], lambda functions, inputs, outputs, fresh: [assigned(outputs, functions[0], inputs)])
 
 
 def expand_linear(trace: Trace, inputs: tuple[Any, ...], params: Params) -> Any:

@@ -17,10 +17,11 @@ from tracegrad import tree
 from tracegrad.core.errors import ShapeError, at, clip, described, require_callable, user_source
 from tracegrad.core.graph import Graph, closed, evaluate, remembered, replace
 from tracegrad.core.names import wraps
-from tracegrad.core.op import Held, Op, Params, Wanted
+from tracegrad.core.op import Held, Op, Params, Wanted, Written
 from tracegrad.core.trace import Trace, Tracer, bind
 from tracegrad.core.tracing import arrays_of, kind_of, trace_graph
 from tracegrad.core.types import ArrayType, is_inexact, type_of
+from tracegrad.lower.numpy.lines import assigned, empty
 from tracegrad.lower.numpy.steps import loop_step
 from tracegrad.lower.passes import simplify
 from tracegrad.transforms.batch import rows_or_shared, with_batch
@@ -306,13 +307,44 @@ def _scan_prune(
     return tuple([inputs[i] for i in left]), {**params, "body": body, "elements": elements}, outputs
 
 
+def _scan_write(types: Sequence[ArrayType], params: Params) -> Written:
+    body, carries, length = params["body"], params["carries"], params["length"]
+
+    def lines(
+        functions: Sequence[str], inputs: Sequence[str], outputs: Sequence[str], fresh: Callable[[str], str]
+    ) -> list[str]:
+        given = _sections(params).split(inputs)
+        carry = [fresh("carry") if name == "_" else name for name in outputs[:carries]]
+        before = [f"{name} = {start}" for name, start in zip(carry, given.carry, strict=True)]
+        stacked = outputs[carries:]
+        for name, t in zip(stacked, body.out_types[carries:], strict=True):
+            if name != "_":
+                before.append(f"{name} = {empty((length, *t.shape), t.dtype)}")
+        is_counted = given.element or any([name != "_" for name in stacked])
+        i = fresh("i") if is_counted else "_"
+        steps = f"reversed(range({length}))" if params["reverse"] and is_counted else f"range({length})"
+        results = [*carry, *[name if name == "_" else f"{name}[{i}]" for name in stacked]]
+        step = assigned(results, functions[0], [*carry, *[f"{x}[{i}]" for x in given.element], *given.const])
+        return [*before, f"for {i} in {steps}:", f"    {step}"]
+
+    return Written([body], lines)
+
+
 scan_op: Op = Op(
     "scan",
     evaluate=_scan,
     infer=_scan_type,
     jvp=_scan_jvp,
     batch=_scan_batch,
-    held=Held(_scan_expand, *keeping(lambda: scan_op, _scan_parts), _scan_without, None, _scan_prune, _scan_replay),
+    held=Held(
+        _scan_expand,
+        *keeping(lambda: scan_op, _scan_parts),
+        _scan_without,
+        None,
+        _scan_prune,
+        _scan_replay,
+        write=_scan_write,
+    ),
     multiple_results=True,
     never_aliases=True,
     kinds="",

@@ -16,11 +16,12 @@ from tracegrad.core.context import context
 from tracegrad.core.errors import DtypeError, ShapeError, at, clip, described, user_source
 from tracegrad.core.graph import Graph, Literal, Var, replace
 from tracegrad.core.names import leaf_names
-from tracegrad.core.op import Held, Op, Params, Wanted
+from tracegrad.core.op import Held, Op, Params, Wanted, Written
 from tracegrad.core.trace import Trace, bind, plain_value
 from tracegrad.core.tracing import arrays_of, traced
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.core.views import own_traced
+from tracegrad.lower.numpy.lines import assigned
 from tracegrad.lower.numpy.writer import compiled, own
 from tracegrad.lower.passes import simplify
 from tracegrad.transforms.batch import Batched, Shared, batch_graph, rows_or_shared
@@ -98,6 +99,32 @@ def _inlined(inputs: Sequence[Any], params: Params) -> tuple[Graph, Sequence[Any
     return nearest(inputs[0].value, params["branches"]), inputs[1:]
 
 
+def _write(types: Sequence[ArrayType], params: Params) -> Written:
+    branches, kind = params["branches"], number_kind(types[0].dtype)
+
+    def lines(
+        functions: Sequence[str], inputs: Sequence[str], outputs: Sequence[str], fresh: Callable[[str], str]
+    ) -> list[str]:
+        index, *operands = inputs
+        taken = [f"    {assigned(outputs, function, operands)}" for function in functions]
+        if len(taken) == 1:
+            return [taken[0].lstrip()]
+        before = []
+        if kind == "b":
+            tests = [f"if not {index}:"]
+        else:
+            if kind not in "iu":
+                before = [f"{(chosen := fresh('chosen'))} = int({index})"]
+                index = chosen
+            tests = [f"if {index} <= 0:", *[f"elif {index} == {i}:" for i in range(1, len(taken) - 1)]]
+        if kind == "b":
+            taken = taken[:2]
+        pairs = zip([*tests, "else:"], taken, strict=True)
+        return [*before, *[line for pair in pairs for line in pair]]
+
+    return Written(branches, lines)
+
+
 switch_op: Op = Op(
     "switch",
     evaluate=_evaluate,
@@ -105,7 +132,7 @@ switch_op: Op = Op(
     jvp=jvp,
     vjp=_vjp,
     batch=_batch,
-    held=Held(_expand, *keeping(lambda: switch_op, parts_of), without_zeros, _inlined, prune, _replay),
+    held=Held(_expand, *keeping(lambda: switch_op, parts_of), without_zeros, _inlined, prune, _replay, write=_write),
     multiple_results=True,
     never_aliases=True,
     kinds="",

@@ -18,10 +18,11 @@ from tracegrad.core.context import context
 from tracegrad.core.errors import ShapeError, at, described, require_callable, user_source
 from tracegrad.core.graph import Graph, Var, evaluate, remembered, replace
 from tracegrad.core.names import wraps
-from tracegrad.core.op import Held, Op, Params, Wanted
+from tracegrad.core.op import Held, Op, Params, Wanted, Written
 from tracegrad.core.trace import Trace, bind, concrete
 from tracegrad.core.tracing import arrays_of, trace_graph
 from tracegrad.core.types import ArrayType, is_inexact, type_of
+from tracegrad.lower.numpy.lines import assigned, zeros
 from tracegrad.lower.numpy.steps import loop_step
 from tracegrad.lower.numpy.writer import compiled
 from tracegrad.lower.passes import simplify
@@ -274,8 +275,23 @@ def _while_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], para
     return rows_or_shared(outs, flags[: len(outs)])
 
 
+def _while_write(types: Sequence[ArrayType], params: Params) -> Written:
+    def lines(
+        functions: Sequence[str], inputs: Sequence[str], outputs: Sequence[str], fresh: Callable[[str], str]
+    ) -> list[str]:
+        given = _sections(params).split(inputs)
+        carry = [fresh("carry") if name == "_" else name for name in outputs]
+        return [
+            *[f"{name} = {start}" for name, start in zip(carry, given.carry, strict=True)],
+            f"while {functions[0]}({', '.join([*carry, *given.cond])}):",
+            f"    {assigned(carry, functions[1], [*carry, *given.body])}",
+        ]
+
+    return Written([params["cond"], params["body"]], lines)
+
+
 while_op = Op(
-    "while_loop", evaluate=_while, infer=_while_type, jvp=_while_jvp, vjp=_while_vjp, batch=_while_batch, held=Held(expand=_while_expand, replay=_while_replay),
+    "while_loop", evaluate=_while, infer=_while_type, jvp=_while_jvp, vjp=_while_vjp, batch=_while_batch, held=Held(expand=_while_expand, replay=_while_replay, write=_while_write),
     multiple_results=True, never_aliases=True, kinds="",
 )  # fmt: skip
 
@@ -455,7 +471,38 @@ def _is_linear(positions: Iterable[int], params: Params) -> bool:
     return set(positions) == set(range(start, start + len(active)))
 
 
+def _while_vjp_write(types: Sequence[ArrayType], params: Params) -> Written:
+    """All states are kept, be there a bound on memory or not: that changes no bit."""
+    body, carries, wanted = params["body"], params["carries"], params["wanted"]
+
+    def lines(
+        functions: Sequence[str], inputs: Sequence[str], outputs: Sequence[str], fresh: Callable[[str], str]
+    ) -> list[str]:
+        loop, cts = _split_cotangents(inputs, params)
+        given = _sections(params).split(loop)
+        holds, step, back = functions
+        states, state = fresh("states"), fresh("state")
+        first, last = f"({', '.join(given.carry)})" if carries > 1 else given.carry[0], f"{states}[-1]"
+        star = "*" if carries > 1 else ""
+        names = {i: fresh("ct") if name == "_" else name for i, name in zip(wanted, outputs, strict=True)}
+        moving = {i: names.get(i) or fresh("ct") for i in cts}
+        sums = {i: names[i] for i in wanted if i >= carries}
+        results = [*moving.values(), *sums.values()]
+        types = body.in_types
+        return [
+            f"{states} = [{first}]",
+            f"while {holds}({', '.join([star + last, *given.cond])}):",
+            f"    {states}.append({step}({', '.join([star + last, *given.body])}))",
+            *[f"{name} = {cts[i]}" for i, name in moving.items()],
+            *[f"{name} = {zeros(types[i].shape, types[i].dtype)}" for i, name in sums.items()],
+            f"for {state} in reversed({states}[:-1]):",
+            f"    {assigned(results, back, [star + state, *given.body, *results])}",
+        ]
+
+    return Written([params["cond"], body, step_back(body, carries, wanted)], lines)
+
+
 while_vjp_op = Op(
     "while_loop_vjp", evaluate=_run_while_vjp, infer=_while_vjp_type, jvp=_while_vjp_jvp, vjp=_while_vjp_vjp,
-    batch=_while_vjp_batch, held=Held(expand=_while_vjp_expand, replay=_while_vjp_replay), multiple_results=True, never_aliases=True, kinds="", linear_if=_is_linear,
+    batch=_while_vjp_batch, held=Held(expand=_while_vjp_expand, replay=_while_vjp_replay, write=_while_vjp_write), multiple_results=True, never_aliases=True, kinds="", linear_if=_is_linear,
 )  # fmt: skip

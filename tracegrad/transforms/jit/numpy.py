@@ -78,6 +78,11 @@ class Jitted(Generic[P, R]):
         self._xla = OnXla(function, fast, options) if backend == "xla" else None
 
     @property
+    def signatures(self) -> Signatures:
+        """What the function is traced for."""
+        return self._function
+
+    @property
     def donates(self) -> bool:
         """Whether it is given arguments that its caller will not use again."""
         options = self._made_with[2]
