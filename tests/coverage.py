@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import io
 import os
@@ -184,7 +185,7 @@ def _by(library: Any, attempts: Sequence[tuple[Call, Any]]) -> Found:
     best, first = Found(REFUSED), None
     for call, x in attempts:
         try:
-            status = ZERO if not is_inexact(x.dtype) else _derivative(functools.partial(call, library), x)
+            status = _derivative(functools.partial(call, library), x)
             if status == ZERO and best.status == ZERO and best.under_jit:
                 continue
             found = Found(status, _is_traced_by_types(functools.partial(call, library), x))
@@ -198,6 +199,10 @@ def _by(library: Any, attempts: Sequence[tuple[Call, Any]]) -> Found:
 
 
 def _derivative(f: Callable[[Any], Any], x: Any) -> str:
+    """Whether there is one that is not zero, of values."""
+    if not is_inexact(x.dtype):
+        tg.make_graph(lambda t: results(f(t)))(x)
+        return ZERO
     outputs, pull = tg.vjp(lambda t: [o for o in results(f(t)) if is_inexact(o.dtype)], x)
     rng = np.random.default_rng(1)
     (ct,) = pull([rng.uniform(1, 2, np.shape(o)).astype(o.dtype) for o in outputs]) if outputs else (np.zeros(()),)
@@ -432,6 +437,8 @@ def ufunc(name: str, method: str) -> Found:
 
 # What methods are called with besides nothing, 0 and 1.
 OF_ARRAYS: dict[str, Callable[[Any], Any]] = {
+    "__deepcopy__": copy.deepcopy,
+    "__iter__": list,
     "astype": lambda t: t.astype(np.float32),
     "choose": lambda t: t.choose([1.0, 2.0, 3.0]),
     "clip": lambda t: t.clip(1, 2),
@@ -452,6 +459,7 @@ OF_ARRAYS: dict[str, Callable[[Any], Any]] = {
     "view": lambda t: t.view(),
 }
 WRITING: dict[str, Callable[[Any], Any]] = {
+    "__setitem__": lambda y: y.__setitem__(0, 1),
     "fill": lambda y: y.fill(1),
     "partition": lambda y: y.partition(1),
     "put": lambda y: y.put([0], 1),
@@ -460,18 +468,30 @@ WRITING: dict[str, Callable[[Any], Any]] = {
 }
 
 
+# By which libraries speak with arrays, and which nobody calls by their names; and what NumPy itself refuses.
+PROTOCOLS = {
+    "__array__", "__array_finalize__", "__array_function__", "__array_interface__", "__array_namespace__", "__array_priority__",
+    "__array_struct__", "__array_ufunc__", "__array_wrap__", "__buffer__", "__class_getitem__", "__dlpack__", "__dlpack_device__",
+    "__delitem__", "__setstate__",
+}  # fmt: skip
+COMPARISONS = ["__eq__", "__ge__", "__gt__", "__le__", "__lt__", "__ne__"]
+
+
 def attributes() -> list[str]:
-    return [name for name in dir(np.ndarray) if not name.startswith("_")]
+    return [*(name for name in dir(np.ndarray) if name not in dir(object) and name not in PROTOCOLS), *COMPARISONS]
 
 
 def attribute(name: str) -> Found:
     found: list[Call]
     if name in WRITING:
         found = [_written(lambda xp, y: WRITING[name](y))]
+    elif name.startswith("__i") and f"__{name[3:]}" in dir(np.ndarray):
+        found = [_written(lambda xp, y: getattr(y, name)(y))]
     elif name in OF_ARRAYS:
         found = [lambda xp, t: OF_ARRAYS[name](t)]
     elif callable(getattr(np.ndarray, name)):
         found = [(lambda args: lambda xp, t: getattr(t, name)(*args))(args) for args in ((), (0,), (1,))]
+        found.append(lambda xp, t: getattr(t, name)(t))
     else:
         found = [lambda xp, t: getattr(t, name)]
     return measure([(call, sample(*given)) for given in INPUTS for call in found])

@@ -115,10 +115,15 @@ def accept_jax(namespace: dict[str, Any], names: Sequence[str] | None = None) ->
         found = namespace[name]
         if isinstance(found, np.ufunc):
             namespace[name] = _Ufunc(found)
-        elif callable(found) and not isinstance(found, type | GenericAlias):
+        elif callable(found) and not isinstance(found, type | GenericAlias) and not _is_given_no_array(found):
             namespace[name] = accepting_jax(called_anew(found))
     watch_ops()  # of which the module may have been the first to need some
     return list(names)
+
+
+def _is_given_no_array(function: Any) -> bool:
+    """Whether it is one of NumPy's that NumPy itself does not hand to other arrays: of sizes, dtypes, files and settings."""
+    return getattr(function, "__module__", "") == "numpy" and not hasattr(function, "__wrapped__")
 
 
 class _Ufunc:

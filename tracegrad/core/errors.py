@@ -467,8 +467,7 @@ _DATES = "Dates and times are no numbers that could be traced: compute what you 
 # Why functions of NumPy's are not traced, and what to write instead.
 REASONS = {
     **dict.fromkeys(("save", "savetxt", "savez", "savez_compressed"), _FILES),
-    "asmatrix": "What is traced is no matrix: write `x @ y` for products of plain arrays.",
-    "bmat": "What is traced is no matrix: write `np.block([[a, b], [c, d]])`.",
+    "asmatrix": "What is traced is no matrix: write `x @ y` for products of plain arrays, and np.block for np.bmat.",
     "as_strided": "What is traced is no memory: write np.lib.stride_tricks.sliding_window_view(x, n), or x[i] with an array i.",
     **dict.fromkeys(("busday_count", "busday_offset", "datetime_as_string", "is_busday", "isnat"), _DATES),
 }
