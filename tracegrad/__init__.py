@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         train,
         tree_util,
     )
+    from tracegrad.numpy.numpyized import numpyize
     from tracegrad.show.drawing import draw
     from tracegrad.train.fitting import fit
     from tracegrad.transforms.control import checkpoint_policies
@@ -78,6 +79,7 @@ __all__ = [
     "named_scope",
     "nn",
     "numpy",
+    "numpyize",
     "ops",
     "optim",
     "random",
@@ -138,6 +140,7 @@ _NAMES = {
 _HOMES = {name: module for module, names in _NAMES.items() for name in names} | {
     "draw": "show.drawing",
     "fit": "train.fitting",
+    "numpyize": "numpy.numpyized",
 }
 
 

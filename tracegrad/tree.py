@@ -925,6 +925,11 @@ def _register(cls: type, node: _Node) -> None:
     _REGISTERED[cls] = _KINDS[cls] = node
 
 
+def is_registered(cls: type) -> bool:
+    """Whether objects of a class are nodes, not leaves."""
+    return cls in _REGISTERED
+
+
 def register_pytree_node(
     nodetype: type[T],
     flatten_func: Callable[[T], _Apart],

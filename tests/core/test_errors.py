@@ -536,8 +536,9 @@ def length_of_a_scalar() -> None:
     TracerArrayConversionError,
     "NumPy wanted a plain number at <HERE> (in f) in place of a traced f64~[], the input x; that would cut it off "
     "from the grad of <F function>.\n"
-    "  Assigning into an array: in place of `y[i] = v` write `y = tnp.at(y)[i].set(v)`, or `np.stack` the parts.\n"
-    "  (with `import tracegrad.numpy as tnp`)",
+    "  Assigning into an array: make it by `y = tnp.zeros(n)`, or by `tnp.copy(y)` of one that there is; or in place of "
+    "`y[i] = v` write `y = tnp.at(y)[i].set(v)`, or `np.stack` the parts.\n"
+    "  (with `import tracegrad.numpy as tnp`; or leave the code as it is, and trace `tg.numpyize(f)` in its place)",
 )
 def element_assigned_a_tracer() -> None:
     def f(x: Any) -> Any:  # F
@@ -552,8 +553,9 @@ def element_assigned_a_tracer() -> None:
     TracerArrayConversionError,
     "NumPy wanted a plain array at <HERE> (in f) in place of a traced f64[3], the input x; that would cut it off "
     "from the grad of <F function>.\n"
-    "  Assigning into an array: in place of `y[i] = v` write `y = tnp.at(y)[i].set(v)`, or `np.stack` the parts.\n"
-    "  (with `import tracegrad.numpy as tnp`)",
+    "  Assigning into an array: make it by `y = tnp.zeros(n)`, or by `tnp.copy(y)` of one that there is; or in place of "
+    "`y[i] = v` write `y = tnp.at(y)[i].set(v)`, or `np.stack` the parts.\n"
+    "  (with `import tracegrad.numpy as tnp`; or leave the code as it is, and trace `tg.numpyize(f)` in its place)",
 )
 def slice_assigned_a_tracer() -> None:
     def f(x: Any) -> Any:  # F
@@ -570,10 +572,11 @@ def slice_assigned_a_tracer() -> None:
     "<F function> knows only its type.\n"
     "  Indexing a plain array: in place of `table[i]` write `tnp.take(table, i, axis=0)`, or "
     "`np.asarray(table, like=i)[i]`; of `img[y, x]`, `np.asarray(img, like=y)[y, x]`.\n"
-    "  Assigning into an array: in place of `y[i] = v` write `y = tnp.at(y)[i].set(v)`, or `np.stack` the parts.\n"
+    "  Assigning into an array: make it by `y = tnp.zeros(n)`, or by `tnp.copy(y)` of one that there is; or in place of "
+    "`y[i] = v` write `y = tnp.at(y)[i].set(v)`, or `np.stack` the parts.\n"
     "  Making an array: in place of `np.array([...])` write `tnp.array([...])` or `np.stack([...])`.\n"
     "  A function that NumPy cannot hand to us: `tnp` has it, or it needs `tg.custom_vjp`.\n"
-    "  (with `import tracegrad.numpy as tnp`)",
+    "  (with `import tracegrad.numpy as tnp`; or leave the code as it is, and trace `tg.numpyize(f)` in its place)",
 )
 def plain_array_indexed() -> None:
     def f(x: Any) -> Any:  # F
@@ -645,7 +648,9 @@ def in_place_with_more_axes() -> None:
     TracerArrayConversionError,
     "np.add with out= (or an in-place operator such as `y += x`) would write at <HERE> (in f) a traced f64[3], the "
     "input x, into an existing array.\n"
-    "  In place of `y += x` write `y = y + x`; of `np.add(..., out=y)` write `y = np.add(...)`.",
+    "  In place of `y += x` write `y = y + x`; of `np.add(..., out=y)` write `y = np.add(...)`; or make y by "
+    "`tnp.zeros(n)` or `tnp.copy(y)`, into which traced values can be written\n"
+    "  (with `import tracegrad.numpy as tnp`; or leave the code as it is, and trace `tg.numpyize(f)` in its place).",
 )
 def in_place_operator() -> None:
     def f(x: Any) -> Any:
@@ -722,7 +727,7 @@ def where_of_a_ufunc() -> None:
     "NumPy wanted a plain array at <F> (in <lambda>) in place of a traced f64~[], the input x; that would cut it off "
     "from the grad of <F function>.\n"
     "  Making an array: in place of `np.array([...])` write `tnp.array([...])` or `np.stack([...])`.\n"
-    "  (with `import tracegrad.numpy as tnp`)",
+    "  (with `import tracegrad.numpy as tnp`; or leave the code as it is, and trace `tg.numpyize(f)` in its place)",
 )
 def array_of_tracers() -> None:
     f = lambda x: np.sum(np.array([x, 2.0 * x]))  # F

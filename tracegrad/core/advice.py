@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.context import context
-from tracegrad.core.errors import ours, resolve, text_at, user_frame, user_source
+from tracegrad.core.errors import name_of, ours, resolve, text_at, user_frame, user_source
 
 # math's and cmath's functions that are called otherwise here, or not at all; the others are NumPy's by the same name.
 _MATH = {
@@ -33,13 +33,48 @@ def function_called() -> tuple[str, Any]:
         return "", None
     frame = user_frame()
     found = re.match(r"[\w.]+(?=\()", _text(frame))
-    if found is None or not _instruction(frame)[0].startswith("CALL"):
+    if found is None or not _calls(frame):
         return "", None
     first, *names = found[0].split(".")
     function = frame.f_locals.get(first, frame.f_globals.get(first))
     for name in names:
         function = getattr(function, name, None) if isinstance(function, ModuleType) else None
     return found[0], function
+
+
+def method_called() -> tuple[str, str]:
+    """The plain array whose method the user's line calls, as it is written there, and the method; nothing for all else."""
+    cell = context.cell
+    frame = user_frame()
+    found = re.match(r"([\w.]+)\.(\w+)\(", _text(frame))
+    if (cell is not None and cell[0] is not None) or found is None or not _calls(frame):
+        return "", ""
+    first = found[1].partition(".")[0]
+    is_module = isinstance(frame.f_locals.get(first, frame.f_globals.get(first)), ModuleType)
+    return ("", "") if is_module or not hasattr(np.ndarray, found[2]) else (found[1], found[2])
+
+
+def of_a_method(array: str, method: str) -> str:
+    """What to write in place of a method of a plain array, which does not know tracers."""
+    if method == "dot":
+        return f"In place of `{array}.dot(x)` of a plain array write `{array} @ x`."
+    return f"In place of `{array}.{method}(...)` of a plain array write `tnp.{method}({array}, ...)`."
+
+
+def tnp_or_numpyize(function: Any) -> str:
+    """How to have `tnp`, or in place of it all that a traced function reaches of NumPy's, unless it has that."""
+    if type(user_frame().f_globals) is not dict:
+        return "(with `import tracegrad.numpy as tnp`)"
+    name = name_of(function)
+    return (
+        "(with `import tracegrad.numpy as tnp`; or leave the code as it is, and trace "
+        f"`tg.numpyize({name if name.isidentifier() else 'f'})` in its place)"
+    )
+
+
+def _calls(frame: FrameType) -> bool:
+    """Whether a frame is at a call: in Python 3.11, where that has been run often, at what prepares it (PRECALL)."""
+    return "CALL" in _instruction(frame)[0]
 
 
 def _instruction(frame: FrameType) -> tuple[str, int]:
@@ -87,6 +122,14 @@ def number_wanted() -> tuple[str, str]:
     library = library_called()
     if library:
         return f"float() in {library}", f"{library} works on plain numbers: give it a derivative with `tg.custom_jvp`."
+    if name == "fromiter":
+        return f"{written}()", f"Write `np.stack(list(...))` or `tnp.array(list(...))` in place of `{written}(...)`."
+    array, method = method_called()
+    if method == "fill":
+        return (
+            f"{array}.fill()",
+            f"Make the array by `{array} = tnp.full(n, v)`, or write `{array} = np.full_like(v, ...)`.",
+        )
     if function is None and written in ("float", "complex"):
         return f"{written}()", "Leave it out: NumPy's functions take the array as it is."
     return "float() (or a function of the math module)", _MATH_IN_GENERAL

@@ -667,7 +667,10 @@ _LOOP = (
     "`tg.lax.fori_loop(0, n, body, x)`, which has a reverse derivative too{, or outside}"
 )
 _PLAIN_NUMBER = "{outside}"
-_ASSIGN = "  Assigning into an array: in place of `y[i] = v` write `y = tnp.at(y)[i].set(v)`, or `np.stack` the parts."
+_ASSIGN = (
+    "  Assigning into an array: make it by `y = tnp.zeros(n)`, or by `tnp.copy(y)` of one that there is; or in place of "
+    "`y[i] = v` write `y = tnp.at(y)[i].set(v)`, or `np.stack` the parts."
+)
 _MAKE = "  Making an array: in place of `np.array([...])` write `tnp.array([...])` or `np.stack([...])`."
 _INDEX = (
     "  Indexing a plain array: in place of `table[i]` write `tnp.take(table, i, axis=0)`, or `np.asarray(table, like=i)[i]`; "
@@ -676,7 +679,7 @@ _INDEX = (
 _API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12")
 _WRITERS = ("copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask")
 # Of NumPy's functions that do not look at their arguments' classes, those that tnp has.
-_MAKERS = ("arange", "asarray", "ascontiguousarray", "asfarray", "asfortranarray", "eye", "full", "fromfunction")
+_MAKERS = ("arange", "asarray", "ascontiguousarray", "full", "vectorize")
 
 
 def _choice() -> str:
@@ -1040,20 +1043,32 @@ class Tracer:
                 f"{self.origin.described()}.\n  {fix} (with `import tracegrad.numpy as tnp`)."
             )
         name = getattr(function, "__name__", "")
+        array, method = advice.method_called() if function is None else ("", "")
         if assigns(source):
             fixes = [_ASSIGN]
         elif library:
             fixes = [
                 f"  {library} works on plain arrays: write NumPy's function or tnp's, or give it a derivative with "
-                "`tg.custom_vjp` or `tg.custom_jvp`."
+                "`tg.custom_vjp` or `tg.custom_jvp`; where it is written in Python, `tg.numpyize` makes a copy that is traced."
             ]
         elif function is np.array or function is np.asarray:
             fixes = [_MAKE if function is np.array else "  In place of `np.asarray(x)` write `tnp.asarray(x)`."]
         elif callable(function) and name in REASONS:
             fixes = [f"  {REASONS[name]}"]
+        elif isinstance(function, np.ufunc):
+            fixes = [f"  In place of `{written}([...])` of a list write `{written}(np.stack([...]))`."]
+        elif isinstance(function, type) and issubclass(function, np.generic):
+            fixes = [f"  In place of `{written}(x)` write `x.astype({written})`, or x as it is."]
         elif callable(function) and name not in _WRITERS:
-            has = f"write `tnp.{name}`; else it needs" if name in _MAKERS or function in FUNCTIONS else "it needs"
-            fixes = [f"  NumPy cannot hand `{written}` to us: {has} `tg.custom_vjp`, or values that are not traced."]
+            has = name in _MAKERS or function in FUNCTIONS
+            theirs = written.replace("np.", "tnp.", 1) if written.startswith("np.") else f"tnp.{name}"
+            fixes = [
+                f"  NumPy cannot hand `{written}` to us: "
+                + (f"write `{theirs}`; else it needs" if has else "it needs")
+                + " `tg.custom_vjp`, or values that are not traced."
+            ]
+        elif method:
+            fixes = [f"  {advice.of_a_method(array, method)}"]
         else:
             fixes = [
                 _ASSIGN,
@@ -1068,8 +1083,7 @@ class Tracer:
         )
         raise TracerArrayConversionError(
             f"{library or 'NumPy'} wanted a plain array{at(source)} in place of {self.described()}{why}.\n"
-            + "\n".join(fixes)
-            + "\n  (with `import tracegrad.numpy as tnp`)"
+            + "\n".join([*fixes, "  " + advice.tnp_or_numpyize(self.origin.function)])
         )
 
     # What the array API standard asks for besides.
@@ -1159,7 +1173,7 @@ class Tracer:
         if assigns(source):
             raise TracerArrayConversionError(
                 f"NumPy wanted a plain number{at(source)} in place of {self.described()}; that would cut it off from "
-                f"the {self.origin.described()}.\n{_ASSIGN}\n  (with `import tracegrad.numpy as tnp`)"
+                f"the {self.origin.described()}.\n{_ASSIGN}\n  {advice.tnp_or_numpyize(self.origin.function)}"
             )
         what, fix = advice.number_wanted()
         if self.value is None:

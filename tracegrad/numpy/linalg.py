@@ -12,8 +12,8 @@ import numpy as np
 from numpy.linalg import LinAlgError
 
 from tracegrad.core.boxes import accept_jax
-from tracegrad.core.errors import ConcretizationTypeError, user_source
-from tracegrad.core.trace import as_array, bind, concrete
+from tracegrad.core.errors import user_source
+from tracegrad.core.trace import as_array, bind, concrete, plain_value
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.numpy.products import linalg_cross as cross
 from tracegrad.numpy.products import linalg_outer as outer
@@ -141,10 +141,7 @@ def lstsq(a: ArrayLike, b: ArrayLike, rcond: float | None = None) -> tuple[Array
     rank = astype(np.sum(s > rcond * s[0]), np.int32) if min(m, n) else np.int32(0)
     x = np.matmul(bind(pinv_op, (a,), {"rcond": rcond}), b)
     left = b - np.matmul(a, x)
-    try:
-        full = int(concrete(rank, "the rank")) == n
-    except ConcretizationTypeError:
-        full = True
+    full = plain_value(rank, "the rank") is None or int(concrete(rank, "the rank")) == n
     size = np.sum(np.real(conjugate_of_complex(left) * left), 0, keepdims=len(b.shape) == 1)
     residuals = size if full and m > n else np.zeros(0, size.dtype)
     return x, residuals, rank, s

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.exceptions import RankWarning
 
-from tracegrad.core.errors import ConcretizationTypeError, ShapeError
-from tracegrad.core.trace import as_array, concrete
+from tracegrad.core.errors import ShapeError
+from tracegrad.core.trace import as_array, concrete, plain_value
 from tracegrad.core.types import is_inexact, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, shape_of
@@ -271,11 +271,7 @@ def polyfit(
     c = c / (scale if len(y.shape) == 1 else scale[:, None])
     if full:
         return c, residuals, rank, s, rcond
-    try:
-        deficient = int(concrete(rank, "the rank")) != order
-    except ConcretizationTypeError:
-        deficient = False
-    if deficient:
+    if plain_value(rank, "the rank") is not None and int(concrete(rank, "the rank")) != order:
         warnings.warn("Polyfit may be poorly conditioned", RankWarning, stacklevel=2)
     if not cov:
         return c

@@ -218,7 +218,11 @@ def _refuse_out(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...]) -> None:
             f"In place of `y[i] op= x` write `y = tnp.at(y)[i].{method_of_at}` (with `import tracegrad.numpy as tnp`)."
         )
     else:
-        fix = f"In place of `y += x` write `y = y + x`; of `np.{name}(..., out=y)` write `y = np.{name}(...)`."
+        fix = (
+            f"In place of `y += x` write `y = y + x`; of `np.{name}(..., out=y)` write `y = np.{name}(...)`; or make y by "
+            "`tnp.zeros(n)` or `tnp.copy(y)`, into which traced values can be written\n  "
+            f"{advice.tnp_or_numpyize(traced.origin.function if traced is not None else None)}."
+        )
     raise TracerArrayConversionError(
         f"np.{name}{'' if method == '__call__' else '.' + method} with out= (or an in-place operator such as `y += x`) "
         f"would write{at(user_source())} {what}.\n"
