@@ -294,6 +294,19 @@ class Named(NamedTuple):
     x: Any
 
 
+@tg.tree_util.register_pytree_node_class
+class Node:
+    def __init__(self, x: Any) -> None:
+        self.x = np.asarray(x) if type(x) is list else x
+
+    def tree_flatten(self) -> Any:
+        return (self.x,), None
+
+    @classmethod
+    def tree_unflatten(cls, data: Any, children: Any) -> Node:
+        return cls(*children)
+
+
 class Refusal(Exception):
     def text(self) -> Any:
         return np.zeros(1)
@@ -331,11 +344,12 @@ def test_what_nothing_of_numpys_is_in_stays_as_it_is() -> None:
     seen = []
 
     def f(x: Any) -> Any:
-        seen[:] = Plain, Kind, Named, Refusal, Derived, np.ndarray, np.float64
+        seen[:] = Plain, Kind, Named, Refusal, Node, Derived, np.ndarray, np.float64
         return np.sum(np.asarray(x))
 
     tg.numpyize(f)(X)
-    assert seen[:4] == [Plain, Kind, Named, Refusal] and seen[4] is not Derived and seen[5:] == [np.ndarray, np.float64]
+    assert seen[:5] == [Plain, Kind, Named, Refusal, Node] and seen[5] is not Derived
+    assert seen[6:] == [np.ndarray, np.float64]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
