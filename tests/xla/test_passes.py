@@ -16,7 +16,7 @@ import tracegrad as tg
 from tracegrad.core.check import check
 from tracegrad.core.graph import Graph
 from tracegrad.lower.passes import simplify
-from tracegrad.xla.passes import merge_products, merge_rows
+from tracegrad.xla.passes import merge_products, merge_rows, name_extremes
 
 RNG = np.random.default_rng(0)
 
@@ -141,3 +141,37 @@ def test_which_backend_merges(backend: str) -> None:
     f = tg.jit(lambda xs, ys: reduce(np.add, [x @ y for x, y in zip(xs, ys, strict=True)]), backend=backend)
     np.testing.assert_allclose(f(xs, ys), np.sum(xs @ ys, 0), rtol=1e-12)
     assert ops(f.lower(xs, ys).graph)["matmul"] == (1 if backend == "xla" else 6)
+
+
+@pytest.mark.parametrize("extreme", [np.max, np.min])
+def test_every_maximum_is_somebodys(extreme: Any, jax: Any) -> None:
+    """XLA rounds a product and a sum once where it looks for the maximum, twice where it asks which element that is."""
+
+    def sweeps(u: Any, discount: Any, values: Any) -> Any:
+        for _ in range(2):
+            values = extreme(u + discount * values, axis=1)
+        return np.sum(values * np.arange(6.0))
+
+    gradient = tg.grad(sweeps, (0, 1, 2))
+    jitted = tg.jit(gradient, backend="xla")
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        args = rng.normal(size=(6, 6)), 0.95, rng.normal(size=6)
+        for got, expected in zip(jitted(*args), gradient(*args), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1, 2, (0, 2), (1, 2)])
+def test_extremes_are_named_along_all_axes(axis: Any) -> None:
+    x = RNG.normal(size=(2, 3, 4))
+    x[1, 2] = x[0, 1, 3] = np.max(x)
+    for extreme, search in ((np.max, "argmax"), (np.min, "argmin")):
+        found = merged(tg.grad(lambda x, f=extreme: np.sum(np.sin(f(x, axis)))), x, by=name_extremes)
+        assert found[search] == 1
+
+
+def test_other_comparisons_are_left_alone() -> None:
+    x = RNG.normal(size=(3, 4))
+    assert merged(lambda x: x < np.max(x), x, by=name_extremes)["argmax"] == 1
+    for f in (lambda x: x + 1 < np.max(x), lambda x: x > np.max(x), lambda x: np.max(x) < x, lambda x: x <= np.max(x)):
+        assert not merged(f, x, by=name_extremes)["argmax"]

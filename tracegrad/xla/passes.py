@@ -4,6 +4,8 @@ faster.
 What an unrolled loop adds up, step by step, is one product of all steps' factors side by side (`merge_products`), and what
 its steps read of one array is multiplied for several steps at once (`merge_rows`). Sums are rounded in another order, as
 XLA's own are; NumPy's lowering, whose promise is the same bits, has no such passes.
+
+And what XLA computes twice it may round twice, in two ways: `name_extremes` sees to it that every maximum is somebody's.
 """
 
 from __future__ import annotations
@@ -12,8 +14,11 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tracegrad.core.graph import Atom, Eqn, Graph, Var, exact_params, replace
 from tracegrad.core.op import OPS, Op
+from tracegrad.core.types import type_of
 from tracegrad.lower.passes import eliminate_dead_code
 from tracegrad.ops.index import slice_entry
 
@@ -204,6 +209,55 @@ def _at_once(first: Row, products: dict[int, Eqn]) -> list[Eqn]:
         replace(eqn, op=OPS["slice"], inputs=product.outputs, params={"index": (*before, place - start)})
         for place, eqn in products.items()
     ]
+
+
+# A comparison that says which elements are not the extreme, and the search for one that is.
+_LOST = {"max": ("less", "argmax"), "min": ("greater", "argmin")}
+
+
+def name_extremes(graph: Graph) -> Graph:
+    """With one element that is the extreme at least, where the derivative of a maximum (or minimum) asks which are.
+
+    `x < max(x)` leaves out one element or more, unless x is computed once for the maximum and again for the comparison, with
+    a product and a sum in one rounding (fma) here and in two there: XLA does so, and a barrier does not keep it from that. The
+    maximum is then larger than all elements, and its derivative would be zero. Where all elements lose, the one that
+    argmax finds does not.
+    """
+    extremes: dict[Any, Eqn] = {}
+    consts = dict(graph.consts)
+    eqns: list[Eqn] = []
+    for eqn in graph.eqns:
+        eqns.append(eqn)
+        if eqn.op.name in _LOST and eqn.params["axes"]:
+            extremes[eqn.outputs[0]] = eqn
+        elif eqn.op.name == "reshape" and eqn.inputs[0] in extremes:
+            extremes[eqn.outputs[0]] = extremes[eqn.inputs[0]]
+        made = extremes.get(eqn.inputs[-1]) if len(eqn.inputs) == 2 else None
+        if made is None or eqn.inputs[0] is not made.inputs[0] or eqn.op.name != _LOST[made.op.name][0]:
+            continue
+        (x,), axes = made.inputs, made.params["axes"]
+        shape = x.type.shape
+        kept = tuple([1 if i in axes else n for i, n in enumerate(shape)])
+        against = eqn.inputs[1].type.shape
+        if (1,) * (len(shape) - len(against)) + against != kept:
+            continue
+        (verdict,) = eqn.outputs
+
+        def then(name: str, *inputs: Atom, like: Eqn = eqn, **params: Any) -> Var:
+            eqns.append(_equation(OPS[name], inputs, params, like))
+            return eqns[-1].outputs[0]
+
+        eqns[-1] = replace(eqn, outputs=(lost := Var(verdict.type),))
+        rows = then("transpose", x, axes=(*[i for i in range(len(shape)) if i not in axes], *axes))
+        size = math.prod([shape[i] for i in axes])
+        rows = then("reshape", rows, shape=(*[n for i, n in enumerate(shape) if i not in axes], size))
+        place = then("reshape", then(_LOST[made.op.name][1], rows, axis=rows.type.ndim - 1), shape=kept)
+        numbers = np.arange(size, dtype=place.type.dtype).reshape([n if i in axes else 1 for i, n in enumerate(shape)])
+        consts[number := Var(type_of(numbers))] = numbers
+        here = then("logical_and", then("equal", number, place), then("all", lost, axes=axes, keepdims=True))
+        last = _equation(OPS["logical_and"], (lost, then("logical_not", here)), {}, eqn)
+        eqns.append(replace(last, outputs=(verdict,)))
+    return replace(graph, eqns=tuple(eqns), consts=consts)
 
 
 def _equation(op: Op, inputs: Sequence[Atom], params: Any, like: Eqn) -> Eqn:

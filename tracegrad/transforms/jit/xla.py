@@ -30,7 +30,7 @@ from tracegrad.transforms import signatures
 from tracegrad.transforms.captured import Captured, OnDevice, captured
 from tracegrad.transforms.control.call import call
 from tracegrad.transforms.signatures import Backend, Signatures, matches_nothing
-from tracegrad.xla.passes import merge_products, merge_rows
+from tracegrad.xla.passes import merge_products, merge_rows, name_extremes
 
 
 class LoweredToXla:
@@ -289,7 +289,7 @@ class _Program:
 
 
 def _simplified(graph: Graph, fast: bool) -> Graph:
-    return merge_products(merge_rows(simplify(graph, fast, any_layout=False)))
+    return name_extremes(merge_products(merge_rows(simplify(graph, fast, any_layout=False))))
 
 
 def _holds_tracer(args: Any, kwargs: Any) -> bool:
