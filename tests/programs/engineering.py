@@ -88,7 +88,6 @@ def thin_film_reflectance(thickness, index, wavelengths, angle):
     n = np.concatenate([[1.0 + 0j], index, [1.5 + 0j]])
     cos_t = np.sqrt(1 - (np.sin(angle) / n) ** 2)
     k = n * cos_t
-    total = np.zeros(())
     reflect = []
     for wl in wavelengths:
         M = np.eye(2, dtype=complex)
@@ -105,7 +104,7 @@ def thin_film_reflectance(thickness, index, wavelengths, angle):
         top = k[0] * a + k[0] * k[-1] * b - c - k[-1] * d
         bottom = k[0] * a + k[0] * k[-1] * b + c + k[-1] * d
         reflect.append(np.abs(top / bottom) ** 2)
-    return np.stack(reflect) + total
+    return np.stack(reflect)
 
 
 def gaussian_beam(q_re, q_im, distances, focal):

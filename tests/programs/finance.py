@@ -135,6 +135,19 @@ def drawdown_and_turnover(weights, returns, cost):
     return wealth[-1], ((peak - wealth) / peak).max(), trades.sum()
 
 
+def value_iteration(beta, alpha, depreciation, grid, sweeps=5):
+    """Optimal growth on a grid of capital: the value function by repeated maximisation, and the policy's consumption."""
+    resources = grid**alpha + (1 - depreciation) * grid
+    c = resources[:, None] - grid[None, :]
+    feasible = c > 0
+    utility = np.where(feasible, np.log(np.where(feasible, c, 1.0)), -1e10)
+    V = np.zeros(len(grid))
+    for _ in range(sweeps):
+        V = np.max(utility + beta * V[None, :], axis=1)
+    policy = np.argmax(utility + beta * V[None, :], axis=1)
+    return V, resources - grid[policy]
+
+
 def nested_logit_shares(delta, lam, nest_of=None, n_nests=2):
     """Market shares in a nested logit: inclusive values added up per nest."""
     v = np.exp(delta / lam)
@@ -170,5 +183,6 @@ PROGRAMS = [
         drawdown_and_turnover,
         (rng.uniform(0.1, 0.5, (7, 3)), rng.normal(scale=0.05, size=(7, 3)), 0.002),
     ),
+    Program("economics", value_iteration, (0.95, 0.33, 0.1, np.linspace(0.6, 3.0, 7) ** 1.1)),
     Program("economics", nested_logit_shares, (rng.normal(size=5), 0.7), {"nest_of": np.array([0, 1, 0, 1, 1])}),
 ]

@@ -102,7 +102,7 @@ def polygon_properties(xy):
     cx = np.sum((x + x1) * cross) / (6 * area)
     cy = np.sum((y + y1) * cross) / (6 * area)
     Ixx = np.sum((y**2 + y * y1 + y1**2) * cross) / 12 - area * cy**2
-    return area, np.r_[0.0, 1.0] @ np.stack([cx, cy]), Ixx
+    return area, (cx, cy), Ixx
 
 
 def rigid_registration(source, target, weights):
@@ -161,7 +161,7 @@ def inverse_kinematics(q, target, lengths, damping=0.1, iters=3):
     """Damped least squares for a planar arm."""
     for _ in range(iters):
         angle = np.cumsum(q)
-        tip = np.array_split(np.zeros(2), 1)[0] + np.stack([lengths @ np.cos(angle), lengths @ np.sin(angle)])
+        tip = np.stack([lengths @ np.cos(angle), lengths @ np.sin(angle)])
         jx = -np.cumsum((lengths * np.sin(angle))[::-1])[::-1]
         jy = np.cumsum((lengths * np.cos(angle))[::-1])[::-1]
         J = np.vstack((jx, jy))

@@ -30,8 +30,8 @@ def kalman_smoother(y, F, H, Q, R, m0, P0):
         G = Pf @ F.T @ np.linalg.inv(Pp)
         ms = mf + G @ (ms - mp)
         Ps = Pf + G @ (Ps - Pp) @ G.T
-        means.insert(0, ms)
-    return ll, np.array_split(np.concatenate(means), len(y)), Ps
+        means.append(ms)
+    return ll, np.stack(means[::-1]), Ps
 
 
 def gaussian_process(theta, X, y, Xs):

@@ -109,6 +109,29 @@ def needleman_wunsch(similarity, gap):
     return F[n][m]
 
 
+def hodgkin_huxley(current, conductances, dt=0.05, steps=5):
+    """A squid's axon with exponential Euler for the gates, state in one array."""
+    gna, gk, gl = conductances
+    y = np.array([-65.0, 0.05, 0.6, 0.32]) * (1 + 0 * gna)
+
+    def rates(v):
+        am = 0.1 * (v + 40) / (1 - np.exp(-(v + 40) / 10))
+        bm = 4 * np.exp(-(v + 65) / 18)
+        ah = 0.07 * np.exp(-(v + 65) / 20)
+        bh = 1 / (1 + np.exp(-(v + 35) / 10))
+        an = 0.01 * (v + 55) / (1 - np.exp(-(v + 55) / 10))
+        bn = 0.125 * np.exp(-(v + 65) / 80)
+        return np.stack([am, ah, an]), np.stack([bm, bh, bn])
+
+    for k in range(steps):
+        v, m, h, n = y
+        a, b = rates(v)
+        y[1:] = a / (a + b) + (y[1:] - a / (a + b)) * np.exp(-dt * (a + b))
+        ionic = gna * m**3 * h * (v - 50) + gk * n**4 * (v + 77) + gl * (v + 54.4)
+        y[0] += dt * (current[k] - ionic)
+    return y
+
+
 def leaky_neurons(weights, drive, threshold=1.0, dt=0.1, steps=6):
     """Integrate-and-fire with a smooth spike, reset by a mask on the potential."""
     v = np.zeros_like(drive)
@@ -255,6 +278,22 @@ def seismic_travel_time(velocity, p, source_depth=0.5, dz=1.0):
     return X, T
 
 
+def kriging(sites, values, query, sill, reach, nugget):
+    """Ordinary kriging with an exponential variogram: mean and variance."""
+
+    def dist(a, b):
+        return np.sqrt(((a[:, None] - b[None]) ** 2).sum(-1) + 1e-12)
+
+    gamma = lambda h: nugget + sill * (1 - np.exp(-h / reach))
+    n = len(sites)
+    G = np.ones((n + 1, n + 1)) * (1 + 0 * sill)
+    G[:n, :n] = gamma(dist(sites, sites))
+    G[n, n] = 0.0
+    g = np.vstack([gamma(dist(sites, query)), np.ones((1, len(query)))])
+    w = np.linalg.solve(G, g)
+    return values @ w[:n], np.einsum("ij,ij->j", w, g)
+
+
 def bucket_hydrology(rain, evaporation, capacity, k_fast, k_slow):
     """Rainfall to runoff through two stores, with what spills over."""
     soil, ground = 0.5 * capacity, 1.0
@@ -320,6 +359,7 @@ PROGRAMS = [
         rounds="np.linalg.eigh, whose matrix is symmetric to rounding",
     ),
     Program("bioinformatics", needleman_wunsch, (rng.normal(size=(3, 4)), -0.6)),
+    Program("neuroscience", hodgkin_huxley, (np.full(4, 10.0), np.array([120.0, 36.0, 0.3])), {"steps": 3}),
     Program("neuroscience", leaky_neurons, (0.5 * rng.normal(size=(4, 4)), rng.uniform(0.5, 3, 4))),
     Program(
         "ecology",
@@ -361,6 +401,12 @@ PROGRAMS = [
         (np.array([0.6, 0.8, 0.95]), rng.uniform(0.1, 0.8, (3, 5)), 1.0, np.linspace(0.6, 2.5, 5)),
     ),
     Program("seismology", seismic_travel_time, (np.array([2.0, 3.0, 4.5, 6.0]), np.array([0.1, 0.2, 0.3]))),
+    Program(
+        "geostatistics",
+        kriging,
+        (rng.random((4, 2)), rng.normal(size=4), rng.random((2, 2)), 1.2, 0.5, 0.1),
+        rtol=1e-8,
+    ),
     Program(
         "hydrology",
         bucket_hydrology,

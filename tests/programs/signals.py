@@ -66,6 +66,20 @@ def spectrogram(x, frame=8, hop=4):
     return 10 * np.log10(power + 1e-6), centroid
 
 
+def linear_prediction(x, order=3):
+    """Levinson and Durbin's recursion on the autocorrelation, the coefficients in place."""
+    n = len(x)
+    r = np.correlate(x, x, mode="full")[n - 1 : n + order]
+    a = np.zeros_like(r)
+    a[0] = 1.0
+    error = r[0]
+    for i in range(1, order + 1):
+        k = -np.dot(a[:i], r[i:0:-1]) / error
+        a[1 : i + 1] += k * a[i - 1 :: -1][:i]
+        error *= 1 - k**2
+    return a, error
+
+
 def karplus_strong(burst, damping, length=20):
     """A plucked string: a delay line that is read and written in a ring."""
     buffer = burst.copy()
@@ -75,7 +89,7 @@ def karplus_strong(burst, damping, length=20):
         j = i % n
         out.append(buffer[j])
         buffer[j] = damping * 0.5 * (buffer[j] + buffer[(j + 1) % n])
-    return np.array_split(np.stack(out), 4)
+    return np.stack(out)
 
 
 def soft_dtw(a, b, gamma):
@@ -87,7 +101,7 @@ def soft_dtw(a, b, gamma):
         D[0, j] = 1e3
     for i in range(1, len(a) + 1):
         for j in range(1, len(b) + 1):
-            near = np.stack([D[i - 1, j] + 0 * gamma, D[i, j - 1] + 0 * gamma, D[i - 1, j - 1] + 0 * gamma])
+            near = np.stack([D[i - 1, j], D[i, j - 1], D[i - 1, j - 1]])
             low = near.min()
             D[i, j] = (a[i - 1] - b[j - 1]) ** 2 + low - gamma * np.log(np.exp(-(near - low) / gamma).sum())
     return D[len(a), len(b)]
@@ -116,6 +130,51 @@ def bilinear_warp(img, matrix, shift):
     top = img[y0c, x0c] * (1 - fx) + img[y0c, x1c] * fx
     bottom = img[y1c, x0c] * (1 - fx) + img[y1c, x1c] * fx
     return (top * (1 - fy) + bottom * fy).reshape(h, w)
+
+
+def harris_corners(img, k=0.05):
+    """Sobel gradients by slices, smoothed products, the corner response with the weak ones set to zero."""
+    gx = np.zeros_like(img)
+    gy = np.zeros_like(img)
+    gx[1:-1, 1:-1] = (
+        img[:-2, 2:] + 2 * img[1:-1, 2:] + img[2:, 2:] - img[:-2, :-2] - 2 * img[1:-1, :-2] - img[2:, :-2]
+    ) / 8
+    gy[1:-1, 1:-1] = (
+        img[2:, :-2] + 2 * img[2:, 1:-1] + img[2:, 2:] - img[:-2, :-2] - 2 * img[:-2, 1:-1] - img[:-2, 2:]
+    ) / 8
+
+    def box(a):
+        p = np.pad(a, 1)
+        s = p.cumsum(0).cumsum(1)
+        s = np.pad(s, ((1, 0), (1, 0)))
+        return s[3:, 3:] - s[:-3, 3:] - s[3:, :-3] + s[:-3, :-3]
+
+    xx, yy, xy = box(gx * gx), box(gy * gy), box(gx * gy)
+    response = xx * yy - xy**2 - k * (xx + yy) ** 2
+    response[response < 0.05 * response.max()] = 0
+    return response
+
+
+def total_variation_denoising(noisy, lam, steps=4, tau=0.2):
+    """Chambolle's projections for the dual field, in place."""
+    px, py = np.zeros_like(noisy), np.zeros_like(noisy)
+
+    def divergence(px, py):
+        d = px.copy()
+        d[:, 1:] -= px[:, :-1]
+        d += py
+        d[1:] -= py[:-1]
+        return d
+
+    for _ in range(steps):
+        u = divergence(px, py) - noisy / lam
+        gx, gy = np.zeros_like(u), np.zeros_like(u)
+        gx[:, :-1] = u[:, 1:] - u[:, :-1]
+        gy[:-1] = u[1:] - u[:-1]
+        norm = 1 + tau * np.sqrt(gx**2 + gy**2 + 1e-12)
+        px = (px + tau * gx) / norm
+        py = (py + tau * gy) / norm
+    return noisy - lam * divergence(px, py)
 
 
 def poisson_blending(target, source, mask=None):
@@ -155,13 +214,35 @@ def structural_similarity(a, b, window=3):
     return ssim.mean()
 
 
+def rgb_to_hsv(rgb, gain):
+    """Colours to hue, saturation and value with a boolean mask for each sector, as matplotlib does it."""
+    arr = np.clip(rgb * gain, 0, 1)
+    out = np.zeros_like(arr)
+    arr_max = arr.max(-1)
+    delta = np.ptp(arr, -1)
+    s = np.zeros_like(delta)
+    ipos = arr_max > 0
+    s[ipos] = delta[ipos] / arr_max[ipos]
+    ipos = delta > 0
+    idx = (arr[..., 0] == arr_max) & ipos
+    out[idx, 0] = (arr[idx, 1] - arr[idx, 2]) / delta[idx]
+    idx = (arr[..., 1] == arr_max) & ipos
+    out[idx, 0] = 2.0 + (arr[idx, 2] - arr[idx, 0]) / delta[idx]
+    idx = (arr[..., 2] == arr_max) & ipos
+    out[idx, 0] = 4.0 + (arr[idx, 0] - arr[idx, 1]) / delta[idx]
+    out[..., 0] = (out[..., 0] / 6.0) % 1.0
+    out[..., 1] = s
+    out[..., 2] = arr_max
+    return out
+
+
 def tomography(img, angles):
     """Projections at some angles by rotated sampling, and the back-projection of them."""
     n = img.shape[0]
     t = np.arange(n) - (n - 1) / 2
     s, r = np.meshgrid(t, t, indexing="ij")
     sinogram = []
-    back = np.zeros_like(img) + 0.0
+    back = np.zeros_like(img)
     for angle in angles:
         x = np.clip(r * np.cos(angle) - s * np.sin(angle) + (n - 1) / 2, 0, n - 1.001)
         y = np.clip(r * np.sin(angle) + s * np.cos(angle) + (n - 1) / 2, 0, n - 1.001)
@@ -202,14 +283,23 @@ PROGRAMS = [
     Program("wavelets", haar_wavelet, (wave, 0.3)),
     Program("radar and sonar", beamformer, (0.3, np.arange(4) * 0.45, snapshots)),
     Program("sound", spectrogram, (wave,)),
+    Program("speech", linear_prediction, (wave,)),
     Program("sound", karplus_strong, (rng.uniform(-1, 1, 6), 0.97), {"length": 14}),
     Program("time series", soft_dtw, (wave[:3], wave[5:8], 0.5)),
     Program("signal processing", savitzky_golay, (wave[:9], np.array([0.5, 0.9, 1.0, 0.8, 0.6])), rtol=1e-8),
     Program(
         "image processing", bilinear_warp, (picture, np.array([[0.9, 0.2], [-0.15, 1.05]]), np.array([0.37, -0.21]))
     ),
+    Program("image processing", harris_corners, (picture,)),
+    Program("image processing", total_variation_denoising, (picture[:5, :5], 0.3)),
     Program("image processing", poisson_blending, (picture[:5, :6], rng.random((5, 6))), {"mask": hole}),
     Program("image processing", structural_similarity, (picture, picture[::-1])),
+    Program(
+        "image processing",
+        rgb_to_hsv,
+        (rng.uniform(0.1, 0.8, (3, 2, 3)), 0.9),
+        refused={"jit": "np.where(mask, x, 0)", "vmap": "np.where(mask, x, 0)"},
+    ),
     Program("tomography", tomography, (blob, np.array([0.3, 1.1]))),
     Program("image processing", jpeg_block, (rng.random((4, 4)), 3.0)),
 ]
