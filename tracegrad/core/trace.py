@@ -73,6 +73,9 @@ SCIPY_FUNCTIONS: Table[str, Callable[..., Any]] = Table()
 # Arrays of others, which are computed on in boxes: whether a value is one, its box, and its plain value, if it has one.
 FOREIGN: list[tuple[Callable[[Any], bool], Callable[[Any], Any], Callable[[Any], Any]]] = []
 
+# Classes of values that are no arrays, but know what ops make of them: what these are applied by.
+APPLIED: dict[type, Callable[[Any, Op, Sequence[Any], Params], Any]] = {}
+
 # xarray keeps any array that it can call by NumPy's protocols, but makes plain ones of NumPy's numbers.
 _told_the_truth: tuple[str, ...] = ("xarray",)
 
@@ -327,6 +330,9 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
             wanted = _SECOND
             nested = type(value) is Tracer
     if trace is None:
+        for x in inputs:
+            if type(x) in APPLIED:
+                return APPLIED[type(x)](x, op, inputs, params)
         is_plain = not any([isinstance(x, Tracer) for x in inputs])
         inputs = tuple([as_array(x) for x in inputs])
         tracers = [x.origin for x in inputs if type(x) is Tracer]
@@ -1314,7 +1320,8 @@ class Tracer:
 
     @property
     def at(self) -> Any:
-        """`x.at[i].set(v)`, `.add(v)`, `.multiply(v)`, `.min(v)`, `.max(v)`, `.get()`: an updated copy (as in jax)."""
+        """`x.at[i].set(v)`, `.add(v)`, `.apply(f)`, ...: an updated copy, by the methods and with the keywords of jax's arrays, which
+        `tnp.at` lists. An ndarray has no `.at`: `tnp.at(x)[i].set(v)` is for plain and traced arrays alike."""
         return FUNCTIONS["at"](self)
 
     # ndarray's methods and attributes.

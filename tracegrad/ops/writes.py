@@ -35,6 +35,7 @@ from tracegrad.ops.index.at import at as at_index
 from tracegrad.ops.index.at import is_traced_mask, masked
 from tracegrad.ops.index.expression import locate, region
 from tracegrad.ops.index.ops import scatter_op, slice_op
+from tracegrad.ops.index.selected import Selected
 from tracegrad.ops.shape import copied
 
 _KINDS = "biufc"
@@ -152,6 +153,10 @@ def setitem(x: Tracer, expression: Any, value: Any) -> None:
         )
     expression = settled(expression)
     if is_traced_mask(expression):
+        if type(value) is Selected:
+            value = value.spread(expression, x.ndim)
+            write(x, place, masked(present(x), expression, None, assigned(value, x.dtype)))
+            return
         v = assigned(value, x.dtype)
         rest = x.ndim - expression.ndim
         if rest >= 0 and len(shape_of(v)) <= rest:

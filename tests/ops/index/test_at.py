@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -125,3 +127,34 @@ def test_set(drawn: tuple[tuple[int, ...], Any], random: Any) -> None:
 
 def specs(*arrays: Any) -> list[Any]:
     return [tg.ShapeDtypeStruct(a.shape, a.dtype) for a in map(np.asarray, arrays)]
+
+
+@pytest.mark.parametrize("mode", [None, "drop", "clip", "fill"])
+@pytest.mark.parametrize("method", ["set", "add", "subtract", "multiply", "mul", "divide", "power", "min", "max"])
+def test_methods_of_tracers_are_those_of_jaxs_arrays(method: str, mode: str | None) -> None:
+    x, w = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), np.arange(6.0).reshape(2, 3)
+    v = np.array([[2.0], [0.5], [3.0]]) * np.ones(3)
+    i = np.array([1, 0, 1])
+    if method == "set":  # which of several updates counts jax does not say
+        i, v = i[:2], v[:2]
+    if mode is not None:
+        i = np.where(i == 0, 7, i)
+    f = lambda x: getattr(x.at[i], method)(v, mode=mode, indices_are_sorted=False, unique_indices=False)
+    np.testing.assert_allclose(tg.jit(f)(x), f(jnp.asarray(x)), 1e-14)
+    wanted = jax.grad(lambda x: jnp.sum(w * f(x)))(jnp.asarray(x))
+    np.testing.assert_allclose(tg.grad(lambda x: np.sum(w * f(x)))(x), wanted, 1e-14)
+
+
+def test_get_and_apply_of_tracers() -> None:
+    x, i = np.array([1.0, 2.0]), np.array([0, 5])
+    assert tg.jit(lambda x: x.at[i].get(mode="fill", fill_value=-1.0))(x).tolist() == [1.0, -1.0]
+    assert tg.jit(lambda x: x.at[i].get(mode="clip"))(x).tolist() == [1.0, 2.0]
+    assert tg.jit(lambda x: x.at[np.array([0, 0])].apply(np.square))(2 * x).tolist() == [16.0, 4.0]
+
+
+def test_ndarrays_have_no_at() -> None:
+    x = np.array([1.0, 2.0])
+    with pytest.raises(
+        AttributeError, match=r"a plain NumPy array has no .at, asked for at .*write `tnp.at\(x\)\[i\].set\(v\)`"
+    ):
+        tg.grad(lambda t: t * np.sum(x.at[0].set(t)))(1.0)

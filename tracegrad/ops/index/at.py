@@ -25,11 +25,13 @@ from tracegrad.ops.index.ops import (
     take,
     unslice_op,
 )
+from tracegrad.ops.index.selected import Selected, require_fit
 from tracegrad.typing import Array, ArrayLike
 
 
 class at:
-    """`at(x)[index].set(v)`: a copy of `x` with `v` written at `index`. A traced array has it as `x.at[index].set(v)`.
+    """`at(x)[index].set(v)`: a copy of `x` with `v` written at `index`. A traced array has it as `x.at[index].set(v)`, too, an
+    ndarray has not.
 
     The index is any that NumPy takes, with NumPy's errors. `at(x)[index]` has the methods
 
@@ -169,6 +171,9 @@ class Indexed:
         """The array with `function(x[index], values)` at index, or just `values`. `merge` makes one update of two to
         the same element."""
         x = self.array
+        if type(values) is Selected and is_traced_mask(self.index):
+            v = _writable(values.spread(self.index, len(shape_of(x))), x)
+            return masked(x, self.index, function, v)
         v = None if values is None else _writable(lifted(as_array(values), (x,)), x)
         if is_traced_mask(self.index):
             rest = len(shape_of(x)) - self.index.ndim
@@ -215,10 +220,7 @@ def is_traced_mask(index: Any) -> bool:
 def masked(x: Any, mask: Any, function: Callable[[Any, Any], Any] | None, v: Any) -> Any:
     """The update where a traced mask holds. No shape depends on the mask, so it works under `jit` and `vmap`."""
     shape, dtype = shape_of(x), type_of(x).dtype
-    if mask.shape != shape[: mask.ndim]:
-        raise IndexError(
-            f"boolean index did not match indexed array: a mask {mask.type} for {type_of(x)}{at_line(user_source())}"
-        )
+    require_fit(mask, x)
     mask = np.reshape(mask, (*mask.shape, *(1,) * (len(shape) - mask.ndim)))
     if function is not None:
         v = function(np.where(mask, x, np.ones((), dtype)), v)  # nothing untoward happens where the mask does not hold

@@ -29,6 +29,7 @@ from tracegrad.core.trace import Tracer, as_array, concrete, contains_tracer, de
 from tracegrad.core.types import Shape, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import shape_of
+from tracegrad.ops.index.selected import INSTEAD
 
 Index = tuple[Any, ...]
 ALL: Any = slice(None)
@@ -265,12 +266,7 @@ def _array_item(item: Any, x: Any) -> Any:
             item = item.astype(np.intp)  # x[[]]
     kind = number_kind(item.dtype)
     if kind == "b":
-        return np.asarray(
-            concrete(
-                item, "indexing with a mask",
-                "write `np.where(mask, x, 0)` or `tnp.at(x)[mask].set(0)`, whose shapes do not depend on values",
-            )
-        )  # fmt: skip
+        return np.asarray(concrete(item, "indexing with a mask", INSTEAD))
     if kind not in "iu":
         raise IndexError(
             f"arrays used as indices must be of integer (or boolean) type, got {type_of(item)} as an index of "

@@ -43,6 +43,7 @@ from tracegrad.ops.index.expression import (
     slice_of,
     wide,
 )
+from tracegrad.ops.index.selected import is_unknown, selected
 from tracegrad.ops.masks import masking_jvp, masking_vjp
 from tracegrad.ops.shape import copied, inverse_permutation
 from tracegrad.typing import Array, ArrayLike
@@ -330,7 +331,7 @@ scatter_add_op = linear(
 def getitem(x: ArrayLike, expression: Any) -> Array:
     """`x[expression]`, in all of NumPy's forms.
 
-    Masks have a shape that depends on their values, which `jit` and `vmap` do not know.
+    Masks have a shape that depends on their values, which `jit` and `vmap` do not know: there it is a `Selected`.
     """
     if type(expression) is int:  # the loop over elements, short
         shape = x.shape
@@ -339,6 +340,8 @@ def getitem(x: ArrayLike, expression: Any) -> Array:
             if -n <= expression < n:
                 return bind(slice_op, (x,), {"index": (expression if expression >= 0 else expression + n,)})
             out_of_bounds(expression, 0, n, x)
+    if is_unknown(mask := expression[0] if type(expression) is tuple and len(expression) == 1 else expression):
+        return selected(x, mask)
     x, index, arrays = locate(x, expression)
     if arrays:
         return bind(gather_op, (x, *arrays), {"index": index})

@@ -1,0 +1,227 @@
+"""`x[mask]` where only the type of the mask is known, against what NumPy does with its values."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import tracegrad as tg
+import tracegrad.numpy as tnp
+from tracegrad.core.errors import ConcretizationTypeError
+
+jax.config.update("jax_enable_x64", True)
+
+X = np.array([1.0, -2.0, 3.0, 0.5])
+Y = np.array([2.0, 1.0, 4.0, -1.0])
+M = np.arange(8.0).reshape(4, 2) + 0.5
+
+
+def logarithms(x: Any) -> Any:
+    y = x.copy()
+    y[x > 0] = np.log(x[x > 0])
+    return np.sum(y * Y)
+
+
+def in_place(x: Any) -> Any:
+    y = x * 1.0
+    y[x > 0] *= 2
+    y[x < 0] += x[x < 0]
+    return np.sum(y * Y)
+
+
+def own_in_place(x: Any) -> Any:
+    v = x[x > 0]
+    same = v
+    v -= 1
+    v *= v
+    return np.sum(same)
+
+
+def rows(x: Any) -> Any:
+    return (M * x[:, None])[x > 0]
+
+
+FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "sum": lambda x: np.sum(x[x > 0] ** 2),
+    "in a tuple": lambda x: np.sum(x[x > 0,] ** 2),
+    "mean": lambda x: np.mean(np.log(x[x > 0])),
+    "method": lambda x: (2 * x[x > 0]).mean(),
+    "max": lambda x: np.max(x[x > 0] * 3),
+    "min": lambda x: x[x > 0].min(),
+    "max initial": lambda x: np.max(x[x > 0], initial=2.0),
+    "prod": lambda x: np.prod(x[x > 0]),
+    "std": lambda x: np.std(x[x > 0]),
+    "var": lambda x: x[x > 0].var(ddof=1),
+    "reduce": lambda x: np.add.reduce(x[x > 0]),
+    "maximum.reduce": lambda x: np.maximum.reduce(x[x > 0]),
+    "size": lambda x: np.sum(x[x > 0]) / x[x > 0].size,
+    "np.size": lambda x: np.sum(x[x > 0]) / np.size(x[x > 0]),
+    "count": lambda x: np.count_nonzero(x[x > 0] > 0.7) * x[0],
+    "any": lambda x: np.where(np.any(x[x > 0] > 2), x[0], x[1]),
+    "all": lambda x: np.where((x[x > 0] > 2).all(), x[0], x[1]),
+    "mask twice": lambda x: np.sum(x[x > 0] * (x * Y)[x > 0]),
+    "mask once": lambda x: (lambda m: np.sum(x[m] / (x * x + 1)[m]))(x > 0),
+    "mask of constants": lambda x: np.sum(x[x * Y > 0.5] * (x * x)[x * Y > 0.5]),
+    "dot": lambda x: x[x > 0] @ (x * Y)[x > 0] + np.dot(x[x > 0], x[x > 0]),
+    "scalars": lambda x: x[0] * np.sum(x[0] * x[x > 0] - x[1]) + np.sum(2.0 / x[x > 0]),
+    "where": lambda x: np.sum(np.where(x[x > 0] > 0.7, x[x > 0], 0)),
+    "clip": lambda x: np.sum(np.clip(x[x > 0], 0.7, x[2] - 1)),
+    "astype": lambda x: np.sum(x[x > 0].astype(np.complex128) ** 2).real,
+    "two results": lambda x: np.sum(np.modf(0.9 * x[x > 0])[0]),
+    "log sum exp": lambda x: np.log(np.sum(np.exp(x[x > 0]))),
+    "normalised": lambda x: np.sum(((x[x > 0] - x[x > 0].mean()) / x[x > 0].std()) ** 3),
+    "sum of rows": lambda x: np.sum(np.sum(rows(x), axis=0) ** 2),
+    "sum along rows": lambda x: np.sum(np.sum(rows(x), axis=1) ** 2),
+    "mean, keeping axes": lambda x: np.sum(np.mean(rows(x), axis=0, keepdims=True) ** 2),
+    "column": lambda x: np.sum(rows(x)[:, 1] ** 2),
+    "rows by a matrix": lambda x: np.sum((rows(x) @ np.array([1.0, 2.0])) ** 2),
+    "broadcasting": lambda x: np.sum(rows(x) * np.array([1.0, 2.0]) + rows(x) / np.array([[2.0, 3.0]])),
+    "mask of two axes": lambda x: np.sum((M * x[:, None])[M * x[:, None] > 1] ** 2),
+    "assigned": logarithms,
+    "x[mask] op= v": in_place,
+    "in place": own_in_place,
+    "at": lambda x: np.sum(tnp.at(x)[x > 0].set(np.sqrt(x[x > 0])) * Y),
+    "at add": lambda x: np.sum(tnp.at(x)[x > 0].multiply(x[x > 0]) * Y),
+    "of tnp": lambda x: tnp.sum(tnp.sqrt(x[x > 0])),
+    "in a loop": lambda x: tg.lax.scan(lambda c, v: (c + np.sum((x * v)[x * v > 0]), None), 0.0, x)[0],
+    "in a branch": lambda x: tg.lax.cond(x[0] > 0, lambda v: np.sum(v[v > 0] ** 2), lambda v: np.sum(v), x),
+}
+
+# Tried there and in the second order, too: it is the same ops.
+ON_XLA = {"mean", "max", "var", "mask twice", "normalised", "sum of rows", "assigned", "in a loop"}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_as_with_values(name: str) -> None:
+    """Without jit the mask has values, and NumPy does the indexing."""
+    f = FUNCTIONS[name]
+    value, gradient = f(X), tg.grad(f)(X)
+    differences = [(f(X + h) - f(X - h)) / 2e-6 for h in 1e-6 * np.eye(4)]
+    np.testing.assert_allclose(gradient, differences, 1e-6, 1e-7)
+    np.testing.assert_allclose(tg.jit(f)(X), value, 1e-12)
+    np.testing.assert_allclose(tg.grad(tg.jit(f))(X), gradient, 1e-12, 1e-14)
+    np.testing.assert_allclose(tg.jit(tg.grad(f))(X), gradient, 1e-12, 1e-14)
+    if name in ON_XLA:
+        np.testing.assert_allclose(tg.jit(tg.grad(f), backend="xla")(X), gradient, 1e-12, 1e-14)
+        np.testing.assert_allclose(tg.jit(tg.hessian(f))(X), tg.hessian(f)(X), 1e-9, 1e-9)
+    np.testing.assert_allclose(tg.vmap(f)(np.stack([X, Y])), [f(X), f(Y)], 1e-12)
+    np.testing.assert_allclose(tg.vmap(tg.grad(f))(np.stack([X, Y])), [gradient, tg.grad(f)(Y)], 1e-12, 1e-14)
+
+
+def test_integers_and_truths() -> None:
+    i = np.array([3, -1, 4, 1, -5], np.int8)
+    f = lambda i: (
+        np.sum(i[i > 0]),
+        np.sum(i[i > 0] > 2),
+        np.max(i[i > 0], initial=0),
+        np.mean(i[i > 0]),
+        np.sum(i[i > 0] % 2 == 1),
+    )
+    for found, wanted in zip(tg.jit(f)(i), f(i), strict=True):
+        assert found == wanted and found.dtype == wanted.dtype
+
+
+@pytest.mark.parametrize(
+    "of_nothing, wanted",
+    [(np.sum, 0.0), (np.prod, 1.0), (np.max, np.nan), (np.min, np.nan), (lambda v: v.size, 0)],
+)
+def test_nothing_selected(of_nothing: Any, wanted: Any) -> None:
+    """Where NumPy has a value it is that, and where it raises NaN."""
+    np.testing.assert_equal(tg.jit(lambda x: of_nothing(x[x > 9]))(X), wanted)
+
+
+def test_what_is_not_selected_warns_of_nothing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert tg.jit(lambda x: np.sum(np.log(x[x > 0])))(X) == pytest.approx(np.log(1.5))
+        assert tg.jit(lambda x: np.sum(1 / np.sqrt(x[x > 2] - 2)))(X) == 1.0
+
+
+def test_ties() -> None:
+    x = np.array([3.0, 1.0, 3.0, 5.0])
+    f = lambda x: np.max(x[x < 4])
+    np.testing.assert_array_equal(tg.jit(tg.grad(f))(x), tg.grad(f)(x))
+
+
+def test_infinite_elsewhere() -> None:
+    x = np.array([1.0, np.inf, np.nan, 2.0])
+    f = lambda x: np.sum(x[np.isfinite(x)] ** 2)
+    np.testing.assert_array_equal(tg.jit(tg.grad(f))(x), [2.0, 0.0, 0.0, 4.0])
+
+
+REFUSED: dict[str, Callable[[Any], Any]] = {
+    "np.sort": lambda x: np.sort(x[x > 0]),
+    "np.median": lambda x: np.median(x[x > 0]),
+    "np.concatenate": lambda x: np.concatenate([x[x > 0], x]),
+    "np.where": lambda x: np.where(x[x > 0]),
+    "np.add.outer": lambda x: np.add.outer(x[x > 0], x),
+    "np.matmul": lambda x: rows(x).astype(float) @ rows(x),
+    "len()": lambda x: len(x[x > 0]),
+    "iteration": lambda x: list(x[x > 0]),
+    "indexing": lambda x: x[x > 0][0],
+    ".shape": lambda x: x[x > 0].shape,
+    ".tolist": lambda x: x[x > 0].tolist(),
+    "if, and, or, not, while or bool()": lambda x: 1 if x[x > 0] else 2,
+    "float()": lambda x: float(x[x > 0]),
+    "use as an array": lambda x: np.asarray(x[x > 0]),
+    "meeting an array of shape (2,)": lambda x: np.sum(x[x > 0] * Y[:2]),
+    "meeting an array of shape (4,)": lambda x: np.sum(np.clip(x[x > 0], min=x)),
+    "meeting what another mask selects": lambda x: np.sum(x[x > 0] * x[x < 0]),
+    "writing it through another mask": lambda x: tnp.at(x)[x > 0].set(x[x < 0]),
+    "assignment to a part of it": lambda x: x[x > 0].__setitem__(0, 1.0),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_needs_the_size(what: str) -> None:
+    message = (
+        rf"indexing with a mask at .*test_selected.py:\d+ \(in .*\), then {re.escape(what)}, at .* needs the value of a traced bool\[4\] "
+        r"(?s:.*)depends on x(?s:.*)`np.sum\(x, where=mask\)` (?s:.*)`tnp.extract\(mask, x, size=n\)`"
+    )
+    with pytest.raises(ConcretizationTypeError, match=message):
+        tg.jit(REFUSED[what])(X)
+
+
+def test_returned() -> None:
+    with pytest.raises(
+        ConcretizationTypeError, match=r"indexing with a mask at .*test_selected.py:.*then use as an array, "
+    ):
+        tg.jit(lambda x: x[x > 0])(X)
+
+
+def test_a_mask_among_other_indices() -> None:
+    with pytest.raises(ConcretizationTypeError, match=r"indexing with a mask at (?s:.*)size=n"):
+        tg.jit(lambda x: np.sum(np.stack([x, x], 1)[x > 0, 0]))(X)
+
+
+def test_a_mask_of_another_shape() -> None:
+    with pytest.raises(IndexError, match=r"boolean index did not match .* bool\[3\] for f64\[4\] at .*test_selected"):
+        tg.jit(lambda x: np.sum(x[x[1:] > 0]))(X)
+
+
+def test_largest_of_integers_needs_a_value_for_nothing() -> None:
+    with pytest.raises(
+        ValueError, match=r"np.max of what a mask selects at .*int64 has no NaN: write np.max\(x, initial=...\)"
+    ):
+        tg.jit(lambda i: np.max(i[i > 0]))(np.array([1, 2]))
+
+
+def test_in_place_keeps_the_dtype() -> None:
+    def f(i: Any) -> Any:
+        v = i[i > 0]
+        v /= 2
+        return np.sum(v)
+
+    with pytest.raises(TypeError, match="Cannot cast ufunc 'divide' output"):
+        tg.jit(f)(np.array([1, 2]))
+
+
+def test_the_graph() -> None:
+    graph = tg.jit(lambda x: np.sum(x[x > 0])).lower(X).graph
+    assert [eqn.op.name for eqn in graph.eqns] == ["greater", "where", "sum"]
