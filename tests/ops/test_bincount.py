@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
+import tracegrad.numpy as tnp
 from tests.compare import same
 from tests.ops.test_sort import agrees_along, like_a_loop, traced_and_typed
 from tracegrad.core.errors import ConcretizationTypeError, DtypeError, ShapeError
@@ -46,3 +47,14 @@ def test_bincount() -> None:
         traced_and_typed(lambda w: np.bincount(x, w), w[1:])
     with pytest.raises(DtypeError, match="complex weights"):
         traced_and_typed(lambda w: np.bincount(x, w), w + 1j)
+
+
+def test_small_unsigned_integers_have_so_many_places() -> None:
+    x = np.array([3, 255, 0, 3], np.uint8)
+    w = np.array([0.5, 1.0, 2.0, 4.0])
+    np.testing.assert_array_equal(tg.jit(lambda x: np.bincount(x, minlength=256))(x), np.bincount(x, minlength=256))
+    np.testing.assert_array_equal(tg.jit(lambda x: np.bincount(x, minlength=300))(x), np.bincount(x, minlength=300))
+    np.testing.assert_array_equal(tg.jit(lambda x, w: np.bincount(x, w, 256))(x, w), np.bincount(x, w, 256))
+    np.testing.assert_array_equal(tg.jit(lambda x: tnp.bincount(x, length=256))(x), np.bincount(x, minlength=256))
+    with pytest.raises(TypeError, match="length=n"):
+        tg.jit(lambda x: np.bincount(x, minlength=255))(x)

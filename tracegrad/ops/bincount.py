@@ -9,11 +9,11 @@ import numpy as np
 
 from tracegrad.core.errors import DtypeError, ShapeError
 from tracegrad.core.op import Op, Params, Sample
-from tracegrad.core.trace import as_array, bind, concrete
+from tracegrad.core.trace import as_array, bind, concrete, plain_value
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, linear, shape_of
-from tracegrad.ops.index import take  # np.take does not see a tracer among the indices
+from tracegrad.ops.index import take, wide  # np.take does not see a tracer among the indices
 from tracegrad.typing import Array, ArrayLike
 
 
@@ -55,12 +55,18 @@ bincount_op: Op = linear(
 )
 
 
+def _holds_all(x: Any, length: int) -> bool:
+    """Whether there are so many places for the numbers of a dtype that no value can need more."""
+    dtype = getattr(x, "dtype", None)
+    return dtype is not None and number_kind(dtype) == "u" and int(np.iinfo(dtype).max) < length
+
+
 @implements(np.bincount, further=["length"])
 def bincount(x: ArrayLike, /, weights: ArrayLike = None, minlength: int = 0, *, length: int | None = None) -> Array:
     """How often each of the numbers 0, 1, … occurs in `x`, or the sum of the weights of its occurrences.
 
     The length of the result depends on the values of `x`, which must be known, unless `length` is given: other numbers are
-    left out then. The result is int64, or float64 of `weights`, in which it is linear.
+    left out then. (With minlength=256 that of uint8 is 256, whatever they are.) The result is int64, or float64 of `weights`, in which it is linear.
 
     >>> bincount(np.array([0, 2, 2]), np.array([1.0, 0.5, 0.25])).tolist()
     [1.0, 0.0, 0.75]
@@ -68,8 +74,10 @@ def bincount(x: ArrayLike, /, weights: ArrayLike = None, minlength: int = 0, *, 
     Raises:
         DtypeError: for complex weights.
     """
+    if length is None and _holds_all(x, minlength) and plain_value(x, "np.bincount") is None:
+        length = minlength
     if length is not None:
-        x = as_array(x)
+        x = wide(as_array(x))
         places = np.where((x >= 0) & (x < length), x, length)
         counted = np.ones(shape_of(x)) if weights is None else weights
         found = bind(bincount_op, (as_array(counted), places), {"length": length + 1})[:length]
