@@ -533,7 +533,7 @@ import scipy.fft, scipy.integrate, scipy.linalg, scipy.optimize, scipy.signal
 import scipy.special as sc
 import scipy.stats as st
 from scipy.cluster.vq import whiten
-from scipy.spatial.transform import Rotation
+from scipy.spatial.transform import RigidTransform, Rotation
 
 FUNCTIONS = {
     "logsumexp": lambda x, y, m: sc.logsumexp(x, b=y),
@@ -545,6 +545,8 @@ FUNCTIONS = {
     "ndtr": lambda x, y, m: sc.ndtr(x),
     "i0e": lambda x, y, m: sc.i0e(x),
     "xlogy": lambda x, y, m: sc.xlogy(x, y),
+    "rel_entr": lambda x, y, m: sc.rel_entr(x, y),
+    "entropy": lambda x, y, m: st.entropy(x, y),
     "zscore": lambda x, y, m: st.zscore(x) * y,
     "zmap": lambda x, y, m: st.zmap(x, y),
     "skew": lambda x, y, m: st.skew(x),
@@ -575,6 +577,13 @@ FUNCTIONS = {
     "hilbert": lambda x, y, m: np.abs(scipy.signal.hilbert(x)),
     "gausspulse": lambda x, y, m: scipy.signal.gausspulse(x),
     "rosen": lambda x, y, m: scipy.optimize.rosen(x),
+    "rosen_der": lambda x, y, m: scipy.optimize.rosen_der(x) * y,
+    "cumulative_simpson": lambda x, y, m: scipy.integrate.cumulative_simpson(x, dx=0.1) * y[1:],
+    "boxcox_llf": lambda x, y, m: st.boxcox_llf(0.5, x),
+    "skewtest": lambda x, y, m: st.skewtest(np.concatenate([x, y * x])).statistic,
+    "block_diag": lambda x, y, m: scipy.linalg.block_diag(m * x[0], m) ** 2,
+    "RigidTransform": lambda x, y, m: RigidTransform.from_translation(x[:3]).apply(y[:3]) ** 2,
+    "as_quat": lambda x, y, m: Rotation.from_euler("xyz", x[:3]).as_quat(),
     "whiten": lambda x, y, m: whiten(m * x[:, None]) * m,
     "as_matrix": lambda x, y, m: Rotation.from_rotvec(x[:3]).as_matrix() * m[:3],
     "apply": lambda x, y, m: Rotation.from_quat(x[:4]).apply(y[:3]) * y[:3],
@@ -585,6 +594,7 @@ mixed = "given traced arrays beside plain ones at", "np.asarray(y, like=x)"
 REFUSED = {
     "xlogy beside a plain array": (lambda x, y, m: sc.xlogy(x, y), mixed),
     "dct": (lambda x, y, m: scipy.fft.dct(x), ("scipy.fft.dct wanted a plain array at", "tg.custom_vjp")),
+    "ttest_1samp": (lambda x, y, m: st.ttest_1samp(x, 0.0).statistic, mixed),
     "expm": (lambda x, y, m: scipy.linalg.expm(m.T @ m * x[0]), ("scipy.linalg.expm wanted a plain array at",)),
 }
 """
@@ -658,6 +668,10 @@ EXTRA = """
 import array_api_extra as xpx
 
 FUNCTIONS = {
+    "apply_where": lambda x, y, m: xpx.apply_where(x > 0.8, (x,), np.log, np.sin),
+    "create_diagonal": lambda x, y, m: xpx.create_diagonal(x) ** 2,
+    "pad": lambda x, y, m: xpx.pad(x, 2) ** 2,
+    "isclose": lambda x, y, m: xpx.isclose(x, y) * x,
     "atleast_nd": lambda x, y, m: xpx.atleast_nd(x, ndim=3) ** 2,
     "cov": lambda x, y, m: xpx.cov(m.T * x),
     "expand_dims": lambda x, y, m: xpx.expand_dims(x, axis=(0, 2)) ** 2,

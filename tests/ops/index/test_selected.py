@@ -83,6 +83,10 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "rows by a matrix": lambda x: np.sum((rows(x) @ np.array([1.0, 2.0])) ** 2),
     "broadcasting": lambda x: np.sum(rows(x) * np.array([1.0, 2.0]) + rows(x) / np.array([[2.0, 3.0]])),
     "mask of two axes": lambda x: np.sum((M * x[:, None])[M * x[:, None] > 1] ** 2),
+    "mask without axes": lambda x: np.sum(x[x[0] > 0] ** 2) + np.sum(x[x[0] < 0]),
+    "assigned through it": lambda x: (
+        np.sum(tnp.at(x * Y)[x[0] > 0].set(x) * Y) + np.sum(tnp.at(x)[x[1] > 0].add(x) * Y)
+    ),
     "assigned": logarithms,
     "x[mask] op= v": in_place,
     "in place": own_in_place,
@@ -153,6 +157,16 @@ def test_infinite_elsewhere() -> None:
     x = np.array([1.0, np.inf, np.nan, 2.0])
     f = lambda x: np.sum(x[np.isfinite(x)] ** 2)
     np.testing.assert_array_equal(tg.jit(tg.grad(f))(x), [2.0, 0.0, 0.0, 4.0])
+
+
+def test_number_written_through_a_mask_without_axes() -> None:
+    def f(x: Any) -> Any:
+        y = np.sum(x).copy()
+        y[x[0] > 0] = x[1]
+        return y * x[2]
+
+    for x in (X, -X):
+        assert tg.jit(f)(x) == (x[1] if x[0] > 0 else np.sum(x)) * x[2]
 
 
 REFUSED: dict[str, Callable[[Any], Any]] = {

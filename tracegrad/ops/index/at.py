@@ -214,7 +214,7 @@ def _writable(v: Any, x: Any) -> Any:
 
 
 def is_traced_mask(index: Any) -> bool:
-    return type(index) is Tracer and number_kind(index.dtype) == "b" and index.ndim > 0
+    return type(index) is Tracer and number_kind(index.dtype) == "b"
 
 
 def masked(x: Any, mask: Any, function: Callable[[Any, Any], Any] | None, v: Any) -> Any:

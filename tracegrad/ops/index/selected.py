@@ -32,13 +32,8 @@ INSTEAD = (
 
 
 def is_unknown(mask: Any) -> bool:
-    """Whether an index is a mask with axes of which only the type is known."""
-    return (
-        type(mask) is Tracer
-        and number_kind(mask.dtype) == "b"
-        and mask.ndim > 0
-        and plain_value(mask, "a mask") is None
-    )
+    """Whether an index is a mask of which only the type is known."""
+    return type(mask) is Tracer and number_kind(mask.dtype) == "b" and plain_value(mask, "a mask") is None
 
 
 def selected(x: Any, mask: Tracer) -> Selected:
@@ -176,6 +171,8 @@ class Selected(NDArrayOperatorsMixin):
             return self.size
         if function is np.ndim:
             return self.ndim
+        if function in _OF_DTYPES:
+            return function(*[x.dtype if type(x) is Selected else x for x in args], **kwargs)
         self.refuse(f"np.{function.__name__}")
 
     def _matmul(self, x: Any, y: Any) -> Any:
@@ -205,6 +202,9 @@ class Selected(NDArrayOperatorsMixin):
             )
         found = function(self.rows, axis=axes, where=self.held(), initial=worst, **given)
         return np.where(np.any(self.mask), found, np.asarray(np.nan, self.dtype))
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        return self.mask.__array_namespace__(api_version=api_version)
 
     # -- ndarray's methods.
     def conj(self) -> Any:
@@ -282,6 +282,8 @@ _OF_UFUNCS = {
 }  # fmt: skip
 # What the largest and the smallest of nothing would be. There is none: NumPy raises, and here it is NaN.
 _WORST: dict[Any, float] = {np.max: -math.inf, np.amax: -math.inf, np.min: math.inf, np.amin: math.inf}
+# Functions of arrays' dtypes.
+_OF_DTYPES = frozenset([np.result_type, np.can_cast])
 # Functions of several ops that are elementwise.
 _ELEMENTWISE: frozenset[Any] = frozenset([
     np.where, np.clip, np.round, np.around, np.nan_to_num, np.real, np.angle, np.isclose, np.sinc, np.fix,
