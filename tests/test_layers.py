@@ -43,7 +43,7 @@ ROOMS = [
     {"core.show", "core.check"},
     {"ops"},
     {"lower", "transforms", "xla.emit", "xla.passes", "xla.values", "xla.rules"},
-    {"numpy", "lax", "xla.devices", "random"},
+    {"numpy", "lax", "xla.devices", "random", "scipy"},
     {"xla.primitives"},
     {"xla.from_jax"},
     {"nn", "optim", "io", "metrics", "data", "debug", "testing", "extend", "custom_derivatives", "show"},

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         numpy,
         optim,
         random,
+        scipy,
         show,
         sklearn,
         testing,
@@ -84,6 +85,7 @@ __all__ = [
     "optim",
     "random",
     "remat",
+    "scipy",
     "show",
     "sklearn",
     "stop_gradient",
@@ -119,6 +121,7 @@ _MODULES = {
             "numpy",
             "optim",
             "random",
+            "scipy",
             "show",
             "sklearn",
             "testing",
@@ -178,7 +181,7 @@ def _load_xla() -> Any:
 
 def _load_tables() -> None:
     """All that fills the tables of ops and functions: the op library, the namespaces, and ops that hold Graphs."""
-    for name in ("ops.everything", "numpy", "lax", "random", "lower.numpy.blocks", *_NAMES):
+    for name in ("ops.everything", "numpy", "lax", "random", "scipy", "lower.numpy.blocks", *_NAMES):
         _loaded(f"tracegrad.{name}")
 
 

@@ -430,13 +430,17 @@ def place_public(error: Exception, name: str) -> None:
         place(error, name)
 
 
+def _room_of(module: str) -> str:
+    return "scipy.special" if module.startswith("scipy.special") else "lax"
+
+
 def unsupported(function: Any, how: str = "", of: Any = None) -> UnsupportedFunctionError:
     """The error for a NumPy function that is not traced, or not when called this way."""
     module = getattr(function, "__module__", None) or _module_of(function)
     name = getattr(function, "__name__", repr(function))
     kind = "ufunc" if isinstance(function, np.ufunc) else "function"
     called = "" if of is None else f", called with {of.described()}"
-    listed = "`tracegrad.numpy` lists what is" if module.startswith("numpy") else "`tg.lax` has what is"
+    listed = "`tracegrad.numpy` lists what is" if module.startswith("numpy") else f"`tg.{_room_of(module)}` has what is"
     fix = (
         f"{listed}. If the {kind} matters to you, give it a derivative with `tg.custom_vjp` or "
         "`tg.custom_jvp`, or call it on values that are not being traced."

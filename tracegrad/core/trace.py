@@ -1052,6 +1052,8 @@ class Tracer:
         array, method = advice.method_called() if function is None else ("", "")
         if assigns(source):
             fixes = [_ASSIGN]
+        elif library == f"scipy.special.{name}" and name in SCIPY_FUNCTIONS:
+            fixes = [f"  In place of `{written}` write `tg.scipy.special.{name}`, with the same arguments."]
         elif library:
             fixes = [
                 f"  {library} works on plain arrays: write NumPy's function or tnp's, or give it a derivative with "

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         shape,
         softmax,
         sort,
+        special,
         special_functions,
         structural,
         threefry,

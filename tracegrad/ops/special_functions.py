@@ -73,17 +73,22 @@ def _special(
         return ArrayType(broadcast_shapes(name, types), _dtype(types))
 
     op = elementwise(
-        name, functools.partial(_in_double, function), *[_unknown] * len(without), *partials, infer=infer, kinds="f",
+        name, functools.partial(_in_double, function), *[unknown] * len(without), *partials, infer=infer, kinds="f",
         samples=samples,
     )  # fmt: skip
+    return refusing(op, without)
+
+
+def refusing(op: Op, parameters: Sequence[str]) -> Op:
+    """The op with an error where forward mode asks for the derivative in one of its first inputs, which are called so."""
     rule = op.jvp
     assert rule is not None
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
-        for parameter, t in zip(without, tangents, strict=False):
+        for parameter, t in zip(parameters, tangents, strict=False):
             if t is not None:
                 raise DifferentiationError(
-                    f"{name} has no derivative with respect to {parameter}{at(user_source())}; hold it constant: "
+                    f"{op.name} has no derivative with respect to {parameter}{at(user_source())}; hold it constant: "
                     f"tg.stop_gradient({parameter})"
                 )
         return rule(primals, tangents, out, params)
@@ -92,7 +97,8 @@ def _special(
     return op
 
 
-def _unknown(d: Any, out: Any, *inputs: Any) -> Any:
+def unknown(d: Any, out: Any, *inputs: Any) -> Any:
+    """The partial in such an input: reverse mode does not know whether anybody asks."""
     return d * math.nan
 
 

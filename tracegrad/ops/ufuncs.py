@@ -201,9 +201,11 @@ def _call(ufunc: np.ufunc, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> A
 
 
 def _of_scipy(ufunc: np.ufunc) -> Any:
-    """Our function for one of scipy.special: whoever holds such a ufunc has imported that module."""
+    """Our function for one of scipy.special, or one that a function of that name calls (`_lambertw`): whoever holds such a ufunc
+    has imported that module."""
     name = ufunc.__name__
-    if getattr(sys.modules.get("scipy.special"), name, None) is not ufunc:
+    found = getattr(sys.modules.get("scipy.special"), name.removeprefix("_"), None)
+    if found is None or (name[0] != "_" and found is not ufunc):
         return None
     return SCIPY_FUNCTIONS.get(name)
 

@@ -1,0 +1,402 @@
+"""How accurate `tg.scipy.special` is: `python docs/scipy_coverage.py` writes docs/scipy_coverage.md, with names of functions their
+rows alone.
+
+Each function at 100 points, drawn from a fixed seed, and at the ends of its domain: its values and its derivatives against
+mpmath, in float64 and float32, on NumPy and on XLA. Errors are in units in the last place, of which one is the spacing of numbers
+at the truth and what moving an argument by one such spacing changes in it: no code can know the argument any better.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mpmath
+import numpy as np
+from mpmath import mpf
+
+import tracegrad as tg
+
+PAGE = Path(__file__).with_suffix(".md")
+POINTS = 100
+
+
+class Draw(NamedTuple):
+    """Numbers between two limits; of all sizes between two; whole ones, in which there is no derivative."""
+
+    low: float
+    high: float
+    kind: str = "uniform"
+
+    def of(self, rng: Any, count: int) -> Any:
+        if self.kind == "whole":
+            return rng.integers(self.low, self.high, count, endpoint=True)
+        if self.kind == "size":
+            found = np.exp(rng.uniform(math.log(self.low), math.log(self.high), count))
+        else:
+            found = rng.uniform(self.low, self.high, count)
+        return found.astype(np.float32).astype(np.float64)  # the same points in both dtypes
+
+
+def whole(low: int, high: int) -> Draw:
+    return Draw(low, high, "whole")
+
+
+def size(low: float, high: float) -> Draw:
+    return Draw(low, high, "size")
+
+
+class Case(NamedTuple):
+    """A function in mpmath's words, where its arguments are drawn, in which of them it has derivatives (all real ones, if None),
+    further points; `part` of several results, and a result whose real part is meant."""
+
+    exact: Callable[..., Any]
+    draws: tuple[Draw, ...]
+    ends: tuple[tuple[float, ...], ...] = ()
+    part: int | None = None
+    real: bool = False
+    over: tuple[int, ...] | None = None
+
+    @property
+    def arguments(self) -> tuple[int, ...]:
+        if self.over is not None:
+            return self.over
+        return tuple([i for i, d in enumerate(self.draws) if d.kind != "whole"])
+
+
+def expm1_by(power: Any, log: Any) -> Any:
+    return mpmath.expm1(power * log) / power if power else log
+
+
+def expn(n: Any, x: Any) -> Any:
+    """By recurrence from E_0 and E_1, with digits for what that loses."""
+    with mpmath.extradps(40):
+        found = mpmath.exp(-x) / x if n == 0 else mpmath.e1(x)
+        for k in range(1, n):
+            found = (mpmath.exp(-x) - x * found) / k
+        return found
+
+
+def wofz(x: Any) -> Any:
+    return mpmath.re(mpmath.exp(-x * x) * mpmath.erfc(-1j * x))
+
+
+def log_expit(x: Any) -> Any:
+    return -mpmath.log1p(mpmath.exp(-x))
+
+
+def logncdf(x: Any) -> Any:
+    return mpmath.log(mpmath.erfc(-x / mpmath.sqrt(2)) / 2)
+
+
+def quantile(p: Any) -> Any:
+    """Of the normal distribution."""
+    with mpmath.extradps(10):
+        start = tg.scipy.special.ndtri(float(p))
+        return mpmath.findroot(lambda x: mpmath.log(mpmath.ncdf(x)) - mpmath.log(p), mpf(float(start)))
+
+
+def huber(delta: Any, r: Any) -> Any:
+    return r * r / 2 if abs(r) <= delta else delta * (abs(r) - delta / 2)
+
+
+def spherical(bessel: Callable[..., Any], factor: Any) -> Callable[..., Any]:
+    return lambda n, z: mpmath.sqrt(factor() / (2 * z)) * bessel(n + mpf(1) / 2, z)
+
+
+def real_pi() -> Any:
+    return mpmath.pi
+
+
+def multigammaln(a: Any, d: Any) -> Any:
+    return d * (d - 1) * mpmath.log(mpmath.pi) / 4 + mpmath.fsum([mpmath.loggamma(a - mpf(j) / 2) for j in range(d)])
+
+
+def log_gamma(x: Any) -> Any:
+    return mpmath.re(mpmath.loggamma(x))
+
+
+def sph_harm(n: Any, m: Any, theta: Any, phi: Any) -> Any:
+    return mpmath.re(mpmath.spherharm(n, m, theta, phi))
+
+
+ALL = size(1e-6, 1e3)
+PROBABILITY = Draw(0.0, 1.0)
+
+CASES: dict[str, Case] = {
+    "gamma": Case(mpmath.gamma, (Draw(-8, 30),), ((1e-30,), (170.0,), (0.5,))),
+    "gammaln": Case(log_gamma, (Draw(0.01, 200),), ((1e-30,), (1e10,))),
+    "loggamma": Case(mpmath.loggamma, (ALL,), ((1e-30,), (1e10,))),
+    "rgamma": Case(mpmath.rgamma, (Draw(-6, 20),), ((0.0,), (-2.0,), (1e-30,))),
+    "gammasgn": Case(lambda x: mpmath.sign(mpmath.gamma(x)), (Draw(-8, 8),), over=()),
+    "digamma": Case(mpmath.digamma, (ALL,), ((1e-30,),)),
+    "psi": Case(mpmath.digamma, (ALL,)),
+    "polygamma": Case(lambda n, x: mpmath.psi(int(n), x), (whole(0, 4), size(0.1, 100))),
+    "multigammaln": Case(multigammaln, (Draw(2, 60), whole(1, 1)), over=(0,)),
+    "zeta": Case(lambda x, q: mpmath.zeta(x, q), (Draw(1.1, 12), size(0.1, 50)), over=(1,)),
+    "beta": Case(mpmath.beta, (size(1e-3, 30), size(1e-3, 30))),
+    "betaln": Case(lambda a, b: log_gamma(a) + log_gamma(b) - log_gamma(a + b), (size(1e-3, 100), size(1e-3, 100))),
+    "betainc": Case(
+        lambda a, b, x: mpmath.betainc(a, b, 0, x, regularized=True), (size(0.1, 30), size(0.1, 30), Draw(0.02, 0.98)), over=(2,)
+    ),
+    "gammainc": Case(lambda a, x: mpmath.gammainc(a, 0, x, regularized=True), (size(0.1, 50), size(0.1, 50))),
+    "gammaincc": Case(lambda a, x: mpmath.gammainc(a, x, regularized=True), (size(0.1, 50), size(0.1, 50))),
+    "comb": Case(mpmath.binomial, (Draw(10, 40), Draw(0.5, 9))),
+    "binom": Case(mpmath.binomial, (Draw(10, 40), Draw(0.5, 9))),
+    "factorial": Case(mpmath.factorial, (Draw(0.1, 30),)),
+    "poch": Case(mpmath.rf, (Draw(0.5, 20), Draw(0.5, 10))),
+    "j0": Case(lambda x: mpmath.besselj(0, x), (Draw(-30, 30),), ((0.0,), (1e-20,), (1e3,))),
+    "j1": Case(lambda x: mpmath.besselj(1, x), (Draw(-30, 30),), ((0.0,), (1e-20,), (1e3,))),
+    "y0": Case(lambda x: mpmath.bessely(0, x), (Draw(0.05, 30),), ((1e-20,), (1e3,))),
+    "y1": Case(lambda x: mpmath.bessely(1, x), (Draw(0.05, 30),), ((1e-20,), (1e3,))),
+    "jn": Case(mpmath.besselj, (whole(0, 6), Draw(0.1, 30))),
+    "jv": Case(mpmath.besselj, (Draw(0.1, 6), Draw(0.1, 30)), over=(1,)),
+    "yn": Case(mpmath.bessely, (whole(0, 6), Draw(0.3, 30))),
+    "yv": Case(mpmath.bessely, (Draw(0.1, 6), Draw(0.3, 30)), over=(1,)),
+    "i0": Case(lambda x: mpmath.besseli(0, x), (Draw(-60, 60),), ((0.0,), (1e-20,))),
+    "i1": Case(lambda x: mpmath.besseli(1, x), (Draw(-60, 60),), ((0.0,), (1e-20,))),
+    "i0e": Case(lambda x: mpmath.exp(-abs(x)) * mpmath.besseli(0, x), (Draw(-60, 60),), ((1e4,),)),
+    "i1e": Case(lambda x: mpmath.exp(-abs(x)) * mpmath.besseli(1, x), (Draw(-60, 60),), ((1e4,),)),
+    "iv": Case(mpmath.besseli, (Draw(0.1, 6), Draw(0.1, 60)), over=(1,)),
+    "ive": Case(lambda v, x: mpmath.exp(-x) * mpmath.besseli(v, x), (Draw(0.1, 6), Draw(0.1, 60)), over=(1,)),
+    "k0": Case(lambda x: mpmath.besselk(0, x), (Draw(0.01, 60),), ((1e-20,),)),
+    "k1": Case(lambda x: mpmath.besselk(1, x), (Draw(0.01, 60),), ((1e-20,),)),
+    "k0e": Case(lambda x: mpmath.exp(x) * mpmath.besselk(0, x), (Draw(0.01, 60),)),
+    "k1e": Case(lambda x: mpmath.exp(x) * mpmath.besselk(1, x), (Draw(0.01, 60),)),
+    "kv": Case(mpmath.besselk, (Draw(0.1, 6), Draw(0.1, 60)), over=(1,)),
+    "kve": Case(lambda v, x: mpmath.exp(x) * mpmath.besselk(v, x), (Draw(0.1, 6), Draw(0.1, 60)), over=(1,)),
+    "spherical_jn": Case(spherical(mpmath.besselj, real_pi), (whole(0, 5), Draw(0.5, 30))),
+    "spherical_yn": Case(spherical(mpmath.bessely, real_pi), (whole(0, 5), Draw(0.5, 30))),
+    "spherical_in": Case(spherical(mpmath.besseli, real_pi), (whole(0, 5), Draw(0.5, 30))),
+    "spherical_kn": Case(spherical(mpmath.besselk, real_pi), (whole(0, 5), Draw(0.5, 30))),
+    "erf": Case(mpmath.erf, (Draw(-5, 5),), ((0.0,), (1e-300,))),
+    "erfc": Case(mpmath.erfc, (Draw(-5, 9),), ((0.0,), (25.0,))),
+    "erfcx": Case(lambda x: mpmath.exp(x * x) * mpmath.erfc(x), (Draw(-9, 30),), ((0.0,), (100.0,))),
+    "erfinv": Case(mpmath.erfinv, (Draw(-0.99, 0.99),), ((1e-30,),)),
+    "erfcinv": Case(lambda x: -quantile(x / 2) / mpmath.sqrt(2), (Draw(0.001, 1.9),), ((1e-30,),)),
+    "dawsn": Case(lambda x: mpmath.exp(-x * x) * mpmath.erfi(x) * mpmath.sqrt(mpmath.pi) / 2, (Draw(-12, 12),), ((0.0,), (50.0,))),
+    "wofz": Case(wofz, (Draw(-4, 4),), real=True),
+    "ndtr": Case(mpmath.ncdf, (Draw(-9, 9),), ((-30.0,),)),
+    "log_ndtr": Case(logncdf, (Draw(-30, 9),), ((-300.0,), (-1e4,))),
+    "ndtri": Case(quantile, (Draw(0.001, 0.999),), ((1e-30,),)),
+    "expit": Case(lambda x: 1 / (1 + mpmath.exp(-x)), (Draw(-40, 40),), ((-700.0,),)),
+    "logit": Case(lambda x: mpmath.log(x) - mpmath.log1p(-x), (PROBABILITY,), ((1e-30,),)),
+    "log_expit": Case(log_expit, (Draw(-40, 40),), ((-700.0,), (700.0,))),
+    "fresnel": Case(mpmath.fresnels, (Draw(-5, 5),), ((0.0,), (29.7,)), part=0),
+    "fresnel ": Case(mpmath.fresnelc, (Draw(-5, 5),), ((0.0,), (29.7,)), part=1),
+    "sici": Case(mpmath.si, (Draw(-30, 30),), ((0.0,), (1e3,)), part=0),
+    "sici ": Case(mpmath.ci, (Draw(0.01, 30),), ((1e-30,), (1e3,)), part=1),
+    "expi": Case(mpmath.ei, (Draw(-20, 30),), ((1e-30,), (300.0,))),
+    "exp1": Case(mpmath.e1, (Draw(0.01, 50),), ((1e-30,), (600.0,))),
+    "expn": Case(expn, (whole(0, 6), Draw(0.05, 30))),
+    "xlogy": Case(lambda x, y: x * mpmath.log(y), (ALL, ALL)),
+    "xlog1py": Case(lambda x, y: x * mpmath.log1p(y), (ALL, ALL)),
+    "entr": Case(lambda x: -x * mpmath.log(x), (ALL,)),
+    "rel_entr": Case(lambda x, y: x * mpmath.log(x / y), (ALL, ALL)),
+    "kl_div": Case(lambda x, y: x * mpmath.log(x / y) - x + y, (ALL, ALL)),
+    "boxcox": Case(lambda x, p: expm1_by(p, mpmath.log(x)), (size(0.01, 100), Draw(-2, 2)), ((2.0, 0.0), (2.0, 1e-20))),
+    "boxcox1p": Case(lambda x, p: expm1_by(p, mpmath.log1p(x)), (size(0.01, 100), Draw(-2, 2)), ((2.0, 0.0), (2.0, 1e-20))),
+    "inv_boxcox": Case(
+        lambda y, p: mpmath.exp(mpmath.log1p(p * y) / p) if p else mpmath.exp(y), (Draw(0.1, 5), Draw(0.05, 2)), ((0.5, 0.0), (0.5, 1e-20))
+    ),
+    "huber": Case(huber, (Draw(0.1, 3), Draw(-6, 6))),
+    "sinc": Case(mpmath.sincpi, (Draw(-10, 10),), ((0.0,),)),
+    "hyp1f1": Case(mpmath.hyp1f1, (Draw(0.2, 4), Draw(0.5, 6), Draw(-10, 10)), over=(2,)),
+    "hyp2f1": Case(mpmath.hyp2f1, (Draw(0.2, 3), Draw(0.2, 3), Draw(0.5, 6), Draw(-1, 0.9)), over=(3,)),
+    "ellipk": Case(mpmath.ellipk, (Draw(-3, 0.99),), ((0.0,), (1e-20,), (-100.0,))),
+    "ellipe": Case(mpmath.ellipe, (Draw(-3, 0.99),), ((0.0,), (1e-20,), (-100.0,))),
+    "lambertw": Case(lambda z: mpmath.re(mpmath.lambertw(z)), (Draw(-0.36, 20),), ((0.0,), (1e10,)), real=True),
+    "eval_legendre": Case(mpmath.legendre, (whole(0, 8), Draw(-1, 1)), ((5, 1.0), (5, -1.0))),
+    "eval_chebyt": Case(mpmath.chebyt, (whole(0, 8), Draw(-1, 1)), ((5, 1.0), (5, -1.0))),
+    "eval_chebyu": Case(mpmath.chebyu, (whole(0, 8), Draw(-1, 1)), ((5, 1.0), (5, -1.0))),
+    "eval_hermite": Case(mpmath.hermite, (whole(0, 8), Draw(-3, 3))),
+    "eval_hermitenorm": Case(
+        lambda n, x: mpmath.hermite(n, x / mpmath.sqrt(2)) / mpmath.sqrt(2) ** int(n), (whole(0, 8), Draw(-3, 3))
+    ),
+    "eval_laguerre": Case(lambda n, x: mpmath.laguerre(n, 0, x), (whole(0, 8), Draw(0, 9))),
+    "eval_genlaguerre": Case(mpmath.laguerre, (whole(0, 8), Draw(0.1, 3), Draw(0, 9)), over=(2,)),
+    "eval_gegenbauer": Case(mpmath.gegenbauer, (whole(0, 8), Draw(0.6, 3), Draw(-1, 1)), over=(2,)),
+    "eval_jacobi": Case(mpmath.jacobi, (whole(0, 8), Draw(0.1, 3), Draw(0.1, 3), Draw(-1, 1)), over=(3,)),
+    "sph_harm_y": Case(sph_harm, (whole(3, 5), whole(-3, 3), Draw(0.1, 3), Draw(0, 6)), real=True),
+}  # fmt: skip
+
+# What is no function of numbers: constants, and what goes over axes (tests/scipy/test_special.py).
+ELSEWHERE = {"bernoulli", "legendre", "logsumexp", "softmax", "log_softmax"}
+
+
+def points(name: str) -> list[tuple[Any, ...]]:
+    """The points that are drawn, and the further ones."""
+    case = CASES[name]
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    columns = [d.of(rng, POINTS) for d in case.draws]
+    return [*zip(*[c.tolist() for c in columns], strict=True), *case.ends]
+
+
+def ours(name: str) -> Callable[..., Any]:
+    case = CASES[name]
+    function = getattr(tg.scipy.special, name.strip())
+
+    def applied(*xs: Any) -> Any:
+        if name == "multigammaln":
+            return function(xs[0], 1)
+        found = function(*xs)
+        found = found if case.part is None else found[case.part]
+        return np.real(found) if case.real else found
+
+    return applied
+
+
+def derivatives(name: str) -> list[Callable[..., Any]]:
+    """The function, and its derivative in each argument that has one."""
+    f = ours(name)
+    return [f, *[tg.grad(lambda *xs: np.sum(f(*xs)), i) for i in CASES[name].arguments]]
+
+
+def exactly(case: Case, point: Sequence[Any]) -> list[Any]:
+    """The same in mpmath's words; None for what is not finite and real."""
+    xs = [mpf(x) if isinstance(x, float) else int(x) for x in point]
+    found = []
+    for i in (None, *case.arguments):
+        try:
+            if i is None:
+                value = case.exact(*xs)
+            else:
+                along = lambda x, i=i: case.exact(*xs[:i], x, *xs[i + 1 :])
+                # A derivative's difference quotient, by a step far below any scale that there is.
+                step = mpf(10) ** -12 * (abs(xs[i]) if abs(xs[i]) > 1e-40 else 1)
+                value = (along(xs[i] + step) - along(xs[i] - step)) / (2 * step)
+            value = mpmath.mpmathify(value)
+            value = value.real if isinstance(value, mpmath.mpc) else value
+            if i is not None and xs[i] == 0 and abs(value) < 1e-20:
+                value = mpf(0)  # but for the third derivative
+            found.append(value if mpmath.isfinite(value) else None)
+        except (ValueError, ZeroDivisionError, mpmath.libmp.NoConvergence):
+            found.append(None)
+    return found
+
+
+@functools.cache
+def truth(name: str, point: tuple[Any, ...]) -> list[Any]:
+    with mpmath.workdps(45):
+        return exactly(CASES[name], point)
+
+
+def errors(name: str, dtype: Any, chosen: Sequence[tuple[Any, ...]], run: Callable[..., Any]) -> Iterator[float]:
+    """The worst error of the value, and of each derivative, in units as above."""
+    case = CASES[name]
+    limits = np.finfo(dtype)
+    xs = [
+        np.array(c, dtype if d.kind != "whole" else np.int64)
+        for c, d in zip(zip(*chosen, strict=True), case.draws, strict=True)
+    ]
+    for which, found in enumerate(run(*xs)):
+        worst = 0.0
+        for point, got in zip(chosen, np.asarray(found), strict=True):
+            true = truth(name, point)[which]
+            if true is None or not float(limits.tiny) <= abs(true) <= float(limits.max):
+                continue
+            error = abs(mpf(float(got)) - true) if np.isfinite(got) else mpf("inf")
+            unit = float(np.spacing(dtype(abs(float(true)))))
+            if error > unit:  # only then it matters what the argument is good for
+                for i, d in enumerate(case.draws):
+                    if d.kind != "whole":
+                        beside = float(np.nextafter(dtype(point[i]), dtype(np.inf)))
+                        near = truth(name, (*point[:i], beside, *point[i + 1 :]))[which]
+                        unit += float(abs(near - true)) if near is not None else 0.0
+            worst = max(worst, float(error / unit))
+        yield worst
+
+
+def eager(name: str) -> Callable[..., Any]:
+    return lambda *xs: [f(*xs) for f in derivatives(name)]
+
+
+def on_xla(name: str) -> Callable[..., Any]:
+    return tg.jit(eager(name), backend="xla")
+
+
+def measured(name: str, chosen: Sequence[tuple[Any, ...]] | None = None) -> list[list[float]]:
+    """In float64, float32, and float64 on XLA."""
+    chosen = points(name) if chosen is None else chosen
+    in_float32 = [p for p in chosen if all(x == 0 or 1e-30 <= abs(x) <= 1e30 for x in p)]
+    with np.errstate(all="ignore"):
+        return [
+            list(errors(name, np.float64, chosen, eager(name))),
+            list(errors(name, np.float32, in_float32, eager(name))),
+            list(errors(name, np.float64, chosen, on_xla(name))),
+        ]
+
+
+def shown(error: float) -> str:
+    """To two places."""
+    if error < 10:
+        return f"{error:.1f}"
+    return f"{error:.0f}" if error < 1000 else f"{error:.0e}".replace("e+0", "e") if math.isfinite(error) else "∞"
+
+
+def how_on_xla(name: str) -> str:
+    rules = tg.core.backends.xla() and sys.modules["tracegrad.xla.rules.scipy"]
+    name = {"jn": "jv", "comb": "binom", "factorial": "gamma"}.get(name, name)
+    return (
+        "SciPy"
+        if name in rules.CALLED_BACK
+        else "jax"
+        if name in rules.JAX
+        else "formula"
+        if name in rules.EMITTED
+        else "jax.lax"
+    )
+
+
+def row(name: str, found: Sequence[Sequence[float]]) -> str:
+    plain, single, xla = [[shown(e) for e in errors] for errors in found]
+    return (
+        f"| `{label(name)}` | {plain[0]} | {', '.join(plain[1:]) or '–'} | {single[0]} | {', '.join(single[1:]) or '–'} "
+        f"| {how_on_xla(name.strip())} | {xla[0]} | {', '.join(xla[1:]) or '–'} |"
+    )
+
+
+HEAD = """# SciPy's functions
+
+How accurate `tg.scipy.special` is, made by `python docs/scipy_coverage.py`. Each function stands here with its worst error at 100 drawn points
+and at the ends of its domain, against mpmath: of its value, and of its derivative in each argument that has one, by reverse mode. Errors are
+in units in the last place; a unit is the spacing of numbers at the truth, and what moving an argument by one such spacing changes in it.
+
+Values on NumPy are SciPy's own, bit for bit. On XLA they are those of `jax.scipy.special` ("jax") or `jax.lax`, or of a formula, where these hold
+float64's accuracy; otherwise SciPy is called on the host by `jax.pure_callback` ("SciPy"), which takes the numbers there and back.
+
+| function | float64 | its derivatives | float32 | its derivatives | on XLA by | float64 | its derivatives |
+|---|---|---|---|---|---|---|---|
+"""
+
+
+def rows_of(text: str) -> dict[str, str]:
+    """The rows of a page, by what stands in front."""
+    found = [line for line in text.splitlines() if line.startswith("| `")]
+    return {line.split("`")[1]: line for line in found}
+
+
+def label(name: str) -> str:
+    part = CASES[name].part
+    return name if part is None else f"{name.strip()}[{part}]"
+
+
+def page(names: Sequence[str]) -> str:
+    """With the rows of these functions anew, and the others as they are."""
+    before = rows_of(PAGE.read_text()) if PAGE.exists() else {}
+    rows = [
+        row(name, measured(name)) if name in names or label(name) not in before else before[label(name)]
+        for name in CASES
+    ]
+    return HEAD + "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    PAGE.write_text(page([name for name in CASES if name.strip() in sys.argv[1:]] or list(CASES)))

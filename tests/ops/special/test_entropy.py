@@ -1,0 +1,40 @@
+"""Entropies at zero, Box and Cox at the power zero, Huber's kink."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tracegrad as tg
+from tracegrad.scipy import special
+
+mpmath = pytest.importorskip("mpmath")
+pytest.importorskip("scipy")
+
+
+def test_where_nothing_is_weighed() -> None:
+    assert special.xlogy(0.0, 0.0) == special.entr(0.0) == special.rel_entr(0.0, 1.0) == 0
+    with np.errstate(all="ignore"):
+        assert tg.grad(special.xlogy, 1)(0.0, 0.0) == tg.grad(special.xlog1py, 1)(0.0, -1.0) == 0
+        assert tg.grad(special.entr)(0.0) == np.inf
+        assert tg.grad(special.kl_div, 1)(0.0, 2.0) == 1
+
+
+def test_power_transforms_at_the_power_zero() -> None:
+    log = np.log(3.0)
+    for f, x, value in [(special.boxcox, 3.0, log), (special.boxcox1p, 2.0, log)]:
+        assert f(x, 0.0) == pytest.approx(value, rel=1e-15)
+        np.testing.assert_allclose(tg.grad(f, 1)(x, 0.0), log**2 / 2, rtol=1e-15)
+        np.testing.assert_allclose(tg.grad(tg.grad(f, 1), 1)(x, 0.0), log**3 / 3, rtol=1e-14)
+        np.testing.assert_allclose(tg.grad(tg.grad(f, 1))(x, 0.0), log / 3, rtol=1e-14)
+    np.testing.assert_allclose(tg.grad(special.inv_boxcox, 1)(log, 0.0), -3 * log**2 / 2, rtol=1e-14)
+    with mpmath.workdps(40):
+        inverse = lambda p: mpmath.exp(mpmath.log1p(p * mpmath.mpf(log)) / p)
+        true = float(mpmath.diff(inverse, mpmath.mpf(1e-6)))
+    np.testing.assert_allclose(tg.grad(special.inv_boxcox, 1)(log, 1e-6), true, rtol=1e-13)
+
+
+def test_hubers_loss() -> None:
+    r = np.array([-3.0, -1.0, 0.5, 1.0, 4.0])
+    assert tg.grad(lambda r: np.sum(special.huber(1.0, r)))(r).tolist() == [-1.0, -1.0, 0.5, 1.0, 1.0]
+    assert tg.vmap(tg.grad(special.huber), (None, 0))(1.0, r).tolist() == [2.0, 0.0, 0.0, 0.0, 3.0]

@@ -1,0 +1,167 @@
+"""tg.scipy.special: SciPy's values to the bit, derivatives against mpmath, under the transforms; what is called on tracers."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tracegrad as tg
+from tests import ROOT
+from tracegrad.core.errors import TracerArrayConversionError, UnsupportedFunctionError
+from tracegrad.scipy import special
+
+scipy_special = pytest.importorskip("scipy.special")
+mpmath = pytest.importorskip("mpmath")
+
+
+def loaded() -> ModuleType:
+    """docs/scipy_coverage.py, which is no part of a package."""
+    spec = importlib.util.spec_from_file_location("scipy_coverage", ROOT / "docs" / "scipy_coverage.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+coverage = loaded()
+# NumPy computes them too, where SciPy is not installed, or they have ops of their own for other reasons.
+IN_DOUBLE = {"betainc", "polygamma"}  # where SciPy computes float32 less accurately
+NEAR = {"erf", "erfc", "erfinv", "ndtr", "expit", "sinc", "factorial"}
+
+
+def columns(name: str, dtype: Any, count: int = 100) -> list[Any]:
+    """The first points of those drawn, an array for each argument."""
+    case = coverage.CASES[name]
+    chosen = zip(*coverage.points(name)[:count], strict=True)
+    return [np.array(c, np.int64 if d.kind == "whole" else dtype) for c, d in zip(chosen, case.draws, strict=True)]
+
+
+def applied(module: Any, name: str, xs: Any) -> Any:
+    found = getattr(module, name.strip())(xs[0], 1) if name == "multigammaln" else getattr(module, name.strip())(*xs)
+    part = coverage.CASES[name].part
+    return found if part is None else found[part]
+
+
+@pytest.mark.parametrize("name", coverage.CASES)
+def test_values_are_scipys(name: str) -> None:
+    for dtype in (np.float64, np.float32):
+        xs = columns(name, dtype)
+        with np.errstate(all="ignore"):
+            found, wanted = applied(special, name, xs), applied(scipy_special, name, xs)
+        assert found.dtype == wanted.dtype or name in NEAR
+        if name in IN_DOUBLE:
+            wanted = applied(scipy_special, name, columns(name, np.float64)).astype(found.dtype)
+        if name in NEAR:
+            np.testing.assert_allclose(found, wanted, rtol=8 * np.finfo(dtype).eps, atol=np.finfo(dtype).tiny)
+        else:
+            np.testing.assert_array_equal(found, wanted)
+
+
+def test_every_function_is_measured() -> None:
+    measured = {name.strip() for name in coverage.CASES}
+    assert set(special.__all__) - measured == coverage.ELSEWHERE
+
+
+@pytest.mark.parametrize("name", ["gamma", "betaln", "jv", "log_ndtr", "expn", "boxcox", "ellipk", "eval_legendre"])
+@pytest.mark.parametrize("backend", ["numpy", "xla"])
+def test_under_jit_and_vmap(name: str, backend: str) -> None:
+    if backend == "xla":
+        pytest.importorskip("jax")
+    xs = columns(name, np.float64, 5)
+    last = len(xs) - 1
+    f = getattr(special, name)
+    slope = tg.grad(f, last)
+    expected = np.array([slope(*[x[i] for x in xs]) for i in range(5)])
+    np.testing.assert_allclose(tg.jit(tg.vmap(slope), backend=backend)(*xs), expected, rtol=1e-12)
+    values = tg.jit(lambda *xs: f(*xs), backend=backend)(*xs)
+    np.testing.assert_allclose(values, f(*xs), rtol=1e-12)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# SciPy's own functions, called on tracers.
+
+
+def test_scipys_ufuncs_are_traced() -> None:
+    x, y = np.array([0.4, 0.7]), np.array([0.3, 2.0])
+    for name, args in [
+        ("gamma", (x,)), ("rgamma", (x,)), ("betaln", (x, y)), ("xlogy", (x, y)), ("jv", (1.0, y)), ("jn", (1, y)),
+        ("fresnel", (x,)), ("sici", (x,)), ("expn", (2, y)), ("eval_legendre", (3, x)), ("ellipk", (x,)), ("gammaln", (x,)),
+        ("lambertw", (y,)), ("zeta", (2.0, y)), ("hyp2f1", (1.0, 2.0, 3.0, x)), ("huber", (x, y)), ("log_ndtr", (x,)),
+    ]:  # fmt: skip
+
+        def total(module: Any, name: str = name, args: Any = args) -> Any:
+            def f(last: Any) -> Any:
+                found = getattr(module, name)(*args[:-1], last)
+                return np.sum(np.real(found[0] + found[1] if isinstance(found, tuple) else found))
+
+            return tg.value_and_grad(f)(args[-1])
+
+        theirs, ours = total(scipy_special), total(special)
+        np.testing.assert_array_equal(theirs[0], ours[0])
+        np.testing.assert_array_equal(theirs[1], ours[1])
+
+
+def test_what_is_not_traced_names_what_is_and_the_line() -> None:
+    x = np.array([0.4, 0.7])
+    for name in ("logsumexp", "softmax", "polygamma", "comb", "factorial", "multigammaln"):
+        more = {"polygamma": lambda f, t: f(1, t), "comb": lambda f, t: f(t, 1.0), "multigammaln": lambda f, t: f(t, 2)}
+        call = more.get(name, lambda f, t: f(t))
+        with pytest.raises(TracerArrayConversionError) as caught:
+            tg.grad(lambda t, call=call, name=name: np.sum(call(getattr(scipy_special, name), t)))(x)
+        assert re.search(rf"test_special\.py:\d+.*\n.*write `tg\.scipy\.special\.{name}`", str(caught.value))
+        assert tg.grad(lambda t, call=call, name=name: np.sum(call(getattr(special, name), t)))(x + 3).shape == (2,)
+    with pytest.raises(
+        UnsupportedFunctionError, match=r"scipy\.special\.airy.*test_special\.py(.|\n)*`tg\.scipy\.special` has"
+    ):
+        tg.grad(lambda t: scipy_special.airy(t)[0])(0.5)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is no function of numbers.
+
+
+def test_over_axes() -> None:
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    b = np.array([0.5, 2.0, -0.1, 1.0])
+    for name in ("softmax", "log_softmax", "logsumexp"):
+        for axis in (None, 0, 1):
+            found = getattr(special, name)(x, axis)
+            np.testing.assert_allclose(found, getattr(scipy_special, name)(x, axis), rtol=1e-14)
+    for sign in (False, True):
+        found = special.logsumexp(x, 1, b, True, sign)
+        np.testing.assert_allclose(found, scipy_special.logsumexp(x, 1, b, True, sign), rtol=1e-13)
+    np.testing.assert_allclose(tg.grad(special.logsumexp)(x), special.softmax(x), rtol=1e-14)
+
+
+def test_constants_and_objects() -> None:
+    np.testing.assert_array_equal(special.bernoulli(6), scipy_special.bernoulli(6))
+    assert abs(tg.grad(lambda x: special.legendre(3)(x))(0.4) - (7.5 * 0.16 - 1.5)) < 1e-14
+
+
+def test_riemanns_zeta() -> None:
+    for x in (3.0, np.array([1.5, 2.0, 40.0])):
+        np.testing.assert_array_equal(special.zeta(x), scipy_special.zeta(x))
+
+
+def test_jax_arrays_are_accepted() -> None:
+    jnp = pytest.importorskip("jax.numpy")
+    found = special.gamma(jnp.asarray([1.0, 3.0], np.float32))
+    assert type(found) is not np.ndarray
+    np.testing.assert_allclose(found, [1, 2], rtol=1e-6)
+
+
+def test_scipy_is_loaded_at_the_first_call() -> None:
+    code = (
+        "import sys, tracegrad as tg; tg.scipy.special.gamma; print('scipy' in sys.modules); "
+        "tg.scipy.special.gamma(2.0); print('scipy.special' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]

@@ -1,0 +1,117 @@
+"""scipy.special's functions: jax's where they hold float64's accuracy, or a formula that does. All others are SciPy's own, which jax
+calls on the host (`CALLED_BACK`): as accurate, at the price of taking the numbers there and back."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.scipy import special as jax_special
+
+from tracegrad.core.backends import lowers
+from tracegrad.core.op import OPS
+from tracegrad.core.types import ArrayType
+from tracegrad.ops.special import (  # noqa: F401, which fill DECLARED
+    bessel,
+    entropy,
+    gamma,
+    hypergeometric,
+    integrals,
+    normal,
+    polynomials,
+)
+from tracegrad.ops.special.declared import DECLARED
+from tracegrad.ops.special.gamma import digamma_rise_of
+from tracegrad.xla.values import cast, spread
+
+
+def _rgamma(x: Any) -> Any:
+    pole = (x <= 0) & (x == lax.floor(x))
+    return jnp.where(pole, 0, 1 / jax_special.gamma(jnp.where(pole, 1, x)))
+
+
+def _loggamma(x: Any) -> Any:
+    return jnp.where(x < 0, math.nan, lax.lgamma(x))
+
+
+def _erfcinv(x: Any) -> Any:
+    return jax_special.ndtri(0.5 * x) * -math.sqrt(0.5)
+
+
+def _log_ndtr(x: Any) -> Any:
+    below = x < 0
+    left = jnp.where(below, x, 0) * -math.sqrt(0.5)
+    tail = lax.log(0.5 * jax_special.erfcx(left)) - left * left
+    return jnp.where(below, tail, lax.log1p(-0.5 * lax.erfc(x * math.sqrt(0.5))))
+
+
+def _log_expit(x: Any) -> Any:
+    return jnp.minimum(x, 0) - lax.log1p(lax.exp(-jnp.abs(x)))
+
+
+def _inv_boxcox(y: Any, power: Any) -> Any:
+    log = power == 0
+    safe = jnp.where(log, 1, power)
+    return lax.exp(jnp.where(log, y, lax.log1p(power * y) / safe))
+
+
+def _huber(delta: Any, r: Any) -> Any:
+    size = jnp.abs(r)
+    found = jnp.where(size <= delta, 0.5 * r * r, delta * (size - 0.5 * delta))
+    return jnp.where(delta < 0, math.inf, found)
+
+
+def _part(function: Callable[[Any], Any]) -> Callable[..., Any]:
+    return lambda x, part: function(x)[part]
+
+
+@lowers("digamma_rise")
+def _digamma_rise(out: ArrayType, x: Any, h: Any) -> Any:
+    return digamma_rise_of(jnp, lax.digamma, *[spread(cast(v, out.dtype), out.shape) for v in (x, h)])
+
+
+# By the names of ops: functions of inputs of the output's dtype and shape.
+EMITTED: dict[str, Callable[..., Any]] = {
+    "rgamma": _rgamma, "loggamma": _loggamma, "erfcinv": _erfcinv, "log_ndtr": _log_ndtr, "log_expit": _log_expit,
+    "inv_boxcox": _inv_boxcox, "huber": _huber,
+}  # fmt: skip
+JAX: dict[str, Callable[..., Any]] = {
+    **{
+        name: getattr(jax_special, name)
+        for name in (
+            "boxcox", "boxcox1p", "dawsn", "entr", "erfcx", "exp1", "expi", "gamma", "gammasgn", "i0", "i1", "kl_div", "logit",
+            "ndtri", "rel_entr", "xlog1py", "xlogy",
+        )
+    },
+    "fresnel": _part(jax_special.fresnel), "sici": _part(jax_special.sici),
+}  # fmt: skip
+CALLED_BACK = DECLARED.keys() - EMITTED.keys() - JAX.keys()
+
+
+def _alike(function: Callable[..., Any], out: ArrayType, *inputs: Any, **params: Any) -> Any:
+    return function(*[spread(cast(x, out.dtype), out.shape) for x in inputs], **params)
+
+
+def _on_host(name: str, out: ArrayType, params: Mapping[str, Any], *inputs: Any) -> Any:
+    found = OPS[name].evaluate(*[np.asarray(x) for x in inputs], **params)
+    return np.asarray(found, out.dtype)
+
+
+def _called_back(name: str, out: ArrayType, *inputs: Any, **params: Any) -> Any:
+    # In the dtypes that they have: some of SciPy's functions want whole numbers for an order.
+    arrays: Sequence[Any] = [spread(jnp.asarray(x), out.shape) for x in inputs]
+    shape = jax.ShapeDtypeStruct(out.shape, out.dtype)
+    return jax.pure_callback(functools.partial(_on_host, name, out, params), shape, *arrays, vmap_method="expand_dims")
+
+
+for _name in DECLARED:
+    if _name in CALLED_BACK:
+        lowers(_name)(functools.partial(_called_back, _name))
+    else:
+        lowers(_name)(functools.partial(_alike, EMITTED.get(_name) or JAX[_name]))
