@@ -9,7 +9,7 @@ from tests import ROOT
 # What has no tests of its own: the rules for XLA are a table, of which tests/test_xla_registry.py tries each, and so are those for
 # jax's primitives, which tests/xla/test_from_jax.py tries; samples, the short
 # forms of ops and what they share are tried with every op (tests/test_registry.py, tests/test_extend.py).
-HELPERS = {"nn/parity", "nn/models/counts", "show/drawn"}  # by which the tests of a room compare
+HELPERS = {"nn/parity", "random/parity", "nn/models/counts", "show/drawn"}  # by which the tests of a room compare
 PROGRAMS = "programs/"  # whole programs of other fields, and the test that runs them
 TABLES = {"typing", "ops/everything", "ops/families", "ops/elementwise/samples", "xla/values"}
 

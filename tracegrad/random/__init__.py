@@ -16,9 +16,13 @@ from tracegrad.random.choices import permutation as permutation
 from tracegrad.random.choices import randint as randint
 from tracegrad.random.keys import PRNGKey as PRNGKey
 from tracegrad.random.keys import bits as bits
+from tracegrad.random.keys import clone as clone
 from tracegrad.random.keys import fold_in as fold_in
 from tracegrad.random.keys import key as key
+from tracegrad.random.keys import key_data as key_data
+from tracegrad.random.keys import key_impl as key_impl
 from tracegrad.random.keys import split as split
+from tracegrad.random.keys import wrap_key_data as wrap_key_data
 from tracegrad.random.samplers import bernoulli as bernoulli
 from tracegrad.random.samplers import exponential as exponential
 from tracegrad.random.samplers import gumbel as gumbel
@@ -28,6 +32,15 @@ from tracegrad.random.samplers import normal as normal
 from tracegrad.random.samplers import rademacher as rademacher
 from tracegrad.random.samplers import truncated_normal as truncated_normal
 from tracegrad.random.samplers import uniform as uniform
+from tracegrad.random.transformed import cauchy as cauchy
+from tracegrad.random.transformed import double_sided_maxwell as double_sided_maxwell
+from tracegrad.random.transformed import lognormal as lognormal
+from tracegrad.random.transformed import maxwell as maxwell
+from tracegrad.random.transformed import pareto as pareto
+from tracegrad.random.transformed import rayleigh as rayleigh
+from tracegrad.random.transformed import triangular as triangular
+from tracegrad.random.transformed import wald as wald
+from tracegrad.random.transformed import weibull_min as weibull_min
 
 __all__ = accept_jax(globals())
 

@@ -15,12 +15,15 @@ from tracegrad.ops.elementwise import astype
 from tracegrad.ops.threefry import random_bits, threefry2x32
 from tracegrad.typing import Array, ArrayLike, DType
 
+IMPL = "threefry2x32"  # jax's name for the generator
 
-def PRNGKey(seed: ArrayLike) -> Array:
+
+def PRNGKey(seed: ArrayLike, *, impl: str | None = None) -> Array:
     """The key of a seed.
 
     Args:
         seed: an integer scalar; 64 bits of it count.
+        impl: the generator, by jax's name for it: "threefry2x32", the only one here.
 
     Returns:
         uint32[2], the high and the low 32 bits: what `jax.random.PRNGKey` makes where 64-bit types are enabled.
@@ -29,22 +32,24 @@ def PRNGKey(seed: ArrayLike) -> Array:
         DtypeError: `seed` is not an integer.
         ShapeError: `seed` is not a scalar.
         OverflowError: `seed` is a Python int of more than 64 bits.
+        ValueError: another generator.
 
     >>> PRNGKey(7).tolist()
     [0, 7]
     """
+    _require_threefry(impl, "PRNGKey")
     seed = _integer(seed, "PRNGKey", "seed")
     return np.stack([astype(seed >> np.uint64(32), np.uint32), astype(seed, np.uint32)])
 
 
-def key(seed: ArrayLike) -> Array:
+def key(seed: ArrayLike, *, impl: str | None = None) -> Array:
     """`PRNGKey(seed)`, under the name that is jax's today. jax's own `key` has a dtype of its own; this one is the array that
     `jax.random.key_data` makes of it.
 
     >>> key(7).tolist()
     [0, 7]
     """
-    return PRNGKey(seed)
+    return PRNGKey(seed, impl=impl)
 
 
 def split(key: Array, num: int | Sequence[int] = 2) -> Array:
@@ -106,6 +111,62 @@ def bits(key: Array, shape: int | Sequence[int] = (), dtype: DType = np.uint64) 
             f"random.bits{at(user_source())}: bits come as unsigned integers, got {dtype}; write np.uint32"
         )
     return random_bits(key_given(key, "bits"), shape_given(shape, "bits"), dtype)
+
+
+def clone(key: Array) -> Array:
+    """The key itself, under the name by which jax is told that it is used again on purpose.
+
+    >>> clone(PRNGKey(7)).tolist()
+    [0, 7]
+    """
+    return key_given(key, "clone")
+
+
+def key_data(keys: Array) -> Array:
+    """The words of a key or of an array of keys: uint32[..., 2], which keys are.
+
+    >>> key_data(key(7)).tolist()
+    [0, 7]
+    """
+    return _keys_given(keys, "key_data")
+
+
+def wrap_key_data(key_bits_array: Array, *, impl: str | None = None) -> Array:
+    """The keys of these words, uint32[..., 2], which they are: what `jax.random.key_data` makes of jax's keys can be used here.
+
+    Raises:
+        ValueError: `impl` is another generator than "threefry2x32".
+
+    >>> wrap_key_data(np.array([0, 7], np.uint32)).tolist()
+    [0, 7]
+    """
+    _require_threefry(impl, "wrap_key_data")
+    return _keys_given(key_bits_array, "wrap_key_data")
+
+
+def key_impl(keys: Array) -> str:
+    """The name of the generator that a key is for, of which there is one.
+
+    >>> key_impl(key(7))
+    'threefry2x32'
+    """
+    _keys_given(keys, "key_impl")
+    return IMPL
+
+
+def _require_threefry(impl: Any, name: str) -> None:
+    if impl is not None and impl != IMPL:
+        raise ValueError(f"random.{name}{at(user_source())}: the generator is {IMPL!r}, got impl={impl!r}")
+
+
+def _keys_given(keys: Any, name: str) -> Any:
+    keys = as_array(keys)
+    t = type_of(keys)
+    if t.dtype != np.uint32 or t.shape[-1:] != (2,):
+        raise (ShapeError if t.dtype == np.uint32 else DtypeError)(
+            f"random.{name}{at(user_source())}: keys are u32[...,2], got {t}; write tg.random.PRNGKey(0) for a key"
+        )
+    return keys
 
 
 def shape_given(shape: Any, name: str) -> tuple[int, ...]:

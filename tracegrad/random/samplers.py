@@ -12,7 +12,7 @@ from tracegrad.core.trace import as_array
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.elementwise.error_function import erf
-from tracegrad.ops.families import shape_of
+from tracegrad.ops.families import broadcast_shapes, shape_of
 from tracegrad.ops.special_functions import erf_inv
 from tracegrad.ops.threefry import FRACTIONS, random_bits
 from tracegrad.random.keys import key_given, shape_given, split
@@ -47,7 +47,7 @@ def uniform(
     >>> tg.random.uniform(tg.random.key(0), (3,), np.float32).tolist()
     [0.9476670026779175, 0.9785798788070679, 0.33229148387908936]
     """
-    return _between("uniform", key, shape, _float(dtype, "uniform"), minval, maxval)
+    return _between("uniform", key, shape, float_dtype(dtype, "uniform"), minval, maxval)
 
 
 def _between(name: str, key: Any, shape: Any, dtype: np.dtype[Any], minval: Any, maxval: Any) -> Any:
@@ -55,7 +55,7 @@ def _between(name: str, key: Any, shape: Any, dtype: np.dtype[Any], minval: Any,
     unit = random_bits(key, shape, dtype)
     if type(minval) is float and type(maxval) is float and (minval, maxval) == (0.0, 1.0):
         return unit
-    low, high = [_parameter(x, shape, dtype, name, what) for x, what in ((minval, "minval"), (maxval, "maxval"))]
+    low, high = [parameter(x, shape, dtype, name, what) for x, what in ((minval, "minval"), (maxval, "maxval"))]
     return np.maximum(low, unit * (high - low) + low)
 
 
@@ -82,12 +82,17 @@ def normal(key: Array, shape: Shape = (), dtype: DType = np.float64) -> Array:
         part = np.dtype(f"f{dtype.itemsize // 2}")
         real, imaginary = [_standard_normal(k, shape, part) for k in split(key_given(key, "normal"))]
         return (real + 1j * imaginary) / dtype.type(_SQRT_TWO)
-    return _standard_normal(key, shape, _float(dtype, "normal"))
+    return _standard_normal(key, shape, float_dtype(dtype, "normal"))
 
 
 def _standard_normal(key: Any, shape: Any, dtype: np.dtype[Any]) -> Any:
-    above = -1 + 2.0 ** -(FRACTIONS[dtype.name][1] + 1)  # the next number above -1, where erf_inv is finite
-    return erf_inv(_between("normal", key, shape, dtype, above, 1.0)) * dtype.type(_SQRT_TWO)
+    return normals_of(random_bits(key_given(key, "normal"), shape_given(shape, "normal"), dtype), dtype)
+
+
+def normals_of(unit: Any, dtype: np.dtype[Any]) -> Any:
+    """The normal numbers that uniform ones in [0, 1) stand for."""
+    low = dtype.type(-1 + 2.0 ** -(FRACTIONS[dtype.name][1] + 1))  # the next number above -1, where erf_inv is finite
+    return erf_inv(np.maximum(low, unit * (dtype.type(1) - low) + low)) * dtype.type(_SQRT_TWO)
 
 
 def truncated_normal(
@@ -112,13 +117,13 @@ def truncated_normal(
     >>> bool(np.all(np.abs(tg.random.truncated_normal(tg.random.key(0), -2.0, 2.0, (1000,))) < 2.0))
     True
     """
-    dtype = _float(dtype, "truncated_normal")
+    dtype = float_dtype(dtype, "truncated_normal")
     if shape is None:
         shape = np.broadcast_shapes(shape_of(as_array(lower)), shape_of(as_array(upper)))
     else:
         shape = shape_given(shape, "truncated_normal")
     lower, upper = [
-        _parameter(x, shape, dtype, "truncated_normal", what) for x, what in ((lower, "lower"), (upper, "upper"))
+        parameter(x, shape, dtype, "truncated_normal", what) for x, what in ((lower, "lower"), (upper, "upper"))
     ]
     root = dtype.type(_SQRT_TWO)
     u = _between("truncated_normal", key, shape, dtype, erf(lower / root), erf(upper / root))
@@ -149,11 +154,11 @@ def bernoulli(key: Array, p: ArrayLike = 0.5, shape: Shape | None = None, mode: 
     [False, False, True]
     """
     p = as_array(p)
-    dtype = _float(type_of(p).dtype, "bernoulli", "the probability p must be of")
+    dtype = float_dtype(type_of(p).dtype, "bernoulli", "the probability p must be of")
     if mode not in ("low", "high"):
         raise ValueError(f'random.bernoulli{at(user_source())}: mode is "low" or "high", got {mode!r}')
     shape = shape_of(p) if shape is None else shape_given(shape, "bernoulli")
-    p = _parameter(p, shape, dtype, "bernoulli", "p")
+    p = parameter(p, shape, dtype, "bernoulli", "p")
     if mode == "low":
         return _between("bernoulli", key, shape, dtype, 0.0, 1.0) < p
     first, second = _between("bernoulli", key, (2, *shape), dtype, 0.0, 1.0)
@@ -178,7 +183,7 @@ def exponential(key: Array, shape: Shape = (), dtype: DType = np.float64) -> Arr
     >>> bool(np.all(tg.random.exponential(tg.random.key(0), (100,)) >= 0.0))
     True
     """
-    return -np.log1p(-_between("exponential", key, shape, _float(dtype, "exponential"), 0.0, 1.0))
+    return -np.log1p(-_between("exponential", key, shape, float_dtype(dtype, "exponential"), 0.0, 1.0))
 
 
 def gumbel(key: Array, shape: Shape = (), dtype: DType = np.float64, mode: str | None = None) -> Array:
@@ -200,7 +205,7 @@ def gumbel(key: Array, shape: Shape = (), dtype: DType = np.float64, mode: str |
     >>> tg.random.gumbel(tg.random.key(0), (2,)).shape
     (2,)
     """
-    dtype = _float(dtype, "gumbel")
+    dtype = float_dtype(dtype, "gumbel")
     if mode not in (None, "low", "high"):
         raise ValueError(f'random.gumbel{at(user_source())}: mode is "low" or "high", got {mode!r}')
     tiny = 2.0 ** _SMALLEST[dtype.name]
@@ -218,7 +223,7 @@ def laplace(key: Array, shape: Shape = (), dtype: DType = np.float64) -> Array:
     >>> tg.random.laplace(tg.random.key(0), (2,)).shape
     (2,)
     """
-    dtype = _float(dtype, "laplace")
+    dtype = float_dtype(dtype, "laplace")
     above = -1 + 2.0 ** -(FRACTIONS[dtype.name][1] + 1)
     u = _between("laplace", key, shape, dtype, above, 1.0)
     return np.sign(u) * np.log1p(-np.abs(u))
@@ -231,12 +236,12 @@ def logistic(key: Array, shape: Shape = (), dtype: DType = np.float64) -> Array:
     >>> tg.random.logistic(tg.random.key(0), (2,)).shape
     (2,)
     """
-    dtype = _float(dtype, "logistic")
+    dtype = float_dtype(dtype, "logistic")
     u = _between("logistic", key, shape, dtype, 2.0 ** _SMALLEST[dtype.name], 1.0)
     return np.log(u) - np.log1p(-u)
 
 
-def _float(dtype: Any, name: str, what: str = "numbers come as") -> np.dtype[Any]:
+def float_dtype(dtype: Any, name: str, what: str = "numbers come as") -> np.dtype[Any]:
     dtype = np.dtype(dtype)
     if number_kind(dtype) != "f" or dtype.name not in FRACTIONS:
         raise DtypeError(
@@ -245,9 +250,21 @@ def _float(dtype: Any, name: str, what: str = "numbers come as") -> np.dtype[Any
     return dtype
 
 
-def _parameter(x: Any, shape: tuple[int, ...], dtype: np.dtype[Any], name: str, what: str) -> Any:
+def parameters(name: str, shape: Any, dtype: np.dtype[Any], **given: ArrayLike) -> tuple[tuple[int, ...], list[Any]]:
+    """The shape that is drawn, that of the parameters where none is given, and these in the dtype that is drawn in."""
+    arrays = {what: as_array(x) for what, x in given.items()}
+    if shape is None:
+        shape = broadcast_shapes(f"random.{name}{at(user_source())}", [type_of(x) for x in arrays.values()])
+    else:
+        shape = shape_given(shape, name)
+    return shape, [parameter(x, shape, dtype, name, what) for what, x in arrays.items()]
+
+
+def parameter(x: Any, shape: tuple[int, ...], dtype: np.dtype[Any], name: str, what: str) -> Any:
     """A bound or a probability, in the dtype that is drawn in."""
     x = as_array(x)
+    if number_kind(type_of(x).dtype) not in "biuf":
+        raise DtypeError(f"random.{name}{at(user_source())}: {what} must be real, got {type_of(x)}")
     broadcasts(x, shape, name, what)
     return astype(x, dtype)
 
