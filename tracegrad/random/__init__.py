@@ -14,6 +14,15 @@ from tracegrad.random.choices import categorical as categorical
 from tracegrad.random.choices import choice as choice
 from tracegrad.random.choices import permutation as permutation
 from tracegrad.random.choices import randint as randint
+from tracegrad.random.gamma import ball as ball
+from tracegrad.random.gamma import beta as beta
+from tracegrad.random.gamma import chisquare as chisquare
+from tracegrad.random.gamma import dirichlet as dirichlet
+from tracegrad.random.gamma import f as f
+from tracegrad.random.gamma import gamma as gamma
+from tracegrad.random.gamma import generalized_normal as generalized_normal
+from tracegrad.random.gamma import loggamma as loggamma
+from tracegrad.random.gamma import t as t
 from tracegrad.random.keys import PRNGKey as PRNGKey
 from tracegrad.random.keys import bits as bits
 from tracegrad.random.keys import clone as clone
