@@ -14,6 +14,10 @@ from tracegrad.random.choices import categorical as categorical
 from tracegrad.random.choices import choice as choice
 from tracegrad.random.choices import permutation as permutation
 from tracegrad.random.choices import randint as randint
+from tracegrad.random.counts import binomial as binomial
+from tracegrad.random.counts import geometric as geometric
+from tracegrad.random.counts import multinomial as multinomial
+from tracegrad.random.counts import poisson as poisson
 from tracegrad.random.gamma import ball as ball
 from tracegrad.random.gamma import beta as beta
 from tracegrad.random.gamma import chisquare as chisquare
