@@ -54,6 +54,8 @@ from tracegrad.random.transformed import rayleigh as rayleigh
 from tracegrad.random.transformed import triangular as triangular
 from tracegrad.random.transformed import wald as wald
 from tracegrad.random.transformed import weibull_min as weibull_min
+from tracegrad.random.vectors import multivariate_normal as multivariate_normal
+from tracegrad.random.vectors import orthogonal as orthogonal
 
 __all__ = accept_jax(globals())
 
