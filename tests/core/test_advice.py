@@ -9,6 +9,7 @@ import logging
 import math
 import re
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import pytest
 import tracegrad as tg
 import tracegrad.numpy as tnp
 from tracegrad.core.advice import _MATH
-from tracegrad.core.errors import ConcretizationTypeError, DtypeError
+from tracegrad.core.errors import ConcretizationTypeError, DtypeError, TracerArrayConversionError
 
 X = np.array([1.0, 2.0, 4.0])
 lgamma = math.lgamma
@@ -328,3 +329,26 @@ def choose(x: Any) -> Any:
 def test_no_function_of_ours_is_named(run: Any, part: str) -> None:
     text = refusal(run, ConcretizationTypeError)
     assert part in text and ".<locals>." not in text.replace("<lambda>.<locals>.", ""), text
+
+
+def test_what_numpy_draws_by_a_traced_parameter() -> None:
+    rng = np.random.default_rng(0)
+    holder = SimpleNamespace(rng=rng)
+    for f, instead in (
+        (lambda mu: rng.normal(mu), "`mu + sigma * rng.normal()`"),
+        (lambda mu: 2 * rng.normal(0.0, mu, 3), "`mu + sigma * rng.normal()`"),
+        (lambda mu: np.random.normal(mu), "`mu + sigma * np.random.normal()`"),
+        (
+            lambda mu: np.random.default_rng(0).uniform(0.0, mu),
+            "`low + (high - low) * np.random.default_rng(0).uniform()`",
+        ),
+        (lambda mu: holder.rng.lognormal(0.0, mu), "`np.exp(mean + sigma * holder.rng.normal())`"),
+        (lambda mu: rng.gamma(mu), "`tg.random.gamma(key, ...)`, or pass what `rng.gamma` draws"),
+        (lambda mu: rng.standard_t(mu), "`tg.random.t(key, ...)`"),
+        (lambda mu: rng.vonmises(mu, 1.0), "a function of tg.random's, or pass what `rng.vonmises` draws"),
+    ):
+        for transformed in (tg.grad(f), tg.jit(f)):
+            with pytest.raises(TracerArrayConversionError) as caught:
+                transformed(0.5)
+            assert f"test_advice.py:{f.__code__.co_firstlineno} (in <lambda>)" in str(caught.value)
+            assert f"NumPy draws by plain numbers alone: write {instead}" in str(caught.value)

@@ -77,6 +77,50 @@ def _calls(frame: FrameType) -> bool:
     return "CALL" in _instruction(frame)[0]
 
 
+# What NumPy's generators draw, made of numbers that do not depend on the parameters, and tg.random's names for the rest.
+_SCALED = {
+    "exponential": "scale * {}.exponential()", "gumbel": "loc + scale * {}.gumbel()",
+    "laplace": "loc + scale * {}.laplace()", "logistic": "loc + scale * {}.logistic()",
+    "lognormal": "np.exp(mean + sigma * {}.normal())", "normal": "mu + sigma * {}.normal()",
+    "rayleigh": "scale * {}.rayleigh()", "uniform": "low + (high - low) * {}.uniform()",
+}  # fmt: skip
+_DRAWN = {
+    **{name: name for name in (
+        "beta", "binomial", "chisquare", "choice", "dirichlet", "f", "gamma", "geometric", "multinomial",
+        "multivariate_normal", "permutation", "poisson", "triangular", "wald",
+    )},
+    "integers": "randint", "randint": "randint", "standard_gamma": "gamma", "standard_t": "t", "weibull": "weibull_min",
+}  # fmt: skip
+
+
+def for_drawing() -> str:
+    """What to write where the user's line has a generator of NumPy's draw by a parameter that is traced; "" elsewhere."""
+    cell = context.cell
+    if cell is not None and cell[0] is not None:
+        return ""
+    frame = user_frame()
+    found = re.match(r"([\w.]+)(\([^()]*\))?\.(\w+)\(", _text(frame))
+    if found is None:
+        return ""
+    written, made, method = found[1], found[2] or "", found[3]
+    first, *names = written.split(".")
+    owner: Any = frame.f_locals.get(first, frame.f_globals.get(first))
+    for name in names:  # without running code of the user's
+        owner = (
+            getattr(owner, name, None) if isinstance(owner, ModuleType) else getattr(owner, "__dict__", {}).get(name)
+        )
+    place = owner.__name__ if isinstance(owner, ModuleType) else (owner if made else type(owner)).__module__
+    if not str(place).startswith("numpy.random"):
+        return ""
+    if method in _SCALED:
+        return (
+            f"NumPy draws by plain numbers alone: write `{_SCALED[method].format(written + made)}`, with the size= that the "
+            "result has, so that what is drawn does not depend on what is traced."
+        )
+    instead = f"`tg.random.{_DRAWN[method]}(key, ...)`" if method in _DRAWN else "a function of tg.random's"
+    return f"NumPy draws by plain numbers alone: write {instead}, or pass what `{written}{made}.{method}` draws as an argument."
+
+
 def _instruction(frame: FrameType) -> tuple[str, int]:
     """What a frame is at, and its operand. Where that is a call of Python's, it is at the places that such a call may use."""
     code, offset = frame.f_code.co_code, frame.f_lasti

@@ -1054,6 +1054,8 @@ class Tracer:
             fixes = [_ASSIGN]
         elif library == f"scipy.special.{name}" and name in SCIPY_FUNCTIONS:
             fixes = [f"  In place of `{written}` write `tg.scipy.special.{name}`, with the same arguments."]
+        elif drawing := advice.for_drawing():
+            fixes = [f"  {drawing}"]
         elif library:
             fixes = [
                 f"  {library} works on plain arrays: write NumPy's function or tnp's, or give it a derivative with "
