@@ -191,4 +191,5 @@ LOADERS["treescope"] = lambda: _loaded("tracegrad.show.treescope")
 LOADERS["show"] = lambda: _loaded("tracegrad.core.show")
 LOADERS["recognise"] = lambda: _loaded("tracegrad.transforms.recognise").recognise
 LOADERS["numpy"] = lambda: _loaded("tracegrad.numpy")
+LOADERS["scipy"] = lambda: _loaded("tracegrad.scipy")
 LOADERS["tables"] = _load_tables

@@ -58,6 +58,7 @@ from numpy import tan as tan
 from numpy import tanh as tanh
 
 from tracegrad.core.boxes import accept_jax
+from tracegrad.lax import linalg as linalg
 from tracegrad.lax.contractions import DotDimensionNumbers as DotDimensionNumbers
 from tracegrad.lax.contractions import Precision as Precision
 from tracegrad.lax.contractions import batch_matmul as batch_matmul
@@ -187,7 +188,7 @@ from tracegrad.transforms.control.switch import switch as switch
 from tracegrad.transforms.control.while_loop import while_loop as while_loop
 from tracegrad.transforms.grad import stop_gradient as stop_gradient
 
-__all__ = accept_jax(globals())
+__all__ = [*accept_jax(globals()), "linalg"]
 
 
 def __dir__() -> list[str]:

@@ -3,6 +3,7 @@ with u diagonals above the main one, `ab[u + i - j, j]` is `a[i, j]`, and what l
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -18,7 +19,14 @@ from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType
 from tracegrad.ops.contract import transposed
 from tracegrad.ops.families import cast, conform
-from tracegrad.ops.linalg.matrices import in_floats, linalg_dtype, require_matrices, uniform_matrices
+from tracegrad.ops.linalg.matrices import (
+    each_matrix,
+    in_lapack_floats,
+    joint_batch,
+    linalg_dtype,
+    require_matrices,
+    uniform_matrices,
+)
 
 
 def _banded_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -31,12 +39,7 @@ def _banded_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
             f"solve_banded{at(user_source())}: {ab} and {b} do not fit: for {below} diagonals below the main one and {above} "
             f"above, the first must have {below + above + 1} rows, and as many columns as the second has rows"
         )
-    try:
-        batch = np.broadcast_shapes(ab.shape[:-2], b.shape[:-2])
-    except ValueError:
-        raise LinAlgError(
-            f"solve_banded{at(user_source())}: the leading axes of {ab} and {b} do not broadcast together"
-        ) from None
+    batch = joint_batch("solve_banded", ab, b)
     return ArrayType((*batch, *b.shape[-2:]), linalg_dtype("solve_banded", ab, b))
 
 
@@ -66,27 +69,16 @@ def bands_of(a: Any, below: int, above: int) -> Any:
 
 
 def _solve_banded(ab: Any, b: Any, below: int, above: int) -> Any:
-    ab, b = in_floats(ab), in_floats(b)
-    dtype = np.result_type(ab, b)
-    if dtype.char not in "fdFD":
-        raise TypeError(f"array type {dtype.name} is unsupported in linalg")
-    ab, b = ab.astype(dtype, copy=False), b.astype(dtype, copy=False)
-    batch = np.broadcast_shapes(ab.shape[:-2], b.shape[:-2])
-    out = np.empty((*batch, *b.shape[-2:]), dtype)
-    if 0 in out.shape:
-        return out
+    ab, b = in_lapack_floats(ab, b)
     ab = np.where(inside(below, above, ab.shape[-1]), ab, 0)
     try:
         solve = imported("scipy.linalg").solve_banded
     except ImportError:
         return isolated(np.linalg.solve, unbanded(ab, below, above), b)
-    ab, b = np.broadcast_to(ab, (*batch, *ab.shape[-2:])), np.broadcast_to(b, out.shape)
-    for i in np.ndindex(batch):
-        out[i] = solve((below, above), ab[i], b[i], check_finite=False)
-    return out
+    return each_matrix(functools.partial(solve, (below, above), check_finite=False), ab, b)
 
 
-def _turned(ab: Any, below: int, above: int) -> Any:
+def turned(ab: Any, below: int, above: int) -> Any:
     """The bands of the transposed matrix."""
     rows = [np.roll(ab[..., above + k : above + k + 1, :], k, -1) for k in range(below, -above - 1, -1)]
     return np.concatenate(rows, -2)
@@ -115,7 +107,7 @@ def _banded_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, param
 def _banded_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
     ab, b = primals
     below, above = params["below"], params["above"]
-    db = bind(solve_banded_op, (_turned(ab, below, above), ct), {"below": above, "above": below})
+    db = bind(solve_banded_op, (turned(ab, below, above), ct), {"below": above, "above": below})
     cotangents = []
     for i in wanted:
         if i == 1:

@@ -14,7 +14,7 @@ from tracegrad.core.types import ArrayType
 from tracegrad.ops.families import locally_constant
 from tracegrad.ops.linalg.matrices import (
     dominant_matrices,
-    in_floats,
+    in_lapack_floats,
     leading_batch,
     linalg_dtype,
     require_matrices,
@@ -61,9 +61,7 @@ def _permutation(pivots: Any, size: int) -> Any:
 
 
 def _lu(a: Any) -> tuple[Any, ...]:
-    a = in_floats(a)
-    if a.dtype.char not in "fdFD":
-        raise TypeError(f"array type {a.dtype.name} is unsupported in linalg")
+    (a,) = in_lapack_floats(a)
     *batch, m, n = a.shape
     out = np.empty(a.shape, a.dtype)
     pivots = np.empty((*batch, min(m, n)), np.int32)

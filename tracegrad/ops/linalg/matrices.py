@@ -9,7 +9,8 @@ import numpy as np
 from numpy.linalg import LinAlgError
 
 from tracegrad.core.context import context
-from tracegrad.core.errors import DtypeError, at
+from tracegrad.core.errors import DtypeError, at, user_source
+from tracegrad.core.late import imported
 from tracegrad.core.op import OPS, BatchRule, Params, Sample, TypeRule
 from tracegrad.core.quiet import isolated
 from tracegrad.core.trace import as_array, bind, concrete
@@ -41,6 +42,45 @@ def hermitian_part(x: Any) -> Any:
 def in_floats(x: Any) -> Any:
     """An array in the dtype in which LAPACK takes it: integers in float64."""
     return x if x.dtype.kind in "fc" else x.astype(np.float64)
+
+
+def in_lapack_floats(*xs: Any) -> list[Any]:
+    """Arrays in the one dtype in which LAPACK takes them together."""
+    dtype = np.result_type(*[in_floats(x).dtype for x in xs])
+    if dtype.char not in "fdFD":
+        raise TypeError(f"array type {dtype.name} is unsupported in linalg")
+    return [x.astype(dtype, copy=False) for x in xs]
+
+
+def scipy_linalg() -> Any:
+    try:
+        return imported("scipy.linalg")
+    except ImportError:
+        raise ImportError(
+            "this function of matrices is computed by SciPy, which is not installed; write: pip install 'tracegrad[scipy]'"
+        ) from None
+
+
+def each_matrix(function: Callable[..., Any], *xs: Any) -> Any:
+    """`function` of each matrix of a batch, over which the arrays broadcast; it gives one matrix, like the last of them."""
+    batch = np.broadcast_shapes(*[x.shape[:-2] for x in xs])
+    out = np.empty((*batch, *xs[-1].shape[-2:]), xs[-1].dtype)
+    if out.size:
+        whole = [np.broadcast_to(x, (*batch, *x.shape[-2:])) for x in xs]
+        for i in np.ndindex(batch):
+            out[i] = function(*[x[i] for x in whole])
+    return out
+
+
+def joint_batch(name: str, *types: ArrayType) -> tuple[int, ...]:
+    """The leading axes of matrices that broadcast together."""
+    try:
+        return np.broadcast_shapes(*[t.shape[:-2] for t in types])
+    except ValueError:
+        listed = ", ".join(map(str, types))
+        raise LinAlgError(
+            f"{name}{at(user_source())}: the leading axes of {listed} do not broadcast together"
+        ) from None
 
 
 def floating(x: Any) -> Any:

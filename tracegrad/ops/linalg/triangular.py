@@ -19,7 +19,8 @@ from tracegrad.ops.contract import conjugate_of_complex, transposed
 from tracegrad.ops.families import cast, conform
 from tracegrad.ops.linalg.matrices import (
     dominant_matrices,
-    in_floats,
+    in_lapack_floats,
+    joint_batch,
     linalg_dtype,
     require_matrices,
     require_square,
@@ -37,22 +38,15 @@ def _triangular_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
             f"triangular_solve{at(user_source())}: {b} does not fit {a}: it must have {a.shape[-1]} "
             f"{'rows' if left else 'columns'}, as left_side={left}"
         )
-    try:
-        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    except ValueError:
-        raise LinAlgError(
-            f"triangular_solve{at(user_source())}: the leading axes of {a} and {b} do not broadcast together"
-        ) from None
+    batch = joint_batch("triangular_solve", a, b)
     return ArrayType((*batch, *b.shape[-2:]), linalg_dtype("triangular_solve", a, b))
 
 
 def _triangular_solve(
     a: Any, b: Any, left_side: bool, lower: bool, transpose_a: bool, conjugate_a: bool, unit_diagonal: bool
 ) -> Any:
-    dtype = np.result_type(in_floats(a), in_floats(b))
-    if dtype.char not in "fdFD":
-        raise TypeError(f"array type {dtype.name} is unsupported in linalg")
-    a, b = a.astype(dtype, copy=False), b.astype(dtype, copy=False)
+    a, b = in_lapack_floats(a, b)
+    dtype = a.dtype
     if not unit_diagonal:
         zeros = np.diagonal(a, 0, -2, -1) == 0
         if zeros.any():

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jax.scipy.linalg
 import numpy as np
 from jax import lax
 
@@ -23,6 +24,7 @@ from tracegrad.ops.linalg.eigen import is_independent
 from tracegrad.ops.linalg.equal_values import averaged, touching, unlike, vanishing
 from tracegrad.ops.linalg.hermitian import completed_unless, is_hermitian
 from tracegrad.ops.linalg.matrices import linalg_dtype
+from tracegrad.ops.linalg.matrix_functions import corner
 from tracegrad.ops.linalg.vectors import expectations, recomposition
 from tracegrad.xla.values import cast, in_numpy
 
@@ -87,6 +89,114 @@ def _solve_banded(out: ArrayType, ab: Any, b: Any, *, below: int, above: int) ->
         lower, upper = jnp.roll(ab[..., 2, :], 1, -1), jnp.roll(ab[..., 0, :], -1, -1)
         return lax.linalg.tridiagonal_solve(lower.at[..., 0].set(0), ab[..., 1, :], upper.at[..., -1].set(0), b)
     return jnp.linalg.solve(in_numpy(unbanded, (ab,), {"below": below, "above": above}), b)
+
+
+def _over_leading(function: Callable[..., Any], *matrices: Any) -> Any:
+    """`function` of matrices, over leading axes that broadcast together."""
+    batch = np.broadcast_shapes(*[x.shape[:-2] for x in matrices])
+    matrices = tuple([jnp.broadcast_to(x, (*batch, *x.shape[-2:])) for x in matrices])
+    for _ in batch:
+        function = jax.vmap(function)
+    return function(*matrices)
+
+
+def _of_matrices(compute: Callable[..., Any]) -> Callable[..., Any]:
+    """The rule of a function of several matrices, in the dtype of its result, of which jax makes a complex one at times."""
+
+    def rule(out: ArrayType, *inputs: Any, **params: Any) -> Any:
+        matrices = [jnp.asarray(cast(x, out.dtype)) for x in inputs]
+        if 0 in out.shape:
+            return jnp.zeros(out.shape, out.dtype)
+        found = _over_leading(compute, *matrices, **params)
+        return found if found.dtype == out.dtype else _as_real(found)
+
+    return rule
+
+
+def _as_real(x: Any) -> Any:
+    """NaN where it is not: jax cannot raise."""
+    size = jnp.max(jnp.abs(x), (-2, -1), keepdims=True)
+    small = jnp.abs(x.imag) <= 100 * x.shape[-1] * jnp.finfo(x.dtype).eps * size
+    return jnp.where(jnp.all(small, (-2, -1), keepdims=True), x.real, np.nan)
+
+
+_GAUSS_POINTS, _GAUSS_WEIGHTS = [x for x in np.polynomial.legendre.leggauss(8)]
+
+
+def _logm(a: Any) -> Any:
+    """By square roots until it is near one, and there by the Pade approximant, in partial fractions.
+
+    Source: A. Al-Mohy and N. Higham, "Improved inverse scaling and squaring algorithms for the matrix logarithm", SIAM J.
+    Sci. Comput. 34 (2012)."""
+    one = jnp.eye(a.shape[-1], dtype=a.dtype)
+    x = a if number_kind(a.dtype) == "c" else a.astype(np.result_type(a.dtype, np.complex64))
+    far = lambda state: jnp.linalg.norm(state[0] - one, 1) > 0.25
+    roots: Any
+    x, roots = lax.while_loop(
+        lambda state: far(state) & (state[1] < 60),
+        lambda state: (jax.scipy.linalg.sqrtm(state[0]), state[1] + 1),
+        (x, 0),
+    )
+    points, weights = (_GAUSS_POINTS + 1) / 2, _GAUSS_WEIGHTS / 2
+    terms = [
+        float(w) * jnp.linalg.solve(one + float(p) * (x - one), x - one) for p, w in zip(points, weights, strict=True)
+    ]
+    return sum(terms[1:], terms[0]) * (2.0 ** roots.astype(x.real.dtype))
+
+
+def _riccati(a: Any, b: Any, q: Any, r: Any) -> Any:
+    """By doubling, each step of which squares what is left of the error.
+
+    Source: E. Chu, H. Fan, W. Lin, C. Wang, "Structure-preserving algorithms for periodic discrete-time algebraic Riccati
+    equations", Int. J. Control 77 (2004)."""
+    adjoint = lambda x: x.conj().T
+    hermitian = lambda x: (x + adjoint(x)) / 2
+    one, n = jnp.eye(a.shape[-1], dtype=a.dtype), a.shape[-1]
+
+    def doubled(_: Any, state: Any) -> Any:
+        a, g, h = state
+        found = jnp.linalg.solve(one + g @ h, jnp.concatenate([a, g], -1))
+        wa, wg = found[:, :n], found[:, n:]
+        return a @ wa, hermitian(g + a @ wg @ adjoint(a)), hermitian(h + adjoint(a) @ h @ wa)
+
+    g = b @ jnp.linalg.solve(hermitian(r), adjoint(b))
+    return lax.fori_loop(0, _DOUBLINGS, doubled, (a, hermitian(g), hermitian(q)))[2]
+
+
+_DOUBLINGS = 24  # a feedback within 1e-6 of the border of stability has converged
+
+_FROM_JAX: dict[str, Callable[..., Any]] = {
+    "expm": jax.scipy.linalg.expm,
+    "expm_frechet": lambda a, e: jax.scipy.linalg.expm_frechet(a, e, compute_expm=False),
+    "logm": _logm,
+    "logm_frechet": lambda a, e: corner(_logm(jnp.block([[a, e], [jnp.zeros_like(e), a]]))),
+    "sqrtm": jax.scipy.linalg.sqrtm,
+    "solve_sylvester": jax.scipy.linalg.solve_sylvester,
+    "solve_discrete_are": _riccati,
+}
+for _name, _compute in _FROM_JAX.items():
+    lowers(_name)(_of_matrices(_compute))
+
+
+@lowers("only_real")
+def _only_real(out: ArrayType, a: Any) -> Any:
+    return _as_real(a)
+
+
+@lowers("schur")
+def _schur(out: Any, a: Any, *, output: str) -> Any:
+    return jax.scipy.linalg.schur(jnp.asarray(cast(a, out[0].dtype)), output="real" if output == "real" else "complex")
+
+
+@lowers("hessenberg")
+def _hessenberg(out: Any, a: Any) -> Any:
+    return jax.scipy.linalg.hessenberg(jnp.asarray(cast(a, out[0].dtype)), calc_q=True)
+
+
+@lowers("column_order")
+def _column_order(out: ArrayType, a: Any) -> Any:
+    a = jnp.asarray(cast(a, linalg_dtype("qr", type_of(a))))
+    return lax.linalg.qr(a, pivoting=True, full_matrices=False)[2].astype(np.int32)
 
 
 def _adjugate(a: Any) -> Any:

@@ -1,0 +1,161 @@
+"""Equations of which the unknown is a matrix: Sylvester's, and with it Lyapunov's and Stein's, and Riccati's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.linalg import LinAlgError
+
+from tracegrad.core.errors import at, user_source
+from tracegrad.core.op import Op, Params, Sample, Wanted
+from tracegrad.core.trace import bind
+from tracegrad.core.types import ArrayType
+from tracegrad.ops.contract import transposed
+from tracegrad.ops.families import cast, conform, elementwise_batch
+from tracegrad.ops.linalg.matrices import (
+    adjoint,
+    dominant_matrices,
+    each_matrix,
+    hermitian_part,
+    in_lapack_floats,
+    joint_batch,
+    linalg_dtype,
+    require_matrices,
+    require_square,
+    scipy_linalg,
+    solved,
+    uniform_matrices,
+)
+
+
+def _sylvester_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    a, b, q = types
+    require_square("solve_sylvester", a)
+    require_square("solve_sylvester", b)
+    require_matrices("solve_sylvester", q)
+    if q.shape[-2:] != (a.shape[-1], b.shape[-1]):
+        raise LinAlgError(
+            f"solve_sylvester{at(user_source())}: {a}, {b} and {q} do not fit: for a of (m, m) and b of (n, n) q is (m, n)"
+        )
+    return ArrayType(
+        (*joint_batch("solve_sylvester", a, b, q), *q.shape[-2:]), linalg_dtype("solve_sylvester", a, b, q)
+    )
+
+
+def _sylvester(a: Any, b: Any, q: Any) -> Any:
+    return each_matrix(scipy_linalg().solve_sylvester, *in_lapack_floats(a, b, q))
+
+
+def _sylvester_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    a, b, _ = primals
+    da, db, change = tangents
+    for moved in (None if da is None else np.matmul(da, out), None if db is None else np.matmul(out, db)):
+        if moved is not None:
+            change = -moved if change is None else change - moved
+    return cast(bind(sylvester_op, (a, b, change)), out.dtype)
+
+
+def _sylvester_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    a, b, _ = primals
+    dq = bind(sylvester_op, (transposed(a), transposed(b), ct))
+    cotangents = []
+    for i in wanted:
+        d = dq if i == 2 else -(np.matmul(dq, transposed(out)) if i == 0 else np.matmul(transposed(out), dq))
+        cotangents.append(conform(d, primals[i]))
+    return cotangents
+
+
+def _sylvester_samples() -> Iterable[Sample]:
+    yield Sample((dominant_matrices(0, 3, 3), dominant_matrices(1, 2, 2), uniform_matrices(2, 3, 2)))
+    yield Sample((dominant_matrices(0, 2, 2), dominant_matrices(1, 3, 2, 2), uniform_matrices(2, 2, 2)))
+
+
+# The x with a @ x + x @ b == q.
+sylvester_op = Op(
+    "solve_sylvester",
+    evaluate=_sylvester,
+    infer=_sylvester_type,
+    jvp=_sylvester_jvp,
+    vjp=_sylvester_vjp,
+    linear=[{2}],
+    batch=elementwise_batch("solve_sylvester"),  # leading axes broadcast
+    samples=_sylvester_samples,
+)
+
+
+def sylvester(a: Any, b: Any, q: Any) -> Any:
+    """The x with `a @ x + x @ b == q`."""
+    return bind(sylvester_op, (a, b, q))
+
+
+def stein(a: Any, q: Any) -> Any:
+    """The x with `a @ x @ a^H - x + q == 0`, by Sylvester's equation of the bilinear transforms of `a`."""
+    plus = a + np.eye(a.shape[-1], dtype=a.dtype)
+    minus = a - np.eye(a.shape[-1], dtype=a.dtype)
+    inverse = solved("solve_discrete_lyapunov", plus)
+    turned = np.matmul(inverse, minus)
+    right = np.matmul(np.matmul(inverse, q), adjoint(inverse))
+    return sylvester(turned, adjoint(turned), -2 * right)
+
+
+def _riccati_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    a, b, q, r = types
+    for t in (a, q, r):
+        require_square("solve_discrete_are", t)
+    require_matrices("solve_discrete_are", b)
+    n, m = a.shape[-1], b.shape[-1]
+    if (b.shape[-2], q.shape[-1], r.shape[-1]) != (n, n, m):
+        raise LinAlgError(
+            f"solve_discrete_are{at(user_source())}: {a}, {b}, {q} and {r} do not fit: they are (n, n), (n, m), (n, n) and (m, m)"
+        )
+    return ArrayType((*joint_batch("solve_discrete_are", *types), n, n), linalg_dtype("solve_discrete_are", *types))
+
+
+def _one_riccati(a: Any, b: Any, r: Any, q: Any) -> Any:
+    return scipy_linalg().solve_discrete_are(a, b, q, r)
+
+
+def _riccati(a: Any, b: Any, q: Any, r: Any) -> Any:
+    a, b, q, r = in_lapack_floats(a, b, q, r)
+    return each_matrix(_one_riccati, a, b, hermitian_part(r), hermitian_part(q))
+
+
+def _riccati_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    """With the feedback K = (R + B^H X B)^-1 B^H X A and F = A - B K, the equation's own derivative is one of Stein's:
+    dX - F^H dX F = F^H X (dA - dB K) + its adjoint + dQ + K^H dR K."""
+    a, b, _, r = primals
+    da, db, dq, dr = tangents
+    xb = np.matmul(out, b)
+    k = solved("solve_discrete_are", hermitian_part(r) + np.matmul(adjoint(b), xb), np.matmul(adjoint(xb), a))
+    f = a - np.matmul(b, k)
+    moved = da
+    if db is not None:
+        by_b = np.matmul(db, k)
+        moved = -by_b if moved is None else moved - by_b
+    terms = []
+    if moved is not None:
+        one = np.matmul(np.matmul(adjoint(f), out), moved)
+        terms.append(one + adjoint(one))
+    if dq is not None:
+        terms.append(hermitian_part(dq))
+    if dr is not None:
+        terms.append(np.matmul(np.matmul(adjoint(k), hermitian_part(dr)), k))
+    return cast(stein(adjoint(f), sum(terms[1:], terms[0])), out.dtype)
+
+
+def _riccati_samples() -> Iterable[Sample]:
+    a, b = uniform_matrices(0, 2, 2, 2) * 0.8, uniform_matrices(1, 2, 1)
+    yield Sample((a, b, np.diag([1.0, 2.0]), np.array([[1.5]])))
+
+
+# The x with a^H x a - x - a^H x b (r + b^H x b)^-1 b^H x a + q == 0 by which the feedback is stable.
+riccati_op = Op(
+    "solve_discrete_are",
+    evaluate=_riccati,
+    infer=_riccati_type,
+    jvp=_riccati_jvp,
+    batch=elementwise_batch("solve_discrete_are"),  # leading axes broadcast
+    samples=_riccati_samples,
+)
