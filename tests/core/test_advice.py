@@ -215,7 +215,7 @@ def test_functions_of_scipy_are_called_by_their_names() -> None:
     text = refusal(lambda: tg.grad(lambda y: scipy.special.gamma(y))(2.0))
     assert text.startswith("scipy.special.gamma is not traced at ")
     for f, name in (
-        (lambda y: np.sum(scipy.linalg.expm(np.outer(y, y))), "scipy.linalg.expm"),
+        (lambda y: np.sum(scipy.linalg.coshm(np.outer(y, y))), "scipy.linalg.coshm"),
         (lambda y: scipy.special.softmax(y)[0], "scipy.special.softmax"),
         (lambda y: np.sum(scipy.integrate.solve_ivp(lambda t, z: -z * y, (0, 1), X).y), "scipy.integrate.solve_ivp"),
     ):
@@ -223,6 +223,23 @@ def test_functions_of_scipy_are_called_by_their_names() -> None:
         assert text.startswith(f"{name} wanted a plain array at ") and f"{name} works on plain arrays" in text
     text = refusal(lambda: tg.grad(lambda y: scipy.integrate.quad(lambda t: t * y, 0, 1)[0])(1.0))
     assert text.startswith("float() in scipy.integrate.quad at ")
+
+
+def test_functions_of_scipy_that_are_here_too() -> None:
+    """Whatever SciPy does with what is traced: makes an array of it, branches on it, asks where it lies."""
+    import scipy.linalg
+
+    factor = scipy.linalg.cho_factor(np.eye(3))
+    text = refusal(lambda: tg.grad(lambda y: np.sum(scipy.linalg.cho_solve(factor, y)))(X))
+    assert re.match(r"scipy\.linalg\.cho_solve wanted a plain array at .*test_advice\.py:\d+", text)
+    assert (
+        "Write `tg.scipy.linalg.cho_solve(...)`, which takes traced arrays too, in place of `scipy.linalg.cho_solve(...)`"
+        in text
+    )
+    text = refusal(lambda: tg.jit(lambda y: scipy.linalg.companion(y))(X))
+    assert "write `tg.scipy.linalg.companion(...)`, which takes traced arrays" in text
+    text = refusal(lambda: tg.jit(lambda y: scipy.linalg.circulant(y))(X), AttributeError)
+    assert "write `tg.scipy.linalg.circulant(...)`, which takes traced arrays" in text
 
 
 def test_functions_of_jax_called_with_a_tracer() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from tracegrad.core.context import context
 from tracegrad.core.errors import name_of, ours, resolve, text_at, user_frame, user_source
+from tracegrad.core.late import LOADERS
 
 # math's and cmath's functions that are called otherwise here, or not at all; the others are NumPy's by the same name.
 _MATH = {
@@ -165,6 +166,9 @@ def number_wanted() -> tuple[str, str]:
         return f"{module}.{name}()", f"There is no traced `{module}.{name}`; give it a derivative with `tg.custom_jvp`."
     library = library_called()
     if library:
+        instead = ours_for(library)
+        if instead:
+            return f"float() in {library}", f"Write `{instead}(...)`, which takes traced arrays too, in place of it."
         return f"float() in {library}", f"{library} works on plain numbers: give it a derivative with `tg.custom_jvp`."
     if name == "fromiter":
         return f"{written}()", f"Write `np.stack(list(...))` or `tnp.array(list(...))` in place of `{written}(...)`."
@@ -202,6 +206,19 @@ def library_called() -> str:
     return (
         f"{public}.{name}" if function is not None and public else f"{package}'s {written.rsplit('.', 1)[-1] or name}"
     )
+
+
+def ours_for(library: str) -> str:
+    """How our function is called that is the one of SciPy's with this name, or ""."""
+    package, _, name = library.partition(".")
+    if package != "scipy" or "." not in name:
+        return ""
+    found = LOADERS["scipy"]()
+    for part in name.split("."):
+        if part not in getattr(found, "__all__", ()):
+            return ""
+        found = getattr(found, part)
+    return f"tg.{library}"
 
 
 def is_asked_by_jax() -> bool:

@@ -689,6 +689,8 @@ _MAKERS = ("arange", "asarray", "ascontiguousarray", "full", "vectorize")
 
 
 def _choice() -> str:
+    if instead := advice.ours_for(advice.library_called()):
+        return f"write `{instead}(...)`, which takes traced arrays{{, or outside}}"
     return _LOOP if advice.is_loop() else _BRANCH
 
 
@@ -1056,6 +1058,8 @@ class Tracer:
             fixes = [f"  In place of `{written}` write `tg.scipy.special.{name}`, with the same arguments."]
         elif drawing := advice.for_drawing():
             fixes = [f"  {drawing}"]
+        elif library and (instead := advice.ours_for(library)):
+            fixes = [f"  Write `{instead}(...)`, which takes traced arrays too, in place of `{written}(...)`."]
         elif library:
             fixes = [
                 f"  {library} works on plain arrays: write NumPy's function or tnp's, or give it a derivative with "
@@ -1425,7 +1429,9 @@ class Tracer:
         if name.startswith("__") or name == "state":  # NumPy and copy ask for many of these, and expect a quick answer
             raise AttributeError(name)
         hint = ""
-        if name in _WITHOUT:
+        if instead := advice.ours_for(advice.library_called()):
+            hint = f"; write `{instead}(...)`, which takes traced arrays"
+        elif name in _WITHOUT:
             hint = f": {_WITHOUT[name]}"
         elif hasattr(np.ndarray, name) and getattr(np, name, None) in FUNCTIONS:
             hint = f"; write np.{name}(x, ...)"
