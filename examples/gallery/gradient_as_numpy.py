@@ -3,8 +3,8 @@
     python examples/gallery/gradient_as_numpy.py                  # a second or two; prints the file
 
 A robot's arm of three parts reaches for a mark and keeps clear of an obstacle. Its controller needs the gradient of a cost with respect
-to three angles, and has NumPy and nothing else. The Graph of the gradient is a list of equations, each an op with inputs. Most ops are
-NumPy's own functions, and the words of the others stand in WORDS, so that a Graph is written down as Python in twenty lines: `export`.
+to three angles, and has NumPy and nothing else. `tg.to_numpy_source` writes the gradient as a file for it: the names are those of the
+functions below, the lines that each statement comes from stand above it, and nothing in it is tracegrad's.
 (`tg.jit(f).lower(x).as_text()` shows what jit runs, in which some names are the library's. It is to be read, not to be kept.)
 
 The file is then run by a Python in which tracegrad cannot be imported. There the arm moves by gradient descent. Asserted are that the
@@ -18,8 +18,6 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -48,63 +46,19 @@ def cost(angles, mark):
     return (x[-1] - mark[0]) ** 2 + (y[-1] - mark[1]) ** 2 + 0.1 * near
 
 
-# What the file begins with. `unslice` puts an array into zeros, as the derivative of a slice does.
-HEAD = """import numpy as np
-
-
-def unslice(x, index, shape):
-    whole = np.zeros(shape)
-    whole[index] = x
-    return whole
-
-"""
-# What is not one of NumPy's functions under its own name.
-WORDS: dict[str, Callable[..., str]] = {
-    "cumsum": lambda x, axis, reverse: (
-        f"np.flip(np.cumsum(np.flip({x}, {axis}), {axis}), {axis})" if reverse else f"np.cumsum({x}, {axis})"
-    ),
-    "slice": lambda x, index: f"{x}[{index}]",
-    "sum": lambda x, axes, keepdims: f"np.sum({x}, axis={axes}, keepdims={keepdims})",
-    "unslice": lambda x, index, shape: f"unslice({x}, {index}, {shape})",
-}
-
-
-def export(graph: Any, name: str) -> str:
-    """A Graph as the source of a function of NumPy's."""
-    names: dict[Any, str] = {}
-    fresh = (f"v{number}" for number in count())
-
-    def said(atom: Any) -> str:  # a variable, or a number that stands in the Graph
-        return repr(atom.value) if hasattr(atom, "value") else names.get(atom) or names.setdefault(atom, next(fresh))
-
-    lines = [f"{said(var)} = np.array({np.asarray(value).tolist()})" for var, value in graph.consts.items()]
-    lines += ["", "", f"def {name}({', '.join(said(var) for var in graph.inputs)}):"]
-    for eqn in graph.eqns:
-        given = [said(atom) for atom in eqn.inputs]
-        if eqn.op.name in WORDS:
-            text = WORDS[eqn.op.name](*given, **eqn.params)
-        elif isinstance(getattr(np, eqn.op.name, None), np.ufunc) and not eqn.params:
-            text = f"np.{eqn.op.name}({', '.join(given)})"
-        else:
-            raise NotImplementedError(f"WORDS has nothing for {eqn.op.name} with {eqn.params}")
-        lines.append(f"    {', '.join(said(var) for var in eqn.outputs)} = {text}")
-    lines.append(f"    return {', '.join(said(atom) for atom in graph.outputs)}")
-    return "\n".join([HEAD, *lines, ""])
-
-
 DRIVER = """
 import json, sys
 sys.modules["tracegrad"] = None  # whoever imports it now gets an error
 sys.path.insert(0, sys.argv[1])
 import numpy as np
-from arm import cost_and_gradient
+from arm import value_and_grad_cost
 angles, mark, steps = (np.array(x) for x in json.loads(sys.argv[2]))
 seen = [angles]
 for _ in range(steps):
-    value, gradient = cost_and_gradient(seen[-1], mark)
+    value, gradient = value_and_grad_cost(seen[-1], mark)
     seen.append(seen[-1] - 0.05 * gradient)
 assert not any(name.startswith(("tracegrad.", "jax")) for name in sys.modules)
-print(json.dumps([[angles.tolist() for angles in seen], cost_and_gradient(angles, mark)[1].tolist()]))
+print(json.dumps([[angles.tolist() for angles in seen], value_and_grad_cost(angles, mark)[1].tolist()]))
 """
 
 
@@ -124,7 +78,7 @@ def main(argv: list[str]) -> float:
     chosen = options(argv, __doc__, file=__file__, steps=1000, expect=1e-13, float64=True)
     mark = np.array([0.3, 1.7])
     both = tg.jit(tg.value_and_grad(cost), backend=chosen.backend)
-    source = export(both.lower(START, mark).graph, "cost_and_gradient")
+    source = tg.to_numpy_source(both, START, mark)
     print(source)
     angles, gradient = elsewhere(source, mark, chosen.steps)
 

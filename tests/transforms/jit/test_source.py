@@ -18,6 +18,9 @@ import pytest
 
 import tracegrad as tg
 from tests import ROOT
+from tracegrad.core.errors import UnsupportedFunctionError
+from tracegrad.core.op import OPS, Op
+from tracegrad.core.trace import bind
 
 RUN = """
 import pickle, sys
@@ -333,10 +336,26 @@ def test_what_has_no_words_is_refused_by_name() -> None:
     def rows(x: Any) -> Any:
         return tg.lax.cond(x > 0, lambda: np.sin(x), lambda: np.cos(x))
 
-    with pytest.raises(
-        TypeError, match=r"to_numpy_source: the op switch_rows at .*test_source\.py:\d+ .* cannot be written"
-    ):
+    where = r"at .*test_source\.py:\d+ \(in \w+\) cannot be written as NumPy"
+    with pytest.raises(UnsupportedFunctionError, match=rf"the op switch_rows {where}: which of .*; write np\.where"):
         tg.to_numpy_source(tg.vmap(rows), X)
+
+    def closing(x: Any) -> Any:
+        return bind(op, (x,))
+
+    op = Op("to_be_closed", evaluate=lambda x: x * X[0], infer=lambda types, params: types[0])
+    try:
+        with pytest.raises(
+            UnsupportedFunctionError, match=rf"the op to_be_closed {where}: .* is not defined at the top"
+        ):
+            tg.to_numpy_source(closing, X)
+    finally:
+        del OPS["to_be_closed"]
+
+
+def test_what_compares_with_itself() -> None:
+    source = tg.to_numpy_source(lambda x: np.where(x != x, 0, x), X)
+    assert "np.not_equal(x, x)" in source
 
 
 class Box:

@@ -23,9 +23,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracegrad.core.errors import Source, at
+from tracegrad.core.errors import Source, UnsupportedFunctionError, at, clip
 from tracegrad.core.generated import Names, comment, string
-from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var
+from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, graphs_in
 from tracegrad.core.op import Written
 from tracegrad.core.show import all_letters
 from tracegrad.core.types import ArrayType, number_kind
@@ -62,9 +62,10 @@ class Statement(NamedTuple):
 
 
 class ModuleSource:
-    """A module that is being written."""
+    """A module that is being written. `known` are names of arrays, by the arrays' ids."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Mapping[int, str]) -> None:
+        self._called_by_user = known
         self.quotes = Quotes()
         self.quotes.names.take("np")
         self._functions: list[str] = []
@@ -77,8 +78,8 @@ class ModuleSource:
 
     def prepare(self, graph: Graph) -> None:
         """Name all that a function of the Graph will speak of, and the functions of the Graphs that it holds."""
-        for v, value in graph.consts.items():
-            self._constant(value, v)
+        for value in graph.consts.values():
+            self._constant(value)
         for eqn in graph.eqns:
             if eqn in self._templates:
                 continue
@@ -93,13 +94,9 @@ class ModuleSource:
                 else:
                     self._templates[eqn] = self._template(eqn)
             except NotQuotableError as error:
-                if getattr(error, "is_placed", False):
-                    raise
-                failure = NotQuotableError(
-                    f"to_numpy_source: the op {eqn.op.name}{at(eqn.raw_source)} cannot be written as NumPy: {error}"
-                )
-                failure.is_placed = True  # type: ignore[attr-defined]
-                raise failure from error
+                raise UnsupportedFunctionError(
+                    f"to_numpy_source: the op {eqn.op.name}{at(eqn.raw_source)} cannot be written as NumPy: {_why(eqn, error)}"
+                ) from error
 
     def _function(self, graph: Graph) -> str:
         """The name of the function of a Graph that another one calls; equal Graphs have one."""
@@ -139,14 +136,17 @@ class ModuleSource:
     def _template(self, eqn: Eqn) -> str:
         """An expression with `__0__` in place of the first input, if that is a variable, and so on."""
         op, types = eqn.op, [a.type for a in eqn.inputs]
-        args = [self.quotes.expression(a.value) if type(a) is Literal else f"__{i}__" for i, a in enumerate(eqn.inputs)]
+        args = [self._number(a, eqn) if type(a) is Literal else f"__{i}__" for i, a in enumerate(eqn.inputs)]
         if is_of_python(eqn):
             if (symbol := _OF_PYTHON.get(op.python)) is not None:
                 return f"{args[0]} {symbol} {args[1]}"
             return self._called(op.python, args, eqn.params, op.name)
         out = eqn.outputs[0].type if eqn.outputs else None
         is_array = any([t.shape for t in types]) or (out is not None and number_kind(out.dtype) == "f")
-        if (symbol := _OPERATORS.get(op.evaluate)) is not None and is_array and args[0] != args[-1]:
+        is_itself = (
+            eqn.inputs[0] is eqn.inputs[-1] and out is not None and out.dtype == bool
+        )  # x != x: isnan, to linters
+        if (symbol := _OPERATORS.get(op.evaluate)) is not None and is_array and not is_itself:
             return f"{args[0]} {symbol} {args[1]}"
         if (word := _WORDS.get(op.name)) is not None and (text := word(args, types, eqn.params)) is not None:
             return text
@@ -155,6 +155,14 @@ class ModuleSource:
             if text is not None:
                 return self._in_words(text.replace("{out}", ""), eqn)
         return self._called(op.evaluate, args, eqn.params, op.name)
+
+    def _number(self, literal: Literal, eqn: Eqn) -> str:
+        """A number: of NumPy's as of Python's, where a ufunc computes in its dtype anyhow."""
+        t, value = literal.type, literal.value
+        others = [a.type for a in eqn.inputs if type(a) is Var and not a.type.weak]
+        if isinstance(eqn.op.evaluate, np.ufunc) and t.dtype == np.float64 and t.dtype in [o.dtype for o in others]:
+            value = float(value)
+        return self.quotes.expression(value)
 
     def _in_words(self, text: str, eqn: Eqn) -> str:
         """A spelling with NumPy's names in place of those that generated code has."""
@@ -180,11 +188,11 @@ class ModuleSource:
         named = [f"{k}={self.quotes.expression(x, k)}" for k, x in after.items()]
         return f"{self.quotes.expression(function, name)}({', '.join([*before, *args, *named])})"
 
-    def _constant(self, value: Any, var: Var) -> str:
+    def _constant(self, value: Any) -> str:
         """The name of an array that the module holds."""
         if (found := self._consts.get(id(value))) is None:
             array_text(value, self.quotes)
-            name = self.quotes.names.fresh(tidy(var.name or "constant").upper(), "CONSTANT")
+            name = self.quotes.names.fresh(self._called_by_user.get(id(value), "CONSTANT"), "CONSTANT")
             found = self._consts[id(value)] = name, value
         return found[0]
 
@@ -371,6 +379,20 @@ def _code_of(text: str) -> str:
     return text
 
 
+def _why(eqn: Eqn, error: Exception) -> str:
+    """What an op has that NumPy has not, and what to write instead."""
+    if eqn.op.collective is not None:
+        return (
+            "it is of all devices or rows of a named axis; write the sum, maximum or gather over an axis of the array"
+        )
+    if any(True for _ in graphs_in(Graph((), (eqn,), (), {}))):
+        return (
+            "which of the functions that it holds is run each row of a batch decides by itself; write np.where of both, or "
+            "leave tg.vmap out"
+        )
+    return clip(str(error))
+
+
 def _filled(template: str, inputs: Sequence[str], outputs: Sequence[str], is_tuple: bool) -> Sequence[str]:
     """The statements of an equation."""
 
@@ -395,9 +417,8 @@ def _own(graph: Graph, said: Callable[[Atom], str]) -> list[str]:
     """The results of the public function, those in memory of their own that might lie in an argument's or another's."""
     memory = Memory(graph, None)
     texts = []
-    seen = {
-        v for eqn in graph.eqns if eqn.op.held is not None for v in eqn.outputs
-    }  # a loop of no steps gives what it had
+    # A loop of no steps gives what it had.
+    seen: set[Any] = {v for eqn in graph.eqns if eqn.op.held is not None for v in eqn.outputs}
     for a in graph.outputs:
         text = said(a)
         is_shared = type(a) is not Var or a in seen or a in memory.given or len(memory.roots[a]) > 1
@@ -458,6 +479,15 @@ def _minus(args: Sequence[str], types: Sequence[ArrayType], params: Mapping[str,
     return f"-{args[0]}" if args[0].startswith("_") else None
 
 
+def _cumsum(args: Sequence[str], types: Sequence[ArrayType], params: Mapping[str, Any]) -> str | None:
+    """np.cumsum, which has other dtypes for small integers only."""
+    if types[0].dtype.kind not in "fc" or not types[0].shape:
+        return None
+    axis = params["axis"]
+    backward = f"[{':, ' * axis}::-1]" if params["reverse"] else ""
+    return f"np.cumsum({args[0]}{backward}, axis={axis}){backward}"
+
+
 def _broadcast(args: Sequence[str], types: Sequence[ArrayType], params: Mapping[str, Any]) -> str | None:
     return f"np.broadcast_to({args[0]}, {params['shape']})" if params["shape"] else None
 
@@ -480,6 +510,7 @@ def _given(place: int) -> Callable[[Sequence[str], Sequence[ArrayType], Mapping[
 _WORDS: dict[str, Callable[[Sequence[str], Sequence[ArrayType], Mapping[str, Any]], str | None]] = {
     "sum": _sum,
     "mean": _mean,
+    "cumsum": _cumsum,
     "negative": _minus,
     "broadcast_to": _broadcast,
     "unslice": _unslice,

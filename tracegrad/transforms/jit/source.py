@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from types import CellType, FunctionType
 from typing import Any
+
+from numpy import ndarray
 
 from tracegrad import tree
 from tracegrad.core.errors import at, described, name_of, require_callable, user_source
@@ -63,7 +66,7 @@ def to_numpy_source(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
     graph, out_tree = signatures.graph_for(args, kwargs, _BACKEND)
     positions = signatures.positions_of(args, kwargs)
     traced_args, traced_kwargs = signatures.traced_part(args, kwargs)
-    source = ModuleSource()
+    source = ModuleSource(_arrays_around(signatures.fun))
     source.prepare(graph)
     name = source.quotes.names.fresh(tidy(name_of(signatures.fun)), "function")
 
@@ -98,6 +101,20 @@ def to_numpy_source(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
         docstring = [f'    """{_plain(line(name_of(signatures.fun)))}."""']
     functions = source.function(graph, name, parameters, taken, returned, docstring)
     return source.text(['"""Written by tracegrad.to_numpy_source, to be run without it."""', *functions])
+
+
+def _arrays_around(fun: Any) -> dict[int, str]:
+    """The names that arrays have around a function, by the ids of these."""
+    while True:
+        inner = fun.func if isinstance(fun, partial) else getattr(fun, "__wrapped__", None)
+        if inner is None:
+            break
+        fun = inner
+    if not isinstance(fun, FunctionType):
+        return {}
+    cells = zip(fun.__code__.co_freevars, fun.__closure__ or (), strict=True)
+    names = {**fun.__globals__, **{name: cell.cell_contents for name, cell in cells if cell != CellType()}}
+    return {id(x): name for name, x in names.items() if type(x) is ndarray}
 
 
 def _plain(text: str) -> str:
