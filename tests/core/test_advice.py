@@ -212,11 +212,10 @@ def test_functions_of_scipy_are_called_by_their_names() -> None:
     import scipy.linalg
     import scipy.special
 
-    text = refusal(lambda: tg.grad(lambda y: scipy.special.gamma(y))(2.0))
-    assert text.startswith("scipy.special.gamma is not traced at ")
+    text = refusal(lambda: tg.grad(lambda y: scipy.special.airy(y)[0])(2.0))
+    assert text.startswith("scipy.special.airy is not traced at ")
     for f, name in (
         (lambda y: np.sum(scipy.linalg.coshm(np.outer(y, y))), "scipy.linalg.coshm"),
-        (lambda y: scipy.special.softmax(y)[0], "scipy.special.softmax"),
         (lambda y: np.sum(scipy.integrate.solve_ivp(lambda t, z: -z * y, (0, 1), X).y), "scipy.integrate.solve_ivp"),
     ):
         text = refusal(lambda f=f: tg.grad(f)(X))  # type: ignore[misc]

@@ -1054,8 +1054,6 @@ class Tracer:
         array, method = advice.method_called() if function is None else ("", "")
         if assigns(source):
             fixes = [_ASSIGN]
-        elif library == f"scipy.special.{name}" and name in SCIPY_FUNCTIONS:
-            fixes = [f"  In place of `{written}` write `tg.scipy.special.{name}`, with the same arguments."]
         elif drawing := advice.for_drawing():
             fixes = [f"  {drawing}"]
         elif library and (instead := advice.ours_for(library)):
