@@ -72,3 +72,22 @@ def test_windows_that_do_not_fit(arguments: Any, said: str) -> None:
 def test_windows_are_not_written_through() -> None:
     with pytest.raises(TypeError, match="writeable=True"):
         tg.make_graph(lambda x: sliding_window_view(x, 2, writeable=True))(np.zeros(3))
+
+
+def test_windows_see_what_is_written() -> None:
+    def late(x: Any) -> Any:
+        y = x * 1
+        windows = sliding_window_view(y, 2)
+        y[0] = 100.0
+        return windows
+
+    def within(x: Any) -> Any:
+        y = x * 1
+        sliding_window_view(y, 2)[0] = 1.0
+        return y
+
+    x = np.arange(3.0)
+    np.testing.assert_array_equal(tg.jit(late)(x), late(x))
+    for f in (within, tg.jit(within)):
+        with pytest.raises(ValueError, match="read-only"):
+            f(x)

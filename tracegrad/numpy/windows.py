@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import ShapeError, at, unsupported, user_source
-from tracegrad.core.trace import as_array
+from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, normalize_axis, shape_of
-from tracegrad.ops.index import take
+from tracegrad.ops.rearrange import windows_op
 from tracegrad.ops.special_functions import bessel_i
 from tracegrad.typing import Array, ArrayLike, Axis
 
@@ -73,11 +73,9 @@ def sliding_window_view(
         )
     for size, i in zip(map(operator.index, sizes), axes, strict=True):
         i = normalize_axis(i, ndim, "sliding_window_view")
-        count = a.shape[i] - size + 1
-        if size < 0 or count < 1:
+        if size < 0 or size > a.shape[i]:
             raise ShapeError(
                 f"sliding_window_view{at(user_source())}: no window of {size} along axis {i} of {type_of(a)}"
             )
-        windows = take(a, np.arange(count)[:, None] + np.arange(size), i)
-        a = np.moveaxis(windows, i + 1, -1)
+        a = bind(windows_op, (a,), {"size": size, "axis": i})
     return a
