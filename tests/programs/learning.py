@@ -43,6 +43,19 @@ def gru_in_batches(Wz, Wr, Wh, x):
     return h
 
 
+def convnet_im2col(images, kernels, bias, dense, labels):
+    """Convolution by strides, relu, max pooling by reshape, softmax and cross entropy."""
+    n, height, width = images.shape
+    k = kernels.shape[-1]
+    oh, ow = height - k + 1, width - k + 1
+    cols = np.lib.stride_tricks.sliding_window_view(images, (k, k), axis=(1, 2)).reshape(n, oh * ow, k * k)
+    maps = (cols @ kernels.reshape(-1, k * k).T + bias).reshape(n, oh, ow, -1)
+    maps = np.maximum(maps, 0)
+    pooled = maps.reshape(n, oh // 2, 2, ow // 2, 2, -1).max(axis=(2, 4))
+    p = softmax(pooled.reshape(n, -1) @ dense)
+    return -np.log(p[np.arange(n), labels] + 1e-12).mean()
+
+
 def attention_block(x, Wqkv, Wo, gain, n_head=2):
     """Causal self-attention with layer norm and a residual, heads by swapping axes."""
     T, D = x.shape
@@ -223,6 +236,17 @@ PROGRAMS = [
         ({"W": rng.normal(size=(2, 12)), "U": rng.normal(size=(3, 12)), "b": np.zeros(12)}, rng.normal(size=(3, 2))),
     ),
     Program("neural networks", gru_in_batches, (*0.5 * rng.normal(size=(3, 5, 3)), rng.normal(size=(2, 3, 2)))),
+    Program(
+        "neural networks",
+        convnet_im2col,
+        (
+            rng.random((2, 6, 6)),
+            rng.normal(size=(2, 3, 3)),
+            np.zeros(2) + 0.1,
+            rng.normal(size=(8, 3)),
+            np.array([2, 0]),
+        ),
+    ),
     Program(
         "language models",
         attention_block,

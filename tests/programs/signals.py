@@ -132,6 +132,13 @@ def bilinear_warp(img, matrix, shift):
     return (top * (1 - fy) + bottom * fy).reshape(h, w)
 
 
+def median_filter(img, size=3):
+    """Medians of windows, edges repeated."""
+    padded = np.pad(img, size // 2, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size))
+    return np.median(windows, axis=(-2, -1))
+
+
 def harris_corners(img, k=0.05):
     """Sobel gradients by slices, smoothed products, the corner response with the weak ones set to zero."""
     gx = np.zeros_like(img)
@@ -290,6 +297,7 @@ PROGRAMS = [
     Program(
         "image processing", bilinear_warp, (picture, np.array([[0.9, 0.2], [-0.15, 1.05]]), np.array([0.37, -0.21]))
     ),
+    Program("image processing", median_filter, (picture[:5, :5],)),
     Program("image processing", harris_corners, (picture,)),
     Program("image processing", total_variation_denoising, (picture[:5, :5], 0.3)),
     Program("image processing", poisson_blending, (picture[:5, :6], rng.random((5, 6))), {"mask": hole}),

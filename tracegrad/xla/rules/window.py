@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType
-from tracegrad.ops.window import Windows, highest, lowest
+from tracegrad.ops.window import Windows, highest, lowest, places_in_windows
 from tracegrad.xla.values import select
 
 _Start = Callable[[Any], Any]
@@ -55,3 +56,8 @@ def _winners(win: Callable[..., Any], worst: _Start) -> Callable[..., Any]:
 
 lowers("window_argmax")(_winners(lax.gt, lowest))
 lowers("window_argmin")(_winners(lax.lt, highest))
+
+
+@lowers("sliding_windows")
+def _sliding_windows(out: ArrayType, x: Any, *, axis: int, size: int) -> Any:
+    return jnp.moveaxis(jnp.take(x, places_in_windows(x.shape[axis], size), axis, mode="clip"), axis + 1, -1)
