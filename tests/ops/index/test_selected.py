@@ -43,6 +43,18 @@ def own_in_place(x: Any) -> Any:
     return np.sum(same)
 
 
+def inside_and_after(x: Any) -> Any:
+    v = x[x > 0]
+    first = tg.lax.cond(x[0] > 0, lambda: np.sum(np.log(v)), lambda: 0.0)
+    return first + np.sum(np.log(v) * v)
+
+
+def mask_written_into(x: Any) -> Any:
+    m = x > 0
+    m[0] = False
+    return np.sum(np.log(x[m])) + np.vdot(x[m], x[m])
+
+
 def rows(x: Any) -> Any:
     return (M * x[:, None])[x > 0]
 
@@ -94,6 +106,8 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "at add": lambda x: np.sum(tnp.at(x)[x > 0].multiply(x[x > 0]) * Y),
     "of tnp": lambda x: tnp.sum(tnp.sqrt(x[x > 0])),
     "in a loop": lambda x: tg.lax.scan(lambda c, v: (c + np.sum((x * v)[x * v > 0]), None), 0.0, x)[0],
+    "mask written into": mask_written_into,
+    "in a branch and after it": inside_and_after,
     "in a branch": lambda x: tg.lax.cond(x[0] > 0, lambda v: np.sum(v[v > 0] ** 2), lambda v: np.sum(v), x),
 }
 
@@ -175,6 +189,8 @@ REFUSED: dict[str, Callable[[Any], Any]] = {
     "np.concatenate": lambda x: np.concatenate([x[x > 0], x]),
     "np.where": lambda x: np.where(x[x > 0]),
     "np.add.outer": lambda x: np.add.outer(x[x > 0], x),
+    "np.vdot": lambda x: np.vdot(rows(x), x[:2]),
+    "np.dot": lambda x: np.dot(rows(x), np.ones(2)),
     "np.matmul": lambda x: rows(x).astype(float) @ rows(x),
     "len()": lambda x: len(x[x > 0]),
     "iteration": lambda x: list(x[x > 0]),

@@ -43,7 +43,7 @@ from tracegrad.ops.index.expression import (
     slice_of,
     wide,
 )
-from tracegrad.ops.index.selected import is_unknown, selected
+from tracegrad.ops.index.selected import selected, unknown_mask
 from tracegrad.ops.masks import masking_jvp, masking_vjp
 from tracegrad.ops.shape import copied, inverse_permutation
 from tracegrad.typing import Array, ArrayLike
@@ -340,7 +340,7 @@ def getitem(x: ArrayLike, expression: Any) -> Array:
             if -n <= expression < n:
                 return bind(slice_op, (x,), {"index": (expression if expression >= 0 else expression + n,)})
             out_of_bounds(expression, 0, n, x)
-    if is_unknown(mask := expression[0] if type(expression) is tuple and len(expression) == 1 else expression):
+    if (mask := unknown_mask(expression)) is not None:
         return selected(x, mask)
     x, index, arrays = locate(x, expression)
     if arrays:

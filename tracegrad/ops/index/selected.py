@@ -20,7 +20,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from tracegrad.core.errors import ConcretizationTypeError, DtypeError, RawSource, at, user_source
 from tracegrad.core.op import Op, Params
 from tracegrad.core.plain import PLAIN
-from tracegrad.core.trace import APPLIED, Equation, Tracer, as_array, bind, plain_value
+from tracegrad.core.trace import APPLIED, Equation, Tracer, as_array, bind, is_written, plain_value, present
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.families import normalize_axes, shape_of
 from tracegrad.ops.structural import stop_gradient_op
@@ -31,9 +31,14 @@ INSTEAD = (
 )
 
 
-def is_unknown(mask: Any) -> bool:
-    """Whether an index is a mask of which only the type is known."""
-    return type(mask) is Tracer and number_kind(mask.dtype) == "b" and plain_value(mask, "a mask") is None
+def unknown_mask(index: Any) -> Tracer | None:
+    """The mask that is an index, if only its type is known."""
+    mask = index[0] if type(index) is tuple and len(index) == 1 else index
+    if is_written(mask):
+        mask = present(mask)
+    if type(mask) is Tracer and number_kind(mask.dtype) == "b" and plain_value(mask, "a mask") is None:
+        return mask
+    return None
 
 
 def selected(x: Any, mask: Tracer) -> Selected:
@@ -71,12 +76,12 @@ class Selected(NDArrayOperatorsMixin):
         return np.reshape(self.mask, (self.rows.shape[0], *(1,) * (self.ndim - 1)))
 
     def filling(self) -> Any:
-        """The rows, with copies of the first that is selected in place of those that are not."""
-        if not self.is_filled and self.rows.shape[0]:
-            first = np.take(self.rows, np.argmax(self.mask), 0)
-            self.rows = np.where(self.held(), self.rows, bind(stop_gradient_op, (first,)))
-        self.is_filled = True
-        return self.rows
+        """The rows, with copies of the first that is selected in place of those that are not. (They are not kept, since this may be
+        recorded in the trace of a branch, which ends before the selection does.)"""
+        if self.is_filled or not self.rows.shape[0]:
+            return self.rows
+        first = np.take(self.rows, np.argmax(self.mask), 0)
+        return np.where(self.held(), self.rows, bind(stop_gradient_op, (first,)))
 
     def lifted(self, x: Any) -> Any:
         """What stands beside it in an elementwise function, as what stands beside its rows."""
@@ -163,10 +168,9 @@ class Selected(NDArrayOperatorsMixin):
             and (function is not np.where or len(args) == 3)
         ):
             return self.of_rows(function, args, {k: self.lifted(v) for k, v in kwargs.items()})
-        if function in (np.dot, np.inner, np.vdot) and len(args) == 2 and not kwargs:
+        if function in (np.dot, np.inner, np.vdot) and len(args) == 2 and not kwargs and self.ndim == 1:
             x, y = args
-            if function is np.vdot or self.ndim == 1:
-                return self._matmul(np.conj(x) if function is np.vdot else x, y)
+            return self._matmul(np.conj(x) if function is np.vdot else x, y)
         if function is np.size and len(args) == 1:
             return self.size
         if function is np.ndim:
