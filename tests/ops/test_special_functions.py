@@ -76,7 +76,6 @@ def test_edges_of_special_functions() -> None:
 def test_parameters_without_a_derivative() -> None:
     for f, name, parameter, args, slope in (
         (lax.polygamma, "polygamma", "m", (1.0, 2.0), lax.polygamma(2.0, 2.0)),
-        (lax.zeta, "zeta", "x", (2.0, 3.0), -2 * lax.zeta(3.0, 3.0)),
         (lax.betainc, "betainc", "a", (1.0, 2.0, 0.5), 1.0),  # (1 - x) / B(1, 2)
     ):
         text = rf"{name} has no derivative with respect to {parameter}.*tg\.stop_gradient\({parameter}\)"
@@ -106,6 +105,23 @@ def test_without_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ImportError, match=r"pip install 'tracegrad\[scipy\]'"):
         lax.digamma(1.0)
     functions._scipy_special.cache_clear()
+
+
+def test_derivatives_of_zeta_in_its_exponent() -> None:
+    """Of each order, and mixed, from next to the pole to where one term is all."""
+    mpmath = pytest.importorskip("mpmath")
+    slopes = [tg.grad(lax.zeta), tg.grad(tg.grad(lax.zeta)), tg.grad(tg.grad(lax.zeta, 1))]
+    for x in (1.01, 2.0, 30.0):
+        for q in (1e-3, 0.6, 20.0):
+            with mpmath.workdps(90):
+                at = mpmath.mpf(x), mpmath.mpf(q)
+                step = mpmath.mpf(10) ** -20
+                f = lambda dx, dq: mpmath.zeta(at[0] + dx * step, at[1] + dq * step)
+                true = [
+                    (f(1, 0) - f(-1, 0)) / (2 * step), (f(1, 0) - 2 * f(0, 0) + f(-1, 0)) / step**2,
+                    (f(1, 1) - f(1, -1) - f(-1, 1) + f(-1, -1)) / (4 * step**2),
+                ]  # fmt: skip
+            np.testing.assert_allclose([slope(x, q) for slope in slopes], [float(t) for t in true], rtol=1e-12)
 
 
 def test_the_derivative_of_igamma_at_the_edges() -> None:

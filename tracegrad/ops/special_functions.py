@@ -135,9 +135,63 @@ polygamma_op: Op = _special(
     without=["m"],
 )  # fmt: skip
 zeta_op: Op = _special(
-    "zeta", "zeta", lambda d, out, x, q: d * (-x * zeta(x + 1, q)), samples=_order_samples([2, 3, 5], 0.6, 3),
-    without=["x"],
+    "zeta", "zeta", lambda d, out, x, q: d * zeta_slope(x, q, 1), lambda d, out, x, q: d * (-x * zeta(x + 1, q)),
+    samples=_order_samples([2, 3, 5], 0.6, 3),
 )  # fmt: skip
+
+# Its derivatives in x are those of Euler and Maclaurin's formula (DLMF 25.11.5 and 25.2.9), term by term: each is a product of
+# powers of k + q, 1 / (x - 1) and factors x + i, of which the first coefficients of Taylor's series are multiplied.
+
+_ZETA_TERMS = 20
+_BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330)
+
+
+def _times(u: Sequence[Any], v: Sequence[Any]) -> list[Any]:
+    """The product of two Taylor series, to as many terms as the first has."""
+    return [sum([u[j] * v[i - j] for j in range(i + 1) if i - j < len(v)]) for i in range(len(u))]
+
+
+def zeta_slope_of(xp: Any, x: Any, q: Any, order: int) -> Any:
+    """In NumPy's words or jax's."""
+    usual = (q > 0) & (x != 1)
+    x, q = xp.where(usual, x, 2.0), xp.where(usual, q, 1.0)
+
+    def power(base: Any, x: Any) -> list[Any]:
+        log = xp.log(base)
+        value = xp.exp(-x * log)
+        return [value * (-log) ** i / math.factorial(i) for i in range(order + 1)]
+
+    found = sum([power(q + k, x)[order] for k in range(_ZETA_TERMS - 1, -1, -1)])
+    far = q + _ZETA_TERMS
+    rest = power(far, x)
+    found = (
+        found
+        + _times(rest, [(-1) ** i * (x - 1) ** (-i - 1) for i in range(order + 1)])[order] * far
+        + 0.5 * rest[order]
+    )
+    for j, b in enumerate(_BERNOULLI, 1):
+        for i in range(max(2 * j - 3, 0), 2 * j - 1):
+            rest = _times(rest, [x + i, 1.0])
+        found = found + b / math.factorial(2 * j) * rest[order] * far ** (1 - 2 * j)
+    return xp.where(usual, math.factorial(order) * found, math.nan)
+
+
+def _zeta_slope(x: Any, q: Any, order: int) -> Any:
+    return zeta_slope_of(np, x, q, order)
+
+
+_zeta_slope_op: Op = _special(
+    "zeta_slope", _zeta_slope, lambda d, out, x, q, order: d * zeta_slope(x, q, order + 1),
+    lambda d, out, x, q, order: (
+        -d * (x * zeta_slope(x + 1, q, order) + order * (zeta_slope(x + 1, q, order - 1) if order > 1 else zeta(x + 1, q)))
+    ),
+    samples=lambda: [Sample(s.inputs, {"order": n}) for n in (1, 2) for s in _order_samples([2, 3, 5], 0.6, 3)()],
+)  # fmt: skip
+
+
+def zeta_slope(x: ArrayLike, q: ArrayLike, order: int) -> Array:
+    """The derivative of this order of zeta(x, q) in x."""
+    return _apply(_zeta_slope_op, x, q, order=order)
 
 
 def lgamma(x: ArrayLike) -> Array:
@@ -168,7 +222,7 @@ def polygamma(m: ArrayLike, x: ArrayLike) -> Array:
 
 
 def zeta(x: ArrayLike, q: ArrayLike) -> Array:
-    """Hurwitz' zeta function, the sum of (k + q)**-x over k = 0, 1, ...; it has a derivative in `q` only.
+    """Hurwitz' zeta function, the sum of (k + q)**-x over k = 0, 1, ...
 
     >>> bool(abs(zeta(2.0, 1.0) - np.pi**2 / 6) < 1e-14)
     True

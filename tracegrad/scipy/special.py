@@ -203,7 +203,7 @@ __all__ = [
 
 
 def zeta(x: ArrayLike, q: ArrayLike | None = None) -> Array:
-    """Riemann's zeta function, or Hurwitz': the sum of (k + q)**-x over k = 0, 1, ...; it has a derivative in `q` only.
+    """Riemann's zeta function, or Hurwitz': the sum of (k + q)**-x over k = 0, 1, ...
 
     >>> bool(abs(zeta(2.0) - np.pi**2 / 6) < 1e-14)
     True

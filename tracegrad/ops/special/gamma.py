@@ -15,7 +15,7 @@ from tracegrad.ops.elementwise.products import multiply_keeping_zeros
 from tracegrad.ops.elementwise.samples import binary_samples, unary_samples
 from tracegrad.ops.families import elementwise, ufunc_type
 from tracegrad.ops.special.declared import call, scipy_special, special, traces
-from tracegrad.ops.special_functions import digamma, lgamma, polygamma
+from tracegrad.ops.special_functions import digamma, lgamma, polygamma, zeta_slope
 from tracegrad.typing import Array, ArrayLike
 
 _gamma_op = special("gamma", lambda d, out, x: d * out * digamma(x), samples=unary_samples(0.4, 4))
@@ -75,7 +75,9 @@ def gammasgn(x: ArrayLike) -> Array:
     return call(_gammasgn_op, x)
 
 
-_riemann_zeta_op = special("riemann_zeta", samples=unary_samples(1.5, 5), function="zeta", without=["x"])
+_riemann_zeta_op = special(
+    "riemann_zeta", lambda d, out, x: d * zeta_slope(x, 1.0, 1), samples=unary_samples(1.5, 5), function="zeta"
+)
 
 
 def riemann_zeta(x: ArrayLike) -> Array:

@@ -14,7 +14,7 @@ from jax import lax
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType
 from tracegrad.ops.elementwise.trigonometric import sinc_of
-from tracegrad.ops.special_functions import bell, bessel_slope, beta_density_of, gamma_density_of
+from tracegrad.ops.special_functions import bell, bessel_slope, beta_density_of, gamma_density_of, zeta_slope_of
 from tracegrad.xla.values import cast, spread
 
 
@@ -79,6 +79,7 @@ def _xlog1py(x: Any, y: Any) -> Any:
     return jnp.where(x == 0, 0, x * lax.log1p(y))
 
 
+_special("zeta_slope")(functools.partial(zeta_slope_of, jnp))
 _special("gamma_density")(functools.partial(gamma_density_of, jnp, _xlogy, lax.lgamma))
 _special("beta_density")(functools.partial(beta_density_of, jnp, _xlogy, _xlog1py, lax.lgamma))
 
