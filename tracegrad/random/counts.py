@@ -13,9 +13,9 @@ from tracegrad.numpy import take
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import shape_of
 from tracegrad.ops.special_functions import lgamma
-from tracegrad.ops.threefry import random_bits
+from tracegrad.ops.threefry import FRACTIONS, random_bits
 from tracegrad.random.keys import key_given, split
-from tracegrad.random.samplers import Shape, float_dtype, parameters, uniform
+from tracegrad.random.samplers import Shape, float_dtype, parameters, smallest, uniform
 from tracegrad.transforms.control.scan import scan
 from tracegrad.transforms.control.while_loop import while_loop
 from tracegrad.transforms.grad import stop_gradient
@@ -74,7 +74,7 @@ def _by_products(key: Any, lam: Any, shape: tuple[int, ...], dtype: np.dtype[Any
 def _log(unit: Any) -> Any:
     """The logarithm of a uniform number, of 0 a large negative one."""
     dtype = type_of(unit).dtype
-    return np.log(np.maximum(unit, dtype.type(np.finfo(dtype).tiny)))
+    return np.log(np.maximum(unit, dtype.type(smallest(dtype))))
 
 
 def _by_rejection(key: Any, lam: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
@@ -217,7 +217,7 @@ def _by_transformed_rejection(key: Any, n: Any, q: Any, shape: tuple[int, ...], 
         key, first, second = split(key, 3)
         u, v = random_bits(first, shape, dtype), random_bits(second, shape, dtype)
         u = u - dtype.type(0.5)
-        below = np.maximum(0.5 - np.abs(u), dtype.type(2.0**-60))
+        below = np.maximum(0.5 - np.abs(u), dtype.type(2.0 ** -FRACTIONS[dtype.name][1] / 4))
         k = np.floor((2 * a / below + b) * u + centre)
         drawn, k = k, np.clip(k, 0, n)  # of others there is nothing to compute
         log_ratio = _log(v * alpha / (a / (below * below) + b))

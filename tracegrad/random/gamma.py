@@ -30,6 +30,7 @@ from tracegrad.random.samplers import (
     normals_of,
     parameters,
     rademacher,
+    smallest,
 )
 from tracegrad.transforms.control.while_loop import while_loop
 from tracegrad.transforms.custom import custom_jvp
@@ -114,7 +115,7 @@ def _try(state: Any, c: Any, d: Any) -> Any:
     """Draw once for each of those that have none yet: keys, cubes, and which these are."""
     keys, cube, pending = state
     dtype = type_of(c).dtype
-    tiny = np.finfo(np.float32).tiny if dtype.name == "bfloat16" else np.finfo(dtype).tiny
+    tiny = smallest(dtype)
     keys, normal_keys, unit_keys = [_split_each(keys, 3)[:, i] for i in range(3)]
 
     def positive(state: Any) -> Any:

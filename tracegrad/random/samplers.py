@@ -208,7 +208,7 @@ def gumbel(key: Array, shape: Shape = (), dtype: DType = np.float64, mode: str |
     dtype = float_dtype(dtype, "gumbel")
     if mode not in (None, "low", "high"):
         raise ValueError(f'random.gumbel{at(user_source())}: mode is "low" or "high", got {mode!r}')
-    tiny = 2.0 ** _SMALLEST[dtype.name]
+    tiny = smallest(dtype)
     if mode != "high":
         return -np.log(-np.log(_between("gumbel", key, shape, dtype, tiny, 1.0)))
     high, low = _between("gumbel", key, (2, *shape_given(shape, "gumbel")), dtype, 0.0, 1.0)
@@ -237,8 +237,13 @@ def logistic(key: Array, shape: Shape = (), dtype: DType = np.float64) -> Array:
     (2,)
     """
     dtype = float_dtype(dtype, "logistic")
-    u = _between("logistic", key, shape, dtype, 2.0 ** _SMALLEST[dtype.name], 1.0)
+    u = _between("logistic", key, shape, dtype, smallest(dtype), 1.0)
     return np.log(u) - np.log1p(-u)
+
+
+def smallest(dtype: np.dtype[Any]) -> float:
+    """The smallest normal number, which stands for 0 where there is a logarithm to be."""
+    return 2.0 ** _SMALLEST[dtype.name]
 
 
 def float_dtype(dtype: Any, name: str, what: str = "numbers come as") -> np.dtype[Any]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.trace import as_array
-from tracegrad.core.types import type_of
+from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.random.keys import key_given, shape_given
 from tracegrad.random.samplers import Shape, broadcasts, float_dtype, normal
@@ -56,7 +56,7 @@ def multivariate_normal(
         raise ValueError(f'random.{name}{at(user_source())}: method is "cholesky", "eigh" or "svd", got {method!r}')
     if dtype is None:
         dtype = np.result_type(of_mean.dtype, of_cov.dtype)
-        dtype = dtype if dtype.kind in "fV" else np.dtype(np.float64)
+        dtype = dtype if number_kind(dtype) == "f" else np.dtype(np.float64)
     dtype = float_dtype(dtype, name)
     mean, cov = astype(mean, dtype), astype(cov, dtype)
     if shape is None:
