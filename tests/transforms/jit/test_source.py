@@ -93,6 +93,16 @@ def transformer() -> tuple[Callable[..., Any], tuple[Any, ...]]:
     return tg.value_and_grad(loss), (params, tokens)
 
 
+def network() -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    model = tg.nn.models.lenet5(4, "SAME")
+    x = rng().normal(size=(2, 16, 16, 1)).astype(np.float32)
+
+    def loss(params: Any, x: Any) -> Any:
+        return np.mean(model(params, x) ** 2)
+
+    return tg.value_and_grad(loss), (model.init(0, x), x)
+
+
 def recurrence(w: Any, xs: Any) -> Any:
     def step(h: Any, x: Any) -> Any:
         h = np.tanh(w @ h + x)
@@ -212,6 +222,32 @@ PROGRAMS: dict[str, Callable[[], tuple[Callable[..., Any], tuple[Any, ...]]]] = 
         tg.grad(lambda a, b: np.sum(np.einsum("bij,bjk->bik", a, b) ** 2), argnums=(0, 1)),
         (rng().normal(size=(2, 3, 4)), rng().normal(size=(2, 4, 3))),
     ),
+    "decompositions": lambda: (
+        tg.grad(lambda a: np.sum(np.linalg.pinv(a) ** 2) + np.linalg.norm(a, "nuc") + np.sum(np.linalg.qr(a)[1] ** 3)),
+        (rng().normal(size=(3, 3)),),
+    ),
+    "singular": lambda: (
+        tg.grad(lambda a: np.sum(np.abs(np.linalg.svd(a, full_matrices=False)[0]) * np.arange(1, 4))),
+        (rng().normal(size=(3, 4)),),
+    ),
+    "special": lambda: (
+        tg.grad(lambda x: np.sum(tg.lax.lgamma(x) + tg.lax.erf(x) + tg.nn.gelu(x))),
+        (np.abs(X),),
+    ),
+    "rows_of_loops": lambda: (
+        lambda w, x: (tg.vmap(tg.grad(lambda w: recurrence(w, np.ones((4, 3)))))(w), tg.vmap(tg.grad(root))(x)),
+        (rng().normal(size=(2, 3, 3)), np.array([2.0, 3.0])),
+    ),
+    "network": network,
+    "padded": lambda: (
+        tg.grad(
+            lambda x: (
+                np.sum(np.pad(x, 2, mode="reflect") ** 2) + np.sum(np.interp(x, np.arange(4.0), np.arange(4.0) ** 2))
+            )
+        ),
+        (np.abs(X),),
+    ),
+    "nothing": lambda: (lambda: np.ones(3) * 2, ()),
     "random": lambda: (lambda key: tg.random.normal(key, (4,)), (tg.random.PRNGKey(0),)),
 }
 

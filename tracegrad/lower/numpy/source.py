@@ -48,8 +48,8 @@ _OF_PYTHON: dict[Any, str] = {operator.add: "+", operator.sub: "-", operator.mul
 _HELPERS = {"add_reduce": "np.sum", "add_accumulate": "np.cumsum", "add": "np.add", "blas_matmul": "np.matmul"}
 
 
-# (names, those of variables, how often these are read, the arguments) -> statements that take inputs out of arguments.
-Before = Callable[[Names, dict[Var, str], Mapping[Var, int], Sequence[str]], Iterable[str]]
+# (names, those of variables, the variables that are read, the arguments) -> statements that take inputs out of arguments.
+Before = Callable[[Names, dict[Var, str], Collection[Var], Sequence[str]], Iterable[str]]
 
 
 class Statement(NamedTuple):
@@ -213,10 +213,7 @@ class ModuleSource:
         wanted = self._wanted(graph)
         names = self.quotes.names.inner(_AMBIGUOUS)
         local: dict[Var, str] = {v: self._consts[id(x)][0] for v, x in graph.consts.items()}
-        uses: dict[Var, int] = {}
-        for a in (*[a for e in graph.eqns for a in e.inputs], *graph.outputs):
-            if type(a) is Var:
-                uses[a] = uses.get(a, 0) + 1
+        uses = self._uses(graph)
         statements: list[Statement] = []
         if arguments is None:
             for v in graph.inputs:
@@ -234,7 +231,7 @@ class ModuleSource:
             return names.fresh(wanted[v]) if v in wanted else next(letters)
 
         def said(a: Atom) -> str:
-            return local[a] if type(a) is Var else self.quotes.expression(a.value)  # type: ignore[union-attr]
+            return local.get(a, "") if type(a) is Var else self.quotes.expression(a.value)  # type: ignore[union-attr]
 
         latest = ""
         for eqn in graph.eqns:
@@ -245,7 +242,7 @@ class ModuleSource:
                 local[eqn.outputs[0]] = said(eqn.inputs[int(template[2:-2])])
                 continue
             inputs = list(map(said, eqn.inputs))
-            reads = [local[a] for a in eqn.inputs if type(a) is Var]
+            reads = [local[a] for a in eqn.inputs if type(a) is Var and a in uses]
             for v in eqn.outputs:
                 if v in uses:
                     local[v] = fresh(v)
@@ -272,6 +269,17 @@ class ModuleSource:
     def _consts_names(self) -> Iterator[str]:
         for name, _ in self._consts.values():
             yield name
+
+    def _uses(self, graph: Graph) -> set[Var]:
+        """The variables that results need, by what is written of the equations."""
+        uses = {a for a in graph.outputs if type(a) is Var}
+        for eqn in reversed(graph.eqns):
+            if not uses.isdisjoint(eqn.outputs):
+                template = self._templates[eqn]
+                for i, a in enumerate(eqn.inputs):
+                    if type(a) is Var and (not isinstance(template, str) or f"__{i}__" in template):
+                        uses.add(a)
+        return uses
 
     def _in_parts(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from types import CellType, FunctionType
 from typing import Any
@@ -30,7 +30,8 @@ def to_numpy_source(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
     """The source of a Python module that needs NumPy alone, with a function that does what `fun` does for such arguments:
     a derivative as code to read, to edit and to ship.
 
-    It is formatted, and gives the same bits as `tg.jit(fun)` on NumPy. Variables are called what an assignment in `fun` calls
+    It is formatted, and gives the same bits as `tg.jit(fun)` on NumPy. (The steps of a loop compute in arrays in C order, and the
+    file's lie as NumPy makes them, so that what a step sums of transposed arrays may be rounded otherwise.) Variables are called what an assignment in `fun` calls
     them, arguments by their key paths, and above the lines stand those of `fun` that they come from. Loops (`lax.scan`,
     `lax.while_loop`) are loops, branches (`lax.cond`) are branches; jitted functions, checkpoints and the bodies of loops are
     functions, and so are the parts of a very long one. What of an op is not NumPy's stands at the head, once.
@@ -76,7 +77,7 @@ def to_numpy_source(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
         paths += [(i, path) for path in _paths(tree.tree_structure(x), "", f"the argument {parameters[i]}", fun)]
     results = _shape_of(out_tree, source, fun)
 
-    def taken(names: Names, local: dict[Var, str], uses: Mapping[Var, int], given: Sequence[str]) -> Iterator[str]:
+    def taken(names: Names, local: dict[Var, str], uses: Collection[Var], given: Sequence[str]) -> Iterator[str]:
         for v, (i, path) in zip(graph.inputs, paths, strict=True):
             if not path:
                 local[v] = given[i]
