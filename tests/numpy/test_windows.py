@@ -59,7 +59,7 @@ def test_sliding_windows(arguments: Any) -> None:
 
 @pytest.mark.parametrize(
     "arguments, said",
-    [((3,), "1 sizes of windows for 2 axes of f64\\[4,5\\]"), (((5, 1),), "no window of 5 along axis 0")],
+    [((3,), "a size for each axis"), (((5, 1),), "5 along axis 0 of")],
 )
 def test_windows_that_do_not_fit(arguments: Any, said: str) -> None:
     x = np.zeros((4, 5))
@@ -70,7 +70,7 @@ def test_windows_that_do_not_fit(arguments: Any, said: str) -> None:
 
 
 def test_windows_are_not_written_through() -> None:
-    with pytest.raises(TypeError, match="writeable=True"):
+    with pytest.raises(ValueError, match="read-only"):
         tg.make_graph(lambda x: sliding_window_view(x, 2, writeable=True))(np.zeros(3))
 
 

@@ -1,20 +1,17 @@
-"""Windows: those of signals whose shape depends on a number (Kaiser's, by the Bessel function i0), and those that slide over arrays."""
+"""Windows of signals whose shape depends on a number: Kaiser's, by the Bessel function i0."""
 
 from __future__ import annotations
 
 import operator
-from typing import Any
 
 import numpy as np
 
-from tracegrad.core.errors import ShapeError, at, unsupported, user_source
-from tracegrad.core.trace import as_array, bind
+from tracegrad.core.trace import as_array
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import implements, normalize_axis, shape_of
-from tracegrad.ops.rearrange import windows_op
+from tracegrad.ops.families import implements
 from tracegrad.ops.special_functions import bessel_i
-from tracegrad.typing import Array, ArrayLike, Axis
+from tracegrad.typing import Array, ArrayLike
 
 
 @implements(np.i0)
@@ -41,41 +38,3 @@ def kaiser(M: int, beta: ArrayLike) -> Array:
     half = (count - 1) / 2
     inside = np.sqrt(1 - ((np.arange(count) - half) / half) ** 2)
     return i0(beta * inside) / i0(beta)
-
-
-@implements(np.lib.stride_tricks.sliding_window_view)
-def sliding_window_view(
-    x: ArrayLike,
-    window_shape: int | tuple[int, ...],
-    axis: Axis = None,
-    *,
-    subok: bool = False,
-    writeable: bool = False,
-) -> Array:
-    """All windows of this shape: where they begin along the axes of `x`, then the windows' own axes, one for each of `axis`.
-
-    >>> sliding_window_view(np.array([1, 2, 3, 4]), 3).tolist()
-    [[1, 2, 3], [2, 3, 4]]
-
-    Raises:
-        ValueError: where there is not one size for each axis, or one is larger than the array.
-        UnsupportedFunctionError: for windows to be written through.
-    """
-    if writeable:
-        raise unsupported(np.lib.stride_tricks.sliding_window_view, " with writeable=True")
-    a: Any = as_array(x)
-    ndim = len(shape_of(a))
-    sizes = window_shape if isinstance(window_shape, tuple | list) else (window_shape,)
-    axes = range(ndim) if axis is None else axis if isinstance(axis, tuple | list) else (axis,)
-    if len(sizes) != len(axes):
-        raise ShapeError(
-            f"sliding_window_view{at(user_source())}: {len(sizes)} sizes of windows for {len(axes)} axes of {type_of(a)}"
-        )
-    for size, i in zip(map(operator.index, sizes), axes, strict=True):
-        i = normalize_axis(i, ndim, "sliding_window_view")
-        if size < 0 or size > a.shape[i]:
-            raise ShapeError(
-                f"sliding_window_view{at(user_source())}: no window of {size} along axis {i} of {type_of(a)}"
-            )
-        a = bind(windows_op, (a,), {"size": size, "axis": i})
-    return a

@@ -1,4 +1,4 @@
-"""Rolling arrays, windows that slide over them, and the diagonals of matrices."""
+"""Rolling arrays, and the diagonals of matrices."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from tracegrad.core.errors import DtypeError, at, user_source
 from tracegrad.core.op import Params, Sample, View
 from tracegrad.core.trace import as_array, bind, contains_tracer
 from tracegrad.core.types import ArrayType, Shape
-from tracegrad.ops.families import along_axis, implements, linear, normalize_axis, same_type, shape_of
+from tracegrad.ops.families import implements, linear, normalize_axis, same_type, shape_of
 from tracegrad.ops.index import region, slice_entry, take, unslice, wide
-from tracegrad.ops.index.at import at as at_index
 from tracegrad.ops.shape import copied
 from tracegrad.typing import Array, ArrayLike, Axis
 
@@ -83,43 +82,6 @@ def roll(a: ArrayLike, shift: ArrayLike, axis: Axis = None) -> Array:
         total[i] = (total.get(i, 0) + s) % max(a.shape[i], 1)
     moved = {i: s for i, s in sorted(total.items()) if s}
     return bind(roll_op, (a,), {"shift": tuple(moved.values()), "axis": tuple(moved)}) if moved else copied(a)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Sliding windows.
-
-
-def _windows(x: Any, size: int, axis: int) -> Any:
-    return np.lib.stride_tricks.sliding_window_view(x, size, axis)
-
-
-def window_places(count: int, size: int) -> Any:
-    """Which elements along an axis stand in each of the windows."""
-    return np.arange(count - size + 1)[:, None] + np.arange(size)
-
-
-def _windows_transpose(ct: Any, x: Any, size: int, axis: int) -> Any:
-    n = x.shape[axis]
-    places = (*[slice(None)] * axis, window_places(n, size))
-    return at_index(np.zeros(x.shape, ct.dtype))[places].add(np.moveaxis(ct, -1, axis + 1))
-
-
-def _windows_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
-    (t,), size, axis = types, params["size"], params["axis"]
-    return ArrayType((*t.shape[:axis], t.shape[axis] - size + 1, *t.shape[axis + 1 :], size), t.dtype)
-
-
-def _windows_samples() -> Iterable[Sample]:
-    x = np.random.default_rng(0).uniform(-1, 1, (3, 4))
-    for size, axis in ((2, 0), (3, 1), (4, 1), (1, 0)):
-        yield Sample((x,), {"size": size, "axis": axis})
-
-
-# All windows of a size along an axis, whose elements lie along a new last one. NumPy's share memory, and are read-only.
-windows_op = linear(
-    "sliding_windows", _windows, _windows_transpose, infer=_windows_type, batch=along_axis("sliding_windows"), kinds="biufc",
-    samples=_windows_samples, moves=True, view=View(None, _windows),
-)  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from jax import lax
-from jax import numpy as jnp
 
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType
-from tracegrad.ops.rearrange import window_places
 from tracegrad.xla.values import alike, cast, is_split, spread
 
 
@@ -56,12 +54,6 @@ def _stack(out: ArrayType, *arrays: Any, axis: int) -> Any:
 @lowers("unstack")
 def _unstack(out: tuple[ArrayType, ...], x: Any, *, axis: int) -> Any:
     return [lax.squeeze(part, (axis,)) for part in lax.split(x, (1,) * len(out), axis)]
-
-
-@lowers("sliding_windows")
-def _sliding_windows(out: ArrayType, x: Any, *, size: int, axis: int) -> Any:
-    places = window_places(x.shape[axis], size)
-    return jnp.moveaxis(jnp.take(x, places, axis, mode="clip"), axis + 1, -1)
 
 
 @lowers("roll")
