@@ -172,6 +172,28 @@ def test_a_copy_has_the_code_and_the_names_of_the_original() -> None:
     assert tg.numpyize(np).sin is np.sin and tg.numpyize(np).random is np.random and tg.numpyize(np).pi == math.pi
 
 
+def inner(x: Any) -> Any:
+    y = np.zeros(2)
+    y[0] = x[0] ** 2 * x[1]
+    return np.sum(np.array([y[0], x[2]]))
+
+
+slope, jitted, on_xla, kept = tg.grad(inner), tg.jit(inner), tg.jit(inner, backend="xla"), tg.checkpoint(inner)
+
+
+def test_transformed_functions_are_copied_too() -> None:
+    def f(x: Any) -> Any:
+        return slope(x)[0] + jitted(x) + 2 * on_xla(x) + 3 * kept(x)  # 2 x y + 6 (x^2 y + z)
+
+    copy = tg.numpyize(f)
+    x, y, _ = X
+    expected = [2 * y + 12 * x * y, 2 * x + 6 * x * x, 6.0]
+    np.testing.assert_allclose(tg.grad(copy)(X), expected)
+    np.testing.assert_allclose(tg.jit(tg.grad(copy))(X), expected)
+    np.testing.assert_allclose(tg.numpyize(slope)(X), [2 * x * y, x * x, 1.0])
+    assert tg.numpyize(jitted).lower(X).graph.inputs and tg.numpyize(jitted).__name__ == "inner"
+
+
 LATER: Any = None
 COUNT = 0
 

@@ -30,6 +30,8 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.errors import at, clip, is_of_the_user, user_source
 from tracegrad.core.late import LOADERS
+from tracegrad.core.names import Transformed
+from tracegrad.transforms.jit.numpy import Jitted
 from tracegrad.typing import F
 
 # Packages whose code stays as it is: NumPy's own but for what tracegrad.numpy has, ours, what is not computed by NumPy, and Python's.
@@ -60,7 +62,8 @@ def numpyize(f: F) -> F:
         those of `tracegrad.numpy`, or as they are if that has not got them; Python functions, modules and their submodules as
         copies of these. Classes, and objects in global names, are copied if they are the user's or of the package of `f`, and if
         their methods reach NumPy; `isinstance` takes objects of a class for those of its copy. Default arguments, closures and
-        the functions under decorators are copied with the function.
+        the functions under decorators are copied with the function, and so are those that are transformed, as `tg.grad(g)` and
+        `tg.jit(g)`.
 
     Raises:
         TypeError: what has no Python code: functions and modules in C, values.
@@ -298,6 +301,13 @@ class _Copies:
         args = [self.converted(x) for x in f.args]
         return functools.partial(self.converted(f.func), *args, **{k: self.converted(v) for k, v in f.keywords.items()})
 
+    def _transformed(self, f: Transformed) -> Any:
+        make, args, kwargs = f.made
+        return make(*map(self.converted, args), **{k: self.converted(v) for k, v in kwargs.items()})
+
+    def _jitted(self, f: Jitted) -> Any:
+        return f.of_another(self.converted)
+
     def _method(self, f: MethodType) -> Any:
         return MethodType(self.converted(f.__func__), self.converted(f.__self__))
 
@@ -385,7 +395,7 @@ class _Copies:
                     waiting += [c.cell_contents for c in x.__closure__ or () if not _is_empty(c)]
                     waiting += [*(x.__defaults__ or ()), *(x.__kwdefaults__ or {}).values(), *vars(x).values()]
             elif type(x) in _MAKERS:
-                waiting += [getattr(x, name, None) for name in ("func", "__func__", "__self__")]
+                waiting += [getattr(x, name, None) for name in ("func", "__func__", "__self__", "__wrapped__")]
                 waiting += [getattr(x, name, None) for name in ("fget", "fset", "fdel")]
             else:
                 waiting.append(type(x))
@@ -414,6 +424,8 @@ class _Copies:
 _MAKERS: dict[type, Callable[[_Copies, Any], Any]] = {
     FunctionType: _Copies._function,
     functools.partial: _Copies._partial,
+    Transformed: _Copies._transformed,
+    Jitted: _Copies._jitted,
     MethodType: _Copies._method,
     staticmethod: _Copies._static,
     classmethod: _Copies._static,

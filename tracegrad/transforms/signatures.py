@@ -98,6 +98,10 @@ class Signatures:
     def __reduce__(self) -> Any:
         return Signatures, (self.fun, self._static, self.transform)
 
+    def of_another(self, fun: Callable[..., Any]) -> Signatures:
+        """Those of a function with the same arguments."""
+        return Signatures(fun, self._static, self.transform)
+
     def is_part(self) -> bool:
         """Whether a call is traced as a part of what it is called in."""
         return context.trace is not None and context.trace.depth >= DEEP
