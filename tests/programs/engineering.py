@@ -7,6 +7,63 @@ from tests.programs import Program
 rng = np.random.default_rng(41)
 
 
+def truss(areas, nodes, young, elements=None, fixed=(), load=None):
+    """Finite elements of bars: stiffness added up with np.ix_, the free part solved, compliance and stresses."""
+    n_dof = 2 * len(nodes)
+    K = np.zeros((n_dof, n_dof))
+    directions, lengths = [], []
+    for e, (i, j) in enumerate(elements):
+        d = nodes[j] - nodes[i]
+        L = np.sqrt(d @ d)
+        c = d / L
+        B = np.concatenate([-c, c])
+        dof = [2 * i, 2 * i + 1, 2 * j, 2 * j + 1]
+        K[np.ix_(dof, dof)] += young * areas[e] / L * np.outer(B, B)
+        directions.append(B)
+        lengths.append(L)
+    free = np.setdiff1d(np.arange(n_dof), fixed)
+    u = np.zeros(n_dof)
+    u[free] = np.linalg.solve(K[np.ix_(free, free)], load[free])
+    strain = [
+        B @ u[[2 * i, 2 * i + 1, 2 * j, 2 * j + 1]] / L
+        for (i, j), B, L in zip(elements, directions, lengths, strict=True)
+    ]
+    return load @ u, young * np.stack(strain)
+
+
+def topology_compliance(density, nelx=3, nely=2, penal=3.0):
+    """The compliance of a cantilever of squares (SIMP): all element matrices scattered at once by np.add.at."""
+    nu = 0.3
+    k = np.array([1 / 2 - nu / 6, 1 / 8 + nu / 8, -1 / 4 - nu / 12, -1 / 8 + 3 * nu / 8])
+    k = np.concatenate([k, [-1 / 4 + nu / 12, -1 / 8 - nu / 8, nu / 6, 1 / 8 - 3 * nu / 8]])
+    order = [
+        [0, 1, 2, 3, 4, 5, 6, 7],
+        [1, 0, 7, 6, 5, 4, 3, 2],
+        [2, 7, 0, 5, 6, 3, 4, 1],
+        [3, 6, 5, 0, 7, 2, 1, 4],
+        [4, 5, 6, 7, 0, 1, 2, 3],
+        [5, 4, 3, 2, 1, 0, 7, 6],
+        [6, 3, 4, 1, 2, 7, 0, 5],
+        [7, 2, 1, 4, 3, 6, 5, 0],
+    ]
+    KE = k[np.array(order)] / (1 - nu**2)
+    ex, ey = np.meshgrid(np.arange(nelx), np.arange(nely), indexing="ij")
+    n1 = ((nely + 1) * ex + ey).ravel()
+    n2 = ((nely + 1) * (ex + 1) + ey).ravel()
+    edof = np.stack([2 * n1 + 2, 2 * n1 + 3, 2 * n2 + 2, 2 * n2 + 3, 2 * n2, 2 * n2 + 1, 2 * n1, 2 * n1 + 1], axis=1)
+    ndof = 2 * (nelx + 1) * (nely + 1)
+    E = 1e-3 + density.ravel() ** penal
+    K = np.zeros((ndof, ndof))
+    np.add.at(K, (edof[:, :, None], edof[:, None, :]), E[:, None, None] * KE)
+    f = np.zeros(ndof)
+    f[-1] = -1.0
+    free = np.arange(2 * (nely + 1), ndof)
+    u = np.zeros(ndof)
+    u[free] = np.linalg.solve(K[free][:, free], f[free])
+    ue = u[edof]
+    return f @ u, E * np.einsum("ei,ij,ej->e", ue, KE, ue)
+
+
 def beam_deflection(EI, load, spring, L=1.0):
     """A beam on an elastic bed by finite differences, the biharmonic as a banded matrix."""
     n = len(EI)
@@ -31,6 +88,22 @@ def modal_analysis(mass, stiffness, damping_ratio, frequencies):
         phi[0] ** 2 / (omega**2 - frequencies[:, None] ** 2 + 2j * damping_ratio * omega * frequencies[:, None]), axis=1
     )
     return omega, np.abs(H)
+
+
+def ladder_filter(R, Lh, C, frequencies):
+    """A filter's gain in decibels from a product of two-by-two chain matrices for each frequency."""
+    w = 2 * np.pi * frequencies
+    T = np.eye(2)[None] * np.ones((len(w), 1, 1), complex)
+    for L, c in zip(Lh, C, strict=True):
+        series = np.zeros((len(w), 2, 2), complex)
+        series[:, 0, 0] = series[:, 1, 1] = 1
+        series[:, 0, 1] = 1j * w * L
+        shunt = np.zeros((len(w), 2, 2), complex)
+        shunt[:, [0, 1], [0, 1]] = 1
+        shunt[:, 1, 0] = 1j * w * c
+        T = T @ series @ shunt
+    gain = 1 / (T[:, 0, 0] + T[:, 0, 1] / R)
+    return 20 * np.log10(np.abs(gain)), np.unwrap(np.angle(gain))
 
 
 def nodal_analysis(conductance, sources, edges=()):
@@ -93,10 +166,10 @@ def thin_film_reflectance(thickness, index, wavelengths, angle):
         M = np.eye(2, dtype=complex)
         for j in range(len(thickness)):
             delta = 2 * np.pi * k[j + 1] * thickness[j] / wl
-            layer = np.stack(
+            layer = np.array(
                 [
-                    np.stack([np.cos(delta), -1j * np.sin(delta) / k[j + 1]]),
-                    np.stack([-1j * k[j + 1] * np.sin(delta), np.cos(delta)]),
+                    [np.cos(delta), -1j * np.sin(delta) / k[j + 1]],
+                    [-1j * k[j + 1] * np.sin(delta), np.cos(delta)],
                 ]
             )
             M = M @ layer
@@ -104,7 +177,7 @@ def thin_film_reflectance(thickness, index, wavelengths, angle):
         top = k[0] * a + k[0] * k[-1] * b - c - k[-1] * d
         bottom = k[0] * a + k[0] * k[-1] * b + c + k[-1] * d
         reflect.append(np.abs(top / bottom) ** 2)
-    return np.stack(reflect)
+    return np.array(reflect)
 
 
 def gaussian_beam(q_re, q_im, distances, focal):
@@ -170,6 +243,18 @@ def split_step_schrodinger(psi, potential, dt=0.05, steps=3, dx=0.5):
     return density @ x, density @ potential
 
 
+def tight_binding_bands(t, onsite, k):
+    """Bands of a chain with two sites, a two-by-two Hermitian matrix for each momentum."""
+    n = len(k)
+    off = t[0] + t[1] * np.exp(-1j * k)
+    H = np.zeros((n, 2, 2), complex)
+    H[:, 0, 0], H[:, 1, 1] = onsite, -onsite
+    H[:, 0, 1] = off
+    H[:, 1, 0] = off.conj()
+    bands = np.linalg.eigvalsh(H)
+    return bands, (bands[:, 1] - bands[:, 0]).min()
+
+
 def lindblad(rho, hamiltonian, decay, dt=0.05, steps=3):
     """A density matrix that decays, by Euler steps that keep it Hermitian; purity and entropy."""
     lower = np.array([[0, 1], [0, 0]], complex)
@@ -203,6 +288,15 @@ packet = np.exp(-((np.arange(8) * 0.5 - 2) ** 2)) * np.exp(1.5j * np.arange(8) *
 camber = np.stack([np.linspace(0, 1, 5), 0.1 * np.sin(np.pi * np.linspace(0, 1, 5) ** 0.8)], axis=1)
 
 PROGRAMS = [
+    Program(
+        "structures",
+        truss,
+        (rng.uniform(0.5, 1.5, 7), nodes, 10.0),
+        {"elements": elements, "fixed": [0, 1, 5], "load": np.array([0, 0, 0, -1.0, 0, 0, 0.2, 0, 0, -0.5])},
+        creates=True,
+        rtol=1e-8,
+    ),
+    Program("topology optimisation", topology_compliance, (rng.uniform(0.3, 1, (3, 2)),), creates=True, rtol=1e-7),
     Program("structures", beam_deflection, (rng.uniform(1, 2, 6), rng.normal(size=6), 5.0), rtol=1e-7),
     Program(
         "vibrations",
@@ -210,6 +304,12 @@ PROGRAMS = [
         (rng.uniform(1, 2, 3), rng.uniform(5, 9, 3), 0.05, np.array([0.7, 1.9, 2.6])),
         rtol=1e-7,
         rounds="np.linalg.eigh, whose matrix is symmetric to rounding",
+    ),
+    Program(
+        "circuits",
+        ladder_filter,
+        (1.0, np.array([0.1, 0.2]), np.array([0.15, 0.1]), np.array([0.3, 0.8, 1.6])),
+        creates=True,
     ),
     Program(
         "circuits",
@@ -221,12 +321,18 @@ PROGRAMS = [
     Program("heat transfer", heat_exchanger, (90.0, 20.0, 1.5, 2.0, 3.0)),
     Program("aerodynamics", vortex_panels, (camber, 0.07)),
     Program(
-        "optics", thin_film_reflectance, (np.array([0.1, 0.15]), np.array([1.38, 2.1]), np.array([0.45, 0.6]), 0.3)
+        "optics",
+        thin_film_reflectance,
+        (np.array([0.1, 0.15]), np.array([1.38, 2.1]), np.array([0.45, 0.6]), 0.3),
+        creates=True,
     ),
     Program("optics", gaussian_beam, (0.0, 0.8, np.array([0.5, 0.7, 0.4]), np.array([0.6, -1.0, 0.9]))),
     Program("optics", angular_spectrum, (rng.random((4, 4)), 1.7)),
     Program("quantum computing", quantum_circuit, (rng.uniform(0, 3, (2, 3, 2)),), rounds="np.tensordot"),
     Program("quantum mechanics", split_step_schrodinger, (packet, 0.3 * (np.arange(8) - 4.0) ** 2)),
+    Program(
+        "condensed matter", tight_binding_bands, (np.array([1.0, 0.7]), 0.2, np.array([0.3, 1.4, 2.6])), creates=True
+    ),
     Program(
         "quantum mechanics",
         lindblad,

@@ -136,13 +136,12 @@ def robot_arm(q, link, twist, offset):
 
     def matrix(theta, a, alpha, d):
         ct, st, ca, sa = np.cos(theta), np.sin(theta), np.cos(alpha), np.sin(alpha)
-        one, zero = np.ones_like(ct), np.zeros_like(ct)
-        return np.stack(
+        return np.array(
             [
-                np.stack([ct, -st * ca, st * sa, a * ct]),
-                np.stack([st, ct * ca, -ct * sa, a * st]),
-                np.stack([zero, sa, ca, d]),
-                np.stack([zero, zero, zero, one]),
+                [ct, -st * ca, st * sa, a * ct],
+                [st, ct * ca, -ct * sa, a * st],
+                [0.0, sa, ca, d],
+                [0.0, 0.0, 0.0, 1.0],
             ]
         )
 
@@ -238,6 +237,30 @@ def gaussian_elimination(A, b):
     for k in range(n - 1, -1, -1):
         b[k] = (b[k] - A[k, k + 1 :] @ b[k + 1 :]) / A[k, k]
     return b, det
+
+
+def gram_schmidt(V):
+    """Modified Gram and Schmidt, column after column of a copy."""
+    Q = V.copy()
+    R = np.zeros((V.shape[1], V.shape[1]))
+    for j in range(V.shape[1]):
+        R[j, j] = np.linalg.norm(Q[:, j])
+        Q[:, j] /= R[j, j]
+        for k in range(j + 1, V.shape[1]):
+            R[j, k] = Q[:, j] @ Q[:, k]
+            Q[:, k] -= R[j, k] * Q[:, j]
+    return Q, R
+
+
+def cholesky_by_hand(A):
+    """Row by row into an array of zeros; the log determinant."""
+    n = A.shape[0]
+    L = np.zeros((n, n))
+    for i in range(n):
+        for j in range(i + 1):
+            s = A[i, j] - np.dot(L[i, :j], L[j, :j])
+            L[i, j] = np.sqrt(s) if i == j else s / L[j, j]
+    return L, 2 * np.log(np.diagonal(L)).sum()
 
 
 def conjugate_gradient(A, b, iters=2):
@@ -341,6 +364,7 @@ PROGRAMS = [
         robot_arm,
         (rng.uniform(-1, 1, 4), rng.uniform(0.5, 1, 4), np.array([1.5, 0.1, -1.4, 0.2]), rng.uniform(0, 0.3, 4)),
         rtol=1e-8,
+        creates=True,
     ),
     Program(
         "robotics", inverse_kinematics, (np.array([0.3, 0.5, -0.2]), np.array([1.2, 0.8]), np.array([1.0, 0.7, 0.4]))
@@ -372,6 +396,8 @@ PROGRAMS = [
         (rng.normal(size=(4, 4)), rng.normal(size=4)),
         refused={"jit": "np.where(condition, a, b)", "vmap": "np.where(condition, a, b)"},
     ),
+    Program("linear algebra", gram_schmidt, (rng.normal(size=(4, 3)),), creates=True),
+    Program("linear algebra", cholesky_by_hand, (positive,), creates=True),
     Program("linear algebra", conjugate_gradient, (positive, rng.normal(size=3))),
     Program("linear algebra", jacobi_eigenvalues, (positive,), {"sweeps": 1}),
     Program("linear algebra", matrix_exponential, (A3,)),

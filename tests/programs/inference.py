@@ -281,7 +281,6 @@ PROGRAMS = [
         "psychometrics",
         item_response,
         (rng.normal(size=4), rng.normal(size=5), 0.2 * rng.normal(size=5), 0.2, answers),
-        refused={"jit": "np.where(mask, x, 0)", "vmap": "np.where(mask, x, 0)"},
     ),
     Program("statistics", logistic_irls, (X, (X[:, 0] + 0.5 * Z[:, 0] > 0).astype(float), 0.5)),
     Program(

@@ -100,6 +100,18 @@ def glove_step(W, C, b, counts, lr=0.05, x_max=10.0):
     return W, (f * diff**2).sum()
 
 
+def kmeans(X, centres, iters=3):
+    """Lloyd's algorithm with hard assignments: centres and the inertia."""
+    k = len(centres)
+    for _ in range(iters):
+        d = ((X[:, None, :] - centres[None, :, :]) ** 2).sum(-1)
+        label = d.argmin(axis=1)
+        onehot = np.eye(k)[label]
+        counts = onehot.sum(axis=0)
+        centres = np.where(counts[:, None] > 0, onehot.T @ X / np.maximum(counts, 1)[:, None], centres)
+    return centres, np.min(((X[:, None] - centres[None]) ** 2).sum(-1), axis=1).sum()
+
+
 def kmeans_by_masks(X, centres, iters=2):
     """Lloyd's algorithm with a boolean mask for each cluster."""
     for _ in range(iters):
@@ -281,11 +293,11 @@ PROGRAMS = [
         {"counts": np.array([[0, 5, 1], [5, 0, 0], [1, 0, 20]])},
         rounds="np.subtract.at",
     ),
+    Program("clustering", kmeans, (points, points[[0, 5]]), creates=True),
     Program(
         "clustering",
         kmeans_by_masks,
         (points, points[[0, 5]]),
-        refused={"jit": "np.where(mask, x, 0)", "vmap": "np.where(mask, x, 0)"},
     ),
     Program("visualisation", tsne_loss, (rng.normal(size=(5, 2)), rng.normal(size=(5, 4)))),
     Program(

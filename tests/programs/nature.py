@@ -13,7 +13,7 @@ def lotka_volterra_rk4(rates, start, dt=0.1, steps=5):
 
     def f(z):
         x, y = z
-        return np.stack([a * x - b * x * y, c * x * y - d * y])
+        return np.array([a * x - b * x * y, c * x * y - d * y])
 
     path = [start]
     z = start
@@ -112,7 +112,7 @@ def needleman_wunsch(similarity, gap):
 def hodgkin_huxley(current, conductances, dt=0.05, steps=5):
     """A squid's axon with exponential Euler for the gates, state in one array."""
     gna, gk, gl = conductances
-    y = np.array([-65.0, 0.05, 0.6, 0.32]) * (1 + 0 * gna)
+    y = np.array([-65.0, 0.05, 0.6, 0.32])
 
     def rates(v):
         am = 0.1 * (v + 40) / (1 - np.exp(-(v + 40) / 10))
@@ -286,7 +286,7 @@ def kriging(sites, values, query, sill, reach, nugget):
 
     gamma = lambda h: nugget + sill * (1 - np.exp(-h / reach))
     n = len(sites)
-    G = np.ones((n + 1, n + 1)) * (1 + 0 * sill)
+    G = np.ones((n + 1, n + 1))
     G[:n, :n] = gamma(dist(sites, sites))
     G[n, n] = 0.0
     g = np.vstack([gamma(dist(sites, query)), np.ones((1, len(query)))])
@@ -335,7 +335,13 @@ tips = np.eye(4)[np.array([[0, 1, 2, 3, 0], [0, 1, 2, 1, 0], [2, 1, 2, 3, 0], [2
 tree = ((4, 0, 1), (5, 2, 3), (6, 4, 5))
 
 PROGRAMS = [
-    Program("ecology", lotka_volterra_rk4, (np.array([1.1, 0.4, 0.1, 0.4]), np.array([10.0, 5.0])), {"steps": 3}),
+    Program(
+        "ecology",
+        lotka_volterra_rk4,
+        (np.array([1.1, 0.4, 0.1, 0.4]), np.array([10.0, 5.0])),
+        {"steps": 3},
+        creates=True,
+    ),
     Program(
         "ecology",
         lotka_volterra_adaptive,
@@ -359,7 +365,9 @@ PROGRAMS = [
         rounds="np.linalg.eigh, whose matrix is symmetric to rounding",
     ),
     Program("bioinformatics", needleman_wunsch, (rng.normal(size=(3, 4)), -0.6)),
-    Program("neuroscience", hodgkin_huxley, (np.full(4, 10.0), np.array([120.0, 36.0, 0.3])), {"steps": 3}),
+    Program(
+        "neuroscience", hodgkin_huxley, (np.full(4, 10.0), np.array([120.0, 36.0, 0.3])), {"steps": 3}, creates=True
+    ),
     Program("neuroscience", leaky_neurons, (0.5 * rng.normal(size=(4, 4)), rng.uniform(0.5, 3, 4))),
     Program(
         "ecology",
@@ -406,6 +414,7 @@ PROGRAMS = [
         kriging,
         (rng.random((4, 2)), rng.normal(size=4), rng.random((2, 2)), 1.2, 0.5, 0.1),
         rtol=1e-8,
+        creates=True,
     ),
     Program(
         "hydrology",

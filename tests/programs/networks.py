@@ -190,7 +190,7 @@ def board_game_chain(p_step, size=6, ladders=()):
     jump = np.arange(size + 3)
     for a, b in ladders:
         jump[a] = b
-    P = np.zeros((size, size)) * p_step[0]
+    P = np.zeros((size, size))
     for s in range(size):
         for throw, p in enumerate(p_step, start=1):
             to = jump[min(s + throw, size)]
@@ -299,7 +299,9 @@ PROGRAMS = [
     Program("sports", elo_ratings, (np.array([1500.0, 1620.0, 1480.0]), 24.0), {"games": season}),
     Program("sports", bradley_terry, (rng.uniform(1, 5, (3, 3)) * (1 - np.eye(3)), np.array([1.0, 1.2, 0.8]))),
     Program("sports", tennis_set, (0.64, 0.6)),
-    Program("stochastic processes", board_game_chain, (np.array([0.5, 0.3, 0.2]),), {"ladders": ((1, 4),)}),
+    Program(
+        "stochastic processes", board_game_chain, (np.array([0.5, 0.3, 0.2]),), {"ladders": ((1, 4),)}, creates=True
+    ),
     Program("stochastic processes", queue_waiting, (0.8, 1.0, rng.exponential(size=6), rng.exponential(size=6))),
     Program("fractals", mandelbrot_escape, (np.array([[-0.5 + 0.6j, 0.4 + 0.5j], [0.3 + 0.1j, -2.1 + 0.2j]]), 4.0)),
     Program(

@@ -92,6 +92,18 @@ def karplus_strong(burst, damping, length=20):
     return np.stack(out)
 
 
+def dynamic_time_warping(a, b):
+    """The cost of aligning two series: each cell is the least of three."""
+    n, m = len(a), len(b)
+    D = np.full((n + 1, m + 1), np.inf)
+    D[0, 0] = 0.0
+    for i in range(1, n + 1):
+        for j in range(1, m + 1):
+            cost = np.abs(a[i - 1] - b[j - 1])
+            D[i, j] = cost + min(D[i - 1, j], D[i, j - 1], D[i - 1, j - 1])
+    return D[n, m]
+
+
 def soft_dtw(a, b, gamma):
     """The same with a soft minimum, rows of cells kept in a dict."""
     D = {(0, 0): 0.0}
@@ -117,6 +129,25 @@ def savitzky_golay(x, weights, window=5, degree=2):
     return smooth, np.abs(np.diff(smooth)).sum()
 
 
+def dft_by_hand(x, keep=3):
+    """A recursive radix-2 transform; the strongest bins are kept and the rest filtered out."""
+
+    def fft(v):
+        n = len(v)
+        if n == 1:
+            return v.astype(complex)
+        even, odd = fft(v[::2]), fft(v[1::2])
+        twiddle = np.exp(-2j * np.pi * np.arange(n // 2) / n) * odd
+        return np.concatenate([even + twiddle, even - twiddle])
+
+    spectrum = fft(x)
+    strongest = np.argsort(np.abs(spectrum[: len(x) // 2 + 1]))[::-1][:keep]
+    mask = np.zeros(len(x))
+    mask[strongest] = 1.0
+    mask[-strongest] = 1.0
+    return np.real(np.fft.ifft(spectrum * mask))
+
+
 def bilinear_warp(img, matrix, shift):
     """An affine warp of a picture with bilinear interpolation and clipped borders."""
     h, w = img.shape
@@ -137,6 +168,17 @@ def median_filter(img, size=3):
     padded = np.pad(img, size // 2, mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size))
     return np.median(windows, axis=(-2, -1))
+
+
+def histogram_matching(source, reference):
+    """The greys of one picture in the order of another: sorted values interpolated by rank."""
+    order = np.argsort(source.ravel())
+    ranks = np.empty(source.size, int)
+    ranks[order] = np.arange(source.size)
+    quantiles = (ranks + 0.5) / source.size
+    ref = np.sort(reference.ravel())
+    positions = (np.arange(ref.size) + 0.5) / ref.size
+    return np.interp(quantiles, positions, ref).reshape(source.shape)
 
 
 def harris_corners(img, k=0.05):
@@ -243,6 +285,21 @@ def rgb_to_hsv(rgb, gain):
     return out
 
 
+def bilateral_filter(img, sigma_space, sigma_range, radius=1):
+    """Each pixel a mean of those around, weighted by place and by grey."""
+    h, w = img.shape
+    padded = np.pad(img, radius, mode="symmetric")
+    total = np.zeros((h, w))
+    norm = np.zeros((h, w))
+    for dy in range(-radius, radius + 1):
+        for dx in range(-radius, radius + 1):
+            shifted = padded[radius + dy : radius + dy + h, radius + dx : radius + dx + w]
+            weight = np.exp(-(dy**2 + dx**2) / (2 * sigma_space**2) - (shifted - img) ** 2 / (2 * sigma_range**2))
+            total = total + weight * shifted
+            norm += weight
+    return total / norm
+
+
 def tomography(img, angles):
     """Projections at some angles by rotated sampling, and the back-projection of them."""
     n = img.shape[0]
@@ -292,12 +349,21 @@ PROGRAMS = [
     Program("sound", spectrogram, (wave,)),
     Program("speech", linear_prediction, (wave,)),
     Program("sound", karplus_strong, (rng.uniform(-1, 1, 6), 0.97), {"length": 14}),
+    Program(
+        "time series",
+        dynamic_time_warping,
+        (wave[:4], wave[3:8] * 1.1),
+        creates=True,
+        refused={"jit": "np.where(condition, a, b)", "vmap": "np.where(condition, a, b)"},
+    ),
     Program("time series", soft_dtw, (wave[:3], wave[5:8], 0.5)),
     Program("signal processing", savitzky_golay, (wave[:9], np.array([0.5, 0.9, 1.0, 0.8, 0.6])), rtol=1e-8),
+    Program("signal processing", dft_by_hand, (wave[:8],), creates=True),
     Program(
         "image processing", bilinear_warp, (picture, np.array([[0.9, 0.2], [-0.15, 1.05]]), np.array([0.37, -0.21]))
     ),
     Program("image processing", median_filter, (picture[:5, :5],)),
+    Program("image processing", histogram_matching, (picture[:3, :4], rng.random((4, 3))), creates=True),
     Program("image processing", harris_corners, (picture,)),
     Program("image processing", total_variation_denoising, (picture[:5, :5], 0.3)),
     Program("image processing", poisson_blending, (picture[:5, :6], rng.random((5, 6))), {"mask": hole}),
@@ -308,6 +374,7 @@ PROGRAMS = [
         (rng.uniform(0.1, 0.8, (3, 2, 3)), 0.9),
         refused={"jit": "np.where(mask, x, 0)", "vmap": "np.where(mask, x, 0)"},
     ),
+    Program("image processing", bilateral_filter, (picture[:5, :4], 1.2, 0.3), creates=True),
     Program("tomography", tomography, (blob, np.array([0.3, 1.1]))),
     Program("image processing", jpeg_block, (rng.random((4, 4)), 3.0)),
 ]
