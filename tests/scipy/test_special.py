@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import subprocess
 import sys
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tracegrad as tg
-from tests import ROOT
 from tracegrad.core.errors import TracerArrayConversionError, UnsupportedFunctionError
 from tracegrad.scipy import special
 
 scipy_special = pytest.importorskip("scipy.special")
-mpmath = pytest.importorskip("mpmath")
+coverage = pytest.importorskip("tests.scipy_coverage")
 
-
-def loaded() -> ModuleType:
-    """docs/scipy_coverage.py, which is no part of a package."""
-    spec = importlib.util.spec_from_file_location("scipy_coverage", ROOT / "docs" / "scipy_coverage.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-coverage = loaded()
-# NumPy computes them too, where SciPy is not installed, or they have ops of their own for other reasons.
 IN_DOUBLE = {"betainc", "polygamma"}  # where SciPy computes float32 less accurately
+# NumPy computes them too, where SciPy is not installed, or they have ops of their own for other reasons.
 NEAR = {"erf", "erfc", "erfinv", "ndtr", "expit", "sinc", "factorial"}
 
 
@@ -68,6 +53,27 @@ def test_values_are_scipys(name: str) -> None:
 def test_every_function_is_measured() -> None:
     measured = {name.strip() for name in coverage.CASES}
     assert set(special.__all__) - measured == coverage.ELSEWHERE
+    rows = coverage.rows_of(coverage.PAGE.read_text())
+    assert list(rows) == [coverage.label(name) for name in coverage.CASES], "run python -m tests.scipy_coverage"
+    assert coverage.PAGE.read_text().startswith(coverage.HEAD)
+
+
+def stated(name: str) -> tuple[list[float], list[float]]:
+    """The errors that the page has: in float64, and in float32."""
+    cells = coverage.rows_of(coverage.PAGE.read_text())[coverage.label(name)].split("|")[2:6]
+    numbers = [[float(x.replace("∞", "inf")) for x in cell.split(",") if x.strip() != "–"] for cell in cells]
+    return numbers[0] + numbers[1], numbers[2] + numbers[3]
+
+
+@pytest.mark.parametrize("name", coverage.CASES)
+def test_the_page_tells_the_truth(name: str) -> None:
+    """At a few of its points, with something for other processors."""
+    chosen = coverage.points(name)[:3] + coverage.points(name)[coverage.POINTS :]
+    with np.errstate(all="ignore"):
+        for dtype, worst in zip((np.float64, np.float32), stated(name), strict=True):
+            some = [p for p in chosen if dtype is np.float64 or all(x == 0 or 1e-30 <= abs(x) <= 1e30 for x in p)]
+            found = list(coverage.errors(name, dtype, some, coverage.eager(name)))
+            assert all(e <= 2 * w + 2 for e, w in zip(found, worst, strict=True)), (found, worst)
 
 
 @pytest.mark.parametrize("name", ["gamma", "betaln", "jv", "log_ndtr", "expn", "boxcox", "ellipk", "eval_legendre"])
