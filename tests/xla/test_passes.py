@@ -143,7 +143,7 @@ def test_which_backend_merges(backend: str) -> None:
     assert ops(f.lower(xs, ys).graph)["matmul"] == (1 if backend == "xla" else 6)
 
 
-@pytest.mark.parametrize("extreme", [np.max, np.min])
+@pytest.mark.parametrize("extreme", [np.max, np.min, np.nanmax, np.nanmin])
 def test_every_maximum_is_somebodys(extreme: Any, jax: Any) -> None:
     """XLA rounds a product and a sum once where it looks for the maximum, twice where it asks which element that is."""
 

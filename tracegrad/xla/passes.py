@@ -212,7 +212,12 @@ def _at_once(first: Row, products: dict[int, Eqn]) -> list[Eqn]:
 
 
 # A comparison that says which elements are not the extreme, and the search for one that is.
-_LOST = {"max": ("less", "argmax"), "min": ("greater", "argmin")}
+_LOST = {
+    "max": ("less", "argmax"),
+    "min": ("greater", "argmin"),
+    "nanmax": ("not_equal", "nanargmax"),  # which on XLA is -1 where there is nothing but NaN: none wins there
+    "nanmin": ("not_equal", "nanargmin"),
+}
 
 
 def name_extremes(graph: Graph) -> Graph:
