@@ -926,7 +926,11 @@ def _register(cls: type, node: _Node) -> None:
 
 
 def is_registered(cls: type) -> bool:
-    """Whether objects of a class are nodes, not leaves."""
+    """Whether objects of a class are nodes, not leaves.
+
+    >>> is_registered(dict), is_registered(float)
+    (True, False)
+    """
     return cls in _REGISTERED
 
 
