@@ -57,7 +57,6 @@ class Page(HTMLParser):
             self.loads.append(found["href"])
 
 
-@pytest.mark.slow
 def test_site(tmp_path: Path) -> None:
     """The one command of the README, from a copy: what it writes beside the documents is in no checkout."""
     for folder in ("docs", "examples"):

@@ -29,6 +29,11 @@ ALL = [
     for program in __import__(f"{programs.__name__}.{name}", fromlist=["PROGRAMS"]).PROGRAMS
 ]
 every_program = pytest.mark.parametrize("program", ALL)
+# XLA compiles for half a second each: one in three is tried at once.
+every_program_in_time = pytest.mark.parametrize(
+    "program",
+    [pytest.param(*p.values, id=p.id, marks=[pytest.mark.slow] if i % 3 else []) for i, p in enumerate(ALL)],
+)
 
 
 def plain(program: Program) -> Callable[..., Any]:
@@ -133,7 +138,7 @@ def test_batched(program: Program) -> None:
     return None
 
 
-@every_program
+@every_program_in_time
 def test_on_xla(program: Program, jax: Any) -> None:
     """The value and the derivative as one program for XLA."""
     if "jit" in program.refused:
