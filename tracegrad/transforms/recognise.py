@@ -130,6 +130,15 @@ class _Recogniser:
         self.known: dict[int, Any] = {}
         self.makers: dict[int, Equation] = {}
         self.spectra: dict[tuple[str, int], _Spectrum] = {}
+        # The arrays that the traced function has made (`Trace.made`), by the tracers that stand for them.
+        self.arrays: dict[int, Any] = {}
+        for eqn in trace.eqns:
+            self.note(eqn)
+
+    def note(self, eqn: Equation) -> None:
+        op, inputs, _, _, out, _, _ = eqn
+        if op.name == "copy" and type(inputs[0]) is np.ndarray:
+            self.arrays[id(out)] = inputs[0]
 
     def __call__(self, eqn: Equation) -> None:
         op, inputs, _, _, out, _, _ = eqn
@@ -141,12 +150,14 @@ class _Recogniser:
             self.append(eqn)
             return
         self.makers[id(out)] = eqn
+        self.note(eqn)
         known = [self.known.get(id(x)) for x in inputs]
         if all(k is None for k in known):
             self.append(eqn)
             return
         rule = _elementwise if op.elementwise else _RULES.get(op.name)
-        fact = None if rule is None else rule(self, eqn, known)
+        of_arrays = (op, tuple([self.arrays.get(id(x), x) for x in inputs]), *eqn[2:])
+        fact = None if rule is None else rule(self, of_arrays, known)
         if type(fact) is _Product:
             self.record_product(eqn, fact)
             return
