@@ -28,7 +28,12 @@ def test_readme(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 # Which need more than NumPy.
-NEEDED = {"coming-from-jax": ("jax",), "coming-from-autograd": ("autograd",), "sharp-edges": ("jax", "scipy")}
+NEEDED = {
+    "coming-from-jax": ("jax",),
+    "coming-from-keras": ("tensorboardX",),
+    "coming-from-autograd": ("autograd",),
+    "sharp-edges": ("jax", "scipy"),
+}
 PAGES = (
     "coming-from-autograd",
     "coming-from-jax",

@@ -325,6 +325,7 @@ PROGRAMS = [
         thin_film_reflectance,
         (np.array([0.1, 0.15]), np.array([1.38, 2.1]), np.array([0.45, 0.6]), 0.3),
         creates=True,
+        rounds="products of small complex matrices, on some processors",
     ),
     Program("optics", gaussian_beam, (0.0, 0.8, np.array([0.5, 0.7, 0.4]), np.array([0.6, -1.0, 0.9]))),
     Program("optics", angular_spectrum, (rng.random((4, 4)), 1.7)),

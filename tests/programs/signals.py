@@ -347,7 +347,7 @@ PROGRAMS = [
     Program("wavelets", haar_wavelet, (wave, 0.3)),
     Program("radar and sonar", beamformer, (0.3, np.arange(4) * 0.45, snapshots)),
     Program("sound", spectrogram, (wave,)),
-    Program("speech", linear_prediction, (wave,)),
+    Program("speech", linear_prediction, (wave,), rounds="sums of products, on some processors"),
     Program("sound", karplus_strong, (rng.uniform(-1, 1, 6), 0.97), {"length": 14}),
     Program(
         "time series",

@@ -47,7 +47,16 @@ def python_calls(f: Callable[[], Any]) -> int:
     return count
 
 
-@pytest.mark.parametrize("name", [op.name for op in OPS.values() if list(op.samples())])
+# SciPy's functions of one matrix, which go through a batch by themselves.
+OF_ONE_MATRIX = {
+    "column_order", "expm", "expm_frechet", "logm", "logm_frechet", "lu", "solve_banded", "solve_discrete_are",
+    "solve_sylvester", "sqrtm", "triangular_solve",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", [op.name for op in OPS.values() if list(op.samples()) and op.name not in OF_ONE_MATRIX]
+)
 def test_no_batching_rule_loops_over_rows(name: str) -> None:
     """192 rows more would be 192 calls more each time. Once a rule may go another way for more rows."""
     op = OPS[name]

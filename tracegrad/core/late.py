@@ -87,6 +87,9 @@ class Table(dict[_K, _V]):
         else:
             dict.__setitem__(self, key, value)
 
+    def __getitem__(self, key: _K) -> _V:
+        return dict.__getitem__(self, key)  # which asks __missing__
+
     def __missing__(self, key: _K) -> _V:
         found = self.get(key)
         if found is None:

@@ -86,6 +86,7 @@ def _irfft_samples() -> Iterable[Sample]:
     ]:
         z = rng.uniform(-1, 1, shape) + 1j * rng.uniform(-1, 1, shape)
         yield Sample((z,), {"axis": axis, "norm": norm, "n": n})
+    yield Sample((rng.uniform(-1, 1, (2, 3)),), {"axis": 1, "norm": "backward", "n": 4})
 
 
 fft_op: Op = linear(

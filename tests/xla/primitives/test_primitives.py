@@ -56,6 +56,7 @@ FAMILIES: dict[str, dict[str, Case]] = {
         **same_name("digamma lgamma log log1p rsqrt sqrt", P),
         **same_name("acos asin atanh erf_inv tan", U),
         **same_name("acosh", P + 1),
+        "fft": (lambda x: lax.fft(x, "RFFT", (x.shape[-1],)), X),
         "integer_pow": (lambda x: lax.integer_pow(x, -3), P),
         "polygamma": (lambda x: lax.polygamma(jnp.full(x.shape, 1.0), x), P),
         "reduce_precision": (lambda x: lax.reduce_precision(x, 5, 10), X),

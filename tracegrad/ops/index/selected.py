@@ -41,9 +41,11 @@ def unknown_mask(index: Any) -> Tracer | None:
     return None
 
 
-def selected(x: Any, mask: Tracer) -> Selected:
+def selected(x: Any, mask: Tracer) -> Any:
     """`x[mask]`. IndexError where the mask is not of the shape of x's first axes."""
     shape = shape_of(x)
+    if mask.shape == (0,) and shape:  # which NumPy takes for any size, as an empty list of indices
+        return x[:0]
     require_fit(mask, x)
     rest = shape[mask.ndim :]
     rows = x if mask.ndim == 1 else np.reshape(x, (math.prod(mask.shape), *rest))
