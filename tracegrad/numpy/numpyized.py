@@ -74,13 +74,9 @@ def numpyize(f: F) -> F:
     when it was imported; scalar types, so that `np.float64(t)` is refused as `float(t)` is. What the copy assigns to a global
     name it alone sees, and `globals()` in it has no others. A closure is copied as it is when the copy is made.
 
-    >>> import numpy as np, tracegrad as tg
-    >>> def f(x):
-    ...     y = np.zeros(3)
-    ...     y[1:] = np.array([x, x**2])
-    ...     return np.sum(np.asarray(y))
-    >>> tg.grad(tg.numpyize(f))(3.0)
-    np.float64(7.0)
+    >>> import numpy as np, scipy.optimize, tracegrad as tg
+    >>> tg.grad(tg.numpyize(scipy.optimize.rosen))(np.array([1.0, 2.0])).tolist()   # which calls np.asarray
+    [-400.0, 200.0]
     """
     copies = _Copies(_package(f.__name__ if isinstance(f, ModuleType) else getattr(f, "__module__", None)))
     found = copies.converted(f)

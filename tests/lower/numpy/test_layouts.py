@@ -132,7 +132,8 @@ def test_layouts_that_ops_declare() -> None:
                         outs = op.evaluate(*inputs, **sample.params)
                 except (ValueError, TypeError, UserWarning, RuntimeWarning) as error:
                     # What SciPy warns of, a matrix arranged so that it has no logarithm.
-                    assert isinstance(error, ValueError | Warning) or has_warned(error), error
+                    if not isinstance(error, ValueError | Warning) and not has_warned(error):
+                        raise
                     continue
                 outs = outs if op.multiple_results else (outs,)
                 variables = [Var(type_of(x)) for x in inputs]
