@@ -13,7 +13,7 @@ import inspect
 import re
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -112,6 +112,11 @@ def meanings(text: str, module: str | None) -> Iterator[str]:
         yield f"{module}.{text}"
 
 
+def toctree(entries: Iterable[str]) -> list[str]:
+    """What puts pages beneath this one, in the bar at the side alone."""
+    return ["```{toctree}", ":hidden:", ":maxdepth: 1", "", *entries, "```", ""]
+
+
 def reference() -> Iterator[tuple[str, str]]:
     found = modules()
     lines = ["# API reference", "", "Every public name, from its docstring. The examples are run by the tests.", ""]
@@ -121,13 +126,7 @@ def reference() -> Iterator[tuple[str, str]]:
     lines += [
         ":::",
         "",
-        "```{toctree}",
-        ":hidden:",
-        ":maxdepth: 1",
-        "",
-        *(f"{shown(n)} <{n}>" for n in found),
-        "```",
-        "",
+        *toctree(f"{shown(n)} <{n}>" for n in found),
     ]
     yield "reference/index", "\n".join(lines)
     for name, module in found.items():
@@ -391,13 +390,7 @@ def course(source: Path) -> Iterator[tuple[str, str]]:
         "",
         *(f"- **[{title}]({stem}.md)**{goals.get(stem, '')}" for stem, title in titles.items()),
         "",
-        "```{toctree}",
-        ":hidden:",
-        ":maxdepth: 1",
-        "",
-        *titles,
-        "```",
-        "",
+        *toctree(titles),
     ]
     yield "course/index", "\n".join(lines)
 
@@ -480,13 +473,7 @@ def gallery(source: Path) -> Iterator[tuple[str, str]]:
         *cards,
         "::::",
         "",
-        "```{toctree}",
-        ":hidden:",
-        ":maxdepth: 1",
-        "",
-        *stems,
-        "```",
-        "",
+        *toctree(stems),
     ]
     yield "gallery/index", "\n".join(lines)
 

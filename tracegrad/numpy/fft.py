@@ -43,16 +43,21 @@ def _of_length(x: Any, n: int, axis: int) -> Any:
     return x
 
 
+def _checked(name: str, norm: Norm) -> str:
+    if norm is not None and norm not in SWAPPED:
+        raise ValueError(f"{name}: norm must be 'backward', 'ortho' or 'forward', got {norm!r}")
+    return norm or "backward"
+
+
 def _transform(op: Op, a: Any, n: int | None, axis: int, norm: Norm) -> Any:
     x = as_array(a)
     if not shape_of(x):
         raise ShapeError(f"{op.name} of {type_of(x)}: it needs an axis to run along; write np.reshape(x, 1)")
     axis = normalize_axis(axis, len(x.shape), op.name)
-    if norm is not None and norm not in SWAPPED:
-        raise ValueError(f"{op.name}: norm must be 'backward', 'ortho' or 'forward', got {norm!r}")
+    norm = _checked(op.name, norm)
     if op is rfft_op and number_kind(x.dtype) == "c":
         raise DtypeError(f"{op.name} of {type_of(x)}: it takes real numbers; for complex ones there is np.fft.fft")
-    params: dict[str, Any] = {"axis": axis, "norm": norm or "backward"}
+    params: dict[str, Any] = {"axis": axis, "norm": norm}
     if op is irfft_op:
         n = params["n"] = 2 * (x.shape[axis] - 1) if n is None else int(n)
     else:
@@ -118,9 +123,7 @@ def _conjugate(a: Any) -> Any:
 
 
 def _swapped(name: str, norm: Norm) -> str:
-    if norm is not None and norm not in SWAPPED:
-        raise ValueError(f"{name}: norm must be 'backward', 'ortho' or 'forward', got {norm!r}")
-    return SWAPPED[norm or "backward"]
+    return SWAPPED[_checked(name, norm)]
 
 
 @implements(np.fft.hfft)
