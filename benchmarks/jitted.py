@@ -62,7 +62,7 @@ def own_arrays(library: Library, x: Any) -> Any:
 
 
 def jitted(
-    name: str, title: str, make: Make, args: tuple[Any, ...], by_hand: Thunk, *, tolerance: float = 1e-10,
+    name: str, title: str, make: Make, args: tuple[Any, ...], by_hand: Thunk | None, *, tolerance: float = 1e-10,
     steady: tuple[Target, ...] = (), first: float = 1 / 20,
 ) -> tuple[Workload, Workload]:  # fmt: skip
     """The workloads `jit_name` and `first_name`."""
@@ -86,15 +86,15 @@ def jitted(
         return sample
 
     names = ("tracegrad", "jax")
-    hand = Contender("numpy", lambda: by_hand)
+    hand = () if by_hand is None else (Contender("numpy", lambda: by_hand),)
     return (
         Workload(
-            f"jit_{name}", f"{title}, jitted", (*[Contender(n, partial(thunk, n), n) for n in names], hand), steady,
+            f"jit_{name}", f"{title}, jitted", (*[Contender(n, partial(thunk, n), n) for n in names], *hand), steady,
             tolerance=tolerance,
         ),
         Workload(
             f"first_{name}", f"{title}, first call of a jitted function",
-            (*[Contender(n, partial(thunk, n), n, sampler=partial(first_call, n)) for n in names], hand),
+            (*[Contender(n, partial(thunk, n), n, sampler=partial(first_call, n)) for n in names], *hand),
             (Target("tracegrad", first, of="jax"),), unit="ms", tolerance=tolerance,
         ),
     )  # fmt: skip

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy
 
-from benchmarks.jitted import JITTABLE, Jittable, own_arrays
+from benchmarks.jitted import Jittable, own_arrays
+from benchmarks.science import JITTABLE
 from benchmarks.timing import Contender, Sampler, Target, Thunk, Workload
 from benchmarks.workloads import LIBRARIES, Array, Library
 

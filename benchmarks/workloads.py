@@ -50,6 +50,7 @@ class Library:
     scan: Callable[..., Any] | None = None
     vmap: Callable[..., Any] | None = None
     conv: Callable[..., Any] | None = None  # lax.conv_general_dilated
+    segment_sum: Callable[..., Any] | None = None  # of rows, by the segment of each, and their number
 
 
 def tracegrad_library() -> Library:
@@ -57,8 +58,13 @@ def tracegrad_library() -> Library:
 
     import tracegrad
 
+    def segment_sum(rows: Any, segments: Any, count: int) -> Any:
+        total = tracegrad.numpy.zeros((count, *rows.shape[1:]), rows.dtype)
+        numpy.add.at(total, segments, rows)
+        return total
+
     return Library(
-        numpy, tracegrad.grad, tracegrad.value_and_grad, ndtr=scipy.special.ndtr, vmap=tracegrad.vmap,
+        numpy, tracegrad.grad, tracegrad.value_and_grad, ndtr=scipy.special.ndtr, vmap=tracegrad.vmap, segment_sum=segment_sum,
         hessian=tracegrad.hessian, scan=tracegrad.lax.scan, conv=tracegrad.lax.conv_general_dilated,
     )  # fmt: skip
 
@@ -79,7 +85,7 @@ def jax_library() -> Library:
 
     return Library(
         jax.numpy, jax.grad, jax.value_and_grad, jax.numpy.asarray, call, ndtr=jax.scipy.special.ndtr, vmap=jax.vmap,
-        hessian=jax.hessian, scan=jax.lax.scan, conv=jax.lax.conv_general_dilated,
+        segment_sum=jax.ops.segment_sum, hessian=jax.hessian, scan=jax.lax.scan, conv=jax.lax.conv_general_dilated,
     )  # fmt: skip
 
 

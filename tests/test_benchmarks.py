@@ -11,11 +11,19 @@ import pytest
 from benchmarks import gpu, timing
 from benchmarks.jitted import JITTED
 from benchmarks.on_xla import ON_XLA
+from benchmarks.science import SCIENCE
 from benchmarks.timing import Contender, Target, Workload
 from benchmarks.workloads import WORKLOADS, float64_in_jax
 
+LIGHT = [*WORKLOADS, *[w for w in (*JITTED, *SCIENCE) if w.name.startswith("eager_") or w.name == "jit_perceptron"]]
+HEAVY = [w for w in (*JITTED, *ON_XLA, *SCIENCE) if w not in LIGHT and not w.name.startswith("first_")]
 
-@pytest.mark.parametrize("workload", (*WORKLOADS, *JITTED[::2], *ON_XLA[::2]), ids=lambda workload: workload.name)
+
+@pytest.mark.parametrize(
+    "workload",
+    [*LIGHT, *[pytest.param(w, marks=pytest.mark.slow) for w in HEAVY]],
+    ids=lambda workload: workload.name,
+)
 def test_contenders_of_every_workload_agree(workload: Workload) -> None:
     with float64_in_jax():
         assert workload.contenders[0].name in workload.check()
