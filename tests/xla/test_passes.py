@@ -16,7 +16,7 @@ import tracegrad as tg
 from tracegrad.core.check import check
 from tracegrad.core.graph import Graph
 from tracegrad.lower.passes import simplify
-from tracegrad.xla.passes import merge_products, merge_rows, name_extremes
+from tracegrad.xla.passes import merge_products, merge_rows, name_extremes, solve_by_triangles
 
 RNG = np.random.default_rng(0)
 
@@ -175,3 +175,33 @@ def test_other_comparisons_are_left_alone() -> None:
     assert merged(lambda x: x < np.max(x), x, by=name_extremes)["argmax"] == 1
     for f in (lambda x: x + 1 < np.max(x), lambda x: x > np.max(x), lambda x: np.max(x) < x, lambda x: x <= np.max(x)):
         assert not merged(f, x, by=name_extremes)["argmax"]
+
+
+@pytest.mark.parametrize("dtype", ["f", "d", "F", "D"])
+@pytest.mark.parametrize("shape", [(4,), (4, 3)])
+def test_systems_of_cholesky_factors_are_triangular(shape: tuple[int, ...], dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    a, b = (rng.normal(size=(2, 4, 4)) + 1j * rng.normal(size=(2, 4, 4))).astype("D")
+    a, b = [x.astype(dtype) if dtype in "FD" else x.real.astype(dtype) for x in (a @ a.conj().T + 4 * np.eye(4), b)]
+    b = b.reshape(-1)[: np.prod(shape)].reshape(shape)
+
+    def both(a: Any, b: Any) -> Any:
+        factor = np.linalg.cholesky(a)
+        return np.linalg.solve(factor, b), np.linalg.solve(factor.T, b), np.linalg.solve(factor.T.T, b)
+
+    graph = solve_by_triangles(simplify(tg.make_graph(both)(a, b)))
+    check(graph)
+    assert Counter(e.op.name for e in graph.eqns)["triangular_solve"] == 2
+    assert "solve" not in {e.op.name for e in graph.eqns}
+    for got, expected in zip(graph(a, b), both(a, b), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=2e-4 if dtype in "fF" else 1e-12)
+        assert got.dtype == expected.dtype and got.shape == expected.shape
+
+
+def test_other_systems_are_solved_as_they_are() -> None:
+    def others(a: Any, b: Any) -> Any:
+        factors = np.linalg.cholesky(np.stack([a, a]))
+        return np.linalg.solve(a, b), np.linalg.solve(factors, b), np.linalg.solve(np.linalg.cholesky(a), factors)
+
+    graph = simplify(tg.make_graph(others)(2 * np.eye(3), np.ones((3, 3))))
+    assert Counter(e.op.name for e in solve_by_triangles(graph).eqns)["solve"] == 3

@@ -36,6 +36,8 @@ StrideRule = Callable[[Sequence[Any], Sequence[ArrayType], Params], "tuple[int, 
 # equals the output, or None.
 # `definitions` maps a variable to the equation that makes it.
 Simplification = Callable[[Sequence[Any], Params, "Definitions"], Any]
+# (input types, the inputs that are constants and None for the others, params) -> a function of those others, or None.
+Specialisation = Callable[[Sequence[ArrayType], Sequence[Any], Params], "Callable[..., Any] | None"]
 # (size, batched, inputs, params) -> out. Batched inputs and all outputs carry the batch on axis 0.
 BatchRule = Callable[[int, Sequence[bool], Sequence[Any], Params], Any]
 # The same for an op over a named axis where that axis is the batch: -> (out, whether out carries the batch).
@@ -184,6 +186,7 @@ class Op:
     moves             whether each element of an output is one element of the inputs that the op is linear in, or zero;
                       which one is decided by its params and its other inputs
     code              how generated code writes the op where there is a cheaper way than calling `evaluate`
+    with_constants    what is called in place of `evaluate` by a program in which some inputs are constants
     simplify          what the op can be replaced by for certain inputs, exactly
     fast_math         the same where results may be rounded otherwise
     collective        what the op over the named axis `params["axis_name"]` does where that axis is the one being batched
@@ -232,6 +235,7 @@ class Op:
         "strides",
         "view",
         "vjp",
+        "with_constants",
     )
 
     def __init__(
@@ -253,6 +257,7 @@ class Op:
         broadcasts: bool = False,
         moves: bool = False,
         code: Spelling | None = None,
+        with_constants: Specialisation | None = None,
         simplify: Simplification | None = None,
         fast_math: Simplification | None = None,
         collective: CollectiveRule | None = None,
@@ -283,6 +288,7 @@ class Op:
         self.broadcasts = broadcasts
         self.moves = moves
         self.code = code
+        self.with_constants = with_constants
         self.simplify = simplify
         self.fast_math = fast_math
         self.collective = collective

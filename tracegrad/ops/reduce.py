@@ -389,6 +389,18 @@ def _divided(d: Any, count: Any) -> Any:
 # Extremes. Equal extremes share the derivative equally.
 
 
+def _extreme(better: np.ufunc, x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    """What NumPy's reduction gives, which takes 70 ns for each row, short as it may be: of many short rows the columns are compared
+    instead. (From nine on, NumPy may take a zero of the other sign.)"""
+    width = x.shape[-1] if type(x) is ndarray and axes == (x.ndim - 1,) else 0
+    if not 1 < width <= 8 or x.size < 16 * width * width or x.dtype.char not in "fd" or not x.flags.c_contiguous:
+        return better.reduce(x, axes, keepdims=keepdims)
+    out = better(x[..., 0], x[..., 1])
+    for i in range(2, width):
+        better(out, x[..., i], out=out)
+    return out[..., None] if keepdims else out
+
+
 def _extreme_reduction(name: str, better: np.ufunc, loses: np.ufunc, kinds: str) -> Op:
     """The largest or smallest. `loses(x, out)` tells the elements that are not the extreme; if that is NaN, since a
     comparison with NaN is false, all elements share the derivative."""
@@ -402,7 +414,7 @@ def _extreme_reduction(name: str, better: np.ufunc, loses: np.ufunc, kinds: str)
 
     return reduction(
         name,
-        partial(_reduced, better),
+        partial(_extreme if better in (np.maximum, np.minimum) else _reduced, better),
         scale,
         strides=reduction_strides,
         infer=reduction_type(lambda dtype: dtype),

@@ -16,13 +16,13 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad.core.constants import Lasting, frozen_copy, is_same
-from tracegrad.core.graph import Var
+from tracegrad.core.graph import Graph, Var
 from tracegrad.core.types import type_of
 
 
 def captured(constants: Mapping[Var, Any], lasting: Lasting) -> tuple[dict[Var, Captured], list[Captured], str]:
     """Of the constants of a Graph and of the arrays that were looked into while it was made, those that somebody else has
-    hold of, and may write into: not those that were made while tracing. (One reference too many, from wherever, only makes
+    hold of, and may write into, and those that were looked into: not those that were made while tracing. (One reference too many, from wherever, only makes
     a constant an input.) And why the Graph is for one call alone, if it is."""
     lasting.settle()
     contents = {key: content for key, (_, content) in lasting.looked_into.items()}
@@ -31,7 +31,7 @@ def captured(constants: Mapping[Var, Any], lasting: Lasting) -> tuple[dict[Var, 
     lasting.looked_into.clear()
     lasting.written.clear()
     theirs = _shared([constants, looked, written])
-    inputs = {v: Captured(x) for v, x in constants.items() if id(x) in theirs}
+    inputs = {v: Captured(x) for v, x in constants.items() if id(x) in theirs and id(x) not in looked}
     once = next(
         (
             f"{type_of(x)}, which it closes over, was written into meanwhile"
@@ -41,6 +41,16 @@ def captured(constants: Mapping[Var, Any], lasting: Lasting) -> tuple[dict[Var, 
         "",
     )
     return inputs, [Captured(x, contents[key]) for key, x in looked.items() if key in theirs], once
+
+
+def look_into_constants(graph: Graph, lasting: Lasting) -> None:
+    """Have a program depend on the values of the small arrays of indices among its constants of which it makes something that
+    saves more time than comparing them at each call takes."""
+    for eqn in graph.eqns:
+        if eqn.op.with_constants is not None:
+            for x in [graph.consts.get(a) for a in eqn.inputs if type(a) is Var]:
+                if type(x) is ndarray and x.dtype.kind in "iu" and x.size <= 1 << 14:
+                    lasting.look_into(x)
 
 
 def _shared(mappings: Sequence[Mapping[Any, Any]]) -> set[int]:

@@ -28,7 +28,7 @@ from tracegrad.core.tracing import arrays_of, declared_types, trace_graph
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, type_of
 from tracegrad.core.views import own_traced
 from tracegrad.lower.numpy.calls import Matcher
-from tracegrad.transforms.captured import captured
+from tracegrad.transforms.captured import captured, look_into_constants
 
 CACHE_SIZE = 256
 LOG_SIZE = 1024
@@ -53,12 +53,15 @@ class Entry:
     one that it was made for (see `lower/numpy/calls.py`), and what gives the results for the leaves of such. That is a
     program, a lowering of the Graph, or chooses among several, and may be exchanged at any time."""
 
-    __slots__ = ("captured", "graph", "looked_into", "matches", "once", "out_tree", "run")
+    __slots__ = ("captured", "graph", "looked_into", "matches", "once", "out_tree", "run", "settled")
 
     def __init__(self, graph: Graph, out_tree: tree.PyTreeDef, lasting: Lasting) -> None:
         self.graph = graph
         self.out_tree = kept(out_tree)
         inputs, self.looked_into, self.once = captured(graph.consts, lasting)
+        self.settled = (
+            graph.consts.keys() - inputs.keys()
+        )  # the constants that stay as they are while `change` is nothing
         self.captured = (*inputs.values(), *self.looked_into)
         self.matches: Matcher = matches_nothing
         self.run: Any = None
@@ -167,14 +170,12 @@ class Signatures:
         self.note(key, types, names, why, is_kept, entry.once)
         return entry
 
-    def graph_for(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], backend: Backend
-    ) -> tuple[Graph, tree.PyTreeDef]:
-        """The Graph for such arguments, arrays or `ShapeDtypeStruct`s, and the structure of the results."""
+    def entry_for(self, args: tuple[Any, ...], kwargs: dict[str, Any], backend: Backend) -> Entry:
+        """What would be kept for such arguments, arrays or `ShapeDtypeStruct`s."""
         fun, args, kwargs, static = self.without_static(args, kwargs)
         names = self.names(args, kwargs, static)
         types = declared_types(tree.tree_leaves((args, kwargs) if kwargs else args), names)
-        return self._traced(fun, args, kwargs, types, names, backend)[:2]
+        return Entry(*self._traced(fun, args, kwargs, types, names, backend))
 
     def _traced(
         self, fun: Any, args: Any, kwargs: Any, types: Sequence[ArrayType], names: NameOf, backend: Backend
@@ -212,7 +213,9 @@ class Signatures:
             abstract=True,
             lasting=lasting,
         )
-        return uncollected(backend.passes, graph), structure, lasting
+        graph = uncollected(backend.passes, graph)
+        look_into_constants(graph, lasting)
+        return graph, structure, lasting
 
     def key_of(self, in_tree: tree.PyTreeDef, static: Any, has_keywords: bool, backend: str) -> list[Any]:
         """What a signature begins with, before the types of the leaves."""

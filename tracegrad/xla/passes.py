@@ -2,7 +2,8 @@
 faster.
 
 What an unrolled loop adds up, step by step, is one product of all steps' factors side by side (`merge_products`), and what
-its steps read of one array is multiplied for several steps at once (`merge_rows`). Sums are rounded in another order, as
+its steps read of one array is multiplied for several steps at once (`merge_rows`); a system whose matrix is a triangle is
+solved as one (`solve_by_triangles`). Sums are rounded in another order, as
 XLA's own are; NumPy's lowering, whose promise is the same bits, has no such passes.
 
 And what XLA computes twice it may round twice, in two ways: `name_extremes` sees to it that every maximum is somebody's.
@@ -263,6 +264,38 @@ def name_extremes(graph: Graph) -> Graph:
         last = _equation(OPS["logical_and"], (lost, then("logical_not", here)), {}, eqn)
         eqns.append(replace(last, outputs=(verdict,)))
     return replace(graph, eqns=tuple(eqns), consts=consts)
+
+
+def solve_by_triangles(graph: Graph) -> Graph:
+    """With substitution in place of elimination where a system's matrix is a Cholesky factor, or the transpose of one."""
+    # The factor that a variable is, and whether transposed.
+    factors: dict[Atom, tuple[Atom, bool]] = {}
+    eqns: list[Eqn] = []
+    for eqn in graph.eqns:
+        out = eqn.outputs[0]
+        if eqn.op.name == "cholesky" and out.type.ndim == 2:
+            factors[out] = out, False
+        elif eqn.op.name == "transpose" and eqn.inputs[0] in factors and eqn.params["axes"] == (1, 0):
+            factor, turned = factors[eqn.inputs[0]]
+            factors[out] = factor, not turned
+        if eqn.op.name != "solve" or eqn.inputs[0] not in factors or eqn.inputs[1].type.ndim > 2:
+            eqns.append(eqn)
+            continue
+        factor, turned = factors[eqn.inputs[0]]
+        b = eqn.inputs[1]
+        columns = None
+        if b.type.ndim == 1:
+            columns = _equation(OPS["reshape"], (b,), {"shape": (*b.type.shape, 1)}, eqn)
+            eqns.append(columns)
+        params = {
+            "left_side": True, "lower": True, "transpose_a": turned, "conjugate_a": False, "unit_diagonal": False,
+        }  # fmt: skip
+        solved = _equation(OPS["triangular_solve"], (factor, b if columns is None else columns.outputs[0]), params, eqn)
+        if columns is None:
+            eqns.append(replace(solved, outputs=eqn.outputs))
+        else:
+            eqns += [solved, replace(eqn, op=OPS["reshape"], inputs=solved.outputs, params={"shape": b.type.shape})]
+    return replace(graph, eqns=tuple(eqns))
 
 
 def _equation(op: Op, inputs: Sequence[Atom], params: Any, like: Eqn) -> Eqn:

@@ -12,7 +12,7 @@ import itertools
 import linecache
 import math
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,11 +57,12 @@ def lower(
     takes_spares: bool = False,
     any_order: bool = False,
     donated: Sequence[int] = (),
+    settled: Collection[Var] = (),
 ) -> Lowered:
     """Compile a Graph to a function that returns its outputs as a list, or as a tree of the given structure.
 
     Inputs are never written to, but for those at the places `donated`; results share memory neither with other inputs nor with
-    each other. Into its last `fills` arguments the function writes so many of the outputs, the last ones; those that it then
+    each other. The constants that are `settled` are never written to, by anybody. Into its last `fills` arguments the function writes so many of the outputs, the last ones; those that it then
     still returns may lie in any of its arguments, or in one another.
 
     The program is written for inputs in C order without gaps; for others there is a second one, compiled when the first
@@ -79,13 +80,20 @@ def lower(
 
     def in_any_order(*inputs: Any) -> Any:
         if "function" not in second:
-            second["function"] = uncollected(lower, bare, out_tree, 0, False, True, donated).function
+            second["function"] = uncollected(lower, bare, out_tree, 0, False, True, donated, settled).function
         return second["function"](*inputs)
 
     second: dict[str, Callable[..., Any]] = {}
     other = None if any_order else in_any_order
     whole = _compiled(
-        with_chains(near_their_inputs(ordered), compiled), out_tree, fills, takes_spares, other, assumed, donated
+        with_chains(near_their_inputs(ordered), compiled),
+        out_tree,
+        fills,
+        takes_spares,
+        other,
+        assumed,
+        donated,
+        settled,
     )
     return whole._replace(source="".join([*parts, whole.source]))
 
@@ -117,8 +125,9 @@ def _compiled(
     in_any_order: Callable[..., Any] | None = None,
     assumed: int = 0,
     donated: Sequence[int] = (),
+    settled: Collection[Var] = (),
 ) -> Lowered:
-    writer = _Writer(graph, out_tree, fills, spares, in_any_order, assumed, donated)
+    writer = _Writer(graph, out_tree, fills, spares, in_any_order, assumed, donated, settled)
     codes = []
     for source in writer.write():
         filename = f"<tracegrad jit {line(graph.name)} {next(_numbers)}>"
@@ -196,8 +205,10 @@ class _Writer:
         in_any_order: Callable[..., Any] | None = None,
         assumed: int = 0,
         donated: Sequence[int] = (),
+        settled: Collection[Var] = (),
     ) -> None:
         self.graph = graph
+        self.settled = settled
         self.out_tree = out_tree
         self.fills = fills
         self.takes_spares = takes_spares
@@ -319,6 +330,8 @@ class _Writer:
         if is_of_python(eqn):
             named = [f"{k}={self.words.text(v)}" for k, v in eqn.params.items()]
             return f"{self.words.function(eqn)}({', '.join([*map(self.words.name, eqn.inputs), *named])})"
+        if op.with_constants is not None and (short := self.with_constants(eqn)):
+            return short
         is_ufunc = isinstance(op.evaluate, np.ufunc)
         args = self.words.arguments(eqn)
         types = [a.type for a in eqn.inputs]
@@ -336,6 +349,18 @@ class _Writer:
                 args = [*args, f"out={target}" if op.evaluate in (np.maximum, np.minimum) else target]
             spelled = f"{self.words.function(eqn)}({', '.join([*args, *named])})"
         return spelled
+
+    def with_constants(self, eqn: Eqn) -> str:
+        """A call of what the op is for the constants among its inputs, if there is such a function."""
+        values = [self.graph.consts.get(a) if type(a) is Var and a in self.settled else None for a in eqn.inputs]
+        if all([x is None for x in values]):
+            return ""
+        assert eqn.op.with_constants is not None
+        function = eqn.op.with_constants([a.type for a in eqn.inputs], values, eqn.params)
+        if function is None:
+            return ""
+        others = [self.words.name(a) for a, x in zip(eqn.inputs, values, strict=True) if x is None]
+        return f"{self.names.bind(function, eqn.op.name)}({', '.join(others)})"
 
     def target(self, eqn: Eqn, i: int, over_inputs: bool = True) -> str:
         """The array to write the result of a ufunc over, if there is one: a dying input, or one that died before, or a

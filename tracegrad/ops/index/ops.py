@@ -7,7 +7,9 @@ scatter  x with v written at index; where an element is written twice, the last 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -214,8 +216,8 @@ def positions(arrays: Sequence[Any], sizes: Sequence[int]) -> Any:
 
 def are_distinct(flat: Any, total: int) -> bool:
     """Whether no position in range(total) comes twice."""
-    if flat.size <= 1:
-        return True
+    if flat.size <= 1 or flat.size > total:
+        return flat.size <= 1
     if flat.size * 16 < total:
         ordered = np.sort(flat, axis=None)
         return bool((ordered[1:] > ordered[:-1]).all())
@@ -223,6 +225,8 @@ def are_distinct(flat: Any, total: int) -> bool:
 
 
 def _gather(x: Any, *arrays: Any, index: Index) -> Any:
+    if index == ("array",) and x.ndim > 1 and x.flags.c_contiguous:
+        return x.take(arrays[0], 0)  # the same, four times as fast for short rows
     return x[native(index, arrays)]
 
 
@@ -269,31 +273,59 @@ gather_op = linear(
 )  # fmt: skip
 
 
-def _scatter_add(x: Any, *arrays: Any, index: Index, shape: Shape) -> Any:
-    if is_added(x.dtype):  # one is added after the other
-        return _scatter_add(x.astype(np.float32), *arrays, index=index, shape=shape).astype(x.dtype)
-    out = np.zeros(shape, x.dtype)
+def _summing(arrays: Sequence[Any], index: Index, shape: Shape) -> Callable[[Any], Any]:
+    """The op for these arrays, as a function of x: what it has to know of them alone is found once."""
     found = region_of(shape, arrays, index)
     sizes = [shape[axis] for axis in found.axes]
     flat = positions(arrays, sizes)
-    if are_distinct(flat, total := int(np.prod(sizes))):
-        out[native(index, arrays)] = x
-        return out
+    total = int(np.prod(sizes))
+    if are_distinct(flat, total):
+        there = native(index, arrays)
+
+        def written(x: Any) -> Any:
+            out = np.zeros(shape, x.dtype)
+            out[there] = x
+            return out
+
+        return written
     # np.add.at is fast in one dimension only, so the axes that are indexed go first, as one, and so do those of x.
     count = len(sizes)
     places = [i for i, e in enumerate([e for e in index if type(e) is not int and e != "..."]) if e == "array"]
-    target = np.moveaxis(out[tuple([ALL if e == "array" else e for e in basic(index)])], places, range(count))
-    joint = range(found.first, found.first + found.count)
-    rows = np.ascontiguousarray(np.moveaxis(x, joint, range(found.count))).reshape(flat.size, -1)
-    width = rows.shape[1]
-    flat = (flat.reshape(-1, 1) * width + np.arange(width)).reshape(-1)
-    if target.flags.c_contiguous:
-        np.add.at(target.reshape(-1), flat, rows.reshape(-1))
+    part = tuple([ALL if e == "array" else e for e in basic(index)])
+    joint = [*range(found.first, found.first + found.count)]
+    width = math.prod(found.shape) // flat.size
+    if width != 1:
+        flat = (flat.reshape(-1, 1) * width + np.arange(width)).reshape(-1)
     else:
-        sums = np.zeros(total * width, x.dtype)
-        np.add.at(sums, flat, rows.reshape(-1))
-        target[...] = sums.reshape(target.shape)
-    return out
+        flat = flat.reshape(-1)
+
+    def added(x: Any) -> Any:
+        out = np.zeros(shape, x.dtype)
+        rows = x if joint[0] == 0 else np.moveaxis(x, joint, range(len(joint)))
+        target = out[part] if places[-1] < count else np.moveaxis(out[part], places, range(count))
+        if target.flags.c_contiguous:
+            np.add.at(target.reshape(-1), flat, rows.reshape(-1))
+        else:
+            sums = np.zeros(total * width, x.dtype)
+            np.add.at(sums, flat, rows.reshape(-1))
+            target[...] = sums.reshape(target.shape)
+        return out
+
+    return added
+
+
+def _scatter_add(x: Any, *arrays: Any, index: Index, shape: Shape) -> Any:
+    if is_added(x.dtype):  # one is added after the other
+        return _scatter_add(x.astype(np.float32), *arrays, index=index, shape=shape).astype(x.dtype)
+    return _summing(arrays, index, shape)(x)
+
+
+def _known_scatter_add(types: Sequence[ArrayType], values: Sequence[Any], params: Params) -> Callable[..., Any] | None:
+    """Where the program has the index arrays for constants. (For each element of x there is a number then, to be held.)"""
+    if is_added(types[0].dtype) or math.prod(types[0].shape) > 1 << 22 or any([a is None for a in values[1:]]):
+        return None
+    summing = _summing(values[1:], **params)
+    return summing if values[0] is None else partial(summing, values[0])
 
 
 def _scatter_add_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -324,6 +356,7 @@ def _scatter_add_samples() -> Iterable[Sample]:
 scatter_add_op = linear(
     "scatter_add", _scatter_add, _scatter_add_transpose, infer=_scatter_add_type, batch=_scatter_add_batch,
     linear=[{0}], kinds="biufc", samples=_scatter_add_samples, leaves_zeros=True, never_aliases=True,
+    with_constants=_known_scatter_add,
 )  # fmt: skip
 
 

@@ -45,17 +45,17 @@ Q = ParamSpec("Q")
 class LoweredFunction:
     """A jitted function lowered for given arguments, in C order: `.graph`, and `.as_text()`, the generated source."""
 
-    def __init__(self, graph: Graph, out_tree: tree.PyTreeDef, donated: Sequence[int]) -> None:
-        self.graph, _ = simplify_in_order(graph)
-        self._lowered = graph
+    def __init__(self, entry: Entry, donated: Sequence[int]) -> None:
+        self.graph, _ = simplify_in_order(entry.graph)
+        self._entry = entry
         self._donated = donated
-        self.out_tree = out_tree
+        self.out_tree = entry.out_tree
 
     def as_text(self) -> str:
         """The generated Python source, each line with the user's line that it comes from: of the functions of branches
         first, then that of the whole."""
         inner = dict.fromkeys(graphs_in(self.graph))
-        whole = lower(self._lowered, self.out_tree, donated=self._donated)
+        whole = lower(self._entry.graph, self.out_tree, donated=self._donated, settled=self._entry.settled)
         return "\n".join([*[f"{lower(graph).source}\n" for graph in inner], whole.source])
 
 
@@ -117,7 +117,9 @@ class Jitted(Generic[P, R]):
             return out_of_boxes(tree.tree_unflatten(entry.out_tree, call(entry.graph, leaves)))
         if entry.run is None:
             donated = self._donated(args, kwargs)
-            entry.run = uncollected(lower, entry.graph, entry.out_tree, 0, False, False, donated).function
+            entry.run = uncollected(
+                lower, entry.graph, entry.out_tree, 0, False, False, donated, entry.settled
+            ).function
         if is_positional and not entry.once:
             if entry.matches is matches_nothing:
                 entry.matches = matcher(tree.tree_structure(args), leaves, entry.captured) or matches_nothing
@@ -129,8 +131,8 @@ class Jitted(Generic[P, R]):
         try:
             if (on_xla := self._on_xla(args, kwargs)) is not None:
                 return on_xla.lower(args, kwargs)
-            graph, out_tree = self._function.graph_for(args, kwargs, self._backend)
-            return LoweredFunction(graph, out_tree, self._donated(args, kwargs))
+            entry = self._function.entry_for(args, kwargs, self._backend)
+            return LoweredFunction(entry, self._donated(args, kwargs))
         except BaseException as error:
             trim(error)
             raise

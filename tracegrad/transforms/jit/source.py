@@ -64,7 +64,8 @@ def to_numpy_source(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
     signatures = (
         fun.signatures if isinstance(fun, Jitted) else Signatures(fun, static_arguments(fun, ()), "to_numpy_source")
     )
-    graph, out_tree = signatures.graph_for(args, kwargs, _BACKEND)
+    entry = signatures.entry_for(args, kwargs, _BACKEND)
+    graph, out_tree = entry.graph, entry.out_tree
     positions = signatures.positions_of(args, kwargs)
     traced_args, traced_kwargs = signatures.traced_part(args, kwargs)
     source = ModuleSource(_arrays_around(signatures.fun))

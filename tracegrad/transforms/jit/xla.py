@@ -30,7 +30,7 @@ from tracegrad.transforms import signatures
 from tracegrad.transforms.captured import Captured, OnDevice, captured
 from tracegrad.transforms.control.call import call
 from tracegrad.transforms.signatures import Backend, Signatures, matches_nothing
-from tracegrad.xla.passes import merge_products, merge_rows, name_extremes
+from tracegrad.xla.passes import merge_products, merge_rows, name_extremes, solve_by_triangles
 
 
 class LoweredToXla:
@@ -76,7 +76,7 @@ class OnXla:
         others, named = self._packed(*self._jax.structs((others, named)))
         with self._jax.x64():
             lowered = program.lower(*others, **named)
-        return LoweredToXla(self.function.graph_for(args, kwargs, self.backend)[0], lowered)
+        return LoweredToXla(self.function.entry_for(args, kwargs, self.backend).graph, lowered)
 
     def _call(self, args: Any, kwargs: Any) -> Any:
         given = args, kwargs
@@ -289,7 +289,7 @@ class _Program:
 
 
 def _simplified(graph: Graph, fast: bool) -> Graph:
-    return name_extremes(merge_products(merge_rows(simplify(graph, fast, any_layout=False))))
+    return name_extremes(merge_products(merge_rows(solve_by_triangles(simplify(graph, fast, any_layout=False)))))
 
 
 def _holds_tracer(args: Any, kwargs: Any) -> bool:
