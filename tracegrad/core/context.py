@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 # How many entries an equation of a running trace has (see `trace.py`), by which it is told from the source of one.
@@ -59,6 +60,15 @@ capturing: dict[int, Any] = {}
 # The traces that have not ended, in all threads, by level, with None for a call whose foreign arrays are in boxes: where
 # there are none, nobody has a tracer that is of use, which is quickly seen.
 open_traces: dict[int, Any] = {}
+
+# Thread -> what calls a transformed or jitted function in its way, `(function, args, kwargs)`, and looks at what comes out
+# (`tg.debug.nans`). Nearly always empty, like `capturing`.
+watching: dict[int, Callable[..., Any]] = {}
+
+
+def watcher() -> Callable[..., Any] | None:
+    """What watches this thread's calls, if anything does."""
+    return watching.get(threading.get_ident())
 
 
 def traces_here() -> list[Any]:

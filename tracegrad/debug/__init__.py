@@ -1,6 +1,7 @@
 """Looking at what a function costs, and at what goes wrong in it: `tg.debug`."""
 
 from tracegrad.debug.connections import Connection, Connections, why_zero
+from tracegrad.debug.nans import NanFound, nans
 from tracegrad.debug.nonfinite import Explanation, NonFinite, explain_nan
 from tracegrad.debug.residuals import Residual, Residuals, residuals
 
@@ -8,10 +9,12 @@ __all__ = [
     "Connection",
     "Connections",
     "Explanation",
+    "NanFound",
     "NonFinite",
     "Residual",
     "Residuals",
     "explain_nan",
+    "nans",
     "residuals",
     "why_zero",
 ]

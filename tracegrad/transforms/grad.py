@@ -3,6 +3,7 @@ equations with one of the two interpreters of `linear.py`."""
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, cast, overload
@@ -11,7 +12,7 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax, holds_jax_array, in_boxes, unboxed
-from tracegrad.core.context import context, open_traces, writing
+from tracegrad.core.context import context, open_traces, watcher, watching, writing
 from tracegrad.core.errors import (
     at,
     hidden_behind,
@@ -269,6 +270,8 @@ def _gradient(
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
         try:
+            if watching and (watch := watcher()) is not None:
+                return watch(again(), args, kwargs)
             if (kwargs or len(args) > len(seen_later)) and "jax" in sys.modules:
                 for i, x in enumerate((*args, *kwargs.values()) if kwargs else args):
                     if type(x) is not np.ndarray and i not in seen_later and holds_jax_array(x):
@@ -570,6 +573,9 @@ def jvp(
 
     Source: forward accumulation; Griewank and Walther, section 3.1.
     """
+    if watching and (watch := watcher()) is not None:
+        again = functools.update_wrapper(functools.partial(jvp, fun, has_aux=has_aux), fun)
+        return watch(again, (primals, tangents), {})  # type: ignore[no-any-return]
     return jvp_as("jvp", fun, primals, tangents, has_aux)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.axes import within
 from tracegrad.core.boxes import accepting_jax
-from tracegrad.core.context import context
+from tracegrad.core.context import context, watcher, watching
 from tracegrad.core.errors import DtypeError, at, described, require_callable, user_source
 from tracegrad.core.graph import Graph
 from tracegrad.core.memory import compact
@@ -139,6 +139,8 @@ def _jacfwd(
     require_callable(of, transform)
 
     def jacobian(*args: Any, **kwargs: Any) -> Any:
+        if watching and (watch := watcher()) is not None:
+            return watch(_jacfwd(transform, fun, argnums, has_aux, holomorphic, of), args, kwargs)
         partial, primals, positions = _split(fun, argnums, args, kwargs, transform)
         leaves, in_tree = tree.tree_flatten(primals)
         names = leaf_names(of, in_tree, positions)
@@ -225,6 +227,8 @@ def _jacrev(
     require_callable(of, transform)
 
     def jacobian(*args: Any, **kwargs: Any) -> Any:
+        if watching and (watch := watcher()) is not None:
+            return watch(_jacrev(transform, fun, argnums, has_aux, holomorphic, allow_int, of), args, kwargs)
         partial, primals, positions = _split(fun, argnums, args, kwargs, transform)
         leaves, in_tree = tree.tree_flatten(primals)
         names = leaf_names(of, in_tree, positions)

@@ -12,7 +12,7 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.axes import Axis, within
 from tracegrad.core.boxes import accepting_jax
-from tracegrad.core.context import context
+from tracegrad.core.context import context, watcher, watching
 from tracegrad.core.errors import ShapeError, at, described, require_callable, user_source
 from tracegrad.core.names import named_after, output_name, parameter_name
 from tracegrad.core.tracebacks import trimming
@@ -96,6 +96,8 @@ def vmap(
     parameter = functools.cache(lambda position: parameter_name(fun, position))
 
     def mapped(*args: Any, **kwargs: Any) -> Any:
+        if watching and (watch := watcher()) is not None:
+            return watch(vmap(fun, in_axes, out_axes, axis_name, axis_size, batch_size), args, kwargs)
         if isinstance(in_axes, tuple) and len(in_axes) != len(args):
             raise ShapeError(
                 f"vmap{at(user_source())}: in_axes has {len(in_axes)} entr{'y' if len(in_axes) == 1 else 'ies'}, but "

@@ -14,6 +14,7 @@ from tracegrad import tree
 from tracegrad.core.boxes import holds_jax_array, out_of_boxes
 from tracegrad.core.collector import uncollected
 from tracegrad.core.constants import Lasting
+from tracegrad.core.context import watcher, watching
 from tracegrad.core.errors import CALL_ERRORS, at, described, require_callable, user_source
 from tracegrad.core.graph import Graph, graphs_in
 from tracegrad.core.names import global_name
@@ -90,6 +91,8 @@ class Jitted(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
+            if watching and (watch := watcher()) is not None:
+                return watch(self, args, kwargs)
             if not kwargs:
                 recent = self._recent
                 found = recent.matches(args)
