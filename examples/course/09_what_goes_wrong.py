@@ -150,7 +150,12 @@ x = np.linspace(0.1, 1, 10)
 found = tg.debug.why_zero(silent, weights, x)
 print(found)
 status = {name: found[f"params['{name}']"].status for name in weights}
-assert status == {"behind a sigmoid": "zero", "behind a rounding": "cut", "sound": "connected", "not used": "unused"}
+assert status == {
+    "behind a sigmoid": "zero",
+    "behind a rounding": "cut",
+    "sound": "connected",
+    "not used": "disconnected",
+}
 
 # %% [markdown]
 # The gradient is zero in all three cases, and nothing in its value tells them apart. `why_zero` looks at the graph.
@@ -519,7 +524,7 @@ assert in_order < 0.75 * np.log(3) < 0.9 * np.log(3) < shuffled
 # |---|---|---|
 # | the loss before training | $\ln$ of the number of classes | scores too large, wrong labels |
 # | ten examples | learnt by heart (chapter 6) | the loss, the labels, a cut gradient |
-# | `tg.debug.why_zero(loss, params, batch)` | all parameters get a gradient | cut, unused or zero, with the line |
+# | `tg.debug.why_zero(loss, params, batch)` | all parameters get a gradient | cut, disconnected or zero, with the line |
 # | `tg.debug.explain_nan(tg.grad(loss), params, batch)` | `None` | the first NaN, with the line |
 # | `print(tg.make_graph(loss)(params, batch))` | no type that should not be there | a broadcast |
 # | length of the gradient, layer by layer | within a factor of ten | variance of weights, activation, norms |

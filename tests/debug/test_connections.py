@@ -101,6 +101,34 @@ CASES: dict[str, tuple[Callable[[Any], Any], str]] = {
         lambda p: np.sum(np.tanh(p["w"] * 1e5) + p["b"]),
         "p['w'] gets a gradient of zeros: tanh is saturated for all 3 elements at <line>",
     ),
+    "saturated_where_it_counts": (
+        lambda p: np.sum(np.tanh(p["w"] * np.array([1e5, 1.0, 1.0])) * np.array([1.0, 0.0, 0.0]) + p["b"]),
+        "p['w'] gets a gradient of zeros: tanh is saturated for 1 of 3 elements, and nothing comes back to the others at <line>",
+    ),
+    "saturated_softmax": (
+        lambda p: tg.nn.softmax(p["w"] * 1e4)[0] + np.sum(p["b"]),
+        "p['w'] gets a gradient of zeros: softmax is saturated for all 3 elements at <line>",
+    ),
+    "two_parts_cancel": (
+        lambda p: np.sum(p["w"]) - np.sum(p["w"] * 1.0) + np.sum(p["b"]),
+        "p['w'] gets a gradient of zeros: what comes back from sum at <line>, multiply at <line> adds up to 0",
+    ),
+    "power_at_zero": (
+        lambda p: np.sum((p["w"] - np.array([1.0, 2.0, 3.0])) ** 2 + p["b"]),
+        "p['w'] gets a gradient of zeros: the derivative of power is 0 there at <line>",
+    ),
+    "dead_in_a_scan": (
+        lambda p: lax.scan(lambda c, x: (c + tg.nn.relu(p["w"] * x - 10.0), c), p["b"], np.ones(2))[0][0],
+        "p['w'] gets a gradient of zeros: relu is flat for all 3 elements at <line>",
+    ),
+    "dead_in_a_checkpoint": (
+        lambda p: tg.checkpoint(lambda p: np.sum(tg.nn.relu(p["w"] - 10.0) + p["b"]))(p),
+        "p['w'] gets a gradient of zeros: relu is flat for all 3 elements at <line>",
+    ),
+    "dead_in_rows": (
+        lambda p: np.sum(tg.vmap(lambda w, b: tg.nn.relu(w - 10.0) + b)(p["w"], p["b"])),
+        "p['w'] gets a gradient of zeros: relu is flat for all 3 elements at <line>",
+    ),
     "other_elements": (
         lambda p: np.sum(p["w"]) + p["b"][0] * 0.0 + np.max(p["b"] * 0.0),
         "p['b'] gets a gradient of zeros: multiplied by 0 in multiply at <line>",
@@ -162,6 +190,23 @@ def test_parameters_are_known_by_key_path() -> None:
     bias = found["params['head']['bias']"]
     assert (bias.status, bias.op) == ("cut", "argmax") and bias.source is not None and bias.source.line == line
     assert str(found["params['body'][0]"]) == "params['body'][0] gets a gradient"
+
+
+def test_without_arguments_it_is_a_function_that_looks_at_all_of_them() -> None:
+    found = why_zero(lambda w, x, n=0.0: np.sum(np.tanh(w * x * 1e5)) + n)(np.ones(2), x=np.array([1.0, 2.0]))
+    assert {path: (c.status, c.op, c.share) for path, c in found.items()} == {
+        "w": ("zero", "tanh", 1.0),
+        "x": ("zero", "tanh", 1.0),
+    }
+    found = why_zero(lambda w, x, unused: np.sum(w * np.round(x)))(np.ones(2), np.ones(2), {"a": 1.0})
+    assert [c.status for c in found.values()] == ["connected", "cut", "disconnected"]
+
+
+def test_the_share_of_elements_that_let_nothing_through() -> None:
+    x = np.array([0.1, 0.2, 1e3, 1e3])
+    found = why_zero(lambda w: np.sum(np.tanh(w * x) * np.array([0.0, 0.0, 1.0, 1.0])), 1.0)["w"]
+    assert (found.op, found.share) == ("tanh", 0.5)
+    assert why_zero(lambda w: np.sum(w * 0.0), 1.0)["w"].share is None
 
 
 def test_a_loss_is_a_number() -> None:

@@ -156,7 +156,7 @@ def first_step(step: Any, before: Any, after: Any, batch: Any) -> list[str]:
     if objective is not None:
         plain, data = tree.tree_map(_on_host, (before, batch))
         connections = imported("tracegrad.debug").why_zero(objective(plain, data), _params(plain))
-        found = {c.path: str(c) for c in connections.values() if c.status in ("cut", "unused")}
+        found = {c.path: str(c) for c in connections.values() if c.status in ("cut", "disconnected")}
     pairs = list(zip(tree.tree_leaves_with_path(old), tree.tree_leaves(new), strict=True))
     same = [
         f"params{tree.keystr(path)}"

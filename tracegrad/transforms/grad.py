@@ -575,7 +575,7 @@ def jvp(
     """
     if watching and (watch := watcher()) is not None:
         again = functools.update_wrapper(functools.partial(jvp, fun, has_aux=has_aux), fun)
-        return watch(again, (primals, tangents), {})  # type: ignore[no-any-return]
+        return watch(again, (primals, tangents), {})
     return jvp_as("jvp", fun, primals, tangents, has_aux)
 
 
