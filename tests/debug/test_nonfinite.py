@@ -627,3 +627,53 @@ def test_sums_of_cotangents_are_of_what_they_are_added_up_for() -> None:
 def test_what_is_explained_must_be_a_function() -> None:
     with pytest.raises(TypeError, match=r"debug.explain_nan at .* takes a function, got the float 3.0"):
         explain_nan(3.0)  # type: ignore[arg-type]
+
+
+def _row(a: Any) -> Any:
+    return np.log(a) * a
+
+
+ROWS = np.array([[1.0, 2.0, 3.0], [1.0, 0.0, 3.0]])
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "rows", "index"),
+    [
+        (tg.vmap(lambda a: np.log(a[0]) + a[1]), -ROWS[:, 1:], (0,), ()),
+        (tg.vmap(_row), ROWS, (1,), (1,)),
+        (tg.vmap(tg.vmap(_row)), ROWS, (1, 1), ()),
+        (tg.jit(tg.vmap(tg.grad(lambda a: np.sum(_row(a))))), ROWS, (1,), (1,)),
+        (tg.grad(lambda x: np.sum(tg.vmap(_row)(x))), ROWS, (1,), (1,)),
+        (tg.vmap(lambda a: lax.scan(lambda c, b: (c - b, np.sqrt(c)), a[0], a)[1]), -ROWS, (0,), ()),
+        (lambda x: tg.vmap(lambda a, b: np.log(b) + a, (0, None))(x, x[0]), -ROWS, (), (0,)),  # which all rows share
+        (tg.grad(lambda w: np.sum(tg.vmap(lambda a: np.sqrt(w) @ a)(np.eye(2)))), np.array([1.0, 0.0]), (), (1,)),
+    ],
+)
+def test_rows_of_batches_are_told(
+    f: Callable[[Any], Any], x: Any, rows: tuple[int, ...], index: tuple[int, ...]
+) -> None:
+    found = explain_nan(f, x)
+    assert found is not None and (found.first.rows, found.first.index) == (rows, index)
+    assert (f", in row {', '.join(map(str, rows))}" in str(found)) == bool(rows)
+    assert found.first.scope == ()
+
+
+def test_code_without_a_file_is_explained() -> None:
+    names: dict[str, Any] = {}
+    exec("import numpy as np\n\ndef f(x):\n    return np.sum(np.sqrt(x) * 0.0)", names)
+    text = str(explain_nan(tg.jit(tg.grad(names["f"])), np.zeros(2)))
+    assert (
+        "made backward at <string>:4 (in f), in the derivative of sqrt\n  sqrt of 0 at [0]: the slope of sqrt" in text
+    )
+
+
+@pytest.mark.parametrize("backend", ["numpy", "xla"])
+def test_a_jitted_gradient_names_the_line_the_row_and_the_cause(backend: str) -> None:
+    def loss(x: Any) -> Any:
+        r = np.sum(x**2, axis=1)
+        return np.sum(np.where(r > 0.25, np.log(r), 1.0) + 0.0 * x[:, 0] / r)
+
+    found = explain_nan(tg.jit(tg.grad(loss), backend=backend), np.array([[1.0, 2.0], [0.0, 0.0], [3.0, 1.0]]))
+    assert found is not None and found.first.source is not None
+    assert (found.first.op, found.first.index, found.first.operands) == ("divide", (1,), (0.0, 0.0))
+    assert found.first.source.line == loss.__code__.co_firstlineno + 2 and "0 / 0 at [1] is nan" in str(found)

@@ -24,6 +24,8 @@ class Context(threading.local):
     start       the first example of those that they are applied to
     trace       the innermost trace of types, to which belongs what depends on no array but on the place in an axis
     boxes       how many calls that have foreign arrays in boxes have not returned
+    explains    whether a function is run for an explanation: equations are told which rows of which `vmap` they are for, and
+                jitted functions are traced as a part of what calls them
     refused     why a tracer was no size lately, which NumPy does not hand on
     """
 
@@ -33,6 +35,7 @@ class Context(threading.local):
     start: int = 0
     trace: Any = None
     boxes: int = 0
+    explains: bool = False
     refused: str = ""
 
     @property

@@ -14,6 +14,7 @@ from tracegrad.core.graph import Eqn, Literal, Var
 from tracegrad.core.quiet import quietly
 from tracegrad.debug.causes import applied, forward_advice, largest, overflows, shown, slope
 from tracegrad.debug.replay import Level, graph_of_call, is_number
+from tracegrad.transforms.rows import rows_of, without_rows
 
 Test = Callable[[Any], Any]
 Index = tuple[int, ...]
@@ -31,7 +32,8 @@ class NonFinite:
     scope       the open scopes (`tg.named_scope`)
     steps       which step of which loop
     name        an argument's key path
-    index       of the first element, None where there is no telling
+    rows        in which row of the batch, of each `vmap` from the outermost on
+    index       of the first element (in its row), None where there is no telling
     count       how many elements are not finite, of `size`
     operands    of the op (in the backward pass of that whose derivative it is) at that element
     cause       in words
@@ -46,6 +48,7 @@ class NonFinite:
     scope: tuple[str, ...]
     steps: tuple[str, ...]
     name: str
+    rows: Index
     index: Index | None
     count: int
     size: int
@@ -58,6 +61,8 @@ class NonFinite:
             return f"{self.cause}{self._count()}{f', used at {self.source}' if self.source else ''}"
         where = "" if self.source is None else f" at {self.source}"
         parts = [f"in the derivative of {self.of}" if self.of else "", ", ".join(self.steps), "/".join(self.scope)]
+        if self.rows:
+            parts.insert(1, f"row {', '.join(map(str, self.rows))}")
         lines = [
             f"{self.phase}{where}" + "".join([f", {'in ' if i else ''}{part}" for i, part in enumerate(parts) if part])
         ]
@@ -125,7 +130,8 @@ def _explain(level: Level, out_tree: tree.PyTreeDef) -> Explanation | None:
     found = _located(level, [level.graph.outputs[i] for i in bad], test)
     last = _event(*found, test)
     if test is np.isnan and found[1] is not None:
-        earlier = _infinity_behind(found[0], found[1], last.index)
+        index = None if last.index is None else (*last.rows, *last.index)
+        earlier = _infinity_behind(found[0], found[1], index)
         if earlier is not None:
             return Explanation(earlier, last, output)
     return Explanation(last, None, output)
@@ -216,7 +222,7 @@ def _event(level: Level, eqn: Eqn | None, given: Any, test: Test) -> NonFinite:
         phase = "argument" if name else "constant"
         cause = f"{name or 'an array that it closes over, '}{where} is {called} already"
         reader = None if name else next((e for e in level.graph.eqns if given in e.inputs), None)
-        source, scope = (None, ()) if reader is None else (reader.source, reader.scope)
+        source, scope = (None, ()) if reader is None else (reader.source, without_rows(reader.scope))
         if not name:
             cause = f"an array that it closes over, {given.type}, is {called} already{f' at {where}' if where else ''}"
         return NonFinite(
@@ -228,6 +234,7 @@ def _event(level: Level, eqn: Eqn | None, given: Any, test: Test) -> NonFinite:
             scope,
             level.steps(),
             name or "",
+            (),
             index,
             int(np.sum(test(x))),
             x.size,
@@ -242,7 +249,9 @@ def _event(level: Level, eqn: Eqn | None, given: Any, test: Test) -> NonFinite:
     of = _OTHER_NAMES.get(of, of) if of is not None else None
     operands = _operands(level, eqn, index, np.shape(out))
     result = np.asarray(out)[index] if index is not None else out
-    at = f" at [{', '.join(map(str, index))}]" if index else ""
+    rows = rows_of(eqn, index, np.shape(out)) if index else ()
+    inside = index[len(rows) :] if index else index
+    at = f" at [{', '.join(map(str, inside))}]" if inside else ""
     literal = next((a.value for a in eqn.inputs if type(a) is Literal and is_number(a.value) and test(a.value)), None)
     advice = ""
     if of is not None and literal is not None:
@@ -269,8 +278,8 @@ def _event(level: Level, eqn: Eqn | None, given: Any, test: Test) -> NonFinite:
         elif np.isinf(result) and np.asarray(out).dtype.itemsize < 4:
             advice = "compute it in float32: `x.astype(np.float32)`"
     return NonFinite(
-        kind, "backward" if eqn.phase else "forward", eqn.op.name, of, eqn.source, eqn.scope, level.steps(), "", index,
-        int(np.sum(flags)), flags.size, tuple(operands or ()), cause, advice,
+        kind, "backward" if eqn.phase else "forward", eqn.op.name, of, eqn.source, without_rows(eqn.scope), level.steps(),
+        "", rows, inside, int(np.sum(flags)), flags.size, tuple(operands or ()), cause, advice,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.boxes import is_boxed, unboxed
+from tracegrad.core.context import context
 from tracegrad.core.graph import Eqn, Graph, Literal, Var
 from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.names import parameter_name
@@ -46,7 +47,12 @@ def graph_of_call(what: str, fun: Callable[..., Any], args: tuple[Any, ...], kwa
         return fun(*own_args, **own_kwargs)
 
     inputs = arrays_of([leaves[i] for i in free], name)
-    graph, out_tree = quietly(("all",), lambda: traced(fun, call, inputs, transform=what, names=name))
+    outer = context.explains
+    try:
+        context.explains = True
+        graph, out_tree = quietly(("all",), lambda: traced(fun, call, inputs, transform=what, names=name))
+    finally:
+        context.explains = outer
     return Call(inline_calls(graph), inputs, out_tree)
 
 

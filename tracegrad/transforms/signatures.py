@@ -107,7 +107,7 @@ class Signatures:
 
     def is_part(self) -> bool:
         """Whether a call is traced as a part of what it is called in."""
-        return context.trace is not None and context.trace.depth >= DEEP
+        return context.explains or (context.trace is not None and context.trace.depth >= DEEP)
 
     def part(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Callable[..., Any], Any, Any]:
         """The function to call then, and arguments of its own."""

@@ -19,6 +19,7 @@ from tracegrad.core.tracebacks import trimming
 from tracegrad.core.tracing import arrays_of, traced
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.transforms.batch import Batched, Placed, batch_graph, batch_in_chunks, own_arrays, with_batch
+from tracegrad.transforms.rows import in_rows
 from tracegrad.typing import Array, P, R
 
 
@@ -143,6 +144,8 @@ def vmap(
                     f"{t.ndim + 1} axes with that of the examples"
                 )
         flags = [a is not None for a in axes]
+        if context.explains:
+            graph = in_rows(graph, size, flags)
         if chunk is None or chunk >= size:
             results = within(bound, axis, 0, batch_graph, graph, size, fronted, flags)
         else:
