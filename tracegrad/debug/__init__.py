@@ -1,6 +1,7 @@
 """Looking at what a function costs, and at what goes wrong in it: `tg.debug`."""
 
 from tracegrad.debug.connections import Connection, Connections, why_zero
+from tracegrad.debug.cost import Cost, LineCost, cost
 from tracegrad.debug.nans import NanFound, nans
 from tracegrad.debug.nonfinite import Explanation, NonFinite, explain_nan
 from tracegrad.debug.residuals import Residual, Residuals, residuals
@@ -8,11 +9,14 @@ from tracegrad.debug.residuals import Residual, Residuals, residuals
 __all__ = [
     "Connection",
     "Connections",
+    "Cost",
     "Explanation",
+    "LineCost",
     "NanFound",
     "NonFinite",
     "Residual",
     "Residuals",
+    "cost",
     "explain_nan",
     "nans",
     "residuals",

@@ -77,7 +77,11 @@ def residuals(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Residuals:
     ([('exp', 8000)], 8000)
     """
     require_callable(fun, "debug.residuals", "(f, x)")
-    graph = make_graph(fun)(*args, **kwargs)
+    return residuals_of(make_graph(fun)(*args, **kwargs))
+
+
+def residuals_of(graph: Graph) -> Residuals:
+    """The same of a Graph."""
     whole, _ = closed(graph)
     wanted = tuple([i for i, t in enumerate(graph.in_types) if is_inexact(t.dtype)])
     parts = reverse(whole, wanted)

@@ -13,7 +13,7 @@ import numpy as np
 
 from tracegrad.core.graph import Graph, Var, replace
 from tracegrad.lower.numpy.memory import MEDIUM, size_of
-from tracegrad.lower.numpy.writer import Lowered, lower_step
+from tracegrad.lower.numpy.writer import Lowered, Part, lower_step
 
 # (carry, elements, arrays to stack into) -> the next carry.
 Step = Callable[[Sequence[Any], Sequence[Any], Sequence[Any]], Sequence[Any]]
@@ -44,16 +44,28 @@ def loop_step(body: Graph, carries: int, consts: Sequence[Any]) -> Step:
     return turning
 
 
+def memory_of_steps(body: Graph, carries: int) -> tuple[int, Part]:
+    """How many bytes a run of the loop holds besides its results, and the program of a step."""
+    doubled, step = prepared(body, carries)
+    return sum([size_of(body.out_types[i]) for i in doubled]) + sum(map(size_of, step.spares)), _part(
+        body, carries, doubled
+    )
+
+
 def prepared(body: Graph, carries: int) -> tuple[list[int], Lowered]:
     """Which carries are double-buffered, and the function, which returns the others."""
     found = body.memo.get(("steps", carries))
     if found is None:
         doubled = _doubled(body, carries)
-        others = [a for i, a in enumerate(body.outputs[:carries]) if i not in doubled]
-        outputs = (*others, *[body.outputs[i] for i in doubled], *body.outputs[carries:])
-        step = lower_step(replace(body, outputs=outputs), len(outputs) - len(others))
-        found = body.memo["steps", carries] = doubled, step
+        part = _part(body, carries, doubled)
+        found = body.memo["steps", carries] = doubled, lower_step(part.graph, part.fills)
     return found
+
+
+def _part(body: Graph, carries: int, doubled: Sequence[int]) -> Part:
+    others = [a for i, a in enumerate(body.outputs[:carries]) if i not in doubled]
+    outputs = (*others, *[body.outputs[i] for i in doubled], *body.outputs[carries:])
+    return Part(replace(body, outputs=outputs), len(outputs) - len(others), takes_spares=True)
 
 
 def _doubled(body: Graph, carries: int) -> list[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import contextvars
 import itertools
 import linecache
 import math
@@ -17,12 +18,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy import ndarray
+from numpy.lib.stride_tricks import as_strided
 
 from tracegrad.core.collector import uncollected
 from tracegrad.core.errors import Source
 from tracegrad.core.generated import functions, line
 from tracegrad.core.graph import Eqn, Graph, Var, replace
-from tracegrad.core.memory import compact
+from tracegrad.core.memory import compact, in_c_order
 from tracegrad.core.numpy_warnings import SOURCES, watch
 from tracegrad.core.types import ArrayType
 from tracegrad.lower.numpy.blocks import with_chains
@@ -39,6 +41,22 @@ from tracegrad.tree import PyTreeDef
 # goes over any array that has died: new memory costs a page fault each 4 KiB.
 _SMALL, _LARGE = 256, 1 << 14
 _numbers = itertools.count()
+
+
+class Step(NamedTuple):
+    """What a line of a program does: the equation, the names that it makes, that of the array that it writes them over, if any,
+    those that it lets go, and whether what it makes is a view."""
+
+    eqn: Eqn
+    made: tuple[str, ...]
+    over: str
+    gone: tuple[str, ...]
+    views: bool = False
+
+
+# What is to be called behind each line of the programs that are compiled meanwhile, with the number that it gives an equation; and
+# at the beginning of each, with -1. See `debug/profile.py`.
+ticking: contextvars.ContextVar[Any] = contextvars.ContextVar("ticking", default=None)
 
 
 class Lowered(NamedTuple):
@@ -104,6 +122,44 @@ def compiled(graph: Graph) -> Callable[..., list[Any]]:
     if found is None:
         found = graph.memo["compiled"] = uncollected(lower, graph).function
     return found
+
+
+def steps_of(graph: Graph | Part) -> tuple[list[Step], list[str]]:
+    """What the lines of the program do that `lower` writes for a Graph, and what it returns, as expressions. A chain that is run
+    block by block has for its function a `Part`, of which there is the same."""
+    if type(graph) is Part:
+        writer = _Writer(graph.graph, None, graph.fills, graph.takes_spares)
+    else:
+        assert type(graph) is Graph
+        ordered, assumed = simplify_in_order(graph)
+        chains = with_chains(near_their_inputs(ordered), Part)  # type: ignore[arg-type]
+        writer = _Writer(chains, None, in_any_order=steps_of, assumed=assumed)  # for inputs in C order
+    writer.write()
+    layouts = writer.layouts or Layouts(writer.graph)
+    steps = [
+        s._replace(views=is_view(s.eqn, layouts.of(s.eqn.inputs[0]).strides)) if s.eqn.op.view is not None else s
+        for s in writer.steps
+    ]
+    return steps, writer.results()
+
+
+def is_view(eqn: Eqn, strides: Any = None) -> bool:
+    """Whether what an equation makes lies in the memory of its first input, which has these strides, in elements; C order if none
+    are known."""
+    view = eqn.op.view
+    if view is None or not eqn.outputs[0].type.shape:
+        return False
+    of = eqn.inputs[0].type
+    steps = [s * of.dtype.itemsize for s in (strides if type(strides) is tuple else in_c_order(of.shape))]
+    return view.layout(as_strided(np.empty(1, of.dtype), of.shape, steps), **eqn.params) is not None
+
+
+class Part(NamedTuple):
+    """A Graph that is to become a function which writes so many outputs into its last arguments, and maybe computes in others."""
+
+    graph: Graph
+    fills: int
+    takes_spares: bool = False
 
 
 def lower_step(graph: Graph, fills: int) -> Lowered:
@@ -232,6 +288,8 @@ class _Writer:
         self.renamed: list[str] = []  # what the last equation wrote its result over: the array has a new name now
         # Dead large arrays that may be written over, each with the line that lets go of it if that does not happen.
         self.free: list[tuple[Var, str, list[str]]] = []
+        self.steps: list[Step] = []
+        self.written = ""  # the argument that the last equation was written into, if it was
         self.places: dict[str, Source] = {}  # by the comments that stand behind lines
         self.sources: dict[str, str] = {}  # by the file names that tracebacks show
 
@@ -253,6 +311,7 @@ class _Writer:
         comments: dict[Any, str] = {}
         body: list[tuple[str, list[str], list[str], str]] = []
         for i, eqn in enumerate(graph.eqns):
+            self.written = ""
             code = self.overwriting(eqn, i) or self.assignment(eqn, i)
             for v in eqn.outputs:
                 if (out := self.filled.get(v)) and out not in self.words.mentioned:
@@ -261,11 +320,19 @@ class _Writer:
             comment = comments.get(eqn.raw_source)
             if comment is None:
                 comment = comments[eqn.raw_source] = self.comment(eqn)
-            body.append((code, self.words.mentions(), [] if tiny else self.let_go(eqn, i), comment))
+            over = self.renamed[0] if self.renamed else self.written
+            gone = [] if tiny else self.let_go(eqn, i)
+            self.steps.append(Step(eqn, tuple(map(self.words.variables.__getitem__, eqn.outputs)), over, ()))
+            body.append((code, self.words.mentions(), gone, comment))
+        self.steps = [s._replace(gone=tuple(gone)) for s, (_, _, gone, _) in zip(self.steps, body, strict=True)]
         lines = [
             Line(f"{code}; del {', '.join(gone)}" if gone else code, (*mentioned, *gone), comment)
             for code, mentioned, gone, comment in body
         ]
+        if (ticker := ticking.get()) is not None:
+            tick = self.names.bind(ticker, "tick")
+            ticks = [Line(f"{tick}({ticker.number(eqn)})") for eqn in graph.eqns]
+            lines = [Line(f"{tick}(-1)"), *[x for pair in zip(lines, ticks, strict=True) for x in pair]]
         for a, out in zip(filling, outs, strict=True):
             if type(a) is not Var or self.filled.get(a) != out:
                 lines.append(Line(f"{out}[...] = {self.words.name(a)}", (out, *self.words.mentions())))
@@ -369,6 +436,7 @@ class _Writer:
         wanted = made.type
         if made in self.filled:
             self.words.mentioned.append(self.filled[made])
+            self.written = self.filled[made]
             return self.filled[made]
         if len(eqn.outputs) > 1 or size_of(wanted) < _SMALL:
             return ""
@@ -390,6 +458,7 @@ class _Writer:
             self.spares.append(wanted)
             self.in_spares.add(self.words.name(made))
             self.words.mentioned.append(self.spare_names[-1])
+            self.written = self.spare_names[-1]
             return self.spare_names[-1]
         return ""
 

@@ -1,0 +1,192 @@
+"""What a function will cost, before it is run: `tg.debug.cost`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tracegrad.core.errors import Source, clip, require_callable
+from tracegrad.core.graph import Eqn, Graph, Var
+from tracegrad.core.types import is_inexact
+from tracegrad.debug.flops import flops_of, held_by, steps_of_loop
+from tracegrad.debug.residuals import residuals_of
+from tracegrad.lower.numpy.memory import size_of
+from tracegrad.lower.numpy.peak import peak_of
+from tracegrad.lower.numpy.writer import Part, is_view, steps_of
+from tracegrad.lower.passes import simplify
+from tracegrad.transforms.jit.numpy import Jitted, jit
+from tracegrad.transforms.signatures import Backend
+
+
+@dataclass(frozen=True)
+class LineCost:
+    """What a line of the user's costs.
+
+    source      the line; None for what has none
+    ops         its operations, in order, with how often each occurs
+    flops       floating-point operations
+    moved       bytes that its operations read and write
+    kept        bytes that it makes and a backward pass keeps
+    at_peak     bytes of what it makes, or works with, that are held when most is
+    """
+
+    source: Source | None
+    ops: dict[str, int]
+    flops: int
+    moved: int
+    kept: int
+    at_peak: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a function costs: `lines`, in the order in which they stand in their files, and of all together `flops`, `moved`, `kept`
+    and `peak`, in bytes. str() of it is a table."""
+
+    lines: tuple[LineCost, ...]
+    flops: int
+    moved: int
+    kept: int
+    peak: int
+
+    def __str__(self) -> str:
+        head = ("flops", "moved", "kept", "at peak", "line", "")
+        rows = [
+            (_count(x.flops), _bytes(x.moved), _bytes(x.kept), _bytes(x.at_peak), *_place(x.source)) for x in self.lines
+        ]
+        foot = (_count(self.flops), _bytes(self.moved), _bytes(self.kept), _bytes(self.peak), "in all", "")
+        return table([head, *rows, foot], right=4)
+
+    __repr__ = __str__
+
+
+def table(rows: Sequence[Sequence[str]], right: int) -> str:
+    """Rows in columns, the first `right` of which are numbers."""
+    widths = [max([len(row[i]) for row in rows]) for i in range(len(rows[0]))]
+    return "\n".join(
+        [
+            "  ".join(
+                [f"{x:>{w}}" if i < right else f"{x:<{w}}" for i, (x, w) in enumerate(zip(row, widths, strict=True))]
+            ).rstrip()
+            for row in rows
+        ]
+    )
+
+
+def _place(source: Source | None) -> tuple[str, str]:
+    return ("", "") if source is None else (source.short, clip(source.text, 72))
+
+
+def _count(n: int) -> str:
+    for unit, name in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if n >= unit:
+            return f"{n / unit:.3g} {name}"
+    return str(n)
+
+
+def _bytes(n: int) -> str:
+    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if n >= unit:
+            return f"{n / unit:.4g} {name}"
+    return f"{n} B" if n else "0"
+
+
+def cost(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
+    """What `fun` will cost on NumPy under `jit`, by line of the user's, without running it.
+
+    It is read off the simplified Graph and the program that `jit` makes of it, which is gone through with what each line makes, writes
+    over and lets go. `peak` is the most that is held at a time of what the program makes, results included, without arguments:
+    what tracemalloc measures of a call, within a tenth for elementwise operations, products, reductions and loops, since only of
+    operations that consist of several NumPy calls it has to be estimated, by trying each on small arrays. `kept` is what a
+    backward pass keeps of what the function computes: the one in it, if there is one, as in `tg.grad(loss)`, and
+    otherwise the one that its derivative would have. How operations are counted says `flops_of`: two for each product that
+    is summed, one for each element that an elementwise operation makes. A loop counts as often as it runs, a `while_loop`, of which
+    that is not known, once, and of branches the dearest.
+
+    Args:
+        fun: a function of arrays and pytrees of them, jitted or not.
+        *args, **kwargs: its arguments, arrays or `ShapeDtypeStruct`s.
+
+    Returns:
+        `Cost(lines, flops, moved, kept, peak)`, where `lines` are `LineCost(source, ops, flops, moved, kept, at_peak)`.
+
+    >>> import tracegrad as tg, numpy as np
+    >>> found = tg.debug.cost(lambda x, y: np.tanh(x @ y), *[tg.ShapeDtypeStruct((100, 100), "float64")] * 2)
+    >>> found.flops, found.peak
+    (2010000, 80000)
+    """
+    require_callable(fun, "debug.cost", "(f, x)")
+    graph = graph_on_numpy(fun, args, kwargs)
+    lines: dict[Any, _Sums] = {}
+
+    def of(source: Source | None) -> _Sums:
+        return lines.setdefault(source and source[:2], _Sums(source))
+
+    for eqn, times, moved in _run(steps_of(graph)[0], 1):
+        sums = of(eqn.source)
+        sums.ops[eqn.op.name] = sums.ops.get(eqn.op.name, 0) + 1
+        sums.flops += times * flops_of(eqn)
+        sums.moved += times * moved
+    peak = peak_of(graph)
+    for eqn, held in peak.by.items():
+        of(eqn.source).at_peak += held
+    for source, held in _kept(graph) or _kept_by_derivative(graph):
+        of(source).kept += held
+    found = [LineCost(s.source, s.ops, s.flops, s.moved, s.kept, s.at_peak) for s in lines.values()]
+    found.sort(key=lambda x: x.source[:2] if x.source else ("", 0))
+    flops, moved, kept = [sum([getattr(x, name) for x in found]) for name in ("flops", "moved", "kept")]
+    return Cost(tuple(found), flops, moved, kept, peak.bytes)
+
+
+@dataclass
+class _Sums:
+    """A `LineCost` that is being added up."""
+
+    source: Source | None
+    ops: dict[str, int] = field(default_factory=dict)
+    flops: int = 0
+    moved: int = 0
+    kept: int = 0
+    at_peak: int = 0
+
+
+def graph_on_numpy(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Graph:
+    """The Graph that jit compiles on NumPy for such arguments."""
+    jitted = fun if isinstance(fun, Jitted) else jit(fun)
+    graph, _ = jitted.signatures.graph_for(args, kwargs, Backend("numpy", simplify))
+    return graph
+
+
+def _run(steps: Iterable[Any], times: int) -> Iterable[tuple[Eqn, int, int]]:
+    """The equations that a program runs, those inside of others too, with how often it does, and the bytes that each moves."""
+    for step in steps:
+        eqn = step.eqn
+        part = eqn.params.get("function")
+        if type(part) is Part:  # what is made inside of a chain stays in the cache
+            inside = {*part.graph.inputs, *part.graph.outputs}
+            for e in part.graph.eqns:
+                yield e, times, sum([size_of(v.type) for v in (*e.inputs, *e.outputs) if v in inside])
+        elif graphs := held_by(eqn):
+            for graph in graphs if "carries" in eqn.params else [max(graphs, key=lambda g: sum(map(flops_of, g.eqns)))]:
+                yield from _run(steps_of(graph)[0], times * steps_of_loop(eqn))
+        else:
+            yield eqn, times, 0 if step.views else _moved(eqn)
+
+
+def _moved(eqn: Eqn) -> int:
+    return sum([size_of(a.type) for a in (*eqn.inputs, *eqn.outputs)])
+
+
+def _kept(graph: Graph) -> list[tuple[Source | None, int]]:
+    """What equations of a derivative read of what others made before."""
+    makers = {v: eqn for eqn in graph.eqns if not eqn.phase for v in eqn.outputs}
+    read = dict.fromkeys([a for e in graph.eqns if e.phase for a in e.inputs if type(a) is Var and a in makers])
+    return [(makers[v].source, size_of(v.type)) for v in read if not is_view(makers[v])]
+
+
+def _kept_by_derivative(graph: Graph) -> list[tuple[Source | None, int]]:
+    """What the derivative of a function would keep of what that makes."""
+    if any([eqn.phase for eqn in graph.eqns]) or not any([is_inexact(t.dtype) for t in graph.in_types]):
+        return []
+    return [(r.source, r.bytes) for r in residuals_of(graph) if r.source is not None]
