@@ -33,7 +33,7 @@ ROOMS = [
         "core.shared",
         "core.scopes",
     },
-    {"core.op", "tree_util", "core.axes", "core.static", "core.advice"},
+    {"core.op", "tree_util", "core.axes", "core.static", "core.advice", "core.chance"},
     {"core.constants", "core.names", "core.plain", "core.tracebacks"},
     {"core.trace"},
     {"core.boxes"},

@@ -36,6 +36,10 @@ class ConcretizationTypeError(TypeError):
     """A value was needed (`if`, `float()`, a shape) where there is only a type, or where taking it loses a derivative."""
 
 
+class FrozenRandomError(ConcretizationTypeError):
+    """A random number was drawn from a generator of NumPy's or Python's while a function was traced, which would make it a constant."""
+
+
 class TracerArrayConversionError(TypeError):
     """NumPy wanted to turn a tracer into a plain array, which would cut it off from the derivative."""
 

@@ -14,6 +14,7 @@ from numpy import ndarray
 
 from tracegrad import tree
 from tracegrad.core.boxes import is_boxed
+from tracegrad.core.chance import without_drawing
 from tracegrad.core.collector import uncollected
 from tracegrad.core.constants import Lasting
 from tracegrad.core.context import context
@@ -203,16 +204,20 @@ class Signatures:
             outputs, structure = take_apart(out)
             return arrays_of(outputs, lambda i: output_name(self.fun, out, i))
 
-        lasting = Lasting()
-        graph = trace_graph(
-            flat,
-            types,
-            transform=self.transform,
-            user_function=self.fun,
-            names=names,
-            abstract=True,
-            lasting=lasting,
-        )
+        def trace() -> tuple[Graph, Any, Lasting]:
+            lasting = Lasting()
+            graph = trace_graph(
+                flat,
+                types,
+                transform=self.transform,
+                user_function=self.fun,
+                names=names,
+                abstract=True,
+                lasting=lasting,
+            )
+            return graph, structure, lasting
+
+        graph, structure, lasting = without_drawing(fun, self.transform, trace, self.fun)
         graph = uncollected(backend.passes, graph)
         look_into_constants(graph, lasting)
         return graph, structure, lasting

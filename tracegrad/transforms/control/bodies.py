@@ -15,6 +15,7 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad import tree
+from tracegrad.core.chance import without_drawing
 from tracegrad.core.context import context
 from tracegrad.core.errors import DtypeError, ShapeError, at, described, user_source
 from tracegrad.core.graph import Graph, closed, remembered, replace
@@ -73,7 +74,10 @@ def traced_body(
     def call(*tracers: Any) -> Any:
         return function(*tree.tree_unflatten(in_tree, tracers))
 
-    graph, out_tree = traced(function, call, types, finish, transform=transform, names=names.__getitem__, abstract=True)
+    def trace() -> tuple[Graph, tree.PyTreeDef]:
+        return traced(function, call, types, finish, transform=transform, names=names.__getitem__, abstract=True)
+
+    graph, out_tree = without_drawing(function, transform, trace)
     whole, consts = closed(graph)
     return Body(simplify(whole), consts, out_tree)
 
