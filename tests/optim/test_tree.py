@@ -125,7 +125,7 @@ def test_random_like(dtype: str) -> None:
     with jax.enable_x64(True):
         expected = jax.tree.map(np.asarray, optax.tree.random_like(jax.random.key(3), jax.tree.map(jnp.asarray, x)))
         keys = optax.tree.unwrap_random_key_data(optax.tree.split_key_like(jax.random.key(3), x))
-    key = tg.random.key(3)
+    key = tg.random.PRNGKey(3)
     for jit in (lambda f: f, tg.jit):
         assert_same(jit(lambda k, x: optim.tree.random_like(k, x))(key, x), expected, 1e-6)
     assert_same(optim.tree.split_key_like(key, x), jax.tree.map(np.asarray, keys), 0)

@@ -12,7 +12,7 @@ import tracegrad as tg
 
 Draw = Callable[[Any, Any], Any]  # of a module with jax.random's names, and a key
 
-KEY = tg.random.key(11)
+KEY = tg.random.PRNGKey(11)
 
 
 def assert_as_jax(
@@ -25,7 +25,7 @@ def assert_as_jax(
     ours = of(tg.random)
     with jax.enable_x64(True):
         expected = {name: np.asarray(x) for name, x in jax.jit(of(jax.random))(jax.numpy.asarray(KEY)).items()}
-    batch = tg.vmap(ours)(np.stack([tg.random.key(5), KEY]))
+    batch = tg.vmap(ours)(np.stack([tg.random.PRNGKey(5), KEY]))
     found = [ours(KEY), tg.jit(ours)(KEY), {name: x[1] for name, x in batch.items()}]
     found += [tg.jit(of(tg.random, on_xla), backend="xla")(KEY)] if on_xla else []
     for name, want in expected.items():
@@ -40,7 +40,7 @@ def assert_drawn_from(draw: Callable[[Any], Any], distribution: Any) -> None:
     """Hold 4000 draws of a fixed key to a distribution of scipy.stats: by Kolmogorov and Smirnov's test, or for one of integers by
     the chi-square test of how often each comes that is expected ten times."""
     stats = pytest.importorskip("scipy.stats")
-    x = draw(tg.random.key(1))
+    x = draw(tg.random.PRNGKey(1))
     assert x.shape == (4000,)
     if not hasattr(distribution.dist, "pmf"):
         assert stats.kstest(x, distribution.cdf).pvalue > 0.001

@@ -54,7 +54,7 @@ ON_XLA = ("each its own permutation", "choice of an axis", "choice by p", "categ
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_the_bits_of_jax(name: str) -> None:
     f = lambda key: FUNCTIONS[name](tg.random, key)
-    keys = tg.random.split(tg.random.key(9), 3)
+    keys = tg.random.split(tg.random.PRNGKey(9), 3)
     with jax.enable_x64(True), jax.disable_jit():
         expected = [np.asarray(FUNCTIONS[name](jax.random, key)) for key in jax.numpy.asarray(keys)]
     for key, theirs in zip(keys, expected, strict=True):
@@ -68,7 +68,7 @@ def test_the_bits_of_jax(name: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
 def test_integers_of_all_intervals(dtype: str) -> None:
-    info, key = np.iinfo(dtype), tg.random.key(1)
+    info, key = np.iinfo(dtype), tg.random.PRNGKey(1)
     bounds = [(0, 10), (3, 3), (5, 2), (0, info.max), (info.min, info.max), (-3, 100), (0, 2**31), (0, 2**32)]
     bounds += [(info.min, 2 ** (8 * np.dtype(dtype).itemsize - 1))] if info.bits < 64 else []
     bounds += [(0, 2**info.bits)] if info.bits < 64 else []
@@ -87,14 +87,14 @@ def test_integers_of_all_intervals(dtype: str) -> None:
 
 
 def test_permutations_of_all_orders() -> None:
-    found = tg.vmap(lambda key: tg.random.permutation(key, 3))(tg.random.split(tg.random.key(0), 600))
+    found = tg.vmap(lambda key: tg.random.permutation(key, 3))(tg.random.split(tg.random.PRNGKey(0), 600))
     orders, counts = np.unique(found, axis=0, return_counts=True)
     assert len(orders) == 6
     assert np.all(np.abs(counts - 100) < 50)
 
 
 def test_derivatives_pass_through_what_is_chosen() -> None:
-    key = tg.random.key(2)
+    key = tg.random.PRNGKey(2)
     for f in (
         lambda r, x: r.permutation(key if r is tg.random else jax.numpy.asarray(key), x, 1),
         lambda r, x: r.choice(key if r is tg.random else jax.numpy.asarray(key), x, (5,), axis=1),
@@ -108,7 +108,7 @@ def test_derivatives_pass_through_what_is_chosen() -> None:
 
 
 def test_errors() -> None:
-    key = tg.random.key(0)
+    key = tg.random.PRNGKey(0)
     here = r"test_choices\.py:\d+ \(in [\w<>]+\)"
     with pytest.raises(DtypeError, match=rf"randint at .*{here}: integers come in a dtype of integers, got float32"):
         tg.random.randint(key, (2,), 0, 5, np.float32)

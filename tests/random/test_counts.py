@@ -71,7 +71,7 @@ def test_rates_that_are_infinite_end() -> None:
 
 
 def test_parameters_are_traced_and_have_no_derivative() -> None:
-    key = tg.random.key(3)
+    key = tg.random.PRNGKey(3)
     for f in (
         lambda p: tg.random.poisson(key, 20 * p, (5,)),
         lambda p: tg.random.geometric(key, p, (5,)),

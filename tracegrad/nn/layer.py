@@ -173,6 +173,8 @@ class Layer:
         """A random key, of which an int is the seed."""
         if isinstance(key, int | np.integer):
             return random.PRNGKey(key)
+        if isinstance(key, random.KeyArray):
+            key = random.key_data(key)
         if not hasattr(key, "dtype") or key.dtype != np.uint32 or key.shape != (2,):
             told = type_of(key) if hasattr(key, "dtype") else type(key).__name__
             raise TypeError(

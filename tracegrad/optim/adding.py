@@ -24,8 +24,7 @@ from tracegrad.optim.base import (
 )
 from tracegrad.optim.masks import MaskOrFn, masked
 from tracegrad.optim.tree import add_scale, random_like, unwrap_random_key_data
-from tracegrad.random import key as key_of
-from tracegrad.random import split
+from tracegrad.random import PRNGKey, split
 from tracegrad.typing import Array, ArrayLike
 
 
@@ -96,7 +95,7 @@ def add_noise(
     Args:
         eta: the variance in the first step.
         gamma: how fast it goes down.
-        key: a key (uint32[2], of `tg.random.key`; jax's typed keys are taken too), or the number to make one of; None for that of 0.
+        key: a key (of `tg.random.key`, or uint32[2]; jax's typed keys are taken too), or the number to make one of; None for that of 0.
         seed: an older name of the number.
 
     Raises:
@@ -114,7 +113,7 @@ def add_noise(
     eta, gamma = number(eta), number(gamma)
 
     def init(params: Params) -> OptState:
-        return AddNoiseState(count=first_count(), rng_key=first if np.ndim(first) else key_of(first))
+        return AddNoiseState(count=first_count(), rng_key=first if np.ndim(first) else PRNGKey(first))
 
     def update(updates: Updates, state: AddNoiseState, params: Params | None = None) -> Any:
         count = safe_increment(state.count)

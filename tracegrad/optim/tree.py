@@ -20,7 +20,7 @@ from tracegrad.optim.named import get as get
 from tracegrad.optim.named import get_all_with_path as get_all_with_path
 from tracegrad.optim.named import map_params as map_params
 from tracegrad.optim.named import set as set
-from tracegrad.random import normal, split
+from tracegrad.random import KeyArray, key_data, normal, split
 from tracegrad.typing import Array, ArrayLike, DType, PyTree
 
 # -- Leaf by leaf
@@ -432,7 +432,7 @@ def random_like(
     """Random numbers of the shapes of the leaves, each with a key of its own.
 
     Args:
-        rng_key: uint32[2].
+        rng_key: a key.
         target_tree: arrays.
         sampler: what draws them, called with a key, a shape and a dtype: one of `tg.random`'s.
         dtype: theirs; None for those of the leaves.
@@ -447,12 +447,18 @@ def random_like(
 
 
 def unwrap_random_key_data(input_tree: PyTree) -> PyTree:
-    """A tree in which jax's typed keys have become arrays of uint32, which is what keys are here.
+    """A tree in which typed keys, jax's and `tg.random.key`'s, have become arrays of uint32.
 
     >>> unwrap_random_key_data(np.zeros(2, np.uint32)).tolist()
     [0, 0]
     """
-    return trees.map(lambda x: sys.modules["jax"].random.key_data(x) if is_typed_key(x) else x, input_tree)
+
+    def words(x: Any) -> Any:
+        if isinstance(x, KeyArray):
+            return key_data(x)
+        return sys.modules["jax"].random.key_data(x) if is_typed_key(x) else x
+
+    return trees.map(words, input_tree, is_leaf=lambda x: isinstance(x, KeyArray))
 
 
 def is_typed_key(x: Any) -> bool:

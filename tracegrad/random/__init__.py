@@ -1,8 +1,9 @@
 """Random numbers from explicit keys, the same for the same key as `jax.random` makes (its default generator, threefry, with
 64-bit types), on NumPy and on XLA: names, arguments and order are jax's. Floats are float64 unless a dtype is given, as NumPy's.
 
-A key is a plain array of two uint32. What is random is a function of its key: call it twice with one key and it gives the
-same twice, so a key is split into as many as there are draws.
+What is random is a function of its key: call it twice with one key and it gives the same twice, so a key is split into as many
+as there are draws. A key is two words of 32 bits; `tg.random.key` makes it as a `KeyArray`, which prints as a key, and
+`tg.random.PRNGKey` as a plain array, uint32[2]. Everything here takes both.
 
     key = tg.random.key(0)
     key, mine = tg.random.split(key)
@@ -27,6 +28,8 @@ from tracegrad.random.gamma import gamma as gamma
 from tracegrad.random.gamma import generalized_normal as generalized_normal
 from tracegrad.random.gamma import loggamma as loggamma
 from tracegrad.random.gamma import t as t
+from tracegrad.random.keyarray import KeyArray as KeyArray
+from tracegrad.random.keyarray import key_dtype as key_dtype
 from tracegrad.random.keys import PRNGKey as PRNGKey
 from tracegrad.random.keys import bits as bits
 from tracegrad.random.keys import clone as clone

@@ -25,7 +25,7 @@ def randint(key: Array, shape: Shape, minval: ArrayLike, maxval: ArrayLike, dtyp
     """Integers from `minval` up to `maxval`, without that.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         shape: of the result.
         minval, maxval: integers, or arrays that broadcast to `shape`. Where there is nothing between them, `minval` comes out.
         dtype: of integers.
@@ -90,7 +90,7 @@ def permutation(key: Array, x: int | ArrayLike, axis: int = 0, independent: bool
     """The numbers 0, 1, ... x - 1 in random order, or the slices of an array along an axis.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         x: an int, or an array. The result has a derivative with respect to it.
         axis: whose slices change places.
         independent: whether each vector along the axis has an order of its own.
@@ -155,7 +155,7 @@ def choice(
     """Slices of an array along an axis, drawn at random.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         a: an array, or an int for the numbers below it. The result has a derivative with respect to it.
         shape: of the draws, which takes the place of the axis.
         replace: whether the same may be drawn more than once.
@@ -220,7 +220,7 @@ def categorical(
     """Indices drawn with the probabilities softmax(logits, axis).
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         logits: floats; they need no norm.
         axis: along which they are of one distribution.
         shape: of the result, which ends as that of `logits` without the axis; what it has before that are independent draws.

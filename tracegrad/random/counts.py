@@ -26,7 +26,7 @@ def poisson(key: Array, lam: ArrayLike, shape: Shape | None = None, dtype: DType
     """How many events there are, of which there are `lam` on average: k with probability exp(-lam) lam**k / k!.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         lam: not negative. As with jax, it is rounded to float32.
         shape: of the result, to which `lam` broadcasts; None for that of `lam`.
         dtype: of the result.
@@ -107,7 +107,7 @@ def geometric(key: Array, p: ArrayLike, shape: Shape | None = None, dtype: DType
     """How many trials it takes for the first success: k = 1, 2, ... with probability (1 - p)**(k - 1) p.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         p: the probability of a success, above 0. Numbers are drawn in its dtype.
         shape: of the result, to which `p` broadcasts; None for that of `p`.
         dtype: of integers.
@@ -130,7 +130,7 @@ def binomial(key: Array, n: ArrayLike, p: ArrayLike, shape: Shape | None = None,
     """How many of n trials succeed, each with probability p.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         n: how many trials; a number that is no integer is rounded down.
         p: the probability of a success. Numbers are drawn in its dtype.
         shape: of the result, to which `n` and `p` broadcast; None for what they broadcast to.
@@ -249,7 +249,7 @@ def multinomial(
     """How often each of several outcomes comes in n trials.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         n: how many trials, of a shape that broadcasts to that of the result without its last axis.
         p: the probability of each outcome, along the last axis.
         shape: of the result, with its last axis, to which `p` broadcasts; None for that of `p`.

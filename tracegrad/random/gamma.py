@@ -42,7 +42,7 @@ def gamma(key: Array, a: ArrayLike, shape: Shape | None = None, dtype: DType = n
     """Numbers of density x**(a - 1) exp(-x) / Gamma(a) for x > 0.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         a: positive. The result has derivatives of every order with respect to it, at fixed probabilities of smaller numbers.
         shape: of the result, to which `a` broadcasts; None for that of `a`.
         dtype: float16, bfloat16, float32 or float64.
@@ -71,7 +71,7 @@ def loggamma(key: Array, a: ArrayLike, shape: Shape | None = None, dtype: DType 
     """Logarithms of the numbers that `gamma` draws, also where these are too small for the dtype.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         a: positive. The result has derivatives of every order with respect to it.
         shape: of the result, to which `a` broadcasts; None for that of `a`.
         dtype: float16, bfloat16, float32 or float64.
@@ -167,7 +167,7 @@ def chisquare(key: Array, df: ArrayLike, shape: Shape | None = None, dtype: DTyp
     """Numbers of the chi-square distribution: sums of the squares of `df` normal numbers, where that is an integer.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         df: positive; the result has derivatives with respect to it.
         shape: of the result, to which `df` broadcasts; None for that of `df`.
         dtype: float16, bfloat16, float32 or float64.
@@ -188,7 +188,7 @@ def f(key: Array, dfnum: ArrayLike, dfden: ArrayLike, shape: Shape | None = None
     """Numbers of the F distribution: (x / dfnum) / (y / dfden) for x and y of the chi-square distribution.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         dfnum, dfden: positive; the result has derivatives with respect to them.
         shape: of the result, to which they broadcast; None for what they broadcast to.
         dtype: float16, bfloat16, float32 or float64.
@@ -210,7 +210,7 @@ def t(key: Array, df: ArrayLike, shape: Shape | None = None, dtype: DType = np.f
     """Numbers of Student's t distribution.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         df: positive; the result has derivatives with respect to it.
         shape: of the result, to which `df` broadcasts; None for that of `df`.
         dtype: float16, bfloat16, float32 or float64.
@@ -232,7 +232,7 @@ def beta(key: Array, a: ArrayLike, b: ArrayLike, shape: Shape | None = None, dty
     """Numbers whose density is proportional to x**(a - 1) (1 - x)**(b - 1) for 0 < x < 1.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         a, b: positive; the result has derivatives with respect to them.
         shape: of the result, to which they broadcast; None for what they broadcast to.
         dtype: float16, bfloat16, float32 or float64.
@@ -257,7 +257,7 @@ def dirichlet(key: Array, alpha: ArrayLike, shape: Shape | None = None, dtype: D
     """Vectors of positive numbers whose sum is 1, whose density is proportional to the product of x_i**(alpha_i - 1).
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         alpha: positive, of shape (..., n); the result has derivatives with respect to it.
         shape: of the draws, to which that of `alpha` without its last axis broadcasts; None for that.
         dtype: float16, bfloat16, float32 or float64.
@@ -287,7 +287,7 @@ def generalized_normal(key: Array, p: ArrayLike, shape: Shape = (), dtype: DType
     """Numbers whose density is proportional to exp(-|x|**p).
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         p: positive, and broadcasts to `shape`; the result has derivatives with respect to it.
         shape: of the result.
         dtype: float16, bfloat16, float32 or float64.
@@ -309,7 +309,7 @@ def ball(key: Array, d: int, p: ArrayLike = 2.0, shape: Shape = (), dtype: DType
     """Points that are equally likely everywhere in the unit ball of the p-norm, in `d` dimensions.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         d: how many dimensions.
         p: a positive number; the result has derivatives with respect to it.
         shape: of the draws.

@@ -13,9 +13,8 @@ from tracegrad.core.trace import as_array
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.threefry import random_bits, threefry2x32
+from tracegrad.random.keyarray import IMPL, KeyArray, KeyDtype, require_threefry
 from tracegrad.typing import Array, ArrayLike, DType
-
-IMPL = "threefry2x32"  # jax's name for the generator
 
 
 def PRNGKey(seed: ArrayLike, *, impl: str | None = None) -> Array:
@@ -37,59 +36,72 @@ def PRNGKey(seed: ArrayLike, *, impl: str | None = None) -> Array:
     >>> PRNGKey(7).tolist()
     [0, 7]
     """
-    _require_threefry(impl, "PRNGKey")
+    require_threefry(impl, "PRNGKey")
     seed = _integer(seed, "PRNGKey", "seed")
     return np.stack([astype(seed >> np.uint64(32), np.uint32), astype(seed, np.uint32)])
 
 
-def key(seed: ArrayLike, *, impl: str | None = None) -> Array:
-    """`PRNGKey(seed)`, under the name that is jax's today. jax's own `key` has a dtype of its own; this one is the array that
-    `jax.random.key_data` makes of it.
+def key(seed: ArrayLike, *, impl: str | None = None, dtype: KeyDtype | None = None) -> KeyArray:
+    """The key of a seed, as an array of keys without axes: what no arithmetic takes for numbers.
 
-    >>> key(7).tolist()
-    [0, 7]
+    Args:
+        seed: an integer scalar; 64 bits of it count.
+        impl: the generator, by jax's name for it: "threefry2x32", the only one here.
+        dtype: the same as a dtype, `key_dtype(impl)`.
+
+    Returns:
+        A `KeyArray` of the words that `PRNGKey` makes. Every function here takes both; what `split` and `fold_in` make of it are such
+        again.
+
+    Raises:
+        DtypeError, ShapeError, OverflowError: a seed that `PRNGKey` refuses.
+        ValueError: another generator.
+
+    >>> key(7)
+    key<threefry2x32>(0, 7)
     """
-    return PRNGKey(seed, impl=impl)
+    require_threefry(dtype if impl is None else impl, "key")
+    return KeyArray(PRNGKey(seed))
 
 
 def split(key: Array, num: int | Sequence[int] = 2) -> Array:
     """New keys from one.
 
     Args:
-        key: uint32[2].
+        key: a key, or the words of one, uint32[2].
         num: how many, or the shape of an array of them.
 
     Returns:
-        uint32[num, 2], or uint32[*num, 2]: what `jax.random.split` makes of that key.
+        Keys of this shape, or their words, uint32[num, 2] or uint32[*num, 2]: what `jax.random.split` makes of that key.
 
     >>> split(PRNGKey(0)).tolist()
     [[1797259609, 2579123966], [928981903, 3453687069]]
     """
-    return np.stack(threefry2x32(key_given(key, "split"), 0, shape_given(num, "split")), axis=-1)
+    return _like(key, np.stack(threefry2x32(key_given(key, "split"), 0, shape_given(num, "split")), axis=-1))
 
 
 def fold_in(key: Array, data: ArrayLike) -> Array:
     """A new key from one and a number: that of a step, of a layer, of a device.
 
     Args:
-        key: uint32[2].
+        key: a key, or the words of one, uint32[2].
         data: an integer scalar; 32 bits of it count.
 
     Returns:
-        uint32[2]: what `jax.random.fold_in` makes of these.
+        A key, or its words: what `jax.random.fold_in` makes of these.
 
     >>> fold_in(PRNGKey(0), 3).tolist() == split(PRNGKey(0), 4)[3].tolist()
     True
     """
     data = astype(_integer(data, "fold_in", "data"), np.uint32)
-    return np.stack(threefry2x32(key_given(key, "fold_in"), data, ()))
+    return _like(key, np.stack(threefry2x32(key_given(key, "fold_in"), data, ())))
 
 
 def bits(key: Array, shape: int | Sequence[int] = (), dtype: DType = np.uint64) -> Array:
     """Random bits, each 0 or 1 with equal probability and independent of all others.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         shape: of the result.
         dtype: uint8, uint16, uint32 or uint64.
 
@@ -114,16 +126,16 @@ def bits(key: Array, shape: int | Sequence[int] = (), dtype: DType = np.uint64) 
 
 
 def clone(key: Array) -> Array:
-    """The key itself, under the name by which jax is told that it is used again on purpose.
+    """The key itself, as one that may be used once more: by this it is told that numbers are to be the same on purpose.
 
     >>> clone(PRNGKey(7)).tolist()
     [0, 7]
     """
-    return key_given(key, "clone")
+    return _like(key, np.copy(_keys_given(key, "clone")))
 
 
 def key_data(keys: Array) -> Array:
-    """The words of a key or of an array of keys: uint32[..., 2], which keys are.
+    """The words of a key or of an array of keys: uint32[..., 2].
 
     >>> key_data(key(7)).tolist()
     [0, 7]
@@ -131,17 +143,18 @@ def key_data(keys: Array) -> Array:
     return _keys_given(keys, "key_data")
 
 
-def wrap_key_data(key_bits_array: Array, *, impl: str | None = None) -> Array:
-    """The keys of these words, uint32[..., 2], which they are: what `jax.random.key_data` makes of jax's keys can be used here.
+def wrap_key_data(key_bits_array: Array, *, impl: str | None = None, dtype: KeyDtype | None = None) -> KeyArray:
+    """The keys of these words, uint32[..., 2]: those that `jax.random.key_data` makes of jax's keys, too.
 
     Raises:
+        DtypeError, ShapeError: other arrays.
         ValueError: `impl` is another generator than "threefry2x32".
 
-    >>> wrap_key_data(np.array([0, 7], np.uint32)).tolist()
-    [0, 7]
+    >>> wrap_key_data(np.array([0, 7], np.uint32))
+    key<threefry2x32>(0, 7)
     """
-    _require_threefry(impl, "wrap_key_data")
-    return _keys_given(key_bits_array, "wrap_key_data")
+    require_threefry(dtype if impl is None else impl, "wrap_key_data")
+    return KeyArray(_keys_given(key_bits_array, "wrap_key_data"))
 
 
 def key_impl(keys: Array) -> str:
@@ -154,19 +167,23 @@ def key_impl(keys: Array) -> str:
     return IMPL
 
 
-def _require_threefry(impl: Any, name: str) -> None:
-    if impl is not None and impl != IMPL:
-        raise ValueError(f"random.{name}{at(user_source())}: the generator is {IMPL!r}, got impl={impl!r}")
+def _like(key: Any, words: Any) -> Any:
+    """Words as keys of the kind that a key was given in."""
+    return KeyArray(words) if isinstance(key, KeyArray) else words
 
 
 def _keys_given(keys: Any, name: str) -> Any:
-    keys = as_array(keys)
+    keys = _words_of(keys)
     t = type_of(keys)
     if t.dtype != np.uint32 or t.shape[-1:] != (2,):
         raise (ShapeError if t.dtype == np.uint32 else DtypeError)(
-            f"random.{name}{at(user_source())}: keys are u32[...,2], got {t}; write tg.random.PRNGKey(0) for a key"
+            f"random.{name}{at(user_source())}: keys are u32[...,2], got {t}; write tg.random.key(0) for a key"
         )
     return keys
+
+
+def _words_of(keys: Any) -> Any:
+    return as_array(keys._words if isinstance(keys, KeyArray) else keys)
 
 
 def shape_given(shape: Any, name: str) -> tuple[int, ...]:
@@ -179,11 +196,11 @@ def shape_given(shape: Any, name: str) -> tuple[int, ...]:
 
 def key_given(key: Any, name: str) -> Any:
     """The key that a function of this name was given."""
-    key = as_array(key)
+    key = _words_of(key)
     t = type_of(key)
     if (t.dtype, t.shape) != (np.uint32, (2,)):
         raise (ShapeError if t.dtype == np.uint32 else DtypeError)(
-            f"random.{name}{at(user_source())}: a key is u32[2], got {t}; write tg.random.PRNGKey(0) for a key, and "
+            f"random.{name}{at(user_source())}: a key is u32[2], got {t}; write tg.random.key(0) for a key, and "
             "tg.vmap for an array of keys"
         )
     return key

@@ -31,7 +31,7 @@ def uniform(
     """Numbers between `minval`, which may be among them, and `maxval`, which by rounding alone is.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         shape: of the result.
         dtype: float16, bfloat16, float32 or float64.
         minval, maxval: numbers, or arrays that broadcast to `shape`. The result has derivatives with respect to them.
@@ -63,7 +63,7 @@ def normal(key: Array, shape: Shape = (), dtype: DType = np.float64) -> Array:
     """Numbers of the standard normal distribution, of density exp(-x**2 / 2) / sqrt(2 pi).
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         shape: of the result.
         dtype: float16, bfloat16, float32 or float64; or complex64 or complex128, whose parts have variance 1/2 each.
 
@@ -101,7 +101,7 @@ def truncated_normal(
     """Numbers of the standard normal distribution between `lower` and `upper`, without these.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         lower, upper: numbers, or arrays that broadcast to `shape`. The result has derivatives with respect to them.
         shape: of the result; None for what they broadcast to.
         dtype: float16, bfloat16, float32 or float64.
@@ -137,7 +137,7 @@ def bernoulli(key: Array, p: ArrayLike = 0.5, shape: Shape | None = None, mode: 
     """True with probability `p`.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         p: floats. Numbers are drawn in their dtype: float32 is the faster one for a mask.
         shape: of the result; None for that of `p`, which else broadcasts to it.
         mode: "high" draws twice as many bits, for probabilities that the dtype's steps (2**-23 in float32) are too large for.
@@ -191,7 +191,7 @@ def gumbel(key: Array, shape: Shape = (), dtype: DType = np.float64, mode: str |
     with the probability that softmax gives it.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         shape: of the result.
         dtype: float16, bfloat16, float32 or float64.
         mode: "high" draws twice as many bits, for larger numbers than 16 in float32; None is "low".

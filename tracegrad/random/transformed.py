@@ -34,7 +34,7 @@ def pareto(key: Array, b: ArrayLike, shape: Shape | None = None, dtype: DType = 
     """Numbers of density b / x**(b + 1) for x >= 1.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         b: positive; the result has a derivative with respect to it.
         shape: of the result, to which `b` broadcasts; None for that of `b`.
         dtype: float16, bfloat16, float32 or float64.
@@ -55,7 +55,7 @@ def lognormal(key: Array, sigma: ArrayLike = 1.0, shape: Shape | None = None, dt
     """exp(sigma * z) for normal numbers z.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         sigma: the standard deviation of the logarithm; the result has a derivative with respect to it.
         shape: of the result, to which `sigma` broadcasts; None for that of `sigma`.
         dtype: float16, bfloat16, float32 or float64, or complex64 or complex128.
@@ -77,7 +77,7 @@ def rayleigh(key: Array, scale: ArrayLike, shape: Shape | None = None, dtype: DT
     """Numbers of density x exp(-x**2 / 2 scale**2) / scale**2 for x >= 0.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         scale: positive; the result has a derivative with respect to it.
         shape: of the result, to which `scale` broadcasts; None for that of `scale`.
         dtype: float16, bfloat16, float32 or float64.
@@ -113,7 +113,7 @@ def double_sided_maxwell(
     """loc + scale * s * m for numbers m of `maxwell` and random signs s.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         loc, scale: numbers or arrays; the result has derivatives with respect to them.
         shape: of the draws for all of these; that of the result is it and what `loc` and `scale` broadcast to, after each
             other. Of arrays and the shape () there come, as with jax, as many draws as they have elements for each of them.
@@ -139,7 +139,7 @@ def weibull_min(
     """Numbers whose density is proportional to x**(c - 1) exp(-(x / scale)**c) for x >= 0, c being the concentration.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         scale, concentration: positive; the result has derivatives with respect to them.
         shape: of the draws, which is broadcast with the parameters.
         dtype: float16, bfloat16, float32 or float64.
@@ -168,7 +168,7 @@ def triangular(
     """Numbers whose density rises from `left` to `mode`, and falls from there to `right`, along straight lines.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         left, mode, right: in this order of size; the result has derivatives with respect to them.
         shape: of the result, to which they broadcast; None for what they broadcast to.
         dtype: float16, bfloat16, float32 or float64.
@@ -193,7 +193,7 @@ def wald(key: Array, mean: ArrayLike, shape: Shape | None = None, dtype: DType =
     """Numbers of Wald's distribution (inverse Gaussian), of density exp(-(x - mean)**2 / (2 x mean**2)) / sqrt(2 pi x**3).
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         mean: positive; the result has a derivative with respect to it.
         shape: of the result, to which `mean` broadcasts; None for that of `mean`.
         dtype: float16, bfloat16, float32 or float64.

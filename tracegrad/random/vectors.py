@@ -26,7 +26,7 @@ def multivariate_normal(
     """Vectors of normal numbers of a mean and a covariance.
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         mean: of shape (..., n); the result has a derivative with respect to it.
         cov: symmetric and positive, of shape (..., n, n); the result has a derivative with respect to it.
         shape: of the draws, to which the first axes of both broadcast; None for what they broadcast to.
@@ -81,7 +81,7 @@ def orthogonal(key: Array, n: int, shape: Shape = (), dtype: DType = np.float64,
     """Orthogonal matrices, of which each is as likely as any other (Haar's measure).
 
     Args:
-        key: uint32[2].
+        key: a key of `tg.random.key` or of `PRNGKey`.
         n: how many rows.
         shape: of the draws.
         dtype: float32 or float64.

@@ -44,7 +44,11 @@ def device_put(x: Any, device: Any = None, *, donate: bool = False) -> PyTree:
     j = xla()
     j.require_plain_leaves((x,), {}, lambda: lambda i: "x" + tree.keystr(tree.tree_leaves_with_path(x)[i][0]))
     with j.x64():
-        out = j.jax.device_put(j.jax.tree_util.tree_map(j.array_of_our_own, x), device, donate=donate)
+        if isinstance(device, dict | list | tuple):
+            out = j.jax.device_put(j.jax.tree_util.tree_map(j.array_of_our_own, x), device, donate=donate)
+        else:  # containers that jax does not know are none to it
+            leaves, rebuilt = j.flatten(x)
+            out = rebuilt(j.jax.device_put(list(map(j.array_of_our_own, leaves)), device, donate=donate))
     return j.handed_out(out)
 
 
