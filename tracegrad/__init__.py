@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tracegrad.transforms.control.checkpoint import checkpoint, remat
     from tracegrad.transforms.custom import custom_jvp, custom_vjp
     from tracegrad.transforms.inspect import eval_shape, make_graph
-    from tracegrad.transforms.jacobian import hessian, hvp, jacfwd, jacrev
+    from tracegrad.transforms.jacobian import hessian, hvp, jacfwd, jacobian, jacrev
     from tracegrad.transforms.jit.numpy import jit
     from tracegrad.transforms.jit.source import to_numpy_source
     from tracegrad.xla.devices import device_put, devices, to_jax
@@ -69,6 +69,7 @@ __all__ = [
     "hvp",
     "io",
     "jacfwd",
+    "jacobian",
     "jacrev",
     "jit",
     "jvp",
@@ -134,7 +135,7 @@ _NAMES = {
     "transforms.control.checkpoint": ("checkpoint", "remat"),
     "transforms.custom": ("custom_jvp", "custom_vjp"),
     "transforms.inspect": ("eval_shape", "make_graph"),
-    "transforms.jacobian": ("hessian", "hvp", "jacfwd", "jacrev"),
+    "transforms.jacobian": ("hessian", "hvp", "jacfwd", "jacobian", "jacrev"),
     "transforms.jit.numpy": ("jit",),
     "transforms.jit.source": ("to_numpy_source",),
     "xla.devices": ("device_put", "devices", "to_jax"),

@@ -37,3 +37,16 @@ def test_hvp() -> None:
     got = tg.hvp(g, (X, {"a": 2.0}), (v, {"a": 1.0}))
     near(got, (2 * 2.0 * v + 2 * X, {"a": np.float64(np.sum(2 * X * v) + 12.0)}))
     near(tg.grad(lambda s: np.sum(tg.hvp(lambda x: np.sum(s * x**3), (X,), (v,))))(2.0), np.sum(6 * X * v))
+
+
+def test_jacobian_goes_the_shorter_way() -> None:
+    tall, wide = lambda x: np.concatenate([np.sin(x), x**2]), lambda x: np.stack([np.sum(x), x[0] * x[1]])
+    for f in (tall, wide):
+        near(tg.jacobian(f)(X), tg.jacfwd(f)(X))
+        near(tg.jit(tg.vmap(tg.jacobian(f)))(X[None]), tg.jacfwd(f)(X)[None])
+        near(tg.jacfwd(tg.jacobian(f))(X), tg.jacfwd(tg.jacfwd(f))(X))
+    ops = [eqn.op.name for eqn in tg.make_graph(tg.jacobian(tall))(X).eqns]
+    assert ops == [eqn.op.name for eqn in tg.make_graph(tg.jacfwd(tall))(X).eqns]
+    out, aux = tg.jacobian(lambda x: (np.sum(x), x), has_aux=True)(X)
+    near(out, np.ones(3))
+    near(aux, X)

@@ -87,15 +87,20 @@ def global_name(x: Any) -> str | None:
 
 
 def named_after(
-    wrapper: Callable[..., Any], fun: Callable[..., Any], transform: str, maker: Callable[..., Any], *args: Any
+    wrapper: Callable[..., Any],
+    fun: Callable[..., Any],
+    transform: str,
+    maker: Callable[..., Any],
+    *args: Any,
+    **kwargs: Any,
 ) -> Callable[..., Any]:
-    """Name and document the transformed function after the original one. It can be pickled as `maker(fun, *args)`."""
+    """Name and document the transformed function after the original one. It can be pickled as `maker(fun, *args, **kwargs)`."""
     wraps(fun)(wrapper)
     name = name_of(fun)
     wrapper.__name__ = f"{transform}({name})"
     wrapper.__qualname__ = f"{transform}({getattr(fun, '__qualname__', name)})"
     wrapper.__doc__ = f"{transform} of {name}. {getattr(fun, '__doc__', None) or ''}".rstrip()
-    return transformed(wrapper, maker, fun, *args)
+    return transformed(wrapper, maker, fun, *args, **kwargs)
 
 
 def leaf_names(

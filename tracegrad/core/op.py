@@ -102,6 +102,30 @@ Without = Callable[[Params, tuple[int, ...]], tuple[Params, Sequence[int], Seque
 Replay = Callable[[Callable[[str, Any, Sequence[Any]], Sequence[Any]], Sequence[Any], Params], Sequence[Any]]
 
 
+class Along(NamedTuple):
+    """Which elements of an output depend on which of an input, axis by axis. Each entry of `axes` is an axis of the input, one
+    of the output of which a place depends on that at the same place of the input's, and None for just that, or a pair of
+    arrays, places of the output and places of the input that it depends on. All other axes are mixed."""
+
+    axes: Sequence[tuple[int, int, Any]]
+
+
+class Pairs(NamedTuple):
+    """Which elements of an output depend on which of an input, one by one: arrays of their places, counted in C order."""
+
+    outputs: Any
+    inputs: Any
+
+
+# (position of an input that the op is linear in, input types, the output's type, params, the inputs that do not depend on what
+# is differentiated and None for others) -> which elements of the output depend on which of the input; None if all may.
+Reach = Callable[[int, Sequence[ArrayType], ArrayType, Params, Sequence[Any]], "Along | Pairs | None"]
+# (walk, inputs, params) -> outputs, where walk(graph, inputs) -> outputs of one of its Graphs. What flows there says of each
+# element of a variable on which elements it depends (transforms/sparsity.py): `x.at(i)` is an element of axis 0,
+# `type(x).stacked(rows, type)` an array of such, `x.merged(y)` both of two that may flow there, and equals x if that is no more.
+Flows = Callable[[Callable[[Any, Sequence[Any]], Sequence[Any]], Sequence[Any], Params], Sequence[Any]]
+
+
 class Written(NamedTuple):
     """How Python says what an op that holds Graphs does: these are functions, and lines call them.
 
@@ -127,6 +151,7 @@ class Held(NamedTuple):
     replay          its outputs, with each Graph run in the caller's way: a debugger's
     runs_user_code  whether evaluating runs a user's function, whose errors are the user's own
     write           how Python says it, by the types of its inputs and its params
+    flows           which elements of its outputs depend on which of its inputs, by the same of its Graphs; None if all may
     """
 
     expand: Expansion | None = None
@@ -138,6 +163,7 @@ class Held(NamedTuple):
     replay: Replay | None = None
     runs_user_code: bool = False
     write: Callable[[Sequence[ArrayType], Params], Written] | None = None
+    flows: Flows | None = None
 
 
 EVERY: frozenset[int] = frozenset(range(1 << 10))
@@ -202,6 +228,8 @@ class Op:
     view              what makes the output a view of the input in NumPy, if it is one (see views.py)
     overwrite         how generated code writes the op into its first input, which the output is but for a part
     contraction       how much an op computes that sums products (matmul, einsum, convolution), and whether in batches
+    reach             which elements of the output depend on which of an input that the op is linear in, where it neither is
+                      elementwise nor moves elements; None if all may
     """
 
     __slots__ = (
@@ -229,6 +257,7 @@ class Op:
         "nonnegative",
         "overwrite",
         "python",
+        "reach",
         "same",
         "samples",
         "simplify",
@@ -271,6 +300,7 @@ class Op:
         same: bool = False,
         view: View | None = None,
         overwrite: Overwriting | None = None,
+        reach: Reach | None = None,
     ) -> None:
         self.name = name
         self.evaluate = evaluate
@@ -301,6 +331,7 @@ class Op:
         self.same = same
         self.view = view
         self.overwrite = overwrite
+        self.reach = reach
         self.linear_if = linear_if
         # A derivative of an op that is linear in all inputs together never looks at their values.
         self.keeps_inputs = EVERY not in self.linear

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import DtypeError, ShapeError
-from tracegrad.core.op import Op, Params, Sample
+from tracegrad.core.op import Op, Pairs, Params, Sample
 from tracegrad.core.trace import as_array, bind, concrete, plain_value
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise import astype
@@ -43,11 +43,18 @@ def _bincount_samples() -> Iterable[Sample]:
     yield Sample((np.zeros(0), np.zeros(0, int)), {"length": 3})
 
 
+def _bincount_reach(
+    i: int, types: Sequence[ArrayType], out: ArrayType, params: Params, known: Sequence[Any]
+) -> Pairs | None:
+    return None if known[1] is None else Pairs(np.asarray(known[1], np.intp), np.arange(types[0].size))
+
+
 bincount_op: Op = linear(
     "bincount",
     _bincount,
     lambda ct, weights, x, length: astype(take(ct, x), weights.dtype),
     infer=_bincount_type,
+    reach=_bincount_reach,
     batch=_bincount_batch,
     linear=[{0}],
     kinds="biuf",

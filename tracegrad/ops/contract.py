@@ -19,11 +19,12 @@ from numpy import ndarray
 
 from tracegrad.core.errors import DtypeError, ShapeError
 from tracegrad.core.memory import Strides, in_c_order
-from tracegrad.core.op import Op, Params, Sample, Wanted
+from tracegrad.core.op import Along, Op, Params, Sample, Wanted
 from tracegrad.core.trace import UFUNCS, as_array, bind, strengthened
 from tracegrad.core.types import ArrayType, Shape, in_known_dtype, is_added, number_kind, type_of
 from tracegrad.ops.elementwise import astype, astype_op
 from tracegrad.ops.families import conform, first_of, implements, multilinear, shape_of
+from tracegrad.ops.reach import aligned
 from tracegrad.ops.shape import transpose_op
 from tracegrad.typing import Array, ArrayLike, DType
 
@@ -313,8 +314,19 @@ def _without_casts(inputs: Sequence[Any], params: Params, definitions: Mapping[A
     return matmul_op, narrow, params
 
 
+def _matmul_reach(i: int, types: Sequence[ArrayType], out: ArrayType, params: Params, known: Sequence[Any]) -> Along:
+    """Rows of x and columns of y are those of the product."""
+    shape, other = types[i].shape, types[1 - i].shape
+    if len(shape) == 1:
+        return Along(())
+    core = 1 if len(other) == 1 else 2
+    batch = out.shape[: len(out.shape) - core] + (1, 1)  # with the axes of a matrix again
+    lines = (len(shape) - 1) - (_turned(params)[i] != (i == 0)), len(out.shape) - (core if i == 0 else 1)
+    return Along([*aligned(shape, batch, core=2), (*lines, None)])
+
+
 matmul_op: Op = multilinear(
-    "matmul", _matmul, vjp=_matmul_vjp, simplify=first_of(_without_transposes, _without_casts),
+    "matmul", _matmul, vjp=_matmul_vjp, simplify=first_of(_without_transposes, _without_casts), reach=_matmul_reach,
     infer=_matmul_type, batch=_matmul_batch, kinds="biufc", samples=_matmul_samples, never_aliases=True,
     contraction=_matmul_contraction,
     code=_spelled_product, strides=_product_strides,
@@ -367,6 +379,7 @@ outer_op = multilinear(
     "outer", _outer_product,
     lambda i: (lambda ct, x, y: np.matmul(x, ct)) if i else (lambda ct, x, y: np.matmul(ct, y)),
     infer=_outer_type, batch=_outer_batch, kinds="biufc", samples=_outer_samples, never_aliases=True,
+    reach=lambda i, types, out, params, known: Along([(0, i, None)]),
     strides=lambda inputs, types, params: in_c_order((*types[0].shape, *types[1].shape)),
 )  # fmt: skip
 
@@ -567,8 +580,16 @@ def _einsum_samples() -> Iterable[Sample]:
         yield Sample(tuple([rng.uniform(-1, 1, s) for s in shapes]), {"subscripts": subscripts})
 
 
+def _einsum_reach(i: int, types: Sequence[ArrayType], out: ArrayType, params: Params, known: Sequence[Any]) -> Along:
+    terms, output = terms_and_output(params["subscripts"])
+    shape, own = types[i].shape, terms[i]
+    return Along(
+        [(own.index(c), k, None) for k, c in enumerate(output) if c in own and shape[own.index(c)] == out.shape[k]]
+    )
+
+
 einsum_op = multilinear(
-    "einsum", _einsum, _einsum_transpose,
+    "einsum", _einsum, _einsum_transpose, reach=_einsum_reach,
     infer=_einsum_type, batch=_einsum_batch, kinds="biufc", samples=_einsum_samples, inputs=32,
     contraction=_einsum_contraction,
 )  # fmt: skip

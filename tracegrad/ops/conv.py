@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import ShapeError
-from tracegrad.core.op import Op, Params, Sample
+from tracegrad.core.op import Along, Op, Params, Sample
 from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType, Shape
 from tracegrad.ops.elementwise import is_narrow
 from tracegrad.ops.families import multilinear
+from tracegrad.ops.reach import in_windows
 from tracegrad.ops.window import (
     Pads,
     dilated,
@@ -250,8 +251,17 @@ def _samples() -> Iterable[Sample]:
         yield Sample((rng.uniform(-1, 1, x), rng.uniform(-1, 1, w)), dict(zip(_PARAMS, params, strict=True)))
 
 
+def _reach(i: int, types: Sequence[ArrayType], out: ArrayType, params: Params, known: Sequence[Any]) -> Along:
+    x, w = [t.shape for t in types]
+    if i:
+        return Along([(0, 0, None), (len(w) - 1, len(w) - 1, None)])
+    geometry = zip(x[2:-1], out.shape[2:-1], w[1:-2], *[params[name] for name in _PARAMS], strict=True)
+    seen = [in_windows(n, m, k, s, low, b, d) for n, m, k, s, (low, _), b, d in geometry]
+    return Along([(0, 0, None), (1, 1, None), *[(a, a, places) for a, places in enumerate(seen, 2)]])
+
+
 conv_op: Op = multilinear(
-    "conv_general_dilated", _conv, _transpose,
+    "conv_general_dilated", _conv, _transpose, reach=_reach,
     infer=_conv_type, batch=_batch, kinds="biufc", samples=_samples, never_aliases=True, contraction=_contraction,
 )  # fmt: skip
 

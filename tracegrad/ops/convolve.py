@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import ShapeError
-from tracegrad.core.op import Op, Params, Sample
+from tracegrad.core.op import Along, Op, Params, Reach, Sample
 from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, in_known_dtype, number_kind, type_of
 from tracegrad.ops.families import elementwise_batch, implements, multilinear, shape_of
+from tracegrad.ops.reach import aligned, in_windows
 from tracegrad.typing import Array, ArrayLike
 
 
@@ -65,12 +66,30 @@ def _window_samples() -> Iterable[Sample]:
         yield Sample((rng.uniform(-1, 1, a), rng.uniform(-1, 1, v)))
 
 
+def _windows_reach(behind: bool) -> Reach:
+    """Of what slides over the last axis: of the sums of one input's elements j to j + m - 1, or of all sums in which an
+    element can stand."""
+
+    def reach(i: int, types: Sequence[ArrayType], out: ArrayType, params: Params, known: Sequence[Any]) -> Along:
+        shape, other = types[i].shape, types[1 - i].shape[-1]
+        pairs = aligned(shape, out.shape, core=1)
+        if i and not behind:
+            return Along(pairs)
+        n, m = shape[-1], out.shape[-1]
+        return Along(
+            [*pairs, (len(shape) - 1, len(out.shape) - 1, in_windows(n, m, other, 1, other - 1 if behind else 0, 1, 1))]
+        )
+
+    return reach
+
+
 convolve_op: Op = multilinear(
     "convolve",
     _convolve,
     lambda i: lambda ct, a, v: bind(slide_op, (ct, a if i else v)),
     infer=_windows_type("convolve", lambda n, m: n + m - 1),
     batch=elementwise_batch("convolve"),
+    reach=_windows_reach(behind=True),
     kinds="biufc",
     samples=_window_samples,
 )
@@ -82,6 +101,7 @@ slide_op: Op = multilinear(
     lambda i: (lambda ct, a, v: bind(convolve_op, (ct, v))) if i == 0 else (lambda ct, a, v: bind(slide_op, (a, ct))),
     infer=_windows_type("slide", lambda n, m: n - m + 1),
     batch=elementwise_batch("slide"),
+    reach=_windows_reach(behind=False),
     kinds="biufc",
     samples=_window_samples,
 )

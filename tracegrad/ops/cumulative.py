@@ -28,6 +28,7 @@ from tracegrad.ops.families import (
     same_type,
     shape_of,
 )
+from tracegrad.ops.reach import of_running
 from tracegrad.typing import Array, ArrayLike, DType
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -90,6 +91,7 @@ cumsum_op: Op = linear(
     lambda ct, x, axis, reverse: bind(cumsum_op, (ct,), {"axis": axis, "reverse": not reverse}),
     infer=_accumulation_type(np.add),
     batch=along_axis("cumsum"),
+    reach=of_running,
     nonnegative=True,
     kinds="biufc",
     samples=_axis_samples,
@@ -186,6 +188,7 @@ linear_recurrence_op = Op(
     vjp=_recurrence_vjp,
     linear=[{1}],
     batch=along_axis("linear_recurrence"),
+    reach=of_running,
     samples=_recurrence_samples,
 )
 

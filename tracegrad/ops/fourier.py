@@ -20,6 +20,7 @@ from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType
 from tracegrad.ops.cumulative import along_shape
 from tracegrad.ops.families import along_axis, conform, linear, shape_of
+from tracegrad.ops.reach import of_other_axes
 
 SWAPPED = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
 
@@ -95,6 +96,7 @@ fft_op: Op = linear(
     lambda ct, x, axis, norm: conform(bind(fft_op, (ct,), {"axis": axis, "norm": norm}), x),
     infer=_type_rule(np.fft.fft, lambda m, params: m),
     batch=along_axis("fft"),
+    reach=of_other_axes,
     kinds="biufc",
     samples=_samples(real=False),
 )
@@ -105,6 +107,7 @@ ifft_op: Op = linear(
     lambda ct, x, axis, norm: conform(bind(ifft_op, (ct,), {"axis": axis, "norm": norm}), x),
     infer=_type_rule(np.fft.ifft, lambda m, params: m),
     batch=along_axis("ifft"),
+    reach=of_other_axes,
     kinds="biufc",
     samples=_samples(real=False),
 )
@@ -115,6 +118,7 @@ rfft_op: Op = linear(
     _rfft_transpose,
     infer=_type_rule(np.fft.rfft, lambda m, params: m // 2 + 1),
     batch=along_axis("rfft"),
+    reach=of_other_axes,
     kinds="biuf",
     samples=_samples(real=True),
 )
@@ -125,6 +129,7 @@ irfft_op: Op = linear(
     _irfft_transpose,
     infer=_type_rule(np.fft.irfft, lambda m, params: params["n"]),
     batch=along_axis("irfft"),
+    reach=of_other_axes,
     kinds="biufc",
     samples=_irfft_samples,
 )

@@ -38,6 +38,7 @@ from tracegrad.ops.families import (
     ufunc_type,
 )
 from tracegrad.ops.masks import Mask, Masked
+from tracegrad.ops.reach import of_kept_axes
 from tracegrad.ops.shape import broadcast_to_op
 from tracegrad.ops.softmax import shares_op
 from tracegrad.ops.structural import stop_gradient_op
@@ -248,6 +249,7 @@ def additive(name: str, evaluate: Callable[..., Any], vjp: VjpRule, *, infer: Ty
         never_aliases=True,
         code=code,
         strides=reduction_strides,
+        reach=of_kept_axes,
     )
     return op
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad.core.errors import DtypeError, ShapeError, at, clip, user_source
-from tracegrad.core.op import Op, Params, Sample, View, Wanted
+from tracegrad.core.op import Along, Op, Params, Sample, View, Wanted
 from tracegrad.core.trace import Tracer, as_array, bind, strengthened
 from tracegrad.core.types import ArrayType, Shape, float_extreme, number_kind, type_of
 from tracegrad.ops.cumulative import along
@@ -24,6 +24,7 @@ from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, linear, locally_constant, normalize_axis, shape_of
 from tracegrad.ops.index import scatter_add_op, take
 from tracegrad.ops.masks import masking_vjp
+from tracegrad.ops.reach import in_windows
 from tracegrad.typing import Array, ArrayLike
 
 Pads = tuple[tuple[int, int], ...]
@@ -300,10 +301,16 @@ def _sums(x: Any, **params: Any) -> Any:
     return _reduced(x, np.add, 0, Windows(**params))
 
 
+def _sums_reach(i: int, types: Sequence[ArrayType], out: ArrayType, params: Params, known: Sequence[Any]) -> Along:
+    rows = zip(types[0].shape, out.shape, *Windows(**params), strict=True)
+    return Along([(a, a, in_windows(n, m, w, s, low, b, d)) for a, (n, m, w, s, (low, _), b, d) in enumerate(rows)])
+
+
 reduce_window_sum_op: Op = linear(
     "reduce_window_sum",
     _sums,
     _sum_transpose,
+    reach=_sums_reach,
     infer=_windows_type(),
     batch=_windows_batch(lambda: reduce_window_sum_op),
     nonnegative=True,

@@ -11,8 +11,9 @@ from tracegrad import tree
 from tracegrad.core.axes import within
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.context import context, watcher, watching
-from tracegrad.core.errors import DtypeError, at, described, require_callable, user_source
+from tracegrad.core.errors import DtypeError, ShapeError, at, described, require_callable, user_source
 from tracegrad.core.graph import Graph
+from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.memory import compact
 from tracegrad.core.names import leaf_names, named_after
 from tracegrad.core.trace import Tracer, lifted
@@ -21,6 +22,7 @@ from tracegrad.core.tracing import arrays_of, trace_graph
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.transforms.arguments import Argnums, counted_from_front, input_error, positions_of
 from tracegrad.transforms.batch import batch_graph, with_batch
+from tracegrad.transforms.compressed import sparse_derivative
 from tracegrad.transforms.grad import grad, jvp_as, linearize_as, vjp_as
 from tracegrad.transforms.linear import strong
 from tracegrad.typing import Array, Aux, P
@@ -132,9 +134,16 @@ def jacfwd(
 
 
 def _jacfwd(
-    transform: str, fun: Callable[..., Any], argnums: Argnums, has_aux: bool, holomorphic: bool, of: Any = None
+    transform: str,
+    fun: Callable[..., Any],
+    argnums: Argnums,
+    has_aux: bool,
+    holomorphic: bool,
+    of: Any = None,
+    wide: Callable[[], Callable[..., Any]] | None = None,
 ) -> Callable[..., Any]:
-    """`jacfwd` under another transform's name; `of` is the user's function, where `fun` is made from it."""
+    """`jacfwd` under another transform's name; `of` is the user's function, where `fun` is made from it, `wide` what is to be
+    done where there are more inputs than outputs."""
     of = fun if of is None else of
     require_callable(of, transform)
 
@@ -150,6 +159,8 @@ def _jacfwd(
         out_leaves, out_tree = tree.tree_flatten(out)
         _check_outputs(out, of, transform, holomorphic)
         types = [strong(type_of(x)) for x in leaves]
+        if wide is not None and sum([t.size for t in types]) > sum([type_of(x).size for x in out_leaves]):
+            return wide()(*args, **kwargs)
         graph = trace_graph(
             lambda *ts: tree.tree_leaves(push(*tree.tree_unflatten(in_tree, ts))),
             types,
@@ -264,34 +275,172 @@ def _writeable(x: Any) -> Any:
     return compact(x) if type(x) is np.ndarray and (x.base is not None or not x.flags.writeable) else x
 
 
+@trimming
+def jacobian(
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    sparse: bool = False,
+) -> Callable[..., Any]:
+    """The Jacobian of `fun`: `jacfwd` where there are no more inputs than outputs, else `jacrev`; or a sparse one.
+
+    Args as for `jacfwd`, and:
+        sparse: whether it is made as SciPy's sparse arrays, by as few products as its pattern allows. The pattern is read off
+            the Graph, whatever the values are: `where` lets both branches through, an index that depends on arguments may be
+            any. Where it is as fast to go through rows in reverse mode, it goes through the columns in forward mode.
+
+    Returns:
+        A function of the arguments of `fun`. Dense, its results are those of `jacfwd`. Sparse, each array is a
+        `scipy.sparse.csr_array` of shape (output.size, argument.size), both in C order, with all of the pattern's elements, zeros
+        too, and `n_products`, how many products with the Jacobian it took.
+
+    Raises:
+        DtypeError: for arguments or outputs of the wrong kind, see `jacfwd`.
+        TypeError: for a sparse one of arguments that are traced: SciPy's arrays hold numbers.
+        ImportError: for a sparse one without SciPy.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> def residual(u):
+    ...     return u[:-2] - 2 * u[1:-1] + u[2:] + u[1:-1] ** 3
+    >>> tg.jacobian(residual)(np.ones(4)).tolist()
+    [[1.0, 1.0, 1.0, 0.0], [0.0, 1.0, 1.0, 1.0]]
+    >>> found = tg.jacobian(residual, sparse=True)(np.ones(10_000))
+    >>> found.shape, found.nnz, found.n_products
+    ((9998, 10000), 29994, 3)
+
+    Source: Curtis, Powell & Reid, "On the Estimation of Sparse Jacobian Matrices", IMA Journal of Applied Mathematics 13 (1974).
+    """
+    require_callable(fun, "jacobian")
+    if sparse:
+        of_sparse = _sparse("jacobian", fun, argnums, has_aux, holomorphic, fun)
+        return named_after(of_sparse, fun, "jacobian", jacobian, argnums, has_aux, holomorphic, sparse=True)
+    forward = _jacfwd("jacobian", fun, argnums, has_aux, holomorphic, wide=lambda: reverse)
+    reverse = _jacrev("jacobian", fun, argnums, has_aux, holomorphic, allow_int=False)
+    return named_after(forward, fun, "jacobian", jacobian, argnums, has_aux, holomorphic)
+
+
+def _sparse(
+    transform: str,
+    fun: Callable[..., Any],
+    argnums: Argnums,
+    has_aux: bool,
+    holomorphic: bool,
+    of: Any,
+    gradient_of: Callable[..., Callable[..., Any]] | None = None,
+) -> Callable[..., Any]:
+    """The sparse Jacobian of `fun`, or of what `gradient_of` makes of it, which is symmetric."""
+
+    def sparse_jacobian(*args: Any, **kwargs: Any) -> Any:
+        partial, primals, positions = _split(fun, argnums, args, kwargs, transform)
+        leaves, in_tree = tree.tree_flatten(primals)
+        names = leaf_names(of, in_tree, positions)
+        # SciPy's arrays hold NumPy's, wherever the numbers came from.
+        leaves = arrays_of([np.asarray(x) if is_jax_array(x) else x for x in leaves], names)
+        _check_inputs(leaves, names, transform, holomorphic)
+        blocks, out_tree, aux = sparse_derivative(
+            transform,
+            partial if gradient_of is None else gradient_of(partial, positions),
+            leaves,
+            in_tree,
+            names,
+            has_aux,
+            of,
+            positions,
+            lambda out: _check_outputs(out, of, transform, holomorphic),
+            symmetric=gradient_of is not None,
+        )
+
+        def arguments(found: Sequence[Any]) -> Any:
+            whole = tree.tree_unflatten(in_tree, found)
+            return whole[0] if isinstance(argnums, int) else whole
+
+        rows = [arguments(row) for row in blocks]
+        if gradient_of is not None:
+            result = arguments(rows)
+        else:
+            result = tree.tree_unflatten(out_tree, rows)
+        return (result, aux) if has_aux else result
+
+    return sparse_jacobian
+
+
 @overload
 def hessian(
-    fun: np.ufunc, argnums: Argnums = 0, has_aux: Literal[False] = False, holomorphic: bool = False
+    fun: np.ufunc,
+    argnums: Argnums = 0,
+    has_aux: Literal[False] = False,
+    holomorphic: bool = False,
+    *,
+    sparse: Literal[False] = False,
 ) -> Callable[..., Array]: ...
 @overload
 def hessian(
-    fun: Callable[P, Any], argnums: Argnums = 0, has_aux: Literal[False] = False, holomorphic: bool = False
+    fun: Callable[P, Any],
+    argnums: Argnums = 0,
+    has_aux: Literal[False] = False,
+    holomorphic: bool = False,
+    *,
+    sparse: Literal[False] = False,
 ) -> Callable[P, Array]: ...
 @overload
 def hessian(
-    fun: Callable[P, tuple[Any, Aux]], argnums: Argnums = 0, *, has_aux: Literal[True], holomorphic: bool = False
+    fun: Callable[P, tuple[Any, Aux]],
+    argnums: Argnums = 0,
+    *,
+    has_aux: Literal[True],
+    holomorphic: bool = False,
+    sparse: Literal[False] = False,
 ) -> Callable[P, tuple[Array, Aux]]: ...
 @overload
 def hessian(
-    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    sparse: bool = False,
 ) -> Callable[..., Any]: ...
 @trimming
 def hessian(
-    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    sparse: bool = False,
 ) -> Callable[..., Any]:
     """The Hessian of a function, forward over reverse. Arguments and structure as for `jacfwd(jacrev(fun))`, but that an
     array of one element, returned as the only output, counts as a scalar whatever its shape.
 
+    With `sparse` it is made as SciPy's sparse arrays, of a function with one output of one element, as `jacobian` makes them: in
+    fewer products yet, since one of two equal elements tells the other.
+
     >>> import numpy as np, tracegrad as tg
     >>> tg.hessian(lambda x: np.prod(x))(np.array([2.0, 3.0])).tolist()
     [[0.0, 1.0], [1.0, 0.0]]
+    >>> found = tg.hessian(lambda x: np.sum(x[1:] ** 2 * x[:-1]), sparse=True)(np.ones(1000))
+    >>> found.nnz, found.n_products
+    (2997, 3)
+
+    Sources: Powell & Toint, "On the Estimation of Sparse Hessian Matrices", SIAM Journal on Numerical Analysis 16 (1979);
+    Gebremedhin et al., "New Acyclic and Star Coloring Algorithms with Application to Computing Hessians", SIAM Journal on
+    Scientific Computing 29 (2007).
     """
     require_callable(fun, "hessian")
+    if sparse:
+
+        def gradient_of(partial: Callable[..., Any], positions: Sequence[int]) -> Callable[..., Any]:
+            def gradient(*chosen: Any) -> Any:
+                out, pull, *aux = vjp_as("hessian", partial, chosen, has_aux, fun, positions)
+                ones = tree.tree_map(lambda x: np.ones(np.shape(x), x.dtype), _only_number(out, fun))
+                return (pull(ones), *aux) if has_aux else pull(ones)
+
+            return gradient
+
+        found = _sparse("hessian", fun, argnums, has_aux, holomorphic, fun, gradient_of)
+        return named_after(found, fun, "hessian", hessian, argnums, has_aux, holomorphic, sparse=True)
 
     def scalar(*args: Any, **kwargs: Any) -> Any:
         out = fun(*args, **kwargs)
@@ -302,6 +451,17 @@ def hessian(
     first = _jacrev("hessian", scalar, argnums, has_aux, holomorphic, allow_int=False, of=fun)
     found = _jacfwd("hessian", first, argnums, has_aux, holomorphic, of=fun)
     return named_after(found, fun, "hessian", hessian, argnums, has_aux, holomorphic)
+
+
+def _only_number(out: Any, fun: Any) -> Any:
+    """The output of a function of which the Hessian is one matrix."""
+    types = [type_of(x) for x in tree.tree_leaves(out)]
+    if len(types) != 1 or types[0].size != 1:
+        raise ShapeError(
+            f"hessian(sparse=True){at(user_source())} needs one output of one element, but {described(fun)} returns "
+            f"{', '.join(map(str, types)) or 'nothing'}; return a sum, or call it for one output after the other"
+        )
+    return out
 
 
 def _as_scalar(out: Any) -> Any:

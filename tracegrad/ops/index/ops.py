@@ -16,7 +16,7 @@ import numpy as np
 
 from tracegrad.core.errors import ShapeError
 from tracegrad.core.memory import Strides, in_c_order, new_strides
-from tracegrad.core.op import Op, Params, Sample, View, Wanted
+from tracegrad.core.op import Along, Op, Pairs, Params, Sample, View, Wanted
 from tracegrad.core.trace import Tracer, as_array, bind, depends_on
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, Shape, is_added, number_kind, type_of
 from tracegrad.ops.elementwise import astype
@@ -267,9 +267,35 @@ def _gather_samples() -> Iterable[Sample]:
         yield Sample((x, *arrays), {"index": index})
 
 
+def _read(shape: Shape, index: Index, types: Sequence[ArrayType], known: Sequence[Any]) -> tuple[Any, Any]:
+    """Which elements of the region at the index stand for which elements of an array of this shape, as pairs of places. Of index
+    arrays that are not known (None) any element of their axis."""
+    found = region(shape, index, tuple([t.shape for t in types]))
+    unknown = [k for k, a in enumerate(known) if a is None]
+    arrays = []
+    for k, (t, a) in enumerate(zip(types, known, strict=True)):
+        if a is None:  # all of the axis, along an axis of its own
+            n = shape[found.axes[k]]
+            arrays.append(np.arange(n).reshape([n if j == k else 1 for j in unknown]))
+        else:
+            arrays.append(np.reshape(a, (*t.shape, *[1] * len(unknown))))
+    count = max([len(t.shape) for t in types], default=0)
+    arrays = [np.reshape(a, (*[1] * (count + len(unknown) - a.ndim), *a.shape)) for a in arrays]
+    places = np.arange(math.prod(shape)).reshape(shape)[native(index, arrays)]
+    own = [found.first + found.count + j for j in range(len(unknown))]
+    places = np.moveaxis(places, own, range(-len(unknown), 0)) if unknown else places
+    sizes = [shape[found.axes[k]] for k in unknown]
+    places = np.broadcast_to(places, (*found.shape, *sizes)).reshape(-1)
+    return np.repeat(np.arange(math.prod(found.shape)), math.prod(sizes)), places
+
+
+def _gather_reach(i: int, types: Sequence[ArrayType], out: ArrayType, params: Params, known: Sequence[Any]) -> Pairs:
+    return Pairs(*_read(types[0].shape, params["index"], types[1:], known[1:]))
+
+
 gather_op = linear(
     "gather", _gather, _gather_transpose, infer=_gather_type, batch=_gather_batch, linear=[{0}], kinds="biufc",
-    samples=_gather_samples, moves=True, picks=True, never_aliases=True,
+    samples=_gather_samples, moves=True, picks=True, never_aliases=True, reach=_gather_reach,
 )  # fmt: skip
 
 
@@ -353,8 +379,15 @@ def _scatter_add_samples() -> Iterable[Sample]:
         yield Sample((np.array(x[native(s.params["index"], arrays)]) * 2, *arrays), {**s.params, "shape": x.shape})
 
 
+def _scatter_add_reach(
+    i: int, types: Sequence[ArrayType], out: ArrayType, params: Params, known: Sequence[Any]
+) -> Pairs:
+    region_places, places = _read(out.shape, params["index"], types[1:], known[1:])
+    return Pairs(places, region_places)
+
+
 scatter_add_op = linear(
-    "scatter_add", _scatter_add, _scatter_add_transpose, infer=_scatter_add_type, batch=_scatter_add_batch,
+    "scatter_add", _scatter_add, _scatter_add_transpose, reach=_scatter_add_reach, infer=_scatter_add_type, batch=_scatter_add_batch,
     linear=[{0}], kinds="biufc", samples=_scatter_add_samples, leaves_zeros=True, never_aliases=True,
     with_constants=_known_scatter_add,
 )  # fmt: skip
@@ -508,8 +541,20 @@ def _overwritten(scatter: str, args: Sequence[str], params: Params) -> str:
     return f"{args[0]}[{_spelled(index)}] = {args[1]}"
 
 
+def _scatter_reach(
+    i: int, types: Sequence[ArrayType], out: ArrayType, params: Params, known: Sequence[Any]
+) -> Along | Pairs:
+    if i == 0:
+        return Along([(a, a, None) for a in range(len(out.shape))])
+    region_places, places = _read(out.shape, params["index"], types[2:], known[2:])
+    found = region(out.shape, params["index"], tuple([t.shape for t in types[2:]]))
+    written = np.broadcast_to(np.arange(types[1].size).reshape(types[1].shape), found.shape).reshape(-1)
+    return Pairs(places, written[region_places])
+
+
 scatter_op = Op(
     "scatter",
+    reach=_scatter_reach,
     evaluate=_scatter,
     infer=_scatter_type,
     jvp=masking_jvp(_scatter_jvp, (0, 1)),

@@ -27,6 +27,7 @@ from tracegrad.ops.linalg.matrices import (
     require_matrices,
     uniform_matrices,
 )
+from tracegrad.ops.reach import of_columns
 
 
 def _banded_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -153,6 +154,7 @@ solve_banded_op = Op(
     vjp=_banded_vjp,
     linear=[{1}],
     batch=_banded_batch,
+    reach=of_columns,
     samples=_banded_samples,
 )
 

@@ -26,6 +26,7 @@ from tracegrad.ops.linalg.matrices import (
     square_samples,
     uniform_matrices,
 )
+from tracegrad.ops.reach import batch_of
 from tracegrad.typing import Array, ArrayLike
 
 # What NumPy's namedtuples are made of is private to NumPy; the tuples themselves are not.
@@ -141,6 +142,7 @@ adjugate_tangent_op = Op(
     vjp=_adjugate_tangent_vjp,
     linear=[{1}],
     batch=elementwise_batch("adjugate_tangent"),  # leading axes broadcast
+    reach=batch_of(2),
     samples=_adjugate_tangent_samples,
 )
 

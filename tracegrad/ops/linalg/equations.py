@@ -28,6 +28,7 @@ from tracegrad.ops.linalg.matrices import (
     solved,
     uniform_matrices,
 )
+from tracegrad.ops.reach import batch_of
 
 
 def _sylvester_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -81,6 +82,7 @@ sylvester_op = Op(
     vjp=_sylvester_vjp,
     linear=[{2}],
     batch=elementwise_batch("solve_sylvester"),  # leading axes broadcast
+    reach=batch_of(2),
     samples=_sylvester_samples,
 )
 

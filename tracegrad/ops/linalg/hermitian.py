@@ -27,6 +27,7 @@ from tracegrad.ops.linalg.matrices import (
     uniform_matrices,
 )
 from tracegrad.ops.linalg.triangular import conjugated_triangle
+from tracegrad.ops.reach import batch_of
 from tracegrad.typing import Array, ArrayLike
 
 
@@ -97,6 +98,7 @@ from_triangle_op = Op(
     vjp=_from_triangle_vjp,
     linear=[{1}],
     batch=elementwise_batch("from_triangle"),  # leading axes broadcast
+    reach=batch_of(2),
     samples=_from_triangle_samples,
 )
 

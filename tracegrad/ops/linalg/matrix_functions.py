@@ -31,6 +31,7 @@ from tracegrad.ops.linalg.matrices import (
     square,
     uniform_matrices,
 )
+from tracegrad.ops.reach import batch_of
 
 
 def in_blocks(a: Any, e: Any) -> Any:
@@ -148,6 +149,7 @@ def with_frechet(
         vjp=frechet_vjp,
         linear=[{1}],
         batch=elementwise_batch(f"{name}_frechet"),  # leading axes broadcast
+        reach=batch_of(2),
         samples=frechet_samples,
     )
     function = Op(

@@ -31,6 +31,7 @@ from tracegrad.ops.linalg.matrices import (
     static_number,
     uniform_matrices,
 )
+from tracegrad.ops.reach import of_columns
 from tracegrad.typing import Array, ArrayLike
 
 _NOT_GIVEN: Any = object()
@@ -132,6 +133,7 @@ solve_op = Op(
     vjp=_solve_vjp,
     linear=[{1}],
     batch=_solve_batch,
+    reach=of_columns,
     samples=_solve_samples,
 )
 

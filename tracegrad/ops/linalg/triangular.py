@@ -26,6 +26,7 @@ from tracegrad.ops.linalg.matrices import (
     require_square,
     uniform_matrices,
 )
+from tracegrad.ops.reach import of_columns
 
 
 def _triangular_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -191,6 +192,7 @@ triangular_solve_op = Op(
     vjp=_triangular_vjp,
     linear=[{1}],
     batch=_triangular_batch,
+    reach=of_columns,
     samples=_triangular_samples,
 )
 

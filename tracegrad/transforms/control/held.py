@@ -466,7 +466,7 @@ def holding_one(
         infer=lambda types, params: params["graph"].out_types,
         jvp=jvp,
         batch=batch,
-        held=Held(expand_linear, forward, pull, without_zeros, inline, prune, _replay, write=_write),
+        held=Held(expand_linear, forward, pull, without_zeros, inline, prune, _replay, write=_write, flows=_flows),
         multiple_results=True,
         never_aliases=True,
         kinds="",
@@ -476,6 +476,11 @@ def holding_one(
 
 def _replay(run: Any, inputs: Sequence[Any], params: Params) -> Sequence[Any]:
     found: Sequence[Any] = run("", params["graph"], inputs)
+    return found
+
+
+def _flows(walk: Any, inputs: Sequence[Any], params: Params) -> Sequence[Any]:
+    found: Sequence[Any] = walk(params["graph"], inputs)
     return found
 
 

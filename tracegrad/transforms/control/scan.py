@@ -166,6 +166,18 @@ def _scan_replay(run: Any, inputs: Sequence[Any], params: Params) -> Sequence[An
     return [*carry, *stacked]
 
 
+def _scan_flows(walk: Any, inputs: Sequence[Any], params: Params) -> Sequence[Any]:
+    given, length, carries = _sections(params).split(inputs), params["length"], params["carries"]
+    carry = given.carry
+    rows: list[Any] = [None] * length
+    for i in range(length - 1, -1, -1) if params["reverse"] else range(length):
+        outs = walk(params["body"], [*carry, *[x.at(i) for x in given.element], *given.const])
+        carry, rows[i] = outs[:carries], outs[carries:]
+    kind = type(inputs[0])
+    types = _scan_type([x.type for x in inputs], params)[carries:]
+    return [*carry, *[kind.stacked([row[j] for row in rows], t) for j, t in enumerate(types)]]
+
+
 def _scan_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
     outs, carries = params["body"].out_types, params["carries"]
     return (*outs[:carries], *[ArrayType((params["length"], *t.shape), t.dtype) for t in outs[carries:]])
@@ -344,6 +356,7 @@ scan_op: Op = Op(
         _scan_prune,
         _scan_replay,
         write=_scan_write,
+        flows=_scan_flows,
     ),
     multiple_results=True,
     never_aliases=True,

@@ -99,6 +99,15 @@ def _inlined(inputs: Sequence[Any], params: Params) -> tuple[Graph, Sequence[Any
     return nearest(inputs[0].value, params["branches"]), inputs[1:]
 
 
+def _flows(walk: Any, inputs: Sequence[Any], params: Params) -> Sequence[Any]:
+    """Through any of the branches."""
+    first, *others = [walk(branch, inputs[1:]) for branch in params["branches"]]
+    found = [x.merged(x) for x in first]
+    for other in others:
+        found = [x.merged(y) for x, y in zip(found, other, strict=True)]
+    return found
+
+
 def _write(types: Sequence[ArrayType], params: Params) -> Written:
     branches, kind = params["branches"], number_kind(types[0].dtype)
 
@@ -132,7 +141,16 @@ switch_op: Op = Op(
     jvp=jvp,
     vjp=_vjp,
     batch=_batch,
-    held=Held(_expand, *keeping(lambda: switch_op, parts_of), without_zeros, _inlined, prune, _replay, write=_write),
+    held=Held(
+        _expand,
+        *keeping(lambda: switch_op, parts_of),
+        without_zeros,
+        _inlined,
+        prune,
+        _replay,
+        write=_write,
+        flows=_flows,
+    ),
     multiple_results=True,
     never_aliases=True,
     kinds="",

@@ -290,8 +290,19 @@ def _while_write(types: Sequence[ArrayType], params: Params) -> Written:
     return Written([params["cond"], params["body"]], lines)
 
 
+def _while_flows(walk: Any, inputs: Sequence[Any], params: Params) -> Sequence[Any]:
+    """After any number of steps."""
+    given = _sections(params).split(inputs)
+    carry, before = [x.merged(x) for x in given.carry], None
+    while carry != before:
+        before = carry
+        after = walk(params["body"], [*carry, *given.body])
+        carry = [x.merged(y) for x, y in zip(carry, after, strict=True)]
+    return carry
+
+
 while_op = Op(
-    "while_loop", evaluate=_while, infer=_while_type, jvp=_while_jvp, vjp=_while_vjp, batch=_while_batch, held=Held(expand=_while_expand, replay=_while_replay, write=_while_write),
+    "while_loop", evaluate=_while, infer=_while_type, jvp=_while_jvp, vjp=_while_vjp, batch=_while_batch, held=Held(expand=_while_expand, replay=_while_replay, write=_while_write, flows=_while_flows),
     multiple_results=True, never_aliases=True, kinds="",
 )  # fmt: skip
 

@@ -1,0 +1,158 @@
+"""Sparse derivatives by a few products: the pattern off the Graph (`sparsity.py`), a colouring of it (`colouring.py`), and one
+product for each colour, which are made together as a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tracegrad import tree
+from tracegrad.core.axes import within
+from tracegrad.core.context import context
+from tracegrad.core.errors import at, user_source
+from tracegrad.core.graph import Graph
+from tracegrad.core.late import imported
+from tracegrad.core.trace import Trace, Tracer
+from tracegrad.core.tracing import trace_graph, tracer_inputs
+from tracegrad.core.types import ArrayType, type_of
+from tracegrad.core.views import own
+from tracegrad.transforms.batch import batch_graph, with_batch
+from tracegrad.transforms.colouring import column_colouring, star_colouring
+from tracegrad.transforms.grad import linearize_as, vjp_as
+from tracegrad.transforms.linear import strong
+from tracegrad.transforms.sparsity import Sets, pattern_of
+
+
+def sparse_derivative(
+    transform: str,
+    fun: Callable[..., Any],
+    leaves: Sequence[Any],
+    in_tree: tree.PyTreeDef,
+    names: Callable[[int], str],
+    has_aux: bool,
+    of: Any,
+    positions: Sequence[int],
+    check: Callable[[Any], None],
+    symmetric: bool = False,
+) -> tuple[list[list[Any]], tree.PyTreeDef, Any]:
+    """The Jacobian of `fun` at the leaves of its arguments as SciPy's sparse matrices: for each output a list with one for each
+    leaf; then the tree of the outputs, and what it returns besides. `check` sees the outputs. A `symmetric` one is that of a
+    gradient."""
+    matrix = _csr_array(transform)
+    values = [own(_plain(x, i, names, transform)) for i, x in enumerate(leaves)]
+    types = [strong(type_of(x)) for x in values]
+    trace = Trace(transform, of)
+    trace.names = names
+    # What depends on the arguments is traced, so that the linear function's constants tell what does not.
+    inputs = tracer_inputs(trace, values)
+
+    def call() -> Any:
+        primals = tree.tree_unflatten(in_tree, inputs)
+        out, push, *aux = linearize_as(transform, fun, primals, has_aux, of, positions)
+        check(out)
+        graph = trace_graph(
+            lambda *ts: tree.tree_leaves(push(*tree.tree_unflatten(in_tree, ts))),
+            types,
+            transform=transform,
+            user_function=of,
+        )
+        return out, graph, aux
+
+    (out, graph, aux), _ = trace.recorded(call)
+    out_types = [strong(type_of(x)) for x in tree.tree_leaves(out)]
+    sets = pattern_of(graph)
+    here = Graph(graph.inputs, graph.eqns, graph.outputs, {v: _lowered(x, trace) for v, x in graph.consts.items()})
+    if symmetric:
+        rows, columns, data, products = _symmetric(sets, here, types, out_types)
+    else:
+        back = _transposed(sets)
+        forward, reverse = [column_colouring(s.starts, s.columns, s.count) for s in (sets, back)]
+        rows, columns = sets.rows(), sets.columns
+        if reverse.max(initial=-1) < forward.max(initial=-1):
+            _, pull, *_ = vjp_as(transform, fun, tree.tree_unflatten(in_tree, values), has_aux, of, positions)
+            out_tree = tree.tree_structure(out)
+            pulled = trace_graph(
+                lambda *cts: tree.tree_leaves(pull(tree.tree_unflatten(out_tree, cts))),
+                out_types,
+                transform=transform,
+                user_function=of,
+            )
+            data = _products(pulled, reverse, out_types)[reverse[rows], columns]
+            products = int(reverse.max(initial=-1)) + 1
+        else:
+            data = _products(here, forward, types)[forward[columns], rows]
+            products = int(forward.max(initial=-1)) + 1
+
+    def block(i: int, j: int) -> Any:
+        chosen = (rows >= tops[i]) & (rows < tops[i + 1]) & (columns >= lefts[j]) & (columns < lefts[j + 1])
+        shape = out_types[i].size, types[j].size
+        starts = np.searchsorted(rows[chosen] - tops[i], np.arange(shape[0] + 1))
+        dtype = np.result_type(out_types[i].dtype, types[j].dtype) if symmetric else out_types[i].dtype
+        found = matrix((data[chosen].astype(dtype, copy=False), columns[chosen] - lefts[j], starts), shape=shape)
+        found.n_products = products
+        return found
+
+    tops, lefts = [np.cumsum([0, *[t.size for t in ts]]) for ts in (out_types, types)]
+    blocks = [[block(i, j) for j in range(len(types))] for i in range(len(out_types))]
+    extra = tree.tree_map(lambda x: _lowered(x, trace), aux[0]) if has_aux else None
+    return blocks, tree.tree_structure(out), extra
+
+
+def _csr_array(transform: str) -> Any:
+    try:
+        return imported("scipy.sparse").csr_array
+    except ImportError:
+        raise ImportError(
+            f"{transform}(sparse=True){at(user_source())} returns SciPy's sparse arrays, but SciPy is not installed; write: "
+            "pip install 'tracegrad[scipy]'"
+        ) from None
+
+
+def _plain(x: Any, i: int, names: Callable[[int], str], transform: str) -> Any:
+    """An argument that is no tracer: SciPy's sparse arrays hold numbers."""
+    if isinstance(x, Tracer):
+        raise TypeError(
+            f"{transform}(sparse=True){at(user_source())} makes an array of SciPy's, which holds numbers, but {names(i)} is "
+            f"{x.described()}; call it outside of what is traced, or leave sparse=True out"
+        )
+    return x
+
+
+def _lowered(x: Any, trace: Trace) -> Any:
+    return x.value if type(x) is Tracer and x.origin is trace else x
+
+
+def _products(graph: Graph, colours: Any, types: Sequence[ArrayType]) -> Any:
+    """The linear Graph of inputs of these types, applied to the sum of the unit vectors of each colour: (colours, outputs)."""
+    count, start, seeds = int(colours.max(initial=-1)) + 1, 0, []
+    if not count:
+        return np.zeros((0, sum([t.size for t in graph.out_types])))
+    for t in types:
+        own = colours[start : start + t.size]
+        seed = np.zeros((count, t.size), t.dtype)
+        (used,) = np.nonzero(own >= 0)
+        seed[own[used], used] = 1
+        seeds.append(seed.reshape(count, *t.shape))
+        start += t.size
+    results = within(context.bound, None, 0, batch_graph, graph, count, seeds, [True] * len(seeds))
+    return np.concatenate([with_batch(r, count).reshape(count, -1) for r in results], axis=1)
+
+
+def _transposed(sets: Sets) -> Sets:
+    return Sets.of_pairs(sets.columns, sets.rows(), sets.count, len(sets))
+
+
+def _symmetric(sets: Sets, graph: Graph, types: Sequence[ArrayType], out_types: Sequence[ArrayType]) -> Any:
+    """Rows, columns and values of a symmetric matrix, and by how many products."""
+    sets = sets.united(_transposed(sets))
+    rows, columns = sets.rows(), sets.columns
+    star, plain = star_colouring(sets.starts, columns), column_colouring(sets.starts, columns, sets.count)
+    colours = star if star.max(initial=-1) < plain.max(initial=-1) else plain
+    count = int(colours.max(initial=-1)) + 1
+    # An element is told by its row's product where no other of the row has its column's colour, else by its equal's.
+    of_colour = rows * count + colours[columns]
+    alone = np.bincount(of_colour)[of_colour] == 1
+    first, second = np.where(alone, rows, columns), np.where(alone, columns, rows)
+    return rows, columns, _products(graph, colours, types)[colours[second], first], count
