@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from tracegrad.transforms.jacobian import hessian, hvp, jacfwd, jacobian, jacrev
     from tracegrad.transforms.jit.numpy import jit
     from tracegrad.transforms.jit.source import to_numpy_source
+    from tracegrad.transforms.laplacian import hessian_diag, laplacian
     from tracegrad.xla.devices import device_put, devices, to_jax
     from tracegrad.xla.from_jax import from_jax
 
@@ -66,6 +67,7 @@ __all__ = [
     "from_jax",
     "grad",
     "hessian",
+    "hessian_diag",
     "hvp",
     "io",
     "jacfwd",
@@ -73,6 +75,7 @@ __all__ = [
     "jacrev",
     "jit",
     "jvp",
+    "laplacian",
     "lax",
     "linear_transpose",
     "linearize",
@@ -137,6 +140,7 @@ _NAMES = {
     "transforms.inspect": ("eval_shape", "make_graph"),
     "transforms.jacobian": ("hessian", "hvp", "jacfwd", "jacobian", "jacrev"),
     "transforms.jit.numpy": ("jit",),
+    "transforms.laplacian": ("hessian_diag", "laplacian"),
     "transforms.jit.source": ("to_numpy_source",),
     "xla.devices": ("device_put", "devices", "to_jax"),
     "xla.from_jax": ("from_jax",),

@@ -47,6 +47,25 @@ def column_colouring(starts: Any, columns: Any, count: int) -> Any:
     return found
 
 
+def vertex_colouring(starts: Any, columns: Any) -> Any:
+    """Colours of the vertices of a graph, given by its symmetric matrix in compressed form, such that neighbours differ: what the
+    diagonal takes.
+
+    >>> vertex_colouring(np.array([0, 2, 5, 7]), np.array([0, 1, 0, 1, 2, 1, 2])).tolist()
+    [0, 1, 0]
+    """
+    around = _lists(columns, np.diff(starts))
+    colours = [-1] * len(around)
+    for v, neighbours in enumerate(around):
+        taken = 0
+        for w in neighbours:
+            if colours[w] >= 0:
+                taken |= 1 << colours[w]
+        if neighbours:
+            colours[v] = lowest_unset(taken)
+    return np.array(colours, np.intp)
+
+
 def _lists(flat: Any, lengths: Any) -> list[list[int]]:
     bounds = [0, *np.cumsum(lengths).tolist()]
     values = flat.tolist()

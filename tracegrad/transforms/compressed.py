@@ -3,6 +3,7 @@ product for each colour, which are made together as a batch."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,12 +15,12 @@ from tracegrad.core.context import context
 from tracegrad.core.errors import at, user_source
 from tracegrad.core.graph import Graph
 from tracegrad.core.late import imported
-from tracegrad.core.trace import Trace, Tracer
+from tracegrad.core.trace import Trace, Tracer, lifted
 from tracegrad.core.tracing import trace_graph, tracer_inputs
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.core.views import own
 from tracegrad.transforms.batch import batch_graph, with_batch
-from tracegrad.transforms.colouring import column_colouring, star_colouring
+from tracegrad.transforms.colouring import column_colouring, star_colouring, vertex_colouring
 from tracegrad.transforms.grad import linearize_as, vjp_as
 from tracegrad.transforms.linear import strong
 from tracegrad.transforms.sparsity import Sets, pattern_of
@@ -41,29 +42,11 @@ def sparse_derivative(
     leaf; then the tree of the outputs, and what it returns besides. `check` sees the outputs. A `symmetric` one is that of a
     gradient."""
     matrix = _csr_array(transform)
-    values = [own(_plain(x, i, names, transform)) for i, x in enumerate(leaves)]
-    types = [strong(type_of(x)) for x in values]
-    trace = Trace(transform, of)
-    trace.names = names
-    # What depends on the arguments is traced, so that the linear function's constants tell what does not.
-    inputs = tracer_inputs(trace, values)
-
-    def call() -> Any:
-        primals = tree.tree_unflatten(in_tree, inputs)
-        out, push, *aux = linearize_as(transform, fun, primals, has_aux, of, positions)
-        check(out)
-        graph = trace_graph(
-            lambda *ts: tree.tree_leaves(push(*tree.tree_unflatten(in_tree, ts))),
-            types,
-            transform=transform,
-            user_function=of,
-        )
-        return out, graph, aux
-
-    (out, graph, aux), _ = trace.recorded(call)
+    for i, x in enumerate(leaves):
+        _require_plain(x, i, names, transform)
+    here, sets, out, aux = linear_and_pattern(transform, fun, leaves, in_tree, names, has_aux, of, positions, check)
+    types = [v.type for v in here.inputs]
     out_types = [strong(type_of(x)) for x in tree.tree_leaves(out)]
-    sets = pattern_of(graph)
-    here = Graph(graph.inputs, graph.eqns, graph.outputs, {v: _lowered(x, trace) for v, x in graph.consts.items()})
     if symmetric:
         rows, columns, data, products = _symmetric(sets, here, types, out_types)
     else:
@@ -71,7 +54,7 @@ def sparse_derivative(
         forward, reverse = [column_colouring(s.starts, s.columns, s.count) for s in (sets, back)]
         rows, columns = sets.rows(), sets.columns
         if reverse.max(initial=-1) < forward.max(initial=-1):
-            _, pull, *_ = vjp_as(transform, fun, tree.tree_unflatten(in_tree, values), has_aux, of, positions)
+            _, pull, *_ = vjp_as(transform, fun, tree.tree_unflatten(in_tree, leaves), has_aux, of, positions)
             out_tree = tree.tree_structure(out)
             pulled = trace_graph(
                 lambda *cts: tree.tree_leaves(pull(tree.tree_unflatten(out_tree, cts))),
@@ -96,8 +79,72 @@ def sparse_derivative(
 
     tops, lefts = [np.cumsum([0, *[t.size for t in ts]]) for ts in (out_types, types)]
     blocks = [[block(i, j) for j in range(len(types))] for i in range(len(out_types))]
+    return blocks, tree.tree_structure(out), aux
+
+
+def linear_and_pattern(
+    transform: str,
+    fun: Callable[..., Any],
+    leaves: Sequence[Any],
+    in_tree: tree.PyTreeDef,
+    names: Callable[[int], str],
+    has_aux: bool,
+    of: Any,
+    positions: Sequence[int],
+    check: Callable[[Any], None] = lambda out: None,
+) -> tuple[Graph, Sets, Any, Any]:
+    """The derivative of `fun` as a linear Graph, and its pattern; then the output, of which only the types may be used, and what
+    `fun` returns besides."""
+    types = [strong(type_of(x)) for x in leaves]
+    trace = Trace(transform, of)
+    trace.names = names
+    # What depends on the arguments is traced, so that the linear function's constants tell what does not.
+    inputs = tracer_inputs(trace, [own(x) for x in leaves])
+
+    def call() -> Any:
+        primals = tree.tree_unflatten(in_tree, inputs)
+        out, push, *aux = linearize_as(transform, fun, primals, has_aux, of, positions)
+        check(out)
+        graph = trace_graph(
+            lambda *ts: tree.tree_leaves(push(*tree.tree_unflatten(in_tree, ts))),
+            types,
+            transform=transform,
+            user_function=of,
+        )
+        return out, graph, aux
+
+    (out, graph, aux), _ = trace.recorded(call)
+    here = {v: _lowered(x, trace) for v, x in graph.consts.items()}
     extra = tree.tree_map(lambda x: _lowered(x, trace), aux[0]) if has_aux else None
-    return blocks, tree.tree_structure(out), extra
+    return Graph(graph.inputs, graph.eqns, graph.outputs, here, graph.name), pattern_of(graph), out, extra
+
+
+def diagonal(
+    transform: str,
+    gradient: Callable[..., Any],
+    leaves: Sequence[Any],
+    in_tree: tree.PyTreeDef,
+    names: Callable[[int], str],
+    has_aux: bool,
+    of: Any,
+    positions: Sequence[int],
+) -> tuple[list[Any], Any]:
+    """The diagonal of the derivative of a gradient, an array for each leaf, and what the function returns besides. The leaves may
+    be traced: the pattern depends on no value."""
+    graph, sets, _, aux = linear_and_pattern(transform, gradient, leaves, in_tree, names, has_aux, of, positions)
+    sets = sets.united(_transposed(sets))
+    colours = vertex_colouring(sets.starts, sets.columns)
+    types, start, found = [v.type for v in graph.inputs], 0, []
+    products = _batched(graph, colours, types, leaves)
+    for t, rows in zip(types, products, strict=True):
+        if not len(rows):
+            found.append(np.zeros(t.shape, t.dtype)[()])
+            continue
+        # What has no elements in its row has no colour, and zeros in all products.
+        of_leaf = np.maximum(colours[start : start + t.size], 0)
+        found.append(np.reshape(np.reshape(rows, (len(rows), t.size))[of_leaf, np.arange(t.size)], t.shape)[()])
+        start += t.size
+    return found, aux
 
 
 def _csr_array(transform: str) -> Any:
@@ -110,14 +157,13 @@ def _csr_array(transform: str) -> Any:
         ) from None
 
 
-def _plain(x: Any, i: int, names: Callable[[int], str], transform: str) -> Any:
-    """An argument that is no tracer: SciPy's sparse arrays hold numbers."""
+def _require_plain(x: Any, i: int, names: Callable[[int], str], transform: str) -> None:
+    """Raise for an argument that is a tracer: SciPy's sparse arrays hold numbers."""
     if isinstance(x, Tracer):
         raise TypeError(
             f"{transform}(sparse=True){at(user_source())} makes an array of SciPy's, which holds numbers, but {names(i)} is "
             f"{x.described()}; call it outside of what is traced, or leave sparse=True out"
         )
-    return x
 
 
 def _lowered(x: Any, trace: Trace) -> Any:
@@ -126,18 +172,24 @@ def _lowered(x: Any, trace: Trace) -> Any:
 
 def _products(graph: Graph, colours: Any, types: Sequence[ArrayType]) -> Any:
     """The linear Graph of inputs of these types, applied to the sum of the unit vectors of each colour: (colours, outputs)."""
+    results = _batched(graph, colours, types, ())
+    return np.concatenate([r.reshape(len(r), math.prod(r.shape[1:])) for r in results], axis=1)
+
+
+def _batched(graph: Graph, colours: Any, types: Sequence[ArrayType], beside: Sequence[Any]) -> list[Any]:
+    """The same, an array for each output. `beside` are the arrays that it was made at, which may be traced."""
     count, start, seeds = int(colours.max(initial=-1)) + 1, 0, []
     if not count:
-        return np.zeros((0, sum([t.size for t in graph.out_types])))
+        return [np.zeros((0, *t.shape), t.dtype) for t in graph.out_types]
     for t in types:
-        own = colours[start : start + t.size]
+        of_leaf = colours[start : start + t.size]
         seed = np.zeros((count, t.size), t.dtype)
-        (used,) = np.nonzero(own >= 0)
-        seed[own[used], used] = 1
-        seeds.append(seed.reshape(count, *t.shape))
+        (used,) = np.nonzero(of_leaf >= 0)
+        seed[of_leaf[used], used] = 1
+        seeds.append(lifted(seed.reshape(count, *t.shape), beside))
         start += t.size
     results = within(context.bound, None, 0, batch_graph, graph, count, seeds, [True] * len(seeds))
-    return np.concatenate([with_batch(r, count).reshape(count, -1) for r in results], axis=1)
+    return [with_batch(r, count) for r in results]
 
 
 def _transposed(sets: Sets) -> Sets:
