@@ -316,7 +316,13 @@ EXACT = {
     "multiply_keeping_zeros", "negative", "nextafter", "positive", "rad2deg", "radians", "real",
     "reduce_precision", "relu", "relu6", "remainder", "safe_sqrt", "subtract", "times_exp", "where",
 }  # fmt: skip
-DENSITIES = {"gamma_density", "beta_density", "digamma_rise", "zeta_slope"}  # those of igamma, betainc, betaln and zeta
+DENSITIES = {
+    "gamma_density",
+    "beta_density",
+    "betainc_slope",
+    "digamma_rise",
+    "zeta_slope",
+}  # those of igamma, betainc, betaln and zeta
 EXACT_OF_NN = {
     "glu", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "identity", "leaky_relu", "one_hot", "relu", "relu6",
     "sparse_plus", "sparse_sigmoid", "soft_sign", "softplus", "squareplus", "tanh", "standardize",

@@ -24,6 +24,14 @@ from tracegrad.ops.elementwise import unary_samples
 from tracegrad.ops.elementwise.error_function import polynomial
 from tracegrad.ops.elementwise.products import multiply_keeping_zeros
 from tracegrad.ops.families import broadcast_shapes, elementwise
+from tracegrad.ops.special.incomplete import (
+    beta_slope_of,
+    beta_slopes,
+    digamma_rise_of,
+    gamma_slope_of,
+    gamma_slopes,
+    mixed,
+)
 from tracegrad.typing import Array, ArrayLike
 
 
@@ -221,6 +229,11 @@ def polygamma(m: ArrayLike, x: ArrayLike) -> Array:
     return _apply(polygamma_op, m, x)
 
 
+def polygamma_of(order: int, x: Any) -> Any:
+    """`polygamma` of a plain order, zero included, of what is traced."""
+    return polygamma(order, x) if order else digamma(x)
+
+
 def zeta(x: ArrayLike, q: ArrayLike) -> Array:
     """Hurwitz' zeta function, the sum of (k + q)**-x over k = 0, 1, ...
 
@@ -231,42 +244,31 @@ def zeta(x: ArrayLike, q: ArrayLike) -> Array:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Incomplete gamma functions. One op has all derivatives of P(a, x) in a: with t_n = x**(a+n) exp(-x) / Gamma(a+n+1),
-# P is the sum of the t_n (DLMF 8.7.1), and each is differentiated by itself. The k-th derivative of exp(g) is exp(g)
-# times Bell's polynomial in the derivatives of g, here g' = log x - digamma(a+n+1) and so on.
+# Incomplete gamma functions. One op has all derivatives of P(a, x) in a (ops/special/incomplete.py).
+
+_BLOCK = 4096  # how many numbers are integrated at once: there are some arrays of 130 times as many
 
 
-def bell(slopes: Sequence[Any]) -> Any:
-    """exp(-g) times the k-th derivative of exp(g), for the first k derivatives of g."""
-    bell: list[Any] = [1.0]
-    for k in range(1, len(slopes) + 1):
-        bell.append(sum([math.comb(k - 1, j) * bell[k - 1 - j] * slopes[j] for j in range(k)]))
-    return bell[-1]
+def _psi(order: int, x: Any) -> Any:
+    s = _scipy_special()
+    return s.psi(x) if order == 0 else s.polygamma(order, x)
 
 
-_CHUNK = 64
+def _in_blocks(function: Callable[..., Any], *inputs: Any) -> Any:
+    inputs = np.broadcast_arrays(*inputs)
+    flat = [x.reshape(-1) for x in inputs]
+    out = np.empty(inputs[0].size)
+    for start in range(0, out.size, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        out[block] = function(*[x[block] for x in flat])
+    return out.reshape(inputs[0].shape)
 
 
 def _igamma(a: Any, x: Any, order: int) -> Any:
     s = _scipy_special()
     if order == 0:
         return s.gammainc(a, x)
-    a, x = np.broadcast_arrays(a, x)
-    shape = a.shape
-    a, x = a.reshape(-1, 1), x.reshape(-1, 1)
-    usual = (a > 0) & (x > 0) & np.isfinite(x) & np.isfinite(a)
-    edge = np.where((a > 0) & ((x == 0) | (x == np.inf)), 0, np.nan)
-    a, safe = np.where(usual, a, 1), np.where(usual, x, 1)
-    # The terms are like probabilities of a Poisson distribution: those far from its mean are below rounding.
-    reach = 13 * np.sqrt(safe) + 60
-    first = np.floor(np.maximum(safe - a - reach, 0))
-    count = int(np.max(np.maximum(safe - a, 0) + reach - first, initial=0))
-    total = np.zeros(a.shape)
-    for start in range(0, count, _CHUNK):
-        b = a + first + np.arange(start, min(start + _CHUNK, count))
-        slopes = [np.log(safe) - s.psi(b + 1), *[-s.polygamma(j, b + 1) for j in range(1, order)]]
-        total += np.sum(np.exp(b * np.log(safe) - safe - s.gammaln(b + 1)) * bell(slopes), -1, keepdims=True)
-    return np.where(usual, total, edge).reshape(shape)
+    return _in_blocks(lambda a, x: gamma_slope_of(np, _psi, s.gammaln, a, x, order), a, x)
 
 
 def _falling(x: Any, count: int) -> Any:
@@ -308,8 +310,8 @@ def _igamma_density(a: Any, x: Any, order: int) -> Any:
     """The derivative of order `order` in a of x**(a-1) exp(-x) / Gamma(a), which is dP/dx."""
     if order == 0:
         return gamma_density(a, x)
-    slopes = [np.log(x) - digamma(a), *[-polygamma(j, a) for j in range(1, order)]][:order]
-    return multiply_keeping_zeros(gamma_density(a, x), bell(slopes))
+    slopes = gamma_slopes(polygamma_of, a, np.log(x), order)
+    return multiply_keeping_zeros(gamma_density(a, x), mixed(slopes, order, 0))
 
 
 def _two_samples(**params: int) -> Callable[[], Iterable[Sample]]:
@@ -334,8 +336,6 @@ igammac_op = _special(
 
 def igamma(a: ArrayLike, x: ArrayLike) -> Array:
     """The regularised lower incomplete gamma function P(a, x), with derivatives in both.
-
-    Those in `a` are exact to about 1e-14 * x, in absolute terms, and take time in proportion to sqrt(x).
 
     >>> bool(abs(igamma(1.0, 2.0) - (1 - np.exp(-2.0))) < 1e-15)
     True
@@ -423,12 +423,40 @@ def _beta_samples() -> Iterable[Sample]:
 
 
 betainc_op = _special(
-    "betainc", "betainc", lambda d, out, a, b, x: d * beta_density(a, b, x), samples=_beta_samples, without=["a", "b"],
+    "betainc", "betainc", lambda d, out, a, b, x: d * _betainc_slope(a, b, x, 1, 0),
+    lambda d, out, a, b, x: d * _betainc_slope(a, b, x, 0, 1), lambda d, out, a, b, x: d * beta_density(a, b, x),
+    samples=_beta_samples,
 )  # fmt: skip
 
 
+def _slope_in_parameters(a: Any, b: Any, x: Any, m: int, n: int) -> Any:
+    s = _scipy_special()
+    rise = functools.partial(digamma_rise_of, np, s.psi)
+    return _in_blocks(lambda a, b, x: beta_slope_of(np, _psi, rise, s.betaln, a, b, x, m, n), a, b, x)
+
+
+def _slope_of_density(a: Any, b: Any, x: Any, m: int, n: int) -> Any:
+    """The derivative of beta_density(a, b, x) of these orders in a and b."""
+    joint = digamma(a + b)
+    slopes = beta_slopes(polygamma_of, a, b, (np.log(x), np.log1p(-x)), (joint - digamma(a), joint - digamma(b)), m, n)
+    return multiply_keeping_zeros(beta_density(a, b, x), mixed(slopes, m, n))
+
+
+# The derivative of I_x(a, b) of order m in a and n in b.
+betainc_slope_op: Op = _special(
+    "betainc_slope", _slope_in_parameters, lambda d, out, a, b, x, m, n: d * _betainc_slope(a, b, x, m + 1, n),
+    lambda d, out, a, b, x, m, n: d * _betainc_slope(a, b, x, m, n + 1),
+    lambda d, out, a, b, x, m, n: d * _slope_of_density(a, b, x, m, n),
+    samples=lambda: [Sample(s.inputs, {"m": m, "n": n}) for m, n in ((1, 0), (1, 1)) for s in _beta_samples()],
+)  # fmt: skip
+
+
+def _betainc_slope(a: Any, b: Any, x: Any, m: int, n: int) -> Any:
+    return _apply(betainc_slope_op, a, b, x, m=m, n=n)
+
+
 def betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike) -> Array:
-    """The regularised incomplete beta function I_x(a, b); it has a derivative in `x` only, as in jax.
+    """The regularised incomplete beta function I_x(a, b), with derivatives in all three.
 
     >>> float(betainc(1.0, 1.0, 0.25))
     0.25

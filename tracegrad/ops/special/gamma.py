@@ -15,6 +15,7 @@ from tracegrad.ops.elementwise.products import multiply_keeping_zeros
 from tracegrad.ops.elementwise.samples import binary_samples, unary_samples
 from tracegrad.ops.families import elementwise, ufunc_type
 from tracegrad.ops.special.declared import call, scipy_special, special, traces
+from tracegrad.ops.special.incomplete import digamma_rise_of
 from tracegrad.ops.special_functions import digamma, lgamma, polygamma, zeta_slope
 from tracegrad.typing import Array, ArrayLike
 
@@ -101,31 +102,7 @@ def multigammaln(a: ArrayLike, d: int) -> Array:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# psi(x + h) - psi(x), of which little is left by subtraction where h is small beside x: for x > 0 it is the sum of
-# h / ((x + k) (x + k + h)) over a few k (DLMF 5.5.2), and then the difference of the series in 1 / x**2, term by term (5.11.2).
-
-_SHIFT = 10
-_BERNOULLI = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12, -3617 / 8160)  # B_2k / 2k
-
-
-def digamma_rise_of(xp: Any, psi: Any, x: Any, h: Any) -> Any:
-    """In NumPy's words or jax's."""
-    positive = (x > 0) & (x + h > 0)
-    low, step = xp.where(positive, x, 1), xp.where(positive, h, 1)
-    found = 0.0
-    for k in range(_SHIFT):
-        found = found + step / ((low + k) * (low + k + step))
-    low = low + _SHIFT
-    high = low + step
-    found = found + xp.log1p(step / low) + 0.5 * step / (low * high)
-    u, v = 1 / (low * low), 1 / (high * high)
-    fall = -step * (low + high) * u * v  # of v - u
-    powers, power = 1.0, 1.0  # (v**k - u**k) / (v - u), and u**(k-1)
-    for b in _BERNOULLI:
-        found = found - b * fall * powers
-        power = power * u
-        powers = powers * v + power
-    return xp.where(positive, found, psi(x + h) - psi(x))
+# psi(x + h) - psi(x).
 
 
 def _digamma_rise(x: Any, h: Any) -> Any:

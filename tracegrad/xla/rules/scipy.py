@@ -27,7 +27,7 @@ from tracegrad.ops.special import (  # noqa: F401, which fill DECLARED
     polynomials,
 )
 from tracegrad.ops.special.declared import DECLARED
-from tracegrad.ops.special.gamma import digamma_rise_of
+from tracegrad.ops.special.incomplete import digamma_rise_of
 from tracegrad.xla.values import cast, spread
 
 

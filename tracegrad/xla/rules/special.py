@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,8 @@ from jax import lax
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType
 from tracegrad.ops.elementwise.trigonometric import sinc_of
-from tracegrad.ops.special_functions import bell, bessel_slope, beta_density_of, gamma_density_of, zeta_slope_of
+from tracegrad.ops.special.incomplete import beta_slope_of, digamma_rise_of, gamma_slope_of
+from tracegrad.ops.special_functions import bessel_slope, beta_density_of, gamma_density_of, zeta_slope_of
 from tracegrad.xla.values import cast, spread
 
 
@@ -49,26 +49,22 @@ def _sinc(out: ArrayType, x: Any, order: int) -> Any:
 # Incomplete gamma and beta functions.
 
 
+def _psi(order: int, x: Any) -> Any:
+    return lax.polygamma(lax.full(x.shape, order, x.dtype), x) if order else lax.digamma(x)
+
+
+def _betaln(a: Any, b: Any) -> Any:
+    return lax.lgamma(a) + lax.lgamma(b) - lax.lgamma(a + b)
+
+
 @_special("igamma")
 def _igamma(a: Any, x: Any, order: int) -> Any:
-    """As with SciPy, term by term."""
-    if order == 0:
-        return lax.igamma(a, x)
-    usual = (a > 0) & (x > 0) & lax.is_finite(x) & lax.is_finite(a)
-    a0, x0 = jnp.where(usual, a, 1), jnp.where(usual, x, 1)
-    reach = 13 * lax.sqrt(x0) + 60
-    first = lax.floor(jnp.maximum(x0 - a0 - reach, 0))
-    count = jnp.max(jnp.maximum(x0 - a0, 0) + reach - first, initial=0).astype(np.int32)
+    return gamma_slope_of(jnp, _psi, lax.lgamma, a, x, order) if order else lax.igamma(a, x)
 
-    def with_term(n: Any, total: Any) -> Any:
-        b = a0 + first + n.astype(a.dtype)
-        slopes = [lax.log(x0) - lax.digamma(b + 1)]
-        slopes += [-lax.polygamma(lax.full(b.shape, i, b.dtype), b + 1) for i in range(1, order)]
-        return total + lax.exp(b * lax.log(x0) - x0 - lax.lgamma(b + 1)) * bell(slopes)
 
-    total = lax.fori_loop(0, count, with_term, lax.full(a.shape, 0, a.dtype))
-    edge = jnp.where((a > 0) & ((x == 0) | (x == math.inf)), 0, math.nan)
-    return jnp.where(usual, total, edge)
+@_special("betainc_slope")
+def _betainc_slope(a: Any, b: Any, x: Any, m: int, n: int) -> Any:
+    return beta_slope_of(jnp, _psi, functools.partial(digamma_rise_of, jnp, lax.digamma), _betaln, a, b, x, m, n)
 
 
 def _xlogy(x: Any, y: Any) -> Any:
