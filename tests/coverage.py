@@ -152,7 +152,7 @@ def reason(error: Exception | None) -> str:
     text = str(error)
     said = text.partition("\n")[2] or text.partition("): ")[2]
     said = re.sub(r"\s*\(with `import tracegrad\.numpy as tnp`\)", "", " ".join(said.split()))
-    return "" if "tg.custom_vjp" in said else f"{type(error).__name__}: {said}"
+    return "" if "tg.external" in said else f"{type(error).__name__}: {said}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tracegrad.transforms.control import checkpoint_policies
     from tracegrad.transforms.control.checkpoint import checkpoint, remat
     from tracegrad.transforms.custom import custom_jvp, custom_vjp
+    from tracegrad.transforms.external import external, pure_callback
     from tracegrad.transforms.inspect import eval_shape, make_graph
     from tracegrad.transforms.jacobian import hessian, hvp, jacfwd, jacobian, jacrev
     from tracegrad.transforms.jit.numpy import jit
@@ -62,6 +63,7 @@ __all__ = [
     "draw",
     "eval_shape",
     "extend",
+    "external",
     "fit",
     "float0",
     "from_jax",
@@ -87,6 +89,7 @@ __all__ = [
     "numpyize",
     "ops",
     "optim",
+    "pure_callback",
     "random",
     "remat",
     "scipy",
@@ -137,6 +140,7 @@ _MODULES = {
 _NAMES = {
     "transforms.control.checkpoint": ("checkpoint", "remat"),
     "transforms.custom": ("custom_jvp", "custom_vjp"),
+    "transforms.external": ("external", "pure_callback"),
     "transforms.inspect": ("eval_shape", "make_graph"),
     "transforms.jacobian": ("hessian", "hvp", "jacfwd", "jacobian", "jacrev"),
     "transforms.jit.numpy": ("jit",),

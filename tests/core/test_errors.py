@@ -576,7 +576,7 @@ def slice_assigned_a_tracer() -> None:
     "  Assigning into an array: make it by `y = tnp.zeros(n)`, or by `tnp.copy(y)` of one that there is; or in place of "
     "`y[i] = v` write `y = tnp.at(y)[i].set(v)`, or `np.stack` the parts.\n"
     "  Making an array: in place of `np.array([...])` write `tnp.array([...])` or `np.stack([...])`.\n"
-    "  A function that NumPy cannot hand to us: `tnp` has it, or it needs `tg.custom_vjp`.\n"
+    "  A function that NumPy cannot hand to us: `tnp` has it, or it needs `tg.external`.\n"
     "  (with `import tracegrad.numpy as tnp`; or leave the code as it is, and trace `tg.numpyize(f)` in its place)",
 )
 def plain_array_indexed() -> None:
@@ -707,8 +707,8 @@ some_function.__module__ = "numpy"
 @golden(
     UnsupportedFunctionError,
     "numpy.some_function is not traced at <HERE> (in <lambda>), called with a traced f64[3], the input x.\n"
-    "  `tracegrad.numpy` lists what is. If the function matters to you, give it a derivative with `tg.custom_vjp` or "
-    "`tg.custom_jvp`, or call it on values that are not being traced.",
+    "  `tracegrad.numpy` lists what is. If the function matters to you, make one of it that is not traced and has a derivative, "
+    "`tg.external(f, out=..., vjp=...)`, or call it on values that are not being traced.",
 )
 def unsupported_function() -> None:
     tg.grad(lambda x: x.__array_function__(some_function, (np.ndarray,), (x,), {}))(X)  # HERE

@@ -596,7 +596,7 @@ def test_unknown_primitives() -> None:
     assert text.startswith("from_jax: tracegrad has nothing for jax's primitive 'hessenberg', used at ")
     assert f"test_from_jax.py:{line} (in f)." in text and "float64[3,3]" in text and "jax.jit(fun)" in text
     for g, advice in (
-        (lambda x: jax.pure_callback(np.sin, x, x), "custom_vjp"),
+        (lambda x: jax.pure_callback(np.sin, x, x), "tg.external"),
         (lambda x: (jax.debug.print("{}", x), x)[1], "take jax.debug's call out"),
         (lambda x: lax.reduce_window(x, 0.0, lambda a, b: a + b * 2, (2,), (1,), "VALID"), "stack the windows"),
     ):

@@ -62,6 +62,16 @@ def of_a_method(array: str, method: str) -> str:
     return f"In place of `{array}.{method}(...)` of a plain array write `tnp.{method}({array}, ...)`."
 
 
+def for_rules(transform: str) -> str:
+    """What to write besides for a function that is traced although it has derivative rules."""
+    if transform != "call":
+        return ""
+    return (
+        "\n  jit, vmap and their kin trace a function that has its own derivative, too. Where it cannot be traced, write "
+        "`tg.external(f, out=..., vjp=...)` in place of `tg.custom_vjp`, or `jvp=...` in place of `tg.custom_jvp`."
+    )
+
+
 def tnp_or_numpyize(function: Any) -> str:
     """How to have `tnp`, or in place of it all that a traced function reaches of NumPy's, unless it has that."""
     if type(user_frame().f_globals) is not dict:

@@ -446,8 +446,8 @@ def unsupported(function: Any, how: str = "", of: Any = None) -> UnsupportedFunc
     called = "" if of is None else f", called with {of.described()}"
     listed = "`tracegrad.numpy` lists what is" if module.startswith("numpy") else f"`tg.{_room_of(module)}` has what is"
     fix = (
-        f"{listed}. If the {kind} matters to you, give it a derivative with `tg.custom_vjp` or "
-        "`tg.custom_jvp`, or call it on values that are not being traced."
+        f"{listed}. If the {kind} matters to you, make one of it that is not traced and has a derivative, "
+        "`tg.external(f, out=..., vjp=...)`, or call it on values that are not being traced."
     )
     if module.startswith("numpy") and name in REASONS:
         fix = REASONS[name]

@@ -177,6 +177,11 @@ class Graph:
         return frozenset().union(*[axes_of(eqn.params) for eqn in self.eqns])
 
     @cached
+    def effects(self) -> bool:
+        """Whether running it does more than its outputs say."""
+        return any([eqn.op.acts(eqn.params) for eqn in self.eqns])
+
+    @cached
     def memo(self) -> dict[Any, Any]:
         """What has been made of the Graph and lives as long as it: its compiled function, its derivatives."""
         return {}
@@ -359,6 +364,36 @@ def in_scope(graph: Graph, scope: tuple[str, ...]) -> Graph:
     return found
 
 
+def silent(graph: Graph) -> Graph:
+    """The Graph without what it does besides its outputs, for whoever computes them once more. What has to be done for them is
+    left."""
+
+    def make() -> Graph:
+        live: set[Atom] = set(graph.outputs)
+        eqns = []
+        for eqn in reversed(graph.eqns):
+            if live.isdisjoint(eqn.outputs) and eqn.op.acts(eqn.params):
+                continue
+            live.update(eqn.inputs)
+            eqns.append(silenced(eqn))
+        return Graph(graph.inputs, tuple(reversed(eqns)), graph.outputs, graph.consts, graph.name)
+
+    return remembered(graph, "silent", make) if graph.effects else graph
+
+
+def silenced(eqn: Eqn) -> Eqn:
+    """An equation with what the Graphs that it holds do besides their outputs left out."""
+
+    def quiet(value: Any) -> Any:
+        if type(value) is tuple:
+            return tuple([quiet(part) for part in value]) if any([type(part) is Graph for part in value]) else value
+        return silent(value) if type(value) is Graph else value
+
+    if eqn.op.held is None or not eqn.op.acts(eqn.params):
+        return eqn
+    return eqn._replace(params={k: quiet(v) for k, v in eqn.params.items()})
+
+
 def replace(x: _Part, **changes: Any) -> _Part:
     """An equation or a Graph with other values for some of its fields."""
     if isinstance(x, Graph):
@@ -379,14 +414,18 @@ def axes_of(params: Params) -> frozenset[Axis]:
     return found
 
 
+def graphs_of(params: Params) -> list[Graph]:
+    """The Graphs that an equation with these params holds itself."""
+    parts = [part for value in params.values() for part in (value if type(value) is tuple else (value,))]
+    return [part for part in parts if type(part) is Graph]
+
+
 def graphs_in(graph: Graph) -> Iterator[Graph]:
     """The Graphs that its equations hold, each after those that it holds itself."""
     for eqn in graph.eqns:
-        for value in eqn.params.values():
-            for part in value if type(value) is tuple else (value,):
-                if type(part) is Graph:
-                    yield from graphs_in(part)
-                    yield part
+        for part in graphs_of(eqn.params):
+            yield from graphs_in(part)
+            yield part
 
 
 class _Content:

@@ -56,6 +56,8 @@ Inlining = Callable[[Sequence[Any], Params], "tuple[Any, Sequence[Any]] | None"]
 Forward = Callable[[Wanted, Sequence[Any], Params], tuple[Sequence[Any], Any]]
 # (wanted, cotangents, residuals, out, primals, params) -> one cotangent for each wanted input position, None for a zero.
 Pull = Callable[[Wanted, Sequence[Any], Any, Any, Sequence[Any], Params], Sequence[Any]]
+# (params) -> whether the op does more than its outputs say.
+Effect = Callable[[Params], bool]
 # (input positions, params) -> whether the op is jointly linear in these inputs.
 Linearity = Callable[[Iterable[int], Params], bool]
 
@@ -230,6 +232,8 @@ class Op:
     contraction       how much an op computes that sums products (matmul, einsum, convolution), and whether in batches
     reach             which elements of the output depend on which of an input that the op is linear in, where it neither is
                       elementwise nor moves elements; None if all may
+    effect            whether it does more than its outputs say, so that it is run as often as the program says, and in that
+                      order, whoever reads them
     """
 
     __slots__ = (
@@ -239,6 +243,7 @@ class Op:
         "collective",
         "contraction",
         "data",
+        "effect",
         "elementwise",
         "evaluate",
         "fast_math",
@@ -301,6 +306,7 @@ class Op:
         view: View | None = None,
         overwrite: Overwriting | None = None,
         reach: Reach | None = None,
+        effect: Effect | None = None,
     ) -> None:
         self.name = name
         self.evaluate = evaluate
@@ -332,6 +338,7 @@ class Op:
         self.view = view
         self.overwrite = overwrite
         self.reach = reach
+        self.effect = effect
         self.linear_if = linear_if
         # A derivative of an op that is linear in all inputs together never looks at their values.
         self.keeps_inputs = EVERY not in self.linear
@@ -347,6 +354,13 @@ class Op:
     def is_linear_by_params(self, positions: Iterable[int], params: Params) -> bool:
         """Whether its params make it one, and one that brings in nothing that is not zero where these inputs are."""
         return self.linear_if is not None and self.linear_if(positions, params)
+
+    def acts(self, params: Params) -> bool:
+        """Whether an equation does more than its outputs say, itself or in a Graph that it holds (`Graph.effects`)."""
+        if self.effect is not None or self.held is None:
+            return self.effect is not None and self.effect(params)
+        parts = [part for value in params.values() for part in (value if type(value) is tuple else (value,))]
+        return any([getattr(part, "effects", False) for part in parts])
 
     @property
     def runs_user_code(self) -> bool:

@@ -337,6 +337,9 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
         inputs = tuple([as_array(x) for x in inputs])
         tracers = [x.origin for x in inputs if type(x) is Tracer]
         if not tracers:
+            if context.trace is not None and op.multiple_results and op.acts(params):
+                # It is for each run of the program that is being made.
+                return context.trace.apply(op, inputs, params, (), user_source())
             try:
                 if op.python is not None and are_python(inputs):
                     return op.python(*inputs, **params)
@@ -645,7 +648,8 @@ def concrete(x: Any, what: str, instead: str | Callable[[], str] = "") -> Any:
     if found is None and isinstance(x, Tracer):
         while type(x.value) is Tracer:
             x = x.value
-        raise ConcretizationTypeError(x.no_value_text(what, instead() if callable(instead) else instead))
+        text = x.no_value_text(what, instead() if callable(instead) else instead)
+        raise ConcretizationTypeError(text + advice.for_rules(x.origin.transform))
     return found
 
 
@@ -1060,8 +1064,9 @@ class Tracer:
             fixes = [f"  Write `{instead}(...)`, which takes traced arrays too, in place of `{written}(...)`."]
         elif library:
             fixes = [
-                f"  {library} works on plain arrays: write NumPy's function or tnp's, or give it a derivative with "
-                "`tg.custom_vjp` or `tg.custom_jvp`; where it is written in Python, `tg.numpyize` makes a copy that is traced."
+                f"  {library} works on plain arrays: write NumPy's function or tnp's, or make one of it that is not traced and has a "
+                "derivative, `tg.external(f, out=..., vjp=...)`; where it is written in Python, `tg.numpyize` makes a copy that is "
+                "traced."
             ]
         elif function is np.array or function is np.asarray:
             fixes = [_MAKE if function is np.array else "  In place of `np.asarray(x)` write `tnp.asarray(x)`."]
@@ -1077,7 +1082,7 @@ class Tracer:
             fixes = [
                 f"  NumPy cannot hand `{written}` to us: "
                 + (f"write `{theirs}`; else it needs" if has else "it needs")
-                + " `tg.custom_vjp`, or values that are not traced."
+                + " `tg.external`, or values that are not traced."
             ]
         elif method:
             fixes = [f"  {advice.of_a_method(array, method)}"]
@@ -1085,7 +1090,7 @@ class Tracer:
             fixes = [
                 _ASSIGN,
                 _MAKE,
-                "  A function that NumPy cannot hand to us: `tnp` has it, or it needs `tg.custom_vjp`.",
+                "  A function that NumPy cannot hand to us: `tnp` has it, or it needs `tg.external`.",
             ]
         fixes = [_INDEX, *fixes] if exact else fixes
         why = (
@@ -1096,6 +1101,7 @@ class Tracer:
         raise TracerArrayConversionError(
             f"{library or 'NumPy'} wanted a plain array{at(source)} in place of {self.described()}{why}.\n"
             + "\n".join([*fixes, "  " + advice.tnp_or_numpyize(self.origin.function)])
+            + advice.for_rules(self.origin.transform)
         )
 
     # What the array API standard asks for besides.
@@ -1189,7 +1195,9 @@ class Tracer:
             )
         what, fix = advice.number_wanted()
         if self.value is None:
-            raise ConcretizationTypeError(f"{self.no_value_text(what)}\n  {fix}")
+            raise ConcretizationTypeError(
+                f"{self.no_value_text(what)}\n  {fix}{advice.for_rules(self.origin.transform)}"
+            )
         raise ConcretizationTypeError(
             f"{what}{at(source)} would make a plain number of {self.described()}, and the {self.origin.described()} "
             f"would silently lose its derivative.\n  {fix}\n"

@@ -21,13 +21,17 @@ from tracegrad.core.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, ty
 
 
 def needed(eqns: Sequence[Equation], outputs: Sequence[Any], derivative: bool = False) -> list[Equation]:
-    """The recorded equations that the outputs depend on, in order; or those through which tangents reach them, which take
-    no part in an input that is data (`Op.data`)."""
+    """The recorded equations that the outputs depend on, and those that do more than their outputs say, in order; or those
+    through which tangents reach them, which take no part in an input that is data (`Op.data`)."""
     live = {id(x) for x in outputs}
     kept = []
     for eqn in reversed(eqns):
         op, inputs, _, params, out, wanted, _ = eqn
-        if (any(id(o) in live for o in out)) if op.multiple_results else id(out) in live:
+        if (
+            any([id(o) in live for o in out]) or (not derivative and op.acts(params))
+            if op.multiple_results
+            else id(out) in live
+        ):
             kept.append(eqn)
             data = op.data(params) if derivative and op.data is not None else ()
             live.update([id(inputs[i]) for i in wanted if i not in data])
@@ -71,7 +75,7 @@ def graph_of(
             variables[id(out)] = atoms[0]
             continue
         outs = out if op.multiple_results else (out,)
-        body.append(Eqn(op, atoms, params, tuple([variable(o) for o in outs]), outs[0].source))
+        body.append(Eqn(op, atoms, params, tuple([variable(o) for o in outs]), outs[0].source if outs else None))
     tails = tuple([atom(x) for x in outputs])
     return Graph(heads, tuple(body), tails, dict(consts.values()), name)
 

@@ -1,5 +1,6 @@
 """Looking at what a function costs, and at what goes wrong in it: `tg.debug`."""
 
+from tracegrad.debug.callbacks import callback, print
 from tracegrad.debug.connections import Connection, Connections, why_zero
 from tracegrad.debug.cost import Cost, LineCost, cost
 from tracegrad.debug.nans import NanFound, nans
@@ -16,9 +17,11 @@ __all__ = [
     "NonFinite",
     "Residual",
     "Residuals",
+    "callback",
     "cost",
     "explain_nan",
     "nans",
+    "print",
     "residuals",
     "why_zero",
 ]

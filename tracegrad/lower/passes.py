@@ -126,13 +126,15 @@ def inline_calls(graph: Graph) -> Graph:
 
 
 def eliminate_dead_code(graph: Graph) -> Graph:
-    """Without equations and constants that no output needs, nor outputs of loops that are not used."""
+    """Without equations and constants that no output needs, nor outputs of loops that are not used. What does more than its
+    outputs say stays as it is."""
     live: set[Atom] = set(graph.outputs)
     eqns = []
     for eqn in reversed(graph.eqns):
-        if not live.isdisjoint(eqn.outputs):
+        acts = eqn.op.multiple_results and eqn.op.acts(eqn.params)
+        if acts or not live.isdisjoint(eqn.outputs):
             held = eqn.op.held
-            if held is not None and held.prune is not None and not live.issuperset(eqn.outputs):
+            if held is not None and held.prune is not None and not (acts or live.issuperset(eqn.outputs)):
                 inputs, params, left = held.prune(eqn.inputs, eqn.params, [v in live for v in eqn.outputs])
                 eqn = replace(eqn, inputs=inputs, params=params, outputs=tuple([eqn.outputs[i] for i in left]))
             eqns.append(eqn)
@@ -146,7 +148,7 @@ def merge_common_subexpressions(graph: Graph) -> Graph:
     known: dict[Any, Eqn] = {}
 
     def rule(eqn: Eqn) -> Atom | Eqn:
-        if eqn.op.runs_user_code:
+        if eqn.op.runs_user_code or eqn.op.acts(eqn.params):
             return eqn
         key = (eqn.op.name, tuple(map(_same, eqn.inputs)), exact_params(eqn.params))
         first = known.setdefault(key, eqn)

@@ -108,17 +108,19 @@ class Rules:
     """A function of flat arrays with its derivative rules, hashed by identity: the params of one `custom_call`.
 
     call(*arrays) -> list of arrays
-    jvp(primals, tangents) -> list of output tangents; or None where only a vjp is given
-    fwd(primals, perturbed) -> list of outputs (None: not known), what `bwd` needs; or None where only a jvp is given
+    jvp(primals, tangents, out) -> list of output tangents; or None where only a vjp is given
+    fwd(primals, perturbed, out) -> list of outputs (None: not known), what `bwd` needs; or None where only a jvp is given
     bwd(residuals, primals, cts) -> one cotangent for each input
     own     how many of the inputs are arguments; there is no derivative with respect to the others
     closed  what the inputs after these stand for, if function and rules close over something
     graph   what `call` is, where that is known and nothing of it can change: it runs as a compiled function
+    acts    whether `call` does more than its outputs say
 
-    A tangent or cotangent is None where it is zero. `perturbed` says of each input whether its cotangent is wanted.
+    A tangent or cotangent is None where it is zero. `perturbed` says of each input whether its cotangent is wanted, and `out` are
+    the outputs, which a rule need not compute again.
     """
 
-    __slots__ = ("bwd", "call", "closed", "fwd", "graph", "is_batch", "jvp", "name", "own")
+    __slots__ = ("acts", "bwd", "call", "closed", "fwd", "graph", "is_batch", "jvp", "name", "own")
 
     def __init__(
         self,
@@ -131,8 +133,10 @@ class Rules:
         closed: Sequence[Tracer] = (),
         is_batch: bool = False,
         graph: Graph | None = None,
+        acts: bool = False,
     ) -> None:
         self.graph = graph
+        self.acts = acts
         self.is_batch = is_batch  # of others, which have what is closed over among their inputs
         self.name = name
         self.own = own
@@ -162,7 +166,7 @@ def _described(closed: Sequence[Any]) -> str:
     return next((x.described() for x in closed if type(x) is Tracer), "an array")
 
 
-def _called(leaves: Sequence[Any], rules: Rules, functions: Sequence[Any]) -> Any:
+def call_by_rules(leaves: Sequence[Any], rules: Rules, functions: Sequence[Any]) -> Any:
     """The outputs of a call. Its function and rules, which are made of the user's `functions`, may hold collectives, so it
     gets the index in each named axis too, which they leave aside: it then belongs to the traces that map over these axes,
     whatever its arguments depend on. What they close over it gets as well, and in a program that will be run again also the
@@ -193,22 +197,24 @@ def _with_closed(rules: Rules, closed: tuple[Any, ...], call: Any) -> Rules:
     run, jvp, fwd, bwd, own = rules.call, rules.jvp, rules.fwd, rules.bwd, rules.own
     ends = own + len(closed)
 
-    def moved(primals: Sequence[Any], tangents: Sequence[Any]) -> Sequence[Any]:
+    def moved(primals: Sequence[Any], tangents: Sequence[Any], out: Sequence[Any]) -> Sequence[Any]:
         assert jvp is not None
-        rule = lambda arrays: jvp(arrays[:own], arrays[own:])
-        return _through(closed, primals[own:ends], rule, [*primals[:own], *tangents[:own]])
+        rule = lambda arrays: jvp(arrays[:own], arrays[own : 2 * own], arrays[2 * own :])
+        return _through(closed, primals[own:ends], rule, [*primals[:own], *tangents[:own], *out])
 
-    def forward(primals: Sequence[Any], perturbed: Sequence[bool]) -> tuple[Sequence[Any] | None, Any]:
+    def forward(
+        primals: Sequence[Any], perturbed: Sequence[bool], out: Sequence[Any]
+    ) -> tuple[Sequence[Any] | None, Any]:
         assert fwd is not None
         if _are_themselves(closed, primals[own:ends]):
-            return fwd(primals[:own], perturbed[:own])
-        return None, _Later(tuple(perturbed[:own]))
+            return fwd(primals[:own], perturbed[:own], out)
+        return None, _Later(tuple(perturbed[:own]), out)
 
     def pulled(residuals: Any, primals: Sequence[Any], cts: Sequence[Any]) -> Sequence[Any]:
         assert fwd is not None and bwd is not None
         if type(residuals) is _Later:
-            rule = _pull_of(fwd, bwd, own, residuals.perturbed)
-            found = _through(closed, primals[own:ends], rule, [*primals[:own], *cts])
+            rule = _pull_of(fwd, bwd, own, residuals)
+            found = _through(closed, primals[own:ends], rule, [*primals[:own], *residuals.out, *cts])
         else:
             found = bwd(residuals, primals[:own], cts)
         return [*found, *[None] * (len(primals) - own)]
@@ -222,27 +228,29 @@ def _with_closed(rules: Rules, closed: tuple[Any, ...], call: Any) -> Rules:
 
     return Rules(
         rules.name, own, called, None if jvp is None else moved, None if fwd is None else forward,
-        None if bwd is None else pulled, closed,
+        None if bwd is None else pulled, closed, acts=rules.acts,
     )  # fmt: skip
 
 
 class _Later:
     """What is kept for a backward pass whose forward rule is run with it."""
 
-    __slots__ = ("perturbed",)
+    __slots__ = ("out", "perturbed")
 
-    def __init__(self, perturbed: tuple[bool, ...]) -> None:
+    def __init__(self, perturbed: tuple[bool, ...], out: Sequence[Any]) -> None:
         self.perturbed = perturbed
+        self.out = out
 
 
 def _pull_of(
-    fwd: Callable[..., Any], bwd: Callable[..., Sequence[Any]], count: int, perturbed: Sequence[bool]
+    fwd: Callable[..., Any], bwd: Callable[..., Sequence[Any]], count: int, later: _Later
 ) -> Callable[[Sequence[Any]], Sequence[Any]]:
-    """The two rules as one, of the inputs and the cotangents of the outputs."""
+    """The two rules as one, of the inputs, the outputs and the cotangents of these."""
+    ends = count + len(later.out)
 
     def pull(arrays: Sequence[Any]) -> Sequence[Any]:
         primals = list(arrays[:count])
-        return bwd(fwd(primals, perturbed)[1], primals, arrays[count:])
+        return bwd(fwd(primals, later.perturbed, arrays[count:ends])[1], primals, arrays[ends:])
 
     return pull
 
@@ -511,7 +519,8 @@ def _jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Para
     jvp = rules.jvp
 
     def call() -> Any:
-        return jvp([_given(x, rules) for x in primals], [None if t is None else _given(t, rules) for t in tangents])
+        moving = [None if t is None else _given(t, rules) for t in tangents]
+        return jvp([_given(x, rules) for x in primals], moving, out)
 
     found = with_boxes_of([*primals, *tangents], call)
     for o, t in zip(out, found, strict=True):
@@ -543,7 +552,7 @@ def _residuals(wanted: Wanted, primals: Sequence[Any], out: Sequence[Any], rules
 
     def call() -> Any:
         given = [_given(x, rules) for x in primals]
-        return given, fwd(given, [i in wanted for i in range(len(given))])
+        return given, fwd(given, [i in wanted for i in range(len(given))], out)
 
     given, (outputs, residuals) = with_boxes_of(primals, call)
     if outputs is not None:
@@ -638,22 +647,24 @@ def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Pa
     if rules.jvp is not None:
         given_jvp = rules.jvp
 
-        def jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> Sequence[Any]:
-            rule = lambda arrays: given_jvp(arrays[:count], arrays[count:])
-            return rows(rule, types * 2, flags * 2, [*primals, *tangents])
+        def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Sequence[Any]) -> Sequence[Any]:
+            rule = lambda arrays: given_jvp(arrays[:count], arrays[count : 2 * count], arrays[2 * count :])
+            every = flags * 2 + [True] * len(outs)
+            return rows(rule, [*types * 2, *outs], every, [*primals, *tangents, *out])
 
     if rules.fwd is not None and rules.bwd is not None:
         given_fwd, given_bwd = rules.fwd, rules.bwd
 
-        def fwd(primals: Sequence[Any], perturbed: Sequence[bool]) -> tuple[None, _Later]:
-            return None, _Later(tuple(perturbed))  # what one example keeps is no array of the batch's
+        def fwd(primals: Sequence[Any], perturbed: Sequence[bool], out: Sequence[Any]) -> tuple[None, _Later]:
+            return None, _Later(tuple(perturbed), out)  # what one example keeps is no array of the batch's
 
         def bwd(residuals: _Later, primals: Sequence[Any], cts: Sequence[Any]) -> Sequence[Any]:
-            rule = _pull_of(given_fwd, given_bwd, count, residuals.perturbed)
-            found = rows(rule, [*types, *outs], flags + [True] * len(outs), [*primals, *cts])
+            rule = _pull_of(given_fwd, given_bwd, count, residuals)
+            every = flags + [True] * (2 * len(outs))
+            found = rows(rule, [*types, *outs, *outs], every, [*primals, *residuals.out, *cts])
             return [r if b or r is None else total(r, 0) for r, b in zip(found, flags, strict=True)]
 
-    changed = Rules(rules.name, rules.own, call, jvp, fwd, bwd, rules.closed, True, graph)
+    changed = Rules(rules.name, rules.own, call, jvp, fwd, bwd, rules.closed, True, graph, rules.acts)
     return bind(_custom, tuple(inputs), {"rules": changed})
 
 
@@ -672,6 +683,7 @@ _custom = Op(
     multiple_results=True,
     kinds="",
     held=Held(_expand, _forward, _pull, replay=_replay, runs_user_code=True, write=_write),
+    effect=lambda params: params["rules"].acts,
 )
 
 
@@ -784,7 +796,7 @@ class _CustomFunction(Generic[P, R]):
         return call, lambda: found[0]
 
 
-def _parts(ct: Any, argument: Any) -> list[Any] | None:
+def parts_of(ct: Any, argument: Any) -> list[Any] | None:
     """The leaves of a cotangent, None for each of those of a part that is None; None if it is not structured so."""
     leaves, prefix = tree.tree_flatten(ct, is_leaf=lambda x: x is None)
     try:
@@ -796,7 +808,7 @@ def _parts(ct: Any, argument: Any) -> list[Any] | None:
     return [x for x, t in zip(leaves, structures, strict=True) for _ in range(t.num_leaves)]
 
 
-def _checked(found: Any, primals: Sequence[Any], name: str, rule: str, paths: Sequence[str]) -> list[Any]:
+def checked_like(found: Any, primals: Sequence[Any], name: str, rule: str, paths: Sequence[str]) -> list[Any]:
     """What a rule returned for one leaf after the other, each against the type of what it belongs to."""
     checked: list[Any] = []
     for x, primal, path in zip(found, primals, paths, strict=True):
@@ -905,7 +917,7 @@ class custom_jvp(_CustomFunction[P, R]):
         zeros = _symbolic_zero if self.symbolic_zeros else zeros_like_type
         call, out_tree = self._flat_call(join)
 
-        def jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
+        def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Sequence[Any]) -> list[Any]:
             full = [zeros(type_of(p)) if t is None else t for p, t in zip(primals, tangents, strict=True)]
             result = rule(*fixed, tree.tree_unflatten(in_tree, list(primals)), tree.tree_unflatten(in_tree, full))
             if not isinstance(result, tuple | list) or len(result) != 2:
@@ -927,10 +939,10 @@ class custom_jvp(_CustomFunction[P, R]):
                     f"structure {tangent_tree}; they must be equal"
                 )
             paths = [f"output{tree.keystr(p)}" for p, _ in tree.tree_leaves_with_path(result[0])]
-            return _checked(tangent_leaves, out_leaves, described(self.fun), "jvp", paths)
+            return checked_like(tangent_leaves, out_leaves, described(self.fun), "jvp", paths)
 
         name = name_of(self.fun)
-        outputs = _called(leaves, Rules(name, len(leaves), call, jvp=jvp), (self.fun, rule))
+        outputs = call_by_rules(leaves, Rules(name, len(leaves), call, jvp=jvp), (self.fun, rule))
         return tree.tree_unflatten(out_tree(), list(outputs))
 
 
@@ -991,7 +1003,7 @@ class custom_vjp(_CustomFunction[P, R]):
         zeros = _symbolic_zero if symbolic else zeros_like_type
         call, out_tree = self._flat_call(join)
 
-        def flat_fwd(primals: Sequence[Any], perturbed: Sequence[bool]) -> tuple[list[Any], Any]:
+        def flat_fwd(primals: Sequence[Any], perturbed: Sequence[bool], out: Sequence[Any]) -> tuple[list[Any], Any]:
             given = list(map(CustomVJPPrimal, primals, perturbed)) if symbolic else primals
             result = fwd(*join(given))
             if not isinstance(result, tuple | list) or len(result) != 2:
@@ -1014,7 +1026,7 @@ class custom_vjp(_CustomFunction[P, R]):
             flat: list[Any] = []
             for i, (ct, argument) in enumerate(zip(found, arguments, strict=True)):
                 expected = tree.tree_structure(argument)
-                parts = _parts(ct, argument)
+                parts = parts_of(ct, argument)
                 if parts is None:
                     raise ShapeError(
                         f"bwd of {described(self.fun)} returned a cotangent of structure {tree.tree_structure(ct)} for "
@@ -1022,8 +1034,8 @@ class custom_vjp(_CustomFunction[P, R]):
                     )
                 flat.extend(parts)
             paths = [f"argument{tree.keystr(p)}" for p, _ in tree.tree_leaves_with_path(arguments)]
-            return _checked(flat, primals, described(self.fun), "vjp", paths)
+            return checked_like(flat, primals, described(self.fun), "vjp", paths)
 
         rules = Rules(name, len(leaves), call, fwd=flat_fwd, bwd=flat_bwd)
-        outputs = _called(leaves, rules, (self.fun, fwd, bwd))
+        outputs = call_by_rules(leaves, rules, (self.fun, fwd, bwd))
         return tree.tree_unflatten(out_tree(), list(outputs))

@@ -355,7 +355,7 @@ def transposed_vjp(
 
 
 def _transposed(op: Op, params: Params) -> str:
-    name = repr(str(params["rules"])) if op.runs_user_code else op.name
+    name = repr(str(next(iter(params.values())))) if op.runs_user_code else op.name
     return f"the transpose of the derivative rule of {name}"
 
 

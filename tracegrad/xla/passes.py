@@ -72,7 +72,7 @@ def merge_products(graph: Graph) -> Graph:
     joined: dict[Side, Atom] = {}
     eqns: list[Eqn] = []
     for eqn in graph.eqns:
-        if eqn.outputs[0] in groups:
+        if next(iter(eqn.outputs), None) in groups:
             found, rest = groups[eqn.outputs[0]]
             eqns += _merged(eqn, [g for g in found if held.issuperset(g.sides)], found, rest, makers, joined)
         else:
@@ -194,7 +194,7 @@ def merge_rows(graph: Graph) -> Graph:
             if len(block) == count > 1:
                 instead.update({eqn.outputs[0]: [] for eqn in block.values()})
                 instead[next(iter(block.values())).outputs[0]] = _at_once(Row(whole, axis, number * count), block)
-    eqns = [e for eqn in graph.eqns for e in instead.get(eqn.outputs[0], (eqn,))]
+    eqns = [e for eqn in graph.eqns for e in (instead.get(eqn.outputs[0], (eqn,)) if eqn.outputs else (eqn,))]
     return eliminate_dead_code(replace(graph, eqns=tuple(eqns)))
 
 

@@ -33,7 +33,7 @@ def near_their_inputs(graph: Graph) -> Graph:
         ending = [a for a in inputs if last[a] == i and a not in returned]
         freed = sum([size_of(a.type) for a in ending if a in group])
         needed = sum([size_of(v.type) for v in e.outputs])
-        if not 0 < needed <= freed or any([read.get(a, 0) > home for a in ending]):
+        if e.op.acts(e.params) or not 0 < needed <= freed or any([read.get(a, 0) > home for a in ending]):
             home = i
         members.setdefault(home, []).append(i)
         group.update(dict.fromkeys(e.outputs, home))

@@ -144,7 +144,7 @@ class ModuleSource:
         out = eqn.outputs[0].type if eqn.outputs else None
         is_array = any([t.shape for t in types]) or (out is not None and number_kind(out.dtype) == "f")
         is_itself = (
-            eqn.inputs[0] is eqn.inputs[-1] and out is not None and out.dtype == bool
+            out is not None and out.dtype == bool and args and eqn.inputs[0] is eqn.inputs[-1]
         )  # x != x: isnan, to linters
         if (symbol := _OPERATORS.get(op.evaluate)) is not None and is_array and not is_itself:
             return f"{args[0]} {symbol} {args[1]}"

@@ -378,7 +378,7 @@ class _Writer:
     def assignment(self, eqn: Eqn, i: int) -> str:
         targets = ", ".join([self.words.name(v) for v in eqn.outputs])
         comma = "," if eqn.op.multiple_results and len(eqn.outputs) == 1 else ""
-        return f"{targets}{comma} = {self.expression(eqn, i)}"
+        return f"{targets}{comma} = {self.expression(eqn, i)}" if targets else self.expression(eqn, i)
 
     def overwriting(self, eqn: Eqn, i: int) -> str:
         """The equation as a statement that writes a part of its first input anew, which then is the output and has its

@@ -20,7 +20,7 @@ import numpy as np
 
 from tracegrad.core.axes import Axis
 from tracegrad.core.context import context
-from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, closed, evaluate, remembered, replace
+from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, closed, evaluate, remembered, replace, silenced, silent
 from tracegrad.core.op import Forward, Held, Inlining, Op, Params, Pull, Wanted, Written
 from tracegrad.core.trace import Trace, Tracer, bind
 from tracegrad.core.tracing import needed, trace_graph, tracer_inputs
@@ -125,14 +125,21 @@ def forward_part(joint: Graph, graph: Graph) -> Graph:
     """What the outputs need of a Graph of values and derivatives: its equations as they are, since the residuals that some of
     them give are still to be read."""
     inputs, outputs = joint.inputs[: len(graph.inputs)], joint.outputs[: len(graph.outputs)]
-    return replace(joint, inputs=inputs, outputs=outputs, eqns=_live(joint.eqns, outputs))
+    of_cotangents = set(joint.inputs[len(graph.inputs) :])
+    acting = []
+    for eqn in joint.eqns:
+        if not of_cotangents.isdisjoint(eqn.inputs):
+            of_cotangents.update(eqn.outputs)
+        elif eqn.op.acts(eqn.params):
+            acting.append(id(eqn))
+    return replace(joint, inputs=inputs, outputs=outputs, eqns=_live(joint.eqns, outputs, acting))
 
 
-def _live(eqns: Sequence[Eqn], outputs: Sequence[Atom]) -> tuple[Eqn, ...]:
+def _live(eqns: Sequence[Eqn], outputs: Sequence[Atom], acting: Collection[int] = ()) -> tuple[Eqn, ...]:
     live: set[Atom] = set(outputs)
     found = []
     for eqn in reversed(eqns):
-        if not live.isdisjoint(eqn.outputs):
+        if not live.isdisjoint(eqn.outputs) or id(eqn) in acting:
             found.append(eqn)
             live.update(eqn.inputs)
     return tuple(found[::-1])
@@ -148,7 +155,7 @@ def partition(joint: Graph, graph: Graph, found: tuple[int, ...], saved: Sequenc
     derivatives = joint.outputs[outputs:]
     rest: Sequence[Eqn] = _live([eqn for eqn in joint.eqns if id(eqn) not in done], derivatives)
     if saved is not None:
-        rest = _lazily(rest, forward, derivatives)
+        rest = list(map(silenced, _lazily(rest, forward, derivatives)))
     made = {v for e in rest for v in e.outputs} | {*joint.inputs[inputs:], *joint.consts}
     needed = dict.fromkeys([a for e in rest for a in e.inputs] + list(derivatives))
     needed_vars = [a for a in needed if type(a) is Var and a not in made]
@@ -235,7 +242,7 @@ def _pull(
     count = len(graph.inputs)
 
     def chosen(*arrays: Any) -> list[Any]:
-        outputs = evaluate(graph, arrays[:count])
+        outputs = evaluate(silent(graph), arrays[:count])
         for i, mask in zip(masked, arrays[count:], strict=True):
             outputs[i] = np.where(mask, outputs[i], 0)
         return outputs
@@ -269,6 +276,7 @@ def _tangents_of(graph: Graph, active: Wanted) -> tuple[Graph, tuple[int, ...]]:
 
 def with_tangents(graph: Graph, inputs: Sequence[Any], tangents: Mapping[int, Any]) -> tuple[list[Any], list[Any]]:
     """What a Graph makes of inputs, some of which have tangents, and the tangents of that, None for zeros."""
+    graph = silent(graph)
     trace = Trace("jvp", graph)
     tracers = dict(zip(tangents, tracer_inputs(trace, [inputs[i] for i in tangents]), strict=True))
     outputs, eqns = trace.recorded(evaluate, graph, [tracers.get(i, x) for i, x in enumerate(inputs)])

@@ -293,7 +293,9 @@ def _traced_switch(function: str, index: Any, functions: dict[str, Any], operand
         skeletons.append(tree.tree_unflatten(out_tree, list(graph.out_types)))
     _require_agreement(function, functions, skeletons)
     if not graphs[0].outputs:
-        return tree.tree_unflatten(out_tree, [])
+        if not any([g.effects for g in graphs]):
+            return tree.tree_unflatten(out_tree, [])
+        graphs = [replace(g, outputs=(Literal(np.bool_(False)),)) for g in graphs]
     if function == "cond":
         graphs.reverse()
     branches = with_outputs(tuple(graphs), [g.outputs for g in graphs])
@@ -302,7 +304,7 @@ def _traced_switch(function: str, index: Any, functions: dict[str, Any], operand
     ties = axis_indices(frozenset().union(*[g.axes for g in graphs]))
     tied = [replace(g, inputs=(*g.inputs, *[Var(t.type) for t in ties])) for g in branches.graphs]
     results = run(Branches(tuple(tied)), index, [*leaves, *branches.consts, *ties], None)
-    return tree.tree_unflatten(out_tree, results)
+    return tree.tree_unflatten(out_tree, results[: out_tree.num_leaves])
 
 
 def _traced(

@@ -14,7 +14,7 @@ from tracegrad import tree
 from tracegrad.core.boxes import holds_jax_array, out_of_boxes
 from tracegrad.core.collector import uncollected
 from tracegrad.core.constants import Lasting
-from tracegrad.core.context import watcher, watching
+from tracegrad.core.context import context, watcher, watching
 from tracegrad.core.errors import CALL_ERRORS, at, described, require_callable, user_source
 from tracegrad.core.graph import Graph, graphs_in
 from tracegrad.core.names import global_name
@@ -115,15 +115,22 @@ class Jitted(Generic[P, R]):
         if (on_xla := self._on_xla(args, kwargs)) is not None:
             return on_xla(args, kwargs)
         entry, leaves, is_positional = self._function.entry_of(args, kwargs, self._backend)
-        if Tracer in map(type, leaves) or Tracer in map(type, entry.graph.consts.values()) or entry.graph.axes:
-            # Recorded in the traces that the tracers belong to, or in that of the vmap whose axis it names.
+        acts = entry.graph.effects
+        if (
+            Tracer in map(type, leaves)
+            or Tracer in map(type, entry.graph.consts.values())
+            or entry.graph.axes
+            or (acts and context.trace is not None)
+        ):
+            # Recorded in the traces that the tracers belong to, in that of the vmap whose axis it names, or in the program
+            # that is being made.
             return out_of_boxes(tree.tree_unflatten(entry.out_tree, call(entry.graph, leaves)))
         if entry.run is None:
             donated = self._donated(args, kwargs)
             entry.run = uncollected(
                 lower, entry.graph, entry.out_tree, 0, False, False, donated, entry.settled
             ).function
-        if is_positional and not entry.once:
+        if is_positional and not entry.once and not acts:
             if entry.matches is matches_nothing:
                 entry.matches = matcher(tree.tree_structure(args), leaves, entry.captured) or matches_nothing
             self._recent = entry

@@ -175,7 +175,7 @@ def _(eqn: Any, *arrays: Any) -> Any:
     alone = _Alone(eqn)
     count = len(alone.outputs)
 
-    def jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Sequence[Any]) -> list[Any]:
         moved = [t for t, a in zip(_filled(tangents, alone.inputs), alone.inputs, strict=True) if _is_float(a)]
         return _spread(call(alone.pushed, [*primals, *moved])[count:], alone.outputs)
 
@@ -187,7 +187,7 @@ def _(eqn: Any, *arrays: Any) -> Any:
     alone = _Alone(eqn)
     count = len(alone.outputs)
 
-    def forward(primals: Sequence[Any], perturbed: Sequence[bool]) -> Any:
+    def forward(primals: Sequence[Any], perturbed: Sequence[bool], out: Sequence[Any]) -> Any:
         found = call(alone.pulled[0], primals)
         return found[:count], found[count:]
 

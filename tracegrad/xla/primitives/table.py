@@ -173,7 +173,7 @@ def unknown(eqn: Any, advice: str = "") -> UnsupportedFunctionError:
     )
 
 
-_CALLBACK = "what it calls on the host has no place in a Graph: take it out, or give its NumPy function a derivative with tg.custom_vjp"
+_CALLBACK = "what it calls on the host has no place in a Graph: take it out, or make tg.external(f, out=..., vjp=...) of its NumPy function"
 _ADVICE = {
     **dict.fromkeys(("debug_callback", "debug_print"), "take jax.debug's call out of the function"),
     **dict.fromkeys(("pure_callback", "io_callback"), _CALLBACK),
