@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from tracegrad.transforms.control.checkpoint import checkpoint, remat
     from tracegrad.transforms.custom import custom_jvp, custom_vjp
     from tracegrad.transforms.external import external, pure_callback
+    from tracegrad.transforms.implicit import implicit
     from tracegrad.transforms.inspect import eval_shape, make_graph
     from tracegrad.transforms.jacobian import hessian, hvp, jacfwd, jacobian, jacrev
     from tracegrad.transforms.jit.numpy import jit
@@ -71,6 +72,7 @@ __all__ = [
     "hessian",
     "hessian_diag",
     "hvp",
+    "implicit",
     "io",
     "jacfwd",
     "jacobian",
@@ -141,6 +143,7 @@ _NAMES = {
     "transforms.control.checkpoint": ("checkpoint", "remat"),
     "transforms.custom": ("custom_jvp", "custom_vjp"),
     "transforms.external": ("external", "pure_callback"),
+    "transforms.implicit": ("implicit",),
     "transforms.inspect": ("eval_shape", "make_graph"),
     "transforms.jacobian": ("hessian", "hvp", "jacfwd", "jacobian", "jacrev"),
     "transforms.jit.numpy": ("jit",),

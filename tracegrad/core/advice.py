@@ -68,7 +68,8 @@ def for_rules(transform: str) -> str:
         return ""
     return (
         "\n  jit, vmap and their kin trace a function that has its own derivative, too. Where it cannot be traced, write "
-        "`tg.external(f, out=..., vjp=...)` in place of `tg.custom_vjp`, or `jvp=...` in place of `tg.custom_jvp`."
+        "`tg.external(f, out=..., vjp=...)` in place of `tg.custom_vjp`, or `jvp=...` in place of `tg.custom_jvp`; "
+        "in place of `tg.implicit(F)(solver)` write `tg.implicit(F)(tg.external(solver, out=...))`."
     )
 
 

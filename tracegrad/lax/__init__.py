@@ -182,11 +182,13 @@ from tracegrad.ops.special_functions import polygamma as polygamma
 from tracegrad.ops.special_functions import random_gamma_grad as random_gamma_grad
 from tracegrad.ops.special_functions import zeta as zeta
 from tracegrad.ops.window import reduce_window as reduce_window
+from tracegrad.transforms.control.linear_solve import custom_linear_solve as custom_linear_solve
 from tracegrad.transforms.control.scan import scan as scan
 from tracegrad.transforms.control.switch import cond as cond
 from tracegrad.transforms.control.switch import switch as switch
 from tracegrad.transforms.control.while_loop import while_loop as while_loop
 from tracegrad.transforms.grad import stop_gradient as stop_gradient
+from tracegrad.transforms.implicit import custom_root as custom_root
 
 __all__ = [*accept_jax(globals()), "linalg"]
 

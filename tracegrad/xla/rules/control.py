@@ -37,6 +37,11 @@ def _custom_call(out: Any, *inputs: Any, rules: Rules) -> Any:
     return tuple([unboxed(o) for o in with_boxes(rules.call, *map(boxed, inputs))])
 
 
+@lowers("linear_solve")
+def _linear_solve(out: Any, *inputs: Any, solve: Graph, **_: Any) -> Any:
+    return emit(solve, inputs)
+
+
 @lowers("no_derivative")
 def _no_derivative(out: Any, *inputs: Any, type: Any, text: str) -> Any:
     raise DifferentiationError(text)

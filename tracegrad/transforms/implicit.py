@@ -1,0 +1,252 @@
+"""Derivatives of solutions of equations, by the implicit function theorem: `implicit` and `custom_root`.
+
+Of F(x, theta) = 0 it is F_x dx = -F_theta dtheta, whatever has found x. So no derivative of what solves is needed, and the linear
+equation is solved for it by `solve=`, or by a matrix while it is small and by products where it is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tracegrad import tree
+from tracegrad.core.boxes import accepting_jax
+from tracegrad.core.context import open_traces
+from tracegrad.core.errors import ShapeError, at, described, name_of, require_callable, user_source
+from tracegrad.core.graph import Graph
+from tracegrad.core.names import wraps
+from tracegrad.core.trace import Tracer, strengthened
+from tracegrad.core.tracing import arrays_of, traced
+from tracegrad.core.types import is_inexact, number_kind, type_of
+from tracegrad.transforms.control.call import call
+from tracegrad.transforms.control.held import tangents_of
+from tracegrad.transforms.control.linear_solve import Space, custom_linear_solve, sharing_consts
+from tracegrad.transforms.custom import Rules, call_by_rules, call_with_rules
+from tracegrad.transforms.grad import jvp
+from tracegrad.transforms.jacobian import jacfwd
+from tracegrad.transforms.krylov import gmres
+from tracegrad.transforms.linear import strong, zeros_like_type
+from tracegrad.typing import P, R
+
+LARGE = 1000  # so many unknowns make no matrix any more
+
+Solve = Callable[[Callable[[Any], Any], Any], Any]
+
+
+def implicit(
+    F: Callable[..., Any], *, solve: Solve | None = None, has_aux: bool = False
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Give what solves an equation the derivative of the solution: `tg.implicit(F)(solver)` is `solver`, which returns the x for which
+    F(x, *theta) = 0 if called as `solver(*theta)`, with derivatives of x in theta, in both modes and of any order.
+
+    Args:
+        F: a function of x and of all arguments of the solver, pytrees, which returns as many numbers as x has. It is traced,
+            and need be zero at the solution only.
+        solve: `solve(matvec, b)` returns the y for which `matvec(y) = b`, a linear equation of trees like x, by ops that have
+            derivatives or `tg.lax.custom_linear_solve`. Without it, that is done by a matrix, and for more than 1000
+            unknowns by GMRES: NaN where that does not converge.
+        has_aux: whether the solver returns a pair (x, aux), of which aux has no derivative.
+
+    Returns:
+        What makes of a solver, any function of arrays and pytrees, one with derivatives. Derivatives call it with plain arrays. Under `jit`
+        and `vmap` it is traced; one that cannot be is `tg.external(solver, out=...)`.
+
+    Raises:
+        ShapeError: F returns more or fewer numbers than x has.
+        DifferentiationError: F closes over what is differentiated; make an argument of it.
+
+    >>> import numpy as np, scipy.optimize, tracegrad as tg
+    >>> def F(x, a):                                # Kepler's equation, say
+    ...     return x - 0.5 * np.sin(x) - a
+    >>> @tg.implicit(F)
+    ... def solver(a):
+    ...     return scipy.optimize.brentq(F, -10.0, 10.0, args=(a,))
+    >>> round(float(tg.grad(solver)(1.0)), 6), round(float(1 / (1 - 0.5 * np.cos(solver(1.0)))), 6)
+    (1.037362, 1.037362)
+    """
+    require_callable(F, "implicit", "(F)(solver)")
+    if solve is not None:
+        require_callable(solve, "implicit", "(F, solve=solve)(solver)")
+
+    def with_derivative(given: Callable[P, R]) -> Callable[P, R]:
+        require_callable(given, "implicit", "(F)(solver)")
+        solver: Callable[..., Any] = given
+
+        @wraps(solver)
+        @accepting_jax
+        def solved(*theta: Any, **kwargs: Any) -> Any:
+            if kwargs:
+                raise TypeError(
+                    f"{described(solver)} with an implicit derivative takes its arguments by position, as F does, got "
+                    f"{', '.join(kwargs)} by keyword{at(user_source())}"
+                )
+            leaves, in_tree = tree.tree_flatten(theta)
+            arrays = arrays_of(leaves, lambda i: f"an argument of {described(solver)}")
+            if not any([type(x) is Tracer for x in arrays]) and not open_traces:
+                return solver(*theta)
+            found: list[Any] = []
+
+            @wraps(solver)
+            def run(*flat: Any) -> list[Any]:
+                out = solver(*in_tree.unflatten(flat))
+                if has_aux and not (isinstance(out, tuple | list) and len(out) == 2):
+                    raise TypeError(
+                        f"{described(solver)} must return a pair (x, aux), since tg.implicit was given has_aux=True"
+                    )
+                outputs, out_tree = tree.tree_flatten(out)
+                found[:] = [out_tree]
+                return [strengthened(x) for x in arrays_of(outputs, lambda i: f"what {described(solver)} returned")]
+
+            def moved(primals: Sequence[Any], tangents: Sequence[Any], out: Sequence[Any]) -> list[Any]:
+                full = found[0].unflatten(out)
+                x = full[0] if has_aux else full
+                count = len(tree.tree_leaves(x))
+                dx = tangent_of_root(F, x, in_tree, primals, tangents, solve)
+                return [*dx, *[None] * (len(out) - count)]
+
+            rules = Rules(name_of(solver), len(arrays), run, jvp=moved)
+            outputs = call_by_rules(arrays, rules, (F, solver, solve))
+            return found[0].unflatten(outputs)
+
+        return solved
+
+    return with_derivative
+
+
+def tangent_of_root(
+    F: Callable[..., Any],
+    x: Any,
+    in_tree: tree.PyTreeDef,
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+    solve: Solve | None,
+) -> list[Any]:
+    """The tangents of the leaves of x, for which F(x, *theta) = 0, for those of theta's, None for zeros."""
+    leaves, structure = tree.tree_flatten(x)
+    active = [i for i, t in enumerate(tangents) if t is not None and is_inexact(type_of(primals[i]).dtype)]
+    if not active:
+        return [None] * len(leaves)
+
+    def flat(x: Any, *moving: Any) -> Any:
+        arrays = list(primals)
+        for i, m in zip(active, moving, strict=True):
+            arrays[i] = m
+        return raveled(F(x, *in_tree.unflatten(arrays)))
+
+    _, right = jvp(lambda *m: flat(x, *m), [primals[i] for i in active], [tangents[i] for i in active])
+    values = raveled(leaves)
+    if type_of(right).shape != type_of(values).shape:
+        raise ShapeError(
+            f"{described(F)}, the equation of tg.implicit{at(user_source())}, returned {type_of(right).size} numbers for an x of "
+            f"{type_of(values).size}; it must return as many"
+        )
+    here = [primals[i] for i in active]
+    of_flat = lambda v: flat(structure.unflatten(unraveled(v, leaves)), *here)
+    product = lambda v: jvp(of_flat, (values,), (v,))[1]
+    if solve is not None:
+        as_tree = lambda v: structure.unflatten(unraveled(v, leaves))
+        found = solve(lambda y: as_tree(product(raveled(y))), as_tree(-right))
+        return list(tree.tree_leaves(found))
+    if type_of(values).size <= LARGE:
+        matrix = jacfwd(of_flat, holomorphic=number_kind(type_of(values).dtype) == "c")(values)
+        return unraveled(np.linalg.solve(matrix, -right), leaves)
+    return unraveled(custom_linear_solve(product, -right, gmres, gmres), leaves)
+
+
+def raveled(x: Any) -> Any:
+    """The leaves of a tree one after the other, in one axis and one dtype."""
+    leaves = arrays_of(tree.tree_leaves(x), lambda i: f"leaf {i}")
+    parts = [np.reshape(leaf, (-1,)) for leaf in leaves]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def unraveled(v: Any, like: Sequence[Any]) -> list[Any]:
+    """Leaves of the types of others from what `raveled` makes of such."""
+    found, start = [], 0
+    for leaf in like:
+        t = type_of(leaf)
+        part = np.reshape(v[start : start + t.size], t.shape)
+        found.append(part if type_of(part).dtype == t.dtype else np.astype(part, t.dtype))
+        start += t.size
+    return found
+
+
+@accepting_jax
+def custom_root(
+    f: Callable[[Any], Any],
+    initial_guess: Any,
+    solve: Callable[[Callable[[Any], Any], Any], Any],
+    tangent_solve: Callable[[Callable[[Any], Any], Any], Any],
+    has_aux: bool = False,
+) -> Any:
+    """The x for which f(x) = 0, as `solve(f, initial_guess)` finds it, with derivatives by the implicit function theorem in all that f
+    closes over.
+
+    Args:
+        f: a function of a pytree that returns one of the same structure and shapes.
+        initial_guess: where `solve` begins, a pytree. The solution does not depend on it.
+        solve: `solve(f, initial_guess)` returns x. It has no derivative, and is traced where something is differentiated: loops
+            are `tg.lax.while_loop`. For what cannot be traced, see `tg.implicit`.
+        tangent_solve: `tangent_solve(g, y)` returns the z for which g(z) = y, with g linear: `y / g(1.0)` for numbers, a matrix from
+            `tg.jacfwd(g)`, or `tg.lax.custom_linear_solve`.
+        has_aux: whether `solve` returns a pair (x, aux), of which aux has no derivative.
+
+    Returns:
+        x, or (x, aux).
+
+    Raises:
+        ShapeError: f or `solve` returns another structure or other shapes than the guess has.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> def cube_root(a):
+    ...     newton = lambda f, x: tg.lax.fori_loop(0, 40, lambda i, x: x - f(x) / tg.grad(f)(x), x)
+    ...     return tg.lax.custom_root(lambda x: x**3 - a, 1.0, newton, lambda g, y: y / g(1.0))
+    >>> round(float(cube_root(8.0)), 12), round(float(tg.grad(tg.grad(cube_root))(8.0)), 12)
+    (2.0, -0.006944444444)
+    """
+    for name, function in (("f", f), ("solve", solve), ("tangent_solve", tangent_solve)):
+        require_callable(function, "lax.custom_root", f"(f, initial_guess, solve, tangent_solve): {name}")
+    leaves, structure = tree.tree_flatten(initial_guess)
+    guess = [strengthened(x) for x in arrays_of(leaves, lambda i: f"lax.custom_root: the initial guess, leaf {i}")]
+    if not open_traces:
+        return solve(f, structure.unflatten(guess))
+    types = [strong(type_of(x)) for x in guess]
+    space, count = Space(structure, types), len(guess)
+    residual, _ = space.graph(f, f, False)
+    solved, out_tree = space.graph(solve, lambda x: solve(f, x), has_aux)
+
+    # The tangent's equation as a Graph of x and the right side, so that what it closes over are inputs as well.
+    @wraps(tangent_solve)
+    def tangent(*arrays: Any) -> list[Any]:
+        pushed, moved = tangents_of(residual, tuple(range(count)))
+
+        def g(z: Any) -> Any:
+            found = dict(zip(moved, call(pushed, [*arrays[:count], *tree.tree_leaves(z)]), strict=True))
+            return structure.unflatten([found[i] if i in found else zeros_like_type(t) for i, t in enumerate(types)])
+
+        z = tangent_solve(g, structure.unflatten(arrays[count:]))
+        space.require(z, tangent_solve)
+        return tree.tree_leaves(z)
+
+    turned, _ = traced(tangent_solve, tangent, [*types, *types], transform="call", abstract=True, captures=True)
+    (residual, solved, turned), consts = sharing_consts([residual, solved, turned])
+    first = len(consts)
+
+    def moved(primals: Sequence[Any], tangents: Sequence[Any], out: Sequence[Any]) -> list[Any]:
+        nothing: list[Any] = [None] * len(out)
+        active = tuple([i for i, t in enumerate(tangents[:first]) if t is not None])
+        pushed, found = tangents_of(residual, active) if active else (residual, ())
+        if not found:
+            return nothing
+        values = [*primals[:first], *out[:count]]
+        right = dict(zip(found, call(pushed, [*values, *[tangents[i] for i in active]]), strict=True))
+        full = [-right[i] if i in right else zeros_like_type(t) for i, t in enumerate(types)]
+        return [*call(turned, [*values, *full]), *nothing[count:]]
+
+    return out_tree.unflatten(call_with_rules(name_of(f), _named(solved, "custom_root"), [*consts, *guess], jvp=moved))
+
+
+def _named(graph: Graph, name: str) -> Graph:
+    return Graph(graph.inputs, graph.eqns, graph.outputs, graph.consts, name)
