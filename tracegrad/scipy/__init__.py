@@ -1,7 +1,8 @@
-"""SciPy's functions with derivatives, on plain arrays and traced ones, under every transform and on both backends: `linalg` and
-`special`."""
+"""SciPy's functions with derivatives, on plain arrays and traced ones, under every transform and on both backends: `integrate`,
+`linalg` and `special`."""
 
+from tracegrad.scipy import integrate as integrate
 from tracegrad.scipy import linalg as linalg
 from tracegrad.scipy import special as special
 
-__all__ = ["linalg", "special"]
+__all__ = ["integrate", "linalg", "special"]

@@ -1,0 +1,229 @@
+"""`solve_ivp` and `odeint`: plain calls are SciPy's own, and where something is traced, what it makes of them is one equation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tracegrad.core.errors import ShapeError, at, require_callable, user_source
+from tracegrad.core.late import imported
+from tracegrad.core.trace import as_array, plain_value
+from tracegrad.core.types import ArrayType, type_of
+from tracegrad.ops.elementwise import astype
+from tracegrad.ops.index import take
+from tracegrad.scipy.integrate.flow import IVP, TIME, ODEInt, as_state
+from tracegrad.scipy.integrate.solver import (
+    closes_over_tracers,
+    is_traced,
+    refused,
+    scipy_integrate,
+    traced_function,
+)
+from tracegrad.typing import Array, ArrayLike
+
+_STATE = "Write the state as one vector, as by np.concatenate, and take it apart in the right-hand side."
+
+
+def _time(x: Any) -> Any:
+    return astype(as_array(x), np.float64)
+
+
+def _state(y0: Any, name: str) -> Any:
+    """An initial value as SciPy has it: float64 or complex128."""
+    y0 = as_array(y0)
+    found = type_of(y0)
+    if len(found.shape) != 1:
+        raise ShapeError(f"{name}{at(user_source())}: y0 must be a vector, got {found}. {_STATE}")
+    return astype(y0, np.result_type(np.float64, found.dtype))
+
+
+def solve_ivp(
+    fun: Callable[..., Any],
+    t_span: Sequence[Any],
+    y0: ArrayLike,
+    method: Any = "RK45",
+    t_eval: ArrayLike | None = None,
+    dense_output: bool = False,
+    events: Any = None,
+    vectorized: bool = False,
+    args: tuple[Any, ...] | None = None,
+    *,
+    adjoint: bool = True,
+    **options: Any,
+) -> Any:
+    """The solution of `dy/dt = fun(t, y, *args)` from `y0` at `t_span[0]` to `t_span[1]`: `scipy.integrate.solve_ivp`, with
+    derivatives in `args` (pytrees), in what `fun` closes over, in `y0`, in both ends and in the times `t_eval`, of any order.
+
+    Forward derivatives integrate tangents along with the solution; reverse ones integrate the adjoint equation back, with cotangents
+    of all parameters at once, and the solution with it, which the system must allow (a stiff one does not: `adjoint=False`). Both
+    are as accurate as rtol and atol say, which hold for them too. Where something is traced, `fun` is
+    traced by types: write np.where or tg.lax.cond for its branches. A Jacobian that is given (`jac`) is then tracegrad's own, and
+    one that is not stays SciPy's. Where only types are known (under jit and vmap), the steps that the solver takes are not, and
+    `t_eval` is needed; else they are taken as constants, but for the ends.
+
+    Args:
+        fun: of a time and a vector (n,), which returns a vector (n,) or a list of n numbers.
+        t_span: the two ends.
+        y0: the initial value (n,), real or complex.
+        method: "RK45", "RK23", "DOP853", "Radau", "BDF", "LSODA" or one of SciPy's classes of solvers.
+        t_eval: the times (k,) at which the solution is wanted; in order, between the ends.
+        dense_output, events: for plain calls.
+        vectorized: whether `fun` takes the columns of a matrix.
+        args: what `fun` gets besides.
+        adjoint: False to take reverse derivatives by integrating onward those in each component of `y0` and of the parameters,
+            with the solution: for stiff systems with few of them.
+        options: SciPy's (rtol, atol, max_step, first_step, jac, ...).
+
+    Returns:
+        SciPy's result: its `t` (k,) and `y` (n, k) are traced.
+
+    Raises:
+        DifferentiationError: in the reverse derivative, where the solution cannot be integrated back (that of a stiff system).
+        RuntimeError: SciPy's solver fails in what is traced. (A plain call says so in its result.)
+        ShapeError: `y0` is no vector; `fun` returns another number of components.
+        UnsupportedFunctionError: `events` or `dense_output` in what is traced; types alone are known and `t_eval` is missing.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> def decayed(rate):
+    ...     found = tg.scipy.integrate.solve_ivp(lambda t, y: -rate * y, (0.0, 2.0), np.array([1.0]), rtol=1e-8, atol=1e-8)
+    ...     return found.y[0, -1]
+    >>> bool(np.isclose(tg.grad(decayed)(0.5), -2.0 * np.exp(-1.0)))
+    True
+    """
+    require_callable(fun, "tg.scipy.integrate.solve_ivp", "(fun, t_span, y0)")
+    scipy = scipy_integrate()
+    given = () if args is None else args if isinstance(args, tuple) else (args,)
+    start, end = t_span
+    known = not is_traced((start, end, y0, t_eval, given))
+    if known and not closes_over_tracers(lambda: _called(fun, start, y0, given, vectorized)):
+        return scipy.solve_ivp(
+            fun, t_span, y0, method, t_eval, dense_output, events, vectorized, args, **options
+        )  # fmt: skip
+    if events is not None:
+        raise refused(
+            "solve_ivp",
+            "events",
+            "Find the time of an event as a root of the solution at t_eval=[t], which has derivatives.",
+        )
+    if dense_output:
+        raise refused("solve_ivp", "dense_output=True", "Say the times at which the solution is wanted: t_eval=times.")
+    start, end, y0 = _time(start), _time(end), _state(y0, "solve_ivp")
+    exact = options.get("jac") is not None
+    options = {**{k: v for k, v in options.items() if k != "jac"}, "method": method}
+    state = ArrayType(type_of(y0).shape, type_of(y0).dtype)
+
+    def right_hand_side(t: Any, y: Any, *rest: Any) -> Any:
+        return as_state(fun(t, y[:, None] if vectorized else y, *rest), state, "solve_ivp")
+
+    graph, inputs = traced_function(fun, right_hand_side, [TIME, state], ["t", "y"], given, "solve_ivp")
+    solver = IVP(graph, options, exact, _adjoint(adjoint, state, "solve_ivp"))
+    if t_eval is None:
+        t_eval = _steps(solver, start, end, y0, inputs)
+    times = astype(as_array(t_eval), np.float64)
+    (rows,) = solver(start, end, times, y0, *inputs)
+    return imported("scipy.optimize").OptimizeResult(
+        t=times, y=np.transpose(rows), sol=None, t_events=None, y_events=None, status=0, success=True,
+        message="The solver successfully reached the end of the integration interval.",
+    )  # fmt: skip
+
+
+def _adjoint(adjoint: bool, state: ArrayType, name: str) -> bool:
+    if not adjoint and state.dtype.kind == "c":
+        raise refused(
+            name, "adjoint=False and a complex state", "Write its real and imaginary parts as one real vector."
+        )
+    return bool(adjoint)
+
+
+def _called(fun: Callable[..., Any], t: Any, y0: Any, args: tuple[Any, ...], vectorized: bool) -> Any:
+    y = np.atleast_1d(np.asarray(y0))
+    return fun(t, y[:, None] if vectorized else y, *args)
+
+
+def _steps(solver: IVP, start: Any, end: Any, y0: Any, inputs: Sequence[Any]) -> Any:
+    """The times of the steps that the solver takes, which are numbers, between ends that may be traced."""
+    plain = [plain_value(x, "solve_ivp") for x in (start, end, y0, *inputs)]
+    if any([x is None for x in plain]):
+        raise refused(
+            "solve_ivp",
+            "no t_eval, where types alone are known",
+            "How many steps the solver takes depends on values: say the times, as by t_eval=np.linspace(t0, t1, 100).",
+        )
+    first, last, initial, *rest = [np.asarray(x) for x in plain]
+    return np.concatenate([np.reshape(start, (1,)), solver.steps(first, last, initial, rest), np.reshape(end, (1,))])
+
+
+def odeint(
+    func: Callable[..., Any],
+    y0: ArrayLike,
+    t: ArrayLike,
+    args: tuple[Any, ...] = (),
+    Dfun: Any = None,
+    col_deriv: bool = False,
+    full_output: bool = False,
+    ml: int | None = None,
+    mu: int | None = None,
+    rtol: Any = None,
+    atol: Any = None,
+    tcrit: Any = None,
+    h0: float = 0.0,
+    hmax: float = 0.0,
+    hmin: float = 0.0,
+    ixpr: bool = False,
+    mxstep: int = 0,
+    mxhnil: int = 0,
+    mxordn: int = 12,
+    mxords: int = 5,
+    printmessg: bool = False,
+    tfirst: bool = False,
+    *,
+    adjoint: bool = True,
+) -> Array:
+    """The solution of `dy/dt = func(y, t, *args)` at the times `t`, of which the first is that of `y0`: `scipy.integrate.odeint`,
+    with derivatives in `args`, in what `func` closes over, in `y0` and in `t`, of any order, as those of `solve_ivp`.
+
+    Args:
+        func: of a vector (n,) and a time, or of time and vector (`tfirst`), which returns n numbers.
+        y0: the initial value (n,).
+        t: the times (k,), in order.
+        args: what `func` gets besides: pytrees.
+        adjoint: as for `solve_ivp`.
+        Dfun: the Jacobian. In what is traced, tracegrad's own is in its place.
+        full_output: for plain calls.
+
+    Returns:
+        The solution (k, n), of float64.
+
+    Raises:
+        RuntimeError: SciPy's solver fails in what is traced.
+        UnsupportedFunctionError: `full_output` in what is traced.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> decayed = lambda rate: tg.scipy.integrate.odeint(lambda y, t: -rate * y, np.array([1.0]), np.array([0.0, 2.0]))[-1, 0]
+    >>> bool(np.isclose(tg.grad(decayed)(0.5), -2.0 * np.exp(-1.0), rtol=1e-5))
+    True
+    """
+    require_callable(func, "tg.scipy.integrate.odeint", "(func, y0, t)")
+    scipy = scipy_integrate()
+    given = args if isinstance(args, tuple) else (args,)
+    by_time = lambda time, y, *rest: func(time, y, *rest) if tfirst else func(y, time, *rest)
+    begin = lambda: _called(by_time, np.ravel(t)[0], y0, given, False)
+    if not is_traced((y0, t, given)) and not closes_over_tracers(begin):
+        return scipy.odeint(
+            func, y0, t, args, Dfun, col_deriv, full_output, ml, mu, rtol, atol, tcrit, h0, hmax, hmin, ixpr, mxstep, mxhnil,
+            mxordn, mxords, printmessg, tfirst,
+        )  # fmt: skip
+    if full_output:
+        raise refused("odeint", "full_output=True", "Leave it out: what it tells is of a run on plain numbers.")
+    y0 = _state(y0, "odeint")
+    times = astype(as_array(t), np.float64)
+    state = ArrayType(type_of(y0).shape, type_of(y0).dtype)
+    right_hand_side = lambda t, y, *rest: as_state(by_time(t, y, *rest), state, "odeint")
+    graph, inputs = traced_function(func, right_hand_side, [TIME, state], ["t", "y"], given, "odeint")
+    options = {"rtol": rtol, "atol": atol, "tcrit": tcrit, "h0": h0, "hmax": hmax, "hmin": hmin, "mxstep": mxstep,
+               "mxhnil": mxhnil, "mxordn": mxordn, "mxords": mxords}  # fmt: skip
+    solver = ODEInt(graph, options, Dfun is not None, _adjoint(adjoint, state, "odeint"))
+    (rows,) = solver(take(times, 0), take(times, -1), times, y0, *inputs)
+    return rows

@@ -1,0 +1,313 @@
+"""Integrals of functions: `quad`, `quad_vec` and `fixed_quad`. Plain calls are SciPy's own; an integral of what is traced is one
+equation, whose derivatives are the integrand at the ends and the integral of its derivative (Leibniz's rule)."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tracegrad.core.errors import DtypeError, ShapeError, at, require_callable, user_source
+from tracegrad.core.graph import Graph, evaluate, remembered
+from tracegrad.core.late import imported
+from tracegrad.core.op import Wanted
+from tracegrad.core.trace import as_array
+from tracegrad.core.types import ArrayType, type_of
+from tracegrad.lower.numpy.writer import compiled
+from tracegrad.ops.elementwise import astype
+from tracegrad.scipy.integrate.solver import (
+    Solver,
+    closes_over_tracers,
+    derived,
+    differentiable,
+    inexact_of,
+    is_traced,
+    packed,
+    packed_dtype,
+    pairing,
+    refused,
+    scipy_integrate,
+    traced_function,
+    unpacked,
+)
+from tracegrad.transforms.control.held import joint_of, tangents_of
+from tracegrad.typing import Array, ArrayLike
+
+POINT = ArrayType((), np.dtype(np.float64), True)  # SciPy gives Python's floats
+HEADS = 2  # the inputs before the parameters
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Integral(Solver):
+    """Inputs are the two ends and what the integrand takes besides a point. Outputs are the integral, of the integrand's shape, and an
+    estimate of its error.
+
+    whole       whether the elements of an array are integrated together, by `quad_vec`
+    """
+
+    routine: ClassVar[str] = "quad"
+    whole: bool = False
+
+    def run(self, *arrays: Any) -> Sequence[Any]:
+        a, b = float(arrays[0]), float(arrays[1])
+        consts = arrays[HEADS:]
+        f = compiled(self.graph)
+        shape = self.graph.out_types[0].shape
+        if self.whole:
+            found, error = scipy_integrate().quad_vec(lambda x: f(x, *consts)[0], a, b, **self.options)[:2]
+            return [found, np.broadcast_to(error, shape)]
+        known: dict[float, Any] = {}  # at the points that the integrals of several elements share
+
+        def at_point(x: float) -> Any:
+            if x not in known:
+                known[x] = f(x, *consts)[0]
+            return known[x]
+
+        parts = [np.empty(shape, t.dtype) for t in self.types(())]
+        is_complex = self.graph.out_types[0].dtype.kind == "c"
+        for i in itertools.product(*map(range, shape)):
+            found, error = scipy_integrate().quad(
+                functools.partial(_element, at_point, i), a, b, complex_func=is_complex, **self.options
+            )
+            parts[0][i], parts[1][i] = found, error
+        return parts
+
+    def types(self, types: Sequence[ArrayType]) -> tuple[ArrayType, ...]:
+        out = self.graph.out_types[0]
+        # quad tells the errors of real and imaginary part, which are the estimate's.
+        error = np.float64 if self.whole or out.dtype.kind != "c" else np.complex128
+        return ArrayType(out.shape, np.result_type(np.float64, out.dtype)), ArrayType(out.shape, np.dtype(error))
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Sequence[Any]:
+        a, b, *consts = primals
+        terms = [
+            sign * self._at(end, consts) * moved
+            for sign, end, moved in ((-1, a, tangents[0]), (1, b, tangents[1]))
+            if moved is not None
+        ]
+        active = differentiable(tangents[HEADS:])
+        if active:
+            graph, found = tangents_of(self.graph, tuple([1 + i for i in active]))
+            if found:
+                moving = [tangents[HEADS + i] for i in active]
+                terms.append(dataclasses.replace(self, graph=graph)(a, b, *consts, *moving)[0])
+        return [sum(terms[1:], terms[0]) if terms else None, None]
+
+    def vjp(self, wanted: Wanted, cts: Sequence[Any], out: Any, primals: Sequence[Any]) -> Sequence[Any]:
+        a, b, *consts = primals
+        ct = cts[0]
+        if ct is None:
+            return [None] * len(wanted)
+        found: dict[int, Any] = {}
+        for i, sign, end in ((0, -1, a), (1, 1, b)):
+            if i in wanted:
+                found[i] = sign * pairing(ct, self._at(end, consts), end)
+        active = inexact_of(wanted, primals, HEADS)
+        graph, types, inputs = remembered(self.graph, ("pulled", active), lambda: pulled_integrand(self.graph, active))
+        if types:
+            # The integral of the gradient itself, where there is one: how small its error is must not depend on what follows.
+            single = type_of(ct).shape == () and type_of(ct).dtype.kind != "c"
+            whole = dataclasses.replace(self, graph=graph)(a, b, *consts, np.ones(()) if single else ct)[0]
+            for i, x in zip(inputs, unpacked(whole, types), strict=True):
+                found[HEADS + i] = ct * x if single else x
+        return [found.get(i) for i in wanted]
+
+    def _at(self, end: Any, consts: Sequence[Any]) -> Any:
+        """The integrand at an end of the integral; nothing at an infinite one, to which it must fall."""
+        if self.options.get("weight") is not None:
+            raise refused(
+                "quad", "a weight and a derivative in an end", "Write the weight as a factor of the integrand."
+            )
+        finite = np.isfinite(end)
+        return np.where(finite, evaluate(self.graph, [np.where(finite, end, 0.0), *consts])[0], 0.0)
+
+
+def _element(at_point: Callable[[float], Any], i: tuple[int, ...], x: float) -> Any:
+    return at_point(x)[i] if i else at_point(x)
+
+
+def pulled_integrand(graph: Graph, active: tuple[int, ...]) -> tuple[Graph, list[ArrayType], list[int]]:
+    """Of a point, the parameters and the cotangent of the integral: the cotangents of the active parameters, as one vector, the
+    types of those that are not zero, and which these are."""
+    joint, found = joint_of(graph, tuple([1 + i for i in active]), (0,))
+    inputs = [i - 1 for i in found]
+    types = [ArrayType(t.shape, t.dtype) for t in [graph.in_types[i] for i in found]]
+    out = graph.out_types[0]
+    ct = ArrayType(out.shape, np.result_type(np.float64, out.dtype))
+
+    def pulled(*arrays: Any) -> list[Any]:
+        _, *cts = evaluate(joint, [*arrays[:-1], astype(arrays[-1], out.dtype)])
+        return [packed(cts, types)]
+
+    if not types:
+        return graph, types, inputs
+    whole = derived(graph, pulled, [*graph.in_types, ct], "gradient")
+    assert whole.out_types[0].dtype == packed_dtype(types)
+    return whole, types, inputs
+
+
+def _integrand(func: Callable[..., Any], args: Any, name: str) -> tuple[Graph, list[Any]]:
+    """The Graph of an integrand, and its inputs after the point."""
+
+    def value(x: Any, *rest: Any) -> Any:
+        found = as_array(func(x, *rest))
+        return astype(found, np.result_type(np.float64, type_of(found).dtype))
+
+    return traced_function(func, value, [POINT], ["x"], args, name)
+
+
+def quad(
+    func: Callable[..., Any],
+    a: ArrayLike,
+    b: ArrayLike,
+    args: Any = (),
+    full_output: int = 0,
+    epsabs: float = 1.49e-08,
+    epsrel: float = 1.49e-08,
+    limit: int = 50,
+    points: Any = None,
+    weight: Any = None,
+    wvar: Any = None,
+    wopts: Any = None,
+    maxp1: int = 50,
+    limlst: int = 50,
+    complex_func: bool = False,
+) -> tuple[Array, Any]:
+    """The integral of `func(x, *args)` over x from `a` to `b`: `scipy.integrate.quad`, with derivatives in `args` (pytrees), in what
+    `func` closes over, and in both ends, of any order.
+
+    They are the integrand at the ends and integrals of its derivatives, by SciPy to the same `epsabs` and `epsrel`. A traced
+    integrand is traced by types, for a Python float. One that jumps where a parameter says is to be integrated in two parts, with
+    that for an end, since derivatives of the integrand know nothing of jumps.
+
+    Args:
+        func: of a number, which returns one, real or (`complex_func`) complex.
+        a, b: the ends, which may be infinite.
+        args: what `func` gets besides.
+        epsabs, epsrel, limit, points, weight, wvar, wopts, maxp1, limlst: SciPy's; plain numbers.
+        full_output: for plain calls.
+
+    Returns:
+        The integral, and SciPy's estimate of its error, which has no derivative.
+
+    Raises:
+        ShapeError: an integrand that is no number, or ends that are none.
+        UnsupportedFunctionError: in what is traced, `full_output`; a derivative in an end beside a `weight`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> moment = lambda s: tg.scipy.integrate.quad(lambda x: np.exp(-s * x**2), -np.inf, np.inf)[0]
+    >>> bool(np.isclose(tg.grad(moment)(1.0), -np.sqrt(np.pi) / 2))
+    True
+    >>> float(tg.grad(lambda b: tg.scipy.integrate.quad(np.cos, 0.0, b)[0])(0.0))
+    1.0
+    """
+    require_callable(func, "tg.scipy.integrate.quad", "(func, a, b)")
+    given = args if isinstance(args, tuple) else (args,)
+    if not is_traced((a, b, given)) and not closes_over_tracers(lambda: func(_between(a, b), *given)):
+        found: tuple[Array, Any] = scipy_integrate().quad(
+            func, a, b, args, full_output, epsabs, epsrel, limit, points, weight, wvar, wopts, maxp1, limlst, complex_func
+        )  # fmt: skip
+        return found
+    if full_output:
+        raise refused("quad", "full_output", "Leave it out: what it tells is of an integral of plain numbers.")
+    options = {"epsabs": epsabs, "epsrel": epsrel, "limit": limit, "points": points, "weight": weight, "wvar": wvar,
+               "maxp1": maxp1, "limlst": limlst}  # fmt: skip
+    graph, inputs = _integrand(func, given, "quad")
+    (out,) = graph.out_types
+    if out.shape:
+        raise ShapeError(
+            f"quad{at(user_source())}: the integrand returned {out}; write quad_vec, which integrates arrays"
+        )
+    if out.dtype.kind == "c" and not complex_func:
+        raise DtypeError(f"quad{at(user_source())}: the integrand returned {out}; say complex_func=True")
+    integral, error = Integral(graph, options)(_end(a, "quad"), _end(b, "quad"), *inputs)
+    return integral, error
+
+
+def quad_vec(
+    f: Callable[..., Any],
+    a: ArrayLike,
+    b: ArrayLike,
+    epsabs: float = 1e-200,
+    epsrel: float = 1e-08,
+    norm: str = "2",
+    cache_size: float = 100e6,
+    limit: float = 10000,
+    workers: Any = 1,
+    points: Any = None,
+    quadrature: Any = None,
+    full_output: bool = False,
+    *,
+    args: Any = (),
+) -> tuple[Array, Any]:
+    """The integral of `f(x, *args)`, an array, over x from `a` to `b`: `scipy.integrate.quad_vec`, with the derivatives that `quad`
+    has. Those in parameters are integrals of arrays, too.
+
+    Returns:
+        The integral, and SciPy's estimate of the error in the norm.
+
+    Raises:
+        UnsupportedFunctionError: in what is traced, `full_output`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> powers = lambda s: tg.scipy.integrate.quad_vec(lambda x: x ** (s * np.arange(1.0, 3.0)), 0.0, 1.0)[0]
+    >>> bool(np.allclose(tg.jacrev(powers)(1.0), [-1 / 4, -2 / 9]))
+    True
+    """
+    require_callable(f, "tg.scipy.integrate.quad_vec", "(f, a, b)")
+    given = args if isinstance(args, tuple) else (args,)
+    if not is_traced((a, b, given)) and not closes_over_tracers(lambda: f(_between(a, b), *given)):
+        more = {"args": args} if args != () else {}  # of which SciPy before 1.15 knows nothing
+        found: tuple[Array, Any] = scipy_integrate().quad_vec(
+            f, a, b, epsabs, epsrel, norm, cache_size, limit, workers, points, quadrature, full_output, **more
+        )
+        return found
+    if full_output:
+        raise refused("quad_vec", "full_output", "Leave it out: what it tells is of an integral of plain numbers.")
+    options = {"epsabs": epsabs, "epsrel": epsrel, "norm": norm, "cache_size": cache_size, "limit": limit, "points": points,
+               "quadrature": quadrature}  # fmt: skip
+    graph, inputs = _integrand(f, given, "quad_vec")
+    integral, error = Integral(graph, options, True)(_end(a, "quad_vec"), _end(b, "quad_vec"), *inputs)
+    return integral, np.max(error)
+
+
+def _end(x: Any, name: str) -> Any:
+    x = as_array(x)
+    if type_of(x).shape:
+        raise ShapeError(f"{name}{at(user_source())}: an end of the integral must be a number, got {type_of(x)}")
+    return astype(x, np.float64)
+
+
+def _between(a: Any, b: Any) -> float:
+    """A point at which the integrand is tried."""
+    a, b = float(a), float(b)
+    if not np.isfinite(a) or not np.isfinite(b):
+        return a + 1.0 if np.isfinite(a) else b - 1.0 if np.isfinite(b) else 0.5
+    return a + 0.5 * (b - a)
+
+
+def fixed_quad(
+    func: Callable[..., Any], a: ArrayLike, b: ArrayLike, args: tuple[Any, ...] = (), n: int = 5
+) -> tuple[Array, None]:
+    """The integral of `func(x, *args)` from `a` to `b` by Gauss and Legendre's rule of `n` points, as `scipy.integrate.fixed_quad`:
+    `func` takes an array of points (n,) and returns an array (..., n). Plain NumPy, with all its derivatives.
+
+    Returns:
+        The integral, and None.
+
+    Raises:
+        ValueError: an infinite end.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> bool(np.isclose(tg.grad(lambda b: tg.scipy.integrate.fixed_quad(np.exp, 0.0, b)[0])(1.0), np.e))
+    True
+    """
+    if not is_traced((a, b)) and not np.all(np.isfinite([a, b])):
+        raise ValueError(f"fixed_quad{at(user_source())}: Gauss's rule is for finite ends, got {a} and {b}")
+    points, weights = imported("scipy.special").roots_legendre(n)
+    x = (b - a) * (np.real(points) + 1) / 2.0 + a
+    return (b - a) / 2.0 * np.sum(weights * func(x, *args), axis=-1), None
