@@ -154,8 +154,7 @@ class _Sums:
 def graph_on_numpy(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Graph:
     """The Graph that jit compiles on NumPy for such arguments."""
     jitted = fun if isinstance(fun, Jitted) else jit(fun)
-    graph, _ = jitted.signatures.graph_for(args, kwargs, Backend("numpy", simplify))
-    return graph
+    return jitted.signatures.entry_for(args, kwargs, Backend("numpy", simplify)).graph
 
 
 def _run(steps: Iterable[Any], times: int) -> Iterable[tuple[Eqn, int, int]]:
