@@ -22,9 +22,9 @@ WITHOUT_SAMPLES = {
 } | COLLECTIVES  # fmt: skip
 
 
-def ops_in(*dtypes: Any, only: str = "biufc") -> list[Any]:
+def ops_in(*dtypes: Any, only: str = "biufc", slow: Sequence[Any] = ()) -> list[Any]:
     """`op-dtype` for every op that takes `only` these kinds and has samples in this dtype or these two, or a ufunc outside of its
-    kinds. Samples that raise an error are the test's to raise it."""
+    kinds; in `slow` dtypes it is a slow test. Samples that raise an error are the test's to raise it."""
 
     def has_cases(op: Op, dtype: Any) -> bool:
         makers = [mixed_cases] if isinstance(dtype, tuple) else [cases, cases_outside]
@@ -34,9 +34,14 @@ def ops_in(*dtypes: Any, only: str = "biufc") -> list[Any]:
             return True
 
     return [
-        pytest.param(op, dtype, id=f"{op.name}-{dtype if isinstance(dtype, str) else '-'.join(dtype)}")
+        pytest.param(
+            op,
+            dtype,
+            id=f"{op.name}-{dtype if isinstance(dtype, str) else '-'.join(dtype)}",
+            marks=[pytest.mark.slow] if dtype in slow else [],
+        )
         for op in OPS.values()
-        for dtype in dtypes
+        for dtype in (*dtypes, *slow)
         if set(op.kinds) <= set(only) and has_cases(op, dtype)
     ]
 

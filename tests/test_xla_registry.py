@@ -100,7 +100,8 @@ def settled(case: Case, inputs: Any, out: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("op", "dtype"), ops_in("float64", "float32", "complex128", "complex64", "int64", "uint8", "bool", "float16")
+    ("op", "dtype"),
+    ops_in("float64", "float32", "complex128", "int64", "bool", slow=("complex64", "uint8", "float16")),
 )
 def test_values(op: Op, dtype: str) -> None:
     def part(case: Case) -> Part:
@@ -121,7 +122,7 @@ def test_values(op: Op, dtype: str) -> None:
         hold(parts, by_jax)
 
 
-@pytest.mark.parametrize(("op", "dtype"), ops_in("float64", "complex128"))
+@pytest.mark.parametrize(("op", "dtype"), ops_in("float64", slow=("complex128",)))
 def test_derivatives(op: Op, dtype: str) -> None:
     """Forward and reverse, with tangents and cotangents drawn at random."""
     with np.errstate(all="ignore"):

@@ -50,6 +50,7 @@ HOLDING: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "switch": (tg.jit(lambda x: lax.switch(np.argmin(x), [np.sin, np.cos], x)), X),
     "switch_rows": (tg.vmap(lambda x: lax.cond(np.greater(x, 1.0), np.sin, np.cos, x)), X),
     "custom_call": (_own, X),
+    "linear_solve": (lambda x: lax.custom_linear_solve(lambda v: v * x, np.ones(3), lambda f, b: b / f(np.ones(3))), X),
 }
 
 
@@ -59,8 +60,10 @@ def test_held_graphs_are_run_as_the_op_runs_them(name: str) -> None:
     f, x = HOLDING[name]
     graph = tg.make_graph(f)(x)
     level = Level(graph, [x])  # in which calls are inlined
-    eqn = next(e for e in (graph if name == "call" else level.graph).eqns if e.op.name == name.split()[0])
-    values = [x] if name == "call" else [level[a] for a in eqn.inputs]
+    is_inlined = name in ("call", "linear_solve")
+    eqn = next(e for e in (graph if is_inlined else level.graph).eqns if e.op.name == name.split()[0])
+    known = {graph.inputs[0]: x, **graph.consts} if is_inlined else level
+    values = [known[a] for a in eqn.inputs]
     assert eqn.op.held is not None and eqn.op.held.replay is not None
     ran: list[str] = []
 

@@ -136,7 +136,9 @@ TOO_COARSE = {("sph_harm_y", "float16"), ("sph_harm_y", "float32")}
 VALUES_OF = {"eigh": ["eigenvalues"], "eig": ["eigenvalues"], "svd": ["singular_values"]}
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "complex128"])
+@pytest.mark.parametrize(
+    "dtype", [*[pytest.param(d, marks=pytest.mark.slow) for d in ("float16", "float32")], "float64", "complex128"]
+)
 @pytest.mark.parametrize("op", [o for o in OPS.values() if o.kinds and o.name not in OVERRULED], ids=lambda op: op.name)
 def test_a_factor_of_two_in_any_derivative_is_found(op: Op, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
