@@ -173,7 +173,7 @@ def call_by_rules(leaves: Sequence[Any], rules: Rules, functions: Sequence[Any])
     arrays."""
     axes = () if context.trace is None else context.trace.axes
     ties = axis_indices([axis for axis in context.bound if axis in axes])
-    closed = _closed_over(functions)
+    closed = closed_over(functions)
     try:
         return _bound(leaves, rules, closed, ties)
     except _ClosesOver as found:
@@ -309,7 +309,7 @@ def _without_none(
     return [None if r is None else next(found) for r in results]
 
 
-def _closed_over(functions: Sequence[Any]) -> list[Tracer]:
+def closed_over(functions: Sequence[Any]) -> list[Tracer]:
     """The tracers that functions hold: in their cells and defaults, in what they are bound to, in functions among these.
     That is for the rules, which are run later; what the function itself uses is seen when it is called."""
     found: dict[int, Tracer] = {}

@@ -53,7 +53,7 @@ MAPPED: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("how", SINGLE)
+@pytest.mark.parametrize("how", [pytest.param(how, marks=pytest.mark.slow) if how == "xla" else how for how in SINGLE])
 def test_derivatives(how: str) -> None:
     close(SINGLE[how](ours)(A, B), SINGLE[how](direct)(A, B))
 

@@ -1,0 +1,252 @@
+"""SciPy's searches: with our derivatives, and derivatives of what they find, against closed forms and differences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.optimize
+
+import tracegrad as tg
+from tracegrad.core.errors import DifferentiationError, ShapeError, UnexpectedTracerError, UnsupportedFunctionError
+
+opt = tg.scipy.optimize
+X0 = np.array([-1.2, 1.0])
+GRADIENT = [
+    "CG",
+    "BFGS",
+    "Newton-CG",
+    "L-BFGS-B",
+    "TNC",
+    "SLSQP",
+    "dogleg",
+    "trust-ncg",
+    "trust-exact",
+    "trust-krylov",
+    "trust-constr",
+]
+
+
+def rosenbrock(x: Any) -> Any:
+    return 100.0 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2
+
+
+def convex(x: Any) -> Any:
+    return np.sum(np.cosh(x - np.array([1.0, -2.0]))) + 0.5 * (x[0] + x[1]) ** 2
+
+
+@pytest.mark.parametrize("method", GRADIENT)
+@pytest.mark.filterwarnings("ignore")
+def test_scipy_takes_our_derivatives(method: str) -> None:
+    second: dict[str, Any] = {}
+    if method in ("Newton-CG", "dogleg", "trust-ncg", "trust-exact", "trust-krylov", "trust-constr"):
+        second["hess"] = tg.hessian(convex)
+    found = scipy.optimize.minimize(convex, np.zeros(2), method=method, jac=tg.grad(convex), **second)
+    assert np.max(np.abs(tg.grad(convex)(found.x))) < 1e-3
+
+
+@pytest.mark.parametrize("method", ["hybr", "lm"])
+def test_scipy_finds_roots_with_our_jacobians(method: str) -> None:
+    f = lambda x: np.stack([x[0] + 0.5 * (x[0] - x[1]) ** 3 - 1.0, 0.5 * (x[1] - x[0]) ** 3 + x[1]])
+    for jacobian in (tg.jacfwd, tg.jacrev):
+        found = scipy.optimize.root(f, np.zeros(2), jac=jacobian(f), method=method)
+        np.testing.assert_allclose(found.x, [0.8411639, 0.1588361], atol=1e-6)
+
+
+@pytest.mark.parametrize("method", [None, *GRADIENT, "Nelder-Mead", "Powell", "COBYLA"])
+@pytest.mark.filterwarnings("ignore")
+def test_every_method(method: str | None) -> None:
+    found = opt.minimize(convex, np.zeros(2), method=method, tol=1e-8)
+    expected = scipy.optimize.minimize(convex, np.zeros(2), tol=1e-12)
+    np.testing.assert_allclose(found.x, expected.x, atol=1e-3)
+    np.testing.assert_allclose(found.fun, expected.fun, atol=1e-6)
+    assert found.success and found.nfev > 0
+
+
+def test_it_is_scipy_own_search() -> None:
+    found = opt.minimize(rosenbrock, X0)
+    expected = scipy.optimize.minimize(rosenbrock, X0, jac=tg.grad(rosenbrock))
+    np.testing.assert_array_equal(found.x, expected.x)
+    assert (found.nfev, found.nit, found.status) == (expected.nfev, expected.nit, expected.status)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Derivatives of what is found.
+
+
+def energy(x: Any, a: Any, b: Any) -> Any:
+    return np.sum(np.cosh(x["u"] - a)) + b * (x["v"] - x["u"][0]) ** 2 + 0.1 * x["v"] ** 4
+
+
+def solved(a: Any, b: Any) -> Any:
+    found = opt.minimize(energy, {"u": np.zeros(2), "v": 1.0}, args=(a, b), tol=1e-12)
+    return np.sum(np.sin(found.x["u"])) + found.x["v"] ** 2
+
+
+A, W = np.array([1.0, -0.5]), 0.7
+
+
+def differences(f: Any, x: Any, step: float = 1e-4) -> Any:
+    """The derivative in each number of x, of the fourth order of the step."""
+    found = []
+    for i in range(np.size(x)):
+        e = np.zeros(np.shape(x))
+        e.reshape(-1)[i] = step
+        found.append((8 * (f(x + e) - f(x - e)) - (f(x + 2 * e) - f(x - 2 * e))) / (12 * step))
+    return np.stack(found).reshape(np.shape(x) + np.shape(found[0]))
+
+
+def test_derivatives_to_second_order() -> None:
+    da, db = tg.grad(solved, (0, 1))(A, W)
+    np.testing.assert_allclose(da, differences(lambda a: solved(a, W), A), rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(db, differences(lambda b: solved(A, b), np.float64(W))[()], rtol=1e-6)
+    np.testing.assert_allclose(tg.jvp(solved, (A, W), (A, 1.0))[1], A @ da + db, rtol=1e-9)
+    second = tg.hessian(solved)(A, W)
+    np.testing.assert_allclose(second, differences(lambda a: tg.grad(solved)(a, W), A), rtol=1e-5, atol=1e-7)
+
+
+HOW: list[Any] = [
+    tg.jit(tg.value_and_grad(solved, (0, 1))),
+    pytest.param(tg.jit(tg.value_and_grad(solved, (0, 1)), backend="xla"), marks=pytest.mark.slow),
+    lambda a, b: tg.tree.tree_map(lambda x: x[0], tg.vmap(tg.value_and_grad(solved, (0, 1)))(a[None], np.array([b]))),
+]
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_under_jit_and_vmap(how: Any) -> None:
+    expected = tg.tree.tree_leaves(tg.value_and_grad(solved, (0, 1))(A, W))
+    for x, y in zip(tg.tree.tree_leaves(how(A, W)), expected, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-7)
+
+
+def test_the_value_has_the_derivative_of_the_envelope() -> None:
+    f = lambda a: opt.minimize(lambda x, a: np.sum((x - a) ** 2) + np.sum(a * x), np.zeros(2), args=(a,), tol=1e-12).fun
+    np.testing.assert_allclose(tg.grad(f)(A), 1.5 * A, rtol=1e-6)  # x = a / 2, f = 3 a^2 / 4
+    np.testing.assert_allclose(tg.grad(f)(A), differences(f, A), rtol=1e-6)
+
+
+def test_bounds_hold_what_lies_at_them() -> None:
+    f = lambda x, a: np.sum((x - a) ** 2) + x[0] * x[1]
+    solve = lambda a: (
+        opt.minimize(f, np.array([0.5, 0.5, 0.5]), args=(a,), bounds=[(0, 1), (None, None), (0, None)], tol=1e-12).x
+    )
+    a = np.array([3.0, 1.0, -1.0])
+    np.testing.assert_allclose(solve(a), [1.0, 0.5, 0.0], atol=1e-7)
+    np.testing.assert_allclose(tg.jacrev(solve)(a), np.diag([0.0, 1.0, 0.0]), atol=1e-7)
+    with pytest.raises(ShapeError, match="bounds must have one pair for each of the 2 numbers"):
+        opt.minimize(rosenbrock, X0, bounds=[(0, 1)] * 3)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_constraints_have_no_derivative() -> None:
+    rule = {"type": "eq", "fun": lambda x, a: np.sum(x) - 1.0}
+    solve = lambda a: opt.minimize(lambda x, a: np.sum((x - a) ** 2), np.zeros(2), args=(a,), constraints=rule).x
+    np.testing.assert_allclose(solve(A), A - (np.sum(A) - 1.0) / 2, atol=1e-4)
+    np.testing.assert_allclose(tg.jit(solve)(A), solve(A))
+    with pytest.raises(
+        DifferentiationError, match=r"called at .*test_optimize.py.*has constraints, with which its result has no"
+    ):
+        tg.jacrev(solve)(A)
+
+
+def test_roots() -> None:
+    f = lambda x, a: {"p": x["p"] + 0.5 * np.sin(x["p"]) - a, "q": x["q"] ** 3 - np.sum(x["p"])}
+    for method in ("hybr", "lm", "krylov"):
+
+        def solve(a: Any, method: str = method) -> Any:
+            return opt.root(f, {"p": np.ones(2), "q": 1.0}, args=(a,), method=method, tol=1e-11).x
+
+        x, a = solve(np.array([1.0, 2.0])), np.array([1.0, 2.0])
+        slope = 1 / (1 + 0.5 * np.cos(x["p"]))
+        found = tg.jacrev(solve)(a)
+        np.testing.assert_allclose(found["p"], np.diag(slope), rtol=1e-7, atol=1e-12)
+        np.testing.assert_allclose(found["q"], slope / (3 * x["q"] ** 2), rtol=1e-6)
+    second = tg.hessian(lambda a: solve(a, "hybr")["q"])(a)
+    np.testing.assert_allclose(second, differences(tg.grad(lambda a: solve(a, "hybr")["q"]), a), rtol=1e-5)
+    with pytest.raises(ShapeError, match=r"must return 2 numbers, as x0 has, got \(1,\)"):
+        opt.root(lambda x: np.sum(x), X0)
+
+
+T = np.linspace(0.0, 2.0, 15)
+Y = 3.0 * np.exp(-0.7 * T) + 0.05 * np.sin(9 * T)
+
+
+def model(t: Any, a: Any, b: Any) -> Any:
+    return a * np.exp(-b * t)
+
+
+@pytest.mark.parametrize("loss", ["linear", "soft_l1", "huber", "cauchy", "arctan"])
+def test_least_squares(loss: str) -> None:
+    how: dict[str, Any] = {"loss": loss, "f_scale": 0.04, "ftol": 1e-15, "xtol": 1e-15, "gtol": 1e-15}
+    residuals = lambda x, y: model(T, x[0], x[1]) - y
+    solve = lambda y: opt.least_squares(residuals, np.ones(2), args=(y,), **how).x
+    expected = scipy.optimize.least_squares(residuals, np.ones(2), args=(Y,), **how)
+    np.testing.assert_allclose(solve(Y), expected.x, rtol=1e-7)
+    found = tg.jacrev(solve)(Y)
+    assert found.shape == (2, 15)
+    e = np.zeros(15)
+    e[4] = 1e-5
+    np.testing.assert_allclose(found @ e, (solve(Y + e) - solve(Y - e)) / 2, rtol=2e-3, atol=1e-10)
+
+
+def test_least_squares_within_bounds() -> None:
+    residuals = lambda x, y: model(T, x[0], x[1]) - y
+    solve = lambda y: (
+        opt.least_squares(residuals, np.array([1.0, 0.3]), args=(y,), bounds=([0.0, 0.0], [10.0, 0.5]), xtol=1e-14).x
+    )
+    np.testing.assert_allclose(solve(Y)[1], 0.5, atol=1e-6)
+    np.testing.assert_allclose(tg.jacrev(solve)(Y)[1], 0.0, atol=1e-6)
+    with pytest.raises(ValueError, match="loss must be one of 'linear'"):
+        opt.least_squares(residuals, np.ones(2), args=(Y,), loss="square")
+
+
+SIGMA = 0.1 + 0.02 * T
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"sigma": SIGMA}, {"sigma": SIGMA, "absolute_sigma": True}, {"sigma": np.diag(SIGMA**2) + 0.001}]
+)
+def test_curve_fit(how: dict[str, Any]) -> None:
+    for found, expected in zip(
+        opt.curve_fit(model, T, Y, **how), scipy.optimize.curve_fit(model, T, Y, **how), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_curve_fit_has_derivatives() -> None:
+    how: dict[str, Any] = {"ftol": 1e-15, "xtol": 1e-15, "gtol": 1e-15}
+    fit = lambda y, s: opt.curve_fit(model, T, y, sigma=s, p0=(1.0, 1.0), **how)
+    for part in (0, 1):
+        loss = lambda y, part=part: np.sum(fit(y, SIGMA)[part] * np.array([1.0, 2.0]))
+        e = np.zeros(15)
+        e[6] = 1e-5
+        np.testing.assert_allclose(tg.grad(loss)(Y) @ e, (loss(Y + e) - loss(Y - e)) / 2, rtol=1e-4)
+    np.testing.assert_allclose(tg.jit(lambda y: fit(y, SIGMA)[0])(Y), fit(Y, SIGMA)[0])
+    with pytest.raises(RuntimeError, match="Optimal parameters not found"):
+        opt.curve_fit(model, T, Y, max_nfev=2)
+    with pytest.raises(TypeError, match="does not say how many parameters"):
+        opt.curve_fit(lambda t, *p: p[0] * t, T, Y)
+    np.testing.assert_allclose(
+        opt.curve_fit(model, T, Y, bounds=(0, [5.0, 2.0]))[0], opt.curve_fit(model, T, Y)[0], rtol=1e-5
+    )
+
+
+def test_what_it_closes_over_has_to_be_an_argument() -> None:
+    with pytest.raises(UnexpectedTracerError, match=r"closes over a traced f64\[2\].*args=\(a,\)"):
+        tg.grad(lambda a: np.sum(opt.minimize(lambda x: np.sum((x - a) ** 2), np.zeros(2)).x))(A)
+
+
+def test_refusals() -> None:
+    with pytest.raises(UnsupportedFunctionError, match=r"linprog at .*lies in a corner"):
+        opt.linprog([1.0])
+    with pytest.raises(UnsupportedFunctionError, match="wants real numbers in x0"):
+        opt.minimize(rosenbrock, np.ones(2) * 1j)
+    with pytest.raises(TypeError, match=r"tg.scipy.optimize.minimize"):
+        tg.jit(lambda a: scipy.optimize.minimize(lambda x: np.sum((x - a) ** 2), np.zeros(2)).x)(A)
+
+
+def test_dtypes() -> None:
+    found = opt.minimize(lambda x: np.sum((x - 1) ** 2), np.zeros(2, np.float32))
+    assert found.x.dtype == np.float32 and found.fun.dtype == np.float32
+    assert opt.minimize(lambda x: (x - 1) ** 2, 0).x.dtype == np.float64
