@@ -37,3 +37,9 @@ def test_at_a_jump_there_is_no_derivative_to_be_wrong() -> None:
         check_grads(lambda x: tg.lax.stop_gradient(steps(x)), (np.array([1.0, 0.5]),))
     # The derivative of a maximum jumps at a tie.
     assert check_grads(np.maximum, (np.array([1.0, 2.0]), np.array([1.0, 3.0]))).checked == 8
+
+
+def test_a_function_whose_result_is_another_of_complex_numbers() -> None:
+    """A spectrum that is one-sided of real numbers alone, for which no complex step can be taken."""
+    power = lambda x: np.abs((np.fft.fft if np.iscomplexobj(x) else np.fft.rfft)(x)) ** 2
+    assert check_grads(power, (np.array([1.0, 2.0, 0.5]),)).checked > 0

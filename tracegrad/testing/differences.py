@@ -112,6 +112,8 @@ def _with_complex_step(function: Function, x: Arrays, direction: Arrays, found: 
             outs = function(moved(x, direction, 1j * TINY))
     except (TypeError, ValueError, ArithmeticError, NotImplementedError, np.exceptions.ComplexWarning):
         return found
+    if [np.shape(out) for out in outs] != [np.shape(q.value) for q in found]:
+        return found  # a spectrum is two-sided of complex numbers
     better = []
     for quotient, out in zip(found, outs, strict=True):
         value = np.imag(out) / TINY
