@@ -388,6 +388,28 @@ float64's accuracy; otherwise SciPy is called on the host by `jax.pure_callback`
 """
 
 
+TAIL = """
+## Signals and images
+
+`tg.scipy.signal` and `tg.scipy.ndimage` have SciPy's own values for plain arrays. What is traced is computed by ops, with SciPy's values but for rounding (the tests ask for
+1e-11), in all modes, with derivatives in every array, on NumPy and on XLA alike.
+
+- **Convolution**: `convolve`, `correlate`, `fftconvolve`, `oaconvolve` (computed whole), `convolve2d`, `correlate2d`, `correlation_lags`.
+- **Filters**: `lfilter`, `sosfilt`, `filtfilt` (not by Gustafsson's method), `sosfiltfilt`, `lfilter_zi`, `lfiltic`, `sosfilt_zi`, with derivatives in the coefficients and the state. On
+  NumPy the recursion is SciPy's, on XLA a scan.
+- **Spectra**: `stft`, `istft`, `welch`, `csd`, `periodogram`, `coherence`, `spectrogram`; `get_window` is a constant.
+- **Smoothing**: `detrend`, `hilbert`, `savgol_filter`, `medfilt`, `medfilt2d`; `savgol_coeffs` is a constant.
+- **Rates**: `resample`, `resample_poly` and `upfirdn` (with zeros beyond the ends, or levels), `decimate`.
+- **Waveforms**: `chirp`, `gausspulse`.
+- **Images, weights**: `convolve`, `correlate`, `convolve1d`, `correlate1d`, `gaussian_filter`, `gaussian_filter1d` (with a derivative in sigma for a given radius), `laplace`, `sobel`,
+  `prewitt`, `gaussian_laplace`, `gaussian_gradient_magnitude`, `uniform_filter`, `uniform_filter1d`.
+- **Images, extrema**: `maximum_filter`, `minimum_filter`, `maximum_filter1d`, `minimum_filter1d`; of equal elements each has its share of the derivative.
+- **Images, interpolation** by splines of order 0 to 5: `map_coordinates`, `affine_transform`, `shift`, `rotate`, with derivatives in coordinates, matrix, shift and angle; `zoom`,
+  `spline_filter`, `spline_filter1d`, by a matrix for each length.
+- **Images, labels**: `sum_labels`, `mean`, `center_of_mass`.
+"""
+
+
 def rows_of(text: str) -> dict[str, str]:
     """The rows of a page, by what stands in front."""
     found = [line for line in text.splitlines() if line.startswith("| `")]
@@ -406,7 +428,7 @@ def page(names: Sequence[str]) -> str:
         row(name, measured(name)) if name in names or label(name) not in before else before[label(name)]
         for name in CASES
     ]
-    return HEAD + "\n".join(rows) + "\n"
+    return HEAD + "\n".join(rows) + "\n" + TAIL
 
 
 if __name__ == "__main__":

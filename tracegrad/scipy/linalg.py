@@ -9,18 +9,16 @@ exponential, logarithm and square root, Schur's form and Sylvester's and Riccati
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.linalg import LinAlgError
 
 from tracegrad.core.boxes import accept_jax
 from tracegrad.core.errors import UnsupportedFunctionError, at, user_source
-from tracegrad.core.late import imported
-from tracegrad.core.trace import Tracer, as_array, bind
+from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.contract import column, transposed
 from tracegrad.ops.elementwise import astype
@@ -33,6 +31,7 @@ from tracegrad.ops.linalg import schur as forms
 from tracegrad.ops.linalg.hermitian import from_triangle
 from tracegrad.ops.linalg.matrices import adjoint, diagonals, floating, hermitian_part, require_square, row
 from tracegrad.ops.linalg.triangular import conjugated_triangle, solve_by_cholesky, solve_triangle, triangle
+from tracegrad.scipy.calling import of_scipy as of_module
 from tracegrad.typing import Array, ArrayLike
 
 __all__ = [
@@ -43,29 +42,7 @@ __all__ = [
     "solveh_banded", "sqrtm", "svd", "svdvals", "toeplitz",
 ]  # fmt: skip
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _is_traced(x: Any) -> bool:
-    return isinstance(x, Tracer) or (type(x) in (tuple, list) and any([_is_traced(part) for part in x]))
-
-
-def of_scipy(traced: F) -> F:
-    """SciPy's function of this name for plain arrays, and ours for tracers, or where SciPy is missing."""
-
-    @functools.wraps(traced)
-    def public(*args: Any, **kwargs: Any) -> Any:
-        if not any([_is_traced(x) for x in (*args, *kwargs.values())]):
-            try:
-                module = imported("scipy.linalg")
-            except ImportError:
-                module = None
-            if module is not None:
-                return getattr(module, traced.__name__)(*args, **kwargs)
-        return traced(*args, **kwargs)
-
-    same: Any = public
-    return same
+of_scipy = of_module("scipy.linalg")
 
 
 def _refused(name: str, what: str, instead: str) -> UnsupportedFunctionError:

@@ -40,3 +40,23 @@ def _slide(out: ArrayType, a: Any, v: Any, extra: int = 0) -> Any:
 @lowers("convolve")
 def _convolve(out: ArrayType, a: Any, v: Any) -> Any:
     return _slide(out, a, lax.rev(v, (v.ndim - 1,)), v.shape[-1] - 1)
+
+
+@lowers("recursive_filter")
+def _recursive_filter(out: ArrayType, a: Any, x: Any) -> Any:
+    """Step by step, with the state of the transposed direct form."""
+    dtype = np.result_type(out.dtype, np.float32)  # also for float16 and its like
+    a, x = cast(a, dtype), cast(x, dtype)
+    lead, order = out.shape[:-1], a.shape[-1] - 1
+    x = spread(x, out.shape)
+    if order == 0 or 0 in out.shape:
+        return cast(x, out.dtype)
+    later = spread(a[..., 1:], (*lead, order))
+
+    def step(state: Any, now: Any) -> Any:
+        found = now + state[..., 0]
+        moved = jnp.concatenate([state[..., 1:], jnp.zeros_like(state[..., :1])], -1)
+        return moved - later * found[..., None], found
+
+    found = lax.scan(step, jnp.zeros((*lead, order), dtype), jnp.moveaxis(x, -1, 0))[1]
+    return cast(jnp.moveaxis(found, 0, -1), out.dtype)
