@@ -83,6 +83,10 @@ SOLVING: dict[str, Case] = {
     "solve_continuous_lyapunov": (lambda l, a, q: l.solve_continuous_lyapunov(a, q), lambda k: [regular(3, 3, kind=k), general(3, 3, kind=k)]),
     "solve_discrete_lyapunov": (lambda l, a, q: l.solve_discrete_lyapunov(a, q), lambda k: [stable(3, k), general(3, 3, seed=1, kind=k)]),
     "solve_discrete_lyapunov bilinear": (lambda l, a, q: l.solve_discrete_lyapunov(a, q, method="bilinear"), lambda k: [stable(3, k), general(3, 3, seed=1, kind=k)]),
+    "solve_continuous_are": (
+        lambda l, a, b, q, r: l.solve_continuous_are(a, b, q + np.conjugate(q.T), r + np.conjugate(r.T)),
+        lambda k: [stable(3, k) * 2, general(3, 2, kind=k), regular(3, 3, kind=k), regular(2, 2, kind=k)],
+    ),
     "solve_discrete_are": (
         lambda l, a, b, q, r: l.solve_discrete_are(a, b, q + np.conjugate(q.T), r + np.conjugate(r.T)),
         lambda k: [stable(3, k) * 2, general(3, 2, kind=k), regular(3, 3, kind=k), regular(2, 2, kind=k)],
@@ -116,6 +120,8 @@ DECOMPOSING: dict[str, Case] = {
     "expm_frechet": (lambda l, a, e: l.expm_frechet(a, e), lambda k: [general(2, 2, kind=k), general(2, 2, seed=1, kind=k)]),
     "logm": (lambda l, a: l.logm(a), lambda k: [regular(2, 2, kind=k)]),
     "sqrtm": (lambda l, a: l.sqrtm(a), lambda k: [regular(3, 3, kind=k)]),
+    "cosm": (lambda l, a: (l.cosm(a), l.sinm(a), l.tanm(a)), lambda k: [general(3, 3, kind=k) / 2]),
+    "coshm": (lambda l, a: (l.coshm(a), l.sinhm(a), l.tanhm(a)), lambda k: [general(3, 3, kind=k) / 2]),
     "funm": (lambda l, a: l.funm(a, lambda w: w**3), lambda k: [regular(3, 3, kind=k)]),
 }  # fmt: skip
 

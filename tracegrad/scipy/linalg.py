@@ -36,10 +36,10 @@ from tracegrad.typing import Array, ArrayLike
 
 __all__ = [
     "LinAlgError", "block_diag", "cho_factor", "cho_solve", "cho_solve_banded", "cholesky", "cholesky_banded", "circulant",
-    "companion", "det", "dft", "eigh", "eigh_tridiagonal", "eigvalsh", "expm", "expm_frechet", "funm", "hankel", "hessenberg",
-    "hilbert", "inv", "kron", "logm", "lu", "lu_factor", "lu_solve", "polar", "qr", "rq", "schur", "solve", "solve_banded",
-    "solve_continuous_lyapunov", "solve_discrete_are", "solve_discrete_lyapunov", "solve_sylvester", "solve_triangular",
-    "solveh_banded", "sqrtm", "svd", "svdvals", "toeplitz",
+    "companion", "coshm", "cosm", "det", "dft", "eigh", "eigh_tridiagonal", "eigvalsh", "expm", "expm_frechet", "funm", "hankel", "hessenberg",
+    "hilbert", "inv", "kron", "logm", "lu", "lu_factor", "lu_solve", "polar", "qr", "rq", "schur", "sinhm", "sinm", "solve", "solve_banded",
+    "solve_continuous_are", "solve_continuous_lyapunov", "solve_discrete_are", "solve_discrete_lyapunov", "solve_sylvester", "solve_triangular",
+    "solveh_banded", "sqrtm", "svd", "svdvals", "tanhm", "tanm", "toeplitz",
 ]  # fmt: skip
 
 of_scipy = of_module("scipy.linalg")
@@ -365,6 +365,29 @@ def solve_discrete_are(
             "solve_discrete_are", "e or s", "Write a and b of the problem without them: np.linalg.solve(e, a), say."
         )
     return bind(equations.riccati_op, (floating(a), floating(b), floating(q), floating(r)))
+
+
+@of_scipy
+def solve_continuous_are(
+    a: ArrayLike,
+    b: ArrayLike,
+    q: ArrayLike,
+    r: ArrayLike,
+    e: ArrayLike | None = None,
+    s: ArrayLike | None = None,
+    balanced: bool = True,
+) -> Array:
+    """The x with `a^H x + x a - x b r^-1 b^H x + q == 0` by which the feedback is stable, for matrices as in `solve_discrete_are`. `e` and `s`
+    are not traced. On XLA by doubling.
+
+    >>> solve_continuous_are(np.eye(1), np.eye(1), np.eye(1), np.eye(1)).round(6).tolist()
+    [[2.414214]]
+    """
+    if e is not None or s is not None:
+        raise _refused(
+            "solve_continuous_are", "e or s", "Write a and b of the problem without them: np.linalg.solve(e, a), say."
+        )
+    return bind(equations.continuous_riccati_op, (floating(a), floating(b), floating(q), floating(r)))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -725,6 +748,74 @@ def sqrtm(A: ArrayLike) -> Array:
     Source: of the derivative, a Sylvester equation: Higham, Functions of Matrices, section 6.1.
     """
     return bind(functions.sqrtm_op, (floating(A),))
+
+
+@of_scipy
+def cosm(A: ArrayLike) -> Array:
+    """The cosine of each matrix (..., m, m), by the exponential.
+
+    >>> cosm(np.zeros((2, 2))).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    A = floating(A)
+    if number_kind(A.dtype) != "c":
+        return np.real(expm(1j * A))
+    return (expm(1j * A) + expm(-1j * A)) / 2
+
+
+@of_scipy
+def sinm(A: ArrayLike) -> Array:
+    """The sine of each matrix (..., m, m), by the exponential.
+
+    >>> sinm(np.zeros((2, 2))).tolist()
+    [[0.0, 0.0], [0.0, 0.0]]
+    """
+    A = floating(A)
+    if number_kind(A.dtype) != "c":
+        return np.imag(expm(1j * A))
+    return (expm(1j * A) - expm(-1j * A)) / 2j
+
+
+@of_scipy
+def tanm(A: ArrayLike) -> Array:
+    """The tangent of each matrix (..., m, m): of `sinm` and `cosm`.
+
+    >>> tanm(np.zeros((2, 2))).tolist()
+    [[0.0, 0.0], [0.0, 0.0]]
+    """
+    return np.linalg.solve(cosm(A), sinm(A))
+
+
+@of_scipy
+def coshm(A: ArrayLike) -> Array:
+    """The hyperbolic cosine of each matrix (..., m, m).
+
+    >>> coshm(np.zeros((2, 2))).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    A = floating(A)
+    return (expm(A) + expm(-A)) / 2
+
+
+@of_scipy
+def sinhm(A: ArrayLike) -> Array:
+    """The hyperbolic sine of each matrix (..., m, m).
+
+    >>> sinhm(np.zeros((2, 2))).tolist()
+    [[0.0, 0.0], [0.0, 0.0]]
+    """
+    A = floating(A)
+    return (expm(A) - expm(-A)) / 2
+
+
+@of_scipy
+def tanhm(A: ArrayLike) -> Array:
+    """The hyperbolic tangent of each matrix (..., m, m).
+
+    >>> tanhm(np.zeros((2, 2))).tolist()
+    [[0.0, 0.0], [0.0, 0.0]]
+    """
+    return np.linalg.solve(coshm(A), sinhm(A))
 
 
 @of_scipy

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -102,49 +103,66 @@ def stein(a: Any, q: Any) -> Any:
     return sylvester(turned, adjoint(turned), -2 * right)
 
 
-def _riccati_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
-    a, b, q, r = types
-    for t in (a, q, r):
-        require_square("solve_discrete_are", t)
-    require_matrices("solve_discrete_are", b)
-    n, m = a.shape[-1], b.shape[-1]
-    if (b.shape[-2], q.shape[-1], r.shape[-1]) != (n, n, m):
-        raise LinAlgError(
-            f"solve_discrete_are{at(user_source())}: {a}, {b}, {q} and {r} do not fit: they are (n, n), (n, m), (n, n) and (m, m)"
-        )
-    return ArrayType((*joint_batch("solve_discrete_are", *types), n, n), linalg_dtype("solve_discrete_are", *types))
+def _riccati_type(name: str) -> Callable[[Sequence[ArrayType], Params], ArrayType]:
+    def infer(types: Sequence[ArrayType], params: Params) -> ArrayType:
+        a, b, q, r = types
+        for t in (a, q, r):
+            require_square(name, t)
+        require_matrices(name, b)
+        n, m = a.shape[-1], b.shape[-1]
+        if (b.shape[-2], q.shape[-1], r.shape[-1]) != (n, n, m):
+            raise LinAlgError(
+                f"{name}{at(user_source())}: {a}, {b}, {q} and {r} do not fit: they are (n, n), (n, m), (n, n) and (m, m)"
+            )
+        return ArrayType((*joint_batch(name, *types), n, n), linalg_dtype(name, *types))
+
+    return infer
 
 
-def _one_riccati(a: Any, b: Any, r: Any, q: Any) -> Any:
-    return scipy_linalg().solve_discrete_are(a, b, q, r)
-
-
-def _riccati(a: Any, b: Any, q: Any, r: Any) -> Any:
+def _riccati(name: str, a: Any, b: Any, q: Any, r: Any) -> Any:
+    solve = getattr(scipy_linalg(), name)
     a, b, q, r = in_lapack_floats(a, b, q, r)
-    return each_matrix(_one_riccati, a, b, hermitian_part(r), hermitian_part(q))
+    return each_matrix(lambda a, b, r, q: solve(a, b, q, r), a, b, hermitian_part(r), hermitian_part(q))
 
 
-def _riccati_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
-    """With the feedback K = (R + B^H X B)^-1 B^H X A and F = A - B K, the equation's own derivative is one of Stein's:
-    dX - F^H dX F = F^H X (dA - dB K) + its adjoint + dQ + K^H dR K."""
-    a, b, _, r = primals
+def _with_adjoint(x: Any) -> Any:
+    return x + adjoint(x)
+
+
+def _moved(k: Any, tangents: Sequence[Any], by_loop: Callable[[Any], Any]) -> Any:
+    """What the tangents add to the equation at a given x and feedback k: through a - b k, by `by_loop`, and through q and r."""
     da, db, dq, dr = tangents
-    xb = np.matmul(out, b)
-    k = solved("solve_discrete_are", hermitian_part(r) + np.matmul(adjoint(b), xb), np.matmul(adjoint(xb), a))
-    f = a - np.matmul(b, k)
     moved = da
     if db is not None:
         by_b = np.matmul(db, k)
         moved = -by_b if moved is None else moved - by_b
-    terms = []
-    if moved is not None:
-        one = np.matmul(np.matmul(adjoint(f), out), moved)
-        terms.append(one + adjoint(one))
+    terms = [] if moved is None else [_with_adjoint(by_loop(moved))]
     if dq is not None:
         terms.append(hermitian_part(dq))
     if dr is not None:
         terms.append(np.matmul(np.matmul(adjoint(k), hermitian_part(dr)), k))
-    return cast(stein(adjoint(f), sum(terms[1:], terms[0])), out.dtype)
+    return sum(terms[1:], terms[0])
+
+
+def _discrete_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    """With the feedback K = (R + B^H X B)^-1 B^H X A and F = A - B K, the equation's own derivative is one of Stein's:
+    dX - F^H dX F = F^H X (dA - dB K) + its adjoint + dQ + K^H dR K."""
+    a, b, _, r = primals
+    xb = np.matmul(out, b)
+    k = solved("solve_discrete_are", hermitian_part(r) + np.matmul(adjoint(b), xb), np.matmul(adjoint(xb), a))
+    f = a - np.matmul(b, k)
+    moved = _moved(k, tangents, lambda change: np.matmul(np.matmul(adjoint(f), out), change))
+    return cast(stein(adjoint(f), moved), out.dtype)
+
+
+def _continuous_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+    """With the feedback K = R^-1 B^H X and F = A - B K it is one of Lyapunov's:
+    F^H dX + dX F + X (dA - dB K) + its adjoint + dQ + K^H dR K = 0."""
+    a, b, _, r = primals
+    k = solved("solve_continuous_are", hermitian_part(r), adjoint(np.matmul(out, b)))
+    f = a - np.matmul(b, k)
+    moved = _moved(k, tangents, lambda change: np.matmul(out, change))
+    return cast(sylvester(adjoint(f), f, -moved), out.dtype)
 
 
 def _riccati_samples() -> Iterable[Sample]:
@@ -155,9 +173,19 @@ def _riccati_samples() -> Iterable[Sample]:
 # The x with a^H x a - x - a^H x b (r + b^H x b)^-1 b^H x a + q == 0 by which the feedback is stable.
 riccati_op = Op(
     "solve_discrete_are",
-    evaluate=_riccati,
-    infer=_riccati_type,
-    jvp=_riccati_jvp,
+    evaluate=functools.partial(_riccati, "solve_discrete_are"),
+    infer=_riccati_type("solve_discrete_are"),
+    jvp=_discrete_jvp,
     batch=elementwise_batch("solve_discrete_are"),  # leading axes broadcast
+    samples=_riccati_samples,
+)
+
+# The x with a^H x + x a - x b r^-1 b^H x + q == 0 by which the feedback is stable.
+continuous_riccati_op = Op(
+    "solve_continuous_are",
+    evaluate=functools.partial(_riccati, "solve_continuous_are"),
+    infer=_riccati_type("solve_continuous_are"),
+    jvp=_continuous_jvp,
+    batch=elementwise_batch("solve_continuous_are"),  # leading axes broadcast
     samples=_riccati_samples,
 )

@@ -144,23 +144,47 @@ def _logm(a: Any) -> Any:
     return sum(terms[1:], terms[0]) * (2.0 ** roots.astype(x.real.dtype))
 
 
-def _riccati(a: Any, b: Any, q: Any, r: Any) -> Any:
-    """By doubling, each step of which squares what is left of the error.
+def _adjoint(x: Any) -> Any:
+    return x.conj().T
+
+
+def _hermitian(x: Any) -> Any:
+    return (x + _adjoint(x)) / 2
+
+
+def _doubled(a: Any, g: Any, h: Any) -> Any:
+    """The x with x == a^H x (1 + g x)^-1 a + h by doubling, each step of which squares what is left of the error.
 
     Source: E. Chu, H. Fan, W. Lin, C. Wang, "Structure-preserving algorithms for periodic discrete-time algebraic Riccati
     equations", Int. J. Control 77 (2004)."""
-    adjoint = lambda x: x.conj().T
-    hermitian = lambda x: (x + adjoint(x)) / 2
     one, n = jnp.eye(a.shape[-1], dtype=a.dtype), a.shape[-1]
 
     def doubled(_: Any, state: Any) -> Any:
         a, g, h = state
         found = jnp.linalg.solve(one + g @ h, jnp.concatenate([a, g], -1))
         wa, wg = found[:, :n], found[:, n:]
-        return a @ wa, hermitian(g + a @ wg @ adjoint(a)), hermitian(h + adjoint(a) @ h @ wa)
+        return a @ wa, _hermitian(g + a @ wg @ _adjoint(a)), _hermitian(h + _adjoint(a) @ h @ wa)
 
-    g = b @ jnp.linalg.solve(hermitian(r), adjoint(b))
-    return lax.fori_loop(0, _DOUBLINGS, doubled, (a, hermitian(g), hermitian(q)))[2]
+    return lax.fori_loop(0, _DOUBLINGS, doubled, (a, _hermitian(g), _hermitian(h)))[2]
+
+
+def _riccati(a: Any, b: Any, q: Any, r: Any) -> Any:
+    return _doubled(a, b @ jnp.linalg.solve(_hermitian(r), _adjoint(b)), q)
+
+
+def _continuous_riccati(a: Any, b: Any, q: Any, r: Any) -> Any:
+    """By Cayley's transform, which makes a discrete equation of it that has the same solution.
+
+    Source: E. Chu, H. Fan, W. Lin, "A structure-preserving doubling algorithm for continuous-time algebraic Riccati
+    equations", Linear Algebra Appl. 396 (2005)."""
+    g, h = b @ jnp.linalg.solve(_hermitian(r), _adjoint(b)), _hermitian(q)
+    one = jnp.eye(a.shape[-1], dtype=a.dtype)
+    size = jnp.linalg.norm(a) + jnp.sqrt(jnp.linalg.norm(g) * jnp.linalg.norm(h))
+    moved = a - size * one
+    by_g, by_h = jnp.linalg.solve(moved, g), jnp.linalg.solve(_adjoint(moved), h)
+    w = _adjoint(moved) + h @ by_g
+    inverse = jnp.linalg.inv(w)
+    return _doubled(one + 2 * size * _adjoint(inverse), 2 * size * by_g @ inverse, 2 * size * inverse @ _adjoint(by_h))
 
 
 _DOUBLINGS = 24  # a feedback within 1e-6 of the border of stability has converged
@@ -173,6 +197,7 @@ _FROM_JAX: dict[str, Callable[..., Any]] = {
     "sqrtm": jax.scipy.linalg.sqrtm,
     "solve_sylvester": jax.scipy.linalg.solve_sylvester,
     "solve_discrete_are": _riccati,
+    "solve_continuous_are": _continuous_riccati,
 }
 for _name, _compute in _FROM_JAX.items():
     lowers(_name)(_of_matrices(_compute))
