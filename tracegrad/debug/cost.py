@@ -117,7 +117,8 @@ def cost(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
     (2010000, 80000)
     """
     require_callable(fun, "debug.cost", "(f, x)")
-    graph = graph_on_numpy(fun, args, kwargs)
+    jitted, backend = jitted_on_numpy(fun)
+    graph = jitted.signatures.entry_for(args, kwargs, backend).graph
     lines: dict[Any, _Sums] = {}
 
     def of(source: Source | None) -> _Sums:
@@ -151,10 +152,9 @@ class _Sums:
     at_peak: int = 0
 
 
-def graph_on_numpy(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Graph:
-    """The Graph that jit compiles on NumPy for such arguments."""
-    jitted = fun if isinstance(fun, Jitted) else jit(fun)
-    return jitted.signatures.entry_for(args, kwargs, Backend("numpy", simplify)).graph
+def jitted_on_numpy(fun: Callable[..., Any]) -> tuple[Jitted[..., Any], Backend]:
+    """What is traced for signatures, and what its Graphs are made ready for: NumPy, whatever it is jitted for."""
+    return fun if isinstance(fun, Jitted) else jit(fun), Backend("numpy", simplify)
 
 
 def _run(steps: Iterable[Any], times: int) -> Iterable[tuple[Eqn, int, int]]:

@@ -90,7 +90,7 @@ def test_nothing_is_run() -> None:
     op = tg.extend.elementwise(
         "noted", lambda x: called.append(x.size) or x, lambda d, out, x: d, infer=tg.extend.same_type, kinds="f"
     ) if "noted" not in tg.extend.OPS else tg.extend.OPS["noted"]  # fmt: skip
-    entry = tg.jit(lambda x: tg.extend.bind(op, (x,))).signatures.entry_for(
-        (tg.ShapeDtypeStruct((10**6, 10**6), "float64"),), {}, Backend("numpy", simplify)
-    )
-    assert peak_of(entry.graph).bytes >= 8 * 10**12 and max(called) <= 1 << 17
+    types = (tg.ShapeDtypeStruct((10**6, 10**6), "float64"),)
+    jitted = tg.jit(lambda x: tg.extend.bind(op, (x,)))
+    graph = jitted.signatures.entry_for(types, {}, Backend("numpy", simplify)).graph
+    assert peak_of(graph).bytes >= 8 * 10**12 and max(called) <= 1 << 17

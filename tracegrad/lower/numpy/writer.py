@@ -150,8 +150,20 @@ def is_view(eqn: Eqn, strides: Any = None) -> bool:
     if view is None or not eqn.outputs[0].type.shape:
         return False
     of = eqn.inputs[0].type
-    steps = [s * of.dtype.itemsize for s in (strides if type(strides) is tuple else in_c_order(of.shape))]
-    return view.layout(as_strided(np.empty(1, of.dtype), of.shape, steps), **eqn.params) is not None
+    ordered = in_c_order(of.shape)
+    steps = strides if type(strides) is tuple else ordered
+    reach = [s * (n - 1) for s, n in zip(steps, of.shape, strict=True)]
+    # One that does not lie in C order may be copied to find out, and so needs memory.
+    size = 1 if steps == ordered else 1 + sum(map(abs, reach))
+    if size > _SEEN:
+        return False
+    first = -sum([r for r in reach if r < 0]) if size > 1 else 0
+    memory = np.empty(size, of.dtype)[first:]
+    there = as_strided(memory, of.shape, [s * of.dtype.itemsize for s in steps])
+    return view.layout(there, **eqn.params) is not None
+
+
+_SEEN = 1 << 20  # elements of an array that is made to see what is a view of it
 
 
 class Part(NamedTuple):
