@@ -5,6 +5,7 @@ from tracegrad.debug.connections import Connection, Connections, why_zero
 from tracegrad.debug.cost import Cost, LineCost, cost
 from tracegrad.debug.nans import NanFound, nans
 from tracegrad.debug.nonfinite import Explanation, NonFinite, explain_nan
+from tracegrad.debug.profiling import LineTime, Profile, profile
 from tracegrad.debug.residuals import Residual, Residuals, residuals
 
 __all__ = [
@@ -13,8 +14,10 @@ __all__ = [
     "Cost",
     "Explanation",
     "LineCost",
+    "LineTime",
     "NanFound",
     "NonFinite",
+    "Profile",
     "Residual",
     "Residuals",
     "callback",
@@ -22,6 +25,7 @@ __all__ = [
     "explain_nan",
     "nans",
     "print",
+    "profile",
     "residuals",
     "why_zero",
 ]
