@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from tracegrad.transforms.jit.numpy import jit
     from tracegrad.transforms.jit.source import to_numpy_source
     from tracegrad.transforms.laplacian import hessian_diag, laplacian
+    from tracegrad.transforms.taylor import taylor
     from tracegrad.xla.devices import device_put, devices, to_jax
     from tracegrad.xla.from_jax import from_jax
 
@@ -98,6 +99,7 @@ __all__ = [
     "show",
     "sklearn",
     "stop_gradient",
+    "taylor",
     "testing",
     "to_jax",
     "to_numpy_source",
@@ -148,6 +150,7 @@ _NAMES = {
     "transforms.jacobian": ("hessian", "hvp", "jacfwd", "jacobian", "jacrev"),
     "transforms.jit.numpy": ("jit",),
     "transforms.laplacian": ("hessian_diag", "laplacian"),
+    "transforms.taylor": ("taylor",),
     "transforms.jit.source": ("to_numpy_source",),
     "xla.devices": ("device_put", "devices", "to_jax"),
     "xla.from_jax": ("from_jax",),

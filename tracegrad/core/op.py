@@ -128,6 +128,11 @@ Reach = Callable[[int, Sequence[ArrayType], ArrayType, Params, Sequence[Any]], "
 Flows = Callable[[Callable[[Any, Sequence[Any]], Sequence[Any]], Sequence[Any], Params], Sequence[Any]]
 
 
+# (order k, coefficients 0 to k of each input, coefficients 0 to k - 1 of the output, params) -> coefficient k of the output, where
+# None is a zero: of power series, which transforms/taylor.py otherwise finds by the op's forward rule.
+SeriesRule = Callable[[int, Sequence[Sequence[Any]], Sequence[Any], Params], Any]
+
+
 class Written(NamedTuple):
     """How Python says what an op that holds Graphs does: these are functions, and lines call them.
 
@@ -234,6 +239,7 @@ class Op:
                       elementwise nor moves elements; None if all may
     effect            whether it does more than its outputs say, so that it is run as often as the program says, and in that
                       order, whoever reads them
+    series            how it is applied to power series, where its rule has several of itself in it
     """
 
     __slots__ = (
@@ -265,6 +271,7 @@ class Op:
         "reach",
         "same",
         "samples",
+        "series",
         "simplify",
         "strides",
         "view",
@@ -307,6 +314,7 @@ class Op:
         overwrite: Overwriting | None = None,
         reach: Reach | None = None,
         effect: Effect | None = None,
+        series: SeriesRule | None = None,
     ) -> None:
         self.name = name
         self.evaluate = evaluate
@@ -339,6 +347,7 @@ class Op:
         self.overwrite = overwrite
         self.reach = reach
         self.effect = effect
+        self.series = series
         self.linear_if = linear_if
         # A derivative of an op that is linear in all inputs together never looks at their values.
         self.keeps_inputs = EVERY not in self.linear

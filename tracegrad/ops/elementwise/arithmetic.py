@@ -191,9 +191,19 @@ def _by_reciprocal(exactly: bool) -> Simplification:
     return simpler
 
 
+def _quotient_of_series(k: int, inputs: Sequence[Sequence[Any]], out: Sequence[Any], params: Params) -> Any:
+    """Of z y = x: z_k y_0 is x_k without the other products of the sum that it is."""
+    (*_, rest), y = inputs
+    for j in range(1, k + 1):
+        if y[j] is not None and out[k - j] is not None:
+            term = y[j] * out[k - j]
+            rest = -term if rest is None else rest - term
+    return None if rest is None else rest / y[0]
+
+
 divide = elementwise(
     "divide", np.divide,
-    lambda d, out, x, y: d / y, lambda d, out, x, y: -(d * out) / y,
+    lambda d, out, x, y: d / y, lambda d, out, x, y: -(d * out) / y, series=_quotient_of_series,
     linear=[{0}], python=else_numpy(operator.truediv, np.divide), kinds="iufc", samples=binary_samples(0.5, 2),
     simplify=first_of(neutral(1, 1), _by_reciprocal(exactly=True), _odd("divide")),
     fast_math=_by_reciprocal(exactly=False), neutral=1,
