@@ -66,6 +66,7 @@ def test_the_way_with_fewer_products() -> None:
     near(wide.toarray(), np.stack([2 * X, np.eye(7)[0]]))
     assert tg.jacobian(lambda x: np.sum(x**3), sparse=True)(X).n_products == 1
     assert tg.jacobian(lambda x: np.ones(3), sparse=True)(X).n_products == 0
+    assert tg.jacobian(lambda x: (), sparse=True)(X) == ()
     arrow = lambda x: np.sum(x[0] * np.sin(x)) + np.sum(x**4)
     found = tg.hessian(arrow, sparse=True)(X)
     assert found.n_products == 2

@@ -173,7 +173,8 @@ def _lowered(x: Any, trace: Trace) -> Any:
 def _products(graph: Graph, colours: Any, types: Sequence[ArrayType]) -> Any:
     """The linear Graph of inputs of these types, applied to the sum of the unit vectors of each colour: (colours, outputs)."""
     results = _batched(graph, colours, types, ())
-    return np.concatenate([r.reshape(len(r), math.prod(r.shape[1:])) for r in results], axis=1)
+    rows = [r.reshape(len(r), math.prod(r.shape[1:])) for r in results]
+    return np.concatenate(rows, axis=1) if rows else np.zeros((0, 0))
 
 
 def _batched(graph: Graph, colours: Any, types: Sequence[ArrayType], beside: Sequence[Any]) -> list[Any]:
