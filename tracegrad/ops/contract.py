@@ -145,7 +145,7 @@ def _spelled_product(
     args: Sequence[str], types: Sequence[ArrayType], is_block: Callable[[int], bool], params: Params
 ) -> str | None:
     """For jit: a small product goes through ndarray.dot, which takes half of np.matmul's 0.7 us, where that hands the same
-    matrices to the same function of BLAS. It does not warn of overflow, as np.dot does not.
+    matrices or vectors to the same function of BLAS. It does not warn of overflow, as np.dot does not.
 
     Of rows, columns, nothing, and what does not lie in one block ndarray.dot makes something else than np.matmul."""
     x, y = _operand_types(types, params)
@@ -153,8 +153,9 @@ def _spelled_product(
         f"{a}.T" if turned and t.ndim == 2 else f"{a}.swapaxes(-1, -2)" if turned else a
         for a, t, turned in zip(args, types, _turned(params), strict=True)
     ]
-    is_small = x.ndim == 2 == y.ndim and 1 not in (*x.shape, *y.shape) and 0 < x.shape[0] * y.shape[1] <= _FEW
-    is_small = is_small and x.shape[1] > 0 and x.dtype.char in "fdFD" and y.dtype == x.dtype and x.dtype.isnative
+    is_small = x.ndim <= 2 >= y.ndim and min(*x.shape, *y.shape) > 1
+    is_small = is_small and math.prod((*x.shape[:-1], *y.shape[1:])) <= _FEW
+    is_small = is_small and x.dtype.char in "fdFD" and y.dtype == x.dtype and x.dtype.isnative
     if is_small and is_block(0) and is_block(1):
         return f"{args[0]}.dot({args[1]}{{out}})"
     return None if _COPIES_VIEWS else f"blas_matmul({args[0]}, {args[1]}{{out}})"

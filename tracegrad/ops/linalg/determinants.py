@@ -13,7 +13,7 @@ from tracegrad.core.quiet import isolated
 from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType, number_kind
 from tracegrad.ops.contract import transposed
-from tracegrad.ops.families import broadcast_shapes, conform, elementwise_batch, implements
+from tracegrad.ops.families import broadcast_shapes, conform, elementwise_batch, implements, shape_of
 from tracegrad.ops.linalg.matrices import (
     adjoint,
     dominant_matrices,
@@ -127,7 +127,7 @@ def _adjugate_tangent_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[A
 
 def _as_scalar_matrix(x: Any) -> Any:
     """Numbers as matrices of one element, which broadcast against matrices."""
-    return np.reshape(x, (*x.shape, 1, 1))
+    return np.reshape(x, (*shape_of(x), 1, 1))
 
 
 def _adjugate_tangent_samples() -> Iterable[Sample]:
@@ -196,6 +196,19 @@ def _slogdet_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, para
     return out[0] * (1j * np.imag(t)), np.real(t)
 
 
+def _slogdet_vjp(wanted: Wanted, cts: Sequence[Any], out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+    (a,) = primals
+    of_sign, ct = cts
+    if number_kind(a.dtype) != "c":
+        of_sign = None
+    if of_sign is not None:
+        of_angle = -1j * np.real(of_sign * (1j * out[0]))
+        ct = of_angle if ct is None else ct + of_angle
+    if ct is None:
+        return [None]
+    return [conform(_as_scalar_matrix(ct) * transposed(solved("slogdet", a)), a)]
+
+
 def _slogdet(a: Any) -> tuple[Any, ...]:
     return tuple(np.linalg.slogdet(a))
 
@@ -205,6 +218,7 @@ slogdet_op = Op(
     evaluate=_slogdet,
     infer=_slogdet_type,
     jvp=_slogdet_jvp,
+    vjp=_slogdet_vjp,
     batch=leading_batch("slogdet"),
     multiple_results=True,
     samples=square_samples,
