@@ -105,3 +105,18 @@ def test_a_loop_that_reads_nothing_traced_is_run_with_the_program() -> None:
 def test_source_without_us_says_what_it_lacks() -> None:
     with pytest.raises(TypeError, match="external"):
         tg.to_numpy_source(lambda x: tg.external(np.sin, out=FLOAT)(x), 1.0)
+
+
+def test_arrays_that_it_closes_over_are_read_anew() -> None:
+    seen: list[float] = []
+    table = np.ones(3)
+
+    @tg.jit
+    def f(x: Any) -> Any:
+        tg.debug.callback(lambda v: seen.append(v[0]), table)
+        return x
+
+    f(1.0)
+    table[:] = 2.0
+    f(1.0)
+    assert seen == [1.0, 2.0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import tracegrad as tg
 from tracegrad.core.errors import DifferentiationError, ShapeError
 
 X = np.array([0.5, 1.0, 2.0])
+FLOAT = tg.ShapeDtypeStruct((), "float64")
 
 
 def _sinc(x: Any) -> float:
@@ -231,3 +233,18 @@ def test_jax_arrays() -> None:
     for f in (by_vjp, by_jvp):
         found = tg.grad(f)(jnp.float32(2.0))
         np.testing.assert_allclose(float(found), tg.grad(sinc)(2.0), rtol=1e-6)
+
+
+def _double(x: Any) -> Any:
+    return 2.0 * float(x)
+
+
+@tg.external(out=lambda x: x)
+def doubled(x: Any) -> Any:
+    return _double(x)
+
+
+def test_it_can_be_pickled_where_its_parts_can() -> None:
+    f = pickle.loads(pickle.dumps(tg.external(_double, out=FLOAT, jvp=_double)))
+    assert f(2.0) == 4.0 and "external of" in repr(f)
+    assert pickle.loads(pickle.dumps(doubled)) is doubled

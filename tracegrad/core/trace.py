@@ -339,6 +339,7 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
         if not tracers:
             if context.trace is not None and op.multiple_results and op.acts(params):
                 # It is for each run of the program that is being made.
+                inputs = tuple([context.trace.kept(x, op) if type(x) is ndarray else x for x in inputs])
                 return context.trace.apply(op, inputs, params, (), user_source())
             try:
                 if op.python is not None and are_python(inputs):

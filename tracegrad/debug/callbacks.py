@@ -25,7 +25,8 @@ def callback(
     """Call a function with the values that there are when this line is run: also under `jit` and in loops and branches, on both backends.
 
     It is called as often as the program comes to this line, whatever becomes of its results, and for each row under `vmap`; a
-    derivative does not call it again. On XLA calls may come late and in any order: `jax.effects_barrier()` waits for them.
+    derivative does not call it again. On XLA calls may come late and in any order: `jax.effects_barrier()` waits for them; and as in jax
+    `vmap` of a `cond` runs both branches for all rows there.
 
     Args:
         callback: a function of arrays and pytrees of them, called with NumPy arrays and scalars. What it returns is dropped.

@@ -40,7 +40,7 @@ from tracegrad.ops.structural import stop_gradient_op
 from tracegrad.transforms.custom import closed_over
 from tracegrad.transforms.grad import grad, value_and_grad
 from tracegrad.transforms.implicit import implicit, raveled, unraveled
-from tracegrad.transforms.jacobian import hessian, hvp, jacfwd, jacrev
+from tracegrad.transforms.jacobian import hessian, hvp, jacobian
 from tracegrad.typing import Array, PyTree
 
 __all__ = ["OptimizeResults", "curve_fit", "least_squares", "linprog", "minimize", "root"]
@@ -224,7 +224,7 @@ def minimize(
 
     Args:
         fun: `fun(x, *args)` returns a real scalar. SciPy gets its gradient, and its Hessian or products with that where the method wants
-            them, so that it is traced with values, at each step.
+            them, so that it is traced with values, at each step: a jitted one, `tg.jit(fun)`, is quicker.
         x0: where to begin, a pytree of real arrays.
         args: a tuple of further arguments, pytrees. What is differentiated belongs here, not into a closure.
         method: SciPy's; None for BFGS, or for L-BFGS-B and SLSQP with bounds and constraints.
@@ -282,7 +282,7 @@ def _of_vector(rule: Any, problem: _Problem, args: Sequence[Any]) -> Any:
         return rule
     own = rule.get("args", problem.args_tree.unflatten(args))
     flat = lambda v: raveled(rule["fun"](problem.tree(v), *own))
-    return {"type": rule["type"], "fun": flat, "jac": jacrev(flat)}
+    return {"type": rule["type"], "fun": flat, "jac": jacobian(flat)}
 
 
 @accepting_jax
@@ -323,7 +323,7 @@ def root(
             raise ShapeError(
                 f"scipy.optimize.root: {described(fun)} must return {v.size} numbers, as x0 has, got {got}"
             )
-        jac = jacfwd(flat) if method in ("hybr", "lm") else None
+        jac = jacobian(flat) if method in ("hybr", "lm") else None
         return _scipy().root(
             flat, v, jac=jac, method=method, tol=tol, options=None if options is None else dict(options)
         )
@@ -394,7 +394,7 @@ def _squares(
     def search(v: Any, *args: Any) -> Any:
         flat = lambda v: problem.flat(v, *args)
         limit = {} if limits is None else {"bounds": limits}
-        found = _scipy().least_squares(flat, v, jac=jacfwd(flat), **limit, **how)
+        found = _scipy().least_squares(flat, v, jac=jacobian(flat), **limit, **how)
         if must and not found.success:
             raise RuntimeError(f"Optimal parameters not found: {found.message}")
         return found
@@ -470,7 +470,7 @@ def curve_fit(
     args = (xdata, ydata, *weights)
     how = {"method": method, **kwargs}
     found = _squares(*_problem("curve_fit", residuals, start, args), pair, how, must=True)
-    upper = np.linalg.inv(np.linalg.qr(jacfwd(lambda p: residuals(p, *args))(found.x))[1])
+    upper = np.linalg.inv(np.linalg.qr(jacobian(lambda p: residuals(p, *args))(found.x))[1])
     covariance = upper @ upper.T
     if not absolute_sigma:
         left = type_of(found.fun).size - type_of(found.x).size

@@ -25,7 +25,7 @@ from tracegrad.core.errors import (
     require_callable,
     user_source,
 )
-from tracegrad.core.names import wraps
+from tracegrad.core.names import transformed, wraps
 from tracegrad.core.tracing import arrays_of, kind_of
 from tracegrad.core.types import ArrayType, ShapeDtypeStruct, type_of
 from tracegrad.ops.external import WAYS, External, external_call
@@ -113,7 +113,7 @@ def external(
 
     @wraps(function)
     @accepting_jax
-    def called(*args: Any, **kwargs: Any) -> Any:
+    def call_outside(*args: Any, **kwargs: Any) -> Any:
         args = _positional(function, args, kwargs)
         call = _Call(function, out, args, {}, "external")
         spec = External(name_of(function), call.flat, call.types, _rows_of(vmap, call), pure, ordered, why)
@@ -131,7 +131,8 @@ def external(
         )
         return call.result(call_by_rules(call.arrays, rules, (jvp, vjp)))
 
-    return called
+    how = {"out": out, "jvp": jvp, "vjp": vjp, "vmap": vmap, "pure": pure, "ordered": ordered}
+    return transformed(call_outside, external, f, **how)
 
 
 @accepting_jax

@@ -16,7 +16,7 @@ from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.context import open_traces
 from tracegrad.core.errors import ShapeError, at, described, name_of, require_callable, user_source
 from tracegrad.core.graph import Graph
-from tracegrad.core.names import wraps
+from tracegrad.core.names import transformed, wraps
 from tracegrad.core.trace import Tracer, strengthened
 from tracegrad.core.tracing import arrays_of, traced
 from tracegrad.core.types import is_inexact, number_kind, type_of
@@ -110,9 +110,13 @@ def implicit(
             outputs = call_by_rules(arrays, rules, (F, solver, solve))
             return found[0].unflatten(outputs)
 
-        return solved
+        return transformed(solved, _given, F, given, solve=solve, has_aux=has_aux)
 
     return with_derivative
+
+
+def _given(F: Callable[..., Any], solver: Callable[P, R], **how: Any) -> Callable[P, R]:
+    return implicit(F, **how)(solver)
 
 
 def tangent_of_root(
