@@ -19,7 +19,7 @@ COLLECTIVES = {
 }  # fmt: skip
 WITHOUT_SAMPLES = {
     "call", "chain", "checkpoint", "columns", "custom_call", "eigenvalues", "hessenberg", "no_derivative", "only_real", "pull_rows", "recomposed", "scan", "schur", "singular_values",
-    "solver", "spectral", "spectral_derivative", "switch", "switch_rows", "to_xla", "total", "while_loop", "while_loop_vjp",
+    "solver", "sparse_matmul", "sparse_solve", "spectral", "spectral_derivative", "switch", "switch_rows", "to_xla", "total", "while_loop", "while_loop_vjp",
 } | COLLECTIVES  # fmt: skip
 
 

@@ -214,12 +214,13 @@ def test_functions_of_scipy_are_called_by_their_names() -> None:
 
     text = refusal(lambda: tg.grad(lambda y: scipy.special.airy(y)[0])(2.0))
     assert text.startswith("scipy.special.airy is not traced at ")
-    for f, name in (
-        (lambda y: np.sum(scipy.linalg.coshm(np.outer(y, y))), "scipy.linalg.coshm"),
-        (lambda y: np.sum(scipy.integrate.solve_ivp(lambda t, z: -z * y, (0, 1), X).y), "scipy.integrate.solve_ivp"),
-    ):
-        text = refusal(lambda f=f: tg.grad(f)(X))  # type: ignore[misc]
-        assert text.startswith(f"{name} wanted a plain array at ") and f"{name} works on plain arrays" in text
+    text = refusal(lambda: tg.grad(lambda y: np.sum(scipy.linalg.coshm(np.outer(y, y))))(X))
+    assert text.startswith("scipy.linalg.coshm wanted a plain array at ")
+    assert "scipy.linalg.coshm works on plain arrays" in text
+    solved = lambda y: np.sum(scipy.integrate.solve_ivp(lambda t, z: -z * y, (0, 1), X).y)
+    text = refusal(lambda: tg.grad(solved)(X))
+    assert text.startswith("scipy.integrate.solve_ivp wanted a plain array at ")
+    assert "Write `tg.scipy.integrate.solve_ivp(...)`" in text
     text = refusal(lambda: tg.grad(lambda y: scipy.integrate.quad(lambda t: t * y, 0, 1)[0])(1.0))
     assert text.startswith("float() in scipy.integrate.quad at ")
 

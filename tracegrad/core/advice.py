@@ -232,6 +232,11 @@ def ours_for(library: str) -> str:
     return f"tg.{library}"
 
 
+def is_asked_by_sparse() -> bool:
+    """Whether a method of one of SciPy's sparse arrays is asking."""
+    return str(user_frame(ours).f_globals.get("__name__", "")).startswith("scipy.sparse")
+
+
 def is_asked_by_jax() -> bool:
     """Whether a function of jax's is asking, for itself or for a library that is written in jax."""
     return str(user_frame(ours).f_globals.get("__name__", "")).startswith("jax.")
@@ -271,7 +276,7 @@ def for_no_array(x: Any) -> str:
     if isinstance(x, set | frozenset | Iterator) or kind in (type({}.keys()), type({}.values()), type({}.items())):
         return "write list(x): trees are made of lists, tuples and dicts"
     if hasattr(x, "toarray"):
-        return "write x.toarray(): sparse matrices are not traced"
+        return "write `a @ x` for the product with a sparse matrix; else tg.scipy.sparse has what is traced, and x.toarray() an array"
     if isinstance(x, str | bytes | int | float | complex | list | tuple | dict) or x is None or callable(x):
         return "pass numbers, NumPy arrays or pytrees of them"
     if kind.__module__ == "builtins":

@@ -21,6 +21,7 @@ import operator
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -76,8 +77,9 @@ FOREIGN: list[tuple[Callable[[Any], bool], Callable[[Any], Any], Callable[[Any],
 # Classes of values that are no arrays, but know what ops make of them: what these are applied by.
 APPLIED: dict[type, Callable[[Any, Op, Sequence[Any], Params], Any]] = {}
 
-# xarray keeps any array that it can call by NumPy's protocols, but makes plain ones of NumPy's numbers.
-_told_the_truth: tuple[str, ...] = ("xarray",)
+# xarray keeps any array that it can call by NumPy's protocols, but makes plain ones of NumPy's numbers; scipy.sparse hands what is
+# an ndarray to C.
+_told_the_truth: tuple[str, ...] = ("xarray", "scipy.sparse")
 
 
 def tell_the_truth_to(package: str) -> None:
@@ -924,6 +926,21 @@ def _class_of(dtype: np.dtype[Any], shape: tuple[int, ...]) -> type:
     return ndarray if shape else dtype.type if dtype.isbuiltin == 1 else np.generic
 
 
+def is_sparse(x: Any) -> bool:
+    """Whether it is one of SciPy's sparse arrays or matrices."""
+    scipy = sys.modules.get("scipy.sparse")
+    return scipy is not None and bool(scipy.issparse(x))
+
+
+def _is_operand_of_sparse(x: Any, frame: FrameType | None) -> bool:
+    """Whether what a frame does is an operator `a @ x` of a sparse array."""
+    while frame is not None and str(frame.f_globals.get("__name__", "")).startswith("scipy.sparse"):
+        if frame.f_code.co_name in ("__matmul__", "__mul__"):
+            return any([value is x for value in frame.f_locals.values()])
+        frame = frame.f_back
+    return False
+
+
 class Tracer:
     """Stands for an array while a function is traced. Everything that NumPy does to arrays is recorded through it.
 
@@ -1034,6 +1051,8 @@ class Tracer:
         """The plain array of an index or a mask, `img[y, x]` of a plain `img`: whole numbers and truth values carry no
         derivative. Read-only unless it is a copy, since what is written into it is lost on the tracer."""
         self._require_running()
+        if _is_operand_of_sparse(self, sys._getframe(1)):
+            return np.array(None)  # no array, says scipy.sparse of this, and leaves the operator to us
         exact = number_kind(self.dtype) in "biu"
         value = plain_value(self, "an index") if exact else None
         if value is not None:
@@ -1063,6 +1082,11 @@ class Tracer:
             fixes = [f"  {drawing}"]
         elif library and (instead := advice.ours_for(library)):
             fixes = [f"  Write `{instead}(...)`, which takes traced arrays too, in place of `{written}(...)`."]
+        elif library and advice.is_asked_by_sparse():
+            fixes = [
+                "  Of a sparse array write `a @ x` for products, and `tg.scipy.sparse.csr_array((data, indices, indptr), shape)` "
+                "for one whose numbers are traced."
+            ]
         elif library:
             fixes = [
                 f"  {library} works on plain arrays: write NumPy's function or tnp's, or make one of it that is not traced and has a "
@@ -1287,11 +1311,18 @@ class Tracer:
         return bind(OPS["invert"], (self,))
 
     def __matmul__(self, other: Any) -> Any:
+        if type(other) not in DIRECT and type(other) is not Tracer:
+            if is_sparse(other):
+                return LOADERS["scipy"]().sparse.product(self, other)
+            if getattr(type(other), "__array_ufunc__", self) is None:
+                return NotImplemented
         if context.trace is None:
             return FUNCTIONS[np.matmul](self, other)
         return call_anew(FUNCTIONS[np.matmul], (self, other), {})
 
     def __rmatmul__(self, other: Any) -> Any:
+        if type(other) not in DIRECT and is_sparse(other):
+            return LOADERS["scipy"]().sparse.product(other, self)
         return call_anew(FUNCTIONS[np.matmul], (other, self), {})
 
     def __pow__(self, other: Any) -> Any:

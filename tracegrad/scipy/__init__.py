@@ -1,11 +1,12 @@
 """SciPy's functions with derivatives, on plain arrays and traced ones, under every transform and on both backends: `integrate`,
-`linalg`, `ndimage`, `optimize`, `signal` and `special`."""
+`linalg`, `ndimage`, `optimize`, `signal`, `sparse` and `special`."""
 
 from tracegrad.scipy import integrate as integrate
 from tracegrad.scipy import linalg as linalg
 from tracegrad.scipy import ndimage as ndimage
 from tracegrad.scipy import optimize as optimize
 from tracegrad.scipy import signal as signal
+from tracegrad.scipy import sparse as sparse
 from tracegrad.scipy import special as special
 
-__all__ = ["integrate", "linalg", "ndimage", "optimize", "signal", "special"]
+__all__ = ["integrate", "linalg", "ndimage", "optimize", "signal", "sparse", "special"]
