@@ -38,7 +38,7 @@ SCALED = [
 
 
 def agree(ours: Any, theirs: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    key = tg.random.key(3)
+    key = tg.random.PRNGKey(3)
     with jax.enable_x64(True), jax.disable_jit():
         expected = np.asarray(theirs(jax.numpy.asarray(key), shape, dtype))
     got = ours(key, shape, dtype)
@@ -58,7 +58,7 @@ def agree(ours: Any, theirs: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) 
 def test_the_numbers_of_jax(name: str, dtype: str) -> None:
     args, options, shape = MADE[name]
     if dtype in ("float16", "bfloat16") and "orthogonal" in name:
-        q = getattr(nn.initializers, name)(*args, **options)(tg.random.key(3), shape, DTYPES[dtype])
+        q = getattr(nn.initializers, name)(*args, **options)(tg.random.PRNGKey(3), shape, DTYPES[dtype])
         assert (q.dtype, q.shape) == (DTYPES[dtype], shape)
         return  # of which jax has no decomposition
     ours, theirs = [getattr(m, name)(*args, **options) for m in (nn.initializers, jax.nn.initializers)]
@@ -81,7 +81,7 @@ def test_orthogonal(shape: tuple[int, ...]) -> None:
 
 
 def test_on_xla_and_in_a_batch() -> None:
-    keys = tg.random.split(tg.random.key(0), 3)
+    keys = tg.random.split(tg.random.PRNGKey(0), 3)
     for init in (nn.initializers.lecun_normal(), nn.initializers.orthogonal(), nn.initializers.delta_orthogonal()):
         f = lambda key, init=init: init(key, (3, 2, 4))
         expected = np.stack([f(key) for key in keys])
@@ -113,7 +113,7 @@ def test_a_net_is_initialised_with_numpy_alone() -> None:
 
 
 def test_errors() -> None:
-    key = tg.random.key(0)
+    key = tg.random.PRNGKey(0)
     here = r"test_initializers\.py:\d+ \(in test_errors\)"
     with pytest.raises(ValueError, match=rf'variance_scaling at .*{here}: mode is "fan_in", .* got \'fan\''):
         nn.initializers.variance_scaling(1.0, "fan", "normal")

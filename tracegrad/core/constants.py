@@ -91,6 +91,7 @@ class Lasting(Constants):
     looked_into     arrays whose values the traced function looked at, each with what it held then: for that alone the program
                     holds
     written         arrays that were written into while the function was traced, after it had used them
+    drawn           the inputs that are keys from which random numbers are drawn, by their positions: by what and where
     """
 
     def __init__(self) -> None:
@@ -98,6 +99,7 @@ class Lasting(Constants):
         self._originals: dict[int, tuple[Array, Array]] = {}
         self.looked_into: dict[int, tuple[Array, bytes]] = {}
         self.written: dict[int, Array] = {}
+        self.drawn: dict[int, tuple[str, Any]] = {}
 
     def note(self, array: Array, copy: Array) -> None:
         self._originals[id(copy)] = array, copy

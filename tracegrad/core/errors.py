@@ -60,6 +60,10 @@ class PrecisionWarning(UserWarning):
     """A float64 result went out to a process in which jax computes in float32."""
 
 
+class KeyReuseWarning(UserWarning):
+    """Numbers were drawn twice from one random key in what is traced, so that they depend on each other."""
+
+
 def spot(file: str, line: int) -> str:
     """A line as Python's tracebacks call it, or IPython's where it is in a cell: `Cell In[2], line 3`."""
     cell = _cell(file)

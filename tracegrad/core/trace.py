@@ -114,6 +114,7 @@ class Trace:
     axes: tuple[Axis, ...] = ()  # the named axes that were bound when it began, in a trace that may record their index
     constants: Constants | None = None  # the copies that it has of arrays from outside
     ledger: Any = None  # what has been written into its arrays; see `views.py`
+    drawn: list[Any] | None = None  # what has been drawn from its keys, if its equations make a Graph; see `reuse.py`
     lent: frozenset[int] = frozenset()  # the ids of tracers of ended traces that it may have for constants (`is_lent`)
     before: dict[int, int] | None = None  # how many equations each open trace had when it began, by level
 

@@ -16,6 +16,7 @@ from tracegrad.core.context import capturing, context
 from tracegrad.core.errors import DtypeError, derivative, name_of, user_source
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var
 from tracegrad.core.names import output_name
+from tracegrad.core.reuse import drawn_inputs
 from tracegrad.core.trace import Equation, Trace, Tracer, as_array, require_numbers
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, type_of
 
@@ -102,6 +103,8 @@ def trace_graph(
     abstract = abstract or (bool(inputs) and type(inputs[0]) is ArrayType)
     user_function = function if user_function is None else user_function
     trace = Trace(transform, user_function, abstract=abstract, for_graph=True)
+    uses: list[Any] = []
+    trace.drawn = uses
     if names is not None:
         trace.names = names
     outer, thread, cell = context.trace, threading.get_ident(), context.cell
@@ -122,12 +125,17 @@ def trace_graph(
             capturing[thread] = trace
         outputs, eqns = trace.recorded(lambda: list(function(*tracers)))
     finally:
+        trace.drawn = None
         context.trace = outer
         context.cell = cell
         if captor is not None:
             capturing[thread] = captor
         else:
             capturing.pop(thread, None)
+    if uses:
+        drawn = drawn_inputs(trace, eqns, uses)
+        if lasting is not None:
+            lasting.drawn = drawn
     return uncollected(graph_of, trace, eqns, tracers, outputs, name_of(user_function), lasting)
 
 

@@ -37,6 +37,7 @@ from tracegrad.random.keys import fold_in as fold_in
 from tracegrad.random.keys import key as key
 from tracegrad.random.keys import key_data as key_data
 from tracegrad.random.keys import key_impl as key_impl
+from tracegrad.random.keys import note_keys as note_keys
 from tracegrad.random.keys import split as split
 from tracegrad.random.keys import wrap_key_data as wrap_key_data
 from tracegrad.random.samplers import bernoulli as bernoulli
@@ -59,6 +60,15 @@ from tracegrad.random.transformed import wald as wald
 from tracegrad.random.transformed import weibull_min as weibull_min
 from tracegrad.random.vectors import multivariate_normal as multivariate_normal
 from tracegrad.random.vectors import orthogonal as orthogonal
+
+# Those that draw from their key, or split it, after which it is used up.
+note_keys(
+    globals(),
+    "ball bernoulli beta binomial bits categorical cauchy chisquare choice dirichlet double_sided_maxwell exponential f gamma "
+    "generalized_normal geometric gumbel laplace loggamma logistic lognormal maxwell multinomial multivariate_normal normal orthogonal "
+    "pareto permutation poisson rademacher randint rayleigh split t triangular truncated_normal uniform wald weibull_min",
+)
+del note_keys
 
 __all__ = accept_jax(globals())
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from tracegrad.core.context import open_traces
 from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
+from tracegrad.core.reuse import note
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.elementwise import astype
@@ -180,6 +183,23 @@ def _keys_given(keys: Any, name: str) -> Any:
             f"random.{name}{at(user_source())}: keys are u32[...,2], got {t}; write tg.random.key(0) for a key"
         )
     return keys
+
+
+def note_keys(namespace: dict[str, Any], names: str) -> None:
+    """Have the functions of these names in a module note that they draw from their key, which is traced, so that a second use of it
+    is warned of (`core/reuse.py`)."""
+    for name in names.split():
+        namespace[name] = _noting(namespace[name])
+
+
+def _noting(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def drawing(key: Any, *args: Any, **kwargs: Any) -> Any:
+        if open_traces:
+            note(key._words if isinstance(key, KeyArray) else key, f"random.{function.__name__}")
+        return function(key, *args, **kwargs)
+
+    return drawing
 
 
 def _words_of(keys: Any) -> Any:

@@ -22,6 +22,7 @@ from tracegrad.core.errors import at, clip, described, user_source
 from tracegrad.core.graph import Graph
 from tracegrad.core.jax_arrays import is_jax_tracer
 from tracegrad.core.names import leaf_names, output_name
+from tracegrad.core.reuse import note
 from tracegrad.core.shared import Recent, cached
 from tracegrad.core.static import frozen, kept, key_of
 from tracegrad.core.trace import Tracer, depends_on
@@ -54,7 +55,7 @@ class Entry:
     one that it was made for (see `lower/numpy/calls.py`), and what gives the results for the leaves of such. That is a
     program, a lowering of the Graph, or chooses among several, and may be exchanged at any time."""
 
-    __slots__ = ("captured", "graph", "looked_into", "matches", "once", "out_tree", "run", "settled")
+    __slots__ = ("captured", "drawn", "graph", "looked_into", "matches", "once", "out_tree", "run", "settled")
 
     def __init__(self, graph: Graph, out_tree: tree.PyTreeDef, lasting: Lasting) -> None:
         self.graph = graph
@@ -64,8 +65,14 @@ class Entry:
             graph.consts.keys() - inputs.keys()
         )  # the constants that stay as they are while `change` is nothing
         self.captured = (*inputs.values(), *self.looked_into)
+        self.drawn = lasting.drawn
         self.matches: Matcher = matches_nothing
         self.run: Any = None
+
+    def note_draws(self, leaves: Sequence[Any]) -> None:
+        """Note that a call draws from those of its arguments that are keys."""
+        for i, (by, source) in self.drawn.items():
+            note(leaves[i], by, source)
 
     def change(self) -> str:
         """What has become of an array that the function closes over, where it has to be traced anew."""

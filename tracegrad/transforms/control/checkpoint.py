@@ -182,6 +182,7 @@ def checkpoint(
             part, args, kwargs = traced.part(args, kwargs)
             return own_traced(part(*args, **kwargs))
         entry, leaves, _ = traced.entry_of(args, kwargs, _BACKEND)
+        entry.note_draws(leaves)
         return tree.tree_unflatten(entry.out_tree, _apply(entry.graph, leaves, {"graph": entry.graph, **how}))
 
     return transformed(

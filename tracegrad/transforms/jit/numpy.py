@@ -124,6 +124,7 @@ class Jitted(Generic[P, R]):
         ):
             # Recorded in the traces that the tracers belong to, in that of the vmap whose axis it names, or in the program
             # that is being made.
+            entry.note_draws(leaves)
             return out_of_boxes(tree.tree_unflatten(entry.out_tree, call(entry.graph, leaves)))
         if entry.run is None:
             donated = self._donated(args, kwargs)
