@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
+from tests.random.parity import assert_drawn_from
 from tracegrad.core.errors import DtypeError, ShapeError
 
 jax = pytest.importorskip("jax")
@@ -138,3 +139,25 @@ def test_errors() -> None:
         tg.random.categorical(key, LOGITS, shape=(5, 2))
     with pytest.raises(ValueError, match=rf"categorical at .*{here}: 8 cannot be drawn of 7 without replacement"):
         tg.random.categorical(key, LOGITS, shape=(8, 5), replace=False)
+
+
+WEIGHTS = np.array([0.1, 0.4, 0.2, 0.3])
+
+
+@pytest.mark.parametrize(
+    ("draw", "weights"),
+    [
+        (lambda key: tg.random.randint(key, (4000,), 0, 4), np.full(4, 0.25)),
+        (lambda key: tg.random.choice(key, 4, (4000,)), np.full(4, 0.25)),
+        (lambda key: tg.random.choice(key, 4, (4000,), p=WEIGHTS), WEIGHTS),
+        (lambda key: tg.random.categorical(key, np.log(WEIGHTS), shape=(4000,)), WEIGHTS),
+        (lambda key: tg.vmap(lambda k: tg.random.permutation(k, 4)[1])(tg.random.split(key, 4000)), np.full(4, 0.25)),
+        (
+            lambda key: tg.vmap(lambda k: tg.random.choice(k, 4, (2,), False, WEIGHTS)[0])(tg.random.split(key, 4000)),
+            WEIGHTS,
+        ),
+    ],
+)
+def test_distributions(draw: Callable[[Any], Any], weights: Any) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    assert_drawn_from(draw, stats.rv_discrete(values=(np.arange(4), weights))())

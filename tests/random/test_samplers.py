@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
+from tests.random.parity import assert_drawn_from
 from tracegrad.core.errors import DtypeError, ShapeError
 
 jax = pytest.importorskip("jax")
@@ -195,3 +196,25 @@ def test_errors() -> None:
         tg.random.normal(0, (2,))
     with pytest.raises(ShapeError, match=rf"truncated_normal at .*{here}: a shape has no negative sizes"):
         tg.random.truncated_normal(key, -1.0, 1.0, (-2,))
+
+
+DISTRIBUTIONS: list[tuple[Callable[[Any], Any], Any]] = [
+    (lambda key: tg.random.uniform(key, (4000,), np.float32, -2.0, 3.0), ("uniform", -2.0, 5.0)),
+    (lambda key: tg.random.normal(key, (4000,)), ("norm",)),
+    (lambda key: tg.random.normal(key, (4000,), np.complex128).imag, ("norm", 0.0, np.sqrt(0.5))),
+    (lambda key: tg.random.truncated_normal(key, -0.5, 2.0, (4000,)), ("truncnorm", -0.5, 2.0)),
+    (lambda key: tg.random.exponential(key, (4000,)), ("expon",)),
+    (lambda key: tg.random.gumbel(key, (4000,)), ("gumbel_r",)),
+    (lambda key: tg.random.gumbel(key, (4000,), np.float32, "high"), ("gumbel_r",)),
+    (lambda key: tg.random.laplace(key, (4000,)), ("laplace",)),
+    (lambda key: tg.random.logistic(key, (4000,)), ("logistic",)),
+    (lambda key: tg.random.bernoulli(key, 0.3, (4000,)), ("bernoulli", 0.3)),
+    (lambda key: (tg.random.rademacher(key, (4000,)) + 1) // 2, ("bernoulli", 0.5)),
+    (lambda key: tg.random.bits(key, (4000,), np.uint32) / 2.0**32, ("uniform",)),
+]
+
+
+@pytest.mark.parametrize("draw, name_and_parameters", DISTRIBUTIONS)
+def test_distributions(draw: Callable[[Any], Any], name_and_parameters: Any) -> None:
+    name, *parameters = name_and_parameters
+    assert_drawn_from(draw, getattr(pytest.importorskip("scipy.stats"), name)(*parameters))
