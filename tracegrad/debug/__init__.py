@@ -5,6 +5,7 @@ from tracegrad.debug.connections import Connection, Connections, why_zero
 from tracegrad.debug.cost import Cost, LineCost, cost
 from tracegrad.debug.nans import NanFound, nans
 from tracegrad.debug.nonfinite import Explanation, NonFinite, explain_nan
+from tracegrad.debug.probing import Probed, Probes, probe, probes
 from tracegrad.debug.profiling import LineTime, Profile, profile
 from tracegrad.debug.residuals import Residual, Residuals, residuals
 
@@ -17,6 +18,8 @@ __all__ = [
     "LineTime",
     "NanFound",
     "NonFinite",
+    "Probed",
+    "Probes",
     "Profile",
     "Residual",
     "Residuals",
@@ -25,6 +28,8 @@ __all__ = [
     "explain_nan",
     "nans",
     "print",
+    "probe",
+    "probes",
     "profile",
     "residuals",
     "why_zero",
