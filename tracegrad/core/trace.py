@@ -387,7 +387,7 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
         elif nested:
             result = bind(op, tuple(values), params)
             source = _same_source(result, source)
-        elif op.python is not None and type(values[0]) in PYTHON_SCALARS and are_python(values):
+        elif type(values[0]) in PYTHON_SCALARS and type(values[-1]) in PYTHON_SCALARS and op.python and are_python(values):
             result = op.python(*values, **params)
         else:
             result = op.evaluate(*values, **params) if params else op.evaluate(*values)
@@ -714,9 +714,15 @@ _POWERS = {
 
 
 def _operator(name: str, reflected: bool = False) -> Callable[[Any, Any], Any]:
-    if reflected:
-        return lambda self, other: bind(OPS[name], (other, self))
-    return lambda self, other: bind(OPS[name], (self, other))
+    op: Op | None = None  # asked for at the first call, since there may be none by now
+
+    def method(self: Tracer, other: Any) -> Any:
+        nonlocal op
+        if op is None:
+            op = OPS[name]
+        return bind(op, (other, self) if reflected else (self, other))
+
+    return method
 
 
 def _equality(name: str, of_none: bool) -> Callable[[Any, Any], Any]:
