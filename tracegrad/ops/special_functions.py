@@ -423,8 +423,8 @@ def _beta_samples() -> Iterable[Sample]:
 
 
 betainc_op = _special(
-    "betainc", "betainc", lambda d, out, a, b, x: d * _betainc_slope(a, b, x, 1, 0),
-    lambda d, out, a, b, x: d * _betainc_slope(a, b, x, 0, 1), lambda d, out, a, b, x: d * beta_density(a, b, x),
+    "betainc", "betainc", lambda d, out, a, b, x: d * betainc_slope(a, b, x, 1, 0),
+    lambda d, out, a, b, x: d * betainc_slope(a, b, x, 0, 1), lambda d, out, a, b, x: d * beta_density(a, b, x),
     samples=_beta_samples,
 )  # fmt: skip
 
@@ -442,16 +442,16 @@ def _slope_of_density(a: Any, b: Any, x: Any, m: int, n: int) -> Any:
     return multiply_keeping_zeros(beta_density(a, b, x), mixed(slopes, m, n))
 
 
-# The derivative of I_x(a, b) of order m in a and n in b.
 betainc_slope_op: Op = _special(
-    "betainc_slope", _slope_in_parameters, lambda d, out, a, b, x, m, n: d * _betainc_slope(a, b, x, m + 1, n),
-    lambda d, out, a, b, x, m, n: d * _betainc_slope(a, b, x, m, n + 1),
+    "betainc_slope", _slope_in_parameters, lambda d, out, a, b, x, m, n: d * betainc_slope(a, b, x, m + 1, n),
+    lambda d, out, a, b, x, m, n: d * betainc_slope(a, b, x, m, n + 1),
     lambda d, out, a, b, x, m, n: d * _slope_of_density(a, b, x, m, n),
     samples=lambda: [Sample(s.inputs, {"m": m, "n": n}) for m, n in ((1, 0), (1, 1)) for s in _beta_samples()],
 )  # fmt: skip
 
 
-def _betainc_slope(a: Any, b: Any, x: Any, m: int, n: int) -> Any:
+def betainc_slope(a: ArrayLike, b: ArrayLike, x: ArrayLike, m: int, n: int) -> Array:
+    """The derivative of I_x(a, b) of order `m` in a and `n` in b."""
     return _apply(betainc_slope_op, a, b, x, m=m, n=n)
 
 

@@ -70,6 +70,10 @@ def _log_ndtr_partial(d: Any, out: Any, x: Any) -> Any:
 
 
 _log_ndtr_op = special("log_ndtr", _log_ndtr_partial, samples=unary_samples(-3, 3))
+# It has log(p) in place of p, which is not needed where p is no number any more.
+_ndtri_exp_op = special(
+    "ndtri_exp", lambda d, out, y: d / _log_ndtr_partial(1, None, out), samples=unary_samples(-3, -0.2)
+)
 _wofz_op: Op = special(
     "wofz", lambda d, out, z: d * (1j * _TWO_OVER_ROOT_PI - 2 * z * out),
     samples=lambda: [Sample((np.array([0.5 + 0.2j, -1.0 + 1j]),)), Sample((np.array([0.5, -1.0]),))], kinds="fc",
@@ -124,6 +128,16 @@ def log_ndtr(x: ArrayLike) -> Array:
     True
     """
     return call(_log_ndtr_op, x)
+
+
+@traces
+def ndtri_exp(y: ArrayLike) -> Array:
+    """The number whose `log_ndtr` is `y`.
+
+    >>> bool(abs(ndtri_exp(log_ndtr(-50.0)) + 50) < 1e-12)
+    True
+    """
+    return call(_ndtri_exp_op, y)
 
 
 @traces

@@ -25,6 +25,7 @@ from tracegrad.ops.special import (  # noqa: F401, which fill DECLARED
     integrals,
     normal,
     polynomials,
+    quantiles,
 )
 from tracegrad.ops.special.declared import DECLARED
 from tracegrad.ops.special.incomplete import digamma_rise_of
@@ -145,3 +146,5 @@ for _name in DECLARED:
         lowers(_name)(functools.partial(_called_back, _name))
     else:
         lowers(_name)(functools.partial(_alike, EMITTED.get(_name) or JAX[_name]))
+for _name in quantiles.SEARCHED:
+    lowers(_name)(functools.partial(_called_back, _name))
