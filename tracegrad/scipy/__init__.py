@@ -1,5 +1,5 @@
 """SciPy's functions with derivatives, on plain arrays and traced ones, under every transform and on both backends: `integrate`,
-`linalg`, `ndimage`, `optimize`, `signal`, `sparse` and `special`."""
+`linalg`, `ndimage`, `optimize`, `signal`, `sparse`, `special` and `stats`."""
 
 from tracegrad.scipy import integrate as integrate
 from tracegrad.scipy import linalg as linalg
@@ -8,5 +8,6 @@ from tracegrad.scipy import optimize as optimize
 from tracegrad.scipy import signal as signal
 from tracegrad.scipy import sparse as sparse
 from tracegrad.scipy import special as special
+from tracegrad.scipy import stats as stats
 
-__all__ = ["integrate", "linalg", "ndimage", "optimize", "signal", "sparse", "special"]
+__all__ = ["integrate", "linalg", "ndimage", "optimize", "signal", "sparse", "special", "stats"]
