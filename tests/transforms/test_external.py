@@ -248,3 +248,33 @@ def test_it_can_be_pickled_where_its_parts_can() -> None:
     f = pickle.loads(pickle.dumps(tg.external(_double, out=FLOAT, jvp=_double)))
     assert f(2.0) == 4.0 and "external of" in repr(f)
     assert pickle.loads(pickle.dumps(doubled)) is doubled
+
+
+def test_what_is_not_pure_is_not_called_once_more_for_a_derivative() -> None:
+    """Its results would be others: a loop of x * 1 * 2 * 3 had the derivative 120."""
+    calls: list[float] = []
+
+    def count(x: Any) -> float:
+        calls.append(x)
+        return float(len(calls))
+
+    f = tg.external(count, out=lambda x: x, pure=False, jvp=lambda p, t, out: 0.0 * t[0])
+    scan = lambda x: tg.lax.scan(lambda c, _: (c * f(c), None), x, None, length=3)[0]
+    loop = lambda x: tg.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, c[1] * f(c[1])), (0, x))[1]
+    for right in (
+        tg.grad(scan),
+        tg.grad(tg.checkpoint(scan)),
+        tg.jit(tg.grad(scan)),
+        tg.jit(tg.grad(tg.checkpoint(scan))),
+    ):
+        calls.clear()
+        assert right(1.0) == 6.0 and len(calls) == 3
+    for wrong in (
+        lambda: tg.jvp(scan, (1.0,), (1.0,)),
+        lambda: tg.grad(loop)(1.0),
+        lambda: tg.jit(tg.jacfwd(loop))(1.0),
+    ):
+        with pytest.raises(
+            DifferentiationError, match=r"computes once more what .* in which .*test_external.py.* is not pure"
+        ):
+            wrong()

@@ -16,7 +16,7 @@ import numpy as np
 from tracegrad.core.context import capturing, context
 from tracegrad.core.errors import DifferentiationError, DtypeError, ShapeError, at, user_source
 from tracegrad.core.op import Held, Op, Params
-from tracegrad.core.quiet import isolated
+from tracegrad.core.quiet import isolated, quietly
 from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType, is_inexact, type_of
 
@@ -113,7 +113,9 @@ def _checked(x: Any, wanted: ArrayType, function: External, number: int) -> Any:
             f"{where} returned {found.dtype} for its result {number}, which is declared {wanted}; let it return that, or declare "
             "what it returns (out=)"
         )
-    copy = np.array(found, wanted.dtype)
+    # Without a warning of the cast, for which all would be run again.
+    same = found.dtype == wanted.dtype
+    copy = np.array(found) if same else quietly(("all",), np.array, found, wanted.dtype)
     return copy if copy.shape else copy[()]
 
 

@@ -84,14 +84,15 @@ def external(
             `jax.pure_callback` has for them. A function is a rule `vmap(axis_size, in_batched, *args)` that returns
             results and which of them have the axis, as for `jax.custom_batching.custom_vmap`. None refuses vmap.
         pure: whether `f` does nothing but return what depends on its arguments alone. If not, it is called as often as the
-            program says, also where nothing reads its results; what computes them once more for a derivative does not call it.
+            program says, also where nothing reads its results, and not once more for a derivative: one that would have to raises.
         ordered: whether calls on XLA are made in the program's order, where it is not pure.
 
     Returns:
         A function with the arguments of `f`, or what makes one of `f` if that is not given.
 
     Raises:
-        DifferentiationError: where it is differentiated and has no rule.
+        DifferentiationError: where it is differentiated and has no rule, or a derivative would have to call once more what is not
+            pure (forward mode through a loop).
         ShapeError, DtypeError: `f` or a rule returns something else than is declared.
 
     >>> import math, numpy as np, tracegrad as tg

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from tracegrad.core.context import context
-from tracegrad.core.graph import Graph, closed, evaluate, in_scope, silent
+from tracegrad.core.graph import Graph, closed, evaluate, in_scope
 from tracegrad.core.op import Wanted
 from tracegrad.core.trace import Tracer, bind, in_graph
-from tracegrad.transforms.control.held import holding_one, reverse
+from tracegrad.transforms.control.held import again, holding_one, reverse
 
 
 def call(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
@@ -28,7 +28,7 @@ def call(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
 def pull_call(graph: Graph, wanted: Wanted, inputs: Sequence[Any], cts: Sequence[Any]) -> dict[int, Any]:
     """Cotangents by the positions of inputs, for those of the outputs, of a Graph of which nothing was kept."""
     parts = reverse(graph, wanted)
-    return parts.pull(parts.needed(inputs, call(silent(parts.forward), inputs)), cts, call)
+    return parts.pull(parts.needed(inputs, call(again(parts.forward), inputs)), cts, call)
 
 
 call_op = holding_one(

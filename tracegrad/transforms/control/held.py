@@ -20,6 +20,7 @@ import numpy as np
 
 from tracegrad.core.axes import Axis
 from tracegrad.core.context import context
+from tracegrad.core.errors import DifferentiationError, at
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, closed, evaluate, remembered, replace, silenced, silent
 from tracegrad.core.op import Forward, Held, Inlining, Op, Params, Pull, Wanted, Written
 from tracegrad.core.trace import Trace, Tracer, bind
@@ -151,7 +152,8 @@ def partition(joint: Graph, graph: Graph, found: tuple[int, ...], saved: Sequenc
     inputs, what else it needs, each value just before it is first read."""
     inputs, outputs = len(graph.inputs), len(graph.outputs)
     forward = forward_part(joint, graph)
-    done = set(map(id, forward.eqns if saved is None else [forward.eqns[i] for i in saved]))
+    # What is not pure, and whose results are needed, would give others if it were run again.
+    done = {id(e) for i, e in enumerate(forward.eqns) if saved is None or i in saved or acts_anyway(e)}
     derivatives = joint.outputs[outputs:]
     rest: Sequence[Eqn] = _live([eqn for eqn in joint.eqns if id(eqn) not in done], derivatives)
     if saved is not None:
@@ -170,6 +172,25 @@ def partition(joint: Graph, graph: Graph, found: tuple[int, ...], saved: Sequenc
     backward = Graph(heads, tuple(rest), derivatives, joint.consts, f"{graph.name}_backward")
     needs = tuple([places[v] for v in needed_vars])
     return Reverse(eliminate_dead_code(forward), eliminate_dead_code(backward), needs, floating(graph), found)
+
+
+def acts_anyway(eqn: Eqn) -> bool:
+    """Whether an equation does more than its outputs say, also where it is run for these alone."""
+    return eqn.op.acts(eqn.params) and silenced(eqn).op.acts(silenced(eqn).params)
+
+
+def again(graph: Graph) -> Graph:
+    """The Graph as a derivative computes it that has not kept what it made: it does nothing besides, and has no results that would
+    not be the same."""
+    found = silent(graph)
+    if found.effects:
+        eqn = next(e for e in found.eqns if e.op.acts(e.params))
+        raise DifferentiationError(
+            f"this derivative{at(context.source)} computes once more what {graph.name!r} computes, in which what is called{at(eqn.raw_source)} "
+            "is not pure, and would have other results; take what it returns as an argument, or reverse mode of a lax.scan, which "
+            "keeps it"
+        )
+    return found
 
 
 def _lazily(eqns: Sequence[Eqn], forward: Graph, outputs: Sequence[Atom]) -> list[Eqn]:
@@ -242,7 +263,7 @@ def _pull(
     count = len(graph.inputs)
 
     def chosen(*arrays: Any) -> list[Any]:
-        outputs = evaluate(silent(graph), arrays[:count])
+        outputs = evaluate(again(graph), arrays[:count])
         for i, mask in zip(masked, arrays[count:], strict=True):
             outputs[i] = np.where(mask, outputs[i], 0)
         return outputs
@@ -276,7 +297,7 @@ def _tangents_of(graph: Graph, active: Wanted) -> tuple[Graph, tuple[int, ...]]:
 
 def with_tangents(graph: Graph, inputs: Sequence[Any], tangents: Mapping[int, Any]) -> tuple[list[Any], list[Any]]:
     """What a Graph makes of inputs, some of which have tangents, and the tangents of that, None for zeros."""
-    graph = silent(graph)
+    graph = again(graph)
     trace = Trace("jvp", graph)
     tracers = dict(zip(tangents, tracer_inputs(trace, [inputs[i] for i in tangents]), strict=True))
     outputs, eqns = trace.recorded(evaluate, graph, [tracers.get(i, x) for i, x in enumerate(inputs)])

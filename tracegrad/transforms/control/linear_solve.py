@@ -82,8 +82,6 @@ def custom_linear_solve(
     arrays = [strengthened(x) for x in arrays_of(leaves, lambda i: f"lax.custom_linear_solve: b, leaf {i}")]
     types = [strong(type_of(x)) for x in arrays]
     space = Space(structure, types)
-    if symmetric:
-        transpose_solve = solve
     product, _ = space.graph(matvec, matvec, False)
 
     def vecmat(y: Any) -> Any:
@@ -92,9 +90,9 @@ def custom_linear_solve(
 
     solved, out_tree = space.graph(solve, lambda b: solve(matvec, b), has_aux)
     graphs = [product, solved]
-    if transpose_solve is not None:
-        other, back = transpose_solve, matvec if symmetric else vecmat
-        graphs.append(space.graph(other, lambda b: other(back, b), has_aux)[0])
+    if transpose_solve is not None and not symmetric:
+        other = transpose_solve
+        graphs.append(space.graph(other, lambda b: other(vecmat, b), has_aux)[0])
     (product, solved, *rest), consts = sharing_consts(graphs)
     params = {
         "matvec": product,

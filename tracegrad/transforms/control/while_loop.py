@@ -16,7 +16,7 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.context import context
 from tracegrad.core.errors import ShapeError, at, described, require_callable, user_source
-from tracegrad.core.graph import Graph, Var, evaluate, remembered, replace, silent
+from tracegrad.core.graph import Graph, Var, evaluate, remembered, replace
 from tracegrad.core.names import wraps
 from tracegrad.core.op import Held, Op, Params, Wanted, Written
 from tracegrad.core.trace import Trace, bind, concrete
@@ -37,6 +37,7 @@ from tracegrad.transforms.control.bodies import (
     traced_until_stable,
 )
 from tracegrad.transforms.control.budget import size_in_bytes
+from tracegrad.transforms.control.held import again
 from tracegrad.transforms.control.held import reverse as derivative_of
 from tracegrad.transforms.linear import strong, zeros_like_type
 from tracegrad.typing import PyTree
@@ -202,8 +203,8 @@ def _pulled(primals: Sequence[Any], cts: Mapping[int, Any], wanted: Wanted, para
     if all([cts.get(i) is None for i in active]):
         return [zeros_like_type(strong(body.in_types[i])) for i in wanted]
     full = [zeros_like_type(strong(body.in_types[i])) if cts.get(i) is None else cts[i] for i in active]
-    again = _loop(params, silent(params["cond"]), silent(body), params["carries"], params["consts"])
-    return list(bind(while_vjp_op, (*primals, *full), {**again, "wanted": wanted}))
+    once_more = _loop(params, again(params["cond"]), again(body), params["carries"], params["consts"])
+    return list(bind(while_vjp_op, (*primals, *full), {**once_more, "wanted": wanted}))
 
 
 def _while_batched(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
@@ -330,7 +331,7 @@ def step_back(body: Graph, carries: int, wanted: Wanted) -> Graph:
         def step(*arrays: Any) -> list[Any]:
             given = sections.split(arrays)
             cts = dict(zip(active, given.ct, strict=True))
-            needed = parts.needed(given.primal, evaluate(silent(parts.forward), given.primal))
+            needed = parts.needed(given.primal, evaluate(again(parts.forward), given.primal))
             pulled = parts.pull(needed, [cts.get(i) for i in range(len(body.outputs))], evaluate)
             return [
                 *[pulled[i] if i in pulled else zeros_like_type(strong(body.in_types[i])) for i in active],
