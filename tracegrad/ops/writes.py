@@ -35,7 +35,7 @@ from tracegrad.ops.index.at import at as at_index
 from tracegrad.ops.index.at import is_traced_mask, masked
 from tracegrad.ops.index.expression import locate, region
 from tracegrad.ops.index.ops import scatter_op, slice_op
-from tracegrad.ops.index.selected import Selected
+from tracegrad.ops.index.selected import Selected, beside_mask
 from tracegrad.ops.shape import copied
 
 _KINDS = "biufc"
@@ -152,6 +152,9 @@ def setitem(x: Tracer, expression: Any, value: Any) -> None:
             f"a Python number does not support item assignment: x[i] = v{at(user_source())} of {x.described()}"
         )
     expression = settled(expression)
+    if (beside := beside_mask(expression)) is not None:
+        x[beside][expression[0]] = value
+        return
     if is_traced_mask(expression):
         if type(value) is Selected:
             value = value.spread(expression, x.ndim)

@@ -25,7 +25,7 @@ from tracegrad.ops.index.ops import (
     take,
     unslice_op,
 )
-from tracegrad.ops.index.selected import Selected, require_fit
+from tracegrad.ops.index.selected import Selected, beside_mask, require_fit
 from tracegrad.typing import Array, ArrayLike
 
 
@@ -171,6 +171,9 @@ class Indexed:
         """The array with `function(x[index], values)` at index, or just `values`. `merge` makes one update of two to
         the same element."""
         x = self.array
+        if (beside := beside_mask(self.index)) is not None:
+            part = Indexed(getitem(x, beside), self.index[0])._updated(function, values, merge=merge)
+            return Indexed(x, beside).set(part)
         if type(values) is Selected and is_traced_mask(self.index):
             v = _writable(values.spread(self.index, len(shape_of(x))), x)
             return masked(x, self.index, function, v)

@@ -407,7 +407,8 @@ def getitem(x: ArrayLike, expression: Any) -> Array:
                 return bind(slice_op, (x,), {"index": (expression if expression >= 0 else expression + n,)})
             out_of_bounds(expression, 0, n, x)
     if (mask := unknown_mask(expression)) is not None:
-        return selected(x, mask)
+        found = selected(x, mask)
+        return found[(slice(None), *expression[1:])] if type(expression) is tuple and len(expression) > 1 else found
     x, index, arrays = locate(x, expression)
     if arrays:
         return bind(gather_op, (x, *arrays), {"index": index})

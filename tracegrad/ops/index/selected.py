@@ -32,13 +32,24 @@ INSTEAD = (
 
 
 def unknown_mask(index: Any) -> Tracer | None:
-    """The mask that is an index, if only its type is known."""
-    mask = index[0] if type(index) is tuple and len(index) == 1 else index
+    """The mask that is an index, or the first of several of which the others are no arrays, if only its type is known."""
+    if type(index) is tuple and index:
+        if not all([i is None or i is Ellipsis or isinstance(i, int | np.integer | slice) for i in index[1:]]):
+            return None
+        index = index[0]
+    mask = index
     if is_written(mask):
         mask = present(mask)
     if type(mask) is Tracer and number_kind(mask.dtype) == "b" and plain_value(mask, "a mask") is None:
         return mask
     return None
+
+
+def beside_mask(index: Any) -> tuple[Any, ...] | None:
+    """What stands beside an unknown mask in an index, as an index of all that the mask selects from; None for all others."""
+    if type(index) is not tuple or len(index) == 1 or (mask := unknown_mask(index)) is None:
+        return None
+    return (*(slice(None),) * mask.ndim, *index[1:])
 
 
 def selected(x: Any, mask: Tracer) -> Any:
@@ -162,6 +173,9 @@ class Selected(NDArrayOperatorsMixin):
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if function in _REDUCTIONS:
             return self._reduced(function, inspect.signature(function).bind(*args, **kwargs).arguments)
+        if function in _ORDERED:
+            given = inspect.signature(function).bind(*args, **kwargs).arguments
+            return _ORDERED[function](self, function, given.pop("a"), **given)
         if function is np.astype:
             return self.astype(*args[1:], **kwargs)
         if (
@@ -208,6 +222,39 @@ class Selected(NDArrayOperatorsMixin):
             )
         found = function(self.rows, axis=axes, where=self.held(), initial=worst, **given)
         return np.where(np.any(self.mask), found, np.asarray(np.nan, self.dtype))
+
+    def _accumulated(self, function: Any, a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
+        """Sums or products of what comes before, of which those of the other rows are nobody's."""
+        if a is not self or out is not None or (axis is None and self.ndim > 1):
+            self.refuse(f"np.{function.__name__}")
+        (axis,) = normalize_axes(0 if axis is None else axis, self.ndim, function.__name__)
+        if axis:
+            return self.wrapped(function(self.filling(), axis, dtype))
+        rows = np.where(self.held(), self.rows, self.dtype.type(function is np.cumprod))
+        return Selected(function(rows, 0, dtype), self.mask, self.source)
+
+    def _median(
+        self,
+        function: Any,
+        a: Any,
+        axis: Any = None,
+        out: Any = None,
+        overwrite_input: bool = False,
+        keepdims: bool = False,
+    ) -> Any:
+        """The mean of the two in the middle, of what is sorted with those that are not selected behind all others."""
+        if a is not self or self.ndim > 1 or out is not None or keepdims or number_kind(self.dtype) not in "biuf":
+            self.refuse("np.median")
+        normalize_axes(axis, 1, "median")
+        x = self.rows if number_kind(self.dtype) == "f" else np.astype(self.rows, np.float64)
+        nan = np.asarray(np.nan, x.dtype)
+        if not x.shape[0]:
+            return nan[()]
+        count = np.count_nonzero(self.mask)
+        ordered = np.sort(np.where(self.held(), x, nan))
+        low, high = [np.take(ordered, np.maximum(i, 0)) for i in ((count - 1) // 2, count // 2)]
+        found = np.where(count % 2 == 1, low, np.mean(np.stack([low, high])))
+        return np.where(np.any(np.isnan(x), where=self.held()), nan, found)
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         return self.mask.__array_namespace__(api_version=api_version)
@@ -269,7 +316,22 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda self, *args, **kwargs: self.__array_function__(function, (), (self, *args), kwargs)
 
 
-for _function in (np.all, np.any, np.clip, np.dot, np.max, np.mean, np.min, np.prod, np.round, np.std, np.sum, np.var):
+for _function in (
+    np.all,
+    np.any,
+    np.clip,
+    np.cumprod,
+    np.cumsum,
+    np.dot,
+    np.max,
+    np.mean,
+    np.min,
+    np.prod,
+    np.round,
+    np.std,
+    np.sum,
+    np.var,
+):
     setattr(
         Selected,
         _function.__name__.removeprefix("a") if _function in (np.amax, np.amin) else _function.__name__,
@@ -285,6 +347,10 @@ _REDUCTIONS: frozenset[Any] = frozenset([
 ])  # fmt: skip
 _OF_UFUNCS = {
     np.add: np.sum, np.multiply: np.prod, np.maximum: np.max, np.minimum: np.min, np.logical_and: np.all, np.logical_or: np.any,
+}  # fmt: skip
+# Functions for which the order of what is selected counts.
+_ORDERED: dict[Any, Callable[..., Any]] = {
+    np.cumsum: Selected._accumulated, np.cumprod: Selected._accumulated, np.median: Selected._median,
 }  # fmt: skip
 # What the largest and the smallest of nothing would be. There is none: NumPy raises, and here it is NaN.
 _WORST: dict[Any, float] = {np.max: -math.inf, np.amax: -math.inf, np.min: math.inf, np.amin: math.inf}
