@@ -359,7 +359,7 @@ def slope_of_arccos(x: Any) -> Any:
     (
         "the result is not finite. The first NaN is made backward at <line> (in log_at_zero), in the derivative of log\n"
         "    return np.sum(0.0 * np.log(x))\n"
-        "  0 / 0 at [1] is nan: the slope of log at 0 is infinite (1 of 3 elements)\n"
+        "  0 / 0 at [1] is nan: the slope of log at 0 is infinite; the 0 is of the derivative of multiply at <line> (in log_at_zero) (1 of 3 elements)\n"
         "  Instead: write `np.log(np.where(x > 0, x, 1.0))` inside `np.where(x > 0, ..., 0.0)`, or `np.log(x + 1e-12)`."
     ),
     X,
@@ -373,7 +373,7 @@ def log_at_zero(x: Any) -> Any:
     (
         "the result is not finite. The first NaN is made backward at <line> (in branch_not_taken), in the derivative of sqrt\n"
         "    a = np.stack([np.sqrt(x), x], axis=1)\n"
-        "  sqrt of 0 at [1]: the slope of sqrt at 0 is infinite, 0 / 0 is nan (1 of 3 elements)\n"
+        "  sqrt of 0 at [1]: the slope of sqrt at 0 is infinite, 0 / 0 is nan; the 0 is of the derivative of stack at <line> (in branch_not_taken) (1 of 3 elements)\n"
         "  Instead: write `np.sqrt(np.where(x > 0, x, 1.0))` inside `np.where(x > 0, ..., 0.0)`, or `np.sqrt(x + 1e-12)`."
     ),
     X,

@@ -107,6 +107,14 @@ def test_a_point_that_is_used_again_and_one_without_a_derivative() -> None:
     assert found.primal.tolist() == [2.6, 2.6, 5.2] and found.cotangent.tolist() == [0.5, 0.0, 0.0]
 
 
+def test_linear_functions_whose_cotangents_depend_on_nothing() -> None:
+    def f(x: Any) -> Any:
+        return np.sum(tg.debug.probe(x * 2.0, "y") * STEPS)
+
+    for g in (f, tg.grad(f), tg.jit(tg.grad(f))):
+        assert tg.debug.probes(g)(STEPS)["y"].cotangent.tolist() == [1, 2, 3]
+
+
 def test_what_is_masked_stays_so() -> None:
     def f(x: Any) -> Any:
         return np.sum(np.where(x > 0, np.log(tg.debug.probe(x, "x")), 0.0))

@@ -504,7 +504,10 @@ def _constant(x: Any, trace: Trace, constants: list[Tracer]) -> Any:
 def lifted(x: Any, beside: Sequence[Any]) -> Any:
     """A plain value (a cotangent to start from) as a constant of the Graph that is being made of what it stands beside,
     if that will be run again: what a rule makes of it and of an array from outside is then recorded, and not computed
-    once and for all. Else the value as it is."""
+    once and for all. So is it where a function is run for an explanation. Else the value as it is."""
+    if type(x) is not Tracer and context.explains and type(x) in DIRECT:
+        beside = [y for y in beside if type(y) is Tracer]
+        return beside[0].origin.constant_like(np.asarray(x), beside[0]) if beside else x
     if context.trace is None or type(x) is Tracer or not in_program():
         return x
     trace = next((found for y in beside if (found := _trace_of_types(y)) is not None), None)

@@ -86,11 +86,7 @@ def test_what_is_held_is_known_by_the_equation_that_made_it() -> None:
 
 
 def test_nothing_is_run() -> None:
-    called: list[int] = []
-    op = tg.extend.elementwise(
-        "noted", lambda x: called.append(x.size) or x, lambda d, out, x: d, infer=tg.extend.same_type, kinds="f"
-    ) if "noted" not in tg.extend.OPS else tg.extend.OPS["noted"]  # fmt: skip
     types = (tg.ShapeDtypeStruct((10**6, 10**6), "float64"),)
-    jitted = tg.jit(lambda x: tg.extend.bind(op, (x,)))
+    jitted = tg.jit(lambda x: tg.nn.softmax(np.sin(x) @ x.T))
     graph = jitted.signatures.entry_for(types, {}, Backend("numpy", simplify)).graph
-    assert peak_of(graph).bytes >= 8 * 10**12 and max(called) <= 1 << 17
+    assert peak_of(graph).bytes >= 16 * 10**12
