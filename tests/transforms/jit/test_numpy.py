@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import pickle
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -373,3 +374,67 @@ def test_donation_in_another_trace_writes_over_nothing() -> None:
     for transform in (lambda f: tg.grad(lambda x: np.sum(f(x))), tg.vmap, tg.jit):
         transform(inner)(x)
         assert (x == 2).all()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# debug=True.
+
+
+@pytest.mark.parametrize("backend", ["numpy", "xla"])
+@pytest.mark.filterwarnings("ignore:a float64 result on XLA")
+def test_breakpoints_stop_and_see_values(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def hook(*args: Any, **kwargs: Any) -> None:
+        frame = sys._getframe(1)
+        seen.append((frame.f_code.co_name, frame.f_lineno, np.array(frame.f_locals["y"])))
+
+    monkeypatch.setattr(sys, "breakpointhook", hook)
+
+    def f(x: Any) -> Any:
+        y = x * 2.0
+        breakpoint()
+        return np.sum(y) if y[0] > 0 else np.sum(x)
+
+    g = tg.jit(f, debug=True, backend=backend)
+    for _ in range(2):
+        assert float(g(X)) == pytest.approx(np.sum(2 * X))
+    assert [(name, line) for name, line, _ in seen] == [("f", f.__code__.co_firstlineno + 2)] * 2
+    assert all([np.array_equal(y, 2 * X) for _, _, y in seen])
+    assert type(g(X)).__module__.startswith("jax") == (backend == "xla")
+    with pytest.raises(ConcretizationTypeError):
+        tg.jit(lambda x: np.sum(x) if x[0] > 0 else x)(X)
+
+
+def test_a_debugged_gradient_shows_values_inside() -> None:
+    seen: list[str] = []
+
+    def loss(x: Any) -> Any:
+        y = np.sin(x)
+        seen.append(repr(y))
+        return np.sum(y)
+
+    step = tg.jit(tg.grad(loss), debug=True)
+    same_bits(step(X), tg.jit(tg.grad(loss))(X))
+    assert "0.29552" in seen[0] and "0.29552" not in seen[1]
+    same_bits(tg.grad(tg.jit(loss, debug=True))(X), np.cos(X))
+    same_bits(tg.vmap(tg.jit(np.sin, debug=True))(X), np.sin(X))
+
+
+def test_debugged_functions_take_arguments_as_jitted_ones_do() -> None:
+    def f(x: Any, n: int) -> Any:
+        x[0] = 7.0
+        return x, x[1:], {"n": x * n}
+
+    kept = X.copy()
+    g = tg.jit(f, static_argnums=1, debug=True)
+    for got, want in zip(tg.tree.leaves(g(X, 2)), tg.tree.leaves(tg.jit(f, static_argnums=1)(X, 2)), strict=True):
+        same_bits(got, want)
+        assert got.base is None
+    same_bits(X, kept)
+    same_bits(pickle.loads(pickle.dumps(tg.jit(np.sin, debug=True)))(X), np.sin(X))
+    assert type(pickle.loads(pickle.dumps(tg.jit(np.sin, debug=True)))) is type(g)
+    for debug in (False, True):
+        with pytest.raises(TypeError, match=r"x: 'a' of type str is not an array of numbers at .*test_numpy.py"):
+            tg.jit(lambda x: x, debug=debug)("a")
+    assert "sin" in tg.jit(np.sin, debug=True).lower(X).as_text()

@@ -11,20 +11,24 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.boxes import holds_jax_array, out_of_boxes
+from tracegrad.core.boxes import holds_jax_array, out_of_boxes, unboxed
 from tracegrad.core.collector import uncollected
 from tracegrad.core.constants import Lasting
 from tracegrad.core.context import context, watcher, watching
 from tracegrad.core.errors import CALL_ERRORS, at, described, require_callable, user_source
 from tracegrad.core.graph import Graph, graphs_in
+from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.names import global_name
 from tracegrad.core.numpy_warnings import again, has_warned, place_generated
-from tracegrad.core.trace import Tracer
+from tracegrad.core.trace import Tracer, bind
 from tracegrad.core.tracebacks import trim, trimming
+from tracegrad.core.tracing import arrays_of
 from tracegrad.core.views import own_traced
 from tracegrad.lower.numpy.calls import matcher
 from tracegrad.lower.numpy.writer import lower
 from tracegrad.lower.passes import simplify, simplify_in_order
+from tracegrad.ops.structural import to_xla_op
+from tracegrad.transforms.batch import own_arrays
 from tracegrad.transforms.control.call import call
 from tracegrad.transforms.jit.xla import LoweredToXla, OnXla
 from tracegrad.transforms.signatures import (
@@ -174,14 +178,41 @@ class Jitted(Generic[P, R]):
         return self if instance is None else functools.partial(self, instance)
 
     def __reduce__(self) -> Any:
-        return global_name(self) or (Jitted, (self._function, *self._made_with))
+        return global_name(self) or (type(self), (self._function, *self._made_with))
 
     def of_another(self, change: Callable[[Any], Any]) -> Jitted:
         """The same of what `change` makes of the function, which takes the same arguments."""
-        return Jitted(self._function.of_another(change(self._function.fun)), *self._made_with)
+        return type(self)(self._function.of_another(change(self._function.fun)), *self._made_with)
 
     def __repr__(self) -> str:
         return f"<jit of {described(self._function.fun)}>"
+
+
+class Stepwise(Jitted[P, R]):
+    """What `jit` returns with `debug=True`: each call runs the function itself, line by line, on NumPy arrays of its own."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            if watching and (watch := watcher()) is not None:
+                return watch(self, args, kwargs)
+            fun, others, named, static = self._function.without_static(args, kwargs)
+            leaves, structure = tree.tree_flatten((others, named))
+            if Tracer in map(type, leaves):
+                return own_traced(fun(*others, **named))
+            on_xla = self._on_xla(args, kwargs) is not None
+            leaves = arrays_of(
+                [np.asarray(x) if is_jax_array(x) else x for x in leaves], self._function.names(others, named, static)
+            )
+            own = [x.copy("K") if type(x) is np.ndarray else x for x in leaves]
+            others, named = structure.unflatten(own)
+            results, out_structure = tree.tree_flatten(fun(*others, **named))
+            results = own_arrays(list(results), given=own)
+            if on_xla:
+                results = [unboxed(bind(to_xla_op, (x,))) for x in results]
+            return out_structure.unflatten(results)
+        except BaseException as error:
+            trim(error)
+            raise
 
 
 _NOTHING = Entry(Graph((), (), (), {}), tree.tree_structure(None), Lasting())
@@ -199,6 +230,7 @@ def jit(
     in_shardings: Any = None,
     out_shardings: Any = None,
     fast: bool = False,
+    debug: bool = False,
 ) -> Jitted[..., Array]: ...
 @overload
 def jit(
@@ -212,6 +244,7 @@ def jit(
     in_shardings: Any = None,
     out_shardings: Any = None,
     fast: bool = False,
+    debug: bool = False,
 ) -> Jitted[P, R]: ...
 @overload
 def jit(
@@ -225,6 +258,7 @@ def jit(
     in_shardings: Any = None,
     out_shardings: Any = None,
     fast: bool = False,
+    debug: bool = False,
 ) -> Jitted[..., Any]: ...
 @overload
 def jit(
@@ -238,6 +272,7 @@ def jit(
     in_shardings: Any = None,
     out_shardings: Any = None,
     fast: bool = False,
+    debug: bool = False,
 ) -> Callable[[Callable[P, R]], Jitted[P, R]]: ...
 @trimming
 def jit(
@@ -251,6 +286,7 @@ def jit(
     in_shardings: Any = None,
     out_shardings: Any = None,
     fast: bool = False,
+    debug: bool = False,
 ) -> Any:
     """A function that does what `fun` does, from a program that is generated at the first call with each signature.
 
@@ -279,6 +315,11 @@ def jit(
         in_shardings, out_shardings: how arguments and results are laid out over devices, as for `jax.jit`; for XLA only.
         fast: allow what rounds otherwise than `fun` itself, by an unit in the last place or two: products in place of
             quotients by numbers and of small powers, one factor in place of two.
+
+        debug: run `fun` itself at each call, line by line, and compile nothing: a breakpoint in it stops, `pdb` and `print` show
+            arrays with their values, and an error's traceback goes through its lines. Arguments are still passed by value, and
+            what is static is. What needs a value, such as a branch, goes through here, where `jit` would refuse it. On XLA it runs on
+            NumPy, and results are jax arrays.
 
     On XLA results are jax arrays, and NumPy arguments may be written into as soon as a call has returned. They are copied for
     that; but on CPUs a call with one of more than 256 KiB returns when the program has run. Where calls are to overlap with
@@ -315,7 +356,7 @@ def jit(
     if fun is None:
         return functools.partial(
             jit, backend=backend, static_argnums=static_argnums, static_argnames=static_argnames,
-            donate_argnums=donate_argnums, donate_argnames=donate_argnames, in_shardings=in_shardings, out_shardings=out_shardings, fast=fast,
+            donate_argnums=donate_argnums, donate_argnames=donate_argnames, in_shardings=in_shardings, out_shardings=out_shardings, fast=fast, debug=debug,
         )  # fmt: skip
     require_callable(fun, "jit")
     chosen = os.environ.get("TRACEGRAD_BACKEND", "numpy") if backend is None else backend
@@ -333,4 +374,5 @@ def jit(
         options["in_shardings"] = in_shardings
     if out_shardings is not None:
         options["out_shardings"] = out_shardings
-    return Jitted(Signatures(fun, static), None if backend is None and chosen == "numpy" else chosen, fast, options)
+    kind = Stepwise if debug else Jitted
+    return kind(Signatures(fun, static), None if backend is None and chosen == "numpy" else chosen, fast, options)
