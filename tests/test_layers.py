@@ -32,6 +32,7 @@ ROOMS = [
         "core.backends",
         "core.shared",
         "core.scopes",
+        "core.sizes",
     },
     {"core.op", "tree_util", "core.axes", "core.static", "core.advice", "core.chance"},
     {"core.constants", "core.names", "core.plain", "core.tracebacks"},

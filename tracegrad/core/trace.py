@@ -60,6 +60,7 @@ from tracegrad.core.names import parameter_name
 from tracegrad.core.numpy_warnings import again, has_warned, watch
 from tracegrad.core.op import OPS, Op, Params
 from tracegrad.core.plain import PLAIN, require_plain, require_plain_items
+from tracegrad.core.sizes import Size
 from tracegrad.core.types import DIRECT, PYTHON_SCALARS, ArrayType, float0, number_kind, type_of
 
 Equation = tuple[Op, tuple[Any, ...], Sequence[Any], Params, Any, tuple[int, ...], Any]
@@ -387,7 +388,12 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
         elif nested:
             result = bind(op, tuple(values), params)
             source = _same_source(result, source)
-        elif type(values[0]) in PYTHON_SCALARS and type(values[-1]) in PYTHON_SCALARS and op.python and are_python(values):
+        elif (
+            type(values[0]) in PYTHON_SCALARS
+            and type(values[-1]) in PYTHON_SCALARS
+            and op.python
+            and are_python(values)
+        ):
             result = op.python(*values, **params)
         else:
             result = op.evaluate(*values, **params) if params else op.evaluate(*values)
@@ -569,6 +575,8 @@ def as_array(x: Any) -> Any:
         return x
     if is_written(x):
         return as_array(present(x))
+    if type(x) is Size:
+        return int(x)
     if isinstance(x, list | tuple):
         if contains_tracer(x):
             return FUNCTIONS[np.array](x)
@@ -1279,7 +1287,8 @@ class Tracer:
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError(f"len(){at(user_source())} of a scalar, {self.described()}; it has no axis to count")
-        return self.shape[0]
+        n = self.shape[0]
+        return n.counted() if type(n) is Size else n
 
     def __contains__(self, value: Any) -> bool:
         return bool(np.any(self == value))

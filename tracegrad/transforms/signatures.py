@@ -166,7 +166,7 @@ class Signatures:
     ) -> Entry:
         names = self.names(args, kwargs, key[1])
         types = declared_types(leaves, names)
-        entry = Entry(*self._traced(fun, args, kwargs, types, names, backend))
+        entry = Entry(*self._traced(fun, args, kwargs, types, names, backend, key[1]))
         # One with constants of an enclosing trace is for that alone.
         is_kept = not any(map(_is_traced, entry.graph.consts.values())) and not entry.once
         if is_kept:
@@ -183,11 +183,12 @@ class Signatures:
         fun, args, kwargs, static = self.without_static(args, kwargs)
         names = self.names(args, kwargs, static)
         types = declared_types(tree.tree_leaves((args, kwargs) if kwargs else args), names)
-        return Entry(*self._traced(fun, args, kwargs, types, names, backend))
+        return Entry(*self._traced(fun, args, kwargs, types, names, backend, static))
 
     def _traced(
-        self, fun: Any, args: Any, kwargs: Any, types: Sequence[ArrayType], names: NameOf, backend: Backend
+        self, fun: Any, args: Any, kwargs: Any, types: Sequence[ArrayType], names: NameOf, backend: Backend, static: Any
     ) -> tuple[Graph, Any, Lasting]:
+        """The Graph for a call, of which `static` stands for the arguments that are not traced."""
         in_tree = tree.tree_structure((args, kwargs))
         return self.traced(fun, types, names, backend, in_tree.unflatten, tree.tree_flatten)
 

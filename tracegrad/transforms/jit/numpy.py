@@ -30,6 +30,7 @@ from tracegrad.lower.passes import simplify, simplify_in_order
 from tracegrad.ops.structural import to_xla_op
 from tracegrad.transforms.batch import own_arrays
 from tracegrad.transforms.control.call import call
+from tracegrad.transforms.jit.sizes import SizedSignatures, checked_dims
 from tracegrad.transforms.jit.xla import LoweredToXla, OnXla
 from tracegrad.transforms.signatures import (
     Backend,
@@ -231,6 +232,7 @@ def jit(
     out_shardings: Any = None,
     fast: bool = False,
     debug: bool = False,
+    dims: Mapping[str, Sequence[str | None]] | None = None,
 ) -> Jitted[..., Array]: ...
 @overload
 def jit(
@@ -245,6 +247,7 @@ def jit(
     out_shardings: Any = None,
     fast: bool = False,
     debug: bool = False,
+    dims: Mapping[str, Sequence[str | None]] | None = None,
 ) -> Jitted[P, R]: ...
 @overload
 def jit(
@@ -259,6 +262,7 @@ def jit(
     out_shardings: Any = None,
     fast: bool = False,
     debug: bool = False,
+    dims: Mapping[str, Sequence[str | None]] | None = None,
 ) -> Jitted[..., Any]: ...
 @overload
 def jit(
@@ -273,6 +277,7 @@ def jit(
     out_shardings: Any = None,
     fast: bool = False,
     debug: bool = False,
+    dims: Mapping[str, Sequence[str | None]] | None = None,
 ) -> Callable[[Callable[P, R]], Jitted[P, R]]: ...
 @trimming
 def jit(
@@ -287,6 +292,7 @@ def jit(
     out_shardings: Any = None,
     fast: bool = False,
     debug: bool = False,
+    dims: Mapping[str, Sequence[str | None]] | None = None,
 ) -> Any:
     """A function that does what `fun` does, from a program that is generated at the first call with each signature.
 
@@ -313,6 +319,13 @@ def jit(
             that is a view, read-only, or shares its memory with another argument, is copied first.
         donate_argnames: the same by name. A parameter is donated by position and by name, whichever is given.
         in_shardings, out_shardings: how arguments and results are laid out over devices, as for `jax.jit`; for XLA only.
+        dims: names for axes whose size may be any, by the names of the arrays (as errors call them: "x", "params['w']"):
+            {"x": ("N", None)}. The function is traced at a few sizes at first, and then for no other, on NumPy. What it does in
+            Python must not depend on N: a branch on `x.shape[0]` is refused with its line, if not at first, then at a size at
+            which it would go the other way; and so is an array that Python makes of N, but for ones, zeros and `arange(N)`.
+            Sizes in the program are polynomials of N, as in `x.reshape(-1)`. For arrays of less than 7 it is traced as without
+            `dims`, and where N goes beyond 1009, and then beyond twice what it was at most, it is traced once more, to see that
+            nothing has changed. What compares sizes unseen at some of them, such as `np.equal(N, 128)`, is not found.
         fast: allow what rounds otherwise than `fun` itself, by an unit in the last place or two: products in place of
             quotients by numbers and of small powers, one factor in place of two.
 
@@ -342,7 +355,8 @@ def jit(
 
     Raises:
         ConcretizationTypeError: where `fun` needs a value, with the user's line.
-        ValueError: a static or a donated argument that `fun` has not.
+            With `dims`: where what Python does depends on a size.
+        ValueError: a static or a donated argument that `fun` has not; `dims` for XLA.
 
     >>> import numpy as np, tracegrad as tg
     >>> @tg.jit
@@ -357,6 +371,7 @@ def jit(
         return functools.partial(
             jit, backend=backend, static_argnums=static_argnums, static_argnames=static_argnames,
             donate_argnums=donate_argnums, donate_argnames=donate_argnames, in_shardings=in_shardings, out_shardings=out_shardings, fast=fast, debug=debug,
+            dims=dims,
         )  # fmt: skip
     require_callable(fun, "jit")
     chosen = os.environ.get("TRACEGRAD_BACKEND", "numpy") if backend is None else backend
@@ -374,5 +389,8 @@ def jit(
         options["in_shardings"] = in_shardings
     if out_shardings is not None:
         options["out_shardings"] = out_shardings
+    if dims is not None and chosen == "xla":
+        raise ValueError(f"jit{at(user_source())}: dims is for NumPy; XLA compiles for each size, so leave it out")
+    signatures = Signatures(fun, static) if dims is None else SizedSignatures(fun, static, checked_dims(fun, dims))
     kind = Stepwise if debug else Jitted
-    return kind(Signatures(fun, static), None if backend is None and chosen == "numpy" else chosen, fast, options)
+    return kind(signatures, None if backend is None and chosen == "numpy" else chosen, fast, options)

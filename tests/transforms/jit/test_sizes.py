@@ -1,0 +1,175 @@
+"""One trace for all sizes: the same results as without, and refusals by line."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tracegrad as tg
+import tracegrad.numpy as tnp
+from tests.compare import near
+from tracegrad.core.errors import ConcretizationTypeError, ShapeError
+from tracegrad.transforms.jit.sizes import LARGEST_SAMPLE
+
+RNG = np.random.default_rng(0)
+W = RNG.normal(size=(3, 4))
+
+
+def halves(x: Any) -> Any:
+    return np.sum(x[1:] * x[:-1]) / x.shape[0]
+
+
+def vector(n: int) -> Any:
+    return RNG.normal(size=n)
+
+
+def matrix(n: int) -> Any:
+    return RNG.normal(size=(n, 3))
+
+
+V, M = {"x": ("N",)}, {"x": ("N", None)}
+FUNCTIONS: dict[str, tuple[Callable[[Any], Any], Any, Callable[[int], Any]]] = {
+    "slices": (halves, V, vector),
+    "gradient": (lambda x: tg.grad(lambda y: np.sum(np.tanh(y @ W)))(x), M, matrix),
+    "squares of sizes": (lambda x: (x[:, None] * x).reshape(-1), V, vector),
+    "arange": (lambda x: x * np.arange(x.shape[0]) + tnp.arange(1, x.shape[0] + 1), V, vector),
+    "ones": (lambda x: np.concatenate([x, np.ones(2 * x.shape[0])]), V, vector),
+    "loop": (lambda x: tg.lax.scan(lambda c, u: (c + u, c * u), 0.0, x)[1], V, vector),
+    "statistics": (lambda x: (x - np.mean(x, 0)) / np.std(x, 0), M, matrix),
+    "softmax": (lambda x: tg.nn.softmax(x), M, matrix),
+    "sorted": (lambda x: np.sort(x)[::-1] + np.roll(x, 1), V, vector),
+    "vmap": (lambda x: tg.vmap(np.linalg.norm)(x), M, matrix),
+    "jit": (lambda x: tg.jit(lambda y: y * y.shape[0])(x), V, vector),
+    "convolve": (lambda x: np.convolve(x, np.ones(3)), V, vector),
+    "a comparison that always holds": (lambda x: x if x.shape[0] == np.sin(x).shape[0] else -x, V, vector),
+    "outputs": (lambda x: {"n": x.shape[0] * 2, "x": (x, None)}, V, vector),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_one_trace_for_every_size(name: str) -> None:
+    f, dims, make = FUNCTIONS[name]
+    sized, plain = tg.jit(f, dims=dims), tg.jit(f)
+    for n in (9, 30, 128, 500):
+        x = make(n)
+        found, expected = sized(x), plain(x)
+        assert tg.tree.tree_structure(found) == tg.tree.tree_structure(expected)
+        for a, b in zip(tg.tree.tree_leaves(found), tg.tree.tree_leaves(expected), strict=True):
+            assert np.array_equal(a, b)
+            assert np.asarray(a).dtype == np.asarray(b).dtype
+    assert sized.trace_log == ["first call"]
+
+
+def test_the_function_is_called_for_no_size_of_its_own() -> None:
+    calls = 0
+
+    def f(x: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return np.sum(x * 2)
+
+    g = tg.jit(f, dims=V)
+    g(np.ones(10))
+    first = calls
+    for n in (20, 33, 100, 1000, 7):
+        assert g(np.ones(n)) == 2 * n
+    assert calls == first
+    g(np.ones(LARGEST_SAMPLE + 1))  # to see that larger sizes are no other matter
+    g(np.ones(2 * LARGEST_SAMPLE))
+    assert calls == first + 1
+    assert g(np.ones(1)) == 2  # small ones are traced by themselves
+    assert calls == first + 2
+
+
+def test_two_names_and_fixed_sizes() -> None:
+    g = tg.jit(lambda x, p: x @ p["w"] + p["b"], dims={"x": ("N", "M"), "p['w']": ("M", None)})
+    for n, m in [(8, 9), (30, 30), (9, 100)]:
+        x, p = RNG.normal(size=(n, m)), {"w": RNG.normal(size=(m, 2)), "b": np.ones(2)}
+        near(g(x, p), x @ p["w"] + 1)
+    assert len(g.trace_log) == 1
+    g(np.ones((8, 9)), {"w": np.ones((9, 3)), "b": np.ones(3)})  # another fixed size, another trace
+    assert len(g.trace_log) == 2
+
+
+def test_derivatives_and_arrays_from_outside() -> None:
+    scale = np.array([1.0, 2.0, 3.0])
+    g = tg.jit(lambda x: np.sum(np.sin(x) * scale), dims=M)
+    for n in (9, 40):
+        x = matrix(n)
+        near(tg.grad(g)(x), np.cos(x) * scale)
+        near(g(x), np.sum(np.sin(x) * scale))
+    scale[0] = 5.0  # read anew
+    near(g(x), np.sum(np.sin(x) * scale))
+    x = matrix(50)
+    near(g(x), np.sum(np.sin(x) * scale))
+    picked = np.array([2, 0])
+    h = tg.jit(lambda x: x[:, picked], dims=M)
+    near(h(x), x[:, [2, 0]])
+    picked[0] = 1
+    near(h(matrix(9))[0].shape, (2,))
+    near(h(x), x[:, [1, 0]])
+
+
+def test_a_comparison_comes_out_otherwise_later() -> None:
+    g = tg.jit(lambda x: x * 2 if x.shape[0] == 30 else x, dims=V)
+    near(g(np.ones(9)), np.ones(9))
+    with pytest.raises(ConcretizationTypeError, match=r"test_sizes.py:\d+ .*depends on that: it is compared here"):
+        g(np.ones(30))
+    near(g(np.ones(31)), np.ones(31))
+    big = tg.jit(lambda x: x * 2 if x.shape[0] > 5000 else x, dims=V)
+    near(big(np.ones(9)), np.ones(9))
+    with pytest.raises(ConcretizationTypeError, match="it is compared here"):
+        big(np.ones(4000))
+
+
+REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "branch": (lambda x: x * 2 if x.shape[0] > 50 else x, "it is compared here, and the outcome differs"),
+    "loop": (lambda x: sum([x[i] for i in range(x.shape[0])]), "there is .* here, or"),
+    "half": (lambda x: x[: x.shape[0] // 2], "index of slice is 3, 6, 14, 32, ..., which is no polynomial"),
+    "logarithm": (lambda x: x * np.log(x.shape[0]), "a constant is"),
+    "least": (lambda x: x * np.minimum(x.shape[0], 40), "a constant is"),
+    "array": (lambda x: np.linspace(0, 1, x.shape[0]) * x, "an array made of a size in Python"),
+    "rows": (lambda x: [row for row in x], "there is .* here, or|the number of outputs"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refusals_name_the_line(name: str) -> None:
+    f, text = REFUSED[name]
+    line = f.__code__.co_firstlineno
+    with pytest.raises(ConcretizationTypeError) as caught:
+        tg.jit(f, dims=V)(np.ones(9))
+    assert re.search(
+        rf"one program for every N, but .*test_sizes.py:{line} .*depends on that: .*({text})", str(caught.value)
+    )
+
+
+def test_errors() -> None:
+    x = np.ones((9, 3))
+    wrong: list[tuple[Callable[[], Any], type[Exception], str]] = [
+        (lambda: tg.jit(halves, dims={"z": ("N",)})(x), ValueError, "dims names the axes of 'z', but the arrays .* are x"),
+        (lambda: tg.jit(halves, dims=V)(x), ShapeError, r"dims has 1 names for the axes of x, \('N',\), but x is f64\[9,3\]"),
+        (lambda: tg.jit(lambda x, y: x, dims={"x": ("N", None), "y": ("N",)})(x, np.ones(3)), ShapeError,
+         r"N is the size of axes of x and y, but x has 9 there, and y, f64\[3\], has 3"),
+        (lambda: tg.jit(halves, dims=3), TypeError, "dims is 3; write a dict from names of arrays"),
+        (lambda: tg.jit(halves, dims={"x": "N"}), TypeError, r"dims\['x'\] is 'N'; write a dict"),
+        (lambda: tg.jit(halves, dims={"x": (None,)}), ValueError, "dims has 0 names of sizes"),
+        (lambda: tg.jit(halves, dims=V, backend="xla"), ValueError, "dims is for NumPy; XLA compiles for each size"),
+    ]  # fmt: skip
+    for call, kind, text in wrong:
+        with pytest.raises(kind, match=text):
+            call()
+    with pytest.raises(ShapeError) as caught:
+        tg.jit(lambda x: x + np.ones(9), dims=V)(np.ones(9))
+    assert "at sizes of its own: N=7" in "".join(caught.value.__notes__)
+
+
+def test_pickles_and_shows() -> None:
+    g = pickle.loads(pickle.dumps(tg.jit(halves, dims=V)))
+    near(g(np.ones(20)), np.float64(0.95))
+    assert g.lower(np.ones(25)).graph.in_types[0].shape == (25,)
