@@ -6,6 +6,7 @@ counts `pmf` and `logpmf`), `cdf`, `sf`, `logcdf`, `logsf`, `ppf`, `isf`, `inter
 takes float64 for all. SciPy's own objects take nothing that is traced: `tg.numpyize` makes copies of plain code in which they are these.
 """
 
+from tracegrad.core.boxes import accept_jax
 from tracegrad.scipy.stats.circular import vonmises as vonmises
 from tracegrad.scipy.stats.circular import wrapcauchy as wrapcauchy
 from tracegrad.scipy.stats.continuous import beta as beta
@@ -33,10 +34,19 @@ from tracegrad.scipy.stats.discrete import binom as binom
 from tracegrad.scipy.stats.discrete import geom as geom
 from tracegrad.scipy.stats.discrete import nbinom as nbinom
 from tracegrad.scipy.stats.discrete import poisson as poisson
+from tracegrad.scipy.stats.kde import gaussian_kde as gaussian_kde
+from tracegrad.scipy.stats.multivariate import dirichlet as dirichlet
+from tracegrad.scipy.stats.multivariate import multinomial as multinomial
+from tracegrad.scipy.stats.multivariate import multivariate_normal as multivariate_normal
+from tracegrad.scipy.stats.multivariate import wishart as wishart
+from tracegrad.scipy.stats.samples import mode, rankdata, sem
 from tracegrad.scipy.stats.truncated import truncnorm as truncnorm
 
 __all__ = [
-    "bernoulli", "beta", "betabinom", "binom", "cauchy", "chi2", "expon", "f", "gamma", "gennorm", "geom", "gumbel_l", "gumbel_r",
-    "invgamma", "laplace", "logistic", "lognorm", "nbinom", "norm", "pareto", "poisson", "rayleigh", "t", "truncnorm", "uniform",
-    "vonmises", "weibull_min", "wrapcauchy",
+    "bernoulli", "beta", "betabinom", "binom", "cauchy", "chi2", "dirichlet", "expon", "f", "gamma", "gaussian_kde", "gennorm", "geom",
+    "gumbel_l", "gumbel_r", "invgamma", "laplace", "logistic", "lognorm", "mode", "multinomial", "multivariate_normal", "nbinom",
+    "norm", "pareto", "poisson", "rankdata", "rayleigh", "sem", "t", "truncnorm", "uniform", "vonmises", "weibull_min", "wishart",
+    "wrapcauchy",
 ]  # fmt: skip
+
+accept_jax(globals(), ["mode", "rankdata", "sem"])

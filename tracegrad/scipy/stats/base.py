@@ -128,11 +128,11 @@ class Distribution:
             rest.append(inspect.Parameter("scale", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=1))
         named = [inspect.Parameter(shape, inspect.Parameter.POSITIONAL_OR_KEYWORD) for shape in shapes]
         self._signature = inspect.Signature([*named, *rest])
-        for method in methods_of(type(self)):  # with the user's line in errors, of jax arrays too
-            setattr(self, method, accepting_jax(called_anew(_quiet(getattr(self, method)))))
+        make_public(self)
 
     def __call__(self, *args: ArrayLike, **kwds: ArrayLike) -> Frozen:
         """The distribution with these parameters, whose methods take the number alone."""
+        self._parameters(args, kwds)
         return Frozen(self, args, kwds)
 
     def __repr__(self) -> str:
@@ -335,6 +335,12 @@ class Discrete(Distribution):
         return self._at("logpmf", k, args, kwds, -math.inf, -math.inf)[0]
 
 
+def make_public(dist: Any) -> None:
+    """Have the methods of an object take jax arrays, keep NumPy's warnings to themselves, and name the user's line in errors."""
+    for method in methods_of(type(dist)):
+        setattr(dist, method, accepting_jax(called_anew(_quiet(getattr(dist, method)))))
+
+
 def methods_of(kind: type) -> list[str]:
     """The names of the public methods of a class of distributions."""
     return sorted(name for name in dir(kind) if not name.startswith("_") and callable(getattr(kind, name)))
@@ -343,8 +349,7 @@ def methods_of(kind: type) -> list[str]:
 class Frozen:
     """A distribution with its parameters: its methods take what is left of the arguments."""
 
-    def __init__(self, dist: Distribution, args: Any, kwds: Any) -> None:
-        dist._parameters(args, kwds)
+    def __init__(self, dist: Any, args: Any, kwds: Any) -> None:
         self.dist, self.args, self.kwds = dist, args, kwds
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
