@@ -210,6 +210,10 @@ def library_called() -> str:
     if package in ("numpy", ""):
         return ""
     written, function = function_called()
+    if distribution := distribution_of(owner := asking.f_locals.get("self")):
+        method = asking.f_code.co_name
+        method = method if hasattr(owner, method) else written.rsplit(".", 1)[-1]  # under a decorator
+        return f"scipy.stats.{distribution}" + ("" if method.startswith("__") else f".{method}")
     name = getattr(function, "__name__", asking.f_code.co_name)
     parts = str(getattr(function, "__module__", package)).split(".")
     modules = [".".join(parts[: i + 1]) for i in range(len(parts))]
@@ -219,6 +223,14 @@ def library_called() -> str:
     )
 
 
+def distribution_of(x: Any) -> str:
+    """How a distribution of scipy.stats' is called, that with its parameters fixed too; "" for all else."""
+    if not type(x).__module__.startswith("scipy.stats"):
+        return ""
+    name = type(getattr(x, "dist", x)).__name__.removesuffix("_gen").removesuffix("_frozen")
+    return name if hasattr(sys.modules["scipy.stats"], name) else ""
+
+
 def ours_for(library: str) -> str:
     """How our function is called that is the one of SciPy's with this name, or ""."""
     package, _, name = library.partition(".")
@@ -226,7 +238,7 @@ def ours_for(library: str) -> str:
         return ""
     found = LOADERS["scipy"]()
     for part in name.split("."):
-        if part not in getattr(found, "__all__", ()):
+        if part not in (getattr(found, "__all__", ()) if isinstance(found, ModuleType) else dir(found)):
             return ""
         found = getattr(found, part)
     return f"tg.{library}"

@@ -28,6 +28,7 @@ from typing import Any, cast
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.advice import distribution_of
 from tracegrad.core.errors import at, clip, is_of_the_user, user_source
 from tracegrad.core.late import LOADERS
 from tracegrad.core.names import Transformed
@@ -60,7 +61,7 @@ def numpyize(f: F) -> F:
         The copy. Its code is that of `f`, so that errors name the same file and line. What it reads from its globals is read
         when it is used, as ever: names of NumPy's modules and functions (also where they are imported in a function's body) as
         those of `tracegrad.numpy`, or as they are if that has not got them; Python functions, modules and their submodules as
-        copies of these. Classes, and objects in global names, are copied if they are the user's or of the package of `f`, and if
+        copies of these. Distributions of scipy.stats' are those of `tg.scipy.stats`. Classes, and objects in global names, are copied if they are the user's or of the package of `f`, and if
         their methods reach NumPy; `isinstance` takes objects of a class for those of its copy. Default arguments, closures and
         the functions under decorators are copied with the function, and so are those that are transformed, as `tg.grad(g)` and
         `tg.jit(g)`.
@@ -225,12 +226,31 @@ class _Copies:
             return copy
 
     def _copy_of(self, value: Any) -> Any:
+        stands = self._of_scipys_distribution(value)
+        if stands is not None:
+            return stands
         if isinstance(value, type):
             return self._class(value)
         make = _MAKERS.get(type(value))
         if make is not None:
             return make(self, value)
         return self._module(value) if issubclass(type(value), ModuleType) else self._instance(value)
+
+    def _of_scipys_distribution(self, value: Any) -> Any:
+        """What of tg.scipy.stats' stands for an object of scipy.stats': one of its distributions, one with its parameters fixed, or what
+        else has its name there; None for all else."""
+        of = value if isinstance(value, type | FunctionType) else type(value)
+        if not str(of.__module__).startswith("scipy.stats"):
+            return None
+        name = distribution_of(value) or getattr(value, "__name__", "")
+        ours, theirs = getattr(LOADERS["scipy"]().stats, name, None), getattr(sys.modules["scipy.stats"], name, None)
+        if ours is None or value is theirs:
+            return ours
+        if type(getattr(value, "dist", None)) is not type(
+            theirs
+        ):  # of one number, and one of the user's own is another type
+            return None
+        return ours(*map(self.converted, value.args), **{k: self.converted(v) for k, v in value.kwds.items()})
 
     def _fill(self) -> None:
         """Fill the cells of closures with copies of what the originals' have: when there are all the functions that may call each

@@ -10,6 +10,7 @@ import pytest
 
 import tracegrad as tg
 from tests.scipy.stats import OF_NUMBERS, OF_PARAMETERS, SHAPES, is_discrete, ours, parameters, probabilities
+from tracegrad.core.errors import TracerArrayConversionError
 from tracegrad.scipy import stats
 from tracegrad.scipy.stats.base import Distribution
 
@@ -211,6 +212,37 @@ def test_jax_arrays_and_float32() -> None:
         shapes = [np.float32(low * 2) if low < 1 else 2 for low, _ in SHAPES.get(name, [])]
         shapes = [np.float32(-1), np.float32(2)] if name == "truncnorm" else shapes
         assert ours(name).cdf(x, *shapes).dtype == np.float32, name
+
+
+FROZEN = scipy_stats.gamma(2.0, scale=3.0)
+
+
+@pytest.mark.parametrize("f, name, slope", [
+    (lambda t: scipy_stats.norm.logpdf(t), "norm.logpdf", -0.5), (lambda t: scipy_stats.norm(t, 1.0).cdf(0.3), "norm.cdf", -0.3910426939754559),
+    (lambda t: FROZEN.logpdf(t), "gamma.logpdf", 2 - 1 / 3), (lambda t: scipy_stats.poisson.logpmf(2, t), "poisson.logpmf", 3.0),
+    (lambda t: np.sum(scipy_stats.rankdata(t * np.arange(3.0))), "rankdata", 0.0),
+    (lambda t: scipy_stats.multivariate_normal.logpdf(np.zeros(2), np.ones(2) * t), "multivariate_normal.logpdf", -1.0),
+])  # fmt: skip
+def test_scipys_own_objects(f: Any, name: str, slope: float) -> None:
+    """They take nothing that is traced, and the error names what does; in copies of plain code they are ours."""
+    with pytest.raises(TracerArrayConversionError) as caught:
+        tg.grad(f)(0.5)
+    assert f"Write `tg.scipy.stats.{name}(...)`" in str(caught.value) and "test_base.py" in str(caught.value)
+    np.testing.assert_allclose(tg.grad(tg.numpyize(f))(0.5), slope, rtol=1e-12)
+
+
+def test_what_only_scipys_objects_have() -> None:
+    with pytest.raises(TracerArrayConversionError, match=r"scipy\.stats\.norm\.fit works on plain arrays"):
+        tg.grad(lambda t: scipy_stats.norm.fit(t * np.ones(3))[0])(0.5)
+    with pytest.raises(AttributeError, match=r"<tg\.scipy\.stats\.norm> has no fit; scipy\.stats\.norm may have it"):
+        tg.numpyize(lambda t: scipy_stats.norm.fit(t))(np.ones(3))
+
+    class Mine(scipy_stats.rv_continuous):
+        def _pdf(self, x: Any) -> Any:
+            return 0.5 * x
+
+    mine = Mine(a=0, b=2, name="norm")
+    np.testing.assert_allclose(tg.numpyize(lambda x: mine.cdf(x))(1.0), 0.25, rtol=1e-12)
 
 
 def test_second_derivatives() -> None:

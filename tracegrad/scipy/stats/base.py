@@ -138,6 +138,11 @@ class Distribution:
     def __repr__(self) -> str:
         return f"<tg.scipy.stats.{self.name}>"
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise AttributeError(f"{self!r} has no {name}; scipy.stats.{self.name} may have it, for plain arrays")
+
     # -----------------------------------------------------------------------------------------------------------------
     # Parameters.
 
@@ -354,7 +359,7 @@ class Frozen:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_") or name not in methods_of(type(self.dist)):
-            raise AttributeError(f"{self.dist!r} has no {name}")
+            raise AttributeError(f"{self.dist!r} has no {name}; SciPy's may have it, for plain arrays")
         method = getattr(self.dist, name)
         return lambda *first: method(*first, *self.args, **self.kwds)
 
