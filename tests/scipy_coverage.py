@@ -407,6 +407,24 @@ TAIL = """
 - **Images, interpolation** by splines of order 0 to 5: `map_coordinates`, `affine_transform`, `shift`, `rotate`, with derivatives in coordinates, matrix, shift and angle; `zoom`,
   `spline_filter`, `spline_filter1d`, by a matrix for each length.
 - **Images, labels**: `sum_labels`, `mean`, `center_of_mass`.
+
+## Distributions
+
+`tg.scipy.stats` has the distributions of `jax.scipy.stats` and more, each with every method: `pdf` and `logpdf` (of counts `pmf` and `logpmf`),
+`cdf`, `sf`, `logcdf`, `logsf`, `ppf`, `isf`, `interval`, `entropy`, `mean`, `median`, `var`, `std` and `support`, with SciPy's parameters, by broadcasting. Values
+agree with SciPy's to 1e-9 and better at 100 drawn points, tails and ends of the support included (tests/scipy/stats/), and derivatives
+in the number, the shape parameters, location and scale with differences and mpmath. Quantiles of counts and of `vonmises` are found by SciPy, on
+XLA on the host; those of counts have no derivative, being whole numbers.
+
+- **Of numbers**: `norm`, `uniform`, `expon`, `laplace`, `logistic`, `cauchy`, `gumbel_l`, `gumbel_r`, `rayleigh`; with shape parameters `t` (for finite `df`),
+  `gamma`, `chi2`, `invgamma`, `beta`, `f`, `gennorm`, `lognorm`, `pareto`, `weibull_min`.
+- **Between ends**: `truncnorm`, by logarithms of tails, so that it holds where both ends are far out; its entropy too, of which SciPy has few digits there.
+- **Of angles**: `vonmises`, whose distribution function is exact to 1e-13 of the probability around the centre for every `kappa` (SciPy's to 1e-5 beyond 50), and
+  `wrapcauchy`.
+- **Of counts**: `bernoulli`, `binom`, `betabinom`, `geom`, `nbinom`, `poisson`. Entropies of `binom`, `betabinom` and `nbinom`, and tails of `betabinom`, are sums of
+  as many terms as the parameters say, which jit has to be given as plain numbers.
+- **Of vectors and matrices**: `multivariate_normal` (`logpdf`, `pdf`, `entropy`), `dirichlet`, `multinomial`, `wishart`.
+- **Of samples**: `gaussian_kde` (`resample` with a key, as jax has it), `rankdata`, `mode`, `sem`.
 """
 
 

@@ -254,3 +254,8 @@ def test_second_derivatives() -> None:
     p = np.array([0.4, 0.1, -0.2])
     wanted = np.array([(tg.grad(f)(p + 1e-4 * e) - tg.grad(f)(p - 1e-4 * e)) / 2e-4 for e in np.eye(3)])
     np.testing.assert_allclose(tg.hessian(f)(p), wanted, rtol=1e-6, atol=1e-7)
+
+
+def test_every_name_is_on_the_page() -> None:
+    coverage = pytest.importorskip("tests.scipy_coverage")
+    assert [name for name in stats.__all__ if f"`{name}`" not in coverage.TAIL] == []
