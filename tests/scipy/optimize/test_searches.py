@@ -9,7 +9,7 @@ import pytest
 import scipy.optimize
 
 import tracegrad as tg
-from tracegrad.core.errors import DifferentiationError, ShapeError, UnexpectedTracerError, UnsupportedFunctionError
+from tracegrad.core.errors import DifferentiationError, ShapeError, UnsupportedFunctionError
 
 opt = tg.scipy.optimize
 X0 = np.array([-1.2, 1.0])
@@ -144,7 +144,7 @@ def test_constraints_have_no_derivative() -> None:
     np.testing.assert_allclose(solve(A), A - (np.sum(A) - 1.0) / 2, atol=1e-4)
     np.testing.assert_allclose(tg.jit(solve)(A), solve(A))
     with pytest.raises(
-        DifferentiationError, match=r"called at .*test_optimize.py.*has constraints, with which its result has no"
+        DifferentiationError, match=r"called at .*test_searches.py.*has constraints, with which its result has no"
     ):
         tg.jacrev(solve)(A)
 
@@ -167,75 +167,6 @@ def test_roots() -> None:
         opt.root(lambda x: np.sum(x), X0)
 
 
-T = np.linspace(0.0, 2.0, 15)
-Y = 3.0 * np.exp(-0.7 * T) + 0.05 * np.sin(9 * T)
-
-
-def model(t: Any, a: Any, b: Any) -> Any:
-    return a * np.exp(-b * t)
-
-
-@pytest.mark.parametrize("loss", ["linear", "soft_l1", "huber", "cauchy", "arctan"])
-def test_least_squares(loss: str) -> None:
-    how: dict[str, Any] = {"loss": loss, "f_scale": 0.04, "ftol": 1e-15, "xtol": 1e-15, "gtol": 1e-15}
-    residuals = lambda x, y: model(T, x[0], x[1]) - y
-    solve = lambda y: opt.least_squares(residuals, np.ones(2), args=(y,), **how).x
-    expected = scipy.optimize.least_squares(residuals, np.ones(2), args=(Y,), **how)
-    np.testing.assert_allclose(solve(Y), expected.x, rtol=1e-7)
-    found = tg.jacrev(solve)(Y)
-    assert found.shape == (2, 15)
-    e = np.zeros(15)
-    e[4] = 1e-5
-    np.testing.assert_allclose(found @ e, (solve(Y + e) - solve(Y - e)) / 2, rtol=2e-3, atol=1e-10)
-
-
-def test_least_squares_within_bounds() -> None:
-    residuals = lambda x, y: model(T, x[0], x[1]) - y
-    solve = lambda y: (
-        opt.least_squares(residuals, np.array([1.0, 0.3]), args=(y,), bounds=([0.0, 0.0], [10.0, 0.5]), xtol=1e-14).x
-    )
-    np.testing.assert_allclose(solve(Y)[1], 0.5, atol=1e-6)
-    np.testing.assert_allclose(tg.jacrev(solve)(Y)[1], 0.0, atol=1e-6)
-    with pytest.raises(ValueError, match="loss must be one of 'linear'"):
-        opt.least_squares(residuals, np.ones(2), args=(Y,), loss="square")
-
-
-SIGMA = 0.1 + 0.02 * T
-
-
-@pytest.mark.parametrize(
-    "how", [{}, {"sigma": SIGMA}, {"sigma": SIGMA, "absolute_sigma": True}, {"sigma": np.diag(SIGMA**2) + 0.001}]
-)
-def test_curve_fit(how: dict[str, Any]) -> None:
-    for found, expected in zip(
-        opt.curve_fit(model, T, Y, **how), scipy.optimize.curve_fit(model, T, Y, **how), strict=True
-    ):
-        np.testing.assert_allclose(found, expected, rtol=1e-5)
-
-
-def test_curve_fit_has_derivatives() -> None:
-    how: dict[str, Any] = {"ftol": 1e-15, "xtol": 1e-15, "gtol": 1e-15}
-    fit = lambda y, s: opt.curve_fit(model, T, y, sigma=s, p0=(1.0, 1.0), **how)
-    for part in (0, 1):
-        loss = lambda y, part=part: np.sum(fit(y, SIGMA)[part] * np.array([1.0, 2.0]))
-        e = np.zeros(15)
-        e[6] = 1e-5
-        np.testing.assert_allclose(tg.grad(loss)(Y) @ e, (loss(Y + e) - loss(Y - e)) / 2, rtol=1e-4)
-    np.testing.assert_allclose(tg.jit(lambda y: fit(y, SIGMA)[0])(Y), fit(Y, SIGMA)[0])
-    with pytest.raises(RuntimeError, match="Optimal parameters not found"):
-        opt.curve_fit(model, T, Y, max_nfev=2)
-    with pytest.raises(TypeError, match="does not say how many parameters"):
-        opt.curve_fit(lambda t, *p: p[0] * t, T, Y)
-    np.testing.assert_allclose(
-        opt.curve_fit(model, T, Y, bounds=(0, [5.0, 2.0]))[0], opt.curve_fit(model, T, Y)[0], rtol=1e-5
-    )
-
-
-def test_what_it_closes_over_has_to_be_an_argument() -> None:
-    with pytest.raises(UnexpectedTracerError, match=r"closes over a traced f64\[2\].*args=\(a,\)"):
-        tg.grad(lambda a: np.sum(opt.minimize(lambda x: np.sum((x - a) ** 2), np.zeros(2)).x))(A)
-
-
 def test_refusals() -> None:
     with pytest.raises(UnsupportedFunctionError, match=r"linprog at .*lies in a corner"):
         opt.linprog([1.0])
@@ -243,9 +174,3 @@ def test_refusals() -> None:
         opt.minimize(rosenbrock, np.ones(2) * 1j)
     with pytest.raises(TypeError, match=r"tg.scipy.optimize.minimize"):
         tg.jit(lambda a: scipy.optimize.minimize(lambda x: np.sum((x - a) ** 2), np.zeros(2)).x)(A)
-
-
-def test_dtypes() -> None:
-    found = opt.minimize(lambda x: np.sum((x - 1) ** 2), np.zeros(2, np.float32))
-    assert found.x.dtype == np.float32 and found.fun.dtype == np.float32
-    assert opt.minimize(lambda x: (x - 1) ** 2, 0).x.dtype == np.float64

@@ -1,0 +1,23 @@
+"""What all searches share: arguments that are closed over, dtypes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tracegrad as tg
+from tracegrad.core.errors import UnexpectedTracerError
+
+opt = tg.scipy.optimize
+A = np.array([1.0, -0.5])
+
+
+def test_what_it_closes_over_has_to_be_an_argument() -> None:
+    with pytest.raises(UnexpectedTracerError, match=r"closes over a traced f64\[2\].*args=\(a,\)"):
+        tg.grad(lambda a: np.sum(opt.minimize(lambda x: np.sum((x - a) ** 2), np.zeros(2)).x))(A)
+
+
+def test_dtypes() -> None:
+    found = opt.minimize(lambda x: np.sum((x - 1) ** 2), np.zeros(2, np.float32))
+    assert found.x.dtype == np.float32 and found.fun.dtype == np.float32
+    assert opt.minimize(lambda x: (x - 1) ** 2, 0).x.dtype == np.float64
