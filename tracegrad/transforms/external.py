@@ -116,21 +116,22 @@ def external(
     @accepting_jax
     def call_outside(*args: Any, **kwargs: Any) -> Any:
         args = _positional(function, args, kwargs)
-        call = _Call(function, out, args, {}, "external")
+        arrays, in_tree = _flattened("external", function, args, {})
+        call = _Call(function, out, in_tree, list(map(type_of, arrays)))
         spec = External(name_of(function), call.flat, call.types, _rows_of(vmap, call), pure, ordered, why)
         if jvp is None and vjp is None:
-            return call.result(external_call(spec, call.arrays))
+            return call.result(external_call(spec, arrays))
         run: Callable[..., Sequence[Any]] = wraps(function)(lambda *flat: external_call(spec, flat))
         rules = Rules(
             name_of(function),
-            len(call.arrays),
+            len(arrays),
             run,
             jvp=None if jvp is None else functools.partial(_pushed, jvp, call),
             fwd=None if vjp is None else lambda primals, perturbed, outs: (None, outs),
             bwd=None if vjp is None else functools.partial(_pulled, vjp, call),
             acts=not pure,
         )
-        return call.result(call_by_rules(call.arrays, rules, (jvp, vjp)))
+        return call.result(call_by_rules(arrays, rules, (jvp, vjp)))
 
     how = {"out": out, "jvp": jvp, "vjp": vjp, "vmap": vmap, "pure": pure, "ordered": ordered}
     return transformed(call_outside, external, f, **how)
@@ -169,13 +170,14 @@ def pure_callback(
     _require_way("sequential" if callable(vmap_method) else vmap_method, "pure_callback", "vmap_method")
     if sharding is not None:
         raise NotImplementedError(f"pure_callback{at(user_source())} takes no sharding; leave it out")
-    call = _Call(callback, result_shape_dtypes, args, kwargs, "pure_callback", is_declared=True)
+    arrays, in_tree = _flattened("pure_callback", callback, args, kwargs)
+    call = _Call(callback, result_shape_dtypes, in_tree, list(map(type_of, arrays)), is_declared=True)
     name = name_of(callback)
     why = (
         f"the callback {name!r}, called{{at}}, has no derivative; write tg.external({name}, out=..., jvp=...) in place of "
         "tg.pure_callback, or tg.stop_gradient of its arguments"
     )
-    return call.result(external_call(External(name, call.flat, call.types, vmap_method, True, False, why), call.arrays))
+    return call.result(external_call(External(name, call.flat, call.types, vmap_method, True, False, why), arrays))
 
 
 def _require_way(way: Any, function: str, argument: str) -> None:
@@ -198,29 +200,34 @@ def _positional(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dic
     return bound.args
 
 
+def _flattened(
+    transform: str, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[list[Any], tree.PyTreeDef]:
+    """Arguments as flat arrays, and their tree."""
+    leaves, in_tree = tree.tree_flatten((args, kwargs))
+    paths = [path for path, _ in tree.tree_leaves_with_path((args, kwargs))]
+    where = f"{transform} of {name_of(function)!r}"
+    return arrays_of(leaves, lambda i: f"{where}: argument{tree.keystr(paths[i][1:])}"), in_tree
+
+
 class _Call:
-    """One call of an external function: its arguments as flat arrays, and how results become what it returns."""
+    """One call of an external function: how flat arrays become its arguments, and flat results what it returns. It lives with the
+    equation, and so holds no arrays."""
 
     def __init__(
         self,
         function: Callable[..., Any],
         out: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        transform: str,
+        in_tree: tree.PyTreeDef,
+        types: Sequence[ArrayType],
         is_declared: bool = False,
     ) -> None:
         self.function = function
         self.name = f"the external function {name_of(function)!r}"
-        leaves, self.in_tree = tree.tree_flatten((args, kwargs))
-        paths = [path for path, _ in tree.tree_leaves_with_path((args, kwargs))]
-        self.arrays = arrays_of(
-            leaves, lambda i: f"{transform} of {name_of(function)!r}: argument{tree.keystr(paths[i][1:])}"
-        )
-        self.count = len(args)
+        self.in_tree = in_tree
         self.out = out
         self.is_declared = is_declared or not callable(out) or hasattr(out, "dtype")
-        self.out_tree = tree.tree_structure(self._declared(list(map(type_of, self.arrays))))
+        self.out_tree = tree.tree_structure(self._declared(types))
 
     def arguments(self, flat: Sequence[Any]) -> tuple[Any, ...]:
         """The positional arguments of flat arrays."""
@@ -300,10 +307,10 @@ def _pulled(
     full = [zeros_like_type(type_of(o)) if ct is None else ct for o, ct in zip(out, cts, strict=True)]
     arguments = call.arguments(primals)
     found = rule(arguments, call.result(full), call.result(out))
-    if not isinstance(found, tuple | list) or len(found) != call.count:
+    if not isinstance(found, tuple | list) or len(found) != len(arguments):
         raise DifferentiationError(
-            f"the vjp rule of {call.name} must return a tuple with one cotangent for each of its {call.count} "
-            f"argument{'s' * (call.count != 1)}, got {kind_of(found)}"
+            f"the vjp rule of {call.name} must return a tuple with one cotangent for each of its {len(arguments)} "
+            f"argument{'s' * (len(arguments) != 1)}, got {kind_of(found)}"
         )
     flat: list[Any] = []
     for i, (ct, argument) in enumerate(zip(found, arguments, strict=True)):
