@@ -384,14 +384,16 @@ def silent(graph: Graph) -> Graph:
 def silenced(eqn: Eqn) -> Eqn:
     """An equation with what the Graphs that it holds do besides their outputs left out."""
 
-    def quiet(value: Any) -> Any:
-        if type(value) is tuple:
-            return tuple([quiet(part) for part in value]) if any([type(part) is Graph for part in value]) else value
-        return silent(value) if type(value) is Graph else value
-
     if eqn.op.held is None or not eqn.op.acts(eqn.params):
         return eqn
-    return eqn._replace(params={k: quiet(v) for k, v in eqn.params.items()})
+    return eqn._replace(params={k: _quiet(v) for k, v in eqn.params.items()})
+
+
+def _quiet(value: Any) -> Any:
+    """A param without what Graphs in it do besides their outputs."""
+    if type(value) is tuple:
+        return tuple(map(_quiet, value)) if any([type(part) is Graph for part in value]) else value
+    return silent(value) if type(value) is Graph else value
 
 
 def replace(x: _Part, **changes: Any) -> _Part:
