@@ -101,7 +101,7 @@ NOT_OF_ARRAYS = {"save", "savez", "savez_compressed", "savetxt", "show_config", 
 def test_no_function_takes_a_tracer_for_a_plain_array(ndim: int) -> None:
     """Each of NumPy's functions that we have none for raises, or gives nothing that could have a derivative."""
     x = np.full((3,) * ndim, 0.5)[()]
-    for name, function in vars(np).items():
+    for name, function in list(vars(np).items()):
         if not callable(function) or isinstance(function, type) or name in NOT_OF_ARRAYS:
             continue
         if function in FUNCTIONS or isinstance(function, np.ufunc):
