@@ -105,7 +105,7 @@ def refusing(op: Op, parameters: Sequence[str]) -> Op:
     return op
 
 
-def unknown(d: Any, out: Any, *inputs: Any) -> Any:
+def unknown(d: Any, out: Any, *inputs: Any, **params: Any) -> Any:
     """The partial in such an input: reverse mode does not know whether anybody asks."""
     return d * math.nan
 

@@ -3,8 +3,8 @@
 A ufunc of SciPy's own, called on what is traced (`scipy.special.gammaln(t)`), is the function here; those of SciPy's functions
 that are written in Python have to be called here. SciPy is loaded when the first of them is called. On XLA they have jax's
 functions or formulas where these hold float64's accuracy, and otherwise call SciPy on the host; docs/scipy_coverage.md says which, and
-how accurate values and derivatives are. In parameters without a derivative (the orders of Bessel functions, those of
-hypergeometric functions and degrees) forward mode raises, and reverse mode, which cannot know who asks, has NaN.
+how accurate values and derivatives are. In parameters without a derivative (whole orders and
+degrees) forward mode raises, and reverse mode, which cannot know who asks, has NaN.
 """
 
 from __future__ import annotations

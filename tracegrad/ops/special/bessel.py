@@ -1,4 +1,5 @@
-"""Bessel functions. In the argument each derivative is by recurrence (DLMF 10.6.1, 10.29.1, 10.51.1); there is none in the order."""
+"""Bessel functions. In the argument each derivative is by recurrence (DLMF 10.6.1, 10.29.1, 10.51.1), in a real order an op of its own
+(orders.py), of K of any order, of the others of the first; in whole orders there is none."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from tracegrad.core.op import Op, Sample
 from tracegrad.ops.elementwise.samples import unary_samples
+from tracegrad.ops.special import orders
 from tracegrad.ops.special.declared import call, special, traces
 from tracegrad.typing import Array, ArrayLike
 
@@ -37,27 +39,68 @@ _k0e_op = special("k0e", lambda d, out, x: d * _scaled_slope(0.0, x), samples=_s
 _k1e_op = special("k1e", lambda d, out, x: d * _scaled_slope(1.0, x), samples=_samples)
 
 
-def _oscillating(name: str) -> Op:
+def _oscillating(name: str, slope: Callable[..., Any]) -> Op:
     """Of real order: C_v' = (C_{v-1} - C_{v+1}) / 2."""
 
     def partial(d: Any, out: Any, v: Any, x: Any) -> Any:
         return d * (0.5 * (call(op, v - 1, x) - call(op, v + 1, x)))
 
-    op = special(name, partial, samples=_of_order([0, 1, 3]), without=["v"])
+    def partial_of_slope(d: Any, out: Any, v: Any, x: Any) -> Any:
+        return d * (0.5 * (call(slope_op, v - 1, x) - call(slope_op, v + 1, x)))
+
+    slope_op = special(
+        f"{name}_slope", partial_of_slope, function=name, evaluate=slope, samples=_of_order([0, 1, 3]), without=["v"]
+    )
+    op = special(name, lambda d, out, v, x: d * call(slope_op, v, x), partial, samples=_of_order([0, 1, 3]))
     return op
 
 
-_jv_op = _oscillating("jv")
-_yv_op = _oscillating("yv")
-_iv_op: Op = special(
-    "iv", lambda d, out, v, x: d * (0.5 * (iv(v - 1, x) + iv(v + 1, x))), samples=_of_order([0, 1, 3]), without=["v"],
+_jv_op = _oscillating("jv", orders.j_slope)
+_yv_op = _oscillating("yv", orders.y_slope)
+
+
+def _i_slope_partial(d: Any, out: Any, v: Any, z: Any, scaled: bool) -> Any:
+    mean = 0.5 * (call(_i_slope_op, v - 1, z, scaled=scaled) + call(_i_slope_op, v + 1, z, scaled=scaled))
+    return d * (mean - np.sign(z) * out if scaled else mean)
+
+
+_i_slope_op: Op = special(
+    "iv_slope", _i_slope_partial, function="iv", evaluate=orders.i_slope, without=["v"],
+    samples=lambda: [Sample(s.inputs, {"scaled": yes}) for s in _of_order([0, 1, 3])() for yes in (False, True)],
 )  # fmt: skip
-_kv_op: Op = special(
-    "kv", lambda d, out, v, x: d * (-0.5 * (kv(v - 1, x) + kv(v + 1, x))), samples=_of_order([0, 1, 3]), without=["v"],
+_iv_op: Op = special(
+    "iv", lambda d, out, v, x: d * call(_i_slope_op, v, x, scaled=False),
+    lambda d, out, v, x: d * (0.5 * (iv(v - 1, x) + iv(v + 1, x))), samples=_of_order([0, 1, 3]),
 )  # fmt: skip
 _ive_op: Op = special(
-    "ive", lambda d, out, v, x: d * (0.5 * (ive(v - 1, x) + ive(v + 1, x)) - np.sign(x) * out),
-    samples=_of_order([0, 1, 3]), without=["v"],
+    "ive", lambda d, out, v, x: d * call(_i_slope_op, v, x, scaled=True),
+    lambda d, out, v, x: d * (0.5 * (ive(v - 1, x) + ive(v + 1, x)) - np.sign(x) * out), samples=_of_order([0, 1, 3]),
+)  # fmt: skip
+
+
+def _k_slope(v: Any, z: Any, order: int, scaled: bool) -> Any:
+    return call(_k_slope_op, v, z, order=order, scaled=scaled)
+
+
+def _k_slope_partial(d: Any, out: Any, v: Any, z: Any, order: int, scaled: bool) -> Any:
+    mean = 0.5 * (_k_slope(v - 1, z, order, scaled) + _k_slope(v + 1, z, order, scaled))
+    return d * (out - mean if scaled else -mean)
+
+
+def _k_samples() -> Iterable[Sample]:
+    for order, scaled in ((1, False), (2, True)):
+        inputs = np.array([0.5, 1.0, 2.5]), np.random.default_rng(0).uniform(0.6, 4, (2, 3))
+        yield Sample(inputs, {"order": order, "scaled": scaled})
+
+
+_k_slope_op: Op = special(
+    "kv_slope", lambda d, out, v, z, order, scaled: d * _k_slope(v, z, order + 1, scaled), _k_slope_partial, function="kv",
+    evaluate=orders.k_slope,
+    samples=_k_samples,
+)  # fmt: skip
+_kv_op: Op = special(
+    "kv", lambda d, out, v, x: d * _k_slope(v, x, 1, False),
+    lambda d, out, v, x: d * (-0.5 * (kv(v - 1, x) + kv(v + 1, x))), samples=_of_order([0, 1, 3]),
 )  # fmt: skip
 
 
@@ -66,7 +109,9 @@ def _scaled_slope(v: Any, x: Any) -> Any:
     return kve(v, x) - 0.5 * (kve(v - 1, x) + kve(v + 1, x))
 
 
-_kve_op: Op = special("kve", lambda d, out, v, x: d * _scaled_slope(v, x), samples=_of_order([0, 1, 3]), without=["v"])
+_kve_op: Op = special(
+    "kve", lambda d, out, v, x: d * _k_slope(v, x, 1, True), lambda d, out, v, x: d * _scaled_slope(v, x), samples=_of_order([0, 1, 3]),
+)  # fmt: skip
 
 
 @traces
@@ -170,7 +215,7 @@ def k1e(x: ArrayLike) -> Array:
 
 
 def jv(v: ArrayLike, z: ArrayLike) -> Array:
-    """Bessel's function of the first kind, of real order `v`; it has a derivative in `z` only.
+    """Bessel's function of the first kind, of real order `v`, with derivatives in both.
 
     >>> float(jv(1.0, 0.0))
     0.0
@@ -183,7 +228,7 @@ jn = traces(jv, "jv", "jn")
 
 @traces
 def yv(v: ArrayLike, z: ArrayLike) -> Array:
-    """Bessel's function of the second kind, of real order `v`, for positive numbers; it has a derivative in `z` only.
+    """Bessel's function of the second kind, of real order `v`, for positive numbers, with derivatives in both.
 
     >>> bool(abs(yv(0.5, np.pi)) > 0.1)
     True
@@ -193,7 +238,7 @@ def yv(v: ArrayLike, z: ArrayLike) -> Array:
 
 @traces
 def iv(v: ArrayLike, z: ArrayLike) -> Array:
-    """The modified Bessel function of the first kind, of real order `v`; it has a derivative in `z` only.
+    """The modified Bessel function of the first kind, of real order `v`, with derivatives in both.
 
     >>> float(iv(1.0, 0.0))
     0.0
@@ -203,7 +248,7 @@ def iv(v: ArrayLike, z: ArrayLike) -> Array:
 
 @traces
 def ive(v: ArrayLike, z: ArrayLike) -> Array:
-    """exp(-|z|) I_v(z); it has a derivative in `z` only.
+    """exp(-|z|) I_v(z), with derivatives in both.
 
     >>> float(ive(0.0, 0.0))
     1.0
@@ -213,7 +258,7 @@ def ive(v: ArrayLike, z: ArrayLike) -> Array:
 
 @traces
 def kv(v: ArrayLike, z: ArrayLike) -> Array:
-    """The modified Bessel function of the second kind, of real order `v`, for positive numbers; it has a derivative in `z` only.
+    """The modified Bessel function of the second kind, of real order `v`, for positive numbers, with derivatives in both.
 
     >>> bool(abs(kv(0.5, 1.0) - np.sqrt(np.pi / 2) / np.e) < 1e-15)
     True
@@ -223,7 +268,7 @@ def kv(v: ArrayLike, z: ArrayLike) -> Array:
 
 @traces
 def kve(v: ArrayLike, z: ArrayLike) -> Array:
-    """exp(z) K_v(z), for positive numbers; it has a derivative in `z` only.
+    """exp(z) K_v(z), for positive numbers, with derivatives in both.
 
     >>> bool(abs(kve(0.5, 1.0) - np.sqrt(np.pi / 2)) < 1e-15)
     True

@@ -17,7 +17,7 @@ from tracegrad.core.late import imported
 from tracegrad.core.op import Op, Params, Sample
 from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import SCIPY_FUNCTIONS, as_array, bind
-from tracegrad.core.types import ArrayType, number_kind
+from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.families import Partial, broadcast_shapes, elementwise
 from tracegrad.ops.special_functions import refusing, unknown
 
@@ -61,9 +61,10 @@ def special(
     function: str | None = None,
     without: Sequence[str] = (),
     kinds: str = "f",
+    evaluate: Callable[..., Any] | None = None,
 ) -> Op:
-    """Declare the op of scipy.special's `function`, that of its own name if not given. `without` names the parameters, which come
-    first, that have no partial."""
+    """Declare the op of scipy.special's `function`, that of its own name if not given, or of what `evaluate` computes in that
+    function's dtype. `without` names the parameters, which come first, that have no partial."""
     function = function or name
 
     def infer(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -78,8 +79,13 @@ def special(
                 f"{name} takes no inputs of types {', '.join(map(str, types))}{at(user_source())}; write x.astype(np.float32)"
             ) from None
 
+    def in_its_dtype(*inputs: Any, **params: Any) -> Any:
+        assert evaluate is not None
+        dtype = _dtype(function, tuple([type_of(x).promotion for x in inputs]), None)
+        return np.asarray(evaluate(*inputs, **params), dtype)[()]
+
     op = elementwise(
-        name, functools.partial(by_scipy, function), *[unknown] * len(without), *partials, infer=infer, kinds=kinds,
+        name, in_its_dtype if evaluate else functools.partial(by_scipy, function), *[unknown] * len(without), *partials, infer=infer, kinds=kinds,
         samples=samples,
     )  # fmt: skip
     DECLARED[name] = op

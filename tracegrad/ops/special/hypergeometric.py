@@ -1,16 +1,17 @@
-"""Hypergeometric functions, with derivatives in the argument, elliptic integrals, and Lambert's W."""
+"""Hypergeometric functions, with derivatives in all arguments, elliptic integrals, and Lambert's W."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from tracegrad.core.op import Op, Sample
+from tracegrad.core.quiet import quietly
 from tracegrad.ops.elementwise.samples import unary_samples
-from tracegrad.ops.special.declared import call, special, traces
+from tracegrad.ops.special.declared import call, scipy_special, special, traces
 from tracegrad.typing import Array, ArrayLike
 
 
@@ -22,18 +23,110 @@ def _samples_2f1() -> Iterable[Sample]:
     yield Sample((np.array([1, 2]), np.array([2, 1]), np.array([3, 4]), np.array([[-0.7, 0.4], [0.2, 0.6]])))
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# Derivatives in a parameter: term by term, with that of each term from the one before it, over numbers of which the terms have one
+# sign as far as may be: 1F1(a; b; x) = exp(x) 1F1(b - a; b; -x) for x < 0, and 2F1(a, b; c; z) = (1 - z)**-a 2F1(a, c - b; c; z / (z - 1))
+# for z < 0 (DLMF 13.2.39, 15.8.1). Where more than four digits cancel, or the series is too slow near z = 1, it is NaN.
+
+_MOST_TERMS = 3000
+_MOST_LOST = 1e4
+
+
+def _series(upper: Sequence[Any], lower: Sequence[Any], x: Any, along: Sequence[float]) -> Any:
+    """The derivative of the sum of (u)_n ... / ((l)_n ... n!) x^n in the direction `along` all upper and lower parameters."""
+    term, slope = np.ones(np.shape(x)), np.zeros(np.shape(x))
+    total, size = np.zeros(np.shape(x)), np.zeros(np.shape(x))
+    for n in range(_MOST_TERMS):
+        factor, change = x / (n + 1), np.zeros(np.shape(x))
+        for i, p in enumerate((*upper, *lower)):
+            # The derivative of the product of all factors, by the product rule, which a factor of zero does not hurt.
+            moved = p + n
+            if i < len(upper):
+                change, factor = change * moved + along[i] * factor, factor * moved
+            else:
+                change, factor = (change - along[i] * factor / moved) / moved, factor / moved
+        term, slope = term * factor, slope * factor + term * change
+        total, size = total + slope, size + np.abs(slope)
+        if not np.any((np.abs(slope) > 1e-17 * size) | (np.abs(term) > 1e-17 * size) | (size == 0) & (term != 0)):
+            break
+    settled = (np.abs(slope) <= 1e-16 * size) & (size <= _MOST_LOST * np.abs(total))
+    return np.where(settled | (size == 0), total, np.nan)
+
+
+def _columns(*inputs: Any) -> list[Any]:
+    return [np.asarray(x, np.float64) for x in np.broadcast_arrays(*inputs)]
+
+
+def _slope_1f1(a: Any, b: Any, x: Any, which: int) -> Any:
+    return quietly(("all",), _of_1f1, *_columns(a, b, x), which)
+
+
+def _of_1f1(a: Any, b: Any, x: Any, which: int) -> Any:
+    right = _series((a,), (b,), np.where(x < 0, 0.0, x), (1.0, 0.0) if which == 0 else (0.0, 1.0))
+    left = _series((b - a,), (b,), np.where(x < 0, -x, 0.0), (-1.0, 0.0) if which == 0 else (1.0, 1.0))
+    return np.where(x < 0, np.exp(np.minimum(x, 0)) * left, right)
+
+
+def _slope_2f1(a: Any, b: Any, c: Any, z: Any, which: int) -> Any:
+    return quietly(("all",), _of_2f1, *_columns(a, b, c, z), which)
+
+
+def _of_2f1(a: Any, b: Any, c: Any, z: Any, which: int) -> Any:
+    below, inside = z < 0, (z < 1) & np.isfinite(z)
+    along = [float(i == which) for i in range(3)]
+    right = _series((a, b), (c,), np.where(inside & ~below, z, 0.0), along)
+    w = np.where(below & inside, z / (z - 1), 0.0)
+    turned = _series((a, c - b), (c,), w, [(1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 1.0, 1.0)][which])
+    if which == 0:
+        turned = turned - np.log1p(-np.where(below, z, 0.0)) * scipy_special().hyp2f1(a, c - b, c, w)
+    left = np.power(1 - np.where(below, z, 0.0), -a) * turned
+    return np.where(inside, np.where(below, left, right), np.nan)
+
+
+def _slope(op: Op, *inputs: Any, which: int) -> Any:
+    return call(op, *inputs, which=which)
+
+
+def _partial_of_slope_1f1(d: Any, out: Any, a: Any, b: Any, x: Any, which: int) -> Any:
+    """Of the derivative in x, a / b times the function of a + 1 and b + 1."""
+    further = np.divide(a, b) * _slope(_slope_1f1_op, a + 1, b + 1, x, which=which)
+    return d * (further + [np.divide(1.0, b), -np.divide(a, b * b)][which] * hyp1f1(a + 1, b + 1, x))
+
+
+def _partial_of_slope_2f1(d: Any, out: Any, a: Any, b: Any, c: Any, z: Any, which: int) -> Any:
+    further = np.divide(a * b, c) * _slope(_slope_2f1_op, a + 1, b + 1, c + 1, z, which=which)
+    factor = [np.divide(b, c), np.divide(a, c), -np.divide(a * b, c * c)][which]
+    return d * (further + factor * hyp2f1(a + 1, b + 1, c + 1, z))
+
+
+_slope_1f1_op: Op = special(
+    "hyp1f1_slope", _partial_of_slope_1f1, function="hyp1f1", evaluate=_slope_1f1, without=["a", "b"],
+    samples=lambda: [Sample(s.inputs, {"which": i}) for s in _samples_1f1() for i in range(2)],
+)  # fmt: skip
+_slope_2f1_op: Op = special(
+    "hyp2f1_slope", _partial_of_slope_2f1, function="hyp2f1", evaluate=_slope_2f1, without=["a", "b", "c"],
+    samples=lambda: [Sample(s.inputs, {"which": i}) for s in _samples_2f1() for i in range(3)],
+)  # fmt: skip
+
+
+def _along(op: Op, which: int) -> Any:
+    return lambda d, out, *inputs: d * _slope(op, *inputs, which=which)
+
+
 _hyp1f1_op: Op = special(
-    "hyp1f1", lambda d, out, a, b, x: d * np.divide(a, b) * hyp1f1(a + 1, b + 1, x), samples=_samples_1f1, without=["a", "b"],
+    "hyp1f1", *[_along(_slope_1f1_op, i) for i in range(2)],
+    lambda d, out, a, b, x: d * np.divide(a, b) * hyp1f1(a + 1, b + 1, x), samples=_samples_1f1,
 )  # fmt: skip
 _hyp2f1_op: Op = special(
-    "hyp2f1", lambda d, out, a, b, c, z: d * np.divide(a * b, c) * hyp2f1(a + 1, b + 1, c + 1, z), samples=_samples_2f1,
-    without=["a", "b", "c"],
+    "hyp2f1", *[_along(_slope_2f1_op, i) for i in range(3)],
+    lambda d, out, a, b, c, z: d * np.divide(a * b, c) * hyp2f1(a + 1, b + 1, c + 1, z), samples=_samples_2f1,
 )  # fmt: skip
 
 
 @traces
 def hyp1f1(a: ArrayLike, b: ArrayLike, x: ArrayLike) -> Array:
-    """Kummer's confluent hypergeometric function 1F1(a; b; x); it has a derivative in `x` only.
+    """Kummer's confluent hypergeometric function 1F1(a; b; x), with derivatives in all three; in the parameters they are NaN where
+    their series is not accurate.
 
     >>> bool(abs(hyp1f1(1.0, 1.0, 1.0) - np.e) < 1e-15)
     True
@@ -43,7 +136,8 @@ def hyp1f1(a: ArrayLike, b: ArrayLike, x: ArrayLike) -> Array:
 
 @traces
 def hyp2f1(a: ArrayLike, b: ArrayLike, c: ArrayLike, z: ArrayLike) -> Array:
-    """Gauss' hypergeometric function 2F1(a, b; c; z); it has a derivative in `z` only.
+    """Gauss' hypergeometric function 2F1(a, b; c; z), with derivatives in all four; in the parameters they are NaN where
+    their series is not accurate, near z = 1 and beyond.
 
     >>> float(hyp2f1(1.0, 1.0, 1.0, 0.5))
     2.0
