@@ -369,3 +369,23 @@ def test_what_numpy_draws_by_a_traced_parameter() -> None:
                 transformed(0.5)
             assert f"test_advice.py:{f.__code__.co_firstlineno} (in <lambda>)" in str(caught.value)
             assert f"NumPy draws by plain numbers alone: write {instead}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("f", "instead"),
+    [
+        (
+            lambda a, x: min(a, 2.0, x[0]),
+            "`np.minimum(a, b)` of two, or `np.min(x)` of an array, in place of `min(...)`",
+        ),
+        (lambda a, x: max(x), "`np.maximum(a, b)` of two, or `np.max(x)` of an array, in place of `max(...)`"),
+        (lambda a, x: sorted(x), "`np.sort(x)`, in place of `sorted(...)`"),
+        (lambda a, x: any(v > a for v in x), "`np.any(x)`, in place of `any(...)`"),
+        (lambda a, x: all(x > a), "`np.all(x)`, in place of `all(...)`"),
+    ],
+)
+def test_functions_of_python_that_compare(f: Any, instead: str) -> None:
+    with pytest.raises(ConcretizationTypeError) as info:
+        tg.jit(f)(1.0, np.ones(3))
+    assert f"Instead, write {instead}" in str(info.value)
+    assert tg.jit(lambda x: sum(x))(np.ones(3)) == 3.0

@@ -674,7 +674,8 @@ def out_of_a_function() -> None:
 @golden(
     UnsupportedFunctionError,
     "numpy.add.at is not traced at <HERE> (in f), called with a traced f64~[], the input x.\n"
-    "  In place of `np.add.at(y, i, v)` write `y = tnp.at(y)[i].add(v)` (import tracegrad.numpy as tnp).",
+    "  In place of `np.add.at(y, i, v)` write `y = tnp.at(y)[i].add(v)` (import tracegrad.numpy as tnp). Into a y that the "
+    "function makes by `tnp.zeros(n)`, or by np.zeros in `tg.numpyize(f)`, it can be written as it stands.",
 )
 def add_at() -> None:
     def f(x: Any) -> Any:

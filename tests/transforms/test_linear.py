@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
+import tracegrad.numpy as tnp
 from tests.compare import near
 from tracegrad.core.errors import DifferentiationError
 from tracegrad.core.graph import evaluate
@@ -138,3 +139,47 @@ def test_a_tangent_is_kept_for_each_of_the_outputs_also_where_it_is_read_again()
     s, c = np.sin(0.5), np.cos(0.5)
     np.testing.assert_allclose(tangents, [c, 1.0, 2 * c, c, -np.sin(s) * c, 0.0], rtol=1e-14)
     assert tg.linearize(f, 0.5)[1](1.0) == tangents
+
+
+def _written_into(t: Any) -> Any:
+    y = tnp.zeros(3)
+    y[0] = t[0]
+    y[1:] += 2 * t
+    return y
+
+
+def _by_constants(t: Any) -> Any:
+    w = tnp.zeros(2)
+    w[1] = 3.0
+    return w * t + tnp.eye(2)[::-1] @ t / (tnp.arange(2.0) + 1)
+
+
+def test_arrays_that_a_linear_function_makes() -> None:
+    """`tnp.zeros(n)` can be written into there as under other transforms, and constants are still constants."""
+    for f in (_written_into, _by_constants):
+        matrix = np.stack([f(e) for e in np.eye(2)], axis=1)
+        ct = np.arange(1.0, 1.0 + len(matrix))
+        transposed = tg.linear_transpose(f, np.ones(2))
+        np.testing.assert_allclose(transposed(ct)[0], matrix.T @ ct)
+        np.testing.assert_allclose(tg.jit(transposed)(ct)[0], matrix.T @ ct)
+
+    def scaled(s: Any) -> Any:
+        def linear(t: Any) -> Any:
+            y = tnp.ones(2) * s
+            y *= t
+            return y
+
+        return np.sum(tg.linear_transpose(linear, np.ones(2))(np.array([2.0, 5.0]))[0])
+
+    assert (scaled(3.0), tg.grad(scaled)(3.0), tg.jit(tg.grad(scaled))(3.0)) == (21.0, 7.0, 7.0)
+
+    def affine(t: Any) -> Any:
+        y = tnp.zeros(3)
+        y[1] = 5.0
+        y[0] = t[0]
+        return y
+
+    with pytest.raises(
+        DifferentiationError, match=r"scatter of f64\[3\], f64\[\] at .* brings in a constant that is not zero"
+    ):
+        tg.linear_transpose(affine, np.ones(2))

@@ -197,6 +197,20 @@ def number_wanted() -> tuple[str, str]:
 _MATH_IN_GENERAL = "Write NumPy's function in place of math's: `np.sin(x)`, not `math.sin(x)`."
 
 
+_BUILTINS = {
+    "all": "`np.all(x)`", "any": "`np.any(x)`", "max": "`np.maximum(a, b)` of two, or `np.max(x)` of an array", "min":
+    "`np.minimum(a, b)` of two, or `np.min(x)` of an array", "sorted": "`np.sort(x)`",
+}  # fmt: skip
+
+
+def for_builtin() -> str:
+    """What to write where the user's line calls a function of Python's that compares; "" elsewhere."""
+    written, function = function_called()
+    if function is not None or written not in _BUILTINS:
+        return ""
+    return f"write {_BUILTINS[written]}, in place of `{written}(...)`"
+
+
 def library_called() -> str:
     """The function of somebody else's library (scipy.linalg.expm) that the user's line calls and that is asking, or ""."""
     asking, frame = user_frame(ours), user_frame()

@@ -464,7 +464,8 @@ def unsupported(function: Any, how: str = "", of: Any = None) -> UnsupportedFunc
         fix = "What np.frompyfunc makes has arrays of objects for results, which carry no derivative: write np.vectorize(f)."
     elif how == ".at" and name in _AT:
         fix = (
-            f"In place of `np.{name}.at(y, i, v)` write `y = tnp.at(y)[i].{_AT[name]}` (import tracegrad.numpy as tnp)."
+            f"In place of `np.{name}.at(y, i, v)` write `y = tnp.at(y)[i].{_AT[name]}` (import tracegrad.numpy as tnp). Into a y that the "
+            "function makes by `tnp.zeros(n)`, or by np.zeros in `tg.numpyize(f)`, it can be written as it stands."
         )
     elif how == ".at":
         fix = (

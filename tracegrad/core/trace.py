@@ -107,6 +107,7 @@ class Trace:
     for_graph = False  # whether the equations will be evaluated anew, not just differentiated
     lasting: Lasting | None = None  # where that Graph will be run again, when arrays from outside may have changed
     linear = False  # whether they must be linear in the inputs, so that all of them depend on these
+    folds = False  # whether what depends on its constants alone is one of these before the equations are walked
     reverse = False  # whether `backward` will walk them
     names: Callable[[int], str] | None = None
     prunes = False  # whether `pushforward` is to leave out what the outputs do not need
@@ -708,6 +709,8 @@ _MAKERS = ("arange", "asarray", "ascontiguousarray", "full", "vectorize")
 
 
 def _choice() -> str:
+    if instead := advice.for_builtin():
+        return f"{instead}{{, or outside}}"
     if instead := advice.ours_for(advice.library_called()):
         return f"write `{instead}(...)`, which takes traced arrays{{, or outside}}"
     return _LOOP if advice.is_loop() else _BRANCH
@@ -828,7 +831,7 @@ def made_here(x: Any, kinds: str = "biufc", is_new: bool = True) -> Any:
     write into it."""
     if type(x) is not ndarray or number_kind(x.dtype) not in kinds:
         return x
-    trace = next((t for t in reversed(traces_here()) if not (t.linear or t.ended)), None)
+    trace = next((t for t in reversed(traces_here()) if t.folds or not (t.linear or t.ended)), None)
     if trace is None:
         return x
     if is_new and x.base is None:

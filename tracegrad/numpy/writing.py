@@ -169,7 +169,7 @@ def copyto(dst: Any, src: ArrayLike, casting: str = "same_kind", where: Any = Tr
     if not isinstance(dst, Tracer):
         raise TracerArrayConversionError(
             f"np.copyto would write a traced array into a plain one{at(user_source())}; make it by `tnp.zeros(n)` or "
-            "`tnp.copy(y)`, or use a new array: in place of np.copyto(y, x, where=c) write y = np.where(c, x, y); in place of np.full(shape, x) write "
+            "`tnp.copy(y)` (as np.zeros does in `tg.numpyize(f)`), or use a new array: in place of np.copyto(y, x, where=c) write y = np.where(c, x, y); in place of np.full(shape, x) write "
             "tnp.full(shape, x) or np.broadcast_to(x, shape)"
         )
     x, place = target(dst, "np.copyto")

@@ -63,7 +63,8 @@ def unsupported_target(x: Any, what: str) -> TracerArrayConversionError:
     return TracerArrayConversionError(
         f"{what}{at(user_source())} would write what is traced into a plain {type_of(x)}, which holds numbers only.\n"
         "  Write into a traced array, such as `tnp.zeros(n)`, a copy, `tnp.copy(y)`, or x * 0, or use what makes a new one: "
-        "`y = tnp.at(y)[i].set(v)`, `np.where`, `np.stack` (with `import tracegrad.numpy as tnp`)."
+        "`y = tnp.at(y)[i].set(v)`, `np.where`, `np.stack` (with `import tracegrad.numpy as tnp`; or trace `tg.numpyize(f)`, where np.zeros "
+        "is tnp's)."
     )
 
 

@@ -58,6 +58,7 @@ from tracegrad.transforms.linear import (
     require_linear,
     require_no_offset,
     strong,
+    with_folded_constants,
     with_own_constants,
 )
 from tracegrad.transforms.linear_map import Kind, Linear, LinearMap, Space
@@ -721,13 +722,13 @@ def _linear_transpose(fun: Callable[..., Any], primals: tuple[Any, ...]) -> Line
     names = leaf_names(fun, in_tree)
     types = [strong(t) for t in declared_types(leaves, names)]
     trace = Trace("linear_transpose", fun, abstract=True)
-    trace.linear = True
+    trace.linear = trace.folds = True
     trace.names = names
     inputs = tracer_inputs(trace, types)
 
     def call() -> Any:
         outputs, out_tree = tree.tree_flatten(fun(*tree.tree_unflatten(in_tree, inputs)))
-        return [as_output(o, fun) for o in outputs], out_tree
+        return with_folded_constants(trace, inputs, [as_output(o, fun) for o in outputs]), out_tree
 
     (outputs, out_tree), eqns = trace.recorded(call)
     # In a program that is being made, and will be run again, they are constants of that.

@@ -17,7 +17,7 @@ from tracegrad.core.context import context
 from tracegrad.core.errors import DifferentiationError, at, user_source
 from tracegrad.core.numpy_warnings import again, has_warned
 from tracegrad.core.op import Op, Params, Wanted
-from tracegrad.core.trace import Equation, Trace, Tracer, in_program, lifted, plain_value
+from tracegrad.core.trace import Equation, Trace, Tracer, bind, in_program, lifted, plain_value
 from tracegrad.core.tracing import tracer_inputs
 from tracegrad.core.types import ArrayType, is_inexact, type_of
 from tracegrad.core.views import own
@@ -262,6 +262,29 @@ def pull_back(
             gathered[id(out)] = ct if prior is None else prior + ct
     backward(eqns, gathered, not (trace.linear and context.source is not None))
     return [gathered.get(id(x)) for x in inputs]
+
+
+def with_folded_constants(trace: Trace, inputs: Sequence[Tracer], outputs: Sequence[Any]) -> list[Any]:
+    """Have what does not depend on the inputs of a linear trace be values of those below in its equations: the arrays that the
+    function makes are tracers, so that it can write into them, and constants to whoever asks what it is linear in. The outputs, too."""
+    depends = set(map(id, inputs))
+    values: dict[int, Any] = {}
+    kept = []
+    for eqn in trace.eqns:
+        op, ins, _, params, out, wanted, residuals = eqn
+        outs = out if op.multiple_results else (out,)
+        moves = tuple([i for i in wanted if id(ins[i]) in depends])
+        if moves != wanted or not wanted:
+            ins = tuple([values.get(id(x), x) for x in ins])
+            eqn = op, ins, ins, params, out, moves, residuals
+        if moves or not ins:  # one without inputs is the place in a named axis
+            depends.update(map(id, outs))
+            kept.append(eqn)
+        else:
+            found = bind(op, ins, params)
+            values.update(zip(map(id, outs), found if op.multiple_results else (found,), strict=True))
+    trace.eqns[:] = kept
+    return [values.get(id(x), x) for x in outputs]
 
 
 def require_linear(eqns: Sequence[Equation], transform: str = "linear_transpose") -> None:
