@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from collections.abc import Callable
@@ -218,3 +219,47 @@ DISTRIBUTIONS: list[tuple[Callable[[Any], Any], Any]] = [
 def test_distributions(draw: Callable[[Any], Any], name_and_parameters: Any) -> None:
     name, *parameters = name_and_parameters
     assert_drawn_from(draw, getattr(pytest.importorskip("scipy.stats"), name)(*parameters))
+
+
+# What is asked of samplers beside a key, a shape and a dtype.
+REQUIRED: dict[str, tuple[Any, ...]] = {
+    "ball": (3,), "beta": (1.0, 2.0), "binomial": (3.0, 0.5), "categorical": (np.zeros(2),), "chisquare": (2.0,), "choice": (3,),
+    "dirichlet": (np.ones(2),), "double_sided_maxwell": (0.0, 1.0), "f": (2.0, 3.0), "fold_in": (1,), "gamma": (2.0,),
+    "generalized_normal": (1.5,), "geometric": (0.5,), "loggamma": (2.0,), "multinomial": (3.0, np.full(2, 0.5)),
+    "multivariate_normal": (np.zeros(2), np.eye(2)), "orthogonal": (2,), "pareto": (2.0,), "permutation": (3,), "poisson": (2.0,),
+    "randint": ((2,), 0, 5), "rayleigh": (1.0,), "t": (3.0,), "triangular": (0.0, 0.5, 1.0), "truncated_normal": (-1.0, 1.0),
+    "wald": (1.0,), "weibull_min": (1.0, 2.0),
+}  # fmt: skip
+
+
+def test_names_and_arguments_of_jax() -> None:
+    theirs = {name for name in dir(jax.random) if not name.startswith("_")} - {"random_gamma_p"}  # a primitive
+    assert theirs | {"KeyArray"} == set(tg.random.__all__)
+    for name in sorted(theirs):
+        expected = inspect.signature(getattr(jax.random, name)).parameters
+        found = inspect.signature(getattr(tg.random, name)).parameters
+        assert [p for p in expected if p != "out_sharding"] == list(found), name
+        for p, parameter in found.items():
+            assert (parameter.default is parameter.empty) == (expected[p].default is parameter.empty), (name, p)
+            assert parameter.kind is expected[p].kind or name == "clone", (name, p)
+
+
+def test_no_dtype_is_the_default() -> None:
+    key = tg.random.key(0)
+    for name in tg.random.__all__:
+        function: Any = getattr(tg.random, name)
+        if {"key", "dtype"} <= inspect.signature(function).parameters.keys():
+            expected = function(key, *REQUIRED.get(name, ()))
+            found = function(key, *REQUIRED.get(name, ()), dtype=None)
+            assert found.dtype == expected.dtype, name
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_every_sampler_takes_typed_keys() -> None:
+    for name in tg.random.__all__:
+        function: Any = getattr(tg.random, name)
+        if next(iter(inspect.signature(function).parameters)) == "key" and name not in ("split", "fold_in", "clone"):
+            found, expected = [
+                function(key, *REQUIRED.get(name, ())) for key in (tg.random.key(4), tg.random.PRNGKey(4))
+            ]
+            np.testing.assert_array_equal(found, expected, name)

@@ -17,7 +17,7 @@ from tracegrad.ops.families import is_tracer, normalize_axis, shape_of
 from tracegrad.ops.sort import top_k
 from tracegrad.ops.threefry import random_bits
 from tracegrad.random.keys import key_given, shape_given, split
-from tracegrad.random.samplers import Shape, broadcasts, gumbel, uniform
+from tracegrad.random.samplers import Shape, broadcasts, gumbel, int_dtype, uniform
 from tracegrad.typing import Array, ArrayLike, DType
 
 
@@ -42,7 +42,7 @@ def randint(key: Array, shape: Shape, minval: ArrayLike, maxval: ArrayLike, dtyp
     >>> tg.random.randint(tg.random.key(0), (5,), 0, 10).tolist()
     [5, 1, 5, 7, 3]
     """
-    dtype, shape, key = np.dtype(dtype), shape_given(shape, "randint"), key_given(key, "randint")
+    dtype, shape, key = int_dtype(dtype), shape_given(shape, "randint"), key_given(key, "randint")
     if number_kind(dtype) not in "iu":
         raise DtypeError(f"random.randint{at(user_source())}: integers come in a dtype of integers, got {dtype}")
     minval, maxval = [_bound(x, shape, what) for x, what in ((minval, "minval"), (maxval, "maxval"))]

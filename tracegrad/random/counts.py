@@ -15,7 +15,7 @@ from tracegrad.ops.families import shape_of
 from tracegrad.ops.special_functions import lgamma
 from tracegrad.ops.threefry import FRACTIONS, random_bits
 from tracegrad.random.keys import key_given, split
-from tracegrad.random.samplers import Shape, float_dtype, parameters, smallest, uniform
+from tracegrad.random.samplers import Shape, float_dtype, int_dtype, parameters, smallest, uniform
 from tracegrad.transforms.control.scan import scan
 from tracegrad.transforms.control.while_loop import while_loop
 from tracegrad.transforms.grad import stop_gradient
@@ -288,7 +288,7 @@ def multinomial(
 
 
 def _integers(name: str, dtype: Any) -> np.dtype[Any]:
-    dtype = np.dtype(dtype)
+    dtype = int_dtype(dtype)
     if number_kind(dtype) not in "iu":
         raise DtypeError(f"random.{name}{at(user_source())}: integers come in a dtype of integers, got {dtype}")
     return dtype

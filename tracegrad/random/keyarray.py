@@ -37,7 +37,7 @@ class KeyDtype:
         return hash(self.name)
 
 
-def key_dtype(impl: str | None = None) -> KeyDtype:
+def key_dtype(impl_spec: str | None = None) -> KeyDtype:
     """The dtype that keys of a generator have, "threefry2x32".
 
     Raises:
@@ -47,7 +47,7 @@ def key_dtype(impl: str | None = None) -> KeyDtype:
     >>> tg.random.key(0).dtype == tg.random.key_dtype()
     True
     """
-    require_threefry(impl, "key_dtype")
+    require_threefry(impl_spec, "key_dtype")
     return KeyDtype()
 
 

@@ -120,7 +120,7 @@ def bits(key: Array, shape: int | Sequence[int] = (), dtype: DType = np.uint64) 
     >>> bits(PRNGKey(0), (3,), np.uint8).tolist()
     [167, 146, 40]
     """
-    dtype = np.dtype(dtype)
+    dtype = np.dtype(np.uint64 if dtype is None else dtype)
     if number_kind(dtype) != "u":
         raise DtypeError(
             f"random.bits{at(user_source())}: bits come as unsigned integers, got {dtype}; write np.uint32"

@@ -173,7 +173,7 @@ def rademacher(key: Array, shape: Shape = (), dtype: DType = np.int64) -> Array:
     [1, 1, -1]
     """
     drawn = _between("rademacher", key, shape, np.dtype(np.float64), 0.0, 1.0)
-    return astype(2 * astype(drawn < 0.5, np.int64) - 1, np.dtype(dtype))
+    return astype(2 * astype(drawn < 0.5, np.int64) - 1, int_dtype(dtype))
 
 
 def exponential(key: Array, shape: Shape = (), dtype: DType = np.float64) -> Array:
@@ -244,6 +244,11 @@ def logistic(key: Array, shape: Shape = (), dtype: DType = np.float64) -> Array:
 def smallest(dtype: np.dtype[Any]) -> float:
     """The smallest normal number, which stands for 0 where there is a logarithm to be."""
     return 2.0 ** _SMALLEST[dtype.name]
+
+
+def int_dtype(dtype: Any) -> np.dtype[Any]:
+    """The dtype of integers that were asked for, NumPy's default for None."""
+    return np.dtype(np.int64 if dtype is None else dtype)
 
 
 def float_dtype(dtype: Any, name: str, what: str = "numbers come as") -> np.dtype[Any]:
