@@ -544,7 +544,7 @@ def strengthened(x: Any) -> Any:
 
 def explain(error: Exception, op: Op, inputs: Any, params: Params, source: Any) -> None:
     """Raise the type rule's error for inputs that NumPy refused, since it knows the op; else add the place to NumPy's."""
-    if op.runs_user_code or at(source) in str(error):
+    if op.runs_user_code or op.acts(params) or at(source) in str(error):
         return
     for x in inputs:
         if type(x) is ndarray:

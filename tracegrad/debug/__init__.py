@@ -1,6 +1,7 @@
 """Looking at what a function costs, and at what goes wrong in it: `tg.debug`."""
 
 from tracegrad.debug.callbacks import callback, print
+from tracegrad.debug.checks import CheckError, check
 from tracegrad.debug.connections import Connection, Connections, why_zero
 from tracegrad.debug.cost import Cost, LineCost, cost
 from tracegrad.debug.nans import NanFound, nans
@@ -10,6 +11,7 @@ from tracegrad.debug.profiling import LineTime, Profile, profile
 from tracegrad.debug.residuals import Residual, Residuals, residuals
 
 __all__ = [
+    "CheckError",
     "Connection",
     "Connections",
     "Cost",
@@ -24,6 +26,7 @@ __all__ = [
     "Residual",
     "Residuals",
     "callback",
+    "check",
     "cost",
     "explain_nan",
     "nans",

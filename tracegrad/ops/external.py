@@ -15,6 +15,7 @@ import numpy as np
 
 from tracegrad.core.context import capturing, context
 from tracegrad.core.errors import DifferentiationError, DtypeError, ShapeError, at, user_source
+from tracegrad.core.graph import Graph, graphs_in
 from tracegrad.core.op import Held, Op, Params
 from tracegrad.core.quiet import isolated, quietly
 from tracegrad.core.trace import bind
@@ -36,10 +37,11 @@ class External:
                 and vmap is refused
     pure        whether it does nothing but return results, which depend on its arguments alone
     ordered     whether it is called in the program's order on XLA too
+    raises      whether its errors are for who calls the program, on XLA too, which waits for it then
     refusal     what is raised where a derivative is wanted; "" if there are no results that could have one
     """
 
-    __slots__ = ("call", "name", "ordered", "pure", "refusal", "rows", "types")
+    __slots__ = ("call", "name", "ordered", "pure", "raises", "refusal", "rows", "types")
 
     def __init__(
         self,
@@ -50,6 +52,7 @@ class External:
         pure: bool = True,
         ordered: bool = False,
         refusal: str = "",
+        raises: bool = False,
     ) -> None:
         self.name = name
         self.call = call
@@ -58,9 +61,22 @@ class External:
         self.pure = pure
         self.ordered = ordered
         self.refusal = refusal
+        self.raises = raises
 
     def __repr__(self) -> str:
         return self.name
+
+
+# What functions that may raise for who calls the program have raised on XLA, which goes on then.
+RAISED: list[Exception] = []
+
+
+def may_raise(graph: Graph) -> bool:
+    """Whether the errors of a function that is called in a Graph are for who calls the program."""
+    functions = [
+        eqn.params.get("function") for g in (*graphs_in(graph), graph) for eqn in g.eqns if eqn.op is external_op
+    ]
+    return any([f.raises for f in functions if type(f) is External])
 
 
 # Of each vmap around the call, the outermost first: its size and which arrays have the axis.

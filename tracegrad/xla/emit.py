@@ -41,6 +41,7 @@ from tracegrad.core.shared import Recent
 from tracegrad.core.static import Keyed
 from tracegrad.core.trace import Tracer
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, number_kind, type_of
+from tracegrad.ops.external import RAISED
 from tracegrad.tree import tree_flatten, tree_leaves, tree_structure
 from tracegrad.xla.values import cast, is_split, spread, strong
 
@@ -284,6 +285,13 @@ def execute(op: Op, inputs: Sequence[Any], params: Params) -> Any:
                 # How parts of an array that is split over a mesh are found depends on index arrays, which are not known
                 # where jax traces.
                 found = apply(op, [array_of_our_own(x) for x in values], types, params, out)
+        if op.acts(params):
+            jax.block_until_ready(found)
+            jax.effects_barrier()
+            if RAISED:
+                error = RAISED[-1]
+                RAISED.clear()
+                raise error
     return tuple([boxed(x) for x in found]) if op.multiple_results else boxed(found)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from types import SimpleNamespace
+from types import CodeType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +28,10 @@ from tracegrad.ops.elementwise import astype
 from tracegrad.transforms.batch import Batched, batch_graph, with_batch
 from tracegrad.transforms.control.held import with_tangents
 from tracegrad.transforms.linear import strong, zeros_like_type
+
+# What runs loops on NumPy, by its code: what the loop is called, and what its local variable is, the number of the step. What
+# picks rows of a batch apart has no name, since rows have other numbers in it.
+LOOPS: dict[CodeType, tuple[str, str]] = {}
 
 
 class Sections:

@@ -26,6 +26,7 @@ from tracegrad.lower.numpy.steps import loop_step
 from tracegrad.lower.passes import simplify
 from tracegrad.transforms.batch import rows_or_shared, with_batch
 from tracegrad.transforms.control.bodies import (
+    LOOPS,
     Sections,
     active_carries,
     batched_body,
@@ -152,6 +153,9 @@ def _scan(*arrays: Any, body: Graph, carries: int, elements: int, length: int, r
     for i in range(length - 1, -1, -1) if reverse else range(length):
         carry = step(carry, [x[i] for x in xs], [y[i, ...] for y in stacked])
     return (*own_carry(carry, arrays), *stacked)
+
+
+LOOPS[_scan.__code__] = "scan", "i"
 
 
 def _scan_replay(run: Any, inputs: Sequence[Any], params: Params) -> Sequence[Any]:

@@ -20,6 +20,7 @@ from tracegrad.core.tracing import trace_graph, tracer_inputs
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.lower.passes import simplify
 from tracegrad.transforms.batch import own_arrays
+from tracegrad.transforms.control.bodies import LOOPS
 from tracegrad.transforms.control.branches import (
     Branches,
     all_rows,
@@ -70,6 +71,9 @@ def _parts(
         rows = np.flatnonzero(chosen == k)
         picked = [x[rows] if b and rows.size < size else x for x, b in zip(operands, batched, strict=True)]
         yield rows, within(context.bound, None, 0, all_rows, graphs[k], rows.size, picked, batched)
+
+
+LOOPS[_parts.__code__] = "", "k"
 
 
 def _evaluate(index: Any, *operands: Any, branches: Graphs, batched: tuple[bool, ...]) -> tuple[Any, ...]:

@@ -28,6 +28,7 @@ from tracegrad.lower.numpy.writer import compiled
 from tracegrad.lower.passes import simplify
 from tracegrad.transforms.batch import Batched, batch_graph, rows_or_shared, with_batch
 from tracegrad.transforms.control.bodies import (
+    LOOPS,
     Sections,
     active_carries,
     batched_body,
@@ -115,9 +116,14 @@ def _while(*arrays: Any, cond: Graph, body: Graph, carries: int, consts: int, me
     holds, step = compiled(cond), loop_step(body, carries, arrays[carries : carries + consts])
     carry: Sequence[Any] = arrays[:carries]
     others = arrays[carries + consts :]
+    number = 0
     while holds(*carry, *others)[0]:
         carry = step(carry, (), ())
+        number += 1
     return tuple(own_carry(carry, arrays))
+
+
+LOOPS[_while.__code__] = "while_loop", "number"
 
 
 # Of a Graph a function of its inputs.

@@ -12,11 +12,15 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from tracegrad import tree
 from tracegrad.core.backends import xla
 from tracegrad.core.context import open_traces
 from tracegrad.core.errors import DtypeError, name_of
 from tracegrad.core.graph import Graph
+from tracegrad.core.jax_arrays import is_jax_array
+from tracegrad.core.quiet import quietly
 from tracegrad.core.shared import Recent
 from tracegrad.core.static import kept, key_of
 from tracegrad.core.trace import Tracer, bind
@@ -24,7 +28,9 @@ from tracegrad.core.tracing import arrays_of
 from tracegrad.core.types import PYTHON_SCALARS, type_of
 from tracegrad.core.views import Written
 from tracegrad.lower.numpy.calls import Matcher, order_matcher
+from tracegrad.lower.numpy.writer import lower
 from tracegrad.lower.passes import simplify
+from tracegrad.ops.external import RAISED, may_raise
 from tracegrad.ops.structural import to_xla_op
 from tracegrad.transforms import signatures
 from tracegrad.transforms.captured import Captured, OnDevice, captured
@@ -60,6 +66,7 @@ class OnXla:
         self._kinds: set[type] = set()  # the types of leaves that there have been
         self._on_device: weakref.WeakValueDictionary[Any, OnDevice] = weakref.WeakValueDictionary()
         self.is_wide = False  # whether a program has results of float64
+        self.may_raise = False  # whether one calls what may raise for the caller
 
     def __call__(self, args: Any, kwargs: Any) -> Any:
         if open_traces and _holds_tracer(args, kwargs):
@@ -83,8 +90,16 @@ class OnXla:
         matches, program = self._latest
         if kwargs or matches(args) is None:
             program, args, kwargs = self._program(args, kwargs)
+        if self.may_raise:
+            RAISED.clear()  # of what was run by somebody else, who does not ask
         try:
-            return self._run(program, args, kwargs)
+            out = self._run(program, args, kwargs)
+            if self.may_raise:
+                self._jax.jax.block_until_ready(out)
+                self._jax.jax.effects_barrier()
+                if RAISED:
+                    raise self._raised(*given)
+            return out
         except DtypeError:  # ours
             raise
         except TypeError:
@@ -95,6 +110,18 @@ class OnXla:
             if all([x is y for x, y in zip((*args, *kwargs.values()), (*others, *named.values()), strict=True)]):
                 raise
             return self._run(program, others, named)
+
+    def _raised(self, args: Any, kwargs: Any) -> Exception:
+        """What a function has raised that a program called; as it does on NumPy, where more is known of the place, if it does."""
+        error = RAISED[-1]
+        RAISED.clear()
+        try:
+            args, kwargs = tree.tree_map(lambda x: np.asarray(x) if is_jax_array(x) else x, (args, kwargs))
+            entry, leaves, _ = self.function.entry_of(args, kwargs, Backend("numpy", simplify))
+            quietly(("all",), lower(entry.graph, settled=entry.settled).function, *leaves)
+        except Exception as found:
+            return found if type(found) is type(error) else error
+        return error
 
     def _require_arrays(self, args: Any, kwargs: Any) -> None:
         """Our own error for an argument that is no array, which jax names by its place in what we hand over."""
@@ -268,6 +295,9 @@ class _Program:
                 graph, made, lasting = function.traced(fun, types, names, backend, put_together, take_apart)
             finally:
                 contexts.x64 = in_use
+            if may_raise(graph):
+                on_xla.may_raise = True
+                RAISED.clear()
             on_xla.is_wide = on_xla.is_wide or jax.is_wide([t.dtype for t in graph.out_types])
             structure = in_tree if kwargs else in_tree.children()[0]
             key = function.key_of(structure, static, bool(kwargs), backend.name)
