@@ -253,3 +253,42 @@ def matching(
             )
         checked.append(lifted(expected.dtype.type(x) if type(x) in PYTHON_SCALARS else x, beside))
     return checked
+
+
+def split(
+    fun: Callable[..., Any], argnums: Argnums, args: tuple[Any, ...], kwargs: dict[str, Any], transform: str
+) -> tuple[Callable[..., Any], tuple[Any, ...], list[int]]:
+    """`fun` as a function of the arguments at `argnums` alone, those arguments, and their positions."""
+    normal = counted_from_front(positions_of(argnums, transform), len(args), fun, transform)
+
+    def partial(*chosen: Any) -> Any:
+        call = list(args)
+        for i, x in zip(normal, chosen, strict=True):
+            call[i] = x
+        return fun(*call, **kwargs)
+
+    return partial, tuple([args[i] for i in normal]), normal
+
+
+def check_inputs(leaves: Sequence[Any], names: Callable[[int], str], transform: str, holomorphic: bool) -> None:
+    """Raise for a leaf that is not of floats, or with `holomorphic` not complex."""
+    for i, x in enumerate(leaves):
+        found = type_of(x)
+        if number_kind(found.dtype) != ("c" if holomorphic else "f"):
+            raise input_error(transform, names(i), found, holomorphic)
+
+
+def check_outputs(out: Any, fun: Any, transform: str, holomorphic: bool) -> None:
+    """The same for what a function returns."""
+    for i, x in enumerate(tree.tree_leaves(out)):
+        found = type_of(x)
+        if number_kind(found.dtype) != ("c" if holomorphic else "f"):
+            path = tree.keystr(tree.tree_leaves_with_path(out)[i][0])
+            fix = "pass holomorphic=True if the function is complex-differentiable, or return .real and .imag"
+            if number_kind(found.dtype) != "c":
+                fix = "leave holomorphic=True out" if holomorphic else "return it with has_aux=True, or not at all"
+            raise DtypeError(
+                f"{transform}{at(user_source())} needs outputs of a {'complex' if holomorphic else 'real floating'} "
+                "dtype, "
+                f"but the output{path} of {described(fun)} is {found}; {fix}"
+            )

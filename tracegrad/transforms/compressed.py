@@ -12,13 +12,16 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.axes import within
 from tracegrad.core.context import context
-from tracegrad.core.errors import at, user_source
+from tracegrad.core.errors import ShapeError, at, described, user_source
 from tracegrad.core.graph import Graph
+from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.late import imported
+from tracegrad.core.names import leaf_names
 from tracegrad.core.trace import Trace, Tracer, lifted
-from tracegrad.core.tracing import trace_graph, tracer_inputs
+from tracegrad.core.tracing import arrays_of, trace_graph, tracer_inputs
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.core.views import own
+from tracegrad.transforms.arguments import Argnums, check_inputs, check_outputs, split
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.colouring import column_colouring, star_colouring, vertex_colouring
 from tracegrad.transforms.grad import linearize_as, vjp_as
@@ -26,7 +29,63 @@ from tracegrad.transforms.linear import strong
 from tracegrad.transforms.sparsity import Sets, pattern_of
 
 
-def sparse_derivative(
+def sparse_jacobian(
+    transform: str,
+    fun: Callable[..., Any],
+    argnums: Argnums,
+    has_aux: bool,
+    holomorphic: bool,
+    of: Any,
+    gradient_of: Callable[..., Callable[..., Any]] | None = None,
+) -> Callable[..., Any]:
+    """The sparse Jacobian of `fun`, or of what `gradient_of` makes of it, which is symmetric."""
+
+    def jacobian(*args: Any, **kwargs: Any) -> Any:
+        partial, primals, positions = split(fun, argnums, args, kwargs, transform)
+        leaves, in_tree = tree.tree_flatten(primals)
+        names = leaf_names(of, in_tree, positions)
+        # SciPy's arrays hold NumPy's, wherever the numbers came from.
+        leaves = arrays_of([np.asarray(x) if is_jax_array(x) else x for x in leaves], names)
+        check_inputs(leaves, names, transform, holomorphic)
+        blocks, out_tree, aux = _sparse_derivative(
+            transform,
+            partial if gradient_of is None else gradient_of(partial, positions),
+            leaves,
+            in_tree,
+            names,
+            has_aux,
+            of,
+            positions,
+            lambda out: check_outputs(out, of, transform, holomorphic),
+            symmetric=gradient_of is not None,
+        )
+
+        def arguments(found: Sequence[Any]) -> Any:
+            whole = tree.tree_unflatten(in_tree, found)
+            return whole[0] if isinstance(argnums, int) else whole
+
+        rows = [arguments(row) for row in blocks]
+        if gradient_of is not None:
+            result = arguments(rows)
+        else:
+            result = tree.tree_unflatten(out_tree, rows)
+        return (result, aux) if has_aux else result
+
+    return jacobian
+
+
+def only_number(out: Any, fun: Any) -> Any:
+    """The output of a function of which the Hessian is one matrix."""
+    types = [type_of(x) for x in tree.tree_leaves(out)]
+    if len(types) != 1 or types[0].size != 1:
+        raise ShapeError(
+            f"hessian(sparse=True){at(user_source())} needs one output of one element, but {described(fun)} returns "
+            f"{', '.join(map(str, types)) or 'nothing'}; return a sum, or call it for one output after the other"
+        )
+    return out
+
+
+def _sparse_derivative(
     transform: str,
     fun: Callable[..., Any],
     leaves: Sequence[Any],

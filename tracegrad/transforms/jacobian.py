@@ -11,58 +11,20 @@ from tracegrad import tree
 from tracegrad.core.axes import within
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.context import context, watcher, watching
-from tracegrad.core.errors import DtypeError, ShapeError, at, described, require_callable, user_source
+from tracegrad.core.errors import require_callable
 from tracegrad.core.graph import Graph
-from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.memory import compact
 from tracegrad.core.names import leaf_names, named_after
 from tracegrad.core.trace import Tracer, lifted
 from tracegrad.core.tracebacks import trimming
 from tracegrad.core.tracing import arrays_of, trace_graph
-from tracegrad.core.types import ArrayType, number_kind, type_of
-from tracegrad.transforms.arguments import Argnums, counted_from_front, input_error, positions_of
+from tracegrad.core.types import ArrayType, type_of
+from tracegrad.transforms.arguments import Argnums, check_inputs, check_outputs, split
 from tracegrad.transforms.batch import batch_graph, with_batch
-from tracegrad.transforms.compressed import sparse_derivative
+from tracegrad.transforms.compressed import only_number, sparse_jacobian
 from tracegrad.transforms.grad import grad, jvp_as, linearize_as, vjp_as
 from tracegrad.transforms.linear import strong
 from tracegrad.typing import Array, Aux, P
-
-
-def _split(
-    fun: Callable[..., Any], argnums: Argnums, args: tuple[Any, ...], kwargs: dict[str, Any], transform: str
-) -> tuple[Callable[..., Any], tuple[Any, ...], list[int]]:
-    """`fun` as a function of the arguments at `argnums` alone, those arguments, and their positions."""
-    normal = counted_from_front(positions_of(argnums, transform), len(args), fun, transform)
-
-    def partial(*chosen: Any) -> Any:
-        call = list(args)
-        for i, x in zip(normal, chosen, strict=True):
-            call[i] = x
-        return fun(*call, **kwargs)
-
-    return partial, tuple([args[i] for i in normal]), normal
-
-
-def _check_inputs(leaves: Sequence[Any], names: Callable[[int], str], transform: str, holomorphic: bool) -> None:
-    for i, x in enumerate(leaves):
-        found = type_of(x)
-        if number_kind(found.dtype) != ("c" if holomorphic else "f"):
-            raise input_error(transform, names(i), found, holomorphic)
-
-
-def _check_outputs(out: Any, fun: Any, transform: str, holomorphic: bool) -> None:
-    for i, x in enumerate(tree.tree_leaves(out)):
-        found = type_of(x)
-        if number_kind(found.dtype) != ("c" if holomorphic else "f"):
-            path = tree.keystr(tree.tree_leaves_with_path(out)[i][0])
-            fix = "pass holomorphic=True if the function is complex-differentiable, or return .real and .imag"
-            if number_kind(found.dtype) != "c":
-                fix = "leave holomorphic=True out" if holomorphic else "return it with has_aux=True, or not at all"
-            raise DtypeError(
-                f"{transform}{at(user_source())} needs outputs of a {'complex' if holomorphic else 'real floating'} "
-                "dtype, "
-                f"but the output{path} of {described(fun)} is {found}; {fix}"
-            )
 
 
 def _basis(types: Sequence[ArrayType]) -> list[Any]:
@@ -150,14 +112,14 @@ def _jacfwd(
     def jacobian(*args: Any, **kwargs: Any) -> Any:
         if watching and (watch := watcher()) is not None:
             return watch(_jacfwd(transform, fun, argnums, has_aux, holomorphic, of), args, kwargs)
-        partial, primals, positions = _split(fun, argnums, args, kwargs, transform)
+        partial, primals, positions = split(fun, argnums, args, kwargs, transform)
         leaves, in_tree = tree.tree_flatten(primals)
         names = leaf_names(of, in_tree, positions)
         leaves = arrays_of(leaves, names)
-        _check_inputs(leaves, names, transform, holomorphic)
+        check_inputs(leaves, names, transform, holomorphic)
         out, push, *aux = linearize_as(transform, partial, primals, has_aux, of, positions)
         out_leaves, out_tree = tree.tree_flatten(out)
-        _check_outputs(out, of, transform, holomorphic)
+        check_outputs(out, of, transform, holomorphic)
         types = [strong(type_of(x)) for x in leaves]
         if wide is not None and sum([t.size for t in types]) > sum([type_of(x).size for x in out_leaves]):
             return wide()(*args, **kwargs)
@@ -240,15 +202,15 @@ def _jacrev(
     def jacobian(*args: Any, **kwargs: Any) -> Any:
         if watching and (watch := watcher()) is not None:
             return watch(_jacrev(transform, fun, argnums, has_aux, holomorphic, allow_int, of), args, kwargs)
-        partial, primals, positions = _split(fun, argnums, args, kwargs, transform)
+        partial, primals, positions = split(fun, argnums, args, kwargs, transform)
         leaves, in_tree = tree.tree_flatten(primals)
         names = leaf_names(of, in_tree, positions)
         leaves = arrays_of(leaves, names)
         if not allow_int:
-            _check_inputs(leaves, names, transform, holomorphic)
+            check_inputs(leaves, names, transform, holomorphic)
         out, pull, *aux = vjp_as(transform, partial, primals, has_aux, of, positions)
         out_leaves, out_tree = tree.tree_flatten(out)
-        _check_outputs(out, of, transform, holomorphic)
+        check_outputs(out, of, transform, holomorphic)
         types = [strong(type_of(x)) for x in out_leaves]
         graph = trace_graph(
             lambda *cts: tree.tree_leaves(pull(tree.tree_unflatten(out_tree, cts))),
@@ -314,56 +276,11 @@ def jacobian(
     """
     require_callable(fun, "jacobian")
     if sparse:
-        of_sparse = _sparse("jacobian", fun, argnums, has_aux, holomorphic, fun)
+        of_sparse = sparse_jacobian("jacobian", fun, argnums, has_aux, holomorphic, fun)
         return named_after(of_sparse, fun, "jacobian", jacobian, argnums, has_aux, holomorphic, sparse=True)
     forward = _jacfwd("jacobian", fun, argnums, has_aux, holomorphic, wide=lambda: reverse)
     reverse = _jacrev("jacobian", fun, argnums, has_aux, holomorphic, allow_int=False)
     return named_after(forward, fun, "jacobian", jacobian, argnums, has_aux, holomorphic)
-
-
-def _sparse(
-    transform: str,
-    fun: Callable[..., Any],
-    argnums: Argnums,
-    has_aux: bool,
-    holomorphic: bool,
-    of: Any,
-    gradient_of: Callable[..., Callable[..., Any]] | None = None,
-) -> Callable[..., Any]:
-    """The sparse Jacobian of `fun`, or of what `gradient_of` makes of it, which is symmetric."""
-
-    def sparse_jacobian(*args: Any, **kwargs: Any) -> Any:
-        partial, primals, positions = _split(fun, argnums, args, kwargs, transform)
-        leaves, in_tree = tree.tree_flatten(primals)
-        names = leaf_names(of, in_tree, positions)
-        # SciPy's arrays hold NumPy's, wherever the numbers came from.
-        leaves = arrays_of([np.asarray(x) if is_jax_array(x) else x for x in leaves], names)
-        _check_inputs(leaves, names, transform, holomorphic)
-        blocks, out_tree, aux = sparse_derivative(
-            transform,
-            partial if gradient_of is None else gradient_of(partial, positions),
-            leaves,
-            in_tree,
-            names,
-            has_aux,
-            of,
-            positions,
-            lambda out: _check_outputs(out, of, transform, holomorphic),
-            symmetric=gradient_of is not None,
-        )
-
-        def arguments(found: Sequence[Any]) -> Any:
-            whole = tree.tree_unflatten(in_tree, found)
-            return whole[0] if isinstance(argnums, int) else whole
-
-        rows = [arguments(row) for row in blocks]
-        if gradient_of is not None:
-            result = arguments(rows)
-        else:
-            result = tree.tree_unflatten(out_tree, rows)
-        return (result, aux) if has_aux else result
-
-    return sparse_jacobian
 
 
 @overload
@@ -434,12 +351,12 @@ def hessian(
         def gradient_of(partial: Callable[..., Any], positions: Sequence[int]) -> Callable[..., Any]:
             def gradient(*chosen: Any) -> Any:
                 out, pull, *aux = vjp_as("hessian", partial, chosen, has_aux, fun, positions)
-                ones = tree.tree_map(lambda x: np.ones(np.shape(x), x.dtype), _only_number(out, fun))
+                ones = tree.tree_map(lambda x: np.ones(np.shape(x), x.dtype), only_number(out, fun))
                 return (pull(ones), *aux) if has_aux else pull(ones)
 
             return gradient
 
-        found = _sparse("hessian", fun, argnums, has_aux, holomorphic, fun, gradient_of)
+        found = sparse_jacobian("hessian", fun, argnums, has_aux, holomorphic, fun, gradient_of)
         return named_after(found, fun, "hessian", hessian, argnums, has_aux, holomorphic, sparse=True)
 
     def scalar(*args: Any, **kwargs: Any) -> Any:
@@ -451,17 +368,6 @@ def hessian(
     first = _jacrev("hessian", scalar, argnums, has_aux, holomorphic, allow_int=False, of=fun)
     found = _jacfwd("hessian", first, argnums, has_aux, holomorphic, of=fun)
     return named_after(found, fun, "hessian", hessian, argnums, has_aux, holomorphic)
-
-
-def _only_number(out: Any, fun: Any) -> Any:
-    """The output of a function of which the Hessian is one matrix."""
-    types = [type_of(x) for x in tree.tree_leaves(out)]
-    if len(types) != 1 or types[0].size != 1:
-        raise ShapeError(
-            f"hessian(sparse=True){at(user_source())} needs one output of one element, but {described(fun)} returns "
-            f"{', '.join(map(str, types)) or 'nothing'}; return a sum, or call it for one output after the other"
-        )
-    return out
 
 
 def _as_scalar(out: Any) -> Any:

@@ -30,33 +30,24 @@ from tracegrad.core.trace import Tracer, bind, lifted, settled_tree
 from tracegrad.core.tracebacks import trimming
 from tracegrad.core.tracing import arrays_of, trace_graph
 from tracegrad.core.types import is_inexact, number_kind, type_of
-from tracegrad.transforms.arguments import Argnums, counted_from_front, input_error, positions_of, split_aux
+from tracegrad.transforms.arguments import Argnums, check_inputs, split, split_aux
 from tracegrad.transforms.batch import batch_graph, own_arrays, with_batch
 from tracegrad.transforms.compressed import diagonal
 from tracegrad.transforms.grad import jvp_as, vjp_as
 from tracegrad.transforms.linear import strong
 
 
-class Call:
-    """A call of a function: its arguments at `argnums` as leaves, and what makes a call of others in their place."""
-
-    def __init__(
-        self, transform: str, fun: Callable[..., Any], argnums: Argnums, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
-        self.args, self.kwargs, self.fun = args, kwargs, fun
-        self.positions = counted_from_front(positions_of(argnums, transform), len(args), fun, transform)
-        leaves, self.in_tree = tree.tree_flatten(tuple([args[i] for i in self.positions]))
-        self.names = leaf_names(fun, self.in_tree, self.positions)
-        self.leaves = arrays_of(leaves, self.names)
-        for i, x in enumerate(self.leaves):
-            if number_kind(type_of(x).dtype) != "f":
-                raise input_error(transform, self.names(i), type_of(x), False)
-
-    def __call__(self, *chosen: Any) -> Any:
-        args = list(self.args)
-        for i, x in zip(self.positions, chosen, strict=True):
-            args[i] = x
-        return self.fun(*args, **self.kwargs)
+def _taken(
+    transform: str, fun: Callable[..., Any], argnums: Argnums, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Callable[..., Any], list[Any], Any, Callable[[int], str], list[int]]:
+    """The function of the arguments at `argnums` alone, their leaves, which are real and floating, their tree and names, and the
+    positions."""
+    partial, primals, positions = split(fun, argnums, args, kwargs, transform)
+    leaves, in_tree = tree.tree_flatten(primals)
+    names = leaf_names(fun, in_tree, positions)
+    leaves = arrays_of(leaves, names)
+    check_inputs(leaves, names, transform, False)
+    return partial, leaves, in_tree, names, positions
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -89,17 +80,15 @@ def hessian_diag(fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = 
     require_callable(fun, "hessian_diag")
 
     def diagonal_of(*args: Any, **kwargs: Any) -> Any:
-        call = Call("hessian_diag", fun, argnums, args, kwargs)
+        partial, leaves, in_tree, names, positions = _taken("hessian_diag", fun, argnums, args, kwargs)
 
         def gradient(*chosen: Any) -> Any:
-            out, pull, *aux = vjp_as("hessian_diag", call, chosen, has_aux, fun, call.positions)
+            out, pull, *aux = vjp_as("hessian_diag", partial, chosen, has_aux, fun, positions)
             one = _one_like(out, fun)
             return (pull(one), *aux) if has_aux else pull(one)
 
-        found, aux = diagonal(
-            "hessian_diag", gradient, call.leaves, call.in_tree, call.names, has_aux, fun, call.positions
-        )
-        result = tree.tree_unflatten(call.in_tree, own_arrays(found, call.leaves))
+        found, aux = diagonal("hessian_diag", gradient, leaves, in_tree, names, has_aux, fun, positions)
+        result = tree.tree_unflatten(in_tree, own_arrays(found, leaves))
         result = result[0] if isinstance(argnums, int) else result
         return (result, aux) if has_aux else result
 
@@ -159,7 +148,7 @@ def laplacian(fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = Fal
     require_callable(fun, "laplacian")
 
     def laplacian_of(*args: Any, **kwargs: Any) -> Any:
-        call = Call("laplacian", fun, argnums, args, kwargs)
+        partial, leaves, in_tree, names, _ = _taken("laplacian", fun, argnums, args, kwargs)
         out_tree: Any = None
         aux_tree: Any = None
         aux: list[Any] = []
@@ -167,7 +156,7 @@ def laplacian(fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = Fal
 
         def flat(*tracers: Any) -> list[Any]:
             nonlocal out_tree, aux_tree, aux, places
-            out = settled_tree(call(*tree.tree_unflatten(call.in_tree, tracers)))
+            out = settled_tree(partial(*tree.tree_unflatten(in_tree, tracers)))
             if has_aux:
                 out, others = split_aux(out, fun, "laplacian")
                 aux, aux_tree = tree.tree_flatten(others)
@@ -176,9 +165,9 @@ def laplacian(fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = Fal
             arrays = arrays_of(outputs, lambda i: f"output {i}")
             return [*arrays, *[aux[i] for i in places]]
 
-        graph = trace_graph(flat, call.leaves, transform="laplacian", user_function=fun, names=call.names)
+        graph = trace_graph(flat, leaves, transform="laplacian", user_function=fun, names=names)
         count = len(graph.outputs) - len(places)
-        results = _second_sums(graph, call.leaves)
+        results = _second_sums(graph, leaves)
         found = own_arrays(
             [None if type(r) is not Jet else r.second for r in results[:count]],
             [r.value if type(r) is Jet else r for r in results[:count]],
