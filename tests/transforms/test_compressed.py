@@ -16,6 +16,7 @@ import tracegrad as tg
 from tests.compare import near
 from tracegrad import tree
 from tracegrad.core.errors import DtypeError, ShapeError
+from tracegrad.transforms import compressed
 
 X = np.random.default_rng(0).normal(size=7)
 
@@ -109,6 +110,18 @@ def test_values_follow_the_path_taken() -> None:
     near(f(np.ones(3)).toarray(), np.eye(3))
     near(f(-np.ones(3)).toarray(), 2 * np.eye(3)[::-1])
     assert f(np.ones(3)).nnz == 3
+
+
+def test_patterns_are_coloured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    coloured = []
+    plain = compressed.column_colouring
+    monkeypatch.setattr(compressed, "column_colouring", lambda *args: (coloured.append(1), plain(*args))[1])
+    f, g = tg.jacobian(heat, sparse=True), tg.hessian(rosenbrock, sparse=True)
+    for x in (X, X + 1, X * 2):
+        near(f(x).toarray(), tg.jacfwd(heat)(x))
+        near(g(x).toarray(), tg.hessian(rosenbrock)(x))
+    assert len(coloured) == 3  # columns and rows of the one, columns of the other
+    assert f(X[:4]).shape == (4, 4)
 
 
 def test_functions_with_rules_of_their_own() -> None:

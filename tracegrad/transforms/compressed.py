@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,6 +39,7 @@ def sparse_jacobian(
     gradient_of: Callable[..., Callable[..., Any]] | None = None,
 ) -> Callable[..., Any]:
     """The sparse Jacobian of `fun`, or of what `gradient_of` makes of it, which is symmetric."""
+    latest: list[Plan] = []
 
     def jacobian(*args: Any, **kwargs: Any) -> Any:
         partial, primals, positions = split(fun, argnums, args, kwargs, transform)
@@ -57,7 +58,8 @@ def sparse_jacobian(
             of,
             positions,
             lambda out: check_outputs(out, of, transform, holomorphic),
-            symmetric=gradient_of is not None,
+            gradient_of is not None,
+            latest,
         )
 
         def arguments(found: Sequence[Any]) -> Any:
@@ -95,37 +97,36 @@ def _sparse_derivative(
     of: Any,
     positions: Sequence[int],
     check: Callable[[Any], None],
-    symmetric: bool = False,
+    symmetric: bool,
+    latest: list[Plan],
 ) -> tuple[list[list[Any]], tree.PyTreeDef, Any]:
     """The Jacobian of `fun` at the leaves of its arguments as SciPy's sparse matrices: for each output a list with one for each
     leaf; then the tree of the outputs, and what it returns besides. `check` sees the outputs. A `symmetric` one is that of a
-    gradient."""
+    gradient. The `latest` plan, if there is one, is taken for the same pattern, and left there for the next call."""
     matrix = _csr_array(transform)
     for i, x in enumerate(leaves):
         _require_plain(x, i, names, transform)
     here, sets, out, aux = linear_and_pattern(transform, fun, leaves, in_tree, names, has_aux, of, positions, check)
     types = [v.type for v in here.inputs]
     out_types = [strong(type_of(x)) for x in tree.tree_leaves(out)]
-    if symmetric:
-        rows, columns, data, products = _symmetric(sets, here, types, out_types)
+    plan = next((p for p in latest if p.sets == sets), None)
+    if plan is None:
+        plan = _plan_of_symmetric(sets) if symmetric else _plan_of(sets)
+        latest[:] = [plan]
+    rows, columns, colours = plan.rows, plan.columns, plan.colours
+    if plan.reverse:
+        _, pull, *_ = vjp_as(transform, fun, tree.tree_unflatten(in_tree, leaves), has_aux, of, positions)
+        out_tree = tree.tree_structure(out)
+        pulled = trace_graph(
+            lambda *cts: tree.tree_leaves(pull(tree.tree_unflatten(out_tree, cts))),
+            out_types,
+            transform=transform,
+            user_function=of,
+        )
+        data = _products(pulled, colours, out_types)[colours[plan.grouped], plan.told]
     else:
-        back = _transposed(sets)
-        forward, reverse = [column_colouring(s.starts, s.columns, s.count) for s in (sets, back)]
-        rows, columns = sets.rows(), sets.columns
-        if reverse.max(initial=-1) < forward.max(initial=-1):
-            _, pull, *_ = vjp_as(transform, fun, tree.tree_unflatten(in_tree, leaves), has_aux, of, positions)
-            out_tree = tree.tree_structure(out)
-            pulled = trace_graph(
-                lambda *cts: tree.tree_leaves(pull(tree.tree_unflatten(out_tree, cts))),
-                out_types,
-                transform=transform,
-                user_function=of,
-            )
-            data = _products(pulled, reverse, out_types)[reverse[rows], columns]
-            products = int(reverse.max(initial=-1)) + 1
-        else:
-            data = _products(here, forward, types)[forward[columns], rows]
-            products = int(forward.max(initial=-1)) + 1
+        data = _products(here, colours, types)[colours[plan.grouped], plan.told]
+    products = int(colours.max(initial=-1)) + 1
 
     def block(i: int, j: int) -> Any:
         chosen = (rows >= tops[i]) & (rows < tops[i + 1]) & (columns >= lefts[j]) & (columns < lefts[j + 1])
@@ -256,15 +257,36 @@ def _transposed(sets: Sets) -> Sets:
     return Sets.of_pairs(sets.columns, sets.rows(), sets.count, len(sets))
 
 
-def _symmetric(sets: Sets, graph: Graph, types: Sequence[ArrayType], out_types: Sequence[ArrayType]) -> Any:
-    """Rows, columns and values of a symmetric matrix, and by how many products."""
-    sets = sets.united(_transposed(sets))
+class Plan(NamedTuple):
+    """How a matrix of the pattern `sets` is found. The element at `rows[e], columns[e]` is number `told[e]` in the product for the
+    colour of `grouped[e]`; products are with columns, or in `reverse` with rows."""
+
+    sets: Sets
+    rows: Any
+    columns: Any
+    colours: Any
+    grouped: Any
+    told: Any
+    reverse: bool
+
+
+def _plan_of(sets: Sets) -> Plan:
+    back = _transposed(sets)
+    forward, reverse = [column_colouring(s.starts, s.columns, s.count) for s in (sets, back)]
     rows, columns = sets.rows(), sets.columns
-    star, plain = star_colouring(sets.starts, columns), column_colouring(sets.starts, columns, sets.count)
+    if reverse.max(initial=-1) < forward.max(initial=-1):
+        return Plan(sets, rows, columns, reverse, rows, columns, True)
+    return Plan(sets, rows, columns, forward, columns, rows, False)
+
+
+def _plan_of_symmetric(sets: Sets) -> Plan:
+    whole = sets.united(_transposed(sets))
+    rows, columns = whole.rows(), whole.columns
+    star, plain = star_colouring(whole.starts, columns), column_colouring(whole.starts, columns, whole.count)
     colours = star if star.max(initial=-1) < plain.max(initial=-1) else plain
-    count = int(colours.max(initial=-1)) + 1
     # An element is told by its row's product where no other of the row has its column's colour, else by its equal's.
-    of_colour = rows * count + colours[columns]
+    of_colour = rows * (int(colours.max(initial=-1)) + 1) + colours[columns]
     alone = np.bincount(of_colour)[of_colour] == 1
-    first, second = np.where(alone, rows, columns), np.where(alone, columns, rows)
-    return rows, columns, _products(graph, colours, types)[colours[second], first], count
+    return Plan(
+        sets, rows, columns, colours, np.where(alone, columns, rows), np.where(alone, rows, columns), reverse=False
+    )
