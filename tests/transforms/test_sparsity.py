@@ -116,11 +116,12 @@ def on_reals(op: Op, sample: Sample) -> tuple[Callable[..., Any], list[Any]]:
     return f, [np.asarray(sample.inputs[i]) for i in chosen]
 
 
-def test_never_too_small_over_the_registry() -> None:
+@pytest.mark.parametrize(("most", "least"), [(2, 400), pytest.param(100, 800, marks=pytest.mark.slow)])
+def test_never_too_small_over_the_registry(most: int, least: int) -> None:
     tried = 0
     for op in OPS.values():
         # Of collectives there is nothing outside of vmap.
-        samples = [] if op.collective is not None else list(op.samples())
+        samples = [] if op.collective is not None else list(op.samples())[:most]
         for sample in samples:
             if not real_inputs(sample) or sum([np.size(x) for x in sample.inputs]) > 100:
                 continue
@@ -135,10 +136,10 @@ def test_never_too_small_over_the_registry() -> None:
                 stored[np.repeat(np.arange(got.shape[0]), np.diff(got.indptr)), got.indices] = True
                 assert np.all(stored | ~(want != 0)), op.name
             tried += 1
-    assert tried > 800
+    assert tried > least
 
 
-@hypothesis.settings(max_examples=15, deadline=None, derandomize=True, database=None,
+@hypothesis.settings(max_examples=10, deadline=None, derandomize=True, database=None,
                      suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip
 @hypothesis.given(strategies.programs(registry=False), st.integers(0, 1000))
 def test_never_too_small_over_random_programs(program: strategies.Program, seed: int) -> None:

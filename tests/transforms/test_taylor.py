@@ -105,10 +105,10 @@ def test_functions(name: str) -> None:
 
 def test_jets() -> None:
     """jax's are derivatives, ours coefficients."""
-    f = lambda lib: lambda x: lib.tanh(lib.exp(x) / (1 + x * x)) + lib.sqrt(1 + x**2) @ x
-    first, rest = jet.jet(f(jnp), (X,), ([V, *[np.zeros(5)] * 4],))
+    f = lambda lib: lambda x: lib.tanh(lib.exp(x)) / (1 + x * x)
+    first, rest = jet.jet(f(jnp), (X,), ([V, *[np.zeros(5)] * 3],))
     expected = [first, *[d / math.factorial(k + 1) for k, d in enumerate(rest)]]
-    near(list(tg.taylor(f(np), X, V, 5)), [np.asarray(c) for c in expected], 1e-10)
+    near(list(tg.taylor(f(np), X, V, 4)), [np.asarray(c) for c in expected], 1e-10)
 
 
 def test_under_transforms() -> None:
