@@ -33,6 +33,7 @@ NEEDED = {
     "coming-from-keras": ("tensorboardX",),
     "coming-from-autograd": ("autograd",),
     "sharp-edges": ("jax", "scipy"),
+    "thinking-in-graphs": ("scipy",),
 }
 PAGES = (
     "coming-from-autograd",
