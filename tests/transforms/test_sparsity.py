@@ -159,3 +159,12 @@ def test_sets() -> None:
     assert sets.grouped(np.array([0, 0, -1]), 1).columns.tolist() == [3]
     assert sets.united(sets) is sets
     assert len(sets.below(sets)) == 6
+
+
+def test_an_op_of_floats_alone_that_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    op = OPS["roll"]
+    seen: list[Any] = []
+    monkeypatch.setattr(op, "kinds", "f")
+    monkeypatch.setattr(op, "evaluate", lambda x, *args, f=op.evaluate, **params: (seen.append(x.dtype), f(x, *args, **params))[1])  # fmt: skip
+    assert np.array_equal(pattern(lambda x: np.roll(x, 1)), np.roll(EYE, 1, 0))
+    assert {str(d) for d in seen} == {"float64"}

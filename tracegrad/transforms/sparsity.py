@@ -192,18 +192,19 @@ def _moved(
     """Of an op that moves elements: it moves their numbers, counted from 1, and has zeros where no element comes."""
     rows: Sets | None = None
     inputs: list[Any] = []
+    dtype = np.dtype(np.intp if "i" in op.kinds else float)  # both hold all numbers of elements that there are
     for i, x in enumerate(given):
         if i not in active:
-            inputs.append(x.value if not op.is_linear_in((i,), params) else np.zeros(x.type.shape, np.intp))
+            inputs.append(x.value if not op.is_linear_in((i,), params) else np.zeros(x.type.shape, dtype))
             continue
         start = 0 if rows is None else len(rows)
         assert x.sets is not None
-        inputs.append(np.arange(start + 1, start + 1 + x.type.size).reshape(x.type.shape))
+        inputs.append(np.arange(start + 1, start + 1 + x.type.size, dtype=dtype).reshape(x.type.shape))
         rows = x.sets if rows is None else rows.below(x.sets)
     assert rows is not None
     out = op.evaluate(*inputs, **params)
     outs = out if op.multiple_results else (out,)
-    return [Flow(t, rows.take(np.asarray(o).reshape(-1) - 1)) for t, o in zip(types, outs, strict=True)]
+    return [Flow(t, rows.take(np.asarray(o).reshape(-1).astype(np.intp) - 1)) for t, o in zip(types, outs, strict=True)]
 
 
 def _everything(op: Op, active: Sequence[int], given: Sequence[Flow], type: ArrayType) -> Sets:
