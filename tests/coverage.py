@@ -78,7 +78,7 @@ def with_keyword(name: str) -> str:
     keyword, value = KEYWORDS[name]
     x = np.array([3.0, 1.0, 3.0, 2.0])
     both = name in SETS or name.startswith("poly")
-    tg.jit(lambda t: results(named(tnp, name)(*(t, t) if both else (t,), **{keyword: value})))(x)
+    tg.jit(lambda t: results(named(tnp, name)(*(t, t) if both else (t,), **{keyword: value})), branches="error")(x)
     return f"{keyword}="
 
 
@@ -141,7 +141,7 @@ def _derivative(f: Callable[[Any], Any], x: Any) -> str:
 
 def _is_traced_by_types(f: Callable[[Any], Any], x: Any) -> bool:
     try:
-        tg.jit(lambda t: results(f(t)))(x)
+        tg.jit(lambda t: results(f(t)), branches="error")(x)
     except ConcretizationTypeError:
         return False
     return True

@@ -34,7 +34,11 @@ def refusal(run: Callable[[], Any], error: type[Exception] = Exception) -> str:
     return text
 
 
-@pytest.mark.parametrize("transform", [tg.grad, tg.jit], ids=["grad", "jit"])
+# jit without a program for each path.
+by_types = functools.partial(tg.jit, branches="error")
+
+
+@pytest.mark.parametrize("transform", [tg.grad, by_types], ids=["grad", "jit"])
 @pytest.mark.parametrize(
     ("f", "called", "instead"),
     [
@@ -75,11 +79,12 @@ def test_a_while_is_offered_a_loop() -> None:
             x = x / 2
         return x
 
-    text = refusal(lambda: tg.jit(f)(X))
+    text = refusal(lambda: by_types(f)(X))
     assert "tg.lax.while_loop(condition, body, x)" in text and "static_argnames" not in text
-    text = refusal(lambda: tg.jit(f)(2.0))
+    text = refusal(lambda: by_types(f)(2.0))
     assert text.endswith(
-        "too, or decide outside and have jit trace anew for each value: `tg.jit(f, static_argnames='x')`."
+        "too, or decide outside and have jit trace anew for each value: `tg.jit(f, static_argnames='x')`.\n"
+        "  Or have jit make a program for each path, on NumPy: `tg.jit(f, backend='numpy', branches='guard')`."
     )
 
 
@@ -91,13 +96,13 @@ def test_only_numbers_are_to_be_static() -> None:
         (lambda p: p["x"] if p["n"] > 0 else -p["x"], ({"x": X, "n": 2},)),
         (lambda x: x if x > 0 else -x, (np.array(2.0),)),
     ]:
-        text = refusal(lambda function=function, args=args: tg.jit(function)(*args))
+        text = refusal(lambda function=function, args=args: by_types(function)(*args))
         assert "`tg.lax.cond(condition, f, g, x)`" in text and "np.where" in text and "static_argnames" not in text
-    text = refusal(lambda: tg.jit(lambda x, n, m: x if n > m else -x)(X, 2, 3))
+    text = refusal(lambda: by_types(lambda x, n, m: x if n > m else -x)(X, 2, 3))
     assert "static_argnames=('n', 'm')" in text
-    text = refusal(lambda: tg.jit(lambda x: np.zeros(int(np.sum(x))))(X))
-    assert text.endswith(
-        "compute the number outside, and have jit trace anew for each: `tg.jit(f, static_argnames='n')(x, n)`."
+    text = refusal(lambda: by_types(lambda x: np.zeros(int(np.sum(x))))(X))
+    assert (
+        "compute the number outside, and have jit trace anew for each: `tg.jit(f, static_argnames='n')(x, n)`." in text
     )
 
 
@@ -121,7 +126,7 @@ def test_only_numbers_are_to_be_static() -> None:
     ],
 )
 def test_a_traced_size_names_static_argnames(f: Any) -> None:
-    assert "tg.jit(f, static_argnames='n')" in refusal(lambda: tg.jit(f)(3))
+    assert "tg.jit(f, static_argnames='n')" in refusal(lambda: by_types(f)(3))
 
 
 @dataclasses.dataclass
@@ -236,7 +241,7 @@ def test_functions_of_scipy_that_are_here_too() -> None:
         "Write `tg.scipy.linalg.cho_solve(...)`, which takes traced arrays too, in place of `scipy.linalg.cho_solve(...)`"
         in text
     )
-    text = refusal(lambda: tg.jit(lambda y: scipy.linalg.companion(y))(X))
+    text = refusal(lambda: by_types(lambda y: scipy.linalg.companion(y))(X))
     assert "write `tg.scipy.linalg.companion(...)`, which takes traced arrays" in text
     text = refusal(lambda: tg.jit(lambda y: scipy.linalg.circulant(y))(X), AttributeError)
     assert "write `tg.scipy.linalg.circulant(...)`, which takes traced arrays" in text
@@ -339,7 +344,7 @@ def choose(x: Any) -> Any:
         (lambda: tg.jit(tg.checkpoint(choose))(1.0), "but the checkpoint of 'choose'"),
         (lambda: tg.jit(branching)(1.0), "but the call of 'branching'"),
         (lambda: tg.grad(branching)(1.0), "but the transpose of the derivative rule of 'branching' knows"),
-        (lambda: tg.jit(tg.grad(with_rules))(1.0), "but the jit of 'grad(with_rules)'"),
+        (lambda: by_types(tg.grad(with_rules))(1.0), "but the jit of 'grad(with_rules)'"),
         (lambda: tg.vmap(choose, batch_size=2)(X), "but the vmap of 'choose'"),
     ],
 )

@@ -387,7 +387,8 @@ def branch_in_vmap() -> None:
     "step), which depends on params['limit'], params['w'], x, but the jit of <F function> knows only its type.\n"
     '    if np.sum(h) > params["limit"]:  # HERE\n'
     "  Instead, write `np.where(condition, a, b)`, which computes both, or `tg.lax.cond(condition, f, g, x)`, which runs "
-    "one of the functions.",
+    "one of the functions.\n"
+    "  Or have jit make a program for each path, on NumPy: `tg.jit(f, backend='numpy', branches='guard')`.",
 )
 def branch_in_jit() -> None:
     def step(params: Any, x: Any, y: Any) -> Any:  # F
@@ -396,7 +397,7 @@ def branch_in_jit() -> None:
             return h
         return y
 
-    tg.jit(step)({"w": np.eye(3), "limit": 1.0, "other": 2.0}, X, X)
+    tg.jit(step, branches="error")({"w": np.eye(3), "limit": 1.0, "other": 2.0}, X, X)
 
 
 @golden(
@@ -404,11 +405,12 @@ def branch_in_jit() -> None:
     "an index or a size at <F> (in <lambda>) needs the value of a traced i64~[], the input n, but the jit of "
     "<F function> knows only its type.\n"
     "    f = lambda x, n: x * sum(range(n))  # F\n"
-    "  Instead, have jit trace anew for each value: `tg.jit(f, static_argnames='n')`.",
+    "  Instead, have jit trace anew for each value: `tg.jit(f, static_argnames='n')`.\n"
+    "  Or have jit make a program for each path, on NumPy: `tg.jit(f, backend='numpy', branches='guard')`.",
 )
 def range_in_jit() -> None:
     f = lambda x, n: x * sum(range(n))  # F
-    tg.jit(f)(X, 3)
+    tg.jit(f, branches="error")(X, 3)
 
 
 @golden(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import numbers
 from collections.abc import Callable
 from typing import Any
@@ -311,7 +312,8 @@ def test_plain_arrays_are_indexed_by_what_is_traced(name: str) -> None:
     assert np.allclose(tg.jvp(f, (x,), (np.array([1.0, 3.0]),))[1], gradient[0], rtol=1e-14)
     assert np.allclose(tg.hessian(f)(x), [[2 * np.sum(found), 0], [0, 0]], rtol=1e-14)
     assert np.allclose(tg.linearize(f, x)[1](np.array([1.0, 3.0])), gradient[0], rtol=1e-14)
-    for transform in (tg.jit, lambda f: tg.jit(tg.grad(f)), lambda f: tg.vmap(f, in_axes=None, axis_size=2)):
+    by_types = functools.partial(tg.jit, branches="error")
+    for transform in (by_types, lambda f: by_types(tg.grad(f)), lambda f: tg.vmap(f, in_axes=None, axis_size=2)):
         if name not in ("slice", "list of Python"):
             with pytest.raises(TypeError, match=r"tnp\.take\(table, i, axis=0\).*like=i\)\[i\]"):
                 transform(f)(x)

@@ -64,6 +64,10 @@ class KeyReuseWarning(UserWarning):
     """Numbers were drawn twice from one random key in what is traced, so that they depend on each other."""
 
 
+class PathsWarning(UserWarning):
+    """A jitted function has met more paths through its branches than there are programs for."""
+
+
 def spot(file: str, line: int) -> str:
     """A line as Python's tracebacks call it, or IPython's where it is in a cell: `Cell In[2], line 3`."""
     cell = _cell(file)

@@ -447,6 +447,11 @@ class _Content:
         return hash(type_of(self.array))
 
 
+def is_same_constant(x: Any, y: Any) -> bool:
+    """Whether two constants of Graphs are equal bit by bit."""
+    return bool(_content(x) == _content(y))
+
+
 def _content(const: Any) -> Any:
     return _Content(const) if type(const) is np.ndarray else id(const)
 

@@ -119,6 +119,7 @@ class Trace:
     drawn: list[Any] | None = None  # what has been drawn from its keys, if its equations make a Graph; see `reuse.py`
     lent: frozenset[int] = frozenset()  # the ids of tracers of ended traces that it may have for constants (`is_lent`)
     before: dict[int, int] | None = None  # how many equations each open trace had when it began, by level
+    guards: Any = None  # what answers where a value is asked for, in a trace of types that follows these
 
     def __init__(
         self, transform: str, function: Any, *, abstract: bool = False, for_graph: bool = False, reverse: bool = False
@@ -654,8 +655,9 @@ def settled_tree(x: Any) -> Any:
     return tree.tree_map(lambda leaf: present(leaf) if is_written(leaf) else leaf, x) if writing else x
 
 
-def concrete(x: Any, what: str, instead: str | Callable[[], str] = "") -> Any:
-    """The plain value under a tracer, for what must be known while tracing (a shape, a mask). Drops the derivative."""
+def concrete(x: Any, what: str, instead: str | Callable[[], str] = "", kind: str = "array") -> Any:
+    """The plain value under a tracer, for what must be known while tracing (a shape, a mask). Drops the derivative. Where jit
+    follows branches, it is what somebody is told who asks in this way (`guards.KINDS`)."""
     found = plain_value(x, what)
     depends_on(x)
     if found is None and isinstance(x, Tracer):
@@ -664,9 +666,20 @@ def concrete(x: Any, what: str, instead: str | Callable[[], str] = "") -> Any:
     if found is None and isinstance(x, Tracer):
         while type(x.value) is Tracer:
             x = x.value
-        text = x.no_value_text(what, instead() if callable(instead) else instead)
-        raise ConcretizationTypeError(text + advice.for_rules(x.origin.transform))
+        found = asked(x, kind, what)
+        if found is None:
+            text = x.no_value_text(what, instead() if callable(instead) else instead)
+            raise ConcretizationTypeError(text + advice.for_rules(x.origin.transform))
     return found
+
+
+def asked(x: Tracer, kind: str, what: str, instead: str = "") -> Any:
+    """What is told of a number by the trace of a program that it belongs to, which holds for this answer alone. None where only
+    types are known, and for what would be a program for each value without need: of arrays, and for what is printed."""
+    guards = x.origin.guards
+    if guards is None or (kind == "array" and x.shape) or (kind != "bool" and advice.is_formatting()):
+        return None
+    return guards.ask(x, kind, what, instead)
 
 
 def plain_value(x: Any, what: str) -> Any:
@@ -693,6 +706,7 @@ _LOOP = (
     "`tg.lax.fori_loop(0, n, body, x)`, which has a reverse derivative too{, or outside}"
 )
 _PLAIN_NUMBER = "{outside}"
+_FOLLOWED = "Or have jit make a program for each path, on NumPy: `tg.jit(f, backend='numpy', branches='guard')`."
 _ASSIGN = (
     "  Assigning into an array: make it by `y = tnp.zeros(n)`, or by `tnp.copy(y)` of one that there is; or in place of "
     "`y[i] = v` write `y = tnp.at(y)[i].set(v)`, or `np.stack` the parts."
@@ -1087,6 +1101,9 @@ class Tracer:
         source = user_source()
         written, function = advice.function_called()
         if function is np.arange and exact:
+            found = asked(present(self), "array", "np.arange()")
+            if found is not None:
+                return np.asarray(found, dtype)
             raise ConcretizationTypeError(self.no_value_text("np.arange()", _PLAIN_NUMBER))
         library = advice.library_called()
         if advice.is_asked_by_jax():
@@ -1186,7 +1203,8 @@ class Tracer:
 
     # Python scalars: answered from the value where nothing differentiable is lost.
     def __bool__(self) -> bool:
-        value = concrete(self, "if, and, or, not, while or bool()", _choice)
+        kind = "bool" if self.size == 1 else "array"
+        value = concrete(self, "if, and, or, not, while or bool()", _choice, kind)
         if np.size(value) != 1:
             raise ValueError(
                 f"if, and, or, not, while or bool(){at(user_source())} needs one truth value, got {self.described()}; "
@@ -1202,7 +1220,7 @@ class Tracer:
             raise
 
     def _int(self) -> int:
-        value = concrete(self, "int()", _PLAIN_NUMBER)
+        value = concrete(self, "int()", _PLAIN_NUMBER, "array" if self.ndim else "int")
         if np.ndim(value):
             raise TypeError(
                 f"int(){at(user_source())} needs a scalar, got {self.described()}; index it first, as in int(x[0])"
@@ -1217,7 +1235,8 @@ class Tracer:
             raise
 
     def _index(self) -> int:
-        value = concrete(self, "an index or a size", _PLAIN_NUMBER)
+        exact = not self.ndim and number_kind(self.dtype) in "iu"
+        value = concrete(self, "an index or a size", _PLAIN_NUMBER, "int" if exact else "array")
         if type(value) is int:
             return value
         # Of a bool of Python's, a list would take the item 0 or 1, an array a new axis: nobody says which of them asks.
@@ -1240,6 +1259,10 @@ class Tracer:
                 f"the {self.origin.described()}.\n{_ASSIGN}\n  {advice.tnp_or_numpyize(self.origin.function)}"
             )
         what, fix = advice.number_wanted()
+        if self.value is None and self.size == 1:
+            value = asked(present(self), kind.__name__, what, fix)
+            if value is not None:
+                return value
         if self.value is None:
             raise ConcretizationTypeError(
                 f"{self.no_value_text(what)}\n  {fix}{advice.for_rules(self.origin.transform)}"
@@ -1543,6 +1566,11 @@ class Tracer:
             + f", but the {self.origin.described()} knows only its type."
             + (f"\n    {source.text}" if source is not None and source.text else "")
             + (f"\n  Instead, {instead.replace('{outside}', alone)}." if instead else "")
+            + (
+                f"\n  {_FOLLOWED}"
+                if self.origin.transform == "jit" and self.origin.guards is None and self.size == 1
+                else ""
+            )
         )
 
     def inputs_behind(self) -> list[Tracer]:

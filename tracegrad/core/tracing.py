@@ -92,13 +92,15 @@ def trace_graph(
     captures: bool = False,
     lasting: Lasting | None = None,
     lent: Sequence[Tracer] = (),
+    guards: Any = None,
 ) -> Graph:
     """The Graph of a function from flat arrays to a flat sequence of arrays.
 
     `inputs` are arrays, whose values ride along, or ArrayTypes, for a trace of types only (all of one kind; without any,
     `abstract` decides). With `captures` what is done to tracers from outside is part of the Graph, too. With
     `lasting` it will be run more than once, and there is noted which arrays from outside it holds for. The tracers
-    `lent` may be among its constants although their traces have ended; they need `captures`.
+    `lent` may be among its constants although their traces have ended; they need `captures`. In a trace of types `guards`
+    answer where values are asked for; what these were is among the outputs, behind those of the function.
     """
     abstract = abstract or (bool(inputs) and type(inputs[0]) is ArrayType)
     user_function = function if user_function is None else user_function
@@ -111,6 +113,9 @@ def trace_graph(
     trace.lasting = outer.lasting if lasting is None and outer is not None else lasting
     captor = capturing.get(thread)
     tracers = tracer_inputs(trace, inputs)
+    if guards is not None:
+        guards.begin(trace, tracers)
+    asked = () if guards is None else guards.asked
     try:
         if type(user_function) is Graph and transform in ("vjp", "jvp"):
             context.cell = [derivative(user_source()), False]  # what is done around the rules, such as sums
@@ -123,7 +128,7 @@ def trace_graph(
         if captures:
             trace.lent = frozenset(map(id, lent)) if captor is None else captor.lent.union(map(id, lent))
             capturing[thread] = trace
-        outputs, eqns = trace.recorded(lambda: list(function(*tracers)))
+        outputs, eqns = trace.recorded(lambda: [*function(*tracers), *[a.tracer for a in asked]])
     finally:
         trace.drawn = None
         context.trace = outer

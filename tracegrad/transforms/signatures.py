@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import inspect
 import operator
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from numpy import ndarray
 
 from tracegrad import tree
-from tracegrad.core.boxes import is_boxed
+from tracegrad.core.boxes import is_boxed, out_of_boxes, with_boxes_of
 from tracegrad.core.chance import without_drawing
 from tracegrad.core.collector import uncollected
 from tracegrad.core.constants import Lasting
 from tracegrad.core.context import context
 from tracegrad.core.errors import at, clip, described, user_source
-from tracegrad.core.graph import Graph
+from tracegrad.core.graph import Graph, replace
 from tracegrad.core.jax_arrays import is_jax_tracer
 from tracegrad.core.names import leaf_names, output_name
 from tracegrad.core.reuse import note
@@ -27,10 +28,12 @@ from tracegrad.core.shared import Recent, cached
 from tracegrad.core.static import frozen, kept, key_of
 from tracegrad.core.trace import Tracer, depends_on
 from tracegrad.core.tracing import arrays_of, declared_types, trace_graph
-from tracegrad.core.types import PYTHON_SCALARS, ArrayType, type_of
-from tracegrad.core.views import own_traced
+from tracegrad.core.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, type_of
+from tracegrad.core.views import own, own_traced
 from tracegrad.lower.numpy.calls import Matcher
 from tracegrad.transforms.captured import captured, look_into_constants
+from tracegrad.transforms.guards import AsksForValue, Guards
+from tracegrad.transforms.paths import Path, Paths
 
 CACHE_SIZE = 256
 LOG_SIZE = 1024
@@ -53,9 +56,12 @@ class Backend(NamedTuple):
 class Entry:
     """What is kept for one signature: the Graph; what it closes over; and for whoever runs it, a test for calls like the
     one that it was made for (see `lower/numpy/calls.py`), and what gives the results for the leaves of such. That is a
-    program, a lowering of the Graph, or chooses among several, and may be exchanged at any time."""
+    program, a lowering of the Graph, or chooses among several, and may be exchanged at any time. Where the function asks for
+    values, the Graph is that of the first path, and `paths` are what there are programs for."""
 
-    __slots__ = ("captured", "drawn", "graph", "looked_into", "matches", "once", "out_tree", "run", "settled")
+    __slots__ = (
+        "__weakref__", "captured", "drawn", "graph", "looked_into", "matches", "once", "out_tree", "paths", "run", "settled",
+    )  # fmt: skip
 
     def __init__(self, graph: Graph, out_tree: tree.PyTreeDef, lasting: Lasting) -> None:
         self.graph = graph
@@ -68,6 +74,7 @@ class Entry:
         self.drawn = lasting.drawn
         self.matches: Matcher = matches_nothing
         self.run: Any = None
+        self.paths: Paths | None = None
 
     def note_draws(self, leaves: Sequence[Any]) -> None:
         """Note that a call draws from those of its arguments that are keys."""
@@ -123,10 +130,11 @@ class Signatures:
         return fun, *own_traced((args, kwargs))
 
     def entry_of(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], backend: Backend
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], backend: Backend, follows: int | None = None
     ) -> tuple[Entry, list[Any], bool]:
         """What is kept for the signature of a call, which is traced for if it is new; the call's arrays; and whether
-        these alone, all of them positional, say which signature it is."""
+        these alone, all of them positional, say which signature it is. Where the function may ask for values, it `follows`
+        so many paths."""
         fun, args, kwargs, static = self.without_static(args, kwargs)
         leaves, in_tree = tree.tree_flatten((args, kwargs) if kwargs else args)
         signature = self.key_of(in_tree, static, bool(kwargs), backend.name)
@@ -146,9 +154,11 @@ class Signatures:
                 break
         key = tuple(signature)
         entry = self._entries.get(key)
+        if entry is not None and entry.paths is not None and follows is None:
+            entry = None  # which says that there are several
         why = "" if entry is None else entry.change()
         if entry is None or why:
-            entry = self._traced_anew(key, fun, args, kwargs, leaves, backend, why, entry)
+            entry = self._traced_anew(key, fun, args, kwargs, leaves, backend, follows, why, entry)
         for x in entry.looked_into:
             depends_on(x.array)  # so does a program of which this one is a part
         return entry, leaves, static is None and not kwargs and not context.bound
@@ -161,12 +171,27 @@ class Signatures:
         kwargs: Any,
         leaves: Sequence[Any],
         backend: Backend,
+        follows: int | None,
         why: str,
         stale: Entry | None,
     ) -> Entry:
         names = self.names(args, kwargs, key[1])
         types = declared_types(leaves, names)
-        entry = Entry(*self._traced(fun, args, kwargs, types, names, backend, key[1]))
+        guards = None
+        if follows is not None:
+            guards = Guards(None if any(map(_is_tracer, leaves)) else leaves)
+        try:
+            entry = Entry(*self._traced(fun, args, kwargs, types, names, backend, key[1], guards))
+            first = None
+            if guards is not None and guards.asked:
+                _require_own(entry.graph)
+                first = Path(entry.graph, entry.out_tree, guards.asked)
+        except AsksForValue:
+            entry, first = Entry(_NO_GRAPH, tree.tree_structure(None), Lasting()), _NO_PATH
+        if first is not None and follows is not None:
+            entry.paths = Paths(self.fun, follows, tree.tree_structure((args, kwargs)), backend.passes)
+            if first is not _NO_PATH:
+                entry.paths.add(first)
         # One with constants of an enclosing trace is for that alone.
         is_kept = not any(map(_is_traced, entry.graph.consts.values())) and not entry.once
         if is_kept:
@@ -178,19 +203,99 @@ class Signatures:
         self.note(key, types, names, why, is_kept, entry.once)
         return entry
 
-    def entry_for(self, args: tuple[Any, ...], kwargs: dict[str, Any], backend: Backend) -> Entry:
-        """What would be kept for such arguments, arrays or `ShapeDtypeStruct`s."""
+    def follow(self, entry: Entry, fun: Callable[..., Any], leaves: Sequence[Any], backend: Backend) -> Any:
+        """What a function that asks for values returns for these leaves."""
+        paths = entry.paths
+        assert paths is not None
+        if any(map(_is_tracer, leaves)):
+            return self._followed_in(fun, paths, leaves)
+        is_there, found = paths.run(leaves)
+        return found if is_there else self._followed_anew(entry, fun, leaves, backend, found)
+
+    def runner(self, entry: Entry, backend: Backend) -> Callable[..., Any]:
+        """The same as a function of leaves that are not traced, for what has no static arguments. It keeps nothing alive that
+        keeps it."""
+        function, of, paths = weakref.ref(self), weakref.ref(entry), entry.paths
+        assert paths is not None
+
+        def run(*leaves: Any) -> Any:
+            is_there, found = paths.run(leaves)
+            if is_there:
+                return found
+            signatures, entry = function(), of()
+            assert signatures is not None and entry is not None  # whoever calls has both
+            return signatures._followed_anew(entry, signatures.fun, leaves, backend, found)
+
+        return run
+
+    def _followed_in(self, fun: Callable[..., Any], paths: Paths, leaves: Sequence[Any]) -> Any:
+        """The same, traced as a part of what it is called in, which is asked for the values then."""
+        args, kwargs = paths.arguments([own(x) for x in leaves])
+        return out_of_boxes(own_traced(with_boxes_of(leaves, lambda: fun(*args, **kwargs))))
+
+    def _followed_anew(
+        self, entry: Entry, fun: Callable[..., Any], leaves: Sequence[Any], backend: Backend, answers: Sequence[Any]
+    ) -> Any:
+        """The same for values that go a way that there is no program for, from these answers on."""
+        paths = entry.paths
+        assert paths is not None
+        args, kwargs = paths.arguments(leaves)
+        names = self.names(args, kwargs, None)
+        guards = Guards(leaves, answers)
+        try:
+            types = declared_types(leaves, names)
+            graph, out_tree, lasting = self._traced(fun, args, kwargs, types, names, backend, None, guards)
+            _require_own(graph)
+        except AsksForValue:
+            return self._followed_in(fun, paths, leaves)
+        inputs, looked_into, once = captured(graph.consts, lasting)
+        path = Path(graph, out_tree, guards.asked)
+        if not paths.agrees(path):
+            self._log("the function does something else than before where it was followed; its paths are dropped")
+            return self._followed_anew(entry, fun, leaves, backend, ())
+        if once:
+            why = f"a path for one call alone, since an array of {once}"
+        elif paths.is_full:
+            why = paths.warn(path, len(answers))
+        else:
+            why = paths.add(path)
+            entry.looked_into = [*entry.looked_into, *looked_into]
+            entry.captured = (*entry.captured, *inputs.values(), *looked_into)
+            entry.matches = matches_nothing  # what has been written for the arrays before
+        self._log(why)
+        return paths.result(path, leaves)
+
+    def entry_for(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], backend: Backend, follows: bool = False
+    ) -> Entry:
+        """What would be kept for such arguments, arrays or `ShapeDtypeStruct`s. If the function asks for values, and it `follows`
+        these, that is for the path which the arrays go."""
         fun, args, kwargs, static = self.without_static(args, kwargs)
         names = self.names(args, kwargs, static)
-        types = declared_types(tree.tree_leaves((args, kwargs) if kwargs else args), names)
-        return Entry(*self._traced(fun, args, kwargs, types, names, backend, static))
+        leaves = tree.tree_leaves((args, kwargs) if kwargs else args)
+        types = declared_types(leaves, names)
+        known = follows and not any([isinstance(x, ShapeDtypeStruct) or _is_tracer(x) for x in leaves])
+        guards = Guards(arrays_of(leaves, names)) if known else None
+        graph, out_tree, lasting = self._traced(fun, args, kwargs, types, names, backend, static, guards)
+        if guards is not None and guards.asked:
+            outputs = graph.outputs[: len(graph.outputs) - len(guards.asked)]
+            graph = uncollected(backend.passes, replace(graph, outputs=outputs))
+        return Entry(graph, out_tree, lasting)
 
     def _traced(
-        self, fun: Any, args: Any, kwargs: Any, types: Sequence[ArrayType], names: NameOf, backend: Backend, static: Any
+        self,
+        fun: Any,
+        args: Any,
+        kwargs: Any,
+        types: Sequence[ArrayType],
+        names: NameOf,
+        backend: Backend,
+        static: Any,
+        guards: Guards | None = None,
     ) -> tuple[Graph, Any, Lasting]:
         """The Graph for a call, of which `static` stands for the arguments that are not traced."""
         in_tree = tree.tree_structure((args, kwargs))
-        return self.traced(fun, types, names, backend, in_tree.unflatten, tree.tree_flatten)
+        return self.traced(fun, types, names, backend, in_tree.unflatten, tree.tree_flatten, guards)
 
     def traced(
         self,
@@ -200,9 +305,11 @@ class Signatures:
         backend: Backend,
         put_together: Callable[[Sequence[Any]], Any],
         take_apart: Callable[[Any], tuple[list[Any], Any]],
+        guards: Guards | None = None,
     ) -> tuple[Graph, Any, Lasting]:
         """The Graph for leaves of these types, what `take_apart` gives besides the leaves of the result, and what is to be
-        known of arrays from outside. `put_together` makes (args, kwargs) of leaves."""
+        known of arrays from outside. `put_together` makes (args, kwargs) of leaves. If `guards` were asked for values, the
+        Graph is as it was traced, with these for its last outputs."""
         structure: Any = None
 
         def flat(*tracers: Any) -> list[Any]:
@@ -222,12 +329,14 @@ class Signatures:
                 names=names,
                 abstract=True,
                 lasting=lasting,
+                guards=guards,
             )
             return graph, structure, lasting
 
         graph, structure, lasting = without_drawing(fun, self.transform, trace, self.fun)
-        graph = uncollected(backend.passes, graph)
-        look_into_constants(graph, lasting)
+        if guards is None or not guards.asked:
+            graph = uncollected(backend.passes, graph)
+            look_into_constants(graph, lasting)
         return graph, structure, lasting
 
     def key_of(self, in_tree: tree.PyTreeDef, static: Any, has_keywords: bool, backend: str) -> list[Any]:
@@ -247,10 +356,13 @@ class Signatures:
         """Write into the log why the function has been traced: for what was new about a signature, against the one traced
         before, if nothing else is said. `once` is why what was traced is for one call alone."""
         why = why or self._reason(key, types, name)
-        self.trace_log.append(f"{why}; for one call alone, since an array of {once}" if once else why)
-        del self.trace_log[:-LOG_SIZE]
+        self._log(f"{why}; for one call alone, since an array of {once}" if once else why)
         if is_kept:
             self._latest = (key, types)
+
+    def _log(self, why: str) -> None:
+        self.trace_log.append(why)
+        del self.trace_log[:-LOG_SIZE]
 
     def _reason(self, key: Sequence[Any], types: Sequence[ArrayType], name: NameOf) -> str:
         latest = self._latest
@@ -346,6 +458,22 @@ class Signatures:
 def _parts_of(t: ArrayType) -> Sequence[Any]:
     """What a signature has for a leaf of this type, whether that is an array, a number or a tracer."""
     return [k for k, dtype in PYTHON_SCALARS.items() if dtype == t.dtype] if t.weak else (t.dtype, t.shape)
+
+
+_NO_GRAPH = Graph((), (), (), {})
+_NO_PATH = Path(_NO_GRAPH, tree.tree_structure(None), ())
+
+
+def _require_own(graph: Graph) -> None:
+    """AsksForValue for what asks for values and of which a program would not be the same: it belongs to an enclosing trace, or does
+    more than its outputs say, in an order in which segments would not."""
+    if graph.effects or any(map(_is_traced, graph.consts.values())):
+        raise AsksForValue
+
+
+def _is_tracer(x: Any) -> bool:
+    """Whether a value is a tracer of whatever kind, and not just says that it is what it stands for."""
+    return issubclass(type(x), Tracer)
 
 
 def _is_traced(x: Any) -> bool:

@@ -111,7 +111,7 @@ def test_other_orders_of_jit_and_transforms() -> None:
 
 
 def test_names_of_arguments_beside_static_ones() -> None:
-    f = tg.jit(lambda n, x, m, y: x * n if y is None else float(y), static_argnums=(0, -2))
+    f = tg.jit(lambda n, x, m, y: x * n if y is None else float(y), static_argnums=(0, -2), branches="error")
     with pytest.raises(ConcretizationTypeError, match=r"the input y, but the jit of"):
         f(2, X, 3, 1.0)
     with pytest.raises(ConcretizationTypeError, match=r"the input y, but the jit of"):
@@ -125,8 +125,8 @@ def test_names_of_arguments_beside_static_ones() -> None:
 # Python.
 
 
-def test_a_branch_on_a_value_is_refused() -> None:
-    @tg.jit
+def test_a_branch_on_a_value_is_refused_where_that_is_asked_for() -> None:
+    @tg.jit(branches="error")
     def f(x: Any) -> Any:
         if x[0] > 0:
             return x

@@ -313,7 +313,10 @@ def test_a_branch_on_a_value_names_the_line_and_ways_out() -> None:
     with pytest.raises(ConcretizationTypeError, match=r"test_xla.py:\d+") as caught:
         f(np.ones(3))
     assert "tg.lax.cond" in str(caught.value)
+    assert "tg.jit(f, backend='numpy', branches='guard')" in str(caught.value)
     assert "return x if x[0] > 0" in str(caught.value)
+    with pytest.raises(ValueError, match="branches='guard' is for NumPy"):
+        tg.jit(np.sin, backend="xla", branches="guard")
     with pytest.raises(ConcretizationTypeError, match="knows only its type"):
         jax.jit(tg.grad(lambda x: x if x > 0 else -x))(1.0)
 

@@ -76,12 +76,13 @@ def lower(
     any_order: bool = False,
     donated: Sequence[int] = (),
     settled: Collection[Var] = (),
+    lends: bool = False,
 ) -> Lowered:
     """Compile a Graph to a function that returns its outputs as a list, or as a tree of the given structure.
 
     Inputs are never written to, but for those at the places `donated`; results share memory neither with other inputs nor with
     each other. The constants that are `settled` are never written to, by anybody. Into its last `fills` arguments the function writes so many of the outputs, the last ones; those that it then
-    still returns may lie in any of its arguments, or in one another.
+    still returns may lie in any of its arguments, or in one another; so may all of one that `lends` them, to what only reads them.
 
     The program is written for inputs in C order without gaps; for others there is a second one, compiled when the first
     such inputs come. One that fills arrays is for whatever comes: it is not there without them, so nobody can compare.
@@ -98,7 +99,7 @@ def lower(
 
     def in_any_order(*inputs: Any) -> Any:
         if "function" not in second:
-            second["function"] = uncollected(lower, bare, out_tree, 0, False, True, donated, settled).function
+            second["function"] = uncollected(lower, bare, out_tree, 0, False, True, donated, settled, lends).function
         return second["function"](*inputs)
 
     second: dict[str, Callable[..., Any]] = {}
@@ -112,6 +113,7 @@ def lower(
         assumed,
         donated,
         settled,
+        lends,
     )
     return whole._replace(source="".join([*parts, whole.source]))
 
@@ -194,8 +196,9 @@ def _compiled(
     assumed: int = 0,
     donated: Sequence[int] = (),
     settled: Collection[Var] = (),
+    lends: bool = False,
 ) -> Lowered:
-    writer = _Writer(graph, out_tree, fills, spares, in_any_order, assumed, donated, settled)
+    writer = _Writer(graph, out_tree, fills, spares, in_any_order, assumed, donated, settled, lends)
     codes = []
     for source in writer.write():
         filename = f"<tracegrad jit {line(graph.name)} {next(_numbers)}>"
@@ -274,8 +277,10 @@ class _Writer:
         assumed: int = 0,
         donated: Sequence[int] = (),
         settled: Collection[Var] = (),
+        lends: bool = False,
     ) -> None:
         self.graph = graph
+        self.lends = lends or bool(fills)
         self.settled = settled
         self.out_tree = out_tree
         self.fills = fills
@@ -495,7 +500,7 @@ class _Writer:
     def results(self) -> list[str]:
         """What is returned: outputs in memory of their own, not that of an argument, a constant or an output before."""
         outputs = self.graph.outputs[: len(self.graph.outputs) - self.fills]
-        if self.fills:
+        if self.lends:
             return list(map(self.words.name, outputs))
         texts = []
         for a, others in zip(outputs, self.memory.neighbours(outputs), strict=True):

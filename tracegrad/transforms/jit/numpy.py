@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from tracegrad.core.boxes import holds_jax_array, out_of_boxes, unboxed
 from tracegrad.core.collector import uncollected
 from tracegrad.core.constants import Lasting
 from tracegrad.core.context import context, watcher, watching
-from tracegrad.core.errors import CALL_ERRORS, at, described, require_callable, user_source
+from tracegrad.core.errors import CALL_ERRORS, at, clip, described, require_callable, user_source
 from tracegrad.core.graph import Graph, graphs_in
 from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.names import global_name
@@ -47,6 +47,10 @@ from tracegrad.typing import Array, P, R
 Owner = TypeVar("Owner")  # whose method a jitted function is
 Q = ParamSpec("Q")
 
+# What is done where a function asks for a value: a program for each path, or an error.
+Branches = Literal["guard", "error"]
+MAX_PATHS = 16
+
 
 class LoweredFunction:
     """A jitted function lowered for given arguments, in C order: `.graph`, and `.as_text()`, the generated source."""
@@ -74,10 +78,18 @@ class Jitted(Generic[P, R]):
     __name__: str  # the function's own, as is `__wrapped__`
     __wrapped__: Callable[P, R]
 
-    def __init__(self, function: Signatures, backend: str | None, fast: bool, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        function: Signatures,
+        backend: str | None,
+        fast: bool,
+        options: Mapping[str, Any],
+        follows: int | None = MAX_PATHS,
+    ) -> None:
         functools.update_wrapper(self, function.fun)
         self._function = function
-        self._made_with = backend, fast, options
+        self._made_with = backend, fast, options, follows
+        self._follows = follows  # so many paths, None for none
         self._backend = Backend("numpy", functools.partial(simplify, fast=fast))
         self._recent = _NOTHING  # the entry of the latest call, tried first
         self.trace_log = function.trace_log
@@ -119,7 +131,9 @@ class Jitted(Generic[P, R]):
         """A call that is not like the latest one."""
         if (on_xla := self._on_xla(args, kwargs)) is not None:
             return on_xla(args, kwargs)
-        entry, leaves, is_positional = self._function.entry_of(args, kwargs, self._backend)
+        entry, leaves, is_positional = self._function.entry_of(args, kwargs, self._backend, self._follows)
+        if entry.paths is not None:
+            return self._followed(entry, leaves, is_positional, args, kwargs)
         acts = entry.graph.effects
         if (
             Tracer in map(type, leaves)
@@ -137,17 +151,33 @@ class Jitted(Generic[P, R]):
                 lower, entry.graph, entry.out_tree, 0, False, False, donated, entry.settled
             ).function
         if is_positional and not entry.once and not acts:
-            if entry.matches is matches_nothing:
-                entry.matches = matcher(tree.tree_structure(args), leaves, entry.captured) or matches_nothing
-            self._recent = entry
+            self._keep_at_hand(entry, args, leaves)
         return entry.run(*leaves)
+
+    def _keep_at_hand(self, entry: Entry, args: tuple[Any, ...], leaves: Sequence[Any]) -> None:
+        """Have the next call look there first."""
+        if entry.matches is matches_nothing:
+            entry.matches = matcher(tree.tree_structure(args), leaves, entry.captured) or matches_nothing
+        self._recent = entry
+
+    def _followed(
+        self, entry: Entry, leaves: Sequence[Any], is_positional: bool, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """A call of what asks for values."""
+        assert entry.paths is not None
+        if entry.run is None:
+            entry.paths.donated = self._donated(args, kwargs)
+            entry.run = self._function.runner(entry, self._backend)
+        if is_positional and not entry.once and not any([issubclass(type(x), Tracer) for x in leaves]):
+            self._keep_at_hand(entry, args, leaves)
+        return self._function.follow(entry, self._function.without_static(args, kwargs)[0], leaves, self._backend)
 
     def lower(self, *args: Any, **kwargs: Any) -> LoweredFunction | LoweredToXla:
         """What is run for such arguments (arrays or `ShapeDtypeStruct`s): its graph, and its source or StableHLO."""
         try:
             if (on_xla := self._on_xla(args, kwargs)) is not None:
                 return on_xla.lower(args, kwargs)
-            entry = self._function.entry_for(args, kwargs, self._backend)
+            entry = self._function.entry_for(args, kwargs, self._backend, self._follows is not None)
             return LoweredFunction(entry, self._donated(args, kwargs))
         except BaseException as error:
             trim(error)
@@ -161,7 +191,7 @@ class Jitted(Generic[P, R]):
 
     def _on_xla(self, args: Any, kwargs: Any) -> OnXla | None:
         """What runs such arguments, if that is XLA."""
-        backend, fast, options = self._made_with
+        backend, fast, options, _ = self._made_with
         if backend is None:
             if "jax" not in sys.modules or not holds_jax_array(self._function.traced_part(args, kwargs)):
                 return None
@@ -233,6 +263,8 @@ def jit(
     fast: bool = False,
     debug: bool = False,
     dims: Mapping[str, Sequence[str | None]] | None = None,
+    branches: Branches | None = None,
+    max_paths: int = MAX_PATHS,
 ) -> Jitted[..., Array]: ...
 @overload
 def jit(
@@ -248,6 +280,8 @@ def jit(
     fast: bool = False,
     debug: bool = False,
     dims: Mapping[str, Sequence[str | None]] | None = None,
+    branches: Branches | None = None,
+    max_paths: int = MAX_PATHS,
 ) -> Jitted[P, R]: ...
 @overload
 def jit(
@@ -263,6 +297,8 @@ def jit(
     fast: bool = False,
     debug: bool = False,
     dims: Mapping[str, Sequence[str | None]] | None = None,
+    branches: Branches | None = None,
+    max_paths: int = MAX_PATHS,
 ) -> Jitted[..., Any]: ...
 @overload
 def jit(
@@ -278,6 +314,8 @@ def jit(
     fast: bool = False,
     debug: bool = False,
     dims: Mapping[str, Sequence[str | None]] | None = None,
+    branches: Branches | None = None,
+    max_paths: int = MAX_PATHS,
 ) -> Callable[[Callable[P, R]], Jitted[P, R]]: ...
 @trimming
 def jit(
@@ -293,13 +331,15 @@ def jit(
     fast: bool = False,
     debug: bool = False,
     dims: Mapping[str, Sequence[str | None]] | None = None,
+    branches: Branches | None = None,
+    max_paths: int = MAX_PATHS,
 ) -> Any:
     """A function that does what `fun` does, from a program that is generated at the first call with each signature.
 
     Args:
-        fun: a function of arrays and pytrees of them. It is traced by types only: what it does in Python (branches, prints)
-            happens once for each signature, and a branch may depend on shapes, dtypes and static arguments, not on
-            values. Dicts and keywords come in the caller's order, which is part of the signature.
+        fun: a function of arrays and pytrees of them. It is traced by types: what it does in Python (branches, prints)
+            happens once for each signature, or for each path where it asks for values (see `branches`). Dicts and keywords
+            come in the caller's order, which is part of the signature.
 
             Arrays that it closes over are hidden inputs, read anew at each call, in derivatives and batches too. What
             Python computes from them while tracing is fixed: in `x * (2 * c)` the product `2 * c`, in `x * 2 * c`
@@ -328,6 +368,15 @@ def jit(
             nothing has changed. What compares sizes unseen at some of them, such as `np.equal(N, 128)`, is not found.
         fast: allow what rounds otherwise than `fun` itself, by an unit in the last place or two: products in place of
             quotients by numbers and of small powers, one factor in place of two.
+        branches: what happens where `fun` asks for a value: by `if`, `while`, `assert`, `range(n)`, `int(x)`, `float(x)`, an index, a
+            size. By "guard", on NumPy what is meant if nothing is said, it is told the value, and what is compiled is the path that it
+            takes then. Each call computes what was asked for first, and goes on by the program for the answer, bit for bit for a float; where there
+            is none, `fun` is traced anew, and `trace_log` says which answer is new. By "error", on XLA the only way, that is
+            a `ConcretizationTypeError`. What an array of more than one element holds cannot be asked for, nor what
+            `vmap` maps over, nor may a body of `tg.lax` ask; and what is printed is the type. A derivative of `fun`
+            goes the same paths. Inside of other transforms such a function is a part of what they trace.
+        max_paths: how many programs there may be for one signature. On further paths `fun` is traced at each call and run op by op,
+            slower than without jit, of which a `PathsWarning` tells once.
 
         debug: run `fun` itself at each call, line by line, and compile nothing: a breakpoint in it stops, `pdb` and `print` show
             arrays with their values, and an error's traceback goes through its lines. Arguments are still passed by value, and
@@ -354,7 +403,7 @@ def jit(
         `.trace_log`, one line for each time that it was traced.
 
     Raises:
-        ConcretizationTypeError: where `fun` needs a value, with the user's line.
+        ConcretizationTypeError: where `fun` needs a value that it cannot be told, with the user's line.
             With `dims`: where what Python does depends on a size.
         ValueError: a static or a donated argument that `fun` has not; `dims` for XLA.
 
@@ -366,12 +415,15 @@ def jit(
     [0.0, 0.0, 0.0]
     >>> f.trace_log
     ['first call']
+    >>> absolute = tg.jit(lambda x: x if x > 0 else -x)
+    >>> absolute(2.0), absolute(-3.0), absolute(-4.0), len(absolute.trace_log)
+    (2.0, 3.0, 4.0, 2)
     """
     if fun is None:
         return functools.partial(
             jit, backend=backend, static_argnums=static_argnums, static_argnames=static_argnames,
             donate_argnums=donate_argnums, donate_argnames=donate_argnames, in_shardings=in_shardings, out_shardings=out_shardings, fast=fast, debug=debug,
-            dims=dims,
+            dims=dims, branches=branches, max_paths=max_paths,
         )  # fmt: skip
     require_callable(fun, "jit")
     chosen = os.environ.get("TRACEGRAD_BACKEND", "numpy") if backend is None else backend
@@ -389,8 +441,23 @@ def jit(
         options["in_shardings"] = in_shardings
     if out_shardings is not None:
         options["out_shardings"] = out_shardings
+    if branches not in (None, "guard", "error"):
+        raise ValueError(f"jit{at(user_source())}: branches must be 'guard' or 'error', got {branches!r}")
+    if branches == "guard" and chosen == "xla":
+        raise ValueError(
+            f"jit{at(user_source())}: branches='guard' is for NumPy; on XLA a program has no branches but those of "
+            "`tg.lax.cond` and `tg.lax.while_loop`. Write jit(f, backend='numpy'), or leave branches out"
+        )
+    if branches == "guard" and dims is not None:
+        raise ValueError(
+            f"jit{at(user_source())}: with dims a program is for all sizes, and there are none for paths; leave out one of "
+            "branches='guard' and dims"
+        )
+    if type(max_paths) is not int or max_paths < 1:
+        raise ValueError(f"jit{at(user_source())}: max_paths must be an int, at least 1, got {clip(repr(max_paths))}")
     if dims is not None and chosen == "xla":
         raise ValueError(f"jit{at(user_source())}: dims is for NumPy; XLA compiles for each size, so leave it out")
     signatures = Signatures(fun, static) if dims is None else SizedSignatures(fun, static, checked_dims(fun, dims))
     kind = Stepwise if debug else Jitted
-    return kind(signatures, None if backend is None and chosen == "numpy" else chosen, fast, options)
+    follows = None if branches == "error" or chosen == "xla" or dims is not None else max_paths
+    return kind(signatures, None if backend is None and chosen == "numpy" else chosen, fast, options, follows)

@@ -144,7 +144,15 @@ class SizedSignatures(Signatures):
         return SizedSignatures(fun, self._static, self.dims, self.transform)
 
     def _traced(
-        self, fun: Any, args: Any, kwargs: Any, types: Sequence[ArrayType], names: NameOf, backend: Backend, static: Any
+        self,
+        fun: Any,
+        args: Any,
+        kwargs: Any,
+        types: Sequence[ArrayType],
+        names: NameOf,
+        backend: Backend,
+        static: Any,
+        guards: Any = None,
     ) -> tuple[Graph, Any, Lasting]:
         by_leaf = self._named_axes(types, names)
         sizes = self._sizes(types, names, by_leaf)
