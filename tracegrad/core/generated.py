@@ -89,14 +89,14 @@ def functions(codes: Iterable[CodeType], values: Mapping[str, Any]) -> dict[str,
     made: dict[str, FunctionType] = {}
     for name, x in namespace.items():
         if type(x) is FunctionType and x.__globals__ is namespace:
-            mentioned = {n: made.get(n, namespace[n]) for n in _mentioned(x.__code__) if n in namespace}
-            mentioned["__builtins__"] = namespace["__builtins__"]  # where what NumPy is written in looks for `import`
-            made[name] = FunctionType(x.__code__, mentioned, name)
+            found = {n: made.get(n, namespace[n]) for n in mentioned(x.__code__) if n in namespace}
+            found["__builtins__"] = namespace["__builtins__"]  # where what NumPy is written in looks for `import`
+            made[name] = FunctionType(x.__code__, found, name)
     namespace.clear()
     return made
 
 
-def _mentioned(code: CodeType) -> set[str]:
+def mentioned(code: CodeType) -> set[str]:
     """The names that may be globals in a function and in those inside of it."""
     found: set[str] = set()
     waiting = [code]

@@ -133,6 +133,8 @@ def trace_graph(
         trace.drawn = None
         context.trace = outer
         context.cell = cell
+        if guards is not None:
+            trace.guards = None  # they know its tracers
         if captor is not None:
             capturing[thread] = captor
         else:

@@ -34,6 +34,7 @@ from tracegrad.lower.numpy.calls import Matcher
 from tracegrad.transforms.captured import captured, look_into_constants
 from tracegrad.transforms.guards import AsksForValue, Guards
 from tracegrad.transforms.paths import Path, Paths
+from tracegrad.transforms.surroundings import Name, names_around
 
 CACHE_SIZE = 256
 LOG_SIZE = 1024
@@ -60,7 +61,8 @@ class Entry:
     values, the Graph is that of the first path, and `paths` are what there are programs for."""
 
     __slots__ = (
-        "__weakref__", "captured", "drawn", "graph", "looked_into", "matches", "once", "out_tree", "paths", "run", "settled",
+        "__weakref__", "captured", "drawn", "graph", "looked_into", "matches", "names", "once", "out_tree", "paths", "run",
+        "settled",
     )  # fmt: skip
 
     def __init__(self, graph: Graph, out_tree: tree.PyTreeDef, lasting: Lasting) -> None:
@@ -75,6 +77,7 @@ class Entry:
         self.matches: Matcher = matches_nothing
         self.run: Any = None
         self.paths: Paths | None = None
+        self.names: Sequence[Name] = ()  # what it reads from around it
 
     def note_draws(self, leaves: Sequence[Any]) -> None:
         """Note that a call draws from those of its arguments that are keys."""
@@ -82,7 +85,13 @@ class Entry:
             note(leaves[i], by, source)
 
     def change(self) -> str:
-        """What has become of an array that the function closes over, where it has to be traced anew."""
+        """What has become of an array that the function closes over, or of a name that it reads, where it has to be traced anew."""
+        for name in self.names:
+            before = name.value
+            if why := name.change():
+                return why
+            if name.value is not before:  # an equal one
+                self.matches = matches_nothing
         return next(filter(None, [c.change() for c in self.captured]), "")
 
 
@@ -177,6 +186,7 @@ class Signatures:
     ) -> Entry:
         names = self.names(args, kwargs, key[1])
         types = declared_types(leaves, names)
+        around = names_around(self.fun)
         guards = None
         if follows is not None:
             guards = Guards(None if any(map(_is_tracer, leaves)) else leaves)
@@ -192,6 +202,8 @@ class Signatures:
             entry.paths = Paths(self.fun, follows, tree.tree_structure((args, kwargs)), backend.passes)
             if first is not _NO_PATH:
                 entry.paths.add(first)
+        # (What the function itself binds anew while it is traced, it would each time.)
+        entry.names = [name for name in around if not name.change()]
         # One with constants of an enclosing trace is for that alone.
         is_kept = not any(map(_is_traced, entry.graph.consts.values())) and not entry.once
         if is_kept:

@@ -29,6 +29,14 @@ class Unchanged(Protocol):
     content: bytes | None
 
 
+class Bound(Protocol):
+    """A name, the dict or the closure cell where it is bound, and what it has to be bound to still."""
+
+    name: str
+    place: Any
+    value: Any
+
+
 def is_plain(structure: PyTreeDef) -> bool:
     """Whether all containers are Python's own or namedtuples, with keys that have a plain spelling."""
     node = structure.node_data()
@@ -63,10 +71,12 @@ def _shown(part: PyTreeDef, leaves: Iterator[str], named: Callable[[type], str])
     return f"{'' if cls is tuple else named(cls)}({''.join([c + ', ' for c in children])})"
 
 
-def matcher(structure: PyTreeDef, leaves: Sequence[Any], unchanged: Sequence[Unchanged] = ()) -> Matcher | None:
+def matcher(
+    structure: PyTreeDef, leaves: Sequence[Any], unchanged: Sequence[Unchanged] = (), bound: Sequence[Bound] = ()
+) -> Matcher | None:
     """A test for calls like one with these arrays and Python numbers for leaves; None if it is not to be had. Dicts have
     their keys in the same order, and these are strings, so that equal ones are the same. Arrays that are `unchanged` must
-    be of these types still, and have this content if any is given."""
+    be of these types still, and have this content if any is given; names that are `bound` must be to the same."""
     if not is_plain(structure) or not all([type(k) is str for keys in structure.details() for k in keys]):
         return None
     if not all(
@@ -86,7 +96,7 @@ def matcher(structure: PyTreeDef, leaves: Sequence[Any], unchanged: Sequence[Unc
             return f"type({value}) is not {dtype}_type and ({array})"
         return f"type({value}) is not ndarray or {value}.dtype is not {dtype} or {value}.shape != {leaf.shape}"
 
-    return _generated(structure, differs, unchanged)
+    return _generated(structure, differs, unchanged, bound)
 
 
 def order_matcher(structure: PyTreeDef, kinds: Collection[type]) -> Matcher | None:
@@ -98,11 +108,14 @@ def order_matcher(structure: PyTreeDef, kinds: Collection[type]) -> Matcher | No
         namespace["kinds"] = kinds
         return f"type({value}) not in kinds"
 
-    return _generated(structure, differs, ())
+    return _generated(structure, differs, (), ())
 
 
 def _generated(
-    structure: PyTreeDef, differs: Callable[[int, str, dict[str, Any]], str], unchanged: Sequence[Unchanged]
+    structure: PyTreeDef,
+    differs: Callable[[int, str, dict[str, Any]], str],
+    unchanged: Sequence[Unchanged],
+    bound: Sequence[Bound],
 ) -> Matcher:
     """`differs` says how to ask, in source, whether a leaf is another one than it should be."""
     namespace: dict[str, Any] = {}
@@ -149,12 +162,24 @@ def _generated(
                 lines.append(f"    {', '.join(parts)}, = {value}")
         waiting.extend(zip(children[::-1], parts[::-1], strict=True))
     for x in unchanged:
-        name = f"array{len(namespace)}"
-        namespace |= {name: x.array, f"{name}_dtype": x.dtype, f"{name}_content": x.content}
-        test(f"{name}.shape != {x.shape} or {name}.dtype is not {name}_dtype")
+        array = f"array{len(namespace)}"
+        namespace |= {array: x.array, f"{array}_dtype": x.dtype, f"{array}_content": x.content}
+        test(f"{array}.shape != {x.shape} or {array}.dtype is not {array}_dtype")
         if x.content is not None:
-            test(f"{name}.tobytes() != {name}_content")
-    source = "\n".join(["def match(args):", *lines, f"    return [{', '.join(names)}]"])
+            test(f"{array}.tobytes() != {array}_content")
+    for i, one in enumerate(bound):
+        namespace |= {f"place{i}": one.place, f"bound{i}": one.value}
+        now = f"place{i}[{one.name!r}]" if type(one.place) is dict else f"place{i}.cell_contents"
+        test(f"{now} is not bound{i}")
+    lines.append(f"    return [{', '.join(names)}]")
+    if bound:  # to anything at all
+        lines = [
+            "    try:",
+            *["    " + line.replace("\n", "\n    ") for line in lines],
+            "    except (KeyError, ValueError):",
+        ]
+        lines.append("        return None")
+    source = "\n".join(["def match(args):", *lines])
     match: Matcher = functions([_compiled(source)], namespace)["match"]
     return match
 

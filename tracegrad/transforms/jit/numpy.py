@@ -157,7 +157,7 @@ class Jitted(Generic[P, R]):
     def _keep_at_hand(self, entry: Entry, args: tuple[Any, ...], leaves: Sequence[Any]) -> None:
         """Have the next call look there first."""
         if entry.matches is matches_nothing:
-            entry.matches = matcher(tree.tree_structure(args), leaves, entry.captured) or matches_nothing
+            entry.matches = matcher(tree.tree_structure(args), leaves, entry.captured, entry.names) or matches_nothing
         self._recent = entry
 
     def _followed(
@@ -341,12 +341,15 @@ def jit(
             happens once for each signature, or for each path where it asks for values (see `branches`). Dicts and keywords
             come in the caller's order, which is part of the signature.
 
+            Globals and closure variables are those of the call, on NumPy, in `fun` and in functions of the user's that it calls: where
+            one is bound to something else since, `fun` is traced anew. Attributes and elements stay as they were.
+
             Arrays that it closes over are hidden inputs, read anew at each call, in derivatives and batches too. What
             Python computes from them while tracing is fixed: in `x * (2 * c)` the product `2 * c`, in `x * 2 * c`
             nothing. One that has got another shape or dtype in place is traced for, and so is one whose values a function
             looks at: a mask that selects, repeats, indices in `np.take`. On XLA a copy is kept on the device,
-            and made anew when the array has been written into, for which all of it is compared at each call. Large data
-            belongs in an argument on the device (`tg.device_put`), and so does what changes often. A name that is bound to another array is not seen. Where `fun` itself writes into such
+            and made anew when the array has been written into, for which all of it is compared at each call; a name that is bound to another array is not seen there. Large data
+            belongs in an argument on the device (`tg.device_put`), and so does what changes often. Where `fun` itself writes into such
             an array after it has used it, it is traced anew at each call, and `trace_log` says so.
         backend: "numpy", or "xla" for CPUs, GPUs and TPUs through jax; None for XLA where an argument is a jax array, and
             else for what the environment says in TRACEGRAD_BACKEND, or "numpy".
