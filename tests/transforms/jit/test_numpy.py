@@ -403,7 +403,7 @@ def test_breakpoints_stop_and_see_values(backend: str, monkeypatch: pytest.Monke
     assert all([np.array_equal(y, 2 * X) for _, _, y in seen])
     assert type(g(X)).__module__.startswith("jax") == (backend == "xla")
     with pytest.raises(ConcretizationTypeError):
-        tg.jit(lambda x: np.sum(x) if x[0] > 0 else x)(X)
+        tg.jit(lambda x: np.sum(x) if x[0] > 0 else x, branches="error")(X)
 
 
 def test_a_debugged_gradient_shows_values_inside() -> None:
