@@ -13,6 +13,7 @@ import pytest
 import tracegrad as tg
 from tracegrad.core.errors import TracerArrayConversionError, UnsupportedFunctionError
 from tracegrad.scipy import special
+from tracegrad.testing import check_grads
 
 scipy_special = pytest.importorskip("scipy.special")
 coverage = pytest.importorskip("tests.scipy_coverage")
@@ -174,3 +175,17 @@ def test_scipy_is_loaded_at_the_first_call() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True"]
+
+
+def test_logsumexp_of_complex_numbers() -> None:
+    """With terms that would overflow, and signs that are no numbers of the real line."""
+    z = np.array([[700 + 1j, 710 - 2j, 709 + 0.5j], [-1j, 1 + 3j, 2.0]])
+    b = np.array([1.0, -2.0, 0.5j])
+    for how in ({}, {"axis": 1}, {"axis": 0, "keepdims": True}, {"axis": 1, "b": b, "return_sign": True}):
+        for f in (special.logsumexp, tg.jit(lambda z, how=how: special.logsumexp(z, **how))):
+            got = f(z, **how) if f is special.logsumexp else f(z)
+            expected = scipy_special.logsumexp(z, **how)
+            for x, y in zip(tg.tree.leaves(got), tg.tree.leaves(expected), strict=True):
+                assert np.shape(x) == np.shape(y)
+                np.testing.assert_allclose(x, y, rtol=1e-13)
+    check_grads(lambda z: special.logsumexp(z, axis=1, b=b), (z,), order=1, rtol=1e-6)

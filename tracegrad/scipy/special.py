@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.boxes import accept_jax
-from tracegrad.core.trace import SCIPY_FUNCTIONS
+from tracegrad.core.trace import SCIPY_FUNCTIONS, as_array, bind
+from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops import softmax as over_axes
 from tracegrad.ops.elementwise.activations import logistic as expit
 from tracegrad.ops.elementwise.error_function import erf as erf
@@ -104,6 +105,7 @@ from tracegrad.ops.special_functions import igammac as gammaincc
 from tracegrad.ops.special_functions import lgamma as gammaln
 from tracegrad.ops.special_functions import polygamma as polygamma
 from tracegrad.ops.special_functions import zeta as _hurwitz
+from tracegrad.ops.structural import stop_gradient_op
 from tracegrad.typing import Array, ArrayLike, Axis
 
 sinc = np.sinc
@@ -240,12 +242,26 @@ def logsumexp(
     keepdims: bool = False,
     return_sign: bool = False,
 ) -> Any:
-    """log(sum(b * exp(a))) over `axis` (default: all); with `return_sign` the logarithm of the absolute value, and the sign.
+    """log(sum(b * exp(a))) over `axis` (default: all); with `return_sign` the logarithm of the absolute value, and the sign. Of complex numbers
+    it is the principal logarithm, and the sign of absolute value 1.
 
     >>> bool(logsumexp(np.array([0.0, -np.inf])) == 0.0)
     True
     """
+    a, b = as_array(a), None if b is None else as_array(b)
+    if any([number_kind(type_of(x).dtype) == "c" for x in (a, b) if x is not None]):
+        return _complex_logsumexp(a, b, axis, keepdims, return_sign)
     return _logsumexp(a, axis, b=b, keepdims=keepdims, return_sign=return_sign)
+
+
+def _complex_logsumexp(a: Any, b: Any, axis: Any, keepdims: bool, return_sign: bool) -> Any:
+    largest = np.max(np.real(a), axis, keepdims=True)
+    level = bind(stop_gradient_op, (np.where(np.isfinite(largest), largest, 0),))
+    terms = np.exp(a - level)
+    total = np.sum(terms if b is None else b * terms, axis, keepdims=True)
+    found = [np.log(np.abs(total)) + level, total / np.abs(total)] if return_sign else [np.log(total) + level]
+    found = [x if keepdims else np.squeeze(x, axis) for x in found]
+    return tuple(found) if return_sign else found[0]
 
 
 def softmax(x: ArrayLike, axis: Axis = None) -> Array:
