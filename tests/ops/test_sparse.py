@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -81,3 +82,25 @@ def test_sizes() -> None:
     wide: Any = {"shape": (3, 4), "transposed": False, **SOLVE}
     with pytest.raises(ShapeError, match="must be square"):
         tg.make_graph(lambda x: bind(sparse_solve_op, (DATA, INDICES, INDPTR, x), wide))(np.ones(3))
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_sparsity_is_the_matrix(transposed: bool) -> None:
+    for x in (X[:, 0], X):
+        width = x.size // 3
+        for operation in (multiplied, solved):
+            by_x = tg.jacobian(lambda x, op=operation: op(DATA, x, transposed), sparse=True)(x)
+            np.testing.assert_allclose(
+                by_x.toarray(), np.kron(operation(DATA, np.eye(3), transposed), np.eye(width)), atol=1e-15
+            )
+            assert by_x.nnz == (DATA.size if operation is multiplied else 9) * width
+        by_data = tg.jacobian(lambda data, x=x: multiplied(data, x, transposed), sparse=True)(DATA)
+        dense = tg.jacrev(lambda data, x=x: multiplied(data, x, transposed))(DATA)
+        np.testing.assert_array_equal(by_data.toarray(), dense.reshape(by_data.shape))
+        assert by_data.nnz == DATA.size * width
+
+
+def test_without_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.sparse", None)
+    with pytest.raises(ImportError, match=r"pip install 'tracegrad\[scipy\]'"):
+        multiplied(DATA, X)

@@ -14,7 +14,7 @@ from numpy.linalg import LinAlgError
 
 from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.late import imported
-from tracegrad.core.op import Op, Params, Wanted
+from tracegrad.core.op import Along, Op, Pairs, Params, Wanted
 from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType, is_inexact
 from tracegrad.ops.families import cast, conform
@@ -126,6 +126,18 @@ def _by_blocks(op: Op, size: int, batched: Sequence[bool], inputs: Sequence[Any]
     return np.reshape(out, (size, out.shape[0] // size, *out.shape[1:]))
 
 
+def _matmul_reach(
+    i: int, types: Sequence[ArrayType], out: ArrayType, params: Params, known: Sequence[Any]
+) -> Along | Pairs | None:
+    if known[1] is None or known[2] is None:
+        return None
+    rows, columns = places(np.asarray(known[1]), np.asarray(known[2]), params["transposed"])
+    if i == 3:
+        return Along([(0, 0, (rows, columns)), *[(a, a, None) for a in range(1, len(out.shape))]])
+    width = math.prod(out.shape[1:])
+    return Pairs(np.ravel(rows[:, None] * width + np.arange(width)), np.repeat(np.arange(len(rows)), width))
+
+
 sparse_matmul_op = Op(
     "sparse_matmul",
     evaluate=_matmul,
@@ -134,6 +146,7 @@ sparse_matmul_op = Op(
     vjp=_matmul_vjp,
     linear=[{0}, {3}],
     batch=_matmul_batch,
+    reach=_matmul_reach,
     kinds="",
 )
 
@@ -208,5 +221,6 @@ sparse_solve_op = Op(
     vjp=_solve_vjp,
     linear=[{3}],
     batch=_solve_batch,
+    reach=lambda i, types, out, params, known: Along([(1, 1, None)]) if i == 3 and len(out.shape) == 2 else None,
     kinds="",
 )

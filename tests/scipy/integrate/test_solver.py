@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from typing import Any
 
 import numpy as np
+import pytest
 
 import tracegrad as tg
 from tracegrad.core.check import check
@@ -53,3 +55,10 @@ def test_packing() -> None:
     found = unpacked(vector, types)
     assert [x.dtype for x in found] == [t.dtype for t in types] and found[2] == 0.0
     np.testing.assert_array_equal(found[1], arrays[1])
+
+
+def test_without_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.integrate", None)
+    for f in (decayed, lambda b: quad(np.cos, 0.0, b)[0]):
+        with pytest.raises(ImportError, match=r"tg\.scipy\.integrate .*pip install 'tracegrad\[scipy\]'"):
+            tg.grad(f)(1.0)
