@@ -488,6 +488,7 @@ def _head(found: dict[str, dict[str, Found]]) -> list[str]:
         "*as `tnp.f`*: NumPy does not hand its own to tracers, and `tracegrad.numpy` has it (`import tracegrad.numpy as tnp`). *needs values*: the "
         "shape of the result, or what is done, depends on the values, so that under `jit` arguments must be static, or a keyword say the size. "
         "The last columns say whether jax.numpy has the name, and whether HIPS autograd has a derivative for it or a function of its own.", "",
+        "Dtypes are NumPy's: what NumPy itself does not compute, such as `np.logaddexp` of complex numbers, is refused with the types and the line.", "",
         "| | " + " | ".join((WITH, ZERO, PLAIN, REFUSED)) + " |", "|---|---|---|---|---|",
     ]  # fmt: skip
     for title, part in found.items():
