@@ -64,7 +64,7 @@ def main(argv: list[str]) -> float:
 
     moves = tg.jit(tg.vmap(lambda state, keys: tg.lax.scan(move, state, keys)), backend=chosen.backend)
     parts = max(chosen.steps // PART, 2)
-    keys = np.asarray(tg.random.split(tg.random.key(chosen.seed), (parts + 1, CHAINS, PART)))
+    keys = tg.random.split(tg.random.key(chosen.seed), (parts + 1, CHAINS, PART))
     starts = np.asarray(tg.random.normal(keys[-1, 0, 0], (CHAINS, inputs.shape[1]), float))
     state, draws, chances = (starts, np.full(CHAINS, np.log(0.05)), np.ones(CHAINS)), [], []
     for part in track(range(parts), "moves"):
