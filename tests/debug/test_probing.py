@@ -115,6 +115,22 @@ def test_linear_functions_whose_cotangents_depend_on_nothing() -> None:
         assert tg.debug.probes(g)(STEPS)["y"].cotangent.tolist() == [1, 2, 3]
 
 
+@pytest.mark.parametrize("by", [lambda f: f, tg.grad, lambda f: tg.jit(tg.grad(f))])
+def test_values_that_no_derivative_needs_are_there(by: Callable[[Any], Any]) -> None:
+    def f(x: Any) -> Any:
+        h = x
+        for _ in range(3):
+            h = tg.debug.probe(h * 3.0, "layer")
+        tg.debug.probe(np.sin(x), "beside")
+        return lax.scan(lambda c, a: (tg.debug.probe(c * a, "step"), None), np.sum(h), STEPS)[0]
+
+    found = tg.debug.probes(by(f))(np.array([0.5, 1.0]))
+    assert found["layer"].primal.tolist() == [[1.5, 3], [4.5, 9], [13.5, 27]]
+    assert found["layer"].cotangent.tolist() == [[54, 54], [18, 18], [6, 6]]
+    assert found["beside"].primal.tolist() == np.sin([0.5, 1.0]).tolist() and found["beside"].cotangent is None
+    assert found["step"].primal.tolist() == [40.5, 81, 243] and found["step"].cotangent.tolist() == [6, 3, 1]
+
+
 def test_what_is_masked_stays_so() -> None:
     def f(x: Any) -> Any:
         return np.sum(np.where(x > 0, np.log(tg.debug.probe(x, "x")), 0.0))
@@ -126,7 +142,11 @@ def test_what_is_masked_stays_so() -> None:
 
 def test_pytrees_and_the_table() -> None:
     found = tg.debug.probes(lambda p: np.sum(tg.debug.probe(p, "p")["a"]) ** 2)({"a": np.ones(2), "b": 3.0})
-    assert list(found) == ["p['a']"] and len(found) == 1 and found["p['a']"].cotangent.tolist() == [4.0, 4.0]
+    assert (
+        list(found) == ["p['a']", "p['b']"]
+        and found["p['b']"].cotangent is None
+        and found["p['a']"].cotangent.tolist() == [4.0, 4.0]
+    )
     assert str(found).startswith("p['a'] f64[2] at test_probing.py:") and "cotangent mean 4, from 4 to 4" in str(found)
     assert str(tg.debug.probes(np.sin)(1.0)) == "no probes"
 

@@ -26,6 +26,7 @@ class Context(threading.local):
     boxes       how many calls that have foreign arrays in boxes have not returned
     explains    whether a function is run for an explanation: equations are told which rows of which `vmap` they are for, and
                 jitted functions are traced as a part of what calls them
+    probed      what probes have seen meanwhile, None where nobody asks
     refused     why a tracer was no size lately, which NumPy does not hand on
     """
 
@@ -36,6 +37,7 @@ class Context(threading.local):
     trace: Any = None
     boxes: int = 0
     explains: bool = False
+    probed: list[Any] | None = None
     refused: str = ""
 
     @property

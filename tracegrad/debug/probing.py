@@ -84,10 +84,13 @@ def probe(x: R, name: str) -> R:
     if not context.explains:
         return x
     leaves, structure = tree.tree_flatten_with_path(x)
-    found = [
-        bind(probe_op, (leaf,), {"name": name + tree.keystr(path), "what": "primal"}) if type(leaf) is Tracer else leaf
-        for path, leaf in leaves
-    ]
+    found = []
+    for path, leaf in leaves:
+        if type(leaf) is Tracer:
+            leaf = bind(probe_op, (leaf,), {"name": name + tree.keystr(path), "what": "primal"})
+            if context.probed is not None:
+                context.probed.append(leaf)
+        found.append(leaf)
     return tree.tree_unflatten(structure, found)
 
 
@@ -171,17 +174,39 @@ def probes(fun: Callable[..., Any]) -> Callable[..., Probes]:
     require_callable(fun, "debug.probes")
 
     def run(*args: Any, **kwargs: Any) -> Probes:
-        call = graph_of_call("probes", fun, args, kwargs)
+        call = graph_of_call("probes", _kept(fun), args, kwargs)
         found = _run(call)
         outputs = call.graph.outputs
         is_number = bool(outputs) and not outputs[0].type.shape and is_inexact(outputs[0].type.dtype)
         if is_number and not any([what != "primal" for _, what in found]):
-            derived = graph_of_call("probes", _with_cotangents(fun), args, kwargs)
-            found = _run(derived)
+            found = _run(graph_of_call("probes", _kept(_with_cotangents(fun)), args, kwargs))
         names = dict.fromkeys([name for name, _ in found])
         return Probes({name: _probed(name, found) for name in names})
 
     return run
+
+
+def _kept(fun: Callable[..., Any]) -> Callable[..., Any]:
+    """The function that returns besides what its probes see, so that this is kept although no result depends on it."""
+
+    def kept(*args: Any, **kwargs: Any) -> Any:
+        outer, found = context.probed, list[Any]()
+        trace = next((x.origin for x in tree.tree_leaves((args, kwargs)) if type(x) is Tracer), None)
+        try:
+            context.probed = found
+            out = fun(*args, **kwargs)
+        finally:
+            context.probed = outer
+        seen = []
+        for t in found:
+            while type(t) is Tracer and type(t.value) is Tracer:  # as the trace around all knows it
+                t = t.value
+            if t.origin is trace:
+                seen.append(t)
+        # Of loops and branches all that they make, since probes may be inside.
+        return out, seen, [] if trace is None else [eqn[4] for eqn in trace.eqns if eqn[0].held is not None]
+
+    return kept
 
 
 def _with_cotangents(fun: Callable[..., Any]) -> Callable[..., Any]:
