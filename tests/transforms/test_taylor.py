@@ -150,6 +150,31 @@ def test_work_grows_with_the_square_of_the_order(order: int, monkeypatch: pytest
     assert len(set(map(id, made))) < 40
 
 
+LOOPS: dict[str, Callable[[Any], Any]] = {
+    "scan": lambda x: tg.lax.scan(lambda c, u: ((np.sin(c[0] * u), c[1] + 1), None), (x[0], 0), x)[0][0] * x,
+    "nested": lambda x: tg.lax.scan(lambda c, u: (tg.lax.fori_loop(0, 3, lambda i, d: np.sin(d * u) + i, c), c), x[0], x)[1],
+    "while_loop": lambda x: tg.lax.while_loop(lambda c: np.sum(c) < 50, lambda c: c * 1.5 + np.cos(c) ** 2, np.abs(x)),
+    "switch": tg.jit(lambda x: tg.lax.switch((x[0] > 0).astype(int) + 1, [np.sin, np.cos, np.exp], x)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_loops_and_branches_are_ones_of_coefficients(name: str) -> None:
+    """To order 8, where nested derivatives have 256 times the equations."""
+    f, h = LOOPS[name], 1e-2
+    found = tg.taylor(f, X, V, 8)
+    near(sum([c * h**k for k, c in enumerate(found)]), f(X + h * V), 1e-9)
+    near(sum([c * (-h) ** k for k, c in enumerate(found)]), f(X - h * V), 1e-9)
+    near(list(tg.jit(lambda x: tg.taylor(f, x, V, 8))(X)), list(found), 1e-12)
+
+
+def test_a_scan_stays_one() -> None:
+    graph = tg.make_graph(lambda x: tg.taylor(FUNCTIONS["scan"], x, V, 5))(X)
+    bodies = [len(eqn.params["body"].eqns) for eqn in graph.eqns if eqn.op.name == "scan"]
+    assert len(bodies) == 2  # of the value, and of all coefficients
+    assert max(bodies) < 150
+
+
 def test_long_programs() -> None:
     def chain(x: Any) -> Any:
         for _ in range(1500):

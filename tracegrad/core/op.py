@@ -133,6 +133,11 @@ Flows = Callable[[Callable[[Any, Sequence[Any]], Sequence[Any]], Sequence[Any], 
 SeriesRule = Callable[[int, Sequence[Sequence[Any]], Sequence[Any], Params], Any]
 
 
+# (expanded, coefficients of each input, all of one number, params) -> those of all outputs, one after the other, where
+# expanded(graph) is one of its Graphs with all coefficients of each floating input and output in its place: an op on power series.
+HeldSeries = Callable[[Callable[[Any], Any], Sequence[Sequence[Any]], Params], Sequence[Any]]
+
+
 class Written(NamedTuple):
     """How Python says what an op that holds Graphs does: these are functions, and lines call them.
 
@@ -159,6 +164,7 @@ class Held(NamedTuple):
     runs_user_code  whether evaluating runs a user's function, whose errors are the user's own
     write           how Python says it, by the types of its inputs and its params
     flows           which elements of its outputs depend on which of its inputs, by the same of its Graphs; None if all may
+    series          the op of power series, by its Graphs of such; None for one whose outputs are just those of a Graph
     """
 
     expand: Expansion | None = None
@@ -171,6 +177,7 @@ class Held(NamedTuple):
     runs_user_code: bool = False
     write: Callable[[Sequence[ArrayType], Params], Written] | None = None
     flows: Flows | None = None
+    series: HeldSeries | None = None
 
 
 EVERY: frozenset[int] = frozenset(range(1 << 10))

@@ -11,7 +11,7 @@ The last is the recurrence that one finds in books: exp has dy = y du, so that k
 The ops of a rule are looked up among those that there are: that sin has the cosine in its rule, whose rule has that same sine, makes
 the one pair of series of both. So the elementary functions take time in the square of the order. Where rules go on to new functions
 (digamma, polygamma, ...) there is one more for each order. Only a quotient, whose rule has two quotients in it, says how it goes by
-itself (`Op.series`).
+itself (`Op.series`); and loops and branches are loops and branches of Graphs of all coefficients (`Held.series`).
 
 Sources: Griewank & Walther, "Evaluating Derivatives", chapter 13 (2008); McIlroy, "Power Series, Power Serious", Journal of
 Functional Programming 9 (1999).
@@ -29,17 +29,15 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.errors import DtypeError, at, clip, require_callable, user_source
-from tracegrad.core.graph import Graph, Var, exact_params, exactly
+from tracegrad.core.graph import Graph, Var, exact_params, exactly, remembered
 from tracegrad.core.names import leaf_names
-from tracegrad.core.op import Op, Params
+from tracegrad.core.op import HeldSeries, Op, Params
 from tracegrad.core.trace import Tracer, bind, settled_tree
 from tracegrad.core.tracebacks import trimming
 from tracegrad.core.tracing import arrays_of, trace_graph
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, is_inexact, type_of
 from tracegrad.lower.passes import simplify
 from tracegrad.ops.families import cast
-from tracegrad.ops.index import slice_op
-from tracegrad.ops.join import stack_op
 from tracegrad.ops.masks import filled
 from tracegrad.transforms.arguments import as_output, matching
 from tracegrad.transforms.batch import own_arrays
@@ -54,8 +52,8 @@ def taylor(fun: Callable[..., Any], x: PyTree, v: PyTree, order: int) -> tuple[A
 
     They are those of the powers, not derivatives: fun(x + s v) = c[0] + c[1] s + c[2] s**2 + ..., so that the derivative of order
     k is k! c[k]. (jax.experimental.jet takes and gives derivatives.) c[1] is what `jvp` gives. They take time in the square of
-    the order for elementary functions and little more for others, where nested `jvp`s take twice the time for each order. Of a
-    `while_loop` and the functions of matrices (`expm`, `logm`), an op each, that is not so.
+    the order for elementary functions and little more for others, where nested `jvp`s take twice the time for each order. Of
+    functions of matrices (`expm`, `logm`) that is not so. Loops and branches become ones of coefficients.
 
     Args:
         fun: a function of one argument, an array or pytree, to arrays or pytrees of them.
@@ -103,9 +101,9 @@ def taylor(fun: Callable[..., Any], x: PyTree, v: PyTree, order: int) -> tuple[A
     expansion = Expansion()
     series = [Series(expansion, [c, d]) for c, d in zip(leaves, direction, strict=True)]
     found = expansion.walk(graph, series)
-    # Order by order, so that nothing is computed by a chain of calls as long as the program.
-    for k, application in itertools.product(range(1, last + 1), tuple(expansion.made)):
-        application.advance(k)
+    # One after the other, so that nothing is computed by a chain of calls as long as the program.
+    for application in tuple(expansion.made):
+        application.advance(last)
     values = [s.value for s in found]
     rows = [[s.coefficient(k) for s in found] for k in range(last + 1)]
     flat_rows = own_arrays([c for row in rows for c in row], values * (last + 1), [*leaves, *direction])
@@ -130,10 +128,6 @@ def _checked(order: Any) -> int:
 
 
 _SMALL = 64  # elements of constants that are compared by content
-
-
-class NotOneWay(Exception):
-    """A loop or a branch goes several ways, of which a series has one."""
 
 
 class Series:
@@ -175,20 +169,6 @@ class Series:
         if self.application is not None:
             self.application.advance(k)
         return self.known[k] if k < len(self.known) else None
-
-    # What `Held.flows` asks for.
-
-    def at(self, i: int) -> Series:
-        return self.expansion.apply(slice_op, [self], {"index": (i,)})[0]
-
-    def merged(self, other: Series) -> Series:
-        raise NotOneWay
-
-    @staticmethod
-    def stacked(rows: Sequence[Series], type: ArrayType) -> Series:
-        if not rows:
-            return Series(Expansion(), [np.zeros(type.shape, type.dtype)])
-        return rows[0].expansion.apply(stack_op, rows, {"axis": 0})[0]
 
 
 class Expansion:
@@ -232,11 +212,9 @@ class Expansion:
 
     def _applied(self, op: Op, inputs: Sequence[Series], params: Params) -> list[Series]:
         varies = any([s.varies and is_inexact(s.type.dtype) for s in inputs])
-        if varies and op.held is not None and op.held.flows is not None:
-            try:
-                return list(op.held.flows(self.walk, inputs, params))
-            except NotOneWay:
-                pass
+        held = op.held
+        if varies and held is not None and held.series is None and held.flows is not None:
+            return list(held.flows(self.walk, inputs, params))
         out = bind(op, tuple([s.value for s in inputs]), params)
         outs = out if op.multiple_results else (out,)
         if not varies:
@@ -291,6 +269,8 @@ class Application:
 
     def advance(self, order: int) -> None:
         """Find the coefficients up to this order."""
+        if self.op.held is not None and self.op.held.series is not None and self.order < order:
+            self._advance_held(self.op.held.series, order)
         while self.order < order:
             k = self.order + 1
             found = self._coefficients(k)
@@ -298,6 +278,23 @@ class Application:
             for s, c in zip(self.outputs, found, strict=True):
                 if s.application is not None:
                     s.known.append(None if c is None else _of_dtype(c, s.value))
+
+    def _advance_held(self, series: HeldSeries, order: int) -> None:
+        """The same for a loop or a branch: all orders at once, by its Graphs of series."""
+        count = order + 1
+
+        def coefficients(s: Series, t: ArrayType) -> list[Any]:
+            if not is_inexact(t.dtype):
+                return [s.value]
+            found = [s.value, *[s.coefficient(k) for k in range(1, count)]]
+            return [np.zeros(t.shape, t.dtype) if c is None else c for c in found]
+
+        given = [coefficients(s, s.type) for s in self.inputs]
+        found = iter(series(lambda graph: series_graph(graph, order), given, self.params))
+        for s in self.outputs:
+            known = [next(found) for _ in range(count if is_inexact(s.type.dtype) else 1)]
+            s.known[1:] = known[1:]
+        self.order = order
 
     def _coefficients(self, k: int) -> Sequence[Any]:
         op, params, active = self.op, self.params, self.active
@@ -353,6 +350,33 @@ class Application:
             value = np.zeros(s.type.shape, s.type.dtype)[()] if first is None else first
             found = self.expansion.derivatives[id(s)] = Series(self.expansion, [value], None, s)
         return found
+
+
+def series_graph(graph: Graph, order: int) -> Graph:
+    """A Graph of all coefficients, up to this order, of each floating input and output, one after the other."""
+    counts = [order + 1 if is_inexact(v.type.dtype) else 1 for v in graph.inputs]
+
+    def flat(*arrays: Any) -> list[Any]:
+        expansion, rest = Expansion(), iter(arrays)
+        inputs = [Series(expansion, list(itertools.islice(rest, n))) for n in counts]
+        found = expansion.walk(graph, inputs)
+        for application in tuple(expansion.made):
+            application.advance(order)
+        outs = []
+        for s, t in zip(found, graph.out_types, strict=True):
+            outs.append(s.value)
+            if is_inexact(t.dtype):
+                rows = [s.coefficient(k) for k in range(1, order + 1)]
+                outs += [np.zeros(t.shape, t.dtype) if c is None else c for c in rows]
+        return outs
+
+    def make() -> Graph:
+        pairs = zip(graph.inputs, counts, strict=True)
+        types = [v.type if k == 0 else strong(v.type) for v, n in pairs for k in range(n)]
+        return simplify(trace_graph(flat, types, transform="taylor", user_function=graph, abstract=True))
+
+    found: Graph = remembered(graph, ("taylor", order), make)
+    return found
 
 
 def _orders(k: int, count: int) -> Iterator[tuple[int, ...]]:

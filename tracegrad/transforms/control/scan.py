@@ -182,6 +182,14 @@ def _scan_flows(walk: Any, inputs: Sequence[Any], params: Params) -> Sequence[An
     return [*carry, *[kind.stacked([row[j] for row in rows], t) for j, t in enumerate(types)]]
 
 
+def _scan_series(expanded: Any, inputs: Sequence[Sequence[Any]], params: Params) -> Sequence[Any]:
+    given = _sections(params).split(inputs)
+    carry, elements, consts = [[c for x in part for c in x] for part in (given.carry, given.element, given.const)]
+    changed = {**params, "body": expanded(params["body"]), "carries": len(carry), "elements": len(elements)}
+    outs: Sequence[Any] = bind(scan_op, (*carry, *elements, *consts), changed)
+    return outs
+
+
 def _scan_type(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
     outs, carries = params["body"].out_types, params["carries"]
     return (*outs[:carries], *[ArrayType((params["length"], *t.shape), t.dtype) for t in outs[carries:]])
@@ -361,6 +369,7 @@ scan_op: Op = Op(
         _scan_replay,
         write=_scan_write,
         flows=_scan_flows,
+        series=_scan_series,
     ),
     multiple_results=True,
     never_aliases=True,

@@ -108,6 +108,13 @@ def _flows(walk: Any, inputs: Sequence[Any], params: Params) -> Sequence[Any]:
     return found
 
 
+def _series(expanded: Any, inputs: Sequence[Sequence[Any]], params: Params) -> Sequence[Any]:
+    (index, *_), *operands = inputs
+    branches = tuple([expanded(branch) for branch in params["branches"]])
+    outs: Sequence[Any] = bind(switch_op, (index, *[c for x in operands for c in x]), {**params, "branches": branches})
+    return outs
+
+
 def _write(types: Sequence[ArrayType], params: Params) -> Written:
     branches, kind = params["branches"], number_kind(types[0].dtype)
 
@@ -150,6 +157,7 @@ switch_op: Op = Op(
         _replay,
         write=_write,
         flows=_flows,
+        series=_series,
     ),
     multiple_results=True,
     never_aliases=True,

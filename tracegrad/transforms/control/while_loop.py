@@ -309,8 +309,23 @@ def _while_flows(walk: Any, inputs: Sequence[Any], params: Params) -> Sequence[A
     return carry
 
 
+def _while_series(expanded: Any, inputs: Sequence[Sequence[Any]], params: Params) -> Sequence[Any]:
+    """The condition is of the first coefficients; the others are further inputs that it does not read."""
+    cond: Graph = params["cond"]
+    given = _sections(params).split(inputs)
+    carry, body, others = [[c for x in part for c in x] for part in (given.carry, given.body, given.cond)]
+    heads = [
+        v if k == 0 else Var(strong(v.type))
+        for v, x in zip(cond.inputs, (*given.carry, *given.cond), strict=True)
+        for k in range(len(x))
+    ]
+    changed = _loop(params, replace(cond, inputs=tuple(heads)), expanded(params["body"]), len(carry), len(body))
+    outs: Sequence[Any] = bind(while_op, (*carry, *body, *others), changed)
+    return outs
+
+
 while_op = Op(
-    "while_loop", evaluate=_while, infer=_while_type, jvp=_while_jvp, vjp=_while_vjp, batch=_while_batch, held=Held(expand=_while_expand, replay=_while_replay, write=_while_write, flows=_while_flows),
+    "while_loop", evaluate=_while, infer=_while_type, jvp=_while_jvp, vjp=_while_vjp, batch=_while_batch, held=Held(expand=_while_expand, replay=_while_replay, write=_while_write, flows=_while_flows, series=_while_series),
     multiple_results=True, never_aliases=True, kinds="",
 )  # fmt: skip
 
