@@ -66,6 +66,22 @@ def test_plain_calls_have_all_of_scipy() -> None:
     assert tg.grad(lambda x: x * solve_ivp(fall, (0.0, 2.0), [1.0, 0.0], events=hit).t_events[0].size)(2.0) == 1.0
 
 
+def test_dense_output() -> None:
+    def solved(a: Any, times: Any, span: Any = (0.0, 3.0), solve: Any = solve_ivp) -> Any:
+        found = solve(
+            predator_prey, span, START, t_eval=[span[1]], args=(a, 0.7), dense_output=True, rtol=1e-9, atol=1e-9
+        )
+        return found.sol(times)
+
+    times = np.array([2.0, 0.5, 1.0])
+    for span, when in (((0.0, 3.0), times), ((3.0, 0.0), times), ((0.0, 3.0), 2.0)):
+        expected = solved(1.1, when, span, scipy.integrate.solve_ivp)
+        np.testing.assert_allclose(tg.jit(lambda a, t, span=span: solved(a, t, span))(1.1, when), expected, rtol=1e-14)
+    slope = tg.jacfwd(solved, 1)(1.1, 2.0)
+    np.testing.assert_allclose(slope, predator_prey(2.0, solved(1.1, 2.0), 1.1, 0.7), rtol=1e-7)
+    np.testing.assert_allclose(tg.jacrev(solved)(1.1, times), tg.jacfwd(solved)(1.1, times), rtol=1e-6)
+
+
 def test_vectorized() -> None:
     def f(k: Any) -> Any:
         matrix = np.array([[0.0, 1.0], [-1.0, 0.0]])
@@ -82,8 +98,6 @@ def test_refused() -> None:
     decay = lambda k, **how: solve_ivp(lambda t, y: -k * y, (0.0, 1.0), np.ones(1), t_eval=[1.0], **how).y[0, 0]
     with pytest.raises(UnsupportedFunctionError, match=r"events is not traced at .*test_odes"):
         tg.grad(lambda k: decay(k, events=lambda t, y: y[0]))(1.0)
-    with pytest.raises(UnsupportedFunctionError, match="dense_output=True is not traced"):
-        tg.grad(lambda k: decay(k, dense_output=True))(1.0)
     with pytest.raises(UnsupportedFunctionError, match="full_output=True"):
         tg.grad(lambda k: odeint(lambda y, t: -k * y, np.ones(1), TIMES, full_output=True)[0][0, 0])(1.0)
     with pytest.raises(ShapeError, match=r"y0 must be a vector, got f64\[1,1\]"):

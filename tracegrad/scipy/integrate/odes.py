@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.context import open_traces
 from tracegrad.core.errors import ShapeError, at, require_callable, user_source
 from tracegrad.core.late import imported
 from tracegrad.core.trace import as_array, plain_value
@@ -69,7 +70,8 @@ def solve_ivp(
         y0: the initial value (n,), real or complex.
         method: "RK45", "RK23", "DOP853", "Radau", "BDF", "LSODA" or one of SciPy's classes of solvers.
         t_eval: the times (k,) at which the solution is wanted; in order, between the ends.
-        dense_output, events: for plain calls.
+        dense_output: whether the result has a function `sol(t)`; in what is traced each call of it integrates anew.
+        events: for plain calls.
         vectorized: whether `fun` takes the columns of a matrix.
         args: what `fun` gets besides.
         adjoint: False to take reverse derivatives by integrating onward those in each component of `y0` and of the parameters,
@@ -83,7 +85,7 @@ def solve_ivp(
         DifferentiationError: in the reverse derivative, where the solution cannot be integrated back (that of a stiff system).
         RuntimeError: SciPy's solver fails in what is traced. (A plain call says so in its result.)
         ShapeError: `y0` is no vector; `fun` returns another number of components.
-        UnsupportedFunctionError: `events` or `dense_output` in what is traced; types alone are known and `t_eval` is missing.
+        UnsupportedFunctionError: `events` in what is traced; types alone are known and `t_eval` is missing.
 
     >>> import numpy as np, tracegrad as tg
     >>> def decayed(rate):
@@ -97,6 +99,7 @@ def solve_ivp(
     given = () if args is None else args if isinstance(args, tuple) else (args,)
     start, end = t_span
     known = not is_traced((start, end, y0, t_eval, given))
+    known = known and not (dense_output and events is None and open_traces)  # whose `sol` may be given what is traced
     if known and not closes_over_tracers(lambda: _called(fun, start, y0, given, vectorized)):
         return scipy.solve_ivp(
             fun, t_span, y0, method, t_eval, dense_output, events, vectorized, args, **options
@@ -107,8 +110,6 @@ def solve_ivp(
             "events",
             "Find the time of an event as a root of the solution at t_eval=[t], which has derivatives.",
         )
-    if dense_output:
-        raise refused("solve_ivp", "dense_output=True", "Say the times at which the solution is wanted: t_eval=times.")
     start, end, y0 = _time(start), _time(end), _state(y0, "solve_ivp")
     exact = options.get("jac") is not None
     options = {**{k: v for k, v in options.items() if k != "jac"}, "method": method}
@@ -123,8 +124,17 @@ def solve_ivp(
         t_eval = _steps(solver, start, end, y0, inputs)
     times = astype(as_array(t_eval), np.float64)
     (rows,) = solver(start, end, times, y0, *inputs)
+
+    def sol(t: ArrayLike) -> Array:
+        """The solution (n, ...) at times of any order, for which it is integrated anew."""
+        when = astype(as_array(t), np.float64)
+        flat = np.reshape(when, (-1,))
+        order = np.argsort(np.where(start < end, flat, -flat), kind="stable")
+        (found,) = solver(start, end, take(flat, order), y0, *inputs)
+        return np.reshape(np.transpose(take(found, np.argsort(order), axis=0)), (-1, *type_of(when).shape))
+
     return imported("scipy.optimize").OptimizeResult(
-        t=times, y=np.transpose(rows), sol=None, t_events=None, y_events=None, status=0, success=True,
+        t=times, y=np.transpose(rows), sol=sol if dense_output else None, t_events=None, y_events=None, status=0, success=True,
         message="The solver successfully reached the end of the integration interval.",
     )  # fmt: skip
 
