@@ -321,6 +321,7 @@ DENSITIES = {
     "beta_density",
     "betainc_slope",
     "digamma_rise",
+    "vonmises_quantile",
     "zeta_slope",
 }  # those of igamma, betainc, betaln and zeta
 EXACT_OF_NN = {
