@@ -422,7 +422,7 @@ XLA on the host; those of counts have no derivative, being whole numbers.
 - **Of angles**: `vonmises`, whose distribution function is exact to 1e-13 of the probability around the centre for every `kappa` (SciPy's to 1e-5 beyond 50), and
   `wrapcauchy`.
 - **Of counts**: `bernoulli`, `binom`, `betabinom`, `geom`, `nbinom`, `poisson`. Entropies of `binom`, `betabinom` and `nbinom`, and tails of `betabinom`, are sums of
-  as many terms as the parameters say, which jit has to be given as plain numbers.
+  as many terms as the parameters say, which have to be plain numbers under vmap, and jit on XLA.
 - **Of vectors and matrices**: `multivariate_normal` (`logpdf`, `pdf`, `entropy`), `dirichlet`, `multinomial`, `wishart`.
 - **Of samples**: `gaussian_kde` (`resample` with a key, as jax has it), `rankdata`, `mode`, `sem`.
 """

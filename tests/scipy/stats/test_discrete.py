@@ -15,8 +15,10 @@ scipy_stats = pytest.importorskip("scipy.stats")
 def test_sums_over_counts_need_their_number() -> None:
     f = lambda k, a: stats.betabinom.cdf(k, 10, a, 2.0) + stats.binom.entropy(10, 1 / a)
     np.testing.assert_allclose(tg.jit(f)(3.0, 1.5), f(3.0, 1.5), rtol=1e-12)
+    by_number = lambda n: stats.betabinom.cdf(3, n, 1.0, 2.0)
+    assert [tg.jit(by_number)(n) for n in (10, 12)] == [by_number(10), by_number(12)]
     with pytest.raises(tg.core.errors.ConcretizationTypeError, match=r"int\(\).*test_discrete\.py"):
-        tg.jit(lambda n: stats.betabinom.cdf(3, n, 1.0, 2.0))(10)
+        tg.vmap(by_number)(np.array([10.0, 12.0]))
 
 
 def test_quantiles_of_counts_on_xla() -> None:

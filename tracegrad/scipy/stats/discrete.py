@@ -2,7 +2,7 @@
 
 Their methods take a count (or a probability), the parameters in SciPy's order, and `loc`, by position or by name. There are derivatives in all
 parameters; quantiles are whole numbers and have none. Entropies are sums over counts; how many, of `binom`, `nbinom` and `betabinom`, is
-found by the values of their parameters, which jit does not have.
+found by the values of their parameters, which vmap, and jit on XLA, do not have.
 """
 
 from __future__ import annotations
