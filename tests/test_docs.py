@@ -217,6 +217,19 @@ def test_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
         assert_printed(capsys.readouterr().out, printed)
 
 
+def test_debugging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the pages on training: one NaN, one zero, one slow line, one derivative that is shipped."""
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS / "debugging.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```\n(?:\n```\n(.*?)```\n)?", text, re.DOTALL)
+    assert len(blocks) == text.count("```python") == 12
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for block, printed in blocks:
+        linecache.cache["debugging.md"] = (len(block), None, block.splitlines(keepends=True), "debugging.md")
+        exec(compile(block, "debugging.md", "exec"), names)
+        assert_printed(capsys.readouterr().out, printed)
+
+
 def test_testing(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("jax")
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / "testing.md").read_text(), re.DOTALL)

@@ -112,7 +112,13 @@ class Probed:
 
 
 class Probes(Mapping[str, Probed]):
-    """A `Probed` by name, in the order in which points are come to. str() of it is a table."""
+    """A `Probed` by name, in the order in which points are come to. str() of it is a table.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> found = tg.debug.probes(lambda x: tg.debug.probe(2.0 * x, "twice") ** 2)(3.0)
+    >>> type(found) is tg.debug.Probes, list(found), float(found["twice"].cotangent)
+    (True, ['twice'], 12.0)
+    """
 
     def __init__(self, found: Mapping[str, Probed]) -> None:
         self._found = dict(found)
