@@ -36,7 +36,11 @@ class ConcretizationTypeError(TypeError):
     """A value was needed (`if`, `float()`, a shape) where there is only a type, or where taking it loses a derivative."""
 
 
-class FrozenRandomError(ConcretizationTypeError):
+class ImpureTraceError(RuntimeError):
+    """A function did something while it was traced that a program made of it would not do again."""
+
+
+class FrozenRandomError(ImpureTraceError, ConcretizationTypeError):
     """A random number was drawn from a generator of NumPy's or Python's while a function was traced, which would make it a constant."""
 
 

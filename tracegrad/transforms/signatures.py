@@ -33,8 +33,9 @@ from tracegrad.core.views import own, own_traced
 from tracegrad.lower.numpy.calls import Matcher
 from tracegrad.transforms.captured import captured, look_into_constants
 from tracegrad.transforms.guards import AsksForValue, Guards
+from tracegrad.transforms.impure import purely, require_unchanged
 from tracegrad.transforms.paths import Path, Paths
-from tracegrad.transforms.surroundings import Name, names_around
+from tracegrad.transforms.surroundings import Name, functions_around
 
 CACHE_SIZE = 256
 LOG_SIZE = 1024
@@ -186,12 +187,19 @@ class Signatures:
     ) -> Entry:
         names = self.names(args, kwargs, key[1])
         types = declared_types(leaves, names)
-        around = names_around(self.fun)
+        around = list(functions_around(self.fun))
         guards = None
         if follows is not None:
             guards = Guards(None if any(map(_is_tracer, leaves)) else leaves)
         try:
-            entry = Entry(*self._traced(fun, args, kwargs, types, names, backend, key[1], guards))
+            entry = Entry(
+                *purely(
+                    self.fun,
+                    self.transform,
+                    around,
+                    lambda: self._traced(fun, args, kwargs, types, names, backend, key[1], guards),
+                )
+            )
             first = None
             if guards is not None and guards.asked:
                 _require_own(entry.graph)
@@ -203,7 +211,7 @@ class Signatures:
             if first is not _NO_PATH:
                 entry.paths.add(first)
         # (What the function itself binds anew while it is traced, it would each time.)
-        entry.names = [name for name in around if not name.change()]
+        entry.names = [name for _, found in around for name in found if not name.change()]
         # One with constants of an enclosing trace is for that alone.
         is_kept = not any(map(_is_traced, entry.graph.consts.values())) and not entry.once
         if is_kept:
@@ -256,7 +264,12 @@ class Signatures:
         guards = Guards(leaves, answers)
         try:
             types = declared_types(leaves, names)
-            graph, out_tree, lasting = self._traced(fun, args, kwargs, types, names, backend, None, guards)
+            graph, out_tree, lasting = purely(
+                self.fun,
+                self.transform,
+                list(functions_around(self.fun)),
+                lambda: self._traced(fun, args, kwargs, types, names, backend, None, guards),
+            )
             _require_own(graph)
         except AsksForValue:
             return self._followed_in(fun, paths, leaves)
@@ -327,7 +340,9 @@ class Signatures:
         def flat(*tracers: Any) -> list[Any]:
             nonlocal structure
             args, kwargs = put_together(tracers)
+            given, in_tree = tree.tree_flatten((args, kwargs))
             out = fun(*args, **kwargs)
+            require_unchanged(self.fun, self.transform, (args, kwargs), given, in_tree)
             outputs, structure = take_apart(out)
             return arrays_of(outputs, lambda i: output_name(self.fun, out, i))
 

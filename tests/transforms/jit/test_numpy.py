@@ -415,8 +415,8 @@ def test_a_debugged_gradient_shows_values_inside() -> None:
         return np.sum(y)
 
     step = tg.jit(tg.grad(loss), debug=True)
-    same_bits(step(X), tg.jit(tg.grad(loss))(X))
-    assert "0.29552" in seen[0] and "0.29552" not in seen[1]
+    same_bits(step(X), np.cos(X))
+    assert "0.29552" in seen[0]
     same_bits(tg.grad(tg.jit(loss, debug=True))(X), np.cos(X))
     same_bits(tg.vmap(tg.jit(np.sin, debug=True))(X), np.sin(X))
 

@@ -407,6 +407,8 @@ def jit(
 
     Raises:
         ConcretizationTypeError: where `fun` needs a value that it cannot be told, with the user's line.
+        ImpureTraceError: where `fun` changes a list, dict or set that is an argument or around it, draws from a generator of
+            NumPy's or Python's, or (on NumPy) reads the clock, while it is traced.
             With `dims`: where what Python does depends on a size.
         ValueError: a static or a donated argument that `fun` has not; `dims` for XLA.
 
