@@ -391,6 +391,6 @@ def test_what_numpy_draws_by_a_traced_parameter() -> None:
 )
 def test_functions_of_python_that_compare(f: Any, instead: str) -> None:
     with pytest.raises(ConcretizationTypeError) as info:
-        tg.jit(f)(1.0, np.ones(3))
+        tg.jit(f, branches="error")(1.0, np.ones(3))
     assert f"Instead, write {instead}" in str(info.value)
     assert tg.jit(lambda x: sum(x))(np.ones(3)) == 3.0

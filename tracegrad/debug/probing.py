@@ -13,47 +13,13 @@ from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.context import context
 from tracegrad.core.errors import Source, at, clip, place_of, require_callable, user_source
-from tracegrad.core.op import OPS, MaskRules, Op, Params
 from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import Tracer, bind
 from tracegrad.core.types import ArrayType, is_inexact
 from tracegrad.debug.replay import Call, Level, graph_of_call
-from tracegrad.ops.masks import Masked
+from tracegrad.ops.probes import probe_op
 from tracegrad.transforms.grad import vjp
 from tracegrad.typing import R
-
-
-def _noted(d: Any, primal: Any, params: Params, what: str) -> Any:
-    """A derivative at the same point. One of a derivative is no further one."""
-    if params["what"] != "primal" or d is None:
-        return d
-    if type(d) is Masked:
-        return Masked(_noted(d.filled(), primal, params, what), d.mask, True)
-    if type(d) is not Tracer and type(primal) is Tracer:
-        d = primal.origin.constant_like(d, primal)  # so that it is an equation of the same Graph
-    return bind(OPS["probe"], (d,), {**params, "what": what})
-
-
-def _jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
-    return _noted(tangents[0], primals[0], params, "tangent")
-
-
-def _vjp(wanted: Any, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
-    return [_noted(ct, primals[0], params, "cotangent")]
-
-
-# What stands for a probe where a function is run for what its probes see: the value as it is. No program has it.
-probe_op = Op(
-    "probe",
-    evaluate=lambda x, name, what: x,
-    infer=lambda types, params: types[0],
-    jvp=_jvp,
-    vjp=_vjp,
-    masked=MaskRules(_jvp, _vjp, singular=False),
-    linear=[{0}],
-    batch=lambda size, batched, inputs, params: bind(OPS["probe"], tuple(inputs), params),
-    kinds="",
-)
 
 
 @accepting_jax

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax
@@ -19,8 +19,25 @@ from tracegrad.transforms.control.held import tangents_of
 from tracegrad.transforms.control.linear_solve import Space, sharing_consts
 from tracegrad.transforms.custom import call_with_rules
 from tracegrad.transforms.linear import strong, zeros_like_type
+from tracegrad.typing import R
 
 
+@overload
+def custom_root(
+    f: Callable[[R], R],
+    initial_guess: R,
+    solve: Callable[[Callable[[R], R], R], Any],
+    tangent_solve: Callable[[Callable[[R], R], R], R],
+    has_aux: Literal[False] = False,
+) -> R: ...
+@overload
+def custom_root(
+    f: Callable[[R], R],
+    initial_guess: R,
+    solve: Callable[[Callable[[R], R], R], Any],
+    tangent_solve: Callable[[Callable[[R], R], R], R],
+    has_aux: Literal[True],
+) -> tuple[R, Any]: ...
 @accepting_jax
 def custom_root(
     f: Callable[[Any], Any],

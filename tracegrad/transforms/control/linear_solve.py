@@ -10,7 +10,7 @@ Inputs of the equation are what the functions close over, then the leaves of b; 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax
@@ -37,8 +37,28 @@ from tracegrad.transforms.batch import with_batch
 from tracegrad.transforms.control.call import call, pull_call
 from tracegrad.transforms.control.held import batch_of, tangents_of, written_call
 from tracegrad.transforms.linear import strong, transpose, zeros_like_type
+from tracegrad.typing import R
 
 
+@overload
+def custom_linear_solve(
+    matvec: Callable[[R], R],
+    b: R,
+    solve: Callable[[Callable[[R], R], R], Any],
+    transpose_solve: Callable[[Callable[[R], R], R], Any] | None = None,
+    symmetric: bool = False,
+    has_aux: Literal[False] = False,
+) -> R: ...
+@overload
+def custom_linear_solve(
+    matvec: Callable[[R], R],
+    b: R,
+    solve: Callable[[Callable[[R], R], R], Any],
+    transpose_solve: Callable[[Callable[[R], R], R], Any] | None = None,
+    symmetric: bool = False,
+    *,
+    has_aux: Literal[True],
+) -> tuple[R, Any]: ...
 @accepting_jax
 def custom_linear_solve(
     matvec: Callable[[Any], Any],
