@@ -552,3 +552,35 @@ def test_a_cotangent_of_another_structure() -> None:
     f.defvjp(lambda d: (f(d), None), lambda _, ct: ({"a": ct, "b": ct},))
     with pytest.raises(ShapeError, match=r"structure .* for argument 0, .* but for None where a part is zero"):
         tg.grad(f)({"a": 1.0, "b": (2.0,)})
+
+
+@pytest.mark.parametrize("backend", ["numpy", "xla"])
+@pytest.mark.parametrize("reverse_rule", [False, True])
+def test_a_graph_made_elsewhere_whose_custom_call_closes_over_an_array(backend: Any, reverse_rule: bool) -> None:
+    weights, ran = np.array([1.0, 2.0, 3.0]), []
+
+    def product(x: Any) -> Any:
+        ran.append(1)
+        return np.sin(x) * weights
+
+    f: Any
+    if reverse_rule:
+        f = tg.custom_vjp(product)
+        f.defvjp(lambda x: (np.sin(x) * weights, x), lambda x, ct: (ct * 7.0 * np.cos(x) * weights,))
+    else:
+        f = tg.custom_jvp(product)
+        f.defjvp(lambda p, t: (np.sin(p[0]) * weights, t[0] * 7.0 * np.cos(p[0]) * weights))
+    graph = tg.make_graph(lambda x: f(x).sum())(X)
+    value = lambda x: graph(x)[0]
+    for made, x, derived in ((value, X, False), (tg.grad(value), X, True), (tg.vmap(value), np.stack([X, X]), False)):
+        jitted: Any = tg.jit(made, backend=backend)
+        for factor in (1.0, 2.0):  # the array is read anew at each call
+            weights[:] = factor * np.array([1.0, 2.0, 3.0])
+            expected = 7.0 * np.cos(x) * weights if derived else np.sum(np.sin(x) * weights, -1)
+            near(jitted(x), expected)
+    ran.clear()
+    tg.jit(value, backend=backend)(X)
+    assert len(ran) == 1
+    inner = tg.jit(value, backend=backend)  # a Graph in a Graph in a program
+    again = tg.make_graph(lambda x: inner(x))(X)
+    near(tg.jit(lambda x: again(x)[0], backend=backend)(X), np.sum(np.sin(X) * weights))

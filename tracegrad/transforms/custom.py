@@ -10,6 +10,7 @@ with respect to them, so whoever takes one is told to make an argument of it.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import inspect
@@ -113,6 +114,8 @@ class Rules:
     bwd(residuals, primals, cts) -> one cotangent for each input
     own     how many of the inputs are arguments; there is no derivative with respect to the others
     closed  what the inputs after these stand for, if function and rules close over something
+    reads   how many of the inputs, from the first on, `call` looks at
+    settled whether it was bound in a program that will be run again, whose inputs all that it closes over then became
     graph   what `call` is, where that is known and nothing of it can change: it runs as a compiled function
     acts    whether `call` does more than its outputs say
 
@@ -120,7 +123,7 @@ class Rules:
     the outputs, which a rule need not compute again.
     """
 
-    __slots__ = ("acts", "bwd", "call", "closed", "fwd", "graph", "is_batch", "jvp", "name", "own")
+    __slots__ = ("acts", "bwd", "call", "closed", "fwd", "graph", "is_batch", "jvp", "name", "own", "reads", "settled")
 
     def __init__(
         self,
@@ -134,7 +137,10 @@ class Rules:
         is_batch: bool = False,
         graph: Graph | None = None,
         acts: bool = False,
+        reads: int | None = None,
     ) -> None:
+        self.reads = own if reads is None else reads
+        self.settled = False
         self.graph = graph
         self.acts = acts
         self.is_batch = is_batch  # of others, which have what is closed over among their inputs
@@ -173,28 +179,35 @@ def call_by_rules(leaves: Sequence[Any], rules: Rules, functions: Sequence[Any])
     arrays."""
     axes = () if context.trace is None else context.trace.axes
     ties = axis_indices([axis for axis in context.bound if axis in axes])
-    closed = closed_over(functions)
+    return _bound_with_closed(leaves, rules, closed_over(functions), ties)
+
+
+def _bound_with_closed(
+    inputs: Sequence[Any], rules: Rules, closed: Sequence[Any], ties: Sequence[Any]
+) -> tuple[Any, ...]:
+    """A call with what it is known to close over, and with what it is then seen to."""
     try:
-        return _bound(leaves, rules, closed, ties)
+        return _bound(inputs, rules, closed, ties)
     except _ClosesOver as found:
         known = set(map(id, found.closed))
         # The call takes its own from the end.
         more = [x for x in closed if id(x) not in known]
-        return _bound(leaves, rules, [*more, *found.closed], ties, found.call)
+        return _bound(inputs, rules, [*more, *found.closed], ties, found.call)
 
 
 def _bound(
-    leaves: Sequence[Any], rules: Rules, closed: Sequence[Any], ties: Sequence[Any], call: Any = None
+    inputs: Sequence[Any], rules: Rules, closed: Sequence[Any], ties: Sequence[Any], call: Any = None
 ) -> tuple[Any, ...]:
     if closed or ties:
-        rules = _with_closed(rules, tuple(closed), call)
-    found: tuple[Any, ...] = bind(_custom, (*leaves, *closed, *ties), {"rules": rules})
+        rules = _with_closed(rules, inputs, tuple(closed), call)
+    rules.settled = in_program()
+    found: tuple[Any, ...] = bind(_custom, (*inputs, *closed, *ties), {"rules": rules})
     return found
 
 
-def _with_closed(rules: Rules, closed: tuple[Any, ...], call: Any) -> Rules:
+def _with_closed(rules: Rules, inputs: Sequence[Any], closed: tuple[Any, ...], call: Any) -> Rules:
     """The rules for further inputs: what stands for that over which they close, and what they leave aside."""
-    run, jvp, fwd, bwd, own = rules.call, rules.jvp, rules.fwd, rules.bwd, rules.own
+    run, jvp, fwd, bwd, own = rules.call, rules.jvp, rules.fwd, rules.bwd, len(inputs)
     ends = own + len(closed)
 
     def moved(primals: Sequence[Any], tangents: Sequence[Any], out: Sequence[Any]) -> Sequence[Any]:
@@ -227,8 +240,9 @@ def _with_closed(rules: Rules, closed: tuple[Any, ...], call: Any) -> Rules:
         return run(*inputs[:own])
 
     return Rules(
-        rules.name, own, called, None if jvp is None else moved, None if fwd is None else forward,
-        None if bwd is None else pulled, closed, acts=rules.acts,
+        rules.name, rules.own, called, None if jvp is None else moved, None if fwd is None else forward,
+        None if bwd is None else pulled, (*rules.closed, *inputs[rules.own + len(rules.closed) :], *closed),
+        acts=rules.acts, reads=rules.reads if call is None else ends,
     )  # fmt: skip
 
 
@@ -428,7 +442,7 @@ def _infer(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
     }
     if closed and not rules.is_batch:
         rest = {v: x for v, x in graph.consts.items() if v not in closed}
-        count = rules.own  # of further inputs the function itself reads none
+        count = rules.reads
         whole = Graph((*graph.inputs[:count], *closed), graph.eqns, graph.outputs, rest, graph.name)
         raise _ClosesOver(
             rules.name,
@@ -440,10 +454,13 @@ def _infer(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
 
 def _expand(trace: Trace, inputs: tuple[Any, ...], params: Params) -> Any:
     """In the trace of a linear map, which will be transposed, the function itself. In one for a backward pass, what has no
-    derivative there is a constant: what is closed over may be, and then nobody asks for more than the rules know."""
+    derivative there is a constant: what is closed over may be, and then nobody asks for more than the rules know. In a program
+    that will be run again, a call that comes from a Graph which was made elsewhere gets the arrays that it closes over."""
     rules: Rules = params["rules"]
     if trace.linear:
         return tuple(rules.call(*inputs))
+    if rules.graph is None and not (rules.settled or rules.is_batch) and in_program():
+        return _bound_with_closed(inputs, copy.copy(rules), (), ())
     if not trace.reverse or trace.abstract or len(inputs) == rules.own:
         return None
     constant = [
