@@ -99,7 +99,7 @@ class Classifier(ClassifierMixin, _Net):
 
     Args:
         net: a `tg.nn.Layer` with as many outputs as there are classes; or a function that makes one of that number, by default a
-            layer of 64 units. (Estimators with a Layer cannot be pickled, those with a named function can.)
+            layer of 64 units. (An estimator can be pickled if that can: see `nn.maker`.)
         opt: a gradient transformation of `tg.optim`, by default `adam(1e-2)`.
         epochs, batch_size: how often the data are gone through, and in what parts.
         callbacks, progress: as for `tg.fit`.

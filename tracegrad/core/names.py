@@ -74,11 +74,16 @@ def global_name(x: Any) -> str | None:
     """By which name a wrapper is found in its module, if a decorator has put it in the place of its function, which then can
     be pickled by name only. cloudpickle takes the function of a program by value, since another process has another program:
     it gets no name of what stands there."""
-    fun = getattr(x, "__wrapped__", None)
+    return found_as(x, getattr(x, "__wrapped__", None), 3)
+
+
+def found_as(x: Any, fun: Any, depth: int) -> str | None:
+    """The name of a function, if it is in its module that of what a decorator made of it, x. The pickler called `depth` frames
+    further out."""
     module, path = getattr(fun, "__module__", None), getattr(fun, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(path, str):
         return None
-    if module == "__main__" and "cloudpickle" in sys._getframe(2).f_globals.get("__name__", ""):
+    if module == "__main__" and "cloudpickle" in sys._getframe(depth).f_globals.get("__name__", ""):
         return None
     found: Any = sys.modules.get(module)
     for part in path.split("."):

@@ -113,6 +113,7 @@ from tracegrad.nn.losses.regression import squared_error as squared_error
 from tracegrad.nn.losses.segmentation import binary_dice_loss as binary_dice_loss
 from tracegrad.nn.losses.segmentation import dice_loss as dice_loss
 from tracegrad.nn.losses.segmentation import multiclass_generalized_dice_loss as multiclass_generalized_dice_loss
+from tracegrad.nn.making import maker as maker
 from tracegrad.ops.elementwise.activations import relu as relu
 from tracegrad.ops.elementwise.activations import relu6 as relu6
 from tracegrad.ops.elementwise.activations import soft_sign as soft_sign
@@ -133,7 +134,8 @@ accept_jax(
     [
         name
         for name in __all__
-        if name != "layer" and getattr(globals()[name], "__annotations__", {}).get("return") not in _MAKES_LAYERS
+        if name not in ("layer", "maker")
+        and getattr(globals()[name], "__annotations__", {}).get("return") not in _MAKES_LAYERS
     ],
 )
 __all__ += ["initializers", "models"]

@@ -12,10 +12,12 @@ from tracegrad.core.errors import DtypeError, at, user_source
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.nn.layer import Layer, layer
+from tracegrad.nn.making import maker
 from tracegrad.nn.scope import Scope
 from tracegrad.typing import DType, PyTree
 
 
+@maker
 def serial(*layers: Any, **named: Any) -> Layer:
     """Layers and plain functions, one after the other. The first takes all inputs.
 
@@ -33,7 +35,7 @@ def serial(*layers: Any, **named: Any) -> Layer:
     parts: list[tuple[str | None, Layer]] = [(None, Layer.of(f)) for f in layers]
     parts += [(name, Layer.of(f)) for name, f in named.items()]
 
-    @layer("serial", *[f for _, f in parts[: len(layers)]], **{name: f for name, f in parts[len(layers) :] if name})
+    @layer("serial")
     def serial(p: Scope, *inputs: Any) -> Any:
         for name, f in parts:
             inputs = (p(f, *inputs, name=name),)
@@ -42,6 +44,7 @@ def serial(*layers: Any, **named: Any) -> Layer:
     return serial
 
 
+@maker
 def residual(f: Any, shortcut: Any = None) -> Layer:
     """x + f(x), or shortcut(x) + f(x), in the dtype of f(x): that of its parameters.
 
@@ -54,7 +57,7 @@ def residual(f: Any, shortcut: Any = None) -> Layer:
     f = Layer.of(f)
     shortcut = None if shortcut is None else Layer.of(shortcut)
 
-    @layer("residual", f, **({} if shortcut is None else {"shortcut": shortcut}))
+    @layer("residual")
     def residual(p: Scope, x: Any) -> Any:
         y = p(f, x)
         x = x if shortcut is None else p(shortcut, x)
@@ -65,6 +68,7 @@ def residual(f: Any, shortcut: Any = None) -> Layer:
     return residual
 
 
+@maker
 def parallel(*layers: Any, combine: Literal["concatenate", "sum", "tuple"] = "concatenate") -> Layer:
     """Several layers of the same inputs.
 
@@ -82,7 +86,7 @@ def parallel(*layers: Any, combine: Literal["concatenate", "sum", "tuple"] = "co
         raise ValueError(f"nn.parallel{at(user_source())}: combine is 'concatenate', 'sum' or 'tuple', got {combine!r}")
     parts = [Layer.of(f) for f in layers]
 
-    @layer("parallel", *parts, combine=combine)
+    @layer("parallel")
     def parallel(p: Scope, *inputs: Any) -> Any:
         outputs = tuple([p(f, *inputs) for f in parts])
         if combine == "tuple":
@@ -92,6 +96,7 @@ def parallel(*layers: Any, combine: Literal["concatenate", "sum", "tuple"] = "co
     return parallel
 
 
+@maker
 def repeat(make: Layer | Callable[[], Any], n: int) -> Layer:
     """`n` layers one after the other, each with parameters of its own: `serial` of them.
 
@@ -106,6 +111,7 @@ def repeat(make: Layer | Callable[[], Any], n: int) -> Layer:
     return serial(*[make if isinstance(make, Layer) else make() for _ in range(n)])
 
 
+@maker
 def stack(f: Any, n: int, *, remat: bool = False) -> Layer:
     """`n` copies of a layer one after the other, as one loop: parameters, state and keys are stacked along a first axis, so that
     compiling takes as long for a hundred copies as for one.
@@ -123,13 +129,14 @@ def stack(f: Any, n: int, *, remat: bool = False) -> Layer:
     """
     f = Layer.of(f)
 
-    @layer("stack", f, n, **({"remat": True} if remat else {}))
+    @layer("stack")
     def stack(p: Scope, x: Any) -> Any:
         return p.each(f, n, x, remat)
 
     return stack
 
 
+@maker
 def remat(f: Any, **options: Any) -> Layer:
     """A layer whose backward pass computes it once more, in place of keeping what it computed: `tg.checkpoint` of it.
 
@@ -143,7 +150,7 @@ def remat(f: Any, **options: Any) -> Layer:
     """
     f = Layer.of(f)
 
-    @layer("remat", f, **options)
+    @layer("remat")
     def remat(p: Scope, *inputs: Any) -> Any:
         return p.again(f, inputs, options)
 

@@ -15,6 +15,7 @@ import numpy as np
 from tracegrad import random
 from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.types import number_kind
+from tracegrad.nn.making import draws
 from tracegrad.typing import Array, ArrayLike, DType
 
 Initializer = Callable[..., Array]
@@ -43,6 +44,7 @@ def ones(key: Any, shape: Sequence[int], dtype: DType = np.float32) -> Array:
     return np.ones(shape, dtype)
 
 
+@draws
 def constant(value: ArrayLike, dtype: DType = np.float32) -> Initializer:
     """An initialiser of one value everywhere, or of an array that broadcasts to the shape.
 
@@ -56,6 +58,7 @@ def constant(value: ArrayLike, dtype: DType = np.float32) -> Initializer:
     return init
 
 
+@draws
 def uniform(scale: float = 1e-2, dtype: DType = np.float32) -> Initializer:
     """An initialiser of numbers between 0 and `scale`.
 
@@ -70,6 +73,7 @@ def uniform(scale: float = 1e-2, dtype: DType = np.float32) -> Initializer:
     return init
 
 
+@draws
 def normal(stddev: float = 1e-2, dtype: DType = np.float32) -> Initializer:
     """An initialiser of normal numbers of mean 0 and this standard deviation.
 
@@ -84,6 +88,7 @@ def normal(stddev: float = 1e-2, dtype: DType = np.float32) -> Initializer:
     return init
 
 
+@draws
 def truncated_normal(
     stddev: float = 1e-2, dtype: DType = np.float32, lower: float = -2.0, upper: float = 2.0
 ) -> Initializer:
@@ -100,6 +105,7 @@ def truncated_normal(
     return init
 
 
+@draws
 def variance_scaling(
     scale: float,
     mode: str,
@@ -188,6 +194,7 @@ def _complex_disc(key: Any, shape: Sequence[int], dtype: np.dtype[Any], cut: flo
     return (radius * np.exp(1j * (angle * (2 * np.pi)))).astype(dtype)
 
 
+@draws
 def glorot_uniform(
     in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: DType = np.float32
 ) -> Initializer:
@@ -200,6 +207,7 @@ def glorot_uniform(
     return variance_scaling(1.0, "fan_avg", "uniform", in_axis, out_axis, batch_axis, dtype)
 
 
+@draws
 def glorot_normal(
     in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: DType = np.float32
 ) -> Initializer:
@@ -212,6 +220,7 @@ def glorot_normal(
     return variance_scaling(1.0, "fan_avg", "truncated_normal", in_axis, out_axis, batch_axis, dtype)
 
 
+@draws
 def lecun_uniform(
     in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: DType = np.float32
 ) -> Initializer:
@@ -224,6 +233,7 @@ def lecun_uniform(
     return variance_scaling(1.0, "fan_in", "uniform", in_axis, out_axis, batch_axis, dtype)
 
 
+@draws
 def lecun_normal(
     in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: DType = np.float32
 ) -> Initializer:
@@ -237,6 +247,7 @@ def lecun_normal(
     return variance_scaling(1.0, "fan_in", "truncated_normal", in_axis, out_axis, batch_axis, dtype)
 
 
+@draws
 def he_uniform(
     in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: DType = np.float32
 ) -> Initializer:
@@ -249,6 +260,7 @@ def he_uniform(
     return variance_scaling(2.0, "fan_in", "uniform", in_axis, out_axis, batch_axis, dtype)
 
 
+@draws
 def he_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: DType = np.float32) -> Initializer:
     """`variance_scaling(2.0, "fan_in", "truncated_normal")`, for relu. Source: He et al., ICCV 2015.
 
@@ -262,6 +274,7 @@ def he_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dt
 xavier_uniform, xavier_normal, kaiming_uniform, kaiming_normal = glorot_uniform, glorot_normal, he_uniform, he_normal
 
 
+@draws
 def torch_uniform(
     fan_in: int | None = None, in_axis: Axes = -2, out_axis: Axes = -1, dtype: DType = np.float32
 ) -> Initializer:
@@ -285,6 +298,7 @@ def torch_uniform(
     return init
 
 
+@draws
 def orthogonal(scale: float = 1.0, column_axis: int = -1, dtype: DType = np.float32) -> Initializer:
     """An initialiser of matrices of orthonormal columns (or rows, where these are fewer), times `scale`, drawn evenly among all
     of them. What is not the axis of columns is rows.
@@ -320,6 +334,7 @@ def orthogonal(scale: float = 1.0, column_axis: int = -1, dtype: DType = np.floa
     return init
 
 
+@draws
 def delta_orthogonal(scale: float = 1.0, column_axis: int = -1, dtype: DType = np.float32) -> Initializer:
     """An initialiser of convolutions' kernels (*window, in, out) that are zero but for an orthogonal matrix at the middle.
 

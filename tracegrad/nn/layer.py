@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Mapping
 from typing import Any, overload
 
@@ -11,9 +12,11 @@ import numpy as np
 from tracegrad import random, tree
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.context import context
-from tracegrad.core.errors import at, name_of, require_callable, user_source
+from tracegrad.core.errors import at, described, name_of, require_callable, user_source
 from tracegrad.core.late import LOADERS
+from tracegrad.core.names import found_as
 from tracegrad.core.types import ShapeDtypeStruct, type_of
+from tracegrad.nn.making import Call, named, shown
 from tracegrad.nn.scope import Row, Run, Scope, Specs, applied, misused
 from tracegrad.nn.summary import Summary, summarised
 from tracegrad.transforms.inspect import eval_shape
@@ -30,6 +33,7 @@ class Layer:
     Attributes:
         name: what it is called among the layers of a net, with a number: "Dense" gives `Dense_0`.
         function: (scope, *inputs) -> outputs.
+        made: the call of a function that made it, where that remembers it (`nn.maker`): it is pickled as this.
 
     >>> import numpy as np, tracegrad as tg
     >>> from tracegrad import nn
@@ -43,18 +47,37 @@ class Layer:
     >>> gradient = tg.grad(lambda params: np.mean(net(params, x) ** 2))(params)
     """
 
-    __slots__ = ("_text", "function", "name")
+    __slots__ = ("_text", "function", "made", "name")
 
     def __init__(self, name: str, function: Callable[..., Any], text: str | None = None) -> None:
         self.name = name
         self.function = function
-        self._text = name if text is None else text
+        self.made: Call | None = None
+        self._text = text
 
     def __repr__(self) -> str:
+        if self._text is None:
+            return self.name if self.made is None else str(self.made)
         return self._text
 
+    def __reduce__(self) -> Any:
+        if self.made is not None:
+            return self.made.reduced()
+        if (name := found_as(self, self.function, 2)) is not None:
+            return named, (self.function.__module__, name)
+        raise pickle.PicklingError(
+            f"the layer {self!r} cannot be pickled: {described(self.function)} is not found by its name in a module; define it "
+            "there, or if a function there makes it, write @nn.maker on that"
+        )
+
+    def __copy__(self) -> Layer:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Layer:
+        return self
+
     def __treescope_repr__(self, path: Any, subtree_renderer: Any) -> Any:
-        return LOADERS["treescope"]().rendered(self._text, self.name, path)
+        return LOADERS["treescope"]().rendered(repr(self), self.name, path)
 
     @accepting_jax
     def init(self, key: int | Array, *inputs: Any, dtype: DType = np.float32) -> Params:
@@ -222,7 +245,9 @@ class Layer:
                 )
             return out
 
-        return Layer(name, of_arrays)
+        made = Layer(name, of_arrays, name)
+        made.made = Call(Layer.of, (function,), {})
+        return made
 
 
 @overload
@@ -238,7 +263,7 @@ def layer(name: Any, /, *config: Any, **options: Any) -> Any:
 
     Args:
         name: the function, whose name is the layer's; or a name, for a function that makes layers.
-        *config, **options: what such a function was called with, for the layer's repr.
+        *config, **options: what such a function was called with, for the layer's repr, which with `nn.maker` is known without.
 
     >>> import numpy as np
     >>> from tracegrad import nn
@@ -259,12 +284,8 @@ def layer(name: Any, /, *config: Any, **options: Any) -> Any:
     if not isinstance(name, str):
         require_callable(name, "nn.layer", "(f)")
         return Layer(name_of(name, "layer"), name)
-    parts = [*map(_shown, config), *[f"{key}={_shown(value)}" for key, value in options.items()]]
-    return lambda function: Layer(name, function, f"{name}({', '.join(parts)})")
-
-
-def _shown(x: Any) -> str:
-    return name_of(x) if callable(x) and not isinstance(x, Layer) else repr(x)
+    parts = [*map(shown, config), *[f"{key}={shown(value)}" for key, value in options.items()]]
+    return lambda function: Layer(name, function, f"{name}({', '.join(parts)})" if parts else None)
 
 
 def _declared(x: Any) -> Any:

@@ -46,4 +46,4 @@ def test_lora() -> None:
     near(nn.lora(nn.Dense(4), 2)(params, x), nn.Dense(4)(params["base"], x) + np.asarray(theirs(x)), 1e-5)
     gradient = tg.grad(lambda change: np.sum(net({**params, **change}, x) ** 2))({"a": params["a"], "b": params["b"]})
     assert all(g.any() for g in gradient.values())
-    assert repr(net) == "lora(Dense(4), 2, 6.0)"
+    assert repr(net) == "lora(Dense(4), 2, alpha=6.0)"

@@ -176,7 +176,7 @@ def test_errors() -> None:
     with pytest.raises(ShapeError, match=r"scale is \(5,\), but the input f64\[2,3,3,4\] asks for \(4,\)"):
         nn.LayerNorm()(nn.LayerNorm().init(0, X), IMAGES)
     assert repr(nn.serial(nn.GroupNorm(8), nn.BatchNorm(0.9, use_bias=False))) == (
-        "serial(GroupNorm(8, 1e-06), BatchNorm(0.9, 1e-05, use_bias=False))"
+        "serial(GroupNorm(8), BatchNorm(0.9, use_bias=False))"
     )
 
 

@@ -14,9 +14,11 @@ from tracegrad.nn.attention import attention_weights, rotary, weighted
 from tracegrad.nn.layer import Layer, layer
 from tracegrad.nn.layers.dropout import Dropout
 from tracegrad.nn.layers.norms import LayerNorm
+from tracegrad.nn.making import maker
 from tracegrad.nn.scope import Init, Scope
 
 
+@maker
 def MultiHeadAttention(
     num_heads: int,
     *,
@@ -63,13 +65,8 @@ def MultiHeadAttention(
     >>> params["query"]["kernel"].shape, net(params, np.ones((1, 5, 8))).shape
     ((8, 2, 4), (1, 5, 8))
     """
-    options = {
-        "qkv_features": qkv_features, "out_features": out_features, "num_kv_heads": num_kv_heads, "rotary_base": rotary_base,
-        "decode": decode,
-    }  # fmt: skip
-    said = {name: x for name, x in options.items() if x is not None}
 
-    @layer("MultiHeadAttention", num_heads, **said, **({"causal": True} if causal else {}))
+    @layer("MultiHeadAttention")
     def attention(p: Scope, x: Any, context: Any = None, mask: Any = None) -> Any:
         if x.ndim < 2:
             raise ShapeError(f"{p.place()}: takes [..., places, features], got {x.shape}")
@@ -113,6 +110,7 @@ def MultiHeadAttention(
     return attention
 
 
+@maker
 def SelfAttention(num_heads: int, **options: Any) -> Layer:
     """`MultiHeadAttention` of places to themselves. Arguments are the same.
 
@@ -123,10 +121,11 @@ def SelfAttention(num_heads: int, **options: Any) -> Layer:
     return MultiHeadAttention(num_heads, **options)
 
 
+@maker
 def _projection(features: tuple[int, ...], count: int, use_bias: bool, kernel_init: Init, bias_init: Init) -> Layer:
     """A product over the last `count` axes, to some of these sizes. The kernel is drawn as the matrix that it is."""
 
-    @layer("Projection", features)
+    @layer("Projection")
     def projection(p: Scope, x: Any) -> Any:
         inner, matrix = x.shape[x.ndim - count :], (math.prod(x.shape[x.ndim - count :]), math.prod(features))
 

@@ -12,12 +12,14 @@ from tracegrad.core.errors import ShapeError, at, clip, user_source
 from tracegrad.lax import conv_general_dilated, conv_transpose
 from tracegrad.nn import initializers
 from tracegrad.nn.layer import Layer, layer
+from tracegrad.nn.making import maker
 from tracegrad.nn.scope import Init, Scope
 
 Sizes = int | Sequence[int]
 Padding = str | int | Sequence[int | tuple[int, int]]
 
 
+@maker
 def Conv(
     features: int,
     kernel_size: Sizes,
@@ -57,7 +59,7 @@ def Conv(
     """
     window = sizes_of(kernel_size)
 
-    @layer("Conv", features, kernel_size, **({"strides": strides} if strides != 1 else {}))
+    @layer("Conv")
     def conv(p: Scope, x: Any) -> Any:
         channels = channels_of(p, x, window)
         if channels % feature_group_count or features % feature_group_count:
@@ -78,6 +80,7 @@ def Conv(
     return conv
 
 
+@maker
 def ConvTranspose(
     features: int,
     kernel_size: Sizes,
@@ -110,7 +113,7 @@ def ConvTranspose(
     """
     window = sizes_of(kernel_size)
 
-    @layer("ConvTranspose", features, kernel_size, **({"strides": strides} if strides != 1 else {}))
+    @layer("ConvTranspose")
     def transposed(p: Scope, x: Any) -> Any:
         channels = channels_of(p, x, window)
         shape = (features, channels) if transpose_kernel else (channels, features)
@@ -144,6 +147,7 @@ def _wrapped(y: Any, periods: Sequence[int], transpose_kernel: bool) -> Any:
     return y
 
 
+@maker
 def DepthwiseConv(
     kernel_size: Sizes,
     strides: Sizes = 1,
@@ -172,7 +176,7 @@ def DepthwiseConv(
         "bias_init": bias_init,
     }  # fmt: skip
 
-    @layer("DepthwiseConv", kernel_size, **({"multiplier": multiplier} if multiplier != 1 else {}))
+    @layer("DepthwiseConv")
     def depthwise(p: Scope, x: Any) -> Any:
         channels = channels_of(p, x, sizes_of(kernel_size))
         conv = Conv(channels * multiplier, kernel_size, strides, feature_group_count=channels, **options)
@@ -181,6 +185,7 @@ def DepthwiseConv(
     return depthwise
 
 
+@maker
 def SeparableConv(
     features: int,
     kernel_size: Sizes,
@@ -208,7 +213,7 @@ def SeparableConv(
     """
     ones = (1,) * len(sizes_of(kernel_size))
 
-    @layer("SeparableConv", features, kernel_size)
+    @layer("SeparableConv")
     def separable(p: Scope, x: Any) -> Any:
         first = DepthwiseConv(
             kernel_size, strides, padding, multiplier=multiplier, use_bias=False, kernel_init=kernel_init

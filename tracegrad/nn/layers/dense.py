@@ -6,9 +6,11 @@ from typing import Any
 
 from tracegrad.nn import initializers
 from tracegrad.nn.layer import Layer, layer
+from tracegrad.nn.making import maker
 from tracegrad.nn.scope import Init, Scope
 
 
+@maker
 def Dense(
     features: int,
     *,
@@ -31,7 +33,7 @@ def Dense(
     (5, 3)
     """
 
-    @layer("Dense", features, **({} if use_bias else {"use_bias": False}))
+    @layer("Dense")
     def dense(p: Scope, x: Any) -> Any:
         kernel = p.param("kernel", kernel_init, (x.shape[-1], features))
         y = p.cast(p.cast(x, kernel.dtype) @ kernel, kernel.dtype)  # NumPy multiplies bfloat16 to float32

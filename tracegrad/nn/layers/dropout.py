@@ -11,9 +11,11 @@ import numpy as np
 from tracegrad import random
 from tracegrad.core.errors import at, user_source
 from tracegrad.nn.layer import Layer, layer
+from tracegrad.nn.making import maker
 from tracegrad.nn.scope import Scope
 
 
+@maker
 def Dropout(rate: float, *, broadcast_dims: Sequence[int] = ()) -> Layer:
     """In training, entries are zero with probability `rate`, and the others divided by 1 - rate, which keeps the mean; else nothing
     happens.
@@ -42,7 +44,7 @@ def Dropout(rate: float, *, broadcast_dims: Sequence[int] = ()) -> Layer:
             f"Dropout{at(user_source())}: rate is the share of entries that is dropped, from 0 to 1, got {rate!r}"
         )
 
-    @layer("Dropout", rate, **({"broadcast_dims": broadcast_dims} if broadcast_dims else {}))
+    @layer("Dropout")
     def dropout(p: Scope, x: Any) -> Any:
         if not p.train or rate == 0:
             return x

@@ -9,9 +9,11 @@ from tracegrad.core.trace import as_array
 from tracegrad.core.types import number_kind
 from tracegrad.nn import initializers
 from tracegrad.nn.layer import Layer, layer
+from tracegrad.nn.making import maker
 from tracegrad.nn.scope import Init, Scope
 
 
+@maker
 def Embed(
     num_embeddings: int,
     features: int,
@@ -37,7 +39,7 @@ def Embed(
     (1, 3, 4)
     """
 
-    @layer("Embed", num_embeddings, features)
+    @layer("Embed")
     def embed(p: Scope, x: Any) -> Any:
         x = as_array(x)
         if number_kind(x.dtype) not in "iu":

@@ -11,9 +11,11 @@ from tracegrad.core.errors import name_of, require_callable
 from tracegrad.core.trace import as_array
 from tracegrad.nn import initializers
 from tracegrad.nn.layer import Layer, layer
+from tracegrad.nn.making import maker
 from tracegrad.nn.scope import Scope
 
 
+@maker
 def PReLU(negative_slope_init: float = 0.01) -> Layer:
     """x where x >= 0, else `negative_slope` * x, of which the slope is a parameter: one for all entries.
 
@@ -29,7 +31,7 @@ def PReLU(negative_slope_init: float = 0.01) -> Layer:
     Source: He et al., "Delving Deep into Rectifiers", ICCV 2015, arXiv:1502.01852.
     """
 
-    @layer("PReLU", negative_slope_init)
+    @layer("PReLU")
     def prelu(p: Scope, x: Any) -> Any:
         slope = p.param("negative_slope", initializers.constant(negative_slope_init), ())
         x = p.cast(x, slope.dtype)
@@ -38,6 +40,7 @@ def PReLU(negative_slope_init: float = 0.01) -> Layer:
     return prelu
 
 
+@maker
 def Lambda(function: Callable[..., Any], name: str | None = None) -> Layer:
     """Any function of arrays as a layer. `nn.serial` and `p(...)` take functions as they are; this gives one a name, and the methods
     of a layer.
@@ -53,9 +56,11 @@ def Lambda(function: Callable[..., Any], name: str | None = None) -> Layer:
     (to_unit, [1.0])
     """
     require_callable(function, "nn.Lambda", "(lambda x: x / 255)")
-    return Layer(name or name_of(function, "function").strip("<>"), lambda p, *inputs: function(*inputs))
+    name = name or name_of(function, "function").strip("<>")
+    return Layer(name, lambda p, *inputs: function(*inputs), name)
 
 
+@maker
 def lora(inner: Layer, rank: int, alpha: float | None = None) -> Layer:
     """inner(x) + alpha / rank * x @ a @ b: a layer to be adapted by a change of low rank, while its own weights rest.
 
@@ -79,7 +84,7 @@ def lora(inner: Layer, rank: int, alpha: float | None = None) -> Layer:
     """
     factor = 1.0 if alpha is None else alpha / rank
 
-    @layer("lora", inner, rank, *([] if alpha is None else [alpha]))
+    @layer("lora")
     def adapted(p: Scope, x: Any) -> Any:
         x = as_array(x)
         y = p(inner, x, name="base")

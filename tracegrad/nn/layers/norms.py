@@ -14,12 +14,14 @@ from tracegrad.core.types import is_inexact, number_kind
 from tracegrad.lax import pmean
 from tracegrad.nn import initializers
 from tracegrad.nn.layer import Layer, layer
+from tracegrad.nn.making import maker
 from tracegrad.nn.scope import Scope
 from tracegrad.ops.elementwise.casting import is_narrow
 from tracegrad.ops.families import cast
 from tracegrad.transforms.grad import stop_gradient
 
 
+@maker
 def LayerNorm(
     epsilon: float = 1e-6, *, use_bias: bool = True, use_scale: bool = True, axis: int | Sequence[int] = -1
 ) -> Layer:
@@ -40,7 +42,7 @@ def LayerNorm(
     Source: Ba, Kiros and Hinton, "Layer Normalization", 2016, arXiv:1607.06450.
     """
 
-    @layer("LayerNorm", epsilon, **_unlike(use_bias=(use_bias, True), use_scale=(use_scale, True), axis=(axis, -1)))
+    @layer("LayerNorm")
     def layer_norm(p: Scope, x: Any) -> Any:
         axes = _axes(p, x, axis)
         x, dtype, scale, bias = _taken(p, x, axes, use_scale, use_bias)
@@ -50,6 +52,7 @@ def LayerNorm(
     return layer_norm
 
 
+@maker
 def RMSNorm(epsilon: float = 1e-6, *, use_scale: bool = True, axis: int | Sequence[int] = -1) -> Layer:
     """x / sqrt(mean(x**2) + epsilon) * scale, with the mean over `axis`.
 
@@ -66,7 +69,7 @@ def RMSNorm(epsilon: float = 1e-6, *, use_scale: bool = True, axis: int | Sequen
     Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", NeurIPS 2019, arXiv:1910.07467.
     """
 
-    @layer("RMSNorm", epsilon, **_unlike(use_scale=(use_scale, True), axis=(axis, -1)))
+    @layer("RMSNorm")
     def rms_norm(p: Scope, x: Any) -> Any:
         axes = _axes(p, x, axis)
         x, dtype, scale, _ = _taken(p, x, axes, use_scale, False)
@@ -75,6 +78,7 @@ def RMSNorm(epsilon: float = 1e-6, *, use_scale: bool = True, axis: int | Sequen
     return rms_norm
 
 
+@maker
 def GroupNorm(
     num_groups: int = 32,
     epsilon: float = 1e-6,
@@ -104,7 +108,7 @@ def GroupNorm(
     Source: Wu and He, "Group Normalization", ECCV 2018, arXiv:1803.08494.
     """
 
-    @layer("GroupNorm", num_groups, epsilon, **_unlike(use_bias=(use_bias, True), use_scale=(use_scale, True)))
+    @layer("GroupNorm")
     def group_norm(p: Scope, x: Any) -> Any:
         ndim, channels = len(x.shape), x.shape[-1]
         if num_groups < 1 or channels % num_groups:
@@ -120,6 +124,7 @@ def GroupNorm(
     return group_norm
 
 
+@maker
 def InstanceNorm(
     epsilon: float = 1e-6,
     *,
@@ -144,7 +149,7 @@ def InstanceNorm(
     Source: Ulyanov, Vedaldi and Lempitsky, "Instance Normalization", 2016, arXiv:1607.08022.
     """
 
-    @layer("InstanceNorm", epsilon, **_unlike(use_bias=(use_bias, True), use_scale=(use_scale, True)))
+    @layer("InstanceNorm")
     def instance_norm(p: Scope, x: Any) -> Any:
         ndim = len(x.shape)
         x, dtype, scale, bias = _taken(p, x, (ndim - 1,), use_scale, use_bias)
@@ -155,6 +160,7 @@ def InstanceNorm(
     return instance_norm
 
 
+@maker
 def BatchNorm(
     momentum: float = 0.99,
     epsilon: float = 1e-5,
@@ -187,9 +193,8 @@ def BatchNorm(
 
     Source: Ioffe and Szegedy, "Batch Normalization", ICML 2015, arXiv:1502.03167.
     """
-    options = _unlike(use_bias=(use_bias, True), use_scale=(use_scale, True), axis_name=(axis_name, None))
 
-    @layer("BatchNorm", momentum, epsilon, **options)
+    @layer("BatchNorm")
     def batch_norm(p: Scope, x: Any) -> Any:
         channels = x.shape[-1:]
         x, dtype, scale, bias = _taken(p, x, (len(x.shape) - 1,), use_scale, use_bias)
@@ -210,6 +215,7 @@ def BatchNorm(
 # Of weights.
 
 
+@maker
 def WeightNorm(
     inner: Layer,
     *,
@@ -236,7 +242,7 @@ def WeightNorm(
     Source: Salimans and Kingma, "Weight Normalization", NeurIPS 2016, arXiv:1602.07868.
     """
 
-    @layer("WeightNorm", inner, **_unlike(use_scale=(use_scale, True)))
+    @layer("WeightNorm")
     def weight_norm(p: Scope, *inputs: Any) -> Any:
         def normalised(path: str, weights: Any) -> Any:
             if variable_filter and not any(part in path for part in variable_filter):
@@ -251,6 +257,7 @@ def WeightNorm(
     return weight_norm
 
 
+@maker
 def SpectralNorm(inner: Layer, n_steps: int = 1, epsilon: float = 1e-12) -> Layer:
     """A layer with kernels divided by their largest singular value, as found by power iteration.
 
@@ -273,7 +280,7 @@ def SpectralNorm(inner: Layer, n_steps: int = 1, epsilon: float = 1e-12) -> Laye
     Source: Miyato et al., "Spectral Normalization for Generative Adversarial Networks", ICLR 2018, arXiv:1802.05957.
     """
 
-    @layer("SpectralNorm", inner, *([] if n_steps == 1 else [n_steps]))
+    @layer("SpectralNorm")
     def spectral_norm(p: Scope, *inputs: Any) -> Any:
         def normalised(path: str, weights: Any) -> Any:
             if len(weights.shape) < 2 or n_steps < 1:
@@ -366,8 +373,3 @@ def _axes(p: Scope, x: Any, axis: int | Sequence[int]) -> tuple[int, ...]:
     if any(not -ndim <= a < ndim for a in given):
         raise ShapeError(f"{p.place()}: no axes {axis} in an input of shape {x.shape}")
     return tuple(sorted({a % ndim for a in given}))
-
-
-def _unlike(**options: tuple[Any, Any]) -> dict[str, Any]:
-    """Of options with their defaults, those that are something else: what the repr of a layer shows."""
-    return {name: value for name, (value, default) in options.items() if value != default}

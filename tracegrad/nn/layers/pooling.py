@@ -12,10 +12,12 @@ from tracegrad.core.types import is_inexact, number_kind
 from tracegrad.lax import reduce_window
 from tracegrad.nn.layer import Layer, layer
 from tracegrad.nn.layers.conv import Padding, Sizes, channels_of, each, pairs, sizes_of
+from tracegrad.nn.making import maker
 from tracegrad.nn.scope import Scope
 from tracegrad.typing import Array, ArrayLike
 
 
+@maker
 def max_pool(window: Sizes, strides: Sizes | None = None, padding: Padding = "VALID") -> Layer:
     """The largest number of each window, for each channel.
 
@@ -30,7 +32,7 @@ def max_pool(window: Sizes, strides: Sizes | None = None, padding: Padding = "VA
     [[5.0, 7.0], [13.0, 15.0]]
     """
 
-    @layer("max_pool", window, **({} if strides is None else {"strides": strides}))
+    @layer("max_pool")
     def max_pool(p: Scope, x: Any) -> Any:
         x = as_array(x)
         lowest = -np.inf if number_kind(x.dtype) == "f" else np.iinfo(x.dtype).min
@@ -39,6 +41,7 @@ def max_pool(window: Sizes, strides: Sizes | None = None, padding: Padding = "VA
     return max_pool
 
 
+@maker
 def avg_pool(
     window: Sizes, strides: Sizes | None = None, padding: Padding = "VALID", *, count_include_pad: bool = True
 ) -> Layer:
@@ -54,7 +57,7 @@ def avg_pool(
     [[2.5, 4.5], [10.5, 12.5]]
     """
 
-    @layer("avg_pool", window, **({} if strides is None else {"strides": strides}))
+    @layer("avg_pool")
     def avg_pool(p: Scope, x: Any) -> Any:
         x = as_array(x)
         if not is_inexact(x.dtype):
@@ -70,6 +73,7 @@ def avg_pool(
     return avg_pool
 
 
+@maker
 def adaptive_avg_pool(size: Sizes) -> Layer:
     """Means of so many windows as asked for along each spatial axis, each from floor(i n / size) to ceil((i + 1) n / size).
 
@@ -83,7 +87,7 @@ def adaptive_avg_pool(size: Sizes) -> Layer:
     """
     wanted = sizes_of(size)
 
-    @layer("adaptive_avg_pool", size)
+    @layer("adaptive_avg_pool")
     def adaptive_avg_pool(p: Scope, x: Any) -> Any:
         channels_of(p, x, wanted)
         dtype = x.dtype if is_inexact(x.dtype) else np.dtype(np.float32)

@@ -17,6 +17,7 @@ from tracegrad.lax import scan
 from tracegrad.nn import initializers
 from tracegrad.nn.activations import sigmoid
 from tracegrad.nn.layer import Layer, layer
+from tracegrad.nn.making import maker
 from tracegrad.nn.scope import Init, Scope
 from tracegrad.typing import Array, DType
 
@@ -29,7 +30,7 @@ class Cell(Layer):
     __slots__ = ("_carries",)
 
     def __init__(self, made: Layer, carries: Carries) -> None:
-        super().__init__(made.name, made.function, repr(made))
+        super().__init__(made.name, made.function, None)
         self._carries = carries
 
     def carry(self, batch_shape: int | Sequence[int] = (), dtype: DType = np.float32) -> Any:
@@ -37,6 +38,7 @@ class Cell(Layer):
         return self._carries(tuple(batch_shape) if np.iterable(batch_shape) else (operator.index(batch_shape),), dtype)
 
 
+@maker
 def SimpleCell(
     features: int,
     *,
@@ -63,7 +65,7 @@ def SimpleCell(
     (2, 4)
     """
 
-    @layer("SimpleCell", features)
+    @layer("SimpleCell")
     def cell(p: Scope, h: Any, x: Any) -> Any:
         kernel = p.param("kernel", kernel_init, (x.shape[-1], features))
         recurrent = p.param("recurrent_kernel", recurrent_init, (features, features))
@@ -74,6 +76,7 @@ def SimpleCell(
     return Cell(cell, lambda batch, dtype: np.zeros((*batch, features), dtype))
 
 
+@maker
 def LSTMCell(
     features: int,
     *,
@@ -107,7 +110,7 @@ def LSTMCell(
             return bias
         return np.concatenate([bias[:features], np.ones(features, dtype), bias[2 * features :]])
 
-    @layer("LSTMCell", features, **({} if unit_forget_bias else {"unit_forget_bias": False}))
+    @layer("LSTMCell")
     def cell(p: Scope, carry: Any, x: Any) -> Any:
         h, c = carry
         kernel = p.param("kernel", kernel_init, (x.shape[-1], 4 * features))
@@ -124,6 +127,7 @@ def LSTMCell(
     return Cell(cell, carries)
 
 
+@maker
 def GRUCell(
     features: int,
     *,
@@ -149,7 +153,7 @@ def GRUCell(
     (2, 12)
     """
 
-    @layer("GRUCell", features)
+    @layer("GRUCell")
     def cell(p: Scope, h: Any, x: Any) -> Any:
         kernel = p.param("kernel", kernel_init, (x.shape[-1], 3 * features))
         recurrent = p.param("recurrent_kernel", recurrent_init, (features, 3 * features))
@@ -163,6 +167,7 @@ def GRUCell(
     return Cell(cell, lambda batch, dtype: np.zeros((*batch, features), dtype))
 
 
+@maker
 def RNN(
     cell: Cell,
     *,
@@ -194,9 +199,8 @@ def RNN(
     """
     if not isinstance(cell, Cell):
         raise TypeError(f"nn.RNN{at(user_source())} takes a cell such as nn.LSTMCell(8), got {cell!r}")
-    options = {"time_major": time_major, "return_carry": return_carry, "reverse": reverse}
 
-    @layer("RNN", cell, **{name: True for name, said in options.items() if said})
+    @layer("RNN")
     def rnn(p: Scope, x: Any, carry: Any = None, lengths: Any = None) -> Any:
         x = as_array(x)
         time = 0 if time_major else x.ndim - 2
@@ -225,6 +229,7 @@ def RNN(
     return rnn
 
 
+@maker
 def Bidirectional(
     forward: Cell, backward: Cell, merge: Literal["concatenate", "sum", "tuple"] = "concatenate", **options: Any
 ) -> Layer:
@@ -249,7 +254,7 @@ def Bidirectional(
         )
     onward, back = RNN(forward, **options), RNN(backward, reverse=True, **options)
 
-    @layer("Bidirectional", forward, backward)
+    @layer("Bidirectional")
     def bidirectional(p: Scope, x: Any, lengths: Any = None) -> Any:
         a, b = p(onward, x, None, lengths, name="forward"), p(back, x, None, lengths, name="backward")
         if merge == "tuple":

@@ -12,6 +12,7 @@ from tracegrad.core.trace import as_array
 from tracegrad.core.types import is_inexact
 from tracegrad.nn.layer import Layer, layer
 from tracegrad.nn.layers.conv import Sizes, channels_of, each, sizes_of
+from tracegrad.nn.making import maker
 from tracegrad.nn.scope import Scope
 from tracegrad.typing import Array, ArrayLike
 
@@ -28,6 +29,7 @@ def flatten(x: ArrayLike) -> Array:
     return np.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
 
 
+@maker
 def reshape(shape: Sizes) -> Layer:
     """Each example of a batch in another shape: [batch, ...] becomes [batch, *shape].
 
@@ -39,9 +41,10 @@ def reshape(shape: Sizes) -> Layer:
     (5, 4, 4, 2)
     """
     sizes = sizes_of(shape, square=False)
-    return Layer("reshape", lambda p, x: np.reshape(x, (x.shape[0], *sizes)), f"reshape({sizes})")
+    return Layer("reshape", lambda p, x: np.reshape(x, (x.shape[0], *sizes)))
 
 
+@maker
 def upsample(factor: Sizes, method: Literal["nearest", "linear"] = "nearest") -> Layer:
     """Images [..., height, width, channels] enlarged.
 
@@ -58,7 +61,7 @@ def upsample(factor: Sizes, method: Literal["nearest", "linear"] = "nearest") ->
     if method not in ("nearest", "linear"):
         raise ValueError(f"nn.upsample{at(user_source())}: method is 'nearest' or 'linear', got {method!r}")
 
-    @layer("upsample", factor, **({} if method == "nearest" else {"method": method}))
+    @layer("upsample")
     def upsample(p: Scope, x: Any) -> Any:
         channels_of(p, x, factors)
         x = as_array(x)
@@ -79,6 +82,7 @@ def upsample(factor: Sizes, method: Literal["nearest", "linear"] = "nearest") ->
     return upsample
 
 
+@maker
 def pixel_shuffle(r: int) -> Layer:
     """Channels as pixels: [..., h, w, c r^2] becomes [..., h r, w r, c].
 
@@ -93,7 +97,7 @@ def pixel_shuffle(r: int) -> Layer:
     (1, 6, 6, 2)
     """
 
-    @layer("pixel_shuffle", r)
+    @layer("pixel_shuffle")
     def pixel_shuffle(p: Scope, x: Any) -> Any:
         channels = channels_of(p, x, each(r, (1, 1)))
         if channels % (r * r):

@@ -9,6 +9,7 @@ import numpy as np
 from tracegrad import nn, random
 from tracegrad.lax import scan
 from tracegrad.nn.layer import Layer, layer
+from tracegrad.nn.making import maker
 from tracegrad.nn.scope import Scope
 
 
@@ -55,14 +56,20 @@ def vae(features: int, latent: int = 8, width: int = 256) -> VAE:
     (5,)
     """
 
-    @layer("encoder", features)
+    return VAE(_encoder(latent, width), nn.serial(nn.Dense(width), nn.relu, nn.Dense(features)))
+
+
+@maker
+def _encoder(latent: int, width: int) -> Layer:
+    @layer("encoder")
     def encoder(p: Scope, x: Any) -> Any:
         h = nn.relu(p(nn.Dense(width), x))
         return p(nn.Dense(latent), h), p(nn.Dense(latent), h)
 
-    return VAE(encoder, nn.serial(nn.Dense(width), nn.relu, nn.Dense(features)))
+    return encoder
 
 
+@maker
 def diffusion(width: int = 32, depth: int = 2) -> Layer:
     """A small U-Net that tells the noise in images: called `(x, t)` with x [batch, height, width, channels] and times [batch]
     between 0 and 1, it returns noise like x. 2^depth divides the size of the images.
@@ -87,7 +94,7 @@ def diffusion(width: int = 32, depth: int = 2) -> Layer:
         h = p(nn.Conv(features, 3), nn.silu(p(nn.GroupNorm(min(8, features)), h)))
         return h + (x if x.shape[-1] == features else p(nn.Conv(features, 1), x))
 
-    @layer("diffusion", width, depth)
+    @layer("diffusion")
     def diffusion(p: Scope, x: Any, t: Any) -> Any:
         channels = x.shape[-1]
         kind = p.param("bias", nn.initializers.zeros, (channels,))
@@ -111,6 +118,7 @@ def diffusion(width: int = 32, depth: int = 2) -> Layer:
     return diffusion
 
 
+@maker
 def node(features: int, width: int = 32, steps: int = 16) -> Layer:
     """A neural ordinary differential equation: dx/dt = f(x, t), from t = 0 to 1 by Runge and Kutta's method of fourth order, for x
     [..., features].
@@ -130,7 +138,7 @@ def node(features: int, width: int = 32, steps: int = 16) -> Layer:
     """
     field = nn.serial(nn.Dense(width), np.tanh, nn.Dense(features))
 
-    @layer("node", features, width, steps)
+    @layer("node")
     def node(p: Scope, x: Any) -> Any:
         at_time = lambda x, t: np.concatenate([x, np.broadcast_to(t, (*x.shape[:-1], 1)).astype(x.dtype)], -1)
         f = p.bind(field, at_time(x, 0.0), name="field")

@@ -12,9 +12,11 @@ import numpy as np
 from tracegrad import nn
 from tracegrad.core.errors import at, user_source
 from tracegrad.nn.layer import Layer, layer
+from tracegrad.nn.making import maker
 from tracegrad.nn.scope import Scope
 
 
+@maker
 def mlp(sizes: Sequence[int], activation: Callable[[Any], Any] = nn.relu) -> Layer:
     """Dense layers with an activation between them.
 
@@ -32,7 +34,7 @@ def mlp(sizes: Sequence[int], activation: Callable[[Any], Any] = nn.relu) -> Lay
         )
     _, *hidden, out = sizes
 
-    @layer("mlp", tuple(sizes))
+    @layer("mlp")
     def mlp(p: Scope, x: Any) -> Any:
         if x.shape[-1] != sizes[0]:
             raise ValueError(f"mlp{at(user_source())}: made for inputs [..., {sizes[0]}], got {x.shape}")
@@ -43,6 +45,7 @@ def mlp(sizes: Sequence[int], activation: Callable[[Any], Any] = nn.relu) -> Lay
     return mlp
 
 
+@maker
 def lenet5(classes: int = 10, padding: str = "VALID", activation: Callable[[Any], Any] = nn.relu) -> Layer:
     """LeNet-5 in the form that is common now: all maps connected, largest values of windows. 61,706 parameters.
 
@@ -58,7 +61,7 @@ def lenet5(classes: int = 10, padding: str = "VALID", activation: Callable[[Any]
     61706
     """
 
-    @layer("lenet5", classes)
+    @layer("lenet5")
     def lenet5(p: Scope, x: Any) -> Any:
         x = p(nn.max_pool(2), activation(p(nn.Conv(6, 5, padding=padding), x)))
         x = p(nn.max_pool(2), activation(p(nn.Conv(16, 5, padding="VALID"), x)))
@@ -70,6 +73,7 @@ def lenet5(classes: int = 10, padding: str = "VALID", activation: Callable[[Any]
     return lenet5
 
 
+@maker
 def alexnet(classes: int = 1000) -> Layer:
     """AlexNet in torchvision's form, for images of 224 x 224. 61,100,840 parameters.
 
@@ -80,7 +84,7 @@ def alexnet(classes: int = 1000) -> Layer:
     61100840
     """
 
-    @layer("alexnet", classes)
+    @layer("alexnet")
     def alexnet(p: Scope, x: Any) -> Any:
         x = p(nn.max_pool(3, 2), nn.relu(p(nn.Conv(64, 11, 4, padding=2), x)))
         x = p(nn.max_pool(3, 2), nn.relu(p(nn.Conv(192, 5, padding=2), x)))
@@ -97,6 +101,7 @@ def alexnet(classes: int = 1000) -> Layer:
 _VGG = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 
 
+@maker
 def vgg(depth: int = 16, classes: int = 1000) -> Layer:
     """VGG for images of 224 x 224: 138,357,544 parameters with 16 layers.
 
@@ -112,7 +117,7 @@ def vgg(depth: int = 16, classes: int = 1000) -> Layer:
     """
     counts = _one_of(_VGG, depth, "vgg")
 
-    @layer("vgg", depth, classes)
+    @layer("vgg")
     def vgg(p: Scope, x: Any) -> Any:
         for count, features in zip(counts, (64, 128, 256, 512, 512), strict=True):
             for _ in range(count):
@@ -126,10 +131,11 @@ def vgg(depth: int = 16, classes: int = 1000) -> Layer:
     return vgg
 
 
+@maker
 def _conv_norm(features: int, kernel: int, strides: int = 1, groups: int = 1, momentum: float = 0.9) -> Layer:
     """A convolution without bias, with zeros on both sides alike, and batch norm."""
 
-    @layer("conv_norm", features, kernel)
+    @layer("conv_norm")
     def conv_norm(p: Scope, x: Any) -> Any:
         conv = nn.Conv(features, kernel, strides, padding=kernel // 2, feature_group_count=groups, use_bias=False)
         return p(nn.BatchNorm(momentum), p(conv, x, name="conv"), name="norm")
@@ -140,6 +146,7 @@ def _conv_norm(features: int, kernel: int, strides: int = 1, groups: int = 1, mo
 _RESNET = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
+@maker
 def resnet(depth: int = 50, classes: int = 1000) -> Layer:
     """ResNet for images of 224 x 224: 11,689,512, 21,797,672, 25,557,032, 44,549,160 and 60,192,808 parameters with 18, 34, 50, 101
     and 152 layers. Strides are in the 3 x 3 convolutions, as in torchvision.
@@ -157,7 +164,7 @@ def resnet(depth: int = 50, classes: int = 1000) -> Layer:
     counts = _one_of(_RESNET, depth, "resnet")
     block, widening = (_basic, 1) if depth < 50 else (_bottleneck, 4)
 
-    @layer("resnet", depth, classes)
+    @layer("resnet")
     def resnet(p: Scope, x: Any) -> Any:
         x = nn.relu(p(_conv_norm(64, 7, 2), x, name="stem"))
         x = p(nn.max_pool(3, 2, padding=1), x)
@@ -170,8 +177,9 @@ def resnet(depth: int = 50, classes: int = 1000) -> Layer:
     return resnet
 
 
+@maker
 def _basic(features: int, strides: int, widening: int) -> Layer:
-    @layer("basic", features, strides)
+    @layer("basic")
     def basic(p: Scope, x: Any) -> Any:
         y = p(_conv_norm(features, 3), nn.relu(p(_conv_norm(features, 3, strides), x)))
         return nn.relu(_shortcut(p, x, features, strides) + y)
@@ -179,8 +187,9 @@ def _basic(features: int, strides: int, widening: int) -> Layer:
     return basic
 
 
+@maker
 def _bottleneck(features: int, strides: int, widening: int) -> Layer:
-    @layer("bottleneck", features, strides)
+    @layer("bottleneck")
     def bottleneck(p: Scope, x: Any) -> Any:
         y = nn.relu(p(_conv_norm(features, 1), x))
         y = nn.relu(p(_conv_norm(features, 3, strides), y))
@@ -196,6 +205,7 @@ def _shortcut(p: Scope, x: Any, features: int, strides: int) -> Any:
     return p(_conv_norm(features, 1, strides), x, name="shortcut")
 
 
+@maker
 def resnet_cifar(depth: int = 20, classes: int = 10) -> Layer:
     """The small ResNet of images of 32 x 32, with shortcuts that have no parameters: 269,722 with 20 layers, 464,154, 658,586, 853,018
     and 1,727,962 with 32, 44, 56 and 110.
@@ -213,7 +223,7 @@ def resnet_cifar(depth: int = 20, classes: int = 10) -> Layer:
     if depth % 6 != 2:
         raise ValueError(f"resnet_cifar{at(user_source())}: the depth is 6 n + 2, such as 20 or 56, got {depth}")
 
-    @layer("resnet_cifar", depth, classes)
+    @layer("resnet_cifar")
     def resnet_cifar(p: Scope, x: Any) -> Any:
         x = nn.relu(p(_conv_norm(16, 3), x, name="stem"))
         for stage, features in enumerate((16, 32, 64)):
@@ -225,8 +235,9 @@ def resnet_cifar(depth: int = 20, classes: int = 10) -> Layer:
     return resnet_cifar
 
 
+@maker
 def _plain_block(features: int, strides: int) -> Layer:
-    @layer("block", features, strides)
+    @layer("block")
     def block(p: Scope, x: Any) -> Any:
         y = p(_conv_norm(features, 3), nn.relu(p(_conv_norm(features, 3, strides), x)))
         missing = features - x.shape[-1]
@@ -236,6 +247,7 @@ def _plain_block(features: int, strides: int) -> Layer:
     return block
 
 
+@maker
 def mobilenet_v2(classes: int = 1000) -> Layer:
     """MobileNetV2 for images of 224 x 224: 3,504,872 parameters.
 
@@ -247,7 +259,7 @@ def mobilenet_v2(classes: int = 1000) -> Layer:
     """
     stages = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 
-    @layer("mobilenet_v2", classes)
+    @layer("mobilenet_v2")
     def mobilenet_v2(p: Scope, x: Any) -> Any:
         x = nn.relu6(p(_conv_norm(32, 3, 2), x, name="stem"))
         for expansion, features, count, strides in stages:
@@ -259,12 +271,13 @@ def mobilenet_v2(classes: int = 1000) -> Layer:
     return mobilenet_v2
 
 
+@maker
 def _inverted(
     expansion: int, features: int, kernel: int, strides: int, activation: Callable[[Any], Any], squeeze: int
 ) -> Layer:
     """Wider inside than outside, a convolution for each channel there; with `squeeze`, each channel weighted by all."""
 
-    @layer("inverted", expansion, features)
+    @layer("inverted")
     def inverted(p: Scope, x: Any) -> Any:
         inside, y = x.shape[-1] * expansion, x
         if expansion > 1:
@@ -285,6 +298,7 @@ _EFFICIENTNET = {  # width, depth, dropout
 }  # fmt: skip
 
 
+@maker
 def efficientnet(name: str = "b0", classes: int = 1000) -> Layer:
     """EfficientNet: 5,288,548 parameters as "b0", for images of 224 x 224.
 
@@ -311,7 +325,7 @@ def efficientnet(name: str = "b0", classes: int = 1000) -> Layer:
         found = max(8, int(wanted + 4) // 8 * 8)
         return found + 8 * (found < 0.9 * wanted)
 
-    @layer("efficientnet", name, classes)
+    @layer("efficientnet")
     def efficientnet(p: Scope, x: Any) -> Any:
         x = nn.silu(p(_conv_norm(wide(32), 3, 2), x, name="stem"))
         for expansion, features, kernel, count, strides in stages:
@@ -326,6 +340,7 @@ def efficientnet(name: str = "b0", classes: int = 1000) -> Layer:
 _DENSENET = {121: (6, 12, 24, 16), 169: (6, 12, 32, 32), 201: (6, 12, 48, 32)}
 
 
+@maker
 def densenet(depth: int = 121, classes: int = 1000, growth: int = 32) -> Layer:
     """DenseNet for images of 224 x 224: 7,978,856 parameters with 121 layers.
 
@@ -342,7 +357,7 @@ def densenet(depth: int = 121, classes: int = 1000, growth: int = 32) -> Layer:
     """
     counts = _one_of(_DENSENET, depth, "densenet")
 
-    @layer("dense_layer", growth)
+    @layer("dense_layer")
     def dense_layer(p: Scope, x: Any) -> Any:
         y = x
         for features, kernel in ((4 * growth, 1), (growth, 3)):
@@ -350,7 +365,7 @@ def densenet(depth: int = 121, classes: int = 1000, growth: int = 32) -> Layer:
             y = p(conv, nn.relu(p(nn.BatchNorm(0.9), y)))
         return np.concatenate([x, y], -1)
 
-    @layer("densenet", depth, classes)
+    @layer("densenet")
     def densenet(p: Scope, x: Any) -> Any:
         x = nn.relu(p(_conv_norm(2 * growth, 7, 2), x, name="stem"))
         x = p(nn.max_pool(3, 2, padding=1), x)
@@ -370,6 +385,7 @@ _CONVNEXT = {
 }  # fmt: skip
 
 
+@maker
 def convnext(name: str = "tiny", classes: int = 1000) -> Layer:
     """ConvNeXt for images of 224 x 224: 28,589,128 parameters as "tiny".
 
@@ -392,7 +408,7 @@ def convnext(name: str = "tiny", classes: int = 1000) -> Layer:
         y = nn.gelu(p(nn.Dense(4 * features), p(nn.LayerNorm(), y)), approximate=False)
         return x + p(nn.Dense(features), y) * p.param("scale", nn.initializers.constant(1e-6), (features,))
 
-    @layer("convnext", name, classes)
+    @layer("convnext")
     def convnext(p: Scope, x: Any) -> Any:
         x = p(nn.LayerNorm(), p(nn.Conv(width, 4, 4, padding="VALID"), x))
         for stage, count in enumerate(counts):
@@ -405,6 +421,7 @@ def convnext(name: str = "tiny", classes: int = 1000) -> Layer:
     return convnext
 
 
+@maker
 def unet(classes: int = 2, base: int = 64, depth: int = 4) -> Layer:
     """U-Net: a logit for each class and pixel. 31,030,658 parameters for one channel and two classes. Convolutions keep the size of
     images (the paper's cut their edges), which 2^depth divides.
@@ -427,7 +444,7 @@ def unet(classes: int = 2, base: int = 64, depth: int = 4) -> Layer:
             x = nn.relu(p(nn.Conv(features, 3), x))
         return x
 
-    @layer("unet", classes, base, depth)
+    @layer("unet")
     def unet(p: Scope, x: Any) -> Any:
         if x.shape[-2] % (1 << depth) or x.shape[-3] % (1 << depth):
             raise ValueError(f"unet{at(user_source())}: 2^{depth} must divide the size of images, got {x.shape}")

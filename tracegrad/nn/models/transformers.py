@@ -11,6 +11,7 @@ from tracegrad import nn
 from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.nn import initializers
 from tracegrad.nn.layer import Layer, layer
+from tracegrad.nn.making import maker
 from tracegrad.nn.models.images import _one_of
 from tracegrad.nn.scope import Init, Scope
 
@@ -28,6 +29,7 @@ def _feed_forward(p: Scope, x: Any, features: int, rate: float, use_bias: bool =
 _GPT2 = {"small": (12, 12, 768), "medium": (24, 16, 1024), "large": (36, 20, 1280), "xl": (48, 25, 1600)}
 
 
+@maker
 def gpt2(name: str = "small", **options: Any) -> Layer:
     """GPT-2, of tokens [..., places] a logit for each word at each place. 124,439,808 parameters as "small", 354,823,168,
     774,030,080 and 1,557,611,200 as "medium", "large" and "xl".
@@ -47,6 +49,7 @@ def gpt2(name: str = "small", **options: Any) -> Layer:
     return gpt(50257, layers=layers, heads=heads, width=width, **options)
 
 
+@maker
 def gpt(
     vocabulary: int,
     *,
@@ -87,7 +90,7 @@ def gpt(
         h = nn.gelu(p(nn.Dense(4 * width, kernel_init=small), p(nn.LayerNorm(1e-5), x, name="ln_2"), name="c_fc"))
         return x + p(nn.Dropout(dropout_rate), p(nn.Dense(width, kernel_init=last), h, name="c_proj"))
 
-    @layer("gpt", vocabulary)
+    @layer("gpt")
     def gpt(p: Scope, tokens: Any) -> Any:
         length = tokens.shape[-1]
         if length > context:
@@ -164,6 +167,7 @@ def gpt2_from_huggingface(weights: Mapping[str, Any], heads: int | None = None) 
 _BERT = {"base": (12, 12, 768), "large": (24, 16, 1024)}
 
 
+@maker
 def bert(name: str = "base", vocabulary: int = 30522, context: int = 512, dropout_rate: float = 0.1) -> Layer:
     """BERT with its pooler. Called `(tokens, types=None, mask=None)`, integers [..., places] of words and of which text they are
     in, and booleans of which places are text; it returns `(places' features, pooled features)`. 109,482,240 parameters as
@@ -195,7 +199,7 @@ def bert(name: str = "base", vocabulary: int = 30522, context: int = 512, dropou
             nn.LayerNorm(1e-12), x + p(nn.Dropout(dropout_rate), p(nn.Dense(width, kernel_init=small), h, name="down"))
         )
 
-    @layer("bert", name)
+    @layer("bert")
     def bert(p: Scope, tokens: Any, types: Any = None, mask: Any = None) -> Any:
         x = p.param("words", small, (vocabulary, width))[tokens]
         x = x + p.param("positions", small, (context, width))[: tokens.shape[-1]]
@@ -212,6 +216,7 @@ def bert(name: str = "base", vocabulary: int = 30522, context: int = 512, dropou
 _TRANSFORMER = {"base": (6, 8, 512, 2048), "big": (6, 16, 1024, 4096)}
 
 
+@maker
 def transformer(
     name: str = "base",
     vocabulary: int = 37000,
@@ -259,7 +264,7 @@ def transformer(
         x = added(p, x, p(nn.MultiHeadAttention(heads, use_bias=use_bias), x, source))
         return added(p, x, feed_forward(p, x))
 
-    @layer("transformer", name)
+    @layer("transformer")
     def transformer(p: Scope, source: Any, target: Any) -> Any:
         words = p.param("words", initializers.normal(width**-0.5), (vocabulary, width))
 
@@ -278,6 +283,7 @@ def transformer(
     return transformer
 
 
+@maker
 def lstm_lm(vocabulary: int, width: int = 256, layers: int = 2, dropout_rate: float = 0.2) -> Layer:
     """A language model of LSTMs: of tokens [..., places] logits [..., places, vocabulary]. The table of words is used for the
     logits too.
@@ -298,7 +304,7 @@ def lstm_lm(vocabulary: int, width: int = 256, layers: int = 2, dropout_rate: fl
     (1, 16, 65)
     """
 
-    @layer("lstm_lm", vocabulary)
+    @layer("lstm_lm")
     def lstm_lm(p: Scope, tokens: Any) -> Any:
         words = p.param("words", initializers.normal(0.05), (vocabulary, width))
         x = p(nn.Dropout(dropout_rate), words[tokens])
@@ -315,6 +321,7 @@ def lstm_lm(vocabulary: int, width: int = 256, layers: int = 2, dropout_rate: fl
 _VIT = {"Ti": (12, 3, 192), "S": (12, 6, 384), "B": (12, 12, 768), "L": (24, 16, 1024), "H": (32, 16, 1280)}
 
 
+@maker
 def vit(name: str = "B/16", classes: int = 1000, dropout_rate: float = 0.0) -> Layer:
     """A vision transformer of images [..., height, width, channels]. For 224 x 224 pixels 5,717,416 parameters as "Ti/16", 22,050,664
     as "S/16", 86,567,656 as "B/16", 88,224,232 as "B/32", 304,326,632 as "L/16", 632,045,800 as "H/14".
@@ -340,7 +347,7 @@ def vit(name: str = "B/16", classes: int = 1000, dropout_rate: float = 0.0) -> L
         x = x + p(nn.Dropout(dropout_rate), h)
         return x + _feed_forward(p, p(nn.LayerNorm(), x), 4 * width, dropout_rate)
 
-    @layer("vit", name, classes)
+    @layer("vit")
     def vit(p: Scope, x: Any) -> Any:
         x = p(nn.Conv(width, size, size, padding="VALID"), x, name="patches")
         x = np.reshape(x, (*x.shape[:-3], -1, width))
