@@ -96,7 +96,7 @@ def test_early_stopping(patience: int, epochs: int, best: int) -> None:
     assert fitted.best == best  # whether or not it stopped early
     assert fitted.state == epochs - 1
     if epochs < 6:
-        assert fitted.reason == f"val_loss has not become better for {patience} epochs: best 3 in epoch 1"
+        assert fitted.reason == f"val_loss has not become better for {patience} epochs: best 3 in epoch 2"
 
 
 def test_early_stopping_upwards_and_by_how_much() -> None:

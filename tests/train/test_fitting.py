@@ -32,7 +32,7 @@ def test_wrong_arguments() -> None:
         fit(validation=(X,))
     with pytest.raises(ValueError, match="on_nan is 'explain', 'raise' or 'ignore', got 'stop'"):
         fit(on_nan="stop")
-    with pytest.raises(ValueError, match="batches gave no batch in epoch 0"):
+    with pytest.raises(ValueError, match="batches gave no batch in epoch 1"):
         fit(batches=lambda epoch: [])
     with pytest.raises(ValueError, match="validation gave no batch"):
         fit(evaluate=lambda state, batch: {}, validation=[])
@@ -135,5 +135,5 @@ def test_errors_of_arguments_of_the_wrong_kind(call: Any, text: str) -> None:
 
 
 def test_a_batch_without_examples_is_named() -> None:
-    with pytest.raises(ValueError, match=r"batch 1 of epoch 0 has no examples, f64\[0,2\]"):
+    with pytest.raises(ValueError, match=r"batch 2 of epoch 1 has no examples, f64\[0,2\]"):
         fit(lambda state, batch: (state, {"loss": np.mean(batch)}), np.zeros(1), [np.ones((2, 2)), np.ones((0, 2))])

@@ -373,7 +373,7 @@ def test_a_batch_of_the_wrong_shape(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"kernel") as caught:
         fit(batches=bad, checkpoints=tmp_path)
     (note,) = [note for note in caught.value.__notes__ if note.startswith("fit: ")]
-    assert "in epoch 0, after 3 batches of it and 3 steps in all" in note
+    assert "in epoch 1, after 3 batches of it and 3 steps in all" in note
     assert "the batch is [0]: f32[8,3], [1]: i64[8], and the first one was [0]: f32[8,4], [1]: i64[8]" in note
     assert f"the last checkpoint, of step 3, is in {tmp_path}" in note
     expected = fit(batches=bad[:3], epochs=1)
@@ -451,7 +451,7 @@ def test_nan_in_the_data(backend: str, tmp_path: Path) -> None:
     x[17, 2] = np.nan
     step = tg.jit(STEP, backend=backend)  # type: ignore[call-overload]
     with pytest.raises(
-        train.NanError, match=r"the loss is nan at step 3, in epoch 0; the data are: batch\[0\] is nan at \[1, 2\]"
+        train.NanError, match=r"the loss is nan at step 3, in epoch 1; the data are: batch\[0\] is nan at \[1, 2\]"
     ) as caught:
         fit(step, batches=tg.data.batches((x, Y), 8), checkpoints=tmp_path)
     error = caught.value
@@ -482,7 +482,7 @@ def test_nan_that_a_derivative_makes(backend: str, tmp_path: Path) -> None:
     with (
         np.errstate(all="ignore"),
         pytest.raises(
-            train.NanError, match="the loss is nan at step 4, in epoch 0; the state is not finite from step 3 on"
+            train.NanError, match="the loss is nan at step 4, in epoch 1; the state is not finite from step 3 on"
         ) as caught,
     ):
         fit(tg.jit(step, backend=backend), np.zeros(2), batches, epochs=1)  # type: ignore[call-overload]

@@ -130,7 +130,9 @@ class EarlyStopping:
         self._since += 1
         if self._since < self.patience:
             return None
-        best = "was never a number" if self.best_epoch is None else f"{self.best_value:.6g} in epoch {self.best_epoch}"
+        best = (
+            "was never a number" if self.best_epoch is None else f"{self.best_value:.6g} in epoch {self.best_epoch + 1}"
+        )
         return Stop(f"{self.monitor} has not become better for {self._since} epochs: best {best}")
 
     def data(self) -> dict[str, Any]:

@@ -214,7 +214,7 @@ class Loop:
                     break
         if not self.now.place:
             raise ValueError(
-                f"batches gave no batch in epoch {self.now.epoch}; an iterator is used up after one: pass a list, "
+                f"batches gave no batch in epoch {self.now.epoch + 1}; an iterator is used up after one: pass a list, "
                 "tg.data.batches(...), or a function of the epoch"
             )
         if not ended:
@@ -226,7 +226,7 @@ class Loop:
         now, self.batch = self.now, batch
         if not batch_size(batch):
             raise ValueError(
-                f"fit: batch {now.place} of epoch {now.epoch} has no examples, {batch_types(batch)}, and their mean is no number; "
+                f"fit: batch {now.place + 1} of epoch {now.epoch + 1} has no examples, {batch_types(batch)}, and their mean is no number; "
                 "leave such batches out"
             )
         first = not self.types
@@ -359,7 +359,7 @@ class Loop:
 
     def not_a_number(self, what: str, number: int) -> None:
         """End: the loss of a step, or the state after it, is not finite."""
-        error = NanError(f"fit: {what} at step {number}, in epoch {self.now.epoch}")
+        error = NanError(f"fit: {what} at step {number}, in epoch {self.now.epoch + 1}")
         trail, self.trail = self.trail, []
         explained(error, self.step, trail, number, self.on_nan == "explain" and self.donates)
         if error.state is not None:
@@ -369,7 +369,7 @@ class Loop:
     def failed(self, error: BaseException) -> None:
         """Tell with an error where training was, and keep what there is."""
         now = self.now
-        note = f"fit: this was in epoch {now.epoch}, after {now.place} batches of it and {now.step} steps in all"
+        note = f"fit: this was in epoch {now.epoch + 1}, after {now.place} batches of it and {now.step} steps in all"
         if self.stepping and self.types and (types := batch_types(self.batch)) != self.types:
             note += f"; the batch is {types}, and the first one was {self.types}"
         if self.torn():
