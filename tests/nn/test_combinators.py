@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from tests.compare import near
+from tests.compare import near, same_bits
 from tracegrad import nn
 from tracegrad.core.errors import ShapeError
 
@@ -35,6 +35,24 @@ def test_residual_and_parallel() -> None:
     assert len(nn.parallel(np.cos, np.sin, combine="tuple")({}, x)) == 2
     with pytest.raises(ValueError, match="combine is 'concatenate', 'sum' or 'tuple', got 'mean'"):
         nn.parallel(np.cos, combine="mean")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("data", [np.float64, np.float16, np.int64])
+def test_functions_beside_layers_with_parameters_in_their_dtype(data: Any) -> None:
+    given = np.arange(8).reshape(2, 4).astype(data)
+    doubled: Any = lambda x: 2 * x[..., :2]
+    for combine in ("concatenate", "sum"):
+        net = nn.parallel(nn.Dense(2), doubled, combine=combine)  # type: ignore[arg-type]
+        for dtype in (np.float32, np.float64):
+            params = net.init(0, given, dtype=dtype)
+            found = net(params, given)
+            dense = nn.Dense(2)(params["Dense_0"], given)
+            expected = dense + 2 * given[:, :2] if combine == "sum" else np.concatenate([dense, 2 * given[:, :2]], -1)
+            assert found.dtype == dtype
+            np.testing.assert_allclose(found, expected.astype(dtype), rtol=1e-6)
+            same_bits(tg.jit(net)(params, given), found)
+    assert [y.dtype for y in nn.parallel(nn.Dense(2), doubled, combine="tuple")(params, given)] == [dtype, data]
+    assert nn.parallel(np.cos, doubled)({}, given).dtype == np.cos(given).dtype  # no parameters, NumPy's dtypes
 
 
 def test_serial_names() -> None:

@@ -74,7 +74,8 @@ def parallel(*layers: Any, combine: Literal["concatenate", "sum", "tuple"] = "co
 
     Args:
         *layers: layers or functions.
-        combine: what becomes of their results: joined along the last axis, added up, or a tuple of them.
+        combine: what becomes of their results: joined along the last axis, added up, or a tuple of them. What is joined or added
+            is in the dtype of the parameters, that of functions without any too.
 
     >>> import numpy as np
     >>> from tracegrad import nn
@@ -91,6 +92,7 @@ def parallel(*layers: Any, combine: Literal["concatenate", "sum", "tuple"] = "co
         outputs = tuple([p(f, *inputs) for f in parts])
         if combine == "tuple":
             return outputs
+        outputs = p.alike(outputs)
         return sum(outputs[1:], outputs[0]) if combine == "sum" else np.concatenate(outputs, -1)
 
     return parallel

@@ -279,6 +279,11 @@ class Scope:
             )
         return x.astype(dtype)
 
+    def alike(self, outputs: Any) -> Any:
+        """What sub-layers and functions without parameters made, all in the dtype of the parameters here: floats, integers and
+        booleans become it."""
+        return _computed_in(outputs, self.params if self._run.stand_in is None else self.params.types())
+
     def bind(self, layer: Any, *inputs: Any, name: str | None = None) -> Bound:
         """A layer's parameters, made or found here, as a pure function of its inputs: for use inside `lax.scan` and the like,
         where no parameters can be made.
