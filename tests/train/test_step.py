@@ -89,7 +89,7 @@ def test_wrong_losses() -> None:
         with pytest.raises(TypeError, match=rf"an optimiser is made, as by tg\.optim\.adam\(1e-3\); got {told}"):
             train.make_step(lambda p, b: 0.0, opt)
     with pytest.raises(
-        TypeError, match=r"start at .*: write start\(net, opt, key, x\); GradientTransformation.* is no net"
+        TypeError, match=r"start at .*: write start\(net, opt, key, x\), .*init\(key, x\); got GradientTransformation"
     ):
         train.start(OPT, nn.Dense(2), 0, (1, 2))
     with pytest.raises(TypeError, match=r"value, metrics, new_state.*got a tuple of float, float"):
@@ -237,3 +237,38 @@ def test_a_net_without_parameters() -> None:
     state = train.start(nn.serial(nn.relu), OPT, 0, (1, 2), loss_scale=8.0)
     state, metrics = step(state, np.ones(2, np.float32))
     assert metrics["gradient_norm"] == 0 and state.params == {}
+
+
+def test_starting_from_an_autoencoder() -> None:
+    net, opt, x = nn.models.vae(6, latent=2, width=4), tg.optim.adam(1e-2), np.full((5, 6), 0.25, np.float32)
+
+    def bound(params: Any, batch: Any, *, key: Any) -> Any:
+        return np.mean(net.negative_elbo(params, batch, key))
+
+    state, step = train.start(net, opt, 0, x), tg.jit(train.make_step(bound, opt))
+    assert sorted(state.params) == ["decoder", "encoder"] and state.state == {}
+    first = step(state, x)[1]["loss"]
+    for _ in range(30):
+        state, metrics = step(state, x)
+    assert metrics["loss"] < first
+    wide = train.start(net, opt, 0, (5, 6), dtype=np.float64)
+    assert {leaf.dtype.name for leaf in tree.leaves(wide.params)} == {"float64"}
+
+
+class Affine:
+    def init(self, key: Any, x: Any) -> Any:
+        return {"w": tg.random.normal(key, (x.shape[-1],), np.float64)}
+
+    def init_state(self, x: Any) -> Any:
+        return {"seen": np.zeros((), np.int32)}
+
+
+@pytest.mark.parametrize("pair", [False, True])
+def test_starting_from_anything_that_makes_parameters(pair: bool) -> None:
+    net: Any = (Affine().init, lambda params, x: x @ params["w"]) if pair else Affine()
+    state = train.start(net, OPT, 3, BATCH[0])
+    assert state.params["w"].dtype == np.float64 and state.state == ({} if pair else {"seen": 0})
+    same_bits(state.params, Affine().init(tg.random.split(tg.random.PRNGKey(3))[0], BATCH[0]))
+    for wrong in (Affine, (1, 2), {"init": 1}, nn.models.dcgan()):
+        with pytest.raises(TypeError, match=r"where net is a layer of tg\.nn, or has init"):
+            train.start(wrong, OPT, 0, BATCH[0])

@@ -82,18 +82,19 @@ def start(
     opt: Any,
     key: Any,
     *inputs: Any,
-    dtype: Any = np.float32,
+    dtype: Any = None,
     ema: float | None = None,
     loss_scale: Any = None,
 ) -> TrainState:
     """The state of a net and an optimiser before the first step.
 
     Args:
-        net: a `tg.nn.Layer`.
+        net: a `tg.nn.Layer`; or whatever else has a method `init(key, *inputs) -> params`, such as `tg.nn.models.vae` or a
+            module of flax, and perhaps `init_state(*inputs)`; or a pair of functions `(init, apply)`.
         opt: a gradient transformation of `tg.optim`.
         key: a random key, or an int for `tg.random.PRNGKey` of it.
         *inputs: what the net will be applied to: arrays, `ShapeDtypeStruct`s, or shapes of float32.
-        dtype: of the parameters.
+        dtype: of the parameters: float32 of a Layer, and as `init` makes them of others, where none is given.
         ema, loss_scale: as `make_step` is told, if it is.
 
     Returns:
@@ -104,15 +105,21 @@ def start(
     >>> state.params["kernel"].shape, int(state.step)
     ((3, 2), 0)
     """
-    if not isinstance(net, Layer):
+    init = net[0] if type(net) is tuple and len(net) == 2 else getattr(net, "init", None)
+    if not callable(init) or isinstance(net, type) or hasattr(net, "update"):
         raise TypeError(
-            f"start{at(user_source())}: write start(net, opt, key, x); {type(net).__name__} is no net of tg.nn"
+            f"start{at(user_source())}: write start(net, opt, key, x), where net is a layer of tg.nn, or has "
+            f"init(key, x); got {type(net).__name__}"
         )
     _require_optimiser(opt, "start")
     key = random.PRNGKey(key) if isinstance(key, int | np.integer) else key
     of_params, of_steps = random.split(key)
-    params = net.init(of_params, *inputs, dtype=dtype)
-    state = net.init_state(*inputs, dtype=dtype)
+    if isinstance(net, Layer):
+        dtype = np.dtype(np.float32 if dtype is None else dtype)
+        params, state = net.init(of_params, *inputs, dtype=dtype), net.init_state(*inputs, dtype=dtype)
+    else:
+        params = init(of_params, *inputs) if dtype is None else cast(init(of_params, *inputs), dtype)
+        state = net.init_state(*inputs) if hasattr(net, "init_state") else {}
     return TrainState(np.zeros((), np.int32), params, started(opt, params, ema, loss_scale), state, of_steps)
 
 
