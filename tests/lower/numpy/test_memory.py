@@ -43,7 +43,8 @@ def test_an_array_dies_when_it_is_read_last_and_lies_in_nothing_else() -> None:
     assert [memory.dies(v, 2) for v in (x, y, z, out)] == [False, True, True, False]
     assert not memory.dies(y, 1)
     assert set(memory.dead(graph.eqns[2], 2)) == {(y, True), (z, True)}
-    assert memory.lie_alike(y, out) and memory.is_block(y)
+    assert memory.lie_alike(y, out)
+    assert memory.layouts is not None and memory.layouts.is_block(y)
     memory.lives_on(y)
     assert not memory.dies(y, 2)
 

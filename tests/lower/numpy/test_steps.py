@@ -79,3 +79,47 @@ def test_a_step_computes_in_memory_made_before() -> None:
     made = [line.split("#")[0].split(";")[0].strip() for line in step.source.split("\n") if "  # test_steps" in line]
     targets = [line[:-1].split(", ")[-1] for line in made]
     assert targets == ["spare0", "spare1", "d", "c", "e", "out0", "out1"], step.source
+
+
+# How arrays lie decides which function multiplies small matrices.
+def _product_step(c: Any, x: Any, w: Any) -> Any:
+    c = np.tanh(w @ c + x @ w.T)
+    return c, np.linalg.solve(np.eye(4) + 0.1 * c, x) @ c
+
+
+def _in_order(x: Any, how: str) -> Any:
+    if how == "C":
+        return x
+    if how == "F":
+        return np.ascontiguousarray(x.swapaxes(-1, -2)).swapaxes(-1, -2)
+    return np.repeat(x, 2, axis=-1)[..., ::2]
+
+
+@pytest.mark.parametrize("of_constant", ["C", "F", "gaps"])
+@pytest.mark.parametrize("of_carry", ["C", "F", "gaps"])
+@pytest.mark.parametrize("of_element", ["C", "F", "gaps"])
+def test_steps_on_arrays_that_lie_anyhow(of_constant: str, of_carry: str, of_element: str) -> None:
+    rng = np.random.default_rng(0)
+    w, c, xs = rng.normal(size=(4, 4)), rng.normal(size=(4, 4)), rng.normal(size=(3, 4, 4))
+    w, carry, xs = _in_order(w, of_constant), _in_order(c, of_carry), _in_order(xs, of_element)
+    f = lambda w, c, xs: tg.lax.scan(lambda c, x: _product_step(c, x, w), c, xs)
+    expected, rows = carry, []
+    for x in xs:
+        expected, row = _product_step(expected, x, w)
+        rows.append(row)
+    for function in (f, tg.jit(f)):
+        for _ in range(2):
+            got, stacked = function(w, carry, xs)
+            np.testing.assert_array_equal(got, expected)
+            np.testing.assert_array_equal(stacked, rows)
+
+
+def test_steps_multiply_small_matrices_by_dot() -> None:
+    w, c, xs = np.full((4, 4), 0.1), np.full((4, 4), 0.2), np.full((3, 4, 4), 0.3)
+    graph = tg.make_graph(lambda w, c, xs: tg.lax.scan(lambda c, x: _product_step(c, x, w), c, xs))(w, c, xs)
+    (body,) = [e.params["body"] for e in graph.eqns if e.op.name == "scan"]
+    programs = [
+        prepared(body, 1, (strides,) * 3)[1].source for strides in (None, (4, 1), (1, 4))
+    ]  # w, its transpose, I
+    assert [source.count(".dot(") for source in programs] == [1, 3, 3]
+    assert all("if not (a.flags.c_contiguous and b.flags.c_contiguous)" in source for source in programs[1:])

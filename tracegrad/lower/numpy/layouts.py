@@ -35,9 +35,10 @@ _SCALAR = Layout(())
 
 class Layouts(Definitions):
     """The equations of a Graph by the variables that they make, and the layouts of these, found when somebody asks. Inputs
-    are taken to lie in C order without gaps, or with `any_order`, to lie anyhow."""
+    are taken to lie in C order without gaps, or with `any_order`, to lie anyhow; of the last ones it may be known (None where
+    it is not)."""
 
-    def __init__(self, graph: Graph, any_order: bool = False) -> None:
+    def __init__(self, graph: Graph, any_order: bool = False, last: Sequence[Strides | None] = ()) -> None:
         super().__init__()
         self._found: dict[Var, Layout] = {}
         self.assumed = 0  # what answers were given because of
@@ -47,6 +48,8 @@ class Layouts(Definitions):
                 self._found[v] = Layout(Unknown(v, False))
             else:
                 self._found[v] = Layout(in_c_order(shape), 1 << i if shape else 0)
+        for v, strides in zip(graph.inputs[len(graph.inputs) - len(last) :], last, strict=True):
+            self._found[v] = Layout(Unknown(v, False) if strides is None else strides)
         for v, x in graph.consts.items():
             known = strides_of(x) if type(x) is np.ndarray else None
             self._found[v] = Layout(known if known is not None else Unknown(v, False))
@@ -78,6 +81,14 @@ class Layouts(Definitions):
         found, assumed = self.of(x)
         is_so = found.dense if type(found) is Unknown else is_dense(x.type.shape, found)  # type: ignore[arg-type]
         return self._because(assumed, is_so)
+
+    def is_block(self, x: Atom) -> bool:
+        """Whether a matrix is known to lie without gaps, row by row or column by column."""
+        return type(self.of(x).strides) is not Unknown and self.is_dense(x)
+
+    def lies_like(self, v: Var, found: Atom | None = None) -> None:
+        """Note that what makes a variable writes it over an array that lies like that of another, or in C order."""
+        self._found[v] = Layout(in_c_order(v.type.shape)) if found is None else self.of(found)
 
     def is_in_c_order(self, x: Atom) -> bool:
         found, assumed = self.of(x)

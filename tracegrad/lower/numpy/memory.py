@@ -9,7 +9,7 @@ import numpy as np
 
 from tracegrad.core.graph import Atom, Eqn, Graph, Var
 from tracegrad.core.types import ArrayType
-from tracegrad.lower.numpy.layouts import Layouts, Unknown
+from tracegrad.lower.numpy.layouts import Layouts
 
 # In bytes. From this size on dead arrays are let go, so that their memory is used again while it is in the cache.
 MEDIUM = 1024
@@ -119,11 +119,6 @@ class Memory:
             return False
         self.layouts.assumed |= wanted.assumed
         return True
-
-    def is_block(self, atom: Atom) -> bool:
-        """Whether a matrix is known to lie without gaps, row by row or column by column."""
-        layouts = self.layouts
-        return layouts is not None and type(layouts.of(atom).strides) is not Unknown and layouts.is_dense(atom)
 
     def neighbours(self, outputs: Sequence[Atom]) -> Iterator[list[Var]]:
         """For each of what a function returns, what else the caller sees that may lie in the same memory: arguments,

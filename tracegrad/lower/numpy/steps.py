@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.graph import Graph, Var, replace
+from tracegrad.core.memory import Strides, in_c_order, strides_of
 from tracegrad.lower.numpy.memory import MEDIUM, size_of
 from tracegrad.lower.numpy.writer import Lowered, Part, lower_step
 
@@ -22,7 +23,7 @@ Step = Callable[[Sequence[Any], Sequence[Any], Sequence[Any]], Sequence[Any]]
 def loop_step(body: Graph, carries: int, consts: Sequence[Any]) -> Step:
     """One step, for one run of a loop, of a body of (carry, elements, constants) that gives (carry, what is stacked). The
     carry that it gives may be written over by the step after the next."""
-    doubled, step = prepared(body, carries)
+    doubled, step = prepared(body, carries, tuple([_layout(x) for x in consts]))
     function = step.function
     spares = [np.empty(t.shape, t.dtype) for t in step.spares]
     now, then = [[np.empty(body.out_types[i].shape, body.out_types[i].dtype) for i in doubled] for _ in range(2)]
@@ -52,13 +53,20 @@ def memory_of_steps(body: Graph, carries: int) -> tuple[int, Part]:
     )
 
 
-def prepared(body: Graph, carries: int) -> tuple[list[int], Lowered]:
-    """Which carries are double-buffered, and the function, which returns the others."""
-    found = body.memo.get(("steps", carries))
+def _layout(x: Any) -> Strides | None:
+    """How a constant of a loop lies, which is asked once for a run of it."""
+    if type(x) is not np.ndarray or x.flags.c_contiguous:
+        return in_c_order(np.shape(x))
+    return strides_of(x)
+
+
+def prepared(body: Graph, carries: int, lying: tuple[Strides | None, ...] = ()) -> tuple[list[int], Lowered]:
+    """Which carries are double-buffered, and the function, which returns the others, for constants that lie like that."""
+    found = body.memo.get(("steps", carries, lying))
     if found is None:
         doubled = _doubled(body, carries)
         part = _part(body, carries, doubled)
-        found = body.memo["steps", carries] = doubled, lower_step(part.graph, part.fills)
+        found = body.memo["steps", carries, lying] = doubled, lower_step(part.graph, part.fills, lying)
     return found
 
 

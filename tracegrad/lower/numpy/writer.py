@@ -23,8 +23,8 @@ from numpy.lib.stride_tricks import as_strided
 from tracegrad.core.collector import uncollected
 from tracegrad.core.errors import Source
 from tracegrad.core.generated import functions, line
-from tracegrad.core.graph import Eqn, Graph, Var, replace
-from tracegrad.core.memory import compact, in_c_order
+from tracegrad.core.graph import Atom, Eqn, Graph, Var, replace
+from tracegrad.core.memory import Strides, compact, in_c_order
 from tracegrad.core.numpy_warnings import SOURCES, watch
 from tracegrad.core.types import ArrayType
 from tracegrad.lower.numpy.blocks import with_chains
@@ -77,6 +77,7 @@ def lower(
     donated: Sequence[int] = (),
     settled: Collection[Var] = (),
     lends: bool = False,
+    lying: Sequence[Strides | None] = (),
 ) -> Lowered:
     """Compile a Graph to a function that returns its outputs as a list, or as a tree of the given structure.
 
@@ -85,10 +86,11 @@ def lower(
     still returns may lie in any of its arguments, or in one another; so may all of one that `lends` them, to what only reads them.
 
     The program is written for inputs in C order without gaps; for others there is a second one, compiled when the first
-    such inputs come. One that fills arrays is for whatever comes: it is not there without them, so nobody can compare.
+    such inputs come. One that fills arrays is for whatever comes: it is not there without them, so nobody can compare. One that
+    takes spares too is for inputs of which the last lie as `lying` says, and the second one has matrices multiplied that lie anyhow.
     """
     parts: list[str] = []
-    ordered, assumed = (graph, 0) if any_order else simplify_in_order(graph)
+    ordered, assumed = (graph, 0) if any_order and not takes_spares else simplify_in_order(graph)
 
     def compiled(part: Graph, fills: int) -> Callable[..., Any]:
         found = _compiled(part, None, fills)
@@ -99,7 +101,9 @@ def lower(
 
     def in_any_order(*inputs: Any) -> Any:
         if "function" not in second:
-            second["function"] = uncollected(lower, bare, out_tree, 0, False, True, donated, settled, lends).function
+            second["function"] = uncollected(
+                lower, bare, out_tree, fills, takes_spares, True, donated, settled, lends, lying
+            ).function
         return second["function"](*inputs)
 
     second: dict[str, Callable[..., Any]] = {}
@@ -114,6 +118,7 @@ def lower(
         donated,
         settled,
         lends,
+        lying,
     )
     return whole._replace(source="".join([*parts, whole.source]))
 
@@ -176,9 +181,10 @@ class Part(NamedTuple):
     takes_spares: bool = False
 
 
-def lower_step(graph: Graph, fills: int) -> Lowered:
-    """The same for what runs again and again: it takes arrays to compute in besides, as its very last arguments."""
-    return uncollected(lower, graph, None, fills, True)
+def lower_step(graph: Graph, fills: int, lying: Sequence[Strides | None] = ()) -> Lowered:
+    """The same for what runs again and again: it takes arrays to compute in besides, as its very last arguments. Its last inputs
+    are known to lie like that."""
+    return uncollected(lower, graph, None, fills, True, False, (), (), False, lying)
 
 
 # The files of functions, each with a weak reference to its function, by the id of that; and the references to those that are
@@ -197,8 +203,9 @@ def _compiled(
     donated: Sequence[int] = (),
     settled: Collection[Var] = (),
     lends: bool = False,
+    lying: Sequence[Strides | None] = (),
 ) -> Lowered:
-    writer = _Writer(graph, out_tree, fills, spares, in_any_order, assumed, donated, settled, lends)
+    writer = _Writer(graph, out_tree, fills, spares, in_any_order, assumed, donated, settled, lends, lying)
     codes = []
     for source in writer.write():
         filename = f"<tracegrad jit {line(graph.name)} {next(_numbers)}>"
@@ -278,6 +285,7 @@ class _Writer:
         donated: Sequence[int] = (),
         settled: Collection[Var] = (),
         lends: bool = False,
+        lying: Sequence[Strides | None] = (),
     ) -> None:
         self.graph = graph
         self.lends = lends or bool(fills)
@@ -291,6 +299,11 @@ class _Writer:
         self.layouts = Layouts(graph, any_order=in_any_order is None) if heeds_layouts else None
         if self.layouts is not None:
             self.layouts.assumed = assumed
+        # In what takes spares they say which function multiplies matrices, and nothing else: its two programs share the spares, so
+        # they write everything over the same arrays.
+        self.lying = Layouts(graph, last=lying) if takes_spares else self.layouts
+        if takes_spares and self.lying is not None:
+            self.lying.update((v, e) for e in graph.eqns for v in e.outputs)
         # The inputs that may be written over.
         self.donated = [v for v in map(graph.inputs.__getitem__, donated) if size_of(v.type) >= _SMALL]
         self.memory = Memory(graph, self.layouts, frozenset(self.donated))
@@ -363,7 +376,7 @@ class _Writer:
             mine = f"{', '.join(given)}, = donated(({', '.join(given)},), ({''.join([f'{a}, ' for a in others])}))"
             head, rest = sources[-1].split("\n", 1)
             sources[-1] = f"{head}\n    {mine}\n{rest}"
-        if self.layouts is not None and (assumed := self.layouts.assumed):
+        if self.in_any_order is not None and self.lying is not None and (assumed := self.lying.assumed):
             inputs = [self.words.variables[v] for i, v in enumerate(graph.inputs) if assumed >> i & 1]
             test = " and ".join([f"{a}.flags.c_contiguous" for a in inputs])
             other = f"{self.names.bind(self.in_any_order, 'in_any_order')}({', '.join(arguments)})"
@@ -406,6 +419,7 @@ class _Writer:
         if not self.memory.may_overwrite(eqn, i, self.words.variables.get(x) in self.in_spares):
             return ""
         self.memory.overwritten(eqn)
+        self.lies_like(eqn.outputs[0], x)
         self.words.variables[eqn.outputs[0]] = self.words.variables[x]
         return eqn.op.overwrite(self.words.function(eqn), [self.words.name(a) for a in eqn.inputs], eqn.params)
 
@@ -421,7 +435,7 @@ class _Writer:
         types = [a.type for a in eqn.inputs]
         spelled = None
         if op.code is not None:
-            spelled = op.code(args, types, lambda k: self.memory.is_block(eqn.inputs[k]), eqn.params)
+            spelled = op.code(args, types, lambda k: self.is_block(eqn.inputs[k]), eqn.params)
             if spelled and "{out}" in spelled:
                 target = self.target(eqn, i, over_inputs=False)
                 spelled = spelled.replace("{out}", f", {target}" if target else "")
@@ -454,6 +468,7 @@ class _Writer:
         if made in self.filled:
             self.words.mentioned.append(self.filled[made])
             self.written = self.filled[made]
+            self.lies_like(made)
             return self.filled[made]
         if len(eqn.outputs) > 1 or size_of(wanted) < _SMALL:
             return ""
@@ -463,10 +478,13 @@ class _Writer:
                 name = self.words.name(a)
                 if not (is_returned and name in self.in_spares):
                     memory.lives_on(a)
+                    self.lies_like(made, a)
                     return self.over(name, made)
         for k in range(len(self.free) - 1, max(len(self.free) - 8, 0) - 1, -1):  # the latest is in the cache still
             found, name, gone = self.free[k]
-            if found.type == wanted and not (is_returned and name in self.in_spares) and memory.lie_alike(found, made):
+            is_like = memory.lie_alike(found, made) and (over_inputs or self.is_in_c_order(found))
+            if found.type == wanted and not (is_returned and name in self.in_spares) and is_like:
+                self.lies_like(made, found)
                 del self.free[k]
                 gone.remove(name)
                 return self.over(name, made)
@@ -476,8 +494,24 @@ class _Writer:
             self.in_spares.add(self.words.name(made))
             self.words.mentioned.append(self.spare_names[-1])
             self.written = self.spare_names[-1]
+            self.lies_like(made)
             return self.spare_names[-1]
         return ""
+
+    def is_block(self, atom: Atom) -> bool:
+        """Whether a matrix or a vector is known to lie in one block: not in the second program of what takes spares."""
+        is_known = self.in_any_order is not None or not self.takes_spares
+        return is_known and self.lying is not None and self.lying.is_block(atom)
+
+    def is_in_c_order(self, found: Var) -> bool:
+        """Whether ndarray.dot may write into the array of a variable, where nothing else has been asked of how it lies."""
+        return not self.takes_spares or self.lying is None or self.lying.is_in_c_order(found)
+
+    def lies_like(self, made: Var, found: Atom | None = None) -> None:
+        """Note, where it may be another layout than that of a new array, that a result is written over an array that lies like
+        that of a variable, or in C order."""
+        if self.takes_spares and self.lying is not None:
+            self.lying.lies_like(made, found)
 
     def over(self, name: str, made: Var) -> str:
         """The array of this name, which is written over and has a new name from now on."""

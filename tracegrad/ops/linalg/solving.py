@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.linalg import LinAlgError
 
+from tracegrad.core.memory import Strides, in_c_order
 from tracegrad.core.op import Op, Params, Sample, Wanted
 from tracegrad.core.quiet import isolated
 from tracegrad.core.trace import as_array, bind
@@ -125,6 +126,11 @@ def _solve_samples() -> Iterable[Sample]:
         yield Sample((dominant_matrices(0, *left), uniform_matrices(1, *right)))
 
 
+def _core_strides(inputs: Sequence[Any], types: Sequence[ArrayType], params: Params) -> Strides | None:
+    """NumPy makes the matrix of one system in C order, however the operands lie; of a batch, its axes as theirs."""
+    return in_c_order(types[-1].shape) if all([t.ndim <= 2 for t in types]) else None
+
+
 solve_op = Op(
     "solve",
     evaluate=_solve,
@@ -134,6 +140,7 @@ solve_op = Op(
     linear=[{1}],
     batch=_solve_batch,
     reach=of_columns,
+    strides=_core_strides,
     samples=_solve_samples,
 )
 
@@ -172,6 +179,7 @@ inv_op = Op(
     jvp=_inv_jvp,
     vjp=_inv_vjp,
     batch=leading_batch("inv"),
+    strides=_core_strides,
     samples=square_samples,
 )
 
