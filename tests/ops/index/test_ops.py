@@ -15,6 +15,25 @@ from tracegrad.ops.index import at
 jax.config.update("jax_enable_x64", True)
 
 
+@pytest.mark.parametrize("rows", [5, 900])
+@pytest.mark.parametrize("shape, index", [((2, 7), 0), ((40, 3), 0), ((4, 50, 2), 1)])
+def test_rows_are_added_one_after_the_other(rows: int, shape: tuple[int, ...], index: int) -> None:
+    """As np.add.at does, whether there are more or fewer of them than rows to add to."""
+    rng = np.random.default_rng(0)
+    places = rng.integers(-shape[index], shape[index], rows)
+    places[1] = places[0]
+    before = (slice(None),) * index
+    x, v = rng.normal(size=shape), rng.normal(size=(*shape[:index], rows, *shape[index + 1 :]))
+    expected = np.zeros(shape)
+    np.add.at(expected, (*before, places), v)
+
+    def pulled(v: Any, places: Any) -> Any:
+        return tg.vjp(lambda x: x[(*before, places)], x)[1](v)[0]
+
+    np.testing.assert_array_equal(pulled(v, places), expected)
+    np.testing.assert_array_equal(tg.jit(pulled)(v, places), expected)
+
+
 def test_places_may_be_traced_where_the_arrays_are_not() -> None:
     """NumPy does not look for tracers among the indices of np.take, nor among the shifts of np.roll."""
     x, v, places = np.arange(1.0, 4.0), np.array([2.0, 3.0]), np.array([[0, 0], [2, 1]])

@@ -320,7 +320,9 @@ def _summing(arrays: Sequence[Any], index: Index, shape: Shape) -> Callable[[Any
     part = tuple([ALL if e == "array" else e for e in basic(index)])
     joint = [*range(found.first, found.first + found.count)]
     width = math.prod(found.shape) // flat.size
-    if width != 1:
+    if width != 1 and total <= 2 * flat.size:  # rows are copied in a third of the time that it takes to count in them
+        flat = np.arange(total * width).reshape(total, width).take(flat.reshape(-1), 0).reshape(-1)
+    elif width != 1:
         flat = (flat.reshape(-1, 1) * width + np.arange(width)).reshape(-1)
     else:
         flat = flat.reshape(-1)
