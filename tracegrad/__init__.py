@@ -201,6 +201,7 @@ def _load_tables() -> None:
 
 
 LOADERS["xla"] = _load_xla
+LOADERS["xla on cpu"] = lambda: _loaded("tracegrad.xla.cpu")
 LOADERS["drawing"] = lambda: _loaded("tracegrad.show.drawing")
 LOADERS["treescope"] = lambda: _loaded("tracegrad.show.treescope")
 LOADERS["show"] = lambda: _loaded("tracegrad.core.show")

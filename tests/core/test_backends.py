@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("jax_as_it_comes")
 
 
 def test_unknown_backends() -> None:
-    with pytest.raises(ValueError, match="'numpy' or 'xla'"):
+    with pytest.raises(ValueError, match="'numpy', 'xla' or 'auto'"):
         tg.jit(np.sin, backend="cuda")
 
 

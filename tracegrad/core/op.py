@@ -128,6 +128,11 @@ Reach = Callable[[int, Sequence[ArrayType], ArrayType, Params, Sequence[Any]], "
 Flows = Callable[[Callable[[Any, Sequence[Any]], Sequence[Any]], Sequence[Any], Params], Sequence[Any]]
 
 
+# (input types, the output's type or tuple of types, params) -> (position of an input, what the indices in it may be), for each of those
+# that hold indices.
+Points = Callable[[Sequence[ArrayType], Any, Params], Sequence[tuple[int, range]]]
+
+
 # (order k, coefficients 0 to k of each input, coefficients 0 to k - 1 of the output, params) -> coefficient k of the output, where
 # None is a zero: of power series, which transforms/taylor.py otherwise finds by the op's forward rule.
 SeriesRule = Callable[[int, Sequence[Sequence[Any]], Sequence[Any], Params], Any]
@@ -247,6 +252,7 @@ class Op:
     effect            whether it does more than its outputs say, so that it is run as often as the program says, and in that
                       order, whoever reads them
     series            how it is applied to power series, where its rule has several of itself in it
+    points            the inputs that are indices, of which NumPy raises for one that is out of range, and XLA does not
     """
 
     __slots__ = (
@@ -274,6 +280,7 @@ class Op:
         "never_aliases",
         "nonnegative",
         "overwrite",
+        "points",
         "python",
         "reach",
         "same",
@@ -322,6 +329,7 @@ class Op:
         reach: Reach | None = None,
         effect: Effect | None = None,
         series: SeriesRule | None = None,
+        points: Points | None = None,
     ) -> None:
         self.name = name
         self.evaluate = evaluate
@@ -355,6 +363,7 @@ class Op:
         self.reach = reach
         self.effect = effect
         self.series = series
+        self.points = points
         self.linear_if = linear_if
         # A derivative of an op that is linear in all inputs together never looks at their values.
         self.keeps_inputs = EVERY not in self.linear

@@ -59,6 +59,7 @@ bincount_op: Op = linear(
     linear=[{0}],
     kinds="biuf",
     samples=_bincount_samples,
+    points=lambda types, out, params: [(1, range(params["length"]))],
 )
 
 

@@ -355,6 +355,7 @@ def _extreme_at(name: str, better: np.ufunc) -> Op:
     op = Op(
         name, evaluate=partial(_best_at, better=better), infer=infer, jvp=_best_jvp, vjp=_best_vjp, batch=batch, kinds="biuf",
         samples=_extreme_samples,
+        points=lambda types, out, params: [(2 + i, range(-n, n)) for i, n in enumerate(types[0].shape[: len(types) - 2])],
     )  # fmt: skip
     return op
 

@@ -63,7 +63,7 @@ class Entry:
 
     __slots__ = (
         "__weakref__", "captured", "drawn", "graph", "looked_into", "matches", "names", "once", "out_tree", "paths", "run",
-        "settled",
+        "settled", "tiers",
     )  # fmt: skip
 
     def __init__(self, graph: Graph, out_tree: tree.PyTreeDef, lasting: Lasting) -> None:
@@ -77,6 +77,7 @@ class Entry:
         self.drawn = lasting.drawn
         self.matches: Matcher = matches_nothing
         self.run: Any = None
+        self.tiers: Any = None  # what exchanges it, if that is done
         self.paths: Paths | None = None
         self.names: Sequence[Name] = ()  # what it reads from around it
 

@@ -293,9 +293,16 @@ def _gather_reach(i: int, types: Sequence[ArrayType], out: ArrayType, params: Pa
     return Pairs(*_read(types[0].shape, params["index"], types[1:], known[1:]))
 
 
+def _points_into(shape: Shape, index: Index, types: Sequence[ArrayType], first: int) -> Sequence[tuple[int, range]]:
+    """What the index arrays of an op may hold, of which the first is this input, for an index into an array of this shape."""
+    axes = region(shape, index, tuple([t.shape for t in types[first:]])).axes
+    return [(first + i, range(-shape[axis], shape[axis])) for i, axis in enumerate(axes)]
+
+
 gather_op = linear(
     "gather", _gather, _gather_transpose, infer=_gather_type, batch=_gather_batch, linear=[{0}], kinds="biufc",
     samples=_gather_samples, moves=True, picks=True, never_aliases=True, reach=_gather_reach,
+    points=lambda types, out, params: _points_into(types[0].shape, params["index"], types, 1),
 )  # fmt: skip
 
 
@@ -392,6 +399,7 @@ scatter_add_op = linear(
     "scatter_add", _scatter_add, _scatter_add_transpose, reach=_scatter_add_reach, infer=_scatter_add_type, batch=_scatter_add_batch,
     linear=[{0}], kinds="biufc", samples=_scatter_add_samples, leaves_zeros=True, never_aliases=True,
     with_constants=_known_scatter_add,
+    points=lambda types, out, params: _points_into(params["shape"], params["index"], types, 1),
 )  # fmt: skip
 
 
@@ -460,6 +468,7 @@ last_writes_op = locally_constant(
     batch=_last_writes_batch,
     samples=_last_writes_samples,
     kinds="iu",
+    points=lambda types, out, params: [(i, range(-n, n)) for i, n in enumerate(params["sizes"])],
 )
 
 
@@ -568,6 +577,7 @@ scatter_op = Op(
     samples=_scatter_samples,
     kinds="biufc",
     never_aliases=True,
+    points=lambda types, out, params: _points_into(types[0].shape, params["index"], types, 2),
     strides=lambda inputs, types, params: None if inputs[0] is None else new_strides(types[0].shape, inputs[:1]),
     overwrite=_overwritten,
 )

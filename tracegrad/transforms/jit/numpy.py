@@ -31,6 +31,7 @@ from tracegrad.ops.structural import to_xla_op
 from tracegrad.transforms.batch import own_arrays
 from tracegrad.transforms.control.call import call
 from tracegrad.transforms.jit.sizes import SizedSignatures, checked_dims
+from tracegrad.transforms.jit.tiers import Tier, Tiers
 from tracegrad.transforms.jit.xla import LoweredToXla, OnXla
 from tracegrad.transforms.signatures import (
     Backend,
@@ -94,11 +95,47 @@ class Jitted(Generic[P, R]):
         self._recent = _NOTHING  # the entry of the latest call, tried first
         self.trace_log = function.trace_log
         self._xla = OnXla(function, fast, options) if backend == "xla" else None
+        self._latest = _NOTHING  # the entry of the latest signature
 
     @property
     def signatures(self) -> Signatures:
         """What the function is traced for."""
         return self._function
+
+    @property
+    def tier(self) -> Tier:
+        """What runs the latest signature that it was called with: "numpy" or "xla", or by `backend="auto"` also "compiling", which is NumPy as
+        long as XLA compiles, and then either in turn, until it is known which is faster.
+
+        >>> import numpy as np, tracegrad as tg
+        >>> f = tg.jit(np.sin, backend="auto")
+        >>> f(np.zeros(3)).tolist(), f.tier
+        ([0.0, 0.0, 0.0], 'numpy')
+        """
+        if self._made_with[0] == "xla":
+            return "xla"
+        tiers: Tiers | None = self._latest.tiers
+        return "numpy" if tiers is None else tiers.tier
+
+    @property
+    def tier_error(self) -> BaseException | None:
+        """What has kept the latest signature from XLA with `backend="auto"`: that jax is not installed, an op without a lowering, an error
+        of XLA's; None for none."""
+        tiers: Tiers | None = self._latest.tiers
+        return None if tiers is None else tiers.error
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Have the latest signature compiled now by `backend="auto"`, and wait so long for it, or until it is done.
+
+        Returns:
+            Whether nothing is being compiled any more. If XLA has a program now, the next dozen of calls, or fewer, say whether it
+            stays: so long, `tier` is "compiling".
+        """
+        tiers: Tiers | None = self._latest.tiers
+        if tiers is None:
+            return True
+        tiers.compile_soon()
+        return tiers.wait(seconds)
 
     @property
     def donates(self) -> bool:
@@ -132,6 +169,7 @@ class Jitted(Generic[P, R]):
         if (on_xla := self._on_xla(args, kwargs)) is not None:
             return on_xla(args, kwargs)
         entry, leaves, is_positional = self._function.entry_of(args, kwargs, self._backend, self._follows)
+        self._latest = entry
         if entry.paths is not None:
             return self._followed(entry, leaves, is_positional, args, kwargs)
         acts = entry.graph.effects
@@ -150,6 +188,9 @@ class Jitted(Generic[P, R]):
             entry.run = uncollected(
                 lower, entry.graph, entry.out_tree, 0, False, False, donated, entry.settled
             ).function
+            if self._made_with[0] == "auto" and type(self._function) is Signatures and not entry.once and not acts:
+                entry.tiers = Tiers(entry, entry.run, self._made_with[1])
+                entry.run = entry.tiers.count
         if is_positional and not entry.once and not acts:
             self._keep_at_hand(entry, args, leaves)
         return entry.run(*leaves)
@@ -192,7 +233,7 @@ class Jitted(Generic[P, R]):
     def _on_xla(self, args: Any, kwargs: Any) -> OnXla | None:
         """What runs such arguments, if that is XLA."""
         backend, fast, options, _ = self._made_with
-        if backend is None:
+        if backend is None or backend == "auto":
             if "jax" not in sys.modules or not holds_jax_array(self._function.traced_part(args, kwargs)):
                 return None
         elif backend == "numpy":
@@ -353,6 +394,16 @@ def jit(
             an array after it has used it, it is traced anew at each call, and `trace_log` says so.
         backend: "numpy", or "xla" for CPUs, GPUs and TPUs through jax; None for XLA where an argument is a jax array, and
             else for what the environment says in TRACEGRAD_BACKEND, or "numpy".
+
+            "auto" is as None, but what begins on NumPy ends on the faster of NumPy and XLA on this CPU, for each signature by
+            itself. Calls on NumPy are timed; when they have taken as long as XLA will take to compile, a thread has it do that,
+            where jax is installed and the process has not been forked off. Meanwhile calls go on on NumPy, slower, since
+            they share Python's lock with it; then either takes its turn until it is seen which is faster. Results are NumPy
+            arrays of the same dtypes all the time, writable, of memory of their own, and equal to rounding. What XLA may do
+            otherwise stays on NumPy: effects, paths by values, Python ints that come out or meet arrays of integers, indices in loops. A call for which
+            NumPy may have an error, of an index or a singular matrix, is made on NumPy once more; but of what NumPy only warns
+            of, such as a division by zero, XLA says nothing, and it writes over nothing that is donated. `tier` says what runs,
+            `wait` waits for XLA, `tier_error` has what went wrong there.
         static_argnums: positions of arguments that are handed to `fun` as they are, and traced for anew at each new value.
             They are told apart by value, to the type and the sign of a zero, so lists, dicts, sets, dataclasses and arrays
             will do, which are looked through at each call. What other objects hold is not seen: their `==` and hash count.
@@ -432,9 +483,9 @@ def jit(
         )  # fmt: skip
     require_callable(fun, "jit")
     chosen = os.environ.get("TRACEGRAD_BACKEND", "numpy") if backend is None else backend
-    if chosen not in ("numpy", "xla"):
+    if chosen not in ("numpy", "xla", "auto"):
         where = f"TRACEGRAD_BACKEND={chosen}" if backend is None else f"backend={chosen!r}"
-        raise ValueError(f"jit{at(user_source())}: there is no backend of {where}; write 'numpy' or 'xla'")
+        raise ValueError(f"jit{at(user_source())}: there is no backend of {where}; write 'numpy', 'xla' or 'auto'")
     static = static_arguments(fun, static_argnums, static_argnames)
     donated, named = places_of(
         fun,

@@ -56,7 +56,7 @@ class OnXla:
 
     def __init__(self, function: Signatures, fast: bool, options: Mapping[str, Any]) -> None:
         self.function = function
-        self.backend = Backend("xla", functools.partial(_simplified, fast=fast))
+        self.backend = Backend("xla", functools.partial(simplified, fast=fast))
         self._inside = self.backend._replace(name="xla, inside of another transform")
         self._options = options
         self._jax = xla()
@@ -318,7 +318,7 @@ class _Program:
         return staged
 
 
-def _simplified(graph: Graph, fast: bool) -> Graph:
+def simplified(graph: Graph, fast: bool) -> Graph:
     return name_extremes(merge_products(merge_rows(solve_by_triangles(simplify(graph, fast, any_layout=False)))))
 
 
