@@ -12,6 +12,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import time
+import tracemalloc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -39,6 +40,7 @@ class Contender:
         per: units of work in one call; its time is divided by that (the ops of a chain, for a time an op).
         expected: gives the right result, where that is not the result of the workload's reference.
         sampler: makes the sampler, where calling the thunk in a loop is not it (an import happens once a process).
+        peak: gives the bytes that a call holds at most, where that is not what NumPy allocates in one.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Contender:
     per: int = 1
     expected: Thunk | None = None
     sampler: Callable[[], Sampler] | None = None
+    peak: Callable[[], float] | None = None
 
     def installed(self) -> bool:
         """Whether the module it requires exists. One that exists and fails to import is an error, not an absence."""
@@ -86,6 +89,7 @@ class Workload:
         targets: see `Target`.
         unit: a key of `UNITS`.
         tolerance: results may differ from the expected by this much of the largest absolute value in the same array.
+        with_peaks: whether the memory that a call holds at most is measured, too: what it allocates, its result among that.
         reference: the contender whose result is expected of the others, the hand-written one by custom. Where it is not
             installed the first that is installed stands in.
     """
@@ -97,6 +101,7 @@ class Workload:
     unit: str = "µs"
     tolerance: float = 1e-10
     reference: str = "numpy"
+    with_peaks: bool = False
 
     def __post_init__(self) -> None:
         names = [contender.name for contender in self.contenders]
@@ -123,19 +128,28 @@ class Workload:
             assert_same(results[contender.name], expected, self.tolerance, f"{self.name}: {contender.name}")
         return thunks
 
-    def measure(self, rounds: int = 30, limit: float = 3.0) -> dict[str, float]:
+    def measure(
+        self, rounds: int = 30, limit: float = 3.0, checked: Mapping[str, Thunk] | None = None
+    ) -> dict[str, float]:
         """Checks, then times: the seconds of each installed contender for one unit of work. See `minimum_of_rounds`."""
-        thunks = self.check()
+        thunks = self.check() if checked is None else checked
         installed = [contender for contender in self.contenders if contender.name in thunks]
         gc.collect()  # what the checks left behind is not to be collected on a contender's time
         samplers = {c.name: c.sampler() if c.sampler else loop_sampler(thunks[c.name]) for c in installed}
         seconds = minimum_of_rounds(samplers, rounds, limit)
         return {contender.name: seconds[contender.name] / contender.per for contender in installed}
 
-    def report(self, seconds: Mapping[str, float]) -> tuple[str, bool]:
-        """The table that is printed for these times, and whether no target was missed."""
+    def peaks(self, checked: Mapping[str, Thunk]) -> dict[str, float]:
+        """The bytes that a call of each contender holds at most, if this workload is about that."""
+        if not self.with_peaks:
+            return {}
+        installed = [contender for contender in self.contenders if contender.name in checked]
+        return {c.name: c.peak() if c.peak else allocated(checked[c.name]) for c in installed}
+
+    def report(self, seconds: Mapping[str, float], peaks: Mapping[str, float] | None = None) -> tuple[str, bool]:
+        """The table that is printed for these times and bytes, and whether no target was missed."""
         judged = [target.judge(seconds, self.unit) for target in self.targets]
-        rows = table([contender.name for contender in self.contenders], seconds, self.unit)
+        rows = table([contender.name for contender in self.contenders], seconds, self.unit, peaks or {})
         lines = [f"{self.name}: {self.title}", *rows, *(line for line, _ in judged)]
         return "\n  ".join(lines), all(met is not False for _, met in judged)
 
@@ -153,6 +167,17 @@ def loop_sampler(thunk: Thunk, seconds: float = 0.01, clock: Callable[[], float]
     while elapsed(calls) < seconds / 2:
         calls *= 2
     return lambda: elapsed(calls) / calls
+
+
+def allocated(thunk: Thunk) -> float:
+    """The bytes that one call allocates and holds at most, as NumPy and Python say. It has been called before."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        thunk()
+        return float(tracemalloc.get_traced_memory()[1] - before)
+    finally:
+        tracemalloc.stop()
 
 
 def minimum_of_rounds(
@@ -207,10 +232,10 @@ def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, np.ndarray]]:
         yield path, np.asarray(tree)
 
 
-def table(names: Sequence[str], seconds: Mapping[str, float], unit: str) -> list[str]:
-    """A row for each contender: its time, and that time over the time of every contender in turn."""
+def table(names: Sequence[str], seconds: Mapping[str, float], unit: str, peaks: Mapping[str, float]) -> list[str]:
+    """A row for each contender: its time, that time over the time of every contender in turn, and its memory if that is known."""
     timed = [name for name in names if name in seconds]
-    heads = [unit, *(f"÷ {name}" for name in timed)]
+    heads = [unit, *(f"÷ {name}" for name in timed), *(["peak MB"] if peaks else [])]
     first = max(map(len, names))
     widths = [max(len(head), 9) for head in heads]
 
@@ -221,7 +246,8 @@ def table(names: Sequence[str], seconds: Mapping[str, float], unit: str) -> list
     for name in names:
         if name in seconds:
             ratios = (seconds[name] / seconds[peer] for peer in timed)
-            rows.append(line(name, map(number, [seconds[name] * UNITS[unit], *ratios])))
+            memory = [peaks[name] / 1e6] if peaks else []
+            rows.append(line(name, map(number, [seconds[name] * UNITS[unit], *ratios, *memory])))
         else:
             rows.append(f"{name:<{first}}  not installed")
     return rows
@@ -260,7 +286,8 @@ def main(arguments: Sequence[str], workloads: Iterable[Workload]) -> int:
         return 0
     all_met = True
     for workload in chosen:
-        text, met = workload.report(workload.measure(options.rounds, options.limit))
+        checked = workload.check()
+        text, met = workload.report(workload.measure(options.rounds, options.limit, checked), workload.peaks(checked))
         print(text, end="\n\n", flush=True)
         all_met &= met
     return int(options.strict and not all_met)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -173,6 +174,22 @@ def test_report() -> None:
         "  target: ours ÷ numpy at most 2.00: 3.00, MISSED",
         "  target: ours, µs at most 30.0: 12.0, met",
     ]
+
+
+def test_peaks_of_memory_are_a_column() -> None:
+    """What a call allocates, its result among that, or what the contender says itself."""
+    made = Contender("made", lambda: lambda: np.ones(250_000) + np.ones(250_000)[:1])
+    said = Contender("said", lambda: lambda: np.full(250_000, 2.0), peak=lambda: 3e6)
+    workload = Workload("w", "some work", (made, said), reference="made", with_peaks=True)
+    peaks = workload.peaks(workload.check())
+    assert 5.9e6 < peaks["made"] < 6.1e6 and peaks["said"] == 3e6
+    text, _ = workload.report({"made": 2e-6, "said": 1e-6}, {"made": 6e6, "said": 3e6})
+    assert text.splitlines()[1:] == [
+        "               µs     ÷ made     ÷ said    peak MB",
+        "  made       2.00       1.00       2.00       6.00",
+        "  said       1.00      0.500       1.00       3.00",
+    ]
+    assert replace(workload, with_peaks=False).peaks(workload.check()) == {}
 
 
 def test_time_is_divided_by_the_units_of_work() -> None:

@@ -7,6 +7,7 @@ import itertools
 import pickle
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -438,3 +439,26 @@ def test_debugged_functions_take_arguments_as_jitted_ones_do() -> None:
         with pytest.raises(TypeError, match=r"x: 'a' of type str is not an array of numbers at .*test_numpy.py"):
             tg.jit(lambda x: x, debug=debug)("a")
     assert "sin" in tg.jit(np.sin, debug=True).lower(X).as_text()
+
+
+def test_residuals_of_an_unrolled_loop_are_let_go_on_the_way_back() -> None:
+    """A gradient for each step takes the place of what that step had kept."""
+    steps, x = 40, np.full(10_000, 0.5)
+    factors = [np.full(10_000, 1.0 + i / 100) for i in range(steps)]
+
+    def chain(factors: Any, x: Any) -> Any:
+        for factor in factors:
+            x = np.sin(x * factor)
+        return np.sum(x)
+
+    gradient = tg.jit(tg.grad(chain))
+    gradient(factors, x)
+    tracemalloc.start()
+    try:
+        gradient(factors, x)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (
+        peak < (2 * steps + 1) * x.nbytes
+    )  # of each step its product and its sine; with all gradients it would be 3 * steps
