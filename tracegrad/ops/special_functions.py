@@ -271,9 +271,14 @@ def _igamma(a: Any, x: Any, order: int) -> Any:
     return _in_blocks(lambda a, x: gamma_slope_of(np, _psi, s.gammaln, a, x, order), a, x)
 
 
-def _falling(x: Any, count: int) -> Any:
-    """x (x - 1) (x - 2) ..., of so many factors."""
-    return math.prod([x - i for i in range(count)])
+def _falling(x: Any, count: int, without: Sequence[int] = ()) -> Any:
+    """x (x - 1) (x - 2) ..., of so many factors, but for those of these numbers."""
+    return math.prod([x - i for i in range(count) if i not in without])
+
+
+def _one_less(count: int, without: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """`without`, and one more of so many factors: of each of the products that are the derivative of all of them."""
+    return [tuple(sorted((*without, i))) for i in range(count) if i not in without]
 
 
 def _vanishing(xp: Any, factor: Any, exponent: Any) -> Any:
@@ -281,29 +286,37 @@ def _vanishing(xp: Any, factor: Any, exponent: Any) -> Any:
     return xp.where(factor == 0, 0, factor * xp.exp(exponent))
 
 
-def gamma_density_of(xp: Any, xlogy: Callable[..., Any], lgamma: Callable[..., Any], a: Any, x: Any, fall: int) -> Any:
-    density = _vanishing(xp, _falling(a - 1, fall), xlogy(a - 1 - fall, x) - x - lgamma(a))
+def gamma_density_of(
+    xp: Any, xlogy: Callable[..., Any], lgamma: Callable[..., Any], a: Any, x: Any, fall: int, without: tuple[int, ...] = ()
+) -> Any:
+    density = _vanishing(xp, _falling(a - 1, fall, without), xlogy(a - 1 - fall, x) - x - lgamma(a))
     return xp.where((a > 0) & (x >= 0), density, xp.nan)
 
 
-def _gamma_density(a: Any, x: Any, fall: int) -> Any:
+def _gamma_density(a: Any, x: Any, **falls: Any) -> Any:
     s = _scipy_special()
-    return gamma_density_of(np, s.xlogy, s.gammaln, a, x, fall)
+    return gamma_density_of(np, s.xlogy, s.gammaln, a, x, **falls)
 
 
-# x**(a-1-n) exp(-x) / Gamma(a-n), which for n = 0 is dP/dx. As the derivative of one in x is the next less itself, all
-# derivatives have their values at x = 0 too, where quotients by x would have none.
+def _gamma_density_in_a(d: Any, out: Any, a: Any, x: Any, fall: int, without: tuple[int, ...] = ()) -> Any:
+    rest = [gamma_density(a, x, fall, less) for less in _one_less(fall, without)]
+    return d * sum(rest, multiply_keeping_zeros(out, np.log(x) - digamma(a)))
+
+
+# x**(a-1-n) exp(-x) (a-1) ... (a-n) / Gamma(a), which for n = 0 is dP/dx. As the derivative of one in x is the next less itself, all
+# derivatives have their values at x = 0 too, where quotients by x would have none. So it is where a factor is zero, at whole a:
+# the derivative in a of the factors are products `without` one of them.
 gamma_density_op: Op = _special(
     "gamma_density", _gamma_density,
-    lambda d, out, a, x, fall: d * multiply_keeping_zeros(out, np.log(x) - digamma(a - fall)),
-    lambda d, out, a, x, fall: d * (gamma_density(a, x, fall + 1) - out),
-    samples=lambda: [*_two_samples(fall=0)(), *_two_samples(fall=2)()],
+    _gamma_density_in_a,
+    lambda d, out, a, x, fall, without=(): d * (gamma_density(a, x, fall + 1, without) - out),
+    samples=lambda: [*_two_samples(fall=0)(), *_two_samples(fall=2)(), *_two_samples(fall=2, without=(1,))()],
 )  # fmt: skip
 
 
-def gamma_density(a: ArrayLike, x: ArrayLike, fall: int = 0) -> Array:
-    """The density of the gamma distribution at x, or the n-th step of its derivatives in x."""
-    return _apply(gamma_density_op, a, x, fall=fall)
+def gamma_density(a: ArrayLike, x: ArrayLike, fall: int = 0, without: tuple[int, ...] = ()) -> Array:
+    """The density of the gamma distribution at x, or the n-th step of its derivatives in x, `without` some factors."""
+    return _apply(gamma_density_op, a, x, fall=fall, without=without)
 
 
 def _igamma_density(a: Any, x: Any, order: int) -> Any:
@@ -375,46 +388,63 @@ def random_gamma_grad(a: ArrayLike, sample: ArrayLike) -> Array:
 
 
 def beta_density_of(
-    xp: Any, xlogy: Any, xlog1py: Any, lgamma: Any, a: Any, b: Any, x: Any, fall: int, fall_b: int
-) -> Any:
-    factor = _falling(a - 1, fall) * _falling(b - 1, fall_b)
+    xp: Any, xlogy: Any, xlog1py: Any, lgamma: Any, a: Any, b: Any, x: Any, fall: int, fall_b: int,
+    without: tuple[int, ...] = (), without_b: tuple[int, ...] = (),
+) -> Any:  # fmt: skip
+    factor = _falling(a - 1, fall, without) * _falling(b - 1, fall_b, without_b)
     norm = lgamma(a) + lgamma(b) - lgamma(a + b)
     density = _vanishing(xp, factor, xlogy(a - 1 - fall, x) + xlog1py(b - 1 - fall_b, -x) - norm)
     return xp.where((a > 0) & (b > 0) & (x >= 0) & (x <= 1), density, xp.nan)
 
 
-def _beta_density(a: Any, b: Any, x: Any, **falls: int) -> Any:
+def _beta_density(a: Any, b: Any, x: Any, **falls: Any) -> Any:
     s = _scipy_special()
     return beta_density_of(np, s.xlogy, s.xlog1py, s.gammaln, a, b, x, **falls)
 
 
 def _beta_density_samples() -> Iterable[Sample]:
     rng = np.random.default_rng(0)
-    for fall, fall_b in [(0, 0), (1, 2)]:
+    for fall, fall_b, without_b in [(0, 0, ()), (1, 2, ()), (1, 2, (0,))]:
         inputs = (rng.uniform(0.5, 3, (2, 3)), rng.uniform(0.5, 3, 3), rng.uniform(0.2, 0.8, (2, 1)))
-        yield Sample(inputs, {"fall": fall, "fall_b": fall_b})
+        yield Sample(inputs, {"fall": fall, "fall_b": fall_b, "without": (), "without_b": without_b})
+
+
+def _beta_density_in_a(
+    d: Any, out: Any, a: Any, b: Any, x: Any, fall: int, fall_b: int, without: Any = (), without_b: Any = ()
+) -> Any:
+    rest = [beta_density(a, b, x, fall, fall_b, less, without_b) for less in _one_less(fall, without)]
+    return d * sum(rest, multiply_keeping_zeros(out, np.log(x) - digamma(a) + digamma(a + b)))
+
+
+def _beta_density_in_b(
+    d: Any, out: Any, a: Any, b: Any, x: Any, fall: int, fall_b: int, without: Any = (), without_b: Any = ()
+) -> Any:
+    rest = [beta_density(a, b, x, fall, fall_b, without, less) for less in _one_less(fall_b, without_b)]
+    return d * sum(rest, multiply_keeping_zeros(out, np.log1p(-x) - digamma(b) + digamma(a + b)))
 
 
 # x**(a-1-n) (1-x)**(b-1-m) (a-1) ... (a-n) (b-1) ... (b-m) / B(a, b): as for the gamma distribution, at both ends.
 beta_density_op: Op = _special(
     "beta_density",
     _beta_density,
-    lambda d, out, a, b, x, fall, fall_b: (
-        d * multiply_keeping_zeros(out, np.log(x) - digamma(a - fall) + digamma(a + b))
-    ),
-    lambda d, out, a, b, x, fall, fall_b: (
-        d * multiply_keeping_zeros(out, np.log1p(-x) - digamma(b - fall_b) + digamma(a + b))
-    ),
-    lambda d, out, a, b, x, fall, fall_b: (
-        d * (beta_density(a, b, x, fall + 1, fall_b) - beta_density(a, b, x, fall, fall_b + 1))
+    _beta_density_in_a,
+    _beta_density_in_b,
+    lambda d, out, a, b, x, fall, fall_b, without=(), without_b=(): (
+        d
+        * (
+            beta_density(a, b, x, fall + 1, fall_b, without, without_b)
+            - beta_density(a, b, x, fall, fall_b + 1, without, without_b)
+        )
     ),
     samples=_beta_density_samples,
 )
 
 
-def beta_density(a: ArrayLike, b: ArrayLike, x: ArrayLike, fall: int = 0, fall_b: int = 0) -> Array:
-    """The density of the beta distribution at x, or a step of its derivatives in x."""
-    return _apply(beta_density_op, a, b, x, fall=fall, fall_b=fall_b)
+def beta_density(
+    a: ArrayLike, b: ArrayLike, x: ArrayLike, fall: int = 0, fall_b: int = 0, without: Any = (), without_b: Any = ()
+) -> Array:
+    """The density of the beta distribution at x, or a step of its derivatives in x, `without` some factors of each kind."""
+    return _apply(beta_density_op, a, b, x, fall=fall, fall_b=fall_b, without=without, without_b=without_b)
 
 
 def _beta_samples() -> Iterable[Sample]:
