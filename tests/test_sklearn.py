@@ -21,11 +21,15 @@ pipeline = pytest.importorskip("sklearn.pipeline")
 preprocessing = pytest.importorskip("sklearn.preprocessing")
 
 
+# Batches are drawn of examples, so that one of weight 2 is in other batches than the same one twice; as for scikit-learn's own nets.
+STOCHASTIC = {"check_sample_weight_equivalence_on_dense_data": "trained in batches"}
+
+
 @pytest.mark.parametrize("kind", ["Classifier", "Regressor"])
 def test_checks_of_scikit_learn(kind: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of checks that are skipped, and of what scikit-learn does in them
-        checks.check_estimator(getattr(tg.sklearn, kind)(epochs=40))
+        checks.check_estimator(getattr(tg.sklearn, kind)(epochs=40), expected_failed_checks=STOCHASTIC)
 
 
 def small(outputs: int) -> Any:
@@ -76,3 +80,30 @@ def test_several_targets() -> None:
     assert model.predict(X).shape == (90, 2) and model.score(X, y) > 0.9
     with pytest.raises(ValueError, match="X has 2 features, but Regressor is expecting 3"):
         model.predict(X[:, :2])
+
+
+@pytest.mark.parametrize("kind", ["Classifier", "Regressor"])
+def test_weights_of_examples(kind: str) -> None:
+    make: Any = lambda **options: getattr(tg.sklearn, kind)(random_state=0, epochs=8, **options)
+    y = Y if kind == "Classifier" else X.sum(1)
+    weights = np.random.default_rng(1).integers(0, 4, len(X)).astype(float)
+    same_bits(make().fit(X, y, np.full(len(X), 3.0)).params_, make().fit(X, y).params_)
+    # Those of 0 are not there, in all that is made of the data.
+    there = weights > 0
+    same_bits(make().fit(X, y, there).params_, make().fit(X[there], y[there]).params_)
+    # With all examples in each batch, whole weights are repetitions.
+    weighted = make(batch_size=500).fit(X, y, weights)
+    repeated = make(batch_size=500).fit(*[np.repeat(z, weights.astype(int), 0) for z in (X, y)])
+    np.testing.assert_allclose(weighted.mean_, repeated.mean_)
+    np.testing.assert_allclose(weighted.scale_, repeated.scale_)
+    outputs = "predict_proba" if kind == "Classifier" else "predict"
+    np.testing.assert_allclose(getattr(weighted, outputs)(X), getattr(repeated, outputs)(X), rtol=2e-3, atol=2e-3)
+    assert np.abs(getattr(weighted, outputs)(X) - getattr(make(batch_size=500).fit(X, y), outputs)(X)).max() > 0.01
+    for wrong, text in ((np.zeros(len(X)), "not zero for all"), (-weights, "0 or more"), (weights[:2], "each of 90")):
+        with pytest.raises(ValueError, match=text):
+            make().fit(X, y, wrong)
+
+
+def test_estimators_with_a_layer_can_be_pickled() -> None:
+    one = tg.sklearn.Classifier(small(3), epochs=2, random_state=0).fit(X, Y)
+    same_bits(pickle.loads(pickle.dumps(one)).predict_proba(X), one.predict_proba(X))

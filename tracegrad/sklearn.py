@@ -18,7 +18,7 @@ from tracegrad.transforms.jit.numpy import jit
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
     from sklearn.utils.multiclass import check_classification_targets
-    from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
+    from sklearn.utils.validation import check_array, check_is_fitted, check_random_state, validate_data
 except ImportError as error:
     raise ImportError("tg.sklearn needs scikit-learn of at least 1.6; pip install 'tracegrad[data]'") from error
 
@@ -57,10 +57,9 @@ class _Net(BaseEstimator):
             return self.net
         return (default_net if self.net is None else self.net)(self.outputs_)
 
-    def _train(self, x: Any, y: Any, losses: Callable[[Any, Any], Any]) -> None:
+    def _train(self, x: Any, y: Any, weights: Any, losses: Callable[[Any, Any], Any]) -> None:
         # Inputs of one scale, which is that for which nets are drawn.
-        scale = x.std(0)
-        self.mean_, self.scale_ = x.mean(0), np.where(scale > 0, scale, 1.0)
+        self.mean_, self.scale_ = _mean_and_scale(x, weights)
         net = self._layer()
         seed = self.random_state
         if not isinstance(seed, numbers.Integral):
@@ -69,11 +68,13 @@ class _Net(BaseEstimator):
 
         def loss(params: Any, batch: Any, *, state: Any, key: Any, train: bool) -> Any:
             out, state = net.apply(params, batch[0], state=state, key=key, train=train)
-            return np.mean(losses(out, batch[1])), {}, state
+            found = losses(out, batch[1])
+            return np.mean(found if weights is None else found * batch[2]), {}, state
 
         inputs = self._scaled(x).astype(np.float32)
         opt = optim.adam(1e-2) if self.opt is None else self.opt
-        batches = data.batches((inputs, y), min(self.batch_size, len(x)), key=of_batches)
+        given = (inputs, y) if weights is None else (inputs, y, (weights / weights.mean()).astype(np.float32))
+        batches = data.batches(given, min(self.batch_size, len(x)), key=of_batches)
         fitted = train.fit(
             jit(train.make_step(loss, opt)), train.start(net, opt, of_net, inputs[:1]), batches, epochs=self.epochs,
             callbacks=self.callbacks, progress=self.progress, check=False,
@@ -92,6 +93,27 @@ class _Net(BaseEstimator):
         x = validate_data(self, x, dtype=np.float64, reset=False)
         out, _ = self._layer().apply(nn.cast(self.params_, np.float64), self._scaled(x), state=self.state_)
         return out
+
+
+def _weighted(x: Any, y: Any, weights: Any) -> tuple[Any, Any, Any]:
+    """The examples that count, and their weights, None where all are alike."""
+    if weights is None:
+        return x, y, None
+    weights = check_array(weights, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    if weights.shape != (len(x),):
+        raise ValueError(f"sample_weight has the shape {weights.shape}; write one number for each of {len(x)} examples")
+    if (weights < 0).any() or not weights.any():
+        raise ValueError("sample_weight must be 0 or more, and not zero for all examples")
+    counts = weights > 0
+    weights = weights[counts]
+    return x[counts], y[counts], None if (weights == weights[0]).all() else weights
+
+
+def _mean_and_scale(x: Any, weights: Any) -> tuple[Any, Any]:
+    """By which columns come to mean 0 and variance 1; constant ones to 0."""
+    mean = np.average(x, 0, weights)
+    scale = np.sqrt(np.average(np.square(x - mean), 0, weights))
+    return mean, np.where(scale > 0, scale, 1.0)
 
 
 class Classifier(ClassifierMixin, _Net):
@@ -114,13 +136,15 @@ class Classifier(ClassifierMixin, _Net):
     True
     """
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train on inputs [examples, features] and their classes [examples], numbers or texts."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on inputs [examples, features] and their classes [examples], numbers or texts. Losses are multiplied by
+        `sample_weight` [examples], of which those of 0 count as not there."""
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         self.classes_, y = np.unique(y, return_inverse=True)
         self.outputs_ = len(self.classes_)
-        self._train(X, y.astype(np.int32), nn.softmax_cross_entropy_with_integer_labels)
+        X, y, weights = _weighted(X, y.astype(np.int32), sample_weight)
+        self._train(X, y, weights, nn.softmax_cross_entropy_with_integer_labels)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray[Any, Any]:
@@ -145,14 +169,15 @@ class Regressor(RegressorMixin, _Net):
     True
     """
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train on inputs [examples, features] and targets [examples] or [examples, targets]."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on inputs [examples, features] and targets [examples] or [examples, targets]. Losses are multiplied by
+        `sample_weight` [examples], of which those of 0 count as not there."""
         X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
-        scale = np.std(y, 0)
-        self.y_mean_, self.y_scale_ = np.mean(y, 0), np.where(scale > 0, scale, 1.0)
+        X, y, weights = _weighted(X, y, sample_weight)
+        self.y_mean_, self.y_scale_ = _mean_and_scale(y, weights)
         scaled = ((y - self.y_mean_) / self.y_scale_).astype(np.float32).reshape(len(y), -1)
         self.outputs_ = scaled.shape[1]
-        self._train(X, scaled, lambda out, y: np.square(out - y))
+        self._train(X, scaled, weights, lambda out, y: np.mean(np.square(out - y), -1))
         return self
 
     def predict(self, X: Any) -> np.ndarray[Any, Any]:

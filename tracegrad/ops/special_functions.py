@@ -287,7 +287,13 @@ def _vanishing(xp: Any, factor: Any, exponent: Any) -> Any:
 
 
 def gamma_density_of(
-    xp: Any, xlogy: Callable[..., Any], lgamma: Callable[..., Any], a: Any, x: Any, fall: int, without: tuple[int, ...] = ()
+    xp: Any,
+    xlogy: Callable[..., Any],
+    lgamma: Callable[..., Any],
+    a: Any,
+    x: Any,
+    fall: int,
+    without: tuple[int, ...] = (),
 ) -> Any:
     density = _vanishing(xp, _falling(a - 1, fall, without), xlogy(a - 1 - fall, x) - x - lgamma(a))
     return xp.where((a > 0) & (x >= 0), density, xp.nan)
