@@ -140,6 +140,10 @@ from tracegrad.optim.factored import adafactor as adafactor
 from tracegrad.optim.factored import scale_by_factored_rms as scale_by_factored_rms
 from tracegrad.optim.factored import scale_by_sm3 as scale_by_sm3
 from tracegrad.optim.factored import sm3 as sm3
+from tracegrad.optim.galore import GaLoreDimensionNumbers as GaLoreDimensionNumbers
+from tracegrad.optim.galore import GaLoreState as GaLoreState
+from tracegrad.optim.galore import galore as galore
+from tracegrad.optim.galore import scale_by_galore as scale_by_galore
 from tracegrad.optim.inject import InjectStatefulHyperparamsState as InjectStatefulHyperparamsState
 from tracegrad.optim.inject import WrappedSchedule as WrappedSchedule
 from tracegrad.optim.inject import inject_hyperparams as inject_hyperparams
