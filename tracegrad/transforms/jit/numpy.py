@@ -104,8 +104,8 @@ class Jitted(Generic[P, R]):
 
     @property
     def tier(self) -> Tier:
-        """What runs the latest signature that it was called with: "numpy" or "xla", or by `backend="auto"` also "compiling", which is NumPy as
-        long as XLA compiles, and then either in turn, until it is known which is faster.
+        """What runs the latest signature that it was called with: "numpy" or "xla", or by `backend="auto"` also "compiling",
+        which is NumPy as long as XLA compiles, and then either in turn, until it is known which is faster.
 
         >>> import numpy as np, tracegrad as tg
         >>> f = tg.jit(np.sin, backend="auto")
@@ -128,7 +128,7 @@ class Jitted(Generic[P, R]):
         """Have the latest signature compiled now by `backend="auto"`, and wait so long for it, or until it is done.
 
         Returns:
-            Whether nothing is being compiled any more. If XLA has a program now, the next dozen of calls, or fewer, say whether it
+            Whether nothing is being compiled any more. If XLA has a program now, the next calls, 65 at most, say whether it
             stays: so long, `tier` is "compiling".
         """
         tiers: Tiers | None = self._latest.tiers

@@ -31,8 +31,10 @@ Tier = Literal["numpy", "compiling", "xla"]
 clock = time.perf_counter
 
 _CALLS = 3  # so many are seen before anything is decided: the first ones have cold caches
-_TRIALS = 6  # calls of each program that are compared, if they are not plainly different before
-_PLAIN = 3.0  # what is plainly different
+# The calls of each program that are compared: at least so many, and so many seconds of them or so many at most. What else the
+# machine does may slow down some of either, but not all.
+_FEWEST, _SECONDS, _MOST = 4, 0.05, 32
+_PLAIN = 4.0  # what is so many times faster is that after the fewest
 _DOUBTS = 3  # calls whose results on XLA may be in doubt before NumPy is gone back to
 
 
@@ -49,11 +51,11 @@ def worth_compiling(calls: int, least: float, spent: float, graph: Graph) -> boo
 def faster(numpy: Sequence[float], xla: Sequence[float]) -> bool | None:
     """Whether XLA is the faster one, by the seconds of calls of both programs; None while that is open."""
     xla = xla[1:]  # the first one sets up what the others find
-    if len(numpy) < 2 or len(xla) < 2:
+    if len(numpy) < _FEWEST or len(xla) < _FEWEST:
         return None
     ratio = min(numpy) / min(xla)  # what disturbs a call only ever adds to its time
-    if len(numpy) < _TRIALS or len(xla) < _TRIALS:
-        return ratio > 1 if not 1 / _PLAIN < ratio < _PLAIN else None
+    if 1 / _PLAIN < ratio < _PLAIN and any([len(x) < _MOST and sum(x) < _SECONDS for x in (numpy, xla)]):
+        return None
     return ratio > 1.05
 
 
