@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import scipy.special
 
+import tracegrad as tg
+from tracegrad.core.errors import DtypeError
 from tracegrad.ops.elementwise import error_function
 
 jax.config.update("jax_enable_x64", True)
@@ -67,3 +69,15 @@ def test_erf_ends_signs_and_dtypes() -> None:
         np.testing.assert_allclose(f(x), [float(f(v)) for v in x], rtol=4e-15)
         np.testing.assert_allclose(f(x.reshape(2, -1).T), f(x).reshape(2, -1).T, rtol=0)
         assert f(np.array([1, 2])).dtype == np.float64
+
+
+@pytest.mark.usefixtures("with_and_without_scipy")
+@pytest.mark.parametrize("name", ["erf", "erfc", "ndtr"])
+def test_complex_numbers_are_refused_and_not_made_real(name: str) -> None:
+    f = getattr(error_function, name)
+    z = np.array([0.1 + 1j], np.complex64)
+    for call in (f, tg.jit(f), tg.jit(f, backend="xla"), lambda z: tg.vjp(f, z), lambda z: f(z[0])):
+        with pytest.raises(
+            DtypeError, match=r"(?s)erf, erfc and ndtr take real numbers, got c64\[.*test_error_function\.py"
+        ):
+            call(z)

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from tracegrad.core.errors import DtypeError
 from tracegrad.core.late import imported
+from tracegrad.core.op import Params
 from tracegrad.core.trace import SCIPY_FUNCTIONS, bind
+from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise.activations import as_float
 from tracegrad.ops.elementwise.samples import unary_samples
 from tracegrad.ops.families import elementwise, ufunc_type
@@ -82,6 +85,8 @@ def _by_distance(
     """What `by_scipy` makes of scipy.special and x (None: it is less accurate), or where SciPy is missing an evaluation
     that applies `near` where |x| < edge and `far` elsewhere, in float64 and block by block."""
     x = as_float(x)
+    if x.dtype.kind == "c":
+        raise _no_complex(type_of(x))
     if x.ndim == 0:
         return x.dtype.type(scalar(float(x)))
     if by_scipy and x.dtype.char in "fd" and (special := _scipy_special()) is not None:
@@ -99,6 +104,21 @@ def _by_distance(
     return flat.reshape(x.shape).astype(x.dtype, copy=False)
 
 
+def _no_complex(of: ArrayType) -> DtypeError:
+    return DtypeError(
+        f"erf, erfc and ndtr take real numbers, got {of}; write scipy.special's for complex ones, without derivatives"
+    )
+
+
+_float_type = ufunc_type(np.exp)
+
+
+def _real_type(types: Sequence[ArrayType], params: Params) -> Any:
+    if number_kind(types[0].dtype) == "c":
+        raise _no_complex(types[0])
+    return _float_type(types, params)
+
+
 def _erf_by_scipy(special: Any, x: Any) -> Any:
     return special.erf(x)
 
@@ -111,7 +131,7 @@ _erf_op = elementwise(
     "erf",
     functools.partial(_by_distance, _erf_by_scipy, 1.0, _erf_near, _erf_far, math.erf),
     lambda d, out, x: d * (TWO_OVER_SQRT_PI * np.exp(-x * x)),
-    infer=ufunc_type(np.exp), kinds="f", samples=unary_samples(-2, 2),
+    infer=_real_type, kinds="f", samples=unary_samples(-2, 2),
 )  # fmt: skip
 
 
@@ -137,7 +157,7 @@ def _erfc_both_far(x: Any) -> Any:
 _erfc = functools.partial(_by_distance, None, 0.5, _erfc_near, _erfc_both_far, math.erfc)
 _erfc_op = elementwise(
     "erfc", _erfc, lambda d, out, x: d * (-TWO_OVER_SQRT_PI * np.exp(-x * x)),
-    infer=ufunc_type(np.exp), kinds="f", samples=unary_samples(-2, 2),
+    infer=_real_type, kinds="f", samples=unary_samples(-2, 2),
 )  # fmt: skip
 
 
@@ -174,7 +194,7 @@ _ndtr_op = elementwise(
     "ndtr",
     functools.partial(_by_distance, _ndtr_by_scipy, 0.7, _ndtr_near, _ndtr_far, _ndtr_of_number),
     lambda d, out, x: d * (np.exp(-0.5 * x * x) * ONE_OVER_SQRT_TWO_PI),
-    infer=ufunc_type(np.exp), kinds="f", samples=unary_samples(-2, 2),
+    infer=_real_type, kinds="f", samples=unary_samples(-2, 2),
 )  # fmt: skip
 
 
