@@ -37,10 +37,10 @@ class Name:
 
     def now(self) -> Any:
         """What it is bound to."""
-        if type(self.place) is dict:
+        if isinstance(self.place, dict):
             return self.place.get(self.name, _NOTHING)
         try:
-            return self.place.cell_contents  # type: ignore[union-attr]
+            return self.place.cell_contents
         except ValueError:
             return _NOTHING
 
@@ -52,7 +52,7 @@ class Name:
         if _is_plain(now) and _is_plain(self.value) and exactly(now) == exactly(self.value):
             self.value = now
             return ""
-        kind = "global" if type(self.place) is dict else "closure variable"
+        kind = "global" if isinstance(self.place, dict) else "closure variable"
         if now is _NOTHING:
             return f"{kind} {self.name!r} is gone"
         if _is_plain(now) and _is_plain(self.value):
