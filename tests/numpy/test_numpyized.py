@@ -16,6 +16,13 @@ import numpy
 import numpy as np
 import numpy.linalg as la
 import pytest
+import scipy.integrate
+import scipy.interpolate
+import scipy.linalg
+import scipy.ndimage
+import scipy.optimize
+import scipy.signal
+import scipy.special
 from numpy import asarray, zeros
 from numpy.linalg import norm
 
@@ -459,6 +466,37 @@ def test_a_function_of_scipys_by_itself_and_by_a_name() -> None:
     rosen = optimize.rosen
     np.testing.assert_allclose(tg.grad(tg.numpyize(lambda x: rosen(x)))(X), expected)
     np.testing.assert_allclose(tg.grad(tg.numpyize(lambda x: optimize.rosen(x)))(X), expected)
+
+
+# What plain code calls of SciPy's, and tg.scipy has: by a function of C's, with flags of memory, or with a loop in C.
+IN_PLAIN_CODE: dict[str, Callable[[Any], Any]] = {
+    "linalg.solve": lambda x: np.sum(scipy.linalg.solve(np.diag(x) + 1.0, x, assume_a="pos")),
+    "linalg.cho_solve": lambda x: x @ scipy.linalg.cho_solve(scipy.linalg.cho_factor(np.diag(x) + 1.0), x),
+    "linalg.expm": lambda x: np.sum(scipy.linalg.expm(np.outer(x, x) / 9.0)),
+    "signal.welch": lambda x: np.sum(scipy.signal.welch(np.tile(x, 3), nperseg=4)[1] ** 2),
+    "signal.lfilter": lambda x: np.sum(scipy.signal.lfilter(x, [1.0, 0.3], np.arange(5.0))),
+    "ndimage.shift": lambda x: np.sum(scipy.ndimage.shift(np.arange(6.0) ** 2, x[0], order=1) ** 2),
+    "integrate.quad": lambda x: scipy.integrate.quad(lambda u: np.sum(np.exp(-x * u)), 0.0, 1.0)[0],
+    "interpolate.CubicSpline": lambda x: scipy.interpolate.CubicSpline(np.arange(3.0), x)(1.3),
+    "special.log_softmax": lambda x: scipy.special.log_softmax(x)[0],
+    "special.sph_harm_y": lambda x: np.sum(np.real(scipy.special.sph_harm_y(2, 1, x, 0.3))),
+}
+
+
+@pytest.mark.parametrize("name", IN_PLAIN_CODE)
+def test_what_plain_code_calls_of_scipys(name: str) -> None:
+    f = IN_PLAIN_CODE[name]
+    copy = tg.numpyize(f)
+    np.testing.assert_allclose(copy(X), f(X), rtol=1e-12)
+    np.testing.assert_allclose(tg.grad(copy)(X), differences(f, X), 1e-5, 1e-6)
+
+
+def test_scipys_solvers_take_their_derivatives() -> None:
+    def program(x: Any) -> Any:
+        loss = lambda v: np.sum((v - x) ** 4 + v**2)
+        return scipy.optimize.minimize(loss, np.zeros(3), jac=tg.grad(loss), method="BFGS").x
+
+    np.testing.assert_allclose(tg.numpyize(program)(X), program(X), rtol=1e-9)
 
 
 OF_STATSMODELS: dict[str, tuple[str, Callable[[Any], Callable[[Any], Any]]]] = {

@@ -43,6 +43,9 @@ _VALUES = frozenset([
     type(Ellipsis), type(NotImplemented), np.ufunc,
 ])  # fmt: skip
 _MISSING = object()
+# SciPy's modules whose functions have others in their place, those of tg.scipy. Sparse arrays are constants, and stay; so do solvers of
+# scipy.optimize, which take derivatives that ours make themselves.
+_ROOMS = ("integrate", "interpolate", "linalg", "ndimage", "signal", "sparse.linalg", "special", "stats")
 
 
 def numpyize(f: F) -> F:
@@ -61,7 +64,9 @@ def numpyize(f: F) -> F:
         The copy. Its code is that of `f`, so that errors name the same file and line. What it reads from its globals is read
         when it is used, as ever: names of NumPy's modules and functions (also where they are imported in a function's body) as
         those of `tracegrad.numpy`, or as they are if that has not got them; Python functions, modules and their submodules as
-        copies of these. Distributions of scipy.stats' are those of `tg.scipy.stats`. Classes, and objects in global names, are copied if they are the user's or of the package of `f`, and if
+        copies of these. Functions, distributions and interpolators of SciPy's that `tg.scipy` has are those, but
+        for solvers of `scipy.optimize`.
+        Classes, and objects in global names, are copied if they are the user's or of the package of `f`, and if
         their methods reach NumPy; `isinstance` takes objects of a class for those of its copy. Default arguments, closures and
         the functions under decorators are copied with the function, and so are those that are transformed, as `tg.grad(g)` and
         `tg.jit(g)`.
@@ -226,7 +231,7 @@ class _Copies:
             return copy
 
     def _copy_of(self, value: Any) -> Any:
-        stands = self._of_scipys_distribution(value)
+        stands = self._of_scipys(value)
         if stands is not None:
             return stands
         if isinstance(value, type):
@@ -236,21 +241,27 @@ class _Copies:
             return make(self, value)
         return self._module(value) if issubclass(type(value), ModuleType) else self._instance(value)
 
-    def _of_scipys_distribution(self, value: Any) -> Any:
-        """What of tg.scipy.stats' stands for an object of scipy.stats': one of its distributions, one with its parameters fixed, or what
-        else has its name there; None for all else."""
+    def _of_scipys(self, value: Any) -> Any:
+        """What of tg.scipy's stands for an object of SciPy's: what has its public name there, or a distribution with its parameters
+        fixed; None for all else."""
         of = value if isinstance(value, type | FunctionType) else type(value)
-        if not str(of.__module__).startswith("scipy.stats"):
+        if not str(of.__module__).startswith("scipy."):
             return None
         name = distribution_of(value) or getattr(value, "__name__", "")
-        ours, theirs = getattr(LOADERS["scipy"]().stats, name, None), getattr(sys.modules["scipy.stats"], name, None)
-        if ours is None or value is theirs:
-            return ours
-        if type(getattr(value, "dist", None)) is not type(
-            theirs
-        ):  # of one number, and one of the user's own is another type
-            return None
-        return ours(*map(self.converted, value.args), **{k: self.converted(v) for k, v in value.kwds.items()})
+        for room in _ROOMS:
+            theirs = getattr(sys.modules.get(f"scipy.{room}"), name, None)
+            if theirs is None or not (value is theirs or type(getattr(value, "dist", None)) is type(theirs)):
+                continue  # where it is a distribution, that of one number, and one of the user's own is another type
+            ours = functools.reduce(getattr, room.split("."), LOADERS["scipy"]())
+            if name not in ours.__all__:
+                return None
+            ours = getattr(ours, name)
+            return (
+                ours
+                if value is theirs
+                else ours(*map(self.converted, value.args), **{k: self.converted(v) for k, v in value.kwds.items()})
+            )
+        return None
 
     def _fill(self) -> None:
         """Fill the cells of closures with copies of what the originals' have: when there are all the functions that may call each
