@@ -1,5 +1,5 @@
-"""How accurate `tg.scipy.special` is: `python -m tests.scipy_coverage` writes docs/scipy_coverage.md, with names of functions their
-rows alone.
+"""What there is of SciPy's, and how accurate `tg.scipy.special` is: `python -m tests.scipy_coverage` writes docs/scipy_coverage.md, with
+names of functions their rows alone.
 
 Each function at 100 points, drawn from a fixed seed, and at the ends of its domain: its values and its derivatives against
 mpmath, in float64 and float32, on NumPy and on XLA. Errors are in units in the last place, of which one is the spacing of numbers
@@ -389,6 +389,30 @@ float64's accuracy; otherwise SciPy is called on the host by `jax.pure_callback`
 
 
 TAIL = """
+Further: `logsumexp`, `softmax` and `log_softmax` along axes, and `legendre`, a constant; `bernoulli` is a constant too. Half precision stays what it is, where some of SciPy's functions
+make float32 or float64 of it. Complex numbers are traced in `expit`,
+`lambertw`, `logsumexp`, `sinc` and `wofz` and refused elsewhere; `erf`, `erfc` and `ndtr` refuse plain ones too. Not there: `owens_t`, `spence`.
+
+## SciPy's own names
+
+In plain code ufuncs of `scipy.special` are traced as they stand, and so are products with sparse matrices, `A @ t`. SciPy's other functions make plain arrays of their arguments: the error
+names the function of `tg.scipy` to write, or `tg.numpyize(f)`, a copy of the code in which all that stands on this page but solvers
+of `scipy.optimize` and sparse arrays is in the place of SciPy's. Where SciPy's code in C or Fortran calls a
+function or reads a list (`scipy.optimize.root`, `scipy.signal.lfilter`), the error is its own.
+
+## Matrices
+
+`tg.scipy.linalg` has SciPy's own values for plain arrays. What is traced has derivatives in every array, on NumPy and on XLA, where nothing is called on the host.
+
+- **Systems**: `solve`, `solve_triangular`, `solve_banded`, `solveh_banded`, `cho_solve`, `cho_solve_banded`, `lu_solve`, `inv`, `det`; `LinAlgError` is NumPy's.
+- **Factors**: `cholesky`, `cholesky_banded`, `cho_factor`, `lu`, `lu_factor`, `qr` (but for mode="raw"), `rq`, `polar`, `svd`, `svdvals`.
+- **Eigenvalues**: `eigh`, `eigvalsh` (generalised ones too; refused: `subset_by_value`, since how many there are depends on values), `eigh_tridiagonal`.
+- **Values alone**, since derivatives of what depends on these forms have no need of them: `schur` (not sorted), `hessenberg`.
+- **Functions of matrices**: `expm`, `expm_frechet`, `logm`, `sqrtm`, `cosm`, `sinm`, `tanm`, `coshm`, `sinhm`, `tanhm`, `funm`.
+- **Equations**: `solve_sylvester`, `solve_continuous_lyapunov`, `solve_discrete_lyapunov`, `solve_continuous_are`, `solve_discrete_are`.
+- **Made of vectors and blocks**: `block_diag`, `kron`, `toeplitz`, `circulant`, `hankel`, `companion`; constants: `dft`, `hilbert`.
+
+Not there: `lstsq`, `norm` and `pinv`, which are `np.linalg.lstsq` and so on, and constants (`hadamard`, `pascal` and their kin), which are SciPy's.
 ## Signals and images
 
 `tg.scipy.signal` and `tg.scipy.ndimage` have SciPy's own values for plain arrays. What is traced is computed by ops, with SciPy's values but for rounding (the tests ask for
@@ -425,6 +449,35 @@ XLA on the host; those of counts have no derivative, being whole numbers.
   as many terms as the parameters say, which have to be plain numbers under vmap, and jit on XLA.
 - **Of vectors and matrices**: `multivariate_normal` (`logpdf`, `pdf`, `entropy`), `dirichlet`, `multinomial`, `wishart`.
 - **Of samples**: `gaussian_kde` (`resample` with a key, as jax has it), `rankdata`, `mode`, `sem`.
+
+## Interpolation
+
+`tg.scipy.interpolate` is plain NumPy, with derivatives in samples, their places and the points, on NumPy and on XLA alike.
+
+- **Cubic**: `CubicSpline`, `PchipInterpolator`, `Akima1DInterpolator`, `CubicHermiteSpline`, and `PPoly`, with `derivative`, `antiderivative` and `integrate`. Refused: `roots`,
+  since how many there are depends on values.
+- **Others**: `interp1d` (kinds 'linear', 'slinear', 'nearest', 'nearest-up', 'previous', 'next', 'zero' and 'cubic'; others are refused), `BSpline`, `make_interp_spline`, `RegularGridInterpolator`
+  ('linear' and 'nearest'; other methods are refused).
+
+## Integrals and differential equations
+
+- **Of samples**, plain NumPy: `trapezoid`, `simpson`, `cumulative_trapezoid`, `cumulative_simpson`.
+- **Of functions**: `quad`, `quad_vec`, `fixed_quad`. SciPy finds the values, on XLA on the host; derivatives of any order, in what the function depends on and in the ends, by Leibniz's rule.
+- **Differential equations**: `solve_ivp`, `odeint`. SciPy finds the values, on XLA on the host; derivatives of any order in initial value, ends, times and parameters by the adjoint equation, or
+  onward with `adjoint=False`.
+
+## Minima and roots
+
+`tg.scipy.optimize`: SciPy searches with tracegrad's derivatives, on XLA on the host, and what it finds has derivatives of every order in `args`, by the implicit function theorem.
+
+- **Solvers**: `minimize` (no derivative with `constraints`), `root`, `least_squares`, `curve_fit`; results are `OptimizeResults`. They take no `jac`, `hess` and `callback`.
+- **Refused**: `linprog`, since the solution of a linear program lies in a corner.
+
+## Sparse matrices
+
+- **In plain code**: one of SciPy's is a constant, `A @ t`, `A.T @ t`, `t @ A`, `A.dot(t)`; on XLA by sums over segments.
+- **With traced numbers**, `tg.scipy.sparse`: `csr_array`, `csc_array`, `csr_matrix` and `csc_matrix` make a `SparseArray`. Refused: products of two.
+- **Systems**, `tg.scipy.sparse.linalg`: `spsolve`, `cg`, `bicgstab`, `gmres`, with derivatives in the right-hand side and the numbers of the matrix, on XLA by SciPy on the host.
 """
 
 
@@ -437,6 +490,13 @@ def rows_of(text: str) -> dict[str, str]:
 def label(name: str) -> str:
     part = CASES[name].part
     return name if part is None else f"{name.strip()}[{part}]"
+
+
+def unnamed() -> list[str]:
+    """The public names of tg.scipy that the page does not have."""
+    rooms = [getattr(tg.scipy, name) for name in tg.scipy.__all__ if name != "special"] + [tg.scipy.sparse.linalg]
+    named = HEAD + TAIL
+    return [f"{m.__name__}.{n}" for m in rooms for n in m.__all__ if n != "linalg" and f"`{n}`" not in named]
 
 
 def page(names: Sequence[str]) -> str:
