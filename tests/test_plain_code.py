@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -203,7 +204,7 @@ def test_by_numpyize(number: int) -> None:
 def test_advice(number: int) -> None:
     f, text = ADVICE[number]
     for g in (f, tg.numpyize(f)):
-        for transform in (tg.grad, tg.jit):
+        for transform in (tg.grad, partial(tg.jit, branches="error")):
             with pytest.raises(TypeError) as caught:
                 transform(g)(X)
             assert text in str(caught.value)

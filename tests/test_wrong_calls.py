@@ -731,7 +731,7 @@ CALLS: list[Wrong] = [
     ("custom_vjp defvjp noncall", lambda: cv(3, 4), TypeError, "takes a function, got the int 3; write"),
     (
         "leak",
-        lambda: (tg.jit(lambda x: KEPT.append(x * 1))(X), np.sin(KEPT[-1])),
+        lambda: (tg.make_graph(lambda x: KEPT.append(x * 1))(X), np.sin(KEPT[-1])),
         UnexpectedTracerError,
         "sin: a tracer leaked: the value made",
     ),
@@ -860,8 +860,8 @@ VALUES: dict[str, Any] = {
 }  # fmt: skip
 
 
-# What is no function of arrays: a namedtuple's maker, a decorator.
-_NOT_OF_ARRAYS = ("DotDimensionNumbers", "layer")
+# What is no function of arrays: a namedtuple's maker, decorators.
+_NOT_OF_ARRAYS = ("DotDimensionNumbers", "layer", "maker")
 
 
 def public() -> Iterator[tuple[str, Callable[..., Any]]]:

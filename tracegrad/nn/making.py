@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from tracegrad.core.errors import name_of
+from tracegrad.core.tracebacks import trimming
 
 
 class Call(NamedTuple):
@@ -85,6 +86,7 @@ def maker(function: Callable[P, Made]) -> Callable[P, Made]:
     serial(Dense(features=3), relu)
     """
 
+    @trimming
     @functools.wraps(function)
     def make(*args: P.args, **kwargs: P.kwargs) -> Made:
         found = function(*args, **kwargs)
@@ -117,6 +119,7 @@ class Drawing:
 def draws(function: Callable[P, Callable[..., Any]]) -> Callable[P, Callable[..., Any]]:
     """A function that makes initialisers, as a decorator: they print as the call, and can be pickled."""
 
+    @trimming
     @functools.wraps(function)
     def make(*args: P.args, **kwargs: P.kwargs) -> Callable[..., Any]:
         found = function(*args, **kwargs)
