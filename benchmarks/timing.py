@@ -58,13 +58,14 @@ class Contender:
 
 @dataclass(frozen=True)
 class Target:
-    """The claim that `contender` takes at most `at_most` times as long as `of`; without `of`, at most so many units; of a
-    `difference`, at most so many units more than `of`."""
+    """The claim that `contender` takes at most `at_most` times as long as `of`, or if that is more, `or_units`; without `of`, at most
+    so many units; of a `difference`, at most so many units more than `of`."""
 
     contender: str
     at_most: float
     of: str = ""
     difference: bool = False
+    or_units: float = 0.0
 
     def judge(self, seconds: Mapping[str, float], unit: str) -> tuple[str, bool | None]:
         """The line that is printed, and whether the target was met: None where a contender in it was not timed."""
@@ -72,6 +73,12 @@ class Target:
         claim += f", {unit}" if self.difference or not self.of else ""
         if self.contender not in seconds or (self.of and self.of not in seconds):
             return f"target: {claim} at most {number(self.at_most)}: not measured", None
+        if 0 < seconds[self.contender] * UNITS[unit] <= self.or_units:
+            took = number(seconds[self.contender] * UNITS[unit])
+            return (
+                f"target: {claim} at most {number(self.at_most)}, or {number(self.or_units)} {unit}: {took} {unit}, met",
+                True,
+            )
         got, of = seconds[self.contender], seconds.get(self.of, 0.0)
         got = got / of if self.of and not self.difference else (got - of) * UNITS[unit]
         met = got <= self.at_most

@@ -14,10 +14,11 @@ from benchmarks.jitted import JITTED
 from benchmarks.on_xla import ON_XLA
 from benchmarks.science import SCIENCE
 from benchmarks.timing import Contender, Target, Workload
+from benchmarks.two_tiers import TWO_TIERS
 from benchmarks.workloads import WORKLOADS, float64_in_jax
 
 LIGHT = [*WORKLOADS, *[w for w in (*JITTED, *SCIENCE) if w.name.startswith("eager_") or w.name == "jit_perceptron"]]
-HEAVY = [w for w in (*JITTED, *ON_XLA, *SCIENCE) if w not in LIGHT and not w.name.startswith("first_")]
+HEAVY = [w for w in (*JITTED, *ON_XLA, *SCIENCE, *TWO_TIERS) if w not in LIGHT and not w.name.startswith("first_")]
 
 
 @pytest.mark.parametrize(
@@ -190,6 +191,16 @@ def test_peaks_of_memory_are_a_column() -> None:
         "  said       1.00      0.500       1.00       3.00",
     ]
     assert replace(workload, with_peaks=False).peaks(workload.check()) == {}
+
+
+def test_a_target_of_a_ratio_or_a_time() -> None:
+    target = Target("ours", 1 / 20, of="peer", or_units=5.0)
+    assert target.judge({"ours": 4e-3, "peer": 8e-3}, "ms") == (
+        "target: ours ÷ peer at most 0.0500, or 5.00 ms: 4.00 ms, met",
+        True,
+    )
+    assert target.judge({"ours": 6e-3, "peer": 0.2}, "ms")[1] is True
+    assert target.judge({"ours": 6e-3, "peer": 0.1}, "ms")[1] is False
 
 
 def test_time_is_divided_by_the_units_of_work() -> None:
