@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("jax")
 
 import tracegrad as tg
-from benchmarks.jitted import JITTABLE
+from benchmarks.science import JITTABLE
 from benchmarks.timing import assert_same
 from benchmarks.workloads import LIBRARIES
 from tests.transforms.jit.test_xla import run
@@ -298,6 +298,19 @@ def test_calls_from_many_threads_while_it_is_exchanged(told: Any) -> None:
         t.join()
     assert not wrong
     settled(f, X)
+
+
+def test_where_no_thread_can_be_started(told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    f = tg.jit(lambda x: np.sin(x), backend="auto")
+    f(X)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        assert f.wait(5)
+    assert (f.tier, str(f.tier_error)) == ("numpy", "can't start new thread")
+    same(settled(tg.jit(np.cos, backend="auto"), X), np.cos(X))
 
 
 def test_the_end_of_the_process_while_it_compiles() -> None:

@@ -275,7 +275,12 @@ def _enqueue(one: Tiers) -> None:
     _waiting.append(one)
     if _thread is None or not _thread.is_alive():
         _thread = threading.Thread(target=_work, name="tracegrad compiles for XLA", daemon=True)
-        _thread.start()
+        try:
+            _thread.start()
+        except RuntimeError as error:  # there may be no more threads, or the process is about to end
+            _thread = None
+            _waiting.clear()
+            one.stay(error.with_traceback(None))
 
 
 def _work() -> None:
