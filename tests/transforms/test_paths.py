@@ -292,7 +292,7 @@ def test_long_loops() -> None:
     for _ in range(2):
         same_bits([jitted(0.0), jitted(30.0)], [f(0.0), f(30.0)])
     (entry,) = [value for _, value in jitted.signatures._entries._found.values()]
-    assert len(entry.paths._tree.functions) < 5  # the steps are one
+    assert len(entry.paths.tree.functions) < 5  # the steps are one
 
 
 def test_threads() -> None:

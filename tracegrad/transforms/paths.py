@@ -22,10 +22,12 @@ from tracegrad.core.static import kept
 from tracegrad.lower.numpy.writer import lower
 from tracegrad.transforms.batch import own_arrays
 from tracegrad.transforms.guards import KINDS, Asked
-from tracegrad.tree import PyTreeDef, tree_unflatten
+from tracegrad.transforms.path_tree import UNKNOWN, Node, Program, Tree
+from tracegrad.tree import PyTreeDef, tree_structure, tree_unflatten
 
 # A path with more questions than that, such as a loop of so many steps, is followed without a program.
 MOST_ASKED = 4096
+_ONE = tree_structure(0)
 
 
 class Path(NamedTuple):
@@ -36,66 +38,12 @@ class Path(NamedTuple):
     asked: Sequence[Asked]
 
 
-class _Program(NamedTuple):
-    """A node's segment, compiled: what it reads, what else it gives than the answer, and what nobody reads after it."""
-
-    function: Callable[..., Any]
-    reads: Sequence[Var]
-    gives: Sequence[Var]
-    ends: Sequence[Var]
-
-
-class _Node:
-    """A segment; `out_tree` is that of the results in a leaf, None in all others."""
-
-    __slots__ = ("asked", "below", "children", "eqns", "made", "out_tree", "outputs", "program", "reads")
-
-    def __init__(
-        self,
-        eqns: Sequence[Eqn],
-        outputs: Sequence[Atom],
-        consts: Mapping[Var, Any],
-        asked: Asked | None = None,
-        out_tree: PyTreeDef | None = None,
-    ) -> None:
-        self.eqns = tuple(eqns)
-        self.outputs = tuple(outputs)
-        # Without the tracer, which has the trace.
-        self.asked = None if asked is None else asked._replace(tracer=None)  # type: ignore[arg-type]
-        self.out_tree = out_tree
-        self.children: dict[Hashable, _Node] = {}
-        self.made = {v for eqn in eqns for v in eqn.outputs}
-        read = dict.fromkeys([a for eqn in eqns for a in eqn.inputs if type(a) is Var])
-        read.update(dict.fromkeys([a for a in outputs if type(a) is Var]))
-        self.reads = tuple([v for v in read if v not in self.made and v not in consts])
-        self.below: set[Var] = set()  # what nodes after it read of what this one and those before it make
-        self.program: _Program | None = None
-
-    def note_children(self) -> None:
-        """See what they have come to read."""
-        before = self.below
-        self.below = set().union(*[{*c.reads, *(c.below - c.made)} for c in list(self.children.values())])
-        if not (before ^ self.below).isdisjoint([*self.made, *self.reads]):
-            self.program = None
-
-
-class _Tree:
-    """A tree of so many paths, whose nodes read these inputs and constants. The steps of a loop have the same function."""
-
-    def __init__(self, inputs: tuple[Var, ...]) -> None:
-        self.inputs = inputs
-        self.consts: dict[Var, Any] = {}
-        self.root: _Node | None = None
-        self.count = 0
-        self.functions: dict[Graph, Callable[..., Any]] = {}
-
-
 class _Aligned(NamedTuple):
     """A path beside a tree: the nodes that it has in common with others, which of the tree's variables are those of the path there,
     its segments, and what these end in; `is_there` if all of it is in the tree."""
 
-    tree: _Tree
-    above: Sequence[_Node]
+    tree: Tree
+    above: Sequence[Node]
     known: dict[Atom, Atom]
     segments: Sequence[Sequence[Eqn]]
     tails: Sequence[Sequence[Atom]]
@@ -112,7 +60,7 @@ class Paths:
         self._most = most
         self._in_tree = kept(in_tree)
         self._passes = passes
-        self._tree = _Tree(())
+        self.tree = Tree(())
         self._has_warned = False
         self.donated: Sequence[int] = ()  # leaves that the caller gives away
 
@@ -126,12 +74,17 @@ class Paths:
 
     def run(self, leaves: Sequence[Any]) -> tuple[bool, Any]:
         """Whether there is a program for these leaves, and its result; or the answers up to where there is none."""
+        found = self.tree.run(*leaves)
+        return self.walk(leaves) if found is UNKNOWN else (True, found)
+
+    def walk(self, leaves: Sequence[Any]) -> tuple[bool, Any]:
+        """The same, node by node; the programs on the way are run by `tree.run` the next time."""
         while True:
-            tree = self._tree
+            tree = self.tree
             node = tree.root
             env: dict[Var, Any] = dict(zip(tree.inputs, leaves, strict=node is not None))
             answers: list[Hashable] = []
-            passed: list[_Node] = []
+            passed: list[Node] = []
             while node is not None:
                 function, reads, gives, ends = node.program or self._compiled(node, tree)
                 try:
@@ -141,19 +94,21 @@ class Paths:
                         one.note_children()
                     break
                 if node.asked is None:
+                    tree.generate(name_of(self._fun))
                     return True, function(*arrays)
                 found = function(*arrays)
-                answer = KINDS[node.asked.kind].key(found[0])
+                answer, *given = found if gives else [found]
+                answer = KINDS[node.asked.kind].key(answer)
                 for v in ends:
                     del env[v]
-                env.update(zip(gives, found[1:], strict=True))
+                env.update(zip(gives, given, strict=True))
                 answers.append(answer)
                 passed.append(node)
                 node = node.children.get(answer)
             else:
                 return False, answers
 
-    def _compiled(self, node: _Node, tree: _Tree) -> _Program:
+    def _compiled(self, node: Node, tree: Tree) -> Program:
         is_leaf = node.asked is None
         below = node.below
         gives = tuple([v for v in _ordered(node.eqns) if v in below])
@@ -165,14 +120,15 @@ class Paths:
             places = {v: i for i, v in enumerate(node.reads)}
             donated = [places[v] for v in map(tree.inputs.__getitem__, self.donated) if v in places]
             lowered = uncollected(lower, self._passes(graph), node.out_tree, 0, False, False, donated)
-            program = _Program(lowered.function, node.reads, (), ())
+            program = Program(lowered.function, node.reads, (), ())
         else:
             function = None if consts else tree.functions.get(graph)
             if function is None:
-                function = uncollected(lower, self._passes(graph), None, 0, False, False, (), True).function
+                out_tree = None if gives else _ONE
+                function = uncollected(lower, self._passes(graph), out_tree, 0, False, False, (), (), True).function
                 if not consts:
                     tree.functions[graph] = function
-            program = _Program(function, node.reads, gives, ends)
+            program = Program(function, node.reads, gives, ends)
         node.program = program
         return program
 
@@ -189,7 +145,7 @@ class Paths:
     @property
     def is_full(self) -> bool:
         """Whether there are as many programs as there may be."""
-        return self._tree.count >= self._most
+        return self.tree.count >= self._most
 
     def agrees(self, path: Path) -> bool:
         """Whether the function has done, up to where a path parts from those that there are, what it did when these were traced.
@@ -197,7 +153,7 @@ class Paths:
         is here is dropped."""
         found = self._aligned(path)
         if found is None:
-            self._tree = _Tree(())
+            self.tree = Tree(())
         return found is not None
 
     def add(self, path: Path) -> str:
@@ -209,15 +165,15 @@ class Paths:
         if found is None or found.is_there:
             return "a path that another thread was tracing at the same time"
         graph, above, depth = path.graph, found.above, len(found.above)
-        tree = found.tree if above else _Tree(graph.inputs)
+        tree = found.tree if above else Tree(graph.inputs)
         mapped = functools.partial(_with, known=found.known)
         tree.consts.update({v: x for v, x in graph.consts.items() if v not in found.known})
-        new: list[_Node] = []
+        new: list[Node] = []
         for i in range(depth, len(found.segments)):
             eqns = [eqn._replace(inputs=mapped(eqn.inputs)) for eqn in found.segments[i]]
             is_leaf = i == len(asked)
             out_tree = kept(path.out_tree) if is_leaf else None
-            new.append(_Node(eqns, mapped(found.tails[i]), tree.consts, None if is_leaf else asked[i], out_tree))
+            new.append(Node(eqns, mapped(found.tails[i]), tree.consts, None if is_leaf else asked[i], out_tree))
         for i, (parent, child) in enumerate(itertools.pairwise(new)):
             parent.children[asked[depth + i].key] = child
         for node in new[-2::-1]:
@@ -229,12 +185,12 @@ class Paths:
         else:
             tree.root = new[0]
         tree.count += 1
-        self._tree = tree
+        self.tree = tree
         return f"path {tree.count}: {_told(asked, depth)}"
 
     def _aligned(self, path: Path) -> _Aligned | None:
         """Where a path parts from those that there are; None if the function has done something else before."""
-        graph, asked, tree = path.graph, path.asked, self._tree
+        graph, asked, tree = path.graph, path.asked, self.tree
         segments = list(_segments(graph, len(asked)))
         tails: list[Sequence[Atom]] = [[a] for a in graph.outputs[len(graph.outputs) - len(asked) :]]
         tails.append(graph.outputs[: len(graph.outputs) - len(asked)])
@@ -242,7 +198,7 @@ class Paths:
         node = tree.root
         if node is not None:
             known.update(zip(graph.inputs, tree.inputs, strict=True))
-        above: list[_Node] = []
+        above: list[Node] = []
         while node is not None:
             depth = len(above)
             if node.asked is None and depth == len(asked):
@@ -273,7 +229,7 @@ class Paths:
 
 
 def _is_same(
-    node: _Node,
+    node: Node,
     node_consts: Mapping[Var, Any],
     eqns: Sequence[Eqn],
     tail: Sequence[Atom],

@@ -34,6 +34,7 @@ from tracegrad.lower.numpy.calls import Matcher
 from tracegrad.transforms.captured import captured, look_into_constants
 from tracegrad.transforms.guards import AsksForValue, Guards
 from tracegrad.transforms.impure import purely, require_unchanged
+from tracegrad.transforms.path_tree import UNKNOWN
 from tracegrad.transforms.paths import Path, Paths
 from tracegrad.transforms.surroundings import Name, functions_around
 
@@ -240,7 +241,10 @@ class Signatures:
         assert paths is not None
 
         def run(*leaves: Any) -> Any:
-            is_there, found = paths.run(leaves)
+            found = paths.tree.run(*leaves)
+            if found is not UNKNOWN:
+                return found
+            is_there, found = paths.walk(leaves)
             if is_there:
                 return found
             signatures, entry = function(), of()
