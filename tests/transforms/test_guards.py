@@ -62,6 +62,32 @@ def test_floats_are_told_apart_by_their_bits() -> None:
     same_bits([g(np.float32(np.nan)), g(np.float32(1.0))], [np.float32(np.nan), np.float32(-1.0)])
 
 
+@pytest.mark.parametrize("first", [np.nan, np.inf, 2.0])
+def test_what_has_no_such_value_is_an_answer_too(first: float) -> None:
+    """A function may catch the error: then it goes a path of its own."""
+
+    def f(x: Any) -> Any:
+        try:
+            return x * int(x[0])
+        except (ValueError, OverflowError) as error:
+            return x * len(str(error))
+
+    jitted = tg.jit(f)
+    for _ in range(2):
+        for x in (first, 2.0, np.nan, 3.0, -np.inf, np.inf):
+            same_bits(jitted(np.array([x, 1.0])), f(np.array([x, 1.0])))
+    assert len(jitted.trace_log) == 4
+    assert any("int() at test_guards.py" in line for line in jitted.trace_log)
+    uncaught = tg.jit(lambda x: x * int(x[0]))
+    for x in (2.0, 3.0):
+        same_bits(uncaught(np.array([x])), np.array([x * int(x)]))
+        with pytest.raises(ValueError, match="cannot convert float NaN to integer") as caught:
+            uncaught(np.array([np.nan]))
+        assert any(entry.name == "<lambda>" for entry in caught.traceback)  # where the function asks
+    with pytest.raises(OverflowError):
+        tg.jit(lambda n: float(n) * 2.0)(10**400)
+
+
 def test_an_assertion() -> None:
     @tg.jit
     def f(x: Any) -> Any:

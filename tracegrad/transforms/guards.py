@@ -40,22 +40,45 @@ def _number(bits: bytes, type: ArrayType) -> Any:
     return found.item() if type.weak else found
 
 
+class Failed(NamedTuple):
+    """The answer where a value has none of this kind, such as a NaN an int: the error, which the function may catch."""
+
+    error: type[Exception]
+    text: str
+
+
+def _or_failed(key: Callable[[Any], Hashable]) -> Callable[[Any], Hashable]:
+    def tried(x: Any) -> Hashable:
+        try:
+            return key(x)
+        except (ValueError, OverflowError) as error:
+            return Failed(type(error), str(error))
+
+    return tried
+
+
 # Floats by their bits, so that a zero's sign counts, and a NaN is what it was.
 KINDS = {
     "bool": Kind(bool, lambda key, _: key),
-    "int": Kind(int, lambda key, _: key),
+    "int": Kind(_or_failed(int), lambda key, _: key),
     "float": Kind(
-        lambda x: struct.pack("d", float(x)),
+        _or_failed(lambda x: struct.pack("d", float(x))),
         lambda key, _: struct.unpack("d", key)[0],
         lambda key: repr(struct.unpack("d", key)[0]),
     ),
     "complex": Kind(
-        lambda x: struct.pack("dd", (z := complex(x)).real, z.imag),
+        _or_failed(lambda x: struct.pack("dd", (z := complex(x)).real, z.imag)),
         lambda key, _: complex(*struct.unpack("dd", key)),
         lambda key: repr(complex(*struct.unpack("dd", key))),
     ),
     "array": Kind(lambda x: np.asarray(x).tobytes(), _number, lambda key: f"a number with the bytes {key.hex()}"),
 }
+
+
+def _told(answer: Any) -> Any:
+    if type(answer) is Failed:
+        raise answer.error(answer.text)
+    return answer
 
 
 class Asked(NamedTuple):
@@ -72,6 +95,8 @@ class Asked(NamedTuple):
         """Which question had what answer: "`if` at model.py:7 was False"."""
         source = resolve(self.source)
         where = "" if source is None else f" at {source.short}"
+        if type(self.key) is Failed:
+            return f"{self.question()}{where} raised {self.key.error.__name__}: {self.key.text}"
         return f"{self.question()}{where} was {KINDS[self.kind].shown(self.key)}"
 
     def question(self) -> str:
@@ -108,7 +133,7 @@ class Guards:
             raise AsksForValue
         found = self._answers.get((id(x), kind))
         if found is not None:
-            return found
+            return _told(found)
         number = len(self.asked)
         if number < len(self._known):
             key = self._known[number]
@@ -118,8 +143,8 @@ class Guards:
                 return None
             key = KINDS[kind].key(value)
         self.asked.append(Asked(x, kind, key, what, user_source(), instead))
-        found = self._answers[id(x), kind] = KINDS[kind].value(key, x.type)
-        return found
+        found = self._answers[id(x), kind] = key if type(key) is Failed else KINDS[kind].value(key, x.type)
+        return _told(found)
 
     def _value_of(self, x: Tracer) -> Any:
         """Run what makes a tracer, as far as it has not been run."""
