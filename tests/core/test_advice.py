@@ -230,6 +230,20 @@ def test_functions_of_scipy_are_called_by_their_names() -> None:
     assert text.startswith("float() in scipy.integrate.quad at ")
 
 
+def test_numpyize_is_named_where_it_puts_a_function_in_place_of_scipys() -> None:
+    import scipy.linalg
+    import scipy.optimize
+
+    leave = "leave the code as it is, and trace `tg.numpyize(f)`"
+    solved = lambda y: np.sum(scipy.linalg.expm(np.outer(y, y) / 9))
+    assert leave in refusal(lambda: tg.grad(solved)(X))
+    assert np.all(np.isfinite(tg.grad(tg.numpyize(solved))(X)))
+    assert leave not in refusal(lambda: tg.grad(lambda y: np.sum(scipy.linalg.null_space(np.outer(y, y))))(X))
+    found = lambda y: scipy.optimize.minimize(lambda v: np.sum((v - y) ** 2), np.zeros(3)).x[0]
+    text = refusal(lambda: tg.grad(found)(X))
+    assert leave not in text and "Write `tg.scipy.optimize.minimize(...)`" in text
+
+
 def test_functions_of_scipy_that_are_here_too() -> None:
     """Whatever SciPy does with what is traced: makes an array of it, branches on it, asks where it lies."""
     import scipy.linalg

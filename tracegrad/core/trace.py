@@ -1163,7 +1163,7 @@ class Tracer:
         )
         raise TracerArrayConversionError(
             f"{library or 'NumPy'} wanted a plain array{at(source)} in place of {self.described()}{why}.\n"
-            + "\n".join([*fixes, "  " + advice.tnp_or_numpyize(self.origin.function)])
+            + "\n".join([*fixes, "  " + advice.tnp_or_numpyize(self.origin.function, library)])
             + advice.for_rules(self.origin.transform)
         )
 
