@@ -15,6 +15,7 @@ from tests.compare import same_bits
 from tracegrad import nn
 from tracegrad.nn import initializers, models
 from tracegrad.nn.layer import Layer
+from tracegrad.nn.making import shown
 
 IMAGES, VECTORS = np.ones((1, 8, 8, 4), np.float32), np.ones((2, 4), np.float32)
 TOKENS = np.ones((1, 3), np.int32)
@@ -138,7 +139,7 @@ def test_layers_of_ones_own() -> None:
         initializers.truncated_normal(), initializers.variance_scaling(1.0, "fan_in", "normal"), initializers.glorot_uniform(),
         initializers.he_normal(), initializers.lecun_uniform(), initializers.orthogonal(2.0), initializers.torch_uniform(),
     ],
-    ids=str,
+    ids=shown,
 )  # fmt: skip
 def test_initialisers_can_be_pickled(init: Any) -> None:
     again = pickle.loads(pickle.dumps(init))
