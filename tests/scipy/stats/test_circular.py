@@ -41,3 +41,10 @@ def test_moments_of_wrapcauchy() -> None:
     for c in (0.01, 0.3, 0.6, 0.99):
         wanted = mpmath.pi**2 / 3 + 4 * mpmath.polylog(2, c)
         np.testing.assert_allclose(stats.wrapcauchy.var(c), float(wanted), rtol=1e-14)
+
+
+def test_wrapcauchy_at_minus_zero() -> None:
+    wrapcauchy = stats.wrapcauchy
+    for call in (lambda f: f, tg.jit, lambda f: tg.jit(f, backend="xla")):
+        assert call(lambda x: wrapcauchy.sf(x, 0.4))(np.array([-0.0, 0.0])).tolist() == [1.0, 1.0]
+        assert np.allclose(call(lambda q: wrapcauchy.isf(q, 0.4))(np.array([-0.0])), 2 * np.pi)

@@ -47,6 +47,15 @@ def _dilogarithm(c: Any) -> Any:
     return np.where(far, math.pi**2 / 6 - np.log(inner) * np.log1p(-inner) - series, series)
 
 
+def _wrapped_cdf(x: Any, c: Any) -> Any:
+    return np.arctan2((1 + c) * np.sin(0.5 * x), (1 - c) * np.cos(0.5 * x)) / math.pi
+
+
+def _wrapped_ppf(q: Any, c: Any) -> Any:
+    return 2 * np.arctan2((1 - c) * np.sin(math.pi * q), (1 + c) * np.cos(math.pi * q))
+
+
+# What is beyond x is what is before x from the other side: the angle itself, of -0.0, would be that on the other side.
 wrapcauchy = Continuous(
     "wrapcauchy",
     """Cauchy's distribution around a circle, of angles from 0 to 2 pi: (1 - c**2) / (2 pi (1 + c**2 - 2 c cos(x))).
@@ -59,10 +68,8 @@ wrapcauchy = Continuous(
     logpdf=lambda x, c: (
         np.log1p(c) + np.log1p(-c) - math.log(2 * math.pi) - np.log(np.square(1 - c) + 4 * c * np.square(np.sin(0.5 * x)))
     ),
-    cdf=lambda x, c: np.arctan2((1 + c) * np.sin(0.5 * x), (1 - c) * np.cos(0.5 * x)) / math.pi,
-    sf=lambda x, c: np.arctan2((1 + c) * np.sin(0.5 * x), -(1 - c) * np.cos(0.5 * x)) / math.pi,
-    ppf=lambda q, c: 2 * np.arctan2((1 - c) * np.sin(math.pi * q), (1 + c) * np.cos(math.pi * q)),
-    isf=lambda q, c: 2 * np.arctan2((1 - c) * np.sin(math.pi * q), -(1 + c) * np.cos(math.pi * q)),
+    cdf=_wrapped_cdf, sf=lambda x, c: _wrapped_cdf(2 * math.pi - x, c),
+    ppf=_wrapped_ppf, isf=lambda q, c: 2 * math.pi - _wrapped_ppf(q, c),
     entropy=lambda c: math.log(2 * math.pi) + np.log1p(-np.square(c)),
     mean=lambda c: 0.0 * c + math.pi, median=lambda c: 0.0 * c + math.pi, var=lambda c: math.pi**2 / 3 + 4 * _dilogarithm(c),
 )  # fmt: skip
