@@ -99,3 +99,10 @@ def test_every_docstring_runs() -> None:
             for test in doctest.DocTestFinder(recurse=False).find(getattr(stats, name), name, globs={}):
                 runner.run(test)
             assert runner.summarize(verbose=False).attempted and not runner.failures, name
+
+
+def test_rayleigh_at_infinity() -> None:
+    x = np.array([1e31, np.inf])
+    for f in (stats.rayleigh, pytest.importorskip("scipy.stats").rayleigh):
+        assert f.pdf(x).tolist() == [0.0, 0.0] and f.logpdf(x)[1] == -np.inf
+    assert np.isclose(stats.rayleigh.logpdf(1e31), -5e61)

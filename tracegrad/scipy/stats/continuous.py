@@ -192,7 +192,8 @@ rayleigh = Continuous(
     -5000.0
     """,
     support=(0.0, math.inf),
-    pdf=lambda x: x * np.exp(-0.5 * np.square(x)), logpdf=lambda x: log(x) - 0.5 * np.square(x),
+    # Beyond 1e30 the factor x is nothing to the square, and at infinity it would make NaN of zero.
+    pdf=lambda x: np.minimum(x, 1e30) * np.exp(-0.5 * np.square(x)), logpdf=lambda x: log(np.minimum(x, 1e30)) - 0.5 * np.square(x),
     cdf=lambda x: -np.expm1(-0.5 * np.square(x)), sf=lambda x: np.exp(-0.5 * np.square(x)),
     logcdf=lambda x: log1mexp(0.5 * np.square(x)), logsf=lambda x: -0.5 * np.square(x),
     ppf=lambda q: np.sqrt(-2 * log1m(q)), isf=lambda q: np.sqrt(-2 * log(q)),
