@@ -10,10 +10,12 @@ import pytest
 jax = pytest.importorskip("jax")
 
 import tracegrad as tg  # noqa: E402
+from tracegrad.core.backends import xla  # noqa: E402
 from tracegrad.xla import cpu  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("jax_as_it_comes")
 
+xla()  # which loads the rules, too
 X = np.linspace(-1.0, 2.0, 6)
 
 
