@@ -8,6 +8,8 @@ nobody else has.
 
 from __future__ import annotations
 
+import builtins
+import ctypes
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -16,24 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from tracegrad.core.graph import Graph
-from tracegrad.core.types import Shape
+from tracegrad.core.types import ArrayType
 from tracegrad.xla.emit import contexts, emit, x64
 
 
 class Doubtful(Exception):
     """NumPy might have raised here, where XLA has no errors: an index may be out of range, a matrix singular."""
-
-
-class _Lent:
-    """The memory of an array of jax's that nobody else has, as NumPy asks for it. It lives as long as NumPy's array does."""
-
-    __slots__ = ("__array_interface__", "_array")
-
-    def __init__(self, array: Any, shape: Shape, kind: str) -> None:
-        self._array = array
-        self.__array_interface__ = {
-            "data": (array.unsafe_buffer_pointer(), False), "shape": shape, "typestr": kind, "version": 3,
-        }  # fmt: skip
 
 
 def program(
@@ -104,17 +94,23 @@ def program(
     return run
 
 
-def _way(type: Any, own: bool, in_array: bool) -> Callable[[Any], Any]:
+def _way(type: ArrayType, own: bool, in_array: bool) -> Callable[[Any], Any]:
     """How an array of jax's of this type becomes NumPy's, of memory that nobody else has, for which it is waited."""
     shape, dtype = type.shape, type.dtype
-    scalar, kind = dtype.type, dtype.str
+    scalar = dtype.type
     if not shape and not in_array and dtype.isbuiltin == 1:
         return lambda x: scalar(x.item())
     if not own or not type.size or dtype.isbuiltin != 1:
         return np.array
+    # The memory of an array of jax's, as NumPy takes it: it holds that array, and NumPy's holds it. (Half as long as by a dict that
+    # describes it, `__array_interface__`.)
+    memory: Any = builtins.type("Memory", (ctypes.c_char * (type.size * dtype.itemsize),), {})
+    at, array = memory.from_address, np.ndarray
 
     def lent(x: Any) -> Any:
         x.block_until_ready()
-        return np.asarray(_Lent(x, shape, kind))
+        place = at(x.unsafe_buffer_pointer())
+        place.owner = x
+        return array(shape, dtype, place)
 
     return lent
