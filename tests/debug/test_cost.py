@@ -10,6 +10,7 @@ import pytest
 import tracegrad as tg
 from tests.lower.numpy.test_peak import measured
 from tracegrad import lax
+from tracegrad.core.errors import ConcretizationTypeError
 
 X = np.random.default_rng(0).normal(size=(300, 200))
 
@@ -73,3 +74,13 @@ def test_as_a_table() -> None:
 def test_what_has_a_cost_is_a_function() -> None:
     with pytest.raises(TypeError, match=r"debug.cost at .* takes a function, got the float 3.0"):
         tg.debug.cost(3.0)  # type: ignore[arg-type]
+
+
+def test_of_branches_the_path_of_the_arguments() -> None:
+    f = lambda x: x @ x if x[0, 0] > 0 else x + 1.0
+    x = np.ones((10, 10))
+    assert [tg.debug.cost(g, a).flops for g in (f, tg.jit(f)) for a in (x, -x)] == [2000, 100] * 2
+    with pytest.raises(ConcretizationTypeError):
+        tg.debug.cost(f, tg.ShapeDtypeStruct((10, 10), "float64"))
+    with pytest.raises(ConcretizationTypeError):
+        tg.debug.cost(tg.jit(f, branches="error"), x)

@@ -76,3 +76,11 @@ def test_as_a_table_and_as_a_page(tmp_path: Path) -> None:
 def test_what_is_profiled_is_a_function() -> None:
     with pytest.raises(TypeError, match=r"debug.profile at .* takes a function, got the float 3.0"):
         tg.debug.profile(3.0)  # type: ignore[arg-type]
+
+
+def test_of_branches_the_path_of_the_arguments() -> None:
+    f = lambda x: x @ x if x[0, 0] > 0 else x + 1.0
+    for g in (f, jitted := tg.jit(f)):
+        for sign, op in ((1.0, "matmul"), (-1.0, "add"), (1.0, "matmul")):
+            assert op in tg.debug.profile(g, sign * np.ones((10, 10))).ops
+    assert jitted(np.ones((1, 1))) == 1.0

@@ -106,7 +106,8 @@ def cost(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
 
     Args:
         fun: a function of arrays and pytrees of them, jitted or not.
-        *args, **kwargs: its arguments, arrays or `ShapeDtypeStruct`s.
+        *args, **kwargs: its arguments, arrays or `ShapeDtypeStruct`s. Where `fun` branches on values, arrays: what is said is of
+            the path that these go.
 
     Returns:
         `Cost(lines, flops, moved, kept, peak)`, where `lines` are `LineCost(source, ops, flops, moved, kept, at_peak)`.
@@ -118,7 +119,7 @@ def cost(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
     """
     require_callable(fun, "debug.cost", "(f, x)")
     jitted, backend = jitted_on_numpy(fun)
-    graph = jitted.signatures.entry_for(args, kwargs, backend).graph
+    graph = jitted.signatures.entry_for(args, kwargs, backend, jitted.follows is not None).graph
     lines: dict[Any, _Sums] = {}
 
     def of(source: Source | None) -> _Sums:

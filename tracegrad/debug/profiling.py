@@ -104,7 +104,7 @@ def profile(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Profile:
 
     Args:
         fun: a function of arrays and pytrees of them, jitted or not.
-        *args, **kwargs: its arguments. None of them is written over.
+        *args, **kwargs: its arguments. None of them is written over. Where `fun` branches on values, the path that they go is run.
 
     Returns:
         `Profile(lines, seconds, runs)` where `lines` are `LineTime(source, seconds, backward, ops)`. print() shows a table,
@@ -118,7 +118,9 @@ def profile(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Profile:
     """
     require_callable(fun, "debug.profile", "(f, x)")
     jitted, backend = jitted_on_numpy(fun)
-    entry, leaves, _ = jitted.signatures.entry_of(args, kwargs, backend)
+    entry, leaves, _ = jitted.signatures.entry_of(args, kwargs, backend, jitted.follows)
+    if entry.paths is not None:  # that of these arguments
+        entry = jitted.signatures.entry_for(args, kwargs, backend, True)
     clock = _Clock()
     token = ticking.set(clock)
     try:

@@ -138,6 +138,11 @@ class Jitted(Generic[P, R]):
         return tiers.wait(seconds)
 
     @property
+    def follows(self) -> int | None:
+        """How many paths through its branches it has programs for; None if it is told no values."""
+        return self._follows
+
+    @property
     def donates(self) -> bool:
         """Whether it is given arguments that its caller will not use again."""
         options = self._made_with[2]
