@@ -11,6 +11,7 @@ import pytest
 import tracegrad as tg
 import tracegrad.ops.collective as lax
 from tests.compare import near
+from tests.notes import Notes
 
 jax = pytest.importorskip("jax")
 jax.config.update("jax_enable_x64", True)
@@ -52,7 +53,7 @@ def test_an_unnamed_vmap_in_between() -> None:
 
 
 def test_jit_has_a_program_for_each_size_of_the_axis() -> None:
-    traces = []
+    traces = Notes()
 
     @tg.jit
     def f(x: Any) -> Any:

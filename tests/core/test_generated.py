@@ -21,6 +21,7 @@ import pytest
 import tracegrad as tg
 import tracegrad.lax  # for the ops that come with it
 import tracegrad.random
+from tests.notes import Notes
 from tracegrad.core.generated import Names, comment, line, literal, string
 from tracegrad.core.graph import Eqn, Graph, Literal, Var
 from tracegrad.core.op import OPS, Op
@@ -222,7 +223,7 @@ def run_all(call: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
 def test_functions_of_every_name(seed: int) -> None:
     """Each meets what was made from the others' names."""
     rng = np.random.default_rng(seed)
-    left = rng.permutation(HOSTILE).tolist()
+    left = Notes(rng.permutation(HOSTILE).tolist())
     while left:
         run_all(lambda f: named(left.pop() if left else "f", f))
 

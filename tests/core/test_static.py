@@ -14,6 +14,7 @@ import tracegrad as tg
 import tracegrad.lax  # for the ops that come with it
 import tracegrad.random
 from tests.compare import same_bits
+from tests.notes import Notes
 
 X = np.array([0.3, -1.2, 2.0])
 
@@ -39,7 +40,7 @@ class Config:
     ],
 )  # fmt: skip
 def test_static_arguments_are_told_apart_by_value(a: Any, b: Any) -> None:
-    seen = []
+    seen = Notes()
 
     def f(x: Any, how: Any) -> Any:
         seen.append(how)
@@ -71,7 +72,7 @@ def test_a_static_array_of_objects_is_looked_into_at_each_call(wrap: Any) -> Non
 
 
 def test_a_static_argument_has_a_position_and_a_name() -> None:
-    calls = []
+    calls = Notes()
 
     def f(x: Any, n: int = 2, *, kind: str = "sin") -> Any:
         calls.append(n)
@@ -150,7 +151,7 @@ class Scaled:
     ],
 )  # fmt: skip
 def test_aux_data_that_are_not_hashable_are_told_apart_by_value(a: Any, b: Any, backend: str) -> None:
-    seen = []
+    seen = Notes()
 
     def f(m: Scaled, x: Any = 1.0) -> Scaled:
         seen.append(m.how)

@@ -13,6 +13,7 @@ import pytest
 
 import tracegrad as tg
 import tracegrad.numpy as tnp
+from tests.notes import Notes
 from tracegrad.core.errors import (
     DtypeError,
     ShapeError,
@@ -297,7 +298,7 @@ def test_what_is_made_like_a_tracer_is_read_anew_by_a_program() -> None:
 
 
 def test_nothing_is_made_like_a_tracer_that_leaked() -> None:
-    leaked = []
+    leaked = Notes()
     tg.jit(lambda x: leaked.append(x) or x)(1.0)
     with pytest.raises(UnexpectedTracerError, match="a tracer leaked: the input x"):
         np.asarray(TABLE, like=leaked[0])
@@ -416,7 +417,7 @@ def test_integers_and_truth_values_that_are_given_stay_plain() -> None:
 
 
 def test_a_constant_of_a_traced_function_is_read_as_a_plain_one() -> None:
-    seen = []
+    seen = Notes()
 
     def f(x: Any) -> Any:
         coefficients = tnp.array([1.0, -2.0, 0.0])
@@ -432,7 +433,8 @@ def test_a_constant_of_a_traced_function_is_read_as_a_plain_one() -> None:
             float(coefficients[0])
         return x * count[0]
 
-    for run in (tg.grad(f), tg.jit(f), tg.jit(tg.grad(f)), lambda x: tg.vmap(f)(np.array([x])), tg.grad(tg.grad(f))):
+    jitted = tg.jit(f, branches="error")
+    for run in (tg.grad(f), jitted, tg.jit(tg.grad(f)), lambda x: tg.vmap(f)(np.array([x])), tg.grad(tg.grad(f))):
         seen.clear()
         run(1.0)
         assert seen[0] == (2.0, 0, [2.0, -4.0, 0.0])

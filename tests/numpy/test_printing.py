@@ -9,11 +9,12 @@ import pytest
 
 import tracegrad as tg
 import tracegrad.numpy as tnp
+from tests.notes import Notes
 
 
 @pytest.mark.parametrize("name", ["array_repr", "array_str", "array2string"])
 def test_tracers_are_printed_as_such(name: str) -> None:
-    seen = []
+    seen = Notes()
 
     def f(x: Any) -> Any:
         seen.extend([getattr(np, name)(x), getattr(tnp, name)(x)])

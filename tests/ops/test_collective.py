@@ -13,6 +13,7 @@ import tracegrad as tg
 import tracegrad.numpy as tnp
 import tracegrad.ops.collective as lax
 from tests.compare import near
+from tests.notes import Notes
 from tracegrad.core.check import check
 from tracegrad.core.errors import ShapeError
 
@@ -339,7 +340,7 @@ def test_several_names_where_jax_has_none() -> None:
 
 
 def test_a_second_call_traces_nothing() -> None:
-    traces = []
+    traces = Notes()
 
     def f(x: Any) -> Any:
         traces.append(1)

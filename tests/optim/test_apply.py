@@ -12,6 +12,7 @@ import optax
 import pytest
 
 import tracegrad as tg
+from tests.notes import Notes
 from tests.steps import assert_same
 from tracegrad import optim
 
@@ -51,7 +52,7 @@ def test_incremental_and_periodic_update() -> None:
 
 
 def test_value_and_grad_from_state() -> None:
-    calls = []
+    calls = Notes()
 
     def loss(params: Any, scale: Any = 1.0) -> Any:
         calls.append(1)

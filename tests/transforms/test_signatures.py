@@ -26,6 +26,7 @@ import tracegrad as tg
 import tracegrad.lax  # for the ops that come with it
 import tracegrad.random
 from tests.compare import same_bits
+from tests.notes import Notes
 from tracegrad import tree, tree_util
 from tracegrad.core.graph import evaluate
 from tracegrad.core.static import frozen
@@ -305,7 +306,7 @@ POINT = np.array([0.3, -1.2, 2.0])
 
 
 def test_trace_log() -> None:
-    calls = []
+    calls = Notes()
 
     @tg.jit
     def f(x: Any, y: Any = 1.0) -> Any:
@@ -435,7 +436,7 @@ class Point(NamedTuple):
 
 
 def test_calls_find_their_own_signature() -> None:
-    calls = []
+    calls = Notes()
 
     @tg.jit
     def f(*args: Any) -> Any:

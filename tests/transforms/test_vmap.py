@@ -18,6 +18,7 @@ import tracegrad as tg
 import tracegrad.lax  # for the ops that come with it
 import tracegrad.random
 from tests.compare import near
+from tests.notes import Notes
 from tracegrad import tree
 from tracegrad.core.errors import ShapeError
 
@@ -251,7 +252,7 @@ def test_results_of_chunks_are_the_callers_own() -> None:
 
 
 def test_a_function_is_traced_once_however_many_chunks() -> None:
-    traces = []
+    traces = Notes()
 
     def f(x: Any) -> Any:
         traces.append(1)

@@ -16,6 +16,7 @@ import pytest
 import tracegrad as tg
 from tests.compare import near
 from tests.jaxprs import run_with_numpy
+from tests.notes import Notes
 from tracegrad.core import errors
 from tracegrad.core.check import check
 from tracegrad.core.graph import Graph
@@ -241,7 +242,7 @@ def test_cotangents_for_some_of_the_results(options: dict[str, Any]) -> None:
 
 
 def test_traced_once_for_a_signature() -> None:
-    traces = []
+    traces = Notes()
 
     def f(x: Any) -> Any:
         traces.append(1)

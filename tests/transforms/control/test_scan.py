@@ -12,6 +12,7 @@ import pytest
 
 import tracegrad as tg
 from tests.compare import near
+from tests.notes import Notes
 from tracegrad import lax
 from tracegrad.core.check import check
 from tracegrad.core.errors import ConcretizationTypeError, DtypeError, ShapeError
@@ -83,7 +84,7 @@ def test_scan(use: str, options: Any) -> None:
 
 
 def test_a_scan_is_one_equation_and_its_body_is_traced_once() -> None:
-    calls = []
+    calls = Notes()
 
     def step(c: Any, x: Any) -> Any:
         calls.append(1)

@@ -14,6 +14,7 @@ import tracegrad as tg
 from tests.compare import near
 from tests.jaxprs import run_with_numpy
 from tests.lattice import OURS, THEIRS, transformed
+from tests.notes import Notes
 from tracegrad import lax
 from tracegrad.core.check import check
 from tracegrad.core.context import context
@@ -470,7 +471,7 @@ def test_python_branches_in_a_branch() -> None:
 
 
 def test_leaks() -> None:
-    kept: list[Any] = []
+    kept = Notes()
     tg.jit(lambda p, x: lax.cond(p, lambda x: kept.append(x), lambda x: None, x))(True, 1.0)
     with pytest.raises(
         UnexpectedTracerError, match=r"a tracer leaked: the input x \(f64~\[\]\) escaped from the cond of"

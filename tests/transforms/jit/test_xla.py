@@ -18,6 +18,7 @@ import jax.numpy as jnp  # noqa: E402
 import tracegrad as tg  # noqa: E402
 import tracegrad.numpy as tnp  # noqa: E402
 from tests import ROOT  # noqa: E402
+from tests.notes import Notes  # noqa: E402
 from tracegrad.core.errors import ConcretizationTypeError, UnexpectedTracerError  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("jax_as_it_comes")
@@ -57,7 +58,7 @@ def test_transforms_under_jit(transform: Any) -> None:
 
 
 def test_it_traces_once_for_each_signature_and_says_why() -> None:
-    traces = []
+    traces = Notes()
 
     @tg.jit(backend="xla")
     def f(x: Any, y: float = 1.0) -> Any:
@@ -231,7 +232,7 @@ def test_trees_of_both() -> None:
 
 
 def test_inside_another_transform_a_function_is_traced_once() -> None:
-    traced = []
+    traced = Notes()
 
     @tg.jit(backend="xla")
     def f(p: Any) -> Any:
