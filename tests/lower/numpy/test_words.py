@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tracegrad as tg
+from tests.compare import same_bits
 from tracegrad.core.graph import Graph, Literal
 from tracegrad.lower.numpy.words import Words, is_of_python
 from tracegrad.lower.numpy.writer import HELPERS
@@ -89,3 +92,21 @@ def test_no_variable_has_the_name_of_a_function() -> None:
 def test_an_inner_graph_is_bound_by_its_own_name(words: Words) -> None:
     inner = Graph((), (), (), {}, "f")
     assert words.text(inner) == "f" and words.text((1, inner)) == "(1, f)" and words.names.values["f"] is inner
+
+
+@pytest.mark.parametrize("dtype", "fdlqeiBF?")
+@pytest.mark.parametrize("sign", [operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge])
+def test_a_number_that_is_made_is_compared_by_an_operator(dtype: str, sign: Callable[[Any, Any], Any]) -> None:
+    numbers = (0, 1, -0.0, 0.1, float("nan"), 2**40) if dtype in "fdlq" else (1, 0.1)
+    if dtype == "F" and sign not in (operator.eq, operator.ne):
+        return
+    for number in numbers:
+        for f in (lambda x: sign(x.sum(), number), lambda x: sign(number, x.sum())):
+            program = tg.jit(f)
+            for x in (np.array([v, 0]).astype(dtype) for v in (0, 1, -1.0, 0.1)):
+                same_bits(program(x), f(x))
+
+
+def test_an_argument_without_axes_is_compared_by_the_ufunc() -> None:
+    made, given = (tg.jit(f).lower(np.float64(1.0)).as_text() for f in (lambda x: np.sin(x) > 0.5, lambda x: x > 0.5))
+    assert " > 0.5" in made and "greater(" in given

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import operator
 from collections.abc import Mapping
 from types import NoneType
 from typing import Any
@@ -15,6 +16,10 @@ from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var
 from tracegrad.core.op import Op
 from tracegrad.core.show import all_letters
 from tracegrad.core.types import PYTHON_SCALARS, number_kind
+
+_SIGNS: dict[Any, str] = {
+    operator.eq: "==", operator.ne: "!=", operator.lt: "<", operator.le: "<=", operator.gt: ">", operator.ge: ">=",
+}  # fmt: skip
 
 
 class Words:
@@ -30,6 +35,7 @@ class Words:
         self.heads: list[str] = []
         self.mentioned: list[str] = []
         self._letters = all_letters()
+        self._given = {*graph.inputs, *graph.consts}  # which may be arrays without axes
         self._constants: dict[Any, str] = {}  # the names of constants by what they are
 
     def function(self, eqn: Eqn) -> str:
@@ -83,6 +89,24 @@ class Words:
             else self.name(a)
             for a, dtype in zip(eqn.inputs, dtypes, strict=False)
         ]
+
+    def comparison(self, eqn: Eqn) -> str:
+        """How a NumPy scalar that is made on the way is compared with a number of Python's, if an equation does just that: by the
+        operator, which takes a tenth of what the ufunc does."""
+        sign = _SIGNS.get(eqn.op.python)
+        if sign is None:
+            return ""
+        x, y = eqn.inputs
+        number, made = (x, y) if type(x) is Literal else (y, x)
+        if type(number) is not Literal or type(made) is not Var or made in self._given:
+            return ""
+        of, kind = made.type, type(number.value)
+        if of.shape or of.weak or of.dtype.char not in "fdl":
+            return ""
+        is_exact = kind is int and abs(number.value) < 1 << 24
+        if not is_exact and (kind is not float or of.dtype.char == "l"):
+            return ""
+        return f"{self.name(x)} {sign} {self.name(y)}"
 
     def constant(self, value: Any, dtype: np.dtype[Any], as_scalar: bool = False) -> str:
         """The name of an array without axes, or of a scalar, that the source defines at its head, or that it is given
