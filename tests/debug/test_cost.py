@@ -79,7 +79,9 @@ def test_what_has_a_cost_is_a_function() -> None:
 def test_of_branches_the_path_of_the_arguments() -> None:
     f = lambda x: x @ x if x[0, 0] > 0 else x + 1.0
     x = np.ones((10, 10))
-    assert [tg.debug.cost(g, a).flops for g in (f, tg.jit(f)) for a in (x, -x)] == [2000, 100] * 2
+    assert [tg.debug.cost(g, a).flops for g in (f, tg.jit(f)) for a in (x, -x)] == [2001, 101] * 2
+    with_sum = lambda x: x @ x if np.exp(x).sum() > 0 else x  # what is asked for costs too
+    assert tg.debug.cost(with_sum, x).flops == 2000 + 100 + 100 + 1 and tg.debug.cost(with_sum, x).kept == 0
     with pytest.raises(ConcretizationTypeError):
         tg.debug.cost(f, tg.ShapeDtypeStruct((10, 10), "float64"))
     with pytest.raises(ConcretizationTypeError):

@@ -82,5 +82,5 @@ def test_of_branches_the_path_of_the_arguments() -> None:
     f = lambda x: x @ x if x[0, 0] > 0 else x + 1.0
     for g in (f, jitted := tg.jit(f)):
         for sign, op in ((1.0, "matmul"), (-1.0, "add"), (1.0, "matmul")):
-            assert op in tg.debug.profile(g, sign * np.ones((10, 10))).ops
+            assert tg.debug.profile(g, sign * np.ones((10, 10))).ops.keys() == {op, "slice", "greater"}
     assert jitted(np.ones((1, 1))) == 1.0

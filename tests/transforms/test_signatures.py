@@ -240,7 +240,7 @@ def looking(seen: list[Any]) -> Callable[[Any], Any]:
 @pytest.mark.parametrize("name", ORDERS)
 def test_dicts_arrive_in_the_callers_order(name: str) -> None:
     for keys in itertools.permutations("abc"):
-        seen: list[Any] = []
+        seen = Notes()
         d = {k: X * (ord(k) - 96.0) for k in keys}
         out = ORDERS[name](looking(seen), d)
         assert set(seen) == {keys}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tracegrad.core.errors import Source, clip, require_callable
-from tracegrad.core.graph import Eqn, Graph, Var
+from tracegrad.core.graph import Eqn, Graph, Var, replace
 from tracegrad.core.types import is_inexact
 from tracegrad.debug.flops import flops_of, held_by, steps_of_loop
 from tracegrad.debug.residuals import residuals_of
@@ -119,7 +119,8 @@ def cost(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
     """
     require_callable(fun, "debug.cost", "(f, x)")
     jitted, backend = jitted_on_numpy(fun)
-    graph = jitted.signatures.entry_for(args, kwargs, backend, jitted.follows is not None).graph
+    entry = jitted.signatures.entry_for(args, kwargs, backend, jitted.follows is not None, with_asked=True)
+    graph = entry.graph
     lines: dict[Any, _Sums] = {}
 
     def of(source: Source | None) -> _Sums:
@@ -133,7 +134,8 @@ def cost(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
     peak = peak_of(graph)
     for eqn, held in peak.by.items():
         of(eqn.source).at_peak += held
-    for source, held in _kept(graph) or _kept_by_derivative(graph):
+    results = simplify(replace(graph, outputs=graph.outputs[: entry.out_tree.num_leaves]))
+    for source, held in _kept(results) or _kept_by_derivative(results):
         of(source).kept += held
     found = [LineCost(s.source, s.ops, s.flops, s.moved, s.kept, s.at_peak) for s in lines.values()]
     found.sort(key=lambda x: x.source[:2] if x.source else ("", 0))

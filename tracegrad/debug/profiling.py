@@ -120,7 +120,7 @@ def profile(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Profile:
     jitted, backend = jitted_on_numpy(fun)
     entry, leaves, _ = jitted.signatures.entry_of(args, kwargs, backend, jitted.follows)
     if entry.paths is not None:  # that of these arguments
-        entry = jitted.signatures.entry_for(args, kwargs, backend, True)
+        entry = jitted.signatures.entry_for(args, kwargs, backend, True, with_asked=True)
     clock = _Clock()
     token = ticking.set(clock)
     try:

@@ -296,10 +296,15 @@ class Signatures:
         return paths.result(path, leaves)
 
     def entry_for(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], backend: Backend, follows: bool = False
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        backend: Backend,
+        follows: bool = False,
+        with_asked: bool = False,
     ) -> Entry:
         """What would be kept for such arguments, arrays or `ShapeDtypeStruct`s. If the function asks for values, and it `follows`
-        these, that is for the path which the arrays go."""
+        these, that is for the path which the arrays go, `with_asked` with the values asked for behind the results."""
         fun, args, kwargs, static = self.without_static(args, kwargs)
         names = self.names(args, kwargs, static)
         leaves = tree.tree_leaves((args, kwargs) if kwargs else args)
@@ -307,7 +312,7 @@ class Signatures:
         known = follows and not any([isinstance(x, ShapeDtypeStruct) or _is_tracer(x) for x in leaves])
         guards = Guards(arrays_of(leaves, names)) if known else None
         graph, out_tree, lasting = self._traced(fun, args, kwargs, types, names, backend, static, guards)
-        if guards is not None and guards.asked:
+        if guards is not None and guards.asked and not with_asked:
             outputs = graph.outputs[: len(graph.outputs) - len(guards.asked)]
             graph = uncollected(backend.passes, replace(graph, outputs=outputs))
         return Entry(graph, out_tree, lasting)
