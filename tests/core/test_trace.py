@@ -14,6 +14,7 @@ import pytest
 import tracegrad as tg
 import tracegrad.numpy as tnp
 from tests.compare import near
+from tests.notes import Notes
 from tracegrad.core.context import open_traces
 from tracegrad.core.errors import DtypeError, UnexpectedTracerError
 from tracegrad.core.trace import FUNCTIONS, Tracer
@@ -34,7 +35,7 @@ KINDS = (
 
 
 def collected(transform: Callable[..., Any], x: Any) -> tuple[list[bool], str]:
-    found: list[Any] = []
+    found = Notes()
 
     def f(x: Any) -> Any:
         assert type(x) is Tracer
