@@ -17,8 +17,8 @@ from tracegrad.core.errors import FrozenRandomError, ImpureTraceError
 
 X = np.array([0.5, -1.5, 2.0])
 history: list[Any] = []
-seen: dict[str, Any] = {}
-names: set[str] = set()
+seen: dict[int, Any] = {}
+names: set[int] = set()
 
 
 def helper(x: Any) -> Any:
@@ -57,8 +57,8 @@ def test_a_clock_that_is_not_read_is_none() -> None:
 CHANGES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "append": (lambda x: (history.append(1), x)[1], "the list 'history'"),
     "tracer": (lambda x: (history.append(x), x)[1], "the list 'history'"),
-    "item": (lambda x: (seen.update(x=x.shape), x)[1], "the dict 'seen'"),
-    "set": (lambda x: (names.add("f"), x)[1], "the set 'names'"),
+    "item": (lambda x: (seen.update({len(seen): x.shape}), x)[1], "the dict 'seen'"),
+    "set": (lambda x: (names.add(len(names)), x)[1], "the set 'names'"),
 }
 
 
