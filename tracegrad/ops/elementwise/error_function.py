@@ -18,7 +18,7 @@ from tracegrad.core.errors import DtypeError
 from tracegrad.core.late import imported
 from tracegrad.core.op import Params
 from tracegrad.core.trace import SCIPY_FUNCTIONS, bind
-from tracegrad.core.types import ArrayType, number_kind, type_of
+from tracegrad.core.types import ArrayType, number_kind
 from tracegrad.ops.elementwise.activations import as_float
 from tracegrad.ops.elementwise.samples import unary_samples
 from tracegrad.ops.families import elementwise, ufunc_type
@@ -86,7 +86,7 @@ def _by_distance(
     that applies `near` where |x| < edge and `far` elsewhere, in float64 and block by block."""
     x = as_float(x)
     if x.dtype.kind == "c":
-        raise _no_complex(type_of(x))
+        raise _no_complex(f"c{8 * x.dtype.itemsize}[{','.join(map(str, x.shape))}]")
     if x.ndim == 0:
         return x.dtype.type(scalar(float(x)))
     if by_scipy and x.dtype.char in "fd" and (special := _scipy_special()) is not None:
@@ -104,7 +104,7 @@ def _by_distance(
     return flat.reshape(x.shape).astype(x.dtype, copy=False)
 
 
-def _no_complex(of: ArrayType) -> DtypeError:
+def _no_complex(of: str) -> DtypeError:
     return DtypeError(
         f"erf, erfc and ndtr take real numbers, got {of}; write scipy.special's for complex ones, without derivatives"
     )
@@ -115,7 +115,7 @@ _float_type = ufunc_type(np.exp)
 
 def _real_type(types: Sequence[ArrayType], params: Params) -> Any:
     if number_kind(types[0].dtype) == "c":
-        raise _no_complex(types[0])
+        raise _no_complex(str(types[0]))
     return _float_type(types, params)
 
 

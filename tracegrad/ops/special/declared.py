@@ -17,7 +17,7 @@ from tracegrad.core.late import imported
 from tracegrad.core.op import Op, Params, Sample
 from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import SCIPY_FUNCTIONS, as_array, bind
-from tracegrad.core.types import ArrayType, number_kind, type_of
+from tracegrad.core.types import ArrayType, number_kind
 from tracegrad.ops.families import Partial, broadcast_shapes, elementwise
 from tracegrad.ops.special_functions import refusing, unknown
 
@@ -54,6 +54,12 @@ def _dtype(name: str, weights: tuple[Any, ...], part: int | None) -> np.dtype[An
     return np.asarray(by_scipy(name, *ones, **({} if part is None else {"part": part}))).dtype
 
 
+def _in_its_dtype(evaluate: Callable[..., Any], name: str, *inputs: Any, **params: Any) -> Any:
+    """What is evaluated in another way, in the dtype of SciPy's function of this name."""
+    dtype = _dtype(name, tuple([x.dtype if hasattr(x, "dtype") else type(x) for x in inputs]), None)
+    return np.asarray(evaluate(*inputs, **params), dtype)[()]
+
+
 def special(
     name: str,
     *partials: Partial | None,
@@ -79,13 +85,8 @@ def special(
                 f"{name} takes no inputs of types {', '.join(map(str, types))}{at(user_source())}; write x.astype(np.float32)"
             ) from None
 
-    def in_its_dtype(*inputs: Any, **params: Any) -> Any:
-        assert evaluate is not None
-        dtype = _dtype(function, tuple([type_of(x).promotion for x in inputs]), None)
-        return np.asarray(evaluate(*inputs, **params), dtype)[()]
-
     op = elementwise(
-        name, in_its_dtype if evaluate else functools.partial(by_scipy, function), *[unknown] * len(without), *partials, infer=infer, kinds=kinds,
+        name, functools.partial(_in_its_dtype, evaluate, function) if evaluate else functools.partial(by_scipy, function), *[unknown] * len(without), *partials, infer=infer, kinds=kinds,
         samples=samples,
     )  # fmt: skip
     DECLARED[name] = op
