@@ -109,7 +109,7 @@ MISTAKES = {
         "tg.jit(lambda x: Node())(x)",
     ),
     "leak": ("UnexpectedTracerError", "kept = []\ntg.grad(lambda x: (kept.append(x), np.sum(x))[1])(x)\ndef f(x):\n    return np.sum(x * kept[0])  #!\ntg.grad(f)(x)"),
-    "leak outside": ("UnexpectedTracerError", "kept = []\ntg.jit(lambda x: (kept.append(x), x)[1])(x)\ntnp.sum(kept[0])  #!"),
+    "leak outside": ("UnexpectedTracerError", "kept = []\ntg.vmap(lambda x: (kept.append(x), x)[1])(x)\ntnp.sum(kept[0])  #!"),
     "singular": ("LinAlgError", "def f(x):\n    return np.sum(np.linalg.inv(np.outer(x, x) * 0))  #!\ntg.grad(f)(x)"),
     "cotangent": ("ShapeError", "out, pull = tg.vjp(np.sin, x)\npull(np.ones(2))  #!"),
     "tangent": ("ShapeError", "tg.jvp(np.sin, (x,), (np.ones(2),))  #!"),

@@ -128,11 +128,9 @@ def test_fast(f: Any, x: Any, names: list[str]) -> None:
         np.testing.assert_allclose(got, expected, rtol=4 * np.finfo(np.result_type(x, np.float16)).eps)
         assert got.dtype == expected.dtype
         same_bits(tg.jit(f)(x), expected)
-    assert pickle.loads(pickle.dumps(tg.jit(np.sin, fast=True)))._made_with == (
-        None,
-        True,
-        {"donate_argnums": (), "donate_argnames": ()},
-    )
+    fast = tg.jit(np.sin, fast=True)
+    assert pickle.loads(pickle.dumps(fast))._made_with == fast._made_with
+    assert fast._made_with[:2] == (None, True)
 
 
 def test_constants_of_a_gradient_are_computed_once() -> None:

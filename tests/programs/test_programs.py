@@ -116,17 +116,24 @@ def test_derivatives_are_right(program: Program) -> None:
 @every_program
 def test_jitted(program: Program) -> None:
     """On NumPy the bits of the value and of the derivative that there are without jit, by one of several paths where the program asks
-    for values."""
+    for values; but where the last digits go with the processor."""
     if "jit" in program.refused:
         refusal(program, "jit")
         if "mask" in program.refused["jit"]:  # an array's values are no path
             return
+
+    def hold(got: Any, expected: Any) -> None:
+        if "processors" in program.rounds:
+            near(got, expected, 1e-14)
+        else:
+            same_bits(got, expected)
+
     jitted = tg.jit(traced(program))
     expected, _ = tg.vjp(traced(program), *program.args)
-    same_bits(jitted(*program.args), expected)
-    same_bits(jitted(*program.args), expected)
+    hold(jitted(*program.args), expected)
+    hold(jitted(*program.args), expected)
     derivative = tg.value_and_grad(weighed(traced(program)), floats(program.args))
-    same_bits(tg.jit(derivative)(*program.args), derivative(*program.args))
+    hold(tg.jit(derivative)(*program.args), derivative(*program.args))
 
 
 @every_program

@@ -55,7 +55,7 @@ def takes_objects(op: Op, sample: Sample) -> bool:
         return False
     try:
         outs = f(*map(precise.as_array, args))
-    except (TypeError, AttributeError, ValueError):
+    except (TypeError, AttributeError, ValueError, NotImplementedError):
         return False
     return all([isinstance(e, precise.Precise) for o in outs for e in np.asarray(o, object).flat])
 

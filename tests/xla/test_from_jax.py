@@ -491,6 +491,7 @@ def test_results_are_of_their_own() -> None:
         assert y.flags.writeable and not any([np.shares_memory(y, z) for z in (X, *out[:i])])
 
 
+@pytest.mark.filterwarnings("ignore::tracegrad.core.errors.KeyReuseWarning")
 def test_keys() -> None:
     """Typed keys may come in; pairs of uint32 come out, which jax takes for keys as well."""
     f = tg.from_jax(lambda key: (jax.random.normal(key, (3,)), jax.random.split(key, 2)))
