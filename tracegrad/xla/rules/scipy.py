@@ -90,6 +90,7 @@ JAX: dict[str, Callable[..., Any]] = {
             "boxcox", "boxcox1p", "dawsn", "entr", "erfcx", "expi", "gamma", "gammasgn", "i0", "i1", "kl_div", "logit",
             "ndtri", "rel_entr", "xlog1py", "xlogy",
         )
+        if hasattr(jax_special, name)  # older versions have fewer; those are called back
     },
     "fresnel": _part(jax_special.fresnel), "sici": _part(jax_special.sici),
 }  # fmt: skip
