@@ -7,7 +7,7 @@ compiling, running. jax finds nothing in a cache there, since each sample jits a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -69,6 +69,19 @@ def planned(make: Make, args: tuple[Any, ...]) -> float:
     return float(sizes.temp_size_in_bytes + sizes.output_size_in_bytes)
 
 
+def first_calls(library: Library, jit: Callable[..., Any], make: Make, args: Sequence[Any]) -> Sampler:
+    """A sampler of first calls, each of a function made anew."""
+    own = [own_arrays(library, x) for x in args]
+
+    def sample() -> float:
+        function = make(library)
+        start = time.perf_counter()
+        library.call(jit(function), *own)()
+        return time.perf_counter() - start
+
+    return sample
+
+
 def jitted(
     name: str, title: str, make: Make, args: tuple[Any, ...], by_hand: Thunk | None, *, tolerance: float = 1e-10,
     steady: tuple[Target, ...] = (), first: float = 1 / 20,
@@ -82,16 +95,7 @@ def jitted(
         return library.call(jit_of(library_name)(make(library)), *own)
 
     def first_call(library_name: str) -> Sampler:
-        library = LIBRARIES[library_name][1]()
-        own = [own_arrays(library, x) for x in args]
-
-        def sample() -> float:
-            function = make(library)
-            start = time.perf_counter()
-            library.call(jit_of(library_name)(function), *own)()
-            return time.perf_counter() - start
-
-        return sample
+        return first_calls(LIBRARIES[library_name][1](), jit_of(library_name), make, args)
 
     names = ("tracegrad", "jax")
     peaks = {"tracegrad": None, "jax": partial(planned, make, args)}

@@ -7,7 +7,6 @@ the workloads that run on NumPy as well come the gradients of a convolutional ne
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy
 
-from benchmarks.jitted import Jittable, own_arrays
+from benchmarks.jitted import Jittable, first_calls, own_arrays
 from benchmarks.science import JITTABLE
 from benchmarks.timing import Contender, Sampler, Target, Thunk, Workload
 from benchmarks.workloads import LIBRARIES, Array, Library
@@ -34,23 +33,17 @@ def library_on_xla(name: str) -> tuple[Library, Callable[..., Any]]:
     return replace(ours, array=theirs.array, call=theirs.call), partial(tracegrad.jit, backend="xla")
 
 
+def jitted_on_xla(work: Jittable, name: str) -> Thunk:
+    library, jit = library_on_xla(name)
+    return library.call(jit(work.make(library)), *[own_arrays(library, x) for x in work.args])
+
+
+def first_on_xla(work: Jittable, name: str) -> Sampler:
+    return first_calls(*library_on_xla(name), work.make, work.args)
+
+
 def on_xla(work: Jittable, first: float = 1.0) -> tuple[Workload, Workload]:
-    def thunk(name: str) -> Thunk:
-        library, jit = library_on_xla(name)
-        return library.call(jit(work.make(library)), *[own_arrays(library, x) for x in work.args])
-
-    def first_call(name: str) -> Sampler:
-        library, jit = library_on_xla(name)
-        own = [own_arrays(library, x) for x in work.args]
-
-        def sample() -> float:
-            function = work.make(library)
-            start = time.perf_counter()
-            library.call(jit(function), *own)()
-            return time.perf_counter() - start
-
-        return sample
-
+    thunk, first_call = partial(jitted_on_xla, work), partial(first_on_xla, work)
     names = ("tracegrad", "jax")
     return (
         Workload(

@@ -6,13 +6,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from benchmarks.jitted import Jittable, own_arrays
-from benchmarks.on_xla import CONV_NET, TRANSFORMER, library_on_xla
+from benchmarks.jitted import Jittable, first_calls, own_arrays
+from benchmarks.on_xla import CONV_NET, TRANSFORMER, first_on_xla, jitted_on_xla
 from benchmarks.science import JITTABLE
 from benchmarks.timing import Contender, Sampler, Target, Thunk, Workload
 from benchmarks.workloads import LIBRARIES
@@ -35,25 +33,10 @@ def on_numpy(work: Jittable, backend: str) -> Thunk:
     return settled(function, *[own_arrays(library, x) for x in work.args])
 
 
-def on_xla(work: Jittable, name: str) -> Thunk:
-    library, jit = library_on_xla(name)
-    return library.call(jit(work.make(library)), *[own_arrays(library, x) for x in work.args])
-
-
-def first_call(work: Jittable, name: str) -> Sampler:
+def first_call(work: Jittable) -> Sampler:
     import tracegrad
 
-    library = LIBRARIES["tracegrad"][1]() if name == "auto" else library_on_xla(name)[0]
-    jit: Callable[..., Any] = partial(tracegrad.jit, backend="auto") if name == "auto" else library_on_xla(name)[1]
-    own = [own_arrays(library, x) for x in work.args]
-
-    def sample() -> float:
-        function = work.make(library)
-        start = time.perf_counter()
-        library.call(jit(function), *own)()
-        return time.perf_counter() - start
-
-    return sample
+    return first_calls(LIBRARIES["tracegrad"][1](), partial(tracegrad.jit, backend="auto"), work.make, work.args)
 
 
 def two_tiers(work: Jittable) -> tuple[Workload, Workload]:
@@ -63,15 +46,15 @@ def two_tiers(work: Jittable) -> tuple[Workload, Workload]:
             (
                 Contender("auto", partial(on_numpy, work, "auto"), "jax"),
                 Contender("numpy", partial(on_numpy, work, "numpy")),
-                Contender("xla", partial(on_xla, work, "tracegrad"), "jax"),
+                Contender("xla", partial(jitted_on_xla, work, "tracegrad"), "jax"),
             ),
             (Target("auto", 1.05, of="numpy"), Target("auto", 1.05, of="xla")), tolerance=work.tolerance,
         ),
         Workload(
             f"first_auto_{work.name}", f"{work.title}, first call, which is on NumPy",
             (
-                Contender("auto", partial(on_numpy, work, "auto"), "jax", sampler=partial(first_call, work, "auto")),
-                Contender("jax", partial(on_xla, work, "jax"), "jax", sampler=partial(first_call, work, "jax")),
+                Contender("auto", partial(on_numpy, work, "auto"), "jax", sampler=partial(first_call, work)),
+                Contender("jax", partial(jitted_on_xla, work, "jax"), "jax", sampler=partial(first_on_xla, work, "jax")),
             ),
             (Target("auto", 1 / 20, of="jax", or_units=5.0),), unit="ms", tolerance=work.tolerance, reference="jax",
         ),

@@ -254,12 +254,13 @@ def _psi(order: int, x: Any) -> Any:
     return s.psi(x) if order == 0 else s.polygamma(order, x)
 
 
-def _in_blocks(function: Callable[..., Any], *inputs: Any) -> Any:
+def in_blocks(function: Callable[..., Any], *inputs: Any, size: int = _BLOCK) -> Any:
+    """What a function of equally many numbers makes of arrays that broadcast, so many at once."""
     inputs = np.broadcast_arrays(*inputs)
     flat = [x.reshape(-1) for x in inputs]
     out = np.empty(inputs[0].size)
-    for start in range(0, out.size, _BLOCK):
-        block = slice(start, start + _BLOCK)
+    for start in range(0, out.size, size):
+        block = slice(start, start + size)
         out[block] = function(*[x[block] for x in flat])
     return out.reshape(inputs[0].shape)
 
@@ -268,7 +269,7 @@ def _igamma(a: Any, x: Any, order: int) -> Any:
     s = _scipy_special()
     if order == 0:
         return s.gammainc(a, x)
-    return _in_blocks(lambda a, x: gamma_slope_of(np, _psi, s.gammaln, a, x, order), a, x)
+    return in_blocks(lambda a, x: gamma_slope_of(np, _psi, s.gammaln, a, x, order), a, x)
 
 
 def _falling(x: Any, count: int, without: Sequence[int] = ()) -> Any:
@@ -468,7 +469,7 @@ betainc_op = _special(
 def _slope_in_parameters(a: Any, b: Any, x: Any, m: int, n: int) -> Any:
     s = _scipy_special()
     rise = functools.partial(digamma_rise_of, np, s.psi)
-    return _in_blocks(lambda a, b, x: beta_slope_of(np, _psi, rise, s.betaln, a, b, x, m, n), a, b, x)
+    return in_blocks(lambda a, b, x: beta_slope_of(np, _psi, rise, s.betaln, a, b, x, m, n), a, b, x)
 
 
 def _slope_of_density(a: Any, b: Any, x: Any, m: int, n: int) -> Any:

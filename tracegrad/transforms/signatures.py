@@ -71,9 +71,8 @@ class Entry:
         self.graph = graph
         self.out_tree = kept(out_tree)
         inputs, self.looked_into, self.once = captured(graph.consts, lasting)
-        self.settled = (
-            graph.consts.keys() - inputs.keys()
-        )  # the constants that stay as they are while `change` is nothing
+        # The constants that stay as they are while `change` is nothing.
+        self.settled = graph.consts.keys() - inputs.keys()
         self.captured = (*inputs.values(), *self.looked_into)
         self.drawn = lasting.drawn
         self.matches: Matcher = matches_nothing

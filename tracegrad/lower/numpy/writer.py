@@ -82,8 +82,9 @@ def lower(
     """Compile a Graph to a function that returns its outputs as a list, or as a tree of the given structure.
 
     Inputs are never written to, but for those at the places `donated`; results share memory neither with other inputs nor with
-    each other. The constants that are `settled` are never written to, by anybody. Into its last `fills` arguments the function writes so many of the outputs, the last ones; those that it then
-    still returns may lie in any of its arguments, or in one another; so may all of one that `lends` them, to what only reads them.
+    each other. The constants that are `settled` are never written to, by anybody. Into its last `fills` arguments the function
+    writes so many of the outputs, the last ones; those that it then still returns may lie in any of its arguments, or in one
+    another; so may all of one that `lends` them, to what only reads them.
 
     The program is written for inputs in C order without gaps; for others there is a second one, compiled when the first
     such inputs come. One that fills arrays is for whatever comes: it is not there without them, so nobody can compare. One that

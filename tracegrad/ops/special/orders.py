@@ -17,6 +17,7 @@ import numpy as np
 
 from tracegrad.core.quiet import quietly
 from tracegrad.ops.special.declared import scipy_special
+from tracegrad.ops.special_functions import in_blocks
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(160)
 _PLACES = 220
@@ -24,15 +25,10 @@ _BLOCK = 1024
 _LARGEST = 1500.0  # up to which Bessel's integral has nodes
 
 
-def in_blocks(function: Callable[..., Any], v: Any, z: Any, **how: Any) -> Any:
+def by_columns(function: Callable[..., Any], v: Any, z: Any, **how: Any) -> Any:
     """What a function of columns makes of arrays that broadcast."""
-    v, z = np.broadcast_arrays(np.asarray(v, np.float64), np.asarray(z, np.float64))
-    out = np.empty(v.size)
-    columns = v.reshape(-1, 1), z.reshape(-1, 1)
-    for start in range(0, v.size, _BLOCK):
-        block = [c[start : start + _BLOCK] for c in columns]
-        out[start : start + _BLOCK] = quietly(("all",), function, *block, **how)[:, 0]
-    return out.reshape(v.shape)
+    quiet = lambda v, z: quietly(("all",), function, v[:, None], z[:, None], **how)[:, 0]
+    return in_blocks(quiet, np.asarray(v, np.float64), np.asarray(z, np.float64), size=_BLOCK)
 
 
 def _sum(x: Any) -> Any:
@@ -160,4 +156,4 @@ def _y(v: Any, z: Any) -> Any:
     return np.where(usual, -(_oscillation(u, w, True) + far) / math.pi, np.nan)
 
 
-k_slope, i_slope, j_slope, y_slope = [functools.partial(in_blocks, f) for f in (_k, _i, _j, _y)]
+k_slope, i_slope, j_slope, y_slope = [functools.partial(by_columns, f) for f in (_k, _i, _j, _y)]
