@@ -486,6 +486,8 @@ IN_PLAIN_CODE: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("name", IN_PLAIN_CODE)
 def test_what_plain_code_calls_of_scipys(name: str) -> None:
     f = IN_PLAIN_CODE[name]
+    if name == "special.sph_harm_y" and not hasattr(scipy.special.sph_harm_y, "__name__"):
+        pytest.skip("in SciPy 1.15 it does not say its name, by which tg.scipy's is found")
     copy = tg.numpyize(f)
     np.testing.assert_allclose(copy(X), f(X), rtol=1e-12)
     np.testing.assert_allclose(tg.grad(copy)(X), differences(f, X), 1e-5, 1e-6)

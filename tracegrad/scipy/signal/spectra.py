@@ -123,7 +123,7 @@ def _placed(found: Any, axis: int) -> Any:
 def stft(
     x: ArrayLike,
     fs: float = 1.0,
-    window: Any = "hann_periodic",
+    window: Any = "hann",
     nperseg: int | None = 256,
     noverlap: int | None = None,
     nfft: int | None = None,
@@ -180,7 +180,7 @@ def _short_time(
 def istft(
     Zxx: ArrayLike,
     fs: float = 1.0,
-    window: Any = "hann_periodic",
+    window: Any = "hann",
     nperseg: int | None = None,
     noverlap: int | None = None,
     nfft: int | None = None,
@@ -248,7 +248,7 @@ def csd(
     x: ArrayLike,
     y: ArrayLike,
     fs: float = 1.0,
-    window: Any = "hann_periodic",
+    window: Any = "hann",
     nperseg: int | None = None,
     noverlap: int | None = None,
     nfft: int | None = None,
@@ -295,7 +295,7 @@ def _averaged(name: str, power: Any, average: str) -> Any:
 def welch(
     x: ArrayLike,
     fs: float = 1.0,
-    window: Any = "hann_periodic",
+    window: Any = "hann",
     nperseg: int | None = None,
     noverlap: int | None = None,
     nfft: int | None = None,
@@ -368,7 +368,7 @@ def coherence(
     x: ArrayLike,
     y: ArrayLike,
     fs: float = 1.0,
-    window: Any = "hann_periodic",
+    window: Any = "hann",
     nperseg: int | None = None,
     noverlap: int | None = None,
     nfft: int | None = None,
@@ -393,7 +393,7 @@ def coherence(
 def spectrogram(
     x: ArrayLike,
     fs: float = 1.0,
-    window: Any = ("tukey_periodic", 0.25),
+    window: Any = ("tukey", 0.25),
     nperseg: int | None = None,
     noverlap: int | None = None,
     nfft: int | None = None,
