@@ -10,7 +10,7 @@ from tracegrad.core.trace import as_array
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements
-from tracegrad.ops.special_functions import bessel_i
+from tracegrad.ops.special.bessel_i import bessel_i
 from tracegrad.typing import Array, ArrayLike
 
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
         softmax,
         sort,
         special,
-        special_functions,
         structural,
         threefry,
         ufuncs,

@@ -12,7 +12,7 @@ from tracegrad.core.types import number_kind, type_of
 from tracegrad.numpy import take
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import shape_of
-from tracegrad.ops.special_functions import lgamma
+from tracegrad.ops.special.polygamma import lgamma
 from tracegrad.ops.threefry import FRACTIONS, random_bits
 from tracegrad.random.keys import key_given, split
 from tracegrad.random.samplers import Shape, float_dtype, int_dtype, parameters, smallest, uniform

@@ -19,7 +19,8 @@ from tracegrad.core.types import type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import shape_of
 from tracegrad.ops.softmax import softmax
-from tracegrad.ops.special_functions import digamma, random_gamma_grad
+from tracegrad.ops.special.incomplete_gamma import random_gamma_grad
+from tracegrad.ops.special.polygamma import digamma
 from tracegrad.ops.threefry import random_bits, threefry2x32
 from tracegrad.random.keys import key_given, shape_given, split
 from tracegrad.random.samplers import (

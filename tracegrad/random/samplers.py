@@ -13,7 +13,7 @@ from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.elementwise.error_function import erf
 from tracegrad.ops.families import broadcast_shapes, shape_of
-from tracegrad.ops.special_functions import erf_inv
+from tracegrad.ops.special.normal import erf_inv
 from tracegrad.ops.threefry import FRACTIONS, random_bits
 from tracegrad.random.keys import key_given, shape_given, split
 from tracegrad.transforms.grad import stop_gradient

@@ -44,6 +44,8 @@ from tracegrad.ops.special.bessel import y0 as y0
 from tracegrad.ops.special.bessel import y1 as y1
 from tracegrad.ops.special.bessel import yn as yn
 from tracegrad.ops.special.bessel import yv as yv
+from tracegrad.ops.special.bessel_i import bessel_i0e as i0e
+from tracegrad.ops.special.bessel_i import bessel_i1e as i1e
 from tracegrad.ops.special.declared import scipy_special
 from tracegrad.ops.special.entropy import boxcox as boxcox
 from tracegrad.ops.special.entropy import boxcox1p as boxcox1p
@@ -71,12 +73,16 @@ from tracegrad.ops.special.hypergeometric import ellipk as ellipk
 from tracegrad.ops.special.hypergeometric import hyp1f1 as hyp1f1
 from tracegrad.ops.special.hypergeometric import hyp2f1 as hyp2f1
 from tracegrad.ops.special.hypergeometric import lambertw as lambertw
+from tracegrad.ops.special.incomplete_beta import betainc as betainc
+from tracegrad.ops.special.incomplete_gamma import igamma as gammainc
+from tracegrad.ops.special.incomplete_gamma import igammac as gammaincc
 from tracegrad.ops.special.integrals import exp1 as exp1
 from tracegrad.ops.special.integrals import expi as expi
 from tracegrad.ops.special.integrals import expn as expn
 from tracegrad.ops.special.integrals import fresnel as fresnel
 from tracegrad.ops.special.integrals import sici as sici
 from tracegrad.ops.special.normal import dawsn as dawsn
+from tracegrad.ops.special.normal import erf_inv as erfinv
 from tracegrad.ops.special.normal import erfcinv as erfcinv
 from tracegrad.ops.special.normal import erfcx as erfcx
 from tracegrad.ops.special.normal import log_expit as log_expit
@@ -84,6 +90,11 @@ from tracegrad.ops.special.normal import log_ndtr as log_ndtr
 from tracegrad.ops.special.normal import logit as logit
 from tracegrad.ops.special.normal import ndtri as ndtri
 from tracegrad.ops.special.normal import wofz as wofz
+from tracegrad.ops.special.polygamma import digamma as digamma
+from tracegrad.ops.special.polygamma import digamma as psi
+from tracegrad.ops.special.polygamma import lgamma as gammaln
+from tracegrad.ops.special.polygamma import polygamma as polygamma
+from tracegrad.ops.special.polygamma import zeta as _hurwitz
 from tracegrad.ops.special.polynomials import eval_chebyt as eval_chebyt
 from tracegrad.ops.special.polynomials import eval_chebyu as eval_chebyu
 from tracegrad.ops.special.polynomials import eval_gegenbauer as eval_gegenbauer
@@ -94,17 +105,6 @@ from tracegrad.ops.special.polynomials import eval_jacobi as eval_jacobi
 from tracegrad.ops.special.polynomials import eval_laguerre as eval_laguerre
 from tracegrad.ops.special.polynomials import eval_legendre as eval_legendre
 from tracegrad.ops.special.polynomials import sph_harm_y as sph_harm_y
-from tracegrad.ops.special_functions import bessel_i0e as i0e
-from tracegrad.ops.special_functions import bessel_i1e as i1e
-from tracegrad.ops.special_functions import betainc as betainc
-from tracegrad.ops.special_functions import digamma as digamma
-from tracegrad.ops.special_functions import digamma as psi
-from tracegrad.ops.special_functions import erf_inv as erfinv
-from tracegrad.ops.special_functions import igamma as gammainc
-from tracegrad.ops.special_functions import igammac as gammaincc
-from tracegrad.ops.special_functions import lgamma as gammaln
-from tracegrad.ops.special_functions import polygamma as polygamma
-from tracegrad.ops.special_functions import zeta as _hurwitz
 from tracegrad.ops.structural import stop_gradient_op
 from tracegrad.typing import Array, ArrayLike, Axis
 

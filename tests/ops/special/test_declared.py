@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
+from tracegrad import lax
 from tracegrad.core.errors import DtypeError
 from tracegrad.ops.special import declared
 from tracegrad.scipy import special
@@ -50,5 +51,7 @@ def test_without_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(declared, "imported", absent)
     with pytest.raises(ImportError, match=r"pip install 'tracegrad\[scipy\]'"):
         special.gamma(1.0)
+    with pytest.raises(ImportError, match=r"pip install 'tracegrad\[scipy\]'"):
+        lax.digamma(1.0)
     assert special.erf(np.array([0.0])) == 0
     declared.scipy_special.cache_clear()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 import tracegrad as tg
+from tracegrad import lax
 from tracegrad.scipy import special
 
 mpmath = pytest.importorskip("mpmath")
@@ -58,3 +62,39 @@ def test_voigts_profile() -> None:
 def test_the_logistic_functions_at_the_ends() -> None:
     assert [tg.grad(special.log_expit)(x) for x in (-800.0, 0.0, 800.0)] == [1.0, 0.5, 0.0]
     np.testing.assert_allclose(tg.grad(special.logit)(1e-300), 1e300, rtol=1e-15)
+
+
+def test_the_inverse_of_erf_at_its_ends() -> None:
+    inf, nan = np.inf, np.nan
+    with np.errstate(all="raise"):
+        np.testing.assert_array_equal(lax.erf_inv(np.array([-1.0, 1.0, 2.0])), [-inf, inf, nan])
+    # An infinite slope where nothing flows adds nothing.
+    assert tg.grad(lambda x: np.sum(np.where(x < 1, lax.erf_inv(x), x)))(np.array([0.0, 1.0])).tolist() == [
+        np.sqrt(np.pi) / 2, 1.0,
+    ]  # fmt: skip
+
+
+def test_the_inverse_of_erf_to_the_last_places() -> None:
+    """Against mpmath, near zero, in the midst and at all distances from 1."""
+    mpmath = pytest.importorskip("mpmath")
+    rng = np.random.default_rng(0)
+    x = np.concatenate(
+        [rng.uniform(-1, 1, 60), 1 - 10.0 ** rng.uniform(-15.9, 0, 60), 10.0 ** rng.uniform(-300, 0, 10)]
+    )
+    for dtype, units in ((np.float64, 4.0), (np.float32, 0.501)):
+        given = x.astype(dtype)
+        given = given[np.abs(given) < 1]
+        with mpmath.workdps(40):
+            expected = [mpmath.erfinv(mpmath.mpf(float(v))) for v in given]
+            for got, true in zip(lax.erf_inv(given), expected, strict=True):
+                assert got.dtype == dtype
+                assert abs(float(got) - true) <= units * float(np.spacing(dtype(abs(float(true)))))
+
+
+def test_the_inverse_of_erf_needs_numpy_alone() -> None:
+    code = (
+        "import sys; sys.modules['scipy'] = None; import numpy as np, tracegrad as tg; "
+        "print(tg.lax.erf_inv(np.array([0.5, -1.0])).tolist())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [f"[{lax.erf_inv(0.5)},", "-inf]"]

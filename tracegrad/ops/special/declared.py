@@ -1,4 +1,7 @@
-"""How an op is declared whose values are those of a function of scipy.special, to the last bit and in SciPy's dtype.
+"""How ops of special functions are declared: `special` those whose values are those of a function of scipy.special, to the last bit and
+in SciPy's dtype; `in_double` those of jax.lax, computed in float64 and given in the dtype of np.exp. Derivatives are closed: each is a
+formula in such functions, so that they have derivatives of every order. Where there is no formula for a parameter, forward mode raises;
+reverse mode, which cannot know whether anybody asks (`tg.stop_gradient` may stand before it), has NaN for it.
 
 SciPy is imported when the first of them is evaluated or gets a type. On XLA it has jax's function or a formula, where these hold
 float64's accuracy, or else is SciPy's own, which jax calls on the host (xla/rules/scipy.py).
@@ -7,19 +10,19 @@ float64's accuracy, or else is SciPy's own, which jax calls on the host (xla/rul
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from tracegrad.core.errors import DtypeError, at, user_source
+from tracegrad.core.errors import DifferentiationError, DtypeError, at, user_source
 from tracegrad.core.late import imported
 from tracegrad.core.op import Op, Params, Sample
 from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import SCIPY_FUNCTIONS, as_array, bind
-from tracegrad.core.types import ArrayType, number_kind
+from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.families import Partial, broadcast_shapes, elementwise
-from tracegrad.ops.special_functions import refusing, unknown
 
 # The ops declared here, by name.
 DECLARED: dict[str, Op] = {}
@@ -32,7 +35,8 @@ def scipy_special() -> Any:
         return imported("scipy.special")
     except ImportError:
         raise ImportError(
-            "tg.scipy.special's functions are computed by SciPy, which is not installed; write: pip install 'tracegrad[scipy]'"
+            "special functions (those of tg.scipy.special, and lgamma, igamma, betainc and others of tg.lax) are computed by SciPy, "
+            "which is not installed; write: pip install 'tracegrad[scipy]'"
         ) from None
 
 
@@ -93,12 +97,97 @@ def special(
     return refusing(op, without) if without else op
 
 
+def _real_dtype(types: Sequence[ArrayType]) -> np.dtype[Any]:
+    """The float dtype that NumPy's own functions, such as np.exp, give inputs promoted to one dtype."""
+    joint = np.result_type(*[t.weight for t in types])
+    if number_kind(joint) == "c":
+        raise DtypeError(f"special functions take real numbers, got {', '.join(map(str, types))}")
+    return np.exp.resolve_dtypes((joint, None))[-1]
+
+
+def _evaluated_in_double(function: Any, *inputs: Any, **params: Any) -> Any:
+    """What scipy.special's function of this name, or another, makes of doubles, in the dtype of np.exp of the inputs."""
+    dtype = np.exp.resolve_dtypes((np.result_type(*inputs), None))[-1]
+    wide = [np.asarray(x, np.float64) for x in inputs]
+    if type(function) is str:
+        function = getattr(scipy_special(), function)
+    return quietly(("all",), _in_dtype, dtype, function, wide, params)  # poles and overflow have values, inf and NaN
+
+
+def _in_dtype(dtype: Any, function: Any, inputs: Any, params: Any) -> Any:
+    return np.asarray(function(*inputs, **params)).astype(dtype)[()]
+
+
+def in_double(
+    name: str,
+    function: str | Callable[..., Any],
+    *partials: Callable[..., Any],
+    samples: Callable[[], Iterable[Sample]],
+    without: Sequence[str] = (),
+) -> Op:
+    """Declare the elementwise op of a function of doubles, or of the one that scipy.special has under this name. `without`
+    names the parameters, which come first, that have no partial."""
+
+    def infer(types: Sequence[ArrayType], params: Params) -> ArrayType:
+        return ArrayType(broadcast_shapes(name, types), _real_dtype(types))
+
+    op = elementwise(
+        name, functools.partial(_evaluated_in_double, function), *[unknown] * len(without), *partials, infer=infer, kinds="f",
+        samples=samples,
+    )  # fmt: skip
+    return refusing(op, without)
+
+
+def refusing(op: Op, parameters: Sequence[str]) -> Op:
+    """The op with an error where forward mode asks for the derivative in one of its first inputs, which are called so."""
+    rule = op.jvp
+    assert rule is not None
+
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+        for parameter, t in zip(parameters, tangents, strict=False):
+            if t is not None:
+                raise DifferentiationError(
+                    f"{op.name} has no derivative with respect to {parameter}{at(user_source())}; hold it constant: "
+                    f"tg.stop_gradient({parameter})"
+                )
+        return rule(primals, tangents, out, params)
+
+    op.jvp = jvp
+    return op
+
+
+def unknown(d: Any, out: Any, *inputs: Any, **params: Any) -> Any:
+    """The partial in such an input: reverse mode does not know whether anybody asks."""
+    return d * math.nan
+
+
 def call(op: Op, *inputs: Any, **params: Any) -> Any:
     """The op applied to what users give."""
     return bind(op, tuple([as_array(x) for x in inputs]), params)
+
+
+def call_real(op: Op, *inputs: Any, **params: Any) -> Any:
+    """The same of an op of `in_double`."""
+    arrays = tuple([as_array(x) for x in inputs])
+    _real_dtype([type_of(x) for x in arrays])
+    return bind(op, arrays, params)
 
 
 def traces(function: Any, *names: str) -> Any:
     """Have SciPy's ufunc of this function's name, or of these names, called on tracers be the function."""
     SCIPY_FUNCTIONS.update(dict.fromkeys(names or (function.__name__,), function))
     return function
+
+
+_BLOCK = 4096  # how many numbers are integrated at once: there are some arrays of 130 times as many
+
+
+def in_blocks(function: Callable[..., Any], *inputs: Any, size: int = _BLOCK) -> Any:
+    """What a function of equally many numbers makes of arrays that broadcast, so many at once."""
+    inputs = np.broadcast_arrays(*inputs)
+    flat = [x.reshape(-1) for x in inputs]
+    out = np.empty(inputs[0].size)
+    for start in range(0, out.size, size):
+        block = slice(start, start + size)
+        out[block] = function(*[x[block] for x in flat])
+    return out.reshape(inputs[0].shape)

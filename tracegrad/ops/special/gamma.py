@@ -16,7 +16,7 @@ from tracegrad.ops.elementwise.samples import binary_samples, unary_samples
 from tracegrad.ops.families import elementwise, ufunc_type
 from tracegrad.ops.special.declared import call, scipy_special, special, traces
 from tracegrad.ops.special.incomplete import digamma_rise_of
-from tracegrad.ops.special_functions import digamma, lgamma, polygamma, zeta_slope
+from tracegrad.ops.special.polygamma import digamma, lgamma, polygamma, zeta_slope
 from tracegrad.typing import Array, ArrayLike
 
 _gamma_op = special("gamma", lambda d, out, x: d * out * digamma(x), samples=unary_samples(0.4, 4))

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.quiet import quietly
-from tracegrad.ops.special.declared import scipy_special
-from tracegrad.ops.special_functions import in_blocks
+from tracegrad.ops.special.declared import in_blocks, scipy_special
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(160)
 _PLACES = 220

@@ -19,16 +19,11 @@ from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.ops.elementwise.samples import binary_samples
 from tracegrad.ops.families import broadcast_shapes, elementwise
+from tracegrad.ops.special.bessel_i import bessel_i0e, bessel_i1e
 from tracegrad.ops.special.declared import call, special, traces
 from tracegrad.ops.special.gamma import betaln
-from tracegrad.ops.special_functions import (
-    bessel_i0e,
-    bessel_i1e,
-    beta_density,
-    betainc_slope,
-    gamma_density,
-    igamma_grad_a,
-)
+from tracegrad.ops.special.incomplete_beta import beta_density, betainc_slope
+from tracegrad.ops.special.incomplete_gamma import gamma_density, igamma_grad_a
 from tracegrad.ops.structural import stop_gradient_op
 from tracegrad.typing import Array, ArrayLike
 

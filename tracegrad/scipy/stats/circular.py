@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.ops.special.bessel_i import bessel_i0e, bessel_i1e
 from tracegrad.ops.special.quantiles import von_mises_density, von_mises_integral, von_mises_quantile
-from tracegrad.ops.special_functions import bessel_i0e, bessel_i1e
 from tracegrad.scipy.stats.base import Continuous
 
 

@@ -18,8 +18,10 @@ from tracegrad.ops.special import quantiles
 from tracegrad.ops.special.entropy import xlog1py, xlogy
 from tracegrad.ops.special.gamma import betaln, digamma_rise
 from tracegrad.ops.special.gamma import gamma as gamma_function
+from tracegrad.ops.special.incomplete_beta import betainc
+from tracegrad.ops.special.incomplete_gamma import igamma, igammac
 from tracegrad.ops.special.normal import log_expit, log_ndtr, logit, ndtri
-from tracegrad.ops.special_functions import betainc, digamma, igamma, igammac, lgamma
+from tracegrad.ops.special.polygamma import digamma, lgamma
 from tracegrad.scipy.stats.base import Continuous, log, log1m, log1mexp, where_above
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)

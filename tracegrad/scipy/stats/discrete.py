@@ -15,8 +15,10 @@ import numpy as np
 
 from tracegrad.ops.special.entropy import entr, xlog1py, xlogy
 from tracegrad.ops.special.gamma import betaln
+from tracegrad.ops.special.incomplete_beta import betainc
+from tracegrad.ops.special.incomplete_gamma import igamma, igammac
+from tracegrad.ops.special.polygamma import lgamma
 from tracegrad.ops.special.quantiles import quantile
-from tracegrad.ops.special_functions import betainc, igamma, igammac, lgamma
 from tracegrad.scipy.stats.base import Discrete, log1mexp
 
 

@@ -14,7 +14,7 @@ from tracegrad.ops.linalg.hermitian import cholesky
 from tracegrad.ops.linalg.triangular import solve_triangle
 from tracegrad.ops.special.entropy import entr, xlogy
 from tracegrad.ops.special.gamma import multigammaln
-from tracegrad.ops.special_functions import digamma, lgamma
+from tracegrad.ops.special.polygamma import digamma, lgamma
 from tracegrad.scipy.stats.base import Frozen, make_public
 from tracegrad.scipy.stats.discrete import binom
 from tracegrad.typing import Array, ArrayLike

@@ -13,12 +13,15 @@ from jax import lax
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType
 from tracegrad.ops.elementwise.trigonometric import sinc_of
+from tracegrad.ops.special.bessel_i import bessel_slope
 from tracegrad.ops.special.incomplete import beta_slope_of, digamma_rise_of, gamma_slope_of
-from tracegrad.ops.special_functions import bessel_slope, beta_density_of, gamma_density_of, zeta_slope_of
+from tracegrad.ops.special.incomplete_beta import beta_density_of
+from tracegrad.ops.special.incomplete_gamma import gamma_density_of
+from tracegrad.ops.special.polygamma import zeta_slope_of
 from tracegrad.xla.values import cast, spread
 
 
-def _special(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def in_double(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Have a function of inputs of one dtype and shape be the rule of the op of this name."""
 
     def registered(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,7 +40,7 @@ _LAX: dict[str, Callable[..., Any]] = {
     "betainc": lax.betainc, "erf_inv": lax.erf_inv,
 }  # fmt: skip
 for _name, _function in _LAX.items():
-    _special(_name)(_function)
+    in_double(_name)(_function)
 
 
 @lowers("sinc")
@@ -49,7 +52,7 @@ def _sinc(out: ArrayType, x: Any, order: int) -> Any:
 # Incomplete gamma and beta functions.
 
 
-def _psi(order: int, x: Any) -> Any:
+def psi_slope(order: int, x: Any) -> Any:
     return lax.polygamma(lax.full(x.shape, order, x.dtype), x) if order else lax.digamma(x)
 
 
@@ -57,14 +60,14 @@ def _betaln(a: Any, b: Any) -> Any:
     return lax.lgamma(a) + lax.lgamma(b) - lax.lgamma(a + b)
 
 
-@_special("igamma")
+@in_double("igamma")
 def _igamma(a: Any, x: Any, order: int) -> Any:
-    return gamma_slope_of(jnp, _psi, lax.lgamma, a, x, order) if order else lax.igamma(a, x)
+    return gamma_slope_of(jnp, psi_slope, lax.lgamma, a, x, order) if order else lax.igamma(a, x)
 
 
-@_special("betainc_slope")
+@in_double("betainc_slope")
 def _betainc_slope(a: Any, b: Any, x: Any, m: int, n: int) -> Any:
-    return beta_slope_of(jnp, _psi, functools.partial(digamma_rise_of, jnp, lax.digamma), _betaln, a, b, x, m, n)
+    return beta_slope_of(jnp, psi_slope, functools.partial(digamma_rise_of, jnp, lax.digamma), _betaln, a, b, x, m, n)
 
 
 def _xlogy(x: Any, y: Any) -> Any:
@@ -75,9 +78,9 @@ def _xlog1py(x: Any, y: Any) -> Any:
     return jnp.where(x == 0, 0, x * lax.log1p(y))
 
 
-_special("zeta_slope")(functools.partial(zeta_slope_of, jnp))
-_special("gamma_density")(functools.partial(gamma_density_of, jnp, _xlogy, lax.lgamma))
-_special("beta_density")(functools.partial(beta_density_of, jnp, _xlogy, _xlog1py, lax.lgamma))
+in_double("zeta_slope")(functools.partial(zeta_slope_of, jnp))
+in_double("gamma_density")(functools.partial(gamma_density_of, jnp, _xlogy, lax.lgamma))
+in_double("beta_density")(functools.partial(beta_density_of, jnp, _xlogy, _xlog1py, lax.lgamma))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -86,7 +89,7 @@ _special("beta_density")(functools.partial(beta_density_of, jnp, _xlogy, _xlog1p
 _MOST_RATIOS = 10_000
 
 
-@_special("scaled_bessel_i")
+@in_double("scaled_bessel_i")
 def _scaled_bessel(x: Any, order: int, rise: int) -> Any:
     """Beyond jax's orders by the ratios r_k = I_{k+1} / I_k = 1 / (2 (k+1) / x + r_{k+1}), which are found downwards: each
     step makes the error of the first one less. That starts as a bound of it (D. E. Amos, "Computation of modified Bessel
@@ -113,7 +116,7 @@ def _scaled_bessel(x: Any, order: int, rise: int) -> Any:
     return jnp.where(usual, found, jnp.where(x == x, 0, x))
 
 
-@_special("bessel_i")
+@in_double("bessel_i")
 def _bessel_i(x: Any, order: int) -> Any:
     """By halves of the exponential, so that it is infinite where the function is and not before."""
     half = lax.exp(0.5 * jnp.abs(x))

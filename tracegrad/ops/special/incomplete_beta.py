@@ -1,0 +1,128 @@
+"""The incomplete beta function. One op has all its derivatives in both parameters (incomplete.py); those in x are of the density."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from tracegrad.core.op import Op, Sample
+from tracegrad.core.trace import SCIPY_FUNCTIONS
+from tracegrad.ops.elementwise.products import multiply_keeping_zeros
+from tracegrad.ops.special.declared import call_real, in_blocks, in_double, scipy_special
+from tracegrad.ops.special.incomplete import beta_slope_of, beta_slopes, digamma_rise_of, mixed
+from tracegrad.ops.special.incomplete_gamma import falling, one_less, psi_slope, vanishing
+from tracegrad.ops.special.polygamma import digamma, polygamma_of
+from tracegrad.typing import Array, ArrayLike
+
+
+def beta_density_of(
+    xp: Any, xlogy: Any, xlog1py: Any, lgamma: Any, a: Any, b: Any, x: Any, fall: int, fall_b: int,
+    without: tuple[int, ...] = (), without_b: tuple[int, ...] = (),
+) -> Any:  # fmt: skip
+    factor = falling(a - 1, fall, without) * falling(b - 1, fall_b, without_b)
+    norm = lgamma(a) + lgamma(b) - lgamma(a + b)
+    density = vanishing(xp, factor, xlogy(a - 1 - fall, x) + xlog1py(b - 1 - fall_b, -x) - norm)
+    return xp.where((a > 0) & (b > 0) & (x >= 0) & (x <= 1), density, xp.nan)
+
+
+def _beta_density(a: Any, b: Any, x: Any, **falls: Any) -> Any:
+    s = scipy_special()
+    return beta_density_of(np, s.xlogy, s.xlog1py, s.gammaln, a, b, x, **falls)
+
+
+def _beta_density_samples() -> Iterable[Sample]:
+    rng = np.random.default_rng(0)
+    for fall, fall_b, without_b in [(0, 0, ()), (1, 2, ()), (1, 2, (0,))]:
+        inputs = (rng.uniform(0.5, 3, (2, 3)), rng.uniform(0.5, 3, 3), rng.uniform(0.2, 0.8, (2, 1)))
+        yield Sample(inputs, {"fall": fall, "fall_b": fall_b, "without": (), "without_b": without_b})
+
+
+def _beta_density_in_a(
+    d: Any, out: Any, a: Any, b: Any, x: Any, fall: int, fall_b: int, without: Any = (), without_b: Any = ()
+) -> Any:
+    rest = [beta_density(a, b, x, fall, fall_b, less, without_b) for less in one_less(fall, without)]
+    return d * sum(rest, multiply_keeping_zeros(out, np.log(x) - digamma(a) + digamma(a + b)))
+
+
+def _beta_density_in_b(
+    d: Any, out: Any, a: Any, b: Any, x: Any, fall: int, fall_b: int, without: Any = (), without_b: Any = ()
+) -> Any:
+    rest = [beta_density(a, b, x, fall, fall_b, without, less) for less in one_less(fall_b, without_b)]
+    return d * sum(rest, multiply_keeping_zeros(out, np.log1p(-x) - digamma(b) + digamma(a + b)))
+
+
+# x**(a-1-n) (1-x)**(b-1-m) (a-1) ... (a-n) (b-1) ... (b-m) / B(a, b): as for the gamma distribution, at both ends.
+beta_density_op: Op = in_double(
+    "beta_density",
+    _beta_density,
+    _beta_density_in_a,
+    _beta_density_in_b,
+    lambda d, out, a, b, x, fall, fall_b, without=(), without_b=(): (
+        d
+        * (
+            beta_density(a, b, x, fall + 1, fall_b, without, without_b)
+            - beta_density(a, b, x, fall, fall_b + 1, without, without_b)
+        )
+    ),
+    samples=_beta_density_samples,
+)
+
+
+def beta_density(
+    a: ArrayLike, b: ArrayLike, x: ArrayLike, fall: int = 0, fall_b: int = 0, without: Any = (), without_b: Any = ()
+) -> Array:
+    """The density of the beta distribution at x, or a step of its derivatives in x, `without` some factors of each kind."""
+    return call_real(beta_density_op, a, b, x, fall=fall, fall_b=fall_b, without=without, without_b=without_b)
+
+
+def _beta_samples() -> Iterable[Sample]:
+    yield Sample((np.array([1, 2, 4]), np.array([2, 3, 2]), np.array([[0.2, 0.5, 0.7], [0.4, 0.3, 0.6]])))
+    yield Sample((np.array(2), np.array(3), 0.3))
+
+
+betainc_op = in_double(
+    "betainc", "betainc", lambda d, out, a, b, x: d * betainc_slope(a, b, x, 1, 0),
+    lambda d, out, a, b, x: d * betainc_slope(a, b, x, 0, 1), lambda d, out, a, b, x: d * beta_density(a, b, x),
+    samples=_beta_samples,
+)  # fmt: skip
+
+
+def _slope_in_parameters(a: Any, b: Any, x: Any, m: int, n: int) -> Any:
+    s = scipy_special()
+    rise = functools.partial(digamma_rise_of, np, s.psi)
+    return in_blocks(lambda a, b, x: beta_slope_of(np, psi_slope, rise, s.betaln, a, b, x, m, n), a, b, x)
+
+
+def _slope_of_density(a: Any, b: Any, x: Any, m: int, n: int) -> Any:
+    """The derivative of beta_density(a, b, x) of these orders in a and b."""
+    joint = digamma(a + b)
+    slopes = beta_slopes(polygamma_of, a, b, (np.log(x), np.log1p(-x)), (joint - digamma(a), joint - digamma(b)), m, n)
+    return multiply_keeping_zeros(beta_density(a, b, x), mixed(slopes, m, n))
+
+
+betainc_slope_op: Op = in_double(
+    "betainc_slope", _slope_in_parameters, lambda d, out, a, b, x, m, n: d * betainc_slope(a, b, x, m + 1, n),
+    lambda d, out, a, b, x, m, n: d * betainc_slope(a, b, x, m, n + 1),
+    lambda d, out, a, b, x, m, n: d * _slope_of_density(a, b, x, m, n),
+    samples=lambda: [Sample(s.inputs, {"m": m, "n": n}) for m, n in ((1, 0), (1, 1)) for s in _beta_samples()],
+)  # fmt: skip
+
+
+def betainc_slope(a: ArrayLike, b: ArrayLike, x: ArrayLike, m: int, n: int) -> Array:
+    """The derivative of I_x(a, b) of order `m` in a and `n` in b."""
+    return call_real(betainc_slope_op, a, b, x, m=m, n=n)
+
+
+def betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike) -> Array:
+    """The regularised incomplete beta function I_x(a, b), with derivatives in all three.
+
+    >>> float(betainc(1.0, 1.0, 0.25))
+    0.25
+    """
+    return call_real(betainc_op, a, b, x)
+
+
+SCIPY_FUNCTIONS["betainc"] = betainc
