@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeVar
 
+from tracegrad.core.errors import UnsupportedFunctionError, at, user_source
 from tracegrad.core.late import imported
 from tracegrad.core.trace import Tracer
 
@@ -32,6 +33,11 @@ def needed(name: str) -> ModuleType:
     if module is None:
         raise ImportError(f"this needs {name}, and SciPy is not installed; write: pip install 'tracegrad[scipy]'")
     return module
+
+
+def refused(name: str, what: str, instead: str) -> UnsupportedFunctionError:
+    """The error for what a function of `tg.scipy` is asked that only SciPy's own does, and what to write instead."""
+    return UnsupportedFunctionError(f"tg.scipy.{name} {what} is not traced{at(user_source())}.\n  {instead}")
 
 
 def of_scipy(name: str) -> Callable[[F], F]:

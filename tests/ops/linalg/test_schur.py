@@ -1,4 +1,4 @@
-"""The order of columns by pivots; the rest is in tests/scipy/test_linalg.py."""
+"""The order of columns by pivots; the rest is in tests/scipy/linalg/."""
 
 from __future__ import annotations
 

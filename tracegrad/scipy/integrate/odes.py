@@ -14,11 +14,11 @@ from tracegrad.core.trace import as_array, plain_value
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.index import take
+from tracegrad.scipy.calling import refused
 from tracegrad.scipy.integrate.flow import IVP, TIME, ODEInt, as_state
 from tracegrad.scipy.integrate.solver import (
     closes_over_tracers,
     is_traced,
-    refused,
     scipy_integrate,
     traced_function,
 )
@@ -106,8 +106,8 @@ def solve_ivp(
         )  # fmt: skip
     if events is not None:
         raise refused(
-            "solve_ivp",
-            "events",
+            "integrate.solve_ivp",
+            "with events",
             "Find the time of an event as a root of the solution at t_eval=[t], which has derivatives.",
         )
     start, end, y0 = _time(start), _time(end), _state(y0, "solve_ivp")
@@ -142,7 +142,9 @@ def solve_ivp(
 def _adjoint(adjoint: bool, state: ArrayType, name: str) -> bool:
     if not adjoint and state.dtype.kind == "c":
         raise refused(
-            name, "adjoint=False and a complex state", "Write its real and imaginary parts as one real vector."
+            f"integrate.{name}",
+            "with adjoint=False and a complex state",
+            "Write its real and imaginary parts as one real vector.",
         )
     return bool(adjoint)
 
@@ -157,8 +159,8 @@ def _steps(solver: IVP, start: Any, end: Any, y0: Any, inputs: Sequence[Any]) ->
     plain = [plain_value(x, "solve_ivp") for x in (start, end, y0, *inputs)]
     if any([x is None for x in plain]):
         raise refused(
-            "solve_ivp",
-            "no t_eval, where types alone are known",
+            "integrate.solve_ivp",
+            "with no t_eval, where types alone are known",
             "How many steps the solver takes depends on values: say the times, as by t_eval=np.linspace(t0, t1, 100).",
         )
     first, last, initial, *rest = [np.asarray(x) for x in plain]
@@ -226,7 +228,9 @@ def odeint(
             mxordn, mxords, printmessg, tfirst,
         )  # fmt: skip
     if full_output:
-        raise refused("odeint", "full_output=True", "Leave it out: what it tells is of a run on plain numbers.")
+        raise refused(
+            "integrate.odeint", "with full_output=True", "Leave it out: what it tells is of a run on plain numbers."
+        )
     y0 = _state(y0, "odeint")
     times = astype(as_array(t), np.float64)
     state = ArrayType(type_of(y0).shape, type_of(y0).dtype)

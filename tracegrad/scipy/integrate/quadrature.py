@@ -19,6 +19,7 @@ from tracegrad.core.trace import as_array
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.lower.numpy.writer import compiled
 from tracegrad.ops.elementwise import astype
+from tracegrad.scipy.calling import refused
 from tracegrad.scipy.integrate.solver import (
     Solver,
     closes_over_tracers,
@@ -29,7 +30,6 @@ from tracegrad.scipy.integrate.solver import (
     packed,
     packed_dtype,
     pairing,
-    refused,
     scipy_integrate,
     traced_function,
     unpacked,
@@ -120,7 +120,9 @@ class Integral(Solver):
         """The integrand at an end of the integral; nothing at an infinite one, to which it must fall."""
         if self.options.get("weight") is not None:
             raise refused(
-                "quad", "a weight and a derivative in an end", "Write the weight as a factor of the integrand."
+                "integrate.quad",
+                "with a weight and a derivative in an end",
+                "Write the weight as a factor of the integrand.",
             )
         finite = np.isfinite(end)
         return np.where(finite, evaluate(self.graph, [np.where(finite, end, 0.0), *consts])[0], 0.0)
@@ -213,7 +215,9 @@ def quad(
         )  # fmt: skip
         return found
     if full_output:
-        raise refused("quad", "full_output", "Leave it out: what it tells is of an integral of plain numbers.")
+        raise refused(
+            "integrate.quad", "with full_output", "Leave it out: what it tells is of an integral of plain numbers."
+        )
     options = {"epsabs": epsabs, "epsrel": epsrel, "limit": limit, "points": points, "weight": weight, "wvar": wvar,
                "maxp1": maxp1, "limlst": limlst}  # fmt: skip
     graph, inputs = _integrand(func, given, "quad")
@@ -267,7 +271,9 @@ def quad_vec(
         )
         return found
     if full_output:
-        raise refused("quad_vec", "full_output", "Leave it out: what it tells is of an integral of plain numbers.")
+        raise refused(
+            "integrate.quad_vec", "with full_output", "Leave it out: what it tells is of an integral of plain numbers."
+        )
     options = {"epsabs": epsabs, "epsrel": epsrel, "norm": norm, "cache_size": cache_size, "limit": limit, "points": points,
                "quadrature": quadrature}  # fmt: skip
     graph, inputs = _integrand(f, given, "quad_vec")

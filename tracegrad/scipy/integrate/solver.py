@@ -16,7 +16,7 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.boxes import is_boxed
 from tracegrad.core.context import open_traces
-from tracegrad.core.errors import UnsupportedFunctionError, at, name_of, user_source
+from tracegrad.core.errors import at, name_of, user_source
 from tracegrad.core.graph import Graph, replace
 from tracegrad.core.late import imported
 from tracegrad.core.names import wraps
@@ -110,12 +110,6 @@ def scipy_integrate() -> Any:
         raise ImportError(
             f"tg.scipy.integrate{at(user_source())} runs SciPy's solvers; install it: pip install 'tracegrad[scipy]'"
         ) from error
-
-
-def refused(name: str, what: str, instead: str) -> UnsupportedFunctionError:
-    return UnsupportedFunctionError(
-        f"tg.scipy.integrate.{name} with {what} is not traced{at(user_source())}.\n  {instead}"
-    )
 
 
 def is_traced(x: Any) -> bool:

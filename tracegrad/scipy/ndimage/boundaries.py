@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.errors import UnsupportedFunctionError, at, user_source
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import is_inexact, number_kind
 from tracegrad.ops.elementwise import astype
+from tracegrad.scipy.calling import refused
 
 # scipy.ndimage's modes in np.pad's words. Those on the grid are their own where it interpolates.
 PADDING: dict[str, Any] = {
@@ -58,9 +58,10 @@ def output_dtype(name: str, output: Any, x: Any, *others: Any) -> np.dtype[Any]:
     elif isinstance(output, str | type | np.dtype):
         given = np.dtype(output)
     else:
-        raise UnsupportedFunctionError(
-            f"tg.scipy.ndimage.{name} with an array for output is not traced{at(user_source())}.\n  Take its result, and give "
-            "output= a dtype if it must have another than the input."
+        raise refused(
+            f"ndimage.{name}",
+            "with an array for output",
+            "Take its result, and give output= a dtype if it must have another than the input.",
         )
     if any([number_kind(v.dtype) == "c" for v in (x, *others)]):
         return np.dtype(np.result_type(given, np.complex64))

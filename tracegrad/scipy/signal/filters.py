@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.errors import ShapeError, UnsupportedFunctionError, at, user_source
+from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import type_of
 from tracegrad.ops.convolve import convolve_op
 from tracegrad.ops.linalg.matrices import floating
 from tracegrad.ops.recursive import recursive_filter
-from tracegrad.scipy.calling import of_scipy
+from tracegrad.scipy.calling import of_scipy, refused
 from tracegrad.scipy.linalg import companion
 from tracegrad.scipy.signal.extending import extended, moved_last
 from tracegrad.typing import Array, ArrayLike
@@ -167,9 +167,7 @@ def filtfilt(
     if method not in ("pad", "gust"):
         raise ValueError(f"filtfilt: method must be 'pad' or 'gust', got {method!r}")
     if method == "gust":
-        raise UnsupportedFunctionError(
-            f"tg.scipy.signal.filtfilt with method='gust' is not traced{at(user_source())}.\n  Leave it out: 'pad' is."
-        )
+        raise refused("signal.filtfilt", "with method='gust'", "Leave it out: 'pad' is.")
     b, a = _coefficients("filtfilt", b, a)
     x = moved_last(floating(x), axis)
     edge, x = _edge("filtfilt", x, padtype, padlen, max(b.shape[0], a.shape[0]))

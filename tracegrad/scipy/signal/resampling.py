@@ -7,23 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.errors import ShapeError, UnsupportedFunctionError, at, user_source
+from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.conv import convolution
 from tracegrad.ops.linalg.matrices import floating, real_dtype
-from tracegrad.scipy.calling import is_traced, needed, of_scipy
+from tracegrad.scipy.calling import is_traced, needed, of_scipy, refused
 from tracegrad.scipy.signal.extending import moved_last
 from tracegrad.scipy.signal.filters import sosfilt, sosfiltfilt
 from tracegrad.scipy.signal.spectra import get_window
 from tracegrad.typing import Array, ArrayLike
 
 signal = of_scipy("scipy.signal")
-
-
-def _refused(name: str, what: str, instead: str) -> UnsupportedFunctionError:
-    return UnsupportedFunctionError(
-        f"tg.scipy.signal.{name} with {what} is not traced{at(user_source())}.\n  {instead}"
-    )
 
 
 @signal
@@ -37,7 +31,7 @@ def upfirdn(
     [1.0, 1.0, 2.0, 2.0]
     """
     if mode != "constant" or is_traced(cval) or cval != 0:
-        raise _refused("upfirdn", f"mode={mode!r} and cval={cval!r}", "Continue x by np.pad before.")
+        raise refused("signal.upfirdn", f"with mode={mode!r} and cval={cval!r}", "Continue x by np.pad before.")
     h = np.atleast_1d(floating(h))
     if len(h.shape) != 1 or h.shape[0] == 0:
         raise ShapeError(f"upfirdn{at(user_source())}: h must be a vector that is not empty, got {type_of(h)}")
@@ -69,7 +63,9 @@ def resample_poly(
     """
     averages: dict[str, Any] = {"mean": np.mean, "median": np.median, "minimum": np.min, "maximum": np.max}
     if padtype not in averages and (padtype != "constant" or cval not in (None, 0)):
-        raise _refused("resample_poly", f"padtype={padtype!r} and cval={cval!r}", "Continue x by np.pad before.")
+        raise refused(
+            "signal.resample_poly", f"with padtype={padtype!r} and cval={cval!r}", "Continue x by np.pad before."
+        )
     if up < 1 or down < 1:
         raise ValueError(f"resample_poly: up and down must be at least 1, got {up} and {down}")
     x = moved_last(floating(x), axis)
@@ -108,7 +104,7 @@ def decimate(
     [1.0, 1.0, 1.0]
     """
     if ftype not in ("iir", "fir"):
-        raise _refused("decimate", f"ftype={ftype!r}", "Filter by tg.scipy.signal.lfilter, and take x[::q].")
+        raise refused("signal.decimate", f"with ftype={ftype!r}", "Filter by tg.scipy.signal.lfilter, and take x[::q].")
     x = moved_last(floating(x), axis)
     design = needed("scipy.signal")
     if ftype == "fir":

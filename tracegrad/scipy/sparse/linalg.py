@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.boxes import accept_jax
-from tracegrad.core.errors import UnsupportedFunctionError, at, user_source
 from tracegrad.core.trace import as_array, bind, is_sparse
 from tracegrad.core.types import is_inexact
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.sparse import scipy_sparse, sparse_solve_op
+from tracegrad.scipy.calling import refused
 from tracegrad.scipy.sparse.arrays import SparseArray, is_traced, sparse_array
 from tracegrad.typing import Array, ArrayLike
 
@@ -109,23 +109,19 @@ def _by_steps(name: str, A: Any, b: Any, callback: Any, x0: Any, **options: Any)
         found: tuple[Array, int] = _plain(name)(_matrix(A), b, x0, callback=callback, **options)
         return found
     if callback is not None:
-        raise UnsupportedFunctionError(
-            f"tg.scipy.sparse.linalg.{name} with a callback is not traced{at(user_source())}.\n  Leave it out; tg.debug says what "
-            "a function does."
-        )
+        raise refused(f"sparse.linalg.{name}", "with a callback", "Leave it out; tg.debug says what a function does.")
     return _solved(name, A, b, **options), 0  # where it starts from is no matter of derivatives, nor of the solution
 
 
 def _solved(name: str, A: Any, b: Any, **options: Any) -> Any:
     if not (isinstance(A, SparseArray) or is_sparse(A)):
-        raise UnsupportedFunctionError(
-            f"tg.scipy.sparse.linalg.{name} of a {type(A).__name__} is not traced{at(user_source())}.\n  Write np.linalg.solve for an "
-            "array, and tg.lax.custom_linear_solve for a function that multiplies by the matrix."
+        raise refused(
+            f"sparse.linalg.{name}",
+            f"of a {type(A).__name__}",
+            "Write np.linalg.solve for an array, and tg.lax.custom_linear_solve for a function that multiplies by the matrix.",
         )
     if isinstance(b, SparseArray) or is_sparse(b):
-        raise UnsupportedFunctionError(
-            f"tg.scipy.sparse.linalg.{name} of a sparse right-hand side is not traced{at(user_source())}.\n  Write b.toarray()."
-        )
+        raise refused(f"sparse.linalg.{name}", "of a sparse right-hand side", "Write b.toarray().")
     whole, x = sparse_array(A), as_array(b)
     dtype = np.result_type(whole.data, x)
     dtype = dtype if is_inexact(dtype) else np.dtype(np.float64)

@@ -1,0 +1,73 @@
+"""`scipy.linalg`'s names, with its arguments in its order. Plain arrays go to SciPy's own function, whatever it is asked; what is
+traced is computed by ops that have derivatives, batches over leading axes and run on both backends. There `overwrite_a` and its
+like, `check_finite`, `lwork` and drivers have no effect, and only a 1-d right-hand side is a vector.
+
+SciPy itself does not hand these to what is traced: `scipy.linalg.solve(a, t)` is `tg.scipy.linalg.solve(a, t)` here. It is loaded
+when it is first needed. Without it the functions of NumPy's LAPACK work, and those that are solved by triangles or bands; the
+exponential, logarithm and square root, Schur's form and Sylvester's and Riccati's equations say what to install.
+"""
+
+from numpy.linalg import LinAlgError
+
+from tracegrad.core.boxes import accept_jax
+from tracegrad.scipy.linalg.decompositions import (
+    eigh,
+    eigh_tridiagonal,
+    eigvalsh,
+    hessenberg,
+    lu,
+    lu_factor,
+    lu_solve,
+    polar,
+    qr,
+    rq,
+    schur,
+    svd,
+    svdvals,
+)
+from tracegrad.scipy.linalg.functions import (
+    coshm,
+    cosm,
+    expm,
+    expm_frechet,
+    funm,
+    logm,
+    sinhm,
+    sinm,
+    sqrtm,
+    tanhm,
+    tanm,
+)
+from tracegrad.scipy.linalg.structured import block_diag, circulant, companion, dft, hankel, hilbert, kron, toeplitz
+from tracegrad.scipy.linalg.systems import (
+    cho_factor,
+    cho_solve,
+    cho_solve_banded,
+    cholesky,
+    cholesky_banded,
+    det,
+    inv,
+    solve,
+    solve_banded,
+    solve_continuous_are,
+    solve_continuous_lyapunov,
+    solve_discrete_are,
+    solve_discrete_lyapunov,
+    solve_sylvester,
+    solve_triangular,
+    solveh_banded,
+)
+
+__all__ = [
+    "LinAlgError", "block_diag", "cho_factor", "cho_solve", "cho_solve_banded", "cholesky", "cholesky_banded", "circulant",
+    "companion", "coshm", "cosm", "det", "dft", "eigh", "eigh_tridiagonal", "eigvalsh", "expm", "expm_frechet", "funm", "hankel", "hessenberg",
+    "hilbert", "inv", "kron", "logm", "lu", "lu_factor", "lu_solve", "polar", "qr", "rq", "schur", "sinhm", "sinm", "solve", "solve_banded",
+    "solve_continuous_are", "solve_continuous_lyapunov", "solve_discrete_are", "solve_discrete_lyapunov", "solve_sylvester", "solve_triangular",
+    "solveh_banded", "sqrtm", "svd", "svdvals", "tanhm", "tanm", "toeplitz",
+]  # fmt: skip
+
+accept_jax(globals(), __all__)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
