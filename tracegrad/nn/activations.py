@@ -14,7 +14,7 @@ from tracegrad.ops import softmax as over_axes
 from tracegrad.ops.elementwise.activations import gelu as gelu_by_tanh
 from tracegrad.ops.elementwise.activations import logistic, relu6, softplus
 from tracegrad.ops.elementwise.error_function import erfc
-from tracegrad.ops.reduce import logsumexp
+from tracegrad.ops.reduce.logsumexp import logsumexp
 from tracegrad.typing import Array, ArrayLike, Axis, DType
 
 

@@ -11,21 +11,12 @@ import numpy as np
 from tracegrad.core.errors import DtypeError, ShapeError
 from tracegrad.core.trace import as_array, plain_value
 from tracegrad.core.types import is_added, is_inexact, number_kind, type_of
-from tracegrad.ops import reduce
 from tracegrad.ops.cumulative import without_nan
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, is_tracer, normalize_axes, normalize_axis, shape_of
-from tracegrad.ops.reduce import (
-    check_mask,
-    count_of,
-    masked,
-    mean_dtype,
-    over,
-    over_axes,
-    reduced_axes,
-    safe_sqrt,
-    sum_op,
-)
+from tracegrad.ops.reduce import means, sums
+from tracegrad.ops.reduce.means import count_of, mean_dtype, over, safe_sqrt
+from tracegrad.ops.reduce.sums import check_mask, masked, over_axes, reduced_axes, sum_op
 from tracegrad.typing import Array, ArrayLike, Axis, DType
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -58,7 +49,7 @@ def nansum(
     >>> nansum(np.array([1.0, np.nan, 3.0])).item()
     4.0
     """
-    return reduce.sum(masked("nansum", without_nan(a, 0), where, 0), axis, dtype, None, keepdims, initial)
+    return sums.sum(masked("nansum", without_nan(a, 0), where, 0), axis, dtype, None, keepdims, initial)
 
 
 @implements(np.nanprod)
@@ -76,7 +67,7 @@ def nanprod(
     >>> nanprod(np.array([1.0, np.nan, 3.0])).item()
     3.0
     """
-    return reduce.prod(masked("nanprod", without_nan(a, 1), where, 1), axis, dtype, None, keepdims, initial)
+    return sums.prod(masked("nanprod", without_nan(a, 1), where, 1), axis, dtype, None, keepdims, initial)
 
 
 @implements(np.ptp)
@@ -242,7 +233,7 @@ def nanmean(
     """
     a = as_array(a)
     if not is_inexact(type_of(a).dtype):
-        return reduce.mean(a, axis, dtype, None, keepdims, where=where)
+        return means.mean(a, axis, dtype, None, keepdims, where=where)
     axes = reduced_axes(axis, len(shape_of(a)), "nanmean")
     a = astype(a, _inexact_dtype("nanmean", a, dtype))
     present = _present("nanmean", a, where)

@@ -14,7 +14,7 @@ from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise.samples import integer_samples
 from tracegrad.ops.families import along_axis, elementwise, locally_constant, normalize_axes, same_type
-from tracegrad.ops.reduce import reduction_type
+from tracegrad.ops.reduce.sums import reduction_type
 from tracegrad.typing import Array, ArrayLike, DType
 
 

@@ -21,7 +21,7 @@ from tracegrad.ops.elementwise.activations import logistic as expit
 from tracegrad.ops.elementwise.error_function import erf as erf
 from tracegrad.ops.elementwise.error_function import erfc as erfc
 from tracegrad.ops.elementwise.error_function import ndtr as ndtr
-from tracegrad.ops.reduce import logsumexp as _logsumexp
+from tracegrad.ops.reduce.logsumexp import logsumexp as _logsumexp
 from tracegrad.ops.special.bessel import i0 as i0
 from tracegrad.ops.special.bessel import i1 as i1
 from tracegrad.ops.special.bessel import iv as iv

@@ -10,7 +10,7 @@ from tracegrad.nn.activations import log_sigmoid
 from tracegrad.nn.losses.inputs import as_floats, class_labels, total
 from tracegrad.nn.losses.regression import cosine_similarity
 from tracegrad.ops.elementwise.casting import astype
-from tracegrad.ops.reduce import logsumexp
+from tracegrad.ops.reduce.logsumexp import logsumexp
 from tracegrad.typing import Array, ArrayLike
 
 

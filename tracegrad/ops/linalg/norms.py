@@ -13,7 +13,7 @@ from tracegrad.ops.contract import conjugate_of_complex
 from tracegrad.ops.elementwise import by_convention
 from tracegrad.ops.families import along_axis, elementwise
 from tracegrad.ops.linalg.matrices import real_dtype, uniform_matrices
-from tracegrad.ops.reduce import expand_reduced, reduced_shape
+from tracegrad.ops.reduce.sums import expand_reduced, reduced_shape
 
 
 def _square_root_of_sum(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:

@@ -15,7 +15,7 @@ from tracegrad.ops.elementwise.error_function import ndtr
 from tracegrad.ops.index import take
 from tracegrad.ops.linalg.hermitian import cholesky
 from tracegrad.ops.linalg.triangular import solve_triangle
-from tracegrad.ops.reduce import logsumexp
+from tracegrad.ops.reduce.logsumexp import logsumexp
 from tracegrad.random.choices import choice
 from tracegrad.random.keys import split
 from tracegrad.random.vectors import multivariate_normal

@@ -10,7 +10,7 @@ from jax import lax
 
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType, is_inexact, number_kind
-from tracegrad.ops.reduce import accumulator, reduced_size
+from tracegrad.ops.reduce.sums import accumulator, reduced_size
 from tracegrad.xla.values import cast, select, spread
 
 
