@@ -36,6 +36,7 @@ ROOMS = [
     },
     {"core.op", "tree_util", "core.axes", "core.static", "core.advice", "core.chance"},
     {"core.constants", "core.names", "core.plain", "core.tracebacks"},
+    {"core.arguments"},
     {"core.trace"},
     {"core.boxes", "core.reuse"},
     {"core.views"},

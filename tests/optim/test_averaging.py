@@ -35,7 +35,7 @@ def test_what_lookahead_takes() -> None:
         opt.update({"w": np.ones(2)}, opt.init({"w": np.ones(2)}), {"w": np.ones(2)})
     with pytest.raises(ValueError, match="lookahead needs the parameters"):
         opt.update(np.ones(2), opt.init(np.ones(2)))
-    with pytest.raises(ValueError, match="a sync_period of at least 1, got 0"):
+    with pytest.raises(ValueError, match="sync_period is a whole number from 1 on, got 0"):
         optim.lookahead(optim.scale(-1.0), 0, 0.5)
 
 

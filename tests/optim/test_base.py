@@ -277,7 +277,7 @@ def test_a_schedule_of_optax() -> None:
         ),
         (
             lambda opt: optim.sgd(0.1, momentum=0.9).update(np.ones(2), opt.init(np.ones(2)), np.ones(2)),
-            r"update at .*: the state has ScaleByAdamState where another transformation keeps its own",
+            r"update at .*: the state is of ScaleByAdamState, where that of this transformation is of TraceState; pass what",
         ),
         (
             lambda opt: optim.polyak_sgd().update(np.ones(2), optim.polyak_sgd().init(np.ones(2)), np.ones(2)),

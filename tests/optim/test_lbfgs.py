@@ -95,7 +95,7 @@ def test_reaches_the_minimum_of_rosenbrock(dtype: str, backend: str) -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(ValueError, match="memory_size=0, but at least one difference"):
+    with pytest.raises(ValueError, match="memory_size is a whole number from 1 on, got 0"):
         optim.lbfgs(memory_size=0)
     opt = optim.scale_by_lbfgs()
     with pytest.raises(ValueError, match=r"scale_by_lbfgs needs the parameters; write update\(grads, state, params\)"):

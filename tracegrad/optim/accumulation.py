@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.arguments import checked, whole
 from tracegrad.core.boxes import accepting_jax
-from tracegrad.core.errors import at, user_source
+from tracegrad.core.errors import clip
 from tracegrad.core.types import type_of
 from tracegrad.optim import tree as optim_tree
 from tracegrad.optim.base import (
@@ -39,6 +39,7 @@ class TraceState(NamedTuple):
     trace: Params
 
 
+@checked
 def trace(decay: ArrayLike, nesterov: bool = False, accumulator_dtype: DType = None) -> GradientTransformation:
     """Momentum: `t = g + decay * t`, which is the update; with `nesterov=True` `g + decay * t` of the new t is (Sutskever et al., "On the
     importance of initialization and momentum in deep learning", 2013).
@@ -77,6 +78,7 @@ class EmaState(NamedTuple):
     ema: Params
 
 
+@checked
 def ema(decay: ArrayLike, debias: bool = True, accumulator_dtype: DType = None) -> GradientTransformation:
     """The exponential moving average of updates, `(1 - decay) * g + decay * average`, as the update.
 
@@ -113,6 +115,7 @@ class ApplyEvery(NamedTuple):
     grad_acc: Updates
 
 
+@checked
 def apply_every(k: ArrayLike = 1) -> GradientTransformation:
     """The sum of `k` updates at each k-th step, zeros at those between. See `MultiSteps` for what hands the rest of a chain such sums only.
 
@@ -126,6 +129,8 @@ def apply_every(k: ArrayLike = 1) -> GradientTransformation:
     [0.]
     [2.]
     """
+
+    k = k if hasattr(k, "dtype") else whole(k, "apply_every", "k", 1)
 
     def init(params: Params) -> OptState:
         return ApplyEvery(count=first_count(), grad_acc=optim_tree.zeros_like(params))
@@ -235,10 +240,8 @@ class MultiSteps:
         should_skip_update_fn: ShouldSkipUpdateFunction | None = None,
         accumulator_dtype: DType = np.float32,
     ) -> None:
-        if not callable(every_k_schedule) and operator.index(every_k_schedule) < 1:
-            raise ValueError(
-                f"MultiSteps{at(user_source())}: every_k_schedule must be at least 1, got {every_k_schedule}"
-            )
+        if not callable(every_k_schedule):
+            whole(every_k_schedule, "MultiSteps", "every_k_schedule", 1)
         self._opt = with_extra_args_support(opt)
         self._every_k = users(every_k_schedule) if callable(every_k_schedule) else lambda step: every_k_schedule
         self._use_grad_mean = use_grad_mean
@@ -265,7 +268,13 @@ class MultiSteps:
     def _skips(self, updates: Updates, step: Any, params: Params | None) -> tuple[Any, Any]:
         if self._should_skip is None:
             return np.False_, ()
-        skip, state = self._should_skip(updates, step, params)
+        told = self._should_skip(updates, step, params)
+        if not isinstance(told, tuple) or len(told) != 2:
+            raise TypeError(
+                f"should_skip_update_fn must return a bool and what to keep in the state, it returned {clip(repr(told))}; write "
+                "return skip, ()"
+            )
+        skip, state = told
         found = type_of(skip)
         if found.dtype != np.bool_ or found.shape:
             raise TypeError(f"should_skip_update_fn must say by one bool whether to skip, it returned {found}")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tracegrad.core.arguments import checked
 from tracegrad.optim.adding import add_decayed_weights
 from tracegrad.optim.base import (
     GradientTransformation,
@@ -39,6 +40,7 @@ def nesterov_moment(g: Any, m: Any, decay: ArrayLike, now: Any, ahead: Any) -> A
     return cast(decay, m) * (m / ahead) + cast(1 - decay, g) * (g / now)
 
 
+@checked
 def scale_by_adam(
     b1: ArrayLike = 0.9,
     b2: ArrayLike = 0.999,
@@ -84,6 +86,7 @@ def scale_by_adam(
     return GradientTransformation(init, update)
 
 
+@checked
 def adam(
     learning_rate: ScalarOrSchedule,
     b1: ArrayLike = 0.9,
@@ -130,6 +133,7 @@ def adam(
     )
 
 
+@checked
 def adamw(
     learning_rate: ScalarOrSchedule,
     b1: ArrayLike = 0.9,
@@ -188,6 +192,7 @@ class ScaleByAmsgradState(NamedTuple):
     nu_max: PyTree
 
 
+@checked
 def scale_by_amsgrad(
     b1: ArrayLike = 0.9,
     b2: ArrayLike = 0.999,
@@ -230,6 +235,7 @@ def scale_by_amsgrad(
     return GradientTransformation(init, update)
 
 
+@checked
 def amsgrad(
     learning_rate: ScalarOrSchedule,
     b1: ArrayLike = 0.9,
@@ -263,6 +269,7 @@ def amsgrad(
     )
 
 
+@checked
 def scale_by_adamax(b1: ArrayLike = 0.9, b2: ArrayLike = 0.999, eps: ArrayLike = 1e-8) -> GradientTransformation:
     """Gradients divided by a decaying maximum of their size; see `adamax`.
 
@@ -295,6 +302,7 @@ def scale_by_adamax(b1: ArrayLike = 0.9, b2: ArrayLike = 0.999, eps: ArrayLike =
     return GradientTransformation(init, update)
 
 
+@checked
 def adamax(
     learning_rate: ScalarOrSchedule, b1: ArrayLike = 0.9, b2: ArrayLike = 0.999, eps: ArrayLike = 1e-8
 ) -> GradientTransformationExtraArgs:
@@ -319,6 +327,7 @@ def adamax(
     return chain(scale_by_adamax(b1=b1, b2=b2, eps=eps), scale_by_learning_rate(learning_rate))
 
 
+@checked
 def adamaxw(
     learning_rate: ScalarOrSchedule,
     b1: ArrayLike = 0.9,

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tracegrad.core.arguments import checked
 from tracegrad.optim.adam import ScaleByAdamState, nesterov_moment
 from tracegrad.optim.adding import add_decayed_weights
 from tracegrad.optim.base import (
@@ -28,6 +29,7 @@ from tracegrad.typing import ArrayLike, PyTree
 # -- radam
 
 
+@checked
 def scale_by_radam(
     b1: ArrayLike = 0.9,
     b2: ArrayLike = 0.999,
@@ -77,6 +79,7 @@ def scale_by_radam(
     return GradientTransformation(init, update)
 
 
+@checked
 def radam(
     learning_rate: ScalarOrSchedule,
     b1: ArrayLike = 0.9,
@@ -122,6 +125,7 @@ class ScaleByBeliefState(NamedTuple):
     nu: PyTree
 
 
+@checked
 def scale_by_belief(
     b1: ArrayLike = 0.9,
     b2: ArrayLike = 0.999,
@@ -163,6 +167,7 @@ def scale_by_belief(
     return GradientTransformation(init, update)
 
 
+@checked
 def adabelief(
     learning_rate: ScalarOrSchedule,
     b1: ArrayLike = 0.9,
@@ -196,6 +201,7 @@ def adabelief(
 # -- yogi
 
 
+@checked
 def scale_by_yogi(
     b1: ArrayLike = 0.9,
     b2: ArrayLike = 0.999,
@@ -235,6 +241,7 @@ def scale_by_yogi(
     return GradientTransformation(init, update)
 
 
+@checked
 def yogi(
     learning_rate: ScalarOrSchedule, b1: ArrayLike = 0.9, b2: ArrayLike = 0.999, eps: ArrayLike = 1e-3
 ) -> GradientTransformationExtraArgs:
@@ -270,6 +277,7 @@ class ScaleByAdanState(NamedTuple):
     t: Any
 
 
+@checked
 def scale_by_adan(
     b1: ArrayLike = 0.98, b2: ArrayLike = 0.92, b3: ArrayLike = 0.99, eps: ArrayLike = 1e-8, eps_root: ArrayLike = 0.0
 ) -> GradientTransformation:
@@ -309,6 +317,7 @@ def scale_by_adan(
     return GradientTransformation(init, update)
 
 
+@checked
 def adan(
     learning_rate: ScalarOrSchedule,
     b1: ArrayLike = 0.98,

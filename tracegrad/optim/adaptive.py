@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tracegrad.core.arguments import checked
 from tracegrad.optim.accumulation import trace
 from tracegrad.optim.adding import add_decayed_weights
 from tracegrad.optim.base import (
@@ -35,6 +36,7 @@ class ScaleByRssState(NamedTuple):
     sum_of_squares: PyTree
 
 
+@checked
 def scale_by_rss(initial_accumulator_value: ArrayLike = 0.1, eps: ArrayLike = 1e-7) -> GradientTransformation:
     """Gradients divided by the root of the sum of all their squares; see `adagrad`.
 
@@ -64,6 +66,7 @@ def scale_by_rss(initial_accumulator_value: ArrayLike = 0.1, eps: ArrayLike = 1e
     return GradientTransformation(init, update)
 
 
+@checked
 def adagrad(
     learning_rate: ScalarOrSchedule, initial_accumulator_value: ArrayLike = 0.1, eps: ArrayLike = 1e-7
 ) -> GradientTransformationExtraArgs:
@@ -101,6 +104,7 @@ class ScaleByAdaDeltaState(NamedTuple):
     e_x: PyTree
 
 
+@checked
 def scale_by_adadelta(rho: ArrayLike = 0.9, eps: ArrayLike = 1e-6) -> GradientTransformation:
     """Gradients in the units of the parameters; see `adadelta`.
 
@@ -131,6 +135,7 @@ def scale_by_adadelta(rho: ArrayLike = 0.9, eps: ArrayLike = 1e-6) -> GradientTr
     return GradientTransformation(init, update)
 
 
+@checked
 def adadelta(
     learning_rate: ScalarOrSchedule | None = None,
     rho: ArrayLike = 0.9,
@@ -183,6 +188,7 @@ class ScaleByRmsWithCountState(NamedTuple):
     nu: PyTree
 
 
+@checked
 def scale_by_rms(
     decay: ArrayLike = 0.9,
     eps: ArrayLike = 1e-8,
@@ -238,6 +244,7 @@ class ScaleByRStdDevWithCountState(NamedTuple):
     nu: PyTree
 
 
+@checked
 def scale_by_stddev(
     decay: ArrayLike = 0.9,
     eps: ArrayLike = 1e-8,
@@ -279,6 +286,7 @@ def scale_by_stddev(
     return GradientTransformation(init, update)
 
 
+@checked
 def rmsprop(
     learning_rate: ScalarOrSchedule,
     decay: ArrayLike = 0.9,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.arguments import checked
 from tracegrad.core.types import PYTHON_SCALARS
 from tracegrad.optim.base import (
     EmptyState,
@@ -34,6 +35,7 @@ class WeightDecaySchedule(NamedTuple):
     count: Array
 
 
+@checked
 def add_decayed_weights(weight_decay: ScalarOrSchedule = 0.0, mask: MaskOrFn = None) -> GradientTransformation:
     """Updates plus `weight_decay` times the parameters.
 
@@ -86,6 +88,7 @@ class AddNoiseState(NamedTuple):
     rng_key: Array
 
 
+@checked
 def add_noise(
     eta: ArrayLike, gamma: ArrayLike, key: ArrayLike | None = None, *, seed: int | None = None
 ) -> GradientTransformation:

@@ -9,8 +9,9 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax
+from tracegrad.core.errors import at, user_source
 from tracegrad.core.types import type_of
-from tracegrad.optim.base import OptState, Params, Updates, cast, chosen, number, told
+from tracegrad.optim.base import OptState, Params, Updates, cast, chosen, differences, number, told
 from tracegrad.optim.tree import get
 from tracegrad.transforms.grad import value_and_grad
 from tracegrad.typing import ArrayLike
@@ -32,10 +33,20 @@ def apply_updates(params: Params, updates: Updates) -> Params:
     def applied(p: Any, u: Any) -> Any:
         if p is None:
             return None
-        dtype, found = type_of(p).dtype, p + u
-        return found if type_of(found).dtype == dtype else found.astype(dtype)
+        due, found = type_of(p), p + u
+        if type_of(found).shape != due.shape:  # which broadcasting would let pass
+            raise ValueError(f"updates of shape {type_of(u).shape} for parameters of shape {due.shape}")
+        return found if type_of(found).dtype == due.dtype else found.astype(due.dtype)
 
-    return tree.map(applied, params, updates, is_leaf=_is_none)
+    try:
+        return tree.map(applied, params, updates, is_leaf=_is_none)
+    except (TypeError, ValueError):
+        if found := differences(updates, params):
+            raise ValueError(
+                f"apply_updates{at(user_source())}: updates do not fit the parameters: {found}; write updates, opt_state = "
+                "opt.update(grads, opt_state, params), and apply_updates(params, updates)"
+            ) from None
+        raise
 
 
 @accepting_jax

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.arguments import checked, whole
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.optim import tree as optim_tree
@@ -19,6 +20,7 @@ from tracegrad.optim.base import (
     first_count,
     number,
     passing,
+    require_transformation,
     required,
     telling,
     told,
@@ -49,6 +51,7 @@ class LookaheadParams(NamedTuple):
         return cls(fast=params, slow=params)
 
 
+@checked
 def lookahead(
     fast_optimizer: Any, sync_period: int, slow_step_size: ArrayLike, reset_state: bool = False
 ) -> GradientTransformation:
@@ -78,8 +81,8 @@ def lookahead(
     LookaheadParams(fast=array([-1.]), slow=array([0.]))
     LookaheadParams(fast=array([-1.]), slow=array([-1.]))
     """
-    if sync_period < 1:
-        raise ValueError(f"lookahead needs a sync_period of at least 1, got {sync_period}")
+    require_transformation(fast_optimizer, "lookahead")
+    whole(sync_period, "lookahead", "sync_period", 1)
     size = number(slow_step_size)
 
     def init(params: Params) -> OptState:
@@ -118,6 +121,7 @@ class EmaParamsState(NamedTuple):
     ema: Params
 
 
+@checked
 def ema_params(decay: ArrayLike, accumulator_dtype: DType = None) -> GradientTransformation:
     """The exponential moving average of the parameters, kept in the state. Updates pass as they are; to be the last of a chain, where they are
     what is added to the parameters.

@@ -20,10 +20,12 @@ from typing import cast as typed
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.arguments import checked, is_number
 from tracegrad.core.boxes import accepting_jax, boxed
-from tracegrad.core.errors import at, described, user_source
+from tracegrad.core.errors import DtypeError, ShapeError, at, clip, described, user_source
 from tracegrad.core.jax_arrays import is_jax_array, is_jax_tracer
 from tracegrad.core.late import imported
+from tracegrad.core.tracebacks import trimming
 from tracegrad.core.types import PYTHON_SCALARS, float_limits, is_added, is_numpy_scalar, number_kind, type_of
 from tracegrad.lax import cond
 from tracegrad.typing import Array, ArrayLike, PyTree
@@ -67,13 +69,15 @@ class GradientTransformation(_Pair):
     __slots__ = ()
 
     def __new__(cls, init: Callable[[Params], OptState], update: Callable[..., tuple[Updates, OptState]]) -> Self:
-        return cls._make((_beside(accepting_jax(init)), accepting_jax(update)))
+        init, update = accepting_jax(init), accepting_jax(update)
+        return cls._make((_beside(init), in_words(init, update)))
 
 
 def _beside(init: Callable[[Params], OptState]) -> Callable[[Params], OptState]:
     """An `init` whose state is where the parameters are: of jax arrays, what it starts from without computing with them is put beside
     the parameter of its name, on the devices that hold this, and not left with NumPy."""
 
+    @trimming
     @functools.wraps(init)
     def placing(params: Params) -> OptState:
         state = init(params)
@@ -125,7 +129,7 @@ class ScaleByScheduleState(NamedTuple):
 
 def number(x: Any) -> Any:
     """A hyper-parameter as a transformation keeps it: a number of NumPy's as Python's, which yields to the dtype of leaves."""
-    if isinstance(x, str):
+    if x is not None and not is_number(x):
         raise TypeError(f"tg.optim{at(user_source())} takes a number or a schedule, a function of the step, got {x!r}")
     return x.item() if is_numpy_scalar(x) else x
 
@@ -183,7 +187,7 @@ def passing(
 ) -> GradientTransformationExtraArgs:
     """A transformation that hands its arguments on to others and computes nothing itself: jax arrays reach those as they came,
     which may be optax's."""
-    return GradientTransformationExtraArgs._make((_beside(init), update))
+    return GradientTransformationExtraArgs._make((_beside(init), in_words(init, update)))
 
 
 def telling(
@@ -196,6 +200,7 @@ def telling(
 
 def told(tx: Any, state: OptState) -> dict[str, Any]:
     """The hyper-parameters that a transformation will use next, {} of one that tells none."""
+    require_transformation(tx, "tg.optim.hyperparams")
     if hasattr(tx, "gradient_transformation"):  # MultiSteps, whose methods are a transformation too
         tx = tx.gradient_transformation()
     tell = getattr(tx.update, "hyperparams", None)
@@ -270,21 +275,77 @@ def with_extra_args_support(tx: Any) -> GradientTransformationExtraArgs:
     return passing(tx.init, telling(update, lambda state: told(tx, state)))
 
 
-def _misused(tx: Any, state: OptState, given: Mapping[str, Any], error: Exception) -> Exception | None:
-    """What is said in place of an error of Python's, where an `update` was given another's state, or too little."""
-    if isinstance(error, AttributeError) and error.obj is state:
-        return TypeError(
-            f"update{at(user_source())}: the state has {type(state).__name__} where another transformation keeps its own; pass what "
-            "init(params) of this optimiser returned"
+def in_words(
+    init: Callable[[Params], OptState], update: Callable[..., tuple[Updates, OptState]]
+) -> Callable[..., tuple[Updates, OptState]]:
+    """An `update` that says what does not fit together, where it was given another's state, gradients of other parameters, or too
+    little: of which NumPy and Python say that shapes or names differ."""
+
+    @trimming
+    @functools.wraps(update)
+    def called(*args: Any, **kwargs: Any) -> tuple[Updates, OptState]:
+        try:
+            return update(*args, **kwargs)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            said = isinstance(error, ShapeError | DtypeError) or error.__suppress_context__
+            if not said and (clearer := _misused(init, update, args, kwargs)):
+                raise clearer from None
+            raise
+
+    return called
+
+
+def _misused(init: Any, update: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Exception | None:
+    """What is wrong with a call of `update`, if it is one of the usual things."""
+    where = f"update{at(user_source())}"
+    parameters = inspect.signature(update).parameters.values()
+    lacking = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty and p.name not in kwargs]
+    if lacking:
+        told = ", ".join([f"{name}=..." for name in lacking])
+        return TypeError(f"{where}: this optimiser needs more; write opt.update(grads, state, params, {told})")
+    given = dict(zip(("updates", "state", "params"), args, strict=False)) | kwargs
+    if not {"updates", "state"} <= given.keys():
+        return TypeError(f"{where}: it takes gradients and a state; write opt.update(grads, state, params)")
+    updates, state, params = given["updates"], given["state"], given.get("params")
+    for path, x in tree.tree_leaves_with_path(updates):
+        if not is_number(x):
+            return TypeError(f"{where}: gradients{tree.keystr(path)} is no array of numbers, got {clip(repr(x))}")
+    if params is not None and (found := differences(updates, params)):
+        return ValueError(
+            f"{where}: the gradients do not fit the parameters: {found}; give it gradients with respect to these parameters"
         )
-    needed = inspect.signature(tx.update).parameters.values()
-    lacking = [p.name for p in needed if p.kind is p.KEYWORD_ONLY and p.default is p.empty and p.name not in given]
-    if not lacking or not isinstance(error, TypeError):
+    try:
+        due = init(updates if params is None else params)
+    except Exception:
         return None
-    told = ", ".join([f"{name}=..." for name in lacking])
-    return TypeError(
-        f"update{at(user_source())}: this optimiser needs more; write opt.update(grads, state, params, {told})"
-    )
+    if type(state) is not type(due):
+        return TypeError(
+            f"{where}: the state is of {type(state).__name__}, where that of this transformation is of {type(due).__name__}; "
+            "pass what init(params) of this optimiser returned, opt.update(grads, state, params)"
+        )
+    if found := differences(state, due):
+        return ValueError(
+            f"{where}: the state is not one of these parameters: {found}; pass what init(params) returned for them, and gradients "
+            "with respect to them"
+        )
+    return None
+
+
+def differences(found: PyTree, due: PyTree) -> str:
+    """In which leaves a tree is not like another, in structure or shapes; "" where it is."""
+    sides = []
+    for x in (found, due):
+        leaves = tree.tree_leaves_with_path(x)
+        sides.append({tree.keystr(path): np.shape(leaf) if is_number(leaf) else None for path, leaf in leaves})
+    ours, theirs = sides
+    told = [f"{path or 'a leaf'} is missing" for path in theirs if path not in ours]
+    told += [f"{path or 'a leaf'} is too many" for path in ours if path not in theirs]
+    told += [
+        f"{path or 'it'} has shape {shape}, not {theirs[path]}"
+        for path, shape in ours.items()
+        if path in theirs and shape != theirs[path]
+    ]
+    return clip(", ".join(told))
 
 
 def chain(*args: Any) -> GradientTransformationExtraArgs:
@@ -309,19 +370,15 @@ def chain(*args: Any) -> GradientTransformationExtraArgs:
             raise TypeError(
                 f"update{at(user_source())}: the second argument is the state, as opt.init(params) returned it, got "
                 f"{type(state).__name__}; write opt.update(grads, state, params)"
-            )
+            ) from None
         if len(state) != len(parts):
             raise ValueError(
-                f"chain of {len(parts)} transformations got a state of {len(state)}; pass what its own init(params) returned"
-            )
+                f"update{at(user_source())}: a chain of {len(parts)} transformations got a state of {len(state)}; pass what its own "
+                "init(params) returned"
+            ) from None
         states = []
         for tx, old in zip(parts, state, strict=True):
-            try:
-                updates, new = tx.update(updates, old, params, **extra_args)
-            except (AttributeError, TypeError) as error:
-                if (clearer := _misused(tx, old, extra_args, error)) is not None:
-                    raise clearer from None
-                raise
+            updates, new = tx.update(updates, old, params, **extra_args)
             states.append(new)
         return updates, tuple(states)
 
@@ -343,10 +400,17 @@ def named_chain(*args: tuple[str, Any]) -> GradientTransformationExtraArgs:
     >>> list(opt.init(np.zeros(2)))
     ['clip', 'lr']
     """
+    if wrong := [x for x in args if not (type(x) is tuple and len(x) == 2 and isinstance(x[0], str))]:
+        raise TypeError(
+            f"named_chain{at(user_source())} takes pairs of a name and a transformation, got {clip(repr(wrong[0]))}; write "
+            'tg.optim.named_chain(("clip", tg.optim.clip(1.0)), ("adam", tg.optim.adam(1e-3)))'
+        )
     names = [name for name, _ in args]
     if len(set(names)) < len(names):
         twice = [name for name, n in Counter(names).items() if n > 1]
-        raise ValueError(f"named_chain got {twice} more than once among {names}; the states are found by their names")
+        raise ValueError(
+            f"named_chain{at(user_source())} got {twice} more than once among {names}; the states are found by their names"
+        )
     parts = OrderedDict((name, with_extra_args_support(tx)) for name, tx in args)
 
     def init(params: Params) -> OptState:
@@ -393,6 +457,7 @@ def set_to_zero() -> GradientTransformation:
     return stateless_as_given(lambda updates, params: tree.map(np.zeros_like, updates))
 
 
+@checked
 def stateless(f: Callable[[Updates, Params | None], Updates]) -> GradientTransformation:
     """`f(updates, params)` as a transformation.
 
@@ -417,6 +482,7 @@ def stateless_as_given(f: Callable[[Updates, Params | None], Updates]) -> Gradie
     return GradientTransformation(init_empty_state, update)
 
 
+@checked
 def stateless_with_tree_map(f: Callable[[Any, Any], Any]) -> GradientTransformation:
     """`f(update, parameter)` of each leaf as a transformation; the parameter is None where `update` is called without.
 
@@ -432,6 +498,7 @@ def stateless_with_tree_map(f: Callable[[Any, Any], Any]) -> GradientTransformat
     return stateless(leafwise)
 
 
+@checked
 def scale(step_size: ArrayLike) -> GradientTransformation:
     """Updates times a number.
 
@@ -444,6 +511,7 @@ def scale(step_size: ArrayLike) -> GradientTransformation:
     return stateless_as_given(lambda updates, params: scaled(factor, updates))
 
 
+@checked
 def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
     """Updates times `step_size_fn(count)`, where `count` is 0 at the first update.
 
@@ -466,16 +534,17 @@ def _scale_by_schedule(
         return ScaleByScheduleState(count=first_count())
 
     def update(updates: Updates, state: OptState, params: Params | None = None) -> Any:
-        factor = step_size_fn(state.count)
+        factor = number(step_size_fn(state.count))
         if is_jax_array(factor) and not is_jax_tracer(factor):  # of a schedule of optax's; updates say what they become
             factor = np.asarray(factor)
         return times(factor, updates), ScaleByScheduleState(count=safe_increment(state.count))
 
     # A schedule of optax's takes the count as it came, which `GradientTransformation` would put in a box.
     times = accepting_jax(lambda factor, updates: scaled(sign * factor, updates))
-    return GradientTransformation._make((_beside(init), telling(update, hyperparams)))
+    return GradientTransformation._make((_beside(init), in_words(init, telling(update, hyperparams))))
 
 
+@checked
 def scale_by_learning_rate(
     learning_rate: ScalarOrSchedule | None = None, *, flip_sign: bool = True
 ) -> GradientTransformation:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tracegrad.core.arguments import checked
 from tracegrad.optim.adam import ScaleByAdamState
 from tracegrad.optim.adam_kin import ScaleByBeliefState
 from tracegrad.optim.adding import add_decayed_weights
@@ -34,6 +35,7 @@ def _fourth_root(count: Any) -> Any:
     return np.power(count, 0.25)
 
 
+@checked
 def scale_by_adopt(
     b1: ArrayLike = 0.9,
     b2: ArrayLike = 0.9999,
@@ -77,6 +79,7 @@ def scale_by_adopt(
     return GradientTransformation(init, update)
 
 
+@checked
 def adopt(
     learning_rate: ScalarOrSchedule,
     b1: ArrayLike = 0.9,
@@ -132,6 +135,7 @@ class ScaleByAdemamixState(NamedTuple):
     nu: PyTree
 
 
+@checked
 def scale_by_ademamix(
     b1: ArrayLike = 0.9,
     b2: ArrayLike = 0.999,
@@ -172,6 +176,7 @@ def scale_by_ademamix(
     return GradientTransformation(init, update)
 
 
+@checked
 def ademamix(
     learning_rate: ScalarOrSchedule,
     b1: ArrayLike = 0.9,
@@ -218,6 +223,7 @@ class ScaleBySimplifiedAdEMAMixState(NamedTuple):
     n: PyTree
 
 
+@checked
 def scale_by_simplified_ademamix(
     b1: ArrayLike = 0.99,
     b2: ArrayLike = 0.95,
@@ -254,6 +260,7 @@ def scale_by_simplified_ademamix(
     return GradientTransformation(init, update)
 
 
+@checked
 def simplified_ademamix(
     learning_rate: ScalarOrSchedule,
     b1: ArrayLike = 0.99,
@@ -302,6 +309,7 @@ class MadgradState(NamedTuple):
     x0: PyTree
 
 
+@checked
 def scale_by_madgrad(
     learning_rate: ScalarOrSchedule, momentum: ArrayLike = 0.9, eps: ArrayLike = 1e-6
 ) -> GradientTransformation:
@@ -336,6 +344,7 @@ def scale_by_madgrad(
     return GradientTransformation(init, update)
 
 
+@checked
 def madgrad(
     learning_rate: ScalarOrSchedule,
     momentum: ArrayLike = 0.9,
@@ -367,6 +376,7 @@ def madgrad(
 # -- acprop
 
 
+@checked
 def scale_by_acprop(
     b1: ArrayLike = 0.9, b2: ArrayLike = 0.999, eps: ArrayLike = 1e-16, eps_root: ArrayLike = 1e-16
 ) -> GradientTransformation:
@@ -399,6 +409,7 @@ def scale_by_acprop(
     return GradientTransformation(init, update)
 
 
+@checked
 def acprop(
     learning_rate: ScalarOrSchedule,
     b1: ArrayLike = 0.9,

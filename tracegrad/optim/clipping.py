@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.arguments import checked
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.errors import ShapeError
 from tracegrad.optim import tree as optim_tree
@@ -28,6 +29,7 @@ from tracegrad.typing import Array, ArrayLike
 # -- Norms
 
 
+@checked
 def clip(max_delta: ArrayLike) -> GradientTransformation:
     """Every element of the updates, none beyond -`max_delta` and `max_delta`.
 
@@ -39,6 +41,7 @@ def clip(max_delta: ArrayLike) -> GradientTransformation:
     return stateless_as_given(lambda updates, params: optim_tree.clip(updates, -bound, bound))
 
 
+@checked
 def clip_by_global_norm(max_norm: ArrayLike) -> GradientTransformation:
     """Updates divided by the norm of all of them together and multiplied by `max_norm`, where that norm is not below it (Pascanu,
     Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013).
@@ -59,6 +62,7 @@ def clip_by_global_norm(max_norm: ArrayLike) -> GradientTransformation:
     return stateless_as_given(clipped)
 
 
+@checked
 def normalize_by_update_norm(scale_factor: ArrayLike = 1.0, eps: ArrayLike = 1e-6) -> GradientTransformation:
     """Updates divided by the norm of all of them together, plus `eps`, and multiplied by `scale_factor`.
 
@@ -75,6 +79,7 @@ def normalize_by_update_norm(scale_factor: ArrayLike = 1.0, eps: ArrayLike = 1e-
     return stateless_as_given(normalized)
 
 
+@checked
 def clip_by_block_rms(threshold: ArrayLike) -> GradientTransformation:
     """Each leaf divided by its root mean square over `threshold`, where that is above 1 (Shazeer and Stern, "Adafactor", 2018).
 
@@ -93,6 +98,7 @@ def clip_by_block_rms(threshold: ArrayLike) -> GradientTransformation:
     return stateless_as_given(lambda updates, params: tree.map(clipped, updates))
 
 
+@checked
 def adaptive_grad_clip(
     clipping: ArrayLike, eps: ArrayLike = 1e-3, axis: int | tuple[int, ...] | None = None
 ) -> GradientTransformation:
@@ -238,6 +244,7 @@ class ZeroNansState(NamedTuple):
     found_nan: Any
 
 
+@checked
 def zero_nans() -> GradientTransformation:
     """Updates with 0 in the place of NaN; the state tells where there was one.
 
@@ -256,6 +263,7 @@ def zero_nans() -> GradientTransformation:
     return GradientTransformation(init, update)
 
 
+@checked
 def keep_params_nonnegative() -> GradientTransformation:
     """Updates that make no parameter negative: one that would becomes 0. To be the last of a chain.
 
@@ -277,6 +285,7 @@ def keep_params_nonnegative() -> GradientTransformation:
     return GradientTransformation(init_empty_state, update)
 
 
+@checked
 def centralize() -> GradientTransformation:
     """Updates less their mean over all axes but the first, of arrays with several (Yong et al., "Gradient Centralization", 2020).
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.arguments import checked
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.optim import tree as optim_tree
 from tracegrad.optim.base import (
@@ -68,6 +69,7 @@ def _conditionally(
     return passing(init, telling(update, lambda state: told(inner, state.inner_state)))
 
 
+@checked
 def conditionally_transform(
     inner: Any, should_transform_fn: ConditionFn, forward_extra_args: bool = False
 ) -> GradientTransformationExtraArgs:
@@ -93,6 +95,7 @@ def conditionally_transform(
     )
 
 
+@checked
 def conditionally_mask(
     inner: Any, should_transform_fn: ConditionFn, forward_extra_args: bool = False
 ) -> GradientTransformationExtraArgs:
@@ -125,6 +128,7 @@ class ApplyIfFiniteState(NamedTuple):
     inner_state: Any
 
 
+@checked
 def apply_if_finite(inner: Any, max_consecutive_errors: int) -> GradientTransformationExtraArgs:
     """A transformation of updates without NaN and infinities. Others give updates of zeros and leave its state as it is; but after
     `max_consecutive_errors` of them in a row they are taken, so that the fault shows.

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tracegrad.core.arguments import checked
 from tracegrad.core.errors import DtypeError
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.optim.accumulation import ema
@@ -58,6 +59,7 @@ def _factored_axes(shape: tuple[int, ...], factored: bool, least: int) -> tuple[
     return (int(second), int(largest)) if shape[second] >= least else None
 
 
+@checked
 def scale_by_factored_rms(
     factored: bool = True,
     decay_rate: ArrayLike = 0.8,
@@ -118,6 +120,7 @@ def scale_by_factored_rms(
     return GradientTransformation(init, update)
 
 
+@checked
 def adafactor(
     learning_rate: ScalarOrSchedule | None = None,
     min_dim_size_to_factor: int = 128,
@@ -187,6 +190,7 @@ class ScaleBySM3State(NamedTuple):
     nu: PyTree
 
 
+@checked
 def scale_by_sm3(b1: ArrayLike = 0.9, b2: ArrayLike = 1.0, eps: ArrayLike = 1e-8) -> GradientTransformation:
     """Gradients divided by the root of a sum of squares that is bounded by one number for each row, column, ...; see `sm3`.
 
@@ -231,6 +235,7 @@ def scale_by_sm3(b1: ArrayLike = 0.9, b2: ArrayLike = 1.0, eps: ArrayLike = 1e-8
     return GradientTransformation(init, update)
 
 
+@checked
 def sm3(learning_rate: ArrayLike, momentum: ArrayLike = 0.9) -> GradientTransformationExtraArgs:
     """SM3: Adagrad with one number for each row, each column, ..., in place of one for each entry.
 

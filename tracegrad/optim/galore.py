@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.arguments import checked
 from tracegrad.lax import cond
 from tracegrad.optim.adam import scale_by_adam
 from tracegrad.optim.adding import add_decayed_weights
@@ -63,6 +64,7 @@ def _matrix(x: Any, numbers: GaLoreDimensionNumbers) -> tuple[tuple[int, ...], t
     return order, (rows, columns)
 
 
+@checked
 def scale_by_galore(
     rank: int = 128,
     update_proj_gap: int = 200,
@@ -153,6 +155,7 @@ def scale_by_galore(
     return GradientTransformation(init, update)
 
 
+@checked
 def galore(
     learning_rate: ScalarOrSchedule,
     rank: int = 128,

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.errors import described
+from tracegrad.core.arguments import require_function
+from tracegrad.core.errors import at, described, name_of, user_source
 from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.optim.base import (
@@ -101,6 +102,7 @@ def inject_hyperparams(
     >>> opt.update(np.array([4.0]), state)[0]
     array([1.])
     """
+    require_function(inner_factory, "inject_hyperparams", "inner_factory", "such as tg.optim.adam, not what it returns")
     static = {static_args} if isinstance(static_args, str) else set(static_args)
     signature = inspect.signature(inner_factory)
     if unknown := sorted(static - set(signature.parameters)):
@@ -111,7 +113,12 @@ def inject_hyperparams(
 
     @functools.wraps(inner_factory)
     def made(*args: Any, **kwargs: Any) -> GradientTransformationExtraArgs:
-        bound = signature.bind(*args, **kwargs)
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(
+                f"{name_of(inner_factory)}{at(user_source())}: {error}; its arguments are {', '.join(signature.parameters)}"
+            ) from None
         bound.apply_defaults()
         numbers: dict[str, Any] = {}
         schedules: dict[str, Any] = {}

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tracegrad.core.arguments import checked
 from tracegrad.optim.accumulation import trace
 from tracegrad.optim.adam import scale_by_adam
 from tracegrad.optim.adding import add_decayed_weights
@@ -42,6 +43,7 @@ def _norm(x: Any, least: ArrayLike) -> Any:
     return np.where(is_small, least, np.sqrt(np.where(is_small, 1, total)))
 
 
+@checked
 def scale_by_param_block_norm(min_scale: ArrayLike = 1e-3) -> GradientTransformation:
     """Each leaf of the updates times the norm of its parameter, which counts as `min_scale` at least.
 
@@ -58,6 +60,7 @@ def scale_by_param_block_norm(min_scale: ArrayLike = 1e-3) -> GradientTransforma
     return GradientTransformation(init_empty_state, update)
 
 
+@checked
 def scale_by_param_block_rms(min_scale: ArrayLike = 1e-3) -> GradientTransformation:
     """Each leaf of the updates times the root mean square of its parameter, which counts as `min_scale` at least.
 
@@ -76,6 +79,7 @@ def scale_by_param_block_rms(min_scale: ArrayLike = 1e-3) -> GradientTransformat
     return GradientTransformation(init_empty_state, update)
 
 
+@checked
 def scale_by_trust_ratio(
     min_norm: ArrayLike = 0.0, trust_coefficient: ArrayLike = 1.0, eps: ArrayLike = 0.0
 ) -> GradientTransformation:
@@ -111,6 +115,7 @@ def scale_by_trust_ratio(
 # -- lamb, lars, fromage
 
 
+@checked
 def lamb(
     learning_rate: ScalarOrSchedule,
     b1: ArrayLike = 0.9,
@@ -146,6 +151,7 @@ def lamb(
     )
 
 
+@checked
 def lars(
     learning_rate: ScalarOrSchedule,
     weight_decay: ScalarOrSchedule = 0.0,
@@ -189,6 +195,7 @@ def lars(
     )
 
 
+@checked
 def fromage(learning_rate: ScalarOrSchedule, min_norm: ArrayLike = 1e-6) -> GradientTransformationExtraArgs:
     """Fromage: steps in proportion to the norm of each leaf, and shrinking that keeps this norm from growing.
 
@@ -235,6 +242,7 @@ class ScaleByNovogradState(NamedTuple):
     nu: PyTree
 
 
+@checked
 def scale_by_novograd(
     b1: ArrayLike = 0.9,
     b2: ArrayLike = 0.25,
@@ -277,6 +285,7 @@ def scale_by_novograd(
     return GradientTransformation(init, update)
 
 
+@checked
 def novograd(
     learning_rate: ScalarOrSchedule,
     b1: ArrayLike = 0.9,

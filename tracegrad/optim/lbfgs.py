@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.arguments import checked, whole
 from tracegrad.lax import scan
 from tracegrad.optim.base import (
     GradientTransformation,
@@ -42,6 +43,7 @@ class ScaleByLBFGSState(NamedTuple):
     weights_memory: Array
 
 
+@checked
 def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True) -> GradientTransformation:
     """Gradients times an approximate inverse of the Hessian; see `lbfgs`.
 
@@ -57,8 +59,7 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True) -> Gr
     >>> updates.shape
     (2,)
     """
-    if memory_size < 1:
-        raise ValueError(f"scale_by_lbfgs: memory_size={memory_size}, but at least one difference has to be kept")
+    memory_size = whole(memory_size, "scale_by_lbfgs", "memory_size", 1)
 
     def ring(params: Params) -> PyTree:
         return tree.map(lambda p: np.zeros_like(p, shape=(memory_size, *np.shape(p))), params)
@@ -139,6 +140,7 @@ def _times_inverse(
 _ZOOM = scale_by_zoom_linesearch(max_linesearch_steps=20, initial_guess_strategy="one")
 
 
+@checked
 def lbfgs(
     learning_rate: ScalarOrSchedule | None = None,
     memory_size: int = 10,

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.arguments import checked
 from tracegrad.core.errors import described
 from tracegrad.lax import while_loop
 from tracegrad.optim.base import GradientTransformationExtraArgs, Params, Updates, cast, number, scaled
@@ -66,6 +67,7 @@ class ScaleByBacktrackingLinesearchState(NamedTuple):
     info: BacktrackingLinesearchInfo
 
 
+@checked
 def scale_by_backtracking_linesearch(
     max_backtracking_steps: int,
     slope_rtol: ArrayLike = 1e-4,
@@ -206,6 +208,7 @@ def _choose(condition: Any, x: Any, y: Any) -> Any:
     return tree.map(lambda a, b: np.where(condition, a, b), x, y)
 
 
+@checked
 def scale_by_zoom_linesearch(
     max_linesearch_steps: int,
     max_learning_rate: ArrayLike | None = None,

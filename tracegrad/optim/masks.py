@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.arguments import checked
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.errors import clip
 from tracegrad.optim.base import (
@@ -90,6 +91,8 @@ def mask_tree(mask: MaskOrFn, params: Params) -> PyTree:
     else:
         found = mask
     _require_fit(found, params, "mask")
+    if wrong := [x for x in tree.leaves(found) if not isinstance(x, bool | np.bool_) and not hasattr(x, "dtype")]:
+        raise TypeError(f"a mask has True and False for its leaves, got {clip(repr(wrong[0]))}; write freeze={{...}}")
     return found
 
 
@@ -134,6 +137,7 @@ def _is_placeholder(params: Params) -> bool:
     return type(params).__name__.endswith("ParamsPlaceholder")
 
 
+@checked
 def masked(inner: Any, mask: MaskOrFn, *, mask_compatible_extra_args: bool = False) -> GradientTransformationExtraArgs:
     """A transformation of the leaves for which a mask says True. Updates of the others pass as they are.
 
@@ -187,6 +191,7 @@ class PartitionState(NamedTuple):
 MultiTransformState = PartitionState
 
 
+@checked
 def partition(
     transforms: Mapping[Hashable, Any],
     param_labels: PyTree | Callable[..., Any],
@@ -253,6 +258,7 @@ def partition(
 multi_transform = partition
 
 
+@checked
 def freeze(mask: MaskOrFn) -> GradientTransformation:
     """Updates of zeros where a mask says True.
 
@@ -265,6 +271,7 @@ def freeze(mask: MaskOrFn) -> GradientTransformation:
     return masked(set_to_zero(), mask)
 
 
+@checked
 def selective_transform(optimizer: Any, *, freeze_mask: MaskOrFn) -> GradientTransformation:
     """A transformation of the leaves for which a mask says False, which alone have a state, and updates of zeros for those where it says
     True.
@@ -282,6 +289,7 @@ def selective_transform(optimizer: Any, *, freeze_mask: MaskOrFn) -> GradientTra
     return partition({"train": optimizer, "freeze": set_to_zero()}, labels)
 
 
+@checked
 def flatten(inner: Any) -> GradientTransformationExtraArgs:
     """A transformation of all leaves as one vector: fewer, larger arrays. Those that look at single leaves, or at their shapes, see one of one
     axis.

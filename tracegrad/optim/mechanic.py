@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.arguments import checked
 from tracegrad.optim.base import (
     GradientTransformation,
     GradientTransformationExtraArgs,
@@ -37,6 +38,7 @@ class MechanicState(NamedTuple):
     x0: PyTree
 
 
+@checked
 def mechanize(
     base_optimizer: GradientTransformation,
     weight_decay: ArrayLike = 1e-2,

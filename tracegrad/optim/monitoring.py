@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from tracegrad.core.arguments import checked
 from tracegrad.optim.accumulation import ema
 from tracegrad.optim.base import (
     EmptyState,
@@ -30,6 +31,7 @@ class SnapshotState(NamedTuple):
     measurement: dict[str, Any]
 
 
+@checked
 def snapshot(measure_name: str, measure: Measure) -> GradientTransformation:
     """`measure(updates)`, kept in the state under a name; at the beginning that of the parameters.
 
@@ -57,6 +59,7 @@ class MonitorState(NamedTuple):
     measure_states: tuple[Any, ...]
 
 
+@checked
 def monitor(measures: Mapping[str, Any]) -> GradientTransformationExtraArgs:
     """Several measurements of the updates, kept in the state under their names.
 
@@ -95,6 +98,7 @@ def _measuring(measure: Measure) -> GradientTransformation:
     return passing(init_empty_state, update)
 
 
+@checked
 def measure_with_ema(
     measure: Measure, decay: ArrayLike, debias: bool = True, accumulator_dtype: DType = None
 ) -> GradientTransformationExtraArgs:

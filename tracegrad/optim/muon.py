@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.arguments import checked
 from tracegrad.optim.adam import adamw, nesterov_moment
 from tracegrad.optim.adding import add_decayed_weights
 from tracegrad.optim.base import (
@@ -122,6 +123,7 @@ def _orthogonalized(x: Any, coefficients: Any, steps: int, preconditioning: str,
     return x.swapaxes(-1, -2) if is_tall else x
 
 
+@checked
 def scale_by_muon(
     ns_coeffs: Coefficients = _STANDARD,
     ns_steps: int = 5,
@@ -197,6 +199,7 @@ def _numbers_for(given: Any, updates: Updates) -> PyTree:
     return found
 
 
+@checked
 def scale_by_shape(
     weight_dimension_numbers: Any = None, consistent_rms: ArrayLike | None = None
 ) -> GradientTransformation:
@@ -225,6 +228,7 @@ def scale_by_shape(
     return GradientTransformation(init_empty_state, update)
 
 
+@checked
 def muon(
     learning_rate: ScalarOrSchedule,
     ns_coeffs: Coefficients | str = _STANDARD,

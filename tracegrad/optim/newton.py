@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.arguments import checked
 from tracegrad.lax import while_loop
 from tracegrad.optim import tree as optim_tree
 from tracegrad.optim.base import (
@@ -61,6 +62,7 @@ def _second_order(direction: Callable[..., Updates], learning_rate: Any) -> Grad
     return chain(GradientTransformationExtraArgs(init_empty_state, update), scale_by_learning_rate(learning_rate))
 
 
+@checked
 def newton_cg(
     learning_rate: ArrayLike | Callable[[ArrayLike], ArrayLike] = 1.0,
     tolerance: ArrayLike | None = None,
@@ -108,6 +110,7 @@ def newton_cg(
     return _second_order(direction, learning_rate)
 
 
+@checked
 def gauss_newton(
     residuals: Callable[..., Any],
     learning_rate: ArrayLike | Callable[[ArrayLike], ArrayLike] = 1.0,

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tracegrad.core.arguments import checked
 from tracegrad.optim.adam import scale_by_adam
 from tracegrad.optim.base import (
     GradientTransformation,
@@ -29,6 +30,7 @@ class ScaleByOptimisticGradientState(NamedTuple):
     previous_gradient: PyTree
 
 
+@checked
 def scale_by_optimistic_gradient(alpha: ArrayLike = 1.0, beta: ArrayLike = 1.0) -> GradientTransformation:
     """`(alpha + beta) g - beta g_before`: the gradients as they will be if they go on as they did. At the first step `alpha g`.
 
@@ -54,6 +56,7 @@ def scale_by_optimistic_gradient(alpha: ArrayLike = 1.0, beta: ArrayLike = 1.0) 
     return GradientTransformation(init, update)
 
 
+@checked
 def optimistic_gradient_descent(
     learning_rate: ScalarOrSchedule, alpha: ArrayLike = 1.0, beta: ArrayLike = 1.0
 ) -> GradientTransformationExtraArgs:
@@ -78,6 +81,7 @@ def optimistic_gradient_descent(
     return chain(scale_by_optimistic_gradient(alpha=alpha, beta=beta), scale_by_learning_rate(learning_rate))
 
 
+@checked
 def optimistic_adam_v2(
     learning_rate: ScalarOrSchedule,
     *,

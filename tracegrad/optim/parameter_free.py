@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.arguments import checked
 from tracegrad.optim.adding import add_decayed_weights
 from tracegrad.optim.base import (
     GradientTransformation,
@@ -51,6 +52,7 @@ class ProdigyState(NamedTuple):
     count: Array
 
 
+@checked
 def prodigy(
     learning_rate: ScalarOrSchedule = 1.0,
     betas: tuple[ArrayLike, ArrayLike] = (0.9, 0.999),
@@ -147,6 +149,7 @@ class DAdaptAdamWState(NamedTuple):
     count: Array
 
 
+@checked
 def dadapt_adamw(
     learning_rate: ScalarOrSchedule = 1.0,
     betas: tuple[ArrayLike, ArrayLike] = (0.9, 0.999),
@@ -229,6 +232,7 @@ class DoGState(NamedTuple):
     sum_sq_norm_grads: Array
 
 
+@checked
 def scale_by_dog(init_step: tuple[str, ArrayLike], eps: ArrayLike = 1e-8) -> GradientTransformation:
     """Gradients times the distance from the start over the root of their sum of squares; see `dog`.
 
@@ -270,6 +274,7 @@ def scale_by_dog(init_step: tuple[str, ArrayLike], eps: ArrayLike = 1e-8) -> Gra
     return GradientTransformation(init, update)
 
 
+@checked
 def dog(
     learning_rate: ScalarOrSchedule = 1.0,
     init_step: tuple[str, ArrayLike] = ("heuristic", 1e-6),
@@ -309,6 +314,7 @@ class DoWGState(NamedTuple):
     estim_sq_dist: Array
 
 
+@checked
 def scale_by_dowg(init_estim_sq_dist: ArrayLike | None = None, eps: ArrayLike = 1e-4) -> GradientTransformation:
     """Gradients times a squared distance over the root of their weighted sum of squares; see `dowg`.
 
@@ -336,6 +342,7 @@ def scale_by_dowg(init_estim_sq_dist: ArrayLike | None = None, eps: ArrayLike = 
     return GradientTransformation(init, update)
 
 
+@checked
 def dowg(
     learning_rate: ScalarOrSchedule = 1.0,
     init_estim_sq_dist: ArrayLike | None = None,
@@ -385,6 +392,7 @@ def _bounded(model: Any, divisor: Any, largest: Any) -> Any:
     return np.minimum(largest, np.where(vanishes, 0, np.maximum(model, 0) / np.where(vanishes, 1, divisor)))
 
 
+@checked
 def momo(
     learning_rate: ScalarOrSchedule = 1.0,
     beta: ArrayLike = 0.9,
@@ -466,6 +474,7 @@ class MomoAdamState(NamedTuple):
     count: Array
 
 
+@checked
 def momo_adam(
     learning_rate: ScalarOrSchedule = 1e-2,
     b1: ArrayLike = 0.9,
@@ -550,6 +559,7 @@ class COCOBState(NamedTuple):
     reward: PyTree
 
 
+@checked
 def scale_by_cocob(alpha: ArrayLike = 100.0, eps: ArrayLike = 1e-8) -> GradientTransformation:
     """Gradients as bets of a gambler; see `cocob`.
 
@@ -580,6 +590,7 @@ def scale_by_cocob(alpha: ArrayLike = 100.0, eps: ArrayLike = 1e-8) -> GradientT
     return GradientTransformation(init, update)
 
 
+@checked
 def cocob(
     learning_rate: ScalarOrSchedule = 1.0,
     alpha: ArrayLike = 100.0,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.arguments import checked
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.optim.base import (
     GradientTransformation,
@@ -46,6 +47,7 @@ def _whole(x: Any) -> Any:
     return x.real + x.imaginary * 1j if _is_parted(x) else x
 
 
+@checked
 def split_real_and_imaginary(inner: GradientTransformation) -> GradientTransformationExtraArgs:
     """A transformation that sees each complex parameter as two real ones, its real and its imaginary part: what Adam, for one, makes
     of them then is not the same in each direction of the plane. Others are as they are.

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tracegrad.core.arguments import checked
 from tracegrad.optim.base import (
     GradientTransformationExtraArgs,
     Params,
@@ -32,6 +33,7 @@ class ReduceLROnPlateauState(NamedTuple):
     avg_value: Array
 
 
+@checked
 def reduce_on_plateau(
     factor: float = 0.1,
     patience: ArrayLike = 10,

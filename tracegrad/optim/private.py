@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.arguments import checked
 from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.types import type_of
 from tracegrad.optim.accumulation import trace
@@ -46,6 +47,7 @@ def _examples(leaves: list[Any]) -> int:
     return sizes.pop()[0]
 
 
+@checked
 def differentially_private_aggregate(
     l2_norm_clip: ArrayLike, noise_multiplier: ArrayLike, key: ArrayLike | None = None, *, seed: int | None = None
 ) -> GradientTransformation:
@@ -97,6 +99,7 @@ def differentially_private_aggregate(
     return GradientTransformation(init, update)
 
 
+@checked
 def dpsgd(
     learning_rate: ScalarOrSchedule,
     l2_norm_clip: ArrayLike,

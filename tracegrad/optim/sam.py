@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.arguments import checked
 from tracegrad.lax import pmean
 from tracegrad.optim.apply import apply_updates
 from tracegrad.optim.base import (
@@ -30,6 +31,7 @@ from tracegrad.typing import Array, PyTree
 NormalizeState = EmptyState
 
 
+@checked
 def normalize() -> GradientTransformation:
     """Updates divided by the norm of all of them together.
 
@@ -55,6 +57,7 @@ class SAMState(NamedTuple):
     cache: PyTree
 
 
+@checked
 def sam(
     optimizer: Any,
     adv_optimizer: Any,

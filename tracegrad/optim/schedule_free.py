@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.arguments import checked
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.optim.adaptive import scale_by_rms
 from tracegrad.optim.adding import add_decayed_weights
@@ -70,6 +71,7 @@ def schedule_free_eval_params(state: Any, params: Params) -> Params:
     return _averages(params, z, b1)
 
 
+@checked
 def schedule_free(
     base_optimizer: Any,
     learning_rate: ScalarOrSchedule,
@@ -144,6 +146,7 @@ def _warmed_up(learning_rate: Any, warmup_steps: int | None) -> ScalarOrSchedule
     return learning_rate if warmup_steps is None else warmup_constant_schedule(0, learning_rate, warmup_steps)
 
 
+@checked
 def schedule_free_sgd(
     learning_rate: ArrayLike = 1.0,
     warmup_steps: int | None = None,
@@ -173,6 +176,7 @@ def schedule_free_sgd(
     return schedule_free(inner, rate, b1, weight_lr_power, state_dtype)
 
 
+@checked
 def schedule_free_adamw(
     learning_rate: ArrayLike = 0.0025,
     warmup_steps: int | None = None,

@@ -12,11 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.arguments import checked, require_function
 from tracegrad.core.boxes import accepting_jax
+from tracegrad.core.errors import at, user_source
 from tracegrad.optim.base import Schedule
 from tracegrad.typing import ArrayLike
 
 
+@checked
 def constant_schedule(value: ArrayLike) -> Schedule:
     """`value` at every step.
 
@@ -26,6 +29,7 @@ def constant_schedule(value: ArrayLike) -> Schedule:
     return lambda count: value
 
 
+@checked
 def linear_schedule(
     init_value: ArrayLike, end_value: ArrayLike, transition_steps: int, transition_begin: int = 0
 ) -> Schedule:
@@ -38,6 +42,7 @@ def linear_schedule(
     return polynomial_schedule(init_value, end_value, 1, transition_steps, transition_begin)
 
 
+@checked
 def polynomial_schedule(
     init_value: ArrayLike,
     end_value: ArrayLike,
@@ -70,6 +75,7 @@ def polynomial_schedule(
     return schedule
 
 
+@checked
 def exponential_decay(
     init_value: ArrayLike,
     transition_steps: int,
@@ -106,6 +112,7 @@ def exponential_decay(
     return schedule
 
 
+@checked
 def cosine_decay_schedule(
     init_value: ArrayLike, decay_steps: int, alpha: ArrayLike = 0.0, exponent: ArrayLike = 1.0
 ) -> Schedule:
@@ -130,6 +137,7 @@ def cosine_decay_schedule(
     return schedule
 
 
+@checked
 def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
     """Schedules one after the other; each begins to count at its boundary.
 
@@ -144,7 +152,12 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> 
     >>> [float(schedule(step)) for step in (0, 1, 2, 3, 6)]
     [0.0, 0.5, 1.0, 0.75, 0.0]
     """
+    for name, given in (("schedules", schedules), ("boundaries", boundaries)):
+        if not isinstance(given, Iterable):
+            raise TypeError(f"join_schedules: {name} is a list, got {given!r}; write join_schedules([a, b], [1000])")
     schedules, boundaries = list(schedules), list(boundaries)
+    for i, found in enumerate(schedules):
+        require_function(found, "join_schedules", f"schedules[{i}]", "tg.optim.constant_schedule(x) for a number")
     if len(boundaries) != len(schedules) - 1:
         raise ValueError(
             f"join_schedules got {len(schedules)} schedules and {len(boundaries)} boundaries, {boundaries}; give the step at"
@@ -161,6 +174,7 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> 
     return schedule
 
 
+@checked
 def warmup_constant_schedule(init_value: ArrayLike, peak_value: ArrayLike, warmup_steps: int) -> Schedule:
     """From `init_value` to `peak_value` along a line of `warmup_steps` steps, and `peak_value` from then on.
 
@@ -171,6 +185,7 @@ def warmup_constant_schedule(init_value: ArrayLike, peak_value: ArrayLike, warmu
     return linear_schedule(init_value, peak_value, warmup_steps)
 
 
+@checked
 def warmup_cosine_decay_schedule(
     init_value: ArrayLike,
     peak_value: ArrayLike,
@@ -206,6 +221,7 @@ def warmup_cosine_decay_schedule(
     return join_schedules([linear_schedule(init_value, peak_value, warmup_steps), decay], [warmup_steps])
 
 
+@checked
 def warmup_exponential_decay_schedule(
     init_value: ArrayLike,
     peak_value: ArrayLike,
@@ -227,6 +243,7 @@ def warmup_exponential_decay_schedule(
     return join_schedules([linear_schedule(init_value, peak_value, warmup_steps), decay], [warmup_steps])
 
 
+@checked
 def piecewise_constant_schedule(
     init_value: ArrayLike, boundaries_and_scales: Mapping[int, float] | None = None
 ) -> Schedule:
@@ -262,6 +279,7 @@ def _sorted_scales(who: str, scales: Mapping[int, float] | None) -> list[tuple[i
     return found
 
 
+@checked
 def piecewise_interpolate_schedule(
     interpolate_type: str, init_value: ArrayLike, boundaries_and_scales: Mapping[int, float] | None = None
 ) -> Schedule:
@@ -305,6 +323,7 @@ _BETWEEN: dict[str, Callable[[Any, Any, Any], Any]] = {
 }
 
 
+@checked
 def linear_onecycle_schedule(
     transition_steps: int,
     peak_value: ArrayLike,
@@ -341,6 +360,7 @@ def linear_onecycle_schedule(
     )
 
 
+@checked
 def cosine_onecycle_schedule(
     transition_steps: int,
     peak_value: ArrayLike,
@@ -371,6 +391,7 @@ def _require_steps(who: str, steps: int) -> None:
         raise ValueError(f"{who} needs transition_steps > 0, got {steps}")
 
 
+@checked
 def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, ArrayLike]]) -> Schedule:
     """`warmup_cosine_decay_schedule`s one after the other, of these arguments: warm restarts (Loshchilov and Hutter, "SGDR", 2017).
 
@@ -379,6 +400,13 @@ def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, ArrayLike]]) -> Schedule:
     >>> [round(float(schedule(step)), 4) for step in (0, 1, 2, 3, 4, 5)]
     [0.0, 1.0, 0.5, 0.0, 1.0, 0.5]
     """
-    parts: list[dict[str, Any]] = [dict(kwargs) for kwargs in cosine_kwargs]
+    parts: list[dict[str, Any]] = []
+    for kwargs in [cosine_kwargs] if isinstance(cosine_kwargs, Mapping) else cosine_kwargs:
+        if kwargs is cosine_kwargs or not isinstance(kwargs, Mapping):
+            raise TypeError(
+                f"sgdr_schedule{at(user_source())} takes a list of dicts, one for each warm restart, got {kwargs!r}; write "
+                "[dict(init_value=0.0, peak_value=1.0, warmup_steps=10, decay_steps=100)]"
+            )
+        parts.append(dict(kwargs))
     ends = [int(end) for end in np.cumsum([part["decay_steps"] for part in parts])]
     return join_schedules([warmup_cosine_decay_schedule(**part) for part in parts], ends[:-1])

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.arguments import checked
 from tracegrad.optim.accumulation import trace
 from tracegrad.optim.adding import add_noise
 from tracegrad.optim.base import (
@@ -25,6 +26,7 @@ from tracegrad.optim.tree import norm
 from tracegrad.typing import ArrayLike, DType
 
 
+@checked
 def sgd(
     learning_rate: ScalarOrSchedule,
     momentum: ArrayLike | None = None,
@@ -60,6 +62,7 @@ def sgd(
     )
 
 
+@checked
 def scale_by_polyak(
     f_min: ArrayLike = 0.0, max_learning_rate: ArrayLike = 1.0, eps: ArrayLike = 0.0, variant: str = "sps"
 ) -> GradientTransformationExtraArgs:
@@ -90,6 +93,7 @@ def scale_by_polyak(
     return GradientTransformationExtraArgs(init_empty_state, update)
 
 
+@checked
 def polyak_sgd(
     max_learning_rate: ArrayLike = 1.0,
     scaling: ScalarOrSchedule = 1.0,
@@ -124,6 +128,7 @@ def polyak_sgd(
     )
 
 
+@checked
 def noisy_sgd(
     learning_rate: ScalarOrSchedule,
     eta: ArrayLike = 0.01,

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tracegrad.core.arguments import checked
 from tracegrad.optim.accumulation import ema
 from tracegrad.optim.adding import add_decayed_weights
 from tracegrad.optim.base import (
@@ -31,6 +32,7 @@ from tracegrad.typing import Array, ArrayLike, DType, PyTree
 # -- sign_sgd, signum
 
 
+@checked
 def scale_by_sign() -> GradientTransformation:
     """The signs of the updates.
 
@@ -46,6 +48,7 @@ def scale_by_sign() -> GradientTransformation:
     return GradientTransformation(init_empty_state, update)
 
 
+@checked
 def sign_sgd(learning_rate: ScalarOrSchedule) -> GradientTransformationExtraArgs:
     """Steps of one size in all entries: w ← w - learning_rate sign(g).
 
@@ -59,6 +62,7 @@ def sign_sgd(learning_rate: ScalarOrSchedule) -> GradientTransformationExtraArgs
     return chain(scale_by_sign(), scale_by_learning_rate(learning_rate))
 
 
+@checked
 def signum(
     learning_rate: ScalarOrSchedule, beta: ArrayLike = 0.9, accumulator_dtype: DType = None
 ) -> GradientTransformationExtraArgs:
@@ -102,6 +106,7 @@ _LION = {
 }
 
 
+@checked
 def scale_by_lion(
     b1: ArrayLike = 0.9,
     b2: ArrayLike = 0.99,
@@ -140,6 +145,7 @@ def scale_by_lion(
     return GradientTransformation(init, update)
 
 
+@checked
 def lion(
     learning_rate: ScalarOrSchedule,
     b1: ArrayLike = 0.9,
@@ -185,6 +191,7 @@ class ScaleByRpropState(NamedTuple):
     prev_updates: PyTree
 
 
+@checked
 def scale_by_rprop(
     learning_rate: ArrayLike,
     eta_minus: ArrayLike = 0.5,
@@ -221,6 +228,7 @@ def scale_by_rprop(
     return GradientTransformation(init, update)
 
 
+@checked
 def rprop(
     learning_rate: ArrayLike,
     eta_minus: ArrayLike = 0.5,
