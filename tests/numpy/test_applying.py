@@ -9,7 +9,7 @@ import pytest
 
 import tracegrad as tg
 import tracegrad.numpy as tnp
-from tests.ops.test_reduce import traced
+from tests.ops.reduce import traced
 from tracegrad.core.errors import UnsupportedFunctionError
 from tracegrad.testing import check_grads
 

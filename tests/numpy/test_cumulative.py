@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from tests.ops.test_reduce import traced
+from tests.ops.reduce import traced
 
 jax.config.update("jax_enable_x64", True)
 

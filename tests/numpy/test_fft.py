@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import tracegrad as tg
 import tracegrad.numpy as tnp
-from tests.ops.test_reduce import traced
+from tests.ops.reduce import traced
 from tracegrad.core.errors import DtypeError, ShapeError
 from tracegrad.testing import check_grads
 

@@ -10,7 +10,7 @@ import pytest
 import tracegrad as tg
 from tests.compare import same
 from tests.numpy.test_statistics import DISTINCT, TIED, five_point, rng, traced_and_typed
-from tests.ops.test_reduce import traced
+from tests.ops.reduce import traced
 from tracegrad.core.errors import ConcretizationTypeError, ShapeError
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import tracegrad as tg
 import tracegrad.numpy as tnp
-from tests.ops.test_reduce import traced
+from tests.ops.reduce import traced
 from tests.sized import agrees_with_jax
 from tracegrad.core.errors import ConcretizationTypeError
 

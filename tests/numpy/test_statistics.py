@@ -12,7 +12,7 @@ import pytest
 
 import tracegrad as tg
 from tests.compare import same
-from tests.ops.test_reduce import agrees, traced
+from tests.ops.reduce import agrees, traced
 from tests.ops.test_sort import agrees_along, like_a_loop, traced_and_typed
 from tracegrad.core.errors import (
     DtypeError,

@@ -8,7 +8,7 @@ import pytest
 
 import tracegrad as tg
 from tests.compare import same
-from tests.ops.test_reduce import agrees, traced
+from tests.ops.reduce import agrees, traced
 from tracegrad.core.errors import ShapeError
 
 jax.config.update("jax_enable_x64", True)

@@ -11,7 +11,8 @@ import pytest
 import tracegrad as tg
 from tests.compare import same
 from tests.numpy.test_cumulative import LAX
-from tests.ops.test_reduce import agrees, closed_form_prod, traced
+from tests.ops.reduce import agrees, traced
+from tests.ops.reduce.test_sums import closed_form_prod
 from tracegrad.core.errors import ShapeError
 from tracegrad.ops import cumulative
 

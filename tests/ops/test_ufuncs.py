@@ -10,7 +10,7 @@ import pytest
 
 import tracegrad as tg
 from tests.compare import same
-from tests.ops.test_reduce import traced
+from tests.ops.reduce import traced
 from tracegrad.testing import check_grads
 
 jax.config.update("jax_enable_x64", True)
