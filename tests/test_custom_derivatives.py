@@ -1,4 +1,4 @@
-"""Names as in `jax.custom_derivatives`; what they do is tested in transforms/test_custom.py."""
+"""Names as in `jax.custom_derivatives`; what they do is tested in transforms/custom/."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tracegrad.train.fitting import fit
     from tracegrad.transforms.control import checkpoint_policies
     from tracegrad.transforms.control.checkpoint import checkpoint, remat
-    from tracegrad.transforms.custom import custom_jvp, custom_vjp
+    from tracegrad.transforms.custom.functions import custom_jvp, custom_vjp
     from tracegrad.transforms.external import external, pure_callback
     from tracegrad.transforms.implicit import implicit
     from tracegrad.transforms.inspect import eval_shape, make_graph
@@ -143,7 +143,7 @@ _MODULES = {
 }
 _NAMES = {
     "transforms.control.checkpoint": ("checkpoint", "remat"),
-    "transforms.custom": ("custom_jvp", "custom_vjp"),
+    "transforms.custom.functions": ("custom_jvp", "custom_vjp"),
     "transforms.external": ("external", "pure_callback"),
     "transforms.implicit": ("implicit",),
     "transforms.inspect": ("eval_shape", "make_graph"),

@@ -21,10 +21,10 @@ from __future__ import annotations
 from typing import Any
 
 from tracegrad import tree
-from tracegrad.transforms.custom import CustomVJPPrimal as CustomVJPPrimal
-from tracegrad.transforms.custom import SymbolicZero as SymbolicZero
-from tracegrad.transforms.custom import custom_jvp as custom_jvp
-from tracegrad.transforms.custom import custom_vjp as custom_vjp
+from tracegrad.transforms.custom.functions import custom_jvp as custom_jvp
+from tracegrad.transforms.custom.functions import custom_vjp as custom_vjp
+from tracegrad.transforms.custom.symbolic_zeros import CustomVJPPrimal as CustomVJPPrimal
+from tracegrad.transforms.custom.symbolic_zeros import SymbolicZero as SymbolicZero
 
 __all__ = [
     "CustomVJPPrimal",

@@ -34,7 +34,7 @@ from tracegrad.random.samplers import (
     smallest,
 )
 from tracegrad.transforms.control.while_loop import while_loop
-from tracegrad.transforms.custom import custom_jvp
+from tracegrad.transforms.custom.functions import custom_jvp
 from tracegrad.transforms.grad import stop_gradient
 from tracegrad.typing import Array, ArrayLike, DType
 

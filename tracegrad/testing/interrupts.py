@@ -26,7 +26,7 @@ from tracegrad.lax import cond, fori_loop, scan, while_loop
 from tracegrad.nn import logsumexp, softmax
 from tracegrad.ops.collective import psum
 from tracegrad.transforms.control.checkpoint import checkpoint
-from tracegrad.transforms.custom import custom_vjp
+from tracegrad.transforms.custom.functions import custom_vjp
 from tracegrad.transforms.grad import grad, jvp, linear_transpose, linearize, value_and_grad, vjp
 from tracegrad.transforms.inspect import eval_shape, make_graph
 from tracegrad.transforms.jacobian import hessian, jacfwd, jacrev

@@ -33,7 +33,7 @@ from tracegrad.core.generated import Names, comment, identifier, literal, string
 from tracegrad.core.jax_arrays import is_jax_array, is_jax_tracer
 from tracegrad.core.names import Transformed
 from tracegrad.core.op import OPS, Op
-from tracegrad.transforms.custom import custom_jvp, custom_vjp
+from tracegrad.transforms.custom.functions import custom_jvp, custom_vjp
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -29,7 +29,9 @@ from tracegrad.core.names import transformed, wraps
 from tracegrad.core.tracing import arrays_of, kind_of
 from tracegrad.core.types import ArrayType, ShapeDtypeStruct, type_of
 from tracegrad.ops.external import WAYS, External, external_call
-from tracegrad.transforms.custom import Rules, call_by_rules, checked_like, parts_of
+from tracegrad.transforms.custom.call import call_by_rules
+from tracegrad.transforms.custom.functions import checked_like, parts_of
+from tracegrad.transforms.custom.rules import Rules
 from tracegrad.transforms.linear import zeros_like_type
 from tracegrad.typing import P, PyTree, R
 

@@ -20,7 +20,8 @@ from tracegrad.core.trace import Tracer, strengthened
 from tracegrad.core.tracing import arrays_of
 from tracegrad.core.types import is_inexact, number_kind, type_of
 from tracegrad.transforms.control.linear_solve import custom_linear_solve
-from tracegrad.transforms.custom import Rules, call_by_rules
+from tracegrad.transforms.custom.call import call_by_rules
+from tracegrad.transforms.custom.rules import Rules
 from tracegrad.transforms.grad import jvp
 from tracegrad.transforms.jacobian import jacfwd
 from tracegrad.transforms.krylov import gmres

@@ -17,7 +17,7 @@ from tracegrad.core.types import type_of
 from tracegrad.transforms.control.call import call
 from tracegrad.transforms.control.held import tangents_of
 from tracegrad.transforms.control.linear_solve import Space, sharing_consts
-from tracegrad.transforms.custom import call_with_rules
+from tracegrad.transforms.custom.call import call_with_rules
 from tracegrad.transforms.linear import strong, zeros_like_type
 from tracegrad.typing import R
 

@@ -26,7 +26,7 @@ from tracegrad.core.tracing import arrays_of
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.external import External, external_call
 from tracegrad.ops.structural import stop_gradient_op
-from tracegrad.transforms.custom import closed_over
+from tracegrad.transforms.custom.closures import closed_over
 from tracegrad.transforms.implicit import implicit, raveled, unraveled
 
 

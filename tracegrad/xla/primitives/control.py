@@ -18,7 +18,7 @@ from tracegrad.ops.families import shape_of
 from tracegrad.transforms.control import checkpoint_policies
 from tracegrad.transforms.control.call import call
 from tracegrad.transforms.control.checkpoint import checkpoint
-from tracegrad.transforms.custom import call_with_rules
+from tracegrad.transforms.custom.call import call_with_rules
 from tracegrad.xla.primitives.table import EQUATIONS, binds, dtype_here, is_key, run, run_closed
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from tracegrad.core.op import Wanted
 from tracegrad.transforms.control.bodies import active_carries
 from tracegrad.transforms.control.held import batch_of
 from tracegrad.transforms.control.while_loop import step_back
-from tracegrad.transforms.custom import Rules
+from tracegrad.transforms.custom.rules import Rules
 from tracegrad.xla.emit import compiled, emit
 from tracegrad.xla.values import cast, select, strong
 

@@ -1,0 +1,1 @@
+"""Functions with derivative rules that the user gives."""
