@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
@@ -23,9 +23,9 @@ WITHOUT_SAMPLES = {
 } | COLLECTIVES  # fmt: skip
 
 
-def ops_in(*dtypes: Any, only: str = "biufc", slow: Sequence[Any] = ()) -> list[Any]:
+def ops_in(*dtypes: Any, only: str = "biufc", slow: Sequence[Any] = (), slow_ops: Collection[str] = ()) -> list[Any]:
     """`op-dtype` for every op that takes `only` these kinds and has samples in this dtype or these two, or a ufunc outside of its
-    kinds; in `slow` dtypes it is a slow test. Samples that raise an error are the test's to raise it."""
+    kinds; in `slow` dtypes, and for `slow_ops`, it is a slow test. Samples that raise an error are the test's to raise it."""
 
     def has_cases(op: Op, dtype: Any) -> bool:
         makers = [mixed_cases] if isinstance(dtype, tuple) else [cases, cases_outside]
@@ -39,7 +39,7 @@ def ops_in(*dtypes: Any, only: str = "biufc", slow: Sequence[Any] = ()) -> list[
             op,
             dtype,
             id=f"{op.name}-{dtype if isinstance(dtype, str) else '-'.join(dtype)}",
-            marks=[pytest.mark.slow] if dtype in slow else [],
+            marks=[pytest.mark.slow] if dtype in slow or op.name in slow_ops else [],
         )
         for op in OPS.values()
         for dtype in (*dtypes, *slow)

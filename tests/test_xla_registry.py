@@ -25,6 +25,8 @@ from tracegrad.testing.variants import assert_same
 
 xla = pytest.importorskip("tracegrad.xla.emit")
 pytest.importorskip("tracegrad.xla.rules")
+# What SciPy computes on the host has one lowering: whether each has SciPy's values there is held here, the rest is a slow test.
+CALLED_BACK = pytest.importorskip("tracegrad.xla.rules.scipy").CALLED_BACK
 
 # What the two may differ by, relative to the largest value: they sum in other orders, and XLA has functions of its own.
 TOLERANCE = {"f2": 4e-3, "f4": 2e-5, "f8": 1e-12, "c8": 4e-5, "c16": 1e-12}
@@ -122,7 +124,7 @@ def test_values(op: Op, dtype: str) -> None:
         hold(parts, by_jax)
 
 
-@pytest.mark.parametrize(("op", "dtype"), ops_in("float64", slow=("complex128",)))
+@pytest.mark.parametrize(("op", "dtype"), ops_in("float64", slow=("complex128",), slow_ops=CALLED_BACK))
 def test_derivatives(op: Op, dtype: str) -> None:
     """Forward and reverse, with tangents and cotangents drawn at random."""
     with np.errstate(all="ignore"):
@@ -157,7 +159,7 @@ def derivatives(case: Case) -> Part | None:
     return Part(case.name, both, inputs, both(*inputs))
 
 
-@pytest.mark.parametrize(("op", "dtype"), ops_in("float64", "complex128", "int64"))
+@pytest.mark.parametrize(("op", "dtype"), ops_in("float64", "complex128", "int64", slow_ops=CALLED_BACK))
 def test_batches(op: Op, dtype: str) -> None:
     with np.errstate(all="ignore"):
         parts = [batch(case) for case in cases(op, dtype)]

@@ -104,6 +104,10 @@ _inv_boxcox_op = special(
     "inv_boxcox", lambda d, out, y, power: d * (out / (1 + power * y)),
     lambda d, out, y, power: d * _inv_boxcox_slope(out, y, power), samples=binary_samples(-0.4, 0.8, -0.8, 0.9),
 )  # fmt: skip
+_inv_boxcox1p_op = special(
+    "inv_boxcox1p", lambda d, out, y, power: d * ((1 + out) / (1 + power * y)),
+    lambda d, out, y, power: d * _inv_boxcox_slope(1 + out, y, power), samples=binary_samples(-0.4, 0.8, -0.8, 0.9),
+)  # fmt: skip
 
 
 @traces
@@ -134,6 +138,16 @@ def inv_boxcox(y: ArrayLike, lmbda: ArrayLike) -> Array:
     3.0
     """
     return call(_inv_boxcox_op, y, lmbda)
+
+
+@traces
+def inv_boxcox1p(x: ArrayLike, lmbda: ArrayLike) -> Array:
+    """The number whose `boxcox1p` is `x`.
+
+    >>> round(float(inv_boxcox1p(2.0, 1.0)), 9)
+    2.0
+    """
+    return call(_inv_boxcox1p_op, x, lmbda)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

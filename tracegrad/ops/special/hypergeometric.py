@@ -157,10 +157,11 @@ def _near_zero(m: Any) -> tuple[Any, Any, Any]:
     return near, np.where(near, m, 0), np.where(near, 0.5, m)
 
 
-def _ellipk_partial(d: Any, out: Any, m: Any) -> Any:
+def ellipk_slope(value: Any, m: Any, rest: Any) -> Any:
+    """The derivative of the integral of the first kind, which has this value; `rest` is 1 - m."""
     near, inner, outer = _near_zero(m)
-    beyond = (ellipe(outer) / (1 - outer) - ellipk(outer)) / (2 * outer)
-    return d * np.where(near, (math.pi / 8) * hyp2f1(1.5, 1.5, 2.0, inner), beyond)
+    beyond = (ellipe(outer) / np.where(near, 0.5, rest) - np.where(near, 1, value)) / (2 * outer)
+    return np.where(near, (math.pi / 8) * hyp2f1(1.5, 1.5, 2.0, inner), beyond)
 
 
 def _ellipe_partial(d: Any, out: Any, m: Any) -> Any:
@@ -170,7 +171,9 @@ def _ellipe_partial(d: Any, out: Any, m: Any) -> Any:
 
 
 _ellipk_op = special(
-    "ellipk", _ellipk_partial, samples=lambda: [*unary_samples(0.3, 0.8)(), *unary_samples(-0.2, 0.2)()]
+    "ellipk",
+    lambda d, out, m: d * ellipk_slope(out, m, 1 - m),
+    samples=lambda: [*unary_samples(0.3, 0.8)(), *unary_samples(-0.2, 0.2)()],
 )
 _ellipe_op = special(
     "ellipe", _ellipe_partial, samples=lambda: [*unary_samples(0.3, 0.8)(), *unary_samples(-0.2, 0.2)()]

@@ -74,8 +74,20 @@ _log_ndtr_op = special("log_ndtr", _log_ndtr_partial, samples=unary_samples(-3, 
 _ndtri_exp_op = special(
     "ndtri_exp", lambda d, out, y: d / _log_ndtr_partial(1, None, out), samples=unary_samples(-3, -0.2)
 )
+
+
+def _wofz_partial(d: Any, out: Any, z: Any) -> Any:
+    """2 i / sqrt(pi) - 2 z w(z), likewise far out in the upper half plane; on the real line itself there is exp(-z**2) besides, which
+    is all of the real part."""
+    height = np.imag(z)
+    far = np.greater(np.absolute(z), _FAR) & np.greater_equal(height, 0)
+    z_far = np.where(far, z, _FAR)
+    real = np.where(np.less(height, 1e-10), -2 * z_far * np.exp(-z_far * z_far), 0)
+    return d * np.where(far, real - 1j * _TWO_OVER_ROOT_PI * _gap(z_far, 1), 1j * _TWO_OVER_ROOT_PI - 2 * z * out)
+
+
 _wofz_op: Op = special(
-    "wofz", lambda d, out, z: d * (1j * _TWO_OVER_ROOT_PI - 2 * z * out),
+    "wofz", _wofz_partial,
     samples=lambda: [Sample((np.array([0.5 + 0.2j, -1.0 + 1j]),)), Sample((np.array([0.5, -1.0]),))], kinds="fc",
 )  # fmt: skip
 

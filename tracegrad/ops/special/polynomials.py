@@ -191,3 +191,57 @@ def sph_harm_y(n: ArrayLike, m: ArrayLike, theta: ArrayLike, phi: ArrayLike) -> 
     True
     """
     return call(_sph_harm_y_op, n, m, theta, phi)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The same of other arguments.
+
+
+@traces
+def eval_chebyc(n: ArrayLike, x: ArrayLike) -> Array:
+    """Chebyshev's polynomial C_n(x) = 2 T_n(x / 2), for -2 <= x <= 2.
+
+    >>> float(eval_chebyc(2, 1.0))
+    -1.0
+    """
+    return 2 * eval_chebyt(n, np.divide(x, 2))
+
+
+@traces
+def eval_chebys(n: ArrayLike, x: ArrayLike) -> Array:
+    """Chebyshev's polynomial S_n(x) = U_n(x / 2), for -2 <= x <= 2.
+
+    >>> float(eval_chebys(1, 1.0))
+    1.0
+    """
+    return eval_chebyu(n, np.divide(x, 2))
+
+
+@traces
+def eval_sh_chebyt(n: ArrayLike, x: ArrayLike) -> Array:
+    """Chebyshev's polynomial T_n(2 x - 1), for 0 <= x <= 1.
+
+    >>> float(eval_sh_chebyt(2, 0.5))
+    -1.0
+    """
+    return eval_chebyt(n, np.multiply(x, 2) - 1)
+
+
+@traces
+def eval_sh_chebyu(n: ArrayLike, x: ArrayLike) -> Array:
+    """Chebyshev's polynomial U_n(2 x - 1), for 0 <= x <= 1.
+
+    >>> float(eval_sh_chebyu(1, 1.0))
+    2.0
+    """
+    return eval_chebyu(n, np.multiply(x, 2) - 1)
+
+
+@traces
+def eval_sh_legendre(n: ArrayLike, x: ArrayLike) -> Array:
+    """Legendre's polynomial P_n(2 x - 1), for 0 <= x <= 1.
+
+    >>> float(eval_sh_legendre(2, 0.5))
+    -0.5
+    """
+    return eval_legendre(n, np.multiply(x, 2) - 1)

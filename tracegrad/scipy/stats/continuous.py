@@ -15,6 +15,7 @@ import numpy as np
 from tracegrad.ops.elementwise.activations import logistic as expit
 from tracegrad.ops.elementwise.error_function import ndtr
 from tracegrad.ops.special import quantiles
+from tracegrad.ops.special.distributions import below, betaincc
 from tracegrad.ops.special.entropy import xlog1py, xlogy
 from tracegrad.ops.special.gamma import betaln, digamma_rise
 from tracegrad.ops.special.gamma import gamma as gamma_function
@@ -329,13 +330,6 @@ weibull_min = Continuous(
 # Of the beta function's family.
 
 
-def _below(a: Any, b: Any, x: Any, rest: Any, upper: bool = False) -> Any:
-    """I_x(a, b), or with `upper` 1 less that, where `rest` is 1 - x: by the one of both of which more digits are known."""
-    low = np.less(x, rest)
-    lower, higher = betainc(a, b, np.where(low, x, 0.5)), betainc(b, a, np.where(low, 0.5, rest))
-    return np.where(low, 1 - lower, higher) if upper else np.where(low, lower, 1 - higher)
-
-
 def _beta_entropy(a: Any, b: Any) -> Any:
     return betaln(a, b) + (a - 1) * digamma_rise(a, b) + (b - 1) * digamma_rise(b, a)
 
@@ -350,7 +344,7 @@ beta = Continuous(
     """,
     shapes=("a", "b"), valid=_positive, support=(0.0, 1.0),
     logpdf=lambda x, a, b: xlogy(a - 1, x) + xlog1py(b - 1, -x) - betaln(a, b),
-    cdf=lambda x, a, b: betainc(a, b, x), sf=lambda x, a, b: _below(a, b, x, 1 - x, upper=True),
+    cdf=lambda x, a, b: betainc(a, b, x), sf=lambda x, a, b: betaincc(a, b, x),
     ppf=lambda q, a, b: quantiles.betaincinv(a, b, q), isf=lambda q, a, b: quantiles.betainccinv(a, b, q),
     entropy=_beta_entropy, mean=lambda a, b: a / (a + b), var=lambda a, b: a * b / (np.square(a + b) * (a + b + 1)),
 )  # fmt: skip
@@ -377,8 +371,8 @@ f = Continuous(
     """,
     shapes=("dfn", "dfd"), valid=_positive, support=(0.0, math.inf),
     logpdf=_f_logpdf,
-    cdf=lambda x, n, m: _below(n / 2, m / 2, n * x / (m + n * x), m / (m + n * x)),
-    sf=lambda x, n, m: _below(n / 2, m / 2, n * x / (m + n * x), m / (m + n * x), upper=True),
+    cdf=lambda x, n, m: below(n / 2, m / 2, n * x / (m + n * x), m / (m + n * x)),
+    sf=lambda x, n, m: below(n / 2, m / 2, n * x / (m + n * x), m / (m + n * x), upper=True),
     ppf=lambda q, n, m: m * quantiles.betaincinv(n / 2, m / 2, q) / (n * quantiles.betainccinv(m / 2, n / 2, q)),
     isf=lambda q, n, m: m * quantiles.betainccinv(n / 2, m / 2, q) / (n * quantiles.betaincinv(m / 2, n / 2, q)),
     entropy=lambda n, m: (

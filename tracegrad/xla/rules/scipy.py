@@ -19,13 +19,17 @@ from tracegrad.core.op import OPS
 from tracegrad.core.types import ArrayType
 from tracegrad.ops.special import (  # noqa: F401, which fill DECLARED
     bessel,
+    distributions,
+    elliptic,
     entropy,
+    further,
     gamma,
     hypergeometric,
     integrals,
     normal,
     polynomials,
     quantiles,
+    simple,
 )
 from tracegrad.ops.special.declared import DECLARED
 from tracegrad.ops.special.incomplete import digamma_rise_of
@@ -88,7 +92,7 @@ JAX: dict[str, Callable[..., Any]] = {
         name: getattr(jax_special, name)
         for name in (
             "boxcox", "boxcox1p", "dawsn", "entr", "erfcx", "expi", "gamma", "gammasgn", "i0", "i1", "kl_div", "logit",
-            "ndtri", "rel_entr", "xlog1py", "xlogy",
+            "ndtri", "owens_t", "rel_entr", "spence", "xlog1py", "xlogy",
         )
         if hasattr(jax_special, name)  # older versions have fewer; those are called back
     },
