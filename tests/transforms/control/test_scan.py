@@ -105,8 +105,36 @@ def test_what_the_backward_part_needs_is_kept_and_not_computed_again() -> None:
     step = lambda h, x: (np.tanh(h * x), None)
     graph = tg.make_graph(tg.grad(lambda h: lax.scan(step, h, XS[:, 0])[0]))(1.0)
     first, second = [e for e in graph.eqns if e.op.name == "scan"]
-    assert [e.op.name for e in first.params["body"].eqns] == ["multiply", "tanh"]
+    assert [e.op.name for e in first.params["body"].eqns] == ["multiply", "tanh", "sech_squared"]
     assert "tanh" not in [e.op.name for e in second.params["body"].eqns]
+
+
+@pytest.mark.parametrize(
+    ("step", "names", "left", "kept"),
+    [
+        # What is made of a carry that nothing else reads is kept in its place,
+        (lambda np, h, x: np.sin(h) * x, ["sin", "multiply", "cos"], "multiply", 1),
+        # and not what takes more room than that,
+        (lambda np, h, x: np.sin(h) * h, ["sin", "multiply"], "cos", 2),
+        (lambda np, h, x: np.log(2 + h) * h, ["add", "log", "multiply"], "divide", 3),
+        # or what is made of elements, which the loop has anyhow.
+        (lambda np, h, x: h * np.sin(np.sin(x)), ["sin", "sin", "multiply"], "multiply", 1),
+    ],
+)
+def test_derivatives_that_wait_for_no_cotangent_are_computed_where_that_keeps_no_more(
+    step: Callable[..., Any], names: list[str], left: str, kept: int
+) -> None:
+    def last(np: Any, lax: Any) -> Callable[..., Any]:
+        return lambda h: np.sum(lax.scan(lambda h, x: (step(np, h, x), None), h, XS[:, 0])[0])
+
+    start = np.array([0.4, 0.7])
+    graph = tg.make_graph(tg.grad(last(np, lax)))(start)
+    check(graph)
+    first, second = [e for e in graph.eqns if e.op.name == "scan"]
+    assert [e.op.name for e in first.params["body"].eqns] == names
+    assert left in [e.op.name for e in second.params["body"].eqns]
+    assert len(first.outputs) == 1 + kept
+    near(tg.grad(last(np, lax))(start), jax.grad(last(jnp, jax.lax))(start))
 
 
 def test_what_nobody_reads_is_not_stacked() -> None:

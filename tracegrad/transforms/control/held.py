@@ -78,15 +78,18 @@ class Reverse(NamedTuple):
 Choice = Callable[[Graph, Graph], "Sequence[int] | None"]
 
 
-def reverse(graph: Graph, wanted: Wanted, key: Hashable = None, choose: Choice | None = None) -> Reverse:
-    """The derivative with respect to the inputs `wanted`. What is handed over is what `choose` says, known by its `key`."""
+def reverse(
+    graph: Graph, wanted: Wanted, key: Hashable = None, choose: Choice | None = None, carries: int | None = None
+) -> Reverse:
+    """The derivative with respect to the inputs `wanted`. What is handed over is what `choose` says, known by its `key`. Of the body
+    of a loop with so many carries it is what `_ready` makes of that."""
 
     def make() -> Reverse:
         joint, found = joint_of(graph, wanted, floating(graph))
         saved = None if choose is None else choose(joint, forward_part(joint, graph))
-        return partition(joint, graph, found, saved)
+        return partition(joint, graph, found, saved, carries)
 
-    return remembered(graph, ("reverse", wanted, key), make)
+    return remembered(graph, ("reverse", wanted, key, carries), make)
 
 
 def joint_of(graph: Graph, wanted: Wanted, given: tuple[int, ...]) -> tuple[Graph, tuple[int, ...]]:
@@ -146,12 +149,20 @@ def _live(eqns: Sequence[Eqn], outputs: Sequence[Atom], acting: Collection[int] 
     return tuple(found[::-1])
 
 
-def partition(joint: Graph, graph: Graph, found: tuple[int, ...], saved: Sequence[int] | None = None) -> Reverse:
+def partition(
+    joint: Graph,
+    graph: Graph,
+    found: tuple[int, ...],
+    saved: Sequence[int] | None = None,
+    carries: int | None = None,
+) -> Reverse:
     """Cut a Graph of values and derivatives between what the values need and the rest. Of what the values need, only
     what the equations numbered `saved` make goes over (None: all); the backward part computes again, from this and the
     inputs, what else it needs, each value just before it is first read."""
     inputs, outputs = len(graph.inputs), len(graph.outputs)
     forward = forward_part(joint, graph)
+    if carries is not None:
+        forward = _ready(joint, graph, forward, carries)
     # What is not pure, and whose results are needed, would give others if it were run again.
     done = {id(e) for i, e in enumerate(forward.eqns) if saved is None or i in saved or acts_anyway(e)}
     derivatives = joint.outputs[outputs:]
@@ -172,6 +183,46 @@ def partition(joint: Graph, graph: Graph, found: tuple[int, ...], saved: Sequenc
     backward = Graph(heads, tuple(rest), derivatives, joint.consts, f"{graph.name}_backward")
     needs = tuple([places[v] for v in needed_vars])
     return Reverse(eliminate_dead_code(forward), eliminate_dead_code(backward), needs, floating(graph), found)
+
+
+def _ready(joint: Graph, graph: Graph, forward: Graph, carries: int) -> Graph:
+    """The forward part of a loop's body, with those equations of the rest that no cotangent goes into where their results take no more
+    room than what they are made of, which then goes over no longer: in each step cos(x) beside sin(x). What the loop has anyhow takes
+    none, its elements, constants, and what the steps give."""
+    known = {*joint.inputs[: len(graph.inputs)], *[v for e in forward.eqns for v in e.outputs]}
+    free = {*joint.inputs[carries : len(graph.inputs)], *joint.outputs[carries : len(graph.outputs)]}
+    done = set(map(id, forward.eqns))
+    rest = _live([e for e in joint.eqns if id(e) not in done], joint.outputs[len(graph.outputs) :])
+    made: set[Atom] = set()  # by equations without cotangents
+    ready: list[Eqn] = []
+    read: set[Atom] = set(joint.outputs[len(graph.outputs) :])  # by others
+    for eqn in rest:
+        if all([a in made or a in known or a in joint.consts for a in eqn.inputs if type(a) is Var]):
+            ready.append(eqn)
+            made.update(eqn.outputs)
+        else:
+            read.update(eqn.inputs)
+    # Equations belong together that read one array which nothing else reads, or what one of them makes.
+    groups: dict[Atom, tuple[list[Atom], list[Eqn]]] = {}
+    group: tuple[list[Atom], list[Eqn]]
+    for eqn in ready:
+        new: list[Atom] = [*eqn.outputs]
+        group = [], [eqn]
+        for a in dict.fromkeys(eqn.inputs):
+            if a not in groups:
+                new += [a] if a in known and a not in free and a not in read else []
+            elif groups[a] is not group:
+                fewer, group = sorted([group, groups[a]], key=lambda group: len(group[0]))
+                new += fewer[0]
+                group[1].extend(fewer[1])
+        group[0].extend(new)
+        groups.update(dict.fromkeys(new, group))
+    for atoms, eqns in {id(group[0]): group for group in groups.values()}.values():
+        room_before = sum([a.type.size * a.type.dtype.itemsize for a in atoms if a in known])
+        room_after = sum([a.type.size * a.type.dtype.itemsize for a in atoms if a in made and a in read])
+        if room_after <= room_before:
+            done.update(map(id, eqns))
+    return replace(forward, eqns=tuple([e for e in joint.eqns if id(e) in done]))
 
 
 def acts_anyway(eqn: Eqn) -> bool:

@@ -225,7 +225,7 @@ def _reversed(params: Params, wanted: Wanted) -> Parts:
     ends = carries + params["elements"]
     wanted = tuple([i for i in wanted if is_inexact(body.in_types[i].dtype)])
     active = active_carries(body, carries, wanted)
-    parts = derivative_of(body, (*active, *[i for i in wanted if i >= carries]))
+    parts = derivative_of(body, (*active, *[i for i in wanted if i >= carries]), carries=carries)
     # What the steps do not have anyhow they give: residuals, and carries before and after them.
     held = [place for place in parts.needs if place[1] < carries or place >= (1, count)]
     more = parts.needed(parts.forward.inputs, parts.forward.outputs)
