@@ -29,7 +29,7 @@ import tracegrad.numpy as tnp
 from tests import ROOT
 from tests.numpy_calls import calls, flat, named, sample, with_tracer
 from tracegrad.core.errors import CALL_ERRORS, ConcretizationTypeError
-from tracegrad.core.trace import Tracer
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import is_inexact
 
 PAGE = ROOT / "docs" / "numpy_coverage.md"

@@ -12,7 +12,7 @@ import pytest
 import tracegrad as tg
 from tracegrad import extend
 from tracegrad.core.backends import XLA_RULES
-from tracegrad.core.trace import FUNCTIONS
+from tracegrad.core.functions import FUNCTIONS
 
 X = np.array([-1.5, 0.25, 2.0])
 

@@ -16,7 +16,8 @@ import pytest
 import tracegrad as tg
 from tracegrad.core.check import check
 from tracegrad.core.graph import Graph, evaluate
-from tracegrad.core.trace import Trace, Tracer
+from tracegrad.core.trace import Trace
+from tracegrad.core.tracer import Tracer
 
 COUNT = 100_000
 LESS = 20_000  # for what makes several graphs of the first one's size: still far beyond any limit of recursion

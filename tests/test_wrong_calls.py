@@ -23,8 +23,8 @@ from tracegrad.core.errors import (
     UnexpectedTracerError,
     UnsupportedFunctionError,
 )
+from tracegrad.core.functions import FUNCTIONS
 from tracegrad.core.op import OPS
-from tracegrad.core.trace import FUNCTIONS
 
 X = np.array([1.0, 2.0, 3.0])
 A = np.arange(6.0).reshape(2, 3)

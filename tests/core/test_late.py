@@ -25,7 +25,7 @@ for name in sys.argv[1:]:
     importlib.import_module(name)
 import numpy as np
 from tracegrad.core.op import OPS
-from tracegrad.core.trace import FUNCTIONS, SCIPY_FUNCTIONS, UFUNCS
+from tracegrad.core.functions import FUNCTIONS, SCIPY_FUNCTIONS, UFUNCS
 def name(key):
     return key if isinstance(key, str) else f"{getattr(key, '__module__', '')}.{getattr(key, '__qualname__', key)}"
 tables = (OPS, FUNCTIONS, UFUNCS, SCIPY_FUNCTIONS)

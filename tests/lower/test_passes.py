@@ -15,7 +15,7 @@ from tests.compare import same_bits
 from tracegrad.core.check import check
 from tracegrad.core.graph import Graph
 from tracegrad.core.op import OPS
-from tracegrad.core.trace import bind_constant
+from tracegrad.core.programs import bind_constant
 from tracegrad.lower import passes as simplify
 
 X = np.array([0.3, -1.2, 2.0])

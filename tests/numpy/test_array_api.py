@@ -21,7 +21,7 @@ import tracegrad as tg
 import tracegrad.numpy as tnp
 from tests import ROOT
 from tracegrad.core.errors import TracerArrayConversionError
-from tracegrad.core.trace import Tracer
+from tracegrad.core.tracer import Tracer
 
 strict = pytest.importorskip("array_api_strict")
 

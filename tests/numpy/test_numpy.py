@@ -14,7 +14,7 @@ import tracegrad as tg
 import tracegrad.numpy as tnp
 from tests import LATER
 from tests.numpy_calls import DTYPES, SHAPES, calls, flat, named, sample, with_tracer
-from tracegrad.core.trace import FUNCTIONS, UFUNCS
+from tracegrad.core.functions import FUNCTIONS, UFUNCS
 
 
 def test_every_implemented_function_has_its_name() -> None:

@@ -12,7 +12,8 @@ import tracegrad as tg
 import tracegrad.lax  # for the ops that come with it
 import tracegrad.random
 from tracegrad.core.op import OPS, Op, Sample
-from tracegrad.core.trace import Tracer, bind
+from tracegrad.core.trace import bind
+from tracegrad.core.tracer import Tracer
 from tracegrad.ops.families import elementwise
 from tracegrad.ops.masks import filled
 from tracegrad.testing import (

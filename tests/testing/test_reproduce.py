@@ -17,7 +17,7 @@ import pytest
 import tracegrad as tg
 from tracegrad.core import errors
 from tracegrad.core.op import OPS, Sample
-from tracegrad.core.trace import Tracer
+from tracegrad.core.tracer import Tracer
 from tracegrad.ops.families import elementwise
 from tracegrad.testing import check_grads, check_jit, check_rule, check_vmap, reproduce, strategies
 

@@ -17,12 +17,16 @@ from tracegrad import tree
 from tracegrad.core.backends import xla
 from tracegrad.core.context import context, open_traces
 from tracegrad.core.errors import CALL_ERRORS, PUBLIC_ERRORS, RawSource, place_public, user_source
+from tracegrad.core.functions import FOREIGN
 from tracegrad.core.jax_arrays import is_jax_array, is_jax_tracer
 from tracegrad.core.numpy_warnings import again, has_warned, watch, watch_ops
 from tracegrad.core.op import OPS, Op, Params
-from tracegrad.core.trace import FOREIGN, Trace, Tracer, call_anew, explain, new_level, tell_the_truth_to
+from tracegrad.core.programs import call_anew
+from tracegrad.core.trace import Trace, explain, new_level
 from tracegrad.core.tracebacks import trim
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import DIRECT
+from tracegrad.core.variable import tell_the_truth_to
 from tracegrad.typing import F
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from tracegrad.core.errors import GraphError
 from tracegrad.core.graph import Atom, Graph, Var
 from tracegrad.core.show import Names, eqn_text
-from tracegrad.core.trace import Tracer
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import type_of
 
 

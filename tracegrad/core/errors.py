@@ -536,7 +536,7 @@ def hidden_behind(error: Exception) -> Exception | None:
     sized = "or a single integer, got '<traced " in text or "a real number is required, not Tracer" in text
     if isinstance(error, TypeError) and sized and context.refused:
         return ConcretizationTypeError(context.refused)
-    if isinstance(error, TypeError) and "tracegrad.core.trace.Tracer'>" in text:
+    if isinstance(error, TypeError) and "tracegrad.core.tracer.Tracer'>" in text:
         where, fix = instead_of_jax(_raised_through(error)[::-1])
         return TracerArrayConversionError(
             f"a function of jax's was called{where} with an array that tracegrad traces, which jax does not know.\n  {fix} (with "

@@ -28,8 +28,9 @@ from tracegrad.core.numpy_warnings import again, has_warned
 from tracegrad.core.op import Op, Params
 from tracegrad.core.plain import require_plain
 from tracegrad.core.shared import cached
-from tracegrad.core.trace import Tracer, bind, in_program
+from tracegrad.core.trace import bind
 from tracegrad.core.tracebacks import trimming
+from tracegrad.core.tracer import Tracer, in_program
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, type_of
 
 

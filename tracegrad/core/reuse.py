@@ -17,7 +17,8 @@ import numpy as np
 from tracegrad.core.context import context, traces_here
 from tracegrad.core.errors import KeyReuseWarning, RawSource, at, place_of, resolve, user_source
 from tracegrad.core.op import OPS
-from tracegrad.core.trace import Equation, Trace, Tracer, is_written, present
+from tracegrad.core.trace import Equation, Trace
+from tracegrad.core.tracer import Tracer, is_written, present
 
 _BRANCHES = ("cond", "switch", "lax.cond", "lax.switch")
 

@@ -17,7 +17,8 @@ from tracegrad.core.errors import DtypeError, derivative, name_of, user_source
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var
 from tracegrad.core.names import output_name
 from tracegrad.core.reuse import drawn_inputs
-from tracegrad.core.trace import Equation, Trace, Tracer, as_array, require_numbers
+from tracegrad.core.trace import Equation, Trace, as_array, require_numbers
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, type_of
 
 

@@ -30,11 +30,13 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.context import open_traces, traces_here, writing
 from tracegrad.core.errors import CALL_ERRORS, UnexpectedTracerError, at, user_source
+from tracegrad.core.functions import FUNCTIONS
 from tracegrad.core.memory import copied
 from tracegrad.core.op import OPS, Op, Params
 from tracegrad.core.plain import PLAIN
 from tracegrad.core.quiet import quietly
-from tracegrad.core.trace import FUNCTIONS, Equation, Trace, Tracer, as_array, bind, present, set_class, settled
+from tracegrad.core.trace import Equation, Trace, as_array, bind
+from tracegrad.core.tracer import Tracer, present, set_class, settled
 
 Step = tuple[Op, Params]
 
@@ -72,15 +74,15 @@ _OF_THE_PRESENT = """
     __format__ __array__ _number _require_running
 """
 for _name in _OF_THE_PRESENT.split():
-    _member = vars(Tracer)[_name]
+    _member = getattr(Tracer, _name)
     if isinstance(_member, property):
         setattr(Written, _name, property(_of_the_present(_member.fget)))
     else:
         setattr(Written, _name, _of_the_present(_member))
 for _name in ("at", "T", "mT"):
-    setattr(Written, _name, property(_of_the_present(vars(Tracer)[_name].fget)))
+    setattr(Written, _name, property(_of_the_present(getattr(Tracer, _name).fget)))
 for _name in ("real", "imag"):
-    _member = vars(Tracer)[_name]
+    _member = getattr(Tracer, _name)
     setattr(Written, _name, property(_of_the_present(_member.fget), _member.fset))
 # A class that has an equality of its own has no hash unless it says so.
 Written.__hash__ = Tracer.__hash__  # type: ignore[method-assign]

@@ -17,7 +17,8 @@ import numpy as np
 from tracegrad import random
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
-from tracegrad.core.trace import Tracer, as_array
+from tracegrad.core.trace import as_array
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.nn.activations import one_hot
 from tracegrad.ops.elementwise import astype

@@ -13,7 +13,7 @@ from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.errors import at, name_of, require_callable, user_source
 from tracegrad.core.jax_arrays import is_jax_array
-from tracegrad.core.trace import Tracer
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.tracing import arrays_of
 from tracegrad.ops.external import External, external_call
 

@@ -12,7 +12,7 @@ from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.context import context
 from tracegrad.core.errors import Source, resolve, user_source
 from tracegrad.core.jax_arrays import is_jax_array
-from tracegrad.core.trace import Tracer
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.tracing import arrays_of
 from tracegrad.core.types import type_of
 from tracegrad.ops.external import External, external_call

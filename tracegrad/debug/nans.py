@@ -15,7 +15,7 @@ from tracegrad.core.context import watching
 from tracegrad.core.errors import at, described, user_source
 from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.quiet import quietly
-from tracegrad.core.trace import Tracer
+from tracegrad.core.tracer import Tracer
 from tracegrad.debug.nonfinite import Explanation, explain_nan
 from tracegrad.debug.replay import is_number
 

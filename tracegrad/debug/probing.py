@@ -14,7 +14,8 @@ from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.context import context
 from tracegrad.core.errors import Source, at, clip, place_of, require_callable, user_source
 from tracegrad.core.quiet import quietly
-from tracegrad.core.trace import Tracer, bind
+from tracegrad.core.trace import bind
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import ArrayType, is_inexact
 from tracegrad.debug.replay import Call, Level, graph_of_call
 from tracegrad.ops.probes import probe_op

@@ -14,7 +14,8 @@ from tracegrad.core.graph import Eqn, Graph, Literal, Var
 from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.names import parameter_name
 from tracegrad.core.quiet import quietly
-from tracegrad.core.trace import Tracer, bind
+from tracegrad.core.trace import bind
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.tracing import arrays_of, traced
 from tracegrad.lower.passes import inline_calls
 

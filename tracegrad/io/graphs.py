@@ -24,8 +24,8 @@ from tracegrad.core.check import check
 from tracegrad.core.errors import Imported, RawSource, Source, at, clip, origin, resolve
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var
 from tracegrad.core.op import OPS, op_named
-from tracegrad.core.trace import Tracer
 from tracegrad.core.tracebacks import trimming
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType
 from tracegrad.io import formats
 from tracegrad.io.files import CorruptFileError

@@ -25,7 +25,7 @@ from tracegrad import tree
 from tracegrad.core.errors import clip
 from tracegrad.core.jax_arrays import is_jax_array, is_jax_tracer
 from tracegrad.core.plain import require_plain
-from tracegrad.core.trace import Tracer
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import ShapeDtypeStruct, type_of
 from tracegrad.io.names import joined
 

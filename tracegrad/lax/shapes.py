@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import DtypeError, at, user_source
-from tracegrad.core.trace import as_array, concrete
+from tracegrad.core.trace import as_array
+from tracegrad.core.tracer import concrete
 from tracegrad.core.types import type_of
 from tracegrad.lax.elementwise import dtype_of, fails
 from tracegrad.numpy import creation

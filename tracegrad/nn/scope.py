@@ -18,7 +18,8 @@ from tracegrad import random, tree
 from tracegrad.core.context import context, open_traces
 from tracegrad.core.errors import DtypeError, RawSource, ShapeError, at, name_of, user_source
 from tracegrad.core.scopes import named_scope
-from tracegrad.core.trace import Tracer, as_array
+from tracegrad.core.trace import as_array
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import ShapeDtypeStruct, number_kind, type_of
 from tracegrad.lax import scan
 from tracegrad.transforms.control.checkpoint import checkpoint

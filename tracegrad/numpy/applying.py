@@ -19,7 +19,8 @@ from tracegrad.core.errors import (
     at,
     user_source,
 )
-from tracegrad.core.trace import as_array, contains_tracer, plain_value
+from tracegrad.core.trace import as_array, contains_tracer
+from tracegrad.core.tracer import plain_value
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.numpy.shaping import moveaxis
 from tracegrad.ops.elementwise import astype

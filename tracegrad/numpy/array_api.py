@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import at, user_source
-from tracegrad.core.trace import SCIPY_FUNCTIONS
+from tracegrad.core.functions import SCIPY_FUNCTIONS
 from tracegrad.ops.families import implements
 from tracegrad.ops.shape import copied
 from tracegrad.typing import Array

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import UnsupportedFunctionError, at, user_source
-from tracegrad.core.trace import as_array, call_anew, contains_tracer
+from tracegrad.core.programs import call_anew
+from tracegrad.core.trace import as_array, contains_tracer
 from tracegrad.core.types import type_of
 from tracegrad.numpy.creation import arange, linspace
 from tracegrad.ops.elementwise import astype

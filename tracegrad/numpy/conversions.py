@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import at, user_source
-from tracegrad.core.trace import as_array, concrete, contains_tracer
+from tracegrad.core.trace import as_array, contains_tracer
+from tracegrad.core.tracer import concrete
 from tracegrad.core.types import is_inexact, type_of
 from tracegrad.numpy.creation import array, asarray, ascontiguousarray, asfortranarray
 from tracegrad.ops.families import implements

@@ -14,17 +14,10 @@ import numpy as np
 
 from tracegrad.core.context import context, open_traces
 from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
-from tracegrad.core.trace import (
-    FUNCTIONS,
-    Tracer,
-    as_array,
-    bind,
-    concrete,
-    contains_tracer,
-    like_tracer,
-    made_here,
-    strengthened,
-)
+from tracegrad.core.functions import FUNCTIONS
+from tracegrad.core.programs import made_here
+from tracegrad.core.trace import as_array, bind, contains_tracer, strengthened
+from tracegrad.core.tracer import Tracer, concrete, like_tracer
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, is_tracer, normalize_axis, shape_of

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import DtypeError, at, user_source
-from tracegrad.core.trace import Tracer, as_array, concrete, plain_value, strengthened
+from tracegrad.core.trace import as_array, strengthened
+from tracegrad.core.tracer import Tracer, concrete, plain_value
 from tracegrad.core.types import PYTHON_SCALARS, is_added, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, reject, shape_of

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import ShapeError
-from tracegrad.core.trace import Tracer, as_array, concrete, plain_value
+from tracegrad.core.trace import as_array
+from tracegrad.core.tracer import Tracer, concrete, plain_value
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.bincount import bincount
 from tracegrad.ops.elementwise import astype

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.trace import as_array, concrete
+from tracegrad.core.trace import as_array
+from tracegrad.core.tracer import concrete
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.families import implements, normalize_axis, shape_of
 from tracegrad.ops.index.expression import wide

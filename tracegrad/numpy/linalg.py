@@ -13,7 +13,8 @@ from numpy.linalg import LinAlgError
 
 from tracegrad.core.boxes import accept_jax
 from tracegrad.core.errors import user_source
-from tracegrad.core.trace import as_array, bind, concrete, plain_value
+from tracegrad.core.trace import as_array, bind
+from tracegrad.core.tracer import concrete, plain_value
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.numpy.products import linalg_cross as cross
 from tracegrad.numpy.products import linalg_outer as outer

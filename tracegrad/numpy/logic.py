@@ -9,7 +9,8 @@ import numpy as np
 
 from tracegrad.core.errors import DtypeError
 from tracegrad.core.quiet import isolated
-from tracegrad.core.trace import as_array, depends_on, plain_value
+from tracegrad.core.trace import as_array
+from tracegrad.core.tracer import depends_on, plain_value
 from tracegrad.core.types import is_inexact, number_kind, type_of
 from tracegrad.ops.elementwise import astype, imag
 from tracegrad.ops.families import implements, is_tracer, reject, shape_of

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import REASONS, UnsupportedFunctionError, at, user_source
-from tracegrad.core.trace import FUNCTIONS, Tracer, bind, present
+from tracegrad.core.functions import FUNCTIONS
+from tracegrad.core.trace import bind
+from tracegrad.core.tracer import Tracer, present
 from tracegrad.core.types import number_kind
 from tracegrad.core.views import place_of
 from tracegrad.ops.bits import bitcast_convert_type

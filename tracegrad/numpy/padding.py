@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import DtypeError, unsupported
-from tracegrad.core.trace import Tracer, as_array, strengthened
+from tracegrad.core.trace import as_array, strengthened
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import Shape, is_inexact, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, normalize_axis, shape_of

@@ -21,7 +21,8 @@ from numpy.polynomial import set_default_printstyle as set_default_printstyle
 
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.errors import ShapeError, at, user_source
-from tracegrad.core.trace import as_array, call_anew, contains_tracer
+from tracegrad.core.programs import call_anew
+from tracegrad.core.trace import as_array, contains_tracer
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import shape_of

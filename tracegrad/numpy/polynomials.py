@@ -13,7 +13,8 @@ import numpy as np
 from numpy.exceptions import RankWarning
 
 from tracegrad.core.errors import ShapeError
-from tracegrad.core.trace import as_array, concrete, plain_value
+from tracegrad.core.trace import as_array
+from tracegrad.core.tracer import concrete, plain_value
 from tracegrad.core.types import is_inexact, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, shape_of

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracegrad.core.trace import as_array, concrete
+from tracegrad.core.trace import as_array
+from tracegrad.core.tracer import concrete
 from tracegrad.core.types import is_inexact, type_of
 from tracegrad.numpy.indexing import first_places
 from tracegrad.ops.elementwise import astype

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import ShapeError
-from tracegrad.core.trace import Tracer, as_array, bind, concrete, strengthened
+from tracegrad.core.trace import as_array, bind, strengthened
+from tracegrad.core.tracer import Tracer, concrete
 from tracegrad.core.types import type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, is_of_a_scalar, normalize_axes, normalize_axis, shape_of

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tracegrad.core.errors import DtypeError, ShapeError
-from tracegrad.core.trace import Tracer, as_array
+from tracegrad.core.trace import as_array
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, normalize_axis, of_axis, reject, shape_of

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import DtypeError, ShapeError
-from tracegrad.core.trace import as_array, plain_value
+from tracegrad.core.trace import as_array
+from tracegrad.core.tracer import plain_value
 from tracegrad.core.types import is_added, is_inexact, number_kind, type_of
 from tracegrad.ops.cumulative import without_nan
 from tracegrad.ops.elementwise import astype

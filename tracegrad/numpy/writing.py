@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import ShapeError, TracerArrayConversionError, at, user_source
-from tracegrad.core.trace import FUNCTIONS, Tracer, as_array, bind, concrete, present, settled
+from tracegrad.core.functions import FUNCTIONS
+from tracegrad.core.trace import as_array, bind
+from tracegrad.core.tracer import Tracer, concrete, present, settled
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.core.views import Place, write
 from tracegrad.ops.elementwise import astype

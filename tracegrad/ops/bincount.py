@@ -9,7 +9,8 @@ import numpy as np
 
 from tracegrad.core.errors import DtypeError, ShapeError
 from tracegrad.core.op import Op, Pairs, Params, Sample
-from tracegrad.core.trace import as_array, bind, concrete, plain_value
+from tracegrad.core.trace import as_array, bind
+from tracegrad.core.tracer import concrete, plain_value
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, linear, shape_of

@@ -30,7 +30,8 @@ from tracegrad.core.boxes import out_of_boxes
 from tracegrad.core.context import context
 from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.op import CollectiveRule, Op, Params, TypeRule, Wanted
-from tracegrad.core.trace import Tracer, bind
+from tracegrad.core.trace import bind
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.tracing import arrays_of
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise import astype, is_narrow, widened

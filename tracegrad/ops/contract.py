@@ -18,9 +18,10 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad.core.errors import DtypeError, ShapeError
+from tracegrad.core.functions import UFUNCS
 from tracegrad.core.memory import Strides, in_c_order
 from tracegrad.core.op import Along, Op, Params, Sample, Wanted
-from tracegrad.core.trace import UFUNCS, as_array, bind, strengthened
+from tracegrad.core.trace import as_array, bind, strengthened
 from tracegrad.core.types import ArrayType, Shape, in_known_dtype, is_added, number_kind, type_of
 from tracegrad.ops.elementwise import astype, astype_op
 from tracegrad.ops.families import conform, first_of, implements, multilinear, shape_of

@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from tracegrad.core.calls import called
 from tracegrad.core.errors import DtypeError, ShapeError, unsupported
+from tracegrad.core.functions import FUNCTIONS, UFUNCS
 from tracegrad.core.op import (
     EVERY,
     OPS,
@@ -36,7 +38,8 @@ from tracegrad.core.op import (
     VjpRule,
     Wanted,
 )
-from tracegrad.core.trace import FUNCTIONS, UFUNCS, Tracer, as_array, bind, called, contains_tracer
+from tracegrad.core.trace import as_array, bind, contains_tracer
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import (
     PYTHON_SCALARS,
     ArrayType,

@@ -18,7 +18,8 @@ import numpy as np
 from tracegrad.core.errors import DtypeError, ShapeError, user_source
 from tracegrad.core.errors import at as at_line
 from tracegrad.core.op import Op, Params, Sample, Wanted
-from tracegrad.core.trace import Tracer, as_array, bind
+from tracegrad.core.trace import as_array, bind
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import ArrayType, Shape, float_extreme, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import conform, shape_of

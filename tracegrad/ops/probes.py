@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tracegrad.core.op import OPS, MaskRules, Op, Params
-from tracegrad.core.trace import Tracer, bind
+from tracegrad.core.trace import bind
+from tracegrad.core.tracer import Tracer
 from tracegrad.ops.masks import Masked
 
 

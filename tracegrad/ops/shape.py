@@ -18,7 +18,8 @@ from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.memory import copied as laid_out_alike
 from tracegrad.core.memory import is_dense, reshaped_strides
 from tracegrad.core.op import EVERY, Definitions, Op, Params, Sample, View
-from tracegrad.core.trace import Tracer, as_array, bind, strengthened
+from tracegrad.core.trace import as_array, bind, strengthened
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import ArrayType, Shape, type_of
 from tracegrad.ops.families import (
     implements,

@@ -13,17 +13,9 @@ import numpy as np
 
 from tracegrad.core import advice
 from tracegrad.core.errors import TracerArrayConversionError, at, unsupported, user_source
-from tracegrad.core.trace import (
-    FUNCTIONS,
-    SCIPY_FUNCTIONS,
-    UFUNCS,
-    Tracer,
-    as_array,
-    bind,
-    concrete,
-    contains_tracer,
-    strengthened,
-)
+from tracegrad.core.functions import FUNCTIONS, SCIPY_FUNCTIONS, UFUNCS
+from tracegrad.core.trace import as_array, bind, contains_tracer, strengthened
+from tracegrad.core.tracer import Tracer, concrete
 from tracegrad.core.types import type_of
 from tracegrad.ops.cumulative import cumlogsumexp, cummax, cummin, cumprod, cumsum
 from tracegrad.ops.elementwise import astype

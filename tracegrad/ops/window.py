@@ -17,7 +17,8 @@ import numpy as np
 
 from tracegrad.core.errors import DtypeError, ShapeError, at, clip, user_source
 from tracegrad.core.op import Along, Op, Params, Sample, View, Wanted
-from tracegrad.core.trace import Tracer, as_array, bind, strengthened
+from tracegrad.core.trace import as_array, bind, strengthened
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import ArrayType, Shape, float_extreme, number_kind, type_of
 from tracegrad.ops.cumulative import along
 from tracegrad.ops.elementwise import astype

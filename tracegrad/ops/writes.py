@@ -14,19 +14,10 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import DtypeError, ShapeError, TracerArrayConversionError, at, unsupported, user_source
+from tracegrad.core.functions import FUNCTIONS, TAKE_WRITTEN, UFUNCS
 from tracegrad.core.op import Sample, View
-from tracegrad.core.trace import (
-    FUNCTIONS,
-    TAKE_WRITTEN,
-    UFUNCS,
-    Tracer,
-    as_array,
-    bind,
-    depends_on,
-    plain_value,
-    present,
-    settled,
-)
+from tracegrad.core.trace import as_array, bind
+from tracegrad.core.tracer import Tracer, depends_on, plain_value, present, settled
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.core.views import Place, Written, place_of, require_writable, view_at, write, write_into
 from tracegrad.ops.elementwise import astype

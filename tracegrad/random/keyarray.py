@@ -10,7 +10,7 @@ import numpy as np
 
 from tracegrad import tree_util
 from tracegrad.core.errors import UnsupportedFunctionError, at, user_source
-from tracegrad.core.trace import Tracer
+from tracegrad.core.tracer import Tracer
 from tracegrad.typing import Array
 
 IMPL = "threefry2x32"  # jax's name for the generator

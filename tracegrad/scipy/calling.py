@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from tracegrad.core.errors import UnsupportedFunctionError, at, user_source
 from tracegrad.core.late import imported
-from tracegrad.core.trace import Tracer
+from tracegrad.core.tracer import Tracer
 
 F = TypeVar("F", bound=Callable[..., Any])
 

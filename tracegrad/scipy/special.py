@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.boxes import accept_jax
-from tracegrad.core.trace import SCIPY_FUNCTIONS, as_array, bind
+from tracegrad.core.functions import SCIPY_FUNCTIONS
+from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops import softmax as over_axes
 from tracegrad.ops.elementwise.activations import logistic as expit

@@ -13,7 +13,8 @@ from tracegrad.core.boxes import is_boxed, unboxed
 from tracegrad.core.graph import Eqn, Graph, Var, closed, evaluate, interpret
 from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.quiet import quietly
-from tracegrad.core.trace import Trace, Tracer, bind
+from tracegrad.core.trace import Trace, bind
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.tracing import tracer_inputs
 from tracegrad.core.types import is_inexact, number_kind
 from tracegrad.core.views import own

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tracegrad.core.functions import UFUNCS
 from tracegrad.core.op import Op, Sample
-from tracegrad.core.trace import UFUNCS, bind
+from tracegrad.core.trace import bind
 from tracegrad.core.types import PYTHON_SCALARS, is_inexact, type_of
 
 KIND_OF = {

@@ -22,7 +22,9 @@ from tracegrad.core.errors import (
     described,
     user_source,
 )
-from tracegrad.core.trace import Trace, Tracer, as_array, lifted, require_numbers
+from tracegrad.core.programs import lifted
+from tracegrad.core.trace import Trace, as_array, require_numbers
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.tracing import arrays_of, kind_of
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, float0, is_inexact, number_kind, type_of
 

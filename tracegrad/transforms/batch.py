@@ -15,7 +15,9 @@ from tracegrad.core.errors import at
 from tracegrad.core.graph import Eqn, Graph, axes_of, evaluate, interpret
 from tracegrad.core.memory import compact
 from tracegrad.core.op import Op, Params
-from tracegrad.core.trace import Tracer, bind, lifted
+from tracegrad.core.programs import lifted
+from tracegrad.core.trace import bind
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, float0, is_inexact, type_of
 from tracegrad.core.views import own
 from tracegrad.ops.structural import to_xla_op

@@ -17,7 +17,9 @@ from tracegrad.core.graph import Graph
 from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.late import imported
 from tracegrad.core.names import leaf_names
-from tracegrad.core.trace import Trace, Tracer, lifted
+from tracegrad.core.programs import lifted
+from tracegrad.core.trace import Trace
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.tracing import arrays_of, trace_graph, tracer_inputs
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.core.views import own

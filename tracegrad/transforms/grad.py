@@ -25,8 +25,10 @@ from tracegrad.core.memory import copied
 from tracegrad.core.names import leaf_names, named_after
 from tracegrad.core.numpy_warnings import again as run_again
 from tracegrad.core.numpy_warnings import has_warned
-from tracegrad.core.trace import Equation, Trace, Tracer, bind, captor_of, in_program, lifted, present, settled_tree
+from tracegrad.core.programs import lifted
+from tracegrad.core.trace import Equation, Trace, bind, captor_of
 from tracegrad.core.tracebacks import trim, trimming
+from tracegrad.core.tracer import Tracer, in_program, present, settled_tree
 from tracegrad.core.tracing import arrays_of, declared_types, needed, trace_graph, tracer_inputs
 from tracegrad.core.types import is_inexact, number_kind, type_of
 from tracegrad.core.views import own

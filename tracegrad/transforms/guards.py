@@ -18,7 +18,8 @@ import numpy as np
 from tracegrad.core.context import capturing, context
 from tracegrad.core.errors import RawSource, resolve, user_source
 from tracegrad.core.graph import axes_of
-from tracegrad.core.trace import Trace, Tracer, bind
+from tracegrad.core.trace import Trace, bind
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import ArrayType
 
 

@@ -16,7 +16,8 @@ from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.context import open_traces
 from tracegrad.core.errors import ShapeError, at, described, name_of, require_callable, user_source
 from tracegrad.core.names import transformed, wraps
-from tracegrad.core.trace import Tracer, strengthened
+from tracegrad.core.trace import strengthened
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.tracing import arrays_of
 from tracegrad.core.types import is_inexact, number_kind, type_of
 from tracegrad.transforms.control.linear_solve import custom_linear_solve

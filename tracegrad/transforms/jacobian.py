@@ -15,8 +15,9 @@ from tracegrad.core.errors import require_callable
 from tracegrad.core.graph import Graph
 from tracegrad.core.memory import compact
 from tracegrad.core.names import leaf_names, named_after
-from tracegrad.core.trace import Tracer, lifted
+from tracegrad.core.programs import lifted
 from tracegrad.core.tracebacks import trimming
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.tracing import arrays_of, trace_graph
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.transforms.arguments import Argnums, check_inputs, check_outputs, split

@@ -26,8 +26,10 @@ from tracegrad.core.errors import DifferentiationError, at, described, require_c
 from tracegrad.core.graph import Eqn, Graph, evaluate, exact_params, interpret
 from tracegrad.core.names import leaf_names, named_after
 from tracegrad.core.op import Op, Params, Wanted
-from tracegrad.core.trace import Tracer, bind, lifted, settled_tree
+from tracegrad.core.programs import lifted
+from tracegrad.core.trace import bind
 from tracegrad.core.tracebacks import trimming
+from tracegrad.core.tracer import Tracer, settled_tree
 from tracegrad.core.tracing import arrays_of, trace_graph
 from tracegrad.core.types import is_inexact, number_kind, type_of
 from tracegrad.transforms.arguments import Argnums, check_inputs, split, split_aux

@@ -17,7 +17,9 @@ from tracegrad.core.context import context
 from tracegrad.core.errors import DifferentiationError, at, user_source
 from tracegrad.core.numpy_warnings import again, has_warned
 from tracegrad.core.op import Op, Params, Wanted
-from tracegrad.core.trace import Equation, Trace, Tracer, bind, in_program, lifted, plain_value
+from tracegrad.core.programs import lifted
+from tracegrad.core.trace import Equation, Trace, bind
+from tracegrad.core.tracer import Tracer, in_program, plain_value
 from tracegrad.core.tracing import tracer_inputs
 from tracegrad.core.types import ArrayType, is_inexact, type_of
 from tracegrad.core.views import own

@@ -47,7 +47,7 @@ class Linear:
 
     apply   of flat arrays, None where there is no derivative, flat results, None for zero
     own     what results must not share memory with, besides what is given
-    beside  what the given arrays may have to become constants beside (`trace.lifted`)
+    beside  what the given arrays may have to become constants beside (`programs.lifted`)
     """
 
     __slots__ = ("apply", "beside", "kind", "likes", "own", "source", "target")

@@ -18,7 +18,8 @@ import numpy as np
 
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, evaluate
 from tracegrad.core.op import OPS, Op, Params
-from tracegrad.core.trace import Equation, Trace, Tracer, bind
+from tracegrad.core.trace import Equation, Trace, bind
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.tracing import trace_graph
 from tracegrad.core.types import is_inexact, number_kind, type_of
 from tracegrad.ops.contract import conjugate_of_complex

@@ -26,7 +26,7 @@ from tracegrad.core.names import leaf_names, output_name
 from tracegrad.core.reuse import note
 from tracegrad.core.shared import Recent, cached
 from tracegrad.core.static import frozen, kept, key_of
-from tracegrad.core.trace import Tracer, depends_on
+from tracegrad.core.tracer import Tracer, depends_on
 from tracegrad.core.tracing import arrays_of, declared_types, trace_graph
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, type_of
 from tracegrad.core.views import own, own_traced

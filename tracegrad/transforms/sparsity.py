@@ -16,7 +16,8 @@ import numpy as np
 
 from tracegrad.core.graph import Graph, Var
 from tracegrad.core.op import Along, Op, Pairs, Params
-from tracegrad.core.trace import Tracer, bind
+from tracegrad.core.trace import bind
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import ArrayType, Shape, is_inexact
 
 

@@ -34,7 +34,8 @@ from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.graph import Graph, closed, evaluate, remembered, replace
 from tracegrad.core.op import OPS, Held, Op, Params, Wanted, Written
 from tracegrad.core.quiet import quietly
-from tracegrad.core.trace import Tracer, as_array, bind
+from tracegrad.core.trace import as_array, bind
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.tracing import trace_graph
 from tracegrad.core.types import ArrayType, is_inexact, number_kind, type_of
 from tracegrad.lower.passes import simplify

@@ -15,7 +15,7 @@ from typing import Any
 from tracegrad.core.errors import clip, is_of_the_user, ours
 from tracegrad.core.generated import mentioned
 from tracegrad.core.graph import exactly
-from tracegrad.core.trace import Tracer
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import PYTHON_SCALARS
 
 # What is told apart by its value: another object that is equal is as good.

@@ -32,8 +32,9 @@ from tracegrad.core.errors import DtypeError, at, clip, require_callable, user_s
 from tracegrad.core.graph import Graph, Var, exact_params, exactly, remembered
 from tracegrad.core.names import leaf_names
 from tracegrad.core.op import HeldSeries, Op, Params
-from tracegrad.core.trace import Tracer, bind, settled_tree
+from tracegrad.core.trace import bind
 from tracegrad.core.tracebacks import trimming
+from tracegrad.core.tracer import Tracer, settled_tree
 from tracegrad.core.tracing import arrays_of, trace_graph
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, is_inexact, type_of
 from tracegrad.lower.passes import simplify

@@ -39,7 +39,7 @@ from tracegrad.core.op import Op, Params
 from tracegrad.core.plain import require_plain
 from tracegrad.core.shared import Recent
 from tracegrad.core.static import Keyed
-from tracegrad.core.trace import Tracer
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, number_kind, type_of
 from tracegrad.ops.external import RAISED
 from tracegrad.tree import tree_flatten, tree_leaves, tree_structure
@@ -321,7 +321,7 @@ _PLAIN = frozenset(
 
 
 def require_plain_leaves(args: Any, kwargs: Any, names: Callable[[], Callable[[int], str]]) -> None:
-    """Raise for arguments of which jax would take the numbers alone; see `trace.require_plain`."""
+    """Raise for arguments of which jax would take the numbers alone; see `plain.require_plain`."""
     if _PLAIN.issuperset(map(type, args)) and not kwargs:
         return
     if _PLAIN.issuperset(map(type, jax.tree_util.tree_leaves((args, kwargs)))):

@@ -31,8 +31,9 @@ from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.names import wraps
 from tracegrad.core.quiet import quietly
 from tracegrad.core.shared import Recent
-from tracegrad.core.trace import Tracer, bind, strengthened
+from tracegrad.core.trace import bind, strengthened
 from tracegrad.core.tracebacks import trimming
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.tracing import arrays_of, trace_graph
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, type_of
 from tracegrad.ops.elementwise.casting import item_op
@@ -192,7 +193,7 @@ class _Traced:
             results = lambda *arrays: _results(closed, arrays)
             graph = trace_graph(results, types, transform="from_jax", user_function=self.fun, abstract=True)
         except TypeError as error:
-            if "tracegrad.core.trace.Tracer'>" not in str(error):
+            if "tracegrad.core.tracer.Tracer'>" not in str(error):
                 raise
             raise _closes_over(self.fun) from error
         finally:

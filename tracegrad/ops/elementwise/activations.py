@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.functions import SCIPY_FUNCTIONS
 from tracegrad.core.op import Op, Params, Sample
-from tracegrad.core.trace import SCIPY_FUNCTIONS, bind
+from tracegrad.core.trace import bind
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, is_inexact, number_kind
 from tracegrad.ops.elementwise.samples import binary_samples, unary_samples
 from tracegrad.ops.elementwise.trigonometric import sech_squared

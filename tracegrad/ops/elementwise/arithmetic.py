@@ -13,7 +13,7 @@ import numpy as np
 from tracegrad.core.errors import at, user_source
 from tracegrad.core.op import OPS, Definitions, Op, Params, Simplification
 from tracegrad.core.quiet import quietly
-from tracegrad.core.trace import Tracer
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import PYTHON_SCALARS, float_limits, is_inexact, number_kind, type_of
 from tracegrad.ops.elementwise.conventions import by_convention, domain, is_real
 from tracegrad.ops.elementwise.samples import binary_samples, unary_samples

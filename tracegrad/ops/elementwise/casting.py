@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import DtypeError, at, user_source
+from tracegrad.core.functions import FUNCTIONS
 from tracegrad.core.op import OPS, Definitions, Op, Params, Sample, Wanted
 from tracegrad.core.quiet import quietly
-from tracegrad.core.trace import FUNCTIONS, as_array, bind
+from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, float_limits, is_inexact, number_kind, type_of
 from tracegrad.ops.families import conform, elementwise, same_type
 from tracegrad.typing import Array, ArrayLike, DType

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.functions import FUNCTIONS
 from tracegrad.core.memory import new_strides
 from tracegrad.core.op import Params, Sample
-from tracegrad.core.trace import FUNCTIONS, bind
+from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType
 from tracegrad.ops.families import broadcast_shapes, elementwise, implements
 from tracegrad.ops.masks import parted

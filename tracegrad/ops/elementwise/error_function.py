@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import DtypeError
+from tracegrad.core.functions import SCIPY_FUNCTIONS
 from tracegrad.core.late import imported
 from tracegrad.core.op import Params
-from tracegrad.core.trace import SCIPY_FUNCTIONS, bind
+from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType, number_kind
 from tracegrad.ops.elementwise.activations import as_float
 from tracegrad.ops.elementwise.samples import unary_samples

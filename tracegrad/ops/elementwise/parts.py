@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import DtypeError
+from tracegrad.core.functions import UFUNCS
 from tracegrad.core.op import Op, Params, Sample, View, Wanted
-from tracegrad.core.trace import UFUNCS, as_array, bind
+from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, number_kind, scalar_type, type_of
 from tracegrad.ops.elementwise.conventions import is_real, share
 from tracegrad.ops.elementwise.samples import binary_samples, unary_samples

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import DtypeError
+from tracegrad.core.functions import UFUNCS
 from tracegrad.core.op import Op, Params, Sample
 from tracegrad.core.quiet import quietly
-from tracegrad.core.trace import UFUNCS, as_array, bind, strengthened
+from tracegrad.core.trace import as_array, bind, strengthened
 from tracegrad.core.types import ArrayType, number_kind, scalar_type, type_of
 from tracegrad.ops.elementwise.logic import constant
 from tracegrad.ops.elementwise.samples import binary_samples, unary_samples

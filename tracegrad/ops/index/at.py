@@ -9,7 +9,10 @@ import numpy as np
 
 from tracegrad.core.errors import DtypeError, unsupported, user_source
 from tracegrad.core.errors import at as at_line
-from tracegrad.core.trace import FUNCTIONS, Tracer, as_array, bind, concrete, depends_on, lifted, settled
+from tracegrad.core.functions import FUNCTIONS
+from tracegrad.core.programs import lifted
+from tracegrad.core.trace import as_array, bind
+from tracegrad.core.tracer import Tracer, concrete, depends_on, settled
 from tracegrad.core.types import is_inexact, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import shape_of

@@ -25,7 +25,8 @@ import numpy as np
 
 from tracegrad.core.errors import at, clip, user_source
 from tracegrad.core.plain import require_plain_items
-from tracegrad.core.trace import Tracer, as_array, concrete, contains_tracer, depends_on, plain_value
+from tracegrad.core.trace import as_array, contains_tracer
+from tracegrad.core.tracer import Tracer, concrete, depends_on, plain_value
 from tracegrad.core.types import Shape, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import shape_of

@@ -17,7 +17,8 @@ import numpy as np
 from tracegrad.core.errors import ShapeError
 from tracegrad.core.memory import Strides, in_c_order, new_strides
 from tracegrad.core.op import Along, Op, Pairs, Params, Sample, View, Wanted
-from tracegrad.core.trace import Tracer, as_array, bind, depends_on
+from tracegrad.core.trace import as_array, bind
+from tracegrad.core.tracer import Tracer, depends_on
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, Shape, is_added, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import (

@@ -18,9 +18,11 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from tracegrad.core.errors import ConcretizationTypeError, DtypeError, RawSource, at, user_source
+from tracegrad.core.functions import APPLIED
 from tracegrad.core.op import Op, Params
 from tracegrad.core.plain import PLAIN
-from tracegrad.core.trace import APPLIED, Equation, Tracer, as_array, bind, is_written, plain_value, present
+from tracegrad.core.trace import Equation, as_array, bind
+from tracegrad.core.tracer import Tracer, is_written, plain_value, present
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.families import normalize_axes, shape_of
 from tracegrad.ops.structural import stop_gradient_op

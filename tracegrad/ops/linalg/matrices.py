@@ -13,7 +13,8 @@ from tracegrad.core.errors import DtypeError, at, user_source
 from tracegrad.core.late import imported
 from tracegrad.core.op import OPS, BatchRule, Params, Sample, TypeRule
 from tracegrad.core.quiet import isolated
-from tracegrad.core.trace import as_array, bind, concrete
+from tracegrad.core.trace import as_array, bind
+from tracegrad.core.tracer import concrete
 from tracegrad.core.types import ArrayType, is_added, is_inexact, number_kind, type_of
 from tracegrad.ops.contract import conjugate_of_complex, transposed
 from tracegrad.ops.elementwise import astype

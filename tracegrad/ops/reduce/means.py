@@ -10,7 +10,8 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad.core.op import Params, Sample, Wanted
-from tracegrad.core.trace import Tracer, as_array, bind
+from tracegrad.core.trace import as_array, bind
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import ArrayType, is_inexact, is_numpy_scalar, type_of
 from tracegrad.ops.elementwise import astype, share
 from tracegrad.ops.families import elementwise, implements, normalize_axes, shape_of, ufunc_type

@@ -17,7 +17,9 @@ from numpy import ndarray
 from tracegrad.core.errors import ShapeError
 from tracegrad.core.memory import Strides, reduced_strides
 from tracegrad.core.op import EVERY, Op, Params, Sample, StrideRule, TypeRule, VjpRule, Wanted
-from tracegrad.core.trace import Tracer, as_array, bind, bind_constant
+from tracegrad.core.programs import bind_constant
+from tracegrad.core.trace import as_array, bind
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import ArrayType, Shape, is_added, is_inexact, is_numpy_scalar, type_of
 from tracegrad.ops.cumulative import product_of_others
 from tracegrad.ops.elementwise import astype, is_narrow, widened

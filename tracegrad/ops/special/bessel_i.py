@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.functions import SCIPY_FUNCTIONS
 from tracegrad.core.op import Op, Sample
-from tracegrad.core.trace import SCIPY_FUNCTIONS
 from tracegrad.ops.elementwise import unary_samples
 from tracegrad.ops.special.declared import call_real, in_double, scipy_special
 from tracegrad.typing import Array, ArrayLike

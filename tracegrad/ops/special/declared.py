@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import DifferentiationError, DtypeError, at, user_source
+from tracegrad.core.functions import SCIPY_FUNCTIONS
 from tracegrad.core.late import imported
 from tracegrad.core.op import Op, Params, Sample
 from tracegrad.core.quiet import quietly
-from tracegrad.core.trace import SCIPY_FUNCTIONS, as_array, bind
+from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.families import Partial, broadcast_shapes, elementwise
 

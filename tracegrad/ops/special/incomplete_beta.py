@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.functions import SCIPY_FUNCTIONS
 from tracegrad.core.op import Op, Sample
-from tracegrad.core.trace import SCIPY_FUNCTIONS
 from tracegrad.ops.elementwise.products import multiply_keeping_zeros
 from tracegrad.ops.special.declared import call_real, in_blocks, in_double, scipy_special
 from tracegrad.ops.special.incomplete import beta_slope_of, beta_slopes, digamma_rise_of, mixed

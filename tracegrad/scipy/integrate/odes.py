@@ -10,7 +10,8 @@ import numpy as np
 from tracegrad.core.context import open_traces
 from tracegrad.core.errors import ShapeError, at, require_callable, user_source
 from tracegrad.core.late import imported
-from tracegrad.core.trace import as_array, plain_value
+from tracegrad.core.trace import as_array
+from tracegrad.core.tracer import plain_value
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.index import take

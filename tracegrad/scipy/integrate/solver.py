@@ -21,7 +21,8 @@ from tracegrad.core.graph import Graph, replace
 from tracegrad.core.late import imported
 from tracegrad.core.names import wraps
 from tracegrad.core.op import Op, Params, Wanted
-from tracegrad.core.trace import Tracer, bind
+from tracegrad.core.trace import bind
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.tracing import arrays_of, trace_graph
 from tracegrad.core.types import ArrayType, is_inexact, type_of
 from tracegrad.lower.passes import simplify

@@ -10,7 +10,8 @@ import numpy as np
 
 from tracegrad.core.boxes import accepting_jax, called_anew
 from tracegrad.core.errors import ShapeError, UnsupportedFunctionError, at, user_source
-from tracegrad.core.trace import Tracer, as_array, constant_value, depends_on, plain_value
+from tracegrad.core.trace import as_array
+from tracegrad.core.tracer import Tracer, constant_value, depends_on, plain_value
 from tracegrad.core.types import type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.index import take

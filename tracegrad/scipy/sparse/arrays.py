@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import ShapeError, UnsupportedFunctionError, at, user_source
-from tracegrad.core.trace import Tracer, as_array, bind, is_sparse
+from tracegrad.core.operators import is_sparse
+from tracegrad.core.trace import as_array, bind
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.index import take

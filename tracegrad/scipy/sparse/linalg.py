@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.boxes import accept_jax
-from tracegrad.core.trace import as_array, bind, is_sparse
+from tracegrad.core.operators import is_sparse
+from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import is_inexact
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.sparse import scipy_sparse, sparse_solve_op

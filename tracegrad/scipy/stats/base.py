@@ -19,7 +19,8 @@ import numpy as np
 
 from tracegrad.core.boxes import accepting_jax, called_anew
 from tracegrad.core.quiet import quietly
-from tracegrad.core.trace import Tracer, as_array
+from tracegrad.core.trace import as_array
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.special.entropy import xlog1py, xlogy
 from tracegrad.ops.special.quantiles import like

@@ -18,7 +18,8 @@ from tracegrad.core.context import context
 from tracegrad.core.errors import DifferentiationError
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, evaluate, replace
 from tracegrad.core.op import OPS, Op, Params, Wanted
-from tracegrad.core.trace import Trace, Tracer, bind
+from tracegrad.core.trace import Trace, bind
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.tracing import trace_graph, tracer_inputs
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.lower.passes import simplify

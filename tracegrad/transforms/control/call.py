@@ -8,7 +8,8 @@ from typing import Any
 from tracegrad.core.context import context
 from tracegrad.core.graph import Graph, closed, evaluate, in_scope
 from tracegrad.core.op import Wanted
-from tracegrad.core.trace import Tracer, bind, in_graph
+from tracegrad.core.trace import bind
+from tracegrad.core.tracer import Tracer, in_graph
 from tracegrad.transforms.control.held import again, holding_one, reverse
 
 

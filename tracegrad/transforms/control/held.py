@@ -23,7 +23,8 @@ from tracegrad.core.context import context
 from tracegrad.core.errors import DifferentiationError, at
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var, closed, evaluate, remembered, replace, silenced, silent
 from tracegrad.core.op import Forward, Held, Inlining, Op, Params, Pull, Wanted, Written
-from tracegrad.core.trace import Trace, Tracer, bind
+from tracegrad.core.trace import Trace, bind
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.tracing import needed, trace_graph, tracer_inputs
 from tracegrad.core.types import ArrayType, is_inexact
 from tracegrad.lower.numpy.lines import assigned

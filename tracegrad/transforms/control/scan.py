@@ -18,7 +18,8 @@ from tracegrad.core.errors import ShapeError, at, clip, described, require_calla
 from tracegrad.core.graph import Graph, closed, evaluate, remembered, replace
 from tracegrad.core.names import wraps
 from tracegrad.core.op import Held, Op, Params, Wanted, Written
-from tracegrad.core.trace import Trace, Tracer, bind
+from tracegrad.core.trace import Trace, bind
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.tracing import arrays_of, kind_of, trace_graph
 from tracegrad.core.types import ArrayType, is_inexact, type_of
 from tracegrad.lower.numpy.lines import assigned, empty

@@ -17,7 +17,8 @@ from tracegrad.core.errors import DtypeError, ShapeError, at, clip, described, u
 from tracegrad.core.graph import Graph, Literal, Var, replace
 from tracegrad.core.names import leaf_names
 from tracegrad.core.op import Held, Op, Params, Wanted, Written
-from tracegrad.core.trace import Trace, bind, plain_value
+from tracegrad.core.trace import Trace, bind
+from tracegrad.core.tracer import plain_value
 from tracegrad.core.tracing import arrays_of, traced
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.core.views import own_traced

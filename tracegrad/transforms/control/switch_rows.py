@@ -15,7 +15,8 @@ from tracegrad.core.axes import within
 from tracegrad.core.context import context
 from tracegrad.core.graph import Graph, closed, replace
 from tracegrad.core.op import Held, Op, Params, Wanted
-from tracegrad.core.trace import Trace, Tracer, bind, in_graph, plain_value
+from tracegrad.core.trace import Trace, bind
+from tracegrad.core.tracer import Tracer, in_graph, plain_value
 from tracegrad.core.tracing import trace_graph, tracer_inputs
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.lower.passes import simplify

@@ -19,7 +19,8 @@ from tracegrad.core.errors import ShapeError, at, described, require_callable, u
 from tracegrad.core.graph import Graph, Var, evaluate, remembered, replace
 from tracegrad.core.names import wraps
 from tracegrad.core.op import Held, Op, Params, Wanted, Written
-from tracegrad.core.trace import Trace, bind, concrete
+from tracegrad.core.trace import Trace, bind
+from tracegrad.core.tracer import concrete
 from tracegrad.core.tracing import arrays_of, trace_graph
 from tracegrad.core.types import ArrayType, is_inexact, type_of
 from tracegrad.lower.numpy.lines import assigned, zeros

@@ -17,7 +17,8 @@ import numpy as np
 from tracegrad.core.context import context
 from tracegrad.core.graph import Eqn, Graph, interpret, remembered, replace
 from tracegrad.core.op import OPS, Op, Params
-from tracegrad.core.trace import Tracer, bind, strengthened
+from tracegrad.core.trace import bind, strengthened
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.tracing import trace_graph
 from tracegrad.core.types import ArrayType, is_inexact
 from tracegrad.lower.passes import simplify

@@ -20,7 +20,8 @@ from tracegrad.core.errors import DifferentiationError, ShapeError, at, user_sou
 from tracegrad.core.graph import Graph, evaluate, replace
 from tracegrad.core.memory import compact, copied
 from tracegrad.core.op import EVERY, Held, Op, Params, Wanted, Written
-from tracegrad.core.trace import Trace, Tracer, bind, in_program
+from tracegrad.core.trace import Trace, bind
+from tracegrad.core.tracer import Tracer, in_program
 from tracegrad.core.tracing import trace_graph
 from tracegrad.core.types import ArrayType, is_inexact, type_of
 from tracegrad.core.views import own

@@ -16,7 +16,8 @@ from tracegrad import tree
 from tracegrad.core.boxes import is_boxed
 from tracegrad.core.errors import UnexpectedTracerError
 from tracegrad.core.graph import Graph, evaluate
-from tracegrad.core.trace import Tracer, is_lent, present
+from tracegrad.core.trace import is_lent
+from tracegrad.core.tracer import Tracer, present
 from tracegrad.core.tracing import trace_graph
 from tracegrad.core.types import DIRECT, type_of
 from tracegrad.transforms.custom.rules import Later, Rules, pull_of, without_none

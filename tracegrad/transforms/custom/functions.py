@@ -24,7 +24,8 @@ from tracegrad.core.errors import (
     user_source,
 )
 from tracegrad.core.names import global_name, output_name, wraps
-from tracegrad.core.trace import Tracer, bind, settled_tree
+from tracegrad.core.trace import bind
+from tracegrad.core.tracer import Tracer, settled_tree
 from tracegrad.core.tracing import arrays_of, kind_of
 from tracegrad.core.types import is_inexact, number_kind, type_of
 from tracegrad.transforms.custom.call import _custom, call_by_rules

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tracegrad.core.graph import Graph
-from tracegrad.core.trace import Tracer
+from tracegrad.core.tracer import Tracer
 
 
 class Rules:

@@ -20,8 +20,9 @@ from tracegrad.core.graph import Graph, graphs_in
 from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.names import global_name
 from tracegrad.core.numpy_warnings import again, has_warned, place_generated
-from tracegrad.core.trace import Tracer, bind
+from tracegrad.core.trace import bind
 from tracegrad.core.tracebacks import trim, trimming
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.tracing import arrays_of
 from tracegrad.core.views import own_traced
 from tracegrad.lower.numpy.calls import matcher

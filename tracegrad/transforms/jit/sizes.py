@@ -31,7 +31,7 @@ from tracegrad.core.errors import (
 )
 from tracegrad.core.graph import Graph
 from tracegrad.core.sizes import Comparison, Size
-from tracegrad.core.trace import Tracer
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import ArrayType
 from tracegrad.transforms.jit.alike import Differs, Made, Merging, Numbers, Sizes, monomials
 from tracegrad.transforms.signatures import Backend, NameOf, Signatures, Static

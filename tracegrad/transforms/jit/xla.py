@@ -23,7 +23,8 @@ from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.quiet import quietly
 from tracegrad.core.shared import Recent
 from tracegrad.core.static import kept, key_of
-from tracegrad.core.trace import Tracer, bind
+from tracegrad.core.trace import bind
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.tracing import arrays_of
 from tracegrad.core.types import PYTHON_SCALARS, type_of
 from tracegrad.core.views import Written
