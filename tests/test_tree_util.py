@@ -7,7 +7,7 @@ from collections import namedtuple
 
 import pytest
 
-from tests.test_tree import both, describe
+from tests.tree import both, describe
 from tracegrad import tree, tree_util
 
 

@@ -14,10 +14,6 @@ from tracegrad.tree import (
     Partial,
     PyTreeDef,
     SequenceKey,
-    _Apart,
-    _Node,
-    _register,
-    _without_keys,
     all_leaves,
     keystr,
     register_dataclass,
@@ -71,6 +67,8 @@ __all__ = [
     "treedef_is_leaf",
     "treedef_tuple",
 ]
+from tracegrad.tree.nodes import Apart, Node, without_keys
+from tracegrad.tree.registering import register
 
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
@@ -78,9 +76,9 @@ C = TypeVar("C", bound=type)
 
 def register_pytree_with_keys(
     nodetype: type[T],
-    flatten_with_keys: Callable[[T], _Apart],
+    flatten_with_keys: Callable[[T], Apart],
     unflatten_func: Callable[[Any, Any], T],
-    flatten_func: Callable[[T], _Apart] | None = None,
+    flatten_func: Callable[[T], Apart] | None = None,
 ) -> None:
     """`register_pytree_node` with names for the children: `flatten_with_keys(x) -> ([(key, child), ...], aux_data)`.
 
@@ -90,7 +88,7 @@ def register_pytree_with_keys(
     >>> keystr(tree_leaves_with_path([Box(3)])[0][0])
     '[0].x'
     """
-    _register(nodetype, _Node(flatten_func or _without_keys(flatten_with_keys), unflatten_func, flatten_with_keys))
+    register(nodetype, Node(flatten_func or without_keys(flatten_with_keys), unflatten_func, flatten_with_keys))
 
 
 def register_pytree_node_class(cls: C) -> C:
