@@ -86,3 +86,84 @@ def test_of_branches_the_path_of_the_arguments() -> None:
         tg.debug.cost(f, tg.ShapeDtypeStruct((10, 10), "float64"))
     with pytest.raises(ConcretizationTypeError):
         tg.debug.cost(tg.jit(f, branches="error"), x)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The peak, against what is measured.
+
+S = X[:200] @ X[:200].T + 50 * np.eye(200)
+IMAGES = np.random.default_rng(1).normal(size=(4, 3, 32, 32))
+KERNELS = [np.random.default_rng(2).normal(size=s) for s in ((16, 3, 3, 3), (16, 16, 3, 3))]
+
+
+def _convolved(ks: Any) -> Any:
+    h = np.maximum(lax.conv_general_dilated(IMAGES, ks[0], (1, 1), "SAME"), 0)
+    return np.mean(lax.conv_general_dilated(h, ks[1], (2, 2), "SAME") ** 2)
+
+
+def _halved(x: Any, memory: Any = None) -> Any:
+    return lax.while_loop(lambda c: np.max(np.abs(c)) > 0.01, lambda c: c * np.cos(c) / 2, x, memory=memory)
+
+
+def _chosen(x: Any) -> Any:
+    return lax.cond(x[0] > 0, lambda x: np.exp(x) * x + 1.0, lambda x: x * 2.0, x)
+
+
+def _powers(x: Any) -> Any:
+    return lax.fori_loop(0, 6, lambda i, c: np.sin(c) * x, x)
+
+
+def _attention(x: Any) -> Any:
+    return np.sum(tg.nn.softmax(x @ x.T / 20.0) @ x)
+
+
+def _written(x: Any) -> Any:
+    y = np.zeros_like(x)
+    y[1:] = np.sin(x[:-1])
+    y[0] += 1.0
+    return y
+
+
+def _sum_of(f: Any) -> Any:
+    """The gradient of the sum of the squares of what a function makes."""
+    return tg.grad(lambda x: np.sum(f(x) ** 2))
+
+
+PROGRAMS: dict[str, tuple[Any, Any]] = {
+    "a convolution": (lambda k: lax.conv_general_dilated(IMAGES, k, (1, 1), "SAME"), KERNELS[0]),
+    "the gradient of a convolutional net": (tg.grad(_convolved), KERNELS),
+    "a while loop in reverse": (_sum_of(_halved), X),
+    "a while loop in reverse with little memory": (_sum_of(lambda x: _halved(x, 7 * X.nbytes)), X),
+    "a loop in reverse": (_sum_of(_powers), X),
+    "rows that choose": (tg.vmap(_chosen), X),
+    "the gradient of rows that choose": (_sum_of(tg.vmap(_chosen)), X),
+    "rows that choose what they share": (
+        _sum_of(lambda w: tg.vmap(lambda x: lax.cond(x[0] > 0, lambda x: np.tanh(w @ x), lambda x: x, x))(X)), X[:200],
+    ),
+    "a Fourier transform": (_sum_of(lambda x: np.abs(np.fft.rfft(x))), X),
+    "sorted": (_sum_of(lambda x: np.sort(x, axis=1)), X),
+    "cholesky": (np.linalg.cholesky, S),
+    "the gradient of cholesky": (_sum_of(np.linalg.cholesky), S),
+    "the gradient of eigenvalues": (_sum_of(lambda s: np.linalg.eigh(s)[0]), S),
+    "the gradient of eigenvectors": (tg.grad(lambda s: np.sum(np.linalg.eigh(s)[1] ** 3)), S),
+    "the gradient of singular values": (_sum_of(lambda s: np.linalg.svd(s, compute_uv=False)), S),
+    "the gradient of a solution": (_sum_of(lambda s: np.linalg.solve(s, X[:200, :50])), S),
+    "scattered": (_sum_of(lambda x: x[np.arange(300) % 70]), X),
+    "the gradient of attention": (tg.grad(_attention), X),
+    "sums along an axis": (_sum_of(lambda x: np.cumsum(x, 0)), X),
+    "written in place": (_written, X),
+    "a normal distribution": (_sum_of(lambda x: np.var(x, axis=0) + np.mean(x)), np.tile(X, (4, 3))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_peak_is_what_is_measured(name: str) -> None:
+    f, x = PROGRAMS[name]
+    assert 0.9 < tg.debug.cost(f, x).peak / measured(tg.jit(f), x) < 1.1
+
+
+def test_loops_until_a_condition_count_as_often_as_they_go_round_for_arrays() -> None:
+    f = lambda x: lax.while_loop(lambda c: c[0] < 8, lambda c: (c[0] + 1, np.tanh(c[1] @ x)), (0, x))[1]
+    once = tg.debug.cost(f, tg.ShapeDtypeStruct(W.shape, "float64")).flops
+    assert tg.debug.cost(f, W).flops == pytest.approx(8 * once, rel=1e-4)
+    assert tg.debug.cost(tg.grad(lambda x: np.sum(f(x))), W).peak > 7 * W.nbytes

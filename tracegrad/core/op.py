@@ -170,6 +170,10 @@ class Held(NamedTuple):
     write           how Python says it, by the types of its inputs and its params
     flows           which elements of its outputs depend on which of its inputs, by the same of its Graphs; None if all may
     series          the op of power series, by its Graphs of such; None for one whose outputs are just those of a Graph
+    by_rows         whether it is run op by op on those rows of a batch that choose one of its Graphs by the first input
+    steps           (inputs, params) -> how often a loop goes round which ends by a condition
+    keeps           (params, steps) -> the bytes that a loop of so many steps keeps, and the Graph of a step; None for one whose
+                    step is compiled to write over its carries
     """
 
     expand: Expansion | None = None
@@ -183,6 +187,9 @@ class Held(NamedTuple):
     write: Callable[[Sequence[ArrayType], Params], Written] | None = None
     flows: Flows | None = None
     series: HeldSeries | None = None
+    by_rows: bool = False
+    steps: Callable[[Sequence[Any], Params], int] | None = None
+    keeps: Callable[[Params, int], tuple[int, Any]] | None = None
 
 
 EVERY: frozenset[int] = frozenset(range(1 << 10))

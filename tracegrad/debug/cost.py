@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from tracegrad import tree
 from tracegrad.core.errors import Source, clip, require_callable
-from tracegrad.core.graph import Eqn, Graph, Var, replace
+from tracegrad.core.graph import Eqn, Graph, Var, graphs_of, replace
 from tracegrad.core.types import is_inexact
-from tracegrad.debug.flops import flops_of, held_by, steps_of_loop
+from tracegrad.debug.flops import flops_of, steps_of_loop
 from tracegrad.debug.residuals import residuals_of
 from tracegrad.lower.numpy.memory import size_of
 from tracegrad.lower.numpy.peak import peak_of
-from tracegrad.lower.numpy.writer import Part, is_view, steps_of
+from tracegrad.lower.numpy.writer import Part, compiled, is_view, steps_of
 from tracegrad.lower.passes import simplify
 from tracegrad.transforms.jit.numpy import Jitted, jit
 from tracegrad.transforms.signatures import Backend
@@ -97,12 +100,13 @@ def cost(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
 
     It is read off the simplified Graph and the program that `jit` makes of it, which is gone through with what each line makes, writes
     over and lets go. `peak` is the most that is held at a time of what the program makes, results included, without arguments:
-    what tracemalloc measures of a call, within a tenth for elementwise operations, products, reductions and loops, since only of
-    operations that consist of several NumPy calls it has to be estimated, by trying each on small arrays. `kept` is what a
+    what tracemalloc measures of a call, within a tenth. What an operation takes that consists of several NumPy calls is found by
+    trying it on made-up arrays, smaller ones where its own are large. `kept` is what a
     backward pass keeps of what the function computes: the one in it, if there is one, as in `tg.grad(loss)`, and
     otherwise the one that its derivative would have. How operations are counted says `flops_of`: two for each product that
     is summed, one for each element that an elementwise operation makes. A loop counts as often as it runs, a `while_loop`, of which
-    that is not known, once, and of branches the dearest.
+    that is not known, once; but as often as it goes round for arrays, which is found by running what it depends on and the loop, if it
+    is in no other loop. Of branches the dearest counts, and rows of a batch are taken to choose theirs in turn.
 
     Args:
         fun: a function of arrays and pytrees of them, jitted or not.
@@ -126,12 +130,14 @@ def cost(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
     def of(source: Source | None) -> _Sums:
         return lines.setdefault(source and source[:2], _Sums(source))
 
-    for eqn, times, moved in _run(steps_of(graph)[0], 1):
+    _, dynamic, named, _ = jitted.signatures.without_static(args, kwargs)
+    rounds = _rounds(graph, tree.tree_leaves((dynamic, named)))
+    for eqn, times, moved in _run(steps_of(graph, entry.settled)[0], 1, rounds):
         sums = of(eqn.source)
         sums.ops[eqn.op.name] = sums.ops.get(eqn.op.name, 0) + 1
         sums.flops += times * flops_of(eqn)
         sums.moved += times * moved
-    peak = peak_of(graph)
+    peak = peak_of(graph, entry.settled, rounds)
     for eqn, held in peak.by.items():
         of(eqn.source).at_peak += held
     results = simplify(replace(graph, outputs=graph.outputs[: entry.out_tree.num_leaves]))
@@ -160,7 +166,22 @@ def jitted_on_numpy(fun: Callable[..., Any]) -> tuple[Jitted[..., Any], Backend]
     return fun if isinstance(fun, Jitted) else jit(fun), Backend("numpy", simplify)
 
 
-def _run(steps: Iterable[Any], times: int) -> Iterable[tuple[Eqn, int, int]]:
+def _rounds(graph: Graph, leaves: Sequence[Any]) -> dict[Var, int]:
+    """How often loops go round that end by a condition, by their first outputs: those that are not inside of others, for arrays. It is
+    found by running them, and what they depend on."""
+    loops = [eqn for eqn in graph.eqns if eqn.op.held is not None and eqn.op.held.steps is not None]
+    if not loops or not all([isinstance(x, np.ndarray | np.generic | int | float | complex) for x in leaves]):
+        return {}
+    read = tuple([a for eqn in loops for a in eqn.inputs])
+    values = iter(compiled(simplify(replace(graph, outputs=read)))(*leaves))
+    found = {}
+    for eqn in loops:
+        given = [next(values) for _ in eqn.inputs]
+        found[eqn.outputs[0]] = eqn.op.held.steps(given, eqn.params)  # type: ignore[union-attr, misc]
+    return found
+
+
+def _run(steps: Iterable[Any], times: int, rounds: Mapping[Var, int]) -> Iterable[tuple[Eqn, int, int]]:
     """The equations that a program runs, those inside of others too, with how often it does, and the bytes that each moves."""
     for step in steps:
         eqn = step.eqn
@@ -169,9 +190,10 @@ def _run(steps: Iterable[Any], times: int) -> Iterable[tuple[Eqn, int, int]]:
             inside = {*part.graph.inputs, *part.graph.outputs}
             for e in part.graph.eqns:
                 yield e, times, sum([size_of(v.type) for v in (*e.inputs, *e.outputs) if v in inside])
-        elif graphs := held_by(eqn):
+        elif graphs := graphs_of(eqn.params):
             for graph in graphs if "carries" in eqn.params else [max(graphs, key=lambda g: sum(map(flops_of, g.eqns)))]:
-                yield from _run(steps_of(graph)[0], times * steps_of_loop(eqn))
+                often = rounds.get(eqn.outputs[0], steps_of_loop(eqn))
+                yield from _run(steps_of(graph)[0], times * often, rounds)
         else:
             yield eqn, times, 0 if step.views else _moved(eqn)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from tracegrad.core.graph import Eqn, Graph
+from tracegrad.core.graph import Eqn, graphs_of
 from tracegrad.core.types import ArrayType
 
 # Of n x n matrices, with m columns on the other side where there are any: Golub and Van Loan, Matrix Computations, 4th ed.
@@ -36,7 +35,7 @@ def flops_of(eqn: Eqn) -> int:
     whatever it is, and for each that a reduction reads; n log2 n for a sort, 5 n log2 n for a Fourier transform; those of
     textbooks for matrices; none for what moves elements. Of a loop that runs until a condition fails, one step."""
     op, types, outs = eqn.op, [a.type for a in eqn.inputs], [v.type for v in eqn.outputs]
-    graphs = held_by(eqn)
+    graphs = graphs_of(eqn.params)
     if graphs:
         times = steps_of_loop(eqn)
         counts = [sum(map(flops_of, g.eqns)) for g in graphs]
@@ -60,12 +59,6 @@ def _of_matrices(name: str, types: Sequence[ArrayType]) -> int:
     n = (rows * columns * min(rows, columns)) ** (1 / 3)
     m = types[1].shape[-1] if len(types) > 1 and types[1].ndim > 1 else 1
     return round(math.prod(batch) * _MATRICES[name](n, m))
-
-
-def held_by(eqn: Eqn) -> list[Graph]:
-    """The Graphs that an equation holds."""
-    values: list[Any] = [x for p in eqn.params.values() for x in (p if type(p) is tuple else (p,))]
-    return [x for x in values if type(x) is Graph]
 
 
 def steps_of_loop(eqn: Eqn) -> int:

@@ -74,8 +74,8 @@ def measured(function: Callable[..., Any], *args: Any) -> int:
 def test_the_peak_is_what_is_measured(name: str) -> None:
     f, x = CASES[name]
     jitted = tg.jit(f)
-    graph = jitted.signatures.entry_for((x,), {}, Backend("numpy", simplify)).graph
-    found = peak_of(graph)
+    entry = jitted.signatures.entry_for((x,), {}, Backend("numpy", simplify))
+    found = peak_of(entry.graph, entry.settled)
     assert found.bytes == pytest.approx(measured(jitted, x), rel=0.1, abs=4096)
     assert sum(found.by.values()) <= found.bytes
 

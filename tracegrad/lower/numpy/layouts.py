@@ -36,10 +36,13 @@ _SCALAR = Layout(())
 class Layouts(Definitions):
     """The equations of a Graph by the variables that they make, and the layouts of these, found when somebody asks. Inputs
     are taken to lie in C order without gaps, or with `any_order`, to lie anyhow; of the last ones it may be known (None where
-    it is not)."""
+    it is not). One that `guesses` takes for granted that what nothing is known of is in C order."""
 
-    def __init__(self, graph: Graph, any_order: bool = False, last: Sequence[Strides | None] = ()) -> None:
+    def __init__(
+        self, graph: Graph, any_order: bool = False, last: Sequence[Strides | None] = (), guesses: bool = False
+    ) -> None:
         super().__init__()
+        self._guesses = guesses
         self._found: dict[Var, Layout] = {}
         self.assumed = 0  # what answers were given because of
         for i, v in enumerate(graph.inputs):
@@ -52,7 +55,9 @@ class Layouts(Definitions):
             self._found[v] = Layout(Unknown(v, False) if strides is None else strides)
         for v, x in graph.consts.items():
             known = strides_of(x) if type(x) is np.ndarray else None
-            self._found[v] = Layout(known if known is not None else Unknown(v, False))
+            self._found[v] = Layout(
+                known if known is not None else in_c_order(v.type.shape) if guesses else Unknown(v, False)
+            )
 
     def made_by(self, eqn: Eqn) -> Layout:
         """The layout of what an equation makes."""
@@ -75,6 +80,8 @@ class Layouts(Definitions):
                 waiting.pop()
                 inputs = [found[a] if type(a) is Var else _SCALAR for a in eqn.inputs]
                 found[v] = layout_of(eqn, v, inputs)
+                if self._guesses and type(found[v].strides) is Unknown:
+                    found[v] = Layout(in_c_order(v.type.shape))
         return found[atom]  # type: ignore[index]
 
     def is_dense(self, x: Atom) -> bool:

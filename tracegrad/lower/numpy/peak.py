@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import tracemalloc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracegrad.core.graph import Eqn, Graph, Var
-from tracegrad.core.quiet import quietly
-from tracegrad.core.types import ArrayType
+from tracegrad.core.graph import Eqn, Graph, Var, graphs_in, graphs_of
+from tracegrad.core.memory import common_order, is_dense
 from tracegrad.lower.numpy.blocks import BLOCK, SHARED, chain_op, workers
 from tracegrad.lower.numpy.memory import size_of
 from tracegrad.lower.numpy.steps import memory_of_steps
-from tracegrad.lower.numpy.writer import Part, Step, lower, steps_of
-
-# An operation of several NumPy calls is tried on arrays of about so many elements, to see what it takes besides its results.
-TRIED = 1 << 17  # of which NumPy writes results over temporary arrays, as it does with large ones
+from tracegrad.lower.numpy.trial import tried
+from tracegrad.lower.numpy.writer import Part, Step, steps_of
 
 
 class Held(NamedTuple):
@@ -28,134 +25,151 @@ class Held(NamedTuple):
     by: dict[Eqn, int]
 
 
-def peak_of(graph: Graph | Part) -> Held:
-    """The most that the program of a Graph holds at a time, of what it makes itself, results included: what its arguments
-    hold does not count."""
-    steps, returned = steps_of(graph)
-    made = {v: step.eqn for step in steps for v in step.eqn.outputs}
+def peak_of(
+    graph: Graph | Part, settled: Collection[Var] = (), rounds: Mapping[Var, int] = MappingProxyType({})
+) -> Held:
+    """The most that the program of a Graph, in which such constants are settled, holds at a time, of what it makes itself, results
+    included: what its arguments hold does not count. How often loops go round that end by a condition say the `rounds`, by their
+    first outputs; once, if they do not."""
+    steps, returned = steps_of(graph, settled)
+    consts: Mapping[Var, Any] = {} if type(graph) is Part else {v: graph.consts[v] for v in settled}  # type: ignore[union-attr]
+    taken = [taken_by(step, consts, rounds) for step in steps]
+    memory = _Memory()
+    totals = []
+    for step, takes in zip(steps, taken, strict=True):
+        memory.makes(step, takes)
+        totals.append(memory.total + sum(takes.beside.values()))
+        memory.lets_go(step)
     outputs = () if type(graph) is Part else graph.outputs  # type: ignore[union-attr]
     copies = 0
     for a, text in zip(outputs, returned, strict=False):
-        is_copied = text.startswith("own(") and a in made and made[a].op.view is not None  # a view, or one of a copy
+        is_copied = text.startswith("own(") and a in memory.views  # a view, or an argument itself
         copies += size_of(a.type) if is_copied or text.startswith("compact(") else 0
-    besides: list[dict[Eqn, int]] = [*[{} if step.views else beside(step.eqn) for step in steps], {}]
-    totals = [total + sum(more.values()) for (total, _), more in zip(_held(steps), besides, strict=True)]
-    totals[-1] += copies
-    most = max(totals)
-    at = totals.index(most)
-    _, held = next(itertools.islice(_held(steps), at, None))
-    by = besides[at]
-    for eqn, size in held.values():
+    totals.append(memory.total + copies)
+    at = totals.index(max(totals))
+    memory = _Memory()
+    for step, takes in zip(steps[:at], taken, strict=False):
+        memory.makes(step, takes)
+        memory.lets_go(step)
+    by = dict(taken[at].beside) if at < len(steps) else {}
+    if at < len(steps):
+        memory.makes(steps[at], taken[at])
+    for eqn, size in memory.held.values():
         by[eqn] = by.get(eqn, 0) + size
-    return Held(most, by)
+    return Held(max(totals), by)
 
 
-def _held(steps: Sequence[Step]) -> Iterator[tuple[int, dict[int, tuple[Eqn, int]]]]:
-    """What is held behind each line before it lets go of anything, and behind all of them: in all, and the arrays by number,
-    with who made them."""
-    held: dict[int, tuple[Eqn, int]] = {}
-    names: dict[str, int] = {}  # which array a name refers to,
-    counts: dict[int, int] = {}  # and how many names do
-    called: dict[Any, str] = {}
-    total = 0
-    numbers = itertools.count()
-    for eqn, made, over, gone, views in steps:
-        for v, name in zip(eqn.outputs, made, strict=True):
-            called[v] = name
+class Taken(NamedTuple):
+    """What a line takes: the bytes held while it runs besides its results, by equations; and for each result the bytes that it
+    holds, which argument it lies in the memory of (-1: none), and whether it is a view."""
+
+    beside: dict[Eqn, int]
+    made: tuple[int, ...]
+    shares: tuple[int, ...]
+    is_view: tuple[bool, ...]
+
+
+class _Memory:
+    """The arrays that are held, gone through line by line."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.held: dict[int, tuple[Eqn, int]] = {}  # by number, with who made them
+        self.views: set[Any] = set()  # variables that are a view, or an argument
+        self._names: dict[str, int] = {}  # which array a name refers to,
+        self._counts: dict[int, int] = {}  # and how many names do
+        self._called: dict[Any, str] = {}
+        self._numbers = itertools.count()
+
+    def makes(self, step: Step, takes: Taken) -> None:
+        names, inputs = self._names, step.eqn.inputs
+        for v, name, size, shared, is_view in zip(
+            step.eqn.outputs, step.made, takes.made, takes.shares, takes.is_view, strict=True
+        ):
+            self._called[v] = name
             array = -1
-            if over or name in names:  # what it is written over goes by its new name
-                array = names.get(over or name, -1)
+            if step.over or name in names:  # what it is written over goes by its new name
+                array = names.get(step.over or name, -1)
                 if array >= 0:
-                    held[array] = eqn, held[array][1]
-            elif views:
-                array = names.get(called.get(eqn.inputs[0], ""), -1)
-            elif size_of(v.type):
-                array = next(numbers)
-                held[array] = eqn, size_of(v.type)
-                total += size_of(v.type)
+                    self.held[array] = step.eqn, self.held[array][1]
+            elif shared >= 0:
+                array = names.get(self._called.get(inputs[shared], ""), -1)
+                if is_view or inputs[shared] in self.views or array < 0:
+                    self.views.add(v)
+            else:
+                if is_view:
+                    self.views.add(v)
+                if size:
+                    array = next(self._numbers)
+                    self.held[array] = step.eqn, size
+                    self.total += size
             if array >= 0 and name not in names:
                 names[name] = array
-                counts[array] = counts.get(array, 0) + 1
-        yield total, held
-        for name in gone:
-            array = names.pop(name, -1)
+                self._counts[array] = self._counts.get(array, 0) + 1
+
+    def lets_go(self, step: Step) -> None:
+        for name in step.gone:
+            array = self._names.pop(name, -1)
             if array >= 0:
-                counts[array] -= 1
-                if not counts[array]:
-                    total -= held.pop(array)[1]
-    yield total, held
+                self._counts[array] -= 1
+                if not self._counts[array]:
+                    self.total -= self.held.pop(array)[1]
 
 
-def beside(eqn: Eqn) -> dict[Eqn, int]:
-    """What an equation takes while it is run, besides its results, in bytes, and which equations do: those inside, if it holds
-    Graphs."""
+def taken_by(step: Step, settled: Mapping[Var, Any], rounds: Mapping[Var, int]) -> Taken:
+    """What a line takes in a program that has these constants for good."""
+    eqn, count = step.eqn, len(step.eqn.outputs)
+    sizes, own, new = tuple([size_of(v.type) for v in eqn.outputs]), (-1,) * count, (False,) * count
+    if step.views:
+        return Taken({}, (0,), (0,), (True,))
+    if eqn.op is chain_op or (graphs_of(eqn.params) and not _may_be_tried(eqn)):
+        return Taken(beside(step, rounds), sizes, own, new)
+    kinds = {a.type.dtype for a in (*eqn.inputs, *eqn.outputs) if a.type.shape}
+    if isinstance(eqn.op.evaluate, np.ufunc) and len(kinds) == 1:
+        return Taken({}, sizes, own, new)
+    found = tried(eqn, step.lying, settled)
+    return Taken({eqn: found.extra} if found.extra else {}, found.held, found.shares, found.is_view)
+
+
+def _may_be_tried(eqn: Eqn) -> bool:
+    """Whether Graphs are run op by op, and end whatever the numbers are."""
+    if eqn.op.held is None or not eqn.op.held.by_rows:
+        return False
+    inside = [e for g in graphs_in(Graph((), (eqn,), (), {})) for e in g.eqns]
+    return not any([e.op.held is not None and e.op.held.steps is not None for e in inside])
+
+
+def beside(step: Step, rounds: Mapping[Var, int]) -> dict[Eqn, int]:
+    """What the equation of a line takes while it is run, besides its results, in bytes, and which equations do: those inside, if it
+    holds Graphs."""
+    eqn = step.eqn
     if eqn.op is chain_op:
         part: Part = eqn.params["function"]
-        inner, size = peak_of(part), eqn.outputs[0].type.size
+        made = eqn.outputs[0].type
+        large = [(a, x) for a, x in zip(eqn.inputs, step.lying, strict=True) if a.type.shape]
+        if common_order(made.shape, [x for _, x in large]) is None:
+            return _without_results(eqn, peak_of(Part(part.graph, 0)))
+        # (One number everywhere is as good as an array.)
+        copied = sum([size_of(a.type) for a, x in large if any(x) and not is_dense(made.shape, x)])
+        inner, size = peak_of(part), made.size
         count = workers() if size >= SHARED else 1
         length = -(-size // (count * -(-size // (count * BLOCK))))
-        return {e: n * length * count // size for e, n in inner.by.items()}
-    graphs = [g for x in eqn.params.values() for g in (x if type(x) is tuple else (x,)) if type(g) is Graph]
-    if graphs and "carries" in eqn.params:
-        kept, step = memory_of_steps(eqn.params["body"], eqn.params["carries"])
-        found = dict(peak_of(step).by)
+        found = {e: n * length * count // size for e, n in inner.by.items()}
+        found[eqn] = copied
+        return found
+    graphs = graphs_of(eqn.params)
+    if "carries" in eqn.params:
+        if eqn.op.held is not None and eqn.op.held.keeps is not None:
+            kept, once = eqn.op.held.keeps(eqn.params, rounds.get(eqn.outputs[0], 1))
+        else:
+            kept, once = memory_of_steps(eqn.params["body"], eqn.params["carries"])
+        found = dict(peak_of(once).by)
         found[eqn] = found.get(eqn, 0) + kept
         return found
-    if graphs:
-        most = max([peak_of(g) for g in graphs], key=lambda held: held.bytes)
-        twice = min(most.bytes, sum([size_of(v.type) for v in eqn.outputs]))  # what is made inside is what is returned
-        return {e: n - n * twice // max(most.bytes, 1) for e, n in most.by.items()}
-    if isinstance(eqn.op.evaluate, np.ufunc):
-        return {}
-    moved = sum([size_of(t) for t in (*[a.type for a in eqn.inputs], *[v.type for v in eqn.outputs])])
-    extra = int(_extra(eqn) * moved) if moved > TRIED else 0
-    return {eqn: extra} if extra else {}
+    return _without_results(eqn, max([peak_of(g) for g in graphs], key=lambda held: held.bytes))
 
 
-def _extra(eqn: Eqn) -> float:
-    """What an operation takes besides its results, in bytes for each byte of its arguments and results: what more it takes on
-    arrays of one size than on those of half of it."""
-    try:
-        (more, large), (less, small) = [_tried(eqn, size) for size in (TRIED, TRIED // 2)]
-    except Exception:  # sizes that its params do not fit, numbers that it does not like: there is no telling
-        return 0.0
-    found = (more - less) / (large - small) if large > small else 0.0
-    return found if found > 0.02 else 0.0
-
-
-def _tried(eqn: Eqn, size: int) -> tuple[int, int]:
-    """What it takes besides its results on arrays of so many elements, and the bytes of its arguments and results."""
-    types = [a.type for a in eqn.inputs]
-    most = max([t.ndim for t in types], default=0)
-    small = {n: min(n, max(round(size ** (1 / most)), 2)) for t in types for n in t.shape}
-    inputs = tuple([Var(ArrayType(tuple([small[n] for n in t.shape]), t.dtype, t.weak)) for t in types])
-    made: Any = eqn.op.infer([v.type for v in inputs], eqn.params)
-    outputs = tuple([Var(t) for t in (made if eqn.op.multiple_results else (made,))])
-    if any([small.get(n, n) != n for v in outputs for n in v.type.shape]):
-        raise ValueError("a size is in the params")
-    function = lower(Graph(inputs, (eqn._replace(inputs=inputs, outputs=outputs),), outputs, {}, "tried")).function
-    arrays = [
-        v.type.python_kind(1) if v.type.weak and v.type.python_kind else np.ones(v.type.shape, v.type.dtype)
-        for v in inputs
-    ]
-    quietly(("all",), function, *arrays)
-    taken = _most_held(lambda: quietly(("all",), function, *arrays))
-    results = sum([size_of(v.type) for v in outputs])
-    return taken - results, results + sum([size_of(v.type) for v in inputs])
-
-
-def _most_held(function: Callable[[], Any]) -> int:
-    """The most that is held while a function is run, besides what was held before."""
-    was_on = tracemalloc.is_tracing()
-    try:
-        if not was_on:
-            tracemalloc.start()
-        before, _ = tracemalloc.get_traced_memory()
-        tracemalloc.reset_peak()
-        kept = function()
-        _, most = tracemalloc.get_traced_memory()
-        del kept
-        return most - before
-    finally:
-        if not was_on:
-            tracemalloc.stop()
+def _without_results(eqn: Eqn, most: Held) -> dict[Eqn, int]:
+    """What a Graph inside of an equation holds, but for what is returned."""
+    twice = min(most.bytes, sum([size_of(v.type) for v in eqn.outputs]))
+    return {e: n - n * twice // max(most.bytes, 1) for e, n in most.by.items()}

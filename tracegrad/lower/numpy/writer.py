@@ -45,13 +45,14 @@ _numbers = itertools.count()
 
 class Step(NamedTuple):
     """What a line of a program does: the equation, the names that it makes, that of the array that it writes them over, if any,
-    those that it lets go, and whether what it makes is a view."""
+    those that it lets go, whether what it makes is a view, and how what it reads lies (in C order, where that is not known)."""
 
     eqn: Eqn
     made: tuple[str, ...]
     over: str
     gone: tuple[str, ...]
     views: bool = False
+    lying: tuple[Strides, ...] = ()
 
 
 # What is to be called behind each line of the programs that are compiled meanwhile, with the number that it gives an equation; and
@@ -132,22 +133,24 @@ def compiled(graph: Graph) -> Callable[..., list[Any]]:
     return found
 
 
-def steps_of(graph: Graph | Part) -> tuple[list[Step], list[str]]:
-    """What the lines of the program do that `lower` writes for a Graph, and what it returns, as expressions. A chain that is run
+def steps_of(graph: Graph | Part, settled: Collection[Var] = ()) -> tuple[list[Step], list[str]]:
+    """What the lines of the program do that `lower` writes for a Graph with such `settled` constants, and what it returns, as expressions. A chain that is run
     block by block has for its function a `Part`, of which there is the same."""
-    if type(graph) is Part:
-        writer = _Writer(graph.graph, None, graph.fills, graph.takes_spares)
+    if type(graph) is Part and not graph.takes_spares:
+        writer = _Writer(graph.graph, None, graph.fills)
     else:
-        assert type(graph) is Graph
-        ordered, assumed = simplify_in_order(graph)
+        part = graph if type(graph) is Part else Part(graph, 0)  # type: ignore[arg-type]
+        ordered, assumed = simplify_in_order(part.graph)
         chains = with_chains(near_their_inputs(ordered), Part)  # type: ignore[arg-type]
-        writer = _Writer(chains, None, in_any_order=steps_of, assumed=assumed)  # for inputs in C order
+        # For inputs in C order.
+        writer = _Writer(chains, None, part.fills, part.takes_spares, steps_of, assumed, settled=settled)
     writer.write()
-    layouts = writer.layouts or Layouts(writer.graph)
-    steps = [
-        s._replace(views=is_view(s.eqn, layouts.of(s.eqn.inputs[0]).strides)) if s.eqn.op.view is not None else s
-        for s in writer.steps
-    ]
+    layouts = Layouts(writer.graph, guesses=True)
+    layouts.update((v, e) for e in writer.graph.eqns for v in e.outputs)
+    steps = []
+    for s in writer.steps:
+        lying: Any = tuple([layouts.of(a).strides for a in s.eqn.inputs])
+        steps.append(s._replace(views=s.eqn.op.view is not None and is_view(s.eqn, lying[0]), lying=lying))
     return steps, writer.results()
 
 

@@ -146,6 +146,12 @@ def _states(given: Any, params: Params, run: Run) -> Iterator[Any]:
         yield carry
 
 
+def _steps(inputs: Sequence[Any], params: Params) -> int:
+    """How many steps a loop takes."""
+    given = _sections(params).split(inputs)
+    return sum(1 for _ in _states(given, params, compiled)) - 1
+
+
 def _while_replay(run: Any, inputs: Sequence[Any], params: Params) -> Sequence[Any]:
     given = _sections(params).split(inputs)
     carry, step = given.carry, 0
@@ -326,7 +332,7 @@ def _while_series(expanded: Any, inputs: Sequence[Sequence[Any]], params: Params
 
 
 while_op = Op(
-    "while_loop", evaluate=_while, infer=_while_type, jvp=_while_jvp, vjp=_while_vjp, batch=_while_batch, held=Held(expand=_while_expand, replay=_while_replay, write=_while_write, flows=_while_flows, series=_while_series),
+    "while_loop", evaluate=_while, infer=_while_type, jvp=_while_jvp, vjp=_while_vjp, batch=_while_batch, held=Held(expand=_while_expand, replay=_while_replay, write=_while_write, flows=_while_flows, series=_while_series, steps=_steps),
     multiple_results=True, never_aliases=True, kinds="",
 )  # fmt: skip
 
@@ -375,7 +381,7 @@ def _run_while_vjp(*arrays: Any, **params: Any) -> tuple[Any, ...]:
         *kept, _ = states
         backwards = iter(kept[::-1])
     else:
-        size = sum([t.size * t.dtype.itemsize for t in body.in_types[: params["carries"]]])
+        size = _size_of_state(params)
         slots = memory // max(size, 1)
         if slots < 3:
             raise ValueError(
@@ -384,6 +390,21 @@ def _run_while_vjp(*arrays: Any, **params: Any) -> tuple[Any, ...]:
             )
         backwards = states_backwards(given.carry, given.body, compiled(body), sum(1 for _ in states) - 1, slots)
     return tuple(own_carry(_swept(backwards, given.body, list(cts.values()), params, compiled), arrays))
+
+
+def _while_vjp_steps(inputs: Sequence[Any], params: Params) -> int:
+    return _steps(_split_cotangents(inputs, params)[0], params)
+
+
+def _size_of_state(params: Params) -> int:
+    return sum([t.size * t.dtype.itemsize for t in params["body"].in_types[: params["carries"]]])
+
+
+def _kept(params: Params, steps: int) -> tuple[int, Graph]:
+    """The states that are there at a time, but for the first, which is what is given; and a step back."""
+    size, memory = _size_of_state(params), params["memory"]
+    most = steps if memory is None else min(steps, memory // max(size, 1)) - 1
+    return max(most, 0) * size, step_back(params["body"], params["carries"], params["wanted"])
 
 
 def _while_vjp_replay(run: Any, inputs: Sequence[Any], params: Params) -> Sequence[Any]:
@@ -539,5 +560,5 @@ def _while_vjp_write(types: Sequence[ArrayType], params: Params) -> Written:
 
 while_vjp_op = Op(
     "while_loop_vjp", evaluate=_run_while_vjp, infer=_while_vjp_type, jvp=_while_vjp_jvp, vjp=_while_vjp_vjp,
-    batch=_while_vjp_batch, held=Held(expand=_while_vjp_expand, replay=_while_vjp_replay, write=_while_vjp_write), multiple_results=True, never_aliases=True, kinds="", linear_if=_is_linear,
+    batch=_while_vjp_batch, held=Held(expand=_while_vjp_expand, replay=_while_vjp_replay, write=_while_vjp_write, steps=_while_vjp_steps, keeps=_kept), multiple_results=True, never_aliases=True, kinds="", linear_if=_is_linear,
 )  # fmt: skip
