@@ -27,25 +27,30 @@ class Differs(Exception):
         self.source = source
 
 
+class NoPolynomial(Differs):
+    """Numbers that are no polynomial of the sizes of the degree that was looked for."""
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Numbers that depend on sizes.
 
 
-def monomials(values: Sequence[int]) -> list[int]:
-    """1, each size, each product of two.
+def monomials(values: Sequence[int], degree: int = 2) -> list[int]:
+    """1, each size, and up to degree 2 each product of two.
 
     >>> monomials([2, 5])
     [1, 2, 5, 4, 10, 25]
     """
-    return [1, *values, *[a * b for a, b in itertools.combinations_with_replacement(values, 2)]]
+    products = [a * b for a, b in itertools.combinations_with_replacement(values, 2)] if degree == 2 else []
+    return [1, *values, *products]
 
 
 class Numbers:
-    """What fits numbers found at sampled sizes by polynomials, with the inverse of their matrix in exact fractions."""
+    """What fits numbers found at sampled sizes by polynomials of a degree, in exact fractions."""
 
-    def __init__(self, names: Sequence[str], sampled: Sequence[Sizes]) -> None:
+    def __init__(self, names: Sequence[str], sampled: Sequence[Sizes], degree: int = 2) -> None:
         self.names = tuple(names)
-        rows = [monomials([s[n] for n in self.names]) for s in sampled]
+        rows = [monomials([s[n] for n in self.names], degree) for s in sampled]
         self._rows = rows
         width = len(rows[0])
         # The first rows that are independent, as they come out of Gauss's elimination.
@@ -95,7 +100,8 @@ class Polynomial:
         self.coefficients = coefficients
 
     def __call__(self, sizes: Sizes) -> int:
-        found = sum(map(_product, self.coefficients, monomials([sizes[n] for n in self.names])), Fraction(0))
+        values = monomials([sizes[n] for n in self.names])[: len(self.coefficients)]
+        found = sum(map(_product, self.coefficients, values), Fraction(0))
         if found.denominator != 1:
             raise Differs(f"{found} is no whole number")
         return int(found)
@@ -146,7 +152,8 @@ class Merging:
             return lambda sizes: values[0]
         found = self.numbers.fitted(values)
         if found is None:
-            raise Differs(f"{what} is {', '.join(map(str, values[:4]))}, ..., which is no polynomial", self.source)
+            numbers = ", ".join(map(str, values[:4]))
+            raise NoPolynomial(f"{what} is {numbers}, ..., which is no polynomial", self.source)
         return found
 
     def _text(self, values: Sequence[str], what: str) -> Made:

@@ -1,7 +1,8 @@
 """One trace for arrays of any size along named axes: `jit(f, dims={"x": ("N", None)})`.
 
-The function is traced at a few sizes. Its Graphs differ in numbers alone: shapes, indices, params. Each is found as a polynomial of the
-sizes, of degree 2 at most, that has one trace more than it takes to agree with; and the Graph for another size is the same Graph with
+The function is traced at a few sizes. Its Graphs differ in numbers alone: shapes, indices, params. Each is found as a sum of multiples
+of the sizes, or where they are not that, after a few traces more, as a polynomial of degree 2; either has one trace more than it takes to
+agree with, or two. And the Graph for another size is the same Graph with
 that size's numbers, of which all types are inferred anew. Where the Graphs differ in more, a branch or a loop in Python has
 depended on a size, and the function is refused, with the line. So it is where a comparison with a size, which is noted as it is
 traced (`core/sizes.py`), would come out otherwise at a size that comes later.
@@ -33,25 +34,28 @@ from tracegrad.core.graph import Graph
 from tracegrad.core.sizes import Comparison, Size
 from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import ArrayType
-from tracegrad.transforms.jit.alike import Differs, Made, Merging, Numbers, Sizes, monomials
+from tracegrad.transforms.jit.alike import Differs, Made, Merging, NoPolynomial, Numbers, Sizes, monomials
 from tracegrad.transforms.signatures import Backend, NameOf, Signatures, Static
 
 Dims = Mapping[str, tuple[str | None, ...]]
 
-# Below the first, functions are traced as they are without names: arrays of 0 and 1 are another matter in NumPy. Of both
-# parities, all remainders by 3, a power of two, a square; the last is large.
+# Below the first, functions are traced as they are without names: arrays of 0 and 1 are another matter in NumPy. The first, the second
+# and the last, which is large, lie on no line with halves, thirds and so on of them, rounded, or with their least powers of two; all
+# are of both parities, all remainders by 3, a power of two, a square.
 SAMPLES = (7, 12, 29, 64, 38, 17, 51, 1009)
 LARGEST_SAMPLE = SAMPLES[-1]
 MOST_NAMES = 2
 
 
-def samples_for(names: Sequence[str]) -> list[dict[str, int]]:
-    """Sizes to trace at: as many as a polynomial of degree 2 has coefficients, and two more. The last are large."""
-    count = len(monomials([1] * len(names))) + 2
+def samples_for(names: Sequence[str], degree: int) -> list[dict[str, int]]:
+    """Sizes to trace at: for degree 1 one more for each name than a sum of multiples has coefficients, the last of them large, and for
+    degree 2, after these, two more than a polynomial has."""
     if not names:
         return []
-    found = [{n: SAMPLES[(i * (1 + 2 * k) + 3 * k) % 7] for k, n in enumerate(names)} for i in range(count - 1)]
-    return [*found, dict.fromkeys(names, LARGEST_SAMPLE) | {n: LARGEST_SAMPLE - 36 * k for k, n in enumerate(names)}]
+    first, count = 2 * len(names), len(monomials([1] * len(names))) + 1
+    found = [{n: SAMPLES[(i * (1 + 2 * k) + 4 * k) % 7] for k, n in enumerate(names)} for i in range(count)]
+    found.insert(first, {n: LARGEST_SAMPLE - 36 * k for k, n in enumerate(names)})
+    return found[: first + 1] if degree == 1 else found
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -72,12 +76,20 @@ class Template:
     def __init__(self, names: Sequence[str], trace: Callable[[Sizes], Traced]) -> None:
         self.names = names
         self._trace = trace
-        self._sampled = samples_for(names)
+        self._degree = 1
+        self._sampled = samples_for(names, 1)
         self._traces = [trace(s) for s in self._sampled]
-        self._merge()
+        try:
+            self._merge()
+        except NoPolynomial:
+            self._degree = 2
+            for s in samples_for(names, 2)[len(self._sampled) :]:
+                self._sampled.append(s)
+                self._traces.append(trace(s))
+            self._merge()
 
     def _merge(self) -> None:
-        merging = Merging(Numbers(self.names, self._sampled))
+        merging = Merging(Numbers(self.names, self._sampled, self._degree))
         self._guards = list(self._compared(merging))
         self._graph = merging.graph([t.graph for t in self._traces])
         first = self._traces[0]
