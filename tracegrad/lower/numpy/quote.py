@@ -37,6 +37,7 @@ from tracegrad.core.late import imported
 from tracegrad.core.op import Op
 from tracegrad.lower.numpy.lines import header, laid_out
 from tracegrad.ops.linalg.equal_values import Line
+from tracegrad.ops.linalg.two_by_two import NUMPYS
 
 _CACHED = type(functools.cache(len))
 
@@ -87,6 +88,8 @@ class Quotes:
 
     def expression(self, value: Any, wanted: str = "value") -> str:
         """What the module has to say where it means this function or constant."""
+        if type(value) is FunctionType:
+            value = NUMPYS.get(value, value)
         if (known := self._known.get(id(value))) is not None:
             return known[0]
         if isinstance(value, ModuleType):

@@ -14,6 +14,7 @@ from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType, number_kind
 from tracegrad.ops.contract import transposed
 from tracegrad.ops.families import broadcast_shapes, conform, elementwise_batch, implements, shape_of
+from tracegrad.ops.linalg import two_by_two
 from tracegrad.ops.linalg.matrices import (
     adjoint,
     dominant_matrices,
@@ -215,7 +216,7 @@ def _slogdet(a: Any) -> tuple[Any, ...]:
 
 slogdet_op = Op(
     "slogdet",
-    evaluate=_slogdet,
+    evaluate=two_by_two.first(two_by_two.slogdet, _slogdet),
     infer=_slogdet_type,
     jvp=_slogdet_jvp,
     vjp=_slogdet_vjp,

@@ -16,6 +16,7 @@ from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.ops.contract import column, transposed
 from tracegrad.ops.families import cast, conform, implements
+from tracegrad.ops.linalg import two_by_two
 from tracegrad.ops.linalg.hermitian import from_triangle
 from tracegrad.ops.linalg.matrices import (
     adjoint,
@@ -133,7 +134,7 @@ def _core_strides(inputs: Sequence[Any], types: Sequence[ArrayType], params: Par
 
 solve_op = Op(
     "solve",
-    evaluate=_solve,
+    evaluate=two_by_two.first(two_by_two.solve, _solve),
     infer=_solve_type,
     jvp=_solve_jvp,
     vjp=_solve_vjp,
@@ -174,7 +175,7 @@ def _inv_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: 
 
 inv_op = Op(
     "inv",
-    evaluate=_inv,
+    evaluate=two_by_two.first(two_by_two.inv, _inv),
     infer=square("inv"),
     jvp=_inv_jvp,
     vjp=_inv_vjp,
