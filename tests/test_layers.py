@@ -24,6 +24,7 @@ ROOMS = [
         "core.types",
         "core.errors",
         "core.generated",
+        "core.reached",
         "core.collector",
         "core.jax_arrays",
         "core.memory",

@@ -20,19 +20,17 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tracegrad.core.errors import FrozenRandomError, Source, described, is_of_a_library
+from tracegrad.core.reached import NOTHING, cells_of, codes, names_read, walk
 
 T = TypeVar("T")
 State = Callable[[], Any]
 
 # Names by which code gets at a generator that is made or imported in it.
 _NAMES = frozenset(["random", "numpy.random", "default_rng", "RandomState", "Random"])
-_MADE = frozenset(
-    ["default_rng", "RandomState", "Random"]
-)  # what these return is seeded by the system, called with nothing
+_MADE = frozenset(["default_rng", "RandomState", "Random"])  # by the system's seed, called with nothing
 _MODULES = frozenset(["numpy.random", "random"])
 _VALUES = frozenset([np.ndarray, np.ufunc, int, float, complex, bool, str, bytes, type(None), CodeType, range, slice])
 _MANY = 64  # elements of a container up to which all are looked at
-_FAR = 1000  # what is looked at in all
 
 
 def without_drawing(function: Any, transform: str, trace: Callable[[], T], named: Any = None) -> T:
@@ -73,78 +71,61 @@ def _reached(function: Any) -> tuple[list[tuple[str, State]], set[tuple[CodeType
     nobody has seeded."""
     found: dict[int, tuple[str, State]] = {}
     unseeded: set[tuple[CodeType, int]] = set()
-    seen: set[int] = set()
     is_global = False
-    waiting: list[tuple[str, Any]] = [("", function)]
-    while waiting and len(seen) < _FAR:
-        name, x = waiting.pop()
-        kind = type(x)
-        if kind in _VALUES or id(x) in seen:
-            continue
-        seen.add(id(x))
-        if kind is FunctionType:
+
+    def look(name: str, x: Any) -> Iterable[tuple[str, Any]]:
+        nonlocal is_global
+        parts: Iterable[tuple[str, Any]] = ()
+        if type(x) is FunctionType:
+            parts = _parts_of_function(x)
             if _is_users(x) or x is function:
-                for code in _codes(x.__code__):
+                for code in codes(x.__code__):
                     is_global = is_global or not _NAMES.isdisjoint(code.co_names)
                     if not _MADE.isdisjoint(code.co_names):
                         unseeded.update(_unseeded(code))
-                waiting += _names_of(x)
-            enclosed = _enclosed_by(x)
-            waiting += enclosed if _is_users(x) else [("", part) for _, part in enclosed]
-        elif kind is ModuleType:
+        elif type(x) is ModuleType:
             is_global = is_global or x.__name__ in _MODULES
         elif isinstance(x, type):
-            continue
+            pass
         elif (state := _state_of(x)) is not None:
             found[id(x)] = f"the generator {name}" if name.replace(".", "").isidentifier() else "a generator", state
-        elif kind is MethodType or kind is BuiltinFunctionType:
+        elif type(x) is MethodType or type(x) is BuiltinFunctionType:
             owner = x.__self__
             if (state := _state_of(owner)) is not None:  # `from numpy.random import normal`
                 found[id(owner)] = f"the generator of {name or x.__name__}()", state
-            elif kind is MethodType:
-                waiting += [("", x.__func__), ("self", owner)]
+            elif type(x) is MethodType:
+                parts = [("", x.__func__), ("self", owner)]
         else:
-            waiting += _parts_of(x, name)
-    states = [*found.values(), *(_global_states() if is_global or waiting else ())]
-    return states, unseeded
+            parts = _parts_of(x, name)
+        return [(label, part) for label, part in parts if type(part) not in _VALUES]
+
+    is_all = walk(function, look)
+    return [*found.values(), *(_global_states() if is_global or not is_all else ())], unseeded
 
 
 def _is_users(function: FunctionType) -> bool:
     return not is_of_a_library(function.__code__.co_filename)
 
 
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    """The code of a function, and of those that are defined in it."""
-    yield code
-    for x in code.co_consts:
-        if type(x) is CodeType:
-            yield from _codes(x)
-
-
-def _names_of(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """What a function's global names stand for, and those of the user's modules that it asks for something."""
-    names = {name: None for code in _codes(function.__code__) for name in code.co_names}
-    for name in names:
-        x = function.__globals__.get(name)
-        if x is None:
-            continue
-        yield name, x
-        if type(x) is ModuleType and not is_of_a_library(getattr(x, "__file__", None) or "<frozen "):
-            yield from [(f"{name}.{inner}", vars(x)[inner]) for inner in names if inner in vars(x)]
-
-
-def _enclosed_by(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """What a function closes over, its default arguments, and what it wraps."""
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            yield name, cell.cell_contents
-        except ValueError:  # nothing yet
-            continue
+def _parts_of_function(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """What a function of the user's reads by name; of any, what it closes over, its default arguments, and what it wraps."""
+    is_users = _is_users(function)
+    if is_users:
+        yield from [(label, name.value) for label, name in names_read(function, _is_open) if name.value is not NOTHING]
+    else:
+        yield from [("", name.value) for name in cells_of(function) if name.value is not NOTHING]
     code = function.__code__
     names = code.co_varnames[: code.co_argcount]
-    yield from zip(names[::-1], (function.__defaults__ or ())[::-1], strict=False)
-    yield from (function.__kwdefaults__ or {}).items()
+    defaults = [
+        *zip(names[::-1], (function.__defaults__ or ())[::-1], strict=False),
+        *(function.__kwdefaults__ or {}).items(),
+    ]
+    yield from [(name if is_users else "", x) for name, x in defaults]
     yield "", vars(function).get("__wrapped__")
+
+
+def _is_open(file: str) -> bool:
+    return not is_of_a_library(file)
 
 
 def _parts_of(x: Any, name: str) -> Iterable[tuple[str, Any]]:

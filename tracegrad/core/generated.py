@@ -15,6 +15,8 @@ from collections.abc import Container, Iterable, Mapping
 from types import CodeType, FunctionType
 from typing import Any
 
+from tracegrad.core.reached import mentioned
+
 # What a name in a program would hide, or could not be.
 RESERVED = frozenset([*keyword.kwlist, *keyword.softkwlist, *dir(builtins)])
 
@@ -94,17 +96,6 @@ def functions(codes: Iterable[CodeType], values: Mapping[str, Any]) -> dict[str,
             made[name] = FunctionType(x.__code__, found, name)
     namespace.clear()
     return made
-
-
-def mentioned(code: CodeType) -> set[str]:
-    """The names that may be globals in a function and in those inside of it."""
-    found: set[str] = set()
-    waiting = [code]
-    while waiting:
-        code = waiting.pop()
-        found.update(code.co_names)
-        waiting += [c for c in code.co_consts if type(c) is CodeType]
-    return found
 
 
 def line(text: Any) -> str:

@@ -32,6 +32,7 @@ from tracegrad.core.advice import distribution_of
 from tracegrad.core.errors import at, clip, is_of_the_user, user_source
 from tracegrad.core.late import LOADERS
 from tracegrad.core.names import Transformed
+from tracegrad.core.reached import codes
 from tracegrad.transforms.jit.numpy import Jitted
 from tracegrad.typing import F
 
@@ -468,22 +469,14 @@ def _is_empty(cell: CellType) -> bool:
         return True
 
 
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    """A code object, and those of the functions and classes in it."""
-    yield code
-    for x in code.co_consts:
-        if type(x) is CodeType:
-            yield from _codes(x)
-
-
 def _names(code: CodeType) -> Iterator[str]:
     """The global names, attributes and modules that code uses."""
-    for inner in _codes(code):
+    for inner in codes(code):
         yield from inner.co_names
 
 
 def _names_in_classes(code: CodeType) -> Iterator[str]:
     """Those that bodies of classes in it use, which are looked up in another way."""
-    for inner in _codes(code):
+    for inner in codes(code):
         if not inner.co_flags & inspect.CO_OPTIMIZED:
             yield from inner.co_names

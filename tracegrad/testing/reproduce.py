@@ -33,6 +33,7 @@ from tracegrad.core.generated import Names, comment, identifier, literal, string
 from tracegrad.core.jax_arrays import is_jax_array, is_jax_tracer
 from tracegrad.core.names import Transformed
 from tracegrad.core.op import OPS, Op
+from tracegrad.core.reached import codes
 from tracegrad.transforms.custom.functions import custom_jvp, custom_vjp
 
 P = ParamSpec("P")
@@ -179,10 +180,8 @@ def _source(code: CodeType) -> str:
 
 def _globals_read(code: CodeType) -> Iterator[str]:
     """The names that a function's code, and the code of functions in it, looks up in its module."""
-    yield from [i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"]
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _globals_read(constant)
+    for c in codes(code):
+        yield from [i.argval for i in dis.get_instructions(c) if i.opname == "LOAD_GLOBAL"]
 
 
 def _bracket(start: str, items: Sequence[str], end: str) -> str:

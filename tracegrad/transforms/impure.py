@@ -12,13 +12,12 @@ import dis
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from types import CodeType, FrameType, FunctionType, ModuleType
+from types import FrameType, FunctionType, ModuleType
 from typing import Any, TypeVar
 
 from tracegrad import tree
 from tracegrad.core.errors import ImpureTraceError, Source, described, is_of_a_library
-from tracegrad.core.generated import mentioned
-from tracegrad.transforms.surroundings import Name
+from tracegrad.core.reached import Name, codes, mentioned
 
 T = TypeVar("T")
 
@@ -106,10 +105,7 @@ def _content(x: Any) -> Iterator[Any]:
 
 def _lines_that_change(function: Any, name: str) -> Iterator[Source]:
     """The lines of a function that change what has this name, as far as can be told from its code."""
-    waiting = [function.__code__] if type(function) is FunctionType else []
-    while waiting:
-        code = waiting.pop()
-        waiting += [c for c in code.co_consts if type(c) is CodeType]
+    for code in codes(function.__code__) if type(function) is FunctionType else ():
         line, is_there = 0, not name
         for instruction in dis.get_instructions(code):
             position = instruction.positions.lineno if instruction.positions is not None else None

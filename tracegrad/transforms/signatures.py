@@ -23,6 +23,7 @@ from tracegrad.core.errors import at, clip, described, user_source
 from tracegrad.core.graph import Graph, replace
 from tracegrad.core.jax_arrays import is_jax_tracer
 from tracegrad.core.names import leaf_names, output_name
+from tracegrad.core.reached import Name
 from tracegrad.core.reuse import note
 from tracegrad.core.shared import Recent, cached
 from tracegrad.core.static import frozen, kept, key_of
@@ -36,7 +37,7 @@ from tracegrad.transforms.guards import AsksForValue, Guards
 from tracegrad.transforms.impure import purely, require_unchanged
 from tracegrad.transforms.path_tree import UNKNOWN
 from tracegrad.transforms.paths import Path, Paths
-from tracegrad.transforms.surroundings import Name, functions_around
+from tracegrad.transforms.surroundings import change, functions_around
 
 CACHE_SIZE = 256
 LOG_SIZE = 1024
@@ -90,7 +91,7 @@ class Entry:
         """What has become of an array that the function closes over, or of a name that it reads, where it has to be traced anew."""
         for name in self.names:
             before = name.value
-            if why := name.change():
+            if why := change(name):
                 return why
             if name.value is not before:  # an equal one
                 self.matches = matches_nothing
@@ -188,7 +189,7 @@ class Signatures:
     ) -> Entry:
         names = self.names(args, kwargs, key[1])
         types = declared_types(leaves, names)
-        around = list(functions_around(self.fun))
+        around = functions_around(self.fun)
         guards = None
         if follows is not None:
             guards = Guards(None if any(map(_is_tracer, leaves)) else leaves)
@@ -212,7 +213,7 @@ class Signatures:
             if first is not _NO_PATH:
                 entry.paths.add(first)
         # (What the function itself binds anew while it is traced, it would each time.)
-        entry.names = [name for _, found in around for name in found if not name.change()]
+        entry.names = [name for _, found in around for name in found if not change(name)]
         # One with constants of an enclosing trace is for that alone.
         is_kept = not any(map(_is_traced, entry.graph.consts.values())) and not entry.once
         if is_kept:
@@ -271,7 +272,7 @@ class Signatures:
             graph, out_tree, lasting = purely(
                 self.fun,
                 self.transform,
-                list(functions_around(self.fun)),
+                functions_around(self.fun),
                 lambda: self._traced(fun, args, kwargs, types, names, backend, None, guards),
             )
             _require_own(graph)
