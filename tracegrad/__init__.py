@@ -10,7 +10,9 @@ from tracegrad.core.scopes import named_scope
 from tracegrad.core.types import ShapeDtypeStruct, float0
 from tracegrad.ops import elementwise, reduce, shape  # noqa: F401, which fill the tables with what most functions use
 from tracegrad.ops.structural import checkpoint_name
-from tracegrad.transforms.grad import grad, jvp, linear_transpose, linearize, stop_gradient, value_and_grad, vjp
+from tracegrad.transforms.grad import grad, value_and_grad
+from tracegrad.transforms.linearize import jvp, linear_transpose, linearize, vjp
+from tracegrad.transforms.stop_gradient import stop_gradient
 from tracegrad.transforms.vmap import vmap
 
 if TYPE_CHECKING:

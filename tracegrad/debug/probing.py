@@ -19,7 +19,7 @@ from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import ArrayType, is_inexact
 from tracegrad.debug.replay import Call, Level, graph_of_call
 from tracegrad.ops.probes import probe_op
-from tracegrad.transforms.grad import vjp
+from tracegrad.transforms.linearize import vjp
 from tracegrad.typing import R
 
 

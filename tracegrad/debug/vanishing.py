@@ -12,7 +12,7 @@ from tracegrad.core.graph import Atom, Eqn, Graph, Var
 from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType, is_inexact
 from tracegrad.debug.replay import Level
-from tracegrad.transforms.grad import vjp
+from tracegrad.transforms.linearize import vjp
 
 
 class Lost(NamedTuple):

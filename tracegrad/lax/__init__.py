@@ -187,8 +187,8 @@ from tracegrad.transforms.control.scan import scan as scan
 from tracegrad.transforms.control.switch import cond as cond
 from tracegrad.transforms.control.switch import switch as switch
 from tracegrad.transforms.control.while_loop import while_loop as while_loop
-from tracegrad.transforms.grad import stop_gradient as stop_gradient
 from tracegrad.transforms.root import custom_root as custom_root
+from tracegrad.transforms.stop_gradient import stop_gradient as stop_gradient
 
 __all__ = [*accept_jax(globals()), "linalg"]
 

@@ -23,7 +23,7 @@ from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import ShapeDtypeStruct, number_kind, type_of
 from tracegrad.lax import scan
 from tracegrad.transforms.control.checkpoint import checkpoint
-from tracegrad.transforms.grad import stop_gradient
+from tracegrad.transforms.stop_gradient import stop_gradient
 from tracegrad.transforms.vmap import vmap
 from tracegrad.typing import Array, DType
 

@@ -23,7 +23,8 @@ from tracegrad.optim.base import (
     required,
     scale_by_learning_rate,
 )
-from tracegrad.transforms.grad import grad, linearize, vjp
+from tracegrad.transforms.grad import grad
+from tracegrad.transforms.linearize import linearize, vjp
 from tracegrad.typing import ArrayLike
 
 

@@ -18,7 +18,7 @@ from tracegrad.random.keys import key_given, split
 from tracegrad.random.samplers import Shape, float_dtype, int_dtype, parameters, smallest, uniform
 from tracegrad.transforms.control.scan import scan
 from tracegrad.transforms.control.while_loop import while_loop
-from tracegrad.transforms.grad import stop_gradient
+from tracegrad.transforms.stop_gradient import stop_gradient
 from tracegrad.typing import Array, ArrayLike, DType
 
 

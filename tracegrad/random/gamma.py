@@ -35,7 +35,7 @@ from tracegrad.random.samplers import (
 )
 from tracegrad.transforms.control.while_loop import while_loop
 from tracegrad.transforms.custom.functions import custom_jvp
-from tracegrad.transforms.grad import stop_gradient
+from tracegrad.transforms.stop_gradient import stop_gradient
 from tracegrad.typing import Array, ArrayLike, DType
 
 

@@ -16,7 +16,7 @@ from tracegrad.ops.families import broadcast_shapes, shape_of
 from tracegrad.ops.special.normal import erf_inv
 from tracegrad.ops.threefry import FRACTIONS, random_bits
 from tracegrad.random.keys import key_given, shape_given, split
-from tracegrad.transforms.grad import stop_gradient
+from tracegrad.transforms.stop_gradient import stop_gradient
 from tracegrad.typing import Array, ArrayLike, DType
 
 Shape = int | Sequence[int]

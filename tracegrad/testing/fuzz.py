@@ -28,9 +28,10 @@ from tracegrad.testing.programs import SHAPES, Program, programs
 from tracegrad.testing.rules import check_rule
 from tracegrad.testing.strategies import op_samples
 from tracegrad.testing.variants import assert_same, check_jit, check_vmap
-from tracegrad.transforms.grad import grad, jvp, linearize, value_and_grad
+from tracegrad.transforms.grad import grad, value_and_grad
 from tracegrad.transforms.inspect import make_graph
 from tracegrad.transforms.jit.numpy import jit
+from tracegrad.transforms.linearize import jvp, linearize
 from tracegrad.transforms.vmap import vmap
 
 ROUND = 100  # programs of one seed

@@ -16,9 +16,9 @@ from tracegrad.core.trace import bind
 from tracegrad.core.types import is_inexact, type_of
 from tracegrad.testing.differences import Quotient, quotients
 from tracegrad.testing.reproduce import reproducible
-from tracegrad.transforms.grad import jvp, vjp
 from tracegrad.transforms.inspect import make_graph
 from tracegrad.transforms.jit.numpy import jit
+from tracegrad.transforms.linearize import jvp, vjp
 from tracegrad.transforms.vmap import vmap
 
 # How far the derivative may be off, of the largest one in its leaf; and the first step of the differences, of the size of

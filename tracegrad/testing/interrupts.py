@@ -27,10 +27,11 @@ from tracegrad.nn import logsumexp, softmax
 from tracegrad.ops.collective import psum
 from tracegrad.transforms.control.checkpoint import checkpoint
 from tracegrad.transforms.custom.functions import custom_vjp
-from tracegrad.transforms.grad import grad, jvp, linear_transpose, linearize, value_and_grad, vjp
+from tracegrad.transforms.grad import grad, value_and_grad
 from tracegrad.transforms.inspect import eval_shape, make_graph
 from tracegrad.transforms.jacobian import hessian, jacfwd, jacrev
 from tracegrad.transforms.jit.numpy import jit
+from tracegrad.transforms.linearize import jvp, linear_transpose, linearize, vjp
 from tracegrad.transforms.vmap import vmap
 
 

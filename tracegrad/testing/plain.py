@@ -53,9 +53,9 @@ from tracegrad.core.errors import (
     TracerArrayConversionError,
     UnsupportedFunctionError,
 )
-from tracegrad.transforms.grad import jvp, vjp
 from tracegrad.transforms.inspect import eval_shape
 from tracegrad.transforms.jit.numpy import jit
+from tracegrad.transforms.linearize import jvp, vjp
 from tracegrad.transforms.vmap import vmap
 
 DTYPES = "?bBhHiIlLefdgFD"

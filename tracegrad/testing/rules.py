@@ -32,9 +32,9 @@ from tracegrad.testing.differences import five_point
 from tracegrad.testing.gradients import check_grads
 from tracegrad.testing.reproduce import attach
 from tracegrad.testing.variants import assert_same, check_jit
-from tracegrad.transforms.grad import jvp, linear_transpose, vjp
 from tracegrad.transforms.inspect import make_graph
 from tracegrad.transforms.linear import transposed_jvp, transposed_vjp
+from tracegrad.transforms.linearize import jvp, linear_transpose, vjp
 from tracegrad.transforms.vmap import vmap
 
 # In which dtypes the op's own samples are tried. Two at once: what is promoted on the way forward is taken back on the way

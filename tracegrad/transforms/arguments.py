@@ -27,6 +27,7 @@ from tracegrad.core.trace import Trace, as_array, require_numbers
 from tracegrad.core.tracer import Tracer
 from tracegrad.core.tracing import arrays_of, kind_of
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, float0, is_inexact, number_kind, type_of
+from tracegrad.transforms.batch import own_arrays
 
 Argnums = int | Sequence[int]
 Unused = Literal["zero", "none", "warn", "error"]
@@ -294,3 +295,19 @@ def check_outputs(out: Any, fun: Any, transform: str, holomorphic: bool) -> None
                 "dtype, "
                 f"but the output{path} of {described(fun)} is {found}; {fix}"
             )
+
+
+def lowered(outputs: Sequence[Any], trace: Trace, keep: bool = False) -> list[Any]:
+    """The results of the traced function as the caller, one level down, may have them: arrays of his own. What was traced
+    is copied where a derivative that is applied later still needs it; what was not is the function's."""
+    is_traced = [type(x) is Tracer and x.origin is trace for x in outputs]
+    values = [x.value if t else x for x, t in zip(outputs, is_traced, strict=True)]
+    return own_arrays(values, given=[x for x, t in zip(values, is_traced, strict=True) if keep or not t])
+
+
+def lowered_aux(leaves: list[Any], structure: tree.PyTreeDef, trace: Trace, keep: bool = False) -> Any:
+    """The same for what a function returns besides; what was not traced is handed on as it is."""
+    traced = [i for i, x in enumerate(leaves) if type(x) is Tracer and x.origin is trace]
+    for i, x in zip(traced, lowered([leaves[i] for i in traced], trace, keep), strict=True):
+        leaves[i] = x
+    return tree.tree_unflatten(structure, leaves)

@@ -26,8 +26,8 @@ from tracegrad.core.views import own
 from tracegrad.transforms.arguments import Argnums, check_inputs, check_outputs, split
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.colouring import column_colouring, star_colouring, vertex_colouring
-from tracegrad.transforms.grad import linearize_as, vjp_as
 from tracegrad.transforms.linear import strong
+from tracegrad.transforms.linearize import linearize_as, vjp_as
 from tracegrad.transforms.sparsity import Sets, pattern_of
 
 

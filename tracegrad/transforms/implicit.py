@@ -23,9 +23,9 @@ from tracegrad.core.types import is_inexact, number_kind, type_of
 from tracegrad.transforms.control.linear_solve import custom_linear_solve
 from tracegrad.transforms.custom.call import call_by_rules
 from tracegrad.transforms.custom.rules import Rules
-from tracegrad.transforms.grad import jvp
 from tracegrad.transforms.jacobian import jacfwd
 from tracegrad.transforms.krylov import gmres
+from tracegrad.transforms.linearize import jvp
 from tracegrad.typing import P, R
 
 LARGE = 1000  # so many unknowns make no matrix any more

@@ -23,8 +23,9 @@ from tracegrad.core.types import ArrayType, type_of
 from tracegrad.transforms.arguments import Argnums, check_inputs, check_outputs, split
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.compressed import only_number, sparse_jacobian
-from tracegrad.transforms.grad import grad, jvp_as, linearize_as, vjp_as
+from tracegrad.transforms.grad import grad
 from tracegrad.transforms.linear import strong
+from tracegrad.transforms.linearize import jvp_as, linearize_as, vjp_as
 from tracegrad.typing import Array, Aux, P
 
 

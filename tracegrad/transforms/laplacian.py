@@ -35,8 +35,8 @@ from tracegrad.core.types import is_inexact, number_kind, type_of
 from tracegrad.transforms.arguments import Argnums, check_inputs, split, split_aux
 from tracegrad.transforms.batch import batch_graph, own_arrays, with_batch
 from tracegrad.transforms.compressed import diagonal
-from tracegrad.transforms.grad import jvp_as, vjp_as
 from tracegrad.transforms.linear import strong
+from tracegrad.transforms.linearize import jvp_as, vjp_as
 
 
 def _taken(

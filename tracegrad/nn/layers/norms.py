@@ -18,7 +18,7 @@ from tracegrad.nn.making import maker
 from tracegrad.nn.scope import Scope
 from tracegrad.ops.elementwise.casting import is_narrow
 from tracegrad.ops.families import cast
-from tracegrad.transforms.grad import stop_gradient
+from tracegrad.transforms.stop_gradient import stop_gradient
 
 
 @maker

@@ -11,7 +11,7 @@ from tracegrad import lax
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.structural import checkpoint_name
-from tracegrad.transforms.grad import stop_gradient
+from tracegrad.transforms.stop_gradient import stop_gradient
 from tracegrad.xla.primitives.table import PRIMITIVES, binds, is_key, plain
 
 _SAME_NAME = [

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad import lax
-from tracegrad.transforms.grad import jvp, vjp
+from tracegrad.transforms.linearize import jvp, vjp
 from tracegrad.xla.primitives.table import EQUATIONS, PRIMITIVES, binds, run_closed, unknown
 
 
