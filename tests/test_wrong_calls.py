@@ -824,17 +824,17 @@ _PRIVATE = [
 ]
 
 
-def faults(error: Exception) -> list[str]:
-    """What is wrong with an error: no line of this file's, or names that are ours alone."""
+def faults(error: Exception, file: str = __file__) -> list[str]:
+    """What is wrong with an error: no line of this file's (or of another that makes the call), or names that are ours alone."""
     text = "\n".join([str(error), *getattr(error, "__notes__", [])])
     found = []
     step = error.__traceback__
     while step is not None and step.tb_next is not None:
         step = step.tb_next
-    ends_here = step is not None and step.tb_frame.f_code.co_filename == __file__
-    if not ends_here and not re.search(rf"{re.escape(__file__)}:\d+|<string>:\d+", text):
+    ends_here = step is not None and step.tb_frame.f_code.co_filename == file
+    if not ends_here and not re.search(rf"{re.escape(file)}:\d+|<string>:\d+", text):
         found.append("no line of the user's")
-    text = text.replace(__file__, "")
+    text = text.replace(file, "")
     if [name for name in re.findall(r"[\w.]+\.<locals>", text) if not re.match(r"(test_|run|generated|cj|cv)", name)]:
         found.append("a function of ours")
     if "/tracegrad/" in text or "site-packages" in text:

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.arguments import whole
 from tracegrad.core.boxes import accept_jax
-from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
+from tracegrad.core.errors import DtypeError, ShapeError, at, clip, user_source
 from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import number_kind, type_of
@@ -182,6 +183,17 @@ def mean(batches: Iterable[Mapping[str, Any]], weights: Iterable[float] | None =
     >>> mean([{"loss": 1.0}, {"loss": 4.0}], weights=[2, 1])
     {'loss': 2.0}
     """
+    if not isinstance(batches, Iterable) or isinstance(batches, Mapping):
+        raise TypeError(
+            f"metrics.mean{at(user_source())}: a list of dicts is due, one for each batch, got {clip(repr(batches))}; write "
+            "tg.metrics.mean([metrics])"
+        )
+    if weights is not None:
+        batches, weights = list(batches), list(weights)
+        if len(batches) != len(weights):
+            raise ValueError(
+                f"metrics.mean{at(user_source())}: {len(weights)} weights for {len(batches)} batches; give one for each"
+            )
     running = Running()
     if weights is None:
         for metrics in batches:
@@ -244,7 +256,7 @@ def top_k_accuracy(logits: ArrayLike, labels: ArrayLike, k: int) -> Array:
     logits, labels = as_array(logits), _classes(labels, "top_k_accuracy", "labels")
     _scores(logits, labels, "top_k_accuracy")
     count = logits.shape[-1]
-    if not 1 <= k <= count:
+    if not 1 <= whole(k, "metrics.top_k_accuracy", "k") <= count:
         raise ValueError(f"metrics.top_k_accuracy{at(user_source())}: k must be from 1 to {count} classes, got {k}")
     places = np.expand_dims(labels, -1)
     own = np.take_along_axis(logits, places, -1)
@@ -266,6 +278,7 @@ def confusion_matrix(predicted: ArrayLike, labels: ArrayLike, n: int) -> Array:
     >>> confusion_matrix(np.array([0, 1, 1]), np.array([0, 0, 1]), 2).tolist()
     [[1, 1], [0, 1]]
     """
+    whole(n, "metrics.confusion_matrix", "n", 1)
     predicted, labels = _pair(predicted, labels, "confusion_matrix")
     rows, columns = (one_hot(np.reshape(x, (-1,)), n, dtype=np.int32) for x in (labels, predicted))
     return rows.T @ columns

@@ -13,6 +13,9 @@ from typing import Any, Self
 import numpy as np
 
 from tracegrad import data, nn, optim, random, train
+from tracegrad.core.arguments import require_function
+from tracegrad.core.errors import ShapeError, at, user_source
+from tracegrad.core.types import type_of
 from tracegrad.transforms.jit.numpy import jit
 
 try:
@@ -55,6 +58,13 @@ class _Net(BaseEstimator):
     def _layer(self) -> nn.Layer:
         if isinstance(self.net, nn.Layer):
             return self.net
+        if self.net is not None:
+            require_function(
+                self.net,
+                type(self).__name__,
+                "net",
+                "nn.serial(...), or lambda outputs: nn.serial(..., nn.Dense(outputs))",
+            )
         return (default_net if self.net is None else self.net)(self.outputs_)
 
     def _train(self, x: Any, y: Any, weights: Any, losses: Callable[[Any, Any], Any]) -> None:
@@ -68,6 +78,11 @@ class _Net(BaseEstimator):
 
         def loss(params: Any, batch: Any, *, state: Any, key: Any, train: bool) -> Any:
             out, state = net.apply(params, batch[0], state=state, key=key, train=train)
+            if np.shape(out)[1:] != (self.outputs_,):
+                raise ShapeError(
+                    f"{type(self).__name__}{at(user_source())}: the net makes {type_of(out)} of {type_of(batch[0])}, and {self.outputs_} outputs for each "
+                    f"example are due; end it with nn.Dense({self.outputs_}), or give a function of the number of outputs"
+                )
             found = losses(out, batch[1])
             return np.mean(found if weights is None else found * batch[2]), {}, state
 

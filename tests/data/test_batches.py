@@ -77,7 +77,7 @@ def test_wrong_calls() -> None:
     with pytest.raises(ShapeError, match="has no leaves"):
         data.batches({}, 2)
     with pytest.raises(
-        TypeError, match=r"size is how many examples a batch has, got ndarray; .*: batches\(\(x, y\), 32\)"
+        TypeError, match=r"size is how many examples a batch has, got f64\[11,2\]; .*: batches\(\(x, y\), 32\)"
     ):
         data.batches(X["x"], X["x"])
     with pytest.raises(ValueError, match="no batch of 12 can be made of 11 examples; write drop_last=False"):
@@ -159,7 +159,7 @@ def test_prefetch_ends_with_whoever_reads() -> None:
     assert threads() == 1
     found.close()  # type: ignore[attr-defined]
     assert closed == ["tracegrad-prefetch"] and threads() == 0
-    with pytest.raises(ValueError, match="n must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="n is a whole number from 1 on, got 0"):
         data.prefetch([1], 0)
 
 

@@ -62,7 +62,9 @@ def test_sm3_of_a_number_is_that_of_an_array_of_one() -> None:
 
 
 def test_sm3_errors() -> None:
-    with pytest.raises(TypeError, match="sm3 takes a number for its learning rate, not a schedule"):
+    with pytest.raises(
+        TypeError, match=r"learning_rate is a number, got .*; for a schedule of it write tg\.optim\.inject_hyperparams"
+    ):
         optim.sm3(lambda count: 0.1)
     with pytest.raises(DtypeError, match=r"sm3 is for real parameters, got one of c128\[2\]"):
         optim.sm3(0.1).init(np.ones(2, complex))

@@ -62,7 +62,7 @@ def test_what_callbacks_return() -> None:
     assert fit([lambda run: {"twice": 2 * run.metrics["loss"]}]).history["twice"][0] == 2 * fit([]).history["loss"][0]
     with pytest.raises(TypeError, match=r"returned str; a callback returns None, Stop\(reason\), Replace"):
         fit([lambda run: "stop"])
-    with pytest.raises(TypeError, match=r"a callback is a function, or has some of .*; got int"):
+    with pytest.raises(TypeError, match=r"a callback is a function, or has some of .*; got 3"):
         fit([3])
     with pytest.raises(AttributeError, match=r"a run is read-only; return Stop\(reason\)"):
         fit([lambda run: setattr(run, "epoch", 3)])

@@ -6,20 +6,21 @@ import contextlib
 import functools
 import inspect
 import operator
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
 
-from tracegrad.core.errors import at, clip, user_source
+from tracegrad.core.errors import at, clip, described, user_source
 from tracegrad.core.tracebacks import trimming
-from tracegrad.core.types import PYTHON_SCALARS
+from tracegrad.core.types import PYTHON_SCALARS, type_of
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 # What annotations ask for, in words.
-_NUMBER, _STEP, _FUNCTION, _MAPPING, _DTYPE = (
-    "a number", "a schedule, a function of the step", "a function", "a dict", "a dtype such as np.float32"
+_NUMBER, _STEP, _FUNCTION, _MAPPING, _DTYPE, _NOTHING = (
+    "a number", "a schedule, a function of the step", "a function", "a dict", "a dtype such as np.float32", "None"
 )  # fmt: skip
 _DUE = {
     "ArrayLike": (_NUMBER,),
@@ -29,9 +30,14 @@ _DUE = {
     "Schedule": (_STEP,),
     "Callable": (_FUNCTION,),
     "ConditionFn": (_FUNCTION,),
+    "Measure": (_FUNCTION,),
     "Mapping": (_MAPPING,),
     "DType": (_DTYPE,),
+    "None": (_NOTHING,),
 }
+_BRACKETS = re.compile(r"\[[^\[\]]*\]")
+
+_ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def is_number(x: Any) -> bool:
@@ -39,42 +45,82 @@ def is_number(x: Any) -> bool:
     return type(x) in PYTHON_SCALARS or (hasattr(x, "dtype") and getattr(x.dtype, "kind", "f") not in "OSUMm")
 
 
-def checked(function: _F) -> _F:
-    """A maker, as a decorator: numbers, functions, dicts and dtypes are looked at as the annotations tell, and names of keywords.
+class _Place:
+    """A parameter: what is due there in words, and types that need no second look."""
 
-    Raises:
-        TypeError: an argument that is none of what its annotation says, with its name and value.
-    """
+    __slots__ = ("default", "due", "name", "plain")
+
+    def __init__(self, name: str, due: tuple[str, ...], default: Any) -> None:
+        self.name, self.due, self.default = name, due, default
+        self.plain = PYTHON_SCALARS if _NUMBER in due else {}
+
+
+def shown(x: Any) -> str:
+    """An argument as errors show it: a function by name and line, what is made of functions by its type."""
+    if callable(x):
+        return described(x)
+    if getattr(x, "shape", ()):
+        return str(type_of(x))
+    text = repr(x)
+    return f"a {type(x).__name__}" if "<locals>" in text or " at 0x" in text else clip(text)
+
+
+def looking_over(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], Mapping[str, Any]], None]:
+    """What looks over the arguments of a call of a maker: numbers, functions, dicts and dtypes as the annotations tell, and
+    names of keywords. TypeError for one that is none of what is due, with its name and value."""
     parameters = inspect.signature(function).parameters
-    defaults = {name: p.default for name, p in parameters.items()}
-    due = {
-        name: _due(p.annotation) for name, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
-    }
-    open_ended = len(due) < len(parameters)
+    found = {n: _Place(n, _due(p.annotation), p.default) for n, p in parameters.items() if p.kind not in _ANY_NUMBER}
+    by_place = [found.get(name, _Place(name, (), None)) for name in parameters]
+    open_ended = len(found) < len(parameters)
+    who = function.__name__
+
+    def look(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        for place, x in zip(by_place, args, strict=False):
+            if place.due and type(x) not in place.plain and x is not place.default:
+                _require(place.due, who, place.name, x)
+        for name, x in kwargs.items():
+            if name in found:
+                place = found[name]
+                if place.due and type(x) not in place.plain and x is not place.default:
+                    _require(place.due, who, name, x)
+            elif not open_ended:
+                raise TypeError(
+                    f"{who}{at(user_source())} has no argument {name!r}; its arguments are {', '.join(parameters)}"
+                )
+
+    return look
+
+
+def checked(function: _F) -> _F:
+    """A maker, as a decorator, whose arguments are looked over.
+
+    >>> @checked
+    ... def halved(x: float) -> float:
+    ...     return x / 2
+    >>> halved(3.0)
+    1.5
+    """
+    look = looking_over(function)
 
     @trimming
     @functools.wraps(function)
     def made(*args: Any, **kwargs: Any) -> Any:
-        for name, x in (*zip(parameters, args, strict=False), *kwargs.items()):
-            if name not in parameters and not open_ended:
-                raise TypeError(
-                    f"{function.__name__}{at(user_source())} has no argument {name!r}; its arguments are {', '.join(parameters)}"
-                )
-            if due.get(name) and x is not defaults[name]:
-                _require(due[name], function.__name__, name, x)
+        look(args, kwargs)
         return function(*args, **kwargs)
 
     return made  # type: ignore[return-value]
 
 
 def _due(annotation: Any) -> tuple[str, ...]:
-    """What an annotation asks for, () of one that is not looked at. What may be None is so by default."""
-    names = (
-        {text.partition("[")[0] for text in annotation.split(" | ")} - {"None"}
-        if isinstance(annotation, str)
-        else set()
-    )
-    return () if names - _DUE.keys() else tuple(dict.fromkeys([x for name in sorted(names) for x in _DUE[name]]))
+    """What an annotation asks for, () of one that is not looked at."""
+    if not isinstance(annotation, str):
+        return ()
+    while annotation != (annotation := _BRACKETS.sub("", annotation)):
+        pass
+    names = {*annotation.split(" | ")}
+    if names - _DUE.keys() or names == {"None"}:
+        return ()
+    return tuple(dict.fromkeys([x for name in _DUE if name in names for x in _DUE[name]]))
 
 
 def _is(due: str, x: Any) -> bool:
@@ -86,7 +132,7 @@ def _is(due: str, x: Any) -> bool:
         with contextlib.suppress(TypeError):
             return bool(np.dtype(x))
         return False
-    return callable(x)
+    return x is None if due is _NOTHING else callable(x)
 
 
 def _require(due: tuple[str, ...], who: str, name: str, x: Any) -> None:
@@ -95,10 +141,10 @@ def _require(due: tuple[str, ...], who: str, name: str, x: Any) -> None:
     advice = ""
     if isinstance(x, str) and _NUMBER in due:
         with contextlib.suppress(ValueError):
-            advice = f"; write {float(x)!r}"
-    elif callable(x) and due == (_NUMBER,):
+            advice = f"; write {int(x) if x.isdecimal() else float(x)}"
+    elif callable(x) and _NUMBER in due:
         advice = f"; for a schedule of it write tg.optim.inject_hyperparams(tg.optim.{who})(...)"
-    raise TypeError(f"{who}{at(user_source())}: {name} is {' or '.join(due)}, got {clip(repr(x))}{advice}")
+    raise TypeError(f"{who}{at(user_source())}: {name} is {' or '.join(due)}, got {shown(x)}{advice}")
 
 
 def whole(x: Any, who: str, name: str, least: int = 0) -> int:
@@ -116,7 +162,7 @@ def whole(x: Any, who: str, name: str, least: int = 0) -> int:
         found = None
     if found is None or found < least:
         raise (TypeError if found is None else ValueError)(
-            f"{who}{at(user_source())}: {name} is a whole number from {least} on, got {clip(repr(x))}"
+            f"{who}{at(user_source())}: {name} is a whole number from {least} on, got {shown(x)}"
         )
     return found
 
@@ -124,4 +170,18 @@ def whole(x: Any, who: str, name: str, least: int = 0) -> int:
 def require_function(x: Any, who: str, name: str, write: str) -> None:
     """TypeError for an argument that is no function, with what to write."""
     if not callable(x):
-        raise TypeError(f"{who}{at(user_source())}: {name} is a function, got {clip(repr(x))}; write {write}")
+        raise TypeError(f"{who}{at(user_source())}: {name} is a function, got {shown(x)}; write {write}")
+
+
+def dtype_of(x: Any, who: str) -> np.dtype[Any]:
+    """An argument that is a dtype, or the name of one.
+
+    Raises:
+        TypeError: for what names none.
+    """
+    try:
+        return np.dtype(x)
+    except TypeError:
+        raise TypeError(
+            f"{who}{at(user_source())}: dtype is one of NumPy's, got {shown(x)}; write np.float32"
+        ) from None

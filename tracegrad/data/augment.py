@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tracegrad import random
+from tracegrad.core.arguments import whole
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
 from tracegrad.core.trace import as_array
@@ -89,6 +90,7 @@ def crop(padding: int, mode: Literal["constant", "edge", "reflect"] = "constant"
     >>> tg.data.augment.crop(1)(tg.random.key(0), x).shape
     (2, 4, 4)
     """
+    whole(padding, "data.augment.crop", "padding")
 
     def cropped(key: Any, x: Any) -> Any:
         n, height, width = x.shape[:3]
@@ -119,6 +121,11 @@ def flip(axis: int = 2, rate: float = 0.5) -> Transform:
     >>> tg.data.augment.flip()(tg.random.key(0), x).shape
     (2, 4, 4)
     """
+
+    if axis not in (1, 2):
+        raise ValueError(
+            f"data.augment.flip{at(user_source())}: axis is 1 (upside down) or 2 (left to right), got {axis!r}"
+        )
 
     def flipped(key: Any, x: Any) -> Any:
         chosen = random.uniform(key, (x.shape[0],), np.float32) < rate
@@ -185,6 +192,8 @@ def cutout(size: int) -> Transform:
     >>> tg.data.augment.cutout(2)(tg.random.key(0), x).shape
     (2, 4, 4)
     """
+
+    whole(size, "data.augment.cutout", "size", 1)
 
     def cut(key: Any, x: Any) -> Any:
         n, height, width = x.shape[:3]

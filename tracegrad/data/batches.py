@@ -14,7 +14,8 @@ from typing import Any, cast
 import numpy as np
 
 from tracegrad import random, tree
-from tracegrad.core.errors import ShapeError, at, user_source
+from tracegrad.core.arguments import require_function, shown, whole
+from tracegrad.core.errors import ShapeError, at, clip, user_source
 from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.late import imported
 
@@ -61,10 +62,15 @@ class Batches(Stream):
     ) -> None:
         if not isinstance(size, int | np.integer):
             raise TypeError(
-                f"data.batches{at(user_source())}: size is how many examples a batch has, got {type(size).__name__}; arrays that "
+                f"data.batches{at(user_source())}: size is how many examples a batch has, got {shown(size)}; arrays that "
                 "belong together are one tree: batches((x, y), 32)"
             )
         self.arrays, self.count = _aligned(arrays, "batches")
+        if transform is not None:
+            require_function(
+                transform, "data.batches", "transform", "(key, batch) -> batch, as tg.data.augment makes them"
+            )
+        whole(start, "data.batches", "start")
         self.size, self.key, self.drop_last, self.transform, self.start = size, key, drop_last, transform, start
         if size < 1:
             raise ValueError(f"data.batches{at(user_source())}: size must be at least 1, got {size}")
@@ -79,6 +85,7 @@ class Batches(Stream):
 
     def __call__(self, epoch: int, start: int = 0) -> Iterator[Any]:
         """The batches of an epoch from number `start` on. What comes before is not read."""
+        epoch, start = whole(epoch, "data.batches", "epoch"), whole(start, "data.batches", "start")
         order = (
             None if self.key is None else np.asarray(random.permutation(random.fold_in(self.key, epoch), self.count))
         )
@@ -161,7 +168,16 @@ def split(arrays: Any, fractions: float | Sequence[float], *, key: Any, stratify
     (7, 3, True)
     """
     arrays, count = _aligned(arrays, "split")
-    shares = [fractions, 1 - fractions] if isinstance(fractions, float | int) else [*fractions]
+    shares = [fractions, 1 - fractions] if isinstance(fractions, float | int) else fractions
+    if (
+        not isinstance(shares, Sequence)
+        or not all([isinstance(x, float | int | np.number) for x in shares])
+        or not len(shares)
+    ):
+        raise TypeError(
+            f"data.split{at(user_source())}: fractions are numbers that add up to 1, or that of the first of two parts, got "
+            f"{clip(repr(fractions))}; write 0.8, or (0.7, 0.2, 0.1)"
+        )
     if abs(sum(shares) - 1) > 1e-6 or min(shares) < 0:
         raise ValueError(f"data.split{at(user_source())}: fractions must be positive and add up to 1, got {fractions}")
     order = np.asarray(random.permutation(key_of(key), count))
@@ -198,7 +214,8 @@ def map(batches: Any, function: Callable[[Any], Any]) -> Stream:
     >>> list(map(batches(np.arange(4), 2), lambda x: (x * 10).tolist()))
     [[0, 10], [20, 30]]
     """
-    return Stream(batches, lambda found: (function(batch) for batch in found))
+    require_function(function, "data.map", "function", "tg.data.map(batches, lambda batch: ...)")
+    return Stream(_batches(batches, "map"), lambda found: (function(batch) for batch in found))
 
 
 def prefetch(batches: Any, n: int = 2) -> Stream:
@@ -214,9 +231,8 @@ def prefetch(batches: Any, n: int = 2) -> Stream:
     >>> [x.tolist() for x in prefetch(batches(np.arange(4), 2))]
     [[0, 1], [2, 3]]
     """
-    if n < 1:
-        raise ValueError(f"data.prefetch{at(user_source())}: n must be at least 1, got {n}")
-    return Stream(batches, lambda found: _ahead(found, n))
+    whole(n, "data.prefetch", "n", 1)
+    return Stream(_batches(batches, "prefetch"), lambda found: _ahead(found, n))
 
 
 def _ahead(found: Iterator[Any], n: int) -> Iterator[Any]:
@@ -278,10 +294,20 @@ def device_put(batches: Any, sharding: Any = None) -> Stream:
             yield waiting.pop(0)
         yield from waiting
 
-    return Stream(batches, ahead)
+    return Stream(_batches(batches, "device_put"), ahead)
 
 
 # -- What batches may be
+
+
+def _batches(x: Any, name: str) -> Any:
+    """What can be gone through, or called with an epoch."""
+    if not callable(x) and not hasattr(x, "__iter__"):
+        raise TypeError(
+            f"data.{name}{at(user_source())}: batches are an iterable, or a function of the epoch, got {shown(x)}; write "
+            "tg.data.batches((x, y), 32)"
+        )
+    return x
 
 
 def epoch_of(batches: Any, epoch: int, start: int = 0) -> Iterator[Any]:
@@ -329,11 +355,20 @@ def _takes_start(function: Callable[..., Any]) -> bool:
 
 def key_of(key: Any) -> Any:
     """A random key, of which an int is the seed."""
-    return random.PRNGKey(key) if isinstance(key, int | np.integer) else key
+    if isinstance(key, int | np.integer):
+        return random.PRNGKey(key)
+    if not hasattr(key, "dtype"):
+        raise TypeError(f"data{at(user_source())}: key is a random key or an int, got {clip(repr(key))}; write key=0")
+    return key
 
 
 def _aligned(arrays: Any, name: str) -> tuple[Any, int]:
     """Arrays with the leading size that they have in common."""
+    if isinstance(arrays, Iterator):
+        raise TypeError(
+            f"data.{name}{at(user_source())}: arrays are a tree of arrays, got {shown(arrays)}; write np.stack(list(...)) "
+            "around what gives examples one by one"
+        )
     arrays = tree.tree_map(lambda x: x if isinstance(x, np.ndarray) or is_jax_array(x) else np.asarray(x), arrays)
     leaves = tree.tree_leaves_with_path(arrays)
     sizes: dict[str, Any] = {tree.keystr(path) or "arrays": x.shape[0] if x.shape else None for path, x in leaves}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad import random
+from tracegrad.core.arguments import whole
 from tracegrad.data.batches import key_of
 
 Array = np.ndarray[Any, Any]
@@ -34,6 +35,7 @@ def two_clusters(key: Any, n: int = 200, *, noise: float = 0.5) -> tuple[Array, 
     >>> points.shape, classes.tolist()
     ((6, 2), [0, 1, 0, 1, 0, 1])
     """
+    whole(n, "data.two_clusters", "n", 1)
     classes = _classes(n, 2)
     return _normal(key_of(key), n, noise) + (2 * classes[:, None] - 1).astype(np.float32), classes
 
@@ -46,6 +48,7 @@ def xor_clusters(key: Any, n: int = 200, *, noise: float = 0.35) -> tuple[Array,
     >>> x.shape, x.dtype.name, sorted(set(y.tolist()))
     ((120, 2), 'float32', [0, 1])
     """
+    whole(n, "data.xor_clusters", "n", 1)
     corner = np.arange(n) % 4
     signs = np.stack([1 - 2 * (corner // 2), 1 - 2 * (corner % 2)], 1)
     return _normal(key_of(key), n, noise) + signs.astype(np.float32), (signs[:, 0] != signs[:, 1]).astype(np.int32)
@@ -61,6 +64,7 @@ def spirals(
     >>> x.shape, x.dtype.name, sorted(set(y.tolist()))
     ((120, 2), 'float32', [0, 1, 2])
     """
+    whole(n, "data.spirals", "n", 1)
     along, across = random.split(key_of(key))
     which = _classes(n, classes)
     radius = _uniform(along, (n,), 0.05, 1.0)
@@ -77,6 +81,7 @@ def moons(key: Any, n: int = 200, *, noise: float = 0.1) -> tuple[Array, Array]:
     >>> x.shape, x.dtype.name, sorted(set(y.tolist()))
     ((120, 2), 'float32', [0, 1])
     """
+    whole(n, "data.moons", "n", 1)
     along, across = random.split(key_of(key))
     which = _classes(n, 2)
     angle = _uniform(along, (n,), 0.0, math.pi)
@@ -94,6 +99,7 @@ def checkerboard(key: Any, n: int = 400, *, squares: int = 4) -> tuple[Array, Ar
     >>> x.shape, x.dtype.name, sorted(set(y.tolist()))
     ((120, 2), 'float32', [0, 1])
     """
+    whole(n, "data.checkerboard", "n", 1)
     points = _uniform(key_of(key), (n, 2), -1.0, 1.0)
     place = np.floor((points + 1) * np.float32(squares / 2)).astype(int)
     return points, (place.sum(1) % 2).astype(np.int32)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tracegrad import random, tree
-from tracegrad.core.errors import ShapeError, at, user_source
+from tracegrad.core.arguments import whole
+from tracegrad.core.errors import ShapeError, at, clip, user_source
 from tracegrad.data.batches import key_of
 from tracegrad.metrics import batch_size
 
@@ -31,6 +32,7 @@ def pad_to(batch: Any, size: int, value: Any = 0) -> tuple[Any, np.ndarray[Any, 
     (array([5, 6, 0]), array([ True,  True, False]))
     """
     count = batch_size(batch)
+    whole(size, "data.pad_to", "size")
     if count > size:
         raise ValueError(f"data.pad_to{at(user_source())}: a batch of {count} examples is longer than {size}")
     pad = lambda x: np.pad(x, [(0, size - count), *[(0, 0)] * (np.ndim(x) - 1)], constant_values=value)
@@ -93,6 +95,7 @@ def bucket(sequences: Sequence[Any], lengths: Sequence[int], size: int, *, key: 
     [[1, 2], [3, 0]] [2, 1]
     [[4, 5, 6, 0]] [3]
     """
+    whole(size, "data.bucket", "size", 1)
     sequences, lengths = list(sequences), sorted(lengths)
     for i, x in enumerate(sequences):
         if not lengths or len(x) > lengths[-1]:
@@ -177,10 +180,8 @@ def windows(
     """
     tokens = np.asarray(tokens)
     stride = length if stride is None else stride
-    if length < 1 or stride < 1:
-        raise ValueError(
-            f"data.windows{at(user_source())}: length and stride must be at least 1, got {length} and {stride}"
-        )
+    for name, x in (("length", length), ("stride", stride)):
+        whole(x, "data.windows", name, 1)
     if tokens.ndim != 1 or len(tokens) <= length:
         raise ShapeError(
             f"data.windows{at(user_source())}: tokens must be [n] with n above length={length}, got shape {tokens.shape}"
@@ -202,6 +203,8 @@ class Characters:
     """
 
     def __init__(self, text: str) -> None:
+        if not isinstance(text, str):
+            raise TypeError(f"Characters{at(user_source())}: a text is due, got {clip(repr(text))}")
         self.vocabulary = "".join(sorted({*text}))
         self._codes = np.array([ord(c) for c in self.vocabulary], np.uint32)
 
@@ -219,7 +222,7 @@ class Characters:
         if not known.all():
             place = int(np.argmin(known))
             raise ValueError(
-                f"Characters.encode: character {place} of the text, {text[place]!r}, is none of the {len(self)} of the "
+                f"Characters.encode{at(user_source())}: character {place} of the text, {text[place]!r}, is none of the {len(self)} of the "
                 "vocabulary"
             )
         return found.astype(np.int32)
@@ -229,6 +232,6 @@ class Characters:
         ids = np.asarray(ids).reshape(-1)
         if ids.size and (ids.min() < 0 or ids.max() >= len(self)):
             raise ValueError(
-                f"Characters.decode: numbers must be from 0 to {len(self) - 1}, got {ids.min()} to {ids.max()}"
+                f"Characters.decode{at(user_source())}: numbers must be from 0 to {len(self) - 1}, got {ids.min()} to {ids.max()}"
             )
         return "".join([self.vocabulary[i] for i in ids.tolist()])

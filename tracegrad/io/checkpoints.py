@@ -6,7 +6,6 @@ import contextlib
 import datetime
 import importlib.util
 import math
-import operator
 import os
 import platform
 import re
@@ -19,7 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracegrad.core.errors import resolve, user_source
+from tracegrad.core.arguments import whole
+from tracegrad.core.errors import at, clip, resolve, user_source
 from tracegrad.core.tracebacks import trimming
 from tracegrad.io.files import CorruptFileError, clear_forgotten, path_of
 from tracegrad.io.trees import Contents, prepared, read, reading, verify, write_tree
@@ -112,13 +112,17 @@ class Checkpoints:
         suffix: str | None = None,
     ) -> None:
         if keep is not None and (not isinstance(keep, int) or keep < 1):
-            raise ValueError(f"keep={keep!r}: at least the latest is kept; write a number from 1 on, or None for all")
+            raise ValueError(
+                f"Checkpoints{at(user_source())}: keep={keep!r}: at least the latest is kept; write a number from 1 on, or None for all"
+            )
         if keep_best is not None and not (
             isinstance(keep_best, tuple) and len(keep_best) == 2 and keep_best[1] in ("min", "max")
         ):
-            raise ValueError(f'keep_best={keep_best!r}: write a metric and which way it is better, ("val_loss", "min")')
+            raise ValueError(
+                f'Checkpoints{at(user_source())}: keep_best={keep_best!r}: write a metric and which way it is better, ("val_loss", "min")'
+            )
         if suffix not in (None, ".safetensors", ".npz"):
-            raise ValueError(f"suffix={suffix!r}: write '.safetensors' or '.npz'")
+            raise ValueError(f"Checkpoints{at(user_source())}: suffix={suffix!r}: write '.safetensors' or '.npz'")
         self.folder = path_of(folder, "Checkpoints: the folder", 'Checkpoints("run")')
         self.keep = keep
         self.keep_best = keep_best
@@ -179,9 +183,11 @@ class Checkpoints:
             TypeError: for a leaf that files have no form for, with its path.
         """
         self.wait()
-        step = operator.index(step)
-        if step < 0:
-            raise ValueError(f"step={step}: a checkpoint is of a number of steps done, from 0 on")
+        step = whole(step, "Checkpoints.save", "step, how many steps were done,")
+        if extra is not None and not isinstance(extra, Mapping):
+            raise TypeError(
+                f"Checkpoints.save{at(user_source())}: extra is a dict, got {clip(repr(extra))}; write save(step, state, {{'epoch': 3}})"
+            )
         extra = {} if extra is None else dict(extra)
         numbers = extra.get("metrics", {}) if metrics is None else metrics
         noted = {"checkpoint": {"step": step, "metrics": _numbers(numbers), "versions": _versions()}}
@@ -318,7 +324,7 @@ def _period(every: Any) -> tuple[float, str]:
         amount, unit = amount * _SECONDS[unit], "second"
     if amount <= 0 or (unit != "second" and amount != int(amount)):
         raise ValueError(
-            f'every={every!r}: write "epoch", "5 epochs", a number of steps (500), or a time ("10 minutes", a timedelta)'
+            f'Checkpoints{at(user_source())}: every={every!r}: write "epoch", "5 epochs", a number of steps (500), or a time ("10 minutes", a timedelta)'
         )
     return amount, unit
 

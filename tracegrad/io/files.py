@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tracegrad.core.errors import at, user_source
 from tracegrad.core.late import imported
 
 _numbers = itertools.count()
@@ -23,7 +24,7 @@ _FORGOTTEN = 600.0  # seconds after which nobody writes any more into what stand
 def path_of(path: Any, what: str, call: str) -> Path:
     """A path as the user gave it; an error that shows the call for anything else, such as arguments the other way round."""
     if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"{what} is a path, got {type(path).__name__}; write {call}")
+        raise TypeError(f"{what}{at(user_source())} is a path, got {type(path).__name__}; write {call}")
     return Path(path)
 
 

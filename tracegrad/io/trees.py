@@ -95,6 +95,10 @@ def write_tree(
     more: Mapping[str, Any] | None = None,
 ) -> None:
     """Write what `prepared` returns, with texts and what else is to be noted."""
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise TypeError(
+            f"metadata is a dict of texts by name, got {clip(repr(metadata))}; write metadata={{'note': '...'}}"
+        )
     texts = dict(metadata or {})
     for key, text in texts.items():
         if not isinstance(key, str) or not isinstance(text, str):
@@ -282,6 +286,10 @@ def read(
     bfloat16: str | None = None,
 ) -> Any:
     """The tree of an open file, or what is in that under a key."""
+    if rename is not None and not isinstance(rename, Mapping):
+        raise TypeError(
+            f"load: rename is a dict of new names by old ones, got {clip(repr(rename))}; write {{'old.*': 'new.*'}}"
+        )
     if bfloat16 not in (None, "float32"):
         raise ValueError(f"bfloat16={bfloat16!r}: write 'float32', or nothing for arrays of bfloat16 (by ml_dtypes)")
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.arguments import dtype_of, whole
 from tracegrad.core.errors import DtypeError, at, user_source
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import number_kind, type_of
@@ -110,7 +111,7 @@ def repeat(make: Layer | Callable[[], Any], n: int) -> Layer:
     >>> sorted(nn.repeat(nn.Dense(4), 2).init(0, (1, 4)))
     ['Dense_0', 'Dense_1']
     """
-    return serial(*[make if isinstance(make, Layer) else make() for _ in range(n)])
+    return serial(*[make if isinstance(make, Layer) else make() for _ in range(whole(n, "nn.repeat", "n"))])
 
 
 @maker
@@ -129,7 +130,7 @@ def stack(f: Any, n: int, *, remat: bool = False) -> Layer:
     >>> tg.tree.tree_map(np.shape, net.init(0, (1, 4)))
     {'Dense_0': {'kernel': (12, 4, 4), 'bias': (12, 4)}}
     """
-    f = Layer.of(f)
+    f, n = Layer.of(f), whole(n, "nn.stack", "n", 1)
 
     @layer("stack")
     def stack(p: Scope, x: Any) -> Any:
@@ -175,14 +176,13 @@ def cast(params: PyTree, dtype: DType, where: Callable[[Any, Any], bool] | None 
     >>> cast({"w": np.ones(2, np.float32), "n": np.array(3)}, "float16")
     {'w': array([1., 1.], dtype=float16), 'n': array(3)}
     """
-    if number_kind(np.dtype(dtype)) not in "fc":
-        raise DtypeError(
-            f"nn.cast{at(user_source())}: a floating dtype is due, such as 'bfloat16', got {np.dtype(dtype)}"
-        )
+    due = dtype_of(dtype, "nn.cast")
+    if number_kind(due) not in "fc":
+        raise DtypeError(f"nn.cast{at(user_source())}: a floating dtype is due, such as 'bfloat16', got {due}")
     found, structure = tree.tree_flatten_with_path(params)
     return tree.tree_unflatten(
         structure,
-        [_cast(x, np.dtype(dtype)) if where is None or where(path, x) else x for path, x in found],
+        [_cast(x, due) if where is None or where(path, x) else x for path, x in found],
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, overload
 import numpy as np
 
 from tracegrad import random, tree
+from tracegrad.core.arguments import dtype_of
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.context import context
 from tracegrad.core.errors import at, described, name_of, require_callable, user_source
@@ -211,7 +212,7 @@ class Layer:
 
         def read(stand_in: Any, *inputs: Any) -> Any:
             run = Run(params, None, None)
-            run.stand_in, run.trace, run.dtype = stand_in, context.trace, np.dtype(dtype)
+            run.stand_in, run.trace, run.dtype = stand_in, context.trace, dtype_of(dtype, self.name)
             try:
                 out = self.function(Scope(run, self, params, states, (self.name,), False, inputs), *inputs)
             except Exception as error:

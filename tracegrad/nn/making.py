@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
+from tracegrad.core.arguments import looking_over
 from tracegrad.core.errors import name_of
 from tracegrad.core.tracebacks import trimming
 
@@ -86,9 +87,12 @@ def maker(function: Callable[P, Made]) -> Callable[P, Made]:
     serial(Dense(features=3), relu)
     """
 
+    look = looking_over(function)
+
     @trimming
     @functools.wraps(function)
     def make(*args: P.args, **kwargs: P.kwargs) -> Made:
+        look(args, kwargs)
         found = function(*args, **kwargs)
         if found.made is None:  # else it is of another one, which can make it too
             found.made = Call(make, args, kwargs)
@@ -119,9 +123,12 @@ class Drawing:
 def draws(function: Callable[P, Callable[..., Any]]) -> Callable[P, Callable[..., Any]]:
     """A function that makes initialisers, as a decorator: they print as the call, and can be pickled."""
 
+    look = looking_over(function)
+
     @trimming
     @functools.wraps(function)
     def make(*args: P.args, **kwargs: P.kwargs) -> Callable[..., Any]:
+        look(args, kwargs)
         found = function(*args, **kwargs)
         return Drawing(found.__wrapped__ if isinstance(found, Drawing) else found, Call(make, args, kwargs))
 

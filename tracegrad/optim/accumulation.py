@@ -10,7 +10,7 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.arguments import checked, whole
 from tracegrad.core.boxes import accepting_jax
-from tracegrad.core.errors import clip
+from tracegrad.core.errors import at, clip, user_source
 from tracegrad.core.types import type_of
 from tracegrad.optim import tree as optim_tree
 from tracegrad.optim.base import (
@@ -271,7 +271,7 @@ class MultiSteps:
         told = self._should_skip(updates, step, params)
         if not isinstance(told, tuple) or len(told) != 2:
             raise TypeError(
-                f"should_skip_update_fn must return a bool and what to keep in the state, it returned {clip(repr(told))}; write "
+                f"MultiSteps{at(user_source())}: should_skip_update_fn must return a bool and what to keep in the state, it returned {clip(repr(told))}; write "
                 "return skip, ()"
             )
         skip, state = told

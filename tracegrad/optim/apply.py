@@ -139,7 +139,7 @@ def value_and_grad_from_state(value_fn: Callable[..., Any]) -> Callable[..., tup
         value, gradient = get(state, "value"), get(state, "grad")
         if value is None or gradient is None:
             raise ValueError(
-                "value_and_grad_from_state found no value and grad in the state; it is for optimisers with a line search,"
+                f"value_and_grad_from_state{at(user_source())} found no value and grad in the state; it is for optimisers with a line search,"
                 " such as lbfgs. For others write value_and_grad"
             )
         found = chosen(_is_finite(value), lambda: (value, gradient), lambda: computed(params, *args, **kwargs))

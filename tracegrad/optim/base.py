@@ -20,7 +20,7 @@ from typing import cast as typed
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.arguments import checked, is_number
+from tracegrad.core.arguments import checked, is_number, shown
 from tracegrad.core.boxes import accepting_jax, boxed
 from tracegrad.core.errors import DtypeError, ShapeError, at, clip, described, user_source
 from tracegrad.core.jax_arrays import is_jax_array, is_jax_tracer
@@ -402,7 +402,7 @@ def named_chain(*args: tuple[str, Any]) -> GradientTransformationExtraArgs:
     """
     if wrong := [x for x in args if not (type(x) is tuple and len(x) == 2 and isinstance(x[0], str))]:
         raise TypeError(
-            f"named_chain{at(user_source())} takes pairs of a name and a transformation, got {clip(repr(wrong[0]))}; write "
+            f"named_chain{at(user_source())} takes pairs of a name and a transformation, got {shown(wrong[0])}; write "
             'tg.optim.named_chain(("clip", tg.optim.clip(1.0)), ("adam", tg.optim.adam(1e-3)))'
         )
     names = [name for name, _ in args]
@@ -534,7 +534,11 @@ def _scale_by_schedule(
         return ScaleByScheduleState(count=first_count())
 
     def update(updates: Updates, state: OptState, params: Params | None = None) -> Any:
-        factor = number(step_size_fn(state.count))
+        factor = step_size_fn(state.count)
+        if not is_number(factor) or np.shape(factor):
+            raise TypeError(
+                f"update{at(user_source())}: a schedule returns one number for a step, this one returned {shown(factor)}"
+            ) from None
         if is_jax_array(factor) and not is_jax_tracer(factor):  # of a schedule of optax's; updates say what they become
             factor = np.asarray(factor)
         return times(factor, updates), ScaleByScheduleState(count=safe_increment(state.count))

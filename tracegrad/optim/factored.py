@@ -257,9 +257,4 @@ def sm3(learning_rate: ArrayLike, momentum: ArrayLike = 0.9) -> GradientTransfor
     >>> updates.round(6).tolist()
     [-0.1, -0.0]
     """
-    if callable(learning_rate):
-        raise TypeError(
-            "sm3 takes a number for its learning rate, not a schedule; write "
-            "chain(scale_by_sm3(momentum), scale_by_learning_rate(schedule))"
-        )
     return chain(scale_by_sm3(momentum), scale_by_learning_rate(learning_rate))

@@ -107,7 +107,7 @@ def inject_hyperparams(
     signature = inspect.signature(inner_factory)
     if unknown := sorted(static - set(signature.parameters)):
         raise ValueError(
-            f"static_args names {', '.join(map(repr, unknown))}, which {described(inner_factory)} does not take; its arguments are"
+            f"inject_hyperparams{at(user_source())}: static_args names {', '.join(map(repr, unknown))}, which {described(inner_factory)} does not take; its arguments are"
             f" {', '.join(signature.parameters)}"
         )
 

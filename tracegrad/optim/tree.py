@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree as trees
+from tracegrad.core.arguments import is_number
 from tracegrad.core.boxes import accepting_jax
+from tracegrad.core.errors import at, user_source
 from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.optim.base import cast as cast_hyperparameter
@@ -157,6 +159,12 @@ def zeros_like(tree: PyTree, dtype: DType = None) -> PyTree:
     >>> zeros_like({"a": np.ones(2), "b": 1.0}, np.float32)
     {'a': array([0., 0.], dtype=float32), 'b': array(0., dtype=float32)}
     """
+    if not all(map(is_number, trees.leaves(tree))):
+        path, x = next((path, x) for path, x in trees.leaves_with_path(tree) if not is_number(x))
+        raise TypeError(
+            f"tg.optim{at(user_source())}: parameters are arrays of numbers, and {trees.keystr(path) or 'what is given'} is "
+            f"{x!r:.80}; write opt.init(params) with those of the net alone"
+        )
     return trees.map(lambda x: np.zeros_like(x, dtype), tree)
 
 

@@ -19,10 +19,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.arguments import whole
+from tracegrad.core.errors import at, clip, user_source
 from tracegrad.core.late import imported
 from tracegrad.metrics import Ratio
 from tracegrad.train.history import History
-from tracegrad.train.step import inner_state
+from tracegrad.train.step import inner_state, require_optimiser
 
 
 class Stop(NamedTuple):
@@ -81,8 +83,6 @@ class AtEpoch:
     """A plain function as a callback."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
-        if not callable(function):
-            raise TypeError(f"fit: a callback is a function, or has some of {TIMES}; got {type(function).__name__}")
         self.epoch = function
 
 
@@ -106,7 +106,8 @@ class EarlyStopping:
 
     def __init__(self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0, mode: str = "min") -> None:
         if mode not in ("min", "max"):
-            raise ValueError(f"EarlyStopping: mode is 'min' or 'max', got {mode!r}")
+            raise ValueError(f"EarlyStopping{at(user_source())}: mode is 'min' or 'max', got {mode!r}")
+        whole(patience, "EarlyStopping", "patience", 1)
         self.monitor, self.patience, self.min_delta, self.mode = monitor, patience, min_delta, mode
         self.forget()
 
@@ -165,6 +166,10 @@ class CSV:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(
+                f'CSV{at(user_source())}: a path is due, got {clip(repr(path))}; write tg.train.CSV("log.csv")'
+            )
         self.path = path
 
     def epoch(self, run: Any) -> None:
@@ -200,7 +205,12 @@ class Timer:
     """
 
     def __init__(self, max_time: float | datetime.timedelta) -> None:
-        self.max_time = max_time.total_seconds() if isinstance(max_time, datetime.timedelta) else float(max_time)
+        seconds = max_time.total_seconds() if isinstance(max_time, datetime.timedelta) else max_time
+        if not isinstance(seconds, int | float | np.number) or not seconds > 0:
+            raise TypeError(
+                f"Timer{at(user_source())}: the time is a number of seconds above 0, or a datetime.timedelta, got {max_time!r}"
+            )
+        self.max_time = float(seconds)
 
     def step(self, run: Any) -> Stop | None:
         return Stop(f"the {self.max_time:g} seconds of the timer are over") if run.seconds >= self.max_time else None
@@ -221,6 +231,7 @@ class LearningRates:
     """
 
     def __init__(self, opt: Any) -> None:
+        require_optimiser(opt, "LearningRates")
         self.opt = opt
 
     def epoch(self, run: Any) -> dict[str, float]:
@@ -242,6 +253,8 @@ class Throughput:
     """
 
     def __init__(self, flops: float | None = None) -> None:
+        if flops is not None and not isinstance(flops, int | float | np.number):
+            raise TypeError(f"Throughput{at(user_source())}: flops is a number, got {flops!r}")
         self.flops = flops
 
     def start(self, run: Any) -> None:

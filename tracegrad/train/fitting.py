@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.errors import at, user_source
+from tracegrad.core.arguments import require_function
+from tracegrad.core.errors import at, clip, user_source
 from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.late import imported
 from tracegrad.core.tracebacks import trim
 from tracegrad.core.types import type_of
 from tracegrad.data.batches import Batches
+from tracegrad.train.callbacks import TIMES
 from tracegrad.train.loop import Fitted, Loop
 from tracegrad.train.progress import chosen
 
@@ -111,6 +113,11 @@ def fit(
             raise TypeError(f"{where}: {name} is a whole number from {least} on, got {number!r}")
     if wrong := [c.__name__ for c in callbacks if isinstance(c, type)] if isinstance(callbacks, Sequence) else []:
         raise TypeError(f"{where}: callbacks are made, such as tg.train.{wrong[0]}(), got the class {wrong[0]}")
+    for callback in callbacks if isinstance(callbacks, Sequence) and not isinstance(callbacks, str) else ():
+        if not callable(callback) and not any([hasattr(callback, name) for name in TIMES]):
+            raise TypeError(
+                f"{where}: a callback is a function, or has some of {', '.join(TIMES)}; got {clip(repr(callback))}"
+            )
     once = not callable(batches) and iter(batches) is batches
     if epochs is None and steps is None and not once:
         raise TypeError(f"{where}: say how long to train: epochs= or steps=")
@@ -122,6 +129,12 @@ def fit(
     if (evaluate is None) != (validation is None):
         raise TypeError(
             f"{where}: evaluate= and validation= go together; write evaluate=tg.jit(tg.train.make_evaluate(loss)), validation=test"
+        )
+    if evaluate is not None:
+        require_function(evaluate, "fit", "evaluate", "evaluate=tg.jit(tg.train.make_evaluate(loss))")
+    if validation is not None and not callable(validation) and not hasattr(validation, "__iter__"):
+        raise TypeError(
+            f"{where}: validation is a tuple or dict of arrays, or batches, got {type(validation).__name__}; write validation=(x, y)"
         )
     if on_nan not in ("explain", "raise", "ignore"):
         raise ValueError(f"{where}: on_nan is 'explain', 'raise' or 'ignore', got {on_nan!r}")

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.errors import at, user_source
 from tracegrad.core.late import imported
 
 
@@ -32,7 +33,9 @@ class History:
     def __getitem__(self, name: str) -> list[Any]:
         """A column: its value in each row that has one. KeyError if none has."""
         if not any(name in row for row in self.rows):
-            raise KeyError(f"no {name!r} in the history; it has {', '.join(map(repr, self.names())) or 'no rows'}")
+            raise KeyError(
+                f"history{at(user_source())}: no {name!r} in the history; it has {', '.join(map(repr, self.names())) or 'no rows'}"
+            )
         return [row[name] for row in self.rows if name in row]
 
     def __len__(self) -> int:
@@ -51,10 +54,10 @@ class History:
     def best(self, name: str = "val_loss", mode: str = "min") -> dict[str, Any]:
         """The row in which a number is lowest, or with mode="max" highest; the first of such rows. NaN is never best."""
         if mode not in ("min", "max"):
-            raise ValueError(f"history.best: mode is 'min' or 'max', got {mode!r}")
+            raise ValueError(f"history.best{at(user_source())}: mode is 'min' or 'max', got {mode!r}")
         values = [float(x) for x in self[name]]
         if all(map(math.isnan, values)):
-            raise ValueError(f"history.best: {name!r} is nowhere a number")
+            raise ValueError(f"history.best{at(user_source())}: {name!r} is nowhere a number")
         index = (np.nanargmin if mode == "min" else np.nanargmax)(values)
         return [row for row in self.rows if name in row][index]
 
@@ -97,7 +100,7 @@ class History:
             n.removeprefix("val_") for n in numbers if n.startswith("val_") and n.removeprefix("val_") not in panels
         ]
         if not panels:
-            raise ValueError("history.plot: the history has no numbers yet")
+            raise ValueError(f"history.plot{at(user_source())}: the history has no numbers yet")
         figure = figure_of(figsize=(4 * len(panels), 3), layout="constrained")
         for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             for column, label in ((name, "training"), (f"val_{name}", "validation")):

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.arguments import is_number
+from tracegrad.core.errors import clip
 from tracegrad.core.jax_arrays import is_jax_array
 from tracegrad.core.late import imported
 from tracegrad.data.batches import arrays_of, epoch_of, length_of
@@ -239,6 +241,9 @@ class Loop:
             told = f"({', '.join([type(x).__name__ for x in out])})" if type(out) is tuple else type(out).__name__
             raise TypeError(f"step must return (state, metrics) with metrics a dict, got {told}")
         state, metrics = out
+        for name, x in metrics.items() if first else ():
+            if any([not is_number(leaf) for leaf in tree.tree_leaves(x)]):
+                raise TypeError(f"step must return a dict of numbers for metrics, and {name!r} is {clip(repr(x))}")
         weight = batch_size(batch)
         new = now._replace(state=state, place=now.place + 1, step=now.step + 1, examples=now.examples + weight)
         if first:

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from tracegrad.core.errors import at, user_source
 from tracegrad.core.late import imported
 
 _EVERY = 10.0  # seconds between lines in an epoch
@@ -154,6 +155,8 @@ def chosen(progress: Any) -> Silent:
             return Notebook()
         return Terminal() if sys.stdout.isatty() and importlib.util.find_spec("rich") else Lines()
     kinds: dict[Any, Any] = {False: Silent, None: Silent, "lines": Lines, "terminal": Terminal, "notebook": Notebook}
-    if progress not in kinds:
-        raise ValueError(f"fit: progress is True, False, 'lines', 'terminal' or 'notebook', got {progress!r}")
+    if not isinstance(progress, str | bool | None) or progress not in kinds:
+        raise ValueError(
+            f"fit{at(user_source())}: progress is True, False, 'lines', 'terminal' or 'notebook', got {progress!r}"
+        )
     return kinds[progress]()

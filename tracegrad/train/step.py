@@ -111,8 +111,13 @@ def start(
             f"start{at(user_source())}: write start(net, opt, key, x), where net is a layer of tg.nn, or has "
             f"init(key, x); got {type(net).__name__}"
         )
-    _require_optimiser(opt, "start")
-    key = random.PRNGKey(key) if isinstance(key, int | np.integer) else key
+    require_optimiser(opt, "start")
+    if isinstance(key, int | np.integer):
+        key = random.PRNGKey(key)
+    elif not hasattr(key, "dtype"):
+        raise TypeError(
+            f"start{at(user_source())}: the third argument is a random key or an int, got {key!r}; write start(net, opt, 0, x)"
+        )
     of_params, of_steps = random.split(key)
     if isinstance(net, Layer):
         dtype = np.dtype(np.float32 if dtype is None else dtype)
@@ -185,7 +190,7 @@ def make_step(
     >>> float(metrics["loss"]), state.params["bias"].tolist()
     (1.0, [1.0])
     """
-    _require_optimiser(opt, "make_step")
+    require_optimiser(opt, "make_step")
     require_callable(loss, "make_step", "(loss, opt)")
     run = _asked(loss)
     dtype = None if compute is None else _half(compute)
@@ -291,6 +296,7 @@ def make_evaluate(loss: Loss, *, compute: Any = None, average: bool = False) -> 
     >>> float(evaluate(tg.train.start(net, tg.optim.sgd(0.5), 0, (1, 1)), np.zeros((4, 1), np.float32))["loss"])
     1.0
     """
+    require_callable(loss, "make_evaluate", "(loss)")
     run = _asked(loss)
     dtype = None if compute is None else _half(compute)
 
@@ -352,6 +358,8 @@ def _asked(loss: Loss) -> Callable[..., tuple[Any, dict[str, Any], Any]]:
                 "write return value, metrics, state (metrics may be {}, and state what was given)"
             )
         if not isinstance(out, tuple):
+            if out is None:
+                raise TypeError(f"{name_of(loss, 'loss')} returned None; end it with return value")
             return out, {}, state
         if len(out) not in (2, 3) or not isinstance(out[1], dict):
             raise TypeError(
@@ -373,7 +381,8 @@ def _scalar(value: Any, loss: Loss) -> Any:
     return value
 
 
-def _require_optimiser(opt: Any, name: str) -> None:
+def require_optimiser(opt: Any, name: str) -> None:
+    """TypeError for what is no optimiser, such as the function that makes one."""
     if not (hasattr(opt, "init") and hasattr(opt, "update")):
         told = name_of(opt) if callable(opt) else repr(opt)
         raise TypeError(f"{name}{at(user_source())}: an optimiser is made, as by tg.optim.adam(1e-3); got {told}")
@@ -385,9 +394,14 @@ def _half(compute: Any) -> Any:
             return np.dtype(imported("ml_dtypes").bfloat16)
         except ImportError:
             raise ImportError("compute='bfloat16' needs the package ml_dtypes; pip install ml_dtypes") from None
-    dtype = np.dtype(compute)
+    try:
+        dtype = np.dtype(compute)
+    except TypeError:
+        dtype = np.dtype(object)
     if number_kind(dtype) != "f":
-        raise DtypeError(f"make_step{at(user_source())}: compute is a floating dtype such as 'bfloat16', got {dtype}")
+        raise DtypeError(
+            f"make_step{at(user_source())}: compute is a floating dtype such as 'bfloat16', got {compute!r}"
+        )
     return dtype
 
 

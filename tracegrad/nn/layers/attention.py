@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.arguments import whole
 from tracegrad.core.errors import ShapeError
 from tracegrad.lax import dynamic_update_slice
 from tracegrad.nn import initializers
@@ -65,6 +66,8 @@ def MultiHeadAttention(
     >>> params["query"]["kernel"].shape, net(params, np.ones((1, 5, 8))).shape
     ((8, 2, 4), (1, 5, 8))
     """
+
+    whole(num_heads, "MultiHeadAttention", "num_heads", 1)
 
     @layer("MultiHeadAttention")
     def attention(p: Scope, x: Any, context: Any = None, mask: Any = None) -> Any:

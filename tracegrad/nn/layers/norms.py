@@ -370,6 +370,8 @@ def _axes(p: Scope, x: Any, axis: int | Sequence[int]) -> tuple[int, ...]:
     if isinstance(axis, int) and -ndim <= axis < 0:
         return (ndim + axis,)
     given = (axis,) if isinstance(axis, int) else tuple(axis)
+    if not all([isinstance(a, int | np.integer) for a in given]):
+        raise TypeError(f"{p.place()}: axis is a whole number or a tuple of such, got {axis!r}")
     if any(not -ndim <= a < ndim for a in given):
         raise ShapeError(f"{p.place()}: no axes {axis} in an input of shape {x.shape}")
     return tuple(sorted({a % ndim for a in given}))
