@@ -8,6 +8,7 @@ import pytest
 
 import tracegrad as tg
 from tests.ops.test_contract import array
+from tracegrad.core.errors import ShapeError
 from tracegrad.numpy import products
 from tracegrad.ops import contract
 
@@ -21,6 +22,26 @@ def test_functions_of_plain_arrays_are_numpys() -> None:
     assert products.dot(a, b, out=out) is out
     assert contract.einsum("ij,jk", a, b, order="F").flags.f_contiguous
     assert products.vecdot(a, a, axis=0).shape == (3,)
+
+
+@pytest.mark.parametrize("name, axes", [("vecdot", (-1, -1)), ("matvec", (-1, -1)), ("vecmat", (-1, -2))])
+def test_axes_that_are_summed_over_are_of_one_length(name: str, axes: tuple[int, int]) -> None:
+    """One of a single element is not repeated, in NumPy neither."""
+    function = getattr(np, name, None)
+    if function is None:
+        pytest.skip("NumPy has no such function")
+    one, other = np.ones((3, 3)), np.ones((3, 3))
+    for a, b in ((one[:, :1] if axes[0] == -1 else one, other), (one, other[:1] if axes[1] == -2 else other[:, :1])):
+        if a.shape[axes[0]] == b.shape[axes[1]]:
+            continue
+        with pytest.raises(ValueError):
+            function(a, b)
+        with pytest.raises(
+            ShapeError, match=f"{name}: axis -1 of f64.* and axis {axes[1]} of f64.*must be of one length"
+        ):
+            tg.vjp(function, a, b)
+        with pytest.raises(ShapeError, match="must be of one length"):
+            tg.make_graph(function)(a, b)
 
 
 def test_einsum_path() -> None:

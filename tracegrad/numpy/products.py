@@ -161,6 +161,14 @@ def _as_np_matmul(x: Any) -> Any:
     return astype(x, np.float32) if is_added(x.dtype) else x
 
 
+def _same_length(name: str, x1: Any, axis1: int, x2: Any, axis2: int) -> None:
+    """Axes that are summed over are of one length: one of a single element is not repeated, as einsum would."""
+    if len(x1.shape) >= -axis1 and len(x2.shape) >= -axis2 and x1.shape[axis1] != x2.shape[axis2]:
+        raise ShapeError(
+            f"{name}: axis {axis1} of {type_of(x1)} and axis {axis2} of {type_of(x2)}, which are summed over, must be of one length"
+        )
+
+
 def _vecdot(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Array:
     """The sum of conj(x1) * x2 over one axis, the others broadcast.
 
@@ -170,6 +178,7 @@ def _vecdot(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Array:
     x1, x2 = conjugate_of_complex(operand(x1)), operand(x2)
     if axis != -1:
         x1, x2 = np.moveaxis(x1, axis, -1), np.moveaxis(x2, axis, -1)
+    _same_length("vecdot", x1, -1, x2, -1)
     return by_einsum("...i,...i->...", *map(_as_np_matmul, (x1, x2)))
 
 
@@ -183,7 +192,9 @@ def matvec(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     >>> matvec(np.array([[1.0, 2.0], [3.0, 4.0]]), np.ones(2)).tolist()
     [3.0, 7.0]
     """
-    return by_einsum("...mn,...n->...m", _as_np_matmul(x1), _as_np_matmul(x2))
+    x1, x2 = _as_np_matmul(x1), _as_np_matmul(x2)
+    _same_length("matvec", x1, -1, x2, -1)
+    return by_einsum("...mn,...n->...m", x1, x2)
 
 
 @implements(getattr(np, "vecmat", None))
@@ -193,7 +204,9 @@ def vecmat(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     >>> vecmat(np.ones(2), np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
     [4.0, 6.0]
     """
-    return by_einsum("...m,...mn->...n", conjugate_of_complex(_as_np_matmul(x1)), _as_np_matmul(x2))
+    x1, x2 = conjugate_of_complex(_as_np_matmul(x1)), _as_np_matmul(x2)
+    _same_length("vecmat", x1, -1, x2, -2)
+    return by_einsum("...m,...mn->...n", x1, x2)
 
 
 @implements(np.cross)
