@@ -34,7 +34,7 @@ def test_axes_that_are_summed_over_are_of_one_length(name: str, axes: tuple[int,
     for a, b in ((one[:, :1] if axes[0] == -1 else one, other), (one, other[:1] if axes[1] == -2 else other[:, :1])):
         if a.shape[axes[0]] == b.shape[axes[1]]:
             continue
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="mismatch"):
             function(a, b)
         with pytest.raises(
             ShapeError, match=f"{name}: axis -1 of f64.* and axis {axes[1]} of f64.*must be of one length"
