@@ -608,15 +608,19 @@ function or reads a list (`scipy.optimize.root`, `scipy.signal.lfilter`), the er
 
 `tg.scipy.linalg` has SciPy's own values for plain arrays. What is traced has derivatives in every array, on NumPy and on XLA, where nothing is called on the host.
 
-- **Systems**: `solve`, `solve_triangular`, `solve_banded`, `solveh_banded`, `cho_solve`, `cho_solve_banded`, `lu_solve`, `inv`, `det`; `LinAlgError` is NumPy's.
+- **Systems**: `solve`, `solve_triangular`, `solve_banded`, `solveh_banded`, `cho_solve`, `cho_solve_banded`, `lu_solve`, `solve_toeplitz`, `matmul_toeplitz`,
+  `solve_circulant`, `inv`, `det`; `LinAlgError` is NumPy's.
+- **Least squares**: `lstsq`, `pinv`, `pinvh` (with `rtol`, not `atol`), `orthogonal_procrustes`; `norm`.
 - **Factors**: `cholesky`, `cholesky_banded`, `cho_factor`, `lu`, `lu_factor`, `qr` (but for mode="raw"), `rq`, `polar`, `svd`, `svdvals`.
-- **Eigenvalues**: `eigh`, `eigvalsh` (generalised ones too; refused: `subset_by_value`, since how many there are depends on values), `eigh_tridiagonal`.
+- **Eigenvalues**: `eigh`, `eigvalsh` (generalised ones too; refused: `subset_by_value`, since how many there are depends on values), `eigh_tridiagonal`,
+  `eigvalsh_tridiagonal`; `eig`, `eigvals` (with a regular `b`, no left vectors).
 - **Values alone**, since derivatives of what depends on these forms have no need of them: `schur` (not sorted), `hessenberg`.
 - **Functions of matrices**: `expm`, `expm_frechet`, `logm`, `sqrtm`, `cosm`, `sinm`, `tanm`, `coshm`, `sinhm`, `tanhm`, `funm`.
 - **Equations**: `solve_sylvester`, `solve_continuous_lyapunov`, `solve_discrete_lyapunov`, `solve_continuous_are`, `solve_discrete_are`.
 - **Made of vectors and blocks**: `block_diag`, `kron`, `toeplitz`, `circulant`, `hankel`, `companion`; constants: `dft`, `hilbert`.
 
-Not there: `lstsq`, `norm` and `pinv`, which are `np.linalg.lstsq` and so on, and constants (`hadamard`, `pascal` and their kin), which are SciPy's.
+Not there: constants (`hadamard`, `pascal` and their kin), which are SciPy's; bases that values do not settle (`null_space`, `orth`); `ldl`, `qz`, `cossin`, `eig_banded`, and what updates a `qr`.
+
 ## Signals and images
 
 `tg.scipy.signal` and `tg.scipy.ndimage` have SciPy's own values for plain arrays. What is traced is computed by ops, with SciPy's values but for rounding (the tests ask for

@@ -38,6 +38,19 @@ from tracegrad.scipy.linalg.functions import (
     tanhm,
     tanm,
 )
+from tracegrad.scipy.linalg.least_squares import (
+    eig,
+    eigvals,
+    eigvalsh_tridiagonal,
+    lstsq,
+    matmul_toeplitz,
+    norm,
+    orthogonal_procrustes,
+    pinv,
+    pinvh,
+    solve_circulant,
+    solve_toeplitz,
+)
 from tracegrad.scipy.linalg.structured import block_diag, circulant, companion, dft, hankel, hilbert, kron, toeplitz
 from tracegrad.scipy.linalg.systems import (
     cho_factor,
@@ -59,11 +72,13 @@ from tracegrad.scipy.linalg.systems import (
 )
 
 __all__ = [
-    "LinAlgError", "block_diag", "cho_factor", "cho_solve", "cho_solve_banded", "cholesky", "cholesky_banded", "circulant",
-    "companion", "coshm", "cosm", "det", "dft", "eigh", "eigh_tridiagonal", "eigvalsh", "expm", "expm_frechet", "funm", "hankel", "hessenberg",
-    "hilbert", "inv", "kron", "logm", "lu", "lu_factor", "lu_solve", "polar", "qr", "rq", "schur", "sinhm", "sinm", "solve", "solve_banded",
-    "solve_continuous_are", "solve_continuous_lyapunov", "solve_discrete_are", "solve_discrete_lyapunov", "solve_sylvester", "solve_triangular",
-    "solveh_banded", "sqrtm", "svd", "svdvals", "tanhm", "tanm", "toeplitz",
+    "LinAlgError", "block_diag", "cho_factor", "cho_solve", "cho_solve_banded", "cholesky", "cholesky_banded",
+    "circulant", "companion", "coshm", "cosm", "det", "dft", "eig", "eigh", "eigh_tridiagonal", "eigvals", "eigvalsh",
+    "eigvalsh_tridiagonal", "expm", "expm_frechet", "funm", "hankel", "hessenberg", "hilbert", "inv", "kron", "logm",
+    "lstsq", "lu", "lu_factor", "lu_solve", "matmul_toeplitz", "norm", "orthogonal_procrustes", "pinv", "pinvh",
+    "polar", "qr", "rq", "schur", "sinhm", "sinm", "solve", "solve_banded", "solve_circulant", "solve_continuous_are",
+    "solve_continuous_lyapunov", "solve_discrete_are", "solve_discrete_lyapunov", "solve_sylvester", "solve_toeplitz",
+    "solve_triangular", "solveh_banded", "sqrtm", "svd", "svdvals", "tanhm", "tanm", "toeplitz",
 ]  # fmt: skip
 
 accept_jax(globals(), __all__)
