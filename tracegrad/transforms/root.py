@@ -88,7 +88,9 @@ def custom_root(
         pushed, moved = tangents_of(residual, tuple(range(count)))
 
         def g(z: Any) -> Any:
-            found = dict(zip(moved, call(pushed, [*arrays[:count], *tree.tree_leaves(z)]), strict=True))
+            found = dict(
+                zip(moved, call(pushed, [*arrays[:count], *map(strengthened, tree.tree_leaves(z))]), strict=True)
+            )
             return structure.unflatten([found[i] if i in found else zeros_like_type(t) for i, t in enumerate(types)])
 
         z = tangent_solve(g, structure.unflatten(arrays[count:]))

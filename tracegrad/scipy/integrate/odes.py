@@ -16,6 +16,7 @@ from tracegrad.core.types import ArrayType, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.index import take
 from tracegrad.scipy.calling import refused
+from tracegrad.scipy.integrate.events import event_times, found_by_scipy
 from tracegrad.scipy.integrate.flow import IVP, TIME, ODEInt, as_state
 from tracegrad.scipy.integrate.solver import (
     closes_over_tracers,
@@ -72,7 +73,9 @@ def solve_ivp(
         method: "RK45", "RK23", "DOP853", "Radau", "BDF", "LSODA" or one of SciPy's classes of solvers.
         t_eval: the times (k,) at which the solution is wanted; in order, between the ends.
         dense_output: whether the result has a function `sol(t)`; in what is traced each call of it integrates anew.
-        events: for plain calls.
+        events: a function `event(t, y, *args)` of a number, or a list of such; where one is zero, and changes its sign, is an event. With
+            `event.terminal` the solution ends there, with `event.direction` only zeros in that direction count. Their times, and the solution
+            there, have derivatives by the implicit function theorem; how many there are depends on values, which have to be known.
         vectorized: whether `fun` takes the columns of a matrix.
         args: what `fun` gets besides.
         adjoint: False to take reverse derivatives by integrating onward those in each component of `y0` and of the parameters,
@@ -80,13 +83,13 @@ def solve_ivp(
         options: SciPy's (rtol, atol, max_step, first_step, jac, ...).
 
     Returns:
-        SciPy's result: its `t` (k,) and `y` (n, k) are traced.
+        SciPy's result: its `t` (k,) and `y` (n, k), and `t_events` and `y_events`, are traced.
 
     Raises:
         DifferentiationError: in the reverse derivative, where the solution cannot be integrated back (that of a stiff system).
         RuntimeError: SciPy's solver fails in what is traced. (A plain call says so in its result.)
         ShapeError: `y0` is no vector; `fun` returns another number of components.
-        UnsupportedFunctionError: `events` in what is traced; types alone are known and `t_eval` is missing.
+        UnsupportedFunctionError: types alone are known, and there are `events` or `t_eval` is missing.
 
     >>> import numpy as np, tracegrad as tg
     >>> def decayed(rate):
@@ -101,16 +104,15 @@ def solve_ivp(
     start, end = t_span
     known = not is_traced((start, end, y0, t_eval, given))
     known = known and not (dense_output and events is None and open_traces)  # whose `sol` may be given what is traced
-    if known and not closes_over_tracers(lambda: _called(fun, start, y0, given, vectorized)):
+    happening = [events] if callable(events) else list(events or ())
+
+    def called() -> Any:
+        return [_called(fun, start, y0, given, vectorized), *[_called(e, start, y0, given, False) for e in happening]]
+
+    if known and not closes_over_tracers(called):
         return scipy.solve_ivp(
             fun, t_span, y0, method, t_eval, dense_output, events, vectorized, args, **options
         )  # fmt: skip
-    if events is not None:
-        raise refused(
-            "integrate.solve_ivp",
-            "with events",
-            "Find the time of an event as a root of the solution at t_eval=[t], which has derivatives.",
-        )
     start, end, y0 = _time(start), _time(end), _state(y0, "solve_ivp")
     exact = options.get("jac") is not None
     options = {**{k: v for k, v in options.items() if k != "jac"}, "method": method}
@@ -121,10 +123,25 @@ def solve_ivp(
 
     graph, inputs = traced_function(fun, right_hand_side, [TIME, state], ["t", "y"], given, "solve_ivp")
     solver = IVP(graph, options, exact, _adjoint(adjoint, state, "solve_ivp"))
+    if events is not None:
+        return _until_events(solver, happening, given, start, end, t_eval, y0, inputs, dense_output)
     if t_eval is None:
         t_eval = _steps(solver, start, end, y0, inputs)
     times = astype(as_array(t_eval), np.float64)
     (rows,) = solver(start, end, times, y0, *inputs)
+    return _result(times, np.transpose(rows), _dense(solver, start, end, y0, inputs) if dense_output else None)
+
+
+_ENDS = ("The solver successfully reached the end of the integration interval.", "A termination event occurred.")
+
+
+def _result(t: Any, y: Any, sol: Any, t_events: Any = None, y_events: Any = None, status: int = 0) -> Any:
+    return imported("scipy.optimize").OptimizeResult(
+        t=t, y=y, sol=sol, t_events=t_events, y_events=y_events, status=status, success=True, message=_ENDS[status]
+    )
+
+
+def _dense(solver: IVP, start: Any, end: Any, y0: Any, inputs: Sequence[Any]) -> Any:
 
     def sol(t: ArrayLike) -> Array:
         """The solution (n, ...) at times of any order, for which it is integrated anew."""
@@ -134,10 +151,37 @@ def solve_ivp(
         (found,) = solver(start, end, take(flat, order), y0, *inputs)
         return np.reshape(np.transpose(take(found, np.argsort(order), axis=0)), (-1, *type_of(when).shape))
 
-    return imported("scipy.optimize").OptimizeResult(
-        t=times, y=np.transpose(rows), sol=sol if dense_output else None, t_events=None, y_events=None, status=0, success=True,
-        message="The solver successfully reached the end of the integration interval.",
-    )  # fmt: skip
+    return sol
+
+
+def _until_events(
+    solver: IVP, events: Sequence[Any], args: tuple[Any, ...], start: Any, end: Any, t_eval: Any, y0: Any, inputs: Sequence[Any], dense_output: bool
+) -> Any:  # fmt: skip
+    """The solution up to the end, or to the event that ends it."""
+    times = None if t_eval is None else astype(as_array(t_eval), np.float64)
+    found = found_by_scipy(solver, events, args, start, end, times, y0, inputs)
+
+    def at(time: Any) -> Any:
+        return solver(start, end, np.reshape(time, (1,)), y0, *inputs)[0][0]
+
+    when = [
+        event_times(solver, event, args, plain, start, end, y0, inputs)
+        for event, plain in zip(events, found.t_events, strict=True)
+    ]
+    t_events = [np.stack(ts) if ts else np.zeros(0) for ts in when]
+    y_events = [np.stack([at(t) for t in ts]) if ts else np.zeros((0, 0)) for ts in when]
+    if found.status == 1:
+        # The event that has ended it is the one that is farthest from the start.
+        began = float(plain_value(start, "solve_ivp"))
+        last = [(abs(plain[-1] - began), ts[-1]) for ts, plain in zip(when, found.t_events, strict=True) if len(plain)]
+        end = max(last, key=lambda pair: pair[0])[1]
+    if times is None:
+        times = np.concatenate([np.reshape(start, (1,)), found.t[1:-1], np.reshape(end, (1,))])
+    else:
+        times = take(times, np.arange(found.t.size))
+    (rows,) = solver(start, end, times, y0, *inputs)
+    sol = _dense(solver, start, end, y0, inputs) if dense_output else None
+    return _result(times, np.transpose(rows), sol, t_events, y_events, found.status)
 
 
 def _adjoint(adjoint: bool, state: ArrayType, name: str) -> bool:
