@@ -62,6 +62,17 @@ def test_no_more_colours_than_it_takes() -> None:
     assert columns_of(crossed).max() == 1
 
 
+def test_a_five_point_grid_takes_five() -> None:
+    rows = scipy.sparse.diags_array([1.0, 1.0, 1.0], offsets=[-1, 0, 1], shape=(40, 40))
+    one = scipy.sparse.eye_array(40)
+    grid = scipy.sparse.csr_array(scipy.sparse.kron(rows, one) + scipy.sparse.kron(one, rows))
+    colours = columns_of(grid)
+    assert colours.max() == 4
+    for i in range(1600):
+        around = grid.indices[grid.indptr[i] : grid.indptr[i + 1]]
+        assert len(set(colours[around])) == len(around)
+
+
 def test_time_is_linear() -> None:
     """The spokes of an arrow share a hub of n elements: n**2 steps would take minutes."""
     n = 20_000

@@ -17,7 +17,7 @@ from jax.experimental import jet
 import tracegrad as tg
 from tests.compare import near
 from tracegrad import tree
-from tracegrad.core.errors import DtypeError, ShapeError
+from tracegrad.core.errors import DifferentiationError, DtypeError, ShapeError
 from tracegrad.core.op import OPS, Op, Sample
 from tracegrad.core.trace import bind
 from tracegrad.core.types import is_inexact, type_of
@@ -210,21 +210,43 @@ def moving(op: Op, sample: Sample) -> tuple[Callable[..., Any], list[Any]]:
     return f, [np.asarray(sample.inputs[i]) for i in chosen]
 
 
+def _holds_to_order_three(op: Op) -> bool:
+    """Whether the coefficients of a sample of the op are those of nested derivatives; False where it has none of floating numbers."""
+    rng = np.random.default_rng(0)
+    samples = [moving(op, s) for s in op.samples()]
+    f, x = next(((f, x) for f, x in samples if x and sum([a.size for a in x]) <= 100), (None, []))
+    if f is None:
+        assert not any([x for _, x in samples]), f"{op.name} has large samples alone"
+        return False
+    v = [np.asarray(rng.normal(size=a.shape) * 0.3).astype(a.dtype) for a in x]
+    with np.errstate(all="ignore"):
+        expected, found = nested(f, x, v, 3), tg.taylor(f, x, v, 3)
+    for want, got in zip(tree.tree_leaves(expected), tree.tree_leaves(found), strict=True):
+        assert np.asarray(got).dtype == np.asarray(want).dtype, op.name
+        scale = np.nanmax(np.abs(want), initial=1.0)
+        np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-8 * scale, err_msg=op.name)
+    return True
+
+
 def test_every_op_has_coefficients() -> None:
-    """To order 3, of one sample of each op; beyond, the way is the same."""
-    rng, tried = np.random.default_rng(0), 0
-    for op in OPS.values():
-        # Of collectives there is nothing outside of vmap.
-        for sample in list(op.samples())[:1] if op.collective is None else ():
-            f, x = moving(op, sample)
-            if not x or sum([a.size for a in x]) > 100:
-                continue
-            v = [np.asarray(rng.normal(size=a.shape) * 0.3).astype(a.dtype) for a in x]
-            with np.errstate(all="ignore"):
-                expected, found = nested(f, x, v, 3), tg.taylor(f, x, v, 3)
-            for want, got in zip(tree.tree_leaves(expected), tree.tree_leaves(found), strict=True):
-                assert np.asarray(got).dtype == np.asarray(want).dtype, op.name
-                scale = np.nanmax(np.abs(want), initial=1.0)
-                np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-8 * scale, err_msg=op.name)
-            tried += 1
-    assert tried > 190
+    """To order 3, of one sample of each op; beyond, the way is the same. Of collectives there is nothing outside of vmap."""
+    assert sum([_holds_to_order_three(op) for op in OPS.values() if op.collective is None]) > 190
+
+
+def test_an_op_without_them_would_be_found() -> None:
+    of_floats = lambda: [Sample((np.array([0.3, 0.5]),))]
+    known = set(OPS)
+    try:
+        none = Op("without_a_rule", evaluate=np.sin, infer=lambda types, params: types[0], samples=of_floats)
+        with pytest.raises(DifferentiationError, match="without_a_rule"):
+            _holds_to_order_three(none)
+        wrong = Op(
+            "with_a_wrong_series", evaluate=np.sin, infer=lambda types, params: types[0], samples=of_floats,
+            jvp=lambda primals, tangents, out, params: tangents[0] * np.cos(primals[0]),
+            series=lambda k, inputs, out, params: inputs[0][k],
+        )  # fmt: skip
+        with pytest.raises(AssertionError):
+            _holds_to_order_three(wrong)
+    finally:
+        for name in set(OPS) - known:
+            del OPS[name]
