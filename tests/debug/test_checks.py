@@ -50,6 +50,31 @@ def _negative(x: Any) -> Any:
     return lax.cond(x < 0, _log, lambda x: x, x)
 
 
+def _doubled(x: Any) -> Any:
+    """Of which rows that are done take no step."""
+
+    def body(c: Any) -> Any:
+        check(c < 50, "c is {c}", c=c)
+        return c * 2
+
+    return lax.while_loop(lambda c: c < 40, body, x)
+
+
+def _stepwise(x: Any) -> Any:
+    """A loop in a branch in a branch, with a check in its steps."""
+
+    def step(c: Any, a: Any) -> Any:
+        check(x > 0, "x must be > 0, got {x}", x=x)
+        return c + a, None
+
+    branches = [lambda x: x, lambda x: lax.cond(x > 0, lambda x: lax.scan(step, x, np.arange(3.0))[0], lambda x: -x, x)]
+    return lax.switch((x > -2) * 1, branches, x)
+
+
+def _switched(x: Any) -> Any:
+    return lax.switch((x > 0) * 1 + (x > 1) * 1, [lambda x: x, _log, lambda x: -x], x)
+
+
 # A function, an argument, and what the error says; nothing where there is none.
 CASES: dict[str, tuple[Callable[..., Any], Any, str]] = {
     "an array": (_log, X, f"{BELOW} at [1, 1]"),
@@ -63,6 +88,11 @@ CASES: dict[str, tuple[Callable[..., Any], Any, str]] = {
     "the gradient of a loop": (tg.grad(_falling), 2.5, "c fell to -0.5 by 3.0, in step 3 of scan"),
     "a branch that is not taken": (tg.vmap(_positive), np.array([1.0, -1.0]), ""),
     "a branch that one row takes": (tg.vmap(_negative), np.array([1.0, -1.0]), BELOW),
+    "rows that are done with a loop": (tg.vmap(_doubled), np.array([1.0, 60.0]), ""),
+    "rows of rows in a loop": (tg.vmap(tg.vmap(_doubled)), np.array([[1.0, 60.0], [70.0, 30.0]]), ""),
+    "a loop in branches": (tg.vmap(_stepwise), np.array([1.0, -1.0, -3.0]), ""),
+    "the gradient of branches": (tg.vmap(tg.grad(_stepwise)), np.array([1.0, -1.0, -3.0]), ""),
+    "a switch": (tg.vmap(_switched), np.array([0.5, -1.0, 2.0]), ""),
     "what nothing depends on": (lambda x: _log(x) * 0.0, X, f"{BELOW} at [1, 1]"),
     "a checkpoint": (tg.grad(tg.checkpoint(lambda x: np.sum(_log(x)))), X, f"{BELOW} at [1, 1]"),
     "nothing": (_log, np.abs(X), ""),
@@ -85,12 +115,9 @@ def test_the_error_is_the_same_everywhere(name: str) -> None:
     assert [_said(h, x) for h in (f, g, g)] == [text] * 3
 
 
-# On XLA a branch that rows choose is computed for all of them.
-ON_XLA = [
-    pytest.param(name, marks=() if name in ("an array", "rows in a loop") else pytest.mark.slow)
-    for name in CASES
-    if name != "a branch that is not taken"
-]
+# Where a branch that rows choose is computed for all of them.
+QUICK = ("an array", "rows in a loop", "a branch that is not taken", "a loop in branches")
+ON_XLA = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in CASES]
 
 
 @pytest.mark.parametrize("name", ON_XLA)

@@ -28,6 +28,8 @@ class Context(threading.local):
                 jitted functions are traced as a part of what calls them
     probed      what probes have seen meanwhile, None where nobody asks
     refused     why a tracer was no size lately, which NumPy does not hand on
+    chosen      what says whether a row of a batch gets to what is being traced, a branch or a step of a loop that it may be computed
+                for anyhow: functions that give a boolean, traced there; those of what is around it first
     """
 
     cell: list[Any] | None = None
@@ -39,6 +41,7 @@ class Context(threading.local):
     explains: bool = False
     probed: list[Any] | None = None
     refused: str = ""
+    chosen: tuple[Any, ...] = ()
 
     @property
     def source(self) -> Any:

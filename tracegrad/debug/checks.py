@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,8 +38,8 @@ class CheckError(RuntimeError):
 def check(cond: Any, message: str, **values: Any) -> None:
     """Raise where a condition does not hold: also in jitted functions on both backends, for a row of a batch, in a step of a loop.
 
-    It is checked as often as the program comes to this line; a derivative does not check it again. A jitted function on XLA that has
-    checks is waited for; a branch that rows of a batch choose is computed for all of them there, and so are its checks.
+    It is checked as often as the program comes to this line, for those rows of a batch that come to it; a derivative does not check it
+    again. A jitted function on XLA that has checks is waited for.
 
     Args:
         cond: booleans, all of which must hold.
@@ -64,10 +64,22 @@ def check(cond: Any, message: str, **values: Any) -> None:
     """
     names = [name for name, x in values.items() if isinstance(x, Tracer | np.ndarray | np.generic) or is_jax_array(x)]
     others = {name: x for name, x in values.items() if name not in names}
+    for chosen in reversed(context.chosen):
+        cond = np.logical_or(cond, np.logical_not(_apart(chosen)))
     arrays = arrays_of([cond, *[values[name] for name in names]], lambda i: ("cond", *names)[i])
     like = [type_of(x).shape == type_of(arrays[0]).shape for x in arrays[1:]]
     source = resolve(user_source())
     external_call(_checking(_Check(message, names, others, like, source), ()), arrays)
+
+
+def _apart(chosen: Callable[[], Any]) -> Any:
+    """Whether a row gets here, where what finds it may have checks of its own."""
+    around = context.chosen
+    context.chosen = ()
+    try:
+        return chosen()
+    finally:
+        context.chosen = around
 
 
 class _Check:

@@ -138,17 +138,13 @@ def _checked(x: Any, wanted: ArrayType, function: External, number: int) -> Any:
 def apart(function: Callable[..., Any], *args: Any) -> Any:
     """Call a function that knows nothing of what this thread is tracing."""
     thread = threading.get_ident()
-    outer = {name: getattr(context, name) for name in ("cell", "bound", "batching", "start", "trace", "boxes")}
+    outer = {
+        name: getattr(context, name) for name in ("cell", "bound", "batching", "start", "trace", "boxes", "chosen")
+    }
     captor = capturing.get(thread)
     try:
-        context.cell, context.bound, context.batching, context.start, context.trace, context.boxes = (
-            None,
-            (),
-            None,
-            0,
-            None,
-            0,
-        )
+        context.cell, context.bound, context.batching, context.start = None, (), None, 0
+        context.trace, context.boxes, context.chosen = None, 0, ()
         capturing.pop(thread, None)
         return isolated(function, *args)
     finally:

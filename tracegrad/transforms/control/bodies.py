@@ -65,6 +65,16 @@ class Body(NamedTuple):
     out_tree: tree.PyTreeDef
 
 
+def where(chosen: Callable[[], Any], function: Callable[..., Any], *args: Any) -> Any:
+    """`function(*args)`, which a row of a batch gets to if `chosen` says so, where it is traced."""
+    around = context.chosen
+    context.chosen = (*around, chosen)
+    try:
+        return function(*args)
+    finally:
+        context.chosen = around
+
+
 def traced_body(
     function: Callable[..., Any],
     in_tree: tree.PyTreeDef,

@@ -7,6 +7,7 @@ Where the choice is known, the function is called. Where only its type is, all a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from tracegrad.lower.numpy.lines import assigned
 from tracegrad.lower.numpy.writer import compiled, own
 from tracegrad.lower.passes import simplify
 from tracegrad.transforms.batch import Batched, Shared, batch_graph, rows_or_shared
+from tracegrad.transforms.control.bodies import where
 from tracegrad.transforms.control.branches import (
     Branches,
     all_rows,
@@ -296,8 +298,9 @@ def _traced_switch(function: str, index: Any, functions: dict[str, Any], operand
     leaves = arrays_of(found, lambda i: f"{function}: operand{tree.keystr(tree.tree_leaves_with_path(operands)[i][0])}")
     types = [type_of(x) for x in leaves]
     graphs, skeletons = [], []
-    for label, fun in functions.items():
-        graph, out_tree = _traced(function, label, fun, types, in_tree)
+    for k, (label, fun) in enumerate(functions.items()):
+        chosen = partial(_is_chosen, function, index, k, len(functions) - 1)
+        graph, out_tree = _traced(function, label, fun, types, in_tree, chosen)
         graphs.append(graph)
         skeletons.append(tree.tree_unflatten(out_tree, list(graph.out_types)))
     _require_agreement(function, functions, skeletons)
@@ -316,11 +319,23 @@ def _traced_switch(function: str, index: Any, functions: dict[str, Any], operand
     return tree.tree_unflatten(out_tree, results[: out_tree.num_leaves])
 
 
+def _is_chosen(function: str, index: Any, k: int, last: int) -> Any:
+    """Whether an index chooses the function of this number, the first of two if it is a predicate that holds."""
+    if function == "cond":
+        return index if k == 0 else np.logical_not(index)
+    return index == k if 0 < k < last else index <= k if k == 0 else index >= k
+
+
 def _traced(
-    function: str, label: str, fun: Any, types: Sequence[ArrayType], in_tree: tree.PyTreeDef
+    function: str,
+    label: str,
+    fun: Any,
+    types: Sequence[ArrayType],
+    in_tree: tree.PyTreeDef,
+    chosen: Callable[[], Any],
 ) -> tuple[Graph, tree.PyTreeDef]:
     def call(*tracers: Any) -> Any:
-        return fun(*tree.tree_unflatten(in_tree, tracers))
+        return where(chosen, fun, *tree.tree_unflatten(in_tree, tracers))
 
     names = leaf_names(fun, in_tree)
     graph, out_tree = traced(fun, call, types, transform=function, names=names, abstract=True, captures=True)

@@ -37,6 +37,7 @@ from tracegrad.transforms.control.bodies import (
     tangent_body,
     traced_body,
     traced_until_stable,
+    where,
 )
 from tracegrad.transforms.control.budget import size_in_bytes
 from tracegrad.transforms.control.held import again
@@ -80,7 +81,7 @@ def while_loop(
 
     @wraps(body_fun)
     def step(carry: Any) -> Any:
-        return body_fun(carry)
+        return where(lambda: cond_fun(carry), body_fun, carry)
 
     body, carry = traced_until_stable(
         "lax.while_loop", body_fun, step, carry_tree, carry, None, [], [], lambda out: out
