@@ -7,8 +7,9 @@ other way.
 
 from __future__ import annotations
 
+import itertools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -146,17 +147,25 @@ def _sections(params: Params) -> Sections:
     return Sections(carry=carries, element=elements, const=len(params["body"].inputs) - carries - elements)
 
 
+def _rows(y: Any, order: range) -> Iterator[Any]:
+    """The places in an array for what the steps give. One of a single axis gives numbers by itself, and not where they are."""
+    return iter(y[:: order.step]) if y.ndim > 1 else (y[i, ...] for i in order)
+
+
 def _scan(*arrays: Any, body: Graph, carries: int, elements: int, length: int, reverse: bool) -> tuple[Any, ...]:
     stacked = [np.empty((length, *t.shape), t.dtype) for t in body.out_types[carries:]]
     xs, consts = arrays[carries : carries + elements], arrays[carries + elements :]
     step = loop_step(body, carries, consts)
     carry: Sequence[Any] = arrays[:carries]
-    for i in range(length - 1, -1, -1) if reverse else range(length):
-        carry = step(carry, [x[i] for x in xs], [y[i, ...] for y in stacked])
+    order = range(length)[::-1] if reverse else range(length)
+    elements_of = zip(*[x[::-1] if reverse else x for x in xs], strict=True) if xs else itertools.repeat(())
+    rows_of = zip(*[_rows(y, order) for y in stacked], strict=True) if stacked else itertools.repeat(())
+    for _i, x, rows in zip(order, elements_of, rows_of, strict=False):
+        carry = step(carry, x, rows)
     return (*own_carry(carry, arrays), *stacked)
 
 
-LOOPS[_scan.__code__] = "scan", "i"
+LOOPS[_scan.__code__] = "scan", "_i"
 
 
 def _scan_replay(run: Any, inputs: Sequence[Any], params: Params) -> Sequence[Any]:
