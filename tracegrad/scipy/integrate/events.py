@@ -13,14 +13,15 @@ from tracegrad import tree
 from tracegrad.core.errors import ShapeError, at, described, user_source
 from tracegrad.core.graph import evaluate
 from tracegrad.core.op import Wanted
-from tracegrad.core.trace import as_array, plain_value
+from tracegrad.core.trace import as_array
+from tracegrad.core.tracer import plain_value
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.lower.numpy.writer import compiled
 from tracegrad.ops.elementwise import astype
 from tracegrad.scipy.calling import refused
 from tracegrad.scipy.integrate.flow import IVP, TIME
 from tracegrad.scipy.integrate.solver import Solver, differentiable, inexact_of, scipy_integrate, traced_function
-from tracegrad.transforms.grad import jvp, vjp
+from tracegrad.transforms.linearize import jvp, vjp
 
 
 def found_by_scipy(
