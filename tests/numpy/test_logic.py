@@ -61,3 +61,14 @@ def test_comparisons_of_whole_arrays_of_a_batch() -> None:
     for g in (np.allclose, np.array_equal, np.array_equiv):
         same = tg.vmap(lambda x: g(x, np.array([1.0, 2.0])))(np.array([[1.0, 2.0], [2.0, 1.0]]))
         assert same.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "xla"])
+def test_answers_about_whole_arrays_are_bools_of_pythons(backend: str) -> None:
+    """True + True is 2, and an answer yields to any dtype, as with plain NumPy."""
+    x, y = np.array([1.0, 2.0]), np.float16(3.0)
+    for ask in (np.allclose, np.array_equal, np.array_equiv):
+        for f in (lambda x, y, ask=ask: ask(x, x) + ask(x, x), lambda x, y, ask=ask: ask(x, x) * 2 + y):
+            found, expected = np.asarray(tg.jit(f, backend=backend)(x, y)), f(x, y)
+            assert found == expected
+            assert found.dtype == np.asarray(expected).dtype

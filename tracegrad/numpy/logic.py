@@ -116,6 +116,12 @@ def _known(a: Any, b: Any, name: str) -> tuple[Any, Any] | None:
     return found
 
 
+def _of_all(each: Any) -> Any:
+    """Whether all are true: a bool of Python's, as NumPy's questions about whole arrays answer, of which True + True is 2."""
+    found = np.all(each)
+    return found.item() if is_tracer(found) else bool(found)
+
+
 @implements(np.allclose)
 def allclose(
     a: ArrayLike, b: ArrayLike, rtol: ArrayLike = 1e-5, atol: ArrayLike = 1e-8, equal_nan: bool = False
@@ -128,7 +134,7 @@ def allclose(
     a, b = as_array(a), as_array(b)
     known = _known(a, b, "np.allclose")
     if known is None or is_tracer(rtol, atol):
-        return np.all(isclose(a, b, rtol, atol, equal_nan))
+        return _of_all(isclose(a, b, rtol, atol, equal_nan))
     return isolated(np.allclose, *known, rtol, atol, equal_nan)
 
 
@@ -143,7 +149,7 @@ def array_equal(a1: ArrayLike, a2: ArrayLike, equal_nan: bool = False) -> bool |
     if shape_of(a) != shape_of(b):
         return False
     known = _known(a, b, "np.array_equal")
-    return np.all(_equal(a, b, equal_nan)) if known is None else np.array_equal(*known, equal_nan)
+    return _of_all(_equal(a, b, equal_nan)) if known is None else np.array_equal(*known, equal_nan)
 
 
 def _equal(a: Any, b: Any, equal_nan: bool) -> Any:
@@ -164,4 +170,4 @@ def array_equiv(a1: ArrayLike, a2: ArrayLike) -> bool | Array:
     except ValueError:
         return False
     known = _known(a, b, "np.array_equiv")
-    return np.all(np.equal(a, b)) if known is None else np.array_equiv(*known)
+    return _of_all(np.equal(a, b)) if known is None else np.array_equiv(*known)
