@@ -295,3 +295,14 @@ def test_in_place_keeps_the_dtype() -> None:
 def test_the_graph() -> None:
     graph = tg.jit(lambda x: np.sum(x[x > 0])).lower(X).graph
     assert [eqn.op.name for eqn in graph.eqns] == ["greater", "where", "sum"]
+
+
+def test_products_keep_the_dtype() -> None:
+    """As products of matrices do, where a sum of small integers is of large ones."""
+    for dtype in (np.uint8, np.int16, np.uint32, np.bool_, np.complex64):
+        x = np.array([1, 0, 1]).astype(dtype)
+        for product in (np.dot, np.inner, np.vdot, np.matmul):
+            f = lambda x, product=product: product(x[x > 0], x[x > 0])
+            found = tg.jit(f)(x)
+            assert found == f(x)
+            assert found.dtype == f(x).dtype

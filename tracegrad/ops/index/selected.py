@@ -188,7 +188,8 @@ class Selected(NDArrayOperatorsMixin):
             return self.of_rows(function, args, {k: self.lifted(v) for k, v in kwargs.items()})
         if function in (np.dot, np.inner, np.vdot) and len(args) == 2 and not kwargs and self.ndim == 1:
             x, y = args
-            return self._matmul(np.conj(x) if function is np.vdot else x, y)
+            turned = function is np.vdot and type(x) is Selected and number_kind(x.dtype) == "c"
+            return self._matmul(np.conj(x) if turned else x, y)
         if function is np.size and len(args) == 1:
             return self.size
         if function is np.ndim:
@@ -199,7 +200,8 @@ class Selected(NDArrayOperatorsMixin):
 
     def _matmul(self, x: Any, y: Any) -> Any:
         if type(x) is type(y) is Selected and x.ndim == y.ndim == 1:
-            return np.sum(x * y)
+            products = x * y
+            return np.sum(products, dtype=products.dtype)  # as products of matrices: small integers stay small
         if type(x) is Selected and type(y) is not Selected and x.ndim == 2 and len(shape_of(as_array(y))) in (1, 2):
             return x.wrapped(np.matmul(x.filling(), y))
         self.refuse("np.matmul")
