@@ -234,3 +234,14 @@ def test_top_k_of_many() -> None:
         same(lax.top_k(x, k), leaves(jax.lax.top_k(x, k)))
         same(lax.top_k(x / 1, k), leaves(jax.lax.top_k(x / 1, k)))
         same(lax.top_k(x.T, k, axis=0), leaves(jax.lax.top_k(x.T, k, axis=0)))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "xla"])
+def test_searchsorted_in_the_dtype_that_holds_both(backend: str) -> None:
+    """A Python number is an array: what int16 does not hold has a place among them all the same, and 0.1 is above float32's."""
+    for a, v in (
+        (np.array([4], np.int16), 2**40), (np.array([0.1, 2.0], np.float32), 0.1), (np.array([3], np.uint8), -1),
+        (np.array([1, 2], np.int64), np.uint64(2**63)),
+    ):  # fmt: skip
+        assert tg.jit(np.searchsorted, backend=backend)(a, v) == np.searchsorted(a, v)
+        assert tg.jit(lambda a, v=v: np.searchsorted(a, v), backend=backend)(a) == np.searchsorted(a, v)

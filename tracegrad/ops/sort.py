@@ -16,7 +16,7 @@ import numpy as np
 
 from tracegrad.core.errors import DtypeError, ShapeError
 from tracegrad.core.op import Op, Params, Sample, Wanted
-from tracegrad.core.trace import as_array, bind
+from tracegrad.core.trace import as_array, bind, strengthened
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.families import (
     along_axis,
@@ -277,7 +277,8 @@ searchsorted_op = locally_constant(
 @implements(np.searchsorted)
 def searchsorted(a: ArrayLike, v: ArrayLike, side: str = "left", sorter: ArrayLike = None) -> Array:
     """Where the elements of `v` would go in the sorted vector `a`: before equals ("left") or behind them ("right").
-    `sorter` holds the places that would sort `a`. int64, of the shape of `v`, without a derivative.
+    `sorter` holds the places that would sort `a`. int64, of the shape of `v`, without a derivative. They are compared in the
+    dtype that holds both, Python's numbers as arrays: NumPy looks for 2**40 among int16, and finds its place.
 
     >>> searchsorted(np.array([1.0, 2.0, 2.0]), [0.5, 2.0], "right").tolist()
     [0, 3]
@@ -287,4 +288,4 @@ def searchsorted(a: ArrayLike, v: ArrayLike, side: str = "left", sorter: ArrayLi
     a = as_array(a)
     if sorter is not None:
         a = take(a, sorter)
-    return bind(searchsorted_op, (a, as_array(v)), {"side": side})
+    return bind(searchsorted_op, (a, strengthened(as_array(v))), {"side": side})

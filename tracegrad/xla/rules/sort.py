@@ -47,7 +47,8 @@ def _top_places(out: ArrayType, x: Any, *, axis: int, k: int) -> Any:
 
 @lowers("searchsorted")
 def _searchsorted(out: ArrayType, a: Any, v: Any, *, side: str) -> Any:
-    return jnp.searchsorted(a, v, side=side)
+    dtype = np.promote_types(a.dtype, v.dtype)  # jax's would be a float of integers of either kind, or as narrow as `a`
+    return jnp.searchsorted(cast(a, dtype), cast(v, dtype), side=side)
 
 
 @lowers("bincount")
