@@ -12,7 +12,7 @@ from jax import lax
 
 from tracegrad.core.boxes import boxed, unboxed, with_boxes
 from tracegrad.core.op import Params
-from tracegrad.core.types import PYTHON_SCALARS, ArrayType, is_inexact, number_kind
+from tracegrad.core.types import PYTHON_SCALARS, ArrayType, is_inexact, is_numpy_scalar, number_kind
 
 
 def cast(x: Any, dtype: Any) -> Any:
@@ -26,6 +26,21 @@ def cast(x: Any, dtype: Any) -> Any:
     if x.dtype == bool and is_inexact(np.dtype(dtype)):
         x = lax.convert_element_type(x, np.int8)  # or XLA takes False times infinity for zero
     return lax.convert_element_type(x, dtype)
+
+
+def wrapping(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, of signed integers by unsigned ones. XLA takes a square and an absolute value for no less than zero, also
+    where they wrap around as NumPy's do: it would divide them by shifts, and have x * x < 0 nowhere. (A product by a scalar of
+    NumPy's is no square.)"""
+
+    def wrapping(*inputs: Any) -> Any:
+        dtype = inputs[0].dtype
+        if dtype.char not in "bhilq" or any(map(is_numpy_scalar, inputs)):
+            return function(*inputs)
+        unsigned = np.dtype(f"u{dtype.name}")
+        return lax.convert_element_type(function(*[lax.convert_element_type(x, unsigned) for x in inputs]), dtype)
+
+    return wrapping
 
 
 def strong(x: Any, type: ArrayType) -> Any:

@@ -112,3 +112,22 @@ def test_scaled_bessel_functions_of_higher_order(order: int) -> None:
     x = np.array([0.0, 1e-3, -0.7, 5.0, 40.0, -900.0, 1e5])
     found = xla.execute(scaled_bessel_op, (x,), {"order": order, "rise": 0}).value
     np.testing.assert_allclose(np.asarray(found), special.ive(order, x), rtol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int64"])
+def test_squares_and_absolute_values_wrap_around(dtype: str) -> None:
+    """XLA takes them for no less than zero."""
+    info = np.iinfo(dtype)
+    x = np.array([info.min, info.max, info.max // 2, 3 * (info.max // 4) + 2, -7], dtype)
+    squares = [np.square, lambda x: x * x, lambda x: x**2, lambda x: x**4, np.absolute]
+    squares += [lambda x: np.prod(np.stack([x, x]), 0, x.dtype), lambda x: np.cumprod(np.stack([x, x]), 0, x.dtype)[1]]
+
+    def asked(x: Any) -> Any:
+        found = [square(x) for square in squares]
+        return [(y // 2, y % 8, y < 0, np.abs(y), np.fmod(y, 8), y // np.array(4, y.dtype)) for y in found]
+
+    with np.errstate(over="ignore"):
+        expected = asked(x)
+    for row, wanted in zip(tg.jit(asked, backend="xla")(x), expected, strict=True):
+        for found, right in zip(row, wanted, strict=True):
+            np.testing.assert_array_equal(np.asarray(found), right)

@@ -11,7 +11,7 @@ from jax import lax
 
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType, number_kind
-from tracegrad.xla.values import cast, select
+from tracegrad.xla.values import cast, select, wrapping
 
 
 def _accumulation(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -24,8 +24,9 @@ def _accumulation(function: Callable[..., Any]) -> Callable[..., Any]:
     return rule
 
 
-for _name in ("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"):
+for _name in ("cumsum", "cummax", "cummin", "cumlogsumexp"):
     lowers(_name)(_accumulation(getattr(lax, _name)))
+lowers("cumprod")(_accumulation(lambda x, axis, reverse: wrapping(lambda x: lax.cumprod(x, axis, reverse))(x)))
 
 
 @lowers("linear_recurrence")

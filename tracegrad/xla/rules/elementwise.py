@@ -13,10 +13,18 @@ from jax import lax
 
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, is_inexact, is_numpy_scalar, number_kind
-from tracegrad.xla.values import cast, select, spread, together
+from tracegrad.xla.values import cast, select, spread, together, wrapping
+
+
+def _absolute(x: Any) -> Any:
+    """See `wrapping`: the least integer is its own absolute value."""
+    return select(lax.lt(x, like(x, 0)), lax.neg(x), x)
+
+
+_multiply = wrapping(lax.mul)
 
 _LAX: dict[str, Callable[..., Any]] = {
-    "subtract": lax.sub, "divide": lax.div, "negative": lax.neg, "square": lax.square, "positive": lambda x: x,
+    "subtract": lax.sub, "divide": lax.div, "negative": lax.neg, "square": wrapping(lax.square), "positive": lambda x: x,
     "exp": lax.exp, "exp2": lax.exp2, "expm1": lax.expm1, "log": lax.log, "log1p": lax.log1p, "sqrt": lax.sqrt,
     "cbrt": lax.cbrt, "sin": lax.sin, "cos": lax.cos, "tan": lax.tan, "sinh": lax.sinh, "cosh": lax.cosh,
     "tanh": lax.tanh, "arcsin": lax.asin, "arccos": lax.acos, "arctan": lax.atan, "arcsinh": lax.asinh,
@@ -31,8 +39,8 @@ _LAX: dict[str, Callable[..., Any]] = {
 # The same with another function for inputs of some dtype kinds; None: for the input itself.
 _OF_KINDS: dict[str, tuple[Callable[..., Any], dict[str, Callable[..., Any] | None]]] = {
     "add": (lax.add, {"b": lax.bitwise_or}),
-    "multiply": (lax.mul, {"b": lax.bitwise_and}),
-    "absolute": (lax.abs, {"b": None, "u": None}),
+    "multiply": (_multiply, {"b": lax.bitwise_and}),
+    "absolute": (lax.abs, {"b": None, "u": None, "i": _absolute}),
     "conjugate": (lax.conj, dict.fromkeys("biuf")),
     "floor": (lax.floor, dict.fromkeys("biu")),
     "ceil": (lax.ceil, dict.fromkeys("biu")),
@@ -153,7 +161,8 @@ def _power(out: ArrayType, x: Any, p: Any) -> Any:
     if not out.size:
         return lax.full(out.shape, 0, out.dtype)
     if is_numpy_scalar(p) and p.imag == 0 and abs(p.real) <= _LARGEST_PRODUCT and p.real == int(p.real):
-        return lax.integer_pow(x, int(p.real))
+        power = lambda x: lax.integer_pow(x, int(p.real))
+        return (wrapping(power) if p.real > 0 else power)(x)
     if number_kind(x.dtype) == "f":
         return lax.pow(x, p)
     x, p = together((x, p), out)
@@ -171,7 +180,7 @@ def _whole_power(x: Any, p: Any) -> Any:
         p, square, found = state
         is_odd = lax.ne(lax.bitwise_and(p, one), zero)
         found = select(is_odd, lax.mul(found, square), found)
-        return lax.shift_right_logical(p, one), lax.mul(square, square), found
+        return lax.shift_right_logical(p, one), _multiply(square, square), found
 
     axes = tuple(range(len(x.shape)))
     start = (p, x, lax.full(x.shape, 1, x.dtype))

@@ -11,7 +11,7 @@ from jax import lax
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType, is_inexact, number_kind
 from tracegrad.ops.reduce.sums import accumulator, reduced_size
-from tracegrad.xla.values import cast, select, spread
+from tracegrad.xla.values import cast, select, spread, wrapping
 
 
 def _reduced(function: Callable[..., Any], x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -35,7 +35,9 @@ def _mean(out: ArrayType, x: Any, *, axes: tuple[int, ...], keepdims: bool) -> A
 
 @lowers("prod")
 def _prod(out: ArrayType, x: Any, *, axes: tuple[int, ...], keepdims: bool) -> Any:
-    return _reduced(lax.reduce_prod, cast(x, accumulator(out.dtype)), axes, keepdims)
+    return _reduced(
+        lambda x, axes: wrapping(lambda x: lax.reduce_prod(x, axes))(x), cast(x, accumulator(out.dtype)), axes, keepdims
+    )
 
 
 @lowers("any")
