@@ -128,3 +128,35 @@ def test_a_ufunc_written_at_traced_places() -> None:
     np.testing.assert_allclose(tg.jvp(lambda x: f(x, i), (x,), (np.ones(2),))[0], f(x, i))
     with pytest.raises(TypeError, match=r"its values must be known"):
         tg.jit(f)(x, i)
+
+
+WRITTEN = {
+    "x[i] = v": lambda x, v: x.__setitem__(0, v),
+    "x[mask] = v": lambda x, v: x.__setitem__(x > 0, v),
+    "place": lambda x, v: np.place(x, x > 0, v),
+    "putmask": lambda x, v: np.putmask(x, x > 0, v),
+    "copyto": lambda x, v: np.copyto(x, v),
+    "copyto, where": lambda x, v: np.copyto(x, v, where=x > 0),
+    "fill": lambda x, v: x.fill(v),
+}
+
+
+@pytest.mark.parametrize("write", WRITTEN.values(), ids=WRITTEN)
+def test_an_int_of_pythons(write: Callable[[Any, Any], None]) -> None:
+    """It takes the dtype that it is written into, and is an error where that has it not, on XLA too."""
+
+    def written(x: Any, v: int) -> Any:
+        y = np.copy(x)
+        write(y, v)
+        return y
+
+    for dtype in (np.uint8, np.uint64, np.float32):
+        x = np.array([2, 0, 1], dtype)
+        for run in (lambda f: lambda x: tg.vjp(f, x)[0], tg.jit):
+            found = run(lambda x: written(x, 3))(x)
+            assert found.dtype == dtype
+            assert found.tolist() == written(x, 3).tolist()
+    x = np.array([2, 0, 1], np.uint8)
+    for run in (lambda f: f, tg.jit, lambda f: tg.jit(f, backend="xla")):
+        with pytest.raises(OverflowError, match="Python integer 300 out of bounds for uint8"):
+            run(lambda x: written(x, 300))(x)

@@ -70,10 +70,11 @@ def place(arr: ArrayLike, mask: ArrayLike, vals: ArrayLike) -> None:
     """
     x, where = target(arr, "np.place")
     mask = np.reshape(as_array(settled(mask)), (-1,))
-    v = np.reshape(assigned(vals, x.dtype), (-1,))
-    if v.shape[0] == 1:
-        write(x, where, np.where(np.reshape(mask, x.shape), v[0], present(x)))
+    v = assigned(vals, x.dtype)
+    if math.prod(shape_of(v)) == 1:
+        write(x, where, np.where(np.reshape(mask, x.shape), astype(_single(v), x.dtype), present(x)))
         return
+    v = np.reshape(v, (-1,))
     places = np.flatnonzero(concrete(mask, "np.place", _MASK))
     if places.size:
         if not v.shape[0]:
@@ -97,9 +98,14 @@ def putmask(a: ArrayLike, /, mask: ArrayLike, values: ArrayLike) -> None:
             f"putmask: mask and data must be the same size, got {type_of(mask)} and {x.type}{at(user_source())}"
         )
     v = assigned(values, x.dtype)
-    if math.prod(shape_of(v)):
-        v = np.reshape(cycled(v, x.size), x.shape)
+    if size := math.prod(shape_of(v)):
+        v = astype(_single(v), x.dtype) if size == 1 else np.reshape(cycled(v, x.size), x.shape)
         write(x, place, np.where(np.not_equal(np.reshape(mask, x.shape), 0), v, present(x)))
+
+
+def _single(v: Any) -> Any:
+    """A value of one element without axes: a Python number stays one."""
+    return np.reshape(v, ()) if shape_of(v) else v
 
 
 @writes(np.put_along_axis)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad.core.calls import called
-from tracegrad.core.errors import DtypeError, ShapeError, unsupported
+from tracegrad.core.errors import DtypeError, ShapeError, at, unsupported, user_source
 from tracegrad.core.functions import FUNCTIONS, UFUNCS
 from tracegrad.core.op import (
     EVERY,
@@ -640,6 +640,15 @@ def implements(*numpy_functions: Any, further: Iterable[str] = ()) -> Callable[[
         return same
 
     return register
+
+
+def require_held(v: Any, dtype: np.dtype[Any], what: str) -> None:
+    """Raise, as NumPy does, where an integer dtype has not an int of Python's. (One that is known later only is an error where
+    it is written, by NumPy.)"""
+    if type(v) is int and number_kind(dtype) in "iu":
+        info = np.iinfo(dtype)
+        if not info.min <= v <= info.max:
+            raise OverflowError(f"Python integer {v} out of bounds for {dtype}: {what}{at(user_source())}")
 
 
 def reject(function: Any, **given: Any) -> None:

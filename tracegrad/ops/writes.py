@@ -21,7 +21,7 @@ from tracegrad.core.tracer import Tracer, depends_on, plain_value, present, sett
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.core.views import Place, Written, place_of, require_writable, view_at, write, write_into
 from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import implements, linear, reject, shape_of
+from tracegrad.ops.families import implements, linear, reject, require_held, shape_of
 from tracegrad.ops.index.at import at as at_index
 from tracegrad.ops.index.at import is_traced_mask, masked
 from tracegrad.ops.index.expression import locate, region
@@ -75,9 +75,9 @@ def cast_by(v: Any, dtype: np.dtype[Any], casting: str, what: str) -> Any:
             f"Cannot cast {what} output from {found.dtype!r} to {dtype!r} with casting rule {casting!r}"
             f"{at(user_source())}; write x = x.astype({found.dtype.name!r}) before, or cast what is written"
         )
-    is_checked = (
-        found.weak and casting != "unsafe"
-    )  # where it is written: a Python int that the dtype has not is an error
+    is_checked = found.weak and casting != "unsafe"
+    if is_checked:
+        require_held(v, dtype, what)
     return v if found.dtype == dtype or is_checked else astype(v, dtype)
 
 
@@ -96,7 +96,10 @@ def assigned(value: Any, dtype: np.dtype[Any]) -> Any:
         warnings.warn(
             "Casting complex values to real discards the imaginary part", np.exceptions.ComplexWarning, stacklevel=2
         )
-    return v if found.weak else astype(v, dtype)  # a Python int that the dtype has not is an error
+    if not found.weak:
+        return astype(v, dtype)
+    require_held(v, dtype, "x[i] = v")
+    return v
 
 
 def broadcast_into(v: Any, shape: tuple[int, ...], what: str) -> Any:

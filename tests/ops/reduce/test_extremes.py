@@ -44,3 +44,12 @@ def test_extremes_of_many_short_rows_are_numpys(function: Any, dtype: str, width
             if width < 9:  # from there on NumPy takes one or another zero
                 signs = np.signbit(expected) & ~np.isnan(expected)
                 np.testing.assert_array_equal(np.signbit(got) & ~np.isnan(got), signs)
+
+
+def test_an_initial_value_that_the_dtype_has_not() -> None:
+    x = np.array([1, 2], np.uint8)
+    for f in (lambda x: np.max(x, initial=-1), lambda x: np.min(x, initial=300), lambda x: np.sum(x, initial=-1)):
+        for run in (f, tg.jit(f), lambda x, f=f: tg.vjp(f, x)):
+            with pytest.raises(OverflowError, match=r"Python integer .* out of bounds for uint"):
+                run(x)
+    assert tg.jit(lambda x: np.max(x, initial=7))(x) == 7

@@ -15,7 +15,15 @@ from tracegrad.core.op import Op, Params, Sample
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, is_inexact, type_of
 from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import along_axis, implements, is_of_a_scalar, locally_constant, normalize_axis, shape_of
+from tracegrad.ops.families import (
+    along_axis,
+    implements,
+    is_of_a_scalar,
+    locally_constant,
+    normalize_axis,
+    require_held,
+    shape_of,
+)
 from tracegrad.ops.reduce.sums import (
     divided,
     masked,
@@ -76,6 +84,7 @@ def _extreme_of(
     a = as_array(a)
     t = type_of(a)
     if initial is not None:
+        require_held(initial, t.dtype, f"np.{function.__name__}(x, initial=v)")
         initial = astype(as_array(initial), t.dtype)
     elif where is not None and where is not True:
         raise ValueError(f"{function.__name__} with where= needs initial=, the value where nothing is left; give both")

@@ -23,7 +23,7 @@ from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import ArrayType, Shape, is_added, is_inexact, is_numpy_scalar, type_of
 from tracegrad.ops.cumulative import product_of_others
 from tracegrad.ops.elementwise import astype, is_narrow, widened
-from tracegrad.ops.families import along_axis, cast, implements, is_of_a_scalar, normalize_axes, shape_of
+from tracegrad.ops.families import along_axis, cast, implements, is_of_a_scalar, normalize_axes, require_held, shape_of
 from tracegrad.ops.masks import Mask, Masked
 from tracegrad.ops.reach import of_kept_axes
 from tracegrad.ops.shape import broadcast_to_op
@@ -298,7 +298,10 @@ def _totalled(op: Op, ufunc: np.ufunc, a: Any, axis: Any, dtype: Any, keepdims: 
     total = over_axes(op, a, axis, keepdims)
     if dtype is not None:
         total = astype(total, dtype)  # the op promoted small integers
-    return total if initial is None else ufunc(total, astype(as_array(initial), total.dtype))
+    if initial is None:
+        return total
+    require_held(initial, total.dtype, f"np.{op.name}(x, initial=v)")
+    return ufunc(total, astype(as_array(initial), total.dtype))
 
 
 def _scale_prod(d: Any, out: Any, x: Any, axes: tuple[int, ...]) -> Any:
