@@ -164,15 +164,22 @@ def _fuzz_programs(minutes: float, seed: int, examples: int, backends: Sequence[
     print(f"\n{rounds * examples} programs, nothing found")
 
 
-def _fuzz_plain(minutes: float, seed: int, backends: Sequence[str]) -> None:
+def _fuzz_plain(minutes: float, seed: int, backends: Sequence[str], goes_on: bool) -> int:
     end = time.monotonic() + 60 * minutes
-    number = ran = 0
+    number = ran = found = 0
     while number == 0 or time.monotonic() < end:
-        ran += check_case(Case(seed + number), backends) == "ran"
+        try:
+            ran += check_case(Case(seed + number), backends) == "ran"
+        except AssertionError as error:
+            if not goes_on:
+                raise
+            found += 1
+            print(f"\n{error}", flush=True)
         number += 1
         if number % ROUND == 0:
             _progress(f"{number} cases, {ran} of them taken; {max(0.0, end - time.monotonic()) / 60:.1f} minutes left")
-    print(f"\n{number} cases, {ran} of them taken, nothing found")
+    print(f"\n{number} cases, {ran} of them taken, {found or 'nothing'} found")
+    return int(found > 0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -182,14 +189,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--examples", type=int, default=ROUND, help="programs a round (default %(default)s)")
     parser.add_argument("--ops", type=int, metavar="N", help="in place of programs, every op on N drawn inputs")
     parser.add_argument("--plain", action="store_true", help="in place of programs, NumPy's calls on exotic operands")
+    parser.add_argument("--go-on", action="store_true", help="with --plain, after what is found, too")
     parser.add_argument("--xla", action="store_true", help="on XLA, too, which compiles each for a second or so")
     options = parser.parse_args(arguments)
     if options.xla and importlib.util.find_spec("jax") is None:
         parser.error("--xla needs jax: pip install 'tracegrad[xla]'")
     backends = ("numpy", "xla") if options.xla else ("numpy",)
     if options.plain:
-        _fuzz_plain(options.minutes, options.seed, backends)
-    elif options.ops is not None:
+        return _fuzz_plain(options.minutes, options.seed, backends, options.go_on)
+    if options.ops is not None:
         _fuzz_ops(options.ops, options.seed, backends)
     else:
         _fuzz_programs(options.minutes, options.seed, options.examples, backends)
