@@ -9,7 +9,8 @@ import pytest
 
 import tracegrad as tg
 from tests.compare import same
-from tests.numpy.test_statistics import DISTINCT, TIED, five_point, rng, traced_and_typed
+from tests.numpy.test_quantiles import DISTINCT, TIED
+from tests.numpy.test_statistics import five_point, rng, traced_and_typed
 from tests.ops.reduce import traced
 from tracegrad.core.errors import ConcretizationTypeError, ShapeError
 

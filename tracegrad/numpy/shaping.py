@@ -1,4 +1,4 @@
-"""NumPy's functions that give arrays other shapes, join and cut them, turn and repeat them, made of the ops in ops/shape.py,
+"""NumPy's functions that give arrays other shapes, turn and repeat them, put in and take out, made of the ops in ops/shape.py,
 join.py, rearrange.py and index/."""
 
 from __future__ import annotations
@@ -16,11 +16,8 @@ from tracegrad.core.tracer import Tracer, concrete
 from tracegrad.core.types import type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, is_of_a_scalar, normalize_axes, normalize_axis, shape_of
-from tracegrad.ops.index import unslice
-from tracegrad.ops.join import array_split, concatenate, list_of
-from tracegrad.ops.rearrange import diagonal, diagonal_index
 from tracegrad.ops.shape import contiguous_op, copied, is_fortran, shape_tuple
-from tracegrad.typing import Array, ArrayLike, Axis, DType, Shape
+from tracegrad.typing import Array, ArrayLike, Axis, Shape
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Axes.
@@ -192,145 +189,6 @@ def broadcast_arrays(*args: ArrayLike, subok: bool = False) -> Array:
     arrays = [as_array(x) for x in args]
     shape = np.broadcast_shapes(*[shape_of(x) for x in arrays])
     return tuple([np.broadcast_to(x, shape) for x in arrays])
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Joining and cutting.
-
-
-@implements(np.vstack)
-def vstack(tup: Sequence[ArrayLike], *, dtype: DType = None, casting: Any = None) -> Array:
-    """The arrays as rows, one below the other.
-
-    >>> vstack([np.ones(2), np.zeros(2)]).tolist()
-    [[1.0, 1.0], [0.0, 0.0]]
-    """
-    return concatenate([np.atleast_2d(x) for x in list_of(tup, "vstack")], 0, dtype=dtype)
-
-
-@implements(np.hstack)
-def hstack(tup: Sequence[ArrayLike], *, dtype: DType = None, casting: Any = None) -> Array:
-    """The arrays side by side: along axis 1, or axis 0 if they are vectors.
-
-    >>> hstack([np.ones(1), np.zeros(2)]).tolist()
-    [1.0, 0.0, 0.0]
-    """
-    found = [np.atleast_1d(x) for x in list_of(tup, "hstack")]
-    return concatenate(found, 0 if found[0].ndim == 1 else 1, dtype=dtype)
-
-
-@implements(np.dstack)
-def dstack(tup: Sequence[ArrayLike]) -> Array:
-    """The arrays along a third axis.
-
-    >>> dstack([np.ones(2), np.zeros(2)]).shape
-    (1, 2, 2)
-    """
-    return concatenate([np.atleast_3d(x) for x in list_of(tup, "dstack")], 2)
-
-
-@implements(np.column_stack)
-def column_stack(tup: Sequence[ArrayLike]) -> Array:
-    """Vectors as the columns of a matrix; matrices side by side.
-
-    >>> column_stack([[1, 2], [3, 4]]).tolist()
-    [[1, 3], [2, 4]]
-    """
-    found = list_of(tup, "column_stack")
-    return concatenate([np.reshape(x, (-1, 1)) if len(shape_of(x)) < 2 else x for x in found], 1)
-
-
-@implements(np.block)
-def block(arrays: Sequence[ArrayLike]) -> Array:
-    """An array put together from nested lists of blocks, the innermost along the last axis, and so on outwards. ValueError for
-    lists that are not nested equally deep.
-
-    >>> block([[np.eye(2, dtype=int), np.zeros((2, 1), int)], [np.ones((1, 2), int), 5]]).tolist()
-    [[1, 0, 0], [0, 1, 0], [1, 1, 5]]
-    """
-    leaves: list[Any] = []
-    depth = _depth_of(arrays, leaves)
-    return _joined(arrays, -depth, max(depth, max([len(shape_of(x)) for x in leaves])))
-
-
-def _depth_of(a: Any, leaves: list[Any]) -> int:
-    """How deep the lists of blocks are nested; the blocks go into `leaves`."""
-    if not isinstance(a, list):
-        leaves.append(as_array(a))
-        return 0
-    depths = {_depth_of(b, leaves) for b in a}
-    if len(depths) != 1:
-        raise ValueError("block: lists must be nested equally deep everywhere, and none may be empty")
-    return depths.pop() + 1
-
-
-def _joined(a: Any, axis: int, ndim: int) -> Any:
-    if isinstance(a, list):
-        return concatenate([_joined(b, axis + 1, ndim) for b in a], axis)
-    a = as_array(a)
-    return np.reshape(a, (*(1,) * (ndim - len(shape_of(a))), *shape_of(a)))
-
-
-@implements(np.append)
-def append(arr: ArrayLike, values: ArrayLike, axis: int | None = None) -> Array:
-    """`arr`, then `values`, along `axis`; both flattened if that is None.
-
-    >>> append(np.array([3.0, 1.0, 2.0]), 4.0).tolist()
-    [3.0, 1.0, 2.0, 4.0]
-    """
-    if axis is None:  # NumPy makes arrays of both, in which a Python number is one of its own dtype
-        arr, values = [strengthened(as_array(x)) for x in (arr, values)]
-    return concatenate([arr, values], axis)
-
-
-@implements(np.split)
-def split(ary: ArrayLike, indices_or_sections: Any, axis: int = 0) -> list[Array]:
-    """Cut `ary` along `axis`: into so many parts of equal size, or before each of the indices. ShapeError for a size that has
-    no equal division.
-
-    >>> [part.tolist() for part in split(np.arange(6), [1, 4])]
-    [[0], [1, 2, 3], [4, 5]]
-    """
-    if np.ndim(indices_or_sections) == 0 and ary.shape[axis] % indices_or_sections:
-        raise ShapeError(
-            f"split: axis {axis} of {type_of(ary)} has no equal division into {indices_or_sections} parts; write "
-            "np.array_split for parts of nearly equal size"
-        )
-    return array_split(ary, indices_or_sections, axis)
-
-
-@implements(np.hsplit)
-def hsplit(ary: ArrayLike, indices_or_sections: Any) -> list[Array]:
-    """np.split along axis 1, or axis 0 of a vector.
-
-    >>> [x.shape for x in hsplit(np.ones((2, 4)), 2)]
-    [(2, 2), (2, 2)]
-    """
-    return split(ary, indices_or_sections, 1 if len(ary.shape) > 1 else 0)
-
-
-@implements(np.vsplit)
-def vsplit(ary: ArrayLike, indices_or_sections: Any) -> list[Array]:
-    """np.split along axis 0, of at least two.
-
-    >>> [x.shape for x in vsplit(np.ones((4, 2)), 2)]
-    [(2, 2), (2, 2)]
-    """
-    if len(ary.shape) < 2:
-        raise ValueError(f"vsplit needs two or more dimensions, got {type_of(ary)}")
-    return split(ary, indices_or_sections, 0)
-
-
-@implements(np.dsplit)
-def dsplit(ary: ArrayLike, indices_or_sections: Any) -> list[Array]:
-    """np.split along axis 2.
-
-    >>> [x.shape for x in dsplit(np.ones((2, 2, 4)), 2)]
-    [(2, 2, 2), (2, 2, 2)]
-    """
-    if len(ary.shape) < 3:
-        raise ValueError(f"dsplit needs three or more dimensions, got {type_of(ary)}")
-    return split(ary, indices_or_sections, 2)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -529,83 +387,3 @@ def trim_zeros(filt: ArrayLike, trim: str = "fb", axis: Axis = None) -> Array:
         bounds.append(slice(start if "f" in trim.lower() else None, stop if "b" in trim.lower() or not stop else None))
     axes = normalize_axes(axis, len(filt.shape), "trim_zeros")
     return filt[tuple([b if i in axes else slice(None) for i, b in enumerate(bounds)])]
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Triangles and diagonals.
-
-
-@implements(np.tril)
-def tril(m: ArrayLike, k: int = 0) -> Array:
-    """The lower triangle of the last two axes, up to the k-th diagonal; zeros above.
-
-    >>> tril(np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
-    [[1.0, 0.0], [3.0, 4.0]]
-    """
-    m = as_array(m)
-    return np.where(np.tri(*m.shape[-2:], k=k, dtype=bool), m, np.zeros((), m.dtype))
-
-
-@implements(np.triu)
-def triu(m: ArrayLike, k: int = 0) -> Array:
-    """The upper triangle of the last two axes, from the k-th diagonal on; zeros below.
-
-    >>> triu(np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
-    [[1.0, 2.0], [0.0, 4.0]]
-    """
-    m = as_array(m)
-    return np.where(np.tri(*m.shape[-2:], k=k - 1, dtype=bool), np.zeros((), m.dtype), m)
-
-
-@implements(np.diag)
-def diag(v: ArrayLike, k: int = 0) -> Array:
-    """The k-th diagonal of a matrix; or the matrix that has `v` as its k-th diagonal, and zeros elsewhere. Diagonals are counted
-    from the main one, upwards if `k` is positive.
-
-    >>> diag([1, 2], 1).tolist()
-    [[0, 1, 0], [0, 0, 2], [0, 0, 0]]
-    """
-    v, k = as_array(v), operator.index(k)
-    if len(v.shape) == 2:
-        return np.diagonal(v, k)
-    if len(v.shape) != 1:
-        raise ValueError(f"diag needs one or two dimensions, got {type_of(v)}")
-    n = v.shape[0] + abs(k)
-    return np.reshape(unslice(v, diagonal_index((n, n), k), (n * n,)), (n, n))
-
-
-@implements(np.diagflat)
-def diagflat(v: ArrayLike, k: int = 0) -> Array:
-    """The matrix that has all elements of `v` on its k-th diagonal.
-
-    >>> diagflat([1, 2]).tolist()
-    [[1, 0], [0, 2]]
-    """
-    return np.diag(np.reshape(as_array(v), -1), k)
-
-
-@implements(np.trace)
-def trace(
-    a: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: DType = None, out: Array | None = None
-) -> Array:
-    """The sum of the `offset`-th diagonal of the matrices in two axes of `a`.
-
-    >>> trace(np.array([[1.0, 2.0], [3.0, 4.0]])).item()
-    5.0
-    """
-    return np.sum(diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
-
-
-@implements(np.vander)
-def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Array:
-    """The matrix of the powers of a vector `x`: column j holds x**(N-1-j), or x**j if `increasing`. N is its length, if None.
-
-    >>> vander([2.0, 3.0], 3).tolist()
-    [[4.0, 2.0, 1.0], [9.0, 3.0, 1.0]]
-    """
-    x = as_array(x)
-    if len(x.shape) != 1:
-        raise ValueError(f"vander needs one dimension, got {type_of(x)}")
-    x = astype(x, np.promote_types(x.dtype, int))
-    powers = np.arange(x.shape[0] if N is None else N).astype(x.dtype)
-    return np.power(x[:, None], powers if increasing else powers[::-1])
