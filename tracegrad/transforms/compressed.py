@@ -31,6 +31,23 @@ from tracegrad.transforms.linearize import linearize_as, vjp_as
 from tracegrad.transforms.sparsity import Sets, pattern_of
 
 
+class Point(NamedTuple):
+    """Where a derivative is taken: under which transform's name, of which function of the user's and with respect to which of its
+    arguments; their leaves, the tree of these, and what errors call them; and whether the function returns `(out, aux)`."""
+
+    transform: str
+    function: Any
+    positions: Sequence[int]
+    leaves: Sequence[Any]
+    in_tree: tree.PyTreeDef
+    names: Callable[[int], str]
+    has_aux: bool
+
+    @property
+    def primals(self) -> Any:
+        return tree.tree_unflatten(self.in_tree, self.leaves)
+
+
 def sparse_jacobian(
     transform: str,
     fun: Callable[..., Any],
@@ -51,14 +68,8 @@ def sparse_jacobian(
         leaves = arrays_of([np.asarray(x) if is_jax_array(x) else x for x in leaves], names)
         check_inputs(leaves, names, transform, holomorphic)
         blocks, out_tree, aux = _sparse_derivative(
-            transform,
             partial if gradient_of is None else gradient_of(partial, positions),
-            leaves,
-            in_tree,
-            names,
-            has_aux,
-            of,
-            positions,
+            Point(transform, of, positions, leaves, in_tree, names, has_aux),
             lambda out: check_outputs(out, of, transform, holomorphic),
             gradient_of is not None,
             latest,
@@ -90,25 +101,15 @@ def only_number(out: Any, fun: Any) -> Any:
 
 
 def _sparse_derivative(
-    transform: str,
-    fun: Callable[..., Any],
-    leaves: Sequence[Any],
-    in_tree: tree.PyTreeDef,
-    names: Callable[[int], str],
-    has_aux: bool,
-    of: Any,
-    positions: Sequence[int],
-    check: Callable[[Any], None],
-    symmetric: bool,
-    latest: list[Plan],
+    fun: Callable[..., Any], point: Point, check: Callable[[Any], None], symmetric: bool, latest: list[Plan]
 ) -> tuple[list[list[Any]], tree.PyTreeDef, Any]:
-    """The Jacobian of `fun` at the leaves of its arguments as SciPy's sparse matrices: for each output a list with one for each
-    leaf; then the tree of the outputs, and what it returns besides. `check` sees the outputs. A `symmetric` one is that of a
-    gradient. The `latest` plan, if there is one, is taken for the same pattern, and left there for the next call."""
-    matrix = _csr_array(transform)
-    for i, x in enumerate(leaves):
-        _require_plain(x, i, names, transform)
-    here, sets, out, aux = linear_and_pattern(transform, fun, leaves, in_tree, names, has_aux, of, positions, check)
+    """The Jacobian of `fun` at a point as SciPy's sparse matrices: for each output a list with one for each leaf; then the tree of
+    the outputs, and what it returns besides. `check` sees the outputs. A `symmetric` one is that of a gradient. The `latest` plan, if
+    there is one, is taken for the same pattern, and left there for the next call."""
+    matrix = _csr_array(point.transform)
+    for i, x in enumerate(point.leaves):
+        _require_plain(x, i, point)
+    here, sets, out, aux = _linear_and_pattern(fun, point, check)
     types = [v.type for v in here.inputs]
     out_types = [strong(type_of(x)) for x in tree.tree_leaves(out)]
     plan = next((p for p in latest if p.sets == sets), None)
@@ -117,13 +118,13 @@ def _sparse_derivative(
         latest[:] = [plan]
     rows, columns, colours = plan.rows, plan.columns, plan.colours
     if plan.reverse:
-        _, pull, *_ = vjp_as(transform, fun, tree.tree_unflatten(in_tree, leaves), has_aux, of, positions)
+        _, pull, *_ = vjp_as(point.transform, fun, point.primals, point.has_aux, point.function, point.positions)
         out_tree = tree.tree_structure(out)
         pulled = trace_graph(
             lambda *cts: tree.tree_leaves(pull(tree.tree_unflatten(out_tree, cts))),
             out_types,
-            transform=transform,
-            user_function=of,
+            transform=point.transform,
+            user_function=point.function,
         )
         data = _products(pulled, colours, out_types)[colours[plan.grouped], plan.told]
     else:
@@ -144,60 +145,43 @@ def _sparse_derivative(
     return blocks, tree.tree_structure(out), aux
 
 
-def linear_and_pattern(
-    transform: str,
-    fun: Callable[..., Any],
-    leaves: Sequence[Any],
-    in_tree: tree.PyTreeDef,
-    names: Callable[[int], str],
-    has_aux: bool,
-    of: Any,
-    positions: Sequence[int],
-    check: Callable[[Any], None] = lambda out: None,
+def _linear_and_pattern(
+    fun: Callable[..., Any], point: Point, check: Callable[[Any], None] = lambda out: None
 ) -> tuple[Graph, Sets, Any, Any]:
     """The derivative of `fun` as a linear Graph, and its pattern; then the output, of which only the types may be used, and what
     `fun` returns besides."""
-    types = [strong(type_of(x)) for x in leaves]
-    trace = Trace(transform, of)
-    trace.names = names
+    types = [strong(type_of(x)) for x in point.leaves]
+    trace = Trace(point.transform, point.function)
+    trace.names = point.names
     # What depends on the arguments is traced, so that the linear function's constants tell what does not.
-    inputs = tracer_inputs(trace, [own(x) for x in leaves])
+    inputs = tracer_inputs(trace, [own(x) for x in point.leaves])
 
     def call() -> Any:
-        primals = tree.tree_unflatten(in_tree, inputs)
-        out, push, *aux = linearize_as(transform, fun, primals, has_aux, of, positions)
+        primals = tree.tree_unflatten(point.in_tree, inputs)
+        out, push, *aux = linearize_as(point.transform, fun, primals, point.has_aux, point.function, point.positions)
         check(out)
         graph = trace_graph(
-            lambda *ts: tree.tree_leaves(push(*tree.tree_unflatten(in_tree, ts))),
+            lambda *ts: tree.tree_leaves(push(*tree.tree_unflatten(point.in_tree, ts))),
             types,
-            transform=transform,
-            user_function=of,
+            transform=point.transform,
+            user_function=point.function,
         )
         return out, graph, aux
 
     (out, graph, aux), _ = trace.recorded(call)
     here = {v: _lowered(x, trace) for v, x in graph.consts.items()}
-    extra = tree.tree_map(lambda x: _lowered(x, trace), aux[0]) if has_aux else None
+    extra = tree.tree_map(lambda x: _lowered(x, trace), aux[0]) if point.has_aux else None
     return Graph(graph.inputs, graph.eqns, graph.outputs, here, graph.name), pattern_of(graph), out, extra
 
 
-def diagonal(
-    transform: str,
-    gradient: Callable[..., Any],
-    leaves: Sequence[Any],
-    in_tree: tree.PyTreeDef,
-    names: Callable[[int], str],
-    has_aux: bool,
-    of: Any,
-    positions: Sequence[int],
-) -> tuple[list[Any], Any]:
+def diagonal(gradient: Callable[..., Any], point: Point) -> tuple[list[Any], Any]:
     """The diagonal of the derivative of a gradient, an array for each leaf, and what the function returns besides. The leaves may
     be traced: the pattern depends on no value."""
-    graph, sets, _, aux = linear_and_pattern(transform, gradient, leaves, in_tree, names, has_aux, of, positions)
+    graph, sets, _, aux = _linear_and_pattern(gradient, point)
     sets = sets.united(_transposed(sets))
     colours = vertex_colouring(sets.starts, sets.columns)
     types, start, found = [v.type for v in graph.inputs], 0, []
-    products = _batched(graph, colours, types, leaves)
+    products = _batched(graph, colours, types, point.leaves)
     for t, rows in zip(types, products, strict=True):
         if not len(rows):
             found.append(np.zeros(t.shape, t.dtype)[()])
@@ -219,11 +203,11 @@ def _csr_array(transform: str) -> Any:
         ) from None
 
 
-def _require_plain(x: Any, i: int, names: Callable[[int], str], transform: str) -> None:
+def _require_plain(x: Any, i: int, point: Point) -> None:
     """Raise for an argument that is a tracer: SciPy's sparse arrays hold numbers."""
     if isinstance(x, Tracer):
         raise TypeError(
-            f"{transform}(sparse=True){at(user_source())} makes an array of SciPy's, which holds numbers, but {names(i)} is "
+            f"{point.transform}(sparse=True){at(user_source())} makes an array of SciPy's, which holds numbers, but {point.names(i)} is "
             f"{x.described()}; call it outside of what is traced, or leave sparse=True out"
         )
 

@@ -34,7 +34,7 @@ from tracegrad.core.tracing import arrays_of, trace_graph
 from tracegrad.core.types import is_inexact, number_kind, type_of
 from tracegrad.transforms.arguments import Argnums, check_inputs, split, split_aux
 from tracegrad.transforms.batch import batch_graph, own_arrays, with_batch
-from tracegrad.transforms.compressed import diagonal
+from tracegrad.transforms.compressed import Point, diagonal
 from tracegrad.transforms.linear import strong
 from tracegrad.transforms.linearize import jvp_as, vjp_as
 
@@ -89,7 +89,8 @@ def hessian_diag(fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = 
             one = _one_like(out, fun)
             return (pull(one), *aux) if has_aux else pull(one)
 
-        found, aux = diagonal("hessian_diag", gradient, leaves, in_tree, names, has_aux, fun, positions)
+        point = Point("hessian_diag", fun, positions, leaves, in_tree, names, has_aux)
+        found, aux = diagonal(gradient, point)
         result = tree.tree_unflatten(in_tree, own_arrays(found, leaves))
         result = result[0] if isinstance(argnums, int) else result
         return (result, aux) if has_aux else result
