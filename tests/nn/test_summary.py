@@ -61,3 +61,12 @@ def test_inputs_of_every_kind() -> None:
     pair = nn.layer(lambda p, x, y: (p(nn.Dense(2), x), p(nn.Dense(3), y)))
     table = pair.summary((1, 4), np.ones((2, 5)))
     assert table.rows[0].output == ((1, 2), (2, 3)) and "(1, 2), (2, 3)" in str(table)
+
+
+def test_of_branches_the_one_that_takes_the_most_counts() -> None:
+    @nn.layer
+    def chosen(p: Any, x: Any, flag: Any) -> Any:
+        wide, narrow = p.bind(nn.serial(nn.Dense(9), nn.Dense(4)), x), p.bind(nn.Dense(4), x)
+        return nn.relu(tg.lax.cond(flag, wide, narrow, x)) @ np.ones((4, 3))
+
+    assert chosen.summary((2, 4), np.array(True)).products == 2 * (4 * 9 + 9 * 4) + 2 * 4 * 3

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.graph import Graph
+from tracegrad.core.graph import Graph, graphs_of
 from tracegrad.core.late import LOADERS
 from tracegrad.core.types import ShapeDtypeStruct
+from tracegrad.debug.flops import steps_of_loop
 from tracegrad.debug.residuals import residuals
 from tracegrad.transforms.inspect import make_graph
 
@@ -162,11 +163,9 @@ def _size(types: Any) -> int:
 
 def _count(graph: Graph, products: dict[tuple[str, ...], int], times: int) -> None:
     """Add what the contractions of a Graph take to the scopes that they are in, and to those around; a loop's body as often as
-    it runs."""
+    it runs, of branches the one that takes the most."""
     for eqn in graph.eqns:
-        inner = list(graphs_in_params(eqn.params))
-        for part in inner:
-            _count(part, products, times * eqn.params.get("length", 1) if "length" in eqn.params else times)
+        inner = graphs_of(eqn.params)
         found = (
             None
             if inner or eqn.op.contraction is None
@@ -174,10 +173,14 @@ def _count(graph: Graph, products: dict[tuple[str, ...], int], times: int) -> No
         )
         if found is not None:
             _add(products, eqn.scope, times * int(found[0]))
-
-
-def graphs_in_params(params: Mapping[str, Any]) -> list[Graph]:
-    return [value for value in params.values() if type(value) is Graph]
+        parts: list[dict[tuple[str, ...], int]] = [{} for _ in inner]
+        for part, counts in zip(inner, parts, strict=True):
+            _count(part, counts, times * steps_of_loop(eqn))
+        if "carries" not in eqn.params:  # not all of which are run
+            parts = [max(parts, key=lambda counts: counts.get((), 0))] if parts else []
+        for counts in parts:
+            for scope, count in counts.items():
+                products[scope] = products.get(scope, 0) + count
 
 
 def _add(sums: dict[tuple[str, ...], int], scope: tuple[str, ...], count: int) -> None:
