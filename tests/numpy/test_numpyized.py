@@ -23,6 +23,7 @@ import scipy.ndimage
 import scipy.optimize
 import scipy.signal
 import scipy.special
+import scipy.stats
 from numpy import asarray, zeros
 from numpy.linalg import norm
 
@@ -490,6 +491,26 @@ def test_what_plain_code_calls_of_scipys(name: str) -> None:
         pytest.skip("in SciPy 1.15 it does not say its name, by which tg.scipy's is found")
     copy = tg.numpyize(f)
     np.testing.assert_allclose(copy(X), f(X), rtol=1e-12)
+    np.testing.assert_allclose(tg.grad(copy)(X), differences(f, X), 1e-5, 1e-6)
+
+
+# Written to the array API standard: SciPy's copy of array_api_compat has NumPy's functions for these in its own words.
+BY_THE_STANDARD: dict[str, Callable[[Any], Any]] = {
+    "ttest_1samp": lambda x: scipy.stats.ttest_1samp(x, 0.5).pvalue,
+    "ttest_ind": lambda x: scipy.stats.ttest_ind(x, WEIGHTS, equal_var=False).pvalue,
+    "pearsonr": lambda x: scipy.stats.pearsonr(x, WEIGHTS).statistic,
+    "pearsonr's p": lambda x: scipy.stats.pearsonr(x, WEIGHTS).pvalue,
+    "f_oneway": lambda x: scipy.stats.f_oneway(x, WEIGHTS).pvalue,
+    "bartlett": lambda x: scipy.stats.bartlett(x, WEIGHTS).pvalue,
+}
+
+
+@pytest.mark.parametrize("name", BY_THE_STANDARD)
+def test_scipys_functions_by_the_standard(name: str) -> None:
+    f = BY_THE_STANDARD[name]
+    copy = tg.numpyize(f)
+    np.testing.assert_allclose(copy(X), f(X), rtol=1e-12)
+    np.testing.assert_allclose(tg.jit(copy)(X), f(X), rtol=1e-12)
     np.testing.assert_allclose(tg.grad(copy)(X), differences(f, X), 1e-5, 1e-6)
 
 

@@ -65,7 +65,8 @@ def numpyize(f: F) -> F:
         The copy. Its code is that of `f`, so that errors name the same file and line. What it reads from its globals is read
         when it is used, as ever: names of NumPy's modules and functions (also where they are imported in a function's body) as
         those of `tracegrad.numpy`, or as they are if that has not got them; Python functions, modules and their submodules as
-        copies of these. Functions, distributions and interpolators of SciPy's that `tg.scipy` has are those, but
+        copies of these; functions of `array_api_compat.numpy`, also of SciPy's copy of it, as those of NumPy's that have their names.
+        Functions, distributions and interpolators of SciPy's that `tg.scipy` has are those, but
         for solvers of `scipy.optimize`.
         Classes, and objects in global names, are copied if they are the user's or of the package of `f`, and if
         their methods reach NumPy; `isinstance` takes objects of a class for those of its copy. Default arguments, closures and
@@ -354,7 +355,15 @@ class _Copies:
         file = getattr(module, "__file__", None) or ""
         if _package(module.__name__) in _STAYS or file.endswith((".so", ".pyd")) or type(module) is _Module:
             return module
-        return _Module(module, self.globals_of(vars(module)))
+        names = self.globals_of(vars(module))
+        if module.__name__.endswith(
+            "array_api_compat.numpy"
+        ):  # others' NumPy in the standard's words, which ours has too
+            stands = self.replaced[id(np)][1]
+            for name, theirs in vars(module).items():
+                if isinstance(theirs, FunctionType) and not name.startswith("_") and hasattr(np, name):
+                    dict.setdefault(names, name, getattr(stands, name))
+        return _Module(module, names)
 
     # Classes and their objects.
     def _class(self, cls: type) -> type:
