@@ -111,9 +111,6 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "columns of the same rows": lambda x: np.sum(cube(x)[x > 0, 0] * cube(x)[x > 0, 1]),
     "assigned in part": parts_in_place,
     "at, in part": lambda x: np.sum(tnp.at(cube(x))[x > 0, 0].add(x[0]) * tnp.at(cube(x))[x < 0, 1:].set(7.0)),
-    "cumsum": lambda x: np.sum(np.log(np.cumsum(x[x > 0])) ** 2),
-    "cumprod of rows": lambda x: np.sum(np.cumprod(rows(x), axis=0) ** 2) + np.sum(rows(x).cumsum(1) ** 2),
-    "median": lambda x: np.median(x[x > 0] ** 2) * np.median(x[x > -9]),
     "rows by a matrix": lambda x: np.sum((rows(x) @ np.array([1.0, 2.0])) ** 2),
     "broadcasting": lambda x: np.sum(rows(x) * np.array([1.0, 2.0]) + rows(x) / np.array([[2.0, 3.0]])),
     "mask of two axes": lambda x: np.sum((M * x[:, None])[M * x[:, None] > 1] ** 2),
@@ -169,7 +166,7 @@ def test_integers_and_truths() -> None:
 
 @pytest.mark.parametrize(
     "of_nothing, wanted",
-    [(np.sum, 0.0), (np.prod, 1.0), (np.max, np.nan), (np.min, np.nan), (lambda v: v.size, 0), (np.median, np.nan)],
+    [(np.sum, 0.0), (np.prod, 1.0), (np.max, np.nan), (np.min, np.nan), (lambda v: v.size, 0)],
 )
 def test_nothing_selected(of_nothing: Any, wanted: Any) -> None:
     """Where NumPy has a value it is that, and where it raises NaN."""
@@ -189,18 +186,6 @@ def test_ties() -> None:
     np.testing.assert_array_equal(tg.jit(tg.grad(f))(x), tg.grad(f)(x))
 
 
-@pytest.mark.parametrize("last", [np.nan, np.inf, -np.inf, 7.0])
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int32])
-def test_medians(dtype: Any, last: float) -> None:
-    x = np.array([3.0, 1.0, 4.0, -1.0, 5.0, 7.0 if np.issubdtype(dtype, np.integer) else last], dtype)
-    for mask in np.array([[1, 1, 1, 0, 0, 0], [1, 0, 1, 0, 0, 0], [0, 0, 1, 0, 1, 1], [0, 0, 0, 0, 0, 1]], bool):
-        with np.errstate(invalid="ignore"):
-            wanted = np.median(x[mask])
-            found = tg.jit(lambda x, m: np.median(x[m]))(x, mask)
-        assert found.dtype == wanted.dtype
-        np.testing.assert_equal(found, wanted)
-
-
 def test_infinite_elsewhere() -> None:
     x = np.array([1.0, np.inf, np.nan, 2.0])
     f = lambda x: np.sum(x[np.isfinite(x)] ** 2)
@@ -218,10 +203,7 @@ def test_number_written_through_a_mask_without_axes() -> None:
 
 
 REFUSED: dict[str, Callable[[Any], Any]] = {
-    "np.sort": lambda x: np.sort(x[x > 0]),
-    "np.quantile": lambda x: np.quantile(x[x > 0], 0.5),
-    "np.median": lambda x: np.median(rows(x), axis=0),
-    "np.cumsum": lambda x: np.cumsum(rows(x)),
+    "np.argsort": lambda x: np.argsort(x[x > 0]),
     "np.concatenate": lambda x: np.concatenate([x[x > 0], x]),
     "np.where": lambda x: np.where(x[x > 0]),
     "np.add.outer": lambda x: np.add.outer(x[x > 0], x),

@@ -46,6 +46,7 @@ from tracegrad.ops.index.expression import (
     slice_of,
     wide,
 )
+from tracegrad.ops.index.ordered import ORDERED as ORDERED  # which fills it
 from tracegrad.ops.index.selected import selected, unknown_mask
 from tracegrad.ops.masks import masking_jvp, masking_vjp
 from tracegrad.ops.shape import copied, inverse_permutation

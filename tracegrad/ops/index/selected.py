@@ -2,7 +2,7 @@
 
 Elementwise functions of it, its reductions and what is written back through the same mask need no size: they are the same functions of
 all elements, with `where=mask` in the end. So `x[mask]` is not an array there but a `Selected`, which has all rows of x and the
-mask, and whatever needs the size (its shape, its first element, sorting) raises, and says what to write instead. What becomes of
+mask, and whatever needs the size (its shape, its first element) raises, and says what to write instead. What becomes of
 the rows that are not selected nobody sees. To have them make no NaN and no warning on the way (np.log of what is not positive, say),
 they are copies of the first selected row.
 """
@@ -175,9 +175,9 @@ class Selected(NDArrayOperatorsMixin):
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if function in _REDUCTIONS:
             return self._reduced(function, inspect.signature(function).bind(*args, **kwargs).arguments)
-        if function in _ORDERED:
+        if function in ORDERED:
             given = inspect.signature(function).bind(*args, **kwargs).arguments
-            return _ORDERED[function](self, function, given.pop("a"), **given)
+            return ORDERED[function](self, function, given.pop("a"), **given)
         if function is np.astype:
             return self.astype(*args[1:], **kwargs)
         if (
@@ -226,39 +226,6 @@ class Selected(NDArrayOperatorsMixin):
             )
         found = function(self.rows, axis=axes, where=self.held(), initial=worst, **given)
         return np.where(np.any(self.mask), found, np.asarray(np.nan, self.dtype))
-
-    def _accumulated(self, function: Any, a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
-        """Sums or products of what comes before, of which those of the other rows are nobody's."""
-        if a is not self or out is not None or (axis is None and self.ndim > 1):
-            self.refuse(f"np.{function.__name__}")
-        (axis,) = normalize_axes(0 if axis is None else axis, self.ndim, function.__name__)
-        if axis:
-            return self.wrapped(function(self.filling(), axis, dtype))
-        rows = np.where(self.held(), self.rows, self.dtype.type(function is np.cumprod))
-        return Selected(function(rows, 0, dtype), self.mask, self.source)
-
-    def _median(
-        self,
-        function: Any,
-        a: Any,
-        axis: Any = None,
-        out: Any = None,
-        overwrite_input: bool = False,
-        keepdims: bool = False,
-    ) -> Any:
-        """The mean of the two in the middle, of what is sorted with those that are not selected behind all others."""
-        if a is not self or self.ndim > 1 or out is not None or keepdims or number_kind(self.dtype) not in "biuf":
-            self.refuse("np.median")
-        normalize_axes(axis, 1, "median")
-        x = self.rows if number_kind(self.dtype) == "f" else np.astype(self.rows, np.float64)
-        nan = np.asarray(np.nan, x.dtype)
-        if not x.shape[0]:
-            return nan[()]
-        count = np.count_nonzero(self.mask)
-        ordered = np.sort(np.where(self.held(), x, nan))
-        low, high = [np.take(ordered, np.maximum(i, 0)) for i in ((count - 1) // 2, count // 2)]
-        found = np.where(count % 2 == 1, low, np.mean(np.stack([low, high])))
-        return np.where(np.any(np.isnan(x), where=self.held()), nan, found)
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         return self.mask.__array_namespace__(api_version=api_version)
@@ -352,10 +319,8 @@ _REDUCTIONS: frozenset[Any] = frozenset([
 _OF_UFUNCS = {
     np.add: np.sum, np.multiply: np.prod, np.maximum: np.max, np.minimum: np.min, np.logical_and: np.all, np.logical_or: np.any,
 }  # fmt: skip
-# Functions for which the order of what is selected counts.
-_ORDERED: dict[Any, Callable[..., Any]] = {
-    np.cumsum: Selected._accumulated, np.cumprod: Selected._accumulated, np.median: Selected._median,
-}  # fmt: skip
+# Functions for which the order of what is selected counts (ordered.py).
+ORDERED: dict[Any, Callable[..., Any]] = {}
 # What the largest and the smallest of nothing would be. There is none: NumPy raises, and here it is NaN.
 _WORST: dict[Any, float] = {np.max: -math.inf, np.amax: -math.inf, np.min: math.inf, np.amin: math.inf}
 # Functions of arrays' dtypes.
