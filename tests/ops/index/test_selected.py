@@ -244,8 +244,13 @@ def test_returned() -> None:
 
 
 def test_a_mask_among_other_indices() -> None:
-    with pytest.raises(ConcretizationTypeError, match=r"indexing with a mask at (?s:.*)size=n"):
+    with pytest.raises(
+        ConcretizationTypeError,
+        match=r"indexing with a mask at (?s:.*)`np.moveaxis\(x, axis, 0\)\[mask\]`(?s:.*)size=n",
+    ):
         tg.jit(lambda x: np.sum(np.stack([x, x], 0)[:, x > 0]))(X)
+    first = lambda x: np.sum(np.moveaxis(np.stack([x, x**2], 0), 1, 0)[x > 0], axis=0)  # as it says
+    np.testing.assert_allclose(tg.jit(first)(X), np.sum(np.stack([X, X**2], 0)[:, X > 0], axis=1))
     with pytest.raises(ConcretizationTypeError, match=r"indexing with a mask at (?s:.*)size=n"):
         tg.jit(lambda x: np.sum(np.stack([x, x], 1)[x > 0, np.array([0])]))(X)
     with pytest.raises(IndexError, match=r"index 2 is out of bounds for axis 1 with size 2"):

@@ -34,6 +34,10 @@ from tracegrad.ops.index.selected import INSTEAD
 
 Index = tuple[Any, ...]
 ALL: Any = slice(None)
+BEHIND_OTHERS = (
+    "put the axis of the mask first, as `np.moveaxis(x, axis, 0)[mask]`, of which sums and the like need no number of elements, or say "
+    "how many there are at most: `x[:, tnp.flatnonzero(mask, size=n)]`"
+)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -162,7 +166,7 @@ def locate(x: Any, expression: Any, mode: str | None = None) -> Located:
                 raise IndexError("an index can only have a single ellipsis ('...')")
             ellipsis = place
         else:
-            item = items[place] = _array_item(item, x)
+            item = items[place] = _array_item(item, x, BEHIND_OTHERS if place else INSTEAD)
             taken += item.ndim if type(item) is np.ndarray and item.dtype == bool else 1
     if taken > len(shape):
         raise IndexError(
@@ -242,8 +246,9 @@ def is_joined(entry: Any) -> bool:
     return type(entry) is int or entry == "array"
 
 
-def _array_item(item: Any, x: Any) -> Any:
-    """An item of an index that is neither int, slice, None nor Ellipsis: as an int, a mask or an array of integers."""
+def _array_item(item: Any, x: Any, instead: str) -> Any:
+    """An item of an index that is neither int, slice, None nor Ellipsis: as an int, a mask or an array of integers. `instead` says what
+    to write in place of a mask whose values are not known."""
     if type(item) is not Tracer and type(item) is not np.ndarray:
         if isinstance(item, bool | np.bool_):
             return np.asarray(item)
@@ -267,7 +272,7 @@ def _array_item(item: Any, x: Any) -> Any:
             item = item.astype(np.intp)  # x[[]]
     kind = number_kind(item.dtype)
     if kind == "b":
-        return np.asarray(concrete(item, "indexing with a mask", INSTEAD))
+        return np.asarray(concrete(item, "indexing with a mask", instead))
     if kind not in "iu":
         raise IndexError(
             f"arrays used as indices must be of integer (or boolean) type, got {type_of(item)} as an index of "
