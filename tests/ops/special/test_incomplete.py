@@ -65,3 +65,25 @@ def test_the_second_derivatives_of_betainc() -> None:
         for i in np.eye(3, dtype=int).tolist()
     ])  # fmt: skip
     np.testing.assert_allclose(hessian, exact, rtol=1e-9)
+
+
+def test_derivatives_of_betainc_where_a_parameter_is_small() -> None:
+    """Near the mode, where over logits the density ends as exp(-exp(v)): the rule had not converged there, and was wrong in the fourth
+    digit."""
+    corners = [
+        (138.0, 0.0164, 0.99976),
+        (0.0185, 219.0, 1.05e-4),
+        (17.3, 0.5, 0.968),
+        (0.00117, 53.2, 5.9e-4),
+        (575.0, 0.031, 0.99986),
+        (1e-3, 1e3, 1e-6),
+    ]
+    exact = []
+    for a, b, x in corners:
+        with mpmath.workdps(60):
+            x = mpmath.mpf(x)
+            in_a = mpmath.diff(lambda t, b=b, x=x: mpmath.betainc(t, b, 0, x, regularized=True), mpmath.mpf(a))
+            in_b = mpmath.diff(lambda t, a=a, x=x: mpmath.betainc(a, t, 0, x, regularized=True), mpmath.mpf(b))
+        exact.append((float(in_a), float(in_b)))
+    found = tg.grad(lambda a, b, x: np.sum(lax.betainc(a, b, x)), (0, 1))(*np.array(corners).T)
+    np.testing.assert_allclose(np.transpose(found), exact, rtol=1e-11)

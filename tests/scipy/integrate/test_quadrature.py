@@ -97,8 +97,32 @@ def test_integrals_of_integrals() -> None:
 def test_weights() -> None:
     fourier = lambda s: integrate.quad(lambda x: np.exp(-s * x), 0.0, np.inf, weight="cos", wvar=2.0)[0]
     assert np.isclose(tg.grad(fourier)(1.0), tg.grad(lambda s: s / (s * s + 4))(1.0))
-    with pytest.raises(UnsupportedFunctionError, match="a weight and a derivative in an end is not traced at"):
-        tg.grad(lambda b: integrate.quad(np.exp, 0.0, b, weight="cos", wvar=2.0)[0])(1.0)
+    for weight, at in (("cos", np.cos), ("sin", np.sin)):
+        ends = lambda a, b, s, weight=weight: integrate.quad(lambda x: np.exp(s * x), a, b, weight=weight, wvar=2.0)[0]
+        slopes = tg.grad(ends, (0, 1))(0.3, 1.0, 1.0)
+        np.testing.assert_allclose(slopes, [-np.exp(0.3) * at(0.6), np.exp(1.0) * at(2.0)], rtol=1e-14)
+        check_grads(ends, (0.3, 1.0, 0.7), order=2, rtol=1e-5)
+    pole = lambda b: integrate.quad(np.exp, 0.0, b, weight="cauchy", wvar=0.5)[0]
+    np.testing.assert_allclose(tg.grad(pole)(1.0), np.e / 0.5, rtol=1e-14)
+    with pytest.raises(UnsupportedFunctionError, match="weight='alg' and a derivative in an end is not traced at"):
+        tg.grad(lambda b: integrate.quad(np.exp, 0.0, b, weight="alg", wvar=(0.5, 0.0))[0])(1.0)
+
+
+def test_several_dimensions() -> None:
+    half = lambda r: integrate.dblquad(
+        lambda y, x, s: s * y, -r, r, 0.0, lambda x: np.sqrt(np.maximum(r * r - x * x, 1e-12)), (r,)
+    )
+    whole = lambda r: half(r)[0]  # 2 r**4 / 3
+    np.testing.assert_allclose(whole(1.5), 2 / 3 * 1.5**4, rtol=1e-8)
+    plain = scipy.integrate.dblquad(lambda y, x: x * y, 0.0, 1.0, 0.0, lambda x: 1 - x)
+    np.testing.assert_allclose(
+        integrate.dblquad(lambda y, x: x * y, 0.0, 1.0, 0.0, lambda x: 1 - x)[0], plain[0], rtol=1e-12
+    )
+    box = lambda a, s: integrate.dblquad(lambda y, x: np.exp(-s * x * y), 0.0, a, 0.0, lambda x: 1.0 + x)[0]
+    check_grads(box, (0.7, 0.5), order=2, rtol=1e-5)
+    np.testing.assert_allclose(tg.jit(tg.grad(box))(0.7, 0.5), tg.grad(box)(0.7, 0.5), rtol=1e-12)
+    wedge = lambda s: integrate.tplquad(lambda z, y, x: s * z, 0.0, 1.0, 0.0, 1.0, 0.0, lambda x, y: x + s * y)[0]
+    check_grads(wedge, (0.7,), order=1, rtol=1e-5)
 
 
 def test_complex() -> None:

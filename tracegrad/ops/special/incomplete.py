@@ -18,9 +18,17 @@ from typing import Any
 
 import numpy as np
 
-_S = np.arange(-34, 96) * 0.1
-_POINTS = np.exp(_S - np.exp(-_S))
-_WEIGHTS = 0.1 * _POINTS * (1 + np.exp(-_S))
+
+def _rule(step: float) -> tuple[Any, Any]:
+    """Points and weights for this step in s."""
+    s = np.arange(round(-3.4 / step), round(16 / step)) * step
+    points = np.exp(s - np.exp(-s))
+    return points, step * points * (1 + np.exp(-s))
+
+
+_GAMMA = _rule(0.1)
+_BETA = _rule(0.05)
+_LARGE = 3.0
 
 
 def mixed(slopes: Mapping[tuple[int, int], Any], m: int, n: int) -> Any:
@@ -50,9 +58,9 @@ def beta_slopes(
     return found | {(0, k): joint[k] - polygamma(k - 1, b) if k > 1 else logs[1] + rises[1] for k in range(1, n + 1)}
 
 
-def _sum(xp: Any, length: Any, integrand: Callable[[Any], Any]) -> Any:
+def _sum(xp: Any, rule: tuple[Any, Any], length: Any, integrand: Callable[[Any], Any]) -> Any:
     """The integral over positive numbers of what falls on this length at first; the numbers are along a new last axis."""
-    points, weights = _POINTS.astype(length.dtype), _WEIGHTS.astype(length.dtype)
+    points, weights = [x.astype(length.dtype) for x in rule]
     return length * xp.sum(weights * integrand(length[..., None] * points), axis=-1)
 
 
@@ -75,7 +83,7 @@ def gamma_slope_of(xp: Any, polygamma: Any, lgamma: Any, a: Any, x: Any, order: 
         return xp.exp(fall) * mixed({**across, (1, 0): across[1, 0] + step}, order, 0)
 
     length = xp.maximum(1 / (xp.abs(a - x) + xp.sqrt(x)), xp.where(below, 0, 1e-3 / x))
-    found = xp.where(below, 1, -1) * xp.exp(a * log - x - lgamma(a)) * _sum(xp, length, integrand)
+    found = xp.where(below, 1, -1) * xp.exp(a * log - x - lgamma(a)) * _sum(xp, _GAMMA, length, integrand)
     return xp.where(usual, found, edge)
 
 
@@ -94,21 +102,26 @@ def beta_slope_of(xp: Any, polygamma: Any, rise: Any, betaln: Any, a: Any, b: An
     ]  # what becomes exp(-v) times as much beside the rest, which becomes 1 / `share`
     rest = 1 - near
     on_the_left = below[..., None]
+    # Where little is left of the rest and the exponent is large, the density falls as exp(-exp(v)) over logits, which is analytic in a
+    # narrow strip: there v is what the odds of the rest grow, in units of themselves, as for the upper tail of gamma.
+    by_odds = (near >= 0.5) & (xp.where(below, a, b)[..., None] > _LARGE)
 
     def integrand(v: Any) -> Any:
-        small = xp.exp(-v)
+        fall = xp.where(by_odds, xp.log1p(v), v)
+        small = xp.exp(-fall)
         grown = -xp.where(near < 0.5, xp.log1p(-xp.minimum(near, 0.5) * (1 - small)), xp.log(rest + near * small))
-        shrunk = grown - v
+        shrunk = grown - fall
         first, second = xp.where(on_the_left, shrunk, grown), xp.where(on_the_left, grown, shrunk)
         moved = dict(across)
         for key, step in (((1, 0), first), ((0, 1), second)):
             if key in moved:
                 moved[key] = moved[key] + step
-        return xp.exp(a[..., None] * first + b[..., None] * second) * mixed(moved, m, n)
+        density = xp.exp(a[..., None] * first + b[..., None] * second) * mixed(moved, m, n)
+        return density * xp.where(by_odds, small, 1)
 
     length = 1 / (xp.abs(a * (1 - x) - b * x) + xp.sqrt((a + b) * x * (1 - x)))
     density = xp.exp(a * logs[0] + b * logs[1] - betaln(a, b))
-    return xp.where(usual, -sign * density * _sum(xp, length, integrand), edge)
+    return xp.where(usual, -sign * density * _sum(xp, _BETA, length, integrand), edge)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -6,11 +6,11 @@ adjoint equation; under jit on both backends (on XLA the host computes them), an
 
 from tracegrad.core.boxes import accept_jax
 from tracegrad.scipy.integrate.odes import odeint, solve_ivp
-from tracegrad.scipy.integrate.quadrature import fixed_quad, quad, quad_vec
+from tracegrad.scipy.integrate.quadrature import dblquad, fixed_quad, quad, quad_vec, tplquad
 from tracegrad.scipy.integrate.sampled import cumulative_simpson, cumulative_trapezoid, simpson, trapezoid
 
 __all__ = [
-    "cumulative_simpson", "cumulative_trapezoid", "fixed_quad", "odeint", "quad", "quad_vec", "simpson", "solve_ivp", "trapezoid",
+    "cumulative_simpson", "cumulative_trapezoid", "dblquad", "fixed_quad", "odeint", "quad", "quad_vec", "simpson", "solve_ivp", "tplquad", "trapezoid",
 ]  # fmt: skip
 
 accept_jax(globals(), __all__)

@@ -117,15 +117,28 @@ class Integral(Solver):
         return [found.get(i) for i in wanted]
 
     def _at(self, end: Any, consts: Sequence[Any]) -> Any:
-        """The integrand at an end of the integral; nothing at an infinite one, to which it must fall."""
-        if self.options.get("weight") is not None:
-            raise refused(
-                "integrate.quad",
-                "with a weight and a derivative in an end",
-                "Write the weight as a factor of the integrand.",
-            )
+        """The integrand at an end of the integral, with its weight; nothing at an infinite one, to which it must fall."""
         finite = np.isfinite(end)
-        return np.where(finite, evaluate(self.graph, [np.where(finite, end, 0.0), *consts])[0], 0.0)
+        point = np.where(finite, end, 0.0)
+        value = evaluate(self.graph, [point, *consts])[0]
+        weight = self.options.get("weight")
+        if weight is not None:
+            if weight not in _WEIGHTS:
+                raise refused(
+                    "integrate.quad",
+                    f"with weight={weight!r} and a derivative in an end",
+                    "The weight itself moves with the end; write it as a factor of the integrand, between fixed ends: x = a + (b - a) * u.",
+                )
+            value = _WEIGHTS[weight](point, self.options["wvar"]) * value
+        return np.where(finite, value, 0.0)
+
+
+# The weights that do not depend on the ends.
+_WEIGHTS: dict[str, Callable[[Any, Any], Any]] = {
+    "cos": lambda x, frequency: np.cos(frequency * x),
+    "sin": lambda x, frequency: np.sin(frequency * x),
+    "cauchy": lambda x, pole: 1 / (x - pole),
+}
 
 
 def _element(at_point: Callable[[float], Any], i: tuple[int, ...], x: float) -> Any:
@@ -198,7 +211,7 @@ def quad(
 
     Raises:
         ShapeError: an integrand that is no number, or ends that are none.
-        UnsupportedFunctionError: in what is traced, `full_output`; a derivative in an end beside a `weight`.
+        UnsupportedFunctionError: in what is traced, `full_output`; a derivative in an end beside a `weight` that depends on it ("alg" and its kin).
 
     >>> import numpy as np, tracegrad as tg
     >>> moment = lambda s: tg.scipy.integrate.quad(lambda x: np.exp(-s * x**2), -np.inf, np.inf)[0]
@@ -230,6 +243,69 @@ def quad(
         raise DtypeError(f"quad{at(user_source())}: the integrand returned {out}; say complex_func=True")
     integral, error = Integral(graph, options)(_end(a, "quad"), _end(b, "quad"), *inputs)
     return integral, error
+
+
+def dblquad(
+    func: Callable[..., Any],
+    a: ArrayLike,
+    b: ArrayLike,
+    gfun: Any,
+    hfun: Any,
+    args: Any = (),
+    epsabs: float = 1.49e-08,
+    epsrel: float = 1.49e-08,
+) -> tuple[Array, Any]:
+    """The integral of `func(y, x, *args)` over y from `gfun(x)` to `hfun(x)`, functions or numbers, and over x from `a` to `b`:
+    `scipy.integrate.dblquad`, as an integral of integrals, with the derivatives that `quad` has.
+
+    Returns:
+        The integral, and SciPy's estimate of the outer one's error.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> disc = lambda r: tg.scipy.integrate.dblquad(lambda y, x: 1.0 + 0 * y, 0.0, r, 0.0, lambda x: r - x)[0]
+    >>> round(float(tg.grad(disc)(2.0)), 9)
+    2.0
+    """
+    require_callable(func, "tg.scipy.integrate.dblquad", "(func, a, b, gfun, hfun)")
+    given = args if isinstance(args, tuple) else (args,)
+
+    def over_y(x: Any, *rest: Any) -> Any:
+        return quad(lambda y: func(y, x, *rest), _limit(gfun, x), _limit(hfun, x), (), 0, epsabs, epsrel)[0]
+
+    return quad(over_y, a, b, given, 0, epsabs, epsrel)
+
+
+def tplquad(
+    func: Callable[..., Any],
+    a: ArrayLike,
+    b: ArrayLike,
+    gfun: Any,
+    hfun: Any,
+    qfun: Any,
+    rfun: Any,
+    args: Any = (),
+    epsabs: float = 1.49e-08,
+    epsrel: float = 1.49e-08,
+) -> tuple[Array, Any]:
+    """The integral of `func(z, y, x, *args)` over z from `qfun(x, y)` to `rfun(x, y)`, y from `gfun(x)` to `hfun(x)` and x from `a` to `b`:
+    `scipy.integrate.tplquad`, as `dblquad`.
+
+    >>> import numpy as np, tracegrad as tg
+    >>> found = tg.scipy.integrate.tplquad(lambda z, y, x: x * y * z, 0.0, 1.0, 0.0, 1.0, 0.0, lambda x, y: 2.0)
+    >>> round(float(found[0]), 9)
+    0.5
+    """
+    require_callable(func, "tg.scipy.integrate.tplquad", "(func, a, b, gfun, hfun, qfun, rfun)")
+
+    def over_z(y: Any, x: Any, *rest: Any) -> Any:
+        low, high = _limit(qfun, x, y), _limit(rfun, x, y)
+        return quad(lambda z: func(z, y, x, *rest), low, high, (), 0, epsabs, epsrel)[0]
+
+    return dblquad(over_z, a, b, gfun, hfun, args, epsabs, epsrel)
+
+
+def _limit(end: Any, *point: Any) -> Any:
+    return end(*point) if callable(end) else end
 
 
 def quad_vec(

@@ -11,11 +11,12 @@ from tracegrad.core.trace import as_array
 from tracegrad.core.types import type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.index import take
+from tracegrad.scipy.interpolate.bsplines import make_interp_spline
 from tracegrad.scipy.interpolate.piecewise import CubicSpline, known, numbered, public, samples
 from tracegrad.tree import register_pytree_node
 from tracegrad.typing import Array, ArrayLike
 
-KINDS = ("linear", "slinear", "nearest", "nearest-up", "zero", "previous", "next", "cubic")
+KINDS = ("linear", "slinear", "nearest", "nearest-up", "zero", "previous", "next", "quadratic", "cubic")
 
 
 class interp1d:
@@ -24,7 +25,7 @@ class interp1d:
     Args:
         x: the places (n,), in any order; ascending with `assume_sorted`.
         y: samples along `axis`, the last one by default.
-        kind: "linear", "nearest", "nearest-up", "previous", "next", "zero" or "cubic" (not-a-knot).
+        kind: "linear", "nearest", "nearest-up", "previous", "next", "zero", "quadratic" or "cubic" (not-a-knot).
         copy: of no effect.
         bounds_error: whether points outside raise. Where only types are known they get NaN. None: unless "extrapolate" is asked.
         fill_value: what they get otherwise; a pair for those below and above, or "extrapolate".
@@ -90,6 +91,8 @@ def _between(f: interp1d, points: Any) -> Any:
     column = lambda v: np.reshape(v, (*type_of(t).shape, *rest))
     if f.kind == "cubic":
         found = CubicSpline(x, y)(t)
+    elif f.kind == "quadratic":
+        found = make_interp_spline(x, y, 2)(t)
     elif f.kind in ("linear", "slinear"):
         i = np.clip(np.searchsorted(x, t), 1, count - 1)
         x0, y0 = take(x, i - 1), take(y, i - 1, axis=0)
