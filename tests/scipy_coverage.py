@@ -685,7 +685,7 @@ XLA on the host; those of counts have no derivative, being whole numbers.
 ## Sparse matrices
 
 - **In plain code**: one of SciPy's is a constant, `A @ t`, `A.T @ t`, `t @ A`, `A.dot(t)`; on XLA by sums over segments.
-- **With traced numbers**, `tg.scipy.sparse`: `csr_array`, `csc_array`, `csr_matrix` and `csc_matrix` make a `SparseArray`. Refused: products of two.
+- **With traced numbers**, `tg.scipy.sparse`: `csr_array`, `csc_array`, `csr_matrix` and `csc_matrix` make a `SparseArray`; products of two, one of SciPy's among them, are another.
 - **Systems**, `tg.scipy.sparse.linalg`: `spsolve`, `cg`, `bicgstab`, `gmres`, with derivatives in the right-hand side and the numbers of the matrix, on XLA by SciPy on the host.
 """
 

@@ -10,7 +10,7 @@ import scipy.sparse
 
 import tracegrad as tg
 from tests.notes import Notes
-from tracegrad.core.errors import ShapeError, UnsupportedFunctionError
+from tracegrad.core.errors import ShapeError
 from tracegrad.scipy import sparse
 from tracegrad.testing import check_grads
 
@@ -128,11 +128,36 @@ def test_errors() -> None:
     with pytest.raises(ShapeError, match=r"f64\[2\] for .* places"):
         tg.grad(lambda data: np.sum(sparse.csr_array((data, a.indices, a.indptr), a.shape) @ X))(np.ones(2))
     of = lambda data: sparse.csr_array((data, a.indices, a.indptr), a.shape)
-    with pytest.raises(UnsupportedFunctionError, match="the product of two sparse arrays is not traced at"):
-        tg.grad(lambda data: np.sum((of(data) @ a.T) @ Y))(a.data)
+    with pytest.raises(
+        ShapeError, match=r"sparse arrays of shapes \(\d, \d\) and \(\d, \d\) have no product at .*test_arrays"
+    ):
+        tg.grad(lambda data: np.sum((of(data) @ a) @ Y))(a.data)
     with pytest.raises(ShapeError, match=r"a sparse array times f64\[4\] is not traced"):
         tg.grad(lambda data: np.sum((of(data) * X) @ X))(a.data)
     with pytest.raises(ValueError, match="axis must be None, 0 or 1, got 2"):
         tg.grad(lambda data: np.sum(of(data).sum(2)))(a.data)
     with pytest.raises(ShapeError, match=r"a sparse array of shape \(4,\) is not traced"):
         tg.grad(lambda t: a[[0]].tocoo().reshape(4) @ t)(X)
+
+
+def test_products_of_two() -> None:
+    """Of two that are traced, turned or not, and of one and a constant of SciPy's on either side."""
+    rng = np.random.default_rng(0)
+    a = scipy.sparse.random_array((5, 4), density=0.5, rng=rng, format="csr")
+    b = scipy.sparse.random_array((4, 6), density=0.5, rng=rng, format="csc")
+    traced_a = lambda data: sparse.csr_array((data, a.indices, a.indptr), a.shape)
+    traced_b = lambda data: sparse.csc_array((data, b.indices, b.indptr), b.shape)
+    whole = (a @ b).toarray()
+    product = lambda x, y: (traced_a(x) @ traced_b(y)).toarray()
+    for run in (lambda f: f, tg.jit, lambda f: tg.jit(f, backend="xla")):
+        np.testing.assert_allclose(run(product)(a.data, b.data), whole, rtol=1e-14)
+    check_grads(product, (a.data, b.data), order=2, rtol=1e-6)
+    np.testing.assert_allclose(tg.jit(lambda y: (a @ traced_b(y)).toarray())(b.data), whole, rtol=1e-14)
+    np.testing.assert_allclose(tg.jit(lambda x: (traced_a(x) @ b).toarray())(a.data), whole, rtol=1e-14)
+    np.testing.assert_allclose(tg.jit(lambda x: (b.T @ traced_a(x).T).toarray())(a.data), whole.T, rtol=1e-14)
+    found = tg.vjp(lambda x, y: (traced_a(x) @ traced_b(y)).data, a.data, b.data)[0]
+    assert found.shape == ((a @ b).nnz,)
+    x = rng.normal(size=6)
+    np.testing.assert_allclose(tg.vjp(lambda y: (a @ traced_b(y)) @ x, b.data)[0], whole @ x, rtol=1e-13)
+    empty = tg.vjp(lambda x: (traced_a(x) @ scipy.sparse.csr_array((4, 3))).toarray(), a.data)[0]
+    np.testing.assert_array_equal(empty, np.zeros((5, 3)))

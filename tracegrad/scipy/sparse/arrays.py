@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.errors import ShapeError, UnsupportedFunctionError, at, user_source
+from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.operators import is_sparse
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.tracer import Tracer
@@ -106,16 +106,15 @@ class SparseArray:
 
     def __matmul__(self, other: Any) -> Any:
         if isinstance(other, SparseArray) or is_sparse(other):
-            raise UnsupportedFunctionError(
-                f"the product of two sparse arrays is not traced{at(user_source())}.\n  Write a @ (b @ x), from the right, or "
-                "a @ b.toarray()."
-            )
+            return _product_of_two(self, sparse_array(other))
         x = as_array(other)
         dtype = np.result_type(self.data, x)
         how = {"shape": self.places.shape, "transposed": self.places.transposed}
         return bind(sparse_matmul_op, (astype(self.data, dtype), *self.parts()[1:], astype(x, dtype)), how)
 
     def __rmatmul__(self, other: Any) -> Any:
+        if is_sparse(other):
+            return _product_of_two(sparse_array(other), self)
         return np.transpose(self.T @ np.transpose(as_array(other)))
 
     def dot(self, other: Any) -> Any:
@@ -169,6 +168,29 @@ class SparseArray:
 
     def __repr__(self) -> str:
         return f"{self.format}_array({type_of(self.data)} of shape {self.shape})"
+
+
+def _product_of_two(a: SparseArray, b: SparseArray) -> SparseArray:
+    """Places are plain, so that those of the product are: which pairs of numbers meet, and the row and the column that each goes to."""
+    if a.shape[1] != b.shape[0]:
+        raise ShapeError(f"sparse arrays of shapes {a.shape} and {b.shape} have no product{at(user_source())}")
+    rows, inner = places(*a.parts()[1:], a.places.transposed)
+    begins, columns = places(*b.parts()[1:], b.places.transposed)
+    by_row = np.argsort(begins, kind="stable")
+    first = np.searchsorted(begins[by_row], np.arange(b.shape[0] + 1))
+    counts = (first[1:] - first[:-1])[inner]
+    left = np.repeat(np.arange(len(inner)), counts)
+    within = np.arange(len(left)) - np.repeat(np.cumsum(counts) - counts, counts)
+    right = by_row[first[inner[left]] + within]
+    target = rows[left].astype(np.int64) * b.shape[1] + columns[right]
+    order = np.argsort(target, kind="stable")
+    found, starts = np.unique(target[order], return_index=True)
+    data = take(a.data, left[order], axis=0) * take(b.data, right[order], axis=0)
+    segments = np.ones(len(order), a.dtype), np.arange(len(order)), np.append(starts, len(order))
+    how = {"shape": (len(found), len(order)), "transposed": False}
+    summed = bind(sparse_matmul_op, (*[astype(segments[0], type_of(data).dtype), *segments[1:]], data), how)
+    indptr = np.searchsorted(found // max(b.shape[1], 1), np.arange(a.shape[0] + 1))
+    return SparseArray(summed, Places(found % max(b.shape[1], 1), indptr, (a.shape[0], b.shape[1]), False))
 
 
 def _number(x: Any) -> Any:
