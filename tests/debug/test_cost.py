@@ -71,6 +71,15 @@ def test_as_a_table() -> None:
     assert text.splitlines()[-1].endswith("in all") and "24.2 M" in text
 
 
+def test_lines_without_text_are_told_apart_by_their_functions() -> None:
+    names: dict[str, Any] = {"np": np}
+    exec("def f(x): return np.sin(x) * 2", names)
+    exec("def g(x): return np.sum(f(x) @ f(x))", names)
+    found = tg.debug.cost(names["g"], np.ones(50))
+    assert [(x.source.function, x.flops) for x in found.lines if x.source is not None] == [("f", 100), ("g", 101)]
+    assert "<string>:1  (in f)" in str(found) and "<string>:1  (in g)" in str(tg.debug.profile(names["g"], np.ones(50)))
+
+
 def test_what_has_a_cost_is_a_function() -> None:
     with pytest.raises(TypeError, match=r"debug.cost at .* takes a function, got the float 3.0"):
         tg.debug.cost(3.0)  # type: ignore[arg-type]

@@ -677,3 +677,14 @@ def test_a_jitted_gradient_names_the_line_the_row_and_the_cause(backend: str) ->
     assert found is not None and found.first.source is not None
     assert (found.first.op, found.first.index, found.first.operands) == ("divide", (1,), (0.0, 0.0))
     assert found.first.source.line == loss.__code__.co_firstlineno + 2 and "0 / 0 at [1] is nan" in str(found)
+
+
+def test_an_infinity_from_elsewhere_is_no_slope_of_an_operation_inside_a_loop() -> None:
+    def f(x: Any) -> Any:
+        return np.sum(lax.scan(lambda c, u: (c, np.sqrt(np.sum(u**2))), 0.0, x)[1])
+
+    found = tg.debug.explain_nan(tg.grad(f), np.array([[1.0, 1.0], [0.0, 0.0]]))
+    assert found is not None and "the slope of sqrt at 0 is infinite" in str(found)
+    assert "inf * 0 at [0] is nan (2 of 2 elements)" in str(found) and "slope of this power" not in str(found)
+    roots = tg.debug.explain_nan(tg.grad(lambda x: lax.scan(lambda c, u: (c + u**0.5, None), 0.0, x)[0]), np.zeros(2))
+    assert "the slope of this power at 0 is infinite" in str(roots)

@@ -542,7 +542,13 @@ def parts_loss(p: Any, x: Any) -> Any:
 
 def test_leaves_that_are_differentiated() -> None:
     whole = tg.grad(parts_loss)(PARAMS, 2.0)
-    for wrt in ("head.*", ["head.b"], lambda path, leaf: path == "head.b", lambda path, leaf: np.ndim(leaf) == 0):
+    for wrt in (
+        "head.*",
+        "head/*",
+        ["head.b"],
+        lambda path, leaf: path == "head.b",
+        lambda path, leaf: np.ndim(leaf) == 0,
+    ):
         for transform in (tg.grad(parts_loss, wrt=wrt), tg.jit(tg.grad(parts_loss, wrt=wrt))):
             found = transform(PARAMS, 2.0)
             assert found["body"] == {"w": None, "steps": None} and found["spare"] is None

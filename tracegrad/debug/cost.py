@@ -56,7 +56,8 @@ class Cost:
     def __str__(self) -> str:
         head = ("flops", "moved", "kept", "at peak", "line", "")
         rows = [
-            (_count(x.flops), _bytes(x.moved), _bytes(x.kept), _bytes(x.at_peak), *_place(x.source)) for x in self.lines
+            (_count(x.flops), _bytes(x.moved), _bytes(x.kept), _bytes(x.at_peak), *place_of(x.source, 72))
+            for x in self.lines
         ]
         foot = (_count(self.flops), _bytes(self.moved), _bytes(self.kept), _bytes(self.peak), "in all", "")
         return table([head, *rows, foot], right=4)
@@ -77,8 +78,14 @@ def table(rows: Sequence[Sequence[str]], right: int) -> str:
     )
 
 
-def _place(source: Source | None) -> tuple[str, str]:
-    return ("", "") if source is None else (source.short, clip(source.text, 72))
+def place_of(source: Source | None, width: int) -> tuple[str, str]:
+    """A line, and what stands there; where there is no text, as at Python's prompt, the function that it is of."""
+    return ("", "") if source is None else (source.short, clip(source.text or f"(in {source.function})", width))
+
+
+def line_of(source: Source | None) -> Any:
+    """What tells lines apart: where there is no text, several functions may have one of the same number."""
+    return source[:2] if source is not None and source.text else source
 
 
 def _count(n: int) -> str:
@@ -128,7 +135,7 @@ def cost(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
     lines: dict[Any, _Sums] = {}
 
     def of(source: Source | None) -> _Sums:
-        return lines.setdefault(source and source[:2], _Sums(source))
+        return lines.setdefault(line_of(source), _Sums(source))
 
     _, dynamic, named, _ = jitted.signatures.without_static(args, kwargs)
     rounds = _rounds(graph, tree.tree_leaves((dynamic, named)))

@@ -259,7 +259,7 @@ def _event(level: Level, eqn: Eqn | None, given: Any, test: Test) -> NonFinite:
     elif of is not None:
         forward = _forward_of(level, eqn)
         own = _operands(level, forward, index, np.shape(out)) if forward is not None else None
-        wrong, advice = slope(of, own)
+        wrong, advice = ("", "") if own is None and _is_from_outside(level, eqn) else slope(of, own)
         cause = f"{_cause(level, eqn, operands, result, at)}"
         if own and wrong:
             cause = f"{applied(of, own)}{at}: {wrong}, {_cause(level, eqn, operands, result)}"
@@ -286,6 +286,19 @@ def _event(level: Level, eqn: Eqn | None, given: Any, test: Test) -> NonFinite:
 def _first(flags: Any) -> Index | None:
     found = np.argwhere(flags)
     return tuple(map(int, found[0])) if len(found) else None
+
+
+def _is_from_outside(level: Level, eqn: Eqn) -> bool:
+    """Whether an equation of a derivative rule has got what is not finite from another rule: then it is no slope of its own op's."""
+    makers = {v: e for e in level.graph.eqns for v in e.outputs}
+    todo = [eqn]
+    while todo:
+        wrong = [a for a in todo.pop().inputs if is_number(level[a]) and not np.all(np.isfinite(level[a]))]
+        if not wrong:
+            return False
+        before = [makers[a] for a in wrong if type(a) is Var and a in makers]
+        todo += [e for e in before if (e.of, e.phase, e.source) == (eqn.of, eqn.phase, eqn.source)]
+    return True
 
 
 def _operands(level: Level, eqn: Eqn, index: Index | None, shape: tuple[int, ...]) -> tuple[Any, ...]:

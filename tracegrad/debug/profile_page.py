@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import linecache
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -77,7 +76,7 @@ def page(
 
 def _title(lines: Sequence[Line]) -> str:
     source = lines[0][0] if lines else None
-    return f"Profile of {os.path.basename(source.file)}" if source is not None else "Profile"
+    return f"Profile of {source.short.rpartition(':')[0]}" if source is not None else "Profile"
 
 
 def _pieces(numbers: Sequence[int]) -> list[range]:

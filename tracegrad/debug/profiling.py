@@ -10,10 +10,10 @@ from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
 
-from tracegrad.core.errors import Source, clip, require_callable
+from tracegrad.core.errors import Source, require_callable
 from tracegrad.core.graph import Eqn, Graph, replace
 from tracegrad.core.quiet import quietly
-from tracegrad.debug.cost import jitted_on_numpy, table
+from tracegrad.debug.cost import jitted_on_numpy, line_of, place_of, table
 from tracegrad.debug.profile_page import page
 from tracegrad.lower.numpy.writer import lower, ticking
 
@@ -58,9 +58,8 @@ class Profile:
     def __str__(self) -> str:
         rows = [("time", "share", "backward", "line", "", "operations")]
         for x in self.lines:
-            line = ("", "") if x.source is None else (x.source.short, clip(x.source.text, 60))
             ops = ", ".join([f"{op} {shown_time(seconds)}" for op, seconds in list(x.ops.items())[:4]])
-            rows.append((shown_time(x.seconds), self.share(x), _if_any(x.backward), *line, ops))
+            rows.append((shown_time(x.seconds), self.share(x), _if_any(x.backward), *place_of(x.source, 60), ops))
         back = sum([x.backward for x in self.lines])
         rows.append((shown_time(self.seconds), "100 %", _if_any(back), "in all", "", ""))
         return table(rows, right=3)
@@ -137,7 +136,7 @@ def profile(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Profile:
     lines: dict[Any, _Sums] = {}
     for eqn, spent in zip(clock.eqns, clock.spent, strict=True):
         if spent:
-            sums = lines.setdefault(eqn.source and eqn.source[:2], _Sums(eqn.source))
+            sums = lines.setdefault(line_of(eqn.source), _Sums(eqn.source))
             sums.ops[eqn.op.name] = sums.ops.get(eqn.op.name, 0.0) + spent * 1e-9 / runs
             sums.backward += spent * 1e-9 / runs if eqn.phase else 0.0
     found = [LineTime(s.source, sum(s.ops.values()), s.backward, _dearest_first(s.ops)) for s in lines.values()]

@@ -63,13 +63,19 @@ def chosen_leaves(wrt: Wrt, argument: Any, transform: str) -> list[bool]:
         return [bool(wrt(path, leaf)) for path, leaf in paths]
     patterns = [wrt] if isinstance(wrt, str) else list(wrt or ())
     names = [path for path, _ in paths]
-    for pattern in patterns:
-        if not fnmatch.filter(names, pattern):
+    found = {pattern: [_matches(name, pattern) for name in names] for pattern in patterns}
+    for pattern, matched in found.items():
+        if not any(matched):
             raise ValueError(
                 f"{transform}{at(user_source())}: wrt={pattern!r} matches no leaf of the arguments; there are "
                 f"{clip(', '.join(names), 400)}"
             )
-    return [any([fnmatch.fnmatchcase(name, pattern) for pattern in patterns]) for name in names]
+    return [any(column) for column in zip(*found.values(), strict=True)] if found else [False] * len(names)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Whether a path is one that a pattern means, which may have slashes for its dots."""
+    return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name.replace(".", "/"), pattern)
 
 
 def positions_of(argnums: Argnums, transform: str) -> tuple[int, ...]:

@@ -114,8 +114,8 @@ def value_and_grad(
         allow_int: integer leaves among the differentiated arguments get float0 zeros rather than an error.
         unused: what leaves get on which the value does not depend, or only through what has no derivative (round, argmax,
             stop_gradient): "zero"s, "none" (None), or zeros with a "warn"ing, or an "error", which name them.
-        wrt: which leaves of the differentiated arguments: a pattern for their paths such as `"encoder.*"` (as in file names; a list
-            of patterns, one of which must match), or a function `(path, leaf) -> bool`. The others are constants: no
+        wrt: which leaves of the differentiated arguments: a pattern for their paths such as `"encoder.*"` or `"encoder/*"` (as in file
+            names; a list of patterns, one of which must match), or a function `(path, leaf) -> bool`. The others are constants: no
             derivative is computed for them, and there is None in their place.
         complex: what the gradient with respect to a complex argument z = x + iy is, where the value is f(x, y): "jax" for ∂f/∂x - i ∂f/∂y, as
             JAX has it; "descent" for ∂f/∂x + i ∂f/∂y, the direction of steepest ascent, which is what a step of descent subtracts;
