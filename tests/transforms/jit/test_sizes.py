@@ -50,6 +50,12 @@ FUNCTIONS: dict[str, tuple[Callable[[Any], Any], Any, Callable[[int], Any]]] = {
     "jit": (lambda x: tg.jit(lambda y: y * y.shape[0])(x), V, vector),
     "convolve": (lambda x: np.convolve(x, np.ones(3)), V, vector),
     "a comparison that always holds": (lambda x: x if x.shape[0] == np.sin(x).shape[0] else -x, V, vector),
+    "gradient of a mean": (lambda x: tg.grad(lambda y: np.mean(y**2))(x), M, matrix),
+    "a size as a float": (lambda x: x * float(x.shape[0]) + np.float64(3 * x.shape[0] - 1), V, vector),
+    "an identity": (lambda x: x @ x.T + np.eye(x.shape[0]), M, matrix),
+    "triangles": (lambda x: np.triu(x @ x.T, 1) - np.tril(x @ x.T), M, matrix),
+    "gradient of a sort": (lambda x: tg.grad(lambda y: np.sum(np.sort(y) * np.arange(x.shape[0])))(x), V, vector),
+    "causal attention": (lambda x: tg.nn.dot_product_attention(*[x[:, None]] * 3, is_causal=True), M, matrix),
     "outputs": (lambda x: {"n": x.shape[0] * 2, "x": (x, None)}, V, vector),
 }
 

@@ -358,7 +358,7 @@ def prod(
 
 def divided(d: Any, count: Any) -> Any:
     """A tangent or cotangent divided by a count of elements, in its own dtype, whether or not that has the count."""
-    if type(count) is int:
+    if issubclass(type(count), int):
         return d / count if not is_narrow(d.dtype) else cast(widened(d) / count, d.dtype)
     wide = widened(d)
     return cast(wide / cast(count, wide.dtype), d.dtype)

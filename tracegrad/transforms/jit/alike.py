@@ -113,6 +113,14 @@ class Polynomial:
 Made = Callable[[Sizes], Any]
 
 
+# Matrices that are made of their sizes: identities, triangles, and the rest of these.
+_MATRICES: tuple[Callable[[int, int], Any], ...] = (
+    np.eye,
+    *[lambda rows, columns, k=k: np.tri(rows, columns, k) for k in (0, -1, 1)],
+    *[lambda rows, columns, k=k: 1 - np.tri(rows, columns, k) for k in (0, -1, 1)],
+)
+
+
 class Merging:
     """What merges values that were found at sampled sizes."""
 
@@ -144,6 +152,9 @@ class Merging:
         if kind is np.ndarray:
             return self._array(values, what)
         if any([v is not first and exactly(v) != exactly(first) for v in values]):
+            if kind in (float, np.float64) and all([float(v).is_integer() for v in values]):  # a size as a float
+                whole = self._number([int(v) for v in values], what)
+                return lambda sizes: kind(whole(sizes))
             raise Differs(f"{what} is {clip(repr(first))}, or {clip(repr(values[-1]))}", self.source)
         return lambda sizes: first
 
@@ -191,14 +202,22 @@ class Merging:
             shape = self.value([v.shape for v in values], f"the shape of {what}")
             if all([v.size and np.all(v == v.flat[0]) for v in values]) and len({v.flat[0] for v in values}) == 1:
                 return lambda sizes: np.full(shape(sizes), first.flat[0], first.dtype)
-            if first.ndim == 1 and first.dtype.kind in "iuf" and min(map(len, values)) > 1:
-                starts, steps = [[v[0].item() for v in values], [(v[1] - v[0]).item() for v in values]]
+            if first.dtype.kind in "iuf" and all([1 < v.size == max(v.shape, default=0) for v in values]):
+                rows = [v.ravel() for v in values]
+                starts, steps = [[v[0].item() for v in rows], [(v[1] - v[0]).item() for v in rows]]
                 even = [
-                    np.array_equal(v, a + s * np.arange(len(v))) for v, a, s in zip(values, starts, steps, strict=True)
+                    np.array_equal(v, a + s * np.arange(len(v))) for v, a, s in zip(rows, starts, steps, strict=True)
                 ]
                 if all(even) and all([float(n).is_integer() for n in (*starts, *steps)]):
                     start, step = [self._number([int(n) for n in column], what) for column in (starts, steps)]
-                    return lambda sizes: (start(sizes) + step(sizes) * np.arange(shape(sizes)[0])).astype(first.dtype)
+                    return lambda sizes: (
+                        (start(sizes) + step(sizes) * np.arange(max(shape(sizes))))
+                        .astype(first.dtype)
+                        .reshape(shape(sizes))
+                    )
+            for made in _MATRICES if first.ndim == 2 else ():
+                if all([np.array_equal(v, made(*v.shape)) for v in values]):
+                    return lambda sizes: made(*shape(sizes)).astype(first.dtype)
         raise Differs(
             f"{what} is an array made of a size in Python: {ArrayType(first.shape, first.dtype)}, or "
             f"{ArrayType(values[-1].shape, values[-1].dtype)}; make it of what is traced (tnp.arange, x - x, ...)", self.source
