@@ -29,6 +29,7 @@ from tracegrad.core.numpy_warnings import SOURCES, watch
 from tracegrad.core.types import ArrayType
 from tracegrad.lower.numpy.blocks import with_chains
 from tracegrad.lower.numpy.calls import display, is_plain
+from tracegrad.lower.numpy.lanes import side_by_side
 from tracegrad.lower.numpy.layouts import Layouts
 from tracegrad.lower.numpy.memory import MANY, MEDIUM, Memory, size_of
 from tracegrad.lower.numpy.order import near_their_inputs
@@ -92,7 +93,7 @@ def lower(
     takes spares too is for inputs of which the last lie as `lying` says, and the second one has matrices multiplied that lie anyhow.
     """
     parts: list[str] = []
-    ordered, assumed = (graph, 0) if any_order and not takes_spares else simplify_in_order(graph)
+    ordered, assumed = (graph, 0) if any_order and not takes_spares else _in_order(graph, bool(fills) or takes_spares)
 
     def compiled(part: Graph, fills: int) -> Callable[..., Any]:
         found = _compiled(part, None, fills)
@@ -125,6 +126,16 @@ def lower(
     return whole._replace(source="".join([*parts, whole.source]))
 
 
+def _in_order(graph: Graph, is_part: bool) -> tuple[Graph, int]:
+    """The Graph for inputs in C order, and which have to be, as a bit for each. What is a part of a program, run by it, has no many
+    lines."""
+    ordered, assumed = simplify_in_order(graph)
+    if is_part:
+        return ordered, assumed
+    found, more = side_by_side(ordered)
+    return found, assumed | more
+
+
 def compiled(graph: Graph) -> Callable[..., list[Any]]:
     """The function of a Graph, compiled once."""
     found = graph.memo.get("compiled")
@@ -140,7 +151,7 @@ def steps_of(graph: Graph | Part, settled: Collection[Var] = ()) -> tuple[list[S
         writer = _Writer(graph.graph, None, graph.fills)
     else:
         part = graph if type(graph) is Part else Part(graph, 0)  # type: ignore[arg-type]
-        ordered, assumed = simplify_in_order(part.graph)
+        ordered, assumed = _in_order(part.graph, bool(part.fills) or part.takes_spares)
         chains = with_chains(near_their_inputs(ordered), Part)  # type: ignore[arg-type]
         # For inputs in C order.
         writer = _Writer(chains, None, part.fills, part.takes_spares, steps_of, assumed, settled=settled)
