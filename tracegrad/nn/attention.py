@@ -10,6 +10,7 @@ import numpy as np
 from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.trace import as_array
 from tracegrad.nn.activations import softmax
+from tracegrad.ops.elementwise.casting import widened
 from tracegrad.typing import Array, ArrayLike
 
 
@@ -80,7 +81,7 @@ def attention_weights(query: Any, key: Any, bias: Any, seen: Any, scale: float |
             f"dot_product_attention{at(user_source())} takes query [..., T, N, H], key and value [..., S, K, H] with a K that "
             f"divides N, got query {query.shape} and key {key.shape}"
         )
-    query, key = _wide(query), _wide(key)
+    query, key = widened(query), widened(key)
     scaled = query * np.asarray(1 / math.sqrt(H) if scale is None else scale, query.dtype)
     # Heads that share keys stand beside each other: [..., K, N / K, T, H] @ [..., K, 1, H, S].
     grouped = np.moveaxis(np.reshape(scaled, (*batch, T, K, N // K, H)), -4, -2)
@@ -99,13 +100,8 @@ def weighted(weights: Any, value: Any) -> Any:
     *batch, N, T, S = weights.shape
     K, H = value.shape[-2:]
     grouped = np.reshape(weights, (*batch, K, N // K, T, S))
-    out = grouped @ np.expand_dims(np.moveaxis(_wide(value), -3, -2), -3)
+    out = grouped @ np.expand_dims(np.moveaxis(widened(value), -3, -2), -3)
     return np.reshape(np.moveaxis(out, -2, -4), (*batch, T, N, H))
-
-
-def _wide(x: Any) -> Any:
-    """Half floats as float32: a sum of products soon is more than float16 holds, and more exact than bfloat16 is."""
-    return x.astype(np.float32) if x.dtype.itemsize == 2 else x
 
 
 def _seen(T: int, S: int, mask: Any, is_causal: bool, query_lengths: Any, key_lengths: Any, window: Any) -> Any:

@@ -54,7 +54,7 @@ def test_attention_to_a_context_with_a_mask() -> None:
 
 
 def test_causal_attention_sees_nothing_later() -> None:
-    net = nn.SelfAttention(2, causal=True, rotary_base=10000.0, num_kv_heads=1)
+    net = nn.SelfAttention(2, causal=True, rotary=10000.0, num_kv_heads=1)
     params = net.init(0, X)
     assert params["key"]["kernel"].shape == (8, 1, 4) and params["query"]["kernel"].shape == (8, 2, 4)
     whole = net(params, X)
@@ -63,7 +63,7 @@ def test_causal_attention_sees_nothing_later() -> None:
     assert gradient[:, :2].any() and not gradient[:, 2:].any()
 
 
-@pytest.mark.parametrize("options", [{}, {"rotary_base": 10000.0, "num_kv_heads": 2}])
+@pytest.mark.parametrize("options", [{}, {"rotary": 10000.0, "num_kv_heads": 2}])
 def test_decoding_step_by_step_is_the_whole_at_once(options: Any) -> None:
     whole = nn.SelfAttention(4, causal=True, **options)
     steps = nn.SelfAttention(4, causal=True, decode=6, **options)

@@ -11,7 +11,8 @@ from tracegrad.core.arguments import whole
 from tracegrad.core.errors import ShapeError
 from tracegrad.lax import dynamic_update_slice
 from tracegrad.nn import initializers
-from tracegrad.nn.attention import attention_weights, rotary, weighted
+from tracegrad.nn.attention import attention_weights, weighted
+from tracegrad.nn.attention import rotary as rotated
 from tracegrad.nn.layer import Layer, layer
 from tracegrad.nn.layers.dropout import Dropout
 from tracegrad.nn.layers.norms import LayerNorm
@@ -30,7 +31,7 @@ def MultiHeadAttention(
     use_bias: bool = True,
     normalize_qk: bool = False,
     causal: bool = False,
-    rotary_base: float | None = None,
+    rotary: float | None = None,
     decode: int | None = None,
     kernel_init: Init = initializers.lecun_normal(),
     bias_init: Init = initializers.zeros,
@@ -49,7 +50,7 @@ def MultiHeadAttention(
         use_bias: whether the projections have biases.
         normalize_qk: whether queries and keys go through LayerNorm (Dehghani et al. 2023).
         causal: whether a place sees itself and those before it alone.
-        rotary_base: 10000.0 for rotary positions (see `nn.rotary`).
+        rotary: 10000.0 for rotary positions (see `nn.rotary`).
         decode: of how many places to keep the keys and values from call to call, as state: each call's x are the next places.
         kernel_init: of the kernels, given as matrices: (d, heads * size), and (heads * size, out_features).
         bias_init: of the biases.
@@ -91,9 +92,9 @@ def MultiHeadAttention(
         start: Any = 0
         if decode is not None:
             start = p.state("index", initializers.zeros, (), np.int32)
-        if rotary_base is not None:
-            query = rotary(query, start + np.arange(query.shape[-3]), rotary_base)
-            key = rotary(key, start + np.arange(key.shape[-3]), rotary_base)
+        if rotary is not None:
+            query = rotated(query, start + np.arange(query.shape[-3]), rotary)
+            key = rotated(key, start + np.arange(key.shape[-3]), rotary)
         if decode is not None:
             key, value = _remembered(p, "keys", key, start, decode), _remembered(p, "values", value, start, decode)
             p.update("index", start + x.shape[-2])

@@ -16,7 +16,7 @@ from tracegrad.nn import initializers
 from tracegrad.nn.layer import Layer, layer
 from tracegrad.nn.making import maker
 from tracegrad.nn.scope import Scope
-from tracegrad.ops.elementwise.casting import is_narrow
+from tracegrad.ops.elementwise.casting import widened
 from tracegrad.ops.families import cast
 from tracegrad.transforms.stop_gradient import stop_gradient
 
@@ -247,7 +247,7 @@ def WeightNorm(
         def normalised(path: str, weights: Any) -> Any:
             if variable_filter and not any(part in path for part in variable_filter):
                 return weights
-            wide = _unit(_widened(weights), tuple(range(len(weights.shape) - 1)), epsilon)
+            wide = _unit(widened(weights), tuple(range(len(weights.shape) - 1)), epsilon)
             if use_scale:
                 wide = wide * p.param(f"{path}/scale", initializers.ones, weights.shape[-1:], weights.dtype)
             return cast(wide, weights.dtype)
@@ -285,7 +285,7 @@ def SpectralNorm(inner: Layer, n_steps: int = 1, epsilon: float = 1e-12) -> Laye
         def normalised(path: str, weights: Any) -> Any:
             if len(weights.shape) < 2 or n_steps < 1:
                 return weights
-            matrix = _widened(np.reshape(weights, (-1, weights.shape[-1])))
+            matrix = widened(np.reshape(weights, (-1, weights.shape[-1])))
             u = p.state(f"{path}/u", initializers.normal(1.0), (1, matrix.shape[-1]), matrix.dtype)
             p.state(f"{path}/sigma", initializers.ones, (), matrix.dtype)
             for _ in range(n_steps):
@@ -334,11 +334,7 @@ def _taken(p: Scope, x: Any, axes: tuple[int, ...], use_scale: bool, use_bias: b
     if axes != (len(x.shape) - 1,):
         shape = [n if a in axes else 1 for a, n in enumerate(x.shape)]
         scale, bias = [y if y is None else np.reshape(y, shape) for y in (scale, bias)]
-    return _widened(x), x.dtype, scale, bias
-
-
-def _widened(x: Any) -> Any:
-    return x.astype(np.float32) if is_narrow(x.dtype) else x
+    return widened(x), x.dtype, scale, bias
 
 
 def _moments(x: Any, axes: tuple[int, ...], axis_name: Any = None) -> tuple[Any, Any]:

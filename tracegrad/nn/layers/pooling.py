@@ -14,6 +14,7 @@ from tracegrad.nn.layer import Layer, layer
 from tracegrad.nn.layers.conv import Padding, Sizes, channels_of, each, pairs, sizes_of
 from tracegrad.nn.making import maker
 from tracegrad.nn.scope import Scope
+from tracegrad.ops.elementwise.casting import widened
 from tracegrad.typing import Array, ArrayLike
 
 
@@ -62,7 +63,7 @@ def avg_pool(
         x = as_array(x)
         if not is_inexact(x.dtype):
             x = x.astype(np.float32)
-        wide = x.astype(np.float32) if x.dtype.itemsize == 2 else x
+        wide = widened(x)
         sums = _windows(p, wide, 0, np.add, window, strides, padding)
         count: Any = np.asarray(np.prod(sizes_of(window)), wide.dtype)
         if not count_include_pad:
@@ -114,7 +115,7 @@ def global_avg_pool(x: ArrayLike) -> Array:
     (2, 3)
     """
     x = _image(x, "global_avg_pool")
-    wide = x.astype(np.float32) if x.dtype.itemsize == 2 else x
+    wide = widened(x)
     return np.mean(wide, (-3, -2)).astype(x.dtype if is_inexact(x.dtype) else np.float32)
 
 
