@@ -177,7 +177,13 @@ REASONS = {
     ]
     + ["testing.strategies.pytrees", "testing.strategies.shapes", "testing.precise.Precise"],
     "in docs/training.md, where it runs": ["data.device_put", "train.LrFinder", "train.Run", "train.TensorBoard"],
-    "asks for a file or a library that is not here": ["data.names", "nn.models.gpt2_from_huggingface"],
+    "asks for a file or a library that is not here": [
+        "data.auto_mpg",
+        "data.names",
+        "data.penguins",
+        "data.titanic",
+        "nn.models.gpt2_from_huggingface",
+    ],
     "in the example of what makes it": ["debug.Connections", "io.Checkpoint", "io.load_graph"]
     + [
         "tree.FlattenedIndexKey",

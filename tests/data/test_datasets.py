@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,6 +78,46 @@ def test_names() -> None:
     else:
         first, last = data.names()
         assert len(last) == 88_799 and "mary" in first
+
+
+TABLES = {
+    "penguins.csv": "species,island,bill_length_mm,bill_depth_mm,flipper_length_mm,body_mass_g,sex\n"
+    "Gentoo,Biscoe,46.1,13.2,211,4500,FEMALE\nAdelie,Torgersen,39.1,18.7,181,3750,MALE\nAdelie,Torgersen,,,,,\n",
+    "auto-mpg.csv": 'mpg,cyl,displ,hp,weight,accel,yr,origin,name\n18,8,307,130,3504,12,70,1,"chevrolet, chevelle"\n',
+    "titanic_all.csv": 'name,class,age,sex,survived\n"Allen, Miss E",1st,29.0,female,1\n"Abbing, Mr A",3rd,,male,0\nB,2nd,3,male,1\n',
+}
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_tables_of_bokeh(installed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the package if it is there, else of one with a few of its rows."""
+    if installed and importlib.util.find_spec("bokeh_sampledata") is None:
+        pytest.skip("bokeh-sampledata is not installed")
+    if not installed:
+        folder = tmp_path / "bokeh_sampledata"
+        (folder / "_data").mkdir(parents=True)
+        for name, text in TABLES.items():
+            (folder / "_data" / name).write_text(text)
+        spec = importlib.machinery.ModuleSpec("bokeh_sampledata", None, is_package=True)
+        spec.submodule_search_locations = [str(folder)]
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    birds, species = data.penguins()
+    cars, miles = data.auto_mpg()
+    people, survived = data.titanic()
+    assert {x.dtype for x in (birds, cars, miles, people)} == {np.dtype(np.float32)}
+    assert species.dtype == survived.dtype == np.int32 and (cars[0].tolist(), miles[0]) == (
+        [8, 307, 130, 3504, 12, 70, 1],
+        18,
+    )
+    assert people[0].tolist() == [1, 29, 0] and survived[0] == 1
+    if installed:
+        assert (birds.shape, cars.shape, people.shape) == ((344, 5), (392, 7), (1313, 3))
+        assert np.bincount(species).tolist() == [152, 68, 124] and int(survived.sum()) == 450
+    else:
+        np.testing.assert_array_equal(
+            birds, np.float32([[46.1, 13.2, 211, 4500, 0], [39.1, 18.7, 181, 3750, 1], [np.nan] * 5])
+        )
+        assert species.tolist() == [1, 0, 0] and people[2].tolist() == [2, 3, 1] and np.isnan(people[1, 1])
 
 
 def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

