@@ -73,12 +73,15 @@ def for_rules(transform: str) -> str:
     )
 
 
+WITH_TNP = "(with `import tracegrad.numpy as tnp`)"
+
+
 def tnp_or_numpyize(function: Any, library: str = "") -> str:
     """How to have `tnp`, or in place of it all that a traced function reaches of NumPy's, unless it has that, or calls a function
     of a library's for which nothing is put then."""
     is_replaced = not library or (ours_for(library) and not library.startswith("scipy.optimize."))
     if not is_replaced or type(user_frame().f_globals) is not dict:
-        return "(with `import tracegrad.numpy as tnp`)"
+        return WITH_TNP
     name = name_of(function)
     return (
         "(with `import tracegrad.numpy as tnp`; or leave the code as it is, and trace "

@@ -62,6 +62,7 @@ def no_plain_array(x: Any, exact: bool, written: str, function: Any, source: Raw
         )
     name = getattr(function, "__name__", "")
     array, method = advice.method_called() if function is None else ("", "")
+    tail = advice.tnp_or_numpyize(x.origin.function, library)
     if assigns(source):
         fixes = [ASSIGN]
     elif drawing := advice.for_drawing():
@@ -97,6 +98,7 @@ def no_plain_array(x: Any, exact: bool, written: str, function: Any, source: Raw
         ]
     elif method:
         fixes = [f"  {advice.of_a_method(array, method)}"]
+        tail = advice.WITH_TNP  # nothing can be put in place of an array's own method
     else:
         fixes = [
             ASSIGN,
@@ -111,6 +113,6 @@ def no_plain_array(x: Any, exact: bool, written: str, function: Any, source: Raw
     )
     return TracerArrayConversionError(
         f"{library or 'NumPy'} wanted a plain array{at(source)} in place of {x.described()}{why}.\n"
-        + "\n".join([*fixes, "  " + advice.tnp_or_numpyize(x.origin.function, library)])
+        + "\n".join([*fixes, f"  {tail}"])
         + advice.for_rules(x.origin.transform)
     )
