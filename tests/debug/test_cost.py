@@ -58,6 +58,20 @@ def test_nothing_is_run_and_types_are_enough() -> None:
     assert found.flops == 2 * 10**18 + 10**12 and found.peak == 4 * 10**12
 
 
+def test_no_function_of_the_users_is_called() -> None:
+    seen: list[Any] = []
+
+    def f(x: Any) -> Any:
+        tg.debug.callback(seen.append, x)
+        tg.debug.check(x > 5, "x must be > 5, got {x}", x=x)
+        return np.sort(x)
+
+    assert tg.debug.cost(f, X).peak == pytest.approx(X.nbytes, rel=0.1)
+    assert tg.debug.cost(tg.vmap(lambda x: lax.cond(x[0] > 0, f, np.sin, x)), X).peak > X.nbytes
+    assert tg.debug.cost(lambda x: lax.while_loop(lambda c: c[0] < 9, lambda c: f(c) + 1.0, x), X[0]).flops > 0
+    assert not seen
+
+
 @pytest.mark.parametrize("backend", ["numpy", "xla"])
 def test_jitted_functions_with_static_arguments(backend: str) -> None:
     f = tg.jit(lambda x, n: x**n, static_argnums=1, backend=backend)

@@ -175,9 +175,13 @@ def jitted_on_numpy(fun: Callable[..., Any]) -> tuple[Jitted[..., Any], Backend]
 
 def _rounds(graph: Graph, leaves: Sequence[Any]) -> dict[Var, int]:
     """How often loops go round that end by a condition, by their first outputs: those that are not inside of others, for arrays. It is
-    found by running them, and what they depend on."""
+    found by running them, and what they depend on; not where that would call functions of the user's."""
     loops = [eqn for eqn in graph.eqns if eqn.op.held is not None and eqn.op.held.steps is not None]
-    if not loops or not all([isinstance(x, np.ndarray | np.generic | int | float | complex) for x in leaves]):
+    if (
+        not loops
+        or graph.effects
+        or not all([isinstance(x, np.ndarray | np.generic | int | float | complex) for x in leaves])
+    ):
         return {}
     read = tuple([a for eqn in loops for a in eqn.inputs])
     values = iter(compiled(simplify(replace(graph, outputs=read)))(*leaves))

@@ -125,18 +125,18 @@ def taken_by(step: Step, settled: Mapping[Var, Any], rounds: Mapping[Var, int]) 
     if eqn.op is chain_op or (graphs_of(eqn.params) and not _may_be_tried(eqn)):
         return Taken(beside(step, rounds), sizes, own, new)
     kinds = {a.type.dtype for a in (*eqn.inputs, *eqn.outputs) if a.type.shape}
-    if isinstance(eqn.op.evaluate, np.ufunc) and len(kinds) == 1:
-        return Taken({}, sizes, own, new)
+    if (isinstance(eqn.op.evaluate, np.ufunc) and len(kinds) == 1) or eqn.op.runs_user_code or eqn.op.acts(eqn.params):
+        return Taken({}, sizes, own, new)  # a user's function is called when the user calls
     found = tried(eqn, step.lying, settled)
     return Taken({eqn: found.extra} if found.extra else {}, found.held, found.shares, found.is_view)
 
 
 def _may_be_tried(eqn: Eqn) -> bool:
-    """Whether Graphs are run op by op, and end whatever the numbers are."""
-    if eqn.op.held is None or not eqn.op.held.by_rows:
+    """Whether Graphs are run op by op, end whatever the numbers are, and call nothing of the user's."""
+    if eqn.op.held is None or not eqn.op.held.by_rows or eqn.op.acts(eqn.params):
         return False
-    inside = [e for g in graphs_in(Graph((), (eqn,), (), {})) for e in g.eqns]
-    return not any([e.op.held is not None and e.op.held.steps is not None for e in inside])
+    held = [e.op.held for g in graphs_in(Graph((), (eqn,), (), {})) for e in g.eqns if e.op.held is not None]
+    return not any([h.steps is not None or h.runs_user_code for h in held])
 
 
 def beside(step: Step, rounds: Mapping[Var, int]) -> dict[Eqn, int]:
