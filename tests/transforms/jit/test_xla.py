@@ -377,3 +377,14 @@ print(float(tg.jit(tg.grad(lambda x: np.sum(np.sin(x) ** 3)), backend="xla")(np.
     (programs,) = kept  # the second process adds none to those of the first
     assert programs
     assert len(printed) == 1
+
+
+def test_arrays_of_numpys_are_their_owners_after_calls_with_jaxs_arrays_too() -> None:
+    f = tg.jit(lambda x, y: (2.0 * x["x"], x["x"] + y), backend="xla")
+    theirs = jnp.ones(4096, "float32")
+    for ours in (False, False, True, True, False, True):
+        x = np.full(4096, 3.0, "float32") if ours else 3.0 * theirs
+        doubled, total = f({"x": x}, theirs)
+        if ours:
+            x[:] = -1.0
+        assert np.all(np.asarray(doubled) == 6.0) and np.all(np.asarray(total) == 4.0)

@@ -63,7 +63,8 @@ class OnXla:
         self._jax = xla()
         self._programs: Recent[_Program] = Recent()
         self._contexts, self._config = self._jax.contexts, self._jax.jax.config
-        self._latest: tuple[Matcher, Any] = matches_nothing, None
+        # What the latest call was like, its program, and whether arrays of NumPy's may be among such arguments.
+        self._latest: tuple[Matcher, Any, bool] = matches_nothing, None, True
         self._kinds: set[type] = set()  # the types of leaves that there have been
         self._on_device: weakref.WeakValueDictionary[Any, OnDevice] = weakref.WeakValueDictionary()
         self.is_wide = False  # whether a program has results of float64
@@ -88,13 +89,14 @@ class OnXla:
 
     def _call(self, args: Any, kwargs: Any) -> Any:
         given = args, kwargs
-        matches, program = self._latest
+        matches, program, has_ours = self._latest
         if kwargs or matches(args) is None:
+            has_ours = True
             program, args, kwargs = self._program(args, kwargs)
         if self.may_raise:
             RAISED.clear()  # of what was run by somebody else, who does not ask
         try:
-            out = self._run(program, args, kwargs)
+            out = self._run(program, args, kwargs) if has_ours else program(*args)
             if self.may_raise:
                 self._jax.jax.block_until_ready(out)
                 self._jax.jax.effects_barrier()
@@ -175,7 +177,8 @@ class OnXla:
             program.now.fun = fun  # with the static arguments of this call, which others are equal to, but for a time
         elif not kwargs and Tracer not in (kinds := {*map(type, leaves)}):
             self._kinds = kinds = self._kinds | kinds
-            self._latest = order_matcher(tree.tree_structure(args), kinds) or matches_nothing, program
+            has_ours = any([issubclass(kind, np.ndarray) for kind in kinds])
+            self._latest = order_matcher(tree.tree_structure(args), kinds) or matches_nothing, program, has_ours
         return program, others, named
 
 
