@@ -16,7 +16,6 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.errors import (
-    DifferentiationError,
     ShapeError,
     at,
     clip,
@@ -30,7 +29,7 @@ from tracegrad.core.tracing import arrays_of, kind_of
 from tracegrad.core.types import ArrayType, ShapeDtypeStruct, type_of
 from tracegrad.ops.external import WAYS, External, external_call
 from tracegrad.transforms.custom.call import call_by_rules
-from tracegrad.transforms.custom.functions import checked_like, parts_of
+from tracegrad.transforms.custom.functions import checked_like, cotangents_of
 from tracegrad.transforms.custom.rules import Rules
 from tracegrad.transforms.linear import zeros_like_type
 from tracegrad.typing import P, PyTree, R
@@ -309,19 +308,5 @@ def _pulled(
     full = [zeros_like_type(type_of(o)) if ct is None else ct for o, ct in zip(out, cts, strict=True)]
     arguments = call.arguments(primals)
     found = rule(arguments, call.result(full), call.result(out))
-    if not isinstance(found, tuple | list) or len(found) != len(arguments):
-        raise DifferentiationError(
-            f"the vjp rule of {call.name} must return a tuple with one cotangent for each of its {len(arguments)} "
-            f"argument{'s' * (len(arguments) != 1)}, got {kind_of(found)}"
-        )
-    flat: list[Any] = []
-    for i, (ct, argument) in enumerate(zip(found, arguments, strict=True)):
-        parts = parts_of(ct, argument)
-        if parts is None:
-            raise ShapeError(
-                f"the vjp rule of {call.name} returned a cotangent of structure {tree.tree_structure(ct)} for argument {i}, whose "
-                f"structure is {tree.tree_structure(argument)}; they must be equal, but for None where a part is zero"
-            )
-        flat.extend(parts)
-    paths = [f"argument{tree.keystr(p)}" for p, _ in tree.tree_leaves_with_path(arguments)]
+    flat, paths = cotangents_of(found, arguments, f"the vjp rule of {call.name}", "argument")
     return checked_like(flat, primals, call.name, "vjp", paths)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.op import Op
 from tracegrad.core.trace import bind
 from tracegrad.core.types import type_of
 from tracegrad.ops.contract import column
@@ -326,13 +327,7 @@ def solve_discrete_are(
     >>> x.round(6).tolist()
     [[1.618034]]
     """
-    if e is not None or s is not None:
-        raise refused(
-            "linalg.solve_discrete_are",
-            "with e or s",
-            "Write a and b of the problem without them: np.linalg.solve(e, a), say.",
-        )
-    return bind(equations.riccati_op, (floating(a), floating(b), floating(q), floating(r)))
+    return _riccati(equations.riccati_op, a, b, q, r, e, s)
 
 
 @linalg
@@ -351,10 +346,11 @@ def solve_continuous_are(
     >>> solve_continuous_are(np.eye(1), np.eye(1), np.eye(1), np.eye(1)).round(6).tolist()
     [[2.414214]]
     """
+    return _riccati(equations.continuous_riccati_op, a, b, q, r, e, s)
+
+
+def _riccati(op: Op, a: Any, b: Any, q: Any, r: Any, e: Any, s: Any) -> Any:
     if e is not None or s is not None:
-        raise refused(
-            "linalg.solve_continuous_are",
-            "with e or s",
-            "Write a and b of the problem without them: np.linalg.solve(e, a), say.",
-        )
-    return bind(equations.continuous_riccati_op, (floating(a), floating(b), floating(q), floating(r)))
+        instead = "Write a and b of the problem without them: np.linalg.solve(e, a), say."
+        raise refused(f"linalg.{op.name}", "with e or s", instead)
+    return bind(op, (floating(a), floating(b), floating(q), floating(r)))

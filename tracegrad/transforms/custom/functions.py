@@ -149,7 +149,28 @@ class _CustomFunction(HoldsFunctions, Generic[P, R]):
         return call, lambda: found[0]
 
 
-def parts_of(ct: Any, argument: Any) -> list[Any] | None:
+def cotangents_of(found: Any, arguments: Sequence[Any], rule: str, what: str) -> tuple[list[Any], list[str]]:
+    """The cotangents that a rule returned, one for each leaf of its arguments, and what these leaves are called. `what` an argument
+    is, for the error where there are not as many."""
+    count = len(arguments)
+    if not isinstance(found, tuple | list) or len(found) != count:
+        raise DifferentiationError(
+            f"{rule} must return a tuple with one cotangent for each of its {count} {what}{'s' * (count != 1)}, got "
+            f"{kind_of(found)}"
+        )
+    flat: list[Any] = []
+    for i, (ct, argument) in enumerate(zip(found, arguments, strict=True)):
+        parts = _parts_of(ct, argument)
+        if parts is None:
+            raise ShapeError(
+                f"{rule} returned a cotangent of structure {tree.tree_structure(ct)} for argument {i}, whose structure is "
+                f"{tree.tree_structure(argument)}; they must be equal, but for None where a part is zero"
+            )
+        flat.extend(parts)
+    return flat, [f"argument{tree.keystr(p)}" for p, _ in tree.tree_leaves_with_path(arguments)]
+
+
+def _parts_of(ct: Any, argument: Any) -> list[Any] | None:
     """The leaves of a cotangent, None for each of those of a part that is None; None if it is not structured so."""
     leaves, prefix = tree.tree_flatten(ct, is_leaf=lambda x: x is None)
     try:
@@ -371,22 +392,7 @@ class custom_vjp(_CustomFunction[P, R]):
             full = [zeros(t) if ct is None else ct for t, ct in zip(types, cts, strict=True)]
             found = bwd(*fixed, kept, tree.tree_unflatten(structure, full))
             arguments = tree.tree_unflatten(in_tree, list(primals))
-            if not isinstance(found, tuple | list) or len(found) != len(arguments):
-                raise DifferentiationError(
-                    f"bwd of {described(self.fun)} must return a tuple with one cotangent for each of its "
-                    f"{len(arguments)} differentiable argument{'s' * (len(arguments) != 1)}, got {kind_of(found)}"
-                )
-            flat: list[Any] = []
-            for i, (ct, argument) in enumerate(zip(found, arguments, strict=True)):
-                expected = tree.tree_structure(argument)
-                parts = parts_of(ct, argument)
-                if parts is None:
-                    raise ShapeError(
-                        f"bwd of {described(self.fun)} returned a cotangent of structure {tree.tree_structure(ct)} for "
-                        f"argument {i}, whose structure is {expected}; they must be equal, but for None where a part is zero"
-                    )
-                flat.extend(parts)
-            paths = [f"argument{tree.keystr(p)}" for p, _ in tree.tree_leaves_with_path(arguments)]
+            flat, paths = cotangents_of(found, arguments, f"bwd of {described(self.fun)}", "differentiable argument")
             return checked_like(flat, primals, described(self.fun), "vjp", paths)
 
         rules = Rules(name, len(leaves), call, fwd=flat_fwd, bwd=flat_bwd)
