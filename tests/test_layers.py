@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import tracegrad
 from tests import ROOT
 
 PACKAGE = ROOT / "tracegrad"
@@ -114,6 +115,57 @@ def test_imports_stand_at_the_top(path: Path) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             inner = [n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom)]
             assert not inner, f"{path}:{inner[0].lineno} imports inside {node.name}"
+
+
+# What is built on the public surface, as a user's own code could be: but for what makes errors and arguments like those of the rest,
+# and a few functions that losses and activations compute with and that NumPy has no name for.
+BUILT_ON_THE_SURFACE = ("nn", "optim", "train", "data", "metrics", "sklearn")
+COURTESIES = {
+    f"core.{name}"
+    for name in (
+        "arguments",
+        "boxes",
+        "context",
+        "errors",
+        "jax_arrays",
+        "late",
+        "names",
+        "quiet",
+        "scopes",
+        "tracebacks",
+        "types",
+    )
+}
+SINGLE = {
+    "core.trace": {"as_array"},
+    "core.tracer": {"Tracer"},
+    "core.graph": {"Graph", "graphs_of"},
+    "debug.flops": {"steps_of_loop"},
+    "debug.residuals": {"residuals"},
+    "ops": {"softmax"},
+    "ops.elementwise.casting": {"is_narrow", "widened"},
+    "ops.elementwise.products": {"binary_cross_entropy", "multiply_keeping_zeros", "times_exp"},
+    "ops.families": {"cast"},
+}
+
+
+@pytest.mark.parametrize("room", BUILT_ON_THE_SURFACE)
+def test_what_is_built_on_the_public_surface(room: str) -> None:
+    """No op is bound, no Graph walked, no rule written there."""
+    public = {*tracegrad.__all__, *dir(tracegrad.numpy), *dir(tracegrad.lax), *dir(tracegrad.nn)}
+    for path in [p for p in modules() if module_name(p).split(".")[1] == room]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("tracegrad."):
+                continue
+            module = str(node.module).removeprefix("tracegrad.")
+            if (
+                module.split(".")[0] not in ("core", "ops", "lower", "xla", "transforms", "debug")
+                or module in COURTESIES
+            ):
+                continue
+            for name in {a.name for a in node.names} - SINGLE.get(module, set()):
+                is_public = name in public and module.split(".")[0] in ("ops", "transforms")
+                assert is_public, f"{path}:{node.lineno} takes {name} from {module}, which is not public"
 
 
 def test_no_private_modules_of_others() -> None:
