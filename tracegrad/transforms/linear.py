@@ -8,7 +8,7 @@ linear map of the tangents, and the other way round (Radul et al., "You Only Lin
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,9 @@ from tracegrad.core.views import own
 from tracegrad.ops.masks import Masked, filled, image, plus
 
 
-def backward(eqns: Sequence[Equation], cotangents: dict[int, Any], derives: bool = True) -> dict[int, Any]:
-    """Pull cotangents, keyed by the id of the tracer they belong to, back through the equations.
+def backward(eqns: list[Equation], cotangents: dict[int, Any], derives: bool = True) -> dict[int, Any]:
+    """Pull cotangents, keyed by the id of the tracer they belong to, back through the equations. The list is emptied: what an equation
+    keeps for its derivative goes when that has been taken.
 
     What is left in the dict belongs to the trace's inputs. A missing entry is a structural zero: rules are never called
     for it, and a sum starts from its first term. What rules record is of a derivative, or as the equations are if it is
@@ -40,7 +41,8 @@ def backward(eqns: Sequence[Equation], cotangents: dict[int, Any], derives: bool
     lifts = context.trace is not None and in_program()
     try:
         context.cell = cell
-        for eqn in reversed(eqns):
+        while eqns:
+            eqn = eqns.pop()
             op, inputs, values, params, out, wanted, residuals = eqn
             if op.multiple_results:
                 ct: Any = [take(id(o), None) for o in out]
@@ -128,43 +130,45 @@ def pushforward(eqns: list[Equation], tangents: dict[int, Any], outputs: Sequenc
     out, for the outputs, may have masks.
 
     The list is emptied, and tangents and equations go as soon as nothing reads them any more."""
-    get = tangents.get
     read_last = _last_reads(eqns, outputs)
     eqns.reverse()
-    outer = context.cell
-    cell: list[Any] = [None, True]
-    lifts = in_program()
-    try:
-        context.cell = cell
-        while eqns:
-            eqn = eqns.pop()
-            op, inputs, values, params, out, wanted, _ = eqn
-            incoming: list[Any] = [None] * len(inputs)
-            for i in wanted:
-                incoming[i] = get(id(inputs[i]))
-            gone = read_last.pop()
-            for key in gone:
-                tangents.pop(key, None)
-            active = tuple([i for i in wanted if incoming[i] is not None])
-            if not active:
-                continue
-            outs = out if op.multiple_results else (out,)
-            cell[0] = eqn
-            primal_out = tuple([o.value for o in outs]) if op.multiple_results else out.value
-            if lifts:
-                values = _lifted(values, incoming)
-            try:
-                result = pushed(op, active, incoming, primal_out, values, params)
-            except TypeError as error:
-                if not has_warned(error):
-                    raise
-                result = again(pushed, op, active, incoming, primal_out, values, params)
-            for o, tangent in zip(outs, result if op.multiple_results else (result,), strict=True):
+    while eqns:
+        eqn = eqns.pop()
+        found = pushed_through(eqn, tangents)
+        gone = read_last.pop()
+        for key in gone:
+            tangents.pop(key, None)
+        if found:
+            for o, tangent in zip(eqn[4] if eqn[0].multiple_results else (eqn[4],), found, strict=True):
                 if tangent is not None and id(o) not in gone:
                     tangents[id(o)] = tangent
+    return tangents
+
+
+def pushed_through(eqn: Equation, tangents: Mapping[int, Any]) -> Sequence[Any]:
+    """The tangents of what an equation makes, None for zeros; nothing if none of its inputs has one."""
+    op, inputs, values, params, out, wanted, _ = eqn
+    incoming: list[Any] = [None] * len(inputs)
+    for i in wanted:
+        incoming[i] = tangents.get(id(inputs[i]))
+    active = tuple([i for i in wanted if incoming[i] is not None])
+    if not active:
+        return ()
+    primal_out = tuple([o.value for o in out]) if op.multiple_results else out.value
+    if context.trace is not None and in_program():
+        values = _lifted(values, incoming)
+    outer = context.cell
+    try:
+        context.cell = [eqn, True]
+        try:
+            result = pushed(op, active, incoming, primal_out, values, params)
+        except TypeError as error:
+            if not has_warned(error):
+                raise
+            result = again(pushed, op, active, incoming, primal_out, values, params)
     finally:
         context.cell = outer
-    return tangents
+    return result if op.multiple_results else (result,)
 
 
 def _last_reads(eqns: Sequence[Equation], outputs: Sequence[Any]) -> list[list[int]]:
@@ -262,7 +266,7 @@ def pull_back(
         if ct is not None and type(out) is Tracer and out.origin is trace:
             prior = gathered.get(id(out))
             gathered[id(out)] = ct if prior is None else prior + ct
-    backward(eqns, gathered, not (trace.linear and context.source is not None))
+    backward(list(eqns), gathered, not (trace.linear and context.source is not None))
     return [gathered.get(id(x)) for x in inputs]
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 
 from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax
-from tracegrad.core.context import watcher, watching
+from tracegrad.core.context import context, watcher, watching
 from tracegrad.core.errors import at, require_callable, user_source
 from tracegrad.core.graph import Graph, evaluate
 from tracegrad.core.names import leaf_names
@@ -23,6 +23,7 @@ from tracegrad.core.views import own
 from tracegrad.ops.masks import filled
 from tracegrad.transforms.arguments import as_output, lowered, lowered_aux, matching, split_aux
 from tracegrad.transforms.batch import own_arrays
+from tracegrad.transforms.forward import Forward
 from tracegrad.transforms.linear import (
     pull_back,
     pushforward,
@@ -117,9 +118,11 @@ def _trace_call(
     of: Any = None,
     positions: Sequence[int] | None = None,
     reverse: bool = False,
+    begin: Callable[[Trace, list[Tracer], tree.PyTreeDef], None] | None = None,
 ) -> tuple[Any, ...]:
     """Trace `fun(*primals)` with values. `keep` makes copies of the constants too that the derivative may need, for
-    one that is applied later, when the caller may have written into them."""
+    one that is applied later, when the caller may have written into them. `begin` is called with the trace and its inputs before
+    the function is."""
     require_callable(fun, transform, "(f, (x,), (t,))" if transform in ("jvp", "hvp") else "(f, x)")
     of = fun if of is None else of
     leaves, in_tree = tree.tree_flatten(primals)
@@ -137,6 +140,8 @@ def _trace_call(
         outputs, out_tree = tree.tree_flatten(out)
         return [as_output(o, of) for o in outputs], out_tree, aux
 
+    if begin is not None:
+        begin(trace, inputs, in_tree)
     (outputs, out_tree, aux), eqns = trace.recorded(call)
     if keep:
         eqns = with_own_constants(eqns)
@@ -201,13 +206,28 @@ def jvp_as(
             f"{transform}{at(user_source())} takes primals and tangents as tuples, got {type(primals).__name__} and "
             f"{type(tangents).__name__}; write tg.{transform}(f, (x,), (t,))"
         )
+    forward: Forward | None = None
+
+    def given(inputs: Sequence[Tracer], outputs: Sequence[Any], in_tree: tree.PyTreeDef) -> list[Any]:
+        beside = [x.value for x in (*inputs, *outputs) if type(x) is Tracer]
+        return matching(tuple(tangents), in_tree, [x.type for x in inputs], transform, "tangents", "primals", beside)
+
+    def begin(trace: Trace, inputs: list[Tracer], in_tree: tree.PyTreeDef) -> None:
+        nonlocal forward
+        forward = Forward(trace, inputs, given(inputs, (), in_tree))
+
+    # Where a Graph is being made, tangents may have to be constants of that, beside what the function returns.
+    at_once = context.trace is None and not context.explains
     trace, eqns, inputs, outputs, in_tree, out_tree, aux = _trace_call(
-        transform, fun, tuple(primals), has_aux, False, of
+        transform, fun, tuple(primals), has_aux, False, of, begin=begin if at_once else None
     )
-    beside = [x.value for x in (*inputs, *outputs) if type(x) is Tracer]
-    given = matching(tuple(tangents), in_tree, [x.type for x in inputs], transform, "tangents", "primals", beside)
     out = tree.tree_unflatten(out_tree, lowered(outputs, trace))
-    tangent = tree.tree_unflatten(out_tree, own_arrays(_push(trace, eqns, inputs, outputs, given), outputs, given))
+    if forward is not None:
+        found, starts = forward.of(outputs), forward.starts
+    else:
+        starts = given(inputs, outputs, in_tree)
+        found = _push(trace, eqns, inputs, outputs, starts)
+    tangent = tree.tree_unflatten(out_tree, own_arrays(found, outputs, starts))
     return (out, tangent, aux) if has_aux else (out, tangent)
 
 

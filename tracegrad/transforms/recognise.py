@@ -327,4 +327,6 @@ def recognise(trace: Trace, elsewhere: tuple[str, Sequence[Any]] | None) -> None
         kind, (matrix, *decomposition, _) = elsewhere
         recogniser.know(recogniser.spectrum(kind, matrix), decomposition)
         for before in trace.eqns:
-            recogniser.learn(before)
+            own = [x for x in before[1] if type(x) is Tracer and x.origin is trace]
+            if trace.abstract or all([x.value is not None for x in own]):
+                recogniser.learn(before)  # not of what has gone (`forward.py`)
