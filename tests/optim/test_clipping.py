@@ -38,6 +38,11 @@ def test_follows_optax(case: str) -> None:
     assert_follows(*CASES[case])
 
 
+def test_global_norm_is_called_as_in_optax() -> None:
+    tree = {"w": np.array([3.0, 0.0]), "b": np.array(4.0)}
+    assert optim.global_norm(updates=tree) == 5.0 == float(optax.tree.norm(tree))
+
+
 def test_clip_by_global_norm_divides_and_then_multiplies() -> None:
     """In this order, of which the other one rounds otherwise."""
     g = np.random.default_rng(0).normal(size=1000)

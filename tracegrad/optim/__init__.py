@@ -120,6 +120,7 @@ from tracegrad.optim.clipping import centralize as centralize
 from tracegrad.optim.clipping import clip as clip
 from tracegrad.optim.clipping import clip_by_block_rms as clip_by_block_rms
 from tracegrad.optim.clipping import clip_by_global_norm as clip_by_global_norm
+from tracegrad.optim.clipping import global_norm as global_norm
 from tracegrad.optim.clipping import keep_params_nonnegative as keep_params_nonnegative
 from tracegrad.optim.clipping import normalize_by_update_norm as normalize_by_update_norm
 from tracegrad.optim.clipping import per_example_global_norm_clip as per_example_global_norm_clip
@@ -276,7 +277,6 @@ from tracegrad.optim.sign import scale_by_sign as scale_by_sign
 from tracegrad.optim.sign import sign_sgd as sign_sgd
 from tracegrad.optim.sign import signum as signum
 from tracegrad.optim.tree import map_params as tree_map_params  # noqa: F401
-from tracegrad.optim.tree import norm as global_norm  # noqa: F401
 
 __all__ = sorted(
     [name for name, x in globals().items() if not name.startswith("_") and not isinstance(x, _ModuleType)] + ["tree"]

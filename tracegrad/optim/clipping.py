@@ -41,6 +41,15 @@ def clip(max_delta: ArrayLike) -> GradientTransformation:
     return stateless_as_given(lambda updates, params: optim_tree.clip(updates, -bound, bound))
 
 
+def global_norm(updates: Updates) -> Array:
+    """The norm of all leaves together, the square root of the sum of the squares of what is in them.
+
+    >>> float(global_norm({"a": np.array([3.0]), "b": np.array([4.0])}))
+    5.0
+    """
+    return optim_tree.norm(updates)
+
+
 @checked
 def clip_by_global_norm(max_norm: ArrayLike) -> GradientTransformation:
     """Updates divided by the norm of all of them together and multiplied by `max_norm`, where that norm is not below it (Pascanu,
