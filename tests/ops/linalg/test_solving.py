@@ -47,3 +47,24 @@ def test_a_derivative_that_does_not_exist_names_the_line() -> None:
         LinAlgError, match=r"slogdet at .*test_solving\.py:\d+ .* has no derivative here: Singular matrix"
     ):
         tg.grad(lambda a: np.linalg.slogdet(a)[1])(np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "xla"])
+def test_pinv_by_a_tolerance_for_each_matrix(backend: str) -> None:
+    """Traced or plain, in any batch; it has no derivative."""
+    a = np.random.default_rng(0).normal(size=(2, 3, 2))
+    for rtol in (np.array([0.5, 1e-9]), np.array(0.1)):
+        wanted = np.linalg.pinv(a, rtol=rtol)
+        found = tg.jit(lambda a, rtol: np.linalg.pinv(a, rtol=rtol), backend=backend)(a, rtol)
+        np.testing.assert_allclose(found, wanted, 1e-10, 1e-12)
+        many = tg.vmap(lambda a, rtol: np.linalg.pinv(a, rtol=rtol), (0, None))(np.stack([a, 2 * a]), rtol)
+        np.testing.assert_allclose(many, np.linalg.pinv(np.stack([a, 2 * a]), rtol=rtol), 1e-10, 1e-12)
+        found, pull = tg.vjp(lambda a, rtol: np.sum(np.linalg.pinv(a, rcond=rtol) ** 2), a, rtol)
+        of_a, of_rtol = pull(1.0)
+        assert found == pytest.approx(np.sum(wanted**2)) and not of_rtol.any()
+        h = 1e-6 * np.random.default_rng(1).normal(size=a.shape)
+        h[0] = 0.0 if rtol.ndim else h[0]  # of which a singular value is left out: no smooth function
+        change = [np.sum(np.linalg.pinv(a + s * h, rtol=rtol) ** 2) for s in (1, -1)]
+        assert np.sum(of_a * h) == pytest.approx((change[0] - change[1]) / 2, rel=1e-5)
+    with pytest.raises(ValueError, match="broadcast"):
+        tg.make_graph(lambda a: np.linalg.pinv(a, rtol=np.ones(3)))(a)

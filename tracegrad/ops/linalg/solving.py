@@ -22,6 +22,7 @@ from tracegrad.ops.linalg.matrices import (
     adjoint,
     dominant_matrices,
     epsilon,
+    given_batch,
     hermitian_part,
     leading_batch,
     linalg_dtype,
@@ -30,7 +31,6 @@ from tracegrad.ops.linalg.matrices import (
     row,
     square,
     square_samples,
-    static_number,
     uniform_matrices,
 )
 from tracegrad.ops.reach import of_columns
@@ -199,13 +199,15 @@ def inv(a: ArrayLike) -> Array:
 
 
 def _pinv_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
-    (t,) = types
+    t, *_ = types
     require_matrices("pinv", t)
     return ArrayType((*t.shape[:-2], t.shape[-1], t.shape[-2]), linalg_dtype("pinv", t))
 
 
 def _pinv_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
-    (a,), (t,), p = primals, tangents, out
+    (a, *_), (t, *_), p = primals, tangents, out
+    if t is None:  # the tolerance says which singular values count, and no more
+        return np.zeros(p.shape, p.dtype)
     th, ph = adjoint(t), adjoint(p)
     left = np.matmul(np.matmul(p, ph), th)
     right = np.matmul(th, np.matmul(ph, p))
@@ -214,9 +216,10 @@ def _pinv_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params:
     return outside_columns + outside_rows - np.matmul(np.matmul(p, t), p)
 
 
-def _pinv(a: Any, rcond: float) -> Any:
+def _pinv(a: Any, *tolerances: Any, rcond: float) -> Any:
+    """By a tolerance for each matrix, where there are any, or one for all."""
     if a.size:
-        return isolated(np.linalg.pinv, a, rcond)
+        return isolated(np.linalg.pinv, a, *tolerances or (rcond,))
     return np.zeros((*a.shape[:-2], a.shape[-1], a.shape[-2]), _inv(np.zeros((0, 0), a.dtype)).dtype)
 
 
@@ -228,6 +231,7 @@ def _pinv_samples() -> Iterable[Sample]:
         np.zeros((0, 2)),
     ):
         yield Sample((a,), {"rcond": 1e-15})
+    yield Sample((dominant_matrices(0, 2, 3, 3)[:, :2], np.array([1e-9, 0.5])), {"rcond": 0.0})
 
 
 pinv_op = Op(
@@ -235,17 +239,17 @@ pinv_op = Op(
     evaluate=_pinv,
     infer=_pinv_type,
     jvp=_pinv_jvp,
-    batch=leading_batch("pinv"),
+    batch=given_batch("pinv"),
     samples=_pinv_samples,
 )
 
 
 @implements(np.linalg.pinv)
 def pinv(
-    a: ArrayLike, rcond: float | None = None, hermitian: bool = False, *, rtol: float | None = _NOT_GIVEN
+    a: ArrayLike, rcond: ArrayLike | None = None, hermitian: bool = False, *, rtol: ArrayLike | None = _NOT_GIVEN
 ) -> Array:
-    """The pseudo-inverse, (..., m, n) to (..., n, m). Singular values below `rcond` (or `rtol`) times the largest
-    count as zero. The derivative takes the rank as constant: across a change of rank the pseudo-inverse is not
+    """The pseudo-inverse, (..., m, n) to (..., n, m). Singular values below `rcond` (or `rtol`), one number or (...), times the
+    largest count as zero. The derivative takes the rank as constant: across a change of rank the pseudo-inverse is not
     continuous. A `hermitian` matrix is read as in `eigh`.
 
     >>> np.linalg.pinv([[2.0, 0.0], [0.0, 0.0], [0.0, 0.0]]).tolist()
@@ -263,4 +267,6 @@ def pinv(
         rcond = max(a.shape[-2:]) * epsilon(a)
     if hermitian:
         a = hermitian_part(from_triangle("pinv", a, True))  # so that the cotangent is Hermitian too
-    return bind(pinv_op, (a,), {"rcond": static_number(rcond, "pinv's rcond")})
+    if type(rcond) in (int, float):
+        return bind(pinv_op, (a,), {"rcond": rcond})
+    return bind(pinv_op, (a, np.broadcast_to(as_array(rcond), a.shape[:-2])), {"rcond": 0.0})

@@ -32,15 +32,15 @@ from tracegrad.xla.values import cast, in_numpy
 def _in_lapack(compute: Callable[..., Any]) -> Callable[..., Any]:
     """The rule of a function of matrices, computed in the dtype in which LAPACK would work."""
 
-    def rule(out: Any, a: Any, **params: Any) -> Any:
-        return compute(jnp.asarray(cast(a, linalg_dtype("linalg", type_of(a)))), **params)
+    def rule(out: Any, a: Any, *others: Any, **params: Any) -> Any:
+        return compute(jnp.asarray(cast(a, linalg_dtype("linalg", type_of(a)))), *others, **params)
 
     return rule
 
 
 _OF_MATRICES: dict[str, Callable[..., Any]] = {
     "inv": jnp.linalg.inv,
-    "pinv": lambda a, rcond: jnp.linalg.pinv(a, rtol=rcond),
+    "pinv": lambda a, *tolerances, rcond: jnp.linalg.pinv(a, rtol=tolerances[0] if tolerances else rcond),
     "det": jnp.linalg.det,
     "slogdet": jnp.linalg.slogdet,
     "cholesky": lax.linalg.cholesky,
