@@ -264,6 +264,10 @@ CASES: dict[str, Case] = {
     "bessel_i1e": Case(lax.bessel_i1e, scaled_bessel(1), ([0.3, 2.0, 12.0, 40.0, -40.0, 1e3, 1e6],), ulps=4000),
     "divide": binary("divide", lambda x, y: x / y, FEW_REAL, FEW),
     "power": binary("power", lambda x, p: x**p, MODERATE, [-3.5, -1.0, 0.5, 1.5, 2.0, 7.0]),
+    "absolute_power": Case(
+        apply("absolute_power", odd=True, logs=0), lambda x, p: mpmath.sign(x) * abs(x) ** p,
+        ([*MODERATE, *[-x for x in MODERATE]], [-3.5, -1.0, 0.5, 1.5, 2.0, 7.0]),
+    ),
     "float_power": binary("float_power", lambda x, p: x**p, MODERATE, [-3.5, -1.0, 0.5, 1.5, 2.0, 7.0]),
     "logaddexp": binary("logaddexp", logaddexp, FEW_REAL, [-100.0, 0.0, 2.5]),
     "logaddexp2": binary(

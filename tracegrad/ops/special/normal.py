@@ -49,12 +49,19 @@ _dawsn_op = special("dawsn", _dawsn_partial, samples=unary_samples(-3, 3))
 # smaller of the two probabilities, which are given, does not.
 
 
+# They are written by the one side of the middle on which the argument is, as in np.where: by |out| and the lesser of both, second derivatives
+# in the middle would be what conventions at kinks make of them.
+
+
 def _erfcinv_partial(d: Any, out: Any, y: Any) -> Any:
-    return d * (-math.sqrt(math.pi) / 2 * erfcx(np.absolute(out)) / np.minimum(y, 2 - y))
+    below = np.less(y, 1)
+    return d * (-math.sqrt(math.pi) / 2 * erfcx(np.where(below, out, -out)) / np.where(below, y, 2 - y))
 
 
 def _ndtri_partial(d: Any, out: Any, p: Any) -> Any:
-    return d * (math.sqrt(math.pi / 2) * erfcx(np.absolute(out) * math.sqrt(0.5)) / np.minimum(p, 1 - p))
+    below = np.less(p, 0.5)
+    size = np.where(below, -out, out) * math.sqrt(0.5)
+    return d * (math.sqrt(math.pi / 2) * erfcx(size) / np.where(below, p, 1 - p))
 
 
 _erfcinv_op = special("erfcinv", _erfcinv_partial, samples=unary_samples(0.2, 1.8))

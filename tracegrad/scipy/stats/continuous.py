@@ -14,11 +14,13 @@ import numpy as np
 
 from tracegrad.ops.elementwise.activations import logistic as expit
 from tracegrad.ops.elementwise.error_function import ndtr
+from tracegrad.ops.elementwise.powers import absolute_power
 from tracegrad.ops.special import quantiles
 from tracegrad.ops.special.distributions import below, betaincc
 from tracegrad.ops.special.entropy import xlog1py, xlogy
 from tracegrad.ops.special.gamma import betaln, digamma_rise
 from tracegrad.ops.special.gamma import gamma as gamma_function
+from tracegrad.ops.special.hypergeometric import hyp1f1
 from tracegrad.ops.special.incomplete_beta import betainc
 from tracegrad.ops.special.incomplete_gamma import igamma, igammac
 from tracegrad.ops.special.normal import log_expit, log_ndtr, logit, ndtri
@@ -273,20 +275,27 @@ invgamma = Continuous(
 
 def _gennorm_below(x: Any, beta: Any) -> Any:
     """The probability below x: half of the upper tail of gamma at |x|**beta, or 1 less that. At zero, where |x|**beta has an infinite
-    slope or none, it is a half and the density times x."""
+    slope or none, it is a half and the integral of the density from there, x 1F1(1 / beta; 1 + 1 / beta; -|x|**beta) times its value."""
     centre = np.equal(x, 0)
     size = np.absolute(np.where(centre, 1.0, x))
     half = 0.5 * igammac(1 / beta, size**beta)
     tails = np.where(np.less(x, 0), half, 1 - half)
-    return np.where(centre, 0.5 + x * np.exp(np.log(0.5 * beta) - lgamma(1 / beta)), tails)
+    near = np.where(centre, x, 0)
+    shape = 1 / beta
+    integral = np.where(
+        np.less(beta, 1),  # where the slope is all that there is
+        near - absolute_power(near, 1 + beta, odd=True) / (1 + beta), near * hyp1f1(shape, 1 + shape, -absolute_power(near, beta)),
+    )  # fmt: skip
+    return np.where(centre, 0.5 + integral * np.exp(np.log(0.5 * beta) - lgamma(shape)), tails)
 
 
 def _gennorm_quantile(q: Any, beta: Any) -> Any:
-    """Likewise; at 1/2 its slope is 1 / density."""
+    """Likewise; at 1/2 its slope is 1 / density, which grows as exp(|x|**beta)."""
     centre, lower = np.equal(q, 0.5), np.less(q, 0.5)
     tail = np.where(centre, 0.25, np.where(lower, q, 1 - q))
     size = quantiles.gammainccinv(1 / beta, 2 * tail) ** (1 / beta)
-    middle = (q - 0.5) * np.exp(lgamma(1 / beta) - np.log(0.5 * beta))
+    middle = np.where(centre, q - 0.5, 0) * np.exp(lgamma(1 / beta) - np.log(0.5 * beta))
+    middle = middle + absolute_power(middle, beta + 1, odd=True) / (beta + 1)
     return np.where(centre, middle, np.where(lower, -size, size))
 
 
@@ -299,7 +308,7 @@ gennorm = Continuous(
     True
     """,
     shapes=("beta",), valid=_positive,
-    logpdf=lambda x, beta: np.log(0.5 * beta) - lgamma(1 / beta) - np.absolute(x) ** beta,
+    logpdf=lambda x, beta: np.log(0.5 * beta) - lgamma(1 / beta) - absolute_power(x, beta),
     cdf=_gennorm_below, sf=lambda x, beta: _gennorm_below(-x, beta),
     ppf=_gennorm_quantile, isf=lambda q, beta: -_gennorm_quantile(q, beta),
     entropy=lambda beta: 1 / beta - np.log(0.5 * beta) + lgamma(1 / beta), mean=lambda beta: 0 * beta,

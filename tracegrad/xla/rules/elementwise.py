@@ -72,6 +72,16 @@ def like(x: Any, number: float) -> Any:
     return x.dtype.type(number)
 
 
+@lowers("absolute_power")
+def _absolute_power(out: ArrayType, x: Any, p: Any, odd: bool, logs: int) -> Any:
+    x, p = [spread(cast(v, out.dtype), out.shape) for v in (x, p)]
+    size = lax.abs(x)
+    found = lax.pow(size, p)
+    if logs:
+        found = jnp.where((size == 0) & (p > 0), found, found * lax.integer_pow(lax.log(size), logs))
+    return lax.sign(x) * found if odd else found
+
+
 @lowers("arctan2")
 def _arctan2(out: ArrayType, y: Any, x: Any) -> Any:
     # XLA's own is NaN where the compiler finds that both are zero (jax 0.10.2).
