@@ -217,8 +217,8 @@ def test_functions_of_scipy_are_called_by_their_names() -> None:
     import scipy.linalg
     import scipy.special
 
-    text = refusal(lambda: tg.grad(lambda y: scipy.special.airy(y)[0])(2.0))
-    assert text.startswith("scipy.special.airy is not traced at ")
+    text = refusal(lambda: tg.grad(lambda y: scipy.special.airye(y)[0])(2.0))
+    assert text.startswith("scipy.special.airye is not traced at ")
     text = refusal(lambda: tg.grad(lambda y: np.sum(scipy.linalg.null_space(np.outer(y, y))))(X))
     assert text.startswith("scipy.linalg.null_space wanted a plain array at ")
     assert "scipy.linalg.null_space works on plain arrays" in text
@@ -408,3 +408,15 @@ def test_functions_of_python_that_compare(f: Any, instead: str) -> None:
         tg.jit(f, branches="error")(1.0, np.ones(3))
     assert f"Instead, write {instead}" in str(info.value)
     assert tg.jit(lambda x: sum(x))(np.ones(3)) == 3.0
+
+
+def test_at_a_prompt_scipys_functions_are_named_all_the_same() -> None:
+    """Where there is no text of the user's line."""
+    scipy_special, scipy_stats = pytest.importorskip("scipy.special"), pytest.importorskip("scipy.stats")
+    for text in ("special.logsumexp", "stats.norm.logpdf"):
+        f = eval(compile(f"lambda t: {text}(t)", "<stdin>", "eval"), {"special": scipy_special, "stats": scipy_stats})
+        for transform in (tg.jit, tg.vmap, lambda f: tg.grad(lambda t: np.sum(f(t)))):
+            with pytest.raises(TracerArrayConversionError) as caught:
+                transform(f)(X)
+            wanted = f"Write `tg.scipy.{text}(...)`, which takes traced arrays too, in place of `scipy.{text}(...)`"
+            assert wanted in str(caught.value) and "<stdin>:1" in str(caught.value)

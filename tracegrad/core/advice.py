@@ -233,13 +233,13 @@ def library_called() -> str:
         method = asking.f_code.co_name
         method = method if hasattr(owner, method) else written.rsplit(".", 1)[-1]  # under a decorator
         return f"scipy.stats.{distribution}" + ("" if method.startswith("__") else f".{method}")
+    # Where there is no text of the user's line, as at a prompt, by the name of the function that is asking.
     name = getattr(function, "__name__", asking.f_code.co_name)
-    parts = str(getattr(function, "__module__", package)).split(".")
+    parts = str(getattr(function, "__module__", asking.f_globals.get("__name__", package))).split(".")
     modules = [".".join(parts[: i + 1]) for i in range(len(parts))]
-    public = next((m for m in modules if getattr(sys.modules.get(m), name, None) is function), None)
-    return (
-        f"{public}.{name}" if function is not None and public else f"{package}'s {written.rsplit('.', 1)[-1] or name}"
-    )
+    found = [(m, getattr(sys.modules.get(m), name, None)) for m in modules]
+    public = next((m for m, x in found if x is not None and (x is function or (not written and callable(x)))), None)
+    return f"{public}.{name}" if public else f"{package}'s {written.rsplit('.', 1)[-1] or name}"
 
 
 def distribution_of(x: Any) -> str:

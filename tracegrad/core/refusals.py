@@ -68,7 +68,7 @@ def no_plain_array(x: Any, exact: bool, written: str, function: Any, source: Raw
     elif drawing := advice.for_drawing():
         fixes = [f"  {drawing}"]
     elif library and (instead := advice.ours_for(library)):
-        fixes = [f"  Write `{instead}(...)`, which takes traced arrays too, in place of `{written}(...)`."]
+        fixes = [f"  Write `{instead}(...)`, which takes traced arrays too, in place of `{written or library}(...)`."]
     elif library and advice.is_asked_by_sparse():
         fixes = [
             "  Of a sparse array write `a @ x` for products, and `tg.scipy.sparse.csr_array((data, indices, indptr), shape)` "
