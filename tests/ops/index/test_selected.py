@@ -293,3 +293,13 @@ def test_products_keep_the_dtype() -> None:
             found = tg.jit(f)(x)
             assert found == f(x)
             assert found.dtype == f(x).dtype
+
+
+def test_it_is_an_array_to_whoever_asks() -> None:
+    def f(x: Any) -> Any:
+        y = x[x > 0]
+        return np.sum(y) if isinstance(y, np.ndarray) and not isinstance(y, float) and not np.isscalar(y) else -1.0
+
+    x = np.array([1.0, -2.0, 3.0])
+    assert tg.jit(f)(x) == f(x) == 4.0
+    assert tg.vmap(f)(np.stack([x, -x])).tolist() == [4.0, 2.0]
