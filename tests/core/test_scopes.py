@@ -16,7 +16,7 @@ import pytest
 import tracegrad as tg
 from tracegrad import show
 from tracegrad.core.context import context
-from tracegrad.core.errors import origin, place_of
+from tracegrad.core.errors import location_of, origin
 from tracegrad.core.graph import Graph
 
 
@@ -278,7 +278,7 @@ def test_what_is_recorded_for_one_call_has_one_place() -> None:
         return np.sum(x)
 
     graph = tg.make_graph(tg.value_and_grad(f))(np.ones(2))
-    places = [[id(place_of(e.raw_source)) for e in graph.eqns if e.op.name == name] for name in ("sin", "cos")]
+    places = [[id(location_of(e.raw_source)) for e in graph.eqns if e.op.name == name] for name in ("sin", "cos")]
     assert places[0] == places[1][::-1] and len(set(places[0])) == 3
 
     def both(x: Any) -> Any:
@@ -286,9 +286,9 @@ def test_what_is_recorded_for_one_call_has_one_place() -> None:
         return value + np.sum(gradient)
 
     second = tg.make_graph(tg.value_and_grad(both))(np.ones(2))
-    known = {id(place_of(e.raw_source)) for e in second.eqns if not e.phase}
+    known = {id(location_of(e.raw_source)) for e in second.eqns if not e.phase}
     assert {
-        id(place_of(e.raw_source)) for e in second.eqns if e.phase and e.of is not None and e.of.name == "sin"
+        id(location_of(e.raw_source)) for e in second.eqns if e.phase and e.of is not None and e.of.name == "sin"
     } <= known
 
 

@@ -11,7 +11,7 @@ import pytest
 import tracegrad as tg
 from tracegrad.core.errors import ShapeError
 from tracegrad.core.trace import bind
-from tracegrad.ops.sparse import places, sparse_matmul_op, sparse_solve_op
+from tracegrad.ops.sparse import coordinates, sparse_matmul_op, sparse_solve_op
 from tracegrad.testing import check_grads
 
 INDICES, INDPTR = np.array([0, 2, 1, 0, 2]), np.array([0, 2, 3, 5])
@@ -21,7 +21,7 @@ SOLVE: dict[str, Any] = {"method": "spsolve", "options": ()}
 
 
 def dense(data: Any, transposed: bool) -> Any:
-    rows, columns = places(INDICES, INDPTR, transposed)
+    rows, columns = coordinates(INDICES, INDPTR, transposed)
     found = np.zeros((3, 3), data.dtype)
     found[rows, columns] = data
     return found

@@ -16,7 +16,7 @@ from numpy import ndarray
 from tracegrad import tree
 from tracegrad.core.backends import xla
 from tracegrad.core.context import context, open_traces
-from tracegrad.core.errors import CALL_ERRORS, PUBLIC_ERRORS, RawSource, place_public, user_source
+from tracegrad.core.errors import CALL_ERRORS, PUBLIC_ERRORS, RawSource, annotate_public, user_source
 from tracegrad.core.functions import FOREIGN
 from tracegrad.core.jax_arrays import is_jax_array, is_jax_tracer
 from tracegrad.core.numpy_warnings import again, has_warned, watch, watch_ops
@@ -143,7 +143,7 @@ class _Ufunc:
         try:
             return self._call(*args, **kwargs)
         except PUBLIC_ERRORS as error:
-            place_public(error, self.__name__)
+            annotate_public(error, self.__name__)
             raise
 
     def __getattr__(self, name: str) -> Any:
@@ -189,7 +189,7 @@ def called_anew(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*args, **kwargs) if context.trace is None else call_anew(function, args, kwargs)
         except PUBLIC_ERRORS as error:
-            place_public(error, function.__name__)
+            annotate_public(error, function.__name__)
             raise
 
     return called

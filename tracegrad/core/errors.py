@@ -118,13 +118,13 @@ class Imported(Source):
 
 # What is kept for each recorded op: a code object and an offset into it. Finding the line waits until somebody asks; of what
 # has been pickled it is known.
-Place = tuple[CodeType, int] | Source
+Location = tuple[CodeType, int] | Source
 # Of a place that called another: which of the calls that ran it was, and how many scopes were open. (Only with `frames=True`.)
 Call = tuple[CodeType, int, int, int] | Source
 CALL = 4
 # And, where there is more to know than that: the names of the scopes it is in, how many derivative rules deep it was
 # recorded, the op whose rule the innermost of these is, and the lines that called, from the innermost on.
-RawSource = Place | tuple[Place, tuple[str, ...], int, Any, tuple[Call, ...]]
+RawSource = Location | tuple[Location, tuple[str, ...], int, Any, tuple[Call, ...]]
 WITH_ORIGIN = 5
 
 
@@ -266,7 +266,7 @@ class Calls:
         return tuple(found[::-1])
 
 
-def place_of(raw: Any) -> Place:
+def location_of(raw: Any) -> Location:
     """The line alone."""
     return raw[0] if len(raw) == WITH_ORIGIN else raw
 
@@ -283,7 +283,7 @@ def _derived(eqn: Any, derives: bool) -> Any:
     if not derives or raw is None or isinstance(raw, int):
         return raw
     scope, phase, _, callers = origin(raw)
-    return place_of(raw), scope, phase + 1, eqn[0], callers
+    return location_of(raw), scope, phase + 1, eqn[0], callers
 
 
 def derivative(raw: RawSource | None) -> RawSource | None:
@@ -291,7 +291,7 @@ def derivative(raw: RawSource | None) -> RawSource | None:
     if raw is None:
         return None
     scope, phase, of, callers = origin(raw)
-    return place_of(raw), scope, max(phase, 1), of, callers
+    return location_of(raw), scope, max(phase, 1), of, callers
 
 
 def within_scope(raw: RawSource | None, scope: tuple[str, ...]) -> RawSource | None:
@@ -299,14 +299,14 @@ def within_scope(raw: RawSource | None, scope: tuple[str, ...]) -> RawSource | N
     if raw is None:
         return None
     inner, *others = origin(raw)
-    return place_of(raw), (*scope, *inner), *others
+    return location_of(raw), (*scope, *inner), *others
 
 
 def resolve(raw: RawSource | Call | int | None) -> Source | None:
     """The file, line and function behind a raw source; None for a trace's input, which is known by its number."""
     if raw is None or isinstance(raw, int):
         return None
-    raw = place_of(raw)
+    raw = location_of(raw)
     if isinstance(raw, Source):
         return raw
     code, offset = raw[:2]
@@ -329,7 +329,7 @@ def _lines_of(code: CodeType) -> list[int | None]:
 
 def assigns(raw: RawSource) -> bool:
     """Whether what runs there is an assignment to an element, `y[i] = x`."""
-    raw = place_of(raw)
+    raw = location_of(raw)
     if isinstance(raw, Source):
         return False
     code, offset = raw
@@ -416,7 +416,7 @@ def raised_by(error: Exception) -> tuple[CodeType, int]:
     return found.tb_frame.f_code, found.tb_lasti
 
 
-def place(error: Exception, what: str, source: RawSource | None = None) -> None:
+def annotate(error: Exception, what: str, source: RawSource | None = None) -> None:
     """Tell in an error's text in which call of the user's it arose, unless it is the user's own or tells already."""
     if source is None and not is_of_a_library(raised_by(error)[0].co_filename):
         return
@@ -434,7 +434,7 @@ def place(error: Exception, what: str, source: RawSource | None = None) -> None:
 _PLACED = re.compile(r" at .+:\d+ \(in ")
 
 
-def place_public(error: Exception, name: str) -> None:
+def annotate_public(error: Exception, name: str) -> None:
     """Tell in the text of an error of a public function where the user called that, unless it arose in a function of the
     user's or its text names a line already."""
     step = error.__traceback__
@@ -443,7 +443,7 @@ def place_public(error: Exception, name: str) -> None:
             return
         step = step.tb_next
     if not _PLACED.search(str(error)):
-        place(error, name)
+        annotate(error, name)
 
 
 def _room_of(module: str) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.context import context
-from tracegrad.core.errors import Imported, is_hidden, place, resolve
+from tracegrad.core.errors import Imported, annotate, is_hidden, resolve
 
 _NAME = "__warningregistry__"
 _NONE = ()  # no registry, and falsy, so that those who clear all modules' registries leave it alone
@@ -137,7 +137,7 @@ def place_generated(error: Exception) -> None:
         source = source_in(traceback.tb_frame, traceback.tb_lineno) or source
         file, traceback = traceback.tb_frame.f_code.co_filename, traceback.tb_next
     if source is not None and is_hidden(file):
-        place(error, "jitted code", source)
+        annotate(error, "jitted code", source)
 
 
 def _place(frame: FrameType | None) -> tuple[str, int | None, dict[str, Any] | None]:

@@ -15,7 +15,7 @@ from numpy import ndarray
 
 from tracegrad.core import advice
 from tracegrad.core.context import context, writing
-from tracegrad.core.errors import CALL_ERRORS, at, place, place_public, unsupported, user_source
+from tracegrad.core.errors import CALL_ERRORS, annotate, annotate_public, at, unsupported, user_source
 from tracegrad.core.functions import FUNCTIONS, UFUNCS
 from tracegrad.core.late import LOADERS
 from tracegrad.core.numpy_warnings import again, has_warned, watch
@@ -50,7 +50,7 @@ def place_call(error: Exception, function: Any, args: Sequence[Any]) -> None:
     """Add to an error of a NumPy function the types that it was called with, and where."""
     arrays = [x for arg in args for x in (arg if isinstance(arg, list | tuple) else (arg,))]
     types = [str(type_of(x)) for x in arrays if isinstance(x, Variable | np.ndarray)]
-    place(error, f"{function.__name__} of {', '.join(types)}" if types else function.__name__)
+    annotate(error, f"{function.__name__} of {', '.join(types)}" if types else function.__name__)
 
 
 def _are_weak(inputs: Sequence[Any]) -> bool:
@@ -285,7 +285,7 @@ class Operators(Variable):
         try:
             return FUNCTIONS[np.ndarray.__getitem__](self, index)
         except (IndexError, ValueError) as error:
-            place_public(error, "indexing")
+            annotate_public(error, "indexing")
             raise
 
     def __setitem__(self, index: Any, value: Any) -> None:

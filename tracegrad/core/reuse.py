@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad.core.context import context, traces_here
-from tracegrad.core.errors import KeyReuseWarning, RawSource, at, place_of, resolve, user_source
+from tracegrad.core.errors import KeyReuseWarning, RawSource, at, location_of, resolve, user_source
 from tracegrad.core.op import OPS
 from tracegrad.core.trace import Equation, Trace
 from tracegrad.core.tracer import Tracer, is_written, present
@@ -63,7 +63,7 @@ def drawn_inputs(trace: Trace, eqns: Sequence[Equation], uses: Sequence[Use]) ->
 def _is_second(before: Use, use: Use) -> bool:
     """Whether two calls that draw from one key are two uses of it."""
     if use.around[-1:] != before.around[-1:]:
-        if place_of(use.source) == place_of(before.source):
+        if location_of(use.source) == location_of(before.source):
             return False  # the same call, made by a transform once more
         if any([b for _, b in set(use.around) - set(before.around)]) and any(
             [b for _, b in set(before.around) - set(use.around)]

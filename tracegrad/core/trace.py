@@ -32,12 +32,12 @@ from tracegrad.core.errors import (
     DtypeError,
     RawSource,
     UnexpectedTracerError,
+    annotate,
     at,
     clip,
     described,
     hidden_behind,
     ours,
-    place,
     user_source,
 )
 from tracegrad.core.functions import APPLIED, FOREIGN, FUNCTIONS
@@ -416,9 +416,9 @@ def explain(error: Exception, op: Op, inputs: Any, params: Params, source: Any) 
     try:
         op.infer(types, params)
     except CALL_ERRORS as better:
-        place(better, what, source)
+        annotate(better, what, source)
         raise better from None
-    place(error, what, source)
+    annotate(error, what, source)
 
 
 def as_array(x: Any) -> Any:
@@ -449,7 +449,7 @@ def as_array(x: Any) -> Any:
     try:
         array = np.asarray(x)
     except ValueError as error:  # rows of different lengths
-        place(error, f"an array of {clip(repr(x))}")
+        annotate(error, f"an array of {clip(repr(x))}")
         raise
     if number_kind(array.dtype) not in "biufc" and array.dtype != float0:
         raise DtypeError(

@@ -12,7 +12,7 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.context import context
-from tracegrad.core.errors import Source, at, clip, place_of, require_callable, user_source
+from tracegrad.core.errors import Source, at, clip, location_of, require_callable, user_source
 from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import bind
 from tracegrad.core.tracer import Tracer
@@ -222,7 +222,7 @@ def _run(call: Call) -> _Found:
     def look(level: Level) -> bool:
         for eqn in level.graph.eqns:
             if eqn.op is probe_op:
-                place = eqn.raw_source if eqn.raw_source is None else place_of(eqn.raw_source)
+                place = eqn.raw_source if eqn.raw_source is None else location_of(eqn.raw_source)
                 number = calls.setdefault(id(place), len(calls))
                 steps = tuple([tuple(map(int, re.findall(r"\d+", step))) for step in level.steps()])
                 met = _Met(number, steps, np.asarray(level[eqn.outputs[0]])[()], eqn.source)

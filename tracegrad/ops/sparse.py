@@ -47,7 +47,7 @@ def _require_fit(name: str, types: Sequence[ArrayType], params: Params, rows: bo
         )
 
 
-def places(indices: Any, indptr: Any, transposed: bool) -> tuple[Any, Any]:
+def coordinates(indices: Any, indptr: Any, transposed: bool) -> tuple[Any, Any]:
     """The row and the column of each of the numbers of a matrix, or of the transposed one."""
     rows = np.searchsorted(indptr, np.arange(indices.shape[0]), side="right") - 1
     return (indices, rows) if transposed else (rows, indices)
@@ -55,7 +55,7 @@ def places(indices: Any, indptr: Any, transposed: bool) -> tuple[Any, Any]:
 
 def _along(y: Any, x: Any, data: Any, indices: Any, indptr: Any, transposed: bool) -> Any:
     """The cotangent of the numbers of a matrix, of that of the product y with x."""
-    rows, columns = places(indices, indptr, transposed)
+    rows, columns = coordinates(indices, indptr, transposed)
     products = take(y, rows, axis=0) * take(x, columns, axis=0)
     return conform(products if len(products.shape) == 1 else np.sum(products, axis=-1), data)
 
@@ -131,7 +131,7 @@ def _matmul_reach(
 ) -> Along | Pairs | None:
     if known[1] is None or known[2] is None:
         return None
-    rows, columns = places(np.asarray(known[1]), np.asarray(known[2]), params["transposed"])
+    rows, columns = coordinates(np.asarray(known[1]), np.asarray(known[2]), params["transposed"])
     if i == 3:
         return Along([(0, 0, (rows, columns)), *[(a, a, None) for a in range(1, len(out.shape))]])
     width = math.prod(out.shape[1:])

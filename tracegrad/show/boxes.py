@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracegrad.core.errors import CALL, Source, origin, place_of
+from tracegrad.core.errors import CALL, Source, location_of, origin
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var
 from tracegrad.core.op import Op
 from tracegrad.core.show import Listed, listed
@@ -242,7 +242,7 @@ class Builder:
         if rule_of is not None:
             self.rules.append((node, rule_of))
         if eqn.raw_source is not None:
-            place = place_of(eqn.raw_source)
+            place = location_of(eqn.raw_source)
             if isinstance(place, Source):
                 self.alike[place, node.phase, eqn.op.name].append(node)
             else:
@@ -255,7 +255,7 @@ class Builder:
         which this one shares a variable with. Of a pickled Graph, places are known and calls are not."""
         if eqn.raw_source is None or op is None:
             return None
-        place, phase = place_of(eqn.raw_source), node.phase - 1
+        place, phase = location_of(eqn.raw_source), node.phase - 1
         if isinstance(place, Source):
             found = self.alike[place, phase, op.name][-_NEAR:]
         else:
@@ -288,7 +288,7 @@ class Builder:
         tells it from others of its kind. Where calls are not known (`make_graph(f, frames=True)`), a function is what stands
         one after the other of it."""
         found: list[tuple[str, str, Hashable]] = []
-        place = None if eqn.raw_source is None else place_of(eqn.raw_source)
+        place = None if eqn.raw_source is None else location_of(eqn.raw_source)
         if place is not None and frame.has_calls:
             done = 0
             outside = len(frame.scope)

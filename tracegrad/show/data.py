@@ -7,7 +7,7 @@ import linecache
 from collections.abc import Sequence
 from typing import Any
 
-from tracegrad.core.errors import Place, Source, place_of, resolve
+from tracegrad.core.errors import Location, Source, location_of, resolve
 from tracegrad.show.boxes import Node, family
 from tracegrad.show.model import Model
 
@@ -77,7 +77,7 @@ class Sources:
     """The user's files that equations come from, with the lines around each, as they are now."""
 
     def __init__(self) -> None:
-        self.known: dict[Place, Source | None] = {}
+        self.known: dict[Location, Source | None] = {}
         self.numbers: dict[str, int] = {}
         self.lines: list[set[int]] = []
 
@@ -85,7 +85,7 @@ class Sources:
         """Where an equation comes from."""
         if raw is None:
             return None
-        place = place_of(raw)
+        place = location_of(raw)
         if place not in self.known:
             self.known[place] = resolve(place)
         return self.known[place]

@@ -47,7 +47,7 @@ def rows_or_shared(results: Sequence[Any], batched: Sequence[bool]) -> tuple[Any
     return tuple([r if b else Shared(r) for r, b in zip(results, batched, strict=True)])
 
 
-class Placed:
+class Whole:
     """An output that is made where the caller will have it: its batch lies along the axis that `out_axes` asks for."""
 
     __slots__ = ("value",)
@@ -138,7 +138,7 @@ def batch_in_chunks(
 ) -> list[Any]:
     """`batch_graph` on `chunk` examples at a time, each chunk's results written where they belong in the whole: no more
     is ever alive than one chunk needs. `targets` are the axes along which the batch will lie in the outputs, which are
-    made that way (`Placed`). Results that are traced are joined at the end instead."""
+    made that way (`Whole`). Results that are traced are joined at the end instead."""
     graph, inputs, batched = without_shared(graph, inputs, batched)
     wholes: list[Any] = [None] * len(graph.outputs)
     parts: list[list[Any]] = [[] for _ in graph.outputs]
@@ -164,7 +164,7 @@ def batch_in_chunks(
                 axis = target % r.value.ndim
                 if number == 0:
                     shape = r.value.shape[1:]
-                    wholes[i] = Placed(np.empty((*shape[:axis], size, *shape[axis:]), r.value.dtype))
+                    wholes[i] = Whole(np.empty((*shape[:axis], size, *shape[axis:]), r.value.dtype))
                 np.moveaxis(wholes[i].value, axis, 0)[start : start + count] = r.value
     return [Batched(np.concatenate(p)) if p else w for p, w in zip(parts, wholes, strict=True)]
 

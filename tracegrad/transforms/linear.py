@@ -301,7 +301,7 @@ def require_linear(eqns: Sequence[Equation], transform: str = "linear_transpose"
             if transform != "linear_transpose":
                 fix = "a rule must be linear in its tangents or cotangents"
             raise DifferentiationError(
-                f"{transform} needs a linear function, but {_placed(op, inputs, out)} is not linear in what is "
+                f"{transform} needs a linear function, but {_with_line(op, inputs, out)} is not linear in what is "
                 f"transposed; {fix}"
             )
 
@@ -314,7 +314,7 @@ def require_no_offset(eqns: Sequence[Equation], outputs: Sequence[Any]) -> None:
         fits = [all(map(is_zero, b)) for b, group in zip(beside, op.linear, strict=True) if group.issuperset(wanted)]
         if not any(fits) and not op.is_linear_by_params(wanted, params):
             raise DifferentiationError(
-                f"linear_transpose needs a linear function, but {_placed(op, inputs, out)} brings in a constant that is "
+                f"linear_transpose needs a linear function, but {_with_line(op, inputs, out)} brings in a constant that is "
                 "not zero, which makes the function affine; leave the constant out, or use tg.vjp"
             )
     for i, x in enumerate(outputs):
@@ -331,7 +331,7 @@ def is_zero(x: Any) -> bool:
     return known is not None and not np.any(known)
 
 
-def _placed(op: Op, inputs: Sequence[Any], out: Any) -> str:
+def _with_line(op: Op, inputs: Sequence[Any], out: Any) -> str:
     source = (out[0] if op.multiple_results else out).source
     return f"{op.name} of {', '.join([str(type_of(x)) for x in inputs])}{at(source)}"
 

@@ -18,7 +18,7 @@ from tracegrad.core.names import named_after, output_name, parameter_name
 from tracegrad.core.tracebacks import trimming
 from tracegrad.core.tracing import arrays_of, traced
 from tracegrad.core.types import ArrayType, type_of
-from tracegrad.transforms.batch import Batched, Placed, batch_graph, batch_in_chunks, own_arrays, with_batch
+from tracegrad.transforms.batch import Batched, Whole, batch_graph, batch_in_chunks, own_arrays, with_batch
 from tracegrad.transforms.rows import in_rows
 from tracegrad.typing import Array, P, R
 
@@ -152,7 +152,7 @@ def vmap(
             results = within(bound, axis, 0, batch_in_chunks, graph, size, chunk, fronted, flags, targets)
         placed = []
         for i, (r, target) in enumerate(zip(results, targets, strict=True)):
-            if type(r) is Placed:
+            if type(r) is Whole:
                 placed.append(r.value)
             elif target is not None:
                 whole = with_batch(r, size)

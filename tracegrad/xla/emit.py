@@ -28,9 +28,9 @@ from tracegrad.core.errors import (
     DtypeError,
     PrecisionWarning,
     UnsupportedFunctionError,
+    annotate,
     at,
     hide,
-    place,
     resolve,
     user_source,
 )
@@ -240,7 +240,7 @@ def emit(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
             else:
                 env[outs[0]] = found
     except CALL_ERRORS as error:
-        place(error, f"{eqn.op.name} of {', '.join([str(a.type) for a in eqn.inputs])}, lowered to XLA")
+        annotate(error, f"{eqn.op.name} of {', '.join([str(a.type) for a in eqn.inputs])}, lowered to XLA")
         raise
     finally:
         context.cell = outer

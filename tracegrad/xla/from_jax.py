@@ -21,8 +21,8 @@ from tracegrad.core.errors import (
     at,
     clip,
     described,
+    location_of,
     origin,
-    place_of,
     require_callable,
     user_source,
 )
@@ -238,8 +238,8 @@ def _evaluated(entry: _Entry, arrays: Sequence[Any], here: RawSource) -> list[An
     def apply(eqn: Eqn, values: tuple[Any, ...]) -> Any:
         found: Any = eqn.raw_source
         if found is not None:
-            place = call if place_of(found) is entry.first else place_of(found)
-            if plain and place_of(found) is found:
+            place = call if location_of(found) is entry.first else location_of(found)
+            if plain and location_of(found) is found:
                 found = place
             else:
                 inner, deeper, rule, _ = origin(found)

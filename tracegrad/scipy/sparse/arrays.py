@@ -14,12 +14,12 @@ from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.index import take
-from tracegrad.ops.sparse import places, scipy_sparse, sparse_matmul_op
+from tracegrad.ops.sparse import coordinates, scipy_sparse, sparse_matmul_op
 from tracegrad.tree import register_pytree_node
 from tracegrad.typing import Array, ArrayLike
 
 
-class Places:
+class Pattern:
     """Where the numbers of a sparse array stand: as those of a csr_array of this shape, or of the transposed of one."""
 
     __slots__ = ("hash", "indices", "indptr", "shape", "transposed")
@@ -32,7 +32,7 @@ class Places:
         self.hash: int | None = None
 
     def __eq__(self, other: object) -> bool:
-        if self is other or type(other) is not Places:
+        if self is other or type(other) is not Pattern:
             return self is other
         alike = (self.shape, self.transposed) == (other.shape, other.transposed)
         return alike and np.array_equal(self.indptr, other.indptr) and np.array_equal(self.indices, other.indices)
@@ -58,20 +58,20 @@ class SparseArray:
 
     __array_ufunc__ = None  # so that NumPy's operators leave those with plain arrays to these
     __array_priority__ = 2000.0
-    __slots__ = ("data", "places")
+    __slots__ = ("data", "pattern")
 
-    def __init__(self, data: Any, where: Places) -> None:
+    def __init__(self, data: Any, where: Pattern) -> None:
         self.data = data
-        self.places = where
+        self.pattern = where
 
     @property
     def format(self) -> str:
-        return "csc" if self.places.transposed else "csr"
+        return "csc" if self.pattern.transposed else "csr"
 
     @property
     def shape(self) -> tuple[int, int]:
-        m, n = self.places.shape
-        return (n, m) if self.places.transposed else (m, n)
+        m, n = self.pattern.shape
+        return (n, m) if self.pattern.transposed else (m, n)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -79,7 +79,7 @@ class SparseArray:
 
     @property
     def nnz(self) -> int:
-        return int(self.places.indices.shape[0])
+        return int(self.pattern.indices.shape[0])
 
     @property
     def ndim(self) -> int:
@@ -87,29 +87,29 @@ class SparseArray:
 
     @property
     def indices(self) -> Any:
-        return self.places.indices
+        return self.pattern.indices
 
     @property
     def indptr(self) -> Any:
-        return self.places.indptr
+        return self.pattern.indptr
 
     @property
     def T(self) -> SparseArray:
-        p = self.places
-        return SparseArray(self.data, Places(p.indices, p.indptr, p.shape, not p.transposed))
+        p = self.pattern
+        return SparseArray(self.data, Pattern(p.indices, p.indptr, p.shape, not p.transposed))
 
     def transpose(self) -> SparseArray:
         return self.T
 
     def parts(self) -> tuple[Any, Any, Any]:
-        return self.data, self.places.indices, self.places.indptr
+        return self.data, self.pattern.indices, self.pattern.indptr
 
     def __matmul__(self, other: Any) -> Any:
         if isinstance(other, SparseArray) or is_sparse(other):
             return _product_of_two(self, sparse_array(other))
         x = as_array(other)
         dtype = np.result_type(self.data, x)
-        how = {"shape": self.places.shape, "transposed": self.places.transposed}
+        how = {"shape": self.pattern.shape, "transposed": self.pattern.transposed}
         return bind(sparse_matmul_op, (astype(self.data, dtype), *self.parts()[1:], astype(x, dtype)), how)
 
     def __rmatmul__(self, other: Any) -> Any:
@@ -127,7 +127,7 @@ class SparseArray:
                 f"a sparse array times {type_of(data)} is not traced{at(user_source())}; write a @ x for the product, or "
                 "a.toarray() * x"
             )
-        return SparseArray(data, self.places)
+        return SparseArray(data, self.pattern)
 
     def __mul__(self, other: Any) -> SparseArray:
         return self._scaled(self.data * _number(other))
@@ -138,7 +138,7 @@ class SparseArray:
         return self._scaled(self.data / _number(other))
 
     def __neg__(self) -> SparseArray:
-        return SparseArray(-self.data, self.places)
+        return SparseArray(-self.data, self.pattern)
 
     def toarray(self) -> Array:
         """The whole matrix, with its zeros."""
@@ -148,7 +148,7 @@ class SparseArray:
 
     def diagonal(self) -> Array:
         """What stands on the diagonal."""
-        rows, columns = places(*self.parts()[1:], self.places.transposed)
+        rows, columns = coordinates(*self.parts()[1:], self.pattern.transposed)
         found = np.flatnonzero(rows == columns)
         found = found[np.argsort(rows[found], kind="stable")]
         size = min(self.shape)
@@ -174,8 +174,8 @@ def _product_of_two(a: SparseArray, b: SparseArray) -> SparseArray:
     """Places are plain, so that those of the product are: which pairs of numbers meet, and the row and the column that each goes to."""
     if a.shape[1] != b.shape[0]:
         raise ShapeError(f"sparse arrays of shapes {a.shape} and {b.shape} have no product{at(user_source())}")
-    rows, inner = places(*a.parts()[1:], a.places.transposed)
-    begins, columns = places(*b.parts()[1:], b.places.transposed)
+    rows, inner = coordinates(*a.parts()[1:], a.pattern.transposed)
+    begins, columns = coordinates(*b.parts()[1:], b.pattern.transposed)
     by_row = np.argsort(begins, kind="stable")
     first = np.searchsorted(begins[by_row], np.arange(b.shape[0] + 1))
     counts = (first[1:] - first[:-1])[inner]
@@ -190,7 +190,7 @@ def _product_of_two(a: SparseArray, b: SparseArray) -> SparseArray:
     how = {"shape": (len(found), len(order)), "transposed": False}
     summed = bind(sparse_matmul_op, (*[astype(segments[0], type_of(data).dtype), *segments[1:]], data), how)
     indptr = np.searchsorted(found // max(b.shape[1], 1), np.arange(a.shape[0] + 1))
-    return SparseArray(summed, Places(found % max(b.shape[1], 1), indptr, (a.shape[0], b.shape[1]), False))
+    return SparseArray(summed, Pattern(found % max(b.shape[1], 1), indptr, (a.shape[0], b.shape[1]), False))
 
 
 def _number(x: Any) -> Any:
@@ -203,7 +203,7 @@ def _number(x: Any) -> Any:
     return found
 
 
-register_pytree_node(SparseArray, lambda a: ((a.data,), a.places), lambda where, leaves: SparseArray(leaves[0], where))
+register_pytree_node(SparseArray, lambda a: ((a.data,), a.pattern), lambda where, leaves: SparseArray(leaves[0], where))
 
 
 def sparse_array(a: Any) -> SparseArray:
@@ -215,7 +215,7 @@ def sparse_array(a: Any) -> SparseArray:
     found = a if a.format in ("csr", "csc") else a.tocsr()
     turned = found.format == "csc"
     shape = found.shape[::-1] if turned else found.shape
-    return SparseArray(found.data, Places(found.indices, found.indptr, shape, turned))
+    return SparseArray(found.data, Pattern(found.indices, found.indptr, shape, turned))
 
 
 def product(a: Any, b: Any) -> Any:
@@ -279,7 +279,7 @@ def _made(name: str, arg: Any, shape: tuple[int, int] | None, dtype: Any, copy: 
             f"{name}{at(user_source())}: {type_of(data)} for {where[0].size} places and {where[1].size - 1} "
             f"{'columns' if turned else 'rows'} of a matrix of shape {tuple(shape)}"
         )
-    return SparseArray(data, Places(where[0], where[1], (int(inner[0]), int(inner[1])), turned))
+    return SparseArray(data, Pattern(where[0], where[1], (int(inner[0]), int(inner[1])), turned))
 
 
 def is_traced(a: Any, *others: ArrayLike) -> bool:

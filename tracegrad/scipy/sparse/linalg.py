@@ -101,7 +101,7 @@ def _matrix(A: Any) -> Any:
     """For SciPy: its own array of the same numbers."""
     if not isinstance(A, SparseArray):
         return A
-    kind = scipy_sparse().csc_array if A.places.transposed else scipy_sparse().csr_array
+    kind = scipy_sparse().csc_array if A.pattern.transposed else scipy_sparse().csr_array
     return kind(A.parts(), shape=A.shape)
 
 
@@ -127,7 +127,7 @@ def _solved(name: str, A: Any, b: Any, **options: Any) -> Any:
     dtype = np.result_type(whole.data, x)
     dtype = dtype if is_inexact(dtype) else np.dtype(np.float64)
     data, indices, indptr = whole.parts()
-    how = {"shape": whole.places.shape, "transposed": whole.places.transposed}
+    how = {"shape": whole.pattern.shape, "transposed": whole.pattern.transposed}
     inputs = astype(data, dtype), indices, indptr, astype(x, dtype)
     return bind(sparse_solve_op, inputs, {**how, "method": name, "options": tuple(options.items())})
 

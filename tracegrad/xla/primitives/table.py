@@ -26,7 +26,7 @@ from tracegrad.core.errors import (
     Source,
     UnsupportedFunctionError,
     is_of_the_user,
-    place_of,
+    location_of,
     resolve,
     user_source,
 )
@@ -140,7 +140,7 @@ def constant(x: Any, dtype: Any = None) -> Any:
 
 def imported_from(source: Any) -> Imported:
     """A line of the user's, where it is known that jax's code is from there."""
-    place = place_of(source)
+    place = location_of(source)
     return place if type(place) is Imported else Imported(*cast(Source, resolve(place)))
 
 
