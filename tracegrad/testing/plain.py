@@ -513,10 +513,8 @@ def _within_range(case: Case, args: Sequence[Any]) -> list[Any]:
 
 
 def _in_wide_numbers(case: Case, args: Sequence[Any]) -> list[Any]:
-    """What the program makes of its arguments as long doubles, which hold what overflows and underflows on the way. (Not of the
-    dtype's own ends, which `np.nan_to_num` and `np.nextafter` give.)"""
-    if "nan_to_num" in case.source or "nextafter" in case.source:
-        return []
+    """What the program makes of its arguments as long doubles, which hold what overflows and underflows on the way. The dtype's own
+    ends, which `np.nan_to_num` and `np.nextafter` give, stay."""
 
     def wide(x: Any) -> Any:
         kind = np.asarray(x).dtype.kind
@@ -529,11 +527,22 @@ def _in_wide_numbers(case: Case, args: Sequence[Any]) -> list[Any]:
         found, dtype = np.asarray(x), np.asarray(like).dtype
         return found.astype(dtype) if found.dtype.kind == dtype.kind and dtype.kind in "fc" else x
 
-    expected, error = _run(case.program, [x.copy() if type(x) is np.ndarray else x for x in args])
-    found, failure = _run(case.program, list(map(wide, args)))
-    if error is not None or failure is not None or len(_leaves(found)) != len(_leaves(expected)):
+    given = {**_scope(), **dict(zip(case.names, [x.copy() if type(x) is np.ndarray else x for x in args], strict=True))}
+    scope = {**_scope(), **dict(zip(case.names, map(wide, args), strict=True))}
+    target = ""
+    try:
+        for target, text in case.lines:
+            exec(text, given)
+            if "nan_to_num" in text or "nextafter" in text:
+                scope[target] = tree.tree_map(wide, given[target])
+            else:
+                exec(text, scope)
+    except Exception:
         return []
-    return [[narrow(x, like) for x, like in zip(_leaves(found), _leaves(expected), strict=True)]]
+    found, expected = _leaves(scope[target]), _leaves(given[target])
+    if len(found) != len(expected):
+        return []
+    return [[narrow(x, like) for x, like in zip(found, expected, strict=True)]]
 
 
 def _digits(case: Case, args: Sequence[Any]) -> float:
@@ -636,7 +645,9 @@ def _elsewise(case: Case, args: Sequence[Any], on_xla: bool = False) -> list[Any
     source = re.sub(r"(\w+) @ (\w+)", r"np.matmul(\1, \2)", case.source)
     source = re.sub(r"(\w+) \*\* (-?[\w.]+)", r"np.power(\1, \2)", source)
     source = re.sub(
-        r"(\w+) (<=|>=|<|>) (-?\w+)", lambda found: f"np.{_COMPARED[found[2]]}({found[1]}, {found[3]})", source
+        r"(np\.\w+\(\w+\)|\w+) (<=|>=|<|>) (-?\w+)",
+        lambda found: f"np.{_COMPARED[found[2]]}({found[1]}, {found[3]})",
+        source,
     )
     source = re.sub(r"(\w+)\.astype\('i8'\)", r"np.as_i8(\1)", source)
     source = re.sub(r"np\.add\.at\((\w+), 0, 2\)", r"\1[0] += 2", source)  # which computes in another dtype
@@ -737,12 +748,12 @@ def _check_rows(case: Case) -> None:
     rows = [np.stack([x, np.flip(x)]) if i in arrays else x for i, x in enumerate(args)]
     axes = tuple([0 if i in arrays else None for i in range(len(args))])
     got, error = _run(vmap(case.program, axes), rows)
+    each = [_run(case.program, [x[k] if i in arrays else x for i, x in enumerate(rows)]) for k in range(2)]
+    if any([failure is not None for _, failure in each]):
+        return
     if error is not None:
         if not _is_said(error) and not _leaves_its_kind(case):
             raise AssertionError(f"vmap raises {type(error).__name__}: {error}\n{case!r}") from error
-        return
-    each = [_run(case.program, [x[k] if i in arrays else x for i, x in enumerate(rows)]) for k in range(2)]
-    if any([error is not None for _, error in each]):
         return
     for k, (expected, _) in enumerate(each):
         row = tree.tree_map(lambda x, k=k: np.asarray(x)[k], got)
