@@ -259,3 +259,17 @@ def test_second_derivatives() -> None:
 def test_every_name_is_on_the_page() -> None:
     coverage = pytest.importorskip("tests.scipy_coverage")
     assert [name for name in stats.__all__ if f"`{name}`" not in coverage.TAIL] == []
+
+
+@pytest.mark.slow
+def test_the_page_tells_the_truth_of_distributions() -> None:
+    """At a few of its points, with something for other processors."""
+    from tests import stats_coverage
+
+    stated = stats_coverage.stated()
+    assert list(stated) == list(stats_coverage.EXACT), "run python -m tests.stats_coverage"
+    for name, cells in stated.items():
+        worst = [cells[0] + cells[1], cells[2] + cells[3]]
+        for found, most in zip(stats_coverage.measured(name, 8), worst, strict=True):
+            assert len(found) == len(most), name
+            assert all(e <= 2 * w + 2 for e, w in zip(found, most, strict=True)), (name, found, most)
