@@ -3,6 +3,10 @@ away."""
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +19,7 @@ import tracegrad.lax  # for the ops that come with it
 import tracegrad.random
 from benchmarks.jitted import deep_by_hand, network_step
 from benchmarks.workloads import LIBRARIES, network_data
+from tests import ROOT
 from tests.compare import same_bits
 from tracegrad.core.graph import Graph, Var
 from tracegrad.lower.numpy.layouts import Layouts
@@ -178,3 +183,27 @@ def test_arrays_without_axes_are_the_callers_own_too() -> None:
         arrays = [r for r in results if isinstance(r, np.ndarray)]
         assert not any(np.shares_memory(a, b) for i, a in enumerate(arrays) for b in [x, *arrays[i + 1 :]])
     assert (tg.jit(lambda x: x)(2.0), type(tg.jit(lambda x: x)(np.float64(2.0)))) == (2.0, np.float64)
+
+
+CALLS = """
+import resource
+import numpy as np, tracegrad as tg
+
+f = tg.jit(lambda x: np.sin(x)[::-1] + np.cos(x)[1] * np.exp(x)[:, ::-1])
+x = np.ones((500, 500))
+for _ in range(5):
+    f(x)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    f(x)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")
+def test_memory_that_a_call_frees_is_kept_for_the_next() -> None:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
+    found = subprocess.run(
+        [sys.executable, "-c", CALLS], capture_output=True, text=True, check=True, env=environment, cwd=ROOT
+    )
+    assert int(found.stdout) < 20 * 50  # pages; one result alone has 489

@@ -31,7 +31,7 @@ from tracegrad.lower.numpy.blocks import with_chains
 from tracegrad.lower.numpy.calls import display, is_plain
 from tracegrad.lower.numpy.lanes import side_by_side
 from tracegrad.lower.numpy.layouts import Layouts
-from tracegrad.lower.numpy.memory import MANY, MEDIUM, Memory, size_of
+from tracegrad.lower.numpy.memory import LENT, MANY, MEDIUM, Memory, keep_freed_memory, size_of
 from tracegrad.lower.numpy.order import near_their_inputs
 from tracegrad.lower.numpy.parts import Line, in_parts
 from tracegrad.lower.numpy.words import Words, is_of_python
@@ -94,6 +94,9 @@ def lower(
     """
     parts: list[str] = []
     ordered, assumed = (graph, 0) if any_order and not takes_spares else _in_order(graph, bool(fills) or takes_spares)
+
+    if any([size_of(v.type) >= LENT for e in ordered.eqns for v in e.outputs]):
+        keep_freed_memory()
 
     def compiled(part: Graph, fills: int) -> Callable[..., Any]:
         found = _compiled(part, None, fills)
