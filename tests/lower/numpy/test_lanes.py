@@ -13,6 +13,7 @@ import tracegrad as tg
 from tests.compare import same_bits
 from tracegrad.core.check import check
 from tracegrad.core.graph import Graph
+from tracegrad.lower.numpy import lanes
 from tracegrad.lower.numpy.lanes import FEW, side_by_side
 
 RNG = np.random.default_rng(0)
@@ -135,3 +136,44 @@ def test_warnings_have_the_users_line_and_tools_know_these_programs() -> None:
     assert found and all([w.filename == __file__ for w in found])
     assert "sqrt" in str(tg.debug.cost(f, *LEAVES))
     assert isinstance(tg.jit(step).lower(*states((5,))).graph, Graph)
+
+
+def test_a_lane_that_reads_what_is_made_between_lanes_of_another_set() -> None:
+    """Sets find their places for themselves: what one makes may reach another by way of what is in no lane."""
+
+    def f(*xs: Any) -> Any:
+        first = [np.sqrt(np.sqrt(abs(x) + 1.0) * 3.0 - 1.0) + 0.5 for x in xs]
+        return [np.sqrt(np.sqrt(h.sum(0) * 2.0 + 1.0) + 3.0) * 0.5 for h in first]
+
+    def mixed(*xs: Any) -> Any:
+        results = []
+        for x in xs:
+            h = np.sqrt(np.sqrt(abs(x) + 1.0) * 3.0 - 1.0) + 0.5
+            results.append(np.sqrt(np.sqrt(h.sum(0) * 2.0 + 1.0) + 3.0) * 0.5)
+        return results
+
+    assert laid(f, *LEAVES).count("concatenate") == 2
+    assert laid(mixed, *LEAVES).count("concatenate") == 2
+    for g in (f, mixed):
+        same_bits(tg.jit(g)(*LEAVES), g(*LEAVES))
+
+
+def test_each_equation_is_looked_at_as_often_however_many_sets_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = []
+    for name in ("_fits", "_key", "_begin"):
+        plain = getattr(lanes, name)
+        monkeypatch.setattr(lanes, name, lambda *args, f=plain, name=name: (looked.append(name), f(*args))[1])
+    updates: list[int] = []
+    update = lanes.Layouts.update
+    monkeypatch.setattr(
+        lanes.Layouts, "update", lambda self, eqns: update(self, [(updates.append(1), item)[1] for item in eqns])
+    )
+    many = 20
+    args = [x for n in range(1, many + 1) for x in states((n,))]
+    graph = tg.make_graph(step)(*args)
+    found, _ = side_by_side(graph)
+    assert sum(e.op.name == "sqrt" for e in found.eqns) == many
+    size = len(graph.eqns)
+    counts = {name: looked.count(name) for name in ("_fits", "_key", "_begin")}
+    assert counts == {"_fits": size, "_key": many * FEW, "_begin": many}
+    assert len(updates) == size

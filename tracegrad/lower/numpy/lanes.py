@@ -53,19 +53,27 @@ class _Lane(NamedTuple):
 def side_by_side(graph: Graph) -> tuple[Graph, int]:
     """The Graph with one set of equations in place of many that are alike; and which inputs have to be in C order for the results to
     lie as they would, a bit for each."""
-    assumed = 0
-    given_up: set[Any] = set()
-    while True:
-        # One set after the other, since each moves the equations behind it.
-        found = next((item for item in _alike(graph).items() if item[0] not in given_up), None)
-        if found is None:
-            return graph, assumed
-        key, lanes = found
-        at_once = TOGETHER // size_of(lanes[0].given[0].type)
-        changed, more = _together(graph, lanes[:at_once])
-        if changed is graph:
-            given_up.add(key)
-        graph, assumed = changed, assumed | more
+    eqns = graph.eqns
+    alike, readers = _alike(graph)
+    if not alike:
+        return graph, 0
+    makers = {v: i for i, e in enumerate(eqns) for v in e.outputs}
+    layouts = Layouts(graph)
+    layouts.update((v, e) for e in eqns for v in e.outputs)
+    sets: dict[int, list[Sequence[_Lane]]] = {}  # by the equation that they come before
+    gone: set[int] = set()
+    for lanes in alike:
+        begin = _begin(graph, lanes, makers, readers)
+        if begin is not None and _lie_in_c_order(graph, lanes, layouts):
+            sets.setdefault(begin, []).append(lanes)
+            gone.update([i for lane in lanes for i in lane.eqns])
+    found: list[Eqn] = []
+    for i, eqn in enumerate(eqns):
+        for lanes in sets.get(i, ()):
+            found += _laid_together(graph, lanes)
+        if i not in gone:
+            found.append(eqn)
+    return replace(graph, eqns=tuple(found)), layouts.assumed
 
 
 def _fits(eqn: Eqn) -> bool:
@@ -78,14 +86,14 @@ def _fits(eqn: Eqn) -> bool:
     return is_ufunc and all([a.type.shape in ((), of.shape) for a in eqn.inputs])
 
 
-def _alike(graph: Graph) -> dict[Any, list[_Lane]]:
-    """Lanes by what they do, where that pays for laying them together."""
+def _alike(graph: Graph) -> tuple[list[Sequence[_Lane]], dict[Var, list[int]]]:
+    """Sets of lanes that do the same, where it pays to lay them together; and the equations that read what lanes make."""
+    readers: dict[Var, list[int]] = {}
     fitting = [i for i, e in enumerate(graph.eqns) if _fits(e)]
     if len(fitting) < FEW * 3:
-        return {}
-    lane_of: dict[
-        Any, list[int]
-    ] = {}  # by a variable: the numbers of the equations that belong with that which makes it
+        return [], readers
+    # By a variable: the numbers of the equations that belong with that which makes it.
+    lane_of: dict[Any, list[int]] = {}
     for i in fitting:
         eqn = graph.eqns[i]
         joined = {id(x): x for a in eqn.inputs if (x := lane_of.get(a)) is not None}.values()
@@ -97,10 +105,9 @@ def _alike(graph: Graph) -> dict[Any, list[_Lane]]:
         longest.append(i)
         lane_of[eqn.outputs[0]] = longest
     returned = {a for a in graph.outputs if type(a) is Var}
-    readers: dict[Any, list[int]] = {}
     for i, eqn in enumerate(graph.eqns):
         for a in eqn.inputs:
-            if a in lane_of:
+            if type(a) is Var and a in lane_of:
                 readers.setdefault(a, []).append(i)
     found: dict[Any, list[_Lane]] = {}
     for numbers in {id(x): x for x in lane_of.values()}.values():
@@ -108,10 +115,14 @@ def _alike(graph: Graph) -> dict[Any, list[_Lane]]:
         # Of each line NumPy's call is saved; an array that is laid beside others takes some of that time, and one that is cut out more than all.
         if 4 * len(lane.eqns) > 3 * len(lane.given) + 5 * len(lane.made):
             found.setdefault(key, []).append(lane)
-    return {key: lanes for key, lanes in found.items() if len(lanes) >= FEW}
+    sets = []
+    for lanes in found.values():
+        at_once = TOGETHER // size_of(lanes[0].given[0].type)
+        sets += [lanes[k : k + at_once] for k in range(0, len(lanes), at_once)]
+    return [lanes for lanes in sets if len(lanes) >= FEW], readers
 
 
-def _key(graph: Graph, numbers: Sequence[int], returned: set[Var], readers: dict[Any, list[int]]) -> tuple[Any, _Lane]:
+def _key(graph: Graph, numbers: Sequence[int], returned: set[Var], readers: dict[Var, list[int]]) -> tuple[Any, _Lane]:
     """What a lane does, to compare it by, and the lane."""
     places: dict[Any, int] = {}  # of what it makes
     given: dict[Any, int] = {}
@@ -139,26 +150,27 @@ def _key(graph: Graph, numbers: Sequence[int], returned: set[Var], readers: dict
     return tuple(key), _Lane(numbers, tuple(given), tuple(made))
 
 
-def _together(graph: Graph, lanes: Sequence[_Lane]) -> tuple[Graph, int]:
-    """The Graph with these lanes as one; as it is where one of them needs what comes of another, or where it is not known how arrays
-    lie."""
-    eqns = graph.eqns
-    makers = {v: i for i, e in enumerate(eqns) for v in e.outputs}
-    gone = {i for lane in lanes for i in lane.eqns}
-    read = [a for i in gone for a in eqns[i].inputs if type(a) is Var and makers.get(a, -1) not in gone]
-    made = {v for lane in lanes for v in lane.made}
-    begin = max([makers.get(a, -1) for a in read], default=-1) + 1
-    if any([i < begin and i not in gone and not made.isdisjoint(e.inputs) for i, e in enumerate(eqns)]):
-        return graph, 0
-    layouts = Layouts(graph)
-    layouts.update((v, e) for e in eqns for v in e.outputs)
-    if not all([axes_of(a.type.shape) <= 1 or layouts.is_in_c_order(a) for a in dict.fromkeys(read)]):
-        return graph, 0
-    whole = list(_laid_together(graph, lanes))
-    rest = [
-        [e for i, e in part if i not in gone] for part in (list(enumerate(eqns))[:begin], list(enumerate(eqns))[begin:])
-    ]
-    return replace(graph, eqns=(*rest[0], *whole, *rest[1])), layouts.assumed
+def _begin(graph: Graph, lanes: Sequence[_Lane], makers: dict[Var, int], readers: dict[Var, list[int]]) -> int | None:
+    """The first equation before which all is there that the lanes need; None where one of them needs what comes of another.
+
+    No two lanes read each other's arrays, else they were one: what stands between them is in no lane, and does not move. So each set
+    finds its place for itself.
+    """
+    own = {i for lane in lanes for i in lane.eqns}
+    needed = [makers[a] for i in own for a in graph.eqns[i].inputs if a in makers and makers[a] not in own]
+    begin = max(needed, default=-1) + 1
+    is_late = any([i < begin for lane in lanes for v in lane.made for i in readers.get(v, ()) if i not in own])
+    return None if is_late else begin
+
+
+def _lie_in_c_order(graph: Graph, lanes: Sequence[_Lane], layouts: Layouts) -> bool:
+    """Whether all arrays that are read lie so; what that assumes of inputs is assumed only then."""
+    before = layouts.assumed
+    given = [v for lane in lanes for v in lane.given]
+    if all([axes_of(v.type.shape) <= 1 or layouts.is_in_c_order(v) for v in given]):
+        return True
+    layouts.assumed = before
+    return False
 
 
 def _laid_together(graph: Graph, lanes: Sequence[_Lane]) -> Iterator[Eqn]:
@@ -169,17 +181,20 @@ def _laid_together(graph: Graph, lanes: Sequence[_Lane]) -> Iterator[Eqn]:
     def whole(v: Var) -> Var:
         return Var(ArrayType((n * len(lanes), *shape[1:]), v.type.dtype))
 
+    sources: dict[Any, Any] = {}  # of what is read the first reader's line
+    for i in first.eqns:
+        eqn = graph.eqns[i]
+        for v in (*eqn.inputs, *eqn.outputs):
+            sources.setdefault(v, eqn.raw_source)
     laid: dict[Any, Var] = {}
     for k, v in enumerate(first.given):
-        reader = next(graph.eqns[i] for i in first.eqns if v in graph.eqns[i].inputs)
         laid[v] = whole(v)
-        yield Eqn(concatenate_op, tuple([lane.given[k] for lane in lanes]), {"axis": 0}, (laid[v],), reader.raw_source)
+        yield Eqn(concatenate_op, tuple([lane.given[k] for lane in lanes]), {"axis": 0}, (laid[v],), sources[v])
     for i in first.eqns:
         eqn = graph.eqns[i]
         laid[eqn.outputs[0]] = whole(eqn.outputs[0])
         inputs = tuple([laid.get(a, a) for a in eqn.inputs])
         yield replace(eqn, inputs=inputs, outputs=(laid[eqn.outputs[0]],))
-    sources = {graph.eqns[i].outputs[0]: graph.eqns[i].raw_source for i in first.eqns}
     for k, v in enumerate(first.made):
         for j, lane in enumerate(lanes):
             yield Eqn(cut_op, (laid[v],), {"start": n * j, "stop": n * (j + 1)}, (lane.made[k],), sources[v])
