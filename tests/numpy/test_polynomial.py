@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import jax
@@ -65,3 +66,17 @@ def test_points_that_do_not_go_together() -> None:
         tg.make_graph(lambda x: tnp.polynomial.polynomial.polyval2d(x, x[:2], np.ones((2, 2))))(np.ones(3))
     with pytest.raises(ValueError, match="no coefficients"):
         tg.make_graph(lambda c: tnp.polynomial.hermite.hermval(1.0, c))(np.ones(0))
+
+
+def test_numpys_own_functions_name_ours() -> None:
+    c = np.arange(3.0)
+    for refused, text in [
+        (lambda t: np.polynomial.polynomial.polyval(0.5, t), "tnp.polynomial.polynomial.polyval(...)"),
+        (lambda t: np.polynomial.hermite_e.hermeval2d(t, t, np.outer(c, c)), "tnp.polynomial.hermite_e.hermeval2d(...)"),
+        (lambda t: np.polynomial.Chebyshev(c)(t), "tnp.polynomial.chebyshev.chebval(x, p.convert().coef)` in place of `p(x)`"),
+    ]:  # fmt: skip
+        with pytest.raises(TypeError, match=re.escape(f"Write `{text}")):
+            tg.make_graph(refused)(c)
+    p = np.polynomial.Chebyshev(c, domain=[0, 2])
+    found = tg.jit(lambda t: tnp.polynomial.chebyshev.chebval(t, p.convert().coef))(c)
+    np.testing.assert_allclose(found, p(c))

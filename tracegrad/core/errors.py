@@ -463,6 +463,8 @@ def unsupported(function: Any, how: str = "", of: Any = None) -> UnsupportedFunc
     )
     if module.startswith("numpy") and name in REASONS:
         fix = REASONS[name]
+    elif instead := for_series(function):
+        fix = f"{instead.removesuffix('.')} (with `import tracegrad.numpy as tnp`)."
     arguments = ("x", "x, y")[function.nin == 2] if isinstance(function, np.ufunc) and function.nin < 3 else "..."
     if "out=" in how:
         fix = f"In place of `np.{name}(..., out=y)` write `y = np.{name}(...)`."
@@ -492,6 +494,25 @@ REASONS = {
     "as_strided": "What is traced is no memory: write np.lib.stride_tricks.sliding_window_view(x, n), or x[i] with an array i.",
     **dict.fromkeys(("busday_count", "busday_offset", "datetime_as_string", "is_busday", "isnat"), _DATES),
 }
+
+# Families of numpy.polynomial by the module that has one, and how the names of its functions begin.
+_SERIES = {
+    "chebyshev": "cheb", "hermite": "herm", "hermite_e": "herme", "laguerre": "lag", "legendre": "leg", "polynomial": "poly"
+}  # fmt: skip
+
+
+def for_series(function: Any) -> str:
+    """What to write in place of a function of numpy.polynomial that evaluates a series, or of its classes; "" of any other."""
+    name, family = getattr(function, "__name__", ""), (getattr(function, "__module__", None) or "").rpartition(".")[2]
+    if family not in _SERIES or getattr(np.polynomial, family) is not sys.modules[function.__module__]:
+        return ""
+    if isinstance(function, type):
+        return f"Write `tnp.polynomial.{family}.{_SERIES[family]}val(x, p.convert().coef)` in place of `p(x)`."
+    if not re.fullmatch(_SERIES[family] + r"(val([23]d)?|grid[23]d)", name):
+        return ""
+    return (
+        f"Write `tnp.polynomial.{family}.{name}(...)`, which takes traced arrays too (import tracegrad.numpy as tnp)."
+    )
 
 
 def _module_of(ufunc: Any) -> str:

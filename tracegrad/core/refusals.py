@@ -13,6 +13,7 @@ from tracegrad.core.errors import (
     TracerArrayConversionError,
     assigns,
     at,
+    for_series,
     frames_here,
     instead_of_jax,
 )
@@ -82,8 +83,8 @@ def no_plain_array(x: Any, exact: bool, written: str, function: Any, source: Raw
         ]
     elif function is np.array or function is np.asarray:
         fixes = [_MAKE if function is np.array else "  In place of `np.asarray(x)` write `tnp.asarray(x)`."]
-    elif callable(function) and name in REASONS:
-        fixes = [f"  {REASONS[name]}"]
+    elif callable(function) and (reason := REASONS.get(name) or for_series(function)):
+        fixes = [f"  {reason}"]
     elif isinstance(function, np.ufunc):
         fixes = [f"  In place of `{written}([...])` of a list write `{written}(np.stack([...]))`."]
     elif isinstance(function, type) and issubclass(function, np.generic):
