@@ -451,14 +451,14 @@ def shape_in_vmap() -> None:
 
 @golden(
     ConcretizationTypeError,
-    "indexing with a mask at <F> (in <lambda>), then np.sort, at <F> (in <lambda>) needs the value of a traced bool[3] made at "
+    "indexing with a mask at <F> (in <lambda>), then np.argsort, at <F> (in <lambda>) needs the value of a traced bool[3] made at "
     "<F> (in <lambda>), which depends on x, but the vmap of <F function> knows only its type.\n"
-    "    f = lambda x: np.sort(x[x > 0])  # F\n"
+    "    f = lambda x: np.argsort(x[x > 0])  # F\n"
     "  Instead, write `np.where(mask, x, 0)`, `np.sum(x, where=mask)` or `tnp.at(x)[mask].set(0)`, whose shapes do not depend on "
     "values, or say how many elements there are at most: `tnp.extract(mask, x, size=n)`, `x[tnp.flatnonzero(mask, size=n)]`.",
 )
 def mask_in_vmap() -> None:
-    f = lambda x: np.sort(x[x > 0])  # F
+    f = lambda x: np.argsort(x[x > 0])  # F
     tg.vmap(f)(A)
 
 
