@@ -11,8 +11,6 @@ from tracegrad.core.types import ShapeDtypeStruct, float0
 from tracegrad.ops import elementwise, reduce, shape  # noqa: F401, which fill the tables with what most functions use
 from tracegrad.ops.structural import checkpoint_name
 from tracegrad.transforms.grad import grad, value_and_grad
-from tracegrad.transforms.linearize import jvp, linear_transpose, linearize, vjp
-from tracegrad.transforms.stop_gradient import stop_gradient
 from tracegrad.transforms.vmap import vmap
 
 if TYPE_CHECKING:
@@ -48,6 +46,8 @@ if TYPE_CHECKING:
     from tracegrad.transforms.jit.numpy import jit
     from tracegrad.transforms.jit.source import to_numpy_source
     from tracegrad.transforms.laplacian import hessian_diag, laplacian
+    from tracegrad.transforms.linearize import jvp, linear_transpose, linearize, vjp
+    from tracegrad.transforms.stop_gradient import stop_gradient
     from tracegrad.transforms.taylor import taylor
     from tracegrad.xla.devices import device_put, devices, to_jax
     from tracegrad.xla.from_jax import from_jax
@@ -152,6 +152,8 @@ _NAMES = {
     "transforms.jacobian": ("hessian", "hvp", "jacfwd", "jacobian", "jacrev"),
     "transforms.jit.numpy": ("jit",),
     "transforms.laplacian": ("hessian_diag", "laplacian"),
+    "transforms.linearize": ("jvp", "linear_transpose", "linearize", "vjp"),
+    "transforms.stop_gradient": ("stop_gradient",),
     "transforms.taylor": ("taylor",),
     "transforms.jit.source": ("to_numpy_source",),
     "xla.devices": ("device_put", "devices", "to_jax"),
