@@ -45,7 +45,9 @@ _OPERATORS: dict[Any, str] = {
 }  # fmt: skip
 _OF_PYTHON: dict[Any, str] = {operator.add: "+", operator.sub: "-", operator.mul: "*"}
 # What spellings for generated code (`Op.code`) speak of, in NumPy's words.
-_HELPERS = {"add_reduce": "np.sum", "add_accumulate": "np.cumsum", "add": "np.add", "blas_matmul": "np.matmul"}
+_HELPERS = {
+    "add_reduce": "np.sum", "add_accumulate": "np.cumsum", "add": "np.add", "blas_matmul": "np.matmul", "chosen": "np.where",
+}  # fmt: skip
 
 
 # (names, those of variables, the variables that are read, the arguments) -> statements that take inputs out of arguments.

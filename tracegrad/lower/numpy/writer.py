@@ -29,6 +29,7 @@ from tracegrad.core.numpy_warnings import SOURCES, watch
 from tracegrad.core.types import ArrayType
 from tracegrad.lower.numpy.blocks import with_chains
 from tracegrad.lower.numpy.calls import display, is_plain
+from tracegrad.lower.numpy.choosing import chosen
 from tracegrad.lower.numpy.lanes import side_by_side
 from tracegrad.lower.numpy.layouts import Layouts
 from tracegrad.lower.numpy.memory import LENT, MANY, MEDIUM, Memory, keep_freed_memory, size_of
@@ -281,6 +282,7 @@ def donated(given: Sequence[Any], others: Sequence[Any]) -> Sequence[Any]:
 HELPERS: dict[str, Any] = {
     "array": np.array, "as_complex": complex, "own": own, "compact": compact, "donated": donated, "inf": math.inf, "nan": math.nan,
     "add": np.add, "add_reduce": np.add.reduce, "add_accumulate": np.add.accumulate, "blas_matmul": np.matmul,
+    "chosen": chosen,
     **{f"zero_{c}": np.zeros((), c) for c in "fdFD"},
 }  # fmt: skip
 

@@ -29,10 +29,25 @@ def _where_samples() -> Iterable[Sample]:
         yield Sample((condition > 0, x, y))
 
 
+_LARGE = 1 << 13  # numbers from which on bits pay
+
+
+def _spelled_where(args: Sequence[str], types: Sequence[ArrayType], is_block: Any, params: Params) -> str | None:
+    """By bits, if it is large (`lower/numpy/choosing.py`)."""
+    arrays = [t for t in types[1:] if t.shape]
+    if not arrays or arrays[0].size < _LARGE or any([t.shape != arrays[0].shape for t in (types[0], *arrays)]):
+        return None
+    zeros = [t.weak and a in ("0", "0.0") for a, t in zip(args[1:], types[1:], strict=True)]
+    if not any(zeros) and (len(arrays) < 2 or arrays[0].dtype != arrays[1].dtype):
+        return None
+    return f"chosen({', '.join(args)})"
+
+
 where_op = elementwise(
     "where", np.where,
     None, lambda d, out, c, x, y: d, lambda d, out, c, x, y: d,
     taken=lambda out, c, x, y: (None, *parted(lambda: c)), infer=_where_type, linear=[{1, 2}], kinds="biufc", samples=_where_samples, never_aliases=True, moves=True,
+    code=_spelled_where,
     strides=lambda inputs, types, params: None if None in inputs else new_strides(np.broadcast_shapes(*[t.shape for t in types]), inputs),
 )  # fmt: skip
 
