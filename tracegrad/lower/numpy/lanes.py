@@ -143,7 +143,8 @@ def _key(graph: Graph, numbers: Sequence[int], returned: set[Var], readers: dict
                 key.append(a)
         is_read = v in returned or not own.issuperset(readers.get(v, ()))
         # (Of one line Python may give several places, once it has found out what that calls.)
-        key.append((eqn.op, eqn.source and eqn.source[:2], v.type, is_read))
+        where = eqn.source
+        key.append((eqn.op, where and where[:2], v.type, is_read))
         places[v] = place
         if is_read:
             made.append(v)

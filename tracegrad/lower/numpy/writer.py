@@ -133,11 +133,10 @@ def lower(
 def _in_order(graph: Graph, is_part: bool) -> tuple[Graph, int]:
     """The Graph for inputs in C order, and which have to be, as a bit for each. What is a part of a program, run by it, has no many
     lines."""
-    ordered, assumed = simplify_in_order(graph)
-    if is_part:
-        return ordered, assumed
-    found, more = side_by_side(ordered)
-    return found, assumed | more
+    # First the lanes: what follows has the fewer equations to look at.
+    found, assumed = (graph, 0) if is_part else side_by_side(graph)
+    ordered, more = simplify_in_order(found)
+    return ordered, assumed | more
 
 
 def compiled(graph: Graph) -> Callable[..., list[Any]]:
