@@ -134,7 +134,7 @@ class Selected(NDArrayOperatorsMixin):
         return self.wrapped(bind(op, tuple(map(self.lifted, inputs)), params))
 
     # -- What is known of it.
-    @property  # type: ignore[misc]
+    @property
     def __class__(self) -> Any:
         """An array's, so that `isinstance` takes the branch that it takes for one. (What is of this class, `type(x)` tells.)"""
         return np.ndarray
