@@ -210,6 +210,7 @@ LOADERS["drawing"] = lambda: _loaded("tracegrad.show.drawing")
 LOADERS["treescope"] = lambda: _loaded("tracegrad.show.treescope")
 LOADERS["show"] = lambda: _loaded("tracegrad.core.show")
 LOADERS["recognise"] = lambda: _loaded("tracegrad.transforms.recognise").recognise
+LOADERS["spare"] = lambda: _loaded("tracegrad.transforms.sparing").spare
 LOADERS["numpy"] = lambda: _loaded("tracegrad.numpy")
 LOADERS["scipy"] = lambda: _loaded("tracegrad.scipy")
 LOADERS["tables"] = _load_tables

@@ -25,7 +25,7 @@ from numpy import ndarray
 
 from tracegrad.core import advice, operators
 from tracegrad.core.axes import Axis
-from tracegrad.core.constants import SMALL, Constants, Lasting
+from tracegrad.core.constants import LARGE, SMALL, Constants, Lasting
 from tracegrad.core.context import capturing, context, open_traces, traces_here, writing
 from tracegrad.core.errors import (
     CALL_ERRORS,
@@ -41,6 +41,7 @@ from tracegrad.core.errors import (
     user_source,
 )
 from tracegrad.core.functions import APPLIED, FOREIGN, FUNCTIONS
+from tracegrad.core.late import LOADERS
 from tracegrad.core.memory import copied
 from tracegrad.core.numpy_warnings import again, has_warned, watch
 from tracegrad.core.op import OPS, Op, Params
@@ -121,6 +122,8 @@ class Trace:
 
     def copy_of(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """An array from outside as it is now, for good: in a program that will be run again, until that is made."""
+        if self.reverse and array.nbytes >= LARGE:
+            LOADERS["spare"]()(self)
         if self.constants is None:
             self.constants = context.trace.lasting if in_program() else Constants()
         return self.constants.copy_of(array)

@@ -10,6 +10,7 @@ import numpy as np
 
 from tracegrad import tree
 from tracegrad.core.boxes import holds_jax_array, in_boxes, unboxed
+from tracegrad.core.constants import LARGE
 from tracegrad.core.context import context, open_traces, watcher, watching, writing
 from tracegrad.core.errors import hidden_behind, require_callable
 from tracegrad.core.jax_arrays import is_jax_array
@@ -43,6 +44,7 @@ from tracegrad.transforms.arguments import (
 )
 from tracegrad.transforms.batch import own_arrays
 from tracegrad.transforms.linear import backward
+from tracegrad.transforms.sparing import spare
 from tracegrad.typing import Array, Aux, P, R
 
 # The cotangent to start from, for the scalar types that most functions return.
@@ -261,6 +263,8 @@ def _gradient(
                 if type(x) is np.ndarray and x.dtype.kind == "f" and not holomorphic and wrt is None:
                     # One array is so common, and often so small, that it is spared the way through a tree.
                     leaf = Tracer(trace, x.copy("K") if x.flags.forc else copied(x), first)
+                    if x.nbytes >= LARGE:
+                        spare(trace)
                     in_tree = None
                     leaves: list[Any] = [leaf]
                     call = list(args)
@@ -269,6 +273,8 @@ def _gradient(
                     leaves, in_tree, call = _traced_arguments(
                         trace, args, positions, several, holomorphic, allow_int, wrt
                     )
+                    if any([x is not None and getattr(x.value, "nbytes", 0) >= LARGE for x in leaves]):
+                        spare(trace)
                 out = fun(*call, **kwargs)
                 if writing:
                     out = settled_tree(out)

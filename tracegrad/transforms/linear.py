@@ -103,6 +103,15 @@ def backward(eqns: list[Equation], cotangents: dict[int, Any], derives: bool = T
     return cotangents
 
 
+def pulled(op: Op, wanted: Wanted, ct: Any, out: Any, values: Sequence[Any], params: Params) -> Sequence[Any]:
+    """The cotangents of an op's inputs for those of its outputs, None for zeros. There may be masks in both."""
+    if Masked in map(type, ct if op.multiple_results else (ct,)):
+        return _masked_vjp(op, wanted, ct, out, values, params)
+    if op.vjp is None:
+        return transposed_jvp(op, wanted, ct, out, values, params)
+    return op.vjp(wanted, ct, out, values, params)
+
+
 def _masked_vjp(op: Op, wanted: Wanted, ct: Any, out: Any, values: Sequence[Any], params: Params) -> Sequence[Any]:
     """An op's reverse rule for cotangents with masks (see ops/masks.py)."""
     if op.masked is not None:

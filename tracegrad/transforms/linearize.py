@@ -10,6 +10,7 @@ from typing import Any, Literal, overload
 
 from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax
+from tracegrad.core.constants import LARGE
 from tracegrad.core.context import context, watcher, watching
 from tracegrad.core.errors import at, require_callable, user_source
 from tracegrad.core.graph import Graph, evaluate
@@ -34,6 +35,7 @@ from tracegrad.transforms.linear import (
     with_own_constants,
 )
 from tracegrad.transforms.linear_map import Kind, Linear, LinearMap, Space
+from tracegrad.transforms.sparing import spare
 from tracegrad.typing import Aux, R
 
 
@@ -142,6 +144,8 @@ def _trace_call(
 
     if begin is not None:
         begin(trace, inputs, in_tree)
+    elif keep and any([x.type.size * x.type.dtype.itemsize >= LARGE for x in inputs]):
+        spare(trace, reverse)
     (outputs, out_tree, aux), eqns = trace.recorded(call)
     if keep:
         eqns = with_own_constants(eqns)

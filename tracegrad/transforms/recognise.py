@@ -38,6 +38,7 @@ from tracegrad.transforms.spectral_facts import (
     Vector,
     of_elementwise,
 )
+from tracegrad.transforms.values import has_gone
 
 
 class _Recogniser:
@@ -328,5 +329,5 @@ def recognise(trace: Trace, elsewhere: tuple[str, Sequence[Any]] | None) -> None
         recogniser.know(recogniser.spectrum(kind, matrix), decomposition)
         for before in trace.eqns:
             own = [x for x in before[1] if type(x) is Tracer and x.origin is trace]
-            if trace.abstract or all([x.value is not None for x in own]):
-                recogniser.learn(before)  # not of what has gone (`forward.py`)
+            if not any([has_gone(x.value) for x in own]):
+                recogniser.learn(before)  # not of what has gone (`values.py`)

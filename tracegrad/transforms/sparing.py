@@ -1,0 +1,132 @@
+"""Large values that no derivative rule reads, which equations do not keep.
+
+Whether a rule reads an operand of its op, or what the op made, beyond its type, is found out by applying the rule once, for each kind of
+call, to tracers of types, and to a stand-in for what may go: a rule that computes with that fails. So nobody has to say of an op
+what its rules need: `x + y` neither of them, `np.sin` the operand, `np.exp` the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tracegrad.core.constants import LARGE
+from tracegrad.core.context import capturing, context
+from tracegrad.core.op import Op, Params, Wanted
+from tracegrad.core.trace import Equation, Trace
+from tracegrad.core.tracer import Tracer
+from tracegrad.core.types import ArrayType, is_inexact, type_of
+from tracegrad.ops.masks import Mask, Masked
+from tracegrad.transforms.linear import pulled, pushed
+from tracegrad.transforms.values import Values, stand_in
+
+_OUT = -1  # in the place of an operand's position: what an op made
+_KNOWN = 4096  # kinds of calls that are remembered
+
+_unread: dict[Any, tuple[Op, frozenset[int]]] = {}
+
+
+def unread(
+    op: Op, wanted: Wanted, types: Sequence[ArrayType], outs: Any, params: Params, reverse: bool
+) -> frozenset[int]:
+    """The positions of the operands that a rule of an op does not read beyond their types, and `_OUT` if not what the op made."""
+    if op.held is not None or op.acts(params):
+        return frozenset()
+    try:
+        key = id(op), wanted, tuple(types), tuple(params.items()), reverse
+        found = _unread.get(key)
+    except TypeError:  # params that cannot be hashed
+        return frozenset()
+    if found is None:
+        if len(_unread) >= _KNOWN:
+            _unread.clear()
+        positions = frozenset(
+            [i for i in (*wanted, _OUT) if _works_without(i, op, wanted, types, outs, params, reverse)]
+        )
+        found = _unread[key] = op, positions  # the op, so that no other gets its id
+    return found[1]
+
+
+def _works_without(
+    i: int, op: Op, wanted: Wanted, types: Sequence[ArrayType], outs: Any, params: Params, reverse: bool
+) -> bool:
+    """Whether a rule works with a stand-in for one of the values."""
+    trace = Trace("derivative", op.evaluate, abstract=True)
+    several = op.multiple_results
+
+    def traced(type: ArrayType) -> Tracer:
+        return Tracer(trace, None, None, type)
+
+    def masked(type: ArrayType) -> Masked:
+        places = traced(ArrayType(type.shape, np.dtype(bool)))
+        return Masked(traced(type), Mask(lambda: places), False)
+
+    def rule() -> None:
+        values = [stand_in(t) if i == k else traced(t) for k, t in enumerate(types)]
+        made = stand_in if i == _OUT else traced
+        out = tuple(map(made, outs)) if several else made(outs)
+        for derivative in (traced, masked) if op.masked is not None else (traced,):
+            if reverse:
+                ct = tuple(map(derivative, outs)) if several else derivative(outs)
+                found = pulled(op, wanted, ct, out, values, params)
+            else:
+                tangents = [derivative(t) if k in wanted else None for k, t in enumerate(types)]
+                found = pushed(op, wanted, tangents, out, values, params)
+            for d in found if reverse or several else (found,):
+                if type(d) is Masked:  # what it makes of the values when somebody asks
+                    d.filled(), d.mask.array
+
+    cell = context.cell
+    try:
+        context.cell = None
+        trace.recorded(rule)
+    except Exception:  # whatever a rule says of a value that has gone
+        return False
+    finally:
+        context.cell = cell
+    return True
+
+
+class Sparing(Values):
+    """What records the equations of a trace whose derivative will be taken, in the one direction or the other."""
+
+    __slots__ = ("eqns", "reverse")
+
+    def __init__(self, trace: Trace, reverse: bool) -> None:
+        super().__init__()
+        self.eqns = trace.eqns
+        self.reverse = reverse
+        trace.record = self
+
+    def __call__(self, eqn: Equation) -> None:
+        op, inputs, values, params, out, wanted, residuals = eqn
+        outs: Any = out if op.multiple_results else (out,)
+        free: frozenset[int] = frozenset()
+        if (residuals is None and any([_size(v) >= LARGE for v in values])) or any(
+            [_size(o.value) >= LARGE for o in outs]
+        ):
+            types = [type_of(v) for v in values]
+            if all([is_inexact(types[i].dtype) for i in wanted]):
+                made = tuple([o.type for o in outs])
+                free = unread(op, wanted, types, made if op.multiple_results else made[0], params, self.reverse)
+        if free:
+            values = [stand_in(types[i]) if i in free and _size(v) >= LARGE else v for i, v in enumerate(values)]
+        self.eqns.append(self.own(eqn, values, residuals))
+        self.note(op, inputs, outs, _OUT in free)
+
+
+def _size(x: Any) -> int:
+    """The bytes of an array, also of one that is traced further down."""
+    while type(x) is Tracer:
+        x = x.value
+    found: int = getattr(x, "nbytes", 0)
+    return found
+
+
+def spare(trace: Trace, reverse: bool = True) -> None:
+    """Have a trace keep no large value that its rules do not read. (Where a Graph is being made there are none.)"""
+    is_plain = getattr(trace.record, "__self__", None) is trace.eqns
+    if is_plain and context.trace is None and not context.explains and not capturing:
+        Sparing(trace, reverse)
