@@ -36,6 +36,7 @@ def test_every_bit_is_wheres(dtype: str, shape: Any) -> None:
     for a, b in [(x, y), (x, 0), (0, x), (x, 0.0), (x, -0.0), (x, 1), (x, y[..., :1]), (x, c)]:
         holds(c, a, b)
     holds(c.astype(int), x, 0)
+    holds(c, x.astype(x.dtype.newbyteorder()), 0)
 
 
 def test_what_lies_anyhow_gives_what_lies_as_numpy_has_it() -> None:

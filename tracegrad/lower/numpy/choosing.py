@@ -16,38 +16,41 @@ _BITS = {size: np.dtype(f"i{size}") for size in (1, 2, 4, 8)}
 
 
 def chosen(condition: Any, x: Any, y: Any) -> Any:
-    """np.where(condition, x, y): by bits where one of x and y is Python's zero and the other of the condition's shape, and where both are of
-    one dtype and that shape and all lie in C order without gaps."""
-    of = x if type(x) is ndarray else y
+    """np.where(condition, x, y): by bits where all are of one shape, and x and y of one dtype or one of them Python's zero."""
+    of, other = (x, y) if type(x) is ndarray else (y, x)
     if (
-        type(condition) is type(of) is ndarray
-        and condition.shape == of.shape
-        and condition.dtype.char == "?"
-        and of.dtype.kind in "fiuc"
-        and (bits := _BITS.get(of.dtype.itemsize)) is not None
+        not type(condition) is type(of) is ndarray
+        or condition.shape != of.shape
+        or condition.dtype.char != "?"
+        or of.dtype.kind not in "fiuc"
+        or not of.dtype.isnative
+        or (bits := _BITS.get(of.dtype.itemsize)) is None
+        or not (_is_like(other, of) or _is_zero(other, of))
     ):
-        is_block = condition.flags.c_contiguous and of.flags.c_contiguous
-        if _is_zero(x, of) or _is_zero(y, of):
-            if not is_block:  # laid out as NumPy lays out what it makes of the two
-                return np.bitwise_and(_mask(condition, of is x, bits), of.view(bits)).view(of.dtype)
-            other = None
-        elif is_block and _is_like(x, of) and _is_like(y, of):
-            other = y.reshape(-1).view(bits)
-        else:
-            return np.where(condition, x, y)
+        return np.where(condition, x, y)
+    # Where x is not taken other is, whose bits are none if it is zero.
+    given = [condition, of] if type(other) is not ndarray else [condition, of, other]
+    if all([a.flags.c_contiguous for a in given]):
         out = np.empty(of.shape, of.dtype)
-        flat, holds, first = out.reshape(-1).view(bits), condition.reshape(-1), of.reshape(-1).view(bits)
-        for start in range(0, flat.size, BLOCK):
-            part = slice(start, start + BLOCK)
-            mask, to = _mask(holds[part], of is x, bits), flat[part]
-            if other is None:
-                np.bitwise_and(mask, first[part], to)
-            else:
-                np.bitwise_xor(first[part], other[part], to)
-                np.bitwise_and(to, mask, to)
-                np.bitwise_xor(to, other[part], to)
-        return out
-    return np.where(condition, x, y)
+        holds, first, *others, result = [a.reshape(-1) for a in (*given, out)]
+    else:
+        flags: Any = [*[["readonly"]] * len(given), ["writeonly", "allocate"]]
+        dtypes: Any = [*[a.dtype for a in given], of.dtype]
+        # Laid out as NumPy lays out what it makes of them all.
+        out = np.nditer([*given, None], ["zerosize_ok"], flags, dtypes).operands[-1]
+        holds, first, *others, result = *given, out
+    first, result, others = first.view(bits), result.view(bits), [a.view(bits) for a in others]
+    step = max(1, BLOCK * len(holds) // max(out.size, 1))
+    for start in range(0, len(holds), step):
+        part = slice(start, start + step)
+        mask, to = _mask(holds[part], of is x, bits), result[part]
+        if others:
+            np.bitwise_xor(first[part], others[0][part], to)
+            np.bitwise_and(to, mask, to)
+            np.bitwise_xor(to, others[0][part], to)
+        else:
+            np.bitwise_and(mask, first[part], to)
+    return out
 
 
 def _mask(condition: Any, where: bool, bits: np.dtype[Any]) -> Any:
@@ -62,4 +65,4 @@ def _is_zero(x: Any, beside: Any) -> bool:
 
 
 def _is_like(x: Any, beside: Any) -> bool:
-    return type(x) is ndarray and x.dtype is beside.dtype and x.shape == beside.shape and x.flags.c_contiguous
+    return type(x) is ndarray and x.dtype is beside.dtype and x.shape == beside.shape
