@@ -186,10 +186,6 @@ REASONS = {
     ],
     "in the example of what makes it": ["debug.Connections", "io.Checkpoint", "io.load_graph"]
     + [
-        "tree.FlattenedIndexKey",
-        "tree.GetAttrKey",
-        "tree_util.FlattenedIndexKey",
-        "tree_util.GetAttrKey",
         "lax.dtype",
         "custom_derivatives.zero_from_primal",
     ]

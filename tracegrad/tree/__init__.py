@@ -54,8 +54,16 @@ flatten_with_path = tree_flatten_with_path
 leaves_with_path = tree_leaves_with_path
 map_with_path = tree_map_with_path
 
+__all__ = [
+    "DictKey", "FlattenedIndexKey", "GetAttrKey", "Partial", "PyTreeDef", "SequenceKey", "all", "all_leaves",
+    "broadcast", "broadcast_prefix", "flatten", "flatten_axes", "flatten_with_path", "is_namedtuple",
+    "is_registered", "keystr", "leaves", "leaves_with_path", "map", "map_with_path", "reduce", "register_dataclass",
+    "register_pytree_node", "structure", "transpose", "tree_all", "tree_broadcast", "tree_flatten",
+    "tree_flatten_with_path", "tree_leaves", "tree_leaves_with_path", "tree_map", "tree_map_with_path",
+    "tree_reduce", "tree_structure", "tree_transpose", "tree_unflatten", "treedef_children", "treedef_is_leaf",
+    "treedef_tuple", "unflatten",
+]  # fmt: skip
+
 
 def __dir__() -> list[str]:
-    return [
-        name for name, x in globals().items() if callable(x) and x.__module__.startswith(__name__) and name[0] != "_"
-    ]
+    return list(__all__)

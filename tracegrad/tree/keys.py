@@ -62,7 +62,12 @@ class SequenceKey(_Key):
 
 
 class GetAttrKey(_Key):
-    """A step of a key path into a namedtuple or dataclass: `.name`."""
+    """A step of a key path into a namedtuple or dataclass: `.name`.
+
+    >>> import collections, tracegrad as tg
+    >>> tg.tree.leaves_with_path(collections.namedtuple("Point", "x")(1))[0][0]
+    (GetAttrKey(name='x'),)
+    """
 
     __slots__ = __match_args__ = ("name",)
 
@@ -74,7 +79,12 @@ class GetAttrKey(_Key):
 
 
 class FlattenedIndexKey(_Key):
-    """A step of a key path into a type that was registered without keys: the number of the child."""
+    """A step of a key path into a type that was registered without keys: the number of the child.
+
+    >>> import tracegrad as tg
+    >>> tg.tree.leaves_with_path(tg.tree.Partial(max, 1))[0][0]
+    (FlattenedIndexKey(key=0), SequenceKey(idx=0))
+    """
 
     __slots__ = __match_args__ = ("key",)
 
