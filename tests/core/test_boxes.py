@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import types
 from typing import Any
 
 import numpy as np
@@ -163,3 +165,13 @@ def test_custom_derivatives_with_public_functions_in_them(name: str) -> None:
         same(gradient(tg.device_put(x)), value)
         through = tg.grad(lambda x: np.sum(f(inner(x))))(x)
         np.testing.assert_allclose(through, 1.5 * body(1.5 * x), rtol=1e-12)
+
+
+def test_public_functions_pickle() -> None:
+    """By the names that they have in their namespaces."""
+    spaces = (tnp, tnp.linalg, tnp.fft, tg.nn, tg.lax, tg.random, tg.scipy.special, tg.scipy.linalg)
+    for space in spaces:
+        for name in space.__all__:
+            function = getattr(space, name)
+            if isinstance(function, types.FunctionType):
+                assert pickle.loads(pickle.dumps(function)) is function, (space.__name__, name)

@@ -120,7 +120,8 @@ def accept_jax(namespace: dict[str, Any], names: Sequence[str] | None = None) ->
         if isinstance(found, np.ufunc):
             namespace[name] = _Ufunc(found)
         elif callable(found) and not isinstance(found, type | GenericAlias) and not _is_given_no_array(found):
-            namespace[name] = accepting_jax(called_anew(found))
+            made = namespace[name] = accepting_jax(called_anew(found))
+            made.__module__, made.__qualname__ = namespace["__name__"], name  # where it is found, by pickle too
     watch_ops()  # of which the module may have been the first to need some
     return list(names)
 
