@@ -99,3 +99,9 @@ def test_what_needs_the_size(what: str) -> None:
             ConcretizationTypeError, match=rf"indexing with a mask at .*, then {re.escape(what)}, (?s:.*)size=n"
         ):
             tg.jit(f)(X)
+
+
+def test_sorting_what_a_mask_of_several_axes_selects() -> None:
+    x = np.array([[3.0, -1.0, np.nan], [2.0, 0.5, -4.0]])
+    f = lambda x: np.sum(np.cumsum(np.sort(x[x > 0])) * 2)
+    assert tg.jit(f)(x) == f(x) == 2 * (0.5 + 2.5 + 5.5)

@@ -30,8 +30,9 @@ def _sorted(
     if a is not x or x.ndim > 1 or axis is None or order is not None:
         x.refuse("np.sort")
     normalize_axes(axis, 1, "sort")
-    places = np.lexsort((x.rows, ~x.mask))
-    return Selected(np.take(x.rows, places, 0), np.take(x.mask, places, 0), x.source)
+    held = x.held()  # of one axis, as the rows, of whatever axes the mask is
+    places = np.lexsort((x.rows, ~held))
+    return Selected(np.take(x.rows, places, 0), np.take(held, places, 0), x.source)
 
 
 def _numbers(x: Selected, name: str, a: Any, axis: Any, refused: bool) -> Any:
