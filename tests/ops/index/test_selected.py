@@ -303,3 +303,15 @@ def test_it_is_an_array_to_whoever_asks() -> None:
     x = np.array([1.0, -2.0, 3.0])
     assert tg.jit(f)(x) == f(x) == 4.0
     assert tg.vmap(f)(np.stack([x, -x])).tolist() == [4.0, 2.0]
+
+
+def test_a_mask_of_nothing_fits_any_size() -> None:
+    x = np.ones((2, 3, 4), np.float32)
+    for shape in ((0,), (2, 0), (0, 3), (0, 0)):
+        mask = np.zeros(shape, bool)
+        for found in (tg.jit(lambda x, mask: x[mask])(x, mask), tg.jit(lambda x, y: x[y > 0])(x, np.zeros(shape))):
+            assert found.shape == x[mask].shape
+            assert found.dtype == np.float32
+    for wrong in ((3, 0), (0, 5)):
+        with pytest.raises(IndexError, match="boolean index did not match"):
+            tg.jit(lambda x, mask: x[mask])(x, np.zeros(wrong, bool))

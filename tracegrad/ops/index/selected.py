@@ -57,10 +57,11 @@ def beside_mask(index: Any) -> tuple[Any, ...] | None:
 def selected(x: Any, mask: Tracer) -> Any:
     """`x[mask]`. IndexError where the mask is not of the shape of x's first axes."""
     shape = shape_of(x)
-    if mask.shape == (0,) and shape:  # which NumPy takes for any size, as an empty list of indices
-        return x[:0]
-    require_fit(mask, x)
     rest = shape[mask.ndim :]
+    is_of_nothing = 0 in mask.shape and len(shape) >= mask.ndim
+    if is_of_nothing and all([m in (n, 0) for m, n in zip(mask.shape, shape, strict=False)]):
+        return np.zeros((0, *rest), type_of(x).dtype)  # NumPy takes no elements for any number of them
+    require_fit(mask, x)
     rows = x if mask.ndim == 1 else np.reshape(x, (math.prod(mask.shape), *rest))
     return Selected(rows, mask, user_source())
 
