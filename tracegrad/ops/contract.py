@@ -56,12 +56,12 @@ def transposed(x: Any) -> Any:
 
 def column(x: Any) -> Any:
     """Vectors along the last axis as matrices of one column."""
-    return np.reshape(x, (*x.shape, 1))
+    return x.reshape((*x.shape, 1))
 
 
 def _rows(x: Any) -> Any:
     """All rows of a batch of matrices as one matrix."""
-    return np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+    return x if len(x.shape) == 2 else x.reshape((math.prod(x.shape[:-1]), x.shape[-1]))
 
 
 def _flat_batch(x: Any) -> Any:
@@ -188,7 +188,7 @@ def _matmul_left(ct: Any, x: Any, y: Any) -> Any:
     if len(y.shape) == 1:
         return ct * y if len(x.shape) == 1 else _outer(ct, y) if len(x.shape) == 2 else column(ct) * y
     if len(x.shape) == 1:
-        return np.matmul(y, ct) if len(y.shape) == 2 else np.reshape(np.matmul(y, column(ct)), y.shape[:-1])
+        return _times(y, ct) if len(y.shape) == 2 else np.reshape(np.matmul(y, column(ct)), y.shape[:-1])
     if len(x.shape) == 2:  # one matrix product over the whole batch
         return bind(einsum_op, (_flat_batch(ct), _flat_batch(y)), {"subscripts": "bmn,bkn->mk"})
     return _times(ct, transposed(y))
@@ -203,7 +203,7 @@ def _matmul_right(ct: Any, x: Any, y: Any) -> Any:
             return _outer(x, ct)
         return ct * x if len(y.shape) == 1 else column(x) * np.reshape(ct, (*ct.shape[:-1], 1, ct.shape[-1]))
     if len(y.shape) == 1:
-        return np.matmul(np.reshape(ct, (math.prod(ct.shape),)), _rows(x))
+        return _times(ct if len(ct.shape) == 1 else np.reshape(ct, (math.prod(ct.shape),)), _rows(x))
     if len(y.shape) == 2:
         return _times(_rows(x).T, _rows(ct))
     return _times(transposed(x), ct)

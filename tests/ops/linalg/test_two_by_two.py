@@ -103,3 +103,25 @@ def test_programs_and_eager_calls_have_numpys_bits_and_errors() -> None:
         tg.jit(np.linalg.solve)(np.ones((2, 2)), np.ones(2))
     sign, size = tg.jit(np.linalg.slogdet)(np.ones((2, 2)))
     assert (sign, size) == (0.0, -np.inf)
+
+
+@needs_their_bits
+def test_derivatives_take_the_short_way_to_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = RNG.normal(size=(2, 2)), RNG.normal(size=(2, 3))
+
+    def f(a: Any, b: Any) -> Any:
+        return np.sum(np.linalg.solve(a, b) ** 2) + np.linalg.solve(a, b[:, 0]) @ b[:, 1] + np.linalg.slogdet(a)[1]
+
+    asked = []
+
+    for theirs in (np.linalg.solve, np.linalg.inv):
+        monkeypatch.setattr(
+            np.linalg, theirs.__name__, lambda *args, f=theirs: (asked.append(type(args[0])), f(*args))[1]
+        )
+    found = tg.grad(f, argnums=(0, 1))(a, b)
+    assert np.ndarray not in asked
+    jitted = tg.jit(tg.grad(f, argnums=(0, 1)))(a, b)
+    monkeypatch.undo()
+    monkeypatch.setattr(two_by_two, "has_their_bits", lambda: False)
+    by_numpy = tg.grad(f, argnums=(0, 1))(a, b)
+    assert same(found, by_numpy) and same(jitted, by_numpy)

@@ -18,6 +18,7 @@ from tracegrad.core.tracer import concrete
 from tracegrad.core.types import ArrayType, is_added, is_inexact, number_kind, type_of
 from tracegrad.ops.contract import conjugate_of_complex, transposed
 from tracegrad.ops.elementwise import astype
+from tracegrad.ops.linalg import two_by_two
 
 
 def adjoint(x: Any) -> Any:
@@ -32,7 +33,7 @@ def diagonals(x: Any) -> Any:
 
 def row(x: Any) -> Any:
     """Vectors as matrices of one row."""
-    return np.reshape(x, (*x.shape[:-1], 1, x.shape[-1]))
+    return x.reshape((*x.shape[:-1], 1, x.shape[-1]))
 
 
 def hermitian_part(x: Any) -> Any:
@@ -122,7 +123,10 @@ def require_square(name: str, t: ArrayType) -> None:
 def solved(name: str, a: Any, b: Any = None) -> Any:
     """a^-1 b, or a^-1, in the derivative of the named function, with an error that says so where it does not exist."""
     try:
-        return isolated(np.linalg.inv, a) if b is None else isolated(np.linalg.solve, a, b)
+        found = two_by_two.inv(a) if b is None else two_by_two.solve(a, b)
+        if found is None:
+            found = isolated(np.linalg.inv, a) if b is None else isolated(np.linalg.solve, a, b)
+        return found
     except LinAlgError as error:
         raise LinAlgError(f"{name}{at(context.source)} has no derivative here: {error}") from None
 

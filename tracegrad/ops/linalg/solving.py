@@ -58,8 +58,11 @@ def _fits(left: tuple[int, ...], right: tuple[int, ...]) -> bool:
     return all(m == n or 1 in (m, n) for m, n in zip(reversed(left), reversed(right), strict=False))
 
 
-def _solve(a: Any, b: Any) -> Any:
+def _solve_by_numpy(a: Any, b: Any) -> Any:
     return isolated(np.linalg.solve, a, b)
+
+
+_solve = two_by_two.first(two_by_two.solve, _solve_by_numpy)  # in rules, too
 
 
 def _solve_columns(a: Any, b: Any, vectors: bool) -> Any:
@@ -134,7 +137,7 @@ def _core_strides(inputs: Sequence[Any], types: Sequence[ArrayType], params: Par
 
 solve_op = Op(
     "solve",
-    evaluate=two_by_two.first(two_by_two.solve, _solve),
+    evaluate=_solve,
     infer=_solve_type,
     jvp=_solve_jvp,
     vjp=_solve_vjp,

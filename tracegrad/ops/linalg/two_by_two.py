@@ -44,7 +44,8 @@ def first(quick: Callable[..., Any], function: Callable[..., Any]) -> Callable[.
 
 def solve(a: Any, b: Any) -> Any:
     """np.linalg.solve of 2 x 2 numbers and of 2, or of 2 x k."""
-    return _solved(a, b) if b.ndim <= 2 and 0 < b.size <= _FEW and b.dtype.char == "d" and _is_meant(a) else None
+    is_meant = type(b) is np.ndarray and b.ndim <= 2 and 0 < b.size <= _FEW and b.dtype.char == "d" and _is_meant(a)
+    return _solved(a, b) if is_meant else None
 
 
 def inv(a: Any) -> Any:
