@@ -1,5 +1,6 @@
 """tracegrad: gradients, batching and compilation of plain NumPy functions."""
 
+import functools
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -166,6 +167,7 @@ _HOMES = {name: module for module, names in _NAMES.items() for name in names} | 
 }
 
 
+@functools.cache  # ops ask again and again
 def _loaded(name: str) -> Any:
     """A module, with the warnings noticed of what it has brought of the op library."""
     found = imported(name)
