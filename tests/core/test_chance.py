@@ -116,6 +116,30 @@ def test_the_same_on_xla_and_in_loops() -> None:
         tg.lax.scan(lambda c, _: (c + rng.normal(), None), 0.0, np.arange(3))
 
 
+def test_a_graph_of_numbers() -> None:
+    with pytest.raises(
+        FrozenRandomError, match=r"np\.random drew random numbers at .* while make_graph traced 'helper'"
+    ):
+        tg.make_graph(helper)(1.0)
+    assert tg.eval_shape(helper, 1.0).shape == ()  # the shape is the same whatever is drawn
+
+
+def test_rows_that_would_have_the_same_numbers() -> None:
+    for function, generator in ((helper, r"np\.random"), (lambda x: x + rng.normal(), "the generator rng")):
+        with pytest.raises(
+            FrozenRandomError, match=f"{generator} drew .* while vmap traced .*: all rows would have the same"
+        ) as info:
+            tg.vmap(function)(np.ones(2))
+        assert "`tg.vmap(f)(x, tg.random.split(key, len(x)))`" in str(info.value)
+        with pytest.raises(FrozenRandomError, match="while vmap traced"):
+            tg.vmap(tg.grad(function))(np.ones(2))
+    made = np.random.default_rng(0).normal()
+    found = tg.vmap(lambda x: x + np.random.default_rng(0).normal())(
+        np.ones(2)
+    )  # what a loop over the rows has as well
+    assert found.tolist() == [1.0 + made] * 2
+
+
 def test_a_static_generator() -> None:
     with pytest.raises(FrozenRandomError, match="a generator drew"):
         tg.jit(lambda x, g: x + g.normal(), static_argnums=1)(1.0, rng)

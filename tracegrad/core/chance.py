@@ -33,9 +33,11 @@ _VALUES = frozenset([np.ndarray, np.ufunc, int, float, complex, bool, str, bytes
 _MANY = 64  # elements of a container up to which all are looked at
 
 
-def without_drawing(function: Any, transform: str, trace: Callable[[], T], named: Any = None) -> T:
-    """What `trace()` returns, which calls a function of the user's, `named` so in errors. FrozenRandomError where that draws from a
-    generator that is not seeded in it."""
+def without_drawing(
+    function: Any, transform: str, trace: Callable[[], T], named: Any = None, for_rows: bool = False
+) -> T:
+    """What `trace()` returns, which calls a function of the user's, `named` so in errors, once for all calls or `for_rows`.
+    FrozenRandomError where that draws from a generator that is not seeded in it."""
     states, unseeded = _reached(function)
     if not states and not unseeded:
         return trace()
@@ -49,12 +51,21 @@ def without_drawing(function: Any, transform: str, trace: Callable[[], T], named
     if line is None or (changed and name in dict(changed) and not _differ(states, after)):
         return out
     raise FrozenRandomError(
-        f"{name} drew random numbers at {line}, while {transform} traced {described(named or function)}: what is run from then on "
-        "would have the same numbers each time."
+        f"{name} drew random numbers at {line}, while {transform} traced {described(named or function)}: "
+        + (
+            "all rows would have the same numbers."
+            if for_rows
+            else "what is run from then on would have the same numbers each time."
+        )
         + (f"\n    {line.text}" if line.text else "")
-        + "\n  Draw from a key, which is an argument: `tg.random.normal(key, shape)`, with another key for each call (`key, mine = "
-        "tg.random.split(key)`)."
-        "\n  Or draw outside, and pass the numbers in as an argument: `f(x, rng.normal(size=shape))`."
+        + "\n  Draw from a key, which is an argument: `tg.random.normal(key, shape)`, with another key for each "
+        + (
+            "row: `tg.vmap(f)(x, tg.random.split(key, len(x)))`."
+            if for_rows
+            else "call (`key, mine = tg.random.split(key)`)."
+        )
+        + "\n  Or draw outside, and pass the numbers in as an argument"
+        + (", mapped or not: `f(x, rng.normal(size=len(x)))`." if for_rows else ": `f(x, rng.normal(size=shape))`.")
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from tracegrad import tree
 from tracegrad.core.axes import Axis, within
+from tracegrad.core.chance import without_drawing
 from tracegrad.core.context import context
 from tracegrad.core.errors import require_callable
 from tracegrad.core.graph import Graph
@@ -108,4 +109,5 @@ def _graph_and_tree(
     def call(*tracers: Any) -> Any:
         return fun(*tree.tree_unflatten(in_tree, tracers), **kwargs)
 
-    return traced(fun, call, inputs, transform=transform, names=names, abstract=abstract)
+    how: dict[str, Any] = {"transform": transform, "names": names, "abstract": abstract}
+    return without_drawing(fun, transform, lambda: traced(fun, call, inputs, **how))

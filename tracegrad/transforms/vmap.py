@@ -12,6 +12,7 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.axes import Axis, within
 from tracegrad.core.boxes import accepting_jax
+from tracegrad.core.chance import without_drawing
 from tracegrad.core.context import context, watcher, watching
 from tracegrad.core.errors import ShapeError, at, described, require_callable, user_source
 from tracegrad.core.names import named_after, output_name, parameter_name
@@ -80,6 +81,7 @@ def vmap(
 
     Raises:
         ShapeError: mapped axes of different sizes, or none at all.
+        FrozenRandomError: `fun` draws from a generator of NumPy's or Python's, of which all rows would get one number.
 
     >>> import numpy as np, tracegrad as tg
     >>> tg.vmap(np.dot)(np.ones((4, 3)), np.ones((4, 3))).tolist()
@@ -130,7 +132,9 @@ def vmap(
         axis = None if axis_name is None else Axis(axis_name, size, len(outer))
         bound = outer if axis is None else (*outer, axis)
         how = {"transform": "vmap", "names": name, "abstract": True}
-        graph, out_tree = within(bound, None, 0, traced, fun, call, types, **how)
+        trace = functools.partial(within, bound, None, 0, traced, fun, call, types, **how)
+        # Inside of a program whoever makes that looks for numbers that are drawn.
+        graph, out_tree = trace() if context.trace is not None else without_drawing(fun, "vmap", trace, for_rows=True)
         skeleton = tree.tree_unflatten(out_tree, list(range(out_tree.num_leaves)))
 
         def out_name(leaf: int) -> str:
