@@ -8,6 +8,7 @@ one copy, and could only raise.) Nothing of the array itself is touched.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,7 @@ class Lasting(Constants):
         self._originals: dict[int, tuple[Array, Array]] = {}
         self.looked_into: dict[int, tuple[Array, bytes]] = {}
         self.written: dict[int, Array] = {}
-        self.drawn: dict[int, tuple[str, Any]] = {}
+        self.drawn: Mapping[int, tuple[str, Any]] = {}
 
     def note(self, array: Array, copy: Array) -> None:
         self._originals[id(copy)] = array, copy

@@ -80,6 +80,7 @@ class Trace:
     constants: Constants | None = None  # the copies that it has of arrays from outside
     ledger: Any = None  # what has been written into its arrays; see `views.py`
     drawn: list[Any] | None = None  # what has been drawn from its keys, if its equations make a Graph; see `reuse.py`
+    repeats = False  # whether it is that of a loop's step, of which there may be several
     lent: frozenset[int] = frozenset()  # the ids of tracers of ended traces that it may have for constants (`is_lent`)
     before: dict[int, int] | None = None  # how many equations each open trace had when it began, by level
     guards: Any = None  # what answers where a value is asked for, in a trace of types that follows these

@@ -16,7 +16,7 @@ from tracegrad.core.context import capturing, context
 from tracegrad.core.errors import DtypeError, derivative, name_of, user_source
 from tracegrad.core.graph import Atom, Eqn, Graph, Literal, Var
 from tracegrad.core.names import output_name
-from tracegrad.core.reuse import drawn_inputs
+from tracegrad.core.reuse import draws_in
 from tracegrad.core.trace import Equation, Trace, as_array, require_numbers
 from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, type_of
@@ -94,6 +94,7 @@ def trace_graph(
     lasting: Lasting | None = None,
     lent: Sequence[Tracer] = (),
     guards: Any = None,
+    repeats: bool = False,
 ) -> Graph:
     """The Graph of a function from flat arrays to a flat sequence of arrays.
 
@@ -101,13 +102,15 @@ def trace_graph(
     `abstract` decides). With `captures` what is done to tracers from outside is part of the Graph, too. With
     `lasting` it will be run more than once, and there is noted which arrays from outside it holds for. The tracers
     `lent` may be among its constants although their traces have ended; they need `captures`. In a trace of types `guards`
-    answer where values are asked for; what these were is among the outputs, behind those of the function.
+    answer where values are asked for; what these were is among the outputs, behind those of the function. Who `repeats` the
+    Graph runs it again and again, with what it closes over as it is.
     """
     abstract = abstract or (bool(inputs) and type(inputs[0]) is ArrayType)
     user_function = function if user_function is None else user_function
     trace = Trace(transform, user_function, abstract=abstract, for_graph=True)
     uses: list[Any] = []
     trace.drawn = uses
+    trace.repeats = repeats
     if names is not None:
         trace.names = names
     outer, thread, cell = context.trace, threading.get_ident(), context.cell
@@ -140,11 +143,13 @@ def trace_graph(
             capturing[thread] = captor
         else:
             capturing.pop(thread, None)
-    if uses:
-        drawn = drawn_inputs(trace, eqns, uses)
+    draws = draws_in(eqns, uses) if uses else None
+    graph = uncollected(graph_of, trace, eqns, tracers, outputs, name_of(user_function), lasting)
+    if draws:
+        graph.memo["draws"] = draws
         if lasting is not None:
-            lasting.drawn = drawn
-    return uncollected(graph_of, trace, eqns, tracers, outputs, name_of(user_function), lasting)
+            lasting.drawn = draws
+    return graph
 
 
 # Flat outputs and their tree -> the outputs of the Graph.

@@ -11,7 +11,7 @@ import numpy as np
 
 from tracegrad.core.context import open_traces
 from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
-from tracegrad.core.reuse import note
+from tracegrad.core.reuse import cloned, note
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.elementwise import astype
@@ -134,7 +134,7 @@ def clone(key: Array) -> Array:
     >>> clone(PRNGKey(7)).tolist()
     [0, 7]
     """
-    return _like(key, np.copy(_keys_given(key, "clone")))
+    return _like(key, cloned(_keys_given(key, "clone")))
 
 
 def key_data(keys: Array) -> Array:

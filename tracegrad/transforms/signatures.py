@@ -24,7 +24,7 @@ from tracegrad.core.graph import Graph, replace
 from tracegrad.core.jax_arrays import is_jax_tracer
 from tracegrad.core.names import leaf_names, output_name
 from tracegrad.core.reached import Name
-from tracegrad.core.reuse import note
+from tracegrad.core.reuse import note_draws
 from tracegrad.core.shared import Recent, cached
 from tracegrad.core.static import frozen, kept, key_of
 from tracegrad.core.tracer import Tracer, depends_on
@@ -84,8 +84,7 @@ class Entry:
 
     def note_draws(self, leaves: Sequence[Any]) -> None:
         """Note that a call draws from those of its arguments that are keys."""
-        for i, (by, source) in self.drawn.items():
-            note(leaves[i], by, source)
+        note_draws(self.drawn, leaves)
 
     def change(self) -> str:
         """What has become of an array that the function closes over, or of a name that it reads, where it has to be traced anew."""

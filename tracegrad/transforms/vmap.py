@@ -16,6 +16,7 @@ from tracegrad.core.chance import without_drawing
 from tracegrad.core.context import context, watcher, watching
 from tracegrad.core.errors import ShapeError, at, described, require_callable, user_source
 from tracegrad.core.names import named_after, output_name, parameter_name
+from tracegrad.core.reuse import draws_of, note_draws
 from tracegrad.core.tracebacks import trimming
 from tracegrad.core.tracing import arrays_of, traced
 from tracegrad.core.types import ArrayType, type_of
@@ -135,6 +136,7 @@ def vmap(
         trace = functools.partial(within, bound, None, 0, traced, fun, call, types, **how)
         # Inside of a program whoever makes that looks for numbers that are drawn.
         graph, out_tree = trace() if context.trace is not None else without_drawing(fun, "vmap", trace, for_rows=True)
+        note_draws(draws_of(graph), leaves)
         skeleton = tree.tree_unflatten(out_tree, list(range(out_tree.num_leaves)))
 
         def out_name(leaf: int) -> str:

@@ -20,6 +20,7 @@ from tracegrad.core.context import context
 from tracegrad.core.errors import DtypeError, ShapeError, at, described, user_source
 from tracegrad.core.graph import Graph, closed, remembered, replace
 from tracegrad.core.op import Wanted
+from tracegrad.core.reuse import Draws, draws_of
 from tracegrad.core.trace import strengthened
 from tracegrad.core.tracing import Finish, trace_graph, traced
 from tracegrad.core.types import ArrayType, is_inexact, number_kind, type_of
@@ -58,11 +59,13 @@ class Sections:
 
 
 class Body(NamedTuple):
-    """A traced body: its Graph, of the flat arguments and then of the constants; the constants; the output's tree."""
+    """A traced body: its Graph, of the flat arguments and then of the constants; the constants; the output's tree; and which of its
+    arguments are keys from which it draws."""
 
     graph: Graph
     consts: tuple[Any, ...]
     out_tree: tree.PyTreeDef
+    draws: Draws
 
 
 def where(chosen: Callable[[], Any], function: Callable[..., Any], *args: Any) -> Any:
@@ -82,18 +85,21 @@ def traced_body(
     transform: str,
     names: Sequence[str],
     finish: Finish | None = None,
+    repeats: bool = True,
 ) -> Body:
-    """Trace `function(*arguments)` for arguments of a tree, its leaves of these types."""
+    """Trace `function(*arguments)` for arguments of a tree, its leaves of these types, for a loop that `repeats` it."""
 
     def call(*tracers: Any) -> Any:
         return function(*tree.tree_unflatten(in_tree, tracers))
 
+    how = {"transform": transform, "names": names.__getitem__, "abstract": True, "repeats": repeats}
+
     def trace() -> tuple[Graph, tree.PyTreeDef]:
-        return traced(function, call, types, finish, transform=transform, names=names.__getitem__, abstract=True)
+        return traced(function, call, types, finish, **how)
 
     graph, out_tree = without_drawing(function, transform, trace)
     whole, consts = closed(graph)
-    return Body(simplify(whole), consts, out_tree)
+    return Body(simplify(whole), consts, out_tree, draws_of(graph))
 
 
 def traced_until_stable(
@@ -106,6 +112,7 @@ def traced_until_stable(
     elements: Sequence[ArrayType],
     element_names: Sequence[str],
     carry_of: Callable[[Any], Any],
+    repeats: bool = True,
 ) -> tuple[Body, list[Any]]:
     """The body, and the initial carry in the dtypes that the body makes of it: a carry that goes in as one dtype and
     comes out as a wider one is widened until nothing changes. That ends, since there is a widest, but a body that makes a
@@ -153,7 +160,7 @@ def traced_until_stable(
         return outputs
 
     while True:
-        body = traced_body(step, in_tree, [*types, *elements], transform, names, finish)
+        body = traced_body(step, in_tree, [*types, *elements], transform, names, finish, repeats)
         if wider == types:
             break
         types = wider

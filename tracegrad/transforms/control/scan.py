@@ -19,6 +19,7 @@ from tracegrad.core.errors import ShapeError, at, clip, described, require_calla
 from tracegrad.core.graph import Graph, closed, evaluate, remembered, replace
 from tracegrad.core.names import wraps
 from tracegrad.core.op import Held, Op, Params, Wanted, Written
+from tracegrad.core.reuse import note_draws, warn_of_carries
 from tracegrad.core.trace import Trace, bind
 from tracegrad.core.tracer import Tracer
 from tracegrad.core.tracing import arrays_of, kind_of, trace_graph
@@ -94,8 +95,11 @@ def scan(
 
     names = [f"the element{tree.keystr(path)}" for path, _ in found]
     body, carry = traced_until_stable(
-        "lax.scan", f, step, carry_tree, carry, element_tree, types, names, lambda out: out[0]
+        "lax.scan", f, step, carry_tree, carry, element_tree, types, names, lambda out: out[0], repeats=steps > 1
     )
+    note_draws(body.draws, [*carry, *elements])
+    if steps > 1:
+        warn_of_carries(body.graph, len(carry), body.draws)
     params = {
         "body": body.graph, "carries": len(carry), "elements": len(elements), "length": steps, "reverse": bool(reverse),
     }  # fmt: skip

@@ -18,6 +18,7 @@ from tracegrad.core.errors import DtypeError, ShapeError, at, clip, described, u
 from tracegrad.core.graph import Graph, Literal, Var, replace
 from tracegrad.core.names import leaf_names
 from tracegrad.core.op import Held, Op, Params, Wanted, Written
+from tracegrad.core.reuse import draws_of, note_draws
 from tracegrad.core.trace import Trace, bind
 from tracegrad.core.tracer import plain_value
 from tracegrad.core.tracing import arrays_of, traced
@@ -298,11 +299,13 @@ def _traced_switch(function: str, index: Any, functions: dict[str, Any], operand
     leaves = arrays_of(found, lambda i: f"{function}: operand{tree.keystr(tree.tree_leaves_with_path(operands)[i][0])}")
     types = [type_of(x) for x in leaves]
     graphs, skeletons = [], []
+    draws: dict[int, Any] = {}
     for k, (label, fun) in enumerate(functions.items()):
         chosen = partial(_is_chosen, function, index, k, len(functions) - 1)
-        graph, out_tree = _traced(function, label, fun, types, in_tree, chosen)
+        graph, out_tree = _traced(function, label, fun, types, in_tree, chosen, draws)
         graphs.append(graph)
         skeletons.append(tree.tree_unflatten(out_tree, list(graph.out_types)))
+    note_draws(draws, leaves)  # one of them is run
     _require_agreement(function, functions, skeletons)
     if not graphs[0].outputs:
         if not any([g.effects for g in graphs]):
@@ -333,12 +336,14 @@ def _traced(
     types: Sequence[ArrayType],
     in_tree: tree.PyTreeDef,
     chosen: Callable[[], Any],
+    draws: dict[int, Any],
 ) -> tuple[Graph, tree.PyTreeDef]:
     def call(*tracers: Any) -> Any:
         return where(chosen, fun, *tree.tree_unflatten(in_tree, tracers))
 
     names = leaf_names(fun, in_tree)
     graph, out_tree = traced(fun, call, types, transform=function, names=names, abstract=True, captures=True)
+    draws.update(draws_of(graph))
     name = graph.name if graph.name.isidentifier() else label.replace("[", "_").replace("]", "")
     return simplify(replace(graph, name=name)), out_tree
 

@@ -19,6 +19,7 @@ from tracegrad.core.errors import ShapeError, at, described, require_callable, u
 from tracegrad.core.graph import Graph, Var, evaluate, remembered, replace
 from tracegrad.core.names import wraps
 from tracegrad.core.op import Held, Op, Params, Wanted, Written
+from tracegrad.core.reuse import note_draws, warn_of_carries
 from tracegrad.core.trace import Trace, bind
 from tracegrad.core.tracer import concrete
 from tracegrad.core.tracing import arrays_of, trace_graph
@@ -90,6 +91,9 @@ def while_loop(
     names = [f"the carry{tree.keystr(p)}" for p, _ in tree.tree_leaves_with_path(init_val)]
     in_tree = tree.tree_structure((tree.tree_unflatten(carry_tree, [0] * len(carry)),))
     cond = traced_body(cond_fun, in_tree, types, "lax.while_loop", names)
+    note_draws(body.draws, carry)
+    note_draws(cond.draws, carry)
+    warn_of_carries(body.graph, len(carry), {**cond.draws, **body.draws})
     if len(cond.graph.outputs) != 1 or cond.graph.out_types[0].shape or cond.graph.out_types[0].dtype != bool:
         found = ", ".join(map(str, cond.graph.out_types)) or "nothing"
         raise ShapeError(

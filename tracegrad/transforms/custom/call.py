@@ -20,6 +20,7 @@ from tracegrad.core.errors import DifferentiationError, ShapeError, at, user_sou
 from tracegrad.core.graph import Graph, evaluate, replace
 from tracegrad.core.memory import compact, copied
 from tracegrad.core.op import EVERY, Held, Op, Params, Wanted, Written
+from tracegrad.core.reuse import draws_of, note_draws
 from tracegrad.core.trace import Trace, bind
 from tracegrad.core.tracer import Tracer, in_program
 from tracegrad.core.tracing import trace_graph
@@ -67,6 +68,7 @@ def _bound(
         rules = with_closed(rules, inputs, tuple(closed), call)
     rules.settled = in_program()
     found: tuple[Any, ...] = bind(_custom, (*inputs, *closed, *ties), {"rules": rules})
+    note_draws(rules.drawn, inputs)
     return found
 
 
@@ -134,6 +136,7 @@ def _infer(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
     if rules.graph is not None:
         return rules.graph.out_types
     graph = trace_graph(rules.call, list(types), transform="call", user_function=rules.call, abstract=True)
+    rules.drawn = draws_of(graph)
     arrays = in_program()
     closed = {
         v: x

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tracegrad.core.graph import Graph
+from tracegrad.core.reuse import Draws
 from tracegrad.core.tracer import Tracer
 
 
@@ -19,6 +20,7 @@ class Rules:
     own     how many of the inputs are arguments; there is no derivative with respect to the others
     closed  what the inputs after these stand for, if function and rules close over something
     reads   how many of the inputs, from the first on, `call` looks at
+    drawn   which inputs are keys from which `call` draws, where it has been traced
     settled whether it was bound in a program that will be run again, whose inputs all that it closes over then became
     graph   what `call` is, where that is known and nothing of it can change: it runs as a compiled function
     acts    whether `call` does more than its outputs say
@@ -27,7 +29,21 @@ class Rules:
     the outputs, which a rule need not compute again.
     """
 
-    __slots__ = ("acts", "bwd", "call", "closed", "fwd", "graph", "is_batch", "jvp", "name", "own", "reads", "settled")
+    __slots__ = (
+        "acts",
+        "bwd",
+        "call",
+        "closed",
+        "drawn",
+        "fwd",
+        "graph",
+        "is_batch",
+        "jvp",
+        "name",
+        "own",
+        "reads",
+        "settled",
+    )
 
     def __init__(
         self,
@@ -45,6 +61,7 @@ class Rules:
     ) -> None:
         self.reads = own if reads is None else reads
         self.settled = False
+        self.drawn: Draws = {}
         self.graph = graph
         self.acts = acts
         self.is_batch = is_batch  # of others, which have what is closed over among their inputs
