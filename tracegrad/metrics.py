@@ -126,12 +126,12 @@ class Running:
                 )
             unit = sums[name][3] if name in sums else float(weight) or 1.0
             if kind == "Ratio":
-                new, over = _host(x.numerator), _host(x.denominator)
+                new, over = _host(name, x.numerator), _host(name, x.denominator)
             elif kind == "mean":
                 over = np.float64(weight / unit)
-                new = _host(x) * over
+                new = _host(name, x) * over
             else:
-                new, over = _host(x.value), np.float64(1)
+                new, over = _host(name, x.value), np.float64(1)
             if kind != "Last" and name in sums:
                 _, sum_before, over_before, _ = sums[name]
                 new, over = sum_before + new, over_before + over
@@ -165,8 +165,10 @@ class Running:
         return running
 
 
-def _host(x: Any) -> Any:
-    x = np.asarray(x)
+def _host(name: str, x: Any) -> Any:
+    given, x = x, np.asarray(x)
+    if number_kind(x.dtype) not in "biufc":
+        raise TypeError(f"metric {name!r}{at(user_source())} is numbers, got {clip(repr(given))}")
     return x.astype(np.complex128 if x.dtype.kind == "c" else np.float64)[()]
 
 

@@ -250,10 +250,12 @@ GIVEN: Any = {  # what a stranger writes first
     rf"serial.* at .*{HERE}: takes arrays, got NoneType": [lambda p: net(p, None), lambda p: net.init(0, None)],
     rf"serial.* at .*{HERE}: takes arrays, got dict": [lambda p: net(p, {"image": x}), lambda p: net.init(0, {"x": x})],
     rf"Dense at .*{HERE}: takes an array with axes, got f32\[\]": [lambda p: nn.Dense(2).init(0, np.float32(1))],
-    rf"Dense at .*{HERE}: features is a number, got '8'; write 8": [
+    rf"Dense at .*{HERE}: features is a whole number from 1 on, got '8'; write 8": [
         lambda p: nn.Dense("8").init(0, x)  # type: ignore[arg-type]
     ],
-    r"the sizes of 'kernel' must be whole numbers from 0 on, got \(3, -1\)": [lambda p: nn.Dense(-1).init(0, x)],
+    r"the sizes of 'kernel' must be whole numbers from 0 on, got \(3, -1\)": [
+        lambda p: nn.layer("mine")(lambda p, x: p.param("kernel", nn.initializers.zeros, (3, -1))).init(0, x)
+    ],
     rf"serial\.Dense_0 at .*{HERE}: Dense makes a layer, and a layer is due; write Dense\(\.\.\.\)": [
         lambda p: nn.serial(nn.Dense).init(0, x)
     ],

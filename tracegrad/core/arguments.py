@@ -7,7 +7,7 @@ import functools
 import inspect
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,13 +19,15 @@ from tracegrad.core.types import PYTHON_SCALARS, type_of
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 # What annotations ask for, in words.
-_NUMBER, _STEP, _FUNCTION, _MAPPING, _DTYPE, _NOTHING = (
-    "a number", "a schedule, a function of the step", "a function", "a dict", "a dtype such as np.float32", "None"
+_NUMBER, _COUNT, _STEP, _FUNCTION, _MAPPING, _DTYPE, _NOTHING = (
+    "a number", "a whole number from 1 on", "a schedule, a function of the step", "a function", "a dict",
+    "a dtype such as np.float32", "None",
 )  # fmt: skip
 _DUE = {
     "ArrayLike": (_NUMBER,),
     "float": (_NUMBER,),
     "int": (_NUMBER,),
+    "Count": (_COUNT,),
     "ScalarOrSchedule": (_NUMBER, _STEP),
     "Schedule": (_STEP,),
     "Callable": (_FUNCTION,),
@@ -40,6 +42,13 @@ _BRACKETS = re.compile(r"\[[^\[\]]*\]")
 _ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
+def _is_whole(x: Any) -> bool:
+    with contextlib.suppress(TypeError):
+        operator.index(x)
+        return True
+    return False
+
+
 def is_number(x: Any) -> bool:
     """Whether something is a number: Python's, or an array of any kind, traced or not, that may hold one."""
     return type(x) in PYTHON_SCALARS or (hasattr(x, "dtype") and getattr(x.dtype, "kind", "f") not in "OSUMm")
@@ -48,11 +57,12 @@ def is_number(x: Any) -> bool:
 class _Place:
     """A parameter: what is due there in words, and types that need no second look."""
 
-    __slots__ = ("default", "due", "name", "plain")
+    __slots__ = ("counts", "default", "due", "name", "plain")
 
     def __init__(self, name: str, due: tuple[str, ...], default: Any) -> None:
         self.name, self.due, self.default = name, due, default
-        self.plain = PYTHON_SCALARS if _NUMBER in due else {}
+        self.counts = _COUNT in due
+        self.plain: Container[type] = PYTHON_SCALARS if _NUMBER in due else (int,) if self.counts else ()
 
 
 def shown(x: Any) -> str:
@@ -76,12 +86,12 @@ def looking_over(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], Map
 
     def look(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         for place, x in zip(by_place, args, strict=False):
-            if place.due and type(x) not in place.plain and x is not place.default:
+            if place.due and (type(x) not in place.plain or (place.counts and x < 1)) and x is not place.default:
                 _require(place.due, who, place.name, x)
         for name, x in kwargs.items():
             if name in found:
                 place = found[name]
-                if place.due and type(x) not in place.plain and x is not place.default:
+                if place.due and (type(x) not in place.plain or (place.counts and x < 1)) and x is not place.default:
                     _require(place.due, who, name, x)
             elif not open_ended:
                 raise TypeError(
@@ -126,6 +136,8 @@ def _due(annotation: Any) -> tuple[str, ...]:
 def _is(due: str, x: Any) -> bool:
     if due is _NUMBER:
         return is_number(x)
+    if due is _COUNT:
+        return _is_whole(x) and bool(x >= 1)
     if due is _MAPPING:
         return isinstance(x, Mapping)
     if due is _DTYPE:
@@ -139,12 +151,16 @@ def _require(due: tuple[str, ...], who: str, name: str, x: Any) -> None:
     if any([_is(one, x) for one in due]):
         return
     advice = ""
-    if isinstance(x, str) and _NUMBER in due:
+    if isinstance(x, str) and _COUNT in due:
+        advice = f"; write {int(x)}" if x.isdecimal() else ""
+    elif isinstance(x, str) and _NUMBER in due:
         with contextlib.suppress(ValueError):
             advice = f"; write {int(x) if x.isdecimal() else float(x)}"
     elif callable(x) and _NUMBER in due:
         advice = f"; for a schedule of it write tg.optim.inject_hyperparams(tg.optim.{who})(...)"
-    raise TypeError(f"{who}{at(user_source())}: {name} is {' or '.join(due)}, got {shown(x)}{advice}")
+    raise (ValueError if _COUNT in due and _is_whole(x) else TypeError)(
+        f"{who}{at(user_source())}: {name} is {' or '.join(due)}, got {shown(x)}{advice}"
+    )
 
 
 def whole(x: Any, who: str, name: str, least: int = 0) -> int:
@@ -167,10 +183,21 @@ def whole(x: Any, who: str, name: str, least: int = 0) -> int:
     return found
 
 
-def require_function(x: Any, who: str, name: str, write: str) -> None:
-    """TypeError for an argument that is no function, with what to write."""
+def require_function(x: Any, who: str, name: str, write: str, takes: int | None = None) -> None:
+    """TypeError for an argument that is no function, or none of so many arguments, with what to write."""
     if not callable(x):
         raise TypeError(f"{who}{at(user_source())}: {name} is a function, got {shown(x)}; write {write}")
+    if takes is None:
+        return
+    with contextlib.suppress(ValueError):  # of builtins without a signature
+        signature = inspect.signature(x)
+        try:
+            signature.bind(*[None] * takes)
+        except TypeError:
+            raise TypeError(
+                f"{who}{at(user_source())}: {name} is called with {takes} argument{'s' * (takes > 1)}, got {shown(x)}, "
+                f"which takes {signature}; write {write}"
+            ) from None
 
 
 def dtype_of(x: Any, who: str) -> np.dtype[Any]:

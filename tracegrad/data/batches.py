@@ -68,7 +68,7 @@ class Batches(Stream):
         self.arrays, self.count = _aligned(arrays, "batches")
         if transform is not None:
             require_function(
-                transform, "data.batches", "transform", "(key, batch) -> batch, as tg.data.augment makes them"
+                transform, "data.batches", "transform", "(key, batch) -> batch, as tg.data.augment makes them", 2
             )
         whole(start, "data.batches", "start")
         self.size, self.key, self.drop_last, self.transform, self.start = size, key, drop_last, transform, start
@@ -214,7 +214,7 @@ def map(batches: Any, function: Callable[[Any], Any]) -> Stream:
     >>> list(map(batches(np.arange(4), 2), lambda x: (x * 10).tolist()))
     [[0, 10], [20, 30]]
     """
-    require_function(function, "data.map", "function", "tg.data.map(batches, lambda batch: ...)")
+    require_function(function, "data.map", "function", "tg.data.map(batches, lambda batch: ...)", 1)
     return Stream(_batches(batches, "map"), lambda found: (function(batch) for batch in found))
 
 

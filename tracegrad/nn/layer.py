@@ -237,10 +237,10 @@ class Layer:
                 f"a layer is a Layer or a function of arrays, got {type(function).__name__}{at(user_source())}{advice}"
             )
         name = name_of(function, "function").strip("<>")
+        makes = getattr(function, "makes_layers", False)
 
         def of_arrays(p: Scope, *inputs: Any) -> Any:
-            out = function(*inputs)
-            if isinstance(out, Layer):
+            if makes or isinstance(out := function(*inputs), Layer):
                 raise TypeError(
                     f"{p.place()}: {name} makes a layer, and a layer is due; write {name}(...) with what it is made of"
                 )

@@ -70,6 +70,8 @@ class _Remembers(Protocol):
     made: Call | None
 
 
+Count = int  # from 1 on: the annotation of sizes, which makers are looked over by
+
 P = ParamSpec("P")
 Made = TypeVar("Made", bound=_Remembers)
 
@@ -98,6 +100,7 @@ def maker(function: Callable[P, Made]) -> Callable[P, Made]:
             found.made = Call(make, args, kwargs)
         return found
 
+    make.makes_layers = True  # type: ignore[attr-defined]
     return make
 
 

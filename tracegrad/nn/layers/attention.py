@@ -16,23 +16,23 @@ from tracegrad.nn.attention import rotary as rotated
 from tracegrad.nn.layer import Layer, layer
 from tracegrad.nn.layers.dropout import Dropout
 from tracegrad.nn.layers.norms import LayerNorm
-from tracegrad.nn.making import maker
+from tracegrad.nn.making import Count, maker
 from tracegrad.nn.scope import Init, Scope
 
 
 @maker
 def MultiHeadAttention(
-    num_heads: int,
+    num_heads: Count,
     *,
-    qkv_features: int | None = None,
-    out_features: int | None = None,
-    num_kv_heads: int | None = None,
+    qkv_features: Count | None = None,
+    out_features: Count | None = None,
+    num_kv_heads: Count | None = None,
     dropout_rate: float = 0.0,
     use_bias: bool = True,
     normalize_qk: bool = False,
     causal: bool = False,
     rotary: float | None = None,
-    decode: int | None = None,
+    decode: Count | None = None,
     kernel_init: Init = initializers.lecun_normal(),
     bias_init: Init = initializers.zeros,
 ) -> Layer:
@@ -115,7 +115,7 @@ def MultiHeadAttention(
 
 
 @maker
-def SelfAttention(num_heads: int, **options: Any) -> Layer:
+def SelfAttention(num_heads: Count, **options: Any) -> Layer:
     """`MultiHeadAttention` of places to themselves. Arguments are the same.
 
     >>> from tracegrad import nn

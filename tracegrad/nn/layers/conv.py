@@ -12,7 +12,7 @@ from tracegrad.core.errors import ShapeError, at, clip, user_source
 from tracegrad.lax import conv_general_dilated, conv_transpose
 from tracegrad.nn import initializers
 from tracegrad.nn.layer import Layer, layer
-from tracegrad.nn.making import maker
+from tracegrad.nn.making import Count, maker
 from tracegrad.nn.scope import Init, Scope
 
 Sizes = int | Sequence[int]
@@ -21,14 +21,14 @@ Padding = str | int | Sequence[int | tuple[int, int]]
 
 @maker
 def Conv(
-    features: int,
+    features: Count,
     kernel_size: Sizes,
     strides: Sizes = 1,
     padding: Padding = "SAME",
     *,
     input_dilation: Sizes = 1,
     kernel_dilation: Sizes = 1,
-    feature_group_count: int = 1,
+    feature_group_count: Count = 1,
     use_bias: bool = True,
     kernel_init: Init = initializers.lecun_normal(),
     bias_init: Init = initializers.zeros,
@@ -74,6 +74,7 @@ def Conv(
             as_batch(x, window), kernel, each(strides, window), pads, each(input_dilation, window), dilation,
             numbers(window), feature_group_count,
         )  # fmt: skip
+        require_windows(p, x, y, window)
         y = np.reshape(y, (*x.shape[: x.ndim - len(window) - 1], *y.shape[1:]))
         return y + p.param("bias", bias_init, (features,)) if use_bias else y
 
@@ -82,7 +83,7 @@ def Conv(
 
 @maker
 def ConvTranspose(
-    features: int,
+    features: Count,
     kernel_size: Sizes,
     strides: Sizes = 1,
     padding: Padding = "SAME",
@@ -153,7 +154,7 @@ def DepthwiseConv(
     strides: Sizes = 1,
     padding: Padding = "SAME",
     *,
-    multiplier: int = 1,
+    multiplier: Count = 1,
     kernel_dilation: Sizes = 1,
     use_bias: bool = True,
     kernel_init: Init = initializers.lecun_normal(),
@@ -187,12 +188,12 @@ def DepthwiseConv(
 
 @maker
 def SeparableConv(
-    features: int,
+    features: Count,
     kernel_size: Sizes,
     strides: Sizes = 1,
     padding: Padding = "SAME",
     *,
-    multiplier: int = 1,
+    multiplier: Count = 1,
     use_bias: bool = True,
     kernel_init: Init = initializers.lecun_normal(),
     bias_init: Init = initializers.zeros,
@@ -228,14 +229,16 @@ def SeparableConv(
 # What convolutions and windows share.
 
 
-def sizes_of(size: Sizes, square: bool = True) -> tuple[int, ...]:
-    """A size for each axis, of which one number stands for the two of images."""
+def sizes_of(size: Sizes, square: bool = True, least: int = 1) -> tuple[int, ...]:
+    """A size for each axis, of which one number stands for the two of images, each of `least` or more."""
     sizes = (size,) if isinstance(size, int | np.integer) else size
     if not isinstance(sizes, list | tuple) or not all([isinstance(n, int | np.integer) for n in sizes]):
         raise TypeError(
             f"a size is a whole number, or a tuple of such, one for each axis, got {clip(repr(size))}{at(user_source())}; write "
             "3 or (3, 3)"
         )
+    if any([n < least for n in sizes]):
+        raise ValueError(f"a size is a whole number from {least} on, got {clip(repr(size))}{at(user_source())}")
     return (*sizes, *sizes) if square and sizes is not size else tuple(sizes)
 
 
@@ -253,6 +256,16 @@ def channels_of(p: Scope, x: Any, window: Sequence[int]) -> int:
             "x[..., None] for one channel"
         )
     return int(np.shape(x)[-1])
+
+
+def require_windows(p: Scope, x: Any, y: Any, window: Sequence[int]) -> None:
+    """A window that lies nowhere in what has elements leaves nothing: almost always a net for larger images."""
+    space = slice(-len(window) - 1, -1)
+    if 0 in y.shape[space] and 0 not in x.shape[space]:
+        raise ShapeError(
+            f"{p.place()}: a window of {tuple(window)} is larger than the input {x.shape[space]}; write padding='SAME', a "
+            "smaller window, or give larger inputs"
+        )
 
 
 def as_batch(x: Any, window: Sequence[int]) -> Any:

@@ -6,13 +6,13 @@ from typing import Any
 
 from tracegrad.nn import initializers
 from tracegrad.nn.layer import Layer, layer
-from tracegrad.nn.making import maker
+from tracegrad.nn.making import Count, maker
 from tracegrad.nn.scope import Init, Scope
 
 
 @maker
 def Dense(
-    features: int,
+    features: Count,
     *,
     use_bias: bool = True,
     kernel_init: Init = initializers.lecun_normal(),

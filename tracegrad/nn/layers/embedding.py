@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tracegrad.core.errors import DtypeError
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import number_kind
 from tracegrad.nn import initializers
 from tracegrad.nn.layer import Layer, layer
-from tracegrad.nn.making import maker
+from tracegrad.nn.making import Count, maker
 from tracegrad.nn.scope import Init, Scope
 
 
 @maker
 def Embed(
-    num_embeddings: int,
-    features: int,
+    num_embeddings: Count,
+    features: Count,
     *,
     embedding_init: Init = initializers.variance_scaling(1.0, "fan_in", "normal", out_axis=0),
 ) -> Layer:
@@ -47,6 +49,15 @@ def Embed(
                 f"{p.place()}: takes integers, got {x.dtype.name}; write tokens.astype(np.int32), "
                 "and of a shape give its type: tg.ShapeDtypeStruct(shape, np.int32)"
             )
-        return p.param("embedding", embedding_init, (num_embeddings, features))[x]
+        table = p.param("embedding", embedding_init, (num_embeddings, features))
+        try:
+            return table[x]
+        except IndexError:  # the integers are known
+            least, most = int(np.min(x)), int(np.max(x))
+            instead = f"; write nn.Embed({most + 1}, {features}), or mend the tokens" if most >= num_embeddings else ""
+            raise IndexError(
+                f"{p.place()}: of {num_embeddings} embeddings the last is {num_embeddings - 1}, got integers from {least} to "
+                f"{most}{instead}"
+            ) from None
 
     return embed

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.errors import name_of, require_callable
+from tracegrad.core.errors import name_of
 from tracegrad.core.trace import as_array
 from tracegrad.nn import initializers
 from tracegrad.nn.layer import Layer, layer
-from tracegrad.nn.making import maker
+from tracegrad.nn.making import Count, maker
 from tracegrad.nn.scope import Scope
 
 
@@ -55,13 +55,12 @@ def Lambda(function: Callable[..., Any], name: str | None = None) -> Layer:
     >>> net, net({}, np.array([255.0])).tolist()
     (to_unit, [1.0])
     """
-    require_callable(function, "nn.Lambda", "(lambda x: x / 255)")
     name = name or name_of(function, "function").strip("<>")
     return Layer(name, lambda p, *inputs: function(*inputs), name)
 
 
 @maker
-def lora(inner: Layer, rank: int, alpha: float | None = None) -> Layer:
+def lora(inner: Layer, rank: Count, alpha: float | None = None) -> Layer:
     """inner(x) + alpha / rank * x @ a @ b: a layer to be adapted by a change of low rank, while its own weights rest.
 
     Args:

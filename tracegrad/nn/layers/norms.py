@@ -14,7 +14,7 @@ from tracegrad.core.types import is_inexact, number_kind
 from tracegrad.lax import pmean
 from tracegrad.nn import initializers
 from tracegrad.nn.layer import Layer, layer
-from tracegrad.nn.making import maker
+from tracegrad.nn.making import Count, maker
 from tracegrad.nn.scope import Scope
 from tracegrad.ops.elementwise.casting import widened
 from tracegrad.ops.families import cast
@@ -80,7 +80,7 @@ def RMSNorm(epsilon: float = 1e-6, *, use_scale: bool = True, axis: int | Sequen
 
 @maker
 def GroupNorm(
-    num_groups: int = 32,
+    num_groups: Count = 32,
     epsilon: float = 1e-6,
     *,
     use_bias: bool = True,
@@ -258,7 +258,7 @@ def WeightNorm(
 
 
 @maker
-def SpectralNorm(inner: Layer, n_steps: int = 1, epsilon: float = 1e-12) -> Layer:
+def SpectralNorm(inner: Layer, n_steps: Count = 1, epsilon: float = 1e-12) -> Layer:
     """A layer with kernels divided by their largest singular value, as found by power iteration.
 
     Args:

@@ -11,7 +11,7 @@ from tracegrad.core.trace import as_array
 from tracegrad.core.types import is_inexact, number_kind
 from tracegrad.lax import reduce_window
 from tracegrad.nn.layer import Layer, layer
-from tracegrad.nn.layers.conv import Padding, Sizes, channels_of, each, pairs, sizes_of
+from tracegrad.nn.layers.conv import Padding, Sizes, channels_of, each, pairs, require_windows, sizes_of
 from tracegrad.nn.making import maker
 from tracegrad.nn.scope import Scope
 from tracegrad.ops.elementwise.casting import widened
@@ -143,4 +143,6 @@ def _windows(
     before = x.ndim - len(sizes) - 1
     steps = sizes if strides is None else each(strides, sizes)
     pads: Any = padding if isinstance(padding, str) else [(0, 0)] * before + pairs(p, padding, sizes) + [(0, 0)]
-    return reduce_window(x, start, combine, (*(1,) * before, *sizes, 1), (*(1,) * before, *steps, 1), pads)
+    y = reduce_window(x, start, combine, (*(1,) * before, *sizes, 1), (*(1,) * before, *steps, 1), pads)
+    require_windows(p, x, y, sizes)
+    return y

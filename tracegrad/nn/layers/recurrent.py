@@ -17,7 +17,7 @@ from tracegrad.lax import scan
 from tracegrad.nn import initializers
 from tracegrad.nn.activations import sigmoid
 from tracegrad.nn.layer import Layer, layer
-from tracegrad.nn.making import maker
+from tracegrad.nn.making import Count, maker
 from tracegrad.nn.scope import Init, Scope
 from tracegrad.typing import Array, DType
 
@@ -40,7 +40,7 @@ class Cell(Layer):
 
 @maker
 def SimpleCell(
-    features: int,
+    features: Count,
     *,
     kernel_init: Init = initializers.glorot_uniform(),
     recurrent_init: Init = initializers.orthogonal(),
@@ -78,7 +78,7 @@ def SimpleCell(
 
 @maker
 def LSTMCell(
-    features: int,
+    features: Count,
     *,
     kernel_init: Init = initializers.glorot_uniform(),
     recurrent_init: Init = initializers.orthogonal(),
@@ -129,7 +129,7 @@ def LSTMCell(
 
 @maker
 def GRUCell(
-    features: int,
+    features: Count,
     *,
     kernel_init: Init = initializers.glorot_uniform(),
     recurrent_init: Init = initializers.orthogonal(),
@@ -174,7 +174,7 @@ def RNN(
     time_major: bool = False,
     return_carry: bool = False,
     reverse: bool = False,
-    unroll: int = 1,
+    unroll: Count = 1,
 ) -> Layer:
     """A cell applied step by step along the time axis of sequences, by `lax.scan`.
 

@@ -12,7 +12,7 @@ from tracegrad.core.trace import as_array
 from tracegrad.core.types import is_inexact
 from tracegrad.nn.layer import Layer, layer
 from tracegrad.nn.layers.conv import Sizes, channels_of, each, sizes_of
-from tracegrad.nn.making import maker
+from tracegrad.nn.making import Count, maker
 from tracegrad.nn.scope import Scope
 from tracegrad.typing import Array, ArrayLike
 
@@ -36,12 +36,32 @@ def reshape(shape: Sizes) -> Layer:
     Args:
         shape: of an example, a tuple or one size; one of them may be -1.
 
+    Raises:
+        ShapeError: an example of another number of elements.
+
     >>> from tracegrad import nn
     >>> nn.reshape((4, 4, 2))({}, np.ones((5, 32))).shape
     (5, 4, 4, 2)
     """
-    sizes = sizes_of(shape, square=False)
-    return Layer("reshape", lambda p, x: np.reshape(x, (x.shape[0], *sizes)))
+    sizes = sizes_of(shape, square=False, least=-1)
+    known = math.prod([n for n in sizes if n >= 0])
+    if (free := sizes.count(-1)) > 1:
+        raise ValueError(f"nn.reshape{at(user_source())}: one size may be -1, got {sizes}")
+
+    @layer("reshape")
+    def reshape(p: Scope, x: Any) -> Any:
+        x = as_array(x)
+        if not x.ndim:
+            raise ShapeError(f"{p.place()}: takes a batch [batch, ...], got a number")
+        count = math.prod(x.shape[1:])
+        if count % known if free and known else count != known:
+            raise ShapeError(
+                f"{p.place()}: an example of shape {x.shape[1:]} has {count} numbers, and {sizes} "
+                + (f"asks for a multiple of {known}" if free else f"asks for {known}")
+            )
+        return np.reshape(x, (x.shape[0], *sizes))
+
+    return reshape
 
 
 @maker
@@ -83,7 +103,7 @@ def upsample(factor: Sizes, method: Literal["nearest", "linear"] = "nearest") ->
 
 
 @maker
-def pixel_shuffle(r: int) -> Layer:
+def pixel_shuffle(r: Count) -> Layer:
     """Channels as pixels: [..., h, w, c r^2] becomes [..., h r, w r, c].
 
     Args:

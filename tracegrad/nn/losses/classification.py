@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.nn.activations import log_sigmoid, log_softmax, logsumexp, softmax
-from tracegrad.nn.losses.inputs import as_floats, class_labels, total, with_axes
+from tracegrad.nn.losses.inputs import as_floats, class_labels, require_numbers, total, with_axes
 from tracegrad.ops.elementwise.casting import astype
 from tracegrad.ops.elementwise.products import binary_cross_entropy, multiply_keeping_zeros
 from tracegrad.typing import Array, ArrayLike, Axis
@@ -37,6 +37,7 @@ def softmax_cross_entropy(
     >>> softmax_cross_entropy(logits, np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])).round(4).tolist()
     [0.2761, 2.2155]
     """
+    require_numbers("softmax_cross_entropy", where=where)
     (logits, labels), dtype = as_floats("softmax_cross_entropy", logits=logits, labels=labels)
     return astype(_cross_entropy(logits, labels, axis, with_axes(where, np.shape(logits), axis)), dtype)
 
@@ -78,6 +79,7 @@ def softmax_cross_entropy_with_integer_labels(
     [0.2761, 2.9518]
     """
     name = "softmax_cross_entropy_with_integer_labels"
+    require_numbers(name, where=where)
     (logits,), dtype = as_floats(name, logits=logits)
     where = with_axes(where, np.shape(logits), axis)
     ndim = logits.ndim
@@ -128,6 +130,7 @@ def poly_loss_cross_entropy(
 
     Source: Leng et al., "PolyLoss", ICLR 2022, arXiv:2204.12511.
     """
+    require_numbers("poly_loss_cross_entropy", epsilon=epsilon, where=where)
     (logits, labels), dtype = as_floats("poly_loss_cross_entropy", logits=logits, labels=labels)
     where = with_axes(where, np.shape(logits), axis)
     missed = total(labels * (1 - softmax(logits, axis, where)), axis, where)
@@ -171,6 +174,7 @@ def sigmoid_focal_loss(
 
     Source: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, arXiv:1708.02002.
     """
+    require_numbers("sigmoid_focal_loss", alpha=alpha, gamma=gamma)
     (logits, labels), dtype = as_floats("sigmoid_focal_loss", logits=logits, labels=labels)
     # log(1 - p), of which the power is taken: where p rounds to 1 its own would have no derivative.
     both = np.stack(np.broadcast_arrays(log_sigmoid(logits), log_sigmoid(-logits)), -1)
@@ -198,6 +202,7 @@ def smooth_labels(labels: ArrayLike, alpha: ArrayLike, *, axis: Axis = -1, where
 
     Source: Müller, Kornblith and Hinton, "When Does Label Smoothing Help?", NeurIPS 2019, arXiv:1906.02629.
     """
+    require_numbers("smooth_labels", alpha=alpha, where=where)
     (labels,), dtype = as_floats("smooth_labels", labels=labels)
     axes = axis if axis is None or isinstance(axis, int) else tuple(axis)
     count = np.sum(np.broadcast_to(True if where is None else where, np.shape(labels)), axes, keepdims=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.nn.losses.inputs import as_floats, total
+from tracegrad.nn.losses.inputs import as_floats, require_numbers, total
 from tracegrad.ops.elementwise.casting import astype
 from tracegrad.ops.elementwise.products import multiply_keeping_zeros, times_exp
 from tracegrad.typing import Array, ArrayLike, Axis
@@ -34,6 +34,7 @@ def kl_divergence(
 
     Source: Kullback and Leibler, "On Information and Sufficiency", Annals of Mathematical Statistics 22, 1951.
     """
+    require_numbers("kl_divergence", where=where)
     (log_p, targets), dtype = as_floats("kl_divergence", log_predictions=log_predictions, targets=targets)
     return astype(total(_terms(log_p, targets), axis, where), dtype)
 
@@ -46,6 +47,7 @@ def kl_divergence_with_log_targets(
     >>> float(kl_divergence_with_log_targets(np.log([0.5, 0.5]), np.log([0.25, 0.75])).round(4))
     0.1308
     """
+    require_numbers("kl_divergence_with_log_targets", where=where)
     (log_p, log_targets), dtype = as_floats(
         "kl_divergence_with_log_targets", log_predictions=log_predictions, log_targets=log_targets
     )
@@ -65,6 +67,7 @@ def generalized_kl_divergence(
 
     Source: Boyd and Vandenberghe, "Convex Optimization", 2004, p. 90.
     """
+    require_numbers("generalized_kl_divergence", where=where)
     (log_p, targets), dtype = as_floats("generalized_kl_divergence", log_predictions=log_predictions, targets=targets)
     surplus = total(np.exp(log_p) - targets, axis, where)
     return astype(total(_terms(log_p, targets), axis, where) + surplus, dtype)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.errors import DtypeError, ShapeError
+from tracegrad.core.arguments import is_number, shown
+from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise.casting import astype, widened
@@ -35,6 +36,13 @@ def as_floats(loss: str, **arrays: Any) -> tuple[list[Any], np.dtype[Any]]:
     kinds = [type_of(x) for x in found]
     dtype = np.result_type(*[0.0 if t.weak else t.dtype for t in kinds])
     return [widened(x) for x in found], dtype
+
+
+def require_numbers(loss: str, **options: Any) -> None:
+    """TypeError for an option or a mask that is neither a number, nor an array or list of them, nor None."""
+    for name, x in options.items():
+        if not is_number(x) and x is not None and not isinstance(x, list | tuple):
+            raise TypeError(f"{loss}{at(user_source())}: {name} is a number or an array, got {shown(x)}")
 
 
 def require_same_shape(loss: str, **arrays: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.errors import require_callable
 from tracegrad.nn.activations import sparse_plus
-from tracegrad.nn.losses.inputs import as_floats, class_labels, require_fitting, require_same_shape
+from tracegrad.nn.losses.inputs import as_floats, class_labels, require_fitting, require_numbers, require_same_shape
 from tracegrad.ops.elementwise.casting import astype
 from tracegrad.transforms.vmap import vmap
 from tracegrad.typing import Array, ArrayLike
@@ -105,6 +105,7 @@ def sparsemax_loss(logits: ArrayLike, labels: ArrayLike) -> Array:
 
     Source: Blondel, Martins and Niculae, "Learning with Fenchel-Young Losses", JMLR 21, 2020, section 4.4.
     """
+    require_numbers("sparsemax_loss", labels=labels)
     (logits,), dtype = as_floats("sparsemax_loss", logits=logits)
     require_fitting("sparsemax_loss", logits=logits, labels=labels)
     return astype(sparse_plus(np.where(np.not_equal(labels, 0), -logits, logits)), dtype)

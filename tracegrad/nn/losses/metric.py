@@ -7,7 +7,7 @@ import numpy as np
 from tracegrad.core.errors import ShapeError
 from tracegrad.core.types import float_limits
 from tracegrad.nn.activations import log_sigmoid
-from tracegrad.nn.losses.inputs import as_floats, class_labels, total
+from tracegrad.nn.losses.inputs import as_floats, class_labels, require_numbers, total
 from tracegrad.nn.losses.regression import cosine_similarity
 from tracegrad.ops.elementwise.casting import astype
 from tracegrad.ops.reduce.logsumexp import logsumexp
@@ -46,6 +46,7 @@ def triplet_margin_loss(
 
     Source: Balntas et al., "Learning Local Feature Descriptors with Triplets", BMVC 2016.
     """
+    require_numbers("triplet_margin_loss", norm_degree=norm_degree, margin=margin, eps=eps)
     (anchors, positives, negatives), dtype = as_floats(
         "triplet_margin_loss", anchors=anchors, positives=positives, negatives=negatives
     )
@@ -77,6 +78,7 @@ def ntxent(embeddings: ArrayLike, labels: ArrayLike, temperature: ArrayLike = 0.
 
     Source: Chen et al., "A Simple Framework for Contrastive Learning", ICML 2020, arXiv:2002.05709.
     """
+    require_numbers("ntxent", temperature=temperature)
     (embeddings,), dtype = as_floats("ntxent", embeddings=embeddings)
     shape = np.shape(embeddings)
     if len(shape) != 2:

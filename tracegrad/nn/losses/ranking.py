@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.nn.activations import log_softmax
-from tracegrad.nn.losses.inputs import as_floats, total
+from tracegrad.nn.losses.inputs import as_floats, require_numbers, total
 from tracegrad.numpy import mean
 from tracegrad.ops.elementwise.casting import astype
 from tracegrad.ops.elementwise.products import multiply_keeping_zeros
@@ -42,6 +42,7 @@ def ranking_softmax_loss(
     Source: Cao et al., "Learning to Rank: From Pairwise Approach to Listwise Approach", ICML 2007.
     """
     given = {} if weights is None else {"weights": weights}
+    require_numbers("ranking_softmax_loss", where=where, weights=weights)
     (logits, labels, *rest), dtype = as_floats("ranking_softmax_loss", logits=logits, labels=labels, **given)
     for x in rest:
         labels = labels * x

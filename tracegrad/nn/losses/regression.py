@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.nn.losses.inputs import as_floats, require_fitting, require_same_shape, total
+from tracegrad.nn.losses.inputs import as_floats, require_fitting, require_numbers, require_same_shape, total
 from tracegrad.ops.elementwise.casting import astype
 from tracegrad.ops.elementwise.products import times_exp
 from tracegrad.typing import Array, ArrayLike, Axis
@@ -71,6 +71,7 @@ def huber_loss(predictions: ArrayLike, targets: ArrayLike | None = None, *, delt
 
     Source: Huber, "Robust Estimation of a Location Parameter", Annals of Mathematical Statistics 35, 1964.
     """
+    require_numbers("huber_loss", delta=delta)
     errors, dtype = _errors("huber_loss", predictions, targets)
     size = np.abs(errors)
     near = np.minimum(size, delta)
@@ -150,6 +151,7 @@ def cosine_similarity(
     >>> cosine_similarity(np.array([[1.0, 0.0], [1.0, 1.0]]), np.array([[2.0, 0.0], [1.0, -1.0]])).tolist()
     [1.0, 0.0]
     """
+    require_numbers("cosine_similarity", epsilon=epsilon, where=where)
     (a, b), dtype = as_floats("cosine_similarity", predictions=predictions, targets=targets)
     return astype(_cosine(a, b, epsilon, axis, where), dtype)
 
@@ -167,6 +169,7 @@ def cosine_distance(
     >>> cosine_distance(np.array([1.0, 0.0]), np.array([-2.0, 0.0])).tolist()
     2.0
     """
+    require_numbers("cosine_distance", epsilon=epsilon, where=where)
     (a, b), dtype = as_floats("cosine_distance", predictions=predictions, targets=targets)
     return astype(1.0 - _cosine(a, b, epsilon, axis, where), dtype)
 

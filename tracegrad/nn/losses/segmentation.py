@@ -9,7 +9,7 @@ import numpy as np
 
 from tracegrad.core.errors import ShapeError
 from tracegrad.nn.activations import sigmoid, softmax
-from tracegrad.nn.losses.inputs import as_floats, require_same_shape
+from tracegrad.nn.losses.inputs import as_floats, require_numbers, require_same_shape
 from tracegrad.ops.elementwise.casting import astype
 from tracegrad.typing import Array, ArrayLike
 
@@ -62,6 +62,7 @@ def dice_loss(
     elif np.ndim(targets) == np.ndim(predictions) - 1:
         targets = np.expand_dims(targets, -1)
     require_same_shape("dice_loss", predictions=predictions, targets=targets)
+    require_numbers("dice_loss", class_weights=class_weights, smooth=smooth, alpha=alpha, beta=beta)
     (p, targets), dtype = as_floats("dice_loss", predictions=predictions, targets=targets)
     classes = np.shape(p)[-1]
     if apply_softmax:
@@ -110,6 +111,7 @@ def multiclass_generalized_dice_loss(
     """
     name = "multiclass_generalized_dice_loss"
     require_same_shape(name, predictions=predictions, targets=targets)
+    require_numbers("multiclass_generalized_dice_loss", smooth=smooth)
     (predictions, targets), dtype = as_floats(name, predictions=predictions, targets=targets)
     frequencies = np.sum(targets, tuple(range(np.ndim(targets) - 1)))
     weights = 1 / (np.square(frequencies) + 1e-7)
