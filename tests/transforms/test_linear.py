@@ -183,3 +183,15 @@ def test_arrays_that_a_linear_function_makes() -> None:
         DifferentiationError, match=r"scatter of f64\[3\], f64\[\] at .* brings in a constant that is not zero"
     ):
         tg.linear_transpose(affine, np.ones(2))
+
+
+@pytest.mark.parametrize("name", ["binom", "boxcox", "erf", "erfc", "exp1", "inv_boxcox", "ive", "huber", "log_expit"])
+def test_what_is_no_float_has_no_derivative(name: str) -> None:
+    """Nor does a rule have to work for it: that of erf takes the negative of its input."""
+    function = getattr(tg.scipy.special, name)
+    count = 1 if name in ("erf", "erfc", "exp1", "log_expit") else 2
+    for convert in (lambda x: x > 1.5, lambda x: (x > 1.5).astype(int) + 1):
+        f = lambda x, convert=convert: np.sum(function(*[convert(x)] * count) * x)
+        assert np.array_equal(
+            tg.grad(f)(np.array([1.0, 2.0, 3.0])), function(*[convert(np.array([1.0, 2.0, 3.0]))] * count)
+        )

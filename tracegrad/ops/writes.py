@@ -23,7 +23,7 @@ from tracegrad.core.views import Place, Written, place_of, require_writable, vie
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, linear, reject, require_held, shape_of
 from tracegrad.ops.index.at import at as at_index
-from tracegrad.ops.index.at import is_traced_mask, masked
+from tracegrad.ops.index.at import is_traced_mask, masked, needs_no_size
 from tracegrad.ops.index.expression import locate, region
 from tracegrad.ops.index.ops import scatter_op, slice_op
 from tracegrad.ops.index.selected import Selected, beside_mask
@@ -151,14 +151,13 @@ def setitem(x: Tracer, expression: Any, value: Any) -> None:
         x[beside][expression[0]] = value
         return
     if is_traced_mask(expression):
-        if type(value) is Selected:
-            value = value.spread(expression, x.ndim)
-            write(x, place, masked(present(x), expression, None, assigned(value, x.dtype)))
-            return
-        v = assigned(value, x.dtype)
-        rest = x.ndim - expression.ndim
-        if rest >= 0 and len(shape_of(v)) <= rest:
-            write(x, place, masked(present(x), expression, None, v))
+        is_selected = type(value) is Selected
+        v = assigned(value.spread(expression, x.ndim) if is_selected else value, x.dtype)
+        if is_selected or needs_no_size(expression, x, v):
+            before = present(x)
+            after = masked(before, expression, None, v)
+            if after is not before:  # by a mask of nothing
+                write(x, place, after)
             return
     found, index, arrays = locate(x, expression)
     if found is not x:  # a mask without dimensions, which is given an axis

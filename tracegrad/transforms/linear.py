@@ -69,10 +69,15 @@ def backward(eqns: list[Equation], cotangents: dict[int, Any], derives: bool = T
                     grads = transposed_jvp(op, wanted, ct, primal_out, values, params)
                 else:
                     grads = rule(wanted, ct, primal_out, values, params)
-            except TypeError as error:
+            except (TypeError, ValueError) as error:
                 if not has_warned(error):
-                    raise
-                if residuals is not None:
+                    # Rules are asked for what is no float, too, which has no derivative: where that fails, for the floats alone.
+                    floats = tuple([i for i in wanted if is_inexact(type_of(values[i]).dtype)])
+                    if floats == wanted or residuals is not None:
+                        raise
+                    wanted = floats
+                    grads = pulled(op, wanted, ct, primal_out, values, params) if wanted else ()
+                elif residuals is not None:
                     grads = again(op.held.pull, wanted, ct, residuals, primal_out, values, params)  # type: ignore[union-attr, arg-type]
                 else:
                     reverse = _masked_vjp if masked else transposed_jvp

@@ -312,6 +312,14 @@ def test_a_mask_of_nothing_fits_any_size() -> None:
         for found in (tg.jit(lambda x, mask: x[mask])(x, mask), tg.jit(lambda x, y: x[y > 0])(x, np.zeros(shape))):
             assert found.shape == x[mask].shape
             assert found.dtype == np.float32
+
+        def written(x: Any, mask: Any) -> Any:
+            y = x.copy()
+            y[mask] = 0.5
+            y[mask] += 1
+            return y
+
+        np.testing.assert_array_equal(tg.jit(written)(x, mask), x)
     for wrong in ((3, 0), (0, 5)):
         with pytest.raises(IndexError, match="boolean index did not match"):
             tg.jit(lambda x, mask: x[mask])(x, np.zeros(wrong, bool))

@@ -181,10 +181,8 @@ class Indexed:
             v = _writable(values.spread(self.index, len(shape_of(x))), x)
             return masked(x, self.index, function, v)
         v = None if values is None else _writable(lifted(as_array(values), (x,)), x)
-        if is_traced_mask(self.index):
-            rest = len(shape_of(x)) - self.index.ndim
-            if rest >= 0 and (v is None or len(shape_of(v)) <= rest):
-                return masked(x, self.index, function, v)
+        if is_traced_mask(self.index) and needs_no_size(self.index, x, v):
+            return masked(x, self.index, function, v)
         located = locate(x, self.index, _known_mode(mode))
         if located.array is x:
             return _update(located, function, v, merge or function, unique_indices, mode)
@@ -223,10 +221,18 @@ def is_traced_mask(index: Any) -> bool:
     return type(index) is Tracer and number_kind(index.dtype) == "b"
 
 
+def needs_no_size(mask: Any, x: Any, v: Any) -> bool:
+    """Whether values can be written where a mask holds without knowing at how many places: each place takes the same, or there is none."""
+    rest = len(shape_of(x)) - mask.ndim
+    shape = () if v is None else shape_of(v)
+    return rest >= 0 and (len(shape) <= rest or (0 in shape and 0 in mask.shape))
+
+
 def masked(x: Any, mask: Any, function: Callable[[Any, Any], Any] | None, v: Any) -> Any:
     """The update where a traced mask holds. No shape depends on the mask, so it works under `jit` and `vmap`."""
     shape, dtype = shape_of(x), type_of(x).dtype
-    require_fit(mask, x)
+    if require_fit(mask, x):
+        return x
     mask = np.reshape(mask, (*mask.shape, *(1,) * (len(shape) - mask.ndim)))
     if function is not None:
         v = function(np.where(mask, x, np.ones((), dtype)), v)  # nothing untoward happens where the mask does not hold

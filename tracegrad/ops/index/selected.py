@@ -58,20 +58,23 @@ def selected(x: Any, mask: Tracer) -> Any:
     """`x[mask]`. IndexError where the mask is not of the shape of x's first axes."""
     shape = shape_of(x)
     rest = shape[mask.ndim :]
-    is_of_nothing = 0 in mask.shape and len(shape) >= mask.ndim
-    if is_of_nothing and all([m in (n, 0) for m, n in zip(mask.shape, shape, strict=False)]):
-        return np.zeros((0, *rest), type_of(x).dtype)  # NumPy takes no elements for any number of them
-    require_fit(mask, x)
+    if require_fit(mask, x):
+        return np.zeros((0, *rest), type_of(x).dtype)
     rows = x if mask.ndim == 1 else np.reshape(x, (math.prod(mask.shape), *rest))
     return Selected(rows, mask, user_source())
 
 
-def require_fit(mask: Tracer, x: Any) -> None:
+def require_fit(mask: Tracer, x: Any) -> bool:
+    """Whether a mask is of no elements, which NumPy takes for any number of them. IndexError for one that does not fit."""
     shape = shape_of(x)
+    is_of_nothing = 0 in mask.shape and len(shape) >= mask.ndim
+    if is_of_nothing and all([m in (n, 0) for m, n in zip(mask.shape, shape, strict=False)]):
+        return True
     if mask.shape != shape[: mask.ndim]:
         raise IndexError(
             f"boolean index did not match indexed array: a mask {mask.type} for {type_of(x)}{at(user_source())}"
         )
+    return False
 
 
 class Selected(NDArrayOperatorsMixin):
