@@ -306,7 +306,7 @@ def absorb_broadcasts(graph: Graph, any_layout: bool = False) -> Graph:
             inputs,
             *[[*inputs[:i], a, *inputs[i + 1 :]] for i, a in enumerate(eqn.inputs)],
         ]:  # or some of them
-            if eqn.op.infer([a.type for a in tried], eqn.params) == wanted:
+            if (found if tried == smallest else eqn.op.infer([a.type for a in tried], eqn.params)) == wanted:
                 return replace(eqn, inputs=tuple(tried))
         return eqn
 
@@ -335,9 +335,10 @@ def absorb_copies(graph: Graph) -> tuple[Graph, int]:
             copied = first.get(id(eqn))
             if copies and not copies.keys().isdisjoint(eqn.inputs):
                 inputs = tuple([copies.get(a, a) for a in eqn.inputs])
-                before, after = [layouts.made_by(replace(eqn, inputs=i)) for i in (eqn.inputs, inputs)]
+                without = replace(eqn, inputs=inputs)
+                before, after = layouts.made_by(eqn), layouts.made_by(without)
                 if before.strides == after.strides and all(map(layouts.goes_forwards, inputs)):
-                    eqn = replace(eqn, inputs=inputs)
+                    eqn = without
                     copied = _copied(eqn)
                     assumed |= before.assumed | after.assumed
             if copied is not None:
@@ -395,6 +396,7 @@ PASSES: tuple[Pass, ...] = (
     inline_calls,
     collapse_constants,
     absorb_broadcasts,
+    eliminate_dead_code,  # of the broadcasts, so that what follows has the fewer equations to look at
     fold_constants,
     inline_calls,  # a branch whose index has become a constant
     apply_algebra,

@@ -82,3 +82,22 @@ def test_calls_with_namedtuples_and_numbers_are_matched() -> None:
     ):  # fmt: skip
         assert entry.matches(other) is None
     same_bits(f(Point(X, np.array(7, np.int32)), X), Point(X + X, np.int32(8)))
+
+
+def test_many_leaves_of_one_type_are_matched() -> None:
+    """Each of them is asked for its type, in whichever container it is."""
+    given = {"first": [X.copy() for _ in range(70)], "second": {f"w{i}": BIG for i in range(40)}, "third": 1.5}
+    f = tg.jit(lambda t: t["first"][69] * t["third"] + t["second"]["w39"][0, 0])
+    want = f(given)
+    leaves = f._recent.matches((given,))
+    assert leaves is not None
+    assert [id(x) for x in leaves] == [id(x) for x in tg.tree.tree_leaves(given)]
+    same_bits(f(given), want)
+    for name, key, other in (
+        ("first", 0, X.astype(np.float32)), ("first", 69, X[:2]), ("first", 35, list(X)), ("second", "w39", BIG.T),
+        ("second", "w0", X), ("second", "w7", {}),
+    ):  # fmt: skip
+        changed = given | {name: given[name].copy()}
+        changed[name][key] = other
+        assert f._recent.matches((changed,)) is None, (name, key)
+    assert f._recent.matches((given | {"third": 1},)) is None

@@ -19,6 +19,8 @@ _PLAIN = (dict, list, tuple, type(None))
 # The leaves of the arguments, or None where the call has not the signature.
 Matcher = Callable[[tuple[Any, ...]], list[Any] | None]
 
+_UNROLLED = 32  # more leaves of one type are tested in a loop: Python takes 30 µs to compile a test
+
 
 class Unchanged(Protocol):
     """An array, and what it has to be still."""
@@ -121,6 +123,7 @@ def _generated(
     namespace: dict[str, Any] = {}
     lines: list[str] = []
     names: list[str] = []
+    alike: dict[str, list[int]] = {}  # leaves, by what is asked of them
     taken = 0
 
     def test(condition: str) -> None:
@@ -131,7 +134,7 @@ def _generated(
         part, value = waiting.pop()
         node = part.node_data()
         if node is None:
-            test(differs(len(names), value, namespace))
+            alike.setdefault(differs(len(names), "x", namespace), []).append(len(names))
             names.append(value)
             continue
         cls, data = node
@@ -161,6 +164,13 @@ def _generated(
             if parts:
                 lines.append(f"    {', '.join(parts)}, = {value}")
         waiting.extend(zip(children[::-1], parts[::-1], strict=True))
+    for condition, leaves in alike.items():
+        if len(leaves) <= _UNROLLED:
+            for i in leaves:
+                test(differs(i, names[i], namespace))
+        else:
+            lines.append(f"    for x in {', '.join([names[i] for i in leaves])}:")
+            lines.append(f"        if {condition}:\n            return None")
     for x in unchanged:
         array = f"array{len(namespace)}"
         namespace |= {array: x.array, f"{array}_dtype": x.dtype, f"{array}_content": x.content}
