@@ -7,17 +7,18 @@ what its rules need: `x + y` neither of them, `np.sin` the operand, `np.exp` the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from tracegrad.core.constants import LARGE
 from tracegrad.core.context import capturing, context
 from tracegrad.core.op import Op, Params, Wanted
 from tracegrad.core.trace import Equation, Trace
 from tracegrad.core.tracer import Tracer
-from tracegrad.core.types import ArrayType, is_inexact, type_of
+from tracegrad.core.types import PYTHON_SCALARS, ArrayType, is_inexact, type_of
 from tracegrad.ops.masks import Mask, Masked
 from tracegrad.transforms.linear import pulled, pushed
 from tracegrad.transforms.values import Values, stand_in
@@ -25,28 +26,44 @@ from tracegrad.transforms.values import Values, stand_in
 _OUT = -1  # in the place of an operand's position: what an op made
 _KNOWN = 4096  # kinds of calls that are remembered
 
-_unread: dict[Any, tuple[Op, frozenset[int]]] = {}
+_unread: dict[Any, frozenset[int]] = {}
+_NONE: frozenset[int] = frozenset()
 
 
-def unread(
-    op: Op, wanted: Wanted, types: Sequence[ArrayType], outs: Any, params: Params, reverse: bool
-) -> frozenset[int]:
+def unread(op: Op, wanted: Wanted, values: Sequence[Any], out: Any, params: Params, reverse: bool) -> frozenset[int]:
     """The positions of the operands that a rule of an op does not read beyond their types, and `_OUT` if not what the op made."""
     if op.held is not None or op.acts(params):
-        return frozenset()
+        return _NONE
+    # By the arrays' own attributes: no type is made of them, whose hash would be Python's to compute.
+    key: list[Any] = [op, wanted, reverse, *params.items()] if params else [op, wanted, reverse]
+    for v in values:
+        kind = type(v)
+        if kind is ndarray:
+            key += v.shape, v.dtype
+        else:
+            key.append(kind if kind in PYTHON_SCALARS else type_of(v))
     try:
-        key = id(op), wanted, tuple(types), tuple(params.items()), reverse
-        found = _unread.get(key)
+        known = _unread.get(kinds := tuple(key))
     except TypeError:  # params that cannot be hashed
-        return frozenset()
-    if found is None:
+        return _NONE
+    if known is None:
         if len(_unread) >= _KNOWN:
             _unread.clear()
-        positions = frozenset(
-            [i for i in (*wanted, _OUT) if _works_without(i, op, wanted, types, outs, params, reverse)]
-        )
-        found = _unread[key] = op, positions  # the op, so that no other gets its id
-    return found[1]
+        known = _unread[kinds] = frozenset(_found_unread(op, wanted, values, out, params, reverse))
+    return known
+
+
+def _found_unread(
+    op: Op, wanted: Wanted, values: Sequence[Any], out: Any, params: Params, reverse: bool
+) -> Iterator[int]:
+    """The same, found out."""
+    types = [type_of(v) for v in values]
+    if not all([is_inexact(types[i].dtype) for i in wanted]):
+        return
+    outs = tuple(map(type_of, out)) if op.multiple_results else type_of(out)
+    for i in (*wanted, _OUT):
+        if _works_without(i, op, wanted, types, outs, params, reverse):
+            yield i
 
 
 def _works_without(
@@ -102,27 +119,26 @@ class Sparing(Values):
 
     def __call__(self, eqn: Equation) -> None:
         op, inputs, values, params, out, wanted, residuals = eqn
-        outs: Any = out if op.multiple_results else (out,)
-        free: frozenset[int] = frozenset()
-        if (residuals is None and any([_size(v) >= LARGE for v in values])) or any(
-            [_size(o.value) >= LARGE for o in outs]
-        ):
-            types = [type_of(v) for v in values]
-            if all([is_inexact(types[i].dtype) for i in wanted]):
-                made = tuple([o.type for o in outs])
-                free = unread(op, wanted, types, made if op.multiple_results else made[0], params, self.reverse)
+        outs: tuple[Tracer, ...] = out if op.multiple_results else (out,)
+        x: Any
+        free: frozenset[int] = _NONE
+        for x in (*values, *outs) if residuals is None else outs:
+            while type(x) is Tracer:  # also of an array that is traced further down
+                x = x.value
+            if (x.nbytes if type(x) is ndarray else getattr(x, "nbytes", 0)) >= LARGE:
+                free = unread(op, wanted, values, out, params, self.reverse)
+                break
         if free:
-            values = [stand_in(types[i]) if i in free and _size(v) >= LARGE else v for i, v in enumerate(values)]
+            values = [stand_in(type_of(v)) if i in free and _is_large(v) else v for i, v in enumerate(values)]
         self.eqns.append(self.own(eqn, values, residuals))
         self.note(op, inputs, outs, _OUT in free)
 
 
-def _size(x: Any) -> int:
-    """The bytes of an array, also of one that is traced further down."""
+def _is_large(x: Any) -> bool:
     while type(x) is Tracer:
         x = x.value
-    found: int = getattr(x, "nbytes", 0)
-    return found
+    size: int = getattr(x, "nbytes", 0)
+    return size >= LARGE
 
 
 def spare(trace: Trace, reverse: bool = True) -> None:

@@ -34,13 +34,13 @@ def has_gone(x: Any) -> bool:
     return type(x) is Tracer and x.origin is _GONE
 
 
-def _references(held: dict[int, Any], key: int) -> int:
-    """By how many a value of the dict is referred to: by as many more than there are besides this, for all alike."""
-    tracer = held[key]
-    return getrefcount(tracer)
+def _nobody() -> int:
+    """What Python counts where nobody has a value but a dict: by as many more as there are besides, for all alike."""
+    held = {0: object()}
+    return getrefcount(held[0])
 
 
-_NOBODY = _references({0: object()}, 0)  # who has it besides the dict
+_NOBODY = _nobody()
 
 
 class Values:
@@ -87,7 +87,7 @@ class Values:
         """Have values go that nobody can ask for."""
         held, named, size = self.held, self.named, 0
         for key in reversed(list(held)):  # a view before what it is a view of
-            if self.views.get(key) or _references(held, key) - named[key] != _NOBODY:
+            if self.views.get(key) or getrefcount(held[key]) - named[key] != _NOBODY:
                 size += getattr(held[key].value, "nbytes", 0)
                 continue
             tracer = held.pop(key)
