@@ -116,7 +116,8 @@ def leaf_names(
     `positions` says which positional arguments of the function the tuple holds, if not all from the first on.
     """
 
-    @functools.cache
+    found: list[str] = []
+
     def names() -> list[str]:
         numbered = tree.tree_unflatten(arguments, list(range(arguments.num_leaves)))
         paths = [path for path, _ in tree.tree_leaves_with_path(numbered)]
@@ -125,7 +126,12 @@ def leaf_names(
         }
         return [called[path[0].idx] + tree.keystr(path[1:]) for path in paths]
 
-    return lambda leaf: names()[leaf]
+    def name(leaf: int) -> str:
+        if not found:
+            found.extend(names())
+        return found[leaf]
+
+    return name
 
 
 def output_name(function: Any, out: Any, leaf: int) -> str:

@@ -260,14 +260,16 @@ def elementwise(
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
         total = None
-        if not is_inexact(type_of(out).dtype):
+        is_array = type(out) is ndarray
+        if not is_inexact(out.dtype if is_array else type_of(out).dtype):
             return None
         for partial, t in zip(partials, tangents, strict=True):
             if t is not None and partial is not None:
                 term = partial(t, out, *primals, **params)
                 if term is None:
                     continue
-                term = tangent_of(out, term)
+                if not (is_array and type(term) is ndarray and term.dtype is out.dtype and term.shape == out.shape):
+                    term = tangent_of(out, term)
                 total = term if total is None else total + term
         return total
 

@@ -35,12 +35,13 @@ class Forward(Values):
         if self.trace.prunes:
             self.later.append(eqn)
             return
-        found = pushed_through(eqn, self.tangents)
-        outs: Any = eqn[4] if eqn[0].multiple_results else (eqn[4],)
-        for o, tangent in zip(outs, found, strict=False):  # there may be none
+        op, inputs, out = eqn[0], eqn[1], eqn[4]
+        tangents = self.tangents
+        outs: Any = out if op.multiple_results else (out,)
+        for o, tangent in zip(outs, pushed_through(eqn, tangents), strict=False):  # there may be none
             if tangent is not None:
-                self.tangents[id(o)] = tangent
-        self.note(eqn[0], eqn[1], outs)
+                tangents[id(o)] = tangent
+        self.note(op, inputs, outs)
 
     def gone(self, key: int) -> None:
         self.tangents.pop(key, None)

@@ -163,11 +163,13 @@ def pushed_through(eqn: Equation, tangents: Mapping[int, Any]) -> Sequence[Any]:
     """The tangents of what an equation makes, None for zeros; nothing if none of its inputs has one."""
     op, inputs, values, params, out, wanted, _ = eqn
     incoming: list[Any] = [None] * len(inputs)
+    missing = 0
     for i in wanted:
-        incoming[i] = tangents.get(id(inputs[i]))
-    active = tuple([i for i in wanted if incoming[i] is not None])
-    if not active:
+        found = incoming[i] = tangents.get(id(inputs[i]))
+        missing += found is None
+    if missing == len(wanted):
         return ()
+    active = tuple([i for i in wanted if incoming[i] is not None]) if missing else wanted
     primal_out = tuple([o.value for o in out]) if op.multiple_results else out.value
     if context.trace is not None and in_program():
         values = _lifted(values, incoming)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from sys import getrefcount
 from typing import Any
 
+from numpy import ndarray
+
 from tracegrad.core.constants import LARGE
 from tracegrad.core.op import Op
 from tracegrad.core.trace import Equation, Trace
@@ -61,8 +63,8 @@ class Values:
     def own(eqn: Equation, values: Sequence[Any], residuals: Any) -> Equation:
         """The equation with tuples of its own: others may be the user's, who has then what is in them."""
         op, inputs, _, params, out, wanted, _ = eqn
-        own: Any = tuple([*out]) if op.multiple_results else out
-        return op, tuple([*inputs]), values, params, own, wanted, residuals
+        own: Any = (*out,) if op.multiple_results else out
+        return op, (*inputs,), values, params, own, wanted, residuals
 
     def note(self, op: Op, inputs: Sequence[Any], outs: Sequence[Any], may_go: bool = True) -> None:
         """Note an equation that has been recorded."""
@@ -74,8 +76,10 @@ class Values:
             return
         for o in outs:
             key = id(o)
-            held[key], named[key] = o, 1
-            self.made += getattr(o.value, "nbytes", 0)
+            held[key] = o
+            named[key] = 1
+            value = o.value
+            self.made += value.nbytes if type(value) is ndarray else getattr(value, "nbytes", 0)
             if op.view is not None and (base := id(inputs[0])) in held:
                 self.bases[key] = base
                 self.views[base] = self.views.get(base, 0) + 1
