@@ -103,3 +103,33 @@ def test_gradients_at_constants_inside_a_program() -> None:
     np.testing.assert_array_equal(tg.jit(lambda x: x * tg.grad(total)(a))(2.0), 2 * expected)
     chosen = tg.jit(lambda x: tg.lax.cond(x > 0, lambda: x * tg.grad(total)(a), lambda: 0 * a))
     np.testing.assert_array_equal(chosen(2.0), 2 * expected)
+
+
+def _dilated(a: np.ndarray) -> np.ndarray:
+    m, n = a.shape
+    return np.block([[np.zeros((m, m)), a], [a.T, np.zeros((n, n))]])
+
+
+@pytest.mark.parametrize("extreme", ["min", "max"])
+@pytest.mark.parametrize("kind", ["eigvalsh", "svdvals"])
+def test_second_derivatives_of_extreme_values(kind: str, extreme: str) -> None:
+    # Values with vectors differ by rounding from those without. Compared with the least of these, none of those may be the least.
+    hermitian = kind == "eigvalsh"
+
+    def f(a: Any) -> Any:
+        values = np.linalg.eigvalsh(a + a.T) if hermitian else np.linalg.svdvals(a)
+        return getattr(values, extreme)()
+
+    rng = np.random.default_rng(0)
+    for n in (3, 4, 5, 6):
+        a, e = rng.normal(size=(2, n, n if hermitian else 3))
+        whole, along = [x + x.T if hermitian else _dilated(x) for x in (a, e)]
+        w, v = np.linalg.eigh(whole)
+        i = -1 if extreme == "max" else 0 if hermitian else n  # of a dilation: -s, zeros, s
+        moved = v.T @ along @ v[:, i]
+        gaps = w[i] - w
+        gaps[i] = np.inf
+        expected = 2 * np.sum(moved**2 / gaps)  # second-order perturbation theory
+        for first in (tg.grad(f), tg.jacfwd(f)):
+            second = tg.jvp(first, (a,), (e,))[1]
+            np.testing.assert_allclose(np.sum(second * e), expected, rtol=1e-8)

@@ -50,6 +50,8 @@ class _Recogniser:
         self.known: dict[int, Any] = {}
         self.makers: dict[int, Equation] = {}
         self.spectra: dict[tuple[str, int], Spectrum] = {}
+        # Values that were computed without vectors: by another routine, so that they differ by rounding from those with them.
+        self.alone: set[int] = set()
         # The arrays that the traced function has made (`Trace.made`), by the tracers that stand for them.
         self.arrays: dict[int, Any] = {}
         for eqn in trace.eqns:
@@ -135,6 +137,7 @@ class _Recogniser:
         of = self.spectrum("eigh" if eqn[0] is eigvalsh_op else "svd", eqn[1][0])
         self.append(eqn)
         self.known[id(eqn[4])] = Vector(of, 0, of.size)
+        self.alone.add(id(eqn[4]))
 
     def recomposed(self, eqn: Equation) -> None:
         """What a rule writes of the cotangent of eigenvalues. It names the decomposition, which may be from elsewhere: in the
@@ -187,29 +190,34 @@ class _Recogniser:
             return
         plain = self.tracer_like(out)
         self.append((op, inputs, values, params, plain, *rest))
-        assert of.decomposition is not None
-        graph, others = made
+        graph, decomposition, others = made
         how = {"graph": graph, "kind": of.kind, "adjoint": product.adjoint, "line": Line(out.source)}
-        self.record(spectral_op, (of.matrix, *of.decomposition, plain, *others), how, out)
+        self.record(spectral_op, (of.matrix, *decomposition, plain, *others), how, out)
 
     def record_trace(self, eqn: Equation, trace: TraceOfProduct) -> None:
         moves, out = trace.moves, eqn[4]
         of = moves.of
         made = self.graph_of(of, moves.scales, moves.low, moves.high)
-        if made is None or number_kind(made[0].out_types[0].dtype) == "c" or of.decomposition is None:
+        if made is None or number_kind(made[0].out_types[0].dtype) == "c":
             self.append(eqn)
             return
-        graph, others = made
+        graph, decomposition, others = made
         how = {"graph": graph, "kind": of.kind, "order": 0, "line": Line(out.source)}
-        whole = bind(spectral_derivative_op, (of.matrix, *of.decomposition, *others), how)
+        whole = bind(spectral_derivative_op, (of.matrix, *decomposition, *others), how)
         total = np.real(np.sum(conjugate_of_complex(whole) * moves.along, (-2, -1)))
         total = np.reshape(cast(total, out.dtype), shape_of(out))
         self.record(OPS["positive"], (total,), {}, out)
 
-    def graph_of(self, of: Spectrum, scales: Sequence[Scale], low: int, high: int) -> tuple[Graph, list[Any]] | None:
-        """g as a Graph of the eigenvalues and other arrays, and these; None where it is more than a function of each
-        eigenvalue by itself and of what all of them share."""
+    def graph_of(
+        self, of: Spectrum, scales: Sequence[Scale], low: int, high: int
+    ) -> tuple[Graph, Sequence[Any], list[Any]] | None:
+        """g as a Graph of the eigenvalues and other arrays, the decomposition with the eigenvalues that it is of, and these arrays;
+        None where it is more than a function of each eigenvalue by itself and of what all of them share.
+
+        The eigenvalues are those that the program has used. g may compare them with their own minimum, and those of another
+        routine are beside it by rounding: it would be nobody's."""
         assert of.decomposition is not None
+        w, *vectors = of.decomposition
         count = high - low
         x = Var(type_of(of.decomposition[0]))
         atoms: dict[int, Atom] = {}
@@ -241,6 +249,7 @@ class _Recogniser:
             maker = self.makers.get(id(y)) if type(y) is Tracer else None
             if type(known) is Vector and known.of is of and maker is None:
                 atoms[id(y)] = x
+                w = y if id(y) in self.alone else w
             elif maker is not None and (type(known) is Vector or maker[0].name in _PASSING):
                 op, inputs, _, params, _, _, _ = maker
                 if op is among_equals_op:
@@ -298,9 +307,13 @@ class _Recogniser:
             return [total, *signs, *([inside] if count != of.size else [])]
 
         types = [a.type for a in heads]
-        return trace_graph(
-            values, types, transform="spectral", user_function=values, names="arrays[{}]".format, abstract=True
-        ), others
+        return (
+            trace_graph(
+                values, types, transform="spectral", user_function=values, names="arrays[{}]".format, abstract=True
+            ),
+            (w, *vectors),
+            others,
+        )
 
 
 # Ops that are gone through on the way back from what all eigenvalues share, or from a constant.
