@@ -135,10 +135,10 @@ def rq(
     """
     if mode not in ("full", "economic", "r"):
         raise ValueError(f"rq: mode must be 'full', 'economic' or 'r', got {mode!r}")
-    turned = adjoint(np.flip(floating(a), -2))
+    turned = adjoint(np.flip(floating(a), (-2, -1)))  # rows and columns: so signs are as LAPACK's rq has them
     q, r = np.linalg.qr(turned, "reduced" if mode == "economic" else "complete")
     r = np.flip(adjoint(r), (-2, -1))
-    return r if mode == "r" else (r, np.flip(adjoint(q), -2))
+    return r if mode == "r" else (r, np.flip(adjoint(q), (-2, -1)))
 
 
 @linalg
