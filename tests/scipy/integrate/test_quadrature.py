@@ -156,6 +156,13 @@ def test_errors() -> None:
         tg.grad(lambda s: integrate.quad(lambda x: s * np.ones(2), 0.0, 1.0)[0])(1.0)
     with pytest.raises(ShapeError, match="an end of the integral must be a number"):
         tg.grad(lambda b: integrate.quad(np.cos, 0.0, b)[0])(np.ones(2))
+    for transform in (tg.grad, tg.jit):
+        with pytest.raises(
+            UnsupportedFunctionError, match=r"traced `points`.*\n.*quad\(f, a, p\)\[0\] \+ quad\(f, p, b\)"
+        ):
+            transform(lambda p: integrate.quad(lambda x: np.abs(x - p), 0.0, 1.0, points=[p])[0])(0.5)
+        with pytest.raises(UnsupportedFunctionError, match=r"quad_vec with traced `points`"):
+            transform(lambda p: integrate.quad_vec(lambda x: np.abs(x - p), 0.0, 1.0, points=[p])[0])(0.5)
     with pytest.raises(UnsupportedFunctionError, match="full_output"):
         tg.grad(lambda b: integrate.quad(np.cos, 0.0, b, full_output=1)[0])(1.0)
     with pytest.raises(TypeError, match=r"tg\.scipy\.integrate\.quad"):

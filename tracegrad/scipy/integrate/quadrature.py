@@ -211,7 +211,7 @@ def quad(
 
     Raises:
         ShapeError: an integrand that is no number, or ends that are none.
-        UnsupportedFunctionError: in what is traced, `full_output`; a derivative in an end beside a `weight` that depends on it ("alg" and its kin).
+        UnsupportedFunctionError: traced `points`; in what is traced, `full_output`; a derivative in an end beside a `weight` that depends on it ("alg" and its kin).
 
     >>> import numpy as np, tracegrad as tg
     >>> moment = lambda s: tg.scipy.integrate.quad(lambda x: np.exp(-s * x**2), -np.inf, np.inf)[0]
@@ -221,6 +221,7 @@ def quad(
     1.0
     """
     require_callable(func, "tg.scipy.integrate.quad", "(func, a, b)")
+    _require_plain_points(points, "quad")
     given = args if isinstance(args, tuple) else (args,)
     if not is_traced((a, b, given)) and not closes_over_tracers(lambda: func(_between(a, b), *given)):
         found: tuple[Array, Any] = scipy_integrate().quad(
@@ -331,7 +332,7 @@ def quad_vec(
         The integral, and SciPy's estimate of the error in the norm.
 
     Raises:
-        UnsupportedFunctionError: in what is traced, `full_output`.
+        UnsupportedFunctionError: traced `points`; in what is traced, `full_output`.
 
     >>> import numpy as np, tracegrad as tg
     >>> powers = lambda s: tg.scipy.integrate.quad_vec(lambda x: x ** (s * np.arange(1.0, 3.0)), 0.0, 1.0)[0]
@@ -339,6 +340,7 @@ def quad_vec(
     True
     """
     require_callable(f, "tg.scipy.integrate.quad_vec", "(f, a, b)")
+    _require_plain_points(points, "quad_vec")
     given = args if isinstance(args, tuple) else (args,)
     if not is_traced((a, b, given)) and not closes_over_tracers(lambda: f(_between(a, b), *given)):
         more = {"args": args} if args != () else {}  # of which SciPy before 1.15 knows nothing
@@ -355,6 +357,15 @@ def quad_vec(
     graph, inputs = _integrand(f, given, "quad_vec")
     integral, error = Integral(graph, options, True)(_end(a, "quad_vec"), _end(b, "quad_vec"), *inputs)
     return integral, np.max(error)
+
+
+def _require_plain_points(points: Any, name: str) -> None:
+    if is_traced(points):
+        raise refused(
+            f"integrate.{name}",
+            "with traced `points`",
+            f"Write one integral for each part, {name}(f, a, p)[0] + {name}(f, p, b)[0], which have derivatives in p.",
+        )
 
 
 def _end(x: Any, name: str) -> Any:
