@@ -28,11 +28,13 @@ DRAWS: dict[str, Draw] = {
     "orthogonal": lambda r, key: r.orthogonal(key, 4, (3,)),
     "orthogonal columns": lambda r, key: r.orthogonal(key, 4, m=2),
     "orthogonal rows": lambda r, key: r.orthogonal(key, 2, (), np.float32, 4),
+    "unitary": lambda r, key: r.orthogonal(key, 3, (2,), np.complex128),
+    "unitary rows": lambda r, key: r.orthogonal(key, 2, (), np.complex64, 3),
 }
 
 
 def test_the_numbers_of_jax() -> None:
-    single = {name: 1e-5 for name in ("multivariate_normal of float32", "orthogonal rows")}
+    single = {name: 1e-5 for name in ("multivariate_normal of float32", "orthogonal rows", "unitary rows")}
     assert_as_jax(DRAWS, dict.fromkeys(DRAWS, 1e-13) | single, on_xla=["multivariate_normal", "orthogonal rows"])
 
 

@@ -55,7 +55,7 @@ def randint(key: Array, shape: Shape, minval: ArrayLike, maxval: ArrayLike, dtyp
 
 
 def _bound(x: Any, shape: tuple[int, ...], what: str) -> Any:
-    x = as_array(x)
+    x = as_array(np.uint64(x) if type(x) is int and x > np.iinfo(np.int64).max else x)
     t = type_of(x)
     if number_kind(t.dtype) not in "iu":
         raise DtypeError(f"random.randint{at(user_source())}: {what} must be an integer, got {t}; write int({what})")

@@ -78,13 +78,13 @@ def multivariate_normal(
 
 
 def orthogonal(key: Array, n: int, shape: Shape = (), dtype: DType = np.float64, m: int | None = None) -> Array:
-    """Orthogonal matrices, of which each is as likely as any other (Haar's measure).
+    """Orthogonal matrices, or unitary ones of a complex dtype, of which each is as likely as any other (Haar's measure).
 
     Args:
         key: a key of `tg.random.key` or of `PRNGKey`.
         n: how many rows.
         shape: of the draws.
-        dtype: float32 or float64.
+        dtype: float32, float64, complex64 or complex128.
         m: how many columns, None for n. Of a matrix that is not square the shorter of rows and columns are orthonormal.
 
     Returns:
@@ -97,7 +97,9 @@ def orthogonal(key: Array, n: int, shape: Shape = (), dtype: DType = np.float64,
     >>> bool(np.all(np.abs(q @ q.T - np.eye(3)) < 1e-14))
     True
     """
-    dtype, shape, key = float_dtype(dtype, "orthogonal"), shape_given(shape, "orthogonal"), key_given(key, "orthogonal")
+    dtype, shape, key = np.dtype(dtype), shape_given(shape, "orthogonal"), key_given(key, "orthogonal")
+    if number_kind(dtype) != "c":
+        dtype = float_dtype(dtype, "orthogonal")
     n = operator.index(n)
     m = n if m is None else operator.index(m)
     q, r = np.linalg.qr(normal(key, (*shape, max(n, m), min(n, m)), dtype))
