@@ -49,6 +49,19 @@ def test_arrays_of_typed_keys() -> None:
         (np.concatenate(list(keys)), words.reshape(6, 2)),
         (np.where(np.array([True, False, True]), keys[0], keys[1]), np.stack([words[0, 0], words[1, 1], words[0, 2]])),
         (np.broadcast_to(keys[0, 0], (4,)), np.broadcast_to(words[0, 0], (4, 2))),
+        (np.concatenate([keys, keys], axis=-1), np.concatenate([words, words], axis=1)),
+        (np.concatenate([keys, keys[:1]], axis=None), np.concatenate([words.reshape(6, 2), words[0]])),
+        (np.stack(arrays=[keys, keys]), np.stack([words, words])),
+        (np.column_stack([keys[0], keys[1]]), words.swapaxes(0, 1)),
+        (np.delete(keys[0], 1), words[0, [0, 2]]),
+        (np.insert(keys[0], 0, keys[1, 1]), np.stack([words[1, 1], *words[0]])),
+        (np.append(keys[0], keys[1]), words.reshape(6, 2)),
+        (np.atleast_2d(keys[0]), words[:1]),
+        (np.flipud(keys), words[::-1]),
+        (keys[[0, 1], [2, 0]], words[[0, 1], [2, 0]]),
+        (keys[None, ..., 1], words[None, :, 1]),
+        (list(keys)[1], words[1]),
+        (keys.swapaxes(0, 1).copy(), words.swapaxes(0, 1)),
     ]
     for got, expected in rearranged:
         np.testing.assert_array_equal(tg.random.key_data(got), expected)
@@ -78,11 +91,52 @@ def test_typed_keys_under_transforms() -> None:
     np.testing.assert_array_equal(tree["k"] == keys, np.ones(4, bool))
 
 
+@pytest.mark.parametrize("how", [lambda f: f, tg.jit])
+def test_axes_of_vmap_are_those_of_keys(how: Any) -> None:
+    keys, words = tg.random.split(tg.random.key(3), (2, 3)), tg.random.split(tg.random.PRNGKey(3), (2, 3))
+    numbers = tg.vmap(tg.vmap(tg.random.normal))(words)
+    np.testing.assert_array_equal(how(tg.vmap(tg.vmap(tg.random.normal), in_axes=-1))(keys), numbers.T)
+    np.testing.assert_array_equal(
+        how(tg.vmap(lambda d: tg.vmap(tg.random.normal)(d["k"]), in_axes=({"k": -2},)))({"k": keys}), numbers
+    )
+    for axis in (-1, 1):
+        found = how(tg.vmap(lambda k: tg.random.split(k, 4), out_axes=axis))(keys[0])
+        np.testing.assert_array_equal(
+            tg.random.key_data(found), tg.vmap(lambda w: tg.random.split(w, 4), out_axes=1)(words[0])
+        )
+    for f, said in [
+        (lambda: tg.vmap(tg.random.normal)(keys[0, 0]), r"axis 0 of argument key\.words, which has 0 axes as an array of keys; write tg\.random\.split"),
+        (lambda: tg.vmap(lambda k: k, in_axes=2)(keys), r"axis 2 of argument k\.words, which has 2 axes as an array of keys"),
+        (lambda: tg.vmap(lambda k: k, out_axes=1)(keys[0]), r"out_axes asks for axis 1 of output .* which has 1 axes as an array of keys"),
+    ]:  # fmt: skip
+        with pytest.raises(ShapeError, match=said):
+            f()
+
+
+def test_choices_among_keys_by_what_is_traced() -> None:
+    keys, words = tg.random.split(tg.random.key(3), 4), tg.random.split(tg.random.PRNGKey(3), 4)
+    chosen = tg.jit(lambda keys, i: np.where(keys == keys[i], keys, keys[0]))(keys, 2)
+    np.testing.assert_array_equal(tg.random.key_data(chosen), words[[0, 0, 2, 0]])
+
+
 def test_keys_are_no_numbers() -> None:
     key = tg.random.key(3)
     here = r"at .*test_keyarray\.py:\d+ \(in test_keys_are_no_numbers\)"
     wrong: list[tuple[Callable[[], Any], str]] = [
-        (lambda: key + 1, "unsupported operand"),
+        (lambda: key + 1, r"a key at .* is no number, and has no \+; write tg\.random\.fold_in\(key, i\)"),
+        (lambda: 2 * key, r"has no \*"),
+        (lambda: -key, "has no -"),
+        (lambda: bool(key), "neither true nor false"),
+        (lambda: tg.random.split(key).__setitem__(0, key), "cannot be written into at .*; write np.where"),
+        (lambda: np.where(True, key, 0), "np.where: int at .* stands among keys"),
+        (lambda: np.where(key, key, key), "np.where: a key at .* stands where numbers do"),
+        (lambda: np.append(tg.random.split(key), 3), "np.append: int at .* stands among keys"),
+        (lambda: np.concatenate([tg.random.split(key), np.ones(2)]), "np.concatenate: ndarray at .* stands among keys"),
+        (lambda: tg.random.fold_in(key, key), "a KeyArray at .* is no array of numbers; write tg.random.key_data"),
+        (
+            lambda: tg.random.uniform(key, minval=key),
+            "a KeyArray at .* is no array of numbers; write tg.random.key_data",
+        ),
         (lambda: np.ones(2) * key, "np.multiply at .* keys are no numbers"),
         (lambda: np.sum(key), "np.sum at .* keys are no numbers; write tg.random.key_data"),
         (lambda: np.asarray(key), "a key at .* is no array of numbers: write tg.random.key_data"),

@@ -20,6 +20,7 @@ from tracegrad.core.functions import FUNCTIONS, UFUNCS
 from tracegrad.core.late import LOADERS
 from tracegrad.core.numpy_warnings import again, has_warned, watch
 from tracegrad.core.op import OPS, Op
+from tracegrad.core.plain import NO_NUMBERS
 from tracegrad.core.sizes import Size
 from tracegrad.core.types import DIRECT, PYTHON_SCALARS, number_kind, type_of
 from tracegrad.core.variable import Variable
@@ -171,6 +172,8 @@ class Operators(Variable):
             raise
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if len(types) > 1 and not NO_NUMBERS.keys().isdisjoint(types):
+            return NotImplemented
         if func in MAKE_LIKE:
             return made_like(self, func, args, kwargs)
         function = _function_of(func) or FUNCTIONS.get(func)

@@ -12,6 +12,9 @@ from tracegrad.core.types import DIRECT
 
 # What is known to compute as NumPy does: this library's tracers are put here, too.
 PLAIN: set[type] = {*DIRECT}
+# Classes of this library that hold no numbers, and what is to be written instead. What NumPy's functions do to them is theirs to say,
+# also where tracers are among the arguments.
+NO_NUMBERS: dict[type, str] = {}
 
 
 def require_plain_items(x: Any) -> None:
@@ -28,6 +31,8 @@ def require_plain(x: Any) -> None:
     kind = type(x)
     if kind in PLAIN or not _has_own_arithmetic(kind, x):
         return
+    if kind in NO_NUMBERS:
+        raise DtypeError(f"a {kind.__qualname__}{at(user_source())} is no array of numbers; {NO_NUMBERS[kind]}")
     name = f"{kind.__module__}.{kind.__qualname__}"
     if isinstance(x, np.ma.MaskedArray):
         fix = "its mask would be lost: write x.filled(0), say, and let np.where(mask, 0, y) leave out what is masked"

@@ -10,6 +10,7 @@ import numpy as np
 
 from tracegrad import tree_util
 from tracegrad.core.errors import UnsupportedFunctionError, at, user_source
+from tracegrad.core.plain import NO_NUMBERS
 from tracegrad.core.tracer import Tracer
 from tracegrad.typing import Array
 
@@ -74,6 +75,7 @@ class KeyArray:
     """
 
     __slots__ = ("__weakref__", "_words")
+    inner_axes = 1  # of the words: the last, which is no axis of an array of keys
     __array_priority__ = 1000.0
 
     def __init__(self, words: Array) -> None:
@@ -117,10 +119,24 @@ class KeyArray:
             raise TypeError(
                 f"iteration{at(user_source())} over one key, which has no axis; write tg.random.split(key, n)"
             )
-        return map(KeyArray, self._words)
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(
+            f"bool(){at(user_source())} of a key, which is neither true nor false; write key == other, or len(keys)"
+        )
 
     def __getitem__(self, index: Any) -> KeyArray:
-        return _by_words(lambda words: words[index], self)
+        # All of the words at once, by which what finds keys that are used twice sees whose part this is.
+        items = index if type(index) is tuple else (index,)
+        if any([item is Ellipsis for item in items]):
+            return KeyArray(self._words[(*items, slice(None))])
+        return KeyArray(self._words[(*items, Ellipsis, slice(None))])
+
+    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+        raise TypeError(
+            f"keys cannot be written into{at(user_source())}; write np.where(mask, new, keys), or np.concatenate of parts"
+        )
 
     def __eq__(self, other: object) -> Any:
         if not isinstance(other, KeyArray):
@@ -146,6 +162,12 @@ class KeyArray:
     def transpose(self, *axes: Any) -> KeyArray:
         return _by_words(lambda words: np.transpose(words, (axes[0] if len(axes) == 1 else axes) or None), self)
 
+    def swapaxes(self, axis1: int, axis2: int) -> KeyArray:
+        return _by_words(lambda words: np.swapaxes(words, axis1, axis2), self)
+
+    def copy(self) -> KeyArray:
+        return KeyArray(np.copy(self._words))
+
     @property
     def T(self) -> KeyArray:
         return self.transpose()
@@ -157,7 +179,13 @@ class KeyArray:
             raise UnsupportedFunctionError(
                 f"np.{function.__name__}{at(user_source())}: keys are no numbers; write tg.random.key_data(key) for their words"
             )
-        return _by_words(functools.partial(function, **kwargs), *args)
+        named = kwargs.keys() & _KEYS_BY_NAME
+        for i, x in (*enumerate(args), *[(0, kwargs[name]) for name in named]):
+            _require_keys(function, x, i in _REARRANGES[function])
+        options = {name: x for name, x in kwargs.items() if name not in named}
+        if function in (np.stack, np.concatenate):
+            return _joined(function, *args, *[kwargs[name] for name in named], **options)
+        return _by_words(functools.partial(function, **options), *args, *[kwargs[name] for name in named])
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> NoReturn:
         raise TypeError(
@@ -192,8 +220,61 @@ def _half(x: Any, i: int) -> Any:
     return type(x)([_half(part, i) for part in x]) if type(x) in (list, tuple) else x
 
 
-_REARRANGES: frozenset[Any] = frozenset([
-    np.append, np.broadcast_to, np.concatenate, np.copy, np.expand_dims, np.flip, np.moveaxis, np.ravel, np.repeat, np.reshape, np.roll,
-    np.rollaxis, np.squeeze, np.stack, np.swapaxes, np.take, np.tile, np.transpose, np.where, np.hstack, np.vstack, np.atleast_1d,
-])  # fmt: skip
+def _joined(function: Callable[..., Any], keys: Any, axis: int | None = 0) -> KeyArray:
+    """Arrays of keys put together, all of their words at once: that shows which keys are in the result."""
+    if axis is None:
+        keys, axis = [k.ravel() for k in keys], 0
+    return KeyArray(function([k._words for k in keys], axis - 1 if axis < 0 else axis))
+
+
+def _require_keys(function: Any, x: Any, are_keys: bool) -> None:
+    """Raise unless an argument of a function that rearranges keys is made of keys where it has to be, and there alone."""
+    if type(x) in (list, tuple):
+        if are_keys or any([isinstance(part, KeyArray) for part in x]):
+            for part in x:
+                _require_keys(function, part, are_keys)
+    elif isinstance(x, KeyArray) != are_keys:
+        found = (
+            f"a key{at(user_source())} stands where numbers do"
+            if not are_keys
+            else f"{type(x).__name__}{at(user_source())} stands among keys"
+        )
+        raise TypeError(
+            f"np.{function.__name__}: {found}, and keys are no numbers; write tg.random.wrap_key_data(words) for a key of "
+            "words, tg.random.key_data(key) for the words of a key"
+        )
+
+
+# Functions that rearrange arrays, and which of their arguments these are.
+_REARRANGES: dict[Any, tuple[int, ...]] = {
+    **dict.fromkeys([
+        np.atleast_1d, np.atleast_2d, np.atleast_3d, np.broadcast_to, np.column_stack, np.concatenate, np.copy, np.delete, np.dstack,
+        np.expand_dims, np.flip, np.fliplr, np.flipud, np.hstack, np.moveaxis, np.ravel, np.repeat, np.reshape, np.resize, np.roll,
+        np.rollaxis, np.rot90, np.squeeze, np.stack, np.swapaxes, np.take, np.take_along_axis, np.tile, np.transpose, np.vstack,
+    ], (0,)),
+    np.append: (0, 1),
+    np.insert: (0, 2),
+    np.where: (1, 2),
+}  # fmt: skip
+_KEYS_BY_NAME = {"a", "arr", "array", "arrays", "ary", "m", "tup"}  # what they call these
 _OF_SHAPES: dict[Any, Any] = {np.shape: lambda x: x.shape, np.ndim: lambda x: x.ndim, np.size: lambda x: x.size}
+NO_NUMBERS[KeyArray] = "write tg.random.key_data(key) for its words, uint32[..., 2]"
+
+
+def _refusing(symbol: str) -> Callable[..., NoReturn]:
+    def refuse(self: KeyArray, *_: Any) -> NoReturn:
+        raise TypeError(
+            f"unsupported operand: a key{at(user_source())} is no number, and has no {symbol}; write tg.random.fold_in(key, i) for the "
+            "key of a number, tg.random.key_data(key) for its words"
+        )
+
+    return refuse
+
+
+for _symbol, _names in {
+    "+": "add radd", "-": "sub rsub neg", "*": "mul rmul", "/": "truediv rtruediv", "//": "floordiv rfloordiv", "%": "mod rmod",
+    "**": "pow rpow", "@": "matmul rmatmul", "&": "and rand", "|": "or ror", "^": "xor rxor", "<<": "lshift rlshift",
+    ">>": "rshift rrshift", "<": "lt", "<=": "le", ">": "gt", ">=": "ge", "abs()": "abs", "~": "invert",
+}.items():  # fmt: skip
+    for _name in _names.split():
+        setattr(KeyArray, f"__{_name}__", _refusing(_symbol))

@@ -117,6 +117,8 @@ def vmap(
         leaves = arrays_of([x for _, x in found], name)
         axes = _axes("in_axes", in_axes, tree.tree_structure(args), lambda i: f"argument {name(i)}")
         axes += [0] * (len(leaves) - len(axes))
+        if any([axis or (axis == 0 and type_of(x).ndim == 1) for x, axis in zip(leaves, axes, strict=True)]):
+            axes = _outside(axes, (args, kwargs), "in_axes", "argument", name, lambda i: type_of(leaves[i]).ndim)
         fronted, types, size = _fronted(leaves, axes, declared_size, name)
         if size is None:
             raise ShapeError(
@@ -143,6 +145,8 @@ def vmap(
             return output_name(fun, skeleton, leaf)
 
         targets = _axes("out_axes", out_axes, out_tree, out_name)
+        if any(targets):
+            targets = _outside(targets, skeleton, "out_axes", "output", out_name, lambda i: graph.out_types[i].ndim + 1)
         for i, (t, target) in enumerate(zip(graph.out_types, targets, strict=True)):
             if target is not None and not -t.ndim - 1 <= target <= t.ndim:
                 raise ShapeError(
@@ -210,6 +214,32 @@ def _fronted(
         fronted.append(np.moveaxis(x, axis, 0))
         types.append(ArrayType((*shape[: axis % len(shape)], *shape[axis % len(shape) + 1 :]), x.dtype))
     return fronted, types, size
+
+
+def _outside(
+    axes: Sequence[int | None],
+    of: Any,
+    option: str,
+    what: str,
+    name: Callable[[int], str],
+    ndim: Callable[[int], int],
+) -> list[int | None]:
+    """Axes of leaves, for those of nodes that count their own alone: of an array of keys, of which each is two words."""
+    found: list[int | None] = []
+    for node in tree.tree_leaves(of, is_leaf=lambda x: hasattr(type(x), "inner_axes")):
+        inner = getattr(type(node), "inner_axes", 0)
+        for _ in tree.tree_leaves(node) if inner else (node,):
+            axis, outer = axes[len(found)], ndim(len(found)) - inner
+            if inner and axis is not None:
+                if not -outer <= axis < outer:
+                    raise ShapeError(
+                        f"vmap{at(user_source())}: {option} asks for axis {axis} of {what} "
+                        f"{name(len(found))}, which has {outer} axes as an array of keys; write tg.random.split(key, n) for n keys, "
+                        "or None to hand one key to every example"
+                    )
+                axis %= outer
+            found.append(axis)
+    return found
 
 
 def _size_option(option: str, value: Any, least: int) -> int | None:
