@@ -135,6 +135,22 @@ TWICE: dict[str, Callable[[Any], Any]] = {
     ),
     "a function with a jvp": lambda key: with_jvp(2.0, key) + random.normal(key),
     "a function with a vjp": lambda key: with_vjp(2.0, key) + with_vjp(3.0, key),
+    "all keys and one of them": lambda key: (
+        lambda keys: tg.vmap(random.normal)(keys).sum() + random.uniform(keys[0])
+    )(random.split(key, 3)),
+    "one key and all of them": lambda key: (
+        lambda keys: random.uniform(keys[1]) + tg.vmap(random.normal)(keys).sum()
+    )(random.split(key, 3)),
+    "some of those that are all used": lambda key: (
+        lambda keys: tg.lax.map(random.normal, keys).sum() + tg.vmap(random.uniform)(keys[1:]).sum()
+    )(random.split(key, 3)),
+    "unpacked and indexed": lambda key: (lambda keys: random.normal(keys[0]) + random.uniform(next(iter(keys))))(random.split(key)),
+    "counted from both ends": lambda key: (lambda keys: random.normal(keys[-1]) + random.uniform(keys[1]))(random.split(key)),
+    "rows of one key": lambda key: tg.vmap(random.normal)(np.stack([key, key])),
+    "a row that is used elsewhere": lambda key: (lambda a, b: random.normal(b) + tg.vmap(random.uniform)(np.stack([a, b])))(*random.split(key)),
+    "rows of several arrays": lambda key: (
+        lambda keys: tg.vmap(random.normal)(keys).sum() + tg.vmap(random.uniform)(np.concatenate([keys[:1], keys])).sum()
+    )(random.split(key, 3)[:2]),
 }  # fmt: skip
 EACH_STEP: dict[str, Callable[[Any], Any]] = {
     "closed over": lambda key: tg.lax.scan(lambda c, x: (c + random.normal(key), None), 0.0, np.ones(3))[0],
@@ -203,6 +219,17 @@ ONCE: dict[str, Callable[[Any], Any]] = {
     "in each step on purpose": lambda key: tg.lax.scan(
         lambda c, x: (c + random.normal(random.clone(key)) + random.normal(random.clone(KEY)), None), 0.0, np.ones(3)
     )[0],
+    "a part, and the rest": lambda key: (
+        lambda keys: tg.vmap(random.normal)(keys[1:]).sum() + random.normal(keys[0])
+    )(random.split(key, 3)),
+    "none of those that are all used": lambda key: (
+        lambda keys: tg.vmap(random.normal)(keys).sum() + tg.vmap(random.uniform)(keys[:0]).sum()
+    )(random.split(key, 3)),
+    "rows that are put together": lambda key: (lambda a, b: tg.vmap(random.normal)(np.stack([b, a])))(*random.split(key)),
+    "rows of clones": lambda key: tg.vmap(random.normal)(np.stack([key, random.clone(key)])),
+    "keys folded in rows": lambda key: (
+        lambda keys: tg.vmap(lambda k: random.normal(random.fold_in(k, 1)))(keys).sum() + random.normal(keys[0])
+    )(random.split(key, 3)),
     "on purpose": lambda key: random.normal(key) + random.uniform(random.clone(key)),
 }  # fmt: skip
 

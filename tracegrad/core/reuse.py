@@ -1,7 +1,8 @@
 """Keys that are used twice in one Graph: what is drawn from one key is a function of it, so the numbers of the two depend on each other.
 
 Who draws from a key of which only the type is known notes that down with the trace that the key belongs to, and when that ends,
-the keys are compared: by what they were computed from, so that `keys[0]` is the same key twice. What a transform calls once more
+the keys are compared: by what they were computed from, so that `keys[0]` is the same key twice, and one of `keys`, if a transform has
+drawn from all of those, and of `np.stack([keys[0], other])`. What a transform calls once more
 (`f(key)` and `grad(f)(key)`), and two branches of which one is run, are no second use; nor is anything that a rule or a pass makes,
 since only calls of the user's are noted.
 
@@ -104,16 +105,56 @@ def draws_in(eqns: Sequence[Equation], uses: Sequence[Use]) -> Draws:
         again = next((use for use in repeated if id(use.key) not in clones), None)
         if again is not None:
             _warn_of_steps(_name(again.key), again.by, again.source)
-    if len(uses) > 1:
-        numbers = _numbers(eqns)
-        of_keys: dict[Any, list[Use]] = {}
-        for use in uses:
-            of_keys.setdefault(_number(use.key, numbers), []).append(use)
-        for known in of_keys.values():
-            pairs = ((use, before) for i, use in enumerate(known) for before in known[:i] if _is_second(before, use))
-            if (found := next(pairs, None)) is not None:
-                _warn(*found)
+    if len(uses) > 1 or (uses and uses[0].key.ndim > 1):
+        _warn_of_seconds(eqns, uses)
     return {u.key.source: (u.by, u.source) for u in uses if type(u.key) is Tracer and isinstance(u.key.source, int)}
+
+
+def _warn_of_seconds(eqns: Sequence[Equation], uses: Sequence[Use]) -> None:
+    numbers = _numbers(eqns)
+    made = {id(eqn[4]): eqn for eqn in eqns if type(eqn[4]) is Tracer and eqn[4].dtype == np.uint32}
+    drawn: dict[Any, list[Use]] = {}  # from the keys of a number, all of them
+    in_part: dict[Any, list[Use]] = {}  # from some of them
+    told: set[Any] = set()  # of which keys, and by which uses; once is enough of each
+    for i, use in [(i, u._replace(key=key)) for i, u in enumerate(uses) for key in _put_together(u.key, made)]:
+        number, around = _number(use.key, numbers), [_number(x, numbers) for x in _selected_from(use.key, made)]
+        earlier = (before for n in (number, *around) for before in drawn.get(n, ()))
+        for before in (*earlier, *in_part.get(number, ())):
+            if told.isdisjoint((number, ("use", i))) and _is_second(before, use):
+                told.update((number, ("use", i)))
+                _warn(use, before)
+        drawn.setdefault(number, []).append(use)
+        for n in around:
+            in_part.setdefault(n, []).append(use)
+
+
+def _put_together(key: Any, made: Mapping[int, Equation]) -> list[Any]:
+    """The keys, or arrays of keys, that an array of keys has been put together from; else that itself."""
+    found, left = [], [key]
+    while left:
+        x = left.pop()
+        eqn = made.get(id(x))
+        if eqn is not None and eqn[0].name in ("stack", "concatenate") and eqn[3]["axis"] != x.ndim - 1:
+            left.extend(reversed(eqn[1]))
+        elif eqn is not None and eqn[0].name == "reshape" and _are_keys(x) and _are_keys(eqn[1][0]):
+            left.append(eqn[1][0])
+        else:
+            found.append(x)
+    return found
+
+
+def _selected_from(key: Any, made: Mapping[int, Equation]) -> list[Any]:
+    """The arrays of keys that a key, or an array of keys, is a part of."""
+    found: list[Any] = []
+    eqn = made.get(id(key))
+    while eqn is not None and key.size and eqn[0].name in ("slice", "gather", "reshape") and _are_keys(eqn[1][0]):
+        found.append(eqn[1][0])
+        eqn = made.get(id(found[-1]))
+    return [x for x in found if x.ndim > 1]
+
+
+def _are_keys(x: Any) -> bool:
+    return type(x) in (Tracer, np.ndarray) and x.shape[-1:] == (2,)
 
 
 def _is_second(before: Use, use: Use) -> bool:
