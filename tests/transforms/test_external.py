@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from tracegrad.core.errors import DifferentiationError, ShapeError
+from tracegrad.core.errors import DifferentiationError, DtypeError, ShapeError
 
 X = np.array([0.5, 1.0, 2.0])
 FLOAT = tg.ShapeDtypeStruct((), "float64")
@@ -226,6 +226,43 @@ def test_pure_callback() -> None:
         tg.vmap(lambda x: tg.pure_callback(math.erf, struct, x))(X)
     with pytest.raises(DifferentiationError, match=r"'erf', called at .* write tg.external\(erf, out=..., jvp=...\)"):
         tg.grad(f)(1.0)
+
+
+@pytest.mark.parametrize("how", ["plain", "numpy", "xla"])
+def test_what_goes_wrong_in_it(how: str) -> None:
+    """On XLA, too, where jax makes an error of its own of each."""
+    if how == "xla":
+        pytest.importorskip("jax")
+    run = (lambda f: f) if how == "plain" else lambda f: tg.jit(f, backend=how)
+
+    def refusing(x: Any) -> Any:
+        raise ValueError(f"no solution for {float(x)}")
+
+    def nameless(x: Any) -> Any:
+        raise ArithmeticError
+
+    here = r"at .*test_external\.py:\d+"
+    for f, error, said in [
+        (refusing, ValueError, r"^no solution for 2\.0$"),
+        (nameless, ArithmeticError, "^$"),
+        (lambda x: None, DtypeError, rf"{here}.* returned None for its result 0, which is declared f64\[\]; .* declare out=None"),
+        (lambda x: (v for v in [x]), DtypeError, rf"{here}.* returned a generator for its result 0, .* let it return numbers"),
+        (lambda x: np.ones(1), ShapeError, rf"{here}.* returned shape \(1,\) for its result 0"),
+        (lambda x: 1j, DtypeError, rf"{here}.* returned complex128 for its result 0"),
+        (lambda x: [x, x], ShapeError, rf"{here}.* returned shape \(2,\) for its result 0"),
+    ]:  # fmt: skip
+        with pytest.raises(error, match=said):
+            run(tg.external(f, out=FLOAT))(2.0)
+    np.testing.assert_array_equal(run(tg.external(lambda x: 2 * x, out=FLOAT))(2.0), 4.0)
+
+
+@pytest.mark.parametrize("out", [np.float64, "float64", np.dtype("float64"), float])
+def test_a_dtype_is_no_result(out: Any) -> None:
+    for make in (lambda: tg.external(math.cos, out=out), lambda: tg.pure_callback(math.cos, out, 1.0)):
+        with pytest.raises(
+            TypeError, match=r"at .*test_external\.py:\d+.* write tg\.ShapeDtypeStruct\(\(\), 'float64'\)"
+        ):
+            make()
 
 
 def test_jax_arrays() -> None:

@@ -69,6 +69,8 @@ class External:
 
 # What functions that may raise for who calls the program have raised on XLA, which goes on then.
 RAISED: list[Exception] = []
+# What any other function has raised on XLA last: it ends the program, with an error of jax's.
+STOPPED: list[Exception] = []
 
 
 def may_raise(graph: Graph) -> bool:
@@ -119,6 +121,11 @@ def _checked(x: Any, wanted: ArrayType, function: External, number: int) -> Any:
         found = np.asarray(x)
     except ValueError as error:
         raise ShapeError(f"{where} returned no array for its result {number}: {error}") from None
+    if found.dtype == object:
+        raise DtypeError(
+            f"{where} returned {_told(x)} for its result {number}, which is declared {wanted}; let it return numbers"
+            f"{', or declare out=None for a function that returns nothing' if x is None else ''}"
+        )
     if found.shape != wanted.shape:
         raise ShapeError(
             f"{where} returned shape {found.shape} for its result {number}, which is declared {wanted}; let it return that, or "
@@ -133,6 +140,10 @@ def _checked(x: Any, wanted: ArrayType, function: External, number: int) -> Any:
     same = found.dtype == wanted.dtype
     copy = np.array(found) if same else quietly(("all",), np.array, found, wanted.dtype)
     return copy if copy.shape else copy[()]
+
+
+def _told(x: Any) -> str:
+    return "None" if x is None else f"{'an' if type(x).__name__[0] in 'aeiou' else 'a'} {type(x).__name__}"
 
 
 def apart(function: Callable[..., Any], *args: Any) -> Any:

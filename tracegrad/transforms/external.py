@@ -106,6 +106,7 @@ def external(
     if f is None:
         return functools.partial(external, out=out, jvp=jvp, vjp=vjp, vmap=vmap, pure=pure, ordered=ordered)
     require_callable(f, "external", "(f, out=...)")
+    _require_types(out, "external", "out")
     for rule in (jvp, vjp):
         if rule is not None:
             require_callable(rule, "external", "(f, out=..., jvp=rule)")
@@ -168,6 +169,7 @@ def pure_callback(
     [0.0, 0.842701]
     """
     require_callable(callback, "pure_callback", "(f, result_shape_dtypes, *args)")
+    _require_types(result_shape_dtypes, "pure_callback", "result_shape_dtypes")
     _require_way("sequential" if callable(vmap_method) else vmap_method, "pure_callback", "vmap_method")
     if sharding is not None:
         raise NotImplementedError(f"pure_callback{at(user_source())} takes no sharding; leave it out")
@@ -185,6 +187,16 @@ def _require_way(way: Any, function: str, argument: str) -> None:
     if way is not None and not callable(way) and way not in WAYS:
         raise ValueError(
             f"{function}{at(user_source())}: {argument} must be one of {', '.join(map(repr, WAYS))} or None, got {clip(repr(way))}"
+        )
+
+
+def _require_types(out: Any, function: str, argument: str) -> None:
+    if isinstance(out, str | np.dtype) or (
+        isinstance(out, type) and issubclass(out, np.generic | int | float | complex)
+    ):
+        raise TypeError(
+            f"{function}{at(user_source())}: {argument} says of which shape and dtype the results are, got {clip(repr(out))}; write "
+            f"tg.ShapeDtypeStruct((), {np.dtype(out).name!r})"
         )
 
 

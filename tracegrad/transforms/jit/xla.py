@@ -31,7 +31,7 @@ from tracegrad.core.views import Written
 from tracegrad.lower.numpy.calls import Matcher, order_matcher
 from tracegrad.lower.numpy.writer import lower
 from tracegrad.lower.passes import simplify
-from tracegrad.ops.external import RAISED, may_raise
+from tracegrad.ops.external import RAISED, STOPPED, may_raise
 from tracegrad.ops.structural import to_xla_op
 from tracegrad.transforms import signatures
 from tracegrad.transforms.captured import Captured, OnDevice, captured
@@ -104,6 +104,12 @@ class OnXla:
                     raise self._raised(*given)
             return out
         except DtypeError:  # ours
+            raise
+        except RuntimeError as error:  # of jax's, which quotes what a function that was called has raised
+            if STOPPED and isinstance(error, self._jax.jax.errors.JaxRuntimeError):
+                raised = STOPPED.pop()
+                if f"{type(raised).__name__}: {raised}".removesuffix(": ") in str(error):
+                    raise raised from None
             raise
         except TypeError:
             if _holds_tracer(args, kwargs):  # one that has leaked, which jax takes for a type

@@ -13,7 +13,7 @@ from jax.experimental import io_callback
 
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType, type_of
-from tracegrad.ops.external import RAISED, Axes, External, result_types, run
+from tracegrad.ops.external import RAISED, STOPPED, Axes, External, result_types, run
 
 
 def _on_host(function: External, axes: Axes, *arrays: Any) -> Sequence[Any]:
@@ -21,6 +21,7 @@ def _on_host(function: External, axes: Axes, *arrays: Any) -> Sequence[Any]:
         return run(function, axes, [np.asarray(x) for x in arrays])
     except Exception as error:
         if not function.raises:
+            STOPPED[:] = [error]
             raise
         RAISED.append(error)  # jax would make another error of it, and print this one
         return [np.zeros(t.shape, t.dtype) for t in result_types([type_of(x) for x in arrays], function, axes)]
