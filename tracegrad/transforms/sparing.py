@@ -7,7 +7,7 @@ what its rules need: `x + y` neither of them, `np.sin` the operand, `np.exp` the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from tracegrad.transforms.values import Values, stand_in
 
 _OUT = -1  # in the place of an operand's position: what an op made
 _KNOWN = 4096  # kinds of calls that are remembered
+_FEW = 8  # operands and results that are tried one by one
 
 _unread: dict[Any, frozenset[int]] = {}
 _NONE: frozenset[int] = frozenset()
@@ -61,15 +62,27 @@ def _found_unread(
     if not all([is_inexact(types[i].dtype) for i in wanted]):
         return
     outs = tuple(map(type_of, out)) if op.multiple_results else type_of(out)
-    for i in (*wanted, _OUT):
-        if _works_without(i, op, wanted, types, outs, params, reverse):
-            yield i
+    groups = [
+        {*wanted, _OUT}
+    ]  # all at once, or else one after the other: of many operands that would take quadratic time
+    while groups:
+        group = groups.pop()
+        if _works_without(group, op, wanted, types, outs, params, reverse):
+            yield from group
+        elif 1 < len(group) <= _FEW:
+            groups += [{i} for i in group]
 
 
 def _works_without(
-    i: int, op: Op, wanted: Wanted, types: Sequence[ArrayType], outs: Any, params: Params, reverse: bool
+    places: Collection[int],
+    op: Op,
+    wanted: Wanted,
+    types: Sequence[ArrayType],
+    outs: Any,
+    params: Params,
+    reverse: bool,
 ) -> bool:
-    """Whether a rule works with a stand-in for one of the values."""
+    """Whether a rule works with stand-ins for the values in some places."""
     trace = Trace("derivative", op.evaluate, abstract=True)
     several = op.multiple_results
 
@@ -81,8 +94,8 @@ def _works_without(
         return Masked(traced(type), Mask(lambda: places), False)
 
     def rule() -> None:
-        values = [stand_in(t) if i == k else traced(t) for k, t in enumerate(types)]
-        made = stand_in if i == _OUT else traced
+        values = [stand_in(t) if k in places else traced(t) for k, t in enumerate(types)]
+        made = stand_in if _OUT in places else traced
         out = tuple(map(made, outs)) if several else made(outs)
         for derivative in (traced, masked) if op.masked is not None else (traced,):
             if reverse:
