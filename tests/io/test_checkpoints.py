@@ -188,7 +188,7 @@ def test_wrong_options(tmp_path: Path, options: dict[str, Any], says: str) -> No
 
 def test_wrong_calls(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "runs")
-    with pytest.raises(ValueError, match="step=-1: a checkpoint is of a number of steps done"):
+    with pytest.raises(ValueError, match="step, how many steps were done, is a whole number from 0 on, got -1"):
         checkpoints.save(-1, state(0))
     with pytest.raises(TypeError, match=r"tree\['extra'\]\['callback'\] cannot be saved: a value of type function"):
         checkpoints.save(0, state(0), {"callback": lambda: 0})
