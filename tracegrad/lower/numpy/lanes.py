@@ -78,9 +78,10 @@ def side_by_side(graph: Graph) -> tuple[Graph, int]:
 
 def _fits(eqn: Eqn) -> bool:
     """Whether an equation is one of a ufunc, of small arrays of one shape and of numbers."""
-    evaluate, (made, *others) = eqn.op.evaluate, eqn.outputs
-    of = made.type
-    if others or not of.shape or of.weak or eqn.params or not 0 < size_of(of) <= SMALL:
+    if len(eqn.outputs) != 1:
+        return False
+    evaluate, of = eqn.op.evaluate, eqn.outputs[0].type
+    if not of.shape or of.weak or eqn.params or not 0 < size_of(of) <= SMALL:
         return False
     is_ufunc = isinstance(evaluate, np.ufunc) and evaluate.signature is None
     return is_ufunc and all([a.type.shape in ((), of.shape) for a in eqn.inputs])
