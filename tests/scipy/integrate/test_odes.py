@@ -95,9 +95,6 @@ def test_vectorized() -> None:
 
 
 def test_refused() -> None:
-    decay = lambda k, **how: solve_ivp(lambda t, y: -k * y, (0.0, 1.0), np.ones(1), t_eval=[1.0], **how).y[0, 0]
-    with pytest.raises(UnsupportedFunctionError, match=r"events is not traced at .*test_odes"):
-        tg.grad(lambda k: decay(k, events=lambda t, y: y[0]))(1.0)
     with pytest.raises(UnsupportedFunctionError, match="full_output=True"):
         tg.grad(lambda k: odeint(lambda y, t: -k * y, np.ones(1), TIMES, full_output=True)[0][0, 0])(1.0)
     with pytest.raises(ShapeError, match=r"y0 must be a vector, got f64\[1,1\]"):
