@@ -23,8 +23,10 @@ def _beta_samples() -> Iterable[Sample]:
 
 
 _betaincc_op = special(
-    "betaincc", lambda d, out, a, b, x: -d * betainc_slope(a, b, x, 1, 0),
-    lambda d, out, a, b, x: -d * betainc_slope(a, b, x, 0, 1), lambda d, out, a, b, x: -d * beta_density(a, b, x),
+    # (1.0 * a: a whole number is a double, which there is a common dtype of with every float.)
+    "betaincc", lambda d, out, a, b, x: -d * betainc_slope(1.0 * a, 1.0 * b, x, 1, 0),
+    lambda d, out, a, b, x: -d * betainc_slope(1.0 * a, 1.0 * b, x, 0, 1),
+    lambda d, out, a, b, x: -d * beta_density(1.0 * a, 1.0 * b, x),
     samples=_beta_samples,
 )  # fmt: skip
 
