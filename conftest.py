@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib.util
+import inspect
 import os
 import re
 import sys
@@ -25,8 +26,26 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["TRACEGRAD_TRACEBACKS"] = "full"  # where a test fails, our own frames are what matters
 
 
+def _documents_our_own(item: pytest.Item) -> bool:
+    """
+    Whether these aren't the examples of a function that a namespace has from NumPy. Those of functions that name their
+    namespace as their module are run among the names of the file that defines them.
+    """
+    if isinstance(item, pytest.DoctestItem) and item.dtest is not None:
+        namespace, _, name = item.dtest.name.rpartition(".")
+        function = inspect.unwrap(getattr(sys.modules.get(namespace), name, None))
+        if inspect.isroutine(function):
+            home = sys.modules.get(function.__module__ or "")
+            if home is None or not home.__name__.startswith("tracegrad"):
+                return False
+            item.dtest.globs = vars(home).copy()
+            item.dtest.filename = home.__file__
+    return True
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Whole programs take minutes each: they run where they are asked for."""
+    """Whole programs take minutes each: they run where they are asked for. Examples of others' functions do not run."""
+    items[:] = filter(_documents_our_own, items)
     if "whole" not in config.option.markexpr:
         whole = [item for item in items if item.get_closest_marker("whole")]
         items[:] = [item for item in items if not item.get_closest_marker("whole")]
