@@ -16,6 +16,8 @@ import pytest
 import tracegrad as tg
 import tracegrad.numpy as tnp
 
+pytestmark = pytest.mark.usefixtures("new_objects_alone")
+
 X = np.array([0.3, -1.2, 2.0])
 A = np.array([[2.0, 0.3], [0.3, 1.0]])
 

@@ -19,6 +19,8 @@ from tracegrad.core.graph import Graph, evaluate
 from tracegrad.core.trace import Trace
 from tracegrad.core.tracer import Tracer
 
+pytestmark = pytest.mark.usefixtures("new_objects_alone")
+
 COUNT = 100_000
 LESS = 20_000  # for what makes several graphs of the first one's size: still far beyond any limit of recursion
 X = np.array([0.3, -1.2, 2.0])

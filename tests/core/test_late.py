@@ -49,6 +49,7 @@ def test_the_tables_are_those_of_the_whole_package() -> None:
     assert all(f"'{op}: " in later for op in ("sin", "sort", "svd", "scan", "custom_call", "threefry2x32"))
 
 
+@pytest.mark.slow  # two hundred processes
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="each module is imported in a process of its own")
 def test_every_module_may_come_first() -> None:
     """Since it looks for nothing in the tables while it is loaded, when other modules cannot be."""

@@ -23,20 +23,20 @@ def drawn(count: int) -> hypothesis.settings:
                                suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip
 
 
-@drawn(150)
+@drawn(60)
 @hypothesis.given(strategies.programs(registry=False), st.integers(0, 1000))
 def test_random_programs(program: strategies.Program, seed: int) -> None:
     assert program.plain() is not None
     fuzz.check_program(program, seed)
 
 
-@drawn(100)
+@drawn(50)
 @hypothesis.given(strategies.programs(), st.integers(0, 1000))
 def test_random_programs_over_the_registry(program: strategies.Program, seed: int) -> None:
     fuzz.check_program(program, seed)
 
 
-@drawn(12)
+@drawn(8)
 @hypothesis.given(strategies.programs())
 def test_random_programs_on_xla(program: strategies.Program) -> None:
     pytest.importorskip("jax")

@@ -29,10 +29,8 @@ def chain(x: Any, length: int = LENGTH) -> Any:
 
 
 def test_long_chains() -> None:
-    """A hundred thousand ops, without recursion anywhere, deletion included."""
+    """A hundred thousand ops, without recursion anywhere, deletion included. (grad and jvp: tests/test_scale.py.)"""
     expected = 1.00001**LENGTH
-    assert tg.grad(chain)(1.0) == pytest.approx(expected, rel=1e-9)
-    assert tg.jvp(chain, (1.0,), (1.0,))[1] == pytest.approx(expected, rel=1e-9)
     out, pull = tg.vjp(chain, 1.0)
     assert pull(1.0)[0] == pytest.approx(expected, rel=1e-9)
     assert pull(2.0)[0] == pytest.approx(2 * expected, rel=1e-9)
