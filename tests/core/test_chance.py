@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -185,33 +186,34 @@ def test_a_function_that_draws_once_for_good() -> None:
 
 
 def test_what_another_thread_draws_is_its_own() -> None:
-    stop, started = threading.Event(), threading.Event()
+    """It draws while another line is run each time that the function is traced, as threads do that nobody waits for."""
+    asked, drawn, is_over = threading.Event(), threading.Event(), threading.Event()
 
     def work() -> None:
-        while not stop.is_set():
+        while asked.wait() and not is_over.is_set():
+            asked.clear()
             np.random.normal()
-            started.set()
-            stop.wait(0.001)
+            drawn.set()
+
+    traces = itertools.count()
+
+    def function(x: Any) -> Any:
+        if x.shape == (0,):
+            return np.random.normal()
+        at_first = next(traces) % 2 == 0
+        y = (drawn.clear(), asked.set(), drawn.wait(), np.sin(x))[-1] if at_first else np.sin(x)
+        return np.cos(y) if at_first else (drawn.clear(), asked.set(), drawn.wait(), np.cos(y))[-1]
 
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        started.wait()
-
-        def function(x: Any) -> Any:
-            if x.shape == (0,):
-                return np.random.normal()
-            for _ in range(20):
-                x = np.sin(x)
-                x = np.cos(x)
-            started.clear()
-            started.wait()
-            return x
-
-        assert tg.jit(function)(np.ones(2)).shape == (2,)
+        x = np.array([0.5, 2.0])
+        np.testing.assert_array_equal(tg.jit(function)(x), np.cos(np.sin(x)))
     finally:
-        stop.set()
+        is_over.set()
+        asked.set()
         thread.join()
+    assert next(traces) == 3  # by lines it was traced twice, and drawn from at two places
 
 
 def test_where_nobody_has_a_generator_nothing_is_compared() -> None:
