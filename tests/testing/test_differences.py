@@ -39,6 +39,18 @@ def test_at_a_jump_there_is_no_derivative_to_be_wrong() -> None:
     assert check_grads(np.maximum, (np.array([1.0, 2.0]), np.array([1.0, 3.0]))).checked == 8
 
 
+@pytest.mark.parametrize("kind", [TypeError, AttributeError, SystemError, np.exceptions.ComplexWarning])
+def test_whatever_a_function_says_of_complex_numbers_its_quotients_are_of_real_ones(kind: type[Exception]) -> None:
+    """C code that goes on with an error pending, as SciPy's brentq does, has it come out as any other."""
+
+    def square(x: Any) -> Any:
+        if np.iscomplexobj(x):
+            raise kind("__call__")
+        return x * x
+
+    tg.testing.check_grads(square, (np.array([0.5, -2.0]),), order=1)
+
+
 def test_a_function_whose_result_is_another_of_complex_numbers() -> None:
     """A spectrum that is one-sided of real numbers alone, for which no complex step can be taken."""
     power = lambda x: np.abs((np.fft.fft if np.iscomplexobj(x) else np.fft.rfft)(x)) ** 2
