@@ -353,3 +353,61 @@ def test_in_ipython() -> None:
     error = result.error_in_exec
     assert [e.name for e in entries(error)[-2:]] == ["<module>", "f"]
     assert re.search(r"at Cell In\[\d+\], line 2 \(in f\)", str(error))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is nested too deep.
+
+
+@pytest.mark.parametrize("name", NESTS)
+def test_nesting_without_end_says_what_is_nested_and_where(name: str) -> None:
+    def f(x: Any) -> Any:
+        return NESTS[name](f)
+
+    error = raised(f, X)
+    assert type(error) is RecursionError
+    text = str(error)
+    assert text.startswith("transforms, loops or branches are nested too deep in each other for Python's stack of "), (
+        text
+    )
+    assert re.search(r" frames: tg\.[^ ]+.* at .*test_tracebacks.py:\d+ \(in <lambda>\)", text), text
+    assert f"`sys.setrecursionlimit({4 * sys.getrecursionlimit()})` makes room." in text
+    assert not [e for e in entries(error) if e.filename.startswith(PACKAGE)]
+
+
+def _loops(x: Any, depth: int) -> Any:
+    return tg.lax.scan(lambda c, _: (_loops(c, depth - 1), None), x, length=1)[0] if depth else np.sin(x)
+
+
+def _maps(x: Any, depth: int) -> Any:
+    return tg.vmap(lambda y: _maps(y, depth - 1), in_axes=None, axis_size=1)(x) if depth else np.sin(x)
+
+
+@pytest.mark.parametrize(
+    ("function", "depth", "what"),
+    [
+        (lambda: _loops(0.5, 60), 60, r"tg\.lax\.scan at .* \(in _loops\), \d\d times"),
+        (lambda: _maps(0.5, 99), 99, r"tg\.vmap\(\.\.\.\) at .* \(in _maps\), \d\d times"),
+        # What can be traced, but not be walked: the user's line is where that begins.
+        (lambda: tg.grad(lambda x: _loops(x, 54))(0.5), 54, r"tg\.lax\.scan at .* \(in _loops\)\.$"),
+    ],
+)
+def test_loops_in_loops_and_vmaps_in_vmaps(function: Callable[[], Any], depth: int, what: str) -> None:
+    text = str(raised(function))
+    assert re.search(what, text, re.MULTILINE), text
+    for advice in ("one vmap over a reshaped axis", "one over all of their steps (np.unravel_index"):
+        assert advice in text
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(4 * limit)
+    try:
+        if depth < 64:  # as many axes as NumPy's arrays may have
+            assert np.isfinite(function())
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def test_a_function_that_calls_itself_without_end_is_pythons_error() -> None:
+    def f(x: Any) -> Any:
+        return f(np.sin(x))
+
+    assert str(raised(tg.grad(f), 1.0)).startswith("maximum recursion depth exceeded")

@@ -358,16 +358,23 @@ def text_at(code: CodeType, offset: int) -> str:
     return b"".join(lines)[start:].decode(errors="replace")
 
 
+def called_at(code: CodeType, offset: int, otherwise: str) -> str:
+    """What code calls where it is, as it stands in the source, if that is short: `tg.lax.scan`, `tg.vmap(f)`, `tg.vmap(...)`."""
+    with contextlib.suppress(SyntaxError):
+        call = ast.parse(text_at(code, offset).strip(), mode="eval").body
+        if isinstance(call, ast.Call):
+            texts = [ast.unparse(call.func)]
+            if isinstance(call.func, ast.Call):
+                texts.append(f"{ast.unparse(call.func.func)}(...)")
+            return next((text for text in texts if len(text) < 60), otherwise)
+    return otherwise
+
+
 def instead_of_jax(frames: Iterable[tuple[CodeType, int]]) -> tuple[str, str]:
     """Where the user calls what is written in jax, and what to write in its place. The frames are those that lead there, innermost
     first; libraries written in jax are passed by."""
     found = next((f for f in frames if is_of_the_user(f[0].co_filename)), None)
-    function = "fun"
-    if found is not None:
-        with contextlib.suppress(SyntaxError):
-            call = ast.parse(text_at(*found).strip(), mode="eval").body
-            if isinstance(call, ast.Call) and len(text := ast.unparse(call.func)) < 60:
-                function = text
+    function = "fun" if found is None else called_at(*found, "fun")
     return at(found), (
         f"jax functions take no tracegrad tracers; wrap it: tg.from_jax({function}). Or write NumPy's function, tnp's or "
         "tg.lax's, in place of jax.numpy's and jax.lax's"
@@ -558,7 +565,7 @@ def hidden_behind(error: Exception) -> Exception | None:
     if isinstance(error, TypeError) and sized and context.refused:
         return ConcretizationTypeError(context.refused)
     if isinstance(error, TypeError) and "tracegrad.core.tracer.Tracer'>" in text:
-        where, fix = instead_of_jax(_raised_through(error)[::-1])
+        where, fix = instead_of_jax(raised_through(error)[::-1])
         return TracerArrayConversionError(
             f"a function of jax's was called{where} with an array that tracegrad traces, which jax does not know.\n  {fix} (with "
             "`import tracegrad.numpy as tnp`)."
@@ -568,10 +575,10 @@ def hidden_behind(error: Exception) -> Exception | None:
 
 def _raised_by_user(error: Exception) -> RawSource | None:
     """The innermost line of the user's among those that an error came by."""
-    return next((f for f in _raised_through(error)[::-1] if not is_of_a_library(f[0].co_filename)), None)
+    return next((f for f in raised_through(error)[::-1] if not is_of_a_library(f[0].co_filename)), None)
 
 
-def _raised_through(error: Exception) -> list[tuple[CodeType, int]]:
+def raised_through(error: Exception) -> list[tuple[CodeType, int]]:
     """All that an error came by, the innermost last."""
     step: TracebackType | None = error.__traceback__
     found = []

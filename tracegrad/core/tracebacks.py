@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
+from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
-from tracegrad.core.errors import is_hidden, is_of_a_library
+from tracegrad.core.errors import at, called_at, frames_here, is_hidden, is_of_a_library, raised_through
 from tracegrad.core.numpy_warnings import again, has_warned, is_notice
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -27,10 +29,18 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _OURS = (os.path.dirname(os.path.dirname(__file__)) + os.sep, "<tracegrad ")
 
 
+# How Python says that its stack is full.
+_FULL = "maximum recursion depth exceeded"
+
+
 def trim(error: BaseException) -> None:
     """Take this library's frames out of the tracebacks of an exception and of all that it is chained to or consists of. What
     was raised and handled within the library goes out of the chain."""
-    if os.environ.get("TRACEGRAD_TRACEBACKS") == "full" or is_notice(error):
+    if is_notice(error):
+        return
+    if type(error) is RecursionError and str(error).startswith(_FULL):
+        _explain_full(error)
+    if os.environ.get("TRACEGRAD_TRACEBACKS") == "full":
         return
     seen: set[int] = set()
     waiting = [error]
@@ -62,6 +72,30 @@ def trimming(function: _F) -> _F:
             raise
 
     return trimmed  # type: ignore[return-value]
+
+
+def _explain_full(error: RecursionError) -> None:
+    """Say what fills Python's stack where it is not a function of the user's that calls itself: transforms, loops and branches
+    in each other, which take many frames of ours each. (The text is the same at every level that the error comes by after that.)"""
+    # But for this function, `trim`, and what calls that, which is the first that it was raised in.
+    frames = [*list(frames_here())[:2:-1], *raised_through(error)]
+    files = [code.co_filename for code, _ in frames]
+    if 5 * sum([is_hidden(file) for file in files]) < len(frames):
+        return
+    private = [is_of_a_library(file) for file in files]
+    calls = Counter([f for f, own, inner in zip(frames, private, private[1:], strict=False) if inner and not own])
+    several = [
+        f"{called_at(*call, 'a function')}{at(call)}{f', {times} times' if times > 1 else ''}"
+        for call, times in calls.most_common(3)
+    ]
+    limit = sys.getrecursionlimit()
+    error.args = (
+        f"transforms, loops or branches are nested too deep in each other for Python's stack of {limit} frames: "
+        f"{'; '.join(several)}.\n"
+        "  In place of vmap in vmap write one vmap over a reshaped axis, in place of loops in loops one over all of their steps "
+        "(np.unravel_index(i, (n, m)) gives the single indices). If there is an end to it and you want it as it stands, "
+        f"`sys.setrecursionlimit({4 * limit})` makes room.",
+    )
 
 
 def _is_private(error: BaseException) -> bool:
