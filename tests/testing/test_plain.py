@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import tracegrad as tg
 from tracegrad.core.errors import TracerArrayConversionError
 from tracegrad.testing import fuzz, plain
-from tracegrad.testing.plain import Case, check_case
+from tracegrad.testing.plain import Case, Operand, check_case
 
 
 def test_cases_give_what_numpy_gives() -> None:
@@ -248,3 +249,49 @@ def test_code_that_nothing_reads_is_not_run_under_jit() -> None:
     case = Case(1016103)
     one = tg.jit(case.program)(*case.args())
     assert plain._is_of_dead_code(case, one) and not plain._is_of_dead_code(case, 2 * one)
+
+
+def written(lines: str, mild: bool = False, **operands: Any) -> Case:
+    """A case with a program of one's own, whose lines each give a value a name."""
+    case = Case(0)
+    case.mild, case.names = mild, tuple(operands)
+    case.operands = [Operand(repr(v), lambda v=v: np.copy(v) if np.ndim(v) else v) for v in operands.values()]
+    case.lines = [(re.split(r"\W", line)[0], line) for line in lines.split("; ")]
+    case.lines = [(line.split("(")[1].split(",")[0] if target == "np" else target, line) for target, line in case.lines]
+    case.source = case.up_to(len(case.lines))
+    case.program = case.made(case.source)
+    return case
+
+
+def test_what_numpy_computes_as_float64_is_held_to_that() -> None:
+    """`ufunc.at` of a Python number beside uint64; the variance of equal integers, of which their rounded mean is no one."""
+    large = np.array([2**63 + 2**10 + 1, 5], np.uint64)
+    for call in ("np.maximum.at(y, [0], 1)", "np.add.at(y, 0, 2)"):
+        assert check_case(written(f"y = np.copy(x); {call}", x=large)) == "ran"
+    y = large.copy()
+    np.maximum.at(y, [0], 1)
+    assert int(y[0]) != int(large[0]) == int(tg.jit(lambda x: np.maximum(x, 1))(large)[0])
+    stirred = plain._stirred(np.array([[2**62 + 1, 3], [-5, 7]]))
+    assert stirred[0, 0] != 2.0**62 and stirred.reshape(-1)[1:].tolist() == [3.0, -5.0, 7.0]
+    assert plain._stirred(large[1:] > 3).dtype == bool
+
+
+def test_what_xla_computes_otherwise_is_not_held_against_it() -> None:
+    """Its sums begin with zero, and it divides by three by a product."""
+    pytest.importorskip("jax")
+    on_xla = ("numpy", "xla")
+    assert check_case(written("m = np.mean(x); a = np.angle(m)", x=np.array([-0.0, -0.0])), on_xla) == "ran"
+    for large in (7613996499038379085, -3694663496263986633):
+        assert check_case(written("v = np.var(x)", x=np.full((1, 5), large)), on_xla) == "ran"
+
+
+def test_a_median_of_three_equal_elements_is_no_false_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It moves by the median of what they move by, which is linear in none: the derivative is that of one of them. Of elements
+    that differ it is held against differences."""
+    x, y = np.array([9.0, 2.0, 2.0, 1.0, 2.0]), np.array([0.5, -1.0, 0.25, 2.0, 1.0])
+    for last in ("z = np.median(x)", "s = np.sort(x); z = s[2:3]", "s = np.copy(x); s.sort(); z = s[2:3]"):
+        assert check_case(written(last, mild=True, x=x)) == "ran"
+    plainly = plain.jvp
+    monkeypatch.setattr(plain, "jvp", lambda *args: (plainly(*args)[0], 2 * plainly(*args)[1]))
+    with pytest.raises(AssertionError, match="is not"):
+        check_case(written("z = np.median(x)", mild=True, x=y))
