@@ -103,6 +103,35 @@ def test_derivatives_beside_nan() -> None:
     assert np.isnan(tg.vjp(np.median, x)[0]) and np.isnan(tg.vjp(lambda x: np.quantile(x, 0.5), x)[0])
 
 
+TIED = [[2.0, 2.0, 2.0, 2.0, 2.0], [9.0, 2.0, 2.0, 1.0, 2.0], [1.0, 2.0, 1.0, 2.0, 3.0], [0.0, -0.0, 0.0, 1.0, -1.0]]
+
+
+@pytest.mark.parametrize("size", [4, 5])
+def test_medians_of_equal_elements_are_jax_s_to_second_order(size: int) -> None:
+    """Where three are equal, a median moves by the median of what these move by, and has no derivative. The convention is that of a
+    stable sort: those that come to lie in the middle, in every mode, on both backends, under vmap and of what a mask selects."""
+    jax = pytest.importorskip("jax")
+    f = lambda x: np.median(x) ** 2
+    g = lambda x: jax.numpy.median(x) ** 2
+    theirs = jax.jit(lambda x: (jax.grad(g)(x), jax.hessian(g)(x)))
+    ours = lambda x: (tg.grad(f)(x), tg.hessian(f)(x))
+    on_xla = tg.jit(ours, backend="xla")
+    for row in TIED:
+        x = np.array(row[:size])
+        with jax.enable_x64(True):
+            slope, curvature = map(np.asarray, theirs(x))
+        assert np.sum(slope) == 2 * np.median(x) and np.count_nonzero(slope) in (0, 2 - size % 2)
+        for found in (ours(x), tg.jit(ours)(x), on_xla(x), [a[0] for a in tg.vmap(ours)(x[None])]):
+            for a, b in zip(found, (slope, curvature), strict=True):
+                np.testing.assert_array_equal(np.asarray(a), b)
+        for skipping in (np.nanmedian, lambda x: np.quantile(x, 0.5), lambda x: np.median(x[x < np.inf])):
+            h = lambda x, m=skipping: m(x) ** 2
+            for again in (tg.grad(h), tg.jacfwd(h), tg.jit(tg.grad(h))):
+                np.testing.assert_array_equal(again(x), slope)
+        for second in (tg.jacfwd(tg.jacfwd(f)), tg.jacrev(tg.jacrev(f)), tg.jacrev(tg.jacfwd(f))):
+            np.testing.assert_array_equal(second(x), curvature)
+
+
 @pytest.mark.numpy("2.4.0")
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_dtypes_of_quantiles(dtype: str) -> None:

@@ -279,10 +279,14 @@ def nanpercentile(
 def median(
     a: ArrayLike, axis: Axis = None, out: Array | None = None, overwrite_input: bool = False, keepdims: bool = False
 ) -> Array:
-    """The middle element over the axes, or the mean of the middle two.
+    """The middle element over the axes, or the mean of the middle two. The derivative is theirs, of equal elements that of those which
+    a stable sort puts in the middle, as in JAX.
 
     >>> median(np.array([3.0, 1.0, 2.0])).item()
     2.0
+    >>> import tracegrad as tg
+    >>> tg.grad(np.median)(np.array([9.0, 2.0, 2.0, 1.0, 2.0])).tolist()
+    [0.0, 0.0, 1.0, 0.0, 0.0]
     """
     a = as_array(a)
     ordered, axes = _sorted_last("median", a, axis)
