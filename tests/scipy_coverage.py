@@ -674,7 +674,7 @@ XLA on the host; those of counts have no derivative, being whole numbers.
   since how many there are depends on values.
 - **Others**: `interp1d` (kinds 'linear', 'slinear', 'nearest', 'nearest-up', 'previous', 'next', 'zero', 'quadratic' and 'cubic'; others are refused), `BSpline` (with `derivative`, `antiderivative` and `integrate`),
   `make_interp_spline` with all of SciPy's conditions at the ends, `RegularGridInterpolator`
-  ('linear' and 'nearest'; other methods are refused).
+  with all of SciPy's methods.
 
 ## Integrals and differential equations
 
@@ -693,7 +693,8 @@ XLA on the host; those of counts have no derivative, being whole numbers.
 ## Sparse matrices
 
 - **In plain code**: one of SciPy's is a constant, `A @ t`, `A.T @ t`, `t @ A`, `A.dot(t)`; on XLA by sums over segments.
-- **With traced numbers**, `tg.scipy.sparse`: `csr_array`, `csc_array`, `csr_matrix` and `csc_matrix` make a `SparseArray`; products of two, one of SciPy's among them, are another.
+- **With traced numbers**, `tg.scipy.sparse`: `csr_array`, `csc_array`, `csr_matrix` and `csc_matrix` make a `SparseArray`; sums, products and products
+  element by element (`+`, `-`, `@`, `*`, `multiply`) of two, one of SciPy's among them, are another.
 - **Systems**, `tg.scipy.sparse.linalg`: `spsolve`, `cg`, `bicgstab`, `gmres`, with derivatives in the right-hand side and the numbers of the matrix, on XLA by SciPy on the host.
 """
 

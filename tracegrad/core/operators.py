@@ -15,7 +15,7 @@ from numpy import ndarray
 
 from tracegrad.core import advice
 from tracegrad.core.context import context, writing
-from tracegrad.core.errors import CALL_ERRORS, annotate, annotate_public, at, unsupported, user_source
+from tracegrad.core.errors import CALL_ERRORS, DtypeError, annotate, annotate_public, at, unsupported, user_source
 from tracegrad.core.functions import FUNCTIONS, UFUNCS
 from tracegrad.core.late import LOADERS
 from tracegrad.core.numpy_warnings import again, has_warned, watch
@@ -72,7 +72,12 @@ def _operator(name: str, reflected: bool = False) -> Callable[[Any, Any], Any]:
         nonlocal op
         if op is None:
             op = OPS[name]
-        return bind(op, (other, self) if reflected else (self, other))
+        try:
+            return bind(op, (other, self) if reflected else (self, other))
+        except DtypeError:
+            if getattr(type(other), "__array_ufunc__", self) is None:
+                return NotImplemented  # it does operators itself, as one of our sparse arrays
+            raise
 
     return method
 

@@ -10,7 +10,7 @@ import scipy.sparse
 
 import tracegrad as tg
 from tests.notes import Notes
-from tracegrad.core.errors import ShapeError
+from tracegrad.core.errors import ShapeError, UnsupportedFunctionError
 from tracegrad.scipy import sparse
 from tracegrad.testing import check_grads
 
@@ -132,8 +132,10 @@ def test_errors() -> None:
         ShapeError, match=r"sparse arrays of shapes \(\d, \d\) and \(\d, \d\) have no product at .*test_arrays"
     ):
         tg.grad(lambda data: np.sum((of(data) @ a) @ Y))(a.data)
-    with pytest.raises(ShapeError, match=r"a sparse array times f64\[4\] is not traced"):
-        tg.grad(lambda data: np.sum((of(data) * X) @ X))(a.data)
+    with pytest.raises(
+        ShapeError, match=r"shape \(5, 4\) and f64\[5\] do not broadcast to that shape at .*test_arrays"
+    ):
+        tg.grad(lambda data: np.sum((of(data) * Y) @ X))(a.data)
     with pytest.raises(ValueError, match="axis must be None, 0 or 1, got 2"):
         tg.grad(lambda data: np.sum(of(data).sum(2)))(a.data)
     with pytest.raises(ShapeError, match=r"a sparse array of shape \(4,\) is not traced"):
@@ -161,3 +163,57 @@ def test_products_of_two() -> None:
     np.testing.assert_allclose(tg.vjp(lambda y: (a @ traced_b(y)) @ x, b.data)[0], whole @ x, rtol=1e-13)
     empty = tg.vjp(lambda x: (traced_a(x) @ scipy.sparse.csr_array((4, 3))).toarray(), a.data)[0]
     np.testing.assert_array_equal(empty, np.zeros((5, 3)))
+
+
+def test_sums_and_products_element_by_element() -> None:
+    """Against SciPy's own, with a constant of SciPy's, an array or another that is traced on either side."""
+    rng = np.random.default_rng(1)
+    a = scipy.sparse.random_array((4, 4), density=0.5, rng=rng, format="csr")
+    b = scipy.sparse.random_array((4, 4), density=0.5, rng=rng, format="csc")
+    row = scipy.sparse.csr_array(np.array([[2.0, 0.0, -1.0, 0.0]]))
+    of = lambda data: sparse.csr_array((data, a.indices, a.indptr), a.shape)
+    dense, column = rng.normal(size=(4, 4)), X[:4, None] + 3.0
+    cases = {
+        "sum": lambda x: x + x.T * 2.0,
+        "difference": lambda x: x.T - x,
+        "constants": lambda x: (b + x) - (b - x) + (x - b),
+        "identity": lambda x: scipy.sparse.eye_array(4) + x + scipy.sparse.eye_array(4, format="coo"),
+        "multiply": lambda x: x.multiply(x.T) + x.multiply(b) + x.T * x + b * x,
+        "by what broadcasts": lambda x: x.T.multiply(X[:4]) + x * column - x.multiply(row) + x / column,
+        "powers": lambda x: abs(x - b) + x**2 + x.power(1.5) + x.T.conj(),
+        "products": lambda x: x.T @ x @ b + (b.T @ x).tocsr() - (x @ b).T.tocsc(),
+        "to arrays": lambda x: (dense - x) + x * 2.0,
+        "tracers": lambda x: x.trace() * x * x.sum(0) + x.sum(1)[:, None] * x / x.data[1] - (dense + x) * x,
+    }
+    whole = lambda y: y.toarray() if hasattr(y, "toarray") else y
+    for name, f in cases.items():
+        found = tg.jit(lambda data, f=f: whole(f(of(data))))(a.data)
+        np.testing.assert_allclose(found, whole(f(a)), rtol=1e-14, atol=1e-15, err_msg=name)
+        check_grads(lambda data, f=f: whole(f(of(data))), (a.data,), order=2, rtol=1e-6)
+    assert tg.jit(lambda data: (of(data) + b).data)(a.data).shape == ((a + b).nnz,)
+    assert tg.jit(lambda data: (of(data) * b).data)(a.data).shape == ((a * b).nnz,)
+    rows = np.stack([a.data, a.data[::-1]])
+    each = np.stack([tg.jit(lambda data: (of(data) + b @ of(data)).toarray())(data) for data in rows])
+    np.testing.assert_array_equal(tg.vmap(lambda data: (of(data) + b @ of(data)).toarray())(rows), each)
+    for g in (lambda x: x.trace(), lambda x: x.mean(), lambda x: x.mean(0), lambda x: x.mean(1)):
+        np.testing.assert_allclose(tg.jit(lambda data, g=g: g(of(data)))(a.data), g(a), rtol=1e-14)
+
+
+def test_what_sparse_arrays_refuse() -> None:
+    a = scipy.sparse.csr_array(DENSE)
+    of = lambda data: sparse.csr_array((data, a.indices, a.indptr), a.shape)
+    for error, message, f in [
+        (ShapeError, r"shapes \(5, 4\) and \(4, 5\) have no sum at .*test_arrays", lambda x: x + a.T),
+        (
+            ShapeError,
+            r"shapes \(5, 4\) and \(4, 5\) do not broadcast to one of them at .*test_arrays",
+            lambda x: x * a.T,
+        ),
+        (AttributeError, r"has no max at .*test_arrays.*\. Write a\.toarray\(\)", lambda x: x.max()),
+        (UnsupportedFunctionError, r"by index at .*test_arrays.*\. Write a\.toarray\(\)\[\.\.\.\]", lambda x: x[0, 0]),
+        (UnsupportedFunctionError, r"sum with one number .* at .*\. Write a\.toarray\(\) \+ b", lambda x: x + 1.0),
+        (UnsupportedFunctionError, r"NaN where both are zero at .*\. Write a\.toarray\(\) / b", lambda x: x / a),
+        (UnsupportedFunctionError, r"power of 0 .* at .*\. Write a\.toarray\(\) \*\* n", lambda x: x**0),
+    ]:
+        with pytest.raises(error, match=message):
+            tg.grad(lambda data, f=f: np.sum(f(of(data)).data))(a.data)

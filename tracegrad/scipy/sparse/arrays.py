@@ -2,52 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-from tracegrad.core.errors import ShapeError, at, user_source
+from tracegrad.core.errors import ShapeError, UnsupportedFunctionError, at, user_source
 from tracegrad.core.operators import is_sparse
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.index import take
-from tracegrad.ops.sparse import coordinates, scipy_sparse, sparse_matmul_op
+from tracegrad.ops.sparse import scipy_sparse, sparse_matmul_op
+from tracegrad.scipy.sparse.patterns import Pattern, by_place, product_by_elements, product_of_two, sum_of_two, totals
 from tracegrad.tree import register_pytree_node
 from tracegrad.typing import Array, ArrayLike
-
-
-class Pattern:
-    """Where the numbers of a sparse array stand: as those of a csr_array of this shape, or of the transposed of one."""
-
-    __slots__ = ("hash", "indices", "indptr", "shape", "transposed")
-
-    def __init__(self, indices: Any, indptr: Any, shape: tuple[int, int], transposed: bool) -> None:
-        self.indices = indices
-        self.indptr = indptr
-        self.shape = shape
-        self.transposed = transposed
-        self.hash: int | None = None
-
-    def __eq__(self, other: object) -> bool:
-        if self is other or type(other) is not Pattern:
-            return self is other
-        alike = (self.shape, self.transposed) == (other.shape, other.transposed)
-        return alike and np.array_equal(self.indptr, other.indptr) and np.array_equal(self.indices, other.indices)
-
-    def __hash__(self) -> int:
-        if self.hash is None:
-            self.hash = hash((self.shape, self.transposed, self.indptr.tobytes(), self.indices.tobytes()))
-        return self.hash
 
 
 class SparseArray:
     """A sparse matrix whose numbers may be traced; made by `csr_array` and `csc_array`. A node of trees, of which `data` is the one leaf.
 
-    It has `shape`, `dtype`, `nnz`, `data`, `indices`, `indptr`, `T`, `@` with vectors and matrices on either side, `dot`, `*` and `/` with
-    numbers, `-a`, `toarray()`, `diagonal()`, `sum(axis)`.
+    It has `shape`, `dtype`, `nnz`, `data`, `indices`, `indptr`, `T`, `@` with vectors and matrices on either side, sparse or not, `dot`,
+    `+`, `-`, `*` and `multiply` (element by element, as SciPy's arrays do) with sparse arrays and arrays, `/` with arrays and numbers,
+    `**` and `power` of a positive number, `-a`, `abs(a)`, `conj()`, `astype()`, `copy()`, `tocsr()`, `tocsc()`, `toarray()`, `diagonal()`,
+    `trace()`, `sum(axis)`, `mean(axis)`. Numbers that come out as zero stay where they are, and count in `nnz`.
 
     >>> import numpy as np, scipy.sparse, tracegrad as tg
     >>> plain = scipy.sparse.csr_array(np.array([[2.0, 0.0], [1.0, 3.0]]))
@@ -70,8 +50,7 @@ class SparseArray:
 
     @property
     def shape(self) -> tuple[int, int]:
-        m, n = self.pattern.shape
-        return (n, m) if self.pattern.transposed else (m, n)
+        return self.pattern.outer
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -95,8 +74,7 @@ class SparseArray:
 
     @property
     def T(self) -> SparseArray:
-        p = self.pattern
-        return SparseArray(self.data, Pattern(p.indices, p.indptr, p.shape, not p.transposed))
+        return SparseArray(self.data, self.pattern.T)
 
     def transpose(self) -> SparseArray:
         return self.T
@@ -105,8 +83,8 @@ class SparseArray:
         return self.data, self.pattern.indices, self.pattern.indptr
 
     def __matmul__(self, other: Any) -> Any:
-        if isinstance(other, SparseArray) or is_sparse(other):
-            return _product_of_two(self, sparse_array(other))
+        if _is_sparse(other):
+            return self._with(product_of_two, other)
         x = as_array(other)
         dtype = np.result_type(self.data, x)
         how = {"shape": self.pattern.shape, "transposed": self.pattern.transposed}
@@ -114,31 +92,95 @@ class SparseArray:
 
     def __rmatmul__(self, other: Any) -> Any:
         if is_sparse(other):
-            return _product_of_two(sparse_array(other), self)
+            return sparse_array(other) @ self
         return np.transpose(self.T @ np.transpose(as_array(other)))
 
     def dot(self, other: Any) -> Any:
         """`self @ other`."""
         return self @ other
 
-    def _scaled(self, data: Any) -> SparseArray:
-        if type_of(data).shape != type_of(self.data).shape:
-            raise ShapeError(
-                f"a sparse array times {type_of(data)} is not traced{at(user_source())}; write a @ x for the product, or "
-                "a.toarray() * x"
-            )
-        return SparseArray(data, self.pattern)
-
     def __mul__(self, other: Any) -> SparseArray:
-        return self._scaled(self.data * _number(other))
+        """Element by element, as a sparse array of SciPy's does; `a @ b` is the product."""
+        return self.multiply(other)
 
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> SparseArray:
-        return self._scaled(self.data / _number(other))
+        if _is_sparse(other):
+            raise _refused("the quotient with another is NaN where both are zero", "a.toarray() / b.toarray()")
+        return SparseArray(self.data / self._beside(other), self.pattern)
 
     def __neg__(self) -> SparseArray:
         return SparseArray(-self.data, self.pattern)
+
+    def __abs__(self) -> SparseArray:
+        data, where = by_place(self.data, *self.pattern.places(), self.shape)
+        return SparseArray(np.abs(data), where)
+
+    def __pow__(self, n: Any) -> SparseArray:
+        return self.power(n)
+
+    def power(self, n: Any) -> SparseArray:
+        """Each number to the power of `n`, which is positive, so that zeros stay where they are."""
+        if isinstance(n, Tracer) or not np.isscalar(n) or not n > 0:
+            raise _refused(f"the power of {n!r} would make numbers of zeros", "a.toarray() ** n")
+        data, where = by_place(self.data, *self.pattern.places(), self.shape)
+        return SparseArray(data**n, where)
+
+    def __add__(self, other: Any) -> Any:
+        if _is_sparse(other):
+            return self._with(sum_of_two, other)
+        if not type_of(as_array(other)).shape:
+            raise _refused("the sum with one number has no zeros any more", "a.toarray() + b")
+        return self.toarray() + other
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Any:
+        return self + -other
+
+    def __rsub__(self, other: Any) -> Any:
+        return -self + other
+
+    def multiply(self, other: Any) -> SparseArray:
+        """The numbers times what stands at their places in `other`: a number, a sparse array, or an array that broadcasts to this shape."""
+        if _is_sparse(other):
+            return self._with(product_by_elements, other)
+        return SparseArray(self.data * self._beside(other), self.pattern)
+
+    def _beside(self, other: Any) -> Any:
+        """What stands in an array at the places of the numbers."""
+        whole = as_array(other)
+        shape = type_of(whole).shape
+        if not shape:
+            return whole
+        m, n = (1, *shape)[-2:]
+        if len(shape) > 2 or m not in (1, self.shape[0]) or n not in (1, self.shape[1]):
+            raise ShapeError(
+                f"a sparse array of shape {self.shape} and {type_of(whole)} do not broadcast to that shape{at(user_source())}"
+            )
+        rows, columns = self.pattern.places()
+        return take(np.reshape(whole, -1), (rows if m > 1 else 0 * rows) * n + (columns if n > 1 else 0))
+
+    def _with(self, both: Any, other: Any) -> SparseArray:
+        b = sparse_array(other)
+        return SparseArray(*both(self.data, self.pattern, b.data, b.pattern))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise AttributeError(
+            f"a sparse array whose numbers are traced has no {name}{at(user_source())}. Write a.toarray() for the whole matrix, or "
+            "a.data, with a.indices and a.indptr, for its numbers"
+        )
+
+    def __getitem__(self, index: Any) -> NoReturn:
+        raise UnsupportedFunctionError(
+            f"a sparse array whose numbers are traced has no rows and elements by index{at(user_source())}. Write "
+            "a.toarray()[...], or e @ a for a row, with a sparse e"
+        )
+
+    __iter__ = None
 
     def toarray(self) -> Array:
         """The whole matrix, with its zeros."""
@@ -146,16 +188,39 @@ class SparseArray:
 
     todense = toarray
 
+    def tocsr(self, copy: bool = False) -> SparseArray:
+        """The same row by row; what stands at one place twice is summed."""
+        if self.format == "csr":
+            return self
+        return SparseArray(*by_place(self.data, *self.pattern.places(), self.shape))
+
+    def tocsc(self, copy: bool = False) -> SparseArray:
+        """The same column by column."""
+        return self.T.tocsr().T
+
+    def copy(self) -> SparseArray:
+        return SparseArray(np.copy(self.data), self.pattern)
+
+    def conj(self) -> SparseArray:
+        return SparseArray(np.conj(self.data), self.pattern)
+
+    def astype(self, dtype: Any) -> SparseArray:
+        return SparseArray(astype(self.data, dtype), self.pattern)
+
     def diagonal(self) -> Array:
         """What stands on the diagonal."""
-        rows, columns = coordinates(*self.parts()[1:], self.pattern.transposed)
+        rows, columns = self.pattern.places()
         found = np.flatnonzero(rows == columns)
         found = found[np.argsort(rows[found], kind="stable")]
-        size = min(self.shape)
-        begins = np.searchsorted(rows[found], np.arange(size + 1))
-        ones = np.ones(len(found), self.dtype), np.arange(len(found)), begins
-        how = {"shape": (size, len(found)), "transposed": False}
-        return bind(sparse_matmul_op, (*ones, take(self.data, found, axis=0)), how)
+        return totals(self.data, found, np.searchsorted(rows[found], np.arange(min(self.shape) + 1)))
+
+    def trace(self) -> Array:
+        """The sum of the diagonal."""
+        return np.sum(self.diagonal())
+
+    def mean(self, axis: int | None = None) -> Array:
+        """The mean of all elements, zeros too, of columns (0) or of rows (1)."""
+        return self.sum(axis) / (math.prod(self.shape) if axis is None else self.shape[axis])
 
     def sum(self, axis: int | None = None) -> Array:
         """The sum of all numbers, of columns (0) or of rows (1)."""
@@ -170,37 +235,14 @@ class SparseArray:
         return f"{self.format}_array({type_of(self.data)} of shape {self.shape})"
 
 
-def _product_of_two(a: SparseArray, b: SparseArray) -> SparseArray:
-    """Places are plain, so that those of the product are: which pairs of numbers meet, and the row and the column that each goes to."""
-    if a.shape[1] != b.shape[0]:
-        raise ShapeError(f"sparse arrays of shapes {a.shape} and {b.shape} have no product{at(user_source())}")
-    rows, inner = coordinates(*a.parts()[1:], a.pattern.transposed)
-    begins, columns = coordinates(*b.parts()[1:], b.pattern.transposed)
-    by_row = np.argsort(begins, kind="stable")
-    first = np.searchsorted(begins[by_row], np.arange(b.shape[0] + 1))
-    counts = (first[1:] - first[:-1])[inner]
-    left = np.repeat(np.arange(len(inner)), counts)
-    within = np.arange(len(left)) - np.repeat(np.cumsum(counts) - counts, counts)
-    right = by_row[first[inner[left]] + within]
-    target = rows[left].astype(np.int64) * b.shape[1] + columns[right]
-    order = np.argsort(target, kind="stable")
-    found, starts = np.unique(target[order], return_index=True)
-    data = take(a.data, left[order], axis=0) * take(b.data, right[order], axis=0)
-    segments = np.ones(len(order), a.dtype), np.arange(len(order)), np.append(starts, len(order))
-    how = {"shape": (len(found), len(order)), "transposed": False}
-    summed = bind(sparse_matmul_op, (*[astype(segments[0], type_of(data).dtype), *segments[1:]], data), how)
-    indptr = np.searchsorted(found // max(b.shape[1], 1), np.arange(a.shape[0] + 1))
-    return SparseArray(summed, Pattern(found % max(b.shape[1], 1), indptr, (a.shape[0], b.shape[1]), False))
+def _refused(why: str, instead: str) -> UnsupportedFunctionError:
+    return UnsupportedFunctionError(
+        f"of a sparse array whose numbers are traced {why}{at(user_source())}. Write {instead}"
+    )
 
 
-def _number(x: Any) -> Any:
-    found = as_array(x)
-    if type_of(found).shape:
-        raise ShapeError(
-            f"a sparse array times {type_of(found)} is not traced{at(user_source())}; write a @ x for the product, or "
-            "a.toarray() * x"
-        )
-    return found
+def _is_sparse(x: Any) -> bool:
+    return isinstance(x, SparseArray) or is_sparse(x)
 
 
 register_pytree_node(SparseArray, lambda a: ((a.data,), a.pattern), lambda where, leaves: SparseArray(leaves[0], where))
