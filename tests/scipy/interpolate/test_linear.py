@@ -9,7 +9,7 @@ import pytest
 import scipy.interpolate
 
 import tracegrad as tg
-from tracegrad.core.errors import UnsupportedFunctionError
+from tracegrad.core.errors import ShapeError, UnsupportedFunctionError
 from tracegrad.scipy.interpolate import interp1d
 from tracegrad.scipy.interpolate.linear import KINDS
 from tracegrad.testing import check_grads
@@ -71,3 +71,6 @@ def test_outside() -> None:
     assert np.isnan(tg.jit(f)(2.5)) and np.isnan(f(np.nan))
     with pytest.raises(UnsupportedFunctionError, match="kind 'quintic' is not traced"):
         interp1d(X, X, "quintic")
+    for kind, needed in (("quadratic", 3), ("cubic", 4)):
+        with pytest.raises(ShapeError, match=f"of kind '{kind}' needs {needed} or more samples, got 2"):
+            interp1d(X[:2], X[:2], kind)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.errors import UnsupportedFunctionError, at, user_source
+from tracegrad.core.errors import ShapeError, UnsupportedFunctionError, at, user_source
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import type_of
 from tracegrad.ops.elementwise import astype
@@ -32,7 +32,7 @@ class interp1d:
         assume_sorted: whether `x` ascends.
 
     Raises:
-        ShapeError: sizes that do not fit.
+        ShapeError: sizes that do not fit; fewer samples than a spline needs.
         UnsupportedFunctionError: another kind.
         ValueError: a point outside.
 
@@ -52,6 +52,11 @@ class interp1d:
                 "make_interp_spline has splines of other degrees."
             )
         self.x, self.y, self.axis = _sorted(x, y, axis, assume_sorted)
+        count, needed = type_of(self.x).shape[0], {"quadratic": 3, "cubic": 4}.get(kind, 2)
+        if count < needed:
+            raise ShapeError(
+                f"interp1d{at(user_source())} of kind {kind!r} needs {needed} or more samples, got {count}"
+            )
         self.kind = kind
         self.extrapolates = isinstance(fill_value, str)
         self.bounds_error = not self.extrapolates if bounds_error is None else bool(bounds_error)
