@@ -104,8 +104,44 @@ def test_weights() -> None:
         check_grads(ends, (0.3, 1.0, 0.7), order=2, rtol=1e-5)
     pole = lambda b: integrate.quad(np.exp, 0.0, b, weight="cauchy", wvar=0.5)[0]
     np.testing.assert_allclose(tg.grad(pole)(1.0), np.e / 0.5, rtol=1e-14)
-    with pytest.raises(UnsupportedFunctionError, match="weight='alg' and a derivative in an end is not traced at"):
-        tg.grad(lambda b: integrate.quad(np.exp, 0.0, b, weight="alg", wvar=(0.5, 0.0))[0])(1.0)
+
+
+@pytest.mark.parametrize("weight", ["alg", "alg-loga", "alg-logb", "alg-log"])
+def test_weights_that_depend_on_the_ends(weight: str) -> None:
+    """Values are SciPy's, and derivatives in ends and parameters those of SciPy's values."""
+    f = lambda a, b, s: integrate.quad(lambda x: np.exp(s * x), a, b, weight=weight, wvar=(0.5, -0.25))[0]
+    for ends in ((0.3, 1.5), (1.5, 0.3)):
+        check_grads(f, (*ends, 0.7), order=2, rtol=1e-5)
+        np.testing.assert_allclose(tg.jit(f)(*ends, 0.7), f(*ends, 0.7), rtol=1e-12)
+    g = lambda alpha, beta, b: integrate.quad(lambda x: np.cos(x), 0.3, b, weight=weight, wvar=(alpha, beta))[0]
+    check_grads(g, (0.5, -0.25, 1.5), order=2, rtol=1e-5)
+    np.testing.assert_allclose(tg.jit(g)(0.5, -0.25, 1.5), g(0.5, -0.25, 1.5), rtol=1e-8)
+
+
+def test_exponents_against_a_closed_form() -> None:
+    beta = tg.scipy.special.beta
+    found = lambda a, b: integrate.quad(lambda x: 1.0 + 0.0 * x, 0.0, 2.0, weight="alg", wvar=(a, b))[0]
+    exact = lambda a, b: 2.0 ** (a + b + 1.0) * beta(a + 1.0, b + 1.0)
+    for at in ((0.5, -0.3), (2.0, 0.0), (-0.6, 1.5)):
+        np.testing.assert_allclose(tg.grad(found, (0, 1))(*at), tg.grad(exact, (0, 1))(*at), rtol=1e-7)
+        np.testing.assert_allclose(tg.hessian(found, (0, 1))(*at), tg.hessian(exact, (0, 1))(*at), rtol=1e-6)
+
+
+def test_frequencies_and_poles() -> None:
+    """Of a wvar that is traced."""
+    for weight in ("cos", "sin"):
+        f = lambda w, b, s, weight=weight: integrate.quad(lambda x: np.exp(-s * x), 0.2, b, weight=weight, wvar=w)[0]
+        check_grads(f, (2.0, 1.0, 0.7), order=2, rtol=1e-5)
+        assert tg.jit(f)(2.0, 1.0, 0.7) == f(2.0, 1.0, 0.7)
+        np.testing.assert_array_equal(
+            tg.vmap(f, in_axes=(0, None, None))(np.array([2.0, 3.0]), 1.0, 0.7), [f(2.0, 1.0, 0.7), f(3.0, 1.0, 0.7)]
+        )
+    endless = lambda w: integrate.quad(lambda x: np.exp(-x), 0.0, np.inf, weight="cos", wvar=w)[0]  # 1 / (1 + w**2)
+    np.testing.assert_allclose(tg.grad(endless)(2.0), -4.0 / 25.0, rtol=1e-7)
+    np.testing.assert_allclose(tg.grad(tg.grad(endless))(2.0), (6.0 * 4.0 - 2.0) / 125.0, rtol=1e-6)
+    pole = lambda c, s: integrate.quad(lambda x: np.exp(s * x), -1.0, 2.0, weight="cauchy", wvar=c)[0]
+    check_grads(pole, (0.3, 0.7), order=2, rtol=1e-5)
+    np.testing.assert_allclose(tg.jit(pole)(0.3, 0.7), pole(0.3, 0.7), rtol=1e-10)
 
 
 def test_several_dimensions() -> None:

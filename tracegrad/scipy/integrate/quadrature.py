@@ -6,7 +6,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,7 +39,6 @@ from tracegrad.transforms.control.held import joint_of, tangents_of
 from tracegrad.typing import Array, ArrayLike
 
 POINT = ArrayType((), np.dtype(np.float64), True)  # SciPy gives Python's floats
-HEADS = 2  # the inputs before the parameters
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -50,15 +50,16 @@ class Integral(Solver):
     """
 
     routine: ClassVar[str] = "quad"
+    heads: ClassVar[int] = 2  # the inputs before the parameters
     whole: bool = False
 
     def run(self, *arrays: Any) -> Sequence[Any]:
         a, b = float(arrays[0]), float(arrays[1])
-        consts = arrays[HEADS:]
+        consts, options = arrays[self.heads :], self.options_of(arrays)
         f = compiled(self.graph)
         shape = self.graph.out_types[0].shape
         if self.whole:
-            found, error = scipy_integrate().quad_vec(lambda x: f(x, *consts)[0], a, b, **self.options)[:2]
+            found, error = scipy_integrate().quad_vec(lambda x: f(x, *consts)[0], a, b, **options)[:2]
             return [found, np.broadcast_to(error, shape)]
         known: dict[float, Any] = {}  # at the points that the integrals of several elements share
 
@@ -71,10 +72,14 @@ class Integral(Solver):
         is_complex = self.graph.out_types[0].dtype.kind == "c"
         for i in itertools.product(*map(range, shape)):
             found, error = scipy_integrate().quad(
-                functools.partial(_element, at_point, i), a, b, complex_func=is_complex, **self.options
+                functools.partial(_element, at_point, i), a, b, complex_func=is_complex, **options
             )
             parts[0][i], parts[1][i] = found, error
         return parts
+
+    def options_of(self, inputs: Sequence[Any]) -> Mapping[str, Any]:
+        """SciPy's options, of which a subclass takes one from the inputs."""
+        return self.options
 
     def types(self, types: Sequence[ArrayType]) -> tuple[ArrayType, ...]:
         out = self.graph.out_types[0]
@@ -83,57 +88,66 @@ class Integral(Solver):
         return ArrayType(out.shape, np.result_type(np.float64, out.dtype)), ArrayType(out.shape, np.dtype(error))
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Sequence[Any]:
-        a, b, *consts = primals
-        terms = [
-            sign * self._at(end, consts) * moved
-            for sign, end, moved in ((-1, a, tangents[0]), (1, b, tangents[1]))
-            if moved is not None
-        ]
-        active = differentiable(tangents[HEADS:])
+        heads, consts = primals[: self.heads], primals[self.heads :]
+        terms = [self._slope(i, primals) * tangents[i] for i in range(self.heads) if tangents[i] is not None]
+        active = differentiable(tangents[self.heads :])
         if active:
             graph, found = tangents_of(self.graph, tuple([1 + i for i in active]))
             if found:
-                moving = [tangents[HEADS + i] for i in active]
-                terms.append(dataclasses.replace(self, graph=graph)(a, b, *consts, *moving)[0])
+                moving = [tangents[self.heads + i] for i in active]
+                terms.append(dataclasses.replace(self, graph=graph)(*heads, *consts, *moving)[0])
         return [sum(terms[1:], terms[0]) if terms else None, None]
 
     def vjp(self, wanted: Wanted, cts: Sequence[Any], out: Any, primals: Sequence[Any]) -> Sequence[Any]:
-        a, b, *consts = primals
+        heads, consts = primals[: self.heads], primals[self.heads :]
         ct = cts[0]
         if ct is None:
             return [None] * len(wanted)
-        found: dict[int, Any] = {}
-        for i, sign, end in ((0, -1, a), (1, 1, b)):
-            if i in wanted:
-                found[i] = sign * pairing(ct, self._at(end, consts), end)
-        active = inexact_of(wanted, primals, HEADS)
+        found = {i: pairing(ct, self._slope(i, primals), primals[i]) for i in range(self.heads) if i in wanted}
+        active = inexact_of(wanted, primals, self.heads)
         graph, types, inputs = remembered(self.graph, ("pulled", active), lambda: pulled_integrand(self.graph, active))
         if types:
             # The integral of the gradient itself, where there is one: how small its error is must not depend on what follows.
             single = type_of(ct).shape == () and type_of(ct).dtype.kind != "c"
-            whole = dataclasses.replace(self, graph=graph)(a, b, *consts, np.ones(()) if single else ct)[0]
+            whole = dataclasses.replace(self, graph=graph)(*heads, *consts, np.ones(()) if single else ct)[0]
             for i, x in zip(inputs, unpacked(whole, types), strict=True):
-                found[HEADS + i] = ct * x if single else x
+                found[self.heads + i] = ct * x if single else x
         return [found.get(i) for i in wanted]
 
-    def _at(self, end: Any, consts: Sequence[Any]) -> Any:
-        """The integrand at an end of the integral, with its weight; nothing at an infinite one, to which it must fall."""
+    def _slope(self, i: int, primals: Sequence[Any]) -> Any:
+        """The derivative in an end: the integrand there, with its weight; nothing at an infinite one, to which it must fall."""
+        end = primals[i]
         finite = np.isfinite(end)
         point = np.where(finite, end, 0.0)
-        value = evaluate(self.graph, [point, *consts])[0]
-        weight = self.options.get("weight")
-        if weight is not None:
-            if weight not in _WEIGHTS:
-                raise refused(
-                    "integrate.quad",
-                    f"with weight={weight!r} and a derivative in an end",
-                    "The weight itself moves with the end; write it as a factor of the integrand, between fixed ends: x = a + (b - a) * u.",
-                )
-            value = _WEIGHTS[weight](point, self.options["wvar"]) * value
-        return np.where(finite, value, 0.0)
+        value = evaluate(self.graph, [point, *primals[self.heads :]])[0]
+        options = self.options_of(primals)
+        if options.get("weight") is not None:
+            value = _WEIGHTS[options["weight"]](point, options["wvar"]) * value
+        return np.where(finite, value if i else -value, 0.0)
 
 
-# The weights that do not depend on the ends.
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Fourier(Integral):
+    """An integral with the weight "cos" or "sin", of which the frequency is an input after the ends, and has a derivative."""
+
+    heads: ClassVar[int] = 3
+
+    def options_of(self, inputs: Sequence[Any]) -> Mapping[str, Any]:
+        frequency = inputs[2]
+        return {**self.options, "wvar": float(frequency) if type(frequency) is np.ndarray else frequency}
+
+    def _slope(self, i: int, primals: Sequence[Any]) -> Any:
+        if i < 2:
+            return super()._slope(i, primals)
+        sign, other = (-1.0, "sin") if self.options["weight"] == "cos" else (1.0, "cos")
+        moment = lambda x, *consts: [sign * x * evaluate(self.graph, [x, *consts])[0]]
+        graph = remembered(
+            self.graph, ("moment", sign), lambda: derived(self.graph, moment, self.graph.in_types, "moment")
+        )
+        return dataclasses.replace(self, graph=graph, options={**self.options, "weight": other})(*primals)[0]
+
+
+# The weights at an end; those of "alg" and its kin depend on the ends, and `_between_fixed_ends` sees to that.
 _WEIGHTS: dict[str, Callable[[Any, Any], Any]] = {
     "cos": lambda x, frequency: np.cos(frequency * x),
     "sin": lambda x, frequency: np.sin(frequency * x),
@@ -196,14 +210,17 @@ def quad(
     `func` closes over, and in both ends, of any order.
 
     They are the integrand at the ends and integrals of its derivatives, by SciPy to the same `epsabs` and `epsrel`. A traced
-    integrand is traced by types, for a Python float. One that jumps where a parameter says is to be integrated in two parts, with
+    integrand is traced by types, for a Python float. A traced `wvar` has derivatives too: the frequency of "cos" and "sin" by SciPy's
+    method for these weights, the pole of "cauchy" as the zero of a shifted variable, and exponents of "alg" and its kin as those of
+    factors of the integrand. One that jumps where a parameter says is to be integrated in two parts, with
     that for an end, since derivatives of the integrand know nothing of jumps.
 
     Args:
         func: of a number, which returns one, real or (`complex_func`) complex.
         a, b: the ends, which may be infinite.
         args: what `func` gets besides.
-        epsabs, epsrel, limit, points, weight, wvar, wopts, maxp1, limlst: SciPy's; plain numbers.
+        epsabs, epsrel, limit, points, weight, wopts, maxp1, limlst: SciPy's; plain numbers.
+        wvar: the variables of the weight, plain or traced.
         full_output: for plain calls.
 
     Returns:
@@ -211,7 +228,7 @@ def quad(
 
     Raises:
         ShapeError: an integrand that is no number, or ends that are none.
-        UnsupportedFunctionError: traced `points`; in what is traced, `full_output`; a derivative in an end beside a `weight` that depends on it ("alg" and its kin).
+        UnsupportedFunctionError: traced `points`; in what is traced, `full_output`.
 
     >>> import numpy as np, tracegrad as tg
     >>> moment = lambda s: tg.scipy.integrate.quad(lambda x: np.exp(-s * x**2), -np.inf, np.inf)[0]
@@ -223,7 +240,7 @@ def quad(
     require_callable(func, "tg.scipy.integrate.quad", "(func, a, b)")
     _require_plain_points(points, "quad")
     given = args if isinstance(args, tuple) else (args,)
-    if not is_traced((a, b, given)) and not closes_over_tracers(lambda: func(_between(a, b), *given)):
+    if not is_traced((a, b, given, wvar)) and not closes_over_tracers(lambda: func(_between(a, b), *given)):
         found: tuple[Array, Any] = scipy_integrate().quad(
             func, a, b, args, full_output, epsabs, epsrel, limit, points, weight, wvar, wopts, maxp1, limlst, complex_func
         )  # fmt: skip
@@ -234,6 +251,12 @@ def quad(
         )
     options = {"epsabs": epsabs, "epsrel": epsrel, "limit": limit, "points": points, "weight": weight, "wvar": wvar,
                "maxp1": maxp1, "limlst": limlst}  # fmt: skip
+    a, b = _end(a, "quad"), _end(b, "quad")
+    if weight in _LOGS and is_traced((a, b, wvar)):
+        return _between_fixed_ends(func, a, b, given, options, complex_func)
+    if weight == "cauchy" and is_traced(wvar):
+        shifted = {**options, "wvar": 0.0, "points": None, "complex_func": complex_func}
+        return quad(lambda y, *rest: func(wvar + y, *rest), a - wvar, b - wvar, given, **shifted)
     graph, inputs = _integrand(func, given, "quad")
     (out,) = graph.out_types
     if out.shape:
@@ -242,8 +265,52 @@ def quad(
         )
     if out.dtype.kind == "c" and not complex_func:
         raise DtypeError(f"quad{at(user_source())}: the integrand returned {out}; say complex_func=True")
-    integral, error = Integral(graph, options)(_end(a, "quad"), _end(b, "quad"), *inputs)
+    if weight is not None and is_traced(wvar):
+        integral, error = Fourier(graph, {**options, "wvar": None})(a, b, astype(as_array(wvar), np.float64), *inputs)
+    else:
+        integral, error = Integral(graph, options)(a, b, *inputs)
     return integral, error
+
+
+# Of which factor of the weight "alg" the logarithm stands in it too.
+_LOGS: dict[Any, tuple[str, ...]] = {"alg": (), "alg-loga": ("a",), "alg-logb": ("b",), "alg-log": ("a", "b")}
+
+
+def _between_fixed_ends(
+    func: Callable[..., Any], a: Any, b: Any, args: tuple[Any, ...], options: Mapping[str, Any], complex_func: bool
+) -> tuple[Any, Any]:
+    """The integral with the weight `(x - a)**alpha * (b - x)**beta`, and a logarithm of either factor, over u = (x - a) / (b - a) from 0
+    to 1, where neither weight nor ends move: their part in it stands before the integrals."""
+    alpha, beta = options["wvar"]
+    sign = np.where(b < a, -1.0, 1.0)
+    a, b = np.minimum(a, b), np.maximum(a, b)
+    width, logs = b - a, _LOGS[options["weight"]]
+    scale, log_scale = width ** (1.0 + alpha + beta), np.log(width)
+    inside = lambda u, *rest: func(a + width * u, *rest)
+    if is_traced((alpha, beta)):
+
+        def half(u: Any, *rest: Any) -> Any:
+            """At u and at 1 - u: near both ends by the distance from them, as exact as a small number is."""
+            near, far = np.log(u), np.log1p(-u)
+            first = [(near if end == "a" else far) + log_scale for end in logs]
+            second = [(far if end == "a" else near) + log_scale for end in logs]
+            return math.prod(first) * np.exp(alpha * near + beta * far) * inside(u, *rest) + math.prod(second) * np.exp(
+                alpha * far + beta * near
+            ) * func(b - width * u, *rest)
+
+        plain = {name: x for name, x in options.items() if name not in ("weight", "wvar")}
+        integral, error = quad(half, 0.0, 0.5, args, **plain, complex_func=complex_func)
+        return sign * scale * integral, scale * error
+    # log(x - a) is log(b - a) + log(u): a polynomial in log(b - a), of which each coefficient is an integral.
+    found: Any = 0.0
+    errors: Any = 0.0
+    for kept in itertools.product(*[(0, 1)] * len(logs)):
+        left = tuple([end for end, k in zip(logs, kept, strict=True) if k])
+        name = next(weight for weight, ends in _LOGS.items() if ends == left)
+        part, error = quad(inside, 0.0, 1.0, args, **{**options, "weight": name}, complex_func=complex_func)
+        factor = log_scale ** (len(logs) - len(left))
+        found, errors = found + factor * part, errors + np.abs(factor) * error
+    return sign * scale * found, scale * errors
 
 
 def dblquad(
