@@ -50,7 +50,7 @@ ROOMS = [
     {"core.boxes"},
     {"core.views"},
     {"core.graph"},
-    {"core.reuse"},
+    {"core.reuse", "core.key_parts"},
     {"core.tracing"},
     {"core.show", "core.check"},
     {"ops"},

@@ -91,6 +91,16 @@ def one_branch(key: Any) -> Any:
     return tg.lax.cond(np.max(random.key_data(key)) > 9, random.normal, lambda k: 0.0, key)
 
 
+def overlapping(key: Any, first: Any, second: Any) -> Any:
+    keys = random.split(key, 4)
+    x = tg.vmap(random.normal)(first(keys)).sum()
+    return x + tg.vmap(random.uniform)(second(keys)).sum()
+
+
+def turned(keys: Any) -> Any:
+    return np.swapaxes(keys, 0, 1)
+
+
 @tg.custom_jvp
 def with_jvp(x: Any, key: Any) -> Any:
     return x * random.normal(key)
@@ -151,6 +161,34 @@ TWICE: dict[str, Callable[[Any], Any]] = {
     "rows of several arrays": lambda key: (
         lambda keys: tg.vmap(random.normal)(keys).sum() + tg.vmap(random.uniform)(np.concatenate([keys[:1], keys])).sum()
     )(random.split(key, 3)[:2]),
+    **{f"two parts that overlap, {name}": lambda key, f=f: overlapping(key, *f) for name, f in {
+        "slices": (lambda k: k[:3], lambda k: k[2:]),
+        "a slice and an element of a reshape": (lambda k: k[1:], lambda k: k.reshape(2, 2, *k.shape[1:])[1]),
+        "turned": (lambda k: k[:2], lambda k: turned(k.reshape(2, 2, *k.shape[1:]))[0]),
+        "turned twice": (lambda k: k[1:2], lambda k: turned(turned(k.reshape(2, 2, *k.shape[1:])))[0]),
+        "steps": (lambda k: k[::2], lambda k: k[::-1][:2]),
+        "stacked": (lambda k: np.stack([k[0], k[3]]), lambda k: k[3:]),
+        "concatenated": (lambda k: np.concatenate([k[3:], k[:1]]), lambda k: k[:2]),
+        "by numbers": (lambda k: k[np.array([0, 3])], lambda k: np.roll(k, 1, axis=0)[:1]),
+        "by a mask": (lambda k: k[np.array([True, False, True, False])], lambda k: np.expand_dims(k[2], 0)),
+    }.items()},
+    "all of them in another shape": lambda key: (
+        lambda keys: tg.vmap(random.normal)(keys).sum() + tg.vmap(tg.vmap(random.uniform))(keys.reshape(2, 2, *keys.shape[1:])).sum()
+    )(random.split(key, 4)),
+    "copies in rows": lambda key: tg.vmap(random.normal)(np.concatenate([key[None], key[None]])),
+    "one that is unknown of all": lambda key: (
+        lambda keys: tg.vmap(random.normal)(keys).sum() + random.uniform(keys[random.randint(random.fold_in(key, 1), (), 0, 3)])
+    )(random.split(key, 3)),
+    "all after one that is unknown": lambda key: (
+        lambda keys: random.uniform(keys[random.randint(random.fold_in(key, 1), (), 0, 3)]) + tg.vmap(random.normal)(keys).sum()
+    )(random.split(key, 3)),
+    "one that is unknown, twice": lambda key: (
+        lambda keys, i: random.uniform(keys[i]) + random.normal(keys[i])
+    )(random.split(key, 3), random.randint(random.fold_in(key, 1), (), 0, 3)),
+    "all, one by one, after one that is unknown": lambda key: (
+        lambda keys: random.uniform(keys[random.randint(random.fold_in(key, 1), (), 0, 2)])
+        + (random.normal(keys[0]) + random.normal(keys[1]))
+    )(random.split(key, 2)),
 }  # fmt: skip
 EACH_STEP: dict[str, Callable[[Any], Any]] = {
     "closed over": lambda key: tg.lax.scan(lambda c, x: (c + random.normal(key), None), 0.0, np.ones(3))[0],
@@ -231,6 +269,17 @@ ONCE: dict[str, Callable[[Any], Any]] = {
         lambda keys: tg.vmap(lambda k: random.normal(random.fold_in(k, 1)))(keys).sum() + random.normal(keys[0])
     )(random.split(key, 3)),
     "on purpose": lambda key: random.normal(key) + random.uniform(random.clone(key)),
+    **{f"two parts apart, {name}": lambda key, f=f: overlapping(key, *f) for name, f in {
+        "slices": (lambda k: k[:2], lambda k: k[2:]),
+        "rows of a reshape": (lambda k: k.reshape(2, 2, *k.shape[1:])[0], lambda k: k.reshape(2, 2, *k.shape[1:])[1]),
+        "turned": (lambda k: turned(k.reshape(2, 2, *k.shape[1:]))[0], lambda k: np.stack([k[1], k[3]])),
+        "steps": (lambda k: k[::2], lambda k: k[::-1][::2]),
+        "by numbers": (lambda k: k[np.array([0, 3])], lambda k: k[np.array([2, 1])]),
+        "concatenated": (lambda k: np.concatenate([k[3:], k[:1]]), lambda k: k[1:3]),
+    }.items()},
+    "some that are unknown, and others": lambda key: (
+        lambda keys: random.uniform(keys[random.randint(random.fold_in(key, 1), (), 0, 3)]) + random.normal(keys[0])
+    )(random.split(key, 3)),
 }  # fmt: skip
 
 

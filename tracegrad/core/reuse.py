@@ -2,7 +2,7 @@
 
 Who draws from a key of which only the type is known notes that down with the trace that the key belongs to, and when that ends,
 the keys are compared: by what they were computed from, so that `keys[0]` is the same key twice, and one of `keys`, if a transform has
-drawn from all of those, and of `np.stack([keys[0], other])`. What a transform calls once more
+drawn from all of those, and of `np.stack([keys[0], other])` (see `key_parts.py`). What a transform calls once more
 (`f(key)` and `grad(f)(key)`), and two branches of which one is run, are no second use; nor is anything that a rule or a pass makes,
 since only calls of the user's are noted.
 
@@ -23,6 +23,7 @@ import numpy as np
 from tracegrad.core.context import traces_here
 from tracegrad.core.errors import KeyReuseWarning, RawSource, at, location_of, origin, resolve, user_source
 from tracegrad.core.graph import Graph
+from tracegrad.core.key_parts import Owners, Parts, Range, overlap, ranges
 from tracegrad.core.op import OPS
 from tracegrad.core.trace import Equation
 from tracegrad.core.tracer import Tracer, is_written, present
@@ -111,50 +112,44 @@ def draws_in(eqns: Sequence[Equation], uses: Sequence[Use]) -> Draws:
 
 
 def _warn_of_seconds(eqns: Sequence[Equation], uses: Sequence[Use]) -> None:
-    numbers = _numbers(eqns)
-    made = {id(eqn[4]): eqn for eqn in eqns if type(eqn[4]) is Tracer and eqn[4].dtype == np.uint32}
-    drawn: dict[Any, list[Use]] = {}  # from the keys of a number, all of them
-    in_part: dict[Any, list[Use]] = {}  # from some of them
-    told: set[Any] = set()  # of which keys, and by which uses; once is enough of each
-    for i, use in [(i, u._replace(key=key)) for i, u in enumerate(uses) for key in _put_together(u.key, made)]:
-        number, around = _number(use.key, numbers), [_number(x, numbers) for x in _selected_from(use.key, made)]
-        earlier = (before for n in (number, *around) for before in drawn.get(n, ()))
-        for before in (*earlier, *in_part.get(number, ())):
-            if told.isdisjoint((number, ("use", i))) and _is_second(before, use):
-                told.update((number, ("use", i)))
-                _warn(use, before)
-        drawn.setdefault(number, []).append(use)
-        for n in around:
-            in_part.setdefault(n, []).append(use)
+    parts = Parts(eqns)
+    drawn: Owners[Use | None] = Owners()  # by whom, and None once that has been told; once is enough of each key
+    unknown: list[tuple[list[Range], Use]] = []  # who draws from some of these keys
 
+    def is_after(piece: Sequence[Use | None], use: Use) -> bool:
+        return any([u is not None and _is_second(u, use) for u in piece])
 
-def _put_together(key: Any, made: Mapping[int, Equation]) -> list[Any]:
-    """The keys, or arrays of keys, that an array of keys has been put together from; else that itself."""
-    found, left = [], [key]
-    while left:
-        x = left.pop()
-        eqn = made.get(id(x))
-        if eqn is not None and eqn[0].name in ("stack", "concatenate") and eqn[3]["axis"] != x.ndim - 1:
-            left.extend(reversed(eqn[1]))
-        elif eqn is not None and eqn[0].name == "reshape" and _are_keys(x) and _are_keys(eqn[1][0]):
-            left.append(eqn[1][0])
-        else:
-            found.append(x)
-    return found
+    def tell(use: Use, before: Use, of: Sequence[Range]) -> None:
+        _warn(use, before)
+        for piece in drawn.pieces(of):
+            piece.append(None)
 
+    def first_of(pieces: Sequence[Sequence[Use | None]], use: Use) -> Use | None:
+        untold = [u for piece in pieces if None not in piece for u in piece]
+        return next((u for u in untold if u is not None and _is_second(u, use)), None)
 
-def _selected_from(key: Any, made: Mapping[int, Equation]) -> list[Any]:
-    """The arrays of keys that a key, or an array of keys, is a part of."""
-    found: list[Any] = []
-    eqn = made.get(id(key))
-    while eqn is not None and key.size and eqn[0].name in ("slice", "gather", "reshape") and _are_keys(eqn[1][0]):
-        found.append(eqn[1][0])
-        eqn = made.get(id(found[-1]))
-    return [x for x in found if x.ndim > 1]
-
-
-def _are_keys(x: Any) -> bool:
-    return type(x) in (Tracer, np.ndarray) and x.shape[-1:] == (2,)
+    for use in uses:
+        keys = parts.of(use.key)
+        mine, twice = ranges(keys.words)
+        pieces = drawn.pieces(mine)
+        before = first_of(pieces, use) or (use if twice and not any([None in piece for piece in pieces]) else None)
+        around = [ranges(words)[0] for words in keys.within]
+        if before is not None:
+            tell(use, before, mine)
+        for piece in drawn.pieces(mine):
+            piece.append(use)
+        # Which of some keys it draws from is unknown, but each of them has been drawn from; or now each has.
+        for of in around:
+            pieces = drawn.pieces(of)
+            before = first_of(pieces, use)
+            if before is not None and all([is_after(piece, use) for piece in pieces]):
+                tell(use, before, of)
+        for of, one in unknown:
+            if overlap(of, mine):
+                pieces = drawn.pieces(of)
+                if first_of(pieces, one) is not None and all([is_after(piece, one) for piece in pieces]):
+                    tell(use, one, of)
+        unknown += [(of, use) for of in around]
 
 
 def _is_second(before: Use, use: Use) -> bool:
@@ -167,28 +162,6 @@ def _is_second(before: Use, use: Use) -> bool:
         ):
             return False  # two branches
     return True
-
-
-def _numbers(eqns: Sequence[Equation]) -> dict[int, Any]:
-    """What stands for the value of each array of words that is computed in a trace: equal for what is computed in the same way."""
-    numbers: dict[int, Any] = {}
-    known: dict[Any, int] = {}
-    copy = OPS["copy"]
-    for op, inputs, _, params, out, _, _ in eqns:
-        first = out[0] if type(out) is tuple and out else out
-        if type(first) is not Tracer or first.dtype.kind != "u" or op is copy:
-            continue
-        key = (op, repr(params), *[_number(x, numbers) for x in inputs])
-        number = known.setdefault(key, len(known))
-        for i, x in enumerate(out if type(out) is tuple else (out,)):
-            numbers[id(x)] = ("computed", number, i)
-    return numbers
-
-
-def _number(x: Any, numbers: dict[int, Any]) -> Any:
-    if type(x) is Tracer or type(x) is np.ndarray:
-        return numbers.get(id(x), id(x))
-    return repr(x)
 
 
 def _name(key: Any) -> str | None:
