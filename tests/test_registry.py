@@ -13,7 +13,7 @@ from tracegrad.testing.cases import cases, cases_outside, mixed_cases
 from tracegrad.testing.rules import DTYPES
 
 # Ops made for one function at a time, and those of a named axis, which mean nothing outside the vmap that binds it: tested
-# where they are used (ops/test_collective.py has the derivatives and batching rules of the latter).
+# where they are used (ops/collective/ has the derivatives and batching rules of the latter).
 COLLECTIVES = {
     "all_gather", "all_to_all", "axis_index", "pmax", "pmin", "ppermute", "psum", "psum_scatter",
 }  # fmt: skip

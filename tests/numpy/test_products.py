@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from tests.ops.test_contract import array
+from tests.ops.contract.test_contract import array
 from tracegrad.core.errors import ShapeError
 from tracegrad.numpy import products
 from tracegrad.ops import contract

@@ -12,7 +12,7 @@ from tracegrad.core.tracer import concrete
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.families import implements, normalize_axis, shape_of
 from tracegrad.ops.index.expression import wide
-from tracegrad.ops.index.ops import filled, getitem
+from tracegrad.ops.index.gathers import filled, getitem
 from tracegrad.typing import Array, ArrayLike, Shape
 
 

@@ -16,7 +16,7 @@ from tracegrad.core.views import Place, write
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import shape_of
 from tracegrad.ops.index.expression import locate
-from tracegrad.ops.index.ops import scatter_op
+from tracegrad.ops.index.scatters import scatter_op
 from tracegrad.ops.writes import assigned, broadcast_into, cast_by, cycled, replace, setitem, target, writes
 from tracegrad.typing import ArrayLike
 

@@ -25,8 +25,9 @@ from tracegrad.ops.families import implements, linear, reject, require_held, sha
 from tracegrad.ops.index.at import at as at_index
 from tracegrad.ops.index.at import is_traced_mask, masked, needs_no_size
 from tracegrad.ops.index.expression import locate, region
-from tracegrad.ops.index.ops import scatter_op, slice_op
+from tracegrad.ops.index.scatters import scatter_op
 from tracegrad.ops.index.selected import Selected, beside_mask
+from tracegrad.ops.index.slices import slice_op
 from tracegrad.ops.shape import copied
 
 _KINDS = "biufc"

@@ -17,18 +17,10 @@ from tracegrad.core.types import is_inexact, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import shape_of
 from tracegrad.ops.index.expression import ALL, Index, Located, Region, from_front, locate, region_of, wide
-from tracegrad.ops.index.ops import (
-    are_distinct,
-    gather_op,
-    getitem,
-    positions,
-    scatter_add_op,
-    scatter_op,
-    slice_op,
-    take,
-    unslice_op,
-)
+from tracegrad.ops.index.gathers import are_distinct, gather_op, getitem, positions, scatter_add_op, take
+from tracegrad.ops.index.scatters import scatter_op
 from tracegrad.ops.index.selected import Selected, beside_mask, require_fit
+from tracegrad.ops.index.slices import slice_op, unslice_op
 from tracegrad.typing import Array, ArrayLike
 
 

@@ -18,7 +18,7 @@ from jax import lax
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType, Shape, is_added, number_kind
 from tracegrad.ops.index.expression import Index, from_front, is_joined, region, region_of, slice_of
-from tracegrad.ops.index.ops import are_distinct
+from tracegrad.ops.index.gathers import are_distinct
 from tracegrad.ops.rearrange import diagonal_index
 from tracegrad.xla.values import alike, cast, is_split, select, split_along, spread
 

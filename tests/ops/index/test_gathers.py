@@ -1,4 +1,4 @@
-"""Places that are traced."""
+"""What is read and added at index arrays, known and traced ones."""
 
 from __future__ import annotations
 

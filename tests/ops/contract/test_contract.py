@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from tracegrad.core.errors import DtypeError, ShapeError
-from tracegrad.ops.contract import explicit_subscripts
+from tracegrad.core.errors import ShapeError
 
 jax.config.update("jax_enable_x64", True)
 
@@ -167,81 +166,6 @@ def test_mixed_dtypes() -> None:
         assert [g.dtype for g in pull(np.ones((2, 3), complex))] == [np.complex128, np.float64]
     out, pull = tg.vjp(np.dot, x32, x32.T)
     assert out.dtype == np.float32 and pull(out)[0].dtype == np.float32
-
-
-def test_integers_take_no_derivative() -> None:
-    counts = np.array([[1, 2], [3, 4]])
-    g = tg.grad(lambda x: np.sum(counts @ x) + np.einsum("ij,j->", counts, x))(np.ones(2))
-    np.testing.assert_array_equal(g, [8.0, 12.0])
-    assert tg.eval_shape(lambda x: x @ x, counts).dtype == np.int64
-    assert tg.eval_shape(lambda x: np.einsum("i->", x), np.ones(3, np.int8)).dtype == np.int8
-
-
-def test_a_gradient_through_a_sum_reaches_blas() -> None:
-    """The cotangent of a sum is a broadcast view, on which np.matmul falls back to a loop; ours copies it first."""
-    x, w = array(40, 30), array(30, 20)
-    gx, gw = tg.grad(lambda x, w: np.sum(x @ w), (0, 1))(x, w)
-    np.testing.assert_allclose(gx, np.broadcast_to(w.sum(1), x.shape), rtol=1e-12)
-    np.testing.assert_allclose(gw, np.broadcast_to(x.sum(0)[:, None], w.shape), rtol=1e-12)
-
-
-def test_a_broadcast_operand_of_einsum() -> None:
-    a, b = array(1, 3), array(2, 3)
-    for subscripts in ("ij,ij->ij", "ij,ij->i", "ij,ij->"):
-        expected = np.einsum(subscripts, a, b)
-        out, pull = tg.vjp(lambda a, b, s=subscripts: np.einsum(s, a, b), a, b)
-        np.testing.assert_allclose(out, expected)
-        ga, gb = pull(np.ones_like(expected))
-        np.testing.assert_allclose(ga, b.sum(0, keepdims=True))
-        np.testing.assert_allclose(gb, np.broadcast_to(a, b.shape))
-
-
-def test_einsum_is_one_equation() -> None:
-    graph = tg.make_graph(lambda a, b, c: np.einsum("...ij,jk,k", a, b, c))(array(2, 2, 3), array(3, 4), array(4))
-    assert [e.op.name for e in graph.eqns] == ["einsum"]
-    assert graph.eqns[0].params == {"subscripts": "Zij,jk,k->Zi"}
-
-
-def test_einsum_dtype() -> None:
-    x = np.ones(2, np.float32)
-    assert tg.eval_shape(lambda x: np.einsum("i,i", x, x, dtype=np.float64), x).dtype == np.float64
-    with pytest.raises(DtypeError, match=r"f32\[2\] does not become int64 by the rule 'safe'"):
-        tg.eval_shape(lambda x: np.einsum("i,i", x, x, dtype=np.int64), x)
-
-
-@pytest.mark.parametrize(
-    "subscripts, ndims, expected",
-    [
-        ("ij,jk", (2, 2), "ij,jk->ik"),
-        ("ba", (2,), "ba->ab"),
-        ("ii", (2,), "ii->"),
-        ("...", (3,), "XYZ->XYZ"),
-        ("...i,...i->...", (1, 3), "i,YZi->YZ"),
-        ("Z...,...", (2, 0), "ZY,->YZ"),
-        ("->", (0,), "->"),
-    ],
-)
-def test_explicit_subscripts(subscripts: str, ndims: tuple[int, ...], expected: str) -> None:
-    assert explicit_subscripts(subscripts, ndims) == expected
-
-
-@pytest.mark.parametrize(
-    "subscripts, ndims, why",
-    [
-        ("ij,jk", (2,), "2 terms for 1 operands"),
-        ("i+j", (2,), "letters"),
-        ("ijk->i", (2,), "does not fit 2 dimensions"),
-        ("i->i", (2,), r"write '\.\.\.'"),
-        ("ij->ii", (2,), "names an axis twice"),
-        ("ij->ik", (2,), "no operand has"),
-        ("i...->i", (2,), "missing from the output"),
-        ("......", (2,), "letters"),
-        ("...", (53,), "more than 52"),
-    ],
-)
-def test_bad_subscripts(subscripts: str, ndims: tuple[int, ...], why: str) -> None:
-    with pytest.raises(ShapeError, match=why):
-        explicit_subscripts(subscripts, ndims)
 
 
 @pytest.mark.parametrize(
