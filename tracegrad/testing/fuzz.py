@@ -1,5 +1,5 @@
 """`python -m tracegrad.testing.fuzz --minutes 60`: random programs, each checked in every way, until the time is up; with
-`--plain` NumPy's calls on exotic operands against NumPy itself (see plain.py); and with `--ops N` every op of the registry
+`--plain` NumPy's calls on exotic operands against NumPy itself (see plain/); and with `--ops N` every op of the registry
 on so many drawn inputs.
 
 What fails is shrunk and printed as Python that can be run, with the seed of its round.
