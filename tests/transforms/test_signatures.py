@@ -29,10 +29,10 @@ from tests.compare import same_bits
 from tests.notes import Notes
 from tracegrad import tree, tree_util
 from tracegrad.core.graph import evaluate
-from tracegrad.core.static import frozen
 from tracegrad.lower.numpy.writer import lower
 from tracegrad.lower.passes import simplify
-from tracegrad.transforms.signatures import Backend, Signatures, static_arguments
+from tracegrad.transforms.signatures import Backend, Signatures
+from tracegrad.transforms.static_arguments import static_arguments
 
 
 class Pair(NamedTuple):
@@ -174,34 +174,6 @@ def test_checkpoint(data: Any) -> None:
 def test_xla(data: Any) -> None:
     pytest.importorskip("jax")
     told_apart("xla", data)
-
-
-values = st.recursive(
-    st.sampled_from(
-        [*STATIC, float("nan"), 0j, -0j, np.float64(0.0), np.float64(-0.0), np.int64(1), range(0), range(1, 1)]
-    ),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=2),
-        st.lists(inner, max_size=2).map(tuple),
-        st.dictionaries(st.sampled_from(["a", "b", 1, True, 1.0]), inner, max_size=2),
-        st.builds(Layer, inner, inner),
-        st.lists(st.sampled_from([0, 1, -0.0, 0.0, True]), max_size=2).map(np.array),
-        st.lists(inner, min_size=1, max_size=2).map(lambda xs: np.fromiter(xs, object)),
-    ),
-    max_leaves=4,
-)
-
-
-@given(values, values)
-@settings(max_examples=150, derandomize=True, deadline=None, database=None)
-def test_static_values(a: Any, b: Any) -> None:
-    """By what they print, which shows types but for arrays within."""
-    text = lambda x: repr(x) if not isinstance(x, np.ndarray) else repr((x.dtype, x.tolist()))
-    jitted = tg.jit(lambda x, s: x * float(zlib.crc32(text(s).encode())), static_argnums=1)
-    for s in (a, b, a, b):
-        np.testing.assert_array_equal(jitted(X, s), X * float(zlib.crc32(text(s).encode())))
-    assert len(jitted.trace_log) == 1 + (frozen(a) != frozen(b))
-    assert hash(frozen(a)) == hash(frozen(a)) and frozen(a) == frozen(a)
 
 
 ORDERS = {
@@ -463,20 +435,6 @@ def test_a_key_that_is_missing_is_not_one_with_none() -> None:
         jitted = tg.jit(f)
         for d in (first, second, first, second):
             same_bits(jitted(d), f(d))
-
-
-def scaled(x: Any, times: Any = 1, *, sign: Any = 1) -> Any:
-    assert type(times) is int
-    return x * sign if times == 1 else x * times
-
-
-@pytest.mark.parametrize("static", [{"static_argnums": 1}, {"static_argnums": -1}, {"static_argnames": "times"}])
-@pytest.mark.parametrize("backend", ["numpy", "xla", None])
-def test_a_static_argument_by_position_and_by_name(static: Any, backend: str | None) -> None:
-    transformed = tg.checkpoint(scaled, **static) if backend is None else tg.jit(scaled, backend=backend, **static)
-    assert float(transformed(2.0, 3)) == float(transformed(2.0, times=3)) == float(transformed(x=2.0, times=3)) == 6.0
-    assert float(transformed(2.0)) == float(transformed(2.0, sign=1)) == 2.0
-    assert float(tg.grad(lambda x: transformed(x, times=3))(2.0)) == 3.0
 
 
 def test_containers_that_are_registered_with_jax_alone() -> None:

@@ -28,7 +28,8 @@ from tracegrad.lower.passes import simplify
 from tracegrad.transforms.control.budget import chosen_within, size_in_bytes
 from tracegrad.transforms.control.checkpoint_policies import Policy, nothing_saveable
 from tracegrad.transforms.control.held import Reverse, axis_indices, holding_one, reverse
-from tracegrad.transforms.signatures import Backend, Signatures, static_arguments
+from tracegrad.transforms.signatures import Backend, Signatures
+from tracegrad.transforms.static_arguments import static_arguments
 from tracegrad.typing import Array, P, R
 
 _BACKEND = Backend("numpy", simplify)

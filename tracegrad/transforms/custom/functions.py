@@ -33,7 +33,7 @@ from tracegrad.transforms.custom.closures import HoldsFunctions, closing
 from tracegrad.transforms.custom.rules import Rules
 from tracegrad.transforms.custom.symbolic_zeros import CustomVJPPrimal, SymbolicZero, symbolic_zero
 from tracegrad.transforms.linear import zeros_like_type
-from tracegrad.transforms.signatures import argument_names, existing_numbers, places_of
+from tracegrad.transforms.static_arguments import argument_names, existing_numbers, places_of
 from tracegrad.typing import F, P, R
 
 Owner = TypeVar("Owner")  # whose method a function with rules is

@@ -34,16 +34,8 @@ from tracegrad.transforms.control.call import call
 from tracegrad.transforms.jit.sizes import SizedSignatures, checked_dims
 from tracegrad.transforms.jit.tiers import Tier, Tiers
 from tracegrad.transforms.jit.xla import LoweredToXla, OnXla
-from tracegrad.transforms.signatures import (
-    Backend,
-    Entry,
-    Signatures,
-    argument_names,
-    existing_numbers,
-    matches_nothing,
-    places_of,
-    static_arguments,
-)
+from tracegrad.transforms.signatures import Backend, Entry, Signatures, matches_nothing
+from tracegrad.transforms.static_arguments import argument_names, existing_numbers, places_of, static_arguments
 from tracegrad.typing import Array, P, R
 
 Owner = TypeVar("Owner")  # whose method a jitted function is

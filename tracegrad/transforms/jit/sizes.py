@@ -35,7 +35,8 @@ from tracegrad.core.sizes import Comparison, Size
 from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import ArrayType
 from tracegrad.transforms.jit.alike import Differs, Made, Merging, NoPolynomial, Numbers, Sizes, monomials
-from tracegrad.transforms.signatures import Backend, NameOf, Signatures, Static
+from tracegrad.transforms.signatures import Backend, NameOf, Signatures
+from tracegrad.transforms.static_arguments import Static
 
 Dims = Mapping[str, tuple[str | None, ...]]
 

@@ -19,7 +19,8 @@ from tracegrad.core.tracebacks import trimming
 from tracegrad.lower.numpy.source import ModuleSource, tidy
 from tracegrad.lower.passes import simplify
 from tracegrad.transforms.jit.numpy import Jitted
-from tracegrad.transforms.signatures import Backend, Signatures, static_arguments
+from tracegrad.transforms.signatures import Backend, Signatures
+from tracegrad.transforms.static_arguments import static_arguments
 
 _DICTS = (dict, OrderedDict, defaultdict)
 _BACKEND = Backend("numpy", partial(simplify, inline=False))
