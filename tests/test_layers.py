@@ -54,7 +54,7 @@ ROOMS = [
     {"core.tracing"},
     {"core.show", "core.check"},
     {"ops"},
-    {"lower", "transforms", "xla.emit", "xla.cpu", "xla.passes", "xla.values", "xla.rules"},
+    {"lower", "transforms", "xla.emit", "xla.cpu", "xla.host", "xla.passes", "xla.values", "xla.rules"},
     {"numpy", "lax", "xla.devices", "random", "scipy"},
     {"xla.primitives"},
     {"xla.from_jax"},

@@ -6,19 +6,18 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental import io_callback
 
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.ops.external import RAISED, STOPPED, Axes, External, result_types, run
+from tracegrad.xla.host import on_host
 
 
 def _on_host(function: External, axes: Axes, *arrays: Any) -> Sequence[Any]:
     try:
-        return run(function, axes, [np.asarray(x) for x in arrays])
+        return run(function, axes, arrays)
     except Exception as error:
         if not function.raises:
             STOPPED[:] = [error]
@@ -30,8 +29,6 @@ def _on_host(function: External, axes: Axes, *arrays: Any) -> Sequence[Any]:
 @lowers("external")
 def _external(out: Sequence[ArrayType], *inputs: Any, function: External, axes: Axes) -> Any:
     host = functools.partial(_on_host, function, axes)
-    shapes = [jax.ShapeDtypeStruct(t.shape, t.dtype) for t in out]
-    arrays = list(map(jnp.asarray, inputs))
     if function.pure:
-        return jax.pure_callback(host, shapes, *arrays, vmap_method="sequential")
-    return io_callback(host, shapes, *arrays, ordered=function.ordered)
+        return on_host(host, out, inputs, vmap_method="sequential")
+    return on_host(host, out, inputs, io_callback, ordered=function.ordered)

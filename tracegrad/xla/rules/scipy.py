@@ -5,12 +5,10 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.scipy import special as jax_special
 
@@ -33,6 +31,7 @@ from tracegrad.ops.special import (  # noqa: F401, which fill DECLARED
 )
 from tracegrad.ops.special.declared import DECLARED
 from tracegrad.ops.special.incomplete import digamma_rise_of
+from tracegrad.xla.host import on_host
 from tracegrad.xla.values import cast, spread
 
 
@@ -105,45 +104,14 @@ def _alike(function: Callable[..., Any], out: ArrayType, *inputs: Any, **params:
     return function(*[spread(cast(x, out.dtype), out.shape) for x in inputs], **params)
 
 
-# XLA may call the host on a thread of its own, where jax's 64-bit flag is what the process has, and jax rounds what goes in and out by
-# it. So numbers of 64 bits go both ways as words of 32.
-_WIDE = {np.dtype(d) for d in (np.float64, np.int64, np.uint64, np.complex128)}
-
-
-def _words(x: Any) -> Any:
-    if x.dtype not in _WIDE:
-        return x
-    if x.dtype == np.complex128:
-        return jnp.concatenate([_words(lax.real(x)), _words(lax.imag(x))], axis=-1)
-    return lax.bitcast_convert_type(x, np.uint32)
-
-
-def _from_words(x: Any, dtype: Any) -> Any:
-    if dtype not in _WIDE:
-        return x
-    if dtype == np.complex128:
-        return lax.complex(_from_words(x[..., :2], np.dtype(float)), _from_words(x[..., 2:], np.dtype(float)))
-    return lax.bitcast_convert_type(x, dtype)
-
-
-def _on_host(name: str, out: ArrayType, params: Mapping[str, Any], dtypes: Sequence[Any], *inputs: Any) -> Any:
-    arrays = [
-        np.ascontiguousarray(x).view(d)[..., 0] if d in _WIDE else np.asarray(x)
-        for x, d in zip(inputs, dtypes, strict=True)
-    ]
-    found = np.asarray(OPS[name].evaluate(*arrays, **params), out.dtype)
-    return np.ascontiguousarray(found[..., None]).view(np.uint32) if out.dtype in _WIDE else found
+def _on_host(name: str, params: Mapping[str, Any], *arrays: Any) -> Any:
+    return [OPS[name].evaluate(*arrays, **params)]
 
 
 def _called_back(name: str, out: ArrayType, *inputs: Any, **params: Any) -> Any:
     # In the dtypes that they have: some of SciPy's functions want whole numbers for an order.
-    arrays: Sequence[Any] = [spread(jnp.asarray(x), out.shape) for x in inputs]
-    shape, dtype = out.shape, out.dtype
-    if dtype in _WIDE:
-        shape, dtype = (*shape, dtype.itemsize // 4), np.dtype(np.uint32)
-    call = functools.partial(_on_host, name, out, params, [np.dtype(x.dtype) for x in arrays])
-    found = jax.pure_callback(call, jax.ShapeDtypeStruct(shape, dtype), *map(_words, arrays), vmap_method="expand_dims")
-    return _from_words(found, out.dtype)
+    arrays = [spread(jnp.asarray(x), out.shape) for x in inputs]
+    return on_host(functools.partial(_on_host, name, params), [out], arrays, vmap_method="expand_dims")[0]
 
 
 for _name in DECLARED:
