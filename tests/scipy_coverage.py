@@ -687,7 +687,7 @@ XLA on the host; those of counts have no derivative, being whole numbers.
 
 `tg.scipy.optimize`: SciPy searches with tracegrad's derivatives, on XLA on the host, and what it finds has derivatives of every order in `args`, by the implicit function theorem.
 
-- **Solvers**: `minimize` (no derivative with `constraints`), `root`, `least_squares`, `curve_fit`; results are `OptimizeResults`. They take no `jac`, `hess` and `callback`.
+- **Solvers**: `minimize` (with derivatives in `bounds` too, none with `constraints`), `root`, `least_squares`, `curve_fit`; results are `OptimizeResults`. They take no `jac`, `hess` and `callback`.
 - **Refused**: `linprog`, since the solution of a linear program lies in a corner.
 
 ## Sparse matrices

@@ -9,6 +9,7 @@ import pytest
 import scipy.optimize
 
 import tracegrad as tg
+from tracegrad.core.errors import UnexpectedTracerError
 
 opt = tg.scipy.optimize
 T = np.linspace(0.0, 2.0, 15)
@@ -73,3 +74,50 @@ def test_curve_fit_has_derivatives() -> None:
     np.testing.assert_allclose(
         opt.curve_fit(model, T, Y, bounds=(0, [5.0, 2.0]))[0], opt.curve_fit(model, T, Y)[0], rtol=1e-5
     )
+
+
+def test_curve_fit_has_derivatives_in_places_deviations_and_bounds() -> None:
+    how: dict[str, Any] = {"ftol": 1e-15, "xtol": 1e-15, "gtol": 1e-15}
+    w = np.cos(np.arange(15.0))
+
+    def fit(q: Any, part: int) -> Any:
+        return opt.curve_fit(model, T + q[0] * w, Y, sigma=SIGMA * (1 + q[1] * w), p0=(1.0, 1.0), **how)[part]
+
+    q, step = np.array([0.01, 0.02]), 1e-4
+    for part in (0, 1):
+        f = lambda q, part=part: fit(q, part)
+        for g in (f, tg.jacrev(f)):
+            wanted = np.stack([(g(q + step * e) - g(q - step * e)) / (2 * step) for e in np.eye(2)], -1)
+            np.testing.assert_allclose(tg.jacfwd(g)(q), wanted, rtol=1e-3, atol=1e-5 * np.max(np.abs(wanted)))
+    held = lambda b: opt.curve_fit(model, T, Y, p0=(1.0, 0.1), bounds=([0.0, 0.0], [10.0, b]), **how)[0]
+    np.testing.assert_allclose(tg.jacfwd(held)(0.5), (held(0.5 + 1e-3) - held(0.5 - 1e-3)) / 2e-3, atol=1e-4)
+    with pytest.raises(UnexpectedTracerError, match=r"where to begin follows from bounds.*write p0=np.ones\(2\)"):
+        tg.grad(lambda b: np.sum(opt.curve_fit(model, T, Y, bounds=(0.0, b))[0]))(1.0)
+
+
+def test_what_curve_fit_takes() -> None:
+    expected = opt.curve_fit(model, T, Y)[0]
+    np.testing.assert_array_equal(opt.curve_fit(model, T.tolist(), Y.tolist(), maxfev=100)[0], expected)
+    np.testing.assert_allclose(tg.jit(lambda p: opt.curve_fit(model, T, Y, p0=[p, 1.0])[0])(1.5), expected, rtol=1e-6)
+    with pytest.raises(TypeError, match=r"takes f_scale, .*got jac, nan_policy; the Jacobian is tracegrad's"):
+        opt.curve_fit(model, T, Y, jac=model, nan_policy="omit")
+    with pytest.raises(UnexpectedTracerError, match="f_scale is how SciPy searches"):
+        tg.grad(lambda s: np.sum(opt.curve_fit(model, T, Y, method="trf", f_scale=s)[0]))(1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["trf", "dogbox", "lm"])
+def test_second_derivatives_of_least_squares(method: str) -> None:
+    how: dict[str, Any] = {"method": method, "ftol": 1e-15, "xtol": 1e-15, "gtol": 1e-15}
+    w, q = np.cos(np.arange(15.0)), np.array([0.01, 0.02])
+    residuals = lambda x, y, t: model(t, x["a"], x["b"]) - y
+
+    def solve(q: Any) -> Any:
+        x = opt.least_squares(residuals, {"a": 1.0, "b": 1.0}, args=(Y + q[0] * w, T + q[1] * w), **how).x
+        return np.stack([x["a"], x["b"]])
+
+    for f in (solve, tg.jacrev(solve)):
+        wanted = np.stack([(f(q + 1e-3 * e) - f(q - 1e-3 * e)) / 2e-3 for e in np.eye(2)], -1)
+        np.testing.assert_allclose(tg.jacfwd(f)(q), wanted, rtol=1e-4, atol=1e-5)
+    second = tg.jacfwd(tg.jacrev(solve))
+    np.testing.assert_allclose(tg.jit(second, backend="xla")(q), second(q), rtol=1e-9)

@@ -9,7 +9,7 @@ import pytest
 import scipy.optimize
 
 import tracegrad as tg
-from tracegrad.core.errors import DifferentiationError, ShapeError, UnsupportedFunctionError
+from tracegrad.core.errors import DifferentiationError, ShapeError, UnexpectedTracerError, UnsupportedFunctionError
 
 opt = tg.scipy.optimize
 X0 = np.array([-1.2, 1.0])
@@ -53,7 +53,7 @@ def test_scipy_finds_roots_with_our_jacobians(method: str) -> None:
     np.testing.assert_allclose(found.x, [0.8411639, 0.1588361], atol=1e-6)
 
 
-@pytest.mark.parametrize("method", [None, *GRADIENT, "Nelder-Mead", "Powell", "COBYLA"])
+@pytest.mark.parametrize("method", [None, *GRADIENT, "Nelder-Mead", "Powell", "COBYLA", "COBYQA"])
 @pytest.mark.filterwarnings("ignore")
 def test_every_method(method: str | None) -> None:
     found = opt.minimize(convex, np.zeros(2), method=method, tol=1e-8)
@@ -174,3 +174,81 @@ def test_refusals() -> None:
         opt.minimize(rosenbrock, np.ones(2) * 1j)
     with pytest.raises(TypeError, match=r"tg.scipy.optimize.minimize"):
         tg.jit(lambda a: scipy.optimize.minimize(lambda x: np.sum((x - a) ** 2), np.zeros(2)).x)(A)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Bounds, constraints, and where a search begins.
+
+
+def test_derivatives_in_bounds() -> None:
+    """What lies at a bound moves with it, and all else with what lies there."""
+    f = lambda x, a: np.sum((x - a) ** 2) + x[0] * x[1]
+    a = np.array([3.0, 1.0])
+
+    def solve(high: Any, method: str | None = None) -> Any:
+        return opt.minimize(f, np.zeros(2), args=(a,), bounds=[(None, high), (0, 10)], tol=1e-12, method=method).x
+
+    for method in (None, "SLSQP", "TNC"):
+        np.testing.assert_allclose(solve(1.5, method), [1.5, 0.25], atol=1e-7)  # x1 = a1 - x0 / 2
+        np.testing.assert_allclose(tg.jacrev(lambda h, m=method: solve(h, m))(1.5), [1.0, -0.5], atol=1e-7)
+    np.testing.assert_allclose(tg.jit(tg.jacfwd(solve))(1.5), [1.0, -0.5], atol=1e-7)
+    np.testing.assert_allclose(tg.vmap(solve)(np.array([1.5, 0.5])), [[1.5, 0.25], [0.5, 0.75]], atol=1e-7)
+    both = lambda ends: opt.minimize(f, np.zeros(2), args=(a,), bounds=scipy.optimize.Bounds(*ends), tol=1e-12).x
+    found = tg.jacrev(both)((np.zeros(2), np.array([1.5, 10.0])))
+    np.testing.assert_allclose(found[1], [[1.0, 0.0], [-0.5, 0.0]], atol=1e-7)
+    np.testing.assert_allclose(found[0], 0.0, atol=1e-7)
+
+
+def test_it_begins_at_what_is_traced() -> None:
+    f = lambda x, a: np.sum((x["u"] - a) ** 2) + x["v"] ** 2
+    solve = lambda x0: opt.minimize(f, {"u": x0, "v": 1.0}, args=(A,)).x["u"]
+    starts = np.array([[0.0, 0.0], [2.0, 2.0]])
+    np.testing.assert_allclose(tg.vmap(solve)(starts), [A, A], atol=1e-5)
+    np.testing.assert_array_equal(tg.jacrev(solve)(starts[0]), np.zeros((2, 2)))  # the minimum is where it is
+    np.testing.assert_allclose(tg.jit(lambda x: opt.root(lambda x, a: x**3 - a, x, args=(8.0,)).x)(1.0), 2.0)
+
+
+def test_jax_arrays() -> None:
+    jax = pytest.importorskip("jax")
+    found = opt.minimize(lambda x: (x - 2) ** 2, jax.numpy.float32(0.0), bounds=[(None, jax.numpy.float32(1.0))])
+    assert isinstance(found.x, jax.Array) and found.x.dtype == np.float32 and found.x == 1.0
+
+
+def test_constraints_of_trees() -> None:
+    f = lambda x: (x["a"] - 3) ** 2 + (x["b"] - 1) ** 2
+    x0 = {"a": 1.0, "b": 1.0}
+    for rule in (
+        scipy.optimize.LinearConstraint(np.ones((1, 2)), 1, 1),
+        scipy.optimize.NonlinearConstraint(lambda x: x["a"] + x["b"], 1, 1),
+        {"type": "eq", "fun": lambda x: x["a"] + x["b"] - 1},
+    ):
+        way = "slsqp" if isinstance(rule, dict) else "trust-constr"
+        found = opt.minimize(f, x0, method=way, constraints=rule, tol=1e-9).x
+        np.testing.assert_allclose([found["a"], found["b"]], [1.5, -0.5], atol=1e-5)
+
+
+def test_what_is_wrong_with_a_search() -> None:
+    square = lambda x: np.sum(x * x)
+    for wrong, error, words in (
+        (lambda: opt.minimize(square, np.zeros(0)), ShapeError, "there are no numbers in x0"),
+        (lambda: opt.minimize(square, X0, bounds=[1, 2]), TypeError, r"a pair \(low, high\) for each number in x0, got \[1, 2\]"),
+        (lambda: opt.least_squares(square, X0, bounds=None), TypeError, r"bounds must be a pair \(low, high\).*got None"),
+        (lambda: opt.minimize(square, X0, method=lambda *_: 0), TypeError, "method must be the name of one of SciPy's"),
+        (lambda: opt.minimize(lambda x: x, X0), DifferentiationError, r"<lambda>' .*returned f64\[2\]"),
+        (lambda: tg.grad(lambda t: opt.minimize(square, X0, tol=t).fun)(1.0), UnexpectedTracerError, "tol is how SciPy searches"),
+        (lambda: tg.jit(lambda t: opt.root(np.sin, X0, options={"xtol": t}).x)(1.0), UnexpectedTracerError, "options is how"),
+        (
+            lambda: tg.jit(lambda t: opt.minimize(square, X0, constraints={"type": "eq", "fun": lambda x: x[0] - t}).x)(1.0),
+            UnexpectedTracerError, "a constraint closes over a traced",
+        ),
+    ):  # fmt: skip
+        with pytest.raises(error, match=words):
+            wrong()
+
+
+@pytest.mark.parametrize("method", ["Newton-CG", "trust-ncg", "trust-krylov", "trust-constr"])
+@pytest.mark.filterwarnings("ignore")
+def test_scipy_takes_our_products(method: str) -> None:
+    products = lambda x, p: tg.hvp(convex, (x,), (p,))
+    found = scipy.optimize.minimize(convex, np.zeros(2), method=method, jac=tg.grad(convex), hessp=products)
+    assert np.max(np.abs(tg.grad(convex)(found.x))) < 1e-3

@@ -1,5 +1,5 @@
 """`scipy.optimize`'s solvers with derivatives: SciPy searches, tracegrad gives it what derivatives it asks for, and what it finds has
-derivatives itself, of every order, in `args`.
+derivatives itself, of every order, in `args` and bounds.
 
 What is found solves an equation: the gradient is zero, the residual is. So its derivative is that of `tg.implicit`, at the point at
 which SciPy has stopped, and as accurate as that point: the default tolerances leave some five digits, `tol=1e-10` more. Whether SciPy

@@ -9,20 +9,24 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad import tree
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.errors import (
+    UnexpectedTracerError,
     at,
     clip,
     described,
     require_callable,
     user_source,
 )
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import type_of
 from tracegrad.scipy.optimize.problem import (
     OptimizeResults,
-    Pair,
     Problem,
     limits_of,
+    pair_of,
+    plain_settings,
     problem_of,
     scipy_optimize,
     within_limits,
@@ -40,6 +44,9 @@ _LOSSES: dict[str, Callable[[Any], Any]] = {
     "cauchy": np.log1p,
     "arctan": np.arctan,
 }
+
+# What `least_squares` takes of how SciPy searches.
+_SEARCH = frozenset(("ftol", "xtol", "gtol", "x_scale", "loss", "f_scale", "max_nfev"))
 
 
 @accepting_jax
@@ -65,7 +72,8 @@ def least_squares(
         x0: where to begin, a pytree of real arrays.
         args: a tuple of further arguments, pytrees. What is differentiated belongs here, not into a closure.
         bounds: a pair (low, high) of numbers or arrays for the numbers of x0 in the order of leaves, or a
-            `scipy.optimize.Bounds`. Where x lies at one it does not move; else it moves as without.
+            `scipy.optimize.Bounds`. Where x lies at one it does not move but with that, in which it has derivatives too; else it moves
+            as without.
         loss: "linear", "soft_l1", "huber", "cauchy" or "arctan".
         method, ftol, xtol, gtol, x_scale, f_scale, max_nfev: SciPy's.
 
@@ -74,7 +82,7 @@ def least_squares(
 
     Raises:
         ValueError: a loss that is none of these.
-        UnexpectedTracerError: `fun` closes over what is traced.
+        UnexpectedTracerError: `fun` closes over what is traced, or how SciPy searches is traced.
         LinAlgError: a derivative where the Hessian of the sum is singular.
 
     >>> import numpy as np, tracegrad as tg
@@ -100,11 +108,13 @@ def _squares(
     problem: Problem, theta: Sequence[Any], bounds: Any, how: dict[str, Any], must: bool = False
 ) -> OptimizeResults:
     """The least squares of a problem; with `must` it is an error of the search's if there are none."""
-    limits = limits_of(bounds if hasattr(bounds, "lb") else Pair(*bounds), problem.count, problem.name)
+    plain_settings(how, problem.name)
+    limits = limits_of(pair_of(bounds, problem.name), problem.count, problem.name)
 
-    def search(v: Any, *args: Any) -> Any:
-        flat = lambda v: problem.flat(v, *args)
-        limit = {} if limits is None else {"bounds": limits}
+    def search(v: Any, *given: Any) -> Any:
+        ends, args = given[: len(limits)], given[len(limits) :]
+        flat = problem.at(args, flat=True)
+        limit = {"bounds": ends} if ends else {}
         found = scipy_optimize().least_squares(flat, v, jac=jacobian(flat), **limit, **how)
         if must and not found.success:
             raise RuntimeError(f"Optimal parameters not found: {found.message}")
@@ -115,7 +125,8 @@ def _squares(
     def half(v: Any, *args: Any) -> Any:
         return 0.5 * scale**2 * np.sum(loss((problem.flat(v, *args) / scale) ** 2))
 
-    return problem.results(theta, problem.solved(theta, search, within_limits(limits, grad(half))))
+    found = problem.solved([theta[0], *limits, *theta[1:]], search, within_limits(limits, grad(half)))
+    return problem.results(theta, found)
 
 
 @accepting_jax
@@ -135,19 +146,19 @@ def curve_fit(
 
     Args:
         f: a function of `xdata` and of numbers, the parameters, that returns an array like `ydata`.
-        xdata: what `f` takes, a pytree.
+        xdata: what `f` takes, a pytree; a list of numbers is an array.
         ydata: an array.
         p0: where to begin, one number for each parameter; None for ones, as many as `f` has parameters.
         sigma: standard deviations, or a covariance matrix, of `ydata`.
         absolute_sigma: whether `sigma` is known, and not just up to a factor.
-        bounds, method, **kwargs: those of `least_squares`; None for "lm", or "trf" with bounds.
+        bounds, method, **kwargs: those of `least_squares`, and `maxfev` for `max_nfev`; None for "lm", or "trf" with bounds.
 
     Returns:
         The parameters, and their covariance matrix.
 
     Raises:
         RuntimeError: SciPy has not found a minimum.
-        TypeError: without p0, where the signature of `f` does not say how many parameters it has.
+        TypeError: without p0, where the signature of `f` does not say how many parameters it has; an argument that is not taken.
 
     >>> import numpy as np, tracegrad as tg
     >>> t = np.linspace(0.0, 2.0, 20)
@@ -157,11 +168,19 @@ def curve_fit(
     ([3.0, 0.7], (2, 20))
     """
     require_callable(f, "scipy.optimize.curve_fit", "(f, xdata, ydata)")
-    pair = bounds if hasattr(bounds, "lb") else Pair(*bounds)
-    start = _beginning(f, pair) if p0 is None else np.asarray(p0)
+    if "maxfev" in kwargs:
+        kwargs["max_nfev"] = kwargs.pop("maxfev")
+    if strange := sorted(kwargs.keys() - _SEARCH):
+        raise TypeError(
+            f"scipy.optimize.curve_fit{at(user_source())} takes {', '.join(sorted(_SEARCH))} and maxfev besides its own arguments, got "
+            f"{', '.join(strange)}; the Jacobian is tracegrad's"
+        )
+    if isinstance(xdata, list | tuple) and all([np.ndim(x) == 0 for x in tree.tree_leaves(xdata)]):
+        xdata = raveled(xdata) if all([np.ndim(x) == 0 for x in xdata]) else np.asarray(xdata)
+    pair = pair_of(bounds, "curve_fit")
+    start = _beginning(f, pair) if p0 is None else raveled(p0)
     if method is None:
-        unlimited = np.isinf(pair.lb).all() and np.isinf(pair.ub).all()
-        method = "lm" if unlimited else "trf"
+        method = "trf" if limits_of(pair, type_of(start).size, "curve_fit") else "lm"
     weights = () if sigma is None else (sigma,)
 
     @functools.wraps(f)
@@ -194,6 +213,11 @@ def _beginning(f: Callable[..., Any], pair: Any) -> Any:
         raise TypeError(
             f"scipy.optimize.curve_fit{at(user_source())}: the signature of {described(f)} does not say how many parameters it has; "
             "write p0=np.ones(n)"
+        )
+    if any([isinstance(x, Tracer) for x in tree.tree_leaves((pair.lb, pair.ub))]):
+        raise UnexpectedTracerError(
+            f"scipy.optimize.curve_fit{at(user_source())}: where to begin follows from bounds, and these are traced; write "
+            f"p0=np.ones({len(parameters)})"
         )
     low, high = (np.broadcast_to(np.asarray(x, np.float64), (len(parameters),)) for x in (pair.lb, pair.ub))
     # SciPy's own: the middle, one within the one limit, or one.

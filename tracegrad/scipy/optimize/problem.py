@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.boxes import is_boxed
 from tracegrad.core.errors import (
     ShapeError,
     UnexpectedTracerError,
     UnsupportedFunctionError,
     at,
+    clip,
     described,
     require_callable,
     user_source,
@@ -22,6 +24,7 @@ from tracegrad.core.errors import (
 from tracegrad.core.late import imported
 from tracegrad.core.names import called
 from tracegrad.core.trace import bind
+from tracegrad.core.tracer import Tracer
 from tracegrad.core.tracing import arrays_of
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.external import External, external_call
@@ -87,6 +90,10 @@ class Problem:
         """The same as one vector."""
         return raveled(self.call(v, *args))
 
+    def at(self, args: Sequence[Any], flat: bool = False) -> Callable[[Any], Any]:
+        """The same of the vector alone; errors have the name of what was given."""
+        return functools.wraps(self.fun)(lambda v: (self.flat if flat else self.call)(v, *args))
+
     def solved(
         self,
         theta: Sequence[Any],
@@ -127,13 +134,13 @@ class Problem:
 def problem_of(name: str, fun: Callable[..., Any], x0: Any, args: Any) -> tuple[Problem, list[Any]]:
     """The problem, and what it is to be solved for: the vector to begin at, and flat arguments."""
     require_callable(fun, f"scipy.optimize.{name}", "(fun, x0)")
-    if closed := closed_over((fun,)):
-        raise UnexpectedTracerError(
-            f"scipy.optimize.{name}{at(user_source())}: {described(fun)} closes over {closed[0].described()}, and SciPy calls it with "
-            f"numbers; make an argument of it: `tg.scipy.optimize.{name}(lambda x, a: ..., x0, args=(a,))`"
-        )
+    nothing_closed_over(fun, described(fun), name)
     leaves, structure = tree.tree_flatten(x0)
     start = [_floating(x, name) for x in arrays_of(leaves, lambda i: f"scipy.optimize.{name}: x0, leaf {i}")]
+    if not sum([type_of(x).size for x in start]):
+        raise ShapeError(
+            f"scipy.optimize.{name}{at(user_source())}: there are no numbers in x0, {clip(repr(x0))}, so nothing to search for"
+        )
     args = args if isinstance(args, tuple) else (args,)
     found, args_tree = tree.tree_flatten(args)
     paths = [path for path, _ in tree.tree_leaves_with_path(args)]
@@ -149,35 +156,74 @@ def _floating(x: Any, name: str) -> Any:
             f"scipy.optimize.{name}{at(user_source())} wants real numbers in x0, got {type_of(x)}; search for the real and the imaginary "
             "part"
         )
-    return np.asarray(x) if kind == "f" and not type_of(x).weak else np.asarray(x) * np.float64(1)
+    return x if kind == "f" and not type_of(x).weak else x * np.float64(1)
 
 
-def limits_of(bounds: Any, count: int, name: str) -> tuple[Any, Any] | None:
-    """The lowest and highest values of a vector, None if nothing limits it."""
+def nothing_closed_over(holding: Any, what: str, name: str) -> None:
+    """An error if there is something traced in a function, or in a tree of such."""
+    if closed := closed_over((holding,)):
+        raise UnexpectedTracerError(
+            f"scipy.optimize.{name}{at(user_source())}: {what} closes over {closed[0].described()}, and SciPy calls it with "
+            f"numbers; make an argument of it: `tg.scipy.optimize.{name}(lambda x, a: ..., x0, args=(a,))`"
+        )
+
+
+def plain_settings(how: Mapping[str, Any], name: str) -> None:
+    """An error if how SciPy searches is traced: what is found does not depend on that, or has no derivative in it."""
+    for key, value in how.items():
+        if traced := [x for x in tree.tree_leaves(value) if isinstance(x, Tracer) and not is_boxed(x)]:
+            raise UnexpectedTracerError(
+                f"scipy.optimize.{name}{at(user_source())}: {key} is how SciPy searches and has to be plain, got {traced[0].described()}; "
+                "what is found has derivatives in args alone, and in bounds"
+            )
+
+
+def limits_of(bounds: Any, count: int, name: str) -> tuple[Any, ...]:
+    """The lowest and the highest values of a vector, arrays or traced; nothing if nothing limits it."""
     if bounds is None:
-        return None
+        return ()
     if hasattr(bounds, "lb"):
-        low, high = bounds.lb, bounds.ub
+        ends = bounds.lb, bounds.ub
     else:
-        pairs = [tuple(pair) for pair in bounds]
-        low = [-math.inf if a is None else a for a, _ in pairs]
-        high = [math.inf if b is None else b for _, b in pairs]
+        try:
+            pairs = [(-math.inf if low is None else low, math.inf if high is None else high) for low, high in bounds]
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"scipy.optimize.{name}{at(user_source())}: bounds must be a scipy.optimize.Bounds, or a pair (low, high) for each number in "
+                f"x0, got {clip(repr(bounds))}"
+            ) from None
+        ends = [low for low, _ in pairs], [high for _, high in pairs]
+    vectors = [raveled(x) * np.float64(1) for x in ends]
     try:
-        low, high = (np.broadcast_to(np.asarray(x, np.float64), (count,)) for x in (low, high))
+        low, high = (np.broadcast_to(x, (count,)) for x in vectors)
     except ValueError:
         raise ShapeError(
             f"scipy.optimize.{name}{at(user_source())}: bounds must have one pair for each of the {count} numbers in x0, got "
-            f"{np.shape(low)} and {np.shape(high)}"
+            f"{np.shape(vectors[0])} and {np.shape(vectors[1])}"
         ) from None
-    return None if np.isinf(low).all() and np.isinf(high).all() else (low, high)
+    unlimited = not any([isinstance(x, Tracer) for x in (low, high)]) and np.isinf(low).all() and np.isinf(high).all()
+    return () if unlimited else (low, high)
 
 
-def within_limits(limits: tuple[Any, Any] | None, slope: Callable[..., Any]) -> Callable[..., Any]:
-    """The equation of a minimum with limits: where one holds x, x stays there; all else has no slope."""
-    if limits is None:
+def within_limits(limits: tuple[Any, ...], slope: Callable[..., Any]) -> Callable[..., Any]:
+    """The equation of a minimum, with its limits as further arguments: where one holds x, x stays there; all else has no slope."""
+    if not limits:
         return slope
-    low, high = limits
-    return lambda v, *args: v - np.clip(v - slope(v, *args), low, high)
+    return lambda v, low, high, *args: v - np.clip(v - slope(v, *args), low, high)
+
+
+def pair_of(bounds: Any, name: str) -> Any:
+    """Limits as least squares have them, as a Bounds."""
+    if hasattr(bounds, "lb"):
+        return bounds
+    try:
+        low, high = bounds
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"scipy.optimize.{name}{at(user_source())}: bounds must be a pair (low, high), of numbers or arrays, or a scipy.optimize.Bounds, got "
+            f"{clip(repr(bounds))}"
+        ) from None
+    return Pair(low, high)
 
 
 class Pair(NamedTuple):

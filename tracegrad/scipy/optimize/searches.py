@@ -12,6 +12,7 @@ from tracegrad.core.errors import (
     ShapeError,
     UnsupportedFunctionError,
     at,
+    clip,
     described,
     name_of,
     user_source,
@@ -20,6 +21,8 @@ from tracegrad.scipy.optimize.problem import (
     OptimizeResults,
     Problem,
     limits_of,
+    nothing_closed_over,
+    plain_settings,
     problem_of,
     scipy_optimize,
     within_limits,
@@ -55,14 +58,15 @@ def minimize(
         args: a tuple of further arguments, pytrees. What is differentiated belongs here, not into a closure.
         method: SciPy's; None for BFGS, or for L-BFGS-B and SLSQP with bounds and constraints.
         bounds: a `scipy.optimize.Bounds`, or a pair (low, high) for each number in x0, in the order of leaves. Where x lies at one it does
-            not move; else it moves as without.
-        constraints: SciPy's; the functions of dicts get x as `fun` does, and SciPy their Jacobians. With constraints the result has no
-            derivative, whether they hold x or not.
+            not move but with that, in which it has derivatives too; else it moves as without.
+        constraints: SciPy's; their functions get x as `fun` does, those of dicts also `args`, and SciPy their derivatives. With constraints
+            the result has no derivative, whether they hold x or not.
         tol, options: SciPy's.
 
     Raises:
         DifferentiationError: a derivative with `constraints`.
-        UnexpectedTracerError: `fun` closes over what is traced.
+        UnexpectedTracerError: `fun` or a constraint closes over what is traced, or `tol` or `options` are traced.
+        ShapeError: x0 has no numbers, or another number of bounds.
         LinAlgError: a derivative where the Hessian is singular.
 
     >>> import numpy as np, tracegrad as tg
@@ -72,16 +76,24 @@ def minimize(
     >>> tg.grad(solve)(np.array([1.0, 3.0])).round(6).tolist()
     [0.0, 1.0]
     """
+    if method is not None and not isinstance(method, str):
+        raise TypeError(
+            f"scipy.optimize.minimize{at(user_source())}: method must be the name of one of SciPy's, as in method='BFGS', got "
+            f"{clip(repr(method))}"
+        )
+    plain_settings({"tol": tol, "options": options}, "minimize")
     problem, theta = problem_of("minimize", fun, x0, args)
     limits = limits_of(bounds, problem.count, "minimize")
     rules = [constraints] if isinstance(constraints, Mapping) or hasattr(constraints, "lb") else list(constraints)
-    way = (method or ("slsqp" if rules else "bfgs" if limits is None else "l-bfgs-b")).lower()
+    nothing_closed_over([r if isinstance(r, Mapping) else vars(r) for r in rules], "a constraint", "minimize")
+    way = (method or ("slsqp" if rules else "l-bfgs-b" if limits else "bfgs")).lower()
 
-    def search(v: Any, *args: Any) -> Any:
-        value = lambda v: problem.call(v, *args)
+    def search(v: Any, *given: Any) -> Any:
+        ends, args = given[: len(limits)], given[len(limits) :]
+        value = problem.at(args)
         how: dict[str, Any] = {"method": way, "tol": tol, "options": None if options is None else dict(options)}
-        if limits is not None:
-            how["bounds"] = scipy_optimize().Bounds(*limits)
+        if ends:
+            how["bounds"] = scipy_optimize().Bounds(*ends)
         if rules:
             how["constraints"] = [_of_vector(rule, problem, args) for rule in rules]
         if way in _WITH_HESSIAN:
@@ -92,23 +104,30 @@ def minimize(
             return scipy_optimize().minimize(lambda v: float(value(v)), v, **how)
         return scipy_optimize().minimize(value_and_grad(value), v, jac=True, **how)
 
-    if rules:
-        refusal = (
-            f"scipy.optimize.minimize of {name_of(fun)!r}, called{{at}}, has constraints, with which its result has no derivative: "
-            "which of them hold it is not known; write bounds=, put what is constrained into variables, or take "
-            "tg.stop_gradient of args"
-        )
-        return problem.results(theta, problem.solved(theta, search, None, refusal))
-    return problem.results(theta, problem.solved(theta, search, within_limits(limits, grad(problem.call))))
+    refusal = (
+        f"scipy.optimize.minimize of {name_of(fun)!r}, called{{at}}, has constraints, with which its result has no derivative: "
+        "which of them hold it is not known; write bounds=, put what is constrained into variables, or take "
+        "tg.stop_gradient of args"
+    )
+    equation = None if rules else within_limits(limits, grad(problem.call))
+    return problem.results(
+        theta, problem.solved([theta[0], *limits, *theta[1:]], search, equation, refusal if rules else "")
+    )
 
 
 def _of_vector(rule: Any, problem: Problem, args: Sequence[Any]) -> Any:
     """A constraint as SciPy has it, of the vector."""
-    if not isinstance(rule, Mapping):
-        return rule
-    own = rule.get("args", problem.args_tree.unflatten(args))
-    flat = lambda v: raveled(rule["fun"](problem.tree(v), *own))
-    return {"type": rule["type"], "fun": flat, "jac": jacobian(flat)}
+    if isinstance(rule, Mapping):
+        own = rule.get("args", problem.args_tree.unflatten(args))
+        flat = lambda v: raveled(rule["fun"](problem.tree(v), *own))
+        return {"type": rule["type"], "fun": flat, "jac": jacobian(flat)}
+    if not hasattr(rule, "fun"):
+        return rule  # linear ones have a matrix for the vector
+    flat = lambda v: raveled(rule.fun(problem.tree(v)))
+    bent = lambda v, weights: hessian(lambda v: np.dot(flat(v), weights))(v)
+    return scipy_optimize().NonlinearConstraint(
+        flat, rule.lb, rule.ub, jac=jacobian(flat), hess=bent, keep_feasible=rule.keep_feasible
+    )
 
 
 @accepting_jax
@@ -131,7 +150,7 @@ def root(
 
     Raises:
         ShapeError: as many numbers as x has are not returned.
-        UnexpectedTracerError: `fun` closes over what is traced.
+        UnexpectedTracerError: `fun` closes over what is traced, or `tol` or `options` are traced.
         LinAlgError: a derivative where the Jacobian is singular.
 
     >>> import numpy as np, tracegrad as tg
@@ -141,10 +160,11 @@ def root(
     >>> np.allclose(tg.jacrev(solve)(a), np.diag(1 / (1 + 0.5 * np.cos(solve(a)))))
     True
     """
+    plain_settings({"tol": tol, "options": options}, "root")
     problem, theta = problem_of("root", fun, x0, args)
 
     def search(v: Any, *args: Any) -> Any:
-        flat = lambda v: problem.flat(v, *args)
+        flat = problem.at(args, flat=True)
         if (got := np.shape(flat(v))) != v.shape:
             raise ShapeError(
                 f"scipy.optimize.root: {described(fun)} must return {v.size} numbers, as x0 has, got {got}"
