@@ -160,3 +160,66 @@ def test_an_int_of_pythons(write: Callable[[Any, Any], None]) -> None:
     for run in (lambda f: f, tg.jit, lambda f: tg.jit(f, backend="xla")):
         with pytest.raises(OverflowError, match="Python integer 300 out of bounds for uint8"):
             run(lambda x: written(x, 300))(x)
+
+
+def _put_together(x: Any, v: Any) -> Any:
+    """Functions that make an array of a dtype of ints."""
+    return {
+        "a list": lambda: np.array([v, 1], dtype=x.dtype, like=x),
+        "full": lambda: np.full(2, v, dtype=x.dtype, like=x),
+        "full_like": lambda: np.full_like(x, v),
+        "insert": lambda: np.insert(x, 1, v),
+        "pad": lambda: np.pad(x, 1, constant_values=v),
+    }
+
+
+def _written(write: Callable[[Any, Any], None]) -> Callable[[Any, Any], Any]:
+    def written(x: Any, v: Any) -> Any:
+        y = np.copy(x)
+        write(y, v)
+        return y
+
+    return written
+
+
+INTO_INTS: dict[str, Callable[[Any, Any], Any]] = {
+    **{name: _written(write) for name, write in WRITTEN.items()},
+    "a mask": _written(lambda x, v: x.__setitem__(x > 0, v)),
+    "a mask of nothing": _written(lambda x, v: x.__setitem__(x > 100, v)),
+    "place": _written(lambda x, v: np.place(x, x > 0, v)),
+    "putmask": _written(lambda x, v: np.putmask(x, x > 0, v)),
+    "put": _written(lambda x, v: np.put(x, [0, 2], v)),
+    "fill_diagonal": lambda x, v: _written(np.fill_diagonal)(np.stack([x, x, x]), v),
+    "a list into a slice": _written(lambda x, v: x.__setitem__(slice(0, 2), [v, 1])),
+    **{
+        name: lambda x, v, name=name: _put_together(x, v)[name]()
+        for name in ("a list", "full", "full_like", "insert", "pad")
+    },
+}
+
+
+@pytest.mark.parametrize("function", INTO_INTS.values(), ids=INTO_INTS)
+def test_an_int_that_is_known_at_run_time_only(function: Callable[[Any, Any], Any]) -> None:
+    """On NumPy it is NumPy's error where a dtype has it not, whether it is known or not; numbers of NumPy's are cast."""
+    x = np.array([2, 0, 1], np.uint8)
+    for v in (300, -1):
+        for run in (
+            lambda v: tg.jit(function)(x, v),
+            lambda v: tg.jit(lambda x: function(x, v))(x),
+            lambda v: tg.vmap(function, in_axes=(0, None))(x[None], v),
+        ):
+            with pytest.raises(
+                OverflowError, match=rf"Python integer {v} out of bounds for uint8(.|\n)*test_writes\.py"
+            ):
+                run(v)
+    expected = function(x, 200)
+    found = tg.jit(function)(x, 200)
+    assert found.dtype == np.uint8 and found.tolist() == expected.tolist()
+    np.testing.assert_array_equal(tg.jit(function)(x, np.array(300, np.uint16)), function(x, 44))
+
+
+def test_an_int_of_run_time_on_xla() -> None:
+    """There is nothing on XLA that could raise: what is known at run time only is cast."""
+    function = INTO_INTS["a mask"]
+    found = tg.jit(function, backend="xla")(np.array([2, 0, 1], np.uint8), 300)
+    assert np.asarray(found).tolist() == [44, 0, 44]

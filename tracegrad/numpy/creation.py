@@ -22,6 +22,7 @@ from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, is_tracer, normalize_axis, shape_of
 from tracegrad.ops.shape import contiguous_op, copied, no_number
+from tracegrad.ops.writes import fitting
 from tracegrad.typing import Array, ArrayLike, Axis, DType, F, Shape
 
 
@@ -86,14 +87,19 @@ def array(
 
 def _array(x: Any, dtype: Any = None) -> Any:
     """The same, but what is an array already is not copied."""
-    result = strengthened(_stacked(x))
-    return result if dtype is None else astype(result, dtype)
+    if dtype is None:
+        return strengthened(_stacked(x))
+    found = np.dtype(dtype)
+    return astype(strengthened(_stacked(x, found)), found)
 
 
-def _stacked(x: Any) -> Any:
+def _stacked(x: Any, dtype: np.dtype[Any] | None = None) -> Any:
+    """An array of what may be nested lists, of which each int fits into a dtype that the array is to have."""
     if not isinstance(x, list | tuple) or not contains_tracer(x):
-        return as_array(x)
-    parts = [_stacked(item) for item in x]
+        if dtype is None or number_kind(dtype) not in "iu":
+            return as_array(x)
+        return np.array(x, dtype) if isinstance(x, list | tuple) else fitting(as_array(x), dtype, "an array")
+    parts = [_stacked(item, dtype) for item in x]
     shapes = [shape_of(p) for p in parts]
     if len(set(shapes)) > 1:
         raise ShapeError(

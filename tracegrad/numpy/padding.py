@@ -15,6 +15,7 @@ from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, normalize_axis, shape_of
 from tracegrad.ops.index import slice_entry, unslice
 from tracegrad.ops.shape import copied
+from tracegrad.ops.writes import fitting, held
 from tracegrad.typing import Array, ArrayLike
 
 _PAD_OPTIONS = {
@@ -62,6 +63,8 @@ def pad(array: ArrayLike, pad_width: Any, mode: str = "constant", **kwargs: Any)
         larger = tuple([b + n + a for n, (b, a) in zip(shape, widths, strict=True)])
         index = tuple([slice_entry(b, b + n, 1, m) for n, m, (b, _) in zip(shape, larger, widths, strict=True)])
         return unslice(array, index, larger) if larger != shape else copied(array)
+    if mode == "constant" and type(option) is Tracer:
+        option = fitting(option, array.dtype, "np.pad")
     options = _pairs(option, ndim, "pad") if mode in ("constant", "linear_ramp") else None
     lengths = (
         [(None, None)] * ndim
@@ -123,7 +126,7 @@ def _constant_border(array: Any, axis: int, width: int, value: Any) -> Any:
     dtype = array.dtype
     if type(value) is Tracer and is_inexact(value.dtype) and number_kind(value.dtype) > number_kind(dtype):
         raise DtypeError(f"pad: {type_of(array)} cannot hold the constant {value.type}; write x.astype(float)")
-    return np.broadcast_to(astype(value, dtype), _border_shape(array, axis, width))
+    return np.broadcast_to(held(value, dtype, "np.pad"), _border_shape(array, axis, width))
 
 
 def _end_of(array: Any, axis: int, after: int, length: int) -> Any:

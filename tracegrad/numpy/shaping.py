@@ -14,9 +14,9 @@ from tracegrad.core.errors import ShapeError
 from tracegrad.core.trace import as_array, bind, strengthened
 from tracegrad.core.tracer import Tracer, concrete
 from tracegrad.core.types import type_of
-from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements, is_of_a_scalar, normalize_axes, normalize_axis, shape_of
 from tracegrad.ops.shape import contiguous_op, copied, is_fortran, shape_tuple
+from tracegrad.ops.writes import held
 from tracegrad.typing import Array, ArrayLike, Axis, Shape
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -331,7 +331,7 @@ def insert(arr: ArrayLike, obj: ArrayLike, values: ArrayLike, axis: int | None =
     axis = normalize_axis(axis, len(shape), "insert")
     n = shape[axis]
     places = _places(obj, n, "np.insert")
-    values = astype(values, type_of(arr).dtype)
+    values = held(values, type_of(arr).dtype, "np.insert")
     values = np.reshape(values, (*(1,) * (len(shape) - len(shape_of(values))), *shape_of(values)))
     if places.size == 1:
         if places.ndim == 0:

@@ -17,7 +17,7 @@ from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import shape_of
 from tracegrad.ops.index.expression import locate
 from tracegrad.ops.index.scatters import scatter_op
-from tracegrad.ops.writes import assigned, broadcast_into, cast_by, cycled, replace, setitem, target, writes
+from tracegrad.ops.writes import assigned, broadcast_into, cast_by, cycled, held, replace, setitem, target, writes
 from tracegrad.typing import ArrayLike
 
 
@@ -45,7 +45,7 @@ def put(a: ArrayLike, ind: ArrayLike, v: ArrayLike, mode: str = "raise") -> None
         places = np.remainder(places, x.size)
     elif mode != "raise":
         raise ValueError(f"np.put{at(user_source())}: mode must be 'raise', 'wrap' or 'clip', got {mode!r}")
-    v = assigned(v, x.dtype)
+    v = held(assigned(v, x.dtype), x.dtype, "np.put")
     if places.shape[0] and math.prod(shape_of(v)):
         _write_flat(x, place, places, cycled(v, places.shape[0]))
 
@@ -72,7 +72,7 @@ def place(arr: ArrayLike, mask: ArrayLike, vals: ArrayLike) -> None:
     mask = np.reshape(as_array(settled(mask)), (-1,))
     v = assigned(vals, x.dtype)
     if math.prod(shape_of(v)) == 1:
-        write(x, where, np.where(np.reshape(mask, x.shape), astype(_single(v), x.dtype), present(x)))
+        write(x, where, np.where(np.reshape(mask, x.shape), held(_single(v), x.dtype, "np.place"), present(x)))
         return
     v = np.reshape(v, (-1,))
     places = np.flatnonzero(concrete(mask, "np.place", _MASK))
@@ -99,7 +99,7 @@ def putmask(a: ArrayLike, /, mask: ArrayLike, values: ArrayLike) -> None:
         )
     v = assigned(values, x.dtype)
     if size := math.prod(shape_of(v)):
-        v = astype(_single(v), x.dtype) if size == 1 else np.reshape(cycled(v, x.size), x.shape)
+        v = held(_single(v), x.dtype, "np.putmask") if size == 1 else np.reshape(cycled(v, x.size), x.shape)
         write(x, place, np.where(np.not_equal(np.reshape(mask, x.shape), 0), v, present(x)))
 
 
@@ -183,7 +183,7 @@ def copyto(dst: Any, src: ArrayLike, casting: str = "same_kind", where: Any = Tr
     x, place = target(dst, "np.copyto")
     v = cast_by(as_array(settled(src)), x.dtype, casting, "np.copyto")
     if where is not True:
-        v = np.where(as_array(settled(where)), v, present(x))
+        v = np.where(as_array(settled(where)), held(v, x.dtype, "np.copyto"), present(x))
     try:
         v = broadcast_into(v, x.shape, "np.copyto") if shape_of(v) else v
     except ShapeError:

@@ -13,7 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.errors import DtypeError, ShapeError, TracerArrayConversionError, at, unsupported, user_source
+from tracegrad.core.errors import (
+    DtypeError,
+    ShapeError,
+    TracerArrayConversionError,
+    annotate,
+    at,
+    unsupported,
+    user_source,
+)
 from tracegrad.core.functions import FUNCTIONS, TAKE_WRITTEN, UFUNCS
 from tracegrad.core.op import Sample, View
 from tracegrad.core.trace import as_array, bind
@@ -84,10 +92,17 @@ def cast_by(v: Any, dtype: np.dtype[Any], casting: str, what: str) -> Any:
 
 def assigned(value: Any, dtype: np.dtype[Any]) -> Any:
     """What `x[i] = value` writes into an array of a dtype."""
-    v = as_array(settled(value))
+    value = settled(value)
+    v = as_array(value)
     found = type_of(v)
     if found.dtype == dtype:
         return v
+    if isinstance(value, list | tuple) and number_kind(found.dtype) in "iu" and number_kind(dtype) in "iu":
+        try:
+            return FUNCTIONS[np.array](value, dtype)
+        except OverflowError as error:
+            annotate(error, "x[i] = v")
+            raise
     if number_kind(found.dtype) == "c" and number_kind(dtype) not in "cb":
         if type(v) is complex:
             raise TypeError(
@@ -101,6 +116,25 @@ def assigned(value: Any, dtype: np.dtype[Any]) -> Any:
         return astype(v, dtype)
     require_held(v, dtype, "x[i] = v")
     return v
+
+
+def fitting(v: Any, dtype: np.dtype[Any], what: str) -> Any:
+    """A value that is to be cast to this dtype. An int of Python's that the dtype has not is NumPy's error: one that is known at run time
+    only is not cast but assigned, so that NumPy raises."""
+    require_held(v, dtype, what)
+    if (
+        type(v) is Tracer
+        and v.type.weak
+        and dtype != v.dtype
+        and number_kind(v.dtype) + number_kind(dtype) in ("ii", "iu")
+    ):
+        return bind(scatter_op, (np.zeros((), dtype), v), {"index": ()})
+    return v
+
+
+def held(v: Any, dtype: np.dtype[Any], what: str) -> Any:
+    """A value in this dtype, which has to have it if it is an int of Python's."""
+    return astype(fitting(v, dtype, what), dtype)
 
 
 def broadcast_into(v: Any, shape: tuple[int, ...], what: str) -> Any:
@@ -156,7 +190,7 @@ def setitem(x: Tracer, expression: Any, value: Any) -> None:
         v = assigned(value.spread(expression, x.ndim) if is_selected else value, x.dtype)
         if is_selected or needs_no_size(expression, x, v):
             before = present(x)
-            after = masked(before, expression, None, v)
+            after = masked(before, expression, None, held(v, x.dtype, "x[i] = v"))
             if after is not before:  # by a mask of nothing
                 write(x, place, after)
             return

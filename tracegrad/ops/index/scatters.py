@@ -123,7 +123,7 @@ def _scatter_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], pa
     shapes = tuple([shape_of(a)[b:] for a, b in zip(arrays, flags, strict=True)])
     found = region(x.shape[1:], index, shapes)
     index, arrays, order = batched_index(size, True, flags, arrays, index, found)
-    if batched[1] or found.shape:
+    if batched[1] or (found.shape and shape_of(v)):  # a number stays one, which is written everywhere
         v = np.transpose(batched_update(v, batched[1], len(found.shape)), inverse_permutation(order))
     return bind(scatter_op, (x, v, *arrays), {"index": index})
 
