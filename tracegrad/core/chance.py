@@ -188,18 +188,19 @@ _PREPARES = ("PUSH_NULL", "PRECALL", "CACHE", "COPY_FREE_VARS", "NOP")
 
 def _unseeded(code: CodeType) -> Iterator[tuple[CodeType, int]]:
     """The lines on which a generator is made without a seed, whatever else is true: `default_rng()`."""
-    line, is_sure, is_made = 0, True, False
+    line, is_made = 0, False
+    chooses: set[int] = set()  # lines that have jumped before; Python may put what they jump to behind other lines
     for instruction in dis.get_instructions(code):
-        if instruction.starts_line is not None and instruction.positions is not None:
-            found = instruction.positions.lineno or line
-            line, is_sure = found, is_sure or found != line
+        if instruction.positions is not None:
+            line = instruction.positions.lineno or line
         name = instruction.opname
         if name in _PREPARES:
             continue
-        if is_made and is_sure and name.startswith("CALL") and instruction.arg == 0:
+        if is_made and line not in chooses and name.startswith("CALL") and instruction.arg == 0:
             yield code, line
         is_made = instruction.argval in _MADE if isinstance(instruction.argval, str) else False
-        is_sure = is_sure and "JUMP" not in name
+        if "JUMP" in name:
+            chooses.add(line)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
