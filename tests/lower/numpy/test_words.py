@@ -110,3 +110,27 @@ def test_a_number_that_is_made_is_compared_by_an_operator(dtype: str, sign: Call
 def test_an_argument_without_axes_is_compared_by_the_ufunc() -> None:
     made, given = (tg.jit(f).lower(np.float64(1.0)).as_text() for f in (lambda x: np.sin(x) > 0.5, lambda x: x > 0.5))
     assert " > 0.5" in made and "greater(" in given
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_scalars_that_are_made_on_the_way_are_computed_with_by_operators(dtype: str) -> None:
+    def f(x: Any, k: Any) -> Any:
+        a, b = np.sum(x), np.max(x)
+        return 0.5 * (a + b) - a / b * x.dtype.type(3) - k / a
+
+    x, k = np.array([0.3, 1.7, -0.9], dtype), np.array(0.7, dtype)
+    source = tg.jit(f).lower(x, k).as_text()
+    assert not any([f"{name}(" in source for name in ("add", "subtract", "multiply", "divide")])
+    for number in (k, k[()]):
+        same_bits(tg.jit(f)(x, number), f(x, number))
+    with np.errstate(all="ignore"):
+        for other in (np.zeros(3, dtype), np.array([np.inf, -np.inf, 1], dtype), np.full(3, np.finfo(dtype).max)):
+            same_bits(tg.jit(f)(other, k), f(other, k))
+
+
+def test_scalars_of_other_kinds_are_computed_with_as_before() -> None:
+    """Of whole numbers operators warn where ufuncs do not, and of what is given nobody knows whether it is a scalar."""
+    source = tg.jit(lambda x: np.sum(x) + np.max(x)).lower(np.arange(3)).as_text()
+    assert "add(" in source
+    source = tg.jit(lambda x, y: x + y).lower(np.array(0.5), np.array(1.5)).as_text()
+    assert "add(" in source

@@ -22,6 +22,9 @@ _SIGNS: dict[Any, str] = {
 }  # fmt: skip
 
 
+_OPERATORS: dict[Any, str] = {np.add: "+", np.subtract: "-", np.multiply: "*", np.divide: "/"}
+
+
 class Words:
     """All of it has names of one `Names`; `helpers` are there besides the functions of ops, whose spellings may call these
     too. `heads` are lines that define constants, `mentioned` the variables that the line being written has in it so far."""
@@ -107,6 +110,22 @@ class Words:
         if not is_exact and (kind is not float or of.dtype.char == "l"):
             return ""
         return f"{self.name(x)} {sign} {self.name(y)}"
+
+    def arithmetic(self, eqn: Eqn) -> str:
+        """How NumPy scalars that are made on the way are computed with, each other or numbers: by the operator, to the same bits."""
+        sign = _OPERATORS.get(eqn.op.evaluate) if isinstance(eqn.op.evaluate, np.ufunc) else None
+        of = eqn.outputs[0].type
+        if sign is None or of.shape or of.weak or of.dtype.char not in "fd":
+            return ""
+        made = 0
+        for a in eqn.inputs:
+            if type(a) is Literal and a.type.weak:
+                if type(a.value) is not float and (type(a.value) is not int or abs(a.value) >= 1 << 24):
+                    return ""
+            elif a.type.weak or a.type.dtype != of.dtype:
+                return ""
+            made += type(a) is Var and a not in self._given
+        return f"{self.name(eqn.inputs[0])} {sign} {self.name(eqn.inputs[1])}" if made else ""
 
     def constant(self, value: Any, dtype: np.dtype[Any], as_scalar: bool = False) -> str:
         """The name of an array without axes, or of a scalar, that the source defines at its head, or that it is given

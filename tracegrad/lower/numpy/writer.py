@@ -449,8 +449,8 @@ class _Writer:
             return f"{self.words.function(eqn)}({', '.join([*map(self.words.name, eqn.inputs), *named])})"
         if op.with_constants is not None and (short := self.with_constants(eqn)):
             return short
-        if compared := self.words.comparison(eqn):
-            return compared
+        if of_scalars := self.words.comparison(eqn) or self.words.arithmetic(eqn):
+            return of_scalars
         is_ufunc = isinstance(op.evaluate, np.ufunc)
         args = self.words.arguments(eqn)
         types = [a.type for a in eqn.inputs]
