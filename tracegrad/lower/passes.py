@@ -125,6 +125,19 @@ def inline_calls(graph: Graph) -> Graph:
             calls[-1][2].update(zip(results, outputs, strict=True))
 
 
+def ahead_of_loops(graph: Graph) -> Graph:
+    """With what steps of loops need not compute ahead of the loops, for NumPy."""
+    if not any([e.op.held and e.op.held.ahead for e in graph.eqns]):
+        return graph
+
+    def rule(eqn: Eqn) -> Eqn | list[Eqn]:
+        ahead = eqn.op.held and eqn.op.held.ahead
+        return (ahead and ahead(eqn)) or eqn
+
+    changed = rewritten(graph, rule)
+    return graph if changed.eqns == graph.eqns else eliminate_dead_code(inline_calls(changed))
+
+
 def eliminate_dead_code(graph: Graph) -> Graph:
     """Without equations and constants that no output needs, nor outputs of loops that are not used. What does more than its
     outputs say stays as it is."""

@@ -36,7 +36,7 @@ from tracegrad.lower.numpy.memory import LENT, MANY, MEDIUM, Memory, keep_freed_
 from tracegrad.lower.numpy.order import near_their_inputs
 from tracegrad.lower.numpy.parts import Line, in_parts
 from tracegrad.lower.numpy.words import Words, is_of_python
-from tracegrad.lower.passes import simplify_in_order
+from tracegrad.lower.passes import ahead_of_loops, simplify_in_order
 from tracegrad.tree import PyTreeDef
 
 # In bytes. From the first size on a result goes over an input that dies with it, which saves little; from the second on it
@@ -133,6 +133,7 @@ def lower(
 def _in_order(graph: Graph, is_part: bool) -> tuple[Graph, int]:
     """The Graph for inputs in C order, and which have to be, as a bit for each. What is a part of a program, run by it, has no many
     lines."""
+    graph = ahead_of_loops(graph)
     # First the lanes: what follows has the fewer equations to look at.
     found, assumed = (graph, 0) if is_part else side_by_side(graph)
     ordered, more = simplify_in_order(found)

@@ -27,7 +27,7 @@ from tracegrad.core.tracing import arrays_of
 from tracegrad.core.views import own_traced
 from tracegrad.lower.numpy.calls import matcher
 from tracegrad.lower.numpy.writer import lower
-from tracegrad.lower.passes import simplify, simplify_in_order
+from tracegrad.lower.passes import ahead_of_loops, simplify, simplify_in_order
 from tracegrad.ops.structural import to_xla_op
 from tracegrad.transforms.batch import own_arrays
 from tracegrad.transforms.control.call import call
@@ -50,7 +50,7 @@ class LoweredFunction:
     """A jitted function lowered for given arguments, in C order: `.graph`, and `.as_text()`, the generated source."""
 
     def __init__(self, entry: Entry, donated: Sequence[int]) -> None:
-        self.graph, _ = simplify_in_order(entry.graph)
+        self.graph, _ = simplify_in_order(ahead_of_loops(entry.graph))
         self._entry = entry
         self._donated = donated
         self.out_tree = entry.out_tree
