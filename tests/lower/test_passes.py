@@ -86,6 +86,8 @@ PASSED: list[tuple[Any, Any, Any, list[str]]] = [
     (simplify.collapse_constants, lambda x: x * np.ones(3), (X,), ["multiply"]),
     (simplify.absorb_broadcasts, lambda x: np.broadcast_to(x[:1], (3,)) * x, (X,), ["slice", "multiply"]),
     (simplify.absorb_broadcasts, lambda x: np.broadcast_to(x, (2, 3)) * 2.0, (X,), ["multiply", "broadcast_to"]),
+    (simplify.absorb_broadcasts, lambda x: np.reshape(np.sum(x), (1,)) * x, (X,), ["sum", "multiply"]),
+    (simplify.absorb_broadcasts, lambda x: np.reshape(np.sum(x), (1, 1)) * x, (X,), ["sum", "reshape", "multiply"]),
 ]
 
 

@@ -275,6 +275,7 @@ def absorb_broadcasts(graph: Graph, any_layout: bool = False) -> Graph:
     broadcasts is computed before them; where layouts count, a copy of the broadcast stands for the result."""
     sources: dict[Atom, Atom] = {}
     copied: dict[Atom, Atom] = {}  # the same for copies of broadcasts
+    numbers: dict[Atom, Atom] = {}  # and for numbers that have been given axes of one element
     definitions = _Computed() if any_layout else Definitions()
     copy = OPS["positive"]
 
@@ -284,6 +285,14 @@ def absorb_broadcasts(graph: Graph, any_layout: bool = False) -> Graph:
         if eqn.op.broadcasts:
             sources[eqn.outputs[0]] = eqn.inputs[0]
             return eqn
+        if eqn.op is OPS["reshape"] and not eqn.inputs[0].type.shape:
+            numbers[eqn.outputs[0]] = eqn.inputs[0]
+            return eqn
+        if eqn.op.elementwise and numbers and not numbers.keys().isdisjoint(eqn.inputs):
+            bare = tuple([numbers.get(a, a) for a in eqn.inputs])
+            is_same = eqn.op.infer([a.type for a in bare], eqn.params) == eqn.outputs[0].type
+            if is_same and number_kind(eqn.outputs[0].type.dtype) in "iuf":
+                eqn = replace(eqn, inputs=bare)
         if not eqn.op.elementwise or not any([a in sources or a in copied for a in eqn.inputs]):
             return eqn
         wanted = eqn.outputs[0].type
