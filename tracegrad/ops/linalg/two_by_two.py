@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import math
+import struct
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,7 @@ from tracegrad.core.quiet import isolated
 
 _FEW = 8  # numbers on the right-hand side: of more, NumPy is faster
 _LEAST = sys.float_info.min
+_PACK = [struct.Struct(f"{n}d").pack_into for n in range(_FEW + 1)]
 
 
 # By the functions that `first` gives back, those that it was given, which source for people has in their place.
@@ -86,11 +88,18 @@ def _solved(a: Any, b: Any) -> Any:
             (top,), (bottom,) = top, bottom
         y = (bottom - factor * top) / u
         x = (top - q * y) / p
-        return np.array(((x,), (y,)) if b.ndim == 2 else (x, y)) if math.isfinite(x + y) else None
+        return _array(b.shape, x, y) if math.isfinite(x + y) else None
     by_p, by_u = 1 / p, 1 / u
     ys = [(w - factor * v) * by_u for v, w in zip(top, bottom)]  # noqa: B905 (being strict takes a third of the time)
     xs = [(v - q * y) * by_p for v, y in zip(top, ys)]  # noqa: B905
-    return np.array((xs, ys)) if math.isfinite(sum(xs) + sum(ys)) else None
+    return _array(b.shape, *xs, *ys) if math.isfinite(sum(xs) + sum(ys)) else None
+
+
+def _array(shape: tuple[int, ...], *numbers: float) -> Any:
+    """An array of these numbers, in two thirds of the time that np.array takes."""
+    made = np.empty(shape)
+    _PACK[len(numbers)](made, 0, *numbers)
+    return made
 
 
 def _inverted(a: Any) -> Any:
@@ -102,7 +111,7 @@ def _inverted(a: Any) -> Any:
     x, w = (1.0 - q * z) * by_p, (0.0 - q * y) * by_p
     if not math.isfinite(x + y + z + w):
         return None
-    return np.array(((w, x), (y, z)) if swapped else ((x, w), (z, y)))
+    return _array((2, 2), w, x, y, z) if swapped else _array((2, 2), x, w, z, y)
 
 
 def _sign_and_logarithm(a: Any) -> tuple[Any, Any] | None:
