@@ -123,3 +123,5 @@ def test_steps_multiply_small_matrices_by_dot() -> None:
     ]  # w, its transpose, I
     assert [source.count(".dot(") for source in programs] == [1, 3, 3]
     assert all("if not (a.flags.c_contiguous and b.flags.c_contiguous)" in source for source in programs[1:])
+    of_known_elements = prepared(body, 1, ((4, 1),) * 4)[1].source
+    assert of_known_elements.count(".dot(") == 3 and "if not (a.flags.c_contiguous):" in of_known_elements

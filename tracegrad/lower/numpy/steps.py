@@ -20,10 +20,10 @@ from tracegrad.lower.numpy.writer import Lowered, Part, lower_step
 Step = Callable[[Sequence[Any], Sequence[Any], Sequence[Any]], Sequence[Any]]
 
 
-def loop_step(body: Graph, carries: int, consts: Sequence[Any]) -> Step:
+def loop_step(body: Graph, carries: int, consts: Sequence[Any], first: Sequence[Any] = ()) -> Step:
     """One step, for one run of a loop, of a body of (carry, elements, constants) that gives (carry, what is stacked). The
-    carry that it gives may be written over by the step after the next."""
-    doubled, step = prepared(body, carries, tuple([_layout(x) for x in consts]))
+    carry that it gives may be written over by the step after the next. All elements lie like the `first` ones, if these are given."""
+    doubled, step = prepared(body, carries, tuple([_layout(x) for x in (*first, *consts)]))
     function = step.function
     spares = [np.empty(t.shape, t.dtype) for t in step.spares]
     now, then = [[np.empty(body.out_types[i].shape, body.out_types[i].dtype) for i in doubled] for _ in range(2)]
@@ -54,14 +54,15 @@ def memory_of_steps(body: Graph, carries: int) -> tuple[int, Part]:
 
 
 def _layout(x: Any) -> Strides | None:
-    """How a constant of a loop lies, which is asked once for a run of it."""
+    """How a constant of a loop lies, or each of its elements, which is asked once for a run of it."""
     if type(x) is not np.ndarray or x.flags.c_contiguous:
         return in_c_order(np.shape(x))
     return strides_of(x)
 
 
 def prepared(body: Graph, carries: int, lying: tuple[Strides | None, ...] = ()) -> tuple[list[int], Lowered]:
-    """Which carries are double-buffered, and the function, which returns the others, for constants that lie like that."""
+    """Which carries are double-buffered, and the function, which returns the others, for constants that lie like that, and
+    maybe elements, which come before these."""
     found = body.memo.get(("steps", carries, lying))
     if found is None:
         doubled = _doubled(body, carries)

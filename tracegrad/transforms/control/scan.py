@@ -160,7 +160,7 @@ def _rows(y: Any, order: range) -> Iterator[Any]:
 def _scan(*arrays: Any, body: Graph, carries: int, elements: int, length: int, reverse: bool) -> tuple[Any, ...]:
     stacked = [np.empty((length, *t.shape), t.dtype) for t in body.out_types[carries:]]
     xs, consts = arrays[carries : carries + elements], arrays[carries + elements :]
-    step = loop_step(body, carries, consts)
+    step = loop_step(body, carries, consts, [x[0] for x in xs] if length else ())
     carry: Sequence[Any] = arrays[:carries]
     order = range(length)[::-1] if reverse else range(length)
     elements_of = zip(*[x[::-1] if reverse else x for x in xs], strict=True) if xs else itertools.repeat(())
