@@ -73,6 +73,9 @@ open_traces: dict[int, Any] = {}
 # (`tg.debug.nans`). Nearly always empty, like `capturing`.
 watching: dict[int, Callable[..., Any]] = {}
 
+# Thread -> what notes what happens to the sizes of what it traces (`sizes.Notes`), where that is to hold for others too.
+sizing: dict[int, Any] = {}
+
 
 def watcher() -> Callable[..., Any] | None:
     """What watches this thread's calls, if anything does."""

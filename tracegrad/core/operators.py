@@ -14,14 +14,14 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad.core import advice
-from tracegrad.core.context import context, writing
+from tracegrad.core.context import context, sizing, writing
 from tracegrad.core.errors import CALL_ERRORS, DtypeError, annotate, annotate_public, at, unsupported, user_source
 from tracegrad.core.functions import FUNCTIONS, UFUNCS
 from tracegrad.core.late import LOADERS
 from tracegrad.core.numpy_warnings import again, has_warned, watch
 from tracegrad.core.op import OPS, Op
 from tracegrad.core.plain import NO_NUMBERS
-from tracegrad.core.sizes import Size
+from tracegrad.core.sizes import counted, for_caller
 from tracegrad.core.types import DIRECT, PYTHON_SCALARS, number_kind, type_of
 from tracegrad.core.variable import Variable
 
@@ -184,6 +184,8 @@ class Operators(Variable):
         function = _function_of(func) or FUNCTIONS.get(func)
         if function is None:
             raise unsupported(func, of=self)
+        if sizing and (func is np.shape or func is np.size):
+            return for_caller(function(*args, **kwargs))
         if writing or "out" in kwargs or len(args) > 2:
             return called(func, function, args, kwargs)
         try:
@@ -206,13 +208,15 @@ class Operators(Variable):
         return element if kind is None else bind(OPS["item"], (element,), {"dtype": PYTHON_SCALARS[kind]})
 
     def tolist(self) -> Any:
+        if sizing and self.ndim:
+            counted(self.shape[0])
         return self.item() if self.ndim == 0 else [row.tolist() for row in self]
 
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError(f"len(){at(user_source())} of a scalar, {self.described()}; it has no axis to count")
         n = self.shape[0]
-        return n.counted() if type(n) is Size else n
+        return counted(n) if sizing else n
 
     def __contains__(self, value: Any) -> bool:
         return bool(np.any(self == value))
@@ -222,7 +226,8 @@ class Operators(Variable):
             raise TypeError(
                 f"iteration{at(user_source())} over a scalar, {self.described()}; it has no axis to go along"
             )
-        return (self[i] for i in range(self.shape[0]))
+        n = self.shape[0]
+        return (self[i] for i in range(counted(n) if sizing else n))
 
     # Operators.
     __add__, __radd__ = _operator("add"), _operator("add", True)

@@ -8,10 +8,11 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad.core.errors import DtypeError, at, user_source
+from tracegrad.core.sizes import Size
 from tracegrad.core.types import DIRECT
 
 # What is known to compute as NumPy does: this library's tracers are put here, too.
-PLAIN: set[type] = {*DIRECT}
+PLAIN: set[type] = {*DIRECT, Size}
 # Classes of this library that hold no numbers, and what is to be written instead. What NumPy's functions do to them is theirs to say,
 # also where tracers are among the arguments.
 NO_NUMBERS: dict[type, str] = {}

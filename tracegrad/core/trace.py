@@ -436,7 +436,7 @@ def as_array(x: Any) -> Any:
     if is_written(x):
         return as_array(present(x))
     if type(x) is Size:
-        return int(x)
+        return int(x)  # which the Graph shows
     if isinstance(x, list | tuple):
         if contains_tracer(x):
             return FUNCTIONS[np.array](x)

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from tracegrad.core.context import sizing
 from tracegrad.core.errors import RawSource, UnexpectedTracerError, at, resolve, user_source
 from tracegrad.core.names import parameter_name
 from tracegrad.core.numpy_warnings import watch
 from tracegrad.core.refusals import FOLLOWED
+from tracegrad.core.sizes import sized, told
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, number_kind, type_of
 
 # xarray keeps any array that it can call by NumPy's protocols, but makes plain ones of NumPy's numbers; scipy.sparse hands what is
@@ -79,7 +81,8 @@ class Variable:
     @property
     def shape(self) -> tuple[int, ...]:
         value = self.value
-        return value.shape if type(value) is ndarray else self.type.shape
+        found = value.shape if type(value) is ndarray else self.type.shape
+        return sized(found) if sizing else found
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -92,7 +95,8 @@ class Variable:
 
     @property
     def size(self) -> int:
-        return self.type.size
+        found = self.type.size
+        return told(found) if sizing else found
 
     @property
     def itemsize(self) -> int:
@@ -100,7 +104,8 @@ class Variable:
 
     @property
     def nbytes(self) -> int:
-        return self.size * self.itemsize
+        found = self.size * self.itemsize
+        return told(found) if sizing else found
 
     def _require_running(self) -> None:
         if self.origin.ended:

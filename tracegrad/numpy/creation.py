@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.context import context, open_traces
+from tracegrad.core.context import context, open_traces, sizing
 from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
 from tracegrad.core.functions import FUNCTIONS
 from tracegrad.core.programs import made_here
+from tracegrad.core.sizes import as_sizes
 from tracegrad.core.trace import as_array, bind, contains_tracer, strengthened
 from tracegrad.core.tracer import Tracer, concrete, like_tracer
 from tracegrad.core.types import ArrayType, number_kind, type_of
@@ -559,7 +560,8 @@ def shape(a: ArrayLike) -> tuple[int, ...]:
     >>> shape(np.array([[1.0, 2.0], [3.0, 4.0]]))
     (2, 2)
     """
-    return shape_of(_array(a))
+    found = shape_of(_array(a))
+    return as_sizes(found) if sizing else found
 
 
 @implements(np.ndim)
@@ -579,7 +581,7 @@ def size(a: ArrayLike, axis: Axis = None) -> int:
     >>> size(np.array([[1.0, 2.0], [3.0, 4.0]]))
     4
     """
-    found = shape_of(_array(a))
+    found = as_sizes(shape_of(_array(a))) if sizing else shape_of(_array(a))
     if axis is None:
         return math.prod(found)
     axes = axis if isinstance(axis, tuple) else (axis,)

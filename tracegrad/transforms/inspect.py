@@ -10,11 +10,12 @@ from typing import Any
 from tracegrad import tree
 from tracegrad.core.axes import Axis, within
 from tracegrad.core.chance import without_drawing
-from tracegrad.core.context import context
+from tracegrad.core.context import context, sizing
 from tracegrad.core.errors import require_callable
 from tracegrad.core.graph import Graph
 from tracegrad.core.names import leaf_names, parameter_name, transformed
 from tracegrad.core.scopes import keeping_frames
+from tracegrad.core.sizes import let_out
 from tracegrad.core.tracebacks import trimming
 from tracegrad.core.tracing import arrays_of, declared_types, traced
 from tracegrad.core.types import ShapeDtypeStruct
@@ -95,6 +96,8 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> PyTree:
         return fun(*call_args, **call_kwargs)
 
     graph, out_tree = traced(fun, flat_call, types, transform="eval_shape", names=name, abstract=True)
+    if sizing:
+        let_out([t.shape for t in graph.out_types])
     return tree.tree_unflatten(out_tree, [ShapeDtypeStruct(t.shape, t.dtype) for t in graph.out_types])
 
 

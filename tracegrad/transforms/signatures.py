@@ -5,6 +5,7 @@ jit, on each of its backends, and checkpoint hold one `Signatures` each, and do 
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from tracegrad.core.boxes import is_boxed, out_of_boxes, with_boxes_of
 from tracegrad.core.chance import without_drawing
 from tracegrad.core.collector import uncollected
 from tracegrad.core.constants import Lasting
-from tracegrad.core.context import context
+from tracegrad.core.context import context, sizing
 from tracegrad.core.errors import clip
 from tracegrad.core.graph import Graph, replace
 from tracegrad.core.jax_arrays import is_jax_tracer
@@ -124,8 +125,12 @@ class Signatures:
         return Signatures(fun, self._static, self.transform)
 
     def is_part(self) -> bool:
-        """Whether a call is traced as a part of what it is called in."""
-        return context.explains or (context.trace is not None and context.trace.depth >= DEEP)
+        """Whether a call is traced as a part of what it is called in. (What is kept says nothing of what its trace did with sizes.)"""
+        return (
+            context.explains
+            or (bool(sizing) and threading.get_ident() in sizing)
+            or (context.trace is not None and context.trace.depth >= DEEP)
+        )
 
     def part(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Callable[..., Any], Any, Any]:
         """The function to call then, and arguments of its own."""

@@ -17,7 +17,7 @@ import tracegrad.numpy as tnp
 from tests.compare import near
 from tracegrad.core.errors import ConcretizationTypeError, ShapeError
 from tracegrad.transforms.jit.alike import Numbers
-from tracegrad.transforms.jit.sizes import LARGEST_SAMPLE, samples_for
+from tracegrad.transforms.jit.sizes import LARGEST_SAMPLE, count_for, samples_for
 
 RNG = np.random.default_rng(0)
 W = RNG.normal(size=(3, 4))
@@ -57,6 +57,9 @@ FUNCTIONS: dict[str, tuple[Callable[[Any], Any], Any, Callable[[int], Any]]] = {
     "gradient of a sort": (lambda x: tg.grad(lambda y: np.sum(np.sort(y) * np.arange(x.shape[0])))(x), V, vector),
     "causal attention": (lambda x: tg.nn.dot_product_attention(*[x[:, None]] * 3, is_causal=True), M, matrix),
     "outputs": (lambda x: {"n": x.shape[0] * 2, "x": (x, None)}, V, vector),
+    "half": (lambda x: x[: x.shape[0] // 2], V, vector),
+    "rows of five": (lambda x: x[: 5 * (x.shape[0] // 5)].reshape(-1, 5), V, vector),
+    "length": (lambda x: np.sum(x) / len(x), V, vector),
 }
 
 
@@ -93,6 +96,12 @@ def test_the_function_is_called_for_no_size_of_its_own() -> None:
     assert calls == first + 1
     assert g(np.ones(1)) == 2  # small ones are traced by themselves
     assert calls == first + 2
+    made = tg.jit(lambda x: f(x) + np.sum(np.ones(x.shape[0])), dims=V)
+    made(np.ones(10))
+    first = calls
+    for n in (20, 33, 20, 10):
+        assert made(np.ones(n)) == 3 * n  # what is made of a plain number is traced at each size, once
+    assert calls == first + 2
 
 
 def test_a_function_is_traced_at_few_sizes() -> None:
@@ -111,7 +120,7 @@ def test_a_function_is_traced_at_few_sizes() -> None:
 
 def _linear_by_chance(f: Callable[[int], int], names: Sequence[str]) -> bool:
     """Whether a number that is no sum of multiples of sizes looks like one at those traced at first."""
-    sampled = samples_for(names, 1)
+    sampled = samples_for(names, count_for(names, 1))
     return any([Numbers(names, sampled, 1).fitted([f(s[n]) for s in sampled]) is not None for n in names])
 
 
@@ -218,10 +227,72 @@ def test_a_comparison_comes_out_otherwise_later() -> None:
         big(np.ones(4000))
 
 
+# Branches at a size that is none of those traced at.
+HIDDEN: dict[str, Callable[[Any], Any]] = {
+    "remainder": lambda n: n % 90 == 0,
+    "quotient": lambda n: n // 90 * 90 == n,
+    "plain number": lambda n: int(n) == 90,
+    "float": lambda n: float(n) == 90,
+    "fraction": lambda n: n / 2 == 45,
+    "power": lambda n: n**2 == 8100,
+    "negative": lambda n: -n == -90,
+    "bits": lambda n: n ^ 90 == 0,
+    "text": lambda n: f"{n}" == "90",
+    "formatted": lambda n: operator.mod("%d", n) == "90",
+    "key": lambda n: {90: True}.get(n, False),
+    "member": lambda n: n in {90},
+    "one of NumPy's": lambda n: np.equal(n, 90),
+    "range": lambda n: list(range(n))[-1] == 89,
+    "made array": lambda n: len(np.zeros(n)) == 90,
+    "array of it": lambda n: np.array([n, 1])[0] == 90,
+    "root": lambda n: math.isqrt(n * n) == 90,
+    "list": lambda n: len([0] * n) == 90,
+    "ours": lambda n: len(tnp.arange(n)) == 90,
+    "truth": lambda n: not (n - 90),
+    "index": lambda n: [k == 90 for k in range(9999)][n],
+}
+HIDDEN_IN_ARRAYS: dict[str, Callable[[Any], Any]] = {
+    "part": lambda x: x[1:].shape[0] == 89,
+    "whole shape": lambda x: x.shape == (90,),
+    "like it": lambda x: np.zeros_like(x).shape[0] == 90,
+    "length": lambda x: len(x) == 90,
+    "bytes": lambda x: x.nbytes == 720,
+    "shape function": lambda x: np.shape(np.concatenate([x, x]))[0] == 180,
+    "evaluated shape": lambda x: tg.eval_shape(np.sin, x).shape[0] == 90,
+    "rows": lambda x: sum([1 for _ in x]) == 90,
+}
+
+
+@pytest.mark.parametrize("name", [*HIDDEN, *HIDDEN_IN_ARRAYS])
+def test_a_branch_at_a_size_that_is_not_sampled_is_found(name: str) -> None:
+    test = HIDDEN_IN_ARRAYS.get(name) or (lambda x: HIDDEN[name](x.shape[0]))
+    sized = tg.jit(lambda x: x * 2 if test(x) else x, dims=V)
+    near(sized(np.ones(9)), np.ones(9))
+    near(sized(np.ones(30)), np.ones(30))
+    with pytest.raises(ConcretizationTypeError, match=r"test_sizes.py:\d+ .*depends on that"):
+        sized(np.ones(90))
+    near(sized(np.ones(91)), np.ones(91))
+
+
+@tg.jit
+def doubled_at_90(x: Any) -> Any:
+    return x * 2 if x.shape[0] == 90 else x
+
+
+def test_what_jitted_functions_inside_do_with_sizes_is_seen() -> None:
+    for n in (7, 12, LARGEST_SAMPLE):
+        doubled_at_90(np.ones(n))
+    sized = tg.jit(lambda x: doubled_at_90(x), dims=V)
+    near(sized(np.ones(9)), np.ones(9))
+    with pytest.raises(ConcretizationTypeError, match="it is compared here"):
+        sized(np.ones(90))
+
+
 REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
     "branch": (lambda x: x * 2 if x.shape[0] > 50 else x, "it is compared here, and the outcome differs"),
     "loop": (lambda x: sum([x[i] for i in range(x.shape[0])]), "there is .* here, or"),
-    "half": (lambda x: x[: x.shape[0] // 2], "index of slice is 3, 6, 504, 14, ..., which is no polynomial"),
+    "parity": (lambda x: x * 2 if x.shape[0] % 2 else x, "it is compared here, and the outcome differs"),
+    "odd rows": (lambda x: np.diagonal(np.broadcast_to(x[:, None], (x.shape[0], 40))), "which is no polynomial"),
     "logarithm": (lambda x: x * np.log(x.shape[0]), "a constant is"),
     "least": (lambda x: x * np.minimum(x.shape[0], 40), "a constant is"),
     "array": (lambda x: np.linspace(0, 1, x.shape[0]) * x, "an array made of a size in Python"),

@@ -17,6 +17,7 @@ from tracegrad.core.sizes import Size
 from tracegrad.core.types import ArrayType
 
 Sizes = Mapping[str, int]
+Made = Callable[[Sizes], Any]
 
 
 class Differs(Exception):
@@ -29,6 +30,14 @@ class Differs(Exception):
 
 class NoPolynomial(Differs):
     """Numbers that are no polynomial of the sizes of the degree that was looked for."""
+
+
+class TooFew(Exception):
+    """So many samples are needed, more than there are."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -46,11 +55,17 @@ def monomials(values: Sequence[int], degree: int = 2) -> list[int]:
 
 
 class Numbers:
-    """What fits numbers found at sampled sizes by polynomials of a degree, in exact fractions."""
+    """What fits numbers found at sampled sizes by polynomials of a degree, in exact fractions, and multiples of what else sizes are
+    made into, which is no polynomial: quotients and remainders."""
 
-    def __init__(self, names: Sequence[str], sampled: Sequence[Sizes], degree: int = 2) -> None:
+    def __init__(
+        self, names: Sequence[str], sampled: Sequence[Sizes], degree: int = 2, others: Sequence[Made] = ()
+    ) -> None:
         self.names = tuple(names)
-        rows = [monomials([s[n] for n in self.names], degree) for s in sampled]
+        self.degree = degree
+        self.others = tuple(others)
+        self._sampled = sampled
+        rows = [self.columns(s) for s in sampled]
         self._rows = rows
         width = len(rows[0])
         # The first rows that are independent, as they come out of Gauss's elimination.
@@ -67,6 +82,20 @@ class Numbers:
                 self._chosen.append(i)
         assert len(self._chosen) == width, "the sampled sizes do not tell polynomials apart"
 
+    def columns(self, sizes: Sizes) -> list[int]:
+        """What a number is a sum of multiples of, at these sizes."""
+        return [*monomials([sizes[n] for n in self.names], self.degree), *[made(sizes) for made in self.others]]
+
+    def with_quotient(self, made: Made, values: Sequence[int]) -> Numbers:
+        """These and multiples of what is made of sizes so, which has these values at the sampled ones, if it is not a sum of
+        multiples of theirs. TooFew for more columns than rows tell apart and then two more, to agree."""
+        if self.fitted(values) is not None:
+            return self
+        width = len(self._rows[0]) + 1
+        if len(self._sampled) < width + 2:
+            raise TooFew(width + 2)
+        return Numbers(self.names, self._sampled, self.degree, (*self.others, made))
+
     def fitted(self, values: Sequence[int]) -> Polynomial | None:
         """The polynomial that has these values at the sampled sizes, None if there is none."""
         matrix = [[*map(Fraction, self._rows[i]), Fraction(values[i])] for i in self._chosen]
@@ -79,7 +108,7 @@ class Numbers:
                 if i != j and matrix[i][j]:
                     factor = matrix[i][j]
                     matrix[i] = [a - factor * b for a, b in zip(matrix[i], matrix[j], strict=True)]
-        found = Polynomial(self.names, [row[-1] for row in matrix])
+        found = Polynomial(self, [row[-1] for row in matrix])
         fits = all(
             [sum(map(_product, found.coefficients, row)) == v for row, v in zip(self._rows, values, strict=True)]
         )
@@ -93,15 +122,14 @@ def _product(a: Fraction, b: int) -> Fraction:
 class Polynomial:
     """A whole number at given sizes."""
 
-    __slots__ = ("coefficients", "names")
+    __slots__ = ("_numbers", "coefficients")
 
-    def __init__(self, names: Sequence[str], coefficients: Sequence[Fraction]) -> None:
-        self.names = names
+    def __init__(self, numbers: Numbers, coefficients: Sequence[Fraction]) -> None:
+        self._numbers = numbers
         self.coefficients = coefficients
 
     def __call__(self, sizes: Sizes) -> int:
-        values = monomials([sizes[n] for n in self.names])[: len(self.coefficients)]
-        found = sum(map(_product, self.coefficients, values), Fraction(0))
+        found = sum(map(_product, self.coefficients, self._numbers.columns(sizes)), Fraction(0))
         if found.denominator != 1:
             raise Differs(f"{found} is no whole number")
         return int(found)
@@ -109,9 +137,6 @@ class Polynomial:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # What is alike in several Graphs. `merged` returns a function of the sizes.
-
-Made = Callable[[Sizes], Any]
-
 
 # Matrices that are made of their sizes: identities, triangles, and the rest of these.
 _MATRICES: tuple[Callable[[int, int], Any], ...] = (
@@ -134,7 +159,7 @@ class Merging:
         kind = type(first)
         if kind is int or kind is Size:
             kind = int
-            values = [int(v) if type(v) is Size else v for v in values]
+            values = [v.value if type(v) is Size else v for v in values]
         if any([type(v) is not kind for v in values]):
             raise Differs(f"{what} is {', '.join([clip(repr(v)) for v in values[:2]])}", self.source)
         if kind is Graph:

@@ -1,25 +1,29 @@
 """One trace for arrays of any size along named axes: `jit(f, dims={"x": ("N", None)})`.
 
 The function is traced at a few sizes. Its Graphs differ in numbers alone: shapes, indices, params. Each is found as a sum of multiples
-of the sizes, or where they are not that, after a few traces more, as a polynomial of degree 2; either has one trace more than it takes to
-agree with, or two. And the Graph for another size is the same Graph with
-that size's numbers, of which all types are inferred anew. Where the Graphs differ in more, a branch or a loop in Python has
+of the sizes, of quotients and remainders that the user's code took of them, or where it is not that, after a few traces more, as a
+polynomial of degree 2; either has one trace more than it takes to agree with, or two. And the Graph for another size is the same Graph
+with that size's numbers, of which all types are inferred anew. Where the Graphs differ in more, a branch or a loop in Python has
 depended on a size, and the function is refused, with the line. So it is where a comparison with a size, which is noted as it is
 traced (`core/sizes.py`), would come out otherwise at a size that comes later.
 
-What is compared unseen (in C: by np.minimum(n, 5) or range) shows in the Graphs. It could come out otherwise only beyond the sizes
-traced at, which is why for larger ones there is a trace at twice that, and small ones are traced for by themselves.
+What is made of a size as a plain number is compared unseen (`np.zeros(n)`, `range(n)`, `len(x)`): then each size that comes later is
+traced at too, and what that gives must be the Graph of it. What this library compares shows in the Graphs: beyond the sizes traced at
+it might come out otherwise, which is why for larger ones there is a trace at twice that, and small ones are traced for by themselves.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tracegrad import tree
 from tracegrad.core.check import check
 from tracegrad.core.constants import Lasting
+from tracegrad.core.context import sizing
 from tracegrad.core.errors import (
     ConcretizationTypeError,
     GraphError,
@@ -31,32 +35,34 @@ from tracegrad.core.errors import (
     user_source,
 )
 from tracegrad.core.graph import Graph
-from tracegrad.core.sizes import Comparison, Size
+from tracegrad.core.sizes import Comparison, Notes
 from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import ArrayType
-from tracegrad.transforms.jit.alike import Differs, Made, Merging, NoPolynomial, Numbers, Sizes, monomials
+from tracegrad.transforms.jit.alike import Differs, Made, Merging, NoPolynomial, Numbers, Sizes, TooFew, monomials
 from tracegrad.transforms.signatures import Backend, NameOf, Signatures
 from tracegrad.transforms.static_arguments import Static
 
 Dims = Mapping[str, tuple[str | None, ...]]
 
 # Below the first, functions are traced as they are without names: arrays of 0 and 1 are another matter in NumPy. The first, the second
-# and the last, which is large, lie on no line with halves, thirds and so on of them, rounded, or with their least powers of two; all
+# and the large one lie on no line with halves, thirds and so on of them, rounded, or with their least powers of two; all
 # are of both parities, all remainders by 3, a power of two, a square.
-SAMPLES = (7, 12, 29, 64, 38, 17, 51, 1009)
-LARGEST_SAMPLE = SAMPLES[-1]
+SAMPLES = (7, 12, 29, 64, 38, 17, 51, 83, 100, 23, 71, 45, 96)
+LARGEST_SAMPLE = 1009
 MOST_NAMES = 2
 
 
-def samples_for(names: Sequence[str], degree: int) -> list[dict[str, int]]:
-    """Sizes to trace at: for degree 1 one more for each name than a sum of multiples has coefficients, the last of them large, and for
-    degree 2, after these, two more than a polynomial has."""
-    if not names:
-        return []
-    first, count = 2 * len(names), len(monomials([1] * len(names))) + 1
-    found = [{n: SAMPLES[(i * (1 + 2 * k) + 4 * k) % 7] for k, n in enumerate(names)} for i in range(count)]
-    found.insert(first, {n: LARGEST_SAMPLE - 36 * k for k, n in enumerate(names)})
-    return found[: first + 1] if degree == 1 else found
+def samples_for(names: Sequence[str], count: int) -> list[dict[str, int]]:
+    """So many sizes to trace at, of which the large ones come behind two for each name."""
+    modulus = len(SAMPLES)
+    found = [{n: SAMPLES[(i * (1 + 2 * k) + 4 * k) % modulus] for k, n in enumerate(names)} for i in range(count - 1)]
+    found.insert(2 * len(names), {n: LARGEST_SAMPLE - 36 * k for k, n in enumerate(names)})
+    return found
+
+
+def count_for(names: Sequence[str], degree: int) -> int:
+    """For degree 1, one for each name more than a sum of multiples has coefficients; for degree 2, two more than a polynomial has."""
+    return 1 + 2 * len(names) if degree == 1 else len(monomials([1] * len(names))) + 2
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -65,10 +71,10 @@ def samples_for(names: Sequence[str], degree: int) -> list[dict[str, int]]:
 
 class Traced:
     """A trace at some sizes: the Graph before any pass, the structure of the results, what is known of arrays from outside, and
-    the comparisons with sizes."""
+    what was done with sizes."""
 
-    def __init__(self, graph: Graph, structure: Any, lasting: Lasting, noted: list[Comparison]) -> None:
-        self.graph, self.structure, self.lasting, self.noted = graph, structure, lasting, noted
+    def __init__(self, graph: Graph, structure: Any, lasting: Lasting, notes: Notes) -> None:
+        self.graph, self.structure, self.lasting, self.notes = graph, structure, lasting, notes
 
 
 class Template:
@@ -78,18 +84,37 @@ class Template:
         self.names = names
         self._trace = trace
         self._degree = 1
-        self._sampled = samples_for(names, 1)
-        self._traces = [trace(s) for s in self._sampled]
-        try:
-            self._merge()
-        except NoPolynomial:
-            self._degree = 2
-            for s in samples_for(names, 2)[len(self._sampled) :]:
-                self._sampled.append(s)
-                self._traces.append(trace(s))
-            self._merge()
+        self._sampled: list[Sizes] = []
+        self._traces: list[Traced] = []
+        self._looked_into: dict[int, Any] = {}
+        self._sample(count_for(names, 1))
+        self._merge()
+
+    def _sample(self, count: int) -> None:
+        if count > len(SAMPLES):
+            raise Differs("there are too many quotients and remainders of sizes", self._traces[0].notes.used[-1].source)
+        for sizes in samples_for(self.names, count)[len(self._traces) :]:
+            self._add(sizes)
+
+    def _add(self, sizes: Sizes) -> None:
+        self._sampled.append(sizes)
+        self._traces.append(self._trace(sizes))
 
     def _merge(self) -> None:
+        """Find what all traces have in common, of more of them if need be."""
+        try:
+            self._merge_these()
+        except TooFew as few:
+            self._sample(few.count)
+            self._merge()
+        except NoPolynomial:
+            if self._degree == 2:
+                raise
+            self._degree = 2
+            self._sample(count_for(self.names, 2))
+            self._merge()
+
+    def _merge_these(self) -> None:
         merging = Merging(Numbers(self.names, self._sampled, self._degree))
         self._guards = list(self._compared(merging))
         self._graph = merging.graph([t.graph for t in self._traces])
@@ -97,23 +122,30 @@ class Template:
         if any([t.structure != first.structure for t in self._traces]):
             raise Differs("the structure of the results differs")
         self.structure = first.structure
-        self._looked_into = dict(first.lasting.looked_into)
+        self._looked_into.update(first.lasting.looked_into)
+        plain = [[n for n, _ in t.notes.plain] for t in self._traces]
+        self._is_unseen = any([found != plain[0] for found in plain])
 
     def _compared(self, merging: Merging) -> Iterator[tuple[Comparison, Made, Made]]:
-        for column in itertools.zip_longest(*[t.noted for t in self._traces]):
-            present = [c for c in column if c is not None]
+        """The comparisons of the user's. Quotients and remainders on the way are what numbers may be made of from there on."""
+        for column in itertools.zip_longest(*[t.notes.used for t in self._traces]):
+            present: list[Any] = [use for use in column if use is not None]
             first = present[0]
             where = first.source
-            if len(present) < len(column) or any(
-                [(c.compare, c.holds) != (first.compare, first.holds) for c in column]
-            ):
-                raise Differs("it is compared here, and the outcome differs", where)
+            if len(present) < len(column) or any([use[0] is not first[0] for use in present]):
+                raise Differs("a size is compared or divided here, or not", where)
             merging.source = where
+            what = "a number compared" if type(first) is Comparison else "a number divided"
             left, right = [
-                merging.value(side, "a number compared")
-                for side in ([c.left for c in column], [c.right for c in column])
+                merging.value(side, what) for side in ([use.left for use in present], [use.right for use in present])
             ]
-            yield first, left, right
+            if type(first) is Comparison:
+                if any([use.holds != first.holds for use in present]):
+                    raise Differs("it is compared here, and the outcome differs", where)
+                yield first, left, right
+            else:
+                made = functools.partial(_computed, first.compute, left, right)
+                merging.numbers = merging.numbers.with_quotient(made, [use.value for use in present])
 
     def for_one_call(self) -> bool:
         """Whether what was traced is for this call alone."""
@@ -127,18 +159,27 @@ class Template:
         """The Graph at these sizes, and what is known of arrays from outside."""
         largest = [max([s[n] for s in self._sampled]) for n in self.names]
         if any([sizes[n] > most for n, most in zip(self.names, largest, strict=True)]):
-            further = {n: max(2 * sizes[n], most + 1) for n, most in zip(self.names, largest, strict=True)}
-            self._sampled.append(further)
-            self._traces.append(self._trace(further))
+            self._add({n: max(2 * sizes[n], most + 1) for n, most in zip(self.names, largest, strict=True)})
             self._merge()
         for comparison, left, right in self._guards:
             if comparison.compare(left(sizes), right(sizes)) != comparison.holds:
                 raise Differs("it is compared here, and the outcome differs", comparison.source)
+        graph = self._graph(sizes)
+        if self._is_unseen:
+            found = self._trace(sizes)
+            if found.graph != graph or found.structure != self.structure:
+                self._sampled.append(sizes)
+                self._traces.append(found)
+                self._merge()
+                graph = self._graph(sizes)
         lasting = Lasting()
         lasting.looked_into.update(self._looked_into)
-        graph = self._graph(sizes)
         check(graph)
         return graph, lasting
+
+
+def _computed(compute: Callable[[int, int], int], left: Made, right: Made, sizes: Sizes) -> int:
+    return compute(left(sizes), right(sizes))
 
 
 class SizedSignatures(Signatures):
@@ -178,21 +219,26 @@ class SizedSignatures(Signatures):
             return plainly(types, backend.passes)
 
         def trace(at_sizes: Sizes) -> Traced:
-            noted: list[Comparison] = []
-            known = {n: Size(v, noted) for n, v in at_sizes.items()}
+            notes, thread = Notes(), threading.get_ident()
             given = [
                 ArrayType(
-                    tuple([n if axis is None else known[axis] for axis, n in zip(axes, t.shape, strict=True)]),
+                    tuple([n if axis is None else at_sizes[axis] for axis, n in zip(axes, t.shape, strict=True)]),
                     t.dtype,
                     t.weak,
                 )
                 for t, axes in zip(types, by_leaf, strict=True)
             ]
+            outer = sizing.get(thread)
             try:
-                return Traced(*plainly(given, lambda graph: graph), noted)
+                sizing[thread] = notes
+                return Traced(*plainly(given, lambda graph: graph), notes)
             except Exception as error:
                 error.add_note(f"(jit(dims=...) traces {described(self.fun)} at sizes of its own: {_said(at_sizes)})")
                 raise
+            finally:
+                sizing.pop(thread, None)
+                if outer is not None:
+                    sizing[thread] = outer
 
         in_tree = tree.tree_structure((args, kwargs) if kwargs else args)
         shapes = [
