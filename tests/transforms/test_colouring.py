@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
@@ -62,15 +63,41 @@ def test_no_more_colours_than_it_takes() -> None:
     assert columns_of(crossed).max() == 1
 
 
-def test_a_five_point_grid_takes_five() -> None:
-    rows = scipy.sparse.diags_array([1.0, 1.0, 1.0], offsets=[-1, 0, 1], shape=(40, 40))
-    one = scipy.sparse.eye_array(40)
-    grid = scipy.sparse.csr_array(scipy.sparse.kron(rows, one) + scipy.sparse.kron(one, rows))
-    colours = columns_of(grid)
-    assert colours.max() == 4
-    for i in range(1600):
-        around = grid.indices[grid.indptr[i] : grid.indptr[i + 1]]
+def grid(*shape: int, corners: bool = False) -> Any:
+    """The matrix of which each row has elements for a point of a grid and its neighbours."""
+    lines = [scipy.sparse.diags_array([1.0, 1.0, 1.0], offsets=[-1, 0, 1], shape=(n, n)) for n in shape]
+    along = [
+        [line if corners or i == axis else scipy.sparse.eye_array(line.shape[0]) for i, line in enumerate(lines)]
+        for axis in range(1 if corners else len(shape))
+    ]
+    return scipy.sparse.csr_array(sum([functools.reduce(scipy.sparse.kron, parts) for parts in along]))
+
+
+@pytest.mark.parametrize(
+    ("shape", "corners", "fewest"),
+    [((40, 40), False, 5), ((37, 53), False, 5), ((9, 10, 11), False, 7), ((12, 12, 12), False, 7), ((5, 6, 5, 4), False, 9),
+     ((15, 17), True, 9), ((7, 6, 8), True, 27)],
+)  # fmt: skip
+def test_grids_take_as_many_as_a_point_has_neighbours_and_itself(
+    shape: tuple[int, ...], corners: bool, fewest: int
+) -> None:
+    matrix = grid(*shape, corners=corners)
+    colours = columns_of(matrix)
+    assert colours.max() + 1 == fewest == np.diff(matrix.indptr).max()
+    for around in np.split(matrix.indices, matrix.indptr[1:-1]):
         assert len(set(colours[around])) == len(around)
+
+
+def test_grids_with_holes_and_without_diagonal() -> None:
+    kept = RNG.random(20 * 21) < 0.8
+    whole = grid(20, 21)
+    for matrix in (whole[kept], whole[:, kept], whole[kept][:, kept], whole - scipy.sparse.eye_array(420)):
+        matrix = scipy.sparse.csr_array(matrix)
+        matrix.eliminate_zeros()
+        colours = columns_of(matrix)
+        assert np.array_equal(colours >= 0, np.bincount(matrix.indices, minlength=matrix.shape[1]) > 0)
+        for around in np.split(matrix.indices, matrix.indptr[1:-1]):
+            assert len(set(colours[around])) == len(around)
 
 
 def test_time_is_linear() -> None:

@@ -5,6 +5,8 @@ of each group's unit vectors tell all elements where no two columns of a group h
 fewer do, since each of two equal elements may be told by the other: a star colouring is enough.
 
 Sources: Curtis, Powell & Reid, "On the Estimation of Sparse Jacobian Matrices", IMA Journal of Applied Mathematics 13 (1974);
+Goldfarb & Toint, "Optimal Estimation of Jacobian and Hessian Matrices That Arise in Finite Difference Calculations",
+Mathematics of Computation 43 (1984);
 Coleman & Moré, "Estimation of Sparse Hessian Matrices and Graph Coloring Problems", Mathematical Programming 28 (1984);
 Brélaz, "New Methods to Color the Vertices of a Graph", Communications of the ACM 22 (1979);
 Gebremedhin, Manne & Pothen, "What Color Is Your Jacobian?", SIAM Review 47 (2005).
@@ -21,6 +23,10 @@ import numpy as np
 
 # Up to so many pairs of columns in one row for each element, orders are tried that look at them all.
 FEW_PAIRS = 64
+
+# Grids are looked for in matrices of so few diagonals, of so few axes, whose neighbours are so many steps away along each at most; and
+# so many lattices are tried at once.
+FEW_DIAGONALS, FEW_AXES, FEW_STEPS, FEW_LATTICES = 32, 4, 3, 2000
 
 
 def lowest_unset(mask: int) -> int:
@@ -44,6 +50,9 @@ def column_colouring(starts: Any, columns: Any, count: int) -> Any:
     order = np.argsort(columns, kind="stable")
     above = _lists(rows[order], lengths)
     fewest = int(np.diff(starts).max(initial=0))
+    of_grid = _by_lattice(rows, columns, count, fewest)
+    if of_grid is not None and of_grid.max(initial=-1) < fewest:
+        return of_grid
     found = _greedily(above, range(count), len(starts) - 1)
     if found.max(initial=-1) + 1 > fewest:
         # Where what comes first does not do with the fewest, the columns with least choice often do, or those with most elements.
@@ -51,7 +60,8 @@ def column_colouring(starts: Any, columns: Any, count: int) -> Any:
             other = _saturated(above, _lists(columns, np.diff(starts)))
         else:
             other = _greedily(above, np.argsort(-lengths, kind="stable").tolist(), len(starts) - 1)
-        found = min(found, other, key=lambda colours: int(colours.max(initial=-1)))
+        candidates = [found, other] if of_grid is None else [found, other, of_grid]
+        found = min(candidates, key=lambda colours: int(colours.max(initial=-1)))
     return found
 
 
@@ -93,6 +103,51 @@ def _greedily(rows_of: Sequence[Sequence[int]], order: Any, rows: int) -> Any:
             for row in rows_of[column]:
                 taken[row] |= bit
     return np.array(colours, np.intp)
+
+
+def _by_lattice(rows: Any, columns: Any, count: int, fewest: int) -> Any:
+    """Colours of the points of a grid by the remainder of a sum of multiples of their coordinates: those of one colour are a lattice.
+    The fewest such that no two of a point's neighbours are alike; None if this is no grid, or if there are no few.
+
+    The axes are read off the diagonals: those with most elements are one step along each, the others some steps along several."""
+    diagonals, lengths = np.unique(columns - rows, return_counts=True)
+    if fewest < 2 or len(diagonals) > FEW_DIAGONALS:
+        return None
+    strides: list[int] = []
+    for d in np.abs(diagonals)[np.argsort(-lengths, kind="stable")].tolist():
+        if _steps(d, strides) is None:
+            strides = sorted([d, *strides])
+    steps = [found for d in diagonals.tolist() if (found := _steps(d, strides)) is not None]
+    if len(strides) > FEW_AXES or len(steps) < len(diagonals):
+        return None
+    apart = np.array([np.subtract(a, b) for a, b in itertools.combinations(steps, 2)], np.intp).reshape(
+        -1, len(strides)
+    )
+    for colours in range(fewest, 2 * fewest):
+        if colours ** (len(strides) - 1) > FEW_LATTICES:
+            break
+        weights = np.array([(1, *w) for w in itertools.product(range(1, colours), repeat=len(strides) - 1)], np.intp)
+        (fitting,) = np.nonzero(np.all(weights @ apart.T % colours, axis=1))
+        if not len(fitting):
+            continue
+        left, total = np.arange(count), np.zeros(count, np.intp)
+        for stride, weight in zip(strides[::-1], weights[fitting[0]].tolist()[::-1], strict=True):
+            total += weight * (left // stride)
+            left = left % stride
+        used, made = np.unique(columns), np.full(count, -1, np.intp)
+        made[used] = np.unique(total[used] % colours, return_inverse=True)[1]
+        # At its borders the grid may be another one.
+        return made if len(np.unique(rows * colours + made[columns])) == len(rows) else None
+    return None
+
+
+def _steps(d: int, strides: Sequence[int]) -> list[int] | None:
+    """How many steps along each axis lead from a number to that which is `d` larger, if few do."""
+    found = []
+    for stride in reversed(strides):
+        found.append(round(d / stride))
+        d -= found[-1] * stride
+    return None if d or any([abs(n) > FEW_STEPS for n in found]) else found[::-1]
 
 
 def _saturated(rows_of: Sequence[Sequence[int]], along: Sequence[Sequence[int]]) -> Any:
