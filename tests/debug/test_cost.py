@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from tests.lower.numpy.test_peak import measured
+import tracegrad.numpy as tnp
+from tests.lower.numpy.test_peak import measured, measured_once
 from tracegrad import lax
 from tracegrad.core.errors import ConcretizationTypeError
 
@@ -183,6 +184,54 @@ PROGRAMS: dict[str, tuple[Any, Any]] = {
 def test_the_peak_is_what_is_measured(name: str) -> None:
     f, x = PROGRAMS[name]
     assert 0.9 < tg.debug.cost(f, x).peak / measured(tg.jit(f), x) < 1.1
+
+
+def _adam(p: Any, state: Any) -> Any:
+    update, state = ADAM.update(tg.grad(lambda p: np.mean(np.tanh(X @ p["w"] + p["b"]) ** 2))(p), state, p)
+    return tg.optim.apply_updates(p, update), state
+
+
+ADAM = tg.optim.adam(1e-3)
+P = {"w": X[:200].copy(), "b": X[0].copy()}
+DONATING: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "a step of Adam": (_adam, (P, ADAM.init(P))),
+    "the update of Adam": (lambda g, p, s: ADAM.update(g, s, p), (P, P, ADAM.init(P))),
+    "a line": (lambda x, y: (x * 2 + 1, np.sin(y) @ y.T), (X, X)),
+    "a place": (lambda x, y: (tnp.at(x)[3].set(1.0), np.linalg.norm(y, axis=1)), (X, X)),
+    "a view": (lambda x, y: (x.T + 0, y[::-1]), (X, X)),
+    "nothing of that type": (lambda x, y: (np.sum(np.exp(x)), np.cumsum(y, 0)), (X, X)),
+}
+
+
+@pytest.mark.parametrize("name", DONATING)
+def test_what_is_written_over_arguments_that_are_given_away_takes_no_memory(name: str) -> None:
+    f, args = DONATING[name]
+
+    def own() -> Any:
+        return tg.tree.tree_map(lambda x: np.array(x, copy=True), args)
+
+    peaks = []
+    for numbers in ((), tuple(range(len(args)))):
+        jitted = tg.jit(f, donate_argnums=numbers)
+        jitted(*own())
+        given = own()
+        peaks.append(tg.debug.cost(jitted, *given).peak)
+        assert 0.9 < peaks[-1] / measured_once(jitted, *given) < 1.1
+    assert peaks[1] <= peaks[0]
+    if name in ("the update of Adam", "a line", "a place"):
+        assert peaks[1] < peaks[0]
+
+
+@pytest.mark.parametrize("shares", [(25, 50, 25), (10, 80, 10), (1, 1, 98), (100, 0, 0)])
+def test_rows_take_what_they_choose(shares: tuple[int, ...]) -> None:
+    def f(x: Any, i: Any) -> Any:
+        branches = [lambda x: np.exp(x) * x + 1.0, lambda x: x * 2.0, lambda x: np.cumsum(np.sin(x)) * np.tanh(x)]
+        return tg.vmap(lambda x, i: lax.switch(i, branches, x))(x, i)
+
+    x, i = np.tile(X, (1, 2)), np.repeat([0, 1, 2], [3 * n for n in shares])
+    for g in (f, tg.grad(lambda x, i: np.sum(f(x, i) ** 2))):
+        assert 0.9 < tg.debug.cost(g, x, i).peak / measured(tg.jit(g), x, i) < 1.1
+        assert tg.debug.cost(g, x, i).flops == tg.debug.cost(g, x, tg.ShapeDtypeStruct((300,), "int64")).flops
 
 
 def test_loops_until_a_condition_count_as_often_as_they_go_round_for_arrays() -> None:

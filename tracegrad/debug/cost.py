@@ -106,14 +106,15 @@ def cost(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
     """What `fun` will cost on NumPy under `jit`, by line of the user's, without running it.
 
     It is read off the simplified Graph and the program that `jit` makes of it, which is gone through with what each line makes, writes
-    over and lets go. `peak` is the most that is held at a time of what the program makes, results included, without arguments:
-    what tracemalloc measures of a call, within a tenth. What an operation takes that consists of several NumPy calls is found by
+    over and lets go. `peak` is the most that is held at a time of what the program makes, results included, without arguments, nor what
+    is written over those of a jitted function that are donated: what tracemalloc measures of a call, within a tenth. What an operation takes that consists of several NumPy calls is found by
     trying it on made-up arrays, smaller ones where its own are large. `kept` is what a
     backward pass keeps of what the function computes: the one in it, if there is one, as in `tg.grad(loss)`, and
     otherwise the one that its derivative would have. How operations are counted says `flops_of`: two for each product that
     is summed, one for each element that an elementwise operation makes. A loop counts as often as it runs, a `while_loop`, of which
     that is not known, once; but as often as it goes round for arrays, which is found by running what it depends on and the loop, if it
-    is in no other loop. Of branches the dearest counts, and rows of a batch are taken to choose theirs in turn.
+    is in no other loop. Of branches the dearest counts. Of the memory that they take, rows of a batch are taken to choose theirs in
+    turn; but as they do for arrays, which is found likewise.
 
     Args:
         fun: a function of arrays and pytrees of them, jitted or not.
@@ -139,12 +140,13 @@ def cost(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
 
     _, dynamic, named, _ = jitted.signatures.without_static(args, kwargs)
     rounds = _rounds(graph, tree.tree_leaves((dynamic, named)))
-    for eqn, times, moved in _run(steps_of(graph, entry.settled)[0], 1, rounds):
+    donated = jitted.donated(args, kwargs)
+    for eqn, times, moved in _run(steps_of(graph, entry.settled, donated).steps, 1, rounds):
         sums = of(eqn.source)
         sums.ops[eqn.op.name] = sums.ops.get(eqn.op.name, 0) + 1
         sums.flops += times * flops_of(eqn)
         sums.moved += times * moved
-    peak = peak_of(graph, entry.settled, rounds)
+    peak = peak_of(graph, entry.settled, rounds, donated)
     for eqn, held in peak.by.items():
         of(eqn.source).at_peak += held
     results = simplify(replace(graph, outputs=graph.outputs[: entry.out_tree.num_leaves]))
@@ -173,26 +175,29 @@ def jitted_on_numpy(fun: Callable[..., Any]) -> tuple[Jitted[..., Any], Backend]
     return fun if isinstance(fun, Jitted) else jit(fun), Backend("numpy", simplify)
 
 
-def _rounds(graph: Graph, leaves: Sequence[Any]) -> dict[Var, int]:
-    """How often loops go round that end by a condition, by their first outputs: those that are not inside of others, for arrays. It is
-    found by running them, and what they depend on; not where that would call functions of the user's."""
+def _rounds(graph: Graph, leaves: Sequence[Any]) -> dict[Var, Any]:
+    """How often loops go round that end by a condition, and which Graph each row of a batch chooses, by the first outputs of their
+    equations: of those that are not inside of others, for arrays. It is found by running what they depend on, and the loops; not
+    where that would call functions of the user's."""
     loops = [eqn for eqn in graph.eqns if eqn.op.held is not None and eqn.op.held.steps is not None]
+    choices = [eqn for eqn in graph.eqns if eqn.op.held is not None and eqn.op.held.by_rows and graphs_of(eqn.params)]
     if (
-        not loops
+        not (loops or choices)
         or graph.effects
         or not all([isinstance(x, np.ndarray | np.generic | int | float | complex) for x in leaves])
     ):
         return {}
-    read = tuple([a for eqn in loops for a in eqn.inputs])
+    read = (*[a for eqn in loops for a in eqn.inputs], *[eqn.inputs[0] for eqn in choices])
     values = iter(compiled(simplify(replace(graph, outputs=read)))(*leaves))
-    found = {}
+    found: dict[Var, Any] = {}
     for eqn in loops:
         given = [next(values) for _ in eqn.inputs]
         found[eqn.outputs[0]] = eqn.op.held.steps(given, eqn.params)  # type: ignore[union-attr, misc]
+    found.update(zip([eqn.outputs[0] for eqn in choices], values, strict=True))
     return found
 
 
-def _run(steps: Iterable[Any], times: int, rounds: Mapping[Var, int]) -> Iterable[tuple[Eqn, int, int]]:
+def _run(steps: Iterable[Any], times: int, rounds: Mapping[Var, Any]) -> Iterable[tuple[Eqn, int, int]]:
     """The equations that a program runs, those inside of others too, with how often it does, and the bytes that each moves."""
     for step in steps:
         eqn = step.eqn
@@ -203,8 +208,9 @@ def _run(steps: Iterable[Any], times: int, rounds: Mapping[Var, int]) -> Iterabl
                 yield e, times, sum([size_of(v.type) for v in (*e.inputs, *e.outputs) if v in inside])
         elif graphs := graphs_of(eqn.params):
             for graph in graphs if "carries" in eqn.params else [max(graphs, key=lambda g: sum(map(flops_of, g.eqns)))]:
-                often = rounds.get(eqn.outputs[0], steps_of_loop(eqn))
-                yield from _run(steps_of(graph)[0], times * often, rounds)
+                is_known = eqn.op.held is not None and eqn.op.held.steps is not None and eqn.outputs[0] in rounds
+                often = rounds[eqn.outputs[0]] if is_known else steps_of_loop(eqn)
+                yield from _run(steps_of(graph).steps, times * often, rounds)
         else:
             yield eqn, times, 0 if step.views else _moved(eqn)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -26,15 +26,19 @@ class Held(NamedTuple):
 
 
 def peak_of(
-    graph: Graph | Part, settled: Collection[Var] = (), rounds: Mapping[Var, int] = MappingProxyType({})
+    graph: Graph | Part,
+    settled: Collection[Var] = (),
+    rounds: Mapping[Var, Any] = MappingProxyType({}),
+    donated: Sequence[int] = (),
 ) -> Held:
     """The most that the program of a Graph, in which such constants are settled, holds at a time, of what it makes itself, results
-    included: what its arguments hold does not count. How often loops go round that end by a condition say the `rounds`, by their
-    first outputs; once, if they do not."""
-    steps, returned = steps_of(graph, settled)
+    included: what its arguments hold does not count, nor what is written over those that are `donated`. How often loops go round that
+    end by a condition say the `rounds`, by their first outputs (once, if they do not), and of batches, which Graph each row chooses
+    (in turn, if they do not)."""
+    steps, returned, given = steps_of(graph, settled, donated)
     consts: Mapping[Var, Any] = {} if type(graph) is Part else {v: graph.consts[v] for v in settled}  # type: ignore[union-attr]
     taken = [taken_by(step, consts, rounds) for step in steps]
-    memory = _Memory()
+    memory = _Memory(given)
     totals = []
     for step, takes in zip(steps, taken, strict=True):
         memory.makes(step, takes)
@@ -47,7 +51,7 @@ def peak_of(
         copies += size_of(a.type) if is_copied or text.startswith("compact(") else 0
     totals.append(memory.total + copies)
     at = totals.index(max(totals))
-    memory = _Memory()
+    memory = _Memory(given)
     for step, takes in zip(steps[:at], taken, strict=False):
         memory.makes(step, takes)
         memory.lets_go(step)
@@ -70,9 +74,10 @@ class Taken(NamedTuple):
 
 
 class _Memory:
-    """The arrays that are held, gone through line by line."""
+    """The arrays that are held, gone through line by line. The `given` names are those of arrays that may be written over, but were
+    there before."""
 
-    def __init__(self) -> None:
+    def __init__(self, given: Sequence[str]) -> None:
         self.total = 0
         self.held: dict[int, tuple[Eqn, int]] = {}  # by number, with who made them
         self.views: set[Any] = set()  # variables that are a view, or an argument
@@ -80,6 +85,9 @@ class _Memory:
         self._counts: dict[int, int] = {}  # and how many names do
         self._called: dict[Any, str] = {}
         self._numbers = itertools.count()
+        for name in given:
+            number = self._names[name] = next(self._numbers)
+            self._counts[number] = 1
 
     def makes(self, step: Step, takes: Taken) -> None:
         names, inputs = self._names, step.eqn.inputs
@@ -90,7 +98,7 @@ class _Memory:
             array = -1
             if step.over or name in names:  # what it is written over goes by its new name
                 array = names.get(step.over or name, -1)
-                if array >= 0:
+                if array in self.held:
                     self.held[array] = step.eqn, self.held[array][1]
             elif shared >= 0:
                 array = names.get(self._called.get(inputs[shared], ""), -1)
@@ -112,11 +120,11 @@ class _Memory:
             array = self._names.pop(name, -1)
             if array >= 0:
                 self._counts[array] -= 1
-                if not self._counts[array]:
+                if not self._counts[array] and array in self.held:
                     self.total -= self.held.pop(array)[1]
 
 
-def taken_by(step: Step, settled: Mapping[Var, Any], rounds: Mapping[Var, int]) -> Taken:
+def taken_by(step: Step, settled: Mapping[Var, Any], rounds: Mapping[Var, Any]) -> Taken:
     """What a line takes in a program that has these constants for good."""
     eqn, count = step.eqn, len(step.eqn.outputs)
     sizes, own, new = tuple([size_of(v.type) for v in eqn.outputs]), (-1,) * count, (False,) * count
@@ -127,7 +135,8 @@ def taken_by(step: Step, settled: Mapping[Var, Any], rounds: Mapping[Var, int]) 
     kinds = {a.type.dtype for a in (*eqn.inputs, *eqn.outputs) if a.type.shape}
     if (isinstance(eqn.op.evaluate, np.ufunc) and len(kinds) == 1) or eqn.op.runs_user_code or eqn.op.acts(eqn.params):
         return Taken({}, sizes, own, new)  # a user's function is called when the user calls
-    found = tried(eqn, step.lying, settled)
+    chosen = rounds.get(eqn.outputs[0]) if eqn.op.held is not None and eqn.op.held.by_rows else None
+    found = tried(eqn, step.lying, settled, chosen)
     return Taken({eqn: found.extra} if found.extra else {}, found.held, found.shares, found.is_view)
 
 
@@ -139,7 +148,7 @@ def _may_be_tried(eqn: Eqn) -> bool:
     return not any([h.steps is not None or h.runs_user_code for h in held])
 
 
-def beside(step: Step, rounds: Mapping[Var, int]) -> dict[Eqn, int]:
+def beside(step: Step, rounds: Mapping[Var, Any]) -> dict[Eqn, int]:
     """What the equation of a line takes while it is run, besides its results, in bytes, and which equations do: those inside, if it
     holds Graphs."""
     eqn = step.eqn

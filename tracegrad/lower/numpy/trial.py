@@ -39,15 +39,18 @@ class Trial(NamedTuple):
     is_view: tuple[bool, ...]
 
 
-def tried(eqn: Eqn, lying: Sequence[Strides] = (), settled: Mapping[Var, Any] = MappingProxyType({})) -> Trial:
-    """What an equation takes for arguments that lie like that (C order, if it is not said), and these constants."""
+def tried(
+    eqn: Eqn, lying: Sequence[Strides] = (), settled: Mapping[Var, Any] = MappingProxyType({}), chosen: Any = None
+) -> Trial:
+    """What an equation takes for arguments that lie like that (C order, if it is not said), and these constants. Where the rows of a
+    batch choose Graphs, `chosen` are which; in turn, if it is not said."""
     whole = _moved(eqn)
     try:
         if whole <= WHOLE:
-            return _found(eqn, _run(eqn, {}, lying, settled))
+            return _found(eqn, _run(eqn, {}, lying, settled, chosen))
         for sizes, half in _smaller(eqn):
             try:
-                large, small = _run(eqn, sizes, lying, settled), _run(eqn, half, lying, settled)
+                large, small = [_run(eqn, s, lying, settled, chosen) for s in (sizes, half)]
             except Exception:  # the params are for other sizes
                 continue
             if large.moved > small.moved:
@@ -83,7 +86,9 @@ def _found(eqn: Eqn, run: _Run, further: float = 0.0, before: _Run | None = None
     return Trial(int(extra) if extra > NOISE else 0, held, run.shares, run.is_view)
 
 
-def _run(eqn: Eqn, sizes: Mapping[int, int], lying: Sequence[Strides], settled: Mapping[Var, Any]) -> _Run:
+def _run(
+    eqn: Eqn, sizes: Mapping[int, int], lying: Sequence[Strides], settled: Mapping[Var, Any], chosen: Any = None
+) -> _Run:
     """Run an equation on arrays whose axes of these sizes are smaller."""
     made: dict[Any, Var] = {}
     inputs: list[Any] = []
@@ -105,8 +110,12 @@ def _run(eqn: Eqn, sizes: Mapping[int, int], lying: Sequence[Strides], settled: 
     strides = dict(zip(eqn.inputs, lying, strict=False))
     arrays = [_array(v.type, strides.get(a)) for a, v in made.items()]
     if eqn.op.held is not None and eqn.op.held.by_rows and (index := eqn.inputs[0]) in made:
-        chosen = np.arange(made[index].type.size) % len(graphs_of(eqn.params))  # the rows choose the Graphs in turn
-        arrays[list(made).index(index)] = chosen.astype(index.type.dtype)
+        t = made[index].type
+        rows = np.arange(t.size)
+        of_rows = (
+            rows % len(graphs_of(eqn.params)) if chosen is None else np.ravel(chosen)[rows * np.size(chosen) // t.size]
+        )
+        arrays[list(made).index(index)] = of_rows.astype(t.dtype).reshape(t.shape)
     most, held, results = _watched(lambda: quietly(("all",), function, *arrays))
     if most > sum([size_of(v.type) for v in outputs]) + NOISE:  # maybe it has made something once for all
         del results

@@ -148,9 +148,17 @@ def compiled(graph: Graph) -> Callable[..., list[Any]]:
     return found
 
 
-def steps_of(graph: Graph | Part, settled: Collection[Var] = ()) -> tuple[list[Step], list[str]]:
-    """What the lines of the program do that `lower` writes for a Graph with such `settled` constants, and what it returns, as expressions. A chain that is run
-    block by block has for its function a `Part`, of which there is the same."""
+class Steps(NamedTuple):
+    """What the lines of a program do, what it returns, as expressions, and the names of the inputs that it may write over."""
+
+    steps: list[Step]
+    returned: list[str]
+    donated: list[str]
+
+
+def steps_of(graph: Graph | Part, settled: Collection[Var] = (), donated: Sequence[int] = ()) -> Steps:
+    """What the lines of the program do that `lower` writes for a Graph with such `settled` constants and `donated` inputs. A chain that
+    is run block by block has for its function a `Part`, of which there is the same."""
     if type(graph) is Part and not graph.takes_spares:
         writer = _Writer(graph.graph, None, graph.fills)
     else:
@@ -158,7 +166,7 @@ def steps_of(graph: Graph | Part, settled: Collection[Var] = ()) -> tuple[list[S
         ordered, assumed = _in_order(part.graph, bool(part.fills) or part.takes_spares)
         chains = with_chains(near_their_inputs(ordered), Part)  # type: ignore[arg-type]
         # For inputs in C order.
-        writer = _Writer(chains, None, part.fills, part.takes_spares, steps_of, assumed, settled=settled)
+        writer = _Writer(chains, None, part.fills, part.takes_spares, steps_of, assumed, donated, settled)
     writer.write()
     layouts = Layouts(writer.graph, guesses=True)
     layouts.update((v, e) for e in writer.graph.eqns for v in e.outputs)
@@ -166,7 +174,7 @@ def steps_of(graph: Graph | Part, settled: Collection[Var] = ()) -> tuple[list[S
     for s in writer.steps:
         lying: Any = tuple([layouts.of(a).strides for a in s.eqn.inputs])
         steps.append(s._replace(views=s.eqn.op.view is not None and is_view(s.eqn, lying[0]), lying=lying))
-    return steps, writer.results()
+    return Steps(steps, writer.results(), [writer.words.variables[v] for v in writer.donated])
 
 
 def is_view(eqn: Eqn, strides: Any = None) -> bool:

@@ -182,7 +182,7 @@ class Jitted(Generic[P, R]):
             entry.note_draws(leaves)
             return out_of_boxes(tree.tree_unflatten(entry.out_tree, call(entry.graph, leaves)))
         if entry.run is None:
-            donated = self._donated(args, kwargs)
+            donated = self.donated(args, kwargs)
             entry.run = uncollected(
                 lower, entry.graph, entry.out_tree, 0, False, False, donated, entry.settled
             ).function
@@ -205,7 +205,7 @@ class Jitted(Generic[P, R]):
         """A call of what asks for values."""
         assert entry.paths is not None
         if entry.run is None:
-            entry.paths.donated = self._donated(args, kwargs)
+            entry.paths.donated = self.donated(args, kwargs)
             entry.run = self._function.runner(entry, self._backend)
         if is_positional and not entry.once and not any([issubclass(type(x), Tracer) for x in leaves]):
             self._keep_at_hand(entry, args, leaves)
@@ -217,13 +217,13 @@ class Jitted(Generic[P, R]):
             if (on_xla := self._on_xla(args, kwargs)) is not None:
                 return on_xla.lower(args, kwargs)
             entry = self._function.entry_for(args, kwargs, self._backend, self._follows is not None)
-            return LoweredFunction(entry, self._donated(args, kwargs))
+            return LoweredFunction(entry, self.donated(args, kwargs))
         except BaseException as error:
             trim(error)
             raise
 
-    def _donated(self, args: Any, kwargs: Any) -> Sequence[int]:
-        """Which leaves the caller gives away."""
+    def donated(self, args: Any, kwargs: Any) -> Sequence[int]:
+        """Which leaves of such arguments the caller gives away."""
         options = self._made_with[2]
         numbers, names = options["donate_argnums"], options["donate_argnames"]
         return self._function.leaves_of(args, kwargs, numbers, names) if numbers or names else ()
