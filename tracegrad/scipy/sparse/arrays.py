@@ -122,8 +122,7 @@ class SparseArray:
 
     def power(self, n: Any) -> SparseArray:
         """Each number to the power of `n`, which is positive, so that zeros stay where they are."""
-        is_number: bool = not isinstance(n, Tracer) and np.isscalar(n)
-        if not (is_number and n > 0):
+        if isinstance(n, Tracer) or np.ndim(n) or not n > 0:
             raise _refused(f"the power of {n!r} would make numbers of zeros", "a.toarray() ** n")
         data, where = by_place(self.data, *self.pattern.places(), self.shape)
         return SparseArray(data**n, where)
