@@ -13,9 +13,9 @@ from tests.compare import near
 from tracegrad.core.check import check
 from tracegrad.core.graph import Graph
 from tracegrad.transforms.jit.alike import Differs, Merging, Numbers
-from tracegrad.transforms.jit.sizes import samples_for
+from tracegrad.transforms.jit.sizes import count_for, samples_for
 
-SAMPLED = samples_for(["N"], 2)
+SAMPLED = samples_for(["N"], count_for(["N"], 2))
 
 
 def graph_at(f: Callable[[Any], Any], n: int) -> Graph:
@@ -67,7 +67,7 @@ def test_graphs_that_differ(f: Callable[[Any], Any], text: str) -> None:
 
 def test_polynomials() -> None:
     for names in (["N"], ["N", "M"]):
-        sampled = samples_for(names, 2)
+        sampled = samples_for(names, count_for(names, 2))
         numbers = Numbers(names, sampled)
         wanted = lambda s: 3 + 2 * s["N"] - s[names[-1]] + 5 * s["N"] * s[names[-1]]
         found = numbers.fitted([wanted(s) for s in sampled])
