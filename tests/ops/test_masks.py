@@ -12,6 +12,7 @@ import pytest
 import tracegrad as tg
 import tracegrad.numpy as tnp
 from tracegrad.ops.masks import Mask, Masked, parted
+from tracegrad.scipy import special
 
 X = np.array([0.0, 4.0, -1.0])
 
@@ -250,3 +251,12 @@ def test_windows_of_nothing_take_nothing() -> None:
     largest = lambda x: tg.lax.reduce_window(np.sqrt(x), -np.inf, np.maximum, (1,), (1,), "VALID")
     for transformed in (tg.grad, lambda f: tg.jit(tg.grad(f))):
         assert transformed(lambda x: np.sum(largest(x)))(np.zeros(0)).shape == (0,)
+
+
+def test_a_python_number_outside_of_a_function_s_domain_may_be_left_out() -> None:
+    """What a mask left out of a logarithm of a negative number is zero in both modes."""
+    for value in (-0.25, np.float64(-0.25), np.array([-0.25])):
+        for function in (np.log, special.entr, special.logit):
+            picked = lambda x, f=function: np.sum((y := f(x))[y > 0])
+            with np.errstate(all="ignore"):
+                assert tg.grad(picked)(value) == 0.0 == tg.jvp(picked, (value,), (np.ones_like(value),))[1]

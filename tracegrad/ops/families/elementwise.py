@@ -178,7 +178,7 @@ def elementwise(
                 if type(x) not in PYTHON_SCALARS:
                     if neutral is None:
                         return False
-                elif not (x and cmath.isfinite(x)):
+                elif j == i or not (x and cmath.isfinite(x)):  # its own partial may be anything there, as a logarithm's
                     return False
         return True
 

@@ -56,7 +56,7 @@ def _log_ndtr(x: Any) -> Any:
 
 
 def _log_expit(x: Any) -> Any:
-    return jnp.minimum(x, 0) - lax.log1p(lax.exp(-jnp.abs(x)))
+    return jnp.where(x < 0, x, -0.0) - lax.log1p(lax.exp(-jnp.abs(x)))
 
 
 def _inv_boxcox(y: Any, power: Any) -> Any:
@@ -71,6 +71,39 @@ def _huber(delta: Any, r: Any) -> Any:
     return jnp.where(delta < 0, math.inf, found)
 
 
+def _entr(x: Any) -> Any:
+    return jnp.where(x == 0, 0, jax_special.entr(x))
+
+
+def _expi(x: Any) -> Any:
+    ends = jnp.where(x == 0, -math.inf, jnp.where(x < 0, -0.0, math.inf))
+    known = (x == 0) | jnp.isinf(x)
+    return jnp.where(known, ends, jax_special.expi(jnp.where(known, 1, x)))
+
+
+def _or_ends(found: Any, x: Any, y: Any, nothing: Any) -> Any:
+    """What is found of positive numbers, what there is of nothing, infinity of what is negative, and NaN of NaN."""
+    found = jnp.where((x > 0) & (y > 0), found, jnp.where((x == 0) & (y >= 0), nothing, math.inf))
+    return jnp.where(jnp.isnan(x) | jnp.isnan(y), math.nan, found)
+
+
+def _rel_entr(x: Any, y: Any) -> Any:
+    """As SciPy does, with the digits of equal numbers, and of those whose ratio is beyond the dtype."""
+    ratio = x / y
+    usual = (ratio > np.finfo(x.dtype).tiny) & (ratio < math.inf)
+    far = jnp.where(usual, lax.log(ratio), lax.log(x) - lax.log(y))
+    return _or_ends(x * jnp.where((ratio > 0.5) & (ratio < 2), lax.log1p((x - y) / y), far), x, y, 0)
+
+
+def _kl_div(x: Any, y: Any) -> Any:
+    return _or_ends(x * lax.log(x / y) - x + y, x, y, y)
+
+
+def _owens_t(h: Any, a: Any) -> Any:
+    found = jnp.where(h == 0, lax.atan(a) * (0.5 / math.pi), jax_special.owens_t(h, a))
+    return jnp.where((a == 0) & ~jnp.isnan(h), 0, found)
+
+
 def _part(function: Callable[[Any], Any]) -> Callable[..., Any]:
     return lambda x, part: function(x)[part]
 
@@ -83,15 +116,15 @@ def _digamma_rise(out: ArrayType, x: Any, h: Any) -> Any:
 # By the names of ops: functions of inputs of the output's dtype and shape.
 EMITTED: dict[str, Callable[..., Any]] = {
     "rgamma": _rgamma, "loggamma": _loggamma, "erfcinv": _erfcinv, "log_ndtr": _log_ndtr, "log_expit": _log_expit,
-    "inv_boxcox": _inv_boxcox, "huber": _huber,
+    "inv_boxcox": _inv_boxcox, "huber": _huber, "entr": _entr, "expi": _expi, "rel_entr": _rel_entr, "kl_div": _kl_div,
+    **({"owens_t": _owens_t} if hasattr(jax_special, "owens_t") else {}),
 }  # fmt: skip
 # (jax.scipy.special.exp1 does not end for 1e-30 and 600 in one array.)
 JAX: dict[str, Callable[..., Any]] = {
     **{
         name: getattr(jax_special, name)
         for name in (
-            "boxcox", "boxcox1p", "dawsn", "entr", "erfcx", "expi", "gamma", "gammasgn", "i0", "i1", "kl_div", "logit",
-            "ndtri", "owens_t", "rel_entr", "spence", "xlog1py", "xlogy",
+            "boxcox", "boxcox1p", "dawsn", "erfcx", "gamma", "gammasgn", "i0", "i1", "logit", "ndtri", "spence", "xlog1py", "xlogy",
         )
         if hasattr(jax_special, name)  # older versions have fewer; those are called back
     },

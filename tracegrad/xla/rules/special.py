@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -35,8 +36,40 @@ def in_double(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return registered
 
 
+# jax.lax's functions at SciPy's poles and at infinity, where they have NaN or another infinity.
+
+
+def _is_pole(x: Any) -> Any:
+    return (x <= 0) & (x == lax.floor(x))
+
+
+def _lgamma(x: Any) -> Any:
+    return jnp.where(x == -math.inf, x, lax.lgamma(x))
+
+
+def _digamma(x: Any) -> Any:
+    return jnp.where(x == 0, -jnp.copysign(math.inf, x), lax.digamma(x))
+
+
+def _polygamma(order: Any, x: Any) -> Any:
+    sign = jnp.where(order % 2 == 0, -1, 1)
+    known = (order > 0) & (order == lax.floor(order)) & (_is_pole(x) | (x == math.inf))
+    found = jnp.where(known, sign * jnp.where(x > 0, 0.0, math.inf), lax.polygamma(order, x))
+    return jnp.where(order == 0, _digamma(x), found)
+
+
+def _zeta(x: Any, q: Any) -> Any:
+    known = (x > 1) & (_is_pole(q) | (q == math.inf))
+    found = jnp.where(known, jnp.where(q > 0, 0.0, math.inf), lax.zeta(x, q))
+    return jnp.where(x < 1, math.nan, found)
+
+
+def _igammac(a: Any, x: Any) -> Any:
+    return jnp.where(a == math.inf, jnp.where((x >= 0) & (x < math.inf), 1.0, math.nan), lax.igammac(a, x))
+
+
 _LAX: dict[str, Callable[..., Any]] = {
-    "lgamma": lax.lgamma, "digamma": lax.digamma, "polygamma": lax.polygamma, "zeta": lax.zeta, "igammac": lax.igammac,
+    "lgamma": _lgamma, "digamma": _digamma, "polygamma": _polygamma, "zeta": _zeta, "igammac": _igammac,
     "betainc": lax.betainc, "erf_inv": lax.erf_inv,
 }  # fmt: skip
 for _name, _function in _LAX.items():
@@ -60,9 +93,16 @@ def _betaln(a: Any, b: Any) -> Any:
     return lax.lgamma(a) + lax.lgamma(b) - lax.lgamma(a + b)
 
 
+def _lower_igamma(a: Any, x: Any) -> Any:
+    ends = jnp.where(
+        (x > 0) & (x < math.inf), jnp.where(a == 0, 1.0, 0.0), jnp.where((x == 0) & (a > 0), 0.0, math.nan)
+    )
+    return jnp.where(((a == 0) & (x > 0) & (x < math.inf)) | (a == math.inf), ends, lax.igamma(a, x))
+
+
 @in_double("igamma")
 def _igamma(a: Any, x: Any, order: int) -> Any:
-    return gamma_slope_of(jnp, psi_slope, lax.lgamma, a, x, order) if order else lax.igamma(a, x)
+    return gamma_slope_of(jnp, psi_slope, lax.lgamma, a, x, order) if order else _lower_igamma(a, x)
 
 
 @in_double("betainc_slope")
