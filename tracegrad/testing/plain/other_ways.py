@@ -240,7 +240,7 @@ def elsewise(case: Case, args: Sequence[Any], on_xla: bool = False) -> list[Any]
     source = re.sub(r"(\w+) @ (\w+)", r"np.matmul(\1, \2)", case.source)
     source = re.sub(r"(\w+) \*\* (-?[\w.]+)", r"np.power(\1, \2)", source)
     source = re.sub(
-        r"(np\.\w+\(\w+\)|\w+) (<=|>=|<|>) (-?\w+)",
+        r"(np\.\w+\(\w+\)|\w+) (<=|>=|<|>) (-?[\w.]+)",
         lambda found: f"np.{_COMPARED[found[2]]}({found[1]}, {found[3]})",
         source,
     )
