@@ -3,6 +3,7 @@ user's line, what was given and what to write, as those of tests/test_wrong_call
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ CALLS: list[Wrong] = [
     ("adam()", lambda: optim.adam(), TypeError, "adam() missing 1 required positional argument: 'learning"),
     ("adam str", lambda: optim.adam("a"), TypeError, "learning_rate is a number or a schedule, a function of"),
     ("adam(lr=)", lambda: optim.adam(lr=1e-3), TypeError, "has no argument 'lr'; its arguments are learning_rate,"),
-    ("adam b1 str", lambda: upd(optim.adam(1e-3, b1="a")), TypeError, "b1 is a number, got 'a'"),
+    ("adam b1 str", lambda: upd(optim.adam(1e-3, b1="a")), TypeError, "b1 is a number from 0 to below 1, got 'a'"),
     (
         "adam wd",
         lambda: optim.adam(1e-3, weight_decay=1e-4),
@@ -171,12 +172,12 @@ CALLS: list[Wrong] = [
         TypeError,
         "the state is of dict, where that of this transformatio",
     ),
-    ("clip none", lambda: upd(optim.clip(None)), TypeError, "max_delta is a number, got None"),
+    ("clip none", lambda: upd(optim.clip(None)), TypeError, "max_delta is a number from 0 on, got None"),
     (
         "clip_global str",
         lambda: upd(optim.clip_by_global_norm("1")),
         TypeError,
-        "max_norm is a number, got '1'; write 1",
+        "max_norm is a number from 0 on, got '1'; write 1",
     ),
     (
         "agc noparams",
@@ -980,7 +981,7 @@ CALLS: list[Wrong] = [
         TypeError,
         "axis is a whole number or a tuple of such, got 'a'",
     ),
-    ("LN torch", lambda: nn.LayerNorm((4,)).init(0, X), TypeError, "epsilon is a number, got (4,)"),
+    ("LN torch", lambda: nn.LayerNorm((4,)).init(0, X), TypeError, "epsilon is a number from 0 on, got (4,)"),
     ("GN", lambda: nn.GroupNorm(3).init(0, X), ShapeError, "4 channels do not divide into 3 groups"),
     (
         "BN axisname",
@@ -1296,6 +1297,104 @@ CALLS: list[Wrong] = [
         "(5, 5) is larger than the input (4, 4)",
     ),
 ]
+
+# Numbers out of bounds: a name, the call, and what the text says.
+BOUNDS: list[tuple[str, Callable[[], Any], str]] = [
+    ("huber", lambda: nn.huber_loss(X, X, delta=-1.0), "huber_loss at FILE: delta is a number above 0, got -1.0"),
+    ("huber 0", lambda: nn.huber_loss(X, delta=0), "delta is a number above 0, got 0"),
+    ("huber nan", lambda: nn.huber_loss(X, delta=float("nan")), "delta is a number above 0, got nan"),
+    ("huber array", lambda: nn.huber_loss(X, delta=np.array([1.0, 1, 1, -1])), "delta is a number above 0, got f64[4]"),
+    ("huber jit", lambda: tg.jit(tg.grad(lambda x: nn.huber_loss(x, delta=-1.0)))(1.0), "above 0, got -1.0"),
+    ("focal alpha", lambda: nn.sigmoid_focal_loss(X, X, alpha=1.5), "alpha is a number from 0 to 1, got 1.5"),
+    ("focal gamma", lambda: nn.sigmoid_focal_loss(X, X, gamma=-2), "gamma is a number from 0 on, got -2"),
+    ("smooth", lambda: nn.smooth_labels(X, 1.1), "smooth_labels at FILE: alpha is a number from 0 to 1, got 1.1"),
+    ("cosine", lambda: nn.cosine_similarity(X, X, epsilon=-1e-6), "epsilon is a number from 0 on, got -1e-06"),
+    ("distance", lambda: nn.cosine_distance(X, X, epsilon=-1.0), "cosine_distance at FILE: epsilon is"),
+    ("triplet p", lambda: nn.triplet_margin_loss(X, X, X, norm_degree=0), "norm_degree is a number above 0, got 0"),
+    ("triplet margin", lambda: nn.triplet_margin_loss(X, X, X, margin=-1), "margin is a number from 0 on, got -1"),
+    ("ntxent", lambda: nn.ntxent(X, Y, 0.0), "ntxent at FILE: temperature is a number above 0, got 0.0"),
+    ("dice", lambda: nn.dice_loss(X, X, smooth=-1.0), "smooth is a number from 0 on, got -1.0"),
+    ("dice all", lambda: nn.multiclass_generalized_dice_loss(X, X, smooth=-1.0), "smooth is a number from 0 on"),
+    (
+        "b1",
+        lambda: optim.adam(1e-3, 1.5),
+        "adam at FILE: b1 is a number from 0 to below 1, got 1.5; the default is 0.9",
+    ),
+    ("b2 of 1", lambda: optim.adamw(1e-3, b2=1.0), "b2 is a number from 0 to below 1, got 1.0; the default is 0.999"),
+    ("b2 array", lambda: optim.adam(1e-3, b2=np.float32(-1)), "b2 is a number from 0 to below 1, got"),
+    (
+        "betas",
+        lambda: optim.prodigy(betas=(0.9, 1.0)),
+        "prodigy at FILE: betas is a number from 0 to below 1, got (0.9, 1.0)",
+    ),
+    ("eps", lambda: optim.rmsprop(0.1, eps=-1e-8), "eps is a number from 0 on, got -1e-08; the default is 1e-08"),
+    ("eps nan", lambda: optim.adam(0.1, eps=float("nan")), "eps is a number from 0 on, got nan"),
+    ("eps complex", lambda: optim.adam(0.1, eps=1j), "eps is a number from 0 on, got 1j"),
+    ("decay", lambda: optim.adamw(1.0, weight_decay=-0.1), "weight_decay is a number from 0 on or a schedule, a func"),
+    ("momentum", lambda: optim.sgd(0.1, momentum=-0.9), "momentum is a number from 0 to 1 or None, got -0.9"),
+    ("ema", lambda: optim.ema(1.1), "ema at FILE: decay is a number from 0 to 1, got 1.1"),
+    ("clip", lambda: optim.clip(-1.0), "clip at FILE: max_delta is a number from 0 on, got -1.0"),
+    ("global", lambda: optim.clip_by_global_norm(-1.0), "max_norm is a number from 0 on, got -1.0"),
+    ("noise", lambda: optim.add_noise(-0.1, 0.5, key=0), "eta is a number from 0 on, got -0.1"),
+    ("lookahead", lambda: optim.lookahead(opt, 5, 1.5), "slow_step_size is a number from 0 to 1, got 1.5"),
+    ("rprop", lambda: optim.rprop(0.1, eta_plus=0.5), "eta_plus is a number from 1 on, got 0.5; the default is 1.2"),
+    ("muon", lambda: optim.muon(0.1, ns_steps=0), "ns_steps is a whole number from 1 on, got 0"),
+    (
+        "line",
+        lambda: optim.scale_by_backtracking_linesearch(5, decrease_factor=1.5),
+        "decrease_factor is a number from 0 to 1",
+    ),
+    ("zoom", lambda: optim.scale_by_zoom_linesearch(-1), "max_linesearch_steps is a whole number from 1 on, got -1"),
+    ("power", lambda: optim.polynomial_schedule(1.0, 0.0, -1.0, 10), "power is a number from 0 on, got -1.0"),
+    ("rate", lambda: optim.exponential_decay(1.0, 10, -0.5), "decay_rate is a number from 0 on, got -0.5"),
+    (
+        "warm-up",
+        lambda: optim.warmup_cosine_decay_schedule(0.0, 1.0, -5, 50),
+        "warmup_steps is a number from 0 on, got -5",
+    ),
+    (
+        "share",
+        lambda: optim.cosine_onecycle_schedule(10, 1.0, pct_start=30),
+        "pct_start is a number from 0 to 1, got 30",
+    ),
+    ("divided", lambda: optim.linear_onecycle_schedule(10, 1.0, div_factor=0), "div_factor is a number above 0, got 0"),
+    (
+        "in order",
+        lambda: optim.linear_onecycle_schedule(10, 1.0, 0.9, 0.5),
+        "pct_start is at most pct_final, got 0.9 and 0.5",
+    ),
+    ("norm", lambda: nn.LayerNorm(-1e-6), "LayerNorm at FILE: epsilon is a number from 0 on, got -1e-06"),
+    ("running", lambda: nn.BatchNorm(momentum=1.1), "momentum is a number from 0 to 1, got 1.1; the default is 0.99"),
+    ("attention", lambda: nn.MultiHeadAttention(2, dropout_rate=2.0), "dropout_rate is a number from 0 to 1, got 2.0"),
+    ("normal", lambda: nn.initializers.normal(-1.0), "normal at FILE: stddev is a number from 0 on, got -1.0"),
+    ("uniform", lambda: nn.initializers.uniform(-1.0), "scale is a number from 0 on, got -1.0"),
+    (
+        "cut",
+        lambda: nn.initializers.truncated_normal(1.0, lower=2.0, upper=-2.0),
+        "lower is below upper, got lower=2.0 and",
+    ),
+    (
+        "variance",
+        lambda: nn.initializers.variance_scaling(0.0, "fan_in", "normal"),
+        "scale is a number above 0, got 0.0",
+    ),
+]
+
+
+@pytest.mark.parametrize(("run", "part"), [case[1:] for case in BOUNDS], ids=[case[0] for case in BOUNDS])
+def test_number_out_of_bounds(run: Callable[[], Any], part: str) -> None:
+    with pytest.raises(ValueError, match="got") as caught:
+        run()
+    text = re.sub(rf"{re.escape(__file__)}:\d+ \(in <lambda>\)", "FILE", str(caught.value))
+    assert part in text and not faults(caught.value, __file__), (faults(caught.value, __file__), text)
+
+
+def test_numbers_at_their_bounds_pass() -> None:
+    assert nn.huber_loss(2.0, delta=np.float32(1)) == 1.5 and nn.smooth_labels(np.eye(2), 1)[0, 0] == 0.5
+    assert tg.jit(lambda x, d: nn.huber_loss(x, delta=d))(2.0, -1.0) == -2.5  # known to nobody while it is traced
+    assert upd(optim.adam(1e-3, 0.0, 0, eps=0.0)) is not None and upd(optim.sgd(0.1, momentum=1)) is not None
+    assert optim.scale_by_sm3(b2=1.0) and optim.clip(np.array(0.0)) and optim.sgd(-0.1)  # which goes uphill
+    assert tg.jit(lambda b: upd(optim.adam(1e-3, b1=b))[0]["b"])(0.9).shape == (2,)
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,22 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from tracegrad.core.arguments import checked, dtype_of, is_number, require_function, shown, whole
+from tracegrad.core.arguments import (
+    NOT_NEGATIVE,
+    SHARE,
+    Decay,
+    Growth,
+    NotNegative,
+    Positive,
+    checked,
+    dtype_of,
+    is_number,
+    is_within,
+    require_function,
+    require_within,
+    shown,
+    whole,
+)  # fmt: skip
 from tracegrad.typing import ArrayLike, DType
 
 
@@ -65,3 +80,42 @@ def test_arguments_are_shown_without_what_is_ours_alone() -> None:
     assert shown(tg.optim.adam(1e-3)) == "a GradientTransformationExtraArgs" and shown("a") == "'a'"
     assert shown(np.ones((2, 3))) == "f64[2,3]"
     assert re.fullmatch(r"'.*<lambda>' \(.*test_arguments.py:\d+\)", shown(lambda x: x))
+
+
+@checked
+def bounded(eps: NotNegative, rate: Positive = 0.1, decay: Decay | None = 1.0, factor: Growth = 2) -> Any:
+    return eps, rate, decay, factor
+
+
+def test_numbers_within_bounds_pass() -> None:
+    assert (
+        bounded(0, 1e-9, None, 1) == (0, 1e-9, None, 1) and bounded(np.zeros(3))[2] == 1.0
+    )  # which it may be by default
+    assert tg.jit(lambda x: bounded(x)[0] * 2)(-1.0) == -2  # of which only the type is known
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda: bounded(-1), ValueError, "bounded at FILE: eps is a number from 0 on, got -1"),
+        (lambda: bounded(float("nan")), ValueError, "eps is a number from 0 on, got nan"),
+        (lambda: bounded(1j), ValueError, "eps is a number from 0 on, got 1j"),
+        (lambda: bounded(np.array([1.0, -1.0])), ValueError, "eps is a number from 0 on, got f64[2]"),
+        (lambda: bounded("1"), TypeError, "eps is a number from 0 on, got '1'; write 1"),
+        (lambda: bounded(0, rate=0), ValueError, "rate is a number above 0, got 0; the default is 0.1"),
+        (lambda: bounded(0, decay=1.5), ValueError, "decay is a number from 0 to below 1 or None, got 1.5; the default is 1.0"),
+        (lambda: bounded(0, factor=np.float32(0.5)), ValueError, "factor is a number from 1 on, got"),
+        (lambda: bounded(0, factor=np.sin), TypeError, "for a schedule of it write tg.optim.inject_hyperparams"),
+        (lambda: require_within("f", SHARE, a=[0.5, 2.0]), ValueError, "f at FILE: a is a number from 0 to 1, got [0.5, 2.0]"),
+    ],
+)  # fmt: skip
+def test_numbers_out_of_bounds_are_named(call: Any, error: type[Exception], text: str) -> None:
+    with pytest.raises(error) as caught:
+        call()
+    found = re.sub(rf"{re.escape(__file__)}:\d+ \(in <lambda>\)", "FILE", str(caught.value))
+    assert text in found
+
+
+def test_what_is_within_bounds() -> None:
+    assert is_within(SHARE, [0, 1.0]) and is_within(NOT_NEGATIVE, np.zeros((2, 2))) and is_within(SHARE, np.ones(0))
+    assert not is_within(SHARE, 1.1) and not is_within(NOT_NEGATIVE, np.float32("nan"))

@@ -8,15 +8,39 @@ import inspect
 import operator
 import re
 from collections.abc import Callable, Container, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from tracegrad.core.errors import at, clip, described, user_source
 from tracegrad.core.tracebacks import trimming
-from tracegrad.core.types import PYTHON_SCALARS, type_of
+from tracegrad.core.types import PYTHON_SCALARS, is_numpy_scalar, type_of
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+Count: TypeAlias = int
+"""A size, from 1 on, as an annotation that makers are looked over by."""
+
+# Numbers within bounds, as such annotations. Of numbers that are not known yet, those of tracers and of
+# arrays on devices, nothing is asked.
+NotNegative: TypeAlias = Any
+Positive: TypeAlias = Any
+Share: TypeAlias = Any
+"""From 0 to 1, such as momentum."""
+Decay: TypeAlias = Any
+"""From 0 to below 1: of what is kept of a mean, which is divided by 1 minus powers of it."""
+Growth: TypeAlias = Any
+"""From 1 on: a factor that makes nothing smaller."""
+
+NOT_NEGATIVE, POSITIVE = "a number from 0 on", "a number above 0"
+SHARE, DECAY = "a number from 0 to 1", "a number from 0 to below 1"
+_WITHIN: dict[str, Callable[[Any], Any]] = {
+    NOT_NEGATIVE: lambda x: x >= 0,
+    POSITIVE: lambda x: x > 0,
+    SHARE: lambda x: (x >= 0) & (x <= 1),
+    DECAY: lambda x: (x >= 0) & (x < 1),
+    "a number from 1 on": lambda x: x >= 1,
+}
 
 # What annotations ask for, in words.
 _NUMBER, _COUNT, _STEP, _FUNCTION, _MAPPING, _DTYPE, _NOTHING = (
@@ -27,6 +51,9 @@ _DUE = {
     "ArrayLike": (_NUMBER,),
     "float": (_NUMBER,),
     "int": (_NUMBER,),
+    **{
+        name: (due,) for name, due in zip(("NotNegative", "Positive", "Share", "Decay", "Growth"), _WITHIN, strict=True)
+    },
     "Count": (_COUNT,),
     "ScalarOrSchedule": (_NUMBER, _STEP),
     "Schedule": (_STEP,),
@@ -57,12 +84,21 @@ def is_number(x: Any) -> bool:
 class _Place:
     """A parameter: what is due there in words, and types that need no second look."""
 
-    __slots__ = ("counts", "default", "due", "name", "plain")
+    __slots__ = ("default", "due", "holds", "name", "plain")
 
     def __init__(self, name: str, due: tuple[str, ...], default: Any) -> None:
         self.name, self.due, self.default = name, due, default
-        self.counts = _COUNT in due
-        self.plain: Container[type] = PYTHON_SCALARS if _NUMBER in due else (int,) if self.counts else ()
+        within = next((_WITHIN[one] for one in due if one in _WITHIN), None)
+        self.holds = (lambda x: x >= 1) if _COUNT in due else within
+        self.plain: Container[type] = PYTHON_SCALARS if _NUMBER in due else (int,) if _COUNT in due else ()
+        if within:
+            self.plain = (float, int)
+
+    def passes(self, x: Any) -> bool:
+        """Whether something needs no second look."""
+        if not self.due or x is self.default:
+            return True
+        return type(x) in self.plain and (self.holds is None or self.holds(x))
 
 
 def shown(x: Any) -> str:
@@ -77,7 +113,7 @@ def shown(x: Any) -> str:
 
 def looking_over(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], Mapping[str, Any]], None]:
     """What looks over the arguments of a call of a maker: numbers, functions, dicts and dtypes as the annotations tell, and
-    names of keywords. TypeError for one that is none of what is due, with its name and value."""
+    names of keywords. TypeError for one that is none of what is due, with its name and value; ValueError for a number out of bounds."""
     parameters = inspect.signature(function).parameters
     found = {n: _Place(n, _due(p.annotation), p.default) for n, p in parameters.items() if p.kind not in _ANY_NUMBER}
     by_place = [found.get(name, _Place(name, (), None)) for name in parameters]
@@ -86,13 +122,13 @@ def looking_over(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], Map
 
     def look(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         for place, x in zip(by_place, args, strict=False):
-            if place.due and (type(x) not in place.plain or (place.counts and x < 1)) and x is not place.default:
-                _require(place.due, who, place.name, x)
+            if not place.passes(x):
+                _require(place.due, who, place.name, x, place.default)
         for name, x in kwargs.items():
             if name in found:
                 place = found[name]
-                if place.due and (type(x) not in place.plain or (place.counts and x < 1)) and x is not place.default:
-                    _require(place.due, who, name, x)
+                if not place.passes(x):
+                    _require(place.due, who, name, x, place.default)
             elif not open_ended:
                 raise TypeError(
                     f"{who}{at(user_source())} has no argument {name!r}; its arguments are {', '.join(parameters)}"
@@ -133,9 +169,20 @@ def _due(annotation: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys([x for name in _DUE if name in names for x in _DUE[name]]))
 
 
+def is_within(due: str, x: Any) -> bool:
+    """Whether a number, or each of a list, is within bounds, or not known."""
+    if isinstance(x, list | tuple):
+        return all([is_within(due, one) for one in x])
+    if type(x) in PYTHON_SCALARS or type(x) is np.ndarray or is_numpy_scalar(x):
+        return np.asarray(x).dtype.kind != "c" and bool(np.all(_WITHIN[due](x)))
+    return True
+
+
 def _is(due: str, x: Any) -> bool:
     if due is _NUMBER:
         return is_number(x)
+    if due in _WITHIN:
+        return is_number(x) and is_within(due, x)
     if due is _COUNT:
         return _is_whole(x) and bool(x >= 1)
     if due is _MAPPING:
@@ -147,20 +194,35 @@ def _is(due: str, x: Any) -> bool:
     return x is None if due is _NOTHING else callable(x)
 
 
-def _require(due: tuple[str, ...], who: str, name: str, x: Any) -> None:
+def _require(due: tuple[str, ...], who: str, name: str, x: Any, default: Any) -> None:
     if any([_is(one, x) for one in due]):
         return
     advice = ""
+    bounds = next((one for one in due if one in _WITHIN), None)
+    is_out = is_number(x) if bounds else _COUNT in due and _is_whole(x)
     if isinstance(x, str) and _COUNT in due:
         advice = f"; write {int(x)}" if x.isdecimal() else ""
-    elif isinstance(x, str) and _NUMBER in due:
+    elif isinstance(x, str) and (_NUMBER in due or bounds):
         with contextlib.suppress(ValueError):
             advice = f"; write {int(x) if x.isdecimal() else float(x)}"
-    elif callable(x) and _NUMBER in due:
+    elif callable(x) and (_NUMBER in due or bounds):
         advice = f"; for a schedule of it write tg.optim.inject_hyperparams(tg.optim.{who})(...)"
-    raise (ValueError if _COUNT in due and _is_whole(x) else TypeError)(
+    elif is_out and bounds and type(default) in (int, float):
+        advice = f"; the default is {default}"
+    raise (ValueError if is_out else TypeError)(
         f"{who}{at(user_source())}: {name} is {' or '.join(due)}, got {shown(x)}{advice}"
     )
+
+
+def require_within(who: str, due: str, **numbers: Any) -> None:
+    """ValueError for an argument by name, a number or an array of them, that is not within the bounds `due`, such as
+    POSITIVE; None passes, and what is no number is somebody else's to refuse.
+
+    >>> require_within("huber_loss", POSITIVE, delta=1.0)
+    """
+    for name, x in numbers.items():
+        if x is not None and not is_within(due, x):
+            raise ValueError(f"{who}{at(user_source())}: {name} is {due}, got {shown(x)}")
 
 
 def whole(x: Any, who: str, name: str, least: int = 0) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad import random
+from tracegrad.core.arguments import Count, NotNegative, Positive
 from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.types import number_kind
 from tracegrad.nn.making import draws
@@ -59,7 +60,7 @@ def constant(value: ArrayLike, dtype: DType = np.float32) -> Initializer:
 
 
 @draws
-def uniform(scale: float = 1e-2, dtype: DType = np.float32) -> Initializer:
+def uniform(scale: NotNegative = 1e-2, dtype: DType = np.float32) -> Initializer:
     """An initialiser of numbers between 0 and `scale`.
 
     >>> import tracegrad as tg
@@ -74,7 +75,7 @@ def uniform(scale: float = 1e-2, dtype: DType = np.float32) -> Initializer:
 
 
 @draws
-def normal(stddev: float = 1e-2, dtype: DType = np.float32) -> Initializer:
+def normal(stddev: NotNegative = 1e-2, dtype: DType = np.float32) -> Initializer:
     """An initialiser of normal numbers of mean 0 and this standard deviation.
 
     >>> import tracegrad as tg
@@ -90,7 +91,7 @@ def normal(stddev: float = 1e-2, dtype: DType = np.float32) -> Initializer:
 
 @draws
 def truncated_normal(
-    stddev: float = 1e-2, dtype: DType = np.float32, lower: float = -2.0, upper: float = 2.0
+    stddev: NotNegative = 1e-2, dtype: DType = np.float32, lower: float = -2.0, upper: float = 2.0
 ) -> Initializer:
     """An initialiser of normal numbers between `lower` and `upper`, times `stddev`: their standard deviation is less than that.
 
@@ -98,6 +99,10 @@ def truncated_normal(
     >>> bool(np.all(np.abs(truncated_normal(1.0)(tg.random.key(0), (100,))) < 2.0))
     True
     """
+    if not lower < upper:
+        raise ValueError(
+            f"truncated_normal{at(user_source())}: lower is below upper, got lower={lower} and upper={upper}"
+        )
 
     def init(key: Any, shape: Sequence[int], dtype: DType = dtype) -> Array:
         return random.truncated_normal(key, lower, upper, shape, dtype) * np.dtype(dtype).type(stddev)
@@ -107,7 +112,7 @@ def truncated_normal(
 
 @draws
 def variance_scaling(
-    scale: float,
+    scale: Positive,
     mode: str,
     distribution: str,
     in_axis: Axes = -2,
@@ -127,7 +132,7 @@ def variance_scaling(
         dtype: floats or complex numbers.
 
     Raises:
-        ValueError: another mode or distribution.
+        ValueError: another mode or distribution, or a scale of 0 or below.
         ShapeError: a shape without the axis of inputs.
 
     Source: He et al., "Delving deep into rectifiers", ICCV 2015, with the means of fans as in Glorot and Bengio, AISTATS 2010.
@@ -276,7 +281,7 @@ xavier_uniform, xavier_normal, kaiming_uniform, kaiming_normal = glorot_uniform,
 
 @draws
 def torch_uniform(
-    fan_in: int | None = None, in_axis: Axes = -2, out_axis: Axes = -1, dtype: DType = np.float32
+    fan_in: Count | None = None, in_axis: Axes = -2, out_axis: Axes = -1, dtype: DType = np.float32
 ) -> Initializer:
     """An initialiser of numbers between -1/sqrt(fan_in) and 1/sqrt(fan_in), as torch's linear layers and convolutions have
     them for kernels and biases.

@@ -70,8 +70,6 @@ class _Remembers(Protocol):
     made: Call | None
 
 
-Count = int  # from 1 on: the annotation of sizes, which makers are looked over by
-
 P = ParamSpec("P")
 Made = TypeVar("Made", bound=_Remembers)
 

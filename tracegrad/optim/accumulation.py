@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.arguments import checked, whole
+from tracegrad.core.arguments import Share, checked, whole
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.errors import at, clip, user_source
 from tracegrad.core.types import type_of
@@ -40,7 +40,7 @@ class TraceState(NamedTuple):
 
 
 @checked
-def trace(decay: ArrayLike, nesterov: bool = False, accumulator_dtype: DType = None) -> GradientTransformation:
+def trace(decay: Share, nesterov: bool = False, accumulator_dtype: DType = None) -> GradientTransformation:
     """Momentum: `t = g + decay * t`, which is the update; with `nesterov=True` `g + decay * t` of the new t is (Sutskever et al., "On the
     importance of initialization and momentum in deep learning", 2013).
 
@@ -79,7 +79,7 @@ class EmaState(NamedTuple):
 
 
 @checked
-def ema(decay: ArrayLike, debias: bool = True, accumulator_dtype: DType = None) -> GradientTransformation:
+def ema(decay: Share, debias: bool = True, accumulator_dtype: DType = None) -> GradientTransformation:
     """The exponential moving average of updates, `(1 - decay) * g + decay * average`, as the update.
 
     Args:

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracegrad.core.arguments import checked
+from tracegrad.core.arguments import Decay, NotNegative, checked
 from tracegrad.optim.adding import add_decayed_weights
 from tracegrad.optim.base import (
     GradientTransformation,
     GradientTransformationExtraArgs,
     Params,
     ScalarOrSchedule,
+    Schedule,
     Updates,
     cast,
     chain,
@@ -42,10 +43,10 @@ def nesterov_moment(g: Any, m: Any, decay: ArrayLike, now: Any, ahead: Any) -> A
 
 @checked
 def scale_by_adam(
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-8,
-    eps_root: ArrayLike = 0.0,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NotNegative = 1e-8,
+    eps_root: NotNegative = 0.0,
     mu_dtype: DType = None,
     *,
     nesterov: bool = False,
@@ -89,10 +90,10 @@ def scale_by_adam(
 @checked
 def adam(
     learning_rate: ScalarOrSchedule,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-8,
-    eps_root: ArrayLike = 0.0,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NotNegative = 1e-8,
+    eps_root: NotNegative = 0.0,
     mu_dtype: DType = None,
     *,
     nesterov: bool = False,
@@ -136,12 +137,12 @@ def adam(
 @checked
 def adamw(
     learning_rate: ScalarOrSchedule,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-8,
-    eps_root: ArrayLike = 0.0,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NotNegative = 1e-8,
+    eps_root: NotNegative = 0.0,
     mu_dtype: DType = None,
-    weight_decay: ScalarOrSchedule = 1e-4,
+    weight_decay: NotNegative | Schedule = 1e-4,
     mask: MaskOrFn = None,
     *,
     nesterov: bool = False,
@@ -194,10 +195,10 @@ class ScaleByAmsgradState(NamedTuple):
 
 @checked
 def scale_by_amsgrad(
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-8,
-    eps_root: ArrayLike = 0.0,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NotNegative = 1e-8,
+    eps_root: NotNegative = 0.0,
     mu_dtype: DType = None,
     bias_correction_mu: bool = True,
     bias_correction_nu: bool = True,
@@ -238,10 +239,10 @@ def scale_by_amsgrad(
 @checked
 def amsgrad(
     learning_rate: ScalarOrSchedule,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-8,
-    eps_root: ArrayLike = 0.0,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NotNegative = 1e-8,
+    eps_root: NotNegative = 0.0,
     mu_dtype: DType = None,
     bias_correction_mu: bool = True,
     bias_correction_nu: bool = True,
@@ -270,7 +271,7 @@ def amsgrad(
 
 
 @checked
-def scale_by_adamax(b1: ArrayLike = 0.9, b2: ArrayLike = 0.999, eps: ArrayLike = 1e-8) -> GradientTransformation:
+def scale_by_adamax(b1: Decay = 0.9, b2: Decay = 0.999, eps: NotNegative = 1e-8) -> GradientTransformation:
     """Gradients divided by a decaying maximum of their size; see `adamax`.
 
     >>> import numpy as np, tracegrad as tg
@@ -304,7 +305,7 @@ def scale_by_adamax(b1: ArrayLike = 0.9, b2: ArrayLike = 0.999, eps: ArrayLike =
 
 @checked
 def adamax(
-    learning_rate: ScalarOrSchedule, b1: ArrayLike = 0.9, b2: ArrayLike = 0.999, eps: ArrayLike = 1e-8
+    learning_rate: ScalarOrSchedule, b1: Decay = 0.9, b2: Decay = 0.999, eps: NotNegative = 1e-8
 ) -> GradientTransformationExtraArgs:
     """Adamax: Adam by a decaying maximum of the gradients' size in place of a mean of squares.
 
@@ -330,10 +331,10 @@ def adamax(
 @checked
 def adamaxw(
     learning_rate: ScalarOrSchedule,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-8,
-    weight_decay: ScalarOrSchedule = 1e-4,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NotNegative = 1e-8,
+    weight_decay: NotNegative | Schedule = 1e-4,
     mask: MaskOrFn = None,
 ) -> GradientTransformationExtraArgs:
     """`adamax` with decoupled weight decay, which is as in `adamw`.

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracegrad.core.arguments import checked
+from tracegrad.core.arguments import Decay, NotNegative, checked
 from tracegrad.optim.adam import ScaleByAdamState, nesterov_moment
 from tracegrad.optim.adding import add_decayed_weights
 from tracegrad.optim.base import (
@@ -14,6 +14,7 @@ from tracegrad.optim.base import (
     GradientTransformationExtraArgs,
     Params,
     ScalarOrSchedule,
+    Schedule,
     Updates,
     cast,
     chain,
@@ -24,18 +25,18 @@ from tracegrad.optim.base import (
 from tracegrad.optim.formulas import casts, like, moment, per_leaf, squared, unbiased
 from tracegrad.optim.masks import MaskOrFn
 from tracegrad.optim.tree import full_like, zeros_like
-from tracegrad.typing import ArrayLike, PyTree
+from tracegrad.typing import PyTree
 
 # -- radam
 
 
 @checked
 def scale_by_radam(
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-8,
-    eps_root: ArrayLike = 0.0,
-    threshold: ArrayLike = 5.0,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NotNegative = 1e-8,
+    eps_root: NotNegative = 0.0,
+    threshold: NotNegative = 5.0,
     *,
     nesterov: bool = False,
 ) -> GradientTransformation:
@@ -82,11 +83,11 @@ def scale_by_radam(
 @checked
 def radam(
     learning_rate: ScalarOrSchedule,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-8,
-    eps_root: ArrayLike = 0.0,
-    threshold: ArrayLike = 5.0,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NotNegative = 1e-8,
+    eps_root: NotNegative = 0.0,
+    threshold: NotNegative = 5.0,
     *,
     nesterov: bool = False,
 ) -> GradientTransformationExtraArgs:
@@ -127,10 +128,10 @@ class ScaleByBeliefState(NamedTuple):
 
 @checked
 def scale_by_belief(
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-16,
-    eps_root: ArrayLike = 1e-16,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NotNegative = 1e-16,
+    eps_root: NotNegative = 1e-16,
     *,
     nesterov: bool = False,
 ) -> GradientTransformation:
@@ -170,10 +171,10 @@ def scale_by_belief(
 @checked
 def adabelief(
     learning_rate: ScalarOrSchedule,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-16,
-    eps_root: ArrayLike = 1e-16,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NotNegative = 1e-16,
+    eps_root: NotNegative = 1e-16,
     *,
     nesterov: bool = False,
 ) -> GradientTransformationExtraArgs:
@@ -203,11 +204,11 @@ def adabelief(
 
 @checked
 def scale_by_yogi(
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-3,
-    eps_root: ArrayLike = 0.0,
-    initial_accumulator_value: ArrayLike = 1e-6,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NotNegative = 1e-3,
+    eps_root: NotNegative = 0.0,
+    initial_accumulator_value: NotNegative = 1e-6,
 ) -> GradientTransformation:
     """Gradients divided by the root of a second moment that changes by their squares alone; see `yogi`.
 
@@ -243,7 +244,7 @@ def scale_by_yogi(
 
 @checked
 def yogi(
-    learning_rate: ScalarOrSchedule, b1: ArrayLike = 0.9, b2: ArrayLike = 0.999, eps: ArrayLike = 1e-3
+    learning_rate: ScalarOrSchedule, b1: Decay = 0.9, b2: Decay = 0.999, eps: NotNegative = 1e-3
 ) -> GradientTransformationExtraArgs:
     """Yogi: Adam with a second moment that grows at once but shrinks no faster than by the squares of the gradients.
 
@@ -279,7 +280,7 @@ class ScaleByAdanState(NamedTuple):
 
 @checked
 def scale_by_adan(
-    b1: ArrayLike = 0.98, b2: ArrayLike = 0.92, b3: ArrayLike = 0.99, eps: ArrayLike = 1e-8, eps_root: ArrayLike = 0.0
+    b1: Decay = 0.98, b2: Decay = 0.92, b3: Decay = 0.99, eps: NotNegative = 1e-8, eps_root: NotNegative = 0.0
 ) -> GradientTransformation:
     """Gradients with Nesterov's momentum, divided by the root of its mean square; see `adan`.
 
@@ -320,12 +321,12 @@ def scale_by_adan(
 @checked
 def adan(
     learning_rate: ScalarOrSchedule,
-    b1: ArrayLike = 0.98,
-    b2: ArrayLike = 0.92,
-    b3: ArrayLike = 0.99,
-    eps: ArrayLike = 1e-8,
-    eps_root: ArrayLike = 1e-8,
-    weight_decay: ScalarOrSchedule = 0.0,
+    b1: Decay = 0.98,
+    b2: Decay = 0.92,
+    b3: Decay = 0.99,
+    eps: NotNegative = 1e-8,
+    eps_root: NotNegative = 1e-8,
+    weight_decay: NotNegative | Schedule = 0.0,
     mask: MaskOrFn = None,
 ) -> GradientTransformationExtraArgs:
     """Adan: Nesterov's momentum by differences of successive gradients, d = g - g_before (zero at first).

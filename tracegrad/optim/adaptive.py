@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracegrad.core.arguments import checked
+from tracegrad.core.arguments import NotNegative, Share, checked
 from tracegrad.optim.accumulation import trace
 from tracegrad.optim.adding import add_decayed_weights
 from tracegrad.optim.base import (
@@ -14,6 +14,7 @@ from tracegrad.optim.base import (
     GradientTransformationExtraArgs,
     Params,
     ScalarOrSchedule,
+    Schedule,
     Updates,
     cast,
     chain,
@@ -25,7 +26,7 @@ from tracegrad.optim.base import (
 from tracegrad.optim.formulas import casts, like, moment, per_leaf, squared, unbiased
 from tracegrad.optim.masks import MaskOrFn
 from tracegrad.optim.tree import full_like, zeros_like
-from tracegrad.typing import ArrayLike, PyTree
+from tracegrad.typing import PyTree
 
 # -- adagrad
 
@@ -37,7 +38,7 @@ class ScaleByRssState(NamedTuple):
 
 
 @checked
-def scale_by_rss(initial_accumulator_value: ArrayLike = 0.1, eps: ArrayLike = 1e-7) -> GradientTransformation:
+def scale_by_rss(initial_accumulator_value: NotNegative = 0.1, eps: NotNegative = 1e-7) -> GradientTransformation:
     """Gradients divided by the root of the sum of all their squares; see `adagrad`.
 
     >>> import numpy as np, tracegrad as tg
@@ -68,7 +69,7 @@ def scale_by_rss(initial_accumulator_value: ArrayLike = 0.1, eps: ArrayLike = 1e
 
 @checked
 def adagrad(
-    learning_rate: ScalarOrSchedule, initial_accumulator_value: ArrayLike = 0.1, eps: ArrayLike = 1e-7
+    learning_rate: ScalarOrSchedule, initial_accumulator_value: NotNegative = 0.1, eps: NotNegative = 1e-7
 ) -> GradientTransformationExtraArgs:
     """Adagrad: the learning rate of each entry falls as its gradients add up. For sparse gradients.
 
@@ -105,7 +106,7 @@ class ScaleByAdaDeltaState(NamedTuple):
 
 
 @checked
-def scale_by_adadelta(rho: ArrayLike = 0.9, eps: ArrayLike = 1e-6) -> GradientTransformation:
+def scale_by_adadelta(rho: Share = 0.9, eps: NotNegative = 1e-6) -> GradientTransformation:
     """Gradients in the units of the parameters; see `adadelta`.
 
     >>> import numpy as np, tracegrad as tg
@@ -138,9 +139,9 @@ def scale_by_adadelta(rho: ArrayLike = 0.9, eps: ArrayLike = 1e-6) -> GradientTr
 @checked
 def adadelta(
     learning_rate: ScalarOrSchedule | None = None,
-    rho: ArrayLike = 0.9,
-    eps: ArrayLike = 1e-6,
-    weight_decay: ScalarOrSchedule = 0.0,
+    rho: Share = 0.9,
+    eps: NotNegative = 1e-6,
+    weight_decay: NotNegative | Schedule = 0.0,
     weight_decay_mask: MaskOrFn = None,
 ) -> GradientTransformationExtraArgs:
     """Adadelta: steps as large as the latest ones, by the root of the mean square of either.
@@ -190,9 +191,9 @@ class ScaleByRmsWithCountState(NamedTuple):
 
 @checked
 def scale_by_rms(
-    decay: ArrayLike = 0.9,
-    eps: ArrayLike = 1e-8,
-    initial_scale: ArrayLike = 0.0,
+    decay: Share = 0.9,
+    eps: NotNegative = 1e-8,
+    initial_scale: NotNegative = 0.0,
     eps_in_sqrt: bool = True,
     bias_correction: bool = False,
 ) -> GradientTransformation:
@@ -246,9 +247,9 @@ class ScaleByRStdDevWithCountState(NamedTuple):
 
 @checked
 def scale_by_stddev(
-    decay: ArrayLike = 0.9,
-    eps: ArrayLike = 1e-8,
-    initial_scale: ArrayLike = 0.0,
+    decay: Share = 0.9,
+    eps: NotNegative = 1e-8,
+    initial_scale: NotNegative = 0.0,
     eps_in_sqrt: bool = True,
     bias_correction: bool = False,
 ) -> GradientTransformation:
@@ -289,12 +290,12 @@ def scale_by_stddev(
 @checked
 def rmsprop(
     learning_rate: ScalarOrSchedule,
-    decay: ArrayLike = 0.9,
-    eps: ArrayLike = 1e-8,
-    initial_scale: ArrayLike = 0.0,
+    decay: Share = 0.9,
+    eps: NotNegative = 1e-8,
+    initial_scale: NotNegative = 0.0,
     eps_in_sqrt: bool = True,
     centered: bool = False,
-    momentum: ArrayLike | None = None,
+    momentum: Share | None = None,
     nesterov: bool = False,
     bias_correction: bool = False,
 ) -> GradientTransformationExtraArgs:

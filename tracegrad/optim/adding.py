@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.arguments import checked
+from tracegrad.core.arguments import NotNegative, checked
 from tracegrad.core.types import PYTHON_SCALARS
 from tracegrad.optim.base import (
     EmptyState,
     GradientTransformation,
     OptState,
     Params,
-    ScalarOrSchedule,
+    Schedule,
     Updates,
     cast,
     first_count,
@@ -36,7 +36,7 @@ class WeightDecaySchedule(NamedTuple):
 
 
 @checked
-def add_decayed_weights(weight_decay: ScalarOrSchedule = 0.0, mask: MaskOrFn = None) -> GradientTransformation:
+def add_decayed_weights(weight_decay: NotNegative | Schedule = 0.0, mask: MaskOrFn = None) -> GradientTransformation:
     """Updates plus `weight_decay` times the parameters.
 
     Before a transformation such as Adam's this is L2 regularisation, of gradients; between it and the learning rate it is decoupled weight
@@ -90,7 +90,7 @@ class AddNoiseState(NamedTuple):
 
 @checked
 def add_noise(
-    eta: ArrayLike, gamma: ArrayLike, key: ArrayLike | None = None, *, seed: int | None = None
+    eta: NotNegative, gamma: NotNegative, key: ArrayLike | None = None, *, seed: int | None = None
 ) -> GradientTransformation:
     """Updates plus normal noise of variance `eta / step**gamma`, where the first step is 1 (Neelakantan et al., "Adding Gradient Noise Improves
     Learning for Very Deep Networks", 2015).

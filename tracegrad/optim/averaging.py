@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.arguments import checked, whole
+from tracegrad.core.arguments import Share, checked, whole
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.optim import tree as optim_tree
@@ -25,7 +25,7 @@ from tracegrad.optim.base import (
     telling,
     told,
 )
-from tracegrad.typing import Array, ArrayLike, DType
+from tracegrad.typing import Array, DType
 
 
 class LookaheadState(NamedTuple):
@@ -53,7 +53,7 @@ class LookaheadParams(NamedTuple):
 
 @checked
 def lookahead(
-    fast_optimizer: Any, sync_period: int, slow_step_size: ArrayLike, reset_state: bool = False
+    fast_optimizer: Any, sync_period: int, slow_step_size: Share, reset_state: bool = False
 ) -> GradientTransformation:
     """An optimiser in whose direction slow parameters take one step for several of its own, from where it then goes on (Zhang et al., "Lookahead
     Optimizer: k steps forward, 1 step back", 2019).
@@ -122,7 +122,7 @@ class EmaParamsState(NamedTuple):
 
 
 @checked
-def ema_params(decay: ArrayLike, accumulator_dtype: DType = None) -> GradientTransformation:
+def ema_params(decay: Share, accumulator_dtype: DType = None) -> GradientTransformation:
     """The exponential moving average of the parameters, kept in the state. Updates pass as they are; to be the last of a chain, where they are
     what is added to the parameters.
 

@@ -4,7 +4,8 @@ Names, arguments, states (their classes, fields and the order of these) and valu
 
 What a transformation computes with, beside the leaves of its trees, are hyper-parameters. A Python number takes the dtype of the
 leaf that it meets; everything else (NumPy's numbers, arrays, traced values) is cast to it, so that no float64 learning rate
-makes float64 parameters of float32 ones. `number` and `cast` do that.
+makes float64 parameters of float32 ones. `number` and `cast` do that. One that is known and out of bounds, such as a decay of 1.5, is
+a ValueError where it is given, of which annotations tell the bounds (`core/arguments.py`).
 """
 
 from __future__ import annotations

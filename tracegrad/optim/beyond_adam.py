@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracegrad.core.arguments import checked
+from tracegrad.core.arguments import Decay, NotNegative, Share, checked
 from tracegrad.optim.adam import ScaleByAdamState
 from tracegrad.optim.adam_kin import ScaleByBeliefState
 from tracegrad.optim.adding import add_decayed_weights
@@ -16,6 +16,7 @@ from tracegrad.optim.base import (
     GradientTransformationExtraArgs,
     Params,
     ScalarOrSchedule,
+    Schedule,
     Updates,
     chain,
     first_count,
@@ -26,7 +27,7 @@ from tracegrad.optim.base import (
 from tracegrad.optim.formulas import casts, like, moment, per_leaf, squared, unbiased, value_of
 from tracegrad.optim.masks import MaskOrFn
 from tracegrad.optim.tree import zeros_like
-from tracegrad.typing import Array, ArrayLike, DType, PyTree
+from tracegrad.typing import Array, DType, PyTree
 
 # -- adopt
 
@@ -37,9 +38,9 @@ def _fourth_root(count: Any) -> Any:
 
 @checked
 def scale_by_adopt(
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.9999,
-    eps: ArrayLike = 1e-6,
+    b1: Decay = 0.9,
+    b2: Decay = 0.9999,
+    eps: NotNegative = 1e-6,
     mu_dtype: DType = None,
     *,
     nesterov: bool = False,
@@ -82,9 +83,9 @@ def scale_by_adopt(
 @checked
 def adopt(
     learning_rate: ScalarOrSchedule,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.9999,
-    eps: ArrayLike = 1e-6,
+    b1: Decay = 0.9,
+    b2: Decay = 0.9999,
+    eps: NotNegative = 1e-6,
     mu_dtype: DType = None,
     *,
     nesterov: bool = False,
@@ -137,12 +138,12 @@ class ScaleByAdemamixState(NamedTuple):
 
 @checked
 def scale_by_ademamix(
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    b3: ScalarOrSchedule = 0.9999,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    b3: Decay | Schedule = 0.9999,
     alpha: ScalarOrSchedule = 6.0,
-    eps: ArrayLike = 1e-8,
-    eps_root: ArrayLike = 0.0,
+    eps: NotNegative = 1e-8,
+    eps_root: NotNegative = 0.0,
     mu_dtype: DType = None,
 ) -> GradientTransformation:
     """Adam's step with a second, slow momentum; see `ademamix`.
@@ -179,14 +180,14 @@ def scale_by_ademamix(
 @checked
 def ademamix(
     learning_rate: ScalarOrSchedule,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    b3: ScalarOrSchedule = 0.9999,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    b3: Decay | Schedule = 0.9999,
     alpha: ScalarOrSchedule = 5.0,
-    eps: ArrayLike = 1e-8,
-    eps_root: ArrayLike = 0.0,
+    eps: NotNegative = 1e-8,
+    eps_root: NotNegative = 0.0,
     mu_dtype: DType = None,
-    weight_decay: ScalarOrSchedule = 0.0,
+    weight_decay: NotNegative | Schedule = 0.0,
     mask: MaskOrFn = None,
 ) -> GradientTransformationExtraArgs:
     """AdEMAMix: Adam with a second momentum, which remembers gradients for tens of thousands of steps.
@@ -225,11 +226,11 @@ class ScaleBySimplifiedAdEMAMixState(NamedTuple):
 
 @checked
 def scale_by_simplified_ademamix(
-    b1: ArrayLike = 0.99,
-    b2: ArrayLike = 0.95,
+    b1: Decay = 0.99,
+    b2: Decay = 0.95,
     alpha: ScalarOrSchedule = 0.0,
-    eps: ArrayLike = 1e-8,
-    eps_root: ArrayLike = 0.0,
+    eps: NotNegative = 1e-8,
+    eps_root: NotNegative = 0.0,
 ) -> GradientTransformation:
     """A momentum and a share of the gradient over the root of the mean square; see `simplified_ademamix`.
 
@@ -263,12 +264,12 @@ def scale_by_simplified_ademamix(
 @checked
 def simplified_ademamix(
     learning_rate: ScalarOrSchedule,
-    b1: ArrayLike = 0.99,
-    b2: ArrayLike = 0.95,
+    b1: Decay = 0.99,
+    b2: Decay = 0.95,
     alpha: ScalarOrSchedule = 0.0,
-    eps: ArrayLike = 1e-8,
-    eps_root: ArrayLike = 0.0,
-    weight_decay: ScalarOrSchedule = 0.0,
+    eps: NotNegative = 1e-8,
+    eps_root: NotNegative = 0.0,
+    weight_decay: NotNegative | Schedule = 0.0,
     mask: MaskOrFn = None,
 ) -> GradientTransformationExtraArgs:
     """AdEMAMix with one momentum, to which a share of the newest gradient is added. Its learning rate is (1 - b1) times Adam's.
@@ -311,7 +312,7 @@ class MadgradState(NamedTuple):
 
 @checked
 def scale_by_madgrad(
-    learning_rate: ScalarOrSchedule, momentum: ArrayLike = 0.9, eps: ArrayLike = 1e-6
+    learning_rate: ScalarOrSchedule, momentum: Share = 0.9, eps: NotNegative = 1e-6
 ) -> GradientTransformation:
     """Dual averages with momentum; see `madgrad`.
 
@@ -347,9 +348,9 @@ def scale_by_madgrad(
 @checked
 def madgrad(
     learning_rate: ScalarOrSchedule,
-    momentum: ArrayLike = 0.9,
-    weight_decay: ScalarOrSchedule = 0.0,
-    eps: ArrayLike = 1e-6,
+    momentum: Share = 0.9,
+    weight_decay: NotNegative | Schedule = 0.0,
+    eps: NotNegative = 1e-6,
 ) -> GradientTransformationExtraArgs:
     """MADGRAD: dual averaging by cube roots, with momentum.
 
@@ -378,7 +379,7 @@ def madgrad(
 
 @checked
 def scale_by_acprop(
-    b1: ArrayLike = 0.9, b2: ArrayLike = 0.999, eps: ArrayLike = 1e-16, eps_root: ArrayLike = 1e-16
+    b1: Decay = 0.9, b2: Decay = 0.999, eps: NotNegative = 1e-16, eps_root: NotNegative = 1e-16
 ) -> GradientTransformation:
     """Gradients divided by how far those before were from what was expected; see `acprop`.
 
@@ -412,11 +413,11 @@ def scale_by_acprop(
 @checked
 def acprop(
     learning_rate: ScalarOrSchedule,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-16,
-    eps_root: ArrayLike = 1e-16,
-    weight_decay: ScalarOrSchedule = 0.0,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NotNegative = 1e-16,
+    eps_root: NotNegative = 1e-16,
+    weight_decay: NotNegative | Schedule = 0.0,
     mask: MaskOrFn = None,
 ) -> GradientTransformationExtraArgs:
     """ACProp: `adabelief` without momentum in the step, and with the second moment of the steps before.

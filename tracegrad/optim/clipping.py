@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.arguments import checked
+from tracegrad.core.arguments import NotNegative, checked
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.errors import ShapeError
 from tracegrad.optim import tree as optim_tree
@@ -30,7 +30,7 @@ from tracegrad.typing import Array, ArrayLike
 
 
 @checked
-def clip(max_delta: ArrayLike) -> GradientTransformation:
+def clip(max_delta: NotNegative) -> GradientTransformation:
     """Every element of the updates, none beyond -`max_delta` and `max_delta`.
 
     >>> opt = clip(1.0)
@@ -51,7 +51,7 @@ def global_norm(updates: Updates) -> Array:
 
 
 @checked
-def clip_by_global_norm(max_norm: ArrayLike) -> GradientTransformation:
+def clip_by_global_norm(max_norm: NotNegative) -> GradientTransformation:
     """Updates divided by the norm of all of them together and multiplied by `max_norm`, where that norm is not below it (Pascanu,
     Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013).
 
@@ -72,7 +72,7 @@ def clip_by_global_norm(max_norm: ArrayLike) -> GradientTransformation:
 
 
 @checked
-def normalize_by_update_norm(scale_factor: ArrayLike = 1.0, eps: ArrayLike = 1e-6) -> GradientTransformation:
+def normalize_by_update_norm(scale_factor: ArrayLike = 1.0, eps: NotNegative = 1e-6) -> GradientTransformation:
     """Updates divided by the norm of all of them together, plus `eps`, and multiplied by `scale_factor`.
 
     >>> opt = normalize_by_update_norm(eps=0.0)
@@ -89,7 +89,7 @@ def normalize_by_update_norm(scale_factor: ArrayLike = 1.0, eps: ArrayLike = 1e-
 
 
 @checked
-def clip_by_block_rms(threshold: ArrayLike) -> GradientTransformation:
+def clip_by_block_rms(threshold: NotNegative) -> GradientTransformation:
     """Each leaf divided by its root mean square over `threshold`, where that is above 1 (Shazeer and Stern, "Adafactor", 2018).
 
     >>> opt = clip_by_block_rms(1.0)
@@ -109,7 +109,7 @@ def clip_by_block_rms(threshold: ArrayLike) -> GradientTransformation:
 
 @checked
 def adaptive_grad_clip(
-    clipping: ArrayLike, eps: ArrayLike = 1e-3, axis: int | tuple[int, ...] | None = None
+    clipping: NotNegative, eps: NotNegative = 1e-3, axis: int | tuple[int, ...] | None = None
 ) -> GradientTransformation:
     """The gradients of each unit with a norm of at most `clipping` times that of the unit's parameters (Brock et al., "High-Performance
     Large-Scale Image Recognition Without Normalization", 2021).

@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracegrad.core.arguments import checked
+from tracegrad.core.arguments import NotNegative, Positive, checked
 from tracegrad.optim.adding import add_decayed_weights
 from tracegrad.optim.base import (
     GradientTransformation,
     GradientTransformationExtraArgs,
     Params,
     ScalarOrSchedule,
+    Schedule,
     Updates,
     cast,
     chain,
@@ -22,7 +23,7 @@ from tracegrad.optim.base import (
 from tracegrad.optim.formulas import per_leaf
 from tracegrad.optim.masks import MaskOrFn
 from tracegrad.optim.tree import full_like, zeros_like
-from tracegrad.typing import ArrayLike, PyTree
+from tracegrad.typing import PyTree
 
 
 class COCOBState(NamedTuple):
@@ -36,7 +37,7 @@ class COCOBState(NamedTuple):
 
 
 @checked
-def scale_by_cocob(alpha: ArrayLike = 100.0, eps: ArrayLike = 1e-8) -> GradientTransformation:
+def scale_by_cocob(alpha: Positive = 100.0, eps: NotNegative = 1e-8) -> GradientTransformation:
     """Gradients as bets of a gambler; see `cocob`.
 
     >>> import numpy as np, tracegrad as tg
@@ -69,9 +70,9 @@ def scale_by_cocob(alpha: ArrayLike = 100.0, eps: ArrayLike = 1e-8) -> GradientT
 @checked
 def cocob(
     learning_rate: ScalarOrSchedule = 1.0,
-    alpha: ArrayLike = 100.0,
-    eps: ArrayLike = 1e-8,
-    weight_decay: ScalarOrSchedule = 0.0,
+    alpha: Positive = 100.0,
+    eps: NotNegative = 1e-8,
+    weight_decay: NotNegative | Schedule = 0.0,
     mask: MaskOrFn = None,
 ) -> GradientTransformationExtraArgs:
     """COCOB: each parameter is a gambler that bets a part of what it has won on the sign of the next gradient; no learning rate.

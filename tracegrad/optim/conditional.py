@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.arguments import checked
+from tracegrad.core.arguments import NotNegative, checked
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.optim import tree as optim_tree
 from tracegrad.optim.base import (
@@ -129,7 +129,7 @@ class ApplyIfFiniteState(NamedTuple):
 
 
 @checked
-def apply_if_finite(inner: Any, max_consecutive_errors: int) -> GradientTransformationExtraArgs:
+def apply_if_finite(inner: Any, max_consecutive_errors: NotNegative) -> GradientTransformationExtraArgs:
     """A transformation of updates without NaN and infinities. Others give updates of zeros and leave its state as it is; but after
     `max_consecutive_errors` of them in a row they are taken, so that the fault shows.
 

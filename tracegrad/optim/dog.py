@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracegrad.core.arguments import checked
+from tracegrad.core.arguments import NotNegative, checked
 from tracegrad.optim.adding import add_decayed_weights
 from tracegrad.optim.base import (
     GradientTransformation,
     GradientTransformationExtraArgs,
     Params,
     ScalarOrSchedule,
+    Schedule,
     Updates,
     cast,
     chain,
@@ -37,7 +38,7 @@ class DoGState(NamedTuple):
 
 
 @checked
-def scale_by_dog(init_step: tuple[str, ArrayLike], eps: ArrayLike = 1e-8) -> GradientTransformation:
+def scale_by_dog(init_step: tuple[str, ArrayLike], eps: NotNegative = 1e-8) -> GradientTransformation:
     """Gradients times the distance from the start over the root of their sum of squares; see `dog`.
 
     >>> import numpy as np, tracegrad as tg
@@ -82,8 +83,8 @@ def scale_by_dog(init_step: tuple[str, ArrayLike], eps: ArrayLike = 1e-8) -> Gra
 def dog(
     learning_rate: ScalarOrSchedule = 1.0,
     init_step: tuple[str, ArrayLike] = ("heuristic", 1e-6),
-    eps: ArrayLike = 1e-8,
-    weight_decay: ScalarOrSchedule | None = None,
+    eps: NotNegative = 1e-8,
+    weight_decay: NotNegative | Schedule | None = None,
     mask: MaskOrFn = None,
 ) -> GradientTransformationExtraArgs:
     """DoG, distance over gradients: w ← w - learning_rate max|w - w₀| / √(Σ|g|² + eps) g.
@@ -119,7 +120,7 @@ class DoWGState(NamedTuple):
 
 
 @checked
-def scale_by_dowg(init_estim_sq_dist: ArrayLike | None = None, eps: ArrayLike = 1e-4) -> GradientTransformation:
+def scale_by_dowg(init_estim_sq_dist: NotNegative | None = None, eps: NotNegative = 1e-4) -> GradientTransformation:
     """Gradients times a squared distance over the root of their weighted sum of squares; see `dowg`.
 
     >>> import numpy as np, tracegrad as tg
@@ -149,9 +150,9 @@ def scale_by_dowg(init_estim_sq_dist: ArrayLike | None = None, eps: ArrayLike = 
 @checked
 def dowg(
     learning_rate: ScalarOrSchedule = 1.0,
-    init_estim_sq_dist: ArrayLike | None = None,
-    eps: ArrayLike = 1e-4,
-    weight_decay: ScalarOrSchedule | None = None,
+    init_estim_sq_dist: NotNegative | None = None,
+    eps: NotNegative = 1e-4,
+    weight_decay: NotNegative | Schedule | None = None,
     mask: MaskOrFn = None,
 ) -> GradientTransformationExtraArgs:
     """DoWG, distance over weighted gradients: w ← w - learning_rate r² / (√Σ r²|g|² + eps) g, with r the largest |w - w₀|.

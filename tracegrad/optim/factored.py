@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracegrad.core.arguments import checked
+from tracegrad.core.arguments import Decay, NotNegative, Positive, Share, checked
 from tracegrad.core.errors import DtypeError
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.optim.accumulation import ema
@@ -18,6 +18,7 @@ from tracegrad.optim.base import (
     GradientTransformationExtraArgs,
     Params,
     ScalarOrSchedule,
+    Schedule,
     Updates,
     cast,
     chain,
@@ -62,10 +63,10 @@ def _factored_axes(shape: tuple[int, ...], factored: bool, least: int) -> tuple[
 @checked
 def scale_by_factored_rms(
     factored: bool = True,
-    decay_rate: ArrayLike = 0.8,
+    decay_rate: NotNegative = 0.8,
     step_offset: ArrayLike = 0,
-    min_dim_size_to_factor: int = 128,
-    epsilon: ArrayLike = 1e-30,
+    min_dim_size_to_factor: NotNegative = 128,
+    epsilon: NotNegative = 1e-30,
     decay_rate_fn: Callable[[Any, Any], Any] = _power_decay,
 ) -> GradientTransformation:
     """Gradients divided by the root of a mean square that is kept as the product of a row and a column; see `adafactor`.
@@ -123,15 +124,15 @@ def scale_by_factored_rms(
 @checked
 def adafactor(
     learning_rate: ScalarOrSchedule | None = None,
-    min_dim_size_to_factor: int = 128,
-    decay_rate: ArrayLike = 0.8,
+    min_dim_size_to_factor: NotNegative = 128,
+    decay_rate: NotNegative = 0.8,
     decay_offset: ArrayLike = 0,
     multiply_by_parameter_scale: bool = True,
-    clipping_threshold: ArrayLike | None = 1.0,
-    momentum: ArrayLike | None = None,
+    clipping_threshold: Positive | None = 1.0,
+    momentum: Share | None = None,
     dtype_momentum: DType = np.float32,
-    weight_decay_rate: ScalarOrSchedule | None = None,
-    eps: ArrayLike = 1e-30,
+    weight_decay_rate: NotNegative | Schedule | None = None,
+    eps: NotNegative = 1e-30,
     factored: bool = True,
     weight_decay_mask: MaskOrFn = None,
 ) -> GradientTransformationExtraArgs:
@@ -191,7 +192,7 @@ class ScaleBySM3State(NamedTuple):
 
 
 @checked
-def scale_by_sm3(b1: ArrayLike = 0.9, b2: ArrayLike = 1.0, eps: ArrayLike = 1e-8) -> GradientTransformation:
+def scale_by_sm3(b1: Decay = 0.9, b2: Share = 1.0, eps: NotNegative = 1e-8) -> GradientTransformation:
     """Gradients divided by the root of a sum of squares that is bounded by one number for each row, column, ...; see `sm3`.
 
     Args:
@@ -236,7 +237,7 @@ def scale_by_sm3(b1: ArrayLike = 0.9, b2: ArrayLike = 1.0, eps: ArrayLike = 1e-8
 
 
 @checked
-def sm3(learning_rate: ArrayLike, momentum: ArrayLike = 0.9) -> GradientTransformationExtraArgs:
+def sm3(learning_rate: ArrayLike, momentum: Share = 0.9) -> GradientTransformationExtraArgs:
     """SM3: Adagrad with one number for each row, each column, ..., in place of one for each entry.
 
         s_ij = min(r_i, c_j) + g_ij²

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.arguments import checked
+from tracegrad.core.arguments import NotNegative, checked
 from tracegrad.lax import cond
 from tracegrad.optim.adam import scale_by_adam
 from tracegrad.optim.adding import add_decayed_weights
@@ -28,7 +28,7 @@ from tracegrad.optim.base import (
 )
 from tracegrad.optim.formulas import for_leaves, like, per_leaf
 from tracegrad.optim.masks import MaskOrFn
-from tracegrad.typing import Array, ArrayLike, PyTree
+from tracegrad.typing import Array, PyTree
 
 
 class GaLoreDimensionNumbers(NamedTuple):
@@ -162,7 +162,7 @@ def galore(
     update_proj_gap: int = 200,
     scale: float = 1.0,
     base_optimizer: GradientTransformation | None = None,
-    weight_decay: ArrayLike = 0.0,
+    weight_decay: NotNegative = 0.0,
     mask: MaskOrFn = None,
     weight_dimension_numbers: Any = None,
 ) -> GradientTransformationExtraArgs:

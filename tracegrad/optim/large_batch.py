@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracegrad.core.arguments import checked
+from tracegrad.core.arguments import Decay, NotNegative, Share, checked
 from tracegrad.optim.accumulation import trace
 from tracegrad.optim.adam import scale_by_adam
 from tracegrad.optim.adding import add_decayed_weights
@@ -16,6 +16,7 @@ from tracegrad.optim.base import (
     OptState,
     Params,
     ScalarOrSchedule,
+    Schedule,
     Updates,
     cast,
     chain,
@@ -44,7 +45,7 @@ def _norm(x: Any, least: ArrayLike) -> Any:
 
 
 @checked
-def scale_by_param_block_norm(min_scale: ArrayLike = 1e-3) -> GradientTransformation:
+def scale_by_param_block_norm(min_scale: NotNegative = 1e-3) -> GradientTransformation:
     """Each leaf of the updates times the norm of its parameter, which counts as `min_scale` at least.
 
     >>> import numpy as np, tracegrad as tg
@@ -61,7 +62,7 @@ def scale_by_param_block_norm(min_scale: ArrayLike = 1e-3) -> GradientTransforma
 
 
 @checked
-def scale_by_param_block_rms(min_scale: ArrayLike = 1e-3) -> GradientTransformation:
+def scale_by_param_block_rms(min_scale: NotNegative = 1e-3) -> GradientTransformation:
     """Each leaf of the updates times the root mean square of its parameter, which counts as `min_scale` at least.
 
     >>> import numpy as np, tracegrad as tg
@@ -81,7 +82,7 @@ def scale_by_param_block_rms(min_scale: ArrayLike = 1e-3) -> GradientTransformat
 
 @checked
 def scale_by_trust_ratio(
-    min_norm: ArrayLike = 0.0, trust_coefficient: ArrayLike = 1.0, eps: ArrayLike = 0.0
+    min_norm: NotNegative = 0.0, trust_coefficient: NotNegative = 1.0, eps: NotNegative = 0.0
 ) -> GradientTransformation:
     """Each leaf of the updates scaled to the norm of its parameter; as it is where either norm is zero.
 
@@ -118,11 +119,11 @@ def scale_by_trust_ratio(
 @checked
 def lamb(
     learning_rate: ScalarOrSchedule,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-6,
-    eps_root: ArrayLike = 0.0,
-    weight_decay: ScalarOrSchedule = 0.0,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NotNegative = 1e-6,
+    eps_root: NotNegative = 0.0,
+    weight_decay: NotNegative | Schedule = 0.0,
     mask: MaskOrFn = None,
 ) -> GradientTransformationExtraArgs:
     """LAMB: Adam's step with decay, scaled in each leaf to the norm of its parameters.
@@ -154,12 +155,12 @@ def lamb(
 @checked
 def lars(
     learning_rate: ScalarOrSchedule,
-    weight_decay: ScalarOrSchedule = 0.0,
+    weight_decay: NotNegative | Schedule = 0.0,
     weight_decay_mask: MaskOrFn = True,
-    trust_coefficient: ArrayLike = 0.001,
-    eps: ArrayLike = 0.0,
+    trust_coefficient: NotNegative = 0.001,
+    eps: NotNegative = 0.0,
     trust_ratio_mask: MaskOrFn = True,
-    momentum: ArrayLike = 0.9,
+    momentum: Share = 0.9,
     nesterov: bool = False,
 ) -> GradientTransformationExtraArgs:
     """LARS: gradient descent with momentum, with steps in proportion to the norm of each leaf's parameters.
@@ -196,7 +197,7 @@ def lars(
 
 
 @checked
-def fromage(learning_rate: ScalarOrSchedule, min_norm: ArrayLike = 1e-6) -> GradientTransformationExtraArgs:
+def fromage(learning_rate: ScalarOrSchedule, min_norm: NotNegative = 1e-6) -> GradientTransformationExtraArgs:
     """Fromage: steps in proportion to the norm of each leaf, and shrinking that keeps this norm from growing.
 
         w ← (w - learning_rate |w| / |g| g) / √(1 + learning_rate²)
@@ -244,11 +245,11 @@ class ScaleByNovogradState(NamedTuple):
 
 @checked
 def scale_by_novograd(
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.25,
-    eps: ArrayLike = 1e-8,
-    eps_root: ArrayLike = 0.0,
-    weight_decay: ArrayLike = 0.0,
+    b1: Decay = 0.9,
+    b2: Decay = 0.25,
+    eps: NotNegative = 1e-8,
+    eps_root: NotNegative = 0.0,
+    weight_decay: NotNegative = 0.0,
     mu_dtype: DType = None,
 ) -> GradientTransformation:
     """Gradients divided by an average norm of their leaf, with momentum; see `novograd`.
@@ -288,11 +289,11 @@ def scale_by_novograd(
 @checked
 def novograd(
     learning_rate: ScalarOrSchedule,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.25,
-    eps: ArrayLike = 1e-6,
-    eps_root: ArrayLike = 0.0,
-    weight_decay: ArrayLike = 0.0,
+    b1: Decay = 0.9,
+    b2: Decay = 0.25,
+    eps: NotNegative = 1e-6,
+    eps_root: NotNegative = 0.0,
+    weight_decay: NotNegative = 0.0,
 ) -> GradientTransformationExtraArgs:
     """NovoGrad: gradients divided by the norm of their layer, then momentum. The averages begin with the first gradients.
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.arguments import checked
+from tracegrad.core.arguments import Count, Growth, NotNegative, Positive, Share, checked
 from tracegrad.core.errors import described
 from tracegrad.lax import while_loop
 from tracegrad.optim.base import GradientTransformationExtraArgs, Params, Updates, cast, number, scaled
@@ -17,7 +17,7 @@ from tracegrad.optim.formulas import like
 from tracegrad.optim.tree import conj, vdot, zeros_like
 from tracegrad.transforms.grad import grad as gradient
 from tracegrad.transforms.grad import value_and_grad
-from tracegrad.typing import Array, ArrayLike, PyTree
+from tracegrad.typing import Array, PyTree
 
 
 def _real_dtype(params: Params) -> Any:
@@ -69,13 +69,13 @@ class ScaleByBacktrackingLinesearchState(NamedTuple):
 
 @checked
 def scale_by_backtracking_linesearch(
-    max_backtracking_steps: int,
-    slope_rtol: ArrayLike = 1e-4,
-    decrease_factor: ArrayLike = 0.8,
-    increase_factor: ArrayLike = 1.5,
-    max_learning_rate: ArrayLike = 1.0,
-    atol: ArrayLike = 0.0,
-    rtol: ArrayLike = 0.0,
+    max_backtracking_steps: Count,
+    slope_rtol: NotNegative = 1e-4,
+    decrease_factor: Share = 0.8,
+    increase_factor: Growth = 1.5,
+    max_learning_rate: Positive = 1.0,
+    atol: NotNegative = 0.0,
+    rtol: NotNegative = 0.0,
     store_grad: bool = False,
     verbose: bool = False,
 ) -> GradientTransformationExtraArgs:
@@ -210,14 +210,14 @@ def _choose(condition: Any, x: Any, y: Any) -> Any:
 
 @checked
 def scale_by_zoom_linesearch(
-    max_linesearch_steps: int,
-    max_learning_rate: ArrayLike | None = None,
-    tol: ArrayLike = 0.0,
-    increase_factor: ArrayLike = 2.0,
-    slope_rtol: ArrayLike = 1e-4,
-    curv_rtol: ArrayLike = 0.9,
-    approx_dec_rtol: ArrayLike | None = 1e-6,
-    stepsize_precision: ArrayLike = 1e-5,
+    max_linesearch_steps: Count,
+    max_learning_rate: Positive | None = None,
+    tol: NotNegative = 0.0,
+    increase_factor: Growth = 2.0,
+    slope_rtol: NotNegative = 1e-4,
+    curv_rtol: NotNegative = 0.9,
+    approx_dec_rtol: NotNegative | None = 1e-6,
+    stepsize_precision: NotNegative = 1e-5,
     initial_guess_strategy: str = "keep",
     verbose: bool = False,
 ) -> GradientTransformationExtraArgs:

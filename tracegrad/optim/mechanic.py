@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.arguments import checked
+from tracegrad.core.arguments import Count, NotNegative, checked
 from tracegrad.optim.base import (
     GradientTransformation,
     GradientTransformationExtraArgs,
@@ -22,7 +22,7 @@ from tracegrad.optim.base import (
     with_extra_args_support,
 )
 from tracegrad.optim.tree import dtype, norm, vdot
-from tracegrad.typing import Array, ArrayLike, PyTree
+from tracegrad.typing import Array, PyTree
 
 
 class MechanicState(NamedTuple):
@@ -41,10 +41,10 @@ class MechanicState(NamedTuple):
 @checked
 def mechanize(
     base_optimizer: GradientTransformation,
-    weight_decay: ArrayLike = 1e-2,
-    eps: ArrayLike = 1e-8,
-    s_init: ArrayLike = 1e-6,
-    num_betas: int = 6,
+    weight_decay: NotNegative = 1e-2,
+    eps: NotNegative = 1e-8,
+    s_init: NotNegative = 1e-6,
+    num_betas: Count = 6,
 ) -> GradientTransformationExtraArgs:
     """An optimiser whose learning rate is found on the way: w = w₀ + Σs Δ, where Δ sums what the optimiser within has made, and each scale s
     grows while moving along Δ would have paid, h = <g, (w₀ - w) / Σs> > 0.

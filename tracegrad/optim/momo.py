@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.arguments import checked
+from tracegrad.core.arguments import Decay, NotNegative, checked
 from tracegrad.optim.base import (
     GradientTransformationExtraArgs,
     Params,
@@ -42,9 +42,9 @@ def _bounded(model: Any, divisor: Any, largest: Any) -> Any:
 @checked
 def momo(
     learning_rate: ScalarOrSchedule = 1.0,
-    beta: ArrayLike = 0.9,
+    beta: Decay = 0.9,
     lower_bound: ArrayLike = 0.0,
-    weight_decay: ArrayLike = 0.0,
+    weight_decay: NotNegative = 0.0,
     adapt_lower_bound: bool = False,
 ) -> GradientTransformationExtraArgs:
     """MoMo: momentum with Polyak's step for the mean of the latest linear models of the loss, at most the learning rate.
@@ -124,11 +124,11 @@ class MomoAdamState(NamedTuple):
 @checked
 def momo_adam(
     learning_rate: ScalarOrSchedule = 1e-2,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-8,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NotNegative = 1e-8,
     lower_bound: ArrayLike = 0.0,
-    weight_decay: ArrayLike = 0.0,
+    weight_decay: NotNegative = 0.0,
     adapt_lower_bound: bool = False,
 ) -> GradientTransformationExtraArgs:
     """`momo` in the metric of Adam.

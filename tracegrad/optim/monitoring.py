@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from tracegrad.core.arguments import checked
+from tracegrad.core.arguments import Share, checked
 from tracegrad.optim.accumulation import ema
 from tracegrad.optim.base import (
     EmptyState,
@@ -20,7 +20,7 @@ from tracegrad.optim.base import (
     users,
     with_extra_args_support,
 )
-from tracegrad.typing import ArrayLike, DType, PyTree
+from tracegrad.typing import DType, PyTree
 
 Measure = Callable[[Updates], PyTree]
 
@@ -100,7 +100,7 @@ def _measuring(measure: Measure) -> GradientTransformation:
 
 @checked
 def measure_with_ema(
-    measure: Measure, decay: ArrayLike, debias: bool = True, accumulator_dtype: DType = None
+    measure: Measure, decay: Share, debias: bool = True, accumulator_dtype: DType = None
 ) -> GradientTransformationExtraArgs:
     """The moving average (see `ema`) of what is measured, for `monitor`.
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.arguments import checked
+from tracegrad.core.arguments import Count, Decay, NotNegative, checked
 from tracegrad.optim.adam import adamw, nesterov_moment
 from tracegrad.optim.adding import add_decayed_weights
 from tracegrad.optim.base import (
@@ -18,6 +18,7 @@ from tracegrad.optim.base import (
     OptState,
     Params,
     ScalarOrSchedule,
+    Schedule,
     Updates,
     cast,
     chain,
@@ -29,7 +30,7 @@ from tracegrad.optim.base import (
 from tracegrad.optim.formulas import casts, for_leaves, like, moment, per_leaf, squared, unbiased
 from tracegrad.optim.masks import MaskOrFn, partition
 from tracegrad.optim.tree import zeros_like
-from tracegrad.typing import Array, ArrayLike, DType, PyTree
+from tracegrad.typing import Array, DType, PyTree
 
 Coefficients = Any  # (3,) or (steps, 3): of the polynomial a x + b x³ + c x⁵ of each iteration
 
@@ -126,9 +127,9 @@ def _orthogonalized(x: Any, coefficients: Any, steps: int, preconditioning: str,
 @checked
 def scale_by_muon(
     ns_coeffs: Coefficients = _STANDARD,
-    ns_steps: int = 5,
-    beta: ArrayLike = 0.95,
-    eps: ArrayLike = 1e-8,
+    ns_steps: Count = 5,
+    beta: Decay = 0.95,
+    eps: NotNegative = 1e-8,
     mu_dtype: DType = None,
     *,
     nesterov: bool = True,
@@ -201,7 +202,7 @@ def _numbers_for(given: Any, updates: Updates) -> PyTree:
 
 @checked
 def scale_by_shape(
-    weight_dimension_numbers: Any = None, consistent_rms: ArrayLike | None = None
+    weight_dimension_numbers: Any = None, consistent_rms: NotNegative | None = None
 ) -> GradientTransformation:
     """Matrices times √max(1, columns / rows), or with `consistent_rms` times that and √max(rows, columns), so that steps have this root
     mean square.
@@ -232,23 +233,23 @@ def scale_by_shape(
 def muon(
     learning_rate: ScalarOrSchedule,
     ns_coeffs: Coefficients | str = _STANDARD,
-    ns_steps: int = 5,
-    beta: ArrayLike = 0.95,
-    eps: ArrayLike = 1e-8,
-    weight_decay: ScalarOrSchedule = 0.0,
+    ns_steps: Count = 5,
+    beta: Decay = 0.95,
+    eps: NotNegative = 1e-8,
+    weight_decay: NotNegative | Schedule = 0.0,
     weight_decay_mask: MaskOrFn = None,
     mu_dtype: DType = None,
     *,
     nesterov: bool = True,
     adaptive: bool = False,
     preconditioning: str = "frobenius",
-    adam_b1: ArrayLike = 0.9,
-    adam_b2: ArrayLike = 0.999,
-    adam_eps_root: ArrayLike = 0.0,
-    adam_weight_decay: ScalarOrSchedule = 0.0,
+    adam_b1: Decay = 0.9,
+    adam_b2: Decay = 0.999,
+    adam_eps_root: NotNegative = 0.0,
+    adam_weight_decay: NotNegative | Schedule = 0.0,
     adam_learning_rate: ScalarOrSchedule | None = None,
     muon_weight_dimension_numbers: Any = None,
-    consistent_rms: ArrayLike | None = None,
+    consistent_rms: NotNegative | None = None,
 ) -> GradientTransformationExtraArgs:
     """Muon: matrices step along their momentum with all its singular values made one, as far as a polynomial makes them; all else by `adamw`.
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.arguments import checked
+from tracegrad.core.arguments import Count, NotNegative, checked
 from tracegrad.lax import while_loop
 from tracegrad.optim import tree as optim_tree
 from tracegrad.optim.base import (
@@ -28,7 +28,7 @@ from tracegrad.transforms.linearize import linearize, vjp
 from tracegrad.typing import ArrayLike
 
 
-def _solved(apply: Callable[[Any], Any], b: Any, tolerance: Any, max_iterations: int) -> Any:
+def _solved(apply: Callable[[Any], Any], b: Any, tolerance: Any, max_iterations: Count) -> Any:
     """x of `apply(x) = b` by conjugate gradients (Hestenes and Stiefel, 1952), to a residual of `tolerance` times the norm of b.
 
     Where the curvature along a direction is not positive it stops at what it has by then, b itself if that is nothing, which is a
@@ -66,8 +66,8 @@ def _second_order(direction: Callable[..., Updates], learning_rate: Any) -> Grad
 @checked
 def newton_cg(
     learning_rate: ArrayLike | Callable[[ArrayLike], ArrayLike] = 1.0,
-    tolerance: ArrayLike | None = None,
-    max_iterations: int = 50,
+    tolerance: NotNegative | None = None,
+    max_iterations: Count = 50,
 ) -> GradientTransformationExtraArgs:
     """Newton's step, `H⁻¹ g` found by conjugate gradients over products with the Hessian, cut where the curvature is not positive
     (Nocedal and Wright, "Numerical Optimization", algorithm 7.1).
@@ -115,9 +115,9 @@ def newton_cg(
 def gauss_newton(
     residuals: Callable[..., Any],
     learning_rate: ArrayLike | Callable[[ArrayLike], ArrayLike] = 1.0,
-    damping: ArrayLike = 0.0,
-    tolerance: ArrayLike = 1e-6,
-    max_iterations: int = 50,
+    damping: NotNegative = 0.0,
+    tolerance: NotNegative = 1e-6,
+    max_iterations: Count = 50,
 ) -> GradientTransformationExtraArgs:
     """Gauss's step for least squares, `(Jᵀ J + damping)⁻¹ g` with the Jacobian J of the residuals, by conjugate gradients; with damping that
     of Levenberg (1944).

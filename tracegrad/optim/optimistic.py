@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracegrad.core.arguments import checked
+from tracegrad.core.arguments import Decay, NotNegative, checked
 from tracegrad.optim.adam import scale_by_adam
 from tracegrad.optim.base import (
     GradientTransformation,
@@ -87,10 +87,10 @@ def optimistic_adam_v2(
     *,
     alpha: ArrayLike = 1.0,
     beta: ArrayLike = 1.0,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-8,
-    eps_root: ArrayLike = 0.0,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NotNegative = 1e-8,
+    eps_root: NotNegative = 0.0,
     mu_dtype: DType = None,
     nesterov: bool = True,
 ) -> GradientTransformationExtraArgs:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracegrad.core.arguments import checked
+from tracegrad.core.arguments import NotNegative, Positive, checked
 from tracegrad.optim.base import (
     GradientTransformationExtraArgs,
     Params,
@@ -18,7 +18,7 @@ from tracegrad.optim.base import (
 )
 from tracegrad.optim.formulas import like
 from tracegrad.optim.tree import dtype
-from tracegrad.typing import Array, ArrayLike
+from tracegrad.typing import Array
 
 
 class ReduceLROnPlateauState(NamedTuple):
@@ -36,12 +36,12 @@ class ReduceLROnPlateauState(NamedTuple):
 @checked
 def reduce_on_plateau(
     factor: float = 0.1,
-    patience: ArrayLike = 10,
+    patience: NotNegative = 10,
     rtol: float = 1e-4,
     atol: float = 0.0,
-    cooldown: ArrayLike = 0,
-    accumulation_size: ArrayLike = 1,
-    min_scale: ArrayLike = 0.0,
+    cooldown: NotNegative = 0,
+    accumulation_size: Positive = 1,
+    min_scale: NotNegative = 0.0,
 ) -> GradientTransformationExtraArgs:
     """Updates times a number that shrinks whenever the value, a mean over some calls, has not got better for a while. It goes behind an optimiser in
     `chain`; `update(grads, state, params, value=loss)` needs the value.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.arguments import checked
+from tracegrad.core.arguments import NotNegative, Share, checked
 from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.types import type_of
 from tracegrad.optim.accumulation import trace
@@ -49,7 +49,7 @@ def _examples(leaves: list[Any]) -> int:
 
 @checked
 def differentially_private_aggregate(
-    l2_norm_clip: ArrayLike, noise_multiplier: ArrayLike, key: ArrayLike | None = None, *, seed: int | None = None
+    l2_norm_clip: NotNegative, noise_multiplier: NotNegative, key: ArrayLike | None = None, *, seed: int | None = None
 ) -> GradientTransformation:
     """The mean of the gradients of single examples, each scaled down to a norm of `l2_norm_clip` at most, with normal noise of
     `l2_norm_clip * noise_multiplier` in their sum (Abadi et al., "Deep Learning with Differential Privacy", 2016).
@@ -102,10 +102,10 @@ def differentially_private_aggregate(
 @checked
 def dpsgd(
     learning_rate: ScalarOrSchedule,
-    l2_norm_clip: ArrayLike,
-    noise_multiplier: ArrayLike,
+    l2_norm_clip: NotNegative,
+    noise_multiplier: NotNegative,
     seed: int,
-    momentum: ArrayLike | None = None,
+    momentum: Share | None = None,
     nesterov: bool = False,
 ) -> GradientTransformationExtraArgs:
     """`sgd` of private gradients: what `differentially_private_aggregate` makes of those of single examples.

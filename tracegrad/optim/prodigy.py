@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.arguments import checked
+from tracegrad.core.arguments import DECAY, Decay, NotNegative, Positive, checked, require_within
 from tracegrad.optim.base import (
     GradientTransformationExtraArgs,
     Params,
@@ -41,11 +41,11 @@ class ProdigyState(NamedTuple):
 def prodigy(
     learning_rate: ScalarOrSchedule = 1.0,
     betas: tuple[ArrayLike, ArrayLike] = (0.9, 0.999),
-    beta3: ArrayLike | None = None,
-    eps: ArrayLike = 1e-8,
-    estim_lr0: ArrayLike = 1e-6,
-    estim_lr_coef: ArrayLike = 1.0,
-    weight_decay: ArrayLike = 0.0,
+    beta3: Decay | None = None,
+    eps: NotNegative = 1e-8,
+    estim_lr0: NotNegative = 1e-6,
+    estim_lr_coef: Positive = 1.0,
+    weight_decay: NotNegative = 0.0,
     safeguard_warmup: bool = False,
 ) -> GradientTransformationExtraArgs:
     """Prodigy: Adam with a learning rate d that grows to the distance of the solution, which gradients tell, r = <g, w₀ - w>:
@@ -75,6 +75,7 @@ def prodigy(
     True
     """
     beta1, beta2 = betas
+    require_within("prodigy", DECAY, betas=betas)
     decay = beta2**0.5 if beta3 is None else beta3
 
     def init(params: Params) -> ProdigyState:
@@ -138,9 +139,9 @@ class DAdaptAdamWState(NamedTuple):
 def dadapt_adamw(
     learning_rate: ScalarOrSchedule = 1.0,
     betas: tuple[ArrayLike, ArrayLike] = (0.9, 0.999),
-    eps: ArrayLike = 1e-8,
-    estim_lr0: ArrayLike = 1e-6,
-    weight_decay: ArrayLike = 0.0,
+    eps: NotNegative = 1e-8,
+    estim_lr0: NotNegative = 1e-6,
+    weight_decay: NotNegative = 0.0,
 ) -> GradientTransformationExtraArgs:
     """D-Adaptation: AdamW with a learning rate d that grows to a bound of the distance of the solution, by gradients in the metric of Adam.
 
@@ -164,6 +165,7 @@ def dadapt_adamw(
     True
     """
     beta1, beta2 = betas
+    require_within("dadapt_adamw", DECAY, betas=betas)
     decay = beta2**0.5
 
     def init(params: Params) -> DAdaptAdamWState:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.arguments import checked
+from tracegrad.core.arguments import Decay, NotNegative, checked
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.optim.adaptive import scale_by_rms
 from tracegrad.optim.adding import add_decayed_weights
@@ -75,8 +75,8 @@ def schedule_free_eval_params(state: Any, params: Params) -> Params:
 def schedule_free(
     base_optimizer: Any,
     learning_rate: ScalarOrSchedule,
-    b1: ArrayLike = 0.9,
-    weight_lr_power: ArrayLike = 2.0,
+    b1: Decay = 0.9,
+    weight_lr_power: NotNegative = 2.0,
     state_dtype: DType = None,
 ) -> GradientTransformationExtraArgs:
     """An optimiser whose iterates z are averaged into x, with gradients taken at y between them, the parameters that the caller has:
@@ -149,10 +149,10 @@ def _warmed_up(learning_rate: Any, warmup_steps: int | None) -> ScalarOrSchedule
 @checked
 def schedule_free_sgd(
     learning_rate: ArrayLike = 1.0,
-    warmup_steps: int | None = None,
-    b1: ArrayLike = 0.9,
-    weight_decay: ArrayLike | None = None,
-    weight_lr_power: ArrayLike = 2.0,
+    warmup_steps: NotNegative | None = None,
+    b1: Decay = 0.9,
+    weight_decay: NotNegative | None = None,
+    weight_lr_power: NotNegative = 2.0,
     state_dtype: DType = None,
 ) -> GradientTransformationExtraArgs:
     """`schedule_free` of gradient descent, which has momentum by it.
@@ -179,12 +179,12 @@ def schedule_free_sgd(
 @checked
 def schedule_free_adamw(
     learning_rate: ArrayLike = 0.0025,
-    warmup_steps: int | None = None,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-8,
-    weight_decay: ArrayLike = 0.0,
-    weight_lr_power: ArrayLike = 2.0,
+    warmup_steps: NotNegative | None = None,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NotNegative = 1e-8,
+    weight_decay: NotNegative = 0.0,
+    weight_lr_power: NotNegative = 2.0,
     state_dtype: DType = None,
 ) -> GradientTransformationExtraArgs:
     """`schedule_free` of AdamW, whose first moment is the average here.

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.arguments import checked, require_function
+from tracegrad.core.arguments import NotNegative, Positive, Share, checked, require_function
 from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.errors import at, user_source
 from tracegrad.optim.base import Schedule
@@ -46,7 +46,7 @@ def linear_schedule(
 def polynomial_schedule(
     init_value: ArrayLike,
     end_value: ArrayLike,
-    power: ArrayLike,
+    power: NotNegative,
     transition_steps: int,
     transition_begin: int = 0,
 ) -> Schedule:
@@ -79,7 +79,7 @@ def polynomial_schedule(
 def exponential_decay(
     init_value: ArrayLike,
     transition_steps: int,
-    decay_rate: float,
+    decay_rate: NotNegative,
     transition_begin: int = 0,
     staircase: bool = False,
     end_value: ArrayLike | None = None,
@@ -114,7 +114,7 @@ def exponential_decay(
 
 @checked
 def cosine_decay_schedule(
-    init_value: ArrayLike, decay_steps: int, alpha: ArrayLike = 0.0, exponent: ArrayLike = 1.0
+    init_value: ArrayLike, decay_steps: int, alpha: ArrayLike = 0.0, exponent: NotNegative = 1.0
 ) -> Schedule:
     """From `init_value` to `alpha * init_value` along half a cosine, `init_value * ((1 - alpha) * c**exponent + alpha)` with
     c = (1 + cos(pi * step / decay_steps)) / 2 (Loshchilov and Hutter, "SGDR", 2017).
@@ -175,7 +175,7 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> 
 
 
 @checked
-def warmup_constant_schedule(init_value: ArrayLike, peak_value: ArrayLike, warmup_steps: int) -> Schedule:
+def warmup_constant_schedule(init_value: ArrayLike, peak_value: ArrayLike, warmup_steps: NotNegative) -> Schedule:
     """From `init_value` to `peak_value` along a line of `warmup_steps` steps, and `peak_value` from then on.
 
     >>> schedule = warmup_constant_schedule(0.0, 1.0, 4)
@@ -189,10 +189,10 @@ def warmup_constant_schedule(init_value: ArrayLike, peak_value: ArrayLike, warmu
 def warmup_cosine_decay_schedule(
     init_value: ArrayLike,
     peak_value: ArrayLike,
-    warmup_steps: int,
+    warmup_steps: NotNegative,
     decay_steps: int,
     end_value: ArrayLike = 0.0,
-    exponent: ArrayLike = 1.0,
+    exponent: NotNegative = 1.0,
 ) -> Schedule:
     """A line from `init_value` to `peak_value`, and half a cosine from there to `end_value`.
 
@@ -225,9 +225,9 @@ def warmup_cosine_decay_schedule(
 def warmup_exponential_decay_schedule(
     init_value: ArrayLike,
     peak_value: ArrayLike,
-    warmup_steps: int,
+    warmup_steps: NotNegative,
     transition_steps: int,
-    decay_rate: ArrayLike,
+    decay_rate: NotNegative,
     transition_begin: int = 0,
     staircase: bool = False,
     end_value: ArrayLike | None = None,
@@ -327,10 +327,10 @@ _BETWEEN: dict[str, Callable[[Any, Any, Any], Any]] = {
 def linear_onecycle_schedule(
     transition_steps: int,
     peak_value: ArrayLike,
-    pct_start: float = 0.3,
-    pct_final: float = 0.85,
-    div_factor: float = 25.0,
-    final_div_factor: float = 1e4,
+    pct_start: Share = 0.3,
+    pct_final: Share = 0.85,
+    div_factor: Positive = 25.0,
+    final_div_factor: Positive = 1e4,
 ) -> Schedule:
     """Lines from `peak_value / div_factor` up to the peak, down again, and to `1 / final_div_factor` of that (Smith and Topin,
     "Super-Convergence", 2018).
@@ -342,13 +342,15 @@ def linear_onecycle_schedule(
         div_factor, final_div_factor: by what the value at the begin is less than the peak, and that at the end less than at the begin.
 
     Raises:
-        ValueError: `transition_steps` that are not positive.
+        ValueError: `transition_steps` that are not positive, or a `pct_start` beyond `pct_final`.
 
     >>> schedule = linear_onecycle_schedule(100, 1.0)
     >>> [round(float(schedule(step)), 6) for step in (0, 30, 85, 100)]
     [0.04, 1.0, 0.04, 4e-06]
     """
     _require_steps("linear_onecycle_schedule", transition_steps)
+    if pct_start > pct_final:
+        raise ValueError(f"linear_onecycle_schedule: pct_start is at most pct_final, got {pct_start} and {pct_final}")
     return piecewise_interpolate_schedule(
         "linear",
         peak_value / div_factor,
@@ -364,9 +366,9 @@ def linear_onecycle_schedule(
 def cosine_onecycle_schedule(
     transition_steps: int,
     peak_value: ArrayLike,
-    pct_start: float = 0.3,
-    div_factor: float = 25.0,
-    final_div_factor: float = 1e4,
+    pct_start: Share = 0.3,
+    div_factor: Positive = 25.0,
+    final_div_factor: Positive = 1e4,
 ) -> Schedule:
     """Half cosines from `peak_value / div_factor` up to the peak, and down to `1 / final_div_factor` of where it began. Arguments as
     for `linear_onecycle_schedule`.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.arguments import checked
+from tracegrad.core.arguments import NotNegative, Share, checked
 from tracegrad.optim.accumulation import trace
 from tracegrad.optim.adding import add_noise
 from tracegrad.optim.base import (
@@ -29,7 +29,7 @@ from tracegrad.typing import ArrayLike, DType
 @checked
 def sgd(
     learning_rate: ScalarOrSchedule,
-    momentum: ArrayLike | None = None,
+    momentum: Share | None = None,
     nesterov: bool = False,
     accumulator_dtype: DType = None,
 ) -> GradientTransformationExtraArgs:
@@ -64,7 +64,7 @@ def sgd(
 
 @checked
 def scale_by_polyak(
-    f_min: ArrayLike = 0.0, max_learning_rate: ArrayLike = 1.0, eps: ArrayLike = 0.0, variant: str = "sps"
+    f_min: ArrayLike = 0.0, max_learning_rate: NotNegative = 1.0, eps: NotNegative = 0.0, variant: str = "sps"
 ) -> GradientTransformationExtraArgs:
     """Updates by Polyak's step; see `polyak_sgd`.
 
@@ -95,10 +95,10 @@ def scale_by_polyak(
 
 @checked
 def polyak_sgd(
-    max_learning_rate: ArrayLike = 1.0,
+    max_learning_rate: NotNegative = 1.0,
     scaling: ScalarOrSchedule = 1.0,
     f_min: ArrayLike = 0.0,
-    eps: ArrayLike = 0.0,
+    eps: NotNegative = 0.0,
     variant: str = "sps",
 ) -> GradientTransformationExtraArgs:
     """Gradient descent with the step that would reach the least value of the loss, if it were linear.
@@ -131,8 +131,8 @@ def polyak_sgd(
 @checked
 def noisy_sgd(
     learning_rate: ScalarOrSchedule,
-    eta: ArrayLike = 0.01,
-    gamma: ArrayLike = 0.55,
+    eta: NotNegative = 0.01,
+    gamma: NotNegative = 0.55,
     key: ArrayLike | None = None,
     *,
     seed: int | None = None,

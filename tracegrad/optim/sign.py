@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracegrad.core.arguments import checked
+from tracegrad.core.arguments import Decay, Growth, NotNegative, Positive, Share, checked
 from tracegrad.optim.accumulation import ema
 from tracegrad.optim.adding import add_decayed_weights
 from tracegrad.optim.base import (
@@ -15,6 +15,7 @@ from tracegrad.optim.base import (
     OptState,
     Params,
     ScalarOrSchedule,
+    Schedule,
     Updates,
     cast,
     chain,
@@ -64,7 +65,7 @@ def sign_sgd(learning_rate: ScalarOrSchedule) -> GradientTransformationExtraArgs
 
 @checked
 def signum(
-    learning_rate: ScalarOrSchedule, beta: ArrayLike = 0.9, accumulator_dtype: DType = None
+    learning_rate: ScalarOrSchedule, beta: Decay = 0.9, accumulator_dtype: DType = None
 ) -> GradientTransformationExtraArgs:
     """`sign_sgd` with momentum: w ← w - learning_rate sign(m), with m the moving average of the gradients.
 
@@ -108,12 +109,12 @@ _LION = {
 
 @checked
 def scale_by_lion(
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.99,
+    b1: Decay = 0.9,
+    b2: Decay = 0.99,
     mu_dtype: DType = None,
     *,
     mode: str = "hard",
-    smooth_beta: ArrayLike = 1.0,
+    smooth_beta: Share = 1.0,
 ) -> GradientTransformation:
     """The signs of momentum and gradient together; see `lion`.
 
@@ -148,10 +149,10 @@ def scale_by_lion(
 @checked
 def lion(
     learning_rate: ScalarOrSchedule,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.99,
+    b1: Decay = 0.9,
+    b2: Decay = 0.99,
     mu_dtype: DType = None,
-    weight_decay: ScalarOrSchedule = 1e-3,
+    weight_decay: NotNegative | Schedule = 1e-3,
     mask: MaskOrFn = None,
 ) -> GradientTransformationExtraArgs:
     """Lion: the sign of a momentum, in steps of one size. The learning rate should be three to ten times smaller than Adam's.
@@ -194,10 +195,10 @@ class ScaleByRpropState(NamedTuple):
 @checked
 def scale_by_rprop(
     learning_rate: ArrayLike,
-    eta_minus: ArrayLike = 0.5,
-    eta_plus: ArrayLike = 1.2,
-    min_step_size: ArrayLike = 1e-6,
-    max_step_size: ArrayLike = 50.0,
+    eta_minus: Share = 0.5,
+    eta_plus: Growth = 1.2,
+    min_step_size: NotNegative = 1e-6,
+    max_step_size: Positive = 50.0,
 ) -> GradientTransformation:
     """Steps that grow while gradients keep their sign; see `rprop`.
 
@@ -231,10 +232,10 @@ def scale_by_rprop(
 @checked
 def rprop(
     learning_rate: ArrayLike,
-    eta_minus: ArrayLike = 0.5,
-    eta_plus: ArrayLike = 1.2,
-    min_step_size: ArrayLike = 1e-6,
-    max_step_size: ArrayLike = 50.0,
+    eta_minus: Share = 0.5,
+    eta_plus: Growth = 1.2,
+    min_step_size: NotNegative = 1e-6,
+    max_step_size: Positive = 50.0,
 ) -> GradientTransformationExtraArgs:
     """Rprop: steps by the sign of the gradient alone, longer while it stays, shorter once it turns. For whole data, not for batches.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.arguments import whole
+from tracegrad.core.arguments import Count, Positive, Share, whole
 from tracegrad.core.errors import ShapeError
 from tracegrad.lax import dynamic_update_slice
 from tracegrad.nn import initializers
@@ -16,7 +16,7 @@ from tracegrad.nn.attention import rotary as rotated
 from tracegrad.nn.layer import Layer, layer
 from tracegrad.nn.layers.dropout import Dropout
 from tracegrad.nn.layers.norms import LayerNorm
-from tracegrad.nn.making import Count, maker
+from tracegrad.nn.making import maker
 from tracegrad.nn.scope import Init, Scope
 
 
@@ -27,11 +27,11 @@ def MultiHeadAttention(
     qkv_features: Count | None = None,
     out_features: Count | None = None,
     num_kv_heads: Count | None = None,
-    dropout_rate: float = 0.0,
+    dropout_rate: Share = 0.0,
     use_bias: bool = True,
     normalize_qk: bool = False,
     causal: bool = False,
-    rotary: float | None = None,
+    rotary: Positive | None = None,
     decode: Count | None = None,
     kernel_init: Init = initializers.lecun_normal(),
     bias_init: Init = initializers.zeros,

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.arguments import Count
 from tracegrad.core.errors import ShapeError, at, clip, user_source
 from tracegrad.lax import conv_general_dilated, conv_transpose
 from tracegrad.nn import initializers
 from tracegrad.nn.layer import Layer, layer
-from tracegrad.nn.making import Count, maker
+from tracegrad.nn.making import maker
 from tracegrad.nn.scope import Init, Scope
 
 Sizes = int | Sequence[int]

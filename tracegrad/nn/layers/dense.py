@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from tracegrad.core.arguments import Count
 from tracegrad.nn import initializers
 from tracegrad.nn.layer import Layer, layer
-from tracegrad.nn.making import Count, maker
+from tracegrad.nn.making import maker
 from tracegrad.nn.scope import Init, Scope
 
 

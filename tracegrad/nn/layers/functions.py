@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.arguments import Count
 from tracegrad.core.errors import name_of
 from tracegrad.core.trace import as_array
 from tracegrad.nn import initializers
 from tracegrad.nn.layer import Layer, layer
-from tracegrad.nn.making import Count, maker
+from tracegrad.nn.making import maker
 from tracegrad.nn.scope import Scope
 
 

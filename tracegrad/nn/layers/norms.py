@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.arguments import Count, NotNegative, Share
 from tracegrad.core.errors import ShapeError
 from tracegrad.core.types import is_inexact, number_kind
 from tracegrad.lax import pmean
 from tracegrad.nn import initializers
 from tracegrad.nn.layer import Layer, layer
-from tracegrad.nn.making import Count, maker
+from tracegrad.nn.making import maker
 from tracegrad.nn.scope import Scope
 from tracegrad.ops.elementwise.casting import widened
 from tracegrad.ops.families import cast
@@ -23,7 +24,7 @@ from tracegrad.transforms.stop_gradient import stop_gradient
 
 @maker
 def LayerNorm(
-    epsilon: float = 1e-6, *, use_bias: bool = True, use_scale: bool = True, axis: int | Sequence[int] = -1
+    epsilon: NotNegative = 1e-6, *, use_bias: bool = True, use_scale: bool = True, axis: int | Sequence[int] = -1
 ) -> Layer:
     """(x - mean) / sqrt(variance + epsilon) * scale + bias, with mean and variance of each example over `axis`.
 
@@ -53,7 +54,7 @@ def LayerNorm(
 
 
 @maker
-def RMSNorm(epsilon: float = 1e-6, *, use_scale: bool = True, axis: int | Sequence[int] = -1) -> Layer:
+def RMSNorm(epsilon: NotNegative = 1e-6, *, use_scale: bool = True, axis: int | Sequence[int] = -1) -> Layer:
     """x / sqrt(mean(x**2) + epsilon) * scale, with the mean over `axis`.
 
     Args:
@@ -81,7 +82,7 @@ def RMSNorm(epsilon: float = 1e-6, *, use_scale: bool = True, axis: int | Sequen
 @maker
 def GroupNorm(
     num_groups: Count = 32,
-    epsilon: float = 1e-6,
+    epsilon: NotNegative = 1e-6,
     *,
     use_bias: bool = True,
     use_scale: bool = True,
@@ -126,7 +127,7 @@ def GroupNorm(
 
 @maker
 def InstanceNorm(
-    epsilon: float = 1e-6,
+    epsilon: NotNegative = 1e-6,
     *,
     use_bias: bool = True,
     use_scale: bool = True,
@@ -162,8 +163,8 @@ def InstanceNorm(
 
 @maker
 def BatchNorm(
-    momentum: float = 0.99,
-    epsilon: float = 1e-5,
+    momentum: Share = 0.99,
+    epsilon: NotNegative = 1e-5,
     *,
     use_bias: bool = True,
     use_scale: bool = True,
@@ -219,7 +220,7 @@ def BatchNorm(
 def WeightNorm(
     inner: Layer,
     *,
-    epsilon: float = 1e-12,
+    epsilon: NotNegative = 1e-12,
     use_scale: bool = True,
     variable_filter: Sequence[str] | None = ("kernel",),
 ) -> Layer:
@@ -258,7 +259,7 @@ def WeightNorm(
 
 
 @maker
-def SpectralNorm(inner: Layer, n_steps: Count = 1, epsilon: float = 1e-12) -> Layer:
+def SpectralNorm(inner: Layer, n_steps: Count = 1, epsilon: NotNegative = 1e-12) -> Layer:
     """A layer with kernels divided by their largest singular value, as found by power iteration.
 
     Args:

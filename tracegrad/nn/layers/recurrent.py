@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.arguments import Count
 from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import type_of
@@ -17,7 +18,7 @@ from tracegrad.lax import scan
 from tracegrad.nn import initializers
 from tracegrad.nn.activations import sigmoid
 from tracegrad.nn.layer import Layer, layer
-from tracegrad.nn.making import Count, maker
+from tracegrad.nn.making import maker
 from tracegrad.nn.scope import Init, Scope
 from tracegrad.typing import Array, DType
 

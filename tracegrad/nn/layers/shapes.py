@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tracegrad.core.arguments import Count
 from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import is_inexact
 from tracegrad.nn.layer import Layer, layer
 from tracegrad.nn.layers.conv import Sizes, channels_of, each, sizes_of
-from tracegrad.nn.making import Count, maker
+from tracegrad.nn.making import maker
 from tracegrad.nn.scope import Scope
 from tracegrad.typing import Array, ArrayLike
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.arguments import NOT_NEGATIVE, SHARE, require_within
 from tracegrad.nn.activations import log_sigmoid, log_softmax, logsumexp, softmax
 from tracegrad.nn.losses.inputs import as_floats, class_labels, require_numbers, total, with_axes
 from tracegrad.ops.elementwise.casting import astype
@@ -163,11 +164,12 @@ def sigmoid_focal_loss(
     Args:
         logits: unnormalised log-probabilities.
         labels: 0 and 1, or probabilities, of a shape that broadcasts against that of the logits.
-        alpha: weight of the positive examples, with 1 - alpha for the negative ones; none where not given.
+        alpha: weight of the positive examples, from 0 to 1, with 1 - alpha for the negative ones; none where not given.
         gamma: how much the easy ones are played down; 0 for not at all.
 
     Raises:
         DtypeError: logits that are not floats.
+        ValueError: an alpha that is not from 0 to 1, or a gamma below 0.
 
     >>> sigmoid_focal_loss(np.array([0.0, 4.0, 1000.0]), np.array([1, 1, 1])).round(6).tolist()
     [0.173287, 6e-06, 0.0]
@@ -175,6 +177,8 @@ def sigmoid_focal_loss(
     Source: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, arXiv:1708.02002.
     """
     require_numbers("sigmoid_focal_loss", alpha=alpha, gamma=gamma)
+    require_within("sigmoid_focal_loss", SHARE, alpha=alpha)
+    require_within("sigmoid_focal_loss", NOT_NEGATIVE, gamma=gamma)
     (logits, labels), dtype = as_floats("sigmoid_focal_loss", logits=logits, labels=labels)
     # log(1 - p), of which the power is taken: where p rounds to 1 its own would have no derivative.
     both = np.stack(np.broadcast_arrays(log_sigmoid(logits), log_sigmoid(-logits)), -1)
@@ -190,12 +194,13 @@ def smooth_labels(labels: ArrayLike, alpha: ArrayLike, *, axis: Axis = -1, where
 
     Args:
         labels: distributions over the classes, floats [..., classes].
-        alpha: the share that is dealt out evenly.
+        alpha: the share that is dealt out evenly, from 0 to 1.
         axis: the axes of the classes.
         where: mask of the classes that count.
 
     Raises:
         DtypeError: labels that are not floats.
+        ValueError: an alpha that is not from 0 to 1.
 
     >>> smooth_labels(np.array([0.0, 1.0, 0.0, 0.0]), 0.2).round(2).tolist()
     [0.05, 0.85, 0.05, 0.05]
@@ -203,6 +208,7 @@ def smooth_labels(labels: ArrayLike, alpha: ArrayLike, *, axis: Axis = -1, where
     Source: Müller, Kornblith and Hinton, "When Does Label Smoothing Help?", NeurIPS 2019, arXiv:1906.02629.
     """
     require_numbers("smooth_labels", alpha=alpha, where=where)
+    require_within("smooth_labels", SHARE, alpha=alpha)
     (labels,), dtype = as_floats("smooth_labels", labels=labels)
     axes = axis if axis is None or isinstance(axis, int) else tuple(axis)
     count = np.sum(np.broadcast_to(True if where is None else where, np.shape(labels)), axes, keepdims=True)

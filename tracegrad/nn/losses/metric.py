@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tracegrad.core.arguments import NOT_NEGATIVE, POSITIVE, require_within
 from tracegrad.core.errors import ShapeError
 from tracegrad.core.types import float_limits
 from tracegrad.nn.activations import log_sigmoid
@@ -39,6 +40,7 @@ def triplet_margin_loss(
 
     Raises:
         DtypeError: anchors that are not floats.
+        ValueError: a norm_degree of 0 or below, or a margin or eps below 0.
 
     >>> anchors, near = np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([[0.1, 0.1], [1.1, 1.1]])
     >>> triplet_margin_loss(anchors, near, np.array([[1.0, 0.0], [0.0, 1.0]])).round(4).tolist()
@@ -47,6 +49,8 @@ def triplet_margin_loss(
     Source: Balntas et al., "Learning Local Feature Descriptors with Triplets", BMVC 2016.
     """
     require_numbers("triplet_margin_loss", norm_degree=norm_degree, margin=margin, eps=eps)
+    require_within("triplet_margin_loss", POSITIVE, norm_degree=norm_degree)
+    require_within("triplet_margin_loss", NOT_NEGATIVE, margin=margin, eps=eps)
     (anchors, positives, negatives), dtype = as_floats(
         "triplet_margin_loss", anchors=anchors, positives=positives, negatives=negatives
     )
@@ -79,6 +83,7 @@ def ntxent(embeddings: ArrayLike, labels: ArrayLike, temperature: ArrayLike = 0.
     Source: Chen et al., "A Simple Framework for Contrastive Learning", ICML 2020, arXiv:2002.05709.
     """
     require_numbers("ntxent", temperature=temperature)
+    require_within("ntxent", POSITIVE, temperature=temperature)
     (embeddings,), dtype = as_floats("ntxent", embeddings=embeddings)
     shape = np.shape(embeddings)
     if len(shape) != 2:

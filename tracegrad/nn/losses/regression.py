@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.arguments import NOT_NEGATIVE, POSITIVE, require_within
 from tracegrad.nn.losses.inputs import as_floats, require_fitting, require_numbers, require_same_shape, total
 from tracegrad.ops.elementwise.casting import astype
 from tracegrad.ops.elementwise.products import times_exp
@@ -60,9 +61,10 @@ def huber_loss(predictions: ArrayLike, targets: ArrayLike | None = None, *, delt
     Args:
         predictions: floats [...].
         targets: of a shape that broadcasts to that; 0 where not given.
-        delta: where the parabola goes over into lines.
+        delta: where the parabola goes over into lines; above 0.
 
     Raises:
+        ValueError: a delta of 0 or below.
         DtypeError: predictions that are not floats.
         ShapeError: targets that do not broadcast to the predictions.
 
@@ -72,6 +74,7 @@ def huber_loss(predictions: ArrayLike, targets: ArrayLike | None = None, *, delt
     Source: Huber, "Robust Estimation of a Location Parameter", Annals of Mathematical Statistics 35, 1964.
     """
     require_numbers("huber_loss", delta=delta)
+    require_within("huber_loss", POSITIVE, delta=delta)
     errors, dtype = _errors("huber_loss", predictions, targets)
     size = np.abs(errors)
     near = np.minimum(size, delta)
@@ -152,6 +155,7 @@ def cosine_similarity(
     [1.0, 0.0]
     """
     require_numbers("cosine_similarity", epsilon=epsilon, where=where)
+    require_within("cosine_similarity", NOT_NEGATIVE, epsilon=epsilon)
     (a, b), dtype = as_floats("cosine_similarity", predictions=predictions, targets=targets)
     return astype(_cosine(a, b, epsilon, axis, where), dtype)
 
@@ -170,6 +174,7 @@ def cosine_distance(
     2.0
     """
     require_numbers("cosine_distance", epsilon=epsilon, where=where)
+    require_within("cosine_distance", NOT_NEGATIVE, epsilon=epsilon)
     (a, b), dtype = as_floats("cosine_distance", predictions=predictions, targets=targets)
     return astype(1.0 - _cosine(a, b, epsilon, axis, where), dtype)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.arguments import NOT_NEGATIVE, require_within
 from tracegrad.core.errors import ShapeError
 from tracegrad.nn.activations import sigmoid, softmax
 from tracegrad.nn.losses.inputs import as_floats, require_numbers, require_same_shape
@@ -63,6 +64,7 @@ def dice_loss(
         targets = np.expand_dims(targets, -1)
     require_same_shape("dice_loss", predictions=predictions, targets=targets)
     require_numbers("dice_loss", class_weights=class_weights, smooth=smooth, alpha=alpha, beta=beta)
+    require_within("dice_loss", NOT_NEGATIVE, smooth=smooth, alpha=alpha, beta=beta)
     (p, targets), dtype = as_floats("dice_loss", predictions=predictions, targets=targets)
     classes = np.shape(p)[-1]
     if apply_softmax:
@@ -112,6 +114,7 @@ def multiclass_generalized_dice_loss(
     name = "multiclass_generalized_dice_loss"
     require_same_shape(name, predictions=predictions, targets=targets)
     require_numbers("multiclass_generalized_dice_loss", smooth=smooth)
+    require_within("multiclass_generalized_dice_loss", NOT_NEGATIVE, smooth=smooth)
     (predictions, targets), dtype = as_floats(name, predictions=predictions, targets=targets)
     frequencies = np.sum(targets, tuple(range(np.ndim(targets) - 1)))
     weights = 1 / (np.square(frequencies) + 1e-7)

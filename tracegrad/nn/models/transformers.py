@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad import nn
+from tracegrad.core.arguments import Share
 from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.nn import initializers
 from tracegrad.nn.layer import Layer, layer
@@ -57,7 +58,7 @@ def gpt(
     heads: int = 6,
     width: int = 384,
     context: int = 1024,
-    dropout_rate: float = 0.0,
+    dropout_rate: Share = 0.0,
     decode: bool = False,
 ) -> Layer:
     """A decoder-only transformer in the form of GPT-2: norms before, learnt positions, the table of words for the logits too.
@@ -168,7 +169,7 @@ _BERT = {"base": (12, 12, 768), "large": (24, 16, 1024)}
 
 
 @maker
-def bert(name: str = "base", vocabulary: int = 30522, context: int = 512, dropout_rate: float = 0.1) -> Layer:
+def bert(name: str = "base", vocabulary: int = 30522, context: int = 512, dropout_rate: Share = 0.1) -> Layer:
     """BERT with its pooler. Called `(tokens, types=None, mask=None)`, integers [..., places] of words and of which text they are
     in, and booleans of which places are text; it returns `(places' features, pooled features)`. 109,482,240 parameters as
     "base", 335,141,888 as "large".
@@ -220,7 +221,7 @@ _TRANSFORMER = {"base": (6, 8, 512, 2048), "big": (6, 16, 1024, 4096)}
 def transformer(
     name: str = "base",
     vocabulary: int = 37000,
-    dropout_rate: float = 0.1,
+    dropout_rate: Share = 0.1,
     use_bias: bool = True,
     use_norms: bool = True,
 ) -> Layer:
@@ -284,7 +285,7 @@ def transformer(
 
 
 @maker
-def lstm_lm(vocabulary: int, width: int = 256, layers: int = 2, dropout_rate: float = 0.2) -> Layer:
+def lstm_lm(vocabulary: int, width: int = 256, layers: int = 2, dropout_rate: Share = 0.2) -> Layer:
     """A language model of LSTMs: of tokens [..., places] logits [..., places, vocabulary]. The table of words is used for the
     logits too.
 
@@ -322,7 +323,7 @@ _VIT = {"Ti": (12, 3, 192), "S": (12, 6, 384), "B": (12, 12, 768), "L": (24, 16,
 
 
 @maker
-def vit(name: str = "B/16", classes: int = 1000, dropout_rate: float = 0.0) -> Layer:
+def vit(name: str = "B/16", classes: int = 1000, dropout_rate: Share = 0.0) -> Layer:
     """A vision transformer of images [..., height, width, channels]. For 224 x 224 pixels 5,717,416 parameters as "Ti/16", 22,050,664
     as "S/16", 86,567,656 as "B/16", 88,224,232 as "B/32", 304,326,632 as "L/16", 632,045,800 as "H/14".
 
