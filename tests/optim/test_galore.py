@@ -9,6 +9,7 @@ import optax
 import pytest
 from optax import contrib
 
+import tracegrad as tg
 from tests.trajectories import assert_follows
 from tracegrad import optim
 
@@ -59,3 +60,19 @@ def test_errors() -> None:
     opt = optim.scale_by_galore(2, weight_dimension_numbers=optim.GaLoreDimensionNumbers(0, 0))
     with pytest.raises(ValueError, match=r"an array of shape \(3, 2\) is no matrix .* name each of its axes once"):
         opt.init(np.ones((3, 2)))
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 5), (5, 8)])
+def test_one_column_gives_the_same_bits_under_jit(shape: tuple[int, int]) -> None:
+    """A single column of a larger array, which lies apart, is multiplied by another routine of BLAS's than one by itself."""
+    opt = optim.galore(0.1, rank=1, update_proj_gap=2)
+    r = np.random.default_rng(0)
+    params = {"w": r.normal(size=shape).astype(np.float32)}
+    eager = jitted = opt.init(params)
+    update = tg.jit(opt.update)
+    for _ in range(6):
+        grads = {"w": r.normal(size=shape).astype(np.float32)}
+        found, eager = opt.update(grads, eager, params)
+        due, jitted = update(grads, jitted, params)
+        np.testing.assert_array_equal(found["w"], due["w"])
+    assert eager[0].projector["w"].base is None  # and no other columns are held

@@ -134,7 +134,8 @@ def scale_by_galore(
             def vectors(g: Any, projector: Any) -> Any:
                 wide = g.astype(np.float32) if g.dtype.itemsize == 2 else g
                 u, _, vh = np.linalg.svd(wide, full_matrices=False)
-                return like((u if is_tall else vh.conj().T)[:, : projector.shape[1]], projector)
+                # A copy: the state would hold all of u otherwise, and products with columns that lie apart are rounded in another way.
+                return like((u if is_tall else vh.conj().T)[:, : projector.shape[1]].copy(), projector)
 
             projector = cond(anew, vectors, lambda g, projector: projector, g, projector)
             return like(projector.conj().T @ g if is_tall else g @ projector, g), projector
