@@ -724,8 +724,8 @@ def page(names: Sequence[str]) -> str:
         row(name, measured(name)) if name in names or label(name) not in before else before[label(name)]
         for name in CASES
     ]
-    # Behind stand the errors of distributions, by tests/stats_coverage.py.
-    rest = PAGE.read_text().partition("\n## Errors of distributions")
+    # Behind stand the errors of functions of arrays and of distributions, by tests/arrays_coverage.py and stats_coverage.py.
+    rest = PAGE.read_text().partition("\n## Errors")
     return HEAD + "\n".join(rows) + "\n" + TAIL + "".join(rest[1:])
 
 
