@@ -123,7 +123,7 @@ CASES: dict[str, Case] = {
     "linalg.svdvals": Case(la.svdvals, lambda a: np.array(list(mpmath.svd_r(mat(a), compute_uv=False)), object), ("33",)),
     "linalg.polar": Case(lambda a: la.polar(a)[0], lambda a: (lambda u, s, v: np.array((u * v).tolist(), object))(*mpmath.svd_r(mat(a))), ("33",)),
     "linalg.expm": Case(la.expm, of_matrix(mpmath.expm), ("33",), ((ZERO,), (10 * EYE,), (-20 * EYE + 1,))),
-    "linalg.expm_frechet": Case(lambda a, e: la.expm_frechet(a, e)[1], frechet, ("33", "33"), ((ZERO, EYE),)),
+    "linalg.expm_frechet": Case(lambda a, e: la.expm_frechet(a, e)[1], frechet, ("33", "33"), ((ZERO, EYE), (10 * EYE, EYE))),
     "linalg.sqrtm": Case(lambda m: la.sqrtm(positive(m)), of_positive(of_matrix(mpmath.sqrtm)), ("33",)),
     "linalg.logm": Case(lambda m: la.logm(positive(m)), of_positive(of_matrix(mpmath.logm)), ("33",)),
     "linalg.cosm": Case(la.cosm, of_matrix(mpmath.cosm), ("33",), ((ZERO,),)),

@@ -69,3 +69,17 @@ def test_errors() -> None:
         tg.grad(lambda a: np.sum(linalg.sqrtm(a)))(-np.eye(2))
     with pytest.raises(LinAlgError, match="funm of this real matrix is complex"):
         tg.grad(lambda a: np.sum(linalg.funm(a, np.sqrt)))(np.array([[-1.0, 0.5], [0.2, -2.0]]))
+
+
+def test_exponentials_of_large_matrices_on_xla() -> None:
+    """Which jax's own halves too seldom: to 8 digits."""
+    pytest.importorskip("jax")
+    e = np.arange(9.0).reshape(3, 3)
+    both = tg.jit(tg.vmap(lambda a: tg.jvp(linalg.expm, (a,), (e,))), backend="xla")
+    a = np.stack([10 * np.eye(3), -20 * np.eye(3) + 1, 0.1 * e, 50 * np.array([[0, 1.0, 0], [-1, 0, 0.3], [0, 0, 0]])])
+    for x, value, slope in zip(a, *map(np.asarray, both(a)), strict=True):
+        wanted = scipy.linalg.expm_frechet(x, e)
+        np.testing.assert_allclose(value, wanted[0], rtol=0, atol=1e-12 * np.max(np.abs(wanted[0])))
+        np.testing.assert_allclose(slope, wanted[1], rtol=0, atol=1e-12 * np.max(np.abs(wanted[1])))
+    found = np.asarray(tg.jit(linalg.expm, backend="xla")(np.eye(2) * 9j))
+    np.testing.assert_allclose(np.diag(found), np.exp(9j), rtol=1e-13)

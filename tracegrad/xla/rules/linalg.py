@@ -189,9 +189,42 @@ def _continuous_riccati(a: Any, b: Any, q: Any, r: Any) -> Any:
 
 _DOUBLINGS = 24  # a feedback within 1e-6 of the border of stability has converged
 
+_SMALL = (
+    3.9  # to which norm jax's approximation has all digits; its own scaling leaves twice that and more, and 8 digits
+)
+
+
+def _squarings(a: Any) -> Any:
+    """How often a matrix is to be halved to be small."""
+    size = jnp.max(jnp.sum(jnp.abs(a), -2))
+    return jnp.where(jnp.isfinite(size), jnp.ceil(jnp.log2(jnp.maximum(size / _SMALL, 1))), 0).astype(np.int32)
+
+
+def _expm(a: Any) -> Any:
+    count = _squarings(a)
+    return lax.fori_loop(
+        0, count, lambda _, x: _product(x, x), jax.scipy.linalg.expm(a / jnp.exp2(count).astype(a.dtype))
+    )
+
+
+def _expm_frechet(a: Any, e: Any) -> Any:
+    count = _squarings(a)
+    doubled = lambda _, pair: (_product(pair[0], pair[0]), _product(pair[0], pair[1]) + _product(pair[1], pair[0]))
+    return lax.fori_loop(
+        0,
+        count,
+        doubled,
+        jax.scipy.linalg.expm_frechet(a / jnp.exp2(count).astype(a.dtype), e / jnp.exp2(count).astype(a.dtype)),
+    )[1]
+
+
+def _product(a: Any, b: Any) -> Any:
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
+
+
 _FROM_JAX: dict[str, Callable[..., Any]] = {
-    "expm": jax.scipy.linalg.expm,
-    "expm_frechet": lambda a, e: jax.scipy.linalg.expm_frechet(a, e, compute_expm=False),
+    "expm": _expm,
+    "expm_frechet": _expm_frechet,
     "logm": _logm,
     "logm_frechet": lambda a, e: corner(_logm(jnp.block([[a, e], [jnp.zeros_like(e), a]]))),
     "sqrtm": jax.scipy.linalg.sqrtm,
