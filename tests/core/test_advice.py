@@ -5,6 +5,7 @@ from __future__ import annotations
 import cmath
 import dataclasses
 import functools
+import inspect
 import logging
 import math
 import re
@@ -420,3 +421,23 @@ def test_at_a_prompt_scipys_functions_are_named_all_the_same() -> None:
                 transform(f)(X)
             wanted = f"Write `tg.scipy.{text}(...)`, which takes traced arrays too, in place of `scipy.{text}(...)`"
             assert wanted in str(caught.value) and "<stdin>:1" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["logsumexp", "softmax", "log_softmax"])
+def test_all_ways_out_of_scipys_functions_in_python(name: str) -> None:
+    """Ours, a copy of the code in which ours stand, and SciPy's own where it asks arrays for their namespace."""
+    special = pytest.importorskip("scipy.special")
+    uses = {
+        "logsumexp": lambda t: special.logsumexp(t),
+        "softmax": lambda t: special.softmax(t),
+        "log_softmax": lambda t: special.log_softmax(t),
+    }
+    with pytest.raises(TracerArrayConversionError) as caught:
+        tg.jit(uses[name])(X)
+    text = str(caught.value)
+    assert f"Write `tg.scipy.special.{name}(...)`" in text and "trace `tg.numpyize(f)` in its place" in text
+    if "array_namespace" in inspect.unwrap(getattr(special, name)).__code__.co_names:
+        assert "set SCIPY_ARRAY_API=1 in the environment before SciPy is imported" in text
+    else:
+        assert "SCIPY_ARRAY_API" not in text  # as of softmax in SciPy 1.15
+    np.testing.assert_allclose(tg.jit(tg.numpyize(uses[name]))(X), getattr(special, name)(X), rtol=1e-14)

@@ -3,6 +3,7 @@ for the texts of errors, and where nothing can be found out (source code that no
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from collections.abc import Iterator
@@ -261,6 +262,22 @@ def ours_for(library: str) -> str:
             return ""
         found = getattr(found, part)
     return f"tg.{library}"
+
+
+# Of scipy.special what is written in Python, and traced as it stands where SciPy asks arrays for their namespace.
+_BY_ARRAY_API = ("logsumexp", "softmax", "log_softmax")
+
+
+def by_array_api(library: str) -> str:
+    """How a function of SciPy's is traced as it stands, which it asks for when it is imported; "" for one that has no such way in the
+    version that is there."""
+    module, _, name = library.rpartition(".")
+    if module != "scipy.special" or name not in _BY_ARRAY_API:
+        return ""
+    function = inspect.unwrap(getattr(sys.modules[module], name))
+    if "array_namespace" not in function.__code__.co_names:
+        return ""
+    return f"  Or set SCIPY_ARRAY_API=1 in the environment before SciPy is imported: `{library}` itself is traced then."
 
 
 def is_asked_by_sparse() -> bool:

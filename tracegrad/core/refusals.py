@@ -70,6 +70,7 @@ def no_plain_array(x: Any, exact: bool, written: str, function: Any, source: Raw
         fixes = [f"  {drawing}"]
     elif library and (instead := advice.ours_for(library)):
         fixes = [f"  Write `{instead}(...)`, which takes traced arrays too, in place of `{written or library}(...)`."]
+        fixes += filter(None, [advice.by_array_api(library)])
     elif library and advice.is_asked_by_sparse():
         fixes = [
             "  Of a sparse array write `a @ x` for products, and `tg.scipy.sparse.csr_array((data, indices, indptr), shape)` "
