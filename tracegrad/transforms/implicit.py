@@ -23,9 +23,9 @@ from tracegrad.core.types import is_inexact, number_kind, type_of
 from tracegrad.transforms.control.linear_solve import custom_linear_solve
 from tracegrad.transforms.custom.call import call_by_rules
 from tracegrad.transforms.custom.rules import Rules
-from tracegrad.transforms.jacobian import jacfwd
+from tracegrad.transforms.jacobian import jacfwd, jacrev
 from tracegrad.transforms.krylov import gmres
-from tracegrad.transforms.linearize import jvp
+from tracegrad.transforms.linearize import jvp, vjp
 from tracegrad.typing import P, R
 
 LARGE = 1000  # so many unknowns make no matrix any more
@@ -104,7 +104,19 @@ def implicit(
                 dx = tangent_of_root(F, x, in_tree, primals, tangents, solve)
                 return [*dx, *[None] * (len(out) - count)]
 
-            rules = Rules(name_of(solver), len(arrays), run, jvp=moved)
+            def known(primals: Sequence[Any], perturbed: Sequence[bool], out: Any) -> tuple[list[Any], Any]:
+                outputs = run(*primals) if out is None else [*out]
+                return outputs, outputs
+
+            def pulled(out: Sequence[Any], primals: Sequence[Any], cts: Sequence[Any]) -> list[Any]:
+                full = found[0].unflatten(out)
+                x = full[0] if has_aux else full
+                return cotangents_of_root(F, x, in_tree, primals, cts[: len(tree.tree_leaves(x))])
+
+            reverse = (
+                {} if solve is not None else {"fwd": known, "bwd": pulled}
+            )  # a `solve` of the user's is transposed
+            rules = Rules(name_of(solver), len(arrays), run, jvp=moved, **reverse)
             outputs = call_by_rules(arrays, rules, (F, solver, solve))
             return found[0].unflatten(outputs)
 
@@ -139,11 +151,7 @@ def tangent_of_root(
 
     _, right = jvp(lambda *m: flat(x, *m), [primals[i] for i in active], [tangents[i] for i in active])
     values = raveled(leaves)
-    if type_of(right).shape != type_of(values).shape:
-        raise ShapeError(
-            f"{described(F)}, the equation of tg.implicit{at(user_source())}, returned {type_of(right).size} numbers for an x of "
-            f"{type_of(values).size}; it must return as many"
-        )
+    _require_as_many(F, right, values)
     here = [primals[i] for i in active]
     of_flat = lambda v: flat(structure.unflatten(unraveled(v, leaves)), *here)
     product = lambda v: jvp(of_flat, (values,), (v,))[1]
@@ -155,6 +163,45 @@ def tangent_of_root(
         matrix = jacfwd(of_flat, holomorphic=number_kind(type_of(values).dtype) == "c")(values)
         return unraveled(np.linalg.solve(matrix, -right), leaves)
     return unraveled(custom_linear_solve(product, -right, gmres, gmres), leaves)
+
+
+def _require_as_many(F: Callable[..., Any], returned: Any, values: Any) -> None:
+    if type_of(returned).shape != type_of(values).shape:
+        raise ShapeError(
+            f"{described(F)}, the equation of tg.implicit{at(user_source())}, returned {type_of(returned).size} numbers for an x of "
+            f"{type_of(values).size}; it must return as many"
+        )
+
+
+def cotangents_of_root(
+    F: Callable[..., Any], x: Any, in_tree: tree.PyTreeDef, primals: Sequence[Any], cts: Sequence[Any]
+) -> list[Any]:
+    """The cotangents of theta for those of the leaves of x, for which F(x, *theta) = 0: by reverse derivatives of F, whose rules for
+    these need not be the transposed ones of those forward."""
+    leaves, structure = tree.tree_flatten(x)
+    active = [i for i, p in enumerate(primals) if is_inexact(type_of(p).dtype)]
+    if not active or all([ct is None for ct in cts]):
+        return [None] * len(primals)
+
+    def flat(v: Any, *moving: Any) -> Any:
+        arrays = list(primals)
+        for i, m in zip(active, moving, strict=True):
+            arrays[i] = m
+        return raveled(F(structure.unflatten(unraveled(v, leaves)), *in_tree.unflatten(arrays)))
+
+    values, here = raveled(leaves), [primals[i] for i in active]
+    ct = raveled([np.zeros_like(leaf) if c is None else c for c, leaf in zip(cts, leaves, strict=True)])
+    of_values = lambda v: flat(v, *here)
+    zeros, pull = vjp(lambda *moving: flat(values, *moving), *here)
+    _require_as_many(F, zeros, values)
+    if type_of(values).size <= LARGE:
+        matrix = jacrev(of_values, holomorphic=number_kind(type_of(values).dtype) == "c")(values)
+        found = np.linalg.solve(np.transpose(matrix), ct)
+    else:
+        _, pull_values = vjp(of_values, values)
+        found = custom_linear_solve(lambda w: pull_values(w)[0], ct, gmres, gmres)
+    pulled = dict(zip(active, pull(-found), strict=True))
+    return [pulled.get(i) for i in range(len(primals))]
 
 
 def raveled(x: Any) -> Any:

@@ -102,6 +102,21 @@ def test_an_event_that_closes_over_what_is_traced() -> None:
     assert tg.vjp(crossings, 1.5)[0].shape == (0,)
 
 
+def test_a_root_of_the_solution_in_place_of_an_event() -> None:
+    """What the error names for where types alone are known: under jit and vmap, with derivatives of both orders and modes."""
+
+    def landed(g: Any) -> Any:
+        height = lambda t, g: solve_ivp(fall, (0.0, 10.0), np.array([2.0, 3.0]), t_eval=t, args=(g,), **TIGHT).y[0]
+        return tg.scipy.optimize.root(height, np.array([1.2]), args=(g,)).x[0]
+
+    exact = lambda g: (3.0 + np.sqrt(9.0 + 4.0 * g)) / g
+    gs = np.array([9.81, 5.0])
+    for transform in (lambda f: f, tg.grad, lambda f: tg.grad(tg.grad(f)), tg.jacfwd):
+        wanted = np.stack([transform(exact)(g) for g in gs])
+        np.testing.assert_allclose(tg.vmap(transform(landed))(gs), wanted, rtol=1e-6)
+        np.testing.assert_allclose(tg.jit(transform(landed))(9.81), wanted[0], rtol=1e-6)
+
+
 def test_where_types_alone_are_known_they_are_refused() -> None:
     with pytest.raises(
         UnsupportedFunctionError, match=r"(?s)with events, where types alone are known is not traced.*t_eval=\[t\]"

@@ -34,7 +34,8 @@ def found_by_scipy(
         raise refused(
             "integrate.solve_ivp",
             "with events, where types alone are known",
-            "How many there are depends on values: under jit and vmap write a root of the solution at t_eval=[t], which has derivatives.",
+            "How many there are depends on values: under jit and vmap write a root of the solution at t_eval=[t], which has derivatives: "
+            "tg.scipy.optimize.root(lambda t, args: event(t[0], solve_ivp(fun, t_span, y0, t_eval=t, args=args).y[:, 0]), t0, args).",
         )
     first, last, initial, *consts = [np.asarray(x) for x in given[: 3 + len(inputs)]]
     f = compiled(solver.graph)
