@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import pickle
+import statistics
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -73,6 +74,7 @@ def test_they_are_numbers() -> None:
     assert type(pickle.loads(pickle.dumps(n))) is int
     assert np.int64(3) * n == 21
     assert n != "7"
+    assert statistics.mean([n, 9]) == 8
     with pytest.raises(TypeError):
         n + "1"
     with pytest.raises(ZeroDivisionError):
@@ -123,7 +125,9 @@ def test_whoever_asks_for_a_size_is_told_one(number: int) -> None:
 def test_counting_is_noted() -> None:
     counts: list[Callable[[Any], Any]] = [
         len, list, lambda x: [row for row in x], lambda x: tg.eval_shape(np.sin, x).shape,
-        lambda x: x.tolist(),
+        lambda x: x.tolist(), lambda x: np.split(x, x.shape[0]), repr, lambda x: tg.make_graph(np.sin)(x),
+        lambda x: tg.vmap(lambda y: y * tg.lax.axis_size("i"), axis_name="i")(x), tnp.unstack,
+        lambda x: tg.vmap(lambda y: y * tg.lax.psum(1, "i"), axis_name="i")(x),
     ]  # fmt: skip
     for count in counts:
         _, notes = noted(lambda x, count=count: (count(x), x)[1], 7)

@@ -57,6 +57,10 @@ class Size:
     notes: Notes
     value: int
 
+    def __new__(cls, value: Any, notes: Notes | None = None) -> Any:
+        """A plain number where the class of a size is called as `int` is, `type(n)(5)`."""
+        return object.__new__(cls) if notes is not None else int(value)
+
     def __init__(self, value: int, notes: Notes) -> None:
         self.value = value
         self.notes = notes

@@ -14,7 +14,7 @@ from tracegrad.core.errors import RawSource, UnexpectedTracerError, at, resolve,
 from tracegrad.core.names import parameter_name
 from tracegrad.core.numpy_warnings import watch
 from tracegrad.core.refusals import FOLLOWED
-from tracegrad.core.sizes import sized, told
+from tracegrad.core.sizes import let_out, sized, told
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, number_kind, type_of
 
 # xarray keeps any array that it can call by NumPy's protocols, but makes plain ones of NumPy's numbers; scipy.sparse hands what is
@@ -173,6 +173,8 @@ class Variable:
         return [found[number] for number in sorted(found)]
 
     def __repr__(self) -> str:
+        if sizing:
+            let_out([self.type.shape])
         ended = " (ended)" if self.origin.ended else ""
         value = "" if self.value is None else f" = {self.value!r}"
         return f"<traced {self.type} of {self.origin.transform}{ended}{value}>"

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.context import sizing
 from tracegrad.core.errors import ShapeError
 from tracegrad.core.memory import in_c_order
 from tracegrad.core.op import EVERY, OPS, Op, Params, Sample, TypeRule, View, Wanted
+from tracegrad.core.sizes import let_out
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, type_of
 from tracegrad.ops.elementwise import astype
@@ -234,6 +236,8 @@ def array_split(ary: ArrayLike, indices_or_sections: Any, axis: int = 0) -> list
                 ary[(slice(None),) * axis + (slice(a, b),)]
                 for a, b in zip(bounds[:-1], [*bounds[1:-1], None], strict=True)
             ]
+    if sizing:
+        let_out([(len(sizes),)])
     return list(bind(split_op, (ary,), {"axis": axis, "sizes": tuple(sizes)}))
 
 
@@ -316,4 +320,6 @@ def unstack(x: ArrayLike, /, *, axis: int = 0) -> tuple[Array, ...]:
     if not x.shape:
         raise ValueError(f"unstack needs an array of at least one dimension, got {type_of(x)}")
     axis = normalize_axis(axis, len(x.shape), "unstack")
+    if sizing:
+        let_out([(x.shape[axis],)])
     return bind(unstack_op, (x,), {"axis": axis}) if x.shape[axis] else ()

@@ -59,6 +59,8 @@ def make_graph(
         last = sys._getframe().f_back if frames else None
         how = functools.partial(_graph_and_tree, "make_graph", fun, args, kwargs, abstract=bool(axes))
         graph, _ = within(bound, None, 0, how if last is None else functools.partial(keeping_frames, last, how))
+        if sizing:
+            let_out([t.shape for t in (*graph.in_types, *graph.out_types)])
         # The arrays outside may be written into tomorrow.
         consts = {v: own(x) for v, x in graph.consts.items()}
         return Graph(graph.inputs, graph.eqns, graph.outputs, consts, graph.name)

@@ -14,9 +14,10 @@ from tracegrad import tree
 from tracegrad.core.axes import OF_JAX, Axis, lookup, unbound
 from tracegrad.core.backends import xla
 from tracegrad.core.boxes import out_of_boxes
-from tracegrad.core.context import context
+from tracegrad.core.context import context, sizing
 from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.op import CollectiveRule, Op, Params, TypeRule
+from tracegrad.core.sizes import let_out
 from tracegrad.core.trace import bind
 from tracegrad.core.tracer import Tracer
 from tracegrad.core.tracing import arrays_of
@@ -123,7 +124,10 @@ def axis_size(axis_name: AxisName) -> int:
     >>> tg.vmap(lambda x: x / axis_size("i"), axis_name="i")(np.array([1.0, 3.0])).tolist()
     [0.5, 1.5]
     """
-    return example_count(bound_axes(axis_name, "axis_size"))
+    found = example_count(bound_axes(axis_name, "axis_size"))
+    if sizing:
+        let_out([(found,)])
+    return found
 
 
 def applied(op: Op, x: Any, axis: Axis, **params: Any) -> Any:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.axes import Axis
+from tracegrad.core.context import sizing
 from tracegrad.core.op import Op, Params, Wanted
+from tracegrad.core.sizes import let_out
 from tracegrad.core.trace import bind
 from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import number_kind, type_of
@@ -79,6 +81,8 @@ def psum(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> PyTre
     [0.25, 0.75]
     """
     axes = bound_axes(axis_name, "psum", axis_index_groups)
+    if sizing:
+        let_out([(example_count(axes),)])
     return of_leaves("psum", lambda leaf: _sum_over(leaf, axes), x)
 
 
