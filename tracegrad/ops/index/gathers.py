@@ -30,6 +30,7 @@ from tracegrad.ops.index.expression import (
     wide,
 )
 from tracegrad.ops.index.ordered import ORDERED as ORDERED  # which fills it
+from tracegrad.ops.index.rounds import LEAST, LONGEST, rounds, seen_before
 from tracegrad.ops.index.selected import selected, unknown_mask
 from tracegrad.ops.index.slices import slice_op
 from tracegrad.ops.shape import copied, inverse_permutation
@@ -159,6 +160,8 @@ def _summing(arrays: Sequence[Any], index: Index, shape: Shape) -> Callable[[Any
 
         return written
     # np.add.at is fast in one dimension only, so the axes that are indexed go first, as one, and so do those of x.
+    if _is_of_rows(arrays, index) and (by_rounds := rounds(flat, total)).pay(math.prod(found.shape)):
+        return by_rounds.sums
     count = len(sizes)
     places = [i for i, e in enumerate([e for e in index if type(e) is not int and e != "..."]) if e == "array"]
     part = tuple([ALL if e == "array" else e for e in basic(index)])
@@ -189,7 +192,15 @@ def _summing(arrays: Sequence[Any], index: Index, shape: Shape) -> Callable[[Any
 def _scatter_add(x: Any, *arrays: Any, index: Index, shape: Shape) -> Any:
     if is_added(x.dtype):  # one is added after the other
         return _scatter_add(x.astype(np.float32), *arrays, index=index, shape=shape).astype(x.dtype)
+    if x.size >= LEAST and _is_of_rows(arrays, index) and arrays[0].size <= LONGEST:
+        by_rounds = seen_before(arrays[0], shape[0], lambda: positions(arrays, shape[:1]))
+        if by_rounds is not None and by_rounds.pay(x.size):
+            return by_rounds.sums(x)
     return _summing(arrays, index, shape)(x)
+
+
+def _is_of_rows(arrays: Sequence[Any], index: Index) -> bool:
+    return index == ("array",) and type(arrays[0]) is np.ndarray and arrays[0].ndim == 1
 
 
 def _known_scatter_add(types: Sequence[ArrayType], values: Sequence[Any], params: Params) -> Callable[..., Any] | None:
