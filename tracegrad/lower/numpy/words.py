@@ -114,8 +114,10 @@ class Words:
     def arithmetic(self, eqn: Eqn) -> str:
         """How NumPy scalars that are made on the way are computed with, each other or numbers: by the operator, to the same bits."""
         sign = _OPERATORS.get(eqn.op.evaluate) if isinstance(eqn.op.evaluate, np.ufunc) else None
+        if sign is None:
+            return ""
         of = eqn.outputs[0].type
-        if sign is None or of.shape or of.weak or of.dtype.char not in "fd":
+        if of.shape or of.weak or of.dtype.char not in "fd":
             return ""
         made = 0
         for a in eqn.inputs:
