@@ -113,10 +113,8 @@ def implicit(
                 x = full[0] if has_aux else full
                 return cotangents_of_root(F, x, in_tree, primals, cts[: len(tree.tree_leaves(x))])
 
-            reverse = (
-                {} if solve is not None else {"fwd": known, "bwd": pulled}
-            )  # a `solve` of the user's is transposed
-            rules = Rules(name_of(solver), len(arrays), run, jvp=moved, **reverse)
+            fwd, bwd = (known, pulled) if solve is None else (None, None)  # a `solve` of the user's is transposed
+            rules = Rules(name_of(solver), len(arrays), run, moved, fwd, bwd)
             outputs = call_by_rules(arrays, rules, (F, solver, solve))
             return found[0].unflatten(outputs)
 
