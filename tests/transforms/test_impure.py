@@ -96,6 +96,23 @@ ARGUMENTS: dict[str, tuple[Callable[[Any], Any], Any]] = {
 }
 
 
+def test_the_line_that_writes_into_a_slice_or_by_a_local_name() -> None:
+    kept: list[Any] = [0]
+
+    def sliced(x: Any) -> Any:
+        kept[:] = [x.shape, *kept]
+        return x
+
+    def named(held: Any) -> Any:
+        key = "b"
+        held[key] = key
+        return held["a"]
+
+    for f, x, line in ((sliced, X, 1), (named, {"a": X}, 2)):
+        with pytest.raises(ImpureTraceError, match=rf"\S*test_impure\.py:{f.__code__.co_firstlineno + line} "):
+            tg.jit(f)(x)
+
+
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_containers_that_are_arguments(name: str) -> None:
     change, argument = ARGUMENTS[name]

@@ -327,13 +327,17 @@ def _lines_of(code: CodeType) -> list[int | None]:
     return lines
 
 
+# `y[i] = x`, and `y[i:j] = x` from Python 3.12 on.
+_ASSIGN = frozenset([opmap[name] for name in ("STORE_SUBSCR", "STORE_SLICE") if name in opmap])
+
+
 def assigns(raw: RawSource) -> bool:
-    """Whether what runs there is an assignment to an element, `y[i] = x`."""
+    """Whether what runs there is an assignment to an element or to a slice, `y[i] = x`."""
     raw = location_of(raw)
     if isinstance(raw, Source):
         return False
     code, offset = raw
-    return code.co_code[offset] == opmap["STORE_SUBSCR"]
+    return code.co_code[offset] in _ASSIGN
 
 
 def at(raw: RawSource | int | None) -> str:

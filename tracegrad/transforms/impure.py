@@ -25,6 +25,9 @@ _CLOCKS = {name: getattr(time, name) for name in dir(time) if name.removesuffix(
     "time", "perf_counter", "monotonic", "process_time", "thread_time", "localtime", "gmtime", "ctime",
 )}  # fmt: skip
 _DATES = {"now": datetime.datetime, "utcnow": datetime.datetime, "today": datetime.date}
+_WRITES = frozenset(
+    ["STORE_SUBSCR", "STORE_SLICE", "DELETE_SUBSCR"]
+)  # `l[i:j] = x` by one of its own from Python 3.12 on
 _CHANGES = frozenset([
     "add", "append", "clear", "difference_update", "discard", "extend", "insert", "intersection_update", "pop", "popitem", "remove",
     "reverse", "setdefault", "sort", "symmetric_difference_update", "update",
@@ -111,8 +114,9 @@ def _lines_that_change(function: Any, name: str) -> Iterator[Source]:
             position = instruction.positions.lineno if instruction.positions is not None else None
             if position is not None and position != line:
                 line, is_there = position, not name
-            is_there = is_there or instruction.argval == name
-            if is_there and (instruction.opname in ("STORE_SUBSCR", "DELETE_SUBSCR") or instruction.argval in _CHANGES):
+            found = instruction.argval  # from Python 3.13 on two names where one instruction reads both
+            is_there = is_there or found == name or (type(found) is tuple and name in found)
+            if is_there and (instruction.opname in _WRITES or instruction.argval in _CHANGES):
                 yield Source(code.co_filename, line, code.co_name)
 
 
