@@ -96,7 +96,7 @@ def test_nan_propagates(name: str) -> None:
 )
 def test_arguments_are_those_of_jax(name: str) -> None:
     ours = list(inspect.signature(getattr(nn, name)).parameters)
-    theirs = list(inspect.signature(getattr(jax.nn, name)).parameters)
+    theirs = [p for p in inspect.signature(getattr(jax.nn, name)).parameters if p != "out_sharding"]  # jax's own
     assert ours == theirs or name == "tanh"
 
 

@@ -204,10 +204,15 @@ def written_and_read(x: Any) -> Any:
     return names["found"]
 
 
+def contents(a: Any) -> Any:
+    """The bytes of an array; of a long double the number, since some of its bytes are no part of it, and anything."""
+    return a.tobytes() if a.dtype.char not in "gG" else a.tolist()
+
+
 def bits(x: Any) -> str:
     """What tells trees apart, to the last bit of their leaves."""
     kinds = (np.ndarray, np.generic)
-    of = lambda a: (type(a), a.dtype, a.shape, a.tobytes()) if isinstance(a, kinds) else (type(a), repr(a))
+    of = lambda a: (type(a), a.dtype, a.shape, contents(a)) if isinstance(a, kinds) else (type(a), repr(a))
     return f"{type(x)} {tg.tree.tree_map(of, x)}"
 
 

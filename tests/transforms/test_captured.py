@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -204,10 +205,14 @@ def test_another_shape_or_dtype_is_traced_for(backend: str) -> None:
     jitted = tg.jit(f, backend=backend)
     for _ in range(2):
         as_plain(jitted(2.0), f(2.0))
-    c.shape = (2, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of NumPy 2.5
+        c.shape = (2, 3)
     for _ in range(2):
         as_plain(jitted(2.0), f(2.0))
-    c.dtype = np.int64  # type: ignore[misc]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        c.dtype = np.int64  # type: ignore[misc]
     as_plain(jitted(2.0), f(2.0))
     assert len(jitted.trace_log) == 3
     assert jitted.trace_log[1] == "an array that the function closes over: f64[2,3], before f64[6]"
