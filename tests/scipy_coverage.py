@@ -590,8 +590,8 @@ Further: `logsumexp`, `softmax` and `log_softmax` along axes, and `legendre`, a 
 make float32 or float64 of it. Complex numbers are traced in `expit`,
 `lambertw`, `logsumexp`, `sinc` and `wofz` and refused elsewhere; `erf`, `erfc` and `ndtr` refuse plain ones too.
 
-Derivatives in a parameter are NaN where no formula here has their digits: those of `jv` in the order where J is tiny (z far below the order), of `jv` and `yv` in orders and
-at numbers beyond 1500, of `hyp1f1` and `hyp2f1` where more than four digits cancel and of `hyp2f1` near z = 1 and beyond.
+Derivatives in a parameter are NaN where no formula here has their digits: those of `jv` in negative orders where J is tiny, of `jv` at numbers beyond 1500 and beyond the order,
+of `yv` in orders and at numbers beyond 1500, of `hyp1f1` and `hyp2f1` where more than four digits cancel and of `hyp2f1` near z = 1 and beyond.
 
 Not there, and refused where they meet what is traced:
 

@@ -3,7 +3,8 @@
 K, of every order of derivative: the integral of exp(-z cosh t) t^n cosh or sinh(v t) by the trapezoidal rule, which converges
 exponentially (DLMF 10.32.9). I: the mean of log(z / 2) - digamma(k + v + 1), weighted by the terms of its series (10.25.2), or where z is
 large beside v^2 the derivative of Schlaefli's integral (10.32.4), of which all parts have one sign. J and Y: those of theirs (10.9.6,
-10.9.7), and for small z the series of J (10.2.2). Where none of these is accurate to some 1e-11, J's is NaN.
+10.9.7), for small z the series of J (10.2.2), and below the order J's integral along the path of steepest descent. Where none of these
+is accurate to some 1e-11, of negative orders where J is tiny and beyond 1500, it is NaN.
 """
 
 from __future__ import annotations
@@ -129,8 +130,38 @@ def _j_by_series(v: Any, z: Any) -> Any:
     return _sum(terms * (np.log(z / 2) - s.psi(k + v + 1)))
 
 
+def _j_below(v: Any, z: Any) -> Any:
+    """For z <= v, by the path of steepest descent (Watson's 8.43), along which t = tau + i theta and all terms are positive. They are weights of a mean,
+    and J is SciPy's."""
+    s = np.sqrt((v - z) * (v + z))
+    start = np.arcsinh(s / z)
+
+    def path(theta: Any) -> tuple[Any, Any]:
+        squared = theta * theta
+        tail = 1 - squared / 72 * (1 - squared / 110 * (1 - squared / 156))
+        bend = np.where(
+            theta < 0.5, theta**3 / 6 * (1 - squared / 20 * (1 - squared / 42 * tail)), theta - np.sin(theta)
+        )
+        tau = 2 * np.arcsinh(np.sqrt(((v - z) * theta + z * bend) / (2 * z * np.sin(theta))))
+        return tau, v * (tau - start) - z * np.sinh(tau) * np.cos(theta) + s
+
+    low, high = np.zeros(np.shape(v)), np.full(np.shape(v), np.pi)
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        inside = path(middle)[1] < 45
+        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+    scale = math.sqrt(3) * np.maximum(start, 1e-9 * low)  # tau has a branch point so far from the axis
+    q = np.arcsinh(low / scale) * 0.5 * (_NODES + 1)
+    theta = scale * np.sinh(q)
+    tau, fall = path(theta)
+    slope = v * (np.sin(theta) - theta * np.cos(theta)) / (z * np.sin(theta) ** 2 * np.sinh(tau))
+    terms = np.exp(-fall) * np.cosh(q) * _WEIGHTS
+    return -scipy_special().jv(v, z) * _sum(terms * (tau + theta * slope)) / _sum(terms)
+
+
 def _j(v: Any, z: Any) -> Any:
     usual, u, w = _inside(v, z)
+    below = (v >= 8) & (z > 0) & (z <= v) & np.isfinite(v)
     early = (u >= 0) & (w * w <= 12 * (u + 1))
     series = _j_by_series(np.where(early, u, 1.0), np.where(early, w, 1.0))
     turn = np.pi * u
@@ -138,7 +169,8 @@ def _j(v: Any, z: Any) -> Any:
     found = np.where(early, series, _oscillation(u, w, False) / np.pi - far)
     tiny = ~early & (w < np.abs(u)) & (np.abs(found) < 1e-4)
     edge = np.where((z == 0) & (v >= 0), np.where(v == 0, -np.inf, 0), np.nan)
-    return np.where(usual & ~tiny, found, edge)
+    descended = _j_below(np.where(below, v, 10.0), np.where(below, z, 5.0))
+    return np.where(below & (tiny | ~usual), descended, np.where(usual & ~tiny, found, edge))
 
 
 def _y(v: Any, z: Any) -> Any:
