@@ -20,7 +20,8 @@ Where they differ, plain NumPy is asked again, since not all that it gives is to
   infinities to powers, as its arrays do. `np.clip` is not quite the `np.minimum` of `np.maximum` that its documentation
   calls it: for zeros of both signs, and NaN of complex numbers.
 - XLA's complex functions of infinities are C's, NumPy's are not; and what overflows or underflows on the way in NumPy may
-  not on XLA, which writes log(x**y) as y * log(x), and sqrt(x*x) as abs(x). On XLA no element is compared that is another
+  not on XLA, which writes log(x**y) as y * log(x), and sqrt(x*x) as abs(x). Its gammaln is rounded as numbers near one are.
+  On XLA no element is compared that is another
   one with other numbers in the place of complex ones, and of those on the way, that are not finite, or with zeros for
   subnormal numbers (`within_range`), or in numbers with more room for exponents (`in_wide_numbers`). `OnXla` has the rest.
 - Python's numbers leave their kind: (-0.25) ** 0.5 is complex, 2 ** -3 a float, (2**40) ** 2 no int64. A traced number is
