@@ -14,7 +14,7 @@ from tracegrad.optim.base import (
     GradientTransformation,
     OptState,
     Params,
-    Schedule,
+    ScalarOrSchedule,
     Updates,
     cast,
     first_count,
@@ -36,7 +36,7 @@ class WeightDecaySchedule(NamedTuple):
 
 
 @checked
-def add_decayed_weights(weight_decay: NotNegative | Schedule = 0.0, mask: MaskOrFn = None) -> GradientTransformation:
+def add_decayed_weights(weight_decay: ScalarOrSchedule = 0.0, mask: MaskOrFn = None) -> GradientTransformation:
     """Updates plus `weight_decay` times the parameters.
 
     Before a transformation such as Adam's this is L2 regularisation, of gradients; between it and the learning rate it is decoupled weight
