@@ -214,7 +214,7 @@ def cross(
     a: ArrayLike, b: ArrayLike, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
 ) -> Array:
     """The cross product of vectors of three components along one axis, the others broadcast. A vector of two components
-    lies in the plane; of two such, only the third component of the product is returned.
+    lies in the plane; of two such, only the third component of the product is returned, as by NumPy before 2.5, which refuses them.
 
     >>> cross(np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0])).tolist()
     [0.0, 0.0, 1.0]
