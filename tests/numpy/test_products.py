@@ -59,9 +59,11 @@ def test_multi_dot_takes_the_cheapest_order() -> None:
     assert [v.type.shape for e in graph.eqns for v in e.outputs] == [(100, 2), (5, 2)]
 
 
-@pytest.mark.filterwarnings("ignore:Arrays of 2-dimensional vectors:DeprecationWarning")
 def test_cross_of_vectors_in_the_plane() -> None:
+    """Which NumPy refuses from 2.5 on."""
     a, b, c = array(4, 2), array(4, 2, seed=1), array(4, 3)
-    np.testing.assert_allclose(tg.vjp(np.cross, a, b)[0], np.cross(a, b))
-    np.testing.assert_allclose(tg.vjp(np.cross, a, c)[0], np.cross(a, c))
-    np.testing.assert_allclose(tg.vjp(np.cross, c, b)[0], np.cross(c, b))
+    in_space = lambda x: np.concatenate([x, np.zeros((4, 3 - x.shape[1]))], axis=1)
+    for x, y in ((a, b), (a, c), (c, b)):
+        product = np.cross(in_space(x), in_space(y))
+        expected = product[:, 2] if x.shape == y.shape else product
+        np.testing.assert_allclose(tg.vjp(np.cross, x, y)[0], expected)
