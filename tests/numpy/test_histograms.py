@@ -9,9 +9,8 @@ import pytest
 
 import tracegrad as tg
 from tests.compare import same
-from tests.numpy.test_quantiles import DISTINCT, TIED
 from tests.ops.reduce import traced
-from tests.ops.test_sort import traced_and_typed
+from tests.ops.test_sort import DISTINCT, TIED, traced_and_typed
 from tracegrad.core.errors import ConcretizationTypeError, ShapeError
 from tracegrad.testing.differences import five_point
 
