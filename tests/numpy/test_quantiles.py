@@ -103,7 +103,7 @@ def test_derivatives_beside_nan() -> None:
     assert np.isnan(tg.vjp(np.median, x)[0]) and np.isnan(tg.vjp(lambda x: np.quantile(x, 0.5), x)[0])
 
 
-TIED = [[2.0, 2.0, 2.0, 2.0, 2.0], [9.0, 2.0, 2.0, 1.0, 2.0], [1.0, 2.0, 1.0, 2.0, 3.0], [0.0, -0.0, 0.0, 1.0, -1.0]]
+EQUALS = [[2.0, 2.0, 2.0, 2.0, 2.0], [9.0, 2.0, 2.0, 1.0, 2.0], [1.0, 2.0, 1.0, 2.0, 3.0], [0.0, -0.0, 0.0, 1.0, -1.0]]
 
 
 @pytest.mark.parametrize("size", [4, 5])
@@ -116,7 +116,7 @@ def test_medians_of_equal_elements_are_jax_s_to_second_order(size: int) -> None:
     theirs = jax.jit(lambda x: (jax.grad(g)(x), jax.hessian(g)(x)))
     ours = lambda x: (tg.grad(f)(x), tg.hessian(f)(x))
     on_xla = tg.jit(ours, backend="xla")
-    for row in TIED:
+    for row in EQUALS:
         x = np.array(row[:size])
         with jax.enable_x64(True):
             slope, curvature = map(np.asarray, theirs(x))
