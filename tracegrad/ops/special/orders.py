@@ -22,6 +22,8 @@ from tracegrad.ops.special.declared import in_blocks, scipy_special
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(160)
 _PLACES = 220
 _BLOCK = 1024
+# Where a path may end: close enough to each other everywhere between 0 and pi.
+_ENDS = np.union1d(np.geomspace(1e-12, 1, 240), np.linspace(0, np.pi, 130)[1:-1])
 _LARGEST = 1500.0  # up to which Bessel's integral has nodes
 
 
@@ -145,13 +147,9 @@ def _j_below(v: Any, z: Any) -> Any:
         tau = 2 * np.arcsinh(np.sqrt(((v - z) * theta + z * bend) / (2 * z * np.sin(theta))))
         return tau, v * (tau - start) - z * np.sinh(tau) * np.cos(theta) + s
 
-    low, high = np.zeros(np.shape(v)), np.full(np.shape(v), np.pi)
-    for _ in range(40):
-        middle = 0.5 * (low + high)
-        inside = path(middle)[1] < 45
-        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
-    scale = math.sqrt(3) * np.maximum(start, 1e-9 * low)  # tau has a branch point so far from the axis
-    q = np.arcsinh(low / scale) * 0.5 * (_NODES + 1)
+    end = _ENDS[np.minimum(_sum(path(_ENDS)[1] < 45), len(_ENDS) - 1)]
+    scale = math.sqrt(3) * np.maximum(start, 1e-9 * end)  # tau has a branch point so far from the axis
+    q = np.arcsinh(end / scale) * 0.5 * (_NODES + 1)
     theta = scale * np.sinh(q)
     tau, fall = path(theta)
     slope = v * (np.sin(theta) - theta * np.cos(theta)) / (z * np.sin(theta) ** 2 * np.sinh(tau))
@@ -169,8 +167,11 @@ def _j(v: Any, z: Any) -> Any:
     found = np.where(early, series, _oscillation(u, w, False) / np.pi - far)
     tiny = ~early & (w < np.abs(u)) & (np.abs(found) < 1e-4)
     edge = np.where((z == 0) & (v >= 0), np.where(v == 0, -np.inf, 0), np.nan)
-    descended = _j_below(np.where(below, v, 10.0), np.where(below, z, 5.0))
-    return np.where(below & (tiny | ~usual), descended, np.where(usual & ~tiny, found, edge))
+    found = np.where(usual & ~tiny, found, edge)
+    descends = below & (tiny | ~usual)
+    if not descends.any():
+        return found
+    return np.where(descends, _j_below(np.where(descends, v, 10.0), np.where(descends, z, 5.0)), found)
 
 
 def _y(v: Any, z: Any) -> Any:
