@@ -14,7 +14,7 @@ from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise.samples import integer_samples
 from tracegrad.ops.families import along_axis, elementwise, locally_constant, normalize_axes, same_type
-from tracegrad.ops.reduce.sums import reduction_type
+from tracegrad.ops.reduce.sums import reduced, reduction_type
 from tracegrad.typing import Array, ArrayLike, DType
 
 
@@ -137,14 +137,10 @@ def _bit_samples() -> Iterable[Sample]:
             yield Sample((x,), {"axes": axes, "keepdims": keepdims})
 
 
-def _reduced(ufunc: np.ufunc, x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
-    return ufunc.reduce(x, axes, keepdims=keepdims)
-
-
 def _bit_reduction(name: str, ufunc: np.ufunc) -> Op:
     return locally_constant(
         name,
-        functools.partial(_reduced, ufunc),
+        functools.partial(reduced, ufunc),
         infer=reduction_type(lambda dtype: dtype),
         batch=along_axis(name),
         kinds="biu",

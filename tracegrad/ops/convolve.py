@@ -15,7 +15,8 @@ from tracegrad.core.errors import ShapeError
 from tracegrad.core.op import Along, Op, Params, Reach, Sample
 from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import as_array, bind
-from tracegrad.core.types import ArrayType, in_known_dtype, number_kind, type_of
+from tracegrad.core.types import ArrayType, in_known_dtype, type_of
+from tracegrad.ops.contract.matmul import conjugate_of_complex
 from tracegrad.ops.families import elementwise_batch, implements, multilinear, shape_of
 from tracegrad.ops.reach import aligned, in_windows
 from tracegrad.typing import Array, ArrayLike
@@ -141,11 +142,6 @@ def convolve(a: ArrayLike, v: ArrayLike, mode: str = "full") -> Array:
     raise ValueError(f"convolve: mode must be 'full', 'same' or 'valid', got {mode!r}")
 
 
-def _conjugate(x: Any) -> Any:
-    """The conjugate, with booleans left as they are."""
-    return np.conjugate(x) if number_kind(x.dtype) == "c" else x
-
-
 @implements(np.correlate)
 def correlate(a: ArrayLike, v: ArrayLike, mode: str = "valid") -> Array:
     """The correlation of two vectors, `sum_n a[n + k] conj(v[n])`, at the shifts that `mode` says, as in `convolve`.
@@ -157,6 +153,6 @@ def correlate(a: ArrayLike, v: ArrayLike, mode: str = "valid") -> Array:
     if mode not in ("full", "same", "valid"):
         raise ValueError(f"correlate: mode must be 'full', 'same' or 'valid', got {mode!r}")
     if a.shape[0] >= v.shape[0]:
-        return convolve(a, _conjugate(v[::-1]), mode)
+        return convolve(a, conjugate_of_complex(v[::-1]), mode)
     # NumPy correlates the longer with the shorter, then turns the result round: which differs in where "same" lies.
-    return _conjugate(convolve(v, _conjugate(a[::-1]), mode)[::-1])
+    return conjugate_of_complex(convolve(v, conjugate_of_complex(a[::-1]), mode)[::-1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -17,6 +17,16 @@ def unary_samples(low: float, high: float, *, seed: int = 0) -> Callable[[], Ite
         yield Sample((rng.uniform(low, high, (2, 3)),))
         yield Sample((rng.uniform(low, high),))
         yield Sample((np.zeros((0, 2)) + (low + high) / 2,))
+
+    return samples
+
+
+def order_samples(orders: Sequence[int], low: float, high: float) -> Callable[[], Iterable[Sample]]:
+    """Samples of an order, an integer, and a number between the limits."""
+
+    def samples() -> Iterable[Sample]:
+        yield Sample((np.array(orders), np.random.default_rng(0).uniform(low, high, (2, len(orders)))))
+        yield Sample((np.array(orders[0]), (low + high) / 2))
 
     return samples
 

@@ -9,22 +9,13 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.op import Op, Sample
-from tracegrad.ops.elementwise.samples import unary_samples
+from tracegrad.ops.elementwise.samples import order_samples, unary_samples
 from tracegrad.ops.special import orders
 from tracegrad.ops.special.declared import call, special, traces
 from tracegrad.typing import Array, ArrayLike
 
 _samples = unary_samples(0.6, 4)
-
-
-def _of_order(order: Any, low: float = 0.6, high: float = 4) -> Callable[[], Iterable[Sample]]:
-    """Samples of an order, which has no derivative, and a number."""
-
-    def samples() -> Iterable[Sample]:
-        yield Sample((np.array(order), np.random.default_rng(0).uniform(low, high, (2, len(order)))))
-        yield Sample((np.array(order[0]), (low + high) / 2))
-
-    return samples
+_orders = order_samples([0, 1, 3], 0.6, 4)
 
 
 _j0_op = special("j0", lambda d, out, x: -d * j1(x), samples=_samples)
@@ -48,10 +39,8 @@ def _oscillating(name: str, slope: Callable[..., Any]) -> Op:
     def partial_of_slope(d: Any, out: Any, v: Any, x: Any) -> Any:
         return d * (0.5 * (call(slope_op, v - 1, x) - call(slope_op, v + 1, x)))
 
-    slope_op = special(
-        f"{name}_slope", partial_of_slope, function=name, evaluate=slope, samples=_of_order([0, 1, 3]), without=["v"]
-    )
-    op = special(name, lambda d, out, v, x: d * call(slope_op, v, x), partial, samples=_of_order([0, 1, 3]))
+    slope_op = special(f"{name}_slope", partial_of_slope, function=name, evaluate=slope, samples=_orders, without=["v"])
+    op = special(name, lambda d, out, v, x: d * call(slope_op, v, x), partial, samples=_orders)
     return op
 
 
@@ -66,15 +55,15 @@ def _i_slope_partial(d: Any, out: Any, v: Any, z: Any, scaled: bool) -> Any:
 
 _i_slope_op: Op = special(
     "iv_slope", _i_slope_partial, function="iv", evaluate=orders.i_slope, without=["v"],
-    samples=lambda: [Sample(s.inputs, {"scaled": yes}) for s in _of_order([0, 1, 3])() for yes in (False, True)],
+    samples=lambda: [Sample(s.inputs, {"scaled": yes}) for s in _orders() for yes in (False, True)],
 )  # fmt: skip
 _iv_op: Op = special(
     "iv", lambda d, out, v, x: d * call(_i_slope_op, v, x, scaled=False),
-    lambda d, out, v, x: d * (0.5 * (iv(v - 1, x) + iv(v + 1, x))), samples=_of_order([0, 1, 3]),
+    lambda d, out, v, x: d * (0.5 * (iv(v - 1, x) + iv(v + 1, x))), samples=_orders,
 )  # fmt: skip
 _ive_op: Op = special(
     "ive", lambda d, out, v, x: d * call(_i_slope_op, v, x, scaled=True),
-    lambda d, out, v, x: d * (0.5 * (ive(v - 1, x) + ive(v + 1, x)) - np.sign(x) * out), samples=_of_order([0, 1, 3]),
+    lambda d, out, v, x: d * (0.5 * (ive(v - 1, x) + ive(v + 1, x)) - np.sign(x) * out), samples=_orders,
 )  # fmt: skip
 
 
@@ -100,7 +89,7 @@ _k_slope_op: Op = special(
 )  # fmt: skip
 _kv_op: Op = special(
     "kv", lambda d, out, v, x: d * _k_slope(v, x, 1, False),
-    lambda d, out, v, x: d * (-0.5 * (kv(v - 1, x) + kv(v + 1, x))), samples=_of_order([0, 1, 3]),
+    lambda d, out, v, x: d * (-0.5 * (kv(v - 1, x) + kv(v + 1, x))), samples=_orders,
 )  # fmt: skip
 
 
@@ -110,7 +99,7 @@ def _scaled_slope(v: Any, x: Any) -> Any:
 
 
 _kve_op: Op = special(
-    "kve", lambda d, out, v, x: d * _k_slope(v, x, 1, True), lambda d, out, v, x: d * _scaled_slope(v, x), samples=_of_order([0, 1, 3]),
+    "kve", lambda d, out, v, x: d * _k_slope(v, x, 1, True), lambda d, out, v, x: d * _scaled_slope(v, x), samples=_orders,
 )  # fmt: skip
 
 
@@ -278,7 +267,7 @@ def kve(v: ArrayLike, z: ArrayLike) -> Array:
 
 # Of whole order, which SciPy reckons in another way.
 _yn_op: Op = special(
-    "yn", lambda d, out, n, x: d * (0.5 * (_yn_below(n, x) - yn(n + 1, x))), samples=_of_order([0, 1, 3]), without=["n"],
+    "yn", lambda d, out, n, x: d * (0.5 * (_yn_below(n, x) - yn(n + 1, x))), samples=_orders, without=["n"],
 )  # fmt: skip
 
 
@@ -306,7 +295,7 @@ def _spherical(name: str, below: float, above: float) -> Op:
         left = n * call(op, np.maximum(n - 1, 0), z)
         return d * ((below * left + above * (n + 1) * call(op, n + 1, z)) / (2 * n + 1))
 
-    op = special(name, partial, samples=_of_order([0, 1, 3]), without=["n"])
+    op = special(name, partial, samples=_orders, without=["n"])
     return op
 
 

@@ -3,31 +3,23 @@ arguments. Counts are whole numbers, and have no derivative."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from tracegrad.core.op import Sample
 from tracegrad.ops.special.declared import call, special, traces
-from tracegrad.ops.special.incomplete_beta import beta_density, betainc, betainc_slope
+from tracegrad.ops.special.incomplete_beta import beta_density, beta_samples, betainc, betainc_slope
 from tracegrad.ops.special.incomplete_gamma import igamma, igammac
 from tracegrad.ops.special.normal import ndtri
 from tracegrad.ops.special.quantiles import betainccinv, betaincinv, gammainccinv, gammaincinv
 from tracegrad.typing import Array, ArrayLike
-
-
-def _beta_samples() -> Iterable[Sample]:
-    yield Sample((np.array([1, 2, 4]), np.array([2, 3, 2]), np.array([[0.2, 0.5, 0.7], [0.4, 0.3, 0.6]])))
-    yield Sample((np.array(2), np.array(3), 0.3))
-
 
 _betaincc_op = special(
     # (1.0 * a: a whole number is a double, which there is a common dtype of with every float.)
     "betaincc", lambda d, out, a, b, x: -d * betainc_slope(1.0 * a, 1.0 * b, x, 1, 0),
     lambda d, out, a, b, x: -d * betainc_slope(1.0 * a, 1.0 * b, x, 0, 1),
     lambda d, out, a, b, x: -d * beta_density(1.0 * a, 1.0 * b, x),
-    samples=_beta_samples,
+    samples=beta_samples,
 )  # fmt: skip
 
 

@@ -78,7 +78,7 @@ def beta_density(
     return call_real(beta_density_op, a, b, x, fall=fall, fall_b=fall_b, without=without, without_b=without_b)
 
 
-def _beta_samples() -> Iterable[Sample]:
+def beta_samples() -> Iterable[Sample]:
     yield Sample((np.array([1, 2, 4]), np.array([2, 3, 2]), np.array([[0.2, 0.5, 0.7], [0.4, 0.3, 0.6]])))
     yield Sample((np.array(2), np.array(3), 0.3))
 
@@ -86,7 +86,7 @@ def _beta_samples() -> Iterable[Sample]:
 betainc_op = in_double(
     "betainc", "betainc", lambda d, out, a, b, x: d * betainc_slope(a, b, x, 1, 0),
     lambda d, out, a, b, x: d * betainc_slope(a, b, x, 0, 1), lambda d, out, a, b, x: d * beta_density(a, b, x),
-    samples=_beta_samples,
+    samples=beta_samples,
 )  # fmt: skip
 
 
@@ -107,7 +107,7 @@ betainc_slope_op: Op = in_double(
     "betainc_slope", _slope_in_parameters, lambda d, out, a, b, x, m, n: d * betainc_slope(a, b, x, m + 1, n),
     lambda d, out, a, b, x, m, n: d * betainc_slope(a, b, x, m, n + 1),
     lambda d, out, a, b, x, m, n: d * _slope_of_density(a, b, x, m, n),
-    samples=lambda: [Sample(s.inputs, {"m": m, "n": n}) for m, n in ((1, 0), (1, 1)) for s in _beta_samples()],
+    samples=lambda: [Sample(s.inputs, {"m": m, "n": n}) for m, n in ((1, 0), (1, 1)) for s in beta_samples()],
 )  # fmt: skip
 
 

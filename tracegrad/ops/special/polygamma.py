@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from tracegrad.core.functions import SCIPY_FUNCTIONS
 from tracegrad.core.op import Op, Sample
 from tracegrad.ops.elementwise import unary_samples
+from tracegrad.ops.elementwise.samples import order_samples
 from tracegrad.ops.special.declared import call_real, in_double, scipy_special
 from tracegrad.typing import Array, ArrayLike
 
@@ -24,24 +25,14 @@ def _polygamma(m: Any, x: Any) -> Any:
     return np.where(m == 0, s.psi(x), (-1.0) ** (m + 1) * s.gamma(m + 1) * s.zeta(m + 1, x))
 
 
-def _order_samples(first: Sequence[int], low: float, high: float) -> Callable[[], Iterable[Sample]]:
-    """Samples of an integer, which has no derivative, and a number between the limits."""
-
-    def samples() -> Iterable[Sample]:
-        yield Sample((np.array(first), np.random.default_rng(0).uniform(low, high, (2, len(first)))))
-        yield Sample((np.array(first[0]), (low + high) / 2))
-
-    return samples
-
-
 polygamma_op: Op = in_double(
-    "polygamma", _polygamma, lambda d, out, m, x: d * polygamma(m + 1, x), samples=_order_samples([0, 1, 2], 0.6, 3),
+    "polygamma", _polygamma, lambda d, out, m, x: d * polygamma(m + 1, x), samples=order_samples([0, 1, 2], 0.6, 3),
     without=["m"],
 )  # fmt: skip
 
 zeta_op: Op = in_double(
     "zeta", "zeta", lambda d, out, x, q: d * zeta_slope(x, q, 1), lambda d, out, x, q: d * (-x * zeta(x + 1, q)),
-    samples=_order_samples([2, 3, 5], 0.6, 3),
+    samples=order_samples([2, 3, 5], 0.6, 3),
 )  # fmt: skip
 
 # Its derivatives in x are those of Euler and Maclaurin's formula (DLMF 25.11.5 and 25.2.9), term by term: each is a product of
@@ -90,7 +81,7 @@ _zeta_slope_op: Op = in_double(
     lambda d, out, x, q, order: (
         -d * (x * zeta_slope(x + 1, q, order) + order * (zeta_slope(x + 1, q, order - 1) if order > 1 else zeta(x + 1, q)))
     ),
-    samples=lambda: [Sample(s.inputs, {"order": n}) for n in (1, 2) for s in _order_samples([2, 3, 5], 0.6, 3)()],
+    samples=lambda: [Sample(s.inputs, {"order": n}) for n in (1, 2) for s in order_samples([2, 3, 5], 0.6, 3)()],
 )  # fmt: skip
 
 

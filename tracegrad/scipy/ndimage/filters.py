@@ -13,6 +13,7 @@ import numpy as np
 from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import number_kind, type_of
+from tracegrad.ops.contract.matmul import conjugate_of_complex
 from tracegrad.ops.convolve import slide_op
 from tracegrad.ops.elementwise import astype
 from tracegrad.scipy.calling import is_traced, of_scipy
@@ -61,10 +62,6 @@ def _like(weights: Any, x: Any) -> Any:
     return astype(w, np.result_type(real, np.complex64) if number_kind(w.dtype) == "c" else real)
 
 
-def _conjugate(w: Any) -> Any:
-    return np.conjugate(w) if number_kind(w.dtype) == "c" else w
-
-
 @ndimage
 def correlate1d(
     input: ArrayLike,
@@ -83,7 +80,7 @@ def correlate1d(
     [1.0, 1.0, 2.0]
     """
     x = computed(input)
-    w = _conjugate(_like(weights, x))
+    w = conjugate_of_complex(_like(weights, x))
     if len(w.shape) != 1 or w.shape[0] == 0:
         raise ShapeError(
             f"correlate1d{at(user_source())}: weights must be a vector that is not empty, got {type_of(w)}"
@@ -107,7 +104,7 @@ def convolve1d(
     >>> convolve1d(np.array([0.0, 1.0, 0.0]), [1.0, 2.0, 3.0]).tolist()
     [1.0, 2.0, 3.0]
     """
-    w = _conjugate(_like(weights, computed(input)))
+    w = conjugate_of_complex(_like(weights, computed(input)))
     return correlate1d(input, np.flip(w), axis, output, mode, cval, -origin - (w.shape[0] + 1) % 2)
 
 
@@ -126,7 +123,7 @@ def _correlated(
     if turned:
         w, origins = np.flip(w), [-o - (sizes[a] + 1) % 2 for a, o in zip(axes, origins, strict=True)]
     else:
-        w = _conjugate(w)
+        w = conjugate_of_complex(w)
     pads = [(0, 0)] * len(x.shape)
     for axis, o in zip(axes, origins, strict=True):
         pads[axis] = around(sizes[axis], o)
