@@ -144,8 +144,9 @@ gather_op = linear(
 )  # fmt: skip
 
 
-def _summing(arrays: Sequence[Any], index: Index, shape: Shape) -> Callable[[Any], Any]:
-    """The op for these arrays, as a function of x: what it has to know of them alone is found once."""
+def _summing(arrays: Sequence[Any], index: Index, shape: Shape, often: bool = False) -> Callable[[Any], Any]:
+    """The op for these arrays, as a function of x: what it has to know of them alone is found once. What takes longer than a sum is
+    found for a function that is to be called `often`."""
     found = region_of(shape, arrays, index)
     sizes = [shape[axis] for axis in found.axes]
     flat = positions(arrays, sizes)
@@ -160,7 +161,8 @@ def _summing(arrays: Sequence[Any], index: Index, shape: Shape) -> Callable[[Any
 
         return written
     # np.add.at is fast in one dimension only, so the axes that are indexed go first, as one, and so do those of x.
-    if _is_of_rows(arrays, index) and (by_rounds := rounds(flat, total)).pay(math.prod(found.shape)):
+    size = math.prod(found.shape)
+    if often and size >= LEAST and _is_of_rows(arrays, index) and (by_rounds := rounds(flat, total)).pay(size):
         return by_rounds.sums
     count = len(sizes)
     places = [i for i, e in enumerate([e for e in index if type(e) is not int and e != "..."]) if e == "array"]
@@ -207,7 +209,7 @@ def _known_scatter_add(types: Sequence[ArrayType], values: Sequence[Any], params
     """Where the program has the index arrays for constants. (For each element of x there is a number then, to be held.)"""
     if is_added(types[0].dtype) or math.prod(types[0].shape) > 1 << 22 or any([a is None for a in values[1:]]):
         return None
-    summing = _summing(values[1:], **params)
+    summing = _summing(values[1:], **params, often=True)
     return summing if values[0] is None else partial(summing, values[0])
 
 
