@@ -223,3 +223,68 @@ def test_an_int_of_run_time_on_xla() -> None:
     function = INTO_INTS["a mask"]
     found = tg.jit(function, backend="xla")(np.array([2, 0, 1], np.uint8), 300)
     assert np.asarray(found).tolist() == [44, 0, 44]
+
+
+NUMBERS: dict[str, Any] = {
+    "int64": np.int64(300),
+    "small int64": np.int64(3),
+    "int16": np.int16(-129),
+    "uint64": np.uint64(2**63),
+    "float64": np.float64(300.5),
+    "small float32": np.float32(3.5),
+    "nan": np.float64(np.nan),
+    "an array of no axes": np.array(300),
+    "an array": np.array([300, 3]),
+    "float of Python's": 300.5,
+    "nan of Python's": float("nan"),
+    "a list": [3, 300],
+    "a list of floats": [3.5, 300.5],
+}
+INTO: dict[str, Callable[[Any, Any], Any]] = {
+    "x[0:2] = v": lambda x, v: x.__setitem__(slice(0, 2), v),
+    "x[[0, 1]] = v": lambda x, v: x.__setitem__([0, 1], v),
+    "x[mask] = v": lambda x, v: x.__setitem__(np.array([True, True, False, False]), v),
+    "place": lambda x, v: np.place(x, [True, True, False, False], v),
+    "putmask": lambda x, v: np.putmask(x, [True, True, False, False], v),
+    "put": lambda x, v: np.put(x, [0, 1], v),
+    "flat": lambda x, v: setattr(x, "flat", v),
+    "x[0] = v": lambda x, v: x.__setitem__(0, v),
+    "fill": lambda x, v: x.fill(v),
+}
+
+
+@pytest.mark.parametrize("into", INTO)
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+def test_numbers_that_are_known_are_numpys_in_a_narrow_dtype(into: str) -> None:
+    """A scalar of NumPy's is an error where it is put into an array, and cast where an array is made of it first; arrays are cast, but for
+    the functions that take safe casts only."""
+    written = _written(INTO[into])
+    x = np.zeros(4, np.int8)
+    for name, v in NUMBERS.items():
+        if into in ("x[0] = v", "fill") and np.ndim(v):
+            continue
+        try:
+            expected: Any = written(x, v)
+        except (TypeError, ValueError, OverflowError) as error:
+            expected = error
+        for run in (tg.jit, lambda f: lambda x: tg.vjp(f, x)[0]):
+            traced = run(lambda x, v=v: written(x, v))
+            if isinstance(expected, Exception):
+                with pytest.raises(type(expected)) as caught:
+                    traced(x)
+                told = "rule 'safe'" if isinstance(expected, TypeError) else str(expected)
+                assert told in str(caught.value) and "test_writes.py" in str(caught.value), (name, caught.value)
+            elif name != "nan":  # what NaN is cast to is the machine's
+                np.testing.assert_array_equal(traced(x), expected, err_msg=name)
+
+
+@pytest.mark.parametrize("write", [np.place, np.putmask])
+def test_what_is_traced_is_written_by_safe_casts(write: Any) -> None:
+    """An array is; what has no axes may be a number of NumPy's, which is cast."""
+    written = _written(lambda x, v: write(x, np.array([True, False, True]), v))
+    x, wide = np.zeros(3, np.float32), np.arange(3.0)
+    for run in (written, tg.jit(written), lambda x, v: tg.vjp(written, x, v)[0]):
+        with pytest.raises(TypeError, match=r"according to the rule 'safe'|casting rule 'safe'"):
+            run(x, wide)
+    np.testing.assert_array_equal(tg.jit(written)(x, wide.astype(np.float32)), written(x, wide.astype(np.float32)))
+    np.testing.assert_array_equal(tg.jit(written)(x, wide[1]), written(x, wide[1]))

@@ -70,7 +70,7 @@ def place(arr: ArrayLike, mask: ArrayLike, vals: ArrayLike) -> None:
     """
     x, where = target(arr, "np.place")
     mask = np.reshape(as_array(settled(mask)), (-1,))
-    v = assigned(vals, x.dtype)
+    v = _safely(vals, x.dtype, "np.place")
     if math.prod(shape_of(v)) == 1:
         write(x, where, np.where(np.reshape(mask, x.shape), held(_single(v), x.dtype, "np.place"), present(x)))
         return
@@ -97,10 +97,19 @@ def putmask(a: ArrayLike, /, mask: ArrayLike, values: ArrayLike) -> None:
         raise ValueError(
             f"putmask: mask and data must be the same size, got {type_of(mask)} and {x.type}{at(user_source())}"
         )
-    v = assigned(values, x.dtype)
+    v = _safely(values, x.dtype, "np.putmask")
     if size := math.prod(shape_of(v)):
         v = held(_single(v), x.dtype, "np.putmask") if size == 1 else np.reshape(cycled(v, x.size), x.shape)
         write(x, place, np.where(np.not_equal(np.reshape(mask, x.shape), 0), v, present(x)))
+
+
+def _safely(value: Any, dtype: np.dtype[Any], what: str) -> Any:
+    """What these two write: numbers and lists as all else does, arrays by the casting rule 'safe'. (What is traced and has no axes
+    may stand for a number of NumPy's.)"""
+    value = settled(value)
+    if issubclass(type(value), np.ndarray) or (isinstance(value, Tracer) and value.shape):
+        return cast_by(value, dtype, "safe", what)
+    return assigned(value, dtype)
 
 
 def _single(v: Any) -> Any:

@@ -90,19 +90,29 @@ def cast_by(v: Any, dtype: np.dtype[Any], casting: str, what: str) -> Any:
     return v if found.dtype == dtype or is_checked else astype(v, dtype)
 
 
-def assigned(value: Any, dtype: np.dtype[Any]) -> Any:
-    """What `x[i] = value` writes into an array of a dtype."""
+def assigned(value: Any, dtype: np.dtype[Any], *, by_item: bool = False) -> Any:
+    """What `x[i] = value` writes into an array of a dtype. Of numbers that are known, NumPy says what they are in a dtype of ints, or raises:
+    its scalars are ints of Python's where they are put into the array (`by_item`: integers and slices for index, `fill`), and are cast
+    where an array is made of what is written first (arrays for index, and functions)."""
     value = settled(value)
     v = as_array(value)
     found = type_of(v)
     if found.dtype == dtype:
         return v
-    if isinstance(value, list | tuple) and number_kind(found.dtype) in "iu" and number_kind(dtype) in "iu":
+    is_list = isinstance(value, list | tuple)
+    is_number = issubclass(type(v), float | np.generic)  # as a tracer is not
+    if (is_list or is_number) and number_kind(dtype) in "iu" and number_kind(found.dtype) in "iuf":
         try:
-            return FUNCTIONS[np.array](value, dtype)
-        except OverflowError as error:
+            if is_list:
+                return FUNCTIONS[np.array](value, dtype)
+            if not by_item:
+                return np.array(v, dtype)
+            item = np.empty((), dtype)
+            item[...] = v
+        except (OverflowError, ValueError) as error:
             annotate(error, "x[i] = v")
             raise
+        return item
     if number_kind(found.dtype) == "c" and number_kind(dtype) not in "cb":
         if type(v) is complex:
             raise TypeError(
@@ -201,7 +211,7 @@ def setitem(x: Tracer, expression: Any, value: Any) -> None:
         return
     if type(value) is Written and not arrays and _is_there(place, index, value.state):
         return  # what `x[i] op= v` ends in: x[i] is a view, into which it is written already
-    v = assigned(value, x.dtype)
+    v = assigned(value, x.dtype, by_item=not any([shape_of(a) for a in arrays]))
     shape = shape_of(v)
     if shape:
         fits = region(x.shape, index, tuple([shape_of(a) for a in arrays])).shape
@@ -342,7 +352,7 @@ _AT = {
 
 def _fill(x: Tracer, value: Any) -> None:
     place = require_writable(x, "x.fill(v)")
-    v = assigned(value, x.dtype)
+    v = assigned(value, x.dtype, by_item=True)
     if math.prod(shape_of(v)) != 1:
         raise ValueError(f"x.fill(v){at(user_source())} takes one number, got {type_of(v)}")
     write_into(x, place, np.reshape(v, ()) if shape_of(v) else v, (), ())
@@ -383,7 +393,7 @@ def _flat_of(x: Tracer, *value: Any) -> Any:
     if value:
         place = require_writable(x, "x.flat = v")
         if x.size:
-            write(x, place, copied(np.reshape(cycled(assigned(value[0], x.dtype), x.size), x.shape)))
+            replace(x, place, np.reshape(cycled(assigned(value[0], x.dtype), x.size), x.shape))
         return None
     if not x.shape:
         return np.reshape(x, (1,))
