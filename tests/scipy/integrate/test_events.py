@@ -122,3 +122,101 @@ def test_where_types_alone_are_known_they_are_refused() -> None:
         UnsupportedFunctionError, match=r"(?s)with events, where types alone are known is not traced.*t_eval=\[t\]"
     ):
         tg.jit(lambda g: thrown(g, 2.0, 3.0).t)(9.81)
+
+
+def landing(g: Any, h: Any, v: Any) -> Any:
+    """Times of landing and top, the last time and speed, the height of the top."""
+    found = thrown(g, h, v, max_events=2)
+    assert found.t.shape == (2,) and found.y.shape == (2, 2)
+    return np.stack([found.t_events[0][0], found.t_events[1][0], found.t[-1], found.y[1, -1], found.y_events[1][0, 0]])
+
+
+def landing_exactly(g: Any, h: Any, v: Any) -> Any:
+    speed = np.sqrt(v * v + 2 * g * h)
+    landed = (v + speed) / g
+    return np.stack([landed, v / g, landed, -speed, h + v * v / (2 * g)])
+
+
+def test_room_for_events_where_types_alone_are_known() -> None:
+    values = (9.81, 2.0, 3.0)
+    gs = np.array([9.81, 5.0])
+    for transform in (lambda f, _: f, tg.jacfwd, tg.jacrev):
+        found, wanted = transform(landing, (0, 1, 2)), np.stack(transform(landing_exactly, (0, 1, 2))(*values))
+        np.testing.assert_allclose(np.stack(found(*values)), wanted, rtol=1e-7, atol=1e-8)
+        np.testing.assert_allclose(np.stack(tg.jit(found)(*values)), wanted, rtol=1e-7, atol=1e-8)
+        rows = np.stack(tg.vmap(found, in_axes=(0, None, None))(gs, 2.0, 3.0))
+        np.testing.assert_allclose(rows[0] if rows.ndim == 2 else rows[:, 0], wanted, rtol=1e-7, atol=1e-8)
+    second, wanted = [
+        tg.hessian(lambda x, f=f: np.sum(f(x[0], x[1], x[2])))(np.array(values)) for f in (landing, landing_exactly)
+    ]
+    np.testing.assert_allclose(second, wanted, rtol=1e-6, atol=1e-7)
+
+
+def test_room_for_events_on_xla() -> None:
+    f = tg.value_and_grad(lambda g: np.sum(landing(g, 2.0, 3.0)))
+    wanted = tg.value_and_grad(lambda g: np.sum(landing_exactly(g, 2.0, 3.0)))(9.81)
+    np.testing.assert_allclose(np.stack(tg.jit(f, backend="xla")(9.81)), np.stack(wanted), rtol=1e-7)
+
+
+def test_what_room_is_left_is_nan_and_has_no_derivative() -> None:
+    """Where the end comes before the events, too; and the times that are wanted after the event that ends it."""
+    times = np.linspace(0.0, 10.0, 21)
+    plain = thrown(9.81, 2.0, 3.0, solve=scipy.integrate.solve_ivp, t_eval=times)
+
+    def f(g: Any, room: int = 3) -> Any:
+        found = thrown(g, 2.0, 3.0, max_events=room, t_eval=times)
+        return found.t, found.y, found.t_events, found.y_events, found.status
+
+    for g, happens in ((9.81, True), (0.2, False)):
+        for t, y, t_events, y_events, status in (f(g), tg.jit(f)(g)):
+            assert status == happens
+            count = plain.t.size if happens else times.size
+            np.testing.assert_array_equal(t[:count], times[:count])
+            assert np.all(np.isnan(t[count:])) and np.all(np.isnan(y[:, count:])) and np.all(np.isfinite(y[:, :count]))
+            for i in range(2):
+                assert np.all(np.isnan(t_events[i][int(happens) :])) and np.all(np.isnan(y_events[i][int(happens) :]))
+            if happens:
+                np.testing.assert_allclose(y[:, :count], plain.y, rtol=1e-9)
+                np.testing.assert_allclose([x[0] for x in t_events], np.ravel(plain.t_events), rtol=1e-9)
+                np.testing.assert_allclose([x[0] for x in y_events], [x[0] for x in plain.y_events], atol=1e-9)
+
+    def known(g: Any) -> Any:
+        t, y, t_events, y_events, _ = f(g)
+        return sum([np.sum(np.where(np.isnan(x), 0.0, x)) for x in (t, y, *t_events, *y_events)])
+
+    for g in (9.81, 0.2):
+        eps = 1e-5
+        difference = (known(g + eps) - known(g - eps)) / (2 * eps)
+        np.testing.assert_allclose([tg.grad(known)(g), tg.jit(tg.jacfwd(known))(g)], difference, rtol=1e-5)
+
+
+def test_room_for_the_first_of_many_backwards_in_time() -> None:
+    """Of sin(t) = level from 0 to -7, closed over; the second of them ends the solution, or none does."""
+
+    def crossings(level: Any, terminal: Any, room: int) -> Any:
+        def event(t: Any, y: Any) -> Any:
+            return y[0] - level
+
+        event.terminal = terminal  # type: ignore[attr-defined]
+        turning = lambda t, y: np.stack([y[1], -y[0]])
+        found = solve_ivp(turning, (0.0, -7.0), np.array([0.0, 1.0]), events=event, max_events=room, **TIGHT)
+        return np.append(found.t_events[0], found.t[-1])
+
+    up = np.arcsin(0.3)
+    all_three = [up - 2 * np.pi, -np.pi - up]
+    for terminal, room, wanted, slopes in (
+        (False, 1, [all_three[1], -7.0], [-1, 0]),
+        (False, 3, [all_three[1], all_three[0], np.nan, -7.0], [-1, 1, 0, 0]),
+        (2, 1, [all_three[1], all_three[0]], [-1, 1]),
+    ):
+        f = lambda level, terminal=terminal, room=room: crossings(level, terminal, room)
+        np.testing.assert_allclose(tg.jit(f)(0.3), wanted, rtol=1e-8)
+        np.testing.assert_allclose(tg.jit(tg.jacrev(f))(0.3), np.array(slopes) / np.sqrt(1 - 0.3**2), atol=1e-6)
+
+
+@pytest.mark.parametrize("room", [0, 1.5, True])
+def test_room_is_a_positive_int(room: Any) -> None:
+    with pytest.raises(ValueError, match=r"(?s)solve_ivp at .*test_events.py.*a positive int, got .* for 2 events"):
+        thrown(9.81, 2.0, 3.0, max_events=room)
+    with pytest.raises(ValueError, match="for 0 events"):
+        solve_ivp(lambda t, y: y, (0.0, 1.0), np.ones(1), max_events=1)

@@ -261,11 +261,20 @@ class IVP(Flow):
         f = compiled(self.graph)
         return self._found(lambda t, y: f(np.float64(t), y, *consts)[0], start, end, None, initial, consts).t[1:-1]
 
-    def _found(
-        self, f: Callable[[Any, Any], Any], start: Any, end: Any, times: Any, initial: Any, consts: Sequence[Any]
+    def until(
+        self, start: Any, end: Any, initial: Any, consts: Sequence[Any], events: Sequence[Any], times: Any = None
     ) -> Any:
+        """SciPy's result, with the events that there are up to the end, or to the event that ends it."""
+        f = compiled(self.graph)
+        right_hand_side = lambda t, y: f(np.float64(t), y, *consts)[0]
+        return self._found(right_hand_side, start, end, times, initial, consts, events)
+
+    def _found(
+        self, f: Callable[[Any, Any], Any], start: Any, end: Any, times: Any, initial: Any, consts: Sequence[Any], events: Any = None
+    ) -> Any:  # fmt: skip
         options = {**self.options, "jac": self.jacobian(consts)} if self.exact else self.options
-        found = scipy_integrate().solve_ivp(f, (float(start), float(end)), initial, t_eval=times, **options)
+        span = (float(start), float(end))
+        found = scipy_integrate().solve_ivp(f, span, initial, t_eval=times, events=events, **options)
         if not found.success:
             raise RuntimeError(f"solve_ivp of {self.graph.name!r} from {start} to {end} failed: {found.message}")
         return found
@@ -273,6 +282,16 @@ class IVP(Flow):
     def for_derived(self) -> dict[str, Any]:
         kept = {k: v for k, v in self.options.items() if k not in ("first_step", "jac_sparsity", "lband", "uband")}
         return smallest_tolerances(kept)
+
+
+class IVPAgain(IVP):
+    """The same at times of which some may come again."""
+
+    def solved(
+        self, f: Callable[[Any, Any], Any], start: Any, end: Any, times: Any, initial: Any, consts: Sequence[Any]
+    ) -> Any:
+        new = np.append(True, times[1:] != times[:-1])
+        return super().solved(f, start, end, times[new], initial, consts)[np.cumsum(new) - 1]
 
 
 class ODEInt(Flow):

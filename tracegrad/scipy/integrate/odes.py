@@ -16,8 +16,8 @@ from tracegrad.core.types import ArrayType, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.index import take
 from tracegrad.scipy.calling import refused
-from tracegrad.scipy.integrate.events import event_times, found_by_scipy
-from tracegrad.scipy.integrate.flow import IVP, TIME, ODEInt, as_state
+from tracegrad.scipy.integrate.events import event_times, found_by_scipy, within_room
+from tracegrad.scipy.integrate.flow import IVP, TIME, IVPAgain, ODEInt, as_state
 from tracegrad.scipy.integrate.solver import (
     closes_over_tracers,
     is_traced,
@@ -54,6 +54,7 @@ def solve_ivp(
     args: tuple[Any, ...] | None = None,
     *,
     adjoint: bool = True,
+    max_events: int | None = None,
     **options: Any,
 ) -> Any:
     """The solution of `dy/dt = fun(t, y, *args)` from `y0` at `t_span[0]` to `t_span[1]`: `scipy.integrate.solve_ivp`, with
@@ -75,11 +76,15 @@ def solve_ivp(
         dense_output: whether the result has a function `sol(t)`; in what is traced each call of it integrates anew.
         events: a function `event(t, y, *args)` of a number, or a list of such; where one is zero, and changes its sign, is an event. With
             `event.terminal` the solution ends there, with `event.direction` only zeros in that direction count. Their times, and the solution
-            there, have derivatives by the implicit function theorem; how many there are depends on values, which have to be known.
+            there, have derivatives by the implicit function theorem; how many there are depends on values, which have to be known, or
+            `max_events` be said.
         vectorized: whether `fun` takes the columns of a matrix.
         args: what `fun` gets besides.
         adjoint: False to take reverse derivatives by integrating onward those in each component of `y0` and of the parameters,
             with the solution: for stiff systems with few of them.
+        max_events: for how many times of each event there is room, so that shapes do not depend on values, under jit and vmap. `t_events` are
+            then the first of them (max_events,) and `y_events` the solution there (max_events, n), NaN where there are no more. After
+            an event that ends the solution, `t` and `y` are NaN; without `t_eval` they are those at the start and where it ends, (2,) and (n, 2).
         options: SciPy's (rtol, atol, max_step, first_step, jac, ...).
 
     Returns:
@@ -89,7 +94,8 @@ def solve_ivp(
         DifferentiationError: in the reverse derivative, where the solution cannot be integrated back (that of a stiff system).
         RuntimeError: SciPy's solver fails in what is traced. (A plain call says so in its result.)
         ShapeError: `y0` is no vector; `fun` returns another number of components.
-        UnsupportedFunctionError: types alone are known, and there are `events` or `t_eval` is missing.
+        UnsupportedFunctionError: types alone are known, and there are `events` without `max_events`, or `t_eval` is missing.
+        ValueError: `max_events` is no positive int, or there are no `events`.
 
     >>> import numpy as np, tracegrad as tg
     >>> def decayed(rate):
@@ -105,11 +111,16 @@ def solve_ivp(
     known = not is_traced((start, end, y0, t_eval, given))
     known = known and not (dense_output and events is None and open_traces)  # whose `sol` may be given what is traced
     happening = [events] if callable(events) else list(events or ())
+    if max_events is not None and (not happening or type(max_events) is not int or max_events < 1):
+        raise ValueError(
+            f"solve_ivp{at(user_source())}: max_events is how many times of each of the `events` there is room for, a positive int, got "
+            f"{max_events!r} for {len(happening)} events"
+        )
 
     def called() -> Any:
         return [_called(fun, start, y0, given, vectorized), *[_called(e, start, y0, given, False) for e in happening]]
 
-    if known and not closes_over_tracers(called):
+    if known and max_events is None and not closes_over_tracers(called):
         return scipy.solve_ivp(
             fun, t_span, y0, method, t_eval, dense_output, events, vectorized, args, **options
         )  # fmt: skip
@@ -122,7 +133,11 @@ def solve_ivp(
         return as_state(fun(t, y[:, None] if vectorized else y, *rest), state, "solve_ivp")
 
     graph, inputs = traced_function(fun, right_hand_side, [TIME, state], ["t", "y"], given, "solve_ivp")
-    solver = IVP(graph, options, exact, _adjoint(adjoint, state, "solve_ivp"))
+    kind = IVP if max_events is None else IVPAgain
+    solver = kind(graph, options, exact, _adjoint(adjoint, state, "solve_ivp"))
+    if isinstance(solver, IVPAgain):
+        assert max_events is not None
+        return _within_room(solver, happening, given, start, end, t_eval, y0, inputs, dense_output, max_events)
     if events is not None:
         return _until_events(solver, happening, given, start, end, t_eval, y0, inputs, dense_output)
     if t_eval is None:
@@ -135,9 +150,11 @@ def solve_ivp(
 _ENDS = ("The solver successfully reached the end of the integration interval.", "A termination event occurred.")
 
 
-def _result(t: Any, y: Any, sol: Any, t_events: Any = None, y_events: Any = None, status: int = 0) -> Any:
+def _result(t: Any, y: Any, sol: Any, t_events: Any = None, y_events: Any = None, status: Any = 0) -> Any:
+    is_known = type(status) is int
+    message = _ENDS[status] if is_known else "The solver reached the end, or a termination event occurred: see status."
     return imported("scipy.optimize").OptimizeResult(
-        t=t, y=y, sol=sol, t_events=t_events, y_events=y_events, status=status, success=True, message=_ENDS[status]
+        t=t, y=y, sol=sol, t_events=t_events, y_events=y_events, status=status, success=True, message=message
     )
 
 
@@ -182,6 +199,24 @@ def _until_events(
     (rows,) = solver(start, end, times, y0, *inputs)
     sol = _dense(solver, start, end, y0, inputs) if dense_output else None
     return _result(times, np.transpose(rows), sol, t_events, y_events, found.status)
+
+
+def _within_room(
+    solver: IVPAgain, events: Sequence[Any], args: tuple[Any, ...], start: Any, end: Any, t_eval: Any, y0: Any, inputs: Sequence[Any],
+    dense_output: bool, room: int,
+) -> Any:  # fmt: skip
+    """The same in shapes that do not depend on values."""
+    t_events, y_events, ended, last, by = within_room(solver, events, args, start, end, y0, inputs, room)
+    if t_eval is None:
+        times = np.stack([start, last])
+        (rows,) = solver(start, ended, times, y0, *inputs)
+    else:
+        times = astype(as_array(t_eval), np.float64)
+        after = np.where(start < end, times > ended, times < ended)
+        (rows,) = solver(start, ended, np.where(after, ended, times), y0, *inputs)
+        times, rows = np.where(after, np.nan, times), np.where(after[:, None], np.nan, rows)
+    sol = _dense(solver, start, ended, y0, inputs) if dense_output else None
+    return _result(times, np.transpose(rows), sol, t_events, y_events, np.where(np.equal(by, -1), 0, 1))
 
 
 def _adjoint(adjoint: bool, state: ArrayType, name: str) -> bool:
