@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 import pickle
@@ -288,6 +289,60 @@ def test_what_jitted_functions_inside_do_with_sizes_is_seen() -> None:
         sized(np.ones(90))
 
 
+@tg.custom_jvp
+def forward_ruled(x: Any) -> Any:
+    return x * np.sin(x)
+
+
+@forward_ruled.defjvp
+def _(primals: Any, tangents: Any) -> Any:
+    return forward_ruled(*primals), 3 * tangents[0]  # another than the true one, to tell them apart
+
+
+@functools.partial(tg.custom_vjp, nondiff_argnums=1)
+def backward_ruled(x: Any, power: Any) -> Any:
+    return {"power": x**power, "sum": np.sum(x)}
+
+
+backward_ruled.defvjp(
+    lambda x, power: (backward_ruled(x, power), x), lambda power, x, ct: (5 * ct["power"] + x * ct["sum"],)
+)
+
+
+def ruled(x: Any) -> Any:
+    found = backward_ruled(forward_ruled(x), 2)
+    return np.sum(found["power"]) * found["sum"] / x.shape[0]
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_functions_with_derivative_rules_of_their_own_are_one_for_all_sizes(made: bool) -> None:
+    calls = 0
+
+    def f(x: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return ruled(x + np.zeros(x.shape[0]) if made else x)
+
+    sized, inside = tg.jit(f, dims=V), tg.jit(tg.grad(f), dims=V)
+    for n in (9, 30, 128, 500):
+        x = vector(n)
+        assert sized(x) == tg.jit(ruled)(x)
+        y = x * np.sin(x)
+        expected = 3 * (5 * np.sum(y) + y * np.sum(y**2)) / n
+        near(inside(x), expected)
+        near(tg.grad(sized)(x), expected)  # by rules of a trace at another size
+        near(tg.jvp(tg.jit(lambda x: np.sum(forward_ruled(x)), dims=V), (x,), (x,))[1], 3 * np.sum(x))
+    assert calls == (14 if made else 6)  # with arrays of a size in Python once more for each of four sizes
+    assert sized.trace_log == ["first call"]
+
+
+def ruled_inside(x: Any) -> Any:
+    n = x.shape[0]
+    own = tg.custom_jvp(lambda y: y * n)
+    own.defjvps(lambda t, out, y: t)
+    return own(x)
+
+
 REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
     "branch": (lambda x: x * 2 if x.shape[0] > 50 else x, "it is compared here, and the outcome differs"),
     "loop": (lambda x: sum([x[i] for i in range(x.shape[0])]), "there is .* here, or"),
@@ -297,6 +352,8 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
     "least": (lambda x: x * np.minimum(x.shape[0], 40), "a constant is"),
     "array": (lambda x: np.linspace(0, 1, x.shape[0]) * x, "an array made of a size in Python"),
     "rows": (lambda x: [row for row in x], "there is .* here, or|the number of outputs"),
+    "nondiff": (lambda x: backward_ruled(x, x.shape[0])["power"], "nondiff arguments are; define it outside"),
+    "batched": (lambda x: tg.vmap(forward_ruled)(x), "closes over arrays or is batched"),
 }
 
 
@@ -309,6 +366,19 @@ def test_refusals_name_the_line(name: str) -> None:
     assert re.search(
         rf"one program for every N, but .*test_sizes.py:{line} .*depends on that: .*({text})", str(caught.value)
     )
+
+
+def test_functions_with_rules_that_are_made_for_a_size_are_refused() -> None:
+    weights = np.ones(3)
+    closing = tg.custom_jvp(lambda x: x @ weights)
+    closing.defjvps(lambda t, out, x: t @ weights)
+    wrong: list[tuple[Any, Any, Any, str]] = [
+        (ruled_inside, V, np.ones(9), "is another one for each size"),
+        (lambda x: closing(x), M, np.ones((9, 3)), "closes over arrays or is batched"),
+    ]
+    for f, dims, x, text in wrong:
+        with pytest.raises(ConcretizationTypeError, match=rf"test_sizes.py:\d+ .*rules of its own, .*{text}"):
+            tg.jit(f, dims=dims)(x)
 
 
 def test_errors() -> None:

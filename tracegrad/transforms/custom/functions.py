@@ -316,7 +316,9 @@ class custom_jvp(_CustomFunction[P, R]):
             return checked_like(tangent_leaves, out_leaves, described(self.fun), "jvp", paths)
 
         name = name_of(self.fun)
-        outputs = call_by_rules(leaves, Rules(name, len(leaves), call, jvp=jvp), (self.fun, rule))
+        made_of = (self.fun, rule, zeros, in_tree, fixed)
+        rules = Rules(name, len(leaves), call, jvp=jvp, made_of=made_of)
+        outputs = call_by_rules(leaves, rules, (self.fun, rule))
         return tree.tree_unflatten(out_tree(), list(outputs))
 
 
@@ -395,6 +397,7 @@ class custom_vjp(_CustomFunction[P, R]):
             flat, paths = cotangents_of(found, arguments, f"bwd of {described(self.fun)}", "differentiable argument")
             return checked_like(flat, primals, described(self.fun), "vjp", paths)
 
-        rules = Rules(name, len(leaves), call, fwd=flat_fwd, bwd=flat_bwd)
+        made_of = (self.fun, fwd, bwd, zeros, in_tree, fixed)
+        rules = Rules(name, len(leaves), call, fwd=flat_fwd, bwd=flat_bwd, made_of=made_of)
         outputs = call_by_rules(leaves, rules, (self.fun, fwd, bwd))
         return tree.tree_unflatten(out_tree(), list(outputs))

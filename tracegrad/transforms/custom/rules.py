@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tracegrad.core.graph import Graph
+from tracegrad import tree
+from tracegrad.core.graph import Graph, exactly
 from tracegrad.core.reuse import Draws
 from tracegrad.core.tracer import Tracer
 
@@ -24,6 +25,7 @@ class Rules:
     settled whether it was bound in a program that will be run again, whose inputs all that it closes over then became
     graph   what `call` is, where that is known and nothing of it can change: it runs as a compiled function
     acts    whether `call` does more than its outputs say
+    made_of what all of these are made of, where that does not depend on shapes: others of the same are good for the same calls
 
     A tangent or cotangent is None where it is zero. `perturbed` says of each input whether its cotangent is wanted, and `out` are
     the outputs, which a rule need not compute again.
@@ -39,6 +41,7 @@ class Rules:
         "graph",
         "is_batch",
         "jvp",
+        "made_of",
         "name",
         "own",
         "reads",
@@ -58,7 +61,9 @@ class Rules:
         graph: Graph | None = None,
         acts: bool = False,
         reads: int | None = None,
+        made_of: tuple[Any, ...] | None = None,
     ) -> None:
+        self.made_of = made_of
         self.reads = own if reads is None else reads
         self.settled = False
         self.drawn: Draws = {}
@@ -72,6 +77,13 @@ class Rules:
         self.fwd = fwd
         self.bwd = bwd
         self.closed = closed
+
+    def is_like(self, other: Rules) -> bool:
+        """Whether these do for arrays of any shapes what others do."""
+        if self.made_of is None or other.made_of is None:
+            return self is other
+        (mine, structure), (theirs, another) = map(tree.tree_flatten, (self.made_of, other.made_of))
+        return structure == another and exactly(tuple(mine)) == exactly(tuple(theirs))
 
     def __repr__(self) -> str:
         return self.name

@@ -15,6 +15,7 @@ from tracegrad.core.graph import Eqn, Graph, Literal, Var, exactly
 from tracegrad.core.op import Params
 from tracegrad.core.sizes import Size
 from tracegrad.core.types import ArrayType
+from tracegrad.transforms.custom.rules import Rules
 
 Sizes = Mapping[str, int]
 Made = Callable[[Sizes], Any]
@@ -176,6 +177,8 @@ class Merging:
             return self.type(values, what)
         if kind is np.ndarray:
             return self._array(values, what)
+        if kind is Rules:
+            return self._rules(values)
         if any([v is not first and exactly(v) != exactly(first) for v in values]):
             if kind in (float, np.float64) and all([float(v).is_integer() for v in values]):  # a size as a float
                 whole = self._number([int(v) for v in values], what)
@@ -247,6 +250,18 @@ class Merging:
             f"{what} is an array made of a size in Python: {ArrayType(first.shape, first.dtype)}, or "
             f"{ArrayType(values[-1].shape, values[-1].dtype)}; make it of what is traced (tnp.arange, x - x, ...)", self.source
         )  # fmt: skip
+
+    def _rules(self, values: Sequence[Rules]) -> Made:
+        first = values[0]
+        if not all([v.is_like(first) for v in values]):
+            why = (
+                "closes over arrays or is batched, which is done for each size; pass it what it closes over, and let it "
+                "take all rows"
+                if first.made_of is None
+                else "is another one for each size, or its nondiff arguments are; define it outside of what is jitted"
+            )
+            raise Differs(f"{first.name!r}, which has derivative rules of its own, {why}", self.source)
+        return lambda sizes: first
 
     def graph(self, graphs: Sequence[Graph]) -> Callable[[Sizes], Graph]:
         """The Graphs as one, of any sizes."""
@@ -346,3 +361,24 @@ class Merging:
         if any([p.keys() != params[0].keys() for p in params]):
             raise Differs(f"the params of {name} differ", self.source)
         return {k: self.value([p[k] for p in params], f"{k} of {name}") for k in params[0]}
+
+
+class _Equal(Numbers):
+    """Numbers at the same sizes, where none is made of them."""
+
+    def __init__(self) -> None:
+        pass
+
+    def fitted(self, values: Sequence[int]) -> Polynomial | None:
+        return None
+
+
+def are_alike(graph: Graph, other: Graph) -> bool:
+    """Whether two Graphs for the same sizes are the same, but for who made the derivative rules in them."""
+    if graph == other:
+        return True
+    try:
+        Merging(_Equal()).graph([graph, other])
+    except Differs:
+        return False
+    return True

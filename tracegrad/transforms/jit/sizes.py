@@ -38,7 +38,17 @@ from tracegrad.core.graph import Graph
 from tracegrad.core.sizes import Comparison, Notes
 from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import ArrayType
-from tracegrad.transforms.jit.alike import Differs, Made, Merging, NoPolynomial, Numbers, Sizes, TooFew, monomials
+from tracegrad.transforms.jit.alike import (
+    Differs,
+    Made,
+    Merging,
+    NoPolynomial,
+    Numbers,
+    Sizes,
+    TooFew,
+    are_alike,
+    monomials,
+)
 from tracegrad.transforms.signatures import Backend, NameOf, Signatures
 from tracegrad.transforms.static_arguments import Static
 
@@ -167,7 +177,7 @@ class Template:
         graph = self._graph(sizes)
         if self._is_unseen:
             found = self._trace(sizes)
-            if found.graph != graph or found.structure != self.structure:
+            if found.structure != self.structure or not are_alike(found.graph, graph):
                 self._sampled.append(sizes)
                 self._traces.append(found)
                 self._merge()
