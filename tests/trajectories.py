@@ -9,9 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+from optax import contrib
 
 import tracegrad as tg
-from tracegrad import tree
+from tracegrad import optim, tree
 from tracegrad.testing import expect_traces
 
 STEPS = 200
@@ -140,3 +141,9 @@ def assert_follows(ours: Any, theirs: Any, exact: float = 1e-11, single: float =
 def schedule(count: Any) -> Any:
     """A learning rate for both, 1/16 and from step 64 on 1/32: float32, in which jax computes with the count, holds these exactly."""
     return (1 + (count < 64)) / 32
+
+
+def assert_follows_contrib(name: str, options: dict[str, Any], brief: bool) -> None:
+    """An optimiser of optax.contrib's that finds its own learning rate, which makes much of rounding."""
+    ours, theirs = [getattr(home, name)(**options) for home in (optim, contrib)]
+    assert_follows(ours, theirs, exact=1e-9, single=2e-3, brief=brief)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from optax import contrib
 
-from tests.trajectories import assert_follows
+from tests.trajectories import assert_follows_contrib
 from tracegrad import optim
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -20,14 +19,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_follows_optax(case: str) -> None:
-    name, options = CASES[case]
-    assert_follows(
-        getattr(optim, name)(**options),
-        getattr(contrib, name)(**options),
-        exact=1e-9,
-        single=2e-3,
-        brief=case != "dog",
-    )
+    assert_follows_contrib(*CASES[case], brief=case != "dog")
 
 
 def test_errors() -> None:

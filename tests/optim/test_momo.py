@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from optax import contrib
 
-from tests.trajectories import assert_follows
-from tracegrad import optim
+from tests.trajectories import assert_follows_contrib
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "momo": ("momo", {"learning_rate": 0.1, "weight_decay": 1e-2}),
@@ -20,11 +18,4 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_follows_optax(case: str) -> None:
-    name, options = CASES[case]
-    assert_follows(
-        getattr(optim, name)(**options),
-        getattr(contrib, name)(**options),
-        exact=1e-9,
-        single=2e-3,
-        brief=case != "momo",
-    )
+    assert_follows_contrib(*CASES[case], brief=case != "momo")
