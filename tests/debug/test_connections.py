@@ -209,6 +209,16 @@ def test_the_share_of_elements_that_let_nothing_through() -> None:
     assert why_zero(lambda w: np.sum(w * 0.0), 1.0)["w"].share is None
 
 
+@pytest.mark.parametrize("file", ["<stdin>", "<string>", "/tmp/ipykernel_7/123456.py"])
+def test_code_that_is_typed_in_is_known_by_its_lines(file: str) -> None:
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile("import numpy as np\n\ndef f(w, x):\n    return np.sum(w * np.round(x))\n", file, "exec"), names)
+    for f in (names["f"], tg.jit(names["f"])):
+        found = why_zero(f)(np.ones(2), np.ones(2))["x"]
+        assert found.source is not None
+        assert (found.status, found.op, found.source.file, found.source.line) == ("cut", "round", file, 4)
+
+
 def test_a_loss_is_a_number() -> None:
     with pytest.raises(
         ValueError, match=r"needs a loss that returns a number, or a tuple that begins with one, got f64\[3\]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import re
 import warnings
 from collections.abc import Callable
@@ -665,6 +666,20 @@ def test_code_without_a_file_is_explained() -> None:
     assert (
         "made backward at <string>:4 (in f), in the derivative of sqrt\n  sqrt of 0 at [0]: the slope of sqrt" in text
     )
+
+
+@pytest.mark.parametrize("file", ["<stdin>", "<ipython-input-3-0123456789ab>", "/tmp/ipykernel_7/123456.py"])
+def test_code_typed_in_and_code_of_notebooks_is_explained(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "import numpy as np\n\ndef f(x):\n    return np.sum(np.log(x) * x)\n"
+    if file != "<stdin>":  # of which Python 3.11 keeps no text
+        monkeypatch.setitem(linecache.cache, file, (len(source), None, source.splitlines(keepends=True), file))
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(source, file, "exec"), names)
+    for f in (names["f"], tg.jit(tg.grad(names["f"])), tg.vmap(names["f"])):
+        lines = str(explain_nan(f, np.array([[1.0, 0.0]]))).splitlines()
+        assert f"ward at {file}:4 (in f)" in lines[0]
+        assert ("    return np.sum(np.log(x) * x)" in lines) == (file != "<stdin>")
+        assert any(["log of 0" in line for line in lines])
 
 
 @pytest.mark.parametrize("backend", ["numpy", "xla"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import io
 import itertools
+import pdb
 import pickle
 import sys
 import threading
@@ -405,6 +407,27 @@ def test_breakpoints_stop_and_see_values(backend: str, monkeypatch: pytest.Monke
     assert type(g(X)).__module__.startswith("jax") == (backend == "xla")
     with pytest.raises(ConcretizationTypeError):
         tg.jit(lambda x: np.sum(x) if x[0] > 0 else x, branches="error")(X)
+
+
+def test_pdb_shows_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    typed, shown = io.StringIO("p y\np type(y)\ncontinue\n"), io.StringIO()
+
+    def hook() -> None:
+        pdb.Pdb(stdin=typed, stdout=shown, nosigint=True, readrc=False).set_trace(sys._getframe(1))
+
+    monkeypatch.setattr(sys, "breakpointhook", hook)
+
+    def f(x: Any) -> Any:
+        y = x * 2.0
+        breakpoint()
+        return np.sum(y)
+
+    tracing = sys.gettrace()
+    try:
+        assert tg.jit(f, debug=True)(np.array([1.0, 2.0])) == 6.0
+    finally:
+        sys.settrace(tracing)
+    assert "array([2., 4.])" in shown.getvalue() and "return np.sum(y)" in shown.getvalue()
 
 
 def test_a_debugged_gradient_shows_values_inside() -> None:
