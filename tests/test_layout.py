@@ -64,3 +64,10 @@ def test_the_heart_is_as_long_as_the_map_says() -> None:
     said = int(found[1].replace(",", ""))
     counted = sum([lines_of_code(ROOT / "tracegrad" / name) for name in re.findall(r"`([\w/]+\.py)`", found[2])])
     assert abs(counted - said) < 0.06 * said, f"they are {counted} by now; say so, or make them fewer"
+
+
+def test_the_gate_runs_tests_that_are_there() -> None:
+    """Of a path that is not, pytest runs nothing at all."""
+    named = set(re.findall(r"\btests/[\w/]+(?:\.py)?", (ROOT / ".ci" / "run").read_text()))
+    assert len(named) > 10
+    assert {path for path in named if not (ROOT / path).exists()} == set()
