@@ -508,6 +508,10 @@ BY_THE_STANDARD: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("name", BY_THE_STANDARD)
 def test_scipys_functions_by_the_standard(name: str) -> None:
     f = BY_THE_STANDARD[name]
+    if name == "f_oneway" and scipy.__version__.startswith("1.15."):
+        pytest.skip("SciPy 1.15 does not write it to the standard")
+    if name == "bartlett" and np.lib.NumpyVersion(np.__version__) < "2.1.0":
+        pytest.skip("the clip of NumPy 2.0 has no min, by which it is called")
     copy = tg.numpyize(f)
     np.testing.assert_allclose(copy(X), f(X), rtol=1e-12)
     np.testing.assert_allclose(tg.jit(copy)(X), f(X), rtol=1e-12)
