@@ -619,15 +619,24 @@ function or reads a list (`scipy.optimize.root`, `scipy.signal.lfilter`), the er
 - **Systems**: `solve`, `solve_triangular`, `solve_banded`, `solveh_banded`, `cho_solve`, `cho_solve_banded`, `lu_solve`, `solve_toeplitz`, `matmul_toeplitz`,
   `solve_circulant`, `inv`, `det`; `LinAlgError` is NumPy's.
 - **Least squares**: `lstsq`, `pinv`, `pinvh` (with `rtol`, not `atol`), `orthogonal_procrustes`; `norm`.
-- **Factors**: `cholesky`, `cholesky_banded`, `cho_factor`, `lu`, `lu_factor`, `qr` (but for mode="raw"), `rq`, `polar`, `svd`, `svdvals`.
+- **Factors**: `cholesky`, `cholesky_banded`, `cho_factor`, `lu`, `lu_factor`, `qr` (but for mode="raw"), `qr_multiply`, `rq`, `polar`, `svd`, `svdvals`.
 - **Eigenvalues**: `eigh`, `eigvalsh` (generalised ones too; refused: `subset_by_value`, since how many there are depends on values), `eigh_tridiagonal`,
   `eigvalsh_tridiagonal`; `eig`, `eigvals` (with a regular `b`, no left vectors).
 - **Values alone**, since derivatives of what depends on these forms have no need of them: `schur` (not sorted), `hessenberg`.
-- **Functions of matrices**: `expm`, `expm_frechet`, `logm`, `sqrtm`, `cosm`, `sinm`, `tanm`, `coshm`, `sinhm`, `tanhm`, `funm`.
+- **Functions of matrices**: `expm`, `expm_frechet`, `logm`, `sqrtm`, `fractional_matrix_power`, `cosm`, `sinm`, `tanm`, `coshm`, `sinhm`, `tanhm`, `funm`.
 - **Equations**: `solve_sylvester`, `solve_continuous_lyapunov`, `solve_discrete_lyapunov`, `solve_continuous_are`, `solve_discrete_are`.
-- **Made of vectors and blocks**: `block_diag`, `kron`, `toeplitz`, `circulant`, `hankel`, `companion`; constants: `dft`, `hilbert`.
+- **Made of vectors and blocks**: `block_diag`, `kron`, `khatri_rao`, `toeplitz`, `circulant`, `hankel`, `convolution_matrix`, `companion`, `fiedler_companion`,
+  `fiedler`, `leslie`; constants: `dft`, `hilbert`.
 
 Not there: constants (`hadamard`, `pascal` and their kin), which are SciPy's; bases that values do not settle (`null_space`, `orth`); `ldl`, `qz`, `cossin`, `eig_banded`, and what updates a `qr`.
+
+## Fourier, cosine and sine transforms
+
+`tg.scipy.fft` has SciPy's own values for plain arrays. What is traced is computed by NumPy's transforms, with derivatives and in batches, on NumPy and on XLA.
+
+- **Fourier**: `fft`, `ifft`, `rfft`, `irfft`, `hfft`, `ihfft`; along two axes `fft2`, `ifft2`, `rfft2`, `irfft2`, `hfft2`, `ihfft2`; along many `fftn`, `ifftn`, `rfftn`, `irfftn`, `hfftn`, `ihfftn`;
+  `fftshift`, `ifftshift`, `fftfreq`, `rfftfreq`.
+- **Cosines and sines** of types 1 to 4, with all scales: `dct`, `idct`, `dst`, `idst`; along many axes `dctn`, `idctn`, `dstn`, `idstn`. SciPy's values to 4e-15 of the largest for 1,000 points.
 
 ## Signals and images
 

@@ -1,6 +1,7 @@
-"""SciPy's functions with derivatives, on plain arrays and traced ones, under every transform and on both backends: `integrate`,
+"""SciPy's functions with derivatives, on plain arrays and traced ones, under every transform and on both backends: `fft`, `integrate`,
 `interpolate`, `linalg`, `ndimage`, `optimize`, `signal`, `sparse`, `special` and `stats`."""
 
+from tracegrad.scipy import fft as fft
 from tracegrad.scipy import integrate as integrate
 from tracegrad.scipy import interpolate as interpolate
 from tracegrad.scipy import linalg as linalg
@@ -11,4 +12,4 @@ from tracegrad.scipy import sparse as sparse
 from tracegrad.scipy import special as special
 from tracegrad.scipy import stats as stats
 
-__all__ = ["integrate", "interpolate", "linalg", "ndimage", "optimize", "signal", "sparse", "special", "stats"]
+__all__ = ["fft", "integrate", "interpolate", "linalg", "ndimage", "optimize", "signal", "sparse", "special", "stats"]
