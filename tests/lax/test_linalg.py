@@ -28,6 +28,9 @@ CALLS: dict[str, tuple[Callable[..., Any], list[Any]]] = {
     "eigh": (lambda l, x: (lambda v, w: (np.abs(v), w))(*l.eigh(x)), [hermitian(3, 3)]),
     "lu": (lambda l, x: l.lu(x), [regular(4, 4)[[2, 0, 1, 3], :3]]),
     "qr": (lambda l, x: l.qr(x, full_matrices=False), [regular(4, 4)[:, :2]]),
+    "householder_product": (lambda l, a, taus: l.householder_product(a, taus), [general(2, 4, 3), general(2, 2, seed=1)]),
+    "ormqr": (lambda l, a, taus, c: (l.ormqr(a, taus, c), l.ormqr(a, taus, c, transpose=True)), [general(4, 3), general(3, seed=1), general(4, 2)]),
+    "ormqr right": (lambda l, a, taus, c: l.ormqr(a, taus, c, left=False), [general(4, 2), general(2, seed=1), general(3, 4)]),
     "svd": (lambda l, x: (lambda u, s, vh: (np.abs(u), s, np.abs(vh)))(*l.svd(x, full_matrices=False)), [regular(3, 3)]),
     "svd values": (lambda l, x: l.svd(x, compute_uv=False), [regular(3, 3)]),
 }  # fmt: skip

@@ -23,8 +23,8 @@ from tracegrad.ops.linalg.triangular import solve_triangle
 from tracegrad.typing import Array, ArrayLike
 
 __all__ = [
-    "cholesky", "cholesky_update", "eig", "eigh", "lu", "lu_pivots_to_permutation", "qr", "schur", "svd",
-    "symmetric_product", "triangular_solve", "tridiagonal_solve",
+    "cholesky", "cholesky_update", "eig", "eigh", "householder_product", "lu", "lu_pivots_to_permutation", "ormqr", "qr", "schur",
+    "svd", "symmetric_product", "triangular_solve", "tridiagonal_solve",
 ]  # fmt: skip
 
 
@@ -186,6 +186,54 @@ def qr(x: ArrayLike, *, pivoting: bool = False, full_matrices: bool = True) -> t
         x = np.take_along_axis(x, row(order[0]), -1)
     q, r = np.linalg.qr(x, "complete" if full_matrices else "reduced")
     return q, r, *order
+
+
+def _reflecting(a: Any, taus: Any) -> tuple[Any, Any]:
+    """v of (..., m, k) and t of (..., k, k) of the k reflections whose product is `1 - v @ t @ v^H`. Source: R. Schreiber, C. Van Loan, SIAM
+    J. Sci. Stat. Comput. 10 (1989) 53; t solves `t^-1 = diag(1 / taus) + the strict upper triangle of v^H v`."""
+    m, k = a.shape[-2], taus.shape[-1]
+    if not k <= min(m, a.shape[-1]):
+        raise ShapeError(
+            f"at most {min(m, a.shape[-1])} reflections{at(user_source())} of {type_of(a)}, got taus {type_of(taus)}"
+        )
+    v = np.tril(a[..., :k], -1) + np.eye(m, k, dtype=a.dtype)
+    scale = np.expand_dims(taus, -1)
+    strict = np.triu(np.matmul(adjoint(v), v), 1)
+    t = solve_triangle(np.eye(k, dtype=a.dtype) + scale * strict, scale * np.eye(k, dtype=a.dtype), lower=False)
+    return v, t
+
+
+def householder_product(a: ArrayLike, taus: ArrayLike) -> Array:
+    """The first n columns, (..., m, n), of the product of reflections `1 - tau v v^H`, as LAPACK's factors have them: of each v what is below
+    its first element, a one, stands below the diagonal of `a`, (..., m, n); `taus` are (..., k), k <= n <= m.
+
+    Raises:
+        ShapeError: there are more reflections than columns or rows.
+
+    >>> householder_product(np.array([[5.0], [1.0]]), np.array([1.0])).tolist()
+    [[0.0], [-1.0]]
+    """
+    a, taus = floating(a), floating(taus)
+    v, t = _reflecting(a, taus)
+    return np.eye(*a.shape[-2:], dtype=a.dtype) - np.matmul(v, np.matmul(t, adjoint(v[..., : a.shape[-1], :])))
+
+
+def ormqr(a: ArrayLike, taus: ArrayLike, c: ArrayLike, *, left: bool = True, transpose: bool = False) -> Array:
+    """`q @ c`, or without `left` `c @ q`, where q of (..., m, m) is the product of reflections that `householder_product` takes of `a` and `taus`,
+    or with `transpose` its adjoint.
+
+    Raises:
+        ShapeError: there are more reflections than columns or rows.
+
+    >>> ormqr(np.array([[5.0], [1.0]]), np.array([1.0]), np.eye(2)).tolist()
+    [[0.0, -1.0], [-1.0, 0.0]]
+    """
+    c = floating(c)
+    v, t = _reflecting(floating(a), floating(taus))
+    t = adjoint(t) if transpose else t
+    if left:
+        return c - np.matmul(v, np.matmul(t, np.matmul(adjoint(v), c)))
+    return c - np.matmul(np.matmul(np.matmul(c, v), t), adjoint(v))
 
 
 def svd(x: ArrayLike, *, full_matrices: bool = True, compute_uv: bool = True) -> Any:

@@ -32,6 +32,15 @@ CASES: dict[str, Case] = {
     "qr economic": (lambda l, a: l.qr(a, mode="economic"), lambda k: [regular(4, 4, kind=k)[:, :2]]),
     "qr r": (lambda l, a: l.qr(a, mode="r"), lambda k: [regular(3, 3, kind=k)]),
     "qr pivoting": (lambda l, a: l.qr(a, pivoting=True)[:2], lambda k: [regular(3, 3, kind=k)]),
+    "qr_multiply": (lambda l, a, c: l.qr_multiply(a, c), lambda k: [regular(4, 4, kind=k)[:, :2], general(3, 4, kind=k)]),
+    "qr_multiply left": (lambda l, a, c: l.qr_multiply(a, c, "left"), lambda k: [regular(3, 3, kind=k), general(3, 2, kind=k)]),
+    "qr_multiply of a vector": (
+        lambda l, a, c: [l.qr_multiply(a, c, m, conjugate=h) for m in ("left", "right") for h in (True, False)],
+        lambda k: [regular(3, 3, kind=k), general(3, kind=k)],
+    ),
+    "qr_multiply pivoting": (
+        lambda l, a, c: l.qr_multiply(a, c, pivoting=True)[:2], lambda k: [regular(4, 4, kind=k)[:, :2], general(3, 4, kind=k)]
+    ),
     "rq": (lambda l, a: l.rq(a), lambda k: [regular(3, 3, kind=k)]),
     "rq economic": (lambda l, a: l.rq(a, mode="economic"), lambda k: [regular(4, 4, kind=k)[:2]]),
     "rq r": (lambda l, a: l.rq(a, mode="r"), lambda k: [regular(3, 3, kind=k)]),

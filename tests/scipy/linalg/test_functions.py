@@ -20,6 +20,12 @@ CASES: dict[str, Case] = {
     "sqrtm": (lambda l, a: l.sqrtm(a), lambda k: [regular(3, 3, kind=k)]),
     "cosm": (lambda l, a: (l.cosm(a), l.sinm(a), l.tanm(a)), lambda k: [general(3, 3, kind=k) / 2]),
     "coshm": (lambda l, a: (l.coshm(a), l.sinhm(a), l.tanhm(a)), lambda k: [general(3, 3, kind=k) / 2]),
+    **{
+        f"fractional_matrix_power {t}": (
+            lambda l, a, t=t: l.fractional_matrix_power(a, t), lambda k: [regular(3, 3, kind=k) @ regular(3, 3, kind=k)]
+        )
+        for t in (0.5, -1.3, 2, -2.0, 0)
+    },
     "funm": (lambda l, a: l.funm(a, lambda w: w**3), lambda k: [regular(3, 3, kind=k)]),
 }  # fmt: skip
 

@@ -20,6 +20,7 @@ from tracegrad.scipy.linalg.decompositions import (
     lu_solve,
     polar,
     qr,
+    qr_multiply,
     rq,
     schur,
     svd,
@@ -30,6 +31,7 @@ from tracegrad.scipy.linalg.functions import (
     cosm,
     expm,
     expm_frechet,
+    fractional_matrix_power,
     funm,
     logm,
     sinhm,
@@ -51,7 +53,21 @@ from tracegrad.scipy.linalg.least_squares import (
     solve_circulant,
     solve_toeplitz,
 )
-from tracegrad.scipy.linalg.structured import block_diag, circulant, companion, dft, hankel, hilbert, kron, toeplitz
+from tracegrad.scipy.linalg.structured import (
+    block_diag,
+    circulant,
+    companion,
+    convolution_matrix,
+    dft,
+    fiedler,
+    fiedler_companion,
+    hankel,
+    hilbert,
+    khatri_rao,
+    kron,
+    leslie,
+    toeplitz,
+)
 from tracegrad.scipy.linalg.systems import (
     cho_factor,
     cho_solve,
@@ -72,13 +88,14 @@ from tracegrad.scipy.linalg.systems import (
 )
 
 __all__ = [
-    "LinAlgError", "block_diag", "cho_factor", "cho_solve", "cho_solve_banded", "cholesky", "cholesky_banded",
-    "circulant", "companion", "coshm", "cosm", "det", "dft", "eig", "eigh", "eigh_tridiagonal", "eigvals", "eigvalsh",
-    "eigvalsh_tridiagonal", "expm", "expm_frechet", "funm", "hankel", "hessenberg", "hilbert", "inv", "kron", "logm",
-    "lstsq", "lu", "lu_factor", "lu_solve", "matmul_toeplitz", "norm", "orthogonal_procrustes", "pinv", "pinvh",
-    "polar", "qr", "rq", "schur", "sinhm", "sinm", "solve", "solve_banded", "solve_circulant", "solve_continuous_are",
-    "solve_continuous_lyapunov", "solve_discrete_are", "solve_discrete_lyapunov", "solve_sylvester", "solve_toeplitz",
-    "solve_triangular", "solveh_banded", "sqrtm", "svd", "svdvals", "tanhm", "tanm", "toeplitz",
+    "LinAlgError", "block_diag", "cho_factor", "cho_solve", "cho_solve_banded", "cholesky", "cholesky_banded", "circulant",
+    "companion", "convolution_matrix", "coshm", "cosm", "det", "dft", "eig", "eigh", "eigh_tridiagonal", "eigvals",
+    "eigvalsh", "eigvalsh_tridiagonal", "expm", "expm_frechet", "fiedler", "fiedler_companion", "fractional_matrix_power",
+    "funm", "hankel", "hessenberg", "hilbert", "inv", "khatri_rao", "kron", "leslie", "logm", "lstsq", "lu", "lu_factor",
+    "lu_solve", "matmul_toeplitz", "norm", "orthogonal_procrustes", "pinv", "pinvh", "polar", "qr", "qr_multiply", "rq",
+    "schur", "sinhm", "sinm", "solve", "solve_banded", "solve_circulant", "solve_continuous_are", "solve_continuous_lyapunov",
+    "solve_discrete_are", "solve_discrete_lyapunov", "solve_sylvester", "solve_toeplitz", "solve_triangular", "solveh_banded",
+    "sqrtm", "svd", "svdvals", "tanhm", "tanm", "toeplitz",
 ]  # fmt: skip
 
 accept_jax(globals(), __all__)

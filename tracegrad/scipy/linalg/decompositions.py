@@ -123,6 +123,31 @@ def qr(
 
 
 @linalg
+def qr_multiply(
+    a: ArrayLike,
+    c: ArrayLike,
+    mode: str = "right",
+    pivoting: bool = False,
+    conjugate: bool = False,
+    overwrite_a: bool = False,
+    overwrite_c: bool = False,
+) -> tuple[Array, ...]:
+    """`(c @ q, r)`, or with `mode="left"` `(q @ c, r)`, of the economic `qr` of a matrix (m, n), for matrices or a vector c; q is conjugated
+    with `conjugate`. With `pivoting` the order of the columns is there besides.
+
+    >>> qr_multiply(np.array([[2.0], [0.0]]), np.array([3.0, 4.0]))[0].tolist()
+    [3.0]
+    """
+    if mode not in ("left", "right"):
+        raise ValueError(f"qr_multiply: mode must be 'left' or 'right', got {mode!r}")
+    q, *rest = qr(a, mode="economic", pivoting=pivoting)
+    c = floating(c)
+    q = np.conjugate(q) if conjugate else q
+    left, right = (q, c) if mode == "left" else (c, q)
+    return np.matmul(left, right), *rest
+
+
+@linalg
 def rq(
     a: ArrayLike, overwrite_a: bool = False, lwork: int | None = None, mode: str = "full", check_finite: bool = True
 ) -> Any:

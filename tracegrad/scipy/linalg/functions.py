@@ -152,3 +152,15 @@ def funm(A: ArrayLike, func: Callable[[Array], Array], disp: bool = True) -> Arr
     if number_kind(A.dtype) == "c" or number_kind(value.dtype) != "c":
         return value
     return bind(functions.only_real_op, (value,))
+
+
+@linalg
+def fractional_matrix_power(A: ArrayLike, t: float) -> Array:
+    """The power `t`, a number, of each matrix (..., m, m): of a whole number by products, of others as `funm` computes it.
+
+    >>> fractional_matrix_power(np.array([[4.0, 0.0], [0.0, 9.0]]), 0.5).round(9).tolist()
+    [[2.0, 0.0], [0.0, 3.0]]
+    """
+    if isinstance(t, int) or (isinstance(t, float) and t.is_integer()):
+        return np.linalg.matrix_power(floating(A), int(t))
+    return funm(A, lambda w: w**t)

@@ -100,6 +100,96 @@ def companion(a: ArrayLike) -> Array:
     return np.concatenate([row(first), rest], -2)
 
 
+@linalg
+def fiedler_companion(a: ArrayLike) -> Array:
+    """A matrix (m, m) of five diagonals with the eigenvalues of `companion`, of the coefficients `a`, (m + 1,). Source: M. Fiedler, Linear
+    Algebra and its Applications 372 (2003) 325.
+
+    >>> fiedler_companion(np.array([1.0, -6.0, 11.0, -6.0])).tolist()
+    [[6.0, -11.0, 1.0], [1.0, 0.0, 0.0], [0.0, 6.0, 0.0]]
+    """
+    a = floating(a)
+    if len(a.shape) != 1:
+        raise ValueError(
+            f"fiedler_companion{at(user_source())} takes the coefficients of one polynomial, got {type_of(a)}"
+        )
+    n = a.shape[0] - 1
+    if n < 1:
+        return np.zeros((0, 0), a.dtype)
+    # Which coefficient, where not a one or a zero: beside the main diagonal they alternate with zeros, and beyond with ones.
+    where = np.full((n, n), n + 1)
+    even, odd = np.arange(0, n - 1, 2), np.arange(1, n - 1, 2)
+    where[0, 0] = 0
+    where[even, even + 1] = even + 1
+    where[odd + 1, odd] = odd + 1
+    even, odd = even[even < n - 2], odd[odd < n - 2]
+    where[1:2, 0] = where[even, even + 2] = where[odd + 2, odd] = n
+    return _placed(np.concatenate([-a[1:] / a[0], np.array([1, 0], a.dtype)]), where)
+
+
+@linalg
+def fiedler(a: ArrayLike) -> Array:
+    """The matrices (..., m, m) of the distances between the elements of `a`, (..., m): `abs(a[i] - a[j])`.
+
+    >>> fiedler(np.array([1.0, 4.0])).tolist()
+    [[0.0, 3.0], [3.0, 0.0]]
+    """
+    a = as_array(a)
+    return np.abs(a[..., :, None] - a[..., None, :])
+
+
+@linalg
+def leslie(f: ArrayLike, s: ArrayLike) -> Array:
+    """The matrices (..., m, m) that age a population by one step: fecundities `f`, (..., m), in the first row and the shares that
+    survive, `s`, (..., m - 1), below the diagonal.
+
+    >>> leslie(np.array([0.5, 2.0]), np.array([0.25])).tolist()
+    [[0.5, 2.0], [0.25, 0.0]]
+    """
+    f, s = as_array(f), as_array(s)
+    if f.shape[-1:] != (s.shape[-1] + 1,):
+        raise ValueError(
+            f"leslie{at(user_source())}: s must have one element less than f, got {type_of(f)} and {type_of(s)}"
+        )
+    below = np.eye(s.shape[-1], dtype=s.dtype) * row(s)
+    return np.concatenate([row(f), np.concatenate([below, np.zeros((*s.shape, 1), s.dtype)], -1)], -2)
+
+
+@linalg
+def convolution_matrix(a: ArrayLike, n: int, mode: str = "full") -> Array:
+    """The matrices with `convolution_matrix(a, n, mode) @ v == np.convolve(a, v, mode)` for `a` of (..., m) and v of n elements; the
+    rows of `mode` "full" are m + n - 1, of "same" max(m, n), of "valid" max(m, n) - min(m, n) + 1.
+
+    >>> convolution_matrix(np.array([1.0, 4.0]), 2).tolist()
+    [[1.0, 0.0], [4.0, 1.0], [0.0, 4.0]]
+    """
+    a = as_array(a)
+    m = a.shape[-1] if a.shape else 0
+    if n < 1 or m < 1 or mode not in ("full", "same", "valid"):
+        words = "takes one element or more, n of one or more, and mode 'full', 'same' or 'valid'"
+        raise ValueError(f"convolution_matrix{at(user_source())} {words}, got {type_of(a)}, n={n} and mode={mode!r}")
+    rows = {"full": m + n - 1, "same": max(m, n), "valid": max(m, n) - min(m, n) + 1}[mode]
+    first = {"full": 0, "same": (min(m, n) - 1) // 2, "valid": min(m, n) - 1}[mode]
+    zeros = np.zeros((*a.shape[:-1], n - 1), a.dtype)
+    return _placed(np.concatenate([zeros, a, zeros], -1), first + n - 1 + np.arange(rows)[:, None] - np.arange(n))
+
+
+@linalg
+def khatri_rao(a: ArrayLike, b: ArrayLike) -> Array:
+    """Kronecker's products of each column of (..., m, k) with the same one of (..., n, k): (..., m * n, k).
+
+    >>> khatri_rao(np.eye(2), np.array([[1.0, 2.0]])).tolist()
+    [[1.0, 0.0], [0.0, 2.0]]
+    """
+    a, b = as_array(a), as_array(b)
+    if len(a.shape) < 2 or len(b.shape) < 2 or a.shape[-1] != b.shape[-1]:
+        raise ValueError(
+            f"khatri_rao{at(user_source())} takes two matrices of as many columns, got {type_of(a)} and {type_of(b)}"
+        )
+    product = a[..., :, None, :] * b[..., None, :, :]
+    return np.reshape(product, (*product.shape[:-3], a.shape[-2] * b.shape[-2], a.shape[-1]))
+
+
 def kron(a: ArrayLike, b: ArrayLike) -> Array:
     """Kronecker's product of matrices (m, n) and (p, q), (m * p, n * q).
 
