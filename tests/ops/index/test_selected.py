@@ -218,6 +218,7 @@ REFUSED: dict[str, Callable[[Any], Any]] = {
     "if, and, or, not, while or bool()": lambda x: 1 if x[x > 0] else 2,
     "float()": lambda x: float(x[x > 0]),
     "use as an array": lambda x: np.asarray(x[x > 0]),
+    "use as an array of a known shape": lambda x: np.array_equal(np.size(x[x > 0]), x[x > 0]),
     "meeting an array of shape (2,)": lambda x: np.sum(x[x > 0] * Y[:2]),
     "meeting an array of shape (4,)": lambda x: np.sum(np.clip(x[x > 0], min=x)),
     "meeting what another mask selects": lambda x: np.sum(x[x > 0] * x[x < 0]),

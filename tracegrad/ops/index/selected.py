@@ -157,6 +157,11 @@ class Selected(NDArrayOperatorsMixin):
         """How many elements are selected: a traced integer."""
         return np.count_nonzero(self.mask) * math.prod(self.rows.shape[1:])
 
+    @property
+    def type(self) -> NoReturn:
+        """An ArrayType tells a shape. A function that stands before it, as for the tracer on its left, asks for that."""
+        self.refuse("use as an array of a known shape")
+
     # -- NumPy's protocols.
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
         if ufunc is np.matmul and method == "__call__" and out is None and not kwargs:
