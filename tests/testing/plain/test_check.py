@@ -297,3 +297,13 @@ def test_a_median_of_three_equal_elements_is_no_false_alarm(monkeypatch: pytest.
     monkeypatch.setattr(plain, "jvp", lambda *args: (plainly(*args)[0], 2 * plainly(*args)[1]))
     with pytest.raises(AssertionError, match="is not"):
         check_case(written("z = np.median(x)", mild=True, x=y))
+
+
+def test_what_a_mask_selects_is_no_false_alarm() -> None:
+    """It is added up among what it leaves out, and multiplied by one in the place of that: infinity times a complex one is NaN."""
+    x = np.random.default_rng(0).normal(size=(20, 12))
+    for row in x:
+        for line in ("s = np.sum(x[x > 0])", "s = np.var(x[~(x > 0)])", "y = x[x != 0]; s = np.std(y)"):
+            assert check_case(written(line, x=row)) == "ran"
+    z = np.array([[-0.5 + 2j, complex(np.inf, 1.5)], [0.25 - 1.5j, -0.5 + 0.25j], [1.5 - 0.5j, 1 + 0.5j]], np.complex64)
+    assert check_case(written("p = np.prod(z[z > 0], axis=0); s = p.imag", z=z)) == "ran"

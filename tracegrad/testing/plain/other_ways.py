@@ -26,7 +26,7 @@ def stirred(x: Any) -> Any:
 
 class OtherWays:
     """NumPy, but what it has several ways for goes another one: sums of products by `np.multiply` and `np.sum`, `np.outer` by
-    einsum, which adds to zero."""
+    einsum, which adds to zero, products of what is multiplied by one, as they have it in the place of what a mask leaves out."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(np, name)
@@ -39,6 +39,9 @@ class OtherWays:
 
     def std(self, a: Any) -> Any:
         return np.std(stirred(a))
+
+    def prod(self, a: Any, *args: Any, **keywords: Any) -> Any:
+        return np.prod(np.multiply(a, np.asarray(a).dtype.type(1)), *args, **keywords)
 
     def matmul(self, a: Any, b: Any) -> Any:
         a, b = np.asarray(a), np.asarray(b)
