@@ -16,6 +16,7 @@ from tracegrad.core.tracer import Tracer
 from tracegrad.core.tracing import arrays_of
 from tracegrad.core.types import type_of
 from tracegrad.ops.external import External, external_call
+from tracegrad.ops.families import all_batched
 from tracegrad.transforms.control.bodies import LOOPS
 
 
@@ -123,10 +124,7 @@ def _checking(check: _Check, starts: tuple[int, ...]) -> External:
         return ()
 
     def rows(size: int, batched: Sequence[bool], arrays: Sequence[Any]) -> tuple[Sequence[Any], Sequence[bool]]:
-        whole = [
-            x if b else np.broadcast_to(x, (size, *type_of(x).shape)) for x, b in zip(arrays, batched, strict=True)
-        ]
-        outs = external_call(_checking(check, (context.start, *starts)), whole)
+        outs = external_call(_checking(check, (context.start, *starts)), all_batched(size, batched, arrays))
         return outs, [False] * len(outs)
 
     return External("check", call, lambda types: (), rows, pure=False, raises=True)

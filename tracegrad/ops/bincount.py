@@ -13,7 +13,7 @@ from tracegrad.core.trace import as_array, bind
 from tracegrad.core.tracer import concrete, plain_value
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import implements, linear, shape_of
+from tracegrad.ops.families import all_batched, implements, linear, shape_of
 from tracegrad.ops.index import take, wide  # np.take does not see a tracer among the indices
 from tracegrad.typing import Array, ArrayLike
 
@@ -31,7 +31,7 @@ def _bincount_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
 
 def _bincount_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
     length = params["length"]
-    weights, x = [v if b else np.broadcast_to(v, (size, *v.shape)) for v, b in zip(inputs, batched, strict=True)]
+    weights, x = all_batched(size, batched, inputs)
     # Each row counts in places of its own.
     apart = x + length * np.arange(size)[:, None]
     total = bind(bincount_op, (np.reshape(weights, -1), np.reshape(apart, -1)), {"length": size * length})

@@ -24,7 +24,7 @@ from tracegrad.core.op import Op, Params, Sample, Wanted
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, Shape, number_kind, type_of
 from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import cast, conform, is_tracer, linear, same_type, shape_of
+from tracegrad.ops.families import cast, conform, is_tracer, linear, same_type, shape_in_params, shape_of
 from tracegrad.ops.gather import GatherDimensionNumbers, ScatterDimensionNumbers, gather, scatter
 from tracegrad.ops.index import at, wide
 from tracegrad.ops.masks import masking_jvp, masking_vjp
@@ -136,7 +136,7 @@ dynamic_unslice_op = linear(
     "dynamic_unslice",
     _unslice,
     _unslice_transpose,
-    infer=lambda types, params: ArrayType(params["shape"], types[0].dtype),
+    infer=shape_in_params,
     batch=_unslice_batch,
     linear=[{0}],
     kinds="biufc",

@@ -20,6 +20,7 @@ from tracegrad.core.op import Held, Op, Params
 from tracegrad.core.quiet import isolated, quietly
 from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType, is_inexact, type_of
+from tracegrad.ops.families import all_batched
 
 # (the size of the axis, which arrays have it, arrays) -> results, which of them have it.
 RowsRule = Callable[[int, Sequence[bool], Sequence[Any]], tuple[Sequence[Any], Sequence[bool]]]
@@ -191,15 +192,11 @@ def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Pa
         )
     if callable(rows):
         found, flags = rows(size, tuple(batched), inputs)
-        return tuple([
-            x if flag else np.broadcast_to(x, (size, *type_of(x).shape)) for x, flag in zip(found, flags, strict=True)
-        ])  # fmt: skip
+        return tuple(all_batched(size, flags, found))
     if rows == "expand_dims":
         inputs = [x if b else np.expand_dims(x, 0) for x, b in zip(inputs, batched, strict=True)]
     elif rows == "broadcast_all":
-        inputs = [
-            x if b else np.broadcast_to(x, (size, *type_of(x).shape)) for x, b in zip(inputs, batched, strict=True)
-        ]
+        inputs = all_batched(size, batched, inputs)
     return bind(external_op, tuple(inputs), {"function": function, "axes": ((size, tuple(batched)), *params["axes"])})
 
 

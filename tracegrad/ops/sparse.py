@@ -14,12 +14,12 @@ from numpy.linalg import LinAlgError
 
 from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.late import imported
-from tracegrad.core.op import Along, Op, Pairs, Params, Wanted
+from tracegrad.core.op import OPS, Along, BatchRule, Op, Pairs, Params, Wanted
 from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType, is_inexact
-from tracegrad.ops.families import cast, conform
+from tracegrad.ops.families import all_batched, cast, conform
 from tracegrad.ops.index import take
-from tracegrad.ops.linalg.matrices import linalg_dtype
+from tracegrad.ops.linalg.matrices import in_columns, linalg_dtype
 
 
 def scipy_sparse(name: str = "scipy.sparse") -> Any:
@@ -97,26 +97,21 @@ def _matmul_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], param
     return [found.get(i) for i in wanted]
 
 
-def _matmul_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-    if any(batched[:3]):
-        return _by_blocks(sparse_matmul_op, size, batched, inputs, params)
-    return _in_columns(sparse_matmul_op, inputs, params)
+def _batch(name: str) -> BatchRule:
+    """A batch of what stands to the right of one matrix is more columns of it. Matrices with numbers of their own are the
+    blocks on the diagonal of one."""
+
+    def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
+        if any(batched[:3]):
+            return _by_blocks(OPS[name], size, all_batched(size, batched, inputs), params)
+        *matrix, x = inputs
+        return in_columns(lambda columns: bind(OPS[name], (*matrix, columns), params), x, 1)
+
+    return batch
 
 
-def _in_columns(op: Op, inputs: Sequence[Any], params: Params) -> Any:
-    """A batch of what stands to the right of one matrix is more columns of it."""
-    *matrix, x = inputs
-    first = np.moveaxis(x, 0, -1)
-    columns = np.reshape(first, (first.shape[0], math.prod(first.shape[1:])))
-    out = bind(op, (*matrix, columns), params)
-    return np.moveaxis(np.reshape(out, (out.shape[0], *first.shape[1:])), -1, 0)
-
-
-def _by_blocks(op: Op, size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-    """Matrices with numbers of their own are the blocks on the diagonal of one."""
-    data, indices, indptr, x = [
-        x if b else np.broadcast_to(x, (size, *x.shape)) for x, b in zip(inputs, batched, strict=True)
-    ]
+def _by_blocks(op: Op, size: int, inputs: Sequence[Any], params: Params) -> Any:
+    data, indices, indptr, x = inputs
     m, n = params["shape"]
     number, count = np.arange(size)[:, None], data.shape[1]
     begins = np.concatenate([np.ravel(indptr[:, :-1] + count * number), np.array([size * count])])
@@ -145,7 +140,7 @@ sparse_matmul_op = Op(
     jvp=_matmul_jvp,
     vjp=_matmul_vjp,
     linear=[{0}, {3}],
-    batch=_matmul_batch,
+    batch=_batch("sparse_matmul"),
     reach=_matmul_reach,
     kinds="",
 )
@@ -207,12 +202,6 @@ def _solve_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params
     return [found.get(i) for i in wanted]
 
 
-def _solve_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-    if any(batched[:3]):
-        return _by_blocks(sparse_solve_op, size, batched, inputs, params)
-    return _in_columns(sparse_solve_op, inputs, params)
-
-
 sparse_solve_op = Op(
     "sparse_solve",
     evaluate=_solve,
@@ -220,7 +209,7 @@ sparse_solve_op = Op(
     jvp=_solve_jvp,
     vjp=_solve_vjp,
     linear=[{3}],
-    batch=_solve_batch,
+    batch=_batch("sparse_solve"),
     reach=lambda i, types, out, params, known: Along([(1, 1, None)]) if i == 3 and len(out.shape) == 2 else None,
     kinds="",
 )

@@ -17,7 +17,7 @@ from tracegrad.core.trace import as_array, bind, strengthened
 from tracegrad.core.types import ArrayType, is_added, number_kind
 from tracegrad.ops.contract.einsum import einsum_op
 from tracegrad.ops.elementwise import astype, astype_op
-from tracegrad.ops.families import conform, first_of, implements, multilinear, shape_of
+from tracegrad.ops.families import conform, first_of, implements, lined_up, multilinear, shape_of
 from tracegrad.ops.reach import aligned
 from tracegrad.ops.shape import transpose_op
 from tracegrad.typing import Array, ArrayLike, DType
@@ -242,14 +242,7 @@ def _matmul_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], par
         x = np.reshape(x, (*x.shape[:-1], 1, x.shape[-1]))
     if y_ndim == 1:
         y = column(y)
-    ndim = max(x_ndim, y_ndim, 2)
-    x, y = [
-        np.reshape(v, (v.shape[0], *(1,) * (ndim + 1 - len(v.shape)), *v.shape[1:]))
-        if b and len(v.shape) < ndim + 1
-        else v
-        for v, b in zip((x, y), batched, strict=True)
-    ]
-    out = np.matmul(x, y)
+    out = np.matmul(*lined_up(batched, (x, y)))
     kept = (*out.shape[:-2], *(out.shape[-2:-1] if x_ndim > 1 else ()), *(out.shape[-1:] if y_ndim > 1 else ()))
     return out if kept == out.shape else np.reshape(out, kept)
 

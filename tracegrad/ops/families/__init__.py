@@ -19,9 +19,11 @@ from tracegrad.ops.families.arguments import of_axis as of_axis
 from tracegrad.ops.families.arguments import reject as reject
 from tracegrad.ops.families.arguments import require_held as require_held
 from tracegrad.ops.families.broadcasting import add_tangents as add_tangents
+from tracegrad.ops.families.broadcasting import all_batched as all_batched
 from tracegrad.ops.families.broadcasting import broadcast_shapes as broadcast_shapes
 from tracegrad.ops.families.broadcasting import cast as cast
 from tracegrad.ops.families.broadcasting import conform as conform
+from tracegrad.ops.families.broadcasting import lined_up as lined_up
 from tracegrad.ops.families.broadcasting import shape_of as shape_of
 from tracegrad.ops.families.broadcasting import total as total
 from tracegrad.ops.families.broadcasting import unbroadcast as unbroadcast
@@ -38,3 +40,4 @@ from tracegrad.ops.families.rules import first_of as first_of
 from tracegrad.ops.families.rules import locally_constant as locally_constant
 from tracegrad.ops.families.rules import neutral as neutral
 from tracegrad.ops.families.rules import same_type as same_type
+from tracegrad.ops.families.rules import shape_in_params as shape_in_params

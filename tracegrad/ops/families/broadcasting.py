@@ -98,6 +98,21 @@ def cast(d: Any, dtype: np.dtype[Any]) -> Any:
     return d if d.dtype == dtype else d.astype(dtype)
 
 
+def lined_up(batched: Sequence[bool], inputs: Sequence[Any]) -> list[Any]:
+    """Inputs of which some carry a batch in front: those of fewer dimensions get axes behind it, to broadcast as without it."""
+    ndims = [len(shape_of(x)) - b for x, b in zip(inputs, batched, strict=True)]
+    ndim = max(ndims)
+    return [
+        np.reshape(x, (x.shape[0], *(1,) * (ndim - n), *x.shape[1:])) if b and n < ndim else x
+        for x, b, n in zip(inputs, batched, ndims, strict=True)
+    ]
+
+
+def all_batched(size: int, batched: Sequence[bool], inputs: Sequence[Any]) -> list[Any]:
+    """Inputs of which some carry a batch in front, with the others repeated over it."""
+    return [x if b else np.broadcast_to(x, (size, *shape_of(x))) for x, b in zip(inputs, batched, strict=True)]
+
+
 def tangent_of(out: Any, t: Any) -> Any:
     """A tangent of `out`: broadcast to its shape and promoted to its dtype."""
     shape = shape_of(out)

@@ -19,7 +19,7 @@ from tracegrad.ops.families.broadcasting import (
     broadcast_shapes,
     conform,
     conform_masked,
-    shape_of,
+    lined_up,
     tangent_of,
     unbroadcast,
 )
@@ -82,13 +82,7 @@ def elementwise_batch(name: str) -> BatchRule:
     """Batched inputs carry the batch in front; those of fewer dimensions get axes behind it to broadcast as before."""
 
     def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-        ndims = [len(shape_of(x)) - b for x, b in zip(inputs, batched, strict=True)]
-        ndim = max(ndims)
-        lined_up = [
-            np.reshape(x, (x.shape[0], *(1,) * (ndim - n), *x.shape[1:])) if b and n < ndim else x
-            for x, b, n in zip(inputs, batched, ndims, strict=True)
-        ]
-        return bind(OPS[name], tuple(lined_up), params)
+        return bind(OPS[name], tuple(lined_up(batched, inputs)), params)
 
     return batch
 

@@ -10,7 +10,7 @@ import numpy as np
 from tracegrad.core.op import OPS, BatchRule, Definitions, Op, Params, Simplification, Wanted
 from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType, number_kind
-from tracegrad.ops.families.broadcasting import shape_of
+from tracegrad.ops.families.broadcasting import all_batched
 
 
 def no_partial(*_: Any, **__: Any) -> None:
@@ -61,15 +61,19 @@ def along_axis(name: str) -> BatchRule:
     without the batch is repeated over it."""
 
     def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-        whole = [x if b else np.broadcast_to(x, (size, *shape_of(x))) for x, b in zip(inputs, batched, strict=True)]
         behind: dict[str, Any] = {}
         if "axis" in params:
             behind["axis"] = params["axis"] + 1
         if "axes" in params:
             behind["axes"] = tuple([a + 1 for a in params["axes"]])
-        return bind(OPS[name], tuple(whole), {**params, **behind})
+        return bind(OPS[name], tuple(all_batched(size, batched, inputs)), {**params, **behind})
 
     return batch
+
+
+def shape_in_params(types: Sequence[ArrayType], params: Params) -> ArrayType:
+    """The type rule of an op whose params say what shape its output has; the dtype is its first input's."""
+    return ArrayType(params["shape"], types[0].dtype)
 
 
 def same_type(types: Sequence[ArrayType], params: Params) -> ArrayType:

@@ -15,7 +15,7 @@ from tracegrad.core.trace import as_array, bind
 from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import ArrayType, Shape, is_added, number_kind, type_of
 from tracegrad.ops.elementwise import astype
-from tracegrad.ops.families import implements, is_of_a_scalar, linear, normalize_axis, shape_of
+from tracegrad.ops.families import implements, is_of_a_scalar, linear, normalize_axis, shape_in_params, shape_of
 from tracegrad.ops.index.expression import (
     ALL,
     Index,
@@ -213,10 +213,6 @@ def _known_scatter_add(types: Sequence[ArrayType], values: Sequence[Any], params
     return summing if values[0] is None else partial(summing, values[0])
 
 
-def _scatter_add_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
-    return ArrayType(params["shape"], types[0].dtype)
-
-
 def _scatter_add_transpose(ct: Any, x: Any, *arrays: Any, index: Index, shape: Shape) -> Any:
     return bind(gather_op, (ct, *arrays), {"index": index})
 
@@ -246,7 +242,7 @@ def _scatter_add_reach(
 
 
 scatter_add_op = linear(
-    "scatter_add", _scatter_add, _scatter_add_transpose, reach=_scatter_add_reach, infer=_scatter_add_type, batch=_scatter_add_batch,
+    "scatter_add", _scatter_add, _scatter_add_transpose, reach=_scatter_add_reach, infer=shape_in_params, batch=_scatter_add_batch,
     linear=[{0}], kinds="biufc", samples=_scatter_add_samples, leaves_zeros=True, never_aliases=True,
     with_constants=_known_scatter_add,
     points=lambda types, out, params: points_into(params["shape"], params["index"], types, 1),

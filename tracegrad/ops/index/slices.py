@@ -13,7 +13,7 @@ from tracegrad.core.op import OPS, Params, Sample, View
 from tracegrad.core.trace import bind
 from tracegrad.core.tracer import Tracer, depends_on
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, Shape
-from tracegrad.ops.families import linear
+from tracegrad.ops.families import linear, shape_in_params
 from tracegrad.ops.index.expression import Index, basic, region, slice_entry, slice_of
 
 
@@ -128,10 +128,6 @@ def _unslice(x: Any, index: Index, shape: Shape) -> Any:
     return out
 
 
-def _unslice_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
-    return ArrayType(params["shape"], types[0].dtype)
-
-
 def _unslice_transpose(ct: Any, x: Any, index: Index, shape: Shape) -> Any:
     return bind(slice_op, (ct,), {"index": index})
 
@@ -148,7 +144,7 @@ def _unslice_samples() -> Iterable[Sample]:
 
 unslice_op = linear(
     "unslice", _unslice, _unslice_transpose,
-    infer=_unslice_type, batch=_unslice_batch, kinds="biufc", samples=_unslice_samples,
+    infer=shape_in_params, batch=_unslice_batch, kinds="biufc", samples=_unslice_samples,
     moves=True, leaves_zeros=True, never_aliases=True, strides=lambda inputs, types, params: in_c_order(params["shape"]),
 )  # fmt: skip
 

@@ -4,7 +4,6 @@ with u diagonals above the main one, `ab[u + i - j, j]` is `a[i, j]`, and what l
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -18,9 +17,10 @@ from tracegrad.core.quiet import isolated
 from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType
 from tracegrad.ops.contract import transposed
-from tracegrad.ops.families import cast, conform
+from tracegrad.ops.families import cast, conform, lined_up
 from tracegrad.ops.linalg.matrices import (
     each_matrix,
+    in_columns,
     in_lapack_floats,
     joint_batch,
     linalg_dtype,
@@ -123,15 +123,8 @@ def _banded_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], param
 def _banded_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
     ab, b = inputs
     if not batched[0] and len(ab.shape) == 2:
-        first = np.moveaxis(b, -2, 0)
-        columns = np.reshape(first, (first.shape[0], math.prod(first.shape[1:])))
-        return np.moveaxis(np.reshape(bind(solve_banded_op, (ab, columns), params), first.shape), 0, -2)
-    ndim = max(len(x.shape) - yes for x, yes in zip(inputs, batched, strict=True)) + 1
-    ab, b = [
-        np.reshape(x, (x.shape[0], *(1,) * (ndim - len(x.shape)), *x.shape[1:])) if yes and len(x.shape) < ndim else x
-        for x, yes in zip(inputs, batched, strict=True)
-    ]
-    return bind(solve_banded_op, (ab, b), params)
+        return in_columns(lambda columns: bind(solve_banded_op, (ab, columns), params), b)
+    return bind(solve_banded_op, tuple(lined_up(batched, inputs)), params)
 
 
 def _banded_samples() -> Iterable[Sample]:

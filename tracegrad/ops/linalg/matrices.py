@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from tracegrad.core.tracer import concrete
 from tracegrad.core.types import ArrayType, is_added, is_inexact, number_kind, type_of
 from tracegrad.ops.contract import conjugate_of_complex, transposed
 from tracegrad.ops.elementwise import astype
+from tracegrad.ops.families import all_batched
 from tracegrad.ops.linalg import two_by_two
 
 
@@ -153,10 +155,16 @@ def leading_batch(name: str) -> BatchRule:
 
 def given_batch(name: str) -> BatchRule:
     def batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
-        whole = [x if b else np.broadcast_to(x, (size, *x.shape)) for x, b in zip(inputs, batched, strict=True)]
-        return bind(OPS[name], tuple(whole), params)
+        return bind(OPS[name], tuple(all_batched(size, batched, inputs)), params)
 
     return batch
+
+
+def in_columns(solve: Callable[[Any], Any], b: Any, axis: int = -2) -> Any:
+    """`solve` of many right-hand sides at once, which are the columns of one matrix: those along `axis` of b."""
+    rows = np.moveaxis(b, axis, 0)
+    out = solve(np.reshape(rows, (rows.shape[0], math.prod(rows.shape[1:]))))
+    return np.moveaxis(np.reshape(out, (out.shape[0], *rows.shape[1:])), 0, axis)
 
 
 def uniform_matrices(seed: int, *shape: int) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from tracegrad.core.quiet import isolated
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.ops.contract import column, transposed
-from tracegrad.ops.families import cast, conform, implements
+from tracegrad.ops.families import cast, conform, implements, lined_up
 from tracegrad.ops.linalg import two_by_two
 from tracegrad.ops.linalg.hermitian import from_triangle
 from tracegrad.ops.linalg.matrices import (
@@ -24,6 +23,7 @@ from tracegrad.ops.linalg.matrices import (
     epsilon,
     given_batch,
     hermitian_part,
+    in_columns,
     leading_batch,
     linalg_dtype,
     require_matrices,
@@ -101,19 +101,9 @@ def _solve_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], para
     if vectors:
         b = column(b) if batched[1] else np.reshape(b, (*b.shape, 1))
     if not batched[0] and len(a.shape) == 2:
-        # One factorisation for all right-hand sides, as columns of one matrix.
-        columns = np.moveaxis(b, -2, 0)
-        solutions = _solve(a, np.reshape(columns, (columns.shape[0], math.prod(columns.shape[1:]))))
-        out = np.moveaxis(np.reshape(solutions, columns.shape), 0, -2)
+        out = in_columns(lambda columns: _solve(a, columns), b)  # with one factorisation
     else:
-        ndim = max(len(a.shape) - batched[0], len(b.shape) - batched[1]) + 1
-        a, b = [
-            np.reshape(x, (x.shape[0], *(1,) * (ndim - len(x.shape)), *x.shape[1:]))
-            if yes and len(x.shape) < ndim
-            else x
-            for x, yes in zip((a, b), batched, strict=True)
-        ]
-        out = _solve(a, b)
+        out = _solve(*lined_up(batched, (a, b)))
     return np.reshape(out, out.shape[:-1]) if vectors else out
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,9 +15,10 @@ from tracegrad.core.quiet import isolated
 from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType
 from tracegrad.ops.contract import conjugate_of_complex, transposed
-from tracegrad.ops.families import cast, conform
+from tracegrad.ops.families import cast, conform, lined_up
 from tracegrad.ops.linalg.matrices import (
     dominant_matrices,
+    in_columns,
     in_lapack_floats,
     joint_batch,
     linalg_dtype,
@@ -138,21 +138,10 @@ def _triangular_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], p
 def _triangular_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:
     a, b = inputs
     if not batched[0] and len(a.shape) == 2:
-        # One matrix for all right-hand sides, as columns (or rows) of one.
-        axis = -2 if params["left_side"] else -1
-        first = np.moveaxis(b, axis, 0)
-        columns = np.reshape(first, (first.shape[0], math.prod(first.shape[1:])))
         if params["left_side"]:
-            solved = bind(triangular_solve_op, (a, columns), params)
-        else:
-            solved = transposed(bind(triangular_solve_op, (a, transposed(columns)), params))
-        return np.moveaxis(np.reshape(solved, first.shape), 0, axis)
-    ndim = max(len(x.shape) - yes for x, yes in zip(inputs, batched, strict=True)) + 1
-    a, b = [
-        np.reshape(x, (x.shape[0], *(1,) * (ndim - len(x.shape)), *x.shape[1:])) if yes and len(x.shape) < ndim else x
-        for x, yes in zip(inputs, batched, strict=True)
-    ]
-    return bind(triangular_solve_op, (a, b), params)
+            return in_columns(lambda columns: bind(triangular_solve_op, (a, columns), params), b)
+        return in_columns(lambda rows: transposed(bind(triangular_solve_op, (a, transposed(rows)), params)), b, -1)
+    return bind(triangular_solve_op, tuple(lined_up(batched, inputs)), params)
 
 
 def how_to_solve(
