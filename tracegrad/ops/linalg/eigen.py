@@ -9,7 +9,7 @@ import numpy as np
 from numpy.linalg import LinAlgError
 
 from tracegrad.core.errors import user_source
-from tracegrad.core.op import Op, Params, Sample, Wanted
+from tracegrad.core.op import OPS, Op, Params, Sample, Wanted
 from tracegrad.core.quiet import isolated
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType
@@ -91,6 +91,21 @@ def _eigenvalue_cotangent(a: Any, w: Any, v: Any, ct: Any, kind: str, line: Line
     if kind == "eigh":
         return hermitian_part(transposed(recomposed(a, (w, v), ct, line)))
     return transposed(np.matmul(v * row(ct), solved("eigvals", _independent(v, line))))
+
+
+def _values_rules(kind: str) -> dict[str, Any]:
+    """The derivative rules of eigenvalues without their vectors, which `kind` gives with both."""
+
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
+        w, v = bind(OPS[kind], (primals[0],))
+        return _eigenvalue_tangent(w, v, tangents[0], kind, Line(user_source()))
+
+    def vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+        (a,) = primals
+        w, v = bind(OPS[kind], (a,))
+        return (conform(_eigenvalue_cotangent(a, w, v, ct, kind, Line(user_source())), a),)
+
+    return {"jvp": jvp, "vjp": vjp}
 
 
 def _given_values_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
@@ -187,17 +202,6 @@ def _eigvalsh_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     return ArrayType(t.shape[:-1], real_dtype(linalg_dtype("eigvalsh", t)))
 
 
-def _eigvalsh_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
-    w, v = bind(eigh_op, (primals[0],))
-    return _eigenvalue_tangent(w, v, tangents[0], "eigh", Line(user_source()))
-
-
-def _eigvalsh_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
-    (a,) = primals
-    _, v = bind(eigh_op, (a,))
-    return (conform(_eigenvalue_cotangent(a, out, v, ct, "eigh", Line(user_source())), a),)
-
-
 def _eigvalsh(a: Any) -> Any:
     return isolated(np.linalg.eigvalsh, hermitian_part(in_floats(a)))
 
@@ -206,8 +210,7 @@ eigvalsh_op = Op(
     "eigvalsh",
     evaluate=_eigvalsh,
     infer=_eigvalsh_type,
-    jvp=_eigvalsh_jvp,
-    vjp=_eigvalsh_vjp,
+    **_values_rules("eigh"),
     batch=leading_batch("eigvalsh"),
     held=RECOGNISED,
     samples=symmetric_samples,
@@ -301,17 +304,6 @@ def _eigvals_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     return _eig_type(types, params)[0]
 
 
-def _eigvals_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
-    w, v = bind(eig_op, (primals[0],))
-    return _eigenvalue_tangent(w, v, tangents[0], "eig", Line(user_source()))
-
-
-def _eigvals_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
-    (a,) = primals
-    w, v = bind(eig_op, (a,))
-    return (conform(_eigenvalue_cotangent(a, w, v, ct, "eig", Line(user_source())), a),)
-
-
 def _eigvals(a: Any) -> Any:
     return _to_complex(isolated(np.linalg.eigvals, a))
 
@@ -320,8 +312,7 @@ eigvals_op = Op(
     "eigvals",
     evaluate=_eigvals,
     infer=_eigvals_type,
-    jvp=_eigvals_jvp,
-    vjp=_eigvals_vjp,
+    **_values_rules("eig"),
     batch=leading_batch("eigvals"),
     samples=_eig_samples,
 )
