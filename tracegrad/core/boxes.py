@@ -113,14 +113,19 @@ def holds_jax_array(x: Any) -> bool:
 def accept_jax(namespace: dict[str, Any], names: Sequence[str] | None = None) -> list[str]:
     """Have the functions of these names in a module accept jax arrays, or all of those that are public. Returns the names."""
     if names is None:
-        public = [(name, x) for name, x in namespace.items() if not name.startswith("_")]
-        names = sorted([name for name, x in public if x is not accept_jax and not isinstance(x, ModuleType)])
+        names = sorted(
+            [
+                name
+                for name, x in namespace.items()
+                if not name.startswith("_") and x is not accept_jax and not isinstance(x, ModuleType)
+            ]
+        )
     for name in names:
         found = namespace[name]
         if isinstance(found, np.ufunc):
             namespace[name] = _Ufunc(found)
         elif callable(found) and not isinstance(found, type | GenericAlias) and not _is_given_no_array(found):
-            made = namespace[name] = accepting_jax(called_anew(found))
+            made = namespace[name] = public(found)
             made.__module__, made.__qualname__ = namespace["__name__"], name  # where it is found, by pickle too
     watch_ops()  # of which the module may have been the first to need some
     return list(names)
@@ -194,6 +199,11 @@ def called_anew(function: Callable[..., Any]) -> Callable[..., Any]:
             raise
 
     return called
+
+
+def public(function: Callable[..., Any]) -> Any:
+    """A function of ours as users have it: of jax arrays too, and anew where a program is being made."""
+    return accepting_jax(called_anew(function))
 
 
 def out_of_boxes(out: Any) -> Any:

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.boxes import public
 from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import is_inexact, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.index import take
-from tracegrad.scipy.interpolate.piecewise import known, public
+from tracegrad.scipy.interpolate.piecewise import known
 from tracegrad.scipy.interpolate.tensor import DEGREES, of_pchips, of_splines
 from tracegrad.tree import register_pytree_node
 from tracegrad.typing import Array, ArrayLike

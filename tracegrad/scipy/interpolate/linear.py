@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.boxes import public
 from tracegrad.core.errors import ShapeError, UnsupportedFunctionError, at, user_source
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.index import take
 from tracegrad.scipy.interpolate.bsplines import make_interp_spline
-from tracegrad.scipy.interpolate.piecewise import CubicSpline, known, numbered, public, samples
+from tracegrad.scipy.interpolate.piecewise import CubicSpline, known, numbered, samples
 from tracegrad.tree import register_pytree_node
 from tracegrad.typing import Array, ArrayLike
 

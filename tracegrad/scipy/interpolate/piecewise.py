@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.boxes import accepting_jax, called_anew
+from tracegrad.core.boxes import public
 from tracegrad.core.errors import ShapeError, UnsupportedFunctionError, at, user_source
 from tracegrad.core.trace import as_array
 from tracegrad.core.tracer import Tracer, constant_value, depends_on, plain_value
@@ -18,11 +18,6 @@ from tracegrad.ops.index import take
 from tracegrad.scipy.linalg import solve_banded
 from tracegrad.tree import register_pytree_node
 from tracegrad.typing import Array, ArrayLike
-
-
-def public(function: Any) -> Any:
-    """A function of ours that is all of a method: of jax arrays too, and anew where a program is being made."""
-    return accepting_jax(called_anew(function))
 
 
 def known(x: Any) -> Any:

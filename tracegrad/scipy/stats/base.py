@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.boxes import accepting_jax, called_anew
+from tracegrad.core.boxes import public
 from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import as_array
 from tracegrad.core.tracer import Tracer
@@ -344,7 +344,7 @@ class Discrete(Distribution):
 def make_public(dist: Any) -> None:
     """Have the methods of an object take jax arrays, keep NumPy's warnings to themselves, and name the user's line in errors."""
     for method in methods_of(type(dist)):
-        setattr(dist, method, accepting_jax(called_anew(_quiet(getattr(dist, method)))))
+        setattr(dist, method, public(_quiet(getattr(dist, method))))
 
 
 def methods_of(kind: type) -> list[str]:

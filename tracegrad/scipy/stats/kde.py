@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.core.boxes import accepting_jax, called_anew
+from tracegrad.core.boxes import public
 from tracegrad.core.errors import ShapeError, at, clip, user_source
 from tracegrad.core.trace import as_array
 from tracegrad.ops.elementwise.error_function import ndtr
@@ -22,17 +22,13 @@ from tracegrad.random.vectors import multivariate_normal
 from tracegrad.typing import Array, ArrayLike
 
 
-def _public(function: Callable[..., Any]) -> Callable[..., Any]:
-    return accepting_jax(called_anew(function))
-
-
 def _columns(x: ArrayLike) -> Any:
     """Points (d, m), of numbers or of one point too."""
     x = as_array(x)
     return np.reshape(x, (1, -1)) if np.ndim(x) < 2 else x
 
 
-@_public
+@public
 def _points(x: ArrayLike, d: int) -> Any:
     x = _columns(x)
     if np.shape(x)[0] == 1 and np.shape(x)[1] == d:
@@ -44,7 +40,7 @@ def _points(x: ArrayLike, d: int) -> Any:
     return x
 
 
-@_public
+@public
 def _weighted(dataset: ArrayLike, weights: ArrayLike | None) -> tuple[Any, Any, Any]:
     """The sample (d, n), weights that sum to one, and how many points without weights are worth as much."""
     dataset = _columns(dataset) * 1.0
@@ -61,7 +57,7 @@ def _weighted(dataset: ArrayLike, weights: ArrayLike | None) -> tuple[Any, Any, 
     return dataset, weights, 1 / np.sum(np.square(weights))
 
 
-@_public
+@public
 def _covariance(dataset: Any, weights: Any, neff: Any, factor: Any) -> Any:
     gap = dataset - np.sum(dataset * weights, axis=1, keepdims=True)
     return (gap * weights) @ gap.T / (1 - 1 / neff) * np.square(factor)
@@ -75,28 +71,28 @@ def _log_normal(points: Any, centers: Any, covariance: Any) -> Any:
     return -0.5 * np.sum(np.square(gap), axis=0) - np.sum(np.log(np.diagonal(root))) - 0.5 * d * math.log(2 * math.pi)
 
 
-@_public
+@public
 def _evaluate(points: Any, dataset: Any, weights: Any, covariance: Any) -> Any:
     return np.exp(_log_normal(points, dataset, covariance)) @ weights
 
 
-@_public
+@public
 def _logpdf(points: Any, dataset: Any, weights: Any, covariance: Any) -> Any:
     return logsumexp(_log_normal(points, dataset, covariance), axis=1, b=weights)
 
 
-@_public
+@public
 def _box(low: Any, high: Any, dataset: Any, weights: Any, covariance: Any) -> Any:
     spread = np.sqrt(covariance[0, 0])
     return np.sum(weights * (ndtr((high - dataset[0]) / spread) - ndtr((low - dataset[0]) / spread)))
 
 
-@_public
+@public
 def _product(centers: Any, weights: Any, dataset: Any, own: Any, covariance: Any) -> Any:
     return weights @ np.exp(_log_normal(centers, dataset, covariance)) @ own
 
 
-@_public
+@public
 def _moved(dataset: Any, chosen: Any, gaps: Any) -> Any:
     return take(dataset, chosen, axis=1) + np.moveaxis(gaps, -1, 0)
 
@@ -142,7 +138,7 @@ class gaussian_kde:
     @property
     def inv_cov(self) -> Array:
         """The inverse of the covariance (d, d)."""
-        return _public(np.linalg.inv)(self.covariance)
+        return public(np.linalg.inv)(self.covariance)
 
     def scotts_factor(self) -> Array:
         """D. W. Scott's width, neff**(-1 / (d + 4))."""
