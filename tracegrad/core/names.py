@@ -41,7 +41,7 @@ class Transformed(functools.partial[Any]):
         return self if instance is None else types.MethodType(self, instance)
 
     def __reduce__(self) -> Any:
-        return global_name(self) or (_made_again, self.made)
+        return global_name(self) or (made_again, self.made)
 
     def __copy__(self) -> Any:
         return self
@@ -53,7 +53,7 @@ class Transformed(functools.partial[Any]):
         return f"<{getattr(self.made[0], '__name__', 'transform')} of {described(self.made[1][0])}>"
 
 
-def _made_again(maker: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def made_again(maker: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return maker(*args, **kwargs)
 
 

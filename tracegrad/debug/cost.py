@@ -14,7 +14,7 @@ from tracegrad.core.graph import Eqn, Graph, Var, graphs_of, replace
 from tracegrad.core.types import is_inexact
 from tracegrad.debug.flops import flops_of, steps_of_loop
 from tracegrad.debug.residuals import residuals_of
-from tracegrad.lower.numpy.memory import size_of
+from tracegrad.lower.numpy.memory import bytes_moved, size_of
 from tracegrad.lower.numpy.peak import peak_of
 from tracegrad.lower.numpy.writer import Part, compiled, is_view, steps_of
 from tracegrad.lower.passes import simplify
@@ -212,11 +212,7 @@ def _run(steps: Iterable[Any], times: int, rounds: Mapping[Var, Any]) -> Iterabl
                 often = rounds[eqn.outputs[0]] if is_known else steps_of_loop(eqn)
                 yield from _run(steps_of(graph).steps, times * often, rounds)
         else:
-            yield eqn, times, 0 if step.views else _moved(eqn)
-
-
-def _moved(eqn: Eqn) -> int:
-    return sum([size_of(a.type) for a in (*eqn.inputs, *eqn.outputs)])
+            yield eqn, times, 0 if step.views else bytes_moved(eqn)
 
 
 def _kept(graph: Graph) -> list[tuple[Source | None, int]]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from tracegrad.core.arguments import looking_over
 from tracegrad.core.errors import name_of
+from tracegrad.core.names import made_again
 from tracegrad.core.tracebacks import trimming
 
 
@@ -27,11 +28,11 @@ class Call(NamedTuple):
 
     def reduced(self) -> tuple[Any, ...]:
         """How what was made is pickled."""
-        return _again, (self.maker, tuple(map(_sent, self.args)), {name: _sent(x) for name, x in self.kwargs.items()})
-
-
-def _again(maker: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return maker(*args, **kwargs)
+        return made_again, (
+            self.maker,
+            tuple(map(_sent, self.args)),
+            {name: _sent(x) for name, x in self.kwargs.items()},
+        )
 
 
 class _Public:

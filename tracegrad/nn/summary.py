@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tracegrad import tree
+from tracegrad.core.errors import clip
 from tracegrad.core.graph import Graph, graphs_of
 from tracegrad.core.late import LOADERS
 from tracegrad.core.types import ShapeDtypeStruct
@@ -81,7 +82,7 @@ class Summary(NamedTuple):
         outputs = min(max([len(line[1]) for line in lines]), max(12, room // 2))
         names = min(max([len(line[0]) for line in lines]), room - outputs)
         table = [
-            f"{_cut(name, names):<{names}}  {_cut(output, outputs):<{outputs}}  {params:>{numbers[0]}}  "
+            f"{clip(name, names):<{names}}  {clip(output, outputs):<{outputs}}  {params:>{numbers[0]}}  "
             f"{work:>{numbers[1]}}  {kept:>{numbers[2]}}".rstrip()
             for name, output, params, work, kept in lines
         ]
@@ -255,10 +256,6 @@ def _short(n: int, unit: str = "") -> str:
             return f"{size:.3g} {letter}{unit}".rstrip() if unit or letter else f"{n}"
         size /= step
     raise AssertionError
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 3] + "..."
 
 
 def _wrapped(text: str) -> list[str]:

@@ -41,11 +41,6 @@ def _is_plain(x: Any) -> bool:
     return all(map(_is_plain, x)) if type(x) is tuple else type(x) in _PLAIN
 
 
-def names_around(function: Any) -> list[Name]:
-    """The names that a function reads, and those that it calls."""
-    return [name for _, names in functions_around(function) for name in names]
-
-
 def functions_around(function: Any) -> list[tuple[FunctionType, list[Name]]]:
     """The function and those of the user's which names in it lead to, each with the names that it reads, and no other before it has."""
     around: list[tuple[FunctionType, list[Name]]] = []

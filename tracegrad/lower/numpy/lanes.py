@@ -64,7 +64,7 @@ def side_by_side(graph: Graph) -> tuple[Graph, int]:
     gone: set[int] = set()
     for lanes in alike:
         begin = _begin(graph, lanes, makers, readers)
-        if begin is not None and _lie_in_c_order(graph, lanes, layouts):
+        if begin is not None and _lie_in_c_order(lanes, layouts):
             sets.setdefault(begin, []).append(lanes)
             gone.update([i for lane in lanes for i in lane.eqns])
     found: list[Eqn] = []
@@ -165,7 +165,7 @@ def _begin(graph: Graph, lanes: Sequence[_Lane], makers: dict[Var, int], readers
     return None if is_late else begin
 
 
-def _lie_in_c_order(graph: Graph, lanes: Sequence[_Lane], layouts: Layouts) -> bool:
+def _lie_in_c_order(lanes: Sequence[_Lane], layouts: Layouts) -> bool:
     """Whether all arrays that are read lie so; what that assumes of inputs is assumed only then."""
     before = layouts.assumed
     given = [v for lane in lanes for v in lane.given]

@@ -165,3 +165,8 @@ def _is_number(eqn: Eqn) -> bool:
 def size_of(type: ArrayType) -> int:
     """In bytes, and nothing for a scalar."""
     return type.size * type.dtype.itemsize if type.shape else 0
+
+
+def bytes_moved(eqn: Eqn) -> int:
+    """The bytes that an equation reads and writes."""
+    return sum([size_of(a.type) for a in (*eqn.inputs, *eqn.outputs)])

@@ -14,7 +14,7 @@ from tracegrad.core.graph import Eqn, Graph, Literal, Var, graphs_of
 from tracegrad.core.memory import Strides
 from tracegrad.core.quiet import quietly
 from tracegrad.core.types import ArrayType
-from tracegrad.lower.numpy.memory import size_of
+from tracegrad.lower.numpy.memory import bytes_moved, size_of
 from tracegrad.lower.numpy.writer import lower
 
 # In bytes of arguments and results together: up to the first it is run on arrays of its own sizes, beyond on smaller ones, of about
@@ -44,7 +44,7 @@ def tried(
 ) -> Trial:
     """What an equation takes for arguments that lie like that (C order, if it is not said), and these constants. Where the rows of a
     batch choose Graphs, `chosen` are which; in turn, if it is not said."""
-    whole = _moved(eqn)
+    whole = bytes_moved(eqn)
     try:
         if whole <= WHOLE:
             return _found(eqn, _run(eqn, {}, lying, settled, chosen))
@@ -125,7 +125,7 @@ def _run(
     return _Run(
         most,
         held,
-        _moved(graph.eqns[0]),
+        bytes_moved(graph.eqns[0]),
         tuple([size_of(v.type) for v in outputs]),
         tuple([places[i] if i >= 0 else -1 for i in given]),
         tuple([type(r) is np.ndarray and r.base is not None for r in results]),
@@ -138,7 +138,7 @@ def _smaller(eqn: Eqn) -> Iterator[tuple[dict[int, int], dict[int, int]]]:
     sizes = sorted({n for t in types for n in t.shape}, reverse=True)
     most = max([t.ndim for t in types], default=0)
     itemsize = max([t.dtype.itemsize for t in types])
-    whole = _moved(eqn)
+    whole = bytes_moved(eqn)
     for n in sizes:
         if any([t.shape.count(n) > 1 for t in types]):
             continue
@@ -181,10 +181,6 @@ def _owner(x: Any) -> Any:
     while isinstance(x.base, np.ndarray):
         x = x.base
     return x
-
-
-def _moved(eqn: Eqn) -> int:
-    return sum([size_of(a.type) for a in (*eqn.inputs, *eqn.outputs)])
 
 
 def _watched(function: Callable[[], Any]) -> tuple[int, int, Any]:
