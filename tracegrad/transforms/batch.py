@@ -169,6 +169,11 @@ def batch_in_chunks(
     return [Batched(np.concatenate(p)) if p else w for p, w in zip(parts, wholes, strict=True)]
 
 
+def batched_types(graph: Graph, size: int, batched: Sequence[bool]) -> list[ArrayType]:
+    """The types of a Graph's inputs, where some of them carry a batch in front."""
+    return [ArrayType((size, *t.shape), t.dtype) if b else t for t, b in zip(graph.in_types, batched, strict=True)]
+
+
 def with_batch(x: Any, size: int) -> Any:
     """An output of `batch_graph` with the batch axis in front, repeated where it does not depend on the batch."""
     if type(x) is Batched:

@@ -18,11 +18,11 @@ from tracegrad.core.graph import Eqn, Graph, Var, remembered, replace
 from tracegrad.core.memory import in_c_order
 from tracegrad.core.op import OPS, Op, Params
 from tracegrad.core.tracing import trace_graph
-from tracegrad.core.types import ArrayType, number_kind
+from tracegrad.core.types import number_kind
 from tracegrad.lower.numpy.layouts import Layouts
 from tracegrad.lower.numpy.memory import size_of
 from tracegrad.lower.passes import simplify
-from tracegrad.transforms.batch import Batched, batch_graph
+from tracegrad.transforms.batch import Batched, batch_graph, batched_types
 from tracegrad.transforms.control.call import call_op
 
 FEW = 4  # steps from which on it pays
@@ -195,7 +195,7 @@ def _of_all_steps(graph: Graph, varying: Collection[Var], length: int) -> Graph 
         outs = batch_graph(graph, length, arrays, flags)
         return [x.value if type(x) is Batched else x for x in outs]
 
-    types = [ArrayType((length, *t.shape), t.dtype) if f else t for t, f in zip(graph.in_types, flags, strict=True)]
+    types = batched_types(graph, length, flags)
     found = trace_graph(all_steps, types, transform="vmap", user_function=graph, abstract=True)
     found = simplify(replace(found, name=f"{graph.name}_ahead"))
     sources: dict[Any, Any] = {v: e.raw_source for e in graph.eqns for v in e.outputs}

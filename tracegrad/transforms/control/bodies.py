@@ -26,7 +26,7 @@ from tracegrad.core.tracing import Finish, trace_graph, traced
 from tracegrad.core.types import ArrayType, is_inexact, number_kind, type_of
 from tracegrad.lower.passes import simplify
 from tracegrad.ops.elementwise import astype
-from tracegrad.transforms.batch import Batched, batch_graph, with_batch
+from tracegrad.transforms.batch import Batched, batch_graph, batched_types, with_batch
 from tracegrad.transforms.control.held import with_tangents
 from tracegrad.transforms.linear import strong, zeros_like_type
 
@@ -252,9 +252,7 @@ def batched_body(
                 varying.extend([flags[i] if i < carries else type(o) is Batched for i, o in enumerate(outs)])
                 return [with_batch(o, size) if v else o for o, v in zip(outs, varying, strict=True)]
 
-            types = [
-                ArrayType((size, *t.shape), t.dtype) if f else t for t, f in zip(body.in_types, flags, strict=True)
-            ]
+            types = batched_types(body, size, flags)
             graph = trace_graph(step, types, transform="vmap", user_function=body, abstract=True)
             if not grown:
                 return simplify(replace(graph, name=f"{body.name}_vmap")), tuple(flags), tuple(varying)

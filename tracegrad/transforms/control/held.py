@@ -32,7 +32,7 @@ from tracegrad.lower.numpy.writer import compiled
 from tracegrad.lower.passes import eliminate_dead_code, simplify
 from tracegrad.ops.collective import axis_index_op
 from tracegrad.ops.masks import Masked, filled
-from tracegrad.transforms.batch import Batched, batch_graph, rows_or_shared, with_batch
+from tracegrad.transforms.batch import Batched, batch_graph, batched_types, rows_or_shared, with_batch
 from tracegrad.transforms.control.zeros import call_nonzero, without
 from tracegrad.transforms.linear import pull_back, pushforward, strong
 
@@ -381,8 +381,7 @@ def batched_graph(
                 found[:] = [f or w for f, w in zip(found, wanted, strict=True)]
             return [with_batch(r, size) if f else r for r, f in zip(results, found, strict=True)]
 
-        types = [ArrayType((size, *t.shape), t.dtype) if b else t for t, b in zip(graph.in_types, batched, strict=True)]
-        return _derived(graph, rows, types, "vmap"), tuple(found)
+        return _derived(graph, rows, batched_types(graph, size, batched), "vmap"), tuple(found)
 
     axis = (context.batching, context.start) if context.batching in graph.axes else None
     key = "batch", size, tuple(batched), None if wanted is None else tuple(wanted), axis

@@ -28,7 +28,7 @@ from tracegrad.lower.numpy.lines import assigned, zeros
 from tracegrad.lower.numpy.steps import loop_step
 from tracegrad.lower.numpy.writer import compiled
 from tracegrad.lower.passes import simplify
-from tracegrad.transforms.batch import Batched, batch_graph, rows_or_shared, with_batch
+from tracegrad.transforms.batch import Batched, batch_graph, batched_types, rows_or_shared, with_batch
 from tracegrad.transforms.control.bodies import (
     LOOPS,
     Sections,
@@ -281,7 +281,7 @@ def _batched_condition(cond: Graph, size: int, batched: tuple[bool, ...]) -> tup
             varies = type(out) is Batched
             return [out.value if varies else out]
 
-        types = [ArrayType((size, *t.shape), t.dtype) if b else t for t, b in zip(cond.in_types, batched, strict=True)]
+        types = batched_types(cond, size, batched)
         graph = trace_graph(test, types, transform="vmap", user_function=cond, abstract=True)
         return simplify(replace(graph, name=f"{cond.name}_vmap")), varies
 
