@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
 
@@ -51,39 +51,27 @@ from tracegrad.typing import Array, Aux, P, R
 _ONES = {t: t(1) for t in (np.float64, np.float32, np.float16)}
 
 
+class GradOptions(TypedDict, total=False):
+    """The keywords of `grad` after `has_aux`, for its overloads."""
+
+    holomorphic: bool
+    allow_int: bool
+    unused: Unused
+    wrt: Wrt
+    complex: Complex
+
+
 @overload
 def value_and_grad(
-    fun: np.ufunc,
-    argnums: Argnums = 0,
-    has_aux: Literal[False] = False,
-    holomorphic: bool = False,
-    allow_int: bool = False,
-    unused: Unused = "zero",
-    wrt: Wrt = None,
-    complex: Complex = "jax",
+    fun: np.ufunc, argnums: Argnums = 0, has_aux: Literal[False] = False, **options: Unpack[GradOptions]
 ) -> Callable[..., tuple[Array, Array]]: ...
 @overload
 def value_and_grad(
-    fun: Callable[P, R],
-    argnums: Argnums = 0,
-    has_aux: Literal[False] = False,
-    holomorphic: bool = False,
-    allow_int: bool = False,
-    unused: Unused = "zero",
-    wrt: Wrt = None,
-    complex: Complex = "jax",
+    fun: Callable[P, R], argnums: Argnums = 0, has_aux: Literal[False] = False, **options: Unpack[GradOptions]
 ) -> Callable[P, tuple[R, Array]]: ...
 @overload
 def value_and_grad(
-    fun: Callable[P, tuple[R, Aux]],
-    argnums: Argnums = 0,
-    *,
-    has_aux: Literal[True],
-    holomorphic: bool = False,
-    allow_int: bool = False,
-    unused: Unused = "zero",
-    wrt: Wrt = None,
-    complex: Complex = "jax",
+    fun: Callable[P, tuple[R, Aux]], argnums: Argnums = 0, *, has_aux: Literal[True], **options: Unpack[GradOptions]
 ) -> Callable[P, tuple[tuple[R, Aux], Array]]: ...
 @overload
 def value_and_grad(
@@ -152,37 +140,15 @@ def value_and_grad(
 
 @overload
 def grad(
-    fun: np.ufunc,
-    argnums: Argnums = 0,
-    has_aux: Literal[False] = False,
-    holomorphic: bool = False,
-    allow_int: bool = False,
-    unused: Unused = "zero",
-    wrt: Wrt = None,
-    complex: Complex = "jax",
+    fun: np.ufunc, argnums: Argnums = 0, has_aux: Literal[False] = False, **options: Unpack[GradOptions]
 ) -> Callable[..., Array]: ...
 @overload
 def grad(
-    fun: Callable[P, Any],
-    argnums: Argnums = 0,
-    has_aux: Literal[False] = False,
-    holomorphic: bool = False,
-    allow_int: bool = False,
-    unused: Unused = "zero",
-    wrt: Wrt = None,
-    complex: Complex = "jax",
+    fun: Callable[P, Any], argnums: Argnums = 0, has_aux: Literal[False] = False, **options: Unpack[GradOptions]
 ) -> Callable[P, Array]: ...
 @overload
 def grad(
-    fun: Callable[P, tuple[Any, Aux]],
-    argnums: Argnums = 0,
-    *,
-    has_aux: Literal[True],
-    holomorphic: bool = False,
-    allow_int: bool = False,
-    unused: Unused = "zero",
-    wrt: Wrt = None,
-    complex: Complex = "jax",
+    fun: Callable[P, tuple[Any, Aux]], argnums: Argnums = 0, *, has_aux: Literal[True], **options: Unpack[GradOptions]
 ) -> Callable[P, tuple[Array, Aux]]: ...
 @overload
 def grad(

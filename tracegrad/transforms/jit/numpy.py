@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 import numpy as np
 
@@ -288,74 +288,31 @@ class Stepwise(Jitted[P, R]):
 _NOTHING = Entry(Graph((), (), (), {}), tree.tree_structure(None), Lasting())
 
 
+class JitOptions(TypedDict, total=False):
+    """The keywords of `jit`, for its overloads."""
+
+    backend: str | None
+    static_argnums: int | Sequence[int]
+    static_argnames: str | Sequence[str]
+    donate_argnums: int | Sequence[int]
+    donate_argnames: str | Sequence[str]
+    in_shardings: Any
+    out_shardings: Any
+    fast: bool
+    debug: bool
+    dims: Mapping[str, Sequence[str | None]] | None
+    branches: Branches | None
+    max_paths: int
+
+
 @overload
-def jit(
-    fun: np.ufunc,
-    *,
-    backend: str | None = None,
-    static_argnums: int | Sequence[int] = (),
-    static_argnames: str | Sequence[str] = (),
-    donate_argnums: int | Sequence[int] = (),
-    donate_argnames: str | Sequence[str] = (),
-    in_shardings: Any = None,
-    out_shardings: Any = None,
-    fast: bool = False,
-    debug: bool = False,
-    dims: Mapping[str, Sequence[str | None]] | None = None,
-    branches: Branches | None = None,
-    max_paths: int = MAX_PATHS,
-) -> Jitted[..., Array]: ...
+def jit(fun: np.ufunc, **options: Unpack[JitOptions]) -> Jitted[..., Array]: ...
 @overload
-def jit(
-    fun: Callable[P, R],
-    *,
-    backend: str | None = None,
-    static_argnums: int | Sequence[int] = (),
-    static_argnames: str | Sequence[str] = (),
-    donate_argnums: int | Sequence[int] = (),
-    donate_argnames: str | Sequence[str] = (),
-    in_shardings: Any = None,
-    out_shardings: Any = None,
-    fast: bool = False,
-    debug: bool = False,
-    dims: Mapping[str, Sequence[str | None]] | None = None,
-    branches: Branches | None = None,
-    max_paths: int = MAX_PATHS,
-) -> Jitted[P, R]: ...
+def jit(fun: Callable[P, R], **options: Unpack[JitOptions]) -> Jitted[P, R]: ...
 @overload
-def jit(
-    fun: Callable[..., Any],
-    *,
-    backend: str | None = None,
-    static_argnums: int | Sequence[int] = (),
-    static_argnames: str | Sequence[str] = (),
-    donate_argnums: int | Sequence[int] = (),
-    donate_argnames: str | Sequence[str] = (),
-    in_shardings: Any = None,
-    out_shardings: Any = None,
-    fast: bool = False,
-    debug: bool = False,
-    dims: Mapping[str, Sequence[str | None]] | None = None,
-    branches: Branches | None = None,
-    max_paths: int = MAX_PATHS,
-) -> Jitted[..., Any]: ...
+def jit(fun: Callable[..., Any], **options: Unpack[JitOptions]) -> Jitted[..., Any]: ...
 @overload
-def jit(
-    fun: None = None,
-    *,
-    backend: str | None = None,
-    static_argnums: int | Sequence[int] = (),
-    static_argnames: str | Sequence[str] = (),
-    donate_argnums: int | Sequence[int] = (),
-    donate_argnames: str | Sequence[str] = (),
-    in_shardings: Any = None,
-    out_shardings: Any = None,
-    fast: bool = False,
-    debug: bool = False,
-    dims: Mapping[str, Sequence[str | None]] | None = None,
-    branches: Branches | None = None,
-    max_paths: int = MAX_PATHS,
-) -> Callable[[Callable[P, R]], Jitted[P, R]]: ...
+def jit(fun: None = None, **options: Unpack[JitOptions]) -> Callable[[Callable[P, R]], Jitted[P, R]]: ...
 @trimming
 def jit(
     fun: Callable[..., Any] | None = None,
