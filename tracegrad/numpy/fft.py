@@ -27,6 +27,8 @@ __all__ = [
 ]  # fmt: skip
 
 Norm = str | None
+Ints = Sequence[int]
+Out = Array | None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -68,7 +70,7 @@ def _transform(op: Op, a: Any, n: int | None, axis: int, norm: Norm) -> Any:
 
 
 @implements(np.fft.fft)
-def fft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = None, out: Array | None = None) -> Array:
+def fft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = None, out: Out = None) -> Array:
     """`sum_m a[m] exp(-2πi km / n)` for k = 0 … n - 1 along the axis, which is cropped or filled up with zeros to n elements.
 
     `norm` says where the factor 1/n stands: "backward" (the default) in `ifft`, "forward" here, "ortho" 1/√n in both. The
@@ -84,7 +86,7 @@ def fft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = None, o
 
 
 @implements(np.fft.ifft)
-def ifft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = None, out: Array | None = None) -> Array:
+def ifft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = None, out: Out = None) -> Array:
     """The inverse of `fft`: `sum_k a[k] exp(2πi km / n) / n`.
 
     >>> ifft(fft([1.0, 2.0])).real.tolist()
@@ -94,7 +96,7 @@ def ifft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = None, 
 
 
 @implements(np.fft.rfft)
-def rfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = None, out: Array | None = None) -> Array:
+def rfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = None, out: Out = None) -> Array:
     """The first n // 2 + 1 elements of `fft` of a real array; the others are their conjugates.
 
     >>> rfft([1.0, 2.0, 3.0]).shape
@@ -107,7 +109,7 @@ def rfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = None, 
 
 
 @implements(np.fft.irfft)
-def irfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = None, out: Array | None = None) -> Array:
+def irfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = None, out: Out = None) -> Array:
     """The inverse of `rfft`: n real numbers, 2 (m - 1) where n is not given and `a` has m elements along the axis. Say `n` for an odd
     number. Imaginary parts of the first element and, for even n, of the one that stands at n / 2 count for nothing.
 
@@ -127,7 +129,7 @@ def _swapped(name: str, norm: Norm) -> str:
 
 
 @implements(np.fft.hfft)
-def hfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = None, out: Array | None = None) -> Array:
+def hfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = None, out: Out = None) -> Array:
     """`fft` of n numbers of which the first n // 2 + 1 are given and the others are their conjugates (Hermitian symmetry): real.
 
     >>> hfft([1.0, 1.0, 0.0]).tolist()
@@ -137,7 +139,7 @@ def hfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = None, 
 
 
 @implements(np.fft.ihfft)
-def ihfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = None, out: Array | None = None) -> Array:
+def ihfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = None, out: Out = None) -> Array:
     """The inverse of `hfft`: the first n // 2 + 1 elements of `ifft` of a real array.
 
     >>> ihfft([3.0, 1.0, -1.0, 1.0]).real.tolist()
@@ -178,13 +180,7 @@ def _many(op: Op, name: str, a: Any, s: Any, axes: Any, norm: Norm) -> Any:
 
 
 @implements(np.fft.fftn)
-def fftn(
-    a: ArrayLike,
-    s: Sequence[int] | None = None,
-    axes: Sequence[int] | None = None,
-    norm: Norm = None,
-    out: Array | None = None,
-) -> Array:
+def fftn(a: ArrayLike, s: Ints | None = None, axes: Ints | None = None, norm: Norm = None, out: Out = None) -> Array:
     """`fft` along each of the axes, all of them by default; `s` has the number of points for each, -1 for what there is.
 
     >>> fftn(np.eye(2)).real.tolist()
@@ -197,13 +193,7 @@ def fftn(
 
 
 @implements(np.fft.ifftn)
-def ifftn(
-    a: ArrayLike,
-    s: Sequence[int] | None = None,
-    axes: Sequence[int] | None = None,
-    norm: Norm = None,
-    out: Array | None = None,
-) -> Array:
+def ifftn(a: ArrayLike, s: Ints | None = None, axes: Ints | None = None, norm: Norm = None, out: Out = None) -> Array:
     """The inverse of `fftn`.
 
     >>> ifftn(np.ones((2, 4))).real.tolist()
@@ -213,13 +203,7 @@ def ifftn(
 
 
 @implements(np.fft.fft2)
-def fft2(
-    a: ArrayLike,
-    s: Sequence[int] | None = None,
-    axes: Sequence[int] = (-2, -1),
-    norm: Norm = None,
-    out: Array | None = None,
-) -> Array:
+def fft2(a: ArrayLike, s: Ints | None = None, axes: Ints = (-2, -1), norm: Norm = None, out: Out = None) -> Array:
     """`fftn` along the last two axes, unless others are named.
 
     >>> fft2(np.ones((3, 2, 2))).shape
@@ -229,13 +213,7 @@ def fft2(
 
 
 @implements(np.fft.ifft2)
-def ifft2(
-    a: ArrayLike,
-    s: Sequence[int] | None = None,
-    axes: Sequence[int] = (-2, -1),
-    norm: Norm = None,
-    out: Array | None = None,
-) -> Array:
+def ifft2(a: ArrayLike, s: Ints | None = None, axes: Ints = (-2, -1), norm: Norm = None, out: Out = None) -> Array:
     """The inverse of `fft2`.
 
     >>> ifft2(np.ones((2, 4))).real.tolist()
@@ -263,13 +241,7 @@ def _many_to_real(name: str, a: Any, s: Any, axes: Any, norm: Norm) -> Any:
 
 
 @implements(np.fft.rfftn)
-def rfftn(
-    a: ArrayLike,
-    s: Sequence[int] | None = None,
-    axes: Sequence[int] | None = None,
-    norm: Norm = None,
-    out: Array | None = None,
-) -> Array:
+def rfftn(a: ArrayLike, s: Ints | None = None, axes: Ints | None = None, norm: Norm = None, out: Out = None) -> Array:
     """`rfft` along the last of the axes, then `fft` along the others.
 
     >>> rfftn(np.ones((4, 6))).shape
@@ -279,13 +251,7 @@ def rfftn(
 
 
 @implements(np.fft.irfftn)
-def irfftn(
-    a: ArrayLike,
-    s: Sequence[int] | None = None,
-    axes: Sequence[int] | None = None,
-    norm: Norm = None,
-    out: Array | None = None,
-) -> Array:
+def irfftn(a: ArrayLike, s: Ints | None = None, axes: Ints | None = None, norm: Norm = None, out: Out = None) -> Array:
     """The inverse of `rfftn`. Say `s` where the last axis had an odd number of points.
 
     >>> irfftn(rfftn(np.eye(3)), s=(3, 3), axes=(0, 1)).round(12).tolist() == np.eye(3).tolist()
@@ -295,13 +261,7 @@ def irfftn(
 
 
 @implements(np.fft.rfft2)
-def rfft2(
-    a: ArrayLike,
-    s: Sequence[int] | None = None,
-    axes: Sequence[int] = (-2, -1),
-    norm: Norm = None,
-    out: Array | None = None,
-) -> Array:
+def rfft2(a: ArrayLike, s: Ints | None = None, axes: Ints = (-2, -1), norm: Norm = None, out: Out = None) -> Array:
     """`rfftn` along the last two axes, unless others are named.
 
     >>> rfft2(np.ones((2, 4))).shape
@@ -311,13 +271,7 @@ def rfft2(
 
 
 @implements(np.fft.irfft2)
-def irfft2(
-    a: ArrayLike,
-    s: Sequence[int] | None = None,
-    axes: Sequence[int] = (-2, -1),
-    norm: Norm = None,
-    out: Array | None = None,
-) -> Array:
+def irfft2(a: ArrayLike, s: Ints | None = None, axes: Ints = (-2, -1), norm: Norm = None, out: Out = None) -> Array:
     """The inverse of `rfft2`.
 
     >>> irfft2(np.ones((2, 3))).shape
