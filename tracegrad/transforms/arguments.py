@@ -22,6 +22,7 @@ from tracegrad.core.errors import (
     described,
     user_source,
 )
+from tracegrad.core.names import leaf_names
 from tracegrad.core.programs import lifted
 from tracegrad.core.trace import Trace, as_array, require_numbers
 from tracegrad.core.tracer import Tracer
@@ -277,6 +278,16 @@ def split(
         return fun(*call, **kwargs)
 
     return partial, tuple([args[i] for i in normal]), normal
+
+
+def split_leaves(
+    fun: Callable[..., Any], argnums: Argnums, args: tuple[Any, ...], kwargs: dict[str, Any], transform: str, of: Any
+) -> tuple[Callable[..., Any], tuple[Any, ...], list[int], list[Any], Any, Callable[[int], str]]:
+    """What `split` gives, and the arguments' leaves as arrays, their tree and their names, which are those of the function `of`."""
+    partial, primals, positions = split(fun, argnums, args, kwargs, transform)
+    leaves, in_tree = tree.tree_flatten(primals)
+    names = leaf_names(of, in_tree, positions)
+    return partial, primals, positions, arrays_of(leaves, names), in_tree, names
 
 
 def check_inputs(leaves: Sequence[Any], names: Callable[[int], str], transform: str, holomorphic: bool) -> None:

@@ -14,13 +14,13 @@ from tracegrad.core.context import context, watcher, watching
 from tracegrad.core.errors import require_callable
 from tracegrad.core.graph import Graph
 from tracegrad.core.memory import compact
-from tracegrad.core.names import leaf_names, named_after
+from tracegrad.core.names import named_after
 from tracegrad.core.programs import lifted
 from tracegrad.core.tracebacks import trimming
 from tracegrad.core.tracer import Tracer
-from tracegrad.core.tracing import arrays_of, trace_graph
+from tracegrad.core.tracing import trace_graph
 from tracegrad.core.types import ArrayType, type_of
-from tracegrad.transforms.arguments import Argnums, check_inputs, check_outputs, split
+from tracegrad.transforms.arguments import Argnums, check_inputs, check_outputs, split_leaves
 from tracegrad.transforms.batch import batch_graph, with_batch
 from tracegrad.transforms.compressed import only_number, sparse_jacobian
 from tracegrad.transforms.grad import grad
@@ -114,10 +114,8 @@ def _jacfwd(
     def jacobian(*args: Any, **kwargs: Any) -> Any:
         if watching and (watch := watcher()) is not None:
             return watch(_jacfwd(transform, fun, argnums, has_aux, holomorphic, of), args, kwargs)
-        partial, primals, positions = split(fun, argnums, args, kwargs, transform)
-        leaves, in_tree = tree.tree_flatten(primals)
-        names = leaf_names(of, in_tree, positions)
-        leaves = arrays_of(leaves, names)
+        split = split_leaves(fun, argnums, args, kwargs, transform, of)
+        partial, primals, positions, leaves, in_tree, names = split
         check_inputs(leaves, names, transform, holomorphic)
         out, push, *aux = linearize_as(transform, partial, primals, has_aux, of, positions)
         out_leaves, out_tree = tree.tree_flatten(out)
@@ -204,10 +202,8 @@ def _jacrev(
     def jacobian(*args: Any, **kwargs: Any) -> Any:
         if watching and (watch := watcher()) is not None:
             return watch(_jacrev(transform, fun, argnums, has_aux, holomorphic, allow_int, of), args, kwargs)
-        partial, primals, positions = split(fun, argnums, args, kwargs, transform)
-        leaves, in_tree = tree.tree_flatten(primals)
-        names = leaf_names(of, in_tree, positions)
-        leaves = arrays_of(leaves, names)
+        split = split_leaves(fun, argnums, args, kwargs, transform, of)
+        partial, primals, positions, leaves, in_tree, names = split
         if not allow_int:
             check_inputs(leaves, names, transform, holomorphic)
         out, pull, *aux = vjp_as(transform, partial, primals, has_aux, of, positions)

@@ -24,7 +24,7 @@ from tracegrad.core.boxes import accepting_jax
 from tracegrad.core.context import context
 from tracegrad.core.errors import DifferentiationError, at, described, require_callable, user_source
 from tracegrad.core.graph import Eqn, Graph, evaluate, exact_params, interpret
-from tracegrad.core.names import leaf_names, named_after
+from tracegrad.core.names import named_after
 from tracegrad.core.op import Op, Params, Wanted
 from tracegrad.core.programs import lifted
 from tracegrad.core.trace import bind
@@ -32,25 +32,11 @@ from tracegrad.core.tracebacks import trimming
 from tracegrad.core.tracer import Tracer, settled_tree
 from tracegrad.core.tracing import arrays_of, trace_graph
 from tracegrad.core.types import is_inexact, number_kind, type_of
-from tracegrad.transforms.arguments import Argnums, check_inputs, split, split_aux
+from tracegrad.transforms.arguments import Argnums, check_inputs, split_aux, split_leaves
 from tracegrad.transforms.batch import batch_graph, own_arrays, with_batch
 from tracegrad.transforms.compressed import Point, diagonal
 from tracegrad.transforms.linear import strong
 from tracegrad.transforms.linearize import jvp_as, vjp_as
-
-
-def _taken(
-    transform: str, fun: Callable[..., Any], argnums: Argnums, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Callable[..., Any], list[Any], Any, Callable[[int], str], list[int]]:
-    """The function of the arguments at `argnums` alone, their leaves, which are real and floating, their tree and names, and the
-    positions."""
-    partial, primals, positions = split(fun, argnums, args, kwargs, transform)
-    leaves, in_tree = tree.tree_flatten(primals)
-    names = leaf_names(fun, in_tree, positions)
-    leaves = arrays_of(leaves, names)
-    check_inputs(leaves, names, transform, False)
-    return partial, leaves, in_tree, names, positions
-
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The diagonal.
@@ -82,7 +68,9 @@ def hessian_diag(fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = 
     require_callable(fun, "hessian_diag")
 
     def diagonal_of(*args: Any, **kwargs: Any) -> Any:
-        partial, leaves, in_tree, names, positions = _taken("hessian_diag", fun, argnums, args, kwargs)
+        split = split_leaves(fun, argnums, args, kwargs, "hessian_diag", fun)
+        partial, _, positions, leaves, in_tree, names = split
+        check_inputs(leaves, names, "hessian_diag", False)
 
         def gradient(*chosen: Any) -> Any:
             out, pull, *aux = vjp_as("hessian_diag", partial, chosen, has_aux, fun, positions)
@@ -151,7 +139,8 @@ def laplacian(fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = Fal
     require_callable(fun, "laplacian")
 
     def laplacian_of(*args: Any, **kwargs: Any) -> Any:
-        partial, leaves, in_tree, names, _ = _taken("laplacian", fun, argnums, args, kwargs)
+        partial, _, _, leaves, in_tree, names = split_leaves(fun, argnums, args, kwargs, "laplacian", fun)
+        check_inputs(leaves, names, "laplacian", False)
         out_tree: Any = None
         aux_tree: Any = None
         aux: list[Any] = []
