@@ -8,7 +8,7 @@ linear map of the tangents, and the other way round (Radul et al., "You Only Lin
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -362,10 +362,7 @@ def transposed_jvp(op: Op, wanted: Wanted, ct: Any, out: Any, values: Sequence[A
         return [None] * len(wanted)
 
     def linear(*tangents: Any) -> Sequence[Any]:
-        spread: list[Any] = [None] * len(values)
-        for i, t in zip(differentiable, tangents, strict=True):
-            spread[i] = t
-        result = jvp(values, spread, out, params)
+        result = jvp(values, at_positions(len(values), differentiable, tangents), out, params)
         return result if op.multiple_results else (result,)
 
     types = [strong(type_of(values[i])) for i in differentiable]
@@ -386,22 +383,27 @@ def transposed_vjp(
     differentiable = [i for i, t in enumerate(types) if is_inexact(t.dtype)]
 
     def linear(*cts: Any) -> Sequence[Any]:
-        spread: list[Any] = [None] * len(outs)
-        for i, c in zip(differentiable, cts, strict=True):
-            spread[i] = c
-        return vjp(active, spread if op.multiple_results else spread[0], out, values, params)
+        full = at_positions(len(outs), differentiable, cts)
+        return vjp(active, full if op.multiple_results else full[0], out, values, params)
 
     found = transpose(
         linear, [types[i] for i in differentiable], [tangents[i] for i in active], _transposed(op, params)
     )
-    by_position = dict(zip(differentiable, found, strict=True))
-    full = [by_position.get(i) for i in range(len(outs))]
+    full = at_positions(len(outs), differentiable, found)
     return full if op.multiple_results else full[0]
 
 
 def _transposed(op: Op, params: Params) -> str:
     name = repr(str(next(iter(params.values())))) if op.runs_user_code else op.name
     return f"the transpose of the derivative rule of {name}"
+
+
+def at_positions(n: int, positions: Iterable[int], values: Iterable[Any]) -> list[Any]:
+    """Tangents or cotangents of n arrays, of which these have any: None, a structural zero, for the others."""
+    full: list[Any] = [None] * n
+    for i, value in zip(positions, values, strict=True):
+        full[i] = value
+    return full
 
 
 def strong(type: ArrayType) -> ArrayType:

@@ -19,7 +19,7 @@ from tracegrad.core.tracing import trace_graph
 from tracegrad.core.types import ArrayType, ShapeDtypeStruct, is_inexact
 from tracegrad.transforms.arguments import matching
 from tracegrad.transforms.batch import own_arrays
-from tracegrad.transforms.linear import strong
+from tracegrad.transforms.linear import at_positions, strong
 
 
 class Space(NamedTuple):
@@ -90,10 +90,7 @@ class Linear:
         found: list[int] = []
 
         def flat(*arrays: Any) -> list[Any]:
-            full: list[Any] = [None] * len(self.source.types)
-            for i, x in zip(active, arrays, strict=True):
-                full[i] = x
-            results = self.apply(full)
+            results = self.apply(at_positions(len(self.source.types), active, arrays))
             found[:] = [i for i, r in enumerate(results) if r is not None]
             return [results[i] for i in found]
 
@@ -164,10 +161,8 @@ def _applied(structure: Structure, leaves: Sequence[Any], args: tuple[Any, ...])
     kind, source, target, graph, found = structure
 
     def apply(given: Sequence[Any]) -> list[Any]:
-        results: list[Any] = [None] * len(target.types)
         outputs = evaluate(graph, [*[given[i] for i in source.floating()], *leaves])
-        for i, r in zip(found, outputs, strict=True):
-            results[i] = r
+        results = at_positions(len(target.types), found, outputs)
         return results
 
     likes = [ShapeDtypeStruct(t.shape, t.dtype) for t in target.types]

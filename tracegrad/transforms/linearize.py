@@ -26,6 +26,7 @@ from tracegrad.transforms.arguments import as_output, lowered, lowered_aux, matc
 from tracegrad.transforms.batch import own_arrays
 from tracegrad.transforms.forward import Forward
 from tracegrad.transforms.linear import (
+    at_positions,
     pull_back,
     pushforward,
     require_linear,
@@ -314,9 +315,7 @@ def _linear_graph(
     """The pushforward as a Graph of the tangents of the active inputs."""
 
     def push(*tangents: Any) -> list[Any]:
-        full: list[Any] = [None] * len(inputs)
-        for i, t in zip(active, tangents, strict=True):
-            full[i] = t
+        full = at_positions(len(inputs), active, tangents)
         return own_arrays(_push(trace, eqns, inputs, outputs, full), outputs)
 
     types = [strong(inputs[i].type) for i in active]

@@ -42,7 +42,7 @@ from tracegrad.ops.families import cast
 from tracegrad.ops.masks import filled
 from tracegrad.transforms.arguments import as_output, matching
 from tracegrad.transforms.batch import own_arrays
-from tracegrad.transforms.linear import pushed, strong
+from tracegrad.transforms.linear import at_positions, pushed, strong
 from tracegrad.typing import PyTree
 
 
@@ -237,10 +237,8 @@ class Expansion:
         def tangents(*arrays: Any) -> list[Any]:
             nonlocal has
             given, found = list(arrays[: len(types)]), arrays[len(types) + len(active) :]
-            spread: list[Any] = [None] * len(types)
-            for i, t in zip(active, arrays[len(types) :], strict=False):
-                spread[i] = t
-            result = pushed(op, active, spread, found if op.multiple_results else found[0], given, params)
+            ts = at_positions(len(types), active, arrays[len(types) : len(types) + len(active)])
+            result = pushed(op, active, ts, found if op.multiple_results else found[0], given, params)
             results = [filled(r) for r in (result if op.multiple_results else (result,))]
             has = tuple([r is not None for r in results])
             return [r for r in results if r is not None]

@@ -37,7 +37,7 @@ from tracegrad.transforms.control.held import (
     tangents_of,
 )
 from tracegrad.transforms.control.zeros import without
-from tracegrad.transforms.linear import is_zero, pull_back, require_linear, require_no_offset, strong
+from tracegrad.transforms.linear import at_positions, is_zero, pull_back, require_linear, require_no_offset, strong
 
 # For each branch its outputs, None where it has none and gives zeros.
 Outputs = Sequence[Sequence[Atom | None]]
@@ -111,9 +111,7 @@ def _united(graphs: Graphs, found: Sequence[tuple[int, ...]]) -> tuple[Branches,
     return with_outputs(graphs, [[k.get(i) for i in union] for k in known]), union
 
 
-def with_inputs(
-    graphs: Sequence[Graph], positions: Sequence[Sequence[Any]], ends: Sequence[Any] = ()
-) -> tuple[Graphs, list[Any]]:
+def with_inputs(graphs: Sequence[Graph], positions: Sequence[Sequence[Any]]) -> tuple[Graphs, list[Any]]:
     """The Graphs, each of which has inputs for some of a number of positions, and further ones, with inputs for all that any of
     them has."""
     union = sorted(set().union(*positions))
@@ -225,9 +223,7 @@ def _transpose(graph: Graph, wanted: Wanted) -> Reverse:
         require_no_offset(eqns, ())
         if not all([(type(o) is Tracer and o.origin is trace) or is_zero(o) for o in outputs]):
             raise DifferentiationError(f"linear_transpose: an output of {graph.name!r} is not linear")
-        cts: list[Any] = [None] * len(outputs)
-        for i, ct in zip(given, arrays[len(others) :], strict=True):
-            cts[i] = ct
+        cts = at_positions(len(outputs), given, arrays[len(others) :])
         results = pull_back(trace, eqns, tracers, outputs, cts)
         found.extend([i for i, r in zip(wanted, results, strict=True) if r is not None])
         return [r for r in results if r is not None]

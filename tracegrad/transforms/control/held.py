@@ -34,7 +34,7 @@ from tracegrad.ops.collective import axis_index_op
 from tracegrad.ops.masks import Masked, filled
 from tracegrad.transforms.batch import Batched, batch_graph, batched_types, rows_or_shared, with_batch
 from tracegrad.transforms.control.zeros import call_nonzero, without
-from tracegrad.transforms.linear import pull_back, pushforward, strong
+from tracegrad.transforms.linear import at_positions, pull_back, pushforward, strong
 
 Graphs = tuple[Graph, ...]
 
@@ -106,9 +106,7 @@ def joint_of(graph: Graph, wanted: Wanted, given: tuple[int, ...]) -> tuple[Grap
         for i, t in zip(wanted, tracers, strict=True):
             inputs[i] = t
         outputs, eqns = trace.recorded(evaluate, graph, inputs)
-        cts: list[Any] = [None] * len(outputs)
-        for i, ct in zip(given, arrays[count:], strict=True):
-            cts[i] = ct
+        cts = at_positions(len(outputs), given, arrays[count:])
         results = pull_back(trace, eqns, tracers, outputs, cts)
         found.extend([i for i, r in zip(wanted, results, strict=True) if r is not None])
         plain = [o.value if type(o) is Tracer and o.origin is trace else o for o in outputs]

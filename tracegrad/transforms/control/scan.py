@@ -41,7 +41,7 @@ from tracegrad.transforms.control.bodies import (
 from tracegrad.transforms.control.held import Parts, keeping, pruned
 from tracegrad.transforms.control.held import reverse as derivative_of
 from tracegrad.transforms.control.zeros import without
-from tracegrad.transforms.linear import strong, zeros_like_type
+from tracegrad.transforms.linear import at_positions, strong, zeros_like_type
 
 
 def scan(
@@ -258,9 +258,7 @@ def _reversed(params: Params, wanted: Wanted) -> Parts:
         s = sections.split(arrays)
         moving, fixed = iter(s.varying), iter(s.constant)
         needed = [next(fixed) if which == 0 and i >= ends else next(moving) for which, i in parts.needs]
-        cts: list[Any] = [None] * count
-        for i, ct in zip((*active, *given), s.ct + s.given, strict=True):
-            cts[i] = ct
+        cts = at_positions(count, (*active, *given), s.ct + s.given)
         pulled = parts.pull(needed, cts, evaluate)
         found.extend([i for i in pulled if carries <= i < ends])
         return [

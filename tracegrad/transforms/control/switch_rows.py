@@ -41,7 +41,7 @@ from tracegrad.transforms.control.branches import (
 from tracegrad.transforms.control.call import call_op, pull_call
 from tracegrad.transforms.control.held import Graphs, batch_of, expand_linear, keeping, once
 from tracegrad.transforms.control.zeros import without
-from tracegrad.transforms.linear import pull_back
+from tracegrad.transforms.linear import at_positions, pull_back
 
 
 def _expand(trace: Trace, inputs: tuple[Any, ...], params: Params) -> Any:
@@ -128,9 +128,7 @@ def _pull_shared(wanted: Wanted, cts: Sequence[Any], primals: Sequence[Any], par
         found: list[int] = []
 
         def cotangents(*arrays: Any) -> list[Any]:
-            cts: list[Any] = [None] * len(graphs[0].outputs)
-            for i, ct in zip(given, arrays[count:], strict=True):
-                cts[i] = ct
+            cts = at_positions(len(graphs[0].outputs), given, arrays[count:])
             results = pull_anew(wanted, cts, arrays[:count], params)
             found.extend([i for i, r in results.items() if r is not None])
             return [results[i] for i in found]
@@ -162,9 +160,8 @@ def _evaluate_pull(
     for i, t in zip(wanted, tracers, strict=True):
         operands[i] = t
     outs, eqns = trace.recorded(_by_rows, index, operands, branches, batched)
-    cts: list[Any] = [None] * len(outs)
-    for i, ct in zip(given, arrays[len(batched) :], strict=False):  # constants of the graph come last
-        cts[i] = ct
+    count = len(batched)  # constants of the graph come last
+    cts = at_positions(len(outs), given, arrays[count : count + len(given)])
     results = pull_back(trace, eqns, tracers, outs, cts)
     return tuple(own_arrays(results, tracers, [index, *arrays]))
 

@@ -9,6 +9,7 @@ from tracegrad import tree
 from tracegrad.core.graph import Graph, exactly
 from tracegrad.core.reuse import Draws
 from tracegrad.core.tracer import Tracer
+from tracegrad.transforms.linear import at_positions
 
 
 class Rules:
@@ -124,10 +125,7 @@ def without_none(
 
     def flat(*given: Any) -> list[Any]:
         nonlocal results
-        full: list[Any] = [None] * len(arrays)
-        for i, x in zip(known, given, strict=True):
-            full[i] = x
-        results = function(full)
+        results = function(at_positions(len(arrays), known, given))
         return [r for r in results if r is not None]
 
     found = iter(run(flat, known))
