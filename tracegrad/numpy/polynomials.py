@@ -76,8 +76,8 @@ def _advice(name: str) -> str:
     return f"drop no zeros: tnp.{name}(..., trim_leading_zeros=False), with `import tracegrad.numpy as tnp`"
 
 
-def _without_leading_zeros(p: Any, name: str) -> Any:
-    found = np.flatnonzero(concrete(p, f"the leading zeros that np.{name} drops", _advice(name)))
+def _without_leading_zeros(p: Any) -> Any:
+    found = np.flatnonzero(concrete(p, "the leading zeros that np.polymul drops", _advice("polymul")))
     return p[int(found[0]) if len(found) else p.shape[0] - 1 :]
 
 
@@ -91,7 +91,7 @@ def polymul(a1: ArrayLike, a2: ArrayLike, *, trim_leading_zeros: bool = True) ->
     """
     first, second = _coefficients(a1, "polymul"), _coefficients(a2, "polymul")
     if trim_leading_zeros:
-        first, second = _without_leading_zeros(first, "polymul"), _without_leading_zeros(second, "polymul")
+        first, second = _without_leading_zeros(first), _without_leading_zeros(second)
     return np.convolve(first, second)
 
 

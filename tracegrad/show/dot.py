@@ -15,7 +15,6 @@ from tracegrad.show.model import Model
 COLOURS = ("#8fb8de", "#e7b75f", "#d98880", "#b9c4c9", "#a9cfa3", "#c3a6d8", "#7f8c9a", "#d5d0c4")
 _VALUE, _GRADIENT, _WRONG = "#1f5fa8", "#c25e00", "#c62828"
 _FONT = "Helvetica"
-_HIDDEN = -2
 
 
 def dot(drawn: Model, values: Sequence[Any], gradients: Sequence[Any], backward: str) -> str:

@@ -70,7 +70,6 @@ class ModuleSource:
         self._called_by_user = known
         self.quotes = Quotes()
         self.quotes.names.take("np")
-        self._functions: list[str] = []
         self._names: dict[Graph, str] = {}  # of functions
         self._consts: dict[int, tuple[str, Any]] = {}  # the names of arrays, and these, whose identity stays their own
         self._templates: dict[Eqn, str | tuple[Written, Sequence[str]]] = {}

@@ -132,13 +132,13 @@ def vgg(depth: int = 16, classes: int = 1000) -> Layer:
 
 
 @maker
-def _conv_norm(features: int, kernel: int, strides: int = 1, groups: int = 1, momentum: float = 0.9) -> Layer:
+def _conv_norm(features: int, kernel: int, strides: int = 1, groups: int = 1) -> Layer:
     """A convolution without bias, with zeros on both sides alike, and batch norm."""
 
     @layer("conv_norm")
     def conv_norm(p: Scope, x: Any) -> Any:
         conv = nn.Conv(features, kernel, strides, padding=kernel // 2, feature_group_count=groups, use_bias=False)
-        return p(nn.BatchNorm(momentum), p(conv, x, name="conv"), name="norm")
+        return p(nn.BatchNorm(0.9), p(conv, x, name="conv"), name="norm")
 
     return conv_norm
 

@@ -14,14 +14,13 @@ from tracegrad.nn import initializers
 from tracegrad.nn.layer import Layer, layer
 from tracegrad.nn.making import maker
 from tracegrad.nn.models.images import _one_of
-from tracegrad.nn.scope import Init, Scope
+from tracegrad.nn.scope import Scope
 
 
-def _feed_forward(p: Scope, x: Any, features: int, rate: float, use_bias: bool = True, init: Init | None = None) -> Any:
+def _feed_forward(p: Scope, x: Any, features: int, rate: float) -> Any:
     """Two Dense layers, the first of them wide."""
-    options: dict[str, Any] = {"use_bias": use_bias} if init is None else {"use_bias": use_bias, "kernel_init": init}
-    h = nn.gelu(p(nn.Dense(features, **options), x, name="up"))
-    return p(nn.Dropout(rate), p(nn.Dense(x.shape[-1], **options), h, name="down"))
+    h = nn.gelu(p(nn.Dense(features), x, name="up"))
+    return p(nn.Dropout(rate), p(nn.Dense(x.shape[-1]), h, name="down"))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -9,11 +9,11 @@ import numpy as np
 from tracegrad.core.op import Sample
 
 
-def unary_samples(low: float, high: float, *, seed: int = 0) -> Callable[[], Iterable[Sample]]:
+def unary_samples(low: float, high: float) -> Callable[[], Iterable[Sample]]:
     """Samples of one input: a matrix, a scalar, an empty array, with values in (low, high)."""
 
     def samples() -> Iterable[Sample]:
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(0)
         yield Sample((rng.uniform(low, high, (2, 3)),))
         yield Sample((rng.uniform(low, high),))
         yield Sample((np.zeros((0, 2)) + (low + high) / 2,))
@@ -46,13 +46,13 @@ def binary_samples(
     return samples
 
 
-def integer_samples(inputs: int, low: int = 0, high: int = 6) -> Callable[[], Iterable[Sample]]:
-    """Samples of integer inputs."""
+def integer_samples(inputs: int) -> Callable[[], Iterable[Sample]]:
+    """Samples of inputs that are integers from 0 to 5."""
 
     def samples() -> Iterable[Sample]:
         rng = np.random.default_rng(2)
-        yield Sample(tuple([rng.integers(low, high, (2, 3)) for _ in range(inputs)]))
+        yield Sample(tuple([rng.integers(0, 6, (2, 3)) for _ in range(inputs)]))
         if inputs == 2:
-            yield Sample((rng.integers(low, high, (2, 1)), rng.integers(low, high, 3)))
+            yield Sample((rng.integers(0, 6, (2, 1)), rng.integers(0, 6, 3)))
 
     return samples
