@@ -43,7 +43,7 @@ from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, ShapeDtypeStruct, number_kind, type_of
 from tracegrad.ops.external import RAISED
 from tracegrad.tree import tree_flatten, tree_leaves, tree_structure
-from tracegrad.xla.values import cast, is_split, spread, strong
+from tracegrad.xla.values import broadcast_to, cast, is_split, strong
 
 
 def x64() -> Any:
@@ -173,7 +173,7 @@ def _prepared(op: Op, inputs: Sequence[Any], types: Sequence[ArrayType], out: An
     shape = out.shape
     if all([t.shape in ((), shape) for t in types]) and any([t.shape == shape for t in types]):
         return found
-    return [spread(x, shape) for x in found]
+    return [broadcast_to(x, shape) for x in found]
 
 
 def _number(x: int, dtype: np.dtype[Any], is_question: bool) -> Any:

@@ -48,7 +48,7 @@ def strong(x: Any, type: ArrayType) -> Any:
     return lax.convert_element_type(x, type.dtype)
 
 
-def spread(x: Any, shape: tuple[int, ...]) -> Any:
+def broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
     """Broadcast to a shape, as NumPy does it."""
     here = np.shape(x)
     if here == shape:
@@ -90,7 +90,7 @@ def select(which: Any, x: Any, y: Any) -> Any:
 
 def together(inputs: Sequence[Any], out: ArrayType) -> list[Any]:
     """Inputs of an elementwise op in the dtype and the shape of its output."""
-    return [spread(cast(x, out.dtype), out.shape) for x in inputs]
+    return [broadcast_to(cast(x, out.dtype), out.shape) for x in inputs]
 
 
 def in_numpy(function: Callable[..., Any], inputs: Sequence[Any], params: Params) -> Any:

@@ -49,7 +49,7 @@ def _policy(policy: Any) -> Any:
 
 @binds("scan")
 def _(*arrays: Any, jaxpr: Any, length: int, reverse: bool, num_consts: int, num_carry: int, **_: Any) -> Any:
-    consts, carry, xs = _cut(arrays, num_consts, num_carry)
+    consts, carry, xs = _in_three(arrays, num_consts, num_carry)
 
     def step(carry: Any, x: Any) -> Any:
         out = run_closed(jaxpr, [*consts, *carry, *x])
@@ -62,7 +62,7 @@ def _(*arrays: Any, jaxpr: Any, length: int, reverse: bool, num_consts: int, num
 @binds("while")
 def _(*arrays: Any, cond_jaxpr: Any, body_jaxpr: Any, cond_nconsts: int, body_nconsts: int, **_: Any) -> Any:
     """Where jax has batched a loop, the condition is one for each example, and those that are done stay as they are."""
-    of_cond, of_body, carry = _cut(arrays, cond_nconsts, body_nconsts)
+    of_cond, of_body, carry = _in_three(arrays, cond_nconsts, body_nconsts)
     holds = lambda carry: run_closed(cond_jaxpr, [*of_cond, *carry])[0]
     body = lambda carry: run_closed(body_jaxpr, [*of_body, *carry])
     batch = len(cond_jaxpr.jaxpr.outvars[0].aval.shape)
@@ -90,7 +90,7 @@ def _(*, platforms: Sequence[Any]) -> Any:
     return np.int32(found[0] if found else 0)
 
 
-def _cut(arrays: Sequence[Any], first: int, second: int) -> tuple[list[Any], list[Any], list[Any]]:
+def _in_three(arrays: Sequence[Any], first: int, second: int) -> tuple[list[Any], list[Any], list[Any]]:
     return list(arrays[:first]), list(arrays[first : first + second]), list(arrays[first + second :])
 
 
@@ -156,7 +156,7 @@ def _floats(values: Sequence[Any], avals: Sequence[Any]) -> list[Any]:
     return [x for x, a in zip(values, avals, strict=True) if _is_float(a)]
 
 
-def _spread(found: Sequence[Any], avals: Sequence[Any]) -> list[Any]:
+def _with_none(found: Sequence[Any], avals: Sequence[Any]) -> list[Any]:
     """With None in the places of those that are no floats."""
     rest = iter(found)
     return [next(rest) if _is_float(a) else None for a in avals]
@@ -177,7 +177,7 @@ def _(eqn: Any, *arrays: Any) -> Any:
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Sequence[Any]) -> list[Any]:
         moved = [t for t, a in zip(_filled(tangents, alone.inputs), alone.inputs, strict=True) if _is_float(a)]
-        return _spread(call(alone.pushed, [*primals, *moved])[count:], alone.outputs)
+        return _with_none(call(alone.pushed, [*primals, *moved])[count:], alone.outputs)
 
     return call_with_rules(_name(eqn), _graph(eqn.params["call_jaxpr"]), arrays, jvp=jvp)
 
@@ -193,7 +193,7 @@ def _(eqn: Any, *arrays: Any) -> Any:
 
     def backward(residuals: Any, primals: Sequence[Any], cts: Sequence[Any]) -> list[Any]:
         found = call(alone.pulled[1], [*residuals, *_floats(_filled(cts, alone.outputs), alone.outputs)])
-        return _spread(found, alone.inputs)
+        return _with_none(found, alone.inputs)
 
     return call_with_rules(_name(eqn), _graph(_called(eqn)), arrays, fwd=forward, bwd=backward)
 

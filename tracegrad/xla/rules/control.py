@@ -128,7 +128,7 @@ def _while_loop_vjp(
     def run(carry: Any, steps: Any) -> Any:
         return lax.fori_loop(0, steps, step, carry)
 
-    def spread(carry: Any, steps: Any, stride: Any) -> Any:
+    def states_every(carry: Any, steps: Any, stride: Any) -> Any:
         """The states before the steps 0, stride, 2 stride, ... stacked."""
 
         def one(k: Any, state: Any) -> Any:
@@ -139,7 +139,7 @@ def _while_loop_vjp(
         rows = tuple([lax.full((slots, *t.shape), 0, t.dtype) for t in body.in_types[:carries]])
         return lax.fori_loop(0, _ceil(steps, stride), one, (carry, rows))[1]
 
-    def at(rows: Any, k: Any) -> Any:
+    def state_before(rows: Any, k: Any) -> Any:
         return tuple([lax.dynamic_index_in_dim(r, k, 0, keepdims=False) for r in rows])
 
     count, _ = lax.while_loop(
@@ -149,16 +149,16 @@ def _while_loop_vjp(
     )
     stretch = lax.max(_ceil(count, slots), np.int64(1))
     stride = _ceil(stretch, slots)
-    marks = spread(start, count, stretch)
+    marks = states_every(start, count, stretch)
 
     def stretch_back(k: Any, given: Any) -> Any:
         first = (_ceil(count, stretch) - 1 - k) * stretch
         steps = lax.min(stretch, count - first)
-        rows = spread(at(marks, first // stretch), steps, stride)
+        rows = states_every(state_before(marks, first // stretch), steps, stride)
 
         def one_back(i: Any, given: Any) -> Any:
             number = steps - 1 - i
-            carry = run(at(rows, number // stride), number % stride)
+            carry = run(state_before(rows, number // stride), number % stride)
             return tuple(emit(back, [*carry, *own, *given]))
 
         return lax.fori_loop(0, steps, one_back, given)

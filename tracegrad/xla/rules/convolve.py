@@ -11,7 +11,7 @@ from jax import lax
 
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType, number_kind
-from tracegrad.xla.values import cast, spread
+from tracegrad.xla.values import broadcast_to, cast
 
 
 @lowers("slide")
@@ -25,11 +25,13 @@ def _slide(out: ArrayType, a: Any, v: Any, extra: int = 0) -> Any:
         places_within = np.arange(places)[:, None] + np.arange(m)
         windows = jnp.take(lax.pad(a, dtype.type(0), pads), places_within, axis=-1, mode="clip")
         whole = (*lead, places, m)
-        return lax.reduce_sum(lax.mul(spread(windows, whole), spread(v[..., None, :], whole)), (len(lead) + 1,))
+        return lax.reduce_sum(
+            lax.mul(broadcast_to(windows, whole), broadcast_to(v[..., None, :], whole)), (len(lead) + 1,)
+        )
     # Leading axes are examples where the window has none, else channels, each with a window of its own.
     batch = (math.prod(a.shape[:-1]), 1) if v.size == m else (1, math.prod(lead))
     if v.size != m:
-        a, v = spread(a, (*lead, a.shape[-1])), spread(v, (*lead, m))
+        a, v = broadcast_to(a, (*lead, a.shape[-1])), broadcast_to(v, (*lead, m))
     found = lax.conv_general_dilated(
         lax.reshape(a, (*batch, a.shape[-1])), lax.reshape(v, (batch[1], 1, m)), (1,), ((extra, extra),),
         feature_group_count=batch[1],
@@ -48,10 +50,10 @@ def _recursive_filter(out: ArrayType, a: Any, x: Any) -> Any:
     dtype = np.result_type(out.dtype, np.float32)  # also for float16 and its like
     a, x = cast(a, dtype), cast(x, dtype)
     lead, order = out.shape[:-1], a.shape[-1] - 1
-    x = spread(x, out.shape)
+    x = broadcast_to(x, out.shape)
     if order == 0 or 0 in out.shape:
         return cast(x, out.dtype)
-    later = spread(a[..., 1:], (*lead, order))
+    later = broadcast_to(a[..., 1:], (*lead, order))
 
     def step(state: Any, now: Any) -> Any:
         found = now + state[..., 0]

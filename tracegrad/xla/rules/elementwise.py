@@ -13,7 +13,7 @@ from jax import lax
 
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, is_inexact, is_numpy_scalar, number_kind
-from tracegrad.xla.values import cast, select, spread, together, wrapping
+from tracegrad.xla.values import broadcast_to, cast, select, together, wrapping
 
 
 def _absolute(x: Any) -> Any:
@@ -74,7 +74,7 @@ def like(x: Any, number: float) -> Any:
 
 @lowers("absolute_power")
 def _absolute_power(out: ArrayType, x: Any, p: Any, odd: bool, logs: int) -> Any:
-    x, p = [spread(cast(v, out.dtype), out.shape) for v in (x, p)]
+    x, p = [broadcast_to(cast(v, out.dtype), out.shape) for v in (x, p)]
     size = lax.abs(x)
     found = lax.pow(size, p)
     if logs:
@@ -97,7 +97,7 @@ def _arctan2(out: ArrayType, y: Any, x: Any) -> Any:
 
 @lowers("by_convention")
 def _by_convention(out: ArrayType, x: Any, flag: Any) -> Any:
-    return spread(x, out.shape)
+    return broadcast_to(x, out.shape)
 
 
 @lowers("reciprocal")
@@ -127,7 +127,7 @@ def _fmod(out: ArrayType, x: Any, y: Any) -> Any:
     found = lax.rem(x, _divisor(y))
     if number_kind(x.dtype) == "f" or (is_numpy_scalar(y) and y != 0):
         return found
-    y = spread(y, out.shape)
+    y = broadcast_to(y, out.shape)
     return select(lax.eq(y, like(y, 0)), y, found)  # x % 0 is 0 of integers
 
 
@@ -141,7 +141,7 @@ def _remainder(out: ArrayType, x: Any, y: Any) -> Any:
     found = lax.abs(found)  # a zero, too, gets the sign of the divisor
     if is_numpy_scalar(y):
         return found if y > 0 else lax.neg(found)
-    return select(lax.lt(spread(y, out.shape), like(y, 0)), lax.neg(found), found)
+    return select(lax.lt(broadcast_to(y, out.shape), like(y, 0)), lax.neg(found), found)
 
 
 @lowers("floor_divide")
@@ -153,12 +153,12 @@ def _floor_divide(out: ArrayType, x: Any, y: Any) -> Any:
         whole = lax.div(lax.sub(x, rest), y)
         whole = lax.round(select(_sign_differs(rest, y), lax.sub(whole, one), whole))
         whole = select(lax.eq(whole, zero), lax.mul(quotient, zero), whole)  # a zero of its sign
-        return select(lax.eq(spread(y, out.shape), zero), quotient, whole)
+        return select(lax.eq(broadcast_to(y, out.shape), zero), quotient, whole)
     if number_kind(x.dtype) != "u":
         quotient = select(_sign_differs(rest, y), lax.sub(quotient, one), quotient)
     if is_numpy_scalar(y) and y != 0:
         return quotient
-    y = spread(y, out.shape)
+    y = broadcast_to(y, out.shape)
     return select(lax.eq(y, zero), y, quotient)
 
 
@@ -290,7 +290,7 @@ def _imag(out: ArrayType, x: Any) -> Any:
 @lowers("complex")
 def _complex(out: ArrayType, x: Any, y: Any) -> Any:
     dtype = np.dtype(f"f{out.dtype.itemsize // 2}")
-    return lax.complex(*[spread(cast(part, dtype), out.shape) for part in (x, y)])
+    return lax.complex(*[broadcast_to(cast(part, dtype), out.shape) for part in (x, y)])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -345,7 +345,7 @@ def _clamp(out: ArrayType, low: Any, x: Any, high: Any) -> Any:
 def _where(out: ArrayType, condition: Any, x: Any, y: Any) -> Any:
     condition = cast(condition, np.dtype(bool))
     if np.shape(condition) != ():
-        condition = spread(condition, out.shape)
+        condition = broadcast_to(condition, out.shape)
     return select(condition, *together((x, y), out))
 
 

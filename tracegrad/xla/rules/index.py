@@ -20,7 +20,7 @@ from tracegrad.core.types import ArrayType, Shape, is_added, number_kind
 from tracegrad.ops.index.expression import Index, from_front, is_joined, region, region_of, slice_of
 from tracegrad.ops.index.gathers import are_distinct
 from tracegrad.ops.rearrange import diagonal_index
-from tracegrad.xla.values import alike, cast, is_split, select, split_along, spread
+from tracegrad.xla.values import alike, broadcast_to, cast, is_split, select, split_along
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Blocks.
@@ -105,7 +105,7 @@ def _written(x: Any, v: Any, block: _Block) -> Any:
     if set(block.step) == {1}:
         return lax.dynamic_update_slice(x, v, block.start, allow_negative_indices=False)
     turned_back = block._replace(turned=())
-    written = _pasted(spread(np.True_, block.shape), turned_back, x.shape)
+    written = _pasted(broadcast_to(np.True_, block.shape), turned_back, x.shape)
     return select(written, _pasted(v, turned_back, x.shape), x)
 
 
@@ -149,7 +149,7 @@ def _columns(arrays: Sequence[Any], sizes: Sequence[int]) -> Any:
     if not any([isinstance(a, jax.Array) for a in columns]):
         return np.stack(np.broadcast_arrays(*columns), -1)
     joint = np.broadcast_shapes(*[np.shape(a) for a in columns])
-    columns = [lax.expand_dims(spread(a, joint), (len(joint),)) for a in columns]
+    columns = [lax.expand_dims(broadcast_to(a, joint), (len(joint),)) for a in columns]
     return columns[0] if len(columns) == 1 else lax.concatenate(columns, len(joint))
 
 
@@ -223,7 +223,7 @@ def _within_rows(
     others = [k for k in range(len(arrays)) if k not in rows.which]
     joint = np.broadcast_shapes(*[np.shape(a) for a in arrays])
     columns = _all_from_front([arrays[k] for k in others], [sizes[k] for k in others])
-    columns = [lax.expand_dims(spread(a, joint), (len(joint),)) for a in columns]
+    columns = [lax.expand_dims(broadcast_to(a, joint), (len(joint),)) for a in columns]
     places = lax.concatenate(alike(columns), len(joint))
     x, places = split_along(x, places, list(zip(rows.axes, rows.along, strict=True)))
     gone = tuple([axis for axis in windows.gone if axis not in rows.axes])
@@ -288,7 +288,7 @@ def _scatter_add(out: ArrayType, x: Any, *arrays: Any, index: Index, shape: Shap
     windows = _windows_of(shape, index, arrays)
     dtype = np.dtype(np.float32) if is_added(out.dtype) else out.dtype
     x = cast(x, dtype)
-    zeros = spread(dtype.type(0), windows.block.shape)
+    zeros = broadcast_to(dtype.type(0), windows.block.shape)
     starts = _starts(arrays, windows, shape)
     if starts is not None:
         x = lax.reshape(x, windows.sizes)
@@ -316,7 +316,7 @@ def _lasting(places: Any, sizes: Sequence[int]) -> Any:
     joint, count = np.shape(places)[:-1], len(sizes)
     order = lax.reshape(lax.iota(np.int32, math.prod(joint)), joint)
     to = lax.ScatterDimensionNumbers((), tuple(range(count)), tuple(range(count)))
-    writer = lax.scatter_max(spread(np.int32(0), tuple(sizes)), places, order, to)
+    writer = lax.scatter_max(broadcast_to(np.int32(0), tuple(sizes)), places, order, to)
     of = lax.GatherDimensionNumbers((), tuple(range(count)), tuple(range(count)))
     return lax.eq(lax.gather(writer, places, of, (1,) * count, mode=lax.GatherScatterMode.CLIP), order)
 
@@ -324,7 +324,7 @@ def _lasting(places: Any, sizes: Sequence[int]) -> Any:
 @lowers("scatter")
 def _scatter(out: ArrayType, x: Any, v: Any, *arrays: Any, index: Index) -> Any:
     found = region_of(out.shape, arrays, index)
-    v = spread(cast(v, out.dtype), found.shape)
+    v = broadcast_to(cast(v, out.dtype), found.shape)
     if not arrays:
         block = _block(out.shape, index)
         return _written(x, v if v.shape == block.shape else lax.reshape(v, block.shape), block)
@@ -349,7 +349,7 @@ def _scattered(x: Any, v: Any, places: Any, sizes: Sequence[int], numbers: Any) 
             return lax.scatter(x, places, v, numbers, unique_indices=True)
     if jax.default_backend() != "cpu":
         last = _lasting(places, sizes)
-        nowhere = spread(places.dtype.type(max(sizes)), places.shape)
+        nowhere = broadcast_to(places.dtype.type(max(sizes)), places.shape)
         places = select(lax.broadcast_in_dim(last, places.shape, tuple(range(last.ndim))), places, nowhere)
     return lax.scatter(x, places, v, numbers)
 
@@ -395,7 +395,7 @@ def _dynamic_slice(out: ArrayType, x: Any, *starts: Any, slice_sizes: Shape) -> 
 
 @lowers("dynamic_unslice")
 def _dynamic_unslice(out: ArrayType, x: Any, *starts: Any, shape: Shape) -> Any:
-    return _dynamic_update_slice(out, spread(out.dtype.type(0), shape), x, *starts)
+    return _dynamic_update_slice(out, broadcast_to(out.dtype.type(0), shape), x, *starts)
 
 
 @lowers("dynamic_update_slice")

@@ -11,7 +11,7 @@ from jax import lax
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType, is_inexact, number_kind
 from tracegrad.ops.reduce.sums import accumulator, reduced_size
-from tracegrad.xla.values import cast, select, spread, wrapping
+from tracegrad.xla.values import broadcast_to, cast, select, wrapping
 
 
 def _reduced(function: Callable[..., Any], x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -54,8 +54,8 @@ def _all(out: ArrayType, x: Any, *, axes: tuple[int, ...], keepdims: bool) -> An
 def _logsumexp(out: ArrayType, x: Any, *, axes: tuple[int, ...], keepdims: bool) -> Any:
     x = cast(x, out.dtype)
     largest = _reduced(lax.reduce_max, x, axes, True)
-    level = select(lax.is_finite(largest), largest, spread(out.dtype.type(0), largest.shape))
-    terms = lax.exp(lax.sub(x, spread(level, x.shape)))
+    level = select(lax.is_finite(largest), largest, broadcast_to(out.dtype.type(0), largest.shape))
+    terms = lax.exp(lax.sub(x, broadcast_to(level, x.shape)))
     total = _reduced(lax.reduce_sum, cast(terms, accumulator(out.dtype)), axes, True)
     value = lax.add(cast(lax.log(total), out.dtype), level)
     return value if keepdims else lax.squeeze(value, axes)
@@ -70,7 +70,7 @@ _EXTREMES = {"max": (lax.reduce_max, lax.argmax, -np.inf), "min": (lax.reduce_mi
 def _of_nan(x: Any, worst: float) -> Any:
     """`x` with NaN replaced by what loses against all others."""
     value = x.dtype.type(complex(worst, worst) if number_kind(x.dtype) == "c" else worst)
-    return select(lax.ne(x, x), spread(value, np.shape(x)), x)
+    return select(lax.ne(x, x), broadcast_to(value, np.shape(x)), x)
 
 
 def _extreme(word: str) -> None:
@@ -82,14 +82,14 @@ def _extreme(word: str) -> None:
         if number_kind(out.dtype) != "c":
             return value
         # XLA compares complex numbers as NumPy does, but passes over NaN.
-        nans = spread(out.dtype.type(complex(np.nan, np.nan)), out.shape)
+        nans = broadcast_to(out.dtype.type(complex(np.nan, np.nan)), out.shape)
         return select(_reduced(lax.reduce_or, lax.ne(x, x), axes, keepdims), nans, value)
 
     @lowers("nan" + word)
     def _(out: ArrayType, x: Any, *, axes: tuple[int, ...], keepdims: bool) -> Any:
         x = cast(x, out.dtype)
         value = _reduced(reduce, _of_nan(x, worst), axes, keepdims)
-        nans = spread(out.dtype.type(np.nan), out.shape)
+        nans = broadcast_to(out.dtype.type(np.nan), out.shape)
         return select(_reduced(lax.reduce_and, lax.ne(x, x), axes, keepdims), nans, value)
 
     @lowers("arg" + word)
@@ -98,7 +98,7 @@ def _extreme(word: str) -> None:
             return search(x, axis, np.int32)
         # By the real parts, then the imaginary parts; the first NaN before all.
         extreme = lax.expand_dims(reduce(x, (axis,)), (axis,))
-        hit = lax.eq(x, spread(extreme, x.shape))
+        hit = lax.eq(x, broadcast_to(extreme, x.shape))
         return lax.argmax(lax.add(cast(hit, np.int32), 2 * cast(lax.ne(x, x), np.int32)), axis, np.int32)
 
     @lowers("nanarg" + word)
@@ -106,7 +106,7 @@ def _extreme(word: str) -> None:
         if not is_inexact(x.dtype):
             return place(out, x, axis=axis)
         # NumPy raises where there is nothing but NaN.
-        nowhere = spread(np.int32(-1), out.shape)
+        nowhere = broadcast_to(np.int32(-1), out.shape)
         return select(lax.reduce_and(lax.ne(x, x), (axis,)), nowhere, place(out, _of_nan(x, worst), axis=axis))
 
 

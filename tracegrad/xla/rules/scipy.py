@@ -33,7 +33,7 @@ from tracegrad.ops.special import (  # noqa: F401, which fill DECLARED
 from tracegrad.ops.special.declared import DECLARED
 from tracegrad.ops.special.incomplete import digamma_rise_of
 from tracegrad.xla.host import on_host
-from tracegrad.xla.values import cast, spread
+from tracegrad.xla.values import broadcast_to, cast
 
 
 def _rgamma(x: Any) -> Any:
@@ -111,7 +111,7 @@ def _part(function: Callable[[Any], Any]) -> Callable[..., Any]:
 
 @lowers("digamma_rise")
 def _digamma_rise(out: ArrayType, x: Any, h: Any) -> Any:
-    return digamma_rise_of(jnp, lax.digamma, *[spread(cast(v, out.dtype), out.shape) for v in (x, h)])
+    return digamma_rise_of(jnp, lax.digamma, *[broadcast_to(cast(v, out.dtype), out.shape) for v in (x, h)])
 
 
 # By the names of ops: functions of inputs of the output's dtype and shape.
@@ -135,7 +135,7 @@ CALLED_BACK = DECLARED.keys() - EMITTED.keys() - JAX.keys()
 
 
 def _alike(function: Callable[..., Any], out: ArrayType, *inputs: Any, **params: Any) -> Any:
-    return function(*[spread(cast(x, out.dtype), out.shape) for x in inputs], **params)
+    return function(*[broadcast_to(cast(x, out.dtype), out.shape) for x in inputs], **params)
 
 
 def _on_host(name: str, params: Mapping[str, Any], *arrays: Any) -> Any:
@@ -144,7 +144,7 @@ def _on_host(name: str, params: Mapping[str, Any], *arrays: Any) -> Any:
 
 def _called_back(name: str, out: ArrayType, *inputs: Any, **params: Any) -> Any:
     # In the dtypes that they have: some of SciPy's functions want whole numbers for an order.
-    arrays = [spread(jnp.asarray(x), out.shape) for x in inputs]
+    arrays = [broadcast_to(jnp.asarray(x), out.shape) for x in inputs]
     return on_host(functools.partial(_on_host, name, params), [out], arrays, vmap_method="expand_dims")[0]
 
 

@@ -8,7 +8,7 @@ from jax import lax
 
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType
-from tracegrad.xla.values import alike, cast, is_split, spread
+from tracegrad.xla.values import alike, broadcast_to, cast, is_split
 
 
 @lowers("reshape", "flat")
@@ -28,7 +28,7 @@ def _transpose(out: ArrayType, x: Any, *, axes: tuple[int, ...]) -> Any:
 
 @lowers("broadcast_to")
 def _broadcast_to(out: ArrayType, x: Any, *, shape: tuple[int, ...]) -> Any:
-    return spread(x, shape)
+    return broadcast_to(x, shape)
 
 
 @lowers("copy", "contiguous")

@@ -10,7 +10,7 @@ from jax import lax
 
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType, number_kind
-from tracegrad.xla.values import cast, select, spread
+from tracegrad.xla.values import broadcast_to, cast, select
 
 
 def _keys(x: Any) -> list[Any]:
@@ -37,10 +37,10 @@ def _argsort(out: ArrayType, x: Any, *, axis: int, kth: tuple[int, ...] = ()) ->
 
 
 @lowers("top_places")
-def _top_places(out: ArrayType, x: Any, *, axis: int, k: int) -> Any:
+def _top_indices(out: ArrayType, x: Any, *, axis: int, k: int) -> Any:
     if number_kind(x.dtype) == "f":
         # XLA tells zeros and NaNs of different signs apart.
-        zeros, nans = [spread(x.dtype.type(value), x.shape) for value in (0, np.nan)]
+        zeros, nans = [broadcast_to(x.dtype.type(value), x.shape) for value in (0, np.nan)]
         x = select(lax.ne(x, x), nans, select(lax.eq(x, zeros), zeros, x))
     return lax.top_k(x, k, axis=axis)[1]
 
@@ -56,4 +56,4 @@ def _bincount(out: ArrayType, weights: Any, x: Any, *, length: int) -> Any:
     """Numbers out of range are left out, as in jax."""
     places = lax.reshape(cast(x, np.int32), (*np.shape(x), 1))
     numbers = lax.ScatterDimensionNumbers((), (0,), (0,))
-    return lax.scatter_add(spread(np.float64(0), out.shape), places, cast(weights, np.float64), numbers)
+    return lax.scatter_add(broadcast_to(np.float64(0), out.shape), places, cast(weights, np.float64), numbers)

@@ -19,7 +19,7 @@ from tracegrad.ops.special.incomplete import beta_slope_of, digamma_rise_of, gam
 from tracegrad.ops.special.incomplete_beta import beta_density_of
 from tracegrad.ops.special.incomplete_gamma import gamma_density_of
 from tracegrad.ops.special.polygamma import zeta_slope_of
-from tracegrad.xla.values import cast, spread
+from tracegrad.xla.values import broadcast_to, cast
 
 
 def in_double(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -28,7 +28,7 @@ def in_double(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def registered(function: Callable[..., Any]) -> Callable[..., Any]:
         def rule(out: ArrayType, *inputs: Any, **params: Any) -> Any:
             dtype = np.result_type(out.dtype, np.float32)
-            return function(*[spread(cast(x, dtype), out.shape) for x in inputs], **params)
+            return function(*[broadcast_to(cast(x, dtype), out.shape) for x in inputs], **params)
 
         lowers(name)(rule)
         return function

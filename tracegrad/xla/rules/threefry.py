@@ -12,13 +12,13 @@ from jax import lax
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ArrayType
 from tracegrad.ops.threefry import FRACTIONS
-from tracegrad.xla.values import cast, spread
+from tracegrad.xla.values import broadcast_to, cast
 
 
 def _words(key: Any, start: Any, whole: tuple[int, ...], size: int) -> Any:
     key, start = cast(key, np.uint32), cast(start, np.uint64)
     batch = key.shape[:-1]
-    start = lax.broadcast_in_dim(spread(start, batch), (*batch, size), tuple(range(len(batch))))
+    start = lax.broadcast_in_dim(broadcast_to(start, batch), (*batch, size), tuple(range(len(batch))))
     counts = lax.reshape(start + lax.iota(np.uint64, size), whole)
     words = [lax.broadcast_in_dim(key[..., i], whole, tuple(range(len(batch)))) for i in (0, 1)]
     # Imported at the first use, since jax.extend brings with it what takes 17 ms to load.
