@@ -172,30 +172,30 @@ def _general(
     if 0 in kernel:
         raise refused(name, f"a kernel needs at least one element along each spatial axis, in {shapes}")
     strides = one_per_axis(name, "window_strides", window_strides, count)
-    spread = one_per_axis(name, "lhs_dilation", lhs_dilation, count)
-    apart = one_per_axis(name, "rhs_dilation", rhs_dilation, count)
-    if isinstance(padding, str) and spread != (1,) * count:
+    input_dilation = one_per_axis(name, "lhs_dilation", lhs_dilation, count)
+    kernel_dilation = one_per_axis(name, "rhs_dilation", rhs_dilation, count)
+    if isinstance(padding, str) and input_dilation != (1,) * count:
         raise refused(
             name,
-            f"padding {padding!r} has no one meaning with lhs_dilation {spread}; give pairs of ints, or use "
+            f"padding {padding!r} has no one meaning with lhs_dilation {input_dilation}; give pairs of ints, or use "
             "conv_transpose",
         )
-    reach = tuple(map(dilated, kernel, apart))
-    pads = padding_pairs(name, padding, tuple(map(dilated, spatial, spread)), reach, strides)
-    if any([low + dilated(n, d) + high < 0 for n, d, (low, high) in zip(spatial, spread, pads, strict=True)]):
+    reach = tuple(map(dilated, kernel, kernel_dilation))
+    pads = padding_pairs(name, padding, tuple(map(dilated, spatial, input_dilation)), reach, strides)
+    if any([low + dilated(n, d) + high < 0 for n, d, (low, high) in zip(spatial, input_dilation, pads, strict=True)]):
         raise refused(name, f"padding {pads} cuts off more than there is, in {shapes}")
     x = _permuted(lhs, (numbers.lhs_spec[0], *numbers.lhs_spec[2:], numbers.lhs_spec[1]))
     w = _permuted(rhs, (*numbers.rhs_spec[2:], *numbers.rhs_spec[1::-1]))
     if batch_group_count > 1:
         x = np.reshape(x, (groups, batch // groups, *x.shape[1:]))
     else:
-        x = _cut(x, groups)
-    out = convolution(x, _cut(w, groups), strides, pads, spread, apart)
+        x = _in_groups(x, groups)
+    out = convolution(x, _in_groups(w, groups), strides, pads, input_dilation, kernel_dilation)
     out = np.reshape(np.moveaxis(out, 0, -2) if groups > 1 else out, (*out.shape[1:-1], features_out))
     return _permuted(out, inverse_permutation((numbers.out_spec[0], *numbers.out_spec[2:], numbers.out_spec[1])))
 
 
-def _cut(x: Any, groups: int) -> Any:
+def _in_groups(x: Any, groups: int) -> Any:
     """The last axis cut into groups, which become the first."""
     if groups == 1:
         return np.reshape(x, (1, *x.shape))

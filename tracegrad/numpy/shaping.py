@@ -258,9 +258,9 @@ def tile(A: ArrayLike, reps: Shape) -> Array:
     reps = (1,) * (ndim - len(reps)) + reps
     if all([r == 1 for r in reps]):
         return np.reshape(copied(A), shape)
-    spread = np.reshape(A, tuple([m for n in shape for m in (1, n)]))
-    spread = np.broadcast_to(spread, tuple([m for n, r in zip(shape, reps, strict=True) for m in (r, n)]))
-    return copied(np.reshape(spread, tuple([n * r for n, r in zip(shape, reps, strict=True)])))
+    repeated = np.reshape(A, tuple([m for n in shape for m in (1, n)]))
+    repeated = np.broadcast_to(repeated, tuple([m for n, r in zip(shape, reps, strict=True) for m in (r, n)]))
+    return copied(np.reshape(repeated, tuple([n * r for n, r in zip(shape, reps, strict=True)])))
 
 
 @implements(np.repeat, further=["total_repeat_length"])
@@ -292,8 +292,8 @@ def repeat(
         count = int(counts.reshape(()))
         if count < 0:
             raise ValueError(f"repeat: counts cannot be negative, got {count}")
-        spread = np.broadcast_to(np.reshape(a, (*before, n, 1, *after)), (*before, n, count, *after))
-        return copied(np.reshape(spread, (*before, n * count, *after)))
+        repeated = np.broadcast_to(np.reshape(a, (*before, n, 1, *after)), (*before, n, count, *after))
+        return copied(np.reshape(repeated, (*before, n * count, *after)))
     return np.take(a, np.repeat(np.arange(n), counts), axis)
 
 

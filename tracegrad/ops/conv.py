@@ -27,7 +27,7 @@ from tracegrad.ops.window import (
     Pads,
     dilated,
     landing,
-    spread_out,
+    padded_and_dilated,
     transposed_padding,
     window_count,
     window_view,
@@ -71,10 +71,10 @@ def _conv(x: Any, w: Any, *, strides: Shape, padding: Pads, lhs_dilation: Shape,
         x = x.swapaxes(1, -1)
     pads, dilation = ((0, 0), *padding, (0, 0)), (1, *lhs_dilation, 1)
     if by_channels:
-        x = spread_out(np.moveaxis(x, 0, -1), (*pads, (0, 0)), (*dilation, 1), 0)
+        x = padded_and_dilated(np.moveaxis(x, 0, -1), (*pads, (0, 0)), (*dilation, 1), 0)
         windows = window_view(np.ascontiguousarray(x), 1, kernel, strides, rhs_dilation)
         return _by_channels(windows, np.ascontiguousarray(np.moveaxis(w, 0, -1)), swapped)
-    x = spread_out(x, ((0, 0), *pads), (1, *dilation), 0)
+    x = padded_and_dilated(x, ((0, 0), *pads), (1, *dilation), 0)
     if x.shape[-1] > 1 and x.strides[-1] != x.itemsize:
         x = np.ascontiguousarray(x)
     windows = window_view(x, 2, kernel, strides, rhs_dilation)

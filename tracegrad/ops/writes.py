@@ -197,7 +197,7 @@ def setitem(x: Tracer, expression: Any, value: Any) -> None:
         return
     if is_traced_mask(expression):
         is_selected = type(value) is Selected
-        v = assigned(value.spread(expression, x.ndim) if is_selected else value, x.dtype)
+        v = assigned(value.scattered(expression, x.ndim) if is_selected else value, x.dtype)
         if is_selected or needs_no_size(expression, x, v):
             before = present(x)
             after = masked(before, expression, None, held(v, x.dtype, "x[i] = v"))

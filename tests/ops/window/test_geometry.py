@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tracegrad.core.errors import ShapeError
-from tracegrad.ops.window.geometry import dilated, landing, padding_pairs, spread_out, window_count, window_view
+from tracegrad.ops.window.geometry import dilated, landing, padded_and_dilated, padding_pairs, window_count, window_view
 
 
 @pytest.mark.parametrize("n, size, stride, dilation", list(itertools.product((0, 1, 5), (1, 2, 3), (1, 2), (1, 2))))
@@ -29,8 +29,8 @@ def test_what_lands(start: int, step: int) -> None:
 
 def test_holes_and_padding() -> None:
     x = np.array([1.0, 2.0, 3.0])
-    assert spread_out(x, [(1, -1)], [2], -9.0).tolist() == [-9.0, 1.0, -9.0, 2.0, -9.0]
-    assert spread_out(x, [(0, 0)], [1], 0.0) is x
+    assert padded_and_dilated(x, [(1, -1)], [2], -9.0).tolist() == [-9.0, 1.0, -9.0, 2.0, -9.0]
+    assert padded_and_dilated(x, [(0, 0)], [1], 0.0) is x
     assert dilated(3, 2) == 5 and dilated(0, 2) == 0
     assert padding_pairs("f", "SAME", (5,), (2,), (1,)) == ((0, 1),)
     assert padding_pairs("f", "SAME_LOWER", (5,), (2,), (1,)) == ((1, 0),)

@@ -170,7 +170,7 @@ class Indexed:
             part = Indexed(getitem(x, beside), self.index[0])._updated(function, values, merge=merge)
             return Indexed(x, beside).set(part)
         if type(values) is Selected and is_traced_mask(self.index):
-            v = _writable(values.spread(self.index, len(shape_of(x))), x)
+            v = _writable(values.scattered(self.index, len(shape_of(x))), x)
             return masked(x, self.index, function, v)
         v = None if values is None else _writable(lifted(as_array(values), (x,)), x)
         if is_traced_mask(self.index) and needs_no_size(self.index, x, v):

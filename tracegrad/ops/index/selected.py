@@ -116,7 +116,7 @@ class Selected(NDArrayOperatorsMixin):
             self.refuse(f"meeting an array of shape {shape}")
         return x
 
-    def spread(self, mask: Any, ndim: int) -> Any:
+    def scattered(self, mask: Any, ndim: int) -> Any:
         """The rows where they came from, in an array of so many dimensions, to be written through the same mask."""
         if self.ndim != ndim - mask.ndim + 1 or not _are_equal(self.mask, mask):
             self.refuse("writing it through another mask")

@@ -10,9 +10,9 @@ from tracegrad.ops.window.geometry import Pads as Pads
 from tracegrad.ops.window.geometry import dilated as dilated
 from tracegrad.ops.window.geometry import landing as landing
 from tracegrad.ops.window.geometry import one_per_axis as one_per_axis
+from tracegrad.ops.window.geometry import padded_and_dilated as padded_and_dilated
 from tracegrad.ops.window.geometry import padding_pairs as padding_pairs
 from tracegrad.ops.window.geometry import refused as refused
-from tracegrad.ops.window.geometry import spread_out as spread_out
 from tracegrad.ops.window.geometry import transposed_padding as transposed_padding
 from tracegrad.ops.window.geometry import window_count as window_count
 from tracegrad.ops.window.geometry import window_view as window_view

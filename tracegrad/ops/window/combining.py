@@ -12,7 +12,7 @@ from tracegrad.core.op import Op, Params, Sample
 from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType, Shape
 from tracegrad.ops.cumulative import along
-from tracegrad.ops.window.geometry import Pads, dilated, spread_out, transposed_padding, window_count
+from tracegrad.ops.window.geometry import Pads, dilated, padded_and_dilated, transposed_padding, window_count
 
 
 class Windows(NamedTuple):
@@ -92,7 +92,8 @@ def combined(arrays: Sequence[Any], fills: Sequence[Any], windows: Windows, comb
     """The arrays combined over all windows, one axis after another. From the last axis on: of what is equal, an order
     in which each left operand comes before the right one keeps the first in the window."""
     combined = [
-        spread_out(a, windows.padding, windows.base_dilation, fill) for a, fill in zip(arrays, fills, strict=True)
+        padded_and_dilated(a, windows.padding, windows.base_dilation, fill)
+        for a, fill in zip(arrays, fills, strict=True)
     ]
     for axis in reversed(range(combined[0].ndim)):
         size, stride = windows.window[axis], windows.strides[axis]

@@ -45,7 +45,7 @@ def landing(n: int, start: int, step: int, total: int) -> tuple[slice, slice]:
     return slice(first, stop), slice(start + first * step, start + stop * step, step)
 
 
-def spread_out(x: Any, padding: Sequence[tuple[int, int]], dilation: Sequence[int], fill: Any) -> Any:
+def padded_and_dilated(x: Any, padding: Sequence[tuple[int, int]], dilation: Sequence[int], fill: Any) -> Any:
     """A C-ordered copy of `x` with holes between neighbours and at the ends, which hold `fill`; `x` if there are none."""
     if all([d == 1 for d in dilation]) and all([p == (0, 0) for p in padding]):
         return x

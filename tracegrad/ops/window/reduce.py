@@ -28,7 +28,7 @@ from tracegrad.ops.window.combining import (
     windows_batch,
     windows_type,
 )
-from tracegrad.ops.window.geometry import dilated, one_per_axis, padding_pairs, refused, spread_out, window_view
+from tracegrad.ops.window.geometry import dilated, one_per_axis, padded_and_dilated, padding_pairs, refused, window_view
 from tracegrad.typing import Array, ArrayLike
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ reduce_window_min_op = _window_extreme("min", np.minimum, np.less, highest)
 def _products(x: Any, windows: Windows) -> Any:
     """Products over windows, by `np.prod` of the windows laid out one by one: its derivatives are exact at zeros too."""
     numbers = np.arange(math.prod(x.shape)).reshape(x.shape)
-    numbers = spread_out(numbers, windows.padding, windows.base_dilation, -1)
+    numbers = padded_and_dilated(numbers, windows.padding, windows.base_dilation, -1)
     view = window_view(numbers, 0, windows.window, windows.strides, windows.window_dilation)
     place = view.reshape(*view.shape[: numbers.ndim], math.prod(windows.window))
     if 0 in x.shape:
