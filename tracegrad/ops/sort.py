@@ -166,7 +166,7 @@ def argpartition(
     return bind(argpartition_op, (a,), {"axis": axis, "kth": tuple(places)})
 
 
-def _top_places(x: Any, axis: int, k: int) -> Any:
+def _top_indices(x: Any, axis: int, k: int) -> Any:
     """The places of the k largest, found in linear time: what is larger than the k-th largest, and of its equals the
     first; then these few in order."""
     x = np.moveaxis(x, axis, -1)
@@ -201,7 +201,7 @@ def _top_samples() -> Iterable[Sample]:
 
 top_places_op = locally_constant(
     "top_places",
-    _top_places,
+    _top_indices,
     infer=_top_type,
     batch=along_axis("top_places"),
     kinds="biuf",

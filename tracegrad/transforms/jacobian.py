@@ -50,7 +50,7 @@ def _rows(graph: Graph, types: Sequence[ArrayType], beside: Sequence[Any]) -> li
     return [with_batch(r, total) for r in results]
 
 
-def _cut(x: Any, types: Sequence[ArrayType], axis: int) -> list[Any]:
+def _split_axis(x: Any, types: Sequence[ArrayType], axis: int) -> list[Any]:
     """Split the flat basis axis of `x`, its first (axis 0) or last (-1), into one array for each type, in its shape."""
     parts, start = [], 0
     for t in types:
@@ -129,7 +129,7 @@ def _jacfwd(
             transform=transform,
             user_function=of,
         )
-        rows = [_cut(np.moveaxis(r, 0, -1), types, -1) for r in _rows(graph, types, (*leaves, *out_leaves))]
+        rows = [_split_axis(np.moveaxis(r, 0, -1), types, -1) for r in _rows(graph, types, (*leaves, *out_leaves))]
         result = tree.tree_unflatten(out_tree, [_argument_tree(in_tree, r, argnums) for r in rows])
         return (result, aux[0]) if has_aux else result
 
@@ -217,7 +217,7 @@ def _jacrev(
             user_function=of,
         )
         # For each argument leaf, one array over all output elements; cut by output, then regrouped output first.
-        columns = [_cut(r, types, 0) for r in _rows(graph, types, (*leaves, *out_leaves))]
+        columns = [_split_axis(r, types, 0) for r in _rows(graph, types, (*leaves, *out_leaves))]
         rows = [_argument_tree(in_tree, [c[i] for c in columns], argnums) for i in range(len(types))]
         result = tree.tree_unflatten(out_tree, rows)
         return (result, aux[0]) if has_aux else result

@@ -36,7 +36,7 @@ from tracegrad.transforms.guards import AsksForValue, Guards
 from tracegrad.transforms.impure import purely, require_unchanged
 from tracegrad.transforms.path_tree import UNKNOWN
 from tracegrad.transforms.paths import Path, Paths
-from tracegrad.transforms.static_arguments import Static, places_of
+from tracegrad.transforms.static_arguments import Static, static_positions
 from tracegrad.transforms.surroundings import change, functions_around
 
 CACHE_SIZE = 256
@@ -464,7 +464,7 @@ class Signatures:
 
     def _static_part(self, args: Any, kwargs: Any) -> tuple[dict[int, Any], dict[str, Any]]:
         count = len(args)
-        numbers, names = self._static_places
+        numbers, names = self._static_positions
         return {i % count: args[i] for i in numbers if -count <= i < count}, {
             n: kwargs[n] for n in names if n in kwargs
         }
@@ -484,8 +484,8 @@ class Signatures:
         return [i for i, is_one in enumerate(tree.tree_leaves(self.traced_part(*marked))) if is_one]
 
     @cached
-    def _static_places(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
-        return places_of(self.fun, *self._static)
+    def _static_positions(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        return static_positions(self.fun, *self._static)
 
 
 def _parts_of(t: ArrayType) -> Sequence[Any]:

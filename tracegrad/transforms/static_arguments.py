@@ -29,7 +29,7 @@ def _positional(parameters: Sequence[inspect.Parameter]) -> list[inspect.Paramet
     return [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
 
 
-def places_of(fun: Any, numbers: Sequence[int], names: Sequence[str]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+def static_positions(fun: Any, numbers: Sequence[int], names: Sequence[str]) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """The positions and the names of the arguments that these stand for, each of them both where a parameter has both."""
     parameters = _parameters(fun)
     order = [p.name for p in parameters]

@@ -33,7 +33,7 @@ from tracegrad.transforms.custom.closures import HoldsFunctions, closing
 from tracegrad.transforms.custom.rules import Rules
 from tracegrad.transforms.custom.symbolic_zeros import CustomVJPPrimal, SymbolicZero, symbolic_zero
 from tracegrad.transforms.linear import zeros_like_type
-from tracegrad.transforms.static_arguments import argument_names, existing_numbers, places_of
+from tracegrad.transforms.static_arguments import argument_names, existing_numbers, static_positions
 from tracegrad.typing import F, P, R
 
 Owner = TypeVar("Owner")  # whose method a function with rules is
@@ -58,7 +58,7 @@ class _CustomFunction(HoldsFunctions, Generic[P, R]):
         self.nondiff_argnums = existing_numbers(fun, nondiff_argnums, "nondiff_argnums", transform)
         names = argument_names(fun, nondiff_argnames, "nondiff_argnames", transform)
         if names:
-            numbers, _ = places_of(fun, self.nondiff_argnums, names)
+            numbers, _ = static_positions(fun, self.nondiff_argnums, names)
             self.nondiff_argnums = tuple(sorted(numbers))
         wrapper: Any = self
         functools.update_wrapper(wrapper, fun, updated=())  # its __dict__ may be that of another one of these

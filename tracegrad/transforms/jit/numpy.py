@@ -35,7 +35,7 @@ from tracegrad.transforms.jit.sizes import SizedSignatures, checked_dims
 from tracegrad.transforms.jit.tiers import Tier, Tiers
 from tracegrad.transforms.jit.xla import LoweredToXla, OnXla
 from tracegrad.transforms.signatures import Backend, Entry, Signatures, matches_nothing
-from tracegrad.transforms.static_arguments import argument_names, existing_numbers, places_of, static_arguments
+from tracegrad.transforms.static_arguments import argument_names, existing_numbers, static_arguments, static_positions
 from tracegrad.typing import Array, P, R
 
 Owner = TypeVar("Owner")  # whose method a jitted function is
@@ -445,7 +445,7 @@ def jit(
         where = f"TRACEGRAD_BACKEND={chosen}" if backend is None else f"backend={chosen!r}"
         raise ValueError(f"jit{at(user_source())}: there is no backend of {where}; write 'numpy', 'xla' or 'auto'")
     static = static_arguments(fun, static_argnums, static_argnames)
-    donated, named = places_of(
+    donated, named = static_positions(
         fun,
         existing_numbers(fun, donate_argnums, "donate_argnums", "jit"),
         argument_names(fun, donate_argnames, "donate_argnames", "jit"),
