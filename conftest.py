@@ -22,9 +22,15 @@ OPTIONAL = ("jax", "scipy", "mpmath", "hypothesis")  # NumPy is all that tracegr
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tests compute in float64 on XLA with jax's flag off, and know it. Those of the warning catch it themselves."""
+    """Tests compute in float64 on XLA with jax's flag off, and know it. Those of the warning catch it themselves. Hypothesis draws the
+    same examples everywhere, and does not ask how long one takes."""
     config.addinivalue_line("filterwarnings", "ignore::tracegrad.core.errors.PrecisionWarning")
     os.environ["TRACEGRAD_TRACEBACKS"] = "full"  # where a test fails, our own frames are what matters
+    if importlib.util.find_spec("hypothesis"):
+        import hypothesis
+
+        hypothesis.settings.register_profile("everywhere", deadline=None, derandomize=True, database=None)
+        hypothesis.settings.load_profile("everywhere")
 
 
 def _documents_our_own(item: pytest.Item) -> bool:
