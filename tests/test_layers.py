@@ -45,6 +45,7 @@ ROOMS = [
     {"core.operators"},
     {"core.tracer"},
     {"core.trace"},
+    {"core.symbols"},
     {"core.programs"},
     {"core.calls"},
     {"core.boxes"},

@@ -12,8 +12,8 @@ from __future__ import annotations
 import operator
 import sys
 import threading
-from collections.abc import Callable, Iterable
-from types import FrameType
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import FrameType, MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,8 +26,8 @@ class Comparison(NamedTuple):
     """`left compare right` at a line of the user's, and whether it held."""
 
     compare: Callable[[Any, Any], bool]
-    left: int
-    right: int
+    left: Any
+    right: Any
     holds: bool
     source: RawSource
 
@@ -44,6 +44,14 @@ class Quotient(NamedTuple):
 
 class Notes:
     """What happened to the sizes of one trace: comparisons and quotients, in order, and the plain numbers that were made of some."""
+
+    made: Mapping[int, Any] = MappingProxyType({})  # constants made of sizes, by identity
+
+    def recorded(self, op: Any, inputs: Sequence[Any], params: Mapping[str, Any]) -> Any:
+        """What an op makes of plain arrays, where its params hold sizes; None where they do not."""
+        return None
+
+    in_shapes = False  # whether the shapes of tracers hold sizes themselves, for this library too (`symbols.py`)
 
     def __init__(self) -> None:
         self.used: list[Comparison | Quotient] = []
@@ -109,13 +117,13 @@ class Size:
         return np.array(self._plain(), dtype)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if any([type(x) is not Size and _has_own_ufunc(x) for x in inputs]):
+        if any([not issubclass(type(x), Size) and has_own_ufunc(x) for x in inputs]):
             return NotImplemented
-        return getattr(ufunc, method)(*[x._plain() if type(x) is Size else x for x in inputs], **kwargs)
+        return getattr(ufunc, method)(*[x._plain() if issubclass(type(x), Size) else x for x in inputs], **kwargs)
 
     def _compared(self, compare: Callable[[Any, Any], bool], number: Any) -> bool:
         found = compare(self.value, number)
-        if not _is_ours(sys._getframe(2)):
+        if not is_ours(sys._getframe(2)):
             self.notes.used.append(Comparison(compare, self.value, number, found, user_source()))
         return found
 
@@ -137,7 +145,7 @@ class Size:
     def __pow__(self, power: Any, modulus: Any = None) -> Any:
         if type(power) is int and power >= 0 and modulus is None:
             return Size(self.value**power, self.notes)
-        other = _number(power)
+        other = number_of(power)
         return NotImplemented if other is None else pow(self._plain(), other, modulus)
 
     def __divmod__(self, other: Any) -> Any:
@@ -155,14 +163,14 @@ class Size:
         return self if digits is None else round(self._plain(), digits)
 
 
-def _has_own_ufunc(x: Any) -> bool:
+def has_own_ufunc(x: Any) -> bool:
     return getattr(type(x), "__array_ufunc__", np.ndarray.__array_ufunc__) is not np.ndarray.__array_ufunc__
 
 
-def _number(x: Any) -> Any:
+def number_of(x: Any) -> Any:
     """The plain number that an operand is, None if it is something else, whose operator it is then."""
     kind = type(x)
-    if kind is Size:
+    if issubclass(kind, Size):
         return x.value
     if kind is int or kind is float or kind is bool or kind is complex:
         return x
@@ -177,7 +185,7 @@ def _operator(
     compute = getattr(operator, name)
 
     def method(self: Size, other: Any) -> Any:
-        number = _number(other)
+        number = number_of(other)
         if number is None:
             return NotImplemented
         is_seen = made is not None and isinstance(number, int)
@@ -202,7 +210,7 @@ def _comparison(name: str) -> Callable[[Size, Any], Any]:
     compare = getattr(operator, name)
 
     def method(self: Size, other: Any) -> Any:
-        number = _number(other)
+        number = number_of(other)
         return NotImplemented if number is None else self._compared(compare, number)
 
     return method
@@ -225,7 +233,7 @@ for _name in ("lt", "le", "eq", "ne", "gt", "ge"):
 # Who is told, and who is not.
 
 
-def _is_ours(frame: FrameType) -> bool:
+def is_ours(frame: FrameType) -> bool:
     file = frame.f_code.co_filename
     return ours(file) or file.startswith("<tracegrad ")
 
@@ -235,7 +243,7 @@ def _is_for_the_user(frame: FrameType | None) -> bool:
     is its own tells: a function of this one's that was given a tracer makes tracers."""
     called = None
     while frame is not None and is_of_a_library(frame.f_code.co_filename):
-        called = frame if _is_ours(frame) else called
+        called = frame if is_ours(frame) else called
         frame = frame.f_back
     return called is None or not _has_tracer(list(called.f_locals.values()))
 
@@ -247,9 +255,9 @@ def _has_tracer(x: Any) -> bool:
 
 
 def _notes(asked_by: FrameType) -> Notes | None:
-    """Where to note what the code of a frame does with a size, None if that does not matter."""
+    """Where to note what the code of a frame does with a size, None if that does not matter, or sizes do so themselves."""
     notes = sizing.get(threading.get_ident())
-    return None if notes is None or _is_ours(asked_by) else notes
+    return None if notes is None or notes.in_shapes or is_ours(asked_by) else notes
 
 
 def sized(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -269,25 +277,37 @@ def counted(n: int) -> int:
     notes = _notes(sys._getframe(2))
     if notes is not None:
         notes.plain.append((n, user_source()))
-    return n
+    return operator.index(n)
 
 
 def as_sizes(shape: tuple[int, ...]) -> tuple[int, ...]:
     """A shape for anybody."""
     notes = sizing.get(threading.get_ident())
-    return shape if notes is None else tuple([Size(n, notes) for n in shape])  # type: ignore[misc]
+    return shape if notes is None or notes.in_shapes else tuple([Size(n, notes) for n in shape])  # type: ignore[misc]
 
 
 def for_caller(found: Any) -> Any:
     """A shape or a size that is for anybody for the caller of who calls this: in plain numbers for this library."""
-    if not _is_ours(sys._getframe(2)):
+    if _notes(sys._getframe(2)) is not None or sizing[threading.get_ident()].in_shapes:
         return found
-    return tuple(map(_number, found)) if type(found) is tuple else _number(found)
+    return tuple(map(number_of, found)) if type(found) is tuple else number_of(found)
+
+
+def made_of_a_size(arrays: Iterable[Any]) -> bool:
+    """Whether a constant is among these that is another one at other sizes."""
+    notes = sizing.get(threading.get_ident())
+    return notes is not None and any([id(x) in notes.made for x in arrays])
+
+
+def recorded_for_sizes(op: Any, inputs: Sequence[Any], params: Mapping[str, Any]) -> Any:
+    """What an op makes of plain arrays as a part of the program that is to hold for other sizes, None if it does not depend on them."""
+    notes = sizing.get(threading.get_ident())
+    return None if notes is None else notes.recorded(op, inputs, params)
 
 
 def let_out(shapes: Iterable[tuple[int, ...]]) -> None:
     """Note that the user is told shapes in plain numbers."""
     notes = sizing.get(threading.get_ident())
-    if notes is not None:
+    if notes is not None and not notes.in_shapes:
         source = user_source()
         notes.plain.extend([(n, source) for shape in shapes for n in shape])

@@ -26,7 +26,7 @@ from numpy import ndarray
 from tracegrad.core import advice, operators
 from tracegrad.core.axes import Axis
 from tracegrad.core.constants import LARGE, SMALL, Constants, Lasting
-from tracegrad.core.context import capturing, context, open_traces, traces_here, writing
+from tracegrad.core.context import capturing, context, open_traces, sizing, traces_here, writing
 from tracegrad.core.errors import (
     CALL_ERRORS,
     DtypeError,
@@ -46,7 +46,7 @@ from tracegrad.core.memory import copied
 from tracegrad.core.numpy_warnings import again, has_warned, watch
 from tracegrad.core.op import OPS, Op, Params
 from tracegrad.core.plain import require_plain, require_plain_items
-from tracegrad.core.sizes import Size
+from tracegrad.core.sizes import Size, recorded_for_sizes
 from tracegrad.core.tracer import Tracer, are_python, in_graph, in_program, is_written, present
 from tracegrad.core.types import DIRECT, PYTHON_SCALARS, float0, number_kind, type_of
 
@@ -313,6 +313,8 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
                 # It is for each run of the program that is being made.
                 inputs = tuple([context.trace.kept(x, op) if type(x) is ndarray else x for x in inputs])
                 return context.trace.apply(op, inputs, params, (), user_source())
+            if sizing and (found := recorded_for_sizes(op, inputs, params)) is not None:
+                return found
             try:
                 if op.python is not None and are_python(inputs):
                     return op.python(*inputs, **params)
@@ -403,8 +405,10 @@ def _same_source(result: Any, source: RawSource) -> RawSource:
 
 def strengthened(x: Any) -> Any:
     """`x` as NumPy's functions take it: they make of a Python scalar an array, whose dtype yields to no other."""
-    if type(x) in PYTHON_SCALARS:
+    if type(x) in PYTHON_SCALARS and not issubclass(type(x), Size):
         return PYTHON_SCALARS[type(x)].type(x)
+    if issubclass(type(x), Size):
+        return bind(OPS["astype"], (x,), {"dtype": np.dtype(np.int64)})
     return bind(OPS["astype"], (x,), {"dtype": x.type.dtype}) if type(x) is Tracer and x.type.weak else x
 
 
@@ -435,8 +439,8 @@ def as_array(x: Any) -> Any:
         return x
     if is_written(x):
         return as_array(present(x))
-    if type(x) is Size:
-        return int(x)  # which the Graph shows
+    if issubclass(type(x), Size):
+        return x if type(x) in PYTHON_SCALARS else int(x)  # which the Graph shows
     if isinstance(x, list | tuple):
         if contains_tracer(x):
             return FUNCTIONS[np.array](x)

@@ -12,7 +12,7 @@ from numpy import ndarray
 
 from tracegrad import tree
 from tracegrad.core import advice
-from tracegrad.core.context import context, writing
+from tracegrad.core.context import context, sizing, writing
 from tracegrad.core.errors import (
     ConcretizationTypeError,
     TracerArrayConversionError,
@@ -27,6 +27,7 @@ from tracegrad.core.numpy_warnings import watch
 from tracegrad.core.operators import Operators
 from tracegrad.core.plain import PLAIN
 from tracegrad.core.refusals import ASSIGN, PLAIN_NUMBER, choice, no_plain_array
+from tracegrad.core.sizes import made_of_a_size
 from tracegrad.core.types import DIRECT, PYTHON_SCALARS, number_kind
 
 _API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12")
@@ -320,7 +321,9 @@ def constant_value(x: Tracer) -> Any:
         outs = {id(o) for o in out} if op.multiple_results else {id(out)}
         if missing.isdisjoint(outs):
             continue
-        if not inputs or op.runs_user_code:  # the place in an axis is no constant
+        if (
+            not inputs or op.runs_user_code or (sizing and made_of_a_size(inputs))
+        ):  # the place in an axis is no constant
             return None
         missing -= outs
         path.append(eqn)

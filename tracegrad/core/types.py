@@ -29,7 +29,8 @@ PYTHON_SCALARS: dict[type, np.dtype[Any]] = {
 
 # The classes of plain arrays, NumPy's scalars and Python's.
 DIRECT = frozenset([np.ndarray, *PYTHON_SCALARS, *(np.dtype(c).type for c in "?bhilqBHILQefdgFDG")])
-_ITEMS = {"b": bool, "i": int, "u": int, "f": float, "c": complex}
+# Of which of Python's types numbers of a kind are.
+ITEMS = {"b": bool, "i": int, "u": int, "f": float, "c": complex}
 _SCALAR_OF_KIND = {"b": np.dtype(bool), "i": int, "u": int, "f": float, "c": complex}
 
 
@@ -113,7 +114,7 @@ class ArrayType:
     def python_kind(self) -> type | None:
         """The Python type of which `item()` makes its elements; None for numbers that Python has not (long double)."""
         kind, bits = number_kind(self.dtype), self.dtype.itemsize * 8
-        return None if bits > {"f": 64, "c": 128}.get(kind, 64) or kind == "V" else _ITEMS[kind]
+        return None if bits > {"f": 64, "c": 128}.get(kind, 64) or kind == "V" else ITEMS[kind]
 
     @property
     def promotion(self) -> Any:

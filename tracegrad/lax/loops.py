@@ -10,6 +10,7 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.errors import DtypeError, ShapeError, at, require_callable, user_source
 from tracegrad.core.names import wraps
+from tracegrad.core.symbols import Symbol, as_index, made_of_sizes, range_length
 from tracegrad.core.tracing import arrays_of
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.families import is_tracer, normalize_axis
@@ -40,7 +41,9 @@ def fori_loop(
             )
     if not is_tracer(*bounds):
         known = wraps(body_fun)(lambda val, i: (body_fun(i, val), None))
-        return scan(known, init_val, np.arange(int(bounds[0]), int(bounds[1])))[0]
+        first, last = [as_index(x) if type(x) is Symbol else int(x) for x in bounds]
+        numbers = made_of_sizes(np.arange, (range_length(first, last, 1),), first, last)
+        return scan(known, init_val, numbers)[0]
     start, stop = bounds
     body = wraps(body_fun)(lambda pair: (pair[0] + 1, body_fun(*pair)))
     return while_loop(lambda pair: np.less(pair[0], stop), body, (start, init_val))[1]

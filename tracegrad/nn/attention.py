@@ -10,6 +10,7 @@ import numpy as np
 from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.trace import as_array
 from tracegrad.nn.activations import softmax
+from tracegrad.numpy import arange
 from tracegrad.ops.elementwise.casting import widened
 from tracegrad.typing import Array, ArrayLike
 
@@ -107,7 +108,7 @@ def weighted(weights: Any, value: Any) -> Any:
 def _seen(T: int, S: int, mask: Any, is_causal: bool, query_lengths: Any, key_lengths: Any, window: Any) -> Any:
     """Which places see which, as one mask against [..., N, T, S]; None where all see all."""
     masks = [] if mask is None else [as_array(mask)]
-    rows, columns = np.arange(T)[:, None], np.arange(S)
+    rows, columns = arange(T)[:, None], arange(S)
     if is_causal:
         masks.append(columns <= rows)
     if window is not None:

@@ -19,6 +19,7 @@ from tracegrad.core.errors import (
     at,
     user_source,
 )
+from tracegrad.core.symbols import broadcast_shapes
 from tracegrad.core.trace import as_array, contains_tracer
 from tracegrad.core.tracer import plain_value
 from tracegrad.core.types import number_kind, type_of
@@ -189,7 +190,7 @@ class vectorize(np.vectorize):
             if len(shape_of(x)) < axes:
                 raise ValueError(f"vectorize: {type_of(x)} has fewer axes than {self.signature!r} asks for")
         cut = [len(shape_of(x)) - axes for x, axes in zip(arrays, core, strict=True)]
-        lead = np.broadcast_shapes(*[shape_of(x)[:n] for x, n in zip(arrays, cut, strict=True)])
+        lead = broadcast_shapes(*[shape_of(x)[:n] for x, n in zip(arrays, cut, strict=True)])
         rows = [
             np.reshape(np.broadcast_to(x, (*lead, *shape_of(x)[n:])), (-1, *shape_of(x)[n:]))
             for x, n in zip(arrays, cut, strict=True)

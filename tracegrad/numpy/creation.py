@@ -6,7 +6,6 @@ from __future__ import annotations
 import enum
 import functools
 import math
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
 from tracegrad.core.functions import FUNCTIONS
 from tracegrad.core.programs import made_here
 from tracegrad.core.sizes import as_sizes
+from tracegrad.core.symbols import as_index, broadcast_shapes, made_of_sizes, range_length
 from tracegrad.core.trace import as_array, bind, contains_tracer, strengthened
 from tracegrad.core.tracer import Tracer, concrete, like_tracer
 from tracegrad.core.types import ArrayType, number_kind, type_of
@@ -190,6 +190,11 @@ def _keywords(**given: Any) -> dict[str, Any]:
     return {k: v for k, v in given.items() if v is not None}
 
 
+def _filled(make: Any, shape: Any, dtype: Any, order: Any, **given: Any) -> Any:
+    shape = _as_shape(shape) if sizing else shape
+    return made_of_sizes(make, shape, shape, dtype, order, **_keywords(**given))
+
+
 @_writable(NUMBERS)
 def zeros(shape: Shape, dtype: DType = float, order: Any = "C", *, device: Any = None, like: Any = None) -> Array:
     """An array of zeros. While something is traced, traced values can be written into it.
@@ -202,7 +207,7 @@ def zeros(shape: Shape, dtype: DType = float, order: Any = "C", *, device: Any =
     >>> tg.grad(f)(3.0)
     np.float64(12.0)
     """
-    return np.zeros(shape, dtype, order, **_keywords(device=device, like=like))
+    return _filled(np.zeros, shape, dtype, order, device=device, like=like)
 
 
 @_writable(NUMBERS)
@@ -212,7 +217,7 @@ def ones(shape: Shape, dtype: DType = None, order: Any = "C", *, device: Any = N
     >>> ones(2).tolist()
     [1.0, 1.0]
     """
-    return np.ones(shape, dtype, order, **_keywords(device=device, like=like))
+    return _filled(np.ones, shape, dtype, order, device=device, like=like)
 
 
 @_writable(NUMBERS)
@@ -223,7 +228,7 @@ def empty(shape: Shape, dtype: DType = float, order: Any = "C", *, device: Any =
     (2, 3)
     """
     make = np.zeros if open_traces else np.empty
-    return make(shape, dtype, order, **_keywords(device=device, like=like))
+    return _filled(make, shape, dtype, order, device=device, like=like)
 
 
 @_writable(NUMBERS)
@@ -242,7 +247,9 @@ def eye(
     >>> eye(2, 3, 1).tolist()
     [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
-    return np.eye(N, M, k, dtype, order, **_keywords(device=device, like=like))
+    return made_of_sizes(
+        np.eye, (N, N if M is None else M), N, M, k, dtype, order, **_keywords(device=device, like=like)
+    )
 
 
 @_writable(NUMBERS)
@@ -252,7 +259,7 @@ def identity(n: int, dtype: DType = None, *, like: Any = None) -> Array:
     >>> identity(2).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    return np.identity(n, dtype, **_keywords(like=like))
+    return made_of_sizes(np.identity, (n, n), n, dtype, **_keywords(like=like))
 
 
 @_writable(NUMBERS)
@@ -269,7 +276,7 @@ def full(
 
 
 def _as_shape(shape: Any) -> tuple[int, ...]:
-    return tuple([operator.index(n) for n in shape]) if isinstance(shape, tuple | list) else (operator.index(shape),)
+    return tuple([as_index(n) for n in shape]) if isinstance(shape, tuple | list) else (as_index(shape),)
 
 
 def _like(a: Any, dtype: Any, shape: Any) -> ArrayType:
@@ -302,7 +309,7 @@ def zeros_like(
     [0.0, 0.0, 0.0]
     """
     new = _like(a, dtype, shape)
-    return _like_traced(np.zeros(new.shape, new.dtype))
+    return _like_traced(_filled(np.zeros, new.shape, new.dtype, "C"))
 
 
 @_writable(NUMBERS)
@@ -322,7 +329,7 @@ def ones_like(
     [1.0, 1.0, 1.0]
     """
     new = _like(a, dtype, shape)
-    return _like_traced(np.ones(new.shape, new.dtype))
+    return _like_traced(_filled(np.ones, new.shape, new.dtype, "C"))
 
 
 @_writable(NUMBERS)
@@ -343,7 +350,7 @@ def empty_like(
     (3,)
     """
     new = _like(prototype, dtype, shape)
-    return _like_traced(np.zeros(new.shape, new.dtype))
+    return _like_traced(_filled(np.zeros, new.shape, new.dtype, "C"))
 
 
 @_writable(NUMBERS)
@@ -366,7 +373,7 @@ def full_like(
     new = _like(a, dtype, shape)
     if is_tracer(fill_value) or contains_tracer(fill_value):
         return copied(np.broadcast_to(_array(fill_value, new.dtype), new.shape))
-    return _like_traced(np.full(new.shape, fill_value, new.dtype))
+    return _like_traced(made_of_sizes(np.full, new.shape, new.shape, fill_value, new.dtype))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -392,6 +399,9 @@ def arange(
                 "derivative; write start + step * np.arange(n), or tnp.linspace(start, stop, n)"
             )
     known = [concrete(x, "np.arange", "pass the number as a static argument") for x in given]
+    if sizing and all([isinstance(x, int) for x in known]):
+        start, stop, step = (0, *known, 1) if len(known) == 1 else (*known, 1)[:3]
+        return like_tracer(made_of_sizes(np.arange, (range_length(start, stop, step),), start, stop, step, dtype), like)
     return like_tracer(np.arange(*known, dtype=dtype, device=device), like)
 
 
@@ -407,15 +417,15 @@ def linspace(
     [[0.0, 0.0], [0.5, 1.0], [1.0, 2.0]]
     """
     start, stop = _stacked(start), _stacked(stop)
-    num = operator.index(num)
+    num = as_index(num)
     if num < 0:
         raise ValueError(f"linspace: number of samples, {num}, must be non-negative")
-    kind = np.result_type(_promotable(start), _promotable(stop), float(num))
+    kind = np.result_type(_promotable(start), _promotable(stop), 1.0)
     start, stop = astype(start, kind), astype(stop, kind)
     difference = stop - start
     count = num - 1 if endpoint else num
     step = difference / count if count > 0 else math.nan + 0 * difference
-    steps = np.arange(num, dtype=kind).reshape((-1, *(1,) * len(shape_of(difference))))
+    steps = made_of_sizes(np.arange, (num,), 0, num, 1, kind).reshape((-1, *(1,) * len(shape_of(difference))))
     values = start + steps * step if count > 0 else start + steps * difference
     if endpoint and num > 1:
         values = np.where(np.equal(steps, count), stop, values)  # exactly, whatever the rounding
@@ -460,7 +470,7 @@ def geomspace(
     [1.0, 10.0, 100.0]
     """
     start, stop = _stacked(start), _stacked(stop)
-    num = operator.index(num)
+    num = as_index(num)
     kind = np.result_type(_promotable(start), _promotable(stop), np.zeros((), dtype))
     start, stop = astype(start, kind), astype(stop, kind)
     ratio = stop / start
@@ -495,7 +505,7 @@ def meshgrid(*xi: ArrayLike, copy: bool = True, sparse: bool = False, indexing: 
         np.reshape(v, tuple([-1 if j == a else 1 for j in range(ndim)])) for v, a in zip(vectors, axes, strict=True)
     ]
     if not sparse:
-        shape = np.broadcast_shapes(*[shape_of(v) for v in lined_up])
+        shape = broadcast_shapes(*[shape_of(v) for v in lined_up])
         lined_up = [np.broadcast_to(v, shape) for v in lined_up]
     return tuple([copied(v) for v in lined_up] if copy else lined_up)
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import operator
+from typing import Any
 
 import numpy as np
 
+from tracegrad.core.symbols import as_index, made_of_sizes
 from tracegrad.core.trace import as_array
-from tracegrad.core.types import type_of
+from tracegrad.core.types import Shape, type_of
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import implements
 from tracegrad.ops.index import unslice
 from tracegrad.ops.rearrange import diagonal, diagonal_index
 from tracegrad.typing import Array, ArrayLike, DType
+
+
+def _triangle(shape: Shape, k: int) -> Any:
+    return made_of_sizes(np.tri, shape[-2:], *shape[-2:], k, bool)
 
 
 @implements(np.tril)
@@ -23,7 +28,7 @@ def tril(m: ArrayLike, k: int = 0) -> Array:
     [[1.0, 0.0], [3.0, 4.0]]
     """
     m = as_array(m)
-    return np.where(np.tri(*m.shape[-2:], k=k, dtype=bool), m, np.zeros((), m.dtype))
+    return np.where(_triangle(m.shape, k), m, np.zeros((), m.dtype))
 
 
 @implements(np.triu)
@@ -34,7 +39,7 @@ def triu(m: ArrayLike, k: int = 0) -> Array:
     [[1.0, 2.0], [0.0, 4.0]]
     """
     m = as_array(m)
-    return np.where(np.tri(*m.shape[-2:], k=k - 1, dtype=bool), np.zeros((), m.dtype), m)
+    return np.where(_triangle(m.shape, k - 1), np.zeros((), m.dtype), m)
 
 
 @implements(np.diag)
@@ -45,7 +50,7 @@ def diag(v: ArrayLike, k: int = 0) -> Array:
     >>> diag([1, 2], 1).tolist()
     [[0, 1, 0], [0, 0, 2], [0, 0, 0]]
     """
-    v, k = as_array(v), operator.index(k)
+    v, k = as_array(v), as_index(k)
     if len(v.shape) == 2:
         return np.diagonal(v, k)
     if len(v.shape) != 1:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import DtypeError, at, user_source
+from tracegrad.core.symbols import broadcast_shapes
 from tracegrad.core.trace import as_array, strengthened
 from tracegrad.core.tracer import Tracer, concrete, plain_value
 from tracegrad.core.types import PYTHON_SCALARS, is_added, number_kind, type_of
@@ -222,4 +223,4 @@ def choose(a: ArrayLike, choices: Sequence[ArrayLike] | Array, out: Array | None
     result = choices[count - 1]
     for i in reversed(range(count - 1)):
         result = np.where(np.less_equal(a, i), choices[i], result)
-    return np.broadcast_to(result, np.broadcast_shapes(shape_of(a), shape_of(result)))
+    return np.broadcast_to(result, broadcast_shapes(shape_of(a), shape_of(result)))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.symbols import numbers_up_to
 from tracegrad.core.trace import as_array
 from tracegrad.core.tracer import concrete
 from tracegrad.core.types import number_kind, type_of
@@ -43,7 +44,7 @@ def take_along_axis(
             f"got {type_of(indices)} and {type_of(arr)}"
         )
     axis = normalize_axis(axis, ndim, "take_along_axis")
-    places = [np.reshape(np.arange(n), (-1, *(1,) * (ndim - i - 1))) for i, n in enumerate(shape)]
+    places = [np.reshape(numbers_up_to(n), (-1, *(1,) * (ndim - i - 1))) for i, n in enumerate(shape)]
     n = shape[axis]
     there = None
     if mode == "fill":

@@ -9,6 +9,7 @@ import numpy as np
 
 from tracegrad.core.errors import DtypeError
 from tracegrad.core.quiet import isolated
+from tracegrad.core.symbols import broadcast_shapes
 from tracegrad.core.trace import as_array
 from tracegrad.core.tracer import depends_on, plain_value
 from tracegrad.core.types import is_inexact, number_kind, type_of
@@ -166,7 +167,7 @@ def array_equiv(a1: ArrayLike, a2: ArrayLike) -> bool | Array:
     """
     a, b = as_array(a1), as_array(a2)
     try:
-        np.broadcast_shapes(shape_of(a), shape_of(b))
+        broadcast_shapes(shape_of(a), shape_of(b))
     except ValueError:
         return False
     known = _known(a, b, "np.array_equiv")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
 
 from tracegrad.core.errors import DtypeError, unsupported
+from tracegrad.core.symbols import as_index, has_symbol
 from tracegrad.core.trace import as_array, strengthened
 from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import Shape, is_inexact, number_kind, type_of
@@ -56,7 +56,7 @@ def pad(array: ArrayLike, pad_width: Any, mode: str = "constant", **kwargs: Any)
     option = kwargs.pop(keyword, default)
     if kwargs or (keyword == "reflect_type" and option != "even"):
         raise unsupported(np.pad, f" with mode={mode!r} and {', '.join(kwargs) or keyword}=")
-    widths = [(operator.index(b), operator.index(a)) for b, a in _pairs(pad_width, ndim, "pad")]
+    widths = [(as_index(b), as_index(a)) for b, a in _pairs(pad_width, ndim, "pad")]
     if any([w < 0 for pair in widths for w in pair]):
         raise ValueError(f"pad: widths cannot be negative, got {pad_width}")
     if mode == "constant" and type(option) is not Tracer and _is_zero(_plain_or_one(option)):
@@ -101,6 +101,10 @@ def _pairs(given: Any, ndim: int, name: str) -> list[tuple[Any, Any]]:
         for axis, pair in given.items():
             pairs[normalize_axis(axis, ndim, name)] = (pair, pair) if np.ndim(pair) == 0 else tuple(pair)
         return pairs
+    if has_symbol(given):
+        each = [pair if type(pair) is tuple else (pair, pair) for pair in given]
+        same = len(given) == 2 and tuple not in map(type, given)  # (before, after), for all axes
+        return [given] * ndim if same else each * ndim if len(each) == 1 else each
     table = np.broadcast_to(as_array(given), (ndim, 2))
     if type(table) is np.ndarray:
         return [tuple(row) for row in table.tolist()]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import ShapeError
+from tracegrad.core.symbols import broadcast_shapes
 from tracegrad.core.trace import as_array, bind, strengthened
 from tracegrad.core.tracer import Tracer, concrete
 from tracegrad.core.types import type_of
@@ -187,7 +188,7 @@ def broadcast_arrays(*args: ArrayLike, subok: bool = False) -> Array:
     [(2, 3), (2, 3)]
     """
     arrays = [as_array(x) for x in args]
-    shape = np.broadcast_shapes(*[shape_of(x) for x in arrays])
+    shape = broadcast_shapes(*[shape_of(x) for x in arrays])
     return tuple([np.broadcast_to(x, shape) for x in arrays])
 
 

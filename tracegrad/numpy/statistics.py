@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import DtypeError, ShapeError
+from tracegrad.core.symbols import Symbol
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import is_inexact, number_kind, type_of
 from tracegrad.ops.cumulative import without_nan
@@ -168,7 +169,8 @@ def var(
     if number_kind(type_of(a).dtype) == "c" and given is None:
         dtype = type_of(squares).dtype
     total = astype(over_axes(sum_op, astype(squares, dtype), axes, keepdims), dtype)
-    count = np.maximum(count_of("var", a, axes, keepdims, where) - _degrees(ddof, correction), 0)
+    count = count_of("var", a, axes, keepdims, where) - _degrees(ddof, correction)
+    count = max(count, 0) if type(count) is Symbol else np.maximum(count, 0)
     return astype(over(total, count), dtype)
 
 

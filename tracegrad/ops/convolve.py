@@ -14,6 +14,7 @@ import numpy as np
 from tracegrad.core.errors import ShapeError
 from tracegrad.core.op import Along, Op, Params, Reach, Sample
 from tracegrad.core.quiet import quietly
+from tracegrad.core.symbols import broadcast_shapes
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, in_known_dtype, type_of
 from tracegrad.ops.contract.matmul import conjugate_of_complex
@@ -29,7 +30,7 @@ def _windows_type(name: str, size: Callable[[int, int], int]) -> Callable[[Seque
             raise ShapeError(
                 f"{name} of {a} and {v}: both need a last axis that is not empty, the second not the longer"
             )
-        lead = np.broadcast_shapes(a.shape[:-1], v.shape[:-1])
+        lead = broadcast_shapes(a.shape[:-1], v.shape[:-1])
         return ArrayType((*lead, size(a.shape[-1], v.shape[-1])), np.result_type(a.dtype, v.dtype))
 
     return infer
@@ -51,7 +52,7 @@ def _convolve(a: Any, v: Any) -> Any:
     # Without zeros beside `a`, which infinities in `v` would make NaN of.
     n, m, dtype = a.shape[-1], v.shape[-1], np.result_type(a, v)
     a, v = in_known_dtype(a), in_known_dtype(v)
-    out = np.zeros((*np.broadcast_shapes(a.shape[:-1], v.shape[:-1]), n + m - 1), np.result_type(a, v))
+    out = np.zeros((*broadcast_shapes(a.shape[:-1], v.shape[:-1]), n + m - 1), np.result_type(a, v))
     quietly(("all",), _add_products, out, a, v)  # np.convolve does not warn
     return out.astype(dtype, copy=False)
 

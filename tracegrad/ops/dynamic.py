@@ -12,7 +12,6 @@ until the window lies within the array. That is what these functions mean, so no
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ import numpy as np
 from tracegrad.core.errors import DtypeError, ShapeError, user_source
 from tracegrad.core.errors import at as at_line
 from tracegrad.core.op import Op, Params, Sample, Wanted
+from tracegrad.core.symbols import as_index
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, Shape, number_kind, type_of
 from tracegrad.ops.elementwise import astype
@@ -274,7 +274,7 @@ def dynamic_slice(
     >>> dynamic_slice(np.arange(5), (3,), (3,)).tolist()
     [2, 3, 4]
     """
-    x, sizes = as_array(operand), tuple([operator.index(n) for n in slice_sizes])
+    x, sizes = as_array(operand), tuple([as_index(n) for n in slice_sizes])
     starts = _starts("dynamic_slice", x, sizes, start_indices, allow_negative_indices)
     if not is_tracer(*starts):
         return x[_window(shape_of(x), sizes, starts)]

@@ -18,6 +18,7 @@ import numpy as np
 from tracegrad.core.errors import DtypeError, ShapeError, user_source
 from tracegrad.core.errors import at as at_line
 from tracegrad.core.op import Op, Params, Sample, Wanted
+from tracegrad.core.symbols import broadcast_shapes, numbers_up_to
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import ArrayType, Shape, float_extreme, number_kind, type_of
@@ -186,7 +187,7 @@ def _windows(
     inside: Any = True
     starts: dict[int, Any] = {axis: 0 for axis in collapsed}
     for axis, i in zip(batching, with_indices, strict=True):
-        starts[axis] = np.reshape(np.arange(shape[axis]), tuple([-1 if j == i else 1 for j in range(len(lead))]))
+        starts[axis] = np.reshape(numbers_up_to(shape[axis]), tuple([-1 if j == i else 1 for j in range(len(lead))]))
     for k, axis in enumerate(index_map):
         start, last = indices[..., k], shape[axis] - sizes[axis]
         if mode is GatherScatterMode.PROMISE_IN_BOUNDS:
@@ -215,9 +216,9 @@ def _windows(
         a = np.reshape(starts[axis], (*shape_of(starts[axis]), *(1,) * len(windows)))
         if axis in windows and sizes[axis] != 1:
             place = windows.index(axis)
-            a = a + np.reshape(np.arange(sizes[axis]), (-1, *(1,) * (len(windows) - 1 - place)))
+            a = a + np.reshape(numbers_up_to(sizes[axis]), (-1, *(1,) * (len(windows) - 1 - place)))
         arrays.append(a)
-    if np.broadcast_shapes(*[shape_of(a) for a in arrays]) != joint:
+    if broadcast_shapes(*[shape_of(a) for a in arrays]) != joint:
         arrays[0] = np.broadcast_to(arrays[0], joint)
     places = {axis: len(lead) + i for i, axis in enumerate([*windows, *rest])}
     along_window, along_indices = iter([places[axis] for axis in sorted(places)]), iter(range(len(lead)))
@@ -344,7 +345,7 @@ def _best_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params:
 def _extreme_at(name: str, better: np.ufunc) -> Op:
     def infer(types: Sequence[ArrayType], params: Params) -> ArrayType:
         x, v, *arrays = types
-        joint = np.broadcast_shapes(*[a.shape for a in arrays])
+        joint = broadcast_shapes(*[a.shape for a in arrays])
         if v.shape != (*joint, *x.shape[len(arrays) :]):
             raise ShapeError(f"{name}: updates {v} for places of shape {joint} in the first {len(arrays)} axes of {x}")
         return ArrayType(x.shape, x.dtype)
@@ -376,7 +377,7 @@ def _extreme_samples() -> Iterable[Sample]:
         (np.zeros(0, int),),
         (np.array(1),),
     ]:
-        joint = np.broadcast_shapes(*[a.shape for a in arrays])
+        joint = broadcast_shapes(*[a.shape for a in arrays])
         yield Sample((x, rng.uniform(-1, 1, (*joint, *x.shape[len(arrays) :])), *arrays))
 
 

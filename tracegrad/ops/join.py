@@ -6,7 +6,6 @@ once, not each padded to the whole and added.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -18,6 +17,7 @@ from tracegrad.core.errors import ShapeError
 from tracegrad.core.memory import in_c_order
 from tracegrad.core.op import EVERY, OPS, Op, Params, Sample, TypeRule, View, Wanted
 from tracegrad.core.sizes import let_out
+from tracegrad.core.symbols import as_index
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, type_of
 from tracegrad.ops.elementwise import astype
@@ -223,13 +223,13 @@ def array_split(ary: ArrayLike, indices_or_sections: Any, axis: int = 0) -> list
     axis = normalize_axis(axis, len(ary.shape), "array_split")
     size = ary.shape[axis]
     if np.ndim(indices_or_sections) == 0:
-        count = operator.index(indices_or_sections)
+        count = as_index(indices_or_sections)
         if count <= 0:
             raise ValueError(f"array_split: the number of parts must be larger than 0, got {count}")
         each, extra = divmod(size, count)
         sizes = [each + 1] * extra + [each] * (count - extra)
     else:
-        bounds = [0, *[operator.index(i) for i in indices_or_sections], size]
+        bounds = [0, *[as_index(i) for i in indices_or_sections], size]
         sizes = [b - a for a, b in pairwise(bounds)]
         if min(bounds) < 0 or min(sizes) < 0:  # NumPy takes these as slices take them
             return [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from tracegrad.core.errors import DtypeError, at, user_source
 from tracegrad.core.op import Params, Sample, View
+from tracegrad.core.symbols import as_index, broadcast_shapes
 from tracegrad.core.trace import as_array, bind, contains_tracer
 from tracegrad.core.types import ArrayType, Shape
 from tracegrad.ops.families import implements, linear, normalize_axis, same_type, shape_of
@@ -65,7 +65,7 @@ def roll(a: ArrayLike, shift: ArrayLike, axis: Axis = None) -> Array:
     axes = axis if isinstance(axis, tuple | list) else (axis,)
     if contains_tracer(shift):
         each = list(shift) if isinstance(shift, list | tuple) or shape_of(shift) else [shift]
-        (count,) = np.broadcast_shapes((len(each),), (len(axes),))
+        (count,) = broadcast_shapes((len(each),), (len(axes),))
         for k in range(count):
             i = normalize_axis(axes[k % len(axes)], len(a.shape), "roll")
             places = np.arange(a.shape[i]) - wide(as_array(each[k % len(each)]))
@@ -135,4 +135,4 @@ def diagonal(a: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> A
     [2, 6]
     """
     a = np.moveaxis(as_array(a), (axis1, axis2), (-2, -1))
-    return bind(diagonal_op, (a,), {"k": operator.index(offset)})
+    return bind(diagonal_op, (a,), {"k": as_index(offset)})

@@ -14,6 +14,7 @@ import numpy as np
 from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
 from tracegrad.core.late import imported
 from tracegrad.core.op import Op, Params, Sample, Wanted
+from tracegrad.core.symbols import broadcast_shapes
 from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType, is_inexact
 from tracegrad.ops.convolve import convolve_op, slide_op
@@ -28,7 +29,7 @@ def _type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     dtype = np.result_type(a.dtype, x.dtype)
     if not is_inexact(dtype):
         raise DtypeError(f"recursive_filter of {a} and {x}{at(user_source())}: it takes floats; write x.astype(float)")
-    return ArrayType((*np.broadcast_shapes(a.shape[:-1], x.shape[:-1]), x.shape[-1]), dtype)
+    return ArrayType((*broadcast_shapes(a.shape[:-1], x.shape[:-1]), x.shape[-1]), dtype)
 
 
 def _filter(a: Any, x: Any) -> Any:
@@ -41,7 +42,7 @@ def _filter(a: Any, x: Any) -> Any:
     dtype = np.result_type(a, x)
     if is_narrow(dtype):
         return _filter(a.astype(np.float32), x.astype(np.float32)).astype(dtype)
-    lead = np.broadcast_shapes(a.shape[:-1], x.shape[:-1])
+    lead = broadcast_shapes(a.shape[:-1], x.shape[:-1])
     x = np.broadcast_to(x, (*lead, x.shape[-1])).astype(dtype, copy=False)
     if x.size == 0:
         return np.zeros(x.shape, dtype)

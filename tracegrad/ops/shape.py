@@ -7,7 +7,6 @@ transpose has transpose, broadcast_to has sum.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -18,6 +17,7 @@ from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.memory import copied as laid_out_alike
 from tracegrad.core.memory import is_dense, reshaped_strides
 from tracegrad.core.op import EVERY, Definitions, Op, Params, Sample, View
+from tracegrad.core.symbols import as_index
 from tracegrad.core.trace import as_array, bind, strengthened
 from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import ArrayType, Shape, type_of
@@ -37,7 +37,7 @@ def shape_tuple(shape: Any) -> Shape:
         shape = (shape,) if np.ndim(shape) == 0 else tuple(shape)
     for n in shape:
         if type(n) is not int:
-            return tuple([operator.index(n) for n in shape])
+            return tuple([as_index(n) for n in shape])
     return shape
 
 

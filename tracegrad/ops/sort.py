@@ -7,7 +7,6 @@ keep their order, so that each has its own derivative, as in JAX.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 
 from tracegrad.core.errors import DtypeError, ShapeError
 from tracegrad.core.op import Op, Params, Sample, Wanted
+from tracegrad.core.symbols import as_index
 from tracegrad.core.trace import as_array, bind, strengthened
 from tracegrad.core.types import ArrayType, number_kind, type_of
 from tracegrad.ops.families import (
@@ -159,7 +159,7 @@ def argpartition(
     n = a.shape[axis]
     places = []
     for k in kth if isinstance(kth, tuple | list | np.ndarray) and np.ndim(kth) else (kth,):
-        k = operator.index(k)
+        k = as_index(k)
         if not -n <= k < n:
             raise ShapeError(f"argpartition: there is no place kth={k} among {n} along axis {axis} of {type_of(a)}")
         places.append(k % n)
@@ -218,7 +218,7 @@ def top_k(operand: ArrayLike, k: int, *, axis: int = -1) -> tuple[Array, Array]:
     >>> values.tolist(), places.tolist()
     ([4.0, 4.0, 3.0], [2, 3, 0])
     """
-    x, k = as_array(operand), operator.index(k)
+    x, k = as_array(operand), as_index(k)
     t = type_of(x)
     axis = normalize_axis(axis, len(t.shape), "top_k")
     if number_kind(t.dtype) == "c":

@@ -24,6 +24,7 @@ from tracegrad.core.errors import (
 )
 from tracegrad.core.functions import FUNCTIONS, TAKE_WRITTEN, UFUNCS
 from tracegrad.core.op import Sample, View
+from tracegrad.core.symbols import broadcast_shapes
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.tracer import Tracer, depends_on, plain_value, present, settled
 from tracegrad.core.types import ArrayType, number_kind, type_of
@@ -153,7 +154,7 @@ def broadcast_into(v: Any, shape: tuple[int, ...], what: str) -> Any:
     if found == shape:
         return v
     try:
-        fits = np.broadcast_shapes(found, shape) == shape
+        fits = broadcast_shapes(found, shape) == shape
     except ValueError:
         fits = False
     if not fits:

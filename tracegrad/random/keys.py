@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from tracegrad.core.context import open_traces
 from tracegrad.core.errors import DtypeError, ShapeError, at, user_source
 from tracegrad.core.reuse import cloned, note
+from tracegrad.core.symbols import as_index
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import number_kind, type_of
 from tracegrad.ops.elementwise import astype
@@ -208,7 +208,7 @@ def _words_of(keys: Any) -> Any:
 
 def shape_given(shape: Any, name: str) -> tuple[int, ...]:
     """The shape that a function of this name was given."""
-    sizes = tuple([operator.index(n) for n in shape]) if np.iterable(shape) else (operator.index(shape),)
+    sizes = tuple([as_index(n) for n in shape]) if np.iterable(shape) else (as_index(shape),)
     if any([n < 0 for n in sizes]):
         raise ShapeError(f"random.{name}{at(user_source())}: a shape has no negative sizes, got {shape}")
     return sizes

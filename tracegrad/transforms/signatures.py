@@ -490,7 +490,7 @@ class Signatures:
 
 def _parts_of(t: ArrayType) -> Sequence[Any]:
     """What a signature has for a leaf of this type, whether that is an array, a number or a tracer."""
-    return [k for k, dtype in PYTHON_SCALARS.items() if dtype == t.dtype] if t.weak else (t.dtype, t.shape)
+    return [t.python_kind] if t.weak else (t.dtype, t.shape)
 
 
 _NO_GRAPH = Graph((), (), (), {})

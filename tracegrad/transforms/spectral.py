@@ -34,6 +34,7 @@ from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.graph import Graph, closed, evaluate, remembered, replace
 from tracegrad.core.op import OPS, Held, Op, Params, Wanted, Written
 from tracegrad.core.quiet import quietly
+from tracegrad.core.symbols import broadcast_shapes
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.tracer import Tracer
 from tracegrad.core.tracing import trace_graph
@@ -158,7 +159,7 @@ def _differing(signs: Sequence[Any], shape: tuple[int, ...]) -> Any:
         close = math.sqrt(np.finfo(c.dtype).eps) if is_inexact(c.dtype) else 0
         size = np.max(np.abs(c), -1, keepdims=True, initial=0)
         differ = differ | (np.abs(c[..., :, None] - c[..., None, :]) > close * size[..., None])
-    return np.broadcast_to(differ, np.broadcast_shapes(np.shape(differ), shape))
+    return np.broadcast_to(differ, broadcast_shapes(np.shape(differ), shape))
 
 
 def _hermitian_paths(
@@ -182,7 +183,7 @@ def _dilated_paths(
     v, u = adjoint(vh), u[..., :n]
     extra = min(u.shape[-2] - n, n * len(matrices))
     if extra:  # of the space outside U only what the matrices reach
-        shape = np.broadcast_shapes(u.shape[:-2], *[m.shape[:-2] for m in matrices])
+        shape = broadcast_shapes(u.shape[:-2], *[m.shape[:-2] for m in matrices])
         sides = [np.broadcast_to(x, (*shape, *x.shape[-2:])) for x in (u, *matrices)]
         basis = np.linalg.qr(np.concatenate(sides, -1))[0][..., n : n + extra]
         u = np.concatenate([sides[0], basis], -1)
@@ -334,7 +335,7 @@ def _evaluate(*inputs: Any, **params: Any) -> Any:
 def _type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     a, decomposition, matrices, _ = _split(types, params)
     value = params["graph"].out_types[0]
-    batch = np.broadcast_shapes(value.shape[:-1], *[t.shape[:-2] for t in (a, *matrices)])
+    batch = broadcast_shapes(value.shape[:-1], *[t.shape[:-2] for t in (a, *matrices)])
     dtype = np.result_type(value.dtype, decomposition[1].dtype, *[t.dtype for t in matrices])
     return ArrayType((*batch, *a.shape[-2:]), dtype)
 

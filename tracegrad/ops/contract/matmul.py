@@ -13,6 +13,7 @@ from tracegrad.core.errors import DtypeError, ShapeError
 from tracegrad.core.functions import UFUNCS
 from tracegrad.core.memory import Strides, in_c_order
 from tracegrad.core.op import Along, Op, Params, Sample, Wanted
+from tracegrad.core.symbols import broadcast_shapes
 from tracegrad.core.trace import as_array, bind, strengthened
 from tracegrad.core.types import ArrayType, is_added, number_kind
 from tracegrad.ops.contract.einsum import einsum_op
@@ -94,7 +95,7 @@ def _matmul_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
             "the same size; write x.T, y.T or np.swapaxes(x, -1, -2) to line them up"
         )
     try:
-        batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+        batch = broadcast_shapes(x.shape[:-2], y.shape[:-2])
     except ValueError:
         raise ShapeError(f"matmul: the leading axes of {x} and {y} do not broadcast together") from None
     try:

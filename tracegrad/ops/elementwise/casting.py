@@ -12,7 +12,7 @@ from tracegrad.core.functions import FUNCTIONS
 from tracegrad.core.op import OPS, Definitions, Op, Params, Sample, Wanted
 from tracegrad.core.quiet import quietly
 from tracegrad.core.trace import as_array, bind
-from tracegrad.core.types import PYTHON_SCALARS, ArrayType, float_limits, is_inexact, number_kind, type_of
+from tracegrad.core.types import ITEMS, ArrayType, float_limits, is_inexact, number_kind, type_of
 from tracegrad.ops.families import conform, elementwise, same_type
 from tracegrad.typing import Array, ArrayLike, DType
 
@@ -96,10 +96,7 @@ def is_narrow(dtype: np.dtype[Any]) -> bool:
 
 
 def _item(x: Any, dtype: np.dtype[Any]) -> Any:
-    return _ITEMS[number_kind(dtype)](np.asarray(x).item())
-
-
-_ITEMS: dict[str, type] = {number_kind(dtype): kind for kind, dtype in PYTHON_SCALARS.items()}
+    return ITEMS[number_kind(dtype)](np.asarray(x).item())
 
 
 def _item_samples() -> Iterable[Sample]:

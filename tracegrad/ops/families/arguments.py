@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.calls import called
+from tracegrad.core.context import sizing
 from tracegrad.core.errors import ShapeError, at, unsupported, user_source
 from tracegrad.core.functions import FUNCTIONS
+from tracegrad.core.symbols import has_symbol
 from tracegrad.core.trace import as_array, contains_tracer
 from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import number_kind
@@ -91,6 +93,8 @@ def implements(*numpy_functions: Any, further: Iterable[str] = ()) -> Callable[[
             for x in (*args, *kwargs.values()) if kwargs else args:
                 if isinstance(x, Tracer) or ((type(x) is list or type(x) is tuple) and contains_tracer(x)):
                     return called(plain, traced, args, kwargs)
+            if sizing and has_symbol((*args, *kwargs.values())):
+                return called(plain, traced, args, kwargs)
             return plain(*args, **kwargs)
 
         same: Any = public

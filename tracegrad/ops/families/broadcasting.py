@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core import symbols
 from tracegrad.core.errors import ShapeError
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, Shape, is_added, is_inexact, number_kind
 from tracegrad.ops.masks import Mask, Masked, reduced
@@ -27,7 +28,7 @@ def broadcast_shapes(name: str, types: Sequence[ArrayType]) -> Shape:
     else:
         return shape
     try:
-        return np.broadcast_shapes(*[t.shape for t in types])
+        return symbols.broadcast_shapes(*[t.shape for t in types])
     except ValueError:
         raise ShapeError(
             f"{name}: shapes {', '.join([str(t) for t in types])} do not broadcast together; trailing dimensions must be "

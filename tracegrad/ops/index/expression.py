@@ -15,7 +15,6 @@ gone by then; negative elements of arrays are not.
 
 from __future__ import annotations
 
-import operator
 from collections import UserList, deque
 from collections.abc import Sequence
 from functools import lru_cache
@@ -25,6 +24,16 @@ import numpy as np
 
 from tracegrad.core.errors import at, clip, user_source
 from tracegrad.core.plain import require_plain_items
+from tracegrad.core.symbols import (
+    Symbol,
+    as_index,
+    broadcast_shapes,
+    number_in,
+    numbers_up_to,
+    range_length,
+    slice_indices,
+    text_of,
+)
 from tracegrad.core.trace import as_array, contains_tracer
 from tracegrad.core.tracer import Tracer, concrete, depends_on, plain_value
 from tracegrad.core.types import Shape, number_kind, type_of
@@ -47,20 +56,25 @@ BEHIND_OTHERS = (
 @lru_cache(maxsize=4096)
 def slice_entry(start: int | None, stop: int | None, step: int | None, size: int) -> str:
     """A slice of an axis of this size, clipped to it."""
-    first, last, stride = slice(start, stop, step).indices(size)
-    length = len(range(first, last, stride))
+    first, last, stride = slice_indices(start, stop, step, size)
+    length = range_length(first, last, stride)
     if length == size and (stride == 1 or size == 1):
         return ":"
     if length == 0:
         return "0:0"
     if stride > 0:
-        return f"{first or ''}:{last if last < size else ''}" + (f":{stride}" if stride > 1 else "")
-    return f"{first if first < size - 1 else ''}:{last if last >= 0 else ''}:{stride}"
+        return f"{text_of(first or '')}:{text_of(last if last < size else '')}" + (f":{stride}" if stride > 1 else "")
+    return f"{text_of(first if first < size - 1 else '')}:{text_of(last if last >= 0 else '')}:{stride}"
 
 
 @lru_cache(maxsize=4096)
 def slice_of(entry: str) -> slice:
-    return slice(*[int(part) if part else None for part in entry.split(":")])
+    return slice(*[number_in(part) if part else None for part in entry.split(":")])
+
+
+def count_of(places: slice, size: int) -> int:
+    """How many elements a slice takes of an axis of this size."""
+    return range_length(*slice_indices(places.start, places.stop, places.step, size))
 
 
 @lru_cache(maxsize=4096)
@@ -104,7 +118,7 @@ def region(shape: Shape, index: Index, arrays: tuple[Shape, ...]) -> Region:
         if e == "...":
             continue
         if type(e) is str and e != "array":
-            dims.append(len(range(*slice_of(e).indices(shape[axis]))))
+            dims.append(count_of(slice_of(e), shape[axis]))
         else:
             if not advanced:
                 first = len(dims)
@@ -116,7 +130,7 @@ def region(shape: Shape, index: Index, arrays: tuple[Shape, ...]) -> Region:
     if not axes:
         return Region(tuple(dims), 0, 0, (), False)
     try:
-        joint = np.broadcast_shapes(*arrays)
+        joint = broadcast_shapes(*arrays)
     except ValueError:
         listing = " ".join(map(str, arrays))
         raise IndexError(
@@ -202,7 +216,7 @@ def locate(x: Any, expression: Any, mode: str | None = None) -> Located:
             axis += item.ndim
             continue
         n = shape[axis]
-        if kind is int:
+        if kind is int or kind is Symbol:
             if mode == "clip":
                 item = max(min(item, n - 1), -n)
             if -n <= item < n:
@@ -216,7 +230,7 @@ def locate(x: Any, expression: Any, mode: str | None = None) -> Located:
             try:
                 entries.append(slice_entry(item.start, item.stop, item.step, n))
             except TypeError:  # a tracer, which has no hash
-                parts = [p if p is None else operator.index(p) for p in (item.start, item.stop, item.step)]
+                parts = [p if p is None else as_index(p) for p in (item.start, item.stop, item.step)]
                 entries.append(slice_entry(*parts, n))
         else:
             entries.append("array")
@@ -253,7 +267,7 @@ def _array_item(item: Any, x: Any, instead: str) -> Any:
         if isinstance(item, bool | np.bool_):
             return np.asarray(item)
         if hasattr(item, "__index__") and not isinstance(item, np.ndarray):
-            return operator.index(item)
+            return as_index(item)
         given = item
         if isinstance(item, deque | UserList):
             item = list(item)  # which may hold tracers
@@ -366,7 +380,7 @@ def _with_batch_in_front(flags: Sequence[bool], arrays: Sequence[Any], count: in
 
 def _examples(size: int, count: int) -> Any:
     """The numbers of the examples, to broadcast against index arrays with `count` axes behind that of the batch."""
-    return np.reshape(np.arange(size), (size, *(1,) * count))
+    return np.reshape(numbers_up_to(size), (size, *(1,) * count))
 
 
 def behind_examples(size: int, flags: Sequence[bool], arrays: Sequence[Any]) -> list[Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from tracegrad.core.errors import ShapeError
 from tracegrad.core.memory import new_strides
 from tracegrad.core.op import Along, Op, Pairs, Params, Sample, Wanted
+from tracegrad.core.symbols import broadcast_shapes
 from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType, Shape, type_of
 from tracegrad.ops.families import conform, locally_constant, shape_of
@@ -39,7 +40,7 @@ def _last_writes(*arrays: Any, sizes: Shape) -> Any:
 
 
 def _last_writes_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
-    return ArrayType(np.broadcast_shapes(*[t.shape for t in types]), np.dtype(bool))
+    return ArrayType(broadcast_shapes(*[t.shape for t in types]), np.dtype(bool))
 
 
 def _last_writes_batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Params) -> Any:

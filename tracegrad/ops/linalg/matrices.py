@@ -14,6 +14,7 @@ from tracegrad.core.errors import DtypeError, at, user_source
 from tracegrad.core.late import imported
 from tracegrad.core.op import OPS, BatchRule, Params, Sample, TypeRule
 from tracegrad.core.quiet import isolated
+from tracegrad.core.symbols import broadcast_shapes
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.tracer import concrete
 from tracegrad.core.types import ArrayType, is_added, is_inexact, number_kind, type_of
@@ -67,7 +68,7 @@ def scipy_linalg() -> Any:
 
 def each_matrix(function: Callable[..., Any], *xs: Any) -> Any:
     """`function` of each matrix of a batch, over which the arrays broadcast; it gives one matrix, like the last of them."""
-    batch = np.broadcast_shapes(*[x.shape[:-2] for x in xs])
+    batch = broadcast_shapes(*[x.shape[:-2] for x in xs])
     out = np.empty((*batch, *xs[-1].shape[-2:]), xs[-1].dtype)
     if out.size:
         whole = [np.broadcast_to(x, (*batch, *x.shape[-2:])) for x in xs]
@@ -79,7 +80,7 @@ def each_matrix(function: Callable[..., Any], *xs: Any) -> Any:
 def joint_batch(name: str, *types: ArrayType) -> tuple[int, ...]:
     """The leading axes of matrices that broadcast together."""
     try:
-        return np.broadcast_shapes(*[t.shape[:-2] for t in types])
+        return broadcast_shapes(*[t.shape[:-2] for t in types])
     except ValueError:
         listed = ", ".join(map(str, types))
         raise LinAlgError(

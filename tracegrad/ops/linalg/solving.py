@@ -11,6 +11,7 @@ from numpy.linalg import LinAlgError
 from tracegrad.core.memory import Strides, in_c_order
 from tracegrad.core.op import Op, Params, Sample, Wanted
 from tracegrad.core.quiet import isolated
+from tracegrad.core.symbols import broadcast_shapes
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.ops.contract import column, transposed
@@ -48,7 +49,7 @@ def _solve_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
             f"solve: {b} does not fit {a}, whose right-hand sides are vectors of {a.shape[-1]}, or the columns of "
             f"matrices (..., {a.shape[-1]}, k); a batch of vectors is written b[..., None]"
         )
-    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2]) if _fits(a.shape[:-2], b.shape[:-2]) else None
+    batch = broadcast_shapes(a.shape[:-2], b.shape[:-2]) if _fits(a.shape[:-2], b.shape[:-2]) else None
     if batch is None:
         raise LinAlgError(f"solve: the leading axes of {a} and {b} do not broadcast together")
     return ArrayType((*batch, *b.shape[-2:]), dtype)

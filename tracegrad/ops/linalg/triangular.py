@@ -12,6 +12,7 @@ from tracegrad.core.errors import at, user_source
 from tracegrad.core.late import imported
 from tracegrad.core.op import Op, Params, Sample, Wanted
 from tracegrad.core.quiet import isolated
+from tracegrad.core.symbols import broadcast_shapes
 from tracegrad.core.trace import bind
 from tracegrad.core.types import ArrayType
 from tracegrad.ops.contract import conjugate_of_complex, transposed
@@ -55,7 +56,7 @@ def _triangular_solve(
             raise LinAlgError(f"singular matrix: resolution failed at diagonal {number}")
     if conjugate_a and not transpose_a and dtype.kind == "c":
         a = a.conj()
-    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    batch = broadcast_shapes(a.shape[:-2], b.shape[:-2])
     shape = (*batch, *b.shape[-2:])
     if 0 in shape:
         return np.zeros(shape, dtype)

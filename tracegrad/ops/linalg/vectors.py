@@ -10,6 +10,7 @@ import numpy as np
 
 from tracegrad.core.late import LOADERS
 from tracegrad.core.op import Held, Op, Params, Sample, Wanted
+from tracegrad.core.symbols import broadcast_shapes
 from tracegrad.core.trace import Trace, bind
 from tracegrad.core.types import ArrayType, number_kind
 from tracegrad.ops.contract import column, conjugate_of_complex, transposed
@@ -122,7 +123,7 @@ def expectations(left: Any, a: Any, right: Any) -> Any:
 
 
 def _expected_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
-    batch = np.broadcast_shapes(*[t.shape[:-2] for t in types])
+    batch = broadcast_shapes(*[t.shape[:-2] for t in types])
     return ArrayType((*batch, types[2].shape[-1]), real_dtype(np.result_type(*[t.dtype for t in types])))
 
 
@@ -187,7 +188,7 @@ def recomposition(a: Any, *rest: Any, kind: str, line: Line | None) -> Any:
 
 def _recomposed_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
     a, *decomposition, x = types
-    batch = np.broadcast_shapes(a.shape[:-2], x.shape[:-1], decomposition[0].shape[:-1])
+    batch = broadcast_shapes(a.shape[:-2], x.shape[:-1], decomposition[0].shape[:-1])
     return ArrayType((*batch, *a.shape[-2:]), np.result_type(x.dtype, decomposition[1].dtype))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy import ndarray
 
 from tracegrad.core.op import Params, Sample, Wanted
+from tracegrad.core.symbols import Symbol
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import ArrayType, is_inexact, is_numpy_scalar, type_of
@@ -63,7 +64,8 @@ def count_of(name: str, a: Any, axes: tuple[int, ...], keepdims: Any, where: Any
     """How many elements each mean is over: a number, or an array where a mask decides."""
     shape = shape_of(a)
     if where is None or where is True:
-        return np.int64(math.prod([shape[i] for i in axes]))
+        count = math.prod([shape[i] for i in axes])
+        return count if type(count) is Symbol else np.int64(count)
     check_mask(name, a, where)
     return np.sum(np.broadcast_to(where, shape), axes, keepdims=bool(keepdims))
 
@@ -71,6 +73,10 @@ def count_of(name: str, a: Any, axes: tuple[int, ...], keepdims: Any, where: Any
 def over(total: Any, count: Any) -> Any:
     """The total divided by a count, in the total's own precision."""
     dtype = type_of(total).dtype
+    if type(count) is Symbol:
+        if dtype != np.float16:
+            return total / count
+        count = np.int64(count)
     if is_numpy_scalar(count) and dtype != np.float16:
         return total / count.item()
     return astype(total / count, dtype)

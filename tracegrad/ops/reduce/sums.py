@@ -18,6 +18,7 @@ from tracegrad.core.errors import ShapeError
 from tracegrad.core.memory import Strides, reduced_strides
 from tracegrad.core.op import EVERY, Op, Params, Sample, StrideRule, TypeRule, VjpRule, Wanted
 from tracegrad.core.programs import bind_constant
+from tracegrad.core.symbols import Symbol
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import ArrayType, Shape, is_added, is_inexact, is_numpy_scalar, type_of
@@ -358,7 +359,7 @@ def prod(
 
 def divided(d: Any, count: Any) -> Any:
     """A tangent or cotangent divided by a count of elements, in its own dtype, whether or not that has the count."""
-    if issubclass(type(count), int):
+    if type(count) is Symbol or issubclass(type(count), int):
         return d / count if not is_narrow(d.dtype) else cast(widened(d) / count, d.dtype)
     wide = widened(d)
     return cast(wide / cast(count, wide.dtype), d.dtype)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.core.errors import ShapeError, at, user_source
+from tracegrad.core.symbols import as_index
 from tracegrad.core.types import Shape
 
 Pads = tuple[tuple[int, int], ...]
@@ -89,7 +90,7 @@ def one_per_axis(name: str, what: str, values: Any, count: int) -> Shape:
     if values is None:
         return (1,) * count
     try:
-        sizes = tuple([operator.index(v) for v in values])
+        sizes = tuple([as_index(v) for v in values])
     except TypeError:
         sizes = ()
     if len(sizes) != count or any([v < 1 for v in sizes]):
@@ -114,7 +115,7 @@ def padding_pairs(name: str, padding: Any, sizes: Shape, windows: Shape, strides
             pairs.append((less, more) if kind == "SAME" else (more, less))
         return tuple(pairs)
     try:
-        given = tuple([(operator.index(low), operator.index(high)) for low, high in padding])
+        given = tuple([(as_index(low), as_index(high)) for low, high in padding])
     except (TypeError, ValueError):
         given = None
     if given is None or len(given) != count:

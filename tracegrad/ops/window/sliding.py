@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from tracegrad.core.errors import at, user_source
 from tracegrad.core.op import Params, Sample, View
+from tracegrad.core.symbols import as_index
 from tracegrad.core.trace import as_array, bind
 from tracegrad.core.types import ArrayType, type_of
 from tracegrad.ops.families import implements, linear, normalize_axis, shape_of
@@ -75,7 +75,7 @@ def sliding_window_view(
     """
     x = as_array(x)
     sizes = tuple(window_shape) if np.iterable(window_shape) else (window_shape,)
-    sizes = tuple([operator.index(n) for n in sizes])
+    sizes = tuple([as_index(n) for n in sizes])
     ndim = len(shape_of(x))
     if any([n < 0 for n in sizes]):
         raise ValueError(f"`window_shape` cannot contain negative values: {sizes}")

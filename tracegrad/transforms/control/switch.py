@@ -19,6 +19,7 @@ from tracegrad.core.graph import Graph, Literal, Var, replace
 from tracegrad.core.names import leaf_names
 from tracegrad.core.op import Held, Op, Params, Wanted, Written
 from tracegrad.core.reuse import draws_of, note_draws
+from tracegrad.core.symbols import broadcast_shapes
 from tracegrad.core.trace import Trace, bind
 from tracegrad.core.tracer import plain_value
 from tracegrad.core.tracing import arrays_of, traced
@@ -379,7 +380,7 @@ def _require_agreement(function: str, functions: dict[str, Any], skeletons: Sequ
 def _widened(label: str, a: ArrayType, other_label: str, b: ArrayType) -> str:
     for name, small, large in ((label, a, b), (other_label, b, a)):
         try:
-            fits = np.broadcast_shapes(small.shape, large.shape) == large.shape
+            fits = broadcast_shapes(small.shape, large.shape) == large.shape
         except ValueError:
             break
         if fits:

@@ -65,7 +65,7 @@ def _bound(
     inputs: Sequence[Any], rules: Rules, closed: Sequence[Any], ties: Sequence[Any], call: Any = None
 ) -> tuple[Any, ...]:
     if closed or ties:
-        rules = with_closed(rules, inputs, tuple(closed), call)
+        rules = with_closed(rules, len(inputs), tuple(inputs[rules.own + len(rules.closed) :]), tuple(closed), call)
     rules.settled = in_program()
     found: tuple[Any, ...] = bind(_custom, (*inputs, *closed, *ties), {"rules": rules})
     note_draws(rules.drawn, inputs)
@@ -150,9 +150,14 @@ def _infer(types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, ...]:
         raise ClosesOver(
             rules.name,
             list(closed.values()),
-            lambda *inputs: evaluate(whole, (*inputs[:count], *inputs[len(inputs) - len(closed) :])),
+            functools.partial(_of_arguments_and_closed, whole, count),
         )
     return graph.out_types
+
+
+def _of_arguments_and_closed(graph: Graph, count: int, *inputs: Any) -> Sequence[Any]:
+    """A Graph of so many arguments and of what is closed over, which are the first inputs and the last."""
+    return evaluate(graph, (*inputs[:count], *inputs[len(inputs) - len(graph.inputs) + count :]))
 
 
 def _expand(trace: Trace, inputs: tuple[Any, ...], params: Params) -> Any:
@@ -329,11 +334,28 @@ def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Pa
     """The same call on batches: function and rules are each batched, and an input that all examples share gets the
     sum of their cotangents."""
     rules: Rules = params["rules"]
-    types = [_example_type(x, b) for x, b in zip(inputs, batched, strict=True)]
+    types = tuple([_example_type(x, b) for x, b in zip(inputs, batched, strict=True)])
+    if rules.graph is not None:
+        outs = rules.graph.out_types
+    else:
+        outs = trace_graph(rules.call, types, transform="vmap", user_function=rules.call).out_types
     axes = context.bound, context.batching, context.start  # what runs later has the named axes of now
+    changed = _batched_rules(rules, size, tuple(batched), types, tuple(outs), axes)
+    return bind(_custom, tuple(inputs), {"rules": changed})
+
+
+def _batched_rules(
+    rules: Rules,
+    size: int,
+    flags: tuple[bool, ...],
+    types: tuple[ArrayType, ...],
+    outs: tuple[ArrayType, ...],
+    axes: tuple[Any, ...],
+) -> Rules:
+    """Rules for a batch of this size, of examples of these types."""
 
     def over_batch(
-        function: Callable[..., Sequence[Any]], types: list[ArrayType], batched: list[bool]
+        function: Callable[..., Sequence[Any]], types: Sequence[ArrayType], batched: Sequence[bool]
     ) -> Callable[..., Any]:
         def run(*arrays: Any) -> list[Any]:
             graph = trace_graph(function, types, transform="vmap", user_function=rules.call)
@@ -341,20 +363,20 @@ def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Pa
 
         return lambda *arrays: within(*axes, run, *arrays)
 
-    flags = list(batched)
     count = len(types)
     graph: Graph | None = None
     call: Callable[..., Any]
     if rules.graph is not None:
-        outs = rules.graph.out_types
-        graph, _ = batched_graph(rules.graph, size, batched, [True] * len(outs))
+        graph, _ = batched_graph(rules.graph, size, flags, [True] * len(outs))
         call = functools.partial(_call_flat, graph)
     else:
         call = over_batch(rules.call, types, flags)
-        outs = trace_graph(rules.call, types, transform="vmap", user_function=rules.call).out_types
 
     def rows(
-        function: Callable[[Sequence[Any]], Sequence[Any]], types: list[ArrayType], flags: list[bool], arrays: list[Any]
+        function: Callable[[Sequence[Any]], Sequence[Any]],
+        types: Sequence[ArrayType],
+        flags: Sequence[bool],
+        arrays: list[Any],
     ) -> list[Any]:
         def run(flat: Callable[..., Sequence[Any]], known: Sequence[int]) -> Sequence[Any]:
             chosen = over_batch(flat, [types[i] for i in known], [flags[i] for i in known])
@@ -369,7 +391,7 @@ def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Pa
 
         def jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Sequence[Any]) -> Sequence[Any]:
             rule = lambda arrays: given_jvp(arrays[:count], arrays[count : 2 * count], arrays[2 * count :])
-            every = flags * 2 + [True] * len(outs)
+            every = [*flags * 2, *[True] * len(outs)]
             return rows(rule, [*types * 2, *outs], every, [*primals, *tangents, *out])
 
     if rules.fwd is not None and rules.bwd is not None:
@@ -380,12 +402,13 @@ def _batch(size: int, batched: Sequence[bool], inputs: Sequence[Any], params: Pa
 
         def bwd(residuals: Later, primals: Sequence[Any], cts: Sequence[Any]) -> Sequence[Any]:
             rule = pull_of(given_fwd, given_bwd, count, residuals)
-            every = flags + [True] * (2 * len(outs))
+            every = [*flags, *[True] * (2 * len(outs))]
             found = rows(rule, [*types, *outs, *outs], every, [*primals, *residuals.out, *cts])
             return [r if b or r is None else total(r, 0) for r, b in zip(found, flags, strict=True)]
 
     changed = Rules(rules.name, rules.own, call, jvp, fwd, bwd, rules.closed, True, graph, rules.acts)
-    return bind(_custom, tuple(inputs), {"rules": changed})
+    changed.remake = (_batched_rules, rules, size, flags, types, outs, axes)
+    return changed
 
 
 def _example_type(x: Any, batched: bool) -> ArrayType:

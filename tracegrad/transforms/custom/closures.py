@@ -39,9 +39,10 @@ def described_first(closed: Sequence[Any]) -> str:
     return next((x.described() for x in closed if type(x) is Tracer), "an array")
 
 
-def with_closed(rules: Rules, inputs: Sequence[Any], closed: tuple[Any, ...], call: Any) -> Rules:
-    """The rules for further inputs: what stands for that over which they close, and what they leave aside."""
-    run, jvp, fwd, bwd, own = rules.call, rules.jvp, rules.fwd, rules.bwd, len(inputs)
+def with_closed(rules: Rules, own: int, ties: tuple[Any, ...], closed: tuple[Any, ...], call: Any) -> Rules:
+    """The rules for further inputs than their `own`: what stands for that over which they close, and, the last of these, what they
+    leave aside."""
+    run, jvp, fwd, bwd = rules.call, rules.jvp, rules.fwd, rules.bwd
     ends = own + len(closed)
 
     def moved(primals: Sequence[Any], tangents: Sequence[Any], out: Sequence[Any]) -> Sequence[Any]:
@@ -73,11 +74,13 @@ def with_closed(rules: Rules, inputs: Sequence[Any], closed: tuple[Any, ...], ca
             return found
         return run(*inputs[:own])
 
-    return Rules(
+    found = Rules(
         rules.name, rules.own, called, None if jvp is None else moved, None if fwd is None else forward,
-        None if bwd is None else pulled, (*rules.closed, *inputs[rules.own + len(rules.closed) :], *closed),
+        None if bwd is None else pulled, (*rules.closed, *ties, *closed),
         acts=rules.acts, reads=rules.reads if call is None else ends,
     )  # fmt: skip
+    found.remake = (with_closed, rules, own, ties, closed, call)
+    return found
 
 
 def _are_themselves(closed: Sequence[Any], given: Sequence[Any]) -> bool:

@@ -26,6 +26,7 @@ class Rules:
     settled whether it was bound in a program that will be run again, whose inputs all that it closes over then became
     graph   what `call` is, where that is known and nothing of it can change: it runs as a compiled function
     acts    whether `call` does more than its outputs say
+    remake  a function and its arguments, of which these are made, if shapes are among them: others for other shapes
     made_of what all of these are made of, where that does not depend on shapes: others of the same are good for the same calls
 
     A tangent or cotangent is None where it is zero. `perturbed` says of each input whether its cotangent is wanted, and `out` are
@@ -46,6 +47,7 @@ class Rules:
         "name",
         "own",
         "reads",
+        "remake",
         "settled",
     )
 
@@ -65,6 +67,7 @@ class Rules:
         made_of: tuple[Any, ...] | None = None,
     ) -> None:
         self.made_of = made_of
+        self.remake: tuple[Any, ...] = ()
         self.reads = own if reads is None else reads
         self.settled = False
         self.drawn: Draws = {}

@@ -1,6 +1,7 @@
 """One trace for arrays of any size along named axes: `jit(f, dims={"x": ("N", None)})`.
 
-The function is traced at a few sizes. Its Graphs differ in numbers alone: shapes, indices, params. Each is found as a sum of multiples
+The function is traced once, at sizes that know what they are made of (`symbolic.py`). Where that does not say what it does at others,
+because Python or NumPy has made a plain number of a size, it is traced at a few. Its Graphs differ in numbers alone: shapes, indices, params. Each is found as a sum of multiples
 of the sizes, of quotients and remainders that the user's code took of them, or where it is not that, after a few traces more, as a
 polynomial of degree 2; either has one trace more than it takes to agree with, or two. And the Graph for another size is the same Graph
 with that size's numbers, of which all types are inferred anew. Where the Graphs differ in more, a branch or a loop in Python has
@@ -36,6 +37,7 @@ from tracegrad.core.errors import (
 )
 from tracegrad.core.graph import Graph
 from tracegrad.core.sizes import Comparison, Notes
+from tracegrad.core.symbols import SymbolNotes, symbol
 from tracegrad.core.tracer import Tracer
 from tracegrad.core.types import ArrayType
 from tracegrad.transforms.jit.alike import (
@@ -49,6 +51,7 @@ from tracegrad.transforms.jit.alike import (
     are_alike,
     monomials,
 )
+from tracegrad.transforms.jit.symbolic import MetByChance, NotSymbolic, SymbolicTemplate
 from tracegrad.transforms.signatures import Backend, NameOf, Signatures
 from tracegrad.transforms.static_arguments import Static
 
@@ -198,7 +201,7 @@ class SizedSignatures(Signatures):
     def __init__(self, fun: Callable[..., Any], static: Static, dims: Dims, transform: str = "jit") -> None:
         super().__init__(fun, static, transform)
         self.dims = dims
-        self._templates: dict[Any, Template] = {}
+        self._templates: dict[Any, Template | SymbolicTemplate] = {}
         self._quiet: set[Any] = set()
 
     def __reduce__(self) -> Any:
@@ -228,8 +231,7 @@ class SizedSignatures(Signatures):
         if min(sizes.values()) < SAMPLES[0]:
             return plainly(types, backend.passes)
 
-        def trace(at_sizes: Sizes) -> Traced:
-            notes, thread = Notes(), threading.get_ident()
+        def noting(at_sizes: Sizes, notes: Notes) -> Traced:
             given = [
                 ArrayType(
                     tuple([n if axis is None else at_sizes[axis] for axis, n in zip(axes, t.shape, strict=True)]),
@@ -238,17 +240,40 @@ class SizedSignatures(Signatures):
                 )
                 for t, axes in zip(types, by_leaf, strict=True)
             ]
+            thread = threading.get_ident()
             outer = sizing.get(thread)
             try:
                 sizing[thread] = notes
                 return Traced(*plainly(given, lambda graph: graph), notes)
-            except Exception as error:
-                error.add_note(f"(jit(dims=...) traces {described(self.fun)} at sizes of its own: {_said(at_sizes)})")
-                raise
             finally:
                 sizing.pop(thread, None)
                 if outer is not None:
                     sizing[thread] = outer
+
+        def trace(at_sizes: Sizes) -> Traced:
+            try:
+                return noting(at_sizes, Notes())
+            except Exception as error:
+                error.add_note(f"(jit(dims=...) traces {described(self.fun)} at sizes of its own: {_said(at_sizes)})")
+                raise
+
+        def template_of() -> SymbolicTemplate | Template:
+            sampled = samples_for(list(sizes), count_for(list(sizes), 1))
+            apart = [sizes] if len(set(sizes.values())) == len(sizes) else []  # equal ones would be taken for one
+            for values in (*apart, max(sampled, key=lambda s: sum(s.values()))):
+                notes = SymbolNotes()
+                try:
+                    traced = noting({n: symbol(n, v, notes) for n, v in values.items()}, notes)
+                    return SymbolicTemplate(notes, traced.graph, traced.structure, traced.lasting, sampled)
+                except Differs:
+                    raise
+                except MetByChance:
+                    continue
+                except (
+                    Exception
+                ):  # not for sizes that know what they are; the user's errors are errors at plain ones too
+                    break
+            return Template(list(sizes), trace)
 
         in_tree = tree.tree_structure((args, kwargs) if kwargs else args)
         shapes = [
@@ -259,7 +284,7 @@ class SizedSignatures(Signatures):
         try:
             template = self._templates.get(key)
             if template is None or template.stale():
-                template = Template(list(sizes), trace)
+                template = template_of()
                 if template.for_one_call():
                     return plainly(types, backend.passes)
                 self._templates[key] = template
@@ -268,7 +293,7 @@ class SizedSignatures(Signatures):
             graph, lasting = template.at(sizes)
         except Differs as found:
             raise ConcretizationTypeError(self._refusal(found, sizes)) from None
-        except GraphError:
+        except (GraphError, NotSymbolic):
             return plainly(types, backend.passes)  # at this size something in the library is otherwise
         return backend.passes(graph), template.structure, lasting
 

@@ -12,7 +12,7 @@ import numpy as np
 from jax import lax
 
 from tracegrad.core.backends import lowers
-from tracegrad.core.types import PYTHON_SCALARS, ArrayType, is_inexact, is_numpy_scalar, number_kind
+from tracegrad.core.types import ITEMS, ArrayType, is_inexact, is_numpy_scalar, number_kind
 from tracegrad.xla.values import broadcast_to, cast, select, together, wrapping
 
 
@@ -354,13 +354,10 @@ def _astype(out: ArrayType, x: Any, dtype: np.dtype[Any]) -> Any:
     return cast(x, dtype)
 
 
-_ITEMS: dict[str, type] = {number_kind(dtype): kind for kind, dtype in PYTHON_SCALARS.items()}
-
-
 @lowers("item")
 def _item(out: ArrayType, x: Any, dtype: np.dtype[Any]) -> Any:
     """To a Python type, so that the result is weak on jax, too."""
-    kind = _ITEMS[dtype.kind]
+    kind = ITEMS[dtype.kind]
     return cast(x, np.dtype(bool)) if kind is bool else lax.convert_element_type(x, kind)
 
 
