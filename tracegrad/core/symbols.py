@@ -352,8 +352,7 @@ def numbers_up_to(count: int) -> Any:
 
 def as_index(x: Any) -> int:
     """`operator.index`, which leaves sizes as they are."""
-    found: int = x if type(x) is Symbol else operator.index(x)
-    return found
+    return x if type(x) is Symbol else operator.index(x)  # type: ignore[return-value]
 
 
 def text_of(number: Any) -> str:

@@ -369,14 +369,14 @@ def jit(
         donate_argnames: the same by name. A parameter is donated by position and by name, whichever is given.
         in_shardings, out_shardings: how arguments and results are laid out over devices, as for `jax.jit`; for XLA only.
         dims: names for axes whose size may be any, by the names of the arrays (as errors call them: "x", "params['w']"):
-            {"x": ("N", None)}. The function is traced at three sizes at first, and then for no other, on NumPy. What it does in
-            Python must not depend on N: a branch on `x.shape[0]` is refused with its line, if not at first, then at a size at
-            which it would go the other way; and so is an array that Python makes of N, but for ones, zeros and `arange(N)`.
-            Sizes in the program are polynomials of N, as in `x.reshape(-1)`, and multiples of quotients and remainders of such
-            (`x[: N // 2]`). For arrays of less than 7 it is traced as without `dims`, and where N goes beyond 1009, and then
-            beyond twice what it was at most, it is traced once more, to see that nothing has changed. What `x.shape` says is a
-            whole number that sees what is done with it. Of a plain number made of it nothing is seen any more (`int(N)`, `N / 2`,
-            `np.zeros(N)`, `range(N)`, `len(x)`): then the function is traced at each N that comes, to see that it does the same.
+            {"x": ("N", None)}. The function is traced once for all N, on NumPy: what `x.shape` says is a whole number that knows
+            how it is made of N. What it does in Python must not depend on N: a branch on `x.shape[0]` is refused with its line, if
+            not at first, then at a size at which it would go the other way. For arrays of less than 7 it is traced as without
+            `dims`, and so it is where this library decides something else at an N, such as for an axis of 1. Of a plain number
+            made of N nothing is seen any more (`int(N)`, `float(N)`, `np.zeros(N)`, `range(N)`, `len(x)`): then the function is
+            traced at three sizes more, in which numbers must be polynomials of N and quotients and remainders of such, and at each N that
+            comes, to see that it does the same; an array that Python makes of N is refused then, but for ones, zeros and `arange(N)`.
+            `tnp.zeros(N)`, `tnp.arange(N)` and the like, and `np.sqrt(N)` or `N / 2`, are traced, and need none of that.
         fast: allow what rounds otherwise than `fun` itself, by an unit in the last place or two: products in place of
             quotients by numbers and of small powers, one factor in place of two.
         branches: what happens where `fun` asks for a value: by `if`, `while`, `assert`, `range(n)`, `int(x)`, `float(x)`, an index, a
