@@ -24,6 +24,7 @@ from tracegrad.ops.families import (
     require_held,
     shape_of,
 )
+from tracegrad.ops.reduce.pooled import pooled
 from tracegrad.ops.reduce.sums import (
     divided,
     masked,
@@ -43,7 +44,7 @@ def _extreme(better: np.ufunc, x: Any, axes: tuple[int, ...], keepdims: bool) ->
     instead. (From nine on, NumPy may take a zero of the other sign.)"""
     width = x.shape[-1] if type(x) is ndarray and axes == (x.ndim - 1,) else 0
     if not 1 < width <= 8 or x.size < 16 * width * width or x.dtype.char not in "fd" or not x.flags.c_contiguous:
-        return better.reduce(x, axes, keepdims=keepdims)
+        return pooled(better, x, axes, keepdims)
     out = better(x[..., 0], x[..., 1])
     for i in range(2, width):
         better(out, x[..., i], out=out)

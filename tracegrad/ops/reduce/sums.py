@@ -27,6 +27,7 @@ from tracegrad.ops.elementwise import astype, is_narrow, widened
 from tracegrad.ops.families import along_axis, cast, implements, is_of_a_scalar, normalize_axes, require_held, shape_of
 from tracegrad.ops.masks import Mask, Masked
 from tracegrad.ops.reach import of_kept_axes
+from tracegrad.ops.reduce.pooled import may_be_pooled, pooled
 from tracegrad.ops.shape import broadcast_to_op
 from tracegrad.typing import Array, ArrayLike, Axis, DType
 
@@ -175,7 +176,7 @@ def over_axes(op: Op, a: Any, axis: Any, keepdims: Any) -> Any:
 
 
 def evaluate_sum(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
-    return np.add.reduce(x, axes, keepdims=True) if keepdims else np.add.reduce(x, axes)
+    return pooled(np.add, x, axes, keepdims)
 
 
 def cotangent_of_sum(ct: Any, x: Any, params: Params) -> Any:
@@ -257,7 +258,8 @@ def spelled_sum(
         # NumPy enters its inner loop for each short row; running sums go down the columns, in the same order of addition.
         totals = f"add(add_accumulate({args[0]})[-1], zero_{types[0].dtype.char})"
         return f"({totals} if {args[0]}.flags.c_contiguous else add_reduce({args[0]}, (0,)))"
-    return f"add_reduce({args[0]}, {params['axes']}{', keepdims=True' if params['keepdims'] else ''})"
+    call = f"pooled(add, {args[0]}, " if may_be_pooled(types[0], axes) else f"add_reduce({args[0]}, "
+    return f"{call}{axes}{', keepdims=True' if params['keepdims'] else ''})"
 
 
 sum_op = additive(
