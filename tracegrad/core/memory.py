@@ -7,6 +7,7 @@ A layout is a tuple of strides, counted in elements, with 0 for axes of size 1, 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,6 +17,9 @@ import numpy as np
 from tracegrad.core.types import Shape
 
 Strides = tuple[int, ...]
+
+# Elements, from which on a copy of what repeats is laid out as that, where NumPy's is in C order.
+LONG = 1 << 12
 
 
 def copied(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -136,30 +140,63 @@ def _order(shape: Shape, operands: Sequence[Strides]) -> list[int]:
     return inner_first[::-1]
 
 
+@functools.lru_cache(maxsize=4096)
 def reshaped_strides(shape: Shape, strides: Strides, new: Shape) -> Strides:
-    """The layout of an array in a new shape: that of a view where there can be one, else that of a copy in C order."""
+    """The layout of an array in a new shape: that of a view where there can be one, else that of a copy. That is in C order as NumPy
+    has it, but of many elements what repeats keeps the order in which it lies: the cotangent of pooled images lies as the images do."""
     if math.prod(shape) == 0:
         return in_c_order(new)
-    old = [(n, s) for n, s in zip(shape, strides, strict=True) if n > 1]
+    parts = _parts(shape, new)
+    if any([strides[i] != shape[j] * strides[j] for old, _ in parts for i, j in itertools.pairwise(old)]):
+        steps = [[strides[i] for i in old] for old, _ in parts]
+        if math.prod(shape) < LONG or not any([0 in s for s in steps]) or min(map(min, steps)) < 0:
+            return in_c_order(new)
+        order = sorted(range(len(parts)), key=lambda k: -max(steps[k]))
+        return _dense(new, [*[i for k in order for i in parts[k][1]], *[i for i, n in enumerate(new) if n == 1]])
     found = [0] * len(new)
-    i, j = 0, 0
+    for old, made in parts:
+        step = strides[old[-1]]
+        for k in reversed(made):
+            found[k] = step
+            step *= new[k]
+    return tuple(found)
+
+
+def _parts(shape: Shape, new: Shape) -> list[tuple[list[int], list[int]]]:
+    """The axes longer than 1 of two shapes of as many elements, as few of either at a time as have the same number of elements."""
+    old, made = [[i for i, n in enumerate(s) if n > 1] for s in (shape, new)]
+    parts: list[tuple[list[int], list[int]]] = []
+    i = j = 0
     while i < len(old):
-        # As few axes of either shape as have the same number of elements.
         first, begin = i, j
-        count, wanted = old[i][0], new[j]
+        count, wanted = shape[old[i]], new[made[j]]
         i, j = i + 1, j + 1
         while count != wanted:
             if count < wanted:
-                count *= old[i][0]
+                count *= shape[old[i]]
                 i += 1
             else:
-                wanted *= new[j]
+                wanted *= new[made[j]]
                 j += 1
-        if any([old[k][1] != old[k + 1][0] * old[k + 1][1] for k in range(first, i - 1)]):
-            return in_c_order(new)
-        step = old[i - 1][1]
-        for k in range(j - 1, begin - 1, -1):
-            if new[k] > 1:
-                found[k] = step
-            step *= new[k]
-    return tuple(found)
+        parts.append((old[first:i], made[begin:j]))
+    return parts
+
+
+@functools.lru_cache(maxsize=4096)
+def is_merged(shape: Shape, new: Shape) -> bool:
+    """Whether a new shape has in one axis, or in several, what lies along several of the old one: whether `reshaped` may lay out
+    another array than NumPy."""
+    return math.prod(shape) >= LONG and any([len(old) > 1 for old, _ in _parts(shape, new)])
+
+
+def reshaped(x: np.ndarray[Any, Any], shape: Shape) -> np.ndarray[Any, Any]:
+    """`x.reshape(shape)`, with a copy of what repeats laid out as `reshaped_strides` says."""
+    if x.size < LONG or 0 not in x.strides or (strides := strides_of(x)) is None or not is_merged(x.shape, shape):
+        return x.reshape(shape)
+    wanted = reshaped_strides(x.shape, strides, shape)
+    if wanted == in_c_order(shape) or 0 in [s for s, n in zip(wanted, shape, strict=True) if n > 1]:
+        return x.reshape(shape)
+    order = sorted(range(len(shape)), key=lambda i: -wanted[i])
+    out = np.empty([shape[i] for i in order], x.dtype).transpose(np.argsort(order))
+    out.reshape(x.shape)[...] = x  # each group of axes lies in C order, so that this is a view
+    return out

@@ -15,7 +15,7 @@ import numpy as np
 
 from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.memory import copied as laid_out_alike
-from tracegrad.core.memory import is_dense, reshaped_strides
+from tracegrad.core.memory import is_dense, is_merged, reshaped, reshaped_strides
 from tracegrad.core.op import EVERY, Definitions, Op, Params, Sample, View
 from tracegrad.core.symbols import as_index
 from tracegrad.core.trace import as_array, bind, strengthened
@@ -46,7 +46,7 @@ def shape_tuple(shape: Any) -> Shape:
 
 
 def _reshape(x: Any, shape: Shape) -> Any:
-    return x.reshape(shape) if type(x) is np.ndarray else np.reshape(x, shape)
+    return reshaped(x, shape) if type(x) is np.ndarray else np.reshape(x, shape)
 
 
 def _reshape_type(types: Sequence[ArrayType], params: Params) -> ArrayType:
@@ -98,12 +98,25 @@ def _reshape_layout(x: Any, shape: Shape) -> Any:
     return view if x.ndim and np.may_share_memory(view, x) else None
 
 
+def _reshape_transpose(ct: Any, x: Any, shape: Shape) -> Any:
+    return reshaped(ct, shape_of(x)) if type(ct) is np.ndarray else ct.reshape(shape_of(x))
+
+
+def _spelled_reshape(
+    args: Sequence[str], types: Sequence[ArrayType], is_block: Callable[[int], bool], params: Params
+) -> str | None:
+    (t,), shape = types, params["shape"]
+    if t.weak:
+        return None
+    repeats = is_merged(t.shape, shape) and not is_block(0)
+    return f"reshaped({args[0]}, {shape})" if repeats else f"{args[0]}.reshape({shape})"
+
+
 reshape_op: Op = linear(
-    "reshape", _reshape, lambda ct, x, shape: ct.reshape(shape_of(x)),
+    "reshape", _reshape, _reshape_transpose,
     infer=_reshape_type, batch=_reshape_batch, kinds="biufc", samples=_reshape_samples, moves=True,
     strides=lambda inputs, types, params: None if inputs[0] is None else reshaped_strides(types[0].shape, inputs[0], params["shape"]),
-    code=lambda args, types, is_block, params: None if types[0].weak else f"{args[0]}.reshape({params['shape']})",
-    simplify=_simpler_reshape, view=View(lambda x, v, shape: v.reshape(x.shape), _reshape_layout),
+    code=_spelled_reshape, simplify=_simpler_reshape, view=View(lambda x, v, shape: v.reshape(x.shape), _reshape_layout),
 )  # fmt: skip
 
 

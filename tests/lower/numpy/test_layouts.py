@@ -19,11 +19,13 @@ import tracegrad.numpy as tnp
 from tests import ROOT
 from tracegrad.core.graph import Eqn, Var, exactly
 from tracegrad.core.memory import (
+    LONG,
     common_order,
     copied,
     is_dense,
     new_strides,
     reduced_strides,
+    reshaped,
     reshaped_strides,
     strides_of,
 )
@@ -34,6 +36,7 @@ from tracegrad.lower.numpy import blocks
 from tracegrad.lower.numpy.layouts import Layout, Unknown, layout_of
 
 BIG = np.random.default_rng(0).normal(size=(64, 64))
+IMAGES = np.random.default_rng(0).normal(size=(8, 20, 20, 6))
 
 
 def same(got: Any, expected: Any) -> bool:
@@ -98,6 +101,55 @@ def test_layouts_are_numpys() -> None:
         if (order := common_order(shape, strides)) is not None:
             assert np.add.reduce([a.transpose(order) for a in arrays]).flags.c_contiguous
             assert new_strides(shape, strides) == new_strides(shape, [strides_of(made)])  # type: ignore[arg-type, list-item]
+
+
+def test_what_repeats_keeps_its_order_when_it_is_reshaped() -> None:
+    rng = np.random.default_rng(0)
+    kept = 0
+    for _ in range(400):
+        shape = tuple(rng.choice([1, 2, 3, 16], size=rng.integers(2, 6)).tolist())
+        x = drawn_layout(rng, shape)
+        repeats = np.where(np.array(x.strides) == 0, shape, rng.choice([1, 4, 30], size=x.ndim)).tolist()
+        x = np.broadcast_to(x[..., None], (*shape, repeats[0]))
+        x = np.moveaxis(x, -1, rng.integers(x.ndim))
+        new = tuple(rng.permutation([n for n in (*x.shape, 1) if n > 0]).tolist())
+        for other in (
+            new,
+            (x.size,),
+            (*x.shape[:-2], int(np.prod(x.shape[-2:]))),
+            (int(np.prod(x.shape[:2])), *x.shape[2:]),
+        ):
+            found, numpys = reshaped(x, other), x.reshape(other)
+            assert reshaped_strides(x.shape, strides_of(x), other) == strides_of(found)  # type: ignore[arg-type]
+            assert same(found, numpys) and np.shares_memory(found, x) == np.shares_memory(numpys, x)
+            if strides_of(found) != strides_of(numpys):
+                assert x.size >= LONG and 0 in x.strides and min(x.strides) >= 0
+                kept += 1
+    assert kept > 5
+    images = np.zeros((8, 14, 14, 16)).transpose(0, 3, 1, 2)
+    doubled = np.broadcast_to(images[:, :, :, None, :, None], (8, 16, 14, 2, 14, 2))
+    assert reshaped(doubled, (8, 16, 28, 28)).transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+@pytest.mark.parametrize("function", [np.mean, np.sum])
+def test_gradients_of_pooled_images(function: Any) -> None:
+    """They lie as the images do, jitted or not, so that sums of them have the same bits."""
+
+    def f(x: Any) -> Any:
+        pooled = function(np.reshape(np.maximum(np.sin(x), 0), (8, 6, 10, 2, 10, 2)), axis=(3, 5))
+        return np.sum(np.sin(pooled))
+
+    def g(x: Any) -> Any:
+        d = tg.grad(f)(x)
+        return d, np.sum(d, 0), np.sum(d), np.sum(d * x, (0, 1))
+
+    for x in (IMAGES, IMAGES.transpose(0, 3, 1, 2), np.ascontiguousarray(IMAGES.transpose(0, 3, 1, 2))):
+        if x.shape[-1] == 6:
+            x = x.reshape(8, 6, 20, 20)
+        for got, expected in zip(tg.jit(g)(x), g(x), strict=True):
+            assert same(got, expected) and (np.ndim(got) == 0 or strides_of(got) == strides_of(expected))
+    last = IMAGES.transpose(0, 3, 1, 2)
+    assert tg.grad(f)(last).transpose(0, 2, 3, 1).flags.c_contiguous
 
 
 def test_copies_are_computed_with_as_the_array_is() -> None:

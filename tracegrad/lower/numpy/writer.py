@@ -24,7 +24,7 @@ from tracegrad.core.collector import uncollected
 from tracegrad.core.errors import Source
 from tracegrad.core.generated import functions, line
 from tracegrad.core.graph import Atom, Eqn, Graph, Var, replace
-from tracegrad.core.memory import Strides, compact, in_c_order
+from tracegrad.core.memory import Strides, compact, in_c_order, reshaped
 from tracegrad.core.numpy_warnings import SOURCES, watch
 from tracegrad.core.types import ArrayType
 from tracegrad.lower.numpy.blocks import with_chains
@@ -291,7 +291,7 @@ def donated(given: Sequence[Any], others: Sequence[Any]) -> Sequence[Any]:
 HELPERS: dict[str, Any] = {
     "array": np.array, "as_complex": complex, "own": own, "compact": compact, "donated": donated, "inf": math.inf, "nan": math.nan,
     "add": np.add, "add_reduce": np.add.reduce, "add_accumulate": np.add.accumulate, "blas_matmul": np.matmul,
-    "chosen": chosen, "pooled": pooled,
+    "chosen": chosen, "pooled": pooled, "reshaped": reshaped,
     **{f"zero_{c}": np.zeros((), c) for c in "fdFD"},
 }  # fmt: skip
 
