@@ -20,6 +20,7 @@ Strides = tuple[int, ...]
 
 # Elements, from which on a copy of what repeats is laid out as that, where NumPy's is in C order.
 LONG = 1 << 12
+_RUN = 16  # elements in a row that are copied one by one
 
 
 def copied(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -194,9 +195,20 @@ def reshaped(x: np.ndarray[Any, Any], shape: Shape) -> np.ndarray[Any, Any]:
     if x.size < LONG or 0 not in x.strides or (strides := strides_of(x)) is None or not is_merged(x.shape, shape):
         return x.reshape(shape)
     wanted = reshaped_strides(x.shape, strides, shape)
-    if wanted == in_c_order(shape) or 0 in [s for s, n in zip(wanted, shape, strict=True) if n > 1]:
+    if 0 in [s for s, n in zip(wanted, shape, strict=True) if n > 1]:
         return x.reshape(shape)
     order = sorted(range(len(shape)), key=lambda i: -wanted[i])
-    out = np.empty([shape[i] for i in order], x.dtype).transpose(np.argsort(order))
-    out.reshape(x.shape)[...] = x  # each group of axes lies in C order, so that this is a view
-    return out
+    back = np.argsort(order)
+    parts = {made[0]: old for old, made in _parts(x.shape, shape)}
+    axes = [i for k in order for i in parts.get(k, ())]
+    if x.shape[axes[-1]] > _RUN or (strides[axes[-1]] and len(axes) > 1 and strides[axes[-2]]):
+        out = np.empty([shape[i] for i in order], x.dtype).transpose(back)
+        out.reshape(x.shape)[...] = x  # each group of axes lies in C order, so that this is a view
+        return out
+    # NumPy enters its inner loop for each short run, and repeats in a third of the time.
+    out = x[tuple([slice(None) if s or n == 1 else slice(1) for s, n in zip(strides, x.shape, strict=True)])]
+    out = out.transpose([*axes, *[i for i in range(x.ndim) if i not in axes]])
+    for k in reversed(range(len(axes))):
+        if not strides[axes[k]]:
+            out = np.repeat(out, x.shape[axes[k]], k)
+    return out.reshape([shape[i] for i in order]).transpose(back)
