@@ -58,6 +58,26 @@ def test_layouts(layout: str) -> None:
     np.testing.assert_array_equal(given, before)
 
 
+def test_chains_of_two_orders_that_end_in_c_order_run_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As relu's derivative behind a convolution, whose images have their channels last, at a cotangent in C order."""
+    ran: list[Any] = []
+    run = blocks.run_in_blocks
+    monkeypatch.setattr(blocks, "run_in_blocks", lambda *args: ran.append(args[2]) or run(*args))
+    f = lambda x, y: np.where(x > 0, np.where(x == 1, 0.5 * y, y), 0) * 2
+    x = RNG.normal(size=(32, 40, 40, 8)).transpose(0, 3, 1, 2)
+    y = RNG.normal(size=x.shape)
+    jitted = tg.jit(f)
+    for a, b in ((x, y), (y, x), (x, y[:, ::-1]), (x, x)):
+        got, expected = jitted(a, b), f(a, b)
+        same_bits(got, expected)
+        assert got.strides == expected.strides
+    assert ran == [x.shape] * 3  # backwards is left to NumPy
+    g = lambda x, y: (f(x, y), np.sin(x) + x * x)  # of which one lies as x
+    got, expected = tg.jit(g)(x, y), g(x, y)
+    same_bits(got, expected)
+    assert [a.strides for a in got] == [a.strides for a in expected]
+
+
 def test_other_equations_between_those_of_a_chain() -> None:
     def f(x: Any, y: Any) -> Any:
         a = np.sin(x) * 2.0

@@ -19,7 +19,8 @@ import numpy as np
 from tracegrad.core.graph import Eqn, Graph, Var
 from tracegrad.core.memory import Strides, common_order, new_strides, strides_of
 from tracegrad.core.op import Op, Params
-from tracegrad.core.types import ArrayType
+from tracegrad.core.types import ArrayType, number_kind
+from tracegrad.lower.numpy.layouts import Layouts
 
 # Elements. Below the first an array stays in the cache as a whole. Blocks of the second keep a few float64 arrays in a
 # cache of 1 MiB, and keep NumPy long enough at work for the threads not to wait for the interpreter (measured on
@@ -28,13 +29,14 @@ LARGE, BLOCK, SHARED = 1 << 17, 1 << 15, 1 << 18
 CHAIN = 3  # ops from which on a chain is worth its own function
 
 
-def _run(
-    *arrays: Any, function: Callable[..., Any], whole: Callable[..., Any], types: tuple[ArrayType, ...]
-) -> tuple[Any, ...]:
+def _run(*arrays: Any, function: Callable[..., Any], whole: Whole, types: tuple[ArrayType, ...]) -> tuple[Any, ...]:
     shape = types[0].shape
-    order = common_order(shape, [strides_of(x) for x in arrays if np.ndim(x)])
+    strides = [strides_of(x) if np.ndim(x) else () for x in arrays]
+    order = common_order(shape, [s for s in strides if s != ()])
     if order is None:
-        return tuple(whole(*arrays))
+        if not whole.ends_in_c_order(tuple(strides)):
+            return tuple(whole(*arrays))
+        order = list(range(len(shape)))  # what lies in another one is copied
     return tuple(run_in_blocks(function, arrays, shape, [t.dtype for t in types], order))
 
 
@@ -86,7 +88,7 @@ def with_chains(graph: Graph, compiled: Callable[[Graph, int], Callable[..., Any
             part = Graph(tuple(dict.fromkeys(read)), tuple(chain.values()), outputs, {}, f"chain{number}")
             params = {
                 "function": compiled(part, len(part.outputs)),
-                "whole": _whole(part, compiled),
+                "whole": Whole(part, compiled),
                 "types": part.out_types,
             }
             eqns.append(Eqn(chain_op, part.inputs, params, outputs, part.eqns[0].raw_source))
@@ -109,16 +111,34 @@ def with_chains(graph: Graph, compiled: Callable[[Graph, int], Callable[..., Any
     return Graph(graph.inputs, tuple(eqns), graph.outputs, graph.consts, graph.name)
 
 
-def _whole(part: Graph, compiled: Callable[[Graph, int], Callable[..., Any]]) -> Callable[..., Any]:
+class Whole:
     """The chain on arrays as they are, for those that do not lie alike: compiled when such come."""
-    found: list[Callable[..., Any]] = []
 
-    def function(*arrays: Any) -> Any:
-        if not found:
-            found.append(compiled(part, 0))
-        return found[0](*arrays)
+    def __init__(self, part: Graph, compiled: Callable[[Graph, int], Callable[..., Any]]) -> None:
+        self._part = part
+        self._compile = compiled
+        self._compiled: Callable[..., Any] | None = None
+        self._ends: dict[tuple[Strides | None, ...], bool] = {}
 
-    return function
+    def __call__(self, *arrays: Any) -> Any:
+        if self._compiled is None:
+            self._compiled = self._compile(self._part, 0)
+        return self._compiled(*arrays)
+
+    def ends_in_c_order(self, strides: tuple[Strides | None, ...]) -> bool:
+        """Whether all that the chain gives would lie in C order anyway, for inputs that lie like that, as it does where one of those
+        that it is made of does; and no number depends on the order."""
+        found = self._ends.get(strides)
+        if found is None:
+            graph = self._part
+            layouts = Layouts(graph, last=strides)
+            layouts.update((v, e) for e in graph.eqns for v in e.outputs)
+            found = all([layouts.is_in_c_order(a) for a in graph.outputs]) and not any(
+                [s is None or min(s, default=0) < 0 for s in strides]
+                + [number_kind(v.type.dtype) == "c" for e in graph.eqns for v in e.outputs]
+            )
+            self._ends[strides] = found
+        return found
 
 
 def _fits(eqn: Eqn) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad.core.graph import Eqn, Graph, Var, graphs_in, graphs_of
-from tracegrad.core.memory import common_order, is_dense
+from tracegrad.core.memory import common_order, in_c_order, is_dense
 from tracegrad.lower.numpy.blocks import BLOCK, SHARED, chain_op, workers
 from tracegrad.lower.numpy.memory import size_of
 from tracegrad.lower.numpy.steps import memory_of_steps
@@ -156,10 +156,14 @@ def beside(step: Step, rounds: Mapping[Var, Any]) -> dict[Eqn, int]:
         part: Part = eqn.params["function"]
         made = eqn.outputs[0].type
         large = [(a, x) for a, x in zip(eqn.inputs, step.lying, strict=True) if a.type.shape]
-        if common_order(made.shape, [x for _, x in large]) is None:
+        mixed = common_order(made.shape, [x for _, x in large]) is None
+        lying = tuple([x if a.type.shape else () for a, x in zip(eqn.inputs, step.lying, strict=True)])
+        if mixed and not eqn.params["whole"].ends_in_c_order(lying):
             return _without_results(eqn, peak_of(Part(part.graph, 0)))
         # (One number everywhere is as good as an array.)
-        copied = sum([size_of(a.type) for a, x in large if any(x) and not is_dense(made.shape, x)])
+        ordered = in_c_order(made.shape)
+        fit = [x == ordered if mixed else is_dense(made.shape, x) for _, x in large]
+        copied = sum([size_of(a.type) for (a, x), fits in zip(large, fit, strict=True) if any(x) and not fits])
         inner, size = peak_of(part), made.size
         count = workers() if size >= SHARED else 1
         length = -(-size // (count * -(-size // (count * BLOCK))))
