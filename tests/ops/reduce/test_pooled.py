@@ -73,3 +73,18 @@ def test_what_is_no_pooling_is_numpys() -> None:
     for y, axes in left:
         pooled(Counted(), y, axes)  # type: ignore[arg-type]
     assert calls == [axes for _, axes in left]
+
+
+def test_source_for_numpy_alone() -> None:
+    """Of pooling there is np.sum, and np.reshape of its cotangent."""
+
+    def f(x: Any) -> Any:
+        pooled = np.mean(np.reshape(np.sin(x), (4, 12, 2, 12, 2, 4)), axis=(2, 4))
+        return np.sum(np.max(np.reshape(pooled, (4, 6, 2, 6, 2, 4)), axis=(2, 4)) ** 2)
+
+    x = np.random.default_rng(0).normal(size=(4, 24, 24, 4))
+    source = tg.to_numpy_source(tg.grad(f), x)
+    assert "add_pooled" not in source and "reshaped" not in source
+    module: dict[str, Any] = {"__name__": "alone"}
+    exec(source, module)
+    np.testing.assert_allclose(module["grad_f"](x), tg.grad(f)(x), rtol=1e-12)

@@ -47,6 +47,7 @@ _OF_PYTHON: dict[Any, str] = {operator.add: "+", operator.sub: "-", operator.mul
 # What spellings for generated code (`Op.code`) speak of, in NumPy's words.
 _HELPERS = {
     "add_reduce": "np.sum", "add_accumulate": "np.cumsum", "add": "np.add", "blas_matmul": "np.matmul", "chosen": "np.where",
+    "add_pooled": "np.sum", "reshaped": "np.reshape",
 }  # fmt: skip
 
 

@@ -37,7 +37,7 @@ from tracegrad.lower.numpy.order import near_their_inputs
 from tracegrad.lower.numpy.parts import Line, in_parts
 from tracegrad.lower.numpy.words import Words, is_of_python
 from tracegrad.lower.passes import ahead_of_loops, simplify_in_order
-from tracegrad.ops.reduce.pooled import pooled
+from tracegrad.ops.reduce.pooled import add_pooled
 from tracegrad.tree import PyTreeDef
 
 # In bytes. From the first size on a result goes over an input that dies with it, which saves little; from the second on it
@@ -291,7 +291,7 @@ def donated(given: Sequence[Any], others: Sequence[Any]) -> Sequence[Any]:
 HELPERS: dict[str, Any] = {
     "array": np.array, "as_complex": complex, "own": own, "compact": compact, "donated": donated, "inf": math.inf, "nan": math.nan,
     "add": np.add, "add_reduce": np.add.reduce, "add_accumulate": np.add.accumulate, "blas_matmul": np.matmul,
-    "chosen": chosen, "pooled": pooled, "reshaped": reshaped,
+    "chosen": chosen, "add_pooled": add_pooled, "reshaped": reshaped,
     **{f"zero_{c}": np.zeros((), c) for c in "fdFD"},
 }  # fmt: skip
 

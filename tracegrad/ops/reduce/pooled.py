@@ -44,6 +44,11 @@ def pooled(ufunc: np.ufunc, x: Any, axes: tuple[int, ...], keepdims: bool = Fals
     return out
 
 
+def add_pooled(x: Any, axes: tuple[int, ...], keepdims: bool = False) -> Any:
+    """`np.add.reduce(x, axes, keepdims=keepdims)`."""
+    return pooled(np.add, x, axes, keepdims)
+
+
 def _apart(x: Any, axes: tuple[int, ...]) -> list[int]:
     """The axes in the order in which they lie, the outermost first, if they are short and lie around short runs of others."""
     shape, strides = x.shape, x.strides

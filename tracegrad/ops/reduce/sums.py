@@ -258,7 +258,7 @@ def spelled_sum(
         # NumPy enters its inner loop for each short row; running sums go down the columns, in the same order of addition.
         totals = f"add(add_accumulate({args[0]})[-1], zero_{types[0].dtype.char})"
         return f"({totals} if {args[0]}.flags.c_contiguous else add_reduce({args[0]}, (0,)))"
-    call = f"pooled(add, {args[0]}, " if may_be_pooled(types[0], axes) else f"add_reduce({args[0]}, "
+    call = f"add_pooled({args[0]}, " if may_be_pooled(types[0], axes) else f"add_reduce({args[0]}, "
     return f"{call}{axes}{', keepdims=True' if params['keepdims'] else ''})"
 
 
