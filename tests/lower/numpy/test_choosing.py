@@ -25,6 +25,8 @@ def holds(c: Any, x: Any, y: Any) -> None:
     found, expected = chosen(c, x, y), np.where(c, x, y)
     assert (found.dtype, found.shape, found.strides) == (expected.dtype, expected.shape, expected.strides)
     assert found.tobytes() == expected.tobytes()
+    out = np.empty_like(expected)
+    assert chosen(c, x, y, out) is out and out.tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -35,6 +37,8 @@ def test_every_bit_is_wheres(dtype: str, shape: Any) -> None:
     x, y, c = numbers(shape, dtype), numbers(shape, dtype), RNG.normal(size=shape) > 0
     for a, b in [(x, y), (x, 0), (0, x), (x, 0.0), (x, -0.0), (x, 1), (x, y[..., :1]), (x, c)]:
         holds(c, a, b)
+        holds(np.zeros_like(c), a, b)
+        holds(np.ones_like(c), a, b)
     holds(c.astype(int), x, 0)
     holds(c, x.astype(x.dtype.newbyteorder()), 0)
 

@@ -15,8 +15,9 @@ BLOCK = 1 << 15  # numbers at once, which stay in the cache
 _BITS = {size: np.dtype(f"i{size}") for size in (1, 2, 4, 8)}
 
 
-def chosen(condition: Any, x: Any, y: Any) -> Any:
-    """np.where(condition, x, y): by bits where all are of one shape, and x and y of one dtype or one of them Python's zero."""
+def chosen(condition: Any, x: Any, y: Any, out: Any = None) -> Any:
+    """np.where(condition, x, y): by bits where all are of one shape, and x and y of one dtype or one of them Python's zero. `out` is an
+    array to write it into, of the type and layout of what NumPy makes."""
     of, other = (x, y) if type(x) is ndarray else (y, x)
     if (
         not type(condition) is type(of) is ndarray
@@ -27,23 +28,33 @@ def chosen(condition: Any, x: Any, y: Any) -> Any:
         or (bits := _BITS.get(of.dtype.itemsize)) is None
         or not (_is_like(other, of) or _is_zero(other, of))
     ):
-        return np.where(condition, x, y)
+        found = np.where(condition, x, y)
+        if out is None:
+            return found
+        out[...] = found
+        return out
     # Where x is not taken other is, whose bits are none if it is zero.
     given = [condition, of] if type(other) is not ndarray else [condition, of, other]
-    if all([a.flags.c_contiguous for a in given]):
-        out = np.empty(of.shape, of.dtype)
+    if all([a.flags.c_contiguous for a in given]) and (out is None or out.flags.c_contiguous):
+        if out is None:
+            out = np.empty(of.shape, of.dtype)
         holds, first, *others, result = [a.reshape(-1) for a in (*given, out)]
     else:
         flags: Any = [*[["readonly"]] * len(given), ["writeonly", "allocate"]]
         dtypes: Any = [*[a.dtype for a in given], of.dtype]
         # Laid out as NumPy lays out what it makes of them all.
-        out = np.nditer([*given, None], ["zerosize_ok"], flags, dtypes).operands[-1]
+        if out is None:
+            out = np.nditer([*given, None], ["zerosize_ok"], flags, dtypes).operands[-1]
         holds, first, *others, result = *given, out
     first, result, others = first.view(bits), result.view(bits), [a.view(bits) for a in others]
     step = max(1, BLOCK * len(holds) // max(out.size, 1))
     for start in range(0, len(holds), step):
         part = slice(start, start + step)
-        mask, to = _mask(holds[part], of is x, bits), result[part]
+        to = result[part]
+        if others and not holds[part].any():  # as where two numbers are equal, which is asked for the derivative of relu
+            to[...] = others[0][part]
+            continue
+        mask = _mask(holds[part], of is x, bits)
         if others:
             np.bitwise_xor(first[part], others[0][part], to)
             np.bitwise_and(to, mask, to)

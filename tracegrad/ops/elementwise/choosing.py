@@ -40,7 +40,7 @@ def _spelled_where(args: Sequence[str], types: Sequence[ArrayType], is_block: An
     zeros = [t.weak and a in ("0", "0.0") for a, t in zip(args[1:], types[1:], strict=True)]
     if not any(zeros) and (len(arrays) < 2 or arrays[0].dtype != arrays[1].dtype):
         return None
-    return f"chosen({', '.join(args)})"
+    return f"chosen({', '.join(args)}{{out}})"
 
 
 where_op = elementwise(
