@@ -42,6 +42,9 @@ from tracegrad.typing import Array
 # (32, 28, 28, 16) by (3, 3, 16, 32): one matrix 4.1, matrices of this size 2.9, nine products that are added
 # up 3.8, jax 1.2. Kernels of one element need no copy: 0.3, jax 0.25.
 _BLOCK = 1 << 18
+# Of up to so many features windows are copied place by place, each in runs of a row of the input: for (32, 28, 28, 1) by 3 x 3 places
+# 0.07 in place of 0.44, for 3 features 0.32 in place of 0.45.
+_FEW = 3
 # With so many groups to one product of features, and at most so many of these, a product for each group is too small for
 # BLAS. For (32, 28, 28, 32) by (3, 3, 1, 32) in 32 groups: one pass of einsum over all groups 4.6, a product for each
 # group 12.6, jax 17.
@@ -96,11 +99,16 @@ def _by_blocks(windows: Any, w: Any, swapped: bool, whole: bool) -> Any:
     else:
         out = np.empty((*windows.shape[: 2 + n], features_out), w.dtype)
     columns = math.prod(windows.shape[2 + n :])
+    by_places = not whole and windows.shape[-1] <= _FEW
     cut = windows.shape[: min(3, 2 + n)]
     for block in [(slice(None),)] if whole else _blocks(cut, math.prod(windows.shape[len(cut) :])):
         piece, group = windows[block], block[0]
         rows = math.prod(piece.shape[1 : 2 + n])
-        matrix = piece.reshape(len(piece), rows, columns)
+        if by_places:
+            piece = piece.transpose(0, *range(2 + n, piece.ndim), *range(1, 2 + n))
+            matrix = piece.reshape(len(piece), columns, rows).swapaxes(1, 2)
+        else:
+            matrix = piece.reshape(len(piece), rows, columns)
         if swapped:
             product_of_rows = np.matmul(matrix.swapaxes(1, 2), w[block].reshape(len(piece), rows, features_out))
             out[group] += product_of_rows.reshape(out[group].shape)

@@ -51,7 +51,9 @@ def chosen(condition: Any, x: Any, y: Any, out: Any = None) -> Any:
     for start in range(0, len(holds), step):
         part = slice(start, start + step)
         to = result[part]
-        if others and not holds[part].any():  # as where two numbers are equal, which is asked for the derivative of relu
+        if (
+            others and not holds[part].any()
+        ):  # as where two numbers are equal, which is asked for the derivative of relu
             to[...] = others[0][part]
             continue
         mask = _mask(holds[part], of is x, bits)

@@ -30,17 +30,16 @@ def pooled(ufunc: np.ufunc, x: Any, axes: tuple[int, ...], keepdims: bool = Fals
     if type(x) is not ndarray or x.size < _SIZE or not (order := _apart(x, axes)):
         return ufunc.reduce(x, axes, keepdims=keepdims)
     index: list[Any] = [slice(None)] * x.ndim
-    out: Any = None
+    views = []
     for place in itertools.product(*[range(x.shape[a]) for a in order]):
         for a, i in zip(order, place, strict=True):
             index[a] = slice(i, i + 1) if keepdims else i
-        view = x[tuple(index)]
-        if out is not None:
-            ufunc(out, view, out=out)
-        elif ufunc is np.add:
-            out = np.add(view, 0.0)  # NumPy starts from zero, so that of -0.0 and -0.0 it makes 0.0
-        else:
-            out = view.copy("K")
+        views.append(x[tuple(index)])
+    out = ufunc(views[0], views[1])
+    for view in views[2:]:
+        ufunc(out, view, out=out)
+    if ufunc is np.add:
+        np.add(out, 0.0, out)  # NumPy starts from zero, so that of -0.0 and -0.0 it makes 0.0
     return out
 
 
