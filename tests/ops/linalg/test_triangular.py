@@ -44,6 +44,34 @@ def test_every_way_with_and_without_scipy(dtype: str, monkeypatch: pytest.Monkey
     hold()
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8", "c8", "c16"])
+@pytest.mark.parametrize("n, columns", [(128, 32), (150, 40)])
+def test_many_equations_by_blocks_of_rows(n: int, columns: int, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    numbers = lambda *shape: rng.normal(size=shape) + (1j * rng.normal(size=shape) if dtype[0] == "c" else 0)
+    a, b = (numbers(n, n) / n + np.eye(n)).astype(dtype), numbers(n, columns).astype(dtype)
+    rtol = 2e-5 if dtype in ("f4", "c8") else 1e-13
+    for how, order in itertools.product(EVERY, "CF"):
+        part = np.tril(a) if how["lower"] else np.triu(a)
+        if how["unit_diagonal"]:
+            np.fill_diagonal(part, 1)
+        part = part.conj() if how["conjugate_a"] else part
+        part = part.T if how["transpose_a"] else part
+        for left, right in ((True, b), (False, b.T)):
+            given = np.array(right, order=order)
+            out = solve_triangle(np.asarray(a, order=order), given, left_side=left, **how)
+            product = part.astype("c16") @ out if left else out @ part.astype("c16")
+            np.testing.assert_allclose(product, right, rtol=rtol, atol=rtol)
+            assert out.dtype == a.dtype and np.array_equal(given, right)
+
+
+def test_blocks_of_rows_warn_of_nothing() -> None:
+    a, b = np.eye(200) + np.tri(200), np.ones((200, 40))
+    b[3, 1], b[7, 2], b[9, 3] = np.inf, np.nan, 1e308
+    out = solve_triangle(a, b, lower=True)
+    assert np.isfinite(out[:, 4:]).all() and not np.isfinite(out[3:, 1]).any() and np.isfinite(out[:7, 2]).all()
+
+
 def test_the_other_triangle_is_not_read() -> None:
     a, b = regular(3, 3), general(3, 2)
     wrong = np.where(np.tri(3, dtype=bool), a, np.nan)

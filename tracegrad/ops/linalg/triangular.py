@@ -72,9 +72,11 @@ def _triangular_solve(
         if left_side:
             return isolated(np.linalg.solve, whole, b)
         return np.swapaxes(isolated(np.linalg.solve, np.swapaxes(whole, -1, -2), np.swapaxes(b, -1, -2)), -1, -2)
+    solve = {"f": blas.strsm, "d": blas.dtrsm, "F": blas.ctrsm, "D": blas.ztrsm}[dtype.char]
+    if not batch and a.shape[-1] in _IN_BLOCKS and b.shape[-1 if left_side else -2] >= _ROWS:
+        return _by_blocks(solve, a.conj() if conjugated else a, b, left_side, lower, transpose_a, unit_diagonal)
     # BLAS counts rows first where NumPy counts columns: what it is given are transposes, X^T op(A)^T = B^T, of which
     # none has to be copied but what is solved for, in place.
-    solve = {"f": blas.strsm, "d": blas.dtrsm, "F": blas.ctrsm, "D": blas.ztrsm}[dtype.char]
     how = {
         "side": int(left_side),
         "lower": int(not lower),
@@ -89,6 +91,38 @@ def _triangular_solve(
     for i in np.ndindex(batch):
         out[i] = solve(1.0, np.ascontiguousarray(matrices[i]).T, out[i].T, **how).T
     return out
+
+
+# Rows that BLAS substitutes at a time, and for how many equations: it multiplies matrices four times as fast. For 200 equations with 200
+# right-hand sides 0.23 ms in place of 0.39, or of 0.51 where they stand on the right; from 800 on as long.
+_ROWS, _IN_BLOCKS = 32, range(128, 600)
+
+
+def _by_blocks(solve: Any, a: Any, b: Any, left_side: bool, lower: bool, transpose_a: bool, unit_diagonal: bool) -> Any:
+    """Substitution by blocks of rows: from those that are left, the product with those that are solved is taken."""
+    x = np.array(b if left_side else b.T, order="C")  # X op(A) = B is op(A)^T X^T = B^T
+    turned = transpose_a == left_side
+    rows_of = a.T if turned else a
+    downwards = lower != turned
+    starts = range(0, len(a), _ROWS)
+    with np.errstate(all="ignore"):  # BLAS warns of nothing
+        for i in starts if downwards else reversed(starts):
+            block, done = slice(i, i + _ROWS), slice(0, i) if downwards else slice(i + _ROWS, None)
+            rows = x[block]
+            if len(x[done]):
+                rows -= rows_of[block, done] @ x[done]
+            corner = np.ascontiguousarray(a[block, block]).T
+            rows[...] = solve(
+                1.0,
+                corner,
+                rows.T,
+                side=1,
+                lower=int(not lower),
+                trans_a=int(turned),
+                diag=int(unit_diagonal),
+                overwrite_b=1,
+            ).T
+    return x if left_side else x.T
 
 
 def triangle(x: Any, lower: bool, k: int = 0) -> Any:
