@@ -42,7 +42,7 @@ JIT_CONV_NET = Workload(
         Contender("tracegrad", partial(gradient_of_conv_net, "tracegrad"), "tracegrad"),
         Contender("jax", partial(gradient_of_conv_net, "jax"), "jax", peak=partial(planned, CONV_NET.make, CONV_NET.args)),
     ),
-    (at_most(2.5, "jax"),), tolerance=CONV_NET.tolerance, reference="jax", with_peaks=True,
+    (at_most(1.5, "jax"),), tolerance=CONV_NET.tolerance, reference="jax", with_peaks=True,
 )  # fmt: skip
 
 
