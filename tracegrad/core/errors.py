@@ -201,8 +201,9 @@ def frames_here() -> Iterator[tuple[CodeType, int]]:
         frame = frame.f_back
 
 
-def user_source() -> RawSource:
-    """The innermost frame that is neither tracegrad's nor NumPy's, unless an interpreter is replaying another line."""
+def user_source(depth: int = 2) -> RawSource:
+    """The innermost frame that is neither tracegrad's nor NumPy's, unless an interpreter is replaying another line. `depth` is
+    how many frames need not be looked at, this one among them: of each that is, Python makes an object."""
     cell = context.cell
     if cell is not None:
         raw = cell[0]
@@ -210,7 +211,7 @@ def user_source() -> RawSource:
             if len(raw) == EQUATION:
                 raw = cell[0] = _derived(raw, cell[1])
             return raw
-    frame = _getframe(2)
+    frame = _getframe(depth)
     code = frame.f_code
     while (hidden := _internal.get(code.co_filename)) is not False:
         if (hidden is None and not is_of_a_library(code.co_filename)) or frame.f_back is None:

@@ -16,6 +16,7 @@ from tracegrad.core.late import Table
 from tracegrad.core.types import PYTHON_SCALARS, ArrayType, number_kind, promotions
 
 Params = Mapping[str, Any]
+NO_PARAMS: Params = {}
 Wanted = tuple[int, ...]
 
 # Type rule: (input types, params) -> the output's type, or a tuple of types for an op with several outputs.
@@ -296,6 +297,7 @@ class Op:
         "same",
         "samples",
         "series",
+        "simple",
         "simplify",
         "strides",
         "view",
@@ -375,6 +377,7 @@ class Op:
         self.series = series
         self.points = points
         self.linear_if = linear_if
+        self.simple = held is None and not multiple_results  # there are few others, for which `bind` has a longer way
         # A derivative of an op that is linear in all inputs together never looks at their values.
         self.keeps_inputs = EVERY not in self.linear
         if OPS.known(name) is not None or name in OPS.read:

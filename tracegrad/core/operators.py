@@ -19,7 +19,7 @@ from tracegrad.core.errors import CALL_ERRORS, DtypeError, annotate, annotate_pu
 from tracegrad.core.functions import FUNCTIONS, UFUNCS
 from tracegrad.core.late import LOADERS
 from tracegrad.core.numpy_warnings import again, has_warned, watch
-from tracegrad.core.op import OPS, Op
+from tracegrad.core.op import NO_PARAMS, OPS, Op
 from tracegrad.core.plain import NO_NUMBERS
 from tracegrad.core.sizes import counted, for_caller
 from tracegrad.core.types import DIRECT, PYTHON_SCALARS, number_kind, type_of
@@ -73,7 +73,7 @@ def _operator(name: str, reflected: bool = False) -> Callable[[Any, Any], Any]:
         if op is None:
             op = OPS[name]
         try:
-            return bind(op, (other, self) if reflected else (self, other))
+            return bind(op, (other, self) if reflected else (self, other), NO_PARAMS, 3)
         except DtypeError:
             if getattr(type(other), "__array_ufunc__", self) is None:
                 return NotImplemented  # it does operators itself, as one of our sparse arrays
@@ -167,7 +167,7 @@ class Operators(Variable):
             if op is not None:
                 if op.python is not None and type(self.value) is not ndarray and _are_weak(inputs):
                     inputs = (strengthened(inputs[0]), *inputs[1:])
-                return bind(op, inputs)
+                return bind(op, inputs, NO_PARAMS, 3)
         longer = functools.partial(FUNCTIONS[np.ufunc], ufunc, method)
         try:
             return call_anew(longer, inputs, kwargs)
@@ -247,7 +247,7 @@ class Operators(Variable):
     __gt__, __ge__ = _operator("greater"), _operator("greater_equal")
 
     def __neg__(self) -> Any:
-        return bind(OPS["negative"], (self,))
+        return bind(OPS["negative"], (self,), NO_PARAMS, 3)
 
     def __pos__(self) -> Any:
         return bind(OPS["positive"], (self,))

@@ -44,7 +44,7 @@ from tracegrad.core.functions import APPLIED, FOREIGN, FUNCTIONS
 from tracegrad.core.late import LOADERS
 from tracegrad.core.memory import copied
 from tracegrad.core.numpy_warnings import again, has_warned, watch
-from tracegrad.core.op import OPS, Op, Params
+from tracegrad.core.op import NO_PARAMS, OPS, Op, Params
 from tracegrad.core.plain import require_plain, require_plain_items
 from tracegrad.core.sizes import Size, recorded_for_sizes
 from tracegrad.core.tracer import Tracer, are_python, in_graph, in_program, is_written, present
@@ -52,11 +52,11 @@ from tracegrad.core.types import DIRECT, PYTHON_SCALARS, float0, number_kind, ty
 
 Equation = tuple[Op, tuple[Any, ...], Sequence[Any], Params, Any, tuple[int, ...], Any]
 
-NO_PARAMS: Params = {}
 _levels = itertools.count()
 new_level = _levels.__next__
 _level_of = operator.attrgetter("level")
 _FIRST, _SECOND, _BOTH = (0,), (1,), (0, 1)
+_NUMPYS = DIRECT - PYTHON_SCALARS.keys()  # arrays and NumPy's numbers
 
 
 class Trace:
@@ -256,15 +256,17 @@ def _leaked(eqn: Equation) -> NoReturn:
     raise UnexpectedTracerError(f"{op.name}: {leaked.leak_text()}")
 
 
-def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
-    """Apply an op: evaluate it on arrays, or record it in the highest trace among its inputs.
+def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS, depth: int = 2) -> Any:
+    """Apply an op: evaluate it on arrays, or record it in the highest trace among its inputs. (Who is called by the user's code
+    alone, and calls this, says so by a `depth` of 3, which saves looking for the user's line; see `user_source`.)
 
     >>> import numpy as np
     >>> from tracegrad.extend import OPS, bind
     >>> float(bind(OPS["sin"], (np.array(0.0),)))
     0.0
     """
-    # Ops of one and of two inputs are nearly all there are, and get here by the shortest way.
+    # Ops of one and of two inputs are nearly all there are, and get here by the shortest way. No function is made in here, as
+    # a comprehension is one: that would have each call make cells for it.
     trace: Any = None
     count = len(inputs)
     if count == 1:
@@ -302,39 +304,69 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS) -> Any:
             wanted = _SECOND
             nested = type(value) is Tracer
     if trace is None:
-        for x in inputs:
-            if type(x) in APPLIED:
-                return APPLIED[type(x)](x, op, inputs, params)
-        is_plain = not any([isinstance(x, Tracer) for x in inputs])
-        inputs = tuple([as_array(x) for x in inputs])
-        tracers = [x.origin for x in inputs if type(x) is Tracer]
-        if not tracers:
-            if context.trace is not None and op.multiple_results and op.acts(params):
-                # It is for each run of the program that is being made.
-                inputs = tuple([context.trace.kept(x, op) if type(x) is ndarray else x for x in inputs])
-                return context.trace.apply(op, inputs, params, (), user_source())
-            if sizing and (found := recorded_for_sizes(op, inputs, params)) is not None:
-                return found
-            try:
-                if op.python is not None and are_python(inputs):
-                    return op.python(*inputs, **params)
-                return op.evaluate(*inputs, **params)
-            except Exception as error:
-                if has_warned(error):
-                    return again(bind, op, inputs, params)
-                explain(error, op, inputs, params, user_source())
-                raise
-        # The highest trace records; tracers of those below are constants to it.
-        trace = tracers[0] if len(tracers) == 1 else max(tracers, key=_level_of)
-        if is_plain and trace.executes:  # foreign arrays as the user has them
-            return trace.apply_outside(op, inputs, params)
-        wanted = tuple([i for i, x in enumerate(inputs) if type(x) is Tracer and x.origin is trace])
-        values = [x.value if type(x) is Tracer and x.origin is trace else x for x in inputs]
-        nested = contains_tracer(values)
-        beside = next((v for v in values if type(v) is Tracer and in_graph(v)), None) if nested else None
-        inputs = tuple([trace.kept(x, op, beside) if type(x) is ndarray else x for x in inputs])
-        values = [v if i in wanted else x for i, (x, v) in enumerate(zip(inputs, values, strict=True))]
+        return _bind_any(op, inputs, params)
+    if nested or type(value) not in _NUMPYS or not op.simple or trace.abstract or capturing:
+        return _bind_in(trace, op, inputs, params, values, wanted, nested)
+    source = user_source(depth)
+    try:
+        result = op.evaluate(*values, **params) if params else op.evaluate(*values)
+    except Exception as error:
+        if not has_warned(error):
+            explain(error, op, inputs, params, source)
+            raise
+        result = again(bind, op, values, params)
+    out = Tracer(trace, result, source)
+    trace.record((op, inputs, values, params, out, wanted, None))
+    return out
 
+
+def _bind_any(op: Op, inputs: tuple[Any, ...], params: Params) -> Any:
+    """`bind` for whatever inputs there are."""
+    for x in inputs:
+        if type(x) in APPLIED:
+            return APPLIED[type(x)](x, op, inputs, params)
+    is_plain = not any([isinstance(x, Tracer) for x in inputs])
+    inputs = tuple([as_array(x) for x in inputs])
+    tracers = [x.origin for x in inputs if type(x) is Tracer]
+    if not tracers:
+        if context.trace is not None and op.multiple_results and op.acts(params):
+            # It is for each run of the program that is being made.
+            inputs = tuple([context.trace.kept(x, op) if type(x) is ndarray else x for x in inputs])
+            return context.trace.apply(op, inputs, params, (), user_source())
+        if sizing and (found := recorded_for_sizes(op, inputs, params)) is not None:
+            return found
+        try:
+            if op.python is not None and are_python(inputs):
+                return op.python(*inputs, **params)
+            return op.evaluate(*inputs, **params)
+        except Exception as error:
+            if has_warned(error):
+                return again(bind, op, inputs, params)
+            explain(error, op, inputs, params, user_source())
+            raise
+    # The highest trace records; tracers of those below are constants to it.
+    trace = tracers[0] if len(tracers) == 1 else max(tracers, key=_level_of)
+    if is_plain and trace.executes:  # foreign arrays as the user has them
+        return trace.apply_outside(op, inputs, params)
+    wanted = tuple([i for i, x in enumerate(inputs) if type(x) is Tracer and x.origin is trace])
+    values = [x.value if type(x) is Tracer and x.origin is trace else x for x in inputs]
+    nested = contains_tracer(values)
+    beside = next((v for v in values if type(v) is Tracer and in_graph(v)), None) if nested else None
+    inputs = tuple([trace.kept(x, op, beside) if type(x) is ndarray else x for x in inputs])
+    values = [v if i in wanted else x for i, (x, v) in enumerate(zip(inputs, values, strict=True))]
+    return _bind_in(trace, op, inputs, params, values, wanted, nested)
+
+
+def _bind_in(
+    trace: Any,
+    op: Op,
+    inputs: tuple[Any, ...],
+    params: Params,
+    values: Sequence[Any],
+    wanted: tuple[int, ...],
+    nested: bool,
+) -> Any:
+    """`bind` where it is known in which trace, for ops and traces of any kind."""
     if capturing and (captor := captor_of(trace)) is not None:
         for x in inputs:
             if type(x) is Tracer and x.origin.ended and not is_lent(x):

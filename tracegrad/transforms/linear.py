@@ -34,22 +34,20 @@ def backward(eqns: list[Equation], cotangents: dict[int, Any], derives: bool = T
     for it, and a sum starts from its first term. What rules record is of a derivative, or as the equations are if it is
     the transpose of what a rule has recorded (`Eqn.phase`).
     """
-    take = cotangents.pop
-    get = cotangents.get
+    take, get, last = cotangents.pop, cotangents.get, eqns.pop
     outer = context.cell
     cell: list[Any] = [None, derives]
     lifts = context.trace is not None and in_program()
     try:
         context.cell = cell
-        while eqns:
-            eqn = eqns.pop()
+        while eqns:  # No function is made in here, as a comprehension is one: what it reads would lie in cells.
+            eqn = last()
             op, inputs, values, params, out, wanted, residuals = eqn
             if op.multiple_results:
-                ct: Any = [take(id(o), None) for o in out]
-                if all(c is None for c in ct):
+                ct, primal_out = _taken(out, take)
+                if ct is None:
                     continue
                 masked = Masked in map(type, ct)
-                primal_out: Any = tuple([o.value for o in out])
             else:
                 ct = take(id(out), None)
                 if ct is None:
@@ -63,29 +61,12 @@ def backward(eqns: list[Equation], cotangents: dict[int, Any], derives: bool = T
             try:
                 if residuals is not None:
                     grads = op.held.pull(wanted, ct, residuals, primal_out, values, params)  # type: ignore[union-attr, misc]
-                elif masked:
-                    grads = _masked_vjp(op, wanted, ct, primal_out, values, params)
-                elif rule is None:
-                    grads = transposed_jvp(op, wanted, ct, primal_out, values, params)
+                elif masked or rule is None:
+                    grads = pulled(op, wanted, ct, primal_out, values, params)
                 else:
                     grads = rule(wanted, ct, primal_out, values, params)
             except (TypeError, ValueError) as error:
-                if not has_warned(error):
-                    # Rules are asked for what is no float, too, which has no derivative: where that fails, for the floats alone.
-                    floats = tuple([i for i in wanted if is_inexact(type_of(values[i]).dtype)])
-                    if floats == wanted or residuals is not None:
-                        raise
-                    wanted = floats
-                    grads = pulled(op, wanted, ct, primal_out, values, params) if wanted else ()
-                elif residuals is not None:
-                    grads = again(op.held.pull, wanted, ct, residuals, primal_out, values, params)  # type: ignore[union-attr, arg-type]
-                else:
-                    reverse = _masked_vjp if masked else transposed_jvp
-                    grads = (
-                        again(reverse, op, wanted, ct, primal_out, values, params)
-                        if masked or rule is None
-                        else again(rule, wanted, ct, primal_out, values, params)
-                    )
+                wanted, grads = _pulled_after(error, eqn, ct, primal_out, values)
             if len(wanted) == 1:  # zip would take a tenth of this loop's time
                 grad = grads[0]
                 if grad is not None:
@@ -106,6 +87,28 @@ def backward(eqns: list[Equation], cotangents: dict[int, Any], derives: bool = T
     finally:
         context.cell = outer
     return cotangents
+
+
+def _taken(out: Sequence[Tracer], take: Callable[..., Any]) -> tuple[list[Any] | None, tuple[Any, ...]]:
+    """The cotangents of an op's several outputs, None if there are none, and the outputs' values."""
+    cts = [take(id(o), None) for o in out]
+    if all([c is None for c in cts]):
+        return None, ()
+    return cts, tuple([o.value for o in out])
+
+
+def _pulled_after(error: Exception, eqn: Equation, ct: Any, out: Any, values: Sequence[Any]) -> tuple[Wanted, Any]:
+    """The inputs and their cotangents of an equation whose rule has raised: where that was to tell of a warning, it is told. And rules
+    are asked for what is no float, too, which has no derivative: where that fails, for the floats alone."""
+    op, _, _, params, _, wanted, residuals = eqn
+    if has_warned(error):
+        if residuals is not None:
+            return wanted, again(op.held.pull, wanted, ct, residuals, out, values, params)  # type: ignore[union-attr, arg-type]
+        return wanted, again(pulled, op, wanted, ct, out, values, params)
+    floats = tuple([i for i in wanted if is_inexact(type_of(values[i]).dtype)])
+    if floats == wanted or residuals is not None:
+        raise error
+    return floats, pulled(op, floats, ct, out, values, params) if floats else ()
 
 
 def pulled(op: Op, wanted: Wanted, ct: Any, out: Any, values: Sequence[Any], params: Params) -> Sequence[Any]:

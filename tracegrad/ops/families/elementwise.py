@@ -128,29 +128,34 @@ def elementwise(
     rules = [partial or no_partial for partial in partials]
 
     def vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
-        grads = []
-        for i in wanted:
-            x = primals[i]
-            if two and not params:
-                d = rules[i](ct, out, primals[0], primals[1])  # unpacking takes twice as long
-            else:
-                d = rules[i](ct, out, *primals, **params)
-            if not (type(x) is ndarray and type(d) is ndarray and d.dtype is x.dtype):
-                d = conform(d, x)
-            elif d.shape != x.shape:
-                d = unbroadcast(d, x.shape)
-            grads.append(d)
-        return grads
-
-    two = len(partials) == 2
+        return [conform(rules[i](ct, out, *primals, **params), primals[i]) for i in wanted]
 
     def unary_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
         """The same for one input, in half the time."""
         x = primals[0]
-        d = rules[0](ct, out, x, **params) if params else rules[0](ct, out, x)
+        d = first(ct, out, x, **params) if params else first(ct, out, x)
         if type(x) is ndarray and type(d) is ndarray and d.dtype is x.dtype and d.shape == x.shape:
             return (d,)
         return (conform(d, x),)
+
+    def binary_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
+        """The same for two inputs."""
+        if params:
+            return vjp(wanted, ct, out, primals, params)
+        x, y = primals
+        if 0 in wanted:
+            d = first(ct, out, x, y)
+            if not (type(x) is ndarray and type(d) is ndarray and d.dtype is x.dtype and d.shape == x.shape):
+                d = conform(d, x)
+            if len(wanted) == 1:
+                return (d,)
+        e = second(ct, out, x, y)
+        if not (type(y) is ndarray and type(e) is ndarray and e.dtype is y.dtype and e.shape == y.shape):
+            e = conform(e, y)
+        return (e,) if len(wanted) == 1 else (d, e)
+
+    first, second = (*rules, no_partial, no_partial)[:2]
+    reverse = {1: unary_vjp, 2: binary_vjp}.get(len(partials), vjp)
 
     # The same with masks: of what comes in, and of what the op did not take.
 
@@ -231,7 +236,7 @@ def elementwise(
         evaluate=evaluate,
         infer=infer,
         jvp=(jvp if taken is None else masked_jvp) if partials else no_jvp,
-        vjp=((unary_vjp if len(partials) == 1 else vjp) if taken is None else masked_vjp) if partials else no_vjp,
+        vjp=(reverse if taken is None else masked_vjp) if partials else no_vjp,
         masked=MaskRules(masked_jvp, masked_vjp, neutral is not None) if partials else None,
         linear=linear,
         batch=elementwise_batch(name),
