@@ -16,7 +16,7 @@ from numpy import ndarray
 
 from tracegrad.core.memory import copied
 
-SMALL = 2048  # bytes that are copied in less time than it takes to find out whether they have been
+SMALL = 4096  # bytes that are copied in less time than it takes to find out whether they have been
 LARGE = 1 << 16  # bytes of an array that is not kept longer than somebody needs it
 _AS_BYTES = 1 << 14  # up to here two arrays are quicker compared as bytes than bit pattern by bit pattern
 

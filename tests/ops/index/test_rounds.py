@@ -52,7 +52,7 @@ def test_what_is_not_finite_is_where_it_belongs() -> None:
 def test_places_that_come_again_are_summed_in_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(in_rounds, "EACH", 64)
     asked = []
-    monkeypatch.setattr(in_rounds, "rounds", lambda *args: (asked.append(args), rounds(*args))[1])
+    monkeypatch.setattr(gathers, "rounds", lambda *args: (asked.append(args), rounds(*args))[1])
     x = RNG.normal(size=(600, 16))
     for time in range(4):
         same_bits(scatter_add(x[::-1], PLACES.copy(), 40), added(x[::-1], PLACES, 40))
@@ -70,6 +70,18 @@ def test_places_out_of_range_are_refused_each_time() -> None:
         for _ in range(3):
             with pytest.raises(IndexError, match="out of bounds for axis 0 with size 40"):
                 scatter_add(x, wrong, 40)
+
+
+@pytest.mark.parametrize("width", [(), (3,), (16,)])
+@pytest.mark.parametrize("distinct", [False, True])
+def test_places_may_be_written_into_after_they_have_come(width: Any, distinct: bool) -> None:
+    x = RNG.normal(size=(600, *width))
+    places = RNG.permutation(700)[:600] if distinct else PLACES % 700
+    for _ in range(3):
+        same_bits(scatter_add(x, places, 700), added(x, places, 700))
+    places[:] = places[::-1].copy()
+    for _ in range(3):
+        same_bits(scatter_add(x, places, 700), added(x, places, 700))
 
 
 def test_programs_sum_in_rounds_to_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,6 +144,9 @@ gather_op = linear(
 )  # fmt: skip
 
 
+KNOWN = 1 << 20  # numbers of which the places are kept with what has to be known of index arrays
+
+
 def _summing(arrays: Sequence[Any], index: Index, shape: Shape, often: bool = False) -> Callable[[Any], Any]:
     """The op for these arrays, as a function of x: what it has to know of them alone is found once. What takes longer than a sum is
     found for a function that is to be called `often`."""
@@ -168,16 +171,24 @@ def _summing(arrays: Sequence[Any], index: Index, shape: Shape, often: bool = Fa
     places = [i for i, e in enumerate([e for e in index if type(e) is not int and e != "..."]) if e == "array"]
     part = tuple([ALL if e == "array" else e for e in basic(index)])
     joint = [*range(found.first, found.first + found.count)]
-    width = math.prod(found.shape) // flat.size
-    if width != 1 and total <= 2 * flat.size:  # rows are copied in a third of the time that it takes to count in them
-        flat = np.arange(total * width).reshape(total, width).take(flat.reshape(-1), 0).reshape(-1)
-    elif width != 1:
-        flat = (flat.reshape(-1, 1) * width + np.arange(width)).reshape(-1)
-    else:
-        flat = flat.reshape(-1)
+    width = size // flat.size
+
+    def all_places() -> Any:
+        if (
+            width != 1 and total <= 2 * flat.size
+        ):  # rows are copied in a third of the time that it takes to count in them
+            return np.arange(total * width).reshape(total, width).take(flat.reshape(-1), 0).reshape(-1)
+        return (flat.reshape(-1, 1) * width + np.arange(width)).reshape(-1) if width != 1 else flat.reshape(-1)
+
+    known = all_places() if size <= KNOWN else None
+    is_plain = places == [0] == joint  # whole rows along the first axis
 
     def added(x: Any) -> Any:
+        flat = all_places() if known is None else known
         out = np.zeros(shape, x.dtype)
+        if is_plain:
+            np.add.at(out.reshape(-1), flat, x.reshape(-1))
+            return out
         rows = x if joint[0] == 0 else np.moveaxis(x, joint, range(len(joint)))
         target = out[part] if places[-1] < count else np.moveaxis(out[part], places, range(count))
         if target.flags.c_contiguous:
@@ -194,10 +205,10 @@ def _summing(arrays: Sequence[Any], index: Index, shape: Shape, often: bool = Fa
 def _scatter_add(x: Any, *arrays: Any, index: Index, shape: Shape) -> Any:
     if is_added(x.dtype):  # one is added after the other
         return _scatter_add(x.astype(np.float32), *arrays, index=index, shape=shape).astype(x.dtype)
-    if x.size >= LEAST and _is_of_rows(arrays, index) and arrays[0].size <= LONGEST:
-        by_rounds = seen_before(arrays[0], shape[0], lambda: positions(arrays, shape[:1]))
-        if by_rounds is not None and by_rounds.pay(x.size):
-            return by_rounds.sums(x)
+    if _is_of_rows(arrays, index) and arrays[0].size <= LONGEST:
+        known = seen_before(arrays[0], shape, lambda: _summing([arrays[0].copy()], index, shape, often=True))
+        if known is not None:
+            return known(x)
     return _summing(arrays, index, shape)(x)
 
 
@@ -249,6 +260,9 @@ scatter_add_op = linear(
 )  # fmt: skip
 
 
+_ROWS: Params = {"index": ("array",)}
+
+
 @implements(np.ndarray.__getitem__)
 def getitem(x: ArrayLike, expression: Any) -> Array:
     """`x[expression]`, in all of NumPy's forms.
@@ -262,6 +276,18 @@ def getitem(x: ArrayLike, expression: Any) -> Array:
             if -n <= expression < n:
                 return bind(slice_op, (x,), {"index": (expression if expression >= 0 else expression + n,)})
             out_of_bounds(expression, 0, n, x)
+    if (
+        type(expression) is np.ndarray
+        and expression.dtype == np.intp
+        and type(x) is Tracer
+        and type(x.value) is np.ndarray
+        and x.value.ndim
+        and expression.ndim
+        and not x.origin.abstract
+    ):
+        return bind(
+            gather_op, (x, expression), _ROWS
+        )  # nothing is to be found out, and NumPy says what is out of range
     if (mask := unknown_mask(expression)) is not None:
         found = selected(x, mask)
         return found[(slice(None), *expression[1:])] if type(expression) is tuple and len(expression) > 1 else found

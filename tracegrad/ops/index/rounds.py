@@ -2,7 +2,7 @@
 
 np.add.at takes a nanosecond for every number. What is added to a place is added in the same order here, so every bit is the same. To know
 which rows a round has takes longer than one sum, so it is found out where the same places come for the second time, as those of a graph do,
-whose edges stay where they are.
+whose edges stay where they are. (And so is all else that a sum has to know of them.)
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from tracegrad.core.types import Shape
 
 LEAST = 1 << 12  # numbers to be added from which on it pays,
 EACH = 1 << 10  # and so many for each round
@@ -55,19 +57,19 @@ def rounds(places: Any, total: int) -> Rounds:
     return Rounds(np.concatenate(rows) if rows else order, sizes, ranks)
 
 
-# The index arrays that came last: how many places there are, dtypes, contents; and the rounds of those that have come again.
-_kept: tuple[tuple[tuple[int, str, bytes], Rounds | None], ...] = ()
+# The index arrays that came last: the shape they point into, dtypes, contents; and what was planned for those that have come again.
+_kept: tuple[tuple[tuple[Shape, Any, bytes], Any], ...] = ()
 
 
-def seen_before(array: Any, total: int, places: Callable[[], Any]) -> Rounds | None:
-    """The rounds, if the same index array has come lately, for the `places` in range(total) that it names."""
+def seen_before(array: Any, shape: Shape, plan: Callable[[], Any]) -> Any:
+    """What is to be known of an index array into an array of this shape, if the same one has come lately; else None."""
     global _kept
-    key = total, array.dtype.str, array.tobytes()
+    key = shape, array.dtype, array.tobytes()
     kept = _kept
     for i, (known, found) in enumerate(kept):
         if known == key:
             if found is None:
-                found = rounds(places(), total)
+                found = plan()
                 _kept = ((known, found), *kept[:i], *kept[i + 1 :])
             return found
     _kept = ((key, None), *kept[: KEPT - 1])
