@@ -65,6 +65,9 @@ _POWERS = {
 }  # fmt: skip
 
 
+_TURNED = {"axes": (1, 0)}
+
+
 def _operator(name: str, reflected: bool = False) -> Callable[[Any, Any], Any]:
     op: Op | None = None  # asked for at the first call, since there may be none by now
 
@@ -265,7 +268,7 @@ class Operators(Variable):
             if getattr(type(other), "__array_ufunc__", self) is None:
                 return NotImplemented
         if context.trace is None:
-            return FUNCTIONS[np.matmul](self, other)
+            return bind(OPS["matmul"], (self, other), NO_PARAMS, 3)
         return call_anew(FUNCTIONS[np.matmul], (self, other), {})
 
     def __rmatmul__(self, other: Any) -> Any:
@@ -375,6 +378,8 @@ class Operators(Variable):
 
     @property
     def T(self) -> Any:
+        if type(self.value) is ndarray and self.value.ndim == 2:  # the usual case
+            return bind(OPS["transpose"], (self,), _TURNED, 3)
         return FUNCTIONS[np.transpose](self)
 
     @property

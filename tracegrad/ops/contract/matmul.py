@@ -205,16 +205,16 @@ def _matmul_right(ct: Any, x: Any, y: Any) -> Any:
 
 def _matmul_vjp(wanted: Wanted, ct: Any, out: Any, primals: Sequence[Any], params: Params) -> Sequence[Any]:
     x, y = primals
-    if (
-        type(x) is type(y) is type(ct) is ndarray
-        and x.ndim == y.ndim == 2
-        and x.dtype is y.dtype is ct.dtype
-        and not params
-    ):
-        # The usual case, with no more than it takes.
-        if len(wanted) == 1:
-            return (_matmul(x.T, ct) if wanted[0] else _matmul(ct, y.T),)
-        return _matmul(ct, y.T), _matmul(x.T, ct)
+    if type(x) is type(y) is type(ct) is ndarray and x.ndim == 2 and x.dtype is y.dtype is ct.dtype and not params:
+        # The usual cases, with no more than they take.
+        if y.ndim == 2:
+            if len(wanted) == 1:
+                return (_matmul(x.T, ct) if wanted[0] else _matmul(ct, y.T),)
+            return _matmul(ct, y.T), _matmul(x.T, ct)
+        if y.ndim == 1:
+            if len(wanted) == 1:
+                return (_matmul(ct, x) if wanted[0] else _outer_product(ct, y),)
+            return _outer_product(ct, y), _matmul(ct, x)
     left, right = _turned(params)
     grads = []
     for i in wanted:

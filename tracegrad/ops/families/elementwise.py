@@ -21,7 +21,6 @@ from tracegrad.ops.families.broadcasting import (
     conform_masked,
     lined_up,
     tangent_of,
-    unbroadcast,
 )
 from tracegrad.ops.families.rules import no_jvp, no_partial, no_vjp
 from tracegrad.ops.masks import Mask, Masked, plus, quiet
