@@ -93,8 +93,7 @@ class Trace:
         self.function = function
         if reverse:
             self.reverse = True
-        if abstract:
-            self.abstract = True
+        self.abstract = abstract or self.abstract  # its own, which is quicker to read than its class's
         if for_graph or abstract:
             self.for_graph = True
         self.level = new_level()
@@ -270,23 +269,19 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS, depth: int
     # a comprehension is one: that would have each call make cells for it.
     trace: Any = None
     count = len(inputs)
-    if count == 1:
-        if type(inputs[0]) is Tracer:
-            trace = inputs[0].origin
-            value = inputs[0].value
-            values: Sequence[Any] = (value,)
-            wanted: tuple[int, ...] = _FIRST
-            nested = type(value) is Tracer
-    elif count == 2:
+    if count == 2:
         x, y = inputs
         if type(x) is Tracer:
             value = x.value
             if type(y) is Tracer:
-                if x.origin is y.origin:
-                    trace = x.origin
-                    values = (value, y.value)
-                    wanted = _BOTH
-                    nested = type(value) is Tracer or type(y.value) is Tracer
+                trace = x.origin
+                if y.origin is trace:
+                    other = y.value
+                    values: Sequence[Any] = (value, other)
+                    wanted: tuple[int, ...] = _BOTH
+                    nested = type(value) is Tracer or type(other) is Tracer
+                else:
+                    trace = None
             elif type(y) in DIRECT:
                 trace = x.origin
                 if type(y) is ndarray:
@@ -303,6 +298,14 @@ def bind(op: Op, inputs: tuple[Any, ...], params: Params = NO_PARAMS, depth: int
                 inputs = x, y
             values = (x, value)
             wanted = _SECOND
+            nested = type(value) is Tracer
+    elif count == 1:
+        (x,) = inputs
+        if type(x) is Tracer:
+            trace = x.origin
+            value = x.value
+            values = (value,)
+            wanted = _FIRST
             nested = type(value) is Tracer
     if trace is None:
         return _bind_any(op, inputs, params)
