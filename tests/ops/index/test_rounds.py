@@ -74,7 +74,11 @@ def test_places_out_of_range_are_refused_each_time() -> None:
 
 @pytest.mark.parametrize("width", [(), (3,), (16,)])
 @pytest.mark.parametrize("distinct", [False, True])
-def test_places_may_be_written_into_after_they_have_come(width: Any, distinct: bool) -> None:
+@pytest.mark.parametrize("kept", [0, 1 << 16])
+def test_places_may_be_written_into_after_they_have_come(
+    width: Any, distinct: bool, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathers, "FEW", kept)
     x = RNG.normal(size=(600, *width))
     places = RNG.permutation(700)[:600] if distinct else PLACES % 700
     for _ in range(3):

@@ -144,12 +144,15 @@ gather_op = linear(
 )  # fmt: skip
 
 
-KNOWN = 1 << 20  # numbers of which the places are kept with what has to be known of index arrays
+FEW = 1 << 16  # numbers of which the places are kept for index arrays that come again,
+MANY = 1 << 22  # and for those that a program has for constants
 
 
-def _summing(arrays: Sequence[Any], index: Index, shape: Shape, often: bool = False) -> Callable[[Any], Any]:
-    """The op for these arrays, as a function of x: what it has to know of them alone is found once. What takes longer than a sum is
-    found for a function that is to be called `often`."""
+def _summing(
+    arrays: Sequence[Any], index: Index, shape: Shape, often: bool = False, kept: int = MANY
+) -> Callable[[Any], Any]:
+    """The op for these arrays, as a function of x: what it has to know of them alone is found once, the places of up to so many
+    numbers that are `kept` among that. What takes longer than a sum is found for a function that is to be called `often`."""
     found = region_of(shape, arrays, index)
     sizes = [shape[axis] for axis in found.axes]
     flat = positions(arrays, sizes)
@@ -180,7 +183,7 @@ def _summing(arrays: Sequence[Any], index: Index, shape: Shape, often: bool = Fa
             return np.arange(total * width).reshape(total, width).take(flat.reshape(-1), 0).reshape(-1)
         return (flat.reshape(-1, 1) * width + np.arange(width)).reshape(-1) if width != 1 else flat.reshape(-1)
 
-    known = all_places() if size <= KNOWN else None
+    known = all_places() if size <= kept else None
     is_plain = places == [0] == joint  # whole rows along the first axis
 
     def added(x: Any) -> Any:
@@ -206,7 +209,7 @@ def _scatter_add(x: Any, *arrays: Any, index: Index, shape: Shape) -> Any:
     if is_added(x.dtype):  # one is added after the other
         return _scatter_add(x.astype(np.float32), *arrays, index=index, shape=shape).astype(x.dtype)
     if _is_of_rows(arrays, index) and arrays[0].size <= LONGEST:
-        known = seen_before(arrays[0], shape, lambda: _summing([arrays[0].copy()], index, shape, often=True))
+        known = seen_before(arrays[0], shape, lambda: _summing([arrays[0].copy()], index, shape, True, FEW))
         if known is not None:
             return known(x)
     return _summing(arrays, index, shape)(x)
@@ -218,7 +221,7 @@ def _is_of_rows(arrays: Sequence[Any], index: Index) -> bool:
 
 def _known_scatter_add(types: Sequence[ArrayType], values: Sequence[Any], params: Params) -> Callable[..., Any] | None:
     """Where the program has the index arrays for constants. (For each element of x there is a number then, to be held.)"""
-    if is_added(types[0].dtype) or math.prod(types[0].shape) > 1 << 22 or any([a is None for a in values[1:]]):
+    if is_added(types[0].dtype) or math.prod(types[0].shape) > MANY or any([a is None for a in values[1:]]):
         return None
     summing = _summing(values[1:], **params, often=True)
     return summing if values[0] is None else partial(summing, values[0])
