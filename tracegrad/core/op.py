@@ -175,8 +175,8 @@ class Held(NamedTuple):
     steps           (inputs, params) -> how often a loop goes round which ends by a condition
     keeps           (params, steps) -> the bytes that a loop of so many steps keeps, and the Graph of a step; None for one whose
                     step is compiled to write over its carries
-    ahead           the equations in place of one where a Graph is written out for NumPy, itself the last of them, with what need
-                    not be computed in each step ahead of it; None for those that stay as they are
+    ahead           the equations in place of one where a Graph is written out for NumPy, with what need not be computed in each step
+                    ahead of it and behind it; None for those that stay as they are
     """
 
     expand: Expansion | None = None

@@ -126,7 +126,7 @@ def inline_calls(graph: Graph) -> Graph:
 
 
 def ahead_of_loops(graph: Graph) -> Graph:
-    """With what steps of loops need not compute ahead of the loops, for NumPy."""
+    """With what steps of loops need not compute ahead of the loops and behind them, for NumPy."""
     if not any([e.op.held and e.op.held.ahead for e in graph.eqns]):
         return graph
 

@@ -106,7 +106,7 @@ def _parts(params: Params, kept: Sequence[int]) -> _Ahead | None:
         elements = [i for i in range(carries, ends) if inputs[i] in read]
         stacked = [v for v in needed if v not in shared]
         # To be given an array takes a step half as long as a call of NumPy's.
-        calls = len([e for e in eqns if not _is_view(e.op)])
+        calls = len([e for e in eqns if not is_view(e.op)])
         if not eqns or 2 * calls + ends - carries > len(elements) + len(stacked):
             break
         eqns, rest, needed = [], body.eqns, []
@@ -115,8 +115,8 @@ def _parts(params: Params, kept: Sequence[int]) -> _Ahead | None:
     needed = [*stacked, *[v for v in needed if v in shared]]
     used = {a for e in eqns for a in e.inputs}
     given = [i for i, v in enumerate(inputs) if v in used]
-    first = _of_all_steps(
-        Graph(tuple([inputs[i] for i in given]), tuple(eqns), tuple(needed), {}, body.name), varying, length
+    first = of_all_steps(
+        Graph(tuple([inputs[i] for i in given]), tuple(eqns), tuple(needed), {}, f"{body.name}_ahead"), varying, length
     )
     moving = [i for i in range(carries) if i not in kept]
     consts = [i for i in (*range(ends, len(inputs)), *kept) if inputs[i] in read]
@@ -140,13 +140,13 @@ def _computable(
             if not any([v.type.weak for v in eqn.outputs]):
                 found.append(eqn)
                 shared.update(eqn.outputs)
-        elif all([v in rows or v in shared for v in variables]) and _is_by_rows(eqn, rows, length):
+        elif all([v in rows or v in shared for v in variables]) and is_by_rows(eqn, rows, length):
             found.append(eqn)
             rows.update(eqn.outputs)
     return found, shared
 
 
-def _is_by_rows(eqn: Eqn, rows: Collection[Var], length: int) -> bool:
+def is_by_rows(eqn: Eqn, rows: Collection[Var], length: int) -> bool:
     """Whether NumPy gives the same bits for all steps at once, in little enough memory."""
     op, types = eqn.op, [a.type for a in (*eqn.inputs, *eqn.outputs)]
     of = types[-1]
@@ -158,10 +158,10 @@ def _is_by_rows(eqn: Eqn, rows: Collection[Var], length: int) -> bool:
     if any([(t.weak and t.shape) or number_kind(t.dtype) not in "biuf" for t in types]):
         return False
     is_ufunc = isinstance(op.evaluate, np.ufunc) and op.evaluate.signature is None and not eqn.params
-    return not of.weak and (is_ufunc or _is_view(op))
+    return not of.weak and (is_ufunc or is_view(op) or op.name == "outer")
 
 
-def _is_view(op: Op) -> bool:
+def is_view(op: Op) -> bool:
     return op.view is not None or op.broadcasts
 
 
@@ -177,7 +177,7 @@ def _rest(body: Graph, eqns: Sequence[Eqn]) -> tuple[tuple[Eqn, ...], list[Var]]
     rest = []
     needed = []
     for eqn in reversed(body.eqns):
-        if id(eqn) not in ahead or (_is_view(eqn.op) and not read.isdisjoint(eqn.outputs)):
+        if id(eqn) not in ahead or (is_view(eqn.op) and not read.isdisjoint(eqn.outputs)):
             rest.append(eqn)
             read.update(eqn.inputs)
         else:
@@ -185,7 +185,7 @@ def _rest(body: Graph, eqns: Sequence[Eqn]) -> tuple[tuple[Eqn, ...], list[Var]]
     return tuple(rest[::-1]), needed[::-1]
 
 
-def _of_all_steps(graph: Graph, varying: Collection[Var], length: int) -> Graph | None:
+def of_all_steps(graph: Graph, varying: Collection[Var], length: int) -> Graph | None:
     """The Graph for stacks of those of its inputs that differ from step to step."""
     if not graph.eqns:
         return None
@@ -197,7 +197,7 @@ def _of_all_steps(graph: Graph, varying: Collection[Var], length: int) -> Graph 
 
     types = batched_types(graph, length, flags)
     found = trace_graph(all_steps, types, transform="vmap", user_function=graph, abstract=True)
-    found = simplify(replace(found, name=f"{graph.name}_ahead"))
+    found = simplify(replace(found, name=graph.name))
     sources: dict[Any, Any] = {v: e.raw_source for e in graph.eqns for v in e.outputs}
     laid: list[Eqn] = []
     outputs = list(found.outputs)

@@ -28,7 +28,7 @@ from tracegrad.lower.numpy.lines import assigned, empty
 from tracegrad.lower.numpy.steps import loop_step
 from tracegrad.lower.passes import simplify
 from tracegrad.transforms.batch import rows_or_shared, with_batch
-from tracegrad.transforms.control.ahead import ahead_of_scan
+from tracegrad.transforms.control.behind import around_scan
 from tracegrad.transforms.control.bodies import (
     LOOPS,
     Sections,
@@ -383,7 +383,7 @@ scan_op: Op = Op(
         write=_scan_write,
         flows=_scan_flows,
         series=_scan_series,
-        ahead=ahead_of_scan,
+        ahead=around_scan,
     ),
     multiple_results=True,
     never_aliases=True,
