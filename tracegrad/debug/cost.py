@@ -14,9 +14,9 @@ from tracegrad.core.graph import Eqn, Graph, Var, graphs_of, replace
 from tracegrad.core.types import is_inexact
 from tracegrad.debug.flops import flops_of, steps_of_loop
 from tracegrad.debug.residuals import residuals_of
-from tracegrad.lower.numpy.memory import bytes_moved, size_of
+from tracegrad.lower.numpy.memory import bytes_moved, is_view, size_of
 from tracegrad.lower.numpy.peak import peak_of
-from tracegrad.lower.numpy.writer import Part, compiled, is_view, steps_of
+from tracegrad.lower.numpy.writer import Part, compiled, steps_of
 from tracegrad.lower.passes import simplify
 from tracegrad.transforms.jit.numpy import Jitted, jit
 from tracegrad.transforms.signatures import Backend

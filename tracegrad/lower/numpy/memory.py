@@ -6,10 +6,13 @@ import contextlib
 import functools
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from tracegrad.core.graph import Atom, Eqn, Graph, Var
+from tracegrad.core.memory import in_c_order
 from tracegrad.core.types import ArrayType
 from tracegrad.lower.numpy.layouts import Layouts
 
@@ -170,3 +173,26 @@ def size_of(type: ArrayType) -> int:
 def bytes_moved(eqn: Eqn) -> int:
     """The bytes that an equation reads and writes."""
     return sum([size_of(a.type) for a in (*eqn.inputs, *eqn.outputs)])
+
+
+def is_view(eqn: Eqn, strides: Any = None) -> bool:
+    """Whether what an equation makes lies in the memory of its first input, which has these strides, in elements; C order if none
+    are known."""
+    view = eqn.op.view
+    if view is None or not eqn.outputs[0].type.shape:
+        return False
+    of = eqn.inputs[0].type
+    ordered = in_c_order(of.shape)
+    steps = strides if type(strides) is tuple else ordered
+    reach = [s * (n - 1) for s, n in zip(steps, of.shape, strict=True)]
+    # One that does not lie in C order may be copied to find out, and so needs memory.
+    size = 1 if steps == ordered else 1 + sum(map(abs, reach))
+    if size > _SEEN:
+        return False
+    first = -sum([r for r in reach if r < 0]) if size > 1 else 0
+    memory = np.empty(size, of.dtype)[first:]
+    there = as_strided(memory, of.shape, [s * of.dtype.itemsize for s in steps])
+    return view.layout(there, **eqn.params) is not None
+
+
+_SEEN = 1 << 20  # elements of an array that is made to see what is a view of it

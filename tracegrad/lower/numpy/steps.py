@@ -22,10 +22,11 @@ Step = Callable[[Sequence[Any], Sequence[Any], Sequence[Any]], Sequence[Any]]
 
 def loop_step(body: Graph, carries: int, consts: Sequence[Any], first: Sequence[Any] = ()) -> Step:
     """One step, for one run of a loop, of a body of (carry, elements, constants) that gives (carry, what is stacked). The
-    carry that it gives may be written over by the step after the next. All elements lie like the `first` ones, if these are given."""
+    carry that it gives may be written over by the next step. All elements lie like the `first` ones, if these are given."""
     doubled, step = prepared(body, carries, tuple([_layout(x) for x in (*first, *consts)]))
     function = step.function
     spares = [np.empty(t.shape, t.dtype) for t in step.spares]
+    spares += [spares[k][start:stop] for k, start, stop in step.windows]
     now, then = [[np.empty(body.out_types[i].shape, body.out_types[i].dtype) for i in doubled] for _ in range(2)]
     last = (*consts,)
     if not doubled:
@@ -67,7 +68,8 @@ def prepared(body: Graph, carries: int, lying: tuple[Strides | None, ...] = ()) 
     if found is None:
         doubled = _doubled(body, carries)
         part = _part(body, carries, doubled)
-        found = body.memo["steps", carries, lying] = doubled, lower_step(part.graph, part.fills, lying)
+        turns = [i for i in range(carries) if i not in doubled]
+        found = body.memo["steps", carries, lying] = doubled, lower_step(part.graph, part.fills, lying, turns)
     return found
 
 

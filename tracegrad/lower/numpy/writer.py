@@ -18,13 +18,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy import ndarray
-from numpy.lib.stride_tricks import as_strided
 
 from tracegrad.core.collector import uncollected
 from tracegrad.core.errors import Source
 from tracegrad.core.generated import functions, line
 from tracegrad.core.graph import Atom, Eqn, Graph, Var, replace
-from tracegrad.core.memory import Strides, compact, in_c_order, reshaped
+from tracegrad.core.memory import Strides, compact, reshaped
 from tracegrad.core.numpy_warnings import SOURCES, watch
 from tracegrad.core.types import ArrayType
 from tracegrad.lower.numpy.blocks import with_chains
@@ -32,9 +31,10 @@ from tracegrad.lower.numpy.calls import display, is_plain
 from tracegrad.lower.numpy.choosing import chosen
 from tracegrad.lower.numpy.lanes import side_by_side
 from tracegrad.lower.numpy.layouts import Layouts
-from tracegrad.lower.numpy.memory import LENT, MANY, MEDIUM, Memory, keep_freed_memory, size_of
+from tracegrad.lower.numpy.memory import LENT, MANY, MEDIUM, Memory, is_view, keep_freed_memory, size_of
 from tracegrad.lower.numpy.order import near_their_inputs
 from tracegrad.lower.numpy.parts import Line, in_parts
+from tracegrad.lower.numpy.strips import Strips, beside_op, in_strips, laid_op, window_op
 from tracegrad.lower.numpy.words import Words, is_of_python
 from tracegrad.lower.passes import ahead_of_loops, simplify_in_order
 from tracegrad.ops.reduce.pooled import add_pooled
@@ -65,11 +65,12 @@ ticking: contextvars.ContextVar[Any] = contextvars.ContextVar("ticking", default
 
 class Lowered(NamedTuple):
     """A compiled Graph: a function of one positional array for each input, and its source. `spares` are the types of the
-    arrays that it takes besides, to compute in."""
+    arrays that it takes besides, to compute in; behind them it takes the `windows` of these: (which, start, stop)."""
 
     function: Callable[..., Any]
     source: str
     spares: tuple[ArrayType, ...] = ()
+    windows: tuple[tuple[int, int, int], ...] = ()
 
 
 def lower(
@@ -82,6 +83,7 @@ def lower(
     settled: Collection[Var] = (),
     lends: bool = False,
     lying: Sequence[Strides | None] = (),
+    turns: Sequence[int] | None = None,
 ) -> Lowered:
     """Compile a Graph to a function that returns its outputs as a list, or as a tree of the given structure.
 
@@ -92,7 +94,8 @@ def lower(
 
     The program is written for inputs in C order without gaps; for others there is a second one, compiled when the first
     such inputs come. One that fills arrays is for whatever comes: it is not there without them, so nobody can compare. One that
-    takes spares too is for inputs of which the last lie as `lying` says, and the second one has matrices multiplied that lie anyhow.
+    takes spares too is for inputs of which the last lie as `lying` says, and the second one has matrices multiplied that lie anyhow; what
+    it returns it is given, before it is called again, at the places `turns`.
     """
     parts: list[str] = []
     ordered, assumed = (graph, 0) if any_order and not takes_spares else _in_order(graph, bool(fills) or takes_spares)
@@ -110,24 +113,14 @@ def lower(
     def in_any_order(*inputs: Any) -> Any:
         if "function" not in second:
             second["function"] = uncollected(
-                lower, bare, out_tree, fills, takes_spares, True, donated, settled, lends, lying
+                lower, bare, out_tree, fills, takes_spares, True, donated, settled, lends, lying, turns
             ).function
         return second["function"](*inputs)
 
     second: dict[str, Callable[..., Any]] = {}
     other = None if any_order else in_any_order
-    whole = _compiled(
-        with_chains(near_their_inputs(ordered), compiled),
-        out_tree,
-        fills,
-        takes_spares,
-        other,
-        assumed,
-        donated,
-        settled,
-        lends,
-        lying,
-    )
+    chains = with_chains(near_their_inputs(ordered), compiled)
+    whole = _compiled(chains, out_tree, fills, takes_spares, other, assumed, donated, settled, lends, lying, turns)
     return whole._replace(source="".join([*parts, whole.source]))
 
 
@@ -178,29 +171,6 @@ def steps_of(graph: Graph | Part, settled: Collection[Var] = (), donated: Sequen
     return Steps(steps, writer.results(), [writer.words.variables[v] for v in writer.donated])
 
 
-def is_view(eqn: Eqn, strides: Any = None) -> bool:
-    """Whether what an equation makes lies in the memory of its first input, which has these strides, in elements; C order if none
-    are known."""
-    view = eqn.op.view
-    if view is None or not eqn.outputs[0].type.shape:
-        return False
-    of = eqn.inputs[0].type
-    ordered = in_c_order(of.shape)
-    steps = strides if type(strides) is tuple else ordered
-    reach = [s * (n - 1) for s, n in zip(steps, of.shape, strict=True)]
-    # One that does not lie in C order may be copied to find out, and so needs memory.
-    size = 1 if steps == ordered else 1 + sum(map(abs, reach))
-    if size > _SEEN:
-        return False
-    first = -sum([r for r in reach if r < 0]) if size > 1 else 0
-    memory = np.empty(size, of.dtype)[first:]
-    there = as_strided(memory, of.shape, [s * of.dtype.itemsize for s in steps])
-    return view.layout(there, **eqn.params) is not None
-
-
-_SEEN = 1 << 20  # elements of an array that is made to see what is a view of it
-
-
 class Part(NamedTuple):
     """A Graph that is to become a function which writes so many outputs into its last arguments, and maybe computes in others."""
 
@@ -209,10 +179,14 @@ class Part(NamedTuple):
     takes_spares: bool = False
 
 
-def lower_step(graph: Graph, fills: int, lying: Sequence[Strides | None] = ()) -> Lowered:
+def lower_step(
+    graph: Graph, fills: int, lying: Sequence[Strides | None] = (), turns: Sequence[int] | None = None
+) -> Lowered:
     """The same for what runs again and again: it takes arrays to compute in besides, as its very last arguments. Its last inputs
-    are known to lie like that."""
-    return uncollected(lower, graph, None, fills, True, False, (), (), False, lying)
+    are known to lie like that, and those at the places `turns` are what it returned the last time, in whose memory it may write."""
+    if ticking.get() is not None:  # whoever looks at each equation is to see each
+        turns = None
+    return uncollected(lower, graph, None, fills, True, False, (), (), False, lying, turns)
 
 
 # The files of functions, each with a weak reference to its function, by the id of that; and the references to those that are
@@ -232,8 +206,11 @@ def _compiled(
     settled: Collection[Var] = (),
     lends: bool = False,
     lying: Sequence[Strides | None] = (),
+    turns: Sequence[int] | None = None,
 ) -> Lowered:
-    writer = _Writer(graph, out_tree, fills, spares, in_any_order, assumed, donated, settled, lends, lying)
+    strips = None if turns is None else in_strips(graph, turns, fills)
+    graph = graph if strips is None else strips.graph
+    writer = _Writer(graph, out_tree, fills, spares, in_any_order, assumed, donated, settled, lends, lying, strips)
     codes = []
     for source in writer.write():
         filename = f"<tracegrad jit {line(graph.name)} {next(_numbers)}>"
@@ -255,7 +232,7 @@ def _compiled(
         reference = weakref.ref(function, _GONE.append)
         _FILES[id(reference)] = reference, filename
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    return Lowered(function, "\n\n".join(writer.sources.values()), tuple(writer.spares))
+    return Lowered(function, "\n\n".join(writer.sources.values()), tuple(writer.spares), writer.windows)
 
 
 def own(x: Any, others: Sequence[Any]) -> Any:
@@ -315,6 +292,7 @@ class _Writer:
         settled: Collection[Var] = (),
         lends: bool = False,
         lying: Sequence[Strides | None] = (),
+        strips: Strips | None = None,
     ) -> None:
         self.graph = graph
         self.lends = lends or bool(fills)
@@ -343,6 +321,14 @@ class _Writer:
         self.filled: dict[Var, str] = {}  # variable -> the argument that it is to be written into
         self.spares: list[ArrayType] = []
         self.spare_names: list[str] = []
+        # Behind these come parts of the first of them, into which variables are to be written, or in which they lie.
+        self.windows = () if strips is None else tuple(strips.windows)
+        self.window_names = [self.names.fresh(f"part{i}") for i in range(len(self.windows))]
+        self.placed: dict[Var, str] = {}
+        if strips is not None:
+            self.spares += strips.strips
+            self.spare_names += [self.names.fresh(f"strip{i}") for i in range(len(strips.strips))]
+            self.placed = {v: self.window_names[k] for v, k in strips.placed.items()}
         self.in_spares: set[str] = set()  # the names of arrays that lie in spare ones, and so must not be returned
         self.renamed: list[str] = []  # what the last equation wrote its result over: the array has a new name now
         # Dead large arrays that may be written over, each with the line that lets go of it if that does not happen.
@@ -371,11 +357,15 @@ class _Writer:
         body: list[tuple[str, list[str], list[str], str]] = []
         for i, eqn in enumerate(graph.eqns):
             self.written = ""
-            code = self.overwriting(eqn, i) or self.assignment(eqn, i)
+            is_laid = eqn.op in (laid_op, beside_op, window_op)
+            code = self.laid(eqn) if is_laid else self.overwriting(eqn, i) or self.assignment(eqn, i)
             for v in eqn.outputs:
-                if (out := self.filled.get(v)) and out not in self.words.mentioned:
-                    code += f"; {out}[...] = {self.words.name(v)}"
-                    self.words.mentioned.append(out)
+                for out in (self.placed.get(v), self.filled.get(v)):
+                    if out and out != self.words.variables[v] and out not in self.words.mentioned:
+                        code += f"{'; ' if code else ''}{out}[...] = {self.words.name(v)}"
+                        self.words.mentioned.append(out)
+            if not code:
+                continue
             comment = comments.get(eqn.raw_source)
             if comment is None:
                 comment = comments[eqn.raw_source] = self.comment(eqn)
@@ -390,14 +380,14 @@ class _Writer:
         ]
         if (ticker := ticking.get()) is not None:
             tick = self.names.bind(ticker, "tick")
-            ticks = [Line(f"{tick}({ticker.number(eqn)})") for eqn in graph.eqns]
+            ticks = [Line(f"{tick}({ticker.number(s.eqn)})") for s in self.steps]
             lines = [Line(f"{tick}(-1)"), *[x for pair in zip(lines, ticks, strict=True) for x in pair]]
         for a, out in zip(filling, outs, strict=True):
             if type(a) is not Var or self.filled.get(a) != out:
                 lines.append(Line(f"{out}[...] = {self.words.name(a)}", (out, *self.words.mentions())))
         if self.fills < len(graph.outputs) or not self.fills:
             lines.append(Line(f"return {self.returned()}", self.words.mentions()))
-        arguments += self.spare_names
+        arguments += self.spare_names + self.window_names
         sources = in_parts(self.function, arguments, lines, self.names, {self.words.name(v) for v in graph.consts})
         if self.donated:
             given = [self.words.variables[v] for v in self.donated]
@@ -438,6 +428,14 @@ class _Writer:
         targets = ", ".join([self.words.name(v) for v in eqn.outputs])
         comma = "," if eqn.op.multiple_results and len(eqn.outputs) == 1 else ""
         return f"{targets}{comma} = {self.expression(eqn, i)}" if targets else self.expression(eqn, i)
+
+    def laid(self, eqn: Eqn) -> str:
+        """What is done to have what an equation makes lie in a strip: a carry is copied, all else does."""
+        (v,) = eqn.outputs
+        name = self.words.variables[v] = self.placed[v]
+        self.in_spares.add(name)
+        self.lies_like(v)
+        return f"{name}[...] = {self.words.name(eqn.inputs[0])}" if eqn.op is laid_op else ""
 
     def overwriting(self, eqn: Eqn, i: int) -> str:
         """The equation as a statement that writes a part of its first input anew, which then is the output and has its
@@ -496,6 +494,12 @@ class _Writer:
         spare one."""
         made, memory = eqn.outputs[0], self.memory
         wanted = made.type
+        if made in self.placed:
+            self.in_spares.add(self.words.name(made))
+            self.words.mentioned.append(self.placed[made])
+            self.written = self.placed[made]
+            self.lies_like(made)
+            return self.placed[made]
         if made in self.filled:
             self.words.mentioned.append(self.filled[made])
             self.written = self.filled[made]
@@ -557,6 +561,8 @@ class _Writer:
         gone, self.renamed = self.renamed, []
         for v, owns_array in self.memory.dead(eqn, i):
             name = self.words.variables[v]
+            if name in self.window_names:
+                continue
             gone.append(name)
             if owns_array and size_of(v.type) >= _LARGE:
                 self.free.append((v, name, gone))
