@@ -190,7 +190,7 @@ def test_what_room_is_left_is_nan_and_has_no_derivative() -> None:
         np.testing.assert_allclose([tg.grad(known)(g), tg.jit(tg.jacfwd(known))(g)], difference, rtol=1e-5)
 
 
-def test_room_for_the_first_of_many_backwards_in_time() -> None:
+def test_room_for_many_backwards_in_time() -> None:
     """Of sin(t) = level from 0 to -7, closed over; the second of them ends the solution, or none does."""
 
     def crossings(level: Any, terminal: Any, room: int) -> Any:
@@ -205,13 +205,32 @@ def test_room_for_the_first_of_many_backwards_in_time() -> None:
     up = np.arcsin(0.3)
     all_three = [up - 2 * np.pi, -np.pi - up]
     for terminal, room, wanted, slopes in (
-        (False, 1, [all_three[1], -7.0], [-1, 0]),
         (False, 3, [all_three[1], all_three[0], np.nan, -7.0], [-1, 1, 0, 0]),
-        (2, 1, [all_three[1], all_three[0]], [-1, 1]),
+        (2, 2, [all_three[1], all_three[0], all_three[0]], [-1, 1, 1]),
     ):
         f = lambda level, terminal=terminal, room=room: crossings(level, terminal, room)
         np.testing.assert_allclose(tg.jit(f)(0.3), wanted, rtol=1e-8)
         np.testing.assert_allclose(tg.jit(tg.jacrev(f))(0.3), np.array(slopes) / np.sqrt(1 - 0.3**2), atol=1e-6)
+
+
+@pytest.mark.parametrize("how", [{}, {"backend": "numpy"}, {"backend": "xla"}])
+def test_more_events_than_there_is_room_for_are_an_error(how: Any) -> None:
+    """And never the first of them alone."""
+
+    def middle(t: Any, y: Any) -> Any:
+        return y[0]
+
+    def crossings(speed: Any) -> Any:
+        turning = lambda t, y: speed * np.stack([y[1], -y[0]])
+        return solve_ivp(turning, (0.0, 7.0), np.array([1.0, 0.0]), events=middle, max_events=1).t_events[0]
+
+    f = tg.jit(crossings, **how) if how else crossings
+    np.testing.assert_allclose(f(0.5), [np.pi], rtol=1e-3)
+    text = r"(?s)solve_ivp at .*test_events.py.*'middle' is zero 2 times from 0.0 to 7.0, at .*max_events=1 has no room.*max_events=2 or more"
+    with pytest.raises(
+        Exception if how.get("backend") == "xla" else RuntimeError, match=text
+    ):  # jax's own, with the text
+        np.asarray(f(1.0))
 
 
 @pytest.mark.parametrize("room", [0, 1.5, True])

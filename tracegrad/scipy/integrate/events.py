@@ -1,7 +1,7 @@
 """Events of a differential equation: times at which a function of time and solution is zero, as SciPy finds them, with derivatives by the
 implicit function theorem: with g(t, y(t)) = 0 at the time t, dt is -(dg at a fixed time) / (dg/dt along the solution).
 
-How many there are depends on values. Where these are not known, there is room for a number of them that is said, of which NaN is left.
+How many there are depends on values. Where these are not known, there is room for a number of them that is said, of which NaN is left; more are an error.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tracegrad import tree
-from tracegrad.core.errors import ShapeError, at, described, user_source
+from tracegrad.core.errors import ShapeError, at, clip, described, user_source
 from tracegrad.core.graph import evaluate
 from tracegrad.core.op import Wanted
 from tracegrad.core.trace import as_array
@@ -127,7 +127,7 @@ class EventTime(Solver):
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class EventSearch(Solver):
     """The graph is that of the right-hand side. Inputs are start, end and initial value, and what right-hand side and events take besides time
-    and state. Outputs, which have no derivatives, are the first times of each event (room,), NaN where there are no more, the time at which
+    and state. Outputs, which have no derivatives, are the times of each event (room,), NaN where there are no more, the time at which
     the solution ends, and which event has ended it, or -1.
 
     flow    the equation
@@ -135,6 +135,7 @@ class EventSearch(Solver):
     kinds   `terminal` and `direction` of each
     counts  how many inputs each of them takes
     room    for how many times of an event there is room
+    where   the line that says so
     """
 
     routine: ClassVar[str] = "events of solve_ivp"
@@ -143,6 +144,7 @@ class EventSearch(Solver):
     kinds: tuple[tuple[Any, Any], ...] = ()
     counts: tuple[int, ...] = ()
     room: int = 0
+    where: str = ""
 
     def run(self, *arrays: Any) -> Sequence[Any]:
         assert self.flow is not None
@@ -153,7 +155,14 @@ class EventSearch(Solver):
             events.append(_plain_event(compiled(event.graph), rest[:count], terminal, direction))
             rest = rest[count:]
         found = self.flow.until(start, end, initial, consts, events)
-        times = [np.append(ts[: self.room], np.full(max(self.room - len(ts), 0), np.nan)) for ts in found.t_events]
+        for event, ts in zip(self.events, found.t_events, strict=True):
+            if len(ts) > self.room:
+                raise RuntimeError(
+                    f"solve_ivp{self.where}: {event.graph.name!r} is zero {len(ts)} times from {start} to {found.t[-1]}, at "
+                    f"{clip(str(ts.tolist()))}, and max_events={self.room} has no room for them; write max_events={len(ts)} or more, or have "
+                    f"the solution end before, as by event.terminal = {self.room}"
+                )
+        times = [np.append(ts, np.full(self.room - len(ts), np.nan)) for ts in found.t_events]
         ended = found.t[-1]
         by = [i for i, ts in enumerate(found.t_events) if self.kinds[i][0] and len(ts) and ts[-1] == ended]
         return [*times, ended, by[0] if found.status == 1 else -1]
@@ -184,7 +193,7 @@ def within_room(
     traced = [traced_event(flow, event, args, y0, len(inputs)) for event in events]
     kinds = tuple([(getattr(e, "terminal", False), getattr(e, "direction", 0)) for e in events])
     timed, consts = tuple([t for t, _ in traced]), [c for _, c in traced]
-    search = EventSearch(flow.graph, {}, flow, timed, kinds, tuple(map(len, consts)), room)
+    search = EventSearch(flow.graph, {}, flow, timed, kinds, tuple(map(len, consts)), room, at(user_source()))
     *found, ended, by = search(start, end, y0, *inputs, *[x for c in consts for x in c])
     t_events, y_events, last = [], [], end
     for i, (event, own) in enumerate(zip(timed, consts, strict=True)):

@@ -83,7 +83,7 @@ def solve_ivp(
         adjoint: False to take reverse derivatives by integrating onward those in each component of `y0` and of the parameters,
             with the solution: for stiff systems with few of them.
         max_events: for how many times of each event there is room, so that shapes do not depend on values, under jit and vmap. `t_events` are
-            then the first of them (max_events,) and `y_events` the solution there (max_events, n), NaN where there are no more. After
+            then (max_events,) and `y_events` the solution there (max_events, n), NaN where there are no more events. After
             an event that ends the solution, `t` and `y` are NaN; without `t_eval` they are those at the start and where it ends, (2,) and (n, 2).
         options: SciPy's (rtol, atol, max_step, first_step, jac, ...).
 
@@ -92,7 +92,7 @@ def solve_ivp(
 
     Raises:
         DifferentiationError: in the reverse derivative, where the solution cannot be integrated back (that of a stiff system).
-        RuntimeError: SciPy's solver fails in what is traced. (A plain call says so in its result.)
+        RuntimeError: SciPy's solver fails in what is traced (a plain call says so in its result); there are more than `max_events` events.
         ShapeError: `y0` is no vector; `fun` returns another number of components.
         UnsupportedFunctionError: types alone are known, and there are `events` without `max_events`, or `t_eval` is missing.
         ValueError: `max_events` is no positive int, or there are no `events`.
