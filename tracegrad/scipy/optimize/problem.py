@@ -12,6 +12,7 @@ import numpy as np
 from tracegrad import tree
 from tracegrad.core.boxes import is_boxed
 from tracegrad.core.errors import (
+    DtypeError,
     ShapeError,
     UnexpectedTracerError,
     UnsupportedFunctionError,
@@ -84,7 +85,14 @@ class Problem:
 
     def call(self, v: Any, *args: Any) -> Any:
         """What the function makes of the vector."""
-        return self.fun(self.tree(v), *self.args_tree.unflatten(args))
+        found = self.fun(self.tree(v), *self.args_tree.unflatten(args))
+        for got in map(type_of, tree.tree_leaves(found)):
+            if number_kind(got.dtype) == "c":
+                raise DtypeError(
+                    f"scipy.optimize.{self.name}{at(user_source())} wants real numbers, and {described(self.fun)} returned {got}; return "
+                    "the real and the imaginary part, np.concatenate([np.real(r), np.imag(r)]) of a vector r, or np.abs(r) ** 2"
+                )
+        return found
 
     def flat(self, v: Any, *args: Any) -> Any:
         """The same as one vector."""
