@@ -56,6 +56,13 @@ def broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
     return lax.broadcast_in_dim(x, shape, tuple(range(len(shape) - len(here), len(shape))))
 
 
+def log1p(x: Any) -> Any:
+    """XLA's, which on CPUs has two digits less in doubles from -0.42 to -0.3: there 1 + x takes none."""
+    if x.dtype != np.float64:
+        return lax.log1p(x)
+    return jnp.where(x < -0.3, lax.log(1.0 + x), lax.log1p(x))
+
+
 def is_split(x: Any) -> bool:
     """Whether a value is split over a mesh of explicit axes, as its type says."""
     return any(jax.typeof(x).sharding.spec)

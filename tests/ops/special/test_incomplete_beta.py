@@ -42,3 +42,15 @@ def test_a_density_near_a_zero_of_its_factors_in_half_floats() -> None:
         float(a), 2,
     )  # fmt: skip
     np.testing.assert_allclose(curve(a), float(steep), rtol=5e-3)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "xla"])
+def test_densities_have_their_digits_where_gammas_are_huge(backend: Any) -> None:
+    """Of lgamma(10,000) = 82,100 the difference to lgamma(10,001.3) has eleven digits left."""
+    mpmath = pytest.importorskip("mpmath")
+    slope = tg.jit(tg.grad(lambda x, a, b: tg.scipy.special.betainc(a, b, x)), backend=backend)
+    for a, b, x in ((1.25, 1e4, 2**-13), (1e4, 1.25, 1 - 2**-13), (9.5, 20.0, 0.375), (300.0, 400.0, 0.4375)):
+        with mpmath.workdps(40):
+            p, q, t = map(mpmath.mpf, (a, b, x))
+            truth = float(t ** (p - 1) * (1 - t) ** (q - 1) / mpmath.beta(p, q))
+        np.testing.assert_allclose(slope(x, a, b), truth, rtol=2e-13)

@@ -13,7 +13,7 @@ from jax import lax
 
 from tracegrad.core.backends import lowers
 from tracegrad.core.types import ITEMS, ArrayType, is_inexact, is_numpy_scalar, number_kind
-from tracegrad.xla.values import broadcast_to, cast, select, together, wrapping
+from tracegrad.xla.values import broadcast_to, cast, log1p, select, together, wrapping
 
 
 def _absolute(x: Any) -> Any:
@@ -25,7 +25,7 @@ _multiply = wrapping(lax.mul)
 
 _LAX: dict[str, Callable[..., Any]] = {
     "subtract": lax.sub, "divide": lax.div, "negative": lax.neg, "square": wrapping(lax.square), "positive": lambda x: x,
-    "exp": lax.exp, "exp2": lax.exp2, "expm1": lax.expm1, "log": lax.log, "log1p": lax.log1p, "sqrt": lax.sqrt,
+    "exp": lax.exp, "exp2": lax.exp2, "expm1": lax.expm1, "log": lax.log, "log1p": log1p, "sqrt": lax.sqrt,
     "cbrt": lax.cbrt, "sin": lax.sin, "cos": lax.cos, "tan": lax.tan, "sinh": lax.sinh, "cosh": lax.cosh,
     "tanh": lax.tanh, "arcsin": lax.asin, "arccos": lax.acos, "arctan": lax.atan, "arcsinh": lax.asinh,
     "arccosh": lax.acosh, "arctanh": lax.atanh, "hypot": jnp.hypot, "fabs": lax.abs,

@@ -33,7 +33,7 @@ from tracegrad.ops.special import (  # noqa: F401, which fill DECLARED
 from tracegrad.ops.special.declared import DECLARED
 from tracegrad.ops.special.incomplete import digamma_rise_of
 from tracegrad.xla.host import on_host
-from tracegrad.xla.values import broadcast_to, cast
+from tracegrad.xla.values import broadcast_to, cast, log1p
 
 
 def _rgamma(x: Any) -> Any:
@@ -53,7 +53,7 @@ def _log_ndtr(x: Any) -> Any:
     below = x < 0
     left = jnp.where(below, x, 0) * -math.sqrt(0.5)
     tail = lax.log(0.5 * jax_special.erfcx(left)) - left * left
-    return jnp.where(below, tail, lax.log1p(-0.5 * lax.erfc(x * math.sqrt(0.5))))
+    return jnp.where(below, tail, log1p(-0.5 * lax.erfc(x * math.sqrt(0.5))))
 
 
 def _log_expit(x: Any) -> Any:
@@ -63,7 +63,7 @@ def _log_expit(x: Any) -> Any:
 def _inv_boxcox(y: Any, power: Any) -> Any:
     log = power == 0
     safe = jnp.where(log, 1, power)
-    return lax.exp(jnp.where(log, y, lax.log1p(power * y) / safe))
+    return lax.exp(jnp.where(log, y, log1p(power * y) / safe))
 
 
 def _huber(delta: Any, r: Any) -> Any:
@@ -93,7 +93,7 @@ def _rel_entr(x: Any, y: Any) -> Any:
     ratio = x / y
     usual = (ratio > np.finfo(x.dtype).tiny) & (ratio < math.inf)
     far = jnp.where(usual, lax.log(ratio), lax.log(x) - lax.log(y))
-    return _or_ends(x * jnp.where((ratio > 0.5) & (ratio < 2), lax.log1p((x - y) / y), far), x, y, 0)
+    return _or_ends(x * jnp.where((ratio > 0.5) & (ratio < 2), log1p((x - y) / y), far), x, y, 0)
 
 
 def _kl_div(x: Any, y: Any) -> Any:

@@ -16,10 +16,10 @@ from tracegrad.core.types import ArrayType
 from tracegrad.ops.elementwise.trigonometric import sinc_of
 from tracegrad.ops.special.bessel_i import bessel_slope
 from tracegrad.ops.special.incomplete import beta_slope_of, digamma_rise_of, gamma_slope_of
-from tracegrad.ops.special.incomplete_beta import beta_density_of
+from tracegrad.ops.special.incomplete_beta import beta_density_of, betaln_of
 from tracegrad.ops.special.incomplete_gamma import gamma_density_of
 from tracegrad.ops.special.polygamma import zeta_slope_of
-from tracegrad.xla.values import broadcast_to, cast
+from tracegrad.xla.values import broadcast_to, cast, log1p
 
 
 def in_double(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -89,10 +89,6 @@ def psi_slope(order: int, x: Any) -> Any:
     return lax.polygamma(lax.full(x.shape, order, x.dtype), x) if order else lax.digamma(x)
 
 
-def _betaln(a: Any, b: Any) -> Any:
-    return lax.lgamma(a) + lax.lgamma(b) - lax.lgamma(a + b)
-
-
 def _lower_igamma(a: Any, x: Any) -> Any:
     ends = jnp.where(
         (x > 0) & (x < math.inf), jnp.where(a == 0, 1.0, 0.0), jnp.where((x == 0) & (a > 0), 0.0, math.nan)
@@ -105,9 +101,23 @@ def _igamma(a: Any, x: Any, order: int) -> Any:
     return gamma_slope_of(jnp, psi_slope, lax.lgamma, a, x, order) if order else _lower_igamma(a, x)
 
 
+class _Words:
+    """jax.numpy's functions, but for its log1p."""
+
+    log1p = staticmethod(log1p)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(jnp, name)
+
+
+_WORDS = _Words()
+_betaln = functools.partial(betaln_of, _WORDS, lax.lgamma)
+
+
 @in_double("betainc_slope")
 def _betainc_slope(a: Any, b: Any, x: Any, m: int, n: int) -> Any:
-    return beta_slope_of(jnp, psi_slope, functools.partial(digamma_rise_of, jnp, lax.digamma), _betaln, a, b, x, m, n)
+    rise = functools.partial(digamma_rise_of, _WORDS, lax.digamma)
+    return beta_slope_of(_WORDS, psi_slope, rise, _betaln, a, b, x, m, n)
 
 
 def _xlogy(x: Any, y: Any) -> Any:
@@ -115,12 +125,12 @@ def _xlogy(x: Any, y: Any) -> Any:
 
 
 def _xlog1py(x: Any, y: Any) -> Any:
-    return jnp.where(x == 0, 0, x * lax.log1p(y))
+    return jnp.where(x == 0, 0, x * log1p(y))
 
 
 in_double("zeta_slope")(functools.partial(zeta_slope_of, jnp))
 in_double("gamma_density")(functools.partial(gamma_density_of, jnp, _xlogy, lax.lgamma))
-in_double("beta_density")(functools.partial(beta_density_of, jnp, _xlogy, _xlog1py, lax.lgamma))
+in_double("beta_density")(functools.partial(beta_density_of, jnp, _xlogy, _xlog1py, _betaln))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
