@@ -124,24 +124,28 @@ _GAUSS_POINTS, _GAUSS_WEIGHTS = [x for x in np.polynomial.legendre.leggauss(8)]
 
 
 def _logm(a: Any) -> Any:
-    """By square roots until it is near one, and there by the Pade approximant, in partial fractions.
+    """Of Schur's triangle, by square roots until it is near one, and there by the Pade approximant, in partial fractions. On the diagonal, and
+    in what is left of it when one is taken away, are the eigenvalues' own logarithms: the difference has no digits of theirs.
 
     Source: A. Al-Mohy and N. Higham, "Improved inverse scaling and squaring algorithms for the matrix logarithm", SIAM J.
     Sci. Comput. 34 (2012)."""
     one = jnp.eye(a.shape[-1], dtype=a.dtype)
     x = a if number_kind(a.dtype) == "c" else a.astype(np.result_type(a.dtype, np.complex64))
+    triangle, vectors = jax.scipy.linalg.schur(x, output="complex")
+    logs = jnp.log(jnp.diagonal(triangle))
     far = lambda state: jnp.linalg.norm(state[0] - one, 1) > 0.25
     roots: Any
     x, roots = lax.while_loop(
         lambda state: far(state) & (state[1] < 60),
         lambda state: (jax.scipy.linalg.sqrtm(state[0]), state[1] + 1),
-        (x, 0),
+        (triangle, 0),
     )
+    scale = 2.0 ** roots.astype(x.real.dtype)
+    rest = jnp.triu(x, 1) + jnp.diag(jnp.expm1(logs / scale))
     points, weights = (_GAUSS_POINTS + 1) / 2, _GAUSS_WEIGHTS / 2
-    terms = [
-        float(w) * jnp.linalg.solve(one + float(p) * (x - one), x - one) for p, w in zip(points, weights, strict=True)
-    ]
-    return sum(terms[1:], terms[0]) * (2.0 ** roots.astype(x.real.dtype))
+    terms = [float(w) * jnp.linalg.solve(one + float(p) * rest, rest) for p, w in zip(points, weights, strict=True)]
+    found = jnp.triu(sum(terms[1:], terms[0]) * scale, 1) + jnp.diag(logs)
+    return vectors @ found @ _adjoint(vectors)
 
 
 def _adjoint(x: Any) -> Any:
