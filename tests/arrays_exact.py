@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -83,124 +82,176 @@ def dare(a: Any, b: Any, q: Any) -> Any:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Signals and images.
+# Factors of matrices, with the signs that make them unique.
 
 
-def convolved(x: Any, y: Any) -> Any:
-    found = np.zeros((len(x) + len(y) - 1, len(x[0]) + len(y[0]) - 1), int) * x[0, 0]
-    for i in range(len(y)):
-        for j in range(len(y[0])):
-            found[i : i + len(x), j : j + len(x[0])] += y[i, j] * x
+def pivoted(a: Any) -> tuple[Any, Any, Any]:
+    """By elimination with the largest element of each column: which rows, and both triangles."""
+    m, n = a.shape
+    u, rows, l = a.copy(), list(range(m)), np.zeros((m, min(m, n)), int) * mpf(0)
+    for k in range(min(m, n)):
+        best = max(range(k, m), key=lambda i: abs(u[i, k]))
+        for x in (u, l):
+            x[[k, best]] = x[[best, k]]
+        rows[k], rows[best] = rows[best], rows[k]
+        l[k, k] = mpf(1)
+        for i in range(k + 1, m):
+            l[i, k] = u[i, k] / u[k, k]
+            u[i] = u[i] - l[i, k] * u[k]
+    return np.array(rows), l, np.triu(u[: min(m, n)])
+
+
+def lu(a: Any) -> Any:
+    rows, l, u = pivoted(a)
+    return np.concatenate([np.ravel(np.eye(len(a), dtype=int)[:, rows]), np.ravel(l), np.ravel(u)])
+
+
+def packed_lu(a: Any) -> Any:
+    _, l, u = pivoted(a)
+    return np.tril(l, -1) + u
+
+
+def qr(a: Any) -> Any:
+    """By Cholesky's factor of a'a: its diagonal is positive."""
+    r = of_matrix(mpmath.cholesky)(a.T @ a).T
+    return np.concatenate([np.ravel(a @ of_matrix(mpmath.inverse)(r)), np.ravel(r)])
+
+
+def rq(a: Any) -> Any:
+    """By that of aa', turned around."""
+    r = of_matrix(mpmath.cholesky)((a @ a.T)[::-1, ::-1])[::-1, ::-1]
+    return np.concatenate([np.ravel(r), np.ravel(of_matrix(mpmath.inverse)(r) @ a)])
+
+
+def _turned(v: Any) -> Any:
+    """Columns of which the first element is positive."""
+    return v * np.array([mpmath.sign(x) for x in v[0]], object)
+
+
+def eigh(a: Any, b: Any = None) -> Any:
+    """Eigenvalues, and vectors of which the first element is positive; with b those of a v = w b v, with v'bv = 1."""
+    back = None if b is None else of_matrix(mpmath.inverse)(of_matrix(mpmath.cholesky)(b))
+    w, v = mpmath.eigsy(mat(a if back is None else back @ a @ back.T))
+    v = arr(v) if back is None else back.T @ arr(v)
+    return np.concatenate([np.array(list(w), object), np.ravel(_turned(v))])
+
+
+def svd(a: Any) -> Any:
+    """With left vectors of which the first element is positive."""
+    u, s, vh = mpmath.svd_r(mat(a))
+    signs = np.array([mpmath.sign(x) for x in arr(u)[0]], object)
+    return np.concatenate([np.ravel(arr(u) * signs), np.array(list(s), object), np.ravel(arr(vh) * signs[:, None])])
+
+
+def polar(a: Any) -> Any:
+    u, _, vh = mpmath.svd_r(mat(a))
+    return arr(u * vh)
+
+
+def procrustes(a: Any, b: Any) -> Any:
+    u, s, vh = mpmath.svd_r(mat(a.T @ b))
+    return np.concatenate([np.ravel(arr(u * vh)), [mpmath.fsum(list(s))]])
+
+
+def eig(a: Any, vectors: bool = True) -> Any:
+    """In the order of the real parts, of two that are conjugate the negative imaginary one first; vectors over their first element; the real
+    parts of all, and the imaginary ones."""
+    w, v = mpmath.eig(mat(a))
+    order = sorted(range(len(w)), key=lambda i: mpmath.re(w[i]) + mpmath.im(w[i]) / 1024)
+    rows = [[w[i] for i in order], *[[v[k, i] / v[0, i] for i in order] for k in range(len(w))]]
+    return parted(np.array(rows if vectors else rows[:1], object))
+
+
+def eigvals(a: Any) -> Any:
+    return eig(a, vectors=False)
+
+
+def parted(z: Any) -> Any:
+    """Real and imaginary parts one after another."""
+    return np.array([*[mpmath.re(x) for x in np.ravel(z)], *[mpmath.im(x) for x in np.ravel(z)]], object)
+
+
+def toeplitz(c: Any, r: Any) -> Any:
+    return np.array([[c[i - j] if i >= j else r[j - i] for j in range(len(r))] for i in range(len(c))])
+
+
+def circulant(c: Any) -> Any:
+    return np.array([[c[(i - j) % len(c)] for j in range(len(c))] for i in range(len(c))])
+
+
+def banded(ab: Any, above: int) -> Any:
+    """The matrix of which these are the diagonals."""
+    n = len(ab[0])
+    found = np.zeros((n, n), int) * mpf(0)
+    for i in range(n):
+        for j in range(n):
+            if 0 <= above + i - j < len(ab):
+                found[i, j] = ab[above + i - j, j]
     return found
 
 
-def filtered(b: Any, a: Any, x: Any) -> Any:
-    """By the difference equation, with a leading one in a."""
-    y: list[Any] = []
-    for n in range(len(x)):
-        terms = [b[k] * x[n - k] for k in range(len(b)) if k <= n]
-        y.append(sum(terms) - sum([a[k] * y[n - 1 - k] for k in range(len(a)) if k < n]))
-    return np.array(y, object)
+def symmetric_of_bands(ab: Any) -> Any:
+    """With its upper diagonals."""
+    upper = banded(ab, len(ab) - 1)
+    return upper + np.triu(upper, 1).T
 
 
-def sections(sos: Any, x: Any) -> Any:
-    for line in sos:
-        x = filtered(line[:3], line[4:], x)
+def tridiagonal(d: Any, e: Any) -> Any:
+    return np.diag(d) + np.diag(e, 1) + np.diag(e, -1)
+
+
+def companion(a: Any) -> Any:
+    return np.concatenate([np.array([-a[1:] / a[0]], object), np.eye(len(a) - 2, len(a) - 1, dtype=int)])
+
+
+def dft(n: int) -> Any:
+    return parted([[mpmath.expjpi(mpf(-2 * (i * j % n)) / n) for j in range(n)] for i in range(n)])
+
+
+def at_places(values: Any, shape: tuple[int, int], places: Any) -> Any:
+    """A matrix with these values at these places, and zeros."""
+    found = np.zeros(shape, int) * mpf(0)
+    for x, (i, j) in zip(values, places, strict=True):
+        found[i, j] = x
+    return found
+
+
+def balanced(s: Any, b: Any) -> Any:
+    """The x with s @ x + x ** 3 == b, for a positive definite s, by Newton's steps."""
+    x = b * mpf(0)
+    for _ in range(60):
+        step = equation(s + np.diag(3 * x * x), s @ x + x**3 - b)
+        x = x - step
+        if max([abs(v) for v in step]) < mpf(10) ** -50:
+            break
     return x
 
 
-def fourier(x: Any, sign: int = -1) -> Any:
-    n = len(x)
-    return np.array(
-        [mpmath.fsum([x[j] * mpmath.expjpi(mpf(2 * sign * j * k) / n) for j in range(n)]) for k in range(n)], object
-    )
+def fitted_decay(t: Any, y: Any) -> Any:
+    """The p and q for which p * exp(-q t) is nearest to y, in the sense of least squares: of the two equations for a minimum one gives p."""
 
-
-def power(spectrum: Any, what: str) -> Any:
-    n = len(spectrum)
-    if what == "hilbert":
-        turned = [s * (-1j if 0 < k < n // 2 else 1j if k > n // 2 else 0) for k, s in enumerate(spectrum)]
-        return np.array([mpmath.re(v) / n for v in fourier(turned, 1)], object)
-    return product(spectrum, spectrum)
-
-
-def product(x: Any, y: Any) -> Any:
-    """The real part of a one-sided cross spectrum, as a density."""
-    n = len(x)
-    both = [mpmath.re(mpmath.conj(a) * b) / n for a, b in zip(x[: n // 2 + 1], y, strict=False)]
-    return np.array([v * (1 if k in (0, n // 2) else 2) for k, v in enumerate(both)], object)
-
-
-def resampled(x: Any) -> Any:
-    """8 numbers as 12, by a spectrum with zeros in it; half of what is at the highest frequency stands on either side."""
-    s = fourier(x)
-    full = [*s[:4], s[4] / 2, 0, 0, 0, s[4] / 2, *s[5:]]
-    return np.array([mpmath.re(v) / 8 for v in fourier(full, 1)], object)
-
-
-def _fitted(x: Any, degree: int, places: Any) -> Any:
-    """A polynomial through numbers at 0, 1, ..., in the sense of least squares, at these places."""
-    powers = np.array([[mpf(i) ** d for d in range(degree + 1)] for i in range(len(x))], object)
-    c = equation(powers.T @ powers, powers.T @ x)
-    return np.array([sum([c[d] * mpf(p) ** d for d in range(degree + 1)]) for p in places], object)
-
-
-def detrended(x: Any) -> Any:
-    return x - _fitted(x, 1, range(len(x)))
-
-
-def savgol(x: Any) -> Any:
-    """Of windows of 5 numbers, and degree 2."""
-    inner = [_fitted(x[i : i + 5], 2, [2])[0] for i in range(len(x) - 4)]
-    return np.array([*_fitted(x[:5], 2, [0, 1]), *inner, *_fitted(x[-5:], 2, [3, 4])], object)
-
-
-def correlated(x: Any, w: Any) -> Any:
-    """With what lies beyond the ends reflected at them."""
-    reach = len(w) // 2
-    padded = np.pad(x, reach, mode="symmetric")
-    return np.array(
-        [[np.sum(padded[i : i + len(w), j : j + len(w[0])] * w) for j in range(len(x[0]))] for i in range(len(x))],
-        object,
-    )
-
-
-def gaussian(x: Any, sigma: float) -> Any:
-    reach = int(4 * sigma + 0.5)
-    w = np.array([mpmath.exp(-mpf(k * k) / (2 * mpf(sigma) ** 2)) for k in range(-reach, reach + 1)], object)
-    w = w / np.sum(w)
-    return correlated(x, np.outer(w, w))
-
-
-def bilinear(x: Any, places: Any) -> Any:
-    found = []
-    for s, t in places.T:
-        i, j = math.floor(s), math.floor(t)
-        u, v = s - i, t - j
-        found.append(
-            (1 - u) * ((1 - v) * x[i, j] + v * x[i, j + 1]) + u * ((1 - v) * x[i + 1, j] + v * x[i + 1, j + 1])
+    def p_of(q: Any) -> Any:
+        return mpmath.fsum([v * mpmath.exp(-q * s) for s, v in zip(t, y, strict=True)]) / mpmath.fsum(
+            [mpmath.exp(-2 * q * s) for s in t]
         )
-    return np.array(found, object)
+
+    def slope(q: Any) -> Any:
+        p = p_of(q)
+        return mpmath.fsum([s * mpmath.exp(-q * s) * (v - p * mpmath.exp(-q * s)) for s, v in zip(t, y, strict=True)])
+
+    q = mpmath.findroot(slope, (mpf("0.45"), mpf("0.55")), tol=mpf(10) ** -100)
+    return np.array([p_of(q), q], object)
 
 
-def splined(x: Any, places: Any) -> Any:
-    """By cubic splines, mirrored at the ends."""
-    n = len(x)
-    fold = lambda k: (2 * n - 2 - k) if k >= n else abs(k)
-    shape = lambda t: (
-        (mpf(2) / 3 - t * t * (2 - abs(t)) / 2) if abs(t) < 1 else (2 - abs(t)) ** 3 / 6 if abs(t) < 2 else mpf(0)
-    )
-    sampled = np.zeros((n, n), int) * mpf(0)
-    for i in range(n):
-        for k in range(i - 1, i + 2):
-            sampled[i, fold(k)] += shape(mpf(i - k))
-    inverse = of_matrix(mpmath.inverse)(sampled)
-    c = inverse @ x @ inverse.T
-    found = []
-    for s, t in places.T:
-        near = [range(math.floor(v) - 1, math.floor(v) + 3) for v in (s, t)]
-        found.append(sum([shape(s - i) * shape(t - j) * c[fold(i), fold(j)] for i in near[0] for j in near[1]]))
-    return np.array(found, object)
+def ranks(x: Any) -> Any:
+    """With equal ones having the mean of theirs."""
+    return np.array([sum([w < v for w in x]) + mpf(sum([w == v for w in x]) + 1) / 2 for v in x], object)
+
+
+def mode(x: Any) -> Any:
+    """The most frequent one, and of several the least."""
+    x = list(x)
+    return min(x, key=lambda v: (-x.count(v), v))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -273,20 +324,34 @@ def akima(x: Any, y: Any, t: Any) -> Any:
     return hermite(x, y, np.array(d, object), t)
 
 
-def bspline(knots: Any, c: Any, t: Any, degree: int = 3) -> Any:
+def _base(knots: Any, i: int, k: int, v: Any) -> Any:
     """By Cox and de Boor's recurrence."""
+    if k == 0:
+        return mpf(1) if knots[i] <= v < knots[i + 1] else mpf(0)
+    found = mpf(0)
+    if knots[i + k] > knots[i]:
+        found += (v - knots[i]) / mpf(knots[i + k] - knots[i]) * _base(knots, i, k - 1, v)
+    if knots[i + k + 1] > knots[i + 1]:
+        found += (knots[i + k + 1] - v) / mpf(knots[i + k + 1] - knots[i + 1]) * _base(knots, i + 1, k - 1, v)
+    return found
 
-    def base(i: int, k: int, v: Any) -> Any:
-        if k == 0:
-            return mpf(1) if knots[i] <= v < knots[i + 1] else mpf(0)
-        found = mpf(0)
-        if knots[i + k] > knots[i]:
-            found += (v - knots[i]) / mpf(knots[i + k] - knots[i]) * base(i, k - 1, v)
-        if knots[i + k + 1] > knots[i + 1]:
-            found += (knots[i + k + 1] - v) / mpf(knots[i + k + 1] - knots[i + 1]) * base(i + 1, k - 1, v)
-        return found
 
-    return np.array([sum([c[i] * base(i, degree, v) for i in range(len(c))]) for v in t], object)
+def bspline(knots: Any, c: Any, t: Any, degree: int = 3) -> Any:
+    return np.array([sum([c[i] * _base(knots, i, degree, v) for i in range(len(c))]) for v in t], object)
+
+
+def interpolated(x: Any, y: Any, t: Any) -> Any:
+    """By cubic splines with no knots at the second place and the last but one."""
+    n = len(x)
+    knots = [*[x[0]] * 4, *x[2:-2], *[x[-1]] * 4]
+    rows = [[_base(knots, i, 3, v) for i in range(n)] for v in x[:-1]]
+    return bspline(knots, equation(np.array([*rows, [mpf(i == n - 1) for i in range(n)]], object), y), t)
+
+
+def polynomials(c: Any, x: Any, t: Any) -> Any:
+    """Of each piece, the highest power first."""
+    at = [(_piece(x, v), v) for v in t]
+    return np.array([mpmath.polyval(list(c[:, i]), v - x[i]) for i, v in at], object)
 
 
 def trapezoids(y: Any, x: Any) -> Any:
@@ -301,6 +366,18 @@ def simpson(y: Any, x: Any) -> Any:
     return found
 
 
+def parabolas(y: Any, x: Any) -> Any:
+    """Running integrals of parabolas through the three numbers at i, i + 1, i + 2 of even i, or at the end the last three."""
+    total, found = mpf(0), []
+    for i in range(len(x) - 1):
+        k = min(i - i % 2, len(x) - 3)
+        powers = np.array([[x[k + j] ** d for d in range(3)] for j in range(3)], object)
+        c = equation(powers, y[k : k + 3])
+        total += sum([c[d] * (x[i + 1] ** (d + 1) - x[i] ** (d + 1)) / (d + 1) for d in range(3)])
+        found.append(total)
+    return np.array(found, object)
+
+
 def _number(x: Any) -> Any:
     return x[()] if isinstance(x, np.ndarray) else x
 
@@ -308,6 +385,18 @@ def _number(x: Any) -> Any:
 def integral(a: Any, low: Any, high: Any) -> Any:
     a, low, high = map(_number, (a, low, high))
     return (mpmath.exp(-a * low) - mpmath.exp(-a * high)) / a
+
+
+def triangle_integral(a: Any, b: Any) -> Any:
+    """Of exp(-a x - y) over 0 < y < x < b."""
+    a, b = map(_number, (a, b))
+    return -mpmath.expm1(-a * b) / a + mpmath.expm1(-(a + 1) * b) / (a + 1)
+
+
+def box_integral(a: Any, b: Any) -> Any:
+    """Of exp(-a (x + y + z)) over 0 < x < b and y and z from 0 to 1."""
+    a, b = map(_number, (a, b))
+    return mpmath.expm1(-a * b) * mpmath.expm1(-a) ** 2 / -(a**3)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
