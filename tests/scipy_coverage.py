@@ -691,7 +691,7 @@ XLA on the host; those of counts have no derivative, being whole numbers.
 - **Of functions**: `quad`, `dblquad`, `tplquad`, `quad_vec`, `fixed_quad`. SciPy finds the values, on XLA on the host; derivatives of any order, in what the function depends on, in the ends and in the variables of a `weight`, by Leibniz's rule.
 - **Differential equations**: `solve_ivp`, `odeint`. SciPy finds the values, on XLA on the host; derivatives of any order in initial value, ends, times and parameters by the adjoint equation, or
   onward with `adjoint=False`. Times of `events`, and the solution there, by the implicit function theorem; under jit and vmap in the room that
-  `max_events=` says, of which NaN is left.
+  `max_events=` says, of which NaN is left; more events are an error.
 
 ## Minima and roots
 

@@ -18,7 +18,6 @@ from tracegrad.ops.special.incomplete_gamma import falling, one_less, psi_slope,
 from tracegrad.ops.special.polygamma import digamma, polygamma_of
 from tracegrad.typing import Array, ArrayLike
 
-
 # Of Stirling's series, B(2k) / (2k (2k - 1)): what is left of lgamma from 8 on is their sum over x**(2k - 1).
 _STIRLING = (
     1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156, -3617 / 122400, 43867 / 244188, -174611 / 125400,
