@@ -351,7 +351,7 @@ def interpolated(x: Any, y: Any, t: Any) -> Any:
 def polynomials(c: Any, x: Any, t: Any) -> Any:
     """Of each piece, the highest power first."""
     at = [(_piece(x, v), v) for v in t]
-    return np.array([mpmath.polyval(list(c[:, i]), v - x[i]) for i, v in at], object)
+    return np.array([sum([w * (v - x[i]) ** (len(c) - 1 - k) for k, w in enumerate(c[:, i])]) for i, v in at], object)
 
 
 def trapezoids(y: Any, x: Any) -> Any:
