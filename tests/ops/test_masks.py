@@ -3,7 +3,8 @@ true 0 * inf is NaN; and no rule looks at the numbers in a derivative."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 
 import tracegrad as tg
 import tracegrad.numpy as tnp
+from tracegrad.core.op import OPS, Op
+from tracegrad.core.trace import bind
 from tracegrad.ops.masks import Mask, Masked, parted
 from tracegrad.scipy import special
 
@@ -260,3 +263,57 @@ def test_a_python_number_outside_of_a_function_s_domain_may_be_left_out() -> Non
             picked = lambda x, f=function: np.sum((y := f(x))[y > 0])
             with np.errstate(all="ignore"):
                 assert tg.grad(picked)(value) == 0.0 == tg.jvp(picked, (value,), (np.ones_like(value),))[1]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Python's numbers beside an array: they are as they are where a mask leaves elements out, and the partial may be infinite by them alone.
+
+NUMBERS = (-2.0, -0.25, 0.0, 0.25, 1.0, 2.0, np.inf)
+POINTS = np.array([-2.0, -0.5, 0.0, 0.3, 1.0, 2.5, np.inf, np.nan])
+
+
+def test_the_logarithm_of_a_negative_base() -> None:
+    picked = lambda t: np.sum((c := np.power(-0.25, t))[c > 0])
+    for gradient in (tg.grad(picked), tg.jit(tg.grad(picked)), tg.jit(tg.grad(picked), backend="xla")):
+        np.testing.assert_array_equal(gradient(np.array([0.5, 2.0])), [0.0, np.nan])
+
+
+def test_infinite_exponents() -> None:
+    for power in (np.power, np.float_power):
+        assert tg.grad(lambda x, power=power: power(x, np.inf))(2.0) == np.inf
+
+
+def test_a_number_that_its_dtype_cannot_hold() -> None:
+    taken = np.array([True, False])
+    gradient = tg.grad(lambda x: np.sum((x * 1e300)[taken]))(np.ones(2, np.float32))
+    np.testing.assert_array_equal(gradient, [np.inf, 0])
+
+
+def several_inputs() -> list[Op]:
+    """Elementwise ops of two real inputs that may leave a zero as it is; others apply the mask to whatever they make."""
+    ops = [op for op in OPS.values() if op.elementwise and "f" in op.kinds and op.name != "complex"]
+    ops = [op for op in ops if op.masked is not None and (op.masked.singular or op.linear)]
+    return [op for op in ops if len(next(iter(op.samples())).inputs) == 2]
+
+
+def beside_numbers(op: Op) -> Iterator[tuple[str, Callable[[Any], Any]]]:
+    """The op as a function of each of its inputs, with each of the numbers in the place of each of the others."""
+    inputs, params = next(iter(op.samples()))
+    given = [np.ravel(x)[0].item() for x in inputs]
+    for i, j in itertools.permutations(range(len(given)), 2):
+        for number in NUMBERS:
+            whole = type(given[j]) is not float
+            if type(given[i]) is float and not (whole and number not in (-2, 0, 1, 2)):
+                args = [*given]
+                args[j] = type(given[j])(number) if whole else number
+                yield f"{args}, {i}", lambda x, i=i, args=args: bind(op, (*args[:i], x, *args[i + 1 :]), params)
+
+
+@pytest.mark.parametrize("op", several_inputs(), ids=lambda op: op.name)
+def test_what_is_left_out_beside_a_number_has_no_derivative(op: Op) -> None:
+    for what, f in beside_numbers(op):
+        whole = tg.grad(lambda x, f=f: np.sum(f(x)))(POINTS)
+        finite = np.isfinite(whole)
+        masks = np.stack([finite, ~finite, POINTS > 0])
+        found = tg.grad(lambda x, f=f, masks=masks: np.sum(f(x)[masks]))(np.tile(POINTS, (3, 1)))
+        np.testing.assert_array_equal(found, np.where(masks, whole, 0), what)

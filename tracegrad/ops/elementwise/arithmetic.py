@@ -270,7 +270,7 @@ def _power_base(d: Any, out: Any, x: Any, p: Any) -> Any:
             return 2 * d * x
         if p == 0:
             return None
-        if p >= 1 and p == int(p):
+        if 1 <= p < math.inf and p == int(p):
             return d if p == 1 else d * (p * x ** (p - 1))
     if not is_inexact(type_of(x).dtype):
         return None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import cmath
 import functools
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -84,6 +84,20 @@ def elementwise_batch(name: str) -> BatchRule:
         return bind(OPS[name], tuple(lined_up(batched, inputs)), params)
 
     return batch
+
+
+@functools.lru_cache(maxsize=4096, typed=True)
+def _makes_zero_of_zero(
+    partial: Partial, neutral: float, dtype: np.dtype[Any], params: tuple[tuple[str, Any], ...], *inputs: Any
+) -> bool:
+    """Whether the partial is finite at Python's numbers among the inputs, where arrays, given by their dtypes, are quiet: asked of the
+    partial itself, since that a number is finite tells nothing. The logarithm of a negative one is not, nor 1e300 in half precision."""
+    out = np.full((), neutral, dtype)
+    arrays = [x if type(x) in PYTHON_SCALARS else np.full((), neutral, x) for x in inputs]
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        d = partial(np.zeros((), dtype), out, *arrays, **dict(params))
+    return d is None or bool(d == 0)
 
 
 def elementwise(
@@ -167,18 +181,18 @@ def elementwise(
         primals = [x if j in idle else quiet(x, d.mask, neutral) for j, x in enumerate(primals)]
         return None if out is None else quiet(out, d.mask, neutral), primals
 
-    def stays_zero(i: int, primals: Sequence[Any]) -> bool:
+    def stays_zero(i: int, d: Any, primals: Sequence[Any], params: Params) -> bool:
         """Whether the partial for input i makes zero of zero: what it multiplies by is finite."""
         if not op.keeps_inputs:
             return True
         for j, x in enumerate(primals):
-            if j != i or not linear_in[i]:
-                if type(x) not in PYTHON_SCALARS:
-                    if neutral is None:
-                        return False
-                elif j == i or not (x and cmath.isfinite(x)):  # its own partial may be anything there, as a logarithm's
-                    return False
-        return True
+            is_scalar = type(x) in PYTHON_SCALARS
+            if (j != i or not linear_in[i]) and (j == i if is_scalar else neutral is None):
+                return False  # its own partial may be anything there, as a logarithm's
+        if not any([type(x) in PYTHON_SCALARS for x in primals]):
+            return True
+        inputs = [x if type(x) in PYTHON_SCALARS else x.dtype for x in primals]
+        return _makes_zero_of_zero(rules[i], neutral or 1, d.dtype, tuple(params.items()), *inputs)
 
     def masked_jvp(primals: Sequence[Any], tangents: Sequence[Any], out: Any, params: Params) -> Any:
         total = None
@@ -191,7 +205,7 @@ def elementwise(
             if type(t) is Masked:
                 o, inputs = tamed(t, active, out, primals)
                 term = rules[i](t.value, o, *inputs, **params)
-                clean = mask is None and t.clean and stays_zero(i, primals)
+                clean = mask is None and t.clean and stays_zero(i, t.value, primals, params)
                 mask = t.mask if mask is None else t.mask & mask
             else:
                 term = rules[i](t, out, *primals, **params)
@@ -214,7 +228,7 @@ def elementwise(
             grad = rules[i](d, out, *inputs, **params)
             x, mask, clean = primals[i], masks[i], False
             if d is not ct:
-                clean = mask is None and ct.clean and stays_zero(i, primals)
+                clean = mask is None and ct.clean and stays_zero(i, ct.value, primals, params)
                 mask = ct.mask if mask is None else ct.mask & mask
             if mask is None:
                 grads.append(conform(grad, x))
