@@ -38,3 +38,16 @@ def test_hubers_loss() -> None:
     r = np.array([-3.0, -1.0, 0.5, 1.0, 4.0])
     assert tg.grad(lambda r: np.sum(special.huber(1.0, r)))(r).tolist() == [-1.0, -1.0, 0.5, 1.0, 1.0]
     assert tg.vmap(tg.grad(special.huber), (None, 0))(1.0, r).tolist() == [2.0, 0.0, 0.0, 0.0, 3.0]
+
+
+def test_power_transforms_of_extremes_on_xla() -> None:
+    """Products that overflow, and such as vanish."""
+    with np.errstate(all="ignore"):
+        y, power = np.array([-1e300, 1e300, 1e300, -1e160]), np.array([-1e300, 1e300, 1e20, -1e160])
+        for name, *inputs, expected in [
+            ("inv_boxcox", y, power, np.ones(4)),
+            ("boxcox1p", np.array([1e-300, 1e-20]), np.array([1e-300, -1e-300]), np.array([1e-300, 1e-20])),
+            ("boxcox", np.array([1 + 2**-52, 0.0, 3.0]), np.array([1e-300, 2.0, 2.0]), np.array([2**-52, -0.5, 4.0])),
+            ("kl_div", np.array([1e-300, 1e-20]), np.array([1e20, 1e300]), np.array([1e20, 1e300])),
+        ]:
+            np.testing.assert_allclose(tg.jit(getattr(special, name), backend="xla")(*inputs), expected, rtol=1e-15)

@@ -42,3 +42,18 @@ def test_the_derivative_of_igamma_at_the_edges() -> None:
     assert [slope(1.5, 0.0), slope(1.5, np.inf)] == [0.0, 0.0]
     with np.errstate(all="ignore"):
         assert np.all(np.isnan([slope(a, x) for a in (0.0, -1.0) for x in (0.0, np.inf)]))
+
+
+def test_the_upper_function_of_small_shapes_on_xla() -> None:
+    """jax takes the lower one from 1, of which nothing is left."""
+    mpmath = pytest.importorskip("mpmath")
+    a = np.array([1e-300, 1e-160, 1e-20, 1e-8, 1e-4, 0.0099, 1e-300])
+    x = np.array([0.5, 1e-160, 1e-300, 1.0, 0.01, 0.9, 1e-300])
+
+    def upper(a: float, x: float) -> float:
+        series = mpmath.fsum([(-mpmath.mpf(x)) ** k / ((a + k) * mpmath.factorial(k)) for k in range(1, 60)])
+        return float(1 - mpmath.mpf(x) ** a / mpmath.gamma(1 + mpmath.mpf(a)) * (1 + a * series))
+
+    with mpmath.workdps(340):
+        expected = [upper(mpmath.mpf(p), q) for p, q in zip(a.tolist(), x.tolist(), strict=True)]
+    np.testing.assert_allclose(tg.jit(lax.igammac, backend="xla")(a, x), expected, rtol=1e-12)

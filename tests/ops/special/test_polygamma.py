@@ -8,6 +8,7 @@ import pytest
 import tracegrad as tg
 from tracegrad import lax
 from tracegrad.core.errors import DifferentiationError, DtypeError
+from tracegrad.scipy import special
 
 jax = pytest.importorskip("jax")
 jax.config.update("jax_enable_x64", True)
@@ -68,3 +69,30 @@ def test_derivatives_of_zeta_in_its_exponent() -> None:
                     (f(1, 1) - f(1, -1) - f(-1, 1) + f(-1, -1)) / (4 * step**2),
                 ]  # fmt: skip
             np.testing.assert_allclose([slope(x, q) for slope in slopes], [float(t) for t in true], rtol=1e-12)
+
+
+@pytest.mark.parametrize("on", ["numpy", "xla"])
+def test_polygamma_of_large_orders_and_arguments_against_mpmath(on: str) -> None:
+    """SciPy's factorial is infinite from order 171 on, and its zeta function zero where the product is not."""
+    mpmath = pytest.importorskip("mpmath")
+    points = [
+        (171, 50.0),
+        (200, 100.0),
+        (300, 200.0),
+        (1000, 400.0),
+        (100, 1e4),
+        (21, 3.0),
+        (1, 1e160),
+        (1, 1e300),
+        (3, 1e9),
+    ]
+    with mpmath.workdps(450):
+        expected = [float((-1) ** (m + 1) * mpmath.factorial(m) * mpmath.zeta(m + 1, mpmath.mpf(x))) for m, x in points]
+    m, x = map(np.array, zip(*points, strict=True))
+    found = special.polygamma(m, x) if on == "numpy" else tg.jit(special.polygamma, backend="xla")(m, x)
+    np.testing.assert_allclose(found, expected, rtol=1e-11)
+
+
+def test_zeta_far_out_on_xla() -> None:
+    found = tg.jit(special.zeta, backend="xla")(np.array([1e160, 2.0, 3.0]), np.array([1e20, 1e300, 3e8]))
+    np.testing.assert_allclose(found, [0.0, 1e-300, 1 / 18e16 * (1 + 1 / 3e8)], rtol=1e-14)

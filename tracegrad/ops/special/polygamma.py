@@ -21,8 +21,15 @@ digamma_op = in_double("digamma", "psi", lambda d, out, x: d * polygamma(1, x), 
 
 
 def _polygamma(m: Any, x: Any) -> Any:
+    """As SciPy computes it, but by logarithms where its factorial is infinite or its zeta function too small to be told from zero."""
     s = scipy_special()
-    return np.where(m == 0, s.psi(x), (-1.0) ** (m + 1) * s.gamma(m + 1) * s.zeta(m + 1, x))
+    size, factor = s.zeta(m + 1, x), s.gamma(m + 1)
+    found = np.where(m == 0, s.psi(x), (-1.0) ** (m + 1) * factor * size)
+    huge = (m > 20) & (m < np.inf) & (x > 0) & (x < np.inf) & ((factor == np.inf) | (size < np.finfo(float).tiny))
+    if np.any(huge):
+        m, x = np.where(huge, m, 1.0), np.where(huge, x, 1.0)
+        found = np.where(huge, (-1.0) ** (m + 1) * polygamma_size_of(np, s.gammaln, m, x), found)
+    return found
 
 
 polygamma_op: Op = in_double(
@@ -70,6 +77,21 @@ def zeta_slope_of(xp: Any, x: Any, q: Any, order: int) -> Any:
             rest = _times(rest, [x + i, 1.0])
         found = found + b / math.factorial(2 * j) * rest[order] * far ** (1 - 2 * j)
     return xp.where(usual, math.factorial(order) * found, math.nan)
+
+
+def polygamma_size_of(xp: Any, lgamma: Any, m: Any, x: Any) -> Any:
+    """m! zeta(m + 1, x) for positive x, by logarithms and by the same formula, of which x**(-m - 1) is taken out. In NumPy's words or
+    jax's."""
+    s = m + 1
+    scaled = sum([xp.exp(-s * xp.log1p(k / x)) for k in range(_ZETA_TERMS - 1, -1, -1)])
+    far = x + _ZETA_TERMS
+    rest = xp.exp(-s * xp.log1p(_ZETA_TERMS / x))
+    scaled = scaled + rest * (far / (s - 1) + 0.5)
+    for j, b in enumerate(_BERNOULLI, 1):
+        for i in range(max(2 * j - 3, 0), 2 * j - 1):
+            rest = rest * ((s + i) / far)
+        scaled = scaled + b / math.factorial(2 * j) * rest
+    return xp.exp(lgamma(s) - s * xp.log(x) + xp.log(scaled))
 
 
 def _zeta_slope(x: Any, q: Any, order: int) -> Any:

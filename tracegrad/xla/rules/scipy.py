@@ -60,10 +60,30 @@ def _log_expit(x: Any) -> Any:
     return jnp.where(x < 0, x, -0.0) - lax.log1p(lax.exp(-jnp.abs(x)))
 
 
+def _boxcox_of_log(log: Any, power: Any) -> Any:
+    """expm1(power * log) / power, which is log to the last digit where the product is small, and it may underflow."""
+    product = power * log
+    small = (power == 0) | (jnp.abs(product) < 1e-17)
+    return jnp.where(small, log, lax.expm1(product) / jnp.where(power == 0, 1, power))
+
+
+def _boxcox(x: Any, power: Any) -> Any:
+    return _boxcox_of_log(lax.log(x), power)
+
+
+def _boxcox1p(x: Any, power: Any) -> Any:
+    return _boxcox_of_log(log1p(x), power)
+
+
 def _inv_boxcox(y: Any, power: Any) -> Any:
     log = power == 0
-    safe = jnp.where(log, 1, power)
-    return lax.exp(jnp.where(log, y, log1p(power * y) / safe))
+    safe, product = jnp.where(log, 1, power), power * y
+    grown = jnp.where(
+        (product == math.inf) & (jnp.abs(y) < math.inf) & (jnp.abs(power) < math.inf),
+        lax.log(jnp.abs(safe)) + lax.log(jnp.abs(y)),
+        log1p(product),
+    )
+    return lax.exp(jnp.where(log, y, grown / safe))
 
 
 def _huber(delta: Any, r: Any) -> Any:
@@ -88,16 +108,22 @@ def _or_ends(found: Any, x: Any, y: Any, nothing: Any) -> Any:
     return jnp.where(jnp.isnan(x) | jnp.isnan(y), math.nan, found)
 
 
-def _rel_entr(x: Any, y: Any) -> Any:
-    """As SciPy does, with the digits of equal numbers, and of those whose ratio is beyond the dtype."""
+def _log_ratio(x: Any, y: Any) -> Any:
+    """log(x / y), of a ratio beyond the dtype too."""
     ratio = x / y
     usual = (ratio > np.finfo(x.dtype).tiny) & (ratio < math.inf)
-    far = jnp.where(usual, lax.log(ratio), lax.log(x) - lax.log(y))
-    return _or_ends(x * jnp.where((ratio > 0.5) & (ratio < 2), log1p((x - y) / y), far), x, y, 0)
+    return jnp.where(usual, lax.log(ratio), lax.log(x) - lax.log(y))
+
+
+def _rel_entr(x: Any, y: Any) -> Any:
+    """As SciPy does, with the digits of equal numbers."""
+    ratio = x / y
+    near = (ratio > 0.5) & (ratio < 2)
+    return _or_ends(x * jnp.where(near, log1p((x - y) / y), _log_ratio(x, y)), x, y, 0)
 
 
 def _kl_div(x: Any, y: Any) -> Any:
-    return _or_ends(x * lax.log(x / y) - x + y, x, y, y)
+    return _or_ends(x * _log_ratio(x, y) - x + y, x, y, y)
 
 
 def _owens_t(h: Any, a: Any) -> Any:
@@ -117,7 +143,7 @@ def _digamma_rise(out: ArrayType, x: Any, h: Any) -> Any:
 # By the names of ops: functions of inputs of the output's dtype and shape.
 EMITTED: dict[str, Callable[..., Any]] = {
     "rgamma": _rgamma, "loggamma": _loggamma, "erfcinv": _erfcinv, "log_ndtr": _log_ndtr, "log_expit": _log_expit,
-    "inv_boxcox": _inv_boxcox, "huber": _huber, "entr": _entr, "expi": _expi, "rel_entr": _rel_entr, "kl_div": _kl_div,
+    "boxcox": _boxcox, "boxcox1p": _boxcox1p, "inv_boxcox": _inv_boxcox, "huber": _huber, "entr": _entr, "expi": _expi, "rel_entr": _rel_entr, "kl_div": _kl_div,
     **({"owens_t": _owens_t} if hasattr(jax_special, "owens_t") else {}),
 }  # fmt: skip
 # (jax.scipy.special.exp1 does not end for 1e-30 and 600 in one array.)
@@ -125,7 +151,7 @@ JAX: dict[str, Callable[..., Any]] = {
     **{
         name: getattr(jax_special, name)
         for name in (
-            "boxcox", "boxcox1p", "dawsn", "erfcx", "gamma", "gammasgn", "i0", "i1", "logit", "ndtri", "spence", "xlog1py", "xlogy",
+            "dawsn", "erfcx", "gamma", "gammasgn", "i0", "i1", "logit", "ndtri", "spence", "xlog1py", "xlogy",
         )
         if hasattr(jax_special, name)  # older versions have fewer; those are called back
     },

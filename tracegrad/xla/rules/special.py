@@ -18,7 +18,7 @@ from tracegrad.ops.special.bessel_i import bessel_slope
 from tracegrad.ops.special.incomplete import beta_slope_of, digamma_rise_of, gamma_slope_of
 from tracegrad.ops.special.incomplete_beta import beta_density_of, betaln_of
 from tracegrad.ops.special.incomplete_gamma import gamma_density_of
-from tracegrad.ops.special.polygamma import zeta_slope_of
+from tracegrad.ops.special.polygamma import polygamma_size_of, zeta_slope_of
 from tracegrad.xla.values import broadcast_to, cast, log1p
 
 
@@ -51,21 +51,58 @@ def _digamma(x: Any) -> Any:
     return jnp.where(x == 0, -jnp.copysign(math.inf, x), lax.digamma(x))
 
 
+# Where a sum of Euler and Maclaurin's has its first terms alone, and others of jax's underflow.
+_FAR = 1e8
+
+
 def _polygamma(order: Any, x: Any) -> Any:
     sign = jnp.where(order % 2 == 0, -1, 1)
-    known = (order > 0) & (order == lax.floor(order)) & (_is_pole(x) | (x == math.inf))
+    whole = (order > 0) & (order == lax.floor(order))
+    known = whole & (_is_pole(x) | (x == math.inf))
     found = jnp.where(known, sign * jnp.where(x > 0, 0.0, math.inf), lax.polygamma(order, x))
+    far = whole & (order <= 100) & (x > _FAR) & (x < math.inf)
+    m, base = jnp.where(far, order, 1.0), jnp.where(far, x, 1.0)
+    found = jnp.where(far, sign * lax.exp(lax.lgamma(m)) * lax.pow(base, -m) * (1 + 0.5 * m / base), found)
+    huge = whole & (x > 0) & (x < _FAR) & (order > 20) & ~((jnp.abs(found) > 0) & (jnp.abs(found) < math.inf))
+    m, base = jnp.where(huge, order, 1.0), jnp.where(huge, x, 1.0)
+    by_logs = lambda: sign * polygamma_size_of(jnp, lax.lgamma, m, base)
+    found = jnp.where(huge, lax.cond(jnp.any(huge), by_logs, lambda: found), found)
     return jnp.where(order == 0, _digamma(x), found)
 
 
 def _zeta(x: Any, q: Any) -> Any:
     known = (x > 1) & (_is_pole(q) | (q == math.inf))
     found = jnp.where(known, jnp.where(q > 0, 0.0, math.inf), lax.zeta(x, q))
+    far = (x > 1) & (q > _FAR) & (q < math.inf)
+    s, base = jnp.where(far, x, 2.0), jnp.where(far, q, 1.0)
+    found = jnp.where(far, (1 / (s - 1) + 0.5 / base) * lax.pow(base, 1 - s), found)
     return jnp.where(x < 1, math.nan, found)
 
 
 def _igammac(a: Any, x: Any) -> Any:
-    return jnp.where(a == math.inf, jnp.where((x >= 0) & (x < math.inf), 1.0, math.nan), lax.igammac(a, x))
+    """jax takes it from 1 where x is small, which leaves nothing of it for small a."""
+    found = jnp.where(a == math.inf, jnp.where((x >= 0) & (x < math.inf), 1.0, math.nan), lax.igammac(a, x))
+    small = (a > 0) & (a < 0.01) & (x > 0) & (x <= 1)
+    a, x = jnp.where(small, a, 0.01), jnp.where(small, x, 1.0)
+    return jnp.where(small, _igammac_of_small(a, x), found)
+
+
+# The Taylor coefficients of log(gamma(1 + a)).
+_LOG_GAMMA = (-0.5772156649015329, 0.8224670334241132, -0.40068563438653143, 0.27058080842778454,
+              -0.20738555102867398, 0.1695571769974082)  # fmt: skip
+
+
+def _igammac_of_small(a: Any, x: Any) -> Any:
+    """For small a, and x up to 1, by the series of DLMF 8.7.1, whose 1 is taken off."""
+    log_gamma = a * 0
+    for c in reversed(_LOG_GAMMA):
+        log_gamma = a * (c + log_gamma)
+    log = a * lax.log(x) - log_gamma
+    terms, power = x * 0, x * 0 + 1
+    for k in range(1, 20):
+        power = power * (-x / k)
+        terms = terms + power / (a + k)
+    return -lax.expm1(log) - lax.exp(log) * a * terms
 
 
 _LAX: dict[str, Callable[..., Any]] = {
