@@ -81,3 +81,14 @@ def test_complex_numbers_are_refused_and_not_made_real(name: str) -> None:
             DtypeError, match=r"(?s)erf, erfc and ndtr take real numbers, got c64\[.*test_error_function\.py"
         ):
             call(z)
+
+
+@pytest.mark.parametrize("name", ["erf", "erfc", "ndtr"])
+def test_a_long_double_is_the_same_alone_and_in_an_array(name: str) -> None:
+    """Of which a double's last digit is not the last."""
+    function = getattr(error_function, name)
+    x = np.random.default_rng(0).uniform(-4, 4, 300).astype(np.longdouble)
+    each = [function(v) for v in x]
+    assert {type(v) for v in each} == {np.longdouble}
+    np.testing.assert_array_equal(function(x), each)
+    np.testing.assert_array_equal(tg.vmap(function)(x), each)

@@ -88,7 +88,9 @@ def _by_distance(
     x = as_float(x)
     if x.dtype.kind == "c":
         raise _no_complex(f"c{8 * x.dtype.itemsize}[{','.join(map(str, x.shape))}]")
-    if x.ndim == 0:
+    if (
+        x.ndim == 0 and x.dtype.char != "g"
+    ):  # in which the last digit of a double, where C's and these differ, is not the last
         return x.dtype.type(scalar(float(x)))
     if by_scipy and x.dtype.char in "fd" and (special := _scipy_special()) is not None:
         return by_scipy(special, x)
@@ -102,7 +104,8 @@ def _by_distance(
         else:
             is_far = ~is_near
             block[is_near], block[is_far] = near(block[is_near]), far(block[is_far])
-    return flat.reshape(x.shape).astype(x.dtype, copy=False)
+    found = flat.reshape(x.shape).astype(x.dtype, copy=False)
+    return found if x.ndim else found[()]
 
 
 def _no_complex(of: str) -> DtypeError:
