@@ -41,6 +41,21 @@ def test_a_wrong_value_is_found(monkeypatch: pytest.MonkeyPatch, factor: float) 
         [check_case(Case(seed)) for seed in range(50)]
 
 
+def test_a_reverse_derivative_that_is_nan_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of loops too, which know nothing of masks, where there is no mask."""
+
+    def wrong(function: Any, *primals: Any) -> Any:
+        out, pull = tg.vjp(function, *primals)
+        return out, lambda ct: [c * np.nan for c in pull(ct)]
+
+    monkeypatch.setattr(plain, "vjp", wrong)
+    loops = [case for case in map(Case, range(600000000, 600001000)) if case.mild and "lax.cond" in case.source]
+    loops = [case for case in loops if not re.search(r"where|[<>!] ?\d.*\]", case.source)]
+    assert loops
+    with pytest.raises(AssertionError, match="the reverse derivative nan is not the forward one"):
+        [check_case(case) for case in loops]
+
+
 def test_a_wrong_last_bit_under_jit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(function: Any, backend: str) -> Any:
         return lambda *args: np.nextafter(out, 9) if (out := np.asarray(function(*args))).dtype == np.float64 else out
@@ -83,7 +98,7 @@ FOUND = (
     1052749, 1061752, 1067393, 1073174, 1077685, 1087727, 1088673, 2025159, 3001670, 4021398, 4029505, 5004308, 6018332, 6021835,
     6044715, 8023348, 11047345, 11055743, 11056875, 11095966, 12002579, 13011380, 13025108, 14171123,
     14178626, 70007554, 410000598, 410000707, 410001363, 410009432, 410015695, 410018359, 440015644, 441006131, 460000825, 480007901, 500000484,
-    500001268, 500003163, 500003710, 500006292, 502000485, 503002014, 503002155, 503002531, 520018449, 520021440, 520045924,
+    500001268, 500003163, 500003710, 500006292, 502000485, 503002014, 503002155, 503002531, 520018449, 520021440, 520045924, 530005401,
     613005364, 613005734, 613019877, 614013188,
 )  # fmt: skip
 
