@@ -21,25 +21,48 @@ import builtins
 import functools
 import importlib
 import inspect
+import operator
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from itertools import pairwise
 from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 
+from tracegrad.core import symbols
 from tracegrad.core.errors import at, resolve, user_source
 from tracegrad.core.generated import Names, line, literal, string
 from tracegrad.core.late import imported
 from tracegrad.core.op import Op
 from tracegrad.lower.numpy.lines import header, laid_out
+from tracegrad.ops.index import rounds
 from tracegrad.ops.linalg.equal_values import Line
 from tracegrad.ops.linalg.two_by_two import NUMPYS
 
 _CACHED = type(functools.cache(len))
+
+
+def range_length(start: int, stop: int, step: int) -> int:
+    return len(range(start, stop, step))
+
+
+def slice_indices(start: int | None, stop: int | None, step: int | None, size: int) -> tuple[int, int, int]:
+    return slice(start, stop, step).indices(size)
+
+
+def seen_before(array: object, shape: object, plan: object) -> None:
+    return None
+
+
+# What is written in place of what takes sizes of named axes, too, for which an op is evaluated with numbers; and of what remembers
+# the index arrays of earlier calls.
+INSTEAD: dict[Any, Callable[..., Any]] = {
+    symbols.as_index: operator.index, symbols.broadcast_shapes: np.broadcast_shapes, symbols.number_in: int, symbols.text_of: str,
+    symbols.range_length: range_length, symbols.slice_indices: slice_indices, rounds.seen_before: seen_before,
+}  # fmt: skip
 
 
 class NotQuotableError(TypeError):
@@ -90,6 +113,7 @@ class Quotes:
         """What the module has to say where it means this function or constant."""
         if type(value) is FunctionType:
             value = NUMPYS.get(value, value)
+            value = INSTEAD.get(value, value)
         if (known := self._known.get(id(value))) is not None:
             return known[0]
         if isinstance(value, ModuleType):
@@ -181,7 +205,8 @@ class Quotes:
         if kind is slice:
             return f"slice({', '.join([self.expression(x) for x in (value.start, value.stop, value.step)])})"
         if kind is dict:
-            return f"{{{', '.join([f'{self.expression(k)}: {self.expression(v)}' for k, v in value.items()])}}}"
+            items = [(k, v) for k, v in value.items() if k is not symbols.Symbol]
+            return f"{{{', '.join([f'{self.expression(k)}: {self.expression(v)}' for k, v in items])}}}"
         return None
 
     def _definition(self, value: Any, definition: Any, scope: dict[str, Any]) -> str:
