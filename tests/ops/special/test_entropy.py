@@ -51,3 +51,19 @@ def test_power_transforms_of_extremes_on_xla() -> None:
             ("kl_div", np.array([1e-300, 1e-20]), np.array([1e20, 1e300]), np.array([1e20, 1e300])),
         ]:
             np.testing.assert_allclose(tg.jit(getattr(special, name), backend="xla")(*inputs), expected, rtol=1e-15)
+
+
+def test_the_derivative_in_a_large_power_returns() -> None:
+    """SciPy's hyp1f1(2, 3, x) does not for x from 1e300 on."""
+    for power in (0.5, 1 / np.log(3.0), 5.0, 600.0):
+        log = np.log(3.0)
+        product = power * log
+        first = (1 + (product - 1) * np.exp(product)) / power**2
+        second = (log**2 * np.exp(product) - 2 * first) / power
+        np.testing.assert_allclose(tg.grad(special.boxcox, 1)(3.0, power), first, rtol=1e-13)
+        np.testing.assert_allclose(tg.grad(tg.grad(special.boxcox, 1), 1)(3.0, power), second, rtol=1e-12)
+    with np.errstate(all="ignore"):
+        assert tg.grad(special.boxcox, 1)(3.0, 1e300) == np.inf
+        assert tg.grad(special.boxcox1p, 1)(2.0, 1e300) == np.inf
+        assert tg.grad(special.boxcox, 1)(3.0, -1e300) == 0
+        assert np.isnan(tg.grad(special.boxcox, 1)(3.0, np.inf))

@@ -85,7 +85,12 @@ def kl_div(x: ArrayLike, y: ArrayLike) -> Array:
 
 
 def _boxcox_slope(power: Any, log: Any) -> Any:
-    return 0.5 * log * log * hyp1f1(2.0, 3.0, power * log)
+    product = power * log
+    # Of large numbers SciPy's function never returns; of those beyond one nothing cancels in it.
+    beyond = product > 1
+    small, large = np.where(beyond, 1.0, product), np.where(beyond, product, 1.0)
+    grown = 2 * (1 - 1 / large) * (np.exp(large) / large) + 2 / (large * large)
+    return 0.5 * log * log * np.where(beyond, grown, hyp1f1(2.0, 3.0, small))
 
 
 def _inv_boxcox_slope(out: Any, y: Any, power: Any) -> Any:
