@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import mpmath
@@ -11,6 +12,7 @@ from mpmath import mpf
 
 import tracegrad as tg
 from tests import arrays_exact as exact
+from tests import arrays_fourier as spectra
 from tests import arrays_signals as signals
 from tests.arrays_exact import care, dare, equation, integral, mat, of_matrix, sylvester
 
@@ -130,8 +132,8 @@ def twofold(d: Any) -> Any:
     return a + a.T
 
 
-la, sig, nd, ip, ig, st, op, sp = (
-    tg.scipy.linalg, tg.scipy.signal, tg.scipy.ndimage, tg.scipy.interpolate, tg.scipy.integrate, tg.scipy.stats, tg.scipy.optimize, tg.scipy.sparse
+la, ff, sig, nd, ip, ig, st, op, sp = (
+    tg.scipy.linalg, tg.scipy.fft, tg.scipy.signal, tg.scipy.ndimage, tg.scipy.interpolate, tg.scipy.integrate, tg.scipy.stats, tg.scipy.optimize, tg.scipy.sparse
 )  # fmt: skip
 HEAVY = np.array([[0.0], [4.0]])
 LABELS = np.array([[1, 2, 2, 1, 1], [2, 2, 1, 1, 2], [1, 1, 1, 2, 2], [1, 2, 1, 1, 2]])
@@ -146,6 +148,29 @@ SOS = np.array([[0.2, 0.4, 0.2, 1.0, -0.5, 0.25], [0.3, 0.1, 0.3, 1.0, 0.2, 0.5]
 KERNEL = np.array([[1.0, -2.0, 0.5], [0.25, 3.0, -1.0], [2.0, 0.0, 1.5]])
 PLACES = np.array([[0.3, 1.7, 2.5, 3.6], [2.2, 0.6, 3.3, 1.9]])
 COUNTS = np.array([2, 0, 3, 1])
+
+# Shapes of the real and imaginary parts.
+FOURIER: dict[str, tuple[str, ...]] = {
+    "fft": ("6", "6"), "ifft": ("6", "6"), "rfft": ("6",), "irfft": ("4", "4"), "hfft": ("4", "4"), "ihfft": ("6",),
+    "fft2": ("34", "34"), "ifft2": ("34", "34"), "rfft2": ("34",), "irfft2": ("33", "33"), "hfft2": ("33", "33"), "ihfft2": ("34",),
+    "fftn": ("34", "34"), "ifftn": ("34", "34"), "rfftn": ("34",), "irfftn": ("33", "33"), "hfftn": ("33", "33"), "ihfftn": ("34",),
+}  # fmt: skip
+
+
+def _transform(name: str, *parts: Any) -> Any:
+    x = parts[0] if len(parts) == 1 else parts[0] + 1j * parts[1]
+    return parted(getattr(ff, name)(x))
+
+
+def _exactly(name: str, *parts: Any) -> Any:
+    """By the same transform along one axis, or two."""
+    x = parts[0] if len(parts) == 1 else parts[0] + mpmath.mpc(0, 1) * parts[1]
+    kinds = {
+        "fft": spectra.forth, "ifft": spectra.back, "rfft": spectra.to_half, "irfft": spectra.from_half,
+        "hfft": spectra.of_hermitian, "ihfft": spectra.half_of_inverse,
+    }  # fmt: skip
+    return exact.parted(kinds[name.rstrip("2n")](x, range(x.ndim)))
+
 
 CASES: dict[str, Case] = {
     "linalg.solve": Case(la.solve, lambda a, b: equation(a, b), ("33", "3"), ((EYE, np.ones(3)), (SCALES, np.ones(3)))),
@@ -227,8 +252,40 @@ CASES: dict[str, Case] = {
     "linalg.hankel": Case(la.hankel, lambda c, r: exact.toeplitz(c[::-1], np.concatenate([c[-1:], r[1:]]))[::-1], ("3", "4")),
     "linalg.companion": Case(la.companion, exact.companion, ("+4",)),
     "linalg.block_diag": Case(la.block_diag, lambda a, b: np.block([[a, np.zeros((2, 3), int)], [np.zeros((2, 2), int), b]]), ("22", "23")),
+    "linalg.convolution_matrix": Case(lambda u: la.convolution_matrix(u, 3), lambda u: exact.toeplitz(np.concatenate([u, 0 * u[:2]]), 0 * u[:3]), ("4",)),
+    "linalg.fiedler": Case(la.fiedler, lambda u: abs(u[:, None] - u), ("4",)),
+    "linalg.fiedler_companion": Case(la.fiedler_companion, exact.fiedler_companion, ("+5",)),
+    "linalg.khatri_rao": Case(la.khatri_rao, lambda a, b: np.stack([np.kron(a[:, i], b[:, i]) for i in range(3)], 1), ("23", "43")),
+    "linalg.leslie": Case(la.leslie, lambda f, s: np.concatenate([f[None], np.pad(np.diag(s), ((0, 0), (0, 1)))]), ("4", "3")),
+    "linalg.qr_multiply": Case(
+        lambda a, c: (lambda cq, r: cq * np.sign(np.diagonal(r)))(*la.qr_multiply(a, c)),
+        lambda a, c: c @ exact.qr(a)[:12].reshape(4, 3), ("43", "24"), ((np.eye(4, 3), np.ones((2, 4))),),
+    ),
+    "linalg.fractional_matrix_power": Case(
+        lambda m: la.fractional_matrix_power(positive(m), -1.5),
+        of_positive(of_matrix(lambda m: mpmath.expm(mpmath.logm(m) * mpf(-1.5)))), ("33",),
+    ),
     "linalg.dft": Case(lambda: parted(la.dft(6)), lambda: exact.dft(6), ()),
     "linalg.hilbert": Case(lambda: la.hilbert(4), lambda: np.array([[mpf(1) / (i + j + 1) for j in range(4)] for i in range(4)]), ()),
+    **{f"fft.{name}": Case(partial(_transform, name), partial(_exactly, name), shapes) for name, shapes in FOURIER.items()},
+    **{
+        f"fft.{name}": Case(
+            lambda x, name=name: np.concatenate([getattr(ff, name)(x, kind) for kind in (1, 2, 3, 4)]),
+            partial(spectra.cosine, name), ("6",), ((np.ones(6),),),
+        )
+        for name in ("dct", "dst", "idct", "idst")
+    },
+    **{
+        f"fft.{name}n": Case(
+            lambda x, name=name: np.concatenate([np.ravel(getattr(ff, f"{name}n")(x, kind)) for kind in (1, 2, 3, 4)]),
+            partial(spectra.cosine, name, axes=(0, 1)), ("34",),
+        )
+        for name in ("dct", "dst", "idct", "idst")
+    },
+    "fft.fftshift": Case(ff.fftshift, lambda x: np.roll(x, 3), ("6",)),
+    "fft.ifftshift": Case(ff.ifftshift, lambda x: np.roll(x, -2), ("5",)),
+    "fft.fftfreq": Case(lambda: ff.fftfreq(6), lambda: np.array([mpf(k) / 6 for k in (0, 1, 2, -3, -2, -1)]), ()),
+    "fft.rfftfreq": Case(lambda: ff.rfftfreq(6), lambda: np.array([mpf(k) / 6 for k in range(4)]), ()),
     "signal.convolve": Case(sig.convolve, np.convolve, ("7", "3"), ((np.eye(7)[0], np.ones(3)),)),
     "signal.correlate": Case(sig.correlate, lambda x, y: np.convolve(x, y[::-1]), ("7", "3")),
     "signal.fftconvolve": Case(sig.fftconvolve, np.convolve, ("7", "3"), ((np.eye(7)[0], np.ones(3)),)),

@@ -200,6 +200,12 @@ def tridiagonal(d: Any, e: Any) -> Any:
     return np.diag(d) + np.diag(e, 1) + np.diag(e, -1)
 
 
+def fiedler_companion(a: Any) -> Any:
+    """Of four degrees."""
+    c = -a[1:] / a[0]
+    return np.array([[c[0], c[1], 1, 0], [1, 0, 0, 0], [0, c[2], 0, c[3]], [0, 1, 0, 0]], object)
+
+
 def companion(a: Any) -> Any:
     return np.concatenate([np.array([-a[1:] / a[0]], object), np.eye(len(a) - 2, len(a) - 1, dtype=int)])
 

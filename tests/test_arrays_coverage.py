@@ -23,7 +23,7 @@ def test_every_export_is_measured() -> None:
 
     exported = {
         f"{room}.{name}"
-        for room in ("linalg", "signal", "ndimage", "interpolate", "integrate", "optimize", "sparse", "stats")
+        for room in ("linalg", "fft", "signal", "ndimage", "interpolate", "integrate", "optimize", "sparse", "stats")
         for name in getattr(tg.scipy, room).__all__
     } | {f"sparse.linalg.{name}" for name in tg.scipy.sparse.linalg.__all__}
     measured = {name.partition(",")[0] for name in coverage.CASES} | {f"stats.{name}" for name in EXACT}
@@ -33,7 +33,7 @@ def test_every_export_is_measured() -> None:
 
 @pytest.mark.filterwarnings("ignore:An ill-conditioned matrix")
 @pytest.mark.parametrize(
-    "room", ["linalg", "signal", "ndimage", "interpolate", "integrate", "optimize", "sparse", "stats"]
+    "room", ["linalg", "fft", "signal", "ndimage", "interpolate", "integrate", "optimize", "sparse", "stats"]
 )
 def test_the_page_tells_the_truth(room: str) -> None:
     """At one set of arguments and the ends, with something for other processors."""
