@@ -593,7 +593,8 @@ OF_VALUES = {"hmean", "cubature"}  # `if` on values
 mixed = "given traced arrays beside plain ones at", "np.asarray(y, like=x)"
 REFUSED = {
     "xlogy beside a plain array": (lambda x, y, m: sc.xlogy(x, y), mixed),
-    "dct": (lambda x, y, m: scipy.fft.dct(x), ("scipy.fft.dct wanted a plain array at", "tg.external")),
+    "dct": (lambda x, y, m: scipy.fft.dct(x), ("scipy.fft.dct wanted a plain array at", "Write `tg.scipy.fft.dct(...)`")),
+    "ldl": (lambda x, y, m: scipy.linalg.ldl(m.T @ m * x[0])[0], ("scipy.linalg.ldl wanted a plain array at", "tg.external")),
     "ttest_1samp": (lambda x, y, m: st.ttest_1samp(x, 0.0).statistic, mixed),
     "expm": (lambda x, y, m: scipy.linalg.expm(m.T @ m * x[0]), ("scipy.linalg.expm wanted a plain array at",)),
 }
