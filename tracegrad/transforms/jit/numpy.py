@@ -404,8 +404,9 @@ def jit(
         another way than C order: temporaries lie as NumPy's do, and products make the same calls of BLAS. (Of a NaN only
         that it is one. What is not NumPy's own computation here may be summed in another order than NumPy does without a
         trace: einsum, tensordot, inner, vdot, norms and what is made of them, np.dot of what does not lie in one block,
-        means of complex numbers and of integers, sums in another dtype, reductions with `initial=`, and what
-        comes after the copy of an array that is not in C order, or after np.select of such, since that lies as the array does.
+        means of complex numbers and of integers, sums in another dtype, reductions with `initial=` or `where=`,
+        sums of what a mask selects, and what comes after the copy of an array that is not in C order, or after np.select of
+        such, since that lies as the array does.
         The derivative of a jitted function, and of a branch that is known without jit, and not with it, may be summed in
         another order than that of the function itself. Python floats have NumPy's infinities and NaN where Python raises;
         on XLA, whose bits are its own, Python ints are of 64 bits and wrap around, in the dtype of an array beside them
