@@ -18,7 +18,7 @@ COLLECTIVES = {
     "all_gather", "all_to_all", "axis_index", "pmax", "pmin", "ppermute", "psum", "psum_scatter",
 }  # fmt: skip
 WITHOUT_SAMPLES = {
-    "call", "chain", "checkpoint", "columns", "custom_call", "cut", "eigenvalues", "external", "hessenberg", "in_c_order", "linear_solve", "no_derivative", "only_real", "probe", "pull_rows", "recomposed", "scan", "schur", "singular_values",
+    "before_steps", "beside", "call", "chain", "checkpoint", "columns", "custom_call", "cut", "eigenvalues", "external", "hessenberg", "in_c_order", "laid", "linear_solve", "no_derivative", "only_real", "probe", "pull_rows", "recomposed", "scan", "schur", "singular_values", "sum_of_steps", "window",
     "solver", "sparse_matmul", "sparse_solve", "spectral", "spectral_derivative", "switch", "switch_rows", "to_xla", "total", "while_loop", "while_loop_vjp",
 } | COLLECTIVES  # fmt: skip
 

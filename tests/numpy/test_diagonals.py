@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -30,3 +32,13 @@ def test_powers_in_columns() -> None:
 def test_a_diagonal_of_three_axes() -> None:
     with pytest.raises(ValueError, match="diag"):
         tg.jit(np.diag)(np.ones((2, 2, 2)))
+
+
+@pytest.mark.parametrize("f", [np.tril, np.triu])
+def test_triangles_of_vectors_have_them_for_rows(f: Any) -> None:
+    x = np.arange(1.0, 4.0)
+    for k in (-1, 0, 1):
+        np.testing.assert_array_equal(tg.jit(lambda x, k=k: f(x, k))(x), f(x, k))
+        np.testing.assert_array_equal(tg.vjp(lambda x, k=k: f(x, k), x)[0], f(x, k))
+    with pytest.raises(ValueError, match=r"a triangle of a number at .*test_diagonals.py:\d+.*: it needs an axis"):
+        tg.jit(f)(1.0)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.symbols import as_index, made_of_sizes
 from tracegrad.core.trace import as_array
 from tracegrad.core.types import Shape, type_of
@@ -17,7 +18,10 @@ from tracegrad.typing import Array, ArrayLike, DType
 
 
 def _triangle(shape: Shape, k: int) -> Any:
-    return made_of_sizes(np.tri, shape[-2:], *shape[-2:], k, bool)
+    if not shape:
+        raise ShapeError(f"a triangle of a number{at(user_source())}: it needs an axis; write np.reshape(x, 1)")
+    rows, columns = shape[-2:] * (2 if len(shape) == 1 else 1)  # a vector stands for a square of equal rows
+    return made_of_sizes(np.tri, (rows, columns), rows, columns, k, bool)
 
 
 @implements(np.tril)
