@@ -35,7 +35,7 @@ Out = Array | None
 # Along one axis.
 
 
-def _of_length(x: Any, n: int, axis: int) -> Any:
+def of_length(x: Any, n: int, axis: int) -> Any:
     """Cropped, or with zeros behind."""
     m = x.shape[axis]
     if m > n:
@@ -66,7 +66,7 @@ def _transform(op: Op, a: Any, n: int | None, axis: int, norm: Norm) -> Any:
         n = x.shape[axis] if n is None else int(n)
     if n < 1:
         raise ShapeError(f"{op.name} of {type_of(x)} along axis {axis}: it needs at least one point, got n={n}")
-    return bind(op, (_of_length(x, n // 2 + 1 if op is irfft_op else n, axis),), params)
+    return bind(op, (of_length(x, n // 2 + 1 if op is irfft_op else n, axis),), params)
 
 
 @implements(np.fft.fft)
@@ -124,7 +124,7 @@ def _conjugate(a: Any) -> Any:
     return np.conjugate(x) if number_kind(x.dtype) == "c" else x
 
 
-def _swapped(name: str, norm: Norm) -> str:
+def swapped(name: str, norm: Norm) -> Any:
     return SWAPPED[_checked(name, norm)]
 
 
@@ -135,7 +135,7 @@ def hfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = None, 
     >>> hfft([1.0, 1.0, 0.0]).tolist()
     [3.0, 1.0, -1.0, 1.0]
     """
-    return _transform(irfft_op, _conjugate(a), n, axis, _swapped("hfft", norm))
+    return _transform(irfft_op, _conjugate(a), n, axis, swapped("hfft", norm))
 
 
 @implements(np.fft.ihfft)
@@ -145,7 +145,7 @@ def ihfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = None,
     >>> ihfft([3.0, 1.0, -1.0, 1.0]).real.tolist()
     [1.0, 1.0, 0.0]
     """
-    return np.conjugate(_transform(rfft_op, a, n, axis, _swapped("ihfft", norm)))
+    return np.conjugate(_transform(rfft_op, a, n, axis, swapped("ihfft", norm)))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

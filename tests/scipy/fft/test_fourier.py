@@ -82,6 +82,12 @@ def test_shifts_and_frequencies() -> None:
     np.testing.assert_array_equal(fft.rfftfreq(5, 0.1), scipy.fft.rfftfreq(5, 0.1))
 
 
+def test_a_scale_that_is_none_is_named() -> None:
+    for f in (fft.fft, fft.hfft, fft.rfft2, fft.hfft2, fft.ihfftn):
+        with pytest.raises(ValueError, match="norm must be 'backward', 'ortho' or 'forward', got 'half'"):
+            tg.jit(lambda x, f=f: f(x, norm="half"))(np.ones((3, 4)))
+
+
 def test_scipys_own_names_say_what_to_write() -> None:
     with pytest.raises(TypeError, match=r"tg\.scipy\.fft\.dct\(\.\.\.\)"):
         tg.grad(lambda t: scipy.fft.dct(t)[0])(np.ones(3))

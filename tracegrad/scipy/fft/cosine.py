@@ -15,17 +15,15 @@ import numpy as np
 
 from tracegrad.core.errors import ShapeError, at, user_source
 from tracegrad.core.types import number_kind, type_of
+from tracegrad.numpy.fft import of_length
 from tracegrad.ops.elementwise import astype
 from tracegrad.ops.families import normalize_axis
+from tracegrad.ops.fourier import SWAPPED
 from tracegrad.ops.linalg.matrices import floating
-from tracegrad.scipy.calling import of_scipy
+from tracegrad.scipy.fft.fourier import Norm, named
 from tracegrad.typing import Array, ArrayLike
 
-Norm = str | None
 INVERSE = {1: 1, 2: 3, 3: 2, 4: 4}
-SWAPPED = {None: "forward", "backward": "forward", "forward": "backward", "ortho": "ortho"}
-
-scipy_fft = of_scipy("scipy.fft")
 
 
 def _turned(x: Any, numerators: Any, n: int) -> Any:
@@ -58,7 +56,7 @@ def _sines(x: Any, kind: int) -> Any:
     return _cosines(np.flip(x, -1), kind) * alternating
 
 
-def _scaled(x: Any, sines: bool, kind: int, norm: Norm, orthogonalize: bool | None) -> Any:
+def _scaled(x: Any, sines: bool, kind: int, norm: str, orthogonalize: bool | None) -> Any:
     """Along the last axis: scaled by `norm`, and made orthogonal but for that if `orthogonalize`, which is what norm="ortho" means."""
     n = x.shape[-1]
     # The elements whose cosine, or sine, has another length than those of the others.
@@ -73,14 +71,7 @@ def _scaled(x: Any, sines: bool, kind: int, norm: Norm, orthogonalize: bool | No
     if kind in (1, 2):
         found = found / lengths
     period = 2 * (n if kind != 1 else n + 1 if sines else n - 1)
-    return found * {"backward": 1.0, "ortho": period**-0.5, "forward": 1 / period}[norm or "backward"]
-
-
-def _of_length(x: Any, n: int) -> Any:
-    """Cropped along the last axis, or with zeros behind."""
-    if n <= x.shape[-1]:
-        return x[..., :n]
-    return np.concatenate([x, np.zeros((*x.shape[:-1], n - x.shape[-1]), x.dtype)], -1)
+    return found * {"backward": 1.0, "ortho": period**-0.5, "forward": 1 / period}[norm]
 
 
 def _along(name: str, x: Any, type: int, n: int | None, axis: int, norm: Norm, orthogonalize: bool | None) -> Any:
@@ -88,6 +79,7 @@ def _along(name: str, x: Any, type: int, n: int | None, axis: int, norm: Norm, o
     x = floating(x)
     if type not in INVERSE:
         raise ValueError(f"{name}{at(user_source())}: type must be 1, 2, 3 or 4, got {type!r}")
+    norm = "backward" if norm is None else norm
     if norm not in SWAPPED:
         raise ValueError(f"{name}{at(user_source())}: norm must be 'backward', 'ortho' or 'forward', got {norm!r}")
     if number_kind(x.dtype) == "c":
@@ -103,7 +95,7 @@ def _along(name: str, x: Any, type: int, n: int | None, axis: int, norm: Norm, o
         raise ShapeError(f"{name}{at(user_source())} of type {type}: it needs {least} or more points, got {size}")
     if name.startswith("i"):
         type, norm = INVERSE[type], SWAPPED[norm]
-    return np.moveaxis(_scaled(_of_length(x, size), sines, type, norm, orthogonalize), -1, axis)
+    return np.moveaxis(_scaled(of_length(x, size, len(x.shape) - 1), sines, type, norm, orthogonalize), -1, axis)
 
 
 def _along_axes(name: str, x: Any, type: int, s: Any, axes: Any, norm: Norm, orthogonalize: bool | None) -> Any:
@@ -121,17 +113,43 @@ def _along_axes(name: str, x: Any, type: int, s: Any, axes: Any, norm: Norm, ort
     return x
 
 
-@scipy_fft
-def dct(
-    x: ArrayLike,
-    type: int = 2,
-    n: int | None = None,
-    axis: int = -1,
-    norm: Norm = None,
-    overwrite_x: bool = False,
-    workers: int | None = None,
-    orthogonalize: bool | None = None,
-) -> Array:
+def _of_one_axis(name: str, doc: str) -> Any:
+    def public(
+        x: ArrayLike,
+        type: int = 2,
+        n: int | None = None,
+        axis: int = -1,
+        norm: Norm = None,
+        overwrite_x: bool = False,
+        workers: int | None = None,
+        orthogonalize: bool | None = None,
+    ) -> Array:
+        found: Array = _along(name, x, type, n, axis, norm, orthogonalize)
+        return found
+
+    return named(name, doc, public)
+
+
+def _of_many_axes(name: str, doc: str) -> Any:
+    def public(
+        x: ArrayLike,
+        type: int = 2,
+        s: int | Sequence[int] | None = None,
+        axes: int | Sequence[int] | None = None,
+        norm: Norm = None,
+        overwrite_x: bool = False,
+        workers: int | None = None,
+        *,
+        orthogonalize: bool | None = None,
+    ) -> Array:
+        found: Array = _along_axes(name[:-1], x, type, s, axes, norm, orthogonalize)
+        return found
+
+    return named(name, doc, public)
+
+
+dct = _of_one_axis(
+    "dct",
     """The cosine transform of type 1 to 4 along an axis, which is cropped or filled up with zeros to `n` elements. Of type 2, the usual
     one, `y_k = 2 sum_m x_m cos(πk (2m + 1) / 2n)`.
 
@@ -144,151 +162,62 @@ def dct(
 
     >>> dct(np.array([1.0, 1.0])).tolist()
     [4.0, 0.0]
-    """
-    found: Array = _along("dct", x, type, n, axis, norm, orthogonalize)
-    return found
-
-
-@scipy_fft
-def idct(
-    x: ArrayLike,
-    type: int = 2,
-    n: int | None = None,
-    axis: int = -1,
-    norm: Norm = None,
-    overwrite_x: bool = False,
-    workers: int | None = None,
-    orthogonalize: bool | None = None,
-) -> Array:
+    """,
+)
+idct = _of_one_axis(
+    "idct",
     """The inverse of `dct` of this type.
 
     >>> idct(np.array([4.0, 0.0])).tolist()
     [1.0, 1.0]
-    """
-    found: Array = _along("idct", x, type, n, axis, norm, orthogonalize)
-    return found
-
-
-@scipy_fft
-def dst(
-    x: ArrayLike,
-    type: int = 2,
-    n: int | None = None,
-    axis: int = -1,
-    norm: Norm = None,
-    overwrite_x: bool = False,
-    workers: int | None = None,
-    orthogonalize: bool | None = None,
-) -> Array:
+    """,
+)
+dst = _of_one_axis(
+    "dst",
     """The sine transform of type 1 to 4 along an axis, with `dct`'s arguments. Of type 2
     `y_k = 2 sum_m x_m sin(π(k + 1)(2m + 1) / 2n)`; of type 1 the factor is 1/(2n + 2).
 
     >>> dst(np.array([1.0, -1.0])).round(9).tolist()
     [0.0, 4.0]
-    """
-    found: Array = _along("dst", x, type, n, axis, norm, orthogonalize)
-    return found
-
-
-@scipy_fft
-def idst(
-    x: ArrayLike,
-    type: int = 2,
-    n: int | None = None,
-    axis: int = -1,
-    norm: Norm = None,
-    overwrite_x: bool = False,
-    workers: int | None = None,
-    orthogonalize: bool | None = None,
-) -> Array:
+    """,
+)
+idst = _of_one_axis(
+    "idst",
     """The inverse of `dst` of this type.
 
     >>> idst(np.array([0.0, 4.0])).round(9).tolist()
     [1.0, -1.0]
-    """
-    found: Array = _along("idst", x, type, n, axis, norm, orthogonalize)
-    return found
-
-
-@scipy_fft
-def dctn(
-    x: ArrayLike,
-    type: int = 2,
-    s: int | Sequence[int] | None = None,
-    axes: int | Sequence[int] | None = None,
-    norm: Norm = None,
-    overwrite_x: bool = False,
-    workers: int | None = None,
-    *,
-    orthogonalize: bool | None = None,
-) -> Array:
+    """,
+)
+dctn = _of_many_axes(
+    "dctn",
     """`dct` along each of the axes; `s` has the number of points for each.
 
     >>> dctn(np.ones((2, 2))).round(9).tolist()
     [[16.0, 0.0], [0.0, 0.0]]
-    """
-    found: Array = _along_axes("dct", x, type, s, axes, norm, orthogonalize)
-    return found
-
-
-@scipy_fft
-def idctn(
-    x: ArrayLike,
-    type: int = 2,
-    s: int | Sequence[int] | None = None,
-    axes: int | Sequence[int] | None = None,
-    norm: Norm = None,
-    overwrite_x: bool = False,
-    workers: int | None = None,
-    *,
-    orthogonalize: bool | None = None,
-) -> Array:
+    """,
+)
+idctn = _of_many_axes(
+    "idctn",
     """The inverse of `dctn` of this type.
 
     >>> idctn(np.array([[16.0, 0.0], [0.0, 0.0]])).round(9).tolist()
     [[1.0, 1.0], [1.0, 1.0]]
-    """
-    found: Array = _along_axes("idct", x, type, s, axes, norm, orthogonalize)
-    return found
-
-
-@scipy_fft
-def dstn(
-    x: ArrayLike,
-    type: int = 2,
-    s: int | Sequence[int] | None = None,
-    axes: int | Sequence[int] | None = None,
-    norm: Norm = None,
-    overwrite_x: bool = False,
-    workers: int | None = None,
-    *,
-    orthogonalize: bool | None = None,
-) -> Array:
+    """,
+)
+dstn = _of_many_axes(
+    "dstn",
     """`dst` along each of the axes; `s` has the number of points for each.
 
     >>> dstn(np.array([[1.0, -1.0], [-1.0, 1.0]])).round(9).tolist()
     [[0.0, 0.0], [0.0, 16.0]]
-    """
-    found: Array = _along_axes("dst", x, type, s, axes, norm, orthogonalize)
-    return found
-
-
-@scipy_fft
-def idstn(
-    x: ArrayLike,
-    type: int = 2,
-    s: int | Sequence[int] | None = None,
-    axes: int | Sequence[int] | None = None,
-    norm: Norm = None,
-    overwrite_x: bool = False,
-    workers: int | None = None,
-    *,
-    orthogonalize: bool | None = None,
-) -> Array:
+    """,
+)
+idstn = _of_many_axes(
+    "idstn",
     """The inverse of `dstn` of this type.
 
     >>> idstn(np.array([[0.0, 0.0], [0.0, 16.0]])).round(9).tolist()
     [[1.0, -1.0], [-1.0, 1.0]]
-    """
-    found: Array = _along_axes("idst", x, type, s, axes, norm, orthogonalize)
-    return found
+    """,
+)

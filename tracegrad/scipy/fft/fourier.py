@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.numpy.fft import swapped
 from tracegrad.scipy.calling import of_scipy
 from tracegrad.typing import Array, ArrayLike
 
 Norm = str | None
-SWAPPED: dict[Norm, Any] = {None: "forward", "backward": "forward", "forward": "backward", "ortho": "ortho"}
 
 
-def _named(name: str, doc: str, public: Callable[..., Any]) -> Any:
+def named(name: str, doc: str, public: Callable[..., Any]) -> Any:
+    """A function under SciPy's name, which is its own for plain arrays."""
     public.__name__ = public.__qualname__ = name
     public.__doc__ = doc
     return of_scipy("scipy.fft")(public)
@@ -36,57 +37,38 @@ def _along_one(name: str, doc: str) -> Any:
         found: Array = transform(x, n, axis, norm)
         return found
 
-    return _named(name, doc, public)
+    return named(name, doc, public)
 
 
 def _along_many(name: str, doc: str, transform: Callable[..., Any] | None = None) -> Any:
     """Along `axes`: the last two for a name that ends in 2, else as many as `s` has sizes, the last ones, or all."""
     of_many = transform or getattr(np.fft, name[:-1] + "n")
+    default = (-2, -1) if name.endswith("2") else None
 
-    def along(x: Any, s: Any, axes: Any, norm: Norm) -> Any:
-        if s is not None and axes is None:
-            axes = tuple(range(-len(s), 0))
-        return of_many(x, s, axes, norm)
-
-    if name.endswith("2"):
-
-        def of_two(
-            x: ArrayLike,
-            s: Sequence[int] | None = None,
-            axes: Sequence[int] = (-2, -1),
-            norm: Norm = None,
-            overwrite_x: bool = False,
-            workers: int | None = None,
-            *,
-            plan: Any = None,
-        ) -> Array:
-            found: Array = along(x, s, axes, norm)
-            return found
-
-        return _named(name, doc, of_two)
-
-    def of_all(
+    def public(
         x: ArrayLike,
         s: Sequence[int] | None = None,
-        axes: Sequence[int] | None = None,
+        axes: Sequence[int] | None = default,
         norm: Norm = None,
         overwrite_x: bool = False,
         workers: int | None = None,
         *,
         plan: Any = None,
     ) -> Array:
-        found: Array = along(x, s, axes, norm)
+        if s is not None and axes is None:
+            axes = tuple(range(-len(s), 0))
+        found: Array = of_many(x, s, axes, norm)
         return found
 
-    return _named(name, doc, of_all)
+    return named(name, doc, public)
 
 
 def _hermitian(x: Any, s: Any, axes: Any, norm: Norm) -> Any:
-    return np.fft.irfftn(np.conjugate(x), s, axes, SWAPPED[norm])
+    return np.fft.irfftn(np.conjugate(x), s, axes, swapped("hfftn", norm))
 
 
 def _of_hermitian(x: Any, s: Any, axes: Any, norm: Norm) -> Any:
-    return np.conjugate(np.fft.rfftn(x, s, axes, SWAPPED[norm]))
+    return np.conjugate(np.fft.rfftn(x, s, axes, swapped("ihfftn", norm)))
 
 
 fft = _along_one(
