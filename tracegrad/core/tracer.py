@@ -321,9 +321,8 @@ def constant_value(x: Tracer) -> Any:
         outs = {id(o) for o in out} if op.multiple_results else {id(out)}
         if missing.isdisjoint(outs):
             continue
-        if (
-            not inputs or op.runs_user_code or (sizing and made_of_a_size(inputs))
-        ):  # the place in an axis is no constant
+        is_of_a_size = sizing and made_of_a_size(inputs)
+        if not inputs or op.runs_user_code or is_of_a_size:  # the place in an axis is no constant
             return None
         missing -= outs
         path.append(eqn)
